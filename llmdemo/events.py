@@ -1,0 +1,63 @@
+"""A run's events.jsonl: append only, one JSON object a line. Knows nothing of what the events mean.
+
+The writer is the run's worker, the readers are any number of pages. A reader keeps a byte offset and
+asks for what came after it, so that nothing is ever read twice; a torn last line (a worker killed while
+writing) is left for the next read, and skipped once another line follows it.
+"""
+
+import json
+import os
+import time
+from pathlib import Path
+
+_LARGEST_READ = 8 * 2**20
+
+
+class EventWriter:
+    """Appends events to `path`; every event gets the time `t` (seconds since the epoch)."""
+
+    def __init__(self, path: Path):
+        self._handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        self._end_torn_line()
+
+    def _end_torn_line(self) -> None:
+        """After a kill the file may end inside a line: end it, so that the next event has a line of its own."""
+        size = os.fstat(self._handle).st_size
+        if size and os.pread(self._handle, 1, size - 1) != b"\n":
+            os.write(self._handle, b"\n")
+
+    def write(self, kind: str, **fields) -> None:
+        """One event {"type": kind, "t": now, **fields}. Raises ValueError for NaN or infinity, OSError if full."""
+        line = json.dumps({"type": kind, "t": round(time.time(), 3), **fields}, ensure_ascii=False, allow_nan=False)
+        data = line.encode() + b"\n"
+        while data:
+            data = data[os.write(self._handle, data) :]
+
+    def close(self) -> None:
+        os.close(self._handle)
+
+
+def read_events(path: Path, offset: int = 0) -> tuple[list[dict], int]:
+    """The whole events after byte `offset`, and the offset to go on from.
+
+    Lines that are not JSON objects are skipped; a last line without its end is left for the next read.
+    At most 8 MiB are read a call: call again while the offset grows.
+    """
+    try:
+        with open(path, "rb") as file:
+            file.seek(offset)
+            data = file.read(_LARGEST_READ)
+    except FileNotFoundError:
+        return [], offset
+    end = data.rfind(b"\n") + 1
+    if end == 0 and len(data) == _LARGEST_READ:
+        end = len(data)  # a line longer than a read is no event of ours
+    return [event for line in data[:end].split(b"\n") if (event := _parse(line))], offset + end
+
+
+def _parse(line: bytes) -> dict | None:
+    try:
+        event = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return event if isinstance(event, dict) and isinstance(event.get("type"), str) else None

@@ -1,0 +1,154 @@
+"""Paths inside the home folder, and writes that are whole or not there at all.
+
+Knows nothing of what the files mean.
+"""
+
+import json
+import os
+import re
+import secrets
+import shutil
+import tempfile
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from llmdemo.errors import UserError
+
+_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
+
+
+@dataclass(frozen=True)
+class Home:
+    """The folders of one installation."""
+
+    root: Path
+
+    @property
+    def models(self) -> Path:
+        return self.root / "models"
+
+    @property
+    def datasets(self) -> Path:
+        return self.root / "datasets"
+
+    @property
+    def runs(self) -> Path:
+        return self.root / "runs"
+
+    @property
+    def tmp(self) -> Path:
+        """On the same file system as the rest, so that os.replace out of it is atomic."""
+        return self.root / "tmp"
+
+    @property
+    def database(self) -> Path:
+        return self.root / "runs.sqlite"
+
+    def prepare(self) -> "Home":
+        """Makes the folders. Raises UserError when the home folder cannot be written."""
+        try:
+            for folder in (self.models, self.datasets, self.runs, self.tmp):
+                folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.tmp):
+                pass
+        except OSError as error:
+            raise UserError(
+                f"The home folder {self.root} cannot be written ({error.strerror or error}).",
+                "Set LLMDEMO_HOME to a folder that you may write to.",
+            ) from error
+        return self
+
+
+def new_id(prefix: str) -> str:
+    """A fresh id such as "run-20261124-031500-a1b2c3": sorts by time, safe as a folder name."""
+    return f"{prefix}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(3)}"
+
+
+def child(folder: Path, name: str) -> Path:
+    """The path of the item with id `name` right inside `folder`; raises UserError unless `name` is a plain id.
+
+    Ids come from outside (endpoints, links), so anything but letters, digits and dashes is refused,
+    and so is an entry that is a symbolic link.
+    """
+    if not isinstance(name, str) or not _ID.fullmatch(name):
+        raise UserError(f"{str(name)[:80]!r} is not an id.", "Take an id from the list that the app shows.")
+    path = folder / name
+    if path.is_symlink():
+        raise UserError(f"{name!r} is a link, not a folder of this app.", "Remove the link from the home folder.")
+    return path
+
+
+def write_atomic(path: Path, content: bytes | str) -> None:
+    """Writes `path` whole: readers see the old content or the new, also after a power cut."""
+    data = content.encode() if isinstance(content, str) else content
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def write_json(path: Path, value) -> None:
+    """Writes `value` as JSON, whole or not at all. NaN and infinities are refused (ValueError)."""
+    write_atomic(path, json.dumps(value, ensure_ascii=False, indent=1, allow_nan=False))
+
+
+def read_json(path: Path):
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+@contextmanager
+def whole_folder(target: Path, scratch: Path):
+    """Yields an empty folder inside `scratch`; on success it becomes `target`, on failure it is removed.
+
+    `scratch` must be on the file system of `target`. `target` must not exist.
+    """
+    scratch.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(dir=scratch, prefix=f"{target.name}."))
+    try:
+        yield folder
+        for file in folder.rglob("*"):
+            if file.is_file():
+                with open(file, "rb") as handle:
+                    os.fsync(handle.fileno())
+        os.replace(folder, target)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    sync_folder(target.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes a rename inside `folder` durable (a no-op where folders cannot be opened, as on Windows)."""
+    if os.name == "nt":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def free_bytes(folder: Path) -> int:
+    """Free space of the file system that holds `folder`, in bytes."""
+    return shutil.disk_usage(folder).free
+
+
+def folder_bytes(folder: Path) -> int:
+    """Size of all files below `folder`, in bytes; files that vanish while counting count as 0."""
+    total = 0
+    for root, _, names in os.walk(folder):
+        for name in names:
+            try:
+                total += os.lstat(os.path.join(root, name)).st_size
+            except FileNotFoundError:
+                continue
+    return total

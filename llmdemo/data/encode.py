@@ -1,0 +1,369 @@
+"""Conversations become token ids and labels: the one code path of training, of the token view and of the arena.
+
+Knows nothing of files, models or tensors, and imports no tokenizer: a fast tokenizer of transformers is
+passed in. Special tokens written inside a text are read as special tokens, here as in every chat program;
+the checks warn of them.
+
+How the answers are found. Chat templates seldom mark them, so the conversation is rendered again up to each
+answer, with the generation prompt: what the whole text has after that prefix, up to the end of the turn, is
+the answer. The whole text is tokenised once, and each answer's first character is looked up in it. Where a
+token would straddle that place, the text is tokenised in two parts: a prompt's ids are then exactly those
+that `encode_prompt` gives, so that what is trained is what is decoded.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from jinja2 import TemplateError
+
+from llmdemo.errors import UserError
+
+NOT_TRAINED = -100
+"""The label that the loss ignores (torch.nn.functional.cross_entropy's default ignore_index)."""
+
+_BATCH_RECORDS = 512
+_BATCH_CHARACTERS = 2_000_000
+_PLAIN_NAMES = {"system": "System", "user": "User", "assistant": "Assistant", "tool": "Tool"}
+
+
+@dataclass(slots=True)
+class Encoded:
+    """One row for the model: `input_ids` and `labels`, lists of equal length T <= max_length."""
+
+    input_ids: list[int]
+    labels: list[int]
+    """The token id where it is trained, -100 elsewhere. The first is never trained: nothing predicts it."""
+    truncated: bool = False
+    length: int = 0
+    """Tokens before the cut."""
+    spans: list[tuple[int, int]] = field(default_factory=list)
+    """[start, end) of each answer in tokens, its EOS included; as far as they were not cut off."""
+    unreachable: int = 0
+    """Answers that the template rewrites once the conversation goes on, so that they cannot be trained."""
+    label: int | None = None
+    """The class, for classification only."""
+
+    @property
+    def trained(self) -> int:
+        """Number of tokens that are trained."""
+        return len(self.labels) - self.labels.count(NOT_TRAINED)
+
+
+@dataclass(slots=True)
+class _Rendered:
+    text: str
+    answers: list[tuple[int, int]]
+    """[start, end) of each answer in characters of `text`."""
+    needs_eos: bool
+    unreachable: int = 0
+
+
+def encode_chat(messages: list[dict], tokenizer, max_length: int | None, loss_on: str = "response") -> Encoded:
+    """The conversation as ids and labels, cut on the right at `max_length` tokens (None: not cut).
+
+    loss_on "response" trains each answer up to its EOS, "all" everything up to the last EOS (arXiv 2405.14394).
+    If the template does not end the last answer with the tokenizer's EOS, it is appended. Raises UserError
+    when the tokenizer's template refuses the conversation or rewrites its last answer.
+    """
+    return next(encode_many([{"messages": messages}], tokenizer, max_length, loss_on))
+
+
+def encode_prompt(messages: list[dict], tokenizer) -> list[int]:
+    """Ids of the conversation and of the beginning of an answer: what a model goes on from.
+
+    For every answer that `encode_chat` trains, its row begins with the ids of this function for the turns
+    before it. Raises UserError when the template refuses the conversation.
+    """
+    check_tokenizer(tokenizer)
+    text = _render([messages], tokenizer, generation=True)[0]
+    places = [index for index, message in enumerate(messages) if message["role"] == "assistant"]
+    prefixes = _render([messages[:index] for index in places], tokenizer, generation=True)
+    cuts = [(len(prefix), len(prefix)) for prefix in prefixes if text.startswith(prefix)]
+    rendered = _Rendered(text, cuts, needs_eos=False)
+    return _tokenise([rendered], tokenizer)[0][0]
+
+
+def encode_text(text: str, tokenizer, max_length: int | None = None) -> list[Encoded]:
+    """Raw text, every token trained: EOS at its end, then cut into rows of `max_length` tokens (None: one row)."""
+    return list(_encode_texts([text], tokenizer, max_length))
+
+
+def encode_preference(record: dict, tokenizer, max_length: int | None) -> tuple[Encoded, Encoded]:
+    """(chosen, rejected): the prompt `record["messages"]` with each of the two answers, the answer trained."""
+    return next(encode_many([record], tokenizer, max_length))
+
+
+def encode_classify(text: str, tokenizer, max_length: int | None, label: int | None = None) -> Encoded:
+    """The text with the special tokens that the tokenizer itself adds, cut at `max_length`; no token labels."""
+    check_tokenizer(tokenizer)
+    ids = tokenizer(text, verbose=False)["input_ids"]
+    length = len(ids)
+    if max_length and length > max_length:
+        ids = tokenizer(text, truncation=True, max_length=max_length, verbose=False)["input_ids"]
+    return Encoded(ids, [NOT_TRAINED] * len(ids), length > len(ids), length, label=label)
+
+
+def encode_many(records: Iterable[dict], tokenizer, max_length: int | None, loss_on: str = "response", labels=None):
+    """Yields the encoded records in order, in batches inside; the kind of each follows from its keys.
+
+    {"messages"}: Encoded. {"messages", "chosen", "rejected"}: (Encoded, Encoded). {"text", "label"}: Encoded with
+    `label`, its index in `labels` (a list of names). {"text"}: rows of max_length tokens of all texts joined, an
+    EOS after each text, so more or fewer rows than records. All records are of one kind.
+    """
+    check_tokenizer(tokenizer)
+    if loss_on not in ("response", "all"):
+        raise UserError(f"loss_on is {str(loss_on)[:40]!r}.", 'It must be "response" or "all".')
+    records = iter(records)
+    first = next(records, None)
+    if first is None:
+        return
+    records = _chain(first, records)
+    if "label" in first:
+        index = {name: number for number, name in enumerate(labels or [])}
+        for record in records:
+            yield encode_classify(record["text"], tokenizer, max_length, index.get(record["label"]))
+    elif "text" in first:
+        yield from _encode_texts((record["text"] for record in records), tokenizer, max_length)
+    elif "chosen" in first:
+        for batch in _batches(records):
+            pairs = [_answered(record, key) for record in batch for key in ("chosen", "rejected")]
+            encoded = _encode_batch(pairs, tokenizer, max_length, "response", last_only=True)
+            yield from zip(encoded[::2], encoded[1::2], strict=True)
+    else:
+        for batch in _batches(records):
+            yield from _encode_batch([record["messages"] for record in batch], tokenizer, max_length, loss_on)
+
+
+def check_tokenizer(tokenizer) -> None:
+    """Raises UserError unless the tokenizer is a fast one, which alone knows where its tokens stand in the text."""
+    if not getattr(tokenizer, "is_fast", False):
+        raise UserError(
+            "This model's tokenizer is a slow one, without places in the text.",
+            "Choose a model whose folder has a tokenizer.json.",
+        )
+
+
+def _chain(first: dict, rest: Iterator[dict]) -> Iterator[dict]:
+    yield first
+    yield from rest
+
+
+def _answered(record: dict, key: str) -> list[dict]:
+    return [*record["messages"], {"role": "assistant", "content": record[key]}]
+
+
+def _batches(records: Iterable[dict]) -> Iterator[list[dict]]:
+    """Lists of records, bounded in number and in characters, so that memory stays bounded."""
+    batch, characters = [], 0
+    for record in records:
+        batch.append(record)
+        characters += sum(len(message["content"]) for message in record.get("messages") or ())
+        characters += len(record.get("chosen") or "") + len(record.get("rejected") or "")
+        if len(batch) >= _BATCH_RECORDS or characters >= _BATCH_CHARACTERS:
+            yield batch
+            batch, characters = [], 0
+    if batch:
+        yield batch
+
+
+def _encode_batch(conversations, tokenizer, max_length, loss_on, last_only=False) -> list[Encoded]:
+    rendered = _render_answers(conversations, tokenizer, last_only)
+    results = []
+    for item, (ids, spans) in zip(rendered, _tokenise(rendered, tokenizer), strict=True):
+        if item.needs_eos and spans and tokenizer.eos_token_id is not None:
+            ids = [*ids[: spans[-1][1]], tokenizer.eos_token_id]
+            spans[-1] = (spans[-1][0], len(ids))
+        results.append(_labelled(ids, spans, max_length, loss_on, item.unreachable))
+    return results
+
+
+def _labelled(ids, spans, max_length, loss_on, unreachable) -> Encoded:
+    length = len(ids)
+    if max_length is not None and length > max_length:
+        ids = ids[:max_length]
+        spans = [(start, min(end, max_length)) for start, end in spans if start < max_length]
+    labels = [NOT_TRAINED] * len(ids)
+    trained = [(0, spans[-1][1] if length == len(ids) else len(ids))] if loss_on == "all" and spans else spans
+    for start, end in trained:
+        labels[start:end] = ids[start:end]
+    if labels:
+        labels[0] = NOT_TRAINED
+    return Encoded(ids, labels, length > len(ids), length, spans, unreachable)
+
+
+# ---- rendering ----
+
+
+def _render_answers(conversations: list[list[dict]], tokenizer, last_only: bool) -> list[_Rendered]:
+    """Each conversation's text with the places of its answers.
+
+    Raises UserError when an answer that ends the conversation cannot be found; earlier ones that cannot are
+    counted (templates that leave out earlier reasoning, for example, rewrite them).
+    """
+    texts = _render(conversations, tokenizer, generation=False)
+    places = [_answer_places(messages, last_only) for messages in conversations]
+    before = [messages[:place] for messages, at in zip(conversations, places, strict=True) for place in at]
+    prompts = iter(_render(before, tokenizer, generation=True))
+    after = [
+        messages[: i + 1]
+        for messages, at in zip(conversations, places, strict=True)
+        for i in at
+        if i + 1 < len(messages)
+    ]
+    ends = iter(_render(after, tokenizer, generation=False))
+    results = []
+    for messages, text, at in zip(conversations, texts, places, strict=True):
+        answers, unreachable, needs_eos = [], 0, False
+        for place in at:
+            last = place + 1 == len(messages)
+            prompt, whole = next(prompts), text if last else next(ends)
+            if not (whole.startswith(prompt) and text.startswith(whole)):
+                if last:
+                    raise _rewrites(messages)
+                unreachable += 1
+                continue
+            end = len(whole.rstrip())
+            answers.append((len(prompt), max(end, len(prompt))))
+            needs_eos = last and not whole[:end].endswith(tokenizer.eos_token or "\0")
+        results.append(_Rendered(text, answers, needs_eos, unreachable))
+    return results
+
+
+def _answer_places(messages: list[dict], last_only: bool) -> list[int]:
+    places = [index for index, message in enumerate(messages) if message["role"] == "assistant"]
+    return places[-1:] if last_only else places
+
+
+def _rewrites(messages) -> UserError:
+    return UserError(
+        f"The model's chat template does not keep its own prompt before the answer {messages[-1]['content'][:60]!r}.",
+        "Such a template cannot be trained on answers: choose another model, or data of raw text.",
+    )
+
+
+def _render(conversations: list[list[dict]], tokenizer, generation: bool) -> list[str]:
+    if not conversations:
+        return []
+    if not getattr(tokenizer, "chat_template", None):
+        return [_plain(messages, tokenizer, generation) for messages in conversations]
+    try:
+        return tokenizer.apply_chat_template(conversations, tokenize=False, add_generation_prompt=generation)
+    except (TemplateError, TypeError, ValueError, KeyError) as error:
+        reason = str(error)[:200]
+    raise UserError(
+        f"The model's chat template refuses a conversation: {reason}",
+        "Its turns must go user, assistant, user, … as the template wants them; a system turn may not be allowed.",
+    )
+
+
+def _plain(messages: list[dict], tokenizer, generation: bool) -> str:
+    """The text of a conversation for tokenizers without a chat template (base models).
+
+    "### User:\\n…\\n\\n### Assistant:\\n…<EOS>\\n\\n", and the tokenizer's BOS first where it adds one by itself.
+    """
+    parts = [_own_bos(tokenizer)]
+    for message in messages:
+        end = (tokenizer.eos_token or "") if message["role"] == "assistant" else ""
+        parts.append(f"### {_PLAIN_NAMES.get(message['role'], message['role'])}:\n{message['content']}{end}\n\n")
+    return "".join(parts) + ("### Assistant:\n" if generation else "")
+
+
+def _own_bos(tokenizer) -> str:
+    ids = tokenizer("a", verbose=False)["input_ids"]
+    return tokenizer.bos_token if ids and ids[0] == tokenizer.bos_token_id else ""
+
+
+# ---- tokens ----
+
+
+def _tokenise(rendered: list[_Rendered], tokenizer) -> list[tuple[list[int], list[tuple[int, int]]]]:
+    """(ids, [start, end) of each answer in tokens) for each text."""
+    if not rendered:
+        return []
+    batch = tokenizer(
+        [item.text for item in rendered], add_special_tokens=False, return_attention_mask=False, verbose=False
+    )
+    trims = _trims_spaces(tokenizer)
+    results = []
+    for item, ids, encoding in zip(rendered, batch["input_ids"], batch.encodings, strict=True):
+        spans = _spans(encoding, len(ids), item, trims)
+        results.append(_in_parts(item, tokenizer) if spans is None else (ids, spans))
+    return results
+
+
+def _spans(encoding, count: int, item: _Rendered, trims: bool) -> list[tuple[int, int]] | None:
+    """The answers in tokens, or None where a token straddles the beginning or the end of one."""
+    spans = []
+    for start, end in item.answers:
+        if trims and (item.text[start - 1 : start].isspace() or item.text[start : start + 1].isspace()):
+            return None
+        first, last = (_token_at(encoding, place, len(item.text), count) for place in (start, end))
+        if first is None or last is None:
+            return None
+        spans.append((first, last))
+    return spans
+
+
+def _token_at(encoding, place: int, size: int, count: int) -> int | None:
+    """Index of the token that begins at character `place`; None if none does."""
+    if place >= size:
+        return count
+    token = encoding.char_to_token(place)
+    return token if token is not None and encoding.token_to_chars(token)[0] == place else None
+
+
+def _in_parts(item: _Rendered, tokenizer) -> tuple[list[int], list[tuple[int, int]]]:
+    """As `_tokenise` for one text, cut at each answer's beginning and end before it is tokenised."""
+    ids, spans, done = [], [], 0
+    for start, end in item.answers:
+        ids += _ids(item.text[done:start], tokenizer)
+        first = len(ids)
+        ids += _ids(item.text[start:end], tokenizer)
+        spans.append((first, len(ids)))
+        done = end
+    return ids + _ids(item.text[done:], tokenizer), spans
+
+
+def _ids(text: str, tokenizer) -> list[int]:
+    return tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"] if text else []
+
+
+def _trims_spaces(tokenizer) -> bool:
+    """Whether the tokenizer's places leave out a token's leading space (as RoBERTa's do)."""
+    places = tokenizer("a a", add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+    return bool(places) and places[-1][0] == 2
+
+
+def _encode_texts(texts: Iterable[str], tokenizer, max_length: int | None) -> Iterator[Encoded]:
+    """Rows of the joined texts; the last row is as long as it comes."""
+    check_tokenizer(tokenizer)
+    bos = [tokenizer.bos_token_id] if _own_bos(tokenizer) else []
+    eos = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
+    waiting: list[int] = []
+    for batch in _text_batches(texts):
+        for ids in tokenizer(batch, add_special_tokens=False, return_attention_mask=False, verbose=False)["input_ids"]:
+            waiting += [*bos, *ids, *eos]
+        if max_length is None:
+            continue
+        whole = len(waiting) - len(waiting) % max_length
+        for start in range(0, whole, max_length):
+            yield _all_trained(waiting[start : start + max_length])
+        del waiting[:whole]
+    if waiting:
+        yield _all_trained(waiting)
+
+
+def _text_batches(texts: Iterable[str]) -> Iterator[list[str]]:
+    batch, characters = [], 0
+    for text in texts:
+        batch.append(text)
+        characters += len(text)
+        if len(batch) >= _BATCH_RECORDS or characters >= _BATCH_CHARACTERS:
+            yield batch
+            batch, characters = [], 0
+    if batch:
+        yield batch
+
+
+def _all_trained(ids: list[int]) -> Encoded:
+    return Encoded(ids, [NOT_TRAINED, *ids[1:]], False, len(ids), [(0, len(ids))])

@@ -1,0 +1,240 @@
+"""Comparisons: a model, a prompt and settings in; events or whole states out. Joins models, data.encode and decoding.
+
+Knows no widgets and no HTTP. Iterators compute in the thread that consumes them, except `Arena.stream`, which
+decodes in a thread of its own so that a slow page does not slow the model.
+"""
+
+import logging
+import platform
+import queue
+import secrets
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+
+import torch
+import transformers
+
+from llmdemo import __version__, decoding
+from llmdemo.arena.cache import Loaded, ModelCache, hold
+from llmdemo.arena.frames import FrameMaker
+from llmdemo.arena.prompt import Prompt, check_length
+from llmdemo.arena.python_call import python_call
+from llmdemo.arena.states import States
+from llmdemo.decoding import DecodeSettings
+from llmdemo.errors import UserError
+from llmdemo.models import catalog, load
+from llmdemo.settings import Settings
+from llmdemo.store import Home
+
+_log = logging.getLogger(__name__)
+_REMEMBERED_STOPS = 256
+_MOST_MODELS = 2
+
+
+@dataclass(frozen=True)
+class Request:
+    """One comparison, checked except for what only the models know."""
+
+    model_ids: tuple[str, ...]
+    """One, or two to set side by side."""
+    prompt: Prompt
+    settings: DecodeSettings
+    prefix_ids: tuple[int, ...] = ()
+    """Tokens that every lane goes on from, after the prompt: a fork."""
+    run_id: str = field(default_factory=lambda: secrets.token_hex(6))
+    """What `Arena.stop` is told."""
+
+
+class Arena:
+    """One for the app. `decode` and `load_model` are replaced in tests only."""
+
+    def __init__(
+        self, home: Home, settings: Settings, decode: Callable | None = None, load_model: Callable | None = None
+    ):
+        self._home = home
+        self._limits = settings
+        self._decode = decode
+        self._cache = ModelCache(load_model or load.load_causal)
+        self._stopped: OrderedDict[str, None] = OrderedDict()
+        self._stop_lock = threading.Lock()
+
+    # ---- what a page or an endpoint calls ----
+
+    def models(self) -> list[dict]:
+        """The model menu: dicts of ModelEntry."""
+        return [entry.to_dict() for entry in catalog.list_models(self._home)]
+
+    def request(self, model_ids, prompt, settings=None, prefix_ids=(), run_id: str | None = None) -> Request:
+        """A Request from JSON values; raises UserError that names what is wrong."""
+        ids = (model_ids,) if isinstance(model_ids, str) else tuple(model_ids or ())
+        if not 1 <= len(ids) <= _MOST_MODELS:
+            raise UserError(f"{len(ids)} models were given.", f"Choose one, or {_MOST_MODELS} to set side by side.")
+        if not all(type(token) is int and token >= 0 for token in prefix_ids):
+            raise UserError("The tokens to go on from are not token ids.", "They must be whole numbers of at least 0.")
+        checked = DecodeSettings.from_dict(settings, self._limits)
+        more = {"run_id": run_id} if isinstance(run_id, str) and 0 < len(run_id) <= 64 else {}
+        return Request(ids, Prompt.from_value(prompt), checked, tuple(prefix_ids), **more)
+
+    def compare(self, model_id: str, prompt, settings: dict | None = None) -> Iterator[dict]:
+        """Whole states of one comparison, the last one final: {lanes: {name: {text, token_ids, logprobs, finish_reason,
+        tokens_per_second, metrics, score for beams}}, seed, settings, seconds}. Raises UserError.
+        """
+        states = States()
+        for batch in self.stream(self.request(model_id, prompt, settings), every=0.1):
+            for event in batch:
+                states.add(event)
+            if states.error:
+                raise states.error
+            if states.begun:
+                yield states.whole()
+
+    def stop(self, run_id: str) -> None:
+        """Ends the run within one step; a run that has not begun yet ends before its first."""
+        with self._stop_lock:
+            self._stopped[str(run_id)[:64]] = None
+            while len(self._stopped) > _REMEMBERED_STOPS:
+                self._stopped.popitem(last=False)
+
+    def python(self, request: Request) -> str:
+        """The request's first model as a script for transformers."""
+        entry = catalog.resolve(self._home, request.model_ids[0])
+        name = entry.id.partition("@")[0] if entry.kind == "hub" else str(entry.path)
+        dtype = "bfloat16" if request.settings.precision == "bf16" else "float32"
+        return python_call(name, dtype, request.prompt, request.settings)
+
+    def stream(self, request: Request, every: float = 1 / 15) -> Iterator[list[dict]]:
+        """Batches of events, at most one each `every` seconds; the last holds `end`. Closing the iterator stops the run."""
+        events: queue.SimpleQueue = queue.SimpleQueue()
+        thread = threading.Thread(target=self._pump, args=(request, events.put), daemon=True, name="arena")
+        thread.start()
+        try:
+            yield from _batches(events, every)
+        finally:
+            self.stop(request.run_id)
+
+    def events(self, request: Request) -> Iterator[dict]:
+        """The events of frames.py, one by one; `end` last. Problems are in `end`, nothing is raised but bugs."""
+        started = time.monotonic()
+        state = {"state": "done"}
+        try:
+            yield from self._run(request, started)
+            if self._is_stopped(request):
+                state = {"state": "stopped"}
+        except UserError as error:
+            state = {"state": "failed", "message": error.message, "hint": error.hint}
+        except (MemoryError, torch.OutOfMemoryError):
+            state = {
+                "state": "failed",
+                "message": "The memory of this machine is full.",
+                "hint": "Ask for fewer new tokens or beams, or choose a smaller model.",
+            }
+        yield {"type": "end", **state, "seconds": round(time.monotonic() - started, 3)}
+
+    # ---- inside ----
+
+    def _pump(self, request: Request, put: Callable) -> None:
+        try:
+            for event in self.events(request):
+                put(event)
+        except Exception as error:  # a bug: the consumer's thread raises it, after the page has been told
+            _log.exception("a comparison failed")
+            message = f"The comparison failed ({type(error).__name__})."
+            put(
+                {"type": "end", "state": "failed", "message": message, "hint": "The app's log says more.", "seconds": 0}
+            )
+
+    def _is_stopped(self, request: Request) -> bool:
+        return request.run_id in self._stopped
+
+    def _run(self, request: Request, started: float) -> Iterator[dict]:
+        entries = [catalog.resolve(self._home, model_id) for model_id in request.model_ids]
+        for entry in entries:
+            if not self._cache.holds(entry, request.settings.precision):
+                yield {"type": "loading", "title": entry.title, "bytes": entry.bytes}
+        with ExitStack() as stack:
+            models = [stack.enter_context(self._cache.use(entry, request.settings.precision)) for entry in entries]
+            for loaded in dict((id(loaded), loaded) for loaded in models).values():
+                if loaded.lock.locked():
+                    yield {"type": "waiting"}
+                if not hold(loaded.lock, lambda: self._is_stopped(request)):
+                    return
+                stack.callback(loaded.lock.release)
+            yield from self._lanes(request, models, started)
+
+    def _lanes(self, request: Request, models: list[Loaded], started: float) -> Iterator[dict]:
+        prompts = [request.prompt.encode(loaded.tokenizer) for loaded in models]
+        for loaded, ids in zip(models, prompts, strict=True):
+            check_length(len(ids) + len(request.prefix_ids), loaded.context, self._limits.max_prompt_tokens)
+        makers = [FrameMaker(loaded.tokenizer, index) for index, loaded in enumerate(models)]
+        yield self._begin(request, models, prompts, makers)
+        runs = []
+        for loaded, ids, maker in zip(models, prompts, makers, strict=True):
+            rest = max(1, request.settings.max_new_tokens - len(request.prefix_ids))
+            settings = replace(request.settings, max_new_tokens=rest)
+            decode = self._decode or decoding.decode_lanes
+            runs.append((maker, decode(loaded.model, [*ids, *request.prefix_ids], settings)))
+        yield from self._interleave(request, runs)
+
+    def _interleave(self, request: Request, runs: list) -> Iterator[dict]:
+        """One step of each model in turn, so that two models stream side by side."""
+        waiting = list(runs)
+        try:
+            while waiting and not self._is_stopped(request):
+                for run in list(waiting):
+                    maker, steps = run
+                    step = next(steps, None)
+                    if step is None:
+                        waiting.remove(run)
+                    else:
+                        yield from maker.events(step)
+        finally:
+            for _, steps in runs:
+                steps.close()
+
+    def _begin(
+        self, request: Request, models: list[Loaded], prompts: list[list[int]], makers: list[FrameMaker]
+    ) -> dict:
+        lanes, texts = [], []
+        for index, maker in enumerate(makers):
+            for lane in request.settings.lanes:
+                texts = maker.begin_lane(lane.name, request.prefix_ids)
+                lanes.append({"id": maker.lane_id(lane.name), "model": index, **lane.to_dict()})
+        return {
+            "type": "begin",
+            "models": [loaded.facts() for loaded in models],
+            "lanes": lanes,
+            "prompt": request.prompt.to_dict(),
+            "prompt_tokens": [len(ids) for ids in prompts],
+            "settings": request.settings.to_dict(),
+            "seed": request.settings.seed,
+            "prefix": [[makers[0].mention(token), text] for token, text in zip(request.prefix_ids, texts, strict=True)],
+            "versions": _versions(),
+        }
+
+
+def _batches(events: queue.SimpleQueue, every: float) -> Iterator[list[dict]]:
+    last = 0.0
+    while True:
+        batch = [events.get()]
+        pause = last + every - time.monotonic()
+        if pause > 0:
+            time.sleep(pause)
+        while not events.empty():
+            batch.append(events.get())
+        last = time.monotonic()
+        yield batch
+        if batch[-1]["type"] == "end":
+            return
+
+
+def _versions() -> dict:
+    return {
+        "llmdemo": __version__,
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "python": platform.python_version(),
+    }

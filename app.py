@@ -1,0 +1,36 @@
+"""Reads the flags, builds the page, launches it."""
+
+import argparse
+import sys
+
+from llmdemo.errors import UserError
+from llmdemo.settings import Settings
+
+
+def arguments(argv: list[str] | None = None) -> argparse.Namespace:
+    """The command line's flags."""
+    parser = argparse.ArgumentParser(description="Fine-tune a language model with GaLore, then compare how it decodes.")
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="address to listen on (default: %(default)s, this computer only)"
+    )
+    parser.add_argument("--port", type=int, default=7860, help="port to listen on (default: %(default)s)")
+    parser.add_argument("--share", action="store_true", help="also open a public link through Gradio's servers")
+    parser.add_argument("--auth", metavar="USER:PASSWORD", help="ask visitors for this name and password")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Serves the page until it is interrupted; 0 after that, 2 when it could not start."""
+    flags = arguments(argv)
+    try:
+        from llmdemo.ui.launch import serve
+
+        serve(Settings.from_env(), flags.host, flags.port, share=flags.share, auth=flags.auth)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

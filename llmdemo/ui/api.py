@@ -1,0 +1,5 @@
+"""Named endpoints."""
+
+
+def add_endpoints(services):
+    pass

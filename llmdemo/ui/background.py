@@ -1,0 +1,50 @@
+"""A long call in a thread, with its progress as a generator that a handler can pass on to the page. Knows no panel."""
+
+import queue
+import threading
+from collections.abc import Callable, Iterator
+
+_TICK_SECONDS = 0.25
+
+
+class Cancelled(Exception):
+    """The person pressed Stop or closed the page."""
+
+
+def with_progress(call: Callable) -> Iterator[tuple[str, object]]:
+    """Runs `call(progress, should_stop)` in a thread; yields ("progress", (done, total)) and at last ("result", value).
+
+    The errors of `call` are raised here. When the generator is closed (the person pressed Stop, or left the page),
+    `should_stop()` turns true, and the thread ends by itself.
+    """
+    news: queue.Queue = queue.Queue()
+    stop = threading.Event()
+
+    def work() -> None:
+        try:
+            news.put(("result", call(lambda done, total=None, *_: news.put(("progress", (done, total))), stop.is_set)))
+        except BaseException as error:  # handed to the thread that waits, which raises it
+            news.put(("error", error))
+
+    threading.Thread(target=work, name="long-call", daemon=True).start()
+    try:
+        yield from _deliver(news)
+    finally:
+        stop.set()
+
+
+def _deliver(news: queue.Queue) -> Iterator[tuple[str, object]]:
+    kind, value = "progress", (0, None)
+    while True:
+        yield kind, value
+        kind, value = news.get()
+        while kind == "progress":  # only the newest is worth showing
+            try:
+                kind, value = news.get(timeout=_TICK_SECONDS)
+            except queue.Empty:
+                break
+        if kind == "error":
+            raise value
+        if kind == "result":
+            yield kind, value
+            return

@@ -1,0 +1,87 @@
+"""Islands: parts of the page that our own scripts draw from JSON, and the guards that turn errors into sentences.
+
+An island's text reaches the page as JSON and is put there with textContent, so nothing that a data set, a model
+or a file name says can become markup. Knows no panel.
+"""
+
+import functools
+import json
+import sys
+import traceback
+from collections.abc import Callable, Iterable
+
+import gradio as gr
+
+from llmdemo.errors import UserError
+from llmdemo.ui.services import ASSETS
+
+_MOUNT = """(window.llmdemoIslands = window.llmdemoIslands || []).push(
+  {name: %s, el: element.firstElementChild || element, props, trigger, server, watch});  // events: %s"""
+_SCRIPTS = ("app.js", "data.js", "plot.js", "train.js", "arena.js")
+_STYLES = ("style.css", "data.css", "train.css", "arena.css")
+
+
+def island(
+    name: str, functions: Iterable[Callable] = (), *, value=None, events: Iterable[str] = (), **options
+) -> gr.HTML:
+    """A gr.HTML that assets/*.js draws under `name`.
+
+    `functions` take one JSON value (a dict) and return JSON; the island's script calls them by name, and gets
+    {"error": {"message", "hint"}} where a UserError was raised. `events` are names that the script may trigger.
+    """
+    return gr.HTML(
+        value=value,
+        html_template=f'<div class="island island-{name}"></div>',
+        js_on_load=_MOUNT % (json.dumps(name), json.dumps(list(events))),
+        apply_default_css=False,
+        server_functions=[guarded(function) for function in functions],
+        **options,
+    )
+
+
+def guarded(function: Callable) -> Callable:
+    """`function`, but errors come back as {"error": {message, hint}} instead of being raised."""
+
+    @functools.wraps(function)
+    def call(data=None):
+        try:
+            return function(data or {})
+        except Exception as error:  # the boundary to the page: whatever happened must be said, not lost
+            return {"error": sentence(error)}
+
+    return call
+
+
+def sentence(error: Exception) -> dict[str, str]:
+    """What a person reads about `error`: {"message", "hint"}. Unexpected ones are also printed with their trace."""
+    if isinstance(error, UserError):
+        return {"message": error.message, "hint": error.hint}
+    traceback.print_exception(error, file=sys.stderr)
+    return {
+        "message": f"The app made a mistake ({type(error).__name__}).",
+        "hint": "The details are in the terminal where it runs. The page goes on working.",
+    }
+
+
+def notice(error: Exception | None = None, *, message: str = "", kind: str = "error") -> dict:
+    """The value of a "notice" island: a calm message next to the thing it is about; empty hides it."""
+    if error is not None:
+        return {"kind": "error", **sentence(error)}
+    return {"kind": kind, "message": message, "hint": ""} if message else {}
+
+
+def head(words: dict) -> str:
+    """The <head> additions: the words, and our scripts, inline, so that nothing is fetched from anywhere."""
+    scripts = [f"window.llmdemoWords = {_script_json(words)};"]
+    scripts += [path.read_text(encoding="utf-8") for name in _SCRIPTS if (path := ASSETS / name).is_file()]
+    return "".join(f"<script>{script}</script>" for script in scripts)
+
+
+def css() -> str:
+    """Our style sheets, joined."""
+    return "\n".join(path.read_text(encoding="utf-8") for name in _STYLES if (path := ASSETS / name).is_file())
+
+
+def _script_json(value) -> str:
+    """JSON that may stand inside <script>."""
+    return json.dumps(value, ensure_ascii=False).replace("<", "\\u003c")

@@ -1,0 +1,82 @@
+"""Starts the server: who may do what, and one sentence when it cannot start. Knows no panel."""
+
+import ipaddress
+import socket
+import threading
+
+from llmdemo.errors import UserError
+from llmdemo.settings import Settings
+
+
+def serve(settings: Settings, host: str, port: int, *, share: bool = False, auth: str | None = None) -> None:
+    """Serves the page until Ctrl-C. Raises UserError when an option, the port or the home folder cannot be used."""
+    login = parse_auth(auth)
+    _check_port(host, port)
+    from llmdemo.ui.app import build, launch_options
+    from llmdemo.ui.services import make_services
+
+    guests_only = login is None and (share or not _is_local(host))
+    services = make_services(settings, guests_only=guests_only)
+    try:
+        page = build(services)
+        _, local, public = page.launch(
+            server_name=host,
+            server_port=port,
+            share=share,
+            auth=login,
+            prevent_thread_lock=True,
+            **launch_options(services),
+        )
+        print(f"Open {public or local}", flush=True)
+        if guests_only:
+            print("Shared without --auth: visitors may use the arena only.", flush=True)
+        threading.Thread(target=_warm, args=(services,), name="warm", daemon=True).start()
+        page.block_thread()
+    finally:
+        services.runs.close()
+
+
+def parse_auth(text: str | None) -> tuple[str, str] | None:
+    """("USER", "PASSWORD") from USER:PASSWORD; None when there is none. Raises UserError when one is missing."""
+    if text is None:
+        return None
+    user, _, password = text.partition(":")
+    if not user or not password:
+        raise UserError("--auth needs a name and a password.", "Give them as USER:PASSWORD.")
+    return user, password
+
+
+def _is_local(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _check_port(host: str, port: int) -> None:
+    """Says it plainly when the port is taken, before anything is started."""
+    if not 0 < port < 65536:
+        raise UserError(f"--port is {port}.", "It must be from 1 to 65535.")
+    try:
+        family, kind, proto, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, proto) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        raise UserError(
+            f"Port {port} on {host} cannot be used ({error.strerror or error}).",
+            f"Another program may have it; try --port {port + 1 if port < 65535 else 7860}.",
+        ) from error
+
+
+def _warm(services) -> None:
+    """Imports what the first click needs, once the page is up."""
+    from llmdemo.ui.data_panel import starter_tokenizer
+
+    services.starter.wait()
+    try:
+        starter_tokenizer(services)
+    except UserError:
+        return  # said where it is needed

@@ -1,0 +1,35 @@
+"""What stands around the panels: title, live status, the starter model's progress. Knows no panel."""
+
+import gradio as gr
+
+from llmdemo.ui import bridge
+from llmdemo.ui.services import Services
+
+
+def header(services: Services) -> gr.HTML:
+    """The title line with a live status, and the strip that shows the starter model arriving."""
+
+    def pulse(_: dict) -> dict:
+        """What the header shows, from the disk and the runs; cheap enough to be asked every few seconds."""
+        return {
+            "starter": services.starter.progress(),
+            "guests_only": services.guests_only,
+            "runs": _active(services),
+        }
+
+    def retry(_: dict) -> dict:
+        services.require_owner()
+        services.starter.start()
+        return services.starter.progress()
+
+    return bridge.island("header", [pulse, retry], elem_id="header")
+
+
+def _active(services: Services) -> list[dict]:
+    """The runs that are not over, each with what one line can say."""
+    keys = ("run_id", "state", "step", "total_steps", "method", "name")
+    return [{key: run.get(key) for key in keys} for run in services.runs.list() if run.get("state") in ACTIVE]
+
+
+ACTIVE = ("queued", "starting", "running", "stopping")
+"""States of a run that is not over."""

@@ -1,0 +1,133 @@
+"""A run as one .zip: written whole, read with suspicion. Knows nothing of the queue or of processes.
+
+Inside: config.json, events.jsonl, log.txt, and model/ if wanted. A bundle comes from anybody, so only these
+names, plain files, safe kinds of model files and bounded sizes are taken; nothing in it is executed.
+"""
+
+import os
+import re
+import secrets
+import shutil
+import stat
+import zipfile
+from pathlib import Path
+
+from llmdemo.errors import UserError
+from llmdemo.runs.folder import RunFolder
+from llmdemo.store import read_json, whole_folder, write_json
+
+_LIMITS = {"config.json": 2**20, "events.jsonl": 2**28, "log.txt": 2**24}
+_MODEL_FILE = re.compile(r"model/[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}\.(safetensors|json|jinja|txt|md|model)")
+_MOST_FILES = 500
+_MOST_RATIO = 200  # deflate reaches 1000 on zeros; events and logs reach 20
+_CHUNK = 2**20
+_EXPORT_AGAIN = "Export the run again on the other installation."
+
+
+def export(folder: RunFolder, path: Path, with_model: bool) -> Path:
+    """Writes the bundle to `path`, whole or not at all. Raises UserError when it cannot be written."""
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        with zipfile.ZipFile(partial, "x", zipfile.ZIP_DEFLATED) as bundle:
+            for name in _LIMITS:
+                _pack(bundle, folder.path / name, name, zipfile.ZIP_DEFLATED)
+            for file in sorted((folder.path / "model").glob("*")) if with_model else []:
+                if _MODEL_FILE.fullmatch(f"model/{file.name}") and file.is_file() and not file.is_symlink():
+                    _pack(bundle, file, f"model/{file.name}", zipfile.ZIP_STORED)  # weights do not get smaller
+        os.replace(partial, path)
+    except OSError as error:
+        raise UserError(
+            f"The bundle cannot be written ({error.strerror or error}).", "Check the free space."
+        ) from error
+    finally:
+        partial.unlink(missing_ok=True)
+    return path
+
+
+def _pack(bundle: zipfile.ZipFile, file: Path, name: str, method: int) -> None:
+    """Adds the file as long as it is now: the events of a live run go on growing."""
+    try:
+        source = open(file, "rb")  # noqa: SIM115 (closed below; a missing file is skipped)
+    except FileNotFoundError:
+        return
+    info = zipfile.ZipInfo(name)
+    info.compress_type, info.external_attr = method, 0o644 << 16
+    left = os.fstat(source.fileno()).st_size
+    with source, bundle.open(info, "w", force_zip64=left >= 2**31) as target:
+        while left and (data := source.read(min(left, _CHUNK))):
+            target.write(data)
+            left -= len(data)
+
+
+def unpack(path: Path, target: Path, scratch: Path, room: int) -> None:
+    """Makes the run folder `target` of the bundle at `path`, whole or not at all.
+
+    `scratch`: a folder on the same file system. `room`: how many bytes it may fill. Raises UserError.
+    """
+    try:
+        with zipfile.ZipFile(path) as bundle, whole_folder(target, scratch) as folder:
+            for entry in _checked_entries(bundle, room):
+                _extract(bundle, entry, folder)
+            _make_ours(folder, target.name)
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
+        raise UserError(f"The file is no readable bundle ({error}).", _EXPORT_AGAIN) from error
+    except OSError as error:
+        raise UserError(
+            f"The bundle cannot be opened ({error.strerror or error}).", "Check the file and the free space."
+        ) from error
+
+
+def _checked_entries(bundle: zipfile.ZipFile, room: int) -> list[zipfile.ZipInfo]:
+    entries = bundle.infolist()
+    if len(entries) > _MOST_FILES:
+        raise UserError(f"The bundle has {len(entries)} files; at most {_MOST_FILES} are allowed.", _EXPORT_AGAIN)
+    names = [entry.filename for entry in entries]
+    if "config.json" not in names or len(set(names)) != len(names):
+        raise UserError("The bundle has no config.json, or a name twice.", _EXPORT_AGAIN)
+    for entry in entries:
+        _check(entry)
+    total = sum(entry.file_size for entry in entries)
+    if total > room:
+        raise UserError(
+            f"The bundle needs {total / 2**20:,.0f} MiB; {max(0, room) / 2**20:,.0f} MiB may be filled.",
+            "Free some space, or export it without the model.",
+        )
+    return entries
+
+
+def _check(entry: zipfile.ZipInfo) -> None:
+    name = entry.filename
+    if name not in _LIMITS and not _MODEL_FILE.fullmatch(name):
+        raise UserError(f"The bundle holds {name[:80]!r}, which is no part of a run.", _EXPORT_AGAIN)
+    kind = stat.S_IFMT(entry.external_attr >> 16)
+    if kind not in (0, stat.S_IFREG):
+        raise UserError(f"{name!r} in the bundle is no plain file.", _EXPORT_AGAIN)
+    if entry.flag_bits & 1:
+        raise UserError("The bundle is encrypted.", "Make it without a password.")
+    packed_too_well = entry.file_size > _CHUNK and entry.file_size > _MOST_RATIO * max(1, entry.compress_size)
+    if entry.file_size > _LIMITS.get(name, entry.file_size) or packed_too_well:
+        raise UserError(f"{name!r} in the bundle is too large ({entry.file_size:,} bytes).", _EXPORT_AGAIN)
+
+
+def _extract(bundle: zipfile.ZipFile, entry: zipfile.ZipInfo, folder: Path) -> None:
+    """Writes one entry. zipfile stops at the announced size, which was checked, whatever the data say."""
+    file = folder / entry.filename
+    file.parent.mkdir(exist_ok=True)
+    with bundle.open(entry) as source, open(file, "xb") as target:
+        shutil.copyfileobj(source, target, _CHUNK)
+
+
+def _make_ours(folder: Path, run_id: str) -> None:
+    """Gives the run its id here, and takes out what points to files of the other installation."""
+    try:
+        config = read_json(folder / "config.json")
+    except (ValueError, RecursionError) as error:
+        raise UserError("config.json in the bundle is broken.", _EXPORT_AGAIN) from error
+    if not isinstance(config, dict):
+        raise UserError("config.json in the bundle holds no object.", _EXPORT_AGAIN)
+    about = config["run"] if isinstance(config.get("run"), dict) else {}
+    model = config.get("model")
+    if isinstance(model, dict):
+        config["model"] = {key: value for key, value in model.items() if key != "path"}
+    config["run"] = {**about, "id": run_id, "imported": True}
+    write_json(folder / "config.json", config)

@@ -1,0 +1,58 @@
+"""The command line and the environment of a run's worker. Knows nothing of queues or states."""
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parents[2]
+_WORKER = "llmdemo.training.worker"
+
+
+def worker_command(run_dir: Path, config: dict) -> list[str]:
+    """The argv that trains the run in `run_dir`, through accelerate's launcher."""
+    count = config.get("num_processes")
+    count = count if isinstance(count, int) and 0 < count <= 1024 else 1
+    if count > 1 and not has_accelerator():
+        # `accelerate launch --cpu` starts several processes through mpirun only; torch's launcher, which it
+        # uses for GPUs, needs none.
+        launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node", str(count)]
+        return [sys.executable, "-m", *launcher, "-m", _WORKER, str(run_dir)]
+    options = [
+        "--num_processes",
+        str(count),
+        "--num_machines",
+        "1",
+        "--mixed_precision",
+        "no",
+        "--dynamo_backend",
+        "no",
+    ]
+    if not has_accelerator():
+        options.append("--cpu")
+    elif count > 1:
+        options += ["--multi_gpu", "--main_process_port", "0"]  # 0: a free one, as runs may go side by side
+    return [sys.executable, "-m", "accelerate.commands.launch", *options, "-m", _WORKER, str(run_dir)]
+
+
+def worker_environment(home: Path, env=None) -> dict[str, str]:
+    """The environment `env` (os.environ by default) with what the worker needs to find us from any folder."""
+    env = dict(os.environ if env is None else env)
+    paths = [str(PROJECT), *filter(None, env.get("PYTHONPATH", "").split(os.pathsep))]
+    env |= {
+        "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths)),
+        "PYTHONSAFEPATH": "1",  # the run folder, where it starts, is no place for modules
+        "PYTHONUNBUFFERED": "1",  # the last words of a dying worker belong in the log
+        "LLMDEMO_HOME": str(home),
+    }
+    if not has_accelerator():
+        env["ACCELERATE_USE_CPU"] = "true"
+    return env
+
+
+def has_accelerator() -> bool:
+    """Whether this machine has a device that torch may train on, found without importing torch."""
+    if sys.platform == "darwin":
+        return os.uname().machine == "arm64"
+    nodes = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
+    return any(os.path.exists(node) for node in nodes) or shutil.which("nvidia-smi") is not None

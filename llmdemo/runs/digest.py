@@ -1,0 +1,218 @@
+"""What a run's events say, so far: fed one event after the other, never reading one twice.
+
+Knows nothing of files, processes or pages. Events come from a file that anybody may have written, so each
+figure is checked for being one.
+"""
+
+from collections import OrderedDict
+from math import isfinite, nan
+
+import numpy as np
+
+from llmdemo.runs.series import Series, curve
+from llmdemo.runs.states import FAILED, FINAL, REASONS, WORKER_ERROR
+
+_MOST_EVALS = 4096
+_MOST_PROMPTS = 32
+_MOST_SAMPLES = 256  # of one prompt
+_MOST_REFRESHES = 256
+_MOST_LAYERS = 2048
+_MOST_TEXT = 8192
+_FIGURES = {"lr": "learning_rate"}  # name in the event: name everywhere else
+_LARGEST = 2.0**53
+
+
+class Digest:
+    """The state of affairs after the events given to `feed`."""
+
+    def __init__(self):
+        self.attempt = 0
+        self.started = False
+        self.launched = False
+        self.end: dict | None = None
+        self.series = Series()
+        self.figures: dict = {"step": 0, "total_steps": None, "peak_memory_bytes": None, "skipped": 0}
+        self.ledger: dict | None = None
+        self.worker: dict = {}
+        self._seconds = 0.0
+        self._last_time: float | None = None
+        self._evals: list[tuple[float, float, float]] = []
+        self._samples: OrderedDict[str, dict] = OrderedDict()
+        self._refreshes: list[tuple[float, float, dict]] = []
+
+    def feed(self, event: dict) -> None:
+        """Takes one event in; those of unknown types and without sense change nothing."""
+        self._watch_clock(event)
+        take = getattr(self, f"_on_{event['type']}", None) if str(event["type"]).isidentifier() else None
+        if take:
+            take(event)
+
+    def _watch_clock(self, event: dict) -> None:
+        """Time spent is the sum of the steps forward: a clock that is set back takes nothing away."""
+        now = number(event.get("t"))
+        if now is not None:
+            if self._last_time is not None and event["type"] not in ("launch", "queued"):
+                self._seconds += max(0.0, now - self._last_time)
+            self._last_time = now
+
+    # -- what each type of event means
+
+    def _on_launch(self, event: dict) -> None:
+        self.attempt = int(number(event.get("attempt")) or self.attempt + 1)
+        self._wait()
+        self.launched = True
+
+    def _on_queued(self, event: dict) -> None:
+        self._wait()
+
+    def _wait(self) -> None:
+        self.started, self.launched, self.end = False, False, None
+        self.figures |= {"phase": None, "eta_seconds": None, "tokens_per_second": None}
+
+    def _on_start(self, event: dict) -> None:
+        step = number(event.get("step")) or 0
+        self.started, self.end = True, None
+        self.worker = {
+            key: event[key] for key in ("method", "parameters", "device", "precision", "versions") if key in event
+        }
+        self.figures |= {"step": int(step), "total_steps": whole(event.get("total_steps"))}
+        self._forget_after(step)
+
+    def _forget_after(self, step: float) -> None:
+        self.series.cut_after(step)
+        self._evals = [each for each in self._evals if each[0] <= step]
+        self._refreshes = [each for each in self._refreshes if each[0] <= step]
+        for sample in self._samples.values():
+            sample["outputs"] = [each for each in sample["outputs"] if each["step"] <= step]
+        self.figures |= {"loss": self.series.last("loss"), "eval_loss": self._evals[-1][2] if self._evals else None}
+
+    def _on_phase(self, event: dict) -> None:
+        self.figures |= {"phase": text(event.get("phase"), 64), "phase_done": whole(event.get("done"))}
+        self.figures["phase_total"] = whole(event.get("total"))
+
+    def _on_ledger(self, event: dict) -> None:
+        known = {key: value for key, value in event.items() if key not in ("type", "t")}
+        self.ledger = known if len(str(known)) <= _MOST_TEXT else None
+
+    def _on_step(self, event: dict) -> None:
+        step = number(event.get("step"))
+        if step is None:
+            return
+        row = {_FIGURES.get(key, key): number(value) for key, value in event.items()}
+        self.series.add(step, self._seconds, row)
+        memory = row.get("memory_bytes")
+        if memory is not None:
+            self.figures["peak_memory_bytes"] = int(max(memory, self.figures["peak_memory_bytes"] or 0))
+        self.figures |= {"step": int(step), "loss": row.get("loss"), "tokens": whole(event.get("tokens"))}
+        for name in ("tokens_per_second", "eta_seconds", "epoch", "learning_rate", "grad_norm"):
+            self.figures[name] = row.get(name)
+
+    def _on_eval(self, event: dict) -> None:
+        step, loss = number(event.get("step")), number(event.get("loss"))
+        if step is None or loss is None:
+            return
+        self._evals.append((step, self._seconds, loss))
+        self.figures["eval_loss"] = loss
+        if len(self._evals) > _MOST_EVALS:
+            self._evals = self._evals[::2]
+
+    def _on_sample(self, event: dict) -> None:
+        prompt, output = text(event.get("prompt")), text(event.get("text"))
+        if prompt not in self._samples and len(self._samples) >= _MOST_PROMPTS:
+            return
+        sample = self._samples.setdefault(prompt, {"prompt": prompt, "expected": None, "outputs": []})
+        if event.get("expected") is not None:
+            sample["expected"] = text(event["expected"])
+        sample["outputs"].append({"step": whole(event.get("step")) or 0, "text": output})
+        if len(sample["outputs"]) > _MOST_SAMPLES:
+            sample["outputs"] = sample["outputs"][::2]
+
+    def _on_refresh(self, event: dict) -> None:
+        step, layers = number(event.get("step")), event.get("layers")
+        if step is None or not isinstance(layers, list):
+            return
+        known = {}
+        for layer in layers[:_MOST_LAYERS]:
+            if isinstance(layer, dict) and layer.get("name"):
+                known[text(layer["name"], 200)] = (number(layer.get("energy")), number(layer.get("overlap")))
+        self._refreshes.append((step, self._seconds, known))
+        if len(self._refreshes) > _MOST_REFRESHES:
+            self._refreshes = self._refreshes[::2]
+
+    def _on_skip(self, event: dict) -> None:
+        self.figures["skipped"] += 1
+
+    def _on_checkpoint(self, event: dict) -> None:
+        self.figures["checkpoint_step"] = whole(event.get("step"))
+
+    def _on_end(self, event: dict) -> None:
+        state, reason = event.get("state"), event.get("reason")
+        state = state if state in FINAL else FAILED
+        reason = reason if reason in REASONS else WORKER_ERROR
+        self.end = {
+            "state": state,
+            "reason": reason if state == FAILED else "",
+            "message": text(event.get("message"), 2000),
+            "hint": text(event.get("hint"), 2000),
+        }
+        self.figures["model_id"] = text(event.get("model_id"), 200) or None
+        self.figures |= {"phase": None, "eta_seconds": None}
+
+    # -- what is asked
+
+    def status(self) -> dict:
+        """The newest figures, ready for JSON."""
+        return {**self.figures, "loss_smoothed": self.series.smoothed(), "ledger": self.ledger, "worker": self.worker}
+
+    def curves(self, max_points: int) -> dict[str, dict[str, list]]:
+        """Series.curves, with eval_loss, and energy and overlap of the subspace as means over the layers."""
+        curves = self.series.curves(max_points)
+        curves["eval_loss"] = _curve(self._evals, max_points)
+        for index, name in enumerate(("energy", "overlap")):
+            means = [(step, seconds, _mean(layers, index)) for step, seconds, layers in self._refreshes]
+            curves[name] = _curve(means, max_points)
+        return {name: each for name, each in curves.items() if each["step"]}
+
+    def samples(self) -> list[dict]:
+        """[{prompt, expected, outputs: [{step, text}]}] in the order in which the prompts came first."""
+        return [{**sample, "outputs": list(sample["outputs"])} for sample in self._samples.values()]
+
+    def refreshes(self) -> dict:
+        """{layers: [name], steps: [int], energy, overlap: [[float | None, a step] a layer]}: rows of a heat map."""
+        names = list(dict.fromkeys(name for _, _, layers in self._refreshes for name in layers))
+        rows = [
+            [[layers.get(name, (None, None))[i] for _, _, layers in self._refreshes] for name in names] for i in (0, 1)
+        ]
+        return {
+            "layers": names,
+            "steps": [int(each[0]) for each in self._refreshes],
+            "energy": rows[0],
+            "overlap": rows[1],
+        }
+
+
+def number(value) -> float | None:
+    """`value` as a float if it is a finite number, else None."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if -_LARGEST <= value <= _LARGEST and isfinite(value) else None
+
+
+def whole(value) -> int | None:
+    found = number(value)
+    return None if found is None else int(found)
+
+
+def text(value, limit: int = _MOST_TEXT) -> str:
+    value = "" if value is None else value if isinstance(value, str) else str(value)
+    return value if len(value) <= limit else value[: limit - 1] + "…"
+
+
+def _mean(layers: dict, index: int) -> float:
+    values = [pair[index] for pair in layers.values() if pair[index] is not None]
+    return sum(values) / len(values) if values else nan
+
+
+def _curve(points: list[tuple[float, float, float]], max_points: int) -> dict[str, list]:
+    columns = np.array(points, dtype=float).reshape(-1, 3).T
+    return curve(*columns, max_points)

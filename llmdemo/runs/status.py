@@ -1,0 +1,62 @@
+"""A run's status as one flat object for endpoints and pages. Knows nothing of how it is found out.
+
+The contract's keys: run_id, state, reason, step, total_steps, loss, eval_loss, tokens_per_second, eta_seconds,
+peak_memory_bytes, model_id. Beside them: name, created (seconds since the epoch), message, hint, attempt,
+phase (loading … saving), phase_done, phase_total, queue_position (1 is next), stop_phase (asking, terminating,
+killing), stop_seconds_left, quiet_seconds (since the last word of a live run), checkpoint_step, skipped,
+loss_smoothed, learning_rate, grad_norm, epoch, tokens, ledger, worker, can_stop, can_resume, can_delete, size_bytes.
+None stands for what is not known.
+"""
+
+import json
+import time
+
+from llmdemo.runs.reader import Reader
+from llmdemo.runs.states import ALIVE, COMPLETED, FAILED, FINAL, QUEUED, STARTING, STOPPED, STOPPING
+
+_FIGURES = (
+    *("step", "total_steps", "loss", "eval_loss", "tokens_per_second", "eta_seconds", "peak_memory_bytes", "model_id"),
+    *("loss_smoothed", "learning_rate", "grad_norm", "epoch", "tokens", "skipped", "checkpoint_step"),
+    *("phase", "phase_done", "phase_total", "ledger", "worker"),
+)
+_MESSAGES = {
+    STARTING: "The worker starts: it loads the libraries and the model.",
+    STOPPING: "The run was asked to stop; it writes a checkpoint first.",
+}
+
+
+def status_of(row: dict, reader: Reader, queue: list[str]) -> dict:
+    """The status of the run in `row` of the table; `queue`: the ids of the waiting runs, in order."""
+    state = row["state"]
+    if state in FINAL and row["digest"]:
+        figures = json.loads(row["digest"])  # no need to read its events again
+    else:
+        with reader.digest() as digest:
+            figures = digest.status()
+    place = queue.index(row["run_id"]) + 1 if row["run_id"] in queue else None
+    status = {"run_id": row["run_id"], "name": row["name"], "state": state, "reason": row["reason"]}
+    status |= {key: figures.get(key) for key in _FIGURES}
+    return status | {
+        "message": row["message"] or (_queue_message(place) if state == QUEUED else _MESSAGES.get(state, "")),
+        "hint": row["hint"],
+        "created": row["created"],
+        "attempt": row["attempt"],
+        "queue_position": place,
+        "stop_phase": row["stop_phase"] or None,
+        "stop_seconds_left": _seconds_left(row),
+        "quiet_seconds": round(reader.seconds_quiet(), 1) if state in ALIVE else None,
+        "can_stop": state in (QUEUED, *ALIVE) and state != STOPPING,
+        "can_resume": state in (STOPPED, FAILED),
+        "can_delete": state not in ALIVE,
+        "model_id": figures.get("model_id") if state == COMPLETED else None,
+    }
+
+
+def _queue_message(place: int | None) -> str:
+    return "It is the next one." if place == 1 else f"Waits for its turn: {(place or 1) - 1} before it."
+
+
+def _seconds_left(row: dict) -> float | None:
+    if row["stop_deadline"] is None or not row["stop_phase"]:
+        return None
+    return round(min(3600.0, max(0.0, row["stop_deadline"] - time.monotonic())), 1)

@@ -1,0 +1,268 @@
+"""Watches over runs: launches the next one, sees how each goes on, stops it, says how it ended.
+
+One object a home folder does this at a time (see lock.py). It keeps nothing that matters in memory, so
+that another one can go on where it left off. Knows nothing of what a worker does, nor of pages.
+"""
+
+import errno
+import logging
+import secrets
+import signal
+import sqlite3
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from llmdemo.errors import UserError
+from llmdemo.runs import logfile, process
+from llmdemo.runs.command import worker_environment
+from llmdemo.runs.folder import RunFolder
+from llmdemo.runs.reader import Readers
+from llmdemo.runs.states import (
+    ASKING,
+    DISK_FULL,
+    FAILED,
+    KILLING,
+    QUEUED,
+    RUNNING,
+    STARTING,
+    STOP_PHASES,
+    STOPPED,
+    STOPPING,
+    TERMINATING,
+    WORKER_ERROR,
+)
+from llmdemo.runs.table import IllegalTransition, Table
+from llmdemo.runs.verdict import RESUME_HINT, Verdict, judge, oom_kills_so_far
+from llmdemo.settings import Settings
+from llmdemo.store import Home, free_bytes
+
+MOST_LOG_BYTES = 4 * 2**20
+_FAMILY_SECONDS = 5.0
+_ADOPT_SECONDS = 2.0
+_LEFTOVER_SECONDS = 2.0
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class _Watch:
+    """What is known of one run between two looks."""
+
+    since: float = field(default_factory=time.monotonic)
+    members: dict[int, str] = field(default_factory=dict)
+    family_seen: float = -1e9
+    phase: str = ""
+    deadline: float = 0.0
+    leave_by: float | None = None
+    oom_kills: int = field(default_factory=oom_kills_so_far)
+
+
+class Supervisor:
+    """`tick` does all there is to do now. Only the holder of the home folder's lock may call it."""
+
+    def __init__(
+        self, home: Home, settings: Settings, table: Table, readers: Readers, command: Callable[[Path, dict], list[str]]
+    ):
+        self._home, self._settings, self._table, self._readers, self._command = home, settings, table, readers, command
+        self._watches: dict[str, _Watch] = {}
+
+    def tick(self) -> bool:
+        """One look at every run that may have a process, then the queue; True while there is something to watch."""
+        for row in self._table.alive():
+            try:
+                self._look(row)
+            except IllegalTransition:
+                continue  # it changed meanwhile: the next look sees how
+            except (OSError, sqlite3.OperationalError) as error:
+                log.warning("run %s: %s", row["run_id"], error)  # a full disk, say: tried again at the next look
+        self._launch_next()
+        return self._table.unfinished() > 0
+
+    # -- the queue
+
+    def _launch_next(self) -> None:
+        while (queue := self._table.queue()) and len(self._table.alive()) < self._settings.runs_at_once:
+            if not self._has_space(queue[0]):
+                return
+            try:
+                self._launch(queue[0])
+            except IllegalTransition:
+                continue  # cancelled or moved meanwhile
+
+    def _has_space(self, row: dict) -> bool:
+        """Whether the run may start; if not, it waits, and says for what."""
+        free, needed = free_bytes(self._home.root), self._settings.min_free_bytes
+        message = "" if free >= needed else f"Waits for disk space: {_size(free)} are free, {_size(needed)} are needed."
+        if message != row["message"]:
+            hint = "Delete runs or models that are not needed; the queue then goes on by itself." if message else ""
+            self._table.set(row["run_id"], message=message, hint=hint)
+        return not message
+
+    def _launch(self, row: dict) -> None:
+        run_id, folder, token = row["run_id"], self._folder(row), secrets.token_hex(16)
+        row = self._table.move(run_id, STARTING, only_from=(QUEUED,), token=token, attempt=row["attempt"] + 1)
+        self._watches[run_id] = _Watch()
+        known = {"attempt": row["attempt"], "token": token}
+        try:
+            # In this order, a crash at any point leaves a process that can be found by its token.
+            folder.write_process(known)
+            logfile.begin_attempt(folder.log, row["attempt"])
+            folder.note("launch", attempt=row["attempt"])
+            argv = self._command(folder.path, folder.config())
+            pid, identity = process.launch(argv, folder.path, worker_environment(self._home.root), folder.log, token)
+        except (OSError, UserError) as error:
+            self._finish(row, _not_launched(error))
+            return
+        self._table.set(run_id, pid=pid, identity=identity)
+        folder.write_process({**known, "pid": pid, "identity": identity})
+
+    # -- one run
+
+    def _look(self, row: dict) -> None:
+        watch = self._watches.setdefault(row["run_id"], _Watch(members=self._folder(row).process().get("members", {})))
+        logfile.trim(self._folder(row).log, MOST_LOG_BYTES)
+        if not row["pid"] and not self._adopt(row, watch):
+            return
+        alive = process.is_alive(row["pid"], row["identity"])  # before the events: the end event comes first
+        with self._reader(row).digest() as digest:
+            started, end = digest.started, digest.end
+        if row["state"] == STARTING and started:
+            row = self._table.move(row["run_id"], RUNNING, only_from=(STARTING,))
+        if row["state"] == STOPPING:
+            self._stop(row, watch, end)
+        elif alive and not end:
+            self._keep_family(row, watch)
+        elif self._all_gone(row, watch, at_once=not end):
+            self._finish(row, end)
+
+    def _adopt(self, row: dict, watch: _Watch) -> bool:
+        """Finds the process of a run whose launcher (an app) died before it noted the pid; False: look again."""
+        members = process.family(None, "", row["token"], watch.members)
+        if members:
+            pid = process.eldest(members)
+            row |= {"pid": pid, "identity": members[pid]}
+            self._table.set(row["run_id"], pid=pid, identity=members[pid])
+            self._write_family(row, members)
+            return True
+        return time.monotonic() - watch.since > _ADOPT_SECONDS
+
+    def _keep_family(self, row: dict, watch: _Watch) -> None:
+        """Notes who belongs to the run, for the day when one of them hides."""
+        now = time.monotonic()
+        if now - watch.family_seen < _FAMILY_SECONDS:
+            return
+        watch.family_seen = now
+        members = self._family(row, watch)
+        if members != watch.members:
+            watch.members = members
+            self._write_family(row, members)
+
+    def _write_family(self, row: dict, members: dict[int, str]) -> None:
+        known = {"attempt": row["attempt"], "token": row["token"], "pid": row["pid"], "identity": row["identity"]}
+        self._folder(row).write_process({**known, "members": members})
+
+    def _family(self, row: dict, watch: _Watch) -> dict[int, str]:
+        return process.family(row["pid"], row["identity"], row["token"], watch.members)
+
+    def _all_gone(self, row: dict, watch: _Watch, at_once: bool) -> bool:
+        """True when no process of the run is left; those that stay too long after the end are killed."""
+        members = self._family(row, watch)
+        if not members:
+            return True
+        now = time.monotonic()
+        if watch.leave_by is None:
+            launcher = row["pid"] in members
+            grace = self._settings.term_grace_seconds if launcher else _LEFTOVER_SECONDS
+            watch.leave_by = now + (0 if at_once else grace)
+        if now >= watch.leave_by:
+            process.send(members, signal.SIGKILL)
+        return False
+
+    # -- stop
+
+    def _stop(self, row: dict, watch: _Watch, end: dict | None) -> None:
+        """Asks, then terminates, then kills; each phase has its time, and the last goes on until nobody is left."""
+        members = self._family(row, watch)
+        watch.members |= members
+        if not members:
+            self._finish(row, end)
+            return
+        now = time.monotonic()
+        if not watch.phase:
+            phase = row["stop_phase"] if row["stop_phase"] in STOP_PHASES else ASKING
+            self._enter(row, watch, phase, members)
+        elif now >= watch.deadline and watch.phase != KILLING:
+            self._enter(row, watch, STOP_PHASES[STOP_PHASES.index(watch.phase) + 1], members)
+        elif watch.phase == KILLING:
+            process.send(members, signal.SIGKILL)
+
+    def _enter(self, row: dict, watch: _Watch, phase: str, members: dict[int, str]) -> None:
+        grace = {
+            ASKING: self._settings.stop_grace_seconds,
+            TERMINATING: self._settings.term_grace_seconds,
+            KILLING: 0.0,
+        }
+        watch.phase, watch.deadline = phase, time.monotonic() + grace[phase]
+        if phase == ASKING:
+            self._folder(row).stop.touch()
+        else:
+            process.send(members, signal.SIGTERM if phase == TERMINATING else signal.SIGKILL)
+        self._table.set(row["run_id"], stop_phase=phase, stop_deadline=watch.deadline)
+
+    # -- the end
+
+    def _finish(self, row: dict, end: dict | Verdict | None) -> None:
+        """No process is left: notes how it ended, in the folder and in the table."""
+        folder, run_id = self._folder(row), row["run_id"]
+        if end is None or isinstance(end, Verdict):
+            end = self._end_of_silent(row, end)
+            try:
+                folder.note("end", **end)
+            except OSError as error:
+                if error.errno == errno.ENOSPC:
+                    self._table.spend_reserve()
+                log.warning("run %s: its end could not be added to its events: %s", run_id, error)
+        folder.stop.unlink(missing_ok=True)
+        with self._reader(row).digest() as digest:
+            figures = digest.status()
+        self._table.move(
+            run_id, end["state"], **{key: end[key] for key in ("reason", "message", "hint")}, digest=figures
+        )
+        process.forget(row["pid"])
+        self._watches.pop(run_id, None)
+
+    def _end_of_silent(self, row: dict, verdict: Verdict | None) -> dict:
+        if verdict is None and row["state"] == STOPPING and (row["stop_phase"] != ASKING or not row["pid"]):
+            message = "Stopped by force, as it did not end by itself." if row["pid"] else "Stopped before it began."
+            return {"state": STOPPED, "reason": "", "message": message, "hint": RESUME_HINT}
+        if verdict is None:
+            watch = self._watches.get(row["run_id"]) or _Watch()
+            kills = oom_kills_so_far() - watch.oom_kills
+            status = process.exit_status(row["pid"]) if row["pid"] else None
+            verdict = judge(status, logfile.last_attempt(self._folder(row).log), kills)
+        return {"state": FAILED, "reason": verdict.reason, "message": verdict.message, "hint": verdict.hint}
+
+    def _folder(self, row: dict) -> RunFolder:
+        return RunFolder(self._home.runs / row["run_id"])
+
+    def _reader(self, row: dict):
+        return self._readers.of(self._home.runs / row["run_id"])
+
+
+def _not_launched(error: OSError | UserError) -> Verdict:
+    if isinstance(error, UserError):
+        return Verdict(WORKER_ERROR, error.message, error.hint)
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    hint = (
+        "Free some space, then resume the run."
+        if full
+        else "Check that the app may start programs, then resume the run."
+    )
+    return Verdict(
+        DISK_FULL if full else WORKER_ERROR, f"The run could not be started ({error.strerror or error}).", hint
+    )
+
+
+def _size(count: float) -> str:
+    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"

@@ -1,0 +1,228 @@
+"""The queue and the states of all runs, in SQLite. Knows nothing of processes or of what a run does.
+
+Every change is one transaction (BEGIN IMMEDIATE), so that any number of threads, and of apps on one home
+folder, see one truth. Order is `seq` and `position`, never the clock. The run folders hold all that is
+needed to make this table again.
+"""
+
+import json
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from llmdemo.runs.states import ALIVE, FINAL, QUEUED, is_legal
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS runs (
+  seq INTEGER PRIMARY KEY AUTOINCREMENT,
+  run_id TEXT NOT NULL UNIQUE,
+  name TEXT NOT NULL,
+  created REAL NOT NULL,
+  state TEXT NOT NULL,
+  reason TEXT NOT NULL DEFAULT '',
+  message TEXT NOT NULL DEFAULT '',
+  hint TEXT NOT NULL DEFAULT '',
+  position INTEGER,           -- place in the queue while queued
+  attempt INTEGER NOT NULL DEFAULT 0,
+  token TEXT NOT NULL DEFAULT '',  -- in the environment of every process of the attempt
+  pid INTEGER,
+  identity TEXT NOT NULL DEFAULT '',
+  stop_phase TEXT NOT NULL DEFAULT '',
+  stop_deadline REAL,         -- time.monotonic() at which the phase is over
+  digest TEXT                 -- JSON: the last figures, once the run has ended
+);
+CREATE TABLE IF NOT EXISTS transitions (
+  run_id TEXT NOT NULL, state TEXT NOT NULL, reason TEXT NOT NULL, t REAL NOT NULL
+);
+CREATE INDEX IF NOT EXISTS transitions_of ON transitions (run_id);
+"""
+_COLUMNS = {
+    "name",
+    "message",
+    "hint",
+    "reason",
+    "attempt",
+    "token",
+    "pid",
+    "identity",
+    "stop_phase",
+    "stop_deadline",
+    "digest",
+}
+_BALLAST_BYTES = 256 * 1024
+
+
+class IllegalTransition(Exception):
+    """The run is not in a state from which it can go there; `row` is how it is (None: no such run)."""
+
+    def __init__(self, row: dict | None, after: str):
+        super().__init__(f"{row and row['run_id']}: {row and row['state']} -> {after}")
+        self.row = row
+
+
+class Table:
+    """The table in the file `path`, which is made when missing. Raises sqlite3.DatabaseError if it is no database."""
+
+    def __init__(self, path: Path):
+        self._lock = threading.RLock()
+        # On a full disk the truth must still be written: this file gives its space for it.
+        self._ballast = path.with_name(path.name + ".reserve")
+        self._db = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
+        self._db.row_factory = sqlite3.Row
+        try:
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=FULL")
+            self._db.executescript(_SCHEMA)
+            if self._db.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
+                raise sqlite3.DatabaseError("the database is damaged")
+        except BaseException:
+            self._db.close()
+            raise
+
+    def close(self) -> None:
+        with self._lock:
+            self._db.close()
+
+    # -- reading
+
+    def get(self, run_id: str) -> dict | None:
+        rows = self._select("WHERE run_id = ?", run_id)
+        return rows[0] if rows else None
+
+    def all(self) -> list[dict]:
+        """Every run, the newest first."""
+        return self._select("ORDER BY seq DESC")
+
+    def queue(self) -> list[dict]:
+        """The waiting runs, the next one first."""
+        return self._select("WHERE state = ? ORDER BY position, seq", QUEUED)
+
+    def alive(self) -> list[dict]:
+        """Runs that may have a process, the oldest first."""
+        return self._select(f"WHERE state IN ({_marks(ALIVE)}) ORDER BY seq", *ALIVE)
+
+    def unfinished(self) -> int:
+        """How many runs are not in a final state."""
+        with self._lock:
+            query = f"SELECT count(*) FROM runs WHERE state NOT IN ({_marks(FINAL)})"
+            return self._db.execute(query, FINAL).fetchone()[0]
+
+    def transitions(self, run_id: str) -> list[dict]:
+        """[{state, reason, t}] in the order in which they happened."""
+        with self._lock:
+            query = "SELECT state, reason, t FROM transitions WHERE run_id = ? ORDER BY rowid"
+            return [dict(row) for row in self._db.execute(query, (run_id,))]
+
+    def version(self) -> int:
+        """A number that changes when somebody else writes."""
+        with self._lock:
+            return self._db.execute("PRAGMA data_version").fetchone()[0]
+
+    def _select(self, where: str, *values) -> list[dict]:
+        with self._lock:
+            return [dict(row) for row in self._db.execute(f"SELECT * FROM runs {where}", values)]
+
+    # -- writing
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """All that is done inside happens, or nothing; nobody else writes meanwhile. May be nested."""
+        with self._lock:
+            if self._db.in_transaction:
+                yield self._db
+                return
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._db
+                self._db.execute("COMMIT")
+            except BaseException as error:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                if isinstance(error, sqlite3.OperationalError) and "full" in str(error):
+                    self.spend_reserve()  # so that the next try succeeds
+                raise
+
+    def keep_reserve(self) -> None:
+        """Makes the file that gives up its space when the disk is full. Raises OSError when it is full now."""
+        if not self._ballast.exists():
+            self._ballast.write_bytes(b"\0" * _BALLAST_BYTES)
+
+    def spend_reserve(self) -> None:
+        self._ballast.unlink(missing_ok=True)
+
+    def add(self, run_id: str, name: str, created: float, state: str, *, seq: int | None = None, **columns) -> int:
+        """A new row, at the end of the queue if it is queued; returns its seq."""
+        if not is_legal(None, state):
+            raise IllegalTransition(None, state)
+        with self.transaction() as db:
+            query = "INSERT INTO runs (seq, run_id, name, created, state, position) VALUES (?, ?, ?, ?, ?, ?)"
+            position = self._last_position() + 1 if state == QUEUED else None
+            seq = db.execute(query, (seq, run_id, name, created, state, position)).lastrowid
+            self._note(run_id, state, columns.get("reason", ""))
+            self._set(run_id, columns)
+        return seq
+
+    def move(self, run_id: str, after: str, *, only_from: tuple[str, ...] | None = None, **columns) -> dict:
+        """Takes the run to the state `after`, if that is legal (and it is in `only_from`); returns the new row.
+
+        `columns` are set with it. Raises IllegalTransition.
+        """
+        with self.transaction():
+            row = self.get(run_id)
+            if row is None or not is_legal(row["state"], after) or (only_from and row["state"] not in only_from):
+                raise IllegalTransition(row, after)
+            values = {"reason": "", "message": "", "hint": "", **columns}
+            if after in (QUEUED, *FINAL):
+                values |= {"pid": None, "identity": "", "stop_phase": "", "stop_deadline": None}
+            self._db.execute(
+                "UPDATE runs SET state = ?, position = ? WHERE run_id = ?",
+                (after, self._last_position() + 1 if after == QUEUED else None, run_id),
+            )
+            self._set(run_id, values)
+            self._note(run_id, after, values["reason"])
+            return self.get(run_id)
+
+    def set(self, run_id: str, **columns) -> None:
+        """Sets columns other than the state."""
+        with self.transaction():
+            self._set(run_id, columns)
+
+    def remove(self, run_id: str) -> None:
+        """Forgets a run without a process; raises IllegalTransition for one that may have one."""
+        with self.transaction() as db:
+            row = self.get(run_id)
+            if row and row["state"] in ALIVE:
+                raise IllegalTransition(row, "deleted")
+            db.execute("DELETE FROM runs WHERE run_id = ?", (run_id,))
+            db.execute("DELETE FROM transitions WHERE run_id = ?", (run_id,))
+
+    def reorder(self, run_id: str, place: int) -> None:
+        """Puts a waiting run at `place` (0 is the next one); raises IllegalTransition if it does not wait."""
+        with self.transaction() as db:
+            waiting = [row["run_id"] for row in self.queue()]
+            if run_id not in waiting:
+                raise IllegalTransition(self.get(run_id), "reordered")
+            waiting.remove(run_id)
+            waiting.insert(max(0, place), run_id)
+            for position, each in enumerate(waiting, 1):
+                db.execute("UPDATE runs SET position = ? WHERE run_id = ?", (position, each))
+
+    def _set(self, run_id: str, columns: dict) -> None:
+        for name, value in columns.items():
+            if name not in _COLUMNS:
+                raise KeyError(name)
+            value = json.dumps(value, allow_nan=False) if name == "digest" and value is not None else value
+            self._db.execute(f"UPDATE runs SET {name} = ? WHERE run_id = ?", (value, run_id))
+
+    def _note(self, run_id: str, state: str, reason: str) -> None:
+        self._db.execute("INSERT INTO transitions VALUES (?, ?, ?, ?)", (run_id, state, reason, time.time()))
+
+    def _last_position(self) -> int:
+        return self._db.execute("SELECT coalesce(max(position), 0) FROM runs").fetchone()[0]
+
+
+def _marks(values: tuple) -> str:
+    return ", ".join("?" * len(values))

@@ -1,0 +1,1 @@
+"""What may be loaded, from where, and the only from_pretrained calls of the app."""

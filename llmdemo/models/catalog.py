@@ -1,0 +1,178 @@
+"""Which models there are: the starter, finished runs, folders and hub repositories that were added. Imports no torch.
+
+Knows nothing of loading. An id is "starter", a run's id, an absolute folder, or "org/name" with an optional "@revision".
+"""
+
+import json
+import re
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from llmdemo import store
+from llmdemo.errors import UserError
+from llmdemo.models.check import check_folder
+
+STARTER_ID = "starter"
+STARTER_TITLE = "SmolLM2-135M-Instruct"
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}(@[\w./-]{1,100})?")
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """One line of the model menu."""
+
+    id: str
+    title: str
+    kind: str
+    """starter, run, folder or hub."""
+    path: Path | None
+    """Folder of the weights; None until they are fetched."""
+    revision: str = ""
+    """The commit that is loaded, for hub models and the starter."""
+    parameters: int = 0
+    bytes: int = 0
+    context: int = 0
+    """Longest sequence, in tokens; 0 if unknown."""
+    ready: bool = True
+    note: str = ""
+
+    def to_dict(self) -> dict:
+        """JSON-able; the id comes first."""
+        return {**asdict(self), "path": str(self.path) if self.path else None}
+
+
+def starter_folder(home: store.Home) -> Path:
+    return home.models / STARTER_ID
+
+
+def list_models(home: store.Home) -> list[ModelEntry]:
+    """The starter first, then finished runs (newest first), then what was added. Broken folders are left out."""
+    entries = [_starter(home), *_runs(home)]
+    for model_id in _added(home):
+        try:
+            entries.append(resolve(home, model_id))
+        except UserError:
+            continue  # the folder has gone since; it is asked for again by name when wanted
+    return entries
+
+
+def resolve(home: store.Home, model_id: str) -> ModelEntry:
+    """The model with this id; raises UserError unless it is known, whole and safe to load.
+
+    A hub id is resolved to what was already fetched (models.hub.fetch adds it); no network here.
+    """
+    if not isinstance(model_id, str) or not model_id.strip() or "\0" in model_id:
+        raise UserError(
+            "No model was given.", "Choose one from the menu, or give a folder or a hub name such as org/name."
+        )
+    model_id = model_id.strip()
+    if model_id == STARTER_ID:
+        return _require_ready(_starter(home))
+    if model_id.startswith("run-"):
+        return _run(home, model_id)
+    if Path(model_id).expanduser().is_absolute():
+        return _folder(model_id)
+    if _HUB_ID.fullmatch(model_id):
+        return _hub(home, model_id)
+    raise UserError(
+        f"{model_id[:80]!r} names no model.",
+        "Give a name from the menu, an absolute folder, or a hub repository as org/name.",
+    )
+
+
+def add_model(home: store.Home, model_id: str) -> ModelEntry:
+    """Remembers a folder or a fetched hub model, so that the menu shows it. Raises as `resolve` does."""
+    entry = resolve(home, model_id)
+    known = _added(home)
+    if entry.kind in ("folder", "hub") and entry.id not in known:
+        store.write_json(home.models / "added.json", [*known, entry.id])
+    return entry
+
+
+def remove_model(home: store.Home, model_id: str) -> None:
+    """Takes a folder or hub model off the menu; its files stay."""
+    store.write_json(home.models / "added.json", [known for known in _added(home) if known != model_id])
+
+
+def hub_folder(home: store.Home, model_id: str) -> Path:
+    """Where the files of hub model "org/name[@revision]" are kept."""
+    return home.models / ("hub--" + re.sub(r"[/@]", "--", model_id))
+
+
+def _added(home: store.Home) -> list[str]:
+    try:
+        known = store.read_json(home.models / "added.json")
+    except (OSError, ValueError):
+        return []
+    return [model_id for model_id in known if isinstance(model_id, str)] if isinstance(known, list) else []
+
+
+def _origin(folder: Path) -> dict:
+    try:
+        origin = json.loads((folder / "origin.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return origin if isinstance(origin, dict) else {}
+
+
+def _entry(model_id: str, title: str, kind: str, folder: Path, note: str = "") -> ModelEntry:
+    facts = check_folder(folder)
+    return ModelEntry(
+        id=model_id,
+        title=title,
+        kind=kind,
+        path=folder,
+        revision=str(_origin(folder).get("revision", "")),
+        parameters=facts.parameters,
+        bytes=facts.bytes,
+        context=facts.context,
+        note=note,
+    )
+
+
+def _starter(home: store.Home) -> ModelEntry:
+    folder = starter_folder(home)
+    if folder.is_dir():
+        return _entry(STARTER_ID, STARTER_TITLE, "starter", folder, str(_origin(folder).get("source", "")))
+    return ModelEntry(STARTER_ID, STARTER_TITLE, "starter", None, ready=False, note="not fetched yet")
+
+
+def _require_ready(entry: ModelEntry) -> ModelEntry:
+    if not entry.ready:
+        raise UserError(
+            f"{entry.title} is not here yet.",
+            "Wait until its download at the top of the page has finished, or choose a local model folder.",
+        )
+    return entry
+
+
+def _runs(home: store.Home) -> list[ModelEntry]:
+    entries = []
+    folders = sorted(home.runs.glob("run-*/model"), key=lambda f: f.parent.name, reverse=True)
+    for folder in folders:
+        try:
+            entries.append(_run(home, folder.parent.name))
+        except UserError:
+            continue  # a run whose model is being written or was damaged is no choice for the menu
+    return entries
+
+
+def _run(home: store.Home, run_id: str) -> ModelEntry:
+    folder = store.child(home.runs, run_id) / "model"
+    if not folder.is_dir():
+        raise UserError(
+            f"The run {run_id} has no finished model.", "Choose a run that is completed, or resume this one."
+        )
+    return _entry(run_id, str(_origin(folder).get("title") or run_id), "run", folder)
+
+
+def _folder(model_id: str) -> ModelEntry:
+    folder = Path(model_id).expanduser()
+    return _entry(str(folder), folder.name, "folder", folder)
+
+
+def _hub(home: store.Home, model_id: str) -> ModelEntry:
+    folder = hub_folder(home, model_id)
+    if not folder.is_dir():
+        raise UserError(f"{model_id} has not been fetched.", "Add it by name in the model menu first.")
+    return _entry(model_id, model_id.partition("@")[0], "hub", folder)

@@ -1,0 +1,116 @@
+"""Fetches a model repository from the Hugging Face hub, at one pinned revision, safetensors only. Imports no torch.
+
+The only module that asks the hub for models. Fails within a second or two when the hub is not reachable.
+"""
+
+import importlib
+import importlib.util
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from llmdemo import store
+from llmdemo.errors import UserError
+from llmdemo.models import catalog
+from llmdemo.models.check import PICKLES, check_folder
+
+PROBE_SECONDS = 2.0
+"""How long the first question to the hub may take; past it, the hub counts as not reachable."""
+_WANTED = (
+    "*.safetensors",
+    "*.safetensors.index.json",
+    "*.json",
+    "*.jinja",
+    "tokenizer.model",
+    "merges.txt",
+    "vocab.txt",
+)
+
+Progress = Callable[[int, int], None]
+"""Called with (bytes done, bytes in all)."""
+
+
+def repository_facts(repo: str, revision: str | None = None) -> tuple[str, int]:
+    """(commit sha, bytes to fetch) of a repository; raises UserError when not reachable, unknown or unsafe."""
+    from huggingface_hub import HfApi
+
+    info = _ask(lambda: HfApi().model_info(repo, revision=revision, files_metadata=True, timeout=PROBE_SECONDS), repo)
+    files = {sibling.rfilename: sibling.size or 0 for sibling in info.siblings or []}
+    if not any(name.endswith(".safetensors") for name in files):
+        held = "only pickle weights (.bin or .pt), which can run code" if _has_pickle(files) else "no weights"
+        raise UserError(f"The repository {repo} holds {held}.", "Choose a repository with safetensors weights.")
+    return info.sha, sum(size for name, size in files.items() if _wanted(name))
+
+
+def fetch(home: store.Home, model_id: str, progress: Progress = lambda done, total: None) -> catalog.ModelEntry:
+    """Fetches hub model "org/name[@revision]" into the home folder and adds it to the catalog.
+
+    Raises UserError when the hub is not reachable, the repository is unknown, or it may not be loaded.
+    """
+    if not catalog._HUB_ID.fullmatch(model_id or ""):
+        raise UserError(
+            f"{str(model_id)[:80]!r} is not a hub repository.", "Write it as org/name or org/name@revision."
+        )
+    repo, _, revision = model_id.partition("@")
+    target = catalog.hub_folder(home, model_id)
+    if not target.is_dir():
+        sha, total = repository_facts(repo, revision or None)
+        if store.free_bytes(home.models) < 2 * total:
+            raise UserError(f"{repo} needs {total / 1e9:.1f} GB of space.", "Free some space in the home folder first.")
+        with store.whole_folder(target, home.tmp) as folder:
+            download(repo, sha, folder, total, progress)
+            check_folder(folder)
+            store.write_json(folder / "origin.json", {"source": "hub", "repository": repo, "revision": sha})
+    return catalog.add_model(home, model_id)
+
+
+def download(repo: str, sha: str, folder: Path, total: int, progress: Progress) -> None:
+    """Downloads the wanted files of `repo` at commit `sha` into `folder`, without the hub's cache."""
+    from huggingface_hub import snapshot_download
+
+    from llmdemo.models.watch import watch_growth
+
+    with watch_growth(folder, total, progress):
+        _ask(lambda: snapshot_download(repo, revision=sha, local_dir=folder, allow_patterns=list(_WANTED)), repo)
+    shutil.rmtree(folder / ".cache", ignore_errors=True)
+
+
+def _wanted(name: str) -> bool:
+    return "/" not in name and any(Path(name).match(pattern) for pattern in _WANTED)
+
+
+def _has_pickle(names) -> bool:
+    return any(name.endswith(PICKLES) for name in names)
+
+
+def _ask(question: Callable, repo: str):
+    """The hub's answer; its many errors become sentences."""
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+
+    endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
+    try:
+        return question()
+    except HfHubHTTPError as error:
+        code = error.response.status_code if error.response is not None else 0
+        raise UserError(*_refusal(repo, code)) from error
+    except (*_transport_errors(), OfflineModeIsEnabled, LocalEntryNotFoundError, OSError) as error:
+        raise UserError(
+            f"The Hugging Face hub ({endpoint}) cannot be reached.",
+            "Check the network and try again, or give a local model folder.",
+        ) from error
+
+
+def _transport_errors() -> tuple[type[Exception], ...]:
+    """What a failed connection raises: huggingface_hub moved from httpx to its successor httpx2."""
+    modules = [importlib.import_module(name) for name in ("httpx", "httpx2") if importlib.util.find_spec(name)]
+    return tuple(module.HTTPError for module in modules)
+
+
+def _refusal(repo: str, code: int) -> tuple[str, str]:
+    if code in (401, 403, 404):
+        return (
+            f"The hub knows no public repository {repo} (HTTP {code}).",
+            "Check the name; gated models must be downloaded by hand.",
+        )
+    return f"The hub answered HTTP {code} for {repo}.", "Try again in a minute."

@@ -1,0 +1,113 @@
+"""The only from_pretrained calls of the app: local folders, safetensors, no remote code.
+
+Every folder is checked (check.py) right before it is loaded. Knows nothing of ids; the catalog resolves those.
+"""
+
+from pathlib import Path
+
+import torch
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
+from transformers.utils import logging as transformers_logging
+
+from llmdemo.errors import UserError
+from llmdemo.models.catalog import ModelEntry
+from llmdemo.models.check import check_folder
+
+transformers_logging.disable_progress_bar()
+_SAFE = {"local_files_only": True, "trust_remote_code": False}
+
+
+def cpu_has_bf16() -> bool:
+    """Whether this CPU multiplies bf16 in hardware; where it does not, bf16 is several times slower than fp32."""
+    return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
+def best_device() -> torch.device:
+    """CUDA, else Apple's MPS, else the CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def fast_dtype(device: torch.device) -> torch.dtype:
+    """The type in which inference is fastest on `device`: bf16 where the hardware has it, else fp32."""
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    return torch.bfloat16 if device.type == "cpu" and cpu_has_bf16() else torch.float32
+
+
+def load_tokenizer(source: ModelEntry | Path):
+    """The tokenizer of a model, with a pad token (EOS where it has none). Raises UserError when it has none at all."""
+    folder = _folder(source)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, use_fast=True, **_SAFE)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"The tokenizer in {folder.name!r} cannot be loaded ({_first_line(error)}).",
+            "Copy tokenizer.json and tokenizer_config.json of the same model into the folder.",
+        ) from error
+    if tokenizer.pad_token_id is None and tokenizer.eos_token_id is not None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def load_causal(source: ModelEntry | Path, dtype: torch.dtype | None = None, device: torch.device | str | None = None):
+    """(model in eval mode, tokenizer). dtype None: the fastest on the device; device None: the best there is.
+
+    Raises UserError when the folder may not be loaded or is not a causal language model.
+    """
+    folder = _folder(source)
+    check_folder(folder)
+    device = torch.device(device) if device else best_device()
+    tokenizer = load_tokenizer(folder)
+    model = _load(AutoModelForCausalLM, folder, dtype=dtype or fast_dtype(device))
+    return model.to(device).eval(), tokenizer
+
+
+def load_classifier(source: ModelEntry | Path, labels: list[str], dtype: torch.dtype | None = None, device=None):
+    """(model with a classification head for `labels`, tokenizer). The head is fresh unless the folder has one."""
+    folder = _folder(source)
+    check_folder(folder)
+    device = torch.device(device) if device else best_device()
+    tokenizer = load_tokenizer(folder)
+    names = dict(enumerate(labels))
+    model = _load(
+        AutoModelForSequenceClassification,
+        folder,
+        dtype=dtype or torch.float32,
+        id2label=names,
+        label2id={name: index for index, name in names.items()},
+    )
+    model.config.pad_token_id = tokenizer.pad_token_id
+    return model.to(device), tokenizer
+
+
+def load_gguf(path: Path):
+    """(fp32 model, tokenizer) from a GGUF file of the starter model, dequantised."""
+    folder, name = str(path.parent), path.name
+    tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=name, **_SAFE)
+    model = AutoModelForCausalLM.from_pretrained(folder, gguf_file=name, dtype=torch.float32, **_SAFE)
+    return model, tokenizer
+
+
+def _load(kind, folder: Path, **options):
+    try:
+        return kind.from_pretrained(folder, use_safetensors=True, **_SAFE, **options)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+        raise UserError(
+            f"The model in {folder.name!r} cannot be loaded ({_first_line(error)}).",
+            "Choose a causal language model of an architecture that transformers contains, saved by save_pretrained.",
+        ) from error
+
+
+def _folder(source: ModelEntry | Path) -> Path:
+    folder = source if isinstance(source, Path) else source.path
+    if folder is None:
+        raise UserError(
+            f"{source.title} is not here yet.", "Wait until its download has finished, or choose another model."
+        )
+    return folder
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]

@@ -1,0 +1,123 @@
+"""What several packages' tests share: a tiny seeded Llama with a tokenizer, a home folder, the starter model."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from llmdemo.settings import Settings
+from llmdemo.store import Home
+
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+CHATML = (
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+_TRAINING_TEXT = (
+    "The quick brown fox jumps over the lazy dog. What is the capital of France? The capital of France is Paris. "
+    "Edit the following sentence for grammar. He go to the park every day. He goes to the park every day. "
+    "Turn this message into JSON. system user assistant Name three fruits: apples, pears and plums. 0123456789 {}[]\":,"
+)
+
+
+def make_tokenizer(vocab_size: int = 384, chat_template: str | None = CHATML):
+    """A byte-level BPE tokenizer trained on a few sentences: every text can be encoded, nothing is downloaded."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=["<|endoftext|>", "<|im_start|>", "<|im_end|>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator([_TRAINING_TEXT], trainer)
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token="<|im_start|>", eos_token="<|im_end|>", pad_token="<|im_end|>", unk_token="<|endoftext|>"
+    )
+    fast.chat_template = chat_template
+    return fast
+
+
+def make_llama(vocab_size: int, seed: int = 0, **changes):
+    """A random fp32 Llama of about 30,000 weights."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    sizes = {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 256,
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+        "pad_token_id": 2,
+        "tie_word_embeddings": True,
+        "initializer_range": 0.15,
+    }
+    torch.manual_seed(seed)
+    return LlamaForCausalLM(LlamaConfig(vocab_size=vocab_size, **{**sizes, **changes})).eval()
+
+
+@pytest.fixture(scope="session")
+def tiny_tokenizer():
+    return make_tokenizer()
+
+
+@pytest.fixture(scope="session")
+def tiny_model_folder(tmp_path_factory) -> Path:
+    """A folder with a tiny Llama and its tokenizer, as save_pretrained writes it. Do not change it: copy it."""
+    folder = tmp_path_factory.mktemp("tiny") / "tiny-llama"
+    tokenizer = make_tokenizer()
+    make_llama(len(tokenizer)).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def home(tmp_path) -> Home:
+    return Home(tmp_path / "home").prepare()
+
+
+@pytest.fixture
+def settings(home) -> Settings:
+    return Settings(home=home.root, min_free_bytes=0)
+
+
+@pytest.fixture(scope="session")
+def starter_home() -> Home:
+    """A home folder with the real starter model, kept between test runs in the user's cache folder."""
+    import platformdirs
+
+    from llmdemo.models.starter import fetch_starter
+
+    root = os.environ.get("LLMDEMO_TEST_HOME") or platformdirs.user_cache_dir("llmdemo-tests", appauthor=False)
+    home = Home(Path(root)).prepare()
+    fetch_starter(home)
+    return home
+
+
+@pytest.fixture(scope="session")
+def starter_model(starter_home) -> Path:
+    """The folder of the real starter model (slow tests only)."""
+    return starter_home.models / "starter"
+
+
+@pytest.fixture
+def alpaca_file(tmp_path) -> Path:
+    """Forty short instruction records in Alpaca fields."""
+    records = [
+        {"instruction": f"Add {n} and {n + 1}.", "input": "", "output": f"{n} + {n + 1} = {2 * n + 1}"} for n in range(40)
+    ]
+    path = tmp_path / "sums.json"
+    path.write_text(json.dumps(records), encoding="utf-8")
+    return path

@@ -1,5 +1,7 @@
 """Decoding strategies in lock step: token ids in, steps out. Knows no tokenizer, no page, and loads no model."""
 
+from llmdemo.decoding.engine import decode_lanes
+from llmdemo.decoding.filters import keep_min_p, keep_top_k, keep_top_p
 from llmdemo.decoding.settings import DEFAULT_LANES, STRATEGIES, DecodeSettings, LaneSettings
 from llmdemo.decoding.steps import BeamStep, Branch, Candidates, Finished, LaneResult, Sequence, Step, TokenStep
 
@@ -16,4 +18,8 @@ __all__ = [
     "Sequence",
     "Step",
     "TokenStep",
+    "decode_lanes",
+    "keep_min_p",
+    "keep_top_k",
+    "keep_top_p",
 ]

@@ -4,7 +4,6 @@
 `DecodeSettings` whose every value is usable, or a UserError that names the value and what is valid.
 """
 
-import math
 from dataclasses import asdict, dataclass, fields, replace
 
 from llmdemo.errors import UserError
@@ -133,9 +132,8 @@ def _integer(low: int, high: int):
 
 def _real(low: float, high: float, open_low: bool = False):
     def check(value):
-        if type(value) not in (int, float) or not math.isfinite(value):
-            return None
-        return float(value) if low <= value <= high and not (open_low and value == low) else None
+        good = type(value) in (int, float) and low <= value <= high and not (open_low and value == low)  # NaN fails too
+        return float(value) if good else None
 
     return check, f"a number {'above' if open_low else 'from'} {low:g} {'and at most' if open_low else 'to'} {high:g}"
 

@@ -85,8 +85,8 @@ class BeamStep:
 
     lane: str
     live: tuple[Branch, ...]
-    """The hypotheses that go on, best first; num_beams of them. In the last step of a search that reached the
-    length limit they too have ended: the final ranking is in the LaneResult."""
+    """The hypotheses that go on, best first; num_beams of them, and none in a last step that reached the length limit.
+    While there are fewer real hypotheses than beams (a tiny vocabulary), the rest have scores below -1e8."""
     finished: tuple[Finished, ...]
     pruned: tuple[Branch, ...]
     """Candidates that were good enough to be looked at and not good enough to stay."""

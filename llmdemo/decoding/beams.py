@@ -1,0 +1,214 @@
+"""Beam search over rows of log-probabilities, exactly as transformers' generate does it. Knows no model and no cache.
+
+Source: transformers 5.23, generation/utils.py, `_beam_search` and its helpers, batch of one, without sampling.
+As a sampling lane (lanes.py) it has a half of tensors of fixed shape that never waits for the device, and a
+half on the host that follows the back-pointers.
+"""
+
+import torch
+
+from llmdemo.decoding.lanes import TRACE_TOP, Rows
+from llmdemo.decoding.settings import LaneSettings
+from llmdemo.decoding.steps import EOS, LENGTH, BeamStep, Branch, Candidates, Finished, LaneResult, Sequence
+
+_NEVER = -1.0e9
+"""generate's score of what may not be chosen."""
+_JUNK = -1.0e8
+"""Below this a score belongs to no real hypothesis."""
+
+
+class BeamLane:
+    """num_beams rows that compete: `choose` extends them, `read` keeps their tree."""
+
+    def __init__(self, lane: LaneSettings, max_new: int, eos: list[int], device: torch.device):
+        self.lane, self.max_new = lane, max_new
+        self.rows = beams = lane.num_beams
+        self.candidates = max(2, 1 + len(eos)) * beams
+        self.width = max(TRACE_TOP, self.candidates)
+        self.eos = frozenset(eos)
+        # one beam is greedy search: generate calls it so, and ends at the first EOS
+        self.early = lane.early_stopping is True or beams == 1
+        self._start_device(eos, device)
+        self._start_host()
+
+    # --- the half of tensors -------------------------------------------------------------------------------
+
+    def _start_device(self, eos: list[int], device: torch.device) -> None:
+        beams = self.rows
+        # all rows but the first start out of the race: at the first step they hold the same prompt
+        self.running = torch.tensor([0.0] + [_NEVER] * (beams - 1), device=device)  # (B,) sums of log-probabilities
+        self.best = torch.full((beams,), _NEVER, device=device)  # (B,) sequence scores of the finished
+        self.sent = torch.zeros(beams, dtype=torch.bool, device=device)  # (B,) which of them are real
+        self.open = torch.ones(1, dtype=torch.bool, device=device)  # can the running still beat the finished?
+        self.eos_ids = torch.tensor(eos, dtype=torch.int64, device=device)
+        self.may_finish = torch.arange(self.candidates, device=device) < beams
+        lengths = torch.arange(1, self.max_new + 1, dtype=torch.float64)
+        self.norms = (lengths**self.lane.length_penalty).float().to(device)  # (max_new,)
+        hopeful = self.lane.early_stopping == "never" and self.lane.length_penalty > 0
+        self.hoped_norms = self.norms[-1:].expand(self.max_new) if hopeful else self.norms
+
+    def choose(self, rows: Rows, t: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, list[torch.Tensor]]:
+        """(tokens (B,) int64, parents (B,) int64 within the lane, packed numbers) for B rows at step t (1,) int64.
+
+        The likeliest candidates of all rows together are among the likeliest of each row, so that the
+        vocabulary is searched once a row, for the trace and the search alike.
+        """
+        width = min(self.candidates, rows.top_logprobs.shape[-1])
+        pool = rows.top_logprobs[:, :width] + self.running[:, None]  # (B, width)
+        scores, at = pool.flatten().topk(self.candidates)  # (C,) both
+        parents = at // width
+        tokens = rows.top_tokens[:, :width].flatten()[at]
+        logprobs = rows.top_logprobs[:, :width].flatten()[at]
+        hits = (tokens[:, None] == self.eos_ids).any(-1) | (t + 1 >= self.max_new)  # (C,)
+
+        left = scores + hits * _NEVER
+        live = left.topk(self.rows).indices  # (B,) into the candidates
+        merged = self._finish(scores, hits, t)
+        self.running.copy_(left[live])
+        stop = self._stop(hits, t)
+        trace = [rows.top_tokens[:, :TRACE_TOP], rows.top_logprobs[:, :TRACE_TOP], rows.entropies]
+        packed = [stop, live, merged, self.best, self.sent, tokens, parents, logprobs, scores, hits, *trace]
+        return tokens[live], parents[live], [tensor.reshape(-1) for tensor in packed]
+
+    def _finish(self, scores: torch.Tensor, hits: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        """Merges the candidates that ended into the finished; (B,) indices into [old finished, candidates]."""
+        ended = hits & self.may_finish
+        final = scores / self.norms[t]
+        if self.early:
+            final = final + self.sent.all() * _NEVER
+        final = final + ~self.open * _NEVER + ~ended * _NEVER
+        pool = torch.cat((self.best, final))
+        best, merged = pool.topk(self.rows)
+        self.sent.copy_(torch.cat((self.sent, ended))[merged])
+        self.best.copy_(best)
+        return merged
+
+    def _stop(self, hits: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        """(1,) bool: the search is over."""
+        possible = self.running[:1] / self.hoped_norms[t]
+        worst = torch.where(self.sent, self.best.min(), _NEVER)  # (B,)
+        self.open.logical_and_((possible > worst).any())
+        stop = ~self.open | hits.all()
+        return stop | self.sent.all() if self.early else stop
+
+    # --- the half on the host ------------------------------------------------------------------------------
+
+    def _start_host(self) -> None:
+        self.nodes: list[tuple[int, int, float]] = []  # (parent node or -1, token, logprob)
+        self.live_nodes = [-1] * self.rows
+        self.finished: list[tuple[int, float] | None] = [None] * self.rows  # (node, sequence score)
+        self.finish_reason: str | None = None
+
+    def read(self, values: list[float], t: int) -> BeamStep:
+        """The BeamStep of `choose`'s packed numbers; also grows the tree."""
+        cut = iter(_sections(values, self.rows, self.candidates))
+        stop, live, merged, best, sent, tokens, parents, logprobs, scores, hits = (next(cut) for _ in range(10))
+        rest = next(cut)
+        live, tokens, parents = (list(map(int, column)) for column in (live, tokens, parents))
+        branches = [Branch(*row) for row in zip(parents, tokens, logprobs, scores, strict=True)]
+        over = all(hits)
+        nodes = self._grow(branches)
+        ended = self._merge([int(m) - self.rows for m in merged], best, sent, nodes, branches)
+        going = [] if over else live
+        self.live_nodes = [nodes[i] for i in live]
+        gone = set(ended) | set(going)
+        if stop[0]:
+            self.finish_reason = EOS if self._sequences()[0].finish_reason == EOS else LENGTH
+        norm = (t + 1) ** self.lane.length_penalty
+        text, is_finished = self._best(scores[live[0]] / norm)
+        return BeamStep(
+            lane=self.lane.name,
+            live=tuple(branches[i] for i in going),
+            finished=tuple(_finished(branches[i], branches[i].score / norm) for i in ended),
+            pruned=tuple(b for i, b in enumerate(branches) if i not in gone and b.score > _JUNK),
+            tops=self._tops(rest, [branches[i] for i in gone], t),
+            entropies=tuple(rest[-self.rows :][: 1 if t == 0 else self.rows]),
+            best=text,
+            best_finished=is_finished,
+            finish_reason=self.finish_reason,
+        )
+
+    def _grow(self, branches: list[Branch]) -> list[int]:
+        """Adds the candidates to the tree; their node numbers."""
+        first = len(self.nodes)
+        self.nodes += [(self.live_nodes[b.parent], b.token, b.logprob) for b in branches]
+        return list(range(first, len(self.nodes)))
+
+    def _merge(self, merged: list[int], best: list[float], sent: list[float], nodes: list[int], branches) -> list[int]:
+        """Follows the device's merge; which candidates became finished hypotheses."""
+        old, self.finished, entered = self.finished, [], []
+        for index, score, real in zip(merged, best, sent, strict=True):
+            if not real:
+                self.finished.append(None)
+            elif index < 0:
+                self.finished.append(old[index])
+            elif branches[index].score < _JUNK:
+                self.finished.append(None)
+            else:
+                self.finished.append((nodes[index], score))
+                entered.append(index)
+        return entered
+
+    def _tops(self, rest: list[float], taken: list[Branch], t: int) -> tuple[Candidates, ...]:
+        """The candidates of each row: `rest` holds (B, K) tokens, (B, K) log-probabilities, (B,) entropies."""
+        width = (len(rest) // self.rows - 1) // 2
+        chosen = {(branch.parent, branch.token) for branch in taken}
+        tops = []
+        for row in range(1 if t == 0 else self.rows):
+            tokens = tuple(map(int, rest[row * width : (row + 1) * width]))
+            first = self.rows * width + row * width
+            kept = tuple(float((row, token) in chosen) for token in tokens)
+            tops.append(Candidates(tokens, tuple(rest[first : first + width]), kept))
+        return tuple(tops)
+
+    def _path(self, node: int) -> tuple[tuple[int, ...], tuple[float, ...]]:
+        """Token ids and log-probabilities from the prompt to `node`."""
+        tokens, logprobs = [], []
+        while node >= 0:
+            node, token, logprob = self.nodes[node]
+            tokens.append(token)
+            logprobs.append(logprob)
+        return tuple(reversed(tokens)), tuple(reversed(logprobs))
+
+    def _best(self, running: float) -> tuple[tuple[int, ...], bool]:
+        """(token ids, is it a finished one) of the answer if the search ended now."""
+        first = self.finished[0]
+        if first is not None and (self.finish_reason or first[1] >= running):
+            return self._path(first[0])[0], True
+        return self._path(self.live_nodes[0])[0], False
+
+    def _sequences(self) -> tuple[Sequence, ...]:
+        found = []
+        for node, score in (entry for entry in self.finished if entry is not None):
+            tokens, logprobs = self._path(node)
+            found.append(Sequence(tokens, logprobs, score, EOS if tokens[-1] in self.eos else LENGTH))
+        return tuple(found)
+
+    def result(self, seconds: float) -> LaneResult:
+        """The lane's summary, `seconds` after the start."""
+        found = self._sequences()
+        first = found[0]
+        speed = len(first.token_ids) / max(seconds, 1e-9)
+        return LaneResult(
+            lane=self.lane.name,
+            token_ids=first.token_ids,
+            logprobs=first.logprobs,
+            finish_reason=first.finish_reason,
+            seconds=seconds,
+            tokens_per_second=speed,
+            score=first.score,
+            sequences=found,
+        )
+
+
+def _finished(branch: Branch, sequence_score: float) -> Finished:
+    return Finished(branch.parent, branch.token, branch.logprob, branch.score, sequence_score)
+
+
+def _sections(values: list[float], beams: int, candidates: int):
+    """Cuts the packed numbers: 1, then 4 of `beams`, then 5 of `candidates`, then the rest."""
+    at = 0
+    for size in [1] + [beams] * 4 + [candidates] * 5:
+        yield values[at : at + size]
+        at += size
+    yield values[at:]

@@ -1,0 +1,88 @@
+"""Which tokens a sampler may draw from: top-k, top-p, min-p, as masks. Knows nothing of lanes, seeds or models.
+
+Each `keep_*` takes logits of shape (…, V), already divided by the temperature, and returns a bool mask of that
+shape. A token with logit −inf is never kept, so a row without any finite logit keeps nothing; every other row
+keeps at least one token. The maths is done in float64.
+
+Sources: top-k, Fan et al., arXiv 1805.04833; top-p, Holtzman et al., arXiv 1904.09751; min-p, Nguyen et al.,
+arXiv 2407.01082. Ties and the crossing token are as in transformers' logits processors.
+"""
+
+import math
+
+import torch
+
+from llmdemo.errors import UserError
+
+_HEAD = 256
+
+
+def keep_top_k(logits: torch.Tensor, k: int) -> torch.Tensor:
+    """Mask (…, V) of the k likeliest tokens, and of every token as likely as the k-th. k > V keeps all."""
+    if type(k) is not int or k < 1:
+        raise UserError(f"top_k is {k!r}.", "It must be a whole number of at least 1.")
+    k = min(k, logits.shape[-1])
+    kth = logits.topk(k, dim=-1).values[..., -1:]  # (…, 1)
+    return (logits >= kth) & (logits > -torch.inf)
+
+
+def keep_top_p(logits: torch.Tensor, p: float) -> torch.Tensor:
+    """Mask (…, V) of the smallest set of likeliest tokens whose mass reaches p, 0 < p ≤ 1.
+
+    The token that crosses p is kept. When a set's mass is p up to the rounding of the logits' own type, that is
+    an exact hit and no further token is added. Of equal tokens at the edge the ones of lower index are kept.
+    """
+    _check_share("top_p", p)
+    possible = logits > -torch.inf
+    if p >= 1:
+        return possible
+    mask = _top_p_by_its_head(logits, p)
+    if mask is not None:
+        return mask & possible
+    ranked, order = logits.double().sort(dim=-1, descending=True, stable=True)  # (…, V) both
+    kept = kept_in_ranking(ranked.softmax(-1), p, exact_hit_tolerance(logits.dtype))
+    return torch.zeros_like(kept).scatter(-1, order, kept) & possible
+
+
+def _top_p_by_its_head(logits: torch.Tensor, p: float) -> torch.Tensor | None:
+    """keep_top_p's mask for one row on the CPU without sorting the vocabulary, or None when the set is no small head.
+
+    A full sort of 50,000 logits costs more than all else that a lane does; most sets have under 256 tokens.
+    """
+    if logits.device.type != "cpu" or logits.numel() != logits.shape[-1] or logits.shape[-1] <= 4 * _HEAD:
+        return None
+    wide = logits.double().flatten()
+    head = wide.topk(_HEAD).values  # (_HEAD,)
+    probs = (head - wide.logsumexp(-1)).exp()
+    kept = kept_in_ranking(probs, p, exact_hit_tolerance(logits.dtype))
+    count = int(kept.sum())
+    if count == _HEAD:
+        return None
+    mask = logits >= head[count - 1].to(logits.dtype)
+    return mask if int(mask.sum()) == count else None  # a tie at the edge: let the stable sort decide
+
+
+def keep_min_p(logits: torch.Tensor, share: float) -> torch.Tensor:
+    """Mask (…, V) of the tokens whose probability is at least `share` of the likeliest token's, 0 < share ≤ 1."""
+    _check_share("min_p", share)
+    wide = logits.double()
+    floor = wide.amax(-1, keepdim=True) + math.log(share) - exact_hit_tolerance(logits.dtype)  # (…, 1)
+    return (wide >= floor) & (logits > -torch.inf)
+
+
+def kept_in_ranking(probs: torch.Tensor, p: float, tolerance: float) -> torch.Tensor:
+    """top-p over probabilities (…, M) already sorted downwards: a token stays while the mass before it is below p."""
+    before = probs.cumsum(-1) - probs  # (…, M), the mass of the likelier tokens
+    kept = before < p - tolerance
+    kept[..., 0] = True  # p → 0 keeps one
+    return kept
+
+
+def exact_hit_tolerance(dtype: torch.dtype) -> float:
+    """How far a mass may miss p and still count as p: the error that rounding logits to `dtype` can make."""
+    return 1e-12 if dtype == torch.float64 else 2.5e-7
+
+
+def _check_share(name: str, value: float) -> None:
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 < value <= 1:
+        raise UserError(f"{name} is {value!r}.", "It must be a number above 0 and at most 1.")

@@ -1,0 +1,160 @@
+"""One greedy or sampling lane: from a row of logits to a token and its trace. Knows no beams and no other lane.
+
+A lane has two halves. `choose` works on tensors of fixed shape, on the model's device, without waiting for it,
+so that it can be captured in a CUDA graph; it packs all that the page needs into one flat tensor. `read` turns
+those numbers into a TokenStep on the host.
+"""
+
+import hashlib
+from dataclasses import dataclass
+
+import torch
+
+from llmdemo.decoding.filters import keep_min_p, keep_top_k, keep_top_p
+from llmdemo.decoding.settings import LaneSettings
+from llmdemo.decoding.steps import EOS, LENGTH, Candidates, LaneResult, TokenStep
+
+TRACE_TOP = 10
+"""How many of the likeliest tokens a step reports."""
+
+
+@dataclass(slots=True)
+class Rows:
+    """What the lanes share of one forward; R rows, vocabulary V, the K likeliest tokens."""
+
+    logits: torch.Tensor  # (R, V) float32
+    logprobs: torch.Tensor  # (R, V) float32
+    top_logprobs: torch.Tensor  # (R, K) float32, downwards
+    top_tokens: torch.Tensor  # (R, K) int64
+    entropies: torch.Tensor  # (R,) float32, nats
+
+    @classmethod
+    def of(cls, logits: torch.Tensor, width: int) -> "Rows":
+        """Rows of `logits` (R, V) with K = min(width, V)."""
+        logits = logits.float()
+        logprobs = logits.log_softmax(-1)
+        top = logprobs.topk(min(width, logits.shape[-1]), dim=-1)
+        # p·log p is 0 at p = 0, where 0·-inf would be NaN; a NaN or infinite logit makes the entropy NaN
+        entropies = -(logprobs.exp() * logprobs.clamp_min(-1e4)).sum(-1)
+        return cls(logits, logprobs, top.values, top.indices, entropies)
+
+    def part(self, first: int, count: int) -> "Rows":
+        """The rows of one lane."""
+        fields = (self.logits, self.logprobs, self.top_logprobs, self.top_tokens, self.entropies)
+        return Rows(*(tensor[first : first + count] for tensor in fields))
+
+
+def kept_mask(scaled: torch.Tensor, lane: LaneSettings) -> torch.Tensor:
+    """Mask (…, V) of the tokens that `lane` may draw; `scaled` are logits already divided by the temperature.
+
+    Several filters apply in transformers' order, each to what the one before it left: top-k, top-p, min-p.
+    """
+    mask = scaled > -torch.inf
+    for value, off, keep in (
+        (lane.top_k, 0, keep_top_k),
+        (lane.top_p, 1.0, keep_top_p),
+        (lane.min_p, 0.0, keep_min_p),
+    ):
+        if value != off:
+            mask = keep(scaled.masked_fill(~mask, -torch.inf), value)
+    return mask
+
+
+def draw(weights: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:
+    """Indices (N,) drawn from unnormalised `weights` (V,) float64 by the uniform numbers (N,) in [0, 1).
+
+    Inverse of the cumulative distribution: one uniform number a token, so that a lane's draws depend on nothing
+    but its own seed and distribution.
+    """
+    ladder = weights.cumsum(0)  # (V,)
+    return torch.searchsorted(ladder, uniform * ladder[-1], right=True)
+
+
+def lane_uniforms(seed: int, name: str, count: int) -> torch.Tensor:
+    """The lane's uniform numbers (count,) float64, from a generator seeded by (seed, name) alone.
+
+    A longer run starts with the same numbers. Always made on the CPU: the same seed gives the same numbers on a GPU.
+    """
+    digest = hashlib.sha256(f"{seed}\0{name}".encode()).digest()
+    generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+    # the largest double below 1 times a sum may round up to the sum, which draws nothing: one step lower cannot
+    return torch.rand(count, generator=generator, dtype=torch.float64).clamp_max(1 - 2**-52)
+
+
+class TokenLane:
+    """A lane of one row: greedy, or one that draws from what its filter keeps."""
+
+    rows = 1
+
+    def __init__(self, lane: LaneSettings, seed: int, max_new: int, eos: list[int], device: torch.device):
+        self.lane, self.max_new, self.eos = lane, max_new, frozenset(eos)
+        self.width = TRACE_TOP
+        self.uniforms = lane_uniforms(seed, lane.name, max_new).to(device) if lane.samples else None
+        self.tokens: list[int] = []
+        self.logprobs: list[float] = []
+        self.finish_reason: str | None = None
+
+    def choose(self, rows: Rows, t: torch.Tensor) -> tuple[torch.Tensor, None, list[torch.Tensor]]:
+        """(token (1,) int64, no change of parents, packed numbers) for rows of one row at step t (1,) int64."""
+        logits = rows.logits[0]
+        top = rows.top_tokens[0][:TRACE_TOP]
+        if self.lane.samples:
+            token, filtered, chosen, size, mass = self._sample(logits, top, t)
+        else:
+            token = logits.argmax().view(1)
+            filtered = (top == token).double()
+            chosen = size = mass = torch.ones(1, dtype=torch.float64, device=logits.device)
+        rank = (logits > logits[token]).sum().view(1)
+        logprob = rows.logprobs[0][token]
+        packed = [
+            token,
+            logprob,
+            chosen,
+            rank,
+            size,
+            mass,
+            rows.entropies,
+            top,
+            rows.top_logprobs[0][:TRACE_TOP],
+            filtered,
+        ]
+        return token, None, packed
+
+    def _sample(self, logits: torch.Tensor, top: torch.Tensor, t: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        scaled = logits / self.lane.temperature  # (V,)
+        mask = kept_mask(scaled, self.lane)
+        wide = scaled.double()
+        everything = (wide - wide.amax()).exp()  # (V,)
+        weights = everything * mask
+        total = weights.sum()
+        # NaN logits draw past the end; the clamp keeps a GPU alive until the host sees the NaN and says so
+        token = draw(weights, self.uniforms[t]).clamp_max(logits.shape[-1] - 1)
+        mass = (total / everything.sum()).view(1)
+        return token, weights[top] / total, weights[token] / total, mask.sum().view(1), mass
+
+    def read(self, values: list[float], t: int) -> TokenStep:
+        """The TokenStep of `choose`'s packed numbers; also remembers the token."""
+        token, logprob, filtered, rank, size, mass, entropy = values[:7]
+        count = (len(values) - 7) // 3
+        top = values[7 : 7 + count], values[7 + count : 7 + 2 * count], values[7 + 2 * count :]
+        token = int(token)
+        self.tokens.append(token)
+        self.logprobs.append(logprob)
+        self.finish_reason = EOS if token in self.eos else LENGTH if t + 1 >= self.max_new else None
+        return TokenStep(
+            lane=self.lane.name,
+            token=token,
+            logprob=logprob,
+            filtered=filtered,
+            rank=int(rank),
+            kept_size=int(size),
+            kept_mass=mass,
+            entropy=entropy,
+            top=Candidates(tuple(map(int, top[0])), tuple(top[1]), tuple(top[2])),
+            finish_reason=self.finish_reason,
+        )
+
+    def result(self, seconds: float) -> LaneResult:
+        """The lane's summary, `seconds` after the start."""
+        speed = len(self.tokens) / max(seconds, 1e-9)
+        return LaneResult(self.lane.name, tuple(self.tokens), tuple(self.logprobs), self.finish_reason, seconds, speed)

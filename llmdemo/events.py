@@ -18,20 +18,28 @@ class EventWriter:
 
     def __init__(self, path: Path):
         self._handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-        self._end_torn_line()
+        self._torn = self._ends_inside_a_line()
 
-    def _end_torn_line(self) -> None:
-        """After a kill the file may end inside a line: end it, so that the next event has a line of its own."""
+    def _ends_inside_a_line(self) -> bool:
+        """After a kill it may: then the next event must begin on a line of its own."""
         size = os.fstat(self._handle).st_size
-        if size and os.pread(self._handle, 1, size - 1) != b"\n":
-            os.write(self._handle, b"\n")
+        return size > 0 and os.pread(self._handle, 1, size - 1) != b"\n"
 
     def write(self, kind: str, **fields) -> None:
         """One event {"type": kind, "t": now, **fields}. Raises ValueError for NaN or infinity, OSError if full."""
         line = json.dumps({"type": kind, "t": round(time.time(), 3), **fields}, ensure_ascii=False, allow_nan=False)
-        data = line.encode() + b"\n"
+        data = (b"\n" if self._torn else b"") + line.encode("utf-8", "replace") + b"\n"
         while data:
+            # A disk may fill up in the middle: what follows the torn line must not become part of it.
+            self._torn = True
             data = data[os.write(self._handle, data) :]
+        self._torn = False
+
+    def end_line(self) -> None:
+        """Ends a last line that lacks its end; if it is whole otherwise, it becomes an event by that."""
+        if self._torn:
+            os.write(self._handle, b"\n")
+            self._torn = False
 
     def close(self) -> None:
         os.close(self._handle)
@@ -57,7 +65,12 @@ def read_events(path: Path, offset: int = 0) -> tuple[list[dict], int]:
 
 def _parse(line: bytes) -> dict | None:
     try:
-        event = json.loads(line)
+        event = json.loads(line, parse_constant=_refuse)
     except (ValueError, RecursionError):
         return None
     return event if isinstance(event, dict) and isinstance(event.get("type"), str) else None
+
+
+def _refuse(constant: str):
+    """NaN and infinities are no JSON: a page that is given them cannot read the rest either."""
+    raise ValueError(constant)

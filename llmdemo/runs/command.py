@@ -5,14 +5,15 @@ import shutil
 import sys
 from pathlib import Path
 
+import psutil
+
 PROJECT = Path(__file__).resolve().parents[2]
 _WORKER = "llmdemo.training.worker"
 
 
 def worker_command(run_dir: Path, config: dict) -> list[str]:
     """The argv that trains the run in `run_dir`, through accelerate's launcher."""
-    count = config.get("num_processes")
-    count = count if isinstance(count, int) and 0 < count <= 1024 else 1
+    count = _processes(config)
     if count > 1 and not has_accelerator():
         # `accelerate launch --cpu` starts several processes through mpirun only; torch's launcher, which it
         # uses for GPUs, needs none.
@@ -29,13 +30,13 @@ def worker_command(run_dir: Path, config: dict) -> list[str]:
         "no",
     ]
     if not has_accelerator():
-        options.append("--cpu")
+        options += ["--cpu", "--num_cpu_threads_per_process", str(_threads(count))]
     elif count > 1:
         options += ["--multi_gpu", "--main_process_port", "0"]  # 0: a free one, as runs may go side by side
     return [sys.executable, "-m", "accelerate.commands.launch", *options, "-m", _WORKER, str(run_dir)]
 
 
-def worker_environment(home: Path, env=None) -> dict[str, str]:
+def worker_environment(home: Path, config: dict, env=None) -> dict[str, str]:
     """The environment `env` (os.environ by default) with what the worker needs to find us from any folder."""
     env = dict(os.environ if env is None else env)
     paths = [str(PROJECT), *filter(None, env.get("PYTHONPATH", "").split(os.pathsep))]
@@ -47,7 +48,20 @@ def worker_environment(home: Path, env=None) -> dict[str, str]:
     }
     if not has_accelerator():
         env["ACCELERATE_USE_CPU"] = "true"
+        if _processes(config) > 1:
+            env.setdefault("OMP_NUM_THREADS", str(_threads(_processes(config))))  # torch's launcher would say 1
     return env
+
+
+def _processes(config: dict) -> int:
+    """How many processes the run asks for; the worker judges the settings, here nonsense counts as one."""
+    count = config.get("num_processes")
+    return count if isinstance(count, int) and not isinstance(count, bool) and 0 < count <= 1024 else 1
+
+
+def _threads(processes: int) -> int:
+    """CPU threads for each process: the cores are shared out evenly."""
+    return max(1, (psutil.cpu_count(logical=False) or os.cpu_count() or 1) // processes)
 
 
 def has_accelerator() -> bool:

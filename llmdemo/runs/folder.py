@@ -60,6 +60,15 @@ class RunFolder:
     def write_process(self, known: dict) -> None:
         write_json(self.path / "process.json", known)
 
+    def end_line(self) -> None:
+        """Ends a last line in events.jsonl that lacks its end. Only when no worker lives. Raises OSError."""
+        if self.events.exists():
+            writer = EventWriter(self.events)
+            try:
+                writer.end_line()
+            finally:
+                writer.close()
+
     def note(self, kind: str, **fields) -> None:
         """Adds an event. Only when no worker lives. Raises OSError."""
         writer = EventWriter(self.events)
@@ -95,10 +104,13 @@ def recovered_row(folder: RunFolder) -> dict:
 
 
 def _recovered_state(folder: RunFolder, known: dict, token: str) -> dict:
+    pid, identity = int(number(known.get("pid")) or 0), text(known.get("identity"), 200)
+    lives = bool(process.family(pid, identity, token, known.get("members")))
+    if not lives:
+        folder.end_line()
     with Reader(folder.events).digest() as digest:
         started, end, launched = digest.started, digest.end, digest.launched or digest.started
-    pid, identity = int(number(known.get("pid")) or 0), text(known.get("identity"), 200)
-    if process.family(pid, identity, token, known.get("members")):
+    if lives:
         state = STOPPING if folder.stop.exists() else RUNNING if started else STARTING
         return {"state": state, "pid": pid, "identity": identity}
     if end:

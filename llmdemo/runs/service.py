@@ -94,16 +94,14 @@ class Runs:
         row = self._row(run_id)
         if row["state"] == QUEUED and self._cancel(run_id):
             return self.status(run_id)
-        deadline = time.monotonic() + self._settings.stop_grace_seconds
         try:
-            with self._table.transaction():
-                self._table.move(run_id, STOPPING, stop_phase=ASKING, stop_deadline=deadline)
-                self._folder(run_id).stop.touch()
+            deadline = time.monotonic() + self._settings.stop_grace_seconds
+            self._table.move(run_id, STOPPING, stop_phase=ASKING, stop_deadline=deadline)
+            self._folder(run_id).stop.touch()
         except IllegalTransition:
             pass  # it stops already, or has ended
         except OSError as error:
-            log.warning("run %s: no stop file (%s)", run_id, error)
-            self._table.move(run_id, STOPPING, stop_phase=ASKING, stop_deadline=time.monotonic())
+            log.warning("run %s: %s", run_id, error)  # the supervisor tries again, and has other means
         self._wake.set()
         return self.status(run_id)
 
@@ -169,6 +167,7 @@ class Runs:
                 f"The run cannot be deleted ({error.strerror}).", "Check the rights of the home folder."
             ) from error
         self._readers.drop(folder)
+        self._sizes.pop(run_id, None)
         shutil.rmtree(grave, ignore_errors=True)
 
     def reorder(self, run_id: str, place: int) -> None:

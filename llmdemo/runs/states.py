@@ -14,7 +14,7 @@ FINAL = (COMPLETED, STOPPED, FAILED)
 """States in which none does, and none will until somebody resumes the run."""
 
 LEGAL = {
-    None: (QUEUED, *FINAL),  # made, or found again in its folder
+    None: (QUEUED, *ALIVE, *FINAL),  # made, or found again in its folder
     QUEUED: (STARTING, STOPPED, FAILED),
     STARTING: (RUNNING, STOPPING, *FINAL),
     RUNNING: (STOPPING, *FINAL),

@@ -39,7 +39,8 @@ from llmdemo.settings import Settings
 from llmdemo.store import Home, free_bytes
 
 MOST_LOG_BYTES = 4 * 2**20
-_FAMILY_SECONDS = 5.0
+_FAMILY_SECONDS = 2.0
+_FAMILY_SHARE = 0.01  # of the time, at most, goes into looking for members
 _ADOPT_SECONDS = 2.0
 _LEFTOVER_SECONDS = 2.0
 log = logging.getLogger(__name__)
@@ -51,7 +52,7 @@ class _Watch:
 
     since: float = field(default_factory=time.monotonic)
     members: dict[int, str] = field(default_factory=dict)
-    family_seen: float = -1e9
+    next_family: float = 0.0
     phase: str = ""
     deadline: float = 0.0
     leave_by: float | None = None
@@ -109,8 +110,9 @@ class Supervisor:
             folder.write_process(known)
             logfile.begin_attempt(folder.log, row["attempt"])
             folder.note("launch", attempt=row["attempt"])
-            argv = self._command(folder.path, folder.config())
-            pid, identity = process.launch(argv, folder.path, worker_environment(self._home.root), folder.log, token)
+            config = folder.config()
+            env = worker_environment(self._home.root, config)
+            pid, identity = process.launch(self._command(folder.path, config), folder.path, env, folder.log, token)
         except (OSError, UserError) as error:
             self._finish(row, _not_launched(error))
             return
@@ -150,10 +152,10 @@ class Supervisor:
     def _keep_family(self, row: dict, watch: _Watch) -> None:
         """Notes who belongs to the run, for the day when one of them hides."""
         now = time.monotonic()
-        if now - watch.family_seen < _FAMILY_SECONDS:
+        if now < watch.next_family:
             return
-        watch.family_seen = now
         members = self._family(row, watch)
+        watch.next_family = now + max(_FAMILY_SECONDS, (time.monotonic() - now) / _FAMILY_SHARE)
         if members != watch.members:
             watch.members = members
             self._write_family(row, members)
@@ -215,6 +217,8 @@ class Supervisor:
     def _finish(self, row: dict, end: dict | Verdict | None) -> None:
         """No process is left: notes how it ended, in the folder and in the table."""
         folder, run_id = self._folder(row), row["run_id"]
+        if end is None:
+            end = self._last_word(row)
         if end is None or isinstance(end, Verdict):
             end = self._end_of_silent(row, end)
             try:
@@ -231,6 +235,15 @@ class Supervisor:
         )
         process.forget(row["pid"])
         self._watches.pop(run_id, None)
+
+    def _last_word(self, row: dict) -> dict | None:
+        """The end event, if all that it lacks is the end of its line: the worker was killed just then."""
+        try:
+            self._folder(row).end_line()
+        except OSError as error:
+            log.warning("run %s: %s", row["run_id"], error)
+        with self._reader(row).digest() as digest:
+            return digest.end
 
     def _end_of_silent(self, row: dict, verdict: Verdict | None) -> dict:
         if verdict is None and row["state"] == STOPPING and (row["stop_phase"] != ASKING or not row["pid"]):

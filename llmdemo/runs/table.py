@@ -153,17 +153,16 @@ class Table:
     def spend_reserve(self) -> None:
         self._ballast.unlink(missing_ok=True)
 
-    def add(self, run_id: str, name: str, created: float, state: str, *, seq: int | None = None, **columns) -> int:
-        """A new row, at the end of the queue if it is queued; returns its seq."""
+    def add(self, run_id: str, name: str, created: float, state: str, **columns) -> None:
+        """A new row, at the end of the queue if it is queued."""
         if not is_legal(None, state):
             raise IllegalTransition(None, state)
         with self.transaction() as db:
-            query = "INSERT INTO runs (seq, run_id, name, created, state, position) VALUES (?, ?, ?, ?, ?, ?)"
+            query = "INSERT INTO runs (run_id, name, created, state, position) VALUES (?, ?, ?, ?, ?)"
             position = self._last_position() + 1 if state == QUEUED else None
-            seq = db.execute(query, (seq, run_id, name, created, state, position)).lastrowid
+            db.execute(query, (run_id, name, created, state, position))
             self._note(run_id, state, columns.get("reason", ""))
             self._set(run_id, columns)
-        return seq
 
     def move(self, run_id: str, after: str, *, only_from: tuple[str, ...] | None = None, **columns) -> dict:
         """Takes the run to the state `after`, if that is legal (and it is in `only_from`); returns the new row.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from llmdemo.runs import ALIVE, Runs, process
+from llmdemo.runs import ALIVE, Runs, process, service
 from llmdemo.settings import Settings
 from llmdemo.store import Home
 
@@ -71,7 +71,9 @@ class Bench:
 
 
 @pytest.fixture
-def bench(tmp_path):
+def bench(tmp_path, monkeypatch):
+    monkeypatch.setattr(service, "_BUSY_SECONDS", 0.05)  # the tests' runs last milliseconds
+    monkeypatch.setattr(service, "_IDLE_SECONDS", 0.2)
     bench = Bench(tmp_path / "home")
     yield bench
     bench.tidy()

@@ -1,0 +1,38 @@
+import sys
+
+from llmdemo.runs import command
+from llmdemo.runs.command import PROJECT, worker_command, worker_environment
+
+
+def test_the_worker_goes_through_accelerates_launcher(monkeypatch, tmp_path):
+    monkeypatch.setattr(command, "has_accelerator", lambda: False)
+    argv = worker_command(tmp_path, {})
+    assert argv[:3] == [sys.executable, "-m", "accelerate.commands.launch"]
+    assert argv[-3:] == ["-m", "llmdemo.training.worker", str(tmp_path)]
+    assert "--cpu" in argv and argv[argv.index("--num_processes") + 1] == "1"
+
+
+def test_several_gpus_are_asked_for_by_the_setting(monkeypatch, tmp_path):
+    monkeypatch.setattr(command, "has_accelerator", lambda: True)
+    argv = worker_command(tmp_path, {"num_processes": 2})
+    assert "--multi_gpu" in argv and "--cpu" not in argv
+    assert argv[argv.index("--num_processes") + 1] == "2"
+
+
+def test_several_processes_on_a_cpu_need_no_mpi(monkeypatch, tmp_path):
+    monkeypatch.setattr(command, "has_accelerator", lambda: False)
+    argv = worker_command(tmp_path, {"num_processes": 2})
+    assert argv[2] == "torch.distributed.run" and "2" in argv
+    assert worker_environment(tmp_path, {"num_processes": 2}, {})["OMP_NUM_THREADS"]
+
+
+def test_nonsense_in_the_settings_is_left_to_the_worker_to_judge(tmp_path):
+    for count in (None, 0, -3, "2; rm -rf /", 10**9, True, 1.5):
+        assert worker_command(tmp_path, {"num_processes": count}) == worker_command(tmp_path, {})
+
+
+def test_the_environment_finds_the_project_from_any_folder(tmp_path):
+    env = worker_environment(tmp_path, {}, {"PYTHONPATH": "/elsewhere", "A": "b"})
+    assert env["PYTHONPATH"].split(":") == [str(PROJECT), "/elsewhere"]
+    assert env["A"] == "b" and env["LLMDEMO_HOME"] == str(tmp_path)
+    assert (PROJECT / "llmdemo" / "runs").is_dir()

@@ -1,0 +1,294 @@
+"""Faults: a run always comes to a true state, whatever happens to its processes or to the app."""
+
+import dataclasses
+import json
+import os
+import shutil
+import signal
+import time
+
+import pytest
+
+from llmdemo.errors import UserError
+from llmdemo.runs import process
+from llmdemo.runs.folder import RunFolder
+
+
+def weights_of(bench, run_id) -> str:
+    return json.loads((bench.home.runs / run_id / "model" / "config.json").read_text())["weights"]
+
+
+def worker_of(app, run_id) -> int:
+    events, _ = app.events(run_id)
+    return [event["pid"] for event in events if event["type"] == "start"][-1]
+
+
+@pytest.mark.parametrize(
+    "word, reason, part",
+    [
+        ("crash", "worker_error", "mat1 and mat2 shapes"),
+        ("crash_in_start", "worker_error", "No module named 'sorcery'"),
+        ("exit_silently", "lost", "left no word"),
+        ("kill_self", "lost", "signal 9"),
+        ("no_memory", "out_of_memory", "9.00 GiB"),
+        ("no_space", "disk_full", "No space left"),
+        ("bad_config", "bad_config", "The rank is 0."),
+    ],
+)
+def test_every_failure_has_its_reason_and_a_hint(bench, word, reason, part):
+    app = bench.open()
+    run_id = app.start({"launcher": word != "exit_silently", "misbehave": [word]})
+    status = bench.wait(app, run_id, "failed", "completed", "stopped")
+    assert (status["state"], status["reason"]) == ("failed", reason)
+    assert part in status["message"] and status["hint"]
+    assert status["can_resume"] and not bench.processes(run_id)
+    assert app.events(run_id)[0][-1]["type"] == "end", "the folder knows it too"
+
+
+@pytest.mark.parametrize("victim", ["worker", "launcher", "both"])
+def test_a_killed_run_is_lost_within_five_seconds_and_resumes_to_the_same_weights(bench, victim):
+    app = bench.open()
+    config = {"steps": 60, "launcher": True}
+    run_id, undisturbed = app.start(config), app.start(config)
+    bench.wait_for(lambda: app.status(run_id)["step"] >= 7)
+    launcher, worker = RunFolder(bench.home.runs / run_id).process()["pid"], worker_of(app, run_id)
+    for pid in {"worker": [worker], "launcher": [launcher], "both": [launcher, worker]}[victim]:
+        os.kill(pid, signal.SIGKILL)
+    status = bench.wait(app, run_id, "failed", seconds=5)
+    assert status["reason"] == "lost" and status["can_resume"]
+    assert not bench.processes(run_id)
+    app.resume(run_id)
+    status = bench.wait(app, run_id, "completed")
+    assert status["step"] == 60 and status["attempt"] == 2
+    bench.wait(app, undisturbed, "completed")
+    assert weights_of(bench, run_id) == weights_of(bench, undisturbed)
+
+
+def test_steps_done_twice_are_drawn_once(bench):
+    app = bench.open()
+    run_id = app.start({"steps": 40, "checkpoint_every": 10})
+    bench.wait_for(lambda: app.status(run_id)["step"] >= 14)
+    os.kill(worker_of(app, run_id), signal.SIGKILL)
+    bench.wait(app, run_id, "failed")
+    app.resume(run_id)
+    bench.wait(app, run_id, "completed")
+    series = app.series(run_id)
+    assert series["loss"]["step"] == list(range(1, 41))
+    assert series["eval_loss"]["step"] == [10, 20, 30, 40]
+    assert series["loss"]["seconds"] == sorted(series["loss"]["seconds"])
+    steps = [event["step"] for event in app.events(run_id)[0] if event["type"] == "step"]
+    assert len(steps) > 40, "but the file forgets nothing"
+
+
+def test_an_app_that_is_opened_again_finds_its_run(bench):
+    app = bench.open()
+    run_id, waiting = app.start({"steps": 60}), app.start({"steps": 2})
+    before = bench.wait(app, run_id, "running")
+    bench.close(app)
+    app = bench.open()
+    after = app.status(run_id)
+    assert after["state"] == "running" and after["attempt"] == before["attempt"] == 1
+    assert bench.wait(app, run_id, "completed")["step"] == 60
+    assert bench.wait(app, waiting, "completed"), "the queue goes on"
+    assert [event["type"] for event in app.events(run_id)[0]].count("start") == 1
+
+
+def test_a_run_that_ended_while_no_app_was_there_is_found_as_it_ended(bench):
+    app = bench.open()
+    good, bad = app.start({"steps": 3}), app.start({"steps": 10_000})
+    bench.wait(app, bad, "running")
+    bench.close(app)
+    os.kill(worker_of_file(bench, bad), signal.SIGKILL)
+    app = bench.open()
+    assert bench.wait(app, bad, "failed", seconds=5)["reason"] == "lost"
+    assert app.status(good)["state"] == "completed"
+
+
+def worker_of_file(bench, run_id) -> int:
+    lines = (bench.home.runs / run_id / "events.jsonl").read_text().splitlines()
+    return next(event["pid"] for event in map(json.loads, lines) if event["type"] == "start")
+
+
+def test_a_process_with_a_recycled_pid_is_never_signalled(bench, tmp_path):
+    app = bench.open()
+    run_id = app.start({"steps": 10_000})
+    bench.wait(app, run_id, "running")
+    members = bench.processes(run_id)
+    bench.close(app)
+    process.send(members, signal.SIGKILL)
+    bench.wait_for(lambda: not bench.processes(run_id))
+    # Another program gets the pid of the launcher: the noted identity is the old one's.
+    stranger, _ = process.launch(["sleep", "600"], tmp_path, dict(os.environ), tmp_path / "log", "another")
+    try:
+        table = bench.open().close  # makes the new pid known to the table while no app watches
+        bench.opened.pop()
+        table()
+        from llmdemo.runs.table import Table
+
+        db = Table(bench.home.database)
+        db._db.execute(
+            "UPDATE runs SET state = 'running', pid = ?, identity = 'boot:1' WHERE run_id = ?", (stranger, run_id)
+        )
+        db.close()
+        app = bench.open()
+        app.stop(run_id)
+        bench.wait(app, run_id, "stopped", "failed")
+        assert process.identity(stranger), "the stranger lives"
+        assert process.exit_status(stranger) is None
+    finally:
+        os.kill(stranger, signal.SIGKILL)
+
+
+def test_an_app_killed_between_the_launch_and_its_note_finds_the_process_by_its_token(bench):
+    app = bench.open()
+    run_id = app.start({"steps": 10_000})
+    bench.wait(app, run_id, "running")
+    bench.close(app)
+    from llmdemo.runs.table import Table
+
+    db = Table(bench.home.database)
+    db._db.execute("UPDATE runs SET state = 'starting', pid = NULL, identity = '' WHERE run_id = ?", (run_id,))
+    db.close()
+    app = bench.open(stop_grace_seconds=20)
+    bench.wait(app, run_id, "running")
+    app.stop(run_id)
+    bench.wait(app, run_id, "stopped")
+    assert not bench.processes(run_id)
+
+
+def test_the_folders_are_enough_when_the_database_is_lost_or_damaged(bench):
+    app = bench.open()
+    ids = {}
+    ids["completed"] = app.start({"steps": 2}, name="the first")
+    ids["failed"] = app.start({"misbehave": ["crash"]})
+    ids["running"] = app.start({"steps": 10_000})
+    ids["queued"], ids["stopped"] = app.start({"steps": 5}), app.start({"steps": 5})
+    app.cancel(ids["stopped"])
+    bench.wait(app, ids["running"], "running")
+    before = {status["run_id"]: status for status in app.list()}
+    for damage in ("lost", "damaged"):
+        bench.close(app)
+        if damage == "lost":
+            bench.home.database.unlink()
+        else:
+            bench.home.database.write_bytes(b"\x00garbage" * 5000)
+        app = bench.open()
+        for state, run_id in ids.items():
+            status = app.status(run_id)
+            assert status["state"] == state, (damage, status)
+            for key in ("name", "reason", "message", "hint", "attempt", "created"):
+                assert status[key] == before[run_id][key], (damage, key)
+    app.stop(ids["running"])
+    bench.wait(app, ids["queued"], "completed")
+
+
+def test_a_folder_with_a_broken_config_is_shown_and_can_be_deleted(bench):
+    folder = bench.home.runs / "run-broken"
+    folder.mkdir()
+    (folder / "config.json").write_text('{"steps": ')
+    app = bench.open()
+    status = app.status("run-broken")
+    assert (status["state"], status["reason"]) == ("failed", "bad_config")
+    app.delete("run-broken")
+    assert not folder.exists() and app.list() == []
+
+
+def test_a_folder_that_vanishes_under_a_run_ends_it(bench):
+    app = bench.open()
+    run_id = app.start({"steps": 10_000, "misbehave": ["hang_in_start"]})
+    members = bench.wait_for(lambda: bench.processes(run_id))
+    shutil.rmtree(bench.home.runs / run_id)
+    app.stop(run_id)
+    bench.wait(app, run_id, "stopped", "failed")
+    bench.wait_for(lambda: not any(process.is_alive(*each) for each in members.items()))
+    app.delete(run_id)
+    assert app.list() == []
+
+
+def test_a_flooded_log_stays_small(bench):
+    app = bench.open()
+    run_id = app.start({"steps": 5, "misbehave": ["flood"]})
+    log = bench.home.runs / run_id / "log.txt"
+    bench.wait_for(lambda: log.exists() and b"was removed" in log.read_bytes())
+    sizes = []
+    for _ in range(100):
+        sizes.append(log.stat().st_size)
+        time.sleep(0.02)
+    assert max(sizes) < 60 * 2**20 and min(sizes) < 10 * 2**20
+    app.stop(run_id)
+    bench.wait(app, run_id, "stopped", "completed")
+    assert log.stat().st_size < 5 * 2**20
+    assert app.log_tail(run_id, 3).count("\n") == 2
+
+
+def test_a_run_is_not_started_without_free_space(bench):
+    app = bench.open(min_free_bytes=2**60)
+    with pytest.raises(UserError, match="free in the home folder"):
+        app.start({})
+    assert app.list() == [] and not any(bench.home.runs.iterdir())
+
+
+def test_a_queue_without_space_waits_and_says_so_and_then_goes_on(bench, monkeypatch):
+    from llmdemo.runs import supervisor
+
+    monkeypatch.setattr(supervisor, "free_bytes", lambda folder: 2**20)
+    app = bench.open(min_free_bytes=2**21)
+    run_id = app.start({"steps": 2})
+    status = bench.wait_for(lambda: (status := app.status(run_id))["message"].startswith("Waits for disk") and status)
+    assert status["state"] == "queued" and "1 MiB are free" in status["message"] and status["hint"]
+    monkeypatch.setattr(supervisor, "free_bytes", lambda folder: 2**22)
+    bench.wait(app, run_id, "completed")
+
+
+def test_a_command_that_cannot_be_run_fails_with_a_sentence(bench):
+    app = bench.open(command=lambda run_dir, config: ["/no/such/program"])
+    run_id = app.start({})
+    status = bench.wait(app, run_id, "failed")
+    assert status["reason"] == "worker_error" and "could not be started" in status["message"]
+
+
+def test_fifty_queued_runs_go_in_order_and_several_at_once_if_wanted(bench):
+    app = bench.open(runs_at_once=4)
+    ids = [app.start({"steps": 1}) for _ in range(50)]
+    with pytest.raises(UserError, match="wait already"):
+        other = bench.open(max_queued_runs=3)
+        for _ in range(60):
+            other.start({"steps": 1})
+    for run_id in ids:
+        bench.wait(app, run_id, "completed", seconds=60)
+    begun = [next(each["t"] for each in app.history(run_id) if each["state"] == "starting") for run_id in ids]
+    assert begun == sorted(begun)
+
+
+def test_a_clock_that_is_set_back_changes_nothing(bench, monkeypatch):
+    app = bench.open()
+    first = app.start({"steps": 30})
+    bench.wait(app, first, "running")
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() - 86_400)
+    second, third = app.start({"steps": 2}), app.start({"steps": 2})
+    assert [status["run_id"] for status in app.list()] == [third, second, first]
+    app.stop(first)
+    assert bench.wait(app, first, "stopped", "completed")
+    bench.wait(app, third, "completed")
+    assert app.status(second)["state"] == "completed"
+
+
+def test_an_unreadable_disk_does_not_end_the_watch(bench, monkeypatch):
+    app = bench.open()
+    run_id = app.start({"steps": 40})
+    bench.wait(app, run_id, "running")
+    failures = []
+
+    def broken(*_):
+        failures.append(1)
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("llmdemo.runs.logfile.trim", broken)
+        bench.wait_for(lambda: len(failures) > 2)
+    bench.wait(app, run_id, "completed")
+
+
+def test_settings_are_not_changed_by_an_app(bench):
+    assert dataclasses.asdict(bench.settings)["runs_at_once"] == 1

@@ -1,0 +1,60 @@
+from llmdemo.runs.verdict import judge, oom_kills_so_far
+
+LAUNCHER = """Traceback (most recent call last):
+  File "launch.py", line 997, in simple_launcher
+    raise subprocess.CalledProcessError(returncode=process.returncode, cmd=cmd)
+subprocess.CalledProcessError: Command '['python', '-m', 'llmdemo.training.worker']' {}.
+"""
+KILLED = LAUNCHER.format("died with <Signals.SIGKILL: 9>")
+FAILED = LAUNCHER.format("returned non-zero exit status 1")
+
+
+def test_a_kill_without_evidence_is_lost_and_with_it_out_of_memory():
+    assert judge(-9, "").reason == judge(1, KILLED).reason == "lost"
+    assert judge(-9, "", oom_kills=1).reason == judge(1, KILLED, oom_kills=1).reason == "out_of_memory"
+    assert judge(-15, "", oom_kills=1).reason == "lost"
+
+
+def test_torchs_launcher_is_understood_too():
+    assert (
+        judge(1, "  exitcode  : -9 (pid: 4711)\n  traceback : Signal 9 (SIGKILL) received by PID 4711").reason == "lost"
+    )
+
+
+def test_an_unknown_end_is_lost():
+    for verdict in (judge(None, ""), judge(0, "all is well\n")):
+        assert verdict.reason == "lost" and "Resume" in verdict.hint
+
+
+def test_the_workers_own_last_words_are_told_not_the_launchers():
+    log = (
+        "Traceback (most recent call last):\n  File ...\nRuntimeError: shapes cannot be multiplied (2x3 and 4x5)\n"
+        + FAILED
+    )
+    verdict = judge(1, log)
+    assert verdict.reason == "worker_error"
+    assert "shapes cannot be multiplied" in verdict.message and "CalledProcessError" not in verdict.message
+
+
+def test_a_crash_without_a_traceback_tells_the_exit_status():
+    assert "exit status 3" in judge(3, "").message
+
+
+def test_memory_and_disk_are_named_when_the_log_says_so():
+    for line in (
+        "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB.",
+        "RuntimeError: [enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes",
+        "MemoryError: Unable to allocate 9.00 GiB",
+    ):
+        verdict = judge(1, f"Traceback\n{line}\n{FAILED}")
+        assert verdict.reason == "out_of_memory" and line[:30] in verdict.message and "batch size" in verdict.hint
+    verdict = judge(1, f"OSError: [Errno 28] No space left on device: 'x'\n{FAILED}")
+    assert verdict.reason == "disk_full" and "Free some space" in verdict.hint
+
+
+def test_a_long_line_is_shortened():
+    assert len(judge(1, "ValueError: " + "x" * 5000).message) < 400
+
+
+def test_the_kernels_counter_is_a_number_that_does_not_fall():
+    assert 0 <= oom_kills_so_far() <= oom_kills_so_far()

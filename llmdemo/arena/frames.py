@@ -4,7 +4,7 @@ Knows steps and a tokenizer; nothing of models, threads or widgets. The events, 
 
 begin {models, lanes: [{id, model, name, strategy, …}], prompt, prompt_tokens, settings, seed, prefix, versions}
 step  {model, n, t: seconds so far, rows}   before what happened in it
-names {model, names: {token id: text}}      every token id that is mentioned has been named before
+names {model, names: {token id: text}, special: [token id]}    every token id that is mentioned has been named before
 token {lane, i: id, s: text it completes, l: logprob, f: drawn with, r: rank, k: kept, m: mass, e: entropy, a: alternatives}
 beam  {lane, live, cut, done: [[parent, id, logprob, score(, sequence score)]], tops, e, best: [keep, [[id, text], …]]}
 best  {lane, best}                           the final ranking chose another hypothesis than the last step
@@ -67,7 +67,8 @@ class FrameMaker:
 
     def flush_names(self) -> list[dict]:
         fresh, self._fresh = self._fresh, {}
-        return [{"type": "names", "model": self._model, "names": fresh}] if fresh else []
+        special = [token for token in fresh if self._names.is_special(token)]
+        return [{"type": "names", "model": self._model, "names": fresh, "special": special}] if fresh else []
 
     def mention(self, token: int) -> int:
         """The token, named on the page from now on."""

@@ -34,10 +34,8 @@ def python_call(folder: str, dtype: str, prompt: Prompt, settings: DecodeSetting
     """A script with one `model.generate(...)` a lane. Greedy and beam lanes repeat exactly (in fp32); samplers draw from
     the same distribution with another random generator. Every filter is set, because generate's defaults are not off.
     """
-    if prompt.raw is not None:
-        text = _RAW.format(raw=prompt.raw)
-    else:
-        text = _CHAT.format(messages=_pretty(prompt.messages))
+    chat = _CHAT.format(messages=_pretty(prompt.messages))
+    text = chat if prompt.raw is None else _RAW.format(raw=prompt.raw)
     calls = [_call(lane, settings) for lane in settings.lanes]
     return _HEAD.format(folder=folder, dtype=dtype, prompt=text) + "".join(calls)
 

@@ -17,7 +17,8 @@ from llmdemo.ui.services import ASSETS
 
 _MOUNT = """(window.llmdemoIslands = window.llmdemoIslands || []).push(
   {name: %s, el: element.firstElementChild || element, props, trigger, server, watch});  // events: %s"""
-_SCRIPTS = ("app.js", "data.js", "plot.js", "train.js", "arena.js")
+_ARENA = ("dom", "trace", "lanes", "card", "layout", "tree", "form", "link")
+_SCRIPTS = ("app.js", "data.js", "plot.js", "train.js", "run.js", *(f"arena/{name}.js" for name in _ARENA), "arena.js")
 _STYLES = ("style.css", "data.css", "train.css", "arena.css")
 
 
@@ -72,7 +73,7 @@ def notice(error: Exception | None = None, *, message: str = "", kind: str = "er
 
 def head(words: dict) -> str:
     """The <head> additions: the words, and our scripts, inline, so that nothing is fetched from anywhere."""
-    scripts = [f"window.llmdemoWords = {_script_json(words)};"]
+    scripts = [f"window.llmdemoWords = {to_json(words)};"]
     scripts += [path.read_text(encoding="utf-8") for name in _SCRIPTS if (path := ASSETS / name).is_file()]
     return "".join(f"<script>{script}</script>" for script in scripts)
 
@@ -82,6 +83,6 @@ def css() -> str:
     return "\n".join(path.read_text(encoding="utf-8") for name in _STYLES if (path := ASSETS / name).is_file())
 
 
-def _script_json(value) -> str:
-    """JSON that may stand inside <script>."""
+def to_json(value) -> str:
+    """JSON that may stand inside <script> and that nothing takes for markup."""
     return json.dumps(value, ensure_ascii=False).replace("<", "\\u003c")

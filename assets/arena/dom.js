@@ -1,0 +1,48 @@
+/* What the arena's scripts share: words, shapes, short numbers, the clipboard. Elements come from app.js, whose `h` and `s`
+   only ever set text, never markup. */
+(() => {
+  "use strict";
+  const L = window.llmdemo;
+  const locale = L.lang === "zh" ? "zh-TW" : "en";
+
+  // One shape a strategy, everywhere.
+  const SHAPES = {
+    greedy: "M6 1a5 5 0 1 0 0 10A5 5 0 1 0 6 1z",
+    top_k: "M6 .5 11.8 11H.2z",
+    top_p: "M1 1h10v10H1z",
+    beam: "M6 0 12 6 6 12 0 6z",
+    min_p: "M6 11.5.2 1h11.6z",
+    sample: "M4.2 0h3.6v4.2H12v3.6H7.8V12H4.2V7.8H0V4.2h4.2z",
+  };
+
+  const number = (value, digits = 0) =>
+    value === null || value === undefined || !Number.isFinite(value) ? "–" : value.toLocaleString(locale, { maximumFractionDigits: digits });
+
+  // A probability as per cent, with two figures where it is small.
+  const percent = (p) => {
+    if (p > 0 && p < 0.0005) return "<0.1";
+    return number(100 * p, p < 0.0995 ? 1 : 0);
+  };
+
+  const copy = async (text) => {
+    if (navigator.clipboard && window.isSecureContext) return navigator.clipboard.writeText(text);
+    const area = L.h("textarea", { class: "unseen", "aria-hidden": "true", value: text });
+    document.body.append(area);
+    area.select();
+    const copied = document.execCommand("copy"); // the only way on plain http
+    area.remove();
+    if (!copied) throw new Error("clipboard");
+  };
+
+  window.llmdemoArena = {
+    h: L.h,
+    svg: L.s,
+    t: (key, values) => L.t("arena_" + key, values),
+    number,
+    percent,
+    copy,
+    shape: (strategy) => L.s("svg", { width: 12, height: 12, viewBox: "0 0 12 12", class: "shape", "aria-hidden": "true" }, L.s("path", { d: SHAPES[strategy] || SHAPES.sample })),
+    // A token's text with its spaces and line ends made visible.
+    visible: (text) => text.replace(/ /g, "␣").replace(/\n/g, "↵").replace(/\t/g, "⇥") || "∅",
+  };
+})();

@@ -1,0 +1,82 @@
+"""The arena on the page: one island that draws prompt, panes, card and beam tree (assets/arena.js, assets/arena/).
+
+The page sends {model_ids, prompt, settings, prefix_ids, run_id} with the event "compare"; the island's value then carries
+frames of events back, and the page adds them up. Nothing has to be included by hand: `bridge` puts the scripts and the
+style sheet into the page. A link with ?arena=… must open the arena's tab; the panel then fills itself from it.
+"""
+
+import gradio as gr
+
+from llmdemo.errors import UserError
+from llmdemo.ui import bridge
+from llmdemo.ui.arena_frames import Frames
+from llmdemo.ui.services import Services
+
+_RUNS_AT_ONCE = 8  # waiting for a model that computes costs a thread each, no more
+
+
+def build(services: Services) -> None:
+    """Builds the panel inside the current Blocks context."""
+    frames = Frames()
+
+    def models(_: dict) -> dict:
+        """The model menu, from the disk; imports no torch."""
+        from llmdemo.models.catalog import list_models
+
+        keep = ("id", "title", "kind", "ready", "note")
+        entries = [entry.to_dict() for entry in list_models(services.home)]
+        return {"models": [{key: entry[key] for key in keep} for entry in entries]}
+
+    def stop(data: dict) -> dict:
+        services.arena.get().stop(str(data.get("run_id")))
+        return {}
+
+    def missed(data: dict) -> dict:
+        """The events that the page did not get, as a frame; None when it missed nothing or the run is unknown."""
+        return {"frame": frames.since(str(data.get("run_id")), int(data.get("next", 0)))}
+
+    def python(data: dict) -> dict:
+        arena = services.arena.get()
+        return {"code": arena.python(_request(arena, data))}
+
+    limits = {"max_new_tokens": services.settings.max_new_tokens, "max_beams": services.settings.max_beams}
+    panel = bridge.island(
+        "arena",
+        [models, stop, missed, python],
+        value=bridge.to_json({"limits": limits}),
+        events=["compare"],
+        elem_id="arena",
+    )
+
+    def compare(event: gr.EventData):
+        data = dict(event._data or {})
+        run_id = str(data.get("run_id"))
+        for batch in _events(services, data):
+            yield frames.add(run_id, batch)
+
+    panel.compare(
+        compare,
+        outputs=panel,
+        show_progress="hidden",
+        concurrency_limit=_RUNS_AT_ONCE,
+        concurrency_id="arena",
+        api_visibility="private",
+        trigger_mode="multiple",
+    )
+
+
+def _events(services: Services, data: dict):
+    """The run's batches of events; whatever is wrong with the request is its only event, an `end`."""
+    try:
+        arena = services.arena.get()
+        request = _request(arena, data)
+    except (UserError, TypeError) as error:
+        yield [{"type": "end", "state": "failed", "seconds": 0, **bridge.sentence(error)}]
+        return
+    yield from arena.stream(request)
+
+
+def _request(arena, data: dict):
+    keys = ("model_ids", "prompt", "settings", "prefix_ids", "run_id")
+    values = {key: data.get(key) for key in keys}
+    return arena.request(**{**values, "prefix_ids": values["prefix_ids"] or ()})

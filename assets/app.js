@@ -167,7 +167,7 @@
         h("div", { class: "progress", role: "progressbar", "aria-label": t("starter_preparing"), "aria-valuemin": 0, "aria-valuemax": 100,
           "aria-valuenow": share === null ? null : Math.round(share * 100) }, h("i", { style: share === null ? "width:30%" : `width:${(share * 100).toFixed(1)}%`, class: share === null ? "unsure" : "" })));
     };
-    let last = "";
+    let last = "", lastRuns = "";
     const look = async () => {
       clearTimeout(timer);
       let wait = 15000;
@@ -177,10 +177,12 @@
         else {
           drawStarter(pulse.starter);
           const running = pulse.runs.find((run) => run.state !== "queued");
-          if (running) status.textContent = t("status_running", { method: running.method || "", step: L.int(running.step || 0), total: L.int(running.total_steps) });
+          if (running) status.textContent = t("status_running", { method: L.clip(running.name, 40), step: L.int(running.step || 0), total: L.int(running.total_steps) });
           else if (pulse.runs.length) status.textContent = t("status_queued", { n: pulse.runs.length });
           else if (pulse.guests_only) status.textContent = t("guest");
           else status.textContent = pulse.starter.state === "ready" ? t("status_ready", { model: "SmolLM2-135M-Instruct" }) : "";
+          const going = pulse.runs.map((run) => run.run_id + run.state).join();
+          if (going !== lastRuns) { lastRuns = going; L.tell("runs-pulse"); }
           if (pulse.starter.state !== last) { last = pulse.starter.state; L.tell("starter", pulse.starter); }
           if (pulse.starter.state === "fetching") wait = 700;
           else if (pulse.runs.length) wait = 3000;

@@ -32,7 +32,7 @@
 
   L.define("data-report", ({ el, props, watch, server, trigger }) => {
     parts.main = el; parts.server = server; parts.trigger = trigger;
-    watch("value", () => props.value?.dataset_id && open(props.value.dataset_id, true));
+    watch("value", () => { if (props.value?.dataset_id) { open(props.value.dataset_id, true); L.tell("datasets-changed"); } });
     if (ready()) begin();
   });
   L.define("data-side", ({ el }) => { parts.side = el; if (ready()) begin(); });
@@ -91,7 +91,7 @@
     return h("div", { class: "set-title" },
       h("h2", {}, info.name),
       h("span", { class: "soft" }, [info.shape || info.format, t("data_records", { kept: L.int(info.kept), rows: L.int(info.rows) })].filter(Boolean).join(" · ")),
-      L.button(t("data_train_on"), () => parts.trigger("select", { dataset_id: state.id }), "strong", { id: "data-train-on" }));
+      L.button(t("data_train_on"), () => { L.tell("train-on", state.id); parts.trigger("select", { dataset_id: state.id }); }, "strong", { id: "data-train-on" }));
   };
 
   // ---- one record

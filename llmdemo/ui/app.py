@@ -14,12 +14,12 @@ def build(services: Services) -> gr.Blocks:
         with gr.Tabs(elem_id="panels") as tabs:
             with gr.Tab(words.t("tab_data"), id="data"):
                 data = data_panel.build(services)
-            with gr.Tab(words.t("tab_train"), id="train") as train_tab:
+            with gr.Tab(words.t("tab_train"), id="train"):
                 train = train_panel.build(services)
             with gr.Tab(words.t("tab_arena"), id="arena"):
                 _arena(services)
-        train_panel.follow(services, train, train_tab, data)
-        data_panel.lead_on(data, tabs)
+        data_panel.open_train(data, tabs)
+        train_panel.open_arena(train, tabs)
         api.add_endpoints(services)
     return page.queue(default_concurrency_limit=4, max_size=200)
 

@@ -1,6 +1,5 @@
 """The data panel: add data, see what was found in it and every token the model will learn. Knows no file format."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,10 +9,10 @@ from llmdemo import data
 from llmdemo.ui import bridge
 from llmdemo.ui.background import with_progress
 from llmdemo.ui.data_pages import DataPages
-from llmdemo.ui.services import ASSETS, Services
+from llmdemo.ui.samples import add_sample, starter_tokenizer
+from llmdemo.ui.services import Services
 from llmdemo.ui.words import WORDS, t
 
-SAMPLE = ASSETS / "sample-messages.json"
 _FILE_TYPES = [".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet", ".txt", ".gz"]
 
 
@@ -77,8 +76,8 @@ def _connect(services: Services, sources: _Sources, note: gr.HTML, work: gr.HTML
         if path:
             yield from _adding(services, Path(path), Path(path).name)
 
-    def add_sample():
-        yield from _adding(services, SAMPLE, WORDS["data_sample_name"][0])
+    def use_sample():
+        yield from _shown("sample", lambda progress, should_stop: _sample(services, progress, should_stop))
 
     def add_from_hub(preset: str, name: str, limit: float):
         yield from _fetching(services, name.strip() or preset, int(limit))
@@ -86,10 +85,15 @@ def _connect(services: Services, sources: _Sources, note: gr.HTML, work: gr.HTML
     options = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": 2}
     uploaded = sources.file.upload(add_file, sources.file, shown, **options)
     uploaded.then(lambda: None, outputs=sources.file, api_visibility="private", show_progress="hidden")
-    sampled = sources.sample.click(add_sample, None, shown, **options)
+    sampled = sources.sample.click(use_sample, None, shown, **options)
     fetched = sources.fetch.click(add_from_hub, [sources.preset, sources.name, sources.limit], shown, **options)
     work.click(lambda: [{"kind": "info", "message": WORDS["data_stopped"][0]}, {}], None, [note, work],
                cancels=[uploaded, sampled, fetched], api_visibility="private")  # fmt: skip
+
+
+def _sample(services: Services, progress, should_stop):
+    services.require_owner()
+    return add_sample(services, progress, should_stop)
 
 
 def _adding(services: Services, path: Path, name: str):
@@ -126,19 +130,6 @@ def _shown(name: str, call):
         yield bridge.notice(error), {}, gr.skip()
 
 
-def starter_tokenizer(services: Services):
-    """The starter's tokenizer, or None while the model is still on its way."""
-    if services.starter.progress()["state"] != "ready":
-        return None
-    return services.tokenizers.get("starter")
-
-
-def lead_on(panel: DataPanel, tabs: gr.Tabs) -> None:
-    """The report's "Train on it" opens the train panel (the choice itself is made by train_panel.follow)."""
+def open_train(panel: DataPanel, tabs: gr.Tabs) -> None:
+    """The report's "Train on it" opens the train panel (its script has told the form which)."""
     panel.report.select(lambda: gr.Tabs(selected="train"), None, tabs, api_visibility="private", show_progress="hidden")
-
-
-def chosen(event: gr.EventData) -> str:
-    """The data set id that a "select" event of the report carries."""
-    value = event._data if isinstance(event._data, dict) else json.loads(event._data or "{}")
-    return str(value.get("dataset_id", ""))

@@ -73,7 +73,7 @@ def _check_port(host: str, port: int) -> None:
 
 def _warm(services) -> None:
     """Imports what the first click needs, once the page is up."""
-    from llmdemo.ui.data_panel import starter_tokenizer
+    from llmdemo.ui.samples import starter_tokenizer
 
     services.starter.wait()
     try:

@@ -27,8 +27,8 @@ def header(services: Services) -> gr.HTML:
 
 def _active(services: Services) -> list[dict]:
     """The runs that are not over, each with what one line can say."""
-    keys = ("run_id", "state", "step", "total_steps", "method", "name")
-    return [{key: run.get(key) for key in keys} for run in services.runs.list() if run.get("state") in ACTIVE]
+    keys = ("run_id", "state", "step", "total_steps", "name")
+    return [{key: run[key] for key in keys} for run in services.runs.list() if run["state"] in ACTIVE]
 
 
 ACTIVE = ("queued", "starting", "running", "stopping")

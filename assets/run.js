@@ -1,0 +1,202 @@
+/* One run as it goes: state line, loss plot, subspace, samples, memory, queue, all runs. What it shows comes from the
+   runs' folders, so any number of pages show the same; it asks only while a run is going and the panel is seen. */
+(() => {
+  "use strict";
+  const L = window.llmdemo;
+  if (!L || L.islands["train-run"]) return;
+  const { h, t } = L;
+  const ACTIVE = ["queued", "starting", "running", "stopping"];
+  const PALETTE = ["var(--greedy)", "var(--topk)", "var(--topp)", "var(--beam)", "var(--ink)", "var(--soft)"];
+  const parts = {};
+  const view = { id: null, run: null, runs: [], compared: new Set(), curves: [], metric: "loss", over: "step", prompt: 0, heat: null, seen: null, log: null, error: null };
+  const ask = (name, data) => L.ask(parts.server, name, data);
+
+  L.define("train-run", ({ el, server, trigger }) => { parts.main = el; parts.server = server; parts.trigger = trigger; if (parts.side) begin(); });
+  L.define("train-side", ({ el }) => { parts.side = el; if (parts.main) begin(); });
+
+  let timer, looking = false;
+  const begin = () => {
+    L.hear("run-started", (id) => { choose(id); });
+    document.addEventListener("visibilitychange", () => L.visible(parts.main) && look());
+    new IntersectionObserver((entries) => entries.some((entry) => entry.isIntersecting) && look()).observe(parts.main);
+    L.hear("runs-pulse", () => L.visible(parts.main) && look());
+    look();
+  };
+  const choose = (id) => { Object.assign(view, { id, run: null, seen: null, log: null, heat: null, prompt: 0, error: null }); look(true); };
+
+  // One look: the list, and the chosen run with its figures if there are new ones.
+  const look = async (force) => {
+    if (looking && !force) return;
+    looking = true;
+    clearTimeout(timer);
+    const answer = await ask("overview", { run_id: view.id, seen: view.seen });
+    looking = false;
+    if (answer.error) { view.error = answer.error; }
+    else {
+      view.error = null;
+      const before = view.run?.status?.state, id = answer.run_id;
+      view.runs = answer.runs;
+      if (id !== view.id) Object.assign(view, { id, run: null });
+      if (answer.run) { view.run = answer.run.figures ? answer.run : { ...view.run, status: answer.run.status }; view.seen = answer.run.seen; }
+      else view.run = null;
+      const after = view.run?.status?.state;
+      if (before && before !== after && !ACTIVE.includes(after)) { L.tell("run-ended", view.id); L.tell("runs-changed"); }
+    }
+    draw();
+    const going = view.runs.some((run) => ACTIVE.includes(run.state));
+    if ((going || answer.lost) && L.visible(parts.main)) timer = setTimeout(look, answer.lost ? 4000 : 1000);
+  };
+
+  const act = async (name, data) => {
+    const answer = await ask(name, data);
+    if (answer.error) { view.error = answer.error; draw(); return null; }
+    L.tell("runs-changed");
+    look(true);
+    return answer;
+  };
+
+  const draw = () => {
+    const focus = document.activeElement?.dataset?.key;
+    const hovering = parts.main.querySelector(".plotbox:hover, .heat:hover") && view.run && ACTIVE.includes(view.run.status.state);
+    if (!hovering) {
+      const run = view.run;
+      L.show(parts.main, view.error ? L.notice(view.error) : null, run ? [stateBox(run), plotBox(run), heatBox(run), samplesBox(run)] : emptyBox(), runsBox());
+      L.show(parts.side, run ? [factsBox(run), memoryBox(run)] : null, queueBox());
+    }
+    if (focus) document.querySelector(`#panels [data-key="${CSS.escape(focus)}"]`)?.focus({ preventScroll: true });
+  };
+  const emptyBox = () => h("section", { class: "box empty" }, h("h2", {}, t("train_none_title")), h("p", {}, t("train_none")));
+
+  // ---- state line, progress, plot
+  const stateBox = (run) => {
+    const s = run.status, active = ACTIVE.includes(s.state), share = s.total_steps ? Math.min(1, s.step / s.total_steps) : 0;
+    const facts = [];
+    if (s.total_steps) facts.push(h("span", {}, t("train_step", { step: L.int(s.step), total: L.int(s.total_steps) })));
+    if (s.loss !== null && s.loss !== undefined) facts.push(h("span", {}, t("train_loss") + " ", h("b", {}, L.num(s.loss_smoothed ?? s.loss))));
+    if (s.eval_loss !== null && s.eval_loss !== undefined) facts.push(h("span", {}, t("train_held_out") + " ", h("b", {}, L.num(s.eval_loss))));
+    if (active && s.tokens_per_second) facts.push(h("span", {}, t("train_speed", { n: L.int(s.tokens_per_second) })));
+    if (active && s.eta_seconds) facts.push(h("span", {}, t("train_left", { time: L.duration(s.eta_seconds) })));
+    if (s.state === "stopping" && s.stop_seconds_left) facts.push(h("span", {}, t("train_stop_wait", { time: L.duration(s.stop_seconds_left) })));
+    else if (active && s.phase && s.phase !== "training") facts.push(h("span", {}, t(`phase_${s.phase}`)));
+    const buttons = h("span", { class: "acts" },
+      s.can_stop ? L.button(t("train_stop"), () => act("stop", { run_id: s.run_id }), "", { id: "train-stop", "data-key": "stop" }) : null,
+      s.can_resume ? L.button(t("train_resume"), () => act("resume", { run_id: s.run_id }), "", { "data-key": "resume" }) : null,
+      s.state === "completed" ? L.button(t("train_try"), () => { L.tell("try-model", s.model_id); parts.trigger("select", { model_id: s.model_id }); }, "strong", { id: "train-try", "data-key": "try" }) : null);
+    const message = s.state === "failed" ? L.notice({ message: s.message || t(`reason_${s.reason}`), hint: s.hint })
+      : s.message && s.state !== "completed" && s.state !== "running" ? h("p", { class: "soft small" }, s.message) : null;
+    return h("section", { class: "box", id: "run-state" }, h("div", { class: "state" }, h("b", { class: `is-${s.state}`, role: "status" }, t(`state_${s.state}`)), facts, buttons),
+      h("div", { class: "progress", role: "progressbar", "aria-label": t(`state_${s.state}`), "aria-valuemin": 0, "aria-valuemax": 100, "aria-valuenow": Math.round(share * 100) },
+        h("i", { class: active && !s.step ? "unsure" : "", style: active && !s.step ? "width:30%" : `width:${(share * 100).toFixed(1)}%` })), message);
+  };
+
+  const METRICS = ["loss", "learning_rate", "grad_norm", "tokens_per_second", "memory_bytes", "energy"];
+  const line = (curve, extra) => ({ x: view.over === "step" ? curve.step : curve.seconds, y: curve.value, ...extra });
+  const plotBox = (run) => {
+    const series = run.series || {}, have = METRICS.filter((name) => series[name]);
+    const metric = have.includes(view.metric) ? view.metric : "loss", lines = [];
+    if (view.compared.size) view.curves.forEach((curve, i) => lines.push(line(curve, { name: curve.name, color: PALETTE[i % PALETTE.length], dash: i >= PALETTE.length ? "6 4" : null })));
+    else if (metric === "loss") {
+      if (series.loss) lines.push(line(series.loss, { name: t("plot_raw"), color: "var(--greedy)", faint: true }));
+      if (series.loss_smoothed) lines.push(line(series.loss_smoothed, { name: t("plot_smooth"), color: "var(--greedy)" }));
+      if (series.eval_loss) lines.push(line(series.eval_loss, { name: t("plot_eval"), color: "var(--topk)", dots: true }));
+    } else lines.push(line(series[metric], { name: t(`metric_${metric}`), color: "var(--greedy)" }));
+    const energy = series.energy;
+    const marks = view.compared.size || !energy ? [] : energy.step.map((step, i) => ({ x: view.over === "step" ? step : energy.seconds[i], label: L.percent(energy.value[i]), text: `${t("plot_refresh")} ${L.percent(energy.value[i])}` }));
+    const format = { memory_bytes: L.bytes, learning_rate: (v) => v.toExponential(1), tokens_per_second: L.int, energy: L.percent }[view.compared.size ? "loss" : metric];
+    const plot = L.plot(lines, marks, { xName: view.over === "step" ? t("plot_step") : "", xFormat: view.over === "step" ? L.int : L.duration, xMax: view.over === "step" ? run.status.total_steps : 0, yFormat: format, empty: t("plot_empty"), label: t("train_loss") });
+    const legend = view.compared.size ? lines.map((each) => h("span", { class: "key" }, h("i", { class: "dash", style: `background:${each.color}` }), each.name))
+      : metric === "loss" ? [h("span", { class: "key" }, h("i", { class: "dash", style: "background:var(--greedy)" }), t("plot_smooth")), series.eval_loss ? h("span", { class: "key" }, h("i", { class: "dot", style: "border-color:var(--topk)" }), t("plot_eval")) : null, marks.length ? h("span", { class: "key" }, h("i", { class: "tickmark" }), t("plot_refresh")) : null] : [h("span", { class: "key" }, t(`metric_${metric}`))];
+    const pick = h("select", { "aria-label": t("train_plot"), "data-key": "metric", onchange: (event) => { view.metric = event.target.value; draw(); } }, (have.length ? have : ["loss"]).map((name) => { const o = h("option", { value: name }, t(`metric_${name}`)); o.selected = name === metric; return o; }));
+    return h("section", { class: "box" }, plot, h("div", { class: "cap" }, h("span", { class: "keys" }, legend), h("span", { class: "plot-picks" }, view.compared.size ? null : pick,
+      L.choice(t("train_over"), [["step", t("train_steps")], ["seconds", t("train_time")]], view.over, (over) => { view.over = over; draw(); }))));
+  };
+
+  // ---- the subspace
+  const split = (name) => { const m = name.match(/\.(\d+)\.(?:.*\.)?([^.]+?)(?:\.weight)?$/); return m ? [+m[1], m[2].replace(/_proj$/, "")] : [0, name]; };
+  const heatBox = (run) => {
+    const data = run.refreshes;
+    if (!data?.layers?.length) return null;
+    const all = data.energy.flat().filter((v) => v !== null), low = Math.min(...all), high = Math.max(...all);
+    const many = data.steps.length > 1, mode = many && (view.heat || (data.steps.length >= 8 ? "time" : "layer")) === "time" ? "time" : "layer";
+    const names = data.layers.map(split), last = data.steps.length - 1, cell = (layer, step) => data.energy[layer]?.[step] ?? null;
+    let values, say, rows;
+    if (mode === "layer") {
+      rows = [...new Set(names.map(([, kind]) => kind))];
+      const depth = Math.max(...names.map(([n]) => n)) + 1;
+      const at = (kind, n) => names.findIndex(([m, k]) => m === n && k === kind);
+      values = rows.map((kind) => Array.from({ length: depth }, (_, n) => { const i = at(kind, n); return i < 0 ? null : cell(i, last); }));
+      say = (y, x) => `${rows[y]} ${x}: ${values[y][x] === null ? "–" : L.num(values[y][x] * 100, 1) + " %"}`;
+    } else {
+      values = data.layers.map((_, i) => data.steps.map((_, step) => cell(i, step)));
+      say = (y, x) => `${data.layers[y]} · ${t("plot_step")} ${L.int(data.steps[x])}: ${values[y][x] === null ? "–" : L.num(values[y][x] * 100, 1) + " %"}`;
+    }
+    const { canvas, note } = L.heat(values, { color: "--topp", low: low - (high - low) * 0.1, high, say, label: t("heat_title"), cell: mode === "layer" ? 16 : 2 });
+    const rank = run.config?.rank;
+    return h("section", { class: "box" }, h("div", { class: "boxline" }, h("h2", {}, t("heat_title")), many ? L.choice(t("heat_view"), [["layer", t("heat_by_layer")], ["time", t("heat_by_time")]], mode, (value) => { view.heat = value; draw(); }) : null),
+      h("div", { class: `heatwrap ${mode}` }, rows ? h("div", { class: "heatrows" }, rows.map((row) => h("span", {}, row))) : null, canvas),
+      h("div", { class: "cap" }, h("span", {}, [mode === "layer" ? t("heat_layers") : t("heat_times"), t("heat_about", { rank })].join(". ")), note, h("span", { class: "n" }, `${L.num(low * 100, 0)} – ${L.num(high * 100, 0)} %`)));
+  };
+
+  // ---- samples
+  const samplesBox = (run) => {
+    const samples = run.samples || [];
+    if (!samples.length) return null;
+    const n = (view.prompt = Math.min(view.prompt, samples.length - 1)), sample = samples[n], evals = run.series?.eval_loss;
+    const heldOut = (step) => { const i = evals ? evals.step.indexOf(step) : -1; return i < 0 ? "" : L.num(evals.value[i]); };
+    const turn = (by) => { view.prompt = n + by; draw(); };
+    return h("section", { class: "box" }, h("div", { class: "boxline" }, h("h2", {}, t("samples_title")), samples.length > 1 ? h("div", { class: "pager" },
+      L.button("‹", () => turn(-1), "quiet", { "aria-label": t("samples_previous"), disabled: n === 0, "data-key": "sample-prev" }), h("span", { class: "soft" }, t("data_of", { n: n + 1, total: samples.length })),
+      L.button("›", () => turn(1), "quiet", { "aria-label": t("samples_next"), disabled: n === samples.length - 1, "data-key": "sample-next" })) : null),
+      h("p", { class: "prompt" }, L.clip(sample.prompt, 600)),
+      h("table", { class: "samples" }, h("thead", {}, h("tr", {}, h("th", { class: "n" }, t("plot_step")), h("th", {}, ""), h("th", { class: "n" }, t("train_held_out")))),
+        h("tbody", {}, sample.outputs.map((output) => h("tr", {}, h("td", { class: "n" }, L.int(output.step)), h("td", { class: "said" }, L.clip(output.text, 900) || "–"), h("td", { class: "n" }, heldOut(output.step)))),
+          sample.expected ? h("tr", { class: "expected" }, h("td", { class: "n soft" }, t("samples_expected")), h("td", { class: "said" }, L.clip(sample.expected, 900)), h("td", {})) : null)));
+  };
+
+  // ---- beside it
+  const factsBox = (run) => {
+    const { status: s, config = {}, title = {} } = run, worker = s.worker || {};
+    const row = (name, value) => (value ? h("tr", {}, h("td", {}, name), h("td", {}, value)) : null);
+    const batch = (config.batch_size || 1) * (config.gradient_accumulation_steps || 1);
+    return h("section", { class: "box" }, h("h2", {}, t("this_run")), h("table", { class: "facts" }, h("tbody", {}, row(t("run_name"), s.name), row(t("train_data"), title.data), row(t("train_model"), title.model),
+      row(t("train_method"), config.method ? t(`run_method_${config.method}`, { rank: config.rank, gap: config.update_proj_gap }) : ""), row(t("run_learns"), config.loss_on ? t(`run_learns_${config.loss_on}`) : ""),
+      row(t("run_rate"), config.learning_rate ? String(config.learning_rate) : ""), row(t("run_steps"), s.total_steps ? t("run_steps_value", { steps: L.int(s.total_steps), batch: L.int(batch) }) : ""),
+      row(t("run_device"), [worker.device, worker.precision].filter(Boolean).join(", ")), row(t("run_started"), L.when(s.created)), row(t("run_hash"), title.hash))),
+      h("div", { class: "acts runacts" }, L.button(t("train_clone"), () => act("clone", { run_id: s.run_id }).then((made) => made && choose(made.run_id)), "quiet", { "data-key": "clone" }),
+        L.button(t("train_bundle"), () => parts.trigger("submit", { run_id: s.run_id }), "quiet", { "data-key": "bundle" }),
+        L.button(t("train_log"), showLog, "quiet", { "data-key": "log", "aria-expanded": String(view.log !== null) }),
+        s.can_delete ? L.sure(t("train_delete"), t("train_delete_sure", { size: L.bytes(s.size_bytes) }), () => act("delete", { run_id: s.run_id }).then((done) => done && choose(null))) : null),
+      view.log !== null ? h("pre", { class: "log", tabindex: 0 }, view.log || t("train_log_empty")) : null);
+  };
+  const showLog = async () => {
+    if (view.log !== null) { view.log = null; return draw(); }
+    const answer = await ask("log", { run_id: view.id });
+    view.log = answer.error ? answer.error.message : answer.text;
+    draw();
+  };
+  const memoryBox = (run) => (run.status.ledger ? h("section", { class: "box" }, h("h2", {}, t("memory"), L.help(t("mem_help"), t("memory"))), L.ledger(run.status.ledger)) : null);
+  const queueBox = () => {
+    const waiting = view.runs.filter((run) => run.state === "queued").sort((a, b) => a.queue_position - b.queue_position);
+    if (!waiting.length) return null;
+    return h("section", { class: "box" }, h("h2", {}, t("queue")), h("ul", { class: "sets" }, waiting.map((run, i) => h("li", {}, h("button", { type: "button", class: "link", onclick: () => choose(run.run_id), "data-key": `q-${run.run_id}` }, run.name), h("span", { class: "soft" }, t(i ? "queue_waiting" : "queue_next")),
+      h("div", { class: "acts" }, i ? L.button("↑", () => act("reorder", { run_id: run.run_id, place: i }), "quiet", { "aria-label": t("queue_first", { name: run.name }), "data-key": `up-${run.run_id}` }) : null, L.button(t("queue_cancel"), () => act("cancel", { run_id: run.run_id }), "quiet", { "data-key": `cancel-${run.run_id}` }))))));
+  };
+
+  // ---- all runs
+  const runsBox = () => {
+    if (!view.runs.length) return null;
+    const toggle = async (id, on) => {
+      on ? view.compared.add(id) : view.compared.delete(id);
+      const answer = view.compared.size ? await ask("compare", { run_ids: [...view.compared] }) : { curves: [] };
+      view.curves = answer.curves || [];
+      draw();
+    };
+    return h("section", { class: "box" }, h("div", { class: "boxline" }, h("h2", {}, t("runs_all")), h("span", { class: "soft small" }, t("runs_compare_hint"))), h("div", { class: "scroll" }, h("table", { class: "runs" },
+      h("thead", {}, h("tr", {}, h("th", {}, h("span", { class: "unseen" }, t("runs_compare"))), h("th", {}, t("runs_run")), h("th", {}, t("runs_state")), h("th", { class: "n" }, t("train_steps")), h("th", { class: "n" }, t("train_loss")), h("th", { class: "n" }, t("train_held_out")), h("th", { class: "n" }, t("runs_size")))),
+      h("tbody", {}, view.runs.map((run) => h("tr", { class: run.run_id === view.id ? "on" : "" },
+        h("td", {}, h("input", { type: "checkbox", checked: view.compared.has(run.run_id), "aria-label": t("runs_compare_one", { name: run.name }), "data-key": `cmp-${run.run_id}`, onchange: (event) => toggle(run.run_id, event.target.checked) })),
+        h("td", {}, h("button", { type: "button", class: "link", "data-key": `run-${run.run_id}`, "aria-current": run.run_id === view.id ? "true" : null, onclick: () => choose(run.run_id) }, run.name), h("div", { class: "soft" }, L.when(run.created))),
+        h("td", {}, t(`state_${run.state}`), run.reason ? h("div", { class: "soft" }, t(`reason_${run.reason}`)) : null),
+        h("td", { class: "n" }, run.total_steps ? `${L.int(run.step)} / ${L.int(run.total_steps)}` : "–"), h("td", { class: "n" }, L.num(run.loss_smoothed ?? run.loss)), h("td", { class: "n" }, L.num(run.eval_loss)), h("td", { class: "n" }, L.bytes(run.size_bytes))))))));
+  };
+})();

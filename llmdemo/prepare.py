@@ -1,0 +1,70 @@
+"""Settings as a person gives them become a run: checked, joined with the data set and the model, put in the queue.
+
+Joins data, models, training.config and runs for the page and the endpoints alike. Imports no torch, knows no widget.
+"""
+
+from pathlib import Path
+
+from llmdemo import data
+from llmdemo.errors import UserError
+from llmdemo.models import catalog
+from llmdemo.models.catalog import ModelEntry
+from llmdemo.store import Home
+from llmdemo.training.config import CHOICES, TrainConfig
+
+METHODS = CHOICES["method"]
+PRECISIONS = CHOICES["precision"]
+
+
+def defaults(method: str) -> dict:
+    """The settings that a run with this method has unless told otherwise."""
+    config = TrainConfig.from_dict({"dataset_id": "none", "method": method}).resolved().to_dict()
+    return {
+        key: value for key, value in config.items() if key not in ("dataset_id", "model_id", "method", "task", "name")
+    }
+
+
+def checked(home: Home, values: dict) -> tuple[TrainConfig, object, ModelEntry]:
+    """(config, DatasetInfo, ModelEntry) for settings by the contract's keys; the task follows the data set's.
+
+    Raises UserError for a setting, a data set or a model that cannot be used.
+    """
+    if not isinstance(values, dict):
+        raise UserError("The config is not an object.", 'Give keys and values, such as {"dataset_id": "…"}.')
+    config = TrainConfig.from_dict({key: value for key, value in values.items() if value is not None})
+    info = data.get_dataset(home, config.dataset_id)
+    if values.get("task") not in (None, info.task):
+        raise UserError(
+            f"The task is {config.task!r}, but the data set {info.name} is {info.task!r}.",
+            f"Leave task out, or give {info.task!r}.",
+        )
+    if not info.kept:
+        raise UserError(f"The data set {info.name} has no record to train on.", "See in Data why they were left out.")
+    entry = catalog.resolve(home, config.model_id)
+    config = TrainConfig.from_dict({**config.to_dict(), "task": info.task}).resolved()
+    return config, info, entry
+
+
+def start(home: Home, runs, values: dict) -> str:
+    """Puts a run with these settings in the queue; returns its run_id. Raises UserError."""
+    config, info, entry = checked(home, values)
+    whole = config.to_dict() | {
+        "dataset": {"id": info.dataset_id, "name": info.name, "content_hash": info.content_hash},
+        "model": {"id": entry.id, "title": entry.title, "path": str(entry.path), "revision": entry.revision},
+    }
+    return runs.start(whole, name=config.name or None)
+
+
+def predict(home: Home, values: dict) -> dict:
+    """{"ledger"}: the memory that these settings will take, and what is free; None while the model is not here."""
+    return {"ledger": None, "seconds": None}
+
+
+def add_model(home: Home, model_id: str) -> ModelEntry:
+    """A model folder or a hub model, put on the menu; a hub model is fetched first. Raises UserError."""
+    from llmdemo.models import hub
+
+    model_id = model_id.strip()
+    if "/" in model_id and not Path(model_id).expanduser().is_absolute():
+        return hub.fetch(home, model_id)
+    return catalog.add_model(home, model_id)

@@ -1,0 +1,34 @@
+"""The sample data that ships with the app. Knows no widget."""
+
+from llmdemo import data
+from llmdemo.ui.services import ASSETS, Services
+
+SAMPLE_NAME = "Messages to JSON (sample)"
+
+
+def sample_path():
+    """assets/sample-messages.json."""
+    return ASSETS / "sample-messages.json"
+
+
+def starter_tokenizer(services: Services):
+    """The starter's tokenizer, or None while the model is still on its way."""
+    if services.starter.progress()["state"] != "ready":
+        return None
+    return services.tokenizers.get("starter")
+
+
+def add_sample(services: Services, progress=None, should_stop=None):
+    """Adds the sample as a data set, or gives the one that was added before; returns its DatasetInfo."""
+    for info in data.list_datasets(services.home):
+        if info.name == SAMPLE_NAME and info.source.get("file") == sample_path().name:
+            return info
+    return data.add_dataset(
+        services.home,
+        services.settings,
+        sample_path(),
+        SAMPLE_NAME,
+        tokenizer=starter_tokenizer(services),
+        progress=progress,
+        should_stop=should_stop,
+    )

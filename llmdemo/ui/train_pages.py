@@ -1,0 +1,150 @@
+"""What the train panel's scripts ask for: choices, a prediction, runs as they go. JSON in, JSON out; knows no widget."""
+
+from llmdemo import data, prepare
+from llmdemo.data import get_dataset
+from llmdemo.errors import UserError
+from llmdemo.models import catalog
+from llmdemo.ui import samples
+from llmdemo.ui.services import Services
+
+SAMPLE_ID = "sample"
+"""Stands for the sample data in the menu while there is no data set at all; Start adds it."""
+_PLOT_POINTS = 400
+_BRIEF = (
+    "run_id", "name", "state", "reason", "step", "total_steps", "loss", "loss_smoothed", "eval_loss", "created",
+    "queue_position", "size_bytes",
+)  # fmt: skip
+
+
+class TrainPages:
+    """The functions behind the panel's islands, over one installation's runs."""
+
+    def __init__(self, services: Services):
+        self._services = services
+
+    # ---- the form
+
+    def choices(self, _: dict) -> dict:
+        """What can be chosen, and the settings that each method starts from."""
+        sets = data.list_datasets(self._services.home)
+        return {
+            "data_sets": [{"dataset_id": each.dataset_id, "name": each.name, "kept": each.kept} for each in sets],
+            "models": [
+                {"id": model.id, "title": model.title, "ready": model.ready}
+                for model in catalog.list_models(self._services.home)
+            ],
+            "methods": list(prepare.METHODS),
+            "precisions": list(prepare.PRECISIONS),
+            "defaults": {method: prepare.defaults(method) for method in prepare.METHODS},
+        }
+
+    def predict(self, config: dict) -> dict:
+        """{"ledger", "seconds"}: what these settings will take; both None where that cannot be said yet."""
+        if config.get("dataset_id") == SAMPLE_ID:
+            config = {**config, "dataset_id": None}
+        return prepare.predict(self._services.home, config)
+
+    def start(self, config: dict) -> dict:
+        """{"run_id"} of a new run with these settings; adds the sample first where that was chosen."""
+        self._services.require_owner()
+        if config.get("dataset_id") == SAMPLE_ID:
+            config = {**config, "dataset_id": samples.add_sample(self._services).dataset_id}
+        return {"run_id": prepare.start(self._services.home, self._services.runs, config)}
+
+    def add_model(self, request: dict) -> dict:
+        """{"id"} of a model folder or hub model that is put on the menu; fetches a hub model first."""
+        self._services.require_owner()
+        return {"id": prepare.add_model(self._services.home, str(request.get("model_id", ""))).id}
+
+    # ---- runs
+
+    def overview(self, request: dict) -> dict:
+        """All runs in brief, and the chosen one: run_id, else one that is going, else the newest.
+
+        `seen` is what the page has of its figures; they come along only when there are others.
+        """
+        runs = self._services.runs.list()
+        chosen = _choose(runs, request.get("run_id"))
+        brief = [{key: run.get(key) for key in _BRIEF} for run in runs]
+        if chosen is None:
+            return {"runs": brief, "run_id": None, "run": None}
+        seen = f"{chosen['run_id']} {chosen['attempt']} {chosen['step']} {chosen['eval_loss']} {chosen['state']}"
+        run = {"status": chosen, "seen": seen, "figures": seen != request.get("seen")}
+        if run["figures"]:
+            run |= self._figures(chosen["run_id"])
+        return {"runs": brief, "run_id": chosen["run_id"], "run": run}
+
+    def _figures(self, run_id: str) -> dict:
+        runs = self._services.runs
+        config = runs.config(run_id)
+        return {
+            "config": config,
+            "title": self._title(config),
+            "series": runs.series(run_id, _PLOT_POINTS),
+            "samples": runs.samples(run_id),
+            "refreshes": runs.refreshes(run_id),
+        }
+
+    def _title(self, config: dict) -> dict:
+        """The names of a run's data and model, as a person reads them."""
+        dataset, model = config.get("dataset") or {}, config.get("model") or {}
+        try:
+            info = get_dataset(self._services.home, str(dataset.get("id")))
+            kept = f"{info.name}, {info.kept:,} / {info.rows:,}"
+        except UserError:
+            kept = dataset.get("name", "")
+        return {
+            "data": kept,
+            "model": model.get("title") or model.get("id"),
+            "hash": str(dataset.get("content_hash", ""))[:12],
+        }
+
+    def stop(self, request: dict) -> dict:
+        self._services.require_owner()
+        return self._services.runs.stop(_id(request))
+
+    def resume(self, request: dict) -> dict:
+        self._services.require_owner()
+        return self._services.runs.resume(_id(request))
+
+    def cancel(self, request: dict) -> dict:
+        self._services.require_owner()
+        return self._services.runs.cancel(_id(request))
+
+    def clone(self, request: dict) -> dict:
+        self._services.require_owner()
+        return {"run_id": self._services.runs.clone(_id(request))}
+
+    def delete(self, request: dict) -> dict:
+        self._services.require_owner()
+        self._services.runs.delete(_id(request))
+        return {}
+
+    def reorder(self, request: dict) -> dict:
+        self._services.require_owner()
+        self._services.runs.reorder(_id(request), int(request.get("place", 1)))
+        return {}
+
+    def compare(self, request: dict) -> dict:
+        """{"curves"}: the smoothed loss of several runs."""
+        run_ids = [str(run_id) for run_id in (request.get("run_ids") or [])][:12]
+        return {"curves": self._services.runs.compare(run_ids, "loss_smoothed", _PLOT_POINTS)}
+
+    def log(self, request: dict) -> dict:
+        return {"text": self._services.runs.log_tail(_id(request), 200)}
+
+
+def _id(request: dict) -> str:
+    run_id = request.get("run_id")
+    if not isinstance(run_id, str):
+        raise UserError("No run was named.", "Choose one from the list.")
+    return run_id
+
+
+def _choose(runs: list[dict], run_id) -> dict | None:
+    """The run with this id, else one that is going, else the newest; None without runs."""
+    for run in runs:
+        if run["run_id"] == run_id:
+            return run
+    going = [run for run in runs if run["state"] in ("starting", "running", "stopping")]
+    return (going or runs or [None])[0]

@@ -1,5 +1,179 @@
-"""Named endpoints."""
+"""The named endpoints that scripts call: JSON in, JSON out, and a sentence when something is wrong. Knows no widget.
+
+Each does three things: take the arguments, make one call, return what it gives. The docstrings are what the API page
+shows. The paths and keys are a contract (README): they only ever grow.
+"""
+
+import functools
+import inspect
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import gradio as gr
+from gradio.utils import get_upload_folder
+
+from llmdemo import data, prepare
+from llmdemo.errors import UserError
+from llmdemo.models import catalog
+from llmdemo.ui import bridge
+from llmdemo.ui.samples import starter_tokenizer
+from llmdemo.ui.services import Services
 
 
-def add_endpoints(services):
-    pass
+def add_endpoints(services: Services) -> None:
+    """Registers every endpoint in the current Blocks context."""
+    _data_endpoints(services)
+    _run_endpoints(services)
+    _compare_endpoint(services)
+
+
+def _data_endpoints(services: Services) -> None:
+    def add_dataset(file: gr.FileData, name: str = "") -> dict:
+        """Adds an uploaded file as a data set: read, checked, measured. Returns its dataset_id, what was kept and why not.
+
+        In Python: client.predict(file=handle_file("instructions.json"), name="mine", api_name="/add_dataset").
+        """
+        services.require_owner()
+        path, given = _uploaded(file)
+        info = data.add_dataset(
+            services.home, services.settings, path, name or given, tokenizer=starter_tokenizer(services)
+        )
+        return info.to_dict()
+
+    def list_datasets() -> list[dict]:
+        """All data sets, the newest first, each with its dataset_id first."""
+        return [
+            {key: value for key, value in info.to_dict().items() if key != "problems"}
+            for info in data.list_datasets(services.home)
+        ]
+
+    def rename_dataset(dataset_id: str, name: str) -> dict:
+        """Gives a data set another name; returns what is known of it."""
+        services.require_owner()
+        return data.rename_dataset(services.home, dataset_id, name).to_dict()
+
+    def delete_dataset(dataset_id: str) -> dict:
+        """Deletes a data set for good; returns its dataset_id."""
+        services.require_owner()
+        data.delete_dataset(services.home, dataset_id)
+        return {"dataset_id": dataset_id}
+
+    def list_models() -> list[dict]:
+        """All models that can be trained or compared, each with its id first: the starter, finished runs, added ones."""
+        return [_without_path(entry.to_dict()) for entry in catalog.list_models(services.home)]
+
+    _add(add_dataset, list_datasets, rename_dataset, delete_dataset, list_models)
+
+
+def _run_endpoints(services: Services) -> None:
+    runs = services.runs
+
+    def start_run(config: dict) -> dict:
+        """Puts a training run in the queue and returns its run_id; it goes on by itself.
+
+        Keys of config: dataset_id, model_id, method (galore, adamw, lora), task, rank, update_proj_gap, scale, optim_bits
+        (32, 8), learning_rate, batch_size, gradient_accumulation_steps, max_steps, max_length, loss_on (response, all),
+        precision, num_processes, seed. Every key but dataset_id has a default that works.
+        """
+        services.require_owner()
+        return {"run_id": prepare.start(services.home, runs, config)}
+
+    def run_status(run_id: str) -> dict:
+        """How a run is: state, reason, step, total_steps, loss, eval_loss, tokens_per_second, eta_seconds, model_id."""
+        return runs.status(run_id)
+
+    def list_runs() -> list[dict]:
+        """All runs, the newest first, each with its run_id first and the keys of /run_status."""
+        return runs.list()
+
+    def stop_run(run_id: str) -> dict:
+        """Asks a run to write a checkpoint and end; returns its status. Harmless when pressed twice."""
+        services.require_owner()
+        return runs.stop(run_id)
+
+    def resume_run(run_id: str) -> dict:
+        """Puts a stopped or failed run back in the queue; it goes on from its newest checkpoint. Returns its status."""
+        services.require_owner()
+        return runs.resume(run_id)
+
+    def clone_run(run_id: str) -> dict:
+        """Starts a new run with the settings of this one; returns the new run_id."""
+        services.require_owner()
+        return {"run_id": runs.clone(run_id)}
+
+    def delete_run(run_id: str) -> dict:
+        """Deletes a run, its checkpoints and its model for good; returns its run_id."""
+        services.require_owner()
+        runs.delete(run_id)
+        return {"run_id": run_id}
+
+    _add(start_run, run_status, list_runs, stop_run, resume_run, clone_run, delete_run)
+
+
+def _compare_endpoint(services: Services) -> None:
+    def compare(model_id: str, prompt: str, settings: dict | None = None) -> Iterator[dict]:
+        """Answers one prompt with greedy, top-k, top-p and beam search at once; streams, and every yield is whole.
+
+        Keys of settings: max_new_tokens, temperature, top_k, top_p, num_beams, length_penalty, early_stopping, seed,
+        precision. Returns lanes {greedy, top_k, top_p, beam}, each with text, token_ids, logprobs, finish_reason and
+        tokens_per_second; seed, settings as resolved, and seconds.
+        """
+        yield from services.arena.get().compare(model_id, prompt, settings)
+
+    _add(compare, concurrency_id="arena", concurrency_limit=8)
+
+
+def _add(*functions: Callable, **options) -> None:
+    for function in functions:
+        gr.api(
+            _said(function),
+            api_name=function.__name__,
+            api_description=inspect.getdoc(function),
+            **{"concurrency_limit": 4, **options},
+        )
+
+
+def _said(function: Callable) -> Callable:
+    """`function`, but what goes wrong reaches the caller as one sentence, never as a traceback."""
+    if inspect.isgeneratorfunction(function):
+
+        @functools.wraps(function)
+        def stream(*arguments):
+            try:
+                yield from function(*arguments)
+            except Exception as error:  # the boundary to the caller
+                raise _spoken(error) from None
+    else:
+
+        @functools.wraps(function)
+        def stream(*arguments):
+            try:
+                return function(*arguments)
+            except Exception as error:  # the boundary to the caller
+                raise _spoken(error) from None
+
+    return stream
+
+
+def _spoken(error: Exception) -> gr.Error:
+    said = bridge.sentence(error)
+    return gr.Error(f"{said['message']} {said['hint']}".strip(), print_exception=False)
+
+
+def _without_path(entry: dict) -> dict:
+    """gradio_client takes every object with a "path" for a file and tries to download it."""
+    return {key: value for key, value in entry.items() if key != "path"}
+
+
+def _uploaded(file) -> tuple[Path, str]:
+    """(path, original name) of an uploaded file. Raises UserError for anything but a file that was uploaded here."""
+    values = file if isinstance(file, dict) else getattr(file, "model_dump", dict)()
+    folder = Path(get_upload_folder()).resolve()
+    try:
+        path = Path(str(values.get("path") or "")).resolve()
+        inside = path.is_relative_to(folder) and path.is_file()
+    except (OSError, ValueError):
+        inside = False
+    if not inside:
+        raise UserError("No uploaded file was given.", "Upload one, in Python with gradio_client.handle_file(path).")
+    return path, str(values.get("orig_name") or path.name)

@@ -10,6 +10,7 @@ from llmdemo.ui.theme import theme
 def build(services: Services) -> gr.Blocks:
     """The whole page and every endpoint over `services`."""
     with gr.Blocks(title="Tune & Decode", analytics_enabled=False, fill_width=True, delete_cache=(3600, 86400)) as page:
+        api.add_endpoints(services)  # first: the endpoints' names are a contract, those of the panels' events are not
         shell.header(services)
         with gr.Tabs(elem_id="panels") as tabs:
             with gr.Tab(words.t("tab_data"), id="data"):
@@ -20,7 +21,6 @@ def build(services: Services) -> gr.Blocks:
                 _arena(services)
         data_panel.open_train(data, tabs)
         train_panel.open_arena(train, tabs)
-        api.add_endpoints(services)
     return page.queue(default_concurrency_limit=4, max_size=200)
 
 

@@ -14,6 +14,8 @@ from pathlib import Path
 
 from llmdemo.errors import UserError
 from llmdemo.runs.folder import RunFolder
+from llmdemo.runs.reader import Reader
+from llmdemo.runs.states import STOPPED
 from llmdemo.store import read_json, whole_folder, write_json
 
 _LIMITS = {"config.json": 2**20, "events.jsonl": 2**28, "log.txt": 2**24}
@@ -131,3 +133,14 @@ def _make_ours(folder: Path, run_id: str) -> None:
         config["model"] = {key: value for key, value in model.items() if key != "path"}
     config["run"] = {**about, "id": run_id, "imported": True}
     write_json(folder / "config.json", config)
+    _end(RunFolder(folder))
+
+
+def _end(folder: RunFolder) -> None:
+    """A run that was exported while it went does not go on here."""
+    folder.end_line()
+    with Reader(folder.events).digest() as digest:
+        ended = digest.end is not None
+    if not ended:
+        message = "It had not ended when it was exported."
+        folder.note("end", state=STOPPED, reason="", message=message, hint="The newer figures are where it came from.")

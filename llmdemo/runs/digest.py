@@ -19,6 +19,7 @@ _MOST_REFRESHES = 256
 _MOST_LAYERS = 2048
 _MOST_TEXT = 8192
 _FIGURES = {"lr": "learning_rate"}  # name in the event: name everywhere else
+_WORKER = ("method", "parameters", "device", "precision", "versions")
 _LARGEST = 2.0**53
 
 
@@ -72,9 +73,7 @@ class Digest:
     def _on_start(self, event: dict) -> None:
         step = number(event.get("step")) or 0
         self.started, self.end = True, None
-        self.worker = {
-            key: event[key] for key in ("method", "parameters", "device", "precision", "versions") if key in event
-        }
+        self.worker = {key: plain(event[key]) for key in _WORKER if key in event}
         self.figures |= {"step": int(step), "total_steps": whole(event.get("total_steps"))}
         self._forget_after(step)
 
@@ -91,7 +90,7 @@ class Digest:
         self.figures["phase_total"] = whole(event.get("total"))
 
     def _on_ledger(self, event: dict) -> None:
-        known = {key: value for key, value in event.items() if key not in ("type", "t")}
+        known = {key: plain(value) for key, value in event.items() if key not in ("type", "t")}
         self.ledger = known if len(str(known)) <= _MOST_TEXT else None
 
     def _on_step(self, event: dict) -> None:
@@ -206,6 +205,19 @@ def whole(value) -> int | None:
 def text(value, limit: int = _MOST_TEXT) -> str:
     value = "" if value is None else value if isinstance(value, str) else str(value)
     return value if len(value) <= limit else value[: limit - 1] + "…"
+
+
+def plain(value, depth: int = 3):
+    """`value` with nothing in it that JSON or a page cannot take: finite numbers, bounded texts, little depth."""
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int | float):
+        return value if number(value) is not None else None
+    if depth and isinstance(value, dict):
+        return {text(key, 200): plain(each, depth - 1) for key, each in list(value.items())[:200]}
+    if depth and isinstance(value, list):
+        return [plain(each, depth - 1) for each in value[:200]]
+    return text(value) if isinstance(value, str) else None
 
 
 def _mean(layers: dict, index: int) -> float:

@@ -97,6 +97,7 @@ def recovered_row(folder: RunFolder) -> dict:
         "name": text(about.get("name"), 200) or folder.path.name,
         "created": number(about.get("created")) or time.time(),
         "attempt": int(number(known.get("attempt")) or 0),
+        "imported": int(bool(about.get("imported"))),
         "token": text(known.get("token"), 200),
         **problem,
     }

@@ -18,10 +18,11 @@ from llmdemo.runs.command import worker_command
 from llmdemo.runs.folder import RunFolder, make_folder, recovered_row
 from llmdemo.runs.lock import LeaderLock
 from llmdemo.runs.reader import Readers
+from llmdemo.runs.recovery import open_table, recover
 from llmdemo.runs.states import ALIVE, ASKING, FINAL, QUEUED, STOPPED, STOPPING
 from llmdemo.runs.status import status_of
 from llmdemo.runs.supervisor import Supervisor
-from llmdemo.runs.table import IllegalTransition, Table
+from llmdemo.runs.table import IllegalTransition
 from llmdemo.settings import Settings
 from llmdemo.store import Home, child, folder_bytes, free_bytes, new_id
 
@@ -44,7 +45,7 @@ class Runs:
         self._lock = LeaderLock(home.root / "runs.lock")
         try:
             self._lock.acquire()
-            self._table = self._open_table()
+            self._table = open_table(home, repair=self._lock.held)
         except (OSError, sqlite3.Error) as error:
             self._lock.release()
             raise UserError(
@@ -54,7 +55,7 @@ class Runs:
         self._readers = Readers()
         self._sizes: dict[str, tuple[float, str, int]] = {}
         self._supervisor = Supervisor(home, settings, self._table, self._readers, command or worker_command)
-        self._recover()
+        recover(home, self._table, leads=self.leads)
         self._closed, self._wake = threading.Event(), threading.Event()
         self._wake.set()
         self._thread = threading.Thread(target=self._watch, name="runs", daemon=True)
@@ -120,7 +121,7 @@ class Runs:
         row, folder = self._row(run_id), self._folder(run_id)
         if row["state"] in (QUEUED, *ALIVE):
             return self.status(run_id)  # pressed twice
-        if folder.config().get("run", {}).get("imported"):
+        if row["imported"]:
             raise UserError(
                 "This run was made elsewhere, so it has no checkpoints here.", "Start a new run with its settings."
             )
@@ -143,12 +144,10 @@ class Runs:
 
     def clone(self, run_id: str, changes: dict | None = None, name: str | None = None) -> str:
         """Starts a new run with the settings of this one, with `changes` to its config; returns the new id."""
-        config = self.config(run_id)
-        if self._folder(run_id).config().get("run", {}).get("imported"):
-            raise UserError(
-                "This run was made elsewhere with that installation's files.", "Choose its settings in Train."
-            )
-        return self._add({**config, **(changes or {})}, name or f"{self._row(run_id)['name']} (copy)")
+        row = self._row(run_id)
+        if row["imported"]:
+            raise UserError("This run was made elsewhere, with files of that place.", "Choose its settings in Train.")
+        return self._add({**self.config(run_id), **(changes or {})}, name or f"{row['name'][:90]} (copy)")
 
     def delete(self, run_id: str) -> None:
         """Removes the run and its files; raises UserError while it has a process."""
@@ -256,12 +255,11 @@ class Runs:
     def import_bundle(self, path: Path) -> str:
         """Makes a run from such a .zip and returns its new id; raises UserError for a file that is not one."""
         run_id = new_id("run")
+        folder = self._folder(run_id)
         room = free_bytes(self._home.root) - self._settings.min_free_bytes
         with self._table.transaction():
-            bundle.unpack(Path(path), self._home.runs / run_id, self._home.tmp, room)
-            row = recovered_row(self._folder(run_id))
-            state = row.pop("state")
-            self._table.add(state=state if state in FINAL else STOPPED, **{**row, "created": time.time()})
+            bundle.unpack(Path(path), folder.path, self._home.tmp, room)
+            self._table.add(**recovered_row(folder))
         return run_id
 
     # -- inside
@@ -347,54 +345,13 @@ class Runs:
             try:
                 changed, seen = seen != (now := self._table.version()), now
                 if not self._lock.held and self._lock.acquire():
-                    self._recover()  # whoever led before is gone
+                    recover(self._home, self._table, leads=True)  # whoever led before is gone
                     changed = True
                 if self._lock.held and (changed or woken or busy) and not self._closed.is_set():
                     busy = self._supervisor.tick()
             except Exception:  # whatever it is, the runs must not go unwatched because of it
                 log.exception("watching over the runs")
                 busy = True
-
-    def _open_table(self) -> Table:
-        try:
-            return Table(self._home.database)
-        except sqlite3.OperationalError:
-            raise  # locked, or the disk is full: nothing is wrong with the file
-        except sqlite3.DatabaseError:
-            if not self._lock.held:
-                raise
-            for suffix in ("", "-wal", "-shm"):
-                path = self._home.database.with_name(self._home.database.name + suffix)
-                if path.exists():
-                    path.rename(path.with_name(f"{path.name}.{new_id('damaged')}"))
-            return Table(self._home.database)
-
-    def _recover(self) -> None:
-        """Brings the table in line with the folders: they are what counts."""
-        with self._table.transaction():
-            known = {row["run_id"]: row for row in self._table.all()}
-            folders = {path.name for path in self._home.runs.iterdir() if path.is_dir() and not path.is_symlink()}
-            for run_id in known.keys() - folders:
-                if known[run_id]["state"] not in ALIVE:
-                    self._table.remove(run_id)
-            found = []
-            for run_id in folders - known.keys():
-                try:
-                    found.append(recovered_row(self._folder(run_id)))
-                except UserError:
-                    continue  # a folder with a name that is not ours
-            for row in sorted(found, key=lambda row: (row["created"], row["run_id"])):
-                self._table.add(**row)
-        if self.leads:
-            self._sweep()
-
-    def _sweep(self) -> None:
-        for grave in self._home.tmp.glob("deleted-*"):
-            shutil.rmtree(grave, ignore_errors=True)
-        try:
-            self._table.keep_reserve()
-        except OSError as error:
-            log.warning("no reserve for a full disk: %s", error)
 
 
 def _default_name(config: dict) -> str:

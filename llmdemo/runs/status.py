@@ -2,7 +2,7 @@
 
 The contract's keys: run_id, state, reason, step, total_steps, loss, eval_loss, tokens_per_second, eta_seconds,
 peak_memory_bytes, model_id. Beside them: name, created (seconds since the epoch), message, hint, attempt,
-phase (loading … saving), phase_done, phase_total, queue_position (1 is next), stop_phase (asking, terminating,
+imported, phase (loading … saving), phase_done, phase_total, queue_position (1 is next), stop_phase (asking, terminating,
 killing), stop_seconds_left, quiet_seconds (since the last word of a live run), checkpoint_step, skipped,
 loss_smoothed, learning_rate, grad_norm, epoch, tokens, ledger, worker, can_stop, can_resume, can_delete, size_bytes.
 None stands for what is not known.
@@ -41,12 +41,13 @@ def status_of(row: dict, reader: Reader, queue: list[str]) -> dict:
         "hint": row["hint"],
         "created": row["created"],
         "attempt": row["attempt"],
+        "imported": bool(row["imported"]),
         "queue_position": place,
         "stop_phase": row["stop_phase"] or None,
         "stop_seconds_left": _seconds_left(row),
         "quiet_seconds": round(reader.seconds_quiet(), 1) if state in ALIVE else None,
         "can_stop": state in (QUEUED, *ALIVE) and state != STOPPING,
-        "can_resume": state in (STOPPED, FAILED),
+        "can_resume": state in (STOPPED, FAILED) and not row["imported"],
         "can_delete": state not in ALIVE,
         "model_id": figures.get("model_id") if state == COMPLETED else None,
     }

@@ -253,7 +253,8 @@ class Supervisor:
             watch = self._watches.get(row["run_id"]) or _Watch()
             kills = oom_kills_so_far() - watch.oom_kills
             status = process.exit_status(row["pid"]) if row["pid"] else None
-            verdict = judge(status, logfile.last_attempt(self._folder(row).log), kills)
+            free = free_bytes(self._home.root)
+            verdict = judge(status, logfile.last_attempt(self._folder(row).log), kills, free)
         return {"state": FAILED, "reason": verdict.reason, "message": verdict.message, "hint": verdict.hint}
 
     def _folder(self, row: dict) -> RunFolder:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from llmdemo.runs.states import ALIVE, FINAL, QUEUED, is_legal
 
+_VERSION = 2
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS runs (
   seq INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -27,6 +28,7 @@ CREATE TABLE IF NOT EXISTS runs (
   hint TEXT NOT NULL DEFAULT '',
   position INTEGER,           -- place in the queue while queued
   attempt INTEGER NOT NULL DEFAULT 0,
+  imported INTEGER NOT NULL DEFAULT 0,  -- came from another installation
   token TEXT NOT NULL DEFAULT '',  -- in the environment of every process of the attempt
   pid INTEGER,
   identity TEXT NOT NULL DEFAULT '',
@@ -45,6 +47,7 @@ _COLUMNS = {
     "hint",
     "reason",
     "attempt",
+    "imported",
     "token",
     "pid",
     "identity",
@@ -75,12 +78,20 @@ class Table:
         try:
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=FULL")
+            self._check_version()
             self._db.executescript(_SCHEMA)
             if self._db.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
                 raise sqlite3.DatabaseError("the database is damaged")
         except BaseException:
             self._db.close()
             raise
+
+    def _check_version(self) -> None:
+        """A table of another version is not read: it can be made again from the run folders."""
+        version = self._db.execute("PRAGMA user_version").fetchone()[0]
+        if version not in (0, _VERSION):
+            raise sqlite3.DatabaseError(f"it was made by another version of this app ({version}, not {_VERSION})")
+        self._db.execute(f"PRAGMA user_version = {_VERSION}")
 
     def close(self) -> None:
         with self._lock:

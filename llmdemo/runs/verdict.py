@@ -15,6 +15,8 @@ _SMALLER = (
     "Lower the batch size (and raise gradient accumulation to keep its effect), the maximum length, or choose a "
     f"smaller model; then start it again. {RESUME_HINT}"
 )
+_MORE_SPACE = f"Free some space, for example by deleting old runs. {RESUME_HINT}"
+_FULL_BYTES = 2**20
 # How accelerate's and torch's launchers report that a worker was ended by a signal.
 _SIGNAL_REPORTS = (
     re.compile(r"died with <Signals\.SIG\w+: (\d+)>"),
@@ -39,11 +41,12 @@ class Verdict:
     hint: str
 
 
-def judge(exit_status: int | None, log: str, oom_kills: int = 0) -> Verdict:
+def judge(exit_status: int | None, log: str, oom_kills: int = 0, free: int | None = None) -> Verdict:
     """The reason for an end without a word.
 
     `exit_status`: of the launcher, negative for a signal, None when unknown. `log`: the end of what the
     attempt printed. `oom_kills`: how many processes the kernel killed for memory meanwhile.
+    `free`: bytes left on the disk; on a full one neither an event nor the log could be written.
     """
     number = _signal(exit_status, log)
     if number == 9 and oom_kills > 0:
@@ -53,8 +56,9 @@ def judge(exit_status: int | None, log: str, oom_kills: int = 0) -> Verdict:
     if match := _NO_MEMORY.search(log):
         return Verdict(OUT_OF_MEMORY, f"The run ran out of memory: {_line_at(log, match.start())}", _SMALLER)
     if match := _NO_SPACE.search(log):
-        hint = f"Free some space, for example by deleting old runs. {RESUME_HINT}"
-        return Verdict(DISK_FULL, f"The disk is full: {_line_at(log, match.start())}", hint)
+        return Verdict(DISK_FULL, f"The disk is full: {_line_at(log, match.start())}", _MORE_SPACE)
+    if free is not None and free < _FULL_BYTES and exit_status != 0:
+        return Verdict(DISK_FULL, f"The disk is full: {free // 1024} KiB are left.", _MORE_SPACE)
     if exit_status:
         what = _last_error(log) or f"it ended with exit status {exit_status}"
         return Verdict(WORKER_ERROR, f"The run failed: {what}", f"The log has the details. {RESUME_HINT}")

@@ -33,7 +33,7 @@ class Bench:
 
     def __init__(self, root: Path):
         self.home = Home(root).prepare()
-        self.settings = Settings(home=root, min_free_bytes=0, stop_grace_seconds=0.6, term_grace_seconds=0.4)
+        self.settings = Settings(home=root, min_free_bytes=0, stop_grace_seconds=0.4, term_grace_seconds=0.3)
         self.opened: list[Runs] = []
         self.wait_for = wait_for
         self.fake_command = fake_command

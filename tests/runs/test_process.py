@@ -65,10 +65,9 @@ def test_the_family_holds_children_that_left_the_session_and_lost_their_parent(s
     code = f"import subprocess, sys; subprocess.Popen([sys.executable, '-S', '-c', {nested!r}]).wait(); import time; time.sleep(600)"
     pid, identity = started(code)
 
-
     def both_with_the_child_orphaned():
         found = process.family(pid, identity, "token-a")
-        return len(found) == 2 and all(process._look(each).parent != pid for each in found) and found
+        return len(found) == 2 and all((seen := process._look(each)) and seen.parent != pid for each in found) and found
 
     members = bench.wait_for(both_with_the_child_orphaned)
     os.kill(pid, signal.SIGKILL)

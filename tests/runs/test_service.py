@@ -47,3 +47,106 @@ def test_an_unknown_run_is_a_sentence(bench):
     for bad in ("run-nothing", "../x", "", None, "a" * 100):
         with pytest.raises(UserError):
             app.status(bad)
+
+
+def test_settings_that_json_cannot_hold_are_refused_and_leave_nothing(bench):
+    app = bench.open()
+    for bad in ({"learning_rate": float("nan")}, {"x": object()}, [], "text", None):
+        with pytest.raises(UserError):
+            app.start(bad)
+    assert app.list() == [] and not any(bench.home.runs.iterdir()) and not any(bench.home.tmp.iterdir())
+
+
+def test_the_config_is_kept_as_it_was_given(bench):
+    app = bench.open()
+    config = {"dataset_id": "d", "rank": 64, "nested": {"a": [1, 2.5, "漢字"]}, "steps": 1}
+    run_id = app.start(config, name="  My \t run ")
+    assert app.config(run_id) == config
+    assert app.status(run_id)["name"] == "My run"
+    whole = json.loads((bench.home.runs / run_id / "config.json").read_text())
+    assert whole["run"]["id"] == run_id
+
+
+def test_a_clone_starts_anew_with_the_same_settings_or_some_changed(bench):
+    app = bench.open()
+    first = app.start({"steps": 3, "rank": 4}, name="first")
+    bench.wait(app, first, "completed")
+    second = app.clone(first, {"rank": 8})
+    assert app.config(second) == {"steps": 3, "rank": 8}
+    assert app.status(second)["name"] == "first (copy)"
+    assert bench.wait(app, second, "completed")["step"] == 3
+
+
+def test_a_completed_run_is_cloned_not_resumed(bench):
+    app = bench.open()
+    run_id = app.start({"steps": 1})
+    bench.wait(app, run_id, "completed")
+    with pytest.raises(UserError, match="Clone"):
+        app.resume(run_id)
+    assert app.stop(run_id)["state"] == "completed"
+
+
+def test_resume_pressed_twice_queues_once(bench):
+    app = bench.open()
+    blocker, run_id = app.start({"steps": 10_000}), app.start({"steps": 1})
+    app.cancel(run_id)
+    assert app.resume(run_id)["state"] == app.resume(run_id)["state"] == "queued"
+    assert [each["state"] for each in app.history(run_id)] == ["queued", "stopped", "queued"]
+    app.stop(blocker)
+    bench.wait(app, run_id, "completed")
+
+
+def test_a_run_gets_another_name_that_its_folder_knows(bench):
+    app = bench.open()
+    run_id = app.start({"steps": 1})
+    app.rename(run_id, "Receipts, rank 64")
+    assert app.status(run_id)["name"] == "Receipts, rank 64"
+    assert json.loads((bench.home.runs / run_id / "config.json").read_text())["run"]["name"] == "Receipts, rank 64"
+    for bad in ("", "   ", "x" * 101, "a\x1bb"):
+        with pytest.raises(UserError):
+            app.rename(run_id, bad)
+
+
+def test_waiting_runs_can_be_reordered(bench):
+    app = bench.open()
+    blocker = app.start({"steps": 10_000})
+    bench.wait(app, blocker, "running")
+    ids = [app.start({"steps": 1}) for _ in range(3)]
+    app.reorder(ids[2], 1)
+    assert [app.status(run_id)["queue_position"] for run_id in ids] == [2, 3, 1]
+    with pytest.raises(UserError, match="does not wait"):
+        app.reorder(blocker, 1)
+    app.stop(blocker)
+
+
+def test_events_are_read_on_from_an_offset_and_runs_are_compared(bench):
+    app = bench.open()
+    first, second = app.start({"steps": 12}, name="a"), app.start({"steps": 7}, name="b")
+    bench.wait(app, second, "completed")
+    events, offset = app.events(first)
+    assert events[0]["type"] == "launch" and events[-1]["type"] == "end"
+    assert app.events(first, offset) == ([], offset)
+    curves = app.compare([first, second], "loss", max_points=100)
+    assert [(each["name"], len(each["step"])) for each in curves] == [("a", 12), ("b", 7)]
+    assert app.compare([first], "nothing")[0]["value"] == []
+    assert app.samples(first)[0]["outputs"][0] == {"step": 5, "text": "hello 5"}
+    assert app.refreshes(first)["steps"] == [5, 10]
+
+
+def test_the_status_of_an_ended_run_needs_no_look_at_its_events(bench):
+    app = bench.open()
+    run_id = app.start({"steps": 3})
+    before = bench.wait(app, run_id, "completed")
+    (bench.home.runs / run_id / "events.jsonl").unlink()
+    bench.close(app)
+    app = bench.open()
+    assert app.status(run_id)["loss"] == before["loss"]
+
+
+def test_a_list_of_runs_that_cannot_be_opened_is_a_sentence(bench):
+    bench.home.database.mkdir()
+    with pytest.raises(UserError, match="cannot be opened") as caught:
+        bench.open()
+    assert "LLMDEMO_HOME" in caught.value.hint
+    bench.home.database.rmdir()
+    assert bench.open().leads, "the lock was given back"

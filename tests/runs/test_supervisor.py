@@ -247,13 +247,19 @@ def test_a_command_that_cannot_be_run_fails_with_a_sentence(bench):
     assert status["reason"] == "worker_error" and "could not be started" in status["message"]
 
 
-def test_fifty_queued_runs_go_in_order_and_several_at_once_if_wanted(bench):
-    app = bench.open(runs_at_once=4)
-    ids = [app.start({"steps": 1}) for _ in range(50)]
-    with pytest.raises(UserError, match="wait already"):
-        other = bench.open(max_queued_runs=3)
-        for _ in range(60):
-            other.start({"steps": 1})
+def test_many_queued_runs_go_in_order_and_several_at_once_if_wanted(bench):
+    app = bench.open(runs_at_once=4, max_queued_runs=12)
+    busy = [app.start({"steps": 10_000}) for _ in range(4)]
+    for run_id in busy:
+        bench.wait(app, run_id, "running")
+    ids = [app.start({"steps": 1}) for _ in range(12)]
+    with pytest.raises(UserError, match="12 runs wait already"):
+        app.start({"steps": 1})
+    assert [app.status(run_id)["queue_position"] for run_id in ids] == list(range(1, 13))
+    app.reorder(ids[11], 1)
+    ids.insert(0, ids.pop())
+    for run_id in busy:
+        app.stop(run_id)
     for run_id in ids:
         bench.wait(app, run_id, "completed", seconds=60)
     begun = [next(each["t"] for each in app.history(run_id) if each["state"] == "starting") for run_id in ids]

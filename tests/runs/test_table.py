@@ -119,6 +119,12 @@ def test_a_file_that_is_no_database_is_an_error(tmp_path):
         Table(tmp_path / "runs.sqlite")
 
 
+def test_a_table_of_another_version_is_not_read(table, tmp_path):
+    table._db.execute("PRAGMA user_version = 99")
+    with pytest.raises(sqlite3.DatabaseError, match="another version"):
+        Table(tmp_path / "runs.sqlite")
+
+
 def test_unknown_columns_are_refused(table):
     table.add("run-0", "name", 0.0, QUEUED)
     with pytest.raises(KeyError):

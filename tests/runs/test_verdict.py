@@ -52,6 +52,13 @@ def test_memory_and_disk_are_named_when_the_log_says_so():
     assert verdict.reason == "disk_full" and "Free some space" in verdict.hint
 
 
+def test_a_disk_without_space_is_evidence_of_its_own():
+    """On a full disk the log could not be written either."""
+    assert judge(1, "", free=4096).reason == judge(None, "", free=0).reason == "disk_full"
+    assert judge(1, "", free=2**30).reason == "worker_error"
+    assert judge(-9, "", free=0).reason == "lost", "a signal has another cause"
+
+
 def test_a_long_line_is_shortened():
     assert len(judge(1, "ValueError: " + "x" * 5000).message) < 400
 

@@ -1,0 +1,164 @@
+import io
+import json
+import stat
+import struct
+import zipfile
+
+import pytest
+
+from llmdemo.errors import UserError
+
+
+def bundle_of(path, files: dict, **config):
+    """A bundle with the `files` {name: bytes} and a config.json unless they hold one."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as bundle:
+        for name, content in ({"config.json": json.dumps(config).encode()} | files).items():
+            if content is not None:
+                bundle.writestr(name, content)
+    return path
+
+
+@pytest.fixture
+def done(bench):
+    """An app with a completed run: (app, run_id)."""
+    app = bench.open()
+    run_id = app.start(
+        {"dataset_id": "d", "model": {"id": "starter", "path": "/somewhere"}, "steps": 12}, name="Receipts"
+    )
+    bench.wait(app, run_id, "completed")
+    return app, run_id
+
+
+def test_a_run_travels_to_another_installation(bench, done, tmp_path):
+    app, run_id = done
+    path = app.export_bundle(run_id, tmp_path / "run.zip", with_model=True)
+    new_id = app.import_bundle(path)
+    assert new_id != run_id
+    old, new = app.status(run_id), app.status(new_id)
+    for key in ("name", "state", "step", "loss", "eval_loss", "total_steps", "message"):
+        assert new[key] == old[key], key
+    assert app.series(new_id) == app.series(run_id)
+    assert app.samples(new_id) == app.samples(run_id)
+    assert app.refreshes(new_id)["layers"] == ["layers.0.q", "layers.0.k"]
+    assert app.config(new_id)["model"] == {"id": "starter"}, "paths of the other machine mean nothing here"
+    assert (bench.home.runs / new_id / "model" / "config.json").exists()
+    app.delete(new_id)
+
+
+def test_an_imported_run_is_shown_but_not_run(bench, tmp_path):
+    app = bench.open()
+    path = bundle_of(tmp_path / "a.zip", {"events.jsonl": b'{"type": "start", "step": 0}\n'}, dataset_id="d")
+    run_id = app.import_bundle(path)
+    assert app.status(run_id)["state"] == "stopped", "what has no end here did not go on here"
+    for action in (app.resume, app.clone):
+        with pytest.raises(UserError, match="made elsewhere"):
+            action(run_id)
+
+
+def test_the_model_is_left_out_unless_wanted_and_a_live_run_can_be_exported(bench, done, tmp_path):
+    app, run_id = done
+    with zipfile.ZipFile(app.export_bundle(run_id, tmp_path / "run.zip")) as bundle:
+        assert sorted(bundle.namelist()) == ["config.json", "events.jsonl", "log.txt"]
+    live = app.start({"steps": 10_000})
+    bench.wait(app, live, "running")
+    new_id = app.import_bundle(app.export_bundle(live, tmp_path / "live.zip"))
+    assert app.status(new_id)["state"] in ("stopped", "failed")
+    app.stop(live)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("../evil.json", "/etc/evil", "model/../../evil.json", "model/sub/a.json", "..\\evil.json", "C:\\evil.json"),
+        *("model/pytorch_model.bin", "model/code.py", "model/.hidden.json", "checkpoints/step-1/a.safetensors"),
+        *("process.json", "stop", "model/", "other.txt", "CONFIG.json", "model/a\nb.json"),
+    ],
+)
+def test_a_name_that_is_no_part_of_a_run_is_refused(bench, tmp_path, name):
+    app = bench.open()
+    before = {path for path in tmp_path.rglob("*") if "runs.sqlite" not in path.name}
+    with pytest.raises(UserError, match="no part of a run"):
+        app.import_bundle(bundle_of(tmp_path / "a.zip", {name: b"x"}))
+    assert {path for path in tmp_path.rglob("*") if "runs.sqlite" not in path.name} - before == {tmp_path / "a.zip"}
+    assert app.list() == []
+
+
+def test_links_and_devices_are_refused(bench, tmp_path):
+    app = bench.open()
+    for kind in (stat.S_IFLNK, stat.S_IFCHR, stat.S_IFIFO, stat.S_IFDIR):
+        entry = zipfile.ZipInfo("log.txt")
+        entry.external_attr = (kind | 0o777) << 16
+        with zipfile.ZipFile(tmp_path / "a.zip", "w") as bundle:
+            bundle.writestr("config.json", "{}")
+            bundle.writestr(entry, "/etc/passwd")
+        with pytest.raises(UserError, match="no plain file"):
+            app.import_bundle(tmp_path / "a.zip")
+
+
+def test_bombs_are_refused(bench, tmp_path):
+    app = bench.open()
+    with pytest.raises(UserError, match="too large"):
+        app.import_bundle(bundle_of(tmp_path / "a.zip", {"events.jsonl": b"\0" * 30_000_000}))
+    with pytest.raises(UserError, match="too large"):
+        app.import_bundle(bundle_of(tmp_path / "a.zip", {"config.json": b"{" + b" " * 2_000_000 + b"}"}))
+    many = {f"model/a{index}.json": b"" for index in range(501)}
+    with pytest.raises(UserError, match="files"):
+        app.import_bundle(bundle_of(tmp_path / "a.zip", many))
+
+
+def test_a_file_that_announces_less_than_it_holds_is_cut_or_refused(bench, tmp_path):
+    app = bench.open()
+    path = bundle_of(tmp_path / "a.zip", {"log.txt": b"\0" * 5_000_000})
+    data = path.read_bytes().replace(struct.pack("<I", 5_000_000), struct.pack("<I", 100))
+    path.write_bytes(data)
+    with pytest.raises(UserError):
+        app.import_bundle(path)
+    assert not any(bench.home.runs.iterdir()) and not any(bench.home.tmp.iterdir())
+
+
+def test_what_does_not_fit_on_the_disk_is_refused_before_it_is_written(bench, tmp_path):
+    app = bench.open(min_free_bytes=2**60)
+    with pytest.raises(UserError, match="may be filled"):
+        app.import_bundle(bundle_of(tmp_path / "a.zip", {"log.txt": b"x"}))
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"PK", b"not a zip at all", b"{}", zipfile.ZipFile(io.BytesIO(), "w").filename or b"\0" * 100]
+)
+def test_a_file_that_is_no_zip_is_a_sentence(bench, tmp_path, content):
+    app = bench.open()
+    (tmp_path / "a.zip").write_bytes(content)
+    with pytest.raises(UserError):
+        app.import_bundle(tmp_path / "a.zip")
+    with pytest.raises(UserError):
+        app.import_bundle(tmp_path / "none.zip")
+
+
+@pytest.mark.parametrize("config", [None, b"", b"[]", b"[" * 100_000, b'{"a": ', b"\xff\xfe"])
+def test_a_bundle_without_a_sound_config_is_refused(bench, tmp_path, config):
+    app = bench.open()
+    with pytest.raises(UserError):
+        app.import_bundle(bundle_of(tmp_path / "a.zip", {"config.json": config}))
+    assert not any(bench.home.runs.iterdir()) and not any(bench.home.tmp.iterdir())
+
+
+def test_names_and_figures_of_a_foreign_run_are_only_text_and_numbers(bench, tmp_path):
+    app = bench.open()
+    events = (
+        b'{"type": "step", "step": 1e999, "loss": "<b>"}\n{"type": "end", "state": "completed", "model_id": ["x"]}\n'
+    )
+    config = {"run": {"name": {"a": 1}, "created": "yesterday", "id": "../x"}, "model": [1]}
+    run_id = app.import_bundle(bundle_of(tmp_path / "a.zip", {"events.jsonl": events}, **config))
+    status = app.status(run_id)
+    json.dumps(status, allow_nan=False)
+    assert status["state"] == "completed" and isinstance(status["name"], str) and isinstance(status["created"], float)
+
+
+def test_every_cut_of_a_bundle_is_refused_or_whole(bench, done, tmp_path):
+    app, run_id = done
+    whole = app.export_bundle(run_id, tmp_path / "run.zip").read_bytes()
+    for cut in range(0, len(whole), max(1, len(whole) // 60)):
+        (tmp_path / "cut.zip").write_bytes(whole[:cut])
+        with pytest.raises(UserError):
+            app.import_bundle(tmp_path / "cut.zip")
+    assert len(list(bench.home.runs.iterdir())) == 1

@@ -1,0 +1,173 @@
+import json
+import random
+
+import pytest
+
+from llmdemo.runs.digest import Digest, number, text
+
+
+def fed(*events) -> Digest:
+    digest = Digest()
+    for index, (kind, fields) in enumerate(events):
+        digest.feed({"type": kind, "t": 1000.0 + index, **fields})
+    return digest
+
+
+def step(number, **fields):
+    return "step", {"step": number, "loss": 3.0 / number, "memory_bytes": 100 - number, **fields}
+
+
+def test_the_newest_figures_are_told_and_the_peak_is_the_largest():
+    digest = fed(
+        ("start", {"step": 0, "total_steps": 9, "method": "galore", "pid": 7}),
+        ("phase", {"phase": "training"}),
+        step(1, lr=0.1, eta_seconds=8),
+        step(2, lr=0.2, eta_seconds=7, tokens=50, tokens_per_second=25.0),
+        ("eval", {"step": 2, "loss": 1.25}),
+        ("skip", {"step": 2, "reason": "non_finite"}),
+        ("checkpoint", {"step": 2, "bytes": 5}),
+    )
+    status = digest.status()
+    expected = {"step": 2, "total_steps": 9, "loss": 1.5, "eval_loss": 1.25, "learning_rate": 0.2, "phase": "training"}
+    expected |= {"peak_memory_bytes": 99, "eta_seconds": 7, "tokens": 50, "skipped": 1, "checkpoint_step": 2}
+    assert status | expected == status
+    assert status["worker"] == {"method": "galore"}
+    assert digest.started and digest.end is None
+
+
+def test_an_end_that_makes_no_sense_is_a_worker_error():
+    assert fed(("end", {"state": "splendid"})).end["reason"] == "worker_error"
+    assert fed(("end", {"state": "failed", "reason": "who knows"})).end["reason"] == "worker_error"
+    assert fed(("end", {"state": "completed", "reason": "lost"})).end["reason"] == ""
+
+
+def test_a_run_that_resumes_forgets_what_it_does_again():
+    digest = fed(
+        ("start", {"step": 0, "total_steps": 9}),
+        *[step(n) for n in range(1, 6)],
+        ("eval", {"step": 2, "loss": 2.0}),
+        ("eval", {"step": 4, "loss": 1.0}),
+        ("sample", {"step": 4, "prompt": "p", "text": "t"}),
+        ("refresh", {"step": 4, "layers": [{"name": "a", "energy": 0.5}]}),
+        ("end", {"state": "failed", "reason": "lost"}),
+        ("queued", {}),
+        ("launch", {"attempt": 2}),
+        ("start", {"step": 3, "total_steps": 9}),
+    )
+    assert digest.end is None and digest.attempt == 2
+    assert digest.status()["step"] == 3 and digest.status()["loss"] == 1.0 and digest.status()["eval_loss"] == 2.0
+    curves = digest.curves(100)
+    assert curves["loss"]["step"] == [1, 2, 3] and curves["eval_loss"]["step"] == [2] and "energy" not in curves
+    assert digest.samples()[0]["outputs"] == []
+
+
+def test_time_spent_waiting_and_a_clock_set_back_do_not_count():
+    digest = Digest()
+    for kind, when, fields in [
+        ("start", 1000, {"step": 0}),
+        ("step", 1010, {"step": 1, "loss": 1.0}),
+        ("step", 400, {"step": 2, "loss": 1.0}),
+        ("step", 405, {"step": 3, "loss": 1.0}),
+        ("queued", 5000, {}),
+        ("launch", 9000, {}),
+        ("start", 9002, {"step": 3}),
+        ("step", 9004, {"step": 4, "loss": 1.0}),
+    ]:
+        digest.feed({"type": kind, "t": when, **fields})
+    assert digest.curves(10)["loss"]["seconds"] == [10.0, 10.0, 15.0, 19.0]
+
+
+def test_samples_stand_side_by_side_by_prompt():
+    digest = fed(
+        ("sample", {"step": 5, "prompt": "a", "text": "a5", "expected": "A"}),
+        ("sample", {"step": 5, "prompt": "b", "text": "b5"}),
+        ("sample", {"step": 9, "prompt": "a", "text": "a9"}),
+    )
+    first, second = digest.samples()
+    assert first == {"prompt": "a", "expected": "A", "outputs": [{"step": 5, "text": "a5"}, {"step": 9, "text": "a9"}]}
+    assert second["expected"] is None
+
+
+def test_refreshes_are_a_matrix_of_layers_and_steps():
+    digest = fed(
+        (
+            "refresh",
+            {"step": 1, "layers": [{"name": "a", "energy": 0.5}, {"name": "b", "energy": 0.7, "overlap": 0.1}]},
+        ),
+        ("refresh", {"step": 9, "layers": [{"name": "a", "energy": 0.6}]}),
+    )
+    assert digest.refreshes() == {
+        "layers": ["a", "b"],
+        "steps": [1, 9],
+        "energy": [[0.5, 0.6], [0.7, None]],
+        "overlap": [[None, None], [0.1, None]],
+    }
+    assert digest.curves(10)["energy"]["value"] == pytest.approx([0.6, 0.6])
+
+
+def test_what_is_kept_is_bounded():
+    digest = Digest()
+    for index in range(10_000):
+        digest.feed({"type": "sample", "step": index, "prompt": f"p{index % 100}", "text": "x" * 10_000})
+        digest.feed({"type": "refresh", "step": index, "layers": [{"name": "a", "energy": 0.5}]})
+        digest.feed({"type": "eval", "step": index, "loss": 1.0})
+    assert len(digest.samples()) == 32
+    assert all(len(sample["outputs"]) <= 256 for sample in digest.samples())
+    assert len(digest.samples()[0]["outputs"][0]["text"]) == 8192
+    assert len(digest.refreshes()["steps"]) <= 256
+    assert len(digest.curves(10**6)["eval_loss"]["step"]) <= 4096
+
+
+def test_nonsense_in_any_field_changes_nothing_and_breaks_nothing():
+    rng = random.Random(0)
+    nonsense = [
+        None,
+        True,
+        "x",
+        "1",
+        [],
+        [[]],
+        {},
+        -1,
+        1e300,
+        float("inf"),
+        float("nan"),
+        2**200,
+        {"name": 3},
+        [3, None],
+    ]
+    kinds = ["start", "phase", "ledger", "step", "eval", "sample", "refresh", "skip", "checkpoint", "end", "launch"]
+    keys = [
+        "t",
+        "step",
+        "loss",
+        "lr",
+        "tokens",
+        "prompt",
+        "text",
+        "layers",
+        "state",
+        "reason",
+        "attempt",
+        "total_steps",
+    ]
+    digest = Digest()
+    for _ in range(3000):
+        digest.feed(
+            {"type": rng.choice([*kinds, "__init__", "feed", "", "on end"]), **{k: rng.choice(nonsense) for k in keys}}
+        )
+    for value in (digest.status(), digest.curves(50), digest.samples(), digest.refreshes(), digest.end):
+        json.dumps(value, allow_nan=False)
+
+
+def test_a_number_is_a_finite_number_and_a_text_has_an_end():
+    assert [number(v) for v in (1, 2.5, True, "3", None, float("nan"), 10**400)] == [
+        1.0,
+        2.5,
+        None,
+        None,
+        None,
+        None,
+        None,
+    ]
+    assert text("x" * 100, 10) == "x" * 9 + "…" and text(None) == "" and text(5) == "5"

@@ -1,0 +1,40 @@
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from llmdemo.errors import UserError
+from llmdemo.settings import Settings
+
+
+def test_without_an_environment_every_field_has_its_default():
+    settings = Settings.from_env({})
+    assert settings.home.is_absolute() and settings.home.name == "llmdemo"
+    assert settings == Settings(home=settings.home)
+
+
+def test_every_number_can_be_set_from_the_environment():
+    names = [field.name for field in fields(Settings) if isinstance(field.default, int | float)]
+    assert {"max_upload_bytes", "min_free_bytes", "runs_at_once", "stop_grace_seconds"} <= set(names)
+    settings = Settings.from_env({f"LLMDEMO_{name.upper()}": "7" for name in names})
+    assert all(getattr(settings, name) == 7 for name in names)
+    assert all(
+        type(getattr(settings, field.name)) is type(field.default) for field in fields(Settings) if field.name in names
+    )
+
+
+def test_the_home_folder_is_made_absolute(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert Settings.from_env({"LLMDEMO_HOME": "here"}).home == tmp_path.resolve() / "here"
+    assert Settings.from_env({"LLMDEMO_HOME": "~/x"}).home == Path.home().resolve() / "x"
+
+
+@pytest.mark.parametrize("value", ["many", "-1", "nan", "inf", "1e400", "2.5", "99999999999999999999"])
+def test_a_value_that_is_no_sensible_number_is_named(value):
+    with pytest.raises(UserError, match="LLMDEMO_MAX_ROWS") as caught:
+        Settings.from_env({"LLMDEMO_MAX_ROWS": value})
+    assert value in caught.value.message and caught.value.hint
+
+
+def test_an_empty_value_means_the_default():
+    assert Settings.from_env({"LLMDEMO_MAX_ROWS": ""}).max_rows == Settings(home=Path("/x")).max_rows

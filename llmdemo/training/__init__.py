@@ -1,0 +1,17 @@
+"""GaLore, the loop, and the worker that accelerate launches. Knows no gradio and no SQLite.
+
+`TrainConfig` is free of torch; `build_optimizer` is loaded when it is asked for, so that the app's page
+can check a config without loading torch.
+"""
+
+from llmdemo.training.config import TrainConfig
+
+__all__ = ["TrainConfig", "build_optimizer"]
+
+
+def __getattr__(name: str):
+    if name == "build_optimizer":
+        from llmdemo.training.optimizer import build_optimizer
+
+        return build_optimizer
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

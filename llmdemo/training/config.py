@@ -1,0 +1,172 @@
+"""What a run is asked to do: one frozen dataclass, checked before anything starts. Imports no torch.
+
+Knows nothing of the model's or the data's sizes; what depends on them is checked by the worker before its first step.
+"""
+
+import math
+from dataclasses import asdict, dataclass, fields, replace
+
+from llmdemo.errors import UserError
+
+CHOICES = {
+    "method": ("galore", "adamw", "lora"),
+    "task": ("chat", "text", "classify", "preference"),
+    "optim_bits": (32, 8),
+    "loss_on": ("response", "all"),
+    "precision": ("auto", "fp32", "bf16", "bf16_pure"),
+    "proj_type": ("std", "reverse_std", "left", "right", "full"),
+    "refresh": ("power", "random", "svd"),
+    "galore_optimizer": ("adamw", "adafactor"),
+    "schedule": ("linear", "cosine", "constant"),
+}
+
+LEARNING_RATES = {"galore": 3e-4, "adamw": 5e-5, "lora": 5e-4}
+"""The default learning rate of each method; tests/benchmarks/sweep_defaults.py found them."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """A run's settings. Every field but dataset_id has a default that works."""
+
+    dataset_id: str
+    model_id: str = "starter"
+    method: str = "galore"
+    """galore: all weights through a low-rank subspace; adamw: all weights; lora: small adapters beside frozen weights."""
+    task: str = "chat"
+    rank: int = 128
+    """Rank of GaLore's subspace or of LoRA's adapters."""
+    update_proj_gap: int = 200
+    """GaLore: steps between two refreshes of one matrix's subspace."""
+    scale: float = 1.0
+    """GaLore: factor of the projected update (alpha of the paper); LoRA: alpha / rank."""
+    optim_bits: int = 32
+    """Bits of the optimizer's moments."""
+    learning_rate: float | None = None
+    """Highest learning rate; None: the method's default."""
+    batch_size: int = 8
+    """Records of one forward pass, a process."""
+    gradient_accumulation_steps: int = 1
+    """Forward passes of one optimizer step."""
+    max_steps: int = 120
+    """Optimizer steps of the run."""
+    max_length: int = 512
+    """Longest record in tokens; longer ones are cut."""
+    loss_on: str = "response"
+    precision: str = "auto"
+    """auto: bf16 where the hardware has it; bf16: autocast over fp32 weights; bf16_pure: bf16 weights too."""
+    num_processes: int = 1
+    seed: int = 7
+
+    proj_type: str = "std"
+    """GaLore: which side of a matrix is projected, as galore_torch names it."""
+    refresh: str = "power"
+    """GaLore: warm power iteration with Cholesky-QR; randomized SVD; or galore_torch's full SVD."""
+    stagger: bool = True
+    """GaLore: spread the refreshes over the steps; False refreshes all matrices in the same step, as galore_torch does."""
+    galore_optimizer: str = "adamw"
+    target_modules: tuple[str, ...] = ()
+    """Parts of module names to project or adapt; empty: all matrices of attention and MLP."""
+    weight_decay: float = 0.0
+    beta1: float = 0.9
+    beta2: float = 0.999
+    eps: float = 1e-8
+    max_grad_norm: float = 1.0
+    """Global norm to which gradients are clipped; 0: not clipped. GaLore clips what the optimizer sees, the projected ones."""
+    warmup_steps: int = 10
+    schedule: str = "linear"
+    eval_share: float = 0.1
+    """Share of the records that is held out, unless the data set has a split of its own."""
+    eval_records: int = 32
+    """Most held-out records that are evaluated during the run."""
+    eval_steps: int = 30
+    """Steps between two evaluations; the first and the last step are always evaluated. 0: only these."""
+    checkpoint_seconds: float = 120.0
+    activation_checkpointing: bool = False
+    compile: bool = False
+    name: str = ""
+
+    @classmethod
+    def from_dict(cls, values: dict) -> "TrainConfig":
+        """A checked config. Raises UserError naming the key, what was got and what is valid."""
+        if not isinstance(values, dict):
+            raise UserError("The config is not an object.", 'Give keys and values, such as {"dataset_id": "…"}.')
+        known = {field.name: field for field in fields(cls)}
+        unknown = sorted(set(values) - set(known))
+        if unknown:
+            raise UserError(f"The config has no key {str(unknown[0])[:60]!r}.", f"It has: {', '.join(known)}.")
+        if not values.get("dataset_id") or not isinstance(values["dataset_id"], str):
+            raise UserError("The config names no dataset_id.", "Upload data first, and take the id that it is given.")
+        clean = {key: _typed(key, value, known[key].type) for key, value in values.items() if value is not None}
+        config = cls(**clean)
+        _check(config)
+        return config
+
+    def resolved(self) -> "TrainConfig":
+        """The same config with the method's default learning rate filled in."""
+        return self if self.learning_rate else replace(self, learning_rate=LEARNING_RATES[self.method])
+
+    def to_dict(self) -> dict:
+        """JSON-able; `from_dict` takes it back."""
+        return {**asdict(self), "target_modules": list(self.target_modules)}
+
+    @property
+    def global_batch(self) -> int:
+        """Records of one optimizer step, over all processes."""
+        return self.batch_size * self.gradient_accumulation_steps * self.num_processes
+
+
+def _typed(key: str, value, kind):
+    """`value` as the field's type; whole floats pass as integers, since JSON has one kind of number."""
+    kind = float if kind == float | None else kind
+    if key == "target_modules":
+        if isinstance(value, (list, tuple)) and all(isinstance(part, str) and part for part in value):
+            return tuple(value)
+        raise UserError(f"target_modules is {str(value)[:60]!r}.", "Give a list of parts of module names.")
+    if kind is bool and isinstance(value, bool) or kind is str and isinstance(value, str):
+        return value
+    if kind in (int, float) and isinstance(value, (int, float)) and not isinstance(value, bool):
+        if math.isfinite(value) and (kind is float or value == int(value)):
+            return kind(value)
+    names = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+    raise UserError(f"{key} is {str(value)[:60]!r}.", f"It must be {names[kind]}.")
+
+
+_RANGES = {
+    "rank": (1, 16384),
+    "update_proj_gap": (1, 1_000_000),
+    "scale": (1e-6, 1000),
+    "learning_rate": (1e-9, 10),
+    "batch_size": (1, 4096),
+    "gradient_accumulation_steps": (1, 4096),
+    "max_steps": (1, 1_000_000),
+    "max_length": (8, 1_000_000),
+    "num_processes": (1, 1024),
+    "seed": (0, 2**31 - 1),
+    "weight_decay": (0, 10),
+    "beta1": (0, 0.9999),
+    "beta2": (0, 0.999999),
+    "eps": (1e-16, 1),
+    "max_grad_norm": (0, 1e9),
+    "warmup_steps": (0, 1_000_000),
+    "eval_share": (0, 0.5),
+    "eval_records": (1, 100_000),
+    "eval_steps": (0, 1_000_000),
+    "checkpoint_seconds": (1, 1e9),
+}
+
+
+def _check(config: TrainConfig) -> None:
+    for key, choices in CHOICES.items():
+        value = getattr(config, key)
+        if value not in choices:
+            raise UserError(f"{key} is {str(value)[:60]!r}.", f"It must be one of: {', '.join(map(str, choices))}.")
+    for key, (low, high) in _RANGES.items():
+        value = getattr(config, key)
+        if value is not None and not low <= value <= high:
+            raise UserError(f"{key} is {value:g}.", f"It must be from {low:g} to {high:g}.")
+    if config.method == "lora" and config.optim_bits == 8:
+        raise UserError("8-bit moments are not offered for LoRA.", "Its adapters are small: choose optim_bits 32.")
+    if config.galore_optimizer == "adafactor" and config.optim_bits == 8:
+        raise UserError("Adafactor has no 8-bit moments.", "Choose optim_bits 32, or galore_optimizer adamw.")
+    if len(config.name) > 120:
+        raise UserError(f"The run's name has {len(config.name)} characters.", "At most 120 are kept.")

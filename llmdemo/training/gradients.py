@@ -1,0 +1,102 @@
+"""Gradients at rank r: each target matrix's gradient is projected as it is made, and its full size never stored.
+
+A linear layer's weight gradient is a product aᵀb of what went in and what came back. The autograd function here
+projects a or b first and accumulates the small product, so neither the full gradient nor its memory ever exists;
+only where a matrix is due for a refresh is the full one summed, for that step. The projection is linear, hence
+the sum over micro-batches (and processes) of projected gradients is the projection of the sum.
+
+Knows nothing of optimizers: `Slot.low` is the gradient that one sees.
+"""
+
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from llmdemo.training.subspace import Subspace
+
+
+class Slot:
+    """One target matrix [m, n], its subspace and the gradient accumulated since the last step."""
+
+    def __init__(self, name: str, weight: nn.Parameter, subspace: Subspace, dtype: torch.dtype):
+        self.name = name
+        self.weight = weight
+        self.subspace = subspace
+        self.dtype = dtype
+        """Type of the accumulators."""
+        self.due = False
+        """Whether the coming step refreshes the subspace: then `full` is summed instead of `low`."""
+        self.low: Tensor | None = None
+        self.full: Tensor | None = None
+
+    @property
+    def active(self) -> bool:
+        """Whether this matrix has a subspace or gets one in this step; until then its gradient is not even computed."""
+        return self.due or self.subspace.ready
+
+    def add_outer(self, a: Tensor, b: Tensor) -> None:
+        """Adds the gradient aᵀb, a [t, m], b [t, n]."""
+        if self.due:
+            self.full = _added(self.full, a.T @ b, self.dtype)
+        elif self.subspace.ready:
+            self.low = _added(self.low, self._project_outer(a, b), self.dtype)
+
+    def _project_outer(self, a: Tensor, b: Tensor) -> Tensor:
+        space = self.subspace
+        if next(x for x in (space.left, space.right) if x is not None).dtype == a.dtype:
+            return space.project_outer(a, b)
+        return space.project_outer(a.to(self.dtype), b.to(self.dtype))
+
+    def clear(self) -> None:
+        self.low = self.full = None
+
+
+def _added(total: Tensor | None, part: Tensor, dtype: torch.dtype) -> Tensor:
+    return part.to(dtype) if total is None else total.add_(part)
+
+
+class _ProjectedLinear(torch.autograd.Function):
+    """y = x Wᵀ + bias (or x W + bias for a Conv1D), whose backward hands the weight's gradient to a slot."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor | None, slot: Slot, transposed: bool) -> Tensor:
+        ctx.slot, ctx.transposed, ctx.has_bias = slot, transposed, bias is not None
+        ctx.save_for_backward(x if slot.active else None, weight)
+        y = functional.linear(x, weight.T if transposed else weight, bias)
+        ctx.x_dtype = x.dtype
+        return y
+
+    @staticmethod
+    def backward(ctx, dy: Tensor):
+        x, weight = ctx.saved_tensors
+        flat = dy.reshape(-1, dy.shape[-1])
+        if x is not None:
+            inputs = x.reshape(-1, x.shape[-1]).to(flat.dtype)
+            ctx.slot.add_outer(*((inputs, flat) if ctx.transposed else (flat, inputs)))
+        dx = None
+        if ctx.needs_input_grad[0]:
+            dx = dy @ weight.to(dy.dtype).T if ctx.transposed else dy @ weight.to(dy.dtype)
+            dx = dx.to(ctx.x_dtype)
+        return dx, None, flat.sum(0) if ctx.has_bias and ctx.needs_input_grad[2] else None, None, None
+
+
+def attach(module: nn.Module, slot: Slot, transposed: bool) -> None:
+    """Makes the linear layer `module` hand its weight's gradient to `slot`; `detach` undoes it."""
+    module.forward = partial(_forward, module, slot, transposed)
+
+
+def detach(module: nn.Module) -> None:
+    module.__dict__.pop("forward", None)
+
+
+def _forward(module: nn.Module, slot: Slot, transposed: bool, x: Tensor) -> Tensor:
+    weight, bias = module.weight, module.bias
+    if torch.is_autocast_enabled(x.device.type):
+        # A custom function sees its inputs before autocast does: cast here what a linear layer would have had cast.
+        dtype = torch.get_autocast_dtype(x.device.type)
+        x, weight, bias = x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
+    if not torch.is_grad_enabled():
+        return functional.linear(x, weight.T if transposed else weight, bias)
+    return _ProjectedLinear.apply(x, weight, bias, slot, transposed)

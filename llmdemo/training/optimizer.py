@@ -1,0 +1,306 @@
+"""The optimizer of a run: galore_torch's over projected gradients, or AdamW over full ones, behind one interface.
+
+Used as any torch optimizer: backward, `step()`, `zero_grad()`, with any number of backward passes a step. What steps
+is galore_torch's own GaLoreAdamW, GaLoreAdamW8bit or GaLoreAdafactor: its projector is replaced by one that returns
+the gradient that was already projected and accumulated (gradients.py). Knows nothing of data and of the loop.
+"""
+
+import math
+import zlib
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from llmdemo.errors import UserError
+from llmdemo.training.config import TrainConfig
+from llmdemo.training.gradients import Slot, attach, detach
+from llmdemo.training.subspace import Refresh, Subspace
+from llmdemo.training.targets import find_targets
+
+REFRESH_FLOPS = 1.2e12
+"""Most work that the first refreshes may do in one step (some 30 ms of an H100); 135M parameters fit in one step."""
+
+
+@dataclass
+class _Projector:
+    """Stands where galore_torch keeps its GaLoreProjector: the gradient is already projected when it is asked for."""
+
+    slot: Slot
+    scale: float
+
+    def project(self, gradient: Tensor, iteration: int) -> Tensor:
+        return self.slot.low
+
+    def project_back(self, low: Tensor) -> Tensor:
+        return self.slot.subspace.back(low).mul_(self.scale)
+
+
+class Optimizer:
+    """One run's optimizer. `slots` is empty unless the method is GaLore.
+
+    A step is: `backward` any number of times, then `reduce` (several processes), `refresh`, `clip`, `step`,
+    `zero_grad`; plain use may leave out the first three, `step` refreshes what is due.
+    """
+
+    def __init__(self, model: nn.Module, slots: list[Slot], inner: torch.optim.Optimizer, config: TrainConfig):
+        self.slots = slots
+        self.inner = inner
+        self.steps = 0
+        self._config = config
+        self._names = {parameter: name for name, parameter in model.named_parameters()}
+        projected = {slot.weight for slot in slots}
+        self.others = [p for group in inner.param_groups for p in group["params"] if p not in projected]
+        self._reports: list[tuple[str, Refresh]] = []
+        self._mark_due()
+
+    @property
+    def param_groups(self) -> list[dict]:
+        return self.inner.param_groups
+
+    def set_lr(self, lr: float) -> None:
+        for group in self.inner.param_groups:
+            group["lr"] = lr
+
+    # ---- one step ----
+
+    def gradients(self) -> list[Tensor]:
+        """All gradients that there are, in a fixed order: low-rank or full ones of the slots, then the others'."""
+        found = [slot.full if slot.due else slot.low for slot in self.slots]
+        return [gradient for gradient in [*found, *(p.grad for p in self.others)] if gradient is not None]
+
+    def fill_missing(self) -> None:
+        """Zeros where this process computed nothing, so that every process reduces the same tensors."""
+        for slot in self.slots:
+            device = slot.weight.device
+            if slot.due and slot.full is None:
+                slot.full = torch.zeros(slot.subspace.shape, dtype=slot.dtype, device=device)
+            elif slot.active and not slot.due and slot.low is None:
+                slot.low = torch.zeros(slot.subspace.low_shape, dtype=slot.dtype, device=device)
+        for p in self.others:
+            if p.grad is None:
+                p.grad = torch.zeros_like(p)
+
+    def refresh(self) -> list[tuple[str, Refresh]]:
+        """Refreshes the subspaces that are due, from their full gradients; returns what changed since the last call.
+
+        A gradient that is not finite leaves its subspace as it was: `clip` then reports the step as not finite.
+        """
+        for slot in self.slots:
+            if slot.due and slot.full is not None:
+                self._refresh(slot)
+        reports, self._reports = self._reports, []
+        return reports
+
+    def _refresh(self, slot: Slot) -> None:
+        space, full = slot.subspace, slot.full
+        slot.full, slot.due = None, False
+        if torch.isfinite(full).all():
+            report = space.refresh(full.to(_basis_dtype(slot)), self._config.refresh, self._generator(slot))
+            self._reports.append((slot.name, report))
+        elif not space.ready:
+            slot.low = torch.full(space.low_shape, math.nan, dtype=slot.dtype, device=full.device)
+            return
+        slot.low = space.project(full.to(_basis_dtype(slot))).to(slot.dtype)
+
+    def _generator(self, slot: Slot) -> torch.Generator:
+        # Seeded by matrix and step, never carried on: a resumed run and a second process draw the same numbers.
+        seed = zlib.crc32(f"{self._config.seed} {slot.name} {self.steps}".encode())
+        return torch.Generator().manual_seed(seed)
+
+    def clip(self, max_norm: float) -> float:
+        """Scales all gradients so that their global norm is at most `max_norm` (0: no limit); returns the norm before.
+
+        It is the norm of what the optimizer sees: of projected gradients where there are any. NaN or infinity when
+        a gradient is not finite; then the step must be left out.
+        """
+        gradients = self.gradients()
+        if not gradients:
+            return 0.0
+        norms = torch._foreach_norm(gradients)
+        norm = torch.linalg.vector_norm(torch.stack([n.float() for n in norms])).item()
+        if max_norm and math.isfinite(norm) and norm > max_norm:
+            torch._foreach_mul_(gradients, max_norm / (norm + 1e-6))
+        return norm
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """One optimizer step from the accumulated gradients."""
+        for slot in self.slots:
+            if slot.due and slot.full is not None:
+                self._refresh(slot)
+            # The optimizer only looks whether there is a gradient; a zero seen through strides costs no memory.
+            weight = slot.weight
+            weight.grad = (
+                None
+                if slot.low is None
+                else torch.zeros((), dtype=weight.dtype, device=weight.device).expand_as(weight)
+            )
+        with _without_cuda_sync(self.inner):
+            self.inner.step()
+        self._forget_shadows()
+        self.skip()
+
+    def skip(self) -> None:
+        """Ends the step without changing a weight: the gradients are dropped, the step counts."""
+        self.zero_grad()
+        self.steps += 1
+        self._mark_due()
+
+    def zero_grad(self) -> None:
+        for slot in self.slots:
+            slot.clear()
+            slot.weight.grad = None
+        for p in self.others:
+            p.grad = None
+
+    def _forget_shadows(self) -> None:
+        # GaLoreAdamW8bit leaves each weight's old storage in an attribute of the parameter.
+        for slot in self.slots:
+            slot.weight.__dict__.pop("saved_data", None)
+
+    def _mark_due(self) -> None:
+        """Marks the slots whose subspace the coming step refreshes."""
+        gap, count, budget = self._config.update_proj_gap, len(self.slots), REFRESH_FLOPS
+        for index, slot in enumerate(self.slots):
+            if not self._config.stagger:
+                slot.due = self.steps % gap == 0 or not slot.subspace.ready
+            elif slot.subspace.ready:
+                slot.due = (self.steps - index * gap // count) % gap == 0
+            else:
+                # The first slot in line always gets its turn, however large it is.
+                slot.due = budget == REFRESH_FLOPS or budget > 0
+                budget -= 8 * slot.weight.numel() * slot.subspace.rank
+
+    # ---- what a checkpoint holds ----
+
+    def state(self) -> tuple[dict[str, Tensor], dict]:
+        """(tensors by name, JSON-able rest): all that `load_state` needs."""
+        tensors, numbers = {}, {"steps": self.steps, "state": {}}
+        for p, state in self.inner.state.items():
+            name = self._names[p]
+            for key, value in state.items():
+                if isinstance(value, Tensor):
+                    tensors[f"state/{name}/{key}"] = value
+                elif isinstance(value, (int, float)):
+                    numbers["state"].setdefault(name, {})[key] = value
+        for slot in self.slots:
+            for side in ("left", "right"):
+                basis = getattr(slot.subspace, side)
+                if basis is not None:
+                    tensors[f"basis/{slot.name}/{side}"] = basis
+        return tensors, numbers
+
+    def load_state(self, tensors: dict[str, Tensor], numbers: dict) -> None:
+        """Takes back what `state` gave, onto the weights' devices."""
+        parameters = {name: p for p, name in self._names.items()}
+        for name, values in numbers["state"].items():
+            self.inner.state[parameters[name]].update(values)
+        slots = {slot.name: slot for slot in self.slots}
+        for key, value in tensors.items():
+            kind, _, rest = key.partition("/")
+            name, _, last = rest.rpartition("/")
+            if kind == "state":
+                # A step counter stays where the optimizer keeps it: on the CPU.
+                p = parameters[name]
+                self.inner.state[p][last] = value if value.dim() == 0 else value.to(p.device)
+            elif kind == "basis":
+                setattr(slots[name].subspace, last, value.to(slots[name].weight.device))
+        self.steps = numbers["steps"]
+        self._mark_due()
+
+    def detach(self, model: nn.Module) -> None:
+        """Gives the model its own linear layers back."""
+        for module in model.modules():
+            detach(module)
+
+
+def _basis_dtype(slot: Slot) -> torch.dtype:
+    return slot.weight.dtype
+
+
+def build_optimizer(model: nn.Module, config: TrainConfig) -> Optimizer:
+    """The optimizer for `model` (for LoRA: already with its adapters) as `config` asks.
+
+    Raises UserError for what cannot work: a rank above every matrix, unknown target modules, nothing to train.
+    """
+    config = config.resolved()
+    trainable = [p for p in model.parameters() if p.requires_grad]
+    if not trainable:
+        raise UserError("Every weight of this model is frozen.", "Choose a model with weights that can be trained.")
+    slots = _make_slots(model, config) if config.method == "galore" else []
+    projected = {slot.weight for slot in slots}
+    rest = [p for p in trainable if p not in projected]
+    # Norms and biases are not decayed, as is usual.
+    groups = [
+        {"params": [p for p in rest if p.dim() > 1], "weight_decay": config.weight_decay},
+        {"params": [p for p in rest if p.dim() <= 1], "weight_decay": 0.0},
+    ]
+    if slots:
+        galore = {
+            "rank": config.rank,
+            "update_proj_gap": config.update_proj_gap,
+            "scale": config.scale,
+            "proj_type": config.proj_type,
+            "weight_decay": config.weight_decay,
+        }
+        groups.append({"params": [slot.weight for slot in slots], **galore})
+    inner = _inner(config, [group for group in groups if group["params"]])
+    for slot in slots:
+        inner.state[slot.weight]["projector"] = _Projector(slot, config.scale)
+    return Optimizer(model, slots, inner, config)
+
+
+def _make_slots(model: nn.Module, config: TrainConfig) -> list[Slot]:
+    targets = find_targets(model, config.target_modules)
+    largest = max(min(target.module.weight.shape) for target in targets)
+    if config.rank > largest:
+        raise UserError(
+            f"rank {config.rank} is larger than every matrix of this model (the largest allows {largest}).",
+            f"Choose a rank below {largest}, or the method adamw.",
+        )
+    slots: dict[nn.Parameter, Slot] = {}
+    for target in targets:
+        weight = target.module.weight
+        if weight not in slots:
+            space = Subspace(tuple(weight.shape), config.rank, config.proj_type)
+            slots[weight] = Slot(target.name, weight, space, weight.dtype)
+        attach(target.module, slots[weight], target.transposed)
+    return list(slots.values())
+
+
+def _inner(config: TrainConfig, groups: list[dict]) -> torch.optim.Optimizer:
+    options = {"lr": config.learning_rate, "betas": (config.beta1, config.beta2), "eps": config.eps}
+    if config.method != "galore":
+        if config.optim_bits == 8:
+            from bitsandbytes.optim import AdamW8bit
+
+            return AdamW8bit(groups, **options)
+        return torch.optim.AdamW(groups, **options)
+    import galore_torch
+
+    if config.optim_bits == 8:
+        return galore_torch.GaLoreAdamW8bit(groups, **options)
+    if config.galore_optimizer == "adafactor":
+        return galore_torch.GaLoreAdafactor(
+            groups, lr=config.learning_rate, relative_step=False, scale_parameter=False, beta1=config.beta1 or None
+        )
+    return galore_torch.GaLoreAdamW(groups, **options, no_deprecation_warning=True)
+
+
+@contextmanager
+def _without_cuda_sync(inner: torch.optim.Optimizer):
+    """GaLoreAdamW8bit waits for CUDA after every matrix, which fails without CUDA and stalls with it.
+
+    bitsandbytes' kernels run on the current stream, in order with everything else: there is nothing to wait for.
+    """
+    if type(inner).__name__ != "AdamW8bit" or not type(inner).__module__.startswith("galore_torch"):
+        yield
+        return
+    synchronize = torch.cuda.synchronize
+    torch.cuda.synchronize = lambda *args: None
+    try:
+        yield
+    finally:
+        torch.cuda.synchronize = synchronize

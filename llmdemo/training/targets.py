@@ -1,0 +1,55 @@
+"""Which matrices of a model are projected (GaLore) or adapted (LoRA): the linear layers of attention and MLP.
+
+Knows nothing of optimizers. GPT-2's Conv1D counts as a linear layer with its weight transposed.
+"""
+
+from dataclasses import dataclass
+
+from torch import nn
+from transformers.pytorch_utils import Conv1D
+
+from llmdemo.errors import UserError
+
+
+@dataclass(frozen=True)
+class Target:
+    """One linear layer whose weight is to be projected."""
+
+    name: str
+    module: nn.Module
+    transposed: bool
+    """Whether the weight is [in, out] (Conv1D) rather than [out, in]."""
+
+
+def find_targets(model: nn.Module, wanted: tuple[str, ...] = ()) -> list[Target]:
+    """The target layers in model order; `wanted` keeps those whose name contains one of its parts.
+
+    The output embedding, a classification head and layers with frozen weights are never targets. Raises UserError
+    when nothing is left, naming what there is.
+    """
+    heads = {id(head) for head in _heads(model)}
+    found = [
+        Target(name, module, isinstance(module, Conv1D))
+        for name, module in model.named_modules()
+        if isinstance(module, (nn.Linear, Conv1D)) and id(module) not in heads and module.weight.requires_grad
+    ]
+    tied = {id(parameter) for parameter in _embedding_weights(model)}
+    found = [target for target in found if id(target.module.weight) not in tied]
+    kept = [target for target in found if not wanted or any(part in target.name for part in wanted)]
+    if not kept:
+        kinds = sorted({target.name.rpartition(".")[2] for target in found})
+        if not kinds:
+            raise UserError("This model has no linear layers that could be projected.", "Choose the method adamw.")
+        raise UserError(f"No layer's name contains {', '.join(wanted)}.", f"This model has: {', '.join(kinds)}.")
+    return kept
+
+
+def _heads(model: nn.Module) -> list[nn.Module]:
+    named = [getattr(model, name, None) for name in ("lm_head", "score", "classifier", "classification_head")]
+    output = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
+    direct = [module for module in [*named, output] if isinstance(module, nn.Module)]
+    return [inner for module in direct for inner in module.modules()]
+
+
+def _embedding_weights(model: nn.Module) -> list[nn.Parameter]:
+    return [module.weight for module in model.modules() if isinstance(module, nn.Embedding)]

@@ -28,7 +28,7 @@
       this.status = h("p", { class: "status", role: "status" });
       this.error = h("div", { class: "error", role: "alert", hidden: true });
       this.panes = h("div", { class: "lanes" });
-      this.empty = h("p", { class: "empty" }, t("empty"));
+      this.empty = h("p", { class: "nothing" }, t("empty"));
       this.tree = new arena.Tree();
       this.root = h("div", { class: "arena" }, this.form.element, this.toolbar(), this.error, this.empty, this.panes, this.tree.element);
       this.card = new arena.Card(this.root, { fork: (...what) => this.fork(...what), canFork: () => !this.run && Boolean(this.trace.meta) });
@@ -175,7 +175,7 @@
       const { trace } = this;
       const time = trace.times[trace.times.length - 1];
       if (!time) return;
-      this.say(t("running", { n: number(steps), all: number(trace.meta.settings.max_new_tokens), first: number(1000 * trace.times[0].t), s: number(time.t, 1) }));
+      this.say(t("running", { n: number(steps), all: number(trace.meta.settings.max_new_tokens), first: arena.duration(trace.times[0].t), s: number(time.t, 1) }));
     }
 
     say(text) { if (this.status.textContent !== text) this.status.textContent = text; }

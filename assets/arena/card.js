@@ -96,7 +96,7 @@
       const first = rows.findIndex((row) => !(row[2] > 0));
       const list = h("ol", {});
       rows.forEach((row, at) => {
-        if (at === first && first > 0) list.append(h("li", { class: "line", "aria-hidden": "true" }, cutText(info, token)));
+        if (at === first && first > 0) list.append(h("li", { class: "cutline", "aria-hidden": "true" }, cutText(info, token)));
         list.append(h("li", {}, this.row(card, index, row, token, top, warm && warm[at], name)));
       });
       const facts = [];
@@ -106,8 +106,8 @@
       this.element.setAttribute("aria-label", t("card_label", { token: arena.visible(name(token.i)) }));
       this.element.replaceChildren(
         h("h4", {}, t("step_n", { n: number(index + 1) }), " · ", h("code", {}, arena.visible(name(token.i)))),
-        h("p", { class: "facts" }, facts.join(" · ")),
-        rows.length ? list : h("p", { class: "facts" }, t("no_alternatives")),
+        h("p", { class: "about" }, facts.join(" · ")),
+        rows.length ? list : h("p", { class: "about" }, t("no_alternatives")),
         this.foot(warm));
     }
 

@@ -16,7 +16,7 @@
   };
 
   const number = (value, digits = 0) =>
-    value === null || value === undefined || !Number.isFinite(value) ? "–" : value.toLocaleString(locale, { maximumFractionDigits: digits });
+    value === null || value === undefined || !Number.isFinite(value) ? "–" : value.toLocaleString(locale, { maximumFractionDigits: digits }).replace("-", "−");
 
   // A probability as per cent, with two figures where it is small.
   const percent = (p) => {

@@ -29,7 +29,7 @@
       this.prompt = h("textarea", { id: "arena-prompt", rows: 2, "data-testid": "arena-prompt", "aria-label": t("prompt"), placeholder: t("prompt_placeholder"), dir: "auto", onkeydown: (event) => {
         if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); this.hooks.go(); }
       }, oninput: () => this.hooks.changed() });
-      this.go = h("button", { type: "button", class: "go", onclick: () => this.hooks.go() }, t("compare"));
+      this.go = h("button", { type: "button", class: "run", onclick: () => this.hooks.go() }, t("compare"));
       this.history = h("ol", { class: "turns", hidden: true });
       this.presets = h("div", { class: "presets", role: "group", "aria-label": t("presets") }, h("span", {}, t("try")),
         arena.presets().map((preset) => h("button", { type: "button", class: "chip", onclick: () => this.usePreset(preset) }, preset.title)));
@@ -54,12 +54,12 @@
       return h("div", { class: "morebody" },
         h("div", { class: "lanepick", role: "group", "aria-label": t("lanes") }, h("span", { class: "label" }, t("lanes")), lanes, this.help("lanes")),
         h("div", { class: "settings" }, this.number("min_p"), this.number("length_penalty"), this.choice("early_stopping"), this.choice("precision"),
-          h("div", { class: "field" }, h("label", { class: "check" }, this.raw, t("raw")), this.help("raw"))),
+          h("div", { class: "aset" }, h("label", { class: "check" }, this.raw, t("raw")), this.help("raw"))),
         h("div", { class: "system" }, h("label", { for: "arena-system" }, t("system")), this.help("system"), this.system));
     }
 
     field(key, control) {
-      return h("div", { class: "field", "data-key": key }, h("label", { for: control.id }, t("set_label_" + key)), control, this.help(key));
+      return h("div", { class: "aset", "data-key": key }, h("label", { for: control.id }, t("set_label_" + key)), control, this.help(key));
     }
 
     number(key) {

@@ -9,9 +9,10 @@
 
   function settingsText(info) {
     const parts = [];
-    if (info.strategy === "greedy") return t("set_greedy");
+    if (info.strategy === "greedy") return "";
     if (info.strategy === "beam") {
-      parts.push(t("set_beams", { n: info.num_beams }), t("set_penalty", { n: number(info.length_penalty, 2) }));
+      parts.push(t("set_beams", { n: info.num_beams }));
+      if (info.length_penalty !== 1) parts.push(t("set_penalty", { n: number(info.length_penalty, 2) }));
       if (info.early_stopping !== false) parts.push(t("set_stop", { v: String(info.early_stopping) }));
       return parts.join(" · ");
     }
@@ -33,6 +34,8 @@
     return 0;
   }
 
+  const duration = (seconds) => (seconds < 1 ? t("ms", { n: number(1000 * seconds) }) : t("s", { n: number(seconds, 1) }));
+
   class LaneCard {
     constructor(lane, trace, hooks) {
       this.lane = lane;
@@ -48,7 +51,6 @@
     build() {
       const { info } = this.lane;
       const title = arena.laneTitle(info);
-      this.count = h("small", { class: "count" });
       this.text = h("div", { class: "text", role: "group", dir: "auto", "aria-label": t("text_of", { lane: title }), onkeydown: (event) => this.key(event) });
       this.caret = h("span", { class: "caret", "aria-hidden": "true" });
       this.text.append(this.caret);
@@ -56,19 +58,19 @@
       this.cursor = svg("path", { class: "now" });
       this.sparkRange = h("span");
       this.facts = {};
-      const facts = ["perplexity", "speed", "logprob", "first", "distinct", "loop", info.strategy === "beam" ? "score" : "rank", "stopped"].map((key) => {
+      const facts = ["perplexity", "tokens", "logprob", "speed", info.strategy === "beam" ? "score" : "rank", "first", "distinct", "stopped", "loop"].map((key) => {
         this.facts[key] = h("dd", {}, "–");
         return h("div", {}, h("dt", { title: t("fact_" + key + "_help") }, t("fact_" + key)), this.facts[key]);
       });
       this.element = h("article", { class: "lane", "data-strategy": info.strategy, "data-lane": info.id, "aria-label": title },
-        h("h3", {}, arena.shape(info.strategy), h("span", {}, title), this.count),
-        h("p", { class: "how" }, sentence(info), " ", h("span", { class: "set" }, settingsText(info))),
+        h("h3", {}, arena.shape(info.strategy), h("span", {}, title), h("span", { class: "set" }, settingsText(info))),
+        h("p", { class: "how" }, sentence(info)),
         this.text,
         h("div", { class: "foot" },
           svg("svg", { class: "spark", viewBox: "0 0 100 30", preserveAspectRatio: "none", "aria-hidden": "true" }, this.spark, this.cursor),
           h("div", { class: "cap" }, h("span", {}, t(CAPTION[info.strategy])), this.sparkRange),
           h("dl", {}, facts),
-          h("div", { class: "acts" },
+          h("div", { class: "laneacts" },
             h("button", { type: "button", class: "quiet", onclick: () => this.hooks.copy(this.lane) }, t("copy_text")),
             h("button", { type: "button", class: "quiet", onclick: () => this.hooks.reply(this.lane) }, t("reply")))));
       this.text.addEventListener("pointerover", (event) => this.point(event));
@@ -150,13 +152,13 @@
       const end = n >= this.lane.length ? this.lane.end : null;
       const time = this.trace.times[Math.min(n, this.lane.length) - 1];
       const speed = end ? end.tokens_per_second : time && time.t ? own.length / time.t : null;
-      this.count.textContent = own.length === 1 ? t("token_1") : t("tokens", { n: number(own.length) });
       const set = (key, text) => { if (this.facts[key] && this.facts[key].textContent !== text) this.facts[key].textContent = text; };
       set("perplexity", mean === null ? "–" : number(Math.exp(-mean), 2));
       set("logprob", mean === null ? "–" : number(mean, 2));
+      set("tokens", number(own.length));
       set("speed", speed === null || speed === undefined ? "–" : t("per_second", { n: number(speed, speed < 10 ? 1 : 0) }));
       const first = this.lane.end ? this.lane.end.first_token_seconds : this.trace.times[0] ? this.trace.times[0].t : null;
-      set("first", first === null ? "–" : t("ms", { n: number(1000 * first) }));
+      set("first", first === null ? "–" : duration(first));
       const metrics = end ? end.metrics : null;
       set("distinct", metrics && metrics.distinct_1 !== null ? `${number(metrics.distinct_1, 2)} / ${number(metrics.distinct_2, 2)}` : "–");
       set("loop", !metrics ? "–" : metrics.loop ? t("loop_is", { n: metrics.loop.times, m: metrics.loop.length }) : t("loop_none"));
@@ -195,6 +197,6 @@
   }
 
   arena.laneTitle = (info) => (info.name === info.strategy ? t("name_" + info.strategy) : info.name);
-  arena.settingsText = settingsText;
+  arena.duration = duration;
   arena.LaneCard = LaneCard;
 })();

@@ -187,10 +187,10 @@ class Arena:
                 for run in list(waiting):
                     maker, steps = run
                     step = next(steps, None)
-                    if step is None:
-                        waiting.remove(run)
-                    else:
+                    if step is not None:
                         yield from maker.events(step)
+                    if step is None or step.done:
+                        waiting.remove(run)
         finally:
             for _, steps in runs:
                 steps.close()

@@ -1,0 +1,119 @@
+"""Models in memory: loaded once, the least recently used leaves first."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+import torch
+
+from llmdemo.arena.cache import ModelCache, fingerprint, hold
+from llmdemo.errors import UserError
+from llmdemo.models.catalog import ModelEntry
+
+
+def entry(name, size=40):
+    return ModelEntry(id=name, title=name, kind="folder", path=None, bytes=size)
+
+
+class Loader:
+    """Makes linear layers of 40 bytes and counts how often."""
+
+    def __init__(self):
+        self.calls = []
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def __call__(self, entry, dtype):
+        self.calls.append((entry.id, dtype))
+        assert self.gate.wait(10)
+        return torch.nn.Linear(10, 1, bias=False), "tokenizer"
+
+
+def test_two_visitors_at_once_load_a_model_once():
+    load = Loader()
+    load.gate.clear()
+    cache = ModelCache(load, 1000)
+
+    def visit(_):
+        with cache.use(entry("a")) as loaded:
+            return id(loaded.model)
+
+    with ThreadPoolExecutor(4) as pool:
+        visits = [pool.submit(visit, n) for n in range(4)]
+        load.gate.set()
+        assert len({visit.result(10) for visit in visits}) == 1
+    assert load.calls == [("a", None)]
+
+
+def test_each_precision_is_a_model_of_its_own():
+    load = Loader()
+    cache = ModelCache(load, 1000)
+    for precision in ("auto", "fp32", "bf16", "fp32"):
+        with cache.use(entry("a"), precision):
+            pass
+    assert [dtype for _, dtype in load.calls] == [None, torch.float32, torch.bfloat16]
+
+
+def test_the_least_recently_used_model_makes_room():
+    load = Loader()
+    cache = ModelCache(load, 100)
+    for name in ("a", "b", "a", "c"):
+        with cache.use(entry(name)):
+            pass
+    assert [cache.holds(entry(name), "auto") for name in "abc"] == [True, False, True]
+
+
+def test_a_model_in_use_is_never_dropped():
+    load = Loader()
+    cache = ModelCache(load, 50)
+    with cache.use(entry("a")):
+        with cache.use(entry("b")):
+            pass
+        assert cache.holds(entry("a"), "auto")
+
+
+def test_a_model_that_was_replaced_under_its_id_is_loaded_anew(tmp_path):
+    load = Loader()
+    cache = ModelCache(load, 1000)
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(b"old")
+    here = replace(entry("a"), path=tmp_path)
+    with cache.use(here):
+        pass
+    import os
+
+    os.utime(weights, (1, 1))
+    with cache.use(here):
+        pass
+    assert len(load.calls) == 2
+
+
+def test_memory_that_is_full_is_said_in_a_sentence():
+    def load(entry, dtype):
+        raise MemoryError
+
+    cache = ModelCache(load, 100)
+    with pytest.raises(UserError, match="does not fit"), cache.use(entry("a")):
+        pass
+    with pytest.raises(UserError, match="does not fit"), cache.use(entry("a")):  # and nothing is stuck
+        pass
+
+
+def test_a_fingerprint_tells_other_weights_apart(tmp_path):
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(bytes(200_000))
+    first = fingerprint(tmp_path)
+    assert first == fingerprint(tmp_path)
+    changed = bytearray(200_000)
+    changed[100_000] = 1
+    weights.write_bytes(changed)
+    assert fingerprint(tmp_path) != first
+
+
+def test_waiting_for_a_model_ends_when_it_is_told_to():
+    lock = threading.Lock()
+    lock.acquire()
+    assert hold(lock, lambda: True, every=0.01) is False
+    lock.release()
+    assert hold(lock, lambda: True) is True

@@ -1,0 +1,72 @@
+"""What a person asks is checked before any model hears it."""
+
+import pytest
+
+from llmdemo.arena.prompt import Prompt, check_length
+from llmdemo.data.encode import encode_prompt
+from llmdemo.errors import UserError
+
+
+def test_a_text_is_one_turn_of_a_chat(tiny_tokenizer):
+    prompt = Prompt.from_value("Hello")
+    assert prompt.messages == ({"role": "user", "content": "Hello"},)
+    assert prompt.encode(tiny_tokenizer) == encode_prompt([{"role": "user", "content": "Hello"}], tiny_tokenizer)
+
+
+def test_raw_text_goes_to_the_model_as_it_is(tiny_tokenizer):
+    prompt = Prompt.from_value({"raw": "Once upon"})
+    assert tiny_tokenizer.decode(prompt.encode(tiny_tokenizer)) == "Once upon"
+
+
+def test_several_turns_and_a_system_prompt_are_kept_in_order():
+    turns = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "Hi"},
+        {"role": "assistant", "content": "Hello"},
+        {"role": "user", "content": "Why?"},
+    ]
+    assert Prompt.from_value({"messages": turns}).messages == tuple(turns)
+    assert Prompt.from_value(turns).to_dict() == {"messages": turns}
+
+
+def test_an_empty_system_prompt_is_none():
+    turns = [{"role": "system", "content": ""}, {"role": "user", "content": "Hi"}]
+    assert Prompt.from_value(turns).messages == ({"role": "user", "content": "Hi"},)
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("", "empty"),
+        ("  \n", "empty"),
+        (None, "no prompt"),
+        ([], "no prompt"),
+        (7, "no prompt"),
+        ({"raw": " "}, "empty"),
+        ({"raw": 3}, "is a int"),
+        ({"messages": [{"role": "user", "content": None}]}, "NoneType"),
+        ([{"role": "assistant", "content": "Hi"}], "your turn"),
+        ([{"role": "robot", "content": "Hi"}], "'robot'"),
+        ([{"role": "user", "content": "a"}, {"role": "system", "content": "b"}], "system prompt"),
+        (["Hi"], "role"),
+        ("x" * 1_000_001, "characters long"),
+        ([{"role": "user", "content": "Hi"}] * 201, "201 turns"),
+    ],
+)
+def test_what_cannot_be_asked_is_refused_in_a_sentence(value, words):
+    with pytest.raises(UserError) as caught:
+        Prompt.from_value(value)
+    assert words in caught.value.message
+    assert caught.value.hint
+
+
+def test_lone_surrogates_do_not_reach_the_tokenizer(tiny_tokenizer):
+    assert Prompt.from_value("a\ud800b").encode(tiny_tokenizer)
+
+
+def test_a_prompt_must_leave_room_for_one_token():
+    check_length(255, 256, 8192)
+    with pytest.raises(UserError, match="256 tokens long; this model takes at most 255"):
+        check_length(256, 256, 8192)
+    with pytest.raises(UserError, match="at most 100"):
+        check_length(101, 0, 100)

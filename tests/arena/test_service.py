@@ -1,0 +1,258 @@
+"""Comparisons end to end with a tiny model: states, events, forks, two models, stopping, bad input."""
+
+import json
+import math
+import threading
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from llmdemo.arena.states import States
+from llmdemo.errors import UserError
+
+SETTINGS = {"max_new_tokens": 12, "temperature": 1.0, "num_beams": 3, "seed": 5}
+
+
+def last(states):
+    *_, final = states
+    return final
+
+
+def run(arena, **changes):
+    """All events of one run."""
+    request = arena.request(**{"model_ids": "starter", "prompt": "Hello", "settings": SETTINGS, **changes})
+    return list(arena.events(request))
+
+
+def test_compare_streams_whole_states_of_four_lanes(arena):
+    states = list(arena.compare("starter", "Hello", SETTINGS))
+    for state in states:
+        assert set(state) >= {"lanes", "seed", "settings", "seconds"}
+        assert set(state["lanes"]) == {"greedy", "top_k", "top_p", "beam"}
+        for lane in state["lanes"].values():
+            assert len(lane["logprobs"]) == len(lane["token_ids"])
+            assert set(lane) >= {"text", "token_ids", "logprobs", "finish_reason", "tokens_per_second"}
+    final = states[-1]
+    assert final["seed"] == 5
+    assert final["settings"]["num_beams"] == 3
+    assert all(lane["finish_reason"] in ("eos", "length") for lane in final["lanes"].values())
+    json.dumps(final, allow_nan=False)
+
+
+def test_text_and_ids_of_a_lane_agree(arena, tiny_model_folder):
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model_folder)
+    for lane in last(arena.compare("starter", "Hello", SETTINGS))["lanes"].values():
+        assert lane["text"].rstrip("\ufffd") == tokenizer.decode(lane["token_ids"], skip_special_tokens=True).rstrip(
+            "\ufffd"
+        )
+
+
+def test_the_same_seed_gives_the_same_texts_and_another_seed_others(arena):
+    def texts(seed):
+        final = last(arena.compare("starter", "Hello", {**SETTINGS, "seed": seed}))
+        return {name: lane["token_ids"] for name, lane in final["lanes"].items()}
+
+    assert texts(1) == texts(1)
+    assert texts(1)["top_p"] != texts(2)["top_p"]
+    assert texts(1)["greedy"] == texts(2)["greedy"]
+
+
+def test_a_beam_lane_has_its_score_and_the_log_probabilities_on_its_path(arena):
+    beam = last(arena.compare("starter", "Hello", SETTINGS))["lanes"]["beam"]
+    assert beam["score"] == pytest.approx(math.fsum(beam["logprobs"]) / len(beam["token_ids"]), abs=1e-3)
+
+
+def test_metrics_come_from_the_raw_model(arena):
+    lane = last(arena.compare("starter", "Hello", SETTINGS))["lanes"]["greedy"]
+    mean = math.fsum(lane["logprobs"]) / len(lane["logprobs"])
+    assert lane["metrics"]["perplexity"] == pytest.approx(math.exp(-mean), rel=1e-3)
+    assert lane["metrics"]["first_token_seconds"] > 0
+
+
+def test_every_token_that_is_mentioned_has_a_name(arena):
+    named, mentioned = set(), set()
+    for event in run(arena):
+        if event["type"] == "names":
+            named |= set(event["names"])
+        elif event["type"] == "token":
+            mentioned |= {event["i"], *(item[0] for item in event["a"])}
+        elif event["type"] == "beam":
+            mentioned |= {edge[1] for kind in ("live", "cut", "done") for edge in event[kind]}
+            mentioned |= {item[0] for top in event["tops"] for item in top}
+        assert mentioned <= named
+    assert mentioned
+
+
+def test_events_are_json_and_begin_tells_how_to_repeat_the_run(arena):
+    events = run(arena)
+    json.dumps(events, allow_nan=False)
+    begin = next(event for event in events if event["type"] == "begin")
+    assert begin["seed"] == 5 and begin["models"][0]["fingerprint"] and begin["versions"]["transformers"]
+    assert events[-1]["type"] == "end" and events[-1]["state"] == "done"
+
+
+def test_back_pointers_of_the_tree_spell_the_best_text(arena):
+    events = run(arena)
+    steps = [event for event in events if event["type"] == "beam"]
+    for index, step in enumerate(steps):
+        for edge in [*step["live"], *step["done"], *step["cut"]]:
+            assert 0 <= edge[0] < (len(steps[index - 1]["live"]) if index else 1)
+
+
+def test_a_fork_goes_on_from_the_tokens_that_it_is_given(arena):
+    tokens = [event["i"] for event in run(arena) if event.get("lane") == "0:greedy" and event["type"] == "token"]
+    forked = run(arena, prefix_ids=tokens[:4])
+    begin = next(event for event in forked if event["type"] == "begin")
+    assert [token for token, _ in begin["prefix"]] == tokens[:4]
+    rest = [event["i"] for event in forked if event.get("lane") == "0:greedy" and event["type"] == "token"]
+    assert tokens[:4] + rest == tokens  # greedy from its own beginning says the same
+
+
+def test_two_models_answer_side_by_side(arena, second_model):
+    events = run(arena, model_ids=["starter", second_model])
+    order = [event["lane"][0] for event in events if event["type"] == "token"]
+    assert {"0", "1"} == set(order)
+    assert order.index("1") < len(order) / 2  # not one after the other
+    ends = {event["lane"] for event in events if event["type"] == "lane"}
+    assert ends == {f"{model}:{name}" for model in (0, 1) for name in ("greedy", "top_k", "top_p", "beam")}
+
+
+def test_stop_ends_a_run_within_a_step_and_the_next_run_works(arena):
+    request = arena.request("starter", "Hello", {**SETTINGS, "max_new_tokens": 200})
+    events = []
+    for event in arena.events(request):
+        events.append(event)
+        if event["type"] == "step" and event["n"] == 3:
+            arena.stop(request.run_id)
+    assert events[-1]["state"] == "stopped"
+    assert max(event["n"] for event in events if event["type"] == "step") == 3
+    assert last(arena.compare("starter", "Hello", SETTINGS))["lanes"]["greedy"]["token_ids"]
+
+
+def test_leaving_a_stream_stops_its_run(arena):
+    started = {thread.ident for thread in threading.enumerate()}
+    stream = arena.stream(arena.request("starter", "Hello", {**SETTINGS, "max_new_tokens": 240}), every=0.0)
+    next(stream)
+    stream.close()
+    for thread in threading.enumerate():
+        if thread.name == "arena" and thread.ident not in started:
+            thread.join(10)
+            assert not thread.is_alive()
+
+
+def test_a_run_waits_for_the_model_and_can_be_stopped_meanwhile(arena):
+    first = arena.events(arena.request("starter", "Hello", {**SETTINGS, "max_new_tokens": 200}))
+    while next(first)["type"] != "step":
+        pass
+    second = arena.request("starter", "Hello", SETTINGS)
+    waiting = arena.events(second)
+    assert next(waiting)["type"] == "waiting"
+    arena.stop(second.run_id)
+    assert next(waiting)["state"] == "stopped"
+    first.close()
+    assert run(arena)[-1]["state"] == "done"
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"prompt": ""}, "empty"),
+        ({"settings": {"num_beams": 0}}, "num_beams"),
+        ({"settings": {"num_beams": 1000}}, "num_beams"),
+        ({"settings": {"temperature": math.nan}}, "temperature"),
+        ({"settings": {"top_p": 0}}, "top_p"),
+        ({"settings": {"max_new_tokens": 10_000}}, "max_new_tokens"),
+        ({"settings": "hot"}, "settings"),
+        ({"model_ids": []}, "0 models"),
+        ({"model_ids": ["starter"] * 3}, "3 models"),
+        ({"prefix_ids": ["x"]}, "token ids"),
+    ],
+)
+def test_bad_requests_are_refused_in_a_sentence(arena, changes, words):
+    with pytest.raises(UserError) as caught:
+        arena.request(**{"model_ids": "starter", "prompt": "Hello", "settings": SETTINGS, **changes})
+    assert words in str(caught.value) and caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"model_ids": "nothing"}, "names no model"),
+        ({"model_ids": "/no/such/folder"}, "folder"),
+        ({"prompt": "word " * 400}, "tokens long"),
+        ({"prefix_ids": [10**9]}, "token"),
+    ],
+)
+def test_what_only_the_model_knows_ends_the_run_with_a_sentence(arena, changes, words):
+    end = run(arena, **changes)[-1]
+    assert end["state"] == "failed"
+    assert words in end["message"] and end["hint"]
+
+
+def test_a_model_whose_logits_are_nan_is_refused_and_the_next_request_works(arena, second_model, home, make_tiny_llama):
+    broken = make_tiny_llama(seed=2)
+    with torch.no_grad():
+        broken.model.norm.weight.fill_(math.nan)
+    broken.save_pretrained(home.runs / second_model / "model")
+    assert run(arena, model_ids=second_model)[-1]["state"] == "failed"
+    assert run(arena)[-1]["state"] == "done"
+
+
+def test_compare_raises_what_went_wrong(arena):
+    with pytest.raises(UserError, match="names no model"):
+        list(arena.compare("nothing", "Hello", SETTINGS))
+
+
+def test_a_bug_is_told_as_a_failure_and_frees_the_model(arena):
+    def decode(*_):
+        raise ZeroDivisionError
+        yield
+
+    arena._decode = decode
+    with pytest.raises(UserError, match="ZeroDivisionError"):
+        list(arena.compare("starter", "Hello", SETTINGS))
+    arena._decode = None
+    assert run(arena)[-1]["state"] == "done"
+
+
+def test_the_copied_python_repeats_greedy_and_beam_search(arena, capsys):
+    settings = {**SETTINGS, "lanes": ["greedy", "beam"]}
+    request = arena.request("starter", "Say <b>'hi'</b>", settings)
+    exec(compile(arena.python(request), "copied", "exec"), {})  # noqa: S102 - it is our own text
+    printed = capsys.readouterr().out
+    final = last(arena.compare("starter", "Say <b>'hi'</b>", {**settings, "precision": "fp32"}))
+    for name in ("greedy", "beam"):
+        assert final["lanes"][name]["text"].rstrip("\ufffd") in printed
+
+
+def test_the_copied_python_sets_every_filter(arena):
+    code = arena.python(arena.request("starter", {"raw": "It's"}, {**SETTINGS, "lanes": ["top_p", "min_p"]}))
+    assert "top_k=0" in code and "top_p=0.9" in code and "min_p=0.05" in code and "set_seed(5)" in code
+    compile(code, "copied", "exec")
+
+
+def test_states_add_up_to_the_same_whatever_is_asked_in_between(arena):
+    events = run(arena)
+    curious, patient = States(), States()
+    for event in events:
+        curious.add(event)
+        patient.add(event)
+        if curious.begun:
+            curious.whole()
+    assert curious.whole() == patient.whole()
+
+
+def test_a_tokenizer_without_chat_template_still_takes_a_chat(arena, home):
+    folder = home.models / "starter"
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.chat_template = None
+    for file in folder.glob("chat_template*"):
+        file.unlink()
+    tokenizer.save_pretrained(folder)
+    assert run(arena)[-1]["state"] == "done"
+
+
+def test_the_model_menu_lists_starter_and_runs(arena, second_model):
+    assert [model["id"] for model in arena.models()] == ["starter", second_model]
+    assert AutoModelForCausalLM is not None

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import torch
 
+from llmdemo.decoding.backend import forward_for
 from llmdemo.decoding.beams import BeamLane
-from llmdemo.decoding.forward import ModelForward
 from llmdemo.decoding.lanes import Rows, TokenLane
 from llmdemo.decoding.settings import DecodeSettings
 from llmdemo.decoding.steps import Step
@@ -26,7 +26,7 @@ def decode_lanes(model, prompt_ids: list[int], settings: DecodeSettings, eos_tok
     context = context_length(model)
     max_new = settings.max_new_tokens if context is None else min(settings.max_new_tokens, context - len(prompt))
     eos = end_tokens(model) if eos_token_ids is None else [int(token) for token in eos_token_ids]
-    return _Run(ModelForward(model), prompt, settings, max_new, eos, started).steps()
+    return _Run(forward_for(model, settings.precision), prompt, settings, max_new, eos, started).steps()
 
 
 def check_prompt(model, prompt_ids) -> list[int]:
@@ -86,8 +86,7 @@ class _Run:
 
     def steps(self) -> Iterator[Step]:
         tokens = parents = None
-        t = 0
-        while self.lanes:
+        for t in range(self.max_new):
             with torch.inference_mode():  # never across a yield: the mode is the consumer's thread's too
                 rows = self._rows
                 if t == 0:
@@ -99,7 +98,8 @@ class _Run:
                 if not step.done:
                     tokens, parents = self._leave(tokens, parents)
             yield step
-            t += 1
+            if step.done:
+                return
 
     @property
     def _rows(self) -> int:

@@ -1,0 +1,116 @@
+"""Which forward drives a model: the lean one where it is proved equal, else the model's own. Knows no lanes.
+
+The lean weights are kept as long as the model lives, and made anew when its parameters have changed.
+"""
+
+import logging
+import weakref
+
+import psutil
+import torch
+from torch import nn
+
+from llmdemo.decoding.forward import ModelForward
+from llmdemo.decoding.lean import LeanForward, LeanWeights
+from llmdemo.errors import UserError
+
+_PLAIN = ("LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM")
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "int8": torch.float32}
+_kept: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+_log = logging.getLogger(__name__)
+
+
+def forward_for(model, precision: str = "auto") -> LeanForward | ModelForward:
+    """A fresh forward for one comparison in `precision` (settings.PRECISIONS).
+
+    Raises UserError when that precision needs the lean forward and the model cannot have it.
+    """
+    weights = lean_weights(model, precision)
+    if weights is not None:
+        return LeanForward(weights)
+    own = next(model.parameters()).dtype
+    if precision != "auto" and _DTYPES[precision] != own or precision == "int8":
+        raise UserError(
+            f"This model runs only in the precision it was loaded in, {str(own).removeprefix('torch.')}; {precision} was asked.",
+            'Choose the precision "auto".',
+        )
+    return ModelForward(model)
+
+
+def lean_weights(model, precision: str = "auto") -> LeanWeights | None:
+    """The model's lean weights in `precision`, or None where its own forward must be used."""
+    dtype = next(model.parameters()).dtype if precision == "auto" else _DTYPES[precision]
+    key = (dtype, precision == "int8", _fingerprint(model))
+    kept = _kept.setdefault(model, {})
+    for stale in [old for old in kept if old[2] != key[2]]:
+        del kept[stale]
+    if key not in kept:
+        kept[key] = _make(model, dtype, precision == "int8")
+    return kept[key]
+
+
+def _make(model, dtype: torch.dtype, int8: bool) -> LeanWeights | None:
+    if not plain_llama(model) or not _fits(model, dtype):
+        return None
+    with torch.inference_mode():
+        weights = LeanWeights(model, dtype, int8)
+        if int8 and not weights.int8:
+            return None
+        error = difference(model, weights)
+    allowed = 0.5 if int8 else 1e-3 if dtype == torch.float32 == next(model.parameters()).dtype else 0.1
+    if error <= allowed:
+        return weights
+    _log.warning("The lean forward differs from the model's own by %.2g: the model's own is used.", error)
+    return None
+
+
+def plain_llama(model) -> bool:
+    """True for a model whose layers are those that the lean forward computes: nothing wrapped, packed or windowed."""
+    config = model.config
+    if type(model).__name__ not in _PLAIN or config.hidden_act != "silu":
+        return False
+    windows = getattr(config, "layer_types", None) or ["full_attention"]
+    if set(windows) != {"full_attention"} or (type(model).__name__ == "MistralForCausalLM" and config.sliding_window):
+        return False
+    linears = [model.lm_head]
+    for layer in model.model.layers:
+        attention, mlp = layer.self_attn, layer.mlp
+        linears += [attention.q_proj, attention.k_proj, attention.v_proj, attention.o_proj]
+        linears += [mlp.gate_proj, mlp.up_proj, mlp.down_proj]
+    devices = {parameter.device for parameter in model.parameters()}
+    floating = all(parameter.is_floating_point() for parameter in model.parameters())
+    return all(type(linear) is nn.Linear for linear in linears) and floating and len(devices) == 1
+
+
+def difference(model, weights: LeanWeights) -> float:
+    """The lean logits' relative distance from the model's own, over a short prompt and two steps with branching rows."""
+    vocabulary = weights.vocabulary
+    prompt = [(7 + 97 * i) % vocabulary for i in range(12)]
+    pair = ModelForward(model), LeanForward(weights)
+    logits = [forward.prefill(prompt, 3, 2) for forward in pair]
+    errors = [_relative(*logits)]
+    tokens = torch.tensor([5, 11, 17], device=weights.device) % vocabulary
+    for parents in ([0, 0, 0], [2, 0, 0]):
+        parents = torch.tensor(parents, device=weights.device)
+        errors.append(_relative(*(forward.step(tokens, parents) for forward in pair)))
+    return float("inf") if any(error != error for error in errors) else max(errors)
+
+
+def _relative(want: torch.Tensor, got: torch.Tensor) -> float:
+    want, got = want.double(), got.double()
+    return float((want - got).norm() / want.norm())
+
+
+def _fits(model, dtype: torch.dtype) -> bool:
+    """True if a second copy of the weights leaves a fifth of the free memory."""
+    parameters = list(model.parameters())
+    wide = 4 if parameters[0].device.type == "cpu" else dtype.itemsize
+    needed = sum(parameter.numel() for parameter in parameters) * wide
+    device = parameters[0].device
+    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
+    return device.type in ("cpu", "cuda") and needed < 0.8 * free
+
+
+def _fingerprint(model) -> int:
+    """Changes when a parameter is replaced or written to."""
+    return hash(tuple((p.data_ptr(), 0 if p.is_inference() else p._version) for p in model.parameters()))

@@ -1,0 +1,171 @@
+"""A lean forward for plain Llama-family models: the model's weights, none of its framework. Knows no lanes.
+
+Three ideas take the time back that a generic forward spends besides multiplying:
+- the prompt's keys and values are stored once for all rows, and beams are never copied: every (step, row) is a
+  node of one tree that all rows share, and a mask says which nodes are a row's ancestors. Attention of all rows
+  is then one product per layer, and reordering beams only permutes the small mask. The nodes that no live row
+  descends from are cleared away when room runs out;
+- q, k, v and gate, up are one product each, with weights packed for few rows (linears.py);
+- rotary embedding is one complex product: the rows of the q and k weights are permuted so that the two halves of
+  a pair lie side by side, which changes no dot product of q and k.
+"""
+
+import torch
+import torch.nn.functional as F
+
+from llmdemo.decoding.linears import Int8Linear, Linear, PackedLinear, can_int8, can_pack, cpu_has_bf16
+
+PACK_ROWS = 8
+_PREFILL_CHUNK = 512
+_FIRST_STEPS = 128
+
+
+class LeanWeights:
+    """A plain Llama's weights, arranged for the lean forward. Built once a model; see `plain_llama` for which."""
+
+    def __init__(self, model, dtype: torch.dtype, int8: bool = False):
+        config, inner = model.config, model.model
+        self.device = inner.embed_tokens.weight.device
+        self.dtype = (
+            torch.float32 if dtype == torch.bfloat16 and self.device.type == "cpu" and not cpu_has_bf16() else dtype
+        )
+        self.heads, self.kv_heads = config.num_attention_heads, config.num_key_value_heads
+        self.head_dim = getattr(config, "head_dim", None) or config.hidden_size // self.heads
+        self.eps = config.rms_norm_eps
+        self.rotary = inner.rotary_emb
+        self.embedding = inner.embed_tokens.weight  # (V, hidden), the model's own
+        self.int8 = int8 and can_int8(self.device)
+        self.packs = not self.int8 and can_pack(self.device, self.dtype)
+        self.layers = [self._layer(layer) for layer in inner.layers]
+        self.norm = self._cast(inner.norm.weight)
+        self.head = self._linear([model.lm_head])
+        self.vocabulary = model.lm_head.weight.shape[0]
+
+    def _cast(self, tensor: torch.Tensor) -> torch.Tensor:
+        return tensor.detach().to(self.dtype)
+
+    def _linear(self, parts, rotated: int = 0) -> Linear:
+        """The linears `parts` as one; the first `rotated` of them have their rows paired for the complex rotation."""
+        weights = [self._cast(part.weight) for part in parts]
+        biases = [self._cast(part.bias) for part in parts] if parts[0].bias is not None else None
+        for i in range(rotated):
+            weights[i] = self._paired(weights[i])
+            if biases:
+                biases[i] = self._paired(biases[i])
+        weight = torch.cat(weights) if len(weights) > 1 else weights[0]
+        bias = torch.cat(biases) if biases else None
+        if self.int8:
+            return Int8Linear(weight, bias)
+        return PackedLinear(weight, bias, PACK_ROWS) if self.packs else Linear(weight, bias)
+
+    def _paired(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Rows (H·D, …): element i and i + D/2 of a head, a pair of the rotation, side by side."""
+        shape = tensor.shape
+        halves = tensor.view(-1, 2, self.head_dim // 2, *shape[1:])
+        return halves.transpose(1, 2).reshape(shape)
+
+    def _layer(self, layer):
+        attention, mlp = layer.self_attn, layer.mlp
+        return (
+            self._cast(layer.input_layernorm.weight),
+            self._linear([attention.q_proj, attention.k_proj, attention.v_proj], rotated=2),
+            self._linear([attention.o_proj]),
+            self._cast(layer.post_attention_layernorm.weight),
+            self._linear([mlp.gate_proj, mlp.up_proj]),
+            self._linear([mlp.down_proj]),
+        )
+
+    def rotations(self, length: int) -> torch.Tensor:
+        """(length, D/2) complex64: the rotation of each position, from the model's own rotary embedding."""
+        probe = torch.zeros(1, device=self.device)
+        cos, sin = self.rotary(probe, torch.arange(length, device=self.device)[None])  # (1, length, D) both
+        half = self.head_dim // 2
+        return torch.complex(cos[0, :, :half].float(), sin[0, :, :half].float())
+
+
+class LeanForward:
+    """Prefill, then one step after another over rows; the same interface as forward.ModelForward."""
+
+    def __init__(self, weights: LeanWeights):
+        self.w = weights
+        self.device = weights.device
+        self.group = weights.heads // weights.kv_heads
+
+    def prefill(self, prompt_ids: list[int], rows: int, max_new: int) -> torch.Tensor:
+        """Logits (1, V) after the prompt; room is made for `rows` rows."""
+        count = len(prompt_ids)
+        self.rows, self.used = rows, 0
+        self._allocate(count + rows * min(max_new, _FIRST_STEPS))
+        self.rotation = self.w.rotations(count + max_new)  # (P + max_new, D/2)
+        self.position = count
+        tokens = torch.tensor(prompt_ids, device=self.device)
+        for first in range(0, count, _PREFILL_CHUNK):
+            part = tokens[first : first + _PREFILL_CHUNK]
+            end = first + len(part)
+            mask = torch.full((len(part), end), -torch.inf, dtype=self.w.dtype, device=self.device).triu(first + 1)
+            hidden = self._layers(part, self.rotation[first:end], mask)
+        self.mask = torch.zeros(
+            rows, count, dtype=self.w.dtype, device=self.device
+        )  # every row descends from the prompt
+        return self._logits(hidden[-1:])
+
+    def step(self, tokens: torch.Tensor, parents: torch.Tensor) -> torch.Tensor:
+        """Logits (R, V) after `tokens` (R,) int64, where row i goes on from row parents[i] of the step before."""
+        rows = len(tokens)
+        own = torch.full((rows, rows), -torch.inf, dtype=self.w.dtype, device=self.device).fill_diagonal_(0.0)
+        self.mask = torch.cat((self.mask[parents], own), dim=1)  # (R, nodes)
+        if self.used + rows > self.keys.shape[2]:
+            self._make_room(rows)
+        rotation = self.rotation[self.position : self.position + 1]
+        self.position += 1
+        return self._logits(self._layers(tokens, rotation, self.mask))
+
+    def _allocate(self, nodes: int) -> None:
+        shape = (len(self.w.layers), self.w.kv_heads, nodes, self.w.head_dim)
+        self.keys = torch.empty(shape, dtype=self.w.dtype, device=self.device)
+        self.values = torch.empty_like(self.keys)
+
+    def _make_room(self, rows: int) -> None:
+        """Clears away the nodes that no live row descends from; grows the memory if that frees under a quarter."""
+        alive = (self.mask[:, : self.used] == 0).any(0).nonzero()[:, 0]  # (nodes that stay,)
+        old_keys, old_values, size = self.keys, self.values, self.keys.shape[2]
+        if len(alive) + rows > 0.75 * size:
+            self._allocate(size + size // 2 + rows)
+        self.keys[:, :, : len(alive)] = old_keys[:, :, alive]
+        self.values[:, :, : len(alive)] = old_values[:, :, alive]
+        self.mask = torch.cat((self.mask[:, alive], self.mask[:, self.used :]), dim=1)
+        self.used = len(alive)
+
+    def _layers(self, tokens: torch.Tensor, rotation: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Hidden states (M, hidden) of M new nodes, whose keys and values are stored. mask (M, nodes with the new)."""
+        w, rows = self.w, len(tokens)
+        first, end = self.used, self.used + rows
+        mask = mask.repeat_interleave(self.group, 0)[None] if self.group > 1 else mask[None]  # (1, M·G, nodes)
+        hidden = F.embedding(tokens, w.embedding).to(w.dtype)  # (M, hidden)
+        width = (hidden.shape[-1],)
+        for i, (norm1, qkv, out, norm2, gate_up, down) in enumerate(w.layers):
+            x = qkv(F.rms_norm(hidden, width, norm1, w.eps)).view(rows, -1, w.head_dim)  # (M, Hq + 2·Hkv, D)
+            q, k = self._rotate(x[:, : w.heads + w.kv_heads], rotation).split((w.heads, w.kv_heads), 1)
+            self.keys[i, :, first:end] = k.transpose(0, 1)
+            self.values[i, :, first:end] = x[:, w.heads + w.kv_heads :].transpose(0, 1)
+            mixed = self._attend(q, self.keys[i, :, :end], self.values[i, :, :end], mask)
+            hidden = out.added_to(hidden, mixed)
+            gate, up = gate_up(F.rms_norm(hidden, width, norm2, w.eps)).chunk(2, -1)
+            hidden = down.added_to(hidden, F.silu(gate) * up)
+        self.used = end
+        return hidden
+
+    def _rotate(self, x: torch.Tensor, rotation: torch.Tensor) -> torch.Tensor:
+        """x (M, H, D) rotated by `rotation` (M or 1, D/2) complex."""
+        pairs = torch.view_as_complex(x.float().unflatten(-1, (-1, 2)))  # (M, H, D/2)
+        return torch.view_as_real(pairs * rotation[:, None]).flatten(-2).to(x.dtype)
+
+    def _attend(self, q: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """(M, Hq·D) from q (M, Hq, D) over keys and values (Hkv, nodes, D)."""
+        rows, heads, dim = q.shape
+        q = q.view(rows, -1, self.group, dim).transpose(0, 1).reshape(-1, rows * self.group, dim)  # (Hkv, M·G, D)
+        mixed = F.scaled_dot_product_attention(q[None], keys[None], values[None], attn_mask=mask[None])[0]
+        return mixed.view(-1, rows, self.group, dim).transpose(0, 1).reshape(rows, heads * dim)
+
+    def _logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        return self.w.head(F.rms_norm(hidden, (hidden.shape[-1],), self.w.norm, self.w.eps))

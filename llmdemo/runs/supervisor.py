@@ -67,18 +67,25 @@ class Supervisor:
     ):
         self._home, self._settings, self._table, self._readers, self._command = home, settings, table, readers, command
         self._watches: dict[str, _Watch] = {}
+        self._complaint = ""  # the last one, so as not to say it four times a second
 
     def tick(self) -> bool:
         """One look at every run that may have a process, then the queue; True while there is something to watch."""
         for row in self._table.alive():
-            try:
-                self._look(row)
-            except IllegalTransition:
-                continue  # it changed meanwhile: the next look sees how
-            except (OSError, sqlite3.OperationalError) as error:
-                log.warning("run %s: %s", row["run_id"], error)  # a full disk, say: tried again at the next look
-        self._launch_next()
+            self._guarded(self._look, row)
+        self._guarded(self._launch_next)
         return self._table.unfinished() > 0
+
+    def _guarded(self, act: Callable, *args) -> None:
+        """One run's trouble must not keep the others unwatched; what failed is tried again at the next look."""
+        try:
+            act(*args)
+        except IllegalTransition:
+            return  # it changed meanwhile: the next look sees how
+        except (OSError, sqlite3.OperationalError) as error:  # a full disk, say
+            if str(error) != self._complaint:
+                log.warning("watching over the runs: %s", error)
+            self._complaint = str(error)
 
     # -- the queue
 
@@ -123,7 +130,7 @@ class Supervisor:
 
     def _look(self, row: dict) -> None:
         watch = self._watches.setdefault(row["run_id"], _Watch(members=self._folder(row).process().get("members", {})))
-        logfile.trim(self._folder(row).log, MOST_LOG_BYTES)
+        self._guarded(logfile.trim, self._folder(row).log, MOST_LOG_BYTES)
         if not row["pid"] and not self._adopt(row, watch):
             return
         alive = process.is_alive(row["pid"], row["identity"])  # before the events: the end event comes first
@@ -221,12 +228,7 @@ class Supervisor:
             end = self._last_word(row)
         if end is None or isinstance(end, Verdict):
             end = self._end_of_silent(row, end)
-            try:
-                folder.note("end", **end)
-            except OSError as error:
-                if error.errno == errno.ENOSPC:
-                    self._table.spend_reserve()
-                log.warning("run %s: its end could not be added to its events: %s", run_id, error)
+            self._note_end(folder, end)
         folder.stop.unlink(missing_ok=True)
         with self._reader(row).digest() as digest:
             figures = digest.status()
@@ -235,6 +237,18 @@ class Supervisor:
         )
         process.forget(row["pid"])
         self._watches.pop(run_id, None)
+
+    def _note_end(self, folder: RunFolder, end: dict) -> None:
+        """Adds the end event that the worker could not write; on a full disk the reserve makes room for it."""
+        for last_try in (False, True):
+            try:
+                folder.note("end", **end)
+                return
+            except OSError as error:
+                if error.errno == errno.ENOSPC:
+                    self._table.spend_reserve()
+                if last_try:
+                    log.warning("run %s: its end is not in its events: %s", folder.path.name, error)
 
     def _last_word(self, row: dict) -> dict | None:
         """The end event, if all that it lacks is the end of its line: the worker was killed just then."""

@@ -1,6 +1,5 @@
 """Faults: a run always comes to a true state, whatever happens to its processes or to the app."""
 
-import dataclasses
 import json
 import os
 import shutil
@@ -292,9 +291,7 @@ def test_an_unreadable_disk_does_not_end_the_watch(bench, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr("llmdemo.runs.logfile.trim", broken)
-        bench.wait_for(lambda: len(failures) > 2)
+        patch.setattr("llmdemo.runs.process.is_alive", broken)
+        bench.wait_for(lambda: len(failures) > 5)
+        assert app.status(run_id)["state"] in ("starting", "running")
     bench.wait(app, run_id, "completed")
-
-
-def test_settings_are_not_changed_by_an_app(bench):
-    assert dataclasses.asdict(bench.settings)["runs_at_once"] == 1

@@ -1,0 +1,460 @@
+"""Faults, by the hundred: is every run in a true state afterwards, and is nothing lost or left?
+
+    python tests/benchmarks/runs_faults.py                  # all parts, about ten minutes, mostly waiting
+    python tests/benchmarks/runs_faults.py kills --kills 60 --seed 7
+    python tests/benchmarks/runs_faults.py kills --real config.json --kills 30 --longest 40
+    python tests/benchmarks/runs_faults.py --out faults.json
+
+Parts: kills, full_disk, torn_record, read_only, queue, flood. `--real` starts the real worker with the settings in
+config.json (as the page gives them to Runs.start); without it a worker without a model is used that obeys the same
+contract, whose "weights" are a chain of hashes over its steps. `--home` is where real data sets and models are; the
+runs are made in a home folder of their own, whose datasets and models are links to those.
+full_disk and read_only need root and Linux, for a small tmpfs; without, they say so and are left out.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from contextlib import contextmanager
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(PROJECT))
+
+from llmdemo.errors import UserError  # noqa: E402
+from llmdemo.runs import ALIVE, FINAL, Runs, process  # noqa: E402
+from llmdemo.runs.folder import RunFolder  # noqa: E402
+from llmdemo.settings import Settings  # noqa: E402
+from llmdemo.store import Home  # noqa: E402
+
+FAKE = PROJECT / "tests" / "runs" / "fake_worker.py"
+FAKE_CONFIG = {"steps": 40, "step_seconds": 0.01, "checkpoint_every": 3, "checkpoint_seconds": 0.01, "launcher": True}
+
+
+def fake_command(run_dir: Path, config: dict) -> list[str]:
+    return [sys.executable, "-S", str(FAKE), *(["launch"] if config.get("launcher") else []), str(run_dir)]
+
+
+def fake_weights(steps: int) -> str:
+    weights = "seed"
+    for step in range(1, steps + 1):
+        weights = hashlib.sha256(f"{weights} {step}".encode()).hexdigest()
+    return weights
+
+
+def open_runs(root: Path, command, **settings) -> Runs:
+    values = {"min_free_bytes": 0, "stop_grace_seconds": 5.0, "term_grace_seconds": 2.0} | settings
+    return Runs(Home(root), Settings(home=root, **values), command)
+
+
+def wait_until(condition, seconds: float):
+    """The first true value of `condition()`, or None after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if value := condition():
+            return value
+        time.sleep(0.02)
+    return None
+
+
+def wait_final(app, run_id: str, seconds: float = 60.0) -> dict:
+    wait_until(lambda: app.status(run_id)["state"] in FINAL, seconds)
+    return app.status(run_id)
+
+
+def fingerprint(folder: Path) -> str:
+    """A hash over the weights of the finished model."""
+    files = sorted((folder / "model").glob("*.safetensors")) or [folder / "model" / "config.json"]
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+
+
+def family(folder: Path) -> dict[int, str]:
+    known = RunFolder(folder).process()
+    return process.family(known.get("pid"), known.get("identity", ""), known.get("token", ""), known.get("members"))
+
+
+def whole_checkpoints(folder: Path) -> bool:
+    """Whether everything that calls itself a checkpoint can be read."""
+    for path in (folder / "checkpoints").glob("step-*"):
+        for file in path.rglob("*"):
+            try:
+                if file.suffix == ".json":
+                    json.loads(file.read_text())
+                elif file.suffix == ".safetensors":
+                    from safetensors import safe_open
+
+                    with safe_open(file, "np") as tensors:
+                        list(tensors.keys())
+            except (ValueError, OSError):
+                return False
+    return True
+
+
+class App:
+    """The app in a process of its own, told what to do over its standard input."""
+
+    def __init__(self, root: Path, real: bool):
+        argv = [sys.executable, __file__, "--serve", str(root), *(["--real", "-"] if real else [])]
+        self.process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert self.process.stdout.readline().strip() == "ready"
+
+    def do(self, method: str, *args):
+        self.process.stdin.write(json.dumps([method, *args]) + "\n")
+        self.process.stdin.flush()
+        return json.loads(self.process.stdout.readline())
+
+    def status(self, run_id: str) -> dict:
+        return self.do("status", run_id)
+
+    def kill(self) -> None:
+        self.process.send_signal(signal.SIGKILL)
+        self.process.communicate()
+
+
+def serve(root: Path, real: bool) -> None:
+    """What the process of an App does until it is killed."""
+    app = open_runs(root, None if real else fake_command)
+    print("ready", flush=True)
+    for line in sys.stdin:
+        method, *args = json.loads(line)
+        print(json.dumps(getattr(app, method)(*args)), flush=True)
+
+
+# -- 200 kills
+
+
+def kills(args) -> dict:
+    """SIGKILL for the worker, the launcher or the app at a random moment, then resume until it is completed."""
+    rng, counts, worst, problems = random.Random(args.seed), Counter(), 0.0, []
+    config = json.loads(Path(args.real).read_text()) if args.real else FAKE_CONFIG
+    with home_of(args) as root:
+        app = App(root, bool(args.real))
+        expected = undisturbed(app, root, config, args)
+        done = 0
+        while done < args.kills:
+            victim = rng.choice(["worker", "launcher", "app"])
+            run_id = app.do("start", config)
+            folder = root / "runs" / run_id
+            wait_until(lambda folder=folder: RunFolder(folder).process().get("pid"), 20)
+            time.sleep(rng.uniform(0, args.longest))
+            before, hit = strike(app, folder, victim)
+            done += hit
+            begun = time.monotonic()
+            if victim == "app":
+                app = App(root, bool(args.real))
+            what, seconds, trouble = judge(app, run_id, victim, hit, begun)
+            worst = max(worst, seconds)
+            after = (folder / "events.jsonl").read_bytes() if (folder / "events.jsonl").exists() else b""
+            if not after.startswith(before):
+                trouble.append("events were lost")
+            if not whole_checkpoints(folder):
+                trouble.append("a checkpoint is not whole")
+            if app.status(run_id)["state"] == "failed":
+                app.do("resume", run_id)
+            status = wait_final(app, run_id, args.patience)
+            if status["state"] != "completed" or fingerprint(folder) != expected:
+                trouble.append(
+                    f"ended as {status['state']} {status['reason']} {status['message']}, or with other weights"
+                )
+            if family(folder):
+                trouble.append("a process is left")
+            counts[f"{victim}: {what}"] += 1
+            problems += [f"{done} {victim} {run_id}: {each}" for each in trouble]
+            app.do("delete", run_id)
+        app.kill()
+    rows = dict(sorted(counts.items()))
+    return {**rows, "kills": args.kills, "slowest to a true state (s)": round(worst, 2), "problems": problems}
+
+
+def undisturbed(app: App, root: Path, config: dict, args) -> str:
+    run_id = app.do("start", config)
+    status = wait_final(app, run_id, args.patience)
+    assert status["state"] == "completed", (status, app.do("log_tail", run_id))
+    found = fingerprint(root / "runs" / run_id)
+    if not args.real:
+        weights = json.dumps({"weights": fake_weights(config["steps"])}).encode()
+        assert found == hashlib.sha256(weights).hexdigest()
+    return found
+
+
+def strike(app: App, folder: Path, victim: str) -> tuple[bytes, bool]:
+    """Kills; returns the whole events until then, and whether there was somebody to kill."""
+    pid = app.process.pid
+    if victim != "app":
+        launcher = RunFolder(folder).process().get("pid")
+        others = sorted(set(family(folder)) - {launcher})
+        pid = launcher if victim == "launcher" else (others or [None])[-1]
+        hit = pid in family(folder)
+    else:
+        hit = True
+    if hit and victim != "app":
+        os.kill(pid, signal.SIGKILL)
+    elif hit:
+        app.kill()
+    events = folder / "events.jsonl"
+    data = events.read_bytes() if events.exists() else b""
+    return data[: data.rfind(b"\n") + 1], hit
+
+
+def judge(app: App, run_id: str, victim: str, hit: bool, begun: float) -> tuple[str, float, list[str]]:
+    """How the run took it: (in a word, seconds until the state was true, what is wrong with it)."""
+    if not hit:
+        return "was not there (not counted)", 0.0, []
+    if victim == "app":
+        status = app.status(run_id)
+        alive = status["state"] in ("queued", *ALIVE)
+        return ("goes on" if alive else f"found {status['state']}"), time.monotonic() - begun, []
+    done = wait_until(lambda: app.status(run_id)["state"] in FINAL, 10)
+    seconds, status = time.monotonic() - begun, app.status(run_id)
+    trouble = [] if done and seconds <= 5 else [f"no true state after {seconds:.1f} s: {status['state']}"]
+    if status["state"] == "failed" and status["reason"] != "lost":
+        trouble.append(f"the reason is {status['reason']}")
+    return f"{status['state']} {status['reason']}".strip(), seconds, trouble
+
+
+# -- the disk
+
+
+def full_disk(args) -> dict:
+    """A tmpfs with a little less free space each time, so that every kind of write meets the end of it."""
+    if not may_mount():
+        return {"left out": "needs root on Linux, for a small tmpfs"}
+    counts, problems = Counter(), []
+    for kib in range(0, 560, args.disk_step):
+        with tmpfs(4 * 2**20) as root:
+            Home(root).prepare()
+            app = open_runs(root, fake_command)
+            filler = fill(root, kib * 1024)
+            outcome, run_id = "refused with a sentence", None
+            try:
+                run_id = app.start(FAKE_CONFIG | {"step_seconds": 0.001, "checkpoint_seconds": 0})
+                status = wait_final(app, run_id, 20)
+                outcome = f"{status['state']} {status['reason']}".strip()
+                if status["state"] not in ("completed", "failed") or status["reason"] not in ("", "disk_full"):
+                    problems.append(f"{kib} KiB: {outcome}: {status['message']}")
+                if not whole_checkpoints(root / "runs" / run_id):
+                    problems.append(f"{kib} KiB: a checkpoint is not whole")
+            except UserError:
+                pass
+            counts[outcome] += 1
+            filler.unlink()
+            problems += [f"{kib} KiB: {each}" for each in resumes_well(app, root, run_id)]
+            app.close()
+    return {**dict(sorted(counts.items())), "problems": problems}
+
+
+def resumes_well(app: Runs, root: Path, run_id: str | None) -> list[str]:
+    """With space again: the run goes on to the right weights."""
+    run_id = run_id or app.start(FAKE_CONFIG | {"step_seconds": 0.001, "checkpoint_seconds": 0})
+    if app.status(run_id)["state"] == "failed":
+        app.resume(run_id)
+    status = wait_final(app, run_id, 20)
+    good = json.dumps({"weights": fake_weights(FAKE_CONFIG["steps"])}).encode()
+    if status["state"] != "completed" or fingerprint(root / "runs" / run_id) != hashlib.sha256(good).hexdigest():
+        return [f"with space again it ended as {status['state']}: {status['message']}"]
+    return []
+
+
+def read_only(args) -> dict:
+    """The home folder becomes read-only while a run goes, and can be written again."""
+    if not may_mount():
+        return {"left out": "needs root on Linux, for a small tmpfs"}
+    problems, told = [], ""
+    with tmpfs(16 * 2**20) as root:
+        Home(root).prepare()
+        app = open_runs(root, fake_command)
+        run_id = app.start(FAKE_CONFIG | {"steps": 10_000})
+        wait_until(lambda: app.status(run_id)["step"] > 5, 20)
+        remounted = subprocess.run(["mount", "-o", "remount,ro", str(root)], capture_output=True).returncode == 0
+        if not remounted:  # files are open for writing: a bind mount on top refuses new writes all the same
+            subprocess.run(["mount", "--bind", str(root), str(root)], check=True)
+            subprocess.run(["mount", "-o", "remount,bind,ro", str(root)], check=True)
+        for attempt in (lambda: app.start({}), lambda: Home(root).prepare(), lambda: open_runs(root, fake_command)):
+            try:
+                attempt()
+                problems.append("a read-only home folder was not noticed")
+            except UserError as error:
+                told = str(error)
+        if app.status(run_id)["step"] < 5:
+            problems.append("the run can no longer be seen")
+        if remounted:
+            subprocess.run(["mount", "-o", "remount,rw", str(root)], check=True)
+        else:
+            subprocess.run(["umount", str(root)], check=True)
+        app.stop(run_id)
+        status = wait_final(app, run_id, 20)
+        if status["state"] not in ("stopped", "failed") or family(root / "runs" / run_id):
+            problems.append(f"afterwards: {status['state']}")
+        app.close()
+    return {"told": told, "afterwards": f"{status['state']} {status['reason']}".strip(), "problems": problems}
+
+
+def may_mount() -> bool:
+    return sys.platform.startswith("linux") and os.geteuid() == 0 and shutil.which("mount") is not None
+
+
+@contextmanager
+def tmpfs(size: int):
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], check=True)
+        try:
+            yield Path(folder)
+        finally:
+            subprocess.run(["umount", "-l", folder], check=True)
+
+
+def fill(root: Path, leave: int) -> Path:
+    """A file that leaves `leave` bytes of free space."""
+    filler = root / "filler"
+    filler.write_bytes(b"\0" * max(0, shutil.disk_usage(root).free - leave))
+    return filler
+
+
+# -- the rest
+
+
+def torn_record(args) -> dict:
+    """events.jsonl cut at every byte of its last record, with and without the table."""
+    counts, problems = Counter(), []
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        Home(root).prepare()
+        app = open_runs(root, fake_command)
+        run_id = app.start({"steps": 4, "step_seconds": 0})
+        wait_final(app, run_id)
+        app.close()
+        path = root / "runs" / run_id / "events.jsonl"
+        whole = path.read_bytes()
+        last = len(whole) - len(whole.splitlines(True)[-1])
+        for cut in range(last, len(whole) + 1):
+            path.write_bytes(whole[:cut])
+            for file in root.glob("runs.sqlite*"):
+                file.unlink()
+            app = open_runs(root, fake_command)
+            status = app.status(run_id)
+            counts[f"{status['state']} {status['reason']}".strip()] += 1
+            right = "completed" if cut >= len(whole) - 1 else "failed"
+            if status["state"] != right or status["step"] != 4 or len(app.series(run_id)["loss"]["step"]) != 4:
+                problems.append(f"cut at {cut - last}: {status['state']}, step {status['step']}")
+            app.close()
+    return {**dict(counts), "problems": problems}
+
+
+def queue(args) -> dict:
+    """50 runs queued at once from four threads; they all run, one after the other, in order."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        Home(root).prepare()
+        app, begun = open_runs(root, fake_command), time.monotonic()
+        threads = [threading.Thread(target=start_some, args=(app, 13 if n < 2 else 12)) for n in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        kept = time.monotonic() - begun
+        ids = [status["run_id"] for status in reversed(app.list())]
+        done = wait_until(lambda: all(status["state"] == "completed" for status in app.list()), 120)
+        times = [[each["t"] for each in app.history(run_id)] for run_id in ids]
+        alone = all(before[-1] <= after[1] for before, after in zip(times, times[1:], strict=False))
+        problems = [] if done and alone and len(ids) == 50 else ["they did not all run one after the other, in order"]
+        seconds = time.monotonic() - begun
+        app.close()
+    return {
+        "runs": len(ids),
+        "queued in (s)": round(kept, 2),
+        "all done in (s)": round(seconds, 1),
+        "problems": problems,
+    }
+
+
+def start_some(app: Runs, count: int) -> None:
+    for _ in range(count):
+        app.start({"steps": 1, "step_seconds": 0})
+
+
+def flood(args) -> dict:
+    """A worker that prints 50 MB/s for ten seconds: how large does its log get, and what does watching cost?"""
+    import psutil
+
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        Home(root).prepare()
+        app = open_runs(root, fake_command)
+        run_id = app.start({"steps": 4, "misbehave": ["flood"]})
+        log, sizes = root / "runs" / run_id / "log.txt", []
+        wait_until(lambda: log.exists() and log.stat().st_size > 2**20, 20)
+        mine = psutil.Process()
+        cpu, begun = sum(mine.cpu_times()[:2]), time.monotonic()
+        while time.monotonic() - begun < 10:
+            sizes.append(log.stat().st_size)
+            time.sleep(0.05)
+        share = (sum(mine.cpu_times()[:2]) - cpu) / 10
+        app.stop(run_id)
+        status = wait_final(app, run_id)
+        at_end = log.stat().st_size
+        app.close()
+    problems = (
+        [] if max(sizes) < 100e6 and at_end < 5 * 2**20 and status["state"] in FINAL else ["the log grew too large"]
+    )
+    return {
+        "largest log (MB)": round(max(sizes) / 1e6, 1),
+        "log at the end (MB)": round(at_end / 1e6, 1),
+        "CPU of the app (%)": round(100 * share, 1),
+        "problems": problems,
+    }
+
+
+@contextmanager
+def home_of(args):
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        if args.home:
+            for name in ("datasets", "models"):
+                (root / name).symlink_to(Path(args.home).resolve() / name)
+        Home(root).prepare()
+        yield root
+
+
+PARTS = {each.__name__: each for each in (kills, full_disk, torn_record, read_only, queue, flood)}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", choices=[[], *PARTS], default=[], metavar="PART")
+    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--longest", type=float, default=0.8, help="kill within so many seconds of the launch")
+    parser.add_argument("--patience", type=float, default=60, help="seconds that a run may take to its end")
+    parser.add_argument("--disk-step", type=int, default=8, help="KiB of free space between two trials")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--real", help="a config.json: use the real worker")
+    parser.add_argument("--home", help="home folder whose data sets and models the real worker uses")
+    parser.add_argument("--out", help="write the figures as JSON")
+    parser.add_argument("--serve", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.serve:
+        serve(Path(args.serve), bool(args.real))
+        return 0
+    results = {}
+    for name in args.parts or PARTS:
+        begun = time.monotonic()
+        results[name] = PARTS[name](args) | {"seconds": round(time.monotonic() - begun, 1)}
+        print(f"\n{name}: {PARTS[name].__doc__.splitlines()[0]}")
+        for key, value in results[name].items():
+            print(f"  {key:45} {value}", flush=True)
+    if args.out:
+        Path(args.out).write_text(json.dumps(results, indent=1))
+    return int(any(each.get("problems") for each in results.values()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -5,7 +5,7 @@ figure is checked for being one.
 """
 
 from collections import OrderedDict
-from math import isfinite, nan
+from math import nan
 
 import numpy as np
 
@@ -18,7 +18,13 @@ _MOST_SAMPLES = 256  # of one prompt
 _MOST_REFRESHES = 256
 _MOST_LAYERS = 2048
 _MOST_TEXT = 8192
-_FIGURES = {"lr": "learning_rate"}  # name in the event: name everywhere else
+_FIGURES = [  # (name in a step event, name everywhere else)
+    *((name, name) for name in ("loss", "grad_norm", "tokens_per_second", "memory_bytes", "eta_seconds", "epoch")),
+    ("lr", "learning_rate"),
+]
+_TYPES = frozenset(
+    ["launch", "queued", "start", "phase", "ledger", "step", "eval", "sample", "refresh", "skip", "checkpoint", "end"]
+)
 _WORKER = ("method", "parameters", "device", "precision", "versions")
 _LARGEST = 2.0**53
 
@@ -44,9 +50,8 @@ class Digest:
     def feed(self, event: dict) -> None:
         """Takes one event in; those of unknown types and without sense change nothing."""
         self._watch_clock(event)
-        take = getattr(self, f"_on_{event['type']}", None) if str(event["type"]).isidentifier() else None
-        if take:
-            take(event)
+        if event["type"] in _TYPES:
+            getattr(self, f"_on_{event['type']}")(event)
 
     def _watch_clock(self, event: dict) -> None:
         """Time spent is the sum of the steps forward: a clock that is set back takes nothing away."""
@@ -97,14 +102,14 @@ class Digest:
         step = number(event.get("step"))
         if step is None:
             return
-        row = {_FIGURES.get(key, key): number(value) for key, value in event.items()}
+        row = {name: number(event.get(key)) for key, name in _FIGURES}
         self.series.add(step, self._seconds, row)
-        memory = row.get("memory_bytes")
-        if memory is not None:
-            self.figures["peak_memory_bytes"] = int(max(memory, self.figures["peak_memory_bytes"] or 0))
-        self.figures |= {"step": int(step), "loss": row.get("loss"), "tokens": whole(event.get("tokens"))}
-        for name in ("tokens_per_second", "eta_seconds", "epoch", "learning_rate", "grad_norm"):
-            self.figures[name] = row.get(name)
+        figures = self.figures
+        memory = row["memory_bytes"]
+        if memory is not None and memory > (figures["peak_memory_bytes"] or 0):
+            figures["peak_memory_bytes"] = int(memory)
+        figures.update(row)
+        figures["step"], figures["tokens"] = int(step), whole(event.get("tokens"))
 
     def _on_eval(self, event: dict) -> None:
         step, loss = number(event.get("step")), number(event.get("loss"))
@@ -192,9 +197,8 @@ class Digest:
 
 def number(value) -> float | None:
     """`value` as a float if it is a finite number, else None."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return float(value) if -_LARGEST <= value <= _LARGEST and isfinite(value) else None
+    kind = type(value)
+    return float(value) if (kind is float or kind is int) and -_LARGEST <= value <= _LARGEST else None
 
 
 def whole(value) -> int | None:

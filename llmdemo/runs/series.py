@@ -31,8 +31,10 @@ class Series:
         if loss is not None:
             average = SMOOTHING * average + (1 - SMOOTHING) * loss
             weight = SMOOTHING * weight + (1 - SMOOTHING)
-        for name, value in (("step", step), ("seconds", seconds), ("average", average), ("weight", weight)):
-            rows[name].append(value)
+        rows["step"].append(step)
+        rows["seconds"].append(seconds)
+        rows["average"].append(average)
+        rows["weight"].append(weight)
         for name in METRICS:
             value = figures.get(name)
             rows[name].append(nan if value is None else value)

@@ -33,6 +33,24 @@
   L.s = (tag, attributes, ...children) => fill(document.createElementNS(NS, tag), attributes, children);
   L.show = (node, ...children) => node.replaceChildren(...children.flat(3).filter((c) => c !== null && c !== undefined && c !== false));
 
+  // Puts `nodes` into `parent` and leaves those alone that are in their place already: focus, scroll and hover stay.
+  L.arrange = (parent, ...nodes) => {
+    const wanted = nodes.flat(3).filter((node) => node instanceof Node);
+    wanted.forEach((node, i) => { if (parent.childNodes[i] !== node) parent.insertBefore(node, parent.childNodes[i] || null); });
+    while (parent.childNodes.length > wanted.length) parent.lastChild.remove();
+  };
+  // A drawing that is made again only when what it shows has changed.
+  L.keeper = () => {
+    const kept = new Map();
+    return (name, about, make) => {
+      const key = JSON.stringify(about), known = kept.get(name);
+      if (known && known.key === key) return known.node;
+      const node = make();
+      kept.set(name, { key, node });
+      return node;
+    };
+  };
+
   // ---- numbers with units
   L.int = (n) => (n === null || n === undefined ? "–" : Math.round(n).toLocaleString(locale));
   L.num = (n, digits = 2) =>

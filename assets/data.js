@@ -13,10 +13,10 @@
     const draw = () => {
       const work = props.value || {};
       if (!work.name) return L.show(el);
-      const share = work.total ? Math.min(1, work.done / work.total) : null;
+      const share = work.share ?? null;
       L.show(el, h("div", { class: "box" },
         h("div", { class: "stripline" }, h("span", { role: "status" }, t("data_reading", { name: work.name })),
-          h("span", { class: "soft n" }, share === null ? "" : L.percent(share)), L.button(t("data_stop"), () => trigger("click"))),
+          h("span", { class: "soft n" }, [share === null ? "" : L.percent(share), work.what].filter(Boolean).join(" · ")), L.button(t("data_stop"), () => trigger("click"))),
         h("div", { class: "progress", role: "progressbar", "aria-label": t("data_reading", { name: work.name }), "aria-valuemin": 0, "aria-valuemax": 100,
           "aria-valuenow": share === null ? null : Math.round(share * 100) }, h("i", { class: share === null ? "unsure" : "", style: `width:${share === null ? 30 : share * 100}%` }))));
     };
@@ -96,8 +96,9 @@
 
   // ---- one record
   const recordBox = () => {
-    const record = state.record || {};
     const box = h("section", { class: "box record" });
+    if (!state.record) { L.show(box, h("p", { class: "soft", role: "status" }, t("loading"))); return box; }
+    const record = state.record;
     const asTokens = state.view === "tokens" && record.tokens;
     const last = (state.found ? state.found.length : state.total) - 1;
     const at = state.found ? state.found.indexOf(state.index) : state.index;
@@ -138,7 +139,7 @@
     h("dd", { class: turnOf.role }, L.clip(turnOf.content, 6000))]));
 
   const searchLine = () => h("form", { class: "searchline", onsubmit: search },
-    h("input", { type: "search", class: "field", value: state.query, placeholder: t("data_search"), "aria-label": t("data_search"), "data-key": "search", maxlength: 200 }),
+    h("input", { type: "search", class: "entry", value: state.query, placeholder: t("data_search"), "aria-label": t("data_search"), "data-key": "search", maxlength: 200 }),
     state.found ? h("span", { class: "soft small", role: "status" }, state.found.length ? t("data_found", { n: L.int(state.found.length) }) : t("data_none_found")) : null);
   const search = async (event) => {
     event.preventDefault();
@@ -222,7 +223,7 @@
       h("span", { class: "soft n" }, L.int(set.kept)),
       set.dataset_id === state.id ? h("div", { class: "acts" }, L.button(t("data_rename"), rename, "quiet"), L.sure(t("data_delete"), t("data_delete_sure"), remove)) : null);
     const rename = () => {
-      const input = h("input", { class: "field", value: set.name, maxlength: 120, "aria-label": t("data_rename_to") });
+      const input = h("input", { class: "entry", value: set.name, maxlength: 120, "aria-label": t("data_rename_to") });
       L.show(line, h("form", { class: "renaming", onsubmit: async (event) => {
         event.preventDefault();
         const answer = await ask("rename", { dataset_id: set.dataset_id, name: input.value });

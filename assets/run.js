@@ -55,21 +55,25 @@
     return answer;
   };
 
+  const keep = L.keeper();
   const draw = () => {
-    const focus = document.activeElement?.dataset?.key;
-    const hovering = parts.main.querySelector(".plotbox:hover, .heat:hover") && view.run && ACTIVE.includes(view.run.status.state);
-    if (!hovering) {
-      const run = view.run;
-      L.show(parts.main, view.error ? L.notice(view.error) : null, run ? [stateBox(run), plotBox(run), heatBox(run), samplesBox(run)] : emptyBox(), runsBox());
-      L.show(parts.side, run ? [factsBox(run), memoryBox(run)] : null, queueBox());
-    }
-    if (focus) document.querySelector(`#panels [data-key="${CSS.escape(focus)}"]`)?.focus({ preventScroll: true });
+    const focus = document.activeElement?.dataset?.key, run = view.run, s = run?.status || {}, figures = [view.id, view.seen];
+    const hovering = parts.main.querySelector(".plotbox:hover, .plotbox:focus") && ACTIVE.includes(s.state);
+    const plotAbout = [figures, view.metric, view.over, [...view.compared], view.curves.length];
+    const plot = run && (hovering && parts.plot ? parts.plot : (parts.plot = keep("plot", plotAbout, () => plotBox(run))));
+    L.arrange(parts.main, keep("error", view.error, () => (view.error ? L.notice(view.error) : null)),
+      run ? [keep("state", s, () => stateBox(run)), plot, keep("heat", [view.id, run.refreshes?.steps, view.heat], () => heatBox(run)),
+        keep("samples", [view.id, run.samples, view.prompt, run.series?.eval_loss], () => samplesBox(run))] : keep("empty", 0, emptyBox),
+      keep("runs", [view.runs, view.id, [...view.compared]], runsBox));
+    L.arrange(parts.side, run ? [keep("facts", [view.id, s.name, s.worker, s.total_steps, s.can_delete, s.size_bytes, run.config, view.log], () => factsBox(run)), keep("memory", s.ledger, () => memoryBox(run))] : null,
+      keep("queue", view.runs.filter((each) => each.state === "queued").map((each) => [each.run_id, each.queue_position, each.name]), queueBox));
+    if (focus && document.activeElement?.dataset?.key !== focus) document.querySelector(`#panels [data-key="${CSS.escape(focus)}"]`)?.focus({ preventScroll: true });
   };
   const emptyBox = () => h("section", { class: "box empty" }, h("h2", {}, t("train_none_title")), h("p", {}, t("train_none")));
 
   // ---- state line, progress, plot
   const stateBox = (run) => {
-    const s = run.status, active = ACTIVE.includes(s.state), share = s.total_steps ? Math.min(1, s.step / s.total_steps) : 0;
+    const s = run.status, active = ACTIVE.includes(s.state), share = s.total_steps ? Math.min(1, s.step / s.total_steps) : 0, waits = active && s.state !== "queued" && !s.step;
     const facts = [];
     if (s.total_steps) facts.push(h("span", {}, t("train_step", { step: L.int(s.step), total: L.int(s.total_steps) })));
     if (s.loss !== null && s.loss !== undefined) facts.push(h("span", {}, t("train_loss") + " ", h("b", {}, L.num(s.loss_smoothed ?? s.loss))));
@@ -86,7 +90,7 @@
       : s.message && s.state !== "completed" && s.state !== "running" ? h("p", { class: "soft small" }, s.message) : null;
     return h("section", { class: "box", id: "run-state" }, h("div", { class: "state" }, h("b", { class: `is-${s.state}`, role: "status" }, t(`state_${s.state}`)), facts, buttons),
       h("div", { class: "progress", role: "progressbar", "aria-label": t(`state_${s.state}`), "aria-valuemin": 0, "aria-valuemax": 100, "aria-valuenow": Math.round(share * 100) },
-        h("i", { class: active && !s.step ? "unsure" : "", style: active && !s.step ? "width:30%" : `width:${(share * 100).toFixed(1)}%` })), message);
+        h("i", { class: waits ? "unsure" : "", style: waits ? "width:30%" : `width:${(share * 100).toFixed(1)}%` })), message);
   };
 
   const METRICS = ["loss", "learning_rate", "grad_norm", "tokens_per_second", "memory_bytes", "energy"];

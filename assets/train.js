@@ -88,7 +88,7 @@
       if (answer.error) return fail(answer.error);
       state.other = false; state.config.model_id = answer.id;
       L.show(message); load(); draw();
-    } }, h("label", { class: "pick" }, h("span", {}, t("train_other_label")), h("input", { class: "field", id: "train-other", maxlength: 500 })), h("button", { class: "btn", type: "submit" }, t("train_other_add")));
+    } }, h("label", { class: "pick" }, h("span", {}, t("train_other_label")), h("input", { class: "entry", id: "train-other", maxlength: 500 })), h("button", { class: "btn", type: "submit" }, t("train_other_add")));
 
     const field = ([key, kind, unit]) => {
       const id = `f-${key}`, value = state.changed[key] ?? defaults()[key];
@@ -100,7 +100,7 @@
       };
       const control = Array.isArray(options)
         ? h("select", { id, onchange: (event) => set(event.target.value) }, options.map((option) => { const o = h("option", { value: option }, WORDED[key]?.[option] ? t(WORDED[key][option]) : option); o.selected = String(option) === String(value); return o; }))
-        : h("input", { id, class: "field", type: "number", step: "any", inputmode: "decimal", value: value ?? "", onchange: (event) => set(event.target.value) });
+        : h("input", { id, class: "entry", type: "number", step: "any", inputmode: "decimal", value: value ?? "", onchange: (event) => set(event.target.value) });
       const [help, text] = L.help(t(`h_${key}`), t(`f_${key}`));
       return h("div", { class: "setting" }, h("div", { class: "setting-name" }, h("label", { for: id }, t(`f_${key}`)), help), h("div", { class: "with-unit" }, control, unit ? h("span", { class: "soft" }, t(unit)) : null), text);
     };

@@ -42,6 +42,7 @@ def _data_endpoints(services: Services) -> None:
 
     def list_datasets() -> list[dict]:
         """All data sets, the newest first, each with its dataset_id first."""
+        services.require_owner()
         return [
             {key: value for key, value in info.to_dict().items() if key != "problems"}
             for info in data.list_datasets(services.home)
@@ -80,10 +81,12 @@ def _run_endpoints(services: Services) -> None:
 
     def run_status(run_id: str) -> dict:
         """How a run is: state, reason, step, total_steps, loss, eval_loss, tokens_per_second, eta_seconds, model_id."""
+        services.require_owner()
         return runs.status(run_id)
 
     def list_runs() -> list[dict]:
         """All runs, the newest first, each with its run_id first and the keys of /run_status."""
+        services.require_owner()
         return runs.list()
 
     def stop_run(run_id: str) -> dict:

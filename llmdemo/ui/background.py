@@ -7,13 +7,10 @@ from collections.abc import Callable, Iterator
 _TICK_SECONDS = 0.25
 
 
-class Cancelled(Exception):
-    """The person pressed Stop or closed the page."""
-
-
 def with_progress(call: Callable) -> Iterator[tuple[str, object]]:
-    """Runs `call(progress, should_stop)` in a thread; yields ("progress", (done, total)) and at last ("result", value).
+    """Runs `call(progress, should_stop)` in a thread; yields ("progress", (share, what)) and at last ("result", value).
 
+    `progress(share, what)`: the share that is done (0 to 1, None when that is not known) and what is being done.
     The errors of `call` are raised here. When the generator is closed (the person pressed Stop, or left the page),
     `should_stop()` turns true, and the thread ends by itself.
     """
@@ -22,7 +19,7 @@ def with_progress(call: Callable) -> Iterator[tuple[str, object]]:
 
     def work() -> None:
         try:
-            news.put(("result", call(lambda done, total=None, *_: news.put(("progress", (done, total))), stop.is_set)))
+            news.put(("result", call(lambda share, what="": news.put(("progress", (share, what))), stop.is_set)))
         except BaseException as error:  # handed to the thread that waits, which raises it
             news.put(("error", error))
 
@@ -34,7 +31,7 @@ def with_progress(call: Callable) -> Iterator[tuple[str, object]]:
 
 
 def _deliver(news: queue.Queue) -> Iterator[tuple[str, object]]:
-    kind, value = "progress", (0, None)
+    kind, value = "progress", (None, "")
     while True:
         yield kind, value
         kind, value = news.get()

@@ -123,7 +123,7 @@ def _shown(name: str, call):
     try:
         for kind, value in with_progress(call):
             if kind == "progress":
-                yield {}, {"name": name, "done": value[0], "total": value[1]}, gr.skip()
+                yield {}, {"name": name, "share": value[0], "what": value[1]}, gr.skip()
             else:
                 yield {}, {}, {"dataset_id": value.dataset_id}
     except Exception as error:  # the boundary to the page

@@ -15,7 +15,7 @@ def serve(settings: Settings, host: str, port: int, *, share: bool = False, auth
     from llmdemo.ui.app import build, launch_options
     from llmdemo.ui.services import make_services
 
-    guests_only = login is None and (share or not _is_local(host))
+    guests_only = login is None and (share or not is_local(host))
     services = make_services(settings, guests_only=guests_only)
     try:
         page = build(services)
@@ -46,7 +46,8 @@ def parse_auth(text: str | None) -> tuple[str, str] | None:
     return user, password
 
 
-def _is_local(host: str) -> bool:
+def is_local(host: str) -> bool:
+    """Whether only this computer can reach what listens on `host`."""
     if host == "localhost":
         return True
     try:

@@ -2,16 +2,16 @@
 
 WORDS: dict[str, tuple[str, str]] = {
     "data_add": ("Add data", "加入資料"),
-    "data_drop": ("Drop a file here, or choose", "把檔案拖到這裡,或點選"),
+    "data_drop": ("Drop a file here, or choose", "把檔案拖到這裡，或點選"),
     "data_kinds": (
         "JSON, JSONL, CSV, TSV, Parquet, text · up to {size}",
         "JSON、JSONL、CSV、TSV、Parquet、文字檔 · 最大 {size}",
     ),
-    "data_sample_name": ("Messages to JSON (sample)", "訊息轉 JSON(範例)"),
+    "data_sample_name": ("Messages to JSON (sample)", "訊息轉 JSON（範例）"),
     "data_sample": ("Use the sample", "使用範例資料"),
     "data_sample_about": (
         "Short messages, notes and receipts, each with its facts as JSON. Ships with the app.",
-        "簡短的訊息、便條與收據,各附上以 JSON 表示的內容。隨應用程式附上。",
+        "簡短的訊息、便條與收據，各附上以 JSON 表示的內容。隨應用程式附上。",
     ),
     "data_hub": ("From the Hugging Face hub", "從 Hugging Face Hub"),
     "data_hub_preset": ("Data set", "資料集"),
@@ -22,13 +22,13 @@ WORDS: dict[str, tuple[str, str]] = {
     "data_empty": (
         "Add a file of instructions and answers, or start with the sample: it is checked at once, and you see every token "
         "the model will learn from.",
-        "加入一個含有指令與回答的檔案,或先用範例資料:系統會立刻檢查,並顯示模型將學習的每一個詞元。",
+        "加入一個含有指令與回答的檔案，或先用範例資料：系統會立刻檢查，並顯示模型將學習的每一個詞元。",
     ),
     "data_reading": ("Reading {name}", "正在讀取 {name}"),
     "data_stop": ("Stop", "停止"),
-    "data_stopped": ("Stopped. Nothing was added.", "已停止,沒有加入任何資料。"),
+    "data_stopped": ("Stopped. Nothing was added.", "已停止，沒有加入任何資料。"),
     "data_records": ("{kept} of {rows} records", "{rows} 筆中的 {kept} 筆"),
-    "data_record": ("Record {n}, as the model will see it", "第 {n} 筆,模型看到的樣子"),
+    "data_record": ("Record {n}, as the model will see it", "第 {n} 筆，模型看到的樣子"),
     "data_record_plain": ("Record {n}", "第 {n} 筆"),
     "data_of": ("{n} of {total}", "{n} / {total}"),
     "data_previous": ("Previous record", "上一筆"),
@@ -39,16 +39,16 @@ WORDS: dict[str, tuple[str, str]] = {
     "data_as_talk": ("conversation", "對話"),
     "data_learns": (
         "Green: the model learns these {trained} of {total} tokens.",
-        "綠色:模型學習這 {total} 個詞元中的 {trained} 個。",
+        "綠色：模型學習這 {total} 個詞元中的 {trained} 個。",
     ),
     "data_learns_eos": (
         "Green: the model learns these {trained} of {total} tokens, its end among them.",
-        "綠色:模型學習這 {total} 個詞元中的 {trained} 個,包括結尾。",
+        "綠色：模型學習這 {total} 個詞元中的 {trained} 個，包括結尾。",
     ),
     "data_truncated": ("Cut at {n} tokens.", "在第 {n} 個詞元截斷。"),
     "data_tokens_wait": (
         "The token view needs the starter model's tokenizer; it appears here when that has arrived.",
-        "詞元檢視需要入門模型的分詞器,下載完成後會顯示在這裡。",
+        "詞元檢視需要入門模型的分詞器，下載完成後會顯示在這裡。",
     ),
     "data_role_user": ("user", "使用者"),
     "data_role_assistant": ("assistant", "助理"),
@@ -59,7 +59,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "data_role_text": ("text", "文字"),
     "data_role_label": ("label", "標籤"),
     "data_problems": ("{n} findings", "{n} 項發現"),
-    "data_problems_none": ("Nothing to report: every record can be used.", "沒有問題:每一筆都可以使用。"),
+    "data_problems_none": ("Nothing to report: every record can be used.", "沒有問題：每一筆都可以使用。"),
     "data_left_out": ("{n} records left out", "略過 {n} 筆"),
     "data_all_kept": ("All records kept", "全部保留"),
     "data_row": ("row", "列"),
@@ -73,7 +73,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "data_fixed": ("kept, mended", "保留並修正"),
     "data_filters": ("Filters", "篩選"),
     "data_more": ("Show more", "顯示更多"),
-    "data_first_only": ("The first {n} are shown; the report has all.", "只顯示前 {n} 項,報告中有全部。"),
+    "data_first_only": ("The first {n} are shown; the report has all.", "只顯示前 {n} 項，報告中有全部。"),
     "data_report": ("Report", "報告"),
     "data_numbers": ("In numbers", "數字"),
     "data_n_records": ("records", "筆數"),
@@ -91,17 +91,17 @@ WORDS: dict[str, tuple[str, str]] = {
     "data_everything": ("everything", "全部"),
     "data_advice_response": (
         "For this data, response is the safer choice.",
-        "以這份資料來說,只學回答較穩當。",
+        "以這份資料來說，只學回答較穩當。",
     ),
     "data_advice_all": (
         "Long instructions with short answers, or few records: everything may work better here.",
-        "指令長而回答短,或筆數很少:這裡學習全部可能較好。",
+        "指令長而回答短，或筆數很少：這裡學習全部可能較好。",
     ),
     "data_advice_why": (
         "Learning from the instruction as well helps when instructions are long and answers short, or when there is little "
         "data (Instruction Tuning With Loss Over Instructions, arXiv 2405.14394). Otherwise the answer alone is the better "
         "teacher.",
-        "當指令長、回答短或資料很少時,連指令一起學會有幫助(Instruction Tuning With Loss Over Instructions,"
+        "當指令長、回答短或資料很少時，連指令一起學會有幫助(Instruction Tuning With Loss Over Instructions,"
         "arXiv 2405.14394)。否則只學回答較好。",
     ),
     "data_sets": ("Your data sets", "您的資料集"),
@@ -110,7 +110,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "data_rename_to": ("New name", "新名稱"),
     "data_save": ("Save", "儲存"),
     "data_delete": ("Delete", "刪除"),
-    "data_delete_sure": ("Delete for good?", "確定永久刪除?"),
+    "data_delete_sure": ("Delete for good?", "確定永久刪除？"),
     "data_train_on": ("Train on it", "用它訓練"),
     "data_search": ("Search the records", "搜尋內容"),
     "data_none_found": ("No record says that.", "沒有符合的內容。"),

@@ -1,0 +1,121 @@
+"""The app as a process of its own, and a Chromium to look at it with. Without a Chromium these tests fail, they do not skip."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+NO_BROWSER = (
+    "No Chromium was found for the browser tests. Install Debian's (apt-get install chromium) or Playwright's "
+    "(python -m playwright install chromium)."
+)
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """A headless Chromium: the system's, else Playwright's own; fails with a sentence when there is neither."""
+    from playwright.sync_api import Error, sync_playwright
+
+    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    with sync_playwright() as playwright:
+        try:
+            found = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        except Error:
+            pytest.fail(NO_BROWSER)
+        yield found
+        found.close()
+
+
+@pytest.fixture
+def open_page(browser):
+    """open_page(url, **context options): a page whose `foreign` and `errors` lists what it must not have done."""
+    contexts = []
+
+    def open_(url: str, **options):
+        context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, "locale": "en-US", **options})
+        contexts.append(context)
+        page = context.new_page()
+        page.foreign, page.errors = [], []
+        page.on("request", lambda request: page.foreign.append(request.url) if _foreign(request.url, url) else None)
+        page.on("pageerror", lambda error: page.errors.append(str(error)))
+        page.goto(url)
+        page.wait_for_selector("#data-report .island *", timeout=30_000)
+        return page
+
+    yield open_
+    for context in contexts:
+        context.close()
+
+
+def _foreign(url: str, own: str) -> bool:
+    return not url.startswith((own, "data:", "blob:", "about:"))
+
+
+@contextmanager
+def running_app(home: Path, *flags: str, env: dict | None = None):
+    """`python app.py` on `home` and a free port; yields its address. Ends it, and what it left running, afterwards."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    url = f"http://127.0.0.1:{port}/"
+    environment = {
+        **os.environ,
+        "LLMDEMO_HOME": str(home),
+        "HF_HUB_OFFLINE": "1",
+        "LLMDEMO_MIN_FREE_BYTES": "0",
+        **(env or {}),
+    }
+    command = [sys.executable, "app.py", "--port", str(port), *flags]
+    with open(home.parent / f"app-{port}.log", "wb") as log:
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
+        try:
+            _wait(url, process, 60)
+            yield url
+        finally:
+            process.terminate()
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _wait(url: str, process: subprocess.Popen, limit: float) -> None:
+    end = time.monotonic() + limit
+    while True:
+        try:
+            urllib.request.urlopen(url, timeout=5).close()
+            return
+        except OSError:
+            assert process.poll() is None, "the app has ended; see its log beside the home folder"
+            assert time.monotonic() < end, "the page did not come up"
+            time.sleep(0.1)
+
+
+@pytest.fixture(scope="module")
+def tiny_home(tmp_path_factory, tiny_model_folder) -> Path:
+    """A home folder whose starter model is a tiny random Llama: everything is real but the weights."""
+    home = tmp_path_factory.mktemp("browser") / "home"
+    shutil.copytree(tiny_model_folder, home / "models" / "starter")
+    return home
+
+
+@pytest.fixture(scope="module")
+def tiny_app(tiny_home):
+    """The address of an app with the tiny model, shared by the tests of a module."""
+    with running_app(tiny_home) as url:
+        yield url
+
+
+@pytest.fixture
+def app_on():
+    """running_app, for tests that need an app of their own."""
+    return running_app

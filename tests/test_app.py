@@ -1,0 +1,107 @@
+"""The command line: flags, sentences when it cannot start, and how soon the page is up."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+import app
+from llmdemo.errors import UserError
+from llmdemo.ui import launch
+
+ROOT = Path(app.__file__).parent
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def test_the_flags_have_the_contracts_defaults():
+    flags = app.arguments([])
+    assert (flags.host, flags.port, flags.share, flags.auth) == ("127.0.0.1", 7860, False, None)
+
+
+def test_the_flags_are_taken():
+    flags = app.arguments(["--host", "0.0.0.0", "--port", "80", "--share", "--auth", "ann:pass:word"])
+    assert (flags.host, flags.port, flags.share) == ("0.0.0.0", 80, True)
+    assert launch.parse_auth(flags.auth) == ("ann", "pass:word")
+
+
+@pytest.mark.parametrize("text", ["", "ann", "ann:", ":word"])
+def test_auth_without_a_name_or_a_password_is_refused(text):
+    with pytest.raises(UserError, match="USER:PASSWORD"):
+        launch.parse_auth(text)
+
+
+def test_a_taken_port_is_one_sentence(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("LLMDEMO_HOME", str(tmp_path))
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert app.main(["--port", str(port)]) == 2
+    said = capsys.readouterr().err
+    assert str(port) in said and "--port" in said and "Traceback" not in said
+
+
+def test_a_wrong_setting_in_the_environment_is_one_sentence(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("LLMDEMO_HOME", str(tmp_path))
+    monkeypatch.setenv("LLMDEMO_MAX_ROWS", "many")
+    assert app.main(["--port", str(free_port())]) == 2
+    assert "LLMDEMO_MAX_ROWS" in capsys.readouterr().err
+
+
+def test_a_home_folder_that_cannot_be_written_is_one_sentence(tmp_path, monkeypatch, capsys):
+    (tmp_path / "file").write_text("not a folder")
+    monkeypatch.setenv("LLMDEMO_HOME", str(tmp_path / "file" / "home"))
+    assert app.main(["--port", str(free_port())]) == 2
+    assert "LLMDEMO_HOME" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("host", "local"), [("127.0.0.1", True), ("localhost", True), ("::1", True), ("0.0.0.0", False), ("box.lan", False)]
+)
+def test_only_loopback_counts_as_this_computer(host, local):
+    assert launch.is_local(host) is local
+
+
+def test_the_page_is_up_in_under_ten_seconds(tmp_path):
+    port = free_port()
+    env = {
+        **os.environ,
+        "LLMDEMO_HOME": str(tmp_path),
+        "HF_HUB_OFFLINE": "1",
+        "PIP_NO_INDEX": "1",
+        "PYTHONUNBUFFERED": "1",
+    }
+    begun = time.monotonic()
+    process = subprocess.Popen(
+        [sys.executable, "app.py", "--port", str(port)], cwd=ROOT, env=env, stdout=subprocess.DEVNULL
+    )
+    try:
+        page = wait_for_page(f"http://127.0.0.1:{port}/", process, 60)
+        seconds = time.monotonic() - begun
+    finally:
+        process.terminate()
+        process.wait(20)
+    assert "gradio" in page
+    assert seconds < 10
+
+
+def wait_for_page(url: str, process: subprocess.Popen, limit: float) -> str:
+    end = time.monotonic() + limit
+    while True:
+        try:
+            with urllib.request.urlopen(url, timeout=5) as answer:
+                return answer.read().decode()
+        except OSError:
+            assert process.poll() is None, "the app has ended"
+            assert time.monotonic() < end, "the page did not come up"
+            time.sleep(0.1)

@@ -1,0 +1,131 @@
+"""Who may know what: the house's rules, read from the source with ast and, for torch, from a fresh process."""
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "llmdemo"
+SOURCES = sorted([*PACKAGE.rglob("*.py"), ROOT / "app.py"])
+MOST_LINES, MOST_FUNCTION_LINES = 400, 60
+
+
+def trees(*folders: str):
+    """(path, syntax tree) of every module in these folders of llmdemo, or of all with app.py."""
+    for path in SOURCES:
+        inside = path.relative_to(PACKAGE).parts[0] if path.is_relative_to(PACKAGE) else "app.py"
+        if not folders or inside in folders or inside.removesuffix(".py") in folders:
+            yield path, ast.parse(path.read_text(encoding="utf-8"))
+
+
+def imported(tree: ast.AST) -> set[str]:
+    """Full names of the modules that are imported anywhere in the tree, also inside functions."""
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return names
+
+
+def importers(module: str, *folders: str) -> list[str]:
+    return [
+        str(path.relative_to(ROOT))
+        for path, tree in trees(*folders)
+        if any(name == module or name.startswith(f"{module}.") for name in imported(tree))
+    ]
+
+
+def calls(tree: ast.AST):
+    return (node for node in ast.walk(tree) if isinstance(node, ast.Call))
+
+
+def test_only_the_page_imports_gradio():
+    outside = [path for path in importers("gradio") if not path.startswith(("llmdemo/ui/", "app.py"))]
+    assert outside == []
+
+
+def test_nothing_below_the_page_imports_the_page():
+    outside = [path for path in importers("llmdemo.ui") if not path.startswith(("llmdemo/ui/", "app.py"))]
+    assert outside == []
+
+
+@pytest.mark.parametrize("folder", ["data", "runs", "store", "events", "errors", "settings", "prepare"])
+def test_data_and_runs_import_no_torch(folder):
+    assert importers("torch", folder) == []
+    assert importers("transformers", folder) == []
+
+
+def test_runs_do_not_import_training_and_training_knows_no_database():
+    assert importers("sqlite3", "training") == []
+    assert importers("llmdemo.training", "runs") == []
+    assert importers("llmdemo.runs", "training") == []
+
+
+def test_decoding_knows_token_ids_only():
+    for module in ("tokenizers", "llmdemo.data", "llmdemo.models", "llmdemo.arena"):
+        assert importers(module, "decoding") == []
+
+
+def test_only_models_calls_from_pretrained():
+    callers = {
+        str(path.relative_to(ROOT))
+        for path, tree in trees()
+        for call in calls(tree)
+        if isinstance(call.func, ast.Attribute) and call.func.attr == "from_pretrained"
+    }
+    assert {path for path in callers if not path.startswith("llmdemo/models/")} == set()
+
+
+def test_no_call_trusts_remote_code_a_shell_or_a_pickle():
+    found = []
+    for path, tree in trees():
+        modules = imported(tree) & {"pickle", "dill", "joblib", "shelve", "marshal"}
+        found += [f"{path.name}: import {name}" for name in modules]
+        for call in calls(tree):
+            for keyword in call.keywords:
+                value = keyword.value.value if isinstance(keyword.value, ast.Constant) else None
+                if (keyword.arg, value) in {
+                    ("trust_remote_code", True),
+                    ("shell", True),
+                    ("weights_only", False),
+                    ("allow_pickle", True),
+                }:
+                    found.append(f"{path.name}:{call.lineno}: {keyword.arg}={value}")
+            if isinstance(call.func, ast.Name) and call.func.id in ("eval", "exec"):
+                found.append(f"{path.name}:{call.lineno}: {call.func.id}")
+    assert found == []
+
+
+def test_modules_and_functions_are_small():
+    long = []
+    for path, tree in trees():
+        lines = len(path.read_text(encoding="utf-8").splitlines())
+        if lines >= MOST_LINES:
+            long.append(f"{path.relative_to(ROOT)}: {lines} lines")
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                length = node.end_lineno - node.lineno + 1
+                if length >= MOST_FUNCTION_LINES:
+                    long.append(f"{path.relative_to(ROOT)}:{node.lineno} {node.name}: {length} lines")
+    assert long == []
+
+
+def test_every_module_says_what_it_is():
+    assert [str(path) for path, tree in trees() if not ast.get_docstring(tree)] == []
+
+
+def test_the_page_is_built_without_torch():
+    """What app.py imports before the page is up: torch and transformers come later, in the background."""
+    modules = ("llmdemo.ui.app", "llmdemo.runs", "llmdemo.data", "llmdemo.models.starter", "llmdemo.prepare")
+    code = f"import sys, json; import {', '.join(modules)}; print(json.dumps(sorted(sys.modules)))"
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120, check=True
+    )
+    loaded = set(json.loads(result.stdout.splitlines()[-1]))
+    assert not loaded & {"torch", "transformers", "datasets", "peft", "galore_torch"}

@@ -124,9 +124,9 @@ def _typed(key: str, value, kind):
         raise UserError(f"target_modules is {str(value)[:60]!r}.", "Give a list of parts of module names.")
     if kind is bool and isinstance(value, bool) or kind is str and isinstance(value, str):
         return value
-    if kind in (int, float) and isinstance(value, (int, float)) and not isinstance(value, bool):
-        if math.isfinite(value) and (kind is float or value == int(value)):
-            return kind(value)
+    number = kind in (int, float) and isinstance(value, (int, float)) and not isinstance(value, bool)
+    if number and math.isfinite(value) and (kind is float or value == int(value)):
+        return kind(value)
     names = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
     raise UserError(f"{key} is {str(value)[:60]!r}.", f"It must be {names[kind]}.")
 

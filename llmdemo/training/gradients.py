@@ -8,6 +8,7 @@ the sum over micro-batches (and processes) of projected gradients is the project
 Knows nothing of optimizers: `Slot.low` is the gradient that one sees.
 """
 
+from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -30,6 +31,9 @@ class Slot:
         """Whether the coming step refreshes the subspace: then `full` is summed instead of `low`."""
         self.low: Tensor | None = None
         self.full: Tensor | None = None
+        self.when_full: Callable[[Slot], None] | None = None
+        """Called as soon as `full` holds the whole gradient, where one backward pass makes a step: it is then freed
+        before the next layer's is made."""
 
     @property
     def active(self) -> bool:
@@ -40,6 +44,8 @@ class Slot:
         """Adds the gradient aᵀb, a [t, m], b [t, n]."""
         if self.due:
             self.full = _added(self.full, a.T @ b, self.dtype)
+            if self.when_full:
+                self.when_full(self)
         elif self.subspace.ready:
             self.low = _added(self.low, self._project_outer(a, b), self.dtype)
 

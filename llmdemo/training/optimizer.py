@@ -63,6 +63,14 @@ class Optimizer:
         for group in self.inner.param_groups:
             group["lr"] = lr
 
+    def refresh_at_once(self) -> None:
+        """From now on a due subspace is refreshed inside the backward pass, so that no two full gradients exist together.
+
+        Only right where one backward pass of one process makes a step, and where no weight serves two layers.
+        """
+        for slot in self.slots:
+            slot.when_full = self._refresh
+
     # ---- one step ----
 
     def gradients(self) -> list[Tensor]:
@@ -281,7 +289,12 @@ def _inner(config: TrainConfig, groups: list[dict]) -> torch.optim.Optimizer:
     import galore_torch
 
     if config.optim_bits == 8:
-        return galore_torch.GaLoreAdamW8bit(groups, **options)
+        inner = galore_torch.GaLoreAdamW8bit(groups, **options)
+        # galore_torch 1.0 passes two options by position that bitsandbytes has since dropped, so that they land in
+        # max_unorm = 100 and skip_zeros = True. The first then scales the step of every matrix below 4096 values by
+        # the norm of galore_torch's zeroed copy: it would never move.
+        inner.args.max_unorm, inner.args.skip_zeros = 0.0, False
+        return inner
     if config.galore_optimizer == "adafactor":
         return galore_torch.GaLoreAdafactor(
             groups, lr=config.learning_rate, relative_step=False, scale_parameter=False, beta1=config.beta1 or None

@@ -1,0 +1,120 @@
+"""A run's data as token ids: prepared once, kept in the run's folder, and cut into batches that depend on seed and step alone.
+
+Nothing of the order is state: the batch of step s is computed from (seed, s), so that a resumed run, and two processes
+where there was one, see the same records. Knows nothing of models and of tokenizers.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.numpy import load_file, save_file
+from torch import Tensor
+
+from llmdemo.errors import UserError
+
+NOT_TRAINED = -100
+_POOL = 16
+"""Global batches among which records are sorted by length: little padding, and still a random order."""
+
+
+@dataclass(frozen=True)
+class TokenRows:
+    """Rows of token ids, end to end. ids and labels [total], offsets [rows + 1]."""
+
+    ids: np.ndarray
+    labels: np.ndarray
+    offsets: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self) -> np.ndarray:
+        return np.diff(self.offsets)
+
+    def row(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """(ids, labels) of one row."""
+        part = slice(self.offsets[index], self.offsets[index + 1])
+        return self.ids[part], self.labels[part]
+
+    def trained(self, rows) -> int:
+        """Number of trained tokens of these rows."""
+        return int(sum((self.row(index)[1] != NOT_TRAINED).sum() for index in rows))
+
+    @classmethod
+    def from_lists(cls, rows: list[tuple[list[int], list[int]]]) -> "TokenRows":
+        lengths = [len(ids) for ids, _ in rows]
+        flat_ids = np.fromiter((i for ids, _ in rows for i in ids), np.int32, sum(lengths))
+        flat_labels = np.fromiter((i for _, labels in rows for i in labels), np.int32, sum(lengths))
+        return cls(flat_ids, flat_labels, np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
+
+
+def save_rows(path: Path, **parts: TokenRows) -> None:
+    """Writes named TokenRows as one safetensors file."""
+    arrays = {}
+    for name, rows in parts.items():
+        for key in ("ids", "labels", "offsets"):
+            arrays[f"{name}.{key}"] = np.ascontiguousarray(getattr(rows, key))
+    save_file(arrays, path)
+
+
+def load_rows(path: Path) -> dict[str, TokenRows]:
+    """The TokenRows that `save_rows` wrote, by name."""
+    arrays = load_file(path)
+    names = {key.partition(".")[0] for key in arrays}
+    return {name: TokenRows(*(arrays[f"{name}.{key}"] for key in ("ids", "labels", "offsets"))) for name in names}
+
+
+class Batches:
+    """The global batches of a run: `rows_of(step)` for any step from 0, without any state."""
+
+    def __init__(self, rows: TokenRows, global_batch: int, seed: int):
+        if not len(rows):
+            raise UserError("No record is left to train on.", "Upload more data, or switch filters off.")
+        self._lengths = rows.lengths
+        self._size = min(global_batch, len(rows))
+        self._seed = seed
+        self.per_epoch = -(-len(rows) // self._size)
+        self._epoch: tuple[int, list[np.ndarray]] | None = None
+
+    def rows_of(self, step: int) -> np.ndarray:
+        """Indices of the records of step `step`, longest first."""
+        epoch, place = divmod(step, self.per_epoch)
+        if self._epoch is None or self._epoch[0] != epoch:
+            self._epoch = (epoch, self._order(epoch))
+        return self._epoch[1][place]
+
+    def _order(self, epoch: int) -> list[np.ndarray]:
+        random = np.random.default_rng([self._seed, epoch])
+        order = random.permutation(len(self._lengths))
+        batches = []
+        for start in range(0, len(order), _POOL * self._size):
+            pool = order[start : start + _POOL * self._size]
+            pool = pool[np.argsort(-self._lengths[pool], kind="stable")]
+            batches += [pool[i : i + self._size] for i in range(0, len(pool), self._size)]
+        return [batches[i] for i in random.permutation(len(batches))]
+
+
+def share_of(rows: np.ndarray, process: int, processes: int, micro_batches: int) -> list[np.ndarray]:
+    """This process's micro-batches of a global batch: every (processes × micro_batches)-th record, so that each share
+    has long and short ones alike. Some may be empty for a batch shorter than usual."""
+    shares = processes * micro_batches
+    return [rows[process * micro_batches + m :: shares] for m in range(micro_batches)]
+
+
+def collate(rows: TokenRows, indices, pad_id: int, device: torch.device) -> dict[str, Tensor]:
+    """input_ids, attention_mask and labels [b, t], padded on the right to the longest row."""
+    picked = [rows.row(index) for index in indices]
+    width = max(len(ids) for ids, _ in picked)
+    shape = (len(picked), width)
+    input_ids = torch.full(shape, pad_id, dtype=torch.long)
+    labels = torch.full(shape, NOT_TRAINED, dtype=torch.long)
+    mask = torch.zeros(shape, dtype=torch.long)
+    for place, (ids, wanted) in enumerate(picked):
+        input_ids[place, : len(ids)] = torch.from_numpy(ids.astype(np.int64))
+        labels[place, : len(ids)] = torch.from_numpy(wanted.astype(np.int64))
+        mask[place, : len(ids)] = 1
+    batch = {"input_ids": input_ids, "attention_mask": mask, "labels": labels}
+    return {key: value.to(device, non_blocking=True) for key, value in batch.items()}

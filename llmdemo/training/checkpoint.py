@@ -1,0 +1,102 @@
+"""A run's checkpoints: safetensors and JSON only, written aside, verified by hash, renamed, and pruned after.
+
+Knows nothing of what the tensors mean. A folder checkpoints/step-000050 exists only if it was whole when it was made;
+`newest` still checks the hashes before it gives one out, since disks and people damage files.
+"""
+
+import hashlib
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from llmdemo import store
+
+KEEP = 2
+"""Whole checkpoints that are kept: the newest, and one more should it be damaged."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a step needs to go on: tensors by group and name, and JSON-able numbers."""
+
+    step: int
+    groups: dict[str, dict[str, Tensor]]
+    numbers: dict
+
+
+def save(folder: Path, scratch: Path, checkpoint: Checkpoint) -> int:
+    """Writes folder/step-NNNNNN and prunes older ones; returns its size in bytes. OSError when the disk is full."""
+    target = folder / f"step-{checkpoint.step:06d}"
+    folder.mkdir(exist_ok=True)
+    if target.exists():
+        return store.folder_bytes(target)
+    with store.whole_folder(target, scratch) as aside:
+        hashes = {}
+        for name, tensors in checkpoint.groups.items():
+            path = aside / f"{name}.safetensors"
+            save_file(_separate(tensors), path)
+            hashes[path.name] = _hash(path)
+        store.write_json(
+            aside / "state.json", {"step": checkpoint.step, "sha256": hashes, "numbers": checkpoint.numbers}
+        )
+    prune(folder)
+    return store.folder_bytes(target)
+
+
+def prune(folder: Path, keep: int = KEEP) -> None:
+    """Removes all but the `keep` newest checkpoints."""
+    for old in _folders(folder)[keep:]:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def newest(folder: Path) -> Checkpoint | None:
+    """The newest checkpoint whose hashes are right, or None."""
+    for candidate in _folders(folder):
+        found = _read(candidate)
+        if found is not None:
+            return found
+    return None
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(folder.glob("step-*"), reverse=True) if folder.is_dir() else []
+
+
+def _read(folder: Path) -> Checkpoint | None:
+    try:
+        state = store.read_json(folder / "state.json")
+        for name, expected in state["sha256"].items():
+            if Path(name).name != name or _hash(folder / name) != expected:
+                return None
+        groups = {Path(name).stem: load_file(folder / name) for name in state["sha256"]}
+        return Checkpoint(int(state["step"]), groups, state["numbers"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _separate(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Contiguous copies where needed; tensors that share storage are refused by safetensors, so none may."""
+    return {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
+
+
+def _hash(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def rng_state() -> dict[str, Tensor]:
+    """torch's random state, of the CPU and of the current GPU."""
+    state = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        state["cuda"] = torch.cuda.get_rng_state()
+    return state
+
+
+def set_rng_state(state: dict[str, Tensor]) -> None:
+    torch.set_rng_state(state["cpu"])
+    if "cuda" in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state["cuda"])

@@ -1,0 +1,66 @@
+"""Where and in which precision a run computes, and how much memory it has taken. Knows nothing of models."""
+
+import contextlib
+import resource
+import sys
+
+import psutil
+import torch
+
+from llmdemo.errors import UserError
+from llmdemo.models.load import cpu_has_bf16
+
+
+def resolve_precision(precision: str, device: torch.device) -> str:
+    """fp32, bf16 (autocast over fp32 weights) or bf16_pure, for "auto" and for what is asked.
+
+    auto: pure bf16 on a GPU that has it; autocast on a CPU with bf16 units, else fp32. Raises UserError for bf16 on
+    a device without it at all.
+    """
+    if device.type == "cuda":
+        able = torch.cuda.is_bf16_supported()
+        if precision != "auto" and precision != "fp32" and not able:
+            raise UserError("This GPU has no bf16.", "Choose precision fp32 or auto.")
+        return ("bf16_pure" if able else "fp32") if precision == "auto" else precision
+    if precision == "auto":
+        return "bf16" if device.type == "cpu" and cpu_has_bf16() else "fp32"
+    return precision
+
+
+def weight_dtype(precision: str) -> torch.dtype:
+    return torch.bfloat16 if precision == "bf16_pure" else torch.float32
+
+
+def autocast(precision: str, device: torch.device):
+    """The context of a forward pass."""
+    if precision == "bf16":
+        return torch.autocast(device.type, torch.bfloat16)
+    return contextlib.nullcontext()
+
+
+def peak_bytes(device: torch.device) -> int:
+    """Most memory taken so far: of the GPU's allocator, or of the whole process on a CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def current_bytes(device: torch.device) -> int:
+    if device.type == "cuda":
+        return torch.cuda.memory_allocated(device)
+    return psutil.Process().memory_info().rss
+
+
+def available_bytes(device: torch.device) -> int:
+    """What a run could take: free memory of the GPU, or of this machine, a container's limit included."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    free = psutil.virtual_memory().available
+    for limit_file, used_file in (
+        ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+        ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+    ):
+        with contextlib.suppress(OSError, ValueError), open(limit_file) as limit, open(used_file) as used:
+            free = min(free, max(0, int(limit.read()) - int(used.read())))
+    return free

@@ -1,0 +1,136 @@
+"""One attempt at a run, inside its worker: set-up, loop, checkpoints, model. Joins what the other modules know apart."""
+
+import importlib.metadata
+import os
+import time
+from pathlib import Path
+
+import torch
+
+from llmdemo import store
+from llmdemo.errors import UserError
+from llmdemo.models.load import load_causal, load_tokenizer
+from llmdemo.training import checkpoint as checkpoints
+from llmdemo.training import device as devices
+from llmdemo.training.adapters import add_adapters
+from llmdemo.training.loop import Loop
+from llmdemo.training.optimizer import build_optimizer
+from llmdemo.training.prepare import model_entry, prepare_data, read_config
+from llmdemo.training.publish import publish
+
+_PACKAGES = ("torch", "transformers", "accelerate", "galore-torch", "peft")
+
+
+class Session:
+    """`run` trains the run in `run_dir`; `report(kind, **fields)` writes an event, on the first process only."""
+
+    def __init__(self, run_dir: Path, home: store.Home, report):
+        self._run_dir, self._home, self._report = run_dir, home, report
+        self._started = time.time()
+        self._config = read_config(run_dir)
+        self._accelerator = _accelerator()
+        if self._accelerator.num_processes != self._config.num_processes:
+            raise UserError(
+                f"The run asks for {self._config.num_processes} processes and was launched with "
+                f"{self._accelerator.num_processes}.",
+                "Start it from the app, or launch it with as many.",
+            )
+
+    def run(self, stop) -> dict:
+        """Trains to the end or until `stop()`; returns the end event's fields. Raises UserError and what torch raises."""
+        entry = model_entry(self._home, self._run_dir, self._config)
+        tokenizer = load_tokenizer(entry)
+        data = self._data(tokenizer)
+        loop = self._loop(entry, tokenizer, data)
+        finished = (self._run_dir / "model").is_dir() or loop.run(stop, self._save)
+        if not finished:
+            message = f"Stopped at step {loop.progress.step} of {self._config.max_steps}."
+            return {"state": "stopped", "reason": "", "message": message, "hint": "Resume goes on from here."}
+        self._publish(loop, entry, tokenizer, data)
+        return {"state": "completed", "reason": "", "message": "", "hint": "", "model_id": self._run_dir.name}
+
+    def _data(self, tokenizer):
+        self._report("phase", phase="tokenising")
+        if self._accelerator.is_main_process:
+            prepare_data(self._run_dir, self._home, self._config, tokenizer)
+        self._accelerator.wait_for_everyone()
+        return prepare_data(self._run_dir, self._home, self._config, tokenizer)
+
+    def _loop(self, entry, tokenizer, data) -> Loop:
+        self._report("phase", phase="loading")
+        config, device = self._config, self._accelerator.device
+        precision = devices.resolve_precision(config.precision, device)
+        torch.manual_seed(config.seed)
+        model, _ = load_causal(entry, dtype=devices.weight_dtype(precision), device=device)
+        if config.method == "lora":
+            model = add_adapters(model, config)
+        if config.activation_checkpointing:
+            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        optimizer = build_optimizer(model, config)
+        loop = Loop(model, tokenizer, optimizer, data, config, precision, self._report)
+        last = checkpoints.newest(self._run_dir / "checkpoints")
+        if last:
+            loop.restore(last)
+        self._announce(loop, precision)
+        return loop
+
+    def _announce(self, loop: Loop, precision: str) -> None:
+        self._report(
+            "start",
+            pid=os.getpid(),
+            step=loop.progress.step,
+            total_steps=self._config.max_steps,
+            method=self._config.method,
+            parameters=sum(p.numel() for p in loop.model.parameters()),
+            trained_parameters=sum(p.numel() for p in loop.model.parameters() if p.requires_grad),
+            projected_matrices=len(loop.optimizer.slots),
+            device=str(loop.device),
+            precision=precision,
+            seconds_to_start=round(time.time() - self._started, 1),
+            versions={name: importlib.metadata.version(name) for name in _PACKAGES},
+        )
+
+    def _save(self, checkpoint: checkpoints.Checkpoint) -> None:
+        """Writes a checkpoint where the disk has room for it: an old one is removed only after the new one is whole."""
+        if self._accelerator.is_main_process:
+            needed = sum(t.numel() * t.element_size() for group in checkpoint.groups.values() for t in group.values())
+            free = store.free_bytes(self._run_dir)
+            if free < needed * 1.05:
+                raise OSError(28, f"a checkpoint needs {needed / 1e9:.2f} GB, {free / 1e9:.2f} GB are free")
+            size = checkpoints.save(self._run_dir / "checkpoints", self._home.tmp, checkpoint)
+            self._report("checkpoint", step=checkpoint.step, bytes=size)
+        self._accelerator.wait_for_everyone()
+
+    def _publish(self, loop: Loop, entry, tokenizer, data) -> None:
+        self._report("phase", phase="saving")
+        loop.optimizer.detach(loop.model)
+        progress = loop.progress
+        about = {
+            "data": data.about["name"],
+            "data set hash": data.about["content_hash"],
+            "records": data.about["train_records"],
+            "steps": progress.step,
+            "tokens": progress.tokens,
+            "loss": progress.loss,
+            "held-out loss before": progress.first_eval_loss,
+            "held-out loss after": progress.eval_loss,
+        }
+        if self._accelerator.is_main_process:
+            if progress.step not in (0, *self._saved_steps()):
+                self._save_last(loop)
+            publish(self._run_dir, self._home.tmp, loop.model, tokenizer, entry, self._config, about)
+        self._accelerator.wait_for_everyone()
+
+    def _saved_steps(self) -> list[int]:
+        return [int(folder.name[5:]) for folder in (self._run_dir / "checkpoints").glob("step-*")]
+
+    def _save_last(self, loop: Loop) -> None:
+        """The last step's checkpoint, so that a crash while the model is written loses nothing."""
+        size = checkpoints.save(self._run_dir / "checkpoints", self._home.tmp, loop.checkpoint())
+        self._report("checkpoint", step=loop.progress.step, bytes=size)
+
+
+def _accelerator():
+    from accelerate import Accelerator
+
+    return Accelerator(mixed_precision="no")

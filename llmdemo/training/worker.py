@@ -1,0 +1,105 @@
+"""`accelerate launch -m llmdemo.training.worker RUN_DIR`: trains the run in that folder, and says how it ended.
+
+Reads config.json, appends to events.jsonl, looks for the file `stop` before each step, writes checkpoints/ and at the
+end model/. Started again on the same folder, it goes on from the newest whole checkpoint. Exit status 0: completed or
+stopped. Knows nothing of the queue that started it.
+"""
+
+import errno
+import logging
+import os
+import signal
+import sys
+import threading
+import traceback
+from pathlib import Path
+
+from llmdemo.errors import UserError
+from llmdemo.events import EventWriter
+from llmdemo.store import Home
+
+RESUME = "Then press Resume: the run goes on from its last checkpoint."
+SMALLER = "Lower the batch size (and raise gradient accumulation to make up for it), the longest record, or the rank"
+
+
+class _Stop:
+    """Whether the run is asked to stop: by the file `stop`, or by SIGTERM or SIGINT."""
+
+    def __init__(self, path: Path):
+        self._path = path
+        self._signalled = threading.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self._signalled.set())
+
+    def __call__(self) -> bool:
+        return self._signalled.is_set() or self._path.exists()
+
+
+def main(run_dir: Path) -> int:
+    """Trains; returns the exit status."""
+    # torchrun gives every process a rank; only the first writes.
+    writer = EventWriter(run_dir / "events.jsonl") if int(os.environ.get("RANK", "0")) == 0 else None
+
+    def report(kind: str, **fields) -> None:
+        if writer:
+            writer.write(kind, **fields)
+
+    try:
+        ended = _train(run_dir, report)
+    except Exception as error:  # the boundary of the process: whatever happened becomes the run's last word
+        traceback.print_exc()
+        return _report_failure(report, error)
+    report("end", **ended)
+    return 0
+
+
+def _report_failure(report, error: Exception) -> int:
+    try:
+        report("end", state="failed", **explain(error))
+    except OSError:
+        logging.getLogger(__name__).exception("the run's end could not be written")
+    return 1
+
+
+def explain(error: Exception) -> dict:
+    """reason, message and hint for what ended a run: what it needed, what there was, what to change."""
+    text = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+    if isinstance(error, UserError):
+        return {"reason": "bad_config", "message": error.message, "hint": error.hint}
+    if _is_out_of_memory(error):
+        return {"reason": "out_of_memory", "message": f"Memory ran out: {text}", "hint": f"{SMALLER}. {RESUME}"}
+    if _is_disk_full(error):
+        return {"reason": "disk_full", "message": f"The disk is full: {text}", "hint": f"Free some space. {RESUME}"}
+    if type(error).__name__ == "NonFinite":
+        hint = "Lower the learning rate, or look for broken records. The last checkpoint is from before."
+        return {"reason": "non_finite", "message": text, "hint": hint}
+    message = f"The worker failed: {type(error).__name__}: {text}"
+    return {"reason": "worker_error", "message": message, "hint": "The log below has the details."}
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    words = ("out of memory", "can't allocate memory", "not enough memory")
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(word in str(error) for word in words)
+    )
+
+
+def _is_disk_full(error: Exception) -> bool:
+    # safetensors wraps the operating system's error into one of its own.
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return full or "No space left on device" in str(error) or "os error 28" in str(error)
+
+
+def _train(run_dir: Path, report) -> dict:
+    """Sets up, trains, publishes; returns the fields of the end event."""
+    report("phase", phase="loading")
+    stop = _Stop(run_dir / "stop")
+    from llmdemo.training.session import Session  # torch and transformers: seconds, after the first sign of life
+
+    home = Home(run_dir.parents[1])
+    return Session(run_dir, home, report).run(stop)
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    sys.exit(main(Path(sys.argv[1]).resolve()))

@@ -95,12 +95,19 @@ def encode_preference(record: dict, tokenizer, max_length: int | None) -> tuple[
 
 def encode_classify(text: str, tokenizer, max_length: int | None, label: int | None = None) -> Encoded:
     """The text with the special tokens that the tokenizer itself adds, cut at `max_length`; no token labels."""
+    row = next(_encode_classes([{"text": text, "label": None}], tokenizer, max_length, []))
+    row.label = label
+    return row
+
+
+def encode_documents(texts: Iterable[str], tokenizer) -> Iterator[list[int]]:
+    """The ids of each text by itself, as they stand in the rows of raw text: BOS where the tokenizer adds it, EOS."""
     check_tokenizer(tokenizer)
-    ids = tokenizer(text, verbose=False)["input_ids"]
-    length = len(ids)
-    if max_length and length > max_length:
-        ids = tokenizer(text, truncation=True, max_length=max_length, verbose=False)["input_ids"]
-    return Encoded(ids, [NOT_TRAINED] * len(ids), length > len(ids), length, label=label)
+    bos = [tokenizer.bos_token_id] if _own_bos(tokenizer) else []
+    eos = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
+    for batch in _batches(texts, len):
+        for ids in tokenizer(batch, add_special_tokens=False, return_attention_mask=False, verbose=False)["input_ids"]:
+            yield [*bos, *ids, *eos]
 
 
 def encode_many(records: Iterable[dict], tokenizer, max_length: int | None, loss_on: str = "response", labels=None):
@@ -119,18 +126,16 @@ def encode_many(records: Iterable[dict], tokenizer, max_length: int | None, loss
         return
     records = _chain(first, records)
     if "label" in first:
-        index = {name: number for number, name in enumerate(labels or [])}
-        for record in records:
-            yield encode_classify(record["text"], tokenizer, max_length, index.get(record["label"]))
+        yield from _encode_classes(records, tokenizer, max_length, labels or [])
     elif "text" in first:
         yield from _encode_texts((record["text"] for record in records), tokenizer, max_length)
     elif "chosen" in first:
-        for batch in _batches(records):
+        for batch in _batches(records, _characters):
             pairs = [_answered(record, key) for record in batch for key in ("chosen", "rejected")]
             encoded = _encode_batch(pairs, tokenizer, max_length, "response", last_only=True)
             yield from zip(encoded[::2], encoded[1::2], strict=True)
     else:
-        for batch in _batches(records):
+        for batch in _batches(records, _characters):
             yield from _encode_batch([record["messages"] for record in batch], tokenizer, max_length, loss_on)
 
 
@@ -152,18 +157,22 @@ def _answered(record: dict, key: str) -> list[dict]:
     return [*record["messages"], {"role": "assistant", "content": record[key]}]
 
 
-def _batches(records: Iterable[dict]) -> Iterator[list[dict]]:
-    """Lists of records, bounded in number and in characters, so that memory stays bounded."""
+def _batches(items: Iterable, size) -> Iterator[list]:
+    """Lists of items, bounded in number and in characters (`size` of an item), so that memory stays bounded."""
     batch, characters = [], 0
-    for record in records:
-        batch.append(record)
-        characters += sum(len(message["content"]) for message in record.get("messages") or ())
-        characters += len(record.get("chosen") or "") + len(record.get("rejected") or "")
+    for item in items:
+        batch.append(item)
+        characters += size(item)
         if len(batch) >= _BATCH_RECORDS or characters >= _BATCH_CHARACTERS:
             yield batch
             batch, characters = [], 0
     if batch:
         yield batch
+
+
+def _characters(record: dict) -> int:
+    answers = len(record.get("chosen") or "") + len(record.get("rejected") or "") + len(record.get("text") or "")
+    return answers + sum(len(message["content"]) for message in record.get("messages") or ())
 
 
 def _encode_batch(conversations, tokenizer, max_length, loss_on, last_only=False) -> list[Encoded]:
@@ -334,15 +343,23 @@ def _trims_spaces(tokenizer) -> bool:
     return bool(places) and places[-1][0] == 2
 
 
+def _encode_classes(records: Iterable[dict], tokenizer, max_length, labels: list[str]) -> Iterator[Encoded]:
+    check_tokenizer(tokenizer)
+    index = {name: number for number, name in enumerate(labels)}
+    for batch in _batches(records, _characters):
+        rows = tokenizer([record["text"] for record in batch], return_attention_mask=False, verbose=False)["input_ids"]
+        for record, ids in zip(batch, rows, strict=True):
+            length = len(ids)
+            if max_length is not None and length > max_length:
+                ids = tokenizer(record["text"], truncation=True, max_length=max_length, verbose=False)["input_ids"]
+            yield Encoded(ids, [NOT_TRAINED] * len(ids), length > len(ids), length, label=index.get(record["label"]))
+
+
 def _encode_texts(texts: Iterable[str], tokenizer, max_length: int | None) -> Iterator[Encoded]:
     """Rows of the joined texts; the last row is as long as it comes."""
-    check_tokenizer(tokenizer)
-    bos = [tokenizer.bos_token_id] if _own_bos(tokenizer) else []
-    eos = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
     waiting: list[int] = []
-    for batch in _text_batches(texts):
-        for ids in tokenizer(batch, add_special_tokens=False, return_attention_mask=False, verbose=False)["input_ids"]:
-            waiting += [*bos, *ids, *eos]
+    for ids in encode_documents(texts, tokenizer):
+        waiting += ids
         if max_length is None:
             continue
         whole = len(waiting) - len(waiting) % max_length
@@ -351,18 +368,6 @@ def _encode_texts(texts: Iterable[str], tokenizer, max_length: int | None) -> It
         del waiting[:whole]
     if waiting:
         yield _all_trained(waiting)
-
-
-def _text_batches(texts: Iterable[str]) -> Iterator[list[str]]:
-    batch, characters = [], 0
-    for text in texts:
-        batch.append(text)
-        characters += len(text)
-        if len(batch) >= _BATCH_RECORDS or characters >= _BATCH_CHARACTERS:
-            yield batch
-            batch, characters = [], 0
-    if batch:
-        yield batch
 
 
 def _all_trained(ids: list[int]) -> Encoded:

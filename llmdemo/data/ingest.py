@@ -1,0 +1,351 @@
+"""A file, or rows from elsewhere, becomes a data set: read, detect, normalise, check, measure, write; whole or not at all.
+
+Knows no page and no torch. Memory is bounded: rows pass through in batches, and what is held of each record
+until the end are a few numbers (hashes, flags, a signature of 256 bytes).
+"""
+
+import hashlib
+import time
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import orjson
+import pyarrow as pa
+
+from llmdemo.data import checks, measure
+from llmdemo.data.codes import ABOUT_TOKENS, BIT, DEFAULT_FILTERS, FLAGS
+from llmdemo.data.library import (
+    CHECKS,
+    LEFT_OUT,
+    DatasetInfo,
+    Writer,
+    clean_name,
+    content_hash,
+    folder_of,
+    kept_mask,
+    save_info,
+)
+from llmdemo.data.measure import DEFAULT_MAX_LENGTH, Meter, Stopped
+from llmdemo.data.parquet import read_parquet
+from llmdemo.data.readers import read_batches
+from llmdemo.data.records import SCHEMAS, to_batch
+from llmdemo.data.report import problems
+from llmdemo.data.rows import BadRow
+from llmdemo.data.shapes import MAX_LABELS, Shape, detect
+from llmdemo.data.sniff import FORMATS, shown_name, sniff
+from llmdemo.data.turns import Bad
+from llmdemo.errors import UserError
+from llmdemo.settings import Settings
+from llmdemo.store import Home, free_bytes, new_id, whole_folder
+
+_SAMPLE_ROWS = 1000
+_LEFT_OUT_KEPT = 100_000
+"""Rows left out that are kept with their reason; the others are only counted."""
+
+
+def add_dataset(
+    home: Home,
+    settings: Settings,
+    path: Path,
+    name: str,
+    *,
+    tokenizer=None,
+    columns: dict | None = None,
+    task: str | None = None,
+    max_length: int = DEFAULT_MAX_LENGTH,
+    progress=None,
+    should_stop=None,
+) -> DatasetInfo:
+    """Adds the file at `path` under `name`; returns what is known of it.
+
+    columns maps roles to columns by hand (see columns.ROLES), task is one of shapes.TASKS or None to detect it.
+    progress(share done 0…1, what is being done) is called often; once should_stop() is true, Stopped is raised.
+    Raises UserError (ColumnsNeeded where a mapping would help) with the place; nothing is left behind then.
+    """
+    path = Path(path)
+    format_, encoding = sniff(path, settings.max_upload_bytes)
+    batches = open_batches(path, format_, encoding, settings.max_rows)
+    size = path.stat().st_size
+    source = {"file": shown_name(path.name), "bytes": size}
+    return add_rows(
+        home,
+        settings,
+        batches,
+        name or path.stem,
+        FORMATS[format_],
+        source,
+        tokenizer=tokenizer,
+        columns=columns,
+        task=task,
+        max_length=max_length,
+        progress=progress,
+        should_stop=should_stop,
+        size=size,
+    )
+
+
+def open_batches(path: Path, format_: str, encoding: str, max_rows: int):
+    """The batches of raw rows of a file that sniff has named."""
+    return read_parquet(path, max_rows) if format_ == "parquet" else read_batches(path, format_, encoding)
+
+
+def add_rows(
+    home: Home,
+    settings: Settings,
+    batches,
+    name: str,
+    format_: str,
+    source: dict,
+    *,
+    tokenizer=None,
+    columns=None,
+    task=None,
+    max_length: int = DEFAULT_MAX_LENGTH,
+    progress=None,
+    should_stop=None,
+    size: int = 0,
+    **extra,
+) -> DatasetInfo:
+    """As `add_dataset`, for batches of raw rows (rows.Batch) from anywhere; `extra` goes into the DatasetInfo."""
+    if free_bytes(home.root) < size * 3 + 64 * 2**20:
+        raise UserError(
+            "The disk is too full for this data set.", "Delete data sets, runs or models that you don't need."
+        )
+    head, batches = _peek(batches)
+    shape = detect([row for batch in head for row in batch.rows][:_SAMPLE_ROWS], columns, task)
+    dataset_id = new_id("data")
+    with whole_folder(home.datasets / dataset_id, home.tmp) as folder:
+        intake = _Intake(folder, shape, settings, tokenizer, max_length)
+        try:
+            for batch in batches:
+                if should_stop and should_stop():
+                    raise Stopped()
+                intake.take(batch)
+                if progress:
+                    progress(min(0.95, batch.done / size) if size else None, f"{intake.rows:,} records read")
+        finally:
+            intake.close()
+        if progress:
+            progress(0.95, "looking for duplicates")
+        info = intake.finish(dataset_id, clean_name(name), format_, source, extra)
+        save_info(folder, info)
+    return with_problems(home, info)
+
+
+def with_problems(home: Home, info: DatasetInfo) -> DatasetInfo:
+    """The info with its first 200 problems, in the data set's folder too."""
+    info = replace(info, problems=problems(home, info.dataset_id)[0])
+    save_info(folder_of(home, info.dataset_id), info)
+    return info
+
+
+def _peek(batches):
+    """(the first batches with a thousand rows together, all batches)."""
+    head, rows = [], 0
+    batches = iter(batches)
+    for batch in batches:
+        head.append(batch)
+        rows += len(batch.rows)
+        if rows >= _SAMPLE_ROWS:
+            break
+    return head, chain(head, batches)
+
+
+@dataclass
+class _Columns:
+    """What is held of each record until the end."""
+
+    row: list = field(default_factory=list)
+    line: list = field(default_factory=list)
+    flags: list = field(default_factory=list)
+    characters: list = field(default_factory=list)
+    digest: list = field(default_factory=list)
+    prompt: list = field(default_factory=list)
+    answer: list = field(default_factory=list)
+    held_out: list = field(default_factory=list)
+    sketch: list = field(default_factory=list)
+
+    def joined(self, name: str, kind) -> np.ndarray:
+        parts = getattr(self, name)
+        return np.concatenate(parts) if parts else np.zeros(0, kind)
+
+
+class _Intake:
+    """Takes batches of raw rows into the files of a folder that is not a data set yet."""
+
+    def __init__(self, folder: Path, shape: Shape, settings: Settings, tokenizer, max_length: int):
+        self.folder, self.shape, self.settings, self.max_length = folder, shape, settings, max_length
+        self.rows = self.left_out = 0
+        self.counts, self.labels, self.first_reason = Counter(), Counter(), ""
+        self.held = _Columns()
+        self.records = Writer(folder / "records.arrow", SCHEMAS[shape.task])
+        self.bad = Writer(folder / "left_out.arrow", LEFT_OUT)
+        self.meter = Meter(folder, shape.task, tokenizer, max_length, "response") if tokenizer is not None else None
+
+    def close(self) -> None:
+        self.records.close()
+        self.bad.close()
+
+    def take(self, batch) -> None:
+        records, lines, bad = [], [], []
+        for number, raw in enumerate(batch.rows):
+            row, line = batch.first_row + number, batch.lines[number] if batch.lines else 0
+            try:
+                made = self.shape.records(raw)
+            except Bad as problem:
+                bad.append((row, line, problem.code, problem.reason, _excerpt(raw)))
+                continue
+            for record in made:
+                records.append({"row": row, **record})
+                lines.append(line)
+        self.rows += len(batch.rows)
+        if self.rows > self.settings.max_rows:
+            raise UserError(
+                f"The data has more than {self.settings.max_rows:,} records.", "Split it, or raise LLMDEMO_MAX_ROWS."
+            )
+        self._leave_out(bad)
+        if records:
+            self._add(records, lines)
+
+    def _leave_out(self, bad: list[tuple]) -> None:
+        self.counts.update(code for _, _, code, _, _ in bad)
+        if bad and not self.first_reason:
+            self.first_reason = f"Row {bad[0][0]} {bad[0][3]}."
+        room = max(0, _LEFT_OUT_KEPT - self.left_out)
+        self.left_out += len(bad)
+        if bad[:room]:
+            self.bad.write(pa.record_batch([list(values) for values in zip(*bad[:room], strict=True)], schema=LEFT_OUT))
+
+    def _add(self, records: list[dict], lines: list[int]) -> None:
+        task, held = self.shape.task, self.held
+        batch = to_batch(records, task)
+        self.records.write(batch)
+        flags, characters = checks.text_flags(batch)
+        flags[["cut_turns" in record for record in records]] |= np.uint32(BIT["cut_turns"])
+        if self.meter:
+            flags |= self.meter.add(records)
+        if task == "classify":
+            self.labels.update(record["label"] for record in records)
+            if len(self.labels) > MAX_LABELS:
+                raise UserError(
+                    f"The label column has more than {MAX_LABELS:,} different values.",
+                    "That is no label: say which columns hold the text and the label, or the instruction and the answer.",
+                )
+        prompts = [checks.prompt_of(record) for record in records]
+        held.row.append(np.array([record["row"] for record in records], np.int64))
+        held.line.append(np.array(lines, np.int64))
+        held.flags.append(flags)
+        held.characters.append(characters)
+        held.digest.append(np.frombuffer(b"".join(map(digest, records)), "S16"))
+        held.prompt.append(np.array([checks.loose_hash(prompt) for prompt in prompts], np.uint64))
+        held.answer.append(np.array([checks.loose_hash(checks.answer_of(record)) for record in records], np.uint64))
+        held.held_out.append(np.array([record.get("split") == "eval" for record in records], bool))
+        held.sketch.append(checks.sketches(prompts))
+
+    def finish(self, dataset_id: str, name: str, format_: str, source: dict, extra: dict) -> DatasetInfo:
+        held, task = self.held, self.shape.task
+        if not held.row:
+            raise UserError(
+                f"None of the {self.rows:,} rows makes a record. {self.first_reason}".strip(),
+                "Mend the rows, or say which column is which.",
+            )
+        if task == "classify" and len(self.labels) < 2:
+            raise UserError(
+                f"Every record has the same label, {next(iter(self.labels))[:40]!r}.",
+                "Classification needs two labels at least.",
+            )
+        row, flags = held.joined("row", np.int64), held.joined("flags", np.uint32)
+        prompt = held.joined("prompt", np.uint64)
+        between, other = checks.duplicate_flags(
+            prompt, held.joined("answer", np.uint64), row, task, held.joined("held_out", bool)
+        )
+        near = checks.near_duplicates(np.concatenate(held.sketch))
+        close = (near < np.arange(len(row))) & (between == 0) & (prompt != prompt[near])
+        between[close] = BIT["near_duplicate"]
+        other[close] = row[near[close]]
+        flags |= between
+        table = self._write_checks(row, flags, other, checks.groups(prompt, near))
+        kept = kept_mask(flags, DEFAULT_FILTERS)
+        if not kept.any():
+            raise UserError("The checks leave no record.", f"Most common: {_commonest(flags)}.")
+        tokens = self._measured(kept)
+        return DatasetInfo(
+            dataset_id=dataset_id,
+            name=name,
+            format=format_,
+            shape=self.shape.name,
+            task=task,
+            rows=self.rows,
+            records=len(row),
+            kept=int(kept.sum()),
+            counts={**self.counts, **flag_counts(flags)},
+            filters=list(DEFAULT_FILTERS),
+            content_hash=content_hash(task, table.column("digest"), kept),
+            created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            tokens=tokens,
+            measured=self.meter.key if self.meter else None,
+            columns=list(self.shape.columns)[:100],
+            roles=self.shape.roles,
+            labels=sorted(self.labels),
+            characters=int(table.column("characters").to_numpy().sum()),
+            bytes=source.get("bytes", 0),
+            source=source,
+            family=extra.pop("family", "") or dataset_id,
+            **extra,
+        )
+
+    def _write_checks(self, row, flags, other, group) -> pa.Table:
+        held = self.held
+        raw = np.concatenate(held.digest).tobytes()
+        digests = pa.FixedSizeBinaryArray.from_buffers(pa.binary(16), len(row), [None, pa.py_buffer(raw)])
+        columns = [
+            row,
+            held.joined("line", np.int64),
+            flags,
+            other,
+            group,
+            held.joined("characters", np.int64),
+            digests,
+        ]
+        table = pa.table(columns, schema=CHECKS)
+        with Writer(self.folder / "checks.arrow", CHECKS) as writer:
+            writer.write(table)
+        return table
+
+    def _measured(self, kept: np.ndarray) -> dict | None:
+        if not self.meter:
+            return None
+        measured = measure.read_measured(self.folder, self.meter.finish())
+        return {**measure.summary(measured, kept, self.max_length, self.shape.task), "loss_on": "response"}
+
+
+def digest(record: dict) -> bytes:
+    """16 bytes that name the record's content (not its row)."""
+    content = {key: value for key, value in record.items() if key not in ("row", "cut_turns")}
+    return hashlib.blake2b(orjson.dumps(content, option=orjson.OPT_SORT_KEYS), digest_size=16).digest()
+
+
+def flag_counts(flags: np.ndarray) -> dict[str, int]:
+    """How many records have each flag; without those that none has."""
+    counts = {code.name: int(((flags & np.uint32(1 << code.bit)) != 0).sum()) for code in FLAGS}
+    return {name: count for name, count in counts.items() if count}
+
+
+def _commonest(flags: np.ndarray) -> str:
+    counts = flag_counts(flags)
+    name = max(counts, key=counts.get)
+    title = next(code.title for code in FLAGS if code.name == name)
+    hint = "; choose a greater length" if name in ABOUT_TOKENS else ""
+    return f"{title} ({counts[name]:,} records){hint}"
+
+
+def _excerpt(raw) -> str:
+    if isinstance(raw, BadRow):
+        return raw.excerpt
+    try:
+        return orjson.dumps(raw)[:2000].decode(errors="replace")[:200]
+    except (TypeError, ValueError, RecursionError):
+        return repr(raw)[:200]

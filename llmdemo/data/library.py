@@ -1,0 +1,210 @@
+"""The data sets of the home folder: one folder each, immutable but for its name. Knows nothing of how they come.
+
+A folder holds info.json, records.arrow (the normalised records), checks.arrow (a row for each record: its row
+and line in the file, flags, group, digest), left_out.arrow (rows that make no record) and measured-<key>.* files.
+Which records are kept follows from the flags and the filters in info.json.
+"""
+
+import hashlib
+import shutil
+import tempfile
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from llmdemo.data.codes import mask
+from llmdemo.errors import UserError
+from llmdemo.store import Home, child, read_json, write_json
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """What is known of a data set; `to_dict` is what endpoints return."""
+
+    dataset_id: str
+    name: str
+    format: str
+    shape: str
+    task: str
+    rows: int
+    """Rows of the file."""
+    records: int
+    """Records made of them."""
+    kept: int
+    """Records that the filters leave."""
+    counts: dict
+    """How many rows or records have each problem."""
+    filters: list
+    """Codes whose records are left out."""
+    content_hash: str
+    """SHA-256 of the task and the kept records: equal for equal data, whatever file it came from."""
+    created: str
+    problems: list = field(default_factory=list)
+    """The first 200; all of them with report.problems."""
+    tokens: dict | None = None
+    """total, longest, mean, trained over the kept records; None before a tokenizer has measured them."""
+    measured: str | None = None
+    """Key of the measurement that `tokens` is from."""
+    columns: list = field(default_factory=list)
+    roles: dict = field(default_factory=dict)
+    labels: list = field(default_factory=list)
+    characters: int = 0
+    bytes: int = 0
+    source: dict = field(default_factory=dict)
+    """Where it came from: a file's name and size, or a hub id with revision, licence and citation."""
+    parent: str | None = None
+    """The data set that this is a new version of."""
+    family: str = ""
+    version: int = 1
+    change: str = ""
+    """What made this version, in a sentence."""
+    format_version: int = 1
+
+    def to_dict(self) -> dict:
+        return asdict(self)
+
+
+def list_datasets(home: Home) -> list[DatasetInfo]:
+    """All data sets, the newest first. Folders that cannot be read are left out: they are not whole."""
+    found = []
+    for folder in home.datasets.iterdir() if home.datasets.is_dir() else ():
+        try:
+            found.append(get_dataset(home, folder.name))
+        except UserError:
+            continue
+    return sorted(found, key=lambda info: (info.created, info.dataset_id), reverse=True)
+
+
+def get_dataset(home: Home, dataset_id: str) -> DatasetInfo:
+    """The data set with this id; raises UserError if there is none or it is damaged."""
+    path = folder_of(home, dataset_id) / "info.json"
+    try:
+        values = read_json(path)
+        known = {item.name for item in fields(DatasetInfo)}
+        return DatasetInfo(**{key: value for key, value in values.items() if key in known})
+    except FileNotFoundError as error:
+        raise UserError(
+            f"There is no data set {dataset_id}.", "Choose one from the list; it may have been deleted."
+        ) from error
+    except (ValueError, TypeError, AttributeError, OSError) as error:
+        raise UserError(f"The data set {dataset_id} is damaged.", "Delete it and add its file again.") from error
+
+
+def folder_of(home: Home, dataset_id: str) -> Path:
+    return child(home.datasets, dataset_id)
+
+
+def save_info(folder: Path, info: DatasetInfo) -> None:
+    write_json(folder / "info.json", info.to_dict())
+
+
+def clean_name(name: str) -> str:
+    """The name as it is kept: printable, on one line, 1 to 80 characters, no folders."""
+    name = str(name).replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
+    name = " ".join("".join(c if c.isprintable() else " " for c in name).split())[:80].strip(". ")
+    return name or "data set"
+
+
+def rename_dataset(home: Home, dataset_id: str, name: str) -> DatasetInfo:
+    """Gives it another name; its content, id and hash stay. Raises UserError for an empty name."""
+    if not str(name).strip():
+        raise UserError("The name is empty.", "Give it a name of 1 to 80 characters.")
+    info = get_dataset(home, dataset_id)
+    info = DatasetInfo(**{**info.to_dict(), "name": clean_name(name)})
+    save_info(folder_of(home, dataset_id), info)
+    return info
+
+
+def delete_dataset(home: Home, dataset_id: str) -> None:
+    """Removes it. Later versions of it stay: each is whole by itself. Raises UserError if there is none."""
+    folder = folder_of(home, dataset_id)
+    if not folder.is_dir():
+        raise UserError(f"There is no data set {dataset_id}.", "Choose one from the list; it may have been deleted.")
+    home.tmp.mkdir(parents=True, exist_ok=True)
+    trash = Path(tempfile.mkdtemp(dir=home.tmp, prefix="deleted."))
+    folder.rename(trash / folder.name)  # gone at once for everyone else, even if removing it takes a while
+    shutil.rmtree(trash, ignore_errors=True)
+
+
+# ---- files of a folder ----
+
+
+class Writer:
+    """Record batches into an Arrow file."""
+
+    def __init__(self, path: Path, schema: pa.Schema):
+        self._file = pa.OSFile(str(path), "wb")
+        self._writer = pa.ipc.new_file(self._file, schema)
+        self.schema = schema
+
+    def write(self, batch) -> None:
+        if isinstance(batch, pa.Table):
+            self._writer.write_table(batch, max_chunksize=1000)
+        else:
+            self._writer.write_batch(batch)
+
+    def close(self) -> None:
+        self._writer.close()
+        self._file.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+def open_arrow(path: Path):
+    """A reader of an Arrow file, memory-mapped. Raises UserError if it is missing or damaged."""
+    try:
+        return pa.ipc.open_file(pa.memory_map(str(path)))
+    except (OSError, pa.ArrowInvalid) as error:
+        raise UserError(f"The data set {path.parent.name} is damaged.", "Delete it and add its file again.") from error
+
+
+CHECKS = pa.schema(
+    [
+        ("row", pa.int64()),
+        ("line", pa.int64()),
+        ("flags", pa.uint32()),
+        ("other", pa.int64()),
+        ("group", pa.int64()),
+        ("characters", pa.int64()),
+        ("digest", pa.binary(16)),
+    ]
+)
+LEFT_OUT = pa.schema(
+    [
+        ("row", pa.int64()),
+        ("line", pa.int64()),
+        ("code", pa.string()),
+        ("reason", pa.string()),
+        ("excerpt", pa.string()),
+    ]
+)
+
+
+def read_checks(folder: Path) -> pa.Table:
+    return open_arrow(folder / "checks.arrow").read_all()
+
+
+def column(table: pa.Table, name: str) -> np.ndarray:
+    return table.column(name).to_numpy()
+
+
+def kept_mask(flags: np.ndarray, filters) -> np.ndarray:
+    """bool (N,): the records that these filters leave."""
+    return (flags & np.uint32(mask(filters))) == 0
+
+
+def content_hash(task: str, digests: pa.ChunkedArray, kept: np.ndarray) -> str:
+    """SHA-256 over the task and the digests of the kept records in their order."""
+    state = hashlib.sha256(task.encode())
+    done = 0
+    for chunk in digests.chunks:
+        raw = np.frombuffer(chunk.buffers()[1], np.uint8)[chunk.offset * 16 : (chunk.offset + len(chunk)) * 16]
+        state.update(raw.reshape(-1, 16)[kept[done : done + len(chunk)]].tobytes())
+        done += len(chunk)
+    return state.hexdigest()

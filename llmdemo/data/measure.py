@@ -1,0 +1,202 @@
+"""How many tokens each record has, and which of the vocabulary it uses, kept beside the records by tokenizer.
+
+Knows no files that are uploaded and no training. A measurement is known by a key: the tokenizer with its chat
+template, the greatest length and what the loss is on. `measured-<key>.arrow` has a row for each record: length
+(tokens before the cut), trained (tokens that are trained after it) and flags (prompt_too_long, response_cut,
+template_refused); `measured-<key>.npy` counts each token of the vocabulary.
+"""
+
+import hashlib
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from llmdemo.data.codes import BIT
+from llmdemo.data.encode import check_tokenizer, encode_documents, encode_many
+from llmdemo.data.library import (
+    DatasetInfo,
+    Writer,
+    column,
+    folder_of,
+    get_dataset,
+    kept_mask,
+    open_arrow,
+    read_checks,
+    save_info,
+)
+from llmdemo.errors import UserError
+from llmdemo.store import Home
+
+DEFAULT_MAX_LENGTH = 512
+_SCHEMA = pa.schema([("length", pa.int64()), ("trained", pa.int64()), ("flags", pa.uint32())])
+
+
+def measure_key(tokenizer, max_length: int, loss_on: str) -> str:
+    """16 hex digits that name the tokenizer, its template, the length and the loss."""
+    state = hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode())
+    state.update(f"\0{tokenizer.chat_template}\0{tokenizer.eos_token}\0{max_length}\0{loss_on}".encode())
+    return state.hexdigest()[:16]
+
+
+class Meter:
+    """Measures batches of records one after the other, in bounded memory, into files of `folder`."""
+
+    def __init__(self, folder: Path, task: str, tokenizer, max_length: int, loss_on: str):
+        check_tokenizer(tokenizer)
+        self.key = measure_key(tokenizer, max_length, loss_on)
+        self._folder, self._task, self._tokenizer = folder, task, tokenizer
+        self._max_length, self._loss_on = max_length, loss_on
+        self._writer = Writer(folder / f".measured-{self.key}.arrow", _SCHEMA)
+        self._vocabulary = np.zeros(len(tokenizer), np.int64)
+
+    def add(self, records: list[dict]) -> np.ndarray:
+        """Measures these records; returns their flags, uint32 (N,)."""
+        measured = list(self._measure(records)) if records else []
+        length = np.array([row[0] for row in measured], np.int64)
+        trained = np.array([row[1] for row in measured], np.int64)
+        flags = np.zeros(len(records), np.uint32)
+        flags[length < 0] = BIT["template_refused"]
+        if self._task in ("chat", "preference"):
+            cut = length > self._max_length
+            flags[cut & (trained > 0)] = BIT["response_cut"]
+            flags[cut & (trained == 0)] = BIT["prompt_too_long"]
+        ids = [np.array(row[2], np.int64) for row in measured if row[2]]
+        if ids:
+            self._vocabulary += np.bincount(np.concatenate(ids), minlength=len(self._vocabulary))
+        self._writer.write(pa.record_batch([np.maximum(length, 0), trained, flags], schema=_SCHEMA))
+        return flags
+
+    def _measure(self, records: list[dict]):
+        """(length, trained, ids) of each record; length -1 where the chat template refuses it."""
+        if self._task == "text":
+            ids = encode_documents((record["text"] for record in records), self._tokenizer)
+            return [(len(row), len(row), row) for row in ids]
+        try:
+            rows = list(encode_many(records, self._tokenizer, self._max_length, self._loss_on))
+        except UserError:  # one of them is refused: find out which
+            rows = [self._encode_one(record) for record in records]
+        return [_figures(row) for row in rows]
+
+    def _encode_one(self, record: dict):
+        try:
+            return next(encode_many([record], self._tokenizer, self._max_length, self._loss_on))
+        except UserError:
+            return None
+
+    def finish(self) -> str:
+        """Closes the files under their names; returns the key."""
+        self._writer.close()
+        np.save(self._folder / f".measured-{self.key}.npy", self._vocabulary, allow_pickle=False)
+        for ending in ("npy", "arrow"):
+            os.replace(self._folder / f".measured-{self.key}.{ending}", self._folder / f"measured-{self.key}.{ending}")
+        return self.key
+
+    def discard(self) -> None:
+        self._writer.close()
+        for ending in ("npy", "arrow"):
+            (self._folder / f".measured-{self.key}.{ending}").unlink(missing_ok=True)
+
+
+def _figures(row) -> tuple[int, int, list[int]]:
+    """(length, trained, ids) of an encoded record; of a preference, of both its rows together."""
+    if row is None:
+        return -1, 0, []
+    if isinstance(row, tuple):
+        chosen, rejected = row
+        trained = chosen.trained + rejected.trained if chosen.trained and rejected.trained else 0
+        return max(chosen.length, rejected.length), trained, chosen.input_ids + rejected.input_ids
+    return row.length, row.trained, row.input_ids
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A measurement, a row for each record of the folder (kept or not), and the counts of the vocabulary."""
+
+    length: np.ndarray
+    trained: np.ndarray
+    flags: np.ndarray
+    vocabulary: np.ndarray
+
+
+def read_measured(folder: Path, key: str) -> Measured | None:
+    """The measurement with this key, or None if it was never made."""
+    path = folder / f"measured-{key}.arrow"
+    if not path.exists():
+        return None
+    table = open_arrow(path).read_all()
+    vocabulary = np.load(path.with_suffix(".npy"), mmap_mode="r", allow_pickle=False)
+    return Measured(*(column(table, name) for name in _SCHEMA.names), vocabulary)
+
+
+def summary(measured: Measured, kept: np.ndarray, max_length: int, task: str) -> dict:
+    """{total, longest, mean, trained} over the kept records, and what they were measured with.
+
+    total counts what the model sees: after the cut for chat, preference and classify; whole for raw text, which is
+    laid out in rows.
+    """
+    length = measured.length[kept]
+    seen = length if task == "text" else np.minimum(length, max_length)
+    total = int(seen.sum())
+    return {
+        "total": total,
+        "longest": int(length.max(initial=0)),
+        "mean": round(total / max(1, len(length)), 1),
+        "trained": int(measured.trained[kept].sum()),
+        "max_length": max_length,
+        "cut": int((length > max_length).sum()) if task != "text" else 0,
+    }
+
+
+def measure_tokens(
+    home: Home,
+    dataset_id: str,
+    tokenizer,
+    max_length: int = DEFAULT_MAX_LENGTH,
+    loss_on: str = "response",
+    *,
+    progress=None,
+    should_stop=None,
+) -> DatasetInfo:
+    """The data set's info with `tokens` for this tokenizer; measures it unless that was done before.
+
+    A first measurement is written into the data set's info; others are only returned. What is kept does not
+    change: the records are immutable. Raises UserError.
+    """
+    folder, info = folder_of(home, dataset_id), get_dataset(home, dataset_id)
+    check_tokenizer(tokenizer)
+    key = measure_key(tokenizer, max_length, loss_on)
+    if not (folder / f"measured-{key}.arrow").exists():
+        _measure_file(folder, info, tokenizer, max_length, loss_on, progress, should_stop)
+    kept = kept_mask(column(read_checks(folder), "flags"), info.filters)
+    measured = read_measured(folder, key)
+    tokens = {**summary(measured, kept, max_length, info.task), "loss_on": loss_on}
+    result = replace(info, tokens=tokens, measured=key)
+    if info.tokens is None:
+        save_info(folder, result)
+    return result
+
+
+def _measure_file(folder, info, tokenizer, max_length, loss_on, progress, should_stop) -> None:
+    reader = open_arrow(folder / "records.arrow")
+    meter = Meter(folder, info.task, tokenizer, max_length, loss_on)
+    try:
+        for number in range(reader.num_record_batches):
+            if should_stop and should_stop():
+                raise Stopped()
+            meter.add(reader.get_batch(number).to_pylist())
+            if progress:
+                progress((number + 1) / reader.num_record_batches, "counting tokens")
+        meter.finish()
+    except BaseException:
+        meter.discard()
+        raise
+
+
+class Stopped(UserError):
+    """The person stopped the work; nothing of it is kept."""
+
+    def __init__(self):
+        super().__init__("Stopped: nothing was kept.", "Start again when you like.")

@@ -1,0 +1,192 @@
+"""Parquet, read by a process of its own with little memory: a file of a kilobyte can claim to hold a gigabyte.
+
+The child decodes a few hundred rows at a time and hands them on as an Arrow stream through a pipe. It dies, not
+the app, when a file makes it take too much memory or crashes the decoder. Knows nothing of what columns mean.
+"""
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from llmdemo.data.rows import MAX_COLUMNS, MAX_RECORD, BadRow, Batch
+from llmdemo.data.sniff import shown_name
+from llmdemo.errors import UserError
+
+CHILD_BYTES = 2**30
+"""Memory that the child may take for decoding, in bytes."""
+PATIENCE = 20.0
+"""Seconds without a batch after which the child is ended."""
+
+_BATCH_ROWS = 256
+_PIECE_BYTES = 16 * 2**20
+_INFLATION = 100
+_ALWAYS_ALLOWED = 64 * 2**20
+
+
+def read_parquet(path: Path, max_rows: int) -> Iterator[Batch]:
+    """Batches of rows. Raises UserError when the file is damaged, or holds far more than its size lets expect."""
+    import pyarrow as pa
+
+    name, size = shown_name(path.name), path.stat().st_size
+    root = str(Path(__file__).resolve().parents[2])
+    child = subprocess.Popen(
+        [sys.executable, "-m", "llmdemo.data.parquet", str(path.resolve()), str(max_rows)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": root, "ARROW_DEFAULT_MEMORY_POOL": "system", "OMP_NUM_THREADS": "1"},
+    )
+    watch = _Watch(child)
+    rows = 0
+    try:
+        with pa.ipc.open_stream(child.stdout) as stream:
+            limit = max(_ALWAYS_ALLOWED, size * _INFLATION)
+            decoded = 0
+            for record_batch in stream:
+                watch.seen()
+                decoded += record_batch.nbytes
+                if decoded > limit:
+                    raise UserError(
+                        f"{name} has {size:,} bytes but holds over {limit // 2**20:,} MB.",
+                        "Such a file is made to fill the memory; if it is real data, save it as JSON Lines.",
+                    )
+                values = [_checked(row) for row in record_batch.to_pylist()]
+                yield Batch(rows + 1, values, None, min(decoded, size))
+                rows += len(values)
+        if child.wait(timeout=PATIENCE) != 0:
+            raise _broken(name, child.returncode, rows)
+    except (pa.ArrowInvalid, OSError, EOFError, subprocess.TimeoutExpired) as error:
+        raise _broken(name, _end(child), rows) from error
+    finally:
+        watch.stop()
+        _end(child)
+
+
+class _Watch:
+    """Ends the child when no batch comes for a while."""
+
+    def __init__(self, child: subprocess.Popen):
+        self._child, self._timer = child, None
+        self.seen()
+
+    def seen(self) -> None:
+        self.stop()
+        self._timer = threading.Timer(PATIENCE, self._child.kill)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def stop(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+
+
+def _end(child: subprocess.Popen) -> int:
+    """Ends the child if it still runs; returns what it ended with by itself, or -9."""
+    try:
+        code = child.wait(timeout=0.5)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        code = child.wait()
+    child.stdout.close()
+    return code
+
+
+_REASONS = {
+    3: ("is damaged or no Parquet file", "Write it again."),
+    4: (f"has more than {MAX_COLUMNS:,} columns", "Keep only those that are needed."),
+    6: ("has a list of repeated values inside a column, which is not read", "Write it without dictionaries."),
+    8: ("has more rows than are allowed", "Split it, or raise LLMDEMO_MAX_ROWS."),
+    7: (f"has a row of more than {2 * _PIECE_BYTES // 2**20} MB", "Split it into records of at most 8 MB."),
+}
+
+
+def _broken(name: str, code: int, rows: int) -> UserError:
+    if code in _REASONS:
+        return UserError(f"{name} {_REASONS[code][0]}.", _REASONS[code][1])
+    after = f" after row {rows:,}" if rows else ""
+    return UserError(
+        f"{name} takes more memory or time to unpack than is allowed{after}.",
+        "It may be damaged; if it is real data, save it as JSON Lines.",
+    )
+
+
+def _checked(row: dict):
+    size = sum(len(value) for value in row.values() if isinstance(value, str))
+    return BadRow(f"has over {MAX_RECORD:,} characters") if size > MAX_RECORD else row
+
+
+# ---- the child ----
+
+
+def _limit_memory() -> None:
+    if os.name != "posix":
+        return  # no such limit there; the decoded bytes are still counted
+    import resource
+
+    with open("/proc/self/statm") as file:
+        used = int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    limit = used + CHILD_BYTES
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
+
+
+def _child(path: str, max_rows: int) -> int:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pa.set_cpu_count(1)
+    pa.set_io_thread_count(1)
+    if sys.platform.startswith("linux"):
+        _limit_memory()
+    try:
+        file = pq.ParquetFile(path, pre_buffer=False, memory_map=False)
+        if file.metadata.num_columns > MAX_COLUMNS:
+            return 4
+        if file.metadata.num_rows > max_rows:
+            return 8
+        schema = pa.schema([(field.name, _plain(field.type)) for field in file.schema_arrow])
+        with pa.ipc.new_stream(sys.stdout.buffer, schema) as stream:
+            for batch in file.iter_batches(batch_size=_BATCH_ROWS, use_threads=False):
+                batch = batch.cast(schema)  # dictionaries are laid out, so that repeated values count
+                for piece in _pieces(batch):
+                    if piece.nbytes > 2 * _PIECE_BYTES:
+                        return 7
+                    stream.write_batch(piece)
+    except (MemoryError, pa.ArrowMemoryError):
+        return 5
+    except BrokenPipeError:
+        return 9
+    except _Nested:
+        return 6
+    except (pa.ArrowException, OSError, ValueError, TypeError, KeyError):
+        return 3
+    return 0
+
+
+class _Nested(Exception):
+    """A dictionary inside a nested column."""
+
+
+def _plain(kind):
+    """The type without its dictionary; raises _Nested where one is inside a list or a struct."""
+    import pyarrow as pa
+
+    if pa.types.is_dictionary(kind):
+        return kind.value_type
+    if pa.types.is_nested(kind) and "dictionary<" in str(kind):
+        raise _Nested
+    return kind
+
+
+def _pieces(batch):
+    """The batch in parts of about _PIECE_BYTES, of one row at least."""
+    rows = max(1, batch.num_rows * _PIECE_BYTES // max(1, batch.nbytes))
+    for start in range(0, batch.num_rows, rows):
+        yield batch.slice(start, rows)
+
+
+if __name__ == "__main__":
+    sys.exit(_child(sys.argv[1], int(sys.argv[2])))

@@ -1,0 +1,289 @@
+"""Raw rows out of a file, in batches, with bounded memory. Knows nothing of what the columns mean.
+
+Every reader is a generator of batches; what is read is never more than a few megabytes ahead of what is
+handed on, however the file is made. Anything that cannot be read ends in a UserError with the place.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import orjson
+
+from llmdemo.data.rows import MAX_RECORD, BadRow, Batch, Gather
+from llmdemo.data.sniff import not_utf8, shown_name
+from llmdemo.data.tables import read_table
+from llmdemo.errors import UserError
+
+_OBJECT_BYTES = 64 * 2**20
+_SPLIT_KEYS = ("train", "eval", "test", "validation", "valid", "dev")
+
+
+def read_batches(path: Path, format_: str, encoding: str) -> Iterator[Batch]:
+    """The rows of a text file whose format and encoding `sniff` has found. Raises UserError with the place."""
+    readers = {"json": _json, "jsonl": _json_lines, "csv": _table, "tsv": _table, "text": _texts}
+    try:
+        yield from readers[format_](path, encoding)
+    except UnicodeDecodeError as error:
+        raise not_utf8(path, encoding) from error
+
+
+# ---- JSON Lines ----
+
+
+def _json_lines(path: Path, encoding: str) -> Iterator[Batch]:
+    gather, done = Gather(), 0
+    for line, data in _byte_lines(path, encoding):
+        done += len(data)
+        if not data.strip():
+            continue
+        batch = gather.add(_as_row(_parse_line(data, line, path)), line, len(data), done)
+        if batch:
+            yield batch
+    yield from gather.rest()
+
+
+def _byte_lines(path: Path, encoding: str) -> Iterator[tuple[int, bytes]]:
+    if encoding != "utf-8-sig":
+        yield from ((number, line.encode()) for number, line in _text_lines(path, encoding))
+        return
+    with open(path, "rb") as file:
+        number = 0
+        while data := file.readline(MAX_RECORD + 1):
+            number += 1
+            if len(data) > MAX_RECORD:
+                raise _line_too_long(path, number)
+            yield number, data.removeprefix(b"\xef\xbb\xbf") if number == 1 else data
+
+
+def _text_lines(path: Path, encoding: str) -> Iterator[tuple[int, str]]:
+    with open(path, encoding=encoding, newline="") as file:
+        number = 0
+        while text := file.readline(MAX_RECORD + 1):
+            number += 1
+            if len(text) > MAX_RECORD:
+                raise _line_too_long(path, number)
+            yield number, text
+
+
+def _line_too_long(path: Path, number: int) -> UserError:
+    return UserError(
+        f"Line {number} of {shown_name(path.name)} is longer than {MAX_RECORD // 2**20} MB.",
+        "A record may have 8 MB at most: are its line ends missing?",
+    )
+
+
+def _parse_line(data: bytes, line: int, path: Path):
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        reason = error.msg
+    try:  # the standard parser also takes NaN and lone surrogates, which some programs write
+        return _DECODER.decode(data.decode())
+    except UnicodeDecodeError as error:
+        raise not_utf8(path, "utf-8-sig") from error
+    except json.JSONDecodeError as error:
+        reason = f"{error.msg} at column {error.colno}"
+    except RecursionError:
+        reason = "it is nested too deeply"
+    raise UserError(f"Line {line} of {shown_name(path.name)} is not JSON: {reason}.", "Mend or remove that line.")
+
+
+# ---- JSON ----
+
+_DECODER = json.JSONDecoder(parse_constant=lambda _: None)
+
+
+def _json(path: Path, encoding: str) -> Iterator[Batch]:
+    with open(path, encoding=encoding, newline="") as file:
+        window = _Window(file, path)
+        if window.next_character() == "{":
+            yield from _json_object(path, encoding)
+            return
+        window.at += 1  # the bracket
+        gather, first = Gather(), True
+        while True:
+            character = window.next_character()
+            if character == "]" and first:
+                break
+            value = window.value(gather.row)
+            batch = gather.add(_as_row(value), window.value_line, window.value_size, window.passed)
+            if batch:
+                yield batch
+            first, character = False, window.next_character()
+            if character == "]":
+                break
+            if character != ",":
+                raise window.error(f"after record {gather.row - 1} there must be a comma or the closing bracket")
+            window.at += 1
+        window.at += 1
+        if window.next_character():
+            raise window.error("something follows the closing bracket")
+        yield from gather.rest()
+
+
+class _Window:
+    """A part of a JSON text that moves over the file, and the line where it stands."""
+
+    def __init__(self, file, path: Path):
+        self.file, self.path = file, path
+        self.text, self.at, self.done, self.ended = "", 0, 0, False
+        self.line, self._counted = 1, 0
+        self.value_line = self.value_size = 0
+
+    @property
+    def passed(self) -> int:
+        """Characters of the file that stand before the place."""
+        return self.done - len(self.text) + self.at
+
+    def next_character(self) -> str:
+        """The next character that is no blank, without passing it; "" at the end of the file."""
+        while True:
+            while self.at < len(self.text) and self.text[self.at] in " \t\r\n":
+                self.at += 1
+            if self.at < len(self.text):
+                return self.text[self.at]
+            if not self._more():
+                return ""
+
+    def value(self, row: int):
+        """The JSON value that begins here; passes it."""
+        while True:
+            try:
+                value, end = _DECODER.raw_decode(self.text, self.at)
+                if end < len(self.text) or not self._more():
+                    break
+            except RecursionError as error:
+                raise self.error(f"record {row} is nested too deeply") from error
+            except json.JSONDecodeError as error:
+                if len(self.text) - self.at > MAX_RECORD or not self._more():
+                    raise self._broken(error, row) from error
+        self.value_line, self.value_size = self._line_at(self.at), end - self.at
+        self.at = end
+        return value
+
+    def error(self, reason: str, at: int | None = None) -> UserError:
+        line = self._line_at(self.at if at is None else at)
+        return UserError(
+            f"{shown_name(self.path.name)} is not JSON: line {line}: {reason}.", "Mend that place and try again."
+        )
+
+    def _broken(self, error: json.JSONDecodeError, row: int) -> UserError:
+        if len(self.text) - self.at > MAX_RECORD and error.pos > self.at + MAX_RECORD // 2:
+            return self.error(f"record {row} is longer than {MAX_RECORD // 2**20} MB")
+        if error.pos >= len(self.text.rstrip()):
+            return self.error(f"the file ends inside record {row}; it may be cut off", error.pos)
+        return self.error(f"{error.msg} (record {row})", error.pos)
+
+    def _more(self) -> bool:
+        if self.ended:
+            return False
+        self._line_at(self.at)
+        rest = self.text[self.at :]
+        new = self.file.read(max(1 << 20, len(rest)))
+        self.ended = not new
+        self.done += len(new)
+        self.text, self.at, self._counted = rest + new, 0, 0
+        return bool(new)
+
+    def _line_at(self, at: int) -> int:
+        """The line of a place that is not before the last place asked for."""
+        self.line += self.text.count("\n", self._counted, at)
+        self._counted = max(self._counted, at)
+        return self.line
+
+
+def _json_object(path: Path, encoding: str) -> Iterator[Batch]:
+    """A file that is one object: lists of records under one key or under train/eval keys, or a single record."""
+    name = shown_name(path.name)
+    if path.stat().st_size > _OBJECT_BYTES:
+        raise UserError(
+            f"{name} is one JSON object of over {_OBJECT_BYTES // 2**20} MB.",
+            "Save the records as a list or as JSON Lines.",
+        )
+    text = path.read_text(encoding=encoding)
+    try:
+        value = _DECODER.decode(text)
+    except RecursionError as error:
+        raise UserError(f"{name} is nested too deeply.", "A record has a few levels, not thousands.") from error
+    except json.JSONDecodeError as error:
+        raise UserError(
+            f"{name} is not JSON: line {error.lineno}: {error.msg}.",
+            "Mend that place; several objects need a list or one line each.",
+        ) from error
+    lists = {key: rows for key, rows in value.items() if isinstance(rows, list) and rows and isinstance(rows[0], dict)}
+    splits = [key for key in _SPLIT_KEYS if key in lists]
+    if splits:
+        rows = [_with_split(row, key) for key in splits for row in lists[key]]
+    elif len(lists) == 1 and not _is_record(value):
+        rows = next(iter(lists.values()))
+    else:
+        rows = [value]
+    gather = Gather()
+    for row in rows:
+        if batch := gather.add(_as_row(row), 0, 0, len(text)):
+            batch.lines = None
+            yield batch
+    for last in gather.rest():
+        last.lines = None
+        yield last
+
+
+def _is_record(value: dict) -> bool:
+    return any(key in value for key in ("messages", "conversations", "conversation", "instances", "chosen"))
+
+
+def _with_split(row, key: str):
+    return {**row, "split": "train" if key == "train" else "eval"} if isinstance(row, dict) else row
+
+
+def _as_row(value):
+    if isinstance(value, dict | str):
+        return value
+    kinds = {list: "a list", bool: "true or false", int: "a number", float: "a number", type(None): "null"}
+    return BadRow(f"is {kinds.get(type(value), 'no object')}, not an object with fields", json.dumps(value)[:200])
+
+
+# ---- tables ----
+
+
+def _table(path: Path, encoding: str) -> Iterator[Batch]:
+    gather = Gather()
+    for value, line, size, done in read_table(path, _text_lines(path, encoding)):
+        if batch := gather.add(value, line, size, done):
+            yield batch
+    yield from gather.rest()
+
+
+# ---- plain text ----
+
+
+def _texts(path: Path, encoding: str) -> Iterator[Batch]:
+    """Documents: paragraphs where there are blank lines, else long lines, else the lines joined to pieces of 4,000."""
+    with open(path, encoding=encoding, newline=None) as file:
+        sample = file.read(1 << 20)
+    lines = sample.split("\n")
+    blank = any(not line.strip() for line in lines[:-1])
+    piece = 0 if blank or len(sample) > 200 * len(lines) else 4000
+    gather, waiting, begins, size, done = Gather(), [], 1, 0, 0
+    for number, line in _text_lines(path, encoding):
+        done += len(line)
+        line = line.rstrip("\r\n")
+        if line.strip():
+            begins = begins if waiting else number
+            waiting.append(line)
+            size += len(line) + 1
+            if size > MAX_RECORD:
+                raise UserError(
+                    f"The paragraph at line {begins} of {shown_name(path.name)} is longer than {MAX_RECORD // 2**20} MB.",
+                    "Put blank lines between the paragraphs.",
+                )
+        ends = not line.strip() if blank else size >= piece
+        if waiting and ends:
+            batch = gather.add({"text": "\n".join(waiting)}, begins, size, done)
+            waiting, size = [], 0
+            if batch:
+                yield batch
+    if waiting:
+        gather.add({"text": "\n".join(waiting)}, begins, size, done)
+    yield from gather.rest()

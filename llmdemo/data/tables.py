@@ -1,0 +1,157 @@
+"""CSV and TSV: which delimiter, whether cells are quoted, whether there is a header. Knows no record shapes.
+
+A table's cells are strings; a row with another number of cells than the table is a BadRow, never shifted.
+"""
+
+import csv
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from llmdemo.data.columns import KNOWN
+from llmdemo.data.rows import MAX_COLUMNS, MAX_RECORD, BadRow
+from llmdemo.data.sniff import shown_name
+from llmdemo.errors import UserError
+
+_SAMPLE_LINES = 2000
+_SAMPLE_SIZE = 2**20
+
+csv.field_size_limit(MAX_RECORD)
+_NAME = re.compile(r"[^\W\d][\w .\-]{0,39}")
+
+
+def read_table(path: Path, lines: Iterator[tuple[int, str]]) -> Iterator[tuple[object, int, int, int]]:
+    """(row, line, size, done) for each record: a dict of cells by column, or a BadRow. Raises UserError."""
+    source = _Lines(lines)
+    sample = source.peek()
+    delimiter, quoting = _dialect(sample, path)
+    reader = csv.reader(source, delimiter=delimiter, quoting=quoting, strict=quoting == csv.QUOTE_MINIMAL)
+    rows = _rows(reader, source, path)
+    head = [next(rows, None) for _ in range(200)]
+    head = [row for row in head if row]
+    if not head:
+        raise UserError(f"{shown_name(path.name)} has no rows.", "A table needs a row of names and rows of cells.")
+    width = Counter(len(cells) for cells, *_ in head).most_common(1)[0][0]
+    columns = _columns(head, width, path)
+    if columns is None:
+        columns = [f"column {number}" for number in range(1, width + 1)]
+    else:
+        head = head[1:]
+    for cells, line, size in (*head, *rows):
+        yield _row(cells, columns), line, size, source.done
+
+
+class _Lines:
+    """Lines for csv.reader, with a look ahead, the number of the last line given, and the characters given."""
+
+    def __init__(self, lines: Iterator[tuple[int, str]]):
+        self._lines, self._ahead = lines, []
+        self.number = self.done = 0
+
+    def peek(self) -> list[str]:
+        size = 0
+        for number, line in self._lines:
+            self._ahead.append((number, line))
+            size += len(line)
+            if len(self._ahead) >= _SAMPLE_LINES or size >= _SAMPLE_SIZE:
+                break
+        self._ahead.reverse()
+        return [line for _, line in reversed(self._ahead)]
+
+    def __iter__(self):
+        return self
+
+    def __next__(self) -> str:
+        self.number, line = self._ahead.pop() if self._ahead else next(self._lines)
+        self.done += len(line)
+        return line
+
+
+def _rows(reader, source: _Lines, path: Path) -> Iterator[tuple[list[str], int, int]]:
+    while True:
+        begins, before = source.number + 1, source.done
+        try:
+            cells = next(reader, None)
+        except csv.Error as error:
+            raise UserError(
+                f"{shown_name(path.name)} breaks at the row that begins on line {begins}: {error}.",
+                "A quote that is opened must be closed, and a quote inside a cell doubled.",
+            ) from error
+        if cells is None:
+            return
+        if len(cells) > MAX_COLUMNS:
+            raise UserError(
+                f"Line {begins} of {shown_name(path.name)} has {len(cells):,} columns.",
+                f"At most {MAX_COLUMNS:,} are read: is this the right delimiter?",
+            )
+        if any(cell.strip() for cell in cells):
+            yield cells, begins, source.done - before
+
+
+def _dialect(sample: list[str], path: Path) -> tuple[str, int]:
+    """The delimiter that cuts most lines alike, and whether quotes mean anything."""
+    tab = path.suffix.lower() in (".tsv", ".tab")
+    best = max("\t,;|" if tab else ",;\t|", key=lambda delimiter: _agreement(sample, delimiter))
+    if _agreement(sample, best) == 0:
+        best = "\t" if tab else ","
+    return best, csv.QUOTE_NONE if _quotes_mean_nothing(sample, best) else csv.QUOTE_MINIMAL
+
+
+def _agreement(sample: list[str], delimiter: str) -> float:
+    widths = Counter(_widths(sample, delimiter, csv.QUOTE_MINIMAL))
+    width, count = widths.most_common(1)[0] if widths else (1, 0)
+    return count / widths.total() if width > 1 else 0.0
+
+
+def _widths(sample: list[str], delimiter: str, quoting: int) -> list[int]:
+    widths = []
+    try:
+        widths += (len(cells) for cells in csv.reader(sample, delimiter=delimiter, quoting=quoting) if cells)
+    except csv.Error:
+        return widths
+    return widths
+
+
+def _quotes_mean_nothing(sample: list[str], delimiter: str) -> bool:
+    """Whether a quote is a character like any other, as in files that no CSV program wrote.
+
+    So it is where some cell begins with a quote that its line never closes, or closes and goes on after it,
+    though nearly every line has the same number of cells without quoting; and, for tabs, where no cell is quoted.
+    """
+    cell = re.compile(rf'(?:^|{re.escape(delimiter)})"(?:[^"]|"")*("(?={re.escape(delimiter)}|$))?')
+    found = [match[1] for line in sample for match in cell.finditer(line.rstrip("\r\n"))]
+    if found and all(found):
+        return False
+    if not found:
+        return delimiter == "\t"
+    widths = Counter(_widths(sample, delimiter, csv.QUOTE_NONE))
+    width, count = widths.most_common(1)[0]
+    return width > 1 and count >= 0.98 * widths.total()
+
+
+def _columns(head: list[tuple], width: int, path: Path) -> list[str] | None:
+    """The names in the first row, or None where it is a record already."""
+    first = [cell.strip().lstrip("\ufeff") for cell in head[0][0]]
+    names = [cell.lower() for cell in first]
+    if len(first) != width or not all(first):
+        return None
+    known = any(name in KNOWN for name in names)
+    later = [cells for cells, *_ in head[1:] if len(cells) == width]
+    if not known and (
+        not all(_NAME.fullmatch(cell) for cell in first)
+        or any(any(cells[i].strip() == first[i] for cells in later) for i in range(width))
+        or not any(sum(len(cells[i]) for cells in later) > 1.5 * len(first[i]) * len(later) for i in range(width))
+    ):
+        return None
+    if len(set(names)) < len(names):
+        twice = Counter(names).most_common(1)[0][0]
+        raise UserError(f"{shown_name(path.name)} has two columns named {twice[:40]!r}.", "Rename one of them.")
+    return first
+
+
+def _row(cells: list[str], columns: list[str]):
+    if len(cells) == len(columns):
+        return dict(zip(columns, cells, strict=True))
+    plural = "" if len(cells) == 1 else "s"
+    return BadRow(f"has {len(cells)} cell{plural} where the table has {len(columns)}", " | ".join(cells)[:200])

@@ -25,7 +25,7 @@ _FIGURES = [  # (name in a step event, name everywhere else)
 _TYPES = frozenset(
     ["launch", "queued", "start", "phase", "ledger", "step", "eval", "sample", "refresh", "skip", "checkpoint", "end"]
 )
-_WORKER = ("method", "parameters", "device", "precision", "versions")
+_NOT_OF_THE_WORKER = ("type", "t", "step", "total_steps", "pid", "create_time")
 _LARGEST = 2.0**53
 
 
@@ -78,7 +78,7 @@ class Digest:
     def _on_start(self, event: dict) -> None:
         step = number(event.get("step")) or 0
         self.started, self.end = True, None
-        self.worker = {key: plain(event[key]) for key in _WORKER if key in event}
+        self.worker = {key: plain(value) for key, value in event.items() if key not in _NOT_OF_THE_WORKER}
         self.figures |= {"step": int(step), "total_steps": whole(event.get("total_steps"))}
         self._forget_after(step)
 

@@ -111,14 +111,15 @@ def _recovered_state(folder: RunFolder, known: dict, token: str) -> dict:
         folder.end_line()
     with Reader(folder.events).digest() as digest:
         started, end, launched = digest.started, digest.end, digest.launched or digest.started
+        figures = digest.status()
     if lives:
         state = STOPPING if folder.stop.exists() else RUNNING if started else STARTING
         return {"state": state, "pid": pid, "identity": identity}
     if end:
-        return end
+        return {**end, "digest": figures}
     if launched:
-        return {"state": FAILED, "reason": LOST, "message": LOST_MESSAGE, "hint": RESUME_HINT}
-    return {"state": QUEUED}
+        return {"state": FAILED, "reason": LOST, "message": LOST_MESSAGE, "hint": RESUME_HINT, "digest": figures}
+    return {"state": QUEUED, "digest": figures}
 
 
 def _object(path: Path) -> dict:

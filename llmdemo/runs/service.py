@@ -128,7 +128,7 @@ class Runs:
         self._check_room()
         try:
             with self._table.transaction():
-                self._table.move(run_id, QUEUED, digest=None)
+                self._table.move(run_id, QUEUED)
                 folder.stop.unlink(missing_ok=True)
                 folder.note("queued")
         except IllegalTransition as error:
@@ -323,8 +323,8 @@ class Runs:
         return RunFolder(child(self._home.runs, run_id))
 
     def _status(self, row: dict, queue: list[str]) -> dict:
-        reader = self._readers.of(self._home.runs / row["run_id"])
-        return status_of(row, reader, queue) | {"size_bytes": self._size(row)}
+        folder = self._home.runs / row["run_id"]
+        return status_of(row, lambda: self._readers.of(folder), queue) | {"size_bytes": self._size(row)}
 
     def _size(self, row: dict) -> int:
         """Bytes on disk; counted again when the state changed, and every 10 s while the run goes."""

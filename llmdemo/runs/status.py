@@ -10,9 +10,11 @@ None stands for what is not known.
 
 import json
 import time
+from collections.abc import Callable
 
+from llmdemo.runs.digest import Digest
 from llmdemo.runs.reader import Reader
-from llmdemo.runs.states import ALIVE, COMPLETED, FAILED, FINAL, QUEUED, STARTING, STOPPED, STOPPING
+from llmdemo.runs.states import ALIVE, COMPLETED, FAILED, QUEUED, STARTING, STOPPED, STOPPING
 
 _FIGURES = (
     *("step", "total_steps", "loss", "eval_loss", "tokens_per_second", "eta_seconds", "peak_memory_bytes", "model_id"),
@@ -25,14 +27,18 @@ _MESSAGES = {
 }
 
 
-def status_of(row: dict, reader: Reader, queue: list[str]) -> dict:
-    """The status of the run in `row` of the table; `queue`: the ids of the waiting runs, in order."""
-    state = row["state"]
-    if state in FINAL and row["digest"]:
-        figures = json.loads(row["digest"])  # no need to read its events again
-    else:
+def status_of(row: dict, reader_of: Callable[[], Reader], queue: list[str]) -> dict:
+    """The status of the run in `row` of the table; `queue`: the ids of the waiting runs, in order.
+
+    `reader_of()` is called only for a run that may have a process: what others have to show is in the row.
+    """
+    state, reader = row["state"], None
+    if state in ALIVE:
+        reader = reader_of()
         with reader.digest() as digest:
             figures = digest.status()
+    else:
+        figures = json.loads(row["digest"]) if row["digest"] else Digest().status()
     place = queue.index(row["run_id"]) + 1 if row["run_id"] in queue else None
     status = {"run_id": row["run_id"], "name": row["name"], "state": state, "reason": row["reason"]}
     status |= {key: figures.get(key) for key in _FIGURES}
@@ -45,7 +51,7 @@ def status_of(row: dict, reader: Reader, queue: list[str]) -> dict:
         "queue_position": place,
         "stop_phase": row["stop_phase"] or None,
         "stop_seconds_left": _seconds_left(row),
-        "quiet_seconds": round(reader.seconds_quiet(), 1) if state in ALIVE else None,
+        "quiet_seconds": round(reader.seconds_quiet(), 1) if reader else None,
         "can_stop": state in (QUEUED, *ALIVE) and state != STOPPING,
         "can_resume": state in (STOPPED, FAILED) and not row["imported"],
         "can_delete": state not in ALIVE,

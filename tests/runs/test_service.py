@@ -150,3 +150,29 @@ def test_a_list_of_runs_that_cannot_be_opened_is_a_sentence(bench):
     assert "LLMDEMO_HOME" in caught.value.hint
     bench.home.database.rmdir()
     assert bench.open().leads, "the lock was given back"
+
+
+def test_a_list_of_many_ended_runs_does_not_push_out_the_one_that_goes(bench):
+    app = bench.open()
+    for index in range(20):
+        folder = bench.home.runs / f"run-{index}"
+        folder.mkdir()
+        (folder / "config.json").write_text("{}")
+        (folder / "events.jsonl").write_text('{"type": "step", "step": 7}\n{"type": "end", "state": "completed"}\n')
+    bench.close(app)
+    app = bench.open()
+    run_id = app.start({"steps": 10_000})
+    bench.wait(app, run_id, "running")
+    reader = app._readers.of(bench.home.runs / run_id)
+    assert [status["step"] for status in app.list()[1:]] == [7] * 20
+    assert app._readers.of(bench.home.runs / run_id) is reader
+    app.stop(run_id)
+
+
+@pytest.mark.slow
+def test_the_real_worker_tells_what_is_wrong_with_its_settings(bench):
+    app = bench.open(command=None)
+    run_id = app.start({"dataset_id": "dataset-that-is-not-there"})
+    status = bench.wait(app, run_id, "failed", "completed", seconds=120)
+    assert (status["state"], status["reason"]) == ("failed", "bad_config"), app.log_tail(run_id)
+    assert status["message"] and status["hint"]

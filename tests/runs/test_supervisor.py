@@ -44,6 +44,18 @@ def test_every_failure_has_its_reason_and_a_hint(bench, word, reason, part):
     assert app.events(run_id)[0][-1]["type"] == "end", "the folder knows it too"
 
 
+def test_a_kill_is_out_of_memory_only_if_the_kernel_counted_one(bench, monkeypatch):
+    counter = [5]
+    monkeypatch.setattr("llmdemo.runs.supervisor.oom_kills_so_far", lambda: counter[0])
+    app = bench.open()
+    run_id = app.start({"steps": 10_000, "launcher": True})
+    bench.wait(app, run_id, "running")
+    counter[0] += 1
+    os.kill(worker_of(app, run_id), signal.SIGKILL)
+    status = bench.wait(app, run_id, "failed")
+    assert status["reason"] == "out_of_memory" and "batch size" in status["hint"]
+
+
 @pytest.mark.parametrize("victim", ["worker", "launcher", "both"])
 def test_a_killed_run_is_lost_within_five_seconds_and_resumes_to_the_same_weights(bench, victim):
     app = bench.open()

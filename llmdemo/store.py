@@ -16,6 +16,12 @@ from pathlib import Path
 
 from llmdemo.errors import UserError
 
+try:
+    import fcntl
+except ImportError:  # Windows: nothing is claimed there, and so nothing is swept
+    fcntl = None
+
+_WHOLE = "whole-"
 _ID = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 
 
@@ -112,7 +118,8 @@ def whole_folder(target: Path, scratch: Path):
     `scratch` must be on the file system of `target`. `target` must not exist.
     """
     scratch.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(dir=scratch, prefix=f"{target.name}."))
+    folder = Path(tempfile.mkdtemp(dir=scratch, prefix=f"{_WHOLE}{target.name}."))
+    claim = _claim(folder)
     try:
         yield folder
         for file in folder.rglob("*"):
@@ -123,7 +130,38 @@ def whole_folder(target: Path, scratch: Path):
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
+    finally:
+        if claim is not None:
+            os.close(claim)
     sync_folder(target.parent)
+
+
+def sweep(scratch: Path, older_than: float = 5.0) -> None:
+    """Removes what `whole_folder` could not, as its process was killed.
+
+    The folders of living processes are claimed; those younger than `older_than` seconds may be about to be.
+    """
+    for folder in scratch.glob(f"{_WHOLE}*"):
+        try:
+            if time.time() - folder.stat().st_mtime < older_than or (claim := _claim(folder)) is None:
+                continue
+        except OSError:
+            continue  # finished meanwhile
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(claim)
+
+
+def _claim(folder: Path) -> int | None:
+    """A lock on the folder, which the kernel takes back when this process ends; None if another one holds it."""
+    if fcntl is None:
+        return None
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(handle)
+        return None
+    return handle
 
 
 def sync_folder(folder: Path) -> None:

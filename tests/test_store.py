@@ -1,6 +1,9 @@
 import os
 import re
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -12,10 +15,13 @@ from llmdemo.store import (
     free_bytes,
     new_id,
     read_json,
+    sweep,
     whole_folder,
     write_atomic,
     write_json,
 )
+
+PROJECT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture
@@ -78,6 +84,19 @@ def test_a_folder_appears_whole_or_not_at_all(home):
         (folder / "all").write_text("x")
         assert not (home.runs / "run-1").exists()
     assert (home.runs / "run-1" / "all").read_text() == "x" and not any(home.tmp.iterdir())
+
+
+def test_what_a_killed_process_left_is_swept_and_what_a_living_one_makes_is_not(home):
+    code = "import sys, os; from pathlib import Path; from llmdemo.store import whole_folder\n"
+    code += "with whole_folder(Path(sys.argv[1]) / 'x', Path(sys.argv[2])) as folder: os.kill(os.getpid(), 9)"
+    subprocess.run([sys.executable, "-c", code, home.runs, home.tmp], cwd=PROJECT)
+    (home.tmp / "upload").mkdir()
+    with whole_folder(home.runs / "run-1", home.tmp) as folder:
+        assert len(list(home.tmp.glob("whole-x.*"))) == 1
+        sweep(home.tmp)
+        assert len(list(home.tmp.glob("whole-x.*"))) == 1, "too young to judge"
+        sweep(home.tmp, older_than=-1)
+        assert not list(home.tmp.glob("whole-x.*")) and folder.is_dir() and (home.tmp / "upload").is_dir()
 
 
 def test_sizes_are_of_files_and_links_are_not_followed(tmp_path):

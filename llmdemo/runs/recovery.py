@@ -8,7 +8,7 @@ from llmdemo.errors import UserError
 from llmdemo.runs.folder import RunFolder, recovered_row
 from llmdemo.runs.states import ALIVE
 from llmdemo.runs.table import Table
-from llmdemo.store import Home, child, new_id
+from llmdemo.store import Home, child, new_id, sweep
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +55,8 @@ def _found(home: Home, name: str) -> dict | None:
 
 
 def _tidy(home: Home, table: Table) -> None:
-    for grave in home.tmp.glob("deleted-*"):
+    sweep(home.tmp)
+    for grave in home.tmp.glob("deleted[-.]*"):
         shutil.rmtree(grave, ignore_errors=True)
     try:
         table.keep_reserve()

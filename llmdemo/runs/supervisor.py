@@ -36,7 +36,7 @@ from llmdemo.runs.states import (
 from llmdemo.runs.table import IllegalTransition, Table
 from llmdemo.runs.verdict import RESUME_HINT, Verdict, judge, oom_kills_so_far
 from llmdemo.settings import Settings
-from llmdemo.store import Home, free_bytes
+from llmdemo.store import Home, free_bytes, sweep
 
 MOST_LOG_BYTES = 4 * 2**20
 _FAMILY_SECONDS = 2.0
@@ -111,6 +111,7 @@ class Supervisor:
         run_id, folder, token = row["run_id"], self._folder(row), secrets.token_hex(16)
         row = self._table.move(run_id, STARTING, only_from=(QUEUED,), token=token, attempt=row["attempt"] + 1)
         self._watches[run_id] = _Watch()
+        self._guarded(sweep, self._home.tmp)  # a checkpoint that was being written when its run was killed is large
         known = {"attempt": row["attempt"], "token": token}
         try:
             # In this order, a crash at any point leaves a process that can be found by its token.

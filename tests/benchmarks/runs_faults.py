@@ -2,13 +2,12 @@
 
     python tests/benchmarks/runs_faults.py                  # all parts, about ten minutes, mostly waiting
     python tests/benchmarks/runs_faults.py kills --kills 60 --seed 7
-    python tests/benchmarks/runs_faults.py kills --real config.json --kills 30 --longest 40
+    python tests/benchmarks/runs_faults.py kills --real --kills 30 --longest 12
     python tests/benchmarks/runs_faults.py --out faults.json
 
-Parts: kills, full_disk, torn_record, read_only, queue, flood. `--real` starts the real worker with the settings in
-config.json (as the page gives them to Runs.start); without it a worker without a model is used that obeys the same
-contract, whose "weights" are a chain of hashes over its steps. `--home` is where real data sets and models are; the
-runs are made in a home folder of their own, whose datasets and models are links to those.
+Parts: kills, full_disk, torn_record, read_only, queue, flood. `--real` starts the real worker, through accelerate's launcher, on
+a tiny model (runs_tiny.py); without it a worker without a model is used that obeys the same contract, whose "weights"
+are a chain of hashes over its steps.
 full_disk and read_only need root and Linux, for a small tmpfs; without, they say so and are left out.
 """
 
@@ -104,7 +103,7 @@ class App:
     """The app in a process of its own, told what to do over its standard input."""
 
     def __init__(self, root: Path, real: bool):
-        argv = [sys.executable, __file__, "--serve", str(root), *(["--real", "-"] if real else [])]
+        argv = [sys.executable, __file__, "--serve", str(root), *(["--real"] if real else [])]
         self.process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert self.process.stdout.readline().strip() == "ready"
 
@@ -136,9 +135,11 @@ def serve(root: Path, real: bool) -> None:
 def kills(args) -> dict:
     """SIGKILL for the worker, the launcher or the app at a random moment, then resume until it is completed."""
     rng, counts, worst, problems = random.Random(args.seed), Counter(), 0.0, []
-    config = json.loads(Path(args.real).read_text()) if args.real else FAKE_CONFIG
-    with home_of(args) as root:
-        app = App(root, bool(args.real))
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        Home(root).prepare()
+        config = tiny_config(root) if args.real else FAKE_CONFIG
+        app = App(root, args.real)
         expected = undisturbed(app, root, config, args)
         done = 0
         while done < args.kills:
@@ -151,7 +152,7 @@ def kills(args) -> dict:
             done += hit
             begun = time.monotonic()
             if victim == "app":
-                app = App(root, bool(args.real))
+                app = App(root, args.real)
             what, seconds, trouble = judge(app, run_id, victim, hit, begun)
             worst = max(worst, seconds)
             after = (folder / "events.jsonl").read_bytes() if (folder / "events.jsonl").exists() else b""
@@ -414,15 +415,10 @@ def flood(args) -> dict:
     }
 
 
-@contextmanager
-def home_of(args):
-    with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder)
-        if args.home:
-            for name in ("datasets", "models"):
-                (root / name).symlink_to(Path(args.home).resolve() / name)
-        Home(root).prepare()
-        yield root
+def tiny_config(root: Path) -> dict:
+    from runs_tiny import tiny_config as make  # needs torch, which nothing else here does
+
+    return make(root)
 
 
 PARTS = {each.__name__: each for each in (kills, full_disk, torn_record, read_only, queue, flood)}
@@ -436,13 +432,12 @@ def main() -> int:
     parser.add_argument("--patience", type=float, default=60, help="seconds that a run may take to its end")
     parser.add_argument("--disk-step", type=int, default=8, help="KiB of free space between two trials")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--real", help="a config.json: use the real worker")
-    parser.add_argument("--home", help="home folder whose data sets and models the real worker uses")
+    parser.add_argument("--real", action="store_true", help="use the real worker, on a tiny model")
     parser.add_argument("--out", help="write the figures as JSON")
     parser.add_argument("--serve", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.serve:
-        serve(Path(args.serve), bool(args.real))
+        serve(Path(args.serve), args.real)
         return 0
     results = {}
     for name in args.parts or PARTS:

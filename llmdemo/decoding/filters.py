@@ -14,7 +14,7 @@ import torch
 
 from llmdemo.errors import UserError
 
-_HEAD = 256
+_HEADS = (256, 4096)
 
 
 def keep_top_k(logits: torch.Tensor, k: int) -> torch.Tensor:
@@ -47,19 +47,21 @@ def keep_top_p(logits: torch.Tensor, p: float) -> torch.Tensor:
 def _top_p_by_its_head(logits: torch.Tensor, p: float) -> torch.Tensor | None:
     """keep_top_p's mask for one row on the CPU without sorting the vocabulary, or None when the set is no small head.
 
-    A full sort of 50,000 logits costs more than all else that a lane does; most sets have under 256 tokens.
+    A full sort of 50,000 logits costs more than all else that a lane does; most sets have under 256 tokens, nearly all under 4096.
     """
-    if logits.device.type != "cpu" or logits.numel() != logits.shape[-1] or logits.shape[-1] <= 4 * _HEAD:
+    size = logits.shape[-1]
+    if logits.device.type != "cpu" or logits.numel() != size:
         return None
-    wide = logits.double().flatten()
-    head = wide.topk(_HEAD).values  # (_HEAD,)
-    probs = (head - wide.logsumexp(-1)).exp()
-    kept = kept_in_ranking(probs, p, exact_hit_tolerance(logits.dtype))
-    count = int(kept.sum())
-    if count == _HEAD:
-        return None
-    mask = logits >= head[count - 1].to(logits.dtype)
-    return mask if int(mask.sum()) == count else None  # a tie at the edge: let the stable sort decide
+    wide = logits.double().flatten()  # (V,)
+    everything = wide.logsumexp(-1)
+    for width in (width for width in _HEADS if 4 * width <= size):
+        head = wide.topk(width).values  # (width,)
+        kept = kept_in_ranking((head - everything).exp(), p, exact_hit_tolerance(logits.dtype))
+        count = int(kept.sum())
+        if count < width:
+            mask = logits >= head[count - 1].to(logits.dtype)
+            return mask if int(mask.sum()) == count else None  # a tie at the edge: let the stable sort decide
+    return None
 
 
 def keep_min_p(logits: torch.Tensor, share: float) -> torch.Tensor:

@@ -60,6 +60,14 @@ def kept_mask(scaled: torch.Tensor, lane: LaneSettings) -> torch.Tensor:
     return mask
 
 
+def lane_weights(logits: torch.Tensor, lane: LaneSettings) -> tuple[torch.Tensor, torch.Tensor]:
+    """What `lane` draws from: (unnormalised weights (V,) float64, 0 = cut; the same before the filter)."""
+    scaled = logits / lane.temperature  # (V,), in the logits' own type, as generate does it
+    wide = scaled.double()
+    everything = (wide - wide.amax()).exp()  # (V,)
+    return everything * kept_mask(scaled, lane), everything
+
+
 def draw(weights: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:
     """Indices (N,) drawn from unnormalised `weights` (V,) float64 by the uniform numbers (N,) in [0, 1).
 
@@ -121,16 +129,12 @@ class TokenLane:
         return token, None, packed
 
     def _sample(self, logits: torch.Tensor, top: torch.Tensor, t: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        scaled = logits / self.lane.temperature  # (V,)
-        mask = kept_mask(scaled, self.lane)
-        wide = scaled.double()
-        everything = (wide - wide.amax()).exp()  # (V,)
-        weights = everything * mask
+        weights, everything = lane_weights(logits, self.lane)
         total = weights.sum()
         # NaN logits draw past the end; the clamp keeps a GPU alive until the host sees the NaN and says so
         token = draw(weights, self.uniforms[t]).clamp_max(logits.shape[-1] - 1)
         mass = (total / everything.sum()).view(1)
-        return token, weights[top] / total, weights[token] / total, mask.sum().view(1), mass
+        return token, weights[top] / total, weights[token] / total, (weights > 0).sum().view(1), mass
 
     def read(self, values: list[float], t: int) -> TokenStep:
         """The TokenStep of `choose`'s packed numbers; also remembers the token."""

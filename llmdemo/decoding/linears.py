@@ -4,6 +4,8 @@ On a CPU a plain `F.linear` over 7 rows reads its weights in an order that suits
 once by oneDNN for few rows take about two thirds of the time. Where packing is impossible `F.linear` is used.
 """
 
+import warnings
+
 import torch
 import torch.nn.functional as F
 
@@ -45,7 +47,9 @@ class Int8Linear(Linear):
     def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None):
         scales = weight.abs().amax(1).clamp_min(1e-12).double() / 127  # (out,)
         zeros = torch.zeros(len(scales), dtype=torch.int64)
-        packed = torch.quantize_per_channel(weight.float(), scales, zeros, 0, torch.qint8)
+        with warnings.catch_warnings():  # torch announces that this function will move; can_int8 finds out when it has
+            warnings.simplefilter("ignore")
+            packed = torch.quantize_per_channel(weight.float(), scales, zeros, 0, torch.qint8)
         super().__init__(torch.ops.quantized.linear_prepack(packed, bias))
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:

@@ -1,0 +1,106 @@
+import math
+from types import SimpleNamespace
+
+import pytest
+
+from llmdemo.decoding import DecodeSettings
+from llmdemo.errors import UserError
+
+BAD = [
+    ("temperature", math.nan),
+    ("temperature", math.inf),
+    ("temperature", 0),
+    ("temperature", -1),
+    ("temperature", "0.7"),
+    ("temperature", 10**400),
+    ("top_p", 0),
+    ("top_p", 1.01),
+    ("top_p", math.nan),
+    ("top_k", 0),
+    ("top_k", 2.5),
+    ("top_k", True),
+    ("min_p", 0),
+    ("num_beams", 0),
+    ("num_beams", 1000),
+    ("num_beams", 10**400),
+    ("max_new_tokens", 0),
+    ("max_new_tokens", 10_000),
+    ("max_new_tokens", math.nan),
+    ("length_penalty", math.nan),
+    ("length_penalty", [1]),
+    ("early_stopping", 1),
+    ("early_stopping", "always"),
+    ("seed", -1),
+    ("seed", 2**63),
+    ("precision", "fp8"),
+    ("precision", {}),
+    ("lanes", []),
+    ("lanes", "greedy"),
+    ("lanes", ["contrastive"]),
+    ("lanes", [["greedy"]]),
+    ("lanes", [{"strategy": []}]),
+    ("lanes", [{"strategy": "top_p", "name": ""}]),
+    ("lanes", [{"strategy": "top_p", "name": "x" * 1000}]),
+    ("lanes", [{"strategy": "top_p", "shell": 1}]),
+    ("lanes", [{"strategy": "top_p", "top_p": math.nan}]),
+    ("lanes", ["greedy", "greedy"]),
+    ("lanes", [{"strategy": "sample", "name": str(i)} for i in range(33)]),
+    ("lanes", [{"strategy": "sample", "name": str(i)} for i in range(100_000)]),
+]
+
+
+@pytest.mark.parametrize(("key", "value"), BAD, ids=[f"{key}-{str(value)[:20]}" for key, value in BAD])
+def test_a_bad_value_is_named_with_what_is_valid(key, value):
+    with pytest.raises(UserError) as caught:
+        DecodeSettings.from_dict({key: value})
+    assert caught.value.hint
+    assert len(str(caught.value)) < 400
+
+
+def test_an_unknown_setting_is_named_with_the_valid_ones():
+    with pytest.raises(UserError, match="'topp'.*top_p"):
+        DecodeSettings.from_dict({"topp": 0.9})
+
+
+def test_settings_that_are_no_object_are_refused():
+    with pytest.raises(UserError, match="list"):
+        DecodeSettings.from_dict([1])
+
+
+def test_nothing_given_means_the_four_lanes_with_defaults():
+    settings = DecodeSettings.from_dict({})
+    assert [lane.name for lane in settings.lanes] == ["greedy", "top_k", "top_p", "beam"]
+    assert settings.rows == 7
+
+
+def test_each_lane_has_only_its_own_filter_on():
+    lanes = {lane.name: lane for lane in DecodeSettings.from_dict({"temperature": 0.5}).lanes}
+    assert (lanes["top_p"].top_k, lanes["top_p"].top_p, lanes["top_p"].temperature) == (0, 0.9, 0.5)
+    assert (lanes["top_k"].top_k, lanes["top_k"].top_p) == (50, 1.0)
+
+
+def test_a_lane_may_differ_from_the_common_values():
+    lanes = DecodeSettings.from_dict(
+        {"lanes": [{"strategy": "top_p", "name": "narrow", "top_p": 0.5, "top_k": 20}, "top_p"]}
+    ).lanes
+    assert [(lane.name, lane.top_p, lane.top_k) for lane in lanes] == [("narrow", 0.5, 20), ("top_p", 0.9, 0)]
+
+
+def test_settings_survive_a_round_trip_through_their_dictionary():
+    values = {
+        "seed": 7,
+        "num_beams": 3.0,
+        "early_stopping": "never",
+        "lanes": ["sample", "beam", {"strategy": "min_p", "name": "m"}],
+    }
+    settings = DecodeSettings.from_dict(values)
+    assert DecodeSettings.from_dict(settings.to_dict()) == settings
+
+
+def test_the_app_may_lower_the_limits():
+    limits = SimpleNamespace(max_new_tokens=100, max_beams=2)
+    with pytest.raises(UserError, match="from 1 to 100"):
+        DecodeSettings.from_dict({"max_new_tokens": 101}, limits)
+    with pytest.raises(UserError, match="from 1 to 2"):
+        DecodeSettings.from_dict({"num_beams": 3}, limits)
+    assert DecodeSettings.from_dict({"num_beams": 2, "max_new_tokens": 100}, limits).num_beams == 2

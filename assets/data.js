@@ -24,6 +24,25 @@
     draw();
   });
 
+  // ---- columns that have to be named by hand
+  L.define("data-columns", ({ el, props, watch, trigger }) => {
+    const draw = () => {
+      const asked = props.value || {};
+      if (!asked.columns) return L.show(el);
+      const chosen = { ...asked.guess };
+      let task = asked.roles[asked.task] ? asked.task : "chat";
+      const menu = (role) => h("label", { class: "pick" }, h("span", {}, t(`data_col_${role}`)), h("select", { onchange: (event) => { chosen[role] = event.target.value; } },
+        h("option", { value: "" }, "–"), asked.columns.map((column) => { const o = h("option", { value: column }, L.clip(column, 60)); o.selected = chosen[role] === column; return o; })));
+      const form = () => L.show(el, h("form", { class: "box", onsubmit: (event) => { event.preventDefault(); trigger("submit", { task, columns: Object.fromEntries(asked.roles[task].map((role) => [role, chosen[role] || ""]).filter(([, column]) => column)) }); } },
+        h("h2", {}, t("data_columns_of", { name: asked.name })),
+        h("div", { class: "mapping" }, h("label", { class: "pick" }, h("span", {}, t("data_kind")), h("select", { onchange: (event) => { task = event.target.value; form(); } }, Object.keys(asked.roles).map((each) => { const o = h("option", { value: each }, t(`data_task_${each}`)); o.selected = each === task; return o; }))),
+          asked.roles[task].map(menu), h("button", { type: "submit", class: "btn strong" }, t("data_columns_use")))));
+      form();
+    };
+    watch("value", draw);
+    draw();
+  });
+
   // ---- the two halves of the panel share one state
   const state = { sets: [], id: null, report: null, index: 0, total: 0, lossOn: "response", view: "tokens", record: null, query: "", found: null };
   const parts = {};
@@ -56,7 +75,7 @@
     if (fresh || !state.sets.some((set) => set.dataset_id === id)) await list();
     const report = await ask("report", { dataset_id: id });
     if (report.error) return fail(report.error);
-    Object.assign(state, { id, report, index: 0, total: report.total, lossOn: report.advice === "all" ? state.lossOn : state.lossOn, query: "", found: null });
+    Object.assign(state, { id, report, index: 0, total: report.info.kept, code: "", lossOn: report.info.advice === "all" ? state.lossOn : state.lossOn, query: "", found: null });
     state.record = null; draw();
     await turn(0);
   };
@@ -113,7 +132,7 @@
           number, h("span", { class: "soft" }, t("data_of", { n: "", total: L.int(last + 1) }).trim()),
           L.button("›", () => go(at + 1), "quiet", { "aria-label": t("data_next"), disabled: at >= last, "data-key": "next" }))),
       asTokens ? tokens(record) : talk(record),
-      !record.tokens && state.view === "tokens" && record.kind !== "classify" ? h("p", { class: "soft small" }, t("data_tokens_wait")) : null,
+      !record.tokens && state.view === "tokens" ? h("p", { class: "soft small" }, record.refused || t("data_tokens_wait")) : null,
       h("div", { class: "cap" }, h("span", {}, asTokens ? learnt(record) : ""),
         L.choice(t("data_view"), [["tokens", t("data_as_tokens")], ["talk", t("data_as_talk")]], state.view, (view) => { state.view = view; draw(); })),
       searchLine(),
@@ -124,8 +143,8 @@
 
   const learnt = (record) => {
     const last = [...record.tokens].reverse().find((token) => token.trained);
-    const key = last && last.special ? "data_learns_eos" : "data_learns";
-    return t(key, { trained: L.int(record.trained), total: L.int(record.length) }) + (record.truncated ? " " + t("data_truncated", { n: L.int(record.length) }) : "");
+    const key = last && last.eos ? "data_learns_eos" : "data_learns";
+    return t(key, { trained: L.int(record.trained), total: L.int(record.tokens.length) }) + (record.truncated ? " " + t("data_truncated", { n: L.int(record.tokens.length), total: L.int(record.length) }) : "");
   };
 
   const tokens = (record) => h("div", { class: "tok", tabindex: 0, role: "group", "aria-label": t("data_record", { n: state.index + 1 }) },
@@ -154,30 +173,32 @@
 
   // ---- what was found
   const findingsBox = () => {
-    const { problems, counts, info } = state.report;
-    const out = info.rows - info.kept;
-    const total = Object.values(counts).reduce((sum, n) => sum + n, 0);
-    const box = h("section", { class: "box" });
-    if (!total) { L.show(box, h("h2", {}, t("data_all_kept")), h("p", { class: "soft" }, t("data_problems_none"))); return box; }
-    const hidden = (state.hidden = state.hidden && state.hidden.id === state.id ? state.hidden : { id: state.id, codes: new Set() });
-    const shown = problems.filter((problem) => !hidden.codes.has(problem.code));
-    const limit = state.more === state.id ? shown.length : 12;
+    const { problems, kinds, info, total } = state.report, out = info.rows - info.kept;
+    const box = h("section", { class: "box findings" });
+    if (!kinds.length) { L.show(box, h("h2", {}, t("data_all_kept")), h("p", { class: "soft" }, t("data_problems_none"))); return box; }
+    const limit = state.more === state.id ? problems.length : 10;
+    const chip = (code, title, n) => h("button", { type: "button", class: "chip", "aria-pressed": String((state.code || "") === code), "data-key": `code-${code}`, onclick: () => filter(code) },
+      h("span", {}, title), n === null ? null : h("b", {}, L.int(n)));
     L.show(box,
-      h("h2", {}, out ? t("data_left_out", { n: L.int(out) }) : t("data_problems", { n: L.int(total) })),
-      h("div", { class: "chips", role: "group", "aria-label": t("data_filters") }, Object.entries(counts).map(([code, n]) =>
-        h("label", { class: "chip" }, h("input", { type: "checkbox", checked: !hidden.codes.has(code), "data-key": `code-${code}`,
-          onchange: (event) => { event.target.checked ? hidden.codes.delete(code) : hidden.codes.add(code); draw(); } }),
-          h("span", {}, code.replaceAll("_", " ")), h("b", {}, L.int(n))))),
+      h("h2", {}, out > 0 ? t("data_left_out", { n: L.int(out) }) : t("data_all_kept")),
+      h("div", { class: "chips", role: "group", "aria-label": t("data_why") }, chip("", t("data_every_kind"), null), kinds.map((kind) => chip(kind.code, kind.title, kind.count))),
       h("div", { class: "scroll" }, h("table", {},
         h("thead", {}, h("tr", {}, h("th", { class: "n" }, t("data_row")), h("th", {}, t("data_why")), h("th", {}, t("data_what")), h("th", {}, t("data_happens")))),
-        h("tbody", {}, shown.slice(0, limit).map((problem) => h("tr", {}, h("td", { class: "n" }, L.int(problem.row)), h("td", {}, problem.message),
-          h("td", { class: "excerpt" }, L.clip(problem.excerpt || "", 160)), h("td", {}, happens(problem.action))))))),
+        h("tbody", {}, problems.slice(0, limit).map((problem) => h("tr", {}, h("td", { class: "n" }, L.int(problem.row)), h("td", { class: "why" }, problem.message),
+          h("td", { class: "excerpt" }, problem.excerpt || ""), h("td", { class: "happens" }, happens(problem.action))))))),
       h("div", { class: "cap" },
-        shown.length > limit ? L.button(t("data_more"), () => { state.more = state.id; draw(); }, "quiet", { "data-key": "more" }) : h("span", {}, total > problems.length ? t("data_first_only", { n: L.int(problems.length) }) : ""),
+        problems.length > limit ? L.button(t("data_more"), () => { state.more = state.id; draw(); }, "quiet", { "data-key": "more" }) : h("span", {}, total > problems.length ? t("data_first_only", { n: L.int(problems.length) }) : ""),
         h("span", { class: "report-links" }, t("data_report"), L.button("JSON", () => download("json"), "quiet"), L.button("CSV", () => download("csv"), "quiet"))));
     return box;
   };
-  const happens = (action) => ({ dropped: t("data_dropped"), cut: t("data_cut"), warned: t("data_warned"), kept: t("data_kept"), fixed: t("data_fixed") })[action] || action;
+  const filter = async (code) => {
+    const answer = await ask("problems", { dataset_id: state.id, code });
+    if (answer.error) return fail(answer.error);
+    state.code = code;
+    Object.assign(state.report, answer);
+    draw();
+  };
+  const happens = (action) => ({ "left out": t("data_dropped"), "kept, cut": t("data_cut"), kept: t("data_kept") })[action] || action;
   const download = async (kind) => {
     const answer = await ask("findings", { dataset_id: state.id, kind });
     if (answer.error) return fail(answer.error);

@@ -1,13 +1,14 @@
 """What the data panel's script asks for: lists, one record as tokens, what was found. JSON in, JSON out; knows no widget."""
 
 from llmdemo import data
-from llmdemo.data.encode import encode_chat, encode_preference, encode_text
-from llmdemo.data.tokens import token_view
+from llmdemo.data import report
+from llmdemo.data.codes import CODES
 from llmdemo.errors import UserError
+from llmdemo.ui.samples import starter_tokenizer
 from llmdemo.ui.services import Services
 
 _TOKENS_SHOWN = 4096
-_EXCERPT = 200
+_PROBLEMS_SHOWN = 200
 _FOUND = 500
 
 
@@ -16,59 +17,78 @@ class DataPages:
 
     def __init__(self, services: Services):
         self._services = services
+        self._home = services.home
+
+    def functions(self) -> list:
+        """Those that the script may call."""
+        return [
+            self.data_sets, self.report, self.record, self.problems, self.search, self.rename, self.delete, self.findings,
+        ]  # fmt: skip
 
     def data_sets(self, _: dict) -> dict:
         """{"sets": [{dataset_id, name, rows, kept, task}]}, newest first."""
         keys = ("dataset_id", "name", "rows", "kept", "task")
-        infos = [info.to_dict() for info in data.list_datasets(self._services.home)]
-        infos.sort(key=lambda info: info["created"], reverse=True)
+        infos = [info.to_dict() for info in data.list_datasets(self._home)]
         return {"sets": [{key: info[key] for key in keys} for info in infos]}
 
     def report(self, request: dict) -> dict:
-        """What was found in a data set: its info, the first problems with an excerpt of their record, numbers."""
-        info = self._info(request).to_dict()
+        """What was found in a data set: its info, what each kind of problem is called, the first problems."""
+        info = self._info(request)
+        if info.tokens is None and (tokenizer := starter_tokenizer(self._services)) is not None:
+            info = data.measure_tokens(self._home, info.dataset_id, tokenizer)
+        values = info.to_dict()
+        values.pop("problems")
         return {
-            "info": {key: value for key, value in info.items() if key != "problems"},
-            "problems": info["problems"],
-            "counts": info["counts"],
-            "total": info["kept"],
-            "advice": None,
-            "lengths": [],
-            "numbers": {},
+            "info": values,
+            "kinds": [
+                {"code": code, "title": CODES[code].title, "count": count, "filtered": code in info.filters}
+                for code, count in info.counts.items()
+                if count and code in CODES
+            ],
+            **self.problems(request),
         }
+
+    def problems(self, request: dict) -> dict:
+        """{"problems", "total"}: those of one kind (`code`) or all, from `offset` on."""
+        code = str(request.get("code") or "")
+        found, total = report.problems(
+            self._home, self._id(request), int(request.get("offset", 0)), _PROBLEMS_SHOWN, code
+        )
+        return {"problems": found, "total": total}
 
     def record(self, request: dict) -> dict:
         """Record `index` as turns, and as tokens when a tokenizer is here: {row, kind, turns, tokens, trained, length}."""
         info = self._info(request)
-        records = data.open_records(self._services.home, info.dataset_id)
+        records = data.open_records(self._home, info.dataset_id)
         index = min(max(int(request.get("index", 0)), 0), len(records) - 1)
         record = records[index]
         shown = {"row": record["row"], "kind": info.task, "turns": _turns(record), "tokens": None}
-        tokenizer = self._tokenizer()
-        if tokenizer is None or info.task == "classify":
+        tokenizer = starter_tokenizer(self._services)
+        if tokenizer is None:
             return shown
         loss_on = "all" if request.get("loss_on") == "all" else "response"
-        return shown | _tokens(record, tokenizer, loss_on, request.get("max_length"))
+        return shown | _tokens(record, tokenizer, loss_on)
 
     def search(self, request: dict) -> dict:
         """{"indices"}: the first records whose text holds `text`, whatever the case."""
-        records = data.open_records(self._services.home, self._info(request).dataset_id)
-        return {"indices": [int(index) for index in records.search(str(request.get("text", ""))[:200], _FOUND)]}
+        records = data.open_records(self._home, self._id(request))
+        return {"indices": [int(index) for index in records.search(str(request.get("text", ""))[:200])[:_FOUND]]}
 
     def rename(self, request: dict) -> dict:
+        """{"name"} as it is kept."""
         self._services.require_owner()
-        info = data.rename_dataset(self._services.home, self._id(request), str(request.get("name", "")))
-        return {"name": info.name}
+        return {"name": data.rename_dataset(self._home, self._id(request), str(request.get("name", ""))).name}
 
     def delete(self, request: dict) -> dict:
+        """Deletes it for good."""
         self._services.require_owner()
-        data.delete_dataset(self._services.home, self._id(request))
+        data.delete_dataset(self._home, self._id(request))
         return {}
 
     def findings(self, request: dict) -> dict:
         """{"text"}: every problem as JSON or CSV."""
-        kind = "csv" if request.get("kind") == "csv" else "json"
-        return {"text": data.report_text(self._services.home, self._id(request), kind)}
+        pieces = report.report_csv if request.get("kind") == "csv" else report.report_json
+        return {"text": "".join(pieces(self._home, self._id(request)))}
 
     def _id(self, request: dict) -> str:
         dataset_id = request.get("dataset_id")
@@ -77,41 +97,41 @@ class DataPages:
         return dataset_id
 
     def _info(self, request: dict):
-        return data.get_dataset(self._services.home, self._id(request))
-
-    def _tokenizer(self):
-        if self._services.starter.progress()["state"] != "ready":
-            return None
-        return self._services.tokenizers.get("starter")
+        return data.get_dataset(self._home, self._id(request))
 
 
 def _turns(record: dict) -> list[dict]:
     """Any kind of record as [{role, content}], for reading."""
     if "text" in record:
-        label = record.get("label")
-        return [
-            {"role": "text", "content": record["text"]},
-            *([{"role": "label", "content": str(label)}] if label is not None else []),
-        ]
+        label = [{"role": "label", "content": str(record["label"])}] if record.get("label") is not None else []
+        return [{"role": "text", "content": record["text"]}, *label]
     turns = [{"role": turn["role"], "content": turn["content"] or ""} for turn in record["messages"]]
-    for role in ("chosen", "rejected"):
-        if role in record:
-            turns.append({"role": role, "content": record[role]})
-    return turns
+    return turns + [{"role": role, "content": record[role]} for role in ("chosen", "rejected") if role in record]
 
 
-def _tokens(record: dict, tokenizer, loss_on: str, max_length: int | None) -> dict:
-    """The record's tokens: {"tokens": [{id, text, trained, special, position}], "trained", "length", "truncated"}."""
-    if "text" in record:
-        encoded = encode_text(record["text"], tokenizer, max_length)[0]
-    elif "chosen" in record:
-        encoded = encode_preference(record, tokenizer, max_length)[0]
-    else:
-        encoded = encode_chat(record["messages"], tokenizer, max_length, loss_on)
-    view = token_view(encoded, tokenizer)[:_TOKENS_SHOWN]
+def _tokens(record: dict, tokenizer, loss_on: str) -> dict:
+    """The record's tokens: {"tokens": [{id, text, trained, special, position, eos}], "trained", "length", "truncated"}.
+
+    Empty where the model's chat template refuses the conversation.
+    """
+    try:
+        encoded = _encoded(record, tokenizer, loss_on)
+    except UserError as error:
+        return {"refused": f"{error.message} {error.hint}".strip()}
     return {
-        "tokens": view,
+        "tokens": data.token_view(encoded, tokenizer, _TOKENS_SHOWN),
         "trained": encoded.trained,
-        "length": len(encoded.input_ids),
+        "length": encoded.length or len(encoded.input_ids),
         "truncated": encoded.truncated,
     }
+
+
+def _encoded(record: dict, tokenizer, loss_on: str):
+    longest = 512
+    if "label" in record:
+        return data.encode_classify(record["text"], tokenizer, longest)
+    if "text" in record:
+        return data.encode_text(record["text"], tokenizer, None)[0]
+    if "chosen" in record:
+        return data.encode_preference(record, tokenizer, longest)[0]
+    return data.encode_chat(record["messages"], tokenizer, longest, loss_on)

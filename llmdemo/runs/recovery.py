@@ -34,15 +34,18 @@ def recover(home: Home, table: Table, leads: bool) -> None:
 
     A run that may have a process is left to the supervisor, whatever became of its folder.
     """
+    known = {row["run_id"] for row in table.all()}
+    folders = {path.name for path in home.runs.iterdir() if path.is_dir()}
+    # Reading takes its time, so others may write meanwhile, and each finding is looked at again before it counts.
+    found = [row for name in folders - known if (row := _found(home, name))]
     with table.transaction():
-        known = {row["run_id"]: row for row in table.all()}
-        folders = {path.name for path in home.runs.iterdir() if path.is_dir()}
-        for run_id in known.keys() - folders:
-            if known[run_id]["state"] not in ALIVE:
+        for run_id in known - folders:
+            row = table.get(run_id)
+            if row and row["state"] not in ALIVE and not (home.runs / run_id).exists():
                 table.remove(run_id)
-        found = [row for name in folders - known.keys() if (row := _found(home, name))]
         for row in sorted(found, key=lambda row: (row["created"], row["run_id"])):
-            table.add(**row)
+            if table.get(row["run_id"]) is None and (home.runs / row["run_id"]).exists():
+                table.add(**row)
     if leads:
         _tidy(home, table)
 

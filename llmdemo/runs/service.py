@@ -257,9 +257,11 @@ class Runs:
         run_id = new_id("run")
         folder = self._folder(run_id)
         room = free_bytes(self._home.root) - self._settings.min_free_bytes
+        bundle.unpack(Path(path), folder.path, self._home.tmp, room)
+        row = recovered_row(folder)
         with self._table.transaction():
-            bundle.unpack(Path(path), folder.path, self._home.tmp, room)
-            self._table.add(**recovered_row(folder))
+            if self._table.get(run_id) is None:  # an app that opens just now may have found the folder first
+                self._table.add(**row)
         return run_id
 
     # -- inside

@@ -9,6 +9,12 @@ import pytest
 from llmdemo.runs import process
 
 
+@pytest.fixture(params=["proc", "psutil"], autouse=True)
+def source(request, monkeypatch):
+    """Linux tells of processes in files; elsewhere psutil does, which works on Linux too."""
+    monkeypatch.setattr(process, "_LINUX", request.param == "proc" and sys.platform.startswith("linux"))
+
+
 @pytest.fixture
 def started(tmp_path):
     """Starts `python -c code` as a run would be; everything of it is killed at the end."""

@@ -5,7 +5,7 @@
     python tests/benchmarks/runs_faults.py kills --real --kills 30 --longest 12
     python tests/benchmarks/runs_faults.py --out faults.json
 
-Parts: kills, full_disk, torn_record, read_only, queue, flood. `--real` starts the real worker, through accelerate's launcher, on
+Parts: kills, full_disk, torn_record, read_only, queue, presses, flood. `--real` starts the real worker, through accelerate's launcher, on
 a tiny model (runs_tiny.py); without it a worker without a model is used that obeys the same contract, whose "weights"
 are a chain of hashes over its steps.
 full_disk and read_only need root and Linux, for a small tmpfs; without, they say so and are left out.
@@ -41,8 +41,10 @@ from runs_common import (  # noqa: E402
 )
 from runs_disk import full_disk, read_only  # noqa: E402
 
+from llmdemo.errors import UserError  # noqa: E402
 from llmdemo.runs import ALIVE, FINAL, Runs  # noqa: E402
 from llmdemo.runs.folder import RunFolder  # noqa: E402
+from llmdemo.runs.states import is_legal  # noqa: E402
 from llmdemo.store import Home  # noqa: E402
 
 
@@ -232,6 +234,60 @@ def start_some(app: Runs, count: int) -> None:
         app.start({"steps": 1, "step_seconds": 0})
 
 
+def presses(args) -> dict:
+    """Two apps on one home, four pages that press anything at any time: all that happens is legal, nothing is left."""
+    counts, surprises = Counter(), []
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        Home(root).prepare()
+        grace = {"runs_at_once": 2, "stop_grace_seconds": 0.5, "term_grace_seconds": 0.3}
+        apps = [open_runs(root, fake_command, **grace) for _ in range(2)]
+        threads = [
+            threading.Thread(target=press, args=(apps[n % 2], random.Random(args.seed + n), counts, surprises))
+            for n in range(4)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        for status in apps[0].list():
+            apps[1].stop(status["run_id"])
+        ended = wait_until(lambda: all(status["state"] in FINAL for status in apps[0].list()), 60)
+        problems = surprises + ([] if ended else ["they did not all end"])
+        for status in apps[1].list():
+            states = [None, *(each["state"] for each in apps[1].history(status["run_id"]))]
+            if not all(map(is_legal, states, states[1:])) or states[-1] != status["state"]:
+                problems.append(f"an illegal way: {states}")
+            if family(root / "runs" / status["run_id"]):
+                problems.append("a process is left")
+        folders = {path.name for path in (root / "runs").iterdir()}
+        if folders != {status["run_id"] for status in apps[1].list()}:
+            problems.append("folders and table differ")
+        for app in apps:
+            app.close()
+    return {**dict(sorted(counts.items())), "problems": problems}
+
+
+def press(app: Runs, rng: random.Random, counts: Counter, surprises: list) -> None:
+    words = [[], [], ["ignore_stop"], ["ignore_stop", "ignore_sigterm"], ["crash"], ["kill_self"], ["fork"], ["linger"]]
+    for _ in range(100):
+        what = rng.choice(["start", "stop", "stop", "resume", "cancel", "clone", "delete", "reorder", "list", "series"])
+        ids = [status["run_id"] for status in app.list()] if what != "start" else []
+        try:
+            if what == "start":
+                app.start({"steps": rng.randint(1, 60), "launcher": rng.random() < 0.5, "misbehave": rng.choice(words)})
+            elif what == "list":
+                app.list()
+            elif ids:
+                getattr(app, what)(rng.choice(ids), *([rng.randint(-1, 9)] if what == "reorder" else []))
+            counts[what] += 1
+        except UserError:
+            counts[f"{what}: refused with a sentence"] += 1
+        except Exception as error:
+            surprises.append(f"{what}: {error!r}")
+        time.sleep(rng.uniform(0, 0.15))
+
+
 def flood(args) -> dict:
     """A worker that prints 50 MB/s for ten seconds: how large does its log get, and what does watching cost?"""
     import psutil
@@ -270,7 +326,7 @@ def tiny_config(root: Path) -> dict:
     return make(root)
 
 
-PARTS = {each.__name__: each for each in (kills, full_disk, torn_record, read_only, queue, flood)}
+PARTS = {each.__name__: each for each in (kills, full_disk, torn_record, read_only, queue, presses, flood)}
 
 
 def main() -> int:

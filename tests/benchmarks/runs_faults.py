@@ -2,7 +2,7 @@
 
     python tests/benchmarks/runs_faults.py                  # all parts, about ten minutes, mostly waiting
     python tests/benchmarks/runs_faults.py kills --kills 60 --seed 7
-    python tests/benchmarks/runs_faults.py kills --real --kills 30 --longest 12
+    python tests/benchmarks/runs_faults.py kills --real --kills 30 --longest 12 --patience 300
     python tests/benchmarks/runs_faults.py --out faults.json
 
 Parts: kills, full_disk, torn_record, read_only, queue, presses, flood. `--real` starts the real worker, through accelerate's launcher, on

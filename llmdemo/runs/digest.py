@@ -41,6 +41,7 @@ class Digest:
         self.figures: dict = {"step": 0, "total_steps": None, "peak_memory_bytes": None, "skipped": 0}
         self.ledger: dict | None = None
         self.worker: dict = {}
+        self._drawn: tuple[int, dict] | None = None  # (max_points, the curves), until the next event
         self._seconds = 0.0
         self._last_time: float | None = None
         self._evals: list[tuple[float, float, float]] = []
@@ -49,6 +50,7 @@ class Digest:
 
     def feed(self, event: dict) -> None:
         """Takes one event in; those of unknown types and without sense change nothing."""
+        self._drawn = None
         self._watch_clock(event)
         if event["type"] in _TYPES:
             getattr(self, f"_on_{event['type']}")(event)
@@ -169,7 +171,15 @@ class Digest:
         return {**self.figures, "loss_smoothed": self.series.smoothed(), "ledger": self.ledger, "worker": self.worker}
 
     def curves(self, max_points: int) -> dict[str, dict[str, list]]:
-        """Series.curves, with eval_loss, and energy and overlap of the subspace as means over the layers."""
+        """Series.curves, with eval_loss, and energy and overlap of the subspace as means over the layers.
+
+        Do not change what is returned: the next one who asks is given the same.
+        """
+        if self._drawn is None or self._drawn[0] != max_points:
+            self._drawn = (max_points, self._draw(max_points))
+        return self._drawn[1]
+
+    def _draw(self, max_points: int) -> dict[str, dict[str, list]]:
         curves = self.series.curves(max_points)
         curves["eval_loss"] = _curve(self._evals, max_points)
         for index, name in enumerate(("energy", "overlap")):

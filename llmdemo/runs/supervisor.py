@@ -268,8 +268,10 @@ class Supervisor:
             watch = self._watches.get(row["run_id"]) or _Watch()
             kills = oom_kills_so_far() - watch.oom_kills
             status = process.exit_status(row["pid"]) if row["pid"] else None
-            free = free_bytes(self._home.root)
-            verdict = judge(status, logfile.last_attempt(self._folder(row).log), kills, free)
+            with self._reader(row).digest() as digest:
+                peak = digest.figures["peak_memory_bytes"]
+            last_words = logfile.last_attempt(self._folder(row).log)
+            verdict = judge(status, last_words, kills, free_bytes(self._home.root), peak)
         return {"state": FAILED, "reason": verdict.reason, "message": verdict.message, "hint": verdict.hint}
 
     def _folder(self, row: dict) -> RunFolder:

@@ -7,6 +7,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from llmdemo.runs.states import DISK_FULL, LOST, OUT_OF_MEMORY, WORKER_ERROR
 
 LOST_MESSAGE = "The process of the run is gone and left no word."
@@ -41,16 +43,21 @@ class Verdict:
     hint: str
 
 
-def judge(exit_status: int | None, log: str, oom_kills: int = 0, free: int | None = None) -> Verdict:
+def judge(
+    exit_status: int | None, log: str, oom_kills: int = 0, free: int | None = None, peak: int | None = None
+) -> Verdict:
     """The reason for an end without a word.
 
     `exit_status`: of the launcher, negative for a signal, None when unknown. `log`: the end of what the
     attempt printed. `oom_kills`: how many processes the kernel killed for memory meanwhile.
     `free`: bytes left on the disk; on a full one neither an event nor the log could be written.
+    `peak`: the most memory that the run told of, in bytes.
     """
     number = _signal(exit_status, log)
     if number == 9 and oom_kills > 0:
-        return Verdict(OUT_OF_MEMORY, "The system ran out of memory and ended the run.", _SMALLER)
+        took = f" The run had taken {peak / 2**30:.1f} GiB;" if peak else ""
+        there = f"{took} the machine has {memory_there() / 2**30:.1f} GiB.".strip()
+        return Verdict(OUT_OF_MEMORY, f"The system ran out of memory and ended the run. {_capital(there)}", _SMALLER)
     if number:
         return Verdict(LOST, f"The run was ended from outside (signal {number}).", RESUME_HINT)
     if match := _NO_MEMORY.search(log):
@@ -78,6 +85,10 @@ def _last_error(log: str) -> str:
     return _short(lines[-1]) if lines else ""
 
 
+def _capital(sentence: str) -> str:
+    return sentence[:1].upper() + sentence[1:]
+
+
 def _line_at(text: str, index: int) -> str:
     start = text.rfind("\n", 0, index) + 1
     return _short(text[start:].partition("\n")[0])
@@ -91,6 +102,21 @@ def _short(line: str) -> str:
 def oom_kills_so_far() -> int:
     """A number that grows when the kernel kills for want of memory, on this machine or in our control group."""
     return sum(map(_counter, [Path("/proc/vmstat"), *_group_files()]))
+
+
+def memory_there() -> int:
+    """Memory that processes of this machine, or of our control group, may take together, in bytes."""
+    limits = [
+        _limit(file.with_name(name)) for file in _group_files() for name in ("memory.max", "memory.limit_in_bytes")
+    ]
+    return min(psutil.virtual_memory().total, *(limit for limit in limits if limit), 2**62)
+
+
+def _limit(path: Path) -> int | None:
+    try:
+        return int(path.read_text())
+    except (OSError, ValueError):
+        return None  # not there, or "max"
 
 
 def _group_files() -> list[Path]:

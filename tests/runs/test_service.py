@@ -33,7 +33,7 @@ def test_a_run_goes_from_the_queue_to_completed(bench):
 
 def test_two_starts_give_two_runs_one_after_the_other(bench):
     app = bench.open()
-    first, second = (app.start({"steps": 30}) for _ in range(2))
+    first, second = (app.start({"steps": 15}) for _ in range(2))
     bench.wait(app, first, "running")
     assert app.status(second)["state"] == "queued"
     assert app.status(second)["queue_position"] == 1

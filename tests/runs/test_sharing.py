@@ -64,7 +64,7 @@ def test_the_second_app_goes_on_when_the_first_one_is_killed(bench, other_app):
     assert leader.leads
     mine = bench.open()
     assert not mine.leads
-    going, waiting = mine.start({"steps": 150}), mine.start({"steps": 2})
+    going, waiting = mine.start({"steps": 60, "step_seconds": 0.03}), mine.start({"steps": 2})
     bench.wait(mine, going, "running")
     leader.send_signal(signal.SIGKILL)
     leader.wait()
@@ -75,18 +75,18 @@ def test_the_second_app_goes_on_when_the_first_one_is_killed(bench, other_app):
 
 def test_runs_started_from_both_at_once_are_all_kept_in_one_queue(bench):
     apps = [bench.open(), bench.open()]
-    ids, barrier = [], threading.Barrier(8)
+    ids, barrier = [], threading.Barrier(6)
 
     def start(app):
         barrier.wait()
         ids.append(app.start({"steps": 1}))
 
-    threads = [threading.Thread(target=start, args=(apps[index % 2],)) for index in range(8)]
+    threads = [threading.Thread(target=start, args=(apps[index % 2],)) for index in range(6)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(set(ids)) == 8
+    assert len(set(ids)) == 6
     for run_id in ids:
         bench.wait(apps[1], run_id, "completed", seconds=60)
         assert [each["state"] for each in apps[0].history(run_id)].count("starting") == 1

@@ -56,21 +56,20 @@ def test_a_kill_is_out_of_memory_only_if_the_kernel_counted_one(bench, monkeypat
     assert status["reason"] == "out_of_memory" and "batch size" in status["hint"]
 
 
-@pytest.mark.parametrize("victim", ["worker", "launcher", "both"])
+@pytest.mark.parametrize("victim", ["worker", "launcher"])
 def test_a_killed_run_is_lost_within_five_seconds_and_resumes_to_the_same_weights(bench, victim):
     app = bench.open()
-    config = {"steps": 60, "launcher": True}
-    run_id, undisturbed = app.start(config), app.start(config)
+    config = {"steps": 30, "step_seconds": 0.02, "launcher": True}
+    run_id, undisturbed = app.start(config), app.start(config | {"step_seconds": 0})
     bench.wait_for(lambda: app.status(run_id)["step"] >= 7)
     launcher, worker = RunFolder(bench.home.runs / run_id).process()["pid"], worker_of(app, run_id)
-    for pid in {"worker": [worker], "launcher": [launcher], "both": [launcher, worker]}[victim]:
-        os.kill(pid, signal.SIGKILL)
+    os.kill(worker if victim == "worker" else launcher, signal.SIGKILL)
     status = bench.wait(app, run_id, "failed", seconds=5)
     assert status["reason"] == "lost" and status["can_resume"]
     assert not bench.processes(run_id)
     app.resume(run_id)
     status = bench.wait(app, run_id, "completed")
-    assert status["step"] == 60 and status["attempt"] == 2
+    assert status["step"] == 30 and status["attempt"] == 2
     bench.wait(app, undisturbed, "completed")
     assert weights_of(bench, run_id) == weights_of(bench, undisturbed)
 
@@ -222,7 +221,7 @@ def test_a_flooded_log_stays_small(bench):
     log = bench.home.runs / run_id / "log.txt"
     bench.wait_for(lambda: log.exists() and b"was removed" in log.read_bytes())
     sizes = []
-    for _ in range(100):
+    for _ in range(40):
         sizes.append(log.stat().st_size)
         time.sleep(0.02)
     assert max(sizes) < 60 * 2**20 and min(sizes) < 10 * 2**20
@@ -259,15 +258,15 @@ def test_a_command_that_cannot_be_run_fails_with_a_sentence(bench):
 
 
 def test_many_queued_runs_go_in_order_and_several_at_once_if_wanted(bench):
-    app = bench.open(runs_at_once=4, max_queued_runs=12)
-    busy = [app.start({"steps": 10_000}) for _ in range(4)]
+    app = bench.open(runs_at_once=3, max_queued_runs=6)
+    busy = [app.start({"steps": 10_000}) for _ in range(3)]
     for run_id in busy:
         bench.wait(app, run_id, "running")
-    ids = [app.start({"steps": 1}) for _ in range(12)]
-    with pytest.raises(UserError, match="12 runs wait already"):
+    ids = [app.start({"steps": 1}) for _ in range(6)]
+    with pytest.raises(UserError, match="6 runs wait already"):
         app.start({"steps": 1})
-    assert [app.status(run_id)["queue_position"] for run_id in ids] == list(range(1, 13))
-    app.reorder(ids[11], 1)
+    assert [app.status(run_id)["queue_position"] for run_id in ids] == list(range(1, 7))
+    app.reorder(ids[5], 1)
     ids.insert(0, ids.pop())
     for run_id in busy:
         app.stop(run_id)

@@ -1,4 +1,6 @@
-from llmdemo.runs.verdict import judge, oom_kills_so_far
+import psutil
+
+from llmdemo.runs.verdict import judge, memory_there, oom_kills_so_far
 
 LAUNCHER = """Traceback (most recent call last):
   File "launch.py", line 997, in simple_launcher
@@ -13,6 +15,14 @@ def test_a_kill_without_evidence_is_lost_and_with_it_out_of_memory():
     assert judge(-9, "").reason == judge(1, KILLED).reason == "lost"
     assert judge(-9, "", oom_kills=1).reason == judge(1, KILLED, oom_kills=1).reason == "out_of_memory"
     assert judge(-15, "", oom_kills=1).reason == "lost"
+
+
+def test_out_of_memory_tells_what_was_taken_what_is_there_and_what_to_lower():
+    verdict = judge(-9, "", oom_kills=1, peak=3 * 2**30)
+    assert "The run had taken 3.0 GiB; the machine has " in verdict.message
+    assert "batch size" in verdict.hint and "Resume" in verdict.hint
+    assert "The machine has " in judge(-9, "", oom_kills=1).message
+    assert 2**26 < memory_there() <= psutil.virtual_memory().total
 
 
 def test_torchs_launcher_is_understood_too():

@@ -10,11 +10,15 @@ from llmdemo.data.encode import (
     encode_prompt,
     encode_text,
 )
+from llmdemo.data.export import export_dataset
 from llmdemo.data.ingest import add_dataset
 from llmdemo.data.library import DatasetInfo, delete_dataset, get_dataset, list_datasets, rename_dataset
 from llmdemo.data.measure import Stopped, measure_tokens
 from llmdemo.data.records import Records, open_records, split
+from llmdemo.data.report import problems, report_csv, report_json
+from llmdemo.data.stats import recommend_loss, stats
 from llmdemo.data.tokens import token_view
+from llmdemo.data.versions import apply_filters, drop_records, edit_record, merge_datasets, preview_filters
 
 __all__ = [
     "ColumnsNeeded",
@@ -23,18 +27,29 @@ __all__ = [
     "Records",
     "Stopped",
     "add_dataset",
+    "apply_filters",
     "delete_dataset",
+    "drop_records",
+    "edit_record",
     "encode_chat",
     "encode_classify",
     "encode_many",
     "encode_preference",
     "encode_prompt",
     "encode_text",
+    "export_dataset",
     "get_dataset",
     "list_datasets",
     "measure_tokens",
+    "merge_datasets",
     "open_records",
+    "preview_filters",
+    "problems",
+    "recommend_loss",
     "rename_dataset",
+    "report_csv",
+    "report_json",
     "split",
+    "stats",
     "token_view",
 ]

@@ -4,10 +4,9 @@ Knows no page and no torch. Memory is bounded: rows pass through in batches, and
 until the end are a few numbers (hashes, flags, a signature of 256 bytes).
 """
 
-import hashlib
 import time
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
@@ -15,17 +14,14 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
-from llmdemo.data import checks, measure
-from llmdemo.data.codes import ABOUT_TOKENS, BIT, DEFAULT_FILTERS, FLAGS
+from llmdemo.data import measure
+from llmdemo.data.codes import ABOUT_TOKENS, CODES, DEFAULT_FILTERS
 from llmdemo.data.library import (
-    CHECKS,
     LEFT_OUT,
     DatasetInfo,
     Writer,
     clean_name,
-    content_hash,
     folder_of,
-    kept_mask,
     save_info,
 )
 from llmdemo.data.measure import DEFAULT_MAX_LENGTH, Meter, Stopped
@@ -34,6 +30,7 @@ from llmdemo.data.readers import read_batches
 from llmdemo.data.records import SCHEMAS, to_batch
 from llmdemo.data.report import problems
 from llmdemo.data.rows import BadRow
+from llmdemo.data.settle import Held, settle
 from llmdemo.data.shapes import MAX_LABELS, Shape, detect
 from llmdemo.data.sniff import FORMATS, shown_name, sniff
 from llmdemo.data.turns import Bad
@@ -154,25 +151,6 @@ def _peek(batches):
     return head, chain(head, batches)
 
 
-@dataclass
-class _Columns:
-    """What is held of each record until the end."""
-
-    row: list = field(default_factory=list)
-    line: list = field(default_factory=list)
-    flags: list = field(default_factory=list)
-    characters: list = field(default_factory=list)
-    digest: list = field(default_factory=list)
-    prompt: list = field(default_factory=list)
-    answer: list = field(default_factory=list)
-    held_out: list = field(default_factory=list)
-    sketch: list = field(default_factory=list)
-
-    def joined(self, name: str, kind) -> np.ndarray:
-        parts = getattr(self, name)
-        return np.concatenate(parts) if parts else np.zeros(0, kind)
-
-
 class _Intake:
     """Takes batches of raw rows into the files of a folder that is not a data set yet."""
 
@@ -180,7 +158,7 @@ class _Intake:
         self.folder, self.shape, self.settings, self.max_length = folder, shape, settings, max_length
         self.rows = self.left_out = 0
         self.counts, self.labels, self.first_reason = Counter(), Counter(), ""
-        self.held = _Columns()
+        self.held: list[Held] = []
         self.records = Writer(folder / "records.arrow", SCHEMAS[shape.task])
         self.bad = Writer(folder / "left_out.arrow", LEFT_OUT)
         self.meter = Meter(folder, shape.task, tokenizer, max_length, "response") if tokenizer is not None else None
@@ -220,58 +198,26 @@ class _Intake:
             self.bad.write(pa.record_batch([list(values) for values in zip(*bad[:room], strict=True)], schema=LEFT_OUT))
 
     def _add(self, records: list[dict], lines: list[int]) -> None:
-        task, held = self.shape.task, self.held
-        batch = to_batch(records, task)
-        self.records.write(batch)
-        flags, characters = checks.text_flags(batch)
-        flags[["cut_turns" in record for record in records]] |= np.uint32(BIT["cut_turns"])
+        self.records.write(to_batch(records, self.shape.task))
+        held = Held.of(records, lines, self.shape.task)
         if self.meter:
-            flags |= self.meter.add(records)
-        if task == "classify":
+            held.flags |= self.meter.add(records)
+        self.held.append(held)
+        if self.shape.task == "classify":
             self.labels.update(record["label"] for record in records)
             if len(self.labels) > MAX_LABELS:
                 raise UserError(
                     f"The label column has more than {MAX_LABELS:,} different values.",
                     "That is no label: say which columns hold the text and the label, or the instruction and the answer.",
                 )
-        prompts = [checks.prompt_of(record) for record in records]
-        held.row.append(np.array([record["row"] for record in records], np.int64))
-        held.line.append(np.array(lines, np.int64))
-        held.flags.append(flags)
-        held.characters.append(characters)
-        held.digest.append(np.frombuffer(b"".join(map(digest, records)), "S16"))
-        held.prompt.append(np.array([checks.loose_hash(prompt) for prompt in prompts], np.uint64))
-        held.answer.append(np.array([checks.loose_hash(checks.answer_of(record)) for record in records], np.uint64))
-        held.held_out.append(np.array([record.get("split") == "eval" for record in records], bool))
-        held.sketch.append(checks.sketches(prompts))
 
     def finish(self, dataset_id: str, name: str, format_: str, source: dict, extra: dict) -> DatasetInfo:
-        held, task = self.held, self.shape.task
-        if not held.row:
-            raise UserError(
-                f"None of the {self.rows:,} rows makes a record. {self.first_reason}".strip(),
-                "Mend the rows, or say which column is which.",
-            )
-        if task == "classify" and len(self.labels) < 2:
-            raise UserError(
-                f"Every record has the same label, {next(iter(self.labels))[:40]!r}.",
-                "Classification needs two labels at least.",
-            )
-        row, flags = held.joined("row", np.int64), held.joined("flags", np.uint32)
-        prompt = held.joined("prompt", np.uint64)
-        between, other = checks.duplicate_flags(
-            prompt, held.joined("answer", np.uint64), row, task, held.joined("held_out", bool)
-        )
-        near = checks.near_duplicates(np.concatenate(held.sketch))
-        close = (near < np.arange(len(row))) & (between == 0) & (prompt != prompt[near])
-        between[close] = BIT["near_duplicate"]
-        other[close] = row[near[close]]
-        flags |= between
-        table = self._write_checks(row, flags, other, checks.groups(prompt, near))
-        kept = kept_mask(flags, DEFAULT_FILTERS)
-        if not kept.any():
-            raise UserError("The checks leave no record.", f"Most common: {_commonest(flags)}.")
-        tokens = self._measured(kept)
+        task = self.shape.task
+        self._must_be_usable()
+        held = Held.joined(self.held)
+        settled = settle(self.folder, held, task, DEFAULT_FILTERS)
+        if not settled.kept.any():
+            raise UserError("The checks leave no record.", f"Most common: {_commonest(settled.counts)}.")
         return DatasetInfo(
             dataset_id=dataset_id,
             name=name,
@@ -279,41 +225,35 @@ class _Intake:
             shape=self.shape.name,
             task=task,
             rows=self.rows,
-            records=len(row),
-            kept=int(kept.sum()),
-            counts={**self.counts, **flag_counts(flags)},
+            records=len(held),
+            kept=int(settled.kept.sum()),
+            counts={**self.counts, **settled.counts},
             filters=list(DEFAULT_FILTERS),
-            content_hash=content_hash(task, table.column("digest"), kept),
-            created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-            tokens=tokens,
+            content_hash=settled.content_hash,
+            created=now(),
+            tokens=self._measured(settled.kept),
             measured=self.meter.key if self.meter else None,
             columns=list(self.shape.columns)[:100],
             roles=self.shape.roles,
             labels=sorted(self.labels),
-            characters=int(table.column("characters").to_numpy().sum()),
+            characters=settled.characters,
             bytes=source.get("bytes", 0),
             source=source,
-            family=extra.pop("family", "") or dataset_id,
+            family=dataset_id,
             **extra,
         )
 
-    def _write_checks(self, row, flags, other, group) -> pa.Table:
-        held = self.held
-        raw = np.concatenate(held.digest).tobytes()
-        digests = pa.FixedSizeBinaryArray.from_buffers(pa.binary(16), len(row), [None, pa.py_buffer(raw)])
-        columns = [
-            row,
-            held.joined("line", np.int64),
-            flags,
-            other,
-            group,
-            held.joined("characters", np.int64),
-            digests,
-        ]
-        table = pa.table(columns, schema=CHECKS)
-        with Writer(self.folder / "checks.arrow", CHECKS) as writer:
-            writer.write(table)
-        return table
+    def _must_be_usable(self) -> None:
+        if not self.held:
+            raise UserError(
+                f"None of the {self.rows:,} rows makes a record. {self.first_reason}".strip(),
+                "Mend the rows, or say which column is which.",
+            )
+        if self.shape.task == "classify" and len(self.labels) < 2:
+            raise UserError(
+                f"Every record has the same label, {next(iter(self.labels))[:40]!r}.",
+                "Classification needs two labels at least.",
+            )
 
     def _measured(self, kept: np.ndarray) -> dict | None:
         if not self.meter:
@@ -322,24 +262,15 @@ class _Intake:
         return {**measure.summary(measured, kept, self.max_length, self.shape.task), "loss_on": "response"}
 
 
-def digest(record: dict) -> bytes:
-    """16 bytes that name the record's content (not its row)."""
-    content = {key: value for key, value in record.items() if key not in ("row", "cut_turns")}
-    return hashlib.blake2b(orjson.dumps(content, option=orjson.OPT_SORT_KEYS), digest_size=16).digest()
+def now() -> str:
+    """The time as it stands in `created`: UTC, to the second."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
-def flag_counts(flags: np.ndarray) -> dict[str, int]:
-    """How many records have each flag; without those that none has."""
-    counts = {code.name: int(((flags & np.uint32(1 << code.bit)) != 0).sum()) for code in FLAGS}
-    return {name: count for name, count in counts.items() if count}
-
-
-def _commonest(flags: np.ndarray) -> str:
-    counts = flag_counts(flags)
+def _commonest(counts: dict[str, int]) -> str:
     name = max(counts, key=counts.get)
-    title = next(code.title for code in FLAGS if code.name == name)
     hint = "; choose a greater length" if name in ABOUT_TOKENS else ""
-    return f"{title} ({counts[name]:,} records){hint}"
+    return f"{CODES[name].title} ({counts[name]:,} records){hint}"
 
 
 def _excerpt(raw) -> str:

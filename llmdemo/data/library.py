@@ -173,6 +173,9 @@ CHECKS = pa.schema(
         ("group", pa.int64()),
         ("characters", pa.int64()),
         ("digest", pa.binary(16)),
+        ("prompt", pa.uint64()),
+        ("answer", pa.uint64()),
+        ("held_out", pa.bool_()),
     ]
 )
 LEFT_OUT = pa.schema(

@@ -7,7 +7,9 @@ template_refused); `measured-<key>.npy` counts each token of the vocabulary.
 """
 
 import hashlib
+import io
 import os
+import secrets
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -28,7 +30,7 @@ from llmdemo.data.library import (
     save_info,
 )
 from llmdemo.errors import UserError
-from llmdemo.store import Home
+from llmdemo.store import Home, write_atomic
 
 DEFAULT_MAX_LENGTH = 512
 _SCHEMA = pa.schema([("length", pa.int64()), ("trained", pa.int64()), ("flags", pa.uint32())])
@@ -41,63 +43,49 @@ def measure_key(tokenizer, max_length: int, loss_on: str) -> str:
     return state.hexdigest()[:16]
 
 
-class Meter:
-    """Measures batches of records one after the other, in bounded memory, into files of `folder`."""
+@dataclass(frozen=True)
+class Measured:
+    """A measurement, a row for each record of the folder (kept or not), and the counts of the vocabulary."""
 
-    def __init__(self, folder: Path, task: str, tokenizer, max_length: int, loss_on: str):
-        check_tokenizer(tokenizer)
-        self.key = measure_key(tokenizer, max_length, loss_on)
-        self._folder, self._task, self._tokenizer = folder, task, tokenizer
-        self._max_length, self._loss_on = max_length, loss_on
-        self._writer = Writer(folder / f".measured-{self.key}.arrow", _SCHEMA)
-        self._vocabulary = np.zeros(len(tokenizer), np.int64)
+    length: np.ndarray
+    trained: np.ndarray
+    flags: np.ndarray
+    vocabulary: np.ndarray
 
-    def add(self, records: list[dict]) -> np.ndarray:
-        """Measures these records; returns their flags, uint32 (N,)."""
-        measured = list(self._measure(records)) if records else []
-        length = np.array([row[0] for row in measured], np.int64)
-        trained = np.array([row[1] for row in measured], np.int64)
-        flags = np.zeros(len(records), np.uint32)
-        flags[length < 0] = BIT["template_refused"]
-        if self._task in ("chat", "preference"):
-            cut = length > self._max_length
-            flags[cut & (trained > 0)] = BIT["response_cut"]
-            flags[cut & (trained == 0)] = BIT["prompt_too_long"]
-        ids = [np.array(row[2], np.int64) for row in measured if row[2]]
-        if ids:
-            self._vocabulary += np.bincount(np.concatenate(ids), minlength=len(self._vocabulary))
-        self._writer.write(pa.record_batch([np.maximum(length, 0), trained, flags], schema=_SCHEMA))
-        return flags
 
-    def _measure(self, records: list[dict]):
-        """(length, trained, ids) of each record; length -1 where the chat template refuses it."""
-        if self._task == "text":
-            ids = encode_documents((record["text"] for record in records), self._tokenizer)
-            return [(len(row), len(row), row) for row in ids]
-        try:
-            rows = list(encode_many(records, self._tokenizer, self._max_length, self._loss_on))
-        except UserError:  # one of them is refused: find out which
-            rows = [self._encode_one(record) for record in records]
-        return [_figures(row) for row in rows]
+def measure_records(records: list[dict], task: str, tokenizer, max_length: int, loss_on: str) -> Measured:
+    """Measures these records, in memory."""
+    measured = _measured(records, task, tokenizer, max_length, loss_on) if records else []
+    length = np.array([row[0] for row in measured], np.int64)
+    trained = np.array([row[1] for row in measured], np.int64)
+    flags = np.zeros(len(records), np.uint32)
+    flags[length < 0] = BIT["template_refused"]
+    if task in ("chat", "preference"):
+        cut = length > max_length
+        flags[cut & (trained > 0)] = BIT["response_cut"]
+        flags[cut & (trained == 0)] = BIT["prompt_too_long"]
+    ids = [np.array(row[2], np.int64) for row in measured if row[2]]
+    vocabulary = np.bincount(np.concatenate(ids)) if ids else np.zeros(0, np.int64)
+    return Measured(np.maximum(length, 0), trained, flags, vocabulary)
 
-    def _encode_one(self, record: dict):
-        try:
-            return next(encode_many([record], self._tokenizer, self._max_length, self._loss_on))
-        except UserError:
-            return None
 
-    def finish(self) -> str:
-        """Closes the files under their names; returns the key."""
-        self._writer.close()
-        np.save(self._folder / f".measured-{self.key}.npy", self._vocabulary, allow_pickle=False)
-        for ending in ("npy", "arrow"):
-            os.replace(self._folder / f".measured-{self.key}.{ending}", self._folder / f"measured-{self.key}.{ending}")
-        return self.key
+def _measured(records, task, tokenizer, max_length, loss_on) -> list[tuple[int, int, list[int]]]:
+    """(length, trained, ids) of each record; length -1 where the chat template refuses it."""
+    if task == "text":
+        ids = encode_documents((record["text"] for record in records), tokenizer)
+        return [(len(row), len(row), row) for row in ids]
+    try:
+        rows = list(encode_many(records, tokenizer, max_length, loss_on))
+    except UserError:  # one of them is refused: find out which
+        rows = [_encoded(record, tokenizer, max_length, loss_on) for record in records]
+    return [_figures(row) for row in rows]
 
-    def discard(self) -> None:
-        self._writer.close()
-        for ending in ("npy", "arrow"):
-            (self._folder / f".measured-{self.key}.{ending}").unlink(missing_ok=True)
+
+def _encoded(record: dict, tokenizer, max_length, loss_on):
+    try:
+        return next(encode_many([record], tokenizer, max_length, loss_on))
+    except UserError:
+        return None
 
 
 def _figures(row) -> tuple[int, int, list[int]]:
@@ -111,14 +99,49 @@ def _figures(row) -> tuple[int, int, list[int]]:
     return row.length, row.trained, row.input_ids
 
 
-@dataclass(frozen=True)
-class Measured:
-    """A measurement, a row for each record of the folder (kept or not), and the counts of the vocabulary."""
+class Meter:
+    """Measures batches of records one after the other, in bounded memory, into files of `folder`."""
 
-    length: np.ndarray
-    trained: np.ndarray
-    flags: np.ndarray
-    vocabulary: np.ndarray
+    def __init__(self, folder: Path, task: str, tokenizer, max_length: int, loss_on: str):
+        check_tokenizer(tokenizer)
+        self.key = measure_key(tokenizer, max_length, loss_on)
+        self._folder, self._how = folder, (task, tokenizer, max_length, loss_on)
+        self._part = folder / f".measured-{self.key}-{secrets.token_hex(3)}"
+        self._writer = Writer(self._part, _SCHEMA)
+        self._vocabulary = np.zeros(len(tokenizer), np.int64)
+
+    def add(self, records: list[dict]) -> np.ndarray:
+        """Measures these records; returns their flags, uint32 (N,)."""
+        one = measure_records(records, *self._how)
+        size = max(len(self._vocabulary), len(one.vocabulary))
+        self._vocabulary = np.pad(self._vocabulary, (0, size - len(self._vocabulary)))
+        self._vocabulary[: len(one.vocabulary)] += one.vocabulary
+        self._writer.write(pa.record_batch([one.length, one.trained, one.flags], schema=_SCHEMA))
+        return one.flags
+
+    def finish(self) -> str:
+        """Puts the files under their names; returns the key."""
+        self._writer.close()
+        _save_vocabulary(self._folder, self.key, self._vocabulary)
+        os.replace(self._part, self._folder / f"measured-{self.key}.arrow")
+        return self.key
+
+    def discard(self) -> None:
+        self._writer.close()
+        self._part.unlink(missing_ok=True)
+
+
+def write_measured(folder: Path, key: str, measured: Measured) -> None:
+    """Writes a whole measurement into the folder of a data set that is being made."""
+    _save_vocabulary(folder, key, measured.vocabulary)
+    with Writer(folder / f"measured-{key}.arrow", _SCHEMA) as writer:
+        writer.write(pa.record_batch([measured.length, measured.trained, measured.flags], schema=_SCHEMA))
+
+
+def _save_vocabulary(folder: Path, key: str, counts: np.ndarray) -> None:
+    buffer = io.BytesIO()
+    np.save(buffer, counts, allow_pickle=False)
+    write_atomic(folder / f"measured-{key}.npy", buffer.getvalue())
 
 
 def read_measured(folder: Path, key: str) -> Measured | None:

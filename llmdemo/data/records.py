@@ -103,11 +103,13 @@ class Records:
         """The split that the file fixes for each record: "train", "eval" or None."""
         return self._column("split")
 
+    def columns(self, name: str) -> list[pa.Array]:
+        """A column of all records of the file, kept or not, in the parts in which it lies on disk."""
+        return [self._reader.get_batch(i).column(name) for i in range(self._reader.num_record_batches)]
+
     def _column(self, name: str) -> list:
-        batches = (self._reader.get_batch(i).column(name) for i in range(self._reader.num_record_batches))
-        return (
-            pa.chunked_array(list(batches), SCHEMAS[self.task].field(name).type).take(pa.array(self.places)).to_pylist()
-        )
+        whole = pa.chunked_array(self.columns(name), SCHEMAS[self.task].field(name).type)
+        return whole.take(pa.array(self.places)).to_pylist()
 
     def page(self, offset: int = 0, limit: int = 20, query: str = "", code: str = "") -> tuple[list[dict], int]:
         """(records, how many there are in all) that hold `query` (case does not matter) and have the problem `code`.

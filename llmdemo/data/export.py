@@ -1,0 +1,200 @@
+"""The kept records of a data set as a file in any of the shapes and formats. Knows no page.
+
+What is exported and added again is the same data set (the same content hash), so cells are written as they are;
+only the report of problems, which is made for spreadsheets, escapes formulas.
+"""
+
+import csv
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from llmdemo.data.library import clean_name, get_dataset
+from llmdemo.data.records import Records, open_records
+from llmdemo.errors import UserError
+from llmdemo.store import Home
+
+SHAPES = {
+    "chat": ("messages", "sharegpt", "alpaca", "pairs"),
+    "text": ("text",),
+    "classify": ("classification",),
+    "preference": ("preference", "conversations"),
+}
+"""Shapes by task; the first is the one that holds everything."""
+FORMATS = ("jsonl", "json", "csv", "tsv", "parquet")
+_FLAT = ("alpaca", "pairs", "text", "classification", "preference")
+_SHAREGPT = {"user": "human", "assistant": "gpt", "system": "system", "tool": "observation"}
+
+
+def export_dataset(
+    home: Home, dataset_id: str, folder: Path, shape: str | None = None, format_: str = "jsonl", should_stop=None
+) -> Path:
+    """Writes the kept records into a file of `folder`, named after the data set; returns its path.
+
+    shape is one of SHAPES for its task (None: the first), format_ one of FORMATS. Raises UserError when the shape
+    cannot hold the records (with the row), or the format not the shape.
+    """
+    info = get_dataset(home, dataset_id)
+    shape = shape or SHAPES[info.task][0]
+    if shape not in SHAPES[info.task]:
+        raise UserError(
+            f"{str(shape)[:40]!r} is no shape for {info.task}.", f"Choose {' or '.join(SHAPES[info.task])}."
+        )
+    if format_ not in FORMATS:
+        raise UserError(f"{str(format_)[:40]!r} is no format.", f"Choose one of {', '.join(FORMATS)}.")
+    if format_ in ("csv", "tsv") and shape not in _FLAT:
+        raise UserError(
+            f"A table cannot hold {shape}.", "Choose JSON Lines, JSON or Parquet, or the shape alpaca or pairs."
+        )
+    records = open_records(home, dataset_id)
+    stem = (
+        "".join(c if c.isalnum() or c in "-_." else "-" for c in Path(clean_name(info.name)).stem).strip("-.") or "data"
+    )
+    target = folder / f"{stem[:60]}-{shape}.{format_}"
+    handle, part = tempfile.mkstemp(dir=folder, prefix=".export.")
+    os.close(handle)
+    try:
+        _WRITERS[format_](Path(part), _rows(records, shape, format_ in ("csv", "tsv"), should_stop))
+        os.replace(part, target)
+    except BaseException:
+        Path(part).unlink(missing_ok=True)
+        raise
+    return target
+
+
+def _rows(records: Records, shape: str, flat: bool, should_stop) -> Iterator[dict]:
+    convert = _CONVERT[shape]
+    fixed = any(records.splits())
+    for number, record in enumerate(records):
+        if should_stop and number % 1000 == 0 and should_stop():
+            raise UserError("Stopped: nothing was written.", "Start again when you like.")
+        row = convert(record)
+        if flat and shape == "preference" and len(record["messages"]) == 1:
+            row["prompt"] = record["messages"][0]["content"]
+        if flat and any(isinstance(value, list) for value in row.values()):
+            raise UserError(
+                f"Row {record['row']:,} has several turns, which a table cannot hold.",
+                "Choose JSON Lines, JSON or Parquet.",
+            )
+        yield {**row, "split": record.get("split") or ""} if fixed else row
+
+
+# ---- shapes ----
+
+
+def _messages(record: dict) -> dict:
+    return {"messages": record["messages"]}
+
+
+def _sharegpt(record: dict) -> dict:
+    turns = [{"from": _SHAREGPT[turn["role"]], "value": turn["content"]} for turn in record["messages"]]
+    return {"conversations": turns}
+
+
+def _alpaca(record: dict) -> dict:
+    system, pairs = _pairs_of(record)
+    row = {"instruction": pairs[-1][0], "input": "", "output": pairs[-1][1]}
+    if system:
+        row["system"] = system
+    if len(pairs) > 1:
+        row["history"] = pairs[:-1]
+    return row
+
+
+def _pairs(record: dict) -> dict:
+    system, pairs = _pairs_of(record)
+    if len(pairs) > 1:
+        raise UserError(
+            f"Row {record['row']:,} has several turns, which pairs cannot hold.", "Choose messages or alpaca."
+        )
+    return {"prompt": pairs[0][0], "completion": pairs[0][1], **({"system": system} if system else {})}
+
+
+def _pairs_of(record: dict) -> tuple[str, list[list[str]]]:
+    """(system, [[instruction, answer], …]); raises UserError where the turns do not go in pairs."""
+    turns = record["messages"]
+    system = turns[0]["content"] if turns[0]["role"] == "system" else ""
+    turns = turns[1:] if turns[0]["role"] == "system" else turns
+    if any(turn["role"] != ("user", "assistant")[place % 2] for place, turn in enumerate(turns)):
+        raise UserError(
+            f"Row {record['row']:,} has tool turns, which this shape cannot hold.", "Choose messages or sharegpt."
+        )
+    return system, [[ask["content"], answer["content"]] for ask, answer in zip(turns[::2], turns[1::2], strict=True)]
+
+
+def _preference(record: dict) -> dict:
+    """The prompt as its turns, whether it has one or several, so that all rows are alike (TRL's form)."""
+    return {"prompt": record["messages"], "chosen": record["chosen"], "rejected": record["rejected"]}
+
+
+def _conversations(record: dict) -> dict:
+    sides = {}
+    for side in ("chosen", "rejected"):
+        sides[side] = [*record["messages"], {"role": "assistant", "content": record[side]}]
+    return sides
+
+
+_CONVERT = {
+    "messages": _messages,
+    "sharegpt": _sharegpt,
+    "alpaca": _alpaca,
+    "pairs": _pairs,
+    "text": lambda record: {"text": record["text"]},
+    "classification": lambda record: {"text": record["text"], "label": record["label"]},
+    "preference": _preference,
+    "conversations": _conversations,
+}
+
+
+# ---- formats ----
+
+
+def _write_jsonl(path: Path, rows: Iterator[dict]) -> None:
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        for row in rows:
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def _write_json(path: Path, rows: Iterator[dict]) -> None:
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        file.write("[")
+        for number, row in enumerate(rows):
+            file.write((",\n" if number else "\n") + json.dumps(row, ensure_ascii=False))
+        file.write("\n]\n")
+
+
+def _write_table(path: Path, rows: Iterator[dict], delimiter: str = ",") -> None:
+    """All columns that any row has: a first pass finds them, since a system turn may come late."""
+    rows = list(rows)
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, names, restval="", delimiter=delimiter, quoting=csv.QUOTE_ALL)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _write_tsv(path: Path, rows: Iterator[dict]) -> None:
+    _write_table(path, rows, "\t")
+
+
+def _write_parquet(path: Path, rows: Iterator[dict]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.Table.from_pylist(_same_keys(list(rows))), path, compression="zstd")
+
+
+def _same_keys(rows: list[dict]) -> list[dict]:
+    names = dict.fromkeys(name for row in rows for name in row)
+    return [{name: row.get(name) for name in names} for row in rows]
+
+
+_WRITERS = {
+    "jsonl": _write_jsonl,
+    "json": _write_json,
+    "csv": _write_table,
+    "tsv": _write_tsv,
+    "parquet": _write_parquet,
+}

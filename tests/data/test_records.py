@@ -1,0 +1,108 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from llmdemo.data import add_dataset, measure_tokens, open_records, recommend_loss, split, stats
+from llmdemo.errors import UserError
+
+
+@pytest.fixture
+def many(home, settings, write):
+    rows = [{"prompt": f"What is the number {n} of all those?", "completion": f"It is {n}."} for n in range(2500)]
+    rows[7]["completion"] += " Straße"
+    return add_dataset(home, settings, write("a.json", rows), "a")
+
+
+def test_records_are_read_by_number_slice_and_page(home, many):
+    records = open_records(home, many.dataset_id)
+    assert len(records) == 2500 and records[-1]["row"] == 2500 and records[1999]["row"] == 2000
+    assert [record["row"] for record in records[998:1002]] == [999, 1000, 1001, 1002]
+    page, total = records.page(offset=20, limit=5)
+    assert total == 2500 and [record["index"] for record in page] == [20, 21, 22, 23, 24]
+    with pytest.raises(IndexError):
+        records[2500]
+
+
+def test_search_does_not_mind_case_and_counts_all(home, many):
+    records = open_records(home, many.dataset_id)
+    assert records.page(query="STRASSE")[1] == 0 and records.page(query="straße")[1] == 1
+    page, total = records.page(query="it is 249", limit=3)
+    assert total == 11 and page[0]["row"] == 250
+    assert records.page(query=".*")[1] == 0
+    with pytest.raises(UserError, match="no problem"):
+        records.search(code="strange")
+
+
+def test_a_split_is_decided_by_the_seed_alone(home, many):
+    records = open_records(home, many.dataset_id)
+    train, held = split(records, seed=1, eval_share=0.1)
+    assert len(held) == 250 and len(train) == 2250 and not set(train) & set(held)
+    assert np.array_equal(split(records, 1, 0.1)[1], held)
+    assert not np.array_equal(split(records, 2, 0.1)[1], held)
+    assert len(split(records, 1, 0)[1]) == 0
+    with pytest.raises(UserError, match="share"):
+        split(records, 1, 1.0)
+
+
+def test_a_split_is_stratified_by_label(home, settings, write):
+    rows = [
+        {"text": f"this is text number {n}, {n * n}", "label": "rare" if n % 10 == 0 else "usual"} for n in range(400)
+    ]
+    info = add_dataset(home, settings, write("a.json", rows), "a")
+    records = open_records(home, info.dataset_id)
+    _, held = split(records, 3, 0.25)
+    assert [records.labels()[i] for i in held].count("rare") == 10 and len(held) == 100
+
+
+def test_a_split_never_parts_records_that_are_nearly_the_same(home, settings, write):
+    words = [" ".join(f"w{n * 31 + k}" for k in range(60)) for n in range(40)]
+    rows = [
+        {"prompt": text + end, "completion": end or "plain"} for text in words for end in ("", " indeed", " Indeed!")
+    ]
+    info = add_dataset(home, settings, write("a.json", rows), "a")
+    records = open_records(home, info.dataset_id)
+    train, held = split(records, 5, 0.3)
+    assert len(held) == 36
+    assert not {records[i]["row"] // 3 if records[i]["row"] % 3 else records[i]["row"] // 3 - 1 for i in held} & {
+        records[i]["row"] // 3 if records[i]["row"] % 3 else records[i]["row"] // 3 - 1 for i in train
+    }
+
+
+def test_a_fixed_split_is_honoured_and_leaks_are_left_out(home, settings, write):
+    rows = {
+        "train": [{"prompt": "one", "completion": "1"}, {"prompt": "two", "completion": "2"}],
+        "test": [{"prompt": "Two", "completion": "2"}, {"prompt": "three", "completion": "3"}],
+    }
+    info = add_dataset(home, settings, write("a.json", rows), "a")
+    assert info.counts == {"leak": 1} and info.kept == 3
+    assert [array.tolist() for array in split(open_records(home, info.dataset_id), 0, 0.5)] == [[0], [1, 2]]
+
+
+def test_stats_hold_every_figure(home, many, tokenizer):
+    measure_tokens(home, many.dataset_id, tokenizer, 64)
+    found = stats(home, many.dataset_id, tokenizer, tokens_per_second=100.0)
+    assert found["records"] == 2500 and 0 < found["trained_share"] < 1
+    assert sum(bar["count"] for bar in found["histogram"]["bars"]) == 2500
+    assert found["vocabulary"]["used"] <= found["vocabulary"]["size"] and found["vocabulary"]["bytes"] > 0
+    assert found["epoch"]["seconds"] == pytest.approx(found["tokens"]["total"] / 100, abs=0.1)
+    assert found["languages"][0]["language"] == "en"
+
+
+def test_long_instructions_with_short_answers_recommend_loss_on_all(home, settings, write):
+    long = [{"prompt": f"word {n} " * 40, "completion": "yes"} for n in range(10)]
+    short = [{"prompt": f"word {n}", "completion": "a long answer " * 9} for n in range(10)]
+    chosen = []
+    for rows in (long, short):
+        info = add_dataset(home, settings, write("a.json", rows), "a")
+        chosen.append(recommend_loss(home, info.dataset_id)["loss_on"])
+    assert chosen == ["all", "response"]
+
+
+def test_the_package_imports_no_torch_transformers_or_gradio():
+    code = "import sys, llmdemo.data; print([m for m in ('torch', 'transformers', 'gradio', 'datasets') if m in sys.modules])"
+    root = Path(__file__).resolve().parents[2]
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -148,6 +148,9 @@
         }
       });
       this.panes.replaceChildren(...parts);
+      if (this.run && this.panes.getBoundingClientRect().top > window.innerHeight - 120) {
+        this.panes.scrollIntoView({ block: "start", behavior: arena.calm() ? "auto" : "smooth" });
+      }
       this.panes.dataset.count = String(Array.from(lanes.values()).filter((lane) => lane.info.model === 0).length);
     }
 

@@ -38,6 +38,7 @@
     h: L.h,
     svg: L.s,
     t: (key, values) => L.t("arena_" + key, values),
+    calm: () => window.matchMedia("(prefers-reduced-motion: reduce)").matches,
     number,
     percent,
     copy,

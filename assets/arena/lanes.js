@@ -58,7 +58,7 @@
       this.cursor = svg("path", { class: "now" });
       this.sparkRange = h("span");
       this.facts = {};
-      const facts = ["perplexity", "tokens", "logprob", "speed", info.strategy === "beam" ? "score" : "rank", "first", "distinct", "stopped", "loop"].map((key) => {
+      const facts = ["perplexity", "tokens", "logprob", "speed", info.strategy === "beam" ? "score" : "rank", "first", "distinct_1", "distinct_2", "loop", "stopped"].map((key) => {
         this.facts[key] = h("dd", {}, "–");
         return h("div", {}, h("dt", { title: t("fact_" + key + "_help") }, t("fact_" + key)), this.facts[key]);
       });
@@ -160,7 +160,8 @@
       const first = this.lane.end ? this.lane.end.first_token_seconds : this.trace.times[0] ? this.trace.times[0].t : null;
       set("first", first === null ? "–" : duration(first));
       const metrics = end ? end.metrics : null;
-      set("distinct", metrics && metrics.distinct_1 !== null ? `${number(metrics.distinct_1, 2)} / ${number(metrics.distinct_2, 2)}` : "–");
+      set("distinct_1", metrics ? number(metrics.distinct_1, 2) : "–");
+      set("distinct_2", metrics ? number(metrics.distinct_2, 2) : "–");
       set("loop", !metrics ? "–" : metrics.loop ? t("loop_is", { n: metrics.loop.times, m: metrics.loop.length }) : t("loop_none"));
       const ranks = own.filter((token) => token.r !== undefined).map((token) => token.r);
       set("rank", ranks.length ? number(1 + ranks.reduce((sum, rank) => sum + rank, 0) / ranks.length, 1) : "–");

@@ -42,7 +42,7 @@
       const parents = this.columns[step - 1].live;
       const node = (kind) => (edge, rank) => ({
         kind, step, rank, parent: parents[edge[0]], token: edge[1], p: Math.exp(edge[2]), score: edge[3],
-        final: kind === "done" ? edge[4] : edge[3] / step ** this.penalty, label: shorten(arena.visible(this.name(edge[1]))),
+        final: kind === "done" ? edge[4] : edge[3] / step ** this.penalty, label: shorten(label(this.name(edge[1]))),
       });
       const live = event.live.map(node("live"));
       const done = event.done.map(node("done"));
@@ -101,6 +101,9 @@
       })) || null;
     }
   }
+
+  /* The space before a word says little in a tree; a token that is nothing but spaces must still be seen. */
+  function label(text) { return arena.visible(text.replace(/^ (?=\S)/, "")); }
 
   function shorten(text) { return Array.from(text).length > LONGEST ? Array.from(text).slice(0, LONGEST - 1).join("") + "…" : text; }
 

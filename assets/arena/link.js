@@ -28,6 +28,14 @@
     try { localStorage.setItem(KEY, JSON.stringify({ settings: form.settings(), models: form.modelIds, fresh: form.fresh.checked })); } catch { /* private windows may forbid it */ }
   };
 
+  /* A shared link opens the arena's tab, whichever the page begins with. */
+  const openTab = (tries) => {
+    const tab = document.querySelector('button[role="tab"][data-tab-id="arena"]');
+    if (tab) tab.click();
+    else if (tries) setTimeout(() => openTab(tries - 1), 100);
+  };
+  if (new URLSearchParams(window.location.search).has("arena")) openTab(100);
+
   arena.restore = (form) => {
     const shared = new URLSearchParams(window.location.search).get("arena");
     const parse = (text) => { try { return JSON.parse(text); } catch { return null; } };

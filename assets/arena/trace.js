@@ -62,9 +62,14 @@
       const last = this.beams[ids.length - 1];
       for (const leaf of last.done.concat(last.live)) {
         if (leaf[1] !== ids[ids.length - 1]) continue;
-        const edges = [leaf];
-        for (let step = ids.length - 2; step >= 0; step -= 1) edges.unshift(this.beams[step].live[edges[0][0]]);
-        if (edges.every((edge, index) => edge && edge[1] === ids[index])) return edges;
+        const edges = Array(ids.length);
+        let edge = leaf;
+        let step = ids.length - 1;
+        for (; edge && edge[1] === ids[step]; step -= 1) {
+          edges[step] = edge;
+          if (step === 0) return edges;
+          edge = this.beams[step - 1].live[edge[0]];
+        }
       }
       return null;
     }

@@ -8,9 +8,17 @@
   const MARGIN = 26;
   const SPEED = 60;
 
+  /* How many characters two texts have in common at their beginning, up to the end of a word. */
+  function sharedWords(a, b) {
+    let at = 0;
+    while (at < a.length && a[at] === b[at]) at += 1;
+    return at === a.length ? at : a.lastIndexOf(" ", at) + 1;
+  }
+
   class Tree {
     constructor() {
       this.view = { x: 0, y: 0, scale: 1 };
+      this.width = 600;
       this.following = true;
       this.groups = new Map();
       this.build();
@@ -47,7 +55,11 @@
       canvas.addEventListener("pointerover", (event) => this.point(event.target.closest("[data-node]")));
       canvas.addEventListener("pointerleave", () => this.point(null));
       canvas.addEventListener("click", (event) => { if (event.detail) this.pick(event.target.closest("[data-node]")); });
-      new ResizeObserver(() => this.redraw()).observe(canvas);
+      new ResizeObserver(([entry]) => { // remembered: asking the page at every frame would lay it out at every frame
+        this.width = entry.contentRect.width || 600;
+        if (this.following && this.layout) this.showEnd();
+        this.redraw();
+      }).observe(canvas);
     }
 
     /* Draws lane `lane` (a beam lane or null) as it was after n steps. */
@@ -88,14 +100,19 @@
       if (this.ranked === key) return;
       this.ranked = key;
       const rows = key ? key.sequences || [] : [];
-      this.ranking.replaceChildren(...rows.map(([score, reason, ids]) => h("li", {},
-        h("b", {}, number(score, 3)), " ", h("span", {}, ids.map((id) => this.trace.special(this.lane.info.model, id) ? "" : this.trace.name(this.lane.info.model, id)).join("")),
-        " ", h("small", {}, t("by_" + reason)))));
+      this.ranking.replaceChildren(...rows.map(([score, reason, , text], at) => {
+        const shared = at ? sharedWords(text, rows[0][3]) : 0; // said already: shown paler
+        return h("li", {}, h("b", {}, number(score, 3)), " ", h("span", { class: "same" }, text.slice(0, shared)), h("span", {}, text.slice(shared)),
+          " ", h("small", {}, t("ended_by_" + reason)));
+      }));
+    }
+
+    textOf(ids) {
+      const { model } = this.lane.info;
+      return ids.map((id) => (this.trace.special(model, id) ? "" : this.trace.name(model, id))).join("");
     }
 
     // ---- the view ----
-
-    get width() { return this.canvas.clientWidth || 600; }
 
     showEnd() {
       const last = this.layout.columns[this.steps];
@@ -251,8 +268,7 @@
     }
 
     describe(node) {
-      const text = arena.path(node).map((id) => this.trace.special(this.lane.info.model, id) ? "" : this.trace.name(this.lane.info.model, id)).join("");
-      return t("tree_node", { state: t("state_" + node.state), score: number(node.final, 3), p: arena.percent(node.p), n: number(node.step) }) + " " + text;
+      return t("tree_node", { state: t("state_" + node.state), score: number(node.final, 3), p: arena.percent(node.p), n: number(node.step) }) + " " + this.textOf(arena.path(node));
     }
   }
 

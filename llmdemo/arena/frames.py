@@ -16,7 +16,7 @@ so far stays and what follows it: the best hypothesis may change.
 """
 
 from llmdemo.arena.metrics import lane_metrics
-from llmdemo.arena.text import TextStream, TokenNames
+from llmdemo.arena.text import TextStream, TokenNames, decode_whole
 from llmdemo.decoding import BeamStep, LaneResult, Step, TokenStep
 
 _DIGITS = 5
@@ -142,8 +142,8 @@ class FrameMaker:
         if result.score is not None:
             event["score"] = _round(result.score)
             event["sequences"] = [
-                [_round(sequence.score), sequence.finish_reason, [self.mention(token) for token in sequence.token_ids]]
-                for sequence in result.sequences
+                [_round(one.score), one.finish_reason, list(one.token_ids), decode_whole(self._tokenizer, list(one.token_ids))]
+                for one in result.sequences
             ]
         return event
 

@@ -1,0 +1,346 @@
+"""The arena in a real browser with a tiny model: panes, card, fork, tree, replay, links, traces, bad input."""
+
+import json
+import shutil
+
+import pytest
+
+pytestmark = pytest.mark.slow
+LIMIT = 30_000
+
+
+@pytest.fixture(scope="module")
+def tiny_home(tiny_home, tiny_model_folder):
+    """The shared home folder with a second model: a finished run."""
+    shutil.copytree(tiny_model_folder, tiny_home / "runs" / "run-20260101-000000-abcdef" / "model")
+    return tiny_home
+
+
+@pytest.fixture
+def arena(open_page, tiny_app):
+    """arena(query, **context options): the page with the arena's tab open."""
+
+    def open_(query: str = "", **options):
+        page = open_page(tiny_app + query, **options)
+        if not query:
+            page.get_by_role("tab", name="Arena").click()
+        page.wait_for_selector(".arena .run", timeout=LIMIT)
+        page.wait_for_function("document.querySelector('#arena-model').value === 'starter'")
+        return page
+
+    return open_
+
+
+def set_number(page, key, value):
+    page.fill(f"#arena-{key}", str(value))
+    page.dispatch_event(f"#arena-{key}", "change")
+
+
+def compare(page, tokens=12, prompt="Hello there"):
+    page.fill("#arena-prompt", prompt)
+    set_number(page, "max_new_tokens", tokens)
+    page.click(".arena .run")
+    wait_done(page)
+
+
+def wait_done(page):
+    page.wait_for_function("document.querySelector('.arena .run').textContent === 'Compare'", timeout=LIMIT)
+    page.wait_for_timeout(60)  # the last frame is drawn in the next animation frame
+
+
+def texts(page):
+    return page.eval_on_selector_all(
+        ".lane", "panes => panes.map(p => [p.dataset.strategy, p.querySelector('.text').textContent])"
+    )
+
+
+def test_four_strategies_answer_side_by_side(arena):
+    page = arena()
+    compare(page)
+    assert [strategy for strategy, _ in texts(page)] == ["greedy", "top_k", "top_p", "beam"]
+    for pane in page.query_selector_all(".lane"):
+        assert pane.query_selector_all(".token")
+        facts = pane.query_selector("dl").inner_text()
+        assert "perplexity" in facts and "12" in facts and "tok/s" in facts
+    assert "Done: 12 steps" in page.inner_text(".arena .status")
+    assert page.errors == [] and page.foreign == []
+
+
+def test_the_same_seed_gives_the_same_page_again(arena):
+    page = arena()
+    compare(page)
+    first = texts(page)
+    compare(page)
+    assert texts(page) == first
+    set_number(page, "seed", 123)
+    compare(page)
+    assert texts(page) != first
+
+
+def test_pointing_at_a_token_shows_kept_and_cut_alternatives(arena):
+    page = arena()
+    compare(page)
+    page.hover(".lane[data-strategy=top_k] .token:not(.part) >> nth=2")
+    card = page.wait_for_selector(".alternatives:not([hidden])")
+    assert card.inner_text().startswith("token ")
+    assert len(card.query_selector_all(".bar")) >= 5
+    page.hover(".lane[data-strategy=greedy] .token:not(.part) >> nth=2")
+    page.wait_for_selector(".alternatives[data-strategy=greedy] .cutline")
+    page.mouse.move(5, 5)
+    page.wait_for_selector(".alternatives[hidden]", state="attached")
+
+
+def test_the_keyboard_alone_reaches_tokens_alternatives_and_a_fork(arena):
+    page = arena()
+    compare(page)
+    third = page.eval_on_selector(
+        ".lane[data-strategy=greedy]", "pane => pane.querySelectorAll('.token:not(.part)')[2].dataset.index"
+    )
+    page.focus(".lane[data-strategy=greedy] .token:not(.part)")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate("document.activeElement.dataset.index") == third
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.className").startswith("bar")
+    page.keyboard.press("Escape")
+    assert page.evaluate("document.activeElement.dataset.index") == third
+    page.keyboard.press("Enter")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    wait_done(page)
+    assert len(page.query_selector_all(".token.forked")) == 4
+    for pane in page.query_selector_all(".lane"):
+        assert len(pane.query_selector_all(".token.given")) == int(third)
+    assert page.errors == []
+
+
+def test_one_pane_alone_can_be_forked(arena):
+    page = arena()
+    compare(page)
+    before = dict(texts(page))
+    page.click(".lane[data-strategy=top_p] .token:not(.part) >> nth=4")
+    page.check(".alternatives .scope input")
+    page.click(".alternatives .bar >> nth=3")
+    wait_done(page)
+    after = dict(texts(page))
+    assert after["top_p"] != before["top_p"]
+    assert {key: after[key] for key in ("greedy", "top_k", "beam")} == {
+        key: before[key] for key in ("greedy", "top_k", "beam")
+    }
+    assert len(page.query_selector_all(".token.forked")) == 1
+
+
+def test_the_slider_replays_the_decoding(arena):
+    page = arena()
+    compare(page)
+    page.evaluate("s => { s.value = 3; s.dispatchEvent(new Event('input')); }", page.query_selector(".replay input"))
+    page.wait_for_function("document.querySelectorAll('.lane[data-strategy=greedy] .token').length === 3")
+    assert page.inner_text(".replay output") == "3 of 12"
+    page.click(".replay button")
+    page.wait_for_function(
+        "document.querySelectorAll('.lane[data-strategy=greedy] .token').length === 12", timeout=LIMIT
+    )
+
+
+def test_the_beam_tree_shows_kept_and_dropped_branches_and_their_scores(arena):
+    page = arena()
+    compare(page)
+    page.wait_for_selector(".tree .node.best")
+    states = set(page.eval_on_selector_all(".tree .node", "nodes => nodes.map(n => n.classList[1])"))
+    assert {"kept", "cut"} <= states or {"done", "cut"} <= states
+    assert len(page.query_selector_all(".ranking li")) >= 2
+    before = page.get_attribute(".tree .canvas > g", "transform")
+    page.focus(".tree .canvas")
+    page.keyboard.press("-")
+    page.wait_for_function(
+        "t => document.querySelector('.tree .canvas > g').getAttribute('transform') !== t", arg=before
+    )
+    page.keyboard.press("0")
+    page.dispatch_event(".tree .node.best >> nth=1", "pointerover")
+    page.wait_for_function("document.querySelector('.tree .path').textContent.includes('score')")
+
+
+def test_a_link_reopens_prompt_settings_and_seed(arena):
+    page = arena()
+    page.fill("#arena-prompt", 'Say "hi" & <b>bye</b>?')
+    set_number(page, "temperature", 1.3)
+    set_number(page, "seed", 99)
+    link = page.evaluate("llmdemoArena.link(llmdemoArena.app.form)")
+    page = arena("?" + link.split("?", 1)[1])
+    assert page.input_value("#arena-prompt") == 'Say "hi" & <b>bye</b>?'
+    assert page.input_value("#arena-temperature") == "1.3"
+    assert page.input_value("#arena-seed") == "99"
+
+
+@pytest.mark.parametrize(
+    "value", ["{", "7", '{"settings":{"lanes":7,"seed":{}},"prompt":{"messages":[null]},"models":[3]}']
+)
+def test_a_broken_link_opens_the_page_all_the_same(arena, value):
+    page = arena("?arena=" + value)
+    assert page.errors == []
+
+
+def test_an_exported_trace_shows_the_same_page_without_the_model(arena, tmp_path):
+    page = arena()
+    compare(page)
+    shown = texts(page)
+    with page.expect_download() as download:
+        page.click("text=Export")
+    file = tmp_path / "trace.json"
+    download.value.save_as(file)
+    trace = json.loads(file.read_text())
+    assert trace["meta"]["seed"] == 7 and trace["meta"]["settings"]["num_beams"] == 4
+    assert trace["meta"]["models"][0]["fingerprint"] and trace["meta"]["versions"]
+    other = arena()
+    other.set_input_files(".toolbar input[type=file]", file)
+    other.wait_for_selector(".lane .token")
+    assert texts(other) == shown
+    assert "trace.json" in other.inner_text(".arena .status")
+    other.hover(".lane[data-strategy=top_k] .token:not(.part) >> nth=2")
+    other.wait_for_selector(".alternatives:not([hidden]) .bar")
+    assert other.errors == []
+
+
+def test_markup_in_a_trace_stays_text(arena, tmp_path):
+    page = arena()
+    compare(page)
+    trace = page.evaluate("JSON.parse(JSON.stringify(llmdemoArena.app.trace))")
+    bomb = "<img src=x onerror='window.hacked=1'>"
+    for lane in trace["lanes"]:
+        for token in lane["tokens"]:
+            token["s"] = bomb
+    trace["names"] = [dict.fromkeys(names, bomb) for names in trace["names"]]
+    trace["meta"]["models"][0]["title"] = bomb
+    file = tmp_path / "bomb.json"
+    file.write_text(json.dumps(trace))
+    page.set_input_files(".toolbar input[type=file]", file)
+    page.wait_for_function("document.querySelector('.lane .text').textContent.includes('onerror')")
+    page.hover(".lane[data-strategy=top_k] .token:not(.part) >> nth=0")
+    page.wait_for_selector(".alternatives:not([hidden])")
+    page.dispatch_event(".tree .node >> nth=2", "pointerover")
+    assert page.query_selector(".arena img") is None
+    assert page.evaluate("window.hacked") is None
+
+
+@pytest.mark.parametrize("content", ["not json", "{}", '{"format":"llmdemo-trace","version":1}', "[]", "null"])
+def test_a_file_that_is_no_trace_is_refused_in_a_sentence(arena, tmp_path, content):
+    page = arena()
+    file = tmp_path / "other.json"
+    file.write_text(content)
+    page.set_input_files(".toolbar input[type=file]", file)
+    page.wait_for_selector(".arena .error:not([hidden])")
+    assert "other.json is not a trace" in page.inner_text(".arena .error")
+
+
+def test_stop_ends_the_run_and_the_next_one_works(arena):
+    page = arena()
+    page.fill("#arena-prompt", "Hello")
+    set_number(page, "max_new_tokens", 200)
+    page.click(".arena .run")
+    page.wait_for_selector(".lane .token", timeout=LIMIT)
+    page.click(".arena .run")
+    wait_done(page)
+    assert page.inner_text(".arena .status") == "Stopped." or "Done" in page.inner_text(".arena .status")
+    compare(page)
+    assert "Done" in page.inner_text(".arena .status")
+
+
+@pytest.mark.parametrize(
+    ("prompt", "key", "value", "words"),
+    [
+        ("", "seed", 1, "empty"),
+        ("word " * 400, "seed", 1, "tokens long"),
+        ("Hello", "num_beams", 1000, "num_beams is 1000"),
+        ("Hello", "max_new_tokens", 10000, "max_new_tokens is 10000"),
+        ("Hello", "top_p", 0, "top_p is 0"),
+    ],
+)
+def test_what_cannot_be_done_is_said_and_the_next_request_works(arena, prompt, key, value, words):
+    page = arena()
+    page.fill("#arena-prompt", prompt)
+    set_number(page, "max_new_tokens", 4)
+    set_number(page, key, value)
+    page.click(".arena .run")
+    page.wait_for_selector(".arena .error:not([hidden])", timeout=LIMIT)
+    assert words in page.inner_text(".arena .error")
+    set_number(page, "num_beams", 2)
+    set_number(page, "top_p", 0.9)
+    compare(page, tokens=4)
+    assert page.query_selector(".arena .error:not([hidden])") is None
+
+
+def test_two_models_stand_side_by_side(arena):
+    page = arena()
+    page.select_option("#arena-beside", "run-20260101-000000-abcdef")
+    compare(page)
+    assert len(page.query_selector_all(".lane")) == 8
+    assert len(page.query_selector_all(".modelname")) == 2
+    assert page.query_selector(".token.other") is None  # the same weights and seed: nothing differs
+
+
+def test_a_reply_becomes_a_further_turn(arena):
+    page = arena()
+    compare(page, prompt="First question")
+    answer = dict(texts(page))["greedy"]
+    page.click(".lane[data-strategy=greedy] >> text=Reply to this")
+    assert page.input_value("#arena-prompt") == ""
+    turns = page.inner_text(".turns")
+    assert "First question" in turns and answer.strip()[:10] in turns
+    compare(page, prompt="Second question")
+    sent = page.evaluate("llmdemoArena.app.trace.meta.prompt.messages.map(m => m.role)")
+    assert sent == ["user", "assistant", "user"]
+
+
+def test_python_is_copied(arena):
+    page = arena(permissions=["clipboard-read", "clipboard-write"])
+    page.fill("#arena-prompt", "Hello")
+    page.click("text=Python")
+    page.wait_for_function("document.querySelector('.arena .status').textContent.includes('Python copied')")
+    code = page.evaluate("navigator.clipboard.readText()")
+    assert "model.generate(" in code and "num_beams=4" in code
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_sticks_out_on_a_phone(arena, scheme):
+    page = arena(viewport={"width": 390, "height": 844}, color_scheme=scheme)
+    compare(page)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.click(".lane[data-strategy=top_k] .token:not(.part) >> nth=2")
+    box = page.wait_for_selector(".alternatives:not([hidden])").bounding_box()
+    assert box["x"] >= 0 and box["x"] + box["width"] <= 390
+
+
+def test_every_control_has_a_name(arena):
+    page = arena()
+    compare(page)
+    page.click(".more summary")
+    nameless = page.evaluate(
+        """() => [...document.querySelectorAll('.arena button, .arena input:not([type=file]), .arena select, .arena textarea')]
+        .filter(e => !(e.getAttribute('aria-label') || e.textContent.trim() || (e.labels && e.labels.length))).map(e => e.outerHTML)"""
+    )
+    assert nameless == []
+
+
+def test_a_large_tree_does_not_freeze_the_page(arena):
+    """16 beams × 500 tokens, drawn step by step as a run would: each frame stays well under a tenth of a second."""
+    page = arena()
+    compare(page)
+    worst = page.evaluate(
+        """() => {
+        const A = llmdemoArena, trace = A.app.trace, beams = 16, steps = 500;
+        const lane = [...trace.lanes.values()].find(l => l.isBeam);
+        lane.beams = []; lane.changes = []; lane.best = []; lane.end = null; lane.final = null; lane.info.num_beams = beams;
+        let seed = 1; const random = () => (seed = seed * 16807 % 2147483647) / 2147483647;
+        const took = [];
+        for (let step = 0; step < steps; step += 1) {
+          const edge = () => [step ? Math.floor(random() * beams) : 0, Math.floor(random() * 300), -3 * random(), -step - random()];
+          const top = () => Array.from({length: 10}, () => [Math.floor(random() * 300), -3 * random(), 0]);
+          const live = Array.from({length: beams}, edge);
+          lane.add({type: 'beam', live, cut: Array.from({length: beams}, edge), done: [], tops: Array.from({length: step ? beams : 1}, top),
+            e: Array.from({length: step ? beams : 1}, random), best: [step, [[live[0][1], 'x ']]]});
+          if (step % 20 === 19) { const t = performance.now(); A.app.paint(); A.app.tree.paint(); took.push(performance.now() - t); }
+        }
+        return [took.sort((a, b) => b - a)[2], document.querySelectorAll('.tree .node').length]; }"""
+    )
+    assert worst[0] < 100
+    assert worst[1] < 2000  # only what is in view is in the page

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from llmdemo.decoding.forward import ModelForward
+from llmdemo.decoding.graphs import StaticForward
 from llmdemo.decoding.lean import LeanForward, LeanWeights
 from llmdemo.errors import UserError
 
@@ -27,7 +28,7 @@ def forward_for(model, precision: str = "auto") -> LeanForward | ModelForward:
     """
     weights = lean_weights(model, precision)
     if weights is not None:
-        return LeanForward(weights)
+        return StaticForward(weights) if weights.device.type == "cuda" else LeanForward(weights)
     own = next(model.parameters()).dtype
     if precision != "auto" and _DTYPES[precision] != own or precision == "int8":
         raise UserError(

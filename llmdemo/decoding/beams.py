@@ -20,6 +20,9 @@ _JUNK = -1.0e8
 class BeamLane:
     """num_beams rows that compete: `choose` extends them, `read` keeps their tree."""
 
+    packed_size = 0
+    """How many numbers `choose` packs; known once it has run."""
+
     def __init__(self, lane: LaneSettings, max_new: int, eos: list[int], device: torch.device):
         self.lane, self.max_new = lane, max_new
         self.rows = beams = lane.num_beams

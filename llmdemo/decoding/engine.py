@@ -3,11 +3,9 @@
 import time
 from collections.abc import Iterator
 
-import torch
-
 from llmdemo.decoding.backend import forward_for
-from llmdemo.decoding.beams import BeamLane
-from llmdemo.decoding.lanes import Rows, TokenLane
+from llmdemo.decoding.graphs import GraphRun, StaticForward
+from llmdemo.decoding.run import Run
 from llmdemo.decoding.settings import DecodeSettings
 from llmdemo.decoding.steps import Step
 from llmdemo.errors import UserError
@@ -26,7 +24,9 @@ def decode_lanes(model, prompt_ids: list[int], settings: DecodeSettings, eos_tok
     context = context_length(model)
     max_new = settings.max_new_tokens if context is None else min(settings.max_new_tokens, context - len(prompt))
     eos = end_tokens(model) if eos_token_ids is None else [int(token) for token in eos_token_ids]
-    return _Run(forward_for(model, settings.precision), prompt, settings, max_new, eos, started).steps()
+    forward = forward_for(model, settings.precision)
+    kind = GraphRun if isinstance(forward, StaticForward) else Run
+    return kind(forward, prompt, settings, max_new, eos, started).steps()
 
 
 def check_prompt(model, prompt_ids) -> list[int]:
@@ -68,88 +68,3 @@ def end_tokens(model) -> list[int]:
         if found is not None:
             return [found] if isinstance(found, int) else list(found)
     return []
-
-
-class _Run:
-    """One comparison on its way: which lanes are live, and where their rows are."""
-
-    def __init__(
-        self, forward, prompt: list[int], settings: DecodeSettings, max_new: int, eos: list[int], started: float
-    ):
-        self.forward, self.prompt, self.max_new, self.started = forward, prompt, max_new, started
-        self.lanes = [
-            BeamLane(lane, max_new, eos, forward.device)
-            if lane.strategy == "beam"
-            else TokenLane(lane, settings.seed, max_new, eos, forward.device)
-            for lane in settings.lanes
-        ]
-
-    def steps(self) -> Iterator[Step]:
-        tokens = parents = None
-        for t in range(self.max_new):
-            with torch.inference_mode():  # never across a yield: the mode is the consumer's thread's too
-                rows = self._rows
-                if t == 0:
-                    logits = self.forward.prefill(self.prompt, rows, self.max_new).expand(rows, -1)
-                else:
-                    logits = self.forward.step(tokens, parents)
-                tokens, parents, packed = choose(self.lanes, logits, torch.tensor([t], device=logits.device))
-                step = self._read(packed, t, 1 if t == 0 else rows)
-                if not step.done:
-                    tokens, parents = self._leave(tokens, parents)
-            yield step
-            if step.done:
-                return
-
-    @property
-    def _rows(self) -> int:
-        return sum(lane.rows for lane in self.lanes)
-
-    def _read(self, packed: list[torch.Tensor], t: int, rows: int) -> Step:
-        """The Step of the lanes' packed numbers: the one place that waits for the device."""
-        values = torch.cat([tensor.double() for part in packed for tensor in part]).tolist()
-        taken, first = {}, 0
-        for lane, part in zip(self.lanes, packed, strict=True):
-            size = sum(tensor.numel() for tensor in part)
-            taken[lane.lane.name] = lane.read(check_numbers(values[first : first + size]), t)
-            first += size
-        seconds = time.perf_counter() - self.started
-        ended = [lane for lane in self.lanes if lane.finish_reason]
-        results = {lane.lane.name: lane.result(seconds) for lane in ended}
-        return Step(t, taken, seconds, rows, done=len(ended) == len(self.lanes), results=results)
-
-    def _leave(self, tokens: torch.Tensor, parents: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Takes the ended lanes' rows out of the next forward."""
-        if not any(lane.finish_reason for lane in self.lanes):
-            return tokens, parents
-        kept, first = [], 0
-        for lane in self.lanes:
-            if not lane.finish_reason:
-                kept += range(first, first + lane.rows)
-            first += lane.rows
-        self.lanes = [lane for lane in self.lanes if not lane.finish_reason]
-        index = torch.tensor(kept, device=tokens.device)
-        return tokens[index], parents[index]
-
-
-def choose(lanes, logits: torch.Tensor, t: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, list[list[torch.Tensor]]]:
-    """(next tokens (R,), their parents (R,) among these rows, each lane's packed numbers) from logits (R, V)."""
-    rows = Rows.of(logits, max(lane.width for lane in lanes))
-    tokens, parents, packed, first = [], [], [], 0
-    for lane in lanes:
-        token, parent, numbers = lane.choose(rows.part(first, lane.rows), t)
-        tokens.append(token)
-        parents.append(torch.full((1,), first, device=logits.device) if parent is None else parent + first)
-        packed.append(numbers)
-        first += lane.rows
-    return torch.cat(tokens), torch.cat(parents), packed
-
-
-def check_numbers(values: list[float]) -> list[float]:
-    """`values`, or a UserError if a NaN is among them: the logits were not numbers."""
-    if any(value != value for value in values):
-        raise UserError(
-            "The model's output is not a number (NaN or infinite), so no token can be chosen.",
-            "Its weights are damaged or its training diverged: choose another model or an earlier checkpoint.",
-        )
-    return values

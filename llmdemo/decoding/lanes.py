@@ -93,6 +93,8 @@ class TokenLane:
     """A lane of one row: greedy, or one that draws from what its filter keeps."""
 
     rows = 1
+    packed_size = 0
+    """How many numbers `choose` packs; known once it has run."""
 
     def __init__(self, lane: LaneSettings, seed: int, max_new: int, eos: list[int], device: torch.device):
         self.lane, self.max_new, self.eos = lane, max_new, frozenset(eos)

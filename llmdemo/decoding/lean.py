@@ -103,7 +103,8 @@ class LeanForward:
             part = tokens[first : first + _PREFILL_CHUNK]
             end = first + len(part)
             mask = torch.full((len(part), end), -torch.inf, dtype=self.w.dtype, device=self.device).triu(first + 1)
-            hidden = self._layers(part, self.rotation[first:end], mask)
+            hidden = self._layers(part, self.rotation[first:end], mask, slice(first, end))
+            self.used = end
         self.mask = torch.zeros(
             rows, count, dtype=self.w.dtype, device=self.device
         )  # every row descends from the prompt
@@ -117,10 +118,13 @@ class LeanForward:
         if self.used + rows > self.keys.shape[2]:
             self._make_room(rows)
         rotation = self.rotation[self.position : self.position + 1]
+        hidden = self._layers(tokens, rotation, self.mask, slice(self.used, self.used + rows))
         self.position += 1
-        return self._logits(self._layers(tokens, rotation, self.mask))
+        self.used += rows
+        return self._logits(hidden)
 
     def _allocate(self, nodes: int) -> None:
+        nodes = -(-nodes // 64) * 64  # a GPU's attention kernels like round sizes
         shape = (len(self.w.layers), self.w.kv_heads, nodes, self.w.head_dim)
         self.keys = torch.empty(shape, dtype=self.w.dtype, device=self.device)
         self.values = torch.empty_like(self.keys)
@@ -128,31 +132,39 @@ class LeanForward:
     def _make_room(self, rows: int) -> None:
         """Clears away the nodes that no live row descends from; grows the memory if that frees under a quarter."""
         alive = (self.mask[:, : self.used] == 0).any(0).nonzero()[:, 0]  # (nodes that stay,)
-        old_keys, old_values, size = self.keys, self.values, self.keys.shape[2]
-        if len(alive) + rows > 0.75 * size:
-            self._allocate(size + size // 2 + rows)
-        self.keys[:, :, : len(alive)] = old_keys[:, :, alive]
-        self.values[:, :, : len(alive)] = old_values[:, :, alive]
-        self.mask = torch.cat((self.mask[:, alive], self.mask[:, self.used :]), dim=1)
-        self.used = len(alive)
+        new = self.mask[:, self.used :]
+        self.mask = torch.cat((self.mask[:, alive], new), dim=1)
+        self._keep(alive, rows)
 
-    def _layers(self, tokens: torch.Tensor, rotation: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Hidden states (M, hidden) of M new nodes, whose keys and values are stored. mask (M, nodes with the new)."""
-        w, rows = self.w, len(tokens)
-        first, end = self.used, self.used + rows
-        mask = mask.repeat_interleave(self.group, 0)[None] if self.group > 1 else mask[None]  # (1, M·G, nodes)
+    def _keep(self, alive: torch.Tensor, rows: int) -> bool:
+        """Moves the keys and values of the nodes `alive` to the front; True if that took new, larger memory."""
+        keys, values, size = self.keys, self.values, self.keys.shape[2]
+        grown = len(alive) + rows > 0.75 * size
+        if grown:
+            self._allocate(size + size // 2 + rows)
+        self.keys[:, :, : len(alive)] = keys[:, :, alive]
+        self.values[:, :, : len(alive)] = values[:, :, alive]
+        self.used = len(alive)
+        return grown
+
+    def _layers(self, tokens: torch.Tensor, rotation: torch.Tensor, mask: torch.Tensor, place) -> torch.Tensor:
+        """Hidden states (M, hidden) of M new nodes, whose keys and values are stored at `place`, a slice or indices.
+
+        mask (M, nodes) is 0 where a new node descends from a node (or is it) and −inf elsewhere.
+        """
+        w, (rows, end) = self.w, mask.shape
+        mask = mask[:, None].expand(-1, self.group, -1).reshape(1, rows * self.group, end)
         hidden = F.embedding(tokens, w.embedding).to(w.dtype)  # (M, hidden)
         width = (hidden.shape[-1],)
         for i, (norm1, qkv, out, norm2, gate_up, down) in enumerate(w.layers):
             x = qkv(F.rms_norm(hidden, width, norm1, w.eps)).view(rows, -1, w.head_dim)  # (M, Hq + 2·Hkv, D)
             q, k = self._rotate(x[:, : w.heads + w.kv_heads], rotation).split((w.heads, w.kv_heads), 1)
-            self.keys[i, :, first:end] = k.transpose(0, 1)
-            self.values[i, :, first:end] = x[:, w.heads + w.kv_heads :].transpose(0, 1)
+            self.keys[i, :, place] = k.transpose(0, 1)
+            self.values[i, :, place] = x[:, w.heads + w.kv_heads :].transpose(0, 1)
             mixed = self._attend(q, self.keys[i, :, :end], self.values[i, :, :end], mask)
             hidden = out.added_to(hidden, mixed)
             gate, up = gate_up(F.rms_norm(hidden, width, norm2, w.eps)).chunk(2, -1)
             hidden = down.added_to(hidden, F.silu(gate) * up)
-        self.used = end
         return hidden
 
     def _rotate(self, x: torch.Tensor, rotation: torch.Tensor) -> torch.Tensor:

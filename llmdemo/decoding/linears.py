@@ -21,7 +21,7 @@ class Linear:
 
     def added_to(self, base: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
         """base + self(x), (M, out)."""
-        return base + self(x)
+        return torch.addmm(base, x, self.weight.t()) if self.bias is None else base + self(x)
 
 
 class PackedLinear(Linear):
@@ -54,6 +54,9 @@ class Int8Linear(Linear):
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         return torch.ops.quantized.linear_dynamic(x.contiguous(), self.weight, reduce_range=True)
+
+    def added_to(self, base: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        return base + self(x)
 
 
 def can_int8(device: torch.device) -> bool:

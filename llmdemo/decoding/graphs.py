@@ -1,0 +1,144 @@
+"""The lock-step loop on a CUDA GPU as one captured graph a step. Knows lanes only through run.choose.
+
+A step of a small model is hundreds of tiny kernels, and starting them one by one takes a GPU's host far longer
+than running them. Here the whole step, the choice of the next tokens included, has fixed shapes and addresses and is
+captured once, then replayed; the host only reads each step's numbers, one step behind the GPU. Lanes that have
+ended stay in the batch: a row costs nearly nothing, a new capture does. Where capture fails the loop goes on without it.
+"""
+
+import logging
+from collections.abc import Iterator
+
+import torch
+
+from llmdemo.decoding.lean import LeanForward
+from llmdemo.decoding.run import Run, choose
+from llmdemo.decoding.steps import Step
+
+_log = logging.getLogger(__name__)
+
+
+class StaticForward(LeanForward):
+    """The lean forward with every shape and address fixed between calls of `make_room`."""
+
+    def prefill(self, prompt_ids: list[int], rows: int, max_new: int) -> torch.Tensor:
+        """Logits (1, V) after the prompt."""
+        logits = super().prefill(prompt_ids, rows, max_new)
+        self._fix(self.mask)
+        self.place = torch.tensor([self.position], device=self.device)  # (1,) the position of the next tokens
+        return logits
+
+    def _fix(self, mask: torch.Tensor) -> None:
+        """mask (R, used) → (R, capacity); the nodes of the next step."""
+        self.mask = mask.new_full((self.rows, self.keys.shape[2]), -torch.inf)
+        self.mask[:, : self.used] = mask
+        # room that was never written may hold NaN, and 0 · NaN is NaN even under the mask
+        self.keys[:, :, self.used :] = 0
+        self.values[:, :, self.used :] = 0
+        self.nodes = torch.arange(self.used, self.used + self.rows, device=self.device)
+
+    def step(self, tokens: torch.Tensor, parents: torch.Tensor) -> torch.Tensor:
+        """Logits (R, V), as LeanForward.step; waits for nothing, so that it can be captured. See `count`."""
+        self.mask.copy_(self.mask[parents])
+        self.mask.scatter_(1, self.nodes[:, None], 0.0)
+        hidden = self._layers(tokens, self.rotation.index_select(0, self.place), self.mask, self.nodes)
+        self.place += 1
+        self.nodes += self.rows
+        return self._logits(hidden)
+
+    def count(self) -> None:
+        """To be called once a step that was run or replayed: the host's view of how much room is used."""
+        self.used += self.rows
+
+    def make_room(self) -> bool:
+        """Makes room for one more step if there is none; True if that moved the memory, so that a capture is void."""
+        if self.used + self.rows <= self.keys.shape[2]:
+            return False
+        alive = (self.mask == 0).any(0).nonzero()[:, 0]  # (nodes that stay,)
+        mask, old, old_nodes = self.mask[:, alive], self.mask, self.nodes
+        grown = self._keep(alive, self.rows)
+        self._fix(mask)
+        if not grown:
+            self.mask, self.nodes = old.copy_(self.mask), old_nodes.copy_(self.nodes)
+        return grown
+
+
+class GraphRun(Run):
+    """Run over a StaticForward, replaying a captured step where the device can."""
+
+    def __init__(self, *args, capture: bool | None = None):
+        super().__init__(*args)
+        self.capture = self.forward.device.type == "cuda" if capture is None else capture
+        self.graph = None
+
+    def steps(self) -> Iterator[Step]:
+        """One Step a forward, until every lane has ended."""
+        with torch.inference_mode():
+            step = self._first()
+        yield step
+        if step.done or self.max_new == 1:
+            return
+        with torch.inference_mode():
+            ahead = self._launch(1)
+        for t in range(1, self.max_new):
+            with torch.inference_mode():
+                now, ahead = ahead, self._launch(t + 1) if t + 1 < self.max_new else None
+                step = self.read(_wait(*now), t, self.total_rows)
+            yield step
+            if step.done:
+                return
+
+    def _first(self) -> Step:
+        rows = self.total_rows = self.rows
+        device = self.forward.device
+        logits = self.forward.prefill(self.prompt, rows, self.max_new).expand(rows, -1)
+        self.t = torch.zeros(1, dtype=torch.int64, device=device)
+        self.tokens, self.parents, packed = choose(self.lanes, logits, self.t)
+        self.t += 1
+        return self.read(packed.tolist(), 0, 1)
+
+    def _launch(self, t: int):
+        """Starts step t; (its numbers on their way to the host, the event of their arrival or None)."""
+        if self.forward.make_room():
+            self.graph = None
+        if self.capture and self.graph is None and t > 1:  # step 1 runs as it is, which warms every kernel up
+            self._capture()
+        if self.graph is not None:
+            self.graph.replay()
+            out = self.out
+        else:
+            out = self._body()
+        self.forward.count()
+        if out.device.type != "cuda":
+            return out, None
+        host = torch.empty(out.shape, dtype=out.dtype, pin_memory=True)
+        host.copy_(out, non_blocking=True)
+        event = torch.cuda.Event()
+        event.record()
+        return host, event
+
+    def _body(self) -> torch.Tensor:
+        """One step on fixed addresses: reads and writes self.tokens, parents, t and the lanes' and forward's state."""
+        logits = self.forward.step(self.tokens, self.parents)
+        tokens, parents, packed = choose(self.lanes, logits, self.t)
+        self.tokens.copy_(tokens)
+        self.parents.copy_(parents)
+        self.t += 1
+        return packed
+
+    def _capture(self) -> None:
+        """Captures one step without running it; on failure the rest of the run goes on uncaptured."""
+        graph = torch.cuda.CUDAGraph()
+        try:
+            with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+                self.out = self._body()
+            self.graph = graph
+        except (RuntimeError, NotImplementedError) as error:
+            _log.warning("This GPU step cannot be captured, so it runs uncaptured: %s", error)
+            self.capture = False
+
+
+def _wait(numbers: torch.Tensor, event) -> list[float]:
+    if event is not None:
+        event.synchronize()
+    return numbers.tolist()

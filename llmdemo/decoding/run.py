@@ -1,0 +1,100 @@
+"""The lock-step loop over a forward: logits to all lanes' tokens to a Step. Knows no model, only its forward."""
+
+import time
+from collections.abc import Iterator
+
+import torch
+
+from llmdemo.decoding.beams import BeamLane
+from llmdemo.decoding.lanes import Rows, TokenLane
+from llmdemo.decoding.settings import DecodeSettings
+from llmdemo.decoding.steps import Step
+from llmdemo.errors import UserError
+
+
+class Run:
+    """One comparison on its way: which lanes are live, and where their rows are."""
+
+    def __init__(
+        self, forward, prompt: list[int], settings: DecodeSettings, max_new: int, eos: list[int], started: float
+    ):
+        self.forward, self.prompt, self.max_new, self.started = forward, prompt, max_new, started
+        self.lanes = [
+            BeamLane(lane, max_new, eos, forward.device)
+            if lane.strategy == "beam"
+            else TokenLane(lane, settings.seed, max_new, eos, forward.device)
+            for lane in settings.lanes
+        ]
+
+    def steps(self) -> Iterator[Step]:
+        """One Step a forward, until every lane has ended."""
+        tokens = parents = None
+        for t in range(self.max_new):
+            with torch.inference_mode():  # never across a yield: the mode is the consumer's thread's too
+                rows = self.rows
+                if t == 0:
+                    logits = self.forward.prefill(self.prompt, rows, self.max_new).expand(rows, -1)
+                else:
+                    logits = self.forward.step(tokens, parents)
+                tokens, parents, packed = choose(self.lanes, logits, torch.tensor([t], device=logits.device))
+                step = self.read(packed.tolist(), t, 1 if t == 0 else rows)
+                if not step.done:
+                    tokens, parents = self._leave(tokens, parents)
+            yield step
+            if step.done:
+                return
+
+    @property
+    def rows(self) -> int:
+        """Rows of one forward over the present lanes."""
+        return sum(lane.rows for lane in self.lanes)
+
+    def read(self, values: list[float], t: int, rows: int) -> Step:
+        """The Step of `choose`'s packed numbers; lanes that ended earlier are passed over."""
+        taken, first = {}, 0
+        live = [lane for lane in self.lanes if not lane.finish_reason]
+        for lane in self.lanes:
+            size = lane.packed_size
+            if lane in live:
+                taken[lane.lane.name] = lane.read(check_numbers(values[first : first + size]), t)
+            first += size
+        seconds = time.perf_counter() - self.started
+        results = {lane.lane.name: lane.result(seconds) for lane in live if lane.finish_reason}
+        return Step(t, taken, seconds, rows, done=len(results) == len(live), results=results)
+
+    def _leave(self, tokens: torch.Tensor, parents: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Takes the ended lanes' rows out of the next forward."""
+        if not any(lane.finish_reason for lane in self.lanes):
+            return tokens, parents
+        kept, first = [], 0
+        for lane in self.lanes:
+            if not lane.finish_reason:
+                kept += range(first, first + lane.rows)
+            first += lane.rows
+        self.lanes = [lane for lane in self.lanes if not lane.finish_reason]
+        index = torch.tensor(kept, device=tokens.device)
+        return tokens[index], parents[index]
+
+
+def choose(lanes, logits: torch.Tensor, t: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """(next tokens (R,), their parents (R,) among these rows, all lanes' packed numbers) from logits (R, V)."""
+    rows = Rows.of(logits, max(lane.width for lane in lanes))
+    tokens, parents, packed, first = [], [], [], 0
+    for lane in lanes:
+        token, parent, numbers = lane.choose(rows.part(first, lane.rows), t)
+        tokens.append(token)
+        parents.append(torch.full((1,), first, device=logits.device) if parent is None else parent + first)
+        lane.packed_size = sum(tensor.numel() for tensor in numbers)
+        packed += numbers
+        first += lane.rows
+    return torch.cat(tokens), torch.cat(parents), torch.cat([tensor.double() for tensor in packed])
+
+
+def check_numbers(values: list[float]) -> list[float]:
+    """`values`, or a UserError if a NaN is among them: the logits were not numbers."""
+    if any(value != value for value in values):
+        raise UserError(
+            "The model's output is not a number (NaN or infinite), so no token can be chosen.",
+            "Its weights are damaged or its training diverged: choose another model or an earlier checkpoint.",
+        )
+    return values

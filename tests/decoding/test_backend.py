@@ -1,0 +1,161 @@
+import pytest
+import torch
+
+from llmdemo.decoding import backend, lean
+from llmdemo.decoding.backend import difference, forward_for, lean_weights, plain_llama
+from llmdemo.decoding.forward import ModelForward
+from llmdemo.decoding.lean import LeanForward, LeanWeights
+from llmdemo.decoding.linears import Int8Linear, Linear, PackedLinear, can_int8, can_pack
+from llmdemo.errors import UserError
+
+PROMPT = [5, 6, 7, 8]
+
+
+def branching(forward, rows=5, steps=6, seed=0):
+    """Logits of a prefill and `steps` steps whose rows branch, die and leave at random."""
+    generator = torch.Generator().manual_seed(seed)
+    found = [forward.prefill(list(range(3, 40)), rows, steps)]
+    with torch.inference_mode():
+        for i in range(steps):
+            live = rows - i // 3
+            parents = torch.randint(0, rows if i == 0 else rows - (i - 1) // 3, (live,), generator=generator)
+            tokens = torch.randint(3, 61, (live,), generator=generator)
+            found.append(forward.step(tokens, parents))
+    return torch.cat(found)
+
+
+@pytest.mark.parametrize("changes", [
+    {},
+    {"num_key_value_heads": 4},
+    {"num_key_value_heads": 1, "head_dim": 16},
+    {"tie_word_embeddings": True, "attention_bias": True},
+    {"rope_parameters": {"rope_type": "linear", "factor": 2.0, "rope_theta": 10000.0}},
+    {"rope_parameters": {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+                         "original_max_position_embeddings": 32, "rope_theta": 10000.0}},
+])  # fmt: skip
+def test_the_lean_forward_gives_the_models_own_logits(tiny_llama, changes):
+    model = tiny_llama(2, **changes)
+    with torch.inference_mode():
+        got, want = branching(forward_for(model)), branching(ModelForward(model))
+    assert isinstance(forward_for(model), LeanForward)
+    assert torch.allclose(got, want, atol=2e-4 * want.abs().max().item())
+
+
+def test_qwen_with_its_biases_is_lean_too(tiny_qwen):
+    with torch.inference_mode():
+        got, want = branching(forward_for(tiny_qwen)), branching(ModelForward(tiny_qwen))
+    assert torch.allclose(got, want, atol=2e-4 * want.abs().max().item())
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_nodes_without_a_live_descendant_are_cleared_without_a_trace(tiny_llama, monkeypatch, seed):
+    monkeypatch.setattr(lean, "_FIRST_STEPS", 2)
+    model = tiny_llama(seed)
+    with torch.inference_mode():
+        forward = forward_for(model)
+        got, want = branching(forward, 6, 12, seed), branching(ModelForward(model), 6, 12, seed)
+    assert forward.used < 37 + 6 * 12 - 10  # some were cleared
+    assert torch.allclose(got, want, atol=2e-4 * want.abs().max().item())
+
+
+def test_a_prompt_longer_than_a_chunk_is_the_same_as_in_one_piece(tiny_llama, monkeypatch):
+    model = tiny_llama(2)
+    with torch.inference_mode():
+        whole = branching(forward_for(model))
+        monkeypatch.setattr(lean, "_PREFILL_CHUNK", 7)
+        assert torch.allclose(branching(forward_for(model)), whole, atol=1e-3)
+
+
+def test_a_long_run_with_many_beams_is_that_of_the_models_own_forward(tiny_llama, run, monkeypatch):
+    monkeypatch.setattr(lean, "_FIRST_STEPS", 4)
+    model = tiny_llama(7, max_position_embeddings=256)
+    values = dict(max_new_tokens=100, num_beams=8, temperature=2.0, eos_token_ids=[])
+    got = run(model, PROMPT, **values)[1]
+    monkeypatch.setattr(backend, "plain_llama", lambda model: False)
+    backend._kept.clear()
+    want = run(model, PROMPT, **values)[1]
+    assert {name: lane.token_ids for name, lane in got.items()} == {name: lane.token_ids for name, lane in want.items()}
+
+
+def test_lean_weights_are_made_once_and_again_when_the_model_has_changed(tiny_llama):
+    model = tiny_llama(3)
+    first = lean_weights(model)
+    assert lean_weights(model) is first
+    with torch.no_grad():
+        model.model.layers[0].mlp.up_proj.weight.mul_(1.5)
+    second = lean_weights(model)
+    assert second is not first
+    with torch.inference_mode():
+        assert difference(model, second) < 1e-3 < difference(model, first)
+
+
+def test_a_model_that_only_looks_plain_is_found_out(tiny_llama, caplog):
+    model = tiny_llama(4)
+    model.model.layers[1].mlp.act_fn = torch.nn.GELU()
+    assert isinstance(forward_for(model), ModelForward)
+    assert "differs from the model's own" in caplog.text
+
+
+def test_what_is_not_plain_is_left_to_the_model_itself(tiny_llama, tiny_gpt2):
+    wrapped = tiny_llama(5)
+    wrapped.model.layers[0].mlp.up_proj = torch.nn.Sequential(wrapped.model.layers[0].mlp.up_proj)
+    assert not plain_llama(wrapped) and not plain_llama(tiny_gpt2)
+    assert not plain_llama(tiny_llama(5, hidden_act="gelu"))
+    assert isinstance(forward_for(wrapped), ModelForward)
+
+
+def test_a_precision_that_needs_the_lean_forward_is_refused_without_it(tiny_gpt2):
+    assert isinstance(forward_for(tiny_gpt2, "fp32"), ModelForward)
+    for precision in ("bf16", "int8"):
+        with pytest.raises(UserError, match="float32"):
+            forward_for(tiny_gpt2, precision)
+
+
+def test_bf16_weights_stay_close_to_fp32(tiny_llama):
+    model = tiny_llama(2)
+    with torch.inference_mode():
+        want = branching(forward_for(model, "fp32"))
+        got = branching(forward_for(model.to(torch.bfloat16), "auto"))
+    assert (got - want).norm() / want.norm() < 0.05
+
+
+@pytest.mark.skipif(not can_int8(torch.device("cpu")), reason="this torch has no int8 products")
+def test_int8_is_an_approximation_with_a_small_error(tiny_llama, run):
+    model = tiny_llama(2, hidden_size=64, initializer_range=0.1)
+    weights = lean_weights(model, "int8")
+    assert weights is not None and isinstance(weights.head, Int8Linear)
+    with torch.inference_mode():
+        assert 0 < difference(model, weights) < 0.2
+    assert len(run(model, PROMPT, precision="int8", max_new_tokens=5)[1]) == 4
+
+
+@pytest.mark.parametrize("kind", [Linear, PackedLinear])
+@pytest.mark.parametrize("bias", [None, torch.linspace(-1, 1, 24)])
+def test_every_linear_multiplies_for_any_number_of_rows(kind, bias):
+    if kind is PackedLinear and not can_pack(torch.device("cpu"), torch.float32):
+        pytest.skip("this torch cannot pack weights")
+    weight = torch.randn(24, 16, generator=torch.Generator().manual_seed(0))
+    linear = kind(weight, bias, 7) if kind is PackedLinear else kind(weight, bias)
+    for rows in (1, 7, 40):
+        x = torch.randn(rows, 16)
+        want = torch.nn.functional.linear(x, weight, bias)
+        assert torch.allclose(linear(x), want, atol=1e-5)
+        assert torch.allclose(linear.added_to(torch.ones(rows, 24), x), want + 1, atol=1e-5)
+
+
+def test_a_model_that_is_not_kept_by_anyone_is_freed(tiny_llama):
+    import gc
+    import weakref
+
+    model = tiny_llama(9)
+    lean_weights(model)
+    gone = weakref.ref(model)
+    del model
+    gc.collect()
+    assert gone() is None
+
+
+def test_weights_without_room_for_a_copy_are_not_copied(tiny_llama, monkeypatch):
+    monkeypatch.setattr(backend, "_fits", lambda model, dtype: False)
+    assert isinstance(forward_for(tiny_llama(11)), ModelForward)
+    assert isinstance(LeanWeights(tiny_llama(11), torch.float32), LeanWeights)

@@ -1,0 +1,59 @@
+import time
+
+import pytest
+import torch
+
+from llmdemo.decoding import DecodeSettings, lean
+from llmdemo.decoding.backend import lean_weights
+from llmdemo.decoding.graphs import GraphRun, StaticForward
+
+PROMPT = [5, 6, 7, 8]
+needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+
+
+def graph_run(model, capture=False, eos=(), max_new=40, **settings):
+    settings = DecodeSettings.from_dict({"max_new_tokens": max_new, **settings})
+    forward = StaticForward(lean_weights(model))
+    run = GraphRun(forward, PROMPT, settings, max_new, list(eos), time.perf_counter(), capture=capture)
+    steps = list(run.steps())
+    return steps, {name: result for step in steps for name, result in step.results.items()}
+
+
+def ids(results):
+    return {name: result.token_ids for name, result in results.items()}
+
+
+@pytest.mark.parametrize("first_steps", [2, 128])
+@pytest.mark.parametrize("eos", [(), tuple(range(2, 9))])
+def test_a_step_of_fixed_shapes_gives_the_same_lanes(tiny_llama, run, monkeypatch, first_steps, eos):
+    monkeypatch.setattr(lean, "_FIRST_STEPS", first_steps)  # 2: room is made, and memory grown, many times
+    model = tiny_llama(4)
+    lanes = ["greedy", "top_k", "top_p", "min_p", "sample", "beam"]
+    values = dict(lanes=lanes, temperature=1.5, seed=3, num_beams=4)
+    steps, got = graph_run(model, eos=eos, **values)
+    want_steps, want = run(model, PROMPT, eos_token_ids=list(eos), max_new_tokens=40, **values)
+    assert ids(got) == ids(want)
+    assert [list(step.lanes) for step in steps] == [list(step.lanes) for step in want_steps]
+    assert got["beam"].score == pytest.approx(want["beam"].score, abs=1e-4)
+
+
+def test_one_new_token_needs_no_second_step(tiny_llama):
+    assert len(graph_run(tiny_llama(4), max_new=1)[0]) == 1
+
+
+def test_a_capture_that_fails_leaves_the_run_uncaptured(tiny_llama, monkeypatch, caplog):
+    def refuse(*args, **kwargs):
+        raise RuntimeError("no capture here")
+
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: None)
+    monkeypatch.setattr(torch.cuda, "graph", refuse)
+    model = tiny_llama(4)
+    assert ids(graph_run(model, capture=True)[1]) == ids(graph_run(model)[1])
+    assert caplog.text.count("no capture here") == 1
+
+
+@needs_cuda
+def test_replayed_steps_are_those_of_the_uncaptured_loop(tiny_llama):
+    model = tiny_llama(4).to("cuda")
+    captured = graph_run(model, capture=True, num_beams=4)[1]
+    assert ids(captured) == ids(graph_run(model, capture=False, num_beams=4)[1])

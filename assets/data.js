@@ -57,6 +57,7 @@
   L.define("data-side", ({ el }) => { parts.side = el; if (ready()) begin(); });
 
   const begin = async () => {
+    Object.assign(state, { ask, fail, draw, open, turn, list, leave, trigger: parts.trigger });
     L.hear("starter", (starter) => { if (starter.state === "ready" && state.id && state.record && !state.record.tokens) open(state.id); });
     await list();
     if (state.sets.length) open(state.sets[0].dataset_id);
@@ -68,6 +69,11 @@
     if (answer.error) return fail(answer.error);
     state.sets = answer.sets;
   };
+  const leave = async () => {
+    Object.assign(state, { report: null, record: null, id: null });
+    await list();
+    if (state.sets.length) open(state.sets[0].dataset_id); else draw();
+  };
   const fail = (error) => { state.error = error; draw(); };
 
   const open = async (id, fresh) => {
@@ -75,9 +81,11 @@
     if (fresh || !state.sets.some((set) => set.dataset_id === id)) await list();
     const report = await ask("report", { dataset_id: id });
     if (report.error) return fail(report.error);
-    Object.assign(state, { id, report, index: 0, total: report.info.kept, code: "", lossOn: report.info.advice === "all" ? state.lossOn : state.lossOn, query: "", found: null });
-    state.record = null; draw();
+    Object.assign(state, { id, report, stats: null, filters: null, index: 0, total: report.info.kept, code: "", query: "", found: null, record: null });
+    draw();
     await turn(0);
+    const stats = await ask("stats", { dataset_id: id });
+    if (state.id === id && !stats.error) { state.stats = stats; draw(); }
   };
 
   const turn = async (index) => {
@@ -94,8 +102,8 @@
         L.button(t("data_sample"), () => document.querySelector("#data-sample")?.click(), "strong"), h("p", { class: "soft small" }, t("data_sample_about"))));
       return L.show(parts.side);
     }
-    keepFocus(parts.main, () => L.show(parts.main, message, titleBox(), recordBox(), findingsBox()));
-    keepFocus(parts.side, () => L.show(parts.side, numbersBox(), learnsBox(), setsBox()));
+    keepFocus(parts.main, () => L.show(parts.main, message, titleBox(), recordBox(), L.findings(state)));
+    keepFocus(parts.side, () => L.show(parts.side, L.numbers(state), L.learnsFrom(state), L.dataSets(state)));
   };
 
   // Redrawing replaces the pressed button: put the focus back on its successor.
@@ -131,14 +139,31 @@
           L.button("‹", () => go(at - 1), "quiet", { "aria-label": t("data_previous"), disabled: at <= 0, "data-key": "prev" }),
           number, h("span", { class: "soft" }, t("data_of", { n: "", total: L.int(last + 1) }).trim()),
           L.button("›", () => go(at + 1), "quiet", { "aria-label": t("data_next"), disabled: at >= last, "data-key": "next" }))),
-      asTokens ? tokens(record) : talk(record),
+      state.editing === record.row ? editor(record) : asTokens ? tokens(record) : talk(record),
       !record.tokens && state.view === "tokens" ? h("p", { class: "soft small" }, record.refused || t("data_tokens_wait")) : null,
-      h("div", { class: "cap" }, h("span", {}, asTokens ? learnt(record) : ""),
+      h("div", { class: "cap" }, h("span", {}, record.kind === "classify" ? `${t("data_role_label")}: ${record.turns[1]?.content ?? ""}` : asTokens ? learnt(record) : ""),
         L.choice(t("data_view"), [["tokens", t("data_as_tokens")], ["talk", t("data_as_talk")]], state.view, (view) => { state.view = view; draw(); })),
-      searchLine(),
+      h("div", { class: "boxline tools" }, searchLine(), h("span", { class: "acts" }, L.button(t("data_edit"), edit, "quiet", { "data-key": "edit" }), L.sure(t("data_drop_record"), t("data_drop_sure"), () => renew("drop")))),
     ]);
     return box;
   };
+  // An edit or a drop makes a new version; runs keep the one they were started with.
+  const renew = async (name, more) => {
+    const answer = await ask(name, { dataset_id: state.id, place: state.record.place, ...more });
+    if (answer.error) return fail(answer.error);
+    const index = state.index;
+    L.tell("datasets-changed");
+    await open(answer.dataset_id, true);
+    turn(Math.min(index, state.total - 1));
+  };
+  const edit = () => { state.editing = state.record.row; draw(); parts.main.querySelector("textarea")?.focus(); };
+  const editor = (record) => {
+    const areas = record.turns.map((one) => h("textarea", { rows: Math.min(10, 1 + Math.ceil(one.content.length / 90)), value: one.content, "aria-label": one.role }));
+    return h("form", { class: "editor", onsubmit: (event) => { event.preventDefault(); state.editing = null; renew("edit", { contents: areas.map((area) => area.value) }); } },
+      record.turns.map((one, i) => [h("label", { class: "soft small" }, role(one.role)), areas[i]]),
+      h("div", { class: "acts" }, h("button", { type: "submit", class: "btn strong" }, t("data_save")), L.button(t("close"), () => { state.editing = null; draw(); }, "quiet")));
+  };
+  const role = (name) => (t(`data_role_${name}`) === `data_role_${name}` ? name : t(`data_role_${name}`));
   const fillIn = (box, children) => L.show(box, children);
 
   const learnt = (record) => {
@@ -154,7 +179,7 @@
     }), record.tokens.length > 3000 ? h("span", { class: "soft" }, " …") : null);
 
   const talk = (record) => h("dl", { class: "talk" }, (record.turns || []).map((turnOf) => [
-    h("dt", {}, t(`data_role_${turnOf.role}`) === `data_role_${turnOf.role}` ? turnOf.role : t(`data_role_${turnOf.role}`)),
+    h("dt", {}, role(turnOf.role)),
     h("dd", { class: turnOf.role }, L.clip(turnOf.content, 6000))]));
 
   const searchLine = () => h("form", { class: "searchline", onsubmit: search },
@@ -169,98 +194,5 @@
     state.found = answer.indices.length ? answer.indices : null;
     if (!state.found) { state.found = null; draw(); parts.main.querySelector(".searchline")?.append(h("span", { class: "soft small", role: "status" }, t("data_none_found"))); return; }
     turn(state.found[0]);
-  };
-
-  // ---- what was found
-  const findingsBox = () => {
-    const { problems, kinds, info, total } = state.report, out = info.rows - info.kept;
-    const box = h("section", { class: "box findings" });
-    if (!kinds.length) { L.show(box, h("h2", {}, t("data_all_kept")), h("p", { class: "soft" }, t("data_problems_none"))); return box; }
-    const limit = state.more === state.id ? problems.length : 10;
-    const chip = (code, title, n) => h("button", { type: "button", class: "chip", "aria-pressed": String((state.code || "") === code), "data-key": `code-${code}`, onclick: () => filter(code) },
-      h("span", {}, title), n === null ? null : h("b", {}, L.int(n)));
-    L.show(box,
-      h("h2", {}, out > 0 ? t("data_left_out", { n: L.int(out) }) : t("data_all_kept")),
-      h("div", { class: "chips", role: "group", "aria-label": t("data_why") }, chip("", t("data_every_kind"), null), kinds.map((kind) => chip(kind.code, kind.title, kind.count))),
-      h("div", { class: "scroll" }, h("table", {},
-        h("thead", {}, h("tr", {}, h("th", { class: "n" }, t("data_row")), h("th", {}, t("data_why")), h("th", {}, t("data_what")), h("th", {}, t("data_happens")))),
-        h("tbody", {}, problems.slice(0, limit).map((problem) => h("tr", {}, h("td", { class: "n" }, L.int(problem.row)), h("td", { class: "why" }, problem.message),
-          h("td", { class: "excerpt" }, problem.excerpt || ""), h("td", { class: "happens" }, happens(problem.action))))))),
-      h("div", { class: "cap" },
-        problems.length > limit ? L.button(t("data_more"), () => { state.more = state.id; draw(); }, "quiet", { "data-key": "more" }) : h("span", {}, total > problems.length ? t("data_first_only", { n: L.int(problems.length) }) : ""),
-        h("span", { class: "report-links" }, t("data_report"), L.button("JSON", () => download("json"), "quiet"), L.button("CSV", () => download("csv"), "quiet"))));
-    return box;
-  };
-  const filter = async (code) => {
-    const answer = await ask("problems", { dataset_id: state.id, code });
-    if (answer.error) return fail(answer.error);
-    state.code = code;
-    Object.assign(state.report, answer);
-    draw();
-  };
-  const happens = (action) => ({ "left out": t("data_dropped"), "kept, cut": t("data_cut"), kept: t("data_kept") })[action] || action;
-  const download = async (kind) => {
-    const answer = await ask("findings", { dataset_id: state.id, kind });
-    if (answer.error) return fail(answer.error);
-    L.save(`${state.id}-report.${kind}`, kind === "csv" ? "text/csv" : "application/json", answer.text);
-  };
-
-  // ---- numbers
-  const numbersBox = () => {
-    const { info, numbers, lengths } = state.report;
-    const row = (name, value) => value === null || value === undefined ? null : h("tr", {}, h("td", {}, name), h("td", { class: "n" }, value));
-    const tokenRows = info.tokens ? [
-      row(t("data_n_tokens"), L.int(info.tokens.total)),
-      row(t("data_n_trained"), `${L.int(info.tokens.trained)} (${L.percent(info.tokens.trained / Math.max(1, info.tokens.total))})`),
-      row(t("data_n_mean"), L.int(info.tokens.mean)),
-      row(t("data_n_longest"), L.int(info.tokens.longest)),
-      numbers?.epoch_seconds ? row(t("data_n_epoch"), t("data_n_about", { time: L.duration(numbers.epoch_seconds) })) : null] : null;
-    return h("section", { class: "box" }, h("h2", {}, t("data_numbers")), h("table", { class: "facts wide" }, h("tbody", {},
-      row(t("data_n_format"), [info.format, info.shape].filter(Boolean).join(" · ")), row(t("data_n_records"), L.int(info.rows)), row(t("data_n_kept"), L.int(info.kept)), tokenRows)),
-      lengths?.length ? histogram(lengths) : null);
-  };
-  const histogram = (bins) => {
-    const most = Math.max(...bins.map((bin) => bin.count), 1), width = 268 / bins.length;
-    return h("figure", { class: "hist" }, s("svg", { viewBox: "0 0 268 52", role: "img", "aria-label": `${t("data_lengths")}: ${bins[0].from} – ${bins[bins.length - 1].to}` },
-      bins.map((bin, i) => s("rect", { x: i * width, width: Math.max(1, width - 1), y: 52 - (50 * bin.count) / most - (bin.count ? 1 : 0), height: (50 * bin.count) / most + (bin.count ? 1 : 0) },
-        s("title", {}, `${bin.from}–${bin.to}: ${bin.count}`)))),
-      h("figcaption", { class: "cap" }, h("span", {}, L.int(bins[0].from)), h("span", {}, t("data_lengths")), h("span", {}, L.int(bins[bins.length - 1].to))));
-  };
-
-  const learnsBox = () => {
-    const advice = state.report.advice;
-    if (state.report.info.task !== "chat") return null;
-    return h("section", { class: "box" }, h("h2", {}, t("data_learns_from")),
-      L.choice(t("data_learns_from"), [["response", t("data_response")], ["all", t("data_everything")]], state.lossOn, (value) => { state.lossOn = value; L.tell("loss-on", value); turn(state.index); }),
-      h("div", { class: "cap block" }, advice ? t(`data_advice_${advice}`) : "", L.help(t("data_advice_why"), t("data_learns_from"))));
-  };
-
-  // ---- the list of data sets
-  const setsBox = () => h("section", { class: "box" }, h("h2", {}, t("data_sets")), h("ul", { class: "sets" }, state.sets.map(setLine)));
-  const setLine = (set) => {
-    const line = h("li", { class: set.dataset_id === state.id ? "on" : "" });
-    const plain = () => L.show(line,
-      h("button", { type: "button", class: "link", "aria-current": set.dataset_id === state.id ? "true" : null, "data-key": `open-${set.dataset_id}`, onclick: () => open(set.dataset_id) }, set.name),
-      h("span", { class: "soft n" }, L.int(set.kept)),
-      set.dataset_id === state.id ? h("div", { class: "acts" }, L.button(t("data_rename"), rename, "quiet"), L.sure(t("data_delete"), t("data_delete_sure"), remove)) : null);
-    const rename = () => {
-      const input = h("input", { class: "entry", value: set.name, maxlength: 120, "aria-label": t("data_rename_to") });
-      L.show(line, h("form", { class: "renaming", onsubmit: async (event) => {
-        event.preventDefault();
-        const answer = await ask("rename", { dataset_id: set.dataset_id, name: input.value });
-        if (answer.error) return L.show(line, L.notice(answer.error));
-        await list(); if (state.report) state.report.info.name = answer.name; draw(); L.tell("datasets-changed");
-      } }, input, h("button", { type: "submit", class: "btn" }, t("data_save"))));
-      input.focus(); input.select();
-    };
-    const remove = async () => {
-      const answer = await ask("delete", { dataset_id: set.dataset_id });
-      if (answer.error) return fail(answer.error);
-      Object.assign(state, { report: null, record: null, id: null });
-      await list(); L.tell("datasets-changed");
-      if (state.sets.length) open(state.sets[0].dataset_id); else draw();
-    };
-    plain();
-    return line;
   };
 })();

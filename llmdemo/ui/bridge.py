@@ -18,7 +18,16 @@ from llmdemo.ui.services import ASSETS
 _MOUNT = """(window.llmdemoIslands = window.llmdemoIslands || []).push(
   {name: %s, el: element.firstElementChild || element, props, trigger, server, watch});  // events: %s"""
 _ARENA = ("dom", "trace", "lanes", "card", "layout", "tree", "form", "link")
-_SCRIPTS = ("app.js", "data.js", "plot.js", "train.js", "run.js", *(f"arena/{name}.js" for name in _ARENA), "arena.js")
+_SCRIPTS = (
+    "app.js",
+    "findings.js",
+    "data.js",
+    "plot.js",
+    "train.js",
+    "run.js",
+    *(f"arena/{name}.js" for name in _ARENA),
+    "arena.js",
+)
 _STYLES = ("style.css", "data.css", "train.css", "arena.css")
 
 

@@ -1,8 +1,8 @@
 """What the data panel's script asks for: lists, one record as tokens, what was found. JSON in, JSON out; knows no widget."""
 
 from llmdemo import data
-from llmdemo.data import report
 from llmdemo.data.codes import CODES
+from llmdemo.data.export import FORMATS, SHAPES
 from llmdemo.errors import UserError
 from llmdemo.ui.samples import starter_tokenizer
 from llmdemo.ui.services import Services
@@ -22,12 +22,13 @@ class DataPages:
     def functions(self) -> list:
         """Those that the script may call."""
         return [
-            self.data_sets, self.report, self.record, self.problems, self.search, self.rename, self.delete, self.findings,
+            self.data_sets, self.report, self.stats, self.record, self.problems, self.search, self.findings, self.preview,
+            self.apply_filters, self.edit, self.drop, self.merge, self.rename, self.delete,
         ]  # fmt: skip
 
     def data_sets(self, _: dict) -> dict:
-        """{"sets": [{dataset_id, name, rows, kept, task}]}, newest first."""
-        keys = ("dataset_id", "name", "rows", "kept", "task")
+        """{"sets": [{dataset_id, name, rows, kept, task, version}]}, newest first."""
+        keys = ("dataset_id", "name", "rows", "kept", "task", "version")
         infos = [info.to_dict() for info in data.list_datasets(self._home)]
         return {"sets": [{key: info[key] for key in keys} for info in infos]}
 
@@ -41,17 +42,26 @@ class DataPages:
         return {
             "info": values,
             "kinds": [
-                {"code": code, "title": CODES[code].title, "count": count, "filtered": code in info.filters}
+                {"code": code, "title": CODES[code].title, "count": count, "switchable": CODES[code].bit is not None}
                 for code, count in info.counts.items()
                 if count and code in CODES
             ],
+            "shapes": SHAPES[info.task],
+            "formats": FORMATS,
             **self.problems(request),
         }
+
+    def stats(self, request: dict) -> dict:
+        """All figures of data.stats; an epoch's time from the speed of the newest run here."""
+        speeds = [run["tokens_per_second"] for run in self._services.runs.list() if run.get("tokens_per_second")]
+        return data.stats(
+            self._home, self._id(request), starter_tokenizer(self._services), speeds[0] if speeds else None
+        )
 
     def problems(self, request: dict) -> dict:
         """{"problems", "total"}: those of one kind (`code`) or all, from `offset` on."""
         code = str(request.get("code") or "")
-        found, total = report.problems(
+        found, total = data.problems(
             self._home, self._id(request), int(request.get("offset", 0)), _PROBLEMS_SHOWN, code
         )
         return {"problems": found, "total": total}
@@ -62,7 +72,8 @@ class DataPages:
         records = data.open_records(self._home, info.dataset_id)
         index = min(max(int(request.get("index", 0)), 0), len(records) - 1)
         record = records[index]
-        shown = {"row": record["row"], "kind": info.task, "turns": _turns(record), "tokens": None}
+        place = int(records.places[index])
+        shown = {"row": record["row"], "place": place, "kind": info.task, "turns": _turns(record), "tokens": None}
         tokenizer = starter_tokenizer(self._services)
         if tokenizer is None:
             return shown
@@ -73,6 +84,39 @@ class DataPages:
         """{"indices"}: the first records whose text holds `text`, whatever the case."""
         records = data.open_records(self._home, self._id(request))
         return {"indices": [int(index) for index in records.search(str(request.get("text", ""))[:200])[:_FOUND]]}
+
+    def preview(self, request: dict) -> dict:
+        """{"kept"}: how many records these filters would leave."""
+        return {"kept": data.preview_filters(self._home, self._id(request), _texts(request, "filters"))["kept"]}
+
+    def apply_filters(self, request: dict) -> dict:
+        """{"dataset_id"} of a version with these filters."""
+        self._services.require_owner()
+        return _made(data.apply_filters(self._home, self._id(request), _texts(request, "filters")))
+
+    def edit(self, request: dict) -> dict:
+        """{"dataset_id"} of a version in which the record at `place` says `contents`, turn by turn."""
+        self._services.require_owner()
+        dataset_id, place = self._id(request), int(request.get("place", -1))
+        record = data.open_records(self._home, dataset_id, everything=True)[place]
+        edited = _with_contents(record, _texts(request, "contents"))
+        return _made(
+            data.edit_record(self._home, dataset_id, place, edited, tokenizer=starter_tokenizer(self._services))
+        )
+
+    def drop(self, request: dict) -> dict:
+        """{"dataset_id"} of a version without the record at `place`."""
+        self._services.require_owner()
+        place = int(request.get("place", -1))
+        tokenizer = starter_tokenizer(self._services)
+        return _made(data.drop_records(self._home, self._id(request), [place], tokenizer=tokenizer))
+
+    def merge(self, request: dict) -> dict:
+        """{"dataset_id"} of a data set with the kept records of several."""
+        self._services.require_owner()
+        ids = _texts(request, "dataset_ids")
+        name = " + ".join(data.get_dataset(self._home, dataset_id).name for dataset_id in ids)
+        return _made(data.merge_datasets(self._home, self._services.settings, ids, name))
 
     def rename(self, request: dict) -> dict:
         """{"name"} as it is kept."""
@@ -87,7 +131,7 @@ class DataPages:
 
     def findings(self, request: dict) -> dict:
         """{"text"}: every problem as JSON or CSV."""
-        pieces = report.report_csv if request.get("kind") == "csv" else report.report_json
+        pieces = data.report_csv if request.get("kind") == "csv" else data.report_json
         return {"text": "".join(pieces(self._home, self._id(request)))}
 
     def _id(self, request: dict) -> str:
@@ -98,6 +142,33 @@ class DataPages:
 
     def _info(self, request: dict):
         return data.get_dataset(self._home, self._id(request))
+
+
+def _made(info) -> dict:
+    return {"dataset_id": info.dataset_id}
+
+
+def _texts(request: dict, key: str) -> list[str]:
+    """The request's list of texts under `key`; raises UserError for anything else."""
+    values = request.get(key)
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise UserError(f"{key} is not a list of texts.", "Reload the page and try again.")
+    return values
+
+
+def _with_contents(record: dict, contents: list[str]) -> dict:
+    """The record with the texts of its turns, in the order of `_turns`, replaced."""
+    turns = _turns(record)
+    if len(contents) != len(turns):
+        raise UserError("The record has changed meanwhile.", "Reload the page and try again.")
+    edited = {key: value for key, value in record.items() if key != "row"}
+    if "text" in record:
+        return edited | dict(zip(("text", "label"), contents, strict=False))
+    asked = len(record["messages"])
+    messages = [
+        {**turn, "content": content} for turn, content in zip(record["messages"], contents[:asked], strict=True)
+    ]
+    return edited | {"messages": messages} | dict(zip(("chosen", "rejected"), contents[asked:], strict=False))
 
 
 def _turns(record: dict) -> list[dict]:

@@ -8,7 +8,7 @@ import gradio as gr
 
 from llmdemo import data
 from llmdemo.data.columns import TASK_ROLES
-from llmdemo.ui import bridge
+from llmdemo.ui import bridge, downloads
 from llmdemo.ui.background import with_progress
 from llmdemo.ui.data_pages import DataPages
 from llmdemo.ui.samples import SAMPLE_NAME, add_sample, starter_tokenizer
@@ -49,7 +49,9 @@ def build(services: Services) -> DataPanel:
                 note=bridge.island("notice", elem_id="data-notice"),
                 work=bridge.island("working", events=["click"], elem_id="data-working"),
                 columns=bridge.island("data-columns", events=["submit"], elem_id="data-columns"),
-                report=bridge.island("data-report", pages.functions(), events=["select"], elem_id="data-report"),
+                report=bridge.island(
+                    "data-report", pages.functions(), events=["select", "submit"], elem_id="data-report"
+                ),
             )
         with gr.Column(elem_classes="stack data-aside"):
             with gr.Column(elem_classes="boxed add-data"):
@@ -61,6 +63,13 @@ def build(services: Services) -> DataPanel:
                 sample = gr.Button(t("data_sample"), size="sm", elem_id="data-sample")
             bridge.island("data-side", elem_id="data-side")
     _connect(services, file, sample, widgets)
+
+    def export(asked: dict, folder: Path) -> Path:
+        """The data set in a shape and a format."""
+        shape, format_ = str(asked.get("shape")), str(asked.get("format"))
+        return data.export_dataset(services.home, str(asked.get("dataset_id")), folder, shape, format_)
+
+    downloads.on_request(widgets.report.submit, export, widgets.note, "data-export")
     return DataPanel(widgets.report)
 
 
@@ -80,6 +89,7 @@ def _connect(services: Services, file: gr.File, sample: gr.Button, widgets: _Wid
     mapped = widgets.columns.submit(add_mapped, file, widgets.all(), **options)
     sampled = sample.click(use_sample, None, widgets.all(), **options)
     widgets.work.click(lambda: {}, None, widgets.work, cancels=[uploaded, mapped, sampled], **_QUIET)
+    file.clear(lambda: ({}, {}), None, [widgets.note, widgets.columns], **_QUIET)
     # The file is kept until its columns are known: the person may have to say which is which.
     for event in (uploaded, mapped):
         event.then(lambda columns: gr.skip() if columns else None, widgets.columns, file, **_QUIET)
@@ -122,7 +132,7 @@ def _shown(name: str, call) -> Iterator[tuple]:
             "task": needed.task,
             "roles": TASK_ROLES,
         }
-        yield bridge.notice(needed), {}, asked, gr.skip()
+        yield {**bridge.notice(needed), "kind": "info"}, {}, asked, gr.skip()
     except Exception as error:  # the boundary to the page
         yield bridge.notice(error), {}, {}, gr.skip()
 

@@ -1,13 +1,12 @@
 """The train panel: choose, predict, start; then the run as it goes. Knows no optimizer and no process."""
 
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import gradio as gr
 
 from llmdemo.store import child
-from llmdemo.ui import bridge
+from llmdemo.ui import bridge, downloads
 from llmdemo.ui.services import Services
 from llmdemo.ui.train_pages import TrainPages
 
@@ -36,25 +35,16 @@ def build(services: Services) -> TrainPanel:
         with gr.Column(elem_classes="stack"):
             bridge.island("train-side", elem_id="train-side")
     note = bridge.island("notice", elem_id="train-notice")
-    bundle = gr.DownloadButton(visible="hidden", elem_id="train-bundle")
-    _connect(services, run, note, bundle)
+
+    def bundle(asked: dict, folder: Path) -> Path:
+        """The run with its model as a .zip that another installation can open."""
+        services.require_owner()
+        run_id = str(asked.get("run_id"))
+        child(services.home.runs, run_id)
+        return services.runs.export_bundle(run_id, folder / f"{run_id}.zip", with_model=True)
+
+    downloads.on_request(run.submit, bundle, note, "train-bundle")
     return TrainPanel(run)
-
-
-def _connect(services: Services, run: gr.HTML, note: gr.HTML, bundle: gr.DownloadButton) -> None:
-    def export(event: gr.EventData):
-        """Writes the run's bundle where Gradio may serve it from; its download starts by itself."""
-        try:
-            services.require_owner()
-            run_id = str((event._data or {}).get("run_id"))
-            child(services.home.runs, run_id)
-            folder = Path(tempfile.mkdtemp(prefix="bundle-"))
-            return {}, str(services.runs.export_bundle(run_id, folder / f"{run_id}.zip", with_model=True))
-        except Exception as error:  # the boundary to the page
-            return bridge.notice(error), None
-
-    made = run.submit(export, None, [note, bundle], api_visibility="private", show_progress="hidden")
-    made.success(None, None, None, js="() => setTimeout(() => document.querySelector('#train-bundle')?.click(), 300)")
 
 
 def open_arena(panel: TrainPanel, tabs: gr.Tabs) -> None:

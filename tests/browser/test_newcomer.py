@@ -1,0 +1,129 @@
+"""What a newcomer does, in a real browser: add data, see it, train, come back, compare base and tuned.
+
+Once with a tiny random model and the real worker, in seconds; once with the starter model (slow).
+"""
+
+import json
+import re
+import shutil
+
+import pytest
+from playwright.sync_api import expect
+
+SECONDS = 1000  # Playwright counts in milliseconds
+
+
+def tab(page, name: str) -> None:
+    page.get_by_role("tab", name=name, exact=True).click()
+
+
+def add_file(page, path) -> None:
+    page.set_input_files("#data-file input[type=file]", str(path))
+    expect(page.locator(".set-title h2")).to_have_text(path.name, timeout=60 * SECONDS)
+
+
+def set_field(page, key: str, value) -> None:
+    field = page.locator(f"#f-{key}")
+    field.fill(str(value))
+    field.press("Tab")
+
+
+def start_run(page, **settings) -> None:
+    tab(page, "Train")
+    if settings:
+        page.get_by_text("Settings", exact=True).click()
+        for key, value in settings.items():
+            set_field(page, key, value)
+    page.get_by_role("button", name="Start", exact=True).click()
+
+
+def state_is(page, words: str, seconds: float) -> None:
+    shown = page.locator("#run-state .state b").first
+    expect(shown).to_have_text(re.compile(f"^({words}|Failed)$"), timeout=seconds * SECONDS)
+    if shown.inner_text() == "Failed":
+        pytest.fail(page.locator("#run-state").inner_text())
+
+
+def compare(page, prompt: str, new_tokens: int, seconds: float) -> list[str]:
+    """Types the prompt, presses Compare, waits for all four panes; returns what each says."""
+    tab(page, "Arena")
+    page.locator("#arena textarea").first.fill(prompt)
+    page.get_by_label("New tokens", exact=True).fill(str(new_tokens))
+    page.get_by_role("button", name="Compare", exact=True).click()
+    expect(page.locator("#arena .lane")).to_have_count(4, timeout=seconds * SECONDS)
+    expect(page.get_by_role("button", name="Compare", exact=True)).to_be_visible(timeout=seconds * SECONDS)
+    return page.locator("#arena .lane .text").all_inner_texts()
+
+
+def test_a_newcomers_path_with_a_tiny_model(tiny_app, open_page, alpaca_file):
+    page = open_page(tiny_app)
+    add_file(page, alpaca_file)
+    expect(page.locator(".set-title")).to_contain_text("40 of 40 records")
+    expect(page.locator(".tok .tr").first).to_be_visible()
+    expect(page.locator(".tok .sp.tr")).to_have_text("‹|im_end|›")
+    page.get_by_role("button", name="Train on it").click()
+    start_run(page, max_steps=6, max_length=128, rank=8)
+    state_is(page, "Starting|Running|Completed", 30)
+    page.close()  # the run has a life of its own
+
+    page = open_page(tiny_app)
+    tab(page, "Train")
+    state_is(page, "Completed", 120)
+    expect(page.locator("#run-state")).to_contain_text("step 6 of 6")
+    expect(page.locator(".plotbox path.line").first).to_be_attached()
+    page.get_by_role("button", name="Try it in the Arena").click()
+    texts = compare(page, "Add 3 and 4.", 8, 60)
+    assert all(text.strip() for text in texts)
+    assert page.foreign == [] and page.errors == []
+
+
+def test_a_run_can_be_stopped_and_resumed_on_the_page(tiny_app, open_page, alpaca_file):
+    page = open_page(tiny_app)
+    add_file(page, alpaca_file)
+    start_run(page, max_steps=5000, max_length=128, rank=8)
+    state_is(page, "Running", 60)
+    page.locator("#train-stop").click()
+    state_is(page, "Stopped", 60)
+    page.get_by_role("button", name="Resume").click()
+    state_is(page, "Running", 60)
+    page.locator("#train-stop").click()
+    state_is(page, "Stopped", 60)
+    assert page.errors == []
+
+
+def test_a_second_browser_shows_the_same_run(tiny_app, open_page, alpaca_file):
+    first = open_page(tiny_app)
+    add_file(first, alpaca_file)
+    start_run(first, max_steps=5000, max_length=128, rank=8)
+    state_is(first, "Running", 60)
+    second = open_page(tiny_app, viewport={"width": 390, "height": 844})
+    tab(second, "Train")
+    state_is(second, "Running", 20)
+    second.locator("#train-stop").click()
+    state_is(first, "Stopped", 60)
+
+
+@pytest.mark.slow
+def test_a_newcomers_path_with_the_starter_model(starter_home, tmp_path, open_page, app_on):
+    """The sample, ten steps of GaLore through accelerate's launcher, and the arena before and after."""
+    home = tmp_path / "home"
+    shutil.copytree(starter_home.models / "starter", home / "models" / "starter")
+    with app_on(home) as url:
+        page = open_page(url)
+        page.locator("#data-sample").click()
+        expect(page.locator(".set-title")).to_contain_text("records", timeout=60 * SECONDS)
+        expect(page.locator(".tok .tr").first).to_be_visible(timeout=60 * SECONDS)
+        before = compare(page, "Turn this message into JSON.\n\nDinner with Ann on Friday at 7.", 24, 180)
+        start_run(page, max_steps=10, eval_steps=0) if page.locator("#f-eval_steps").count() else start_run(
+            page, max_steps=10
+        )
+        state_is(page, "Running", 120)
+        page.reload()
+        tab(page, "Train")
+        state_is(page, "Completed", 480)
+        page.get_by_role("button", name="Try it in the Arena").click()
+        after = compare(page, "Turn this message into JSON.\n\nDinner with Ann on Friday at 7.", 24, 180)
+        assert before[0] != after[0]
+        assert page.foreign == [] and page.errors == []
+        config = json.loads(next((home / "runs").glob("run-*/config.json")).read_text())
+        assert config["method"] == "galore" and config["model"]["id"] == "starter"

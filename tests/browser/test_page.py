@@ -1,0 +1,105 @@
+"""The page itself in a real browser: bad files, untrusted text, languages, narrow screens, keyboard, other hosts."""
+
+import json
+
+import pytest
+from playwright.sync_api import expect
+
+PANELS = ("Data", "Train", "Arena")
+
+
+def upload(page, path) -> None:
+    page.set_input_files("#data-file input[type=file]", str(path))
+
+
+BAD_FILES = {
+    "picture.json": (b"\x89PNG\r\n\x1a\n" + b"\0" * 200, "picture"),
+    "empty.json": (b"", "empty"),
+    "latin.csv": ("instruction,output\ncaf\xe9,ol\xe9\n".encode("latin-1"), "UTF-8"),
+    "broken.json": (b'[{"instruction": "a", "output": "b"},\n{"instruction": "c" "output": "d"}]', "line 2"),
+    "unanswered.json": (json.dumps([{"instruction": "Name a fruit.", "output": ""}] * 3).encode(), "answer"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_FILES)
+def test_a_bad_file_is_one_calm_sentence_and_leaves_nothing(name, tiny_app, tiny_home, open_page, tmp_path):
+    content, said = BAD_FILES[name]
+    (tmp_path / name).write_bytes(content)
+    page = open_page(tiny_app)
+    before = sorted((tiny_home / "datasets").iterdir())
+    upload(page, tmp_path / name)
+    expect(page.locator("#data-notice .notice")).to_contain_text(said, timeout=20_000)
+    assert sorted((tiny_home / "datasets").iterdir()) == before
+    page.locator("#data-sample").click()  # the page goes on
+    expect(page.locator(".set-title h2")).to_be_visible(timeout=30_000)
+    expect(page.locator("#data-notice .notice")).to_have_count(0)
+    assert page.errors == []
+
+
+def test_unknown_columns_are_asked_for(tiny_app, open_page, tmp_path):
+    path = tmp_path / "plain.json"
+    path.write_text(
+        json.dumps(
+            [{"ask": f"What is {n} plus one?", "tell": f"It is {n + 1}, of course, as always."} for n in range(30)]
+        )
+    )
+    page = open_page(tiny_app)
+    upload(page, path)
+    page.get_by_role("button", name="Use these columns").click(timeout=20_000)
+    expect(page.locator(".set-title h2")).to_have_text("plain.json", timeout=20_000)
+    expect(page.locator("#data-columns form")).to_have_count(0)
+
+
+def test_text_from_data_is_shown_as_text(tiny_app, open_page, tmp_path):
+    evil = "<img src=http://other.example/x onerror=document.title='hit'><script>document.title='hit'</script>![x](http://other.example/y)"
+    path = tmp_path / "<b>evil<b>.json"
+    path.write_text(json.dumps([{"instruction": f"{evil} {n}", "output": f"{evil} {n}"} for n in range(30)]))
+    page = open_page(tiny_app)
+    upload(page, path)
+    expect(page.locator(".set-title h2")).to_contain_text("evil", timeout=20_000)
+    expect(page.locator(".tok")).to_contain_text("onerror", timeout=20_000)
+    page.get_by_text("conversation", exact=True).click()
+    expect(page.locator(".talk")).to_contain_text("<script>")
+    page.get_by_role("tab", name="Train", exact=True).click()
+    expect(page.locator("#train-data")).to_contain_text("evil")
+    assert page.title() != "hit" and page.foreign == []
+    assert page.locator("#panels img, #panels script").count() == 0
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_no_panel_is_wider_than_the_screen(width, scheme, tiny_app, open_page):
+    page = open_page(tiny_app, viewport={"width": width, "height": 844}, color_scheme=scheme)
+    for name in PANELS:
+        page.get_by_role("tab", name=name, exact=True).click()
+        expect(page.get_by_role("tab", name=name, exact=True)).to_have_attribute("aria-selected", "true")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.foreign == [] and page.errors == []
+
+
+def test_a_chinese_browser_gets_chinese(tiny_app, open_page):
+    page = open_page(tiny_app, locale="zh-TW")
+    for name in ("資料", "訓練", "對照場"):
+        expect(page.get_by_role("tab", name=name, exact=True)).to_be_visible()
+    expect(page.locator("h1")).to_have_text("調校與解碼")
+    expect(page.locator("#data-sample")).to_have_text("使用範例資料")
+    assert page.evaluate("document.documentElement.lang") == "zh-Hant"
+
+
+def test_the_panels_are_reached_by_keyboard(tiny_app, open_page):
+    page = open_page(tiny_app)
+    page.get_by_role("tab", name="Data", exact=True).focus()
+    for _ in range(12):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.getAttribute('role')") == "tab":
+            continue
+        break
+    outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+    assert outline != "none"
+
+
+def test_the_api_page_opens_without_other_hosts(tiny_app, open_page):
+    page = open_page(tiny_app)
+    page.get_by_text("Use via API").click()
+    expect(page.get_by_text("/start_run").first).to_be_visible(timeout=10_000)
+    assert page.foreign == []

@@ -4,6 +4,7 @@ from llmdemo.decoding.engine import decode_lanes
 from llmdemo.decoding.filters import keep_min_p, keep_top_k, keep_top_p
 from llmdemo.decoding.settings import DEFAULT_LANES, STRATEGIES, DecodeSettings, LaneSettings
 from llmdemo.decoding.steps import BeamStep, Branch, Candidates, Finished, LaneResult, Sequence, Step, TokenStep
+from llmdemo.decoding.trace import Trace, model_hash
 
 __all__ = [
     "DEFAULT_LANES",
@@ -18,8 +19,10 @@ __all__ = [
     "Sequence",
     "Step",
     "TokenStep",
+    "Trace",
     "decode_lanes",
     "keep_min_p",
     "keep_top_k",
     "keep_top_p",
+    "model_hash",
 ]

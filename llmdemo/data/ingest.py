@@ -104,9 +104,13 @@ def add_rows(
     progress=None,
     should_stop=None,
     size: int = 0,
+    expected_rows: int = 0,
     **extra,
 ) -> DatasetInfo:
-    """As `add_dataset`, for batches of raw rows (rows.Batch) from anywhere; `extra` goes into the DatasetInfo."""
+    """As `add_dataset`, for batches of raw rows (rows.Batch) from anywhere; `extra` goes into the DatasetInfo.
+
+    size or expected_rows (one of them) is what the batches' `done` is a share of.
+    """
     if free_bytes(home.root) < size * 3 + 64 * 2**20:
         raise UserError(
             "The disk is too full for this data set.", "Delete data sets, runs or models that you don't need."
@@ -122,7 +126,9 @@ def add_rows(
                     raise Stopped()
                 intake.take(batch)
                 if progress:
-                    progress(min(0.95, batch.done / size) if size else None, f"{intake.rows:,} records read")
+                    progress(
+                        0.95 * min(1.0, batch.done / max(1, size or expected_rows)), f"{intake.rows:,} records read"
+                    )
         finally:
             intake.close()
         if progress:

@@ -1,0 +1,276 @@
+"""Data sets from the Hugging Face hub by name, and presets. Knows no shapes: rows go the same way as a file's.
+
+Rows are streamed by a process of its own (hub_child), which alone imports `datasets`: it can be stopped at once,
+its memory is limited, and its 2 s of imports are not the app's. No code from the hub is ever run: `datasets` has
+no scripts since 4.0.
+"""
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import orjson
+
+from llmdemo.data.ingest import add_rows
+from llmdemo.data.library import DatasetInfo
+from llmdemo.data.measure import DEFAULT_MAX_LENGTH
+from llmdemo.data.rows import MAX_RECORD, BadRow, Batch, Gather
+from llmdemo.errors import UserError
+from llmdemo.settings import Settings
+from llmdemo.store import Home
+
+DEFAULT_ROWS = 10_000
+REACH_SECONDS = 0.9
+"""How long to wait for a connection before the hub counts as not reachable."""
+PATIENCE = 60.0
+"""Seconds without a row after which the stream is given up."""
+
+_ID = re.compile(r"[\w.\-]{1,96}(/[\w.\-]{1,96})?")
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A public data set that is offered by name."""
+
+    key: str
+    title: str
+    hub_id: str
+    split: str
+    rows: int
+    megabytes: int
+    """Size of the download."""
+    licence: str
+    citation: str
+    note: str = ""
+
+    def to_dict(self) -> dict:
+        return asdict(self)
+
+
+PRESETS = [
+    Preset("alpaca", "Alpaca", "tatsu-lab/alpaca", "train", 52_002, 24, "CC BY-NC 4.0",
+           "Taori et al. (2023), Stanford Alpaca: An Instruction-following LLaMA model",
+           "Answers by text-davinci-003; not for commercial use."),
+    Preset("alpaca-gpt4", "Alpaca-GPT4", "vicgalle/alpaca-gpt4", "train", 52_002, 48, "CC BY-NC 4.0",
+           "Peng et al. (2023), Instruction Tuning with GPT-4, arXiv 2304.03277",
+           "Alpaca's instructions answered by GPT-4; not for commercial use."),
+    Preset("lima", "LIMA", "GAIR/lima", "train", 1_030, 3, "CC BY-NC-SA (or stricter, by source)",
+           "Zhou et al. (2023), LIMA: Less Is More for Alignment, arXiv 2305.11206",
+           "Its terms must be accepted on the hub, and HF_TOKEN set."),
+    Preset("ultrachat", "UltraChat 200k", "HuggingFaceH4/ultrachat_200k", "train_sft", 207_865, 1_620, "MIT",
+           "Ding et al. (2023), Enhancing Chat Language Models by Scaling High-quality Instructional Conversations, "
+           "arXiv 2305.14233", "Conversations of several turns by ChatGPT; streamed, so that only the rows taken are fetched."),
+    Preset("dolly", "Dolly 15k", "databricks/databricks-dolly-15k", "train", 15_011, 13, "CC BY-SA 3.0",
+           "Conover et al. (2023), Free Dolly: Introducing the World's First Truly Open Instruction-Tuned LLM",
+           "Written by people."),
+]  # fmt: skip
+
+
+def add_from_hub(
+    home: Home,
+    settings: Settings,
+    hub_id: str,
+    name: str = "",
+    *,
+    config: str | None = None,
+    split: str | None = None,
+    revision: str | None = None,
+    row_limit: int = DEFAULT_ROWS,
+    tokenizer=None,
+    columns: dict | None = None,
+    task: str | None = None,
+    max_length: int = DEFAULT_MAX_LENGTH,
+    progress=None,
+    should_stop=None,
+) -> DatasetInfo:
+    """Adds the first `row_limit` rows of a data set of the hub ("owner/name", a preset's key, or a local folder).
+
+    split None takes "train", or the only one. Raises UserError: not reachable (within a second), unknown, gated,
+    several configurations, nothing readable; otherwise as add_dataset.
+    """
+    preset = next((item for item in PRESETS if item.key == hub_id), None)
+    if preset:
+        hub_id, split = preset.hub_id, split or preset.split
+    if not isinstance(row_limit, int) or not 1 <= row_limit <= settings.max_rows:
+        raise UserError(f"The row limit is {str(row_limit)[:20]}.", f"It must be from 1 to {settings.max_rows:,}.")
+    local = Path(hub_id).is_absolute()
+    source = {"hub": hub_id, "config": config, "split": split, "row_limit": row_limit}
+    if local:
+        if not Path(hub_id).is_dir():
+            raise UserError(
+                f"There is no folder {hub_id[:200]}.", "Give the folder's whole path, or a name of the hub."
+            )
+        source = {"folder": Path(hub_id).name, "split": split, "row_limit": row_limit}
+    else:
+        source.update(hub_info(hub_id, revision))
+        revision = source["revision"]
+    if preset:
+        source.update(licence=preset.licence, citation=preset.citation)
+    ask = {"id": hub_id, "config": config, "split": split, "revision": revision, "rows": row_limit, "local": local}
+    return add_rows(
+        home,
+        settings,
+        _stream(ask, settings.max_upload_bytes, should_stop),
+        name or (preset.title if preset else hub_id.rstrip("/").split("/")[-1]),
+        "local folder" if local else "hub",
+        source,
+        tokenizer=tokenizer,
+        columns=columns,
+        task=task,
+        max_length=max_length,
+        progress=(lambda share, text: progress(share, text)) if progress else None,
+        should_stop=should_stop,
+        expected_rows=row_limit,
+    )
+
+
+def hub_info(hub_id: str, revision: str | None = None) -> dict:
+    """{hub, revision (a commit), licence, bytes, gated, papers} of a data set of the hub. Raises UserError."""
+    if not isinstance(hub_id, str) or not _ID.fullmatch(hub_id) or ".." in hub_id:
+        raise UserError(f"{str(hub_id)[:100]!r} is no name of a data set.", 'Names look like "tatsu-lab/alpaca".')
+    must_reach()
+    import httpx
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
+
+    try:
+        info = HfApi(endpoint=endpoint()).dataset_info(hub_id, revision=revision, files_metadata=True, timeout=10)
+    except GatedRepoError as error:
+        raise _gated(hub_id) from error
+    except RevisionNotFoundError as error:
+        raise UserError(
+            f"{hub_id} has no revision {str(revision)[:60]!r}.", "Leave it empty for the newest."
+        ) from error
+    except RepositoryNotFoundError as error:
+        raise UserError(
+            f"The hub has no public data set {hub_id}.", "Check the name; for a private one set HF_TOKEN."
+        ) from error
+    except (HfHubHTTPError, httpx.HTTPError, OSError, ValueError) as error:
+        raise UserError(f"The hub did not answer for {hub_id} ({type(error).__name__}).", "Try again later.") from error
+    licence = (info.card_data or {}).get("license") or next(
+        (tag.removeprefix("license:") for tag in info.tags or [] if tag.startswith("license:")), None
+    )
+    return {
+        "hub": hub_id,
+        "revision": info.sha,
+        "licence": ", ".join(licence) if isinstance(licence, list) else licence or "not stated",
+        "bytes": sum(file.size or 0 for file in info.siblings or []),
+        "gated": bool(info.gated),
+        "papers": [tag.removeprefix("arxiv:") for tag in info.tags or [] if tag.startswith("arxiv:")],
+    }
+
+
+def endpoint() -> str:
+    """Where the hub is: HF_ENDPOINT, or huggingface.co."""
+    return (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
+
+
+def must_reach() -> None:
+    """Raises UserError within a second if no connection to the hub (or to the proxy before it) can be made."""
+    url = urlsplit(endpoint())
+    proxy = getproxies().get(url.scheme)
+    if proxy and not proxy_bypass(url.hostname or ""):
+        url = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+    done = {}
+
+    def connect():
+        try:
+            port = url.port or (443 if url.scheme == "https" else 80)
+            socket.create_connection((url.hostname or "", port), timeout=REACH_SECONDS).close()
+            done["connected"] = True
+        except (OSError, ValueError) as error:
+            done["error"] = error
+
+    thread = threading.Thread(target=connect, daemon=True)  # a name look-up alone cannot be given a time limit
+    thread.start()
+    thread.join(REACH_SECONDS)
+    if "connected" not in done or os.environ.get("HF_HUB_OFFLINE") in ("1", "true", "True", "ON"):
+        raise UserError(
+            f"The hub ({urlsplit(endpoint()).hostname}) is not reachable.",
+            "Check the network, or download the file elsewhere and add it here.",
+        )
+
+
+def _gated(hub_id: str) -> UserError:
+    return UserError(f"{hub_id} asks for its terms to be accepted.", "Accept them on the hub and set HF_TOKEN.")
+
+
+def _stream(ask: dict, max_bytes: int, should_stop) -> Iterator[Batch]:
+    """Batches of rows from the child, each line of its output one row as JSON."""
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+    }
+    child = subprocess.Popen(
+        [sys.executable, "-m", "llmdemo.data.hub_child", orjson.dumps(ask).decode()],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=environment,
+    )
+    watch = _Watch(child, should_stop)
+    gather, size = Gather(), 0
+    try:
+        while line := child.stdout.readline(4 * MAX_RECORD):
+            watch.seen()
+            size += len(line)
+            value = orjson.loads(line) if line.endswith(b"\n") else None
+            if not isinstance(value, dict):
+                raise UserError("The stream of the data set broke off.", "Try again, or with fewer rows.")
+            if "error" in value:
+                raise UserError(value["error"], value.get("hint", ""))
+            if size > max_bytes:
+                raise UserError(
+                    f"The first {gather.row:,} rows have over {max_bytes / 1e6:,.0f} MB.", "Choose a smaller row limit."
+                )
+            row = value["row"]
+            batch = gather.add(BadRow(row) if isinstance(row, str) else row, 0, len(line), gather.row)
+            if batch:
+                batch.lines = None
+                yield batch
+        if child.wait(timeout=10) != 0:
+            raise UserError("The data set could not be streamed to its end.", watch.reason())
+        for batch in gather.rest():
+            batch.lines = None
+            yield batch
+    finally:
+        watch.stop()
+        child.kill()
+        child.wait()
+        child.stdout.close()
+
+
+class _Watch(threading.Thread):
+    """Ends the child when it says nothing for long, or when the person stops."""
+
+    def __init__(self, child: subprocess.Popen, should_stop):
+        super().__init__(daemon=True)
+        self._child, self._should_stop, self._over = child, should_stop, threading.Event()
+        self._last, self._silent = time.monotonic(), False
+        self.start()
+
+    def seen(self) -> None:
+        self._last = time.monotonic()
+
+    def run(self) -> None:
+        while not self._over.wait(0.2):
+            self._silent = time.monotonic() - self._last > PATIENCE
+            if self._silent or (self._should_stop and self._should_stop()):
+                self._child.kill()
+                return
+
+    def reason(self) -> str:
+        return "The hub sent nothing for a minute." if self._silent else "Try again, or with fewer rows."
+
+    def stop(self) -> None:
+        self._over.set()

@@ -1,0 +1,113 @@
+import importlib.util
+import io
+import json
+import time
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from llmdemo.data import hub, open_records
+from llmdemo.data.library import list_datasets
+from llmdemo.errors import UserError
+
+_spec = importlib.util.spec_from_file_location("hub_server", Path(__file__).with_name("hub_server.py"))
+hub_server = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(hub_server)
+
+ROWS = [{"instruction": f"question {n}", "output": f"answer {n}"} for n in range(300)]
+
+
+def lines(rows):
+    return "".join(json.dumps(row) + "\n" for row in rows).encode()
+
+
+def parquet(rows):
+    buffer = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows), buffer)
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def server(monkeypatch, tmp_path):
+    repos = {
+        "org/lines": {
+            "train.jsonl": lines(ROWS),
+            "test.jsonl": lines(ROWS[:3]),
+            "README.md": b"---\nlicense: mit\n---\n",
+        },
+        "org/table": {"data/train-00000-of-00001.parquet": parquet(ROWS)},
+        "org/gated": {"train.jsonl": lines(ROWS)},
+        "org/nothing": {"notes.bin": b"\x00"},
+    }
+    server = hub_server.HubServer(repos, gated=("org/gated",))
+    monkeypatch.setenv("HF_ENDPOINT", server.url)
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    yield server
+    server.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["org/lines", "org/table"])
+def test_a_data_set_of_the_hub_is_streamed_up_to_the_row_limit(home, settings, server, name):
+    info = hub.add_from_hub(home, settings, name, row_limit=20)
+    assert (info.rows, info.kept, info.shape) == (20, 20, "Alpaca")
+    assert info.source["revision"] == hub_server.SHA and info.source["licence"] == "cc-by-4.0"
+    assert open_records(home, info.dataset_id)[19]["messages"][0]["content"] == "question 19"
+
+
+@pytest.mark.slow
+def test_a_local_folder_gives_the_same_records(home, settings, server, tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "train.jsonl").write_bytes(lines(ROWS))
+    local = hub.add_from_hub(home, settings, str(tmp_path / "folder"), row_limit=50)
+    assert local.format == "local folder" and local.kept == 50
+    assert local.content_hash == hub.add_from_hub(home, settings, "org/lines", row_limit=50).content_hash
+
+
+@pytest.mark.slow
+def test_unknown_gated_and_unreadable_data_sets_get_a_sentence(home, settings, server):
+    for name, words in (("org/none", "no public data set"), ("org/gated", "terms"), ("org/nothing", "cannot be read")):
+        with pytest.raises(UserError, match=words):
+            hub.add_from_hub(home, settings, name)
+    with pytest.raises(UserError, match="no split"):
+        hub.add_from_hub(home, settings, "org/lines", split="moon")
+    for name in ("../../etc", "a b", "x/y/z", "", "https://example.org/x"):
+        with pytest.raises(UserError, match="no name of a data set"):
+            hub.add_from_hub(home, settings, name)
+    with pytest.raises(UserError, match="row limit"):
+        hub.add_from_hub(home, settings, "org/lines", row_limit=0)
+    assert list_datasets(home) == [] and list(home.tmp.iterdir()) == []
+
+
+def _never_answers(address, timeout):
+    time.sleep(5)
+    raise TimeoutError
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9", "http://never.invalid"])
+def test_a_hub_that_cannot_be_reached_says_so_within_a_second(home, settings, monkeypatch, url):
+    if "never" in url:
+        monkeypatch.setattr(hub.socket, "create_connection", _never_answers)
+    for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HF_ENDPOINT", url)
+    begin = time.monotonic()
+    with pytest.raises(UserError, match="not reachable"):
+        hub.add_from_hub(home, settings, "alpaca")
+    assert time.monotonic() - begin < 1.5  # 0.9 s of waiting, and room for a busy machine
+
+
+def test_each_preset_says_what_it_is():
+    assert [preset.key for preset in hub.PRESETS] == ["alpaca", "alpaca-gpt4", "lima", "ultrachat", "dolly"]
+    for preset in hub.PRESETS:
+        assert preset.rows and preset.megabytes and preset.licence and "20" in preset.citation
+        assert set(preset.to_dict()) >= {"key", "title", "hub_id", "rows", "megabytes", "licence", "citation"}
+
+
+def test_a_stream_stops_when_asked(home, settings, server):
+    with pytest.raises(UserError):
+        hub.add_from_hub(home, settings, "org/lines", should_stop=lambda: True)
+    assert list_datasets(home) == [] and list(home.tmp.iterdir()) == []

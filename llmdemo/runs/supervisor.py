@@ -130,7 +130,7 @@ class Supervisor:
     # -- one run
 
     def _look(self, row: dict) -> None:
-        watch = self._watches.setdefault(row["run_id"], _Watch(members=self._folder(row).process().get("members", {})))
+        watch = self._watch(row)
         self._guarded(logfile.trim, self._folder(row).log, MOST_LOG_BYTES)
         if not row["pid"] and not self._adopt(row, watch):
             return
@@ -145,6 +145,11 @@ class Supervisor:
             self._keep_family(row, watch)
         elif self._all_gone(row, watch, at_once=not end):
             self._finish(row, end)
+
+    def _watch(self, row: dict) -> _Watch:
+        if row["run_id"] not in self._watches:  # launched by an app that was here before
+            self._watches[row["run_id"]] = _Watch(members=self._folder(row).process().get("members", {}))
+        return self._watches[row["run_id"]]
 
     def _adopt(self, row: dict, watch: _Watch) -> bool:
         """Finds the process of a run whose launcher (an app) died before it noted the pid; False: look again."""
@@ -265,8 +270,7 @@ class Supervisor:
             message = "Stopped by force, as it did not end by itself." if row["pid"] else "Stopped before it began."
             return {"state": STOPPED, "reason": "", "message": message, "hint": RESUME_HINT}
         if verdict is None:
-            watch = self._watches.get(row["run_id"]) or _Watch()
-            kills = oom_kills_so_far() - watch.oom_kills
+            kills = oom_kills_so_far() - self._watch(row).oom_kills
             status = process.exit_status(row["pid"]) if row["pid"] else None
             with self._reader(row).digest() as digest:
                 peak = digest.figures["peak_memory_bytes"]

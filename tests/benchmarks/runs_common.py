@@ -2,8 +2,12 @@
 
 import hashlib
 import json
+import signal
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from llmdemo.runs import FINAL, Runs, process
@@ -73,3 +77,16 @@ def whole_checkpoints(folder: Path) -> bool:
             except (ValueError, OSError):
                 return False
     return True
+
+
+@contextmanager
+def scratch_home() -> Iterator[Path]:
+    """A home folder for a while; of its runs no process is left, also when the benchmark is interrupted."""
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        Home(root).prepare()
+        try:
+            yield root
+        finally:
+            for folder in (root / "runs").glob("run-*"):
+                process.send(family(folder), signal.SIGKILL)

@@ -19,7 +19,6 @@ import random
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections import Counter
@@ -35,6 +34,7 @@ from runs_common import (  # noqa: E402
     family,
     fingerprint,
     open_runs,
+    scratch_home,
     wait_final,
     wait_until,
     whole_checkpoints,
@@ -45,7 +45,6 @@ from llmdemo.errors import UserError  # noqa: E402
 from llmdemo.runs import ALIVE, FINAL, Runs  # noqa: E402
 from llmdemo.runs.folder import RunFolder  # noqa: E402
 from llmdemo.runs.states import is_legal  # noqa: E402
-from llmdemo.store import Home  # noqa: E402
 
 
 class App:
@@ -84,9 +83,7 @@ def serve(root: Path, real: bool) -> None:
 def kills(args) -> dict:
     """SIGKILL for the worker, the launcher or the app at a random moment, then resume until it is completed."""
     rng, counts, worst, problems = random.Random(args.seed), Counter(), 0.0, []
-    with tempfile.TemporaryDirectory() as name:
-        root = Path(name)
-        Home(root).prepare()
+    with scratch_home() as root:
         config = tiny_config(root) if args.real else FAKE_CONFIG
         app = App(root, args.real)
         expected = undisturbed(app, root, config, args)
@@ -100,7 +97,7 @@ def kills(args) -> dict:
             before, hit = strike(app, folder, victim)
             done += hit
             begun = time.monotonic()
-            if victim == "app":
+            if victim == "app" and hit:
                 app = App(root, args.real)
             what, seconds, trouble = judge(app, run_id, victim, hit, begun)
             worst = max(worst, seconds)
@@ -178,9 +175,7 @@ def judge(app: App, run_id: str, victim: str, hit: bool, begun: float) -> tuple[
 def torn_record(args) -> dict:
     """events.jsonl cut at every byte of its last record, with and without the table."""
     counts, problems = Counter(), []
-    with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder)
-        Home(root).prepare()
+    with scratch_home() as root:
         app = open_runs(root, fake_command)
         run_id = app.start({"steps": 4, "step_seconds": 0})
         wait_final(app, run_id)
@@ -204,9 +199,7 @@ def torn_record(args) -> dict:
 
 def queue(args) -> dict:
     """50 runs queued at once from four threads; they all run, one after the other, in order."""
-    with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder)
-        Home(root).prepare()
+    with scratch_home() as root:
         app, begun = open_runs(root, fake_command), time.monotonic()
         threads = [threading.Thread(target=start_some, args=(app, 13 if n < 2 else 12)) for n in range(4)]
         for thread in threads:
@@ -237,9 +230,7 @@ def start_some(app: Runs, count: int) -> None:
 def presses(args) -> dict:
     """Two apps on one home, four pages that press anything at any time: all that happens is legal, nothing is left."""
     counts, surprises = Counter(), []
-    with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder)
-        Home(root).prepare()
+    with scratch_home() as root:
         grace = {"runs_at_once": 2, "stop_grace_seconds": 0.5, "term_grace_seconds": 0.3}
         apps = [open_runs(root, fake_command, **grace) for _ in range(2)]
         threads = [
@@ -292,9 +283,7 @@ def flood(args) -> dict:
     """A worker that prints 50 MB/s for ten seconds: how large does its log get, and what does watching cost?"""
     import psutil
 
-    with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder)
-        Home(root).prepare()
+    with scratch_home() as root:
         app = open_runs(root, fake_command)
         run_id = app.start({"steps": 4, "misbehave": ["flood"]})
         log, sizes = root / "runs" / run_id / "log.txt", []
@@ -344,6 +333,7 @@ def main() -> int:
     if args.serve:
         serve(Path(args.serve), args.real)
         return 0
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what is registered for the end is done
     results = {}
     for name in args.parts or PARTS:
         begun = time.monotonic()

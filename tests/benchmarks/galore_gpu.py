@@ -1,0 +1,252 @@
+"""GaLore on one GPU against fused AdamW and galore_torch: refresh time, step time, peak memory.
+
+    python tests/benchmarks/galore_gpu.py [--out figures.json] [--only refresh,step,memory]
+
+Needs CUDA, galore-torch and bitsandbytes. Weights are random: speed and memory do not depend on their values.
+Every peer runs in this process, one after the other, its steps interleaved in rounds; medians are reported.
+"""
+
+import argparse
+import gc
+import json
+import statistics
+import sys
+import time
+import traceback
+from pathlib import Path
+
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from llmdemo.training import TrainConfig, build_optimizer
+from llmdemo.training.loss import CausalLoss
+from llmdemo.training.subspace import Subspace
+
+DEVICE = "cuda"
+SIZE_1B = {"hidden_size": 2048, "intermediate_size": 5461, "num_hidden_layers": 24, "num_attention_heads": 32}
+SIZE_7B = {"hidden_size": 4096, "intermediate_size": 11008, "num_hidden_layers": 32, "num_attention_heads": 32}
+figures = {}
+
+
+def note(key, value):
+    figures[key] = value
+    print(f"{key:58} {value}", flush=True)
+
+
+def clock(action) -> float:
+    torch.cuda.synchronize()
+    started = time.perf_counter()
+    action()
+    torch.cuda.synchronize()
+    return time.perf_counter() - started
+
+
+def make_model(size) -> LlamaForCausalLM:
+    torch.manual_seed(0)
+    torch.set_default_dtype(torch.bfloat16)
+    with torch.device(DEVICE):
+        model = LlamaForCausalLM(LlamaConfig(vocab_size=32000, **size))
+    torch.set_default_dtype(torch.float32)
+    model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    return model.train()
+
+
+def free():
+    gc.collect()
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
+
+
+def gradient_like(rows, columns):
+    """A matrix with a decaying spectrum and a noise floor, as gradients have."""
+    low = torch.randn(rows, 256, device=DEVICE) @ torch.randn(256, columns, device=DEVICE) / 16
+    return low + 0.3 * torch.randn(rows, columns, device=DEVICE)
+
+
+def refresh_7b():
+    """All 224 matrices of a 7B model at rank 1024, one at a time; energy against the exact SVD's."""
+    totals = {"first": 0.0, "later": 0.0}
+    largest = 0.0
+    for (rows, columns), count in (((4096, 4096), 128), ((11008, 4096), 96)):
+        gradient = gradient_like(rows, columns)
+        exact = torch.linalg.svdvals(gradient)[:1024].square().sum() / gradient.square().sum()
+        svd = clock(lambda g=gradient: torch.linalg.svd(g, full_matrices=False))
+        for kind in ("warm-up", "first", "later"):
+            times = []
+            for _ in range(5):
+                space = Subspace((rows, columns), 1024)
+                if kind == "later":
+                    space.refresh(gradient.bfloat16(), "power", torch.Generator().manual_seed(0))
+                times.append(
+                    clock(
+                        lambda s=space, g=gradient: s.refresh(g.bfloat16(), "power", torch.Generator().manual_seed(1))
+                    )
+                )
+            seconds = statistics.median(times)
+            if kind != "warm-up":
+                totals[kind] += count * seconds
+                largest = max(largest, seconds)
+                basis = space.right.float()
+                energy = (gradient @ basis.T).square().sum() / gradient.square().sum()
+                note(f"refresh {kind} {rows}x{columns}, ms", round(seconds * 1e3, 2))
+                note(f"refresh {kind} {rows}x{columns}, share of SVD's energy", round((energy / exact).item(), 5))
+        note(f"full SVD {rows}x{columns}, ms", round(svd * 1e3, 1))
+        totals["svd"] = totals.get("svd", 0.0) + count * svd
+    note("7B: all first refreshes, s", round(totals["first"], 2))
+    note("7B: all later refreshes, s", round(totals["later"], 2))
+    note("7B: all by full SVD, s", round(totals["svd"], 1))
+    note("7B: one matrix at most, ms", round(largest * 1e3, 2))
+
+
+def linears(model):
+    chosen = [m.weight for n, m in model.named_modules() if isinstance(m, torch.nn.Linear) and "lm_head" not in n]
+    ids = {id(w) for w in chosen}
+    return chosen, [p for p in model.parameters() if id(p) not in ids]
+
+
+def contenders_1b():
+    """name -> step function(ids); every contender has a model of its own."""
+
+    def plain(make):
+        model = make_model(SIZE_1B)
+        optimizer = make(model)
+
+        def step(ids):
+            model(input_ids=ids, labels=ids).loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+
+        return step
+
+    def theirs(model):
+        from galore_torch import GaLoreAdamW
+
+        chosen, rest = linears(model)
+        galore = {"params": chosen, "rank": 512, "update_proj_gap": 10**9, "scale": 0.25, "proj_type": "std"}
+        return GaLoreAdamW([{"params": rest}, galore], lr=1e-5, no_deprecation_warning=True)
+
+    def ours():
+        model = make_model(SIZE_1B)
+        optimizer = build_optimizer(
+            model, TrainConfig("x", rank=512, scale=0.25, update_proj_gap=200, learning_rate=1e-5)
+        )
+        optimizer.refresh_at_once()
+        loss = CausalLoss(model)
+
+        def step(ids):
+            batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": ids}
+            (loss(batch) / ids.numel()).backward()
+            optimizer.clip(1.0)
+            optimizer.step()
+
+        return step
+
+    return {
+        "AdamW fused": lambda: plain(lambda m: torch.optim.AdamW(m.parameters(), lr=1e-5, fused=True)),
+        "galore_torch": lambda: plain(theirs),
+        "ours": ours,
+    }
+
+
+def step_1b(rounds=30):
+    ids = torch.randint(0, 32000, (16, 256), device=DEVICE)
+    steps, times, peaks = {}, {}, {}
+    for name, make in contenders_1b().items():
+        free()
+        before = torch.cuda.memory_allocated()
+        steps[name] = make()
+        note(f"1B {name}: first step, s", round(clock(lambda s=steps[name]: s(ids)), 3))
+        clock(lambda s=steps[name]: s(ids))
+        peaks[name] = (torch.cuda.max_memory_allocated() - before) / 2**30
+        times[name] = []
+    for _ in range(rounds):
+        for name, step in steps.items():
+            times[name].append(clock(lambda s=step: s(ids)))
+    adamw = statistics.median(times["AdamW fused"])
+    for name, values in times.items():
+        note(f"1B {name}: median step, s", round(statistics.median(values), 4))
+        note(f"1B {name}: mean step, refreshes included, s", round(statistics.mean(values), 4))
+        note(f"1B {name}: slowest step, s", round(max(values), 4))
+        note(f"1B {name}: peak, GiB", round(peaks[name], 2))
+        note(
+            f"1B {name}: mean step against AdamW's",
+            round(statistics.mean(values) / statistics.mean(times["AdamW fused"]), 3),
+        )
+    assert adamw > 0
+
+
+def memory_7b(accumulation=4, steps=3):
+    free()
+    model = make_model(SIZE_7B)
+    config = TrainConfig(
+        "x", rank=1024, scale=0.25, optim_bits=8, learning_rate=1e-5, gradient_accumulation_steps=accumulation
+    )
+    optimizer = build_optimizer(model, config)
+    loss = CausalLoss(model)
+    ids = torch.randint(0, 32000, (16, 256), device=DEVICE)
+    batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": ids}
+    torch.cuda.reset_peak_memory_stats()
+    for number in range(steps):
+        parts = {}
+
+        def passes():
+            for _ in range(accumulation):
+                (loss(batch) / (accumulation * ids.numel())).backward()
+
+        parts["passes"] = clock(passes)
+        parts["refresh"] = clock(optimizer.refresh)
+        refreshed = len(optimizer._reports)
+        parts["clip"] = clock(lambda: optimizer.clip(1.0))
+        parts["step"] = clock(optimizer.step)
+        ready = sum(slot.subspace.ready for slot in optimizer.slots)
+        note(f"7B step {number}: seconds", {key: round(value, 3) for key, value in parts.items()})
+        note(f"7B step {number}: subspaces ready, of 224", ready + refreshed * 0)
+        note(f"7B step {number}: peak, GiB", round(torch.cuda.max_memory_allocated() / 2**30, 2))
+    # The rest of the first refreshes, then the steady state.
+    waits = 0
+    while not all(slot.subspace.ready for slot in optimizer.slots) and waits < 120:
+        (loss(batch) / ids.numel()).backward()
+        optimizer.step()
+        waits += 1
+    note("7B: steps until every matrix has its subspace", steps + waits)
+    torch.cuda.reset_peak_memory_stats()
+    steady = []
+    slowest_refresh = 0.0
+    for _ in range(4):
+        started = time.perf_counter()
+        for _ in range(accumulation):
+            (loss(batch) / (accumulation * ids.numel())).backward()
+        slowest_refresh = max(slowest_refresh, clock(optimizer.refresh))
+        optimizer.clip(1.0)
+        optimizer.step()
+        torch.cuda.synchronize()
+        steady.append(time.perf_counter() - started)
+    note("7B steady: step of 4 x 16 x 256, s", round(statistics.median(steady), 3))
+    note("7B steady: refreshes in one step, ms", round(slowest_refresh * 1e3, 1))
+    note("7B steady: peak, GiB", round(torch.cuda.max_memory_allocated() / 2**30, 2))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", help="write the figures there as JSON")
+    parser.add_argument("--only", default="refresh,step,memory")
+    args = parser.parse_args()
+    note("gpu", torch.cuda.get_device_name())
+    note("torch", torch.__version__)
+    for name, section in (("refresh", refresh_7b), ("step", step_1b), ("memory", memory_7b)):
+        if name not in args.only.split(","):
+            continue
+        try:
+            section()
+        except Exception as error:  # one section that fails must not cost the others' figures
+            traceback.print_exc()
+            note(f"{name} failed", repr(error)[:300])
+        free()
+    if args.out:
+        Path(args.out).write_text(json.dumps(figures, indent=1))
+
+
+if __name__ == "__main__":
+    main()

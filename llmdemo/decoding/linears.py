@@ -51,9 +51,10 @@ class Int8Linear(Linear):
             warnings.simplefilter("ignore")
             packed = torch.quantize_per_channel(weight.float(), scales, zeros, 0, torch.qint8)
         super().__init__(torch.ops.quantized.linear_prepack(packed, bias))
+        self.reduced = not cpu_has_vnni()  # older CPUs add pairs of products in 16 bits: 7-bit inputs never overflow
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        return torch.ops.quantized.linear_dynamic(x.contiguous(), self.weight, reduce_range=True)
+        return torch.ops.quantized.linear_dynamic(x.contiguous(), self.weight, reduce_range=self.reduced)
 
     def added_to(self, base: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
         return base + self(x)
@@ -96,5 +97,13 @@ def cpu_has_bf16() -> bool:
     """True if this CPU multiplies bf16 itself; elsewhere it is emulated, many times slower than fp32."""
     try:
         return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    except (RuntimeError, AttributeError):
+        return False
+
+
+def cpu_has_vnni() -> bool:
+    """True if this CPU adds int8 products in 32 bits."""
+    try:
+        return bool(torch.cpu._is_vnni_supported())
     except (RuntimeError, AttributeError):
         return False

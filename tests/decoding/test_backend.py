@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from llmdemo.decoding import backend, lean
-from llmdemo.decoding.backend import difference, forward_for, lean_weights, plain_llama
+from llmdemo.decoding.backend import difference, forward_for, lean_weights, plain_llama, prepare
 from llmdemo.decoding.forward import ModelForward
 from llmdemo.decoding.lean import LeanForward, LeanWeights
 from llmdemo.decoding.linears import Int8Linear, Linear, PackedLinear, can_int8, can_pack
@@ -159,3 +159,10 @@ def test_weights_without_room_for_a_copy_are_not_copied(tiny_llama, monkeypatch)
     monkeypatch.setattr(backend, "_fits", lambda model, dtype: False)
     assert isinstance(forward_for(tiny_llama(11)), ModelForward)
     assert isinstance(LeanWeights(tiny_llama(11), torch.float32), LeanWeights)
+
+
+def test_prepare_says_what_will_run_and_makes_it_ready(tiny_llama, tiny_gpt2):
+    model = tiny_llama(12)
+    assert prepare(model).startswith("lean forward, float32")
+    assert len(backend._kept[model]) == 1
+    assert prepare(tiny_gpt2) == "GPT2LMHeadModel's own forward, float32"

@@ -15,8 +15,10 @@
     sample: "M4.2 0h3.6v4.2H12v3.6H7.8V12H4.2V7.8H0V4.2h4.2z",
   };
 
+  const formats = []; // making one takes longer than all else in a frame
+  const format = (digits) => (formats[digits] = formats[digits] || new Intl.NumberFormat(locale, { maximumFractionDigits: digits }));
   const number = (value, digits = 0) =>
-    value === null || value === undefined || !Number.isFinite(value) ? "–" : value.toLocaleString(locale, { maximumFractionDigits: digits }).replace("-", "−");
+    value === null || value === undefined || !Number.isFinite(value) ? "–" : format(digits).format(value).replace("-", "−");
 
   // A probability as per cent, with two figures where it is small.
   const percent = (p) => {

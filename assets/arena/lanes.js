@@ -82,6 +82,9 @@
 
     /* Draws the lane as it was after n steps; `live` while tokens still come. */
     draw(n, live) {
+      const state = [this.lane.revision, Math.min(n, this.lane.length), n < this.lane.length, live, Boolean(this.trace.end)].join();
+      if (state === this.drawn) return;
+      this.drawn = state;
       const view = this.lane.view(Math.min(n, this.lane.length));
       let same = 0;
       while (same < view.length && same < this.shown.length && view[same].i === this.shown[same].i && view[same].s === this.shown[same].s) same += 1;

@@ -27,7 +27,9 @@ from llmdemo.decoding import DecodeSettings, decode_lanes  # noqa: E402
 from llmdemo.decoding.backend import difference, forward_for, lean_weights  # noqa: E402
 from llmdemo.decoding.forward import ModelForward  # noqa: E402
 from llmdemo.decoding.graphs import GraphRun, StaticForward  # noqa: E402
-from llmdemo.decoding.run import Run  # noqa: E402
+from llmdemo.decoding.lanes import draw, lane_weights  # noqa: E402
+from llmdemo.decoding.run import Run, choose  # noqa: E402
+from llmdemo.decoding.trace import Trace  # noqa: E402
 
 CONFIGS = {
     "tiny": dict(
@@ -80,6 +82,9 @@ def parse():
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--skip-peers", action="store_true", help="only time ours")
     parser.add_argument("--int8", action="store_true", help="also the int8 weights (CPU)")
+    parser.add_argument(
+        "--clock", choices=("wall", "cpu"), default="wall", help="cpu: CPU time, for a busy machine and one thread"
+    )
     parser.add_argument("--out")
     return parser.parse_args()
 
@@ -115,11 +120,12 @@ def wait() -> None:
 
 
 def timed(work) -> float:
+    clock = time.process_time if args_.clock == "cpu" else time.perf_counter
     wait()
-    started = time.perf_counter()
+    started = clock()
     work()
     wait()
-    return time.perf_counter() - started
+    return clock() - started
 
 
 def ours(model, prompt, tokens=None, **settings) -> list:
@@ -185,6 +191,48 @@ def shares(name: str, model, prompt, whole: float, extra: dict) -> None:
     alone = statistics.median(timed(only_forwards) for _ in range(args_.repeats))
     note(name, "forwards_alone_s", round(alone, 3))
     note(name, "all_else_share", round((whole - alone) / whole, 3))
+
+
+def tracing(name: str) -> None:
+    """What the trace costs a step: all numbers of all lanes, read and kept, against the bare choice of tokens."""
+    model = load(torch.float32)
+    prompt = prompt_ids(model)
+    settings = DecodeSettings.from_dict({"max_new_tokens": args_.tokens})
+    run = Run(forward_for(model), prompt, settings, args_.tokens, [], time.perf_counter())
+    greedy, *samplers, beam = run.lanes
+    with torch.inference_mode():
+        logits = run.forward.prefill(prompt, run.rows, args_.tokens).float().expand(run.rows, -1).contiguous()
+        t = torch.tensor([0], device=logits.device)
+
+        def bare():
+            greedy_token = logits[0].argmax()
+            tokens = [
+                draw(lane_weights(logits[i], lane.lane)[0], lane.uniforms[t]) for i, lane in enumerate(samplers, 1)
+            ]
+            scores = logits[-beam.rows :].log_softmax(-1).flatten().topk(beam.candidates)
+            return [
+                greedy_token.item(),
+                *(token.item() for token in tokens),
+                scores.values.tolist(),
+                scores.indices.tolist(),
+            ]
+
+        def whole():
+            numbers = choose(run.lanes, logits, t)[2].tolist()
+            trace.add(run.read(numbers, 0, run.rows))
+
+        trace = Trace(prompt, settings)
+        pairs = [(timed(bare), timed(whole)) for _ in range(41)]
+    extra = statistics.median(full - short for short, full in pairs)
+    steps = ours(model, prompt)
+    step = (steps[-1].seconds - steps[0].seconds) / max(len(steps) - 1, 1)
+    kept = Trace(prompt, settings, steps)
+    as_json = timed(kept.to_json) / len(steps)
+    note(name, "bare_choice_ms", round(1000 * statistics.median(short for short, _ in pairs), 3))
+    note(name, "trace_ms_a_step", round(1000 * extra, 3))
+    note(name, "json_ms_a_step", round(1000 * as_json, 3))
+    note(name, "json_bytes_a_step", round(len(kept.to_json()) / len(steps)))
+    note(name, "trace_share_of_a_step", round((extra + as_json) / step, 3))
 
 
 def reading(name: str, model, steps) -> None:
@@ -287,6 +335,7 @@ if __name__ == "__main__":
     note("machine", "device", torch.cuda.get_device_name() if args_.device.startswith("cuda") else "cpu")
     note("machine", "arguments", " ".join(sys.argv[1:]))
     section("exact", exact)
+    section("trace", tracing)
     if args_.device.startswith("cuda"):
         for chosen in args_.precisions:
             section(f"graph_{chosen}", captured, chosen)

@@ -60,7 +60,10 @@ def _processes(config: dict) -> int:
 
 
 def _threads(processes: int) -> int:
-    """CPU threads for each process: the cores are shared out evenly."""
+    """CPU threads for each process: what the environment says, else the cores are shared out evenly."""
+    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    if wanted.isdecimal() and int(wanted) > 0:
+        return int(wanted)
     return max(1, (psutil.cpu_count(logical=False) or os.cpu_count() or 1) // processes)
 
 

@@ -116,6 +116,7 @@ def kills(args) -> dict:
             if family(folder):
                 trouble.append("a process is left")
             counts[f"{victim}: {what}"] += 1
+            print(f"\r{done} of {args.kills} kills", end="", file=sys.stderr, flush=True)
             problems += [f"{done} {victim} {run_id}: {each}" for each in trouble]
             app.do("delete", run_id)
         app.kill()

@@ -12,6 +12,15 @@ def test_the_worker_goes_through_accelerates_launcher(monkeypatch, tmp_path):
     assert "--cpu" in argv and argv[argv.index("--num_processes") + 1] == "1"
 
 
+def test_the_threads_are_what_the_environment_says(monkeypatch, tmp_path):
+    monkeypatch.setattr(command, "has_accelerator", lambda: False)
+    for value, threads in (("3", "3"), ("many", None), ("", None)):
+        monkeypatch.setenv("OMP_NUM_THREADS", value)
+        argv = worker_command(tmp_path, {})
+        found = argv[argv.index("--num_cpu_threads_per_process") + 1]
+        assert found == (threads or found) and int(found) > 0
+
+
 def test_several_gpus_are_asked_for_by_the_setting(monkeypatch, tmp_path):
     monkeypatch.setattr(command, "has_accelerator", lambda: True)
     argv = worker_command(tmp_path, {"num_processes": 2})

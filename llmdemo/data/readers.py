@@ -86,6 +86,8 @@ def _parse_line(data: bytes, line: int, path: Path):
         reason = f"{error.msg} at column {error.colno}"
     except RecursionError:
         reason = "it is nested too deeply"
+    except ValueError:
+        reason = "it has a number that is too long"
     raise UserError(f"Line {line} of {shown_name(path.name)} is not JSON: {reason}.", "Mend or remove that line.")
 
 
@@ -158,6 +160,11 @@ class _Window:
             except json.JSONDecodeError as error:
                 if len(self.text) - self.at > MAX_RECORD or not self._more():
                     raise self._broken(error, row) from error
+            except ValueError as error:  # a number of over 4,300 digits
+                if not self._more():
+                    raise self.error(f"record {row} has a number that is too long") from error
+        if end - self.at > MAX_RECORD:
+            raise self.error(f"record {row} is longer than {MAX_RECORD // 2**20} MB")
         self.value_line, self.value_size = self._line_at(self.at), end - self.at
         self.at = end
         return value
@@ -211,6 +218,8 @@ def _json_object(path: Path, encoding: str) -> Iterator[Batch]:
             f"{name} is not JSON: line {error.lineno}: {error.msg}.",
             "Mend that place; several objects need a list or one line each.",
         ) from error
+    except ValueError as error:
+        raise UserError(f"{name} has a number of thousands of digits.", "Write it as text.") from error
     lists = {key: rows for key, rows in value.items() if isinstance(rows, list) and rows and isinstance(rows[0], dict)}
     splits = [key for key in _SPLIT_KEYS if key in lists]
     if splits:
@@ -241,7 +250,7 @@ def _as_row(value):
     if isinstance(value, dict | str):
         return value
     kinds = {list: "a list", bool: "true or false", int: "a number", float: "a number", type(None): "null"}
-    return BadRow(f"is {kinds.get(type(value), 'no object')}, not an object with fields", json.dumps(value)[:200])
+    return BadRow(f"is {kinds.get(type(value), 'no object')}, not an object with fields", repr(value)[:200])
 
 
 # ---- tables ----

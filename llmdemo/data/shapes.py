@@ -61,6 +61,10 @@ def detect(rows: list, mapping: dict | None = None, task: str | None = None) -> 
             "No row of the file is a record.", "Each row must be an object with fields, or a line of a table."
         )
     columns = _columns(dicts)
+    if not columns:
+        raise UserError(
+            "The records have no fields.", "Each needs an instruction and an answer, a text, or a conversation."
+        )
     if mapping:
         roles = check_mapping(mapping, columns)
         return Shape("columns", *_by_roles(roles, task), tuple(columns))

@@ -18,6 +18,7 @@ _SAMPLE_LINES = 2000
 _SAMPLE_SIZE = 2**20
 
 csv.field_size_limit(MAX_RECORD)
+_QUOTED = re.compile(r'(?:^|\t)"(?:[^"]|"")*("(?=\t|$))?')
 _NAME = re.compile(r"[^\W\d][\w .\-]{0,39}")
 
 
@@ -95,7 +96,7 @@ def _dialect(sample: list[str], path: Path) -> tuple[str, int]:
     best = max("\t,;|" if tab else ",;\t|", key=lambda delimiter: _agreement(sample, delimiter))
     if _agreement(sample, best) == 0:
         best = "\t" if tab else ","
-    return best, csv.QUOTE_NONE if _quotes_mean_nothing(sample, best) else csv.QUOTE_MINIMAL
+    return best, csv.QUOTE_NONE if best == "\t" and _quotes_mean_nothing(sample) else csv.QUOTE_MINIMAL
 
 
 def _agreement(sample: list[str], delimiter: str) -> float:
@@ -113,21 +114,21 @@ def _widths(sample: list[str], delimiter: str, quoting: int) -> list[int]:
     return widths
 
 
-def _quotes_mean_nothing(sample: list[str], delimiter: str) -> bool:
-    """Whether a quote is a character like any other, as in files that no CSV program wrote.
+def _quotes_mean_nothing(sample: list[str]) -> bool:
+    """Whether a tab-separated file has quotes as characters like any other, since no CSV program wrote it.
 
-    So it is where some cell begins with a quote that its line never closes, or closes and goes on after it,
-    though nearly every line has the same number of cells without quoting; and, for tabs, where no cell is quoted.
+    Quotes mean something only if the sample parses strictly with them and most cells that begin with one end
+    with one on their line.
     """
-    cell = re.compile(rf'(?:^|{re.escape(delimiter)})"(?:[^"]|"")*("(?={re.escape(delimiter)}|$))?')
-    found = [match[1] for line in sample for match in cell.finditer(line.rstrip("\r\n"))]
-    if found and all(found):
-        return False
-    if not found:
-        return delimiter == "\t"
-    widths = Counter(_widths(sample, delimiter, csv.QUOTE_NONE))
-    width, count = widths.most_common(1)[0]
-    return width > 1 and count >= 0.98 * widths.total()
+    cells = [match[1] for line in sample for match in _QUOTED.finditer(line.rstrip("\r\n"))]
+    if sum(map(bool, cells)) * 2 <= len(cells):
+        return True
+    try:
+        for _ in csv.reader(sample[: -1 if len(sample) > 1 else None], delimiter="\t", strict=True):
+            pass
+    except csv.Error as error:
+        return "unexpected end" not in str(error)  # the sample may end inside a cell of several lines
+    return False
 
 
 def _columns(head: list[tuple], width: int, path: Path) -> list[str] | None:

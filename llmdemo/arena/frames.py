@@ -142,7 +142,12 @@ class FrameMaker:
         if result.score is not None:
             event["score"] = _round(result.score)
             event["sequences"] = [
-                [_round(one.score), one.finish_reason, list(one.token_ids), decode_whole(self._tokenizer, list(one.token_ids))]
+                [
+                    _round(one.score),
+                    one.finish_reason,
+                    list(one.token_ids),
+                    decode_whole(self._tokenizer, list(one.token_ids)),
+                ]
                 for one in result.sequences
             ]
         return event

@@ -19,6 +19,7 @@ import torch
 import transformers
 
 from llmdemo import __version__, decoding
+from llmdemo.arena.batch import check_batch, run_batch
 from llmdemo.arena.cache import Loaded, ModelCache, hold
 from llmdemo.arena.frames import FrameMaker
 from llmdemo.arena.prompt import Prompt, check_length
@@ -47,6 +48,10 @@ class Request:
     """Tokens that every lane goes on from, after the prompt: a fork."""
     run_id: str = field(default_factory=lambda: secrets.token_hex(6))
     """What `Arena.stop` is told."""
+    prompts: tuple[str, ...] = ()
+    """Many prompts, one after another, instead of `prompt`."""
+    samples: int = 1
+    """Answers of each sampling lane to each of `prompts`."""
 
 
 class Arena:
@@ -67,6 +72,15 @@ class Arena:
     def models(self) -> list[dict]:
         """The model menu: dicts of ModelEntry."""
         return [entry.to_dict() for entry in catalog.list_models(self._home)]
+
+    def batch_request(
+        self, model_id: str, prompts, settings=None, samples: int = 1, run_id: str | None = None
+    ) -> Request:
+        """A Request for many prompts, each a chat of one turn; raises UserError that names what is wrong."""
+        checked = DecodeSettings.from_dict(settings, self._limits)
+        prompts = check_batch(prompts, samples, checked)
+        request = self.request(model_id, prompts[0], settings, run_id=run_id)
+        return replace(request, prompts=tuple(prompts), samples=samples)
 
     def request(self, model_ids, prompt, settings=None, prefix_ids=(), run_id: str | None = None) -> Request:
         """A Request from JSON values; raises UserError that names what is wrong."""
@@ -117,11 +131,11 @@ class Arena:
             self.stop(request.run_id)
 
     def events(self, request: Request) -> Iterator[dict]:
-        """The events of frames.py, one by one; `end` last. Problems are in `end`, nothing is raised but bugs."""
+        """The events of frames.py, or batch.py's for many prompts, one by one; `end` last. Problems are in `end`, nothing is raised but bugs."""
         started = time.monotonic()
         state = {"state": "done"}
         try:
-            yield from self._run(request, started)
+            yield from self._run_batch(request) if request.prompts else self._run(request)
             if self._is_stopped(request):
                 state = {"state": "stopped"}
         except UserError as error:
@@ -150,22 +164,30 @@ class Arena:
     def _is_stopped(self, request: Request) -> bool:
         return request.run_id in self._stopped
 
-    def _run(self, request: Request, started: float) -> Iterator[dict]:
+    def _run_batch(self, request: Request) -> Iterator[dict]:
+        def events(prompt: str, settings: DecodeSettings) -> Iterator[dict]:
+            return self.events(replace(request, prompt=Prompt.from_value(prompt), settings=settings, prompts=()))
+
+        yield from run_batch(events, list(request.prompts), request.samples, request.settings)
+
+    def _run(self, request: Request) -> Iterator[dict]:
         entries = [catalog.resolve(self._home, model_id) for model_id in request.model_ids]
         for entry in entries:
             if not self._cache.holds(entry, request.settings.precision):
                 yield {"type": "loading", "title": entry.title, "bytes": entry.bytes}
         with ExitStack() as stack:
             models = [stack.enter_context(self._cache.use(entry, request.settings.precision)) for entry in entries]
-            for loaded in dict((id(loaded), loaded) for loaded in models).values():
+            for loaded in sorted(
+                {id(loaded): loaded for loaded in models}.values(), key=id
+            ):  # an order for all: no deadlock
                 if loaded.lock.locked():
                     yield {"type": "waiting"}
                 if not hold(loaded.lock, lambda: self._is_stopped(request)):
                     return
                 stack.callback(loaded.lock.release)
-            yield from self._lanes(request, models, started)
+            yield from self._lanes(request, models)
 
-    def _lanes(self, request: Request, models: list[Loaded], started: float) -> Iterator[dict]:
+    def _lanes(self, request: Request, models: list[Loaded]) -> Iterator[dict]:
         prompts = [request.prompt.encode(loaded.tokenizer) for loaded in models]
         for loaded, ids in zip(models, prompts, strict=True):
             check_length(len(ids) + len(request.prefix_ids), loaded.context, self._limits.max_prompt_tokens)

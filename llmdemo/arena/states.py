@@ -9,6 +9,8 @@ class States:
     def __init__(self):
         self.begun: dict | None = None
         self.error: UserError | None = None
+        self.ended: str | None = None
+        self.special: set[int] = set()
         self._lanes: dict[str, dict] = {}
         self._seconds = 0.0
 
@@ -19,8 +21,11 @@ class States:
             self._lanes = {lane["id"]: _empty(lane) for lane in event["lanes"] if lane["model"] == 0}
         elif kind == "end":
             self._seconds = event["seconds"]
+            self.ended = event["state"]
             if event["state"] == "failed":
                 self.error = UserError(event["message"], event.get("hint", ""))
+        elif kind == "names" and event["model"] == 0:
+            self.special |= set(event["special"])
         elif kind == "step" and event["model"] == 0:
             self._seconds = event["t"]
         elif event.get("lane") in self._lanes:

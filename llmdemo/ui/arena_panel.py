@@ -69,11 +69,18 @@ def _events(services: Services, data: dict):
     """The run's batches of events; whatever is wrong with the request is its only event, an `end`."""
     try:
         arena = services.arena.get()
-        request = _request(arena, data)
+        request = _batch_request(arena, data) if "prompts" in data else _request(arena, data)
     except (UserError, TypeError) as error:
         yield [{"type": "end", "state": "failed", "seconds": 0, **bridge.sentence(error)}]
         return
     yield from arena.stream(request)
+
+
+def _batch_request(arena, data: dict):
+    model_id = (list(data.get("model_ids") or ()) or [None])[0]
+    return arena.batch_request(
+        model_id, data["prompts"], data.get("settings"), data.get("samples") or 1, data.get("run_id")
+    )
 
 
 def _request(arena, data: dict):

@@ -1,0 +1,119 @@
+"""Many prompts through the same strategies: the trade-off of Holtzman et al. (arXiv 1904.09751) for one model and settings.
+
+Knows the arena's events, not its models; a batch is one comparison after another, with several samples of a sampling
+lane in one pass. The answer grows by one prompt at a time.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+
+from llmdemo.arena.metrics import distinct, ending_loop, self_bleu
+from llmdemo.arena.states import States
+from llmdemo.decoding import DecodeSettings, LaneSettings
+from llmdemo.errors import UserError
+
+MOST_PROMPTS = 500
+MOST_SAMPLES = 8
+_MOST_ROWS = 32
+_SHOWN_CHARACTERS = 600
+
+
+@dataclass
+class _Strategy:
+    """What has been collected of one lane of the settings."""
+
+    lane: LaneSettings
+    logprobs: list[float] = field(default_factory=list)
+    texts: list[list[int]] = field(default_factory=list)
+    by_prompt: list[float] = field(default_factory=list)
+    """Self-BLEU of each prompt's samples."""
+
+    def summary(self) -> dict:
+        """Numbers over all prompts so far. Perplexity weighs every token the same; self-BLEU is the mean over prompts of
+        their samples' or, with one sample a prompt, that of the answers to different prompts, as in the paper."""
+        loops = sum(1 for text in self.texts if ending_loop(text))
+        known = [value for value in (distinct(text, 2) for text in self.texts) if value is not None]
+        bleu = (
+            math.fsum(self.by_prompt) / len(self.by_prompt) if self.by_prompt else self_bleu(self.texts[-MOST_PROMPTS:])
+        )
+        return {
+            **self.lane.to_dict(),
+            "texts": len(self.texts),
+            "tokens": len(self.logprobs),
+            "perplexity": math.exp(-math.fsum(self.logprobs) / len(self.logprobs)) if self.logprobs else None,
+            "repetition": loops / len(self.texts) if self.texts else None,
+            "distinct_2": math.fsum(known) / len(known) if known else None,
+            "self_bleu": bleu,
+        }
+
+
+def check_batch(prompts, samples: int, settings: DecodeSettings) -> list[str]:
+    """The prompts as clean texts; raises UserError when there are none, too many, or too many samples for one pass."""
+    if not isinstance(prompts, (list, tuple)) or not all(isinstance(prompt, str) for prompt in prompts):
+        raise UserError("The prompts are not a list of texts.", "Write one prompt a line, or choose a file of prompts.")
+    clean = [prompt.strip() for prompt in prompts if prompt.strip()]
+    if not clean:
+        raise UserError("There are no prompts.", "Write one prompt a line, or choose a file of prompts.")
+    if len(clean) > MOST_PROMPTS:
+        raise UserError(f"There are {len(clean):,} prompts.", f"At most {MOST_PROMPTS} are possible in one batch.")
+    if type(samples) is not int or not 1 <= samples <= MOST_SAMPLES:
+        raise UserError(f"{samples!r} samples were asked for.", f"It must be a whole number from 1 to {MOST_SAMPLES}.")
+    rows = sum(lane.num_beams * (samples if lane.samples else 1) for lane in settings.lanes)
+    if rows > _MOST_ROWS:
+        raise UserError(
+            f"{samples} samples of these strategies need {rows} rows.", f"At most {_MOST_ROWS} fit: take fewer samples."
+        )
+    return clean
+
+
+def run_batch(events: Callable, prompts: list[str], samples: int, settings: DecodeSettings) -> Iterator[dict]:
+    """Yields {type: "batch", done, total, strategies: [...], row: {prompt, texts: {lane: text}}} after each prompt.
+
+    `events(prompt, settings)` gives one comparison's events. Ends early when one of them is stopped; raises UserError
+    when one fails. Each prompt has a seed of its own, so that no two share their draws.
+    """
+    strategies = {lane.name: _Strategy(lane) for lane in settings.lanes}
+    for index, prompt in enumerate(prompts):
+        lanes = tuple(copy for lane in settings.lanes for copy in _copies(lane, samples))
+        states = States()
+        for event in events(prompt, replace(settings, seed=settings.seed + index, lanes=lanes)):
+            states.add(event)
+            if event["type"] in ("loading", "waiting"):
+                yield event
+        if states.error:
+            raise states.error
+        if states.ended != "done":
+            return
+        final = states.whole()["lanes"]
+        for strategy in strategies.values():
+            _collect(strategy, [final[copy.name] for copy in _copies(strategy.lane, samples)], states.special)
+        yield {
+            "type": "batch",
+            "done": index + 1,
+            "total": len(prompts),
+            "strategies": [strategy.summary() for strategy in strategies.values()],
+            "row": {"prompt": prompt[:_SHOWN_CHARACTERS], "texts": _shown(strategies, final, samples)},
+        }
+
+
+def _copies(lane: LaneSettings, samples: int) -> list[LaneSettings]:
+    """One lane a sample; a lane that does not draw says the same every time and is asked once."""
+    if not lane.samples or samples == 1:
+        return [lane]
+    return [replace(lane, name=f"{lane.name[:30]} #{number}") for number in range(1, samples + 1)]
+
+
+def _collect(strategy: _Strategy, lanes: list[dict], special: set[int]) -> None:
+    texts = [[token for token in lane["token_ids"] if token not in special] for lane in lanes]
+    for lane in lanes:
+        strategy.logprobs += lane["logprobs"]
+    strategy.texts += texts
+    if len(texts) > 1 and (bleu := self_bleu(texts)) is not None:
+        strategy.by_prompt.append(bleu)
+
+
+def _shown(strategies: dict[str, _Strategy], final: dict, samples: int) -> dict[str, str]:
+    """The first sample of each strategy, shortened."""
+    first = {name: _copies(strategy.lane, samples)[0].name for name, strategy in strategies.items()}
+    return {name: final[copy]["text"][:_SHOWN_CHARACTERS] for name, copy in first.items()}

@@ -204,8 +204,9 @@ class _Intake:
             self.bad.write(pa.record_batch([list(values) for values in zip(*bad[:room], strict=True)], schema=LEFT_OUT))
 
     def _add(self, records: list[dict], lines: list[int]) -> None:
-        self.records.write(to_batch(records, self.shape.task))
-        held = Held.of(records, lines, self.shape.task)
+        batch = to_batch(records, self.shape.task)
+        self.records.write(batch)
+        held = Held.of(records, lines, batch)
         if self.meter:
             held.flags |= self.meter.add(records)
         self.held.append(held)

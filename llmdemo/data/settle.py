@@ -14,7 +14,6 @@ import pyarrow as pa
 from llmdemo.data import checks
 from llmdemo.data.codes import BIT, FLAGS, mask
 from llmdemo.data.library import CHECKS, Writer, column, content_hash, kept_mask, read_checks
-from llmdemo.data.records import to_batch
 
 BETWEEN = ("duplicate", "leak", "conflicting_answers", "near_duplicate")
 """Flags that depend on other records."""
@@ -44,9 +43,9 @@ class Held:
     """uint32 (N, 64): MinHash of what is asked."""
 
     @classmethod
-    def of(cls, records: list[dict], lines: list[int], task: str) -> "Held":
-        """What each record (with "row") shows by itself."""
-        flags, characters = checks.text_flags(to_batch(records, task))
+    def of(cls, records: list[dict], lines: list[int], batch: pa.RecordBatch) -> "Held":
+        """What each record (with "row") shows by itself; `batch` holds the same records (records.to_batch)."""
+        flags, characters = checks.text_flags(batch)
         flags[["cut_turns" in record for record in records]] |= np.uint32(BIT["cut_turns"])
         prompts = [checks.prompt_of(record) for record in records]
         return cls(

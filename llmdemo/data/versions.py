@@ -167,7 +167,7 @@ def _rewrite(home, parent: DatasetInfo, change: str, edits: dict, drops: np.ndar
         raise UserError("No record would be left.", "Delete the data set instead.")
     held = load_held(source)
     for place, record in edits.items():
-        one = Held.of([record], [int(held.line[place])], parent.task)
+        one = Held.of([record], [int(held.line[place])], to_batch([record], parent.task))
         held = Held.joined([held.at(np.arange(place)), one, held.at(np.arange(place + 1, len(held)))])
     with whole_folder(home.datasets / info.dataset_id, home.tmp) as folder:
         _share(source / "left_out.arrow", folder / "left_out.arrow")

@@ -106,7 +106,7 @@ def ours(path: Path, tokenizer, folder: Path, stop_after: float | None) -> dict:
     return {
         "rows": info.rows,
         "kept": info.kept,
-        "tokens": info.tokens["total"],
+        "tokens": (info.tokens or {}).get("total", 0),
         "longest_gap": gap,
         "counts": info.counts,
     }
@@ -134,7 +134,7 @@ def peer(path: Path, tokenizer, folder: Path) -> dict:
     return {"rows": len(data), "tokens": sum(data["length"])}
 
 
-def child(what: str, path: Path, tokenizer_folder: str, stop_after: float | None) -> None:
+def child(what: str, path: Path, tokenizer_folder: str, stop_after: float | None, no_tokens: bool) -> None:
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder)
@@ -145,7 +145,11 @@ def child(what: str, path: Path, tokenizer_folder: str, stop_after: float | None
         import llmdemo.data  # noqa: F401
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         peak, begin, cpu = Peak(), time.perf_counter(), time.process_time()
-        run = peer(path, tokenizer, Path(folder)) if what == "peer" else ours(path, tokenizer, Path(folder), stop_after)
+        run = (
+            peer(path, tokenizer, Path(folder))
+            if what == "peer"
+            else ours(path, None if no_tokens else tokenizer, Path(folder), stop_after)
+        )
         used = time.process_time()
         print(
             json.dumps(
@@ -157,6 +161,7 @@ def child(what: str, path: Path, tokenizer_folder: str, stop_after: float | None
 def measured(what: str, path: Path, args, stop_after: float | None = None) -> dict:
     command = [sys.executable, __file__, "--child", what, "--file", str(path), "--tokenizer", args.tokenizer]
     command += ["--stop-after", str(stop_after)] if stop_after else []
+    command += ["--no-tokens"] if args.no_tokens else []
     env = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "true"}
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -172,6 +177,7 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--large", action="store_true")
     parser.add_argument("--large-bytes", type=int, default=1_200_000_000)
+    parser.add_argument("--no-tokens", action="store_true", help="ours without a tokenizer: reading and checks only")
     parser.add_argument("--only", choices=["ours", "peer"])
     parser.add_argument("--scratch", type=Path, help="folder for the files made (default: the system's)")
     parser.add_argument("--out", type=Path)
@@ -180,7 +186,7 @@ def main() -> None:
     parser.add_argument("--stop-after", type=float, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.child:
-        child(args.child, args.file, args.tokenizer, args.stop_after)
+        child(args.child, args.file, args.tokenizer, args.stop_after, args.no_tokens)
         return
     with tempfile.TemporaryDirectory(dir=args.scratch) as folder:
         report = compare(args, Path(folder))

@@ -17,7 +17,7 @@ from llmdemo.ui.services import ASSETS
 
 _MOUNT = """(window.llmdemoIslands = window.llmdemoIslands || []).push(
   {name: %s, el: element.firstElementChild || element, props, trigger, server, watch});  // events: %s"""
-_ARENA = ("dom", "trace", "lanes", "card", "layout", "tree", "form", "link")
+_ARENA = ("dom", "trace", "lanes", "card", "layout", "tree", "modes", "batch", "form", "link")
 _SCRIPTS = (
     "app.js",
     "findings.js",

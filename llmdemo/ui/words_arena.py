@@ -46,6 +46,54 @@ _FORM: dict[str, tuple[str, str]] = {
     "early_stopping_never": ("never early", "絕不提早"),
 }
 
+_MODES: dict[str, tuple[str, str]] = {
+    "mode": ("What to compare", "比較內容"),
+    "mode_one": ("One prompt", "單一提示"),
+    "mode_sweep": ("Sweep of settings", "設定掃描"),
+    "mode_many": ("Many prompts", "多個提示"),
+    "sweep": ("Grid", "網格"),
+    "sweep_temperature_top_p": ("temperature × top-p", "溫度 × top-p"),
+    "sweep_temperature_top_k": ("temperature × top-k", "溫度 × top-k"),
+    "sweep_temperature_min_p": ("temperature × min-p", "溫度 × min-p"),
+    "sweep_beams_penalty": ("beams × length penalty", "束數 × 長度懲罰"),
+    "set_label_sweep": ("Sweep of settings", "設定掃描"),
+    "help_sweep": (
+        "One answer for every pair of values, all with the same seed. At most 32 rows fit: one a sampler, one a beam.",
+        "每一組數值各產生一個回答,種子相同。最多 32 列:每個抽樣器一列,每個束一列。",
+    ),
+    "not_numbers": (
+        "{text} is not a list of numbers. Write them with commas: 0.5, 0.8, 1.",
+        "{text} 不是數字列表。請以逗號分隔:0.5, 0.8, 1。",
+    ),
+    "samples": ("Samples a prompt", "每個提示的樣本數"),
+    "set_label_samples": ("Samples a prompt", "每個提示的樣本數"),
+    "help_samples": (
+        "How often each sampling strategy answers a prompt. With two or more, self-BLEU tells how alike these answers are.",
+        "每種抽樣策略回答同一提示的次數。兩次以上時,self-BLEU 表示這些回答有多相似。",
+    ),
+    "prompts": ("Prompts, one a line", "提示,每行一個"),
+    "prompts_placeholder": ("One prompt a line", "每行一個提示"),
+    "prompts_file": ("Choose a file of prompts", "選擇提示檔案"),
+    "file_too_large": (
+        "{name} has {mb} MB; at most 5 MB of prompts are read.",
+        "{name} 有 {mb} MB;最多讀取 5 MB 的提示。",
+    ),
+    "no_prompts_in": (
+        "{name} holds no prompts. It may be text, one prompt a line, or JSON with prompt, question, instruction or turns.",
+        "{name} 中沒有提示。可用每行一個提示的文字檔,或含 prompt、question、instruction、turns 的 JSON。",
+    ),
+    "batch_running": ("Prompt {n} of {all}", "第 {n} / {all} 個提示"),
+    "batch_done": ("Done in {s} s.", "完成,{s} 秒。"),
+    "batch_texts": ("What was said", "回答內容"),
+    "batch_plot_repetition": ("Texts that end in a loop, against perplexity", "以重複結尾的文字比例與困惑度"),
+    "batch_plot_self_bleu": ("Self-BLEU (1: all alike), against perplexity", "Self-BLEU(1:完全相同)與困惑度"),
+    "batch_tokens": ("tokens", "詞元"),
+    "batch_perplexity": ("perplexity", "困惑度"),
+    "batch_repetition": ("loops", "重複"),
+    "batch_distinct_2": ("distinct-2", "distinct-2"),
+    "batch_self_bleu": ("self-BLEU", "self-BLEU"),
+}
+
 _LABELS: dict[str, tuple[str, str]] = {
     "set_label_model": ("Model", "模型"),
     "set_label_beside": ("Beside", "對照"),
@@ -212,7 +260,8 @@ _LANES: dict[str, tuple[str, str]] = {
     "ended_by_eos": ("ended by the model", "由模型結束"),
     "ended_by_length": ("cut at the limit", "達到上限"),
     "loop_none": ("none", "無"),
-    "loop_is": ("{m} tok × {n}", "{m} 詞元 × {n}"),
+    "loop_is": ("{n} ×", "{n} 次"),
+    "loop_length": ("A phrase of {m} tokens", "{m} 個詞元的片語"),
     "copy_text": ("Copy", "複製"),
     "reply": ("Reply to this", "接著回覆"),
 }
@@ -310,5 +359,7 @@ _BAR: dict[str, tuple[str, str]] = {
 }
 
 WORDS: dict[str, tuple[str, str]] = {
-    f"arena_{key}": pair for part in (_FORM, _LABELS, _HELP, _LANES, _CARD, _TREE, _BAR) for key, pair in part.items()
+    f"arena_{key}": pair
+    for part in (_FORM, _MODES, _LABELS, _HELP, _LANES, _CARD, _TREE, _BAR)
+    for key, pair in part.items()
 }

@@ -7,6 +7,8 @@ from playwright.sync_api import expect
 
 PANELS = ("Data", "Train", "Arena")
 
+pytestmark = pytest.mark.slow
+
 
 def upload(page, path) -> None:
     page.set_input_files("#data-file input[type=file]", str(path))
@@ -58,7 +60,7 @@ def test_text_from_data_is_shown_as_text(tiny_app, open_page, tmp_path):
     upload(page, path)
     expect(page.locator(".set-title h2")).to_contain_text("evil", timeout=20_000)
     expect(page.locator(".tok")).to_contain_text("onerror", timeout=20_000)
-    page.get_by_text("conversation", exact=True).click()
+    page.get_by_role("radio", name="conversation").check()
     expect(page.locator(".talk")).to_contain_text("<script>")
     page.get_by_role("tab", name="Train", exact=True).click()
     expect(page.locator("#train-data")).to_contain_text("evil")

@@ -1,0 +1,53 @@
+"""What the train panel's scripts get: choices, starts, the runs as they go."""
+
+import pytest
+
+from llmdemo.errors import UserError
+from llmdemo.ui.services import Services
+from llmdemo.ui.train_pages import SAMPLE_ID, TrainPages
+
+
+@pytest.fixture
+def pages(services):
+    return TrainPages(services)
+
+
+def test_the_choices_hold_a_default_for_every_setting(pages):
+    choices = pages.choices({})
+    assert choices["methods"] == ["galore", "adamw", "lora"]
+    for method in choices["methods"]:
+        defaults = choices["defaults"][method]
+        assert defaults["learning_rate"] > 0 and defaults["max_steps"] >= 1 and "dataset_id" not in defaults
+    assert choices["models"][0]["id"] == "starter"
+
+
+def test_without_runs_the_overview_is_empty(pages):
+    assert pages.overview({}) == {"runs": [], "run_id": None, "run": None}
+
+
+def test_start_adds_the_sample_when_nothing_else_is_there(pages, services):
+    run_id = pages.start({"dataset_id": SAMPLE_ID, "rank": 8, "max_steps": 2, "max_length": 64})["run_id"]
+    assert [each["dataset_id"] for each in pages.choices({})["data_sets"]] == [
+        services.runs.config(run_id)["dataset"]["id"]
+    ]
+    overview = pages.overview({})
+    assert overview["run_id"] == run_id and overview["run"]["figures"]
+    assert overview["run"]["title"]["model"]
+    seen = overview["run"]["seen"]
+    again = pages.overview({"run_id": run_id, "seen": seen})["run"]
+    assert again["figures"] is False or again["seen"] != seen
+    services.runs.stop(run_id)
+
+
+def test_a_wrong_setting_names_the_key(pages):
+    with pytest.raises(UserError, match="rank"):
+        pages.start({"dataset_id": SAMPLE_ID, "rank": -1})
+
+
+def test_guests_may_not_start(services):
+    guests = TrainPages(Services(**{**services.__dict__, "guests_only": True}))
+    with pytest.raises(UserError, match="--auth|password"):
+        guests.start({"dataset_id": SAMPLE_ID})
+    for act in (guests.stop, guests.delete, guests.clone, guests.resume):
+        with pytest.raises(UserError, match="password"):
+            act({"run_id": "run-x"})

@@ -76,7 +76,7 @@ def kept_in_ranking(probs: torch.Tensor, p: float, tolerance: float) -> torch.Te
     """top-p over probabilities (…, M) already sorted downwards: a token stays while the mass before it is below p."""
     before = probs.cumsum(-1) - probs  # (…, M), the mass of the likelier tokens
     kept = before < p - tolerance
-    kept[..., 0] = True  # p → 0 keeps one
+    kept[..., :1].fill_(True)  # p → 0 keeps one
     return kept
 
 

@@ -71,8 +71,7 @@ class GraphRun(Run):
         self.capture = self.forward.device.type == "cuda" if capture is None else capture
         self.graph = None
 
-    def steps(self) -> Iterator[Step]:
-        """One Step a forward, until every lane has ended."""
+    def _steps(self) -> Iterator[Step]:
         with torch.inference_mode():
             step = self._first()
         yield step

@@ -25,9 +25,23 @@ class Run:
             else TokenLane(lane, settings.seed, max_new, eos, forward.device)
             for lane in settings.lanes
         ]
+        self.paused = time.perf_counter()
 
     def steps(self) -> Iterator[Step]:
-        """One Step a forward, until every lane has ended."""
+        """One Step a forward, until every lane has ended. The consumer's own time between steps is not counted."""
+        work = self._steps()
+        try:
+            while True:
+                self.started += time.perf_counter() - self.paused
+                step = next(work, None)
+                if step is None:
+                    return
+                self.paused = time.perf_counter()
+                yield step
+        finally:
+            work.close()
+
+    def _steps(self) -> Iterator[Step]:
         tokens = parents = None
         for t in range(self.max_new):
             with torch.inference_mode():  # never across a yield: the mode is the consumer's thread's too

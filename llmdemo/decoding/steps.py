@@ -126,7 +126,7 @@ class LaneResult:
     """Of the raw model, one a token."""
     finish_reason: str
     seconds: float
-    """From the call of decode_lanes to this lane's end, the prefill included."""
+    """Spent in decode_lanes up to this lane's end, the prefill included; see Step.seconds."""
     tokens_per_second: float
     """len(token_ids) / seconds."""
     score: float | None = None
@@ -144,7 +144,7 @@ class Step:
     lanes: dict[str, TokenStep | BeamStep]
     """Only the lanes that were live in this step, in the order of settings.lanes."""
     seconds: float
-    """Since the call of decode_lanes; step 0's is the time to first token."""
+    """Spent in decode_lanes so far, without the consumer's own time between steps; step 0's is the time to first token."""
     rows: int
     """Rows of this step's forward (1 in the prefill)."""
     done: bool

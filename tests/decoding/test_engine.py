@@ -132,6 +132,16 @@ def test_closing_the_iterator_ends_the_work_within_one_step(tiny_llama, monkeypa
     assert len(calls) == 1 and list(steps) == []
 
 
+def test_the_consumers_own_time_is_not_counted(tiny_llama, monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr("time.perf_counter", lambda: clock[0])
+    steps = decode_lanes(tiny_llama(1), PROMPT, DecodeSettings(max_new_tokens=3))
+    clock[0] += 50
+    for step in steps:
+        assert step.seconds == 0
+        clock[0] += 100
+
+
 def test_no_grad_mode_leaks_to_the_consumer_between_steps(tiny_llama):
     steps = decode_lanes(tiny_llama(1), PROMPT, DecodeSettings.from_dict({"max_new_tokens": 5}))
     next(steps)

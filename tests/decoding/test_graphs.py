@@ -2,8 +2,9 @@ import time
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from llmdemo.decoding import DecodeSettings, lean
+from llmdemo.decoding import DecodeSettings, filters, lean
 from llmdemo.decoding.backend import lean_weights
 from llmdemo.decoding.graphs import GraphRun, StaticForward
 
@@ -50,6 +51,57 @@ def test_a_capture_that_fails_leaves_the_run_uncaptured(tiny_llama, monkeypatch,
     model = tiny_llama(4)
     assert ids(graph_run(model, capture=True)[1]) == ids(graph_run(model)[1])
     assert caplog.text.count("no capture here") == 1
+
+
+class WaitsForTheDevice(TorchDispatchMode):
+    """Records operators that a CUDA graph cannot hold: those that bring a value to the host, or a constant from it."""
+
+    FORBIDDEN = (
+        "_local_scalar_dense",
+        "nonzero",
+        "masked_select",
+        "_unique2",
+        "lift_fresh",
+        "equal",
+        "is_nonzero",
+        "repeat_interleave",
+    )
+
+    def __init__(self):
+        super().__init__()
+        self.names = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        name = function.overloadpacket.__name__
+        if name in self.FORBIDDEN:
+            self.names.append(name)
+        return function(*args, **(kwargs or {}))
+
+
+def test_a_step_of_fixed_shapes_waits_for_nothing(tiny_llama, monkeypatch):
+    monkeypatch.setattr(filters, "_top_p_by_its_head", lambda logits, p: None)  # the way of CPUs only
+    lanes = [
+        "greedy",
+        "top_k",
+        "top_p",
+        "min_p",
+        "sample",
+        "beam",
+        {"strategy": "top_p", "name": "all", "top_k": 9, "min_p": 0.1},
+    ]
+    settings = DecodeSettings.from_dict({"max_new_tokens": 9, "lanes": lanes, "early_stopping": True})
+    run = GraphRun(StaticForward(lean_weights(tiny_llama(4))), PROMPT, settings, 9, [2, 3], 0.0, capture=False)
+    steps = run.steps()
+    next(steps)
+    with torch.inference_mode(), WaitsForTheDevice() as watch:
+        before = [tensor.data_ptr() for tensor in (run.tokens, run.parents, run.t, run.forward.mask, run.forward.nodes)]
+        run._body()
+        assert [
+            tensor.data_ptr() for tensor in (run.tokens, run.parents, run.t, run.forward.mask, run.forward.nodes)
+        ] == before
+        assert watch.names == []
+        torch.ones(1).item()
+        assert watch.names == ["_local_scalar_dense"]  # the watch works
 
 
 @needs_cuda

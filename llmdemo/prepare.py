@@ -1,8 +1,10 @@
 """Settings as a person gives them become a run: checked, joined with the data set and the model, put in the queue.
 
-Joins data, models, training.config and runs for the page and the endpoints alike. Imports no torch, knows no widget.
+Joins data, models, training and runs for the page and the endpoints alike. Imports torch only to predict; knows no widget.
 """
 
+from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 from llmdemo import data
@@ -14,6 +16,7 @@ from llmdemo.training.config import CHOICES, TrainConfig
 
 METHODS = CHOICES["method"]
 PRECISIONS = CHOICES["precision"]
+_LIKELY_LENGTH = 128
 
 
 def defaults(method: str) -> dict:
@@ -56,8 +59,32 @@ def start(home: Home, runs, values: dict) -> str:
 
 
 def predict(home: Home, values: dict) -> dict:
-    """{"ledger"}: the memory that these settings will take, and what is free; None while the model is not here."""
-    return {"ledger": None, "seconds": None}
+    """{"ledger", "step_tokens"}: the memory that these settings will take, and the tokens of one step.
+
+    The ledger is training.ledger.report's, for a batch of the data set's longest records; without a data set, for
+    records of a likely length. Imports torch at the first call. Raises UserError as a start would.
+    """
+    config = TrainConfig.from_dict({**values, "dataset_id": values.get("dataset_id") or "none"}).resolved()
+    entry = catalog.resolve(home, config.model_id)
+    tokens, kept = None, 1
+    if values.get("dataset_id"):
+        info = data.get_dataset(home, config.dataset_id)
+        config, tokens, kept = replace(config, task=info.task), info.tokens, info.kept
+    mean = tokens["mean"] if tokens else _LIKELY_LENGTH
+    longest = min(config.max_length, tokens["longest"] if tokens else 2 * _LIKELY_LENGTH)
+    trained = min(longest, -(-tokens["trained"] // max(1, kept))) if tokens else longest // 2
+    ledger = _ledger(entry, replace(config, dataset_id="any", name=""), longest, config.batch_size * max(1, trained))
+    return {"ledger": ledger, "step_tokens": config.global_batch * min(mean, config.max_length)}
+
+
+@lru_cache(maxsize=64)
+def _ledger(entry: ModelEntry, config: TrainConfig, longest: int, trained: int) -> dict:
+    import torch
+
+    from llmdemo.training import ledger
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return ledger.report(entry, config, ledger.Batch(config.batch_size, longest, trained), device)
 
 
 def add_model(home: Home, model_id: str) -> ModelEntry:

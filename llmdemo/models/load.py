@@ -6,7 +6,7 @@ Every folder is checked (check.py) right before it is loaded. Knows nothing of i
 from pathlib import Path
 
 import torch
-from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from llmdemo.errors import UserError
@@ -111,3 +111,20 @@ def _folder(source: ModelEntry | Path) -> Path:
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
+
+
+def load_outline(source: ModelEntry | Path, dtype: torch.dtype, attention: str = "sdpa"):
+    """The causal model without its weights, on the meta device: shapes only, for predictions.
+
+    `attention` names one of transformers' attention functions, also one that was registered. Raises UserError.
+    """
+    folder = _folder(source)
+    check_folder(folder)
+    try:
+        config = AutoConfig.from_pretrained(folder, **_SAFE)
+        with torch.device("meta"):
+            return AutoModelForCausalLM.from_config(
+                config, trust_remote_code=False, dtype=dtype, attn_implementation=attention
+            )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"The model in {folder.name!r} has no usable config.json ({_first_line(error)}).") from error

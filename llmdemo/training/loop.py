@@ -16,6 +16,7 @@ from llmdemo.training import device as devices
 from llmdemo.training.batches import Batches, TokenRows, collate, share_of
 from llmdemo.training.checkpoint import Checkpoint, rng_state, set_rng_state
 from llmdemo.training.config import TrainConfig
+from llmdemo.training.ledger import Batch
 from llmdemo.training.loss import CausalLoss
 from llmdemo.training.optimizer import Optimizer
 from llmdemo.training.prepare import RunData
@@ -110,17 +111,25 @@ class Loop:
     def _dry_step(self) -> None:
         """The longest batch forward and backward, without changing a weight: the honest peak and time."""
         self._report("phase", phase="dry_step")
-        sizes = [self.data.train.lengths[self._batches.rows_of(s)].max() for s in range(self._steps_in_sight())]
         state = rng_state()
         started = time.monotonic()
-        self._gradients(self._batches.rows_of(int(max(range(len(sizes)), key=sizes.__getitem__))))
-        self.optimizer.zero_grad()
+        self._gradients(self._batches.rows_of(self._longest_step()))
+        self.optimizer.refresh()
+        self.optimizer.forget()
         set_rng_state(state)
         self._seconds.append(time.monotonic() - started)
         self._report("dry_step", seconds=round(self._seconds[-1], 3), peak_bytes=devices.peak_bytes(self.device))
 
-    def _steps_in_sight(self) -> int:
-        return min(self.config.max_steps, self._batches.per_epoch)
+    def _longest_step(self) -> int:
+        """The step with the most padded tokens, among those of the first epoch."""
+        steps = range(min(self.config.max_steps, self._batches.per_epoch))
+        return max(steps, key=lambda step: self.data.train.lengths[self._batches.rows_of(step)].max())
+
+    def largest_batch(self) -> Batch:
+        """The largest micro-batch of this process, for the memory ledger."""
+        rows = self._batches.rows_of(self._longest_step())
+        part = max(share_of(rows, 0, self._processes, self.config.gradient_accumulation_steps), key=len)
+        return Batch(len(part), int(self.data.train.lengths[part].max()), self.data.train.trained(part))
 
     def _step(self) -> None:
         started, progress, config = time.monotonic(), self.progress, self.config

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-CHUNK = 4096
-"""Positions whose logits exist at a time."""
+CHUNK_BYTES = 128 * 2**20
+"""Size of the fp32 logits that exist at a time."""
 _AGREES = 2e-3
 
 
@@ -58,9 +58,10 @@ class CausalLoss:
         labels = batch["labels"][:, 1:]
         places = labels != -100
         hidden, labels = hidden[:, :-1][places], labels[places]
-        if len(labels) <= CHUNK:
+        chunk = max(1, CHUNK_BYTES // (4 * self._head.weight.shape[0]))
+        if len(labels) <= chunk:
             return _entropy(self._head(hidden), labels)
-        parts = zip(hidden.split(CHUNK), labels.split(CHUNK), strict=True)
+        parts = zip(hidden.split(chunk), labels.split(chunk), strict=True)
         return torch.stack([checkpoint(self._chunk, h, y, use_reentrant=False) for h, y in parts]).sum()
 
     def _chunk(self, hidden: Tensor, labels: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from llmdemo.errors import UserError
+from llmdemo.training.adamw import ForeachGaLoreAdamW
 from llmdemo.training.config import TrainConfig
 from llmdemo.training.gradients import Slot, attach, detach
 from llmdemo.training.subspace import Refresh, Subspace
@@ -35,6 +36,10 @@ class _Projector:
 
     def project_back(self, low: Tensor) -> Tensor:
         return self.slot.subspace.back(low).mul_(self.scale)
+
+    def add_back(self, weight: Tensor, low: Tensor, factor: float) -> None:
+        """weight += factor · project_back(low), in place."""
+        self.slot.subspace.add_back(weight, low, factor * self.scale)
 
 
 class Optimizer:
@@ -70,6 +75,15 @@ class Optimizer:
         """
         for slot in self.slots:
             slot.when_full = self._refresh
+
+    def forget(self) -> None:
+        """Drops gradients and, before the first step, the subspaces that a trial pass made: as if it had not been."""
+        self.zero_grad()
+        self._reports.clear()
+        if self.steps == 0:
+            for slot in self.slots:
+                slot.subspace.left = slot.subspace.right = None
+        self._mark_due()
 
     # ---- one step ----
 
@@ -115,7 +129,7 @@ class Optimizer:
     def _generator(self, slot: Slot) -> torch.Generator:
         # Seeded by matrix and step, never carried on: a resumed run and a second process draw the same numbers.
         seed = zlib.crc32(f"{self._config.seed} {slot.name} {self.steps}".encode())
-        return torch.Generator().manual_seed(seed)
+        return torch.Generator(slot.weight.device).manual_seed(seed)
 
     def clip(self, max_norm: float) -> float:
         """Scales all gradients so that their global norm is at most `max_norm` (0: no limit); returns the norm before.
@@ -299,7 +313,7 @@ def _inner(config: TrainConfig, groups: list[dict]) -> torch.optim.Optimizer:
         return galore_torch.GaLoreAdafactor(
             groups, lr=config.learning_rate, relative_step=False, scale_parameter=False, beta1=config.beta1 or None
         )
-    return galore_torch.GaLoreAdamW(groups, **options, no_deprecation_warning=True)
+    return ForeachGaLoreAdamW(groups, **options, no_deprecation_warning=True)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from llmdemo.errors import UserError
 from llmdemo.models.load import load_causal, load_tokenizer
 from llmdemo.training import checkpoint as checkpoints
 from llmdemo.training import device as devices
+from llmdemo.training import ledger
 from llmdemo.training.adapters import add_adapters
 from llmdemo.training.loop import Loop
 from llmdemo.training.optimizer import build_optimizer
@@ -43,6 +44,7 @@ class Session:
         data = self._data(tokenizer)
         loop = self._loop(entry, tokenizer, data)
         finished = (self._run_dir / "model").is_dir() or loop.run(stop, self._save)
+        self._tell_peak(loop)
         if not finished:
             message = f"Stopped at step {loop.progress.step} of {self._config.max_steps}."
             return {"state": "stopped", "reason": "", "message": message, "hint": "Resume goes on from here."}
@@ -68,6 +70,7 @@ class Session:
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         optimizer = build_optimizer(model, config)
         loop = Loop(model, tokenizer, optimizer, data, config, precision, self._report)
+        self._tell_memory(entry, loop)
         last = checkpoints.newest(self._run_dir / "checkpoints")
         if last:
             loop.restore(last)
@@ -89,6 +92,18 @@ class Session:
             seconds_to_start=round(time.time() - self._started, 1),
             versions={name: importlib.metadata.version(name) for name in _PACKAGES},
         )
+
+    def _tell_memory(self, entry, loop: Loop) -> None:
+        """The ledger's prediction for the run's largest batch; again with the measured peak once there is one."""
+        if not self._accelerator.is_main_process:
+            return
+        taken = devices.current_bytes(loop.device)
+        self._ledger = ledger.report(entry, self._config, loop.largest_batch(), loop.device, taken)
+        self._report("ledger", **self._ledger)
+
+    def _tell_peak(self, loop: Loop) -> None:
+        if self._accelerator.is_main_process:
+            self._report("ledger", **self._ledger, measured={"total": devices.peak_bytes(loop.device)})
 
     def _save(self, checkpoint: checkpoints.Checkpoint) -> None:
         """Writes a checkpoint where the disk has room for it: an old one is removed only after the new one is whole."""

@@ -83,8 +83,17 @@ class Subspace:
             full = self.left @ full
         return full @ self.right if self.right is not None else full
 
+    def add_back(self, full: Tensor, low: Tensor, factor: float) -> None:
+        """full += factor · back(low), in place."""
+        if self.side == "right":
+            full.addmm_(low, self.right, alpha=factor)
+        elif self.side == "left":
+            full.addmm_(self.left, low, alpha=factor)
+        else:
+            full.addmm_(self.left @ low, self.right, alpha=factor)
+
     def refresh(self, gradient: Tensor, method: str, generator: torch.Generator) -> Refresh:
-        """A new basis from `gradient` [m, n]; method power, random or svd. `generator` is on the CPU.
+        """A new basis from `gradient` [m, n]; method power, random or svd. `generator` is on its device.
 
         The basis is kept in the gradient's type; the work is done in fp32.
         """

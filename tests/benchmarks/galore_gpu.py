@@ -78,10 +78,12 @@ def refresh_7b():
             for _ in range(5):
                 space = Subspace((rows, columns), 1024)
                 if kind == "later":
-                    space.refresh(gradient.bfloat16(), "power", torch.Generator().manual_seed(0))
+                    space.refresh(gradient.bfloat16(), "power", torch.Generator(DEVICE).manual_seed(0))
                 times.append(
                     clock(
-                        lambda s=space, g=gradient: s.refresh(g.bfloat16(), "power", torch.Generator().manual_seed(1))
+                        lambda s=space, g=gradient: s.refresh(
+                            g.bfloat16(), "power", torch.Generator(DEVICE).manual_seed(1)
+                        )
                     )
                 )
             seconds = statistics.median(times)

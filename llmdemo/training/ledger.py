@@ -1,0 +1,201 @@
+"""The memory ledger: what a run will take, before it starts, by what takes it.
+
+The model is laid out on the meta device (shapes without numbers), the run's own code picks its matrices, and one
+forward pass there says which tensors the backward pass will need. Knows nothing of runs and pages.
+"""
+
+from dataclasses import asdict, dataclass, replace
+
+import torch
+from torch import nn
+from transformers import AttentionInterface
+from transformers.utils import logging as transformers_logging
+
+from llmdemo.models.catalog import ModelEntry
+from llmdemo.models.load import load_outline
+from llmdemo.training import device as devices
+from llmdemo.training.adamw import CHUNK_VALUES
+from llmdemo.training.adapters import add_adapters
+from llmdemo.training.config import TrainConfig
+from llmdemo.training.loss import CHUNK_BYTES
+from llmdemo.training.subspace import Subspace
+from llmdemo.training.targets import find_targets
+
+RUNTIME_BYTES = 490 * 2**20
+"""A worker on a CPU before it loads a model: Python, torch, transformers, accelerate (measured; a GPU's is not counted)."""
+_ATTENTION = "llmdemo_outline"
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """Bytes by what takes them. `total` is the predicted peak: not all of them are there at the same moment."""
+
+    runtime: int
+    weights: int
+    gradients: int
+    subspace: int
+    moments: int
+    activations: int
+    logits: int
+    total: int
+
+    def to_dict(self) -> dict:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The largest batch of a run: records, tokens of the longest one, trained tokens in all."""
+
+    records: int
+    length: int
+    trained: int
+
+
+def predict(entry: ModelEntry, config: TrainConfig, batch: Batch, device: torch.device) -> Ledger:
+    """What a run of `config` on `entry` takes on `device` with batches like `batch`. Raises UserError as the run would."""
+    config = config.resolved()
+    precision = devices.resolve_precision(config.precision, device)
+    dtype = devices.weight_dtype(precision)
+    model = _outline(entry, dtype)
+    if config.method == "lora":
+        model = add_adapters(model, config)
+    size = dtype.itemsize
+    weights = sum(p.numel() for p in model.parameters()) * size
+    low, basis, largest, rest, temporary = _optimizer_sizes(model, config)
+    moments = (2 * (low + rest)) * (1 if config.optim_bits == 8 else size)
+    moments += (low + rest) // 256 * 8 if config.optim_bits == 8 else 0
+    head = _head_values(model)
+    activations, needed = _activations(model, config, batch, precision)
+    logits = _logits_bytes(model, batch)
+    gradients = (low + rest) * size
+    # The peak is at one of three moments: when the backward pass begins, when it ends, or inside the optimizer's step.
+    full = largest * (size + 4 + 4) if largest else 0
+    waiting = low * size if config.gradient_accumulation_steps > 1 else 0
+    begin = activations + logits + head * size * (2 if config.gradient_accumulation_steps > 1 else 1) + waiting
+    end = gradients + full + _embedding_values(model) * size * (1 if head else 0) + needed
+    step = gradients + min(temporary, max(CHUNK_VALUES, head)) * size * 2
+    runtime = RUNTIME_BYTES if device.type == "cpu" else 0
+    fixed = runtime + weights + basis * size + moments
+    return Ledger(
+        runtime, weights, gradients, basis * size, moments, activations, logits, fixed + max(begin, end, step)
+    )
+
+
+def report(entry: ModelEntry, config: TrainConfig, batch: Batch, device: torch.device, taken: int = 0) -> dict:
+    """JSON-able: the prediction, what AdamW would take, what there is, and whether it fits.
+
+    `taken` is what the asking process holds already and a run may count as its own.
+    """
+    predicted = predict(entry, config, batch, device)
+    available = devices.available_bytes(device) + taken
+    adamw = replace(config, method="adamw", learning_rate=None)
+    return {
+        "predicted": predicted.to_dict(),
+        "adamw_total": predicted.total if config.method == "adamw" else predict(entry, adamw, batch, device).total,
+        "available": available,
+        "fits": predicted.total <= available,
+    }
+
+
+def _optimizer_sizes(model: nn.Module, config: TrainConfig) -> tuple[int, int, int, int, int]:
+    """Values of: low-rank gradients, bases, the largest full gradient, other gradients, one step's intermediate results."""
+    low = basis = largest = 0
+    projected = set()
+    if config.method == "galore":
+        for target in find_targets(model, config.target_modules):
+            weight = target.module.weight
+            if weight in projected:
+                continue
+            projected.add(weight)
+            space = Subspace(tuple(weight.shape), config.rank, config.proj_type)
+            rows, columns = space.shape
+            low += space.low_shape[0] * space.low_shape[1]
+            basis += space.rank * ((rows if space.side != "right" else 0) + (columns if space.side != "left" else 0))
+            largest = max(largest, weight.numel())
+    rest = sum(p.numel() for p in model.parameters() if p.requires_grad and p not in projected)
+    return low, basis, largest, rest, low + rest
+
+
+def _head_values(model: nn.Module) -> int:
+    """Values of the output embedding's gradient, which comes first in the backward pass."""
+    head = model.get_output_embeddings()
+    return head.weight.numel() if head is not None and head.weight.requires_grad else 0
+
+
+def _embedding_values(model: nn.Module) -> int:
+    """Values that the input embedding's gradient adds at the end where it is tied to the output's: a second copy."""
+    first, last = model.get_input_embeddings(), model.get_output_embeddings()
+    tied = first is not None and last is not None and first.weight is last.weight
+    return first.weight.numel() if tied and first.weight.requires_grad else 0
+
+
+def _logits_bytes(model: nn.Module, batch: Batch) -> int:
+    """fp32 logits of the labels, their log-probabilities and their gradient."""
+    vocabulary = model.get_input_embeddings().weight.shape[0]
+    one = batch.trained * vocabulary * 4
+    return 3 * min(one, CHUNK_BYTES)
+
+
+def _activations(model: nn.Module, config: TrainConfig, batch: Batch, precision: str) -> tuple[int, int]:
+    """(bytes kept for the backward pass, bytes of one layer's). With checkpointing, one state a layer and one layer's all."""
+    layers = max(1, getattr(model.config, "num_hidden_layers", 1))
+    kept = _saved_bytes(model, batch, precision)
+    if not config.activation_checkpointing:
+        return kept, kept // layers
+    hidden = getattr(model.config, "hidden_size", 0)
+    size = 2 if precision != "fp32" else 4
+    return layers * batch.records * batch.length * hidden * size + kept // layers, kept // layers
+
+
+def _saved_bytes(model: nn.Module, batch: Batch, precision: str) -> int:
+    """Bytes of the tensors that a forward pass of the body saves, the weights apart, each storage once."""
+    own = {p.untyped_storage()._cdata for p in model.parameters()}
+    seen: dict[int, int] = {}
+    alive = []  # a storage that was freed could lend its address to the next
+
+    def note(tensor):
+        storage = tensor.untyped_storage()
+        if storage._cdata not in own:
+            seen[storage._cdata] = storage.nbytes()
+            alive.append(tensor)
+        return tensor
+
+    ids = torch.zeros((batch.records, batch.length), dtype=torch.long, device="meta")
+    mask = torch.ones((batch.records, 1, batch.length, batch.length), dtype=torch.bool, device="meta")
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    body = getattr(base, base.base_model_prefix)
+    with devices.autocast(precision, torch.device("cpu")), torch.autograd.graph.saved_tensors_hooks(note, lambda t: t):
+        body.train()(input_ids=ids, attention_mask=mask, use_cache=False)
+    return sum(seen.values())
+
+
+def _outline(entry: ModelEntry, dtype: torch.dtype):
+    AttentionInterface.register(_ATTENTION, _outline_attention)
+    verbosity = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()
+    try:
+        return load_outline(entry, dtype, _ATTENTION)
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+
+
+def _outline_attention(module, query, key, value, attention_mask, **options):
+    """Attention as the fused kernels save it: q, k, v and the result, and no matrix of probabilities."""
+    groups = query.shape[1] // key.shape[1]
+    key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
+    return _SavesFour.apply(query, key, value).transpose(1, 2), None
+
+
+class _SavesFour(torch.autograd.Function):
+    """Saves what scaled_dot_product_attention saves; computes nothing, which on the meta device is all there is."""
+
+    @staticmethod
+    def forward(ctx, query, key, value):
+        result = torch.empty_like(query)
+        ctx.save_for_backward(query, key, value, result, query[..., 0].contiguous())
+        return result
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient, gradient, gradient

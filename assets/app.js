@@ -162,6 +162,13 @@
     draw();
   });
 
+  // ---- a few lines of small print
+  L.define("facts", ({ el, props, watch }) => {
+    const draw = () => L.show(el, (props.value || []).filter(Boolean).map((line) => L.h("p", { class: "soft print" }, line)));
+    watch("value", draw);
+    draw();
+  });
+
   // ---- header
   L.define("header", ({ el, server }) => {
     const { h, t } = L;

@@ -19,18 +19,21 @@
       watch("value", () => this.receive(props.value));
       this.restore();
       this.loadModels();
+      L.hear("try-model", (id) => { this.form.chooseModels([id]); this.loadModels(); }); // a run's page asks for its model
+      if (L.wantedModel) { this.form.chooseModels([L.wantedModel]); this.loadModels(); }
       setInterval(() => { if (L.visible(this.root)) this.loadModels(); }, MENU_MS);
       document.addEventListener("visibilitychange", () => { if (!document.hidden) this.loadModels(); });
     }
 
     build(element) {
-      this.form = new arena.Form({ go: () => (this.run ? this.stop() : this.compare()), models: () => this.loadModels(), changed: () => this.remember() }, limits(this.props.value));
+      this.form = new arena.Form({ go: () => (this.run ? this.stop() : this.compare()), models: () => this.loadModels(), changed: () => this.remember(), failed: (message) => this.showError({ message, hint: "" }) }, limits(this.props.value));
       this.status = h("p", { class: "status", role: "status" });
       this.error = h("div", { class: "error", role: "alert", hidden: true });
       this.panes = h("div", { class: "lanes" });
       this.empty = h("p", { class: "nothing" }, t("empty"));
       this.tree = new arena.Tree();
-      this.root = h("div", { class: "arena" }, this.form.element, this.toolbar(), this.error, this.empty, this.panes, this.tree.element);
+      this.batch = new arena.Batch();
+      this.root = h("div", { class: "arena" }, this.form.element, this.toolbar(), this.error, this.empty, this.panes, this.tree.element, this.batch.element);
       this.card = new arena.Card(this.root, { fork: (...what) => this.fork(...what), canFork: () => !this.run && Boolean(this.trace.meta) });
       element.replaceChildren(this.root);
     }
@@ -53,14 +56,41 @@
     compare() {
       this.form.freshenSeed();
       this.remember();
-      this.start({ model_ids: this.form.modelIds, prompt: this.form.promptValue(), settings: this.form.settings(), prefix_ids: [] }, null);
+      const { modes } = this.form;
+      const request = { model_ids: this.form.modelIds, prompt: this.form.promptValue(), settings: this.form.settings(), prefix_ids: [] };
+      this.grid = null;
+      try {
+        if (modes.mode === "sweep") {
+          this.grid = modes.grid();
+          request.settings.lanes = this.grid.lanes;
+        }
+      } catch (error) { this.showError({ message: error.message, hint: "" }); return; }
+      if (modes.mode === "many") this.startBatch(request);
+      else this.start(request, null);
+    }
+
+    /* Many prompts: their events draw the plots instead of panes. */
+    startBatch({ prompt, prefix_ids, ...request }) {
+      this.batch.clear();
+      this.showBatch(true);
+      const samples = Number(this.form.modes.samples.value) || 1;
+      this.start({ ...request, model_ids: request.model_ids.slice(0, 1), prompts: this.form.prompt.value.split("\n"), samples }, null);
+    }
+
+    showBatch(on) {
+      this.batch.element.hidden = !on;
+      this.panes.hidden = on;
+      this.empty.hidden = this.empty.hidden || on;
+      if (on) this.tree.element.hidden = true;
+      this.replayBar.hidden = on || !this.trace.steps;
+      this.isBatch = on;
     }
 
     start(request, fork) {
       const runId = Array.from(crypto.getRandomValues(new Uint8Array(9)), (byte) => byte.toString(16).padStart(2, "0")).join("");
       this.run = { id: runId, next: 0, fork, heard: Date.now(), fresh: !fork };
       this.showError(null);
-      this.seek(null);
+      if (!request.prompts) this.seek(null);
       this.form.running(true);
       this.say(t("waiting_start"));
       this.trigger("compare", { ...request, run_id: runId });
@@ -93,9 +123,14 @@
     }
 
     event(event) {
+      if (!this.run) return;
       const { fork } = this.run;
       if (event.type === "loading") this.say(t("loading", { model: event.title, mb: number(event.bytes / 2 ** 20) }));
       else if (event.type === "waiting") this.say(t("waiting_turn"));
+      else if (event.type === "batch") {
+        this.batch.add(event);
+        this.say(t("batch_running", { n: number(event.done), all: number(event.total) }));
+      } else if (event.type === "end" && this.isBatch) return this.finish(event);
       else this.trace.add(event, fork);
       if (event.type === "begin") this.begin();
       if (event.type === "end") this.finish(event);
@@ -121,8 +156,9 @@
       this.run = null;
       this.form.running(false);
       if (end.state === "failed") { this.showError(end); this.say(""); }
-      else this.say(t("end_" + end.state, { s: number(end.seconds, 1), n: number(this.trace.steps) }));
-      this.draw();
+      else this.say(t(this.isBatch && end.state === "done" ? "batch_done" : "end_" + end.state, { s: number(end.seconds, 1), n: number(this.trace.steps) }));
+      if (this.isBatch) return;
+      this.paint();
       this.compareModels();
     }
 
@@ -130,6 +166,8 @@
 
     begin() {
       this.empty.hidden = true;
+      this.showBatch(false);
+      if (this.run && !this.run.fork) this.trace.grid = this.grid ? this.grid.columns : null;
       const { lanes, meta } = this.trace;
       this.cards.clear();
       const parts = [];
@@ -151,6 +189,8 @@
       if (this.run && this.panes.getBoundingClientRect().top > window.innerHeight - 120) {
         this.panes.scrollIntoView({ block: "start", behavior: arena.calm() ? "auto" : "smooth" });
       }
+      this.panes.classList.toggle("grid", Boolean(this.trace.grid));
+      this.panes.style.setProperty("--columns", String(this.trace.grid || 4));
       this.panes.dataset.count = String(Array.from(lanes.values()).filter((lane) => lane.info.model === 0).length);
     }
 
@@ -165,7 +205,8 @@
       const steps = trace.steps;
       const n = this.at === null ? steps : Math.min(this.at, steps);
       for (const card of this.cards.values()) card.draw(n, this.run && this.at === null);
-      const beam = Array.from(trace.lanes.values()).find((lane) => lane.isBeam);
+      if (this.isBatch) return;
+      const beam = trace.grid ? null : Array.from(trace.lanes.values()).find((lane) => lane.isBeam);
       this.tree.draw(beam || null, trace, n);
       this.replayBar.hidden = steps === 0;
       this.slider.max = String(Math.max(1, steps));
@@ -279,6 +320,7 @@
     }
 
     exportTrace() {
+      if (this.isBatch && this.batch.last) { L.save("batch.json", "application/json", JSON.stringify(this.batch)); return; }
       if (!this.trace.meta) { this.say(t("nothing_to_export")); return; }
       L.save(`trace-${this.trace.meta.seed}.json`, "application/json", JSON.stringify(this.trace));
     }

@@ -124,7 +124,7 @@
   });
 
   // ---- memory as bars, one scale for all
-  const PARTS = ["weights", "gradients", "subspace", "moments", "activations", "logits"];
+  const PARTS = ["runtime", "weights", "gradients", "subspace", "moments", "activations", "logits"];
   L.ledger = (ledger) => {
     const predicted = ledger.predicted || {}, measured = ledger.measured;
     const most = Math.max(predicted.total || 0, measured?.total || 0, 1);

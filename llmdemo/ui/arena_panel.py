@@ -37,7 +37,9 @@ def build(services: Services) -> None:
 
     def python(data: dict) -> dict:
         arena = services.arena.get()
-        return {"code": arena.python(_request(arena, data))}
+        request = _request(arena, data)
+        _check_guest(services, request)
+        return {"code": arena.python(request)}
 
     limits = {"max_new_tokens": services.settings.max_new_tokens, "max_beams": services.settings.max_beams}
     panel = bridge.island(
@@ -70,10 +72,20 @@ def _events(services: Services, data: dict):
     try:
         arena = services.arena.get()
         request = _batch_request(arena, data) if "prompts" in data else _request(arena, data)
+        _check_guest(services, request)
     except (UserError, TypeError) as error:
         yield [{"type": "end", "state": "failed", "seconds": 0, **bridge.sentence(error)}]
         return
     yield from arena.stream(request)
+
+
+def _check_guest(services: Services, request) -> None:
+    """Visitors of a shared address may use the models of the menu, not any folder of this machine."""
+    if services.guests_only:
+        known = [model["id"] for model in services.arena.get().models()]
+        for model_id in request.model_ids:
+            if model_id not in known:
+                services.require_owner()
 
 
 def _batch_request(arena, data: dict):

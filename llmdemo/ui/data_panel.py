@@ -8,6 +8,7 @@ import gradio as gr
 
 from llmdemo import data
 from llmdemo.data.columns import TASK_ROLES
+from llmdemo.data.hub import PRESETS, add_from_hub
 from llmdemo.ui import bridge, downloads
 from llmdemo.ui.background import with_progress
 from llmdemo.ui.data_pages import DataPages
@@ -17,6 +18,7 @@ from llmdemo.ui.words import t
 
 _FILE_TYPES = [".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".tab", ".parquet", ".txt", ".text", ".md", ".gz"]
 _QUIET = {"api_visibility": "private", "show_progress": "hidden"}
+_ADD = {**_QUIET, "concurrency_limit": 2, "concurrency_id": "add-data"}
 
 
 @dataclass(frozen=True)
@@ -61,8 +63,10 @@ def build(services: Services) -> DataPanel:
                 )
                 bridge.island("kinds", value=services.settings.max_upload_bytes)
                 sample = gr.Button(t("data_sample"), size="sm", elem_id="data-sample")
+                hub = _hub_form(services)
             bridge.island("data-side", elem_id="data-side")
     _connect(services, file, sample, widgets)
+    _connect_hub(services, hub, widgets)
 
     def export(asked: dict, folder: Path) -> Path:
         """The data set in a shape and a format."""
@@ -71,6 +75,56 @@ def build(services: Services) -> DataPanel:
 
     downloads.on_request(widgets.report.submit, export, widgets.note, "data-export")
     return DataPanel(widgets.report)
+
+
+@dataclass(frozen=True)
+class _Hub:
+    """The fold that fetches from the hub."""
+
+    preset: gr.Dropdown
+    name: gr.Textbox
+    limit: gr.Number
+    fetch: gr.Button
+
+
+def _hub_form(services: Services) -> _Hub:
+    choices = [(f"{preset.title} · {preset.rows:,} · {preset.licence}", preset.key) for preset in PRESETS]
+    with gr.Accordion(t("data_hub"), open=False, elem_classes="fold"):
+        preset = gr.Dropdown(choices, value=choices[0][1], label=t("data_hub_preset"), elem_id="hub-preset")
+        about = bridge.island("facts", value=_about(choices[0][1]))
+        name = gr.Textbox(label=t("data_hub_name"), placeholder="org/name", max_lines=1, elem_id="hub-name")
+        limit = gr.Number(2000, minimum=1, maximum=services.settings.max_rows, precision=0, label=t("data_hub_limit"))
+        fetch = gr.Button(t("data_hub_add"), size="sm", elem_id="hub-fetch")
+    preset.change(_about, preset, about, **_QUIET)
+    return _Hub(preset, name, limit, fetch)
+
+
+def _about(key: str) -> list[str]:
+    """What a person should know before fetching a preset, line by line."""
+    preset = next(each for each in PRESETS if each.key == key)
+    return [f"{preset.hub_id} · {preset.megabytes:,} MB · {preset.licence}", preset.note, preset.citation]
+
+
+def _connect_hub(services: Services, hub: _Hub, widgets: _Widgets) -> None:
+    def fetch(preset: str, name: str, limit: float):
+        asked = (name or "").strip() or preset
+
+        def call(progress, should_stop):
+            services.require_owner()
+            return add_from_hub(
+                services.home,
+                services.settings,
+                asked,
+                row_limit=int(limit or 0),
+                tokenizer=starter_tokenizer(services),
+                progress=progress,
+                should_stop=should_stop,
+            )
+
+        yield from _shown(asked, call)
+
+    fetched = hub.fetch.click(fetch, [hub.preset, hub.name, hub.limit], widgets.all(), **_ADD)
+    widgets.work.click(None, None, None, cancels=[fetched], **_QUIET)
 
 
 def _connect(services: Services, file: gr.File, sample: gr.Button, widgets: _Widgets) -> None:
@@ -84,10 +138,9 @@ def _connect(services: Services, file: gr.File, sample: gr.Button, widgets: _Wid
     def use_sample():
         yield from _shown(SAMPLE_NAME, lambda *watch: add_sample(services, *watch))
 
-    options = {**_QUIET, "concurrency_limit": 2, "concurrency_id": "add-data"}
-    uploaded = file.upload(add_file, file, widgets.all(), **options)
-    mapped = widgets.columns.submit(add_mapped, file, widgets.all(), **options)
-    sampled = sample.click(use_sample, None, widgets.all(), **options)
+    uploaded = file.upload(add_file, file, widgets.all(), **_ADD)
+    mapped = widgets.columns.submit(add_mapped, file, widgets.all(), **_ADD)
+    sampled = sample.click(use_sample, None, widgets.all(), **_ADD)
     widgets.work.click(lambda: {}, None, widgets.work, cancels=[uploaded, mapped, sampled], **_QUIET)
     file.clear(lambda: ({}, {}), None, [widgets.note, widgets.columns], **_QUIET)
     # The file is kept until its columns are known: the person may have to say which is which.

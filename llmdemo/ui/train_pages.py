@@ -39,10 +39,22 @@ class TrainPages:
         }
 
     def predict(self, config: dict) -> dict:
-        """{"ledger", "seconds"}: what these settings will take; both None where that cannot be said yet."""
+        """{"ledger", "seconds"}: what these settings will take; no seconds before a run has shown this machine's speed."""
         if config.get("dataset_id") == SAMPLE_ID:
             config = {**config, "dataset_id": None}
-        return prepare.predict(self._services.home, config)
+        predicted = prepare.predict(self._services.home, config)
+        speed = self._speed(config.get("method"))
+        steps = config.get("max_steps") or prepare.defaults(config.get("method") or "galore")["max_steps"]
+        return {
+            "ledger": predicted["ledger"],
+            "seconds": round(predicted["step_tokens"] * steps / speed) if speed else None,
+        }
+
+    def _speed(self, method: str | None) -> float | None:
+        """Tokens per second of the newest run here with this method, else of any."""
+        known = [run for run in self._services.runs.list() if run.get("tokens_per_second")]
+        same = [run for run in known if (run.get("worker") or {}).get("method") == method]
+        return (same or known or [{"tokens_per_second": None}])[0]["tokens_per_second"]
 
     def start(self, config: dict) -> dict:
         """{"run_id"} of a new run with these settings; adds the sample first where that was chosen."""

@@ -176,6 +176,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "run_hash": ("Data version", "資料版本"),
     "run_size": ("On disk", "磁碟用量"),
     "memory": ("Memory", "記憶體"),
+    "mem_runtime": ("libraries", "程式庫"),
     "mem_weights": ("weights", "權重"),
     "mem_gradients": ("gradients", "梯度"),
     "mem_subspace": ("subspace", "子空間"),

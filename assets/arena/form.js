@@ -15,7 +15,7 @@
   const DEFAULT_LANES = LANES.slice(0, 4);
 
   class Form {
-    /* hooks {go(), models() → Promise of the menu, changed()}; limits {max_new_tokens, max_beams} */
+    /* hooks {go(), models(), changed(), failed(sentence)}; limits {max_new_tokens, max_beams} */
     constructor(hooks, limits) {
       this.hooks = hooks;
       this.turns = [];
@@ -30,17 +30,34 @@
         if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); this.hooks.go(); }
       }, oninput: () => this.hooks.changed() });
       this.go = h("button", { type: "button", class: "run", onclick: () => this.hooks.go() }, t("compare"));
+      this.modes = new arena.Modes((mode) => this.takeMode(mode));
+      this.modes.file.addEventListener("change", () => this.readPrompts());
       this.history = h("ol", { class: "turns", hidden: true });
       this.presets = h("div", { class: "presets", role: "group", "aria-label": t("presets") }, h("span", {}, t("try")),
         arena.presets().map((preset) => h("button", { type: "button", class: "chip", onclick: () => this.usePreset(preset) }, preset.title)));
-      this.modelA = this.menu("model", t("model"));
-      this.modelB = this.menu("beside", t("beside"), true);
+      this.modelA = this.menu("model", t("set_label_model"));
+      this.modelB = this.menu("beside", t("set_label_beside"), true);
       const row = h("div", { class: "settings" }, this.field("model", this.modelA), this.field("beside", this.modelB), MAIN.map((key) => this.number(key)));
       row.lastChild.append(this.freshSeed());
       this.more = h("details", { class: "more" }, h("summary", {}, t("more")), this.moreBody());
-      this.element = h("div", { class: "form-body" }, this.history,
+      this.element = h("div", { class: "form-body" }, this.modes.element, this.history,
         h("div", { class: "ask" }, this.prompt, this.go), this.presets, row, this.more);
       this.system.addEventListener("input", () => this.hooks.changed());
+    }
+
+    /* The prompt's field takes one prompt, or one a line. */
+    takeMode(mode) {
+      const many = mode === "many";
+      this.element.classList.toggle("is-many", many);
+      this.prompt.rows = many ? 6 : 2;
+      this.prompt.placeholder = t(many ? "prompts_placeholder" : "prompt_placeholder");
+      this.prompt.setAttribute("aria-label", t(many ? "prompts" : "prompt"));
+      if (many && !this.prompt.value.includes("\n")) this.prompt.value = arena.presets().filter((preset) => !preset.raw).map((preset) => preset.prompt).join("\n");
+      if (!many && this.prompt.value.includes("\n")) this.prompt.value = this.prompt.value.split("\n", 1)[0];
+    }
+
+    async readPrompts() {
+      try { this.prompt.value = (await this.modes.read()).join("\n") || this.prompt.value; } catch (error) { this.hooks.failed(error.message); }
     }
 
     moreBody() {
@@ -93,9 +110,7 @@
       return h("label", { class: "check fresh" }, this.fresh, t("fresh"));
     }
 
-    help(key) {
-      return h("button", { type: "button", class: "help", "aria-label": t("help_on", { what: t("set_label_" + key) }), onclick: (event) => arena.tip(event.currentTarget, t("help_" + key)) }, "?");
-    }
+    help(key) { return arena.help(key); }
 
     // ---- models ----
 
@@ -205,6 +220,10 @@
     const kind = model.kind === "run" ? t("kind_tuned") : model.kind === "starter" ? t("kind_starter") : "";
     return [model.title, kind, model.ready ? "" : model.note].filter(Boolean).join(" · ");
   }
+
+  arena.help = (key) => h("button", {
+    type: "button", class: "help", "aria-label": t("help_on", { what: t("set_label_" + key) }), onclick: (event) => arena.tip(event.currentTarget, t("help_" + key)),
+  }, "?");
 
   /* One tip at a time, beside what it explains. */
   arena.tip = (button, text) => {

@@ -5,6 +5,7 @@
   const arena = window.llmdemoArena;
   const { h, svg, t, number } = arena;
 
+  const KEPT_IN_GRID = ["perplexity", "distinct_2", "loop", "tokens", "score"];
   const CAPTION = { greedy: "spark_choice", top_k: "spark_mass", top_p: "spark_kept", min_p: "spark_kept", sample: "spark_choice", beam: "spark_choice" };
 
   function settingsText(info) {
@@ -60,7 +61,7 @@
       this.facts = {};
       const facts = ["perplexity", "tokens", "logprob", "speed", info.strategy === "beam" ? "score" : "rank", "first", "distinct_1", "distinct_2", "loop", "stopped"].map((key) => {
         this.facts[key] = h("dd", {}, "–");
-        return h("div", {}, h("dt", { title: t("fact_" + key + "_help") }, t("fact_" + key)), this.facts[key]);
+        return h("div", { class: KEPT_IN_GRID.includes(key) ? "keep" : null }, h("dt", { title: t("fact_" + key + "_help") }, t("fact_" + key)), this.facts[key]);
       });
       this.element = h("article", { class: "lane", "data-strategy": info.strategy, "data-lane": info.id, "aria-label": title },
         h("h3", {}, arena.shape(info.strategy), h("span", {}, title), h("span", { class: "set" }, settingsText(info))),
@@ -121,7 +122,7 @@
         const span = this.spans[index];
         const strength = weight(this.shown[index], this.mode);
         span.style.setProperty("--a", this.mode === "none" ? "0" : String(Math.round(46 * strength)));
-        span.classList.toggle("other", Boolean(this.differs && this.differs.has(index)));
+        span.classList.toggle("differs", Boolean(this.differs && this.differs.has(index)));
       }
     }
 
@@ -165,7 +166,8 @@
       const metrics = end ? end.metrics : null;
       set("distinct_1", metrics ? number(metrics.distinct_1, 2) : "–");
       set("distinct_2", metrics ? number(metrics.distinct_2, 2) : "–");
-      set("loop", !metrics ? "–" : metrics.loop ? t("loop_is", { n: metrics.loop.times, m: metrics.loop.length }) : t("loop_none"));
+      set("loop", !metrics ? "–" : metrics.loop ? t("loop_is", { n: metrics.loop.times }) : t("loop_none"));
+      this.facts.loop.title = metrics && metrics.loop ? t("loop_length", { m: metrics.loop.length }) : "";
       const ranks = own.filter((token) => token.r !== undefined).map((token) => token.r);
       set("rank", ranks.length ? number(1 + ranks.reduce((sum, rank) => sum + rank, 0) / ranks.length, 1) : "–");
       set("score", end && end.score !== undefined ? number(end.score, 3) : own.length && own[own.length - 1].score !== undefined ? number(own[own.length - 1].score / own.length ** this.lane.info.length_penalty, 3) : "–");

@@ -95,6 +95,7 @@
       this.lanes = new Map();
       this.times = [];
       this.end = null;
+      this.grid = null; // columns of a sweep
     }
 
     /* `fork` says what a run goes on from: {prefix: shown tokens, only: lane id or null, model: index or null}. */
@@ -142,7 +143,7 @@
 
     toJSON() {
       return {
-        format: FORMAT, version: VERSION, meta: this.meta, names: this.names, specials: this.specials, times: this.times, end: this.end,
+        format: FORMAT, version: VERSION, meta: this.meta, names: this.names, specials: this.specials, times: this.times, end: this.end, grid: this.grid,
         lanes: Array.from(this.lanes.values(), (lane) => lane.toJSON()),
       };
     }
@@ -153,7 +154,8 @@
       try { data = JSON.parse(text); } catch { throw new Error("trace"); }
       if (!valid(data)) throw new Error("trace");
       const trace = new Trace();
-      Object.assign(trace, { meta: data.meta, names: data.names, specials: data.specials, times: data.times, end: data.end });
+      const { meta, names, specials, times, end } = data;
+      Object.assign(trace, { meta, names, specials, times, end, grid: Number.isInteger(data.grid) ? data.grid : null });
       for (const lane of data.lanes) trace.lanes.set(lane.info.id, Lane.fromJSON(lane));
       return trace;
     }

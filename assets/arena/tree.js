@@ -7,6 +7,7 @@
   const TALLEST = 430;
   const MARGIN = 26;
   const SPEED = 60;
+  const FAR = 0.45; // below this scale words are too small to read: only the branches are drawn, as high as there is room
 
   /* How many characters two texts have in common at their beginning, up to the end of a word. */
   function sharedWords(a, b) {
@@ -125,7 +126,7 @@
     fit() {
       const last = this.layout.columns[this.steps];
       this.view.scale = Math.min(1.6, Math.max(0.12, this.width / (last.x + last.width + 110)));
-      Object.assign(this.view, { x: -10, y: -(this.tall / this.view.scale - this.layout.height) / 2 });
+      Object.assign(this.view, { x: -10, y: -MARGIN });
       this.following = false;
       this.redraw();
     }
@@ -141,6 +142,8 @@
       this.following = false;
       this.redraw();
     }
+
+    get isFar() { return this.view.scale < FAR; }
 
     pan(dx, dy) {
       this.view.x += dx / this.view.scale;
@@ -196,7 +199,10 @@
 
     paint() {
       const { view, layout } = this;
-      this.scene.setAttribute("transform", `scale(${view.scale}) translate(${-view.x} ${-view.y})`);
+      const down = this.isFar ? (this.tall - 2 * MARGIN) / layout.height : view.scale;
+      const top = this.isFar ? MARGIN / down : -view.y;
+      this.scene.setAttribute("transform", `scale(${view.scale} ${down}) translate(${-view.x} ${top})`);
+      this.scene.classList.toggle("far", this.isFar);
       const right = view.x + this.width / view.scale;
       for (const [step, group] of this.groups) {
         const column = layout.columns[step];
@@ -237,6 +243,7 @@
         const middle = node.x - 21;
         item.append(svg("path", { d: `M${from} ${node.parent.y}H${middle - 14}C${middle + 4} ${node.parent.y} ${middle - 4} ${node.y} ${node.x - 4} ${node.y}`, "stroke-width": (1.2 + 5.8 * node.p).toFixed(2) }));
       }
+      item.append(svg("path", { d: `M${node.x - 4} ${node.y}H${node.end + 2}`, class: "under" })); // from afar the words are lines
       const text = svg("text", { x: node.x, y: node.y + 4 });
       text.textContent = (node.kind === "done" ? "■ " : "") + node.label;
       const score = svg("text", { x: node.end + (node.kind === "done" ? 12 : 0), y: node.y + 4, class: "score" });

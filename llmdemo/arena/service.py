@@ -125,10 +125,14 @@ class Arena:
         events: queue.SimpleQueue = queue.SimpleQueue()
         thread = threading.Thread(target=self._pump, args=(request, events.put), daemon=True, name="arena")
         thread.start()
+        ended = False
         try:
-            yield from _batches(events, every)
+            for batch in _batches(events, every):
+                ended = batch[-1]["type"] == "end"
+                yield batch
         finally:
-            self.stop(request.run_id)
+            if not ended:
+                self.stop(request.run_id)
 
     def events(self, request: Request) -> Iterator[dict]:
         """The events of frames.py, or batch.py's for many prompts, one by one; `end` last. Problems are in `end`, nothing is raised but bugs."""

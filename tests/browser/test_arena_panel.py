@@ -277,7 +277,7 @@ def test_two_models_stand_side_by_side(arena):
     compare(page)
     assert len(page.query_selector_all(".lane")) == 8
     assert len(page.query_selector_all(".modelname")) == 2
-    assert page.query_selector(".token.other") is None  # the same weights and seed: nothing differs
+    assert page.query_selector(".token.differs") is None  # the same weights and seed: nothing differs
 
 
 def test_a_reply_becomes_a_further_turn(arena):
@@ -346,3 +346,57 @@ def test_a_large_tree_does_not_freeze_the_page(arena):
     )
     assert median < 100
     assert nodes < 2000  # only what is in view is in the page
+
+
+def test_a_sweep_answers_once_for_every_pair_of_values(arena):
+    page = arena()
+    page.click(".modes label >> nth=1")
+    page.fill("#arena-rows", "0.5, 1.5")
+    page.fill("#arena-columns", "0.3, 0.6, 0.9")
+    compare(page)
+    titles = page.eval_on_selector_all(
+        ".lane h3", "heads => heads.map(head => head.firstElementChild.nextSibling.textContent)"
+    )
+    assert titles == [f"T {t} · p {p}" for t in ("0.5", "1.5") for p in ("0.3", "0.6", "0.9")]
+    assert page.query_selector(".tree[hidden]")
+    page.fill("#arena-rows", "hot")
+    page.click(".arena .run")
+    page.wait_for_selector(".arena .error:not([hidden])")
+    assert "hot is not a list of numbers" in page.inner_text(".arena .error")
+    page.fill("#arena-rows", ", ".join(str(n) for n in range(1, 20)))
+    page.click(".arena .run")
+    page.wait_for_function("document.querySelector('.arena .error').textContent.includes('rows')", timeout=LIMIT)
+    page.click(".modes label >> nth=0")
+    compare(page)
+    assert len(page.query_selector_all(".lane")) == 4 and page.query_selector(".tree:not([hidden])")
+    assert page.errors == []
+
+
+def test_many_prompts_draw_the_trade_off(arena, tmp_path):
+    page = arena()
+    page.click(".modes label >> nth=2")
+    file = tmp_path / "questions.jsonl"
+    file.write_text('{"turns": ["First?\\nReally?", "Second"]}\n{"prompt": "Another"}\n')
+    page.set_input_files(".modefields input[type=file]", file)
+    page.wait_for_function("document.querySelector('#arena-prompt').value === 'First? Really?\\nAnother'")
+    set_number(page, "max_new_tokens", 8)
+    page.click(".arena .run")
+    wait_done(page)
+    assert len(page.query_selector_all(".scatter")) == 2
+    assert len(page.query_selector_all(".scatter .mark")) == 8
+    assert len(page.query_selector_all(".batch tbody tr")) == 4
+    assert page.text_content(".batchtexts b") == "First? Really?"
+    with page.expect_download():
+        page.click("text=Export")
+    page.click(".modes label >> nth=0")
+    compare(page)
+    assert page.query_selector(".batch[hidden]") and len(page.query_selector_all(".lane")) == 4
+    assert page.errors == []
+
+
+def test_the_page_speaks_traditional_chinese(open_page, tiny_app):
+    page = open_page(tiny_app, locale="zh-TW")
+    page.get_by_role("tab", name="對照場").click()
+    page.wait_for_selector(".arena .run")
+    assert page.inner_text(".arena .run") == "比較"
+    assert not page.evaluate("document.querySelector('.arena').innerText.includes('arena_')")

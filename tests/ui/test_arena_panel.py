@@ -1,0 +1,124 @@
+"""What the arena's panel does around the page: frames, words, guests, bad requests."""
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from llmdemo.errors import UserError
+from llmdemo.ui import arena_panel, words_arena
+from llmdemo.ui.arena_frames import Frames
+
+ASSETS = Path(__file__).resolve().parents[2] / "assets"
+
+
+def events(frame):
+    return [event["n"] for event in json.loads(frame)["events"]]
+
+
+def numbered(*numbers):
+    return [{"type": "step", "n": number} for number in numbers]
+
+
+def test_a_frame_repeats_the_batch_before_it():
+    frames = Frames()
+    first, second, third = (frames.add("r", numbered(*batch)) for batch in ([0, 1], [2], [3, 4]))
+    assert [(json.loads(frame)["from"], events(frame)) for frame in (first, second, third)] == [
+        (0, [0, 1]),
+        (0, [0, 1, 2]),
+        (2, [2, 3, 4]),
+    ]
+
+
+def test_a_page_that_missed_events_gets_them():
+    frames = Frames()
+    frames.add("r", numbered(0, 1, 2, 3))
+    assert events(frames.since("r", 2)) == [2, 3]
+    assert frames.since("r", 4) is None
+    assert frames.since("unknown", 0) is None
+
+
+def test_only_the_latest_runs_are_remembered():
+    frames = Frames(kept_runs=2)
+    for run in "abc":
+        frames.add(run, numbered(0))
+    assert frames.since("a", 0) is None and frames.since("c", 0)
+
+
+def test_a_frame_holds_no_markup():
+    frame = Frames().add("<b>", [{"type": "token", "s": "<script>alert(1)</script>"}])
+    assert "<" not in frame
+    assert json.loads(frame)["events"][0]["s"] == "<script>alert(1)</script>"
+
+
+def test_every_text_of_the_scripts_exists():
+    used = set()
+    for file in [ASSETS / "arena.js", *(ASSETS / "arena").glob("*.js")]:
+        used |= set(re.findall(r'\bt\("([a-z]\w*[a-z0-9])"', file.read_text(encoding="utf-8")))
+    assert {key for key in used if f"arena_{key}" not in words_arena.WORDS} == set()
+
+
+def test_every_help_is_two_sentences():
+    for key, (english, chinese) in words_arena.WORDS.items():
+        if key.startswith("arena_help_") and key != "arena_help_on":
+            assert len(re.findall(r"[.!?](?:\s|$)", english)) == 2, key
+            assert chinese.count("。") == 2, key
+
+
+class Services(SimpleNamespace):
+    """Services whose arena knows one model."""
+
+    def require_owner(self):
+        if self.guests_only:
+            raise UserError("visitors can use the arena only", "…")
+
+
+def services(arena, guests_only):
+    return Services(arena=SimpleNamespace(get=lambda: arena), guests_only=guests_only)
+
+
+@pytest.fixture
+def arena(home, settings, tiny_model_folder):
+    import shutil
+
+    from llmdemo.arena import Arena
+
+    shutil.copytree(tiny_model_folder, home.models / "starter")
+    return Arena(home, replace(settings, max_new_tokens=16))
+
+
+def run(services, **data):
+    batches = arena_panel._events(services, {"run_id": "r", "settings": {"max_new_tokens": 2}, **data})
+    return [event for batch in batches for event in batch]
+
+
+def test_a_request_runs_and_ends(arena):
+    assert run(services(arena, False), model_ids=["starter"], prompt="Hello")[-1]["state"] == "done"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {},
+        {"model_ids": 7, "prompt": "Hello"},
+        {"model_ids": ["starter"], "prompt": {"messages": 3}},
+        {"model_ids": ["starter"], "prompt": "Hello", "settings": {"seed": "x"}},
+        {"model_ids": ["starter"], "prompt": "Hello", "prefix_ids": 5},
+        {"model_ids": ["starter"], "prompts": "Hello"},
+        {"model_ids": None, "prompts": ["Hello"]},
+        {"model_ids": ["starter"], "prompts": ["Hello"], "samples": "many"},
+    ],
+)
+def test_a_bad_request_is_one_end_with_a_sentence(arena, data):
+    (end,) = run(services(arena, False), **data)
+    assert end["type"] == "end" and end["state"] == "failed" and end["message"]
+
+
+def test_guests_may_use_the_menus_models_only(arena, tiny_model_folder):
+    assert run(services(arena, True), model_ids=["starter"], prompt="Hello")[-1]["state"] == "done"
+    (end,) = run(services(arena, True), model_ids=[str(tiny_model_folder)], prompt="Hello")
+    assert "visitors" in end["message"]
+    assert run(services(arena, False), model_ids=[str(tiny_model_folder)], prompt="Hello")[-1]["state"] == "done"

@@ -17,7 +17,7 @@ from llmdemo.data.measure import Stopped, measure_tokens
 from llmdemo.data.records import Records, open_records, split
 from llmdemo.data.report import problems, report_csv, report_json
 from llmdemo.data.stats import recommend_loss, stats
-from llmdemo.data.tokens import token_view
+from llmdemo.data.tokens import token_view, view_record
 from llmdemo.data.versions import apply_filters, drop_records, edit_record, merge_datasets, preview_filters
 
 __all__ = [
@@ -52,4 +52,5 @@ __all__ = [
     "split",
     "stats",
     "token_view",
+    "view_record",
 ]

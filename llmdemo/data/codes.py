@@ -29,6 +29,7 @@ NO_RECORD = [
     Code("wrong_roles", "wrong roles or order of turns", "", True),
     Code("empty_response", "no answer", "", True),
     Code("empty_instruction", "no instruction", "", True),
+    Code("too_long", "over 1,000,000 characters", "", True),
     Code("same_answers", "chosen and rejected are the same", "", True),
 ]
 _FLAGS = [

@@ -14,8 +14,7 @@ that `encode_prompt` gives, so that what is trained is what is decoded.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from jinja2 import TemplateError
-
+from llmdemo.data.render import Rendered, own_bos, render, render_answers
 from llmdemo.errors import UserError
 
 NOT_TRAINED = -100
@@ -23,7 +22,7 @@ NOT_TRAINED = -100
 
 _BATCH_RECORDS = 512
 _BATCH_CHARACTERS = 2_000_000
-_PLAIN_NAMES = {"system": "System", "user": "User", "assistant": "Assistant", "tool": "Tool"}
+_LONGEST_PART = 1_000_000
 
 
 @dataclass(slots=True)
@@ -49,15 +48,6 @@ class Encoded:
         return len(self.labels) - self.labels.count(NOT_TRAINED)
 
 
-@dataclass(slots=True)
-class _Rendered:
-    text: str
-    answers: list[tuple[int, int]]
-    """[start, end) of each answer in characters of `text`."""
-    needs_eos: bool
-    unreachable: int = 0
-
-
 def encode_chat(messages: list[dict], tokenizer, max_length: int | None, loss_on: str = "response") -> Encoded:
     """The conversation as ids and labels, cut on the right at `max_length` tokens (None: not cut).
 
@@ -75,11 +65,11 @@ def encode_prompt(messages: list[dict], tokenizer) -> list[int]:
     before it. Raises UserError when the template refuses the conversation.
     """
     check_tokenizer(tokenizer)
-    text = _render([messages], tokenizer, generation=True)[0]
+    text = render([messages], tokenizer, generation=True)[0]
     places = [index for index, message in enumerate(messages) if message["role"] == "assistant"]
-    prefixes = _render([messages[:index] for index in places], tokenizer, generation=True)
+    prefixes = render([messages[:index] for index in places], tokenizer, generation=True)
     cuts = [(len(prefix), len(prefix)) for prefix in prefixes if text.startswith(prefix)]
-    rendered = _Rendered(text, cuts, needs_eos=False)
+    rendered = Rendered(text, cuts, needs_eos=False)
     return _tokenise([rendered], tokenizer)[0][0]
 
 
@@ -101,13 +91,31 @@ def encode_classify(text: str, tokenizer, max_length: int | None, label: int | N
 
 
 def encode_documents(texts: Iterable[str], tokenizer) -> Iterator[list[int]]:
-    """The ids of each text by itself, as they stand in the rows of raw text: BOS where the tokenizer adds it, EOS."""
+    """The ids of each text by itself, as they stand in the rows of raw text: BOS where the tokenizer adds it, EOS.
+
+    A text of over a million characters is tokenised in parts that end before a blank, so that memory stays bounded.
+    """
     check_tokenizer(tokenizer)
-    bos = [tokenizer.bos_token_id] if _own_bos(tokenizer) else []
+    bos = [tokenizer.bos_token_id] if own_bos(tokenizer) else []
     eos = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
     for batch in _batches(texts, len):
-        for ids in tokenizer(batch, add_special_tokens=False, return_attention_mask=False, verbose=False)["input_ids"]:
-            yield [*bos, *ids, *eos]
+        parts = [list(_parts(text)) for text in batch]
+        flat = [part for text in parts for part in text]
+        ids = iter(tokenizer(flat, add_special_tokens=False, return_attention_mask=False, verbose=False)["input_ids"])
+        for text in parts:
+            yield [*bos, *(token for _ in text for token in next(ids)), *eos]
+
+
+def _parts(text: str) -> Iterator[str]:
+    start = 0
+    while len(text) - start > _LONGEST_PART:
+        blank = max(
+            text.rfind(" ", start + 1, start + _LONGEST_PART), text.rfind("\n", start + 1, start + _LONGEST_PART)
+        )
+        end = blank if blank > start else start + _LONGEST_PART
+        yield text[start:end]
+        start = end
+    yield text[start:]
 
 
 def encode_many(records: Iterable[dict], tokenizer, max_length: int | None, loss_on: str = "response", labels=None):
@@ -176,7 +184,7 @@ def _characters(record: dict) -> int:
 
 
 def _encode_batch(conversations, tokenizer, max_length, loss_on, last_only=False) -> list[Encoded]:
-    rendered = _render_answers(conversations, tokenizer, last_only)
+    rendered = render_answers(conversations, tokenizer, last_only)
     results = []
     for item, (ids, spans) in zip(rendered, _tokenise(rendered, tokenizer), strict=True):
         if item.needs_eos and spans and tokenizer.eos_token_id is not None:
@@ -200,92 +208,10 @@ def _labelled(ids, spans, max_length, loss_on, unreachable) -> Encoded:
     return Encoded(ids, labels, length > len(ids), length, spans, unreachable)
 
 
-# ---- rendering ----
-
-
-def _render_answers(conversations: list[list[dict]], tokenizer, last_only: bool) -> list[_Rendered]:
-    """Each conversation's text with the places of its answers.
-
-    Raises UserError when an answer that ends the conversation cannot be found; earlier ones that cannot are
-    counted (templates that leave out earlier reasoning, for example, rewrite them).
-    """
-    texts = _render(conversations, tokenizer, generation=False)
-    places = [_answer_places(messages, last_only) for messages in conversations]
-    before = [messages[:place] for messages, at in zip(conversations, places, strict=True) for place in at]
-    prompts = iter(_render(before, tokenizer, generation=True))
-    after = [
-        messages[: i + 1]
-        for messages, at in zip(conversations, places, strict=True)
-        for i in at
-        if i + 1 < len(messages)
-    ]
-    ends = iter(_render(after, tokenizer, generation=False))
-    results = []
-    for messages, text, at in zip(conversations, texts, places, strict=True):
-        answers, unreachable, needs_eos = [], 0, False
-        for place in at:
-            last = place + 1 == len(messages)
-            prompt, whole = next(prompts), text if last else next(ends)
-            if not (whole.startswith(prompt) and text.startswith(whole)):
-                if last:
-                    raise _rewrites(messages)
-                unreachable += 1
-                continue
-            end = len(whole.rstrip())
-            answers.append((len(prompt), max(end, len(prompt))))
-            needs_eos = last and not whole[:end].endswith(tokenizer.eos_token or "\0")
-        results.append(_Rendered(text, answers, needs_eos, unreachable))
-    return results
-
-
-def _answer_places(messages: list[dict], last_only: bool) -> list[int]:
-    places = [index for index, message in enumerate(messages) if message["role"] == "assistant"]
-    return places[-1:] if last_only else places
-
-
-def _rewrites(messages) -> UserError:
-    return UserError(
-        f"The model's chat template does not keep its own prompt before the answer {messages[-1]['content'][:60]!r}.",
-        "Such a template cannot be trained on answers: choose another model, or data of raw text.",
-    )
-
-
-def _render(conversations: list[list[dict]], tokenizer, generation: bool) -> list[str]:
-    if not conversations:
-        return []
-    if not getattr(tokenizer, "chat_template", None):
-        return [_plain(messages, tokenizer, generation) for messages in conversations]
-    try:
-        return tokenizer.apply_chat_template(conversations, tokenize=False, add_generation_prompt=generation)
-    except (TemplateError, TypeError, ValueError, KeyError) as error:
-        reason = str(error)[:200]
-    raise UserError(
-        f"The model's chat template refuses a conversation: {reason}",
-        "Its turns must go user, assistant, user, … as the template wants them; a system turn may not be allowed.",
-    )
-
-
-def _plain(messages: list[dict], tokenizer, generation: bool) -> str:
-    """The text of a conversation for tokenizers without a chat template (base models).
-
-    "### User:\\n…\\n\\n### Assistant:\\n…<EOS>\\n\\n", and the tokenizer's BOS first where it adds one by itself.
-    """
-    parts = [_own_bos(tokenizer)]
-    for message in messages:
-        end = (tokenizer.eos_token or "") if message["role"] == "assistant" else ""
-        parts.append(f"### {_PLAIN_NAMES.get(message['role'], message['role'])}:\n{message['content']}{end}\n\n")
-    return "".join(parts) + ("### Assistant:\n" if generation else "")
-
-
-def _own_bos(tokenizer) -> str:
-    ids = tokenizer("a", verbose=False)["input_ids"]
-    return tokenizer.bos_token if ids and ids[0] == tokenizer.bos_token_id else ""
-
-
 # ---- tokens ----
 
 
-def _tokenise(rendered: list[_Rendered], tokenizer) -> list[tuple[list[int], list[tuple[int, int]]]]:
+def _tokenise(rendered: list[Rendered], tokenizer) -> list[tuple[list[int], list[tuple[int, int]]]]:
     """(ids, [start, end) of each answer in tokens) for each text."""
     if not rendered:
         return []
@@ -300,7 +226,7 @@ def _tokenise(rendered: list[_Rendered], tokenizer) -> list[tuple[list[int], lis
     return results
 
 
-def _spans(encoding, count: int, item: _Rendered, trims: bool) -> list[tuple[int, int]] | None:
+def _spans(encoding, count: int, item: Rendered, trims: bool) -> list[tuple[int, int]] | None:
     """The answers in tokens, or None where a token straddles the beginning or the end of one."""
     spans = []
     for start, end in item.answers:
@@ -321,7 +247,7 @@ def _token_at(encoding, place: int, size: int, count: int) -> int | None:
     return token if token is not None and encoding.token_to_chars(token)[0] == place else None
 
 
-def _in_parts(item: _Rendered, tokenizer) -> tuple[list[int], list[tuple[int, int]]]:
+def _in_parts(item: Rendered, tokenizer) -> tuple[list[int], list[tuple[int, int]]]:
     """As `_tokenise` for one text, cut at each answer's beginning and end before it is tokenised."""
     ids, spans, done = [], [], 0
     for start, end in item.answers:
@@ -347,12 +273,22 @@ def _encode_classes(records: Iterable[dict], tokenizer, max_length, labels: list
     check_tokenizer(tokenizer)
     index = {name: number for number, name in enumerate(labels)}
     for batch in _batches(records, _characters):
-        rows = tokenizer([record["text"] for record in batch], return_attention_mask=False, verbose=False)["input_ids"]
-        for record, ids in zip(batch, rows, strict=True):
+        rows = tokenizer([record["text"] for record in batch], return_attention_mask=False, verbose=False)
+        for record, ids, encoding in zip(batch, rows["input_ids"], rows.encodings, strict=True):
             length = len(ids)
             if max_length is not None and length > max_length:
-                ids = tokenizer(record["text"], truncation=True, max_length=max_length, verbose=False)["input_ids"]
+                ids = _cut_inside(ids, encoding.special_tokens_mask, max_length)
             yield Encoded(ids, [NOT_TRAINED] * len(ids), length > len(ids), length, label=index.get(record["label"]))
+
+
+def _cut_inside(ids: list[int], special: list[int], max_length: int) -> list[int]:
+    """The first ids and, at the end, the special tokens that the tokenizer ends a text with.
+
+    Not the tokenizer's own truncation: that is a state of the tokenizer, which other threads would see.
+    """
+    ends = next((n for n, mark in enumerate(reversed(special)) if not mark), len(special))
+    ends = min(ends, max_length)
+    return ids[: max_length - ends] + ids[len(ids) - ends :]
 
 
 def _encode_texts(texts: Iterable[str], tokenizer, max_length: int | None) -> Iterator[Encoded]:

@@ -22,6 +22,15 @@ MAX_LABELS = 1000
 """Most classes: a column with more different values is no label."""
 
 
+MAX_CHARACTERS = 1_000_000
+"""Longest record other than raw text: no model sees more, and tokenising it would take the memory of all others."""
+
+
+def _characters(record: dict) -> int:
+    texts = [record.get("text"), record.get("chosen"), record.get("rejected")]
+    return sum(len(turn["content"]) for turn in record.get("messages", ())) + sum(len(text or "") for text in texts)
+
+
 @dataclass(frozen=True)
 class Shape:
     """A shape by name, the task it makes, and which column plays which role."""
@@ -38,6 +47,8 @@ class Shape:
         if isinstance(row, BadRow):
             raise Bad("wrong_shape", row.reason)
         records = _CONVERTERS[self.task if self.name != "instances" else "instances"](row, self.roles)
+        if self.task != "text" and any(_characters(record) > MAX_CHARACTERS for record in records):
+            raise Bad("too_long", f"has over {MAX_CHARACTERS:,} characters")
         split = SPLITS.get(str(row.get(self.roles["split"])).lower()) if "split" in self.roles else None
         if split:
             for record in records:

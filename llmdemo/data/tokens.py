@@ -1,8 +1,41 @@
 """The token view: an encoded row token by token, as a person can look at it. Knows no page: text is plain text."""
 
-from llmdemo.data.encode import NOT_TRAINED, Encoded
+from llmdemo.data.encode import NOT_TRAINED, Encoded, encode_chat, encode_classify, encode_preference, encode_text
 
 _SHOWN_BYTES = "�"
+
+
+def view_record(record: dict, tokenizer, max_length: int, loss_on: str = "response", limit: int = 4096) -> list[dict]:
+    """A normalised record of any task as the model will see it, and what will be cut off.
+
+    A list of rows, one for each that the record makes: [{title, tokens (as token_view, each with "cut"), length,
+    trained, cut}]. `title` is "" or "chosen"/"rejected"; `cut` counts the tokens beyond max_length; `trained` counts
+    those that are trained after the cut. For raw text `cut` is 0: it is laid out in rows. Raises UserError.
+    """
+    if "label" in record:
+        rows = [("", encode_classify(record["text"], tokenizer, None))]
+    elif "text" in record:
+        rows, max_length = [("", row) for row in encode_text(record["text"], tokenizer)], 10**12
+    elif "chosen" in record:
+        rows = list(zip(("chosen", "rejected"), encode_preference(record, tokenizer, None), strict=True))
+    else:
+        rows = [("", encode_chat(record["messages"], tokenizer, None, loss_on))]
+    return [_viewed(title, row, tokenizer, max_length, limit) for title, row in rows]
+
+
+def _viewed(title: str, row: Encoded, tokenizer, max_length: int, limit: int) -> dict:
+    tokens = token_view(row, tokenizer, limit)
+    for token in tokens:
+        token["cut"] = token["position"] >= max_length
+        token["trained"] = token["trained"] and not token["cut"]
+    labels = row.labels[:max_length]
+    return {
+        "title": title,
+        "tokens": tokens,
+        "length": row.length,
+        "trained": len(labels) - labels.count(NOT_TRAINED),
+        "cut": max(0, row.length - max_length),
+    }
 
 
 def token_view(encoded: Encoded, tokenizer, limit: int = 4096) -> list[dict]:

@@ -4,7 +4,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import processors
 
+from llmdemo.data import encode
 from llmdemo.data.encode import (
     NOT_TRAINED,
     encode_chat,
@@ -141,6 +143,23 @@ def test_a_class_is_the_index_of_its_name(tokenizer):
     rows = list(encode_many([{"text": "a cat", "label": "yes"}], tokenizer, 512, labels=["no", "yes"]))
     assert rows[0].label == 1 and rows[0].trained == 0
     assert encode_classify("the cat " * 50, tokenizer, 7).truncated
+
+
+def test_a_text_that_is_cut_keeps_the_special_tokens_at_its_end():
+    tokenizer = make_tokenizer()
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single="<|im_start|> $A <|im_end|>", special_tokens=[("<|im_start|>", 1), ("<|im_end|>", 2)]
+    )
+    row = encode_classify("the cat sat on the mat", tokenizer, 4)
+    assert len(row.input_ids) == 4 and row.truncated
+    assert (row.input_ids[0], row.input_ids[-1]) == (1, 2)
+
+
+def test_a_very_long_text_is_tokenised_in_parts_without_a_difference(tokenizer, monkeypatch):
+    text = "the cat sat on the mat and\nthe dog ran home. " * 40
+    whole = encode_text(text, tokenizer)[0].input_ids
+    monkeypatch.setattr(encode, "_LONGEST_PART", 100)
+    assert encode_text(text, tokenizer)[0].input_ids == whole
 
 
 def test_texts_are_joined_with_an_end_and_cut_into_rows(tokenizer):

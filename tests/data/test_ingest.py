@@ -17,6 +17,7 @@ from llmdemo.data import (
     open_records,
     rename_dataset,
     token_view,
+    view_record,
 )
 from llmdemo.errors import UserError
 
@@ -233,6 +234,26 @@ def test_the_token_view_shows_what_is_trained(tokenizer):
     assert view[0]["special"] and view[0]["text"] == "<|im_start|>"
     assert [item["text"] for item in view if "0x" in item["text"]] == ["<0xE4>", "<0xBD>", "<0xA0>"]
     assert [item["eos"] for item in view].count(True) == 2
+
+
+def test_the_view_of_a_record_marks_what_is_cut(tokenizer):
+    whole = view_record({"messages": chat("Hi", "Yes, and no.")}, tokenizer, 512)[0]
+    cut = view_record({"messages": chat("Hi", "Yes, and no.")}, tokenizer, whole["length"] - 4)[0]
+    assert (whole["cut"], cut["cut"]) == (0, 4)
+    assert [token["cut"] for token in cut["tokens"]][-5:] == [False, True, True, True, True]
+    assert cut["trained"] == sum(token["trained"] for token in cut["tokens"]) == whole["trained"] - 3
+    everything = view_record({"messages": chat("Hi", "Yes.")}, tokenizer, 512, "all")[0]
+    assert everything["trained"] == everything["length"] - 2
+    two = view_record({"messages": chat("Hi", "")[:1], "chosen": "A", "rejected": "B"}, tokenizer, 512)
+    assert [row["title"] for row in two] == ["chosen", "rejected"]
+    assert view_record({"text": "some text", "label": "x"}, tokenizer, 512)[0]["trained"] == 0
+    assert view_record({"text": "some text"}, tokenizer, 2)[0]["cut"] == 0
+
+
+def test_a_record_of_over_a_million_characters_is_left_out(home, settings, write):
+    rows = [{"prompt": "a", "completion": "b"}, {"prompt": "a", "completion": "b" * 1_000_001}]
+    info = add_dataset(home, settings, write("a.json", rows), "a")
+    assert info.kept == 1 and info.counts == {"too_long": 1}
 
 
 def test_a_data_set_can_be_renamed_listed_and_deleted(home, settings, write):

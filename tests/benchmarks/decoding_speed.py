@@ -83,6 +83,9 @@ def parse():
     parser.add_argument("--skip-peers", action="store_true", help="only time ours")
     parser.add_argument("--int8", action="store_true", help="also the int8 weights (CPU)")
     parser.add_argument(
+        "--skip", nargs="*", default=[], choices=("exact", "trace", "graph", "speed"), help="leave these sections out"
+    )
+    parser.add_argument(
         "--clock", choices=("wall", "cpu"), default="wall", help="cpu: CPU time, for a busy machine and one thread"
     )
     parser.add_argument("--out")
@@ -335,12 +338,14 @@ if __name__ == "__main__":
     note("machine", "threads", torch.get_num_threads())
     note("machine", "device", torch.cuda.get_device_name() if args_.device.startswith("cuda") else "cpu")
     note("machine", "arguments", " ".join(sys.argv[1:]))
-    section("exact", exact)
-    section("trace", tracing)
-    if args_.device.startswith("cuda"):
+    if "exact" not in args_.skip:
+        section("exact", exact)
+    if "trace" not in args_.skip:
+        section("trace", tracing)
+    if args_.device.startswith("cuda") and "graph" not in args_.skip:
         for chosen in args_.precisions:
             section(f"graph_{chosen}", captured, chosen)
-    for chosen in args_.precisions:
+    for chosen in args_.precisions if "speed" not in args_.skip else ():
         section(chosen, speed, chosen, {})
     if args_.int8:
         section("int8", speed, "fp32", {"precision": "int8"})

@@ -33,6 +33,8 @@ _PATTERNS = {
 _PERMUTATIONS, _BANDS, _SEED = 64, 8, 42
 _SHINGLED = 4000
 _WORD = re.compile(r"\w+")
+_UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
+"""Thai, Lao, Burmese, Khmer, Japanese and Chinese: written without spaces between words."""
 
 
 def text_flags(batch: pa.RecordBatch) -> tuple[np.ndarray, np.ndarray]:
@@ -139,7 +141,7 @@ def sketches(prompts: list[str]) -> np.ndarray:
 def _shingles(text: str) -> list[str]:
     text = text[:_SHINGLED].casefold()
     words = _WORD.findall(text)
-    if len(words) * 15 < len(text):
+    if not text.isascii() and _UNSPACED.search(text):
         return [text[i : i + 4] for i in range(max(1, len(text) - 3))]
     if len(words) < 3:
         return [" ".join(words) or text]

@@ -301,7 +301,18 @@
 
     async loadModels() {
       const answer = await L.ask(this.server, "models");
-      if (answer.models) this.form.setModels(answer.models);
+      if (!answer.models) return;
+      this.form.setModels(answer.models);
+      this.warm();
+    }
+
+    /* Whoever looks at the arena will press Compare: the model is loaded meanwhile. */
+    warm() {
+      const [model_id] = this.form.modelIds;
+      const { precision } = this.form.settings();
+      if (!model_id || this.warmed === model_id + precision || !L.visible(this.root)) return;
+      this.warmed = model_id + precision;
+      L.ask(this.server, "warm", { model_id, precision });
     }
 
     async tell(work, key) {
@@ -347,7 +358,11 @@
       this.compareModels();
     }
 
-    remember() { arena.remember(this.form); }
+    remember() {
+      arena.remember(this.form);
+      this.warm();
+    }
+
     restore() { arena.restore(this.form); }
   }
 

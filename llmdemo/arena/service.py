@@ -106,6 +106,15 @@ class Arena:
             if states.begun:
                 yield states.whole()
 
+    def warm(self, model_id: str, precision: str = "auto") -> None:
+        """Loads the model and arranges its weights now, so that the first comparison need not wait. Raises UserError."""
+        with self._cache.use(catalog.resolve(self._home, model_id), precision) as loaded:
+            if loaded.lock.acquire(blocking=False):  # whoever computes with it has prepared it
+                try:
+                    decoding.prepare(loaded.model, precision)
+                finally:
+                    loaded.lock.release()
+
     def stop(self, run_id: str) -> None:
         """Ends the run within one step; a run that has not begun yet ends before its first."""
         with self._stop_lock:

@@ -31,6 +31,14 @@ def build(services: Services) -> None:
         services.arena.get().stop(str(data.get("run_id")))
         return {}
 
+    def warm(data: dict) -> dict:
+        """Loads a model that is about to be used. What is wrong with it is said when it is used."""
+        arena = services.arena.get()
+        model_id, precision = str(data.get("model_id")), str(data.get("precision") or "auto")
+        if model_id in [model["id"] for model in arena.models() if model["ready"]]:
+            arena.warm(model_id, precision)
+        return {}
+
     def missed(data: dict) -> dict:
         """The events that the page did not get, as a frame; None when it missed nothing or the run is unknown."""
         return {"frame": frames.since(str(data.get("run_id")), int(data.get("next", 0)))}
@@ -44,7 +52,7 @@ def build(services: Services) -> None:
     limits = {"max_new_tokens": services.settings.max_new_tokens, "max_beams": services.settings.max_beams}
     panel = bridge.island(
         "arena",
-        [models, stop, missed, python],
+        [models, warm, stop, missed, python],
         value=bridge.to_json({"limits": limits}),
         events=["compare"],
         elem_id="arena",

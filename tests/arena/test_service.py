@@ -256,3 +256,10 @@ def test_a_tokenizer_without_chat_template_still_takes_a_chat(arena, home):
 def test_the_model_menu_lists_starter_and_runs(arena, second_model):
     assert [model["id"] for model in arena.models()] == ["starter", second_model]
     assert AutoModelForCausalLM is not None
+
+
+def test_a_warm_model_is_in_memory_before_it_is_asked(arena):
+    arena.warm("starter", "fp32")
+    assert not [event for event in run(arena, settings={**SETTINGS, "precision": "fp32"}) if event["type"] == "loading"]
+    with pytest.raises(UserError):
+        arena.warm("nothing")

@@ -89,10 +89,12 @@ def kills(args) -> dict:
         expected = undisturbed(app, root, config, args)
         done = 0
         while done < args.kills:
-            victim = rng.choice(["worker", "launcher", "app"])
+            victim = rng.choice(args.victims)
             run_id = app.do("start", config)
             folder = root / "runs" / run_id
             wait_until(lambda folder=folder: RunFolder(folder).process().get("pid"), 20)
+            if victim == "worker":  # the launcher takes a while to start it
+                wait_until(lambda folder=folder: len(family(folder)) > 1, args.patience)
             time.sleep(rng.uniform(0, args.longest))
             before, hit = strike(app, folder, victim)
             done += hit
@@ -323,6 +325,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", choices=[[], *PARTS], default=[], metavar="PART")
     parser.add_argument("--kills", type=int, default=200)
+    victims = ["worker", "launcher", "app"]
+    parser.add_argument("--victims", nargs="+", choices=victims, default=victims, help="whom to kill")
     parser.add_argument("--longest", type=float, default=0.8, help="kill within so many seconds of the launch")
     parser.add_argument("--patience", type=float, default=60, help="seconds that a run may take to its end")
     parser.add_argument("--disk-step", type=int, default=8, help="KiB of free space between two trials")

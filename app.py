@@ -1,6 +1,7 @@
 """Reads the flags, builds the page, launches it."""
 
 import argparse
+import os
 import sys
 
 from llmdemo.errors import UserError
@@ -10,10 +11,10 @@ from llmdemo.settings import Settings
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line's flags."""
     parser = argparse.ArgumentParser(description="Fine-tune a language model with GaLore, then compare how it decodes.")
-    parser.add_argument(
-        "--host", default="127.0.0.1", help="address to listen on (default: %(default)s, this computer only)"
-    )
-    parser.add_argument("--port", type=int, default=7860, help="port to listen on (default: %(default)s)")
+    # Hosts such as Hugging Face Spaces say through Gradio's own variables where the page has to be.
+    host, port = os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"), os.environ.get("GRADIO_SERVER_PORT", "7860")
+    parser.add_argument("--host", default=host, help="address to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=int, default=port, help="port to listen on (default: %(default)s)")
     parser.add_argument("--share", action="store_true", help="also open a public link through Gradio's servers")
     parser.add_argument("--auth", metavar="USER:PASSWORD", help="ask visitors for this name and password")
     return parser.parse_args(argv)

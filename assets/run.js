@@ -11,7 +11,9 @@
   const view = { id: null, run: null, runs: [], compared: new Set(), curves: [], metric: "loss", over: "step", prompt: 0, heat: null, seen: null, log: null, error: null };
   const ask = (name, data) => L.ask(parts.server, name, data);
 
-  L.define("train-run", ({ el, server, trigger }) => { parts.main = el; parts.server = server; parts.trigger = trigger; if (parts.side) begin(); });
+  L.define("train-run", ({ el, props, watch, server, trigger }) => {
+    watch("value", () => { if (props.value?.run_id) choose(props.value.run_id); }); // a bundle was opened
+    parts.main = el; parts.server = server; parts.trigger = trigger; if (parts.side) begin(); });
   L.define("train-side", ({ el }) => { parts.side = el; if (parts.main) begin(); });
 
   let timer, looking = false;

@@ -55,7 +55,7 @@ def test_nothing_below_the_page_imports_the_page():
     assert outside == []
 
 
-@pytest.mark.parametrize("folder", ["data", "runs", "store", "events", "errors", "settings", "prepare"])
+@pytest.mark.parametrize("folder", ["data", "runs", "store", "events", "errors", "settings"])
 def test_data_and_runs_import_no_torch(folder):
     assert importers("torch", folder) == []
     assert importers("transformers", folder) == []

@@ -1,7 +1,10 @@
 """Starts the server: who may do what, and one sentence when it cannot start. Knows no panel."""
 
 import ipaddress
+import os
+import signal
 import socket
+import sys
 import threading
 
 from llmdemo.errors import UserError
@@ -9,31 +12,48 @@ from llmdemo.settings import Settings
 
 
 def serve(settings: Settings, host: str, port: int, *, share: bool = False, auth: str | None = None) -> None:
-    """Serves the page until Ctrl-C. Raises UserError when an option, the port or the home folder cannot be used."""
+    """Serves the page until Ctrl-C or SIGTERM. Raises UserError when an option, the port or the home cannot be used.
+
+    Runs that train go on by themselves afterwards; the next start finds them.
+    """
     login = parse_auth(auth)
     _check_port(host, port)
     from llmdemo.ui.app import build, launch_options
     from llmdemo.ui.services import make_services
 
-    guests_only = login is None and (share or not is_local(host))
-    services = make_services(settings, guests_only=guests_only)
+    services = make_services(settings, guests_only=login is None and is_public(host, share))
+    signal.signal(signal.SIGTERM, _interrupt)
+    page = build(services)
     try:
-        page = build(services)
+        options = launch_options(services)
         _, local, public = page.launch(
-            server_name=host,
-            server_port=port,
-            share=share,
-            auth=login,
-            prevent_thread_lock=True,
-            **launch_options(services),
+            server_name=host, server_port=port, share=share, auth=login, prevent_thread_lock=True, **options
         )
-        print(f"Open {public or local}", flush=True)
-        if guests_only:
-            print("Shared without --auth: visitors may use the arena only.", flush=True)
+        _greet(services, local, public, share)
         threading.Thread(target=_warm, args=(services,), name="warm", daemon=True).start()
         page.block_thread()
+    except KeyboardInterrupt:
+        pass
     finally:
+        page.close(verbose=False)
         services.runs.close()
+
+
+def is_public(host: str, share: bool, env=os.environ) -> bool:
+    """Whether others than this computer's user can reach the page: a share link, another address, a Space."""
+    return share or not is_local(host) or bool(env.get("SPACE_ID"))
+
+
+def _interrupt(*_) -> None:
+    raise KeyboardInterrupt
+
+
+def _greet(services, local: str, public: str | None, share: bool) -> None:
+    print(f"Open {public or local}", flush=True)
+    if share and not public:
+        print("The share link could not be made: Gradio's servers cannot be reached from here.", file=sys.stderr)
+    if services.guests_only:
+        print("Others can reach this page and there is no --auth: it offers the arena only.", flush=True)
 
 
 def parse_auth(text: str | None) -> tuple[str, str] | None:

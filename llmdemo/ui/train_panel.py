@@ -9,6 +9,7 @@ from llmdemo.store import child
 from llmdemo.ui import bridge, downloads
 from llmdemo.ui.services import Services
 from llmdemo.ui.train_pages import TrainPages
+from llmdemo.ui.words import t
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ def build(services: Services) -> TrainPanel:
             )  # fmt: skip
         with gr.Column(elem_classes="stack"):
             bridge.island("train-side", elem_id="train-side")
+            opened = gr.UploadButton(t("runs_import"), file_types=[".zip"], size="sm", elem_id="train-import")
     note = bridge.island("notice", elem_id="train-notice")
 
     def bundle(asked: dict, folder: Path) -> Path:
@@ -43,6 +45,15 @@ def build(services: Services) -> TrainPanel:
         child(services.home.runs, run_id)
         return services.runs.export_bundle(run_id, folder / f"{run_id}.zip", with_model=True)
 
+    def open_bundle(path: str | None):
+        """A run from another installation, shown with the others."""
+        try:
+            services.require_owner()
+            return {}, {"run_id": services.runs.import_bundle(Path(path))}
+        except Exception as error:  # the boundary to the page
+            return bridge.notice(error), gr.skip()
+
+    opened.upload(open_bundle, opened, [note, run], api_visibility="private", show_progress="hidden")
     downloads.on_request(run.submit, bundle, note, "train-bundle")
     return TrainPanel(run)
 

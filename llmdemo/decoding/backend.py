@@ -48,7 +48,7 @@ def prepare(model, precision: str = "auto") -> str:
         return f"{type(model).__name__}'s own forward, {str(next(model.parameters()).dtype).removeprefix('torch.')}"
     weights = forward.w
     form = "int8" if weights.int8 else str(weights.dtype).removeprefix("torch.")
-    return f"lean forward, {form}{' packed' if weights.packs else ''}"
+    return f"lean forward, {form}, logits off by {weights.error:.1g} of their size"
 
 
 def lean_weights(model, precision: str = "auto") -> LeanWeights | None:
@@ -70,7 +70,7 @@ def _make(model, dtype: torch.dtype, int8: bool) -> LeanWeights | None:
         weights = LeanWeights(model, dtype, int8)
         if int8 and not weights.int8:
             return None
-        error = difference(model, weights)
+        weights.error = error = difference(model, weights)
     allowed = 0.5 if int8 else 1e-3 if dtype == torch.float32 == next(model.parameters()).dtype else 0.1
     if error <= allowed:
         return weights

@@ -17,6 +17,9 @@ from llmdemo.decoding.steps import EOS, LENGTH, Candidates, LaneResult, TokenSte
 TRACE_TOP = 10
 """How many of the likeliest tokens a step reports."""
 
+LOWEST = -1e4
+"""The log-probability that is reported for impossible tokens."""
+
 
 @dataclass(slots=True)
 class Rows:
@@ -32,10 +35,10 @@ class Rows:
     def of(cls, logits: torch.Tensor, width: int) -> "Rows":
         """Rows of `logits` (R, V) with K = min(width, V)."""
         logits = logits.float()
-        logprobs = logits.log_softmax(-1)
+        # impossible tokens get a finite floor: p·log p is then 0 and not NaN, and JSON can hold it. NaN stays NaN.
+        logprobs = logits.log_softmax(-1).clamp_(min=LOWEST)
         top = logprobs.topk(min(width, logits.shape[-1]), dim=-1)
-        # p·log p is 0 at p = 0, where 0·-inf would be NaN; a NaN or infinite logit makes the entropy NaN
-        entropies = -(logprobs.exp() * logprobs.clamp_min(-1e4)).sum(-1)
+        entropies = -torch.linalg.vecdot(logprobs.exp(), logprobs)
         return cls(logits, logprobs, top.values, top.indices, entropies)
 
     def part(self, first: int, count: int) -> "Rows":

@@ -142,6 +142,7 @@
       if (!this.run || this.run.id !== id) return;
       if (answer.lost) this.finish({ state: "failed", message: answer.error.message, hint: "", seconds: 0 });
       else if (answer.frame && this.run.next === next) this.receive(answer.frame);
+      else if (!next) this.say(t("waiting_place"));
     }
 
     /* Asks after a run that is silent: an update may be lost, or the server may be gone. */
@@ -375,23 +376,6 @@
   };
   const textOf = (lane) => (lane.end ? lane.end.text : lane.view(lane.length).map((token) => token.s).join(""));
   const logprobOf = (token, id) => { const row = token.a.find((item) => item[0] === id); return row ? row[1] : token.l; };
-
-  /* Indexes of the items that are not in the longest common subsequence of two lists. */
-  arena.differences = (a, b) => {
-    const width = b.length + 1;
-    const table = new Uint16Array((a.length + 1) * width);
-    for (let i = a.length - 1; i >= 0; i -= 1) for (let j = b.length - 1; j >= 0; j -= 1) {
-      table[i * width + j] = a[i] === b[j] ? 1 + table[(i + 1) * width + j + 1] : Math.max(table[(i + 1) * width + j], table[i * width + j + 1]);
-    }
-    const here = new Set(a.keys());
-    const there = new Set(b.keys());
-    for (let i = 0, j = 0; i < a.length && j < b.length;) {
-      if (a[i] === b[j]) { here.delete(i); there.delete(j); i += 1; j += 1; }
-      else if (table[(i + 1) * width + j] >= table[i * width + j + 1]) i += 1;
-      else j += 1;
-    }
-    return [here, there];
-  };
 
   L.define("arena", (island) => { arena.app = new App(island); });
 })();

@@ -54,7 +54,7 @@
   /* Where the names stand beside their marks: right, left, above or below, the first that covers no mark and no other name. */
   function labels(points) {
     const taken = points.map((point) => [point.x - 8, point.y - 8, point.x + 8, point.y + 8]);
-    const clear = (box) => box[0] > 0 && box[2] < WIDE && taken.every((other) => box[2] < other[0] || box[0] > other[2] || box[3] < other[1] || box[1] > other[3]);
+    const clear = (box) => box[0] > PAD.left && box[1] > 0 && box[2] < WIDE && taken.every((other) => box[2] < other[0] || box[0] > other[2] || box[3] < other[1] || box[1] > other[3]);
     return points.map(({ x, y, text }) => {
       const wide = 7 * text.length;
       const choices = [[12, 4, "start"], [-12, 4, "end"], [0, -13, "middle"], [0, 21, "middle"], [12, -24, "start"], [12, 32, "start"]].map(([dx, dy, anchor]) => {

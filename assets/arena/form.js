@@ -52,8 +52,11 @@
       this.prompt.rows = many ? 6 : 2;
       this.prompt.placeholder = t(many ? "prompts_placeholder" : "prompt_placeholder");
       this.prompt.setAttribute("aria-label", t(many ? "prompts" : "prompt"));
-      if (many && !this.prompt.value.includes("\n")) this.prompt.value = arena.presets().filter((preset) => !preset.raw).map((preset) => preset.prompt).join("\n");
-      if (!many && this.prompt.value.includes("\n")) this.prompt.value = this.prompt.value.split("\n", 1)[0];
+      if (many === Boolean(this.isMany)) return;
+      this.isMany = many;
+      const examples = arena.presets().filter((preset) => !preset.raw).map((preset) => preset.prompt.replace(/\s*\n\s*/g, " "));
+      const other = this.otherPrompt === undefined ? examples.join("\n") : this.otherPrompt;
+      [this.prompt.value, this.otherPrompt] = [other, this.prompt.value];
     }
 
     async readPrompts() {

@@ -196,5 +196,22 @@
       listOf(data.lanes, isLane) && data.lanes.length <= 64;
   }
 
+  /* Indexes of the items that are not in the longest common subsequence of two lists. */
+  arena.differences = (a, b) => {
+    const width = b.length + 1;
+    const table = new Uint16Array((a.length + 1) * width);
+    for (let i = a.length - 1; i >= 0; i -= 1) for (let j = b.length - 1; j >= 0; j -= 1) {
+      table[i * width + j] = a[i] === b[j] ? 1 + table[(i + 1) * width + j + 1] : Math.max(table[(i + 1) * width + j], table[i * width + j + 1]);
+    }
+    const here = new Set(a.keys());
+    const there = new Set(b.keys());
+    for (let i = 0, j = 0; i < a.length && j < b.length;) {
+      if (a[i] === b[j]) { here.delete(i); there.delete(j); i += 1; j += 1; }
+      else if (table[(i + 1) * width + j] >= table[i * width + j + 1]) i += 1;
+      else j += 1;
+    }
+    return [here, there];
+  };
+
   arena.Trace = Trace;
 })();

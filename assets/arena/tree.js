@@ -7,6 +7,7 @@
   const TALLEST = 430;
   const MARGIN = 26;
   const SPEED = 60;
+  const SHOWN_SHARED = 60;
   const FAR = 0.45; // below this scale words are too small to read: only the branches are drawn, as high as there is room
 
   /* How many characters two texts have in common at their beginning, up to the end of a word. */
@@ -15,6 +16,9 @@
     while (at < a.length && a[at] === b[at]) at += 1;
     return at === a.length ? at : a.lastIndexOf(" ", at) + 1;
   }
+
+  /* The end of what was said already, enough to see where a sentence turns off. */
+  const tail = (text) => (text.length > SHOWN_SHARED ? "… " + text.slice(text.indexOf(" ", text.length - SHOWN_SHARED) + 1) : text);
 
   class Tree {
     constructor() {
@@ -103,7 +107,7 @@
       const rows = key ? key.sequences || [] : [];
       this.ranking.replaceChildren(...rows.map(([score, reason, , text], at) => {
         const shared = at ? sharedWords(text, rows[0][3]) : 0; // said already: shown paler
-        return h("li", {}, h("b", {}, number(score, 3)), " ", h("span", { class: "same" }, text.slice(0, shared)), h("span", {}, text.slice(shared)),
+        return h("li", {}, h("b", {}, number(score, 3)), " ", h("span", { class: "same" }, tail(text.slice(0, shared))), h("span", {}, text.slice(shared)),
           " ", h("small", {}, t("ended_by_" + reason)));
       }));
     }

@@ -11,8 +11,8 @@ _FORM: dict[str, tuple[str, str]] = {
     "preset_sky_prompt": ("Why is the sky blue? Explain it to a child.", "Why is the sky blue? Explain it to a child."),
     "preset_json": ("A message to JSON", "訊息轉 JSON"),
     "preset_json_prompt": (
-        "Turn this message into JSON: Hi, can we move the review with Dana to Thursday at 3 pm in room 12?",
-        "Turn this message into JSON: Hi, can we move the review with Dana to Thursday at 3 pm in room 12?",
+        "Turn this message into JSON.\n\nBill from Two Rivers: 90.95 for purple yarn, due 23 September.",
+        "Turn this message into JSON.\n\nBill from Two Rivers: 90.95 for purple yarn, due 23 September.",
     ),
     "preset_haiku": ("A short poem", "一首短詩"),
     "preset_haiku_prompt": ("Write a short poem about the first snow.", "Write a short poem about the first snow."),
@@ -49,7 +49,7 @@ _FORM: dict[str, tuple[str, str]] = {
 _MODES: dict[str, tuple[str, str]] = {
     "mode": ("What to compare", "比較內容"),
     "mode_one": ("One prompt", "單一提示"),
-    "mode_sweep": ("Sweep of settings", "設定掃描"),
+    "mode_sweep": ("Sweep", "設定掃描"),
     "mode_many": ("Many prompts", "多個提示"),
     "sweep": ("Grid", "網格"),
     "sweep_temperature_top_p": ("temperature × top-p", "溫度 × top-p"),
@@ -337,6 +337,7 @@ _BAR: dict[str, tuple[str, str]] = {
     "export": ("Export", "匯出"),
     "import": ("Import", "匯入"),
     "waiting_start": ("Starting…", "開始中…"),
+    "waiting_place": ("Waiting for a free place on the server…", "正在等候伺服器的空位…"),
     "waiting_turn": ("Waiting: another comparison is being computed.", "等待中:正在計算另一個比較。"),
     "loading": ("Loading {model} ({mb} MB)…", "正在載入 {model}({mb} MB)…"),
     "running": (

@@ -36,6 +36,11 @@ def check_prompt(model, prompt_ids) -> list[int]:
             "This is an encoder-decoder model; the arena compares decoder-only language models.",
             "Choose a causal model, such as a Llama, Qwen, Mistral or GPT-2 model.",
         )
+    if not model.can_generate():
+        raise UserError(
+            f"{type(model).__name__} has no head that predicts the next token.",
+            "Choose a causal language model; a classifier can be tried where it was trained.",
+        )
     prompt = [int(token) for token in prompt_ids]
     if not prompt:
         raise UserError("The prompt is empty.", "Type at least one word.")

@@ -15,7 +15,7 @@ class ModelForward:
     """Prefill once, copy the cache to every row, then one forward a step."""
 
     def __init__(self, model):
-        self.model = model
+        self.model = model.eval()  # dropout would make every lane random
         self.device = next(model.parameters()).device
         self.cache = None
         self.rows = 0

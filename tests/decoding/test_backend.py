@@ -119,6 +119,18 @@ def test_bf16_weights_stay_close_to_fp32(tiny_llama):
     assert (got - want).norm() / want.norm() < 0.05
 
 
+def test_arithmetic_in_bf16_is_as_good_as_the_models_own(tiny_llama, monkeypatch):
+    """As on a CPU that has it; elsewhere emulated, which is slow but works."""
+    monkeypatch.setattr(lean, "cpu_has_bf16", lambda: True)
+    model = tiny_llama(2)
+    with torch.inference_mode():
+        want = branching(forward_for(model, "fp32"))
+        forward = forward_for(tiny_llama(2), "bf16")
+        assert forward.w.dtype == torch.bfloat16
+        own = branching(ModelForward(model.to(torch.bfloat16)))
+        assert (branching(forward).float() - want).norm() < 1.5 * (own.float() - want).norm()
+
+
 @pytest.mark.skipif(not can_int8(torch.device("cpu")), reason="this torch has no int8 products")
 def test_int8_is_an_approximation_with_a_small_error(tiny_llama, run):
     model = tiny_llama(2, hidden_size=64, initializer_range=0.1)

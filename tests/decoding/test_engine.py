@@ -3,7 +3,7 @@ import threading
 
 import pytest
 import torch
-from transformers import T5Config, T5ForConditionalGeneration
+from transformers import LlamaForSequenceClassification, T5Config, T5ForConditionalGeneration
 
 from llmdemo.decoding import BeamStep, DecodeSettings, TokenStep, decode_lanes
 from llmdemo.decoding.lean import LeanForward
@@ -194,6 +194,18 @@ def test_an_encoder_decoder_is_refused_plainly():
     model = T5ForConditionalGeneration(T5Config(decoder_start_token_id=0, **sizes))
     with pytest.raises(UserError, match="encoder-decoder"):
         decode_lanes(model, [3, 4], DecodeSettings())
+
+
+def test_a_classifier_is_refused_plainly(tiny_llama):
+    config = tiny_llama().config
+    with pytest.raises(UserError, match="predicts the next token"):
+        decode_lanes(LlamaForSequenceClassification(config), PROMPT, DecodeSettings())
+
+
+def test_a_model_left_in_training_mode_decodes_without_dropout(tiny_gpt2, run):
+    want = run(tiny_gpt2, PROMPT, max_new_tokens=10)[1]
+    got = run(tiny_gpt2.train(), PROMPT, max_new_tokens=10)[1]
+    assert {name: lane.token_ids for name, lane in want.items()} == {name: lane.token_ids for name, lane in got.items()}
 
 
 def test_impossible_tokens_do_not_stop_the_lanes(tiny_gpt2, run):

@@ -100,7 +100,8 @@ class Subspace:
         work = gradient.float()
         old = (self.left, self.right)
         left, right = self._by_svd(work) if method == "svd" else self._by_iteration(work, method == "power", generator)
-        self.left = left.to(gradient.dtype) if self.side != "right" else None
+        # Contiguous, as a checkpoint gives them back: another layout is another order of rounding in the products.
+        self.left = left.to(gradient.dtype).contiguous() if self.side != "right" else None
         self.right = right.to(gradient.dtype).contiguous() if self.side != "left" else None
         total = work.square().sum()
         kept = self.project(work.to(gradient.dtype)).float().square().sum()

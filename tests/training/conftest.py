@@ -1,0 +1,111 @@
+"""Tiny models, batches and runs for the tests of training."""
+
+import copy
+
+import pytest
+import torch
+
+from llmdemo import store
+from llmdemo.data.ingest import add_dataset
+from llmdemo.training import TrainConfig, build_optimizer
+
+
+def make_config(**changes) -> TrainConfig:
+    values = {"dataset_id": "x", "rank": 4, "update_proj_gap": 7, "scale": 0.7, "learning_rate": 1e-2}
+    return TrainConfig(**{**values, **changes})
+
+
+def galore_torch_optimizer(model, config: TrainConfig):
+    """galore_torch's own optimizer with its own projector, on the same groups as ours."""
+    import galore_torch
+
+    linear = [m.weight for n, m in model.named_modules() if isinstance(m, torch.nn.Linear) and "lm_head" not in n]
+    chosen = set(map(id, linear))
+    rest = [p for p in model.parameters() if id(p) not in chosen]
+    galore = {key: getattr(config, key) for key in ("rank", "update_proj_gap", "scale", "proj_type")}
+    groups = [
+        {"params": [p for p in rest if p.dim() > 1], "weight_decay": config.weight_decay},
+        {"params": [p for p in rest if p.dim() <= 1], "weight_decay": 0.0},
+        {"params": linear, "weight_decay": config.weight_decay, **galore},
+    ]
+    if config.galore_optimizer == "adafactor":
+        options = {"relative_step": False, "scale_parameter": False, "beta1": config.beta1}
+        return galore_torch.GaLoreAdafactor(groups, lr=config.learning_rate, **options)
+    options = {"lr": config.learning_rate, "betas": (config.beta1, config.beta2), "eps": config.eps}
+    return galore_torch.GaLoreAdamW(groups, **options, no_deprecation_warning=True)
+
+
+def token_batches(count, vocabulary=64, shape=(2, 12), seed=3):
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.randint(0, vocabulary, shape, generator=generator) for _ in range(count)]
+
+
+def backward(model, ids, share=1.0):
+    (model(input_ids=ids, labels=ids).loss * share).backward()
+
+
+def train(model, config, batches, accumulation=1):
+    """Our optimizer over `batches`; the model is changed."""
+    optimizer = build_optimizer(model, config)
+    for start in range(0, len(batches), accumulation):
+        for ids in batches[start : start + accumulation]:
+            backward(model, ids, 1 / accumulation)
+        optimizer.step()
+    return optimizer
+
+
+def distance(a, b) -> float:
+    """Largest difference of two models' weights."""
+    return max((x - y).abs().max().item() for x, y in zip(a.parameters(), b.parameters(), strict=True))
+
+
+@pytest.fixture
+def tools():
+    """The functions above: test modules cannot import this file by name."""
+    from types import SimpleNamespace
+
+    return SimpleNamespace(
+        make_config=make_config,
+        galore_torch_optimizer=galore_torch_optimizer,
+        token_batches=token_batches,
+        backward=backward,
+        train=train,
+        distance=distance,
+    )
+
+
+@pytest.fixture
+def llama64():
+    """Makes tiny float64 Llamas with a vocabulary of 64, all alike: rounding cannot hide a difference."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=64, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, initializer_range=0.15, tie_word_embeddings=True,
+    )  # fmt: skip
+    model = LlamaForCausalLM(config).double()
+    return lambda: copy.deepcopy(model)
+
+
+@pytest.fixture
+def make_run(home, settings, tiny_model_folder, alpaca_file):
+    """Makes a run folder on the tiny model and forty sums, ready for the worker."""
+    info = add_dataset(home, settings, alpaca_file, "sums")
+
+    def make(**changes):
+        run_dir = home.runs / store.new_id("run")
+        run_dir.mkdir()
+        values = {
+            "dataset_id": info.dataset_id,
+            "model_id": str(tiny_model_folder),
+            "rank": 8,
+            "max_steps": 8,
+            "eval_steps": 4,
+            "batch_size": 4,
+            "update_proj_gap": 3,
+        }
+        store.write_json(run_dir / "config.json", {**values, **changes})
+        return run_dir
+
+    return make

@@ -1,0 +1,91 @@
+import json
+
+import pytest
+import torch
+
+from llmdemo.training import checkpoint as checkpoints
+from llmdemo.training.checkpoint import Checkpoint
+
+
+@pytest.fixture
+def folders(tmp_path):
+    (tmp_path / "scratch").mkdir()
+    return tmp_path / "checkpoints", tmp_path / "scratch"
+
+
+def make(step):
+    tensors = {"weights": {"w": torch.full((2, 3), float(step))}, "optimizer": {"m": torch.arange(step + 1)}}
+    return Checkpoint(step, tensors, {"progress": {"step": step}})
+
+
+def test_a_checkpoint_comes_back_as_it_was(folders):
+    checkpoints.save(*folders, make(5))
+    found = checkpoints.newest(folders[0])
+    assert found.step == 5 and found.numbers == {"progress": {"step": 5}}
+    assert torch.equal(found.groups["weights"]["w"], torch.full((2, 3), 5.0))
+
+
+def test_only_safetensors_and_json_are_written(folders):
+    checkpoints.save(*folders, make(5))
+    names = {path.suffix for path in folders[0].rglob("*") if path.is_file()}
+    assert names == {".safetensors", ".json"}
+
+
+def test_older_ones_are_pruned_after_the_new_one_is_whole(folders):
+    for step in (1, 2, 3, 12):
+        checkpoints.save(*folders, make(step))
+    assert sorted(path.name for path in folders[0].iterdir()) == ["step-000003", "step-000012"]
+    assert not list(folders[1].iterdir())
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "remove", "state", "escape"])
+def test_a_damaged_one_is_passed_over_for_the_one_before(folders, damage):
+    for step in (1, 2):
+        checkpoints.save(*folders, make(step))
+    newest = folders[0] / "step-000002"
+    weights = newest / "weights.safetensors"
+    data = bytearray(weights.read_bytes())
+    if damage == "flip":
+        data[-1] ^= 1
+        weights.write_bytes(data)
+    elif damage == "cut":
+        weights.write_bytes(data[:-4])
+    elif damage == "remove":
+        weights.unlink()
+    elif damage == "state":
+        (newest / "state.json").write_text("{")
+    else:
+        state = json.loads((newest / "state.json").read_text())
+        state["sha256"] = {"../step-000001/weights.safetensors": "0"}
+        (newest / "state.json").write_text(json.dumps(state))
+    assert checkpoints.newest(folders[0]).step == 1
+
+
+def test_a_pickle_in_a_checkpoint_is_never_opened(folders):
+    """A planted file that would create a marker when unpickled."""
+    checkpoints.save(*folders, make(1))
+    (folders[0] / "step-000001" / "optimizer.pt").write_bytes(b"cos\nsystem\n(S'touch /tmp/should-not-exist'\ntR.")
+    assert checkpoints.newest(folders[0]).step == 1
+
+
+def test_a_write_that_fails_leaves_the_old_ones_and_nothing_else(folders, monkeypatch):
+    checkpoints.save(*folders, make(1))
+    monkeypatch.setattr(
+        checkpoints, "save_file", lambda *a: (_ for _ in ()).throw(OSError(28, "No space left on device"))
+    )
+    with pytest.raises(OSError):
+        checkpoints.save(*folders, make(2))
+    assert checkpoints.newest(folders[0]).step == 1 and not list(folders[1].iterdir())
+
+
+def test_no_checkpoint_is_none(tmp_path):
+    assert checkpoints.newest(tmp_path / "nothing") is None
+
+
+def test_random_state_goes_on(folders):
+    torch.manual_seed(3)
+    checkpoints.save(*folders, Checkpoint(1, {"random": checkpoints.rng_state()}, {}))
+    expected = torch.rand(4)
+    torch.manual_seed(99)
+    checkpoints.set_rng_state(checkpoints.newest(folders[0]).groups["random"])
+    assert torch.equal(torch.rand(4), expected)

@@ -1,0 +1,58 @@
+import math
+
+import pytest
+
+from llmdemo.errors import UserError
+from llmdemo.training import TrainConfig
+
+
+def test_a_data_set_is_all_that_must_be_given():
+    config = TrainConfig.from_dict({"dataset_id": "data-1"}).resolved()
+    assert config.method == "galore" and config.learning_rate > 0 and config.max_steps > 0
+
+
+def test_a_config_survives_its_own_json():
+    config = TrainConfig.from_dict({"dataset_id": "d", "target_modules": ["q_proj"], "learning_rate": 1e-4})
+    assert TrainConfig.from_dict(config.to_dict()) == config
+
+
+@pytest.mark.parametrize("method", ["galore", "adamw", "lora"])
+def test_each_method_has_a_learning_rate_of_its_own(method):
+    assert TrainConfig.from_dict({"dataset_id": "d", "method": method}).resolved().learning_rate > 0
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({}, "dataset_id"),
+        ({"dataset_id": 3}, "dataset_id"),
+        ({"dataset_id": "d", "rnk": 3}, "no key 'rnk'"),
+        ({"dataset_id": "d", "rank": 0}, "rank is 0. It must be from 1"),
+        ({"dataset_id": "d", "rank": 2.5}, "rank is '2.5'. It must be a whole number"),
+        ({"dataset_id": "d", "rank": True}, "whole number"),
+        ({"dataset_id": "d", "rank": "many"}, "whole number"),
+        ({"dataset_id": "d", "update_proj_gap": 0}, "update_proj_gap is 0"),
+        ({"dataset_id": "d", "learning_rate": math.nan}, "learning_rate"),
+        ({"dataset_id": "d", "learning_rate": math.inf}, "learning_rate"),
+        ({"dataset_id": "d", "method": "sgd"}, "one of: galore, adamw, lora"),
+        ({"dataset_id": "d", "optim_bits": 4}, "one of: 32, 8"),
+        ({"dataset_id": "d", "method": "lora", "optim_bits": 8}, "LoRA"),
+        ({"dataset_id": "d", "galore_optimizer": "adafactor", "optim_bits": 8}, "Adafactor"),
+        ({"dataset_id": "d", "target_modules": "q_proj"}, "list"),
+        ({"dataset_id": "d", "name": "x" * 200}, "200 characters"),
+        ({"dataset_id": "d", "batch_size": 10**9}, "batch_size"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_the_key_and_what_is_valid(values, words):
+    with pytest.raises(UserError) as refused:
+        TrainConfig.from_dict(values)
+    assert words in str(refused.value)
+
+
+def test_what_is_no_object_is_refused():
+    with pytest.raises(UserError, match="not an object"):
+        TrainConfig.from_dict(["dataset_id"])
+
+
+def test_a_whole_float_passes_as_an_integer():
+    assert TrainConfig.from_dict({"dataset_id": "d", "rank": 16.0}).rank == 16

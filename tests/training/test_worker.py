@@ -1,0 +1,204 @@
+"""The worker on a tiny model, in this process: what it writes, how it ends, and that a resumed run is the same run."""
+
+import errno
+import shutil
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from llmdemo import store
+from llmdemo.errors import UserError
+from llmdemo.events import read_events
+from llmdemo.training import worker
+from llmdemo.training.loop import Loop, NonFinite
+
+
+@pytest.fixture(autouse=True)
+def signals_as_they_were():
+    import signal
+
+    kept = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for number, handler in kept.items():
+        signal.signal(number, handler)
+
+
+def events(run_dir, kind=None):
+    found = read_events(run_dir / "events.jsonl")[0]
+    return [event for event in found if kind in (None, event["type"])]
+
+
+def last_weights(run_dir):
+    folder = sorted((run_dir / "checkpoints").iterdir())[-1]
+    return load_file(folder / "weights.safetensors")
+
+
+def stop_at(monkeypatch, step):
+    """Asks the run to stop before step `step`, as the file would."""
+    plain = Loop.run
+
+    def run(self, should_stop, save):
+        return plain(self, lambda: self.progress.step == step or should_stop(), save)
+
+    monkeypatch.setattr(Loop, "run", run)
+
+
+def test_a_run_ends_with_a_model_that_transformers_opens(make_run):
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    run_dir = make_run()
+    assert worker.main(run_dir) == 0
+    end = events(run_dir, "end")[-1]
+    assert end["state"] == "completed" and end["model_id"] == run_dir.name
+    model = AutoModelForCausalLM.from_pretrained(run_dir / "model")
+    tokenizer = AutoTokenizer.from_pretrained(run_dir / "model")
+    assert tokenizer.chat_template and model.generation_config.eos_token_id == tokenizer.eos_token_id
+    assert "held-out loss after" in (run_dir / "model" / "README.md").read_text()
+    saved = dict(model.named_parameters())
+    for name, tensor in last_weights(run_dir).items():
+        torch.testing.assert_close(saved[name].detach(), tensor)
+
+
+def test_a_run_tells_what_happens(make_run):
+    run_dir = make_run()
+    worker.main(run_dir)
+    steps = events(run_dir, "step")
+    assert [event["step"] for event in steps] == list(range(1, 9))
+    assert steps[-1]["tokens_per_second"] > 0 and steps[-1]["eta_seconds"] == 0
+    assert [event["step"] for event in events(run_dir, "eval")] == [0, 4, 8]
+    refreshed = events(run_dir, "refresh")
+    assert len(refreshed[0]["layers"]) == 14 and all(0 < layer["energy"] <= 1.001 for layer in refreshed[0]["layers"])
+    assert events(run_dir, "ledger")[-1]["measured"]["total"] > 0
+    assert {event["step"] for event in events(run_dir, "sample")} == {0, 4, 8}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"refresh": "svd", "stagger": False},
+        {"gradient_accumulation_steps": 2, "refresh": "random"},
+        {"optim_bits": 8},
+        {"galore_optimizer": "adafactor"},
+        {"method": "adamw"},
+        {"method": "lora"},
+    ],
+    ids=lambda changes: " ".join(f"{key}={value}" for key, value in changes.items()) or "galore",
+)
+def test_a_run_stopped_at_any_step_and_resumed_ends_with_the_same_weights(make_run, monkeypatch, changes):
+    whole = make_run(**changes)
+    assert worker.main(whole) == 0
+    for step in (0, 3, 7):
+        run_dir = make_run(**changes)
+        with monkeypatch.context() as patch:
+            stop_at(patch, step)
+            assert worker.main(run_dir) == 0
+        assert events(run_dir, "end")[-1]["state"] == "stopped"
+        assert worker.main(run_dir) == 0
+        expected, found = last_weights(whole), last_weights(run_dir)
+        assert expected.keys() == found.keys()
+        assert all(torch.equal(expected[name], found[name]) for name in expected)
+
+
+def test_a_resume_without_the_moments_would_be_seen(make_run, monkeypatch):
+    """Mutation: optimizer state lost, as in transformers' layer-wise GaLore."""
+    from llmdemo.training.optimizer import Optimizer
+
+    whole, run_dir = make_run(), make_run()
+    worker.main(whole)
+    stop_at(monkeypatch, 4)
+    worker.main(run_dir)
+    monkeypatch.undo()
+    monkeypatch.setattr(
+        Optimizer, "load_state", lambda self, tensors, numbers: setattr(self, "steps", numbers["steps"])
+    )
+    worker.main(run_dir)
+    expected, found = last_weights(whole), last_weights(run_dir)
+    assert not all(torch.equal(expected[name], found[name]) for name in expected)
+
+
+def test_a_resumed_run_does_not_need_its_data_set(make_run, monkeypatch, home):
+    run_dir = make_run()
+    stop_at(monkeypatch, 2)
+    worker.main(run_dir)
+    monkeypatch.undo()
+    shutil.rmtree(home.datasets)
+    assert worker.main(run_dir) == 0 and events(run_dir, "end")[-1]["state"] == "completed"
+
+
+def test_the_stop_file_ends_the_run_with_a_checkpoint(make_run):
+    run_dir = make_run()
+    (run_dir / "stop").touch()
+    assert worker.main(run_dir) == 0
+    assert events(run_dir, "end")[-1]["state"] == "stopped"
+    assert [path.name for path in (run_dir / "checkpoints").iterdir()] == ["step-000000"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"rank": 1000}, "larger than every matrix"),
+        ({"target_modules": ["nothing"]}, "q_proj"),
+        ({"model_id": "/nowhere"}, "not a folder"),
+        ({"dataset_id": "data-1"}, "data-1"),
+        ({"task": "text"}, "task"),
+        ({"update_proj_gap": 0}, "update_proj_gap is 0"),
+        ({"num_processes": 2}, "launched with 1"),
+    ],
+)
+def test_what_cannot_work_is_a_sentence_before_the_first_step(make_run, changes, words):
+    run_dir = make_run(**changes)
+    assert worker.main(run_dir) == 1
+    end = events(run_dir, "end")[-1]
+    assert end["state"] == "failed" and end["reason"] == "bad_config"
+    assert words in f"{end['message']} {end['hint']}"
+    assert not events(run_dir, "step")
+
+
+def test_gradients_that_stay_nan_end_the_run(make_run, monkeypatch):
+    run_dir = make_run(max_steps=40, checkpoint_seconds=1e9)
+    plain = Loop._gradients
+
+    def poisoned(self, rows):
+        loss = plain(self, rows)
+        if self.progress.step >= 3:
+            for gradient in self.optimizer.gradients():
+                gradient.fill_(float("nan"))
+        return loss
+
+    monkeypatch.setattr(Loop, "_gradients", poisoned)
+    assert worker.main(run_dir) == 1
+    end = events(run_dir, "end")[-1]
+    assert end["reason"] == "non_finite"
+    assert [event["step"] for event in events(run_dir, "skip")] == list(range(4, 14))
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (UserError("a", "b"), "bad_config"),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 MiB"), "out_of_memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"), "out_of_memory"),
+        (MemoryError(), "out_of_memory"),
+        (OSError(errno.ENOSPC, "No space left on device"), "disk_full"),
+        (RuntimeError("I/O error: No space left on device (os error 28)"), "disk_full"),
+        (NonFinite("x"), "non_finite"),
+        (ZeroDivisionError("x"), "worker_error"),
+    ],
+)
+def test_every_end_has_a_reason_and_something_to_do(error, reason):
+    said = worker.explain(error)
+    assert said["reason"] == reason and said["message"] and said["hint"]
+
+
+def test_a_full_disk_fails_the_run_and_keeps_the_checkpoint_before(make_run, monkeypatch):
+    run_dir = make_run(checkpoint_seconds=1e9)
+    stop_at(monkeypatch, 2)
+    worker.main(run_dir)
+    monkeypatch.undo()
+    monkeypatch.setattr(store, "free_bytes", lambda folder: 0)
+    stop_at(monkeypatch, 5)
+    assert worker.main(run_dir) == 1
+    assert events(run_dir, "end")[-1]["reason"] == "disk_full"
+    assert [path.name for path in (run_dir / "checkpoints").iterdir()] == ["step-000002"]

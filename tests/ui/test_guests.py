@@ -1,0 +1,75 @@
+"""An app that is shared without a password: visitors get the arena, and nothing that changes or shows the rest."""
+
+import httpx
+import pytest
+from gradio_client import Client
+from gradio_client.exceptions import AppError
+
+from llmdemo.ui.app import build, launch_options
+from llmdemo.ui.data_pages import DataPages
+from llmdemo.ui.services import Services
+
+
+@pytest.fixture(scope="module")
+def guests(services) -> Services:
+    return Services(**{**services.__dict__, "guests_only": True})
+
+
+@pytest.fixture(scope="module")
+def guest_server(guests):
+    page = build(guests)
+    _, url, _ = page.launch(server_name="127.0.0.1", prevent_thread_lock=True, **launch_options(guests))
+    yield url
+    page.close(verbose=False)
+
+
+@pytest.fixture(scope="module")
+def client(guest_server):
+    client = Client(guest_server, verbose=False)
+    yield client
+    client.close()
+
+
+def test_the_page_has_the_arena_only(guest_server):
+    components = httpx.get(f"{guest_server}config").json()["components"]
+    ids = {component["props"].get("elem_id") for component in components}
+    assert "arena" in ids
+    assert not ids & {"data-report", "data-file", "train-form", "train-run"}
+
+
+REFUSED = {
+    "/list_datasets": {},
+    "/delete_dataset": {"dataset_id": "data-x"},
+    "/rename_dataset": {"dataset_id": "data-x", "name": "y"},
+    "/start_run": {"config": {"dataset_id": "data-x"}},
+    "/run_status": {"run_id": "run-x"},
+    "/list_runs": {},
+    "/stop_run": {"run_id": "run-x"},
+    "/resume_run": {"run_id": "run-x"},
+    "/clone_run": {"run_id": "run-x"},
+    "/delete_run": {"run_id": "run-x"},
+    "/add_dataset": {"file": None, "name": "x"},
+}
+
+
+@pytest.mark.parametrize("endpoint", REFUSED)
+def test_what_is_the_owners_is_refused_with_the_reason(client, endpoint):
+    with pytest.raises(AppError, match="without a password"):
+        client.predict(api_name=endpoint, **REFUSED[endpoint])
+
+
+def test_visitors_may_compare_and_list_models(client):
+    assert client.predict(api_name="/list_models")[0]["id"] == "starter"
+    assert client.predict("starter", "Hello", {"max_new_tokens": 2}, api_name="/compare")["lanes"]
+
+
+def test_visitors_cannot_upload(guest_server):
+    answer = httpx.post(f"{guest_server}gradio_api/upload", files={"files": ("a.json", b"[]")})
+    assert answer.status_code == 403
+
+
+def test_the_rights_are_checked_inside_each_handler_too(guests):
+    pages = DataPages(guests)
+    for act in (pages.rename, pages.delete, pages.apply_filters, pages.edit, pages.drop, pages.merge):
+        with pytest.raises(Exception, match="without a password"):
+            act({"dataset_id": "data-x"})

@@ -1,6 +1,7 @@
 """Which forward drives a model: the lean one where it is proved equal, else the model's own. Knows no lanes.
 
-The lean weights are kept as long as the model lives, and made anew when its parameters have changed.
+The lean weights of the precision last used are kept as long as the model lives, and made anew when its parameters
+have changed.
 """
 
 import logging
@@ -55,12 +56,11 @@ def lean_weights(model, precision: str = "auto") -> LeanWeights | None:
     """The model's lean weights in `precision`, or None where its own forward must be used."""
     dtype = next(model.parameters()).dtype if precision == "auto" else _DTYPES[precision]
     key = (dtype, precision == "int8", _fingerprint(model))
-    kept = _kept.setdefault(model, {})
-    for stale in [old for old in kept if old[2] != key[2]]:
-        del kept[stale]
-    if key not in kept:
-        kept[key] = _make(model, dtype, precision == "int8")
-    return kept[key]
+    kept = _kept.get(model)
+    if kept is None or kept[0] != key:
+        _kept.pop(model, None)  # one copy of the weights at a time: memory counts for more than switching back
+        kept = _kept[model] = key, _make(model, dtype, precision == "int8")
+    return kept[1]
 
 
 def _make(model, dtype: torch.dtype, int8: bool) -> LeanWeights | None:

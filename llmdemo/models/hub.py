@@ -35,7 +35,12 @@ def repository_facts(repo: str, revision: str | None = None) -> tuple[str, int]:
     """(commit sha, bytes to fetch) of a repository; raises UserError when not reachable, unknown or unsafe."""
     from huggingface_hub import HfApi
 
-    info = _ask(lambda: HfApi().model_info(repo, revision=revision, files_metadata=True, timeout=PROBE_SECONDS), repo)
+    info = _ask(
+        lambda: HfApi(endpoint=_endpoint()).model_info(
+            repo, revision=revision, files_metadata=True, timeout=PROBE_SECONDS
+        ),
+        repo,
+    )
     files = {sibling.rfilename: sibling.size or 0 for sibling in info.siblings or []}
     if not any(name.endswith(".safetensors") for name in files):
         held = "only pickle weights (.bin or .pt), which can run code" if _has_pickle(files) else "no weights"
@@ -72,8 +77,18 @@ def download(repo: str, sha: str, folder: Path, total: int, progress: Progress) 
     from llmdemo.models.watch import watch_growth
 
     with watch_growth(folder, total, progress):
-        _ask(lambda: snapshot_download(repo, revision=sha, local_dir=folder, allow_patterns=list(_WANTED)), repo)
+        _ask(
+            lambda: snapshot_download(
+                repo, revision=sha, local_dir=folder, allow_patterns=list(_WANTED), endpoint=_endpoint()
+            ),
+            repo,
+        )
     shutil.rmtree(folder / ".cache", ignore_errors=True)
+
+
+def _endpoint() -> str:
+    """The hub's address, asked for each time: huggingface_hub itself reads it once, when it is imported."""
+    return os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
 
 
 def _wanted(name: str) -> bool:
@@ -88,7 +103,6 @@ def _ask(question: Callable, repo: str):
     """The hub's answer; its many errors become sentences."""
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
-    endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
     try:
         return question()
     except HfHubHTTPError as error:
@@ -96,7 +110,7 @@ def _ask(question: Callable, repo: str):
         raise UserError(*_refusal(repo, code)) from error
     except (*_transport_errors(), OfflineModeIsEnabled, LocalEntryNotFoundError, OSError) as error:
         raise UserError(
-            f"The Hugging Face hub ({endpoint}) cannot be reached.",
+            f"The Hugging Face hub ({_endpoint()}) cannot be reached.",
             "Check the network and try again, or give a local model folder.",
         ) from error
 

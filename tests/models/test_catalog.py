@@ -1,0 +1,84 @@
+import json
+import shutil
+
+import pytest
+
+from llmdemo.errors import UserError
+from llmdemo.models import catalog
+
+
+def add_run(home, folder, run_id="run-20260101-000000-abcdef", **origin):
+    target = home.runs / run_id / "model"
+    target.parent.mkdir()
+    shutil.copytree(folder, target)
+    (target / "origin.json").write_text(json.dumps(origin))
+    return run_id
+
+
+def test_the_starter_comes_first_and_is_not_ready_until_fetched(home):
+    first = catalog.list_models(home)[0]
+    assert first.id == "starter" and not first.ready
+    with pytest.raises(UserError, match="not here yet"):
+        catalog.resolve(home, "starter")
+
+
+def test_a_finished_run_is_in_the_menu_under_its_title(home, tiny_model_folder):
+    run_id = add_run(home, tiny_model_folder, title="Sums")
+    entry = catalog.list_models(home)[1]
+    assert (entry.id, entry.title, entry.kind, entry.ready) == (run_id, "Sums", "run", True)
+    assert catalog.resolve(home, run_id).path == home.runs / run_id / "model"
+
+
+def test_a_broken_run_is_left_out_of_the_menu_and_named_when_asked_for(home, tiny_model_folder):
+    run_id = add_run(home, tiny_model_folder)
+    (home.runs / run_id / "model" / "model.safetensors").unlink()
+    assert [entry.id for entry in catalog.list_models(home)] == ["starter"]
+    with pytest.raises(UserError, match="no weights"):
+        catalog.resolve(home, run_id)
+
+
+def test_a_folder_is_added_and_taken_off_again(home, tiny_model_folder):
+    entry = catalog.add_model(home, str(tiny_model_folder))
+    assert entry.kind == "folder" and entry in catalog.list_models(home)
+    catalog.add_model(home, str(tiny_model_folder))
+    assert len(catalog.list_models(home)) == 2
+    catalog.remove_model(home, entry.id)
+    assert len(catalog.list_models(home)) == 1 and tiny_model_folder.is_dir()
+
+
+@pytest.mark.parametrize(
+    "model_id",
+    [
+        "",
+        "  ",
+        None,
+        3,
+        "run-../../etc",
+        "run-x/../y",
+        "../up",
+        "a/b/c",
+        "org/na me",
+        "org/\0",
+        "https://evil/x",
+        "~/../x y",
+    ],
+)
+def test_an_id_outside_the_rules_is_refused_before_anything_is_asked(home, no_hub, model_id):
+    with pytest.raises(UserError):
+        catalog.resolve(home, model_id)
+
+
+def test_a_hub_name_that_was_not_fetched_says_so(home):
+    with pytest.raises(UserError, match="has not been fetched"):
+        catalog.resolve(home, "org/name")
+
+
+def test_a_linked_run_is_refused(home, tiny_model_folder, tmp_path):
+    (home.runs / "run-link").symlink_to(tmp_path)
+    with pytest.raises(UserError, match="link"):
+        catalog.resolve(home, "run-link")
+
+
+def test_entries_are_json_with_the_id_first(home):
+    entry = catalog.list_models(home)[0].to_dict()
+    assert next(iter(entry)) == "id" and json.dumps(entry)

@@ -1,0 +1,70 @@
+import time
+
+import pytest
+
+from llmdemo.errors import UserError
+from llmdemo.models import hub as module
+
+SHA = "0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.fixture
+def served(hub, tiny_model_folder):
+    hub.repos["org/tiny"] = {path.name: path.read_bytes() for path in tiny_model_folder.iterdir()}
+    hub.repos["org/tiny"]["README.md"] = b"# card"
+    hub.repos["org/tiny"]["modeling.py"] = b"raise SystemExit"
+    return hub
+
+
+def test_a_repository_is_fetched_at_its_commit_and_joins_the_menu(served, home):
+    entry = module.fetch(home, "org/tiny")
+    assert entry.kind == "hub" and entry.revision == SHA and entry.ready
+    names = {path.name for path in entry.path.iterdir()}
+    assert "model.safetensors" in names and not names & {"modeling.py", "README.md"}
+    assert all("/resolve/" not in path or SHA in path for path in served.asked)
+    assert not list(home.tmp.iterdir())
+
+
+def test_a_fetched_model_loads_and_generates(served, home):
+    from llmdemo.models.load import load_causal
+
+    model, tokenizer = load_causal(module.fetch(home, "org/tiny@main"), device="cpu")
+    ids = tokenizer("Add", return_tensors="pt")
+    assert model.generate(**ids, max_new_tokens=3, do_sample=False).shape[1] > ids["input_ids"].shape[1]
+
+
+def test_a_repository_with_pickles_only_is_refused_before_it_is_downloaded(served, home):
+    files = served.repos["org/tiny"]
+    files["pytorch_model.bin"] = files.pop("model.safetensors")
+    with pytest.raises(UserError, match="only pickle weights"):
+        module.fetch(home, "org/tiny")
+    assert not any("/resolve/" in path for path in served.asked) and not list(home.tmp.iterdir())
+
+
+def test_a_repository_whose_index_points_outside_is_refused_and_leaves_nothing(served, home):
+    served.repos["org/tiny"]["model.safetensors.index.json"] = b'{"weight_map": {"a": "../x.safetensors"}}'
+    with pytest.raises(UserError, match="not a safetensors file of this folder"):
+        module.fetch(home, "org/tiny")
+    assert not list(home.tmp.iterdir()) and not list(home.models.iterdir())
+
+
+def test_an_unknown_repository_is_named(served, home):
+    with pytest.raises(UserError, match="knows no public repository org/other"):
+        module.fetch(home, "org/other")
+
+
+def test_a_hub_that_is_not_reachable_says_so_within_a_second(no_hub, home):
+    module._transport_errors()  # the first import of the hub's client is not the network's fault
+    import huggingface_hub.hf_api  # noqa: F401
+
+    started = time.monotonic()
+    with pytest.raises(UserError, match="cannot be reached"):
+        module.fetch(home, "org/tiny")
+    assert time.monotonic() - started < 1.5
+
+
+@pytest.mark.parametrize("model_id", ["", "name", "a/b/c", "../x/y", "org/na me", "http://x/y", "org/x@../y z"])
+def test_what_is_no_repository_is_refused_without_asking(served, home, model_id):
+    with pytest.raises(UserError, match="not a hub repository"):
+        module.fetch(home, model_id)
+    assert served.asked == []

@@ -1,0 +1,55 @@
+import json
+
+import pytest
+import torch
+
+from llmdemo.errors import UserError
+from llmdemo.models import load
+
+
+def test_a_model_is_loaded_for_inference_in_the_type_asked_for(tiny_model_folder):
+    model, tokenizer = load.load_causal(tiny_model_folder, dtype=torch.bfloat16, device="cpu")
+    assert not model.training and next(model.parameters()).dtype == torch.bfloat16 and tokenizer.is_fast
+
+
+def test_a_tokenizer_without_pad_pads_with_its_eos(model_copy):
+    path = model_copy / "tokenizer_config.json"
+    config = json.loads(path.read_text())
+    config.pop("pad_token")
+    path.write_text(json.dumps(config))
+    assert load.load_tokenizer(model_copy).pad_token == "<|im_end|>"
+
+
+def test_a_folder_without_tokenizer_is_refused_with_what_to_copy(model_copy):
+    for path in model_copy.glob("tokenizer*"):
+        path.unlink()
+    with pytest.raises(UserError, match="tokenizer"):
+        load.load_tokenizer(model_copy)
+
+
+def test_an_unknown_architecture_is_refused(model_copy):
+    path = model_copy / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "model_type": "nosuch"}))
+    with pytest.raises(UserError, match="cannot be loaded|no usable"):
+        load.load_causal(model_copy, device="cpu")
+
+
+def test_code_in_a_model_folder_is_never_run(model_copy, tmp_path):
+    marker = tmp_path / "ran"
+    (model_copy / "modeling.py").write_text(f"open({str(marker)!r}, 'w')")
+    path = model_copy / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "auto_map": {"AutoModelForCausalLM": "modeling.X"}}))
+    with pytest.raises(UserError, match="never runs"):
+        load.load_causal(model_copy, device="cpu")
+    assert not marker.exists()
+
+
+def test_a_classifier_gets_a_fresh_head_for_its_labels(tiny_model_folder):
+    model, _ = load.load_classifier(tiny_model_folder, ["ham", "spam"], device="cpu")
+    assert model.config.id2label == {0: "ham", 1: "spam"} and model.score.weight.shape[0] == 2
+
+
+def test_an_outline_has_shapes_and_no_weights(tiny_model_folder):
+    outline = load.load_outline(tiny_model_folder, torch.float32)
+    assert all(p.is_meta for p in outline.parameters())
+    assert sum(p.numel() for p in outline.parameters()) == 30880

@@ -1,0 +1,54 @@
+"""The whole test suite: `python tests/run.py [pytest options]`. Sets up all that it needs, a browser included.
+
+Installs tests/requirements.txt with pip, and Chromium: Debian's through apt where that can be, else Playwright's own
+download; with neither, the browser tests fail with a sentence. Then the quick tests run on all cores, one thread each,
+and after them those that need the starter model, the real worker or the browser, one at a time.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def main(options: list[str]) -> int:
+    install("-r", str(ROOT / "tests" / "requirements.txt"))
+    provide_browser()
+    lint = [[sys.executable, "-m", "ruff", *command, "."] for command in (["check"], ["format", "--check"])]
+    quick = [*pytest("not slow"), "-n", str(os.cpu_count() or 1), "--dist", "loadfile"]
+    slow = pytest("slow")
+    results = [run(command) for command in lint]
+    results.append(run([*quick, *options], {"OMP_NUM_THREADS": "1"}))
+    results.append(run([*slow, *options]))
+    return max(results)
+
+
+def pytest(marker: str) -> list[str]:
+    return [sys.executable, "-m", "pytest", "-q", "--timeout", "600", "-m", marker]
+
+
+def install(*what: str) -> None:
+    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", *what], check=True)
+
+
+def provide_browser() -> None:
+    """A Chromium for the browser tests; where none can be had, they say so themselves."""
+    if any(map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))):
+        return
+    if shutil.which("apt-get") and os.geteuid() == 0:
+        run(["apt-get", "update", "-qq"])
+        run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", "chromium"], {"DEBIAN_FRONTEND": "noninteractive"})
+    if not shutil.which("chromium"):
+        run([sys.executable, "-m", "playwright", "install", "chromium"])
+
+
+def run(command: list[str], environment: dict[str, str] | None = None) -> int:
+    print("$", " ".join(command), flush=True)
+    return subprocess.run(command, cwd=ROOT, env={**os.environ, **(environment or {})}).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -212,7 +212,7 @@ def _stream(ask: dict, max_bytes: int, should_stop) -> Iterator[Batch]:
         "HF_HUB_DISABLE_TELEMETRY": "1",
     }
     child = subprocess.Popen(
-        [sys.executable, "-m", "llmdemo.data.hub_child", orjson.dumps(ask).decode()],
+        [sys.executable, "-P", str(Path(__file__).with_name("hub_child.py")), orjson.dumps(ask).decode()],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

@@ -11,6 +11,8 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow as pa
+
 from llmdemo.data.rows import MAX_COLUMNS, MAX_RECORD, BadRow, Batch
 from llmdemo.data.sniff import shown_name
 from llmdemo.errors import UserError
@@ -20,7 +22,6 @@ CHILD_BYTES = 2**30
 PATIENCE = 20.0
 """Seconds without a batch after which the child is ended."""
 
-_BATCH_ROWS = 256
 _PIECE_BYTES = 16 * 2**20
 _INFLATION = 100
 _ALWAYS_ALLOWED = 64 * 2**20
@@ -28,16 +29,20 @@ _ALWAYS_ALLOWED = 64 * 2**20
 
 def read_parquet(path: Path, max_rows: int) -> Iterator[Batch]:
     """Batches of rows. Raises UserError when the file is damaged, or holds far more than its size lets expect."""
-    import pyarrow as pa
-
     name, size = shown_name(path.name), path.stat().st_size
-    root = str(Path(__file__).resolve().parents[2])
+    limits = (max_rows, MAX_COLUMNS, _PIECE_BYTES, CHILD_BYTES)
     child = subprocess.Popen(
-        [sys.executable, "-m", "llmdemo.data.parquet", str(path.resolve()), str(max_rows)],
+        [
+            sys.executable,
+            "-P",
+            str(Path(__file__).with_name("parquet_child.py")),
+            str(path.resolve()),
+            *map(str, limits),
+        ],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        env={**os.environ, "PYTHONPATH": root, "ARROW_DEFAULT_MEMORY_POOL": "system", "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "ARROW_DEFAULT_MEMORY_POOL": "system", "OMP_NUM_THREADS": "1"},
     )
     watch = _Watch(child)
     rows = 0
@@ -116,77 +121,3 @@ def _broken(name: str, code: int, rows: int) -> UserError:
 def _checked(row: dict):
     size = sum(len(value) for value in row.values() if isinstance(value, str))
     return BadRow(f"has over {MAX_RECORD:,} characters") if size > MAX_RECORD else row
-
-
-# ---- the child ----
-
-
-def _limit_memory() -> None:
-    if os.name != "posix":
-        return  # no such limit there; the decoded bytes are still counted
-    import resource
-
-    with open("/proc/self/statm") as file:
-        used = int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
-    limit = used + CHILD_BYTES
-    _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
-
-
-def _child(path: str, max_rows: int) -> int:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    pa.set_cpu_count(1)
-    pa.set_io_thread_count(1)
-    if sys.platform.startswith("linux"):
-        _limit_memory()
-    try:
-        file = pq.ParquetFile(path, pre_buffer=False, memory_map=False)
-        if file.metadata.num_columns > MAX_COLUMNS:
-            return 4
-        if file.metadata.num_rows > max_rows:
-            return 8
-        schema = pa.schema([(field.name, _plain(field.type)) for field in file.schema_arrow])
-        with pa.ipc.new_stream(sys.stdout.buffer, schema) as stream:
-            for batch in file.iter_batches(batch_size=_BATCH_ROWS, use_threads=False):
-                batch = batch.cast(schema)  # dictionaries are laid out, so that repeated values count
-                for piece in _pieces(batch):
-                    if piece.nbytes > 2 * _PIECE_BYTES:
-                        return 7
-                    stream.write_batch(piece)
-    except (MemoryError, pa.ArrowMemoryError):
-        return 5
-    except BrokenPipeError:
-        return 9
-    except _Nested:
-        return 6
-    except (pa.ArrowException, OSError, ValueError, TypeError, KeyError):
-        return 3
-    return 0
-
-
-class _Nested(Exception):
-    """A dictionary inside a nested column."""
-
-
-def _plain(kind):
-    """The type without its dictionary; raises _Nested where one is inside a list or a struct."""
-    import pyarrow as pa
-
-    if pa.types.is_dictionary(kind):
-        return kind.value_type
-    if pa.types.is_nested(kind) and "dictionary<" in str(kind):
-        raise _Nested
-    return kind
-
-
-def _pieces(batch):
-    """The batch in parts of about _PIECE_BYTES, of one row at least."""
-    rows = max(1, batch.num_rows * _PIECE_BYTES // max(1, batch.nbytes))
-    for start in range(0, batch.num_rows, rows):
-        yield batch.slice(start, rows)
-
-
-if __name__ == "__main__":
-    sys.exit(_child(sys.argv[1], int(sys.argv[2])))

@@ -1,0 +1,79 @@
+"""Decodes a Parquet file into an Arrow stream on standard output, with limited memory. Run by parquet.py.
+
+Run as a file of its own, so that it imports nothing but pyarrow. Knows nothing of what the columns mean.
+"""
+
+import os
+import sys
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+_BATCH_ROWS = 256
+
+
+def _limit_memory(more: int) -> None:
+    if os.name != "posix":
+        return  # no such limit there; the decoded bytes are still counted
+    import resource
+
+    with open("/proc/self/statm") as file:
+        used = int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    limit = used + more
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
+
+
+def main(path: str, max_rows: int, max_columns: int, piece_bytes: int, memory_bytes: int) -> int:
+    """Reads; returns the exit code, which parquet.py turns into a sentence."""
+    pa.set_cpu_count(1)
+    pa.set_io_thread_count(1)
+    if sys.platform.startswith("linux"):
+        _limit_memory(memory_bytes)
+    try:
+        file = pq.ParquetFile(path, pre_buffer=False, memory_map=False)
+        if file.metadata.num_columns > max_columns:
+            return 4
+        if file.metadata.num_rows > max_rows:
+            return 8
+        schema = pa.schema([(field.name, _plain(field.type)) for field in file.schema_arrow])
+        with pa.ipc.new_stream(sys.stdout.buffer, schema) as stream:
+            for batch in file.iter_batches(batch_size=_BATCH_ROWS, use_threads=False):
+                batch = batch.cast(schema)  # dictionaries are laid out, so that repeated values count
+                for piece in _pieces(batch, piece_bytes):
+                    if piece.nbytes > 2 * piece_bytes:
+                        return 7
+                    stream.write_batch(piece)
+    except (MemoryError, pa.ArrowMemoryError):
+        return 5
+    except BrokenPipeError:
+        return 9
+    except _Nested:
+        return 6
+    except (pa.ArrowException, OSError, ValueError, TypeError, KeyError):
+        return 3
+    return 0
+
+
+class _Nested(Exception):
+    """A dictionary inside a nested column."""
+
+
+def _plain(kind):
+    """The type without its dictionary; raises _Nested where one is inside a list or a struct."""
+    if pa.types.is_dictionary(kind):
+        return kind.value_type
+    if pa.types.is_nested(kind) and "dictionary<" in str(kind):
+        raise _Nested
+    return kind
+
+
+def _pieces(batch, piece_bytes: int):
+    """The batch in parts of about piece_bytes, of one row at least."""
+    rows = max(1, batch.num_rows * piece_bytes // max(1, batch.nbytes))
+    for start in range(0, batch.num_rows, rows):
+        yield batch.slice(start, rows)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1], *map(int, sys.argv[2:])))

@@ -7,7 +7,6 @@ have changed.
 import logging
 import weakref
 
-import psutil
 import torch
 from torch import nn
 
@@ -121,8 +120,15 @@ def _fits(model, dtype: torch.dtype) -> bool:
     wide = 4 if parameters[0].device.type == "cpu" else dtype.itemsize
     needed = sum(parameter.numel() for parameter in parameters) * wide
     device = parameters[0].device
-    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
-    return device.type in ("cpu", "cuda") and needed < 0.8 * free
+    if device.type == "cuda":
+        free = torch.cuda.mem_get_info(device)[0]
+    elif device.type == "cpu":
+        import psutil  # only a CPU asks for it
+
+        free = psutil.virtual_memory().available
+    else:
+        return False
+    return needed < 0.8 * free
 
 
 def _fingerprint(model) -> int:

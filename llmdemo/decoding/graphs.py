@@ -127,8 +127,8 @@ class GraphRun(Run):
 
     def _capture(self) -> None:
         """Captures one step without running it; on failure the rest of the run goes on uncaptured."""
-        graph = torch.cuda.CUDAGraph()
         try:
+            graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(graph, capture_error_mode="thread_local"):
                 self.out = self._body()
             self.graph = graph

@@ -9,7 +9,12 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator
+from functools import partial
+from itertools import islice
 from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from llmdemo.data.library import clean_name, get_dataset
 from llmdemo.data.records import Records, open_records
@@ -56,7 +61,8 @@ def export_dataset(
     handle, part = tempfile.mkstemp(dir=folder, prefix=".export.")
     os.close(handle)
     try:
-        _WRITERS[format_](Path(part), _rows(records, shape, format_ in ("csv", "tsv"), should_stop))
+        rows = partial(_rows, records, shape, format_ in ("csv", "tsv"), should_stop)
+        _WRITERS[format_](Path(part), rows)
         os.replace(part, target)
     except BaseException:
         Path(part).unlink(missing_ok=True)
@@ -151,44 +157,60 @@ _CONVERT = {
 # ---- formats ----
 
 
-def _write_jsonl(path: Path, rows: Iterator[dict]) -> None:
+def _write_jsonl(path: Path, rows) -> None:
     with open(path, "w", encoding="utf-8", newline="") as file:
-        for row in rows:
+        for row in rows():
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 
-def _write_json(path: Path, rows: Iterator[dict]) -> None:
+def _write_json(path: Path, rows) -> None:
     with open(path, "w", encoding="utf-8", newline="") as file:
         file.write("[")
-        for number, row in enumerate(rows):
+        for number, row in enumerate(rows()):
             file.write((",\n" if number else "\n") + json.dumps(row, ensure_ascii=False))
         file.write("\n]\n")
 
 
-def _write_table(path: Path, rows: Iterator[dict], delimiter: str = ",") -> None:
-    """All columns that any row has: a first pass finds them, since a system turn may come late."""
-    rows = list(rows)
-    names = list(dict.fromkeys(name for row in rows for name in row))
+def _names(rows) -> list[str]:
+    """All columns that any row has: a pass of its own finds them, since a system turn may come late."""
+    return list(dict.fromkeys(name for row in rows() for name in row))
+
+
+def _write_table(path: Path, rows, delimiter: str = ",") -> None:
     with open(path, "w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, names, restval="", delimiter=delimiter, quoting=csv.QUOTE_ALL)
+        writer = csv.DictWriter(file, _names(rows), restval="", delimiter=delimiter, quoting=csv.QUOTE_ALL)
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows(rows())
 
 
-def _write_tsv(path: Path, rows: Iterator[dict]) -> None:
+def _write_tsv(path: Path, rows) -> None:
     _write_table(path, rows, "\t")
 
 
-def _write_parquet(path: Path, rows: Iterator[dict]) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+def _write_parquet(path: Path, rows) -> None:
+    schema = pa.schema([(name, _kind(name, row[name])) for row in _firsts(rows) for name in row])
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        rest = rows()
+        while part := list(islice(rest, 1000)):
+            writer.write_table(pa.Table.from_pylist(part, schema))
 
-    pq.write_table(pa.Table.from_pylist(_same_keys(list(rows))), path, compression="zstd")
+
+def _firsts(rows) -> Iterator[dict]:
+    """For each column that any row has, its first value, as a dict of its own."""
+    seen = set()
+    for row in rows():
+        for name in row.keys() - seen:
+            seen.add(name)
+            yield {name: row[name]}
 
 
-def _same_keys(rows: list[dict]) -> list[dict]:
-    names = dict.fromkeys(name for row in rows for name in row)
-    return [{name: row.get(name) for name in names} for row in rows]
+def _kind(name: str, value) -> pa.DataType:
+    if isinstance(value, str):
+        return pa.string()
+    if name == "history":
+        return pa.list_(pa.list_(pa.string()))
+    keys = ("from", "value") if name == "conversations" else ("role", "content")
+    return pa.list_(pa.struct([(key, pa.string()) for key in keys]))
 
 
 _WRITERS = {

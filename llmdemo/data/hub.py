@@ -22,7 +22,7 @@ import orjson
 
 from llmdemo.data.ingest import add_rows
 from llmdemo.data.library import DatasetInfo
-from llmdemo.data.measure import DEFAULT_MAX_LENGTH
+from llmdemo.data.measure import DEFAULT_MAX_LENGTH, Stopped
 from llmdemo.data.rows import MAX_RECORD, BadRow, Batch, Gather
 from llmdemo.errors import UserError
 from llmdemo.settings import Settings
@@ -127,7 +127,7 @@ def add_from_hub(
         columns=columns,
         task=task,
         max_length=max_length,
-        progress=(lambda share, text: progress(share, text)) if progress else None,
+        progress=progress,
         should_stop=should_stop,
         expected_rows=row_limit,
     )
@@ -224,9 +224,9 @@ def _stream(ask: dict, max_bytes: int, should_stop) -> Iterator[Batch]:
         while line := child.stdout.readline(4 * MAX_RECORD):
             watch.seen()
             size += len(line)
-            value = orjson.loads(line) if line.endswith(b"\n") else None
-            if not isinstance(value, dict):
-                raise UserError("The stream of the data set broke off.", "Try again, or with fewer rows.")
+            if not line.endswith(b"\n"):
+                break  # the child was ended in the middle of a row
+            value = orjson.loads(line)
             if "error" in value:
                 raise UserError(value["error"], value.get("hint", ""))
             if size > max_bytes:
@@ -238,6 +238,8 @@ def _stream(ask: dict, max_bytes: int, should_stop) -> Iterator[Batch]:
             if batch:
                 batch.lines = None
                 yield batch
+        if should_stop and should_stop():
+            raise Stopped()
         if child.wait(timeout=10) != 0:
             raise UserError("The data set could not be streamed to its end.", watch.reason())
         for batch in gather.rest():

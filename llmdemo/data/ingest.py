@@ -6,6 +6,7 @@ until the end are a few numbers (hashes, flags, a signature of 256 bytes).
 
 import time
 from collections import Counter
+from contextlib import closing
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -115,27 +116,34 @@ def add_rows(
         raise UserError(
             "The disk is too full for this data set.", "Delete data sets, runs or models that you don't need."
         )
-    head, batches = _peek(batches)
-    shape = detect([row for batch in head for row in batch.rows][:_SAMPLE_ROWS], columns, task)
     dataset_id = new_id("data")
-    with whole_folder(home.datasets / dataset_id, home.tmp) as folder:
-        intake = _Intake(folder, shape, settings, tokenizer, max_length)
-        try:
-            for batch in batches:
-                if should_stop and should_stop():
-                    raise Stopped()
-                intake.take(batch)
-                if progress:
-                    progress(
-                        0.95 * min(1.0, batch.done / max(1, size or expected_rows)), f"{intake.rows:,} records read"
-                    )
-        finally:
-            intake.close()
-        if progress:
-            progress(0.95, "looking for duplicates")
-        info = intake.finish(dataset_id, clean_name(name), format_, source, extra)
-        save_info(folder, info)
+    try:
+        with closing(batches), whole_folder(home.datasets / dataset_id, home.tmp) as folder:
+            head, rows = _peek(batches)
+            shape = detect([row for batch in head for row in batch.rows][:_SAMPLE_ROWS], columns, task)
+            intake = _Intake(folder, shape, settings, tokenizer, max_length)
+            _take_all(intake, rows, size or expected_rows, progress, should_stop)
+            info = intake.finish(dataset_id, clean_name(name), format_, source, extra)
+            save_info(folder, info)
+    except OSError as error:
+        raise UserError(
+            f"The data set could not be written ({error.strerror or error}).", "Is the disk full?"
+        ) from error
     return with_problems(home, info)
+
+
+def _take_all(intake: "_Intake", batches, whole: int, progress, should_stop) -> None:
+    try:
+        for batch in batches:
+            if should_stop and should_stop():
+                raise Stopped()
+            intake.take(batch)
+            if progress:
+                progress(0.95 * min(1.0, batch.done / max(1, whole)), f"{intake.rows:,} records read")
+    finally:
+        intake.close()
+    if progress:
+        progress(0.95, "looking for duplicates")
 
 
 def with_problems(home: Home, info: DatasetInfo) -> DatasetInfo:

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from llmdemo.data import hub, open_records
+from llmdemo.data import Stopped, hub, open_records
 from llmdemo.data.library import list_datasets
 from llmdemo.errors import UserError
 
@@ -108,6 +108,6 @@ def test_each_preset_says_what_it_is():
 
 
 def test_a_stream_stops_when_asked(home, settings, server):
-    with pytest.raises(UserError):
+    with pytest.raises(Stopped):
         hub.add_from_hub(home, settings, "org/lines", should_stop=lambda: True)
     assert list_datasets(home) == [] and list(home.tmp.iterdir()) == []

@@ -292,3 +292,13 @@ def test_csv_cells_may_hold_quotes_delimiters_and_newlines(home, settings, tmp_p
     assert messages_of(home, info) == [chat(f"{cell}?", cell) for cell in cells]
     lines = [record["line"] for record in open_records(home, info.dataset_id).page()[0]]
     assert lines == [2, 3, 4, 6 + 1, 8]
+
+
+def test_a_full_disk_is_a_sentence_and_leaves_nothing(home, settings, write, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("llmdemo.data.ingest.settle", full)
+    with pytest.raises(UserError, match="No space left"):
+        add_dataset(home, settings, write("a.json", SHAPES["alpaca"]), "a")
+    assert list(home.datasets.iterdir()) == [] and list(home.tmp.iterdir()) == []

@@ -8,6 +8,7 @@ ended stay in the batch: a row costs nearly nothing, a new capture does. Where c
 
 import logging
 from collections.abc import Iterator
+from contextlib import nullcontext
 
 import torch
 
@@ -98,6 +99,13 @@ class GraphRun(Run):
 
     def _launch(self, t: int):
         """Starts step t; (its numbers on their way to the host, the event of their arrival or None)."""
+        device = self.forward.device
+        with (
+            torch.cuda.device(device) if device.type == "cuda" else nullcontext()
+        ):  # graphs and events go by the current one
+            return self._launch_here(t)
+
+    def _launch_here(self, t: int):
         if self.forward.make_room():
             self.graph = None
         if self.capture and self.graph is None and t > 1:  # step 1 runs as it is, which warms every kernel up

@@ -41,9 +41,10 @@
       texts.push(svgText(LEFT - 6, py(y), yFormat(y), "y"));
     }
     for (const x of L.ticks(x0, x1, 6)) texts.push(svgText(px(x), H - BOTTOM + 12, xFormat(x), "x"));
+    const many = (marks || []).length > 12; // then they are ticks on the axis, not lines through the plot
     for (const mark of marks || []) {
-      svg.append(s("line", { class: "mark", x1: px(mark.x), x2: px(mark.x), y1: TOP, y2: H - BOTTOM }));
-      if (mark.label && marks.length <= 12) texts.push(h("span", { class: "tick marklabel", style: `left:${(px(mark.x) / W) * 100}%;top:${(TOP / H) * 100}%` }, mark.label));
+      svg.append(s("line", { class: many ? "mark tickline" : "mark", x1: px(mark.x), x2: px(mark.x), y1: many ? H - BOTTOM - 6 : TOP, y2: H - BOTTOM }));
+      if (mark.label && !many) texts.push(h("span", { class: "tick marklabel", style: `left:${(px(mark.x) / W) * 100}%;top:${(TOP / H) * 100}%` }, mark.label));
     }
     for (const line of full) {
       const d = line.x.map((x, i) => `${i ? "L" : "M"}${px(x).toFixed(1)} ${py(line.y[i]).toFixed(1)}`).join("");

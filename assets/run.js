@@ -107,7 +107,7 @@
       if (series.eval_loss) lines.push(line(series.eval_loss, { name: t("plot_eval"), color: "var(--topk)", dots: true }));
     } else lines.push(line(series[metric], { name: t(`metric_${metric}`), color: "var(--greedy)" }));
     const energy = series.energy;
-    const marks = view.compared.size || !energy ? [] : energy.step.map((step, i) => ({ x: view.over === "step" ? step : energy.seconds[i], label: L.percent(energy.value[i]), text: `${t("plot_refresh")} ${L.percent(energy.value[i])}` }));
+    const marks = view.compared.size || !energy ? [] : energy.step.map((step, i) => ({ x: view.over === "step" ? step : energy.seconds[i], label: L.percent(energy.value[i]), text: `${t("plot_refresh")}: ${L.percent(energy.value[i])}` }));
     const format = { memory_bytes: L.bytes, learning_rate: (v) => v.toExponential(1), tokens_per_second: L.int, energy: L.percent }[view.compared.size ? "loss" : metric];
     const plot = L.plot(lines, marks, { xName: view.over === "step" ? t("plot_step") : "", xFormat: view.over === "step" ? L.int : L.duration, xMax: view.over === "step" ? run.status.total_steps : 0, yFormat: format, empty: t("plot_empty"), label: t("train_loss") });
     const legend = view.compared.size ? lines.map((each) => h("span", { class: "key" }, h("i", { class: "dash", style: `background:${each.color}` }), each.name))
@@ -119,28 +119,33 @@
 
   // ---- the subspace
   const split = (name) => { const m = name.match(/\.(\d+)\.(?:.*\.)?([^.]+?)(?:\.weight)?$/); return m ? [+m[1], m[2].replace(/_proj$/, "")] : [0, name]; };
+  const KINDS = ["q", "k", "v", "o", "gate", "up", "down"];
+  const place = (kind) => (KINDS.includes(kind) ? KINDS.indexOf(kind) : KINDS.length);
   const heatBox = (run) => {
     const data = run.refreshes;
     if (!data?.layers?.length) return null;
     const all = data.energy.flat().filter((v) => v !== null), low = Math.min(...all), high = Math.max(...all);
-    const many = data.steps.length > 1, mode = many && (view.heat || (data.steps.length >= 8 ? "time" : "layer")) === "time" ? "time" : "layer";
-    const names = data.layers.map(split), last = data.steps.length - 1, cell = (layer, step) => data.energy[layer]?.[step] ?? null;
+    const many = data.steps.length > 1, mode = many && view.heat === "time" ? "time" : "layer", span = Math.max(high - low, 0.02);
+    // Refreshes are spread over the steps: what counts for a matrix at a time is its newest refresh until then.
+    const filled = data.energy.map((row) => { let known = null; return row.map((value) => (known = value ?? known)); });
+    const names = data.layers.map(split), last = data.steps.length - 1, cell = (layer, step) => filled[layer]?.[step] ?? null;
     let values, say, rows;
     if (mode === "layer") {
-      rows = [...new Set(names.map(([, kind]) => kind))];
+      rows = [...new Set(names.map(([, kind]) => kind))].sort((a, b) => place(a) - place(b) || (a < b ? -1 : 1));
       const depth = Math.max(...names.map(([n]) => n)) + 1;
       const at = (kind, n) => names.findIndex(([m, k]) => m === n && k === kind);
       values = rows.map((kind) => Array.from({ length: depth }, (_, n) => { const i = at(kind, n); return i < 0 ? null : cell(i, last); }));
       say = (y, x) => `${rows[y]} ${x}: ${values[y][x] === null ? "–" : L.num(values[y][x] * 100, 1) + " %"}`;
     } else {
-      values = data.layers.map((_, i) => data.steps.map((_, step) => cell(i, step)));
-      say = (y, x) => `${data.layers[y]} · ${t("plot_step")} ${L.int(data.steps[x])}: ${values[y][x] === null ? "–" : L.num(values[y][x] * 100, 1) + " %"}`;
+      const order = names.map((_, i) => i).sort((a, b) => names[a][0] - names[b][0] || place(names[a][1]) - place(names[b][1]));
+      values = order.map((i) => data.steps.map((_, step) => cell(i, step)));
+      say = (y, x) => `${data.layers[order[y]]} · ${t("plot_step")} ${L.int(data.steps[x])}: ${values[y][x] === null ? "–" : L.num(values[y][x] * 100, 1) + " %"}`;
     }
-    const { canvas, note } = L.heat(values, { color: "--topp", low: low - (high - low) * 0.1, high, say, label: t("heat_title"), cell: mode === "layer" ? 16 : 2 });
+    const { canvas, note } = L.heat(values, { color: "--topp", low: high - span * 1.1, high, say, label: t("heat_title"), cell: mode === "layer" ? 16 : 2 });
     const rank = run.config?.rank;
     return h("section", { class: "box" }, h("div", { class: "boxline" }, h("h2", {}, t("heat_title")), many ? L.choice(t("heat_view"), [["layer", t("heat_by_layer")], ["time", t("heat_by_time")]], mode, (value) => { view.heat = value; draw(); }) : null),
       h("div", { class: `heatwrap ${mode}` }, rows ? h("div", { class: "heatrows" }, rows.map((row) => h("span", {}, row))) : null, canvas),
-      h("div", { class: "cap" }, h("span", {}, [mode === "layer" ? t("heat_layers") : t("heat_times"), t("heat_about", { rank })].join(". ")), note, h("span", { class: "n" }, `${L.num(low * 100, 0)} – ${L.num(high * 100, 0)} %`)));
+      h("div", { class: "cap" }, h("span", {}, [mode === "layer" ? t("heat_layers") : t("heat_times"), rank ? t("heat_about", { rank }) : null].filter(Boolean).join(". ")), note, h("span", { class: "n" }, `${L.num(low * 100, high - low < 0.05 ? 1 : 0)} – ${L.num(high * 100, high - low < 0.05 ? 1 : 0)} %`)));
   };
 
   // ---- samples
@@ -155,8 +160,8 @@
       L.button("›", () => turn(1), "quiet", { "aria-label": t("samples_next"), disabled: n === samples.length - 1, "data-key": "sample-next" })) : null),
       h("p", { class: "prompt" }, L.clip(sample.prompt, 600)),
       h("table", { class: "samples" }, h("thead", {}, h("tr", {}, h("th", { class: "n" }, t("plot_step")), h("th", {}, ""), h("th", { class: "n" }, t("train_held_out")))),
-        h("tbody", {}, sample.outputs.map((output) => h("tr", {}, h("td", { class: "n" }, L.int(output.step)), h("td", { class: "said" }, L.clip(output.text, 900) || "–"), h("td", { class: "n" }, heldOut(output.step)))),
-          sample.expected ? h("tr", { class: "expected" }, h("td", { class: "n soft" }, t("samples_expected")), h("td", { class: "said" }, L.clip(sample.expected, 900)), h("td", {})) : null)));
+        h("tbody", {}, sample.outputs.map((output) => h("tr", {}, h("td", { class: "n" }, L.int(output.step)), h("td", { class: "said" }, h("div", {}, L.clip(output.text, 900) || "–")), h("td", { class: "n" }, heldOut(output.step)))),
+          sample.expected ? h("tr", { class: "expected" }, h("td", { class: "n soft" }, t("samples_expected")), h("td", { class: "said" }, h("div", {}, L.clip(sample.expected, 900))), h("td", {})) : null)));
   };
 
   // ---- beside it

@@ -40,7 +40,10 @@ def provide_browser() -> None:
         return
     if shutil.which("apt-get") and os.geteuid() == 0:
         run(["apt-get", "update", "-qq"])
-        run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", "chromium"], {"DEBIAN_FRONTEND": "noninteractive"})
+        run(
+            ["apt-get", "install", "-y", "-qq", "--no-install-recommends", "chromium"],
+            {"DEBIAN_FRONTEND": "noninteractive"},
+        )
     if not shutil.which("chromium"):
         run([sys.executable, "-m", "playwright", "install", "chromium"])
 

@@ -206,17 +206,12 @@ def _gated(hub_id: str) -> UserError:
 
 def _stream(ask: dict, max_bytes: int, should_stop) -> Iterator[Batch]:
     """Batches of rows from the child, each line of its output one row as JSON."""
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-    }
     child = subprocess.Popen(
         [sys.executable, "-P", str(Path(__file__).with_name("hub_child.py")), orjson.dumps(ask).decode()],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        env=environment,
+        env={**os.environ, "HF_HUB_DISABLE_TELEMETRY": "1"},
     )
     watch = _Watch(child, should_stop)
     gather, size = Gather(), 0
@@ -238,6 +233,7 @@ def _stream(ask: dict, max_bytes: int, should_stop) -> Iterator[Batch]:
             if batch:
                 batch.lines = None
                 yield batch
+                watch.seen()  # what the reader of the batch took is not the hub's silence
         if should_stop and should_stop():
             raise Stopped()
         if child.wait(timeout=10) != 0:

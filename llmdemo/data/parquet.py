@@ -51,7 +51,7 @@ def read_parquet(path: Path, max_rows: int) -> Iterator[Batch]:
             limit = max(_ALWAYS_ALLOWED, size * _INFLATION)
             decoded = 0
             for record_batch in stream:
-                watch.seen()
+                watch.stop()  # what the reader of the batch takes is not the child's silence
                 decoded += record_batch.nbytes
                 if decoded > limit:
                     raise UserError(
@@ -61,6 +61,7 @@ def read_parquet(path: Path, max_rows: int) -> Iterator[Batch]:
                 values = [_checked(row) for row in record_batch.to_pylist()]
                 yield Batch(rows + 1, values, None, min(decoded, size))
                 rows += len(values)
+                watch.seen()
         if child.wait(timeout=PATIENCE) != 0:
             raise _broken(name, child.returncode, rows)
     except (pa.ArrowInvalid, OSError, EOFError, subprocess.TimeoutExpired) as error:

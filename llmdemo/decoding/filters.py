@@ -27,7 +27,7 @@ def keep_top_k(logits: torch.Tensor, k: int) -> torch.Tensor:
 
 
 def keep_top_p(logits: torch.Tensor, p: float) -> torch.Tensor:
-    """Mask (…, V) of the smallest set of likeliest tokens whose mass reaches p, 0 < p ≤ 1.
+    """Mask (…, V) of the smallest set of likeliest tokens whose mass reaches p, 0 ≤ p ≤ 1; p = 0 keeps one.
 
     The token that crosses p is kept. When a set's mass is p up to the rounding of the logits' own type, that is
     an exact hit and no further token is added. Of equal tokens at the edge the ones of lower index are kept.
@@ -65,8 +65,10 @@ def _top_p_by_its_head(logits: torch.Tensor, p: float) -> torch.Tensor | None:
 
 
 def keep_min_p(logits: torch.Tensor, share: float) -> torch.Tensor:
-    """Mask (…, V) of the tokens whose probability is at least `share` of the likeliest token's, 0 < share ≤ 1."""
+    """Mask (…, V) of the tokens whose probability is at least `share` of the likeliest token's, 0 ≤ share ≤ 1."""
     _check_share("min_p", share)
+    if share == 0:
+        return logits > -torch.inf
     wide = logits.double()
     floor = wide.amax(-1, keepdim=True) + math.log(share) - exact_hit_tolerance(logits.dtype)  # (…, 1)
     return (wide >= floor) & (logits > -torch.inf)
@@ -86,5 +88,5 @@ def exact_hit_tolerance(dtype: torch.dtype) -> float:
 
 
 def _check_share(name: str, value: float) -> None:
-    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 < value <= 1:
-        raise UserError(f"{name} is {value!r}.", "It must be a number above 0 and at most 1.")
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value <= 1:
+        raise UserError(f"{name} is {value!r}.", "It must be a number from 0 to 1.")

@@ -89,7 +89,9 @@ def test_a_mass_just_short_of_p_is_no_hit():
 
 def test_p_towards_zero_keeps_one_and_one_keeps_all():
     logits = torch.randn(4, 50)
-    assert keep_top_p(logits, 1e-12).sum(-1).tolist() == [1] * 4
+    for tiny in (1e-12, 0, 0.0):
+        assert keep_top_p(logits, tiny).sum(-1).tolist() == [1] * 4
+        assert bool(keep_min_p(logits, 0).all())
     assert bool(keep_top_p(logits, 1.0).all())
     assert bool(keep_top_p(torch.tensor([0.0, -2000.0]), 1.0).all())  # a probability that underflows is still finite
 
@@ -119,8 +121,8 @@ def test_impossible_tokens_are_never_kept(keep):
 
 @pytest.mark.parametrize(("keep", "bad"), [
     (keep_top_k, 0), (keep_top_k, -3), (keep_top_k, 2.5), (keep_top_k, True),
-    (keep_top_p, 0), (keep_top_p, -0.1), (keep_top_p, 1.1), (keep_top_p, float("nan")), (keep_top_p, "0.9"),
-    (keep_min_p, 0), (keep_min_p, float("nan")), (keep_min_p, 2),
+    (keep_top_p, -0.1), (keep_top_p, 1.1), (keep_top_p, float("nan")), (keep_top_p, "0.9"),
+    (keep_min_p, -1), (keep_min_p, float("nan")), (keep_min_p, 2),
 ])  # fmt: skip
 def test_a_bad_filter_value_is_a_user_error(keep, bad):
     with pytest.raises(UserError, match="must be"):

@@ -179,6 +179,10 @@ def _guessed(dicts, columns, task, roles) -> tuple[str, str, dict]:
     mapping, guessed_task, sure = guess(dicts[:1000], columns)
     if sure and task in (None, guessed_task) and "prompt" not in roles:
         return ("raw text" if guessed_task == "text" else "classification"), guessed_task, mapping
+    if "label" in roles and "prompt" not in roles and task in (None, "classify") and len(columns) > 1:
+        others = [column for column in columns if column != roles["label"]]
+        longest = max(others, key=lambda column: sum(len(str(row.get(column) or "")) for row in dicts[:1000]))
+        raise ColumnsNeeded(columns, {"text": longest, "label": roles["label"]}, "classify")
     if "prompt" in roles and len(columns) - ("split" in roles) == 1:
         raise UserError(
             f"The records have {roles['prompt'][:40]!r} but no answer.",

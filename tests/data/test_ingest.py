@@ -175,6 +175,33 @@ def test_unknown_columns_ask_which_is_which_and_guess(home, settings, write):
         add_dataset(home, settings, path, "a", columns={"prompt": "nothing", "response": "tell me"})
 
 
+COLUMNS = {
+    ("input", "output"): ("pairs", "chat"),
+    ("query", "response"): ("pairs", "chat"),
+    ("instruction", "input", "output", "text"): ("Alpaca", "chat"),
+    ("question", "context", "answer"): ("pairs", "chat"),
+    ("text", "target"): ("classification", "classify"),
+    ("sentence", "label"): ("classification", "classify"),
+    ("id", "title", "text"): ("raw text", "text"),
+    ("prompt", "chosen", "rejected"): ("preference", "preference"),
+    ("Instruction", "Output"): ("Alpaca", "chat"),
+}
+
+
+@pytest.mark.parametrize("columns", COLUMNS, ids="-".join)
+def test_the_shape_follows_from_the_columns_names(home, settings, write, columns):
+    rows = [{column: f"{column} {n % 3} {'ab'[n % 2]}" for column in columns} for n in range(12)]
+    info = add_dataset(home, settings, write("a.json", rows), "a")
+    assert (info.shape, info.task) == COLUMNS[columns]
+
+
+def test_a_label_beside_unknown_columns_guesses_the_longest_as_text(home, settings, write):
+    rows = [{"premise": f"a long premise {n}", "idea": f"idea {n}", "label": n % 2} for n in range(9)]
+    with pytest.raises(ColumnsNeeded) as caught:
+        add_dataset(home, settings, write("a.json", rows), "a")
+    assert caught.value.guess == {"text": "premise", "label": "label"} and caught.value.task == "classify"
+
+
 def test_a_split_in_the_file_is_kept(home, settings, write):
     rows = {"train": [{"prompt": "a", "completion": "b"}], "test": [{"prompt": "c", "completion": "d"}]}
     info = add_dataset(home, settings, write("a.json", rows), "a")

@@ -7,7 +7,23 @@
   const { h, s, t } = L;
 
   L.define("heading", ({ el, props }) => L.show(el, h("h2", {}, t(props.value))));
-  L.define("kinds", ({ el, props }) => L.show(el, h("p", { class: "soft kinds" }, t("data_kinds", { size: `${Math.floor(props.value / 2 ** 20)} MB` }))));
+  // What may be uploaded; a file that is too large is refused here, before it is sent.
+  L.define("kinds", ({ el, props }) => {
+    const most = props.value, size = (bytes) => (bytes >= 2 ** 20 ? `${L.int(bytes / 2 ** 20)} MB` : L.bytes(bytes)), said = h("div", { class: "too-large" });
+    L.show(el, h("p", { class: "soft kinds" }, t("data_kinds", { size: size(most) })), said);
+    const check = (event, files) => {
+      if (!event.target.closest?.("#data-file")) return;
+      L.show(said);
+      const large = [...(files || [])].find((file) => file.size > most);
+      if (!large) return;
+      event.preventDefault();
+      event.stopImmediatePropagation();
+      if (event.type === "change") event.target.value = "";
+      L.show(said, L.notice({ message: t("data_too_large", { name: large.name, size: size(large.size), most: size(most) }), hint: t("data_too_large_hint") }));
+    };
+    document.addEventListener("change", (event) => check(event, event.target.files), true);
+    document.addEventListener("drop", (event) => check(event, event.dataTransfer?.files), true);
+  });
 
   L.define("working", ({ el, props, watch, trigger }) => {
     const draw = () => {
@@ -178,7 +194,7 @@
       return h("span", { class: `${token.trained ? "tr" : ""} ${token.special ? "sp" : ""}`, title: `${token.position + 1} · ${token.id}` }, text);
     }), record.tokens.length > 3000 ? h("span", { class: "soft" }, " …") : null);
 
-  const talk = (record) => h("dl", { class: "talk" }, (record.turns || []).map((turnOf) => [
+  const talk = (record) => h("dl", { class: "talk", tabindex: 0 }, (record.turns || []).map((turnOf) => [
     h("dt", {}, role(turnOf.role)),
     h("dd", { class: turnOf.role }, L.clip(turnOf.content, 6000))]));
 

@@ -7,6 +7,11 @@ WORDS: dict[str, tuple[str, str]] = {
         "JSON, JSONL, CSV, TSV, Parquet, text · up to {size}",
         "JSON、JSONL、CSV、TSV、Parquet、文字檔 · 最大 {size}",
     ),
+    "data_too_large": ("{name} has {size}; at most {most} can be added.", "{name} 有 {size}，最多只能加入 {most}。"),
+    "data_too_large_hint": (
+        "Split it, or raise LLMDEMO_MAX_UPLOAD_BYTES.",
+        "請分割檔案，或調高 LLMDEMO_MAX_UPLOAD_BYTES。",
+    ),
     "data_sample": ("Use the sample", "使用範例資料"),
     "data_sample_about": (
         "Short messages, notes and receipts, each with its facts as JSON. Ships with the app.",

@@ -1,6 +1,7 @@
 """The page itself in a real browser: bad files, untrusted text, languages, narrow screens, keyboard, other hosts."""
 
 import json
+import shutil
 
 import pytest
 from playwright.sync_api import expect
@@ -36,6 +37,16 @@ def test_a_bad_file_is_one_calm_sentence_and_leaves_nothing(name, tiny_app, tiny
     expect(page.locator(".set-title h2")).to_be_visible(timeout=30_000)
     expect(page.locator("#data-notice .notice")).to_have_count(0)
     assert page.errors == []
+
+
+def test_a_file_over_the_limit_is_refused_before_it_is_sent(app_on, tiny_model_folder, open_page, tmp_path):
+    shutil.copytree(tiny_model_folder, tmp_path / "home" / "models" / "starter")
+    (tmp_path / "large.json").write_bytes(b"[" + b" " * 200_000 + b"]")
+    with app_on(tmp_path / "home", env={"LLMDEMO_MAX_UPLOAD_BYTES": "100000"}) as url:
+        page = open_page(url)
+        upload(page, tmp_path / "large.json")
+        expect(page.locator(".too-large .notice")).to_contain_text("LLMDEMO_MAX_UPLOAD_BYTES")
+        assert page.locator(".toast-body").count() == 0 and page.errors == []
 
 
 def test_unknown_columns_are_asked_for(tiny_app, open_page, tmp_path):

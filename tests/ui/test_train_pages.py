@@ -51,3 +51,29 @@ def test_guests_may_not_start(services):
     for act in (guests.stop, guests.delete, guests.clone, guests.resume):
         with pytest.raises(UserError, match="password"):
             act({"run_id": "run-x"})
+
+
+def test_a_model_folder_without_weights_or_with_pickles_only_is_refused(pages, tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(UserError):
+        pages.add_model({"model_id": str(tmp_path)})
+    (tmp_path / "pytorch_model.bin").write_bytes(b"not opened")
+    with pytest.raises(UserError, match="pickle"):
+        pages.add_model({"model_id": str(tmp_path)})
+    with pytest.raises(UserError):
+        pages.add_model({"model_id": ""})
+
+
+def test_the_memory_is_predicted_before_the_start(pages):
+    predicted = pages.predict({"dataset_id": SAMPLE_ID, "rank": 8, "max_length": 64})
+    assert predicted["ledger"]["predicted"]["total"] > 0 and predicted["ledger"]["available"] > 0
+    adamw = pages.predict({"dataset_id": SAMPLE_ID, "method": "adamw", "max_length": 64})
+    assert adamw["ledger"]["predicted"]["subspace"] == 0
+
+
+def test_a_finished_runs_bundle_opens_again(pages, services, tmp_path):
+    run_id = pages.start({"dataset_id": SAMPLE_ID, "rank": 8, "max_steps": 2, "max_length": 64})["run_id"]
+    services.runs.stop(run_id)
+    path = services.runs.export_bundle(run_id, tmp_path / "run.zip")
+    opened = services.runs.import_bundle(path)
+    assert pages.overview({"run_id": opened})["run"]["config"]["rank"] == 8

@@ -5,6 +5,8 @@
   const arena = window.llmdemoArena;
   const { h, t, number, percent } = arena;
   const HIDE_AFTER_MS = 220;
+  const SWITCH_AFTER_MS = 90; // on the way to the card the pointer crosses other tokens
+  const GAP = 3;
 
   /* The probability after temperature alone, for every alternative, from those that the filter kept: it drew with
      f = softmax(l / T) / mass, so one kept token tells the normaliser. */
@@ -42,9 +44,15 @@
       root.append(this.element);
     }
 
-    show(card, index, span, pinned) {
+    /* `how`: "point" waits a moment when another token's card is open, "focus" does not, "pin" takes the focus. */
+    show(card, index, span, how) {
+      const pinned = how === "pin";
       if (this.pinned && !pinned) return;
       clearTimeout(this.timer);
+      if (how === "point" && !this.element.hidden && this.span !== span) {
+        this.timer = setTimeout(() => this.show(card, index, span, "focus"), SWITCH_AFTER_MS);
+        return;
+      }
       if (this.span) this.span.classList.remove("on");
       Object.assign(this, { span, pinned, lane: card.lane });
       span.classList.add("on");
@@ -145,10 +153,10 @@
       element.style.width = wide + "px";
       const high = element.offsetHeight;
       const left = Math.max(10, Math.min(box.left - 16, window.innerWidth - wide - 10));
-      const below = box.bottom + 8 + high <= window.innerHeight || box.top - 8 - high < 0;
+      const below = box.bottom + GAP + high <= window.innerHeight || box.top - GAP - high < 0;
       const origin = this.root.getBoundingClientRect();
       element.style.left = left - origin.left + "px";
-      element.style.top = (below ? box.bottom + 8 : box.top - 8 - high) - origin.top + "px";
+      element.style.top = (below ? box.bottom + GAP : box.top - GAP - high) - origin.top + "px";
     }
   }
 

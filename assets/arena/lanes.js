@@ -1,5 +1,5 @@
 /* The panes: one card a lane, drawn from a trace. Draws only what changed; tells what the pointer and keys do through
-   `hooks` {card(lane, index, span, pinned), leave(), reply(lane), copy(lane)}. */
+   `hooks` {card(pane, index, span, how), leave(), reply(lane), copy(lane)}. */
 (() => {
   "use strict";
   const arena = window.llmdemoArena;
@@ -74,6 +74,8 @@
           h("div", { class: "laneacts" },
             h("button", { type: "button", class: "quiet", onclick: () => this.hooks.copy(this.lane) }, t("copy_text")),
             h("button", { type: "button", class: "quiet", onclick: () => this.hooks.reply(this.lane) }, t("reply")))));
+      this.stick = true; // follows the newest token until the reader scrolls up
+      this.text.addEventListener("scroll", () => { this.stick = this.text.scrollTop + this.text.clientHeight > this.text.scrollHeight - 24; }, { passive: true });
       this.text.addEventListener("pointerover", (event) => this.point(event));
       this.text.addEventListener("pointerleave", () => this.hooks.leave());
       this.text.addEventListener("focusin", (event) => this.point(event));
@@ -100,6 +102,7 @@
       this.shown = view;
       if (!this.spans.some((span) => span.tabIndex === 0) && this.spans.length) this.spans[0].tabIndex = 0;
       this.paint(Math.max(0, same - 1));
+      if (live && this.stick) this.text.scrollTop = this.text.scrollHeight;
       this.caret.hidden = !(live && !this.lane.end);
       this.element.classList.toggle("busy", Boolean(live && !this.lane.end));
       this.drawSpark(view, n);
@@ -178,7 +181,7 @@
       const span = event.target.closest(".token");
       if (!span || !this.text.contains(span)) return;
       if (event.type === "focusin") this.rove(span);
-      this.hooks.card(this, Number(span.dataset.index), span, Boolean(pinned));
+      this.hooks.card(this, Number(span.dataset.index), span, pinned ? "pin" : event.type === "focusin" ? "focus" : "point");
     }
 
     rove(span) {
@@ -197,7 +200,7 @@
         this.spans[to].focus();
       } else if (event.key === "Enter" || event.key === " " || event.key === "ArrowDown") {
         event.preventDefault();
-        this.hooks.card(this, at, this.spans[at], true);
+        this.hooks.card(this, at, this.spans[at], "pin");
       }
     }
   }

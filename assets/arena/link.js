@@ -41,10 +41,7 @@
     const parse = (text) => { try { return JSON.parse(text); } catch { return null; } };
     let last = null;
     try { last = localStorage.getItem(KEY); } catch { /* as above */ }
-    if (shared) apply(form, parse(shared));
-    else {
-      if (last) apply(form, parse(last));
-      form.prompt.value = form.prompt.value || arena.presets()[0].prompt;
-    }
+    if (shared || last) apply(form, parse(shared || last));
+    form.prompt.value = form.prompt.value || arena.presets()[0].prompt;
   };
 })();

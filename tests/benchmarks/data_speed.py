@@ -40,7 +40,7 @@ def make_alpaca(seed: list[dict], rows: int, path: Path) -> None:
         file.write("[")
         for number in range(rows):
             row = generator.choice(seed)
-            output = " ".join(varied(generator.choice(seed)["output"], words, generator) for _ in range(4))
+            output = " ".join(varied(generator.choice(seed)["output"], words, generator) for _ in range(6))
             new = {
                 "instruction": varied(row["instruction"], words, generator),
                 "input": varied(row["input"], words, generator),
@@ -59,8 +59,8 @@ def make_conversations(seed: list[dict], size: int, path: Path) -> None:
         while file.tell() < size:
             turns = []
             for _ in range(2):
-                turns.append({"from": "human", "value": " ".join(generator.choices(words, k=generator.randint(5, 60)))})
-                turns.append({"from": "gpt", "value": " ".join(generator.choices(words, k=generator.randint(20, 150)))})
+                turns.append({"from": "human", "value": " ".join(generator.choices(words, k=generator.randint(5, 48)))})
+                turns.append({"from": "gpt", "value": " ".join(generator.choices(words, k=generator.randint(15, 120)))})
             file.write(json.dumps({"conversations": turns}) + "\n")
 
 

@@ -60,5 +60,7 @@ def _number(key: str, text: str, kind: type):
     except ValueError:
         value = -1
     if not 0 <= value < 2**53:  # also refuses nan and inf
-        raise UserError(f"{key} is {text!r}.", f"It must be a number of at least 0 ({kind.__name__}). Unset it for the default.")
+        raise UserError(
+            f"{key} is {text!r}.", f"It must be a number of at least 0 ({kind.__name__}). Unset it for the default."
+        )
     return value

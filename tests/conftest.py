@@ -20,7 +20,7 @@ CHATML = (
 _TRAINING_TEXT = (
     "The quick brown fox jumps over the lazy dog. What is the capital of France? The capital of France is Paris. "
     "Edit the following sentence for grammar. He go to the park every day. He goes to the park every day. "
-    "Turn this message into JSON. system user assistant Name three fruits: apples, pears and plums. 0123456789 {}[]\":,"
+    'Turn this message into JSON. system user assistant Name three fruits: apples, pears and plums. 0123456789 {}[]":,'
 )
 
 
@@ -40,7 +40,11 @@ def make_tokenizer(vocab_size: int = 384, chat_template: str | None = CHATML):
     )
     tokenizer.train_from_iterator([_TRAINING_TEXT], trainer)
     fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, bos_token="<|im_start|>", eos_token="<|im_end|>", pad_token="<|im_end|>", unk_token="<|endoftext|>"
+        tokenizer_object=tokenizer,
+        bos_token="<|im_start|>",
+        eos_token="<|im_end|>",
+        pad_token="<|im_end|>",
+        unk_token="<|endoftext|>",
     )
     fast.chat_template = chat_template
     return fast
@@ -116,7 +120,8 @@ def starter_model(starter_home) -> Path:
 def alpaca_file(tmp_path) -> Path:
     """Forty short instruction records in Alpaca fields."""
     records = [
-        {"instruction": f"Add {n} and {n + 1}.", "input": "", "output": f"{n} + {n + 1} = {2 * n + 1}"} for n in range(40)
+        {"instruction": f"Add {n} and {n + 1}.", "input": "", "output": f"{n} + {n + 1} = {2 * n + 1}"}
+        for n in range(40)
     ]
     path = tmp_path / "sums.json"
     path.write_text(json.dumps(records), encoding="utf-8")

@@ -1,0 +1,60 @@
+"""What the README says is so: front matter, commands, settings, pictures, and figures with their commands."""
+
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import yaml
+
+from llmdemo.models import starter
+from llmdemo.settings import Settings
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+FRONT = yaml.safe_load(README.split("---")[1])
+
+
+def test_the_space_gets_the_gradio_that_is_pinned():
+    pinned = re.search(r"^gradio==([\d.]+)", (ROOT / "requirements.txt").read_text(), re.MULTILINE).group(1)
+    assert FRONT["sdk"] == "gradio" and FRONT["sdk_version"] == pinned
+    assert FRONT["python_version"] == "3.12" and FRONT["app_file"] == "app.py" and FRONT["license"] == "apache-2.0"
+
+
+def test_the_space_preloads_the_starter_at_its_pinned_revision():
+    assert FRONT["models"] == [starter.REPOSITORY]
+    assert FRONT["preload_from_hub"][0].startswith(f"{starter.REPOSITORY} ")
+    assert FRONT["preload_from_hub"][0].endswith(f" {starter.REVISION}")
+
+
+def test_ci_runs_the_readmes_commands_word_for_word():
+    ci = (ROOT / ".ci" / "run").read_text().splitlines()
+    run, test = re.findall(r"```bash\n(.+?)\n```", README)[:2]
+    assert run.split(" && ") == ["pip install -r requirements.txt", "python app.py"]
+    assert "pip install -r requirements.txt" in ci and test in ci
+
+
+def test_every_setting_is_in_the_table_with_its_default():
+    for field in fields(Settings):
+        row = re.search(rf"^\| `LLMDEMO_{field.name.upper()}` \| (.+?) \|", README, re.MULTILINE)
+        assert row, field.name
+        if field.name != "home":
+            number, _, unit = row.group(1).partition(" ")
+            assert int(number.replace(",", "")) * {"": 1, "MiB": 2**20, "GiB": 2**30}[unit] == field.default, field.name
+
+
+def test_every_picture_and_script_that_is_named_exists():
+    for name in re.findall(r"\]\((assets/[^)]+)\)", README) + re.findall(r"tests/[\w/]+\.py", README):
+        assert (ROOT / name).is_file(), name
+
+
+def test_the_tree_names_what_there_is():
+    tree = README.split("## The house")[1].split("```")[1]
+    packages = {path.name for path in (ROOT / "llmdemo").iterdir() if path.name not in ("__pycache__", "__init__.py")}
+    for name in packages:
+        assert name in tree, name
+
+
+def test_the_top_level_holds_nothing_else():
+    allowed = {"app.py", "llmdemo", "tests", "assets", "requirements.txt", "README.md", "LICENSE", "pyproject.toml"}
+    found = {path.name for path in ROOT.iterdir() if not path.name.startswith(".") and path.name != "__pycache__"}
+    assert found <= allowed, found - allowed

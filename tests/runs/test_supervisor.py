@@ -207,7 +207,13 @@ def test_a_folder_that_vanishes_under_a_run_ends_it(bench):
     app = bench.open()
     run_id = app.start({"steps": 10_000, "misbehave": ["hang_in_start"]})
     members = bench.wait_for(lambda: bench.processes(run_id))
-    shutil.rmtree(bench.home.runs / run_id)
+    folder = bench.home.runs / run_id
+
+    def vanish() -> bool:
+        shutil.rmtree(folder, ignore_errors=True)  # the worker may write into it meanwhile
+        return not folder.exists()
+
+    bench.wait_for(vanish)
     app.stop(run_id)
     bench.wait(app, run_id, "stopped", "failed")
     bench.wait_for(lambda: not any(process.is_alive(*each) for each in members.items()))

@@ -103,9 +103,8 @@ class Subspace:
         # Contiguous, as a checkpoint gives them back: another layout is another order of rounding in the products.
         self.left = left.to(gradient.dtype).contiguous() if self.side != "right" else None
         self.right = right.to(gradient.dtype).contiguous() if self.side != "left" else None
-        total = work.square().sum()
-        kept = self.project(work.to(gradient.dtype)).float().square().sum()
-        return Refresh(energy=(kept / total.clamp_min(1e-38)).item(), overlap=self._overlap(*old))
+        kept, whole = torch.linalg.vector_norm(self.project(gradient).float()), torch.linalg.vector_norm(work)
+        return Refresh(energy=(kept / whole.clamp_min(1e-19)).square().item(), overlap=self._overlap(*old))
 
     def _by_svd(self, matrix: Tensor) -> tuple[Tensor, Tensor]:
         """The first singular vectors on both sides: galore_torch's way, and the reference."""
@@ -137,37 +136,40 @@ class Subspace:
 
 def _iterate(matrix: Tensor, start: Tensor | None, rank: int, generator: torch.Generator) -> Tensor:
     """An orthonormal basis [n, r] of the leading right singular vectors of `matrix` [m, n]."""
-    # Random starts are drawn on the CPU, so that every process and every device begins with the same numbers.
-    basis = (
-        torch.randn(matrix.shape[1], rank, generator=generator).to(matrix.device) if start is None else start.float()
-    )
-    for _ in range(2 if start is None else 1):
-        basis = orthonormal(matrix.T @ orthonormal(matrix @ basis))
-    return basis
+    if start is None:
+        # A random start's first pass needs no orthogonality inside: its columns are alike.
+        start = torch.randn((matrix.shape[1], rank), generator=generator, device=matrix.device)
+        start = orthonormal(matrix.T @ (matrix @ start))
+    return orthonormal(matrix.T @ _well_conditioned(matrix @ start.float()))
+
+
+def _well_conditioned(matrix: Tensor) -> Tensor:
+    """The columns [m, r] turned nearly orthogonal by one shifted Cholesky-QR pass: enough between two products."""
+    return _pass(matrix, 1e-6)[0]
 
 
 def orthonormal(matrix: Tensor) -> Tensor:
-    """An orthonormal basis [n, r] of the columns of `matrix` [n, r], n >= r, by Cholesky-QR in two passes.
+    """An orthonormal basis [n, r] of the columns of `matrix` [n, r], n >= r.
 
-    The Gram matrix is summed in float64: it has the squared condition number of `matrix`. A small shift (Fukaya et
-    al., arXiv 1809.11085) lets the first pass through when columns are nearly dependent; where that is not enough,
-    as for a gradient of lower rank than r, Householder QR takes over.
+    Cholesky-QR in two passes, the first with a small shift for nearly dependent columns (Fukaya et al.,
+    arXiv 1809.11085); in fp32, and where the columns depend too much for that, in float64, whose Gram matrix stands
+    the squared condition number. For a gradient of lower rank than r, Householder QR takes over.
     """
-    work = matrix.double() if matrix.device.type != "mps" else matrix
-    result = work
-    for attempt in range(2):
-        gram = result.T @ result
-        if attempt == 0:
-            gram.diagonal().add_(1e-13 * gram.diagonal().sum())
-        factor, failed = torch.linalg.cholesky_ex(gram)
-        if failed.item():
-            return _householder(matrix)
-        result = torch.linalg.solve_triangular(factor, result.T, upper=False).T
-    deviation = (result.T @ result).sub_(torch.eye(result.shape[1], dtype=result.dtype, device=result.device))
-    if not deviation.abs().max().item() < 1e-5:  # also NaN
-        return _householder(matrix)
-    return result.to(matrix.dtype)
-
-
-def _householder(matrix: Tensor) -> Tensor:
+    for work, shift in ((matrix, 1e-6), (matrix.double() if matrix.device.type != "mps" else matrix, 1e-13)):
+        first, failed = _pass(work, shift)
+        result, failed_again = _pass(first, 0.0)
+        deviation = (result.T @ result).sub_(torch.eye(result.shape[1], dtype=work.dtype, device=work.device))
+        # One look at the device for all three, since each look makes a GPU wait. NaN is not below either.
+        bad = deviation.abs().max() + failed + failed_again
+        if bad.item() < 1e-5:
+            return result.to(matrix.dtype)
     return torch.linalg.qr(matrix)[0]
+
+
+def _pass(matrix: Tensor, shift: float) -> tuple[Tensor, Tensor]:
+    """(matrix R⁻¹, whether Cholesky failed) for matrixᵀ matrix + shift · trace = Rᵀ R."""
+    gram = matrix.T @ matrix
+    if shift:
+        gram.diagonal().add_(shift * gram.diagonal().sum() + 1e-30)  # the last for a gradient of nothing but zeros
+    factor, failed = torch.linalg.cholesky_ex(gram)
+    return torch.linalg.solve_triangular(factor.T, matrix, upper=True, left=False), failed

@@ -31,6 +31,9 @@ class Slot:
         """Whether the coming step refreshes the subspace: then `full` is summed instead of `low`."""
         self.low: Tensor | None = None
         self.full: Tensor | None = None
+        self._parts = 0
+        self.parts = 1
+        """Times that a backward pass comes by this layer."""
         self.when_full: Callable[[Slot], None] | None = None
         """Called as soon as `full` holds the whole gradient, where one backward pass makes a step: it is then freed
         before the next layer's is made."""
@@ -44,7 +47,8 @@ class Slot:
         """Adds the gradient aᵀb, a [t, m], b [t, n]."""
         if self.due:
             self.full = _added(self.full, a.T @ b, self.dtype)
-            if self.when_full:
+            self._parts += 1
+            if self.when_full and self._parts == self.parts:
                 self.when_full(self)
         elif self.subspace.ready:
             self.low = _added(self.low, self._project_outer(a, b), self.dtype)
@@ -57,6 +61,7 @@ class Slot:
 
     def clear(self) -> None:
         self.low = self.full = None
+        self._parts = 0
 
 
 def _added(total: Tensor | None, part: Tensor, dtype: torch.dtype) -> Tensor:

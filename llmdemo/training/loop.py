@@ -161,6 +161,7 @@ class Loop:
             batch = collate(self.data.train, part, self._pad, self.device)
             with devices.autocast(self.precision, self.device):
                 loss = self._loss(batch) / trained
+            self.optimizer.expect_parts(self._loss.passes)
             loss.backward()
             total += loss.item()
         return total if self._processes == 1 else sum_over_processes([total], self.device)[0]

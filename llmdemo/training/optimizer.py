@@ -76,6 +76,11 @@ class Optimizer:
         for slot in self.slots:
             slot.when_full = self._refresh
 
+    def expect_parts(self, parts: int) -> None:
+        """How often the coming backward pass comes by each layer: a gradient is whole only after the last time."""
+        for slot in self.slots:
+            slot.parts = parts
+
     def forget(self) -> None:
         """Drops gradients and, before the first step, the subspaces that a trial pass made: as if it had not been."""
         self.zero_grad()

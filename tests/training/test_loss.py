@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional
 
 from llmdemo.training import loss as module
-from llmdemo.training.loss import CausalLoss
+from llmdemo.training.loss import CausalLoss, shared_prefix
 
 
 def make_batch(masked=True, shape=(3, 11), seed=0):
@@ -99,3 +99,70 @@ def test_a_model_that_caps_its_logits_gets_its_own_loss():
 def test_verify_keeps_the_lean_way_where_both_agree(llama64):
     loss = CausalLoss(copy.deepcopy(llama64()).float())
     assert loss.verify(make_batch()) < 1e-5 and loss.lean
+
+
+def prompt_batch(shared=7):
+    """Three rows that begin with the same seven tokens and train only what comes after the prompt."""
+    batch = make_batch(masked=False, shape=(3, 14), seed=4)
+    batch["input_ids"][:, :shared] = batch["input_ids"][0, :shared]
+    batch["labels"][:, :9] = -100
+    return batch
+
+
+def test_a_shared_beginning_is_found_up_to_the_token_before_the_first_label():
+    assert shared_prefix(prompt_batch()) == 7
+    nearer = prompt_batch(shared=12)
+    assert shared_prefix(nearer) == 8, "token 8 predicts the label at 9, in each row"
+    trained = prompt_batch()
+    trained["labels"][1, 3] = 5
+    assert shared_prefix(trained) == 2
+    same = {key: value[:1].expand(3, -1) for key, value in prompt_batch().items()}
+    same["labels"] = torch.full_like(same["labels"], -100)
+    assert shared_prefix({**same, "attention_mask": torch.ones_like(same["labels"])}) == 13
+
+
+def test_sharing_the_beginning_changes_neither_loss_nor_gradients(llama64, monkeypatch):
+    monkeypatch.setattr(CausalLoss._lean, "__defaults__", (0,))
+    batch = prompt_batch()
+    model, theirs = llama64(), llama64()
+    loss = CausalLoss(model)
+    count = (batch["labels"][:, 1:] != -100).sum()
+    ours = loss(batch) / count
+    assert loss.passes == 2
+    reference = theirs(**batch).loss
+    torch.testing.assert_close(ours.double(), reference.double(), atol=1e-6, rtol=1e-6)
+    ours.backward()
+    reference.backward()
+    for a, b in zip(model.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(a.grad, b.grad, atol=1e-7, rtol=1e-5)
+
+
+def test_a_prefix_whose_gradient_is_lost_would_be_seen(llama64, monkeypatch):
+    """Mutation: keys and values of the prefix taken as constants, as an inference cache would."""
+    monkeypatch.setattr(CausalLoss._lean, "__defaults__", (0,))
+    batch = prompt_batch()
+    model, cut = llama64(), llama64()
+    CausalLoss(model)(batch).backward()
+    loss = CausalLoss(cut)
+    plain = loss._body.forward
+
+    def without_gradient(*args, **kwargs):
+        if kwargs["input_ids"].shape[0] == 1:
+            with torch.no_grad():
+                return plain(*args, **kwargs)
+        return plain(*args, **kwargs)
+
+    loss._body.forward = without_gradient
+    loss(batch).backward()
+    pairs = zip(model.parameters(), cut.parameters(), strict=True)
+    assert max((a.grad - b.grad).abs().max().item() for a, b in pairs) > 1e-3
+
+
+def test_a_model_without_such_a_cache_goes_without_sharing(llama64, monkeypatch):
+    loss = CausalLoss(llama64())
+
+    def broken(batch, shared):
+        raise TypeError("no cache here")
+
+    monkeypatch.setattr(loss, "_after_prefix", broken)
+    assert loss.verify(prompt_batch()) < 1e-5 and loss.lean and not loss.shares

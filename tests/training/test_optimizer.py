@@ -262,3 +262,26 @@ def test_a_slot_without_a_subspace_costs_no_gradient():
     slot = Slot("x", torch.nn.Parameter(torch.zeros(8, 8)), Subspace((8, 8), 2), torch.float32)
     slot.add_outer(torch.ones(3, 8), torch.ones(3, 8))
     assert not slot.active and slot.low is None and slot.full is None
+
+
+@pytest.mark.parametrize("method", ["galore", "adamw"])
+def test_a_shared_beginning_trains_as_whole_rows_do(llama64, tools, monkeypatch, method):
+    """Each layer is passed twice: a subspace that is refreshed at once must wait for the second time."""
+    from llmdemo.training.loss import CausalLoss
+
+    config = tools.make_config(update_proj_gap=3, method=method)
+    apart, shared = llama64(), llama64()
+    for model, least in ((apart, 10**9), (shared, 0)):
+        monkeypatch.setattr(CausalLoss._lean, "__defaults__", (least,))
+        optimizer, loss = build_optimizer(model, config), CausalLoss(model)
+        optimizer.refresh_at_once()
+        for ids in tools.token_batches(8, shape=(3, 12)):
+            ids[:, :6] = ids[0, :6]
+            labels = ids.clone()
+            labels[:, :8] = -100
+            value = loss({"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": labels})
+            assert loss.passes == (2 if least == 0 else 1)
+            optimizer.expect_parts(loss.passes)
+            value.backward()
+            optimizer.step()
+    assert tools.distance(apart, shared) < 1e-6

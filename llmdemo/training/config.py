@@ -20,7 +20,7 @@ CHOICES = {
     "schedule": ("linear", "cosine", "constant"),
 }
 
-LEARNING_RATES = {"galore": 3e-4, "adamw": 5e-5, "lora": 5e-4}
+LEARNING_RATES = {"galore": 4e-4, "adamw": 5e-5, "lora": 5e-4}
 """The default learning rate of each method; tests/benchmarks/sweep_defaults.py found them."""
 
 
@@ -47,7 +47,7 @@ class TrainConfig:
     """Records of one forward pass, a process."""
     gradient_accumulation_steps: int = 1
     """Forward passes of one optimizer step."""
-    max_steps: int = 120
+    max_steps: int = 88
     """Optimizer steps of the run."""
     max_length: int = 512
     """Longest record in tokens; longer ones are cut."""

@@ -37,7 +37,7 @@ class CausalLoss:
         self._head = base.get_output_embeddings() if hasattr(base, "get_output_embeddings") else None
         self.lean = self._body is not None and self._head is not None and self._body is not base
         # Recomputed activations know no cache.
-        self.shares = self.lean and not getattr(base, "is_gradient_checkpointing", False)
+        self.shares = self.lean and not any(getattr(m, "gradient_checkpointing", False) for m in base.modules())
         self.passes = 1
         """Times that the last batch went through each layer: 2 where its beginning was shared."""
 

@@ -47,7 +47,7 @@ class TrainConfig:
     """Records of one forward pass, a process."""
     gradient_accumulation_steps: int = 1
     """Forward passes of one optimizer step."""
-    max_steps: int = 88
+    max_steps: int = 84
     """Optimizer steps of the run."""
     max_length: int = 512
     """Longest record in tokens; longer ones are cut."""
@@ -78,9 +78,9 @@ class TrainConfig:
     """Share of the records that is held out, unless the data set has a split of its own."""
     eval_records: int = 32
     """Most held-out records that are evaluated during the run."""
-    eval_steps: int = 30
+    eval_steps: int = 28
     """Steps between two evaluations; the first and the last step are always evaluated. 0: only these."""
-    checkpoint_seconds: float = 120.0
+    checkpoint_seconds: float = 180.0
     activation_checkpointing: bool = False
     compile: bool = False
     name: str = ""

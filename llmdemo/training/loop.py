@@ -24,7 +24,7 @@ from llmdemo.training.reduce import reduce_gradients, sum_over_processes
 
 MOST_SKIPS = 10
 """Steps in a row without finite gradients after which a run is given up."""
-_SAMPLE_TOKENS = 64
+_SAMPLE_TOKENS = 48
 
 
 class NonFinite(Exception):

@@ -12,6 +12,7 @@ CHOICES = {
     "method": ("galore", "adamw", "lora"),
     "task": ("chat", "text", "classify", "preference"),
     "optim_bits": (32, 8),
+    "basis_bits": (32, 8),
     "loss_on": ("response", "all"),
     "precision": ("auto", "fp32", "bf16", "bf16_pure"),
     "proj_type": ("std", "reverse_std", "left", "right", "full"),
@@ -64,6 +65,10 @@ class TrainConfig:
     stagger: bool = True
     """GaLore: spread the refreshes over the steps; False refreshes all matrices in the same step, as galore_torch does."""
     galore_optimizer: str = "adamw"
+    basis_bits: int = 32
+    """GaLore: 8 keeps the bases of the subspaces in 8 bits; 32: in the weights' type."""
+    offload_gradients: bool = False
+    """GaLore on a GPU: keep the sums of projected gradients in the computer's memory rather than the GPU's."""
     target_modules: tuple[str, ...] = ()
     """Parts of module names to project or adapt; empty: all matrices of attention and MLP."""
     weight_decay: float = 0.0
@@ -168,5 +173,10 @@ def _check(config: TrainConfig) -> None:
         raise UserError("8-bit moments are not offered for LoRA.", "Its adapters are small: choose optim_bits 32.")
     if config.galore_optimizer == "adafactor" and config.optim_bits == 8:
         raise UserError("Adafactor has no 8-bit moments.", "Choose optim_bits 32, or galore_optimizer adamw.")
+    if config.offload_gradients and config.num_processes > 1:
+        raise UserError(
+            "offload_gradients keeps gradients where other processes cannot sum them.",
+            "Set num_processes to 1, or offload_gradients to false.",
+        )
     if len(config.name) > 120:
         raise UserError(f"The run's name has {len(config.name)} characters.", "At most 120 are kept.")

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from llmdemo.training.offload import HostSums
 from llmdemo.training.subspace import Subspace
 
 
@@ -30,7 +31,9 @@ class Slot:
         self.due = False
         """Whether the coming step refreshes the subspace: then `full` is summed instead of `low`."""
         self.low: Tensor | None = None
+        """The sum, unless `host` keeps it."""
         self.full: Tensor | None = None
+        self.host: HostSums | None = None
         self._parts = 0
         self.parts = 1
         """Times that a backward pass comes by this layer."""
@@ -51,15 +54,31 @@ class Slot:
             if self.when_full and self._parts == self.parts:
                 self.when_full(self)
         elif self.subspace.ready:
-            self.low = _added(self.low, self._project_outer(a, b), self.dtype)
+            self.add_low(self._project_outer(a, b))
+
+    def add_low(self, part: Tensor) -> None:
+        """Adds a projected gradient."""
+        if self.host is None:
+            self.low = _added(self.low, part, self.dtype)
+        else:
+            self.host.add(self, part.to(self.dtype))
+
+    @property
+    def has_low(self) -> bool:
+        return self.low is not None or self.host is not None and self in self.host
+
+    def take_low(self) -> Tensor:
+        """The accumulated projected gradient, on the weight's device."""
+        return self.low if self.host is None else self.host.take(self)
 
     def _project_outer(self, a: Tensor, b: Tensor) -> Tensor:
         space = self.subspace
-        if next(x for x in (space.left, space.right) if x is not None).dtype == a.dtype:
+        if space.dtype == a.dtype:
             return space.project_outer(a, b)
         return space.project_outer(a.to(self.dtype), b.to(self.dtype))
 
     def clear(self) -> None:
+        """Forgets what was accumulated here; what `host` keeps, it forgets itself."""
         self.low = self.full = None
         self._parts = 0
 

@@ -17,6 +17,7 @@ from llmdemo.errors import UserError
 from llmdemo.training.adamw import ForeachGaLoreAdamW
 from llmdemo.training.config import TrainConfig
 from llmdemo.training.gradients import Slot, attach, detach
+from llmdemo.training.offload import HostSums
 from llmdemo.training.subspace import Refresh, Subspace
 from llmdemo.training.targets import find_targets
 
@@ -32,7 +33,7 @@ class _Projector:
     scale: float
 
     def project(self, gradient: Tensor, iteration: int) -> Tensor:
-        return self.slot.low
+        return self.slot.take_low()
 
     def project_back(self, low: Tensor) -> Tensor:
         return self.slot.subspace.back(low).mul_(self.scale)
@@ -58,6 +59,7 @@ class Optimizer:
         projected = {slot.weight for slot in slots}
         self.others = [p for group in inner.param_groups for p in group["params"] if p not in projected]
         self._reports: list[tuple[str, Refresh]] = []
+        self._host = _host_sums(slots, config)
         self._mark_due()
 
     @property
@@ -87,7 +89,7 @@ class Optimizer:
         self._reports.clear()
         if self.steps == 0:
             for slot in self.slots:
-                slot.subspace.left = slot.subspace.right = None
+                slot.subspace.forget()
         self._mark_due()
 
     # ---- one step ----
@@ -127,9 +129,9 @@ class Optimizer:
             report = space.refresh(full.to(_basis_dtype(slot)), self._config.refresh, self._generator(slot))
             self._reports.append((slot.name, report))
         elif not space.ready:
-            slot.low = torch.full(space.low_shape, math.nan, dtype=slot.dtype, device=full.device)
+            slot.add_low(torch.full(space.low_shape, math.nan, dtype=slot.dtype, device=full.device))
             return
-        slot.low = space.project(full.to(_basis_dtype(slot))).to(slot.dtype)
+        slot.add_low(space.project(full.to(_basis_dtype(slot))).to(slot.dtype))
 
     def _generator(self, slot: Slot) -> torch.Generator:
         # Seeded by matrix and step, never carried on: a resumed run and a second process draw the same numbers.
@@ -143,12 +145,16 @@ class Optimizer:
         a gradient is not finite; then the step must be left out.
         """
         gradients = self.gradients()
-        if not gradients:
+        norms = [*(torch._foreach_norm(gradients) if gradients else ()), *(self._host.norms() if self._host else ())]
+        if not norms:
             return 0.0
-        norms = torch._foreach_norm(gradients)
         norm = torch.linalg.vector_norm(torch.stack([n.float() for n in norms])).item()
         if max_norm and math.isfinite(norm) and norm > max_norm:
-            torch._foreach_mul_(gradients, max_norm / (norm + 1e-6))
+            factor = max_norm / (norm + 1e-6)
+            if gradients:
+                torch._foreach_mul_(gradients, factor)
+            if self._host:
+                self._host.factor = factor
         return norm
 
     @torch.no_grad()
@@ -161,7 +167,7 @@ class Optimizer:
             weight = slot.weight
             weight.grad = (
                 None
-                if slot.low is None
+                if not slot.has_low
                 else torch.zeros((), dtype=weight.dtype, device=weight.device).expand_as(weight)
             )
         with _without_cuda_sync(self.inner):
@@ -176,6 +182,8 @@ class Optimizer:
         self._mark_due()
 
     def zero_grad(self) -> None:
+        if self._host:
+            self._host.clear()
         for slot in self.slots:
             slot.clear()
             slot.weight.grad = None
@@ -213,10 +221,7 @@ class Optimizer:
                 elif isinstance(value, (int, float)):
                     numbers["state"].setdefault(name, {})[key] = value
         for slot in self.slots:
-            for side in ("left", "right"):
-                basis = getattr(slot.subspace, side)
-                if basis is not None:
-                    tensors[f"basis/{slot.name}/{side}"] = basis
+            tensors |= {f"basis/{slot.name}/{key}": value for key, value in slot.subspace.state().items()}
         return tensors, numbers
 
     def load_state(self, tensors: dict[str, Tensor], numbers: dict) -> None:
@@ -224,7 +229,7 @@ class Optimizer:
         parameters = {name: p for p, name in self._names.items()}
         for name, values in numbers["state"].items():
             self.inner.state[parameters[name]].update(values)
-        slots = {slot.name: slot for slot in self.slots}
+        bases: dict[str, dict[str, Tensor]] = {}
         for key, value in tensors.items():
             kind, _, rest = key.partition("/")
             name, _, last = rest.rpartition("/")
@@ -233,7 +238,10 @@ class Optimizer:
                 p = parameters[name]
                 self.inner.state[p][last] = value if value.dim() == 0 else value.to(p.device)
             elif kind == "basis":
-                setattr(slots[name].subspace, last, value.to(slots[name].weight.device))
+                bases.setdefault(name, {})[last] = value
+        for slot in self.slots:
+            device = slot.weight.device
+            slot.subspace.load_state({key: value.to(device) for key, value in bases.get(slot.name, {}).items()})
         self.steps = numbers["steps"]
         self._mark_due()
 
@@ -241,6 +249,16 @@ class Optimizer:
         """Gives the model its own linear layers back."""
         for module in model.modules():
             detach(module)
+
+
+def _host_sums(slots: list[Slot], config: TrainConfig) -> HostSums | None:
+    """Set up where the config asks for it and there is a GPU; without one, the sums are in the computer's memory anyway."""
+    if not (config.offload_gradients and slots and slots[0].weight.is_cuda):
+        return None
+    host = HostSums(slots[0].weight.device)
+    for slot in slots:
+        slot.host = host
+    return host
 
 
 def _basis_dtype(slot: Slot) -> torch.dtype:
@@ -291,7 +309,7 @@ def _make_slots(model: nn.Module, config: TrainConfig) -> list[Slot]:
     for target in targets:
         weight = target.module.weight
         if weight not in slots:
-            space = Subspace(tuple(weight.shape), config.rank, config.proj_type)
+            space = Subspace(tuple(weight.shape), config.rank, config.proj_type, config.basis_bits)
             slots[weight] = Slot(target.name, weight, space, weight.dtype)
         attach(target.module, slots[weight], target.transposed)
     return list(slots.values())

@@ -7,6 +7,9 @@ Knows nothing of models, optimizers or processes. The shapes are galore_torch's:
     side "full":  both,           low = Pᵀ G Qᵀ [r, r], back = P low Q
 
 With proj_type "std" the shorter side is projected: "right" if m >= n.
+
+A basis may be kept in 8 bits, one scale a basis vector: it is used the same both ways, so the sum over micro-batches stays
+the projection of the sum, and what changes is the subspace, by about a hundredth of an angle.
 """
 
 from dataclasses import dataclass
@@ -33,19 +36,71 @@ class Refresh:
     """Mean squared cosine between old and new subspace, 0 to 1; None for the first."""
 
 
+class Basis:
+    """A basis [m, r] or [r, n] as it is kept: as it is, or in 8 bits with one scale a basis vector."""
+
+    def __init__(self, kept: Tensor, scale: Tensor | None = None):
+        self.kept = kept
+        self.scale = scale
+        """Shape [1, r] or [r, 1] beside 8-bit values, else None."""
+
+    @classmethod
+    def of(cls, tensor: Tensor, vectors: int, bits: int) -> "Basis":
+        """`tensor` kept in 8 bits, or as it is; `vectors` is the dimension that counts the basis vectors."""
+        # Contiguous, as a checkpoint gives it back: another layout is another order of rounding in the products.
+        if bits != 8:
+            return cls(tensor.contiguous())
+        scale = (tensor.abs().amax(1 - vectors, keepdim=True).float() / 127).clamp_min(1e-30).to(tensor.dtype)
+        return cls((tensor / scale).round_().clamp_(-127, 127).to(torch.int8).contiguous(), scale.contiguous())
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the products with it."""
+        return self.kept.dtype if self.scale is None else self.scale.dtype
+
+    def tensor(self) -> Tensor:
+        return self.kept if self.scale is None else self.kept.to(self.scale.dtype).mul_(self.scale)
+
+
 class Subspace:
     """Basis of one matrix, refreshed from its gradient. `left` [m, r] and `right` [r, n]; unused ones are None."""
 
-    def __init__(self, shape: tuple[int, int], rank: int, proj_type: str = "std"):
+    def __init__(self, shape: tuple[int, int], rank: int, proj_type: str = "std", bits: int = 32):
         self.shape = shape
         self.rank = min(rank, *shape)
         self.side = side_of(proj_type, *shape)
-        self.left: Tensor | None = None
-        self.right: Tensor | None = None
+        self.bits = bits
+        """8: the basis is kept in 8 bits; else in the gradient's type."""
+        self._kept: dict[str, Basis] = {}
+
+    @property
+    def left(self) -> Tensor | None:
+        return self._kept["left"].tensor() if "left" in self._kept else None
+
+    @property
+    def right(self) -> Tensor | None:
+        return self._kept["right"].tensor() if "right" in self._kept else None
 
     @property
     def ready(self) -> bool:
-        return self.left is not None or self.right is not None
+        return bool(self._kept)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the products with the basis."""
+        return next(iter(self._kept.values())).dtype
+
+    def forget(self) -> None:
+        self._kept = {}
+
+    def state(self) -> dict[str, Tensor]:
+        """What `load_state` takes back, bit for bit: "left" or "right", and "left_scale" or "right_scale" of 8 bits."""
+        kept = {side: basis.kept for side, basis in self._kept.items()}
+        return kept | {f"{side}_scale": b.scale for side, b in self._kept.items() if b.scale is not None}
+
+    def load_state(self, tensors: dict[str, Tensor]) -> None:
+        sides = [side for side in ("left", "right") if side in tensors]
+        self._kept = {side: Basis(tensors[side], tensors.get(f"{side}_scale")) for side in sides}
 
     @property
     def low_shape(self) -> tuple[int, int]:
@@ -58,30 +113,31 @@ class Subspace:
 
     def project(self, gradient: Tensor) -> Tensor:
         """The gradient [m, n] in the subspace, `low_shape`."""
-        low = gradient
-        if self.left is not None:
-            low = self.left.T @ low
-        return low @ self.right.T if self.right is not None else low
+        low, left, right = gradient, self.left, self.right
+        if left is not None:
+            low = left.T @ low
+        return low @ right.T if right is not None else low
 
     def project_outer(self, a: Tensor, b: Tensor) -> Tensor:
         """project(aᵀ b) for a [t, m], b [t, n], without ever making the [m, n] product where that is cheaper."""
         (m, n), t = self.shape, a.shape[0]
-        width = (self.rank if self.left is not None else m) + (self.rank if self.right is not None else n)
+        width = (self.rank if self.side != "right" else m) + (self.rank if self.side != "left" else n)
         through_factors = t * self.rank * width if self.side != "full" else t * self.rank * (m + n + self.rank)
         if through_factors > t * m * n + m * n * self.rank:
             return self.project(a.T @ b)
-        if self.left is not None:
-            a = a @ self.left
-        if self.right is not None:
-            b = b @ self.right.T
+        left, right = self.left, self.right
+        if left is not None:
+            a = a @ left
+        if right is not None:
+            b = b @ right.T
         return a.T @ b
 
     def back(self, low: Tensor) -> Tensor:
         """The full-size [m, n] matrix of a projected one."""
-        full = low
-        if self.left is not None:
-            full = self.left @ full
-        return full @ self.right if self.right is not None else full
+        full, left, right = low, self.left, self.right
+        if left is not None:
+            full = left @ full
+        return full @ right if right is not None else full
 
     def add_back(self, full: Tensor, low: Tensor, factor: float) -> None:
         """full += factor · back(low), in place."""
@@ -100,9 +156,11 @@ class Subspace:
         work = gradient.float()
         old = (self.left, self.right)
         left, right = self._by_svd(work) if method == "svd" else self._by_iteration(work, method == "power", generator)
-        # Contiguous, as a checkpoint gives them back: another layout is another order of rounding in the products.
-        self.left = left.to(gradient.dtype).contiguous() if self.side != "right" else None
-        self.right = right.to(gradient.dtype).contiguous() if self.side != "left" else None
+        found = {"left": (left, 1), "right": (right, 0)}
+        self._kept = {
+            side: Basis.of(found[side][0].to(gradient.dtype), found[side][1], self.bits)
+            for side in (("left", "right") if self.side == "full" else (self.side,))
+        }
         kept, whole = torch.linalg.vector_norm(self.project(gradient).float()), torch.linalg.vector_norm(work)
         return Refresh(energy=(kept / whole.clamp_min(1e-19)).square().item(), overlap=self._overlap(*old))
 
@@ -122,7 +180,8 @@ class Subspace:
         if self.side != "right":
             left = _iterate(matrix.T, self.left if warm else None, self.rank, generator)
         if self.side != "left":
-            right = _iterate(matrix, self.right.T if warm and self.right is not None else None, self.rank, generator).T
+            old = self.right if warm else None
+            right = _iterate(matrix, None if old is None else old.T, self.rank, generator).T
         return left, right
 
     def _overlap(self, left: Tensor | None, right: Tensor | None) -> float | None:

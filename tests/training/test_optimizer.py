@@ -88,6 +88,17 @@ def test_8_bit_moments_work_without_cuda_and_move_every_matrix(llama64, tools):
     assert min(moved) > 1e-4
 
 
+@pytest.mark.parametrize("proj_type", ["std", "full"])
+def test_with_bases_in_8_bits_the_step_is_still_adam_in_their_space(llama64, tools, proj_type):
+    whole, packed = llama64(), llama64()
+    batches = tools.token_batches(4)
+    tools.train(whole, tools.make_config(proj_type=proj_type), batches)
+    optimizer = tools.train(packed, tools.make_config(proj_type=proj_type, basis_bits=8), batches)
+    bases = [kept for name, kept in optimizer.state()[0].items() if name.endswith(("/left", "/right"))]
+    assert bases and all(kept.dtype == torch.int8 for kept in bases)
+    assert 0 < tools.distance(whole, packed) < 0.2 * tools.distance(whole, llama64())
+
+
 def test_accumulating_projected_gradients_equals_projecting_the_sum(llama64, tools):
     config = tools.make_config(refresh="svd", stagger=False)
     together, apart = llama64(), llama64()
@@ -183,7 +194,14 @@ def test_a_gradient_that_is_not_finite_leaves_weights_and_subspaces_alone(llama6
 
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"optim_bits": 8}, {"galore_optimizer": "adafactor"}, {"proj_type": "full"}, {"method": "adamw"}],
+    [
+        {},
+        {"optim_bits": 8},
+        {"basis_bits": 8},
+        {"galore_optimizer": "adafactor"},
+        {"proj_type": "full"},
+        {"method": "adamw"},
+    ],
 )
 def test_saved_state_goes_on_bit_for_bit(llama64, tools, changes):
     config = tools.make_config(update_proj_gap=3, **changes)

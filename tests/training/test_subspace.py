@@ -52,6 +52,23 @@ def test_add_back_adds_what_back_gives(proj_type):
     torch.testing.assert_close(full, expected)
 
 
+@pytest.mark.parametrize("proj_type", ["std", "left", "full"])
+def test_a_basis_in_8_bits_keeps_the_energy_and_is_used_the_same_both_ways(proj_type):
+    gradient = decaying(96, 64, rate=0.9)
+    whole, packed = Subspace((96, 64), 16, proj_type), Subspace((96, 64), 16, proj_type, bits=8)
+    best = whole.refresh(gradient, "svd", generator()).energy
+    assert abs(packed.refresh(gradient, "svd", generator()).energy - best) < 0.005 * best
+    low = torch.randn(packed.low_shape, generator=generator())
+    expected = torch.zeros(96, 64)
+    packed.add_back(expected, low, 1.0)
+    torch.testing.assert_close(expected, packed.back(low))
+    # <project(G), low> = <G, back(low)>: the two directions are each other's transpose, rounding or not.
+    torch.testing.assert_close((packed.project(gradient) * low).sum(), (gradient * packed.back(low)).sum())
+    again = Subspace((96, 64), 16, proj_type, bits=8)
+    again.load_state(packed.state())
+    assert torch.equal(again.back(low), packed.back(low))
+
+
 @pytest.mark.parametrize("method", ["power", "random"])
 @pytest.mark.parametrize("shape", [(96, 64), (64, 96)])
 def test_the_fast_refresh_keeps_99_percent_of_the_exact_ones_energy(method, shape):

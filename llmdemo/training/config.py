@@ -19,15 +19,38 @@ CHOICES = {
     "refresh": ("power", "random", "svd"),
     "galore_optimizer": ("adamw", "adafactor"),
     "schedule": ("linear", "cosine", "constant"),
+    "class_weights": ("none", "balanced"),
+    "preference_loss": ("dpo", "ipo", "robust"),
 }
 
-LEARNING_RATES = {"galore": 4e-4, "adamw": 5e-5, "lora": 5e-4}
-"""The default learning rate of each method; tests/benchmarks/sweep_defaults.py found them."""
+LEARNING_RATES = {
+    "chat": {"galore": 4e-4, "adamw": 5e-5, "lora": 5e-4},
+    "text": {"galore": 1e-4, "adamw": 2e-5, "lora": 5e-4},
+    "classify": {"galore": 2e-4, "adamw": 5e-5, "lora": 5e-4},
+    "preference": {"galore": 2e-5, "adamw": 2e-6, "lora": 5e-5},
+}
+"""The default learning rate of each task and method; tests/benchmarks/sweep_defaults.py and sweep_tasks.py found them."""
+TASK_DEFAULTS = {
+    "text": {"batch_size": 4, "max_steps": 40, "eval_steps": 20, "packing": True},
+    "classify": {
+        "batch_size": 32,
+        "max_steps": 140,
+        "max_length": 128,
+        "eval_share": 0.2,
+        "eval_records": 2000,
+        "eval_steps": 0,
+    },
+    "preference": {"batch_size": 4, "max_steps": 40, "eval_steps": 20},
+}
+"""Where a task's defaults differ from the fields' own, which are those of chat."""
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """A run's settings. Every field but dataset_id has a default that works."""
+    """A run's settings. Every field but dataset_id has a default that works.
+
+    The fields' defaults are those of the task chat; `from_dict` fills in the task's own (TASK_DEFAULTS).
+    """
 
     dataset_id: str
     model_id: str = "starter"
@@ -43,7 +66,7 @@ class TrainConfig:
     optim_bits: int = 32
     """Bits of the optimizer's moments."""
     learning_rate: float | None = None
-    """Highest learning rate; None: the method's default."""
+    """Highest learning rate; None: the default of the task and the method."""
     batch_size: int = 8
     """Records of one forward pass, a process."""
     gradient_accumulation_steps: int = 1
@@ -81,10 +104,30 @@ class TrainConfig:
     schedule: str = "linear"
     eval_share: float = 0.1
     """Share of the records that is held out, unless the data set has a split of its own."""
+    folds: int = 0
+    """K-fold cross-validation: parts that the records are dealt into; 0: eval_share or the data set's own split."""
+    fold: int = 0
+    """The part that this run holds out, from 0."""
     eval_records: int = 32
     """Most held-out records that are evaluated during the run."""
     eval_steps: int = 28
     """Steps between two evaluations; the first and the last step are always evaluated. 0: only these."""
+    packing: bool = False
+    """text, chat: several short documents or conversations in one row of max_length, none of which sees another."""
+    replay_dataset_id: str = ""
+    """text: another data set (chat or text) of which some is mixed in, so that less is forgotten."""
+    replay_share: float = 0.0
+    """text: share of the training rows that come from the replay data set."""
+    forgetting_dataset_id: str = ""
+    """text: instruction data on whose held-out part forgetting is measured; empty: the sample that ships; "none": not."""
+    class_weights: str = "none"
+    """classify: balanced weighs each class by the inverse of its number, as scikit-learn does."""
+    preference_loss: str = "dpo"
+    """preference: dpo (arXiv 2305.18290), ipo (2310.12036), or robust (2403.00409)."""
+    beta: float = 0.1
+    """preference: how much straying from the starting model costs (tau of IPO)."""
+    label_smoothing: float = 0.0
+    """preference: share of the pairs that are taken to be the wrong way round; dpo and robust only."""
     checkpoint_seconds: float = 180.0
     activation_checkpointing: bool = False
     compile: bool = False
@@ -102,13 +145,13 @@ class TrainConfig:
         if not values.get("dataset_id") or not isinstance(values["dataset_id"], str):
             raise UserError("The config names no dataset_id.", "Upload data first, and take the id that it is given.")
         clean = {key: _typed(key, value, known[key].type) for key, value in values.items() if value is not None}
-        config = cls(**clean)
+        config = cls(**{**TASK_DEFAULTS.get(clean.get("task", ""), {}), **clean})
         _check(config)
         return config
 
     def resolved(self) -> "TrainConfig":
-        """The same config with the method's default learning rate filled in."""
-        return self if self.learning_rate else replace(self, learning_rate=LEARNING_RATES[self.method])
+        """The same config with the default learning rate of its task and method filled in."""
+        return self if self.learning_rate else replace(self, learning_rate=LEARNING_RATES[self.task][self.method])
 
     def to_dict(self) -> dict:
         """JSON-able; `from_dict` takes it back."""
@@ -155,8 +198,13 @@ _RANGES = {
     "warmup_steps": (0, 1_000_000),
     "eval_share": (0, 0.5),
     "eval_records": (1, 100_000),
+    "folds": (0, 20),
+    "fold": (0, 19),
     "eval_steps": (0, 1_000_000),
     "checkpoint_seconds": (1, 1e9),
+    "replay_share": (0, 0.9),
+    "beta": (1e-4, 100),
+    "label_smoothing": (0, 0.49),
 }
 
 
@@ -178,5 +226,24 @@ def _check(config: TrainConfig) -> None:
             "offload_gradients keeps gradients where other processes cannot sum them.",
             "Set num_processes to 1, or offload_gradients to false.",
         )
+    if config.replay_share and not config.replay_dataset_id:
+        raise UserError(f"replay_share is {config.replay_share:g} without a data set.", "Give replay_dataset_id too.")
+    if config.preference_loss == "ipo" and config.label_smoothing:
+        raise UserError("IPO has no label smoothing.", "Set label_smoothing to 0, or choose the loss dpo or robust.")
+    if config.folds == 1 or config.fold >= max(1, config.folds):
+        raise UserError(
+            f"fold is {config.fold} of folds {config.folds}.",
+            "Give folds from 2 to 20 and fold from 0 to folds - 1, or leave both out.",
+        )
     if len(config.name) > 120:
         raise UserError(f"The run's name has {len(config.name)} characters.", "At most 120 are kept.")
+
+
+def check_task(config: TrainConfig, entry) -> None:
+    """Raises UserError where the model of `entry` (a catalog.ModelEntry) cannot learn the config's task."""
+    if config.task != "classify" and not entry.writes:
+        kind = "only classifies" if entry.task == "classify" else "is an encoder, which only reads"
+        raise UserError(
+            f"{entry.title} {kind}; the task {config.task!r} needs a model that writes.",
+            "Choose a causal language model, such as Llama, Qwen or GPT-2, or data with labels.",
+        )

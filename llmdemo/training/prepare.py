@@ -59,7 +59,7 @@ def _encode(home: store.Home, config: TrainConfig, tokenizer) -> RunData:
             f"The data set is of the task {records.task!r}, the run of {config.task!r}.",
             f"Set task to {records.task!r}, or choose another data set.",
         )
-    train, held_out = split(records, config.seed, config.eval_share)
+    train, held_out = split(records, config.seed, config.eval_share, config.fold, config.folds)
     rows = {
         "train": _rows((records[int(i)] for i in train), config, tokenizer),
         "held_out": _rows((records[int(i)] for i in held_out[: config.eval_records]), config, tokenizer),

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from llmdemo.data import add_dataset, measure_tokens, open_records, recommend_loss, split, stats
+from llmdemo.data.records import parts
 from llmdemo.errors import UserError
 
 
@@ -106,3 +107,32 @@ def test_the_package_imports_no_torch_transformers_or_gradio():
     root = Path(__file__).resolve().parents[2]
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.fixture
+def classify_records(home, settings, write):
+    rows = [
+        {"text": f"message {n * 7919} about {n % 13} {n * n}", "label": "rare" if n % 10 == 0 else "usual"}
+        for n in range(300)
+    ]
+    rows += [{"text": row["text"].upper(), "label": row["label"]} for row in rows[:20]]
+    return open_records(home, add_dataset(home, settings, write("twins.json", rows), "twins").dataset_id)
+
+
+def test_folds_hold_each_record_out_once_with_the_mix_of_labels_and_no_twin_on_both_sides(classify_records):
+    seen = np.zeros(len(classify_records), int)
+    labels, groups = np.array(classify_records.labels()), classify_records.groups
+    for fold in range(5):
+        train, held = split(classify_records, 3, 0.1, fold, 5)
+        seen[held] += 1
+        assert not set(groups[train]) & set(groups[held])
+        for label in np.unique(labels):
+            assert abs((labels[held] == label).sum() - (labels == label).sum() / 5) <= 3
+    assert (seen == 1).all()
+    assert (parts(classify_records, 3, 5) == parts(classify_records, 3, 5)).all()
+
+
+@pytest.mark.parametrize("folds", [1, 10_000])
+def test_folds_that_cannot_be_are_a_sentence(classify_records, folds):
+    with pytest.raises(UserError, match="parts"):
+        split(classify_records, 3, 0.1, 0, folds)

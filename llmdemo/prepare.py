@@ -12,16 +12,16 @@ from llmdemo.errors import UserError
 from llmdemo.models import catalog
 from llmdemo.models.catalog import ModelEntry
 from llmdemo.store import Home
-from llmdemo.training.config import CHOICES, TrainConfig
+from llmdemo.training.config import CHOICES, TrainConfig, check_task
 
 METHODS = CHOICES["method"]
 PRECISIONS = CHOICES["precision"]
 _LIKELY_LENGTH = 128
 
 
-def defaults(method: str) -> dict:
-    """The settings that a run with this method has unless told otherwise."""
-    config = TrainConfig.from_dict({"dataset_id": "none", "method": method}).resolved().to_dict()
+def defaults(method: str, task: str = "chat") -> dict:
+    """The settings that a run of this task with this method has unless told otherwise."""
+    config = TrainConfig.from_dict({"dataset_id": "none", "method": method, "task": task}).resolved().to_dict()
     return {
         key: value for key, value in config.items() if key not in ("dataset_id", "model_id", "method", "task", "name")
     }
@@ -34,7 +34,8 @@ def checked(home: Home, values: dict) -> tuple[TrainConfig, object, ModelEntry]:
     """
     if not isinstance(values, dict):
         raise UserError("The config is not an object.", 'Give keys and values, such as {"dataset_id": "…"}.')
-    config = TrainConfig.from_dict({key: value for key, value in values.items() if value is not None})
+    given = {key: value for key, value in values.items() if value is not None}
+    config = TrainConfig.from_dict(given)
     info = data.get_dataset(home, config.dataset_id)
     if values.get("task") not in (None, info.task):
         raise UserError(
@@ -44,18 +45,22 @@ def checked(home: Home, values: dict) -> tuple[TrainConfig, object, ModelEntry]:
     if not info.kept:
         raise UserError(f"The data set {info.name} has no record to train on.", "See in Data why they were left out.")
     entry = catalog.resolve(home, config.model_id)
-    config = TrainConfig.from_dict({**config.to_dict(), "task": info.task}).resolved()
+    config = TrainConfig.from_dict({**given, "task": info.task}).resolved()
+    check_task(config, entry)
     return config, info, entry
 
 
-def start(home: Home, runs, values: dict) -> str:
-    """Puts a run with these settings in the queue; returns its run_id. Raises UserError."""
+def start(home: Home, runs, values: dict, extra: dict | None = None) -> str:
+    """Puts a run with these settings in the queue; returns its run_id. Raises UserError.
+
+    `extra` is kept in the run's config.json beside the settings, for whoever started it.
+    """
     config, info, entry = checked(home, values)
     whole = config.to_dict() | {
         "dataset": {"id": info.dataset_id, "name": info.name, "content_hash": info.content_hash},
         "model": {"id": entry.id, "title": entry.title, "path": str(entry.path), "revision": entry.revision},
     }
-    return runs.start(whole, name=config.name or None)
+    return runs.start({**whole, **(extra or {})}, name=config.name or None)
 
 
 def predict(home: Home, values: dict) -> dict:
@@ -64,12 +69,12 @@ def predict(home: Home, values: dict) -> dict:
     The ledger is training.ledger.report's, for a batch of the data set's longest records; without a data set, for
     records of a likely length. Imports torch at the first call. Raises UserError as a start would.
     """
-    config = TrainConfig.from_dict({**values, "dataset_id": values.get("dataset_id") or "none"}).resolved()
+    tokens, kept, dataset_id, task = None, 1, values.get("dataset_id") or "none", values.get("task")
+    if dataset_id != "none":
+        info = data.get_dataset(home, dataset_id)
+        task, tokens, kept = info.task, info.tokens, info.kept
+    config = TrainConfig.from_dict({**values, "dataset_id": dataset_id, "task": task}).resolved()
     entry = catalog.resolve(home, config.model_id)
-    tokens, kept = None, 1
-    if values.get("dataset_id"):
-        info = data.get_dataset(home, config.dataset_id)
-        config, tokens, kept = replace(config, task=info.task), info.tokens, info.kept
     mean = tokens["mean"] if tokens else _LIKELY_LENGTH
     longest = min(config.max_length, tokens["longest"] if tokens else 2 * _LIKELY_LENGTH)
     trained = min(longest, -(-tokens["trained"] // max(1, kept))) if tokens else longest // 2

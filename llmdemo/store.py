@@ -44,6 +44,11 @@ class Home:
         return self.root / "runs"
 
     @property
+    def experiments(self) -> Path:
+        """What is known of races and searches; their runs are among the others."""
+        return self.root / "experiments"
+
+    @property
     def tmp(self) -> Path:
         """On the same file system as the rest, so that os.replace out of it is atomic."""
         return self.root / "tmp"

@@ -4,12 +4,13 @@ Knows nothing of files, processes or pages. Events come from a file that anybody
 figure is checked for being one.
 """
 
+import re
 from collections import OrderedDict
 from math import nan
 
 import numpy as np
 
-from llmdemo.runs.series import Series, curve
+from llmdemo.runs.series import MOST_EXTRA, Series, curve
 from llmdemo.runs.states import FAILED, FINAL, REASONS, WORKER_ERROR
 
 _MOST_EVALS = 4096
@@ -25,6 +26,9 @@ _FIGURES = [  # (name in a step event, name everywhere else)
 _TYPES = frozenset(
     ["launch", "queued", "start", "phase", "ledger", "step", "eval", "sample", "refresh", "skip", "checkpoint", "end"]
 )
+_STEP_KEYS = {"type", "t", "step", "tokens", "peak_memory_bytes", *(key for key, _ in _FIGURES)}
+_EVAL_KEYS = {"type", "t", "step", "records"}
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _NOT_OF_THE_WORKER = ("type", "t", "step", "total_steps", "pid", "create_time")
 _LARGEST = 2.0**53
 
@@ -44,7 +48,8 @@ class Digest:
         self._drawn: tuple[int, dict] | None = None  # (max_points, the curves), until the next event
         self._seconds = 0.0
         self._last_time: float | None = None
-        self._evals: list[tuple[float, float, float]] = []
+        self.worker_pid: int | None = None
+        self._evals: list[tuple[float, float, dict[str, float]]] = []
         self._samples: OrderedDict[str, dict] = OrderedDict()
         self._refreshes: list[tuple[float, float, dict]] = []
 
@@ -74,12 +79,13 @@ class Digest:
         self._wait()
 
     def _wait(self) -> None:
-        self.started, self.launched, self.end = False, False, None
+        self.started, self.launched, self.end, self.worker_pid = False, False, None, None
         self.figures |= {"phase": None, "eta_seconds": None, "tokens_per_second": None}
 
     def _on_start(self, event: dict) -> None:
         step = number(event.get("step")) or 0
         self.started, self.end = True, None
+        self.worker_pid = whole(event.get("pid"))
         self.worker = {key: plain(value) for key, value in event.items() if key not in _NOT_OF_THE_WORKER}
         self.figures |= {"step": int(step), "total_steps": whole(event.get("total_steps"))}
         self._forget_after(step)
@@ -90,7 +96,8 @@ class Digest:
         self._refreshes = [each for each in self._refreshes if each[0] <= step]
         for sample in self._samples.values():
             sample["outputs"] = [each for each in sample["outputs"] if each["step"] <= step]
-        self.figures |= {"loss": self.series.last("loss"), "eval_loss": self._evals[-1][2] if self._evals else None}
+        scores = self._evals[-1][2] if self._evals else {}
+        self.figures |= {"loss": self.series.last("loss"), "eval_loss": scores.get("loss"), "scores": scores}
 
     def _on_phase(self, event: dict) -> None:
         self.figures |= {"phase": text(event.get("phase"), 64), "phase_done": whole(event.get("done"))}
@@ -105,7 +112,7 @@ class Digest:
         if step is None:
             return
         row = {name: number(event.get(key)) for key, name in _FIGURES}
-        self.series.add(step, self._seconds, row)
+        self.series.add(step, self._seconds, row | extras(event, _STEP_KEYS))
         figures = self.figures
         memory = row["memory_bytes"]
         if memory is not None and memory > (figures["peak_memory_bytes"] or 0):
@@ -114,11 +121,11 @@ class Digest:
         figures["step"], figures["tokens"] = int(step), whole(event.get("tokens"))
 
     def _on_eval(self, event: dict) -> None:
-        step, loss = number(event.get("step")), number(event.get("loss"))
-        if step is None or loss is None:
+        step, scores = number(event.get("step")), extras(event, _EVAL_KEYS)
+        if step is None or not scores:
             return
-        self._evals.append((step, self._seconds, loss))
-        self.figures["eval_loss"] = loss
+        self._evals.append((step, self._seconds, scores))
+        self.figures |= {"eval_loss": scores.get("loss"), "scores": scores}
         if len(self._evals) > _MOST_EVALS:
             self._evals = self._evals[::2]
 
@@ -171,7 +178,8 @@ class Digest:
         return {**self.figures, "loss_smoothed": self.series.smoothed(), "ledger": self.ledger, "worker": self.worker}
 
     def curves(self, max_points: int) -> dict[str, dict[str, list]]:
-        """Series.curves, with eval_loss, and energy and overlap of the subspace as means over the layers.
+        """Series.curves, with each score of the evaluations as eval_<name> (eval_loss, eval_accuracy, …), and energy and
+        overlap of the subspace as means over the layers.
 
         Do not change what is returned: the next one who asks is given the same.
         """
@@ -181,7 +189,9 @@ class Digest:
 
     def _draw(self, max_points: int) -> dict[str, dict[str, list]]:
         curves = self.series.curves(max_points)
-        curves["eval_loss"] = _curve(self._evals, max_points)
+        for name in sorted({name for _, _, scores in self._evals for name in scores}):
+            points = [(step, seconds, scores.get(name, nan)) for step, seconds, scores in self._evals]
+            curves[f"eval_{name}"] = _curve(points, max_points)
         for index, name in enumerate(("energy", "overlap")):
             means = [(step, seconds, _mean(layers, index)) for step, seconds, layers in self._refreshes]
             curves[name] = _curve(means, max_points)
@@ -203,6 +213,12 @@ class Digest:
             "energy": rows[0],
             "overlap": rows[1],
         }
+
+
+def extras(event: dict, known: set[str]) -> dict[str, float]:
+    """The figures of an event beside the `known` keys, by name: what the tasks measure is theirs to choose."""
+    found = {key: number(value) for key, value in event.items() if key not in known and _NAME.fullmatch(key)}
+    return dict([(key, value) for key, value in found.items() if value is not None][:MOST_EXTRA])
 
 
 def number(value) -> float | None:

@@ -1,4 +1,8 @@
-"""Figures over the steps of one run, kept small, and thinned for a plot. Knows nothing of files or pages."""
+"""Figures over the steps of one run, kept small, and thinned for a plot. Knows nothing of files or pages.
+
+The columns in METRICS are always there; others (of tasks that come with figures of their own) begin with the
+first row that has them.
+"""
 
 from array import array
 from math import inf, nan
@@ -6,9 +10,12 @@ from math import inf, nan
 import numpy as np
 
 METRICS = ("loss", "learning_rate", "grad_norm", "tokens_per_second", "memory_bytes")
+_OWN = {"step", "seconds", "average", "weight"}
 _COLUMNS = ("step", "seconds", *METRICS, "average", "weight")
 MOST_ROWS = 2**17
 """Rows kept a run: 9 MiB. A longer run is thinned to half of that, its extremes kept."""
+MOST_EXTRA = 12
+"""Columns beside METRICS: a worker that makes up names fills no memory."""
 SMOOTHING = 0.95
 """The share of the past in the smoothed loss at each step (an exponential average without start-up bias)."""
 
@@ -24,8 +31,9 @@ class Series:
         return len(self._rows["step"])
 
     def add(self, step: float, seconds: float, figures: dict[str, float | None]) -> None:
-        """One row; `figures` by the names in METRICS, None where there is none."""
+        """One row; `figures` by name, None where there is none. Names outside METRICS become columns of their own."""
         rows = self._rows
+        self._widen(figures)
         average, weight = (rows["average"][-1], rows["weight"][-1]) if len(self) else (0.0, 0.0)
         loss = figures.get("loss")
         if loss is not None:
@@ -35,11 +43,17 @@ class Series:
         rows["seconds"].append(seconds)
         rows["average"].append(average)
         rows["weight"].append(weight)
-        for name in METRICS:
+        for name in rows.keys() - _OWN:
             value = figures.get(name)
             rows[name].append(nan if value is None else value)
         if len(self) >= self._most:
             self._take(thin(np.nan_to_num(np.array(rows["loss"]), nan=0.0), self._most // 2))
+
+    def _widen(self, figures: dict[str, float | None]) -> None:
+        """A column for each new name that has a figure, without figures in the rows until now."""
+        for name in figures.keys() - self._rows.keys():
+            if figures[name] is not None and len(self._rows) < len(_COLUMNS) + MOST_EXTRA:
+                self._rows[name] = array("d", [nan]) * len(self)
 
     def cut_after(self, step: float) -> None:
         """Forgets the rows after `step`: a run that resumes from there does them again."""
@@ -62,14 +76,12 @@ class Series:
         columns = {name: np.array(values) for name, values in self._rows.items()}
         with np.errstate(invalid="ignore", divide="ignore"):
             columns["loss_smoothed"] = columns["average"] / columns["weight"]
-        named = {name: curve(columns["step"], columns["seconds"], columns[name], max_points) for name in CURVES}
+        drawn = ("loss", "loss_smoothed", *METRICS[1:], *sorted(columns.keys() - set(_COLUMNS) - {"loss_smoothed"}))
+        named = {name: curve(columns["step"], columns["seconds"], columns[name], max_points) for name in drawn}
         return {name: each for name, each in named.items() if each["step"]}
 
     def _take(self, keep: np.ndarray) -> None:
         self._rows = {name: array("d", np.array(values)[keep]) for name, values in self._rows.items()}
-
-
-CURVES = ("loss", "loss_smoothed", *METRICS[1:])
 
 
 def curve(step: np.ndarray, seconds: np.ndarray, value: np.ndarray, max_points: int) -> dict[str, list]:

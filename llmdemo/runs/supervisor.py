@@ -136,12 +136,12 @@ class Supervisor:
             return
         alive = process.is_alive(row["pid"], row["identity"])  # before the events: the end event comes first
         with self._reader(row).digest() as digest:
-            started, end = digest.started, digest.end
+            started, end, worker = digest.started, digest.end, digest.worker_pid
         if row["state"] == STARTING and started:
             row = self._table.move(row["run_id"], RUNNING, only_from=(STARTING,))
         if row["state"] == STOPPING:
             self._stop(row, watch, end)
-        elif alive and not end:
+        elif (alive or self._goes_on_without_launcher(row, watch, worker)) and not end:
             self._keep_family(row, watch)
         elif self._all_gone(row, watch, at_once=not end):
             self._finish(row, end)
@@ -161,6 +161,19 @@ class Supervisor:
             self._write_family(row, members)
             return True
         return time.monotonic() - watch.since > _ADOPT_SECONDS
+
+    def _goes_on_without_launcher(self, row: dict, watch: _Watch, worker: int | None) -> bool:
+        """True if only the launcher is gone: the worker, known from its start event, trains on and is watched itself."""
+        members = self._family(row, watch) if worker and worker != row["pid"] else {}
+        if worker not in members:
+            return False
+        log.warning("run %s: its launcher (%s) is gone, its worker (%s) goes on", row["run_id"], row["pid"], worker)
+        process.forget(row["pid"])
+        row |= {"pid": worker, "identity": members[worker]}
+        self._table.set(row["run_id"], pid=worker, identity=members[worker])
+        watch.members = members
+        self._write_family(row, members)
+        return True
 
     def _keep_family(self, row: dict, watch: _Watch) -> None:
         """Notes who belongs to the run, for the day when one of them hides."""

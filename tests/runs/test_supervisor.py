@@ -56,14 +56,12 @@ def test_a_kill_is_out_of_memory_only_if_the_kernel_counted_one(bench, monkeypat
     assert status["reason"] == "out_of_memory" and "batch size" in status["hint"]
 
 
-@pytest.mark.parametrize("victim", ["worker", "launcher"])
-def test_a_killed_run_is_lost_within_five_seconds_and_resumes_to_the_same_weights(bench, victim):
+def test_a_killed_run_is_lost_within_five_seconds_and_resumes_to_the_same_weights(bench):
     app = bench.open()
     config = {"steps": 30, "step_seconds": 0.02, "launcher": True}
     run_id, undisturbed = app.start(config), app.start(config | {"step_seconds": 0})
     bench.wait_for(lambda: app.status(run_id)["step"] >= 7)
-    launcher, worker = RunFolder(bench.home.runs / run_id).process()["pid"], worker_of(app, run_id)
-    os.kill(worker if victim == "worker" else launcher, signal.SIGKILL)
+    os.kill(worker_of(app, run_id), signal.SIGKILL)
     status = bench.wait(app, run_id, "failed", seconds=5)
     assert status["reason"] == "lost" and status["can_resume"]
     assert not bench.processes(run_id)
@@ -72,6 +70,46 @@ def test_a_killed_run_is_lost_within_five_seconds_and_resumes_to_the_same_weight
     assert status["step"] == 30 and status["attempt"] == 2
     bench.wait(app, undisturbed, "completed")
     assert weights_of(bench, run_id) == weights_of(bench, undisturbed)
+
+
+def test_a_worker_whose_launcher_is_killed_trains_on_and_can_still_be_stopped(bench):
+    app = bench.open(stop_grace_seconds=20)
+    first, second = (
+        app.start({"steps": 25, "step_seconds": 0.02, "launcher": True}),
+        app.start({"launcher": True, "steps": 10_000}),
+    )
+    for run_id in (first, second):
+        bench.wait_for(lambda run_id=run_id: app.status(run_id)["step"] >= 3)
+        worker, launcher = worker_of(app, run_id), RunFolder(bench.home.runs / run_id).process()["pid"]
+        os.kill(launcher, signal.SIGKILL)
+        bench.wait_for(
+            lambda run_id=run_id, worker=worker: RunFolder(bench.home.runs / run_id).process()["pid"] == worker
+        )
+        assert app.status(run_id)["state"] == "running"
+        if run_id == second:
+            app.stop(run_id)
+        status = bench.wait(app, run_id, "completed", "stopped", "failed")
+        assert status["state"] == ("completed" if run_id == first else "stopped"), status
+        assert status["attempt"] == 1 and not bench.processes(run_id)
+
+
+def test_what_a_killed_worker_left_behind_is_not_taken_for_it(bench):
+    app = bench.open()
+    run_id = app.start({"steps": 10_000, "launcher": True, "misbehave": ["fork"]})
+    bench.wait(app, run_id, "running")
+    launcher, worker = RunFolder(bench.home.runs / run_id).process()["pid"], worker_of(app, run_id)
+    for pid in (launcher, worker):
+        os.kill(pid, signal.SIGKILL)
+    status = bench.wait(app, run_id, "failed", seconds=5)
+    assert status["reason"] == "lost" and not bench.processes(run_id)
+
+
+def test_a_run_whose_launcher_is_killed_before_the_worker_says_a_word_is_lost(bench):
+    app = bench.open()
+    run_id = app.start({"launcher": True, "misbehave": ["hang_in_start"]})
+    bench.wait_for(lambda: len(bench.processes(run_id)) == 2)
+    os.kill(RunFolder(bench.home.runs / run_id).process()["pid"], signal.SIGKILL)
+    assert bench.wait(app, run_id, "failed", seconds=5)["reason"] == "lost" and not bench.processes(run_id)
 
 
 def test_steps_done_twice_are_drawn_once(bench):

@@ -19,6 +19,7 @@ from llmdemo.runs.folder import RunFolder, make_folder, recovered_row
 from llmdemo.runs.lock import LeaderLock
 from llmdemo.runs.reader import Readers
 from llmdemo.runs.recovery import open_table, recover
+from llmdemo.runs.slim import slim
 from llmdemo.runs.states import ALIVE, ASKING, FINAL, QUEUED, STOPPED, STOPPING
 from llmdemo.runs.status import status_of
 from llmdemo.runs.supervisor import Supervisor
@@ -65,6 +66,10 @@ class Runs:
     def leads(self) -> bool:
         """Whether this app is the one that watches over the runs of the home folder."""
         return self._lock.held
+
+    @property
+    def closed(self) -> bool:
+        return self._closed.is_set()
 
     def close(self) -> None:
         """Stops watching. The runs go on."""
@@ -168,6 +173,15 @@ class Runs:
         self._readers.drop(folder)
         self._sizes.pop(run_id, None)
         shutil.rmtree(grave, ignore_errors=True)
+
+    def slim(self, run_id: str, why: str) -> None:
+        """Removes the model and the checkpoints of a run that has ended; its figures stay. Raises UserError."""
+        self._row(run_id)
+        try:
+            slim(self._home, self._table, self._folder(run_id), why)
+        except OSError as error:
+            raise UserError(f"The run's files cannot be removed ({error.strerror}).", "Try it again.") from error
+        self._sizes.pop(run_id, None)
 
     def reorder(self, run_id: str, place: int) -> None:
         """Moves a waiting run to `place` in the queue, 1 being the next one; raises UserError if it does not wait."""

@@ -286,10 +286,17 @@ class Supervisor:
             kills = oom_kills_so_far() - self._watch(row).oom_kills
             status = process.exit_status(row["pid"]) if row["pid"] else None
             with self._reader(row).digest() as digest:
-                peak = digest.figures["peak_memory_bytes"]
+                known = {"peak": digest.figures["peak_memory_bytes"], "ledger": digest.ledger}
             last_words = logfile.last_attempt(self._folder(row).log)
-            verdict = judge(status, last_words, kills, free_bytes(self._home.root), peak)
+            known["config"] = self._config(row)
+            verdict = judge(status, last_words, kills, free_bytes(self._home.root), **known)
         return {"state": FAILED, "reason": verdict.reason, "message": verdict.message, "hint": verdict.hint}
+
+    def _config(self, row: dict) -> dict:
+        try:
+            return self._folder(row).config()
+        except UserError:
+            return {}
 
     def _folder(self, row: dict) -> RunFolder:
         return RunFolder(self._home.runs / row["run_id"])

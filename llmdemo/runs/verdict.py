@@ -9,25 +9,17 @@ from pathlib import Path
 
 import psutil
 
+from llmdemo import memory
 from llmdemo.runs.states import DISK_FULL, LOST, OUT_OF_MEMORY, WORKER_ERROR
 
 LOST_MESSAGE = "The process of the run is gone and left no word."
-RESUME_HINT = "Resume goes on from the last checkpoint."
-_SMALLER = (
-    "Lower the batch size (and raise gradient accumulation to keep its effect), the maximum length, or choose a "
-    f"smaller model; then start it again. {RESUME_HINT}"
-)
+RESUME_HINT = memory.RESUME
 _MORE_SPACE = f"Free some space, for example by deleting old runs. {RESUME_HINT}"
 _FULL_BYTES = 2**20
 # How accelerate's and torch's launchers report that a worker was ended by a signal.
 _SIGNAL_REPORTS = (
     re.compile(r"died with <Signals\.SIG\w+: (\d+)>"),
     re.compile(r"exitcode\s*:\s*-(\d+)"),
-)
-_NO_MEMORY = re.compile(
-    r"torch\.OutOfMemoryError|CUDA out of memory|HIP out of memory|can't allocate memory|not enough memory"
-    r"|^MemoryError\b|Cannot allocate memory|MPS backend out of memory",
-    re.MULTILINE,
 )
 _NO_SPACE = re.compile(r"No space left on device|Disk quota exceeded|os error 28\b|database or disk is full")
 _LAUNCHERS_ERROR = re.compile(r"CalledProcessError|ChildFailedError|SignalException")
@@ -44,24 +36,32 @@ class Verdict:
 
 
 def judge(
-    exit_status: int | None, log: str, oom_kills: int = 0, free: int | None = None, peak: int | None = None
+    exit_status: int | None,
+    log: str,
+    oom_kills: int = 0,
+    free: int | None = None,
+    peak: int | None = None,
+    ledger: dict | None = None,
+    config: dict | None = None,
 ) -> Verdict:
     """The reason for an end without a word.
 
     `exit_status`: of the launcher, negative for a signal, None when unknown. `log`: the end of what the
     attempt printed. `oom_kills`: how many processes the kernel killed for memory meanwhile.
     `free`: bytes left on the disk; on a full one neither an event nor the log could be written.
-    `peak`: the most memory that the run told of, in bytes.
+    `peak`: the most memory that the run told of, in bytes. `ledger`: what it was predicted to take. `config`: its settings.
     """
     number = _signal(exit_status, log)
     if number == 9 and oom_kills > 0:
-        took = f" The run had taken {peak / 2**30:.1f} GiB;" if peak else ""
-        there = f"{took} the machine has {memory_there() / 2**30:.1f} GiB.".strip()
-        return Verdict(OUT_OF_MEMORY, f"The system ran out of memory and ended the run. {_capital(there)}", _SMALLER)
+        facts = memory.needed(ledger, peak=peak, there=memory_there())
+        what = f"The system ran out of memory and ended the run. {facts}".strip()
+        return Verdict(OUT_OF_MEMORY, what, memory.smaller(ledger, config))
     if number:
         return Verdict(LOST, f"The run was ended from outside (signal {number}).", RESUME_HINT)
-    if match := _NO_MEMORY.search(log):
-        return Verdict(OUT_OF_MEMORY, f"The run ran out of memory: {_line_at(log, match.start())}", _SMALLER)
+    if match := memory.MESSAGES.search(log):
+        line = _line_at(log, match.start())
+        facts = memory.needed(ledger, said=line, peak=peak) or line
+        return Verdict(OUT_OF_MEMORY, f"The run ran out of memory. {facts}", memory.smaller(ledger, config))
     if match := _NO_SPACE.search(log):
         return Verdict(DISK_FULL, f"The disk is full: {_line_at(log, match.start())}", _MORE_SPACE)
     if free is not None and free < _FULL_BYTES and exit_status != 0:
@@ -83,10 +83,6 @@ def _last_error(log: str) -> str:
     """The last line of the worker's own traceback; what the launcher says about it comes after it."""
     lines = [match[0] for match in _ERROR_LINE.finditer(log) if not _LAUNCHERS_ERROR.search(match[0])]
     return _short(lines[-1]) if lines else ""
-
-
-def _capital(sentence: str) -> str:
-    return sentence[:1].upper() + sentence[1:]
 
 
 def _line_at(text: str, index: int) -> str:

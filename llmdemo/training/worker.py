@@ -14,12 +14,11 @@ import threading
 import traceback
 from pathlib import Path
 
+from llmdemo import memory, store
 from llmdemo.errors import UserError
 from llmdemo.events import EventWriter
-from llmdemo.store import Home
 
 RESUME = "Then press Resume: the run goes on from its last checkpoint."
-SMALLER = "Lower the batch size (and raise gradient accumulation to make up for it), the longest record, or the rank"
 
 
 class _Stop:
@@ -40,7 +39,10 @@ def main(run_dir: Path) -> int:
     # torchrun gives every process a rank; only the first writes.
     writer = EventWriter(run_dir / "events.jsonl") if int(os.environ.get("RANK", "0")) == 0 else None
 
+    last = {}  # the newest event of each kind: what is known should the run fail
+
     def report(kind: str, **fields) -> None:
+        last[kind] = fields
         if writer:
             writer.write(kind, **fields)
 
@@ -48,26 +50,38 @@ def main(run_dir: Path) -> int:
         ended = _train(run_dir, report)
     except Exception as error:  # the boundary of the process: whatever happened becomes the run's last word
         traceback.print_exc()
-        return _report_failure(report, error)
+        return _report_failure(report, explain(error, last.get("ledger"), _config(run_dir)))
     report("end", **ended)
     return 0
 
 
-def _report_failure(report, error: Exception) -> int:
+def _config(run_dir: Path) -> dict:
     try:
-        report("end", state="failed", **explain(error))
+        config = store.read_json(run_dir / "config.json")
+    except (OSError, ValueError):
+        return {}
+    return config if isinstance(config, dict) else {}
+
+
+def _report_failure(report, said: dict) -> int:
+    try:
+        report("end", state="failed", **said)
     except OSError:
         logging.getLogger(__name__).exception("the run's end could not be written")
     return 1
 
 
-def explain(error: Exception) -> dict:
-    """reason, message and hint for what ended a run: what it needed, what there was, what to change."""
+def explain(error: Exception, ledger: dict | None = None, config: dict | None = None) -> dict:
+    """reason, message and hint for what ended a run: what it needed, what there was, what to change.
+
+    `ledger`: the run's last memory ledger; `config`: its settings.
+    """
     text = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
     if isinstance(error, UserError):
         return {"reason": "bad_config", "message": error.message, "hint": error.hint}
     if _is_out_of_memory(error):
-        return {"reason": "out_of_memory", "message": f"Memory ran out: {text}", "hint": f"{SMALLER}. {RESUME}"}
+        message = f"Memory ran out. {memory.needed(ledger, said=str(error)) or text}"
+        return {"reason": "out_of_memory", "message": message, "hint": memory.smaller(ledger, config)}
     if _is_disk_full(error):
         return {"reason": "disk_full", "message": f"The disk is full: {text}", "hint": f"Free some space. {RESUME}"}
     if type(error).__name__ == "NonFinite":
@@ -96,7 +110,7 @@ def _train(run_dir: Path, report) -> dict:
     stop = _Stop(run_dir / "stop")
     from llmdemo.training.session import Session  # torch and transformers: seconds, after the first sign of life
 
-    home = Home(run_dir.parents[1])
+    home = store.Home(run_dir.parents[1])
     return Session(run_dir, home, report).run(stop)
 
 

@@ -19,9 +19,12 @@ def test_a_kill_without_evidence_is_lost_and_with_it_out_of_memory():
 
 def test_out_of_memory_tells_what_was_taken_what_is_there_and_what_to_lower():
     verdict = judge(-9, "", oom_kills=1, peak=3 * 2**30)
-    assert "The run had taken 3.0 GiB; the machine has " in verdict.message
+    assert "It had taken 3.00 GiB. The machine has " in verdict.message
     assert "batch size" in verdict.hint and "Resume" in verdict.hint
     assert "The machine has " in judge(-9, "", oom_kills=1).message
+    ledger = {"predicted": {"total": 3 * 2**30, "activations": 2**31}, "available": 2**31}
+    verdict = judge(-9, "", oom_kills=1, ledger=ledger, config={"batch_size": 32})
+    assert "needs about 3.00 GiB, most of it for activations" in verdict.message and "(now 32)" in verdict.hint
     assert 2**26 < memory_there() <= psutil.virtual_memory().total
 
 
@@ -51,13 +54,17 @@ def test_a_crash_without_a_traceback_tells_the_exit_status():
 
 
 def test_memory_and_disk_are_named_when_the_log_says_so():
-    for line in (
-        "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB.",
-        "RuntimeError: [enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes",
-        "MemoryError: Unable to allocate 9.00 GiB",
+    for line, told in (
+        ("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB.", "2.00 GiB more"),
+        (
+            "RuntimeError: [enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes",
+            "9 bytes",
+        ),
+        ("MemoryError: Unable to allocate 9.00 GiB", "9.00 GiB more"),
+        ("RuntimeError: MPS backend out of memory (MPS allocated: 9 GB)", "MPS allocated: 9 GB"),
     ):
         verdict = judge(1, f"Traceback\n{line}\n{FAILED}")
-        assert verdict.reason == "out_of_memory" and line[:30] in verdict.message and "batch size" in verdict.hint
+        assert verdict.reason == "out_of_memory" and told in verdict.message and "batch size" in verdict.hint
     verdict = judge(1, f"OSError: [Errno 28] No space left on device: 'x'\n{FAILED}")
     assert verdict.reason == "disk_full" and "Free some space" in verdict.hint
 

@@ -192,6 +192,19 @@ def test_every_end_has_a_reason_and_something_to_do(error, reason):
     assert said["reason"] == reason and said["message"] and said["hint"]
 
 
+def test_a_run_without_memory_tells_what_it_needs_what_was_free_and_what_to_lower(make_run, monkeypatch):
+    run_dir = make_run()
+
+    def no_memory(self, rows):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 2147483648 bytes.")
+
+    monkeypatch.setattr(Loop, "_gradients", no_memory)
+    assert worker.main(run_dir) == 1
+    end = events(run_dir, "end")[-1]
+    assert end["reason"] == "out_of_memory" and "needs about" in end["message"] and "2.00 GiB more" in end["message"]
+    assert "were free when it began" in end["message"] and "(now " in end["hint"]
+
+
 def test_a_full_disk_fails_the_run_and_keeps_the_checkpoint_before(make_run, monkeypatch):
     run_dir = make_run(checkpoint_seconds=1e9)
     stop_at(monkeypatch, 2)

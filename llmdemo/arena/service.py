@@ -70,8 +70,8 @@ class Arena:
     # ---- what a page or an endpoint calls ----
 
     def models(self) -> list[dict]:
-        """The model menu: dicts of ModelEntry."""
-        return [entry.to_dict() for entry in catalog.list_models(self._home)]
+        """The model menu: dicts of ModelEntry, of the models that write."""
+        return [entry.to_dict() for entry in catalog.list_models(self._home) if entry.writes]
 
     def batch_request(
         self, model_id: str, prompts, settings=None, samples: int = 1, run_id: str | None = None

@@ -35,10 +35,17 @@ class ModelEntry:
     """Longest sequence, in tokens; 0 if unknown."""
     ready: bool = True
     note: str = ""
+    task: str = "chat"
+    """What it was tuned for (chat, text, preference, classify); encode: an encoder without a head for any of these."""
+
+    @property
+    def writes(self) -> bool:
+        """Whether it goes on writing a text: a causal language model."""
+        return self.task not in ("classify", "encode")
 
     def to_dict(self) -> dict:
         """JSON-able; the id comes first."""
-        return {**asdict(self), "path": str(self.path) if self.path else None}
+        return {**asdict(self), "path": str(self.path) if self.path else None, "writes": self.writes}
 
 
 def starter_folder(home: store.Home) -> Path:
@@ -116,18 +123,26 @@ def _origin(folder: Path) -> dict:
 
 
 def _entry(model_id: str, title: str, kind: str, folder: Path, note: str = "") -> ModelEntry:
-    facts = check_folder(folder)
+    facts, origin = check_folder(folder), _origin(folder)
     return ModelEntry(
         id=model_id,
         title=title,
         kind=kind,
         path=folder,
-        revision=str(_origin(folder).get("revision", "")),
+        revision=str(origin.get("revision", "")),
         parameters=facts.parameters,
         bytes=facts.bytes,
         context=facts.context,
         note=note,
+        task=_task(facts.head, str(origin.get("task", ""))),
     )
+
+
+def _task(head: str, said: str) -> str:
+    """The head that the weights have decides; a folder's own word counts only between tasks that share the head."""
+    if head != "write":
+        return head
+    return said if said in ("text", "preference") else "chat"
 
 
 def _starter(home: store.Home) -> ModelEntry:

@@ -14,6 +14,7 @@ from llmdemo.errors import UserError
 _NEEDS = "A model folder holds config.json, a tokenizer and weights in *.safetensors, as save_pretrained writes them."
 _LARGEST_JSON = 64 * 2**20
 _LARGEST_HEADER = 100 * 2**20
+_READERS = ("ForMaskedLM", "ForPreTraining", "ForTokenClassification", "ForQuestionAnswering")
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
 
 
@@ -28,6 +29,15 @@ class ModelFacts:
     context: int
     """Longest sequence in tokens; 0 where the config does not say."""
     dtype: str
+
+    @property
+    def head(self) -> str:
+        """write: a causal language model, or none of those named here; classify: whole texts; encode: reads only."""
+        if self.architecture.endswith("ForSequenceClassification"):
+            return "classify"
+        if self.architecture.endswith(_READERS):
+            return "encode"
+        return "encode" if self.architecture.endswith("Model") and "LMHead" not in self.architecture else "write"
 
 
 def check_folder(folder: Path) -> ModelFacts:

@@ -11,7 +11,7 @@ from transformers.utils import logging as transformers_logging
 
 from llmdemo.errors import UserError
 from llmdemo.models.catalog import ModelEntry
-from llmdemo.models.check import check_folder
+from llmdemo.models.check import check_folder, read_config
 
 transformers_logging.disable_progress_bar()
 _SAFE = {"local_files_only": True, "trust_remote_code": False}
@@ -57,17 +57,36 @@ def load_causal(source: ModelEntry | Path, dtype: torch.dtype | None = None, dev
     Raises UserError when the folder may not be loaded or is not a causal language model.
     """
     folder = _folder(source)
-    check_folder(folder)
+    facts = check_folder(folder)
+    if facts.head != "write":
+        # transformers would give it a random head without a word.
+        raise UserError(
+            f"The model in {folder.name!r} ({facts.architecture}) does not write texts.",
+            "Choose a causal language model, such as Llama, Qwen or GPT-2.",
+        )
     device = torch.device(device) if device else best_device()
     tokenizer = load_tokenizer(folder)
     model = _load(AutoModelForCausalLM, folder, dtype=dtype or fast_dtype(device))
     return model.to(device).eval(), tokenizer
 
 
-def load_classifier(source: ModelEntry | Path, labels: list[str], dtype: torch.dtype | None = None, device=None):
-    """(model with a classification head for `labels`, tokenizer). The head is fresh unless the folder has one."""
+def load_classifier(
+    source: ModelEntry | Path, labels: list[str] | None = None, dtype: torch.dtype | None = None, device=None
+):
+    """(model with a classification head in eval mode, tokenizer); the order of the classes is `model.config.id2label`.
+
+    labels: the classes; the head is kept where the folder has one for exactly these, else it is fresh, drawn from
+    torch's random numbers. None: the folder's own head and classes; raises UserError where it has none.
+    """
     folder = _folder(source)
-    check_folder(folder)
+    facts = check_folder(folder)
+    own = _labels_of(folder) if facts.head == "classify" else None
+    if labels is None and own is None:
+        raise UserError(
+            f"The model in {folder.name!r} ({facts.architecture}) has no classes of its own.",
+            "Choose a finished run of the task classify, or another model with a classification head.",
+        )
+    labels = labels or own
     device = torch.device(device) if device else best_device()
     tokenizer = load_tokenizer(folder)
     names = dict(enumerate(labels))
@@ -77,9 +96,29 @@ def load_classifier(source: ModelEntry | Path, labels: list[str], dtype: torch.d
         dtype=dtype or torch.float32,
         id2label=names,
         label2id={name: index for index, name in names.items()},
+        ignore_mismatched_sizes=True,
     )
+    if own is not None and own != labels:
+        _renew_head(model)
     model.config.pad_token_id = tokenizer.pad_token_id
-    return model.to(device), tokenizer
+    return model.to(device).eval(), tokenizer
+
+
+def _labels_of(folder: Path) -> list[str]:
+    names = read_config(folder).get("id2label") or {0: "LABEL_0", 1: "LABEL_1"}
+    return [str(names[key]) for key in sorted(names, key=int)]
+
+
+@torch.no_grad()
+def _renew_head(model) -> None:
+    """A head for other classes starts from random numbers, also where it has the old one's shape."""
+    for name in ("score", "classifier"):
+        head = getattr(model, name, None)
+        for layer in head.modules() if head is not None else ():
+            if isinstance(layer, torch.nn.Linear):
+                layer.weight.normal_(0.0, getattr(model.config, "initializer_range", 0.02))
+                if layer.bias is not None:
+                    layer.bias.zero_()
 
 
 def load_gguf(path: Path):

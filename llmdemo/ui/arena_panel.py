@@ -24,7 +24,7 @@ def build(services: Services) -> None:
         from llmdemo.models.catalog import list_models
 
         keep = ("id", "title", "kind", "ready", "note")
-        entries = [entry.to_dict() for entry in list_models(services.home)]
+        entries = [entry.to_dict() for entry in list_models(services.home) if entry.writes]
         return {"models": [{key: entry[key] for key in keep} for entry in entries]}
 
     def stop(data: dict) -> dict:

@@ -82,3 +82,26 @@ def test_a_linked_run_is_refused(home, tiny_model_folder, tmp_path):
 def test_entries_are_json_with_the_id_first(home):
     entry = catalog.list_models(home)[0].to_dict()
     assert next(iter(entry)) == "id" and json.dumps(entry)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "task"),
+    [
+        ("LlamaForCausalLM", "chat"),
+        ("GPT2LMHeadModel", "chat"),
+        ("LlamaForSequenceClassification", "classify"),
+        ("BertForMaskedLM", "encode"),
+        ("BertModel", "encode"),
+    ],
+)
+def test_an_entry_tells_what_its_model_can_do(home, tiny_model_folder, tmp_path, architecture, task):
+    folder = shutil.copytree(tiny_model_folder, tmp_path / "m")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "architectures": [architecture]}))
+    entry = catalog.resolve(home, str(folder))
+    assert entry.task == task and entry.writes is (task == "chat") and entry.to_dict()["writes"] is entry.writes
+
+
+def test_a_finished_run_carries_its_task(home, tiny_model_folder):
+    add_run(home, tiny_model_folder, task="preference")
+    assert catalog.list_models(home)[1].task == "preference"

@@ -49,6 +49,30 @@ def test_a_classifier_gets_a_fresh_head_for_its_labels(tiny_model_folder):
     assert model.config.id2label == {0: "ham", 1: "spam"} and model.score.weight.shape[0] == 2
 
 
+def test_a_classifier_keeps_its_head_for_its_own_labels_and_gets_a_fresh_one_for_others(tiny_model_folder, tmp_path):
+    model, tokenizer = load.load_classifier(tiny_model_folder, ["ham", "spam"], device="cpu")
+    model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    again, _ = load.load_classifier(tmp_path, device="cpu")
+    same, _ = load.load_classifier(tmp_path, ["ham", "spam"], device="cpu")
+    other, _ = load.load_classifier(tmp_path, ["up", "down"], device="cpu")
+    three, _ = load.load_classifier(tmp_path, ["a", "b", "c"], device="cpu")
+    assert again.config.id2label == {0: "ham", 1: "spam"} and not again.training
+    assert torch.equal(model.score.weight, again.score.weight) and torch.equal(model.score.weight, same.score.weight)
+    assert not torch.equal(model.score.weight, other.score.weight) and other.score.weight.std() < 1
+    assert three.score.weight.shape[0] == 3
+    with pytest.raises(UserError, match="no classes of its own"):
+        load.load_classifier(tiny_model_folder, device="cpu")
+
+
+def test_a_model_that_only_classifies_is_not_loaded_to_write(tiny_model_folder, tmp_path):
+    model, tokenizer = load.load_classifier(tiny_model_folder, ["ham", "spam"], device="cpu")
+    model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    with pytest.raises(UserError, match="does not write"):
+        load.load_causal(tmp_path, device="cpu")
+
+
 def test_an_outline_has_shapes_and_no_weights(tiny_model_folder):
     outline = load.load_outline(tiny_model_folder, torch.float32)
     assert all(p.is_meta for p in outline.parameters())

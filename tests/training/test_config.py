@@ -3,7 +3,9 @@ import math
 import pytest
 
 from llmdemo.errors import UserError
+from llmdemo.models.catalog import ModelEntry
 from llmdemo.training import TrainConfig
+from llmdemo.training.config import CHOICES, TASK_DEFAULTS, check_task
 
 
 def test_a_data_set_is_all_that_must_be_given():
@@ -16,9 +18,18 @@ def test_a_config_survives_its_own_json():
     assert TrainConfig.from_dict(config.to_dict()) == config
 
 
-@pytest.mark.parametrize("method", ["galore", "adamw", "lora"])
-def test_each_method_has_a_learning_rate_of_its_own(method):
-    assert TrainConfig.from_dict({"dataset_id": "d", "method": method}).resolved().learning_rate > 0
+@pytest.mark.parametrize("task", CHOICES["task"])
+@pytest.mark.parametrize("method", CHOICES["method"])
+def test_each_task_and_method_have_a_learning_rate_of_their_own(method, task):
+    assert TrainConfig.from_dict({"dataset_id": "d", "method": method, "task": task}).resolved().learning_rate > 0
+
+
+def test_a_task_has_defaults_of_its_own_which_what_is_given_goes_before():
+    classify = TrainConfig.from_dict({"dataset_id": "d", "task": "classify", "max_length": 64})
+    assert classify.batch_size == TASK_DEFAULTS["classify"]["batch_size"] and classify.max_length == 64
+    assert TrainConfig.from_dict({"dataset_id": "d", "task": "text"}).packing
+    chat = TrainConfig.from_dict({"dataset_id": "d"})
+    assert chat == TrainConfig("d") and not chat.packing
 
 
 @pytest.mark.parametrize(
@@ -41,6 +52,11 @@ def test_each_method_has_a_learning_rate_of_its_own(method):
         ({"dataset_id": "d", "target_modules": "q_proj"}, "list"),
         ({"dataset_id": "d", "name": "x" * 200}, "200 characters"),
         ({"dataset_id": "d", "batch_size": 10**9}, "batch_size"),
+        ({"dataset_id": "d", "task": "sing"}, "one of: chat, text, classify, preference"),
+        ({"dataset_id": "d", "replay_share": 0.95}, "replay_share is 0.95. It must be from 0 to 0.9"),
+        ({"dataset_id": "d", "replay_share": 0.2}, "replay_dataset_id"),
+        ({"dataset_id": "d", "preference_loss": "ipo", "label_smoothing": 0.1}, "IPO has no label smoothing"),
+        ({"dataset_id": "d", "beta": 0}, "beta is 0"),
     ],
 )
 def test_a_wrong_value_is_refused_with_the_key_and_what_is_valid(values, words):
@@ -56,3 +72,17 @@ def test_what_is_no_object_is_refused():
 
 def test_a_whole_float_passes_as_an_integer():
     assert TrainConfig.from_dict({"dataset_id": "d", "rank": 16.0}).rank == 16
+
+
+@pytest.mark.parametrize(("head", "task", "works"), [
+    ("chat", "preference", True), ("encode", "classify", True), ("classify", "classify", True), ("chat", "classify", True),
+    ("encode", "chat", False), ("classify", "text", False),
+])  # fmt: skip
+def test_only_a_model_that_writes_learns_to_write(head, task, works):
+    entry = ModelEntry("m", "M", "folder", None, task=head)
+    config = TrainConfig.from_dict({"dataset_id": "d", "task": task})
+    if works:
+        check_task(config, entry)
+    else:
+        with pytest.raises(UserError, match="needs a model that writes"):
+            check_task(config, entry)

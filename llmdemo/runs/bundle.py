@@ -1,7 +1,8 @@
 """A run as one .zip: written whole, read with suspicion. Knows nothing of the queue or of processes.
 
-Inside: config.json, events.jsonl, log.txt, and model/ if wanted. A bundle comes from anybody, so only these
-names, plain files, safe kinds of model files and bounded sizes are taken; nothing in it is executed.
+Inside: config.json, events.jsonl, log.txt; model/ if wanted; and, to go on elsewhere, the newest checkpoint with the
+run's token ids. A bundle comes from anybody, so only these names, plain files, safe kinds of files (safetensors, JSON)
+and bounded sizes are taken; nothing in it is executed.
 """
 
 import os
@@ -20,14 +21,21 @@ from llmdemo.store import read_json, whole_folder, write_json
 
 _LIMITS = {"config.json": 2**20, "events.jsonl": 2**28, "log.txt": 2**24}
 _MODEL_FILE = re.compile(r"model/[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}\.(safetensors|json|jinja|txt|md|model)")
+_RESUME_FILE = re.compile(
+    r"data(?:-[a-z_]{1,40})?\.(?:safetensors|json)|checkpoints/step-\d{6,9}/(?:state\.json|[a-z_]{1,40}\.safetensors)"
+)
 _MOST_FILES = 500
 _MOST_RATIO = 200  # deflate reaches 1000 on zeros; events and logs reach 20
 _CHUNK = 2**20
 _EXPORT_AGAIN = "Export the run again on the other installation."
 
 
-def export(folder: RunFolder, path: Path, with_model: bool) -> Path:
-    """Writes the bundle to `path`, whole or not at all. Raises UserError when it cannot be written."""
+def export(folder: RunFolder, path: Path, with_model: bool, with_checkpoint: bool = False) -> Path:
+    """Writes the bundle to `path`, whole or not at all. Raises UserError when it cannot be written.
+
+    `with_checkpoint`: with what another installation needs to resume it; UserError if there is no checkpoint.
+    """
+    resume = _resume_files(folder) if with_checkpoint else []
     partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         with zipfile.ZipFile(partial, "x", zipfile.ZIP_DEFLATED) as bundle:
@@ -36,6 +44,9 @@ def export(folder: RunFolder, path: Path, with_model: bool) -> Path:
             for file in sorted((folder.path / "model").glob("*")) if with_model else []:
                 if _MODEL_FILE.fullmatch(f"model/{file.name}") and file.is_file() and not file.is_symlink():
                     _pack(bundle, file, f"model/{file.name}", zipfile.ZIP_STORED)  # weights do not get smaller
+            for file in resume:
+                if not _pack(bundle, file, file.relative_to(folder.path).as_posix(), zipfile.ZIP_STORED):
+                    raise UserError("The run went on and replaced its checkpoint meanwhile.", "Download it again.")
         os.replace(partial, path)
     except OSError as error:
         raise UserError(
@@ -46,12 +57,30 @@ def export(folder: RunFolder, path: Path, with_model: bool) -> Path:
     return path
 
 
-def _pack(bundle: zipfile.ZipFile, file: Path, name: str, method: int) -> None:
-    """Adds the file as long as it is now: the events of a live run go on growing."""
+def _resume_files(folder: RunFolder) -> list[Path]:
+    """The files of the newest checkpoint and the run's token ids. Raises UserError where there is none."""
+    newest = folder.newest_checkpoint()
+    if newest is None or not folder.can_go_on():
+        raise UserError("The run has no checkpoint yet.", "Stop it, which writes one, or download it without.")
+    files = [newest / "state.json", *(newest / name for name in _object_of(newest / "state.json").get("sha256", {}))]
+    files += sorted(folder.path.glob("data*.safetensors")) + sorted(folder.path.glob("data*.json"))
+    return [file for file in files if _RESUME_FILE.fullmatch(file.relative_to(folder.path).as_posix())]
+
+
+def _object_of(path: Path) -> dict:
+    try:
+        value = read_json(path)
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError("The run's checkpoint cannot be read.", "Download it without its checkpoint.") from error
+    return value if isinstance(value, dict) else {}
+
+
+def _pack(bundle: zipfile.ZipFile, file: Path, name: str, method: int) -> bool:
+    """Adds the file as long as it is now (the events of a live run go on growing); False if there is none."""
     try:
         source = open(file, "rb")  # noqa: SIM115 (closed below; a missing file is skipped)
     except FileNotFoundError:
-        return
+        return False
     info = zipfile.ZipInfo(name)
     info.compress_type, info.external_attr = method, 0o644 << 16
     left = os.fstat(source.fileno()).st_size
@@ -59,6 +88,7 @@ def _pack(bundle: zipfile.ZipFile, file: Path, name: str, method: int) -> None:
         while left and (data := source.read(min(left, _CHUNK))):
             target.write(data)
             left -= len(data)
+    return True
 
 
 def unpack(path: Path, target: Path, scratch: Path, room: int) -> None:
@@ -99,7 +129,7 @@ def _checked_entries(bundle: zipfile.ZipFile, room: int) -> list[zipfile.ZipInfo
 
 def _check(entry: zipfile.ZipInfo) -> None:
     name = entry.filename
-    if name not in _LIMITS and not _MODEL_FILE.fullmatch(name):
+    if name not in _LIMITS and not _MODEL_FILE.fullmatch(name) and not _RESUME_FILE.fullmatch(name):
         raise UserError(f"The bundle holds {name[:80]!r}, which is no part of a run.", _EXPORT_AGAIN)
     kind = stat.S_IFMT(entry.external_attr >> 16)
     if kind not in (0, stat.S_IFREG):
@@ -114,7 +144,7 @@ def _check(entry: zipfile.ZipInfo) -> None:
 def _extract(bundle: zipfile.ZipFile, entry: zipfile.ZipInfo, folder: Path) -> None:
     """Writes one entry. zipfile stops at the announced size, which was checked, whatever the data say."""
     file = folder / entry.filename
-    file.parent.mkdir(exist_ok=True)
+    file.parent.mkdir(parents=True, exist_ok=True)
     with bundle.open(entry) as source, open(file, "xb") as target:
         shutil.copyfileobj(source, target, _CHUNK)
 
@@ -143,4 +173,9 @@ def _end(folder: RunFolder) -> None:
         ended = digest.end is not None
     if not ended:
         message = "It had not ended when it was exported."
-        folder.note("end", state=STOPPED, reason="", message=message, hint="The newer figures are where it came from.")
+        hint = (
+            "Resume goes on from its checkpoint here."
+            if folder.can_go_on()
+            else "The newer figures are where it came from."
+        )
+        folder.note("end", state=STOPPED, reason="", message=message, hint=hint)

@@ -46,6 +46,15 @@ class RunFolder:
         config = self.config()
         write_json(self.path / "config.json", {**config, "run": {**_part(config, "run"), "name": name}})
 
+    def newest_checkpoint(self) -> Path | None:
+        """The folder of the newest checkpoint; the worker makes them whole or not at all."""
+        found = sorted((self.path / "checkpoints").glob("step-*"))
+        return found[-1] if found else None
+
+    def can_go_on(self) -> bool:
+        """Whether there is all here that a resumed worker needs, wherever the run began: a checkpoint and its records."""
+        return self.newest_checkpoint() is not None and (self.path / "data.json").is_file()
+
     def process(self) -> dict:
         """What is known of the launched process; {} if there never was one."""
         try:

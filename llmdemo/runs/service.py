@@ -121,14 +121,16 @@ class Runs:
     def resume(self, run_id: str) -> dict:
         """Puts a stopped or failed run at the end of the queue; it goes on from its newest whole checkpoint.
 
-        Returns status. Raises UserError for a run in another state, for one that was imported, or without space.
+        Returns status. Raises UserError for a run in another state, for an imported one without a checkpoint, or without
+        space.
         """
         row, folder = self._row(run_id), self._folder(run_id)
         if row["state"] in (QUEUED, *ALIVE):
             return self.status(run_id)  # pressed twice
-        if row["imported"]:
+        if row["imported"] and not folder.can_go_on():
             raise UserError(
-                "This run was made elsewhere, so it has no checkpoints here.", "Start a new run with its settings."
+                "This run was made elsewhere, and its bundle has no checkpoint.",
+                "Download it there again with its checkpoint, or start a new run with its settings.",
             )
         self._check_room()
         try:
@@ -261,10 +263,13 @@ class Runs:
         self._row(run_id)
         return self._table.transitions(run_id)
 
-    def export_bundle(self, run_id: str, path: Path, with_model: bool = False) -> Path:
-        """Writes the run as a .zip that another installation can open, whole or not at all; returns `path`."""
+    def export_bundle(self, run_id: str, path: Path, with_model: bool = False, with_checkpoint: bool = False) -> Path:
+        """Writes the run as a .zip that another installation can open, whole or not at all; returns `path`.
+
+        With its checkpoint it can be resumed there; raises UserError if it has none.
+        """
         self._row(run_id)
-        return bundle.export(self._folder(run_id), Path(path), with_model)
+        return bundle.export(self._folder(run_id), Path(path), with_model, with_checkpoint)
 
     def import_bundle(self, path: Path) -> str:
         """Makes a run from such a .zip and returns its new id; raises UserError for a file that is not one."""
@@ -340,7 +345,8 @@ class Runs:
 
     def _status(self, row: dict, queue: list[str]) -> dict:
         folder = self._home.runs / row["run_id"]
-        return status_of(row, lambda: self._readers.of(folder), queue) | {"size_bytes": self._size(row)}
+        known = status_of(row, lambda: self._readers.of(folder), queue, RunFolder(folder).can_go_on)
+        return known | {"size_bytes": self._size(row)}
 
     def _size(self, row: dict) -> int:
         """Bytes on disk; counted again when the state changed, and every 10 s while the run goes."""

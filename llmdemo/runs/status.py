@@ -28,8 +28,12 @@ _MESSAGES = {
 }
 
 
-def status_of(row: dict, reader_of: Callable[[], Reader], queue: list[str]) -> dict:
+def status_of(
+    row: dict, reader_of: Callable[[], Reader], queue: list[str], can_go_on: Callable[[], bool] = lambda: False
+) -> dict:
     """The status of the run in `row` of the table; `queue`: the ids of the waiting runs, in order.
+
+    `can_go_on()` says whether the folder of an imported run has a checkpoint.
 
     `reader_of()` is called only for a run that may have a process: what others have to show is in the row.
     """
@@ -54,7 +58,7 @@ def status_of(row: dict, reader_of: Callable[[], Reader], queue: list[str]) -> d
         "stop_seconds_left": _seconds_left(row),
         "quiet_seconds": round(reader.seconds_quiet(), 1) if reader else None,
         "can_stop": state in (QUEUED, *ALIVE) and state != STOPPING,
-        "can_resume": state in (STOPPED, FAILED) and not row["imported"],
+        "can_resume": state in (STOPPED, FAILED) and (not row["imported"] or can_go_on()),
         "can_delete": state not in ALIVE,
         "model_id": figures.get("model_id") if state == COMPLETED else None,
     }

@@ -3,7 +3,7 @@
 Run as `python fake_worker.py [launch] RUN_DIR`; with "launch" it starts itself as a child and waits for it, as
 accelerate's launcher does. Its "weights" are a chain of hashes over the steps, so that a run which was killed
 and resumed ends with the same ones as a run which was not. config.json may hold: steps, step_seconds,
-checkpoint_every, checkpoint_seconds, and "misbehave": a list of words (see `misbehave_at_start` and `train`).
+checkpoint_every, checkpoint_seconds, data, and "misbehave": a list of words (see `misbehave_at_start` and `train`).
 """
 
 import hashlib
@@ -93,6 +93,8 @@ def save(folder: Path, step: int, weights: str, seconds: float) -> None:
 
 def train(folder: Path, config: dict, words: set, events: Events) -> int:
     (folder / "stop").unlink(missing_ok=True) if "eager" in words else None
+    if config.get("data"):  # what a real worker keeps of its records
+        (folder / "data.json").write_text("{}")
     steps, pause, every = config.get("steps", 5), config.get("step_seconds", 0.01), config.get("checkpoint_every", 5)
     checkpoint_seconds = config.get("checkpoint_seconds", 0)
     step, weights = newest_checkpoint(folder)

@@ -55,6 +55,35 @@ def test_an_imported_run_is_shown_but_not_run(bench, tmp_path):
             action(run_id)
 
 
+def test_a_run_with_its_checkpoint_is_resumed_in_another_installation(bench, tmp_path):
+    app = bench.open(stop_grace_seconds=20)
+    run_id = app.start({"dataset_id": "d", "steps": 30, "step_seconds": 0.02, "data": True})
+    bench.wait_for(lambda: app.status(run_id)["step"] >= 7)
+    app.stop(run_id)
+    stopped = bench.wait(app, run_id, "stopped")
+    new_id = app.import_bundle(app.export_bundle(run_id, tmp_path / "run.zip", with_checkpoint=True))
+    assert app.status(new_id)["can_resume"] and app.status(new_id)["imported"]
+    app.resume(new_id)
+    status = bench.wait(app, new_id, "completed", "failed")
+    assert status["state"] == "completed" and status["step"] == 30, app.log_tail(new_id)
+    starts = [event["step"] for event in app.events(new_id)[0] if event["type"] == "start"]
+    assert starts == [0, stopped["step"]]
+    app.resume(run_id)
+    bench.wait(app, run_id, "completed")
+    models = [(bench.home.runs / each / "model" / "config.json").read_bytes() for each in (run_id, new_id)]
+    assert models[0] == models[1]
+
+
+def test_a_run_without_a_checkpoint_says_so_when_one_is_asked_for(bench, done, tmp_path):
+    app, run_id = done
+    fresh = app.start({"steps": 10_000, "checkpoint_every": 10**6})
+    bench.wait(app, fresh, "running")
+    with pytest.raises(UserError, match="no checkpoint yet"):
+        app.export_bundle(fresh, tmp_path / "run.zip", with_checkpoint=True)
+    assert not list(tmp_path.glob("*.zip")) and not list(tmp_path.glob(".run*"))
+    app.stop(fresh)
+
+
 def test_the_model_is_left_out_unless_wanted_and_a_live_run_can_be_exported(bench, done, tmp_path):
     app, run_id = done
     with zipfile.ZipFile(app.export_bundle(run_id, tmp_path / "run.zip")) as bundle:
@@ -71,6 +100,7 @@ def test_the_model_is_left_out_unless_wanted_and_a_live_run_can_be_exported(benc
     [
         *("../evil.json", "/etc/evil", "model/../../evil.json", "model/sub/a.json", "..\\evil.json", "C:\\evil.json"),
         *("model/pytorch_model.bin", "model/code.py", "model/.hidden.json", "checkpoints/step-1/a.safetensors"),
+        *("checkpoints/step-000001/a.bin", "checkpoints/step-000001/x/state.json", "checkpoints/../data.json"),
         *("process.json", "stop", "model/", "other.txt", "CONFIG.json", "model/a\nb.json"),
     ],
 )

@@ -30,8 +30,8 @@ class Settings:
     """Most runs that may wait in the queue."""
     min_free_bytes: int = 2 * 2**30
     """Free space in the home folder below which no run starts, in bytes."""
-    runs_at_once: int = 1
-    """How many runs may train at the same time."""
+    runs_at_once: int = 0
+    """How many runs may train at the same time; 0: one for each GPU, one on a CPU."""
     stop_grace_seconds: float = 60.0
     """How long a run may take to write its checkpoint after Stop before it is terminated."""
     term_grace_seconds: float = 10.0

@@ -13,7 +13,7 @@ _WORKER = "llmdemo.training.worker"
 
 def worker_command(run_dir: Path, config: dict) -> list[str]:
     """The argv that trains the run in `run_dir`, through accelerate's launcher."""
-    count = _processes(config)
+    count = processes(config)
     if count > 1 and not has_accelerator():
         # `accelerate launch --cpu` starts several processes through mpirun only; torch's launcher, which it
         # uses for GPUs, needs none.
@@ -36,9 +36,14 @@ def worker_command(run_dir: Path, config: dict) -> list[str]:
     return [sys.executable, "-m", "accelerate.commands.launch", *options, "-m", _WORKER, str(run_dir)]
 
 
-def worker_environment(home: Path, config: dict, env=None) -> dict[str, str]:
-    """The environment `env` (os.environ by default) with what the worker needs to find us from any folder."""
+def worker_environment(home: Path, config: dict, env=None, devices: list[str] | None = None) -> dict[str, str]:
+    """The environment `env` (os.environ by default) with what the worker needs to find us from any folder.
+
+    `devices`: the GPUs that it may use; None: all.
+    """
     env = dict(os.environ if env is None else env)
+    if devices:
+        env["CUDA_VISIBLE_DEVICES"] = ",".join(devices)
     paths = [str(PROJECT), *filter(None, env.get("PYTHONPATH", "").split(os.pathsep))]
     env |= {
         "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths)),
@@ -48,12 +53,34 @@ def worker_environment(home: Path, config: dict, env=None) -> dict[str, str]:
     }
     if not has_accelerator():
         env["ACCELERATE_USE_CPU"] = "true"
-        if _processes(config) > 1:
-            env.setdefault("OMP_NUM_THREADS", str(_threads(_processes(config))))  # torch's launcher would say 1
+        if processes(config) > 1:
+            env.setdefault("OMP_NUM_THREADS", str(_threads(processes(config))))  # torch's launcher would say 1
     return env
 
 
-def _processes(config: dict) -> int:
+def gpus(env=None, nodes: Path = Path("/dev")) -> list[str]:
+    """The ids of the NVIDIA GPUs that this app may use, as CUDA_VISIBLE_DEVICES takes them; [] without any."""
+    visible = (os.environ if env is None else env).get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return [part.strip() for part in visible.split(",") if part.strip() and part.strip() != "-1"]
+    return sorted((node.name[6:] for node in nodes.glob("nvidia[0-9]*") if node.name[6:].isdigit()), key=int)
+
+
+def free_gpus(wanted: int, there: list[str], taken: list[str], share: bool) -> list[str] | None:
+    """Which GPUs a run of `wanted` processes gets: [] where there is nothing to choose, None: wait for one.
+
+    `taken` holds the GPUs of the runs that go, one entry a run. With `share`, the least used ones are given.
+    """
+    if len(there) < 2:
+        return []
+    wanted = min(wanted, len(there))
+    free = [gpu for gpu in there if gpu not in taken]
+    if len(free) >= wanted:
+        return free[:wanted]
+    return sorted(there, key=taken.count)[:wanted] if share else None
+
+
+def processes(config: dict) -> int:
     """How many processes the run asks for; the worker judges the settings, here nonsense counts as one."""
     count = config.get("num_processes")
     return count if isinstance(count, int) and not isinstance(count, bool) and 0 < count <= 1024 else 1

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from llmdemo.errors import UserError
 from llmdemo.runs import logfile, process
-from llmdemo.runs.command import worker_environment
+from llmdemo.runs.command import free_gpus, gpus, processes, worker_environment
 from llmdemo.runs.folder import RunFolder
 from llmdemo.runs.reader import Readers
 from llmdemo.runs.states import (
@@ -90,13 +90,22 @@ class Supervisor:
     # -- the queue
 
     def _launch_next(self) -> None:
-        while (queue := self._table.queue()) and len(self._table.alive()) < self._settings.runs_at_once:
-            if not self._has_space(queue[0]):
+        while queue := self._table.queue():
+            devices = self._devices_for(queue[0])
+            if devices is None or not self._has_space(queue[0]):
                 return
             try:
-                self._launch(queue[0])
+                self._launch(queue[0], devices)
             except IllegalTransition:
                 continue  # cancelled or moved meanwhile
+
+    def _devices_for(self, row: dict) -> list[str] | None:
+        """The GPUs for this run ([]: those that there are); None while it has to wait for others to end."""
+        alive, most, there = self._table.alive(), self._settings.runs_at_once, gpus()
+        if len(alive) >= (most or max(1, len(there))):
+            return None
+        taken = [str(gpu) for each in alive for gpu in self._folder(each).process().get("devices") or []]
+        return free_gpus(processes(self._config(row)), there, taken, share=most > 0)
 
     def _has_space(self, row: dict) -> bool:
         """Whether the run may start; if not, it waits, and says for what."""
@@ -107,19 +116,19 @@ class Supervisor:
             self._table.set(row["run_id"], message=message, hint=hint)
         return not message
 
-    def _launch(self, row: dict) -> None:
+    def _launch(self, row: dict, devices: list[str]) -> None:
         run_id, folder, token = row["run_id"], self._folder(row), secrets.token_hex(16)
         row = self._table.move(run_id, STARTING, only_from=(QUEUED,), token=token, attempt=row["attempt"] + 1)
         self._watches[run_id] = _Watch()
         self._guarded(sweep, self._home.tmp)  # a checkpoint that was being written when its run was killed is large
-        known = {"attempt": row["attempt"], "token": token}
+        known = {"attempt": row["attempt"], "token": token, "devices": devices}
         try:
             # In this order, a crash at any point leaves a process that can be found by its token.
             folder.write_process(known)
             logfile.begin_attempt(folder.log, row["attempt"])
             folder.note("launch", attempt=row["attempt"])
             config = folder.config()
-            env = worker_environment(self._home.root, config)
+            env = worker_environment(self._home.root, config, devices=devices)
             pid, identity = process.launch(self._command(folder.path, config), folder.path, env, folder.log, token)
         except (OSError, UserError) as error:
             self._finish(row, _not_launched(error))
@@ -188,7 +197,8 @@ class Supervisor:
 
     def _write_family(self, row: dict, members: dict[int, str]) -> None:
         known = {"attempt": row["attempt"], "token": row["token"], "pid": row["pid"], "identity": row["identity"]}
-        self._folder(row).write_process({**known, "members": members})
+        devices = self._folder(row).process().get("devices", [])
+        self._folder(row).write_process({**known, "devices": devices, "members": members})
 
     def _family(self, row: dict, watch: _Watch) -> dict[int, str]:
         return process.family(row["pid"], row["identity"], row["token"], watch.members)

@@ -1,7 +1,7 @@
 import sys
 
 from llmdemo.runs import command
-from llmdemo.runs.command import PROJECT, worker_command, worker_environment
+from llmdemo.runs.command import PROJECT, free_gpus, gpus, worker_command, worker_environment
 
 
 def test_the_worker_goes_through_accelerates_launcher(monkeypatch, tmp_path):
@@ -45,3 +45,25 @@ def test_the_environment_finds_the_project_from_any_folder(tmp_path):
     assert env["PYTHONPATH"].split(":") == [str(PROJECT), "/elsewhere"]
     assert env["A"] == "b" and env["LLMDEMO_HOME"] == str(tmp_path)
     assert (PROJECT / "llmdemo" / "runs").is_dir()
+
+
+def test_the_gpus_are_those_that_this_app_may_see(tmp_path):
+    for name in ("nvidia0", "nvidia1", "nvidia10", "nvidiactl", "nvidia-uvm"):
+        (tmp_path / name).touch()
+    assert gpus({}, tmp_path) == ["0", "1", "10"]
+    assert gpus({"CUDA_VISIBLE_DEVICES": "3, GPU-abc"}, tmp_path) == ["3", "GPU-abc"]
+    assert gpus({"CUDA_VISIBLE_DEVICES": ""}, tmp_path) == gpus({"CUDA_VISIBLE_DEVICES": "-1"}, tmp_path) == []
+
+
+def test_each_run_gets_gpus_of_its_own_and_waits_for_them():
+    assert free_gpus(1, [], [], share=False) == free_gpus(2, ["0"], ["0"], share=False) == []
+    assert free_gpus(1, ["0", "1"], [], share=False) == ["0"]
+    assert free_gpus(1, ["0", "1"], ["0"], share=False) == ["1"]
+    assert free_gpus(2, ["0", "1"], ["0"], share=False) is None
+    assert free_gpus(2, ["0", "1", "2"], ["0", "0", "1"], share=True) == ["2", "1"]
+    assert free_gpus(9, ["0", "1"], [], share=False) == ["0", "1"], "the worker says that there are too few"
+
+
+def test_the_worker_sees_only_the_gpus_that_it_was_given(tmp_path):
+    assert worker_environment(tmp_path, {}, {}, ["2", "3"])["CUDA_VISIBLE_DEVICES"] == "2,3"
+    assert "CUDA_VISIBLE_DEVICES" not in worker_environment(tmp_path, {}, {}, [])

@@ -321,6 +321,25 @@ def test_many_queued_runs_go_in_order_and_several_at_once_if_wanted(bench):
     assert begun == sorted(begun)
 
 
+def test_the_queue_runs_one_at_a_time_a_gpu(bench, monkeypatch):
+    monkeypatch.setattr("llmdemo.runs.supervisor.gpus", lambda: ["0", "1"])
+    app = bench.open()
+    first, second, both = (
+        app.start({"steps": 10_000}),
+        app.start({"steps": 10_000}),
+        app.start({"steps": 2, "num_processes": 2}),
+    )
+    for run_id in (first, second):
+        bench.wait(app, run_id, "running")
+    given = [RunFolder(bench.home.runs / run_id).process()["devices"] for run_id in (first, second)]
+    assert sorted(given) == [["0"], ["1"]]
+    app.stop(first)
+    bench.wait(app, first, "stopped")
+    assert app.status(both)["state"] == "queued", "it needs both"
+    app.stop(second)
+    bench.wait(app, both, "completed")
+
+
 def test_a_clock_that_is_set_back_changes_nothing(bench, monkeypatch):
     app = bench.open()
     first = app.start({"steps": 30})

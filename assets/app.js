@@ -174,7 +174,20 @@
     const { h, t } = L;
     const status = h("span", { class: "status", role: "status" });
     const strip = h("div", { class: "strip", hidden: true });
-    L.show(el, h("div", { class: "titleline" }, h("h1", {}, t("title")), status), strip);
+    const who = h("span", { class: "who" });
+    L.show(el, h("div", { class: "titleline" }, h("h1", {}, t("title")), status, who), strip);
+    let shownWho = "";
+    const drawWho = ({ policy, owner, name }) => {
+      const key = JSON.stringify([policy, owner, name]);
+      if (key === shownWho) return;
+      shownWho = key;
+      if (policy !== "accounts") return L.show(who);
+      if (!owner) return L.show(who, h("a", { href: "./sign-in" }, t("sign_in")));
+      L.show(who, L.button(t("sign_out", { name }), async () => {
+        await fetch("./sign-out", { method: "POST" }).catch(() => {});
+        location.reload();
+      }, "quiet"));
+    };
     let timer;
     const drawStarter = (starter) => {
       const going = starter.state === "fetching";
@@ -201,10 +214,11 @@
         if (pulse.error) status.textContent = pulse.error.message;
         else {
           drawStarter(pulse.starter);
+          drawWho(pulse);
           const running = pulse.runs.find((run) => run.state !== "queued");
           if (running) status.textContent = t("status_running", { method: L.clip(running.name, 40), step: L.int(running.step || 0), total: L.int(running.total_steps) });
           else if (pulse.runs.length) status.textContent = t("status_queued", { n: pulse.runs.length });
-          else if (pulse.guests_only) status.textContent = t("guest");
+          else if (!pulse.owner) status.textContent = t(`guest_${pulse.policy}`);
           else status.textContent = pulse.starter.state === "ready" ? t("status_ready", { model: "SmolLM2-135M-Instruct" }) : "";
           const going = pulse.runs.map((run) => run.run_id + run.state).join();
           if (going !== lastRuns) { lastRuns = going; L.tell("runs-pulse"); }

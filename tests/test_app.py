@@ -13,6 +13,7 @@ import pytest
 
 import app
 from llmdemo.errors import UserError
+from llmdemo.public.passwords import verify_password
 from llmdemo.ui import launch
 
 ROOT = Path(app.__file__).parent
@@ -28,13 +29,14 @@ def test_the_flags_have_the_contracts_defaults(monkeypatch):
     monkeypatch.delenv("GRADIO_SERVER_NAME", raising=False)
     monkeypatch.delenv("GRADIO_SERVER_PORT", raising=False)
     flags = app.arguments([])
-    assert (flags.host, flags.port, flags.share, flags.auth) == ("127.0.0.1", 7860, False, None)
+    assert (flags.host, flags.port, flags.share, flags.auth) == ("127.0.0.1", 7860, False, [])
 
 
 def test_the_flags_are_taken():
     flags = app.arguments(["--host", "0.0.0.0", "--port", "80", "--share", "--auth", "ann:pass:word"])
     assert (flags.host, flags.port, flags.share) == ("0.0.0.0", 80, True)
-    assert launch.parse_auth(flags.auth) == ("ann", "pass:word")
+    (hashed,) = launch.parse_accounts(flags.auth).values()
+    assert verify_password("pass:word", hashed)
 
 
 def test_a_host_such_as_spaces_says_where_the_page_has_to_be(monkeypatch):
@@ -54,7 +56,7 @@ def test_the_page_counts_as_public_on_a_link_another_address_or_a_space():
 @pytest.mark.parametrize("text", ["", "ann", "ann:", ":word"])
 def test_auth_without_a_name_or_a_password_is_refused(text):
     with pytest.raises(UserError, match="USER:PASSWORD"):
-        launch.parse_auth(text)
+        launch.parse_accounts([text])
 
 
 def test_a_taken_port_is_one_sentence(tmp_path, monkeypatch, capsys):

@@ -15,7 +15,7 @@ from gradio.utils import get_upload_folder
 from llmdemo import data, prepare
 from llmdemo.errors import UserError
 from llmdemo.models import catalog
-from llmdemo.ui import bridge
+from llmdemo.ui import bridge, door
 from llmdemo.ui.samples import starter_tokenizer
 from llmdemo.ui.services import Services
 
@@ -59,6 +59,7 @@ def _data_endpoints(services: Services) -> None:
         data.delete_dataset(services.home, dataset_id)
         return {"dataset_id": dataset_id}
 
+    @door.for_guests
     def list_models() -> list[dict]:
         """All models that can be trained or compared, each with its id first: the starter, finished runs, added ones."""
         return [_without_path(entry.to_dict()) for entry in catalog.list_models(services.home)]
@@ -114,6 +115,7 @@ def _run_endpoints(services: Services) -> None:
 
 
 def _compare_endpoint(services: Services) -> None:
+    @door.for_guests
     def compare(model_id: str, prompt: str, settings: dict | None = None) -> Iterator[dict]:
         """Answers one prompt with greedy, top-k, top-p and beam search at once; streams, and every yield is whole.
 

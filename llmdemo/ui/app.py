@@ -1,9 +1,14 @@
-"""The page: header, three panels, endpoints; and how it is launched. Knows the panels, not what they do."""
+"""The page: header, panels, endpoints; and how it is launched. Knows the panels, not what they do.
+
+Where guests come beside owners there are two pages: the whole one, and one with the arena alone, which the door
+(door.py) gives to guests under the same address.
+"""
 
 import gradio as gr
 from starlette.middleware import Middleware
 
-from llmdemo.ui import api, bridge, data_panel, shell, train_panel, words
+from llmdemo.public.tickets import Tickets, secret_key
+from llmdemo.ui import api, bridge, data_panel, door, rights, shell, train_panel, words
 from llmdemo.ui.guard import Guard
 from llmdemo.ui.services import Services
 from llmdemo.ui.theme import theme
@@ -19,7 +24,27 @@ def build(services: Services) -> gr.Blocks:
                 _owner_panels(services, tabs)
             with gr.Tab(words.t("tab_arena"), id="arena"):
                 _arena(services)
+        _space_sign_in(services)
+    if services.access.has_guests and services.access.has_owners:
+        _guest_page(services, page)
+    rights.close_to_guests(page)
     return page.queue(default_concurrency_limit=4, max_size=200)
+
+
+def _guest_page(services: Services, page: gr.Blocks) -> None:
+    """The arena alone."""
+    with page.route("Arena", door.GUEST_PAGE, show_in_navbar=False):
+        gr.Navbar(visible=False)
+        shell.header(services)
+        with gr.Tabs(elem_id="panels"), gr.Tab(words.t("tab_arena"), id="arena"):
+            _arena(services)
+        _space_sign_in(services)
+
+
+def _space_sign_in(services: Services) -> None:
+    """On a Space, Gradio's button to sign in with Hugging Face; it also brings the routes that do it."""
+    if services.access.policy == "space":
+        gr.LoginButton(elem_id="space-sign-in", size="sm")
 
 
 def _owner_panels(services: Services, tabs: gr.Tabs) -> None:
@@ -52,8 +77,16 @@ def launch_options(services: Services) -> dict:
         "max_file_size": services.settings.max_upload_bytes,
         "allowed_paths": [],
         "blocked_paths": [str(services.home.root)],
-        "app_kwargs": {"middleware": [Middleware(Guard, guests_only=services.guests_only)]},
+        "app_kwargs": _server(services),
         "ssr_mode": False,
         "pwa": False,
         "quiet": True,
     }
+
+
+def _server(services: Services) -> dict:
+    """What stands before Gradio's own routes: the door, the guard behind it, and the pages for signing in."""
+    key = secret_key(services.home.root / "secret.key")
+    tickets, cookies = Tickets(key, services.access.stamp), door.cookie_names(key)
+    middleware = [Middleware(door.Door, access=services.access, tickets=tickets, cookies=cookies), Middleware(Guard)]
+    return {"middleware": middleware, "routes": door.routes(services.access, tickets, cookies[0])}

@@ -8,7 +8,7 @@ style sheet into the page. A link with ?arena=… must open the arena's tab; the
 import gradio as gr
 
 from llmdemo.errors import UserError
-from llmdemo.ui import bridge
+from llmdemo.ui import bridge, door
 from llmdemo.ui.arena_frames import Frames
 from llmdemo.ui.services import Services
 
@@ -55,9 +55,11 @@ def build(services: Services) -> None:
         [models, warm, stop, missed, python],
         value=bridge.to_json({"limits": limits}),
         events=["compare"],
+        guests=True,
         elem_id="arena",
     )
 
+    @door.for_guests
     def compare(event: gr.EventData):
         data = dict(event._data or {})
         run_id = str(data.get("run_id"))
@@ -89,11 +91,10 @@ def _events(services: Services, data: dict):
 
 def _check_guest(services: Services, request) -> None:
     """Visitors of a shared address may use the models of the menu, not any folder of this machine."""
-    if services.guests_only:
-        known = [model["id"] for model in services.arena.get().models()]
-        for model_id in request.model_ids:
-            if model_id not in known:
-                services.require_owner()
+    known = [model["id"] for model in services.arena.get().models()]
+    for model_id in request.model_ids:
+        if model_id not in known:
+            services.require_owner()
 
 
 def _batch_request(arena, data: dict):

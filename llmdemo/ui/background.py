@@ -1,5 +1,6 @@
 """A long call in a thread, with its progress as a generator that a handler can pass on to the page. Knows no panel."""
 
+import contextvars
 import queue
 import threading
 from collections.abc import Callable, Iterator
@@ -23,7 +24,8 @@ def with_progress(call: Callable) -> Iterator[tuple[str, object]]:
         except BaseException as error:  # handed to the thread that waits, which raises it
             news.put(("error", error))
 
-    threading.Thread(target=work, name="long-call", daemon=True).start()
+    context = contextvars.copy_context()  # who asked is known in the thread too
+    threading.Thread(target=context.run, args=(work,), name="long-call", daemon=True).start()
     try:
         yield from _deliver(news)
     finally:

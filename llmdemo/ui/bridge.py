@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterable
 import gradio as gr
 
 from llmdemo.errors import UserError
-from llmdemo.ui.services import ASSETS
+from llmdemo.ui import door
+from llmdemo.ui.services import ASSETS, not_an_owner
 
 _MOUNT = """(window.llmdemoIslands = window.llmdemoIslands || []).push(
   {name: %s, el: element.firstElementChild || element, props, trigger, server, watch});  // events: %s"""
@@ -32,21 +33,36 @@ _STYLES = ("style.css", "data.css", "train.css", "arena.css")
 
 
 def island(
-    name: str, functions: Iterable[Callable] = (), *, value=None, events: Iterable[str] = (), **options
+    name: str, functions: Iterable[Callable] = (), *, value=None, events: Iterable[str] = (), guests=False, **options
 ) -> gr.HTML:
     """A gr.HTML that assets/*.js draws under `name`.
 
     `functions` take one JSON value (a dict) and return JSON; the island's script calls them by name, and gets
     {"error": {"message", "hint"}} where a UserError was raised. `events` are names that the script may trigger.
+    Guests may call the functions only with `guests`.
     """
+    close = guarded if guests else lambda function: guarded(_owners_only(function))
     return gr.HTML(
         value=value,
         html_template=f'<div class="island island-{name}"></div>',
         js_on_load=_MOUNT % (json.dumps(name), json.dumps(list(events))),
         apply_default_css=False,
-        server_functions=[guarded(function) for function in functions],
+        server_functions=[close(function) for function in functions],
         **options,
     )
+
+
+def _owners_only(function: Callable) -> Callable:
+    """`function`, but a guest's request is refused before it begins."""
+
+    @functools.wraps(function)
+    def call(data):
+        visitor = door.current()
+        if visitor is not None and not visitor.is_owner:
+            raise not_an_owner(visitor.policy)
+        return function(data)
+
+    return call
 
 
 def guarded(function: Callable) -> Callable:

@@ -7,6 +7,8 @@ visitor's cookies.
 import os
 from urllib.parse import urlsplit
 
+from llmdemo.ui.door import VISITOR
+
 _POLICY = "; ".join(
     (
         "default-src 'self'",
@@ -26,10 +28,13 @@ _SAFE = ("GET", "HEAD", "OPTIONS")
 
 
 class Guard:
-    """ASGI middleware: 403 for a post whose Origin is not this host; security headers on every answer."""
+    """ASGI middleware: 403 for a post whose Origin is not this host; security headers on every answer.
 
-    def __init__(self, app, guests_only: bool = False):
-        self._app, self._guests_only = app, guests_only
+    Behind the door: it knows who asks.
+    """
+
+    def __init__(self, app):
+        self._app = app
         # A Space is shown inside a frame of the hub's page; elsewhere nobody has a reason to frame the app.
         ancestors = "" if os.environ.get("SPACE_ID") else "; frame-ancestors 'self'"
         self._headers = [
@@ -57,8 +62,9 @@ class Guard:
     def _refusal(self, scope) -> str:
         if scope["method"] in _SAFE:
             return ""
-        if self._guests_only and scope["path"].rstrip("/").endswith("/upload"):
-            return "Visitors cannot upload: this app is shared without a password."
+        visitor = scope.get(VISITOR)
+        if visitor is not None and not visitor.is_owner and scope["path"].rstrip("/").endswith("/upload"):
+            return "Visitors cannot upload: only the owners of this app can."
         headers = dict(scope["headers"])
         origin = headers.get(b"origin", b"").decode("latin-1")
         own = {headers.get(name, b"").decode("latin-1").lower() for name in (b"host", b"x-forwarded-host")} - {""}

@@ -6,28 +6,41 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Sequence
+from pathlib import Path
 
 from llmdemo.errors import UserError
+from llmdemo.public.passwords import checked_name, hash_password, read_accounts
+from llmdemo.public.people import Access, space_access
 from llmdemo.settings import Settings
 
 
-def serve(settings: Settings, host: str, port: int, *, share: bool = False, auth: str | None = None) -> None:
+def serve(
+    settings: Settings,
+    host: str,
+    port: int,
+    *,
+    share: bool = False,
+    auth: Sequence[str] = (),
+    auth_file: str | None = None,
+) -> None:
     """Serves the page until Ctrl-C or SIGTERM. Raises UserError when an option, the port or the home cannot be used.
 
-    Runs that train go on by themselves afterwards; the next start finds them.
+    `auth` holds owners as USER:PASSWORD, `auth_file` names a file of them with hashed passwords. Runs that train go on
+    by themselves afterwards; the next start finds them.
     """
-    login = parse_auth(auth)
+    access = choose_access(host, share, parse_accounts(auth, auth_file))
     _check_port(host, port)
     from llmdemo.ui.app import build, launch_options
     from llmdemo.ui.services import make_services
 
-    services = make_services(settings, guests_only=login is None and is_public(host, share))
+    services = make_services(settings, access=access)
     signal.signal(signal.SIGTERM, _interrupt)
     page = build(services)
     try:
         options = launch_options(services)
         _, local, public = page.launch(
-            server_name=host, server_port=port, share=share, auth=login, prevent_thread_lock=True, **options
+            server_name=host, server_port=port, share=share, prevent_thread_lock=True, **options
         )
         _greet(services, local, public, share)
         threading.Thread(target=_warm, args=(services,), name="warm", daemon=True).start()
@@ -52,18 +65,35 @@ def _greet(services, local: str, public: str | None, share: bool) -> None:
     print(f"Open {public or local}", flush=True)
     if share and not public:
         print("The share link could not be made: Gradio's servers cannot be reached from here.", file=sys.stderr)
-    if services.guests_only:
-        print("Others can reach this page and there is no --auth: it offers the arena only.", flush=True)
+    print(_WHO[services.access.policy], end="", flush=True)
 
 
-def parse_auth(text: str | None) -> tuple[str, str] | None:
-    """("USER", "PASSWORD") from USER:PASSWORD; None when there is none. Raises UserError when one is missing."""
-    if text is None:
-        return None
-    user, _, password = text.partition(":")
-    if not user or not password:
-        raise UserError("--auth needs a name and a password.", "Give them as USER:PASSWORD.")
-    return user, password
+_WHO = {
+    "open": "",
+    "guests": "Others can reach this page and there is no --auth: it offers the arena only.\n",
+    "accounts": "Visitors can use the arena; owners sign in, at the top of the page.\n",
+    "space": "Visitors can use the arena; the Space's owner signs in with Hugging Face.\n",
+}
+
+
+def parse_accounts(given: Sequence[str], file: str | None = None) -> dict[str, str]:
+    """{name: hashed password} of USER:PASSWORD texts and of an accounts file. Raises UserError when one is missing."""
+    accounts = read_accounts(Path(file).expanduser()) if file else {}
+    for text in given:
+        user, _, password = text.partition(":")
+        if not user or not password:
+            raise UserError("--auth needs a name and a password.", "Give them as USER:PASSWORD.")
+        accounts[checked_name(user)] = hash_password(password)
+    return accounts
+
+
+def choose_access(host: str, share: bool, accounts: dict[str, str], env=os.environ) -> Access:
+    """Who may do what: accounts where there are any; else everybody on this computer alone, and guests elsewhere."""
+    if accounts:
+        return Access("accounts", accounts)
+    if env.get("SPACE_ID"):
+        return space_access(env)
+    return Access("guests" if is_public(host, share, env) else "open")
 
 
 def is_local(host: str) -> bool:

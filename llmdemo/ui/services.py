@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from llmdemo.errors import UserError
+from llmdemo.public.people import Access
 from llmdemo.settings import Settings
 from llmdemo.store import Home
+from llmdemo.ui import door
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
 
@@ -28,14 +30,45 @@ class Services:
     """Loaded tokenizers by model id."""
     guests_only: bool = False
     """True on a shared address without --auth: visitors may use the arena and nothing else."""
+    access: Access = Access()
+    """How owners are told from guests."""
+
+    def is_owner(self) -> bool:
+        """Whether who asks, in this very request, may change things on this machine."""
+        if self.guests_only:
+            return False
+        visitor = door.current()
+        return not self.access.has_guests if visitor is None else visitor.is_owner
 
     def require_owner(self) -> None:
-        """Raises UserError unless whoever reaches the app may change things on this machine."""
-        if self.guests_only:
-            raise UserError(
-                "This app is shared without a password, so visitors can use the arena only.",
-                "Start it with --auth USER:PASSWORD to add data and train from another computer.",
-            )
+        """Raises UserError, with what to do, unless who asks may change things on this machine."""
+        if not self.is_owner():
+            raise not_an_owner(self.access.policy if not self.guests_only else "guests")
+
+
+_REFUSALS = {
+    "guests": (
+        "This app is shared without a password, so visitors can use the arena only.",
+        "Start it with --auth USER:PASSWORD to add data and train from another computer.",
+    ),
+    "accounts": (
+        "Only an owner of this app may do this; visitors can use the arena.",
+        "Sign in, at the top of the page.",
+    ),
+    "space": (
+        "Only the owner of this Space may do this; visitors can use the arena.",
+        "Sign in with Hugging Face, or duplicate the Space to have one of your own.",
+    ),
+    "open": (
+        "This page was opened under a name that is not this computer's, so it offers the arena only.",
+        "Open http://127.0.0.1 with the app's port, or start the app with --auth USER:PASSWORD.",
+    ),
+}
+
+
+def not_an_owner(policy: str) -> UserError:
+    """What a guest is told, by the policy of `Access`."""
+    return UserError(*_REFUSALS[policy])
 
 
 class Lazy:
@@ -71,10 +104,11 @@ class Tokenizers:
             return self._kept[model_id]
 
 
-def make_services(settings: Settings, *, guests_only: bool = False, command=None) -> Services:
+def make_services(settings: Settings, *, access: Access | None = None, command=None) -> Services:
     """The services of the home folder in `settings`. Starts fetching the starter model in the background.
 
-    `command` replaces the worker's command line (tests). Raises UserError when the home folder cannot be written.
+    `access` says who may do what; without it everybody is an owner. `command` replaces the worker's command line
+    (tests). Raises UserError when the home folder cannot be written.
     """
     from llmdemo.models.starter import StarterFetch
     from llmdemo.runs import Runs
@@ -89,7 +123,8 @@ def make_services(settings: Settings, *, guests_only: bool = False, command=None
         starter=starter,
         arena=Lazy(lambda: _make_arena(home, settings)),
         tokenizers=Tokenizers(lambda model_id: _load_tokenizer(home, model_id)),
-        guests_only=guests_only,
+        guests_only=access is not None and not access.has_owners,
+        access=access or Access(),
     )
 
 

@@ -2,19 +2,21 @@
 
 import gradio as gr
 
-from llmdemo.ui import bridge
+from llmdemo.ui import bridge, door
 from llmdemo.ui.services import Services
 
 
 def header(services: Services) -> gr.HTML:
-    """The title line with a live status, and the strip that shows the starter model arriving."""
+    """The title line with a live status and who is signed in, and the strip that shows the starter model arriving."""
 
     def pulse(_: dict) -> dict:
         """What the header shows, from the disk and the runs; cheap enough to be asked every few seconds."""
+        owner = services.is_owner()
         return {
             "starter": services.starter.progress(),
             "guests_only": services.guests_only,
-            "runs": _active(services),
+            "runs": _active(services) if owner else [],
+            **_who(services, owner),
         }
 
     def retry(_: dict) -> dict:
@@ -22,7 +24,13 @@ def header(services: Services) -> gr.HTML:
         services.starter.start()
         return services.starter.progress()
 
-    return bridge.island("header", [pulse, retry], elem_id="header")
+    return bridge.island("header", [pulse, retry], guests=True, elem_id="header")
+
+
+def _who(services: Services, owner: bool) -> dict:
+    """{"policy", "owner", "name"}: what the header says of who looks at it, and whether it offers to sign in."""
+    visitor = door.current()
+    return {"policy": services.access.policy, "owner": owner, "name": visitor.name if visitor else ""}
 
 
 def _active(services: Services) -> list[dict]:

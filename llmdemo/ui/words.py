@@ -16,10 +16,21 @@ _SHELL: dict[str, tuple[str, str]] = {
     "status_ready": ("{model} · ready", "{model} · 就緒"),
     "status_running": ("{method} · step {step} of {total}", "{method} · 第 {step} / {total} 步"),
     "status_queued": ("{n} in the queue", "佇列中有 {n} 個"),
-    "guest": (
+    "guest_guests": (
         "Shared without a password: visitors can use the arena only.",
         "未設密碼的分享連結：訪客只能使用對照場。",
     ),
+    "guest_accounts": ("You are a visitor: the arena is open to you.", "您是訪客：可使用對照場。"),
+    "guest_space": (
+        "You are a visitor: the arena is open to you. The Space's owner can sign in.",
+        "您是訪客：可使用對照場。Space 的擁有者可以登入。",
+    ),
+    "guest_open": (
+        "Opened under another computer's name: the arena only.",
+        "以其他電腦的名稱開啟：只能使用對照場。",
+    ),
+    "sign_in": ("Sign in", "登入"),
+    "sign_out": ("Sign out {name}", "登出 {name}"),
     "starter_fetching": ("Fetching the starter model from {source}", "正在從 {source} 下載入門模型"),
     "starter_preparing": ("Preparing the starter model", "正在準備入門模型"),
     "starter_failed": ("The starter model could not be fetched.", "無法取得入門模型。"),

@@ -4,6 +4,8 @@ import asyncio
 
 import pytest
 
+from llmdemo.public.people import Visitor
+from llmdemo.ui.door import VISITOR
 from llmdemo.ui.guard import Guard
 
 
@@ -12,7 +14,7 @@ async def _app(scope, receive, send):
     await send({"type": "http.response.body", "body": b"ok"})
 
 
-def answer(method="POST", path="/gradio_api/queue/join", guests_only=False, **headers):
+def answer(method="POST", path="/gradio_api/queue/join", visitor=None, **headers):
     """(status, headers, body) of a request with these headers ("_" for "-")."""
     sent = []
 
@@ -20,8 +22,8 @@ def answer(method="POST", path="/gradio_api/queue/join", guests_only=False, **he
         sent.append(message)
 
     raw = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
-    scope = {"type": "http", "method": method, "path": path, "headers": raw}
-    asyncio.run(Guard(_app, guests_only)(scope, None, send))
+    scope = {"type": "http", "method": method, "path": path, "headers": raw, VISITOR: visitor}
+    asyncio.run(Guard(_app)(scope, None, send))
     return sent[0]["status"], dict(sent[0]["headers"]), sent[1]["body"].decode()
 
 
@@ -50,8 +52,8 @@ def test_reading_passes_from_anywhere():
 
 
 def test_visitors_of_an_app_without_a_password_cannot_upload():
-    assert answer(path="/gradio_api/upload", guests_only=True, host="a")[0] == 403
-    assert answer(path="/gradio_api/upload", guests_only=False, host="a")[0] == 200
+    assert answer(path="/gradio_api/upload", visitor=Visitor("guest", "x"), host="a")[0] == 403
+    assert answer(path="/gradio_api/upload", visitor=Visitor("owner", "x"), host="a")[0] == 200
 
 
 def test_every_answer_forbids_content_from_other_hosts():

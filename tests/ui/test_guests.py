@@ -5,6 +5,7 @@ import pytest
 from gradio_client import Client
 from gradio_client.exceptions import AppError
 
+from llmdemo.public.people import Access
 from llmdemo.ui.app import build, launch_options
 from llmdemo.ui.data_pages import DataPages
 from llmdemo.ui.services import Services
@@ -12,7 +13,7 @@ from llmdemo.ui.services import Services
 
 @pytest.fixture(scope="module")
 def guests(services) -> Services:
-    return Services(**{**services.__dict__, "guests_only": True})
+    return Services(**{**services.__dict__, "guests_only": True, "access": Access("guests")})
 
 
 @pytest.fixture(scope="module")

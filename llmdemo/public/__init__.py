@@ -1,0 +1,1 @@
+"""Who may do what, and how much of it: accounts, visitors, turns, limits. Knows no page, no model and no run."""

@@ -1,0 +1,209 @@
+"""The door: says for every request who is asking, signs owners in and out. Knows no panel.
+
+`Door` is ASGI middleware that puts a Visitor into the request's scope; `current()` gives it back inside a handler, be
+it an event of the page, a call of the API or a question of an island. `routes()` are the pages for signing in.
+"""
+
+import asyncio
+import hashlib
+import ipaddress
+import os
+from http.cookies import CookieError, SimpleCookie
+
+from gradio.context import LocalContext
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.routing import Route
+
+from llmdemo.public.people import GUEST, OWNER, Access, Visitor
+from llmdemo.public.rates import Rates
+from llmdemo.public.tickets import GUEST_SECONDS, SESSION_SECONDS, Tickets
+from llmdemo.ui.sign_in_page import sign_in_page
+
+GUEST_PAGE = "arena-only"
+"""The path of the page that guests get at the app's own address; see app.py."""
+VISITOR = "llmdemo.visitor"
+"""Where a request's scope holds its Visitor."""
+_MOST_ATTEMPTS = 10
+_MOST_FORM = 8192
+_CHECKS_AT_ONCE = 2
+
+
+def current() -> Visitor | None:
+    """Who asks, inside a handler; None where no request is behind a call (a script, a test)."""
+    return of_request(LocalContext.request.get(None))
+
+
+def of_request(request) -> Visitor | None:
+    """The visitor of a request of Starlette's or Gradio's."""
+    request = getattr(request, "request", None) or request
+    return getattr(request, "scope", {}).get(VISITOR)
+
+
+class Door:
+    """ASGI middleware: who asks is known to everything behind it, and guests get the guests' page."""
+
+    def __init__(self, app, access: Access, tickets: Tickets, cookies: tuple[str, str]):
+        self._app, self._access, self._tickets = app, access, tickets
+        self._session_cookie, self._guest_cookie = cookies
+
+    async def __call__(self, scope, receive, send):
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        cookies = _cookies(scope)
+        visitor = scope[VISITOR] = self._visitor(scope, cookies)
+        if scope["method"] != "GET" or scope["path"] != scope.get("root_path", "") + "/":
+            return await self._app(scope, receive, send)
+        if self._access.has_guests and self._access.has_owners and not visitor.is_owner:
+            scope = _at_guest_page(scope)
+        if not self._tickets.guest(cookies.get(self._guest_cookie, "")):
+            send = _with_cookie(send, set_cookie(scope, self._guest_cookie, self._tickets.new_guest(), GUEST_SECONDS))
+        await self._app(scope, receive, send)
+
+    def _visitor(self, scope, cookies: dict[str, str]) -> Visitor:
+        host, address = _header(scope, b"host"), _address(scope)
+        name = self._tickets.name(cookies.get(self._session_cookie, ""))
+        user = _space_user(scope) if self._access.policy == "space" else None
+        role = self._access.role(host, name, user)
+        if role == OWNER:
+            name = name or str((user or {}).get("preferred_username", ""))
+            key = f"owner {name}" if name else self._guest(cookies)
+            return Visitor(role, key, address, name, self._access.policy)
+        return Visitor(GUEST, self._guest(cookies), address, policy=self._access.policy)
+
+    def _guest(self, cookies: dict[str, str]) -> str:
+        number = self._tickets.guest(cookies.get(self._guest_cookie, ""))
+        return f"guest {number}" if number else ""
+
+
+def for_guests(function):
+    """Marks a handler that guests may use too; all others are the owners' (rights.py)."""
+    function.for_guests = True
+    return function
+
+
+def cookie_names(key: bytes) -> tuple[str, str]:
+    """The session's and the guest's cookie, named by the signing key: apps on other ports have the same cookie jar."""
+    own = hashlib.sha256(key).hexdigest()[:6]
+    return f"llmdemo-session-{own}", f"llmdemo-guest-{own}"
+
+
+def routes(access: Access, tickets: Tickets, session_cookie: str) -> list[Route]:
+    """GET and POST /sign-in, POST /sign-out; none where nobody signs in here."""
+    if access.policy != "accounts":
+        return []
+    door = _SignIn(access, tickets, session_cookie)
+    return [
+        Route("/sign-in", door.show, methods=["GET"]),
+        Route("/sign-in", door.sign_in, methods=["POST"]),
+        Route("/sign-out", door.sign_out, methods=["POST"]),
+    ]
+
+
+class _SignIn:
+    def __init__(self, access: Access, tickets: Tickets, cookie: str):
+        self._access, self._tickets, self._cookie = access, tickets, cookie
+        self._rates = Rates(_MOST_ATTEMPTS)
+        self._checks = asyncio.Semaphore(_CHECKS_AT_ONCE)  # each takes 32 MiB and a core for a moment
+
+    async def show(self, request: Request) -> Response:
+        return _page(request)
+
+    async def sign_in(self, request: Request) -> Response:
+        """303 to the app with a session's cookie; 403 for a wrong name or password; 429 after ten tries in a minute."""
+        seconds = self._rates.wait(_address(request.scope))
+        if seconds:
+            return _page(request, 429, wait=seconds)
+        form = await _form(request)
+        name, password = form.get("name", ""), form.get("password", "")
+        async with self._checks:
+            right = await run_in_threadpool(self._access.sign_in, name, password)
+        if not right:
+            return _page(request, 403)
+        answer = RedirectResponse("./", 303)
+        answer.headers.append(
+            "set-cookie", set_cookie(request.scope, self._cookie, self._tickets.session(name), SESSION_SECONDS)
+        )
+        return answer
+
+    async def sign_out(self, request: Request) -> Response:
+        self._tickets.sign_out(request.cookies.get(self._cookie, ""))
+        answer = RedirectResponse("./", 303)
+        answer.headers.append("set-cookie", set_cookie(request.scope, self._cookie, "", 0))
+        return answer
+
+
+def set_cookie(scope, name: str, value: str, seconds: int) -> str:
+    """A Set-Cookie header: out of scripts' reach, never sent along with another site's posts."""
+    secure = "; Secure" if scope.get("scheme") == "https" or _header(scope, b"x-forwarded-proto") == "https" else ""
+    return (
+        f"{name}={value}; Path={scope.get('root_path', '') or '/'}; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}"
+    )
+
+
+async def _form(request: Request) -> dict[str, str]:
+    """The fields of a small form; anything else counts as empty."""
+    from urllib.parse import parse_qsl
+
+    body = b""
+    async for piece in request.stream():
+        body += piece
+        if len(body) > _MOST_FORM:
+            return {}
+    return dict(parse_qsl(body.decode("utf-8", "replace"), max_num_fields=8) if body else [])
+
+
+def _page(request: Request, status: int = 200, wait: float = 0) -> HTMLResponse:
+    chinese = request.headers.get("accept-language", "").lower().startswith("zh")
+    headers = {"cache-control": "no-store", **({"retry-after": str(int(wait) + 1)} if wait else {})}
+    return HTMLResponse(sign_in_page(status, chinese), status, headers)
+
+
+def _at_guest_page(scope) -> dict:
+    path = scope.get("root_path", "") + "/" + GUEST_PAGE
+    return {**scope, "path": path, "raw_path": path.encode()}
+
+
+def _with_cookie(send, value: str):
+    async def sender(message):
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": [*message["headers"], (b"set-cookie", value.encode())]}
+        await send(message)
+
+    return sender
+
+
+def _cookies(scope) -> dict[str, str]:
+    try:
+        return {name: morsel.value for name, morsel in SimpleCookie(_header(scope, b"cookie")).items()}
+    except CookieError:
+        return {}
+
+
+def _header(scope, name: bytes) -> str:
+    return next((value.decode("latin-1") for key, value in scope["headers"] if key == name), "")
+
+
+def _address(scope) -> str:
+    """Where the request comes from. On a Space only the hub's proxy is seen, which names the visitor last."""
+    peer = (scope.get("client") or ("", 0))[0]
+    if not os.environ.get("SPACE_ID"):
+        return peer
+    for part in reversed(_header(scope, b"x-forwarded-for").split(",")):
+        try:
+            if ipaddress.ip_address(part.strip()).is_global:
+                return part.strip()
+        except ValueError:
+            continue
+    return peer
+
+
+def _space_user(scope) -> dict | None:
+    """The user info of somebody who signed in with Hugging Face; Gradio's session holds it, signed with the Space's
+    own secret. Off Spaces that secret is known to everybody, so this is read there only (Access.policy)."""
+    from gradio.oauth import _get_valid_oauth_info_from_session
+
+    info = _get_valid_oauth_info_from_session(scope.get("session") or {})
+    user = info.get("userinfo") if isinstance(info, dict) else None
+    return user if isinstance(user, dict) else None

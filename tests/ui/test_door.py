@@ -1,0 +1,178 @@
+"""Owners beside guests: who signs in gets the whole app, everybody else the arena, page and API alike."""
+
+import json
+
+import httpx
+import pytest
+from gradio_client import Client
+from gradio_client.exceptions import AppError
+from starlette.testclient import TestClient
+
+from llmdemo.public.passwords import hash_password
+from llmdemo.public.people import Access
+from llmdemo.ui import door, rights
+from llmdemo.ui.app import build, launch_options
+from llmdemo.ui.services import Services
+
+ACCOUNTS = {"ann": hash_password("right"), "bob": hash_password("other")}
+OPEN_TO_GUESTS = {"list_models", "compare", "pulse", "retry", "models", "warm", "stop", "missed", "python"}
+
+
+@pytest.fixture(scope="module")
+def shared(services):
+    return Services(**{**services.__dict__, "access": Access("accounts", ACCOUNTS)})
+
+
+@pytest.fixture(scope="module")
+def page(shared):
+    return build(shared)
+
+
+@pytest.fixture(scope="module")
+def url(shared, page):
+    _, url, _ = page.launch(server_name="127.0.0.1", prevent_thread_lock=True, **launch_options(shared))
+    yield url
+    page.close(verbose=False)
+
+
+@pytest.fixture
+def owner(url):
+    with httpx.Client(base_url=url) as client:
+        assert client.post("sign-in", data={"name": "ann", "password": "right"}).status_code == 303
+        yield client
+
+
+@pytest.fixture
+def guest(url):
+    with httpx.Client(base_url=url) as client:
+        yield client
+
+
+def parts(client) -> set:
+    """The elem_ids of the page that this client gets."""
+    text = client.get("").text
+    config = json.loads(text.split("window.gradio_config = ", 1)[1].split(";</script>", 1)[0])
+    return {component["props"].get("elem_id") for component in config["components"]}
+
+
+def call(client, name: str, *data) -> dict:
+    """The last message of an endpoint's call, as the page makes it."""
+    event = client.post(f"gradio_api/call/{name}", json={"data": list(data)})
+    event.raise_for_status()
+    with client.stream("GET", f"gradio_api/call/{name}/{event.json()['event_id']}", timeout=60) as answer:
+        lines = [line for line in answer.iter_lines() if line]
+    return {"event": lines[-2].removeprefix("event: "), "data": json.loads(lines[-1].removeprefix("data: "))}
+
+
+def test_a_visitor_gets_the_arena_and_an_owner_everything(owner, guest):
+    assert {"arena", "data-report", "train-form"} <= parts(owner)
+    assert "arena" in parts(guest) and not parts(guest) & {"data-report", "data-file", "train-form", "train-run"}
+
+
+def test_an_owner_may_what_a_visitor_may_not(owner, guest):
+    assert call(owner, "list_runs")["event"] == "complete"
+    refused = call(guest, "list_runs")
+    assert refused["event"] == "error" and "Sign in" in refused["data"]["error"]
+    assert call(guest, "list_models")["event"] == "complete"
+
+
+def test_a_script_signs_in_with_the_cookie_of_its_session(url, owner):
+    cookies = dict(owner.cookies)
+    client = Client(url, verbose=False, headers={"cookie": "; ".join(f"{k}={v}" for k, v in cookies.items())})
+    assert isinstance(client.predict(api_name="/list_runs"), list)
+    client.close()
+    client = Client(url, verbose=False)
+    with pytest.raises(AppError, match="Only an owner"):
+        client.predict(api_name="/list_runs")
+    client.close()
+
+
+@pytest.mark.parametrize("login", [("ann", "wrong"), ("eve", "right"), ("", ""), ("ann", "x" * 9000), ("ann\0", "right")])
+def test_a_wrong_login_says_so_and_gives_no_session(login, shared):
+    client = signing_in(shared)
+    answer = client.post("/sign-in", data={"name": login[0], "password": login[1]})
+    assert answer.status_code == 403 and "wrong" in answer.text
+    assert not any("session" in name for name in client.cookies)
+
+
+def test_after_ten_tries_in_a_minute_there_is_a_pause(shared):
+    client = signing_in(shared)
+    statuses = [client.post("/sign-in", data={"name": "", "password": ""}).status_code for _ in range(11)]
+    assert statuses == [403] * 10 + [429]
+    assert client.post("/sign-in", data={"name": "ann", "password": "right"}).headers["retry-after"]
+
+
+def test_the_session_cookie_is_out_of_reach_of_scripts_and_other_sites(shared):
+    client = signing_in(shared, "https://testserver")
+    cookie = client.post("/sign-in", data={"name": "bob", "password": "other"}, follow_redirects=False).headers["set-cookie"]
+    assert "HttpOnly" in cookie and "SameSite=Lax" in cookie and "Secure" in cookie
+
+
+def test_signing_out_ends_the_session_even_for_who_kept_the_cookie(url, owner):
+    kept = dict(owner.cookies)
+    owner.post("sign-out")
+    with httpx.Client(base_url=url, cookies=kept) as thief:
+        assert call(thief, "list_runs")["event"] == "error"
+
+
+@pytest.mark.parametrize("forged", ["ann", "WyJhbm4iXQ.aaaa.bbbb", '["ann"]'])
+def test_forged_cookies_gain_nothing(forged, url, owner):
+    names = [name for name in owner.cookies if "session" in name]
+    oauth = {"session": "eyJvYXV0aF9pbmZvIjp7InVzZXJpbmZvIjp7InByZWZlcnJlZF91c2VybmFtZSI6ImFubiJ9fX0.aaa.bbb"}
+    for cookies in ({names[0]: forged}, oauth, {"access-token-x": forged}):
+        with httpx.Client(base_url=url, cookies=cookies) as client:
+            assert call(client, "list_runs")["event"] == "error"
+
+
+def test_every_private_handler_refuses_a_guest(page, guest):
+    """By number, as the page's own script would call it: what is not marked for guests refuses before it begins."""
+    joined = 0
+    for number, function in page.fns.items():
+        if function.fn is None or rights.is_open(function.fn):
+            continue
+        body = {"data": [None] * len(function.inputs), "fn_index": number, "session_hash": f"s{number}"}
+        answer = guest.post("gradio_api/queue/join", json=body)
+        if answer.status_code != 200:
+            continue
+        joined += 1
+        with guest.stream("GET", "gradio_api/queue/data", params={"session_hash": f"s{number}"}, timeout=60) as stream:
+            messages = [json.loads(line.removeprefix("data: ")) for line in stream.iter_lines() if line]
+        done = next(message for message in messages if message["msg"] == "process_completed")
+        assert not done["success"] and "owner" in str(done["output"]), function.name
+    assert joined > 15
+
+
+def test_every_question_of_an_island_refuses_a_guest(page, guest):
+    asked = 0
+    for number, block in page.blocks.items():
+        for name in {name for name in dir(block) if getattr(getattr(block, name, None), "_is_server_fn", False)}:
+            if name in OPEN_TO_GUESTS:
+                continue
+            body = {"data": {}, "component_id": number, "session_hash": "s", "fn_name": name}
+            answer = guest.post("gradio_api/component_server", json=body)
+            assert "Only an owner" in answer.json()["error"]["message"], name
+            asked += 1
+    assert asked > 20
+
+
+def test_what_is_open_to_guests_is_what_is_meant_to_be(page):
+    marked = {function.name for function in page.fns.values() if function.fn and rights.is_open(function.fn)}
+    assert marked <= OPEN_TO_GUESTS
+
+
+def test_a_name_that_leads_to_this_computer_from_elsewhere_gets_the_arena_only(server):
+    with httpx.Client(base_url=server, headers={"host": "evil.example"}) as rebound:
+        refused = call(rebound, "list_runs")
+    assert refused["event"] == "error" and "name" in refused["data"]["error"]
+    with httpx.Client(base_url=server) as here:
+        assert call(here, "list_runs")["event"] == "complete"
+
+
+def signing_in(shared, base="http://testserver") -> TestClient:
+    """The sign-in pages alone, with counts of their own."""
+    from starlette.applications import Starlette
+
+    from llmdemo.public.tickets import Tickets
+
+    tickets = Tickets(b"k" * 32, shared.access.stamp)
+    return TestClient(Starlette(routes=door.routes(shared.access, tickets, "a-session")), base_url=base)

@@ -1,0 +1,110 @@
+"""What a search varies: values or ranges of settings, and the points that are drawn from them. Knows nothing of runs."""
+
+import itertools
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from llmdemo.errors import UserError
+
+METHODS_OF = {
+    "learning_rate": ("galore", "adamw", "lora"),
+    "rank": ("galore", "lora"),
+    "scale": ("galore", "lora"),
+    "update_proj_gap": ("galore",),
+}
+"""The settings that can be searched, and the methods that have them."""
+WHOLE = ("rank", "update_proj_gap")
+"""Those that are whole numbers."""
+MOST_VALUES = 50
+_DIGITS = 3
+
+
+@dataclass(frozen=True)
+class Range:
+    """All values from low to high; drawn evenly on a logarithmic scale, since these settings act by their ratio."""
+
+    low: float
+    high: float
+
+    def draw(self, random: np.random.Generator) -> float:
+        return math.exp(random.uniform(math.log(self.low), math.log(self.high)))
+
+
+Space = dict[str, tuple | Range]
+
+
+def parse(values, method: str, *, ranges: bool) -> Space:
+    """The space in `values`: {setting: [values] | {"low", "high"}}; ranges only where `ranges` allows them.
+
+    Raises UserError for an empty space, a setting that the method has not, and whatever is no positive number.
+    """
+    if not isinstance(values, dict) or not values:
+        raise UserError("The search has nothing to vary.", f"Give values for one or more of: {', '.join(METHODS_OF)}.")
+    return {str(key): _parse_one(str(key), value, method, ranges) for key, value in values.items()}
+
+
+def _parse_one(key: str, value, method: str, ranges: bool) -> tuple | Range:
+    if key not in METHODS_OF:
+        raise UserError(f"{key[:60]!r} cannot be searched.", f"These can: {', '.join(METHODS_OF)}.")
+    if method not in METHODS_OF[key]:
+        raise UserError(f"{key} means nothing to {method}.", f"Leave it out, or choose {' or '.join(METHODS_OF[key])}.")
+    if isinstance(value, dict):
+        return _parse_range(key, value, ranges)
+    if not isinstance(value, (list, tuple)) or not value:
+        raise UserError(f"There are no values for {key}.", "Give a list such as [1, 2, 4], or leave it out.")
+    if len(value) > MOST_VALUES:
+        raise UserError(f"{key} has {len(value)} values.", f"At most {MOST_VALUES} can be tried.")
+    return tuple(dict.fromkeys(_number(key, each) for each in value))
+
+
+def _parse_range(key: str, value: dict, ranges: bool) -> Range:
+    if not ranges:
+        raise UserError(f"{key} is a range, and a grid needs values.", "Give a list, or search at random.")
+    low, high = (_number(key, value.get(end)) for end in ("low", "high"))
+    if not low < high:
+        raise UserError(f"The range of {key} goes from {low:g} to {high:g}.", "Its low end must be below its high end.")
+    return Range(low, high)
+
+
+def _number(key: str, value) -> float | int:
+    good = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) and value > 0
+    if not good or (key in WHOLE and value != int(value)):
+        kind = "whole numbers" if key in WHOLE else "numbers"
+        raise UserError(f"{key} has the value {str(value)[:40]!r}.", f"It must have {kind} above 0.")
+    return int(value) if key in WHOLE else float(value)
+
+
+def grid(space: Space, most: int) -> list[dict]:
+    """Every combination, in order. Raises UserError when there are more than `most`."""
+    count = math.prod(len(values) for values in space.values())
+    if count > most:
+        sizes = " × ".join(str(len(values)) for values in space.values())
+        raise UserError(
+            f"The grid has {sizes} = {count:,} points.", f"At most {most} runs can be started. Use fewer values."
+        )
+    return [dict(zip(space, point, strict=True)) for point in itertools.product(*space.values())]
+
+
+def draw(space: Space, count: int, seed: int) -> list[dict]:
+    """`count` different points, the same for the same seed. Raises UserError where there are not as many."""
+    random, found = np.random.default_rng(seed), {}
+    for _ in range(100 * count):
+        point = {key: _draw_one(key, values, random) for key, values in space.items()}
+        found.setdefault(tuple(point.values()), point)
+        if len(found) == count:
+            return list(found.values())
+    raise UserError(
+        f"Only {len(found)} different settings were found for {count} runs.", "Ask for fewer runs, or widen the search."
+    )
+
+
+def _draw_one(key: str, values: tuple | Range, random: np.random.Generator) -> float | int:
+    if not isinstance(values, Range):
+        return values[int(random.integers(len(values)))]
+    drawn = values.draw(random)
+    if key in WHOLE:
+        return round(drawn)
+    # Three digits are as much as a learning rate means, and can be read.
+    return min(max(float(f"{drawn:.{_DIGITS}g}"), values.low), values.high)

@@ -1,0 +1,63 @@
+"""A home folder with a tiny model, forty sums and the fake worker, on which experiments can be opened and closed."""
+
+import dataclasses
+import shutil
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from llmdemo.data import add_dataset
+from llmdemo.experiments import Experiments
+from llmdemo.experiments import service as experiments_service
+from llmdemo.runs import Runs
+from llmdemo.runs import service as runs_service
+
+FAKE = Path(__file__).with_name("fake_worker.py")
+
+
+class Bench:
+    def __init__(self, home, settings, dataset_id: str):
+        self.home, self.settings = home, dataclasses.replace(settings, stop_grace_seconds=5, runs_at_once=2)
+        self.base = {"dataset_id": dataset_id, "rank": 8, "max_steps": 4, "learning_rate": 0.001}
+        self._opened = []
+
+    def open(self, **settings) -> tuple[Experiments, Runs]:
+        changed = dataclasses.replace(self.settings, **settings)
+        runs = Runs(self.home, changed, lambda run_dir, config: [sys.executable, "-S", str(FAKE), str(run_dir)])
+        opened = Experiments(self.home, changed, runs), runs
+        self._opened.append(opened)
+        return opened
+
+    def close(self, opened) -> None:
+        self._opened.remove(opened)
+        for each in opened:
+            each.close()
+
+    def wait(self, experiments, group_id: str, *states: str, seconds: float = 30.0) -> dict:
+        """The status once the experiment is in one of `states`."""
+        deadline = time.monotonic() + seconds
+        while (status := experiments.status(group_id))["state"] not in states:
+            assert time.monotonic() < deadline, f"{status['state']}: {[row['state'] for row in status['rows']]}"
+            time.sleep(0.03)
+        return status
+
+    def tidy(self) -> None:
+        for experiments, runs in list(self._opened):
+            for run in runs.list():
+                if run["can_stop"]:
+                    runs.stop(run["run_id"])
+            self.close((experiments, runs))
+
+
+@pytest.fixture
+def bench(home, settings, tiny_model_folder, alpaca_file, tiny_tokenizer, monkeypatch):
+    for module in (runs_service, experiments_service):  # the tests' runs last milliseconds
+        monkeypatch.setattr(module, "_BUSY_SECONDS", 0.05)
+        monkeypatch.setattr(module, "_IDLE_SECONDS", 0.1)
+    shutil.copytree(tiny_model_folder, home.models / "starter")
+    info = add_dataset(home, settings, alpaca_file, "sums", tokenizer=tiny_tokenizer)
+    bench = Bench(home, settings, info.dataset_id)
+    yield bench
+    bench.tidy()

@@ -58,6 +58,12 @@ def launch(argv: list[str], folder: Path, env: dict[str, str], log: Path, token:
     return child.pid, identity(child.pid)
 
 
+def adopt(child: subprocess.Popen) -> None:
+    """Takes a process that somebody else has started into the care of this module, as `launch` does with its own."""
+    _children[child.pid] = child
+    _prefer_for_oom_killer(child.pid)
+
+
 def _prefer_for_oom_killer(pid: int) -> None:
     """If memory runs out the kernel should take the run, which can be resumed, and not the app."""
     if _LINUX:

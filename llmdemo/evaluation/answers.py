@@ -1,0 +1,179 @@
+"""A model's answers to held-out records, and how likely it holds the right ones; kept, so that nothing is done twice.
+
+One model is in memory at a time. What a model said depends on its weights, its tokenizer, the data and the settings
+alone; by these it is found again, whichever other model it is compared with.
+"""
+
+import gc
+import hashlib
+from contextlib import contextmanager
+
+import torch
+
+from llmdemo import data
+from llmdemo.arena.cache import fingerprint
+from llmdemo.data.encode import encode_documents, encode_many, encode_prompt
+from llmdemo.decoding.engine import context_length
+from llmdemo.errors import UserError
+from llmdemo.evaluation.batched import greedy
+from llmdemo.evaluation.folder import Kept
+from llmdemo.evaluation.heldout import HeldOut, example
+from llmdemo.evaluation.job import Job
+from llmdemo.evaluation.likelihood import row_losses
+from llmdemo.evaluation.spec import Spec
+from llmdemo.models.load import best_device, fast_dtype, load_causal
+from llmdemo.store import Home
+
+FORMAT = 1
+"""Raised when what a kept line means changes."""
+BATCH = 16
+_LARGE = 3_000_000_000
+_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "generation_config.json", "config.json")
+
+
+def identity(entry) -> str:
+    """16 hex digits that tell this model, tokenizer and template from any other."""
+    digest = hashlib.sha256(fingerprint(entry.path).encode())
+    for name in _FILES:
+        file = entry.path / name
+        digest.update(file.read_bytes() if file.is_file() else b"-")
+    return digest.hexdigest()[:16]
+
+
+def precision_of(spec: Spec, entry) -> torch.dtype:
+    """fp32, in which a row's answer does not depend on its batch; for large models on a GPU the fast type."""
+    if spec.precision != "auto":
+        return {"fp32": torch.float32, "bf16": torch.bfloat16}[spec.precision]
+    device = best_device()
+    return fast_dtype(device) if device.type == "cuda" and entry.parameters > _LARGE else torch.float32
+
+
+@contextmanager
+def loaded(entry, dtype: torch.dtype, load=load_causal):
+    """(model, tokenizer) in memory, which is given back at the end."""
+    try:
+        model, tokenizer = load(entry, dtype=dtype)
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        raise UserError(
+            f"{entry.title} does not fit into memory.", "Choose a smaller model, or precision bf16."
+        ) from error
+    try:
+        yield model, tokenizer
+    finally:
+        del model
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+def answers_of(job: Job, home: Home, entry, held: HeldOut, spec: Spec) -> list[dict]:
+    """A line for each held-out record, in their order. Raises Stopped; what is done is kept.
+
+    Of conversations: {id, loss, labels, bytes, text, tokens, ended, long}: the summed −log p of the right answers'
+    tokens in nats, their number, their UTF-8 bytes; what the model answered, how long that is, whether it ended by
+    itself; `long` marks a prompt that leaves no room for an answer. Of raw text, which is cut into rows of max_length
+    tokens: {id, loss, labels, bytes}.
+    """
+    work = _answer if spec.kind == "answers" else _text_loss
+    return _each(job, kept_of(home, entry, held, spec), entry, held, spec, work)
+
+
+def kept_of(home: Home, entry, held: HeldOut, spec: Spec) -> Kept:
+    """The lines of this model on this data with these settings, by the records' indices."""
+    about = {
+        "format": FORMAT,
+        "model": identity(entry),
+        "data": held.records.info.content_hash,
+        "max_length": spec.max_length,
+        "precision": str(precision_of(spec, entry)),
+    }
+    return Kept(home, spec.kind, about | ({"new": spec.max_new_tokens} if spec.kind == "answers" else {}))
+
+
+def _each(job: Job, kept: Kept, entry, held: HeldOut, spec: Spec, work) -> list[dict]:
+    """The lines of all records: those that are kept, and those that `work(model, tokenizer, indices)` gives now."""
+    wanted = [int(index) for index in held.indices]
+    missing = [index for index in wanted if index not in kept.lines]
+    done = len(wanted) - len(missing)
+    job.tell(done, len(wanted))
+    if missing:
+        with loaded(entry, precision_of(spec, entry)) as (model, tokenizer):
+            for part in chunks(missing, BATCH):
+                lines = work(model, tokenizer, held, part, spec, job)
+                kept.add(lines)
+                done += len(part)
+                job.tell(done, len(wanted), fresh=len(part))
+    return [kept.lines[index] for index in wanted]
+
+
+def _answer(model, tokenizer, held: HeldOut, indices, spec: Spec, job: Job) -> list[dict]:
+    examples = [example(held.records, index) for index in indices]
+    conversations = ({"messages": each.messages} for each in examples)
+    rows = list(encode_many(conversations, tokenizer, spec.max_length))
+    losses = row_losses(model, rows, _pad(tokenizer))
+    job.check()
+    prompts = [encode_prompt(each.prompt, tokenizer) for each in examples]
+    room = _context(model) - spec.max_new_tokens
+    asked = [place for place, prompt in enumerate(prompts) if 0 < len(prompt) <= room]
+    answers = greedy(model, [prompts[place] for place in asked], spec.max_new_tokens, _pad(tokenizer), job.should_stop)
+    job.check()
+    said = dict(zip(asked, answers or [], strict=True))
+    return [
+        {
+            "id": each.index,
+            "loss": loss,
+            "labels": labels,
+            "bytes": _asked_bytes(each),
+            **_said(said.get(place), tokenizer),
+        }
+        for place, (each, (loss, labels)) in enumerate(zip(examples, losses, strict=True))
+    ]
+
+
+def _said(answer, tokenizer) -> dict:
+    if answer is None:
+        return {"text": "", "tokens": 0, "ended": False, "long": True}
+    text = tokenizer.decode(answer.token_ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    return {"text": text, "tokens": len(answer.token_ids), "ended": answer.ended, "long": False}
+
+
+def _asked_bytes(each) -> int:
+    """UTF-8 bytes of the answers whose likelihood is taken: what different tokenizers can be compared by."""
+    return sum(len(turn["content"].encode("utf-8", "replace")) for turn in each.messages if turn["role"] == "assistant")
+
+
+def _text_loss(model, tokenizer, held: HeldOut, indices, spec: Spec, job: Job) -> list[dict]:
+    texts = [held.records[index]["text"] for index in indices]
+    length = min(spec.max_length, _context(model))
+    rows, owner = [], []
+    for place, ids in enumerate(encode_documents(texts, tokenizer)):
+        for start in range(0, len(ids), length):
+            part = ids[start : start + length]
+            rows.append(data.Encoded(part, [-100, *part[1:]]))
+            owner.append(place)
+    losses = []
+    for some in chunks(rows, BATCH):
+        losses += row_losses(model, some, _pad(tokenizer))
+        job.check()
+    lines = [
+        {"id": int(index), "loss": 0.0, "labels": 0, "bytes": len(text.encode("utf-8", "replace"))}
+        for index, text in zip(indices, texts, strict=True)
+    ]
+    for place, (loss, labels) in zip(owner, losses, strict=True):
+        lines[place]["loss"] += loss
+        lines[place]["labels"] += labels
+    return lines
+
+
+def chunks(items: list, size: int):
+    """The items in lists of `size`, the last as long as it comes."""
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
+def _pad(tokenizer) -> int:
+    return tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
+
+
+def _context(model) -> int:
+    return context_length(model) or 1_000_000

@@ -1,0 +1,138 @@
+"""Which records a model is asked, in which order, and whether it has seen them in training. Knows no models' insides."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from llmdemo import data
+from llmdemo.data.records import Records
+from llmdemo.errors import UserError
+from llmdemo.evaluation.spec import Spec
+from llmdemo.store import Home, child, read_json
+
+SEED, SHARE = 7, 0.1
+"""Of a split for models that no run of this app made."""
+_LONGEST_CHAIN = 8
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """The part of a data set that is asked."""
+
+    records: Records
+    train: np.ndarray
+    """Indices to train on, int64."""
+    indices: np.ndarray
+    """Held-out indices in the order in which they are taken: a larger limit only adds to a smaller one's."""
+
+
+def held_out(home: Home, spec: Spec) -> HeldOut:
+    """The held-out part by the spec's split, in an order that its seed gives. Raises UserError if nothing is held out."""
+    records = data.open_records(home, spec.dataset_id)
+    train, held = data.split(records, spec.seed, spec.eval_share, spec.fold, spec.folds)
+    if not len(held):
+        raise UserError(
+            f"Nothing of {records.info.name} is held out: it has {len(records):,} records.",
+            "Choose a larger share, or a larger data set.",
+        )
+    order = np.random.default_rng(spec.seed).permutation(len(held))
+    return HeldOut(records, train, held[order][: spec.limit])
+
+
+def run_config(home: Home, model_id: str) -> dict | None:
+    """The config of the run that made a model, or None for a model that no run made."""
+    if not model_id.startswith("run-"):
+        return None
+    try:
+        config = read_json(child(home.runs, model_id) / "config.json")
+    except (OSError, ValueError):
+        return None
+    return config if isinstance(config, dict) else None
+
+
+def split_of(home: Home, model_ids: tuple[str, ...], dataset_id: str) -> dict:
+    """{seed, eval_share, fold, folds} of the last of these models that was trained on this data, else the defaults.
+
+    With it the held-out part is what the run itself held out.
+    """
+    content = data.get_dataset(home, dataset_id).content_hash
+    for model_id in reversed(model_ids):
+        config = run_config(home, model_id) or {}
+        if (config.get("dataset") or {}).get("content_hash") == content:
+            return {
+                "seed": int(config.get("seed", SEED)),
+                "eval_share": float(config.get("eval_share") or SHARE),
+                "fold": int(config.get("fold") or 0),
+                "folds": int(config.get("folds") or 0),
+            }
+    return {"seed": SEED, "eval_share": SHARE, "fold": 0, "folds": 0}
+
+
+def overlap(home: Home, model_id: str, held: HeldOut) -> dict:
+    """{"seen", "of", "unknown"}: held-out records whose instruction (or text) stood in what the model was trained on.
+
+    Follows a run to the runs that it started from, and to the data that it replayed. `unknown` names data sets that
+    are gone, so that nobody can tell.
+    """
+    asked = held.records.prompts[held.indices]
+    seen, unknown = np.zeros(len(asked), bool), []
+    for config in _chain(home, model_id):
+        parts = [(str((config.get("dataset") or {}).get("id") or config.get("dataset_id")), True)]
+        if config.get("replay_dataset_id"):
+            parts.append((str(config["replay_dataset_id"]), False))
+        for dataset_id, by_split in parts:
+            try:
+                seen |= np.isin(asked, _trained_prompts(home, dataset_id, config if by_split else None))
+            except UserError:
+                unknown.append(str((config.get("dataset") or {}).get("name") or dataset_id))
+    return {"seen": int(seen.sum()), "of": len(asked), "unknown": unknown}
+
+
+def _chain(home: Home, model_id: str):
+    """The configs of the run that made the model, of the run that made its base, and so on."""
+    for _ in range(_LONGEST_CHAIN):
+        config = run_config(home, model_id)
+        if config is None:
+            return
+        yield config
+        model_id = str(config.get("model_id") or "")
+
+
+def _trained_prompts(home: Home, dataset_id: str, config: dict | None) -> np.ndarray:
+    records = data.open_records(home, dataset_id)
+    if config is None:
+        return records.prompts
+    share = config.get("eval_share")
+    train, _ = data.split(
+        records,
+        int(config.get("seed", SEED)),
+        SHARE if share is None else float(share),
+        int(config.get("fold") or 0),
+        int(config.get("folds") or 0),
+    )
+    return records.prompts[train]
+
+
+@dataclass(frozen=True)
+class Example:
+    """One held-out record as it is asked."""
+
+    index: int
+    """In the data set's records."""
+    row: int
+    messages: list[dict]
+    """The whole conversation, its last answer included: what the loss is taken of."""
+    prompt: list[dict]
+    """The turns before that answer."""
+    reference: str
+    """That answer."""
+
+
+def example(records: Records, index: int) -> Example:
+    """Record `index` of a chat or preference data set; for the latter the preferred answer is the reference."""
+    record = records[int(index)]
+    messages = [{"role": turn["role"], "content": turn["content"] or ""} for turn in record["messages"]]
+    if "chosen" in record:
+        messages = [*messages, {"role": "assistant", "content": record["chosen"]}]
+    last = max(place for place, turn in enumerate(messages) if turn["role"] == "assistant")
+    return Example(int(index), record["row"], messages[: last + 1], messages[:last], messages[last]["content"])

@@ -1,0 +1,104 @@
+"""All pairs of an evaluation before a judge, local or by address; verdicts are kept and used again.
+
+Knows how judges are reached and nothing of how pages show it. A judge that fails ends the judging, not the evaluation.
+"""
+
+from llmdemo.errors import UserError
+from llmdemo.evaluation.answers import chunks, identity, loaded, precision_of
+from llmdemo.evaluation.folder import Kept
+from llmdemo.evaluation.job import Job
+from llmdemo.evaluation.judge import PROMPT_VERSION, JudgeFailed, Pair, messages, pair_key, parse, tally, verdict
+from llmdemo.evaluation.judge_endpoint import EndpointJudge
+from llmdemo.evaluation.judge_local import LocalJudge
+from llmdemo.evaluation.spec import JudgeSpec, Spec
+from llmdemo.models import catalog
+from llmdemo.store import Home
+
+_BATCH = 4
+_MOST_UNCLEAR = 5
+"""So many answers in a row without a result, and the judge is given up."""
+
+
+def judge_all(job: Job, home: Home, spec: JudgeSpec, records: list[dict], key: str = "") -> dict:
+    """{"tally", "error", "criteria", "judge"}; each judged record gets a "verdict". Raises Stopped.
+
+    Equal answers are a tie that no judge is asked about. `error` is {"message", "hint"} or None.
+    """
+    pairs = [_pair(record) for record in records if not any(record["long"])][: spec.limit]
+    error = None
+    kept = None
+    try:
+        kept = Kept(home, "verdicts", _about(home, spec))
+        _ask(job, home, spec, [pair for pair in pairs if pair.answers[0].strip() != pair.answers[1].strip()], kept, key)
+    except UserError as failed:  # the judge; what the models did stays
+        error = {"message": failed.message, "hint": failed.hint}
+    found = {}
+    for pair in pairs:
+        if pair.answers[0].strip() == pair.answers[1].strip():
+            found[pair.index] = {"winner": None, "agreed": True, "scores": None, "clear": True}
+        elif kept and (line := kept.lines.get(pair_key(pair, spec.criteria))):
+            found[pair.index] = verdict([tuple(scores) if scores else None for scores in line["orders"]])
+    for record in records:
+        record["verdict"] = found.get(record["index"])
+    who = spec.model if spec.kind == "endpoint" else spec.model_id
+    return {"tally": tally(list(found.values())), "error": error, "criteria": spec.criteria, "judge": who}
+
+
+def _pair(record: dict) -> Pair:
+    return Pair(record["index"], record["prompt"], record["reference"], tuple(record["answers"]))
+
+
+def _about(home: Home, spec: JudgeSpec) -> dict:
+    if spec.kind == "endpoint":
+        return {"v": PROMPT_VERSION, "url": spec.url.strip(), "model": spec.model.strip()}
+    return {"v": PROMPT_VERSION, "model": identity(catalog.resolve(home, spec.model_id))}
+
+
+def _ask(job: Job, home: Home, spec: JudgeSpec, pairs: list[Pair], kept: Kept, key: str) -> None:
+    missing = [pair for pair in pairs if pair_key(pair, spec.criteria) not in kept.lines]
+    done = len(pairs) - len(missing)
+    job.tell(done, len(pairs))
+    if not missing:
+        return
+    ask = _ask_model if spec.kind == "model" else _ask_endpoint
+    for lines in ask(job, home, spec, missing, key):
+        kept.add(lines)
+        done += len(lines)
+        job.tell(done, len(pairs), fresh=len(lines))
+
+
+def _ask_model(job: Job, home: Home, spec: JudgeSpec, pairs: list[Pair], _: str):
+    entry = catalog.resolve(home, spec.model_id)
+    with loaded(entry, precision_of(Spec(dataset_id="-"), entry)) as (model, tokenizer):
+        judge = LocalJudge(model, tokenizer, entry.context or 1_000_000)
+        for some in chunks(pairs, _BATCH):
+            job.check()
+            plain = judge.scores([messages(pair, spec.criteria, False) for pair in some])
+            swapped = judge.scores([messages(pair, spec.criteria, True) for pair in some])
+            yield [_line(pair, spec, one, other) for pair, one, other in zip(some, plain, swapped, strict=True)]
+
+
+def _ask_endpoint(job: Job, home: Home, spec: JudgeSpec, pairs: list[Pair], key: str):
+    judge = EndpointJudge(spec.url, spec.model.strip(), key, spec.timeout, job.should_stop)
+    unclear = 0
+    try:
+        for pair in pairs:
+            scores = []
+            for swapped in (False, True):
+                job.check()
+                scores.append(parse(judge.complete(messages(pair, spec.criteria, swapped))))
+            unclear = unclear + 1 if None in scores else 0
+            if unclear >= _MOST_UNCLEAR:
+                raise JudgeFailed(
+                    f"{unclear} answers of the judge in a row held no scores.",
+                    "Choose a model that follows instructions; what was judged before is kept.",
+                )
+            yield [_line(pair, spec, *scores)]
+    finally:
+        judge.close()
+
+
+def _line(pair: Pair, spec: JudgeSpec, plain, swapped) -> dict:
+    """Both orders as scores of (first answer, second answer): in the second, A was the second answer."""
+    turned = [swapped[1], swapped[0]] if swapped else None
+    return {"id": pair_key(pair, spec.criteria), "orders": [list(plain) if plain else None, turned]}

@@ -1,0 +1,317 @@
+"""Evaluations: what the page and the endpoints may ask. Imports no torch; each evaluation has a process of its own.
+
+One after the other, in the order in which they were started. An evaluation's folder alone is enough to show or resume
+it: a worker that is still there after the app was restarted is found again, one that is gone has stopped.
+"""
+
+from __future__ import annotations  # the method "list" would hide the type in the signatures
+
+import json
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+
+from llmdemo import data, store
+from llmdemo.errors import UserError
+from llmdemo.evaluation import heldout
+from llmdemo.evaluation.folder import (
+    FAILED,
+    GOING,
+    QUEUED,
+    RUNNING,
+    STOPPED,
+    STOPPING,
+    JobFolder,
+    evaluations_folder,
+)  # fmt: skip
+from llmdemo.evaluation.spec import KIND_OF_TASK, LIMITS, Spec
+from llmdemo.models import catalog
+from llmdemo.runs import process
+from llmdemo.runs.command import worker_environment
+from llmdemo.runs.lock import LeaderLock
+from llmdemo.settings import Settings
+from llmdemo.store import Home, new_id
+
+_TICK_SECONDS = 0.3
+_STOP_SECONDS = 8.0
+_MOST_QUEUED = 50
+_log = logging.getLogger(__name__)
+
+
+class Evaluations:
+    """All evaluations of a home folder. Safe to use from any thread.
+
+    `launch(folder, key) -> (pid, identity)` starts a worker; tests replace it. `runs` tells when the runs of a
+    cross-validation are over. Methods that take an evaluation_id raise UserError for one that does not exist.
+    """
+
+    def __init__(self, home: Home, settings: Settings, runs=None, launch: Callable | None = None):
+        self._home, self._settings, self._runs = home, settings, runs
+        self._launch = launch or (lambda folder, key: _launch(home, folder, key))
+        self._keys: dict[str, str] = {}  # of judges, as long as their evaluation waits
+        self._asked: dict[str, float] = {}  # when each was asked to stop
+        self._lock = threading.RLock()
+        self._leader = LeaderLock(home.root / "evaluations.lock")
+        self._closed, self._wake = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="evaluations", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stops watching. A worker goes on."""
+        self._closed.set()
+        self._wake.set()
+        self._thread.join()
+        self._leader.release()
+
+    # ---- what can be done
+
+    def start(self, values: dict, key: str = "") -> str:
+        """Puts an evaluation in the queue and returns its id. `key` is for the judge's endpoint, and kept nowhere.
+
+        values: the keys of spec.Spec; kind, limit and the split follow from data and models. Raises UserError.
+        """
+        spec = self.checked(values)
+        if sum(each["state"] in GOING for each in self.list()) >= _MOST_QUEUED:
+            raise UserError(f"{_MOST_QUEUED} evaluations wait already.", "Stop some, or wait.")
+        evaluation_id = new_id("eval")
+        with store.whole_folder(evaluations_folder(self._home) / evaluation_id, self._home.tmp) as path:
+            folder = JobFolder(path)
+            folder.write("spec", {"spec": spec.to_dict(), "created": time.time(), "titles": self._titles(spec)})
+            folder.set_state(QUEUED)
+        if key:
+            self._keys[evaluation_id] = key
+        self._wake.set()
+        return evaluation_id
+
+    def checked(self, values: dict) -> Spec:
+        """The spec with everything filled in. Raises UserError for data and models that do not go together."""
+        spec = Spec.from_dict(values)
+        info = data.get_dataset(self._home, spec.dataset_id)
+        kind = KIND_OF_TASK[info.task]
+        if spec.run_ids:
+            kind = "kfold"
+        if spec.kind not in ("", kind):
+            raise UserError(f"{info.name} is for {kind!r}, not for {spec.kind!r}.", "Leave kind out.")
+        model_ids = spec.model_ids or (("starter",) if kind in ("answers", "perplexity") else ())
+        self._check_models(kind, model_ids, spec)
+        split = heldout.split_of(self._home, model_ids, spec.dataset_id)
+        given = {key: value for key, value in values.items() if value is not None and key in split}
+        filled = {"kind": kind, "limit": spec.limit or LIMITS[kind], "model_ids": list(model_ids)} | split | given
+        return Spec.from_dict({**spec.to_dict(), **filled})
+
+    def stop(self, evaluation_id: str) -> dict:
+        """Asks it to stop, or takes it out of the queue; harmless when pressed again. Returns status."""
+        folder = JobFolder.of(self._home, evaluation_id)
+        with self._lock:
+            state = folder.read("state")
+            if state.get("state") == QUEUED:
+                folder.set_state(STOPPED, "Taken out of the queue.", "Resume puts it back.")
+            elif state.get("state") in (RUNNING, STOPPING):
+                folder.stop.touch()
+                folder.write("state", {**state, "state": STOPPING})
+        self._wake.set()
+        return self.status(evaluation_id)
+
+    def resume(self, evaluation_id: str, key: str = "") -> dict:
+        """Puts a stopped or failed evaluation, or one whose judge failed, back in the queue. Returns status."""
+        folder = JobFolder.of(self._home, evaluation_id)
+        with self._lock:
+            if folder.read("state").get("state") not in GOING:
+                folder.stop.unlink(missing_ok=True)
+                folder.write("progress", {})
+                folder.set_state(QUEUED)
+        if key:
+            self._keys[evaluation_id] = key
+        self._wake.set()
+        return self.status(evaluation_id)
+
+    def delete(self, evaluation_id: str) -> None:
+        """Removes it; answers that other evaluations may use stay. Raises UserError while it goes."""
+        folder = JobFolder.of(self._home, evaluation_id)
+        with self._lock:
+            if folder.read("state").get("state") in (RUNNING, STOPPING):
+                raise UserError("The evaluation is still going.", "Stop it first, then delete it.")
+            grave = self._home.tmp / f"{new_id('deleted')}-{evaluation_id}"
+            folder.path.rename(grave)
+        self._keys.pop(evaluation_id, None)
+        shutil.rmtree(grave, ignore_errors=True)
+
+    # ---- what can be seen
+
+    def status(self, evaluation_id: str) -> dict:
+        """{evaluation_id, state, message, hint, kind, created, spec, titles, progress, waits_for}: ready for JSON."""
+        return self._status(JobFolder.of(self._home, evaluation_id))
+
+    def list(self) -> list[dict]:
+        """The status of every evaluation, the newest first."""
+        return [self._status(folder) for folder in self._folders()]
+
+    def result(self, evaluation_id: str) -> dict:
+        """What came out, {} before there is anything; see run_models and run_classifiers for the keys."""
+        return JobFolder.of(self._home, evaluation_id).read("result")
+
+    def records(self, evaluation_id: str) -> list[dict]:
+        """What came out for each record."""
+        return JobFolder.of(self._home, evaluation_id).records()
+
+    # ---- inside
+
+    def _check_models(self, kind: str, model_ids: tuple[str, ...], spec: Spec) -> None:
+        if kind == "kfold":
+            return
+        if not 1 <= len(model_ids) <= 2 or len(set(model_ids)) != len(model_ids):
+            raise UserError(
+                f"{len(model_ids)} models were given{' twice' if len(model_ids) == 2 else ''}.",
+                "Give one model, or two different ones to compare.",
+            )
+        for model_id in model_ids:
+            entry = catalog.resolve(self._home, model_id)
+            if kind == "classify" and entry.task != "classify":
+                raise UserError(f"{entry.title} does not classify.", "Choose a model that was tuned to classify.")
+            if kind != "classify" and not entry.writes:
+                raise UserError(f"{entry.title} does not write texts.", "Choose a causal model, or data with labels.")
+        if spec.judge.kind == "model" and not catalog.resolve(self._home, spec.judge.model_id).writes:
+            raise UserError("The judge does not write texts.", "Choose a causal model as the judge.")
+        if spec.judge.kind != "none" and (kind != "answers" or len(model_ids) < 2):
+            raise UserError("There is nothing to judge.", "A judge compares the answers of two models.")
+
+    def _titles(self, spec: Spec) -> dict:
+        """Names that stay readable when the things are gone."""
+        models = []
+        for model_id in spec.model_ids or spec.run_ids:
+            try:
+                models.append(catalog.resolve(self._home, model_id).title)
+            except UserError:
+                models.append(model_id)
+        return {"data": data.get_dataset(self._home, spec.dataset_id).name, "models": models}
+
+    def _folders(self) -> list[JobFolder]:
+        paths = sorted(evaluations_folder(self._home).glob("eval-*/spec.json"), reverse=True)
+        return [JobFolder(path.parent) for path in paths]
+
+    def _status(self, folder: JobFolder) -> dict:
+        about, state = folder.read("spec"), folder.read("state")
+        spec = about.get("spec") or {}
+        known = state.get("state") or STOPPED
+        return {
+            "evaluation_id": folder.id,
+            "state": known,
+            "message": state.get("message", ""),
+            "hint": state.get("hint", ""),
+            "kind": spec.get("kind", ""),
+            "created": about.get("created"),
+            "titles": about.get("titles") or {},
+            "spec": spec,
+            "progress": folder.read("progress") if known in GOING else {},
+            "waits_for": self._waits_for(spec) if known == QUEUED else 0,
+        }
+
+    def _waits_for(self, spec: dict) -> int:
+        """How many runs of a cross-validation are not over yet."""
+        states = [self._run_state(run_id) for run_id in spec.get("run_ids") or []]
+        return sum(state in ("queued", "starting", "running", "stopping") for state in states)
+
+    def _run_state(self, run_id: str) -> str:
+        try:
+            return self._runs.status(run_id)["state"] if self._runs else "completed"
+        except UserError:
+            return "failed"
+
+    # ---- the thread that watches
+
+    def _watch(self) -> None:
+        while not self._closed.is_set():
+            try:
+                if self._leader.held or self._leader.acquire():
+                    self._tick()
+            except Exception:  # whatever it is, evaluations must not go unwatched because of it
+                _log.exception("watching over the evaluations")
+            self._wake.wait(_TICK_SECONDS)
+            self._wake.clear()
+
+    def _tick(self) -> None:
+        with self._lock:
+            folders = [(folder, folder.read("state")) for folder in self._folders()]
+            going = [pair for pair in folders if pair[1].get("state") in (RUNNING, STOPPING)]
+            if any([self._look(folder, state) for folder, state in going]):
+                return
+            for folder, state in reversed(folders):
+                if state.get("state") == QUEUED and self._begin(folder):
+                    return
+
+    def _look(self, folder: JobFolder, state: dict) -> bool:
+        """Whether the worker is still there; ends one that does not stop, and notes one that is gone."""
+        pid, known = state.get("pid"), state.get("identity", "")
+        if process.is_alive(pid, known):
+            if state["state"] == STOPPING:
+                since = time.monotonic() - self._asked.setdefault(folder.id, time.monotonic())
+                if since > _STOP_SECONDS:
+                    process.send({pid: known}, signal.SIGKILL if since > 2 * _STOP_SECONDS else signal.SIGTERM)
+            return True
+        self._asked.pop(folder.id, None)
+        status = process.exit_status(pid) if pid else None
+        process.forget(pid)
+        now = folder.read("state")
+        if now.get("state") in (RUNNING, STOPPING):  # it had no last word
+            _note_end(folder, now["state"], status)
+        folder.stop.unlink(missing_ok=True)
+        return False
+
+    def _begin(self, folder: JobFolder) -> bool:
+        spec = folder.read("spec").get("spec") or {}
+        if self._waits_for(spec):
+            return False
+        failed = [run_id for run_id in spec.get("run_ids") or [] if self._run_state(run_id) != "completed"]
+        if failed:
+            folder.set_state(FAILED, f"{len(failed)} of the runs did not end well.", "Resume them in Train, then this.")
+            return False
+        try:
+            pid, identity = self._launch(folder, self._keys.pop(folder.id, ""))
+        except OSError as error:
+            folder.set_state(FAILED, f"No process could be started ({error.strerror or error}).", "Try again.")
+            return False
+        now = folder.read("state")
+        if now.get("state") == QUEUED:  # a worker of a test may have ended already
+            folder.set_state(RUNNING, pid=pid, identity=identity)
+        return True
+
+
+def _note_end(folder: JobFolder, state: str, status: int | None) -> None:
+    if state == STOPPING:
+        folder.set_state(STOPPED, "Stopped.", "Resume goes on from here; what was done is kept.")
+    elif status == -signal.SIGKILL:
+        folder.set_state(
+            FAILED, "The process was killed; perhaps the memory was full.", "Choose a smaller model; resume goes on."
+        )
+    else:
+        folder.set_state(STOPPED, "The process ended before it was done.", "Resume goes on from here.")
+
+
+def _launch(home: Home, folder: JobFolder, key: str) -> tuple[int, str]:
+    """Starts the worker in a session of its own; (pid, identity). The key goes through a pipe, not the environment."""
+    handle = os.open(folder.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    try:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "llmdemo.evaluation.worker", str(folder.path)],
+            cwd=folder.path,
+            env=worker_environment(home.root, {}),
+            stdin=subprocess.PIPE,
+            stdout=handle,
+            stderr=handle,
+            start_new_session=True,
+        )
+    finally:
+        os.close(handle)
+    process.adopt(child)
+    try:
+        child.stdin.write(json.dumps({"key": key}).encode() + b"\n")
+        child.stdin.close()
+    except OSError:
+        _log.warning("evaluation %s ended at once", folder.id)
+    return child.pid, process.identity(child.pid)

@@ -1,0 +1,159 @@
+"""Small data sets with a held-out part, two tiny models, a tiny classifier, and an endpoint that plays a judge."""
+
+import json
+import shutil
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from llmdemo import data
+
+SECOND = "run-20260101-000000-abcdef"
+CLASSIFIER = "run-20260102-000000-abcdef"
+
+
+def chat_rows(count: int = 60) -> list[dict]:
+    return [{"instruction": f"Add {n} and {n + 1} for me.", "output": f"{2 * n + 1}"} for n in range(count)]
+
+
+def label_rows(count: int = 120) -> list[dict]:
+    spam, ham = "win a free prize number {n} now", "see you at {n} for lunch then"
+    return [
+        {"text": (spam if n % 4 == 0 else ham).format(n=n * 37), "label": "spam" if n % 4 == 0 else "ham"}
+        for n in range(count)
+    ]
+
+
+@pytest.fixture
+def add(home, settings, tmp_path):
+    """add(rows, name) → DatasetInfo of these rows."""
+
+    def add_(rows, name="rows"):
+        path = tmp_path / f"{name}.json"
+        path.write_text(json.dumps(rows), encoding="utf-8")
+        return data.add_dataset(home, settings, path, name)
+
+    return add_
+
+
+@pytest.fixture
+def models(home, tiny_model_folder):
+    """("starter", a run's id): the same tokenizer, other weights."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    shutil.copytree(tiny_model_folder, home.models / "starter")
+    folder = home.runs / SECOND / "model"
+    shutil.copytree(tiny_model_folder, folder)
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    torch.manual_seed(5)
+    for parameter in model.parameters():
+        parameter.data += 0.05 * torch.randn_like(parameter)
+    model.save_pretrained(folder)
+    return "starter", SECOND
+
+
+@pytest.fixture
+def tiny_classifier(home, tiny_model_folder):
+    """The id of a run whose model tells ham from spam, by chance."""
+    import torch
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    folder = home.runs / CLASSIFIER / "model"
+    torch.manual_seed(3)
+    model = AutoModelForSequenceClassification.from_pretrained(
+        tiny_model_folder, id2label={0: "spam", 1: "ham"}, label2id={"spam": 0, "ham": 1}
+    )
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model_folder)
+    model.config.pad_token_id = tokenizer.pad_token_id
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return CLASSIFIER
+
+
+class JudgeServer:
+    """Answers as `say(body)` says: a text, an int (a status), "hang", or bytes (sent as they are)."""
+
+    def __init__(self):
+        self.say = lambda body: "[RESULT] A: 3, B: 3"
+        self.asked, self.keys = [], []
+        self.release = threading.Event()
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def log_message(self, *_):
+                return
+
+            def do_POST(self):
+                server.answer(self)
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}/v1"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def answer(self, handler):
+        body = json.loads(handler.rfile.read(int(handler.headers["Content-Length"])))
+        self.asked.append(body)
+        self.keys.append(handler.headers.get("Authorization"))
+        said = self.say(body)
+        if said == "hang":
+            self.release.wait(20)
+            return
+        if isinstance(said, int):
+            handler.send_response(said)
+            handler.send_header("Location", "http://127.0.0.1:9/")
+            handler.send_header("Content-Length", "0")
+            return handler.end_headers()
+        content = said if isinstance(said, bytes) else json.dumps({"choices": [{"message": {"content": said}}]}).encode()
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(len(content)))
+        handler.end_headers()
+        handler.wfile.write(content)
+
+    def close(self):
+        self.release.set()
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.fixture
+def judge_server(monkeypatch):
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    server = JudgeServer()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def evaluations(home, settings):
+    """The service with a worker that runs in a thread of this process."""
+    from llmdemo.evaluation import Evaluations
+    from llmdemo.evaluation.worker import work
+
+    def launch(folder, key):
+        thread = threading.Thread(target=work, args=(folder, home, key), daemon=True)
+        thread.start()
+        thread.join()
+        return 0, ""
+
+    service = Evaluations(home, settings, launch=launch)
+    yield service
+    service.close()
+
+
+@pytest.fixture
+def over(evaluations):
+    """over(evaluation_id) → its status once it goes no more."""
+
+    def wait(evaluation_id, seconds=60.0):
+        end = time.monotonic() + seconds
+        while (status := evaluations.status(evaluation_id))["state"] in ("queued", "running", "stopping"):
+            assert time.monotonic() < end, status
+            time.sleep(0.02)
+        return status
+
+    return wait

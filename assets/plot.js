@@ -1,10 +1,10 @@
-/* Light plots in SVG and canvas: lines over steps or time with hover, a heat map. Knows nothing of runs. */
+/* Light plots in SVG and canvas: lines over steps or time with hover, several on one axis, a heat map. Knows nothing of runs. */
 (() => {
   "use strict";
   const L = window.llmdemo;
   if (!L || L.plot) return;
   const { h, s } = L;
-  const W = 900, H = 260, LEFT = 46, RIGHT = 10, TOP = 14, BOTTOM = 24;
+  const SIZE = 1000; // an area's own coordinates; the page stretches them
 
   // Round places for an axis: about `count` steps of 1, 2, 2.5 or 5 times a power of ten.
   L.ticks = (low, high, count = 5) => {
@@ -15,85 +15,103 @@
     return places;
   };
 
-  const spread = (lines) => {
-    const xs = lines.flatMap((line) => line.x), ys = lines.flatMap((line) => line.y);
-    const low = (list) => list.reduce((a, b) => Math.min(a, b), Infinity), high = (list) => list.reduce((a, b) => Math.max(a, b), -Infinity);
-    return { x0: low(xs), x1: high(xs), y0: low(ys), y1: high(ys) };
+  const extent = (lists) => lists.reduce(([low, high], list) => list.reduce(([a, b], v) => [Math.min(a, v), Math.max(b, v)], [low, high]), [Infinity, -Infinity]);
+  const nearest = (xs, x) => { // ascending: halve
+    let low = 0, high = xs.length - 1;
+    while (high - low > 1) { const middle = (low + high) >> 1; if (xs[middle] < x) low = middle; else high = middle; }
+    return Math.abs(xs[high] - x) < Math.abs(xs[low] - x) ? high : low;
   };
 
-  /* lines: [{name, x: [], y: [], color, faint, dots, dash}]; marks: [{x, label}]; options: {xName, yFormat, xFormat, xMax, label, empty}
-     The outer 2 % of the values may lie off a linear axis only where `clip` says so; nothing is hidden otherwise. */
-  L.plot = (lines, marks, options) => {
-    const full = lines.filter((line) => line.x.length);
-    const box = h("div", { class: "plotbox" });
-    if (!full.length) { L.show(box, h("p", { class: "soft plot-empty" }, options.empty || "")); return box; }
-    const range = spread(full);
-    const x0 = Math.min(0, range.x0), x1 = Math.max(options.xMax || 0, range.x1, x0 + 1);
-    let pad = (range.y1 - range.y0) * 0.06 || Math.abs(range.y1) * 0.1 || 1;
-    const y0 = range.y0 >= 0 ? Math.max(0, range.y0 - pad) : range.y0 - pad, y1 = range.y1 + pad;
-    const px = (x) => LEFT + ((x - x0) / (x1 - x0)) * (W - LEFT - RIGHT), py = (y) => TOP + ((y1 - y) / (y1 - y0)) * (H - TOP - BOTTOM);
-    const yFormat = options.yFormat || ((v) => L.num(v, y1 - y0 < 0.5 ? 3 : 2)), xFormat = options.xFormat || L.int;
-    const svg = s("svg", { class: "plot", viewBox: `0 0 ${W} ${H}`, role: "img", "aria-label": options.label || "", preserveAspectRatio: "none" });
-    const svgText = (x, y, text, anchor) => h("span", { class: `tick ${anchor}`, style: `left:${(x / W) * 100}%;top:${(y / H) * 100}%` }, text);
-    const texts = [];
-    for (const y of L.ticks(y0, y1, 4)) {
-      svg.append(s("line", { class: "axis", x1: LEFT, x2: W - RIGHT, y1: py(y), y2: py(y) }));
-      texts.push(svgText(LEFT - 6, py(y), yFormat(y), "y"));
+  /* One chart with its frame. Answers {box, area, main, read(x), hide}: read shows the values at x, here in a card or,
+     for a strip, beside its title. */
+  const chart = (lines, marks, options) => {
+    const full = lines.filter((line) => line.x.length), { strip } = options, [x0, x1] = options.range;
+    const area = h("div", { class: "plotarea" }), box = h("div", { class: `plotbox ${strip ? "strip-plot" : ""} ${options.last ? "last" : ""}` }, area);
+    let [y0, y1] = extent(full.map((line) => line.y));
+    const pad = (y1 - y0) * 0.06 || Math.abs(y1) * 0.1 || 1;
+    y0 = y0 >= 0 ? Math.max(0, y0 - pad) : y0 - pad; y1 += pad;
+    if (options.limits) [y0, y1] = [Math.min(y0, options.limits[0]), Math.max(y1, options.limits[1])];
+    const px = (x) => ((x - x0) / (x1 - x0)) * 100, py = (y) => ((y1 - y) / (y1 - y0)) * 100;
+    const yFormat = options.yFormat || ((v) => L.num(v, y1 - y0 < 0.5 ? 3 : 2));
+    const svg = s("svg", { class: "plot", viewBox: `0 0 ${SIZE} ${SIZE}`, role: "img", "aria-label": options.label || "", preserveAspectRatio: "none" });
+    const at = (place) => (place * SIZE) / 100, texts = [];
+    for (const y of L.ticks(y0, y1, strip ? 1.5 : 4)) {
+      svg.append(s("line", { class: "axis", x1: 0, x2: SIZE, y1: at(py(y)), y2: at(py(y)) }));
+      texts.push(h("span", { class: "tick y", style: `top:${py(y)}%` }, (options.tickFormat || yFormat)(y)));
     }
-    for (const x of L.ticks(x0, x1, 6)) texts.push(svgText(px(x), H - BOTTOM + 12, xFormat(x), "x"));
+    if (!strip || options.last) for (const x of L.ticks(x0, x1, window.innerWidth < 640 ? 4 : 6)) texts.push(h("span", { class: "tick x", style: `left:${px(x)}%` }, options.xFormat(x)));
     const many = (marks || []).length > 12; // then they are ticks on the axis, not lines through the plot
     for (const mark of marks || []) {
-      svg.append(s("line", { class: many ? "mark tickline" : "mark", x1: px(mark.x), x2: px(mark.x), y1: many ? H - BOTTOM - 6 : TOP, y2: H - BOTTOM }));
-      if (mark.label && !many) texts.push(h("span", { class: "tick marklabel", style: `left:${(px(mark.x) / W) * 100}%;top:${(TOP / H) * 100}%` }, mark.label));
+      svg.append(s("line", { class: many ? "mark tickline" : "mark", x1: at(px(mark.x)), x2: at(px(mark.x)), y1: many ? SIZE * 0.97 : 0, y2: SIZE }));
+      if (mark.label && !many) texts.push(h("span", { class: "tick marklabel", style: `left:${px(mark.x)}%` }, mark.label));
     }
     for (const line of full) {
-      const d = line.x.map((x, i) => `${i ? "L" : "M"}${px(x).toFixed(1)} ${py(line.y[i]).toFixed(1)}`).join("");
-      if (!line.dots) svg.append(s("path", { d, class: `line ${line.faint ? "faint" : ""}`, style: `stroke:${line.color}`, "stroke-dasharray": line.dash }));
+      if (line.dots && !strip) continue;
+      const d = line.x.map((x, i) => `${i ? "L" : "M"}${at(px(x)).toFixed(1)} ${at(py(line.y[i])).toFixed(1)}`).join("");
+      svg.append(s("path", { d: line.x.length === 1 ? `${d}h.01` : d, class: `line ${line.faint ? "faint" : ""} ${line.dots ? "thin" : ""}`, style: `stroke:${line.color}`, "stroke-dasharray": line.dash }));
     }
-    const dots = full.filter((line) => line.dots).flatMap((line) => line.x.map((x, i) =>
-      h("i", { class: "dot", style: `left:${(px(x) / W) * 100}%;top:${(py(line.y[i]) / H) * 100}%;border-color:${line.color}` })));
+    const dots = full.filter((line) => line.dots && line.x.length < 200).flatMap((line) => line.x.map((x, i) =>
+      h("i", { class: "dot", style: `left:${px(x)}%;top:${py(line.y[i])}%;border-color:${line.color}` })));
     const cursor = h("i", { class: "cursor", hidden: true }), card = h("div", { class: "plotcard", hidden: true });
-    L.show(box, svg, texts, dots, cursor, card);
+    const said = h("span", { class: "strip-values" }), title = strip ? h("div", { class: "strip-title" }, h("span", {}, options.title), said) : null;
+    L.show(area, svg, texts, dots, cursor, strip ? null : card);
+    if (title) box.prepend(title);
 
-    const nearest = (line, x) => line.x.reduce((best, value, i) => (Math.abs(value - x) < Math.abs(line.x[best] - x) ? i : best), 0);
+    const key = (line) => h("i", { class: line.dots ? "dot" : "dash", style: line.dots ? `border-color:${line.color}` : `background:${line.color}` });
+    const values = (x) => full.map((line) => {
+      const i = nearest(line.x, x);
+      return line.dots && Math.abs(line.x[i] - x) > (x1 - x0) / 40 ? null : { line, value: yFormat(line.y[i]) };
+    }).filter(Boolean);
+    const resting = () => (strip ? L.show(said, values(x1).map((each) => [full.length > 1 ? key(each.line) : null, each.line.short ? `${each.line.short} ` : null, h("b", {}, each.value)])) : null);
     const read = (x) => {
-      const main = full.find((line) => !line.dots) || full[0];
-      const at = main.x[nearest(main, x)];
-      cursor.hidden = card.hidden = false;
-      cursor.style.left = `${(px(at) / W) * 100}%`;
-      card.style.left = px(at) > W / 2 ? "auto" : `calc(${(px(at) / W) * 100}% + 10px)`;
-      card.style.right = px(at) > W / 2 ? `calc(${100 - (px(at) / W) * 100}% + 10px)` : "auto";
-      const mark = (marks || []).find((each) => Math.abs(each.x - at) <= (x1 - x0) / 200);
-      L.show(card, h("b", {}, `${options.xName || ""} ${xFormat(at)}`.trim()),
-        full.map((line) => {
-          const i = nearest(line, at);
-          if (line.dots && Math.abs(line.x[i] - at) > (x1 - x0) / 40) return null;
-          return h("div", {}, h("i", { class: line.dots ? "dot" : "dash", style: line.dots ? `border-color:${line.color}` : `background:${line.color}` }), h("span", {}, line.name), h("span", { class: "n" }, yFormat(line.y[i])));
-        }), mark && mark.text ? h("div", {}, h("span", { class: "soft" }, mark.text)) : null);
-      return at;
+      cursor.hidden = false;
+      cursor.style.left = `${px(x)}%`;
+      if (strip) return L.show(said, values(x).map((each) => [full.length > 1 ? key(each.line) : null, each.line.short ? `${each.line.short} ` : null, h("b", {}, each.value)]));
+      card.hidden = false;
+      card.style.left = px(x) > 50 ? "auto" : `calc(${px(x)}% + 10px)`;
+      card.style.right = px(x) > 50 ? `calc(${100 - px(x)}% + 10px)` : "auto";
+      const mark = (marks || []).find((each) => Math.abs(each.x - x) <= (x1 - x0) / 200);
+      L.show(card, h("b", {}, `${options.xName || ""} ${options.xFormat(x)}`.trim()),
+        values(x).map((each) => h("div", {}, key(each.line), h("span", {}, each.line.name), h("span", { class: "n" }, each.value))),
+        mark && mark.text ? h("div", {}, h("span", { class: "soft" }, mark.text)) : null);
     };
-    const hide = () => { cursor.hidden = card.hidden = true; };
-    box.addEventListener("pointermove", (event) => {
-      const rect = box.getBoundingClientRect();
-      read(x0 + (((event.clientX - rect.left) / rect.width) * W - LEFT) / (W - LEFT - RIGHT) * (x1 - x0));
-    });
-    box.addEventListener("pointerleave", hide);
-    // The arrow keys walk along the curve.
-    box.tabIndex = 0;
-    box.setAttribute("role", "group");
-    box.setAttribute("aria-label", options.label || "");
-    card.setAttribute("role", "status");
+    const hide = () => { cursor.hidden = card.hidden = true; resting(); };
+    if (!strip) card.setAttribute("role", "status");
+    resting();
+    return { box, area, main: full.find((line) => !line.dots) || full[0], read, hide };
+  };
+
+  /* Charts one below the other on one axis; the pointer, or the arrow keys, read all of them at the same place.
+     charts: [{lines, marks, title, yFormat, label}], the first one large. A line: {name, short, x: [], y: [], color,
+     faint, dots, dash}; a mark: {x, label, text}. options: {xName, xFormat, xMax, label, empty}. */
+  L.plots = (charts, options) => {
+    const whole = charts.filter((each) => each.lines.some((line) => line.x.length));
+    const stack = h("div", { class: "plots", tabindex: 0, role: "group", "aria-label": options.label || "" });
+    if (!whole.length) { L.show(stack, h("p", { class: "soft plot-empty" }, options.empty || "")); return stack; }
+    const [low, high] = extent(whole.flatMap((each) => each.lines.map((line) => line.x)));
+    const x0 = Math.min(0, low), x1 = Math.max(options.xMax || 0, high, x0 + 1), xFormat = options.xFormat || L.int;
+    const made = whole.map((each, i) => chart(each.lines, each.marks, { ...options, ...each, xFormat, range: [x0, x1], strip: i > 0, last: i === whole.length - 1 }));
+    L.show(stack, made.map((each) => each.box));
+    const main = made[0].main;
     let place = x1;
-    box.addEventListener("keydown", (event) => {
-      const main = full.find((line) => !line.dots) || full[0], by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    const read = (x) => { place = main.x[nearest(main.x, x)]; made.forEach((each) => each.read(place)); };
+    const hide = () => made.forEach((each) => each.hide());
+    stack.addEventListener("pointermove", (event) => {
+      const rect = made[0].area.getBoundingClientRect();
+      read(x0 + ((event.clientX - rect.left) / rect.width) * (x1 - x0));
+    });
+    stack.addEventListener("pointerleave", hide);
+    stack.addEventListener("blur", hide);
+    stack.addEventListener("keydown", (event) => {
+      const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
       if (!by) return;
       event.preventDefault();
-      const i = Math.max(0, Math.min(main.x.length - 1, nearest(main, place) + by * Math.max(1, Math.round(main.x.length / 60))));
-      place = read(main.x[i]);
+      const i = nearest(main.x, place) + by * Math.max(1, Math.round(main.x.length / 60));
+      read(main.x[Math.max(0, Math.min(main.x.length - 1, i))]);
     });
-    box.addEventListener("blur", hide);
-    return box;
+    return stack;
   };
+  L.plot = (lines, marks, options) => L.plots([{ ...options, lines, marks }], options);
 
   /* values: rows of cells (number or null); each cell filled with `color`, stronger for more. say(row, column) tells a cell. */
   L.heat = (values, { color, low, high, say, label, cell = 12 }) => {

@@ -6,9 +6,8 @@
   if (!L || L.islands["train-run"]) return;
   const { h, t } = L;
   const ACTIVE = ["queued", "starting", "running", "stopping"];
-  const PALETTE = ["var(--greedy)", "var(--topk)", "var(--topp)", "var(--beam)", "var(--ink)", "var(--soft)"];
   const parts = {};
-  const view = { id: null, run: null, runs: [], compared: new Set(), curves: [], metric: "loss", over: "step", prompt: 0, heat: null, seen: null, log: null, error: null };
+  const view = { id: null, run: null, runs: [], compared: new Set(), curves: [], all: true, over: "step", prompt: 0, heat: null, seen: null, log: null, error: null, packing: false, open: {} };
   const ask = (name, data) => L.ask(parts.server, name, data);
 
   L.define("train-run", ({ el, props, watch, server, trigger }) => {
@@ -24,7 +23,7 @@
     L.hear("runs-pulse", () => L.visible(parts.main) && look());
     look();
   };
-  const choose = (id) => { Object.assign(view, { id, run: null, seen: null, log: null, heat: null, prompt: 0, error: null }); look(true); };
+  const choose = (id) => { Object.assign(view, { id, run: null, seen: null, log: null, heat: null, prompt: 0, error: null, packing: false }); look(true); };
 
   // One look: the list, and the chosen run with its figures if there are new ones.
   const look = async (force) => {
@@ -44,10 +43,21 @@
       const after = view.run?.status?.state;
       if (before && before !== after && !ACTIVE.includes(after)) { L.tell("run-ended", view.id); L.tell("runs-changed"); }
     }
+    if (comparedGoes()) await compare();
     draw();
     const going = view.runs.some((run) => ACTIVE.includes(run.state));
     if ((going || answer.lost) && L.visible(parts.main)) timer = setTimeout(look, answer.lost ? 4000 : 1000);
   };
+
+  // The figures of the ticked runs, again as long as one of them goes.
+  const compare = async () => {
+    const ids = [...view.compared].filter((id) => !view.runs.length || view.runs.some((run) => run.run_id === id));
+    view.compared = new Set(ids);
+    const answer = ids.length ? await ask("compare", { run_ids: ids }) : { runs: [] };
+    if (answer.error) view.error = answer.error;
+    else view.curves = answer.runs;
+  };
+  const comparedGoes = () => view.runs.some((run) => view.compared.has(run.run_id) && ACTIVE.includes(run.state));
 
   const act = async (name, data) => {
     const answer = await ask(name, data);
@@ -60,14 +70,14 @@
   const keep = L.keeper();
   const draw = () => {
     const focus = document.activeElement?.dataset?.key, run = view.run, s = run?.status || {}, figures = [view.id, view.seen];
-    const hovering = parts.main.querySelector(".plotbox:hover, .plotbox:focus") && ACTIVE.includes(s.state);
-    const plotAbout = [figures, view.metric, view.over, [...view.compared], view.curves.length];
+    const hovering = parts.main.querySelector(".plots:hover, .plots:focus") && ACTIVE.includes(s.state);
+    const plotAbout = [figures, view.all, view.over, [...view.compared], view.curves.map((each) => [each.run_id, each.series.loss?.step.length])];
     const plot = run && (hovering && parts.plot ? parts.plot : (parts.plot = keep("plot", plotAbout, () => plotBox(run))));
     L.arrange(parts.main, keep("error", view.error, () => (view.error ? L.notice(view.error) : null)),
       run ? [keep("state", s, () => stateBox(run)), plot, keep("heat", [view.id, run.refreshes?.steps, view.heat], () => heatBox(run)),
         keep("samples", [view.id, run.samples, view.prompt, run.series?.eval_loss], () => samplesBox(run))] : keep("empty", 0, emptyBox),
       keep("runs", [view.runs, view.id, [...view.compared]], runsBox));
-    L.arrange(parts.side, run ? [keep("facts", [view.id, s.name, s.worker, s.total_steps, s.can_delete, s.size_bytes, run.config, view.log], () => factsBox(run)), keep("memory", s.ledger, () => memoryBox(run))] : null,
+    L.arrange(parts.side, run ? [keep("facts", [view.id, s.name, s.worker, s.total_steps, s.can_delete, s.size_bytes, s.checkpoint_step === null, s.state, run.config, view.log, view.packing], () => factsBox(run)), keep("memory", s.ledger, () => memoryBox(run))] : null,
       keep("queue", view.runs.filter((each) => each.state === "queued").map((each) => [each.run_id, each.queue_position, each.name]), queueBox));
     if (focus && document.activeElement?.dataset?.key !== focus) document.querySelector(`#panels [data-key="${CSS.escape(focus)}"]`)?.focus({ preventScroll: true });
   };
@@ -82,7 +92,7 @@
     if (s.eval_loss !== null && s.eval_loss !== undefined) facts.push(h("span", {}, t("train_held_out") + " ", h("b", {}, L.num(s.eval_loss))));
     if (active && s.tokens_per_second) facts.push(h("span", {}, t("train_speed", { n: L.int(s.tokens_per_second) })));
     if (active && s.eta_seconds) facts.push(h("span", {}, t("train_left", { time: L.duration(s.eta_seconds) })));
-    if (s.state === "stopping" && s.stop_seconds_left) facts.push(h("span", {}, t("train_stop_wait", { time: L.duration(s.stop_seconds_left) })));
+    if (s.state === "stopping" && (s.stop_seconds_left || s.stop_phase === "killing")) facts.push(h("span", {}, t(s.stop_phase === "asking" || !s.stop_phase ? "train_stop_wait" : `train_stop_${s.stop_phase}`, { time: L.duration(s.stop_seconds_left) })));
     else if (active && s.phase && s.phase !== "training") facts.push(h("span", {}, t(`phase_${s.phase}`)));
     const buttons = h("span", { class: "acts" },
       s.can_stop ? L.button(t("train_stop"), () => act("stop", { run_id: s.run_id }), "", { id: "train-stop", "data-key": "stop" }) : null,
@@ -95,25 +105,11 @@
         h("i", { class: waits ? "unsure" : "", style: waits ? "width:30%" : `width:${(share * 100).toFixed(1)}%` })), message);
   };
 
-  const METRICS = ["loss", "learning_rate", "grad_norm", "tokens_per_second", "memory_bytes", "energy"];
-  const line = (curve, extra) => ({ x: view.over === "step" ? curve.step : curve.seconds, y: curve.value, ...extra });
   const plotBox = (run) => {
-    const series = run.series || {}, have = METRICS.filter((name) => series[name]);
-    const metric = have.includes(view.metric) ? view.metric : "loss", lines = [];
-    if (view.compared.size) view.curves.forEach((curve, i) => lines.push(line(curve, { name: curve.name, color: PALETTE[i % PALETTE.length], dash: i >= PALETTE.length ? "6 4" : null })));
-    else if (metric === "loss") {
-      if (series.loss) lines.push(line(series.loss, { name: t("plot_raw"), color: "var(--greedy)", faint: true }));
-      if (series.loss_smoothed) lines.push(line(series.loss_smoothed, { name: t("plot_smooth"), color: "var(--greedy)" }));
-      if (series.eval_loss) lines.push(line(series.eval_loss, { name: t("plot_eval"), color: "var(--topk)", dots: true }));
-    } else lines.push(line(series[metric], { name: t(`metric_${metric}`), color: "var(--greedy)" }));
-    const energy = series.energy;
-    const marks = view.compared.size || !energy ? [] : energy.step.map((step, i) => ({ x: view.over === "step" ? step : energy.seconds[i], label: L.percent(energy.value[i]), text: `${t("plot_refresh")}: ${L.percent(energy.value[i])}` }));
-    const format = { memory_bytes: L.bytes, learning_rate: (v) => v.toExponential(1), tokens_per_second: L.int, energy: L.percent }[view.compared.size ? "loss" : metric];
-    const plot = L.plot(lines, marks, { xName: view.over === "step" ? t("plot_step") : "", xFormat: view.over === "step" ? L.int : L.duration, xMax: view.over === "step" ? run.status.total_steps : 0, yFormat: format, empty: t("plot_empty"), label: t("train_loss") });
-    const legend = view.compared.size ? lines.map((each) => h("span", { class: "key" }, h("i", { class: "dash", style: `background:${each.color}` }), each.name))
-      : metric === "loss" ? [h("span", { class: "key" }, h("i", { class: "dash", style: "background:var(--greedy)" }), t("plot_smooth")), series.eval_loss ? h("span", { class: "key" }, h("i", { class: "dot", style: "border-color:var(--topk)" }), t("plot_eval")) : null, marks.length ? h("span", { class: "key" }, h("i", { class: "tickmark" }), t("plot_refresh")) : null] : [h("span", { class: "key" }, t(`metric_${metric}`))];
-    const pick = h("select", { "aria-label": t("train_plot"), "data-key": "metric", onchange: (event) => { view.metric = event.target.value; draw(); } }, (have.length ? have : ["loss"]).map((name) => { const o = h("option", { value: name }, t(`metric_${name}`)); o.selected = name === metric; return o; }));
-    return h("section", { class: "box" }, plot, h("div", { class: "cap" }, h("span", { class: "keys" }, legend), h("span", { class: "plot-picks" }, view.compared.size ? null : pick,
+    const runs = view.compared.size ? view.curves : [{ name: run.status.name, series: run.series || {} }];
+    const { plots, keys, more } = L.figures(runs, { over: view.over, total: run.status.total_steps, all: view.all });
+    const fold = more.length ? L.button(t(view.all ? "figures_less" : "figures_more", { n: more.length }), () => { view.all = !view.all; draw(); }, "quiet", { "data-key": "figures", "aria-expanded": String(view.all), title: more.join(", ") }) : null;
+    return h("section", { class: "box" }, plots, h("div", { class: "cap" }, h("span", { class: "keys" }, keys), h("span", { class: "plot-picks" }, fold,
       L.choice(t("train_over"), [["step", t("train_steps")], ["seconds", t("train_time")]], view.over, (over) => { view.over = over; draw(); }))));
   };
 
@@ -172,12 +168,23 @@
     return h("section", { class: "box" }, h("h2", {}, t("this_run")), h("table", { class: "facts" }, h("tbody", {}, row(t("run_name"), s.name), row(t("train_data"), title.data), row(t("train_model"), title.model),
       row(t("train_method"), config.method ? t(`run_method_${config.method}`, { rank: config.rank, gap: config.update_proj_gap }) : ""), row(t("run_learns"), config.loss_on ? t(`run_learns_${config.loss_on}`) : ""),
       row(t("run_rate"), config.learning_rate ? String(config.learning_rate) : ""), row(t("run_steps"), s.total_steps ? t("run_steps_value", { steps: L.int(s.total_steps), batch: L.int(batch) }) : ""),
-      row(t("run_device"), [worker.device, worker.precision].filter(Boolean).join(", ")), row(t("run_started"), L.when(s.created)), row(t("run_hash"), title.hash))),
+      row(t("run_device"), [worker.device, worker.precision].filter(Boolean).join(", ")), row(t("run_started"), L.when(s.created)), row(t("run_hash"), title.hash), row(t("run_size"), L.bytes(s.size_bytes)),
+      row(t("run_from"), s.imported ? t("run_imported") : ""), row(t("run_tracker"), title.tracker ? h("code", {}, title.tracker) : ""))),
+      detailsBox(config, worker),
       h("div", { class: "acts runacts" }, L.button(t("train_clone"), () => act("clone", { run_id: s.run_id }).then((made) => made && choose(made.run_id)), "quiet", { "data-key": "clone" }),
-        L.button(t("train_bundle"), () => parts.trigger("submit", { run_id: s.run_id }), "quiet", { "data-key": "bundle" }),
+        L.button(t("train_bundle"), () => { view.packing = !view.packing; draw(); }, "quiet", { "data-key": "bundle", "aria-expanded": String(!!view.packing) }),
         L.button(t("train_log"), showLog, "quiet", { "data-key": "log", "aria-expanded": String(view.log !== null) }),
         s.can_delete ? L.sure(t("train_delete"), t("train_delete_sure", { size: L.bytes(s.size_bytes) }), () => act("delete", { run_id: s.run_id }).then((done) => done && choose(null))) : null),
+      view.packing ? h("div", { class: "packing" }, [["figures", true], ["model", s.state === "completed"], ["checkpoint", s.checkpoint_step !== null && s.checkpoint_step !== undefined && s.state !== "completed"]].filter(([, can]) => can)
+        .map(([what]) => L.button(t(`bundle_${what}`), () => { view.packing = false; draw(); parts.trigger("submit", { run_id: s.run_id, what }); }, "quiet", { "data-key": `pack-${what}` }))) : null,
       view.log !== null ? h("pre", { class: "log", tabindex: 0 }, view.log || t("train_log_empty")) : null);
+  };
+  // All settings as they were given, and the versions that computed: what another person needs to do it again.
+  const detailsBox = (config, worker) => {
+    const settings = Object.entries(config).filter(([key, value]) => !["dataset", "model", "group"].includes(key) && value !== null && value !== "" && typeof value !== "object");
+    const fold = (word, entries) => (entries.length ? h("details", { class: "fold-facts", open: !!view.open[word], ontoggle: (event) => { view.open[word] = event.target.open; } }, h("summary", {}, t(word)),
+      h("table", { class: "facts small-facts" }, h("tbody", {}, entries.map(([key, value]) => h("tr", {}, h("td", {}, key), h("td", {}, String(value))))))) : null);
+    return [fold("run_settings", settings), fold("run_versions", Object.entries(worker.versions || {}))];
   };
   const showLog = async () => {
     if (view.log !== null) { view.log = null; return draw(); }
@@ -198,8 +205,7 @@
     if (!view.runs.length) return null;
     const toggle = async (id, on) => {
       on ? view.compared.add(id) : view.compared.delete(id);
-      const answer = view.compared.size ? await ask("compare", { run_ids: [...view.compared] }) : { curves: [] };
-      view.curves = answer.curves || [];
+      await compare();
       draw();
     };
     return h("section", { class: "box" }, h("div", { class: "boxline" }, h("h2", {}, t("runs_all")), h("span", { class: "soft small" }, t("runs_compare_hint"))), h("div", { class: "scroll" }, h("table", { class: "runs" },

@@ -3,7 +3,7 @@
 Joins data, models, training and runs for the page and the endpoints alike. Imports torch only to predict; knows no widget.
 """
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -13,9 +13,12 @@ from llmdemo.models import catalog
 from llmdemo.models.catalog import ModelEntry
 from llmdemo.store import Home
 from llmdemo.training.config import CHOICES, TrainConfig, check_task
+from llmdemo.training.trackers import require_installed
 
 METHODS = CHOICES["method"]
 PRECISIONS = CHOICES["precision"]
+SETTINGS = tuple(field.name for field in fields(TrainConfig))
+"""The names of all settings; a run's config.json has more: the data set, the model, who started it."""
 _LIKELY_LENGTH = 128
 
 
@@ -44,6 +47,7 @@ def checked(home: Home, values: dict) -> tuple[TrainConfig, object, ModelEntry]:
         )
     if not info.kept:
         raise UserError(f"The data set {info.name} has no record to train on.", "See in Data why they were left out.")
+    require_installed(config.log_with)
     entry = catalog.resolve(home, config.model_id)
     config = TrainConfig.from_dict({**given, "task": info.task}).resolved()
     check_task(config, entry)

@@ -19,6 +19,7 @@ CHOICES = {
     "refresh": ("power", "random", "svd"),
     "galore_optimizer": ("adamw", "adafactor"),
     "schedule": ("linear", "cosine", "constant"),
+    "log_with": ("none", "tensorboard", "trackio"),
     "class_weights": ("none", "balanced"),
     "preference_loss": ("dpo", "ipo", "robust"),
 }
@@ -131,6 +132,8 @@ class TrainConfig:
     checkpoint_seconds: float = 180.0
     activation_checkpointing: bool = False
     compile: bool = False
+    log_with: str = "none"
+    """An experiment tracker beside the run's own events; it must be installed."""
     name: str = ""
 
     @classmethod

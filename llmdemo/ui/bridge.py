@@ -25,11 +25,17 @@ _SCRIPTS = (
     "data.js",
     "plot.js",
     "train.js",
+    "figures.js",
     "run.js",
+    "experiments.js",
+    "learn.js",
     *(f"arena/{name}.js" for name in _ARENA),
     "arena.js",
+    "evaluate-plots.js",
+    "evaluate-form.js",
+    "evaluate.js",
 )
-_STYLES = ("style.css", "data.css", "train.css", "arena.css")
+_STYLES = ("style.css", "data.css", "train.css", "experiments.css", "learn.css", "arena.css")
 
 
 def island(

@@ -10,6 +10,7 @@ from llmdemo.ui.services import Services
 SAMPLE_ID = "sample"
 """Stands for the sample data in the menu while there is no data set at all; Start adds it."""
 _PLOT_POINTS = 400
+_MOST_COMPARED, _COMPARED_POINTS = 12, 200
 _BRIEF = (
     "run_id", "name", "state", "reason", "step", "total_steps", "loss", "loss_smoothed", "eval_loss", "created",
     "queue_position", "size_bytes",
@@ -25,17 +26,19 @@ class TrainPages:
     # ---- the form
 
     def choices(self, _: dict) -> dict:
-        """What can be chosen, and the settings that each method starts from."""
+        """What can be chosen, and the settings that each task and method starts from."""
         sets = data.list_datasets(self._services.home)
         return {
-            "data_sets": [{"dataset_id": each.dataset_id, "name": each.name, "kept": each.kept} for each in sets],
+            "data_sets": [{key: getattr(each, key) for key in ("dataset_id", "name", "kept", "task")} for each in sets],
             "models": [
-                {"id": model.id, "title": model.title, "ready": model.ready}
+                {"id": model.id, "title": model.title, "ready": model.ready, "writes": model.writes}
                 for model in catalog.list_models(self._services.home)
             ],
             "methods": list(prepare.METHODS),
             "precisions": list(prepare.PRECISIONS),
-            "defaults": {method: prepare.defaults(method) for method in prepare.METHODS},
+            "defaults": {
+                task: {method: prepare.defaults(method, task) for method in prepare.METHODS} for task in prepare.TASKS
+            },
         }
 
     def predict(self, config: dict) -> dict:
@@ -43,8 +46,7 @@ class TrainPages:
         if config.get("dataset_id") == SAMPLE_ID:
             config = {**config, "dataset_id": None}
         predicted = prepare.predict(self._services.home, config)
-        speed = self._speed(config.get("method"))
-        steps = config.get("max_steps") or prepare.defaults(config.get("method") or "galore")["max_steps"]
+        speed, steps = self._speed(config.get("method")), predicted["steps"]
         return {
             "ledger": predicted["ledger"],
             "seconds": round(predicted["step_tokens"] * steps / speed) if speed else None,
@@ -91,7 +93,7 @@ class TrainPages:
         config = runs.config(run_id)
         return {
             "config": config,
-            "title": self._title(config),
+            "title": self._title(config) | {"tracker": self._tracker(run_id, config)},
             "series": runs.series(run_id, _PLOT_POINTS),
             "samples": runs.samples(run_id),
             "refreshes": runs.refreshes(run_id),
@@ -111,6 +113,15 @@ class TrainPages:
             "hash": str(dataset.get("content_hash", ""))[:12],
         }
 
+    def _tracker(self, run_id: str, config: dict) -> str:
+        """The command that shows the run in the tracker that was chosen; "" without one."""
+        home = self._services.home
+        commands = {
+            "tensorboard": f"tensorboard --logdir {home.runs / run_id / 'tracker'}",
+            "trackio": f"TRACKIO_DIR={home.root / 'trackio'} trackio show --project llmdemo",
+        }
+        return commands.get(config.get("log_with"), "")
+
     def stop(self, request: dict) -> dict:
         self._services.require_owner()
         return self._services.runs.stop(_id(request))
@@ -124,8 +135,24 @@ class TrainPages:
         return self._services.runs.cancel(_id(request))
 
     def clone(self, request: dict) -> dict:
+        """{"run_id"} of a new run with the settings of this one; one from elsewhere needs the same data here."""
         self._services.require_owner()
-        return {"run_id": self._services.runs.clone(_id(request))}
+        run_id, runs = _id(request), self._services.runs
+        if not runs.status(run_id)["imported"]:
+            return {"run_id": runs.clone(run_id)}
+        config = runs.config(run_id)
+        dataset = config.get("dataset") or {}
+        same = [
+            each for each in data.list_datasets(self._services.home) if each.content_hash == dataset.get("content_hash")
+        ]
+        if not same:
+            raise UserError(
+                f"The data of this run, {str(dataset.get('name'))[:80]!r}, is not here.",
+                "Add the same file in Data first.",
+            )
+        settings = {key: value for key, value in config.items() if key in prepare.SETTINGS}
+        asked = {**settings, "dataset_id": same[0].dataset_id}
+        return {"run_id": prepare.start(self._services.home, runs, asked)}
 
     def delete(self, request: dict) -> dict:
         self._services.require_owner()
@@ -138,9 +165,13 @@ class TrainPages:
         return {}
 
     def compare(self, request: dict) -> dict:
-        """{"curves"}: the smoothed loss of several runs."""
-        run_ids = [str(run_id) for run_id in (request.get("run_ids") or [])][:12]
-        return {"curves": self._services.runs.compare(run_ids, "loss_smoothed", _PLOT_POINTS)}
+        """{"runs": [{run_id, name, state, series}]}: all figures of several runs, for one plot."""
+        runs, found = self._services.runs, []
+        for run_id in [str(run_id) for run_id in (request.get("run_ids") or [])][:_MOST_COMPARED]:
+            status = runs.status(run_id)
+            brief = {key: status[key] for key in ("run_id", "name", "state")}
+            found.append({**brief, "series": runs.series(run_id, _COMPARED_POINTS)})
+        return {"runs": found}
 
     def log(self, request: dict) -> dict:
         return {"text": self._services.runs.log_tail(_id(request), 200)}

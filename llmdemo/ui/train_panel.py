@@ -6,7 +6,7 @@ from pathlib import Path
 import gradio as gr
 
 from llmdemo.store import child
-from llmdemo.ui import bridge, downloads
+from llmdemo.ui import bridge, downloads, experiments_panel
 from llmdemo.ui.services import Services
 from llmdemo.ui.train_pages import TrainPages
 from llmdemo.ui.words import t
@@ -18,6 +18,8 @@ class TrainPanel:
 
     run: gr.HTML
     """Its "select" event asks to try a finished run's model in the arena."""
+    experiments: gr.HTML
+    """Its "select" event asks the same for the best run of a race or a search."""
 
 
 def build(services: Services) -> TrainPanel:
@@ -33,17 +35,21 @@ def build(services: Services) -> TrainPanel:
                 events=["select", "submit"],
                 elem_id="train-run",
             )  # fmt: skip
+            experiments = experiments_panel.build(services)
         with gr.Column(elem_classes="stack"):
             bridge.island("train-side", elem_id="train-side")
             opened = gr.UploadButton(t("runs_import"), file_types=[".zip"], size="sm", elem_id="train-import")
     note = bridge.island("notice", elem_id="train-notice")
 
     def bundle(asked: dict, folder: Path) -> Path:
-        """The run with its model as a .zip that another installation can open."""
+        """The run as a .zip that another installation can open; `what`: figures, model or checkpoint goes with it."""
         services.require_owner()
-        run_id = str(asked.get("run_id"))
+        run_id, what = str(asked.get("run_id")), asked.get("what")
         child(services.home.runs, run_id)
-        return services.runs.export_bundle(run_id, folder / f"{run_id}.zip", with_model=True)
+        path = folder / f"{run_id}.zip"
+        return services.runs.export_bundle(
+            run_id, path, with_model=what == "model", with_checkpoint=what == "checkpoint"
+        )
 
     def open_bundle(path: str | None):
         """A run from another installation, shown with the others."""
@@ -55,9 +61,10 @@ def build(services: Services) -> TrainPanel:
 
     opened.upload(open_bundle, opened, [note, run], api_visibility="private", show_progress="hidden")
     downloads.on_request(run.submit, bundle, note, "train-bundle")
-    return TrainPanel(run)
+    return TrainPanel(run, experiments)
 
 
 def open_arena(panel: TrainPanel, tabs: gr.Tabs) -> None:
     """ "Try it in the Arena" opens that panel; its script is told which model by the page's own message."""
-    panel.run.select(lambda: gr.Tabs(selected="arena"), None, tabs, api_visibility="private", show_progress="hidden")
+    for island in (panel.run, panel.experiments):
+        island.select(lambda: gr.Tabs(selected="arena"), None, tabs, api_visibility="private", show_progress="hidden")

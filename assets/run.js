@@ -102,7 +102,8 @@
       : s.message && s.state !== "completed" && s.state !== "running" ? h("p", { class: "soft small" }, s.message) : null;
     return h("section", { class: "box", id: "run-state" }, h("div", { class: "state" }, h("b", { class: `is-${s.state}`, role: "status" }, t(`state_${s.state}`)), facts, buttons),
       h("div", { class: "progress", role: "progressbar", "aria-label": t(`state_${s.state}`), "aria-valuemin": 0, "aria-valuemax": 100, "aria-valuenow": Math.round(share * 100) },
-        h("i", { class: waits ? "unsure" : "", style: waits ? "width:30%" : `width:${(share * 100).toFixed(1)}%` })), message);
+        h("i", { class: waits ? "unsure" : "", style: waits ? "width:30%" : `width:${(share * 100).toFixed(1)}%` })), message,
+      (s.notes || []).map((note) => h("p", { class: "soft small" }, note)));
   };
 
   const plotBox = (run) => {

@@ -19,12 +19,13 @@ _MOST_SAMPLES = 256  # of one prompt
 _MOST_REFRESHES = 256
 _MOST_LAYERS = 2048
 _MOST_TEXT = 8192
+_MOST_NOTES = 20
 _FIGURES = [  # (name in a step event, name everywhere else)
     *((name, name) for name in ("loss", "grad_norm", "tokens_per_second", "memory_bytes", "eta_seconds", "epoch")),
     ("lr", "learning_rate"),
 ]
 _TYPES = frozenset(
-    ["launch", "queued", "start", "phase", "ledger", "step", "eval", "sample", "refresh", "skip", "checkpoint", "end"]
+    ["launch", "queued", "start", "phase", "ledger", "step", "eval", "sample", "refresh", "skip", "note", "checkpoint", "end"]
 )
 _STEP_KEYS = {"type", "t", "step", "tokens", "peak_memory_bytes", *(key for key, _ in _FIGURES)}
 _EVAL_KEYS = {"type", "t", "step", "records"}
@@ -49,6 +50,7 @@ class Digest:
         self._seconds = 0.0
         self._last_time: float | None = None
         self.worker_pid: int | None = None
+        self.notes: list[str] = []
         self._evals: list[tuple[float, float, dict[str, float]]] = []
         self._samples: OrderedDict[str, dict] = OrderedDict()
         self._refreshes: list[tuple[float, float, dict]] = []
@@ -155,6 +157,12 @@ class Digest:
     def _on_skip(self, event: dict) -> None:
         self.figures["skipped"] += 1
 
+    def _on_note(self, event: dict) -> None:
+        """Something that a person should know of the run, once however often it is said."""
+        said = text(event.get("message"), 500)
+        if said and said not in self.notes and len(self.notes) < _MOST_NOTES:
+            self.notes.append(said)
+
     def _on_checkpoint(self, event: dict) -> None:
         self.figures["checkpoint_step"] = whole(event.get("step"))
 
@@ -175,7 +183,8 @@ class Digest:
 
     def status(self) -> dict:
         """The newest figures, ready for JSON."""
-        return {**self.figures, "loss_smoothed": self.series.smoothed(), "ledger": self.ledger, "worker": self.worker}
+        known = {"ledger": self.ledger, "worker": self.worker, "notes": self.notes}
+        return {**self.figures, "loss_smoothed": self.series.smoothed(), **known}
 
     def curves(self, max_points: int) -> dict[str, dict[str, list]]:
         """Series.curves, with each score of the evaluations as eval_<name> (eval_loss, eval_accuracy, …), and energy and

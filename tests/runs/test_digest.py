@@ -35,6 +35,36 @@ def test_the_newest_figures_are_told_and_the_peak_is_the_largest():
     assert digest.started and digest.end is None
 
 
+def test_the_figures_of_every_task_are_kept_and_drawn():
+    digest = fed(
+        ("start", {"step": 0, "total_steps": 9, "pid": 7}),
+        ("eval", {"step": 0, "loss": 1.5, "accuracy": 0.5, "f1_macro": 0.4, "records": 99}),
+        step(1, reward_margin=0.1, reward_accuracy=0.5, kl=0.0),
+        step(2, reward_margin=0.3, reward_accuracy=0.75, kl=0.01),
+        ("eval", {"step": 2, "accuracy": 0.75, "f1_macro": 0.7}),
+        ("note", {"message": "Examples are packed."}),
+        ("note", {"message": "Examples are packed."}),
+    )
+    curves = digest.curves(100)
+    assert curves["reward_margin"]["value"] == [0.1, 0.3] and curves["kl"]["step"] == [1, 2]
+    assert curves["eval_accuracy"]["value"] == [0.5, 0.75] and curves["eval_loss"]["step"] == [0]
+    assert "eval_records" not in curves and "tokens" not in curves
+    status = digest.status()
+    assert status["scores"] == {"accuracy": 0.75, "f1_macro": 0.7} and status["notes"] == ["Examples are packed."]
+    assert digest.worker_pid == 7
+
+
+def test_made_up_names_fill_no_memory():
+    digest = Digest()
+    for index in range(200):
+        names = {f"x{number}": 1.0 for number in range(index, index + 50)}
+        digest.feed({"type": "step", "step": index, "loss": 1.0, "Bad Name": 1.0, "average": 9.0, **names})
+        digest.feed({"type": "eval", "step": index, **names})
+    curves = digest.curves(10)
+    assert len([name for name in curves if not name.startswith("eval_")]) <= 2 + 12
+    assert "Bad Name" not in curves and curves["loss_smoothed"]["value"][-1] == pytest.approx(1.0)
+
+
 def test_an_end_that_makes_no_sense_is_a_worker_error():
     assert fed(("end", {"state": "splendid"})).end["reason"] == "worker_error"
     assert fed(("end", {"state": "failed", "reason": "who knows"})).end["reason"] == "worker_error"

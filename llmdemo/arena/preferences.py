@@ -1,0 +1,159 @@
+"""Which answer a person found better: pairs that grow a preference data set, for training with DPO. Knows no models.
+
+A data set never changes once it is there, because runs are made from it: every pair makes the next version of it, and
+the version before goes when nothing in the home folder speaks of it.
+"""
+
+import threading
+from dataclasses import replace
+
+from llmdemo.arena.prompt import Prompt
+from llmdemo.data.ingest import add_rows
+from llmdemo.data.library import (
+    DatasetInfo,
+    clean_name,
+    delete_dataset,
+    folder_of,
+    get_dataset,
+    list_datasets,
+    save_info,
+)
+from llmdemo.data.records import open_records
+from llmdemo.data.rows import Batch
+from llmdemo.errors import UserError
+from llmdemo.settings import Settings
+from llmdemo.store import Home
+
+DEFAULT_NAME = "Arena preferences"
+_LONGEST_NOTE = 2**20
+_MOST_PAIRS = 64
+_COLUMNS = {"prompt": "prompt", "chosen": "chosen", "rejected": "rejected"}
+
+
+class Preferences:
+    """The pairs picked in one app. Any thread may call it."""
+
+    def __init__(self, home: Home, settings: Settings):
+        self._home = home
+        self._settings = settings
+        self._lock = threading.Lock()
+
+    def sets(self) -> list[dict]:
+        """The data sets that pairs can be added to: [{dataset_id, name, pairs}], the newest version of each name."""
+        found: dict[str, dict] = {}
+        for info in list_datasets(self._home):
+            if info.task == "preference":
+                found.setdefault(
+                    info.name, {"dataset_id": info.dataset_id, "name": info.name, "pairs": info.kept}
+                )
+        return list(found.values())
+
+    def add(self, name: str, prompt, chosen: str, rejected, tokenizer=None) -> dict:
+        """Appends one pair, or one for each text of a list `rejected`; returns {dataset_id, name, pairs, added}.
+
+        `prompt` is what Prompt.from_value takes; it must be a chat. A pair that is there already adds nothing. Raises
+        UserError when the answers are empty or alike, or the name belongs to data of another kind.
+        """
+        name = clean_name(str(name or "").strip() or DEFAULT_NAME)
+        rows = _pairs(prompt, chosen, rejected)
+        with self._lock:
+            before = self._newest(name)
+            old = _rows(self._home, before) if before else []
+            seen = {_key(row) for row in old}
+            fresh = [row for row in rows if _key(row) not in seen]
+            info = before if before and not fresh else self._write(name, [*old, *fresh], before, tokenizer)
+            return {"dataset_id": info.dataset_id, "name": info.name, "pairs": info.kept, "added": len(fresh)}
+
+    def _newest(self, name: str) -> DatasetInfo | None:
+        same = [info for info in list_datasets(self._home) if info.name == name]
+        if same and same[0].task != "preference":
+            raise UserError(
+                f"The data set {name} is not one of preferences.", "Give the pairs a name of their own."
+            )
+        return same[0] if same else None
+
+    def _write(self, name: str, rows: list[dict], before: DatasetInfo | None, tokenizer) -> DatasetInfo:
+        source = {"arena": len(rows)}
+        info = add_rows(
+            self._home,
+            self._settings,
+            _batches(rows),
+            name,
+            "arena",
+            source,
+            columns=_COLUMNS,
+            task="preference",
+            tokenizer=tokenizer,
+            expected_rows=len(rows),
+        )
+        if before is None:
+            return info
+        info = replace(
+            info,
+            parent=before.dataset_id,
+            family=before.family or before.dataset_id,
+            version=before.version + 1,
+            change="A preference was added in the arena.",
+        )
+        save_info(folder_of(self._home, info.dataset_id), info)
+        if "arena" in before.source and not _is_named(self._home, before.dataset_id):
+            delete_dataset(self._home, before.dataset_id)
+        return get_dataset(self._home, info.dataset_id)
+
+
+def _pairs(prompt, chosen, rejected) -> list[dict]:
+    asked = Prompt.from_value(prompt)
+    if asked.raw is not None:
+        raise UserError(
+            "A preference needs a question and its answers, and this was a raw continuation.",
+            "Switch “Raw continuation” off and compare again.",
+        )
+    others = [rejected] if isinstance(rejected, str) else rejected
+    if not isinstance(others, (list, tuple)) or not 0 < len(others) <= _MOST_PAIRS:
+        raise UserError("There is no other answer.", "A preference needs two answers to one prompt.")
+    better, worse = _answer(chosen), [_answer(text) for text in others]
+    unlike = [text for text in dict.fromkeys(worse) if text.strip() != better.strip()]
+    if not unlike:
+        raise UserError("The two answers are the same.", "Choose between answers that differ.")
+    turns = [dict(message) for message in asked.messages]
+    return [{"prompt": turns, "chosen": better, "rejected": text} for text in unlike]
+
+
+def _answer(text) -> str:
+    if not isinstance(text, str) or not text.strip():
+        raise UserError("One of the answers is empty.", "Choose between answers that say something.")
+    return text.encode("utf-8", "replace").decode()
+
+
+def _rows(home: Home, info: DatasetInfo) -> list[dict]:
+    return [
+        {"prompt": record["messages"], "chosen": record["chosen"], "rejected": record["rejected"]}
+        for record in open_records(home, info.dataset_id, everything=True)
+    ]
+
+
+def _key(row: dict) -> tuple:
+    turns = tuple((turn["role"], turn["content"].strip()) for turn in row["prompt"])
+    return turns, row["chosen"].strip(), row["rejected"].strip()
+
+
+def _batches(rows: list[dict]):
+    for start in range(0, len(rows), 1000):
+        part = rows[start : start + 1000]
+        yield Batch(first_row=start + 1, rows=part, done=start + len(part))
+
+
+def _is_named(home: Home, dataset_id: str) -> bool:
+    """True if a run, an experiment or anything else in the home folder speaks of the data set."""
+    needle = dataset_id.encode()
+    for pattern in ("*/*/*.json", "*/*.json"):
+        for file in home.root.glob(pattern):
+            inside = file.relative_to(home.root).parts[0]
+            if inside in (home.datasets.name, home.models.name, home.tmp.name):
+                continue
+            try:
+                if file.stat().st_size <= _LONGEST_NOTE and needle in file.read_bytes():
+                    return True
+            except OSError:
+                continue
+    return False

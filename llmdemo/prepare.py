@@ -11,11 +11,13 @@ from llmdemo import data
 from llmdemo.errors import UserError
 from llmdemo.models import catalog
 from llmdemo.models.catalog import ModelEntry
+from llmdemo.settings import Settings
 from llmdemo.store import Home
 from llmdemo.training.config import CHOICES, TrainConfig, check_task
 from llmdemo.training.trackers import require_installed
 
 METHODS = CHOICES["method"]
+TASKS = CHOICES["task"]
 PRECISIONS = CHOICES["precision"]
 SETTINGS = tuple(field.name for field in fields(TrainConfig))
 """The names of all settings; a run's config.json has more: the data set, the model, who started it."""
@@ -68,7 +70,7 @@ def start(home: Home, runs, values: dict, extra: dict | None = None) -> str:
 
 
 def predict(home: Home, values: dict) -> dict:
-    """{"ledger", "step_tokens"}: the memory that these settings will take, and the tokens of one step.
+    """{"ledger", "step_tokens", "steps"}: the memory that these settings will take, tokens of one step, and steps.
 
     The ledger is training.ledger.report's, for a batch of the data set's longest records; without a data set, for
     records of a likely length. Imports torch at the first call. Raises UserError as a start would.
@@ -83,7 +85,8 @@ def predict(home: Home, values: dict) -> dict:
     longest = min(config.max_length, tokens["longest"] if tokens else 2 * _LIKELY_LENGTH)
     trained = min(longest, -(-tokens["trained"] // max(1, kept))) if tokens else longest // 2
     ledger = _ledger(entry, replace(config, dataset_id="any", name=""), longest, config.batch_size * max(1, trained))
-    return {"ledger": ledger, "step_tokens": config.global_batch * min(mean, config.max_length)}
+    step_tokens = config.global_batch * min(mean, config.max_length)
+    return {"ledger": ledger, "step_tokens": step_tokens, "steps": config.max_steps}
 
 
 @lru_cache(maxsize=64)
@@ -96,11 +99,11 @@ def _ledger(entry: ModelEntry, config: TrainConfig, longest: int, trained: int) 
     return ledger.report(entry, config, ledger.Batch(config.batch_size, longest, trained), device)
 
 
-def add_model(home: Home, model_id: str) -> ModelEntry:
+def add_model(home: Home, model_id: str, settings: Settings | None = None) -> ModelEntry:
     """A model folder or a hub model, put on the menu; a hub model is fetched first. Raises UserError."""
     from llmdemo.models import hub
 
     model_id = model_id.strip()
     if "/" in model_id and not Path(model_id).expanduser().is_absolute():
-        return hub.fetch(home, model_id)
+        return hub.fetch(home, model_id, settings=settings)
     return catalog.add_model(home, model_id)

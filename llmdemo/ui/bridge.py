@@ -27,6 +27,7 @@ _SCRIPTS = (
     "train.js",
     "figures.js",
     "run.js",
+    "experiments-draw.js",
     "experiments.js",
     "learn.js",
     *(f"arena/{name}.js" for name in _ARENA),

@@ -15,9 +15,11 @@ def pages(services):
 def test_the_choices_hold_a_default_for_every_setting(pages):
     choices = pages.choices({})
     assert choices["methods"] == ["galore", "adamw", "lora"]
-    for method in choices["methods"]:
-        defaults = choices["defaults"][method]
-        assert defaults["learning_rate"] > 0 and defaults["max_steps"] >= 1 and "dataset_id" not in defaults
+    assert list(choices["defaults"]) == ["chat", "text", "classify", "preference"]
+    for task, by_method in choices["defaults"].items():
+        assert list(by_method) == choices["methods"], task
+        for defaults in by_method.values():
+            assert defaults["learning_rate"] > 0 and defaults["max_steps"] >= 1 and "dataset_id" not in defaults
     assert choices["models"][0]["id"] == "starter"
 
 

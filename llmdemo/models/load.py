@@ -152,8 +152,8 @@ def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
 
 
-def load_outline(source: ModelEntry | Path, dtype: torch.dtype, attention: str = "sdpa"):
-    """The causal model without its weights, on the meta device: shapes only, for predictions.
+def load_outline(source: ModelEntry | Path, dtype: torch.dtype, attention: str = "sdpa", classifies: bool = False):
+    """The causal model, or the classifier, without its weights, on the meta device: shapes only, for predictions.
 
     `attention` names one of transformers' attention functions, also one that was registered. Raises UserError.
     """
@@ -161,8 +161,9 @@ def load_outline(source: ModelEntry | Path, dtype: torch.dtype, attention: str =
     check_folder(folder)
     try:
         config = AutoConfig.from_pretrained(folder, **_SAFE)
+        kind = AutoModelForSequenceClassification if classifies else AutoModelForCausalLM
         with torch.device("meta"):
-            return AutoModelForCausalLM.from_config(
+            return kind.from_config(
                 config, trust_remote_code=False, dtype=dtype, attn_implementation=attention
             )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

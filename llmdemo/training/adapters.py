@@ -20,6 +20,7 @@ def add_adapters(model, config: TrainConfig):
             lora_dropout=0.0,
             target_modules=[target.name for target in targets],
             fan_in_fan_out=any(target.transposed for target in targets),
-            task_type="CAUSAL_LM",
+            # For classification, peft also trains the fresh head and keeps it with the adapters.
+            task_type="SEQ_CLS" if config.task == "classify" else "CAUSAL_LM",
         ),
     )

@@ -4,7 +4,7 @@ Nothing of the order is state: the batch of step s is computed from (seed, s), s
 where there was one, see the same records. Knows nothing of models and of tokenizers.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +26,10 @@ class TokenRows:
     ids: np.ndarray
     labels: np.ndarray
     offsets: np.ndarray
+    positions: np.ndarray | None = None
+    """[total], for packed rows: each token's place in its own document, 0 where one begins."""
+    classes: np.ndarray | None = None
+    """[rows], for classification: the number of each row's class."""
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -39,24 +43,49 @@ class TokenRows:
         part = slice(self.offsets[index], self.offsets[index + 1])
         return self.ids[part], self.labels[part]
 
+    def row_positions(self, index: int) -> np.ndarray:
+        """Places in the documents of one packed row."""
+        return self.positions[self.offsets[index] : self.offsets[index + 1]]
+
     def trained(self, rows) -> int:
         """Number of trained tokens of these rows."""
         return int(sum((self.row(index)[1] != NOT_TRAINED).sum() for index in rows))
 
     @classmethod
-    def from_lists(cls, rows: list[tuple[list[int], list[int]]]) -> "TokenRows":
+    def from_lists(cls, rows: list[tuple[list[int], list[int]]], classes: list[int] | None = None) -> "TokenRows":
         lengths = [len(ids) for ids, _ in rows]
         flat_ids = np.fromiter((i for ids, _ in rows for i in ids), np.int32, sum(lengths))
         flat_labels = np.fromiter((i for _, labels in rows for i in labels), np.int32, sum(lengths))
-        return cls(flat_ids, flat_labels, np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
+        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        return cls(flat_ids, flat_labels, offsets, None, None if classes is None else np.array(classes, np.int32))
+
+
+@dataclass(frozen=True)
+class RunData:
+    """What a run trains on and is judged by."""
+
+    train: TokenRows
+    held_out: TokenRows
+    samples: list[dict]
+    """What the model is asked at each evaluation: {"prompt", "expected"}, texts to show, and "ids", token ids."""
+    about: dict
+    """Counts and hashes for the model card."""
+    more: dict[str, TokenRows] = field(default_factory=dict)
+    """Other rows that a task measures itself by, by name."""
+    facts: dict = field(default_factory=dict)
+    """JSON-able: what a task has to know of its data, such as the names of its classes."""
+
+
+_KEYS = ("ids", "labels", "offsets", "positions", "classes")
 
 
 def save_rows(path: Path, **parts: TokenRows) -> None:
     """Writes named TokenRows as one safetensors file."""
     arrays = {}
     for name, rows in parts.items():
-        for key in ("ids", "labels", "offsets"):
-            arrays[f"{name}.{key}"] = np.ascontiguousarray(getattr(rows, key))
+        for key in _KEYS:
+            if getattr(rows, key) is not None:
+                arrays[f"{name}.{key}"] = np.ascontiguousarray(getattr(rows, key))
     save_file(arrays, path)
 
 
@@ -64,19 +93,22 @@ def load_rows(path: Path) -> dict[str, TokenRows]:
     """The TokenRows that `save_rows` wrote, by name."""
     arrays = load_file(path)
     names = {key.partition(".")[0] for key in arrays}
-    return {name: TokenRows(*(arrays[f"{name}.{key}"] for key in ("ids", "labels", "offsets"))) for name in names}
+    return {name: TokenRows(*(arrays.get(f"{name}.{key}") for key in _KEYS)) for name in names}
 
 
 class Batches:
-    """The global batches of a run: `rows_of(step)` for any step from 0, without any state."""
+    """The global batches of a run: `rows_of(step)` for any step from 0, without any state.
 
-    def __init__(self, rows: TokenRows, global_batch: int, seed: int):
-        if not len(rows):
+    lengths [items]: the tokens of each item, by which items of like length are put together.
+    """
+
+    def __init__(self, lengths: np.ndarray, global_batch: int, seed: int):
+        if not len(lengths):
             raise UserError("No record is left to train on.", "Upload more data, or switch filters off.")
-        self._lengths = rows.lengths
-        self._size = min(global_batch, len(rows))
+        self._lengths = lengths
+        self._size = min(global_batch, len(lengths))
         self._seed = seed
-        self.per_epoch = -(-len(rows) // self._size)
+        self.per_epoch = -(-len(lengths) // self._size)
         self._epoch: tuple[int, list[np.ndarray]] | None = None
 
     def rows_of(self, step: int) -> np.ndarray:
@@ -106,7 +138,37 @@ def share_of(rows: np.ndarray, process: int, processes: int, micro_batches: int)
 
 def collate(rows: TokenRows, indices, pad_id: int, device: torch.device) -> dict[str, Tensor]:
     """input_ids, attention_mask and labels [b, t], padded on the right to the longest row."""
-    picked = [rows.row(index) for index in indices]
+    return _padded([rows.row(index) for index in indices], pad_id, device)
+
+
+def collate_packed(rows: TokenRows, indices, pad_id: int, device: torch.device) -> dict[str, Tensor]:
+    """input_ids, labels and position_ids [b, t] of packed rows, and no mask.
+
+    Positions that begin again are how transformers' attention knows one document from the next; it looks for them
+    only where no mask is given. The padding is a document of its own.
+    """
+    batch = collate(rows, indices, pad_id, device)
+    width = batch["input_ids"].shape[1]
+    positions = torch.arange(width).repeat(len(indices), 1)
+    for place, index in enumerate(indices):
+        own = torch.from_numpy(rows.row_positions(index).astype(np.int64))
+        positions[place, : len(own)] = own
+        positions[place, len(own) :] -= len(own)
+    del batch["attention_mask"]
+    return {**batch, "position_ids": positions.to(device, non_blocking=True)}
+
+
+def collate_unpacked(rows: TokenRows, indices, pad_id: int, device: torch.device) -> dict[str, Tensor]:
+    """As `collate`, with each document of the packed rows in a row of its own."""
+    pieces = []
+    for index in indices:
+        ids, labels = rows.row(index)
+        cuts = np.flatnonzero(rows.row_positions(index) == 0)[1:]
+        pieces += zip(np.split(ids, cuts), np.split(labels, cuts), strict=True)
+    return _padded(pieces, pad_id, device)
+
+
+def _padded(picked: list[tuple[np.ndarray, np.ndarray]], pad_id: int, device: torch.device) -> dict[str, Tensor]:
     width = max(len(ids) for ids, _ in picked)
     shape = (len(picked), width)
     input_ids = torch.full(shape, pad_id, dtype=torch.long)

@@ -57,7 +57,7 @@ def predict(entry: ModelEntry, config: TrainConfig, batch: Batch, device: torch.
     config = config.resolved()
     precision = devices.resolve_precision(config.precision, device)
     dtype = devices.weight_dtype(precision)
-    model = _outline(entry, dtype)
+    model = _outline(entry, dtype, config.task == "classify")
     if config.method == "lora":
         model = add_adapters(model, config)
     size = dtype.itemsize
@@ -170,12 +170,12 @@ def _saved_bytes(model: nn.Module, batch: Batch, precision: str) -> int:
     return sum(seen.values())
 
 
-def _outline(entry: ModelEntry, dtype: torch.dtype):
+def _outline(entry: ModelEntry, dtype: torch.dtype, classifies: bool):
     AttentionInterface.register(_ATTENTION, _outline_attention)
     verbosity = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()
     try:
-        return load_outline(entry, dtype, _ATTENTION)
+        return load_outline(entry, dtype, _ATTENTION, classifies)
     finally:
         transformers_logging.set_verbosity(verbosity)
 

@@ -1,30 +1,30 @@
-"""One run's loop: set up → evaluate → steps → evaluate. The same for GaLore, AdamW and LoRA.
+"""One run's loop: set up → evaluate → steps → evaluate. The same for every task, and for GaLore, AdamW and LoRA.
 
-Knows its records as token ids, and reports through a callback; it knows nothing of files, queues or pages.
+What is learned is the objective's; the loop knows items by number, and reports through a callback. It knows nothing of
+tokenizers, queues or pages.
 """
 
 import math
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
 import torch.distributed as dist
 
 from llmdemo.training import device as devices
-from llmdemo.training.batches import Batches, TokenRows, collate, share_of
+from llmdemo.training import objectives
+from llmdemo.training.batches import Batches, RunData, share_of
 from llmdemo.training.checkpoint import Checkpoint, rng_state, set_rng_state
 from llmdemo.training.config import TrainConfig
 from llmdemo.training.ledger import Batch
-from llmdemo.training.loss import CausalLoss
 from llmdemo.training.optimizer import Optimizer
-from llmdemo.training.prepare import RunData
 from llmdemo.training.reduce import reduce_gradients, sum_over_processes
 
 MOST_SKIPS = 10
 """Steps in a row without finite gradients after which a run is given up."""
-_SAMPLE_TOKENS = 48
 
 
 class NonFinite(Exception):
@@ -42,6 +42,9 @@ class Progress:
     loss: float | None = None
     eval_loss: float | None = None
     first_eval_loss: float | None = None
+    first_eval: dict = field(default_factory=dict)
+    last_eval: dict = field(default_factory=dict)
+    """All figures of the first and of the newest evaluation."""
 
 
 class Loop:
@@ -54,13 +57,12 @@ class Loop:
         self.progress = Progress()
         self.device = next(model.parameters()).device
         self.precision = precision
-        self._tokenizer = tokenizer
-        self._pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
         self._report: Callable = report
-        self._batches = Batches(data.train, config.global_batch, config.seed)
-        self._loss = CausalLoss(model)
         self._process = dist.get_rank() if dist.is_initialized() else 0
         self._processes = dist.get_world_size() if dist.is_initialized() else 1
+        place = objectives.Place(model, tokenizer, config, precision, self.device, self._process, self._processes)
+        self.objective = objectives.of(config.task)(place, data)
+        self._batches = Batches(self.objective.lengths, config.global_batch, config.seed)
         self._seconds: deque[float] = deque(maxlen=20)
         self._rates: deque[tuple[int, float]] = deque(maxlen=20)
         self._eval_seconds = 0.0
@@ -103,10 +105,14 @@ class Loop:
         """Whether any process wants it: all must stop, or save, at the same step."""
         return wish if self._processes == 1 else bool(sum_over_processes([float(wish)], self.device)[0])
 
+    def begin(self, folder: Path, should_stop: Callable[[], bool]) -> bool:
+        """What the objective computes once from the untouched weights, before `restore` or `run`; False if it was
+        asked to stop. `folder` is the run's."""
+        return self.objective.begin(folder, self._report, lambda: self._agree(should_stop()))
+
     def _verify_loss(self) -> None:
-        rows = self._batches.rows_of(0)[-2:]
-        with devices.autocast(self.precision, self.device):
-            self._loss.verify(collate(self.data.train, rows, self._pad, self.device))
+        for note in self.objective.verify(self._batches.rows_of(0)):
+            self._report("note", message=note)
 
     def _dry_step(self) -> None:
         """The longest batch forward and backward, without changing a weight: the honest peak and time."""
@@ -123,20 +129,20 @@ class Loop:
     def _longest_step(self) -> int:
         """The step with the most padded tokens, among those of the first epoch."""
         steps = range(min(self.config.max_steps, self._batches.per_epoch))
-        return max(steps, key=lambda step: self.data.train.lengths[self._batches.rows_of(step)].max())
+        return max(steps, key=lambda step: self.objective.lengths[self._batches.rows_of(step)].max())
 
     def largest_batch(self) -> Batch:
         """The largest micro-batch of this process, for the memory ledger."""
         rows = self._batches.rows_of(self._longest_step())
         part = max(share_of(rows, 0, self._processes, self.config.gradient_accumulation_steps), key=len)
-        return Batch(len(part), int(self.data.train.lengths[part].max()), self.data.train.trained(part))
+        return self.objective.shape(part)
 
     def _step(self) -> None:
         started, progress, config = time.monotonic(), self.progress, self.config
         rows = self._batches.rows_of(progress.step)
         rate = learning_rate(config, progress.step)
         self.optimizer.set_lr(rate)
-        loss = self._gradients(rows)
+        loss, figures = self._gradients(rows)
         reduce_gradients(self.optimizer)
         refreshed = self.optimizer.refresh()
         norm = self.optimizer.clip(config.max_grad_norm)
@@ -146,31 +152,34 @@ class Loop:
         else:
             self.optimizer.skip()
         progress.step += 1
-        progress.tokens += int(self.data.train.lengths[rows].sum())
-        self._account(rows, time.monotonic() - started)
-        self._tell(loss, norm, rate, finite, refreshed)
+        tokens = self.objective.tokens(rows)
+        progress.tokens += tokens
+        self._seconds.append(time.monotonic() - started)
+        self._rates.append((tokens, self._seconds[-1]))
+        self._tell(loss, figures, norm, rate, finite, refreshed)
 
-    def _gradients(self, rows) -> float:
-        """Accumulates the gradient of the mean loss over the trained tokens of `rows`; returns that loss."""
-        config, total = self.config, 0.0
-        trained = max(1, self.data.train.trained(rows))
+    def _gradients(self, rows) -> tuple[float, dict[str, float]]:
+        """Accumulates the gradient of the mean loss of these items; returns that loss, and the mean figures."""
+        objective = self.objective
+        count = objective.normaliser(rows)
+        sums = dict.fromkeys(("loss", *objective.figures), 0.0)
         self.model.train()
-        for part in share_of(rows, self._process, self._processes, config.gradient_accumulation_steps):
+        for part in share_of(rows, self._process, self._processes, self.config.gradient_accumulation_steps):
             if not len(part):
                 continue
-            batch = collate(self.data.train, part, self._pad, self.device)
             with devices.autocast(self.precision, self.device):
-                loss = self._loss(batch) / trained
-            self.optimizer.expect_parts(self._loss.passes)
+                loss, figures = objective.loss_sum(part)
+                loss = loss / count
+            self.optimizer.expect_parts(objective.passes)
             loss.backward()
-            total += loss.item()
-        return total if self._processes == 1 else sum_over_processes([total], self.device)[0]
+            sums["loss"] += loss.item()
+            for name, value in figures.items():
+                sums[name] += value / count
+        if self._processes > 1:
+            sums = dict(zip(sums, sum_over_processes(list(sums.values()), self.device), strict=True))
+        return sums.pop("loss"), sums
 
-    def _account(self, rows, seconds: float) -> None:
-        self._seconds.append(seconds)
-        self._rates.append((int(self.data.train.lengths[rows].sum()), seconds))
-
-    def _tell(self, loss: float, norm: float, rate: float, finite: bool, refreshed) -> None:
+    def _tell(self, loss: float, figures: dict, norm: float, rate: float, finite: bool, refreshed) -> None:
         progress = self.progress
         if refreshed:
             layers = [
@@ -203,6 +212,7 @@ class Loop:
             peak_memory_bytes=devices.peak_bytes(self.device),
             eta_seconds=round(self._seconds_left(), 1),
             epoch=round(progress.step / self._batches.per_epoch, 3),
+            **{name: round(value, 6) for name, value in figures.items()},
         )
 
     def _seconds_left(self) -> float:
@@ -215,49 +225,21 @@ class Loop:
 
     @torch.no_grad()
     def evaluate(self) -> None:
-        """Held-out loss, and the model's answers to the sample prompts."""
+        """Figures on what is held out, and what the model makes of the samples."""
         self._report("phase", phase="evaluating")
-        started = time.monotonic()
+        started, progress = time.monotonic(), self.progress
         self.model.eval()
-        if len(self.data.held_out):
-            loss = self._held_out_loss()
-            progress = self.progress
-            progress.eval_loss = loss
-            progress.first_eval_loss = loss if progress.first_eval_loss is None else progress.first_eval_loss
-            if math.isfinite(loss):
-                self._report("eval", step=progress.step, loss=round(loss, 6), records=len(self.data.held_out))
-        if self._process == 0 and self.data.samples:
-            self._answer()
+        figures = {name: value for name, value in self.objective.evaluate().items() if math.isfinite(value)}
+        if "loss" in figures:
+            progress.last_eval = figures
+            progress.first_eval = progress.first_eval or figures
+            progress.eval_loss, progress.first_eval_loss = figures["loss"], progress.first_eval["loss"]
+            rounded = {name: round(value, 6) for name, value in figures.items()}
+            self._report("eval", step=progress.step, records=len(self.data.held_out), **rounded)
+        if self._process == 0:
+            for answer in self.objective.answers():
+                self._report("sample", step=progress.step, **answer)
         self._eval_seconds = time.monotonic() - started
-
-    def _held_out_loss(self) -> float:
-        rows: TokenRows = self.data.held_out
-        order = sorted(range(len(rows)), key=lambda i: -int(rows.lengths[i]))
-        mine = [order[i : i + self.config.batch_size] for i in range(0, len(order), self.config.batch_size)]
-        total, count = 0.0, 0
-        for indices in mine[self._process :: self._processes]:
-            with devices.autocast(self.precision, self.device):
-                total += self._loss(collate(rows, indices, self._pad, self.device)).item()
-            count += rows.trained(indices)
-        if self._processes > 1:
-            total, count = sum_over_processes([total, float(count)], self.device)
-        return total / max(1, count)
-
-    def _answer(self) -> None:
-        for sample in self.data.samples:
-            ids = torch.tensor([sample["ids"]], device=self.device)
-            with devices.autocast(self.precision, self.device):
-                out = self.model.generate(
-                    input_ids=ids,
-                    attention_mask=torch.ones_like(ids),
-                    max_new_tokens=_SAMPLE_TOKENS,
-                    do_sample=False,
-                    eos_token_id=self._tokenizer.eos_token_id,
-                    pad_token_id=self._pad,
-                )
-            text = self._tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=True)
-            fields = {"prompt": sample["prompt"], "expected": sample["expected"]}
-            self._report("sample", step=self.progress.step, text=text, **fields)
 
     # ---- what a checkpoint holds
 

@@ -65,31 +65,48 @@ class CausalLoss:
         """Sum over the labels [] in fp32; divide by the number of trained tokens of the whole step."""
         return self._lean(batch) if self.lean else self._whole(batch)
 
+    def tokens(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """(−log p [n] in fp32 of each label, row after row; the row [n] that each is in)."""
+        if self.lean:
+            hidden, labels, rows = self._picked(batch, LEAST_SHARED)
+            return self._chunked(hidden, labels, "none"), rows
+        self.passes = 1
+        labels = batch["labels"][:, 1:]
+        places = labels != -100
+        logits = self._model(**_inputs(batch), use_cache=False).logits[:, :-1]
+        return _entropy(logits[places], labels[places], "none"), places.nonzero()[:, 0]
+
     def _whole(self, batch: dict[str, Tensor]) -> Tensor:
-        logits = self._model(
-            input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False
-        ).logits
+        self.passes = 1
+        logits = self._model(**_inputs(batch), use_cache=False).logits
         return _entropy(logits[:, :-1].flatten(0, 1), batch["labels"][:, 1:].flatten())
 
     def _lean(self, batch: dict[str, Tensor], least: int = LEAST_SHARED) -> Tensor:
-        shared = shared_prefix(batch) if self.shares else 0
+        hidden, labels, _ = self._picked(batch, least)
+        return self._chunked(hidden, labels, "sum")
+
+    def _picked(self, batch: dict[str, Tensor], least: int) -> tuple[Tensor, Tensor, Tensor]:
+        """(hidden states [n, h] that predict a label, the labels [n], their rows [n])."""
+        shared = shared_prefix(batch) if self.shares and "attention_mask" in batch else 0
         rows = batch["input_ids"].shape[0]
         if shared == 0 or shared * (rows - 1) < least:
             self.passes = 1
-            hidden = self._body(
-                input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False
-            ).last_hidden_state
+            hidden = self._body(**_inputs(batch), use_cache=False).last_hidden_state
             labels = batch["labels"][:, 1:]
         else:
             self.passes = 2
             hidden, labels = self._after_prefix(batch, shared), batch["labels"][:, shared + 1 :]
         places = labels != -100
-        hidden, labels = hidden[:, :-1][places], labels[places]
+        return hidden[:, :-1][places], labels[places], places.nonzero()[:, 0]
+
+    def _chunked(self, hidden: Tensor, labels: Tensor, reduction: str) -> Tensor:
+        """Cross entropies, summed or one a label, with the logits of a part of them at a time."""
         chunk = max(1, CHUNK_BYTES // (4 * self._head.weight.shape[0]))
         if len(labels) <= chunk:
-            return _entropy(self._head(hidden), labels)
+            return _entropy(self._head(hidden), labels, reduction)
         parts = zip(hidden.split(chunk), labels.split(chunk), strict=True)
-        return torch.stack([checkpoint(self._chunk, h, y, use_reentrant=False) for h, y in parts]).sum()
+        found = [checkpoint(self._chunk, h, y, reduction, use_reentrant=False) for h, y in parts]
+        return torch.stack(found).sum() if reduction == "sum" else torch.cat(found)
 
     def _after_prefix(self, batch: dict[str, Tensor], shared: int) -> Tensor:
         """Hidden states [b, t - shared, h] behind the prefix, which goes through the body once for all rows."""
@@ -100,8 +117,12 @@ class CausalLoss:
             input_ids=ids[:, shared:], attention_mask=batch["attention_mask"], past_key_values=cache, use_cache=True
         ).last_hidden_state
 
-    def _chunk(self, hidden: Tensor, labels: Tensor) -> Tensor:
-        return _entropy(self._head(hidden), labels)
+    def _chunk(self, hidden: Tensor, labels: Tensor, reduction: str) -> Tensor:
+        return _entropy(self._head(hidden), labels, reduction)
+
+
+def _inputs(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {key: batch[key] for key in ("input_ids", "attention_mask", "position_ids") if key in batch}
 
 
 def shared_prefix(batch: dict[str, Tensor]) -> int:
@@ -113,6 +134,6 @@ def shared_prefix(batch: dict[str, Tensor]) -> int:
     return int((same & ~wanted).long().cumprod(0).sum().item())
 
 
-def _entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Sum of −log p of the labels, in fp32; logits [n, V], labels [n] with -100 where nothing is trained."""
-    return functional.cross_entropy(logits.float(), labels, ignore_index=-100, reduction="sum")
+def _entropy(logits: Tensor, labels: Tensor, reduction: str = "sum") -> Tensor:
+    """−log p of the labels, in fp32; logits [n, V], labels [n] with -100 where nothing is trained."""
+    return functional.cross_entropy(logits.float(), labels, ignore_index=-100, reduction=reduction)

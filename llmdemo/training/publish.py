@@ -35,6 +35,7 @@ def publish(
             "source": "run",
             "run": run_dir.name,
             "title": title,
+            "task": config.task,
             "base": entry.id,
             "base_revision": entry.revision,
         }
@@ -50,8 +51,8 @@ def card(entry: ModelEntry, config: TrainConfig, about: dict) -> str:
     results = "\n".join(f"| {key} | {_cell(value)} |" for key, value in about.items())
     return f"""---
 library_name: transformers
-pipeline_tag: text-generation
-tags: [{config.method}, llmdemo]
+pipeline_tag: {"text-classification" if config.task == "classify" else "text-generation"}
+tags: [{config.method}, {config.task}, llmdemo]
 ---
 # {_cell(config.name or entry.title)}
 

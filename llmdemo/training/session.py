@@ -9,12 +9,13 @@ import torch
 
 from llmdemo import store
 from llmdemo.errors import UserError
-from llmdemo.models.load import load_causal, load_tokenizer
+from llmdemo.models.load import load_tokenizer
 from llmdemo.training import checkpoint as checkpoints
 from llmdemo.training import device as devices
-from llmdemo.training import ledger
+from llmdemo.training import ledger, objectives, trackers
 from llmdemo.training.adapters import add_adapters
 from llmdemo.training.loop import Loop
+from llmdemo.training.measured import optimizer_bytes
 from llmdemo.training.optimizer import build_optimizer
 from llmdemo.training.prepare import model_entry, prepare_data, read_config
 from llmdemo.training.publish import publish
@@ -26,10 +27,12 @@ class Session:
     """`run` trains the run in `run_dir`; `report(kind, **fields)` writes an event, on the first process only."""
 
     def __init__(self, run_dir: Path, home: store.Home, report):
-        self._run_dir, self._home, self._report = run_dir, home, report
+        self._run_dir, self._home = run_dir, home
         self._started = time.time()
         self._config = read_config(run_dir)
-        self._accelerator = _accelerator()
+        tracker = self._config.log_with
+        self._accelerator = _accelerator(trackers.accelerator_options(tracker, run_dir))
+        self._report = trackers.tracked(report, self._accelerator, tracker, run_dir, self._config.to_dict())
         if self._accelerator.num_processes != self._config.num_processes:
             raise UserError(
                 f"The run asks for {self._config.num_processes} processes and was launched with "
@@ -43,27 +46,39 @@ class Session:
         tokenizer = load_tokenizer(entry)
         data = self._data(tokenizer)
         loop = self._loop(entry, tokenizer, data)
-        finished = (self._run_dir / "model").is_dir() or loop.run(stop, self._save)
+        finished = (self._run_dir / "model").is_dir() or self._train(loop, stop)
         self._tell_peak(loop)
+        trackers.finish(self._accelerator, self._config.log_with)
         if not finished:
             message = f"Stopped at step {loop.progress.step} of {self._config.max_steps}."
             return {"state": "stopped", "reason": "", "message": message, "hint": "Resume goes on from here."}
         self._publish(loop, entry, tokenizer, data)
         return {"state": "completed", "reason": "", "message": "", "hint": "", "model_id": self._run_dir.name}
 
+    def _train(self, loop: Loop, stop) -> bool:
+        """From the beginning or from the newest checkpoint; False if it was stopped."""
+        begun = loop.begin(self._run_dir, stop)
+        if self._last:
+            loop.restore(self._last)
+            self._last = None
+        return begun and loop.run(stop, self._save)
+
     def _data(self, tokenizer):
         self._report("phase", phase="tokenising")
         if self._accelerator.is_main_process:
             prepare_data(self._run_dir, self._home, self._config, tokenizer)
         self._accelerator.wait_for_everyone()
-        return prepare_data(self._run_dir, self._home, self._config, tokenizer)
+        data = prepare_data(self._run_dir, self._home, self._config, tokenizer)
+        for note in data.facts.get("notes", []):
+            self._report("note", message=note)
+        return data
 
     def _loop(self, entry, tokenizer, data) -> Loop:
         self._report("phase", phase="loading")
         config, device = self._config, self._accelerator.device
         precision = devices.resolve_precision(config.precision, device)
         torch.manual_seed(config.seed)
-        model, _ = load_causal(entry, dtype=devices.weight_dtype(precision), device=device)
+        model = objectives.of(config.task).load(entry, config, data, devices.weight_dtype(precision), device)
         if config.method == "lora":
             model = add_adapters(model, config)
         if config.activation_checkpointing:
@@ -71,9 +86,7 @@ class Session:
         optimizer = build_optimizer(model, config)
         loop = Loop(model, tokenizer, optimizer, data, config, precision, self._report)
         self._tell_memory(entry, loop)
-        last = checkpoints.newest(self._run_dir / "checkpoints")
-        if last:
-            loop.restore(last)
+        self._last = checkpoints.newest(self._run_dir / "checkpoints")
         self._announce(loop, precision)
         return loop
 
@@ -81,8 +94,9 @@ class Session:
         self._report(
             "start",
             pid=os.getpid(),
-            step=loop.progress.step,
+            step=self._last.step if self._last else 0,
             total_steps=self._config.max_steps,
+            task=self._config.task,
             method=self._config.method,
             parameters=sum(p.numel() for p in loop.model.parameters()),
             trained_parameters=sum(p.numel() for p in loop.model.parameters() if p.requires_grad),
@@ -103,7 +117,8 @@ class Session:
 
     def _tell_peak(self, loop: Loop) -> None:
         if self._accelerator.is_main_process:
-            self._report("ledger", **self._ledger, measured={"total": devices.peak_bytes(loop.device)})
+            measured = {"total": devices.peak_bytes(loop.device), **optimizer_bytes(loop.optimizer)}
+            self._report("ledger", **self._ledger, measured=measured)
 
     def _save(self, checkpoint: checkpoints.Checkpoint) -> None:
         """Writes a checkpoint where the disk has room for it: an old one is removed only after the new one is whole."""
@@ -127,8 +142,8 @@ class Session:
             "steps": progress.step,
             "tokens": progress.tokens,
             "loss": progress.loss,
-            "held-out loss before": progress.first_eval_loss,
-            "held-out loss after": progress.eval_loss,
+            **_before_and_after(progress.first_eval, progress.last_eval),
+            **loop.objective.about(),
         }
         if self._accelerator.is_main_process:
             if progress.step not in (0, *self._saved_steps()):
@@ -145,7 +160,18 @@ class Session:
         self._report("checkpoint", step=loop.progress.step, bytes=size)
 
 
-def _accelerator():
+def _before_and_after(first: dict, last: dict) -> dict:
+    """The held-out figures of a run's first and last evaluation, for its model's card."""
+    names = {name: name.replace("_", " ") for name in last}
+    return {
+        f"held-out {names[name]} {when}": round(figures[name], 5)
+        for name in names
+        for when, figures in (("before", first), ("after", last))
+        if name in figures
+    }
+
+
+def _accelerator(options: dict):
     from accelerate import Accelerator
 
-    return Accelerator(mixed_precision="no")
+    return Accelerator(mixed_precision="no", **options)

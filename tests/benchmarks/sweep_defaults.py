@@ -58,7 +58,7 @@ def run(point, run_data, model_folder, tokenizer, args):
     loop = Loop(
         model, tokenizer, optimizer, replace(run_data, samples=[]), config, precision, lambda kind, **fields: None
     )
-    before = loop._held_out_loss()
+    before = loop.objective.evaluate()["loss"]
     started = time.perf_counter()
     for _ in range(args.steps):
         loop._step()
@@ -66,7 +66,7 @@ def run(point, run_data, model_folder, tokenizer, args):
     return {
         **point,
         "before": before,
-        "after": loop._held_out_loss(),
+        "after": loop.objective.evaluate()["loss"],
         "seconds": seconds,
         "train_loss": loop.progress.loss,
     }

@@ -1,6 +1,7 @@
 """Tiny models, batches and runs for the tests of training."""
 
 import copy
+import json
 
 import pytest
 import torch
@@ -88,24 +89,70 @@ def llama64():
     return lambda: copy.deepcopy(model)
 
 
-@pytest.fixture
-def make_run(home, settings, tiny_model_folder, alpaca_file):
-    """Makes a run folder on the tiny model and forty sums, ready for the worker."""
-    info = add_dataset(home, settings, alpaca_file, "sums")
+def run_maker(home, dataset_id, model_folder, **own):
+    """A function that makes run folders, ready for the worker, and takes changes of the config."""
 
     def make(**changes):
         run_dir = home.runs / store.new_id("run")
         run_dir.mkdir()
         values = {
-            "dataset_id": info.dataset_id,
-            "model_id": str(tiny_model_folder),
+            "dataset_id": dataset_id,
+            "model_id": str(model_folder),
             "rank": 8,
             "max_steps": 8,
             "eval_steps": 4,
             "batch_size": 4,
             "update_proj_gap": 3,
         }
-        store.write_json(run_dir / "config.json", {**values, **changes})
+        store.write_json(run_dir / "config.json", {**values, **own, **changes})
         return run_dir
+
+    return make
+
+
+@pytest.fixture
+def make_run(home, settings, tiny_model_folder, alpaca_file):
+    """Makes a run folder on the tiny model and forty sums, ready for the worker."""
+    return run_maker(home, add_dataset(home, settings, alpaca_file, "sums").dataset_id, tiny_model_folder)
+
+
+def label_rows(count=48):
+    """Short messages: every third is spam and says so."""
+    return [
+        (("win a prize now", "spam") if n % 3 == 0 else ("see you at home", "ham"))[0] + f" {n * 7919 % 9973}"
+        for n in range(count)
+    ], ["spam" if n % 3 == 0 else "ham" for n in range(count)]
+
+
+@pytest.fixture
+def task_files(tmp_path):
+    """A small file of each task but chat, by the task's name."""
+    texts, labels = label_rows()
+    rows = "".join(f"{label}\t{text}\n" for text, label in zip(texts, labels, strict=True))
+    (tmp_path / "labels.tsv").write_text(rows)
+    words = "The capital of France is Paris. Apples and pears are fruits. He goes to the park every day.".split()
+    paragraphs = [" ".join(words[(n * k) % len(words)] for k in range(5, 5 + 6 + n * 3)) for n in range(1, 24)]
+    (tmp_path / "text.txt").write_text("\n\n".join(paragraphs))
+    pairs = [
+        {"prompt": f"Add {n} and {n + 1}.", "chosen": f"The sum is {2 * n + 1}.", "rejected": f"No idea, {n} perhaps?"}
+        for n in range(30)
+    ]
+    (tmp_path / "pairs.json").write_text(json.dumps(pairs))
+    return {name: tmp_path / file for name, file in
+            (("classify", "labels.tsv"), ("text", "text.txt"), ("preference", "pairs.json"))}  # fmt: skip
+
+
+@pytest.fixture
+def task_run(home, settings, tiny_model_folder, task_files, alpaca_file):
+    """Makes a run folder of any task on the tiny model: task_run("classify", method="lora")."""
+    made = {}
+
+    def make(task, **changes):
+        if task not in made:
+            path = {**task_files, "chat": alpaca_file}[task]
+            dataset_id = add_dataset(home, settings, path, task, task=task).dataset_id
+            own = {"text": {"max_length": 64, "forgetting_dataset_id": "none"}}.get(task, {})
+            made[task] = run_maker(home, dataset_id, tiny_model_folder, task=task, learning_rate=1e-3, **own)
+        return made[task](**changes)
 
     return make

@@ -1,0 +1,156 @@
+"""What the loop asks of a task. Knows nothing of optimizers, steps and events."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from llmdemo.data.records import Records
+from llmdemo.errors import UserError
+from llmdemo.models.load import load_causal
+from llmdemo.store import Home
+from llmdemo.training import device as devices
+from llmdemo.training.batches import RunData, TokenRows
+from llmdemo.training.config import TrainConfig
+from llmdemo.training.ledger import Batch
+from llmdemo.training.reduce import sum_over_processes
+
+SAMPLES = 2
+"""Held-out prompts that the model answers at each evaluation."""
+SAMPLE_TOKENS = 48
+
+
+@dataclass(frozen=True)
+class Source:
+    """The records of a run's data set and how they are split."""
+
+    home: Home
+    records: Records
+    train: np.ndarray
+    held_out: np.ndarray
+    """Indices of the records."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """What an objective computes with: the model, on its device, as one of several processes."""
+
+    model: nn.Module
+    tokenizer: object
+    config: TrainConfig
+    precision: str
+    device: torch.device
+    process: int = 0
+    processes: int = 1
+
+    @property
+    def pad(self) -> int:
+        return self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else 0
+
+    def autocast(self):
+        return devices.autocast(self.precision, self.device)
+
+    def sum(self, values: list[float]) -> list[float]:
+        """Each value's sum over all processes."""
+        return values if self.processes == 1 else sum_over_processes(values, self.device)
+
+    def mine(self, rows: TokenRows, size: int | None = None) -> list[list[int]]:
+        """This process's share of all rows, in batches of `size` (the config's batch_size), longest first."""
+        size = size or self.config.batch_size
+        order = sorted(range(len(rows)), key=lambda i: -int(rows.lengths[i]))
+        return [order[i : i + size] for i in range(0, len(order), size)][self.process :: self.processes]
+
+
+class Objective:
+    """One task. An item is what is counted in a batch: a conversation, a packed row, a text, or a pair."""
+
+    task: ClassVar[str]
+    figures: ClassVar[tuple[str, ...]] = ()
+    """Names of the figures that a step reports beside its loss."""
+
+    # ---- before the run
+
+    @classmethod
+    def encode(cls, source: Source, config: TrainConfig, tokenizer) -> RunData:
+        """The rows of the data set. Raises UserError where nothing is left to train on."""
+        raise NotImplementedError
+
+    @classmethod
+    def load(cls, entry, config: TrainConfig, data: RunData, dtype: torch.dtype, device: torch.device) -> nn.Module:
+        """The model that the run starts from. Raises UserError where it cannot learn this task."""
+        model = load_causal(entry, dtype=dtype, device=device)[0]
+        check_lengths(model, data)
+        return model
+
+    # ---- during it
+
+    def __init__(self, place: Place, data: RunData):
+        self.place, self.data = place, data
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """[items] tokens of each training item's longest row."""
+        return self.data.train.lengths
+
+    def tokens(self, items) -> int:
+        """All tokens of these training items."""
+        return int(self.data.train.lengths[items].sum())
+
+    def normaliser(self, items) -> float:
+        """What the sum of these items' losses is divided by, over all micro-batches and processes of a step."""
+        return max(1, len(items))
+
+    def shape(self, items) -> Batch:
+        """The batch that these items make, for the memory ledger."""
+        return Batch(len(items), int(self.lengths[items].max()), self.data.train.trained(items))
+
+    @property
+    def passes(self) -> int:
+        """Times that the last loss went through each layer."""
+        return 1
+
+    def begin(self, folder: Path, report: Callable, agree: Callable[[], bool]) -> bool:
+        """What is computed once from the untouched weights and kept in the run's folder; False if `agree()` said stop."""
+        return True
+
+    def verify(self, items) -> list[str]:
+        """Checks on a few items that short ways give the model's own loss; returns what people should know of it."""
+        return []
+
+    def loss_sum(self, items) -> tuple[Tensor, dict[str, float]]:
+        """(sum of the items' losses [], sums of `figures`), to be divided by the step's `normaliser`."""
+        raise NotImplementedError
+
+    def evaluate(self) -> dict[str, float]:
+        """Figures on what is held out, "loss" first; {} where nothing is. The same on all processes."""
+        raise NotImplementedError
+
+    def answers(self) -> Iterator[dict]:
+        """{"prompt", "text", "expected"} for each sample. Called on the first process only."""
+        yield from ()
+
+    def about(self) -> dict:
+        """Rows of the model card that only this task has."""
+        return dict(self.data.facts.get("card", {}))
+
+
+def check_lengths(model: nn.Module, data: RunData) -> None:
+    """Raises UserError where a row is longer than the model has positions."""
+    limit = getattr(model.config, "max_position_embeddings", None) or getattr(model.config, "n_positions", None)
+    if not isinstance(limit, int):
+        return
+    # RoBERTa's positions begin after its padding's.
+    for name, module in model.named_modules():
+        if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
+            limit -= module.padding_idx + 1
+            break
+    longest = max(int(rows.lengths.max(initial=0)) for rows in (data.train, data.held_out, *data.more.values()))
+    if longest > limit:
+        raise UserError(
+            f"The longest record has {longest:,} tokens; this model reads at most {limit:,}.",
+            f"Set max_length to {limit} or less: longer records are then cut.",
+        )

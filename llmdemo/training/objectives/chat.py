@@ -1,0 +1,128 @@
+"""Instruction data: each answer's tokens are trained, behind the conversation that leads to it.
+
+Also what raw text shares with it: a causal loss over rows, packed or not, and samples that are written.
+"""
+
+import itertools
+from collections.abc import Iterator
+
+import torch
+
+from llmdemo.data.encode import encode_many, encode_prompt
+from llmdemo.training.batches import RunData, TokenRows, collate, collate_packed, collate_unpacked
+from llmdemo.training.config import TrainConfig
+from llmdemo.training.loss import CausalLoss
+from llmdemo.training.objectives.base import SAMPLE_TOKENS, SAMPLES, Objective, Place, Source
+from llmdemo.training.packing import pack
+
+_LEAKS = {True: 1e-4, False: 2e-2}
+"""Relative difference of the packed loss above which packing is not used: in fp32, in less."""
+
+
+class Causal(Objective):
+    """The mean of −log p over the trained tokens of a step."""
+
+    def __init__(self, place: Place, data: RunData):
+        super().__init__(place, data)
+        self._loss = CausalLoss(place.model)
+        self.packs = data.train.positions is not None
+        """Whether packed rows go through the model as they are."""
+
+    @property
+    def passes(self) -> int:
+        return self._loss.passes
+
+    def normaliser(self, items) -> float:
+        return max(1, self.data.train.trained(items))
+
+    def verify(self, items) -> list[str]:
+        rows = self.data.train
+        if rows.positions is None:
+            with self.place.autocast():
+                self._loss.verify(self._batch(rows, items[-2:]))
+            return []
+        with torch.no_grad(), self.place.autocast():
+            apart = collate_unpacked(rows, items[-1:], self.place.pad, self.place.device)
+            self._loss.verify(apart)
+            together = self._loss(collate_packed(rows, items[-1:], self.place.pad, self.place.device)).item()
+            expected = self._loss(apart).item()
+        exact = self.place.precision == "fp32"
+        self.packs = abs(together - expected) <= _LEAKS[exact] * max(abs(expected), 1e-6)
+        if self.packs:
+            return []
+        return ["This model's attention cannot keep packed documents apart: each is computed in a row of its own."]
+
+    def _batch(self, rows: TokenRows, items) -> dict[str, torch.Tensor]:
+        make = collate if rows.positions is None else collate_packed if self.packs else collate_unpacked
+        return make(rows, items, self.place.pad, self.place.device)
+
+    def loss_sum(self, items) -> tuple[torch.Tensor, dict[str, float]]:
+        return self._loss(self._batch(self.data.train, items)), {}
+
+    def evaluate(self) -> dict[str, float]:
+        return {"loss": self.mean_loss(self.data.held_out)} if len(self.data.held_out) else {}
+
+    def mean_loss(self, rows: TokenRows) -> float:
+        """Mean of −log p over the trained tokens of all rows, over all processes."""
+        total, count = 0.0, 0
+        for items in self.place.mine(rows):
+            with self.place.autocast():
+                total += self._loss(self._batch(rows, items)).item()
+            count += rows.trained(items)
+        total, count = self.place.sum([total, float(count)])
+        return total / max(1, count)
+
+    def answers(self) -> Iterator[dict]:
+        for sample in self.data.samples:
+            yield {"text": write(self.place, sample["ids"]), **{k: sample[k] for k in ("prompt", "expected")}}
+
+
+class Chat(Causal):
+    """The task chat."""
+
+    task = "chat"
+
+    @classmethod
+    def encode(cls, source: Source, config: TrainConfig, tokenizer) -> RunData:
+        records, held_out = source.records, source.held_out
+        encoded = chat_pieces((records[int(i)] for i in source.train), config, tokenizer)
+        train = pack(encoded, config.max_length) if config.packing else TokenRows.from_lists(encoded)
+        judged = chat_pieces((records[int(i)] for i in held_out[: config.eval_records]), config, tokenizer)
+        samples = [chat_sample(records[int(i)]["messages"], tokenizer) for i in held_out[:SAMPLES]]
+        return RunData(train, TokenRows.from_lists(judged), samples, {})
+
+
+def chat_pieces(records: Iterator[dict], config: TrainConfig, tokenizer) -> list[tuple[list[int], list[int]]]:
+    """(ids, labels) of the conversations with at least one trained token: one without would only cost time."""
+    first = next(records, None)
+    if first is None:
+        return []
+    encoded = encode_many(itertools.chain([first], records), tokenizer, config.max_length, config.loss_on)
+    return [(row.input_ids, row.labels) for row in encoded if row.trained]
+
+
+def chat_sample(messages: list[dict], tokenizer, expected: str | None = None) -> dict:
+    """The conversation up to its last answer, as a prompt, and that answer (or `expected`, to the whole of it)."""
+    if expected is None:
+        last = max(i for i, message in enumerate(messages) if message["role"] == "assistant")
+        messages, expected = messages[:last], messages[last]["content"]
+    return {
+        "prompt": messages[-1]["content"][:400] if messages else "",
+        "expected": expected[:400],
+        "ids": encode_prompt(messages, tokenizer)[-1024:],
+    }
+
+
+def write(place: Place, prompt: list[int]) -> str:
+    """What the model goes on with, greedily."""
+    ids = torch.tensor([prompt], device=place.device)
+    with place.autocast():
+        out = place.model.generate(
+            input_ids=ids,
+            attention_mask=torch.ones_like(ids),
+            max_new_tokens=SAMPLE_TOKENS,
+            do_sample=False,
+            eos_token_id=place.tokenizer.eos_token_id,
+            pad_token_id=place.pad,
+        )
+    return place.tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=True)

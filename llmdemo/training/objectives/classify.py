@@ -1,0 +1,213 @@
+"""Classification: a fresh head over a causal model's last token, or an encoder's own pooling, says which class a text has.
+
+The loss is PyTorch's weighted cross entropy: the sum of w_y · (−log p_y) over the texts of a step, divided by the sum of
+their w_y. scikit-learn computes the figures.
+"""
+
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from llmdemo.data.encode import encode_many
+from llmdemo.errors import UserError
+from llmdemo.models.load import load_classifier
+from llmdemo.training.batches import RunData, TokenRows, collate
+from llmdemo.training.config import TrainConfig
+from llmdemo.training.objectives.base import Objective, Place, Source, check_lengths
+
+MOST_CLASSES = 1000
+"""More different labels than this are not classes but texts."""
+_LONGEST = 100_000  # tokenizers without a limit of their own say 1e30
+
+
+@dataclass(frozen=True)
+class Classes:
+    """The classes that labels stand for."""
+
+    names: list[str]
+    index: dict[str, int]
+    """The class of each label as it is written in the data."""
+    notes: list[str]
+    """What people should know of the labels, in sentences."""
+
+
+def merge_labels(labels: list[str]) -> Classes:
+    """The classes of these labels (one a record), by name; spellings that differ only in case or blanks are one class.
+
+    A class has the name of its most frequent spelling. Raises UserError for fewer than two classes or over a thousand.
+    """
+    counts = Counter(labels)
+    spellings: dict[str, list[str]] = {}
+    for label in sorted(counts, key=lambda label: (-counts[label], label)):
+        spellings.setdefault(" ".join(label.casefold().split()), []).append(label)
+    names = sorted(group[0] for group in spellings.values())
+    if len(names) < 2:
+        shown = f"the label {names[0][:40]!r}" if names else "no label"
+        raise UserError(f"All {len(labels):,} records have {shown}.", "Classification needs two labels at least.")
+    if len(names) > MOST_CLASSES:
+        raise UserError(
+            f"The data has {len(names):,} different labels; at most {MOST_CLASSES:,} classes are trained.",
+            "Choose the column of the labels, or join rare ones.",
+        )
+    place = {name: number for number, name in enumerate(names)}
+    index = {label: place[group[0]] for group in spellings.values() for label in group}
+    return Classes(names, index, [_merged(group) for group in spellings.values() if len(group) > 1])
+
+
+def _merged(group: list[str]) -> str:
+    others = ", ".join(repr(label[:40]) for label in group[1:4])
+    return f"The labels {group[0][:40]!r} and {others} differ only in case or blanks: they are one class."
+
+
+def balanced_weights(counts: np.ndarray) -> np.ndarray:
+    """[classes] n / (k · n_c), scikit-learn's "balanced"; 0 for a class without a record."""
+    return np.where(counts > 0, counts.sum() / (np.count_nonzero(counts) * np.maximum(counts, 1)), 0.0)
+
+
+def class_figures(probabilities: np.ndarray, truth: np.ndarray, positive: int) -> dict[str, float]:
+    """accuracy, f1_macro, f1 (of the class `positive`) and roc_auc, from probabilities [n, k] and classes [n].
+
+    roc_auc is that of `positive` for two classes and the mean of one-against-the-rest for more; it is left out where
+    a class is missing from `truth`.
+    """
+    from sklearn.metrics import accuracy_score, f1_score, roc_auc_score  # a second that other tasks need not wait for
+
+    guessed, classes = probabilities.argmax(1), probabilities.shape[1]
+    present = np.unique(truth)
+    figures = {
+        "accuracy": accuracy_score(truth, guessed),
+        "f1_macro": f1_score(truth, guessed, average="macro", labels=present, zero_division=0),
+        "f1": f1_score(truth, guessed, average="macro", labels=[positive], zero_division=0),
+    }
+    if len(present) == classes and np.isfinite(probabilities).all():
+        binary = classes == 2
+        scores = probabilities[:, positive] if binary else probabilities
+        wanted = truth == positive if binary else truth
+        figures["roc_auc"] = roc_auc_score(wanted, scores, multi_class="ovr", labels=None if binary else present)
+    return {name: float(value) for name, value in figures.items()}
+
+
+class Classify(Objective):
+    """The task classify."""
+
+    task = "classify"
+
+    @classmethod
+    def encode(cls, source: Source, config: TrainConfig, tokenizer) -> RunData:
+        every = source.records.labels()
+        classes = merge_labels(every)
+        chosen = source.held_out
+        if len(chosen) > config.eval_records:
+            order = np.random.default_rng(config.seed).permutation(len(chosen))
+            chosen = np.sort(chosen[order[: config.eval_records]])
+        train, kept = _rows(source, source.train, classes, config, tokenizer)
+        empty = len(source.train) - len(kept)
+        held_out, kept = _rows(source, chosen, classes, config, tokenizer)
+        empty += len(chosen) - len(kept)
+        counts = np.bincount(train.classes, minlength=len(classes.names))
+        if np.count_nonzero(counts) < 2:
+            raise UserError(
+                f"All {len(train):,} texts to train on are of one class.", "Upload more texts of the other classes."
+            )
+        notes = [*classes.notes, _emptied(empty)] if empty else classes.notes
+        positive = int(np.argmin(np.where(counts > 0, counts, counts.max() + 1)))
+        shown = ", ".join(f"{name} {count:,}" for name, count in zip(classes.names, counts.tolist(), strict=True))
+        facts = {
+            "labels": classes.names,
+            "counts": counts.tolist(),
+            "positive": positive,
+            "notes": notes,
+            "card": {"classes": shown, "f1 is of the class": classes.names[positive]},
+        }
+        samples = [
+            {"prompt": source.records[kept[i]]["text"][:400], "expected": classes.names[held_out.classes[i]], "row": i}
+            for i in _one_a_class(held_out.classes)
+        ]
+        return RunData(train, held_out, samples, {}, {}, facts)
+
+    @classmethod
+    def load(cls, entry, config: TrainConfig, data: RunData, dtype: torch.dtype, device: torch.device):
+        model, _ = load_classifier(entry, data.facts["labels"], dtype=dtype, device=device)
+        check_lengths(model, data)
+        return model
+
+    def __init__(self, place: Place, data: RunData):
+        super().__init__(place, data)
+        counts = np.array(data.facts["counts"])
+        weights = balanced_weights(counts) if place.config.class_weights == "balanced" else np.ones(len(counts))
+        self.weights = torch.tensor(weights, dtype=torch.float32, device=place.device)
+        """[classes] what each text of a class counts."""
+
+    def normaliser(self, items) -> float:
+        return float(self.weights.cpu()[torch.from_numpy(self.data.train.classes[items]).long()].sum().item()) or 1.0
+
+    def loss_sum(self, items) -> tuple[torch.Tensor, dict[str, float]]:
+        logits = self._logits(self.data.train, items)
+        return self._entropy(logits, self.data.train.classes[items]), {}
+
+    def _logits(self, rows: TokenRows, items) -> torch.Tensor:
+        """[items, classes] in fp32."""
+        batch = collate(rows, items, self.place.pad, self.place.device)
+        return self.place.model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits.float()
+
+    def _entropy(self, logits: torch.Tensor, classes: np.ndarray) -> torch.Tensor:
+        wanted = torch.from_numpy(classes.astype(np.int64)).to(logits.device)
+        return functional.cross_entropy(logits, wanted, weight=self.weights, reduction="sum")
+
+    def predict(self, rows: TokenRows) -> np.ndarray:
+        """[rows, classes] logits of all rows, over all processes, in float64."""
+        found = np.zeros((len(rows), len(self.weights)))
+        for items in self.place.mine(rows, max(32, self.place.config.batch_size)):
+            with self.place.autocast():
+                found[items] = self._logits(rows, items).cpu().numpy()
+        return np.array(self.place.sum(found.ravel().tolist())).reshape(found.shape)
+
+    def evaluate(self) -> dict[str, float]:
+        rows = self.data.held_out
+        if not len(rows):
+            return {}
+        self._seen = logits = torch.from_numpy(self.predict(rows))
+        weights = self.weights.cpu().double()[torch.from_numpy(rows.classes).long()].sum().item()
+        wanted = torch.from_numpy(rows.classes.astype(np.int64))
+        loss = functional.cross_entropy(logits, wanted, weight=self.weights.cpu().double(), reduction="sum").item()
+        probabilities = logits.softmax(1).numpy()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # scikit-learn warns of a class that is never guessed; F1 is then 0
+            figures = class_figures(probabilities, rows.classes, self.data.facts["positive"])
+        return {"loss": loss / (weights or 1.0), **figures}
+
+    def answers(self) -> Iterator[dict]:
+        for sample in self.data.samples:
+            probabilities = self._seen[sample["row"]].softmax(0)
+            best = int(probabilities.argmax())
+            text = f"{self.data.facts['labels'][best]} ({probabilities[best]:.0%})"
+            yield {"prompt": sample["prompt"], "expected": sample["expected"], "text": text}
+
+
+def _rows(source: Source, part: np.ndarray, classes: Classes, config: TrainConfig, tokenizer):
+    """(TokenRows of the texts with a token beside the special ones, the indices of their records)."""
+    limit = min(config.max_length, max(1, min(_LONGEST, tokenizer.model_max_length)))
+    special = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
+    records = (source.records[int(i)] for i in part)
+    named = ({**record, "label": classes.names[classes.index[record["label"]]]} for record in records)
+    rows, numbers, kept = [], [], []
+    for index, row in zip(part, encode_many(named, tokenizer, limit, labels=classes.names), strict=True):
+        if not special.issuperset(row.input_ids):
+            rows.append((row.input_ids, row.labels))
+            numbers.append(row.label)
+            kept.append(int(index))
+    return TokenRows.from_lists(rows, numbers), kept
+
+
+def _emptied(count: int) -> str:
+    return f"{count:,} text{' has' if count == 1 else 's have'} no token for this model and {'is' if count == 1 else 'are'} left out."
+
+
+def _one_a_class(classes: np.ndarray, most: int = 4) -> list[int]:
+    """The first row of each of the first classes."""
+    return [int(i) for i in np.unique(classes, return_index=True)[1][:most]]

@@ -1,0 +1,219 @@
+"""Preference tuning: of two answers to one prompt, the chosen one becomes likelier than the rejected one.
+
+DPO (arXiv 2305.18290, eq. 7): −log σ(β·Δ), where Δ is the log-ratio of the policy to the model it started from, of the
+chosen answer less that of the rejected one. With label smoothing ε it is (1−ε)·L(Δ) + ε·L(−Δ) (conservative DPO);
+robust DPO (2403.00409) divides (1−ε)·L(Δ) − ε·L(−Δ) by 1−2ε; IPO (2310.12036, eq. 17) is (Δ' − 1/(2β))² with log-ratios
+averaged over tokens, as TRL does after its authors. The starting model's log-probabilities are computed once and kept
+in the run's folder, token by token, so that no second model is in memory.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.numpy import load_file, save_file
+from torch import Tensor
+from torch.nn import functional
+
+from llmdemo.data.encode import encode_many
+from llmdemo.training.batches import NOT_TRAINED, RunData, TokenRows, collate
+from llmdemo.training.config import TrainConfig
+from llmdemo.training.ledger import Batch
+from llmdemo.training.loss import CausalLoss
+from llmdemo.training.objectives.base import SAMPLES, Objective, Place, Source
+from llmdemo.training.objectives.chat import chat_sample, write
+
+REFERENCE_FILE = "reference.safetensors"
+
+
+def pair_losses(chosen: Tensor, rejected: Tensor, config: TrainConfig) -> Tensor:
+    """[pairs] losses from the log-ratios [pairs] of policy to reference; for IPO, their means over the tokens."""
+    delta = chosen - rejected
+    if config.preference_loss == "ipo":
+        return (delta - 1 / (2 * config.beta)) ** 2
+    share = config.label_smoothing
+    right, wrong = -functional.logsigmoid(config.beta * delta), -functional.logsigmoid(-config.beta * delta)
+    if config.preference_loss == "robust":
+        return ((1 - share) * right - share * wrong) / (1 - 2 * share)
+    return (1 - share) * right + share * wrong
+
+
+class Preference(Objective):
+    """The task preference. Rows 2i and 2i + 1 are the chosen and the rejected answer of pair i."""
+
+    task = "preference"
+    figures = ("reward_margin", "reward_accuracy", "kl")
+
+    @classmethod
+    def encode(cls, source: Source, config: TrainConfig, tokenizer) -> RunData:
+        records = source.records
+        train, alike = _pairs((records[int(i)] for i in source.train), config, tokenizer)
+        chosen = source.held_out[: config.eval_records]
+        held_out, more_alike = _pairs((records[int(i)] for i in chosen), config, tokenizer)
+        samples = [
+            chat_sample(record["messages"], tokenizer, record["chosen"])
+            for record in (records[int(i)] for i in chosen[:SAMPLES])
+        ]
+        notes = [_left_out(alike + more_alike, config.max_length)] if alike + more_alike else []
+        facts = {"notes": notes, "card": {"pairs": len(train) // 2}}
+        return RunData(train, held_out, samples, {}, {}, facts)
+
+    @classmethod
+    def load(cls, entry, config: TrainConfig, data: RunData, dtype: torch.dtype, device: torch.device):
+        model = super().load(entry, config, data, dtype, device)
+        for module in model.modules():
+            # A policy with dropout would differ from its reference before the first step.
+            if isinstance(module, torch.nn.Dropout):
+                module.p = 0.0
+        return model
+
+    def __init__(self, place: Place, data: RunData):
+        super().__init__(place, data)
+        self._loss = CausalLoss(place.model)
+        self._reference: dict[str, np.ndarray] = {}
+        self._starts = {name: _label_starts(rows) for name, rows in self._parts().items()}
+
+    def _parts(self) -> dict[str, TokenRows]:
+        return {"train": self.data.train, "held_out": self.data.held_out}
+
+    @property
+    def lengths(self) -> np.ndarray:
+        return self.data.train.lengths.reshape(-1, 2).max(1)
+
+    def tokens(self, items) -> int:
+        return int(self.data.train.lengths.reshape(-1, 2)[items].sum())
+
+    def shape(self, items) -> Batch:
+        rows = _rows_of(items)
+        return Batch(len(rows), int(self.lengths[items].max()), self.data.train.trained(rows))
+
+    @property
+    def passes(self) -> int:
+        return self._loss.passes
+
+    def verify(self, items) -> list[str]:
+        with self.place.autocast():
+            self._loss.verify(self._batch(self.data.train, _rows_of(items[-1:])))
+        return []
+
+    def _batch(self, rows: TokenRows, indices) -> dict[str, Tensor]:
+        return collate(rows, indices, self.place.pad, self.place.device)
+
+    # ---- the reference
+
+    def begin(self, folder: Path, report: Callable, agree: Callable[[], bool]) -> bool:
+        """Takes the starting model's log-probabilities from the run's folder, or computes them and puts them there."""
+        path = folder / REFERENCE_FILE
+        if path.is_file():
+            self._reference = load_file(path)
+            return True
+        found, place = {}, self.place
+        done, total = 0, sum(len(rows) for rows in self._parts().values())
+        for name, rows in self._parts().items():
+            values = np.zeros(self._starts[name][-1], np.float32)
+            batches = place.mine(rows)
+            for turn in range(-(-len(rows) // (place.config.batch_size * place.processes))):
+                report("phase", phase="reference", done=done, total=total)
+                if agree():
+                    return False
+                if turn < len(batches):
+                    self._compute(rows, batches[turn], self._starts[name], values)
+                done = min(total, done + place.config.batch_size * place.processes)
+            found[name] = np.array(place.sum(values.tolist()), np.float32)
+        if place.process == 0:
+            aside = path.with_suffix(".part")
+            save_file(found, aside)
+            aside.replace(path)
+        self._reference = found
+        return True
+
+    @torch.no_grad()
+    def _compute(self, rows: TokenRows, items, starts: np.ndarray, values: np.ndarray) -> None:
+        self.place.model.eval()
+        with self.place.autocast():
+            entropies, _ = self._loss.tokens(self._batch(rows, items))
+        where = np.concatenate([np.arange(starts[i], starts[i + 1]) for i in items])
+        values[where] = -entropies.float().cpu().numpy()
+
+    # ---- the loss
+
+    def loss_sum(self, items) -> tuple[Tensor, dict[str, float]]:
+        return self._judge("train", items)
+
+    def _judge(self, name: str, items) -> tuple[Tensor, dict[str, float]]:
+        """(sum of the pairs' losses, sums of the figures) of these pairs."""
+        rows, starts, config = self._parts()[name], self._starts[name], self.place.config
+        indices = _rows_of(items)
+        entropies, of = self._loss.tokens(self._batch(rows, indices))
+        reference = np.concatenate([self._reference[name][starts[i] : starts[i + 1]] for i in indices])
+        ratios = -entropies - torch.from_numpy(reference).to(entropies.device)
+        sums = torch.zeros(len(indices), device=ratios.device).index_add(0, of, ratios)
+        counts = torch.from_numpy(np.diff(starts)[indices]).to(ratios)
+        scores = sums / counts if config.preference_loss == "ipo" else sums
+        pairs = len(items)
+        losses = pair_losses(scores[:pairs], scores[pairs:], config)
+        with torch.no_grad():
+            margins = config.beta * (sums[:pairs] - sums[pairs:])
+            # Schulman's k3: never below 0, and an estimate of KL(policy ‖ start) a token, from the data's own tokens.
+            drift = torch.zeros_like(sums).index_add(0, of, torch.expm1(-ratios) + ratios) / counts
+            figures = {
+                "reward_margin": margins.sum().item(),
+                "reward_accuracy": (margins > 0).float().sum().item(),
+                "kl": drift.sum().item() / 2,
+            }
+        return losses.sum(), figures
+
+    def evaluate(self) -> dict[str, float]:
+        pairs = len(self.data.held_out) // 2
+        if not pairs or not self._reference:
+            return {}
+        size, place = place_size(self.place), self.place
+        order = np.argsort(-self.data.held_out.lengths.reshape(-1, 2).max(1), kind="stable")
+        totals = dict.fromkeys(("loss", *self.figures), 0.0)
+        for start in range(place.process * size, pairs, place.processes * size):
+            with place.autocast():
+                loss, figures = self._judge("held_out", order[start : start + size])
+            for name, value in {"loss": loss.item(), **figures}.items():
+                totals[name] += value
+        return {name: total / pairs for name, total in zip(totals, place.sum(list(totals.values())), strict=True)}
+
+    def answers(self) -> Iterator[dict]:
+        for sample in self.data.samples:
+            yield {"text": write(self.place, sample["ids"]), **{k: sample[k] for k in ("prompt", "expected")}}
+
+
+def place_size(place: Place) -> int:
+    """Pairs of one pass of an evaluation."""
+    return max(1, math.ceil(place.config.batch_size / 2))
+
+
+def _rows_of(items) -> np.ndarray:
+    """Rows of these pairs: all chosen answers, then all rejected ones."""
+    items = np.asarray(items)
+    return np.concatenate([2 * items, 2 * items + 1])
+
+
+def _label_starts(rows: TokenRows) -> np.ndarray:
+    """[rows + 1] where each row's trained tokens begin among all trained tokens."""
+    trained = np.concatenate([[0], np.cumsum(rows.labels != NOT_TRAINED)])
+    return trained[rows.offsets]
+
+
+def _pairs(records: Iterator[dict], config: TrainConfig, tokenizer) -> tuple[TokenRows, int]:
+    """(rows of the pairs, how many are left out): both answers need a token within max_length, and must differ there."""
+    rows, alike = [], 0
+    for chosen, rejected in encode_many(records, tokenizer, config.max_length):
+        if chosen.trained and rejected.trained and chosen.input_ids != rejected.input_ids:
+            rows += [(chosen.input_ids, chosen.labels), (rejected.input_ids, rejected.labels)]
+        else:
+            alike += 1
+    return TokenRows.from_lists(rows), alike
+
+
+def _left_out(count: int, max_length: int) -> str:
+    return (
+        f"{count:,} pair{'' if count == 1 else 's'} left out: within {max_length:,} tokens the two answers are alike, "
+        "or one of them has no token."
+    )

@@ -1,0 +1,53 @@
+"""Runs of the worker in this process, and what they leave behind."""
+
+import signal
+
+import pytest
+from safetensors.torch import load_file
+
+from llmdemo.events import read_events
+from llmdemo.training import worker
+from llmdemo.training.loop import Loop
+
+
+@pytest.fixture
+def signals_as_they_were():
+    kept = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for number, handler in kept.items():
+        signal.signal(number, handler)
+
+
+class Ran:
+    """A run folder that the worker has been through."""
+
+    def __init__(self, run_dir):
+        self.run_dir = run_dir
+        self.status = worker.main(run_dir)
+
+    def events(self, kind):
+        return [event for event in read_events(self.run_dir / "events.jsonl")[0] if event["type"] == kind]
+
+    @property
+    def end(self):
+        return self.events("end")[-1]
+
+    def weights(self):
+        return load_file(sorted((self.run_dir / "checkpoints").iterdir())[-1] / "weights.safetensors")
+
+
+@pytest.fixture
+def ran(signals_as_they_were):
+    """Runs the worker on a run folder; `stop` ends it before that step."""
+
+    def run(run_dir, stop=None):
+        if stop is None:
+            return Ran(run_dir)
+        with pytest.MonkeyPatch.context() as patch:
+            plain = Loop.run
+            patch.setattr(
+                Loop, "run", lambda self, ask, save: plain(self, lambda: self.progress.step == stop or ask(), save)
+            )
+            return Ran(run_dir)
+
+    return run

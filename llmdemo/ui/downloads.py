@@ -27,4 +27,9 @@ def on_request(listen: Callable, make: Callable[[dict, Path], Path], note: gr.HT
             return bridge.notice(error), None
 
     quiet = {"api_visibility": "private", "show_progress": "hidden"}
-    listen(deliver, None, [note, button], **quiet).success(None, None, None, js=_CLICK.replace("{id}", elem_id))
+    listen(deliver, None, [note, button], **quiet).success(None, None, None, js=click(elem_id))
+
+
+def click(elem_id: str) -> str:
+    """JavaScript that presses the download button `elem_id` once its file is there."""
+    return _CLICK.replace("{id}", elem_id)

@@ -1,0 +1,38 @@
+"""K-fold cross-validation: k training runs in the queue, each holding out another part, and an evaluation after them.
+
+Imports no torch; knows nothing of what a run does.
+"""
+
+from llmdemo import prepare
+from llmdemo.errors import UserError
+from llmdemo.store import Home, new_id
+
+
+def start_folds(home: Home, runs, evaluations, config: dict, folds: int) -> str:
+    """Queues `folds` runs with these settings and their evaluation; returns the evaluation's id.
+
+    The runs share "group" {id, kind: "kfold", label} in their config. Raises UserError; then no run is left behind.
+    """
+    checked, info, _ = prepare.checked(home, {**config, "folds": folds, "fold": 0})
+    if info.task != "classify":
+        raise UserError(f"{info.name} has no labels.", "Cross-validation is offered for data with labels.")
+    label = f"{folds} folds of {info.name}"
+    group = {"id": new_id("group"), "kind": "kfold", "label": label[:100]}
+    started: list[str] = []
+    try:
+        for fold in range(folds):
+            name = f"{info.name[:80]} · fold {fold + 1} of {folds}"
+            values = {**config, "folds": folds, "fold": fold, "name": name}
+            started.append(prepare.start(home, runs, values, extra={"group": group}))
+        return evaluations.start(
+            {
+                "dataset_id": info.dataset_id,
+                "run_ids": started,
+                "seed": checked.seed,
+                "max_length": checked.max_length,
+            }
+        )
+    except UserError:
+        for run_id in started:
+            runs.stop(run_id)
+        raise

@@ -1,0 +1,66 @@
+"""The named endpoints of evaluations, for scripts. JSON in, JSON out; knows no widget. Registered by api.py."""
+
+from collections.abc import Callable
+
+from llmdemo.evaluation.folds import start_folds
+from llmdemo.ui.services import Services
+
+
+def endpoints(services: Services) -> list[Callable]:
+    """The functions, each named as its endpoint."""
+    evaluations = services.evaluations
+
+    def evaluate(config: dict, judge_key: str = "") -> dict:
+        """Evaluates one or two models on the held-out part of a data set, in the background; returns evaluation_id.
+
+        Keys of config: dataset_id, model_ids (one or two; the second is compared with the first), limit, max_new_tokens,
+        max_length, precision (auto, fp32, bf16), seed, eval_share, judge {kind (none, model, endpoint), model_id, url,
+        model, criteria, limit, timeout}. Every key but dataset_id has a default. judge_key is sent to the judge's
+        endpoint and kept nowhere.
+        """
+        services.require_owner()
+        return {"evaluation_id": evaluations.start(config, judge_key)}
+
+    def cross_validate(config: dict, folds: int = 5) -> dict:
+        """Queues K training runs of a classifier, each holding out another part, and their evaluation.
+
+        config: the keys of /start_run. Returns evaluation_id; /evaluation_status tells when all is done.
+        """
+        services.require_owner()
+        return {"evaluation_id": start_folds(services.home, services.runs, evaluations, config, int(folds))}
+
+    def evaluation_status(evaluation_id: str) -> dict:
+        """How an evaluation is: state, message, hint, progress (with eta_seconds), and its result once there is one."""
+        services.require_owner()
+        status = evaluations.status(evaluation_id)
+        return status | {"result": evaluations.result(evaluation_id)}
+
+    def evaluation_records(evaluation_id: str) -> list[dict]:
+        """What came out for each record of an evaluation: answers, losses, matches, verdicts or labels."""
+        services.require_owner()
+        return evaluations.records(evaluation_id)
+
+    def list_evaluations() -> list[dict]:
+        """All evaluations, the newest first, each with its evaluation_id first."""
+        services.require_owner()
+        return evaluations.list()
+
+    def stop_evaluation(evaluation_id: str) -> dict:
+        """Asks an evaluation to stop; what is done is kept. Returns its status."""
+        services.require_owner()
+        return evaluations.stop(evaluation_id)
+
+    def resume_evaluation(evaluation_id: str, judge_key: str = "") -> dict:
+        """Lets a stopped or failed evaluation go on; nothing is done twice. Returns its status."""
+        services.require_owner()
+        return evaluations.resume(evaluation_id, judge_key)
+
+    def classify(model_id: str, text: str) -> dict:
+        """The classes of one text by a finished classifier: label, probabilities, and each token's contribution."""
+        services.require_owner()
+        return services.classifiers.get().explain(model_id, text)
+
+    return [
+        evaluate, cross_validate, evaluation_status, evaluation_records, list_evaluations, stop_evaluation,
+        resume_evaluation, classify,
+    ]  # fmt: skip

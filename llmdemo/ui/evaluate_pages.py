@@ -1,0 +1,159 @@
+"""What the evaluate panel's scripts ask for: choices, evaluations as they go, records, one text. Knows no widget."""
+
+from llmdemo import data, prepare
+from llmdemo.errors import UserError
+from llmdemo.evaluation.folds import start_folds
+from llmdemo.evaluation.spec import CRITERIA, KIND_OF_TASK, LIMITS
+from llmdemo.models import catalog
+from llmdemo.ui.services import Services
+
+_MOST_ROWS = 2000
+_EXCERPT = 140
+_FOLD_KEYS = ("dataset_id", "model_id", "method", "max_steps", "seed")
+
+
+class EvaluatePages:
+    """The functions behind the panel's islands, over one installation's evaluations."""
+
+    def __init__(self, services: Services):
+        self._services = services
+        self._evaluations = services.evaluations
+
+    # ---- the form
+
+    def choices(self, _: dict) -> dict:
+        """What can be chosen: data sets with the kind of their evaluation, models with what they can do, defaults."""
+        sets = data.list_datasets(self._services.home)
+        models = catalog.list_models(self._services.home)
+        return {
+            "data_sets": [
+                {"dataset_id": each.dataset_id, "name": each.name, "kept": each.kept, "kind": KIND_OF_TASK[each.task]}
+                for each in sets
+            ],
+            "models": [
+                {"id": model.id, "title": model.title, "ready": model.ready, "task": model.task, "writes": model.writes}
+                for model in models
+            ],
+            "limits": LIMITS,
+            "criteria": CRITERIA,
+            "methods": list(prepare.METHODS),
+            "fold_steps": prepare.defaults("galore", "classify")["max_steps"],
+        }
+
+    def start(self, config: dict) -> dict:
+        """{"evaluation_id"} of a new evaluation; "key" is the judge's and is passed on, not kept."""
+        self._services.require_owner()
+        values = {name: value for name, value in config.items() if name != "key"}
+        return {"evaluation_id": self._evaluations.start(values, str(config.get("key") or ""))}
+
+    def folds(self, config: dict) -> dict:
+        """{"evaluation_id"} of a K-fold cross-validation: its runs are in the queue."""
+        self._services.require_owner()
+        values = {key: config[key] for key in _FOLD_KEYS if config.get(key) is not None}
+        count = int(config.get("folds") or 5)
+        started = start_folds(self._services.home, self._services.runs, self._evaluations, values, count)
+        return {"evaluation_id": started}
+
+    # ---- evaluations
+
+    def overview(self, request: dict) -> dict:
+        """All evaluations in brief and the chosen one, else one that goes, else the newest; its result when it is new.
+
+        `seen` is what the page has already.
+        """
+        self._services.require_owner()
+        known = self._evaluations.list()
+        chosen = _choose(known, request.get("evaluation_id"))
+        brief = [
+            {key: each[key] for key in ("evaluation_id", "state", "kind", "created", "titles")} for each in known[:50]
+        ]
+        if chosen is None:
+            return {"evaluations": brief, "evaluation": None}
+        seen = f"{chosen['evaluation_id']} {chosen['state']} {chosen['progress'].get('number', 0)}"
+        shown = {"status": _public(chosen), "seen": seen, "fresh": seen != request.get("seen")}
+        if shown["fresh"]:
+            shown |= self._result(chosen["evaluation_id"])
+        return {"evaluations": brief, "evaluation": shown}
+
+    def _result(self, evaluation_id: str) -> dict:
+        result, records = self._evaluations.result(evaluation_id), self._evaluations.records(evaluation_id)
+        if result.get("kind") == "classify":
+            for model in result["models"]:
+                model["mistakes"] = [_mistake(records[place], model, result) for place in model["mistakes"]]
+            return {"result": result, "records": []}
+        return {"result": result, "records": [_row(record) for record in records[:_MOST_ROWS]]}
+
+    def record(self, request: dict) -> dict:
+        """One record of an evaluation, whole."""
+        self._services.require_owner()
+        index = request.get("index")
+        for record in self._evaluations.records(_id(request)):
+            if record["index"] == index:
+                return record
+        raise UserError("There is no such record.", "Reload the page.")
+
+    def stop(self, request: dict) -> dict:
+        self._services.require_owner()
+        return _public(self._evaluations.stop(_id(request)))
+
+    def resume(self, request: dict) -> dict:
+        self._services.require_owner()
+        return _public(self._evaluations.resume(_id(request), str(request.get("key") or "")))
+
+    def delete(self, request: dict) -> dict:
+        self._services.require_owner()
+        self._evaluations.delete(_id(request))
+        return {}
+
+    # ---- a classifier in use
+
+    def classify(self, request: dict) -> dict:
+        """{"label", "probabilities", "tokens", "truncated"} of one text."""
+        self._services.require_owner()
+        return self._services.classifiers.get().explain(
+            str(request.get("model_id") or ""), str(request.get("text", ""))
+        )
+
+
+def _row(record: dict) -> dict:
+    """What the table shows of a record."""
+    kept = {key: value for key, value in record.items() if key not in ("answers", "sum", "bytes", "labels")}
+    for key in ("prompt", "reference"):
+        if key in kept:
+            kept[key] = kept[key][:_EXCERPT]
+    if "answers" in record:
+        kept["answers"] = [answer[:_EXCERPT] for answer in record["answers"]]
+    return kept
+
+
+def _mistake(record: dict, model: dict, result: dict) -> dict:
+    side = [each["id"] for each in result["models"]].index(model["id"])
+    return {
+        "row": record["row"],
+        "text": record["text"],
+        "label": record["label"],
+        "predicted": record["predicted"][side],
+        "probability": record["probability"][side],
+    }
+
+
+def _public(status: dict) -> dict:
+    return {key: value for key, value in status.items() if key != "spec"} | {
+        "judged_by_endpoint": (status["spec"].get("judge") or {}).get("kind") == "endpoint",
+        "limit": status["spec"].get("limit"),
+    }
+
+
+def _id(request: dict) -> str:
+    evaluation_id = request.get("evaluation_id")
+    if not isinstance(evaluation_id, str):
+        raise UserError("No evaluation was named.", "Choose one from the list.")
+    return evaluation_id
+
+
+def _choose(known: list[dict], evaluation_id) -> dict | None:
+    for each in known:
+        if each["evaluation_id"] == evaluation_id:
+            return each
+    going = [each for each in known if each["state"] in ("running", "stopping")]
+    return (going or known or [None])[0]

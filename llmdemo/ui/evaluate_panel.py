@@ -1,0 +1,55 @@
+"""The evaluate panel: choose models and data, follow, read what came out; a box to use a classifier. Knows no metric."""
+
+import tempfile
+from pathlib import Path
+
+import gradio as gr
+
+from llmdemo.ui import bridge, downloads
+from llmdemo.ui.evaluate_pages import EvaluatePages
+from llmdemo.ui.services import Services
+from llmdemo.ui.words import t
+
+_FILE_TYPES = [".txt", ".csv", ".tsv", ".json", ".jsonl", ".parquet", ".gz"]
+
+
+def build(services: Services) -> None:
+    """The panel's widgets and what they do."""
+    pages = EvaluatePages(services)
+    bridge.island("evaluate-form", [pages.choices, pages.start, pages.folds], elem_id="evaluate-form")
+    with gr.Row(elem_classes="cols evaluate-cols"):
+        with gr.Column(elem_classes="stack"):
+            bridge.island(
+                "evaluate-result",
+                [pages.overview, pages.record, pages.stop, pages.resume, pages.delete],
+                elem_id="evaluate-result",
+            )
+        with gr.Column(elem_classes="stack"):
+            bridge.island("evaluate-side", elem_id="evaluate-side")
+            use = bridge.island(
+                "evaluate-use", [pages.choices, pages.classify], events=["select"], elem_id="evaluate-use"
+            )
+            file = gr.UploadButton(t("eval_file"), file_types=_FILE_TYPES, size="sm", elem_id="evaluate-file")
+            note = bridge.island("notice", elem_id="evaluate-notice")
+    _connect(services, use, file, note)
+
+
+def _connect(services: Services, use: gr.HTML, file: gr.UploadButton, note: gr.HTML) -> None:
+    """An uploaded file of texts comes back as a table, by the model that is chosen in the box."""
+    chosen, button = gr.State(""), gr.DownloadButton(visible="hidden", elem_id="evaluate-csv")
+
+    def choose(event: gr.EventData) -> str:
+        return str((event._data or {}).get("model_id") or "")
+
+    def table(path: str | None, model_id: str):
+        try:
+            services.require_owner()
+            folder = Path(tempfile.mkdtemp(prefix="download-"))
+            return {}, str(services.classifiers.get().table(model_id, Path(path), folder))
+        except Exception as error:  # the boundary to the page
+            return bridge.notice(error), None
+
+    quiet = {"api_visibility": "private", "show_progress": "hidden"}
+    use.select(choose, None, chosen, **quiet)
+    made = file.upload(table, [file, chosen], [note, button], **quiet, concurrency_limit=1)
+    made.success(None, None, None, js=downloads.click("evaluate-csv"))

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
-from llmdemo.arena.metrics import distinct, ending_loop, self_bleu
+from llmdemo.arena.metrics import distinct, diversity, ending_loop, self_bleu
 from llmdemo.arena.states import States
 from llmdemo.decoding import DecodeSettings, LaneSettings
 from llmdemo.errors import UserError
@@ -24,39 +24,57 @@ class _Strategy:
     """What has been collected of one lane of the settings."""
 
     lane: LaneSettings
-    logprobs: list[float] = field(default_factory=list)
+    tokens: int = 0
+    logprob: float = 0.0
+    """Of all tokens together."""
+    loops: int = 0
     texts: list[list[int]] = field(default_factory=list)
-    by_prompt: list[float] = field(default_factory=list)
-    """Self-BLEU of each prompt's samples."""
+    distincts: list[float] = field(default_factory=list)
+    """Distinct-2 of each text."""
+    self_bleus: list[float] = field(default_factory=list)
+    diversities: list[float] = field(default_factory=list)
+    """Of each prompt's samples, as the self-BLEUs before."""
+
+    def collect(self, lanes: list[dict], special: set[int]) -> None:
+        """Adds the samples of one prompt, as States gives them."""
+        texts = [[token for token in lane["token_ids"] if token not in special] for lane in lanes]
+        for lane in lanes:
+            self.tokens += len(lane["logprobs"])
+            self.logprob += math.fsum(lane["logprobs"])
+        self.loops += sum(1 for text in texts if ending_loop(text))
+        self.texts += texts
+        self.distincts += [value for text in texts if (value := distinct(text, 2)) is not None]
+        if (value := diversity(texts)) is not None:
+            self.diversities.append(value)
+        if len(texts) > 1 and (bleu := self_bleu(texts)) is not None:
+            self.self_bleus.append(bleu)
 
     def summary(self) -> dict:
         """Numbers over all prompts so far. Perplexity weighs every token the same; self-BLEU is the mean over prompts of
         their samples' or, with one sample a prompt, that of the answers to different prompts, as in the paper."""
-        loops = sum(1 for text in self.texts if ending_loop(text))
-        known = [value for value in (distinct(text, 2) for text in self.texts) if value is not None]
-        bleu = (
-            math.fsum(self.by_prompt) / len(self.by_prompt) if self.by_prompt else self_bleu(self.texts[-MOST_PROMPTS:])
-        )
         return {
             **self.lane.to_dict(),
             "texts": len(self.texts),
-            "tokens": len(self.logprobs),
-            "perplexity": math.exp(-math.fsum(self.logprobs) / len(self.logprobs)) if self.logprobs else None,
-            "repetition": loops / len(self.texts) if self.texts else None,
-            "distinct_2": math.fsum(known) / len(known) if known else None,
-            "self_bleu": bleu,
+            "tokens": self.tokens,
+            "perplexity": math.exp(-self.logprob / self.tokens) if self.tokens else None,
+            "repetition": self.loops / len(self.texts) if self.texts else None,
+            "distinct_2": _mean(self.distincts),
+            "diversity": _mean(self.diversities),
+            "self_bleu": _mean(self.self_bleus) if self.self_bleus else self_bleu(self.texts),
         }
 
 
-def check_batch(prompts, samples: int, settings: DecodeSettings) -> list[str]:
+def check_batch(prompts, samples: int, settings: DecodeSettings, most: int = MOST_PROMPTS) -> list[str]:
     """The prompts as clean texts; raises UserError when there are none, too many, or too many samples for one pass."""
     if not isinstance(prompts, (list, tuple)) or not all(isinstance(prompt, str) for prompt in prompts):
         raise UserError("The prompts are not a list of texts.", "Write one prompt a line, or choose a file of prompts.")
     clean = [prompt.strip() for prompt in prompts if prompt.strip()]
     if not clean:
         raise UserError("There are no prompts.", "Write one prompt a line, or choose a file of prompts.")
-    if len(clean) > MOST_PROMPTS:
-        raise UserError(f"There are {len(clean):,} prompts.", f"At most {MOST_PROMPTS} are possible in one batch.")
+    if len(clean) > most:
+        raise UserError(
+            f"There are {len(clean):,} prompts.", f"At most {most} are possible in one batch (LLMDEMO_MAX_PROMPTS)."
+        )
     if type(samples) is not int or not 1 <= samples <= MOST_SAMPLES:
         raise UserError(f"{samples!r} samples were asked for.", f"It must be a whole number from 1 to {MOST_SAMPLES}.")
     rows = sum(lane.num_beams * (samples if lane.samples else 1) for lane in settings.lanes)
@@ -87,7 +105,7 @@ def run_batch(events: Callable, prompts: list[str], samples: int, settings: Deco
             return
         final = states.whole()["lanes"]
         for strategy in strategies.values():
-            _collect(strategy, [final[copy.name] for copy in _copies(strategy.lane, samples)], states.special)
+            strategy.collect([final[copy.name] for copy in _copies(strategy.lane, samples)], states.special)
         yield {
             "type": "batch",
             "done": index + 1,
@@ -101,16 +119,18 @@ def _copies(lane: LaneSettings, samples: int) -> list[LaneSettings]:
     """One lane a sample; a lane that does not draw says the same every time and is asked once."""
     if not lane.samples or samples == 1:
         return [lane]
-    return [replace(lane, name=f"{lane.name[:30]} #{number}") for number in range(1, samples + 1)]
+    numbers = range(1, samples + 1)
+    return [
+        replace(lane, name=f"{lane.name[:30]} #{number}", draws=_numbered(lane.draws, number)) for number in numbers
+    ]
 
 
-def _collect(strategy: _Strategy, lanes: list[dict], special: set[int]) -> None:
-    texts = [[token for token in lane["token_ids"] if token not in special] for lane in lanes]
-    for lane in lanes:
-        strategy.logprobs += lane["logprobs"]
-    strategy.texts += texts
-    if len(texts) > 1 and (bleu := self_bleu(texts)) is not None:
-        strategy.by_prompt.append(bleu)
+def _numbered(draws: str, number: int) -> str:
+    return f"{draws[:30]} #{number}" if draws else ""
+
+
+def _mean(values: list[float]) -> float | None:
+    return math.fsum(values) / len(values) if values else None
 
 
 def _shown(strategies: dict[str, _Strategy], final: dict, samples: int) -> dict[str, str]:

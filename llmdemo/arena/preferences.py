@@ -43,9 +43,7 @@ class Preferences:
         found: dict[str, dict] = {}
         for info in list_datasets(self._home):
             if info.task == "preference":
-                found.setdefault(
-                    info.name, {"dataset_id": info.dataset_id, "name": info.name, "pairs": info.kept}
-                )
+                found.setdefault(info.name, {"dataset_id": info.dataset_id, "name": info.name, "pairs": info.kept})
         return list(found.values())
 
     def add(self, name: str, prompt, chosen: str, rejected, tokenizer=None) -> dict:
@@ -67,9 +65,7 @@ class Preferences:
     def _newest(self, name: str) -> DatasetInfo | None:
         same = [info for info in list_datasets(self._home) if info.name == name]
         if same and same[0].task != "preference":
-            raise UserError(
-                f"The data set {name} is not one of preferences.", "Give the pairs a name of their own."
-            )
+            raise UserError(f"The data set {name} is not one of preferences.", "Give the pairs a name of their own.")
         return same[0] if same else None
 
     def _write(self, name: str, rows: list[dict], before: DatasetInfo | None, tokenizer) -> DatasetInfo:

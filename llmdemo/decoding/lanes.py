@@ -102,7 +102,7 @@ class TokenLane:
     def __init__(self, lane: LaneSettings, seed: int, max_new: int, eos: list[int], device: torch.device):
         self.lane, self.max_new, self.eos = lane, max_new, frozenset(eos)
         self.width = TRACE_TOP
-        self.uniforms = lane_uniforms(seed, lane.name, max_new).to(device) if lane.samples else None
+        self.uniforms = lane_uniforms(seed, lane.draws or lane.name, max_new).to(device) if lane.samples else None
         self.tokens: list[int] = []
         self.logprobs: list[float] = []
         self.finish_reason: str | None = None

@@ -35,6 +35,9 @@ class LaneSettings:
     num_beams: int = 1
     length_penalty: float = 1.0
     early_stopping: bool | str = False
+    draws: str = ""
+    """Seeds the lane in place of its name: lanes that share it draw with the same random numbers, so that what differs
+    between them comes from their settings alone."""
 
     @property
     def samples(self) -> bool:
@@ -45,7 +48,8 @@ class LaneSettings:
         """The values that matter to this lane's strategy, name and strategy first."""
         keys = {"greedy": (), "beam": ("num_beams", "length_penalty", "early_stopping")}
         used = keys.get(self.strategy, ("temperature", "top_k", "top_p", "min_p"))
-        return {"name": self.name, "strategy": self.strategy, **{key: getattr(self, key) for key in used}}
+        draws = {"draws": self.draws} if self.draws and self.samples else {}
+        return {"name": self.name, "strategy": self.strategy, **{key: getattr(self, key) for key in used}, **draws}
 
 
 @dataclass(frozen=True)
@@ -176,7 +180,10 @@ def _checked(values: dict, limits, where: str, off: dict | None = None) -> dict:
         check, valid = rules[key]
         result = value if off and key in off and type(value) in (int, float) and value == off[key] else check(value)
         if result is None:
-            raise UserError(f"{key}{where} is {_show(value)}.", f"It must be {valid}. {_REMEDY.get(key, '')}".strip())
+            limit = _named(limits, {"num_beams": "max_beams"}.get(key, key))
+            raise UserError(
+                f"{key}{where} is {_show(value)}.", f"It must be {valid}{limit}. {_REMEDY.get(key, '')}".strip()
+            )
         clean[key] = result
     return clean
 
@@ -186,7 +193,12 @@ def _lanes(base: DecodeSettings, items, limits) -> tuple[LaneSettings, ...]:
         return base.lanes
     if not isinstance(items, (list, tuple)) or not items:
         raise UserError(f"lanes is {_show(items)}.", f"It must be a list with at least one of {', '.join(STRATEGIES)}.")
-    lanes = [_one_lane(base, item, limits) for item in items[: MAX_ROWS + 1]]
+    most = min(getattr(limits, "max_lanes", MAX_ROWS), MAX_ROWS)
+    if len(items) > most:
+        raise UserError(
+            f"{len(items)} lanes were asked for.", f"At most {most} are possible{_named(limits, 'max_lanes')}."
+        )
+    lanes = [_one_lane(base, item, limits) for item in items]
     names = [lane.name for lane in lanes]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
@@ -210,15 +222,26 @@ def _one_lane(base: DecodeSettings, item, limits) -> LaneSettings:
     if not isinstance(name, str) or not 0 < len(name.strip()) <= _MAX_NAME:
         raise UserError(f"A lane's name is {_show(name)}.", f"It must be a text of 1 to {_MAX_NAME} characters.")
     for key in item:
-        if key not in own + ("strategy", "name"):
+        if key not in own + ("strategy", "name", "draws"):
             raise UserError(
-                f"A lane has no setting called {_show(key)}.", f"Valid ones are name, strategy, {', '.join(own)}."
+                f"A lane has no setting called {_show(key)}.",
+                f"Valid ones are name, strategy, draws, {', '.join(own)}.",
             )
     of_beams = ("num_beams", "length_penalty", "early_stopping")
     used = {"greedy": (), "beam": of_beams}.get(strategy, ("temperature", "top_k", "top_p", "min_p"))
     over = {key: item[key] for key in used if item.get(key) is not None}
     over = _checked(over, limits, f" of lane {_show(name)}", off={"top_k": 0, "top_p": 1.0, "min_p": 0.0})
-    return base._lane(name.strip(), strategy, over)
+    draws = item.get("draws") or ""
+    if not isinstance(draws, str) or len(draws) > _MAX_NAME:
+        raise UserError(
+            f"draws of lane {_show(name)} is {_show(draws)}.", f"It must be a text of at most {_MAX_NAME} characters."
+        )
+    return base._lane(name.strip(), strategy, {**over, "draws": draws if strategy not in ("greedy", "beam") else ""})
+
+
+def _named(limits, name: str) -> str:
+    """Where the limit comes from, for an error: " (LLMDEMO_MAX_BEAMS)"; "" when the app sets none."""
+    return f" (LLMDEMO_{name.upper()})" if hasattr(limits, name) else ""
 
 
 def _check_rows(lanes: tuple[LaneSettings, ...]) -> None:

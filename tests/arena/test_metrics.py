@@ -1,10 +1,11 @@
 """Numbers about generated texts, against values worked out by hand."""
 
 import math
+from random import Random
 
 import pytest
 
-from llmdemo.arena.metrics import Loop, distinct, ending_loop, lane_metrics, self_bleu
+from llmdemo.arena.metrics import Loop, distinct, diversity, ending_loop, lane_metrics, self_bleu
 
 
 def test_perplexity_is_that_of_the_mean_log_probability():
@@ -63,3 +64,28 @@ def test_self_bleu_by_hand():
     """[1 2 3 4] against [1 2 3 5]: precisions 3/4, 2/3, 1/2 and 0.1/1, no brevity penalty, and the same the other way."""
     expected = math.exp(sum(math.log(p) for p in (3 / 4, 2 / 3, 1 / 2, 0.1)) / 4)
     assert self_bleu([[1, 2, 3, 4], [1, 2, 3, 5]]) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_self_bleu_is_that_of_nltk(seed):
+    from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
+
+    random = Random(seed)
+    texts = [[random.randrange(6) for _ in range(random.randrange(1, 30))] for _ in range(random.randrange(2, 9))]
+    smooth = SmoothingFunction().method1
+    scores = [
+        sentence_bleu([*texts[:at], *texts[at + 1 :]], text, smoothing_function=smooth) for at, text in enumerate(texts)
+    ]
+    assert self_bleu(texts) == pytest.approx(sum(scores) / len(scores), abs=1e-12)
+
+
+def test_self_bleu_of_many_texts_takes_no_time_that_grows_with_their_square():
+    random = Random(1)
+    texts = [[random.randrange(1000) for _ in range(64)] for _ in range(4000)]
+    assert 0 < self_bleu(texts) < 0.2  # 16 million pairs would take minutes
+
+
+def test_diversity_is_one_without_any_repeated_pair_and_small_when_samples_are_alike():
+    assert diversity([[1, 2, 3, 4, 5], [6, 7, 8, 9]]) == 1
+    assert diversity([[1, 2, 3, 4, 5]] * 2) == pytest.approx(0.5**3)
+    assert diversity([[1, 2, 3]]) is None

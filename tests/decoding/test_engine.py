@@ -223,3 +223,12 @@ def test_impossible_tokens_do_not_stop_the_lanes(tiny_gpt2, run):
         hook.remove()
     assert all(min(result.token_ids) >= 40 for result in results.values())
     assert steps[0].lanes["sample"].kept_size <= 21 and math.isfinite(steps[0].lanes["sample"].entropy)
+
+
+def test_lanes_that_share_their_draws_differ_by_their_settings_alone(tiny_llama, run):
+    lanes = [{"strategy": "top_p", "name": name, "top_p": p, "draws": "sweep"} for name, p in (("a", 0.9), ("b", 0.9))]
+    _, results = run(tiny_llama(1), PROMPT, lanes=lanes, max_new_tokens=30, temperature=2.0)
+    assert results["a"].token_ids == results["b"].token_ids
+    del lanes[1]["draws"]
+    _, results = run(tiny_llama(1), PROMPT, lanes=lanes, max_new_tokens=30, temperature=2.0)
+    assert results["a"].token_ids != results["b"].token_ids

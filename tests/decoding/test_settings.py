@@ -104,3 +104,12 @@ def test_the_app_may_lower_the_limits():
     with pytest.raises(UserError, match="from 1 to 2"):
         DecodeSettings.from_dict({"num_beams": 3}, limits)
     assert DecodeSettings.from_dict({"num_beams": 2, "max_new_tokens": 100}, limits).num_beams == 2
+
+
+def test_lanes_may_share_their_draws_and_only_sampling_lanes_have_any():
+    lanes = [{"strategy": kind, "name": f"{kind} 1", "draws": "same"} for kind in ("top_p", "top_k", "greedy", "beam")]
+    settings = DecodeSettings.from_dict({"lanes": lanes})
+    assert [lane.draws for lane in settings.lanes] == ["same", "same", "", ""]
+    assert DecodeSettings.from_dict(settings.to_dict()) == settings
+    with pytest.raises(UserError, match="draws of lane"):
+        DecodeSettings.from_dict({"lanes": [{"strategy": "top_p", "draws": 7}]})

@@ -142,7 +142,8 @@
       if (!this.run || this.run.id !== id) return;
       if (answer.lost) this.finish({ state: "failed", message: answer.error.message, hint: "", seconds: 0 });
       else if (answer.frame && this.run.next === next) this.receive(answer.frame);
-      else if (!next) this.say(t("waiting_place"));
+      else if (answer.refused) this.finish({ state: "failed", message: answer.refused, hint: "", seconds: 0 });
+      else if (!next) this.say(answer.place ? t("waiting_queue", { n: number(answer.place), all: number(answer.waiting) }) : t("waiting_place"));
     }
 
     /* Asks after a run that is silent: an update may be lost, or the server may be gone. */

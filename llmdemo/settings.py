@@ -4,7 +4,7 @@ Each field can be set from the environment as LLMDEMO_<FIELD NAME IN CAPITALS>; 
 """
 
 import os
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import platformdirs
@@ -26,6 +26,30 @@ class Settings:
     """Most tokens that one arena call may generate a lane."""
     max_beams: int = 16
     """Most beams in the arena."""
+    max_lanes: int = 16
+    """Most lanes of one comparison."""
+    max_prompts: int = 500
+    """Most prompts of one batch in the arena."""
+    guest_prompt_tokens: int = 2048
+    """Longest prompt of a guest, in tokens."""
+    guest_new_tokens: int = 256
+    """Most tokens that a guest's arena call may generate a lane."""
+    guest_beams: int = 8
+    """Most beams for a guest."""
+    guest_prompts: int = 20
+    """Most prompts of a guest's batch."""
+    max_decodings: int = 2
+    """How many comparisons may be computed at the same time; the others wait in the queue."""
+    max_waiting: int = 100
+    """Most requests of all visitors that may wait in the queue; a guest may have a tenth of them."""
+    max_requests_per_minute: int = 240
+    """How often a guest may ask in a minute, everything counted that their page sends; an address twenty times that."""
+    behind_proxy: int = 0
+    """1 where a proxy of your own stands before the app and sets X-Forwarded-Host; else such a header is not believed."""
+    max_home_bytes: int = 100 * 2**30
+    """Disk quota: size of the home folder above which nothing is added and no run starts, in bytes."""
+    max_run_seconds: int = 7 * 24 * 3600
+    """Longest time that a run may train, in seconds; it is then stopped with a checkpoint and can be resumed."""
     max_queued_runs: int = 100
     """Most runs that may wait in the queue."""
     min_free_bytes: int = 2 * 2**30
@@ -52,6 +76,16 @@ class Settings:
             values[field.name] = _number(key, env[key], type(field.default))
         values["home"] = values["home"].expanduser().resolve()
         return cls(**values)
+
+    def for_guests(self) -> "Settings":
+        """The settings with a guest's limits in place of the app's, where those are tighter."""
+        return replace(
+            self,
+            max_prompt_tokens=min(self.max_prompt_tokens, self.guest_prompt_tokens),
+            max_new_tokens=min(self.max_new_tokens, self.guest_new_tokens),
+            max_beams=min(self.max_beams, self.guest_beams),
+            max_prompts=min(self.max_prompts, self.guest_prompts),
+        )
 
 
 def _number(key: str, text: str, kind: type):

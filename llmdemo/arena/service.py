@@ -52,6 +52,8 @@ class Request:
     """Many prompts, one after another, instead of `prompt`."""
     samples: int = 1
     """Answers of each sampling lane to each of `prompts`."""
+    most_prompt_tokens: int = 8192
+    """Longest prompt that is allowed, in tokens."""
 
 
 class Arena:
@@ -74,31 +76,44 @@ class Arena:
         return [entry.to_dict() for entry in catalog.list_models(self._home) if entry.writes]
 
     def batch_request(
-        self, model_id: str, prompts, settings=None, samples: int = 1, run_id: str | None = None
+        self, model_id: str, prompts, settings=None, samples: int = 1, run_id: str | None = None, limits=None
     ) -> Request:
         """A Request for many prompts, each a chat of one turn; raises UserError that names what is wrong."""
-        checked = DecodeSettings.from_dict(settings, self._limits)
-        prompts = check_batch(prompts, samples, checked)
-        request = self.request(model_id, prompts[0], settings, run_id=run_id)
+        limits = limits or self._limits
+        checked = DecodeSettings.from_dict(settings, limits)
+        prompts = check_batch(prompts, samples, checked, limits.max_prompts)
+        request = self.request(model_id, prompts[0], settings, run_id=run_id, limits=limits)
         return replace(request, prompts=tuple(prompts), samples=samples)
 
-    def request(self, model_ids, prompt, settings=None, prefix_ids=(), run_id: str | None = None) -> Request:
-        """A Request from JSON values; raises UserError that names what is wrong."""
+    def request(
+        self, model_ids, prompt, settings=None, prefix_ids=(), run_id: str | None = None, limits=None
+    ) -> Request:
+        """A Request from JSON values; raises UserError that names what is wrong. `limits`: Settings, if not the app's."""
+        limits = limits or self._limits
         ids = (model_ids,) if isinstance(model_ids, str) else tuple(model_ids or ())
         if not 1 <= len(ids) <= _MOST_MODELS:
             raise UserError(f"{len(ids)} models were given.", f"Choose one, or {_MOST_MODELS} to set side by side.")
         if not all(type(token) is int and token >= 0 for token in prefix_ids):
             raise UserError("The tokens to go on from are not token ids.", "They must be whole numbers of at least 0.")
-        checked = DecodeSettings.from_dict(settings, self._limits)
+        checked = DecodeSettings.from_dict(settings, limits)
         more = {"run_id": run_id} if isinstance(run_id, str) and 0 < len(run_id) <= 64 else {}
-        return Request(ids, Prompt.from_value(prompt), checked, tuple(prefix_ids), **more)
+        return Request(
+            ids,
+            Prompt.from_value(prompt),
+            checked,
+            tuple(prefix_ids),
+            most_prompt_tokens=limits.max_prompt_tokens,
+            **more,
+        )
 
-    def compare(self, model_id: str, prompt, settings: dict | None = None) -> Iterator[dict]:
+    def compare(
+        self, model_id: str, prompt, settings: dict | None = None, run_id: str | None = None, limits=None
+    ) -> Iterator[dict]:
         """Whole states of one comparison, the last one final: {lanes: {name: {text, token_ids, logprobs, finish_reason,
         tokens_per_second, metrics, score for beams}}, seed, settings, seconds}. Raises UserError.
         """
         states = States()
-        for batch in self.stream(self.request(model_id, prompt, settings), every=0.1):
+        for batch in self.stream(self.request(model_id, prompt, settings, run_id=run_id, limits=limits), every=0.1):
             for event in batch:
                 states.add(event)
             if states.error:
@@ -203,7 +218,7 @@ class Arena:
     def _lanes(self, request: Request, models: list[Loaded]) -> Iterator[dict]:
         prompts = [request.prompt.encode(loaded.tokenizer) for loaded in models]
         for loaded, ids in zip(models, prompts, strict=True):
-            check_length(len(ids) + len(request.prefix_ids), loaded.context, self._limits.max_prompt_tokens)
+            check_length(len(ids) + len(request.prefix_ids), loaded.context, request.most_prompt_tokens)
         makers = [FrameMaker(loaded.tokenizer, index) for index, loaded in enumerate(models)]
         yield self._begin(request, models, prompts, makers)
         runs = []

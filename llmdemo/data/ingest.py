@@ -36,6 +36,7 @@ from llmdemo.data.shapes import MAX_LABELS, Shape, detect
 from llmdemo.data.sniff import FORMATS, shown_name, sniff
 from llmdemo.data.turns import Bad
 from llmdemo.errors import UserError
+from llmdemo.public.quota import check_quota
 from llmdemo.settings import Settings
 from llmdemo.store import Home, free_bytes, new_id, whole_folder
 
@@ -112,6 +113,7 @@ def add_rows(
 
     size or expected_rows (one of them) is what the batches' `done` is a share of.
     """
+    check_quota(home, settings)
     if free_bytes(home.root) < size * 3 + 64 * 2**20:
         raise UserError(
             "The disk is too full for this data set.", "Delete data sets, runs or models that you don't need."

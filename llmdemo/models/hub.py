@@ -14,6 +14,8 @@ from llmdemo import store
 from llmdemo.errors import UserError
 from llmdemo.models import catalog
 from llmdemo.models.check import PICKLES, check_folder
+from llmdemo.public.quota import check_quota
+from llmdemo.settings import Settings
 
 PROBE_SECONDS = 2.0
 """How long the first question to the hub may take; past it, the hub counts as not reachable."""
@@ -48,8 +50,12 @@ def repository_facts(repo: str, revision: str | None = None) -> tuple[str, int]:
     return info.sha, sum(size for name, size in files.items() if _wanted(name))
 
 
-def fetch(home: store.Home, model_id: str, progress: Progress = lambda done, total: None) -> catalog.ModelEntry:
+def fetch(
+    home: store.Home, model_id: str, progress: Progress = lambda done, total: None, settings: Settings | None = None
+) -> catalog.ModelEntry:
     """Fetches hub model "org/name[@revision]" into the home folder and adds it to the catalog.
+
+    With `settings`, within their disk quota.
 
     Raises UserError when the hub is not reachable, the repository is unknown, or it may not be loaded.
     """
@@ -60,6 +66,8 @@ def fetch(home: store.Home, model_id: str, progress: Progress = lambda done, tot
     repo, _, revision = model_id.partition("@")
     target = catalog.hub_folder(home, model_id)
     if not target.is_dir():
+        if settings is not None:
+            check_quota(home, settings)
         sha, total = repository_facts(repo, revision or None)
         if store.free_bytes(home.models) < 2 * total:
             raise UserError(f"{repo} needs {total / 1e9:.1f} GB of space.", "Free some space in the home folder first.")

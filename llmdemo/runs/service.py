@@ -13,6 +13,7 @@ from pathlib import Path
 
 from llmdemo.errors import UserError
 from llmdemo.events import read_events
+from llmdemo.public.quota import check_quota
 from llmdemo.runs import bundle, logfile
 from llmdemo.runs.command import worker_command
 from llmdemo.runs.folder import RunFolder, make_folder, recovered_row
@@ -273,6 +274,7 @@ class Runs:
 
     def import_bundle(self, path: Path) -> str:
         """Makes a run from such a .zip and returns its new id; raises UserError for a file that is not one."""
+        check_quota(self._home, self._settings)
         run_id = new_id("run")
         folder = self._folder(run_id)
         room = free_bytes(self._home.root) - self._settings.min_free_bytes
@@ -313,6 +315,7 @@ class Runs:
         return run_id
 
     def _check_room(self) -> None:
+        check_quota(self._home, self._settings)
         free, needed = free_bytes(self._home.root), self._settings.min_free_bytes
         if free < needed:
             raise UserError(

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from llmdemo.errors import UserError
+from llmdemo.public.quota import reached
 from llmdemo.runs import logfile, process
 from llmdemo.runs.command import free_gpus, gpus, processes, worker_environment
 from llmdemo.runs.folder import RunFolder
@@ -41,6 +42,7 @@ from llmdemo.store import Home, free_bytes, sweep
 MOST_LOG_BYTES = 4 * 2**20
 _FAMILY_SECONDS = 2.0
 _FAMILY_SHARE = 0.01  # of the time, at most, goes into looking for members
+_LIMITS_SECONDS = 5.0
 _ADOPT_SECONDS = 2.0
 _LEFTOVER_SECONDS = 2.0
 log = logging.getLogger(__name__)
@@ -53,6 +55,9 @@ class _Watch:
     since: float = field(default_factory=time.monotonic)
     members: dict[int, str] = field(default_factory=dict)
     next_family: float = 0.0
+    next_limits: float = 0.0
+    limit: str = ""
+    """The limit that has stopped it."""
     phase: str = ""
     deadline: float = 0.0
     leave_by: float | None = None
@@ -152,6 +157,7 @@ class Supervisor:
             self._stop(row, watch, end)
         elif (alive or self._goes_on_without_launcher(row, watch, worker)) and not end:
             self._keep_family(row, watch)
+            self._keep_limits(row, watch)
         elif self._all_gone(row, watch, at_once=not end):
             self._finish(row, end)
 
@@ -194,6 +200,17 @@ class Supervisor:
         if members != watch.members:
             watch.members = members
             self._write_family(row, members)
+
+    def _keep_limits(self, row: dict, watch: _Watch) -> None:
+        """Stops a run, with a checkpoint, that takes longer or more room than is allowed."""
+        now = time.monotonic()
+        if row["state"] != RUNNING or now < watch.next_limits:
+            return
+        watch.next_limits = now + _LIMITS_SECONDS
+        begun = [entry["t"] for entry in self._table.transitions(row["run_id"]) if entry["state"] == STARTING]
+        watch.limit = reached(self._home, self._settings, time.time() - begun[-1] if begun else 0.0)
+        if watch.limit:
+            self._table.move(row["run_id"], STOPPING, only_from=(RUNNING,), stop_phase=ASKING)
 
     def _write_family(self, row: dict, members: dict[int, str]) -> None:
         known = {"attempt": row["attempt"], "token": row["token"], "pid": row["pid"], "identity": row["identity"]}
@@ -258,6 +275,8 @@ class Supervisor:
         if end is None or isinstance(end, Verdict):
             end = self._end_of_silent(row, end)
             self._note_end(folder, end)
+        if end["state"] == STOPPED and (watch := self._watches.get(run_id)) and watch.limit:
+            end = {**end, "message": f"Stopped by a limit. {watch.limit}", "hint": RESUME_HINT}
         folder.stop.unlink(missing_ok=True)
         with self._reader(row).digest() as digest:
             figures = digest.status()

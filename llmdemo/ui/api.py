@@ -6,6 +6,7 @@ shows. The paths and keys are a contract (README): they only ever grow.
 
 import functools
 import inspect
+import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from gradio.utils import get_upload_folder
 from llmdemo import data, prepare
 from llmdemo.errors import UserError
 from llmdemo.models import catalog
-from llmdemo.ui import bridge, door
+from llmdemo.ui import bridge, door, evaluate_api, experiments_api
+from llmdemo.ui.fair_queue import when_gone
 from llmdemo.ui.samples import starter_tokenizer
 from llmdemo.ui.services import Services
 
@@ -24,6 +26,8 @@ def add_endpoints(services: Services) -> None:
     """Registers every endpoint in the current Blocks context."""
     _data_endpoints(services)
     _run_endpoints(services)
+    _add(*experiments_api.endpoints(services))
+    _add(*evaluate_api.endpoints(services))
     _compare_endpoint(services)
 
 
@@ -123,9 +127,14 @@ def _compare_endpoint(services: Services) -> None:
         precision. Returns lanes {greedy, top_k, top_p, beam}, each with text, token_ids, logprobs, finish_reason and
         tokens_per_second; seed, settings as resolved, and seconds.
         """
-        yield from services.arena.get().compare(model_id, prompt, settings)
+        arena = services.arena.get()
+        if model_id not in [model["id"] for model in arena.models()]:
+            services.require_owner()
+        run_id = secrets.token_hex(9)
+        with when_gone(lambda: arena.stop(run_id)):
+            yield from arena.compare(model_id, prompt, settings, run_id=run_id, limits=services.limits())
 
-    _add(compare, concurrency_id="arena", concurrency_limit=8)
+    _add(compare, concurrency_id="arena", concurrency_limit=services.settings.max_decodings)
 
 
 def _add(*functions: Callable, **options) -> None:

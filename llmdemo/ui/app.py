@@ -8,7 +8,8 @@ import gradio as gr
 from starlette.middleware import Middleware
 
 from llmdemo.public.tickets import Tickets, secret_key
-from llmdemo.ui import api, bridge, data_panel, door, rights, shell, train_panel, words
+from llmdemo.ui import api, bridge, data_panel, door, evaluate_panel, rights, shell, train_panel, words
+from llmdemo.ui.fair_queue import FairQueue
 from llmdemo.ui.guard import Guard
 from llmdemo.ui.services import Services
 from llmdemo.ui.theme import theme
@@ -23,12 +24,16 @@ def build(services: Services) -> gr.Blocks:
             if not services.guests_only:
                 _owner_panels(services, tabs)
             with gr.Tab(words.t("tab_arena"), id="arena"):
-                _arena(services)
+                _arena(services, services.guests_only)
+            if not services.guests_only:
+                with gr.Tab(words.t("tab_evaluate"), id="evaluate"):
+                    evaluate_panel.build(services)
         _space_sign_in(services)
     if services.access.has_guests and services.access.has_owners:
         _guest_page(services, page)
     rights.close_to_guests(page)
-    return page.queue(default_concurrency_limit=4, max_size=200)
+    FairQueue.install(page, services.settings)
+    return page
 
 
 def _guest_page(services: Services, page: gr.Blocks) -> None:
@@ -37,7 +42,7 @@ def _guest_page(services: Services, page: gr.Blocks) -> None:
         gr.Navbar(visible=False)
         shell.header(services)
         with gr.Tabs(elem_id="panels"), gr.Tab(words.t("tab_arena"), id="arena"):
-            _arena(services)
+            _arena(services, guests=True)
         _space_sign_in(services)
 
 
@@ -57,10 +62,10 @@ def _owner_panels(services: Services, tabs: gr.Tabs) -> None:
     train_panel.open_arena(train, tabs)
 
 
-def _arena(services: Services) -> None:
+def _arena(services: Services, guests: bool = False) -> None:
     from llmdemo.ui import arena_panel
 
-    arena_panel.build(services)
+    arena_panel.build(services, guests)
 
 
 def launch_options(services: Services) -> dict:
@@ -88,5 +93,6 @@ def _server(services: Services) -> dict:
     """What stands before Gradio's own routes: the door, the guard behind it, and the pages for signing in."""
     key = secret_key(services.home.root / "secret.key")
     tickets, cookies = Tickets(key, services.access.stamp), door.cookie_names(key)
-    middleware = [Middleware(door.Door, access=services.access, tickets=tickets, cookies=cookies), Middleware(Guard)]
+    middleware = [Middleware(door.Door, access=services.access, tickets=tickets, cookies=cookies)]
+    middleware += [Middleware(Guard, settings=services.settings)]
     return {"middleware": middleware, "routes": door.routes(services.access, tickets, cookies[0])}

@@ -10,13 +10,12 @@ import gradio as gr
 from llmdemo.errors import UserError
 from llmdemo.ui import bridge, door
 from llmdemo.ui.arena_frames import Frames
+from llmdemo.ui.fair_queue import standing, when_gone
 from llmdemo.ui.services import Services
 
-_RUNS_AT_ONCE = 8  # waiting for a model that computes costs a thread each, no more
 
-
-def build(services: Services) -> None:
-    """Builds the panel inside the current Blocks context."""
+def build(services: Services, guests: bool = False) -> None:
+    """Builds the panel inside the current Blocks context; with `guests`, with the limits that guests have."""
     frames = Frames()
 
     def models(_: dict) -> dict:
@@ -40,8 +39,12 @@ def build(services: Services) -> None:
         return {}
 
     def missed(data: dict) -> dict:
-        """The events that the page did not get, as a frame; None when it missed nothing or the run is unknown."""
-        return {"frame": frames.since(str(data.get("run_id")), int(data.get("next", 0)))}
+        """The events that the page did not get, as a frame; None when it missed nothing or the run is unknown.
+
+        Also where a run stands that has not begun: {"place", "waiting"}, or {"refused": why}.
+        """
+        run_id = str(data.get("run_id"))
+        return {"frame": frames.since(run_id, int(data.get("next", 0))), **standing(run_id)}
 
     def python(data: dict) -> dict:
         arena = services.arena.get()
@@ -49,7 +52,8 @@ def build(services: Services) -> None:
         _check_guest(services, request)
         return {"code": arena.python(request)}
 
-    limits = {"max_new_tokens": services.settings.max_new_tokens, "max_beams": services.settings.max_beams}
+    allowed = services.settings.for_guests() if guests else services.settings
+    limits = {"max_new_tokens": allowed.max_new_tokens, "max_beams": allowed.max_beams}
     panel = bridge.island(
         "arena",
         [models, warm, stop, missed, python],
@@ -59,18 +63,25 @@ def build(services: Services) -> None:
         elem_id="arena",
     )
 
+    _connect(services, panel, frames)
+
+
+def _connect(services: Services, panel: gr.HTML, frames: Frames) -> None:
+    """A comparison that the page asks for streams into the island's value."""
+
     @door.for_guests
     def compare(event: gr.EventData):
         data = dict(event._data or {})
         run_id = str(data.get("run_id"))
-        for batch in _events(services, data):
-            yield frames.add(run_id, batch)
+        with when_gone(lambda: services.arena.get().stop(run_id)):
+            for batch in _events(services, data):
+                yield frames.add(run_id, batch)
 
     panel.compare(
         compare,
         outputs=panel,
         show_progress="hidden",
-        concurrency_limit=_RUNS_AT_ONCE,
+        concurrency_limit=services.settings.max_decodings,
         concurrency_id="arena",
         api_visibility="private",
         trigger_mode="multiple",
@@ -81,7 +92,8 @@ def _events(services: Services, data: dict):
     """The run's batches of events; whatever is wrong with the request is its only event, an `end`."""
     try:
         arena = services.arena.get()
-        request = _batch_request(arena, data) if "prompts" in data else _request(arena, data)
+        limits = services.limits()
+        request = _batch_request(arena, data, limits) if "prompts" in data else _request(arena, data, limits)
         _check_guest(services, request)
     except (UserError, TypeError) as error:
         yield [{"type": "end", "state": "failed", "seconds": 0, **bridge.sentence(error)}]
@@ -97,14 +109,14 @@ def _check_guest(services: Services, request) -> None:
             services.require_owner()
 
 
-def _batch_request(arena, data: dict):
+def _batch_request(arena, data: dict, limits=None):
     model_id = (list(data.get("model_ids") or ()) or [None])[0]
     return arena.batch_request(
-        model_id, data["prompts"], data.get("settings"), data.get("samples") or 1, data.get("run_id")
+        model_id, data["prompts"], data.get("settings"), data.get("samples") or 1, data.get("run_id"), limits=limits
     )
 
 
-def _request(arena, data: dict):
+def _request(arena, data: dict, limits=None):
     keys = ("model_ids", "prompt", "settings", "prefix_ids", "run_id")
     values = {key: data.get(key) for key in keys}
-    return arena.request(**{**values, "prefix_ids": values["prefix_ids"] or ()})
+    return arena.request(**{**values, "prefix_ids": values["prefix_ids"] or ()}, limits=limits)

@@ -1,12 +1,17 @@
-"""What every HTTP request passes first: no posts from other sites, no content from other hosts. Knows no panel.
+"""What every HTTP request passes first: no posts from other sites, no floods, no content from other hosts. Knows no panel.
 
 Gradio itself guards localhost only: on other addresses it would answer a post that another site's page sends with the
-visitor's cookies.
+visitor's cookies. What Gradio's routes raise on a request that makes no sense is answered here with a sentence.
 """
 
 import os
-from urllib.parse import urlsplit
+import sys
+import traceback
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
+from llmdemo.public.rates import Rates
+from llmdemo.settings import Settings
 from llmdemo.ui.door import VISITOR
 
 _POLICY = "; ".join(
@@ -25,18 +30,29 @@ _POLICY = "; ".join(
     )
 )
 _SAFE = ("GET", "HEAD", "OPTIONS")
+_FOREIGN = ("cross-site", "same-site")
+_SHARE_OF_ADDRESS = 20
+_BODY_BYTES = 32 * 2**20
+_GUEST_BODY_BYTES = 4 * 2**20
+_FORM_BYTES = 2**20
+"""What a file's upload may have around the file."""
+_MISUNDERSTOOD = (KeyError, IndexError, TypeError, ValueError, AttributeError, AssertionError)
 
 
 class Guard:
-    """ASGI middleware: 403 for a post whose Origin is not this host; security headers on every answer.
+    """ASGI middleware: refuses what no page of this app sends; security headers on every answer.
 
-    Behind the door: it knows who asks.
+    Stands behind the door: it knows who asks. 403 for a post of another site and for what guests may not send, 413 for
+    a body that is too large, 429 for a guest who asks too often.
     """
 
-    def __init__(self, app):
-        self._app = app
+    def __init__(self, app, settings: Settings | None = None):
+        self._app, self._settings = app, settings or Settings(home=Path())
+        self._rates = Rates(self._settings.max_requests_per_minute)
+        self._address_rates = Rates(self._settings.max_requests_per_minute * _SHARE_OF_ADDRESS)
         # A Space is shown inside a frame of the hub's page; elsewhere nobody has a reason to frame the app.
         ancestors = "" if os.environ.get("SPACE_ID") else "; frame-ancestors 'self'"
+        self._hosts = {host.strip().lower() for host in os.environ.get("SPACE_HOST", "").split(",")} - {""}
         self._headers = [
             (b"content-security-policy", (_POLICY + ancestors).encode()),
             (b"x-content-type-options", b"nosniff"),
@@ -46,35 +62,106 @@ class Guard:
     async def __call__(self, scope, receive, send):
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        refusal = self._refusal(scope)
-        if refusal:
-            return await _refuse(send, refusal)
+        begun = False
 
         async def send_with_headers(message):
+            nonlocal begun
             if message["type"] == "http.response.start":
+                begun = True
                 present = {name.lower() for name, _ in message["headers"]}
                 extra = [pair for pair in self._headers if pair[0] not in present]
                 message = {**message, "headers": [*message["headers"], *extra]}
             await send(message)
 
-        await self._app(scope, receive, send_with_headers)
+        refusal = self._refusal(scope)
+        if refusal:
+            return await _answer(send_with_headers, *refusal)
+        try:
+            await self._app(scope, _at_most(receive, self._most_bytes(scope)), send_with_headers)
+        except _TooLarge as error:
+            if begun:
+                raise
+            await _answer(send_with_headers, 413, str(error))
+        except _MISUNDERSTOOD as error:
+            if begun or scope["method"] in _SAFE:
+                raise
+            traceback.print_exception(error, limit=-3, file=sys.stderr)
+            await _answer(send_with_headers, 400, f"This request makes no sense here ({type(error).__name__}).")
 
-    def _refusal(self, scope) -> str:
+    def _refusal(self, scope) -> tuple[int, str] | None:
+        """(HTTP status, why) of a request that goes no further."""
+        path = unquote(scope["path"])
+        if "file=http:" in path or "file=https:" in path or "/proxy=" in path:
+            return 403, "This app fetches nothing from other hosts for its visitors."
         if scope["method"] in _SAFE:
-            return ""
-        visitor = scope.get(VISITOR)
-        if visitor is not None and not visitor.is_owner and scope["path"].rstrip("/").endswith("/upload"):
-            return "Visitors cannot upload: only the owners of this app can."
+            return None
         headers = dict(scope["headers"])
+        if not self._from_here(headers):
+            return 403, "This request comes from another site. Open the app itself and try again."
+        return self._guests_refusal(scope.get(VISITOR), path) or self._size_refusal(scope, headers)
+
+    def _from_here(self, headers: dict[bytes, bytes]) -> bool:
+        """Whether a post comes from the app's own page, or from a script, which names no origin.
+
+        X-Forwarded-Host counts only behind a proxy that sets it: another site's page may set it too.
+        """
+        if headers.get(b"sec-fetch-site", b"").decode("latin-1") in _FOREIGN:
+            return False
         origin = headers.get(b"origin", b"").decode("latin-1")
-        own = {headers.get(name, b"").decode("latin-1").lower() for name in (b"host", b"x-forwarded-host")} - {""}
-        if origin and urlsplit(origin).netloc.lower() not in own:
-            return "This request comes from another site. Open the app itself and try again."
-        return ""
+        names = (b"host", b"x-forwarded-host") if self._settings.behind_proxy else (b"host",)
+        own = {headers.get(name, b"").decode("latin-1").lower() for name in names} | self._hosts
+        return not origin or urlsplit(origin).netloc.lower() in own - {""}
+
+    def _guests_refusal(self, visitor, path: str) -> tuple[int, str] | None:
+        if visitor is None or visitor.is_owner:
+            return None
+        if path.rstrip("/").endswith("/upload"):
+            return 403, "Visitors cannot upload: only the owners of this app can."
+        seconds = self._rates.wait(visitor.key) if visitor.key else 0
+        seconds = seconds or self._address_rates.wait(visitor.address)
+        if seconds:
+            most = self._settings.max_requests_per_minute
+            return 429, f"Too many requests (LLMDEMO_MAX_REQUESTS_PER_MINUTE is {most}). Wait {seconds:.0f} seconds."
+        return None
+
+    def _size_refusal(self, scope, headers) -> tuple[int, str] | None:
+        length = headers.get(b"content-length", b"")
+        most, name = self._most_bytes(scope)
+        if length.isdigit() and int(length) > most:
+            return 413, str(_TooLarge(most, name))
+        return None
+
+    def _most_bytes(self, scope) -> tuple[int, str]:
+        """(bytes, the limit's name) of the largest body that this request may have."""
+        if scope["path"].rstrip("/").endswith("/upload"):
+            return self._settings.max_upload_bytes + _FORM_BYTES, "LLMDEMO_MAX_UPLOAD_BYTES"
+        visitor = scope.get(VISITOR)
+        return (_GUEST_BODY_BYTES if visitor is not None and not visitor.is_owner else _BODY_BYTES), ""
 
 
-async def _refuse(send, sentence: str) -> None:
+class _TooLarge(Exception):
+    def __init__(self, most: int, name: str):
+        limit = f" ({name})" if name else ""
+        super().__init__(f"The request is too large: at most {most:,} bytes are taken{limit}.")
+
+
+def _at_most(receive, limit: tuple[int, str]):
+    """`receive`, but a body that names no length, or a wrong one, ends at the limit too."""
+    seen = 0
+
+    async def counted():
+        nonlocal seen
+        message = await receive()
+        seen += len(message.get("body", b""))
+        if seen > limit[0]:
+            raise _TooLarge(*limit)
+        return message
+
+    return counted
+
+
+async def _answer(send, status: int, sentence: str) -> None:
     body = sentence.encode()
     headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": 403, "headers": headers})
+    await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

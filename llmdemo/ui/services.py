@@ -28,10 +28,16 @@ class Services:
     """Lazy[llmdemo.arena.Arena]: the decoding service; it imports torch, so it is made at its first use."""
     tokenizers: "Tokenizers"
     """Loaded tokenizers by model id."""
+    evaluations: object = None
+    """llmdemo.evaluation.Evaluations: models and classifiers on held-out data."""
+    classifiers: "Lazy | None" = None
+    """Lazy[llmdemo.evaluation.use.Classifiers]: a finished classifier in use."""
     guests_only: bool = False
     """True on a shared address without --auth: visitors may use the arena and nothing else."""
     access: Access = Access()
     """How owners are told from guests."""
+    experiments: object = None
+    """llmdemo.experiments.Experiments: races and searches of runs."""
 
     def is_owner(self) -> bool:
         """Whether who asks, in this very request, may change things on this machine."""
@@ -39,6 +45,10 @@ class Services:
             return False
         visitor = door.current()
         return not self.access.has_guests if visitor is None else visitor.is_owner
+
+    def limits(self) -> Settings:
+        """The settings with the limits of who asks."""
+        return self.settings if self.is_owner() else self.settings.for_guests()
 
     def require_owner(self) -> None:
         """Raises UserError, with what to do, unless who asks may change things on this machine."""
@@ -110,19 +120,25 @@ def make_services(settings: Settings, *, access: Access | None = None, command=N
     `access` says who may do what; without it everybody is an owner. `command` replaces the worker's command line
     (tests). Raises UserError when the home folder cannot be written.
     """
+    from llmdemo.evaluation import Evaluations
+    from llmdemo.experiments import Experiments
     from llmdemo.models.starter import StarterFetch
     from llmdemo.runs import Runs
 
     home = Home(settings.home).prepare()
     starter = StarterFetch(home)
     starter.start()
+    runs = Runs(home, settings, command=command)
     return Services(
         settings=settings,
         home=home,
-        runs=Runs(home, settings, command=command),
+        runs=runs,
+        experiments=Experiments(home, settings, runs),
         starter=starter,
         arena=Lazy(lambda: _make_arena(home, settings)),
         tokenizers=Tokenizers(lambda model_id: _load_tokenizer(home, model_id)),
+        evaluations=Evaluations(home, settings, runs),
+        classifiers=Lazy(lambda: _make_classifiers(home, settings)),
         guests_only=access is not None and not access.has_owners,
         access=access or Access(),
     )
@@ -132,6 +148,12 @@ def _make_arena(home: Home, settings: Settings):
     from llmdemo.arena import Arena
 
     return Arena(home, settings)
+
+
+def _make_classifiers(home: Home, settings: Settings):
+    from llmdemo.evaluation.use import Classifiers
+
+    return Classifiers(home, settings)
 
 
 def _load_tokenizer(home: Home, model_id: str):

@@ -68,7 +68,7 @@ class TrainPages:
     def add_model(self, request: dict) -> dict:
         """{"id"} of a model folder or hub model that is put on the menu; fetches a hub model first."""
         self._services.require_owner()
-        return {"id": prepare.add_model(self._services.home, str(request.get("model_id", ""))).id}
+        return {"id": prepare.add_model(self._services.home, str(request.get("model_id", "")), self._services.settings).id}
 
     # ---- runs
 

@@ -338,6 +338,7 @@ _BAR: dict[str, tuple[str, str]] = {
     "import": ("Import", "匯入"),
     "waiting_start": ("Starting…", "開始中…"),
     "waiting_place": ("Waiting for a free place on the server…", "正在等候伺服器的空位…"),
+    "waiting_queue": ("Waiting: place {n} of {all} in the queue.", "等待中：佇列第 {n} 位，共 {all} 位。"),
     "waiting_turn": ("Waiting: another comparison is being computed.", "等待中:正在計算另一個比較。"),
     "loading": ("Loading {model} ({mb} MB)…", "正在載入 {model}({mb} MB)…"),
     "running": (

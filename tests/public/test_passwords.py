@@ -31,7 +31,9 @@ def test_a_file_of_accounts_may_have_comments_and_blank_lines(tmp_path):
     assert passwords.read_accounts(path) == {"ann": line, "bob": line}
 
 
-@pytest.mark.parametrize("line", ["ann", "ann:secret", "an n:x", ":x", "ann:scrypt$1048576$32$16$" + "a" * 22 + "$" + "b" * 43])
+@pytest.mark.parametrize(
+    "line", ["ann", "ann:secret", "an n:x", ":x", "ann:scrypt$1048576$32$16$" + "a" * 22 + "$" + "b" * 43]
+)
 def test_a_line_that_is_no_account_is_named_without_its_secret(line, tmp_path):
     path = tmp_path / "owners"
     path.write_text(f"\n{line}\n")

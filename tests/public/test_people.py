@@ -9,13 +9,17 @@ ANN = hash_password("right")
 SPACE = {"SPACE_ID": "lab/demo", "SPACE_AUTHOR_NAME": "lab", "OAUTH_CLIENT_ID": "x", "OAUTH_CLIENT_SECRET": "y"}
 
 
-@pytest.mark.parametrize("host", ["localhost", "localhost:7860", "127.0.0.1:7860", "[::1]:80", "[::1]", "app.localhost:1"])
+@pytest.mark.parametrize(
+    "host", ["localhost", "localhost:7860", "127.0.0.1:7860", "[::1]:80", "[::1]", "app.localhost:1"]
+)
 def test_names_of_this_computer(host):
     assert names_this_computer(host)
     assert Access().role(host) == OWNER
 
 
-@pytest.mark.parametrize("host", ["", "evil.example", "evil.example:7860", "127.0.0.1.evil.example", "10.0.0.7:80", "localhost.evil.example"])
+@pytest.mark.parametrize(
+    "host", ["", "evil.example", "evil.example:7860", "127.0.0.1.evil.example", "10.0.0.7:80", "localhost.evil.example"]
+)
 def test_a_name_that_leads_here_from_elsewhere_is_not_this_computers(host):
     assert not names_this_computer(host)
     assert Access().role(host) == GUEST
@@ -36,7 +40,9 @@ def test_an_account_owns_and_an_unknown_one_does_not():
 
 
 def test_a_session_is_tied_to_the_password():
-    assert Access("accounts", {"ann": ANN}).stamp("ann") != Access("accounts", {"ann": hash_password("right")}).stamp("ann")
+    assert Access("accounts", {"ann": ANN}).stamp("ann") != Access("accounts", {"ann": hash_password("right")}).stamp(
+        "ann"
+    )
     assert Access("accounts", {"ann": ANN}).stamp("bob") is None
 
 

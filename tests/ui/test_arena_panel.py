@@ -75,6 +75,9 @@ class Services(SimpleNamespace):
         if self.guests_only:
             raise UserError("visitors can use the arena only", "…")
 
+    def limits(self):
+        return None
+
 
 def services(arena, guests_only):
     return Services(arena=SimpleNamespace(get=lambda: arena), guests_only=guests_only)

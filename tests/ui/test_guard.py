@@ -1,10 +1,12 @@
 """The middleware: posts from other sites are refused, every answer carries the policy."""
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
 from llmdemo.public.people import Visitor
+from llmdemo.settings import Settings
 from llmdemo.ui.door import VISITOR
 from llmdemo.ui.guard import Guard
 
@@ -14,7 +16,7 @@ async def _app(scope, receive, send):
     await send({"type": "http.response.body", "body": b"ok"})
 
 
-def answer(method="POST", path="/gradio_api/queue/join", visitor=None, **headers):
+def answer(method="POST", path="/gradio_api/queue/join", visitor=None, settings=None, **headers):
     """(status, headers, body) of a request with these headers ("_" for "-")."""
     sent = []
 
@@ -23,7 +25,7 @@ def answer(method="POST", path="/gradio_api/queue/join", visitor=None, **headers
 
     raw = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
     scope = {"type": "http", "method": method, "path": path, "headers": raw, VISITOR: visitor}
-    asyncio.run(Guard(_app)(scope, None, send))
+    asyncio.run(Guard(_app, settings)(scope, None, send))
     return sent[0]["status"], dict(sent[0]["headers"]), sent[1]["body"].decode()
 
 
@@ -39,8 +41,22 @@ def test_a_post_from_another_site_is_refused(origin):
     assert status == 403 and "another site" in said
 
 
-def test_a_post_behind_a_proxy_passes_when_the_proxy_names_the_host():
-    assert answer(host="127.0.0.1:7860", x_forwarded_host="demo.example", origin="https://demo.example")[0] == 200
+def test_a_post_behind_a_proxy_passes_when_the_proxy_is_known_and_names_the_host():
+    request = {"host": "127.0.0.1:7860", "x_forwarded_host": "demo.example", "origin": "https://demo.example"}
+    assert answer(**request)[0] == 403  # another site's page may set that header
+    assert answer(settings=Settings(home=Path(), behind_proxy=1), **request)[0] == 200
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+def test_a_post_that_the_browser_calls_foreign_is_refused_without_an_origin_too(site):
+    assert answer(host="demo.example", sec_fetch_site=site)[0] == 403
+    assert answer(host="demo.example", sec_fetch_site="same-origin")[0] == 200
+
+
+def test_a_space_is_also_known_by_the_names_that_the_hub_gives_it(monkeypatch):
+    monkeypatch.setenv("SPACE_HOST", "ann-demo.hf.space, demo.example")
+    assert answer(host="10.0.0.7", origin="https://demo.example")[0] == 200
+    assert answer(host="10.0.0.7", origin="https://evil.example")[0] == 403
 
 
 def test_scripts_without_an_origin_pass():
@@ -60,3 +76,80 @@ def test_every_answer_forbids_content_from_other_hosts():
     policy = answer(host="a")[1][b"content-security-policy"].decode()
     assert "default-src 'self'" in policy and "connect-src 'self'" in policy
     assert "http:" not in policy and "https:" not in policy and "*" not in policy
+
+
+@pytest.mark.parametrize("path", ["/gradio_api/file=https://other.example/x", "/gradio_api/proxy=https://a.hf.space/"])
+def test_nothing_is_fetched_from_other_hosts_for_a_visitor(path):
+    assert answer(method="GET", path=path, host="a")[0] == 403
+    assert answer(method="GET", path=path.replace("https", "ht%74ps"), host="a")[0] == 403
+
+
+def test_a_body_over_the_limit_is_refused_before_it_is_read():
+    small = Settings(home=Path(), max_upload_bytes=10)
+    status, _, said = answer(path="/gradio_api/upload", settings=small, host="a", content_length=str(2**21))
+    assert status == 413 and "LLMDEMO_MAX_UPLOAD_BYTES" in said
+    assert answer(host="a", content_length=str(2**26))[0] == 413
+    guest = Visitor("guest", "g")
+    assert answer(host="a", content_length=str(2**23), visitor=guest)[0] == 413
+    assert answer(host="a", content_length=str(2**23))[0] == 200
+
+
+def through(app, settings=None, visitors=(None,), messages=()):
+    """The statuses of posts to `app` behind one guard, from each of `visitors`."""
+    guard, statuses = Guard(app, settings), []
+
+    async def send(message):
+        if message["type"] == "http.response.start":
+            statuses.append(message["status"])
+
+    async def all_of_them():
+        for visitor in visitors:
+            left = list(messages)
+
+            async def receive(left=left):
+                return left.pop(0)
+
+            scope = {
+                "type": "http",
+                "method": "POST",
+                "path": "/gradio_api/call/x",
+                "headers": [(b"host", b"a")],
+                VISITOR: visitor,
+            }
+            await guard(scope, receive, send)
+
+    asyncio.run(all_of_them())
+    return statuses
+
+
+def test_a_body_without_a_length_ends_at_the_limit():
+    async def reads(scope, receive, send):
+        while (await receive())["more_body"]:
+            pass
+
+    pieces = [{"type": "http.request", "body": b"x" * 2**22, "more_body": True}] * 20
+    assert through(reads, messages=pieces) == [413]
+
+
+def test_a_guest_who_asks_too_often_is_told_so_and_others_are_not():
+    few = Settings(home=Path(), max_requests_per_minute=2)
+    ann, bob, owner = (
+        Visitor("guest", "guest a", "1.1.1.1"),
+        Visitor("guest", "guest b", "1.1.1.1"),
+        Visitor("owner", ""),
+    )
+    assert through(_app, few, [ann] * 3 + [bob] * 2 + [owner] * 5) == [200, 200, 429] + [200] * 7
+
+
+def test_who_throws_the_cookie_away_is_counted_by_address():
+    few = Settings(home=Path(), max_requests_per_minute=1)
+    assert through(_app, few, [Visitor("guest", "", "1.1.1.1")] * 21)[-2:] == [200, 429]
+
+
+@pytest.mark.parametrize("error", [KeyError("x"), TypeError("/secret"), AttributeError("y")])
+def test_a_request_that_makes_no_sense_is_a_sentence(error, capsys):
+    async def fails(scope, receive, send):
+        raise error
+
+    assert through(fails) == [400]
+    assert capsys.readouterr().err

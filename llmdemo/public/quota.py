@@ -1,0 +1,46 @@
+"""What runs and data may take of this machine: room in the home folder, time. Knows no processes and no queue."""
+
+import threading
+import time
+from pathlib import Path
+
+from llmdemo.errors import UserError
+from llmdemo.settings import Settings
+from llmdemo.store import Home, folder_bytes
+
+_FRESH_SECONDS = 30.0
+_sizes: dict[Path, tuple[float, int]] = {}
+_lock = threading.Lock()
+
+
+def home_bytes(home: Home, fresh: float = _FRESH_SECONDS) -> int:
+    """Size of the home folder in bytes, at most `fresh` seconds old: counting takes a moment in a large one."""
+    with _lock:
+        when, size = _sizes.get(home.root, (float("-inf"), 0))
+        if time.monotonic() - when > fresh:
+            size = folder_bytes(home.root)
+            _sizes[home.root] = (time.monotonic(), size)
+        return size
+
+
+def check_quota(home: Home, settings: Settings) -> None:
+    """Raises UserError when the home folder has reached the disk quota."""
+    if home_bytes(home) < settings.max_home_bytes:
+        return
+    size = home_bytes(home, fresh=0)  # something may have been deleted just now
+    if size >= settings.max_home_bytes:
+        raise UserError(
+            f"The home folder holds {size / 2**30:,.1f} GiB; {settings.max_home_bytes / 2**30:,.1f} GiB are allowed.",
+            "Delete runs, models or data sets that are not needed; LLMDEMO_MAX_HOME_BYTES sets the limit.",
+        )
+
+
+def reached(home: Home, settings: Settings, seconds: float) -> str:
+    """Why a run that has trained for `seconds` must stop now; "" when it may go on."""
+    if seconds > settings.max_run_seconds:
+        return f"It has trained for {settings.max_run_seconds:,.0f} seconds, the longest that LLMDEMO_MAX_RUN_SECONDS allows."
+    try:
+        check_quota(home, settings)
+    except UserError as error:
+        return f"{error.message} {error.hint}"
+    return ""

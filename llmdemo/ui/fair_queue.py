@@ -1,0 +1,173 @@
+"""Gradio's queue, made fair: turns go round the visitors, and who leaves is gone at once. Knows no panel.
+
+Gradio serves first come, first served, so that one visitor's forty requests would be served before the next visitor's
+first. Here `queue` is kept in fair order (public/turns.py), which is also the order in which Gradio tells everybody
+their place. A request for which there is no room is refused with HTTP 503 and a sentence that names the limit.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from gradio.context import LocalContext
+from gradio.queueing import Event, Queue
+
+from llmdemo.public.turns import fair_order
+from llmdemo.settings import Settings
+from llmdemo.ui import door
+
+_SHARE_OF_ONE = 10
+"""One visitor may have a tenth of the queue's places, one address half of them."""
+_MOST_REMEMBERED = 4096
+_leavers: dict[str, Callable[[], None]] = {}
+
+
+@contextmanager
+def when_gone(act: Callable[[], None]) -> Iterator[None]:
+    """Inside a handler: `act` is called as soon as the page or script that waits for this event has gone."""
+    event_id = LocalContext.event_id.get(None)
+    if event_id is None:
+        yield
+        return
+    _leavers[event_id] = act
+    try:
+        yield
+    finally:
+        _leavers.pop(event_id, None)
+
+
+class FairQueue(Queue):
+    """One for a page; `install` puts it in the place of Gradio's."""
+
+    def __init__(self, settings: Settings, **options):
+        super().__init__(**options)
+        self._served: dict[str, float] = {}
+        self._refused: dict[str, str] = {}
+        self._settings = settings
+
+    @classmethod
+    def install(cls, page, settings: Settings) -> None:
+        """Gives `page` a fair queue with the limits of `settings`."""
+        page.queue(default_concurrency_limit=4, max_size=settings.max_waiting)
+        page._queue = cls(
+            settings,
+            live_updates=True,
+            concurrency_count=page.max_threads,
+            update_intervals=1,
+            max_size=settings.max_waiting,
+            blocks=page,
+            default_concurrency_limit=4,
+        )
+
+    async def push(self, body, request, username):
+        """Takes a request into the queue, or says (False, why, "queue_full")."""
+        refusal = self._refusal(body, request)
+        if refusal:
+            self._remember(self._refused, _run_id(body), refusal)
+            return False, refusal, "queue_full"
+        taken = await super().push(body, request, username)
+        event = self.event_ids_to_events.get(taken[1]) if taken[0] else None
+        if event is not None:
+            self._arrange(event.concurrency_id)
+            self.broadcast_estimations(event.concurrency_id)
+        self._forget_ended()
+        return taken
+
+    def get_events(self):
+        """The next to be served, of a kind that has a free place."""
+        for kind, waiting in self.event_queue_per_concurrency_id.items():
+            free = waiting.concurrency_limit is None or waiting.current_concurrency < waiting.concurrency_limit
+            if len(waiting.queue) > 1 and free:
+                self._arrange(kind)
+        chosen = super().get_events()
+        for event in chosen[0] if chosen else ():
+            self._remember(self._served, who(event), time.monotonic())
+        return chosen
+
+    async def clean_events(self, *, session_hash=None, event_id=None) -> None:
+        """A page or a script has gone: what waited for it leaves the queue, what runs for it is told."""
+        await super().clean_events(session_hash=session_hash, event_id=event_id)
+        for event in self._running():
+            if not event.alive and (act := _leavers.pop(event._id, None)):
+                act()
+
+    def standing(self, run_id: str) -> dict:
+        """Of the page's event that carries this run_id: {"place", "waiting"} while it waits, 1 being the next;
+        {"refused": why} when there was no room for it; {} when it runs, has ended, or is unknown."""
+        if run_id in self._refused:
+            return {"refused": self._refused[run_id]}
+        for waiting in self.event_queue_per_concurrency_id.values():
+            for place, event in enumerate(waiting.queue, 1):
+                if _run_id(event.data) == run_id:
+                    return {"place": place, "waiting": len(waiting.queue)}
+        return {}
+
+    def compute_analytics_summary(self, records):
+        """Nobody may see it (/monitoring is closed), and it costs a data frame of all requests after each."""
+        self.event_analytics.clear()
+        return self.cached_event_analytics_summary
+
+    def _arrange(self, kind: str) -> None:
+        waiting = self.event_queue_per_concurrency_id[kind]
+        busy = [who(event) for event in self._running() if event.concurrency_id == kind]
+        waiting.queue[:] = fair_order(waiting.queue, who, busy, self._served)
+
+    @staticmethod
+    def _remember(known: dict, key: str, value) -> None:
+        """The latest last; the oldest are forgotten."""
+        known.pop(key, None)
+        known[key] = value
+        while len(known) > _MOST_REMEMBERED:
+            del known[next(iter(known))]
+
+    def _running(self) -> list[Event]:
+        return [event for job in self.active_jobs if job for event in job]
+
+    def _refusal(self, body, request) -> str:
+        most = self._settings.max_waiting
+        visitor = door.of_request(request)
+        mine, address = _name(visitor, body.session_hash), visitor.address if visitor else ""
+        waiting = [event for queue in self.event_queue_per_concurrency_id.values() for event in queue.queue]
+        if len(waiting) >= most:
+            return f"{len(waiting)} requests wait already (LLMDEMO_MAX_WAITING is {most}). Try again in a minute."
+        if visitor is None or visitor.is_owner:
+            return ""
+        if sum(who(event) == mine for event in waiting) >= max(1, most // _SHARE_OF_ONE):
+            return (
+                f"{most // _SHARE_OF_ONE} of your requests wait already (a tenth of LLMDEMO_MAX_WAITING). Wait for one."
+            )
+        if sum(_address(event) == address for event in waiting) >= max(1, most // 2):
+            return "Half of the queue are requests from your address (LLMDEMO_MAX_WAITING). Try again in a minute."
+        return ""
+
+    def _forget_ended(self) -> None:
+        """Gradio keeps an empty set for each session that ever asked."""
+        if len(self.pending_event_ids_session) > _MOST_REMEMBERED:
+            for session in [key for key, events in self.pending_event_ids_session.items() if not events]:
+                del self.pending_event_ids_session[session]
+
+
+def standing(run_id: str) -> dict:
+    """Inside a handler: FairQueue.standing of this page's queue."""
+    blocks = LocalContext.blocks.get(None)
+    return blocks._queue.standing(run_id) if blocks and isinstance(blocks._queue, FairQueue) else {}
+
+
+def _run_id(body) -> str:
+    """The run_id that an island sends along with its event."""
+    data = getattr(body, "event_data", None)
+    return str(data.get("run_id") or "") if isinstance(data, dict) else ""
+
+
+def who(event: Event) -> str:
+    """The visitor of an event: the account or cookie, for scripts without either their session."""
+    return _name(door.of_request(event.request), event.session_hash)
+
+
+def _name(visitor, session_hash: str | None) -> str:
+    return (visitor.key if visitor else "") or f"session {session_hash}"
+
+
+def _address(event: Event) -> str:
+    visitor = door.of_request(event.request)
+    return visitor.address if visitor else ""

@@ -18,6 +18,7 @@ from llmdemo.training.adamw import CHUNK_VALUES
 from llmdemo.training.adapters import add_adapters
 from llmdemo.training.config import TrainConfig
 from llmdemo.training.loss import CHUNK_BYTES
+from llmdemo.training.optimizer import FIRST_SHARE
 from llmdemo.training.subspace import Subspace
 from llmdemo.training.targets import find_targets
 
@@ -50,6 +51,22 @@ class Batch:
     records: int
     length: int
     trained: int
+    shared: int = 0
+    """Tokens with which all records begin and that go through the model once (loss.py)."""
+
+
+@dataclass(frozen=True)
+class _Sizes:
+    """Numbers of values."""
+
+    low: int = 0
+    """Projected gradients."""
+    basis: int = 0
+    projected: int = 0
+    """The matrices that are projected, in all; `largest` of them."""
+    largest: int = 0
+    rest: int = 0
+    """Other weights that are trained."""
 
 
 def predict(entry: ModelEntry, config: TrainConfig, batch: Batch, device: torch.device) -> Ledger:
@@ -62,24 +79,43 @@ def predict(entry: ModelEntry, config: TrainConfig, batch: Batch, device: torch.
         model = add_adapters(model, config)
     size = dtype.itemsize
     weights = sum(p.numel() for p in model.parameters()) * size
-    low, basis, largest, rest, temporary = _optimizer_sizes(model, config)
-    moments = (2 * (low + rest)) * (1 if config.optim_bits == 8 else size)
-    moments += (low + rest) // 256 * 8 if config.optim_bits == 8 else 0
-    head = _head_values(model)
-    activations, needed = _activations(model, config, batch, precision)
+    sizes = _sizes(model, config)
+    trained, head = sizes.low + sizes.rest, _head_values(model)
+    moments = 2 * trained * (1 if config.optim_bits == 8 else size)
+    moments += trained // 256 * 8 if config.optim_bits == 8 else 0
+    basis = sizes.basis * (1 if config.basis_bits == 8 else size)
+    activations, one_layer = _activations(model, config, batch, precision)
     logits = _logits_bytes(model, batch)
-    gradients = (low + rest) * size
+    kept = 0 if config.offload_gradients and device.type == "cuda" else sizes.low * size
+    several = config.gradient_accumulation_steps > 1
     # The peak is at one of three moments: when the backward pass begins, when it ends, or inside the optimizer's step.
-    full = largest * (size + 4 + 4) if largest else 0
-    waiting = low * size if config.gradient_accumulation_steps > 1 else 0
-    begin = activations + logits + head * size * (2 if config.gradient_accumulation_steps > 1 else 1) + waiting
-    end = gradients + full + _embedding_values(model) * size * (1 if head else 0) + needed
-    step = gradients + min(temporary, max(CHUNK_VALUES, head)) * size * 2
+    begin = activations + logits + head * size * (2 if several else 1) + (kept if several else 0)
+    end = kept + sizes.rest * size + _full_gradients(sizes, config, batch, size)
+    end += _embedding_values(model) * size * (1 if head else 0) + one_layer
+    step = kept + sizes.rest * size + _step_bytes(sizes, config, head, size)
     runtime = RUNTIME_BYTES if device.type == "cpu" else 0
-    fixed = runtime + weights + basis * size + moments
-    return Ledger(
-        runtime, weights, gradients, basis * size, moments, activations, logits, fixed + max(begin, end, step)
-    )
+    total = runtime + weights + basis + moments + max(begin, end, step)
+    return Ledger(runtime, weights, kept + sizes.rest * size, basis, moments, activations, logits, total)
+
+
+def _full_gradients(sizes: _Sizes, config: TrainConfig, batch: Batch, size: int) -> int:
+    """Full gradients of matrices that are due at once, and the fp32 copies of the one that is refreshed."""
+    if not sizes.projected:
+        return 0
+    if not config.stagger:
+        together = sizes.projected
+    elif config.gradient_accumulation_steps > 1 or config.num_processes > 1 or batch.shared:
+        together = max(sizes.largest, int(FIRST_SHARE * sizes.projected))
+    else:
+        together = sizes.largest
+    return together * size + sizes.largest * 8
+
+
+def _step_bytes(sizes: _Sizes, config: TrainConfig, head: int, size: int) -> int:
+    """Intermediate results of the optimizer's step."""
+    if config.optim_bits == 8 and sizes.projected:
+        return sizes.largest * size * 2
+    return min(sizes.low + sizes.rest, max(CHUNK_VALUES, head)) * size * 2
 
 
 def report(entry: ModelEntry, config: TrainConfig, batch: Batch, device: torch.device, taken: int = 0) -> dict:
@@ -98,8 +134,7 @@ def report(entry: ModelEntry, config: TrainConfig, batch: Batch, device: torch.d
     }
 
 
-def _optimizer_sizes(model: nn.Module, config: TrainConfig) -> tuple[int, int, int, int, int]:
-    """Values of: low-rank gradients, bases, the largest full gradient, other gradients, one step's intermediate results."""
+def _sizes(model: nn.Module, config: TrainConfig) -> _Sizes:
     low = basis = largest = 0
     projected = set()
     if config.method == "galore":
@@ -114,7 +149,7 @@ def _optimizer_sizes(model: nn.Module, config: TrainConfig) -> tuple[int, int, i
             basis += space.rank * ((rows if space.side != "right" else 0) + (columns if space.side != "left" else 0))
             largest = max(largest, weight.numel())
     rest = sum(p.numel() for p in model.parameters() if p.requires_grad and p not in projected)
-    return low, basis, largest, rest, low + rest
+    return _Sizes(low, basis, sum(weight.numel() for weight in projected), largest, rest)
 
 
 def _head_values(model: nn.Module) -> int:
@@ -140,7 +175,9 @@ def _logits_bytes(model: nn.Module, batch: Batch) -> int:
 def _activations(model: nn.Module, config: TrainConfig, batch: Batch, precision: str) -> tuple[int, int]:
     """(bytes kept for the backward pass, bytes of one layer's). With checkpointing, one state a layer and one layer's all."""
     layers = max(1, getattr(model.config, "num_hidden_layers", 1))
-    kept = _saved_bytes(model, batch, precision)
+    kept = _saved_bytes(model, batch.records, batch.length - batch.shared, precision)
+    if batch.shared:
+        kept += _saved_bytes(model, 1, batch.shared, precision) + _shared_states(model, batch, precision)
     if not config.activation_checkpointing:
         return kept, kept // layers
     hidden = getattr(model.config, "hidden_size", 0)
@@ -148,7 +185,17 @@ def _activations(model: nn.Module, config: TrainConfig, batch: Batch, precision:
     return layers * batch.records * batch.length * hidden * size + kept // layers, kept // layers
 
 
-def _saved_bytes(model: nn.Module, batch: Batch, precision: str) -> int:
+def _shared_states(model: nn.Module, batch: Batch, precision: str) -> int:
+    """Keys and values that each row's attention sees of the beginning that all rows share, and the cache of all."""
+    config = model.config
+    heads = getattr(config, "num_attention_heads", 1)
+    width = getattr(config, "head_dim", None) or getattr(config, "hidden_size", 0) // heads
+    few = getattr(config, "num_key_value_heads", None) or heads
+    values = batch.records * width * (heads * batch.shared + few * batch.length)
+    return 2 * getattr(config, "num_hidden_layers", 1) * values * (2 if precision != "fp32" else 4)
+
+
+def _saved_bytes(model: nn.Module, records: int, length: int, precision: str) -> int:
     """Bytes of the tensors that a forward pass of the body saves, the weights apart, each storage once."""
     own = {p.untyped_storage()._cdata for p in model.parameters()}
     seen: dict[int, int] = {}
@@ -161,8 +208,8 @@ def _saved_bytes(model: nn.Module, batch: Batch, precision: str) -> int:
             alive.append(tensor)
         return tensor
 
-    ids = torch.zeros((batch.records, batch.length), dtype=torch.long, device="meta")
-    mask = torch.ones((batch.records, 1, batch.length, batch.length), dtype=torch.bool, device="meta")
+    ids = torch.zeros((records, length), dtype=torch.long, device="meta")
+    mask = torch.ones((records, 1, length, length), dtype=torch.bool, device="meta")
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     body = getattr(base, base.base_model_prefix)
     with devices.autocast(precision, torch.device("cpu")), torch.autograd.graph.saved_tensors_hooks(note, lambda t: t):

@@ -87,9 +87,8 @@ class CausalLoss:
 
     def _picked(self, batch: dict[str, Tensor], least: int) -> tuple[Tensor, Tensor, Tensor]:
         """(hidden states [n, h] that predict a label, the labels [n], their rows [n])."""
-        shared = shared_prefix(batch) if self.shares and "attention_mask" in batch else 0
-        rows = batch["input_ids"].shape[0]
-        if shared == 0 or shared * (rows - 1) < least:
+        shared = self.shared(batch, least)
+        if not shared:
             self.passes = 1
             hidden = self._body(**_inputs(batch), use_cache=False).last_hidden_state
             labels = batch["labels"][:, 1:]
@@ -98,6 +97,11 @@ class CausalLoss:
             hidden, labels = self._after_prefix(batch, shared), batch["labels"][:, shared + 1 :]
         places = labels != -100
         return hidden[:, :-1][places], labels[places], places.nonzero()[:, 0]
+
+    def shared(self, batch: dict[str, Tensor], least: int = LEAST_SHARED) -> int:
+        """Tokens of the rows' beginning that go through the model once for all: 0 where that saves fewer than `least`."""
+        shared = shared_prefix(batch) if self.shares and "attention_mask" in batch else 0
+        return shared if shared * (batch["input_ids"].shape[0] - 1) >= least else 0
 
     def _chunked(self, hidden: Tensor, labels: Tensor, reduction: str) -> Tensor:
         """Cross entropies, summed or one a label, with the logits of a part of them at a time."""

@@ -22,7 +22,9 @@ from llmdemo.training.subspace import Refresh, Subspace
 from llmdemo.training.targets import find_targets
 
 REFRESH_FLOPS = 1.2e12
-"""Most work that the first refreshes may do in one step (some 30 ms of an H100); 135M parameters fit in one step."""
+"""Most work that the first refreshes may do in one step (some 30 ms of an H100)."""
+FIRST_SHARE = 1 / 4
+"""Most of all projected values that get their first subspace in one step: until then their full gradients exist."""
 
 
 @dataclass
@@ -36,6 +38,8 @@ class _Projector:
         return self.slot.take_low()
 
     def project_back(self, low: Tensor) -> Tensor:
+        # GaLoreAdamW8bit has put the projected gradient there; with this matrix done, it would only take memory.
+        self.slot.weight.grad = None
         return self.slot.subspace.back(low).mul_(self.scale)
 
     def add_back(self, weight: Tensor, low: Tensor, factor: float) -> None:
@@ -145,10 +149,13 @@ class Optimizer:
         a gradient is not finite; then the step must be left out.
         """
         gradients = self.gradients()
-        norms = [*(torch._foreach_norm(gradients) if gradients else ()), *(self._host.norms() if self._host else ())]
+        # In fp32 at least: norms rounded to bf16 would clip by another factor.
+        whole = torch.float64 if gradients and gradients[0].dtype == torch.float64 else torch.float32
+        norms = list(torch._foreach_norm(gradients, dtype=whole)) if gradients else []
+        norms += self._host.norms() if self._host else []
         if not norms:
             return 0.0
-        norm = torch.linalg.vector_norm(torch.stack([n.float() for n in norms])).item()
+        norm = torch.linalg.vector_norm(torch.stack(norms)).item()
         if max_norm and math.isfinite(norm) and norm > max_norm:
             factor = max_norm / (norm + 1e-6)
             if gradients:
@@ -197,16 +204,20 @@ class Optimizer:
 
     def _mark_due(self) -> None:
         """Marks the slots whose subspace the coming step refreshes."""
-        gap, count, budget = self._config.update_proj_gap, len(self.slots), REFRESH_FLOPS
+        gap, count, work = self._config.update_proj_gap, len(self.slots), REFRESH_FLOPS
+        room = FIRST_SHARE * sum(slot.weight.numel() for slot in self.slots)
+        first = True
         for index, slot in enumerate(self.slots):
             if not self._config.stagger:
                 slot.due = self.steps % gap == 0 or not slot.subspace.ready
             elif slot.subspace.ready:
                 slot.due = (self.steps - index * gap // count) % gap == 0
             else:
-                # The first slot in line always gets its turn, however large it is.
-                slot.due = budget == REFRESH_FLOPS or budget > 0
-                budget -= 8 * slot.weight.numel() * slot.subspace.rank
+                size = slot.weight.numel()
+                work, room = work - 8 * size * slot.subspace.rank, room - size
+                # The first in line always gets its turn, however large it is.
+                slot.due = first or (work > 0 and room >= 0)
+                first = False
 
     # ---- what a checkpoint holds ----
 

@@ -5,12 +5,14 @@ Also what raw text shares with it: a causal loss over rows, packed or not, and s
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 
 from llmdemo.data.encode import encode_many, encode_prompt
 from llmdemo.training.batches import RunData, TokenRows, collate, collate_packed, collate_unpacked
 from llmdemo.training.config import TrainConfig
+from llmdemo.training.ledger import Batch
 from llmdemo.training.loss import CausalLoss
 from llmdemo.training.objectives.base import SAMPLE_TOKENS, SAMPLES, Objective, Place, Source
 from llmdemo.training.packing import pack
@@ -52,6 +54,9 @@ class Causal(Objective):
             return []
         return ["This model's attention cannot keep packed documents apart: each is computed in a row of its own."]
 
+    def shape(self, items) -> Batch:
+        return replace(super().shape(items), shared=self._loss.shared(self._batch(self.data.train, items)))
+
     def _batch(self, rows: TokenRows, items) -> dict[str, torch.Tensor]:
         make = collate if rows.positions is None else collate_packed if self.packs else collate_unpacked
         return make(rows, items, self.place.pad, self.place.device)
@@ -59,13 +64,14 @@ class Causal(Objective):
     def loss_sum(self, items) -> tuple[torch.Tensor, dict[str, float]]:
         return self._loss(self._batch(self.data.train, items)), {}
 
-    def evaluate(self) -> dict[str, float]:
-        return {"loss": self.mean_loss(self.data.held_out)} if len(self.data.held_out) else {}
+    def evaluate(self, last: bool = True) -> tuple[dict[str, float], int]:
+        rows = self.data.held_out
+        return ({"loss": self.mean_loss(rows)} if len(rows) else {}), len(rows)
 
     def mean_loss(self, rows: TokenRows) -> float:
         """Mean of −log p over the trained tokens of all rows, over all processes."""
         total, count = 0.0, 0
-        for items in self.place.mine(rows):
+        for items in self.place.mine(rows.lengths):
             with self.place.autocast():
                 total += self._loss(self._batch(rows, items)).item()
             count += rows.trained(items)

@@ -3,7 +3,11 @@
 Knows settings and names; runs nothing.
 """
 
+import json
+from pathlib import Path
+
 from llmdemo.arena.prompt import Prompt
+from llmdemo.data.render import own_bos, render
 from llmdemo.decoding import DecodeSettings, LaneSettings
 
 _HEAD = """\
@@ -30,18 +34,51 @@ print(tokenizer.decode(output[0, inputs["input_ids"].shape[1]:], skip_special_to
 """
 
 
-def python_call(folder: str, dtype: str, prompt: Prompt, settings: DecodeSettings) -> str:
+_OFF = {
+    "repetition_penalty": 1.0,
+    "no_repeat_ngram_size": 0,
+    "typical_p": 1.0,
+    "epsilon_cutoff": 0.0,
+    "eta_cutoff": 0.0,
+    "min_p": 0.0,
+    "min_new_tokens": 0,
+    "min_length": 0,
+}
+"""What generate takes from a model's generation_config.json unless it is told otherwise, and the value that is none of it."""
+
+
+def own_filters(folder: Path | None) -> dict:
+    """The arguments that switch off what the model's own generation_config.json would add to every call."""
+    try:
+        own = json.loads((folder / "generation_config.json").read_text(encoding="utf-8")) if folder else {}
+    except (OSError, ValueError):
+        own = {}
+    if not isinstance(own, dict):
+        return {}
+    return {key: off for key, off in _OFF.items() if own.get(key) not in (None, off)}
+
+
+def plain_prompt(messages, tokenizer) -> str:
+    """What a chat is as text where the tokenizer has no template, without the BOS that the tokenizer adds by itself."""
+    return render([list(messages)], tokenizer, generation=True)[0].removeprefix(own_bos(tokenizer))
+
+
+def python_call(
+    folder: str, dtype: str, prompt: Prompt, settings: DecodeSettings, switched_off: dict | None = None
+) -> str:
     """A script with one `model.generate(...)` a lane. Greedy and beam lanes repeat exactly (in fp32); samplers draw from
-    the same distribution with another random generator. Every filter is set, because generate's defaults are not off.
+    the same distribution with another random generator. Every filter is set, because generate's defaults are not off;
+    `switched_off` (own_filters) are further arguments of every call.
     """
     chat = _CHAT.format(messages=_pretty(prompt.messages))
     text = chat if prompt.raw is None else _RAW.format(raw=prompt.raw)
-    calls = [_call(lane, settings) for lane in settings.lanes]
+    calls = [_call(lane, settings, switched_off or {}) for lane in settings.lanes]
     return _HEAD.format(folder=folder, dtype=dtype, prompt=text) + "".join(calls)
 
 
-def _call(lane: LaneSettings, settings: DecodeSettings) -> str:
-    arguments = "".join(f"    {key}={value!r},\n" for key, value in generate_arguments(lane).items())
+def _call(lane: LaneSettings, settings: DecodeSettings, switched_off: dict) -> str:
+    values = {**switched_off, **generate_arguments(lane)}
+    arguments = "".join(f"    {key}={value!r},\n" for key, value in values.items())
     seed = f"set_seed({settings.seed % 2**32})\n" if lane.samples else ""
     return _CALL.format(name=lane.name, seed=seed, max_new_tokens=settings.max_new_tokens, arguments=arguments)
 

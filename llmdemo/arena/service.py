@@ -23,7 +23,7 @@ from llmdemo.arena.batch import check_batch, run_batch
 from llmdemo.arena.cache import Loaded, ModelCache, hold
 from llmdemo.arena.frames import FrameMaker
 from llmdemo.arena.prompt import Prompt, check_length
-from llmdemo.arena.python_call import python_call
+from llmdemo.arena.python_call import own_filters, plain_prompt, python_call
 from llmdemo.arena.states import States
 from llmdemo.decoding import DecodeSettings
 from llmdemo.errors import UserError
@@ -138,11 +138,15 @@ class Arena:
                 self._stopped.popitem(last=False)
 
     def python(self, request: Request) -> str:
-        """The request's first model as a script for transformers."""
+        """The request's first model as a script for transformers. Raises UserError when the model is not here yet."""
         entry = catalog.resolve(self._home, request.model_ids[0])
         name = entry.id.partition("@")[0] if entry.kind == "hub" else str(entry.path)
         dtype = "bfloat16" if request.settings.precision == "bf16" else "float32"
-        return python_call(name, dtype, request.prompt, request.settings)
+        tokenizer = load.load_tokenizer(entry)
+        prompt = request.prompt
+        if prompt.raw is None and not getattr(tokenizer, "chat_template", None):
+            prompt = Prompt(raw=plain_prompt(prompt.messages, tokenizer))
+        return python_call(name, dtype, prompt, request.settings, own_filters(entry.path))
 
     def stream(self, request: Request, every: float = 1 / 15) -> Iterator[list[dict]]:
         """Batches of events, at most one each `every` seconds; the last holds `end`. Closing the iterator stops the run."""
@@ -219,6 +223,7 @@ class Arena:
         prompts = [request.prompt.encode(loaded.tokenizer) for loaded in models]
         for loaded, ids in zip(models, prompts, strict=True):
             check_length(len(ids) + len(request.prefix_ids), loaded.context, request.most_prompt_tokens)
+        _check_fork(request, models)
         makers = [FrameMaker(loaded.tokenizer, index) for index, loaded in enumerate(models)]
         yield self._begin(request, models, prompts, makers)
         runs = []
@@ -255,7 +260,10 @@ class Arena:
                 lanes.append({"id": maker.lane_id(lane.name), "model": index, **lane.to_dict()})
         return {
             "type": "begin",
-            "models": [loaded.facts() for loaded in models],
+            "models": [
+                {**loaded.facts(), "forward": decoding.describe(loaded.model, request.settings.precision)}
+                for loaded in models
+            ],
             "lanes": lanes,
             "prompt": request.prompt.to_dict(),
             "prompt_tokens": [len(ids) for ids in prompts],
@@ -264,6 +272,16 @@ class Arena:
             "prefix": [[makers[0].mention(token), text] for token, text in zip(request.prefix_ids, texts, strict=True)],
             "versions": _versions(),
         }
+
+
+def _check_fork(request: Request, models: list[Loaded]) -> None:
+    """The tokens of a fork come from one model; another one may know them by other numbers."""
+    spelt = [loaded.tokenizer.convert_ids_to_tokens(list(request.prefix_ids)) for loaded in models]
+    if any(other != spelt[0] for other in spelt[1:]):
+        raise UserError(
+            "The two models cut text into different tokens, so only one of them can go on from this one.",
+            "Tick “this pane only”, or choose one model.",
+        )
 
 
 def _batches(events: queue.SimpleQueue, every: float) -> Iterator[list[dict]]:

@@ -43,12 +43,23 @@ def prepare(model, precision: str = "auto") -> str:
 
     Call it after loading a model, in the background. Raises UserError as forward_for does.
     """
+    told = describe(model, precision)
+    if not told["lean"]:
+        return f"{type(model).__name__}'s own forward, {told['form']}"
+    return f"lean forward, {told['form']}, logits off by {told['error']:.1g} of their size"
+
+
+def describe(model, precision: str = "auto") -> dict:
+    """What computes: {lean: ours or the model's own forward, form: of the weights, error: relative distance of our logits
+    from those of the model's own forward as it was loaded, or None}. Makes it ready; raises UserError as forward_for does.
+    """
     forward = forward_for(model, precision)
     if isinstance(forward, ModelForward):
-        return f"{type(model).__name__}'s own forward, {str(next(model.parameters()).dtype).removeprefix('torch.')}"
+        own = next(model.parameters()).dtype
+        return {"lean": False, "form": str(own).removeprefix("torch."), "error": None}
     weights = forward.w
     form = "int8" if weights.int8 else str(weights.dtype).removeprefix("torch.")
-    return f"lean forward, {form}, logits off by {weights.error:.1g} of their size"
+    return {"lean": True, "form": form, "error": weights.error}
 
 
 def lean_weights(model, precision: str = "auto") -> LeanWeights | None:

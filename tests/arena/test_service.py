@@ -226,6 +226,32 @@ def test_the_copied_python_repeats_greedy_and_beam_search(arena, capsys):
         assert final["lanes"][name]["text"].rstrip("\ufffd") in printed
 
 
+@pytest.mark.parametrize(
+    ("prompt", "lane"),
+    [
+        ("Name three fruits", {"strategy": "greedy"}),
+        ("Name three fruits", {"strategy": "beam", "num_beams": 3, "length_penalty": 2.0, "early_stopping": "never"}),
+        ({"raw": "The quick brown"}, {"strategy": "beam", "num_beams": 2, "early_stopping": True}),
+        ([{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}], {"strategy": "greedy"}),
+    ],
+)
+@pytest.mark.parametrize("kind", ["plain", "own penalties", "no template"])
+def test_the_copied_python_gives_the_same_tokens(arena, home, prompt, lane, kind):
+    folder = home.models / "starter"
+    if kind == "own penalties":  # such as Qwen's: generate applies them unless it is told not to
+        config = json.loads((folder / "generation_config.json").read_text())
+        config |= {"repetition_penalty": 1.5, "no_repeat_ngram_size": 2, "min_new_tokens": 6}
+        (folder / "generation_config.json").write_text(json.dumps(config))
+    if kind == "no template":
+        without_template(folder)
+    settings = {**SETTINGS, "max_new_tokens": 16, "precision": "fp32", "lanes": [{**lane, "name": "it"}]}
+    ours = last(arena.compare("starter", prompt, settings))["lanes"]["it"]["token_ids"]
+    names = {}
+    exec(compile(arena.python(arena.request("starter", prompt, settings)), "copied", "exec"), names)  # noqa: S102 - it is our own text
+    theirs = names["output"][0, names["inputs"]["input_ids"].shape[1] :].tolist()
+    assert theirs[: len(ours)] == ours and set(theirs[len(ours) :]) <= {2}  # generate pads finished beams with EOS
+
+
 def test_the_copied_python_sets_every_filter(arena):
     code = arena.python(arena.request("starter", {"raw": "It's"}, {**SETTINGS, "lanes": ["top_p", "min_p"]}))
     assert "top_k=0" in code and "top_p=0.9" in code and "min_p=0.05" in code and "set_seed(5)" in code
@@ -243,14 +269,66 @@ def test_states_add_up_to_the_same_whatever_is_asked_in_between(arena):
     assert curious.whole() == patient.whole()
 
 
-def test_a_tokenizer_without_chat_template_still_takes_a_chat(arena, home):
-    folder = home.models / "starter"
+def without_template(folder):
     tokenizer = AutoTokenizer.from_pretrained(folder)
     tokenizer.chat_template = None
     for file in folder.glob("chat_template*"):
         file.unlink()
     tokenizer.save_pretrained(folder)
+
+
+def test_a_tokenizer_without_chat_template_still_takes_a_chat(arena, home):
+    without_template(home.models / "starter")
     assert run(arena)[-1]["state"] == "done"
+
+
+def test_a_tokenizer_without_pad_or_any_end_token_still_decodes(arena, home):
+    folder = home.models / "starter"
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.pad_token = tokenizer.eos_token = tokenizer.bos_token = None
+    tokenizer.save_pretrained(folder)
+    assert run(arena)[-1]["state"] == "done"
+    assert run(arena, prompt={"raw": "Hello"})[-1]["state"] == "done"
+
+
+def test_an_encoder_decoder_is_refused_plainly_and_the_next_request_works(arena, home, tiny_tokenizer):
+    from transformers import T5Config, T5ForConditionalGeneration
+
+    config = T5Config(vocab_size=len(tiny_tokenizer), d_model=16, d_kv=8, d_ff=16, num_layers=1, num_heads=2)
+    folder = home.root / "t5"
+    T5ForConditionalGeneration(config).save_pretrained(folder)
+    tiny_tokenizer.save_pretrained(folder)
+    end = run(arena, model_ids=str(folder))[-1]
+    assert end["state"] == "failed" and end["hint"]
+    assert "T5ForConditionalGeneration" in end["message"] or "encoder-decoder" in end["message"]
+    assert run(arena)[-1]["state"] == "done"
+
+
+@pytest.mark.parametrize(("tokens", "state"), [(255, "done"), (256, "failed"), (257, "failed")])
+def test_a_prompt_at_the_context_is_refused_and_one_token_under_it_gets_one_token(arena, tiny_tokenizer, tokens, state):
+    ids = tiny_tokenizer("a" * 600)["input_ids"][:tokens]
+    events = run(arena, prompt={"raw": tiny_tokenizer.decode(ids)})
+    assert next((e["prompt_tokens"] for e in events if e["type"] == "begin"), [tokens]) == [tokens]
+    assert events[-1]["state"] == state
+    if state == "failed":
+        assert f"{tokens} tokens long" in events[-1]["message"]
+
+
+def test_a_run_says_what_computes_it_and_how_far_int8_is_off(arena):
+    forwards = {}
+    for precision in ("fp32", "int8"):
+        begin = next(e for e in run(arena, settings={**SETTINGS, "precision": precision}) if e["type"] == "begin")
+        forwards[precision] = begin["models"][0]["forward"]
+    assert forwards["fp32"]["lean"] and forwards["fp32"]["error"] < 1e-4
+    assert forwards["int8"]["form"] == "int8" and 1e-4 < forwards["int8"]["error"] < 0.5
+
+
+def test_a_fork_of_two_models_that_cut_text_differently_is_refused_in_a_sentence(arena, second_model, home):
+    from tests.conftest import make_tokenizer
+
+    make_tokenizer(vocab_size=300).save_pretrained(home.runs / second_model / "model")
+    end = run(arena, model_ids=["starter", second_model], prefix_ids=[350])[-1]
+    assert end["state"] == "failed" and "different tokens" in end["message"]
 
 
 def test_the_model_menu_lists_starter_and_runs(arena, second_model):

@@ -1,0 +1,181 @@
+"""The queue of a live server: turns go round the visitors, places are told, who leaves is gone at once."""
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import gradio as gr
+import httpx
+import pytest
+from gradio_client import Client
+from starlette.middleware import Middleware
+
+from llmdemo.public.people import Access
+from llmdemo.public.tickets import Tickets
+from llmdemo.settings import Settings
+from llmdemo.ui import door
+from llmdemo.ui.fair_queue import FairQueue, when_gone
+
+WAITING = 20
+
+
+class Work:
+    """A slow endpoint whose every call waits to be let go; `order` is how they were served."""
+
+    def __init__(self):
+        self.order, self.gone, self.go = [], [], threading.Semaphore(0)
+
+    def slow(self, name: str) -> Iterator[str]:
+        self.order.append(name)
+        with when_gone(lambda: self.gone.append((name, time.monotonic()))):
+            while not self.go.acquire(timeout=0.05):
+                yield f"{name} goes on"
+                if any(name == left for left, _ in self.gone):
+                    return
+        yield f"{name} is done"
+
+
+@pytest.fixture
+def work():
+    return Work()
+
+
+@pytest.fixture
+def url(work, tmp_path):
+    tickets = Tickets(b"k" * 32, lambda name: None)
+    doors = Middleware(door.Door, access=Access("guests"), tickets=tickets, cookies=("s", "g"))
+    with gr.Blocks() as page:
+        gr.api(work.slow, api_name="slow", concurrency_limit=1, concurrency_id="slow")
+    FairQueue.install(page, Settings(home=tmp_path, max_waiting=WAITING))
+    _, url, _ = page.launch(
+        server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, app_kwargs={"middleware": [doors]}
+    )
+    yield url
+    for _ in range(100):
+        work.go.release()
+    page.close(verbose=False)
+
+
+@contextmanager
+def visitor(url):
+    """A guest with a cookie of their own; `ask(name)` joins the queue, `messages()` are what came back so far."""
+    with httpx.Client(base_url=url) as client:
+        client.get("")
+        yield client
+
+
+def ask(client, name: str, session: str = "") -> httpx.Response:
+    body = {"data": [name], "fn_index": 0, "session_hash": session or name}
+    return client.post("gradio_api/queue/join", json=body)
+
+
+def wait_until(state, seconds: float = 10) -> None:
+    end = time.monotonic() + seconds
+    while not state():
+        assert time.monotonic() < end, "it did not come to that"
+        time.sleep(0.01)
+
+
+def test_a_heavy_visitors_requests_do_not_come_before_everybody_elses(url, work):
+    with visitor(url) as heavy, visitor(url) as light, visitor(url) as third:
+        for number in range(3):
+            assert ask(heavy, f"h{number}").status_code == 200
+        wait_until(lambda: work.order)
+        assert ask(light, "l0").status_code == ask(third, "t0").status_code == ask(light, "l1").status_code == 200
+        for number in range(5):
+            work.go.release()
+            wait_until(lambda number=number: len(work.order) == number + 2)
+    assert work.order == ["h0", "l0", "t0", "l1", "h1", "h2"] or work.order == ["h0", "l0", "t0", "h1", "l1", "h2"]
+
+
+def test_the_place_in_the_queue_is_told_and_it_is_the_fair_one(url, work):
+    with visitor(url) as heavy, visitor(url) as light:
+        for number in range(3):
+            ask(heavy, f"h{number}")
+        wait_until(lambda: work.order)
+        ask(light, "l0")
+        places = {}
+        for client, session in ((light, "l0"), (heavy, "h2")):
+            with client.stream("GET", "gradio_api/queue/data", params={"session_hash": session}) as stream:
+                for line in stream.iter_lines():
+                    message = json.loads(line.removeprefix("data: ")) if line else {}
+                    if message.get("msg") == "estimation":
+                        places[session] = (message["rank"], message["queue_size"])
+                    if message.get("queue_size") == 3:
+                        break
+        assert places == {"l0": (0, 3), "h2": (2, 3)}
+
+
+def test_without_room_the_answer_is_503_and_names_the_limit(url, work):
+    with visitor(url) as heavy:
+        answers = [ask(heavy, f"h{number}") for number in range(4)]
+        assert [answer.status_code for answer in answers] == [200, 200, 200, 503]
+        assert "LLMDEMO_MAX_WAITING" in answers[-1].json()["detail"]
+        with visitor(url) as light:
+            assert ask(light, "l0").status_code == 200
+
+
+def test_a_full_queue_says_so_to_everybody(url, work):
+    statuses = []
+    for number in range(14):  # ten waiting at most from one address
+        with visitor(url) as each:
+            statuses.append(ask(each, f"v{number}").status_code)
+    assert statuses[:11] == [200] * 11 and statuses[-1] == 503
+
+
+def test_who_closes_the_page_frees_the_place_within_a_second(url, work):
+    with visitor(url) as leaving, visitor(url) as next_one:
+        ask(leaving, "leaving")
+        wait_until(lambda: work.order == ["leaving"])
+        ask(next_one, "next")
+        with leaving.stream("GET", "gradio_api/queue/data", params={"session_hash": "leaving"}) as stream:
+            next(stream.iter_lines())
+        left = time.monotonic()
+        wait_until(lambda: work.order == ["leaving", "next"])
+        assert time.monotonic() - left < 1 and work.gone[0][0] == "leaving"
+
+
+def test_who_leaves_while_waiting_is_not_served_at_all(url, work):
+    with visitor(url) as first, visitor(url) as leaving, visitor(url) as last:
+        ask(first, "first")
+        wait_until(lambda: work.order == ["first"])
+        ask(leaving, "leaving")
+        ask(last, "last")
+        with leaving.stream("GET", "gradio_api/queue/data", params={"session_hash": "leaving"}) as stream:
+            next(stream.iter_lines())
+        time.sleep(0.2)  # the server notices
+        work.go.release()
+        wait_until(lambda: work.order == ["first", "last"])
+
+
+def test_scripts_without_cookies_are_told_apart_by_their_sessions(url, work):
+    one, other = Client(url, verbose=False), Client(url, verbose=False)
+    jobs = [one.submit(f"one{number}", api_name="/slow") for number in range(3)]
+    wait_until(lambda: work.order)
+    jobs.append(other.submit("other", api_name="/slow"))
+    wait_until(lambda: jobs[-1].status().rank is not None)
+    for _ in range(4):
+        work.go.release()
+    assert [job.result(timeout=20) for job in jobs][-1] == "other is done"
+    assert work.order.index("other") == 1
+    one.close()
+    other.close()
+
+
+def test_what_the_queue_remembers_of_the_past_does_not_grow(url, work, tmp_path):
+    page = next(iter_blocks())
+    queue = page._queue
+    for number in range(12):
+        work.go.release()
+        with visitor(url) as each:
+            ask(each, f"v{number}")
+    wait_until(lambda: len(work.order) == 12 and not queue._running())
+    assert len(queue.event_analytics) <= 1 and not queue.event_ids_to_events
+
+
+def iter_blocks():
+    import gc
+
+    return (thing for thing in gc.get_objects() if isinstance(thing, gr.Blocks) and thing.is_running)

@@ -66,12 +66,13 @@ class FairQueue(Queue):
             self._remember(self._refused, _run_id(body), refusal)
             return False, refusal, "queue_full"
         taken = await super().push(body, request, username)
-        event = self.event_ids_to_events.get(taken[1]) if taken[0] else None
-        if event is not None:
-            self._arrange(event.concurrency_id)
-            self.broadcast_estimations(event.concurrency_id)
         self._forget_ended()
         return taken
+
+    def broadcast_estimations(self, concurrency_id, after=None) -> None:
+        """Tells everybody their place; a newcomer may stand before those who came earlier."""
+        self._arrange(concurrency_id)
+        super().broadcast_estimations(concurrency_id)
 
     def get_events(self):
         """The next to be served, of a kind that has a free place."""

@@ -7,7 +7,7 @@
   const { h, t } = L;
   const BLUE = "var(--greedy)", AMBER = "var(--topk)", GREEN = "var(--topp)", PINK = "var(--beam)";
   const PALETTE = [BLUE, AMBER, GREEN, PINK, "var(--ink)", "var(--soft)"];
-  const share = (v) => `${L.num(v * 100, 1)} %`, power = (v) => (v ? v.toExponential(1).replace("e", " e") : "0");
+  const share = (v) => `${L.num(v * 100, 1)} %`, power = (v) => (v ? v.toExponential(1) : "0");
   const small = (v) => L.num(v, Math.abs(v) < 1 ? 3 : 2);
 
   /* Groups in the order in which they are drawn; the first is the large one. Each: its name, its metrics
@@ -23,7 +23,7 @@
     ["grad_norm", [["grad_norm", {}]], small],
     ["tokens_per_second", [["tokens_per_second", {}]], L.int],
     ["memory_bytes", [["memory_bytes", {}]], L.bytes],
-    ["energy", [["energy", { color: GREEN, word: "metric_energy" }], ["overlap", { color: AMBER, word: "metric_overlap" }]], share],
+    ["energy", [["energy", { color: GREEN, word: "plot_energy" }], ["overlap", { color: AMBER, word: "plot_overlap" }]], share],
   ];
   const known = new Set(GROUPS.flatMap(([, metrics]) => metrics.map(([name]) => name)));
   const named = (key) => (t(`metric_${key}`) === `metric_${key}` ? key.replace(/^eval_/, "").replace(/_/g, " ") : t(`metric_${key}`));

@@ -28,6 +28,7 @@
     const full = lines.filter((line) => line.x.length), { strip } = options, [x0, x1] = options.range;
     const area = h("div", { class: "plotarea" }), box = h("div", { class: `plotbox ${strip ? "strip-plot" : ""} ${options.last ? "last" : ""}` }, area);
     let [y0, y1] = extent(full.map((line) => line.y));
+    const ends = [...new Set([y0, y1])];
     const pad = (y1 - y0) * 0.06 || Math.abs(y1) * 0.1 || 1;
     y0 = y0 >= 0 ? Math.max(0, y0 - pad) : y0 - pad; y1 += pad;
     if (options.limits) [y0, y1] = [Math.min(y0, options.limits[0]), Math.max(y1, options.limits[1])];
@@ -35,11 +36,11 @@
     const yFormat = options.yFormat || ((v) => L.num(v, y1 - y0 < 0.5 ? 3 : 2));
     const svg = s("svg", { class: "plot", viewBox: `0 0 ${SIZE} ${SIZE}`, role: "img", "aria-label": options.label || "", preserveAspectRatio: "none" });
     const at = (place) => (place * SIZE) / 100, texts = [];
-    for (const y of L.ticks(y0, y1, strip ? 1.5 : 4)) {
+    for (const y of strip ? ends : L.ticks(y0, y1, 4)) {
       svg.append(s("line", { class: "axis", x1: 0, x2: SIZE, y1: at(py(y)), y2: at(py(y)) }));
       texts.push(h("span", { class: "tick y", style: `top:${py(y)}%` }, (options.tickFormat || yFormat)(y)));
     }
-    if (!strip || options.last) for (const x of L.ticks(x0, x1, window.innerWidth < 640 ? 4 : 6)) texts.push(h("span", { class: "tick x", style: `left:${px(x)}%` }, options.xFormat(x)));
+    if (options.last) for (const x of L.ticks(x0, x1, window.innerWidth < 640 ? 4 : 6)) texts.push(h("span", { class: "tick x", style: `left:${px(x)}%` }, options.xFormat(x)));
     const many = (marks || []).length > 12; // then they are ticks on the axis, not lines through the plot
     for (const mark of marks || []) {
       svg.append(s("line", { class: many ? "mark tickline" : "mark", x1: at(px(mark.x)), x2: at(px(mark.x)), y1: many ? SIZE * 0.97 : 0, y2: SIZE }));

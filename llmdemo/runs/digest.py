@@ -10,7 +10,7 @@ from math import nan
 
 import numpy as np
 
-from llmdemo.runs.series import MOST_EXTRA, Series, curve
+from llmdemo.runs.series import METRICS, MOST_EXTRA, Series, curve
 from llmdemo.runs.states import FAILED, FINAL, REASONS, WORKER_ERROR
 
 _MOST_EVALS = 4096
@@ -114,7 +114,8 @@ class Digest:
         if step is None:
             return
         row = {name: number(event.get(key)) for key, name in _FIGURES}
-        self.series.add(step, self._seconds, row | extras(event, _STEP_KEYS))
+        drawn = {name: row[name] for name in METRICS} | extras(event, _STEP_KEYS)
+        self.series.add(step, self._seconds, drawn)
         figures = self.figures
         memory = row["memory_bytes"]
         if memory is not None and memory > (figures["peak_memory_bytes"] or 0):

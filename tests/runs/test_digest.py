@@ -39,7 +39,7 @@ def test_the_figures_of_every_task_are_kept_and_drawn():
     digest = fed(
         ("start", {"step": 0, "total_steps": 9, "pid": 7}),
         ("eval", {"step": 0, "loss": 1.5, "accuracy": 0.5, "f1_macro": 0.4, "records": 99}),
-        step(1, reward_margin=0.1, reward_accuracy=0.5, kl=0.0),
+        step(1, reward_margin=0.1, reward_accuracy=0.5, kl=0.0, eta_seconds=5, epoch=0.1),
         step(2, reward_margin=0.3, reward_accuracy=0.75, kl=0.01),
         ("eval", {"step": 2, "accuracy": 0.75, "f1_macro": 0.7}),
         ("note", {"message": "Examples are packed."}),
@@ -48,7 +48,7 @@ def test_the_figures_of_every_task_are_kept_and_drawn():
     curves = digest.curves(100)
     assert curves["reward_margin"]["value"] == [0.1, 0.3] and curves["kl"]["step"] == [1, 2]
     assert curves["eval_accuracy"]["value"] == [0.5, 0.75] and curves["eval_loss"]["step"] == [0]
-    assert "eval_records" not in curves and "tokens" not in curves
+    assert not {"eval_records", "tokens", "eta_seconds", "epoch"} & curves.keys()
     status = digest.status()
     assert status["scores"] == {"accuracy": 0.75, "f1_macro": 0.7} and status["notes"] == ["Examples are packed."]
     assert digest.worker_pid == 7

@@ -38,7 +38,7 @@ from llmdemo.runs.lock import LeaderLock
 from llmdemo.settings import Settings
 from llmdemo.store import Home, new_id
 
-_TICK_SECONDS = 0.3
+_BUSY_SECONDS, _IDLE_SECONDS = 0.3, 2.0
 _STOP_SECONDS = 8.0
 _MOST_QUEUED = 50
 _log = logging.getLogger(__name__)
@@ -226,24 +226,24 @@ class Evaluations:
     # ---- the thread that watches
 
     def _watch(self) -> None:
+        busy = True
         while not self._closed.is_set():
             try:
-                if self._leader.held or self._leader.acquire():
-                    self._tick()
+                busy = (self._leader.held or self._leader.acquire()) and self._tick()
             except Exception:  # whatever it is, evaluations must not go unwatched because of it
                 _log.exception("watching over the evaluations")
-            self._wake.wait(_TICK_SECONDS)
+            self._wake.wait(_BUSY_SECONDS if busy else _IDLE_SECONDS)
             self._wake.clear()
 
-    def _tick(self) -> None:
+    def _tick(self) -> bool:
+        """Looks after the worker, and starts the next; whether there is anything to look after."""
         with self._lock:
             folders = [(folder, folder.read("state")) for folder in self._folders()]
             going = [pair for pair in folders if pair[1].get("state") in (RUNNING, STOPPING)]
             if any([self._look(folder, state) for folder, state in going]):
-                return
-            for folder, state in reversed(folders):
-                if state.get("state") == QUEUED and self._begin(folder):
-                    return
+                return True
+            waiting = [folder for folder, state in reversed(folders) if state.get("state") == QUEUED]
+            return any(self._begin(folder) for folder in waiting)
 
     def _look(self, folder: JobFolder, state: dict) -> bool:
         """Whether the worker is still there; ends one that does not stop, and notes one that is gone."""

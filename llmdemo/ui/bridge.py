@@ -18,7 +18,7 @@ from llmdemo.ui.services import ASSETS, not_an_owner
 
 _MOUNT = """(window.llmdemoIslands = window.llmdemoIslands || []).push(
   {name: %s, el: element.firstElementChild || element, props, trigger, server, watch});  // events: %s"""
-_ARENA = ("dom", "trace", "lanes", "card", "layout", "tree", "modes", "batch", "form", "link")
+_ARENA = ("dom", "trace", "lanes", "card", "layout", "tree", "modes", "batch", "prefer", "more-lanes", "form", "link")
 _SCRIPTS = (
     "app.js",
     "findings.js",
@@ -36,7 +36,7 @@ _SCRIPTS = (
     "evaluate-form.js",
     "evaluate.js",
 )
-_STYLES = ("style.css", "data.css", "train.css", "experiments.css", "learn.css", "arena.css")
+_STYLES = ("style.css", "data.css", "train.css", "experiments.css", "learn.css", "arena.css", "evaluate.css")
 
 
 def island(

@@ -17,7 +17,7 @@ def test_adamw_holds_two_numbers_a_weight_and_a_counter_a_tensor(llama64, tools)
 
 def test_galore_holds_two_numbers_a_direction_and_its_bases(llama64, tools):
     model = llama64()
-    optimizer = tools.train(model, tools.make_config(rank=4), tools.token_batches(1))
+    optimizer = tools.train(model, tools.make_config(rank=4), tools.token_batches(8))
     held = optimizer_bytes(optimizer)
     projected = [slot.weight for slot in optimizer.slots]
     rest = numbers(model) - sum(weight.numel() for weight in projected)

@@ -56,6 +56,8 @@ class Settings:
     """Free space in the home folder below which no run starts, in bytes."""
     runs_at_once: int = 0
     """How many runs may train at the same time; 0: one for each GPU, one on a CPU."""
+    stop_runs_at_exit: int = 0
+    """1: when the app ends, runs write a checkpoint and stop; 0: they go on by themselves."""
     stop_grace_seconds: float = 60.0
     """How long a run may take to write its checkpoint after Stop before it is terminated."""
     term_grace_seconds: float = 10.0

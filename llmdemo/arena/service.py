@@ -68,6 +68,7 @@ class Arena:
         self._cache = ModelCache(load_model or load.load_causal)
         self._stopped: OrderedDict[str, None] = OrderedDict()
         self._stop_lock = threading.Lock()
+        self._closed = False
 
     # ---- what a page or an endpoint calls ----
 
@@ -137,6 +138,10 @@ class Arena:
             while len(self._stopped) > _REMEMBERED_STOPS:
                 self._stopped.popitem(last=False)
 
+    def close(self) -> None:
+        """Ends every run within one step; new ones end before their first. For when the app ends."""
+        self._closed = True
+
     def python(self, request: Request) -> str:
         """The request's first model as a script for transformers. Raises UserError when the model is not here yet."""
         entry = catalog.resolve(self._home, request.model_ids[0])
@@ -194,7 +199,7 @@ class Arena:
             )
 
     def _is_stopped(self, request: Request) -> bool:
-        return request.run_id in self._stopped
+        return self._closed or request.run_id in self._stopped
 
     def _run_batch(self, request: Request) -> Iterator[dict]:
         def events(prompt: str, settings: DecodeSettings) -> Iterator[dict]:

@@ -13,6 +13,7 @@ from llmdemo.errors import UserError
 from llmdemo.public.passwords import checked_name, hash_password, read_accounts
 from llmdemo.public.people import Access, space_access
 from llmdemo.settings import Settings
+from llmdemo.ui.share import why_no_link
 
 
 def serve(
@@ -27,10 +28,12 @@ def serve(
     """Serves the page until Ctrl-C or SIGTERM. Raises UserError when an option, the port or the home cannot be used.
 
     `auth` holds owners as USER:PASSWORD, `auth_file` names a file of them with hashed passwords. Runs that train go on
-    by themselves afterwards; the next start finds them.
+    by themselves afterwards, unless the settings say otherwise; the next start finds them.
     """
-    access = choose_access(host, share, parse_accounts(auth, auth_file))
+    accounts = parse_accounts(auth, auth_file)
     _check_port(host, port)
+    share = share and _can_share()
+    access = choose_access(host, share, accounts)
     from llmdemo.ui.app import build, launch_options
     from llmdemo.ui.services import make_services
 
@@ -48,13 +51,22 @@ def serve(
     except KeyboardInterrupt:
         pass
     finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it is being done
         page.close(verbose=False)
-        services.runs.close()
+        services.close()
 
 
 def is_public(host: str, share: bool, env=os.environ) -> bool:
     """Whether others than this computer's user can reach the page: a share link, another address, a Space."""
     return share or not is_local(host) or bool(env.get("SPACE_ID"))
+
+
+def _can_share() -> bool:
+    """Whether a share link can be made; says why not."""
+    reason = why_no_link()
+    if reason:
+        print(f"{reason} The app goes on without one, for this computer alone.", file=sys.stderr, flush=True)
+    return not reason
 
 
 def _interrupt(*_) -> None:
@@ -64,7 +76,7 @@ def _interrupt(*_) -> None:
 def _greet(services, local: str, public: str | None, share: bool) -> None:
     print(f"Open {public or local}", flush=True)
     if share and not public:
-        print("The share link could not be made: Gradio's servers cannot be reached from here.", file=sys.stderr)
+        print("The share link could not be made; what Gradio said of it is above.", file=sys.stderr)
     print(_WHO[services.access.policy], end="", flush=True)
 
 

@@ -1,6 +1,7 @@
 """What the panels and endpoints call, made once at start. Knows nothing of widgets."""
 
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,6 +40,14 @@ class Services:
     experiments: object = None
     """llmdemo.experiments.Experiments: races and searches of runs."""
 
+    def close(self) -> None:
+        """Ends what is being computed in this process; runs go on or are stopped, as the settings say."""
+        if arena := self.arena.made():
+            arena.close()
+        if self.settings.stop_runs_at_exit and self.runs.leads:
+            stop_runs(self.runs, self.settings.stop_grace_seconds)
+        self.runs.close()
+
     def is_owner(self) -> bool:
         """Whether who asks, in this very request, may change things on this machine."""
         if self.guests_only:
@@ -56,6 +65,17 @@ class Services:
             raise not_an_owner(self.access.policy if not self.guests_only else "guests")
 
 
+def stop_runs(runs, seconds: float) -> None:
+    """Asks all runs that have begun for a checkpoint and their end, and waits for it for `seconds` at most."""
+    end = time.monotonic() + seconds
+    going = [run["run_id"] for run in runs.list() if run["state"] in _GOING]
+    for run_id in going:
+        runs.stop(run_id)
+    while time.monotonic() < end and any(runs.status(run_id)["state"] in _GOING for run_id in going):
+        time.sleep(0.1)
+
+
+_GOING = ("starting", "running", "stopping")
 _REFUSALS = {
     "guests": (
         "This app is shared without a password, so visitors can use the arena only.",
@@ -93,6 +113,10 @@ class Lazy:
         with self._lock:
             if self._value is None:
                 self._value = self._make()
+        return self._value
+
+    def made(self):
+        """The value, if somebody has asked for it; else None."""
         return self._value
 
 

@@ -48,6 +48,7 @@ def url(work, tmp_path):
     doors = Middleware(door.Door, access=Access("guests"), tickets=tickets, cookies=("s", "g"))
     with gr.Blocks() as page:
         gr.api(work.slow, api_name="slow", concurrency_limit=1, concurrency_id="slow")
+    work.page = page
     FairQueue.install(page, Settings(home=tmp_path, max_waiting=WAITING))
     _, url, _ = page.launch(
         server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, app_kwargs={"middleware": [doors]}
@@ -164,9 +165,8 @@ def test_scripts_without_cookies_are_told_apart_by_their_sessions(url, work):
     other.close()
 
 
-def test_what_the_queue_remembers_of_the_past_does_not_grow(url, work, tmp_path):
-    page = next(iter_blocks())
-    queue = page._queue
+def test_what_the_queue_remembers_of_the_past_does_not_grow(url, work):
+    queue = work.page._queue
     for number in range(12):
         work.go.release()
         with visitor(url) as each:
@@ -174,8 +174,3 @@ def test_what_the_queue_remembers_of_the_past_does_not_grow(url, work, tmp_path)
     wait_until(lambda: len(work.order) == 12 and not queue._running())
     assert len(queue.event_analytics) <= 1 and not queue.event_ids_to_events
 
-
-def iter_blocks():
-    import gc
-
-    return (thing for thing in gc.get_objects() if isinstance(thing, gr.Blocks) and thing.is_running)

@@ -35,11 +35,11 @@ TASK_DEFAULTS = {
     "text": {"batch_size": 4, "max_steps": 40, "eval_steps": 20, "packing": True},
     "classify": {
         "batch_size": 32,
-        "max_steps": 140,
+        "max_steps": 64,
         "max_length": 128,
         "eval_share": 0.2,
-        "eval_records": 2000,
-        "eval_steps": 0,
+        "eval_records": 256,
+        "eval_steps": 32,
     },
     "preference": {"batch_size": 4, "max_steps": 40, "eval_steps": 20},
 }
@@ -110,7 +110,7 @@ class TrainConfig:
     fold: int = 0
     """The part that this run holds out, from 0."""
     eval_records: int = 32
-    """Most held-out records that are evaluated during the run."""
+    """Most held-out records that are evaluated during the run; classify judges all of them at its end."""
     eval_steps: int = 28
     """Steps between two evaluations; the first and the last step are always evaluated. 0: only these."""
     packing: bool = False

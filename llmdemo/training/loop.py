@@ -229,13 +229,14 @@ class Loop:
         self._report("phase", phase="evaluating")
         started, progress = time.monotonic(), self.progress
         self.model.eval()
-        figures = {name: value for name, value in self.objective.evaluate().items() if math.isfinite(value)}
+        found, records = self.objective.evaluate(last=progress.step >= self.config.max_steps)
+        figures = {name: value for name, value in found.items() if math.isfinite(value)}
         if "loss" in figures:
             progress.last_eval = figures
             progress.first_eval = progress.first_eval or figures
             progress.eval_loss, progress.first_eval_loss = figures["loss"], progress.first_eval["loss"]
             rounded = {name: round(value, 6) for name, value in figures.items()}
-            self._report("eval", step=progress.step, records=len(self.data.held_out), **rounded)
+            self._report("eval", step=progress.step, records=records, **rounded)
         if self._process == 0:
             for answer in self.objective.answers():
                 self._report("sample", step=progress.step, **answer)

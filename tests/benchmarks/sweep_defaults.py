@@ -1,6 +1,7 @@
 """Finds GaLore's defaults: held-out loss after a fixed number of steps, against AdamW on the same data, seed and steps.
 
-    python tests/benchmarks/sweep_defaults.py --data instruction-data.json [--steps 40] [--grid quick|full] [--out sweep.json]
+    python tests/benchmarks/sweep_defaults.py --data instruction-data.json [--steps 84] [--grid quick|full] [--out sweep.json]
+    python tests/benchmarks/sweep_defaults.py --rows sweep.json --plot sweep.svg
 
 Every point trains the starter model (or --model FOLDER) from the beginning in this process; only the settings named in
 a row differ from TrainConfig's defaults. Held-out records: the split of the data set, at most --eval-records.
@@ -35,13 +36,17 @@ QUICK = [
     {"method": "galore", "learning_rate": 1e-3, "scale": 0.25},
 ]
 FULL = [
-    *({"method": "adamw", "learning_rate": rate} for rate in (2e-5, 5e-5, 1e-4, 2e-4)),
-    *({"method": "galore", "learning_rate": rate} for rate in (1e-4, 2e-4, 3e-4, 5e-4, 1e-3)),
+    {"method": "galore"},
+    *({"method": "galore", "seed": seed} for seed in (8, 9)),
+    *({"method": "adamw", "learning_rate": rate} for rate in (1e-5, 2e-5, 5e-5, 1e-4, 2e-4)),
+    *({"method": "adamw", "learning_rate": 1e-4, "seed": seed} for seed in (8, 9)),
+    *({"method": "galore", "learning_rate": rate} for rate in (1e-4, 2e-4, 3e-4, 6e-4, 8e-4, 1.6e-3)),
     *({"method": "galore", "scale": scale} for scale in (0.25, 0.5, 2.0, 4.0)),
-    *({"method": "galore", "rank": rank} for rank in (16, 64, 256)),
-    *({"method": "galore", "update_proj_gap": gap} for gap in (10, 50, 1000)),
+    *({"method": "galore", "rank": rank} for rank in (8, 32, 64, 256)),
+    *({"method": "galore", "update_proj_gap": gap} for gap in (5, 20, 50)),
     *({"method": "lora", "rank": 16, "learning_rate": rate} for rate in (2e-4, 5e-4, 1e-3)),
 ]
+PLOTTED = ("learning_rate", "rank", "scale", "update_proj_gap")
 
 
 def run(point, run_data, model_folder, tokenizer, args):
@@ -58,7 +63,7 @@ def run(point, run_data, model_folder, tokenizer, args):
     loop = Loop(
         model, tokenizer, optimizer, replace(run_data, samples=[]), config, precision, lambda kind, **fields: None
     )
-    before = loop.objective.evaluate()["loss"]
+    before = loop.objective.evaluate()[0]["loss"]
     started = time.perf_counter()
     for _ in range(args.steps):
         loop._step()
@@ -66,22 +71,70 @@ def run(point, run_data, model_folder, tokenizer, args):
     return {
         **point,
         "before": before,
-        "after": loop.objective.evaluate()["loss"],
+        "after": loop.objective.evaluate()[0]["loss"],
         "seconds": seconds,
         "train_loss": loop.progress.loss,
     }
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--model", type=Path)
-    parser.add_argument("--steps", type=int, default=40)
-    parser.add_argument("--eval-records", type=int, default=64)
-    parser.add_argument("--grid", choices=("quick", "full"), default="quick")
-    parser.add_argument("--points", help="a JSON list of points instead of a grid")
-    parser.add_argument("--out", type=Path)
-    args = parser.parse_args()
+def plot(rows: list[dict], path: Path) -> None:
+    """GaLore's held-out loss over each of four settings, the others at their defaults; AdamW's best as a line. An SVG."""
+    defaults = TrainConfig("x").resolved()
+    rows = [row for row in rows if "seed" not in row]
+    best = min(row["after"] for row in rows if row["method"] == "adamw")
+    high = sorted(row["after"] for row in rows if row["method"] == "galore")[-1] * 1.02
+    low = min(row["after"] for row in rows) * 0.98
+    parts = []
+    for number, setting in enumerate(PLOTTED):
+        others = {"method", "before", "after", "seconds", "train_loss", setting}
+        points = {
+            row.get(setting, getattr(defaults, setting)): row["after"]
+            for row in rows
+            if row["method"] == "galore" and set(row) <= others
+        }
+        parts.append(_panel(number, setting, sorted(points.items()), getattr(defaults, setting), best, low, high))
+    text = "".join(parts)
+    path.write_text(
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 880 250" font-family="system-ui, sans-serif" '
+        f'font-size="12"><rect width="880" height="250" fill="#fff"/>{text}</svg>\n'
+    )
+
+
+def _panel(number, setting, points, default, best, low, high) -> str:
+    """One of four panels, 210 units wide: values along x at equal distances, the loss along y."""
+    left, top, width, height = 20 + 215 * number, 40, 180, 160
+
+    def y(value):
+        return top + height * (high - value) / (high - low)
+
+    xs = [left + width * (i + 0.5) / len(points) for i in range(len(points))]
+    line = " ".join(f"{x:.1f},{y(value):.1f}" for x, (_, value) in zip(xs, points, strict=True))
+    found = [
+        f'<text x="{left}" y="22" font-weight="600">{setting.replace("_", " ")}</text>',
+        f'<line x1="{left}" x2="{left + width}" y1="{y(best):.1f}" y2="{y(best):.1f}" stroke="#999" '
+        'stroke-dasharray="4 3"/>',
+        f'<text x="{left + width}" y="{y(best) - 5:.1f}" text-anchor="end" fill="#666">AdamW {best:.3f}</text>',
+        f'<polyline points="{line}" fill="none" stroke="#0072B2" stroke-width="2"/>',
+    ]
+    for x, (key, value) in zip(xs, points, strict=True):
+        chosen = key == default
+        found.append(
+            f'<circle cx="{x:.1f}" cy="{y(value):.1f}" r="{6 if chosen else 4}" '
+            f'fill="{"#D55E00" if chosen else "#0072B2"}"/>'
+            f'<text x="{x:.1f}" y="{y(value) - 10:.1f}" text-anchor="middle">{value:.3f}</text>'
+            f'<text x="{x:.1f}" y="222" text-anchor="middle" fill="#444">{key:g}</text>'
+        )
+    return "".join(found)
+
+
+def points_of(args) -> list[dict]:
+    points = json.loads(args.points) if args.points else FULL if args.grid == "full" else QUICK
+    number, _, parts = args.part.partition("/")
+    return points[int(number) :: int(parts)]
+
+
+def sweep(args) -> None:
+    """Trains each point and prints its row; with --out writes all so far after each."""
     if args.model is None:
         from llmdemo.models.starter import fetch_starter
 
@@ -93,7 +146,7 @@ def main():
         config = TrainConfig(info.dataset_id, eval_records=args.eval_records).resolved()
         run_data = prepare_data(home.tmp, home, config, tokenizer)
     rows = []
-    for point in json.loads(args.points) if args.points else FULL if args.grid == "full" else QUICK:
+    for point in points_of(args):
         rows.append(run(point, run_data, args.model, tokenizer, args))
         shown = {key: value for key, value in point.items() if key != "method"}
         row = rows[-1]
@@ -103,6 +156,25 @@ def main():
         )
         if args.out:
             args.out.write_text(json.dumps({"steps": args.steps, "rows": rows}, indent=1))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--model", type=Path)
+    parser.add_argument("--steps", type=int, default=84)
+    parser.add_argument("--eval-records", type=int, default=64)
+    parser.add_argument("--grid", choices=("quick", "full"), default="quick")
+    parser.add_argument("--points", help="a JSON list of points instead of a grid")
+    parser.add_argument("--part", default="0/1", help="the share of the points that this process does, such as 1/3")
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--plot", type=Path, help="draw the rows of --rows to this SVG instead of training")
+    parser.add_argument("--rows", type=Path, nargs="+", help="files that --out wrote")
+    args = parser.parse_args()
+    if args.plot:
+        plot([row for path in args.rows for row in json.loads(path.read_text())["rows"]], args.plot)
+    else:
+        sweep(args)
 
 
 if __name__ == "__main__":

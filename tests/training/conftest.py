@@ -130,7 +130,8 @@ def task_files(tmp_path):
     texts, labels = label_rows()
     rows = "".join(f"{label}\t{text}\n" for text, label in zip(texts, labels, strict=True))
     (tmp_path / "labels.tsv").write_text(rows)
-    words = "The capital of France is Paris. Apples and pears are fruits. He goes to the park every day.".split()
+    sentences = "The capital of France is Paris. Apples and pears are fruits. He goes to the park every day."
+    words = sentences.split()
     paragraphs = [" ".join(words[(n * k) % len(words)] for k in range(5, 5 + 6 + n * 3)) for n in range(1, 24)]
     (tmp_path / "text.txt").write_text("\n\n".join(paragraphs))
     pairs = [

@@ -14,7 +14,7 @@ from llmdemo.errors import UserError
 from llmdemo.models.load import load_causal
 from llmdemo.store import Home
 from llmdemo.training import device as devices
-from llmdemo.training.batches import RunData, TokenRows
+from llmdemo.training.batches import RunData
 from llmdemo.training.config import TrainConfig
 from llmdemo.training.ledger import Batch
 from llmdemo.training.reduce import sum_over_processes
@@ -58,10 +58,10 @@ class Place:
         """Each value's sum over all processes."""
         return values if self.processes == 1 else sum_over_processes(values, self.device)
 
-    def mine(self, rows: TokenRows, size: int | None = None) -> list[list[int]]:
-        """This process's share of all rows, in batches of `size` (the config's batch_size), longest first."""
+    def mine(self, lengths: np.ndarray, size: int | None = None) -> list[list[int]]:
+        """This process's share of rows of these lengths, in batches of `size` (the config's batch_size), longest first."""
         size = size or self.config.batch_size
-        order = sorted(range(len(rows)), key=lambda i: -int(rows.lengths[i]))
+        order = np.argsort(-lengths, kind="stable").tolist()
         return [order[i : i + size] for i in range(0, len(order), size)][self.process :: self.processes]
 
 
@@ -125,8 +125,11 @@ class Objective:
         """(sum of the items' losses [], sums of `figures`), to be divided by the step's `normaliser`."""
         raise NotImplementedError
 
-    def evaluate(self) -> dict[str, float]:
-        """Figures on what is held out, "loss" first; {} where nothing is. The same on all processes."""
+    def evaluate(self, last: bool = True) -> tuple[dict[str, float], int]:
+        """(figures on what is held out, "loss" first, {} where nothing is; of how many items). The same on all processes.
+
+        `last`: whether it is the run's last evaluation, which may take longer than those on the way.
+        """
         raise NotImplementedError
 
     def answers(self) -> Iterator[dict]:

@@ -22,6 +22,8 @@ from llmdemo.training.objectives.base import Objective, Place, Source, check_len
 
 MOST_CLASSES = 1000
 """More different labels than this are not classes but texts."""
+MOST_JUDGED = 5000
+"""Held-out texts that a run's last evaluation takes at most; those on the way take `eval_records`."""
 _LONGEST = 100_000  # tokenizers without a limit of their own say 1e30
 
 
@@ -101,10 +103,8 @@ class Classify(Objective):
     def encode(cls, source: Source, config: TrainConfig, tokenizer) -> RunData:
         every = source.records.labels()
         classes = merge_labels(every)
-        chosen = source.held_out
-        if len(chosen) > config.eval_records:
-            order = np.random.default_rng(config.seed).permutation(len(chosen))
-            chosen = np.sort(chosen[order[: config.eval_records]])
+        # In an order of no meaning, so that any beginning of it is a fair sample.
+        chosen = np.random.default_rng(config.seed).permutation(source.held_out)[:MOST_JUDGED]
         train, kept = _rows(source, source.train, classes, config, tokenizer)
         empty = len(source.train) - len(kept)
         held_out, kept = _rows(source, chosen, classes, config, tokenizer)
@@ -126,7 +126,7 @@ class Classify(Objective):
         }
         samples = [
             {"prompt": source.records[kept[i]]["text"][:400], "expected": classes.names[held_out.classes[i]], "row": i}
-            for i in _one_a_class(held_out.classes)
+            for i in _one_a_class(held_out.classes[: config.eval_records])
         ]
         return RunData(train, held_out, samples, {}, {}, facts)
 
@@ -159,27 +159,28 @@ class Classify(Objective):
         wanted = torch.from_numpy(classes.astype(np.int64)).to(logits.device)
         return functional.cross_entropy(logits, wanted, weight=self.weights, reduction="sum")
 
-    def predict(self, rows: TokenRows) -> np.ndarray:
-        """[rows, classes] logits of all rows, over all processes, in float64."""
-        found = np.zeros((len(rows), len(self.weights)))
-        for items in self.place.mine(rows, max(32, self.place.config.batch_size)):
+    @torch.no_grad()
+    def predict(self, rows: TokenRows, count: int) -> np.ndarray:
+        """[count, classes] logits of the first rows, over all processes, in float64."""
+        found = np.zeros((count, len(self.weights)))
+        for items in self.place.mine(rows.lengths[:count], max(32, self.place.config.batch_size)):
             with self.place.autocast():
                 found[items] = self._logits(rows, items).cpu().numpy()
         return np.array(self.place.sum(found.ravel().tolist())).reshape(found.shape)
 
-    def evaluate(self) -> dict[str, float]:
+    def evaluate(self, last: bool = True) -> tuple[dict[str, float], int]:
         rows = self.data.held_out
-        if not len(rows):
-            return {}
-        self._seen = logits = torch.from_numpy(self.predict(rows))
-        weights = self.weights.cpu().double()[torch.from_numpy(rows.classes).long()].sum().item()
-        wanted = torch.from_numpy(rows.classes.astype(np.int64))
-        loss = functional.cross_entropy(logits, wanted, weight=self.weights.cpu().double(), reduction="sum").item()
-        probabilities = logits.softmax(1).numpy()
+        count = len(rows) if last else min(len(rows), self.place.config.eval_records)
+        if not count:
+            return {}, 0
+        self._seen = logits = torch.from_numpy(self.predict(rows, count))
+        classes, weights = rows.classes[:count], self.weights.cpu().double()
+        wanted = torch.from_numpy(classes.astype(np.int64))
+        loss = functional.cross_entropy(logits, wanted, weight=weights, reduction="sum").item()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # scikit-learn warns of a class that is never guessed; F1 is then 0
-            figures = class_figures(probabilities, rows.classes, self.data.facts["positive"])
-        return {"loss": loss / (weights or 1.0), **figures}
+            figures = class_figures(logits.softmax(1).numpy(), classes, self.data.facts["positive"])
+        return {"loss": loss / (weights[wanted].sum().item() or 1.0), **figures}, count
 
     def answers(self) -> Iterator[dict]:
         for sample in self.data.samples:

@@ -113,7 +113,7 @@ class Preference(Objective):
         done, total = 0, sum(len(rows) for rows in self._parts().values())
         for name, rows in self._parts().items():
             values = np.zeros(self._starts[name][-1], np.float32)
-            batches = place.mine(rows)
+            batches = place.mine(rows.lengths)
             for turn in range(-(-len(rows) // (place.config.batch_size * place.processes))):
                 report("phase", phase="reference", done=done, total=total)
                 if agree():
@@ -165,10 +165,11 @@ class Preference(Objective):
             }
         return losses.sum(), figures
 
-    def evaluate(self) -> dict[str, float]:
+    @torch.no_grad()
+    def evaluate(self, last: bool = True) -> tuple[dict[str, float], int]:
         pairs = len(self.data.held_out) // 2
         if not pairs or not self._reference:
-            return {}
+            return {}, 0
         size, place = place_size(self.place), self.place
         order = np.argsort(-self.data.held_out.lengths.reshape(-1, 2).max(1), kind="stable")
         totals = dict.fromkeys(("loss", *self.figures), 0.0)
@@ -177,7 +178,8 @@ class Preference(Objective):
                 loss, figures = self._judge("held_out", order[start : start + size])
             for name, value in {"loss": loss.item(), **figures}.items():
                 totals[name] += value
-        return {name: total / pairs for name, total in zip(totals, place.sum(list(totals.values())), strict=True)}
+        sums = place.sum(list(totals.values()))
+        return {name: total / pairs for name, total in zip(totals, sums, strict=True)}, pairs
 
     def answers(self) -> Iterator[dict]:
         for sample in self.data.samples:

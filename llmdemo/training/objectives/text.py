@@ -46,14 +46,14 @@ class Text(Causal):
         more = {"forgetting": TokenRows.from_lists(_instructions(source.home, config, tokenizer))}
         return RunData(rows, _rows(held_out, config), samples, {}, more, facts)
 
-    def evaluate(self) -> dict[str, float]:
-        figures = super().evaluate()
+    def evaluate(self, last: bool = True) -> tuple[dict[str, float], int]:
+        figures, count = super().evaluate(last)
         if figures:
             figures["perplexity"] = math.exp(min(figures["loss"], 700.0))
         forgetting = self.data.more.get("forgetting")
         if forgetting is not None and len(forgetting):
             figures["forgetting_loss"] = self.mean_loss(forgetting)
-        return figures
+        return figures, count
 
 
 def _documents(source: Source, part: np.ndarray, config: TrainConfig, tokenizer) -> list[tuple[list[int], list[int]]]:

@@ -1,0 +1,227 @@
+"""Classification: the loss beside PyTorch's and transformers', the figures beside scikit-learn's, on three architectures."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import f1_score, log_loss, roc_auc_score
+from sklearn.utils.class_weight import compute_class_weight
+
+from llmdemo.data.ingest import add_dataset
+from llmdemo.errors import UserError
+from llmdemo.models import catalog, load
+from llmdemo.training import TrainConfig
+from llmdemo.training.batches import RunData, TokenRows
+from llmdemo.training.objectives import Place
+from llmdemo.training.objectives.classify import Classify, balanced_weights, class_figures, merge_labels
+
+
+def make_rows(count=12, classes=3, seed=0):
+    random = np.random.default_rng(seed)
+    rows = [(random.integers(3, 64, random.integers(2, 9)).tolist(),) * 2 for _ in range(count)]
+    return TokenRows.from_lists(
+        [(ids, [-100] * len(ids)) for ids, _ in rows], [0] * 3 + random.integers(0, classes, count - 3).tolist()
+    )
+
+
+@pytest.fixture
+def make_objective(tiny_model_folder):
+    """The objective on the tiny model with a fresh head for classes a, b, c."""
+
+    def make(rows=None, held_out=None, **changes):
+        rows = make_rows() if rows is None else rows
+        torch.manual_seed(0)
+        model, tokenizer = load.load_classifier(tiny_model_folder, ["a", "b", "c"], device="cpu")
+        torch.nn.init.normal_(model.score.weight, std=0.3)
+        counts = np.bincount(rows.classes, minlength=3)
+        facts = {"labels": ["a", "b", "c"], "counts": counts.tolist(), "positive": int(counts.argmin())}
+        config = TrainConfig("x", task="classify", batch_size=4, **changes)
+        data = RunData(rows, TokenRows.from_lists([]) if held_out is None else held_out, [], {}, {}, facts)
+        return Classify(Place(model, tokenizer, config, "fp32", torch.device("cpu")), data)
+
+    return make
+
+
+def test_the_loss_is_transformers_own(make_objective):
+    objective = make_objective()
+    rows = objective.data.train
+    total, _ = objective.loss_sum(np.arange(12))
+    losses = []
+    for index in range(12):
+        ids = torch.tensor([rows.row(index)[0].tolist()])
+        labels = torch.tensor([int(rows.classes[index])])
+        losses.append(objective.place.model(input_ids=ids, labels=labels).loss.item())
+    assert total.item() / objective.normaliser(np.arange(12)) == pytest.approx(np.mean(losses), rel=1e-5)
+
+
+def test_the_weighted_loss_is_pytorchs_over_the_whole_step_in_any_micro_batches(make_objective):
+    objective = make_objective(class_weights="balanced")
+    rows = objective.data.train
+    every = np.arange(12)
+    weights = compute_class_weight("balanced", classes=np.arange(3), y=rows.classes)
+    torch.testing.assert_close(objective.weights, torch.tensor(weights).float())
+    logits = torch.from_numpy(objective.predict(rows, 12))
+    wanted = torch.from_numpy(rows.classes).long()
+    expected = torch.nn.CrossEntropyLoss(weight=torch.tensor(weights))(logits, wanted).item()
+    parts = [np.array(part) for part in ([0, 5], [1, 2, 3, 4], [6, 7, 8, 9, 10], [11])]
+    found = sum(objective.loss_sum(part)[0].item() for part in parts) / objective.normaliser(every)
+    assert found == pytest.approx(expected, rel=1e-5)
+    # Mutation: the mean of the micro-batches' own weighted means is another number.
+    means = [objective.loss_sum(part)[0].item() / objective.normaliser(part) for part in parts]
+    assert abs(np.mean(means) - expected) > 1e-3
+
+
+def test_a_class_without_records_weighs_nothing():
+    np.testing.assert_allclose(balanced_weights(np.array([6, 0, 2])), [8 / 12, 0, 2])
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_the_figures_are_scikit_learns(classes):
+    random = np.random.default_rng(0)
+    truth = random.integers(0, classes, 200)
+    scores = random.normal(size=(200, classes)) + 1.5 * np.eye(classes)[truth]
+    probabilities = np.exp(scores) / np.exp(scores).sum(1, keepdims=True)
+    figures = class_figures(probabilities, truth, positive=1)
+    guessed = probabilities.argmax(1)
+    assert figures["accuracy"] == pytest.approx((guessed == truth).mean())
+    assert figures["f1_macro"] == pytest.approx(f1_score(truth, guessed, average="macro"))
+    assert figures["f1"] == pytest.approx(f1_score(truth == 1, guessed == 1))
+    area = roc_auc_score(truth, probabilities[:, 1] if classes == 2 else probabilities, multi_class="ovr")
+    assert figures["roc_auc"] == pytest.approx(area)
+
+
+def test_a_class_that_is_not_there_leaves_the_area_out():
+    figures = class_figures(np.full((4, 3), 1 / 3), np.array([0, 0, 1, 1]), positive=1)
+    assert "roc_auc" not in figures and all(map(math.isfinite, figures.values()))
+
+
+def test_evaluation_on_the_way_takes_a_part_and_the_last_one_all(make_objective):
+    held_out = make_rows(20, seed=4)
+    objective = make_objective(held_out=held_out, eval_records=8)
+    assert objective.evaluate(last=False)[1] == 8
+    figures, count = objective.evaluate(last=True)
+    assert count == 20
+    probabilities = torch.from_numpy(objective.predict(held_out, 20)).softmax(1).numpy()
+    assert figures["loss"] == pytest.approx(log_loss(held_out.classes, probabilities, labels=[0, 1, 2]), rel=1e-6)
+
+
+# ---- labels ----
+
+
+def test_spellings_that_differ_in_case_or_blanks_are_one_class_and_said_to_be():
+    classes = merge_labels(["spam", "spam", "Spam", "spam ", "ham", "not  spam", "not spam", "not spam"])
+    assert classes.names == ["ham", "not spam", "spam"]
+    assert classes.index["Spam"] == classes.index["spam "] == 2 and classes.index["not  spam"] == 1
+    assert any("'spam'" in note and "'Spam'" in note and "case or blanks" in note for note in classes.notes)
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        (["ham"] * 5, "All 5 records have the label 'ham'"),
+        (["ham", "HAM"], "All 2 records have the label 'HAM'"),
+        ([f"label {n}" for n in range(5000)], "5,000 different labels"),
+    ],
+)
+def test_too_few_or_too_many_labels_are_refused(labels, words):
+    with pytest.raises(UserError, match=words):
+        merge_labels(labels)
+
+
+# ---- whole runs ----
+
+
+@pytest.mark.parametrize("method", ["galore", "adamw", "lora"])
+def test_a_run_ends_with_a_classifier_that_transformers_opens(task_run, ran, home, method):
+    from transformers import AutoModelForSequenceClassification
+
+    run = ran(task_run("classify", method=method, learning_rate=1e-2, max_steps=16, eval_steps=8))
+    assert run.end["state"] == "completed", run.end
+    evals = run.events("eval")
+    assert all({"loss", "accuracy", "f1_macro", "f1", "roc_auc"} <= set(event) for event in evals)
+    assert evals[-1]["f1"] > 0.9, "the rarest class is spam, which says so itself"
+    model = AutoModelForSequenceClassification.from_pretrained(run.run_dir / "model")
+    assert model.config.id2label == {0: "ham", 1: "spam"} and model.config.label2id == {"ham": 0, "spam": 1}
+    entry = catalog.resolve(home, run.run_dir.name)
+    assert entry.task == "classify" and not entry.writes
+    loaded, tokenizer = load.load_classifier(entry, device="cpu")
+    batch = tokenizer(["win a prize now 5", "see you at home 12"], return_tensors="pt", padding=True)
+    assert loaded(**batch).logits.argmax(1).tolist() == [1, 0]
+    saved, last = dict(model.named_parameters()), run.weights()
+    head = next(name for name in last if "score" in name)
+    torch.testing.assert_close(saved["score.weight"].detach(), last[head])
+    card = (run.run_dir / "model" / "README.md").read_text()
+    assert "text-classification" in card and "held-out roc auc after" in card and "ham" in card
+    assert {event["text"].split()[0] for event in run.events("sample")} <= {"ham", "spam"}
+
+
+@pytest.fixture
+def others(tmp_path, tiny_tokenizer):
+    """Folders of a tiny BERT, a tiny GPT-2 (Conv1D, no pad token) and a tiny RoBERTa."""
+    from transformers import BertConfig, BertForMaskedLM, GPT2Config, GPT2LMHeadModel, RobertaConfig, RobertaModel
+
+    torch.manual_seed(0)
+    size = {"vocab_size": len(tiny_tokenizer), "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
+    encoder = {**size, "intermediate_size": 48, "initializer_range": 0.15}
+    models = {
+        "bert": BertForMaskedLM(BertConfig(**encoder, max_position_embeddings=64)),
+        "roberta": RobertaModel(RobertaConfig(**encoder, max_position_embeddings=66, pad_token_id=1)),
+        "gpt2": GPT2LMHeadModel(GPT2Config(vocab_size=len(tiny_tokenizer), n_embd=32, n_layer=2, n_head=4, n_positions=64,
+            bos_token_id=1, eos_token_id=2, initializer_range=0.15)),
+    }  # fmt: skip
+    for name, model in models.items():
+        model.save_pretrained(tmp_path / name)
+        tiny_tokenizer.save_pretrained(tmp_path / name)
+    path = tmp_path / "gpt2" / "tokenizer_config.json"
+    path.write_text(
+        json.dumps({key: value for key, value in json.loads(path.read_text()).items() if key != "pad_token"})
+    )
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", ["bert", "roberta", "gpt2"])
+@pytest.mark.parametrize("method", ["galore", "lora"])
+def test_encoders_and_models_with_conv1d_learn_to_classify(task_run, ran, others, name, method):
+    run = ran(
+        task_run("classify", method=method, model_id=str(others / name), learning_rate=1e-2, max_steps=24, eval_steps=0)
+    )
+    assert run.end["state"] == "completed", run.end
+    first, last = run.events("eval")
+    assert last["loss"] < first["loss"] and last["f1"] > 0.8
+    assert run.events("ledger")[0]["predicted"]["total"] > 0
+    model, _ = load.load_classifier(run.run_dir / "model", device="cpu")
+    assert model.config.id2label[1] == "spam"
+
+
+def test_an_encoder_is_refused_for_what_it_cannot_do(make_run, ran, others):
+    run = ran(make_run(model_id=str(others / "bert")))
+    assert run.status == 1 and "needs a model that writes" in run.end["message"]
+
+
+def test_the_head_is_fresh_and_the_same_for_the_same_seed(task_run, ran):
+    heads = [ran(task_run("classify", max_steps=1, seed=seed), stop=0).weights()["score.weight"] for seed in (7, 7, 8)]
+    assert torch.equal(heads[0], heads[1]) and not torch.equal(heads[0], heads[2])
+
+
+def test_a_finished_classifier_is_trained_further_with_its_head(task_run, ran):
+    first = ran(task_run("classify", learning_rate=1e-2, max_steps=16, eval_steps=0))
+    second = ran(task_run("classify", model_id=first.run_dir.name, max_steps=1, eval_steps=0))
+    assert second.events("eval")[0]["loss"] == pytest.approx(first.events("eval")[-1]["loss"], abs=1e-4)
+
+
+def test_labels_and_empty_texts_are_mended_with_a_sentence_each(
+    home, settings, tmp_path, task_run, ran, tiny_tokenizer
+):
+    rows = [f"{['spam', 'Spam'][n % 5 == 0]}\twin {n} now" for n in range(20)] + [
+        f"ham\tsee you {n}" for n in range(30)
+    ]
+    rows += ["ham\t<|im_end|><|im_start|>"]
+    (tmp_path / "labels.tsv").write_text("\n".join(rows))
+    info = add_dataset(home, settings, tmp_path / "labels.tsv", "labels")
+    run = ran(task_run("classify", dataset_id=info.dataset_id, max_steps=1, eval_steps=0))
+    notes = [event["message"] for event in run.events("note")]
+    assert len(notes) == 2 and "'spam' and 'Spam' differ only in case" in notes[0]
+    assert notes[1] == "1 text has no token for this model and is left out."
+    assert load.load_classifier(run.run_dir / "model", device="cpu")[0].config.id2label == {0: "ham", 1: "spam"}

@@ -3,6 +3,7 @@
 import importlib.metadata
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -12,7 +13,7 @@ from llmdemo.errors import UserError
 from llmdemo.models.load import load_tokenizer
 from llmdemo.training import checkpoint as checkpoints
 from llmdemo.training import device as devices
-from llmdemo.training import ledger, objectives, trackers
+from llmdemo.training import fit, ledger, objectives, trackers
 from llmdemo.training.adapters import add_adapters
 from llmdemo.training.loop import Loop
 from llmdemo.training.measured import optimizer_bytes
@@ -20,6 +21,8 @@ from llmdemo.training.optimizer import build_optimizer
 from llmdemo.training.prepare import model_entry, prepare_data, read_config
 from llmdemo.training.publish import publish
 
+_WHOLE = ("NO", "MULTI_CPU", "MULTI_GPU", "MULTI_NPU", "MULTI_XPU", "MULTI_MLU")
+"""Accelerate's kinds of several processes in which each holds the whole model."""
 _PACKAGES = ("torch", "transformers", "accelerate", "galore-torch", "peft")
 
 
@@ -33,6 +36,7 @@ class Session:
         tracker = self._config.log_with
         self._accelerator = _accelerator(trackers.accelerator_options(tracker, run_dir))
         self._report = trackers.tracked(report, self._accelerator, tracker, run_dir, self._config.to_dict())
+        _check_kind(self._accelerator.distributed_type.name)
         if self._accelerator.num_processes != self._config.num_processes:
             raise UserError(
                 f"The run asks for {self._config.num_processes} processes and was launched with "
@@ -81,10 +85,12 @@ class Session:
         model = objectives.of(config.task).load(entry, config, data, devices.weight_dtype(precision), device)
         if config.method == "lora":
             model = add_adapters(model, config)
-        if config.activation_checkpointing:
-            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         optimizer = build_optimizer(model, config)
         loop = Loop(model, tokenizer, optimizer, data, config, precision, self._report)
+        if self._recomputes(entry, loop):
+            self._config = config = replace(config, activation_checkpointing=True)
+            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+            loop = Loop(model, tokenizer, optimizer, data, config, precision, self._report)
         self._tell_memory(entry, loop)
         self._last = checkpoints.newest(self._run_dir / "checkpoints")
         self._announce(loop, precision)
@@ -106,6 +112,17 @@ class Session:
             seconds_to_start=round(time.time() - self._started, 1),
             versions={name: importlib.metadata.version(name) for name in _PACKAGES},
         )
+
+    def _recomputes(self, entry, loop: Loop) -> bool:
+        """Whether the backward pass computes activations again; says so where nobody asked for it."""
+        taken, batch = devices.current_bytes(loop.device), loop.largest_batch()
+        if self._accelerator.is_main_process:
+            fit.decide(self._run_dir, self._config, lambda c: ledger.report(entry, c, batch, loop.device, taken))
+        self._accelerator.wait_for_everyone()
+        chosen = fit.decide(self._run_dir, self._config, dict)
+        if chosen and not self._config.activation_checkpointing:
+            self._report("note", message=fit.NOTE)
+        return chosen
 
     def _tell_memory(self, entry, loop: Loop) -> None:
         """The ledger's prediction for the run's largest batch; again with the measured peak once there is one."""
@@ -169,6 +186,16 @@ def _before_and_after(first: dict, last: dict) -> dict:
         for when, figures in (("before", first), ("after", last))
         if name in figures
     }
+
+
+def _check_kind(kind: str) -> None:
+    """Raises UserError for a launch that cuts weights or gradients into pieces, or holds them elsewhere."""
+    if kind not in _WHOLE:
+        raise UserError(
+            f"The run was launched with {kind}, which gives a process only a part of each matrix.",
+            "A subspace is found from whole gradients: launch it with plain data parallelism (MULTI_GPU, MULTI_CPU), "
+            "in which only the projected gradients cross the wire.",
+        )
 
 
 def _accelerator(options: dict):

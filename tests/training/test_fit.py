@@ -1,0 +1,57 @@
+"""Whether activations are computed again, and that a run stays by it."""
+
+import pytest
+
+from llmdemo.errors import UserError
+from llmdemo.events import read_events
+from llmdemo.training import TrainConfig, fit, ledger, worker
+from llmdemo.training.session import _check_kind
+
+
+def predictions(kept: int, recomputed: int, available: int):
+    def predict(config):
+        total = recomputed if config.activation_checkpointing else kept
+        return {"predicted": {"total": total}, "fits": total <= available}
+
+    return predict
+
+
+@pytest.mark.parametrize(
+    ("kept", "recomputed", "expected"), [(8, 5, False), (12, 5, True), (12, 11, True), (12, 12, False)]
+)
+def test_activations_are_computed_again_where_that_is_what_fits(tmp_path, kept, recomputed, expected):
+    assert fit.decide(tmp_path, TrainConfig("x"), predictions(kept, recomputed, 10)) is expected
+
+
+def test_a_resumed_run_stays_by_what_was_decided(tmp_path):
+    assert fit.decide(tmp_path, TrainConfig("x"), predictions(12, 5, 10))
+    assert fit.decide(tmp_path, TrainConfig("x"), predictions(12, 5, 100))
+
+
+def test_what_is_asked_for_needs_no_prediction(tmp_path):
+    assert fit.decide(tmp_path, TrainConfig("x", activation_checkpointing=True), lambda config: 1 / 0)
+
+
+def test_a_run_that_would_not_fit_says_that_it_recomputes_and_ends_well(make_run, monkeypatch):
+    plain = ledger.report
+
+    def tight(entry, config, *rest):
+        return plain(entry, config, *rest) | {"fits": config.activation_checkpointing}
+
+    monkeypatch.setattr(ledger, "report", tight)
+    run_dir = make_run()
+    assert worker.main(run_dir) == 0
+    events, _ = read_events(run_dir / "events.jsonl")
+    assert fit.NOTE in [event.get("message") for event in events if event["type"] == "note"]
+    assert events[-1]["state"] == "completed"
+
+
+@pytest.mark.parametrize("kind", ["FSDP", "DEEPSPEED", "MEGATRON_LM", "XLA"])
+def test_launches_that_cut_matrices_into_pieces_are_refused_with_the_reason(kind):
+    with pytest.raises(UserError, match=f"launched with {kind}.*part of each matrix"):
+        _check_kind(kind)
+
+
+@pytest.mark.parametrize("kind", ["NO", "MULTI_CPU", "MULTI_GPU"])
+def test_plain_data_parallelism_is_taken(kind):
+    _check_kind(kind)

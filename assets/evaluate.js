@@ -72,7 +72,7 @@
     (state.result.notes || []).map((note) => L.notice({ message: t(`eval_note_${note.code}`, note), kind: note.code === "overlap" || note.code === "unknown" ? "error" : "info" })));
   };
   const progress = (status) => {
-    const now = status.progress || {}, share = now.total ? ((now.number - 1) + now.done / now.total) / now.phases : null;
+    const now = status.progress || {}, share = now.total ? ((now.number - 1) + (now.done + (now.under_way || 0)) / now.total) / now.phases : null;
     const what = status.state === "queued" ? (status.waits_for ? t("eval_waits", { n: status.waits_for }) : t("eval_waits_turn")) : now.phase ? t(`eval_phase_${now.phase}`, { title: now.title }) : t("eval_phase_loading");
     return h("div", {}, h("div", { class: "progress", role: "progressbar", "aria-label": what, "aria-valuemin": 0, "aria-valuemax": 100, "aria-valuenow": share === null ? null : Math.round(share * 100) },
       h("i", { class: share === null ? "unsure" : "", style: `width:${share === null ? 30 : share * 100}%` })),

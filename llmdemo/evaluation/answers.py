@@ -7,6 +7,7 @@ alone; by these it is found again, whichever other model it is compared with.
 import gc
 import hashlib
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 
@@ -27,6 +28,8 @@ from llmdemo.store import Home
 FORMAT = 1
 """Raised when what a kept line means changes."""
 BATCH = 16
+_LOSS_SHARE = 0.15
+"""About what the likelihoods take of a batch's time."""
 _LARGE = 3_000_000_000
 _FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "generation_config.json", "config.json")
 
@@ -99,25 +102,35 @@ def _each(job: Job, kept: Kept, entry, held: HeldOut, spec: Spec, work) -> list[
     if missing:
         with loaded(entry, precision_of(spec, entry)) as (model, tokenizer):
             for part in chunks(missing, BATCH):
-                lines = work(model, tokenizer, held, part, spec, job)
+                tell = partial(_tell_part, job, done, len(wanted), len(part))
+                lines = work(model, tokenizer, held, part, spec, tell)
                 kept.add(lines)
                 done += len(part)
                 job.tell(done, len(wanted), fresh=len(part))
     return [kept.lines[index] for index in wanted]
 
 
-def _answer(model, tokenizer, held: HeldOut, indices, spec: Spec, job: Job) -> list[dict]:
+def _tell_part(job: Job, done: int, total: int, count: int, share: float) -> None:
+    job.tell(done, total, under_way=share * count)
+
+
+def _answer(model, tokenizer, held: HeldOut, indices, spec: Spec, tell) -> list[dict]:
     examples = [example(held.records, index) for index in indices]
     conversations = ({"messages": each.messages} for each in examples)
     rows = list(encode_many(conversations, tokenizer, spec.max_length))
     losses = row_losses(model, rows, _pad(tokenizer))
-    job.check()
+    tell(_LOSS_SHARE)
     prompts = [encode_prompt(each.prompt, tokenizer) for each in examples]
     room = _context(model) - spec.max_new_tokens
     asked = [place for place, prompt in enumerate(prompts) if 0 < len(prompt) <= room]
-    answers = greedy(model, [prompts[place] for place in asked], spec.max_new_tokens, _pad(tokenizer), job.should_stop)
-    job.check()
-    said = dict(zip(asked, answers or [], strict=True))
+    answers = greedy(
+        model,
+        [prompts[place] for place in asked],
+        spec.max_new_tokens,
+        _pad(tokenizer),
+        lambda share: tell(_LOSS_SHARE + (1 - _LOSS_SHARE) * share),
+    )
+    said = dict(zip(asked, answers, strict=True))
     return [
         {
             "id": each.index,
@@ -142,7 +155,7 @@ def _asked_bytes(each) -> int:
     return sum(len(turn["content"].encode("utf-8", "replace")) for turn in each.messages if turn["role"] == "assistant")
 
 
-def _text_loss(model, tokenizer, held: HeldOut, indices, spec: Spec, job: Job) -> list[dict]:
+def _text_loss(model, tokenizer, held: HeldOut, indices, spec: Spec, tell) -> list[dict]:
     texts = [held.records[index]["text"] for index in indices]
     length = min(spec.max_length, _context(model))
     rows, owner = [], []
@@ -154,7 +167,7 @@ def _text_loss(model, tokenizer, held: HeldOut, indices, spec: Spec, job: Job) -
     losses = []
     for some in chunks(rows, BATCH):
         losses += row_losses(model, some, _pad(tokenizer))
-        job.check()
+        tell(len(losses) / len(rows))
     lines = [
         {"id": int(index), "loss": 0.0, "labels": 0, "bytes": len(text.encode("utf-8", "replace"))}
         for index, text in zip(indices, texts, strict=True)

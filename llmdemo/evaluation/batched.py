@@ -72,11 +72,15 @@ class PaddedRows:
 
 @torch.inference_mode()
 def greedy(
-    model, prompts: list[list[int]], max_new_tokens: int, pad_id: int, should_stop: Callable[[], bool] = lambda: False
-) -> list[Answer] | None:
+    model,
+    prompts: list[list[int]],
+    max_new_tokens: int,
+    pad_id: int,
+    tell: Callable[[float], None] = lambda share: None,
+) -> list[Answer]:
     """The likeliest token each time until the model's own end tokens; equals `generate(do_sample=False)` row by row.
 
-    None once `should_stop()` is true.
+    `tell(share)` is called at each step with about how much is done, 0 to 1; what it raises ends the work.
     """
     if not prompts:
         return []
@@ -87,8 +91,7 @@ def greedy(
     rows = PaddedRows(model)
     logits = rows.start(prompts, pad_id)
     for step in range(max_new_tokens):
-        if should_stop():
-            return None
+        tell(max(step / max_new_tokens, sum(ended) / len(ended)))
         tokens = logits.argmax(-1).cpu()  # [b]
         over = (tokens[:, None] == ends).any(1)
         for row, (token, end) in enumerate(zip(tokens.tolist(), over.tolist(), strict=True)):

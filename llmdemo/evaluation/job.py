@@ -29,16 +29,20 @@ class Job:
         self._begun, self._fresh = time.monotonic(), 0
         self.tell(0, 0, force=True)
 
-    def tell(self, done: int, total: int, fresh: int = 0, force: bool = False) -> None:
-        """`done` of `total` in this phase; `fresh` of them were computed just now rather than found."""
+    def tell(self, done: int, total: int, fresh: int = 0, under_way: float = 0.0, force: bool = False) -> None:
+        """`done` of `total` in this phase; `fresh` of them were computed just now rather than found.
+
+        `under_way`: what the next ones on their way are worth, in records.
+        """
         self.check()
         self._fresh += fresh
+        worked = self._fresh + under_way
         now = time.monotonic()
         if not force and done < total and now - self._written < _EVERY_SECONDS:
             return
         self._written = now
         kind, title = self._phases[self._phase] if self._phases else ("", "")
-        left = (now - self._begun) / self._fresh * (total - done) if self._fresh else None
+        pace = (now - self._begun) / worked if worked else None  # seconds a record
         self.folder.write(
             "progress",
             {
@@ -47,8 +51,9 @@ class Job:
                 "number": self._phase + 1,
                 "phases": len(self._phases),
                 "done": done,
+                "under_way": round(under_way, 2),
                 "total": total,
-                "eta_seconds": self._all_left(left, total, now),
+                "eta_seconds": self._left(pace, total - done - under_way, total),
             },
         )
 
@@ -64,10 +69,10 @@ class Job:
         if self.should_stop():
             raise Stopped()
 
-    def _all_left(self, left: float | None, total: int, now: float) -> float | None:
+    def _left(self, pace: float | None, rest: float, total: int) -> float | None:
         """Seconds of this phase and of the phases of the same kind that follow it, which take about as long."""
-        if left is None:
+        if pace is None:
             return None
-        kind = self._phases[self._phase][0]
+        kind = self._phases[self._phase][0] if self._phases else ""
         others = sum(other == kind for other, _ in self._phases[self._phase + 1 :])
-        return round(left + others * (now - self._begun) / self._fresh * total, 1)
+        return round(pace * (rest + others * total), 1)

@@ -55,7 +55,7 @@ Score 5: fully, as the reference answer does.
 
 ###Feedback:"""
 _RESULT = re.compile(
-    r"\[?RESULT\]?\W{0,6}(?:Response\s*)?A\W{0,6}([1-5])(?![\d.])\D{1,20}?B\W{0,6}([1-5])(?![\d.])", re.IGNORECASE
+    r"\[?RESULT\]?\W{0,6}(?:Response\s*)?A\W{0,6}([1-5])(?!\d|\.\d)\D{1,20}?B\W{0,6}([1-5])(?!\d|\.\d)", re.IGNORECASE
 )
 _NEARLY = 0.1
 

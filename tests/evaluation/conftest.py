@@ -107,7 +107,9 @@ class JudgeServer:
             handler.send_header("Location", "http://127.0.0.1:9/")
             handler.send_header("Content-Length", "0")
             return handler.end_headers()
-        content = said if isinstance(said, bytes) else json.dumps({"choices": [{"message": {"content": said}}]}).encode()
+        content = (
+            said if isinstance(said, bytes) else json.dumps({"choices": [{"message": {"content": said}}]}).encode()
+        )
         handler.send_response(200)
         handler.send_header("Content-Length", str(len(content)))
         handler.end_headers()

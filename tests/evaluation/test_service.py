@@ -23,7 +23,17 @@ def test_two_models_are_compared_record_by_record(evaluations, over, add, models
     result, records = evaluations.result(evaluation_id), evaluations.records(evaluation_id)
     assert result["records"] == len(records) == 12
     figures = {figure["key"]: figure for figure in result["figures"]}
-    assert figures.keys() >= {"loss", "perplexity", "bits_per_byte", "exact", "normalised", "rouge_l", "chrf", "tokens", "ended"}
+    assert figures.keys() >= {
+        "loss",
+        "perplexity",
+        "bits_per_byte",
+        "exact",
+        "normalised",
+        "rouge_l",
+        "chrf",
+        "tokens",
+        "ended",
+    }
     assert figures["loss"]["values"][0] != figures["loss"]["values"][1]
     low, value, high = (figures["loss"]["difference"][key] for key in ("low", "value", "high"))
     assert low <= value <= high
@@ -36,7 +46,9 @@ def test_what_a_model_said_is_not_asked_again(evaluations, over, add, models, mo
     assert over(first)["state"] == "completed"
     asked = []
     real = answers.greedy
-    monkeypatch.setattr(answers, "greedy", lambda model, prompts, *rest: asked.extend(prompts) or real(model, prompts, *rest))
+    monkeypatch.setattr(
+        answers, "greedy", lambda model, prompts, *rest: asked.extend(prompts) or real(model, prompts, *rest)
+    )
     again = evaluations.start({"dataset_id": info.dataset_id, "model_ids": list(models), **SMALL, "limit": 14})
     assert over(again)["state"] == "completed"
     assert len(asked) == 2 + 14  # two more of the starter's, all of the other's
@@ -69,6 +81,12 @@ def _spy(real, _):
 
 def test_raw_text_gives_perplexities_only(evaluations, over, add, models):
     info = add([{"text": f"The quick brown fox number {n} jumps over {n * n} lazy dogs."} for n in range(40)])
-    evaluation_id = evaluations.start({"dataset_id": info.dataset_id, "model_ids": list(models), "limit": 8, "eval_share": 0.4})
+    evaluation_id = evaluations.start(
+        {"dataset_id": info.dataset_id, "model_ids": list(models), "limit": 8, "eval_share": 0.4}
+    )
     assert over(evaluation_id)["state"] == "completed"
-    assert [figure["key"] for figure in evaluations.result(evaluation_id)["figures"]] == ["loss", "perplexity", "bits_per_byte"]
+    assert [figure["key"] for figure in evaluations.result(evaluation_id)["figures"]] == [
+        "loss",
+        "perplexity",
+        "bits_per_byte",
+    ]

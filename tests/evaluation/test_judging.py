@@ -1,0 +1,172 @@
+"""Judges asked for real: a local tiny model, and an endpoint that may do anything. Nothing that was done is lost."""
+
+import time
+
+import pytest
+
+from llmdemo.errors import UserError
+from llmdemo.evaluation.folder import JobFolder, evaluations_folder
+from llmdemo.evaluation.job import Job
+from llmdemo.evaluation.judge import JudgeFailed
+from llmdemo.evaluation.judge_endpoint import EndpointJudge, checked_url
+from llmdemo.evaluation.judging import judge_all
+from llmdemo.evaluation.spec import JudgeSpec
+
+KEY = "sk-secret-4711"
+
+
+def records(count=3, same=0):
+    return [
+        {
+            "index": n,
+            "prompt": f"Name fruit number {n}.",
+            "reference": "apple",
+            "answers": [f"pear {n}", f"pear {n}" if n < same else f"stone {n}"],
+            "long": [False, False],
+        }
+        for n in range(count)
+    ]
+
+
+@pytest.fixture
+def job(home):
+    folder = JobFolder(evaluations_folder(home) / "eval-test")
+    folder.path.mkdir()
+    made = Job(folder)
+    made.plan([("judging", "")])
+    made.next_phase()
+    return made
+
+
+def at(server, **more):
+    return JudgeSpec.from_value({"kind": "endpoint", "url": server.url, "model": "m", "timeout": 5, **more})
+
+
+def likes_the_pear(body):
+    asked = body["messages"][1]["content"]
+    return "Well. [RESULT] A: 5, B: 2" if asked.index("pear") < asked.index("stone") else "[RESULT] A: 1, B: 4"
+
+
+def test_both_orders_are_asked_and_the_key_goes_to_the_endpoint_alone(job, home, judge_server):
+    judge_server.say = likes_the_pear
+    some = records()
+    found = judge_all(job, home, at(judge_server), some, KEY)
+    assert found["error"] is None and found["tally"]["losses"] == 3 and found["tally"]["agreement"] == 1.0
+    assert some[0]["verdict"]["scores"] == [4.5, 1.5]
+    assert len(judge_server.asked) == 6 and set(judge_server.keys) == {f"Bearer {KEY}"}
+    assert judge_server.asked[0]["temperature"] == 0
+    written = b"".join(path.read_bytes() for path in home.root.rglob("*") if path.is_file())
+    assert KEY.encode() not in written
+
+
+def test_a_judge_that_always_prefers_the_first_place_decides_nothing(job, home, judge_server):
+    judge_server.say = lambda body: "[RESULT] A: 5, B: 1"
+    found = judge_all(job, home, at(judge_server), records(), "")
+    assert (found["tally"]["ties"], found["tally"]["agreement"]) == (3, 0.0)
+
+
+def test_equal_answers_are_a_tie_that_nobody_is_asked_about(job, home, judge_server):
+    judge_server.say = likes_the_pear
+    found = judge_all(job, home, at(judge_server), records(3, same=2), "")
+    assert found["tally"]["ties"] == 2 and len(judge_server.asked) == 2
+
+
+def test_what_was_judged_is_kept_when_the_judge_fails_and_is_not_asked_again(job, home, judge_server):
+    judge_server.say = lambda body: likes_the_pear(body) if len(judge_server.asked) <= 4 else 401
+    found = judge_all(job, home, at(judge_server), records(), "")
+    assert "key" in found["error"]["message"] and found["tally"]["n"] == 2
+    judge_server.say = likes_the_pear
+    judge_server.asked.clear()
+    found = judge_all(job, home, at(judge_server), records(), "")
+    assert found["error"] is None and found["tally"]["n"] == 3 and len(judge_server.asked) == 2
+
+
+FAILS = {
+    "a wrong key": (401, "key"),
+    "no such model": (404, "404"),
+    "a redirect": (302, "elsewhere"),
+    "a status": (418, "418"),
+    "no JSON": (b"<html>hello</html>", "OpenAI"),
+    "other JSON": (b'{"choices": []}', "OpenAI"),
+    "JSON without end": (b"[" * 100_000, "OpenAI"),
+    "too much": (b"x" * (3 * 2**20), "2 MB"),
+}
+
+
+@pytest.mark.parametrize("case", FAILS)
+def test_an_endpoint_that_fails_is_one_sentence(case, job, home, judge_server):
+    said, told = FAILS[case]
+    judge_server.say = lambda body: said
+    found = judge_all(job, home, at(judge_server), records(), KEY)
+    assert told in found["error"]["message"] and KEY not in str(found)
+    assert found["tally"]["n"] == 0
+
+
+def test_an_endpoint_that_hangs_is_given_up_in_time(job, home, judge_server):
+    judge_server.say = lambda body: "hang"
+    started = time.monotonic()
+    found = judge_all(job, home, at(judge_server, timeout=0.3), records(), "")
+    assert "0.3 seconds" in found["error"]["message"] and time.monotonic() - started < 5
+
+
+def test_an_endpoint_that_is_busy_is_asked_again(judge_server, monkeypatch):
+    monkeypatch.setattr(EndpointJudge, "_pause", lambda *_: None)
+    judge_server.say = lambda body: 503 if len(judge_server.asked) < 3 else "hello"
+    assert EndpointJudge(judge_server.url, "m").complete([]) == "hello"
+
+
+def test_words_without_scores_end_the_judging_after_a_few(job, home, judge_server):
+    judge_server.say = lambda body: "I like both."
+    found = judge_all(job, home, at(judge_server), records(9), "")
+    assert "no scores" in found["error"]["message"] and len(judge_server.asked) == 10
+    assert found["tally"]["unclear"] == 4
+
+
+def test_nobody_at_the_address_is_a_sentence(job, home, judge_server):
+    spec = at(judge_server)
+    judge_server.close()
+    assert "cannot be reached" in judge_all(job, home, spec, records(), "")["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    "url, told",
+    [
+        ("ftp://example.org/v1", "no address"),
+        ("localhost:11434", "no address"),
+        ("http://", "no address"),
+        ("http://host:port/v1", "no address"),
+        ("http://me:secret@localhost/v1", "password"),
+        ("http://localhost/v1?key=secret", "query"),
+        ("http://169.254.169.254/latest", "may be asked"),
+        ("http://[fe80::1]/v1", "may be asked"),
+        ("http://[::ffff:169.254.169.254]/v1", "may be asked"),
+        ("http://metadata.google.internal/v1", "may be asked"),
+        ("http://0.0.0.0/v1", "may be asked"),
+        ("http://93.184.216.34/v1", "unencrypted"),
+    ],
+)
+def test_addresses_that_are_refused(url, told):
+    with pytest.raises(JudgeFailed, match=told) as caught:
+        checked_url(url, with_key=True)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://localhost:11434/v1", "http://127.0.0.1/v1/", "http://[::1]:8/v1/chat/completions"]
+)
+def test_a_local_endpoint_is_asked_at_its_chat_completions(url):
+    address, local = checked_url(url, with_key=True)
+    assert local and address.endswith("/v1/chat/completions")
+
+
+def test_a_local_model_judges_by_its_probabilities_and_its_verdicts_are_kept(job, home, models):
+    spec = JudgeSpec.from_value({"kind": "model", "model_id": "starter", "criteria": "Is it short?"})
+    some = [{**record, "prompt": "Hi", "reference": "a"} for record in records(5)]
+    # the tiny model's context is shorter than the rubric: nothing can be judged, and that is told
+    assert judge_all(job, home, spec, some, "")["tally"]["unclear"] == 5
+
+
+def test_a_judge_must_be_named_whole():
+    for value in ({"kind": "model"}, {"kind": "endpoint", "url": "http://x"}, {"kind": "oracle"}, {"who": 1}, "yes"):
+        with pytest.raises(UserError):
+            JudgeSpec.from_value(value)

@@ -1,0 +1,227 @@
+"""Sends a folder of files to a model repository on the Hugging Face hub. The only module that writes to the hub.
+
+The visitor's token is used for this and forgotten: it is in no file, no log and no message. What the hub already has
+is not sent again, so that a push that broke off goes on where it was.
+"""
+
+import importlib
+import importlib.util
+import io
+import logging
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from llmdemo.errors import UserError
+
+MARKER = "llmdemo-run.json"
+"""The file that says which run a repository was made from; a push goes on only in a repository of the same run."""
+_NAME = re.compile(r"([\w.-]{1,96}/)?[\w.-]{1,96}")
+_TOKEN = re.compile(r"[\x21-\x7e]{8,512}")
+log = logging.getLogger(__name__)
+
+Progress = Callable[[int, int, str], None]
+"""Called with (bytes sent, bytes in all, the file that is being sent)."""
+
+
+class Stopped(Exception):
+    """The person stopped the push."""
+
+
+def push(
+    files: dict[str, Path | bytes],
+    repo: str,
+    token: str,
+    *,
+    private: bool = True,
+    message: str = "Model trained with llmdemo",
+    progress: Progress = lambda sent, total, name: None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> dict:
+    """Sends `files` {name in the repository: path or content} to `repo` ("name" or "owner/name"); makes it when new.
+
+    Returns {"repo", "url", "revision"}. Raises UserError: token wrong or expired, name taken, no connection; Stopped.
+    `files` must hold MARKER.
+    """
+    api = _api(token)
+    repo = _whole_name(api, repo)
+    _make(api, repo, private, files[MARKER])
+    from huggingface_hub import CommitOperationAdd
+
+    sizes = {name: len(file) if isinstance(file, bytes) else file.stat().st_size for name, file in files.items()}
+    watch = _Watch(sum(sizes.values()), progress, should_stop)
+    operations, opened = [], []
+    try:
+        for name, file in files.items():
+            if isinstance(file, Path):
+                file = _Counting(file, watch)
+                opened.append(file)
+            operations.append(CommitOperationAdd(name, file))
+        for operation in operations:
+            watch.begin(operation.path_in_repo, sizes[operation.path_in_repo])
+            _ask(lambda operation=operation: api.preupload_lfs_files(repo, [operation]), repo, watch)
+            watch.end()
+        made = _ask(lambda: api.create_commit(repo, operations, commit_message=message), repo, watch)
+    finally:
+        for file in opened:
+            file.close()
+    return {"repo": repo, "url": f"{_endpoint()}/{repo}", "revision": made.oid}
+
+
+def _api(token: str):
+    from huggingface_hub import HfApi
+    from huggingface_hub.utils import disable_progress_bars
+
+    disable_progress_bars()
+    logging.getLogger("huggingface_hub._commit_api").setLevel(logging.ERROR)  # it warns of what _Counting is for
+    if not isinstance(token, str) or not _TOKEN.fullmatch(token.strip()):
+        raise UserError(
+            "This is no access token of the Hugging Face hub.",
+            "Make one that may write at huggingface.co/settings/tokens; it begins with hf_.",
+        )
+    return HfApi(endpoint=_endpoint(), token=token.strip())
+
+
+def _endpoint() -> str:
+    return (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
+
+
+def _whole_name(api, repo: str) -> str:
+    """ "owner/name"; an owner that is not given is the token's."""
+    if not isinstance(repo, str) or not _NAME.fullmatch(repo) or ".." in repo or "--" in repo:
+        raise UserError(
+            f"{str(repo)[:80]!r} cannot be a repository's name.",
+            "Write it as name or owner/name: letters, digits, - _ .",
+        )
+    me = _ask(api.whoami, repo)
+    return repo if "/" in repo else f"{me['name']}/{repo}"
+
+
+def _make(api, repo: str, private: bool, marker: Path | bytes) -> None:
+    """Makes the repository, or makes sure that the one that is there is of the same run."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    def make():
+        try:
+            api.create_repo(repo, private=private)
+        except HfHubHTTPError as error:
+            if error.response is None or error.response.status_code != 409:
+                raise
+            if not _is_ours(api, repo, marker if isinstance(marker, bytes) else marker.read_bytes()):
+                raise UserError(
+                    f"There is a repository {repo} already, and it is not of this run.", "Choose another name."
+                ) from error
+
+    _ask(make, repo)
+
+
+def _is_ours(api, repo: str, marker: bytes) -> bool:
+    """Whether nothing is in the repository yet (a push that broke off), or this very run."""
+    names = {name for name in api.list_repo_files(repo) if name != ".gitattributes"}
+    if not names:
+        return True
+    if MARKER not in names:
+        return False
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        return Path(api.hf_hub_download(repo, MARKER, local_dir=folder)).read_bytes() == marker
+
+
+class _Watch:
+    """Counts what has been sent, tells of it, and breaks off where that is wanted."""
+
+    def __init__(self, total: int, progress: Progress, should_stop: Callable[[], bool]):
+        self._total, self._progress, self._should_stop = total, progress, should_stop
+        self._done, self._sent, self._size, self._name = 0, 0, 0, ""
+
+    def begin(self, name: str, size: int) -> None:
+        self._name, self._size, self._sent = name, size, 0
+        self.check()
+        self._progress(self._done, self._total, name)
+
+    def end(self) -> None:
+        """The file is there: sent now, or long ago."""
+        self._done += self._size
+        self._progress(self._done, self._total, self._name)
+
+    def at(self, position: int) -> None:
+        self.check()
+        if abs(position - self._sent) >= 2**18:
+            self._sent = position
+            self._progress(self._done + min(position, self._size), self._total, self._name)
+
+    def check(self) -> None:
+        if self._should_stop():
+            raise Stopped
+
+    def share(self) -> str:
+        return f"{self._done / 1e6:,.0f} of {self._total / 1e6:,.0f} MB"
+
+
+class _Counting(io.BufferedReader):
+    """A file that tells how far it has been read. Given as a file object, it goes through the hub's plain HTTP upload,
+    which can say so; the client's faster path for paths cannot."""
+
+    def __init__(self, path: Path, watch: _Watch):
+        super().__init__(io.FileIO(path))
+        self._watch = watch
+
+    def read(self, size=-1, /):
+        data = super().read(size)
+        self._watch.at(self.tell())
+        return data
+
+
+def _ask(question: Callable, repo: str, watch: _Watch | None = None):
+    """The hub's answer; its many errors become sentences without the token."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        return question()
+    except Exception as error:  # sorted out below; what is none of the hub's or the network's goes on
+        causes = _chain(error)
+        for cause in causes:
+            if isinstance(cause, (UserError, Stopped)):
+                raise cause from None
+            if isinstance(cause, HfHubHTTPError):
+                code = cause.response.status_code if cause.response is not None else 0
+                log.warning("push to %s: HTTP %s", repo, code)
+                raise UserError(*_refusal(repo, code)) from None
+        if any(isinstance(cause, (*_transport_errors(), OSError)) for cause in causes):
+            log.warning("push to %s: %s", repo, type(error).__name__)
+            sent = f" after {watch.share()}" if watch else ""
+            raise UserError(
+                f"The connection to the hub ({_endpoint()}) broke{sent}.",
+                "Push again: what has been sent is not sent again.",
+            ) from None
+        raise
+
+
+def _chain(error: BaseException | None) -> list[BaseException]:
+    chain = []
+    while error is not None and len(chain) < 20:
+        chain.append(error)
+        error = error.__cause__ or error.__context__
+    return chain
+
+
+def _transport_errors() -> tuple[type[Exception], ...]:
+    modules = [importlib.import_module(name) for name in ("httpx", "httpx2") if importlib.util.find_spec(name)]
+    return tuple(module.HTTPError for module in modules)
+
+
+def _refusal(repo: str, code: int) -> tuple[str, str]:
+    if code == 401:
+        return (
+            "The hub does not know this token; it may have expired.",
+            "Make a new one at huggingface.co/settings/tokens.",
+        )
+    if code == 403:
+        return f"This token may not write to {repo}.", "Make one with the right to write, or choose a name of your own."
+    if code == 404:
+        return f"The hub has no place called {repo} for this token.", "Check the owner's name, and the token's rights."
+    if code in (413, 507):
+        return "The hub says that there is no room.", "Free some space on the hub, or choose another owner."
+    return f"The hub answered HTTP {code} for {repo}.", "Try again in a minute; what has been sent is not sent again."

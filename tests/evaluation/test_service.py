@@ -1,11 +1,6 @@
 """Evaluations as a whole: started, kept, stopped, resumed, with tiny models."""
 
-import pytest
-
-from llmdemo.errors import UserError
 from llmdemo.evaluation import answers
-from llmdemo.evaluation.folder import JobFolder
-from llmdemo.store import write_json
 
 
 def chat_rows(count: int = 60) -> list[dict]:

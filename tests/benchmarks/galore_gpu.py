@@ -21,6 +21,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from llmdemo.training import TrainConfig, build_optimizer
+from llmdemo.training.compiled import compile_parts
 from llmdemo.training.loss import CausalLoss
 from llmdemo.training.subspace import Subspace
 
@@ -129,8 +130,10 @@ def contenders_1b():
         galore = {"params": chosen, "rank": 512, "update_proj_gap": 10**9, "scale": 0.25, "proj_type": "std"}
         return GaLoreAdamW([{"params": rest}, galore], lr=1e-5, no_deprecation_warning=True)
 
-    def ours():
+    def ours(compiled=False):
         model = make_model(SIZE_1B)
+        if compiled:
+            compile_parts(model)
         optimizer = build_optimizer(
             model, TrainConfig("x", rank=512, scale=0.25, update_proj_gap=200, learning_rate=1e-5)
         )
@@ -149,13 +152,16 @@ def contenders_1b():
         "AdamW fused": lambda: plain(lambda m: torch.optim.AdamW(m.parameters(), lr=1e-5, fused=True)),
         "galore_torch": lambda: plain(theirs),
         "ours": ours,
+        "ours, compiled": lambda: ours(compiled=True),
     }
 
 
-def step_1b(rounds=40):
+def step_1b(names=(), rounds=30):
     ids = torch.randint(0, 32000, (16, 256), device=DEVICE)
     steps, times, peaks = {}, {}, {}
     for name, make in contenders_1b().items():
+        if names and name not in names:
+            continue
         free()
         before = torch.cuda.memory_allocated()
         steps[name] = make()
@@ -192,8 +198,10 @@ MEMORY_7B = {
 """What is asked of the optimizer beyond rank 1024 and 8-bit moments; 64 records of 256 tokens a step in each."""
 
 
-def memory_7b():
-    for name, options in MEMORY_7B.items():
+def memory_7b(variants):
+    for number, (name, options) in enumerate(MEMORY_7B.items()):
+        if number not in variants:
+            continue
         free()
         options = {"batch_size": 16, **options}
         Memory7b(name, options).measure()
@@ -277,10 +285,18 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", help="write the figures there as JSON")
     parser.add_argument("--only", default="refresh,step,offload,memory")
+    parser.add_argument("--peers", nargs="*", default=[], help="only these of the 1B step's contenders")
+    parser.add_argument("--variants", nargs="*", type=int, default=range(4), help="only these of the 7B variants")
     args = parser.parse_args()
     note("gpu", torch.cuda.get_device_name())
     note("torch", torch.__version__)
-    for name, section in (("refresh", refresh_7b), ("step", step_1b), ("offload", offload), ("memory", memory_7b)):
+    sections = {
+        "refresh": refresh_7b,
+        "step": lambda: step_1b(args.peers),
+        "offload": offload,
+        "memory": lambda: memory_7b(args.variants),
+    }
+    for name, section in sections.items():
         if name not in args.only.split(","):
             continue
         try:

@@ -16,7 +16,8 @@
     const view = { id: null, groups: [], group: null, over: "tokens", on: null, error: null, told: "" };
 
     // ---- what is asked for
-    const own = (method, key) => form.own[method]?.[key] ?? L.trainForm.defaults(method)[key];
+    // What the form says holds for its own method; the others start from their defaults.
+    const own = (method, key) => form.own[method]?.[key] ?? { ...L.trainForm.defaults(method), ...(method === L.trainForm.method() ? L.trainForm.wanted() : {}) }[key];
     const fallback = (key) => { const base = { ...L.trainForm.defaults(), ...L.trainForm.wanted() }[key]; return base || 1; };
     const whole = (key) => key === "rank" || key === "update_proj_gap";
     const round = (key, value) => (whole(key) ? Math.max(1, Math.round(value)) : Number(value.toPrecision(2)));
@@ -62,7 +63,7 @@
     };
 
     const number = (label, value, set, id) => h("input", { class: "entry", type: "number", step: "any", inputmode: "decimal", "aria-label": label, "data-key": id, value, onchange: (event) => { set(event.target.value.trim() === "" ? undefined : Number(event.target.value)); drawForm(); } });
-    const tick = (text, on, set, id, label) => h("label", { class: "tick" }, h("input", { type: "checkbox", checked: on, "aria-label": label, "data-key": id, onchange: (event) => { set(event.target.checked); drawForm(); } }), h("span", {}, text));
+    const tick = (text, on, set, id, label) => h("label", { class: "check" }, h("input", { type: "checkbox", checked: on, "aria-label": label, "data-key": id, onchange: (event) => { set(event.target.checked); drawForm(); } }), h("span", {}, text));
     const flip = (set, key) => (on) => { on ? set.add(key) : set.delete(key); };
 
     const raceForm = () => [
@@ -173,6 +174,7 @@
     };
     const open = (id) => { L.tell("run-started", id); document.querySelector("#train-run")?.scrollIntoView({ block: "start", behavior: "smooth" }); };
 
+    const spent = (seconds) => (seconds !== null && seconds < 10 ? t("seconds", { n: L.num(seconds, 1) }) : L.duration(seconds));
     const said = (key, value) => (value === undefined || value === null ? "–" : key === "method" ? t(`method_${value}`) : String(Number(Number(value).toPrecision(3))));
     const stateOf = (row) => (row.state === "planned" || row.state === "deleted" ? t(`exp_${row.state}`) : row.state === "running" && row.total_steps ? `${L.int(row.step)} / ${L.int(row.total_steps)}` : t(`state_${row.state}`));
     const METRICS = ["accuracy", "f1_macro", "reward_accuracy", "reward_margin", "forgetting_loss", "perplexity"];
@@ -186,7 +188,7 @@
         const link = row.run_id && row.state !== "deleted" ? h("button", { type: "button", class: "link", "data-key": `exp-${row.run_id}`, "aria-label": t("exp_open_run", { name: row.label }), onclick: () => open(row.run_id) }, label) : label;
         return h("tr", { "data-run": row.run_id, class: best ? "best" : "", onmouseenter: () => { view.on = row.run_id; highlight(); }, onmouseleave: () => { view.on = null; highlight(); } },
           h("td", {}, race ? L.raceKey(LOOK[row.varied.method] || LOOK.galore) : null, " ", link, best ? h("span", { class: "badge" }, t("exp_best")) : null), search.map((key) => h("td", { class: "n" }, said(key, row.varied[key]))), group.rungs.length ? h("td", { class: "n" }, L.int(row.total_steps ?? group.rungs[row.rung]?.[1])) : null,
-          h("td", {}, stateOf(row)), h("td", { class: `n ${best ? "best" : ""}` }, loss), metrics.map((key) => h("td", { class: "n" }, L.num(row.metrics[key], 3))), h("td", { class: "n" }, L.num(row.loss, 3)), h("td", { class: "n" }, L.duration(row.seconds)), h("td", { class: "n" }, L.int(row.tokens_per_second)), h("td", { class: "n" }, L.bytes(row.peak_memory_bytes)), h("td", { class: "n" }, L.bytes(row.optimizer_bytes)));
+          h("td", {}, stateOf(row)), h("td", { class: `n ${best ? "best" : ""}` }, loss), metrics.map((key) => h("td", { class: "n" }, L.num(row.metrics[key], 3))), h("td", { class: "n" }, L.num(row.loss, 3)), h("td", { class: "n" }, spent(row.seconds)), h("td", { class: "n" }, L.int(row.tokens_per_second)), h("td", { class: "n" }, L.bytes(row.peak_memory_bytes)), h("td", { class: "n" }, L.bytes(row.optimizer_bytes)));
       });
       return h("div", { class: "scroll exp-table", tabindex: 0, role: "group", "aria-label": name(group) }, h("table", {}, h("thead", {}, h("tr", {}, head)), h("tbody", {}, body)));
     };
@@ -198,7 +200,8 @@
         L.button("SVG", () => L.save(`${file}.svg`, "image/svg+xml", svg()), "quiet", { "data-key": "exp-svg" }), L.button("PNG", () => L.savePng(`${file}.png`, svg()), "quiet", { "data-key": "exp-png" })), h("span", {}, t("exp_optimizer_help")));
     };
 
-    L.hear("train-form", drawForm);
+    // Only what is drawn counts: a redraw under the pointer would lose its click.
+    L.hear("train-form", (settings) => { const about = JSON.stringify([settings, L.trainForm?.seconds()]); if (about !== form.about) { form.about = about; drawForm(); } });
     L.hear("runs-pulse", () => L.visible(el) && look());
     L.hear("runs-changed", () => view.group && look());
     document.addEventListener("visibilitychange", () => L.visible(el) && look());

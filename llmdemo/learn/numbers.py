@@ -1,0 +1,92 @@
+"""The numbers inside a loss: logits, probabilities and −log p, from one forward pass of one record.
+
+Each is computed plainly (softmax, then log) and once more with torch's own cross entropy, which must agree. Knows nothing
+of data sets, runs or pages.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from llmdemo.data.encode import NOT_TRAINED, Encoded
+
+
+@torch.no_grad()
+def tokens(model, row: Encoded, most: int) -> dict:
+    """{"rows", "trained", "loss", "cross_entropy"} of a row of T tokens.
+
+    rows: the first `most` trained tokens: {position, id, logit, probability, surprise (−log p in nats), best_id,
+    best_probability}. loss: mean surprise over all `trained` ones; cross_entropy: the same by torch in one call.
+    """
+    ids = torch.tensor([row.input_ids], device=model.device)
+    labels = torch.tensor(row.labels, device=model.device)[1:]
+    logits = model(input_ids=ids).logits[0, :-1].float()  # [T-1, V]
+    places = (labels != NOT_TRAINED).nonzero()[:, 0]
+    picked, wanted = logits[places], labels[places]
+    probabilities = picked.softmax(-1)
+    p = probabilities.gather(1, wanted[:, None])[:, 0]
+    shown = [_token(n, picked, probabilities, wanted, places) for n in range(min(most, len(places)))]
+    return {
+        "rows": shown,
+        "trained": len(places),
+        "loss": _mean(-p.log()),
+        "cross_entropy": functional.cross_entropy(logits, labels, ignore_index=NOT_TRAINED).item(),
+    }
+
+
+def _token(n: int, picked: Tensor, probabilities: Tensor, wanted: Tensor, places: Tensor) -> dict:
+    p, best = probabilities[n, wanted[n]], probabilities[n].argmax()
+    return {
+        "position": int(places[n]) + 1,
+        "id": int(wanted[n]),
+        "logit": picked[n, wanted[n]].item(),
+        "probability": p.item(),
+        "surprise": -p.log().item(),
+        "best_id": int(best),
+        "best_probability": probabilities[n, best].item(),
+    }
+
+
+@torch.no_grad()
+def classes(model, ids: list[int], label: str) -> dict:
+    """{"rows": [{name, logit, probability, surprise}], "label", "loss", "cross_entropy"} of one text."""
+    logits = model(input_ids=torch.tensor([ids], device=model.device)).logits[0].float()  # [C]
+    probabilities = logits.softmax(-1)
+    names = [model.config.id2label[n] for n in range(len(logits))]
+    target = torch.tensor(names.index(label), device=logits.device)
+    rows = [
+        {"name": name, "logit": z.item(), "probability": p.item(), "surprise": -p.log().item()}
+        for name, z, p in zip(names, logits, probabilities, strict=True)
+    ]
+    return {
+        "rows": rows,
+        "label": label,
+        "loss": rows[int(target)]["surprise"],
+        "cross_entropy": functional.cross_entropy(logits, target).item(),
+    }
+
+
+@torch.no_grad()
+def answer_log_probability(model, row: Encoded) -> float:
+    """Sum of log p over the trained tokens: what the model gives to the whole answer."""
+    ids = torch.tensor([row.input_ids], device=model.device)
+    labels = torch.tensor(row.labels, device=model.device)[1:]
+    logits = model(input_ids=ids).logits[0, :-1].float()
+    return -functional.cross_entropy(logits, labels, ignore_index=NOT_TRAINED, reduction="sum").item()
+
+
+def preference(policy: tuple[float, float], reference: tuple[float, float], beta: float) -> dict:
+    """DPO's terms (arXiv 2305.18290, eq. 7) from log-probabilities of (chosen, rejected): margin Δ, β·Δ, loss −log σ(β·Δ)."""
+    margin = (policy[0] - reference[0]) - (policy[1] - reference[1])
+    scaled = torch.tensor(beta * margin, dtype=torch.float64)
+    return {
+        "policy": {"chosen": policy[0], "rejected": policy[1]},
+        "reference": {"chosen": reference[0], "rejected": reference[1]},
+        "margin": margin,
+        "scaled": scaled.item(),
+        "loss": -functional.logsigmoid(scaled).item(),
+    }
+
+
+def _mean(values: Tensor) -> float | None:
+    return values.mean().item() if len(values) else None

@@ -1,0 +1,130 @@
+"""How the record of each task is encoded, and what is computed on it. Loads the models; knows nothing of runs and pages."""
+
+import torch
+
+from llmdemo.data.encode import Encoded, encode_chat, encode_classify, encode_preference, encode_text
+from llmdemo.errors import UserError
+from llmdemo.learn import numbers
+from llmdemo.models.catalog import ModelEntry
+from llmdemo.models.load import load_causal, load_classifier, load_tokenizer
+from llmdemo.training.config import TrainConfig
+
+
+class Task:
+    """One task on the records of one data set."""
+
+    def __init__(self, records, settings: TrainConfig, most_tokens: int, shown: int):
+        self._records, self._settings = records, settings
+        self._most, self._shown = most_tokens, shown
+        self._tokenizers: dict = {}
+
+    def length(self, record: dict, entry: ModelEntry) -> int:
+        """Tokens of the record; 0 where none would be trained."""
+        try:
+            rows = self.rows(record, self.tokenizer(entry))
+        except UserError:
+            return 0  # the model's chat template refuses it, as training would
+        return max(len(row.input_ids) for row in rows) if all(self.is_trained(row) for row in rows) else 0
+
+    def is_trained(self, row: Encoded) -> bool:
+        return row.trained > 0
+
+    def tokenizer(self, entry: ModelEntry):
+        if entry.id not in self._tokenizers:
+            self._tokenizers[entry.id] = load_tokenizer(entry)
+        return self._tokenizers[entry.id]
+
+    def rows(self, record: dict, tokenizer) -> list[Encoded]:
+        raise NotImplementedError
+
+    def text(self, record: dict) -> str:
+        raise NotImplementedError
+
+    def compute(
+        self, record: dict, before: ModelEntry, after: ModelEntry | None, large: int
+    ) -> tuple[dict, dict | None]:
+        """The numbers with the model before, and with the one after where there is one. One model in memory at a time."""
+        return self.one(record, before, large), self.one(record, after, large) if after else None
+
+    def one(self, record: dict, entry: ModelEntry, large: int) -> dict:
+        model, tokenizer = load_causal(entry, **_how(entry, large))
+        found = numbers.tokens(model, self.rows(record, tokenizer)[0], self._shown)
+        for row in found["rows"]:
+            row["text"] = _text(tokenizer, row["id"])
+            row["best"] = _text(tokenizer, row.pop("best_id"))
+        return found
+
+
+class Chat(Task):
+    def rows(self, record: dict, tokenizer) -> list[Encoded]:
+        return [encode_chat(record["messages"], tokenizer, self._most, self._settings.loss_on)]
+
+    def text(self, record: dict) -> str:
+        last = max(n for n, turn in enumerate(record["messages"]) if turn["role"] == "assistant")
+        return record["messages"][max(0, last - 1)]["content"][:400]
+
+
+class Text(Task):
+    def rows(self, record: dict, tokenizer) -> list[Encoded]:
+        return encode_text(record["text"][: 8 * self._most], tokenizer, self._most)[:1]
+
+    def text(self, record: dict) -> str:
+        return record["text"][:400]
+
+
+class Classify(Task):
+    def is_trained(self, row: Encoded) -> bool:
+        return len(row.input_ids) > 0
+
+    def rows(self, record: dict, tokenizer) -> list[Encoded]:
+        return [encode_classify(record["text"], tokenizer, self._most)]
+
+    def text(self, record: dict) -> str:
+        return record["text"][:400]
+
+    def one(self, record: dict, entry: ModelEntry, large: int) -> dict:
+        from llmdemo.training.objectives.classify import merge_labels
+
+        merged = merge_labels(self._records.labels())
+        torch.manual_seed(self._settings.seed)  # the head that a run would begin with
+        model, tokenizer = load_classifier(entry, merged.names, device=_how(entry, large)["device"])
+        label = merged.names[merged.index[record["label"]]]
+        return numbers.classes(model, self.rows(record, tokenizer)[0].input_ids, label)
+
+
+class Preference(Task):
+    def rows(self, record: dict, tokenizer) -> list[Encoded]:
+        return list(encode_preference(record, tokenizer, self._most))
+
+    def text(self, record: dict) -> str:
+        return record["messages"][-1]["content"][:400] if record["messages"] else ""
+
+    def compute(
+        self, record: dict, before: ModelEntry, after: ModelEntry | None, large: int
+    ) -> tuple[dict, dict | None]:
+        reference = self._pair(record, before, large)
+        first = self._told(record, reference, reference)
+        return first, self._told(record, self._pair(record, after, large), reference) if after else None
+
+    def _pair(self, record: dict, entry: ModelEntry, large: int) -> tuple[float, float]:
+        model, tokenizer = load_causal(entry, **_how(entry, large))
+        chosen, rejected = (numbers.answer_log_probability(model, row) for row in self.rows(record, tokenizer))
+        return chosen, rejected
+
+    def _told(self, record: dict, policy: tuple, reference: tuple) -> dict:
+        answers = {key: record[key][:300] for key in ("chosen", "rejected")}
+        return numbers.preference(policy, reference, self._settings.beta) | {"answers": answers}
+
+
+TASKS = {"chat": Chat, "text": Text, "classify": Classify, "preference": Preference}
+
+
+def _how(entry: ModelEntry, large: int) -> dict:
+    """A small model is computed on the CPU in fp32: exact, and out of the way of a run on the GPU."""
+    return {"dtype": None, "device": None} if entry.parameters > large else {"dtype": torch.float32, "device": "cpu"}
+
+
+def _text(tokenizer, number: int) -> str:
+    from llmdemo.data.tokens import token_view
+
+    return token_view(Encoded([number], [number]), tokenizer)[0]["text"]

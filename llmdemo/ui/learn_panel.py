@@ -1,0 +1,25 @@
+"""The card that opens the train panel: what the chosen task does, its loss, and its numbers on a record. Knows no training."""
+
+import gradio as gr
+
+from llmdemo.learn import Learn
+from llmdemo.ui import bridge
+from llmdemo.ui.samples import add_sample
+from llmdemo.ui.services import Services
+from llmdemo.ui.train_pages import SAMPLE_ID
+
+
+def build(services: Services) -> gr.HTML:
+    """The island; nothing is loaded before its numbers are asked for."""
+    learn = Learn(services.home, services.runs)
+
+    def numbers(request: dict) -> dict:
+        """Learn.numbers of the form's settings; adds the sample first where that was chosen."""
+        services.require_owner()
+        config = request.get("config") if isinstance(request.get("config"), dict) else {}
+        if config.get("dataset_id") == SAMPLE_ID:
+            config = {**config, "dataset_id": add_sample(services).dataset_id}
+        place = request.get("place")
+        return learn.numbers(config, place if isinstance(place, int) else 0)
+
+    return bridge.island("learn", [numbers], elem_id="learn")

@@ -62,7 +62,7 @@
   // ---- how it goes
   const head = () => {
     const { status } = state, going = GOING.includes(status.state), titles = status.titles.models || [];
-    const name = status.kind === "kfold" ? t("eval_how_folds") : titles.join(" · ");
+    const name = status.kind === "kfold" ? t("eval_how_folds") : titles.map((title, i) => h("span", { class: "side" }, titles.length > 1 ? h("i", { class: `which ${i ? "second" : "first"}` }) : null, " ", L.clip(title, 60)));
     return h("section", { class: "box" }, h("div", { class: "state" }, h("b", {}, name), h("span", {}, t("eval_on", { n: L.int(state.result.records ?? status.limit), data: status.titles.data || "" })),
       h("span", { class: status.state === "failed" ? "is-failed" : "" }, t(`eval_state_${status.state}`)),
       h("span", { class: "acts" }, going ? L.button(t("eval_stop"), () => act("stop"), "", { "data-key": "stop", disabled: status.state === "stopping" }) : [
@@ -116,7 +116,7 @@
     const two = result.models.length > 1, answers = !!state.records[0].answers;
     const columns = [["row", t("eval_col_row"), (r) => r.row], ["prompt", t("eval_col_prompt"), (r) => r.prompt]];
     result.models.forEach((_, i) => columns.push([`loss${i}`, t("eval_col_loss"), (r) => r.loss[i], i]));
-    if (answers) result.models.forEach((_, i) => columns.push([`right${i}`, t("eval_col_right"), (r) => rank(r, i), i], [`rouge${i}`, t("eval_col_rouge"), (r) => r.rouge_l[i], i]));
+    if (answers) for (const [key, name, value] of [["right", t("eval_col_right"), rank], ["rouge", t("eval_col_rouge"), (r, i) => r.rouge_l[i]]]) result.models.forEach((_, i) => columns.push([`${key}${i}`, name, (r) => value(r, i), i]));
     if (state.records.some((r) => r.verdict)) columns.push(["verdict", t("eval_col_verdict"), (r) => (r.verdict ? (r.verdict.winner ?? 0.5) : -1)]);
     const value = columns.find(([key]) => key === state.sort.key)?.[2] || columns[0][2];
     let rows = state.records.filter((r) => !two || !state.differ || differs(r));
@@ -137,7 +137,7 @@
     if (key === "verdict") return h("td", { class: "n" }, record.verdict ? record.verdict.winner === null ? "=" : h("i", { class: `which ${record.verdict.winner ? "second" : "first"}` }) : "–");
     const here = value(record), other = columns.filter(([k]) => k.slice(0, -1) === key.slice(0, -1)).map(([, , v]) => v(record));
     const best = key.startsWith("loss") ? Math.min(...other) : Math.max(...other);
-    return h("td", { class: `n ${other.length > 1 && other[0] !== other[1] && here === best ? "better" : ""}` }, L.num(here, key.startsWith("loss") ? 3 : 2));
+    return h("td", { class: `n ${other.length > 1 && other[0] !== other[1] && here === best ? "ahead" : ""}` }, L.num(here, key.startsWith("loss") ? 3 : 2));
   }));
   const mark = (value) => (value < 0 ? "–" : value === 2 ? h("span", { class: "yes" }, "✓", h("span", { class: "unseen" }, t("eval_yes"))) : value === 1 ? h("span", { title: t("eval_form") }, "≈") : h("span", { class: "no" }, "✗", h("span", { class: "unseen" }, t("eval_no"))));
   const unfold = async (record) => {
@@ -233,8 +233,9 @@
 
   // ---- the list
   const list = () => h("section", { class: "box" }, h("h2", {}, t("eval_list")), h("ul", { class: "sets" }, state.list.map((each) => h("li", { class: each.evaluation_id === state.id ? "on" : "" },
-    h("button", { type: "button", class: "link", "aria-current": each.evaluation_id === state.id ? "true" : null, "data-key": `open-${each.evaluation_id}`, onclick: () => choose(each.evaluation_id) }, `${L.clip(each.titles.data || "", 40)}: ${each.kind === "kfold" ? t("eval_how_folds") : L.clip((each.titles.models || []).join(" · "), 60)}`),
-    h("span", { class: "soft n" }, each.state === "completed" ? L.when(each.created) : t(`eval_state_${each.state}`))))));
+    h("button", { type: "button", class: "link", "aria-current": each.evaluation_id === state.id ? "true" : null, "data-key": `open-${each.evaluation_id}`, onclick: () => choose(each.evaluation_id) }, L.clip(each.titles.data || "–", 40)),
+    h("span", { class: "soft n" }, each.state === "completed" ? L.when(each.created) : t(`eval_state_${each.state}`)),
+    h("span", { class: "soft about" }, each.kind === "kfold" ? t("eval_how_folds") : (each.titles.models || []).map((title, i) => h("span", { class: "side" }, each.titles.models.length > 1 ? h("i", { class: `which ${i ? "second" : "first"}` }) : null, " ", L.clip(title, 44))))))));
 
   // ---- a classifier to try
   L.define("evaluate-use", ({ el, server, trigger }) => {

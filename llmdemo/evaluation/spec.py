@@ -63,7 +63,7 @@ class JudgeSpec:
 class Spec:
     """One evaluation. `resolved` fields are filled in by the service."""
 
-    dataset_id: str
+    dataset_id: str = ""
     model_ids: tuple[str, ...] = ()
     """One or two models; the second is compared with the first."""
     kind: str = ""

@@ -14,18 +14,6 @@ SECOND = "run-20260101-000000-abcdef"
 CLASSIFIER = "run-20260102-000000-abcdef"
 
 
-def chat_rows(count: int = 60) -> list[dict]:
-    return [{"instruction": f"Add {n} and {n + 1} for me.", "output": f"{2 * n + 1}"} for n in range(count)]
-
-
-def label_rows(count: int = 120) -> list[dict]:
-    spam, ham = "win a free prize number {n} now", "see you at {n} for lunch then"
-    return [
-        {"text": (spam if n % 4 == 0 else ham).format(n=n * 37), "label": "spam" if n % 4 == 0 else "ham"}
-        for n in range(count)
-    ]
-
-
 @pytest.fixture
 def add(home, settings, tmp_path):
     """add(rows, name) → DatasetInfo of these rows."""
@@ -131,9 +119,8 @@ def judge_server(monkeypatch):
 
 
 @pytest.fixture
-def evaluations(home, settings):
-    """The service with a worker that runs in a thread of this process."""
-    from llmdemo.evaluation import Evaluations
+def work_here(home):
+    """What starts a worker: here a thread of this process, which has ended when the start returns."""
     from llmdemo.evaluation.worker import work
 
     def launch(folder, key):
@@ -142,7 +129,15 @@ def evaluations(home, settings):
         thread.join()
         return 0, ""
 
-    service = Evaluations(home, settings, launch=launch)
+    return launch
+
+
+@pytest.fixture
+def evaluations(home, settings, work_here):
+    """The service with workers in this process."""
+    from llmdemo.evaluation import Evaluations
+
+    service = Evaluations(home, settings, launch=work_here)
     yield service
     service.close()
 

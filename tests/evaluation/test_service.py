@@ -1,13 +1,29 @@
 """Evaluations as a whole: started, kept, stopped, resumed, with tiny models."""
 
-from llmdemo.evaluation import answers
+import os
+import time
+
+import pytest
+
+from llmdemo.errors import UserError
+from llmdemo.evaluation import Evaluations, answers
+from llmdemo.evaluation.folder import JobFolder
+from llmdemo.evaluation.worker import work
+from llmdemo.runs import process
+
+SMALL = {"max_new_tokens": 6, "limit": 12, "eval_share": 0.3}
 
 
 def chat_rows(count: int = 60) -> list[dict]:
     return [{"instruction": f"Add {n} and {n + 1} for me.", "output": f"{2 * n + 1}"} for n in range(count)]
 
 
-SMALL = {"max_new_tokens": 6, "limit": 12, "eval_share": 0.3}
+@pytest.fixture
+def waiting(home, settings):
+    """The service with workers that never come: what is started stays in the queue."""
+    service = Evaluations(home, settings, launch=lambda folder, key: (os.getpid(), process.identity(os.getpid())))
+    yield service
+    service.close()
 
 
 def test_two_models_are_compared_record_by_record(evaluations, over, add, models):
@@ -16,62 +32,30 @@ def test_two_models_are_compared_record_by_record(evaluations, over, add, models
     status = over(evaluation_id)
     assert status["state"] == "completed", status
     result, records = evaluations.result(evaluation_id), evaluations.records(evaluation_id)
-    assert result["records"] == len(records) == 12
+    assert result["records"] == len(records) == 12 and all(len(record["answers"]) == 2 for record in records)
     figures = {figure["key"]: figure for figure in result["figures"]}
-    assert figures.keys() >= {
-        "loss",
-        "perplexity",
-        "bits_per_byte",
-        "exact",
-        "normalised",
-        "rouge_l",
-        "chrf",
-        "tokens",
-        "ended",
-    }
+    assert list(figures) == [
+        "loss", "perplexity", "bits_per_byte", "exact", "normalised", "rouge_l", "chrf", "tokens", "ended",
+    ]  # fmt: skip
     assert figures["loss"]["values"][0] != figures["loss"]["values"][1]
-    low, value, high = (figures["loss"]["difference"][key] for key in ("low", "value", "high"))
-    assert low <= value <= high
-    assert status["titles"]["models"][0] and all(len(record["answers"]) == 2 for record in records)
+    assert figures["perplexity"]["values"][0] == pytest.approx(2.718281828 ** figures["loss"]["values"][0], rel=1e-6)
+    change = figures["loss"]["difference"]
+    assert change["low"] <= change["value"] <= change["high"]
 
 
 def test_what_a_model_said_is_not_asked_again(evaluations, over, add, models, monkeypatch):
     info = add(chat_rows())
     first = evaluations.start({"dataset_id": info.dataset_id, "model_ids": ["starter"], **SMALL})
     assert over(first)["state"] == "completed"
-    asked = []
-    real = answers.greedy
+    asked, real = [], answers.greedy
     monkeypatch.setattr(
         answers, "greedy", lambda model, prompts, *rest: asked.extend(prompts) or real(model, prompts, *rest)
     )
     again = evaluations.start({"dataset_id": info.dataset_id, "model_ids": list(models), **SMALL, "limit": 14})
     assert over(again)["state"] == "completed"
     assert len(asked) == 2 + 14  # two more of the starter's, all of the other's
-    assert evaluations.records(again)[0]["answers"][0] == evaluations.records(first)[0]["answers"][0]
-
-
-def test_a_stop_keeps_what_was_done_and_resume_goes_on(evaluations, over, add, models, home, monkeypatch):
-    info = add(chat_rows())
-    monkeypatch.setattr(answers, "BATCH", 4)
-    real, calls = answers.greedy, []
-
-    def stop_at_the_second(model, prompts, *rest):
-        calls.append(len(prompts))
-        if len(calls) == 5:  # in the second model
-            evaluations.stop(evaluation_id)
-        return real(model, prompts, *rest)
-
-    monkeypatch.setattr(answers, "greedy", stop_at_the_second)
-    folder = {}
-    monkeypatch.setattr(answers.Kept, "add", _spy(answers.Kept.add, folder))
-    evaluation_id = evaluations.start({"dataset_id": info.dataset_id, "model_ids": list(models), **SMALL})
-    evaluations._lock  # noqa: B018
-    status = over(evaluation_id)
-    assert status["state"] == "stopped"
-
-
-def _spy(real, _):
-    return real
+    before, after = evaluations.records(first), evaluations.records(again)
+    assert [record["answers"][0] for record in after[:12]] == [record["answers"][0] for record in before]
 
 
 def test_raw_text_gives_perplexities_only(evaluations, over, add, models):
@@ -80,8 +64,128 @@ def test_raw_text_gives_perplexities_only(evaluations, over, add, models):
         {"dataset_id": info.dataset_id, "model_ids": list(models), "limit": 8, "eval_share": 0.4}
     )
     assert over(evaluation_id)["state"] == "completed"
-    assert [figure["key"] for figure in evaluations.result(evaluation_id)["figures"]] == [
-        "loss",
-        "perplexity",
-        "bits_per_byte",
-    ]
+    keys = [figure["key"] for figure in evaluations.result(evaluation_id)["figures"]]
+    assert keys == ["loss", "perplexity", "bits_per_byte"]
+
+
+def test_a_stop_keeps_what_was_done_and_resume_goes_on_from_there(waiting, add, models, home, monkeypatch):
+    info = add(chat_rows())
+    monkeypatch.setattr(answers, "BATCH", 4)
+    asked, real = [], answers.greedy
+
+    def stop_in_the_second_model(model, prompts, new, pad, tell):
+        asked.append(len(prompts))
+        if len(asked) == 5:
+            folder.stop.touch()
+            time.sleep(0.15)  # the job looks at the disk ten times a second
+        return real(model, prompts, new, pad, tell)
+
+    monkeypatch.setattr(answers, "greedy", stop_in_the_second_model)
+    folder = JobFolder.of(home, waiting.start({"dataset_id": info.dataset_id, "model_ids": list(models), **SMALL}))
+    assert work(folder, home) == 0
+    assert folder.read("state")["state"] == "stopped"
+    assert folder.read("result")["records"] == len(folder.records()) == 4  # asked of both models
+    folder.stop.unlink()
+    asked.clear()
+    monkeypatch.setattr(answers, "greedy", real)
+    assert work(folder, home) == 0
+    assert folder.read("state")["state"] == "completed" and folder.read("result")["records"] == 12
+
+
+def test_a_waiting_one_is_taken_out_of_the_queue_and_put_back(waiting, add, models):
+    info = add(chat_rows())
+    config = {"dataset_id": info.dataset_id, "model_ids": ["starter"]}
+    first, second = waiting.start(config), waiting.start({**config, "limit": 5})
+    states = {each["evaluation_id"]: each["state"] for each in waiting.list()}
+    assert set(states) == {first, second}
+    one = next(name for name, state in _until_one_runs(waiting).items() if state == "queued")
+    assert waiting.stop(one)["state"] == "stopped"
+    assert waiting.resume(one)["state"] == "queued"
+    waiting.stop(one)
+    waiting.delete(one)
+    with pytest.raises(UserError, match="no evaluation"):
+        waiting.status(one)
+
+
+def _until_one_runs(service) -> dict:
+    end = time.monotonic() + 10
+    while time.monotonic() < end:
+        states = {each["evaluation_id"]: each["state"] for each in service.list()}
+        if "running" in states.values():
+            return states
+        time.sleep(0.02)
+    raise AssertionError(states)
+
+
+def test_a_worker_that_is_gone_without_a_word_has_stopped_also_after_a_restart(home, settings, add, models):
+    info = add(chat_rows())
+    service = Evaluations(home, settings, launch=lambda folder, key: (2**22 - 3, "no such process"))
+    evaluation_id = service.start({"dataset_id": info.dataset_id})
+    end = time.monotonic() + 10
+    while service.status(evaluation_id)["state"] in ("queued", "running") and time.monotonic() < end:
+        time.sleep(0.02)
+    status = service.status(evaluation_id)
+    service.close()
+    assert status["state"] == "stopped" and "Resume" in status["hint"]
+
+
+def test_a_judges_key_is_in_no_file(home, settings, add, models):
+    given = []
+    service = Evaluations(home, settings, launch=lambda folder, key: given.append(key) or (0, ""))
+    judge = {"kind": "endpoint", "url": "http://localhost:1/v1", "model": "m"}
+    service.start({"dataset_id": add(chat_rows()).dataset_id, "model_ids": list(models), "judge": judge}, "sk-secret")
+    end = time.monotonic() + 10
+    while not given and time.monotonic() < end:
+        time.sleep(0.02)
+    service.close()
+    assert given == ["sk-secret"]
+    assert not any(b"sk-secret" in path.read_bytes() for path in home.root.rglob("*") if path.is_file())
+
+
+def wrong(models):
+    return {
+        "no data": ({}, "dataset_id"),
+        "unknown data": ({"dataset_id": "data-none"}, "no data set"),
+        "an unknown key": ({"dataset_id": "x", "rank": 1}, "rank"),
+        "a missing model": ({"model_ids": ["run-none"]}, "no finished model"),
+        "three models": ({"model_ids": ["a", "b", "c"]}, "3 models"),
+        "the same twice": ({"model_ids": ["starter", "starter"]}, "twice"),
+        "a limit below zero": ({"limit": -1}, "limit"),
+        "a text as number": ({"limit": "many"}, "limit"),
+        "a judge without a pair": (
+            {"model_ids": ["starter"], "judge": {"kind": "model", "model_id": "starter"}},
+            "judge",
+        ),
+        "another kind": ({"kind": "classify"}, "not for"),
+    }
+
+
+@pytest.mark.parametrize("case", wrong(()))
+def test_what_cannot_be_evaluated_is_one_sentence(case, waiting, add, models):
+    values, told = wrong(models)[case]
+    base = {} if "data" in case or "key" in case else {"dataset_id": add(chat_rows(10)).dataset_id}
+    with pytest.raises(UserError, match=told):
+        waiting.start({**base, **values})
+
+
+def test_a_classifier_does_not_answer_and_a_causal_model_does_not_classify(waiting, add, models, tiny_classifier):
+    labels = add([{"text": f"text number {n}", "label": "ab"[n % 2]} for n in range(20)], "labels")
+    with pytest.raises(UserError, match="does not classify"):
+        waiting.start({"dataset_id": labels.dataset_id, "model_ids": ["starter"]})
+    with pytest.raises(UserError, match="does not write"):
+        waiting.start({"dataset_id": add(chat_rows(10)).dataset_id, "model_ids": [tiny_classifier]})
+
+
+@pytest.mark.slow
+def test_a_real_worker_goes_on_without_the_app_that_started_it(home, settings, add, models):
+    info = add(chat_rows())
+    service = Evaluations(home, settings)
+    evaluation_id = service.start({"dataset_id": info.dataset_id, "model_ids": list(models), **SMALL})
+    _until_one_runs(service)
+    service.close()
+    again = Evaluations(home, settings)
+    end = time.monotonic() + 120
+    while (status := again.status(evaluation_id))["state"] in ("queued", "running") and time.monotonic() < end:
+        time.sleep(0.1)
+    again.close()
+    assert status["state"] == "completed", (status, JobFolder.of(home, evaluation_id).log.read_text())

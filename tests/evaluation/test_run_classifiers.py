@@ -1,0 +1,140 @@
+"""Classifiers and folds from data set to result, with a tiny classifier."""
+
+import shutil
+import time
+
+import pytest
+
+from llmdemo import data
+from llmdemo.errors import UserError
+from llmdemo.evaluation import Evaluations
+from llmdemo.evaluation.folds import start_folds
+from llmdemo.store import read_json, write_json
+
+
+def label_rows(count=120):
+    spam, ham = "win a free prize number {n} now", "see you at {n} for lunch then"
+    return [
+        {"text": (spam if n % 4 == 0 else ham).format(n=n * 37), "label": "spam" if n % 4 == 0 else "ham"}
+        for n in range(count)
+    ]
+
+
+def test_a_classifier_stands_beside_the_small_models_on_the_same_records(evaluations, over, add, tiny_classifier):
+    info = add(label_rows())
+    evaluation_id = evaluations.start(
+        {"dataset_id": info.dataset_id, "model_ids": [tiny_classifier], "eval_share": 0.3}
+    )
+    status = over(evaluation_id)
+    assert status["state"] == "completed", status
+    result, records = evaluations.result(evaluation_id), evaluations.records(evaluation_id)
+    assert result["labels"] == ["ham", "spam"] and [each["name"] for each in result["baselines"]] == [
+        "logistic",
+        "bayes",
+    ]
+    model = result["models"][0]
+    right = sum(record["label"] == record["predicted"][0] for record in records)
+    assert model["accuracy"] == pytest.approx(right / len(records))  # the model's own order of classes is another
+    assert model["n"] == result["baselines"][0]["n"] == len(records) == len(model["truth"])
+    assert result["baselines"][0]["accuracy"] == 1.0
+    assert all(records[place]["label"] != records[place]["predicted"][0] for place in model["mistakes"])
+
+
+def test_other_classes_than_the_models_are_a_sentence(evaluations, over, add, tiny_classifier):
+    rows = [{**row, "label": row["label"] + "!"} for row in label_rows(40)]
+    status = over(evaluations.start({"dataset_id": add(rows).dataset_id, "model_ids": [tiny_classifier]}))
+    assert status["state"] == "failed" and "knows the classes spam, ham" in status["message"]
+
+
+def test_one_class_only_is_a_sentence(evaluations, over, add, tiny_classifier):
+    rows = [{"text": row["text"], "label": "ham"} for row in label_rows(40)]
+    try:
+        info = add(rows)
+    except UserError:
+        return  # refused already when it was added
+    status = over(evaluations.start({"dataset_id": info.dataset_id, "model_ids": [tiny_classifier]}))
+    assert status["state"] == "failed" and "1 class" in status["message"]
+
+
+class FakeRuns:
+    """Takes runs and tells a state for all of them."""
+
+    def __init__(self):
+        self.configs, self.state, self.stopped = [], "running", []
+
+    def start(self, config, name=None):
+        self.configs.append(config)
+        return f"run-2026010{len(self.configs)}-000000-abcdef"
+
+    def status(self, run_id):
+        return {"state": self.state}
+
+    def stop(self, run_id):
+        self.stopped.append(run_id)
+
+
+@pytest.fixture
+def folds_service(home, settings, work_here):
+    runs = FakeRuns()
+    service = Evaluations(home, settings, runs, work_here)
+    yield service, runs
+    service.close()
+
+
+def test_cross_validation_waits_for_its_runs_and_tests_each_on_its_own_part(
+    folds_service, add, models, tiny_classifier, home
+):
+    service, runs = folds_service
+    info = add(label_rows())
+    evaluation_id = start_folds(home, runs, service, {"dataset_id": info.dataset_id, "seed": 3}, 3)
+    assert [config["fold"] for config in runs.configs] == [0, 1, 2] and len(
+        {c["group"]["id"] for c in runs.configs}
+    ) == 1
+    assert service.status(evaluation_id)["waits_for"] == 3
+    for number, config in enumerate(runs.configs, 1):  # the runs end: each leaves a model
+        folder = home.runs / f"run-2026010{number}-000000-abcdef"
+        if folder.name != tiny_classifier:
+            shutil.copytree(home.runs / tiny_classifier / "model", folder / "model", dirs_exist_ok=True)
+        write_json(folder / "config.json", config)
+    runs.state = "completed"
+    service._wake.set()
+    status = _over(service, evaluation_id)
+    assert status["state"] == "completed", status
+    result = service.result(evaluation_id)
+    assert [fold["fold"] for fold in result["folds"]] == [0, 1, 2] and result["records"] == info.kept
+    assert result["spread"]["logistic"]["accuracy"]["mean"] == 1.0 and result["spread"]["model"]["f1"]["sd"] is not None
+    records = data.open_records(home, info.dataset_id)
+    parts = [set(data.split(records, 3, 0.1, fold, 3)[1].tolist()) for fold in range(3)]
+    assert [fold["n"] for fold in result["folds"]] == [len(part) for part in parts]
+
+
+def test_a_run_that_failed_ends_the_cross_validation_with_a_sentence(folds_service, add, models, home):
+    service, runs = folds_service
+    evaluation_id = start_folds(home, runs, service, {"dataset_id": add(label_rows(40)).dataset_id}, 2)
+    runs.state = "failed"
+    service._wake.set()
+    assert "2 of the runs" in _over(service, evaluation_id)["message"]
+
+
+def test_folds_of_data_without_labels_are_refused_and_leave_no_run(folds_service, add, models, home):
+    service, runs = folds_service
+    info = add([{"instruction": f"Add {n}", "output": f"{n}"} for n in range(20)])
+    with pytest.raises(UserError, match="no labels"):
+        start_folds(home, runs, service, {"dataset_id": info.dataset_id}, 3)
+    assert runs.configs == []
+
+
+def _over(service, evaluation_id):
+    end = time.monotonic() + 60
+    while (status := service.status(evaluation_id))["state"] in ("queued", "running"):
+        assert time.monotonic() < end, status
+        time.sleep(0.02)
+    return status
+
+
+def test_what_a_run_was_asked_says_which_part_it_held_out(folds_service, add, models, home):
+    service, runs = folds_service
+    info = add(label_rows(40))
+    evaluation_id = start_folds(home, runs, service, {"dataset_id": info.dataset_id}, 2)
+    spec = read_json(home.root / "evaluations" / evaluation_id / "spec.json")["spec"]
+    assert spec["kind"] == "kfold" and spec["run_ids"] == ["run-20260101-000000-abcdef", "run-20260102-000000-abcdef"]

@@ -18,6 +18,7 @@
   let timer, looking = false;
   const begin = () => {
     L.hear("run-started", (id) => { choose(id); });
+    L.hear("bundle-wanted", (id) => parts.trigger("submit", { run_id: id, what: "model" }));
     document.addEventListener("visibilitychange", () => L.visible(parts.main) && look());
     new IntersectionObserver((entries) => entries.some((entry) => entry.isIntersecting) && look()).observe(parts.main);
     L.hear("runs-pulse", () => L.visible(parts.main) && look());
@@ -80,6 +81,7 @@
     L.arrange(parts.side, run ? [keep("facts", [view.id, s.name, s.worker, s.total_steps, s.can_delete, s.size_bytes, s.checkpoint_step === null, s.state, run.config, view.log, view.packing], () => factsBox(run)), keep("memory", s.ledger, () => memoryBox(run))] : null,
       keep("queue", view.runs.filter((each) => each.state === "queued").map((each) => [each.run_id, each.queue_position, each.name]), queueBox));
     if (focus && document.activeElement?.dataset?.key !== focus) document.querySelector(`#panels [data-key="${CSS.escape(focus)}"]`)?.focus({ preventScroll: true });
+    L.tell("run-shown", run ? s : null);
   };
   const emptyBox = () => h("section", { class: "box empty" }, h("h2", {}, t("train_none_title")), h("p", {}, t("train_none")));
 

@@ -25,6 +25,7 @@ from llmdemo.data.library import DatasetInfo
 from llmdemo.data.measure import DEFAULT_MAX_LENGTH, Stopped
 from llmdemo.data.rows import MAX_RECORD, BadRow, Batch, Gather
 from llmdemo.errors import UserError
+from llmdemo.public.secrets import HUB_TOKENS, without_secrets
 from llmdemo.settings import Settings
 from llmdemo.store import Home
 
@@ -211,7 +212,7 @@ def _stream(ask: dict, max_bytes: int, should_stop) -> Iterator[Batch]:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        env={**os.environ, "HF_HUB_DISABLE_TELEMETRY": "1"},
+        env={**without_secrets(keep=HUB_TOKENS), "HF_HUB_DISABLE_TELEMETRY": "1"},
     )
     watch = _Watch(child, should_stop)
     gather, size = Gather(), 0

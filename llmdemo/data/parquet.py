@@ -4,7 +4,6 @@ The child decodes a few hundred rows at a time and hands them on as an Arrow str
 the app, when a file makes it take too much memory or crashes the decoder. Knows nothing of what columns mean.
 """
 
-import os
 import subprocess
 import sys
 import threading
@@ -16,6 +15,7 @@ import pyarrow as pa
 from llmdemo.data.rows import MAX_COLUMNS, MAX_RECORD, BadRow, Batch
 from llmdemo.data.sniff import shown_name
 from llmdemo.errors import UserError
+from llmdemo.public.secrets import without_secrets
 
 CHILD_BYTES = 2**30
 """Memory that the child may take for decoding, in bytes."""
@@ -42,7 +42,7 @@ def read_parquet(path: Path, max_rows: int) -> Iterator[Batch]:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        env={**os.environ, "ARROW_DEFAULT_MEMORY_POOL": "system", "OMP_NUM_THREADS": "1"},
+        env={**without_secrets(), "ARROW_DEFAULT_MEMORY_POOL": "system", "OMP_NUM_THREADS": "1"},
     )
     watch = _Watch(child)
     rows = 0

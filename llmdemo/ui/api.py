@@ -115,7 +115,17 @@ def _run_endpoints(services: Services) -> None:
         runs.delete(run_id)
         return {"run_id": run_id}
 
-    _add(start_run, run_status, list_runs, stop_run, resume_run, clone_run, delete_run)
+    def push_run(run_id: str, repo: str, token: str, private: bool = True, licence: str = "") -> Iterator[dict]:
+        """Pushes the model of a finished run to the Hugging Face hub, with a card; streams {state, sent, total, file}.
+
+        repo: "name" or "owner/name"; token: an access token that may write, used once and kept nowhere; licence: as the
+        hub writes it, by default the base model's. The last state is done, with url and revision, or why it failed.
+        """
+        services.require_owner()
+        services.pushes.start(run_id, repo, token or door.hub_token(), private=private, licence=licence)
+        yield from services.pushes.follow(run_id)
+
+    _add(start_run, run_status, list_runs, stop_run, resume_run, clone_run, delete_run, push_run)
 
 
 def _compare_endpoint(services: Services) -> None:

@@ -21,12 +21,14 @@ _MOUNT = """(window.llmdemoIslands = window.llmdemoIslands || []).push(
 _ARENA = ("dom", "trace", "lanes", "card", "layout", "tree", "modes", "batch", "prefer", "more-lanes", "form", "link")
 _SCRIPTS = (
     "app.js",
+    "record.js",
     "findings.js",
     "data.js",
     "plot.js",
     "train.js",
     "figures.js",
     "run.js",
+    "push.js",
     "experiments-draw.js",
     "experiments.js",
     "learn.js",

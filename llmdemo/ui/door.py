@@ -77,6 +77,19 @@ class Door:
         return f"guest {number}" if number else ""
 
 
+def hub_token() -> str:
+    """The hub's token of an owner who signed in with Hugging Face on a Space, inside a handler; "" else."""
+    visitor = current()
+    if visitor is None or visitor.policy != "space" or not visitor.is_owner:
+        return ""
+    from gradio.oauth import _get_valid_oauth_info_from_session
+
+    request = LocalContext.request.get(None)
+    scope = getattr(getattr(request, "request", None) or request, "scope", {})
+    info = _get_valid_oauth_info_from_session(scope.get("session") or {})
+    return str((info or {}).get("access_token", ""))
+
+
 def for_guests(function):
     """Marks a handler that guests may use too; all others are the owners' (rights.py)."""
     function.for_guests = True

@@ -48,7 +48,8 @@ class FairQueue(Queue):
     @classmethod
     def install(cls, page, settings: Settings) -> None:
         """Gives `page` a fair queue with the limits of `settings`."""
-        page.queue(default_concurrency_limit=4, max_size=settings.max_waiting)
+        # api_open: Gradio's older routes would run a handler at once, past the queue and everybody in it.
+        page.queue(default_concurrency_limit=4, max_size=settings.max_waiting, api_open=False)
         page._queue = cls(
             settings,
             live_updates=True,

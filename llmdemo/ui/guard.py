@@ -10,6 +10,9 @@ import traceback
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from gradio.exceptions import Error as GradioError
+from gradio.route_utils import FnIndexInferError
+
 from llmdemo.public.rates import Rates
 from llmdemo.settings import Settings
 from llmdemo.ui.door import VISITOR
@@ -36,7 +39,12 @@ _BODY_BYTES = 32 * 2**20
 _GUEST_BODY_BYTES = 4 * 2**20
 _FORM_BYTES = 2**20
 """What a file's upload may have around the file."""
-_MISUNDERSTOOD = (KeyError, IndexError, TypeError, ValueError, AttributeError, AssertionError)
+_MISUNDERSTOOD = (
+    *(KeyError, IndexError, TypeError, ValueError, AttributeError, AssertionError, RecursionError),
+    FnIndexInferError,
+    GradioError,
+)
+"""What Gradio's routes raise on requests that no page and no client of theirs would send."""
 
 
 class Guard:
@@ -93,6 +101,8 @@ class Guard:
         path = unquote(scope["path"])
         if "file=http:" in path or "file=https:" in path or "/proxy=" in path:
             return 403, "This app fetches nothing from other hosts for its visitors."
+        if "/dev/reload" in path or "/vibe-" in path:
+            return 403, "This is for developing Gradio apps, and closed."
         if scope["method"] in _SAFE:
             return None
         headers = dict(scope["headers"])

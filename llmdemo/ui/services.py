@@ -39,6 +39,8 @@ class Services:
     """How owners are told from guests."""
     experiments: object = None
     """llmdemo.experiments.Experiments: races and searches of runs."""
+    pushes: object = None
+    """llmdemo.publish.Pushes: finished runs on their way to the hub."""
 
     def close(self) -> None:
         """Ends what is being computed in this process; runs go on or are stopped, as the settings say."""
@@ -147,6 +149,7 @@ def make_services(settings: Settings, *, access: Access | None = None, command=N
     from llmdemo.evaluation import Evaluations
     from llmdemo.experiments import Experiments
     from llmdemo.models.starter import StarterFetch
+    from llmdemo.publish import Pushes
     from llmdemo.runs import Runs
 
     home = Home(settings.home).prepare()
@@ -158,6 +161,7 @@ def make_services(settings: Settings, *, access: Access | None = None, command=N
         home=home,
         runs=runs,
         experiments=Experiments(home, settings, runs),
+        pushes=Pushes(home, runs),
         starter=starter,
         arena=Lazy(lambda: _make_arena(home, settings)),
         tokenizers=Tokenizers(lambda model_id: _load_tokenizer(home, model_id)),

@@ -6,7 +6,7 @@ from pathlib import Path
 import gradio as gr
 
 from llmdemo.store import child
-from llmdemo.ui import bridge, downloads, experiments_panel
+from llmdemo.ui import bridge, downloads, experiments_panel, learn_panel, push_panel
 from llmdemo.ui.services import Services
 from llmdemo.ui.train_pages import TrainPages
 from llmdemo.ui.words import t
@@ -25,6 +25,7 @@ class TrainPanel:
 def build(services: Services) -> TrainPanel:
     """The panel's widgets and what they do."""
     pages = TrainPages(services)
+    learn_panel.build(services)
     bridge.island("train-form", [pages.choices, pages.predict, pages.start, pages.add_model], elem_id="train-form")
     with gr.Row(elem_classes="cols train-cols"):
         with gr.Column(elem_classes="stack"):
@@ -38,6 +39,7 @@ def build(services: Services) -> TrainPanel:
             experiments = experiments_panel.build(services)
         with gr.Column(elem_classes="stack"):
             bridge.island("train-side", elem_id="train-side")
+            push_panel.build(services)
             opened = gr.UploadButton(t("runs_import"), file_types=[".zip"], size="sm", elem_id="train-import")
     note = bridge.island("notice", elem_id="train-notice")
 

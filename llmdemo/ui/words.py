@@ -6,7 +6,7 @@ language. In a text, {name} is filled in by the script that shows it.
 
 import gradio as gr
 
-from llmdemo.ui import words_arena, words_data, words_evaluate, words_experiments, words_train
+from llmdemo.ui import words_arena, words_data, words_evaluate, words_experiments, words_learn, words_push, words_train
 
 _SHELL: dict[str, tuple[str, str]] = {
     "title": ("Tune & Decode", "調校與解碼"),
@@ -49,7 +49,16 @@ _SHELL: dict[str, tuple[str, str]] = {
     ),
 }
 
-WORDS = _SHELL | words_data.WORDS | words_evaluate.WORDS | words_train.WORDS | words_experiments.WORDS | words_arena.WORDS
+WORDS = (
+    _SHELL
+    | words_push.WORDS
+    | words_data.WORDS
+    | words_evaluate.WORDS
+    | words_train.WORDS
+    | words_experiments.WORDS
+    | words_learn.WORDS
+    | words_arena.WORDS
+)
 _ENGLISH = {key: pair[0] for key, pair in WORDS.items()}
 _CHINESE = {key: pair[1] for key, pair in WORDS.items()}
 

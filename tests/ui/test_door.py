@@ -16,7 +16,7 @@ from llmdemo.ui.app import build, launch_options
 from llmdemo.ui.services import Services
 
 ACCOUNTS = {"ann": hash_password("right"), "bob": hash_password("other")}
-OPEN_TO_GUESTS = {"list_models", "compare", "pulse", "retry", "models", "warm", "stop", "missed", "python"}
+OPEN_TO_GUESTS = {"list_models", "compare", "pulse", "retry", "models", "warm", "stop", "missed", "python", "preference_sets"}
 
 
 @pytest.fixture(scope="module")

@@ -49,7 +49,7 @@
       let task = asked.roles[asked.task] ? asked.task : "chat";
       const menu = (role) => h("label", { class: "pick" }, h("span", {}, t(`data_col_${role}`)), h("select", { onchange: (event) => { chosen[role] = event.target.value; } },
         h("option", { value: "" }, "–"), asked.columns.map((column) => { const o = h("option", { value: column }, L.clip(column, 60)); o.selected = chosen[role] === column; return o; })));
-      const form = () => L.show(el, h("form", { class: "box", onsubmit: (event) => { event.preventDefault(); trigger("submit", { task, columns: Object.fromEntries(asked.roles[task].map((role) => [role, chosen[role] || ""]).filter(([, column]) => column)) }); } },
+      const form = () => L.show(el, h("form", { class: "box", onsubmit: (event) => { event.preventDefault(); trigger("submit", { task, hub: asked.hub, columns: Object.fromEntries(asked.roles[task].map((role) => [role, chosen[role] || ""]).filter(([, column]) => column)) }); } },
         h("h2", {}, t("data_columns_of", { name: asked.name })),
         h("div", { class: "mapping" }, h("label", { class: "pick" }, h("span", {}, t("data_kind")), h("select", { onchange: (event) => { task = event.target.value; form(); } }, Object.keys(asked.roles).map((each) => { const o = h("option", { value: each }, t(`data_task_${each}`)); o.selected = each === task; return o; }))),
           asked.roles[task].map(menu), h("button", { type: "submit", class: "btn strong" }, t("data_columns_use")))));
@@ -60,7 +60,7 @@
   });
 
   // ---- the two halves of the panel share one state
-  const state = { sets: [], id: null, report: null, index: 0, total: 0, lossOn: "response", view: "tokens", record: null, query: "", found: null };
+  const state = { sets: [], id: null, report: null, index: 0, total: 0, lossOn: "response", view: "tokens", record: null, query: "", found: null, searched: null, listed: null };
   const parts = {};
   const ready = () => parts.main && parts.side;
   const ask = (name, data) => L.ask(parts.server, name, data);
@@ -73,8 +73,9 @@
   L.define("data-side", ({ el }) => { parts.side = el; if (ready()) begin(); });
 
   const begin = async () => {
-    Object.assign(state, { ask, fail, draw, open, turn, list, leave, trigger: parts.trigger });
-    L.hear("starter", (starter) => { if (starter.state === "ready" && state.id && state.record && !state.record.tokens) open(state.id); });
+    Object.assign(state, { ask, fail, draw, open, turn, turnTo, list, leave, trigger: parts.trigger });
+    L.hear("preference-added", (id) => open(id, true)); // a pair that was picked in the arena
+    L.hear("starter", (starter) => { if (starter.state === "ready" && state.id && state.record && !state.record.rows) open(state.id); });
     await list();
     if (state.sets.length) open(state.sets[0].dataset_id);
     else draw();
@@ -97,19 +98,25 @@
     if (fresh || !state.sets.some((set) => set.dataset_id === id)) await list();
     const report = await ask("report", { dataset_id: id });
     if (report.error) return fail(report.error);
-    Object.assign(state, { id, report, stats: null, filters: null, index: 0, total: report.info.kept, code: "", query: "", found: null, record: null });
+    Object.assign(state, { id, report, stats: null, cost: null, filters: null, index: 0, total: report.info.kept, code: "", query: "", found: null, searched: null, listed: null, record: null, editing: null });
     draw();
     await turn(0);
     const stats = await ask("stats", { dataset_id: id });
-    if (state.id === id && !stats.error) { state.stats = stats; draw(); }
+    if (state.id !== id) return;
+    if (!stats.error) { state.stats = stats; draw(); }
+    const cost = await ask("cost", { dataset_id: id });
+    if (state.id === id && !cost.error) { state.cost = cost; draw(); }
   };
 
-  const turn = async (index) => {
-    const record = await ask("record", { dataset_id: state.id, index, loss_on: state.lossOn });
+  const show = async (which) => {
+    const id = state.id, record = await ask("record", { dataset_id: id, loss_on: state.lossOn, ...which });
     if (record.error) return fail(record.error);
-    Object.assign(state, { index, record, error: null });
+    if (state.id !== id) return;
+    Object.assign(state, { index: record.index ?? state.index, record, error: null, editing: null });
     draw();
   };
+  const turn = (index) => show({ index });
+  const turnTo = (place) => show({ place });
 
   const draw = () => {
     const message = state.error ? L.notice(state.error) : null;
@@ -118,7 +125,7 @@
         L.button(t("data_sample"), () => document.querySelector("#data-sample")?.click(), "strong"), h("p", { class: "soft small" }, t("data_sample_about"))));
       return L.show(parts.side);
     }
-    keepFocus(parts.main, () => L.show(parts.main, message, titleBox(), recordBox(), L.findings(state)));
+    keepFocus(parts.main, () => L.show(parts.main, message, titleBox(), L.recordBox(state), L.findings(state)));
     keepFocus(parts.side, () => L.show(parts.side, L.numbers(state), L.learnsFrom(state), L.dataSets(state)));
   };
 
@@ -135,80 +142,5 @@
       h("h2", {}, info.name),
       h("span", { class: "soft" }, [info.shape || info.format, t("data_records", { kept: L.int(info.kept), rows: L.int(info.rows) })].filter(Boolean).join(" · ")),
       L.button(t("data_train_on"), () => { L.tell("train-on", state.id); parts.trigger("select", { dataset_id: state.id }); }, "strong", { id: "data-train-on" }));
-  };
-
-  // ---- one record
-  const recordBox = () => {
-    const box = h("section", { class: "box record" });
-    if (!state.record) { L.show(box, h("p", { class: "soft", role: "status" }, t("loading"))); return box; }
-    const record = state.record;
-    const asTokens = state.view === "tokens" && record.tokens;
-    const last = (state.found ? state.found.length : state.total) - 1;
-    const at = state.found ? state.found.indexOf(state.index) : state.index;
-    const go = (place) => turn(state.found ? state.found[place] : place);
-    const number = h("input", { type: "number", min: 1, max: last + 1, value: at + 1, class: "page", "aria-label": t("data_goto"), "data-key": "page",
-      onchange: (event) => go(Math.max(0, Math.min(last, (+event.target.value || 1) - 1))) });
-    fillIn(box, [
-      h("div", { class: "boxline" },
-        h("h2", {}, t(asTokens ? "data_record" : "data_record_plain", { n: L.int(state.index + 1) })),
-        h("div", { class: "pager" },
-          L.button("‹", () => go(at - 1), "quiet", { "aria-label": t("data_previous"), disabled: at <= 0, "data-key": "prev" }),
-          number, h("span", { class: "soft" }, t("data_of", { n: "", total: L.int(last + 1) }).trim()),
-          L.button("›", () => go(at + 1), "quiet", { "aria-label": t("data_next"), disabled: at >= last, "data-key": "next" }))),
-      state.editing === record.row ? editor(record) : asTokens ? tokens(record) : talk(record),
-      !record.tokens && state.view === "tokens" ? h("p", { class: "soft small" }, record.refused || t("data_tokens_wait")) : null,
-      h("div", { class: "cap" }, h("span", {}, record.kind === "classify" ? `${t("data_role_label")}: ${record.turns[1]?.content ?? ""}` : asTokens ? learnt(record) : ""),
-        L.choice(t("data_view"), [["tokens", t("data_as_tokens")], ["talk", t("data_as_talk")]], state.view, (view) => { state.view = view; draw(); })),
-      h("div", { class: "boxline tools" }, searchLine(), h("span", { class: "acts" }, L.button(t("data_edit"), edit, "quiet", { "data-key": "edit" }), L.sure(t("data_drop_record"), t("data_drop_sure"), () => renew("drop")))),
-    ]);
-    return box;
-  };
-  // An edit or a drop makes a new version; runs keep the one they were started with.
-  const renew = async (name, more) => {
-    const answer = await ask(name, { dataset_id: state.id, place: state.record.place, ...more });
-    if (answer.error) return fail(answer.error);
-    const index = state.index;
-    L.tell("datasets-changed");
-    await open(answer.dataset_id, true);
-    turn(Math.min(index, state.total - 1));
-  };
-  const edit = () => { state.editing = state.record.row; draw(); parts.main.querySelector("textarea")?.focus(); };
-  const editor = (record) => {
-    const areas = record.turns.map((one) => h("textarea", { rows: Math.min(10, 1 + Math.ceil(one.content.length / 90)), value: one.content, "aria-label": one.role }));
-    return h("form", { class: "editor", onsubmit: (event) => { event.preventDefault(); state.editing = null; renew("edit", { contents: areas.map((area) => area.value) }); } },
-      record.turns.map((one, i) => [h("label", { class: "soft small" }, role(one.role)), areas[i]]),
-      h("div", { class: "acts" }, h("button", { type: "submit", class: "btn strong" }, t("data_save")), L.button(t("close"), () => { state.editing = null; draw(); }, "quiet")));
-  };
-  const role = (name) => (t(`data_role_${name}`) === `data_role_${name}` ? name : t(`data_role_${name}`));
-  const fillIn = (box, children) => L.show(box, children);
-
-  const learnt = (record) => {
-    const last = [...record.tokens].reverse().find((token) => token.trained);
-    const key = last && last.eos ? "data_learns_eos" : "data_learns";
-    return t(key, { trained: L.int(record.trained), total: L.int(record.tokens.length) }) + (record.truncated ? " " + t("data_truncated", { n: L.int(record.tokens.length), total: L.int(record.length) }) : "");
-  };
-
-  const tokens = (record) => h("div", { class: "tok", tabindex: 0, role: "group", "aria-label": t("data_record", { n: state.index + 1 }) },
-    record.tokens.slice(0, 3000).map((token) => {
-      const text = token.special ? `‹${token.text.replace(/^<|>$/g, "")}›` : token.text.replace(/\n/g, "↵\n");
-      return h("span", { class: `${token.trained ? "tr" : ""} ${token.special ? "sp" : ""}`, title: `${token.position + 1} · ${token.id}` }, text);
-    }), record.tokens.length > 3000 ? h("span", { class: "soft" }, " …") : null);
-
-  const talk = (record) => h("dl", { class: "talk", tabindex: 0 }, (record.turns || []).map((turnOf) => [
-    h("dt", {}, role(turnOf.role)),
-    h("dd", { class: turnOf.role }, L.clip(turnOf.content, 6000))]));
-
-  const searchLine = () => h("form", { class: "searchline", onsubmit: search },
-    h("input", { type: "search", class: "entry", value: state.query, placeholder: t("data_search"), "aria-label": t("data_search"), "data-key": "search", maxlength: 200 }),
-    state.found ? h("span", { class: "soft small", role: "status" }, state.found.length ? t("data_found", { n: L.int(state.found.length) }) : t("data_none_found")) : null);
-  const search = async (event) => {
-    event.preventDefault();
-    state.query = event.target.querySelector("input").value.trim();
-    if (!state.query) { state.found = null; return turn(0); }
-    const answer = await ask("search", { dataset_id: state.id, text: state.query });
-    if (answer.error) return fail(answer.error);
-    state.found = answer.indices.length ? answer.indices : null;
-    if (!state.found) { state.found = null; draw(); parts.main.querySelector(".searchline")?.append(h("span", { class: "soft small", role: "status" }, t("data_none_found"))); return; }
-    turn(state.found[0]);
   };
 })();

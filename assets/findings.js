@@ -52,7 +52,7 @@
       [["", t("data_every_kind")], ...kinds.map((each) => [each.code, `${each.title} (${L.int(each.count)})`])].map(([code, text]) => { const o = h("option", { value: code }, text); o.selected = code === (page.code || ""); return o; }));
     return [h("div", { class: "scroll" }, h("table", {},
       h("thead", {}, h("tr", {}, h("th", { class: "n" }, t("data_row")), h("th", {}, kinds.length > 1 ? kind : t("data_why")), h("th", {}, t("data_what")), h("th", {}, t("data_happens")))),
-      h("tbody", {}, problems.slice(0, limit).map((problem) => h("tr", {}, h("td", { class: "n" }, L.int(problem.row)), h("td", { class: "why" }, problem.message),
+      h("tbody", {}, problems.slice(0, limit).map((problem) => h("tr", {}, h("td", { class: "n" }, L.rowLink(page, problem.row, problem.place)), h("td", { class: "why" }, problem.message, h("div", { class: "code" }, problem.code)),
         h("td", { class: "excerpt" }, problem.excerpt || ""), h("td", { class: "happens" }, happens(problem.action))))))),
     problems.length > limit ? L.button(t("data_more"), () => { page.more = page.id; page.draw(); }, "quiet", { "data-key": "more" })
       : total > problems.length ? h("p", { class: "cap" }, t("data_first_only", { n: L.int(problems.length) })) : null];
@@ -79,18 +79,24 @@
   L.numbers = (page) => {
     const { info } = page.report, stats = page.stats;
     const row = (name, value) => (value === null || value === undefined ? null : h("tr", {}, h("td", {}, name), h("td", { class: "n" }, value)));
-    const tokens = info.tokens, mix = stats?.languages?.filter((each) => each.language !== "und").slice(0, 3).map((each) => `${each.language} ${L.percent(each.share)}`).join(", ");
+    const tokens = info.tokens, mix = stats?.languages?.slice(0, 4).map((each) => `${L.language(each.language)} ${L.percent(each.share)}`).join(", "), cost = page.cost;
     return h("section", { class: "box" }, h("h2", {}, t("data_numbers")), h("table", { class: "facts wide" }, h("tbody", {},
       row(t("data_n_format"), [info.format, info.shape].filter(Boolean).join(" · ")), row(t("data_n_records"), L.int(info.rows)), row(t("data_n_kept"), L.int(info.kept)),
       tokens ? [row(t("data_n_tokens"), L.int(tokens.total)), info.task === "classify" ? null : row(t("data_n_trained"), `${L.int(tokens.trained)} (${L.percent(tokens.trained / Math.max(1, tokens.total))})`),
         row(t("data_n_mean"), L.int(tokens.mean)), row(t("data_n_longest"), L.int(tokens.longest)), tokens.cut ? row(t("data_n_cut", { n: L.int(tokens.max_length) }), L.int(tokens.cut)) : null] : null,
-      stats?.vocabulary ? row(t("data_n_vocabulary"), L.percent(stats.vocabulary.share)) : null,
-      stats?.vocabulary && stats.vocabulary.bytes_share >= 0.005 ? row(t("data_n_bytes"), L.percent(stats.vocabulary.bytes_share)) : null,
+      stats?.vocabulary ? row(t("data_n_vocabulary"), `${L.int(stats.vocabulary.used)} (${L.percent(stats.vocabulary.share)})`) : null,
+      stats?.vocabulary ? [row(t("data_n_unknown"), L.int(stats.vocabulary.unknown)), row(t("data_n_bytes"), `${L.int(stats.vocabulary.bytes)} (${L.num(100 * stats.vocabulary.bytes_share, 1)} %)`)] : null,
       mix ? row(t("data_n_languages"), mix) : null,
-      stats?.epoch ? row(t("data_n_epoch"), t("data_n_about", { time: L.duration(stats.epoch.seconds) })) : null,
+      stats ? row(t("data_n_held_out"), L.int(stats.held_out)) : null,
+      cost ? [row(t("data_n_epoch"), t(cost.rough ? "data_n_rough" : "data_n_about", { time: L.duration(cost.seconds) })), row(t("data_n_memory"), t("data_n_about", { time: L.bytes(cost.memory_bytes) }))] : null,
       info.version > 1 ? row(t("data_n_version"), `${info.version}`) : null, row(t("run_hash"), info.content_hash.slice(0, 12)))),
       info.change ? h("p", { class: "cap" }, info.change) : null,
       stats?.histogram?.bars.length > 1 ? histogram(stats.histogram) : null);
+  };
+  // A language's name in the page's own: "English" for "en".
+  L.language = (code) => {
+    if (code === "und") return t("data_language_none");
+    try { return new Intl.DisplayNames([L.lang === "zh" ? "zh-TW" : "en"], { type: "language" }).of(code); } catch { return code; }
   };
   const histogram = ({ unit, bars }) => {
     const most = Math.max(...bars.map((bar) => bar.count), 1), width = 268 / bars.length, last = bars[bars.length - 1], about = t(unit === "tokens" ? "data_lengths" : "data_lengths_characters");
@@ -103,11 +109,11 @@
   L.learnsFrom = (page) => {
     if (page.report.info.task !== "chat") return null;
     const advice = page.stats?.loss;
-    const set = (value) => { page.lossOn = value; L.tell("loss-on", value); page.turn(page.index); };
-    const [help, text] = L.help(t("data_advice_why"), t("data_learns_from"));
-    return h("section", { class: "box" }, h("h2", {}, t("data_learns_from"), help), text,
+    const set = (value) => { page.lossOn = value; L.tell("loss-on", value); page.record ? page.turnTo(page.record.place) : page.turn(page.index); };
+    return h("section", { class: "box" }, h("h2", {}, t("data_learns_from")),
       L.choice(t("data_learns_from"), [["response", t("data_response")], ["all", t("data_everything")]], page.lossOn, set),
-      advice ? h("p", { class: "cap block" }, t("data_advice_ratio", { ratio: L.num(advice.ratio, 1), n: L.int(advice.records) }) + " " + t(`data_advice_${advice.loss_on}`)) : null);
+      advice ? h("p", { class: "cap block" }, t("data_advice_ratio", { ratio: L.num(advice.ratio, 1), n: L.int(advice.records) }) + " " + t(`data_advice_${advice.loss_on}`)) : null,
+      h("p", { class: "cap block" }, t("data_advice_why")));
   };
 
   // ---- the list of data sets

@@ -70,7 +70,7 @@ def start(home: Home, runs, values: dict, extra: dict | None = None) -> str:
 
 
 def predict(home: Home, values: dict) -> dict:
-    """{"ledger", "step_tokens", "steps"}: the memory that these settings will take, tokens of one step, and steps.
+    """{"ledger", "step_tokens", "steps", "batch"}: the memory these settings will take; tokens and records of a step.
 
     The ledger is training.ledger.report's, for a batch of the data set's longest records; without a data set, for
     records of a likely length. Imports torch at the first call. Raises UserError as a start would.
@@ -86,7 +86,38 @@ def predict(home: Home, values: dict) -> dict:
     trained = min(longest, -(-tokens["trained"] // max(1, kept))) if tokens else longest // 2
     ledger = _ledger(entry, replace(config, dataset_id="any", name=""), longest, config.batch_size * max(1, trained))
     step_tokens = config.global_batch * min(mean, config.max_length)
-    return {"ledger": ledger, "step_tokens": step_tokens, "steps": config.max_steps}
+    return {"ledger": ledger, "step_tokens": step_tokens, "steps": config.max_steps, "batch": config.global_batch}
+
+
+def rough_speed(home: Home, model_id: str = "starter") -> float:
+    """Tokens a second that this machine may train the model with, guessed before the first run. Raises UserError."""
+    import torch
+
+    from llmdemo.training import device as devices
+    from llmdemo.training.speed import tokens_per_second
+
+    entry = catalog.resolve(home, model_id)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    precision = devices.resolve_precision("auto", device)
+    dtype = torch.float32 if precision == "fp32" else torch.bfloat16
+    return tokens_per_second(entry.parameters, device, dtype)
+
+
+def epoch(home: Home, dataset_id: str, speed: float | None = None) -> dict:
+    """What one pass over the data set costs here with the default settings and the starter model.
+
+    {"seconds", "steps", "tokens", "memory_bytes", "rough"}; `speed` in tokens a second, where a run has shown it; else
+    it is a guess, which `rough` says. Raises UserError where the data set's tokens or the model are not known.
+    """
+    info = data.get_dataset(home, dataset_id)
+    if info.tokens is None:
+        raise UserError("The tokens of the data set are not counted yet.", "Wait until the starter model is here.")
+    predicted = predict(home, {"dataset_id": dataset_id})
+    cost = data.epoch_cost(
+        info.tokens, info.kept, speed or rough_speed(home), batch_size=predicted["batch"], packed=info.task == "text"
+    )
+    known = {key: cost[key] for key in ("seconds", "steps", "tokens")}
+    return known | {"memory_bytes": predicted["ledger"]["predicted"]["total"], "rough": speed is None}
 
 
 @lru_cache(maxsize=64)

@@ -13,14 +13,15 @@ from llmdemo.data.encode import (
 from llmdemo.data.export import export_dataset
 from llmdemo.data.ingest import add_dataset
 from llmdemo.data.library import DatasetInfo, delete_dataset, get_dataset, list_datasets, rename_dataset
-from llmdemo.data.measure import Stopped, measure_tokens
+from llmdemo.data.measure import DEFAULT_MAX_LENGTH, Stopped, measure_tokens
 from llmdemo.data.records import Records, open_records, split
-from llmdemo.data.report import problems, report_csv, report_json
-from llmdemo.data.stats import recommend_loss, stats
+from llmdemo.data.report import excerpt, problems, report_csv, report_json
+from llmdemo.data.stats import epoch_cost, recommend_loss, stats
 from llmdemo.data.tokens import token_view, view_record
 from llmdemo.data.versions import apply_filters, drop_records, edit_record, merge_datasets, preview_filters
 
 __all__ = [
+    "DEFAULT_MAX_LENGTH",
     "ColumnsNeeded",
     "DatasetInfo",
     "Encoded",
@@ -37,6 +38,8 @@ __all__ = [
     "encode_preference",
     "encode_prompt",
     "encode_text",
+    "epoch_cost",
+    "excerpt",
     "export_dataset",
     "get_dataset",
     "list_datasets",

@@ -21,9 +21,10 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "|", "%")
 
 
 def problems(home: Home, dataset_id: str, offset: int = 0, limit: int = 200, code: str = "") -> tuple[list[dict], int]:
-    """(problems, how many there are in all): {row, line, code, title, message, action, excerpt}, by row.
+    """(problems, how many there are in all): {row, line, place, code, title, message, action, excerpt}, by row.
 
-    `code` chooses one kind. line is None where the format has none. Rows left out beyond the first 100,000 are
+    `code` chooses one kind. line is None where the format has none, place (the record's, see Records.places) where the
+    row made no record. Rows left out beyond the first 100,000 are
     only counted. Raises UserError for an unknown code.
     """
     if code and code not in CODES:
@@ -66,19 +67,19 @@ class _Index:
         if bit < 0:
             left = {name: self._left.column(name)[place].as_py() for name in ("line", "code", "reason", "excerpt")}
             title, message = CODES[left["code"]].title, f"{left['reason'][:1].upper()}{left['reason'][1:]}."
-            return _problem(row, left["line"], left["code"], title, message, "left out", left["excerpt"])
+            return _problem(row, left["line"], None, left["code"], title, message, "left out", left["excerpt"])
         flag = FLAGS[bit]
         action = "left out" if self._filters & (1 << bit) else "kept, cut" if flag.name == "response_cut" else "kept"
         message = flag.message.format(other=f"{int(self._other[place]):,}")
-        return _problem(
-            row, int(self._line[place]), flag.name, flag.title, message, action, excerpt(self._records[place])
-        )
+        text = excerpt(self._records[place])
+        return _problem(row, int(self._line[place]), place, flag.name, flag.title, message, action, text)
 
 
-def _problem(row, line, code, title, message, action, text) -> dict:
+def _problem(row, line, place, code, title, message, action, text) -> dict:
     return {
         "row": row,
         "line": line or None,
+        "place": place,
         "code": code,
         "title": title,
         "message": message,

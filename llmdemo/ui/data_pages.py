@@ -1,13 +1,16 @@
 """What the data panel's script asks for: lists, one record as tokens, what was found. JSON in, JSON out; knows no widget."""
 
-from llmdemo import data
+from llmdemo import data, prepare
 from llmdemo.data.codes import CODES
 from llmdemo.data.export import FORMATS, SHAPES
 from llmdemo.errors import UserError
 from llmdemo.ui.samples import starter_tokenizer
 from llmdemo.ui.services import Services
 
-_TOKENS_SHOWN = 4096
+_TOKENS_SHOWN = 3000
+_PAGE = 20
+_EVAL_SEED, _EVAL_SHARE = 7, 0.1
+"""The split that a run with the default settings makes."""
 _PROBLEMS_SHOWN = 200
 _FOUND = 500
 
@@ -22,7 +25,7 @@ class DataPages:
     def functions(self) -> list:
         """Those that the script may call."""
         return [
-            self.data_sets, self.report, self.stats, self.record, self.problems, self.search, self.findings, self.preview,
+            self.data_sets, self.report, self.stats, self.cost, self.record, self.listing, self.problems, self.search, self.findings, self.preview,
             self.apply_filters, self.edit, self.drop, self.merge, self.rename, self.delete,
         ]  # fmt: skip
 
@@ -52,11 +55,17 @@ class DataPages:
         }
 
     def stats(self, request: dict) -> dict:
-        """All figures of data.stats; an epoch's time from the speed of the newest run here."""
+        """All figures of data.stats, and "held_out": how many records a run with the default settings holds out."""
+        dataset_id = self._id(request)
+        records = data.open_records(self._home, dataset_id)
+        _, held_out = data.split(records, _EVAL_SEED, _EVAL_SHARE)
+        known = data.stats(self._home, dataset_id, starter_tokenizer(self._services))
+        return known | {"held_out": len(held_out), "held_out_fixed": any(records.splits())}
+
+    def cost(self, request: dict) -> dict:
+        """What one epoch costs on this machine: prepare.epoch, with the speed of the newest run here."""
         speeds = [run["tokens_per_second"] for run in self._services.runs.list() if run.get("tokens_per_second")]
-        return data.stats(
-            self._home, self._id(request), starter_tokenizer(self._services), speeds[0] if speeds else None
-        )
+        return prepare.epoch(self._home, self._id(request), speeds[0] if speeds else None)
 
     def problems(self, request: dict) -> dict:
         """{"problems", "total"}: those of one kind (`code`) or all, from `offset` on."""
@@ -67,18 +76,53 @@ class DataPages:
         return {"problems": found, "total": total}
 
     def record(self, request: dict) -> dict:
-        """Record `index` as turns, and as tokens when a tokenizer is here: {row, kind, turns, tokens, trained, length}."""
+        """A record as turns, and as tokens when a tokenizer is here: {index, row, place, kept, kind, turns, rows}.
+
+        It is named by `index` among the kept ones, or by `place` among all, also those that are left out. `rows` are
+        tokens.view_record's, None without a tokenizer.
+        """
         info = self._info(request)
         records = data.open_records(self._home, info.dataset_id)
-        index = min(max(int(request.get("index", 0)), 0), len(records) - 1)
-        record = records[index]
-        place = int(records.places[index])
-        shown = {"row": record["row"], "place": place, "kind": info.task, "turns": _turns(record), "tokens": None}
+        if request.get("place") is not None:
+            place = min(max(int(request["place"]), 0), info.records - 1)
+            found = int(records.places.searchsorted(place))
+            index = found if found < len(records) and records.places[found] == place else None
+            record = data.open_records(self._home, info.dataset_id, everything=True)[place]
+        else:
+            index = min(max(int(request.get("index", 0)), 0), len(records) - 1)
+            record, place = records[index], int(records.places[index])
+        about = {"row": record["row"], "place": place, "index": index, "kept": index is not None}
+        return about | {"kind": info.task, "turns": _turns(record)} | self._rows(record, info, request)
+
+    def _rows(self, record: dict, info, request: dict) -> dict:
+        """{"rows", "max_length"}: the record token by token; "refused" where the chat template does not take it."""
         tokenizer = starter_tokenizer(self._services)
         if tokenizer is None:
-            return shown
+            return {"rows": None}
+        longest = info.tokens["max_length"] if info.tokens else data.DEFAULT_MAX_LENGTH
         loss_on = "all" if request.get("loss_on") == "all" else "response"
-        return shown | _tokens(record, tokenizer, loss_on)
+        try:
+            rows = data.view_record(record, tokenizer, longest, loss_on, _TOKENS_SHOWN)
+        except UserError as error:
+            return {"rows": None, "refused": f"{error.message} {error.hint}".strip()}
+        return {"rows": rows, "max_length": longest}
+
+    def listing(self, request: dict) -> dict:
+        """{"records": [{place, row, kept, excerpt, problems}], "total", "offset"}: a page of all records, or of those found."""
+        records = data.open_records(self._home, self._id(request), everything=True)
+        offset, query = max(0, int(request.get("offset", 0))), str(request.get("query") or "")[:200]
+        found, total = records.page(offset, _PAGE, query, str(request.get("code") or ""))
+        shown = [
+            {
+                "place": each["index"],
+                "row": each["row"],
+                "kept": each["kept"],
+                "excerpt": data.excerpt(each),
+                "problems": [CODES[code].title for code in each["problems"]],
+            }
+            for each in found
+        ]
+        return {"records": shown, "total": total, "offset": offset, "size": _PAGE}
 
     def search(self, request: dict) -> dict:
         """{"indices"}: the first records whose text holds `text`, whatever the case."""
@@ -178,31 +222,3 @@ def _turns(record: dict) -> list[dict]:
         return [{"role": "text", "content": record["text"]}, *label]
     turns = [{"role": turn["role"], "content": turn["content"] or ""} for turn in record["messages"]]
     return turns + [{"role": role, "content": record[role]} for role in ("chosen", "rejected") if role in record]
-
-
-def _tokens(record: dict, tokenizer, loss_on: str) -> dict:
-    """The record's tokens: {"tokens": [{id, text, trained, special, position, eos}], "trained", "length", "truncated"}.
-
-    Empty where the model's chat template refuses the conversation.
-    """
-    try:
-        encoded = _encoded(record, tokenizer, loss_on)
-    except UserError as error:
-        return {"refused": f"{error.message} {error.hint}".strip()}
-    return {
-        "tokens": data.token_view(encoded, tokenizer, _TOKENS_SHOWN),
-        "trained": encoded.trained,
-        "length": encoded.length or len(encoded.input_ids),
-        "truncated": encoded.truncated,
-    }
-
-
-def _encoded(record: dict, tokenizer, loss_on: str):
-    longest = 512
-    if "label" in record:
-        return data.encode_classify(record["text"], tokenizer, longest)
-    if "text" in record:
-        return data.encode_text(record["text"], tokenizer, None)[0]
-    if "chosen" in record:
-        return data.encode_preference(record, tokenizer, longest)[0]
-    return data.encode_chat(record["messages"], tokenizer, longest, loss_on)

@@ -83,8 +83,14 @@ class _Hub:
 
     preset: gr.Dropdown
     name: gr.Textbox
+    config: gr.Textbox
+    split: gr.Textbox
     limit: gr.Number
     fetch: gr.Button
+
+    def asked(self) -> list:
+        """What a fetch is told, in the order of _HUB_KEYS."""
+        return [self.preset, self.name, self.config, self.split, self.limit]
 
 
 def _hub_form(services: Services) -> _Hub:
@@ -93,10 +99,17 @@ def _hub_form(services: Services) -> _Hub:
         preset = gr.Dropdown(choices, value=choices[0][1], label=t("data_hub_preset"), elem_id="hub-preset")
         about = bridge.island("facts", value=_about(choices[0][1]))
         name = gr.Textbox(label=t("data_hub_name"), placeholder="org/name", max_lines=1, elem_id="hub-name")
+        with gr.Row(elem_classes="pair"):
+            config = gr.Textbox(
+                label=t("data_hub_config"), max_lines=1, max_length=100, min_width=80, elem_id="hub-config"
+            )
+            split = gr.Textbox(
+                label=t("data_hub_split"), max_lines=1, max_length=100, min_width=80, elem_id="hub-split"
+            )
         limit = gr.Number(2000, minimum=1, maximum=services.settings.max_rows, precision=0, label=t("data_hub_limit"))
         fetch = gr.Button(t("data_hub_add"), size="sm", elem_id="hub-fetch")
     preset.change(_about, preset, about, **_QUIET)
-    return _Hub(preset, name, limit, fetch)
+    return _Hub(preset, name, config, split, limit, fetch)
 
 
 def _about(key: str) -> list[str]:
@@ -105,26 +118,41 @@ def _about(key: str) -> list[str]:
     return [f"{preset.hub_id} · {preset.megabytes:,} MB · {preset.licence}", preset.note, preset.citation]
 
 
+_HUB_KEYS = ("preset", "name", "config", "split", "limit")
+
+
 def _connect_hub(services: Services, hub: _Hub, widgets: _Widgets) -> None:
-    def fetch(preset: str, name: str, limit: float):
-        asked = (name or "").strip() or preset
+    def fetch(*values):
+        yield from _fetching(services, dict(zip(_HUB_KEYS, values, strict=True)))
 
-        def call(progress, should_stop):
-            services.require_owner()
-            return add_from_hub(
-                services.home,
-                services.settings,
-                asked,
-                row_limit=int(limit or 0),
-                tokenizer=starter_tokenizer(services),
-                progress=progress,
-                should_stop=should_stop,
-            )
-
-        yield from _shown(asked, call)
-
-    fetched = hub.fetch.click(fetch, [hub.preset, hub.name, hub.limit], widgets.all(), **_ADD)
+    fetched = hub.fetch.click(fetch, hub.asked(), widgets.all(), **_ADD)
     widgets.work.click(None, None, None, cancels=[fetched], **_QUIET)
+
+
+def _fetching(services: Services, asked: dict, **how) -> Iterator[tuple]:
+    """As `_adding`, from the hub; `asked` by _HUB_KEYS. An empty name stands for the preset."""
+
+    def text(key: str) -> str:
+        return str(asked.get(key) or "").strip()[:200]
+
+    hub_id = text("name") or text("preset")
+
+    def call(progress, should_stop):
+        services.require_owner()
+        return add_from_hub(
+            services.home,
+            services.settings,
+            hub_id,
+            config=text("config") or None,
+            split=text("split") or None,
+            row_limit=int(asked.get("limit") or 0),
+            tokenizer=starter_tokenizer(services),
+            progress=progress,
+            should_stop=should_stop,
+            **how,
+        )
+
+    yield from _shown(hub_id, call, hub=asked)
 
 
 def _connect(services: Services, file: gr.File, sample: gr.Button, widgets: _Widgets) -> None:
@@ -133,7 +161,11 @@ def _connect(services: Services, file: gr.File, sample: gr.Button, widgets: _Wid
 
     def add_mapped(path: str | None, event: gr.EventData):
         asked = event._data or {}
-        yield from _adding(services, path, columns=asked.get("columns"), task=asked.get("task"))
+        how = {"columns": asked.get("columns"), "task": asked.get("task")}
+        if isinstance(asked.get("hub"), dict):
+            yield from _fetching(services, asked["hub"], **how)
+        else:
+            yield from _adding(services, path, **how)
 
     def use_sample():
         yield from _shown(SAMPLE_NAME, lambda *watch: add_sample(services, *watch))
@@ -169,8 +201,11 @@ def _adding(services: Services, path: str | None, **how) -> Iterator[tuple]:
     yield from _shown(name, call)
 
 
-def _shown(name: str, call) -> Iterator[tuple]:
-    """Yields the values of (notice, working, columns, report) while `call(progress, should_stop)` adds data."""
+def _shown(name: str, call, hub: dict | None = None) -> Iterator[tuple]:
+    """Yields the values of (notice, working, columns, report) while `call(progress, should_stop)` adds data.
+
+    `hub`: what was asked of the hub, so that it can be asked again once the columns are known.
+    """
     try:
         for kind, value in with_progress(call):
             if kind == "progress":
@@ -184,6 +219,7 @@ def _shown(name: str, call) -> Iterator[tuple]:
             "guess": needed.guess,
             "task": needed.task,
             "roles": TASK_ROLES,
+            "hub": hub,
         }
         yield {**bridge.notice(needed), "kind": "info"}, {}, asked, gr.skip()
     except Exception as error:  # the boundary to the page

@@ -42,14 +42,15 @@ class TrainPages:
         }
 
     def predict(self, config: dict) -> dict:
-        """{"ledger", "seconds"}: what these settings will take; no seconds before a run has shown this machine's speed."""
+        """{"ledger", "seconds"}: what these settings will take; the time is a guess before a run has shown the speed."""
         if config.get("dataset_id") == SAMPLE_ID:
             config = {**config, "dataset_id": None}
         predicted = prepare.predict(self._services.home, config)
-        speed, steps = self._speed(config.get("method")), predicted["steps"]
+        model_id = str(config.get("model_id") or "starter")
+        speed = self._speed(config.get("method")) or prepare.rough_speed(self._services.home, model_id)
         return {
             "ledger": predicted["ledger"],
-            "seconds": round(predicted["step_tokens"] * steps / speed) if speed else None,
+            "seconds": round(predicted["step_tokens"] * predicted["steps"] / speed),
         }
 
     def _speed(self, method: str | None) -> float | None:
@@ -68,7 +69,9 @@ class TrainPages:
     def add_model(self, request: dict) -> dict:
         """{"id"} of a model folder or hub model that is put on the menu; fetches a hub model first."""
         self._services.require_owner()
-        return {"id": prepare.add_model(self._services.home, str(request.get("model_id", "")), self._services.settings).id}
+        return {
+            "id": prepare.add_model(self._services.home, str(request.get("model_id", "")), self._services.settings).id
+        }
 
     # ---- runs
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from llmdemo.errors import UserError
 
 NOT_TRAINED = -100
-_POOL = 16
+POOL = 16
 """Global batches among which records are sorted by length: little padding, and still a random order."""
 
 
@@ -99,15 +99,15 @@ def load_rows(path: Path) -> dict[str, TokenRows]:
 class Batches:
     """The global batches of a run: `rows_of(step)` for any step from 0, without any state.
 
-    lengths [items]: the tokens of each item, by which items of like length are put together.
+    lengths [items]: the tokens of each item; among the items of `pool` batches, those of like length are put together.
     """
 
-    def __init__(self, lengths: np.ndarray, global_batch: int, seed: int):
+    def __init__(self, lengths: np.ndarray, global_batch: int, seed: int, pool: int = POOL):
         if not len(lengths):
             raise UserError("No record is left to train on.", "Upload more data, or switch filters off.")
         self._lengths = lengths
         self._size = min(global_batch, len(lengths))
-        self._seed = seed
+        self._seed, self._pool = seed, pool
         self.per_epoch = -(-len(lengths) // self._size)
         self._epoch: tuple[int, list[np.ndarray]] | None = None
 
@@ -122,8 +122,8 @@ class Batches:
         random = np.random.default_rng([self._seed, epoch])
         order = random.permutation(len(self._lengths))
         batches = []
-        for start in range(0, len(order), _POOL * self._size):
-            pool = order[start : start + _POOL * self._size]
+        for start in range(0, len(order), self._pool * self._size):
+            pool = order[start : start + self._pool * self._size]
             pool = pool[np.argsort(-self._lengths[pool], kind="stable")]
             batches += [pool[i : i + self._size] for i in range(0, len(pool), self._size)]
         return [batches[i] for i in random.permutation(len(batches))]
@@ -134,6 +134,31 @@ def share_of(rows: np.ndarray, process: int, processes: int, micro_batches: int)
     has long and short ones alike. Some may be empty for a batch shorter than usual."""
     shares = processes * micro_batches
     return [rows[process * micro_batches + m :: shares] for m in range(micro_batches)]
+
+
+def like_lengths(lengths: np.ndarray, extra: int, most: int = 256) -> list[np.ndarray]:
+    """Places of `lengths`, cut into groups that are padded each to its longest, with the least padding and groups.
+
+    A group counts as much as `extra` tokens. Longest first; solved exactly for each `most` of them.
+    """
+    order = np.argsort(-lengths, kind="stable")
+    return [
+        group for start in range(0, len(order), most) for group in _cut(lengths, order[start : start + most], extra)
+    ]
+
+
+def _cut(lengths: np.ndarray, order: np.ndarray, extra: int) -> list[np.ndarray]:
+    sizes, count = lengths[order].astype(np.int64), len(order)
+    best, cut = np.zeros(count + 1, np.int64), np.zeros(count + 1, np.int64)
+    for end in range(1, count + 1):
+        costs = best[:end] + sizes[:end] * (end - np.arange(end)) + extra  # the last group begins at each place
+        cut[end] = int(np.argmin(costs))
+        best[end] = costs[cut[end]]
+    groups, end = [], count
+    while end:
+        groups.append(order[cut[end] : end])
+        end = int(cut[end])
+    return groups[::-1]
 
 
 def collate(rows: TokenRows, indices, pad_id: int, device: torch.device) -> dict[str, Tensor]:

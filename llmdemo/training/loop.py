@@ -62,7 +62,7 @@ class Loop:
         self._processes = dist.get_world_size() if dist.is_initialized() else 1
         place = objectives.Place(model, tokenizer, config, precision, self.device, self._process, self._processes)
         self.objective = objectives.of(config.task)(place, data)
-        self._batches = Batches(self.objective.lengths, config.global_batch, config.seed)
+        self._batches = Batches(self.objective.lengths, config.global_batch, config.seed, self.objective.pool)
         self._seconds: deque[float] = deque(maxlen=20)
         self._rates: deque[tuple[int, float]] = deque(maxlen=20)
         self._eval_seconds = 0.0
@@ -129,7 +129,7 @@ class Loop:
     def _longest_step(self) -> int:
         """The step with the most padded tokens, among those of the first epoch."""
         steps = range(min(self.config.max_steps, self._batches.per_epoch))
-        return max(steps, key=lambda step: self.objective.lengths[self._batches.rows_of(step)].max())
+        return max(steps, key=lambda step: self.objective.cost(self._batches.rows_of(step)))
 
     def largest_batch(self) -> Batch:
         """The largest micro-batch of this process, for the memory ledger."""

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from llmdemo.errors import UserError
-from llmdemo.training.batches import Batches, TokenRows, collate, load_rows, save_rows, share_of
+from llmdemo.training.batches import Batches, TokenRows, collate, like_lengths, load_rows, save_rows, share_of
 
 
 def make_rows(count=50, seed=0):
@@ -32,6 +32,21 @@ def test_batches_hold_records_of_like_length():
     batches = Batches(rows.lengths, 8, seed=0)
     padded = sum(8 * rows.lengths[batches.rows_of(step)].max() for step in range(batches.per_epoch))
     assert rows.lengths.sum() / padded > 0.9
+
+
+def test_groups_of_like_length_hold_everything_once_with_little_padding():
+    lengths = make_rows(64).lengths
+    groups = like_lengths(lengths, extra=10)
+    assert sorted(np.concatenate(groups)) == list(range(64))
+    padded = sum(lengths[group].max() * len(group) for group in groups)
+    assert padded < 1.15 * lengths.sum() and len(groups) < 12
+    assert [len(group) for group in like_lengths(lengths, extra=10**6)] == [64]
+    assert sorted(np.concatenate(like_lengths(lengths, extra=10, most=7))) == list(range(64))
+
+
+def test_like_lengths_finds_the_best_cut():
+    groups = like_lengths(np.array([9, 2, 10, 2]), extra=3)
+    assert [group.tolist() for group in groups] == [[2, 0], [1, 3]]
 
 
 @pytest.mark.parametrize(("processes", "micro"), [(1, 1), (1, 4), (2, 2), (4, 1), (3, 4)])

@@ -39,3 +39,20 @@ def test_two_processes_give_the_weights_of_one_at_the_same_global_batch(make_run
     steps = [event["step"] for event in read_events(two_dir / "events.jsonl")[0] if event["type"] == "step"]
     assert steps == list(range(1, 9)), "only the first process writes"
     assert all(torch.isfinite(tensor).all() for tensor in two.values())
+
+
+@pytest.mark.parametrize("task", ["text", "classify", "preference"])
+def test_two_processes_learn_each_task_as_one_does(task_run, home, task):
+    changes = {"batch_size": 2, "max_steps": 4, "eval_steps": 0, "refresh": "svd"}
+    one_dir = task_run(task, gradient_accumulation_steps=2, **changes)
+    two_dir = task_run(task, num_processes=2, **changes)
+    one, two = launch(one_dir, home), launch(two_dir, home)
+    assert max((one[name] - two[name]).abs().max().item() for name in one) <= 1e-5
+    told = [
+        [e for e in read_events(each / "events.jsonl")[0] if e["type"] in ("step", "eval")]
+        for each in (one_dir, two_dir)
+    ]
+    figures = {"loss", "perplexity", "accuracy", "f1", "reward_margin", "reward_accuracy", "kl"}
+    for ours, theirs in zip(*told, strict=True):
+        for name in figures & set(ours):
+            assert theirs[name] == pytest.approx(ours[name], abs=1e-4)

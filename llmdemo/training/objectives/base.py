@@ -14,7 +14,7 @@ from llmdemo.errors import UserError
 from llmdemo.models.load import load_causal
 from llmdemo.store import Home
 from llmdemo.training import device as devices
-from llmdemo.training.batches import RunData
+from llmdemo.training.batches import POOL, RunData
 from llmdemo.training.config import TrainConfig
 from llmdemo.training.ledger import Batch
 from llmdemo.training.reduce import sum_over_processes
@@ -71,6 +71,8 @@ class Objective:
     task: ClassVar[str]
     figures: ClassVar[tuple[str, ...]] = ()
     """Names of the figures that a step reports beside its loss."""
+    pool: ClassVar[int] = POOL
+    """Batches among which items are sorted by length."""
 
     # ---- before the run
 
@@ -99,6 +101,10 @@ class Objective:
     def tokens(self, items) -> int:
         """All tokens of these training items."""
         return int(self.data.train.lengths[items].sum())
+
+    def cost(self, items) -> int:
+        """Tokens, padding included, that these items take: the dry step tries the dearest batch."""
+        return len(items) * int(self.lengths[items].max())
 
     def normaliser(self, items) -> float:
         """What the sum of these items' losses is divided by, over all micro-batches and processes of a step."""

@@ -16,14 +16,17 @@ from torch.nn import functional
 from llmdemo.data.encode import encode_many
 from llmdemo.errors import UserError
 from llmdemo.models.load import load_classifier
-from llmdemo.training.batches import RunData, TokenRows, collate
+from llmdemo.training.batches import RunData, TokenRows, collate, like_lengths
 from llmdemo.training.config import TrainConfig
+from llmdemo.training.ledger import Batch
 from llmdemo.training.objectives.base import Objective, Place, Source, check_lengths
 
 MOST_CLASSES = 1000
 """More different labels than this are not classes but texts."""
 MOST_JUDGED = 5000
 """Held-out texts that a run's last evaluation takes at most; those on the way take `eval_records`."""
+_PASS_TOKENS = {True: 32, False: 4096}
+"""Tokens of padding that are worth one more pass through the model: on a CPU, elsewhere."""
 _LONGEST = 100_000  # tokenizers without a limit of their own say 1e30
 
 
@@ -98,6 +101,8 @@ class Classify(Objective):
     """The task classify."""
 
     task = "classify"
+    # Length tells the class: sorted by it, a step would see messages of one class alone.
+    pool = 1
 
     @classmethod
     def encode(cls, source: Source, config: TrainConfig, tokenizer) -> RunData:
@@ -142,13 +147,32 @@ class Classify(Objective):
         weights = balanced_weights(counts) if place.config.class_weights == "balanced" else np.ones(len(counts))
         self.weights = torch.tensor(weights, dtype=torch.float32, device=place.device)
         """[classes] what each text of a class counts."""
+        self._passes = 1
+
+    @property
+    def passes(self) -> int:
+        return self._passes
+
+    def cost(self, items) -> int:
+        return self.tokens(items)
+
+    def shape(self, items) -> Batch:
+        lengths = self.lengths[items]
+        tokens = sum(int(lengths[group].max()) * len(group) for group in self._groups(lengths))
+        return Batch(len(items), -(-tokens // len(items)), 0)
+
+    def _groups(self, lengths: np.ndarray) -> list[np.ndarray]:
+        return like_lengths(lengths, _PASS_TOKENS[self.place.device.type == "cpu"])
 
     def normaliser(self, items) -> float:
         return float(self.weights.cpu()[torch.from_numpy(self.data.train.classes[items]).long()].sum().item()) or 1.0
 
     def loss_sum(self, items) -> tuple[torch.Tensor, dict[str, float]]:
-        logits = self._logits(self.data.train, items)
-        return self._entropy(logits, self.data.train.classes[items]), {}
+        rows, items = self.data.train, np.asarray(items)
+        groups = self._groups(rows.lengths[items])
+        self._passes = len(groups)
+        logits = torch.cat([self._logits(rows, items[group]) for group in groups])
+        return self._entropy(logits, rows.classes[items[np.concatenate(groups)]]), {}
 
     def _logits(self, rows: TokenRows, items) -> torch.Tensor:
         """[items, classes] in fp32."""

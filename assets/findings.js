@@ -79,7 +79,7 @@
   L.numbers = (page) => {
     const { info } = page.report, stats = page.stats;
     const row = (name, value) => (value === null || value === undefined ? null : h("tr", {}, h("td", {}, name), h("td", { class: "n" }, value)));
-    const tokens = info.tokens, mix = stats?.languages?.slice(0, 4).map((each) => `${L.language(each.language)} ${L.percent(each.share)}`).join(", "), cost = page.cost;
+    const tokens = info.tokens, mix = stats?.languages?.filter((each) => each.share >= 0.01).slice(0, 4).map((each) => `${L.language(each.language)} ${L.percent(each.share)}`).join(", "), cost = page.cost;
     return h("section", { class: "box" }, h("h2", {}, t("data_numbers")), h("table", { class: "facts wide" }, h("tbody", {},
       row(t("data_n_format"), [info.format, info.shape].filter(Boolean).join(" · ")), row(t("data_n_records"), L.int(info.rows)), row(t("data_n_kept"), L.int(info.kept)),
       tokens ? [row(t("data_n_tokens"), L.int(tokens.total)), info.task === "classify" ? null : row(t("data_n_trained"), `${L.int(tokens.trained)} (${L.percent(tokens.trained / Math.max(1, tokens.total))})`),
@@ -88,7 +88,7 @@
       stats?.vocabulary ? [row(t("data_n_unknown"), L.int(stats.vocabulary.unknown)), row(t("data_n_bytes"), `${L.int(stats.vocabulary.bytes)} (${L.num(100 * stats.vocabulary.bytes_share, 1)} %)`)] : null,
       mix ? row(t("data_n_languages"), mix) : null,
       stats ? row(t("data_n_held_out"), L.int(stats.held_out)) : null,
-      cost ? [row(t("data_n_epoch"), t(cost.rough ? "data_n_rough" : "data_n_about", { time: L.duration(cost.seconds) })), row(t("data_n_memory"), t("data_n_about", { time: L.bytes(cost.memory_bytes) }))] : null,
+      cost ? [row(t("data_n_epoch"), t(cost.rough ? "data_n_rough" : "data_n_about", { time: L.duration(cost.seconds).replace(/ /g, "\u00a0") })), row(t("data_n_memory"), t("data_n_about", { time: L.bytes(cost.memory_bytes) }))] : null,
       info.version > 1 ? row(t("data_n_version"), `${info.version}`) : null, row(t("run_hash"), info.content_hash.slice(0, 12)))),
       info.change ? h("p", { class: "cap" }, info.change) : null,
       stats?.histogram?.bars.length > 1 ? histogram(stats.histogram) : null);

@@ -5,7 +5,7 @@
     python tests/benchmarks/runs_faults.py kills --real --kills 30 --longest 12 --patience 300
     python tests/benchmarks/runs_faults.py --out faults.json
 
-Parts: kills, full_disk, torn_record, read_only, queue, presses, flood. `--real` starts the real worker, through accelerate's launcher, on
+Parts: kills, full_disk, torn_record, read_only, queue, presses, stubborn, clock, flood. `--real` starts the real worker, through accelerate's launcher, on
 a tiny model (runs_tiny.py); without it a worker without a model is used that obeys the same contract, whose "weights"
 are a chain of hashes over its steps.
 full_disk and read_only need root and Linux, for a small tmpfs; without, they say so and are left out.
@@ -101,7 +101,7 @@ def kills(args) -> dict:
             begun = time.monotonic()
             if victim == "app" and hit:
                 app = App(root, args.real)
-            what, seconds, trouble = judge(app, run_id, victim, hit, begun)
+            what, seconds, trouble = judge(app, folder, run_id, victim, hit, begun)
             worst = max(worst, seconds)
             after = (folder / "events.jsonl").read_bytes() if (folder / "events.jsonl").exists() else b""
             if not after.startswith(before):
@@ -156,7 +156,14 @@ def strike(app: App, folder: Path, victim: str) -> tuple[bytes, bool]:
     return data[: data.rfind(b"\n") + 1], hit
 
 
-def judge(app: App, run_id: str, victim: str, hit: bool, begun: float) -> tuple[str, float, list[str]]:
+def settled(app: App, folder: Path, run_id: str) -> str:
+    """How a run stands whose launcher was killed: "goes on" once its worker is the one that is watched, or "ended"."""
+    if app.status(run_id)["state"] in FINAL:
+        return "ended"
+    return "goes on" if RunFolder(folder).process().get("pid") in family(folder) else ""
+
+
+def judge(app: App, folder: Path, run_id: str, victim: str, hit: bool, begun: float) -> tuple[str, float, list[str]]:
     """How the run took it: (in a word, seconds until the state was true, what is wrong with it)."""
     if not hit:
         return "was not there (not counted)", 0.0, []
@@ -164,6 +171,8 @@ def judge(app: App, run_id: str, victim: str, hit: bool, begun: float) -> tuple[
         status = app.status(run_id)
         alive = status["state"] in ("queued", *ALIVE)
         return ("goes on" if alive else f"found {status['state']}"), time.monotonic() - begun, []
+    if victim == "launcher" and wait_until(lambda: settled(app, folder, run_id), 10) == "goes on":
+        return "goes on without it", time.monotonic() - begun, []
     done = wait_until(lambda: app.status(run_id)["state"] in FINAL, 10)
     seconds, status = time.monotonic() - begun, app.status(run_id)
     trouble = [] if done and seconds <= 5 else [f"no true state after {seconds:.1f} s: {status['state']}"]
@@ -282,6 +291,65 @@ def press(app: Runs, rng: random.Random, counts: Counter, surprises: list) -> No
         time.sleep(rng.uniform(0, 0.15))
 
 
+def stubborn(args) -> dict:
+    """Workers that ignore what they are told, fork, or hide their children: Stop leaves no process of any."""
+    words = {
+        "ignores the stop file": ["ignore_stop"],
+        "ignores SIGTERM too": ["ignore_stop", "ignore_sigterm"],
+        "forks": ["ignore_stop", "ignore_sigterm", "fork"],
+        "has a child in another session": ["ignore_stop", "ignore_sigterm", "escape"],
+        "hangs at its start": ["hang_in_start", "ignore_sigterm"],
+        "stays after its end": ["linger"],
+    }
+    figures, problems = {}, []
+    with scratch_home() as root:
+        app = open_runs(root, fake_command, stop_grace_seconds=1.0, term_grace_seconds=1.0)
+        for what, misbehave in words.items():
+            run_id = app.start(
+                {"steps": 3 if misbehave == ["linger"] else 10_000, "launcher": True, "misbehave": misbehave}
+            )
+            folder = root / "runs" / run_id
+            wait_until(lambda folder=folder: len(family(folder)) > 1, 20)
+            wait_until(lambda run_id=run_id: app.status(run_id)["state"] != "starting", 3)
+            begun = time.monotonic()
+            app.stop(run_id)
+            app.stop(run_id)  # a second press is harmless
+            status = wait_final(app, run_id, 20)
+            figures[f"{what}: {status['state']}, after (s)"] = round(time.monotonic() - begun, 1)
+            if status["state"] not in ("stopped", "completed") or family(folder):
+                problems.append(f"{what}: {status['state']}, {len(family(folder))} processes left")
+        app.close()
+    return {**figures, "problems": problems}
+
+
+def clock(args) -> dict:
+    """The clock is set back by a day while runs go and wait: order, states and curves stay as they are."""
+    real, problems = time.time, []
+    with scratch_home() as root:
+        app = open_runs(root, fake_command)
+        first = app.start({"steps": 60, "step_seconds": 0.02, "clock_back_at": 20})
+        wait_until(lambda: app.status(first)["state"] == "running", 20)
+        time.time = lambda: real() - 86_400
+        try:
+            others = [app.start({"steps": 3, "clock_back_at": 0}) for _ in range(3)]
+            order = [status["run_id"] for status in app.list()]
+            wait_until(lambda: all(status["state"] in FINAL for status in app.list()), 60)
+        finally:
+            time.time = real
+        if order != [*reversed(others), first]:
+            problems.append("the order follows the clock")
+        for status in app.list():
+            seconds = app.series(status["run_id"])["loss"]["seconds"]
+            if status["state"] != "completed" or seconds != sorted(seconds) or seconds[-1] > 60:
+                problems.append(f"{status['state']}, a curve from {seconds[0]} to {seconds[-1]} s")
+        app.close()
+        app = open_runs(root, fake_command)
+        if [status["run_id"] for status in app.list()] != order:
+            problems.append("another order after a restart")
+        app.close()
+    return {"runs": len(order), "problems": problems}
+
+
 def flood(args) -> dict:
     """A worker that prints 50 MB/s for ten seconds: how large does its log get, and what does watching cost?"""
     import psutil
@@ -318,7 +386,9 @@ def tiny_config(root: Path) -> dict:
     return make(root)
 
 
-PARTS = {each.__name__: each for each in (kills, full_disk, torn_record, read_only, queue, presses, flood)}
+PARTS = {
+    each.__name__: each for each in (kills, full_disk, torn_record, read_only, queue, presses, stubborn, clock, flood)
+}
 
 
 def main() -> int:

@@ -3,7 +3,7 @@
 Run as `python fake_worker.py [launch] RUN_DIR`; with "launch" it starts itself as a child and waits for it, as
 accelerate's launcher does. Its "weights" are a chain of hashes over the steps, so that a run which was killed
 and resumed ends with the same ones as a run which was not. config.json may hold: steps, step_seconds,
-checkpoint_every, checkpoint_seconds, data, and "misbehave": a list of words (see `misbehave_at_start` and `train`).
+checkpoint_every, checkpoint_seconds, data, clock_back_at (a step), and "misbehave": a list of words (see `misbehave_at_start` and `train`).
 """
 
 import hashlib
@@ -17,6 +17,9 @@ from pathlib import Path
 
 
 class Events:
+    clock_back = 0
+    """Seconds that the clock was set back."""
+
     def __init__(self, path: Path):
         self.file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         size = os.fstat(self.file).st_size
@@ -24,7 +27,8 @@ class Events:
             os.write(self.file, b"\n")
 
     def write(self, kind, **fields):
-        os.write(self.file, json.dumps({"type": kind, "t": round(time.time(), 3), **fields}).encode() + b"\n")
+        when = round(time.time() - self.clock_back, 3)
+        os.write(self.file, json.dumps({"type": kind, "t": when, **fields}).encode() + b"\n")
 
 
 def main() -> int:
@@ -39,6 +43,7 @@ def main() -> int:
     config = json.loads((folder / "config.json").read_text())
     words = set(config.get("misbehave", []))
     events = Events(folder / "events.jsonl")
+    events.clock_back = 86_400 if config.get("clock_back_at") == 0 else 0
     code = misbehave_at_start(folder, words, events)
     return train(folder, config, words, events) if code is None else code
 
@@ -111,6 +116,7 @@ def train(folder: Path, config: dict, words: set, events: Events) -> int:
         weights = hashlib.sha256(f"{weights} {step}".encode()).hexdigest()
         time.sleep(pause)
         misbehave_in_step(words, step, folder)
+        events.clock_back = 86_400 if step >= config.get("clock_back_at", steps + 1) else 0
         seconds = max(1e-6, time.monotonic() - started)
         events.write(
             "step",

@@ -11,6 +11,7 @@ from llmdemo import data
 from llmdemo.errors import UserError
 from llmdemo.models import catalog
 from llmdemo.models.catalog import ModelEntry
+from llmdemo.models.library import import_library
 from llmdemo.settings import Settings
 from llmdemo.store import Home
 from llmdemo.training.config import CHOICES, TrainConfig, check_task
@@ -81,12 +82,25 @@ def predict(home: Home, values: dict) -> dict:
         task, tokens, kept = info.task, info.tokens, info.kept
     config = TrainConfig.from_dict({**values, "dataset_id": dataset_id, "task": task}).resolved()
     entry = catalog.resolve(home, config.model_id)
-    mean = tokens["mean"] if tokens else _LIKELY_LENGTH
-    longest = min(config.max_length, tokens["longest"] if tokens else 2 * _LIKELY_LENGTH)
-    trained = min(longest, -(-tokens["trained"] // max(1, kept))) if tokens else longest // 2
-    ledger = _ledger(entry, replace(config, dataset_id="any", name=""), longest, config.batch_size * max(1, trained))
-    step_tokens = config.global_batch * min(mean, config.max_length)
+    rows, longest, trained, mean = _batch(config, tokens, kept)
+    ledger = _ledger(entry, replace(config, dataset_id="any", name=""), rows, longest, rows * max(1, trained))
+    step_tokens = config.global_batch * mean
     return {"ledger": ledger, "step_tokens": step_tokens, "steps": config.max_steps, "batch": config.global_batch}
+
+
+def _batch(config: TrainConfig, tokens: dict | None, kept: int) -> tuple[int, int, int, float]:
+    """(rows of a forward pass, tokens of the longest, trained tokens of one, mean tokens of a record)."""
+    limit = config.max_length
+    mean, most = (tokens["mean"], tokens["longest"]) if tokens else (_LIKELY_LENGTH, 2 * _LIKELY_LENGTH)
+    trained = -(-tokens["trained"] // max(1, kept)) if tokens else most // 2
+    if config.packing:
+        return config.batch_size, limit, limit, limit
+    if config.task == "classify":  # long texts are computed apart from short ones
+        return config.batch_size, min(limit, most, 2 * round(mean)), 0, min(mean, limit)
+    if config.task == "preference":  # two rows a record, measured together
+        return 2 * config.batch_size, min(limit, most), min(limit, -(-trained // 2)), min(mean, 2 * limit)
+    longest = min(limit, most)
+    return config.batch_size, longest, min(longest, trained), min(mean, limit)
 
 
 def rough_speed(home: Home, model_id: str = "starter") -> float:
@@ -121,13 +135,14 @@ def epoch(home: Home, dataset_id: str, speed: float | None = None) -> dict:
 
 
 @lru_cache(maxsize=64)
-def _ledger(entry: ModelEntry, config: TrainConfig, longest: int, trained: int) -> dict:
+def _ledger(entry: ModelEntry, config: TrainConfig, rows: int, longest: int, trained: int) -> dict:
+    import_library()
     import torch
 
     from llmdemo.training import ledger
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return ledger.report(entry, config, ledger.Batch(config.batch_size, longest, trained), device)
+    return ledger.report(entry, config, ledger.Batch(rows, longest, trained), device)
 
 
 def add_model(home: Home, model_id: str, settings: Settings | None = None) -> ModelEntry:

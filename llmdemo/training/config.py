@@ -32,7 +32,7 @@ LEARNING_RATES = {
 }
 """The default learning rate of each task and method; tests/benchmarks/sweep_defaults.py and sweep_tasks.py found them."""
 TASK_DEFAULTS = {
-    "text": {"batch_size": 4, "max_steps": 40, "eval_steps": 20, "packing": True},
+    "text": {"batch_size": 4, "max_steps": 24, "eval_records": 16, "eval_steps": 12, "packing": True},
     "classify": {
         "batch_size": 32,
         "max_steps": 64,
@@ -41,7 +41,7 @@ TASK_DEFAULTS = {
         "eval_records": 256,
         "eval_steps": 32,
     },
-    "preference": {"batch_size": 4, "max_steps": 40, "eval_steps": 20},
+    "preference": {"batch_size": 4, "max_steps": 16, "max_length": 384, "eval_records": 16, "eval_steps": 8},
 }
 """Where a task's defaults differ from the fields' own, which are those of chat."""
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.distributed as dist
 
@@ -108,7 +109,9 @@ class Loop:
     def begin(self, folder: Path, should_stop: Callable[[], bool]) -> bool:
         """What the objective computes once from the untouched weights, before `restore` or `run`; False if it was
         asked to stop. `folder` is the run's."""
-        return self.objective.begin(folder, self._report, lambda: self._agree(should_stop()))
+        steps = range(min(self.config.max_steps, self._batches.per_epoch))
+        items = np.unique(np.concatenate([self._batches.rows_of(step) for step in steps]))
+        return self.objective.begin(folder, items, self._report, lambda: self._agree(should_stop()))
 
     def _verify_loss(self) -> None:
         for note in self.objective.verify(self._batches.rows_of(0)):

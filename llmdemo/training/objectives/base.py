@@ -119,8 +119,11 @@ class Objective:
         """Times that the last loss went through each layer."""
         return 1
 
-    def begin(self, folder: Path, report: Callable, agree: Callable[[], bool]) -> bool:
-        """What is computed once from the untouched weights and kept in the run's folder; False if `agree()` said stop."""
+    def begin(self, folder: Path, items: np.ndarray, report: Callable, agree: Callable[[], bool]) -> bool:
+        """What is computed once from the untouched weights and kept in the run's folder; False if `agree()` said stop.
+
+        items: the training items that the run will take.
+        """
         return True
 
     def verify(self, items) -> list[str]:

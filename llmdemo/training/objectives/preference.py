@@ -103,24 +103,26 @@ class Preference(Objective):
 
     # ---- the reference
 
-    def begin(self, folder: Path, report: Callable, agree: Callable[[], bool]) -> bool:
+    def begin(self, folder: Path, items: np.ndarray, report: Callable, agree: Callable[[], bool]) -> bool:
         """Takes the starting model's log-probabilities from the run's folder, or computes them and puts them there."""
-        path = folder / REFERENCE_FILE
+        path, place = folder / REFERENCE_FILE, self.place
         if path.is_file():
             self._reference = load_file(path)
             return True
-        found, place = {}, self.place
-        done, total = 0, sum(len(rows) for rows in self._parts().values())
-        for name, rows in self._parts().items():
-            values = np.zeros(self._starts[name][-1], np.float32)
-            batches = place.mine(rows.lengths)
-            for turn in range(-(-len(rows) // (place.config.batch_size * place.processes))):
+        wanted = {"train": _rows_of(items), "held_out": np.arange(len(self.data.held_out))}
+        found, total, size = {}, sum(map(len, wanted.values())), place.config.batch_size * place.processes
+        done = 0
+        for name, indices in wanted.items():
+            rows, starts = self._parts()[name], self._starts[name]
+            values = np.zeros(starts[-1], np.float32)
+            batches = place.mine(rows.lengths[indices])
+            for turn in range(-(-len(indices) // size)):
                 report("phase", phase="reference", done=done, total=total)
                 if agree():
                     return False
                 if turn < len(batches):
-                    self._compute(rows, batches[turn], self._starts[name], values)
-                done = min(total, done + place.config.batch_size * place.processes)
+                    self._compute(rows, indices[batches[turn]], starts, values)
+                done = min(total, done + size)
             found[name] = np.array(place.sum(values.tolist()), np.float32)
         if place.process == 0:
             aside = path.with_suffix(".part")

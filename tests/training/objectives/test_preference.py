@@ -40,8 +40,9 @@ def make_objective(model, rows, start=None, held_out=None, **changes):
     before = Preference(Place(start if start is not None else model, tokenizer, config, "fp32", CPU), data)
 
     def begin(folder):
-        assert before.begin(folder, lambda *args, **fields: None, lambda: False)
-        assert objective.begin(folder, lambda *args, **fields: None, lambda: False)
+        items = np.arange(len(rows) // 2)
+        assert before.begin(folder, items, lambda *args, **fields: None, lambda: False)
+        assert objective.begin(folder, items, lambda *args, **fields: None, lambda: False)
         return objective
 
     return begin
@@ -209,7 +210,7 @@ def test_a_stop_while_the_reference_is_computed_leaves_no_half_of_it(moved, tmp_
         Place(moved[0], SimpleNamespace(pad_token_id=0), TrainConfig("x", task="preference"), "fp32", CPU),
         RunData(make_rows(), TokenRows.from_lists([]), [], {}),
     )
-    assert not objective.begin(tmp_path, lambda *args, **fields: None, lambda: True)
+    assert not objective.begin(tmp_path, np.arange(6), lambda *args, **fields: None, lambda: True)
     assert not list(tmp_path.iterdir())
 
 

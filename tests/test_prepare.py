@@ -1,0 +1,65 @@
+"""Settings become a run: defaults by task, what a data set and a model allow, what a batch will take."""
+
+import json
+
+import pytest
+
+from llmdemo import prepare
+from llmdemo.data.ingest import add_dataset
+from llmdemo.errors import UserError
+from llmdemo.training.config import CHOICES, LEARNING_RATES, TASK_DEFAULTS
+
+
+@pytest.fixture
+def datasets(home, settings, tmp_path, tiny_tokenizer):
+    """A data set of each task, by the task's name."""
+    (tmp_path / "classify.tsv").write_text("".join(f"{'spam' if n % 3 else 'ham'}\tmessage {n}\n" for n in range(12)))
+    (tmp_path / "text.txt").write_text("\n\n".join(f"A document about the number {n}." * 9 for n in range(6)))
+    pairs = [{"prompt": f"Add {n}.", "chosen": "yes " * 9, "rejected": "no"} for n in range(6)]
+    (tmp_path / "preference.json").write_text(json.dumps(pairs))
+    chat = [{"instruction": f"Add {n}.", "output": "The sum."} for n in range(6)]
+    (tmp_path / "chat.json").write_text(json.dumps(chat))
+    found = {}
+    for path in tmp_path.glob("*.*"):
+        info = add_dataset(home, settings, path, path.stem, tokenizer=tiny_tokenizer)
+        found[info.task] = info.dataset_id
+    return found
+
+
+@pytest.mark.parametrize("task", CHOICES["task"])
+def test_each_task_and_method_have_their_defaults(task):
+    for method in prepare.METHODS:
+        values = prepare.defaults(method, task)
+        assert values["learning_rate"] == LEARNING_RATES[task][method]
+        assert values.items() >= TASK_DEFAULTS.get(task, {}).items()
+    assert prepare.defaults("galore") == prepare.defaults("galore", "chat")
+
+
+@pytest.mark.parametrize("task", CHOICES["task"])
+def test_the_task_and_its_defaults_follow_the_data_set(home, datasets, tiny_model_folder, task):
+    values = {"dataset_id": datasets[task], "model_id": str(tiny_model_folder), "max_steps": 3}
+    config, info, _ = prepare.checked(home, values)
+    assert config.task == info.task == task and config.max_steps == 3
+    assert config.batch_size == prepare.defaults("galore", task)["batch_size"]
+    other = next(name for name in CHOICES["task"] if name != task)
+    with pytest.raises(UserError, match=f"the data set {task} is {task!r}"):
+        prepare.checked(home, {**values, "task": other})
+
+
+@pytest.mark.parametrize("task", CHOICES["task"])
+def test_what_a_batch_of_each_task_takes_is_predicted(home, datasets, tiny_model_folder, task):
+    predicted = prepare.predict(home, {"dataset_id": datasets[task], "model_id": str(tiny_model_folder)})
+    assert predicted["step_tokens"] > 0 and predicted["ledger"]["predicted"]["activations"] > 0
+    assert predicted["steps"] == prepare.defaults("galore", task)["max_steps"]
+
+
+def test_a_classifier_is_no_beginning_for_a_chat(home, datasets, tiny_model_folder, tmp_path):
+    from llmdemo.models.load import load_classifier
+
+    model, tokenizer = load_classifier(tiny_model_folder, ["ham", "spam"], device="cpu")
+    model.save_pretrained(tmp_path / "classifier")
+    tokenizer.save_pretrained(tmp_path / "classifier")
+    values = {"dataset_id": datasets["chat"], "model_id": str(tmp_path / "classifier")}
+    with pytest.raises(UserError, match="only classifies; the task 'chat' needs a model that writes"):
+        prepare.checked(home, values)
+    assert prepare.checked(home, {**values, "dataset_id": datasets["classify"]})[0].task == "classify"

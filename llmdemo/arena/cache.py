@@ -15,6 +15,7 @@ import psutil
 import torch
 
 from llmdemo.errors import UserError
+from llmdemo.public.spaces import on_zero_gpu
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 _SHARE_OF_MEMORY = 0.4
@@ -160,6 +161,6 @@ def _changed(folder: Path | None) -> float:
 
 
 def _memory() -> int:
-    if torch.cuda.is_available():
+    if torch.cuda.is_available() and not on_zero_gpu():
         return torch.cuda.mem_get_info()[1]
     return psutil.virtual_memory().total

@@ -4,6 +4,7 @@ Knows no widgets and no HTTP. Iterators compute in the thread that consumes them
 decodes in a thread of its own so that a slow page does not slow the model.
 """
 
+import contextvars
 import logging
 import platform
 import queue
@@ -28,6 +29,7 @@ from llmdemo.arena.states import States
 from llmdemo.decoding import DecodeSettings
 from llmdemo.errors import UserError
 from llmdemo.models import catalog, load
+from llmdemo.public.spaces import on_zero_gpu
 from llmdemo.settings import Settings
 from llmdemo.store import Home
 
@@ -156,7 +158,9 @@ class Arena:
     def stream(self, request: Request, every: float = 1 / 15) -> Iterator[list[dict]]:
         """Batches of events, at most one each `every` seconds; the last holds `end`. Closing the iterator stops the run."""
         events: queue.SimpleQueue = queue.SimpleQueue()
-        thread = threading.Thread(target=self._pump, args=(request, events.put), daemon=True, name="arena")
+        context = contextvars.copy_context()  # a GPU is lent on behalf of who asks
+        pump = (self._pump, request, events.put)
+        thread = threading.Thread(target=context.run, args=pump, daemon=True, name="arena")
         thread.start()
         ended = False
         try:
@@ -235,9 +239,17 @@ class Arena:
         for loaded, ids, maker in zip(models, prompts, makers, strict=True):
             rest = max(1, request.settings.max_new_tokens - len(request.prefix_ids))
             settings = replace(request.settings, max_new_tokens=rest)
-            decode = self._decode or decoding.decode_lanes
-            runs.append((maker, decode(loaded.model, [*ids, *request.prefix_ids], settings)))
+            runs.append((maker, self._steps(loaded, [*ids, *request.prefix_ids], settings)))
         yield from self._interleave(request, runs)
+
+    def _steps(self, loaded: Loaded, ids: list[int], settings: DecodeSettings) -> Iterator:
+        if self._decode:
+            return self._decode(loaded.model, ids, settings)
+        if on_zero_gpu():
+            from llmdemo.arena import lent_gpu
+
+            return lent_gpu.decode(loaded.entry.path, settings.precision, ids, settings)
+        return decoding.decode_lanes(loaded.model, ids, settings)
 
     def _interleave(self, request: Request, runs: list) -> Iterator[dict]:
         """One step of each model in turn, so that two models stream side by side."""

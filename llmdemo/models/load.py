@@ -12,6 +12,7 @@ from transformers.utils import logging as transformers_logging
 from llmdemo.errors import UserError
 from llmdemo.models.catalog import ModelEntry
 from llmdemo.models.check import check_folder, read_config
+from llmdemo.public.spaces import on_zero_gpu
 
 transformers_logging.disable_progress_bar()
 _SAFE = {"local_files_only": True, "trust_remote_code": False}
@@ -23,7 +24,9 @@ def cpu_has_bf16() -> bool:
 
 
 def best_device() -> torch.device:
-    """CUDA, else Apple's MPS, else the CPU."""
+    """CUDA, else Apple's MPS, else the CPU; on ZeroGPU the CPU, as the app's own process has no GPU there."""
+    if on_zero_gpu():
+        return torch.device("cpu")
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
@@ -163,8 +166,6 @@ def load_outline(source: ModelEntry | Path, dtype: torch.dtype, attention: str =
         config = AutoConfig.from_pretrained(folder, **_SAFE)
         kind = AutoModelForSequenceClassification if classifies else AutoModelForCausalLM
         with torch.device("meta"):
-            return kind.from_config(
-                config, trust_remote_code=False, dtype=dtype, attn_implementation=attention
-            )
+            return kind.from_config(config, trust_remote_code=False, dtype=dtype, attn_implementation=attention)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"The model in {folder.name!r} has no usable config.json ({_first_line(error)}).") from error

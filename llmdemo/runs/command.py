@@ -8,6 +8,7 @@ from pathlib import Path
 import psutil
 
 from llmdemo.public.secrets import without_secrets
+from llmdemo.public.spaces import on_zero_gpu
 
 PROJECT = Path(__file__).resolve().parents[2]
 _WORKER = "llmdemo.training.worker"
@@ -53,6 +54,8 @@ def worker_environment(home: Path, config: dict, env=None, devices: list[str] | 
         "PYTHONUNBUFFERED": "1",  # the last words of a dying worker belong in the log
         "LLMDEMO_HOME": str(home),
     }
+    if on_zero_gpu():
+        env["CUDA_VISIBLE_DEVICES"] = ""  # what can be seen there may not be used
     if not has_accelerator():
         env["ACCELERATE_USE_CPU"] = "true"
         if processes(config) > 1:
@@ -97,7 +100,12 @@ def _threads(processes: int) -> int:
 
 
 def has_accelerator() -> bool:
-    """Whether this machine has a device that torch may train on, found without importing torch."""
+    """Whether this machine has a device that torch may train on, found without importing torch.
+
+    On ZeroGPU there is none: a GPU is lent to the app's own calls only.
+    """
+    if on_zero_gpu():
+        return False
     if sys.platform == "darwin":
         return os.uname().machine == "arm64"
     nodes = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")

@@ -12,6 +12,7 @@ from pathlib import Path
 from llmdemo.errors import UserError
 from llmdemo.public.passwords import checked_name, hash_password, read_accounts
 from llmdemo.public.people import Access, space_access
+from llmdemo.public.spaces import on_zero_gpu
 from llmdemo.settings import Settings
 from llmdemo.ui.share import why_no_link
 
@@ -34,6 +35,8 @@ def serve(
     _check_port(host, port)
     share = share and _can_share()
     access = choose_access(host, share, accounts)
+    if on_zero_gpu():
+        from llmdemo.arena import lent_gpu  # noqa: F401  # `spaces` wants to know of it before the launch
     from llmdemo.ui.app import build, launch_options
     from llmdemo.ui.services import make_services
 

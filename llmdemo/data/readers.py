@@ -16,6 +16,8 @@ from llmdemo.data.tables import read_table
 from llmdemo.errors import UserError
 
 _OBJECT_BYTES = 64 * 2**20
+_MOST_BLANK = 1_000_000
+"""Blank lines in a row: reading more would take minutes for nothing."""
 _SPLIT_KEYS = ("train", "eval", "test", "validation", "valid", "dev")
 
 
@@ -48,25 +50,29 @@ def _byte_lines(path: Path, encoding: str) -> Iterator[tuple[int, bytes]]:
         yield from ((number, line.encode()) for number, line in _text_lines(path, encoding))
         return
     with open(path, "rb") as file:
-        number = 0
+        number = blank = 0
         while data := file.readline(MAX_RECORD + 1):
             number += 1
-            if len(data) > MAX_RECORD:
-                raise _line_too_long(path, number)
+            blank = blank + 1 if len(data) <= 2 and not data.strip() else 0
+            if len(data) > MAX_RECORD or blank > _MOST_BLANK:
+                raise _line_too_long(path, number, blank)
             yield number, data.removeprefix(b"\xef\xbb\xbf") if number == 1 else data
 
 
 def _text_lines(path: Path, encoding: str) -> Iterator[tuple[int, str]]:
     with open(path, encoding=encoding, newline="") as file:
-        number = 0
+        number = blank = 0
         while text := file.readline(MAX_RECORD + 1):
             number += 1
-            if len(text) > MAX_RECORD:
-                raise _line_too_long(path, number)
+            blank = blank + 1 if len(text) <= 2 and not text.strip() else 0
+            if len(text) > MAX_RECORD or blank > _MOST_BLANK:
+                raise _line_too_long(path, number, blank)
             yield number, text
 
 
-def _line_too_long(path: Path, number: int) -> UserError:
+def _line_too_long(path: Path, number: int, blank: int = 0) -> UserError:
+    if blank:
+        return UserError(f"{shown_name(path.name)} has {blank:,} blank lines before line {number:,}.", "Remove them.")
     return UserError(
         f"Line {number} of {shown_name(path.name)} is longer than {MAX_RECORD // 2**20} MB.",
         "A record may have 8 MB at most: are its line ends missing?",
@@ -176,7 +182,8 @@ class _Window:
         )
 
     def _broken(self, error: json.JSONDecodeError, row: int) -> UserError:
-        if len(self.text) - self.at > MAX_RECORD and error.pos > self.at + MAX_RECORD // 2:
+        endless = error.pos > self.at + MAX_RECORD // 2 or error.msg.startswith("Unterminated string")
+        if len(self.text) - self.at > MAX_RECORD and endless:
             return self.error(f"record {row} is longer than {MAX_RECORD // 2**20} MB")
         if error.pos >= len(self.text.rstrip()):
             return self.error(f"the file ends inside record {row}; it may be cut off", error.pos)

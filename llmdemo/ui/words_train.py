@@ -116,6 +116,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "state_failed": ("Failed", "失敗"),
     "phase_loading": ("loading the model", "載入模型"),
     "phase_tokenising": ("preparing the records", "準備資料"),
+    "phase_reference": ("asking the starting model", "先問原本的模型"),
     "phase_dry_step": ("trying one step", "試跑一步"),
     "phase_training": ("training", "訓練中"),
     "phase_evaluating": ("checking on held-out records", "以保留資料檢查"),

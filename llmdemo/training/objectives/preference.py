@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from llmdemo.data.encode import encode_many
+from llmdemo.errors import UserError
 from llmdemo.training.batches import NOT_TRAINED, RunData, TokenRows, collate
 from llmdemo.training.config import TrainConfig
 from llmdemo.training.ledger import Batch
@@ -25,7 +26,8 @@ from llmdemo.training.loss import CausalLoss
 from llmdemo.training.objectives.base import SAMPLES, Objective, Place, Source
 from llmdemo.training.objectives.chat import chat_sample, write
 
-REFERENCE_FILE = "reference.safetensors"
+REFERENCE_FILE = "data-reference.safetensors"
+"""Named as what a bundle of the run takes along: a resumed run must go on with the same numbers."""
 
 
 def pair_losses(chosen: Tensor, rejected: Tensor, config: TrainConfig) -> Tensor:
@@ -107,7 +109,7 @@ class Preference(Objective):
         """Takes the starting model's log-probabilities from the run's folder, or computes them and puts them there."""
         path, place = folder / REFERENCE_FILE, self.place
         if path.is_file():
-            self._reference = load_file(path)
+            self._reference = self._checked(load_file(path))
             return True
         wanted = {"train": _rows_of(items), "held_out": np.arange(len(self.data.held_out))}
         found, total, size = {}, sum(map(len, wanted.values())), place.config.batch_size * place.processes
@@ -130,6 +132,12 @@ class Preference(Objective):
             aside.replace(path)
         self._reference = found
         return True
+
+    def _checked(self, reference: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        # A run that came from elsewhere may bring anything.
+        if {name: values.shape for name, values in reference.items()} != {n: (s[-1],) for n, s in self._starts.items()}:
+            raise UserError(f"{REFERENCE_FILE} does not fit the run's data.", "Clone the run, and start the copy.")
+        return reference
 
     @torch.no_grad()
     def _compute(self, rows: TokenRows, items, starts: np.ndarray, values: np.ndarray) -> None:

@@ -205,6 +205,12 @@ def test_the_reference_is_computed_once_and_kept(moved, tmp_path):
     assert (tmp_path / REFERENCE_FILE).read_bytes() == kept
 
 
+def test_a_reference_of_other_data_is_refused(moved, tmp_path):
+    make_objective(moved[0], make_rows(), moved[1])(tmp_path)
+    with pytest.raises(UserError, match="does not fit"):
+        make_objective(moved[0], make_rows(7), moved[1])(tmp_path)
+
+
 def test_a_stop_while_the_reference_is_computed_leaves_no_half_of_it(moved, tmp_path):
     objective = Preference(
         Place(moved[0], SimpleNamespace(pad_token_id=0), TrainConfig("x", task="preference"), "fp32", CPU),

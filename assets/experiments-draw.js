@@ -64,13 +64,14 @@
   };
 
   // A drawing of the page as a file: what the style sheet says is written into it.
-  L.standalone = (svg) => {
-    if (!svg) return text(sheet(900, 60));
+  L.standalone = (svg, title) => {
+    const heading = s("text", { x: 20, y: 26, fill: colour("var(--ink)"), "font-size": 15, "font-weight": 600 }, title);
+    if (!svg) return text(sheet(900, 60, heading));
     const copy = svg.cloneNode(true), [, , W, H] = svg.getAttribute("viewBox").split(" ").map(Number);
     copy.querySelectorAll(".hit").forEach((node) => node.remove());
     const from = svg.querySelectorAll("line, path:not(.hit), text"), to = copy.querySelectorAll("line, path, text");
     from.forEach((node, i) => { const style = getComputedStyle(node); for (const name of ["stroke", "stroke-width", "fill", "opacity", "font-weight"]) to[i].setAttribute(name, style.getPropertyValue(name)); });
-    return text(sheet(W, H, s("g", { transform: "translate(10 0) scale(0.977)" }, ...copy.childNodes)));
+    return text(sheet(W, H + 50, heading, s("g", { transform: "translate(10 42) scale(0.977)" }, ...copy.childNodes)));
   };
 
   // The same as a picture of points, at twice the size.

@@ -183,7 +183,7 @@
       const head = [h("th", {}, t("exp_run")), search.map((key) => h("th", { class: "n" }, t(`f_${key}`))), group.rungs.length ? h("th", { class: "n" }, t("train_steps")) : null, h("th", {}, t("runs_state")), h("th", { class: "n" }, t("exp_held_out")), metrics.map((key) => h("th", { class: "n" }, t(`exp_m_${key}`))),
         h("th", { class: "n" }, t("exp_train_loss")), h("th", { class: "n" }, t("exp_time")), h("th", { class: "n" }, t("exp_speed")), h("th", { class: "n" }, t("exp_peak")), h("th", { class: "n" }, t("exp_optimizer"))];
       const body = sorted(group).map((row) => {
-        const best = row.run_id === group.best, loss = row.eval_loss !== null && row.first_eval_loss !== null && row.eval_loss !== row.first_eval_loss ? `${L.num(row.first_eval_loss, 3)} → ${L.num(row.eval_loss, 3)}` : L.num(row.eval_loss, 3);
+        const best = row.run_id === group.best, loss = race && row.eval_loss !== null && row.first_eval_loss !== null && row.eval_loss !== row.first_eval_loss ? `${L.num(row.first_eval_loss, 3)} → ${L.num(row.eval_loss, 3)}` : L.num(row.eval_loss, 3);
         const label = race ? row.label : `${row.rung && group.rungs.length ? `${t("exp_rung")} ${row.rung + 1}, ` : ""}${group.rows.indexOf(row) + 1}`;
         const link = row.run_id && row.state !== "deleted" ? h("button", { type: "button", class: "link", "data-key": `exp-${row.run_id}`, "aria-label": t("exp_open_run", { name: row.label }), onclick: () => open(row.run_id) }, label) : label;
         return h("tr", { "data-run": row.run_id, class: best ? "best" : "", onmouseenter: () => { view.on = row.run_id; highlight(); }, onmouseleave: () => { view.on = null; highlight(); } },
@@ -194,7 +194,7 @@
     };
 
     const foot = (group) => {
-      const file = `${group.kind}-${group.group_id}`, svg = () => (group.kind === "race" ? L.raceSvg(lines(group), { title: name(group), ...plotOptions() }) : L.standalone(el.querySelector(".parallel svg")));
+      const file = `${group.kind}-${group.group_id}`, svg = () => (group.kind === "race" ? L.raceSvg(lines(group), { title: name(group), ...plotOptions() }) : L.standalone(el.querySelector(".parallel svg"), name(group)));
       const csv = async () => { const answer = await ask("table", { group_id: view.id }); if (answer.error) { view.error = answer.error; draw(); } else L.save(`${file}.csv`, "text/csv", answer.text); };
       return h("div", { class: "cap" }, h("span", { class: "exp-saves" }, h("span", {}, t("exp_save")), L.button("CSV", csv, "quiet", { "data-key": "exp-csv" }), L.button("JSON", () => L.save(`${file}.json`, "application/json", JSON.stringify(group, null, 1)), "quiet", { "data-key": "exp-json" }),
         L.button("SVG", () => L.save(`${file}.svg`, "image/svg+xml", svg()), "quiet", { "data-key": "exp-svg" }), L.button("PNG", () => L.savePng(`${file}.png`, svg()), "quiet", { "data-key": "exp-png" })), h("span", {}, t("exp_optimizer_help")));

@@ -12,21 +12,21 @@
   const i = (text) => m("mi", text), o = (text) => m("mo", text), n = (text) => m("mn", text), word = (text) => { const node = m("mi", text); node.setAttribute("mathvariant", "normal"); return node; };
   const sub = (base, under) => m("msub", base, under), row = (...parts) => m("mrow", ...parts), over = (top, bottom) => m("mfrac", top, bottom);
   const sum = (under) => m("munder", o("∑"), under), minus = () => o("−"), eq = () => o("=");
+  const gap = () => { const node = m("mspace"); node.setAttribute("width", ".18em"); return node; }, log = () => row(word("log"), gap());
   const call = (name, ...inside) => row(word(name), o("("), ...inside, o(")"));
   const softmax = () => call("softmax", sub(i("z"), i("t")));
   const FORMULAS = {
-    chat: () => [i("L"), eq(), minus(), over(n("1"), i("N")), sum(row(i("t"), o("∈"), word("answer"))), word("log"), sub(softmax(), sub(i("y"), i("t")))],
-    text: () => [i("L"), eq(), minus(), over(n("1"), i("T")), sum(i("t")), word("log"), i("p"), o("("), sub(i("y"), i("t")), o("|"), sub(i("y"), row(o("<"), i("t"))), o(")")],
-    classify: () => [i("L"), eq(), minus(), word("log"), over(m("msup", i("e"), sub(i("z"), i("y"))), row(sum(i("c")), m("msup", i("e"), sub(i("z"), i("c")))))],
+    chat: () => [i("L"), eq(), minus(), over(n("1"), i("N")), sum(row(i("t"), o("∈"), word("answer"))), log(), sub(softmax(), sub(i("y"), i("t")))],
+    text: () => [i("L"), eq(), minus(), over(n("1"), i("T")), sum(i("t")), log(), i("p"), o("("), sub(i("y"), i("t")), o("|"), sub(i("y"), row(o("<"), i("t"))), o(")")],
+    classify: () => [i("L"), eq(), minus(), log(), over(m("msup", i("e"), sub(i("z"), i("y"))), row(sum(i("c")), m("msup", i("e"), sub(i("z"), i("c")))))],
     preference: () => {
-      const ratio = (answer) => row(word("log"), over(row(i("π"), o("("), i(answer), o(")")), row(sub(i("π"), word("ref")), o("("), i(answer), o(")"))));
-      return [i("L"), eq(), minus(), word("log"), i("σ"), o("("), i("β"), o("["), ratio("w"), minus(), ratio("l"), o("]"), o(")")];
+      const ratio = (answer) => row(log(), over(row(i("π"), o("("), i(answer), o(")")), row(sub(i("π"), word("ref")), o("("), i(answer), o(")"))));
+      return [i("L"), eq(), minus(), log(), i("σ"), o("("), i("β"), o("["), ratio("w"), minus(), ratio("l"), o("]"), o(")")];
     },
   };
   const formula = (task) => {
     const math = m("math", m("mrow", ...FORMULAS[task]()));
-    math.setAttribute("display", "block");
-    math.setAttribute("style", "text-align:left;margin:0");
+    math.setAttribute("displaystyle", "true");
     math.setAttribute("aria-label", t("learn_formula"));
     return math;
   };
@@ -54,7 +54,7 @@
     const draw = () => {
       const { task } = state;
       L.show(el, h("details", { class: "learn", open: remembered(task), ontoggle: (event) => remember(task, event.target.open) }, h("summary", {}, t(`learn_title_${task}`)),
-        h("div", { class: "learn-in" }, h("p", {}, t(`learn_about_${task}`)), h("div", {}, h("div", { class: "formula" }, formula(task)), h("p", { class: "soft" }, t(`learn_torch_${task}`))),
+        h("div", { class: "learn-in" }, h("div", {}, h("p", {}, t(`learn_about_${task}`)), h("p", { class: "soft" }, t(`learn_torch_${task}`))), h("div", { class: "formula" }, formula(task)),
           h("details", { class: "learn-numbers", open: state.shown, ontoggle: (event) => { state.shown = event.target.open; if (state.shown && !state.found && !state.error) compute(); } }, h("summary", { id: "learn-numbers" }, t("learn_numbers")), numbersBox))));
       drawNumbers();
     };

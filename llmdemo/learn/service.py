@@ -11,6 +11,7 @@ from llmdemo import data
 from llmdemo.errors import UserError
 from llmdemo.models import catalog
 from llmdemo.models.catalog import ModelEntry
+from llmdemo.models.library import import_library
 from llmdemo.runs.states import COMPLETED
 from llmdemo.store import Home
 from llmdemo.training.config import TrainConfig
@@ -77,6 +78,7 @@ class Learn:
         return None
 
     def _compute(self, info, entry: ModelEntry, run: dict | None, settings: TrainConfig, place: int) -> dict:
+        import_library()
         from llmdemo.learn import tasks
 
         records = data.open_records(self._home, info.dataset_id)

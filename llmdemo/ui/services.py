@@ -173,6 +173,9 @@ def make_services(settings: Settings, *, access: Access | None = None, command=N
 
 
 def _make_arena(home: Home, settings: Settings):
+    from llmdemo.models.library import import_library
+
+    import_library()
     from llmdemo.arena import Arena
 
     return Arena(home, settings)
@@ -185,6 +188,9 @@ def _make_classifiers(home: Home, settings: Settings):
 
 
 def _load_tokenizer(home: Home, model_id: str):
+    from llmdemo.models.library import import_library
+
+    import_library()
     from llmdemo.models.catalog import resolve
     from llmdemo.models.load import load_tokenizer
 

@@ -7,6 +7,7 @@
   const QUIET_MS = 4000;
   const MENU_MS = 8000;
   const REPLAY_PER_SECOND = 10;
+  const APPROXIMATE = 1e-3;
 
   class App {
     constructor({ el, props, trigger, server, watch }) {
@@ -27,6 +28,7 @@
 
     build(element) {
       this.form = new arena.Form({ go: () => (this.run ? this.stop() : this.compare()), models: () => this.loadModels(), changed: () => this.remember(), failed: (message) => this.showError({ message, hint: "" }) }, limits(this.props.value));
+      this.canPick = limits(this.props.value).picks !== false;
       this.status = h("p", { class: "status", role: "status" });
       this.error = h("div", { class: "error", role: "alert", hidden: true });
       this.panes = h("div", { class: "lanes" });
@@ -35,6 +37,7 @@
       this.batch = new arena.Batch();
       this.root = h("div", { class: "arena" }, this.form.element, this.toolbar(), this.error, this.empty, this.panes, this.tree.element, this.batch.element);
       this.card = new arena.Card(this.root, { fork: (...what) => this.fork(...what), canFork: () => !this.run && Boolean(this.trace.meta) });
+      this.prefer = new arena.Prefer({ save: (pair) => this.savePair(pair), train: (id) => this.trainOn(id) });
       element.replaceChildren(this.root);
     }
 
@@ -74,7 +77,7 @@
       this.batch.clear();
       this.showBatch(true);
       const samples = Number(this.form.modes.samples.value) || 1;
-      this.start({ ...request, model_ids: request.model_ids.slice(0, 1), prompts: this.form.prompt.value.split("\n"), samples }, null);
+      this.start({ ...request, model_ids: request.model_ids.slice(0, 1), prompts: arena.promptLines(this.form.prompt.value), samples }, null);
     }
 
     showBatch(on) {
@@ -158,7 +161,7 @@
       this.run = null;
       this.form.running(false);
       if (end.state === "failed") { this.showError(end); this.say(""); }
-      else this.say(t(this.isBatch && end.state === "done" ? "batch_done" : "end_" + end.state, { s: number(end.seconds, 1), n: number(this.trace.steps) }));
+      else this.say(t(this.isBatch && end.state === "done" ? "batch_done" : "end_" + end.state, { s: number(end.seconds, 1), n: number(this.trace.steps) }) + this.approximation());
       if (this.isBatch) return;
       this.paint();
       this.compareModels();
@@ -180,7 +183,7 @@
           if (lane.info.model !== index) continue;
           const card = new arena.LaneCard(lane, this.trace, {
             card: (...what) => this.card.show(...what), leave: () => this.card.leave(),
-            reply: (chosen) => this.reply(chosen), copy: (chosen) => this.copyText(chosen),
+            reply: (chosen) => this.reply(chosen), copy: (chosen) => this.copyText(chosen), prefer: this.canPick ? (...what) => this.choosePair(...what) : null,
           });
           card.colour(this.colour.value);
           this.cards.set(lane.info.id, card);
@@ -222,6 +225,13 @@
       const time = trace.times[trace.times.length - 1];
       if (!time) return;
       this.say(t("running", { n: number(steps), all: number(trace.meta.settings.max_new_tokens), first: arena.duration(trace.times[0].t), s: number(time.t, 1) }));
+    }
+
+    /* int8 weights and the like are an approximation: how far off they are stands beside what they said. */
+    approximation() {
+      const forward = this.trace.meta && !this.isBatch && this.trace.meta.models[0].forward;
+      if (!forward || !forward.error || forward.error < APPROXIMATE) return "";
+      return " " + t("approximate", { form: forward.form, e: number(100 * forward.error, 1) });
     }
 
     say(text) { if (this.status.textContent !== text) this.status.textContent = text; }
@@ -299,6 +309,30 @@
       this.remember();
     }
 
+    // ---- preferences ----
+
+    async choosePair(card, button) {
+      const { prompt, models } = this.trace.meta;
+      const chosen = textOf(card.lane).trim();
+      const rest = Array.from(this.trace.lanes.values()).filter((lane) => lane !== card.lane).map((lane) => ({
+        title: arena.laneTitle(lane.info) + (models.length > 1 ? " · " + models[lane.info.model].title : ""), strategy: lane.info.strategy, text: textOf(lane).trim(),
+      })).filter((other) => other.text && other.text !== chosen);
+      const answer = await L.ask(this.server, "preference_sets");
+      this.prefer.open(card.element, button, prompt, chosen, rest, answer.sets || []);
+    }
+
+    async savePair(pair) {
+      const answer = await L.ask(this.server, "prefer", pair);
+      if (!answer.error) L.tell("preference-added", answer.dataset_id);
+      return answer;
+    }
+
+    trainOn(datasetId) {
+      L.tell("train-on", datasetId);
+      const tab = document.querySelector('button[role="tab"][data-tab-id="train"]');
+      if (tab) tab.click();
+    }
+
     // ---- in and out ----
 
     async loadModels() {
@@ -353,7 +387,7 @@
       this.trace = trace;
       this.showError(null);
       this.form.setPrompt(trace.meta.prompt);
-      this.form.setSettings(trace.meta.settings);
+      this.form.setSettings(trace.grid ? { ...trace.meta.settings, lanes: null } : trace.meta.settings);
       this.seek(null);
       this.begin();
       this.paint();

@@ -14,7 +14,7 @@
       this.table = h("div", { class: "scroll" });
       this.texts = h("ol", { class: "batchtexts" });
       this.element = h("section", { class: "batch", hidden: true, "aria-label": t("mode_many") }, this.plots, this.table,
-        h("details", {}, h("summary", {}, t("batch_texts")), this.texts));
+        h("details", {}, h("summary", {}, t("batch_said")), this.texts));
     }
 
     toJSON() { return { strategies: this.last.strategies, prompts: this.rows }; }
@@ -86,9 +86,9 @@
   }
 
   function table(strategies) {
-    const columns = ["tokens", "perplexity", "repetition", "distinct_2", "self_bleu"];
-    const cell = { tokens: number, perplexity: (v) => number(v, 2), repetition: (v) => (v === null ? "–" : percent(v) + " %"), distinct_2: (v) => number(v, 2), self_bleu: (v) => number(v, 3) };
-    return h("table", {}, h("thead", {}, h("tr", {}, h("th", {}, t("lanes")), columns.map((key) => h("th", { class: "n" }, t("batch_" + key))))),
+    const columns = ["texts", "tokens", "perplexity", "repetition", "distinct_2", "diversity", "self_bleu"];
+    const cell = { texts: number, tokens: number, diversity: (v) => number(v, 2), perplexity: (v) => number(v, 2), repetition: (v) => (v === null ? "–" : percent(v) + " %"), distinct_2: (v) => number(v, 2), self_bleu: (v) => number(v, 3) };
+    return h("table", {}, h("thead", {}, h("tr", {}, h("th", {}, t("lanes")), columns.map((key) => h("th", { class: "n", title: t("batch_" + key + "_help") }, t("batch_" + key))))),
       h("tbody", {}, strategies.map((item) => h("tr", { "data-strategy": item.strategy }, h("td", {}, arena.shape(item.strategy), " ", arena.laneTitle(item)),
         columns.map((key) => h("td", { class: "n" }, cell[key](item[key])))))));
   }

@@ -131,7 +131,7 @@
       const label = t(kept ? "row_kept" : "row_cut", { token: text, raw: percent(raw), after: percent(row[2]) }) + (chosen ? " " + t("row_chosen") : "");
       return h("button", {
         type: "button", class: "bar" + (kept ? "" : " cut") + (chosen ? " chosen" : ""), "aria-label": label,
-        disabled: !this.hooks.canFork(), onclick: () => this.fork(card.lane, index, row[0]),
+        disabled: !this.hooks.canFork() || card.trace.special(card.lane.info.model, row[0]), onclick: () => this.fork(card.lane, index, row[0]),
       }, h("code", {}, text), bar, h("span", {}, figure));
     }
 

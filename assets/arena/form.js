@@ -54,7 +54,7 @@
       this.prompt.setAttribute("aria-label", t(many ? "prompts" : "prompt"));
       if (many === Boolean(this.isMany)) return;
       this.isMany = many;
-      const examples = arena.presets().filter((preset) => !preset.raw).map((preset) => preset.prompt.replace(/\s*\n\s*/g, " "));
+      const examples = arena.presets().filter((preset) => !preset.raw).map((preset) => arena.oneLine(preset.prompt));
       const other = this.otherPrompt === undefined ? examples.join("\n") : this.otherPrompt;
       [this.prompt.value, this.otherPrompt] = [other, this.prompt.value];
     }
@@ -67,12 +67,13 @@
       this.raw = h("input", { type: "checkbox", onchange: () => { this.showMode(); this.hooks.changed(); } });
       this.system = h("textarea", { rows: 2, id: "arena-system", placeholder: t("system_placeholder"), dir: "auto" });
       this.lanes = {};
+      this.moreLanes = new arena.MoreLanes(() => this.hooks.changed());
       const lanes = LANES.map((strategy) => {
         const box = this.lanes[strategy] = h("input", { type: "checkbox", checked: DEFAULT_LANES.includes(strategy), onchange: () => this.hooks.changed() });
         return h("label", { class: "check" }, box, arena.shape(strategy), t("name_" + strategy));
       });
       return h("div", { class: "morebody" },
-        h("div", { class: "lanepick", role: "group", "aria-label": t("lanes") }, h("span", { class: "label" }, t("lanes")), lanes, this.help("lanes")),
+        h("div", { class: "lanepick", role: "group", "aria-label": t("lanes") }, h("span", { class: "label" }, t("lanes")), lanes, this.help("lanes"), this.moreLanes.element),
         h("div", { class: "settings" }, this.number("min_p"), this.number("length_penalty"), this.choice("early_stopping"), this.choice("precision"),
           h("div", { class: "aset" }, h("label", { class: "check" }, this.raw, t("raw")), this.help("raw"))),
         h("div", { class: "system" }, h("label", { for: "arena-system" }, t("system")), this.help("system"), this.system));
@@ -177,7 +178,7 @@
       const values = {};
       for (const [key, input] of Object.entries(this.inputs)) values[key] = key in NUMBERS ? (input.value.trim() === "" ? NUMBERS[key][3] : Number(input.value)) : input.value;
       values.early_stopping = { false: false, true: true, never: "never" }[values.early_stopping];
-      values.lanes = LANES.filter((strategy) => this.lanes[strategy].checked);
+      values.lanes = [...LANES.filter((strategy) => this.lanes[strategy].checked), ...this.moreLanes.values()];
       return values;
     }
 
@@ -194,8 +195,10 @@
         if (input.fit) input.fit();
       }
       if (Array.isArray(values.lanes)) {
-        const names = values.lanes.map((lane) => (typeof lane === "string" ? lane : lane.strategy));
+        const own = (lane) => typeof lane === "string" || !lane || !lane.name || lane.name === lane.strategy;
+        const names = values.lanes.filter(own).map((lane) => (lane && lane.strategy) || lane);
         for (const strategy of LANES) this.lanes[strategy].checked = names.includes(strategy);
+        this.moreLanes.set(values.lanes.filter((lane) => !own(lane)), values);
       }
     }
 

@@ -1,5 +1,5 @@
 /* The panes: one card a lane, drawn from a trace. Draws only what changed; tells what the pointer and keys do through
-   `hooks` {card(pane, index, span, how), leave(), reply(lane), copy(lane)}. */
+   `hooks` {card(pane, index, span, how), leave(), reply(lane), copy(lane), prefer(pane, button)}. */
 (() => {
   "use strict";
   const arena = window.llmdemoArena;
@@ -73,7 +73,8 @@
           h("dl", {}, facts),
           h("div", { class: "laneacts" },
             h("button", { type: "button", class: "quiet", onclick: () => this.hooks.copy(this.lane) }, t("copy_text")),
-            h("button", { type: "button", class: "quiet", onclick: () => this.hooks.reply(this.lane) }, t("reply")))));
+            h("button", { type: "button", class: "quiet", onclick: () => this.hooks.reply(this.lane) }, t("reply")),
+            this.hooks.prefer && !this.trace.isRaw && h("button", { type: "button", class: "quiet", title: t("prefer_help"), onclick: (event) => this.hooks.prefer(this, event.currentTarget) }, t("prefer")))));
       this.stick = true; // follows the newest token until the reader scrolls up
       this.text.addEventListener("scroll", () => { this.stick = this.text.scrollTop + this.text.clientHeight > this.text.scrollHeight - 24; }, { passive: true });
       this.text.addEventListener("pointerover", (event) => this.point(event));

@@ -5,7 +5,7 @@
   const KEY = "llmdemo-arena";
   const LONGEST = 6000;
 
-  const state = (form) => ({ models: form.modelIds, prompt: form.promptValue(), settings: form.settings(), fresh: form.fresh.checked });
+  const state = (form) => ({ models: form.modelIds, prompt: form.promptValue(), settings: form.settings(), fresh: form.fresh.checked, modes: form.modes });
 
   function apply(form, value) {
     if (value === null || typeof value !== "object") return;
@@ -13,6 +13,11 @@
     if (value.prompt && typeof value.prompt === "object") form.setPrompt(value.prompt);
     if (Array.isArray(value.models)) form.chooseModels(value.models.map(String));
     form.fresh.checked = Boolean(value.fresh);
+    if (value.modes) {
+      const text = form.prompt.value;
+      form.modes.set(value.modes);
+      if (value.prompt) form.prompt.value = text; // taking another mode brings that mode's own text
+    }
   }
 
   /* ?arena={"models": …, "prompt": …, "settings": …}: readable, and open to any value that the form takes. */

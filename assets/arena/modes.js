@@ -7,6 +7,7 @@
   const { h, t, number } = arena;
   const MODES = ["one", "sweep", "many"];
   const MOST_FILE_BYTES = 5e6;
+  const LINE_END = "↵"; // the field has one prompt a line: a line end inside a prompt is shown as this sign
 
   /* axes: which two settings span the grid, and what they begin with. */
   const SWEEPS = {
@@ -46,6 +47,17 @@
       this.many.hidden = mode !== "many";
     }
 
+    toJSON() { return { mode: this.mode, axes: this.axes.value, rows: this.rows.value, columns: this.columns.value, samples: this.samples.value }; }
+
+    /* What toJSON gave, or anything else out of a link. */
+    set(value) {
+      if (!value || typeof value !== "object") return;
+      if (SWEEPS[value.axes]) { this.axes.value = value.axes; this.fillAxes(); }
+      for (const key of ["rows", "columns", "samples"]) if (typeof value[key] === "string") this[key].value = value[key].slice(0, 200);
+      const mode = this.element.querySelector(`.segments input[value="${MODES.includes(value.mode) ? value.mode : "one"}"]`);
+      if (!mode.checked) mode.click();
+    }
+
     fillAxes() {
       const { keys, values } = SWEEPS[this.axes.value];
       this.rows.value = values[0];
@@ -63,7 +75,7 @@
         return Array.from(new Set(values));
       });
       const lanes = down.flatMap((a) => across.map((b) => ({
-        strategy, name: `${SHORT[keys[0]]} ${a} · ${SHORT[keys[1]]} ${b}`, [keys[0]]: a, [keys[1]]: b,
+        strategy, name: `${SHORT[keys[0]]} ${a} · ${SHORT[keys[1]]} ${b}`, [keys[0]]: a, [keys[1]]: b, draws: "sweep", // the same luck for all
       })));
       return { lanes, columns: across.length, strategy };
     }
@@ -74,7 +86,7 @@
       this.file.value = "";
       if (!file) return [];
       if (file.size > MOST_FILE_BYTES) throw new Error(t("file_too_large", { name: file.name, mb: number(file.size / 1e6, 1) }));
-      const prompts = promptsOf(await file.text()).map((prompt) => prompt.replace(/\s*\n\s*/g, " ").trim()).filter(Boolean);
+      const prompts = promptsOf(await file.text()).map((prompt) => prompt.trim().replace(/\r?\n/g, LINE_END)).filter(Boolean);
       if (!prompts.length) throw new Error(t("no_prompts_in", { name: file.name }));
       return prompts;
     }
@@ -92,5 +104,7 @@
     return text.split("\n").map((line) => one(parse(line.trim())));
   }
 
+  arena.promptLines = (text) => text.split("\n").map((line) => line.replaceAll(LINE_END, "\n"));
+  arena.oneLine = (prompt) => prompt.replace(/\r?\n/g, LINE_END);
   arena.Modes = Modes;
 })();

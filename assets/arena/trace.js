@@ -119,9 +119,10 @@
         this.meta = meta;
         this.lanes = new Map();
       }
+      const prefix = fork ? spelt(fork.prefix, event.prefix) : [];
       for (const info of lanes) {
         const id = this.laneId(info.id, fork);
-        this.lanes.set(id, new Lane({ ...info, id, model: this.model(info.model, fork) }, fork ? fork.prefix : []));
+        this.lanes.set(id, new Lane({ ...info, id, model: this.model(info.model, fork) }, prefix));
       }
     }
 
@@ -131,6 +132,9 @@
       this.names[model] = Object.assign(this.names[model] || {}, event.names);
       this.specials[model] = (this.specials[model] || []).concat(event.special || []);
     }
+
+    /* A raw continuation has no question, and so no better answer to it. */
+    get isRaw() { const prompt = this.meta && this.meta.prompt; return Boolean(prompt && prompt.raw !== undefined && prompt.raw !== null); }
 
     special(model, id) { return (this.specials[model] || []).includes(id); }
     name(model, id) { const name = (this.names[model] || {})[id]; return name === undefined ? "[" + id + "]" : name; }
@@ -160,6 +164,9 @@
       return trace;
     }
   }
+
+  /* Tokens with the text that each completes, as the server knows it: a forked token may be part of a character. */
+  const spelt = (prefix, pairs) => prefix.map((token, at) => (pairs && pairs[at] && pairs[at][0] === token.i ? { ...token, s: pairs[at][1] } : token));
 
   const isObject = (value) => value !== null && typeof value === "object" && !Array.isArray(value);
   const isText = (value) => typeof value === "string";

@@ -26,6 +26,7 @@ from llmdemo.store import Home
 
 DEFAULT_NAME = "Arena preferences"
 _LONGEST_NOTE = 2**20
+_lock = threading.Lock()  # of all instances: the next version is made from the newest
 _MOST_PAIRS = 64
 _COLUMNS = {"prompt": "prompt", "chosen": "chosen", "rejected": "rejected"}
 
@@ -36,7 +37,6 @@ class Preferences:
     def __init__(self, home: Home, settings: Settings):
         self._home = home
         self._settings = settings
-        self._lock = threading.Lock()
 
     def sets(self) -> list[dict]:
         """The data sets that pairs can be added to: [{dataset_id, name, pairs}], the newest version of each name."""
@@ -54,7 +54,7 @@ class Preferences:
         """
         name = clean_name(str(name or "").strip() or DEFAULT_NAME)
         rows = _pairs(prompt, chosen, rejected)
-        with self._lock:
+        with _lock:
             before = self._newest(name)
             old = _rows(self._home, before) if before else []
             seen = {_key(row) for row in old}

@@ -5,7 +5,8 @@ Three ideas take the time back that a generic forward spends besides multiplying
   node of one tree that all rows share, and a mask says which nodes are a row's ancestors. Attention of all rows
   is then one product per layer, and reordering beams only permutes the small mask. The nodes that no live row
   descends from are cleared away when room runs out;
-- q, k, v and gate, up are one product each, with weights packed for few rows (linears.py);
+- q, k, v and gate, up are one product each, with weights packed for few rows, in 16 bits where those hold them
+  exactly (linears.py);
 - rotary embedding is one complex product: the rows of the q and k weights are permuted so that the two halves of
   a pair lie side by side, which changes no dot product of q and k.
 """
@@ -13,7 +14,17 @@ Three ideas take the time back that a generic forward spends besides multiplying
 import torch
 import torch.nn.functional as F
 
-from llmdemo.decoding.linears import Int8Linear, Linear, PackedLinear, can_int8, can_pack, cpu_has_bf16
+from llmdemo.decoding.linears import (
+    HalfLinear,
+    Int8Linear,
+    Linear,
+    PackedLinear,
+    can_half,
+    can_int8,
+    can_pack,
+    cpu_has_bf16,
+    half_scale,
+)
 
 PACK_ROWS = 8
 _PREFILL_CHUNK = 512
@@ -36,6 +47,7 @@ class LeanWeights:
         self.embedding = inner.embed_tokens.weight  # (V, hidden), the model's own
         self.int8 = int8 and can_int8(self.device)
         self.packs = can_pack(self.device, self.dtype)
+        self.halves = self.dtype == torch.float32 and can_half(self.device)
         self.error: float | None = None
         """Relative distance of the logits from the model's own, once backend.py has measured it."""
         self.layers = [self._layer(layer) for layer in inner.layers]
@@ -59,6 +71,8 @@ class LeanWeights:
         # int8 halves its error when q, k, v stay exact, for a seventh of the bytes
         if self.int8 and not rotated:
             return Int8Linear(weight, bias)
+        if self.halves and half_scale(weight) is not None:
+            return HalfLinear(weight, bias)
         return PackedLinear(weight, bias, PACK_ROWS) if self.packs else Linear(weight, bias)
 
     def _paired(self, tensor: torch.Tensor) -> torch.Tensor:

@@ -4,10 +4,14 @@ On a CPU a plain `F.linear` over 7 rows reads its weights in an order that suits
 once by oneDNN for few rows take about two thirds of the time. Where packing is impossible `F.linear` is used.
 """
 
+import math
 import warnings
 
 import torch
 import torch.nn.functional as F
+
+_HALF_EXPONENT = 14
+"""Scaled weights stay under 2**14: fp16 ends at 2**16."""
 
 
 class Linear:
@@ -35,6 +39,41 @@ class PackedLinear(Linear):
 
     def added_to(self, base: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
         return torch.ops.mkldnn._linear_pointwise.binary(x, base, self.weight, self.bias, "add")
+
+
+class HalfLinear(Linear):
+    """The same for weights that 16 bits hold exactly, as those of a model that was saved in bf16: half the bytes to read.
+
+    They are kept as fp16, multiplied by a power of two that brings all of them into its range, and widened on the way
+    into the processor; every product and sum is fp32's, so nothing is rounded that an fp32 weight would not round.
+    """
+
+    def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None):
+        scale = half_scale(weight)
+        if scale is None:
+            raise ValueError("These weights do not fit into 16 bits.")
+        super().__init__(torch.ops.quantized.linear_prepack_fp16((weight * scale).contiguous(), None), bias)
+        self.unscale = 1 / scale
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        # x is the smaller side, and a power of two changes no digit of it
+        y = torch.ops.quantized.linear_dynamic_fp16(x * self.unscale, self.weight)
+        return y if self.bias is None else y + self.bias
+
+    def added_to(self, base: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        if self.bias is not None:
+            return base + self(x)
+        return torch.add(base, torch.ops.quantized.linear_dynamic_fp16(x, self.weight), alpha=self.unscale)
+
+
+def half_scale(weight: torch.Tensor) -> float | None:
+    """The power of two by which fp32 `weight` becomes exactly a tensor of fp16, or None where none does."""
+    most = float(weight.abs().amax())
+    if not 0 < most < float("inf"):
+        return None
+    scale = 2.0 ** (_HALF_EXPONENT - math.frexp(most)[1])
+    scaled = weight * scale
+    return scale if torch.equal(scaled.half().float(), scaled) else None
 
 
 class Int8Linear(Linear):
@@ -74,6 +113,22 @@ def can_int8(device: torch.device) -> bool:
     except (RuntimeError, AttributeError, NotImplementedError):
         return False
     return torch.allclose(got, F.linear(x, weight), atol=0.5)
+
+
+def can_half(device: torch.device) -> bool:
+    """True where HalfLinear works and is right on this machine, found out by trying a small one."""
+    if device.type != "cpu":
+        return False
+    weight = torch.linspace(-1, 1, 32 * 48).view(32, 48).bfloat16().float()
+    x = torch.linspace(-1, 1, 7 * 48).view(7, 48)
+    base = torch.ones(7, 32)
+    try:
+        half = HalfLinear(weight, None)
+        got = torch.stack((half(x), half.added_to(base, x)))
+    except (RuntimeError, AttributeError, NotImplementedError):
+        return False
+    want = F.linear(x, weight)
+    return torch.allclose(got, torch.stack((want, want + 1)), atol=1e-4)
 
 
 def can_pack(device: torch.device, dtype: torch.dtype) -> bool:

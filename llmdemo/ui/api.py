@@ -63,12 +63,23 @@ def _data_endpoints(services: Services) -> None:
         data.delete_dataset(services.home, dataset_id)
         return {"dataset_id": dataset_id}
 
+    def add_preference(name: str, prompt: str, chosen: str, rejected: str) -> dict:
+        """Appends a pair of answers to the preference data set called `name`, which is made if there is none yet.
+
+        Returns its dataset_id (each pair makes a new version), name, pairs, and added: 0 if the pair was there already.
+        """
+        from llmdemo.arena.preferences import Preferences
+
+        services.require_owner()
+        picks = Preferences(services.home, services.settings)
+        return picks.add(name, prompt, chosen, rejected, tokenizer=starter_tokenizer(services))
+
     @door.for_guests
     def list_models() -> list[dict]:
         """All models that can be trained or compared, each with its id first: the starter, finished runs, added ones."""
         return [_without_path(entry.to_dict()) for entry in catalog.list_models(services.home)]
 
-    _add(add_dataset, list_datasets, rename_dataset, delete_dataset, list_models)
+    _add(add_dataset, list_datasets, rename_dataset, delete_dataset, add_preference, list_models)
 
 
 def _run_endpoints(services: Services) -> None:

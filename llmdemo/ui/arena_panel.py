@@ -11,7 +11,8 @@ from llmdemo.errors import UserError
 from llmdemo.ui import bridge, door
 from llmdemo.ui.arena_frames import Frames
 from llmdemo.ui.fair_queue import standing, when_gone
-from llmdemo.ui.services import Services
+from llmdemo.ui.samples import starter_tokenizer
+from llmdemo.ui.services import Lazy, Services
 
 
 def build(services: Services, guests: bool = False) -> None:
@@ -53,10 +54,10 @@ def build(services: Services, guests: bool = False) -> None:
         return {"code": arena.python(request)}
 
     allowed = services.settings.for_guests() if guests else services.settings
-    limits = {"max_new_tokens": allowed.max_new_tokens, "max_beams": allowed.max_beams}
+    limits = {"max_new_tokens": allowed.max_new_tokens, "max_beams": allowed.max_beams, "picks": not guests}
     panel = bridge.island(
         "arena",
-        [models, warm, stop, missed, python],
+        [models, warm, stop, missed, python, *_picking(services)],
         value=bridge.to_json({"limits": limits}),
         events=["compare"],
         guests=True,
@@ -64,6 +65,29 @@ def build(services: Services, guests: bool = False) -> None:
     )
 
     _connect(services, panel, frames)
+
+
+def _picking(services: Services) -> tuple:
+    """What the page asks about answers that a person found better."""
+
+    def make():
+        from llmdemo.arena.preferences import Preferences  # its package imports torch
+
+        return Preferences(services.home, services.settings)
+
+    picks = Lazy(make)
+
+    def preference_sets(_: dict) -> dict:
+        """The data sets that a picked answer can be added to; none for guests."""
+        return {"sets": picks.get().sets() if services.is_owner() else []}
+
+    def prefer(data: dict) -> dict:
+        """A pair, or several, for a preference data set: {dataset_id, name, pairs, added}."""
+        services.require_owner()
+        pair = (str(data.get("name") or ""), data.get("prompt"), data.get("chosen"), data.get("rejected"))
+        return picks.get().add(*pair, tokenizer=starter_tokenizer(services))
+
+    return preference_sets, prefer
 
 
 def _connect(services: Services, panel: gr.HTML, frames: Frames) -> None:

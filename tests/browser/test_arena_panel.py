@@ -5,6 +5,9 @@ import shutil
 
 import pytest
 
+from llmdemo import data
+from llmdemo.store import Home
+
 pytestmark = pytest.mark.slow
 LIMIT = 30_000
 
@@ -280,6 +283,52 @@ def test_two_models_stand_side_by_side(arena):
     assert page.query_selector(".token.differs") is None  # the same weights and seed: nothing differs
 
 
+def test_further_panes_have_their_own_values_and_a_link_brings_them_back(arena):
+    page = arena()
+    page.click(".more summary")
+    page.click("text=+ another pane")
+    page.click("text=+ another pane")
+    page.select_option(".morelane >> nth=1 >> select", "beam")
+    page.check(".lanepick input >> nth=4")
+    compare(page, tokens=6)
+    titles = page.eval_on_selector_all(".lane h3", "heads => heads.map(head => head.children[1].textContent)")
+    assert titles == ["Greedy", "Top-k", "Top-p", "Beam search", "Min-p", "Top-p · p 0.5", "Beam search · b 2"]
+    assert page.inner_text(".lane >> nth=5 >> .set") == "T 0.8 · p 0.5"
+    link = page.evaluate("llmdemoArena.link(llmdemoArena.app.form)")
+    other = arena("?" + link.split("?", 1)[1])
+    assert other.evaluate("llmdemoArena.app.form.settings().lanes") == page.evaluate(
+        "llmdemoArena.app.form.settings().lanes"
+    )
+    other.click(".more summary")
+    other.click(".morelane >> nth=0 >> button")
+    compare(other, tokens=4)
+    assert len(other.query_selector_all(".lane")) == 6
+    assert page.errors == other.errors == []
+
+
+def test_a_better_answer_becomes_a_pair_of_a_preference_data_set(arena, tiny_home):
+    page = arena()
+    compare(page, prompt="Which is better?")
+    said = dict(texts(page))
+    page.click(".lane[data-strategy=top_p] >> text=This one is better")
+    page.fill("#arena-picks", "Class 5b")
+    page.click(".prefer .others .chip[data-strategy=greedy]")
+    page.wait_for_function("document.querySelector('.prefer .said').textContent.includes('Class 5b now has 1')")
+    page.click(".prefer .others .chip >> nth=-1")
+    page.wait_for_function("document.querySelector('.prefer .said').textContent.includes('3 pairs')", timeout=LIMIT)
+    page.click("text=Train on them")
+    page.wait_for_function(
+        "document.querySelector('button[data-tab-id=train]').getAttribute('aria-selected') === 'true'"
+    )
+    home = Home(tiny_home)
+    kept = data.open_records(
+        home, next(info.dataset_id for info in data.list_datasets(home) if info.name == "Class 5b")
+    )
+    assert kept[0]["messages"] == [{"role": "user", "content": "Which is better?"}]
+    assert kept[0]["chosen"] == said["top_p"].strip() and kept[0]["rejected"] == said["greedy"].strip()
+    assert page.errors == []
+
+
 def test_a_reply_becomes_a_further_turn(arena):
     page = arena()
     compare(page, prompt="First question")
@@ -378,14 +427,14 @@ def test_many_prompts_draw_the_trade_off(arena, tmp_path):
     file = tmp_path / "questions.jsonl"
     file.write_text('{"turns": ["First?\\nReally?", "Second"]}\n{"prompt": "Another"}\n')
     page.set_input_files(".modefields input[type=file]", file)
-    page.wait_for_function("document.querySelector('#arena-prompt').value === 'First? Really?\\nAnother'")
+    page.wait_for_function("document.querySelector('#arena-prompt').value === 'First?↵Really?\\nAnother'")
     set_number(page, "max_new_tokens", 8)
     page.click(".arena .run")
     wait_done(page)
     assert len(page.query_selector_all(".scatter")) == 2
     assert len(page.query_selector_all(".scatter .mark")) == 8
     assert len(page.query_selector_all(".batch tbody tr")) == 4
-    assert page.text_content(".batchtexts b") == "First? Really?"
+    assert page.text_content(".batchtexts b") == "First?\nReally?"  # as it was in the file
     with page.expect_download():
         page.click("text=Export")
     page.click(".modes label >> nth=0")

@@ -5,7 +5,16 @@ from llmdemo.decoding import backend, lean
 from llmdemo.decoding.backend import difference, forward_for, lean_weights, plain_llama, prepare
 from llmdemo.decoding.forward import ModelForward
 from llmdemo.decoding.lean import LeanForward, LeanWeights
-from llmdemo.decoding.linears import Int8Linear, Linear, PackedLinear, can_int8, can_pack
+from llmdemo.decoding.linears import (
+    HalfLinear,
+    Int8Linear,
+    Linear,
+    PackedLinear,
+    can_half,
+    can_int8,
+    can_pack,
+    half_scale,
+)
 from llmdemo.errors import UserError
 
 PROMPT = [5, 6, 7, 8]
@@ -141,18 +150,43 @@ def test_int8_is_an_approximation_with_a_small_error(tiny_llama, run):
     assert len(run(model, PROMPT, precision="int8", max_new_tokens=5)[1]) == 4
 
 
-@pytest.mark.parametrize("kind", [Linear, PackedLinear])
+@pytest.mark.parametrize("kind", [Linear, PackedLinear, HalfLinear])
 @pytest.mark.parametrize("bias", [None, torch.linspace(-1, 1, 24)])
 def test_every_linear_multiplies_for_any_number_of_rows(kind, bias):
     if kind is PackedLinear and not can_pack(torch.device("cpu"), torch.float32):
         pytest.skip("this torch cannot pack weights")
-    weight = torch.randn(24, 16, generator=torch.Generator().manual_seed(0))
+    if kind is HalfLinear and not can_half(torch.device("cpu")):
+        pytest.skip("this torch cannot multiply with fp16 weights")
+    weight = torch.randn(24, 16, generator=torch.Generator().manual_seed(0)).bfloat16().float()
     linear = kind(weight, bias, 7) if kind is PackedLinear else kind(weight, bias)
     for rows in (1, 7, 40):
         x = torch.randn(rows, 16)
         want = torch.nn.functional.linear(x, weight, bias)
         assert torch.allclose(linear(x), want, atol=1e-5)
         assert torch.allclose(linear.added_to(torch.ones(rows, 24), x), want + 1, atol=1e-5)
+
+
+def test_weights_that_16_bits_hold_are_scaled_without_rounding_any():
+    weight = torch.tensor([[300.0, -3e-4], [1e-6, 0.0]]).bfloat16().float()
+    assert torch.equal((weight * half_scale(weight)).half().double() / half_scale(weight), weight.double())
+    assert half_scale(torch.tensor([[1.0, 0.1]])) is None  # 0.1 of fp32 has more digits
+    assert half_scale(torch.tensor([[1e5, 1e-12]]).bfloat16().float()) is None  # too far apart for fp16
+    assert half_scale(torch.zeros(2, 2)) is None
+    assert half_scale(torch.tensor([[float("nan"), 1.0]])) is None
+    with pytest.raises(ValueError, match="16 bits"):
+        HalfLinear(torch.tensor([[1.0, 0.1]]), None)
+
+
+def test_a_model_that_was_saved_in_bf16_is_read_in_half_the_bytes_and_stays_exact(tiny_llama, run, reference):
+    if not can_half(torch.device("cpu")):
+        pytest.skip("this torch cannot multiply with fp16 weights")
+    model = tiny_llama(3, tie_word_embeddings=True).bfloat16().float()
+    weights = lean_weights(model)
+    assert isinstance(weights.head, HalfLinear) and isinstance(weights.layers[0][1], HalfLinear)
+    assert torch.allclose(branching(LeanForward(weights)), branching(ModelForward(model)), atol=2e-5)
+    _, results = run(model, PROMPT, max_new_tokens=40)
+    assert results["greedy"].token_ids == reference(model, PROMPT, max_new_tokens=40)[0][0]
+    assert results["beam"].token_ids == reference(model, PROMPT, max_new_tokens=40, num_beams=4)[0][0]
 
 
 def test_a_model_that_is_not_kept_by_anyone_is_freed(tiny_llama):

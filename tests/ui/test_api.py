@@ -155,3 +155,11 @@ def test_the_home_folder_is_not_served(client, services, path):
     assert httpx.get(f"{client.src}gradio_api/file=/etc/passwd").status_code == 403
     assert httpx.get(f"{client.src}gradio_api/file=app.py").status_code in (403, 404)
     assert httpx.get(f"{client.src}monitoring").status_code in (403, 404)
+
+
+def test_a_pair_of_answers_makes_and_grows_a_preference_data_set(client):
+    made = client.predict("picks", "Why?", "Because.", "No.", api_name="/add_preference")
+    again = client.predict("picks", "Why not?", "Because.", "No.", api_name="/add_preference")
+    assert (made["pairs"], again["pairs"]) == (1, 2)
+    ids = [info["dataset_id"] for info in client.predict(api_name="/list_datasets") if info["name"] == "picks"]
+    assert ids == [again["dataset_id"]]

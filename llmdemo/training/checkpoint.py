@@ -79,8 +79,17 @@ def _read(folder: Path) -> Checkpoint | None:
 
 
 def _separate(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Contiguous copies where needed; tensors that share storage are refused by safetensors, so none may."""
-    return {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
+    """Contiguous, and copies where tensors share memory, which safetensors refuses.
+
+    bitsandbytes gives the 8-bit states of all large matrices one and the same quantisation map.
+    """
+    found, seen = {}, set()
+    for name, tensor in tensors.items():
+        tensor = tensor.detach().contiguous()
+        place = (tensor.device, tensor.untyped_storage().data_ptr())
+        found[name] = tensor.clone() if place in seen and tensor.numel() else tensor
+        seen.add(place)
+    return found
 
 
 def _hash(path: Path) -> str:

@@ -69,8 +69,13 @@ class _Sizes:
     """Other weights that are trained."""
 
 
-def predict(entry: ModelEntry, config: TrainConfig, batch: Batch, device: torch.device) -> Ledger:
-    """What a run of `config` on `entry` takes on `device` with batches like `batch`. Raises UserError as the run would."""
+def predict(
+    entry: ModelEntry, config: TrainConfig, batch: Batch, device: torch.device, runtime: int = RUNTIME_BYTES
+) -> Ledger:
+    """What a run of `config` on `entry` takes on `device` with batches like `batch`. Raises UserError as the run would.
+
+    `runtime`: bytes that the worker takes on a CPU before it loads a model.
+    """
     config = config.resolved()
     precision = devices.resolve_precision(config.precision, device)
     dtype = devices.weight_dtype(precision)
@@ -93,7 +98,7 @@ def predict(entry: ModelEntry, config: TrainConfig, batch: Batch, device: torch.
     end = kept + sizes.rest * size + _full_gradients(sizes, config, batch, size)
     end += _embedding_values(model) * size * (1 if head else 0) + one_layer
     step = kept + sizes.rest * size + _step_bytes(sizes, config, head, size)
-    runtime = RUNTIME_BYTES if device.type == "cpu" else 0
+    runtime = runtime if device.type == "cpu" else 0
     total = runtime + weights + basis + moments + max(begin, end, step)
     return Ledger(runtime, weights, kept + sizes.rest * size, basis, moments, activations, logits, total)
 
@@ -118,17 +123,26 @@ def _step_bytes(sizes: _Sizes, config: TrainConfig, head: int, size: int) -> int
     return min(sizes.low + sizes.rest, max(CHUNK_VALUES, head)) * size * 2
 
 
-def report(entry: ModelEntry, config: TrainConfig, batch: Batch, device: torch.device, taken: int = 0) -> dict:
+def report(
+    entry: ModelEntry,
+    config: TrainConfig,
+    batch: Batch,
+    device: torch.device,
+    taken: int = 0,
+    runtime: int = RUNTIME_BYTES,
+) -> dict:
     """JSON-able: the prediction, what AdamW would take, what there is, and whether it fits.
 
-    `taken` is what the asking process holds already and a run may count as its own.
+    `taken` is what the asking process holds already and a run may count as its own; `runtime` as for `predict`.
     """
-    predicted = predict(entry, config, batch, device)
+    predicted = predict(entry, config, batch, device, runtime)
     available = devices.available_bytes(device) + taken
     adamw = replace(config, method="adamw", learning_rate=None)
     return {
         "predicted": predicted.to_dict(),
-        "adamw_total": predicted.total if config.method == "adamw" else predict(entry, adamw, batch, device).total,
+        "adamw_total": predicted.total
+        if config.method == "adamw"
+        else predict(entry, adamw, batch, device, runtime).total,
         "available": available,
         "fits": predicted.total <= available,
     }

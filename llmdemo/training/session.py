@@ -33,6 +33,7 @@ class Session:
     def __init__(self, run_dir: Path, home: store.Home, report):
         self._run_dir, self._home = run_dir, home
         self._started = time.time()
+        self._runtime = devices.current_bytes(torch.device("cpu"))
         self._config = read_config(run_dir)
         tracker = self._config.log_with
         self._accelerator = _accelerator(trackers.accelerator_options(tracker, run_dir))
@@ -120,7 +121,9 @@ class Session:
         """Whether the backward pass computes activations again; says so where nobody asked for it."""
         taken, batch = devices.current_bytes(loop.device), loop.largest_batch()
         if self._accelerator.is_main_process:
-            fit.decide(self._run_dir, self._config, lambda c: ledger.report(entry, c, batch, loop.device, taken))
+            fit.decide(
+                self._run_dir, self._config, lambda c: ledger.report(entry, c, batch, loop.device, taken, self._runtime)
+            )
         self._accelerator.wait_for_everyone()
         chosen = fit.decide(self._run_dir, self._config, dict)
         if chosen and not self._config.activation_checkpointing:
@@ -132,7 +135,7 @@ class Session:
         if not self._accelerator.is_main_process:
             return
         taken = devices.current_bytes(loop.device)
-        self._ledger = ledger.report(entry, self._config, loop.largest_batch(), loop.device, taken)
+        self._ledger = ledger.report(entry, self._config, loop.largest_batch(), loop.device, taken, self._runtime)
         self._report("ledger", **self._ledger)
 
     def _tell_peak(self, loop: Loop) -> None:

@@ -25,6 +25,16 @@ def test_a_checkpoint_comes_back_as_it_was(folders):
     assert torch.equal(found.groups["weights"]["w"], torch.full((2, 3), 5.0))
 
 
+def test_tensors_that_share_memory_come_back_as_they_were(folders):
+    """bitsandbytes' 8-bit states share one quantisation map."""
+    shared = torch.arange(6.0)
+    groups = {"optimizer": {"a": shared, "b": shared, "c": shared[2:4], "d": torch.zeros(0), "e": torch.zeros(0)}}
+    checkpoints.save(*folders, Checkpoint(1, groups, {}))
+    found = checkpoints.newest(folders[0]).groups["optimizer"]
+    assert found.keys() == groups["optimizer"].keys()
+    assert all(torch.equal(found[name], tensor) for name, tensor in groups["optimizer"].items())
+
+
 def test_only_safetensors_and_json_are_written(folders):
     checkpoints.save(*folders, make(5))
     names = {path.suffix for path in folders[0].rglob("*") if path.is_file()}

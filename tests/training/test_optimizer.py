@@ -227,6 +227,32 @@ def test_saved_state_goes_on_bit_for_bit(llama64, tools, changes):
     assert tools.distance(whole, second) == 0
 
 
+def test_8_bit_state_of_matrices_that_are_large_enough_for_it_goes_through_a_checkpoint(tools, tmp_path):
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    from llmdemo.training import checkpoint as checkpoints
+
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 1, "num_attention_heads": 2}
+    model = LlamaForCausalLM(LlamaConfig(vocab_size=64, **sizes))
+    config = tools.make_config(optim_bits=8, rank=64)
+    batches = tools.token_batches(6)
+    tensors, numbers = tools.train(model, config, batches[:5]).state()
+    assert sum(tensor.dtype == torch.uint8 for tensor in tensors.values()) > 4
+    (tmp_path / "scratch").mkdir()
+    checkpoints.save(
+        tmp_path / "found", tmp_path / "scratch", checkpoints.Checkpoint(5, {"optimizer": tensors}, {"o": numbers})
+    )
+    kept = checkpoints.newest(tmp_path / "found")
+    second = copy.deepcopy(model)
+    for module in second.modules():
+        module.__dict__.pop("forward", None)
+    optimizer = build_optimizer(second, config)
+    optimizer.load_state(kept.groups["optimizer"], kept.numbers["o"])
+    again = optimizer.state()[0]
+    assert again.keys() == tensors.keys() and all(torch.equal(again[name], tensors[name]) for name in tensors)
+
+
 def test_state_is_tensors_and_plain_numbers(llama64, tools):
     import json
 

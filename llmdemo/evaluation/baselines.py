@@ -43,6 +43,6 @@ def _make(name: str):
     options = {"ngram_range": (1, 2), "max_features": _MOST_WORDS, "token_pattern": r"(?u)\w+|[£$€!?]"}
     if name == "logistic":
         return TfidfVectorizer(sublinear_tf=True, **options), LogisticRegression(
-            C=10.0, class_weight="balanced", max_iter=300
+            C=10.0, class_weight="balanced", max_iter=100
         )
     return CountVectorizer(**options), MultinomialNB(alpha=0.1)

@@ -3,6 +3,8 @@
 Joins what the other modules know apart. Called by the worker.
 """
 
+from functools import partial
+
 import numpy as np
 
 from llmdemo.errors import UserError
@@ -173,7 +175,9 @@ def _probabilities(
             _check_labels(entry, own, labels)
             order = [own.index(label) for label in labels]
             for part in chunks(missing, _PART):
-                logits = classifier.logits_of(model, tokenizer, [texts[place] for place in part], spec.max_length)
+                tell = partial(_tell_part, job, done, len(wanted))
+                some = [texts[place] for place in part]
+                logits = classifier.logits_of(model, tokenizer, some, spec.max_length, tell)
                 kept.add(
                     [
                         {"id": wanted[place], "logits": [round(float(value), 5) for value in row[order]]}
@@ -183,6 +187,10 @@ def _probabilities(
                 done += len(part)
                 job.tell(done, len(wanted), fresh=len(part))
     return class_metrics.softmax(np.array([kept.lines[index]["logits"] for index in wanted], np.float64))
+
+
+def _tell_part(job: Job, done: int, total: int, under_way: int) -> None:
+    job.tell(done, total, under_way=under_way)
 
 
 def _check_labels(entry, own: list[str], labels: list[str]) -> None:

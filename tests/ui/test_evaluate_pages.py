@@ -1,0 +1,121 @@
+"""The evaluate panel's functions and endpoints over a tiny model, as its scripts and other scripts call them."""
+
+import json
+import threading
+import time
+
+import pytest
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+
+from llmdemo.evaluation import Evaluations
+from llmdemo.evaluation.worker import work
+from llmdemo.ui.evaluate_pages import EvaluatePages
+
+ENDPOINTS = {"/evaluate", "/evaluation_status", "/evaluation_records", "/list_evaluations", "/stop_evaluation",
+             "/resume_evaluation", "/cross_validate", "/classify"}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def client(services, server):
+    """A client of a server whose evaluations run in this process."""
+
+    def launch(folder, key):
+        thread = threading.Thread(target=work, args=(folder, services.home, key), daemon=True)
+        thread.start()
+        thread.join()
+        return 0, ""
+
+    services.evaluations._launch = launch
+    client = Client(server, verbose=False)
+    yield client
+    client.close()
+
+
+@pytest.fixture(scope="module")
+def dataset_id(client, tmp_path_factory):
+    rows = [{"instruction": f"Add {n} and {n + 1}.", "input": "", "output": f"{2 * n + 1}"} for n in range(40)]
+    path = tmp_path_factory.mktemp("upload") / "sums.json"
+    path.write_text(json.dumps(rows))
+    return client.predict(file=handle_file(path), name="sums", api_name="/add_dataset")["dataset_id"]
+
+
+@pytest.fixture(scope="module")
+def done(client, dataset_id):
+    """The status of an evaluation that is over."""
+    config = {"dataset_id": dataset_id, "limit": 4, "max_new_tokens": 4, "eval_share": 0.2}
+    evaluation_id = client.predict(config=config, judge_key="", api_name="/evaluate")["evaluation_id"]
+    end = time.monotonic() + 60
+    while (status := client.predict(evaluation_id, api_name="/evaluation_status"))["state"] in ("queued", "running"):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    return status
+
+
+def test_every_endpoint_is_named_typed_and_documented(client):
+    endpoints = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
+    assert endpoints.keys() >= ENDPOINTS
+    assert all(endpoints[name]["description"] for name in ENDPOINTS)
+
+
+def test_an_evaluation_is_started_followed_and_read_by_a_script(client, done):
+    assert done["state"] == "completed" and done["result"]["records"] == 4
+    records = client.predict(done["evaluation_id"], api_name="/evaluation_records")
+    assert len(records) == 4 and records[0]["answers"]
+    listed = client.predict(api_name="/list_evaluations")
+    assert next(iter(listed[0])) == "evaluation_id"
+
+
+WRONG = {
+    "unknown evaluation": ("/evaluation_status", {"evaluation_id": "eval-none"}, "no evaluation"),
+    "an id that is a path": ("/evaluation_records", {"evaluation_id": "../../etc"}, "id"),
+    "no config": ("/evaluate", {"config": "all", "judge_key": ""}, "object"),
+    "an unknown data set": ("/evaluate", {"config": {"dataset_id": "data-none"}, "judge_key": ""}, "data set"),
+    "a model that does not classify": ("/classify", {"model_id": "starter", "text": "x"}, "classify"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_is_wrong_is_one_sentence(client, case):
+    endpoint, arguments, said = WRONG[case]
+    with pytest.raises(AppError) as caught:
+        client.predict(api_name=endpoint, **arguments)
+    assert said in str(caught.value) and "the app made a mistake" not in str(caught.value)
+
+
+def test_the_page_gets_a_result_once_and_a_record_whole(services, done):
+    pages = EvaluatePages(services)
+    first = pages.overview({"evaluation_id": done["evaluation_id"]})["evaluation"]
+    assert first["fresh"] and first["result"]["kind"] == "answers" and len(first["records"]) == 4
+    assert "spec" not in first["status"] and first["status"]["titles"]["data"] == "sums"
+    again = pages.overview({"evaluation_id": done["evaluation_id"], "seen": first["seen"]})["evaluation"]
+    assert not again["fresh"] and "result" not in again
+    record = pages.record({"evaluation_id": done["evaluation_id"], "index": first["records"][0]["index"]})
+    assert record["reference"].isdigit() and record["prompt"].startswith("Add")
+
+
+def test_choices_say_what_each_model_can_do_and_each_data_set_is_for(services, dataset_id):
+    choices = EvaluatePages(services).choices({})
+    assert choices["data_sets"][0]["kind"] == "answers"
+    assert choices["models"][0] == {
+        "id": "starter",
+        "title": "SmolLM2-135M-Instruct",
+        "ready": True,
+        "task": "chat",
+        "writes": True,
+    }
+
+
+def test_the_panel_starts_stops_and_deletes(services, dataset_id):
+    assert isinstance(services.evaluations, Evaluations)
+    pages = EvaluatePages(services)
+    evaluation_id = pages.start({"dataset_id": dataset_id, "limit": 3, "max_new_tokens": 2, "key": "secret"})[
+        "evaluation_id"
+    ]
+    end = time.monotonic() + 60
+    while services.evaluations.status(evaluation_id)["state"] in ("queued", "running"):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    assert pages.stop({"evaluation_id": evaluation_id})["state"] == "completed"
+    pages.delete({"evaluation_id": evaluation_id})
+    assert evaluation_id not in [each["evaluation_id"] for each in services.evaluations.list()]

@@ -10,6 +10,7 @@ import weakref
 import torch
 from torch import nn
 
+from llmdemo.decoding.crew import Crew
 from llmdemo.decoding.forward import ModelForward
 from llmdemo.decoding.graphs import StaticForward
 from llmdemo.decoding.lean import LeanForward, LeanWeights
@@ -76,7 +77,7 @@ def lean_weights(model, precision: str = "auto") -> LeanWeights | None:
 def _make(model, dtype: torch.dtype, int8: bool) -> LeanWeights | None:
     if not plain_llama(model) or not _fits(model, dtype):
         return None
-    with torch.inference_mode():
+    with Crew(next(model.parameters()).device).at_work(), torch.inference_mode():
         weights = LeanWeights(model, dtype, int8)
         if int8 and not weights.int8:
             return None

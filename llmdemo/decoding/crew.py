@@ -1,0 +1,63 @@
+"""How many threads a step on the CPU should use: all of them on an idle machine, fewer when others compute too.
+
+A step is some two hundred products, and after each the threads wait for the slowest. One that has to share its core
+with another program, such as a training run, holds the others up each time: two threads on two busy cores are tens of
+times slower than one. Knows no models and no lanes.
+"""
+
+import os
+import time
+from collections import deque
+from contextlib import contextmanager
+
+import torch
+
+_REMEMBERED = 8
+_FIRST_LOOKS = 4
+_PAUSE_SECONDS = 0.0005
+
+
+def runnable() -> int | None:
+    """How many threads of the whole machine want to compute at this moment, this one among them; None if unknown."""
+    try:
+        with open("/proc/loadavg", encoding="ascii") as file:
+            return int(file.read().split()[3].partition("/")[0])
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+class Crew:
+    """Looks around before each step; `with crew.at_work():` computes with as many threads as there are free cores."""
+
+    def __init__(self, device: torch.device, look=runnable, cores: int | None = None):
+        self.full = torch.get_num_threads() if device.type == "cpu" else 1
+        self.cores = cores or os.cpu_count() or 1
+        self._look = look
+        self._others: deque[int] = deque(maxlen=_REMEMBERED)
+
+    @contextmanager
+    def at_work(self):
+        """Sets torch's number of threads for this thread, and sets it back."""
+        count = self.count()
+        if count == self.full:
+            yield
+            return
+        torch.set_num_threads(count)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(self.full)
+
+    def count(self) -> int:
+        """From 1 to `full`, by what was seen before the latest steps."""
+        if self.full < 2:
+            return self.full
+        for more in range(1 if self._others else _FIRST_LOOKS):
+            if more:
+                time.sleep(_PAUSE_SECONDS)
+            running = self._look()
+            if running is None:
+                return self.full
+            self._others.append(max(0, running - 1))
+        free = self.cores - sum(self._others) / len(self._others)
+        return max(1, min(self.full, round(free)))

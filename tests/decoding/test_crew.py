@@ -1,0 +1,57 @@
+"""Threads of a step: all when the machine is idle, one when others compute, and never any other text for it."""
+
+import itertools
+
+import pytest
+import torch
+
+from llmdemo.decoding import DecodeSettings, decode_lanes, run
+from llmdemo.decoding.crew import Crew, runnable
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(
+    ("running", "cores", "count"),
+    [(1, 2, 2), (2, 2, 1), (3, 2, 1), (40, 2, 1), (1, 64, 2), (30, 64, 2), (64, 64, 1), (None, 2, 2)],
+)
+def test_free_cores_are_used_and_one_at_least(two_threads, running, cores, count):
+    assert Crew(CPU, look=lambda: running, cores=cores).count() == count
+
+
+def test_a_moments_noise_does_not_change_the_number(two_threads):
+    seen = itertools.chain([1] * 8, [3], itertools.repeat(1))
+    crew = Crew(CPU, look=lambda: next(seen), cores=2)
+    assert [crew.count() for _ in range(8)] == [2] * 8
+
+
+def test_the_number_is_set_for_the_step_and_set_back(two_threads):
+    with Crew(CPU, look=lambda: 9, cores=2).at_work():
+        assert torch.get_num_threads() == 1
+    assert torch.get_num_threads() == 2
+    with pytest.raises(ZeroDivisionError), Crew(CPU, look=lambda: 9, cores=2).at_work():
+        raise ZeroDivisionError
+    assert torch.get_num_threads() == 2
+
+
+def test_a_busy_machine_changes_no_text(two_threads, tiny_llama, monkeypatch):
+    model, settings = tiny_llama(1), DecodeSettings(max_new_tokens=12)
+
+    def texts(running):
+        monkeypatch.setattr(run, "Crew", lambda device: Crew(device, look=lambda: running, cores=2))
+        steps = list(decode_lanes(model, [5, 6, 7], settings))
+        return {name: result.token_ids for step in steps for name, result in step.results.items()}
+
+    assert texts(1) == texts(9)
+
+
+def test_the_machine_can_be_asked_or_says_that_it_cannot():
+    assert runnable() is None or runnable() >= 1

@@ -51,3 +51,14 @@ def ran(signals_as_they_were):
             return Ran(run_dir)
 
     return run
+
+
+@pytest.fixture
+def without_samples(monkeypatch):
+    """Nothing is written at evaluations: it takes longer than all else on a tiny model."""
+    from llmdemo.training.objectives.base import Objective
+    from llmdemo.training.objectives.chat import Causal
+    from llmdemo.training.objectives.preference import Preference
+
+    for objective in (Causal, Preference):
+        monkeypatch.setattr(objective, "answers", Objective.answers)

@@ -217,6 +217,7 @@
           drawWho(pulse);
           const running = pulse.runs.find((run) => run.state !== "queued");
           if (running) status.textContent = t("status_running", { method: L.clip(running.name, 40), step: L.int(running.step || 0), total: L.int(running.total_steps) });
+          else if (pulse.evaluation) status.textContent = t("status_evaluating", { done: L.int(pulse.evaluation.done), total: L.int(pulse.evaluation.total) });
           else if (pulse.runs.length) status.textContent = t("status_queued", { n: pulse.runs.length });
           else if (!pulse.owner) status.textContent = t(`guest_${pulse.policy}`);
           else status.textContent = pulse.starter.state === "ready" ? t("status_ready", { model: "SmolLM2-135M-Instruct" }) : "";
@@ -224,7 +225,7 @@
           if (going !== lastRuns) { lastRuns = going; L.tell("runs-pulse"); }
           if (pulse.starter.state !== last) { last = pulse.starter.state; L.tell("starter", pulse.starter); }
           if (pulse.starter.state === "fetching") wait = 700;
-          else if (pulse.runs.length) wait = 3000;
+          else if (pulse.runs.length || pulse.evaluation) wait = 3000;
         }
       }
       timer = setTimeout(look, wait);

@@ -42,7 +42,7 @@
     if (name === "delete") Object.assign(state, { id: null, seen: null });
     look(true);
   };
-  L.hear("evaluation-started", ({ id, key }) => { state.key = key; choose(id); });
+  L.hear("evaluation-started", ({ id, key }) => { state.key = key; choose(id); L.tell("runs-changed"); });
   document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && parts.main && look());
 
   const draw = () => {
@@ -163,7 +163,7 @@
   const classified = (result) => {
     const model = result.models[Math.min(state.side, result.models.length - 1)], names = result.labels;
     const klass = state.klass !== null && model.curves[state.klass] ? state.klass : String(model.positive);
-    return [contest(result), h("section", { class: "box" }, threshold(result, model, klass)), h("div", { class: "pairs" }, confusion(names, model), reliability(model)), perClass(names, model), mistakes(model)];
+    return [contest(result), h("section", { class: "box" }, threshold(result, model, klass)), h("div", { class: "pairs" }, confusion(names, model), perClass(names, model)), mistakes(model)];
   };
   const contest = (result) => {
     const rows = [...result.models.map((each) => ({ ...each, name: each.title, mine: true })), ...result.baselines.map((each) => ({ ...each, name: t(`eval_baseline_${each.name}`) }))];
@@ -200,10 +200,10 @@
     const picks = Object.keys(model.curves);
     return [h("div", { class: "boxline" }, h("label", { for: "evaluate-threshold", class: "threshold" }, t("eval_threshold", { label: L.clip(label, 24) }), " ", output),
       picks.length > 1 ? h("select", { class: "small-select", "aria-label": t("eval_class"), "data-key": "klass", onchange: (event) => { state.klass = event.target.value; draw(); } }, picks.map((key) => { const o = h("option", { value: key }, result.labels[key]); o.selected = key === klass; return o; })) : null),
-      has ? slider : null, said, h("div", { class: "squares" }, h("figure", {}, roc.node, h("figcaption", { class: "cap" }, t("eval_roc"))), h("figure", {}, pr.node, h("figcaption", { class: "cap" }, t("eval_pr"))))];
+      has ? slider : null, said, h("div", { class: "squares" }, h("figure", {}, roc.node, h("figcaption", { class: "cap" }, t("eval_roc"))), h("figure", {}, pr.node, h("figcaption", { class: "cap" }, t("eval_pr"))), reliability(model))];
   };
   const confusion = (labels, model) => {
-    if (labels.length > 12) return null;
+    if (labels.length > 12 || !model.confusion) return null;
     const most = model.confusion.map((row) => Math.max(1, row.reduce((a, b) => a + b, 0)));
     return h("section", { class: "box" }, h("h2", {}, t("eval_confusion")), h("div", { class: "scroll" }, h("table", { class: "confusion" },
       h("thead", {}, h("tr", {}, h("th", {}, `${t("eval_truth")} ↓ ${t("eval_taken")} →`), labels.map((label) => h("th", { class: "n" }, L.clip(label, 16))))),
@@ -214,7 +214,7 @@
     const plot = L.square({ diagonal: true, xName: t("eval_confidence"), yName: t("eval_is_right"), label: `${t("eval_ece")}: ${L.num(model.ece, 3)}`,
       lines: [{ x: model.bins.map((bin) => bin.confidence), y: model.bins.map((bin) => bin.accuracy), color: FIRST }],
       points: model.bins.map((bin) => ({ x: bin.confidence, y: bin.accuracy, r: 3 + 7 * Math.sqrt(bin.n / total), color: FIRST, text: `${L.percent(bin.confidence)} → ${L.percent(bin.accuracy)} (${L.int(bin.n)})` })) });
-    return h("section", { class: "box" }, h("h2", {}, t("eval_reliability")), h("figure", { class: "alone" }, plot.node), h("p", { class: "cap block" }, `${t("eval_ece")} ${L.num(model.ece, 3)}`));
+    return h("figure", {}, plot.node, h("figcaption", { class: "cap" }, `${t("eval_reliability")} ${t("eval_ece")} ${L.num(model.ece, 3)}`));
   };
   const perClass = (labels, model) => h("section", { class: "box" }, h("h2", {}, t("eval_classes")), h("div", { class: "scroll tall" }, h("table", {}, h("thead", {}, h("tr", {}, [t("eval_class"), t("eval_precision"), t("eval_recall"), t("eval_f1"), t("eval_support")].map((name, i) => h("th", { class: i ? "n" : "" }, name)))),
     h("tbody", {}, model.classes.slice(0, 200).map((each) => h("tr", {}, h("td", {}, each.label), [each.precision, each.recall, each.f1].map((value) => h("td", { class: "n" }, L.num(value, 3))), h("td", { class: "n" }, L.int(each.support))))))));
@@ -228,7 +228,7 @@
     const mean = (who, key) => { const one = result.spread[who][key]; return one ? `${L.num(one.mean, 3)}${one.sd === null ? "" : ` ± ${L.num(one.sd, 3)}`}` : "–"; };
     return h("section", { class: "box" }, h("div", { class: "scroll" }, h("table", {}, h("thead", {}, h("tr", {}, h("th", {}, t("eval_fold")), keys.map(([, name]) => h("th", { class: "n" }, name)))),
       h("tbody", {}, result.folds.map((fold) => h("tr", {}, h("td", {}, `${fold.fold + 1} · ${L.int(fold.n)}`), keys.map(([key]) => h("td", { class: "n" }, L.num(fold.model[key], 3))))),
-        whos.map(([who, name]) => h("tr", { class: who === "model" ? "sum" : "" }, h("th", {}, `${name}, ${t("eval_mean")}`), keys.map(([key]) => h("td", { class: "n" }, mean(who, key)))))))));
+        whos.filter(([who]) => result.spread[who]).map(([who, name]) => h("tr", { class: who === "model" ? "sum" : "" }, h("th", {}, `${name}, ${t("eval_mean")}`), keys.map(([key]) => h("td", { class: "n" }, mean(who, key)))))))));
   };
 
   // ---- the list
@@ -257,7 +257,7 @@
         h("select", { "aria-label": t("eval_who"), onchange: (event) => { use.model_id = event.target.value; use.found = null; trigger("select", { model_id: use.model_id }); show(); } }, use.models.map((model) => { const o = h("option", { value: model.id }, model.title); o.selected = model.id === use.model_id; return o; })),
         area, L.button(t("eval_use_do"), run, "strong", { disabled: use.busy, id: "evaluate-classify" }), use.error ? L.notice(use.error) : null,
         use.found ? [h("div", { class: "shares" }, shares.map((each) => h("div", {}, h("span", {}, each.label), h("span", { class: "track" }, h("i", { style: `width:${Math.max(0.5, 100 * each.probability).toFixed(1)}%` })), h("em", {}, L.percent(each.probability))))),
-          h("p", { class: "tokens-why" }, use.found.tokens.map((token) => h("span", { class: token.special ? "sp" : "", title: L.num(token.score, 2), style: `--tone:${token.score >= 0 ? GOOD : SECOND};--share:${Math.round(60 * Math.abs(token.score))}%` }, token.text))),
+          h("p", { class: "tokens-why" }, use.found.tokens.map((token) => h("span", { class: token.special ? "sp" : "", title: L.num(token.score, 2), style: `--tone:${token.score >= 0 ? GOOD : SECOND};--share:${Math.round(60 * Math.sqrt(Math.abs(token.score)))}%` }, token.text))),
           h("p", { class: "cap block" }, t("eval_use_why", { label: use.found.label }) + (use.found.truncated ? ` ${t("eval_use_cut")}` : ""))] : null));
     };
     const run = async () => {

@@ -9,7 +9,14 @@ import warnings
 import numpy as np
 
 _MOST_WORDS = 100_000
+_MOST_WEIGHTS = 20_000_000
+_MOST_CLASSES = 100
 NAMES = ("logistic", "bayes")
+
+
+def names_for(classes: int) -> tuple[str, ...]:
+    """Those that train in seconds with so many classes."""
+    return NAMES if classes <= _MOST_CLASSES else ("bayes",)
 
 
 def fit_and_predict(
@@ -25,7 +32,7 @@ def fit_and_predict(
     if len(known) == 1:
         found[:, known[0]] = 1.0
         return found, time.perf_counter() - started
-    words, model = _make(name)
+    words, model = _make(name, classes)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a logistic regression that has not converged is good enough to compare with
         model.fit(words.fit_transform(texts), truth)
@@ -34,13 +41,17 @@ def fit_and_predict(
     return found, seconds
 
 
-def _make(name: str):
+def _make(name: str, classes: int):
     from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
     from sklearn.naive_bayes import MultinomialNB
 
     # Single characters are words too: in Chinese, or where a message shouts "U".
-    options = {"ngram_range": (1, 2), "max_features": _MOST_WORDS, "token_pattern": r"(?u)\w+|[£$€!?]"}
+    options = {
+        "ngram_range": (1, 2),
+        "max_features": min(_MOST_WORDS, _MOST_WEIGHTS // classes),
+        "token_pattern": r"(?u)\w+|[£$€!?]",
+    }
     if name == "logistic":
         return TfidfVectorizer(sublinear_tf=True, **options), LogisticRegression(
             C=10.0, class_weight="balanced", max_iter=100

@@ -7,6 +7,8 @@ scikit-learn is imported at the first use, since that takes a second.
 import numpy as np
 
 _UNBALANCED = 0.2
+_MANY_CLASSES = 100
+"""Above it there is no confusion matrix and no area: both would take minutes and say little."""
 _CURVE_POINTS = 200
 _BINS = 10
 
@@ -16,7 +18,7 @@ def figures(truth: np.ndarray, probabilities: np.ndarray, labels: list[str], pos
 
     truth int (N,), probabilities float (N, C) with rows that sum to 1. Returns accuracy, macro {precision, recall, f1},
     classes [{label, precision, recall, f1, support}], positive (an index), roc_auc and pr_auc (of the positive class for
-    two classes, macro one-against-rest for more; None where a class is missing), unbalanced, confusion (rows: truth),
+    two classes, macro one-against-rest for more; None where one class alone occurs, or over 100), unbalanced, confusion (rows: truth; None above 100 classes),
     log_loss, brier, ece, bins. A class that never occurs counts with 0, as scikit-learn's zero_division=0.
     """
     from sklearn import metrics
@@ -43,7 +45,9 @@ def figures(truth: np.ndarray, probabilities: np.ndarray, labels: list[str], pos
         "positive": positive,
         **_areas(truth, probabilities, present, positive),
         "unbalanced": bool(len(present) > 1 and shares[present].min() < _UNBALANCED * (2 / len(present))),
-        "confusion": metrics.confusion_matrix(truth, predicted, labels=every).tolist(),
+        "confusion": metrics.confusion_matrix(truth, predicted, labels=every).tolist()
+        if len(every) <= _MANY_CLASSES
+        else None,
         "log_loss": float(-np.log(np.clip(probabilities[np.arange(len(truth)), truth], 1e-12, None)).mean()),
         "brier": float(((probabilities - np.eye(len(labels))[truth]) ** 2).sum(1).mean()),
         **calibration(truth, probabilities),
@@ -59,7 +63,7 @@ def rarest(truth: np.ndarray) -> int:
 def _areas(truth: np.ndarray, probabilities: np.ndarray, present: list[int], positive: int) -> dict:
     from sklearn import metrics
 
-    if len(present) < 2:
+    if not 2 <= len(present) <= _MANY_CLASSES:
         return {"roc_auc": None, "pr_auc": None}
     asked = [positive] if len(present) == 2 else present
     areas = [

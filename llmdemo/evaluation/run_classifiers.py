@@ -79,7 +79,7 @@ def run_folds(job: Job, home: Home, spec: Spec) -> dict:
         probabilities = _probabilities(job, home, entry, held, texts, labels, own)
         row = {"fold": own.fold, "run": entry.id, "title": entry.title, "n": len(truth)}
         row["model"] = _brief(class_metrics.figures(truth, probabilities, labels, positive))
-        for name in baselines.NAMES:
+        for name in baselines.names_for(len(labels)):
             job.check()
             shares, _ = baselines.fit_and_predict(name, *_train_texts(held, labels), texts, len(labels))
             row[name] = _brief(class_metrics.figures(truth, shares, labels, positive))
@@ -88,7 +88,7 @@ def run_folds(job: Job, home: Home, spec: Spec) -> dict:
         "kind": "kfold",
         "labels": names,
         "folds": folds,
-        "spread": {who: spread([fold[who] for fold in folds]) for who in ("model", *baselines.NAMES)},
+        "spread": {who: spread([fold[who] for fold in folds]) for who in ("model", *baselines.names_for(len(names)))},
         "data": {"name": held.records.info.name, "content_hash": held.records.info.content_hash},
         "positive": names[positive],
         "records": sum(fold["n"] for fold in folds),
@@ -147,8 +147,9 @@ def _all_truth(held: HeldOut, labels: list[str]) -> np.ndarray:
 def _baselines(job: Job, held: HeldOut, labels, texts, truth, positive: int) -> list[dict]:
     trained_on, known = _train_texts(held, labels)
     found = []
-    for done, name in enumerate(baselines.NAMES):
-        job.tell(done, len(baselines.NAMES))
+    names = baselines.names_for(len(labels))
+    for done, name in enumerate(names):
+        job.tell(done, len(names))
         shares, seconds = baselines.fit_and_predict(name, trained_on, known, texts, len(labels))
         found.append(
             {"name": name, "seconds": round(seconds, 2)} | class_metrics.figures(truth, shares, labels, positive)

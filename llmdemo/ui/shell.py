@@ -16,6 +16,7 @@ def header(services: Services) -> gr.HTML:
             "starter": services.starter.progress(),
             "guests_only": services.guests_only,
             "runs": _active(services) if owner else [],
+            "evaluation": _evaluating(services) if owner else None,
             **_who(services, owner),
         }
 
@@ -37,6 +38,14 @@ def _active(services: Services) -> list[dict]:
     """The runs that are not over, each with what one line can say."""
     keys = ("run_id", "state", "step", "total_steps", "name")
     return [{key: run[key] for key in keys} for run in services.runs.list() if run["state"] in ACTIVE]
+
+
+def _evaluating(services: Services) -> dict | None:
+    """{"done", "total"} of the records that an evaluation on its way has asked of its model; None without one."""
+    for each in services.evaluations.list() if services.evaluations else []:
+        if each["state"] == "running":
+            return {key: each["progress"].get(key, 0) for key in ("done", "total")}
+    return None
 
 
 ACTIVE = ("queued", "starting", "running", "stopping")

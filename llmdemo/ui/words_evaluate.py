@@ -2,6 +2,7 @@
 
 WORDS: dict[str, tuple[str, str]] = {
     "tab_evaluate": ("Evaluate", "評估"),
+    "status_evaluating": ("evaluating · {done} of {total}", "評估中 · {done} / {total}"),
     "eval_data": ("Held-out part of", "保留資料來自"),
     "eval_first": ("Model", "模型"),
     "eval_second": ("Compared with", "比較對象"),
@@ -9,10 +10,10 @@ WORDS: dict[str, tuple[str, str]] = {
     "eval_start": ("Evaluate", "評估"),
     "eval_starting": ("Starting…", "啟動中…"),
     "eval_summary": (
-        "{n} records that training did not see · answers of at most {tokens} tokens",
-        "{n} 筆訓練時未見的資料 · 回答最多 {tokens} 個詞元",
+        "At most {n} records that training did not see · answers of at most {tokens} tokens",
+        "最多 {n} 筆訓練時未見的資料 · 回答最多 {tokens} 個詞元",
     ),
-    "eval_summary_plain": ("{n} records that training did not see", "{n} 筆訓練時未見的資料"),
+    "eval_summary_plain": ("At most {n} records that training did not see", "最多 {n} 筆訓練時未見的資料"),
     "eval_more": ("Settings and judge", "設定與評審"),
     "eval_limit": ("At most, records", "最多筆數"),
     "eval_new_tokens": ("Longest answer", "回答長度上限"),
@@ -30,7 +31,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "eval_judge_url": ("Address, OpenAI-compatible", "位址（相容 OpenAI）"),
     "eval_judge_name": ("Model's name there", "該處的模型名稱"),
     "eval_judge_key": ("Key, if it needs one; it is not kept", "金鑰（如需要，不會保存）"),
-    "eval_criteria": ("What is good", "評分標準"),
+    "eval_criteria": ("What is judged", "評分標準"),
     "eval_how": ("How", "方式"),
     "eval_how_models": ("finished models", "已完成的模型"),
     "eval_how_folds": ("K-fold cross-validation", "K 折交叉驗證"),

@@ -82,3 +82,10 @@ def test_the_spread_over_folds_is_mean_and_sample_deviation():
         "f1": {"mean": pytest.approx(0.85), "sd": pytest.approx(np.std([0.8, 0.9], ddof=1)), "values": [0.8, 0.9]}
     }
     assert spread([{"f1": 0.8}])["f1"]["sd"] is None
+
+
+def test_thousands_of_classes_stay_small():
+    truth = np.arange(300) * 16
+    found = cm.figures(truth, np.full((300, 5000), 1 / 5000, np.float32), [str(n) for n in range(5000)])
+    assert (found["confusion"], found["roc_auc"]) == (None, None) and len(found["classes"]) == 5000
+    assert baselines.names_for(5000) == ("bayes",) and baselines.names_for(2) == baselines.NAMES

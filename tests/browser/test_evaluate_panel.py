@@ -1,0 +1,82 @@
+"""The evaluate panel in a real browser: two tiny models compared record by record, a classifier measured and tried."""
+
+import json
+import shutil
+
+import pytest
+from playwright.sync_api import expect
+
+from llmdemo.store import write_json
+
+pytestmark = pytest.mark.slow
+
+TUNED, CLASSIFIER = "run-20260101-000000-abcdef", "run-20260102-000000-abcdef"
+
+
+@pytest.fixture(scope="module")
+def home_with_models(tmp_path_factory, tiny_model_folder):
+    """A home folder with the tiny starter, a tuned copy of it and a classifier, all of random weights."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
+
+    home = tmp_path_factory.mktemp("evaluate") / "home"
+    for folder in (home / "models" / "starter", *(home / "runs" / name / "model" for name in (TUNED, CLASSIFIER))):
+        shutil.copytree(tiny_model_folder, folder)
+    torch.manual_seed(1)
+    tuned = AutoModelForCausalLM.from_pretrained(tiny_model_folder)
+    for parameter in tuned.parameters():
+        parameter.data += 0.05 * torch.randn_like(parameter)
+    tuned.save_pretrained(home / "runs" / TUNED / "model")
+    names = {0: "ham", 1: "spam"}
+    labels = {name: number for number, name in names.items()}
+    classifier = AutoModelForSequenceClassification.from_pretrained(tiny_model_folder, id2label=names, label2id=labels)
+    classifier.config.pad_token_id = AutoTokenizer.from_pretrained(tiny_model_folder).pad_token_id
+    classifier.save_pretrained(home / "runs" / CLASSIFIER / "model")
+    for name, title in ((TUNED, "tuned"), (CLASSIFIER, "spotter")):
+        write_json(home / "runs" / name / "model" / "origin.json", {"title": title})
+    return home
+
+
+def upload(page, path) -> None:
+    page.set_input_files("#data-file input[type=file]", str(path))
+    expect(page.locator(".set-title h2")).to_have_text(path.name, timeout=30_000)
+
+
+def test_models_are_compared_and_a_classifier_is_tried(app_on, home_with_models, open_page, tmp_path):
+    evil = "<img src=x onerror=document.title='hit'>"
+    rows = [{"instruction": f"{evil} Add {n} and {n + 1}.", "output": f"{2 * n + 1}"} for n in range(60)]
+    (tmp_path / "sums.json").write_text(json.dumps(rows))
+    labelled = [
+        f"{'spam' if n % 4 == 0 else 'ham'}\t{'win a prize' if n % 4 == 0 else 'see you'} {n}" for n in range(120)
+    ]
+    (tmp_path / "texts.tsv").write_text("label\ttext\n" + "\n".join(labelled))
+    with app_on(home_with_models) as url:
+        page = open_page(url)
+        upload(page, tmp_path / "sums.json")
+        page.get_by_role("tab", name="Evaluate", exact=True).click()
+        expect(page.locator("#evaluate-second")).to_have_value(TUNED)
+        page.locator("#evaluate-start").click()
+        expect(page.locator(".figures tbody tr")).to_have_count(9, timeout=90_000)
+        page.get_by_role("button", name="ROUGE-L").first.click()
+        expect(page.locator("th[aria-sort=ascending]")).to_contain_text("ROUGE-L")
+        page.locator(".records .link").first.click()
+        expect(page.locator(".unfolded")).to_contain_text("onerror")
+        assert page.title() != "hit"
+        page.reload()  # the evaluation is the server's: another visit shows it
+        page.get_by_role("tab", name="Evaluate", exact=True).click()
+        expect(page.locator(".figures tbody tr")).to_have_count(9, timeout=20_000)
+        page.get_by_role("tab", name="Data", exact=True).click()
+        upload(page, tmp_path / "texts.tsv")
+        page.get_by_role("tab", name="Evaluate", exact=True).click()
+        page.locator("#evaluate-data").select_option(label="texts.tsv · 120")
+        page.locator("#evaluate-start").click()
+        expect(page.locator(".confusion")).to_be_visible(timeout=90_000)
+        page.locator("#evaluate-threshold").fill("0.2")
+        expect(page.get_by_text("recall 1.000").or_(page.get_by_text("wrong")).first).to_be_visible()
+        page.locator(".use textarea").fill("win a prize")
+        page.locator("#evaluate-classify").click()
+        expect(page.locator(".shares > div")).to_have_count(2, timeout=30_000)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 1280
+        page.set_viewport_size({"width": 390, "height": 844})
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        assert page.foreign == [] and page.errors == []

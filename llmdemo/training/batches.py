@@ -52,12 +52,15 @@ class TokenRows:
         return int(sum((self.row(index)[1] != NOT_TRAINED).sum() for index in rows))
 
     @classmethod
-    def from_lists(cls, rows: list[tuple[list[int], list[int]]], classes: list[int] | None = None) -> "TokenRows":
-        lengths = [len(ids) for ids, _ in rows]
-        flat_ids = np.fromiter((i for ids, _ in rows for i in ids), np.int32, sum(lengths))
-        flat_labels = np.fromiter((i for _, labels in rows for i in labels), np.int32, sum(lengths))
-        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        return cls(flat_ids, flat_labels, offsets, None, None if classes is None else np.array(classes, np.int32))
+    def from_lists(cls, rows: list[tuple], classes: list[int] | None = None) -> "TokenRows":
+        """Rows of (ids, labels), lists or arrays of equal length."""
+        ids, labels = (_joined([row[part] for row in rows]) for part in (0, 1))
+        offsets = np.concatenate([[0], np.cumsum([len(row[0]) for row in rows])]).astype(np.int64)
+        return cls(ids, labels, offsets, None, None if classes is None else np.array(classes, np.int32))
+
+
+def _joined(parts: list) -> np.ndarray:
+    return np.concatenate([np.asarray(part, np.int32) for part in parts]) if parts else np.zeros(0, np.int32)
 
 
 @dataclass(frozen=True)

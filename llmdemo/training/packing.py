@@ -4,8 +4,6 @@ Cutting texts where a row happens to end costs context and teaches made-up endin
 room unused (arXiv 2404.10830). Knows nothing of tokens' meaning and of models.
 """
 
-from collections.abc import Iterable
-
 import numpy as np
 
 from llmdemo.training.batches import NOT_TRAINED, TokenRows
@@ -38,29 +36,22 @@ def best_fit(lengths: list[int], capacity: int) -> list[list[int]]:
     return rows
 
 
-def pack(pieces: list[tuple[list[int], list[int]]], capacity: int) -> TokenRows:
+def pack(pieces: list[tuple], capacity: int) -> TokenRows:
     """Rows of (ids, labels) pieces, each of at most `capacity` tokens. A piece's first token is never trained."""
-    order = best_fit([len(ids) for ids, _ in pieces], capacity)
-    rows = [
-        ([token for i in row for token in pieces[i][0]], [label for i in row for label in _unled(pieces[i][1])])
-        for row in order
-    ]
-    return with_positions(TokenRows.from_lists(rows), (len(pieces[i][0]) for row in order for i in row))
+    lengths = np.array([len(ids) for ids, _ in pieces], np.int64)
+    order = best_fit(lengths.tolist(), capacity)
+    flat = [index for row in order for index in row]
+    apart = TokenRows.from_lists([pieces[index] for index in flat])
+    positions = np.arange(len(apart.ids)) - np.repeat(apart.offsets[:-1], apart.lengths)
+    # What stands before a piece in its row is another document's end.
+    labels = np.where(positions == 0, NOT_TRAINED, apart.labels).astype(np.int32)
+    ends = np.cumsum([len(row) for row in order]).astype(np.int64)
+    offsets = np.concatenate([[0], apart.offsets[ends]]) if order else np.zeros(1)
+    return TokenRows(apart.ids, labels, offsets.astype(np.int64), positions.astype(np.int32))
 
 
-def with_positions(rows: TokenRows, lengths: Iterable[int]) -> TokenRows:
-    """The rows with the positions of pieces of these lengths, in order."""
-    positions = [np.arange(length, dtype=np.int32) for length in lengths]
-    flat = np.concatenate(positions) if positions else np.zeros(0, np.int32)
-    return TokenRows(rows.ids, rows.labels, rows.offsets, flat, rows.classes)
-
-
-def cut(ids: list[int], length: int) -> list[tuple[list[int], list[int]]]:
+def cut(ids: list[int], length: int) -> list[tuple[np.ndarray, np.ndarray]]:
     """A document as (ids, labels) pieces of at most `length` tokens, all but each first one trained."""
-    pieces = [ids[start : start + length] for start in range(0, len(ids), length)]
-    return [(piece, [NOT_TRAINED, *piece[1:]]) for piece in pieces if len(piece) > 1]
-
-
-def _unled(labels: list[int]) -> list[int]:
-    # What stands before it in the row is another document's end.
-    return [NOT_TRAINED, *labels[1:]]
+    whole = np.array(ids, np.int32)
+    pieces = [whole[start : start + length] for start in range(0, len(whole), length)]
+    return [(piece, np.concatenate([[NOT_TRAINED], piece[1:]]).astype(np.int32)) for piece in pieces if len(piece) > 1]

@@ -56,7 +56,7 @@ class Text(Causal):
         return figures, count
 
 
-def _documents(source: Source, part: np.ndarray, config: TrainConfig, tokenizer) -> list[tuple[list[int], list[int]]]:
+def _documents(source: Source, part: np.ndarray, config: TrainConfig, tokenizer) -> list[tuple]:
     """Pieces of at most max_length tokens of these documents, in order."""
     documents = encode_documents((source.records[int(i)]["text"] for i in part), tokenizer)
     return [piece for ids in documents for piece in cut(ids, config.max_length)]
@@ -79,12 +79,12 @@ def _rows(pieces: list, config: TrainConfig) -> TokenRows:
     return pack(pieces, config.max_length) if config.packing else TokenRows.from_lists(pieces)
 
 
-def _sample(ids: list[int], tokenizer) -> dict:
+def _sample(ids: np.ndarray, tokenizer) -> dict:
     """The beginning of a held-out text, and how it goes on."""
     length = min(_PROMPT_TOKENS, max(1, len(ids) // 2))
     prompt, after = ids[:length], ids[length : length + 2 * _PROMPT_TOKENS]
     shown = [tokenizer.decode(part, skip_special_tokens=True)[:400] for part in (prompt, after)]
-    return {"prompt": shown[0], "expected": shown[1], "ids": prompt}
+    return {"prompt": shown[0], "expected": shown[1], "ids": prompt.tolist()}
 
 
 # ---- other data sets ----

@@ -129,13 +129,15 @@ class Optimizer:
     def _refresh(self, slot: Slot) -> None:
         space, full = slot.subspace, slot.full
         slot.full, slot.due = None, False
+        gradient = full.to(slot.weight.dtype)
         if torch.isfinite(full).all():
-            report = space.refresh(full.to(_basis_dtype(slot)), self._config.refresh, self._generator(slot))
+            report, low = space.refresh_and_project(gradient, self._config.refresh, self._generator(slot))
             self._reports.append((slot.name, report))
-        elif not space.ready:
-            slot.add_low(torch.full(space.low_shape, math.nan, dtype=slot.dtype, device=full.device))
-            return
-        slot.add_low(space.project(full.to(_basis_dtype(slot))).to(slot.dtype))
+        elif space.ready:
+            low = space.project(gradient)
+        else:
+            low = torch.full(space.low_shape, math.nan, dtype=slot.dtype, device=full.device)
+        slot.add_low(low.to(slot.dtype))
 
     def _generator(self, slot: Slot) -> torch.Generator:
         # Seeded by matrix and step, never carried on: a resumed run and a second process draw the same numbers.
@@ -270,10 +272,6 @@ def _host_sums(slots: list[Slot], config: TrainConfig) -> HostSums | None:
     for slot in slots:
         slot.host = host
     return host
-
-
-def _basis_dtype(slot: Slot) -> torch.dtype:
-    return slot.weight.dtype
 
 
 def build_optimizer(model: nn.Module, config: TrainConfig) -> Optimizer:

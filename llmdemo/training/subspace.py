@@ -149,20 +149,27 @@ class Subspace:
             full.addmm_(self.left @ low, self.right, alpha=factor)
 
     def refresh(self, gradient: Tensor, method: str, generator: torch.Generator) -> Refresh:
-        """A new basis from `gradient` [m, n]; method power, random or svd. `generator` is on its device.
+        """A new basis from `gradient` [m, n]; method power, random or svd. `generator` is on its device."""
+        return self.refresh_and_project(gradient, method, generator)[0]
 
-        The basis is kept in the gradient's type; the work is done in fp32.
-        """
-        work = gradient.float()
+    def refresh_and_project(self, gradient: Tensor, method: str, generator: torch.Generator) -> tuple[Refresh, Tensor]:
+        """(what the refresh found, the gradient in the new subspace): the energy is that of the projection."""
         old = (self.left, self.right)
+        self.find(gradient, method, generator)
+        low = self.project(gradient)
+        kept = torch.linalg.vector_norm(low, dtype=_at_least_fp32(low))
+        whole = torch.linalg.vector_norm(gradient, dtype=_at_least_fp32(gradient))
+        return Refresh(energy=(kept / whole.clamp_min(1e-19)).square().item(), overlap=self._overlap(*old)), low
+
+    def find(self, gradient: Tensor, method: str, generator: torch.Generator) -> None:
+        """Takes a new basis from `gradient` [m, n]. It is kept in the gradient's type; the work is done in fp32."""
+        work = gradient.float()
         left, right = self._by_svd(work) if method == "svd" else self._by_iteration(work, method == "power", generator)
         found = {"left": (left, 1), "right": (right, 0)}
         self._kept = {
             side: Basis.of(found[side][0].to(gradient.dtype), found[side][1], self.bits)
             for side in (("left", "right") if self.side == "full" else (self.side,))
         }
-        kept, whole = torch.linalg.vector_norm(self.project(gradient).float()), torch.linalg.vector_norm(work)
-        return Refresh(energy=(kept / whole.clamp_min(1e-19)).square().item(), overlap=self._overlap(*old))
 
     def _by_svd(self, matrix: Tensor) -> tuple[Tensor, Tensor]:
         """The first singular vectors on both sides: galore_torch's way, and the reference."""
@@ -191,6 +198,10 @@ class Subspace:
         if right is not None:
             shares.append((right.float() @ self.right.float().T).square().sum() / self.rank)
         return (sum(shares) / len(shares)).item() if shares else None
+
+
+def _at_least_fp32(tensor: Tensor) -> torch.dtype:
+    return torch.promote_types(tensor.dtype, torch.float32)
 
 
 def _iterate(matrix: Tensor, start: Tensor | None, rank: int, generator: torch.Generator) -> Tensor:

@@ -211,8 +211,7 @@
       const n = this.at === null ? steps : Math.min(this.at, steps);
       for (const card of this.cards.values()) card.draw(n, this.run && this.at === null);
       if (this.isBatch) return;
-      const beam = trace.grid ? null : Array.from(trace.lanes.values()).find((lane) => lane.isBeam);
-      this.tree.draw(beam || null, trace, n);
+      this.tree.draw(trace.grid ? [] : Array.from(trace.lanes.values()).filter((lane) => lane.isBeam), trace, n);
       this.replayBar.hidden = steps === 0;
       this.slider.max = String(Math.max(1, steps));
       this.slider.value = String(Math.max(1, n));

@@ -216,6 +216,11 @@
       this.addTurns(rest);
     }
 
+    /* What is set below "More settings" and changes what is seen must not be hidden. */
+    showUnusual() {
+      if (this.moreLanes.rows.length || this.raw.checked || this.system.value.trim()) this.more.open = true;
+    }
+
     running(on) {
       this.go.textContent = t(on ? "stop" : "compare");
       this.go.classList.toggle("stop", on);

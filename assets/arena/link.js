@@ -13,6 +13,7 @@
     if (value.prompt && typeof value.prompt === "object") form.setPrompt(value.prompt);
     if (Array.isArray(value.models)) form.chooseModels(value.models.map(String));
     form.fresh.checked = Boolean(value.fresh);
+    form.showUnusual();
     if (value.modes) {
       const text = form.prompt.value;
       form.modes.set(value.modes);

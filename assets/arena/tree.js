@@ -35,10 +35,11 @@
       this.title = h("span", {});
       this.hint = h("p", { class: "path", "aria-live": "polite" });
       this.ranking = h("ol", { class: "ranking" });
+      this.choice = h("select", { "aria-label": t("tree_of"), hidden: true, onchange: () => this.again() });
       const button = (text, label, act) => h("button", { type: "button", class: "small", "aria-label": label, title: label, onclick: act }, text);
       this.element = h("section", { class: "tree", hidden: true, "aria-label": t("tree_title") },
         h("div", { class: "treehead" },
-          h("h3", {}, arena.shape("beam"), t("tree_title")),
+          h("h3", {}, arena.shape("beam"), t("tree_title")), this.choice,
           h("div", { class: "zoom" },
             button("−", t("zoom_out"), () => this.zoom(1 / 1.25)), button("+", t("zoom_in"), () => this.zoom(1.25)),
             button("⤢", t("zoom_fit"), () => this.fit()), button("⇥", t("zoom_follow"), () => this.follow()))),
@@ -67,10 +68,13 @@
       }).observe(canvas);
     }
 
-    /* Draws lane `lane` (a beam lane or null) as it was after n steps. */
-    draw(lane, trace, n) {
-      this.element.hidden = !lane;
-      if (!lane) return;
+    /* Draws one of the beam lanes `lanes` as it was after n steps: the first, or the one that was chosen. */
+    draw(lanes, trace, n) {
+      this.again = () => this.draw(lanes, trace, n);
+      this.element.hidden = !lanes.length;
+      if (!lanes.length) return;
+      this.offer(lanes, trace);
+      const lane = lanes.find((item) => item.info.id === this.choice.value) || lanes[0];
       if (lane !== this.lane || (this.layout && this.layout.columns.length - 1 > lane.beams.length)) this.restart(lane, trace);
       this.layout.grow(lane.beams);
       const best = lane.bestAt(Math.min(n, lane.length));
@@ -79,6 +83,17 @@
       this.rank();
       if (this.following) this.showEnd();
       this.redraw();
+    }
+
+    offer(lanes, trace) {
+      const two = trace.meta.models.length > 1;
+      const key = lanes.map((lane) => lane.info.id).join();
+      this.choice.hidden = lanes.length < 2;
+      if (this.offered === key) return;
+      this.offered = key;
+      const before = this.choice.value;
+      this.choice.replaceChildren(...lanes.map(({ info }) => h("option", { value: info.id }, arena.laneTitle(info) + (two ? " · " + trace.meta.models[info.model].title : ""))));
+      this.choice.value = lanes.some((lane) => lane.info.id === before) ? before : lanes[0].info.id;
     }
 
     restart(lane, trace) {

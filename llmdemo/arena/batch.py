@@ -35,8 +35,9 @@ class _Strategy:
     diversities: list[float] = field(default_factory=list)
     """Of each prompt's samples, as the self-BLEUs before."""
 
-    def collect(self, lanes: list[dict], special: set[int]) -> None:
-        """Adds the samples of one prompt, as States gives them."""
+    def collect(self, lanes: list[dict], special: set[int], samples: int) -> None:
+        """Adds the answers to one prompt, as States gives them. A strategy that does not draw was asked once: asked
+        `samples` times it would have said the same, and that is how alike its answers are."""
         texts = [[token for token in lane["token_ids"] if token not in special] for lane in lanes]
         for lane in lanes:
             self.tokens += len(lane["logprobs"])
@@ -44,9 +45,10 @@ class _Strategy:
         self.loops += sum(1 for text in texts if ending_loop(text))
         self.texts += texts
         self.distincts += [value for text in texts if (value := distinct(text, 2)) is not None]
-        if (value := diversity(texts)) is not None:
+        alike = texts if len(texts) == samples else texts * samples
+        if (value := diversity(alike)) is not None:
             self.diversities.append(value)
-        if len(texts) > 1 and (bleu := self_bleu(texts)) is not None:
+        if samples > 1 and (bleu := self_bleu(alike)) is not None:
             self.self_bleus.append(bleu)
 
     def summary(self) -> dict:
@@ -105,7 +107,7 @@ def run_batch(events: Callable, prompts: list[str], samples: int, settings: Deco
             return
         final = states.whole()["lanes"]
         for strategy in strategies.values():
-            strategy.collect([final[copy.name] for copy in _copies(strategy.lane, samples)], states.special)
+            strategy.collect([final[copy.name] for copy in _copies(strategy.lane, samples)], states.special, samples)
         yield {
             "type": "batch",
             "done": index + 1,

@@ -70,7 +70,8 @@ _MODES: dict[str, tuple[str, str]] = {
     "samples": ("Samples a prompt", "每個提示的樣本數"),
     "set_label_samples": ("Samples a prompt", "每個提示的樣本數"),
     "help_samples": (
-        "How often each sampling strategy answers a prompt. With two or more, self-BLEU tells how alike these answers are.",
+        "How often each sampling strategy answers a prompt. With two or more, self-BLEU tells how alike these answers are; greedy "
+        "and beam search say the same each time.",
         "每種抽樣策略回答同一提示的次數。兩次以上時,self-BLEU 表示這些回答有多相似。",
     ),
     "prompts": ("Prompts, one a line", "提示,每行一個"),
@@ -236,8 +237,8 @@ _PICKS: dict[str, tuple[str, str]] = {
     "prefer_into": ("Kept in", "存入"),
     "prefer_set": ("Data set for the pairs", "存放成對資料的資料集"),
     "prefer_default": ("Arena preferences", "Arena preferences"),
-    "prefer_saved": ("Kept. {name} now has {n} pairs.", "已儲存。{name} 現有 {n} 對。"),
-    "prefer_known": ("{name} has this pair already ({n} in all).", "{name} 已有這一對(共 {n} 對)。"),
+    "prefer_saved": ("Kept in {name}: {n} so far.", "已存入 {name}:目前 {n} 對。"),
+    "prefer_known": ("{name} has this pair already: {n} in all.", "{name} 已有這一對:共 {n} 對。"),
     "prefer_train": ("Train on them", "用來訓練"),
     "close": ("Close", "關閉"),
     "add_lane": ("+ another pane", "+ 新增欄位"),
@@ -286,6 +287,7 @@ _TREE: dict[str, tuple[str, str]] = {
         "Beam tree. Arrow keys move, plus and minus zoom, 0 fits, End follows the newest step. The sentences are listed below.",
         "束搜尋樹。方向鍵移動,加減鍵縮放,0 顯示全部,End 跟隨最新一步。句子列於下方。",
     ),
+    "tree_of": ("Tree of", "樹狀圖:"),
     "tree_root": ("prompt", "提示"),
     "tree_caption": (
         "{b} beams, step {n} of {all}. Width: probability. Grey: dropped. ■: finished.",

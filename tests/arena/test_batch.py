@@ -42,7 +42,10 @@ def test_samples_of_a_prompt_are_drawn_apart_and_greedy_is_asked_once(arena):
     final = [event for event in run(arena, samples=3) if event["type"] == "batch"][-1]["strategies"]
     texts = {strategy["name"]: strategy["texts"] for strategy in final}
     assert texts == {"greedy": 3, "top_k": 9, "top_p": 9, "beam": 3}
-    assert next(strategy for strategy in final if strategy["name"] == "top_k")["self_bleu"] < 0.99
+    alike = {strategy["name"]: strategy["self_bleu"] for strategy in final}
+    assert alike["top_k"] < 0.99
+    assert alike["greedy"] == alike["beam"] == pytest.approx(1)  # asked again, they would say the same
+    assert {s["name"]: s["diversity"] for s in final}["greedy"] < 0.1
 
 
 def test_stop_ends_a_batch(arena):

@@ -299,7 +299,6 @@ def test_further_panes_have_their_own_values_and_a_link_brings_them_back(arena):
     assert other.evaluate("llmdemoArena.app.form.settings().lanes") == page.evaluate(
         "llmdemoArena.app.form.settings().lanes"
     )
-    other.click(".more summary")
     other.click(".morelane >> nth=0 >> button")
     compare(other, tokens=4)
     assert len(other.query_selector_all(".lane")) == 6
@@ -313,9 +312,9 @@ def test_a_better_answer_becomes_a_pair_of_a_preference_data_set(arena, tiny_hom
     page.click(".lane[data-strategy=top_p] >> text=This one is better")
     page.fill("#arena-picks", "Class 5b")
     page.click(".prefer .others .chip[data-strategy=greedy]")
-    page.wait_for_function("document.querySelector('.prefer .said').textContent.includes('Class 5b now has 1')")
+    page.wait_for_function("document.querySelector('.prefer .said').textContent.includes('Class 5b: 1 so far')")
     page.click(".prefer .others .chip >> nth=-1")
-    page.wait_for_function("document.querySelector('.prefer .said').textContent.includes('3 pairs')", timeout=LIMIT)
+    page.wait_for_function("document.querySelector('.prefer .said').textContent.includes('Class 5b: 3')", timeout=LIMIT)
     page.click("text=Train on them")
     page.wait_for_function(
         "document.querySelector('button[data-tab-id=train]').getAttribute('aria-selected') === 'true'"

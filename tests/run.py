@@ -21,6 +21,7 @@ def main(options: list[str]) -> int:
     quick = [*pytest("not slow"), "-n", str(os.cpu_count() or 1), "--dist", "loadfile"]
     slow = pytest("slow")
     results = [run(command) for command in lint]
+    results.append(run([sys.executable, str(ROOT / "tests" / "audit.py")]))
     results.append(run([*quick, *options], {"OMP_NUM_THREADS": "1"}))
     results.append(run([*slow, *options]))
     return max(results)

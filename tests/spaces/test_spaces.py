@@ -95,7 +95,7 @@ def test_the_arena_decodes_in_the_process_that_the_gpu_is_lent_to(tiny_model_fol
         n: lane["token_ids"] for n, lane in second.items()
     }
     asked = [path for path, _ in seen["asked"]]
-    assert asked.count("/schedule") == 3 and asked.count("/release") >= 2
+    assert asked.count("/schedule") >= 2 and asked.count("/release") >= 2
     assert all(int(query["durationSeconds"]) > 0 for path, query in seen["asked"] if path == "/schedule")
 
 

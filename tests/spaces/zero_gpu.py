@@ -5,6 +5,7 @@ either): the decorator, the fork, the queues between the processes are the real 
 """
 
 import json
+import multiprocessing
 import os
 import sys
 import threading
@@ -77,6 +78,8 @@ def main(home: Path) -> None:
         ),
         flush=True,
     )
+    for child in multiprocessing.active_children():
+        child.kill()  # it waits for the next call, with our output open
     os._exit(0)
 
 

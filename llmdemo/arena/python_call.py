@@ -80,7 +80,10 @@ def _call(lane: LaneSettings, settings: DecodeSettings, switched_off: dict) -> s
     values = {**switched_off, **generate_arguments(lane)}
     arguments = "".join(f"    {key}={value!r},\n" for key, value in values.items())
     seed = f"set_seed({settings.seed % 2**32})\n" if lane.samples else ""
-    return _CALL.format(name=lane.name, seed=seed, max_new_tokens=settings.max_new_tokens, arguments=arguments)
+    name = " ".join(
+        "".join(c if c.isprintable() else " " for c in lane.name).split()
+    )  # it stands in a comment: one line
+    return _CALL.format(name=name, seed=seed, max_new_tokens=settings.max_new_tokens, arguments=arguments)
 
 
 def generate_arguments(lane: LaneSettings) -> dict:

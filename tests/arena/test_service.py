@@ -258,6 +258,12 @@ def test_the_copied_python_sets_every_filter(arena):
     compile(code, "copied", "exec")
 
 
+def test_no_name_of_a_lane_gets_out_of_its_comment_in_the_copied_python(arena):
+    lanes = [{"strategy": "greedy", "name": f"a{end}raise SystemExit"} for end in ("\n", "\r", "\x0c", "\u2028")]
+    code = arena.python(arena.request("starter", "Hi", {**SETTINGS, "lanes": lanes}))
+    assert code.count("\n# a raise SystemExit\n") == 4
+
+
 def test_states_add_up_to_the_same_whatever_is_asked_in_between(arena):
     events = run(arena)
     curious, patient = States(), States()

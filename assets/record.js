@@ -77,7 +77,7 @@
     : L.button(L.int(row), async () => {
       page.view = page.view === "list" ? "tokens" : page.view;
       await page.turnTo(place);
-      document.querySelector("#data-report .record")?.scrollIntoView({ block: "nearest" });
+      document.querySelector("#data-report .record")?.scrollIntoView({ block: "start", behavior: "smooth" });
     }, "quiet row-link", { "aria-label": t("data_open_row", { n: L.int(row) }), "data-key": `row-${row}` }));
 
   const pager = (page) => {

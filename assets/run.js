@@ -7,7 +7,7 @@
   const { h, t } = L;
   const ACTIVE = ["queued", "starting", "running", "stopping"];
   const parts = {};
-  const view = { id: null, run: null, runs: [], compared: new Set(), curves: [], all: true, over: "step", prompt: 0, heat: null, seen: null, log: null, error: null, packing: false, open: {} };
+  const view = { id: null, run: null, runs: [], compared: new Set(), curves: [], all: true, over: "step", prompt: 0, heat: null, seen: null, log: null, error: null, packing: false, opening: false, open: {} };
   const ask = (name, data) => L.ask(parts.server, name, data);
 
   L.define("train-run", ({ el, props, watch, server, trigger }) => {
@@ -79,7 +79,7 @@
         keep("samples", [view.id, run.samples, view.prompt, run.series?.eval_loss], () => samplesBox(run))] : keep("empty", 0, emptyBox),
       keep("runs", [view.runs, view.id, [...view.compared]], runsBox));
     L.arrange(parts.side, run ? [keep("facts", [view.id, s.name, s.worker, s.total_steps, s.can_delete, s.size_bytes, s.checkpoint_step === null, s.state, run.config, view.log, view.packing], () => factsBox(run)), keep("memory", s.ledger, () => memoryBox(run))] : null,
-      keep("queue", view.runs.filter((each) => each.state === "queued").map((each) => [each.run_id, each.queue_position, each.name]), queueBox));
+      keep("queue", view.runs.filter((each) => each.state === "queued").map((each) => [each.run_id, each.queue_position, each.name]), queueBox), keep("opener", view.opening, openerBox));
     if (focus && document.activeElement?.dataset?.key !== focus) document.querySelector(`#panels [data-key="${CSS.escape(focus)}"]`)?.focus({ preventScroll: true });
     L.tell("run-shown", run ? s : null);
   };
@@ -201,6 +201,17 @@
     if (!waiting.length) return null;
     return h("section", { class: "box" }, h("h2", {}, t("queue")), h("ul", { class: "sets" }, waiting.map((run, i) => h("li", {}, h("button", { type: "button", class: "link", onclick: () => choose(run.run_id), "data-key": `q-${run.run_id}` }, run.name), h("span", { class: "soft" }, t(i ? "queue_waiting" : "queue_next")),
       h("div", { class: "acts" }, i ? L.button("↑", () => act("reorder", { run_id: run.run_id, place: i }), "quiet", { "aria-label": t("queue_first", { name: run.name }), "data-key": `up-${run.run_id}` }) : null, L.button(t("queue_cancel"), () => act("cancel", { run_id: run.run_id }), "quiet", { "data-key": `cancel-${run.run_id}` }))))));
+  };
+
+  // A bundle with a model is often larger than what may be uploaded: one that lies on this computer is opened where it is.
+  const openerBox = () => {
+    if (!view.opening) return h("div", { class: "opener" }, L.button(t("runs_import_path"), () => { view.opening = true; draw(); parts.side.querySelector(".opener input")?.focus(); }, "quiet", { "data-key": "opener" }));
+    const path = h("input", { class: "entry", maxlength: 1000, "aria-label": t("runs_import_where"), placeholder: t("runs_import_where") });
+    return h("form", { class: "opener renaming", onsubmit: async (event) => {
+      event.preventDefault();
+      const made = await act("open_bundle", { path: path.value });
+      if (made) { view.opening = false; choose(made.run_id); }
+    } }, path, h("button", { type: "submit", class: "btn" }, t("runs_import_open")));
   };
 
   // ---- all runs

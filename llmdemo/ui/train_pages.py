@@ -1,5 +1,7 @@
 """What the train panel's scripts ask for: choices, a prediction, runs as they go. JSON in, JSON out; knows no widget."""
 
+from pathlib import Path
+
 from llmdemo import data, prepare
 from llmdemo.data import get_dataset
 from llmdemo.errors import UserError
@@ -175,6 +177,14 @@ class TrainPages:
             brief = {key: status[key] for key in ("run_id", "name", "state")}
             found.append({**brief, "series": runs.series(run_id, _COMPARED_POINTS)})
         return {"runs": found}
+
+    def open_bundle(self, request: dict) -> dict:
+        """{"run_id"} of a run from the bundle at `path` on this computer, however large it is."""
+        self._services.require_owner()
+        path = Path(str(request.get("path") or "").strip()).expanduser()
+        if not path.is_absolute() or not path.is_file():
+            raise UserError(f"{str(path)[:200]!r} is no file on this computer.", "Give the whole path of the .zip.")
+        return {"run_id": self._services.runs.import_bundle(path)}
 
     def log(self, request: dict) -> dict:
         return {"text": self._services.runs.log_tail(_id(request), 200)}

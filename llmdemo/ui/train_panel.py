@@ -32,7 +32,7 @@ def build(services: Services) -> TrainPanel:
             run = bridge.island(
                 "train-run",
                 [pages.overview, pages.stop, pages.resume, pages.cancel, pages.clone, pages.delete, pages.reorder,
-                 pages.compare, pages.log],
+                 pages.compare, pages.log, pages.open_bundle],
                 events=["select", "submit"],
                 elem_id="train-run",
             )  # fmt: skip

@@ -60,7 +60,7 @@ def make_conversations(seed: list[dict], size: int, path: Path) -> None:
             turns = []
             for _ in range(2):
                 turns.append({"from": "human", "value": " ".join(generator.choices(words, k=generator.randint(5, 48)))})
-                turns.append({"from": "gpt", "value": " ".join(generator.choices(words, k=generator.randint(15, 120)))})
+                turns.append({"from": "gpt", "value": " ".join(generator.choices(words, k=generator.randint(15, 118)))})
             file.write(json.dumps({"conversations": turns}) + "\n")
 
 

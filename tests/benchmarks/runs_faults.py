@@ -148,7 +148,10 @@ def strike(app: App, folder: Path, victim: str) -> tuple[bytes, bool]:
     else:
         hit = True
     if hit and victim != "app":
-        os.kill(pid, signal.SIGKILL)
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            hit = False  # it ended in this moment
     elif hit:
         app.kill()
     events = folder / "events.jsonl"

@@ -79,3 +79,40 @@ def test_a_finished_runs_bundle_opens_again(pages, services, tmp_path):
     path = services.runs.export_bundle(run_id, tmp_path / "run.zip")
     opened = services.runs.import_bundle(path)
     assert pages.overview({"run_id": opened})["run"]["config"]["rank"] == 8
+
+
+def test_a_bundle_on_this_computer_is_opened_where_it_lies(pages, services, tmp_path):
+    run_id = pages.start({"dataset_id": SAMPLE_ID, "rank": 8, "max_steps": 2, "max_length": 64})["run_id"]
+    services.runs.stop(run_id)
+    path = services.runs.export_bundle(run_id, tmp_path / "run.zip")
+    opened = pages.open_bundle({"path": f" {path} "})["run_id"]
+    assert services.runs.status(opened)["imported"]
+    for bad in ("", "run.zip", str(tmp_path), str(tmp_path / "none.zip"), "/dev/zero"):
+        with pytest.raises(UserError):
+            pages.open_bundle({"path": bad})
+
+
+def test_an_imported_run_starts_anew_on_the_same_data_and_says_when_it_is_not_here(pages, services, tmp_path):
+    run_id = pages.start({"dataset_id": SAMPLE_ID, "rank": 8, "max_steps": 2, "max_length": 64})["run_id"]
+    services.runs.stop(run_id)
+    opened = services.runs.import_bundle(services.runs.export_bundle(run_id, tmp_path / "run.zip"))
+    again = pages.clone({"run_id": opened})["run_id"]
+    assert services.runs.config(again)["rank"] == 8 and not services.runs.status(again)["imported"]
+    services.runs.stop(again)
+    folder = services.home.runs / opened / "config.json"
+    folder.write_text(folder.read_text().replace('"content_hash": "', '"content_hash": "other'))
+    with pytest.raises(UserError, match="is not here"):
+        pages.clone({"run_id": opened})
+
+
+def test_runs_are_compared_with_all_their_figures(pages, services):
+    ids = [run["run_id"] for run in services.runs.list()][:2]
+    compared = pages.compare({"run_ids": ids})["runs"]
+    assert [run["run_id"] for run in compared] == ids and all("series" in run for run in compared)
+
+
+def test_the_tracker_of_a_run_is_told_with_its_command(pages, services):
+    assert "tensorboard --logdir" in pages._tracker("run-1", {"log_with": "tensorboard"})
+    assert "trackio show" in pages._tracker("run-1", {"log_with": "trackio"}) and pages._tracker("run-1", {}) == ""
+    with pytest.raises(UserError, match="not installed"):
+        pages.start({"dataset_id": SAMPLE_ID, "log_with": "trackio"})

@@ -1,7 +1,7 @@
 """The page: header, panels, endpoints; and how it is launched. Knows the panels, not what they do.
 
-Where guests come beside owners there are two pages: the whole one, and one with the arena alone, which the door
-(door.py) gives to guests under the same address.
+Where guests come beside owners there are two pages: the whole one, and one with the arena alone, to which the door
+(door.py) leads guests.
 """
 
 import gradio as gr
@@ -39,7 +39,6 @@ def build(services: Services) -> gr.Blocks:
 def _guest_page(services: Services, page: gr.Blocks) -> None:
     """The arena alone."""
     with page.route("Arena", door.GUEST_PAGE, show_in_navbar=False):
-        gr.Navbar(visible=False)
         shell.header(services)
         with gr.Tabs(elem_id="panels"), gr.Tab(words.t("tab_arena"), id="arena"):
             _arena(services, guests=True)

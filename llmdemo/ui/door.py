@@ -21,8 +21,8 @@ from llmdemo.public.rates import Rates
 from llmdemo.public.tickets import GUEST_SECONDS, SESSION_SECONDS, Tickets
 from llmdemo.ui.sign_in_page import sign_in_page
 
-GUEST_PAGE = "arena-only"
-"""The path of the page that guests get at the app's own address; see app.py."""
+GUEST_PAGE = "arena"
+"""The path of the page that guests are led to from the app's own address; see app.py."""
 VISITOR = "llmdemo.visitor"
 """Where a request's scope holds its Visitor."""
 _MOST_ATTEMPTS = 10
@@ -42,7 +42,7 @@ def of_request(request) -> Visitor | None:
 
 
 class Door:
-    """ASGI middleware: who asks is known to everything behind it, and guests get the guests' page."""
+    """ASGI middleware: who asks is known to everything behind it, and guests are led to the guests' page."""
 
     def __init__(self, app, access: Access, tickets: Tickets, cookies: tuple[str, str]):
         self._app, self._access, self._tickets = app, access, tickets
@@ -53,10 +53,11 @@ class Door:
             return await self._app(scope, receive, send)
         cookies = _cookies(scope)
         visitor = scope[VISITOR] = self._visitor(scope, cookies)
-        if scope["method"] != "GET" or scope["path"] != scope.get("root_path", "") + "/":
+        root = scope.get("root_path", "") + "/"
+        if scope["method"] != "GET" or scope["path"] not in (root, root + GUEST_PAGE):
             return await self._app(scope, receive, send)
-        if self._access.has_guests and self._access.has_owners and not visitor.is_owner:
-            scope = _at_guest_page(scope)
+        if scope["path"] == root and self._access.has_guests and self._access.has_owners and not visitor.is_owner:
+            return await _to_guest_page(scope)(scope, receive, send)
         if not self._tickets.guest(cookies.get(self._guest_cookie, "")):
             send = _with_cookie(send, set_cookie(scope, self._guest_cookie, self._tickets.new_guest(), GUEST_SECONDS))
         await self._app(scope, receive, send)
@@ -173,9 +174,11 @@ def _page(request: Request, status: int = 200, wait: float = 0) -> HTMLResponse:
     return HTMLResponse(sign_in_page(status, chinese), status, headers)
 
 
-def _at_guest_page(scope) -> dict:
-    path = scope.get("root_path", "") + "/" + GUEST_PAGE
-    return {**scope, "path": path, "raw_path": path.encode()}
+def _to_guest_page(scope) -> Response:
+    """Where Gradio serves it: its script knows pages by their paths."""
+    query = scope.get("query_string", b"").decode("latin-1")
+    path = "./" + GUEST_PAGE + (f"?{query}" if query else "")
+    return RedirectResponse(path, 302, {"cache-control": "no-store", "vary": "cookie"})
 
 
 def _with_cookie(send, value: str):

@@ -16,7 +16,18 @@ from llmdemo.ui.app import build, launch_options
 from llmdemo.ui.services import Services
 
 ACCOUNTS = {"ann": hash_password("right"), "bob": hash_password("other")}
-OPEN_TO_GUESTS = {"list_models", "compare", "pulse", "retry", "models", "warm", "stop", "missed", "python", "preference_sets"}
+OPEN_TO_GUESTS = {
+    "list_models",
+    "compare",
+    "pulse",
+    "retry",
+    "models",
+    "warm",
+    "stop",
+    "missed",
+    "python",
+    "preference_sets",
+}
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +62,7 @@ def guest(url):
 
 def parts(client) -> set:
     """The elem_ids of the page that this client gets."""
-    text = client.get("").text
+    text = client.get("", follow_redirects=True).text
     config = json.loads(text.split("window.gradio_config = ", 1)[1].split(";</script>", 1)[0])
     return {component["props"].get("elem_id") for component in config["components"]}
 
@@ -68,6 +79,11 @@ def call(client, name: str, *data) -> dict:
 def test_a_visitor_gets_the_arena_and_an_owner_everything(owner, guest):
     assert {"arena", "data-report", "train-form"} <= parts(owner)
     assert "arena" in parts(guest) and not parts(guest) & {"data-report", "data-file", "train-form", "train-run"}
+
+
+def test_a_link_with_a_prompt_leads_a_visitor_to_the_same_prompt(guest):
+    answer = guest.get("?arena=abc%26&x=1")
+    assert answer.status_code == 302 and answer.headers["location"] == "./arena?arena=abc%26&x=1"
 
 
 def test_an_owner_may_what_a_visitor_may_not(owner, guest):

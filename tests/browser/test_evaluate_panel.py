@@ -57,7 +57,7 @@ def test_models_are_compared_and_a_classifier_is_tried(app_on, home_with_models,
         expect(page.locator("#evaluate-second")).to_have_value(TUNED)
         page.locator("#evaluate-start").click()
         expect(page.locator(".figures tbody tr")).to_have_count(9, timeout=90_000)
-        page.get_by_role("button", name="ROUGE-L").first.click()
+        page.locator(".sorter", has_text="ROUGE-L").first.click()
         expect(page.locator("th[aria-sort=ascending]")).to_contain_text("ROUGE-L")
         page.locator(".records .link").first.click()
         expect(page.locator(".unfolded")).to_contain_text("onerror")

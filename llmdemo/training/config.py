@@ -27,7 +27,7 @@ CHOICES = {
 LEARNING_RATES = {
     "chat": {"galore": 4e-4, "adamw": 5e-5, "lora": 5e-4},
     "text": {"galore": 1e-4, "adamw": 2e-5, "lora": 5e-4},
-    "classify": {"galore": 2e-4, "adamw": 5e-5, "lora": 5e-4},
+    "classify": {"galore": 3e-4, "adamw": 5e-5, "lora": 5e-4},
     "preference": {"galore": 2e-5, "adamw": 2e-6, "lora": 5e-5},
 }
 """The default learning rate of each task and method; tests/benchmarks/sweep_defaults.py and sweep_tasks.py found them."""
@@ -35,11 +35,11 @@ TASK_DEFAULTS = {
     "text": {"batch_size": 4, "max_steps": 24, "eval_records": 16, "eval_steps": 12, "packing": True},
     "classify": {
         "batch_size": 32,
-        "max_steps": 64,
+        "max_steps": 56,
         "max_length": 128,
         "eval_share": 0.2,
-        "eval_records": 256,
-        "eval_steps": 32,
+        "eval_records": 200,
+        "eval_steps": 28,
     },
     "preference": {"batch_size": 4, "max_steps": 16, "max_length": 384, "eval_records": 16, "eval_steps": 8},
 }

@@ -51,6 +51,7 @@ def run(point: dict, info, home: Home, args) -> dict:
         started = time.perf_counter()
         for _ in range(config.max_steps):
             loop._step()
+            print(f"  {events[-1][1].get('step')}: {events[-1][1].get('loss')}", file=sys.stderr, flush=True)
         seconds = time.perf_counter() - started
         after = loop.objective.evaluate(last=args.whole)[0]
     figures = {"before": before, "after": after, "seconds": seconds, "tokens": loop.progress.tokens}

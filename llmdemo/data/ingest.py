@@ -125,7 +125,8 @@ def add_rows(
             shape = detect([row for batch in head for row in batch.rows][:_SAMPLE_ROWS], columns, task)
             intake = _Intake(folder, shape, settings, tokenizer, max_length)
             _take_all(intake, rows, size or expected_rows, progress, should_stop)
-            info = intake.finish(dataset_id, clean_name(name), format_, source, extra)
+            step = _steps(progress, should_stop)
+            info = intake.finish(dataset_id, clean_name(name), format_, source, extra, step)
             save_info(folder, info)
     except OSError as error:
         raise UserError(
@@ -144,8 +145,18 @@ def _take_all(intake: "_Intake", batches, whole: int, progress, should_stop) -> 
                 progress(0.95 * min(1.0, batch.done / max(1, whole)), f"{intake.rows:,} records read")
     finally:
         intake.close()
-    if progress:
-        progress(0.95, "looking for duplicates")
+
+
+def _steps(progress, should_stop):
+    """What is called between the parts of the work on all records together: tells how far it is, or gives up."""
+
+    def step(share: float) -> None:
+        if should_stop and should_stop():
+            raise Stopped()
+        if progress:
+            progress(0.95 + 0.05 * share, "looking for duplicates")
+
+    return step
 
 
 def with_problems(home: Home, info: DatasetInfo) -> DatasetInfo:
@@ -228,11 +239,11 @@ class _Intake:
                     "That is no label: say which columns hold the text and the label, or the instruction and the answer.",
                 )
 
-    def finish(self, dataset_id: str, name: str, format_: str, source: dict, extra: dict) -> DatasetInfo:
+    def finish(self, dataset_id: str, name: str, format_: str, source: dict, extra: dict, step) -> DatasetInfo:
         task = self.shape.task
         self._must_be_usable()
         held = Held.joined(self.held)
-        settled = settle(self.folder, held, task, DEFAULT_FILTERS)
+        settled = settle(self.folder, held, task, DEFAULT_FILTERS, step)
         if not settled.kept.any():
             raise UserError("The checks leave no record.", f"Most common: {_commonest(settled.counts)}.")
         return DatasetInfo(

@@ -88,11 +88,17 @@ class Settled:
     characters: int
 
 
-def settle(folder: Path, held: Held, task: str, filters) -> Settled:
-    """Finds what holds between the records and writes checks.arrow and sketches.npy into `folder`."""
+def settle(folder: Path, held: Held, task: str, filters, step=lambda share: None) -> Settled:
+    """Finds what holds between the records and writes checks.arrow and sketches.npy into `folder`.
+
+    step(share done, 0…1) is called between its parts and may raise to give up.
+    """
+    step(0.0)
     flags = held.flags & ~np.uint32(mask(BETWEEN))
     between, other = checks.duplicate_flags(held.prompt, held.answer, held.row, task, held.held_out)
+    step(0.2)
     near = checks.near_duplicates(held.sketch)
+    step(0.6)
     close = (near < np.arange(len(held))) & (between == 0) & (held.prompt != held.prompt[near])
     between[close] = BIT["near_duplicate"]
     other[close] = held.row[near[close]]
@@ -100,12 +106,14 @@ def settle(folder: Path, held: Held, task: str, filters) -> Settled:
     digests = pa.FixedSizeBinaryArray.from_buffers(
         pa.binary(16), len(held), [None, pa.py_buffer(np.ascontiguousarray(held.digest).tobytes())]
     )
+    group = checks.groups(held.prompt, near)
+    step(0.8)
     values = {
         "row": held.row,
         "line": held.line,
         "flags": flags,
         "other": other,
-        "group": checks.groups(held.prompt, near),
+        "group": group,
         "characters": held.characters,
         "digest": digests,
         "prompt": held.prompt,
@@ -115,6 +123,7 @@ def settle(folder: Path, held: Held, task: str, filters) -> Settled:
     table = pa.table([values[name] for name in CHECKS.names], schema=CHECKS)
     with Writer(folder / "checks.arrow", CHECKS) as writer:
         writer.write(table)
+    step(0.9)
     np.save(folder / "sketches.npy", held.sketch, allow_pickle=False)
     kept = kept_mask(flags, filters)
     return Settled(

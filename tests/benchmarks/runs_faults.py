@@ -96,12 +96,13 @@ def kills(args) -> dict:
             if victim == "worker":  # the launcher takes a while to start it
                 wait_until(lambda folder=folder: len(family(folder)) > 1, args.patience)
             time.sleep(rng.uniform(0, args.longest))
+            launcher = RunFolder(folder).process().get("pid")
             before, hit = strike(app, folder, victim)
             done += hit
             begun = time.monotonic()
             if victim == "app" and hit:
                 app = App(root, args.real)
-            what, seconds, trouble = judge(app, folder, run_id, victim, hit, begun)
+            what, seconds, trouble = judge(app, folder, run_id, launcher, victim, hit, begun)
             worst = max(worst, seconds)
             after = (folder / "events.jsonl").read_bytes() if (folder / "events.jsonl").exists() else b""
             if not after.startswith(before):
@@ -159,14 +160,17 @@ def strike(app: App, folder: Path, victim: str) -> tuple[bytes, bool]:
     return data[: data.rfind(b"\n") + 1], hit
 
 
-def settled(app: App, folder: Path, run_id: str) -> str:
-    """How a run stands whose launcher was killed: "goes on" once its worker is the one that is watched, or "ended"."""
+def settled(app: App, folder: Path, run_id: str, launcher: int) -> str:
+    """How a run stands whose `launcher` was killed: "goes on" once its worker is the one that is watched, or "ended"."""
     if app.status(run_id)["state"] in FINAL:
         return "ended"
-    return "goes on" if RunFolder(folder).process().get("pid") in family(folder) else ""
+    watched = RunFolder(folder).process().get("pid")
+    return "goes on" if watched != launcher and watched in family(folder) else ""
 
 
-def judge(app: App, folder: Path, run_id: str, victim: str, hit: bool, begun: float) -> tuple[str, float, list[str]]:
+def judge(
+    app: App, folder: Path, run_id: str, launcher: int, victim: str, hit: bool, begun: float
+) -> tuple[str, float, list[str]]:
     """How the run took it: (in a word, seconds until the state was true, what is wrong with it)."""
     if not hit:
         return "was not there (not counted)", 0.0, []
@@ -174,7 +178,7 @@ def judge(app: App, folder: Path, run_id: str, victim: str, hit: bool, begun: fl
         status = app.status(run_id)
         alive = status["state"] in ("queued", *ALIVE)
         return ("goes on" if alive else f"found {status['state']}"), time.monotonic() - begun, []
-    if victim == "launcher" and wait_until(lambda: settled(app, folder, run_id), 10) == "goes on":
+    if victim == "launcher" and wait_until(lambda: settled(app, folder, run_id, launcher), 10) == "goes on":
         return "goes on without it", time.monotonic() - begun, []
     done = wait_until(lambda: app.status(run_id)["state"] in FINAL, 10)
     seconds, status = time.monotonic() - begun, app.status(run_id)

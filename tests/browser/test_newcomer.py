@@ -73,6 +73,9 @@ def test_a_newcomers_path_with_a_tiny_model(tiny_app, open_page, alpaca_file):
     state_is(page, "Completed", 120)
     expect(page.locator("#run-state")).to_contain_text("step 6 of 6")
     expect(page.locator(".plotbox path.line").first).to_be_attached()
+    expect(page.locator(".plots .strip-plot")).to_have_count(5)  # rate, gradient, speed, memory, energy: on one axis
+    page.locator(".plots").hover()
+    expect(page.locator(".plotcard").first).to_contain_text("loss, smoothed")
     page.get_by_role("button", name="Try it in the Arena").click()
     texts = compare(page, "Add 3 and 4.", 8, 60)
     assert any(text.strip() for text in texts)  # a random model may end at once

@@ -329,3 +329,22 @@ def test_a_full_disk_is_a_sentence_and_leaves_nothing(home, settings, write, mon
     with pytest.raises(UserError, match="No space left"):
         add_dataset(home, settings, write("a.json", SHAPES["alpaca"]), "a")
     assert list(home.datasets.iterdir()) == [] and list(home.tmp.iterdir()) == []
+
+
+def test_the_work_after_the_last_record_tells_its_progress_and_can_be_stopped(home, settings, alpaca_file):
+    told = []
+    add_dataset(home, settings, alpaca_file, "a", progress=lambda share, what: told.append((share, what)))
+    late = [share for share, what in told if what == "looking for duplicates"]
+    assert len(late) >= 4 and late == sorted(late) and late[-1] < 1
+    before = sorted(home.datasets.iterdir())
+    stop = []
+    with pytest.raises(Stopped):
+        add_dataset(
+            home,
+            settings,
+            alpaca_file,
+            "b",
+            progress=lambda share, _: share > 0.97 and stop.append(1),
+            should_stop=lambda: bool(stop),
+        )
+    assert sorted(home.datasets.iterdir()) == before and not any(home.tmp.iterdir())

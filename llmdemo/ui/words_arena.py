@@ -60,8 +60,9 @@ _MODES: dict[str, tuple[str, str]] = {
     "sweep_beams_penalty": ("beams × length penalty", "束數 × 長度懲罰"),
     "set_label_sweep": ("Sweep of settings", "設定掃描"),
     "help_sweep": (
-        "One answer for every pair of values, all with the same seed. At most 32 rows fit: one a sampler, one a beam.",
-        "每一組數值各產生一個回答,種子相同。最多 32 列:每個抽樣器一列,每個束一列。",
+        "One answer for every pair of values, all with the same random draws, so that what differs comes from the values. At most 16 "
+        "answers fit, and 32 rows: one a sampler, one a beam.",
+        "每一組數值各產生一個回答,亂數相同,差異只來自數值。最多 16 個回答、32 列:每個抽樣器一列,每個束一列。",
     ),
     "not_numbers": (
         "{text} is not a list of numbers. Write them with commas: 0.5, 0.8, 1.",

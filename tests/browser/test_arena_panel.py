@@ -190,7 +190,7 @@ def test_an_exported_trace_shows_the_same_page_without_the_model(arena, tmp_path
     compare(page)
     shown = texts(page)
     with page.expect_download() as download:
-        page.click("text=Export")
+        page.click(".arena .actions >> text=Export")
     file = tmp_path / "trace.json"
     download.value.save_as(file)
     trace = json.loads(file.read_text())
@@ -344,7 +344,7 @@ def test_a_reply_becomes_a_further_turn(arena):
 def test_python_is_copied(arena):
     page = arena(permissions=["clipboard-read", "clipboard-write"])
     page.fill("#arena-prompt", "Hello")
-    page.click("text=Python")
+    page.click(".arena .actions >> text=Python")
     page.wait_for_function("document.querySelector('.arena .status').textContent.includes('Python copied')")
     code = page.evaluate("navigator.clipboard.readText()")
     assert "model.generate(" in code and "num_beams=4" in code
@@ -413,7 +413,7 @@ def test_a_sweep_answers_once_for_every_pair_of_values(arena):
     assert "hot is not a list of numbers" in page.inner_text(".arena .error")
     page.fill("#arena-rows", ", ".join(str(n / 10) for n in range(1, 13)))
     page.click(".arena .run")
-    page.wait_for_function("document.querySelector('.arena .error').textContent.includes('rows')", timeout=LIMIT)
+    page.wait_for_function("document.querySelector('.arena .error').textContent.includes('36 lanes')", timeout=LIMIT)
     page.click(".modes label >> nth=0")
     compare(page)
     assert len(page.query_selector_all(".lane")) == 4 and page.query_selector(".tree:not([hidden])")
@@ -435,7 +435,7 @@ def test_many_prompts_draw_the_trade_off(arena, tmp_path):
     assert len(page.query_selector_all(".batch tbody tr")) == 4
     assert page.text_content(".batchtexts b") == "First?\nReally?"  # as it was in the file
     with page.expect_download():
-        page.click("text=Export")
+        page.click(".arena .actions >> text=Export")
     page.click(".modes label >> nth=0")
     compare(page)
     assert page.query_selector(".batch[hidden]") and len(page.query_selector_all(".lane")) == 4

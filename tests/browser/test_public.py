@@ -96,7 +96,7 @@ def test_a_visitor_sees_the_arena_signs_in_sees_everything_and_signs_out(shared_
     page = visit(shared_app)
     expect(page.get_by_role("tab")).to_have_count(1)
     expect(page.locator(".titleline .status")).to_contain_text("visitor")
-    assert page.locator("nav").count() == 0
+    expect(page.locator("nav")).to_be_hidden()
     sign_in(page)
     for name in ("Data", "Train", "Arena"):
         expect(page.get_by_role("tab", name=name, exact=True)).to_be_visible()

@@ -58,7 +58,7 @@ def read_parquet(path: Path, max_rows: int) -> Iterator[Batch]:
                         f"{name} has {size:,} bytes but holds over {limit // 2**20:,} MB.",
                         "Such a file is made to fill the memory; if it is real data, save it as JSON Lines.",
                     )
-                values = [_checked(row) for row in record_batch.to_pylist()]
+                values = [_checked(row) for row in _values(record_batch, name, rows)]
                 yield Batch(rows + 1, values, None, min(decoded, size))
                 rows += len(values)
                 watch.seen()
@@ -69,6 +69,16 @@ def read_parquet(path: Path, max_rows: int) -> Iterator[Batch]:
     finally:
         watch.stop()
         _end(child)
+
+
+def _values(record_batch, name: str, before: int) -> list[dict]:
+    """The rows as Python values; raises UserError for texts that are not UTF-8 and dates that there are not."""
+    try:
+        return record_batch.to_pylist()
+    except (ValueError, OverflowError) as error:  # UnicodeDecodeError is one of them
+        place = f"rows {before + 1:,} to {before + record_batch.num_rows:,}"
+        what = "text that is not UTF-8" if isinstance(error, UnicodeDecodeError) else "a value that cannot be read"
+        raise UserError(f"{name} has {what} in {place}.", "Write it again, or save it as JSON Lines.") from error
 
 
 class _Watch:

@@ -96,6 +96,17 @@ def test_a_parquet_file_that_inflates_is_refused(home, settings, tmp_path, name)
     assert nothing_left(home)
 
 
+def test_a_parquet_file_with_broken_text_or_dates_is_refused_with_the_rows(home, settings, tmp_path):
+    raw = pa.array([b"good", b"bad \xb1"], pa.binary())
+    text = pa.Array.from_buffers(pa.string(), 2, raw.buffers())
+    when = pa.array([0, 2**58], pa.int64()).cast(pa.timestamp("ms"))
+    for column, words in ((text, "text that is not UTF-8 in rows 1 to 2"), (when, "cannot be read in rows 1 to 2")):
+        pq.write_table(pa.table({"prompt": column, "completion": ["a", "b"]}), tmp_path / "broken.parquet")
+        with pytest.raises(UserError, match=words):
+            add_dataset(home, settings, tmp_path / "broken.parquet", "broken")
+        assert nothing_left(home)
+
+
 def test_a_file_over_the_limit_is_refused_with_both_sizes(home, settings, write):
     small = replace(settings, max_upload_bytes=1_000_000)
     with pytest.raises(UserError, match="has 3 MB; at most 1 MB"):

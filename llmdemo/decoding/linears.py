@@ -1,7 +1,8 @@
 """Linear maps for a few rows, as fast as this machine's libraries make them. Knows no model and no layer names.
 
 On a CPU a plain `F.linear` over 7 rows reads its weights in an order that suits hundreds of rows; weights packed
-once by oneDNN for few rows take about two thirds of the time. Where packing is impossible `F.linear` is used.
+once by oneDNN for few rows take about two thirds of the time; weights that 16 bits hold exactly (every model that was
+saved in bf16 or fp16) take about 0.4 of it, as half the bytes are read. Where packing is impossible `F.linear` is used.
 """
 
 import math

@@ -63,11 +63,11 @@
       const i = nearest(line.x, x);
       return line.dots && Math.abs(line.x[i] - x) > (x1 - x0) / 40 ? null : { line, value: yFormat(line.y[i]) };
     }).filter(Boolean);
-    const resting = () => (strip ? L.show(said, values(x1).map((each) => [full.length > 1 ? key(each.line) : null, each.line.short ? `${each.line.short} ` : null, h("b", {}, each.value)])) : null);
+    const resting = () => (strip ? L.show(said, values(x1).map((each) => [full.length > 1 ? key(each.line) : null, each.line.short ? h("span", { class: "short" }, each.line.short) : null, h("b", {}, each.value)])) : null);
     const read = (x) => {
       cursor.hidden = false;
       cursor.style.left = `${px(x)}%`;
-      if (strip) return L.show(said, values(x).map((each) => [full.length > 1 ? key(each.line) : null, each.line.short ? `${each.line.short} ` : null, h("b", {}, each.value)]));
+      if (strip) return L.show(said, values(x).map((each) => [full.length > 1 ? key(each.line) : null, each.line.short ? h("span", { class: "short" }, each.line.short) : null, h("b", {}, each.value)]));
       card.hidden = false;
       card.style.left = px(x) > 50 ? "auto" : `calc(${px(x)}% + 10px)`;
       card.style.right = px(x) > 50 ? `calc(${100 - px(x)}% + 10px)` : "auto";

@@ -99,8 +99,8 @@
     const buttons = h("span", { class: "acts" },
       s.can_stop ? L.button(t("train_stop"), () => act("stop", { run_id: s.run_id }), "", { id: "train-stop", "data-key": "stop" }) : null,
       s.can_resume ? L.button(t("train_resume"), () => act("resume", { run_id: s.run_id }), "", { "data-key": "resume" }) : null,
-      s.state === "completed" && view.run.config?.task !== "classify" ? L.button(t("train_try"), () => { L.wantedModel = s.model_id; L.tell("try-model", s.model_id); parts.trigger("select", { model_id: s.model_id }); }, "strong", { id: "train-try", "data-key": "try" }) : null,
-      s.state === "completed" ? L.button(t("eval_start"), () => L.tell("evaluate-model", { model_id: s.model_id, dataset_id: view.run.config?.dataset?.id }), "", { id: "train-evaluate", "data-key": "evaluate" }) : null);
+      s.state === "completed" && s.model_id && view.run.config?.task !== "classify" ? L.button(t("train_try"), () => { L.wantedModel = s.model_id; L.tell("try-model", s.model_id); parts.trigger("select", { model_id: s.model_id }); }, "strong", { id: "train-try", "data-key": "try" }) : null,
+      s.state === "completed" && s.model_id ? L.button(t("eval_start"), () => L.tell("evaluate-model", { model_id: s.model_id, dataset_id: view.run.config?.dataset?.id }), "", { id: "train-evaluate", "data-key": "evaluate" }) : null);
     const message = s.state === "failed" ? L.notice({ message: s.message || t(`reason_${s.reason}`), hint: s.hint })
       : s.message && s.state !== "completed" && s.state !== "running" ? h("p", { class: "soft small" }, s.message) : null;
     return h("section", { class: "box", id: "run-state" }, h("div", { class: "state" }, h("b", { class: `is-${s.state}`, role: "status" }, t(`state_${s.state}`)), facts, buttons),

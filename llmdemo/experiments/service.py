@@ -95,7 +95,8 @@ class Experiments:
                 continue  # damaged; `delete` still takes its id
             keys = ("group_id", "kind", "strategy", "name", "state", "created")
             found.append({key: getattr(group, key) for key in keys} | {"runs": len(group.members)})
-        return found
+        # Two may have begun in the same second, which is all that their ids tell.
+        return sorted(found, key=lambda each: each["created"], reverse=True)
 
     def status(self, group_id: str) -> dict:
         """The experiment and its rows: group_id, kind, strategy, state (running, stopping, completed, cancelled, failed),

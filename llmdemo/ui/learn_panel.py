@@ -11,15 +11,20 @@ from llmdemo.ui.train_pages import SAMPLE_ID
 
 def build(services: Services) -> gr.HTML:
     """The island; nothing is loaded before its numbers are asked for."""
-    learn = Learn(services.home, services.runs)
+    return bridge.island("learn", [LearnPages(services).numbers], elem_id="learn")
 
-    def numbers(request: dict) -> dict:
+
+class LearnPages:
+    """The function behind the island."""
+
+    def __init__(self, services: Services):
+        self._services, self._learn = services, Learn(services.home, services.runs)
+
+    def numbers(self, request: dict) -> dict:
         """Learn.numbers of the form's settings; adds the sample first where that was chosen."""
-        services.require_owner()
+        self._services.require_owner()
         config = request.get("config") if isinstance(request.get("config"), dict) else {}
         if config.get("dataset_id") == SAMPLE_ID:
-            config = {**config, "dataset_id": add_sample(services).dataset_id}
+            config = {**config, "dataset_id": add_sample(self._services).dataset_id}
         place = request.get("place")
-        return learn.numbers(config, place if isinstance(place, int) else 0)
-
-    return bridge.island("learn", [numbers], elem_id="learn")
+        return self._learn.numbers(config, place if isinstance(place, int) else 0)

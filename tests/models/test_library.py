@@ -23,5 +23,7 @@ print(failed)
 
 def test_threads_that_ask_first_at_the_same_moment_all_get_it():
     root = Path(__file__).resolve().parents[2]
-    result = subprocess.run([sys.executable, "-c", CODE], cwd=root, capture_output=True, text=True, timeout=120, check=True)
+    result = subprocess.run(
+        [sys.executable, "-c", CODE], cwd=root, capture_output=True, text=True, timeout=120, check=True
+    )
     assert result.stdout.strip() == "[]"

@@ -1,0 +1,32 @@
+"""The learn-by-doing card's texts and the function behind it."""
+
+import pytest
+
+from llmdemo.errors import UserError
+from llmdemo.ui import words
+from llmdemo.ui.learn_panel import LearnPages
+from llmdemo.ui.services import Services
+from llmdemo.ui.train_pages import SAMPLE_ID
+
+
+@pytest.mark.parametrize("task", ["chat", "text", "classify", "preference"])
+def test_each_task_has_three_sentences_or_so_a_title_and_what_torch_does(task):
+    for language in (0, 1):
+        about = words.WORDS[f"learn_about_{task}"][language]
+        assert 3 <= sum(about.count(stop) for stop in (". ", "。")) + about.endswith(".") <= 4
+        assert words.WORDS[f"learn_title_{task}"][language]
+        assert "cross_entropy" in words.WORDS[f"learn_torch_{task}"][language]
+
+
+def test_the_numbers_are_of_the_forms_data_or_of_the_sample(services):
+    pages = LearnPages(services)
+    found = pages.numbers({"config": {"dataset_id": SAMPLE_ID, "model_id": "starter"}, "place": 0})
+    assert found["task"] == "chat" and found["before"]["rows"] and found["after"] is None
+    for wrong in ({}, {"config": "all"}, {"config": {"dataset_id": "data-none"}}):
+        with pytest.raises(UserError):
+            pages.numbers(wrong)
+
+
+def test_guests_get_no_numbers(services):
+    with pytest.raises(UserError, match="password"):
+        LearnPages(Services(**{**services.__dict__, "guests_only": True})).numbers({})

@@ -30,7 +30,8 @@ LEARNING_RATES = {
     "classify": {"galore": 3e-4, "adamw": 5e-5, "lora": 5e-4},
     "preference": {"galore": 2e-5, "adamw": 2e-6, "lora": 5e-5},
 }
-"""The default learning rate of each task and method; tests/benchmarks/sweep_defaults.py and sweep_tasks.py found them."""
+"""The default learning rate of each task and method. tests/benchmarks/sweep_defaults.py found those of chat, and
+sweep_tasks.py that of classify with GaLore; the others are the usual ones, scaled alike."""
 TASK_DEFAULTS = {
     "text": {"batch_size": 4, "max_steps": 24, "eval_records": 16, "eval_steps": 12, "packing": True},
     "classify": {

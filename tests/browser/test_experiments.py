@@ -1,0 +1,45 @@
+"""A race in a real browser, with a tiny model and the real worker; the form follows the data's task, the card its numbers."""
+
+import pytest
+from playwright.sync_api import expect
+
+pytestmark = pytest.mark.slow
+SECONDS = 1000
+
+
+def test_two_methods_race_and_the_best_one_fills_the_form(tiny_app, open_page, alpaca_file, tmp_path):
+    spam = tmp_path / "spam.tsv"
+    spam.write_text("".join(f"{('ham', 'spam')[n % 2]}\ttext number {n}\n" for n in range(40)))
+    page = open_page(tiny_app)
+    for path in (spam, alpaca_file):
+        page.set_input_files("#data-file input[type=file]", str(path))
+        expect(page.locator(".set-title h2")).to_have_text(path.name, timeout=60 * SECONDS)
+    page.get_by_role("tab", name="Train", exact=True).click()
+    page.get_by_text("Settings", exact=True).click()
+
+    page.locator("#train-data").select_option(label="spam.tsv · 40")
+    expect(page.locator("#f-class_weights")).to_be_visible()
+    expect(page.locator("#learn summary").first).to_contain_text("classification")
+    page.locator("#train-data").select_option(label="sums.json · 40")
+    expect(page.locator("#f-loss_on")).to_be_visible()
+    expect(page.locator("#f-class_weights")).to_have_count(0)
+    for key, value in {"max_steps": 4, "max_length": 64, "rank": 8, "batch_size": 4}.items():
+        page.locator(f"#f-{key}").fill(str(value))
+        page.locator(f"#f-{key}").press("Tab")
+
+    page.locator("#learn-numbers").click()
+    expect(page.locator(".learn-table tbody tr.total")).to_be_visible(timeout=30 * SECONDS)
+
+    page.locator("#exp-open").click()
+    page.locator("[data-key=race-adamw]").uncheck()
+    page.locator("#race-start").click()
+    expect(page.locator("#exp-state")).to_have_text("Completed", timeout=120 * SECONDS)
+    rows = page.locator(".exp-table tbody tr")
+    expect(rows).to_have_count(2)
+    assert all("kB" in row or "MB" in row for row in rows.all_inner_texts())
+    with page.expect_download() as download:
+        page.locator("[data-key=exp-csv]").click()
+    assert download.value.path().read_text().count("\n") == 3
+    page.locator("#exp-use").click()
+    expect(page.locator("#f-max_steps")).to_have_value("4")
+    assert page.errors == [] and page.foreign == []

@@ -89,7 +89,7 @@
   // ---- two models
   const shown = (key, value) => (value === null ? "–" : SHARES.includes(key) ? `${L.num(value * 100, 1)} %` : key === "tokens" || key === "chrf" ? L.num(value, 1) : L.num(value, 3));
   const signed = (key, value) => (value > 0 ? "+" : "") + (SHARES.includes(key) ? `${L.num(value * 100, 1)}` : L.num(value, key === "tokens" || key === "chrf" ? 1 : 3));
-  const names = (result) => result.models.map((model, i) => h("th", { class: "n" }, h("i", { class: `which ${i ? "second" : "first"}` }), " ", L.clip(model.title, 36)));
+  const names = (result) => result.models.map((model, i) => h("th", { class: "n" }, h("i", { class: `which ${i ? "second" : "first"}` }), " ", L.clip(model.title, 26)));
   const figures = (result) => h("section", { class: "box" }, h("div", { class: "scroll" }, h("table", { class: "figures" },
     h("thead", {}, h("tr", {}, h("th", {}, t("eval_figure")), names(result), result.models.length > 1 ? [h("th", { class: "n" }, t("eval_change")), h("th", { class: "wide" }, t("eval_sure"))] : null)),
     h("tbody", {}, result.figures.map((figure) => {

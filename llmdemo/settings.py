@@ -16,6 +16,8 @@ from llmdemo.errors import UserError
 class Settings:
     home: Path
     """Folder that holds models, data sets, runs and the queue."""
+    model_roots: tuple[Path, ...] = ()
+    """Folders that model folders may be chosen from; empty: any on this computer alone, the home folder where others come."""
     max_upload_bytes: int = 200 * 2**20
     """Largest file that may be uploaded, in bytes."""
     max_rows: int = 1_000_000
@@ -75,6 +77,9 @@ class Settings:
             key = f"LLMDEMO_{field.name.upper()}"
             if field.name == "home" or not env.get(key):
                 continue
+            if field.name == "model_roots":
+                values[field.name] = _folders(env[key])
+                continue
             values[field.name] = _number(key, env[key], type(field.default))
         values["home"] = values["home"].expanduser().resolve()
         return cls(**values)
@@ -88,6 +93,11 @@ class Settings:
             max_beams=min(self.max_beams, self.guest_beams),
             max_prompts=min(self.max_prompts, self.guest_prompts),
         )
+
+
+def _folders(text: str) -> tuple[Path, ...]:
+    """Folders that are separated as in PATH."""
+    return tuple(Path(part).expanduser().resolve() for part in text.split(os.pathsep) if part.strip())
 
 
 def _number(key: str, text: str, kind: type):

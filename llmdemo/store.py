@@ -30,6 +30,8 @@ class Home:
     """The folders of one installation."""
 
     root: Path
+    model_roots: tuple[Path, ...] | None = None
+    """Folders that model folders may be chosen from; None: any folder of this computer."""
 
     @property
     def models(self) -> Path:

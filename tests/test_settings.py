@@ -38,3 +38,9 @@ def test_a_value_that_is_no_sensible_number_is_named(value):
 
 def test_an_empty_value_means_the_default():
     assert Settings.from_env({"LLMDEMO_MAX_ROWS": ""}).max_rows == Settings(home=Path("/x")).max_rows
+
+
+def test_model_roots_are_separated_as_in_path(tmp_path):
+    text = f"{tmp_path}/a:~/b:"
+    assert Settings.from_env({"LLMDEMO_MODEL_ROOTS": text}).model_roots == (tmp_path / "a", Path.home().resolve() / "b")
+    assert Settings.from_env({}).model_roots == ()

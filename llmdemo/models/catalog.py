@@ -78,7 +78,7 @@ def resolve(home: store.Home, model_id: str) -> ModelEntry:
     if model_id.startswith("run-"):
         return _run(home, model_id)
     if Path(model_id).expanduser().is_absolute():
-        return _folder(model_id)
+        return _folder(home, model_id)
     if _HUB_ID.fullmatch(model_id):
         return _hub(home, model_id)
     raise UserError(
@@ -104,6 +104,17 @@ def remove_model(home: store.Home, model_id: str) -> None:
 def hub_folder(home: store.Home, model_id: str) -> Path:
     """Where the files of hub model "org/name[@revision]" are kept."""
     return home.models / ("hub--" + re.sub(r"[/@]", "--", model_id))
+
+
+def _allowed(home: store.Home, folder: Path) -> bool:
+    """Whether the folder, wherever its links lead, lies in one that models may be chosen from."""
+    if home.model_roots is None:
+        return True
+    try:
+        real = folder.resolve()
+    except (OSError, RuntimeError):
+        return False
+    return any(real.is_relative_to(root) for root in home.model_roots)
 
 
 def _added(home: store.Home) -> list[str]:
@@ -181,8 +192,13 @@ def _run(home: store.Home, run_id: str) -> ModelEntry:
     return _entry(run_id, str(_origin(folder).get("title") or run_id), "run", folder)
 
 
-def _folder(model_id: str) -> ModelEntry:
+def _folder(home: store.Home, model_id: str) -> ModelEntry:
     folder = Path(model_id).expanduser()
+    if not _allowed(home, folder) and str(folder) not in _added(home):
+        raise UserError(
+            "Model folders of this computer are not open to who comes over the network.",
+            "Start the app with LLMDEMO_MODEL_ROOTS naming the folder that holds them, or add the model on that computer.",
+        )
     return _entry(str(folder), folder.name, "folder", folder)
 
 

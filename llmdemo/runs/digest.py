@@ -25,7 +25,21 @@ _FIGURES = [  # (name in a step event, name everywhere else)
     ("lr", "learning_rate"),
 ]
 _TYPES = frozenset(
-    ["launch", "queued", "start", "phase", "ledger", "step", "eval", "sample", "refresh", "skip", "note", "checkpoint", "end"]
+    [
+        "launch",
+        "queued",
+        "start",
+        "phase",
+        "ledger",
+        "step",
+        "eval",
+        "sample",
+        "refresh",
+        "skip",
+        "note",
+        "checkpoint",
+        "end",
+    ]
 )
 _STEP_KEYS = {"type", "t", "step", "tokens", "peak_memory_bytes", *(key for key, _ in _FIGURES)}
 _EVAL_KEYS = {"type", "t", "step", "records"}

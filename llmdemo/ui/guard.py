@@ -6,7 +6,6 @@ visitor's cookies. What Gradio's routes raise on a request that makes no sense i
 
 import os
 import sys
-import traceback
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -81,7 +80,7 @@ class Guard:
                 message = {**message, "headers": [*message["headers"], *extra]}
             await send(message)
 
-        refusal = self._refusal(scope)
+        path, refusal = scope["path"], self._refusal(scope)
         if refusal:
             return await _answer(send_with_headers, *refusal)
         try:
@@ -93,7 +92,7 @@ class Guard:
         except _MISUNDERSTOOD as error:
             if begun or scope["method"] in _SAFE:
                 raise
-            traceback.print_exception(error, limit=-3, file=sys.stderr)
+            print(f"400 {path[:200]!r}: {type(error).__name__}: {str(error)[:200]!r}", file=sys.stderr)
             await _answer(send_with_headers, 400, f"This request makes no sense here ({type(error).__name__}).")
 
     def _refusal(self, scope) -> tuple[int, str] | None:

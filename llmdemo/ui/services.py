@@ -152,7 +152,7 @@ def make_services(settings: Settings, *, access: Access | None = None, command=N
     from llmdemo.publish import Pushes
     from llmdemo.runs import Runs
 
-    home = Home(settings.home).prepare()
+    home = Home(settings.home, _model_roots(settings, access)).prepare()
     starter = StarterFetch(home)
     starter.start()
     runs = Runs(home, settings, command=command)
@@ -170,6 +170,13 @@ def make_services(settings: Settings, *, access: Access | None = None, command=N
         guests_only=access is not None and not access.has_owners,
         access=access or Access(),
     )
+
+
+def _model_roots(settings: Settings, access: Access | None) -> tuple[Path, ...] | None:
+    """Where model folders may be chosen from; None: anywhere, for who sits at this computer."""
+    if settings.model_roots or (access is not None and access.has_guests):
+        return (settings.home, *settings.model_roots)
+    return None
 
 
 def _make_arena(home: Home, settings: Settings):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import gradio as gr
 
+from llmdemo.public.spaces import disk_lasts, on_zero_gpu
 from llmdemo.store import child
 from llmdemo.ui import bridge, downloads, experiments_panel, learn_panel, push_panel
 from llmdemo.ui.services import Services
@@ -25,6 +26,8 @@ class TrainPanel:
 def build(services: Services) -> TrainPanel:
     """The panel's widgets and what they do."""
     pages = TrainPages(services)
+    if notes := _notes_of_the_place(services):
+        bridge.island("facts", value=notes, elem_id="train-place")
     learn_panel.build(services)
     bridge.island("train-form", [pages.choices, pages.predict, pages.start, pages.add_model], elem_id="train-form")
     with gr.Row(elem_classes="cols train-cols"):
@@ -64,6 +67,19 @@ def build(services: Services) -> TrainPanel:
     opened.upload(open_bundle, opened, [note, run], api_visibility="private", show_progress="hidden")
     downloads.on_request(run.submit, bundle, note, "train-bundle")
     return TrainPanel(run, experiments)
+
+
+def _notes_of_the_place(services: Services) -> list[str]:
+    """What is different where the app runs, line by line; nothing on a computer of one's own."""
+    notes = []
+    if on_zero_gpu():
+        notes.append("This Space lends its GPU to the arena only: training runs on the processor, in its own process.")
+    if not disk_lasts(services.home.root):
+        notes.append(
+            "The disk of this Space does not last: what is on it is gone after a restart. Download the bundle of a run "
+            "(beside it, under Bundle), or push its model to the hub."
+        )
+    return notes
 
 
 def open_arena(panel: TrainPanel, tabs: gr.Tabs) -> None:

@@ -105,3 +105,20 @@ def test_an_entry_tells_what_its_model_can_do(home, tiny_model_folder, tmp_path,
 def test_a_finished_run_carries_its_task(home, tiny_model_folder):
     add_run(home, tiny_model_folder, task="preference")
     assert catalog.list_models(home)[1].task == "preference"
+
+
+def test_where_others_come_only_folders_below_the_allowed_ones_can_be_chosen(tmp_path, tiny_model_folder):
+    import shutil
+
+    from llmdemo.store import Home
+
+    for place in ("allowed/model", "elsewhere/model"):
+        shutil.copytree(tiny_model_folder, tmp_path / place)
+    (tmp_path / "allowed" / "link").symlink_to(tmp_path / "elsewhere" / "model")
+    home = Home(tmp_path / "home", (tmp_path / "allowed",)).prepare()
+    assert catalog.resolve(home, str(tmp_path / "allowed" / "model")).ready
+    for outside in ("elsewhere/model", "allowed/../elsewhere/model", "allowed/link"):
+        with pytest.raises(UserError, match="not open"):
+            catalog.resolve(home, str(tmp_path / outside))
+    catalog.add_model(Home(home.root), str(tmp_path / "elsewhere" / "model"))  # by who sits at the computer
+    assert catalog.resolve(home, str(tmp_path / "elsewhere" / "model")).ready

@@ -39,6 +39,20 @@ def test_on_zero_gpu_training_runs_on_the_cpu_in_a_process_of_its_own(monkeypatc
     assert env["ACCELERATE_USE_CPU"] == "true" and env["CUDA_VISIBLE_DEVICES"] == ""
 
 
+def test_what_is_different_on_a_space_is_said_on_the_train_panel(monkeypatch, home):
+    from types import SimpleNamespace
+
+    from llmdemo.ui.train_panel import _notes_of_the_place
+
+    services = SimpleNamespace(home=home)
+    assert _notes_of_the_place(services) == []
+    monkeypatch.setenv("SPACE_ID", "lab/demo")
+    (disk,) = _notes_of_the_place(services)
+    assert "does not last" in disk and "bundle" in disk
+    monkeypatch.setenv("SPACES_ZERO_GPU", "true")
+    assert "processor" in _notes_of_the_place(services)[0]
+
+
 def test_the_time_that_a_gpu_is_asked_for_comes_from_the_request():
     from llmdemo.arena.lent_gpu import seconds_needed
     from llmdemo.decoding import DecodeSettings

@@ -173,4 +173,3 @@ def test_what_the_queue_remembers_of_the_past_does_not_grow(url, work):
             ask(each, f"v{number}")
     wait_until(lambda: len(work.order) == 12 and not queue._running())
     assert len(queue.event_analytics) <= 1 and not queue.event_ids_to_events
-

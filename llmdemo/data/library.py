@@ -74,7 +74,8 @@ def list_datasets(home: Home) -> list[DatasetInfo]:
             found.append(get_dataset(home, folder.name))
         except UserError:
             continue
-    return sorted(found, key=lambda info: (info.created, info.dataset_id), reverse=True)
+    # Times are to the second: of two versions made in one, the later version is the newer.
+    return sorted(found, key=lambda info: (info.created, info.version, info.dataset_id), reverse=True)
 
 
 def get_dataset(home: Home, dataset_id: str) -> DatasetInfo:

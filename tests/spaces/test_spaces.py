@@ -174,7 +174,10 @@ def test_a_space_starts_on_an_empty_disk_with_nothing_writable_but_home(oauth, t
         process = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env=env, stdout=out, stderr=out)
     try:
         with httpx.Client(
-            base_url=f"http://127.0.0.1:{port}", headers={"host": "lab-demo.hf.space"}, timeout=20
+            base_url=f"http://127.0.0.1:{port}",
+            headers={"host": "lab-demo.hf.space"},
+            timeout=20,
+            follow_redirects=True,
         ) as web:
             page = _page(web, process, log)
             assert '"elem_id":"arena"' in page and '"elem_id":"train-form"' not in page

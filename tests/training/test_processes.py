@@ -43,7 +43,8 @@ def test_two_processes_give_the_weights_of_one_at_the_same_global_batch(make_run
 
 @pytest.mark.parametrize("task", ["text", "classify", "preference"])
 def test_two_processes_learn_each_task_as_one_does(task_run, home, task):
-    changes = {"batch_size": 2, "max_steps": 4, "eval_steps": 0, "refresh": "svd"}
+    # Rank 2: the gradient of a few labels has no more directions, and Adam makes steps of rounding in empty ones.
+    changes = {"batch_size": 2, "max_steps": 4, "eval_steps": 0, "refresh": "svd", "rank": 2}
     one_dir = task_run(task, gradient_accumulation_steps=2, **changes)
     two_dir = task_run(task, num_processes=2, **changes)
     one, two = launch(one_dir, home), launch(two_dir, home)

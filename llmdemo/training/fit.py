@@ -11,20 +11,24 @@ from pathlib import Path
 from llmdemo.store import read_json, write_json
 from llmdemo.training.config import TrainConfig
 
+_FILE = "fit.json"
 NOTE = (
     "The activations would not fit into memory: they are computed again in the backward pass, "
     "which takes about a third more time."
 )
 
 
-def decide(run_dir: Path, config: TrainConfig, predict: Callable[[TrainConfig], dict]) -> bool:
-    """Whether activations are computed again; `predict` gives ledger.report's figures for a config."""
-    path = run_dir / "fit.json"
-    if config.activation_checkpointing:
-        return True
-    if not path.is_file():
-        kept = predict(config)
-        recomputed = kept if kept["fits"] else predict(replace(config, activation_checkpointing=True))
-        saves = recomputed["predicted"]["total"] < kept["predicted"]["total"]
-        write_json(path, {"activation_checkpointing": saves})
-    return bool(read_json(path)["activation_checkpointing"])
+def decide(run_dir: Path, config: TrainConfig, predict: Callable[[TrainConfig], dict]) -> None:
+    """Decides, unless that was done before; `predict` gives ledger.report's figures for a config."""
+    path = run_dir / _FILE
+    if config.activation_checkpointing or path.is_file():
+        return
+    kept = predict(config)
+    recomputed = kept if kept["fits"] else predict(replace(config, activation_checkpointing=True))
+    saves = recomputed["predicted"]["total"] < kept["predicted"]["total"]
+    write_json(path, {"activation_checkpointing": saves})
+
+
+def decided(run_dir: Path, config: TrainConfig) -> bool:
+    """Whether activations are computed again, after `decide`, in any of the run's processes."""
+    return config.activation_checkpointing or bool(read_json(run_dir / _FILE)["activation_checkpointing"])

@@ -4,6 +4,7 @@ import importlib.metadata
 import os
 import time
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -95,7 +96,7 @@ class Session:
             self._config = config = replace(config, activation_checkpointing=True)
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
             loop = Loop(model, tokenizer, optimizer, data, config, precision, self._report)
-        self._tell_memory(entry, loop)
+        self._tell_memory()
         self._last = checkpoints.newest(self._run_dir / "checkpoints")
         self._announce(loop, precision)
         return loop
@@ -119,24 +120,32 @@ class Session:
 
     def _recomputes(self, entry, loop: Loop) -> bool:
         """Whether the backward pass computes activations again; says so where nobody asked for it."""
-        taken, batch = devices.current_bytes(loop.device), loop.largest_batch()
         if self._accelerator.is_main_process:
-            fit.decide(
-                self._run_dir, self._config, lambda c: ledger.report(entry, c, batch, loop.device, taken, self._runtime)
-            )
+            self._predict = self._prediction(entry, loop)
+            fit.decide(self._run_dir, self._config, self._predict)
         self._accelerator.wait_for_everyone()
-        chosen = fit.decide(self._run_dir, self._config, dict)
+        chosen = fit.decided(self._run_dir, self._config)
         if chosen and not self._config.activation_checkpointing:
             self._report("note", message=fit.NOTE)
         return chosen
 
-    def _tell_memory(self, entry, loop: Loop) -> None:
-        """The ledger's prediction for the run's largest batch; again with the measured peak once there is one."""
-        if not self._accelerator.is_main_process:
-            return
-        taken = devices.current_bytes(loop.device)
-        self._ledger = ledger.report(entry, self._config, loop.largest_batch(), loop.device, taken, self._runtime)
-        self._report("ledger", **self._ledger)
+    def _prediction(self, entry, loop: Loop):
+        """The ledger's report for a config, on the run's largest batch; each is made once."""
+        taken, batch = devices.current_bytes(loop.device), loop.largest_batch()
+
+        @cache
+        def predict(config) -> dict:
+            # Recomputed activations know no cache, so no beginning is shared then (loss.py).
+            seen = replace(batch, shared=0) if config.activation_checkpointing else batch
+            return ledger.report(entry, config, seen, loop.device, taken, self._runtime)
+
+        return predict
+
+    def _tell_memory(self) -> None:
+        """The prediction for the run's largest batch; `_tell_peak` tells it again with the measured peak."""
+        if self._accelerator.is_main_process:
+            self._ledger = self._predict(self._config)
+            self._report("ledger", **self._ledger)
 
     def _tell_peak(self, loop: Loop) -> None:
         if self._accelerator.is_main_process:

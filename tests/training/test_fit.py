@@ -16,20 +16,25 @@ def predictions(kept: int, recomputed: int, available: int):
     return predict
 
 
+def decide(run_dir, config, predict) -> bool:
+    fit.decide(run_dir, config, predict)
+    return fit.decided(run_dir, config)
+
+
 @pytest.mark.parametrize(
     ("kept", "recomputed", "expected"), [(8, 5, False), (12, 5, True), (12, 11, True), (12, 12, False)]
 )
 def test_activations_are_computed_again_where_that_is_what_fits(tmp_path, kept, recomputed, expected):
-    assert fit.decide(tmp_path, TrainConfig("x"), predictions(kept, recomputed, 10)) is expected
+    assert decide(tmp_path, TrainConfig("x"), predictions(kept, recomputed, 10)) is expected
 
 
 def test_a_resumed_run_stays_by_what_was_decided(tmp_path):
-    assert fit.decide(tmp_path, TrainConfig("x"), predictions(12, 5, 10))
-    assert fit.decide(tmp_path, TrainConfig("x"), predictions(12, 5, 100))
+    assert decide(tmp_path, TrainConfig("x"), predictions(12, 5, 10))
+    assert decide(tmp_path, TrainConfig("x"), predictions(12, 5, 100))
 
 
 def test_what_is_asked_for_needs_no_prediction(tmp_path):
-    assert fit.decide(tmp_path, TrainConfig("x", activation_checkpointing=True), lambda config: 1 / 0)
+    assert decide(tmp_path, TrainConfig("x", activation_checkpointing=True), lambda config: 1 / 0)
 
 
 def test_a_run_that_would_not_fit_says_that_it_recomputes_and_ends_well(make_run, monkeypatch):

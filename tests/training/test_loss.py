@@ -20,6 +20,16 @@ def make_batch(masked=True, shape=(3, 11), seed=0):
     return {"input_ids": ids, "attention_mask": mask, "labels": labels}
 
 
+def assert_equals_the_models_own(ours, model, theirs, batch) -> None:
+    """`ours` and its gradients are those of the loss that transformers gives for `theirs`, the same weights."""
+    reference = theirs(**batch).loss
+    torch.testing.assert_close(ours.double(), reference.double(), atol=1e-6, rtol=1e-6)
+    ours.backward()
+    reference.backward()
+    for a, b in zip(model.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(a.grad, b.grad, atol=1e-7, rtol=1e-5)
+
+
 @pytest.mark.parametrize("masked", [True, False])
 def test_the_lean_loss_and_its_gradients_are_those_of_transformers(llama64, masked):
     batch = make_batch(masked)
@@ -28,12 +38,7 @@ def test_the_lean_loss_and_its_gradients_are_those_of_transformers(llama64, mask
     assert lean.lean
     count = (batch["labels"][:, 1:] != -100).sum()
     ours = lean(batch) / count
-    reference = theirs(**batch).loss
-    torch.testing.assert_close(ours.double(), reference.double(), atol=1e-6, rtol=1e-6)
-    ours.backward()
-    reference.backward()
-    for a, b in zip(model.parameters(), theirs.parameters(), strict=True):
-        torch.testing.assert_close(a.grad, b.grad, atol=1e-7, rtol=1e-5)
+    assert_equals_the_models_own(ours, model, theirs, batch)
 
 
 def test_chunks_change_nothing(llama64, monkeypatch):
@@ -129,12 +134,7 @@ def test_sharing_the_beginning_changes_neither_loss_nor_gradients(llama64, monke
     count = (batch["labels"][:, 1:] != -100).sum()
     ours = loss(batch) / count
     assert loss.passes == 2
-    reference = theirs(**batch).loss
-    torch.testing.assert_close(ours.double(), reference.double(), atol=1e-6, rtol=1e-6)
-    ours.backward()
-    reference.backward()
-    for a, b in zip(model.parameters(), theirs.parameters(), strict=True):
-        torch.testing.assert_close(a.grad, b.grad, atol=1e-7, rtol=1e-5)
+    assert_equals_the_models_own(ours, model, theirs, batch)
 
 
 def test_a_prefix_whose_gradient_is_lost_would_be_seen(llama64, monkeypatch):

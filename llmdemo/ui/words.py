@@ -31,6 +31,10 @@ _SHELL: dict[str, tuple[str, str]] = {
     ),
     "sign_in": ("Sign in", "登入"),
     "sign_out": ("Sign out {name}", "登出 {name}"),
+    "starter_unpacking": (
+        "Unpacking the starter model: once, about half a minute",
+        "正在解開入門模型：只需一次，約半分鐘",
+    ),
     "starter_fetching": ("Fetching the starter model from {source}", "正在從 {source} 下載入門模型"),
     "starter_preparing": ("Preparing the starter model", "正在準備入門模型"),
     "starter_failed": ("The starter model could not be fetched.", "無法取得入門模型。"),

@@ -48,6 +48,10 @@ WORDS: dict[str, tuple[str, str]] = {
         "目前沒有分類模型。請先用這份資料訓練，或使用交叉驗證。",
     ),
     "eval_empty_title": ("Is it better now?", "有變好嗎？"),
+    "eval_no_data": (
+        "There is no data set yet: add one under Data, or train on the sample. What training holds out is asked here.",
+        "還沒有資料集：請在「資料」新增，或用範例訓練。這裡使用訓練時保留的部分。",
+    ),
     "eval_empty": (
         "Compare two models on records that neither has learned from: the base model and your tuned one, side by side, "
         "with how sure each difference is.",

@@ -234,7 +234,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "runs_compare_one": ("Compare {name}", "比較 {name}"),
     "runs_compare_hint": ("Tick runs to see them in the plot.", "勾選以在圖中一起比較。"),
     "runs_import": ("Open a downloaded run", "開啟下載的訓練"),
-    "runs_import_path": ("Open one that lies on this computer", "開啟此電腦上的檔案"),
+    "runs_import_path": ("Open a run that lies on this computer", "開啟此電腦上的訓練檔"),
     "runs_import_where": ("Path of the .zip", ".zip 的路徑"),
     "runs_import_open": ("Open", "開啟"),
     "reason_bad_config": ("a setting cannot work", "設定不可行"),

@@ -40,8 +40,9 @@ class Settings:
     """Most beams for a guest."""
     guest_prompts: int = 20
     """Most prompts of a guest's batch."""
-    max_decodings: int = 2
-    """How many comparisons may be computed at the same time; the others wait in the queue."""
+    max_decodings: int = 4
+    """How many comparisons may be computed at the same time; the others wait in the queue. On a CPU those of one model
+    share each step (decoding/company.py)."""
     max_waiting: int = 100
     """Most requests of all visitors that may wait in the queue; a guest may have a tenth of them."""
     max_requests_per_minute: int = 240

@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 import torch
 
+from llmdemo.arena.gate import Gate
 from llmdemo.errors import UserError
 from llmdemo.public.spaces import on_zero_gpu
 
@@ -24,13 +25,14 @@ _SAMPLES, _SAMPLE_BYTES = 64, 65536
 
 @dataclass
 class Loaded:
-    """A model in memory. Whoever computes with it holds `lock`: two runs at once would only halve each other's speed."""
+    """A model in memory. Whoever computes with it goes through `gate`: two runs that share no steps would only halve each
+    other's speed."""
 
     model: object
     tokenizer: object
     entry: object
     fingerprint: str
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    gate: Gate = field(default_factory=Gate)
     users: int = 0
 
     @property
@@ -138,14 +140,6 @@ def fingerprint(folder: Path | None) -> str:
                 handle.seek(max(0, size - _SAMPLE_BYTES) * sample // (_SAMPLES - 1))
                 digest.update(handle.read(_SAMPLE_BYTES))
     return digest.hexdigest()[:12]
-
-
-def hold(lock: threading.Lock, should_stop: Callable[[], bool], every: float = 0.1) -> bool:
-    """Waits for `lock`; False when `should_stop` came true first."""
-    while not lock.acquire(timeout=every):
-        if should_stop():
-            return False
-    return True
 
 
 def _key(entry, precision: str) -> tuple:

@@ -15,13 +15,14 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import torch
 import transformers
 
 from llmdemo import __version__, decoding
 from llmdemo.arena.batch import check_batch, run_batch
-from llmdemo.arena.cache import Loaded, ModelCache, hold
+from llmdemo.arena.cache import Loaded, ModelCache
 from llmdemo.arena.frames import FrameMaker
 from llmdemo.arena.prompt import Prompt, check_length
 from llmdemo.arena.python_call import own_filters, plain_prompt, python_call
@@ -127,11 +128,11 @@ class Arena:
     def warm(self, model_id: str, precision: str = "auto") -> None:
         """Loads the model and arranges its weights now, so that the first comparison need not wait. Raises UserError."""
         with self._cache.use(catalog.resolve(self._home, model_id), precision) as loaded:
-            if loaded.lock.acquire(blocking=False):  # whoever computes with it has prepared it
+            if loaded.gate.try_enter():  # whoever computes with it has prepared it
                 try:
                     decoding.prepare(loaded.model, precision)
                 finally:
-                    loaded.lock.release()
+                    loaded.gate.leave()
 
     def stop(self, run_id: str) -> None:
         """Ends the run within one step; a run that has not begun yet ends before its first."""
@@ -221,11 +222,12 @@ class Arena:
             for loaded in sorted(
                 {id(loaded): loaded for loaded in models}.values(), key=id
             ):  # an order for all: no deadlock
-                if loaded.lock.locked():
+                shares = partial(self._shares, loaded, request.settings.precision)
+                if loaded.gate.would_wait(shares()):
                     yield {"type": "waiting"}
-                if not hold(loaded.lock, lambda: self._is_stopped(request)):
+                if not loaded.gate.enter(shares, lambda: self._is_stopped(request)):
                     return
-                stack.callback(loaded.lock.release)
+                stack.callback(loaded.gate.leave)
             yield from self._lanes(request, models)
 
     def _lanes(self, request: Request, models: list[Loaded]) -> Iterator[dict]:
@@ -241,6 +243,10 @@ class Arena:
             settings = replace(request.settings, max_new_tokens=rest)
             runs.append((maker, self._steps(loaded, [*ids, *request.prefix_ids], settings)))
         yield from self._interleave(request, runs)
+
+    def _shares(self, loaded: Loaded, precision: str) -> bool:
+        """Whether a comparison may run beside others: their steps are computed in one forward."""
+        return self._decode is None and not on_zero_gpu() and decoding.shares_steps(loaded.model, precision)
 
     def _steps(self, loaded: Loaded, ids: list[int], settings: DecodeSettings) -> Iterator:
         if self._decode:

@@ -1,6 +1,6 @@
 """Decoding strategies in lock step: token ids in, steps out. Knows no tokenizer, no page, and loads no model."""
 
-from llmdemo.decoding.backend import describe, prepare
+from llmdemo.decoding.backend import describe, prepare, shares_steps
 from llmdemo.decoding.engine import decode_lanes
 from llmdemo.decoding.filters import keep_min_p, keep_top_k, keep_top_p
 from llmdemo.decoding.settings import DEFAULT_LANES, STRATEGIES, DecodeSettings, LaneSettings
@@ -28,4 +28,5 @@ __all__ = [
     "keep_top_p",
     "model_hash",
     "prepare",
+    "shares_steps",
 ]

@@ -65,20 +65,33 @@ def describe(model, precision: str = "auto") -> dict:
 
 def lean_weights(model, precision: str = "auto") -> LeanWeights | None:
     """The model's lean weights in `precision`, or None where its own forward must be used."""
-    dtype = next(model.parameters()).dtype if precision == "auto" else _DTYPES[precision]
-    key = (dtype, precision == "int8", _fingerprint(model))
+    key = _key(model, precision)
     kept = _kept.get(model)
     if kept is None or kept[0] != key:
         _kept.pop(model, None)  # one copy of the weights at a time: memory counts for more than switching back
-        kept = _kept[model] = key, _make(model, dtype, precision == "int8")
+        kept = _kept[model] = key, _make(model, *key[:2])
     return kept[1]
+
+
+def shares_steps(model, precision: str = "auto") -> bool:
+    """True if several comparisons in `precision` may run at once and are faster together: its lean weights are ready on a CPU."""
+    kept = _kept.get(model)
+    return (
+        kept is not None and kept[0] == _key(model, precision) and kept[1] is not None and kept[1].device.type == "cpu"
+    )
+
+
+def _key(model, precision: str) -> tuple:
+    dtype = next(model.parameters()).dtype if precision == "auto" else _DTYPES[precision]
+    return dtype, precision == "int8", _fingerprint(model)
 
 
 def _make(model, dtype: torch.dtype, int8: bool) -> LeanWeights | None:
     if not plain_llama(model) or not _fits(model, dtype):
         return None
-    with Crew(next(model.parameters()).device).at_work(), torch.inference_mode():
-        weights = LeanWeights(model, dtype, int8)
+    crew = Crew(next(model.parameters()).device)  # counts the threads before they are set
+    with crew.at_work(), torch.inference_mode():
+        weights = LeanWeights(model, dtype, int8, crew)
         if int8 and not weights.int8:
             return None
         weights.error = error = difference(model, weights)

@@ -38,15 +38,15 @@ class Crew:
     @contextmanager
     def at_work(self):
         """Sets torch's number of threads for this thread, and sets it back."""
-        count = self.count()
-        if count == self.full:
+        count, before = self.count(), torch.get_num_threads()
+        if count == before:
             yield
             return
         torch.set_num_threads(count)
         try:
             yield
         finally:
-            torch.set_num_threads(self.full)
+            torch.set_num_threads(before)
 
     def count(self) -> int:
         """From 1 to `full`, by what was seen before the latest steps."""

@@ -45,7 +45,7 @@ class StaticForward(LeanForward):
         hidden = self._layers(tokens, self.rotation.index_select(0, self.place), self.mask, self.nodes)
         self.place += 1
         self.nodes += self.rows
-        return self._logits(hidden)
+        return self.w.logits(hidden)
 
     def count(self) -> None:
         """To be called once a step that was run or replayed: the host's view of how much room is used."""

@@ -1,6 +1,6 @@
 """A lean forward for plain Llama-family models: the model's weights, none of its framework. Knows no lanes.
 
-Three ideas take the time back that a generic forward spends besides multiplying:
+Four ideas take the time back that a generic forward spends besides multiplying:
 - the prompt's keys and values are stored once for all rows, and beams are never copied: every (step, row) is a
   node of one tree that all rows share, and a mask says which nodes are a row's ancestors. Attention of all rows
   is then one product per layer, and reordering beams only permutes the small mask. The nodes that no live row
@@ -8,12 +8,15 @@ Three ideas take the time back that a generic forward spends besides multiplying
 - q, k, v and gate, up are one product each, with weights packed for few rows, in 16 bits where those hold them
   exactly (linears.py);
 - rotary embedding is one complex product: the rows of the q and k weights are permuted so that the two halves of
-  a pair lie side by side, which changes no dot product of q and k.
+  a pair lie side by side, which changes no dot product of q and k;
+- runs that decode at the same time are multiplied together (company.py): only attention is each run's own.
 """
 
 import torch
 import torch.nn.functional as F
 
+from llmdemo.decoding.company import Company
+from llmdemo.decoding.crew import Crew
 from llmdemo.decoding.linears import (
     HalfLinear,
     Int8Linear,
@@ -34,9 +37,10 @@ _FIRST_STEPS = 128
 class LeanWeights:
     """A plain Llama's weights, arranged for the lean forward. Built once a model; see `plain_llama` for which."""
 
-    def __init__(self, model, dtype: torch.dtype, int8: bool = False):
+    def __init__(self, model, dtype: torch.dtype, int8: bool = False, crew: Crew | None = None):
         config, inner = model.config, model.model
         self.device = inner.embed_tokens.weight.device
+        self.company = Company(crew or Crew(self.device))
         self.dtype = (
             torch.float32 if dtype == torch.bfloat16 and self.device.type == "cpu" and not cpu_has_bf16() else dtype
         )
@@ -92,6 +96,29 @@ class LeanWeights:
             self._linear([mlp.down_proj]),
         )
 
+    def hidden_states(self, tokens: torch.Tensor, parts: "list[_Part]") -> torch.Tensor:
+        """(M, hidden) of the M new nodes of all `parts`, whose tokens follow one another in `tokens` (M,)."""
+        hidden = F.embedding(tokens, self.embedding).to(self.dtype)
+        width = (hidden.shape[-1],)
+        sizes = [part.rows for part in parts]
+        for i, (norm1, qkv, out, norm2, gate_up, down) in enumerate(self.layers):
+            x = qkv(F.rms_norm(hidden, width, norm1, self.eps))  # (M, (Hq + 2·Hkv)·D)
+            mixed = [part.attend(i, own) for part, own in zip(parts, x.split(sizes), strict=True)]
+            hidden = out.added_to(hidden, torch.cat(mixed) if len(mixed) > 1 else mixed[0])
+            gate, up = gate_up(F.rms_norm(hidden, width, norm2, self.eps)).chunk(2, -1)
+            hidden = down.added_to(hidden, F.silu(gate) * up)
+        return hidden
+
+    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        """(M, V) of hidden states (M, hidden)."""
+        return self.head(F.rms_norm(hidden, (hidden.shape[-1],), self.norm, self.eps))
+
+    def together(self, orders: "list[tuple[torch.Tensor, _Part]]") -> list[torch.Tensor]:
+        """The logits of several runs' next steps, each (tokens, part), in one forward."""
+        tokens = torch.cat([tokens for tokens, _ in orders])
+        parts = [part for _, part in orders]
+        return list(self.logits(self.hidden_states(tokens, parts)).split([part.rows for part in parts]))
+
     def rotations(self, length: int) -> torch.Tensor:
         """(length, D/2) complex64: the rotation of each position, from the model's own rotary embedding."""
         probe = torch.zeros(1, device=self.device)
@@ -125,7 +152,7 @@ class LeanForward:
         self.mask = torch.zeros(
             rows, count, dtype=self.w.dtype, device=self.device
         )  # every row descends from the prompt
-        return self._logits(hidden[-1:])
+        return self.w.logits(hidden[-1:])
 
     def step(self, tokens: torch.Tensor, parents: torch.Tensor) -> torch.Tensor:
         """Logits (R, V) after `tokens` (R,) int64, where row i goes on from row parents[i] of the step before."""
@@ -135,10 +162,10 @@ class LeanForward:
         if self.used + rows > self.keys.shape[2]:
             self._make_room(rows)
         rotation = self.rotation[self.position : self.position + 1]
-        hidden = self._layers(tokens, rotation, self.mask, slice(self.used, self.used + rows))
+        part = _Part(self, rotation, self.mask, slice(self.used, self.used + rows))
         self.position += 1
         self.used += rows
-        return self._logits(hidden)
+        return self.w.company.step((tokens, part), self.w.together)
 
     def _allocate(self, nodes: int) -> None:
         nodes = -(-nodes // 64) * 64  # a GPU's attention kernels like round sizes
@@ -165,36 +192,45 @@ class LeanForward:
         return grown
 
     def _layers(self, tokens: torch.Tensor, rotation: torch.Tensor, mask: torch.Tensor, place) -> torch.Tensor:
-        """Hidden states (M, hidden) of M new nodes, whose keys and values are stored at `place`, a slice or indices.
+        """Hidden states (M, hidden) of M new nodes of this run alone; see `_Part`."""
+        return self.w.hidden_states(tokens, [_Part(self, rotation, mask, place)])
 
-        mask (M, nodes) is 0 where a new node descends from a node (or is it) and −inf elsewhere.
-        """
-        w, (rows, end) = self.w, mask.shape
-        mask = mask[:, None].expand(-1, self.group, -1).reshape(1, rows * self.group, end)
-        hidden = F.embedding(tokens, w.embedding).to(w.dtype)  # (M, hidden)
-        width = (hidden.shape[-1],)
-        for i, (norm1, qkv, out, norm2, gate_up, down) in enumerate(w.layers):
-            x = qkv(F.rms_norm(hidden, width, norm1, w.eps)).view(rows, -1, w.head_dim)  # (M, Hq + 2·Hkv, D)
-            q, k = self._rotate(x[:, : w.heads + w.kv_heads], rotation).split((w.heads, w.kv_heads), 1)
-            self.keys[i, :, place] = k.transpose(0, 1)
-            self.values[i, :, place] = x[:, w.heads + w.kv_heads :].transpose(0, 1)
-            mixed = self._attend(q, self.keys[i, :, :end], self.values[i, :, :end], mask)
-            hidden = out.added_to(hidden, mixed)
-            gate, up = gate_up(F.rms_norm(hidden, width, norm2, w.eps)).chunk(2, -1)
-            hidden = down.added_to(hidden, F.silu(gate) * up)
-        return hidden
+    def attend(self, i: int, x: torch.Tensor, part: "_Part") -> torch.Tensor:
+        """(M, Hq·D): layer i's attention of new nodes, whose q, k and v are x (M, (Hq + 2·Hkv)·D); keeps k and v."""
+        w = self.w
+        x = x.view(part.rows, -1, w.head_dim)
+        q, k = self._rotate(x[:, : w.heads + w.kv_heads], part.rotation).split((w.heads, w.kv_heads), 1)
+        self.keys[i, :, part.place] = k.transpose(0, 1)
+        self.values[i, :, part.place] = x[:, w.heads + w.kv_heads :].transpose(0, 1)
+        return self._mix(q, self.keys[i, :, : part.end], self.values[i, :, : part.end], part.mask)
 
     def _rotate(self, x: torch.Tensor, rotation: torch.Tensor) -> torch.Tensor:
         """x (M, H, D) rotated by `rotation` (M or 1, D/2) complex."""
         pairs = torch.view_as_complex(x.float().unflatten(-1, (-1, 2)))  # (M, H, D/2)
         return torch.view_as_real(pairs * rotation[:, None]).flatten(-2).to(x.dtype)
 
-    def _attend(self, q: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    def _mix(self, q: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """(M, Hq·D) from q (M, Hq, D) over keys and values (Hkv, nodes, D)."""
         rows, heads, dim = q.shape
         q = q.view(rows, -1, self.group, dim).transpose(0, 1).reshape(-1, rows * self.group, dim)  # (Hkv, M·G, D)
         mixed = F.scaled_dot_product_attention(q[None], keys[None], values[None], attn_mask=mask[None])[0]
         return mixed.view(-1, rows, self.group, dim).transpose(0, 1).reshape(rows, heads * dim)
 
-    def _logits(self, hidden: torch.Tensor) -> torch.Tensor:
-        return self.w.head(F.rms_norm(hidden, (hidden.shape[-1],), self.w.norm, self.w.eps))
+
+class _Part:
+    """What one run brings to a forward of M new nodes besides their tokens.
+
+    rotation (M or 1, D/2): of their positions; mask (M, nodes): 0 where a new node descends from a node (or is it) and
+    −inf elsewhere; place: where their keys and values are kept, a slice or indices.
+    """
+
+    def __init__(self, forward: LeanForward, rotation: torch.Tensor, mask: torch.Tensor, place):
+        self.rows, self.end = mask.shape
+        self.rotation, self.place = rotation, place
+        group = forward.group
+        self.mask = mask[:, None].expand(-1, group, -1).reshape(1, self.rows * group, self.end)
+        self._forward = forward
+
+    def attend(self, layer: int, x: torch.Tensor) -> torch.Tensor:
+        """See LeanForward.attend."""
+        return self._forward.attend(layer, x, self)

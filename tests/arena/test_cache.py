@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from llmdemo.arena.cache import ModelCache, fingerprint, hold
+from llmdemo.arena.cache import ModelCache, fingerprint
 from llmdemo.errors import UserError
 from llmdemo.models.catalog import ModelEntry
 
@@ -109,11 +109,3 @@ def test_a_fingerprint_tells_other_weights_apart(tmp_path):
     changed[100_000] = 1
     weights.write_bytes(changed)
     assert fingerprint(tmp_path) != first
-
-
-def test_waiting_for_a_model_ends_when_it_is_told_to():
-    lock = threading.Lock()
-    lock.acquire()
-    assert hold(lock, lambda: True, every=0.01) is False
-    lock.release()
-    assert hold(lock, lambda: True) is True

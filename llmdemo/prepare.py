@@ -3,6 +3,7 @@
 Joins data, models, training and runs for the page and the endpoints alike. Imports torch only to predict; knows no widget.
 """
 
+import statistics
 from dataclasses import fields, replace
 from functools import lru_cache
 from pathlib import Path
@@ -23,6 +24,8 @@ PRECISIONS = CHOICES["precision"]
 SETTINGS = tuple(field.name for field in fields(TrainConfig))
 """The names of all settings; a run's config.json has more: the data set, the model, who started it."""
 _LIKELY_LENGTH = 128
+_TELLING_STEPS = 10
+_TELLING_RUNS = 5
 
 
 def defaults(method: str, task: str = "chat") -> dict:
@@ -103,6 +106,27 @@ def _batch(config: TrainConfig, tokens: dict | None, kept: int) -> tuple[int, in
     return config.batch_size, longest, min(longest, trained), min(mean, limit)
 
 
+def shown_speed(runs: list[dict], parameters: int, method: str | None = None) -> float | None:
+    """Tokens a second of a model with so many weights, as runs here have shown it; None if none has.
+
+    `runs`: statuses, newest first. The median of the newest few, those with this method if there are any: a run that
+    ended after a few steps tells nothing yet, and one that shared the machine with others should not count alone.
+    """
+    known = [run for run in runs if run.get("tokens_per_second") and (run.get("step") or 0) >= _TELLING_STEPS]
+    known = [run for run in known if (run.get("worker") or {}).get("parameters")]
+    same = [run for run in known if run["worker"].get("method") == method]
+    work = [run["tokens_per_second"] * run["worker"]["parameters"] for run in (same or known)[:_TELLING_RUNS]]
+    return statistics.median(work) / max(1, parameters) if work else None
+
+
+def likely_speed(
+    home: Home, runs: list[dict], model_id: str = "starter", method: str | None = None
+) -> tuple[float, bool]:
+    """(tokens a second that this machine trains the model with, whether that is only a guess). Raises UserError."""
+    shown = shown_speed(runs, catalog.resolve(home, model_id).parameters, method)
+    return (shown, False) if shown else (rough_speed(home, model_id), True)
+
+
 def rough_speed(home: Home, model_id: str = "starter") -> float:
     """Tokens a second that this machine may train the model with, guessed before the first run. Raises UserError."""
     import torch
@@ -117,21 +141,20 @@ def rough_speed(home: Home, model_id: str = "starter") -> float:
     return tokens_per_second(entry.parameters, device, dtype)
 
 
-def epoch(home: Home, dataset_id: str, speed: float | None = None) -> dict:
+def epoch(home: Home, dataset_id: str, runs: list[dict]) -> dict:
     """What one pass over the data set costs here with the default settings and the starter model.
 
-    {"seconds", "steps", "tokens", "memory_bytes", "rough"}; `speed` in tokens a second, where a run has shown it; else
-    it is a guess, which `rough` says. Raises UserError where the data set's tokens or the model are not known.
+    {"seconds", "steps", "tokens", "memory_bytes", "rough"}; `runs`: statuses that may tell this machine's
+    speed; `rough` says that it is a guess. Raises UserError where the data set's tokens or the model are not known.
     """
     info = data.get_dataset(home, dataset_id)
     if info.tokens is None:
         raise UserError("The tokens of the data set are not counted yet.", "Wait until the starter model is here.")
     predicted = predict(home, {"dataset_id": dataset_id})
-    cost = data.epoch_cost(
-        info.tokens, info.kept, speed or rough_speed(home), batch_size=predicted["batch"], packed=info.task == "text"
-    )
+    speed, rough = likely_speed(home, runs)
+    cost = data.epoch_cost(info.tokens, info.kept, speed, batch_size=predicted["batch"], packed=info.task == "text")
     known = {key: cost[key] for key in ("seconds", "steps", "tokens")}
-    return known | {"memory_bytes": predicted["ledger"]["predicted"]["total"], "rough": speed is None}
+    return known | {"memory_bytes": predicted["ledger"]["predicted"]["total"], "rough": rough}
 
 
 @lru_cache(maxsize=64)

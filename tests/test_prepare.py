@@ -7,7 +7,7 @@ import pytest
 from llmdemo import prepare
 from llmdemo.data.ingest import add_dataset
 from llmdemo.errors import UserError
-from llmdemo.training.config import CHOICES, LEARNING_RATES, TASK_DEFAULTS
+from llmdemo.training.config import CHOICES, METHOD_DEFAULTS, TASK_DEFAULTS
 
 
 @pytest.fixture
@@ -30,7 +30,8 @@ def datasets(home, settings, tmp_path, tiny_tokenizer):
 def test_each_task_and_method_have_their_defaults(task):
     for method in prepare.METHODS:
         values = prepare.defaults(method, task)
-        assert values["learning_rate"] == LEARNING_RATES[task][method]
+        assert values.items() >= METHOD_DEFAULTS[task][method].items()
+        assert None not in (values["scale"], values["schedule"])
         assert values.items() >= TASK_DEFAULTS.get(task, {}).items()
     assert prepare.defaults("galore") == prepare.defaults("galore", "chat")
 
@@ -63,3 +64,21 @@ def test_a_classifier_is_no_beginning_for_a_chat(home, datasets, tiny_model_fold
     with pytest.raises(UserError, match="only classifies; the task 'chat' needs a model that writes"):
         prepare.checked(home, values)
     assert prepare.checked(home, {**values, "dataset_id": datasets["classify"]})[0].task == "classify"
+
+
+def run_of(speed, step=84, method="galore", parameters=1000):
+    return {"tokens_per_second": speed, "step": step, "worker": {"method": method, "parameters": parameters}}
+
+
+def test_the_likely_speed_is_the_median_of_the_newest_runs_with_the_method_and_follows_the_models_size():
+    runs = [run_of(9.0), run_of(200.0), run_of(210.0), run_of(50.0, method="lora"), *[run_of(1.0)] * 9]
+    assert prepare.shown_speed(runs[:4], 1000, "galore") == 200.0
+    assert prepare.shown_speed(runs[:4], 2000, "galore") == 100.0
+    assert prepare.shown_speed(runs[:4], 1000, "lora") == 50.0
+    assert prepare.shown_speed(runs[:3], 1000, "adamw") == 200.0, "another method's is better than none"
+
+
+@pytest.mark.parametrize("told", [{}, run_of(8.0, step=5), run_of(None), {**run_of(8.0), "worker": None}])
+def test_a_run_that_tells_nothing_of_the_speed_is_passed_over(told):
+    assert prepare.shown_speed([told], 1000) is None
+    assert prepare.shown_speed([told, run_of(100.0)], 1000) == 100.0

@@ -11,6 +11,7 @@ def add_adapters(model, config: TrainConfig):
     """
     from peft import LoraConfig, get_peft_model
 
+    config = config.resolved()
     targets = find_targets(model, config.target_modules)
     return get_peft_model(
         model,

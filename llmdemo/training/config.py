@@ -18,20 +18,41 @@ CHOICES = {
     "proj_type": ("std", "reverse_std", "left", "right", "full"),
     "refresh": ("power", "random", "svd"),
     "galore_optimizer": ("adamw", "adafactor"),
-    "schedule": ("linear", "cosine", "constant"),
+    "schedule": ("linear", "cosine", "constant", "warmup_stable_decay"),
     "log_with": ("none", "tensorboard", "trackio"),
     "class_weights": ("none", "balanced"),
     "preference_loss": ("dpo", "ipo", "robust"),
 }
 
-LEARNING_RATES = {
-    "chat": {"galore": 4e-4, "adamw": 5e-5, "lora": 5e-4},
-    "text": {"galore": 1e-4, "adamw": 2e-5, "lora": 5e-4},
-    "classify": {"galore": 3e-4, "adamw": 5e-5, "lora": 5e-4},
-    "preference": {"galore": 2e-5, "adamw": 2e-6, "lora": 5e-5},
+_HIGH_THEN_DOWN = {"scale": 4.0, "schedule": "warmup_stable_decay"}
+METHOD_DEFAULTS = {
+    "chat": {
+        "galore": {"learning_rate": 4e-5, **_HIGH_THEN_DOWN},
+        "adamw": {"learning_rate": 5e-5},
+        "lora": {"learning_rate": 5e-4},
+    },
+    "text": {
+        "galore": {"learning_rate": 1e-4},
+        "adamw": {"learning_rate": 2e-5},
+        "lora": {"learning_rate": 5e-4},
+    },
+    "classify": {
+        "galore": {"learning_rate": 3e-4},
+        "adamw": {"learning_rate": 5e-5},
+        "lora": {"learning_rate": 5e-4},
+    },
+    "preference": {
+        "galore": {"learning_rate": 2e-5},
+        "adamw": {"learning_rate": 2e-6},
+        "lora": {"learning_rate": 5e-5},
+    },
 }
-"""The default learning rate of each task and method. tests/benchmarks/sweep_defaults.py found those of chat, and
-sweep_tasks.py that of classify with GaLore; the others are the usual ones, scaled alike."""
+"""What a task and method start from where a config says nothing; else scale 1 and a linear schedule.
+
+tests/benchmarks/sweep_defaults.py found those of chat: with scale 4 the projected matrices learn four times as fast as the
+embeddings, which AdamW's rate suits, and a rate that stays high before it falls learns an exact form of answer in fewer
+steps. sweep_tasks.py found that of classify with GaLore; the others are the usual ones, scaled alike."""
+_OTHERWISE = {"scale": 1.0, "schedule": "linear"}
 TASK_DEFAULTS = {
     "text": {"batch_size": 4, "max_steps": 24, "eval_records": 16, "eval_steps": 12, "packing": True},
     "classify": {
@@ -63,12 +84,12 @@ class TrainConfig:
     """Rank of GaLore's subspace or of LoRA's adapters."""
     update_proj_gap: int = 200
     """GaLore: steps between two refreshes of one matrix's subspace."""
-    scale: float = 1.0
-    """GaLore: factor of the projected update (alpha of the paper); LoRA: alpha / rank."""
+    scale: float | None = None
+    """GaLore: factor of the projected update (alpha of the paper); LoRA: alpha / rank. None: as METHOD_DEFAULTS says."""
     optim_bits: int = 32
     """Bits of the optimizer's moments."""
     learning_rate: float | None = None
-    """Highest learning rate; None: the default of the task and the method."""
+    """Highest learning rate; None: as METHOD_DEFAULTS says."""
     batch_size: int = 8
     """Records of one forward pass, a process."""
     gradient_accumulation_steps: int = 1
@@ -103,7 +124,9 @@ class TrainConfig:
     max_grad_norm: float = 1.0
     """Global norm to which gradients are clipped; 0: not clipped. GaLore clips what the optimizer sees, the projected ones."""
     warmup_steps: int = 10
-    schedule: str = "linear"
+    schedule: str | None = None
+    """How the rate goes on after the warm-up: down to zero linearly or along a cosine; constant; or constant and then
+    linearly down to zero over the last 30 % of the steps (warmup_stable_decay). None: as METHOD_DEFAULTS says."""
     eval_share: float = 0.1
     """Share of the records that is held out, unless the data set has a split of its own."""
     folds: int = 0
@@ -155,8 +178,9 @@ class TrainConfig:
         return config
 
     def resolved(self) -> "TrainConfig":
-        """The same config with the default learning rate of its task and method filled in."""
-        return self if self.learning_rate else replace(self, learning_rate=LEARNING_RATES[self.task][self.method])
+        """The same config with the defaults of its task and method filled in."""
+        defaults = _OTHERWISE | METHOD_DEFAULTS[self.task][self.method]
+        return replace(self, **{key: value for key, value in defaults.items() if getattr(self, key) is None})
 
     def to_dict(self) -> dict:
         """JSON-able; `from_dict` takes it back."""
@@ -170,7 +194,7 @@ class TrainConfig:
 
 def _typed(key: str, value, kind):
     """`value` as the field's type; whole floats pass as integers, since JSON has one kind of number."""
-    kind = float if kind == float | None else kind
+    kind = {float | None: float, str | None: str}.get(kind, kind)
     if key == "target_modules":
         if isinstance(value, (list, tuple)) and all(isinstance(part, str) and part for part in value):
             return tuple(value)
@@ -216,7 +240,7 @@ _RANGES = {
 def _check(config: TrainConfig) -> None:
     for key, choices in CHOICES.items():
         value = getattr(config, key)
-        if value not in choices:
+        if value is not None and value not in choices:
             raise UserError(f"{key} is {str(value)[:60]!r}.", f"It must be one of: {', '.join(map(str, choices))}.")
     for key, (low, high) in _RANGES.items():
         value = getattr(config, key)

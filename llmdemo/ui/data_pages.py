@@ -63,9 +63,8 @@ class DataPages:
         return known | {"held_out": len(held_out), "held_out_fixed": any(records.splits())}
 
     def cost(self, request: dict) -> dict:
-        """What one epoch costs on this machine: prepare.epoch, with the speed of the newest run here."""
-        speeds = [run["tokens_per_second"] for run in self._services.runs.list() if run.get("tokens_per_second")]
-        return prepare.epoch(self._home, self._id(request), speeds[0] if speeds else None)
+        """What one epoch costs on this machine: prepare.epoch, by what runs here have shown."""
+        return prepare.epoch(self._home, self._id(request), self._services.runs.list())
 
     def problems(self, request: dict) -> dict:
         """{"problems", "total"}: those of one kind (`code`) or all, from `offset` on."""

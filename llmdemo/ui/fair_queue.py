@@ -19,6 +19,8 @@ from llmdemo.ui import door
 _SHARE_OF_ONE = 10
 """One visitor may have a tenth of the queue's places, one address half of them."""
 _MOST_REMEMBERED = 4096
+_LOOK_SECONDS = 0.02
+"""Between two looks into the queue. Gradio's thousandth of a second takes 7 % of a core while nobody is there."""
 _leavers: dict[str, Callable[[], None]] = {}
 
 
@@ -41,6 +43,7 @@ class FairQueue(Queue):
 
     def __init__(self, settings: Settings, **options):
         super().__init__(**options)
+        self.sleep_when_free = _LOOK_SECONDS
         self._served: dict[str, float] = {}
         self._refused: dict[str, str] = {}
         self._settings = settings

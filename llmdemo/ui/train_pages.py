@@ -49,17 +49,11 @@ class TrainPages:
             config = {**config, "dataset_id": None}
         predicted = prepare.predict(self._services.home, config)
         model_id = str(config.get("model_id") or "starter")
-        speed = self._speed(config.get("method")) or prepare.rough_speed(self._services.home, model_id)
+        speed, _ = prepare.likely_speed(self._services.home, self._services.runs.list(), model_id, config.get("method"))
         return {
             "ledger": predicted["ledger"],
             "seconds": round(predicted["step_tokens"] * predicted["steps"] / speed),
         }
-
-    def _speed(self, method: str | None) -> float | None:
-        """Tokens per second of the newest run here with this method, else of any."""
-        known = [run for run in self._services.runs.list() if run.get("tokens_per_second")]
-        same = [run for run in known if (run.get("worker") or {}).get("method") == method]
-        return (same or known or [{"tokens_per_second": None}])[0]["tokens_per_second"]
 
     def start(self, config: dict) -> dict:
         """{"run_id"} of a new run with these settings; adds the sample first where that was chosen."""

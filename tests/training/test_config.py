@@ -86,3 +86,11 @@ def test_only_a_model_that_writes_learns_to_write(head, task, works):
     else:
         with pytest.raises(UserError, match="needs a model that writes"):
             check_task(config, entry)
+
+
+def test_the_default_scale_and_schedule_are_the_methods_own_and_what_is_given_goes_before():
+    assert (TrainConfig("d").resolved().scale, TrainConfig("d").resolved().schedule) == (4.0, "warmup_stable_decay")
+    assert TrainConfig("d", method="lora").resolved().scale == 1.0, "LoRA's scale is alpha / rank"
+    assert TrainConfig("d", method="adamw").resolved().schedule == "linear"
+    given = TrainConfig.from_dict({"dataset_id": "d", "scale": 0.25, "schedule": "cosine"}).resolved()
+    assert (given.scale, given.schedule) == (0.25, "cosine")

@@ -101,12 +101,14 @@ def settings(home) -> Settings:
 def starter_home() -> Home:
     """A home folder with the real starter model, kept between test runs in the user's cache folder."""
     import platformdirs
+    from filelock import FileLock  # torch and transformers bring it
 
     from llmdemo.models.starter import fetch_starter
 
     root = os.environ.get("LLMDEMO_TEST_HOME") or platformdirs.user_cache_dir("llmdemo-tests", appauthor=False)
     home = Home(Path(root)).prepare()
-    fetch_starter(home)
+    with FileLock(home.root / "fetch.lock"):  # pytest-xdist's processes each have this fixture
+        fetch_starter(home)
     return home
 
 

@@ -2,7 +2,7 @@
 
 Installs tests/requirements.txt with pip, and Chromium: Debian's through apt where that can be, else Playwright's own
 download; with neither, the browser tests fail with a sentence. Then the quick tests run on all cores, one thread each,
-and after them those that need the starter model, the real worker or the browser, one at a time.
+and after them those that need the starter model, the real worker or the browser, two at a time: they wait a lot.
 """
 
 import os
@@ -19,11 +19,11 @@ def main(options: list[str]) -> int:
     provide_browser()
     lint = [[sys.executable, "-m", "ruff", *command, "."] for command in (["check"], ["format", "--check"])]
     quick = [*pytest("not slow"), "-n", str(os.cpu_count() or 1), "--dist", "loadfile"]
-    slow = pytest("slow")
+    slow = [*pytest("slow"), "-n", "2", "--dist", "loadfile", "--durations", "12"]
     results = [run(command) for command in lint]
     results.append(run([sys.executable, str(ROOT / "tests" / "audit.py")]))
     results.append(run([*quick, *options], {"OMP_NUM_THREADS": "1"}))
-    results.append(run([*slow, *options]))
+    results.append(run([*slow, *options], {"OMP_NUM_THREADS": "1"}))
     return max(results)
 
 

@@ -1,6 +1,6 @@
 """Finds GaLore's defaults: held-out loss after a fixed number of steps, against AdamW on the same data, seed and steps.
 
-    python tests/benchmarks/sweep_defaults.py --data instruction-data.json [--steps 84] [--grid quick|full] [--out sweep.json]
+    python tests/benchmarks/sweep_defaults.py --data instruction-data.json [--steps 84] [--grid quick|sensitivity|full] [--out sweep.json]
     python tests/benchmarks/sweep_defaults.py --rows sweep.json --plot sweep.svg
 
 Every point trains the starter model (or --model FOLDER) from the beginning in this process; only the settings named in
@@ -33,19 +33,27 @@ from llmdemo.training.prepare import prepare_data
 QUICK = [
     {"method": "adamw", "learning_rate": 5e-5},
     {"method": "galore"},
-    {"method": "galore", "learning_rate": 1e-3, "scale": 0.25},
+    {"method": "galore", "learning_rate": 2e-4, "scale": 1.0, "schedule": "linear"},
+]
+SENSITIVITY = [
+    {"method": "galore"},
+    {"method": "adamw", "learning_rate": 5e-5},
+    *({"method": "galore", "learning_rate": rate} for rate in (2e-5, 8e-5, 1.6e-4)),
+    *({"method": "galore", "rank": rank} for rank in (32, 256)),
+    *({"method": "galore", "scale": scale} for scale in (1.0, 2.0, 8.0)),
+    *({"method": "galore", "update_proj_gap": gap} for gap in (20, 50)),
 ]
 FULL = [
-    {"method": "galore"},
+    *SENSITIVITY,
     *({"method": "galore", "seed": seed} for seed in (8, 9)),
-    *({"method": "adamw", "learning_rate": rate} for rate in (1e-5, 2e-5, 5e-5, 1e-4, 2e-4)),
-    *({"method": "adamw", "learning_rate": 1e-4, "seed": seed} for seed in (8, 9)),
-    *({"method": "galore", "learning_rate": rate} for rate in (1e-4, 2e-4, 3e-4, 6e-4, 8e-4, 1.6e-3)),
-    *({"method": "galore", "scale": scale} for scale in (0.25, 0.5, 2.0, 4.0)),
-    *({"method": "galore", "rank": rank} for rank in (8, 32, 64, 256)),
-    *({"method": "galore", "update_proj_gap": gap} for gap in (5, 20, 50)),
+    *({"method": "galore", "schedule": schedule} for schedule in ("linear", "cosine", "constant")),
+    *({"method": "adamw", "learning_rate": rate} for rate in (1e-5, 2e-5, 1e-4, 2e-4)),
+    *({"method": "adamw", "learning_rate": 5e-5, "seed": seed} for seed in (8, 9)),
+    *({"method": "adamw", "learning_rate": rate, "schedule": "warmup_stable_decay"} for rate in (3e-5, 5e-5)),
+    *({"method": "galore", "rank": rank} for rank in (8, 64)),
     *({"method": "lora", "rank": 16, "learning_rate": rate} for rate in (2e-4, 5e-4, 1e-3)),
 ]
+GRIDS = {"quick": QUICK, "sensitivity": SENSITIVITY, "full": FULL}
 PLOTTED = ("learning_rate", "rank", "scale", "update_proj_gap")
 
 
@@ -128,7 +136,7 @@ def _panel(number, setting, points, default, best, low, high) -> str:
 
 
 def points_of(args) -> list[dict]:
-    points = json.loads(args.points) if args.points else FULL if args.grid == "full" else QUICK
+    points = json.loads(args.points) if args.points else GRIDS[args.grid]
     number, _, parts = args.part.partition("/")
     return points[int(number) :: int(parts)]
 
@@ -164,7 +172,7 @@ def main():
     parser.add_argument("--model", type=Path)
     parser.add_argument("--steps", type=int, default=84)
     parser.add_argument("--eval-records", type=int, default=64)
-    parser.add_argument("--grid", choices=("quick", "full"), default="quick")
+    parser.add_argument("--grid", choices=GRIDS, default="quick")
     parser.add_argument("--points", help="a JSON list of points instead of a grid")
     parser.add_argument("--part", default="0/1", help="the share of the points that this process does, such as 1/3")
     parser.add_argument("--out", type=Path)

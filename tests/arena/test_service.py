@@ -3,6 +3,7 @@
 import json
 import math
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -152,6 +153,26 @@ def test_a_run_waits_for_the_model_and_can_be_stopped_meanwhile(arena):
     assert next(waiting)["state"] == "stopped"
     first.close()
     assert run(arena)[-1]["state"] == "done"
+
+
+def test_visitors_who_ask_at_the_same_time_get_what_each_would_get_alone(arena):
+    arena.warm("starter")
+    prompts = ["Hello", "What is a river?", "Name three colours."]
+    alone = [last(arena.compare("starter", prompt, SETTINGS))["lanes"] for prompt in prompts]
+    with ThreadPoolExecutor(3) as pool:
+        together = list(pool.map(lambda prompt: list(arena.compare("starter", prompt, SETTINGS))[-1]["lanes"], prompts))
+    assert [{n: lane["token_ids"] for n, lane in lanes.items()} for lanes in together] == [
+        {n: lane["token_ids"] for n, lane in lanes.items()} for lanes in alone
+    ]
+
+
+def test_with_the_weights_ready_nobody_waits_for_another_visitor(arena):
+    arena.warm("starter")
+    first = arena.events(arena.request("starter", "Hello", {**SETTINGS, "max_new_tokens": 200}))
+    while next(first)["type"] != "step":
+        pass
+    assert "waiting" not in [event["type"] for event in run(arena)]
+    first.close()
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,14 @@
     python tests/benchmarks/ledger_check.py [--device cpu|cuda] [--shape 135M|1.7B] [--only 0,3] [--out ledger.json]
 
 Weights are random, the tokenizer is made on the spot from the sample data set, and its messages are joined into records
-of about the length that a configuration asks for: memory depends on none of that. Each configuration is a process of
-its own. Shown: predicted, measured, and the prediction's error; the bar is 10 %.
+of about the length that a configuration asks for: memory depends on none of that. With "sample" they are the sample's own,
+whose rows begin alike. Each configuration is a process of its own. Shown: predicted, measured, the prediction's error (the bar is 10 %), and a step's median time.
 """
 
 import argparse
+import itertools
 import json
-import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -18,6 +19,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
+SAMPLE = ROOT / "assets" / "sample-messages.json"
 SHAPES = {
     "135M": dict(
         hidden_size=576, intermediate_size=1536, num_hidden_layers=30, num_attention_heads=9, num_key_value_heads=3,
@@ -38,6 +40,8 @@ CONFIGS = [
     {"method": "galore", "rank": 256, "batch_size": 2, "max_length": 256, "gradient_accumulation_steps": 4},
     {"method": "galore", "basis_bits": 8, "optim_bits": 8, "offload_gradients": True, "batch_size": 4,
      "max_length": 256, "gradient_accumulation_steps": 2},
+    {"sample": True, "method": "galore", "batch_size": 8},
+    {"sample": True, "method": "adamw", "batch_size": 8},
 ]  # fmt: skip
 
 
@@ -48,7 +52,7 @@ def make_model(folder: Path, shape: str) -> None:
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
     made = ByteLevelBPETokenizer()
-    made.train_from_iterator([(ROOT / "assets/sample-messages.json").read_text()], 4000, special_tokens=["<|end|>"])
+    made.train_from_iterator([SAMPLE.read_text()], 4000, special_tokens=["<|end|>"])
     PreTrainedTokenizerFast(tokenizer_object=made._tokenizer, eos_token="<|end|>").save_pretrained(folder)
     torch.manual_seed(0)
     torch.set_default_dtype(torch.bfloat16)
@@ -59,7 +63,7 @@ def make_model(folder: Path, shape: str) -> None:
 
 def make_data(folder: Path, length: int) -> Path:
     """Records of about `length` tokens, from the sample's messages: some shorter, some that are cut."""
-    sample = json.loads((ROOT / "assets/sample-messages.json").read_text())
+    sample = json.loads(SAMPLE.read_text())
     records, at = [], 0
     words = length * 0.7
     for number in range(96):
@@ -78,19 +82,21 @@ def measure(home, model: Path, values: dict, steps: int, device: str) -> dict:
     """{"predicted", "measured"} in bytes, and the parts of the prediction, from the worker's own events."""
     from llmdemo import data
     from llmdemo.events import read_events
+    from llmdemo.runs.command import worker_environment
     from llmdemo.settings import Settings
     from llmdemo.store import new_id, write_json
     from llmdemo.training import TrainConfig
 
-    info = data.add_dataset(home, Settings(home=home.root), make_data(home.tmp, values["max_length"]), "records")
+    values = dict(values)
+    source = SAMPLE if values.pop("sample", False) else make_data(home.tmp, values["max_length"])
+    info = data.add_dataset(home, Settings(home=home.root), source, "records")
     config = TrainConfig.from_dict(
         {"dataset_id": info.dataset_id, "model_id": str(model), "max_steps": steps, "eval_records": 8, **values}
     )
     run_dir = home.runs / new_id("run")
     run_dir.mkdir()
     write_json(run_dir / "config.json", config.to_dict())
-    env = os.environ | {
-        "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path]),
+    env = worker_environment(home.root, config.to_dict()) | {
         "ACCELERATE_USE_CPU": "true" if device == "cpu" else "false",
     }
     done = subprocess.run(
@@ -100,8 +106,9 @@ def measure(home, model: Path, values: dict, steps: int, device: str) -> dict:
     ledgers = [event for event in events if event["type"] == "ledger" and event.get("measured")]
     if done.returncode or not ledgers:
         raise RuntimeError(f"the worker failed: {events[-1] if events else ''} {done.stderr[-800:]}")
-    last = ledgers[-1]
-    return {"predicted": last["predicted"]["total"], "measured": last["measured"]["total"], "parts": last["predicted"]}
+    last, times = ledgers[-1], [event["t"] for event in events if event["type"] == "step"]
+    step = statistics.median(after - before for before, after in itertools.pairwise(times)) if len(times) > 1 else None
+    return {"step_seconds": step, "predicted": last["predicted"]["total"], "measured": last["measured"]["total"], "parts": last["predicted"]}
 
 
 def main():
@@ -131,7 +138,7 @@ def main():
             rows.append({"config": values, **found, "error": error})
             print(
                 f"{number} {found['predicted'] / 1e9:7.3f} GB predicted {found['measured'] / 1e9:7.3f} GB measured "
-                f"{error:+7.1%}  {values}",
+                f"{error:+7.1%}  {found['step_seconds'] or 0:.2f} s a step  {values}",
                 flush=True,
             )
             print("   ", {key: round(value / 1e9, 3) for key, value in found["parts"].items()}, flush=True)

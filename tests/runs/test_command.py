@@ -67,3 +67,11 @@ def test_each_run_gets_gpus_of_its_own_and_waits_for_them():
 def test_the_worker_sees_only_the_gpus_that_it_was_given(tmp_path):
     assert worker_environment(tmp_path, {}, {}, ["2", "3"])["CUDA_VISIBLE_DEVICES"] == "2,3"
     assert "CUDA_VISIBLE_DEVICES" not in worker_environment(tmp_path, {}, {}, [])
+
+
+def test_a_worker_on_a_cpu_gives_freed_memory_back_unless_told_otherwise(monkeypatch, tmp_path):
+    monkeypatch.setattr(command, "has_accelerator", lambda: False)
+    assert int(worker_environment(tmp_path, {}, {})["MALLOC_MMAP_THRESHOLD_"]) == 4 * 2**20
+    assert worker_environment(tmp_path, {}, {"MALLOC_MMAP_THRESHOLD_": "1"})["MALLOC_MMAP_THRESHOLD_"] == "1"
+    monkeypatch.setattr(command, "has_accelerator", lambda: True)
+    assert "MALLOC_MMAP_THRESHOLD_" not in worker_environment(tmp_path, {}, {})

@@ -108,7 +108,12 @@ def measure(home, model: Path, values: dict, steps: int, device: str) -> dict:
         raise RuntimeError(f"the worker failed: {events[-1] if events else ''} {done.stderr[-800:]}")
     last, times = ledgers[-1], [event["t"] for event in events if event["type"] == "step"]
     step = statistics.median(after - before for before, after in itertools.pairwise(times)) if len(times) > 1 else None
-    return {"step_seconds": step, "predicted": last["predicted"]["total"], "measured": last["measured"]["total"], "parts": last["predicted"]}
+    return {
+        "step_seconds": step,
+        "predicted": last["predicted"]["total"],
+        "measured": last["measured"]["total"],
+        "parts": last["predicted"],
+    }
 
 
 def main():

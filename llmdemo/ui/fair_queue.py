@@ -5,6 +5,7 @@ first. Here `queue` is kept in fair order (public/turns.py), which is also the o
 their place. A request for which there is no room is refused with HTTP 503 and a sentence that names the limit.
 """
 
+import asyncio
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,8 +20,9 @@ from llmdemo.ui import door
 _SHARE_OF_ONE = 10
 """One visitor may have a tenth of the queue's places, one address half of them."""
 _MOST_REMEMBERED = 4096
-_LOOK_SECONDS = 0.02
-"""Between two looks into the queue. Gradio's thousandth of a second takes 7 % of a core while nobody is there."""
+_LOOK_SECONDS, _IDLE_LOOK_SECONDS = 0.001, 0.02
+"""Between two looks into the queue. Gradio's thousandth of a second takes 7 % of a core, also while nobody is there."""
+_AWAKE_SECONDS = 1.0
 _leavers: dict[str, Callable[[], None]] = {}
 
 
@@ -42,8 +44,8 @@ class FairQueue(Queue):
     """One for a page; `install` puts it in the place of Gradio's."""
 
     def __init__(self, settings: Settings, **options):
+        self._awake_until = 0.0
         super().__init__(**options)
-        self.sleep_when_free = _LOOK_SECONDS
         self._served: dict[str, float] = {}
         self._refused: dict[str, str] = {}
         self._settings = settings
@@ -63,13 +65,26 @@ class FairQueue(Queue):
             default_concurrency_limit=4,
         )
 
+    @property
+    def sleep_when_free(self) -> float:
+        """How long Gradio's loop sleeps before it looks again."""
+        return _LOOK_SECONDS if len(self) or time.monotonic() < self._awake_until else _IDLE_LOOK_SECONDS
+
+    @sleep_when_free.setter
+    def sleep_when_free(self, seconds: float) -> None:
+        pass  # Gradio's own number
+
     async def push(self, body, request, username):
         """Takes a request into the queue, or says (False, why, "queue_full")."""
         refusal = self._refusal(body, request)
         if refusal:
             self._remember(self._refused, _run_id(body), refusal)
             return False, refusal, "queue_full"
+        asleep = time.monotonic() >= self._awake_until
+        self._awake_until = time.monotonic() + _AWAKE_SECONDS
         taken = await super().push(body, request, username)
+        if asleep:  # what is served at once shall not count as waiting
+            await asyncio.sleep(_IDLE_LOOK_SECONDS)
         self._forget_ended()
         return taken
 

@@ -2,7 +2,8 @@
 
 Installs tests/requirements.txt with pip, and Chromium: Debian's through apt where that can be, else Playwright's own
 download; with neither, the browser tests fail with a sentence. Then the quick tests run on all cores, one thread each,
-and after them those that need the starter model, the real worker or the browser, two at a time: they wait a lot.
+and after them those that need the starter model, the real worker or the browser, two at a time, as they wait a lot;
+those that measure time come last, alone.
 """
 
 import os
@@ -19,11 +20,12 @@ def main(options: list[str]) -> int:
     provide_browser()
     lint = [[sys.executable, "-m", "ruff", *command, "."] for command in (["check"], ["format", "--check"])]
     quick = [*pytest("not slow"), "-n", str(os.cpu_count() or 1), "--dist", "loadfile"]
-    slow = [*pytest("slow"), "-n", "2", "--dist", "loadfile", "--durations", "12"]
+    slow = [*pytest("slow and not alone"), "-n", "2", "--dist", "loadfile", "--durations", "12"]
     results = [run(command) for command in lint]
     results.append(run([sys.executable, str(ROOT / "tests" / "audit.py")]))
     results.append(run([*quick, *options], {"OMP_NUM_THREADS": "1"}))
     results.append(run([*slow, *options], {"OMP_NUM_THREADS": "1"}))
+    results.append(run([*pytest("alone"), *options]))
     return max(results)
 
 

@@ -132,6 +132,7 @@ def test_hostile_names_samples_and_logs_of_runs_stay_text(shared_app, visit):
     assert page.title() != "hit" and page.foreign == [] and page.errors == []
 
 
+@pytest.mark.alone
 def test_a_closed_tab_frees_its_place_within_a_second(evil_home, visit, app_on, tmp_path):
     home = tmp_path / "home"
     shutil.copytree(evil_home / "models", home / "models")

@@ -78,6 +78,7 @@ def start(home, log):
     return process, url, min(time.monotonic() - begun, sum(psutil.Process(process.pid).cpu_times()[:2]))
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_sigterm_in_the_middle_of_a_decode_ends_in_order_and_the_next_start_is_quick(tiny_model_folder, tmp_path):
     import shutil

@@ -26,7 +26,8 @@ RUNTIME_BYTES = 490 * 2**20
 """A worker on a CPU before it loads a model: Python, torch, transformers, accelerate (measured; a GPU's is not counted)."""
 HEAP_BYTES = 430 * 2**20
 """Most that the C library's heap holds in gaps between what is used, on a CPU (measured with ledger_check.py)."""
-_HEAP_SHARE = 0.35
+_HEAP_SHARE, _LORA_HEAP_SHARE = 0.35, 0.75
+"""What these gaps add to activations, gradients and what a step needs; adapters leave three short-lived results a layer."""
 _ATTENTION = "llmdemo_outline"
 
 
@@ -103,7 +104,8 @@ def predict(
     step = kept + sizes.rest * size + _step_bytes(sizes, config, head, size)
     peak = max(begin, end, step)
     if device.type == "cpu":
-        peak += min(HEAP_BYTES, int(_HEAP_SHARE * peak))
+        gaps = int(_LORA_HEAP_SHARE * peak) if config.method == "lora" else min(HEAP_BYTES, int(_HEAP_SHARE * peak))
+        peak += gaps
     else:
         runtime = 0
     total = runtime + weights + basis + moments + peak

@@ -41,7 +41,7 @@ def worker_command(run_dir: Path, config: dict) -> list[str]:
 
 _GIVEN_BACK_BYTES = 4 * 2**20
 """Freed memory from this size on goes back to the system. glibc would keep blocks of up to 32 MiB, in a heap with holes:
-a run on a CPU then takes 6 % more (tests/benchmarks/ledger_check.py). From 1 MiB on it would be 12 % less, and a fifth slower."""
+a run on a CPU then takes 6 % more (tests/benchmarks/ledger_check.py). From 1 MiB on it would be 12 % less, and a quarter slower."""
 
 
 def worker_environment(home: Path, config: dict, env=None, devices: list[str] | None = None) -> dict[str, str]:

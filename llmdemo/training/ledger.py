@@ -104,8 +104,8 @@ def predict(
     step = kept + sizes.rest * size + _step_bytes(sizes, config, head, size)
     peak = max(begin, end, step)
     if device.type == "cpu":
-        gaps = int(_LORA_HEAP_SHARE * peak) if config.method == "lora" else min(HEAP_BYTES, int(_HEAP_SHARE * peak))
-        peak += gaps
+        lora = config.method == "lora"
+        peak += int(_LORA_HEAP_SHARE * peak) if lora else min(HEAP_BYTES, int(_HEAP_SHARE * peak))
     else:
         runtime = 0
     total = runtime + weights + basis + moments + peak

@@ -182,6 +182,11 @@ class TrainConfig:
         defaults = _OTHERWISE | METHOD_DEFAULTS[self.task][self.method]
         return replace(self, **{key: value for key, value in defaults.items() if getattr(self, key) is None})
 
+    @property
+    def saves_memory(self) -> bool:
+        """Whether somebody chose less memory over time."""
+        return self.activation_checkpointing or self.optim_bits == 8
+
     def to_dict(self) -> dict:
         """JSON-able; `from_dict` takes it back."""
         return {**asdict(self), "target_modules": list(self.target_modules)}

@@ -70,7 +70,8 @@ class _Sizes:
     """The matrices that are projected, in all; `largest` of them."""
     largest: int = 0
     rest: int = 0
-    """Other weights that are trained."""
+    """Other weights that are trained, in all; `largest_rest` of them."""
+    largest_rest: int = 0
 
 
 def predict(
@@ -98,10 +99,10 @@ def predict(
     kept = 0 if config.offload_gradients and device.type == "cuda" else sizes.low * size
     several = config.gradient_accumulation_steps > 1
     # The peak is at one of three moments: when the backward pass begins, when it ends, or inside the optimizer's step.
-    begin = activations + logits + head * size * (2 if several else 1) + (kept if several else 0)
+    begin = activations + logits + head * size + (kept + sizes.rest * size if several else 0)
     end = kept + sizes.rest * size + _full_gradients(sizes, config, batch, size)
     end += _embedding_values(model) * size * (1 if head else 0) + one_layer
-    step = kept + sizes.rest * size + _step_bytes(sizes, config, head, size)
+    step = kept + sizes.rest * size + _step_bytes(sizes, config, head, size, device)
     peak = max(begin, end, step)
     if device.type == "cpu":
         lora = config.method == "lora"
@@ -125,10 +126,12 @@ def _full_gradients(sizes: _Sizes, config: TrainConfig, batch: Batch, size: int)
     return together * size + sizes.largest * 8
 
 
-def _step_bytes(sizes: _Sizes, config: TrainConfig, head: int, size: int) -> int:
+def _step_bytes(sizes: _Sizes, config: TrainConfig, head: int, size: int, device: torch.device) -> int:
     """Intermediate results of the optimizer's step."""
-    if config.optim_bits == 8 and sizes.projected:
-        return sizes.largest * size * 2
+    if config.optim_bits == 8:
+        # Without a GPU's kernels, bitsandbytes makes five fp32 copies of the matrix at hand.
+        unpacked = 20 * max(head, sizes.largest_rest) if device.type == "cpu" else 0
+        return max(unpacked, sizes.largest * size * 2)
     return min(sizes.low + sizes.rest, max(CHUNK_VALUES, head)) * size * 2
 
 
@@ -171,8 +174,9 @@ def _sizes(model: nn.Module, config: TrainConfig) -> _Sizes:
             low += space.low_shape[0] * space.low_shape[1]
             basis += space.rank * ((rows if space.side != "right" else 0) + (columns if space.side != "left" else 0))
             largest = max(largest, weight.numel())
-    rest = sum(p.numel() for p in model.parameters() if p.requires_grad and p not in projected)
-    return _Sizes(low, basis, sum(weight.numel() for weight in projected), largest, rest)
+    rest = [p.numel() for p in model.parameters() if p.requires_grad and p not in projected]
+    values = sum(weight.numel() for weight in projected)
+    return _Sizes(low, basis, values, largest, sum(rest), max(rest, default=0))
 
 
 def _head_values(model: nn.Module) -> int:

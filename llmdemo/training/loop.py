@@ -150,6 +150,8 @@ class Loop:
         refreshed = self.optimizer.refresh()
         norm = self.optimizer.clip(config.max_grad_norm)
         finite = math.isfinite(norm) and math.isfinite(loss)
+        if config.saves_memory:
+            devices.give_back(self.device)
         if finite:
             self.optimizer.step()
         else:

@@ -106,6 +106,22 @@ def test_verify_keeps_the_lean_way_where_both_agree(llama64):
     assert loss.verify(make_batch()) < 1e-5 and loss.lean
 
 
+def test_verify_looks_at_the_beginning_alone_where_all_logits_would_take_too_much(llama64, monkeypatch):
+    seen = []
+    monkeypatch.setattr(module, "CHUNK_BYTES", 2 * 4 * 64 * 6)  # the logits of six tokens of two rows
+    loss = CausalLoss(llama64().float())
+    whole = loss._whole
+    monkeypatch.setattr(loss, "_whole", lambda batch: seen.append(batch) or whole(batch))
+    batch = prompt_batch()  # its labels begin later
+    assert loss.verify(batch) < 1e-5 and loss.lean
+    assert seen[0]["input_ids"].shape == (2, 6) and (seen[0]["labels"] != -100).sum() == 6
+    del batch["attention_mask"]
+    assert loss.verify(batch) < 1e-5 and loss.lean
+    monkeypatch.setattr(loss, "_head", torch.nn.Linear(16, 64, bias=False))
+    loss._head.weight.data = loss._model.get_output_embeddings().weight.data * 1.1
+    assert loss.verify(prompt_batch()) > 1e-2 and not loss.lean
+
+
 def prompt_batch(shared=7):
     """Three rows that begin with the same seven tokens and train only what comes after the prompt."""
     batch = make_batch(masked=False, shape=(3, 14), seed=4)

@@ -2,6 +2,7 @@
 
 import json
 import socket
+import tracemalloc
 
 import httpx
 import pytest
@@ -138,3 +139,19 @@ def test_no_folder_is_opened_and_caches_are_emptied(services, server):
     from llmdemo.ui.app import build
 
     assert build(services).delete_cache == (3600, 86400)
+
+
+def test_the_state_that_gradio_keeps_of_visitors_is_bounded(services):
+    from gradio.state_holder import SessionState
+
+    from llmdemo.ui.app import build
+
+    page, kept = build(services), launch_options(services)["state_session_capacity"]
+    SessionState(page)
+    tracemalloc.start()
+    try:
+        states = [SessionState(page) for _ in range(10)]
+        one = tracemalloc.get_traced_memory()[0] / len(states)
+    finally:
+        tracemalloc.stop()
+    assert kept * one < 256 * 2**20, f"{kept} pages of {one / 1024:.0f} KiB"

@@ -28,6 +28,8 @@ HEAP_BYTES = 430 * 2**20
 """Most that the C library's heap holds in gaps between what is used, on a CPU (measured with ledger_check.py)."""
 _HEAP_SHARE, _LORA_HEAP_SHARE = 0.35, 0.75
 """What these gaps add to activations, gradients and what a step needs; adapters leave three short-lived results a layer."""
+_SEVERAL_GAPS = 1.7
+"""How much wider they are where a step has several micro-batches, each of another length."""
 _ATTENTION = "llmdemo_outline"
 
 
@@ -105,8 +107,9 @@ def predict(
     step = kept + sizes.rest * size + _step_bytes(sizes, config, head, size, device)
     peak = max(begin, end, step)
     if device.type == "cpu":
+        gaps = _SEVERAL_GAPS if several else 1
         lora = config.method == "lora"
-        peak += int(_LORA_HEAP_SHARE * peak) if lora else min(HEAP_BYTES, int(_HEAP_SHARE * peak))
+        peak += int(_LORA_HEAP_SHARE * peak) if lora else int(gaps * min(HEAP_BYTES, _HEAP_SHARE * peak))
     else:
         runtime = 0
     total = runtime + weights + basis + moments + peak

@@ -103,14 +103,14 @@ def plot(rows: list[dict], path: Path) -> None:
         parts.append(_panel(number, setting, sorted(points.items()), getattr(defaults, setting), best, low, high))
     text = "".join(parts)
     path.write_text(
-        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 880 250" font-family="system-ui, sans-serif" '
-        f'font-size="12"><rect width="880" height="250" fill="#fff"/>{text}</svg>\n'
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 880 280" font-family="system-ui, sans-serif" '
+        f'font-size="12"><rect width="880" height="280" fill="#fff"/>{text}</svg>\n'
     )
 
 
 def _panel(number, setting, points, default, best, low, high) -> str:
     """One of four panels, 210 units wide: values along x at equal distances, the loss along y."""
-    left, top, width, height = 20 + 215 * number, 40, 180, 160
+    left, top, width, height = 20 + 215 * number, 40, 190, 190
 
     def y(value):
         return top + height * (high - value) / (high - low)
@@ -121,7 +121,7 @@ def _panel(number, setting, points, default, best, low, high) -> str:
         f'<text x="{left}" y="22" font-weight="600">{setting.replace("_", " ")}</text>',
         f'<line x1="{left}" x2="{left + width}" y1="{y(best):.1f}" y2="{y(best):.1f}" stroke="#999" '
         'stroke-dasharray="4 3"/>',
-        f'<text x="{left + width}" y="{y(best) - 5:.1f}" text-anchor="end" fill="#666">AdamW {best:.3f}</text>',
+        f'<text x="{left + width}" y="{y(best) + 15:.1f}" text-anchor="end" fill="#666">AdamW {best:.3f}</text>',
         f'<polyline points="{line}" fill="none" stroke="#0072B2" stroke-width="2"/>',
     ]
     for x, (key, value) in zip(xs, points, strict=True):
@@ -130,9 +130,13 @@ def _panel(number, setting, points, default, best, low, high) -> str:
             f'<circle cx="{x:.1f}" cy="{y(value):.1f}" r="{6 if chosen else 4}" '
             f'fill="{"#D55E00" if chosen else "#0072B2"}"/>'
             f'<text x="{x:.1f}" y="{y(value) - 10:.1f}" text-anchor="middle">{value:.3f}</text>'
-            f'<text x="{x:.1f}" y="222" text-anchor="middle" fill="#444">{key:g}</text>'
+            f'<text x="{x:.1f}" y="262" text-anchor="middle" fill="#444">{_short(key)}</text>'
         )
     return "".join(found)
+
+
+def _short(value: float) -> str:
+    return f"{value * 1e5:g}e-5" if value < 1e-3 else f"{value:g}"
 
 
 def points_of(args) -> list[dict]:

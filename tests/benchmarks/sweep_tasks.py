@@ -3,7 +3,7 @@
     python tests/benchmarks/sweep_tasks.py --data sms-spam.tsv --points '[{"learning_rate": 1e-4}, {"method": "adamw"}]'
 
 Every point trains the starter model (or --model FOLDER) from the beginning in this process; only the settings named in
-a point, and --steps, differ from the defaults of the data set's task. --judged: most held-out records.
+a point, and --steps, differ from the defaults of the data set's task. --whole: judged on all that is held out.
 """
 
 import argparse

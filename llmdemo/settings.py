@@ -47,6 +47,8 @@ class Settings:
     """Most requests of all visitors that may wait in the queue; a guest may have a tenth of them."""
     max_requests_per_minute: int = 240
     """How often a guest may ask in a minute, everything counted that their page sends; an address twenty times that."""
+    max_sessions: int = 1000
+    """Pages whose state is kept, the last ones used: some 0.2 MiB each, and every call past the page opens one more."""
     behind_proxy: int = 0
     """1 where a proxy of your own stands before the app and sets X-Forwarded-Host; else such a header is not believed."""
     max_home_bytes: int = 100 * 2**30

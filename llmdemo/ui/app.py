@@ -14,9 +14,6 @@ from llmdemo.ui.guard import Guard
 from llmdemo.ui.services import Services
 from llmdemo.ui.theme import theme
 
-SESSIONS = 1000
-"""Pages whose state Gradio keeps, the last ones used: some 0.2 MiB each, and every call past the page opens one more."""
-
 
 def build(services: Services) -> gr.Blocks:
     """The whole page and every endpoint over `services`."""
@@ -88,7 +85,7 @@ def launch_options(services: Services) -> dict:
         "ssr_mode": False,
         "pwa": False,
         "quiet": True,
-        "state_session_capacity": SESSIONS,
+        "state_session_capacity": max(1, services.settings.max_sessions),
     }
 
 

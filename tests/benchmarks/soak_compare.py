@@ -49,7 +49,7 @@ def soak(url: str, process, options, folders: list[Path]) -> dict:
             else:
                 job.result(timeout=120)
         except Exception as error:  # counted and shown
-            errors.append(f"{type(error).__name__}: {str(error)[:80]}")
+            errors.append(f"call {number}: {type(error).__name__}: {str(error)[:80]}")
         if number % max(1, options.calls // 50) == 0:
             watch.look()
         if number == options.calls // 10:

@@ -1,7 +1,9 @@
 """Finds GaLore's defaults: held-out loss after a fixed number of steps, against AdamW on the same data, seed and steps.
 
     python tests/benchmarks/sweep_defaults.py --data instruction-data.json [--steps 84] [--grid quick|sensitivity|full] [--out sweep.json]
-    python tests/benchmarks/sweep_defaults.py --rows sweep.json --plot sweep.svg
+    python tests/benchmarks/sweep_defaults.py --rows tests/benchmarks/sweep_defaults.json --plot sweep.svg
+
+The second draws the README's plot from the table of the full grid that is kept beside this script.
 
 Every point trains the starter model (or --model FOLDER) from the beginning in this process; only the settings named in
 a row differ from TrainConfig's defaults. Held-out records: the split of the data set, at most --eval-records.

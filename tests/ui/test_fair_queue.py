@@ -79,6 +79,11 @@ def wait_until(state, seconds: float = 10) -> None:
         time.sleep(0.01)
 
 
+def waiting_in(page) -> int:
+    """Requests that wait in the page's queue."""
+    return sum(len(kind.queue) for kind in page._queue.event_queue_per_concurrency_id.values())
+
+
 def test_a_heavy_visitors_requests_do_not_come_before_everybody_elses(url, work):
     with visitor(url) as heavy, visitor(url) as light, visitor(url) as third:
         for number in range(3):
@@ -146,7 +151,7 @@ def test_who_leaves_while_waiting_is_not_served_at_all(url, work):
         ask(last, "last")
         with leaving.stream("GET", "gradio_api/queue/data", params={"session_hash": "leaving"}) as stream:
             next(stream.iter_lines())
-        time.sleep(0.2)  # the server notices
+        wait_until(lambda: waiting_in(work.page) == 1)
         work.go.release()
         wait_until(lambda: work.order == ["first", "last"])
 

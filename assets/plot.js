@@ -42,9 +42,10 @@
     }
     if (options.last) for (const x of L.ticks(x0, x1, window.innerWidth < 640 ? 4 : 6)) texts.push(h("span", { class: "tick x", style: `left:${px(x)}%` }, options.xFormat(x)));
     const many = (marks || []).length > 12; // then they are ticks on the axis, not lines through the plot
-    for (const mark of marks || []) {
+    for (const [i, mark] of (marks || []).entries()) {
       svg.append(s("line", { class: many ? "mark tickline" : "mark", x1: at(px(mark.x)), x2: at(px(mark.x)), y1: many ? SIZE * 0.97 : 0, y2: SIZE }));
-      if (mark.label && !many) texts.push(h("span", { class: "tick marklabel", style: `left:${px(mark.x)}%` }, mark.label));
+      const room = (i + 1 < marks.length ? px(marks[i + 1].x) : 100) - px(mark.x); // in percent; a label is said on hover, too
+      if (mark.label && !many && room >= 14) texts.push(h("span", { class: "tick marklabel", style: `left:${px(mark.x)}%` }, mark.label));
     }
     for (const line of full) {
       if (line.dots && !strip) continue;

@@ -5,3 +5,7 @@ import os
 # Before gradio is imported: it would otherwise report to its makers' server, and the hub library likewise.
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+
+from llmdemo.ui import quick_import  # noqa: E402
+
+quick_import.install()

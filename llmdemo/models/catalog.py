@@ -54,7 +54,7 @@ def starter_folder(home: store.Home) -> Path:
 
 def list_models(home: store.Home) -> list[ModelEntry]:
     """The starter first, then finished runs (newest first), then what was added. Broken folders are left out."""
-    entries = [_starter(home), *_runs(home)]
+    entries = [_starter_in_menu(home), *_runs(home)]
     for model_id in _added(home):
         try:
             entries.append(resolve(home, model_id))
@@ -77,7 +77,7 @@ def resolve(home: store.Home, model_id: str) -> ModelEntry:
         return _require_ready(_starter(home))
     if model_id.startswith("run-"):
         return _run(home, model_id)
-    if Path(model_id).expanduser().is_absolute():
+    if as_folder(model_id) is not None:
         return _folder(home, model_id)
     if _HUB_ID.fullmatch(model_id):
         return _hub(home, model_id)
@@ -106,21 +106,40 @@ def hub_folder(home: store.Home, model_id: str) -> Path:
     return home.models / ("hub--" + re.sub(r"[/@]", "--", model_id))
 
 
-def _allowed(home: store.Home, folder: Path) -> bool:
-    """Whether the folder, wherever its links lead, lies in one that models may be chosen from."""
+def as_folder(model_id: str) -> Path | None:
+    """The folder that this id names; None for an id of another kind."""
+    try:
+        folder = Path(model_id).expanduser()
+    except RuntimeError:
+        return None  # the home folder of somebody who is not known here
+    return folder if folder.is_absolute() else None
+
+
+def is_open(home: store.Home, path: Path) -> bool:
+    """Whether the file or folder, wherever its links lead, lies in a folder that people may choose from."""
     if home.model_roots is None:
         return True
     try:
-        real = folder.resolve()
+        real = path.resolve()
     except (OSError, RuntimeError):
         return False
     return any(real.is_relative_to(root) for root in home.model_roots)
 
 
+def require_open(home: store.Home, model_id: str) -> None:
+    """Raises UserError for the id of a model folder that nobody may choose; the model itself is not looked at."""
+    folder = as_folder(model_id)
+    if folder is not None and not is_open(home, folder) and str(folder) not in _added(home):
+        raise UserError(
+            "Model folders of this computer are not open to who comes over the network.",
+            "Start the app with LLMDEMO_MODEL_ROOTS naming the folder that holds them, or add the model on that computer.",
+        )
+
+
 def _added(home: store.Home) -> list[str]:
     try:
         known = store.read_json(home.models / "added.json")
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return []
     return [model_id for model_id in known if isinstance(model_id, str)] if isinstance(known, list) else []
 
@@ -128,9 +147,14 @@ def _added(home: store.Home) -> list[str]:
 def _origin(folder: Path) -> dict:
     try:
         origin = json.loads((folder / "origin.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return origin if isinstance(origin, dict) else {}
+
+
+def _plain(value) -> str:
+    """A text that every page can be sent: short, and without halves of a surrogate pair."""
+    return str(value)[:200].encode("utf-8", "replace").decode()
 
 
 def _entry(model_id: str, title: str, kind: str, folder: Path, note: str = "") -> ModelEntry:
@@ -140,7 +164,7 @@ def _entry(model_id: str, title: str, kind: str, folder: Path, note: str = "") -
         title=title,
         kind=kind,
         path=folder,
-        revision=str(origin.get("revision", "")),
+        revision=_plain(origin.get("revision", "")),
         parameters=facts.parameters,
         bytes=facts.bytes,
         context=facts.context,
@@ -158,9 +182,24 @@ def _task(head: str, said: str) -> str:
 
 def _starter(home: store.Home) -> ModelEntry:
     folder = starter_folder(home)
-    if folder.is_dir():
-        return _entry(STARTER_ID, STARTER_TITLE, "starter", folder, str(_origin(folder).get("source", "")))
+    if _is_there(folder):
+        return _entry(STARTER_ID, STARTER_TITLE, "starter", folder, _plain(_origin(folder).get("source", "")))
     return ModelEntry(STARTER_ID, STARTER_TITLE, "starter", None, ready=False, note="not fetched yet")
+
+
+def _is_there(folder: Path) -> bool:
+    try:
+        return folder.is_dir()
+    except OSError:
+        return True  # it is, but may not be looked at: check_folder says so
+
+
+def _starter_in_menu(home: store.Home) -> ModelEntry:
+    """A starter that was damaged must not take the menu away; who asks for it by its id is told what is wrong."""
+    try:
+        return _starter(home)
+    except UserError as error:
+        return ModelEntry(STARTER_ID, STARTER_TITLE, "starter", None, ready=False, note=error.message)
 
 
 def _require_ready(entry: ModelEntry) -> ModelEntry:
@@ -185,25 +224,21 @@ def _runs(home: store.Home) -> list[ModelEntry]:
 
 def _run(home: store.Home, run_id: str) -> ModelEntry:
     folder = store.child(home.runs, run_id) / "model"
-    if not folder.is_dir():
+    if not _is_there(folder):
         raise UserError(
             f"The run {run_id} has no finished model.", "Choose a run that is completed, or resume this one."
         )
-    return _entry(run_id, str(_origin(folder).get("title") or run_id), "run", folder)
+    return _entry(run_id, _plain(_origin(folder).get("title") or run_id), "run", folder)
 
 
 def _folder(home: store.Home, model_id: str) -> ModelEntry:
-    folder = Path(model_id).expanduser()
-    if not _allowed(home, folder) and str(folder) not in _added(home):
-        raise UserError(
-            "Model folders of this computer are not open to who comes over the network.",
-            "Start the app with LLMDEMO_MODEL_ROOTS naming the folder that holds them, or add the model on that computer.",
-        )
+    require_open(home, model_id)
+    folder = as_folder(model_id)
     return _entry(str(folder), folder.name, "folder", folder)
 
 
 def _hub(home: store.Home, model_id: str) -> ModelEntry:
     folder = hub_folder(home, model_id)
-    if not folder.is_dir():
+    if not _is_there(folder):
         raise UserError(f"{model_id} has not been fetched.", "Add it by name in the model menu first.")
     return _entry(model_id, model_id.partition("@")[0], "hub", folder)

@@ -4,9 +4,11 @@ Knows nothing of where the folder came from; load.py calls this before every loa
 change between the listing and the loading.
 """
 
+import importlib.util
 import json
 import struct
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 
 from llmdemo.errors import UserError
@@ -16,6 +18,14 @@ _LARGEST_JSON = 64 * 2**20
 _LARGEST_HEADER = 100 * 2**20
 _READERS = ("ForMaskedLM", "ForPreTraining", "ForTokenClassification", "ForQuestionAnswering")
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
+INDEX = "model.safetensors.index.json"
+ADAPTER = "adapter_config.json"
+# What makes transformers read other files than those that are checked here: other weights, pickles among them and names
+# that lead out of the folder; another config.
+_ELSEWHERE = ("transformers_weights", "configuration_files")
+_QUANTISERS = {"gptq": "gptqmodel", "awq": "gptqmodel", "bitsandbytes": "bitsandbytes", "hqq": "hqq", "eetq": "kernels"}
+_QUANTISERS |= {"compressed-tensors": "compressed_tensors", "torchao": "torchao", "quanto": "optimum", "aqlm": "aqlm"}
+_QUANTISERS |= {"auto-round": "auto_round", "vptq": "vptq", "spqr": "spqr_quant", "fp8": "kernels", "mxfp4": "kernels"}
 
 
 @dataclass(frozen=True)
@@ -42,17 +52,28 @@ class ModelFacts:
 
 def check_folder(folder: Path) -> ModelFacts:
     """Facts about the model in `folder`; raises UserError, with the remedy, unless it may be loaded."""
+    try:
+        return _facts(folder)
+    except OSError as error:  # no right to read it, or it went while it was read
+        raise UserError(
+            f"The folder {folder.name[:80]!r} cannot be read ({error.strerror or error}).",
+            "Check that it is there and that the app may read it.",
+        ) from error
+
+
+def _facts(folder: Path) -> ModelFacts:
     if not folder.is_dir():
         raise UserError(f"{str(folder)!r} is not a folder.", _NEEDS)
     config = read_config(folder)
+    _check_companions(folder)
     shards = weight_files(folder)
     parameters, dtype = 0, ""
     for shard in shards:
         count, kind = _count_parameters(shard)
         parameters, dtype = parameters + count, dtype or kind
     return ModelFacts(
-        architecture=(config.get("architectures") or ["?"])[0],
-        model_type=str(config.get("model_type", "?")),
+        architecture=_architecture(config),
+        model_type=config.get("model_type", "?"),
         parameters=parameters,
         bytes=sum(shard.stat().st_size for shard in shards),
         context=_context(config),
@@ -61,7 +82,7 @@ def check_folder(folder: Path) -> ModelFacts:
 
 
 def read_config(folder: Path) -> dict:
-    """config.json of `folder`; raises UserError when missing, broken, or when it asks for code of its own."""
+    """config.json of `folder`; raises UserError when missing or broken, when it asks for code or files of its own."""
     path = folder / "config.json"
     if not path.is_file():
         raise UserError(f"The folder {folder.name!r} has no config.json.", _NEEDS)
@@ -71,12 +92,73 @@ def read_config(folder: Path) -> dict:
             f"The model in {folder.name!r} needs Python code from its repository, which this app never runs.",
             "Choose a model of an architecture that transformers itself contains.",
         )
+    for key in _ELSEWHERE:
+        if _holds(config, key):
+            raise UserError(
+                f"config.json of {folder.name!r} has {key!r}, which makes transformers read other files than usual.",
+                "Take that line out where you trust the model; its weights belong in model.safetensors.",
+            )
     if config.get("is_encoder_decoder"):
         raise UserError(
-            f"{config.get('model_type', 'This model')!r} is an encoder-decoder model.",
+            f"{str(config.get('model_type', 'This model'))[:80]!r} is an encoder-decoder model.",
             "Choose a causal (decoder-only) model, such as Llama, Qwen, Mistral or GPT-2.",
         )
+    if not isinstance(config.get("model_type", ""), str):
+        raise UserError("config.json has a model_type that is no text.", "Copy the model folder again.")
+    _check_quantiser(config.get("quantization_config"))
     return config
+
+
+def _holds(config, key: str) -> bool:
+    """Whether `key` stands anywhere in it: of a model of several parts, transformers reads one part's config alone."""
+    if isinstance(config, dict):
+        return key in config or any(_holds(value, key) for value in config.values())
+    return isinstance(config, list) and any(_holds(value, key) for value in config)
+
+
+def _check_quantiser(said) -> None:
+    """Raises UserError for quantised weights that need a package which is not here."""
+    if said is None:
+        return
+    method = said.get("quant_method") if isinstance(said, dict) else None
+    if isinstance(said, dict) and (said.get("load_in_4bit") or said.get("load_in_8bit")):
+        method = "bitsandbytes"
+    if not isinstance(method, str):
+        raise UserError("config.json has a quantization_config without a quant_method.", "Copy the model folder again.")
+    package = _QUANTISERS.get(method)
+    if package and importlib.util.find_spec(package) is None:
+        raise UserError(
+            f"The model's weights are quantised ({method}), which needs the Python package {package}.",
+            "Choose the same model without quantisation, in bf16 or fp32; that can be trained too.",
+        )
+
+
+def _architecture(config: dict) -> str:
+    names = config.get("architectures")
+    if names is None or names == []:
+        return "?"
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise UserError(
+            f"config.json has architectures {str(names)[:60]!r}.",
+            'It must be a list of names, such as ["LlamaForCausalLM"].',
+        )
+    return names[0]
+
+
+def _check_companions(folder: Path) -> None:
+    """Raises UserError for files that transformers would read beside, or instead of, the weights that are checked."""
+    names = {path.name for path in folder.iterdir()}
+    if ADAPTER in names:
+        raise UserError(
+            f"The folder {folder.name!r} holds an adapter ({ADAPTER}).",
+            "Merge it into its base model (merge_and_unload in peft), save that with save_pretrained, and choose that folder.",
+        )
+    others = sorted(name for name in names if name.endswith(".safetensors.index.json") and name != INDEX)
+    if others:
+        raise UserError(
+            f"The folder {folder.name!r} holds {others[0][:80]!r} beside {INDEX}.",
+            "A model has one index of its weights: take the others out of the folder.",
+        )
 
 
 def read_small_json(path: Path) -> dict:
@@ -96,7 +178,7 @@ def read_small_json(path: Path) -> dict:
 
 def weight_files(folder: Path) -> list[Path]:
     """The safetensors files that make up the weights; raises UserError when there are none, or one is missing."""
-    index = folder / "model.safetensors.index.json"
+    index = folder / INDEX
     if index.is_file():
         names = set(_index_names(index))
         # transformers joins these names to the folder unchecked: "../x" would read outside it.
@@ -140,25 +222,29 @@ def _count_parameters(path: Path) -> tuple[int, str]:
             raise broken
         try:
             header = json.loads(file.read(size))
-            tensors = [entry for name, entry in header.items() if name != "__metadata__"]
-            end = max((entry["data_offsets"][1] for entry in tensors), default=0)
-            count = sum(_product(entry["shape"]) for entry in tensors)
-        except (ValueError, RecursionError, KeyError, TypeError, IndexError, AttributeError) as error:
+            tensors = [_tensor(entry) for name, entry in header.items() if name != "__metadata__"]
+        except (ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
             raise broken from error
-    if path.stat().st_size < 8 + size + end:
+    if path.stat().st_size < 8 + size + max((end for _, _, end in tensors), default=0):
         raise broken
-    return count, tensors[0]["dtype"] if tensors else ""
+    return sum(count for count, _, _ in tensors), tensors[0][1] if tensors else ""
 
 
-def _product(shape: list[int]) -> int:
-    total = 1
-    for length in shape:
-        total *= int(length)
-    return total
+def _tensor(entry: dict) -> tuple[int, str, int]:
+    """(values, type, end of the data) of one tensor in a header; ValueError and the like where it is none."""
+    (begin, end), shape, dtype = entry["data_offsets"], entry["shape"], entry["dtype"]
+    if not isinstance(dtype, str) or not isinstance(shape, list):
+        raise ValueError(dtype, shape)
+    if not all(type(number) is int and 0 <= number < 2**63 for number in (begin, end, *shape)):
+        raise ValueError(begin, end, shape)
+    count = prod(shape)
+    if count >= 2**63:
+        raise ValueError(count)
+    return count, dtype, end
 
 
 def _context(config: dict) -> int:
     for key in ("max_position_embeddings", "n_positions", "n_ctx", "seq_length"):
-        if isinstance(config.get(key), int):
+        if type(config.get(key)) is int and 0 < config[key] < 2**53:
             return config[key]
     return 0

@@ -13,7 +13,7 @@ from pathlib import Path
 from llmdemo import store
 from llmdemo.errors import UserError
 from llmdemo.models import catalog
-from llmdemo.models.check import PICKLES, check_folder
+from llmdemo.models.check import ADAPTER, INDEX, PICKLES, check_folder
 from llmdemo.public.quota import check_quota
 from llmdemo.settings import Settings
 
@@ -21,7 +21,6 @@ PROBE_SECONDS = 2.0
 """How long the first question to the hub may take; past it, the hub counts as not reachable."""
 _WANTED = (
     "*.safetensors",
-    "*.safetensors.index.json",
     "*.json",
     "*.jinja",
     "tokenizer.model",
@@ -38,12 +37,17 @@ def repository_facts(repo: str, revision: str | None = None) -> tuple[str, int]:
     from huggingface_hub import HfApi
 
     info = _ask(
-        lambda: HfApi(endpoint=_endpoint()).model_info(
+        lambda: HfApi(endpoint=_endpoint(), token=False).model_info(
             repo, revision=revision, files_metadata=True, timeout=PROBE_SECONDS
         ),
         repo,
     )
     files = {sibling.rfilename: sibling.size or 0 for sibling in info.siblings or []}
+    if ADAPTER in files:
+        raise UserError(
+            f"The repository {repo} holds an adapter ({ADAPTER}).",
+            "Choose the base model, or one that it was merged into.",
+        )
     if not any(name.endswith(".safetensors") for name in files):
         held = "only pickle weights (.bin or .pt), which can run code" if _has_pickle(files) else "no weights"
         raise UserError(f"The repository {repo} holds {held}.", "Choose a repository with safetensors weights.")
@@ -87,11 +91,20 @@ def download(repo: str, sha: str, folder: Path, total: int, progress: Progress) 
     with watch_growth(folder, total, progress):
         _ask(
             lambda: snapshot_download(
-                repo, revision=sha, local_dir=folder, allow_patterns=list(_WANTED), endpoint=_endpoint()
+                repo,
+                revision=sha,
+                local_dir=folder,
+                allow_patterns=list(_WANTED),
+                ignore_patterns=["*/*"],
+                endpoint=_endpoint(),
+                token=False,
             ),
             repo,
         )
     shutil.rmtree(folder / ".cache", ignore_errors=True)
+    for index in folder.glob("*.index.json"):  # those of other variants and of pickles, which were not fetched
+        if index.name != INDEX:
+            index.unlink()
 
 
 def _endpoint() -> str:

@@ -44,7 +44,7 @@ def load_tokenizer(source: ModelEntry | Path):
     folder = _folder(source)
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, use_fast=True, **_SAFE)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
         raise UserError(
             f"The tokenizer in {folder.name!r} cannot be loaded ({_first_line(error)}).",
             "Copy tokenizer.json and tokenizer_config.json of the same model into the folder.",
@@ -135,7 +135,7 @@ def load_gguf(path: Path):
 def _load(kind, folder: Path, **options):
     try:
         return kind.from_pretrained(folder, use_safetensors=True, **_SAFE, **options)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, ImportError) as error:
         raise UserError(
             f"The model in {folder.name!r} cannot be loaded ({_first_line(error)}).",
             "Choose a causal language model of an architecture that transformers contains, saved by save_pretrained.",
@@ -167,5 +167,5 @@ def load_outline(source: ModelEntry | Path, dtype: torch.dtype, attention: str =
         kind = AutoModelForSequenceClassification if classifies else AutoModelForCausalLM
         with torch.device("meta"):
             return kind.from_config(config, trust_remote_code=False, dtype=dtype, attn_implementation=attention)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError) as error:
         raise UserError(f"The model in {folder.name!r} has no usable config.json ({_first_line(error)}).") from error

@@ -12,11 +12,16 @@ SHA = "0123456789abcdef0123456789abcdef01234567"
 
 
 class ModelHub:
-    """Serves {repository: {file name: bytes}}; `asked` lists the requests."""
+    """Serves {repository: {file name: bytes}}; `asked` lists the requests, `tokens` what they showed.
+
+    The files of those in `gated` are kept for who has signed in.
+    """
 
     def __init__(self):
         self.repos: dict[str, dict[str, bytes]] = {}
         self.asked: list[str] = []
+        self.tokens: list[str | None] = []
+        self.gated: set[str] = set()
         hub = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -42,11 +47,16 @@ class ModelHub:
     def answer(self, handler, body: bool):
         path = unquote(urlsplit(handler.path).path)
         self.asked.append(path)
+        self.tokens.append(handler.headers.get("Authorization"))
         for repo, files in self.repos.items():
             if path.startswith(f"/api/models/{repo}/tree/"):
                 return self._json(handler, [self._entry(name, data) for name, data in files.items()])
             if path.startswith(f"/api/models/{repo}"):
                 return self._json(handler, self._info(repo, files))
+            if path.startswith(f"/{repo}/resolve/") and repo in self.gated:
+                return self._send(
+                    handler, 401, b'{"error":"Access is restricted"}', {"X-Error-Code": "GatedRepo"}, body
+                )
             if path.startswith(f"/{repo}/resolve/") and path.rpartition("/")[2] in files:
                 return self._file(handler, files[path.rpartition("/")[2]], body)
         return self._send(handler, 404, b'{"error":"Repository not found"}', {"X-Error-Code": "RepoNotFound"})

@@ -37,6 +37,49 @@ def test_a_broken_run_is_left_out_of_the_menu_and_named_when_asked_for(home, tin
         catalog.resolve(home, run_id)
 
 
+@pytest.mark.parametrize("place", ["run", "starter", "folder"])
+@pytest.mark.parametrize("damage", ["architectures", "header", "rights", "origin"])
+def test_one_bad_model_does_not_take_the_menu_away(home, tiny_model_folder, tmp_path, monkeypatch, place, damage):
+    good = add_run(home, tiny_model_folder, title="Sums")
+    where = {"run": home.runs / "run-bad" / "model", "starter": home.models / "starter", "folder": tmp_path / "bad"}
+    folder = where[place]
+    shutil.copytree(tiny_model_folder, folder)
+    if place == "folder":
+        catalog.add_model(home, str(folder))
+    if damage == "architectures":
+        config = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps({**config, "architectures": 5}))
+    elif damage == "header":
+        header = b'{"a": {"shape": [1e400], "data_offsets": [0, 0]}}'
+        (folder / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
+    elif damage == "origin":
+        (folder / "origin.json").write_text('{"title": "\\ud800", "revision": "\\ud800", "source": "\\ud800"}')
+    else:
+        monkeypatch.setattr("llmdemo.models.check._facts", refuse_at(folder))
+    entries = catalog.list_models(home)
+    assert entries[0].id == "starter" and good in [entry.id for entry in entries]
+    json.dumps([entry.to_dict() for entry in entries], ensure_ascii=False).encode()
+
+
+def refuse_at(folder):
+    from llmdemo.models import check
+
+    real = check._facts
+
+    def facts(asked):
+        if asked == folder:
+            raise PermissionError(13, "Permission denied")
+        return real(asked)
+
+    return facts
+
+
+def test_a_folder_of_somebody_unknown_and_a_name_that_is_too_long_are_sentences(home):
+    for model_id in ("~nobody-of-this-name/model", "/" + "x" * 300, "run-" + "x" * 50):
+        with pytest.raises(UserError):
+            catalog.resolve(home, model_id)
+
+
 def test_a_folder_is_added_and_taken_off_again(home, tiny_model_folder):
     entry = catalog.add_model(home, str(tiny_model_folder))
     assert entry.kind == "folder" and entry in catalog.list_models(home)

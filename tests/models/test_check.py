@@ -48,6 +48,97 @@ def test_a_model_that_brings_its_own_code_is_refused(model_copy):
         check_folder(model_copy)
 
 
+@pytest.mark.parametrize("name", ["adapter_model.bin", "evil.safetensors.index.json", "other.safetensors"])
+def test_a_config_that_names_other_weights_is_refused(model_copy, name):
+    change_config(model_copy, transformers_weights=name)
+    with pytest.raises(UserError, match="'transformers_weights'.*other files"):
+        check_folder(model_copy)
+
+
+def test_a_config_that_names_other_weights_or_another_config_in_one_of_its_parts_is_refused(model_copy):
+    change_config(model_copy, parts=[{"text_config": {"transformers_weights": "adapter_model.bin"}}])
+    with pytest.raises(UserError, match="other files"):
+        check_folder(model_copy)
+    change_config(model_copy, parts=None, configuration_files=["config.4.0.0.json"])
+    with pytest.raises(UserError, match="'configuration_files'"):
+        check_folder(model_copy)
+
+
+def test_a_folder_with_an_adapter_is_refused_with_the_remedy(model_copy):
+    (model_copy / "adapter_config.json").write_text("{}")
+    with pytest.raises(UserError, match="adapter.*merge_and_unload"):
+        check_folder(model_copy)
+
+
+def test_a_second_index_of_weights_is_refused(model_copy):
+    (model_copy / "evil.safetensors.index.json").write_text('{"weight_map": {"a": "../outside.safetensors"}}')
+    with pytest.raises(UserError, match="'evil.safetensors.index.json' beside"):
+        check_folder(model_copy)
+
+
+@pytest.mark.parametrize("said", [{"quant_method": "gptq"}, {"quant_method": "awq"}, {"load_in_4bit": True}])
+def test_quantised_weights_whose_package_is_missing_are_refused_with_the_remedy(model_copy, monkeypatch, said):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    change_config(model_copy, quantization_config=said)
+    with pytest.raises(UserError, match="needs the Python package.*without quantisation"):
+        check_folder(model_copy)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *({"architectures": value} for value in (5, [5], {"a": 1}, "LlamaForCausalLM", [["LlamaForCausalLM"]])),
+        *({"model_type": value} for value in (5, ["llama"], {"a": 1})),
+        *({"quantization_config": value} for value in (5, [], {}, {"quant_method": ["gptq"]})),
+    ],
+)
+def test_a_config_of_the_wrong_types_is_refused(model_copy, changes):
+    change_config(model_copy, **changes)
+    with pytest.raises(UserError, match="config.json has"):
+        check_folder(model_copy)
+
+
+@pytest.mark.parametrize("context", [True, -1, 2**70, "256", [256]])
+def test_a_context_that_is_no_number_is_not_known(model_copy, context):
+    change_config(model_copy, max_position_embeddings=context)
+    assert check_folder(model_copy).context == 0
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [
+        '{"dtype": "F32", "shape": [1e400], "data_offsets": [0, 4]}',
+        '{"dtype": "F32", "shape": [NaN], "data_offsets": [0, 4]}',
+        '{"dtype": "F32", "shape": [-4], "data_offsets": [0, 4]}',
+        '{"dtype": "F32", "shape": [9223372036854775807, 9223372036854775807], "data_offsets": [0, 4]}',
+        '{"dtype": "F32", "shape": "11", "data_offsets": [0, 4]}',
+        '{"dtype": "F32", "shape": [1], "data_offsets": [0, "4"]}',
+        '{"dtype": "F32", "shape": [1], "data_offsets": [0]}',
+        '{"dtype": "F32", "shape": [1], "data_offsets": 4}',
+        '{"dtype": 5, "shape": [1], "data_offsets": [0, 4]}',
+        '{"shape": [1], "data_offsets": [0, 4]}',
+        '"F32"',
+    ],
+)
+def test_a_header_of_the_wrong_types_is_refused(model_copy, tensor):
+    header = f'{{"a": {tensor}}}'.encode()
+    (model_copy / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + b"\0" * 4)
+    with pytest.raises(UserError, match="not a whole safetensors file"):
+        check_folder(model_copy)
+
+
+def test_a_folder_that_may_not_be_read_is_a_sentence(model_copy, monkeypatch):
+    def refuse(path, *_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("pathlib.Path.read_text", refuse)
+    with pytest.raises(UserError, match="cannot be read .Permission denied"):
+        check_folder(model_copy)
+    monkeypatch.undo()
+    with pytest.raises(UserError, match="cannot be read"):
+        check_folder(model_copy / ("x" * 300))
+
+
 def test_an_encoder_decoder_model_is_refused(model_copy):
     change_config(model_copy, is_encoder_decoder=True, model_type="t5")
     with pytest.raises(UserError, match="encoder-decoder"):

@@ -48,6 +48,41 @@ def test_a_repository_whose_index_points_outside_is_refused_and_leaves_nothing(s
     assert not list(home.tmp.iterdir()) and not list(home.models.iterdir())
 
 
+def test_only_the_files_at_the_top_and_one_index_are_fetched(served, home):
+    for name in ("pytorch_model.bin.index.json", "model.fp16.safetensors.index.json", "onnx/config.json"):
+        served.repos["org/tiny"][name] = b"{}"
+    names = {path.name for path in module.fetch(home, "org/tiny").path.iterdir()}
+    assert not any(name.endswith(".index.json") for name in names) and "onnx" not in names
+    assert not any("onnx/" in path for path in served.asked)
+
+
+def test_a_repository_that_names_other_weights_or_holds_an_adapter_is_refused_and_leaves_nothing(served, home):
+    files = served.repos["org/tiny"]
+    config = files["config.json"]
+    files["config.json"] = config[: config.rindex(b"}")] + b', "transformers_weights": "adapter_model.bin"}'
+    with pytest.raises(UserError, match="other files"):
+        module.fetch(home, "org/tiny")
+    files["config.json"], files["adapter_config.json"] = config, b"{}"
+    served.asked.clear()
+    with pytest.raises(UserError, match="adapter"):
+        module.fetch(home, "org/tiny")
+    assert not any("/resolve/" in path for path in served.asked)
+    assert not list(home.tmp.iterdir()) and not list(home.models.iterdir())
+
+
+def test_the_token_of_who_runs_the_app_is_not_shown_to_the_hub(served, home, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    module.fetch(home, "org/tiny")
+    assert served.asked and served.tokens == [None] * len(served.asked)
+
+
+def test_a_gated_repository_says_that_it_must_be_downloaded_by_hand(served, home):
+    served.gated.add("org/tiny")
+    with pytest.raises(UserError, match="no public repository org/tiny.*by hand"):
+        module.fetch(home, "org/tiny")
+    assert not list(home.tmp.iterdir()) and not list(home.models.iterdir())
+
+
 def test_an_unknown_repository_is_named(served, home):
     with pytest.raises(UserError, match="knows no public repository org/other"):
         module.fetch(home, "org/other")

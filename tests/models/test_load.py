@@ -44,6 +44,28 @@ def test_code_in_a_model_folder_is_never_run(model_copy, tmp_path):
     assert not marker.exists()
 
 
+@pytest.mark.parametrize("place", ["config.json", "text_config"])
+def test_a_pickle_that_the_config_names_is_never_opened(model_copy, monkeypatch, place):
+    torch.save({}, model_copy / "adapter_model.bin")
+    path = model_copy / "config.json"
+    named = {"transformers_weights": "adapter_model.bin"}
+    path.write_text(json.dumps(json.loads(path.read_text()) | (named if place == "config.json" else {place: named})))
+    monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("a pickle was opened"))
+    with pytest.raises(UserError, match="other files"):
+        load.load_causal(model_copy, device="cpu")
+    with pytest.raises(UserError, match="other files"):
+        load.load_outline(model_copy, torch.float32)
+
+
+def test_a_package_that_a_model_lacks_is_a_sentence(model_copy, monkeypatch):
+    def refuse(*_, **__):
+        raise ImportError("Loading this model requires the package sorcery")
+
+    monkeypatch.setattr(load.AutoModelForCausalLM, "from_pretrained", refuse)
+    with pytest.raises(UserError, match="requires the package sorcery"):
+        load.load_causal(model_copy, device="cpu")
+
+
 def test_a_classifier_gets_a_fresh_head_for_its_labels(tiny_model_folder):
     model, _ = load.load_classifier(tiny_model_folder, ["ham", "spam"], device="cpu")
     assert model.config.id2label == {0: "ham", 1: "spam"} and model.score.weight.shape[0] == 2

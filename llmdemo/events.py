@@ -48,7 +48,7 @@ class EventWriter:
 def read_events(path: Path, offset: int = 0) -> tuple[list[dict], int]:
     """The whole events after byte `offset`, and the offset to go on from.
 
-    Lines that are not JSON objects are skipped; a last line without its end is left for the next read.
+    Lines that are not JSON objects are skipped, halves of surrogate pairs become question marks; a last line without its end is left for the next read.
     At most 8 MiB are read a call: call again while the offset grows.
     """
     try:
@@ -66,6 +66,10 @@ def read_events(path: Path, offset: int = 0) -> tuple[list[dict], int]:
 def _parse(line: bytes) -> dict | None:
     try:
         event = _DECODER.decode(line.decode())
+        if b"\\ud" in line or b"\\uD" in line:
+            # Perhaps half of a surrogate pair, which neither SQLite nor a page takes.
+            whole = json.dumps(event, ensure_ascii=False).encode("utf-8", "replace")
+            event = _DECODER.decode(whole.decode())
     except (ValueError, RecursionError):
         return None
     return event if isinstance(event, dict) and isinstance(event.get("type"), str) else None

@@ -257,7 +257,9 @@ def whole(value) -> int | None:
 
 
 def text(value, limit: int = _MOST_TEXT) -> str:
+    """`value` as a text of at most `limit` characters that can be written as UTF-8."""
     value = "" if value is None else value if isinstance(value, str) else str(value)
+    value = value if value.isascii() else value.encode("utf-8", "replace").decode()  # halves of a surrogate pair
     return value if len(value) <= limit else value[: limit - 1] + "…"
 
 

@@ -19,7 +19,7 @@ from llmdemo.runs.digest import number, text
 from llmdemo.runs.reader import Reader
 from llmdemo.runs.states import BAD_CONFIG, FAILED, LOST, QUEUED, RUNNING, STARTING, STOPPING
 from llmdemo.runs.verdict import LOST_MESSAGE, RESUME_HINT
-from llmdemo.store import Home, read_json, whole_folder, write_json
+from llmdemo.store import Home, child, new_id, read_json, whole_folder, write_json
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,9 @@ class RunFolder:
     def can_go_on(self) -> bool:
         """Whether there is all here that a resumed worker needs, wherever the run began: a checkpoint and its records."""
         return self.newest_checkpoint() is not None and (self.path / "data.json").is_file()
+
+    def has_model(self) -> bool:
+        return (self.path / "model").is_dir()
 
     def process(self) -> dict:
         """What is known of the launched process; {} if there never was one."""
@@ -91,6 +94,16 @@ def make_folder(home: Home, run_id: str, config: dict) -> None:
     """Makes the run's folder with its config.json, whole or not at all."""
     with whole_folder(home.runs / run_id, home.tmp) as folder:
         write_json(folder / "config.json", config)
+
+
+def bury(home: Home, run_id: str) -> Path | None:
+    """Moves the run's folder, whole, to where it may be removed in parts; returns where that is, None without a folder."""
+    grave = home.tmp / f"{new_id('deleted')}-{run_id}"
+    try:
+        child(home.runs, run_id).rename(grave)
+    except FileNotFoundError:
+        return None
+    return grave
 
 
 def recovered_row(folder: RunFolder) -> dict:

@@ -3,10 +3,11 @@
 import logging
 import shutil
 import sqlite3
+import time
 
 from llmdemo.errors import UserError
 from llmdemo.runs.folder import RunFolder, recovered_row
-from llmdemo.runs.states import ALIVE
+from llmdemo.runs.states import ALIVE, BAD_CONFIG, FAILED
 from llmdemo.runs.table import Table
 from llmdemo.store import Home, child, new_id, sweep
 
@@ -45,7 +46,7 @@ def recover(home: Home, table: Table, leads: bool) -> None:
                 table.remove(run_id)
         for row in sorted(found, key=lambda row: (row["created"], row["run_id"])):
             if table.get(row["run_id"]) is None and (home.runs / row["run_id"]).exists():
-                table.add(**row)
+                _add(table, row)
     if leads:
         _tidy(home, table)
 
@@ -55,6 +56,31 @@ def _found(home: Home, name: str) -> dict | None:
         return recovered_row(RunFolder(child(home.runs, name)))
     except UserError:
         return None  # a link, or a name that is not ours
+    except Exception as error:  # the folder may come from anybody: no content of it may keep the app from starting
+        log.exception("run %s: its folder cannot be understood", name)
+        return _odd_row(name, error)
+
+
+def _add(table: Table, row: dict) -> None:
+    try:
+        table.add(**row)
+    except sqlite3.OperationalError:
+        raise  # locked, or the disk is full: nothing is wrong with the row
+    except Exception as error:
+        log.exception("run %s: it cannot be put in the table", row["run_id"])
+        table.add(**_odd_row(row["run_id"], error))
+
+
+def _odd_row(run_id: str, error: Exception) -> dict:
+    return {
+        "run_id": run_id,
+        "name": run_id,
+        "created": time.time(),
+        "state": FAILED,
+        "reason": BAD_CONFIG,
+        "message": f"What is in the folder of this run cannot be understood ({type(error).__name__}).",
+        "hint": f"Delete the run, or look into {run_id} in the home folder.",
+    }
 
 
 def _tidy(home: Home, table: Table) -> None:

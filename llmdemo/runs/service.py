@@ -8,7 +8,8 @@ import shutil
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from llmdemo.errors import UserError
@@ -16,10 +17,12 @@ from llmdemo.events import read_events
 from llmdemo.public.quota import check_quota
 from llmdemo.runs import bundle, logfile
 from llmdemo.runs.command import worker_command
-from llmdemo.runs.folder import RunFolder, make_folder, recovered_row
+from llmdemo.runs.folder import RunFolder, bury, make_folder, recovered_row
 from llmdemo.runs.lock import LeaderLock
+from llmdemo.runs.names import checked_name, default_name
 from llmdemo.runs.reader import Readers
 from llmdemo.runs.recovery import open_table, recover
+from llmdemo.runs.refusal import said
 from llmdemo.runs.slim import slim
 from llmdemo.runs.states import ALIVE, ASKING, FINAL, QUEUED, STOPPED, STOPPING
 from llmdemo.runs.status import status_of
@@ -30,7 +33,6 @@ from llmdemo.store import Home, child, folder_bytes, free_bytes, new_id
 
 _BUSY_SECONDS = 0.25
 _IDLE_SECONDS = 1.0
-_MOST_NAME = 100
 log = logging.getLogger(__name__)
 
 
@@ -94,28 +96,31 @@ class Runs:
         `config` is written to the run's config.json as it is, plus the key "run" {id, name, created}.
         Raises UserError when the queue or the disk is full, or when `config` is no JSON object.
         """
-        return self._add(config, name or _default_name(config))
+        return self._add(config, name or default_name(config))
 
     def stop(self, run_id: str) -> dict:
         """Asks the run to stop, or takes it out of the queue; harmless when pressed again. Returns status."""
         row = self._row(run_id)
-        if row["state"] == QUEUED and self._cancel(run_id):
-            return self.status(run_id)
-        try:
-            deadline = time.monotonic() + self._settings.stop_grace_seconds
-            self._table.move(run_id, STOPPING, stop_phase=ASKING, stop_deadline=deadline)
-            self._folder(run_id).stop.touch()
-        except IllegalTransition:
-            pass  # it stops already, or has ended
-        except OSError as error:
-            log.warning("run %s: %s", run_id, error)  # the supervisor tries again, and has other means
+        with said("stopped"):
+            if row["state"] == QUEUED and self._cancel(run_id):
+                return self.status(run_id)
+            try:
+                deadline = time.monotonic() + self._settings.stop_grace_seconds
+                self._table.move(run_id, STOPPING, stop_phase=ASKING, stop_deadline=deadline)
+                self._folder(run_id).stop.touch()
+            except IllegalTransition:
+                pass  # it stops already, or has ended
+            except OSError as error:
+                log.warning("run %s: %s", run_id, error)  # the supervisor tries again, and has other means
         self._wake.set()
         return self.status(run_id)
 
     def cancel(self, run_id: str) -> dict:
         """Takes a waiting run out of the queue; raises UserError if it does not wait. Returns status."""
         self._row(run_id)
-        if not self._cancel(run_id):
+        with said("taken out of the queue"):
+            waited = self._cancel(run_id)
+        if not waited:
             raise UserError("The run does not wait in the queue.", "Use Stop for a run that has begun.")
         return self.status(run_id)
 
@@ -135,17 +140,13 @@ class Runs:
             )
         self._check_room()
         try:
-            with self._table.transaction():
+            with said("resumed"), self._table.transaction():
                 self._table.move(run_id, QUEUED)
                 folder.stop.unlink(missing_ok=True)
                 folder.note("queued")
         except IllegalTransition as error:
             raise UserError(
                 "A completed run cannot be resumed.", "Clone it to train again with the same settings."
-            ) from error
-        except OSError as error:
-            raise UserError(
-                f"The run cannot be resumed ({error.strerror}).", "Free some space and try again."
             ) from error
         self._wake.set()
         return self.status(run_id)
@@ -160,46 +161,45 @@ class Runs:
     def delete(self, run_id: str) -> None:
         """Removes the run and its files; raises UserError while it has a process."""
         self._row(run_id)
-        folder = self._home.runs / run_id
-        grave = self._home.tmp / f"{new_id('deleted')}-{run_id}"
+        grave = None
         try:
-            with self._table.transaction():
+            with said("deleted"), self._table.transaction():
                 self._table.remove(run_id)
-                if folder.exists():
-                    folder.rename(grave)
+                grave = bury(self._home, run_id)
         except IllegalTransition as error:
             raise UserError("The run is still going.", "Stop it first, then delete it.") from error
-        except OSError as error:
-            raise UserError(
-                f"The run cannot be deleted ({error.strerror}).", "Check the rights of the home folder."
-            ) from error
-        self._readers.drop(folder)
+        except BaseException:
+            if grave is not None:  # the table still has the run
+                grave.rename(self._home.runs / run_id)
+            raise
+        self._readers.drop(self._home.runs / run_id)
         self._sizes.pop(run_id, None)
-        shutil.rmtree(grave, ignore_errors=True)
+        if grave is not None:
+            shutil.rmtree(grave, ignore_errors=True)
 
     def slim(self, run_id: str, why: str) -> None:
         """Removes the model and the checkpoints of a run that has ended; its figures stay. Raises UserError."""
         self._row(run_id)
-        try:
+        with said("made smaller"):
             slim(self._home, self._table, self._folder(run_id), why)
-        except OSError as error:
-            raise UserError(f"The run's files cannot be removed ({error.strerror}).", "Try it again.") from error
         self._sizes.pop(run_id, None)
 
     def reorder(self, run_id: str, place: int) -> None:
         """Moves a waiting run to `place` in the queue, 1 being the next one; raises UserError if it does not wait."""
         self._row(run_id)
         try:
-            self._table.reorder(run_id, int(place) - 1)
+            with said("moved"):
+                self._table.reorder(run_id, int(place) - 1)
         except IllegalTransition as error:
             raise UserError("The run does not wait in the queue.", "Only waiting runs can be reordered.") from error
 
     def rename(self, run_id: str, name: str) -> None:
         """Gives the run another name, of 1 to 100 characters (else UserError)."""
         self._row(run_id)
-        name = _checked_name(name)
-        self._folder(run_id).rename(name)
-        self._table.set(run_id, name=name)
+        name = checked_name(name)
+        with said("renamed"):
+            self._folder(run_id).rename(name)
+            self._table.set(run_id, name=name)
 
     # -- what can be seen
 
@@ -279,10 +279,11 @@ class Runs:
         folder = self._folder(run_id)
         room = free_bytes(self._home.root) - self._settings.min_free_bytes
         bundle.unpack(Path(path), folder.path, self._home.tmp, room)
-        row = recovered_row(folder)
-        with self._table.transaction():
-            if self._table.get(run_id) is None:  # an app that opens just now may have found the folder first
-                self._table.add(**row)
+        with said("opened"), self._or_no_folder(run_id):
+            row = recovered_row(folder)
+            with self._table.transaction():
+                if self._table.get(run_id) is None:  # an app that opens just now may have found the folder first
+                    self._table.add(**row)
         return run_id
 
     # -- inside
@@ -292,27 +293,33 @@ class Runs:
         run_id, created = new_id("run"), time.time()
         if not isinstance(config, dict):
             raise UserError("The settings of a run must be an object.", "Give at least its dataset_id.")
-        whole = {**config, "run": {"id": run_id, "name": _checked_name(name), "created": created}}
+        whole = {**config, "run": {"id": run_id, "name": checked_name(name), "created": created}}
         try:
             json.dumps(whole, allow_nan=False)
         except (TypeError, ValueError, RecursionError) as error:
             raise UserError(
                 f"The settings cannot be kept as JSON ({error}).", "Use plain finite numbers, text and lists."
             ) from error
-        try:
-            with self._table.transaction():
-                if len(self._table.queue()) >= self._settings.max_queued_runs:
-                    raise UserError(
-                        f"{self._settings.max_queued_runs} runs wait already.",
-                        "Cancel some, or wait; LLMDEMO_MAX_QUEUED_RUNS sets the limit.",
-                    )
-                self._table.add(run_id, whole["run"]["name"], created, QUEUED)
-                make_folder(self._home, run_id, whole)
-        except (OSError, sqlite3.OperationalError) as error:
-            hint = "Check the free space and the rights of the home folder."
-            raise UserError(f"The run cannot be kept ({error}).", hint) from error
+        with said("kept"), self._or_no_folder(run_id), self._table.transaction():
+            if len(self._table.queue()) >= self._settings.max_queued_runs:
+                raise UserError(
+                    f"{self._settings.max_queued_runs} runs wait already.",
+                    "Cancel some, or wait; LLMDEMO_MAX_QUEUED_RUNS sets the limit.",
+                )
+            self._table.add(run_id, whole["run"]["name"], created, QUEUED)
+            make_folder(self._home, run_id, whole)
         self._wake.set()
         return run_id
+
+    @contextmanager
+    def _or_no_folder(self, run_id: str) -> Iterator[None]:
+        """Without its row, a new run's folder goes too: it would be found, and queued, at the next start of the app."""
+        try:
+            yield
+        except BaseException:
+            if (grave := bury(self._home, run_id)) is not None:
+                shutil.rmtree(grave, ignore_errors=True)
+            raise
 
     def _check_room(self) -> None:
         check_quota(self._home, self._settings)
@@ -347,8 +354,8 @@ class Runs:
         return RunFolder(child(self._home.runs, run_id))
 
     def _status(self, row: dict, queue: list[str]) -> dict:
-        folder = self._home.runs / row["run_id"]
-        known = status_of(row, lambda: self._readers.of(folder), queue, RunFolder(folder).can_go_on)
+        folder = RunFolder(self._home.runs / row["run_id"])
+        known = status_of(row, lambda: self._readers.of(folder.path), queue, folder.can_go_on, folder.has_model)
         return known | {"size_bytes": self._size(row)}
 
     def _size(self, row: dict) -> int:
@@ -377,20 +384,3 @@ class Runs:
             except Exception:  # whatever it is, the runs must not go unwatched because of it
                 log.exception("watching over the runs")
                 busy = True
-
-
-def _default_name(config: dict) -> str:
-    """For example "galore on receipts"."""
-    config = config if isinstance(config, dict) else {}
-    dataset = config.get("dataset")
-    title = dataset.get("name") if isinstance(dataset, dict) else config.get("dataset_id")
-    return " on ".join(str(part) for part in (config.get("method") or "run", title) if part)[:_MOST_NAME]
-
-
-def _checked_name(name: str) -> str:
-    name = " ".join(str(name).split())
-    if not 0 < len(name) <= _MOST_NAME or not name.isprintable():
-        raise UserError(
-            f"A run's name has 1 to {_MOST_NAME} characters; this one has {len(name)}.", "Choose another name."
-        )
-    return name

@@ -29,11 +29,15 @@ _MESSAGES = {
 
 
 def status_of(
-    row: dict, reader_of: Callable[[], Reader], queue: list[str], can_go_on: Callable[[], bool] = lambda: False
+    row: dict,
+    reader_of: Callable[[], Reader],
+    queue: list[str],
+    can_go_on: Callable[[], bool] = lambda: False,
+    has_model: Callable[[], bool] = lambda: False,
 ) -> dict:
     """The status of the run in `row` of the table; `queue`: the ids of the waiting runs, in order.
 
-    `can_go_on()` says whether the folder of an imported run has a checkpoint.
+    `can_go_on()` and `has_model()` say whether the folder of an imported run has a checkpoint, and a model.
 
     `reader_of()` is called only for a run that may have a process: what others have to show is in the row.
     """
@@ -60,8 +64,15 @@ def status_of(
         "can_stop": state in (QUEUED, *ALIVE) and state != STOPPING,
         "can_resume": state in (STOPPED, FAILED) and (not row["imported"] or can_go_on()),
         "can_delete": state not in ALIVE,
-        "model_id": figures.get("model_id") if state == COMPLETED else None,
+        "model_id": _model_id(row, figures, has_model) if state == COMPLETED else None,
     }
+
+
+def _model_id(row: dict, figures: dict, has_model: Callable[[], bool]) -> str | None:
+    """Of a run from elsewhere, the events tell the id that its model has there; it may have come without it."""
+    if row["imported"]:
+        return row["run_id"] if has_model() else None
+    return figures.get("model_id")
 
 
 def _queue_message(place: int | None) -> str:

@@ -4,6 +4,7 @@ One object a home folder does this at a time (see lock.py). It keeps nothing tha
 that another one can go on where it left off. Knows nothing of what a worker does, nor of pages.
 """
 
+import contextlib
 import errno
 import logging
 import secrets
@@ -45,6 +46,7 @@ _FAMILY_SHARE = 0.01  # of the time, at most, goes into looking for members
 _LIMITS_SECONDS = 5.0
 _ADOPT_SECONDS = 2.0
 _LEFTOVER_SECONDS = 2.0
+_MOST_COMPLAINTS = 50
 log = logging.getLogger(__name__)
 
 
@@ -53,6 +55,8 @@ class _Watch:
     """What is known of one run between two looks."""
 
     since: float = field(default_factory=time.monotonic)
+    before: float = 0.0
+    """Seconds that it had gone on before this app watched it. The clock is asked for these alone: it may be set."""
     members: dict[int, str] = field(default_factory=dict)
     next_family: float = 0.0
     next_limits: float = 0.0
@@ -72,7 +76,8 @@ class Supervisor:
     ):
         self._home, self._settings, self._table, self._readers, self._command = home, settings, table, readers, command
         self._watches: dict[str, _Watch] = {}
-        self._complaint = ""  # the last one, so as not to say it four times a second
+        self._quota, self._next_quota = "", 0.0
+        self._complaints: set[str] = set()  # so as not to say them four times a second
 
     def tick(self) -> bool:
         """One look at every run that may have a process, then the queue; True while there is something to watch."""
@@ -88,21 +93,42 @@ class Supervisor:
         except IllegalTransition:
             return  # it changed meanwhile: the next look sees how
         except (OSError, sqlite3.OperationalError) as error:  # a full disk, say
-            if str(error) != self._complaint:
+            if self._is_news(error):
                 log.warning("watching over the runs: %s", error)
-            self._complaint = str(error)
+        except Exception as error:
+            if self._is_news(error):
+                log.exception("watching over the runs")
+
+    def _is_news(self, error: Exception) -> bool:
+        known, said = self._complaints, f"{type(error).__name__} {error}"
+        if said in known:
+            return False
+        if len(known) >= _MOST_COMPLAINTS:
+            known.clear()
+        known.add(said)
+        return True
 
     # -- the queue
 
     def _launch_next(self) -> None:
         while queue := self._table.queue():
-            devices = self._devices_for(queue[0])
-            if devices is None or not self._has_space(queue[0]):
-                return
             try:
+                devices = self._devices_for(queue[0])
+                if devices is None or not self._has_space(queue[0]):
+                    return
                 self._launch(queue[0], devices)
             except IllegalTransition:
                 continue  # cancelled or moved meanwhile
+            except (OSError, sqlite3.OperationalError):
+                raise  # nothing is wrong with this run: it is tried again
+            except Exception as error:  # a run that cannot be begun must not keep those behind it waiting
+                log.exception("run %s cannot be begun", queue[0]["run_id"])
+                self._give_up(queue[0], error)
+
+    def _give_up(self, row: dict, error: Exception) -> None:
+        with contextlib.suppress(IllegalTransition):  # it has begun after all, and is watched like any other
+            why = {"message": f"The run could not be started ({type(error).__name__}).", "hint": RESUME_HINT}
+            self._table.move(row["run_id"], FAILED, only_from=(QUEUED,), reason=WORKER_ERROR, **why)
 
     def _devices_for(self, row: dict) -> list[str] | None:
         """The GPUs for this run ([]: those that there are); None while it has to wait for others to end."""
@@ -116,10 +142,20 @@ class Supervisor:
         """Whether the run may start; if not, it waits, and says for what."""
         free, needed = free_bytes(self._home.root), self._settings.min_free_bytes
         message = "" if free >= needed else f"Waits for disk space: {_size(free)} are free, {_size(needed)} are needed."
+        message = message or self._over_quota()
         if message != row["message"]:
             hint = "Delete runs or models that are not needed; the queue then goes on by itself." if message else ""
             self._table.set(row["run_id"], message=message, hint=hint)
         return not message
+
+    def _over_quota(self) -> str:
+        """What a waiting run waits for, if the home folder is full; looked at now and then, as counting takes a moment."""
+        now = time.monotonic()
+        if now >= self._next_quota:
+            self._next_quota = now + _LIMITS_SECONDS
+            full = reached(self._home, self._settings, 0.0)
+            self._quota = f"Waits for room. {full}" if full else ""
+        return self._quota
 
     def _launch(self, row: dict, devices: list[str]) -> None:
         run_id, folder, token = row["run_id"], self._folder(row), secrets.token_hex(16)
@@ -163,7 +199,10 @@ class Supervisor:
 
     def _watch(self, row: dict) -> _Watch:
         if row["run_id"] not in self._watches:  # launched by an app that was here before
-            self._watches[row["run_id"]] = _Watch(members=self._folder(row).process().get("members", {}))
+            begun = [entry["t"] for entry in self._table.transitions(row["run_id"]) if entry["state"] == STARTING]
+            before = max(0.0, time.time() - begun[-1]) if begun else 0.0
+            members = self._folder(row).process().get("members", {})
+            self._watches[row["run_id"]] = _Watch(members=members, before=before)
         return self._watches[row["run_id"]]
 
     def _adopt(self, row: dict, watch: _Watch) -> bool:
@@ -207,8 +246,7 @@ class Supervisor:
         if row["state"] != RUNNING or now < watch.next_limits:
             return
         watch.next_limits = now + _LIMITS_SECONDS
-        begun = [entry["t"] for entry in self._table.transitions(row["run_id"]) if entry["state"] == STARTING]
-        watch.limit = reached(self._home, self._settings, time.time() - begun[-1] if begun else 0.0)
+        watch.limit = reached(self._home, self._settings, watch.before + now - watch.since)
         if watch.limit:
             self._table.move(row["run_id"], STOPPING, only_from=(RUNNING,), stop_phase=ASKING)
 

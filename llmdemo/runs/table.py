@@ -140,10 +140,12 @@ class Table:
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """All that is done inside happens, or nothing; nobody else writes meanwhile. May be nested."""
+        """All that is done inside happens, or nothing; nobody else writes meanwhile. May be nested: what fails inside
+        is then undone alone, if whoever is outside goes on."""
         with self._lock:
             if self._db.in_transaction:
-                yield self._db
+                with self._part():
+                    yield self._db
                 return
             self._db.execute("BEGIN IMMEDIATE")
             try:
@@ -155,6 +157,18 @@ class Table:
                 if isinstance(error, sqlite3.OperationalError) and "full" in str(error):
                     self.spend_reserve()  # so that the next try succeeds
                 raise
+
+    @contextmanager
+    def _part(self) -> Iterator[None]:
+        self._db.execute("SAVEPOINT part")
+        try:
+            yield
+        except BaseException:
+            if self._db.in_transaction:  # a full disk may have ended the whole
+                self._db.execute("ROLLBACK TO part")
+                self._db.execute("RELEASE part")
+            raise
+        self._db.execute("RELEASE part")
 
     def keep_reserve(self) -> None:
         """Makes the file that gives up its space when the disk is full. Raises OSError when it is full now."""

@@ -77,7 +77,7 @@ def resolve(home: store.Home, model_id: str) -> ModelEntry:
         return _require_ready(_starter(home))
     if model_id.startswith("run-"):
         return _run(home, model_id)
-    if as_folder(model_id) is not None:
+    if as_path(model_id) is not None:
         return _folder(home, model_id)
     if _HUB_ID.fullmatch(model_id):
         return _hub(home, model_id)
@@ -106,13 +106,13 @@ def hub_folder(home: store.Home, model_id: str) -> Path:
     return home.models / ("hub--" + re.sub(r"[/@]", "--", model_id))
 
 
-def as_folder(model_id: str) -> Path | None:
-    """The folder that this id names; None for an id of another kind."""
+def as_path(text: str) -> Path | None:
+    """The place on this computer that this text names; None for anything but an absolute path."""
     try:
-        folder = Path(model_id).expanduser()
+        path = Path(text).expanduser()
     except RuntimeError:
         return None  # the home folder of somebody who is not known here
-    return folder if folder.is_absolute() else None
+    return path if path.is_absolute() else None
 
 
 def is_open(home: store.Home, path: Path) -> bool:
@@ -128,7 +128,7 @@ def is_open(home: store.Home, path: Path) -> bool:
 
 def require_open(home: store.Home, model_id: str) -> None:
     """Raises UserError for the id of a model folder that nobody may choose; the model itself is not looked at."""
-    folder = as_folder(model_id)
+    folder = as_path(model_id)
     if folder is not None and not is_open(home, folder) and str(folder) not in _added(home):
         raise UserError(
             "Model folders of this computer are not open to who comes over the network.",
@@ -233,7 +233,7 @@ def _run(home: store.Home, run_id: str) -> ModelEntry:
 
 def _folder(home: store.Home, model_id: str) -> ModelEntry:
     require_open(home, model_id)
-    folder = as_folder(model_id)
+    folder = as_path(model_id)
     return _entry(str(folder), folder.name, "folder", folder)
 
 

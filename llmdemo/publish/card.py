@@ -4,11 +4,13 @@ Texts that come from data or from a model stand in code blocks or table cells wi
 stay text on the hub's page too.
 """
 
+import re
 from dataclasses import dataclass, field
 
 from llmdemo import __version__
 
 _MOST_TEXT = 1200
+_WORD = re.compile(r"[a-z][a-z0-9_-]{0,39}")
 _MOST_SAMPLES = 4
 _MARKS = str.maketrans({mark: f"\\{mark}" for mark in "|`*_[]<>#!\\"} | {"\n": " ", "\r": " "})
 
@@ -38,7 +40,7 @@ def card(facts: Facts, licence: str, base: str = "") -> str:
         f"pipeline_tag: {'text-classification' if facts.config.get('task') == 'classify' else 'text-generation'}",
         f"license: {licence}",
         *([f"base_model: {base}"] if base else []),
-        f"tags: [{facts.config.get('method', 'galore')}, llmdemo]",
+        f"tags: [{', '.join((*_tag(facts.config.get('method')), 'llmdemo'))}]",
     ]
     parts = [
         "---\n" + "\n".join(front) + "\n---",
@@ -59,6 +61,11 @@ def card(facts: Facts, licence: str, base: str = "") -> str:
         f"{plain(facts.dataset.get('licence') or 'not stated')}.",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _tag(value) -> list[str]:
+    """The value as a tag of the front matter; none where it would be more than a word there."""
+    return [value] if isinstance(value, str) and _WORD.fullmatch(value) else []
 
 
 def plain(value) -> str:

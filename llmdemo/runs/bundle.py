@@ -11,10 +11,13 @@ import secrets
 import shutil
 import stat
 import zipfile
+import zlib
 from pathlib import Path
 
 from llmdemo.errors import UserError
+from llmdemo.models.check import check_folder
 from llmdemo.runs.folder import RunFolder
+from llmdemo.runs.foreign import believed
 from llmdemo.runs.reader import Reader
 from llmdemo.runs.states import STOPPED
 from llmdemo.store import read_json, whole_folder, write_json
@@ -101,7 +104,8 @@ def unpack(path: Path, target: Path, scratch: Path, room: int) -> None:
             for entry in _checked_entries(bundle, room):
                 _extract(bundle, entry, folder)
             _make_ours(folder, target.name)
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
+            _check_model(folder / "model")
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
         raise UserError(f"The file is no readable bundle ({error}).", _EXPORT_AGAIN) from error
     except OSError as error:
         raise UserError(
@@ -134,6 +138,8 @@ def _check(entry: zipfile.ZipInfo) -> None:
     kind = stat.S_IFMT(entry.external_attr >> 16)
     if kind not in (0, stat.S_IFREG):
         raise UserError(f"{name!r} in the bundle is no plain file.", _EXPORT_AGAIN)
+    if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise UserError(f"{name!r} in the bundle is packed in another way than by this app.", _EXPORT_AGAIN)
     if entry.flag_bits & 1:
         raise UserError("The bundle is encrypted.", "Make it without a password.")
     packed_too_well = entry.file_size > _CHUNK and entry.file_size > _MOST_RATIO * max(1, entry.compress_size)
@@ -150,20 +156,24 @@ def _extract(bundle: zipfile.ZipFile, entry: zipfile.ZipInfo, folder: Path) -> N
 
 
 def _make_ours(folder: Path, run_id: str) -> None:
-    """Gives the run its id here, and takes out what points to files of the other installation."""
+    """Gives the run its id here, and keeps of its settings and its model only what may be believed."""
     try:
         config = read_json(folder / "config.json")
     except (ValueError, RecursionError) as error:
         raise UserError("config.json in the bundle is broken.", _EXPORT_AGAIN) from error
     if not isinstance(config, dict):
         raise UserError("config.json in the bundle holds no object.", _EXPORT_AGAIN)
-    about = config["run"] if isinstance(config.get("run"), dict) else {}
-    model = config.get("model")
-    if isinstance(model, dict):
-        config["model"] = {key: value for key, value in model.items() if key != "path"}
-    config["run"] = {**about, "id": run_id, "imported": True}
-    write_json(folder / "config.json", config)
+    write_json(folder / "config.json", believed(config, run_id))
     _end(RunFolder(folder))
+
+
+def _check_model(folder: Path) -> None:
+    if folder.is_dir():
+        try:
+            check_folder(folder)
+        except UserError as error:
+            message = f"The model in the bundle is refused. {error.message}"
+            raise UserError(message, "Export the run without its model.") from error
 
 
 def _end(folder: RunFolder) -> None:

@@ -14,10 +14,12 @@ from pathlib import Path
 
 from llmdemo.errors import UserError
 from llmdemo.events import read_events
+from llmdemo.models.catalog import require_open
 from llmdemo.public.quota import check_quota
 from llmdemo.runs import bundle, logfile
 from llmdemo.runs.command import worker_command
 from llmdemo.runs.folder import RunFolder, bury, make_folder, recovered_row
+from llmdemo.runs.foreign import sound
 from llmdemo.runs.lock import LeaderLock
 from llmdemo.runs.names import checked_name, default_name
 from llmdemo.runs.reader import Readers
@@ -127,8 +129,8 @@ class Runs:
     def resume(self, run_id: str) -> dict:
         """Puts a stopped or failed run at the end of the queue; it goes on from its newest whole checkpoint.
 
-        Returns status. Raises UserError for a run in another state, for an imported one without a checkpoint, or without
-        space.
+        Returns status. Raises UserError for a run in another state, for an imported one without a checkpoint or from a
+        model folder that is not open, or without space.
         """
         row, folder = self._row(run_id), self._folder(run_id)
         if row["state"] in (QUEUED, *ALIVE):
@@ -138,6 +140,8 @@ class Runs:
                 "This run was made elsewhere, and its bundle has no checkpoint.",
                 "Download it there again with its checkpoint, or start a new run with its settings.",
             )
+        if row["imported"]:  # the worker takes any folder of this computer: here it is known which ones are open
+            require_open(self._home, str(self.config(run_id).get("model_id")))
         self._check_room()
         try:
             with said("resumed"), self._table.transaction():
@@ -213,9 +217,9 @@ class Runs:
         return [self._status(row, queue) for row in self._table.all()]
 
     def config(self, run_id: str) -> dict:
-        """The settings that the run was started with."""
+        """The settings that the run was started with. Of those, dataset, model, versions and group are objects."""
         self._row(run_id)
-        return {key: value for key, value in self._folder(run_id).config().items() if key != "run"}
+        return {key: value for key, value in sound(self._folder(run_id).config()).items() if key != "run"}
 
     def events(self, run_id: str, offset: int = 0) -> tuple[list[dict], int]:
         """The events after the byte `offset`, and the offset to ask from next."""

@@ -89,7 +89,10 @@ class TrainPages:
 
     def _figures(self, run_id: str) -> dict:
         runs = self._services.runs
-        config = runs.config(run_id)
+        try:
+            config = runs.config(run_id)
+        except UserError:
+            config = {}  # damaged: the rest of the run can be seen, and the run deleted
         return {
             "config": config,
             "title": self._title(config) | {"tracker": self._tracker(run_id, config)},
@@ -105,10 +108,10 @@ class TrainPages:
             info = get_dataset(self._services.home, str(dataset.get("id")))
             kept = f"{info.name}, {info.kept:,} / {info.rows:,}"
         except UserError:
-            kept = dataset.get("name", "")
+            kept = str(dataset.get("name") or "")
         return {
             "data": kept,
-            "model": model.get("title") or model.get("id"),
+            "model": str(model.get("title") or model.get("id") or ""),
             "hash": str(dataset.get("content_hash", ""))[:12],
         }
 
@@ -119,7 +122,7 @@ class TrainPages:
             "tensorboard": f"tensorboard --logdir {home.runs / run_id / 'tracker'}",
             "trackio": f"TRACKIO_DIR={home.root / 'trackio'} trackio show --project llmdemo",
         }
-        return commands.get(config.get("log_with"), "")
+        return commands.get(str(config.get("log_with")), "")
 
     def stop(self, request: dict) -> dict:
         self._services.require_owner()
@@ -175,13 +178,26 @@ class TrainPages:
     def open_bundle(self, request: dict) -> dict:
         """{"run_id"} of a run from the bundle at `path` on this computer, however large it is."""
         self._services.require_owner()
-        path = Path(str(request.get("path") or "").strip()).expanduser()
-        if not path.is_absolute() or not path.is_file():
-            raise UserError(f"{str(path)[:200]!r} is no file on this computer.", "Give the whole path of the .zip.")
+        text = str(request.get("path") or "").strip()
+        path = catalog.as_path(text)
+        if path is not None and not catalog.is_open(self._services.home, path):
+            raise UserError(
+                "Files of this computer are not open to who comes over the network.",
+                "Upload the .zip instead, or start the app with LLMDEMO_MODEL_ROOTS naming the folder that holds it.",
+            )
+        if path is None or not _is_file(path):
+            raise UserError(f"{text[:200]!r} is no file on this computer.", "Give the whole path of the .zip.")
         return {"run_id": self._services.runs.import_bundle(path)}
 
     def log(self, request: dict) -> dict:
         return {"text": self._services.runs.log_tail(_id(request), 200)}
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that is too long, say
+        return False
 
 
 def _id(request: dict) -> str:

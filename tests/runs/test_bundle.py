@@ -177,7 +177,7 @@ def test_names_and_figures_of_a_foreign_run_are_only_text_and_numbers(bench, tmp
     events = (
         b'{"type": "step", "step": 1e999, "loss": "<b>"}\n{"type": "end", "state": "completed", "model_id": ["x"]}\n'
     )
-    config = {"run": {"name": {"a": 1}, "created": "yesterday", "id": "../x"}, "model": [1]}
+    config = {"run": {"name": {"a": 1}, "created": "yesterday", "id": "../x"}, "model": {"id": 5}}
     run_id = app.import_bundle(bundle_of(tmp_path / "a.zip", {"events.jsonl": events}, **config))
     status = app.status(run_id)
     json.dumps(status, allow_nan=False)

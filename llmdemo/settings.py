@@ -17,7 +17,8 @@ class Settings:
     home: Path
     """Folder that holds models, data sets, runs and the queue."""
     model_roots: tuple[Path, ...] = ()
-    """Folders that model folders and downloaded runs may be opened from; empty: any on this computer alone, the home folder where others come."""
+    """Folders that model folders and downloaded runs may be opened from; empty: any on this computer alone, the home
+    folder where others come."""
     max_upload_bytes: int = 200 * 2**20
     """Largest file that may be uploaded, in bytes."""
     max_rows: int = 1_000_000

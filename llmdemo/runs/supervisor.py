@@ -171,7 +171,7 @@ class Supervisor:
             config = folder.config()
             env = worker_environment(self._home.root, config, devices=devices)
             pid, identity = process.launch(self._command(folder.path, config), folder.path, env, folder.log, token)
-        except (OSError, UserError) as error:
+        except (OSError, UserError, ValueError, TypeError) as error:
             self._finish(row, _not_launched(error))
             return
         self._table.set(run_id, pid=pid, identity=identity)
@@ -372,17 +372,17 @@ class Supervisor:
         return self._readers.of(self._home.runs / row["run_id"])
 
 
-def _not_launched(error: OSError | UserError) -> Verdict:
+def _not_launched(error: Exception) -> Verdict:
     if isinstance(error, UserError):
         return Verdict(WORKER_ERROR, error.message, error.hint)
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
     hint = (
         "Free some space, then resume the run."
         if full
         else "Check that the app may start programs, then resume the run."
     )
     return Verdict(
-        DISK_FULL if full else WORKER_ERROR, f"The run could not be started ({error.strerror or error}).", hint
+        DISK_FULL if full else WORKER_ERROR, f"The run could not be started ({getattr(error, 'strerror', None) or error}).", hint
     )
 
 

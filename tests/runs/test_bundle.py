@@ -1,5 +1,7 @@
+import dataclasses
 import io
 import json
+import sqlite3
 import stat
 import struct
 import zipfile
@@ -7,6 +9,7 @@ import zipfile
 import pytest
 
 from llmdemo.errors import UserError
+from llmdemo.models import catalog
 
 
 def bundle_of(path, files: dict, **config):
@@ -16,6 +19,16 @@ def bundle_of(path, files: dict, **config):
             if content is not None:
                 bundle.writestr(name, content)
     return path
+
+
+EVENTS = b'{"type": "start", "step": 0}\n{"type": "end", "state": "completed", "model_id": "run-of-elsewhere"}\n'
+
+
+def model_files(folder, **changes) -> dict:
+    """The files of the model in `folder` as a bundle names them, with `changes` to its config.json."""
+    files = {f"model/{path.name}": path.read_bytes() for path in folder.iterdir()}
+    config = json.loads(files["model/config.json"]) | changes
+    return files | {"model/config.json": json.dumps(config).encode(), "events.jsonl": EVENTS}
 
 
 @pytest.fixture
@@ -192,3 +205,108 @@ def test_every_cut_of_a_bundle_is_refused_or_whole(bench, done, tmp_path):
         with pytest.raises(UserError):
             app.import_bundle(tmp_path / "cut.zip")
     assert len(list(bench.home.runs.iterdir())) == 1
+
+
+@pytest.mark.parametrize("step", [1, 7])
+def test_a_bundle_in_which_bytes_were_flipped_is_refused_or_whole(bench, done, tmp_path, step):
+    app, run_id = done
+    whole = app.export_bundle(run_id, tmp_path / "run.zip").read_bytes()
+    for place in range(step, len(whole), max(1, len(whole) // 150)):
+        (tmp_path / "flipped.zip").write_bytes(
+            whole[:place] + bytes([whole[place] ^ (1 << step % 8)]) + whole[place + 1 :]
+        )
+        try:
+            app.delete(app.import_bundle(tmp_path / "flipped.zip"))
+        except UserError as error:
+            assert error.hint
+    assert [status["run_id"] for status in app.list()] == [run_id] and not list(bench.home.tmp.iterdir())
+
+
+def test_a_damaged_stream_is_a_sentence(bench, tmp_path):
+    app = bench.open()
+    path = bundle_of(tmp_path / "a.zip", {"log.txt": bytes(range(256)) * 50})
+    data = bytearray(path.read_bytes())
+    start = data.index(b"log.txt") + len("log.txt")
+    data[start : start + 20] = b"\xff" * 20
+    path.write_bytes(data)
+    with pytest.raises(UserError, match="no readable bundle"):
+        app.import_bundle(path)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2])
+def test_a_bundle_that_is_packed_in_another_way_is_refused(bench, tmp_path, method):
+    app = bench.open()
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", method) as bundle:
+        bundle.writestr("config.json", "{}")
+    with pytest.raises(UserError, match="packed in another way"):
+        app.import_bundle(tmp_path / "a.zip")
+
+
+def test_a_surrogate_in_an_event_cannot_stop_the_app(bench, tmp_path):
+    app = bench.open()
+    events = b'{"type": "end", "state": "failed", "message": "\\ud800", "hint": "\\udfff"}\n'
+    run_id = app.import_bundle(bundle_of(tmp_path / "a.zip", {"events.jsonl": events}))
+    json.dumps([app.status(run_id), app.events(run_id)], ensure_ascii=False).encode()
+    bench.close(app)
+    bench.home.database.unlink()
+    assert bench.open().status(run_id)["message"] == "?"
+
+
+def test_a_bundle_that_cannot_be_put_in_the_table_leaves_no_folder(bench, tmp_path, monkeypatch):
+    app = bench.open()
+    path = bundle_of(tmp_path / "a.zip", {"events.jsonl": EVENTS})
+    for trouble in (sqlite3.OperationalError("database or disk is full"), UnicodeEncodeError("utf-8", "", 0, 1, "x")):
+
+        def add(*_, trouble=trouble, **__):
+            raise trouble
+
+        monkeypatch.setattr(app._table, "add", add)
+        with pytest.raises((UserError, UnicodeEncodeError)):
+            app.import_bundle(path)
+        assert not list(bench.home.runs.iterdir()) and not list(bench.home.tmp.iterdir())
+
+
+def test_an_imported_run_names_the_model_that_is_here_or_none(bench, tmp_path, tiny_model_folder):
+    app = bench.open()
+    bare = app.import_bundle(bundle_of(tmp_path / "a.zip", {"events.jsonl": EVENTS}))
+    whole = app.import_bundle(bundle_of(tmp_path / "b.zip", model_files(tiny_model_folder)))
+    assert app.status(bare)["state"] == app.status(whole)["state"] == "completed"
+    assert app.status(bare)["model_id"] is None and app.status(whole)["model_id"] == whole
+    assert catalog.resolve(bench.home, whole).ready
+    app.slim(whole, "To save room.")
+    assert app.status(whole)["model_id"] is None
+
+
+@pytest.mark.parametrize(
+    "changes, files",
+    [
+        ({"transformers_weights": "adapter_model.bin"}, {}),
+        ({"text_config": {"transformers_weights": "evil.safetensors.index.json"}}, {}),
+        ({"architectures": 5}, {}),
+        ({}, {"model/adapter_config.json": b"{}"}),
+        ({}, {"model/evil.safetensors.index.json": b'{"weight_map": {"a": "../../x"}}'}),
+        ({}, {"model/model.safetensors": b"short"}),
+        ({}, {"model/model.safetensors": None}),
+        ({}, {"model/config.json": None}),
+    ],
+)
+def test_a_bundle_whose_model_may_not_be_loaded_is_refused(bench, tmp_path, tiny_model_folder, changes, files):
+    app = bench.open()
+    path = bundle_of(tmp_path / "a.zip", model_files(tiny_model_folder, **changes) | files)
+    with pytest.raises(UserError, match="model in the bundle is refused") as caught:
+        app.import_bundle(path)
+    assert "without its model" in caught.value.hint
+    assert not list(bench.home.runs.iterdir()) and not list(bench.home.tmp.iterdir())
+
+
+def test_a_bundle_goes_on_only_from_a_model_folder_that_is_open(bench, tmp_path):
+    bench.home = dataclasses.replace(bench.home, model_roots=(bench.home.root,))
+    app = bench.open()
+    files = {"checkpoints/step-000001/state.json": b'{"step": 1, "weights": "x"}', "data.json": b"{}"}
+    closed = app.import_bundle(bundle_of(tmp_path / "a.zip", files, model_id=str(tmp_path / "secret")))
+    with pytest.raises(UserError, match="not open"):
+        app.resume(closed)
+    assert app.status(closed)["state"] == "stopped"
+    own = app.import_bundle(bundle_of(tmp_path / "b.zip", files, model_id="starter", steps=2))
+    app.resume(own)
+    bench.wait(app, own, "completed")

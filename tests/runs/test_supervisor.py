@@ -370,3 +370,46 @@ def test_an_unreadable_disk_does_not_end_the_watch(bench, monkeypatch):
         bench.wait_for(lambda: len(failures) > 5)
         assert app.status(run_id)["state"] in ("starting", "running")
     bench.wait(app, run_id, "completed")
+
+
+def test_trouble_of_any_kind_with_one_run_leaves_the_others_watched(bench, monkeypatch, caplog):
+    app = bench.open(runs_at_once=2)
+    odd = app.start({"steps": 10_000})
+    bench.wait(app, odd, "running")
+    real, odd_pid = process.is_alive, RunFolder(bench.home.runs / odd).process()["pid"]
+    failures = []
+
+    def is_alive(pid, identity):
+        if pid == odd_pid:
+            failures.append(1)
+            raise KeyError("surprise")
+        return real(pid, identity)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(process, "is_alive", is_alive)
+        bench.wait_for(lambda: len(failures) > 3)
+        for _ in range(2):
+            bench.wait(app, app.start({"steps": 2}), "completed")
+        assert sum("watching over the runs" in record.message for record in caplog.records) == 1, "it is said once"
+    app.stop(odd)
+    bench.wait(app, odd, "stopped")
+
+
+def test_a_run_that_cannot_be_begun_fails_and_those_behind_it_go_on(bench, monkeypatch):
+    from llmdemo.runs import command, supervisor
+
+    def processes(config):
+        return {}["surprise"] if config.get("odd") else command.processes(config)
+
+    monkeypatch.setattr(supervisor, "processes", processes)
+    app = bench.open()
+    odd, good = app.start({"odd": True}), app.start({"steps": 2})
+    status = bench.wait(app, odd, "failed")
+    assert status["reason"] == "worker_error" and "could not be started" in status["message"]
+    bench.wait(app, good, "completed")
+
+
+def test_a_command_that_no_system_takes_fails_with_a_sentence(bench):
+    app = bench.open(command=lambda run_dir, config: ["a\0b"])
+    status = bench.wait(app, app.start({}), "failed")
+    assert "could not be started (embedded null byte)" in status["message"]

@@ -153,3 +153,13 @@ def test_the_licence_is_the_starters_or_unknown(pushes, run_id, monkeypatch):
     assert pushes.licence(run_id) == "apache-2.0"
     monkeypatch.setattr(pushes, "_runs", SimpleNamespace(config=lambda _: {"model": {"id": "/a/folder"}}))
     assert pushes.licence(run_id) == "other"
+
+
+@pytest.mark.parametrize("method", ["x]\nlicense: mit", "a, b", "a: b", "'", "", None, ["galore"], 5, "x" * 60])
+def test_a_method_that_is_no_word_is_no_tag(method):
+    front = card(Facts("run", CONFIG | {"method": method}, {}), "other").split("---")[1].strip().splitlines()
+    assert front[-1] == "tags: [llmdemo]" and [line for line in front if "license" in line] == ["license: other"]
+
+
+def test_the_method_is_a_tag():
+    assert "tags: [galore, llmdemo]" in card(Facts("run", CONFIG, {}), "other")

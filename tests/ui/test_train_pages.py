@@ -1,5 +1,8 @@
 """What the train panel's scripts get: choices, starts, the runs as they go."""
 
+import zipfile
+from dataclasses import replace
+
 import pytest
 
 from llmdemo.errors import UserError
@@ -90,6 +93,45 @@ def test_a_bundle_on_this_computer_is_opened_where_it_lies(pages, services, tmp_
     for bad in ("", "run.zip", str(tmp_path), str(tmp_path / "none.zip"), "/dev/zero"):
         with pytest.raises(UserError):
             pages.open_bundle({"path": bad})
+
+
+def test_where_others_come_a_bundle_is_opened_only_where_model_folders_are(services, tmp_path):
+    for place in ("allowed", "elsewhere"):
+        (tmp_path / place).mkdir()
+        with zipfile.ZipFile(tmp_path / place / "run.zip", "w") as bundle:
+            bundle.writestr("config.json", "{}")
+    (tmp_path / "allowed" / "link.zip").symlink_to(tmp_path / "elsewhere" / "run.zip")
+    home = replace(services.home, model_roots=(services.home.root, tmp_path / "allowed"))
+    pages = TrainPages(Services(**{**services.__dict__, "home": home}))
+    assert pages.open_bundle({"path": str(tmp_path / "allowed" / "run.zip")})["run_id"]
+    for outside in ("elsewhere/run.zip", "elsewhere/none.zip", "allowed/../elsewhere/run.zip", "allowed/link.zip"):
+        with pytest.raises(UserError, match="not open") as caught:
+            pages.open_bundle({"path": str(tmp_path / outside)})
+        assert "LLMDEMO_MODEL_ROOTS" in caught.value.hint
+    for bad in ("~nobody-of-this-name/run.zip", str(tmp_path / "allowed" / ("x" * 300)), "a\0b"):
+        with pytest.raises(UserError, match="no file"):
+            pages.open_bundle({"path": bad})
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        '{"dataset": "x", "model": [1], "versions": 5, "group": "x"}',
+        '{"log_with": [1]}',
+        '{"dataset": {"id": [1], "name": {"a": 1}, "content_hash": 5}, "model": {"title": [1], "id": {}}}',
+        "{",
+    ],
+)
+def test_one_run_with_an_odd_config_does_not_take_the_panel_away(pages, services, tmp_path, config):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as bundle:
+        bundle.writestr("config.json", "{}")
+    odd = pages.open_bundle({"path": str(tmp_path / "a.zip")})["run_id"]
+    (services.home.runs / odd / "config.json").write_text(config)
+    overview = pages.overview({"run_id": odd})
+    assert overview["run_id"] == odd and overview["run"]["figures"]
+    assert all(isinstance(value, str) for value in overview["run"]["title"].values())
+    assert services.pushes.licence(odd) if config != "{" else True
+    services.runs.delete(odd)
 
 
 def test_an_imported_run_starts_anew_on_the_same_data_and_says_when_it_is_not_here(pages, services, tmp_path):

@@ -109,11 +109,18 @@ def read_config(folder: Path) -> dict:
     return config
 
 
-def _holds(config, key: str) -> bool:
+def _holds(config: dict, key: str) -> bool:
     """Whether `key` stands anywhere in it: of a model of several parts, transformers reads one part's config alone."""
-    if isinstance(config, dict):
-        return key in config or any(_holds(value, key) for value in config.values())
-    return isinstance(config, list) and any(_holds(value, key) for value in config)
+    left = [config]
+    while left:  # no recursion: a file may nest deeper than Python calls
+        value = left.pop()
+        if isinstance(value, dict):
+            if key in value:
+                return True
+            left += value.values()
+        elif isinstance(value, list):
+            left += value
+    return False
 
 
 def _check_quantiser(said) -> None:

@@ -72,13 +72,14 @@ def _add(table: Table, row: dict) -> None:
 
 
 def _odd_row(run_id: str, error: Exception) -> dict:
+    why = getattr(error, "strerror", None) or type(error).__name__
     return {
         "run_id": run_id,
         "name": run_id,
         "created": time.time(),
         "state": FAILED,
         "reason": BAD_CONFIG,
-        "message": f"What is in the folder of this run cannot be understood ({type(error).__name__}).",
+        "message": f"What is in the folder of this run cannot be understood ({why}).",
         "hint": f"Delete the run, or look into {run_id} in the home folder.",
     }
 

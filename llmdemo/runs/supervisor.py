@@ -382,7 +382,9 @@ def _not_launched(error: Exception) -> Verdict:
         else "Check that the app may start programs, then resume the run."
     )
     return Verdict(
-        DISK_FULL if full else WORKER_ERROR, f"The run could not be started ({getattr(error, 'strerror', None) or error}).", hint
+        DISK_FULL if full else WORKER_ERROR,
+        f"The run could not be started ({getattr(error, 'strerror', None) or error}).",
+        hint,
     )
 
 

@@ -59,6 +59,12 @@ def test_a_config_that_names_other_weights_or_another_config_in_one_of_its_parts
     change_config(model_copy, parts=[{"text_config": {"transformers_weights": "adapter_model.bin"}}])
     with pytest.raises(UserError, match="other files"):
         check_folder(model_copy)
+    deep = {"transformers_weights": "adapter_model.bin"}
+    for _ in range(400):
+        deep = {"a": [deep]}
+    change_config(model_copy, parts=deep)
+    with pytest.raises(UserError, match="other files"):
+        check_folder(model_copy)
     change_config(model_copy, parts=None, configuration_files=["config.4.0.0.json"])
     with pytest.raises(UserError, match="'configuration_files'"):
         check_folder(model_copy)

@@ -52,6 +52,7 @@ class Runs:
         try:
             self._lock.acquire()
             self._table = open_table(home, repair=self._lock.held)
+            recover(home, self._table, leads=self.leads)
         except (OSError, sqlite3.Error) as error:
             self._lock.release()
             raise UserError(
@@ -61,7 +62,6 @@ class Runs:
         self._readers = Readers()
         self._sizes: dict[str, tuple[float, str, int]] = {}
         self._supervisor = Supervisor(home, settings, self._table, self._readers, command or worker_command)
-        recover(home, self._table, leads=self.leads)
         self._closed, self._wake = threading.Event(), threading.Event()
         self._wake.set()
         self._thread = threading.Thread(target=self._watch, name="runs", daemon=True)

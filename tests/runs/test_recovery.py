@@ -1,10 +1,12 @@
 """The app starts whatever lies in the folder of runs, and each run there can be seen and deleted."""
 
 import json
+import sqlite3
 
 import pytest
 
-from llmdemo.runs import recovery
+from llmdemo.errors import UserError
+from llmdemo.runs import recovery, service
 
 
 def folder_of(bench, run_id, config=b"{}", events=b""):
@@ -64,3 +66,14 @@ def test_a_row_that_the_table_does_not_take_is_a_failed_run_beside_the_others(be
     app = bench.open()
     assert app.status("run-odd")["state"] == "failed" and app.status("run-good")["state"] == "completed"
     assert len(app.history("run-odd")) == 1
+
+
+def test_runs_that_cannot_be_found_again_on_a_full_disk_are_a_sentence_and_the_lock_is_free(bench, monkeypatch):
+    def full(*_, **__):
+        raise sqlite3.OperationalError("database or disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(service, "recover", full)
+        with pytest.raises(UserError, match="cannot be opened .database or disk is full"):
+            bench.open()
+    assert bench.open().leads

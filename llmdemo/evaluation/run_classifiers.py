@@ -7,6 +7,7 @@ from functools import partial
 
 import numpy as np
 
+from llmdemo.data.labels import Classes, merge_labels, spelling
 from llmdemo.errors import UserError
 from llmdemo.evaluation import baselines, class_metrics, classifier
 from llmdemo.evaluation.answers import FORMAT, chunks, identity, loaded, precision_of
@@ -30,9 +31,10 @@ def run_classifiers(job: Job, home: Home, spec: Spec) -> dict:
     entries = [catalog.resolve(home, model_id) for model_id in spec.model_ids]
     job.plan([("baselines", "")] + [("classify", entry.title) for entry in entries])
     job.next_phase()
-    labels, texts, truth = _held_texts(held)
+    classes = _classes(held)
+    labels, (texts, truth) = classes.names, _texts(held, held.indices, classes)
     positive = class_metrics.rarest(truth)
-    small = _baselines(job, held, labels, texts, truth, positive)
+    small = _baselines(job, held, classes, texts, truth, positive)
     models, records = [], _records(held, texts, truth, labels)
     for entry in entries:
         job.next_phase()
@@ -53,7 +55,7 @@ def run_classifiers(job: Job, home: Home, spec: Spec) -> dict:
         "train_records": len(held.train),
         "models": models,
         "baselines": small,
-        "notes": notes(home, spec, held, entries) + _about_data(truth, labels),
+        "notes": notes(home, spec, held, entries) + _about_data(truth, classes),
         "seed": spec.seed,
     }
 
@@ -65,7 +67,7 @@ def run_folds(job: Job, home: Home, spec: Spec) -> dict:
     """
     entries = [catalog.resolve(home, run_id) for run_id in spec.run_ids]
     job.plan([("classify", entry.title) for entry in entries])
-    folds, names = [], None
+    folds = []
     for entry in entries:
         job.next_phase()
         config = run_config(home, entry.id) or {}
@@ -73,24 +75,24 @@ def run_folds(job: Job, home: Home, spec: Spec) -> dict:
             {**spec.to_dict(), "fold": int(config.get("fold") or 0), "folds": int(config.get("folds") or 0)}
         )
         held = held_out(home, own)
-        labels, texts, truth = _held_texts(held)
-        names = names or labels
-        positive = class_metrics.rarest(_all_truth(held, labels))
+        classes = _classes(held)
+        labels, (texts, truth) = classes.names, _texts(held, held.indices, classes)
+        positive = class_metrics.rarest(classes.numbers(held.records.labels()))
         probabilities = _probabilities(job, home, entry, held, texts, labels, own)
         row = {"fold": own.fold, "run": entry.id, "title": entry.title, "n": len(truth)}
         row["model"] = _brief(class_metrics.figures(truth, probabilities, labels, positive))
         for name in baselines.names_for(len(labels)):
             job.check()
-            shares, _ = baselines.fit_and_predict(name, *_train_texts(held, labels), texts, len(labels))
+            shares, _ = baselines.fit_and_predict(name, *_texts(held, held.train, classes), texts, len(labels))
             row[name] = _brief(class_metrics.figures(truth, shares, labels, positive))
         folds.append(row)
     return {
         "kind": "kfold",
-        "labels": names,
+        "labels": labels,
         "folds": folds,
-        "spread": {who: spread([fold[who] for fold in folds]) for who in ("model", *baselines.names_for(len(names)))},
+        "spread": {who: spread([fold[who] for fold in folds]) for who in ("model", *baselines.names_for(len(labels)))},
         "data": {"name": held.records.info.name, "content_hash": held.records.info.content_hash},
-        "positive": names[positive],
+        "positive": labels[positive],
         "records": sum(fold["n"] for fold in folds),
         "notes": [],
         "seed": spec.seed,
@@ -121,32 +123,20 @@ def _brief(figures: dict) -> dict:
     }
 
 
-def _held_texts(held: HeldOut) -> tuple[list[str], list[str], np.ndarray]:
-    """(labels, held-out texts, their classes int (N,)). Raises UserError when only one class is held out or there is."""
-    labels = sorted(set(held.records.labels() or []))
-    if len(labels) < 2:
-        raise UserError(
-            f"{held.records.info.name} has {len(labels)} class; a classifier needs two.", "Choose other data."
-        )
-    records = held.records.rows(held.indices)
-    number = {label: place for place, label in enumerate(labels)}
-    return labels, [record["text"] for record in records], np.array([number[record["label"]] for record in records])
+def _classes(held: HeldOut) -> Classes:
+    """The classes as training sees them, so that a model can be asked about the data that it was trained on."""
+    return merge_labels(held.records.labels() or [], most=None)
 
 
-def _train_texts(held: HeldOut, labels: list[str]) -> tuple[list[str], np.ndarray]:
-    number = {label: place for place, label in enumerate(labels)}
-    records = held.records.rows(held.train)
-    return [record["text"] for record in records], np.array([number[record["label"]] for record in records])
+def _texts(held: HeldOut, indices: np.ndarray, classes: Classes) -> tuple[list[str], np.ndarray]:
+    """(texts, their classes int (N,)) of these records."""
+    records = held.records.rows(indices)
+    return [record["text"] for record in records], classes.numbers([record["label"] for record in records])
 
 
-def _all_truth(held: HeldOut, labels: list[str]) -> np.ndarray:
-    number = {label: place for place, label in enumerate(labels)}
-    return np.array([number[label] for label in held.records.labels()])
-
-
-def _baselines(job: Job, held: HeldOut, labels, texts, truth, positive: int) -> list[dict]:
-    trained_on, known = _train_texts(held, labels)
-    found = []
+def _baselines(job: Job, held: HeldOut, classes: Classes, texts, truth, positive: int) -> list[dict]:
+    trained_on, known = _texts(held, held.train, classes)
+    found, labels = [], classes.names
     names = baselines.names_for(len(labels))
     for done, name in enumerate(names):
         job.tell(done, len(names))
@@ -172,9 +162,7 @@ def _probabilities(
     job.tell(done, len(wanted))
     if missing:
         with loaded(entry, precision_of(spec, entry), classifier.load) as (model, tokenizer):
-            own = classifier.labels_of(model)
-            _check_labels(entry, own, labels)
-            order = [own.index(label) for label in labels]
+            order = _order(entry, classifier.labels_of(model), labels)
             for part in chunks(missing, _PART):
                 tell = partial(_tell_part, job, done, len(wanted))
                 some = [texts[place] for place in part]
@@ -194,13 +182,15 @@ def _tell_part(job: Job, done: int, total: int, under_way: int) -> None:
     job.tell(done, total, under_way=under_way)
 
 
-def _check_labels(entry, own: list[str], labels: list[str]) -> None:
-    lacking = sorted(set(labels) - set(own))
-    if lacking or len(own) != len(labels):
+def _order(entry, own: list[str], labels: list[str]) -> list[int]:
+    """Where each of `labels` stands among the model's `own`, which may spell them otherwise. Raises UserError."""
+    place = {spelling(label): number for number, label in enumerate(own)}
+    if len(own) != len(labels) or place.keys() != set(map(spelling, labels)):
         raise UserError(
             f"{entry.title} knows the classes {', '.join(own[:6])}; the data has {', '.join(labels[:6])}.",
             "Choose the data that it was trained on, or data with the same labels.",
         )
+    return [place[spelling(label)] for label in labels]
 
 
 def _described(truth: np.ndarray, probabilities: np.ndarray, labels: list[str], positive: int) -> dict:
@@ -228,6 +218,11 @@ def _records(held: HeldOut, texts: list[str], truth: np.ndarray, labels: list[st
     ]  # fmt: skip
 
 
-def _about_data(truth: np.ndarray, labels: list[str]) -> list[dict]:
+def _about_data(truth: np.ndarray, classes: Classes) -> list[dict]:
+    found, labels, merged = [], classes.names, classes.merged()
+    if merged:
+        found.append({"code": "merged", "labels": ", ".join(merged[:6])})
     missing = [labels[place] for place in range(len(labels)) if not (truth == place).any()]
-    return [{"code": "missing_class", "labels": ", ".join(missing[:6])}] if missing else []
+    if missing:
+        found.append({"code": "missing_class", "labels": ", ".join(missing[:6])})
+    return found

@@ -149,6 +149,10 @@ WORDS: dict[str, tuple[str, str]] = {
         "兩個模型的分詞方式不同：請比較每位元組位元數，而非損失或困惑度。",
     ),
     "eval_note_small": ("Only {n} records: chance plays a large part.", "只有 {n} 筆：結果受機率影響很大。"),
+    "eval_note_merged": (
+        "Spellings that differ only in case or blanks are one class, as in training: {labels}.",
+        "僅大小寫或空白不同的標籤視為同一類別，與訓練時相同：{labels}。",
+    ),
     "eval_note_missing_class": ("Not among the held-out records: {labels}.", "保留資料中沒有：{labels}。"),
     "eval_records": ("Record by record", "逐筆結果"),
     "eval_only_differ": ("only where they differ", "只看有差異的"),

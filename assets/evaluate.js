@@ -217,7 +217,7 @@
     return h("figure", {}, plot.node, h("figcaption", { class: "cap" }, `${t("eval_reliability")} ${t("eval_ece")} ${L.num(model.ece, 3)}`));
   };
   const perClass = (labels, model) => h("section", { class: "box" }, h("h2", {}, t("eval_classes")), h("div", { class: "scroll tall" }, h("table", {}, h("thead", {}, h("tr", {}, [t("eval_class"), t("eval_precision"), t("eval_recall"), t("eval_f1"), t("eval_support")].map((name, i) => h("th", { class: i ? "n" : "" }, name)))),
-    h("tbody", {}, model.classes.slice(0, 200).map((each) => h("tr", {}, h("td", {}, each.label), [each.precision, each.recall, each.f1].map((value) => h("td", { class: "n" }, L.num(value, 3))), h("td", { class: "n" }, L.int(each.support))))))));
+    h("tbody", {}, model.classes.slice(0, 200).map((each) => h("tr", {}, h("td", {}, each.label), [each.precision, each.recall, each.f1].map((value) => h("td", { class: "n" }, each.support ? L.num(value, 3) : "–")), h("td", { class: "n" }, L.int(each.support))))))));
   const mistakes = (model) => h("section", { class: "box" }, h("h2", {}, t("eval_mistakes")), model.mistakes.length ? h("ul", { class: "mistakes" }, model.mistakes.slice(0, state.all ? 50 : 8).map((each) =>
     h("li", {}, h("p", {}, L.clip(each.text, 300)), h("p", { class: "soft small" }, `${t("eval_col_row")} ${L.int(each.row)}: ${t("eval_mistake", { label: each.label, predicted: each.predicted, share: L.percent(each.probability) })}`)))) : h("p", { class: "soft" }, t("eval_no_mistakes")),
     model.mistakes.length > 8 && !state.all ? L.button(t("eval_show_all", { n: model.mistakes.length }), () => { state.all = true; draw(); }, "quiet", { "data-key": "all" }) : null);
@@ -225,7 +225,7 @@
   const folds = (result) => {
     const keys = [["accuracy", t("eval_accuracy")], ["f1_macro", t("eval_f1_macro")], ["f1", t("eval_f1_of", { label: result.positive })], ["roc_auc", t("eval_roc_auc")], ["pr_auc", t("eval_pr_auc")], ["ece", t("eval_ece")]];
     const whos = [["model", t("eval_who")], ["logistic", t("eval_baseline_logistic")], ["bayes", t("eval_baseline_bayes")]];
-    const mean = (who, key) => { const one = result.spread[who][key]; return one ? `${L.num(one.mean, 3)}${one.sd === null ? "" : ` ± ${L.num(one.sd, 3)}`}` : "–"; };
+    const mean = (who, key) => { const one = result.spread[who][key]; return one ? [`${L.num(one.mean, 3)}${one.sd === null ? "" : ` ± ${L.num(one.sd, 3)}`}`, one.values.length < result.folds.length ? h("span", { class: "soft small" }, ` ${t("eval_of_folds", { n: one.values.length, of: result.folds.length })}`) : null] : "–"; };
     return h("section", { class: "box" }, h("div", { class: "scroll" }, h("table", {}, h("thead", {}, h("tr", {}, h("th", {}, t("eval_fold")), keys.map(([, name]) => h("th", { class: "n" }, name)))),
       h("tbody", {}, result.folds.map((fold) => h("tr", {}, h("td", {}, `${fold.fold + 1} · ${L.int(fold.n)}`), keys.map(([key]) => h("td", { class: "n" }, L.num(fold.model[key], 3))))),
         whos.filter(([who]) => result.spread[who]).map(([who, name]) => h("tr", { class: who === "model" ? "sum" : "" }, h("th", {}, `${name}, ${t("eval_mean")}`), keys.map(([key]) => h("td", { class: "n" }, mean(who, key)))))))));

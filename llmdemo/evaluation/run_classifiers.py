@@ -63,7 +63,7 @@ def run_classifiers(job: Job, home: Home, spec: Spec) -> dict:
 def run_folds(job: Job, home: Home, spec: Spec) -> dict:
     """The result of K-fold cross-validation: each run's model on the part that it held out.
 
-    {labels, folds [{fold, model, logistic, bayes}], spread {who: {figure: {mean, sd, values}}}}. Raises UserError.
+    {labels, folds [{fold, model, logistic, bayes}], spread {who: {figure: {mean, sd, values, n}}}}. Raises UserError.
     """
     entries = [catalog.resolve(home, run_id) for run_id in spec.run_ids]
     job.plan([("classify", entry.title) for entry in entries])
@@ -100,23 +100,24 @@ def run_folds(job: Job, home: Home, spec: Spec) -> dict:
 
 
 def spread(rows: list[dict]) -> dict:
-    """{figure: {"mean", "sd", "values"}} over the folds; sd with N − 1, None for a single fold."""
+    """{figure: {"mean", "sd", "values", "n"}} over the n folds that have the figure; sd with N − 1, None for one fold."""
     found = {}
     for key in rows[0]:
-        values = [row[key] for row in rows]
-        if any(value is None for value in values):
+        values = [row[key] for row in rows if row[key] is not None]
+        if not values:
             continue
         sd = float(np.std(values, ddof=1)) if len(values) > 1 else None
-        found[key] = {"mean": float(np.mean(values)), "sd": sd, "values": values}
+        found[key] = {"mean": float(np.mean(values)), "sd": sd, "values": values, "n": len(values)}
     return found
 
 
 def _brief(figures: dict) -> dict:
-    """What is averaged over folds."""
+    """What is averaged over folds. A fold without a record of the positive class says nothing of its F1."""
+    positive = figures["classes"][figures["positive"]]
     return {
         "accuracy": figures["accuracy"],
         "f1_macro": figures["macro"]["f1"],
-        "f1": figures["classes"][figures["positive"]]["f1"],
+        "f1": positive["f1"] if positive["support"] else None,
         "roc_auc": figures["roc_auc"],
         "pr_auc": figures["pr_auc"],
         "ece": figures["ece"],

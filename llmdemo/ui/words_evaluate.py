@@ -211,6 +211,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "eval_mistake": ("is {label}, taken for {predicted} at {share}", "實際 {label}，預測 {predicted}（{share}）"),
     "eval_fold": ("fold", "折"),
     "eval_mean": ("mean ± spread", "平均 ± 標準差"),
+    "eval_of_folds": ("({n} of {of} folds)", "（{of} 折中的 {n} 折）"),
     "eval_use": ("Try a classifier", "試用分類器"),
     "eval_use_text": ("Text to classify", "要分類的文字"),
     "eval_use_do": ("Classify", "分類"),

@@ -7,7 +7,7 @@
   const { h, t } = L;
   const GOING = ["queued", "running", "stopping"], SHARES = ["exact", "normalised", "ended"];
   const FIRST = "var(--greedy)", SECOND = "var(--topk)", GOOD = "var(--topp)";
-  const state = { id: null, seen: null, status: null, result: {}, records: [], list: [], sort: { key: "row", down: false }, differ: false, all: false, open: null, side: 0, at: 0.5, klass: null, error: null };
+  const state = { id: null, seen: null, status: null, result: {}, records: [], list: [], sort: { key: "row", down: false }, differ: false, all: false, open: null, side: 0, at: 0.5, klass: null, error: null, keys: {} }; // keys: of judges, each with its evaluation alone, so that none goes to another address
   const parts = {};
 
   L.define("evaluate-result", ({ el, server }) => { parts.main = el; parts.server = server; if (parts.side) look(); });
@@ -39,10 +39,10 @@
   const act = async (name, data) => {
     const answer = await ask(name, { evaluation_id: state.id, ...data });
     if (answer.error) { state.error = answer.error; return draw(); }
-    if (name === "delete") Object.assign(state, { id: null, seen: null });
+    if (name === "delete") { delete state.keys[state.id]; Object.assign(state, { id: null, seen: null }); }
     look(true);
   };
-  L.hear("evaluation-started", ({ id, key }) => { state.key = key; choose(id); L.tell("runs-changed"); });
+  L.hear("evaluation-started", ({ id, key }) => { if (key) state.keys[id] = key; choose(id); L.tell("runs-changed"); });
   document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && parts.main && look());
 
   const draw = () => {
@@ -66,11 +66,14 @@
     return h("section", { class: "box" }, h("div", { class: "state" }, h("b", {}, name), h("span", {}, t("eval_on", { n: L.int(state.result.records ?? status.limit), data: status.titles.data || "" })),
       h("span", { class: status.state === "failed" ? "is-failed" : "" }, t(`eval_state_${status.state}`)),
       h("span", { class: "acts" }, going ? L.button(t("eval_stop"), () => act("stop"), "", { "data-key": "stop", disabled: status.state === "stopping" }) : [
-        status.state === "completed" && !state.result.judge?.error ? null : L.button(t("eval_resume"), () => act("resume", { key: status.judged_by_endpoint ? state.key || "" : "" }), "", { "data-key": "resume" }),
+        status.state === "completed" && !state.result.judge?.error ? null : [status.judged_by_endpoint ? keyField(status.evaluation_id) : null,
+          L.button(t("eval_resume"), () => act("resume", { key: status.judged_by_endpoint ? state.keys[status.evaluation_id] || "" : "" }), "", { "data-key": "resume" })],
         L.sure(t("eval_delete"), t("eval_delete_sure"), () => act("delete"))])),
     going ? progress(status) : null, !going && status.message ? L.notice({ message: status.message, hint: status.hint, kind: status.state === "failed" ? "error" : "info" }) : null,
     (state.result.notes || []).map((note) => L.notice({ message: t(`eval_note_${note.code}`, note), kind: note.code === "overlap" || note.code === "unknown" ? "error" : "info" })));
   };
+  const keyField = (id) => h("input", { class: "entry judge-key", type: "password", autocomplete: "off", maxlength: 500, value: state.keys[id] || "", "aria-label": t("eval_judge_key"), placeholder: t("eval_judge_key_short"), "data-key": "judge-key",
+    oninput: (event) => { state.keys[id] = event.target.value; } });
   const progress = (status) => {
     const now = status.progress || {}, share = now.total ? ((now.number - 1) + (now.done + (now.under_way || 0)) / now.total) / now.phases : null;
     const what = status.state === "queued" ? (status.waits_for ? t("eval_waits", { n: status.waits_for }) : t("eval_waits_turn")) : now.phase ? t(`eval_phase_${now.phase}`, { title: now.title }) : t("eval_phase_loading");

@@ -31,6 +31,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "eval_judge_url": ("Address, OpenAI-compatible", "位址（相容 OpenAI）"),
     "eval_judge_name": ("Model's name there", "該處的模型名稱"),
     "eval_judge_key": ("Key, if it needs one; it is not kept", "金鑰（如需要，不會保存）"),
+    "eval_judge_key_short": ("Judge's key", "評審金鑰"),
     "eval_criteria": ("What is judged", "評分標準"),
     "eval_how": ("How", "方式"),
     "eval_how_models": ("finished models", "已完成的模型"),

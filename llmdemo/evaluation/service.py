@@ -30,6 +30,7 @@ from llmdemo.evaluation.folder import (
     JobFolder,
     evaluations_folder,
 )  # fmt: skip
+from llmdemo.evaluation.judge_address import checked_key, parsed_url
 from llmdemo.evaluation.spec import KIND_OF_TASK, LIMITS, Spec
 from llmdemo.models import catalog
 from llmdemo.runs import process
@@ -76,7 +77,8 @@ class Evaluations:
 
         values: the keys of spec.Spec; kind, limit and the split follow from data and models. Raises UserError.
         """
-        spec = self.checked(values)
+        key = checked_key(key)
+        spec = self.checked(values, bool(key))
         if sum(each["state"] in GOING for each in self.list()) >= _MOST_QUEUED:
             raise UserError(f"{_MOST_QUEUED} evaluations wait already.", "Stop some, or wait.")
         evaluation_id = new_id("eval")
@@ -89,8 +91,8 @@ class Evaluations:
         self._wake.set()
         return evaluation_id
 
-    def checked(self, values: dict) -> Spec:
-        """The spec with everything filled in. Raises UserError for data and models that do not go together."""
+    def checked(self, values: dict, with_key: bool = False) -> Spec:
+        """The spec with everything filled in. Raises UserError for data, models and judges that do not go together."""
         spec = Spec.from_dict(values)
         info = data.get_dataset(self._home, spec.dataset_id)
         kind = KIND_OF_TASK[info.task]
@@ -100,6 +102,8 @@ class Evaluations:
             raise UserError(f"{info.name} is for {kind!r}, not for {spec.kind!r}.", "Leave kind out.")
         model_ids = spec.model_ids or (("starter",) if kind in ("answers", "perplexity") else ())
         self._check_models(kind, model_ids, spec)
+        if spec.judge.kind == "endpoint":  # so that no model runs for hours before a slip of the pen is told
+            parsed_url(spec.judge.url, with_key)
         split = heldout.split_of(self._home, model_ids, spec.dataset_id)
         given = {key: value for key, value in values.items() if value is not None and key in split}
         filled = {"kind": kind, "limit": spec.limit or LIMITS[kind], "model_ids": list(model_ids)} | split | given
@@ -119,8 +123,11 @@ class Evaluations:
         return self.status(evaluation_id)
 
     def resume(self, evaluation_id: str, key: str = "") -> dict:
-        """Puts a stopped or failed evaluation, or one whose judge failed, back in the queue. Returns status."""
-        folder = JobFolder.of(self._home, evaluation_id)
+        """Puts a stopped or failed evaluation, or one whose judge failed, back in the queue. Returns status.
+
+        Raises UserError for a key that none can be.
+        """
+        folder, key = JobFolder.of(self._home, evaluation_id), checked_key(key)
         with self._lock:
             if folder.read("state").get("state") not in GOING:
                 folder.stop.unlink(missing_ok=True)

@@ -8,7 +8,8 @@ from llmdemo.errors import UserError
 from llmdemo.evaluation.folder import JobFolder, evaluations_folder
 from llmdemo.evaluation.job import Job
 from llmdemo.evaluation.judge import JudgeFailed
-from llmdemo.evaluation.judge_endpoint import EndpointJudge, checked_url
+from llmdemo.evaluation.judge_address import checked_key, checked_url, parsed_url
+from llmdemo.evaluation.judge_endpoint import EndpointJudge
 from llmdemo.evaluation.judging import judge_all
 from llmdemo.evaluation.spec import JudgeSpec
 
@@ -135,6 +136,8 @@ def test_nobody_at_the_address_is_a_sentence(job, home, judge_server):
         ("localhost:11434", "no address"),
         ("http://", "no address"),
         ("http://host:port/v1", "no address"),
+        ("http://[localhost/v1", "no address"),
+        ("http://host:99999/v1", "no address"),
         ("http://me:secret@localhost/v1", "password"),
         ("http://localhost/v1?key=secret", "query"),
         ("http://169.254.169.254/latest", "may be asked"),
@@ -149,6 +152,16 @@ def test_addresses_that_are_refused(url, told):
     with pytest.raises(JudgeFailed, match=told) as caught:
         checked_url(url, with_key=True)
     assert "secret" not in str(caught.value)
+    with pytest.raises(JudgeFailed, match=told):  # told from its words alone, before anything is asked
+        parsed_url(url, with_key=True)
+
+
+def test_a_key_is_taken_without_blanks_around_it_and_one_that_no_header_can_hold_is_a_sentence():
+    assert checked_key(" sk-1\n") == "sk-1" and checked_key("") == ""
+    for key in ("sk-é4711", "sk-4711\nHost: x", "“sk-4711”", "sk\x004711"):
+        with pytest.raises(JudgeFailed, match="characters") as caught:
+            checked_key(key)
+        assert "4711" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

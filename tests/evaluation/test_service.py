@@ -156,6 +156,10 @@ def wrong(models):
             {"model_ids": ["starter"], "judge": {"kind": "model", "model_id": "starter"}},
             "judge",
         ),
+        "a judge's address with a slip": (
+            {"model_ids": list(models), "judge": {"kind": "endpoint", "url": "http://[localhost/v1", "model": "m"}},
+            "no address of a judge",
+        ),
         "another kind": ({"kind": "classify"}, "not for"),
     }
 
@@ -166,6 +170,16 @@ def test_what_cannot_be_evaluated_is_one_sentence(case, waiting, add, models):
     base = {} if "data" in case or "key" in case else {"dataset_id": add(chat_rows(10)).dataset_id}
     with pytest.raises(UserError, match=told):
         waiting.start({**base, **values})
+
+
+def test_a_key_that_no_header_can_hold_is_refused_before_anything_runs(waiting, add, models):
+    config = {"dataset_id": add(chat_rows(10)).dataset_id}
+    with pytest.raises(UserError, match="key"):
+        waiting.start(config, "sk-é")
+    assert waiting.list() == []
+    evaluation_id = waiting.start(config)
+    with pytest.raises(UserError, match="key"):
+        waiting.resume(evaluation_id, "sk-é")
 
 
 def test_a_classifier_does_not_answer_and_a_causal_model_does_not_classify(waiting, add, models, tiny_classifier):

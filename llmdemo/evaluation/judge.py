@@ -54,8 +54,10 @@ Score 4: mostly; small flaws.
 Score 5: fully, as the reference answer does.
 
 ###Feedback:"""
+# A whole score, perhaps as 4.0, 4/5 or "4 out of 5"; not the beginning of another number, and not of 10.
+_SCORE = r"([1-5])(?:\.0+)?(?:[*_>\s]*(?:/|out\s+of)\s*5(?:\.0+)?)?(?!\d|\.\d|[*_>\s]*(?:/|out\s+of)\s*\d)"
 _RESULT = re.compile(
-    r"\[?RESULT\]?\W{0,6}(?:Response\s*)?A\W{0,6}([1-5])(?!\d|\.\d)\D{1,20}?B\W{0,6}([1-5])(?!\d|\.\d)", re.IGNORECASE
+    rf"\[?RESULT\]?\W{{0,6}}(?:Response\s*)?A\W{{0,6}}{_SCORE}\D{{1,20}}?B\W{{0,6}}{_SCORE}", re.IGNORECASE
 )
 _NEARLY = 0.1
 

@@ -61,7 +61,7 @@ class EndpointJudge:
         self._key = checked_key(key)
         self._url, local = checked_url(url, bool(self._key))
         self._model, self._timeout, self._should_stop = model, timeout, should_stop
-        headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
+        headers = {"Accept-Encoding": "identity"}
         self._client = httpx.Client(
             headers=headers | ({"Authorization": f"Bearer {self._key}"} if self._key else {}),
             timeout=httpx.Timeout(timeout, connect=min(10.0, timeout)),
@@ -91,10 +91,9 @@ class EndpointJudge:
 
     def _post(self, body: dict) -> tuple[int, dict, bytes]:
         """(status, headers, content). An answer that drips or never ends is cut off like one that never comes."""
-        content = json.dumps(body).encode("ascii")  # half of a surrogate pair, too, is written as its escape
         with _Deadline(self._client, self._timeout) as deadline:
             try:
-                found = self._read(content)
+                found = self._read(body)
             except JudgeFailed:
                 raise
             except Exception as error:  # what a client says that is closed under it is not one kind of error
@@ -107,8 +106,8 @@ class EndpointJudge:
             raise self._late()
         return found
 
-    def _read(self, body: bytes) -> tuple[int, dict, bytes]:
-        with self._client.stream("POST", self._url, content=body) as answer:
+    def _read(self, body: dict) -> tuple[int, dict, bytes]:
+        with self._client.stream("POST", self._url, json=body) as answer:
             if answer.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
                 raise JudgeFailed("The judge's answer is compressed, which it was asked not to be.", _HINT)
             content = bytearray()

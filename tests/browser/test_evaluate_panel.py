@@ -122,7 +122,7 @@ def test_a_corrected_key_goes_to_its_own_judge_and_to_no_other(app_on, home_with
         page.locator("#evaluate-form summary").click()
         page.locator("#evaluate-limit").fill("2")
         page.locator("#evaluate-form input[value=endpoint]").check(force=True)
-        started = page.locator(".sets [data-key^=open-]")
+        started = page.locator(".island-evaluate-side [data-key^=open-]")
         for count, (address, key) in enumerate(((one, "sk-wrong"), (two, "sk-other")), 1):
             for field, value in (("url", address), ("model", "m"), ("key", key)):
                 page.locator(f"#judge-{field}").fill(value)

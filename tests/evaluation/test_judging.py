@@ -1,5 +1,7 @@
 """Judges asked for real: a local tiny model, and an endpoint that may do anything. Nothing that was done is lost."""
 
+import gzip
+import json
 import time
 
 import pytest
@@ -91,6 +93,8 @@ FAILS = {
     "other JSON": (b'{"choices": []}', "OpenAI"),
     "JSON without end": (b"[" * 100_000, "OpenAI"),
     "too much": (b"x" * (3 * 2**20), "2 MB"),
+    "a gzip bomb": ((200, {"Content-Encoding": "gzip"}, gzip.compress(b" " * (8 * 2**20))), "compressed"),
+    "brotli": ((200, {"Content-Encoding": "br"}, b"\x0b\x02\x80{}\x03"), "compressed"),
 }
 
 
@@ -110,6 +114,40 @@ def test_an_endpoint_that_hangs_is_given_up_in_time(job, home, judge_server):
     assert "0.3 seconds" in found["error"]["message"] and time.monotonic() - started < 5
 
 
+def dripped(beginning: bytes, again: bytes):
+    """An answer that goes on for ten seconds unless somebody hangs up; a piece comes long before any wait is over."""
+    yield beginning
+    for _ in range(500):
+        yield again
+
+
+DRIPS = {
+    "a header": (b"HTTP/1.1 200 OK\r\nX-Slow: ", b"x"),
+    "interim answers": (b"", b"HTTP/1.1 102 Processing\r\n\r\n"),
+    "a body": (b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n", b" "),
+}
+
+
+@pytest.mark.parametrize("case", DRIPS)
+def test_an_endpoint_that_drips_is_given_up_in_time(case, job, home, judge_server):
+    judge_server.say = lambda body: dripped(*DRIPS[case])
+    started = time.monotonic()
+    found = judge_all(job, home, at(judge_server, timeout=0.4), records(), "")
+    assert "0.4 seconds" in found["error"]["message"] and time.monotonic() - started < 5
+
+
+def test_what_an_endpoint_says_of_its_failure_is_quoted_in_part_and_without_the_key(job, home, judge_server):
+    said = {"error": {"message": f"No model m.\nYour key {KEY} may use others: " + "gpt-x, " * 100}}
+    judge_server.say = lambda body: (400, {}, json.dumps(said).encode())
+    message = judge_all(job, home, at(judge_server), records(), KEY)["error"]["message"]
+    assert "status 400" in message and "No model m. Your key … may use others: gpt-x" in message
+    assert KEY not in message and len(message) < 260
+    for odd in (b"[]", b'{"error": {"message": 3}}', b'{"error": null}', b"<html>"):
+        judge_server.say = lambda body, odd=odd: (400, {}, odd)
+        found = judge_all(job, home, at(judge_server), records(), KEY)
+        assert found["error"]["message"] == "The judge answered with status 400."
+
+
 def test_an_endpoint_that_is_busy_is_asked_again(judge_server, monkeypatch):
     monkeypatch.setattr(EndpointJudge, "_pause", lambda *_: None)
     judge_server.say = lambda body: 503 if len(judge_server.asked) < 3 else "hello"
@@ -121,6 +159,14 @@ def test_words_without_scores_end_the_judging_after_a_few(job, home, judge_serve
     found = judge_all(job, home, at(judge_server), records(9), "")
     assert "no scores" in found["error"]["message"] and len(judge_server.asked) == 10
     assert found["tally"]["unclear"] == 4
+
+
+def test_a_verdict_that_was_unclear_is_asked_for_again(job, home, judge_server):
+    judge_server.say = lambda body: "I like both." if len(judge_server.asked) <= 2 else likes_the_pear(body)
+    found = judge_all(job, home, at(judge_server), records(), "")
+    assert (found["tally"]["unclear"], found["tally"]["losses"]) == (1, 2) and len(judge_server.asked) == 6
+    found = judge_all(job, home, at(judge_server), records(), "")
+    assert (found["tally"]["unclear"], found["tally"]["losses"]) == (0, 3) and len(judge_server.asked) == 8
 
 
 def test_nobody_at_the_address_is_a_sentence(job, home, judge_server):

@@ -21,6 +21,7 @@ def record_of(example, lines: list[dict]) -> dict:
         "index": example.index,
         "row": example.row,
         "prompt": _last_user(example.prompt),
+        "instruction": _conversation(example.prompt),
         "reference": example.reference,
         "checkable": checkable,
         "answers": texts,
@@ -131,3 +132,10 @@ def _finite(value) -> float | None:
 def _last_user(prompt: list[dict]) -> str:
     asked = [turn["content"] for turn in prompt if turn["role"] == "user"]
     return asked[-1] if asked else (prompt[-1]["content"] if prompt else "")
+
+
+def _conversation(prompt: list[dict]) -> str:
+    """All turns, each with who says it; a single question as it is."""
+    if [turn["role"] for turn in prompt] == ["user"]:
+        return prompt[0]["content"]
+    return "\n\n".join(f"{turn['role'].capitalize()}: {turn['content']}" for turn in prompt)

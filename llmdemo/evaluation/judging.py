@@ -7,7 +7,7 @@ from llmdemo.errors import UserError
 from llmdemo.evaluation.answers import chunks, identity, loaded, precision_of
 from llmdemo.evaluation.folder import Kept
 from llmdemo.evaluation.job import Job
-from llmdemo.evaluation.judge import PROMPT_VERSION, JudgeFailed, Pair, messages, pair_key, parse, tally, verdict
+from llmdemo.evaluation.judge import EQUAL, PROMPT_VERSION, JudgeFailed, Pair, messages, pair_key, parse, tally, verdict
 from llmdemo.evaluation.judge_endpoint import EndpointJudge
 from llmdemo.evaluation.judge_local import LocalJudge
 from llmdemo.evaluation.spec import JudgeSpec, Spec
@@ -20,11 +20,13 @@ _MOST_UNCLEAR = 5
 
 
 def judge_all(job: Job, home: Home, spec: JudgeSpec, records: list[dict], key: str = "") -> dict:
-    """{"tally", "error", "criteria", "judge"}; each judged record gets a "verdict". Raises Stopped.
+    """{"tally", "error", "criteria", "judge", "pairs", "of"}; each judged record gets a "verdict". Raises Stopped.
 
-    Equal answers are a tie that no judge is asked about. `error` is {"message", "hint"} or None.
+    Equal answers are a tie that no judge is asked about. `error` is {"message", "hint"} or None; `pairs` of the `of`
+    records with two answers were to be judged.
     """
-    pairs = [_pair(record) for record in records if not any(record["long"])][: spec.limit]
+    every = [_pair(record) for record in records if not any(record["long"])]
+    pairs = every[: spec.limit]
     error, lines = None, {}
     try:
         kept = Kept(home, "verdicts", _about(home, spec))
@@ -36,17 +38,24 @@ def judge_all(job: Job, home: Home, spec: JudgeSpec, records: list[dict], key: s
     found = {}
     for pair in pairs:
         if pair.answers[0].strip() == pair.answers[1].strip():
-            found[pair.index] = {"winner": None, "agreed": True, "scores": None, "clear": True}
+            found[pair.index] = EQUAL
         elif line := lines.get(pair_key(pair, spec.criteria)):
             found[pair.index] = verdict([tuple(scores) if scores else None for scores in line["orders"]])
     for record in records:
         record["verdict"] = found.get(record["index"])
     who = spec.model if spec.kind == "endpoint" else spec.model_id
-    return {"tally": tally(list(found.values())), "error": error, "criteria": spec.criteria, "judge": who}
+    return {
+        "tally": tally(list(found.values())),
+        "error": error,
+        "criteria": spec.criteria,
+        "judge": who,
+        "pairs": len(pairs),
+        "of": len(every),
+    }
 
 
 def _pair(record: dict) -> Pair:
-    return Pair(record["index"], record["prompt"], record["reference"], tuple(record["answers"]))
+    return Pair(record["index"], record["instruction"], record["reference"], tuple(record["answers"]))
 
 
 def _about(home: Home, spec: JudgeSpec) -> dict:

@@ -9,6 +9,7 @@ from llmdemo.ui.services import Services
 
 _MOST_ROWS = 2000
 _EXCERPT = 140
+_NOT_IN_THE_TABLE = ("answers", "instruction", "sum", "bytes", "labels")
 _FOLD_KEYS = ("dataset_id", "model_id", "method", "max_steps", "seed")
 
 
@@ -117,7 +118,7 @@ class EvaluatePages:
 
 def _row(record: dict) -> dict:
     """What the table shows of a record."""
-    kept = {key: value for key, value in record.items() if key not in ("answers", "sum", "bytes", "labels")}
+    kept = {key: value for key, value in record.items() if key not in _NOT_IN_THE_TABLE}
     for key in ("prompt", "reference"):
         if key in kept:
             kept[key] = kept[key][:_EXCERPT]

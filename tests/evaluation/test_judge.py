@@ -3,7 +3,7 @@
 import pytest
 
 from llmdemo.evaluation.intervals import wilson
-from llmdemo.evaluation.judge import Pair, messages, parse, tally, verdict
+from llmdemo.evaluation.judge import EQUAL, Pair, messages, parse, tally, verdict
 
 PAIR = Pair(3, "Name a fruit.", "apple", ("pear", "stone"))
 
@@ -74,3 +74,17 @@ def test_the_win_rate_counts_a_tie_as_half_and_has_wilsons_interval():
 
 def test_no_verdict_at_all_is_no_rate():
     assert tally([])["rate"] is None and tally([verdict([None, None])])["low"] is None
+
+
+def test_agreement_is_of_the_pairs_that_a_judge_was_asked_about():
+    verdicts = [EQUAL] * 8 + [verdict([(4, 2), (2, 4)])] + [verdict([(1, 5), (1, 5)])]
+    found = tally(verdicts)
+    assert found["agreement"] == 0.5 and (found["equal"], found["ties"], found["n"]) == (8, 9, 10)
+    assert tally([EQUAL])["agreement"] is None
+
+
+def test_of_a_long_conversation_the_judge_sees_the_end_and_of_a_long_answer_the_beginning():
+    talk = "User: first words " + "x" * 5000 + " last words"
+    said = messages(Pair(0, talk, "r", ("beginning " + "y" * 5000 + " end", "b")), "good?", False)[1]["content"]
+    assert "last words" in said and "first words" not in said
+    assert "beginning" in said and "y end" not in said

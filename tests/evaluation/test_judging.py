@@ -7,6 +7,7 @@ import time
 import pytest
 
 from llmdemo.errors import UserError
+from llmdemo.evaluation import judging
 from llmdemo.evaluation.folder import JobFolder, evaluations_folder
 from llmdemo.evaluation.job import Job
 from llmdemo.evaluation.judge import JudgeFailed
@@ -23,6 +24,7 @@ def records(count=3, same=0):
         {
             "index": n,
             "prompt": f"Name fruit number {n}.",
+            "instruction": f"Name fruit number {n}.",
             "reference": "apple",
             "answers": [f"pear {n}", f"pear {n}" if n < same else f"stone {n}"],
             "long": [False, False],
@@ -71,7 +73,14 @@ def test_a_judge_that_always_prefers_the_first_place_decides_nothing(job, home, 
 def test_equal_answers_are_a_tie_that_nobody_is_asked_about(job, home, judge_server):
     judge_server.say = likes_the_pear
     found = judge_all(job, home, at(judge_server), records(3, same=2), "")
-    assert found["tally"]["ties"] == 2 and len(judge_server.asked) == 2
+    assert found["tally"]["ties"] == found["tally"]["equal"] == 2 and len(judge_server.asked) == 2
+    assert found["tally"]["agreement"] == 1.0
+
+
+def test_a_limit_on_what_is_judged_is_told(job, home, judge_server):
+    judge_server.say = likes_the_pear
+    found = judge_all(job, home, at(judge_server, limit=2), records(5), "")
+    assert (found["pairs"], found["of"], found["tally"]["n"]) == (2, 5, 2)
 
 
 def test_what_was_judged_is_kept_when_the_judge_fails_and_is_not_asked_again(job, home, judge_server):
@@ -218,11 +227,33 @@ def test_a_local_endpoint_is_asked_at_its_chat_completions(url):
     assert local and address.endswith("/v1/chat/completions")
 
 
-def test_a_local_model_judges_by_its_probabilities_and_its_verdicts_are_kept(job, home, models):
+def test_a_local_model_whose_context_is_shorter_than_the_rubric_judges_nothing(job, home, models):
     spec = JudgeSpec.from_value({"kind": "model", "model_id": "starter", "criteria": "Is it short?"})
-    some = [{**record, "prompt": "Hi", "reference": "a"} for record in records(5)]
-    # the tiny model's context is shorter than the rubric: nothing can be judged, and that is told
-    assert judge_all(job, home, spec, some, "")["tally"]["unclear"] == 5
+    assert judge_all(job, home, spec, records(5), "")["tally"]["unclear"] == 5
+
+
+def test_a_local_model_judges_by_its_probabilities_and_its_verdicts_are_kept(job, home, models, monkeypatch):
+    asked = []
+
+    class Short(judging.LocalJudge):
+        """The tiny model's context is shorter than the rubric, so that it is told less."""
+
+        def scores(self, conversations):
+            asked.extend(conversations)
+            places = [(said.index("pear"), said.index("stone")) for said in (c[1]["content"] for c in conversations)]
+            talks = [[{"role": "user", "content": "pear" if a < b else "stone"}] for a, b in places]
+            return super().scores(talks)
+
+    monkeypatch.setattr(judging, "LocalJudge", Short)
+    spec = JudgeSpec.from_value({"kind": "model", "model_id": "starter"})
+    some = records(5)
+    found = judge_all(job, home, spec, some, "")
+    assert found["error"] is None and len(asked) == 10
+    assert (found["tally"]["n"], found["tally"]["unclear"]) == (5, 0)
+    assert all(1 <= score <= 5 for record in some for score in record["verdict"]["scores"])
+    again = records(5)
+    assert judge_all(job, home, spec, again, "")["tally"] == found["tally"] and len(asked) == 10
+    assert [record["verdict"] for record in again] == [record["verdict"] for record in some]
 
 
 def test_a_judge_must_be_named_whole():

@@ -108,8 +108,8 @@ WORDS: dict[str, tuple[str, str]] = {
     ),
     "eval_f_normalised": ("right but for form", "內容相符"),
     "eval_h_normalised": (
-        "As before, but case, punctuation and articles don't count, and JSON is compared by value.",
-        "同上，但不計大小寫、標點與冠詞，JSON 以值比較。",
+        "As before, but case, articles and punctuation around words don't count; numbers and JSON are compared by value.",
+        "同上，但不計大小寫、冠詞與詞前後的標點，數字與 JSON 以值比較。",
     ),
     "eval_f_rouge_l": ("ROUGE-L", "ROUGE-L"),
     "eval_h_rouge_l": (

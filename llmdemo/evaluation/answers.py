@@ -25,7 +25,7 @@ from llmdemo.evaluation.spec import Spec
 from llmdemo.models.load import best_device, fast_dtype, load_causal
 from llmdemo.store import Home
 
-FORMAT = 1
+FORMAT = 2
 """Raised when what a kept line means changes."""
 BATCH = 16
 _LOSS_SHARE = 0.15
@@ -72,10 +72,11 @@ def loaded(entry, dtype: torch.dtype, load=load_causal):
 def answers_of(job: Job, home: Home, entry, held: HeldOut, spec: Spec) -> list[dict]:
     """A line for each held-out record, in their order. Raises Stopped; what is done is kept.
 
-    Of conversations: {id, loss, labels, bytes, text, tokens, ended, long}: the summed −log p of the right answers'
-    tokens in nats, their number, their UTF-8 bytes; what the model answered, how long that is, whether it ended by
-    itself; `long` marks a prompt that leaves no room for an answer. Of raw text, which is cut into rows of max_length
-    tokens: {id, loss, labels, bytes}.
+    Of conversations: {id, loss, labels, bytes, cut, whole, text, tokens, ended, long}: the summed −log p of the right
+    answers' tokens in nats, their number, the answers' UTF-8 bytes; whether the record was cut at max_length, and
+    whether the tokens are those of all the bytes; what the model answered, how long that is, whether it ended by itself;
+    `long` marks a prompt that leaves no room for an answer. Of raw text, which goes on in the next row where one is
+    full: {id, loss, labels, bytes}.
     """
     work = _answer if spec.kind == "answers" else _text_loss
     return _each(job, kept_of(home, entry, held, spec), entry, held, spec, work)
@@ -117,7 +118,7 @@ def _tell_part(job: Job, done: int, total: int, count: int, share: float) -> Non
 def _answer(model, tokenizer, held: HeldOut, indices, spec: Spec, tell) -> list[dict]:
     examples = [example(held.records, index) for index in indices]
     conversations = ({"messages": each.messages} for each in examples)
-    rows = list(encode_many(conversations, tokenizer, spec.max_length))
+    rows = list(encode_many(conversations, tokenizer, min(spec.max_length, _context(model))))
     losses = row_losses(model, rows, _pad(tokenizer))
     tell(_LOSS_SHARE)
     prompts = [encode_prompt(each.prompt, tokenizer) for each in examples]
@@ -137,9 +138,11 @@ def _answer(model, tokenizer, held: HeldOut, indices, spec: Spec, tell) -> list[
             "loss": loss,
             "labels": labels,
             "bytes": _asked_bytes(each),
+            "cut": row.truncated,
+            "whole": not row.truncated and not row.unreachable,
             **_said(said.get(place), tokenizer),
         }
-        for place, (each, (loss, labels)) in enumerate(zip(examples, losses, strict=True))
+        for place, (each, row, (loss, labels)) in enumerate(zip(examples, rows, losses, strict=True))
     ]
 
 

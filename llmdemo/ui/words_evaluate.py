@@ -152,6 +152,11 @@ WORDS: dict[str, tuple[str, str]] = {
         "兩個模型的分詞方式不同：請比較每位元組位元數，而非損失或困惑度。",
     ),
     "eval_note_small": ("Only {n} records: chance plays a large part.", "只有 {n} 筆：結果受機率影響很大。"),
+    "eval_note_cut": (
+        "{n} of {of} records were cut at {tokens} tokens: their loss is of what stands before, and bits per byte leaves "
+        "them out.",
+        "{of} 筆中有 {n} 筆在 {tokens} 個詞元處截斷：損失只計前段，每位元組位元數不計這些。",
+    ),
     "eval_note_merged": (
         "Spellings that differ only in case or blanks are one class, as in training: {labels}.",
         "僅大小寫或空白不同的標籤視為同一類別，與訓練時相同：{labels}。",

@@ -10,6 +10,7 @@ from llmdemo.evaluation import Evaluations, answers
 from llmdemo.evaluation.folder import JobFolder
 from llmdemo.evaluation.worker import work
 from llmdemo.runs import process
+from llmdemo.store import write_json
 
 SMALL = {"max_new_tokens": 6, "limit": 12, "eval_share": 0.3}
 
@@ -41,6 +42,23 @@ def test_two_models_are_compared_record_by_record(evaluations, over, add, models
     assert figures["perplexity"]["values"][0] == pytest.approx(2.718281828 ** figures["loss"]["values"][0], rel=1e-6)
     change = figures["loss"]["difference"]
     assert change["low"] <= change["value"] <= change["high"]
+
+
+def test_records_are_cut_where_the_run_cut_them_or_the_context_ends_and_that_is_told(
+    evaluations, over, add, models, home
+):
+    info = add([{**row, "output": "one more word " * 30} for row in chat_rows()])
+    about = {"dataset": {"content_hash": info.content_hash}, "seed": 7, "eval_share": 0.3}
+    write_json(home.runs / models[1] / "config.json", {**about, "max_length": 24})
+    given = {"dataset_id": info.dataset_id, "model_ids": list(models), "max_new_tokens": 2, "limit": 3}
+    evaluation_id = evaluations.start(given)
+    assert over(evaluation_id)["spec"]["max_length"] == 24
+    assert {"code": "cut", "n": 3, "of": 3, "tokens": 24} in evaluations.result(evaluation_id)["notes"]
+    assert "bits_per_byte" not in [figure["key"] for figure in evaluations.result(evaluation_id)["figures"]]
+    evaluation_id = evaluations.start({**given, "max_length": 100_000})
+    assert over(evaluation_id)["state"] == "completed", over(evaluation_id)
+    notes = {note["code"]: note for note in evaluations.result(evaluation_id)["notes"]}
+    assert notes["cut"]["tokens"] < 1000  # the tiny model's context
 
 
 def test_what_a_model_said_is_not_asked_again(evaluations, over, add, models, monkeypatch):

@@ -16,10 +16,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from llmdemo import data, store
 from llmdemo.errors import UserError
 from llmdemo.evaluation import heldout
+from llmdemo.evaluation.export import write_csv
 from llmdemo.evaluation.folder import (
     FAILED,
     GOING,
@@ -166,6 +168,15 @@ class Evaluations:
     def records(self, evaluation_id: str) -> list[dict]:
         """What came out for each record."""
         return JobFolder.of(self._home, evaluation_id).records()
+
+    def export(self, evaluation_id: str, folder: Path) -> Path:
+        """A .csv in `folder` with all records, whole. Raises UserError where there is none yet, or of another kind."""
+        records = self.records(evaluation_id)
+        if not records or "loss" not in records[0]:
+            raise UserError("There are no records to save yet.", "Wait until the models have been asked.")
+        path = folder / f"{evaluation_id}.csv"
+        write_csv(records, path)
+        return path
 
     # ---- inside
 

@@ -66,6 +66,12 @@ def test_models_are_compared_and_a_classifier_is_tried(app_on, home_with_models,
         page.locator(".records .link").first.click()
         expect(page.locator(".unfolded")).to_contain_text("onerror", timeout=SOON)
         assert page.title() != "hit"
+        page.get_by_text("only where they differ").click()
+        expect(page.locator("[data-key=differ]")).to_be_checked(timeout=SOON)
+        with page.expect_download(timeout=SOON) as saved:
+            page.locator("[data-key=csv]").click()
+        assert saved.value.suggested_filename.startswith("eval-")
+        assert saved.value.path().read_text(encoding="utf-8-sig").count("onerror") >= 6
         page.reload()  # the evaluation is the server's: another visit shows it
         page.get_by_role("tab", name="Evaluate", exact=True).click()
         expect(page.locator(".figures tbody tr")).to_have_count(9, timeout=SOON)
@@ -75,6 +81,7 @@ def test_models_are_compared_and_a_classifier_is_tried(app_on, home_with_models,
         page.locator("#evaluate-data").select_option(label="texts.tsv · 120")
         page.locator("#evaluate-start").click()
         expect(page.locator(".confusion")).to_be_visible(timeout=90_000)
+        expect(page.locator("#evaluate-result th", has_text="recall, macro")).to_be_visible(timeout=SOON)
         page.locator("#evaluate-threshold").fill("0.2")
         expect(page.locator(".threshold b")).to_have_text("0.20", timeout=SOON)
         page.locator(".use textarea").fill("win a prize")

@@ -9,6 +9,7 @@ import hashlib
 from contextlib import contextmanager
 from functools import partial
 
+import numpy as np
 import torch
 
 from llmdemo import data
@@ -28,6 +29,8 @@ from llmdemo.store import Home
 FORMAT = 2
 """Raised when what a kept line means changes."""
 BATCH = 16
+MOST_TOKENS = 8192
+"""Of prompts, padding and answers in a batch together: what a batch's memory grows with."""
 _LOSS_SHARE = 0.15
 """About what the likelihoods take of a batch's time."""
 _LARGE = 3_000_000_000
@@ -102,13 +105,34 @@ def _each(job: Job, kept: Kept, entry, held: HeldOut, spec: Spec, work) -> list[
     job.tell(done, len(wanted))
     if missing:
         with loaded(entry, precision_of(spec, entry)) as (model, tokenizer):
-            for part in chunks(missing, BATCH):
+            for part in _parts(job, tokenizer, held, missing, spec):
                 tell = partial(_tell_part, job, done, len(wanted), len(part))
                 lines = work(model, tokenizer, held, part, spec, tell)
                 kept.add(lines)
                 done += len(part)
                 job.tell(done, len(wanted), fresh=len(part))
     return [kept.lines[index] for index in wanted]
+
+
+def _parts(job: Job, tokenizer, held: HeldOut, missing: list[int], spec: Spec) -> list[list[int]]:
+    """The indices in the batches in which they are asked: prompts of like length, and few of them where they are long.
+
+    The batches come in an order of no meaning, so that what a stop leaves is a fair sample.
+    """
+    if spec.kind != "answers":
+        return list(chunks(missing, BATCH))
+    lengths = {}
+    for index in missing:
+        job.check()
+        lengths[index] = len(encode_prompt(example(held.records, index).prompt, tokenizer)) + spec.max_new_tokens
+    parts: list[list[int]] = []
+    for index in sorted(missing, key=lengths.__getitem__):
+        last = parts[-1] if parts else []
+        if last and len(last) < BATCH and (len(last) + 1) * lengths[index] <= MOST_TOKENS:
+            last.append(index)
+        else:
+            parts.append([index])
+    return [parts[place] for place in np.random.default_rng(spec.seed).permutation(len(parts))]
 
 
 def _tell_part(job: Job, done: int, total: int, count: int, share: float) -> None:

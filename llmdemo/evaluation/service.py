@@ -59,6 +59,7 @@ class Evaluations:
         self._launch = launch or (lambda folder, key: _launch(home, folder, key))
         self._keys: dict[str, str] = {}  # of judges, as long as their evaluation waits
         self._asked: dict[str, float] = {}  # when each was asked to stop
+        self._started: set[int] = set()  # pids of workers that nobody has waited for
         self._lock = threading.RLock()
         self._leader = LeaderLock(home.root / "evaluations.lock")
         self._closed, self._wake = threading.Event(), threading.Event()
@@ -258,7 +259,9 @@ class Evaluations:
         with self._lock:
             folders = [(folder, folder.read("state")) for folder in self._folders()]
             going = [pair for pair in folders if pair[1].get("state") in (RUNNING, STOPPING)]
-            if any([self._look(folder, state) for folder, state in going]):
+            watched = any([self._look(folder, state) for folder, state in going])
+            self._reap({state.get("pid") for _, state in going})
+            if watched:
                 return True
             waiting = [folder for folder, state in reversed(folders) if state.get("state") == QUEUED]
             return any(self._begin(folder) for folder in waiting)
@@ -275,11 +278,19 @@ class Evaluations:
         self._asked.pop(folder.id, None)
         status = process.exit_status(pid) if pid else None
         process.forget(pid)
+        self._started.discard(pid)
         now = folder.read("state")
         if now.get("state") in (RUNNING, STOPPING):  # it had no last word
             _note_end(folder, now["state"], status)
         folder.stop.unlink(missing_ok=True)
         return False
+
+    def _reap(self, watched: set[int]) -> None:
+        """Waits for workers that had their last word: else the system would keep each as a zombie."""
+        for pid in self._started - watched:
+            if process.exit_status(pid) is not None:
+                process.forget(pid)
+                self._started.discard(pid)
 
     def _begin(self, folder: JobFolder) -> bool:
         spec = folder.read("spec").get("spec") or {}
@@ -294,6 +305,7 @@ class Evaluations:
         except OSError as error:
             folder.set_state(FAILED, f"No process could be started ({error.strerror or error}).", "Try again.")
             return False
+        self._started.add(pid)
         now = folder.read("state")
         if now.get("state") == QUEUED:  # a worker of a test may have ended already
             folder.set_state(RUNNING, pid=pid, identity=identity)

@@ -1,6 +1,8 @@
 """Evaluations as a whole: started, kept, stopped, resumed, with tiny models."""
 
 import os
+import subprocess
+import sys
 import time
 
 import pytest
@@ -145,6 +147,24 @@ def test_a_worker_that_is_gone_without_a_word_has_stopped_also_after_a_restart(h
     status = service.status(evaluation_id)
     service.close()
     assert status["state"] == "stopped" and "Resume" in status["hint"]
+
+
+def test_a_worker_that_has_ended_is_no_zombie(home, settings, add, models):
+    children = []
+
+    def launch(folder, key):
+        children.append(subprocess.Popen([sys.executable, "-c", ""]))
+        process.adopt(children[0])
+        folder.set_state("completed")  # the worker's last word comes before its end
+        return children[0].pid, process.identity(children[0].pid)
+
+    service = Evaluations(home, settings, launch=launch)
+    service.start({"dataset_id": add(chat_rows(10)).dataset_id})
+    end = time.monotonic() + 20
+    while not (children and children[0].returncode is not None) and time.monotonic() < end:
+        time.sleep(0.02)
+    service.close()
+    assert children[0].returncode == 0  # which only whoever waits for it learns
 
 
 def test_a_judges_key_is_in_no_file(home, settings, add, models):

@@ -35,10 +35,11 @@ def run_classifiers(job: Job, home: Home, spec: Spec) -> dict:
     labels, (texts, truth) = classes.names, _texts(held, held.indices, classes)
     positive = class_metrics.rarest(truth)
     small = _baselines(job, held, classes, texts, truth, positive)
-    models, records = [], _records(held, texts, truth, labels)
+    models, told, records = [], [], _records(held, texts, truth, labels)
     for entry in entries:
         job.next_phase()
-        probabilities = _probabilities(job, home, entry, held, texts, labels, spec)
+        probabilities, cut = _probabilities(job, home, entry, held, texts, labels, spec)
+        told += _about_cuts(entry, cut, spec)
         models.append(
             {"id": entry.id, "title": entry.title, "identity": identity(entry), "parameters": entry.parameters}
             | _described(truth, probabilities, labels, positive)
@@ -55,7 +56,7 @@ def run_classifiers(job: Job, home: Home, spec: Spec) -> dict:
         "train_records": len(held.train),
         "models": models,
         "baselines": small,
-        "notes": notes(home, spec, held, entries) + _about_data(truth, classes),
+        "notes": notes(home, spec, held, entries) + _about_data(truth, classes) + told,
         "seed": spec.seed,
     }
 
@@ -67,7 +68,7 @@ def run_folds(job: Job, home: Home, spec: Spec) -> dict:
     """
     entries = [catalog.resolve(home, run_id) for run_id in spec.run_ids]
     job.plan([("classify", entry.title) for entry in entries])
-    folds = []
+    folds, told = [], []
     for entry in entries:
         job.next_phase()
         config = run_config(home, entry.id) or {}
@@ -78,7 +79,8 @@ def run_folds(job: Job, home: Home, spec: Spec) -> dict:
         classes = _classes(held)
         labels, (texts, truth) = classes.names, _texts(held, held.indices, classes)
         positive = class_metrics.rarest(classes.numbers(held.records.labels()))
-        probabilities = _probabilities(job, home, entry, held, texts, labels, own)
+        probabilities, cut = _probabilities(job, home, entry, held, texts, labels, own)
+        told += _about_cuts(entry, cut, own)
         row = {"fold": own.fold, "run": entry.id, "title": entry.title, "n": len(truth)}
         row["model"] = _brief(class_metrics.figures(truth, probabilities, labels, positive))
         for name in baselines.names_for(len(labels)):
@@ -94,7 +96,7 @@ def run_folds(job: Job, home: Home, spec: Spec) -> dict:
         "data": {"name": held.records.info.name, "content_hash": held.records.info.content_hash},
         "positive": labels[positive],
         "records": sum(fold["n"] for fold in folds),
-        "notes": [],
+        "notes": told,
         "seed": spec.seed,
     }
 
@@ -150,8 +152,11 @@ def _baselines(job: Job, held: HeldOut, classes: Classes, texts, truth, positive
 
 def _probabilities(
     job: Job, home: Home, entry, held: HeldOut, texts: list[str], labels: list[str], spec: Spec
-) -> np.ndarray:
-    """float (N, C) in the order of `labels`; logits are kept as they come. Raises UserError for other classes."""
+) -> tuple[np.ndarray, list[bool]]:
+    """(float (N, C) in the order of `labels`, which texts were cut); what a model says is kept as it comes.
+
+    Raises UserError for other classes.
+    """
     about = {
         "format": FORMAT, "model": identity(entry), "data": held.records.info.content_hash,
         "max_length": spec.max_length, "precision": str(precision_of(spec, entry)),
@@ -168,15 +173,18 @@ def _probabilities(
                 tell = partial(_tell_part, job, done, len(wanted))
                 some = [texts[place] for place in part]
                 logits = classifier.logits_of(model, tokenizer, some, spec.max_length, tell)
+                cut = classifier.cut_of(model, tokenizer, some, spec.max_length)
                 kept.add(
                     [
-                        {"id": wanted[place], "logits": [round(float(value), 5) for value in row[order]]}
-                        for place, row in zip(part, logits, strict=True)
+                        {"id": wanted[place], "logits": [round(float(value), 5) for value in row[order]], "cut": is_cut}
+                        for place, row, is_cut in zip(part, logits, cut, strict=True)
                     ]
                 )
                 done += len(part)
                 job.tell(done, len(wanted), fresh=len(part))
-    return class_metrics.softmax(np.array([kept.lines[index]["logits"] for index in wanted], np.float64))
+    lines = [kept.lines[index] for index in wanted]
+    logits = np.array([line["logits"] for line in lines], np.float64)
+    return class_metrics.softmax(logits), [line["cut"] for line in lines]
 
 
 def _tell_part(job: Job, done: int, total: int, under_way: int) -> None:
@@ -227,3 +235,9 @@ def _about_data(truth: np.ndarray, classes: Classes) -> list[dict]:
     if missing:
         found.append({"code": "missing_class", "labels": ", ".join(missing[:6])})
     return found
+
+
+def _about_cuts(entry, cut: list[bool], spec: Spec) -> list[dict]:
+    length = min(spec.max_length, entry.context or spec.max_length)
+    about = {"code": "cut_texts", "model": entry.title, "n": sum(cut), "of": len(cut), "tokens": length}
+    return [about] if any(cut) else []

@@ -157,6 +157,10 @@ WORDS: dict[str, tuple[str, str]] = {
         "them out.",
         "{of} 筆中有 {n} 筆在 {tokens} 個詞元處截斷：損失只計前段，每位元組位元數不計這些。",
     ),
+    "eval_note_cut_texts": (
+        "{model} read only the first {tokens} tokens of {n} of these {of} texts, as in training.",
+        "{model} 對這 {of} 筆中的 {n} 筆只讀前 {tokens} 個詞元，與訓練時相同。",
+    ),
     "eval_note_merged": (
         "Spellings that differ only in case or blanks are one class, as in training: {labels}.",
         "僅大小寫或空白不同的標籤視為同一類別，與訓練時相同：{labels}。",

@@ -65,6 +65,17 @@ def test_labels_that_differ_in_case_or_blanks_are_the_classes_of_training(evalua
     assert {"code": "merged", "labels": "ham, spam"} in found[1]["notes"]
 
 
+def test_texts_that_are_cut_are_counted(evaluations, over, add, tiny_classifier):
+    rows = [{**row, "text": row["text"] + " and so on" * 9 * (n % 2)} for n, row in enumerate(label_rows())]
+    config = {"dataset_id": add(rows).dataset_id, "model_ids": [tiny_classifier], "eval_share": 0.3, "max_length": 40}
+    evaluation_id = evaluations.start(config)
+    assert over(evaluation_id)["state"] == "completed", over(evaluation_id)
+    texts = [record["text"] for record in evaluations.records(evaluation_id)]
+    (note,) = [note for note in evaluations.result(evaluation_id)["notes"] if note["code"] == "cut_texts"]
+    long = sum(text.endswith("and so on") for text in texts)
+    assert (note["n"], note["of"], note["tokens"]) == (long, len(texts), 40) and 0 < long < len(texts)
+
+
 def test_one_class_only_is_a_sentence(add):
     """Whoever refuses it first: such data is never evaluated."""
     with pytest.raises(UserError, match="label"):

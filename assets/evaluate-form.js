@@ -81,11 +81,12 @@
       if (state.busy) return;
       state.busy = true; draw();
       const folds = kind() === "classify" && state.how === "folds";
-      const answer = folds ? await L.ask(server, "folds", { dataset_id: state.dataset_id, model_id: state.base, method: state.method, folds: state.folds, max_steps: state.fold_steps }) : await L.ask(server, "start", wanted());
+      const sent = wanted();
+      const answer = folds ? await L.ask(server, "folds", { dataset_id: state.dataset_id, model_id: state.base, method: state.method, folds: state.folds, max_steps: state.fold_steps }) : await L.ask(server, "start", sent);
       state.busy = false; draw();
       if (answer.error) return fail(answer.error);
       L.show(message);
-      L.tell("evaluation-started", { id: answer.evaluation_id, key: state.key });
+      L.tell("evaluation-started", { id: answer.evaluation_id, key: sent.key || "" });
       if (folds) L.tell("runs-changed");
     };
 

@@ -7,10 +7,10 @@
   const { h, t } = L;
   const GOING = ["queued", "running", "stopping"], SHARES = ["exact", "normalised", "ended"];
   const FIRST = "var(--greedy)", SECOND = "var(--topk)", GOOD = "var(--topp)";
-  const state = { id: null, seen: null, status: null, result: {}, records: [], list: [], sort: { key: "row", down: false }, differ: false, all: false, open: null, side: 0, at: 0.5, klass: null, error: null };
+  const state = { id: null, seen: null, status: null, result: {}, records: [], list: [], sort: { key: "row", down: false }, differ: false, all: false, open: null, side: 0, at: 0.5, klass: null, error: null, keys: {} }; // keys: of judges, each with its evaluation alone, so that none goes to another address
   const parts = {};
 
-  L.define("evaluate-result", ({ el, server }) => { parts.main = el; parts.server = server; if (parts.side) look(); });
+  L.define("evaluate-result", ({ el, server, trigger }) => { Object.assign(parts, { main: el, server, trigger }); if (parts.side) look(); });
   L.define("evaluate-side", ({ el }) => { parts.side = el; if (parts.main) look(); });
   const ask = (name, data) => L.ask(parts.server, name, data);
 
@@ -19,7 +19,7 @@
     clearTimeout(timer);
     let wait = 4000;
     if (force || L.visible(parts.main.closest(".tabitem") || parts.main)) {
-      const answer = await ask("overview", { evaluation_id: state.id, seen: state.seen });
+      const answer = await ask("overview", { evaluation_id: state.id, seen: state.seen, differ: state.differ });
       if (answer.error) { if (!answer.lost) state.error = answer.error; }
       else take(answer);
       if (state.status && GOING.includes(state.status.state)) wait = 800;
@@ -33,16 +33,16 @@
     const one = answer.evaluation;
     if (!one) return Object.assign(state, { id: null, status: null, result: {}, records: [], seen: null });
     Object.assign(state, { id: one.status.evaluation_id, status: one.status });
-    if (one.fresh) Object.assign(state, { seen: one.seen, result: one.result, records: one.records, drawn: null });
+    if (one.fresh) Object.assign(state, { seen: one.seen, result: one.result, records: one.records, of: one.of, drawn: null });
   };
   const choose = (id) => { Object.assign(state, { id, seen: null, open: null, all: false, side: 0, klass: null, at: 0.5 }); look(true); };
   const act = async (name, data) => {
     const answer = await ask(name, { evaluation_id: state.id, ...data });
     if (answer.error) { state.error = answer.error; return draw(); }
-    if (name === "delete") Object.assign(state, { id: null, seen: null });
+    if (name === "delete") { delete state.keys[state.id]; Object.assign(state, { id: null, seen: null }); }
     look(true);
   };
-  L.hear("evaluation-started", ({ id, key }) => { state.key = key; choose(id); L.tell("runs-changed"); });
+  L.hear("evaluation-started", ({ id, key }) => { if (key) state.keys[id] = key; choose(id); L.tell("runs-changed"); });
   document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && parts.main && look());
 
   const draw = () => {
@@ -66,11 +66,14 @@
     return h("section", { class: "box" }, h("div", { class: "state" }, h("b", {}, name), h("span", {}, t("eval_on", { n: L.int(state.result.records ?? status.limit), data: status.titles.data || "" })),
       h("span", { class: status.state === "failed" ? "is-failed" : "" }, t(`eval_state_${status.state}`)),
       h("span", { class: "acts" }, going ? L.button(t("eval_stop"), () => act("stop"), "", { "data-key": "stop", disabled: status.state === "stopping" }) : [
-        status.state === "completed" && !state.result.judge?.error ? null : L.button(t("eval_resume"), () => act("resume", { key: status.judged_by_endpoint ? state.key || "" : "" }), "", { "data-key": "resume" }),
+        status.state === "completed" && !state.result.judge?.error ? null : [status.judged_by_endpoint ? keyField(status.evaluation_id) : null,
+          L.button(t("eval_resume"), () => act("resume", { key: status.judged_by_endpoint ? state.keys[status.evaluation_id] || "" : "" }), "", { "data-key": "resume" })],
         L.sure(t("eval_delete"), t("eval_delete_sure"), () => act("delete"))])),
     going ? progress(status) : null, !going && status.message ? L.notice({ message: status.message, hint: status.hint, kind: status.state === "failed" ? "error" : "info" }) : null,
     (state.result.notes || []).map((note) => L.notice({ message: t(`eval_note_${note.code}`, note), kind: note.code === "overlap" || note.code === "unknown" ? "error" : "info" })));
   };
+  const keyField = (id) => h("input", { class: "entry judge-key", type: "password", autocomplete: "off", maxlength: 500, value: state.keys[id] || "", "aria-label": t("eval_judge_key"), placeholder: t("eval_judge_key_short"), "data-key": "judge-key",
+    oninput: (event) => { state.keys[id] = event.target.value; } });
   const progress = (status) => {
     const now = status.progress || {}, share = now.total ? ((now.number - 1) + (now.done + (now.under_way || 0)) / now.total) / now.phases : null;
     const what = status.state === "queued" ? (status.waits_for ? t("eval_waits", { n: status.waits_for }) : t("eval_waits_turn")) : now.phase ? t(`eval_phase_${now.phase}`, { title: now.title }) : t("eval_phase_loading");
@@ -101,31 +104,31 @@
     })))));
 
   const judged = (result) => {
-    const { tally, error, criteria, judge } = result.judge;
+    const { tally, error, criteria, judge, pairs, of } = result.judge;
     return h("section", { class: "box" }, h("h2", {}, t("eval_win", { title: result.models[0].title })), error ? L.notice(error) : null,
       tally.n ? [h("p", {}, h("b", { class: "big" }, t("eval_win_rate", { rate: L.percent(tally.rate), low: L.percent(tally.low), high: L.percent(tally.high) }))), L.winBar(tally),
-        h("p", { class: "cap block" }, [t("eval_agreement", { share: L.percent(tally.agreement) }), tally.scores ? t("eval_scores", { first: L.num(tally.scores[0], 2), second: L.num(tally.scores[1], 2) }) : "",
+        h("p", { class: "cap block" }, [of > pairs ? t("eval_judge_first", { n: L.int(pairs), of: L.int(of) }) : "", tally.agreement === null ? "" : t("eval_agreement", { share: L.percent(tally.agreement) }), tally.equal ? t("eval_judge_equal", { n: L.int(tally.equal) }) : "", tally.scores ? t("eval_scores", { first: L.num(tally.scores[0], 2), second: L.num(tally.scores[1], 2) }) : "",
           tally.unclear ? t("eval_judge_unclear", { n: tally.unclear }) : "", t("eval_judged_by", { judge: L.clip(judge, 60) })].filter(Boolean).join(" · "))] : null,
       h("p", { class: "soft small" }, criteria));
   };
 
   // ---- record by record
-  const differs = (record) => record.answers ? record.answers[0] !== record.answers[1] : record.loss[0] !== record.loss[1];
   const records = (result) => {
-    if (!state.records.length) return null;
-    const two = result.models.length > 1, answers = !!state.records[0].answers;
+    if (!state.records.length && !state.differ) return null;
+    const two = result.models.length > 1, answers = result.kind === "answers";
     const columns = [["row", t("eval_col_row"), (r) => r.row], ["prompt", t("eval_col_prompt"), (r) => r.prompt]];
     result.models.forEach((_, i) => columns.push([`loss${i}`, t("eval_col_loss"), (r) => r.loss[i], i]));
     if (answers) for (const [key, name, value] of [["right", t("eval_col_right"), rank], ["rouge", t("eval_col_rouge"), (r, i) => r.rouge_l[i]]]) result.models.forEach((_, i) => columns.push([`${key}${i}`, name, (r) => value(r, i), i]));
     if (state.records.some((r) => r.verdict)) columns.push(["verdict", t("eval_col_verdict"), (r) => (r.verdict ? (r.verdict.winner ?? 0.5) : -1)]);
     const value = columns.find(([key]) => key === state.sort.key)?.[2] || columns[0][2];
-    let rows = state.records.filter((r) => !two || !state.differ || differs(r));
+    let rows = state.records.filter((r) => !two || !state.differ || r.differs);
     rows = [...rows].sort((a, b) => { const x = value(a), y = value(b), way = state.sort.down ? -1 : 1; return x === y ? a.row - b.row : x === null ? 1 : y === null ? -1 : x < y ? -way : way; });
     const limit = state.all ? rows.length : 20;
     const header = ([key, text, , i]) => h("th", { class: key === "prompt" ? "" : "n", "aria-sort": state.sort.key === key ? (state.sort.down ? "descending" : "ascending") : "none" },
       h("button", { type: "button", class: "sorter", "data-key": `sort-${key}`, onclick: () => { state.sort = { key, down: state.sort.key === key ? !state.sort.down : false }; draw(); } }, i === undefined || !two ? null : h("i", { class: `which ${i ? "second" : "first"}` }), " ", text, state.sort.key === key ? (state.sort.down ? " ↓" : " ↑") : ""));
     return h("section", { class: "box records" }, h("div", { class: "boxline" }, h("h2", {}, t("eval_records")), h("span", { class: "acts" },
-      two ? h("label", { class: "chip" }, h("input", { type: "checkbox", checked: state.differ, "data-key": "differ", onchange: (event) => { state.differ = event.target.checked; draw(); } }), h("span", {}, t("eval_only_differ"))) : null, L.button(t("eval_csv"), save, "quiet"))),
+      two ? h("label", { class: "chip" }, h("input", { type: "checkbox", checked: state.differ, "data-key": "differ", onchange: (event) => { state.differ = event.target.checked; draw(); look(true); } }), h("span", {}, t("eval_only_differ"))) : null, L.button(t("eval_csv"), () => parts.trigger("submit", { evaluation_id: state.id }), "quiet", { "data-key": "csv" }))),
+      state.of > state.records.length ? h("p", { class: "cap block" }, t("eval_first_rows", { n: L.int(state.records.length), of: L.int(state.of) })) : null,
       h("div", { class: "scroll" }, h("table", {}, h("thead", {}, h("tr", {}, columns.map(header))), h("tbody", {}, rows.slice(0, limit).map((record) => [line(record, columns), state.open?.index === record.index ? whole(state.open, columns.length) : null])))),
       rows.length > limit ? L.button(t("eval_show_all", { n: L.int(rows.length) }), () => { state.all = true; draw(); }, "quiet", { "data-key": "all" }) : null);
   };
@@ -151,13 +154,6 @@
     record.reference === undefined ? null : h("div", { class: "sides" }, h("div", {}, h("h3", {}, t("eval_reference")), h("p", {}, record.reference)), record.answers.map((answer, i) =>
       h("div", {}, h("h3", {}, h("i", { class: `which ${i ? "second" : "first"}` }), " ", L.clip(state.result.models[i].title, 40)), h("p", {}, record.long[i] ? t("eval_too_long") : answer ? L.differing(answer, record.reference) : t("eval_answer_none")),
         h("p", { class: "cap" }, [`${L.int(record.tokens[i])} ${t("unit_tokens")}`, record.ended[i] ? "" : t("eval_did_not_end"), record.verdict?.scores ? `${L.num(record.verdict.scores[i], 1)} / 5` : ""].filter(Boolean).join(" · ")))))));
-  const save = () => {
-    const cell = (value) => { const text = String(value ?? ""), safe = /^[=+\-@\t\r|%]/.test(text) && isNaN(text) ? `'${text}` : text; return /[",\n\r]/.test(safe) ? `"${safe.replace(/"/g, '""')}"` : safe; };
-    const sides = state.result.models.map((_, i) => i + 1), answers = !!state.records[0].answers;
-    const head = ["row", "asked", ...(answers ? ["reference"] : []), ...sides.flatMap((n) => [`loss_${n}`, ...(answers ? [`answer_${n}`, `exact_${n}`, `normalised_${n}`, `rouge_l_${n}`, `chrf_${n}`, `tokens_${n}`, `ended_${n}`] : [])])];
-    const rows = state.records.map((r) => [r.row, r.prompt, ...(answers ? [r.reference] : []), ...sides.flatMap((_, i) => [r.loss[i], ...(answers ? [r.answers[i], r.exact[i], r.normalised[i], r.rouge_l[i], r.chrf[i], r.tokens[i], r.ended[i]] : [])])]);
-    L.save(`${state.id}.csv`, "text/csv", [head, ...rows].map((row) => row.map(cell).join(",")).join("\r\n"));
-  };
 
   // ---- classifiers
   const classified = (result) => {
@@ -167,10 +163,10 @@
   };
   const contest = (result) => {
     const rows = [...result.models.map((each) => ({ ...each, name: each.title, mine: true })), ...result.baselines.map((each) => ({ ...each, name: t(`eval_baseline_${each.name}`) }))];
-    const unbalanced = rows[0].unbalanced, rare = result.labels[rows[0].positive];
-    const columns = [[t("eval_accuracy"), (r) => r.accuracy], [t("eval_f1_macro"), (r) => r.macro.f1], [t("eval_f1_of", { label: L.clip(rare, 20) }), (r) => r.classes[r.positive].f1], [t("eval_roc_auc"), (r) => r.roc_auc], ...(unbalanced ? [[t("eval_pr_auc"), (r) => r.pr_auc]] : []), [t("eval_ece"), (r) => r.ece, true]];
+    const unbalanced = rows[0].unbalanced, rare = result.labels[rows[0].positive], rareF1 = (r) => r.classes[r.positive].f1;
+    const columns = [[t("eval_accuracy"), (r) => r.accuracy], [t("eval_precision_macro"), (r) => r.macro.precision], [t("eval_recall_macro"), (r) => r.macro.recall], [t("eval_f1_macro"), (r) => r.macro.f1], [t("eval_f1_of", { label: L.clip(rare, 20) }), rareF1], [t("eval_roc_auc"), (r) => r.roc_auc], ...(unbalanced ? [[t("eval_pr_auc"), (r) => r.pr_auc]] : []), [t("eval_ece"), (r) => r.ece, true]];
     const best = columns.map(([, value, low]) => { const all = rows.map(value).filter((v) => v !== null); return low ? Math.min(...all) : Math.max(...all); });
-    const behind = Math.max(...result.models.map(columns[2][1])) < Math.max(...result.baselines.map(columns[2][1]));
+    const behind = Math.max(...result.models.map(rareF1)) < Math.max(...result.baselines.map(rareF1));
     return h("section", { class: "box" }, h("div", { class: "scroll" }, h("table", {}, h("thead", {}, h("tr", {}, h("th", {}, t("eval_who")), columns.map(([name]) => h("th", { class: "n" }, name)))),
       h("tbody", {}, rows.map((row) => h("tr", {}, h("td", {}, row.mine && result.models.length > 1 ? h("button", { type: "button", class: "link", "data-key": `side-${row.id}`, "aria-current": result.models[state.side]?.id === row.id ? "true" : null, onclick: () => { state.side = result.models.findIndex((each) => each.id === row.id); draw(); } }, row.name) : row.name,
         row.seconds !== undefined ? h("span", { class: "soft small" }, ` ${t("eval_fit_time", { time: L.duration(row.seconds) })}`) : null), columns.map(([, value], i) => h("td", { class: `n ${value(row) === best[i] ? "better" : ""}` }, L.num(value(row), 3)))))))),
@@ -217,7 +213,7 @@
     return h("figure", {}, plot.node, h("figcaption", { class: "cap" }, `${t("eval_reliability")} ${t("eval_ece")} ${L.num(model.ece, 3)}`));
   };
   const perClass = (labels, model) => h("section", { class: "box" }, h("h2", {}, t("eval_classes")), h("div", { class: "scroll tall" }, h("table", {}, h("thead", {}, h("tr", {}, [t("eval_class"), t("eval_precision"), t("eval_recall"), t("eval_f1"), t("eval_support")].map((name, i) => h("th", { class: i ? "n" : "" }, name)))),
-    h("tbody", {}, model.classes.slice(0, 200).map((each) => h("tr", {}, h("td", {}, each.label), [each.precision, each.recall, each.f1].map((value) => h("td", { class: "n" }, L.num(value, 3))), h("td", { class: "n" }, L.int(each.support))))))));
+    h("tbody", {}, model.classes.slice(0, 200).map((each) => h("tr", {}, h("td", {}, each.label), [each.precision, each.recall, each.f1].map((value) => h("td", { class: "n" }, each.support ? L.num(value, 3) : "–")), h("td", { class: "n" }, L.int(each.support))))))));
   const mistakes = (model) => h("section", { class: "box" }, h("h2", {}, t("eval_mistakes")), model.mistakes.length ? h("ul", { class: "mistakes" }, model.mistakes.slice(0, state.all ? 50 : 8).map((each) =>
     h("li", {}, h("p", {}, L.clip(each.text, 300)), h("p", { class: "soft small" }, `${t("eval_col_row")} ${L.int(each.row)}: ${t("eval_mistake", { label: each.label, predicted: each.predicted, share: L.percent(each.probability) })}`)))) : h("p", { class: "soft" }, t("eval_no_mistakes")),
     model.mistakes.length > 8 && !state.all ? L.button(t("eval_show_all", { n: model.mistakes.length }), () => { state.all = true; draw(); }, "quiet", { "data-key": "all" }) : null);
@@ -225,7 +221,7 @@
   const folds = (result) => {
     const keys = [["accuracy", t("eval_accuracy")], ["f1_macro", t("eval_f1_macro")], ["f1", t("eval_f1_of", { label: result.positive })], ["roc_auc", t("eval_roc_auc")], ["pr_auc", t("eval_pr_auc")], ["ece", t("eval_ece")]];
     const whos = [["model", t("eval_who")], ["logistic", t("eval_baseline_logistic")], ["bayes", t("eval_baseline_bayes")]];
-    const mean = (who, key) => { const one = result.spread[who][key]; return one ? `${L.num(one.mean, 3)}${one.sd === null ? "" : ` ± ${L.num(one.sd, 3)}`}` : "–"; };
+    const mean = (who, key) => { const one = result.spread[who][key]; return one ? [`${L.num(one.mean, 3)}${one.sd === null ? "" : ` ± ${L.num(one.sd, 3)}`}`, one.values.length < result.folds.length ? h("span", { class: "soft small" }, ` ${t("eval_of_folds", { n: one.values.length, of: result.folds.length })}`) : null] : "–"; };
     return h("section", { class: "box" }, h("div", { class: "scroll" }, h("table", {}, h("thead", {}, h("tr", {}, h("th", {}, t("eval_fold")), keys.map(([, name]) => h("th", { class: "n" }, name)))),
       h("tbody", {}, result.folds.map((fold) => h("tr", {}, h("td", {}, `${fold.fold + 1} · ${L.int(fold.n)}`), keys.map(([key]) => h("td", { class: "n" }, L.num(fold.model[key], 3))))),
         whos.filter(([who]) => result.spread[who]).map(([who, name]) => h("tr", { class: who === "model" ? "sum" : "" }, h("th", {}, `${name}, ${t("eval_mean")}`), keys.map(([key]) => h("td", { class: "n" }, mean(who, key)))))))));

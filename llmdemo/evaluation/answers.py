@@ -9,6 +9,7 @@ import hashlib
 from contextlib import contextmanager
 from functools import partial
 
+import numpy as np
 import torch
 
 from llmdemo import data
@@ -25,9 +26,11 @@ from llmdemo.evaluation.spec import Spec
 from llmdemo.models.load import best_device, fast_dtype, load_causal
 from llmdemo.store import Home
 
-FORMAT = 1
+FORMAT = 2
 """Raised when what a kept line means changes."""
 BATCH = 16
+MOST_TOKENS = 8192
+"""Of prompts, padding and answers in a batch together: what a batch's memory grows with."""
 _LOSS_SHARE = 0.15
 """About what the likelihoods take of a batch's time."""
 _LARGE = 3_000_000_000
@@ -72,10 +75,11 @@ def loaded(entry, dtype: torch.dtype, load=load_causal):
 def answers_of(job: Job, home: Home, entry, held: HeldOut, spec: Spec) -> list[dict]:
     """A line for each held-out record, in their order. Raises Stopped; what is done is kept.
 
-    Of conversations: {id, loss, labels, bytes, text, tokens, ended, long}: the summed −log p of the right answers'
-    tokens in nats, their number, their UTF-8 bytes; what the model answered, how long that is, whether it ended by
-    itself; `long` marks a prompt that leaves no room for an answer. Of raw text, which is cut into rows of max_length
-    tokens: {id, loss, labels, bytes}.
+    Of conversations: {id, loss, labels, bytes, cut, whole, text, tokens, ended, long}: the summed −log p of the right
+    answers' tokens in nats, their number, the answers' UTF-8 bytes; whether the record was cut at max_length, and
+    whether the tokens are those of all the bytes; what the model answered, how long that is, whether it ended by itself;
+    `long` marks a prompt that leaves no room for an answer. Of raw text, which goes on in the next row where one is
+    full: {id, loss, labels, bytes}.
     """
     work = _answer if spec.kind == "answers" else _text_loss
     return _each(job, kept_of(home, entry, held, spec), entry, held, spec, work)
@@ -101,13 +105,34 @@ def _each(job: Job, kept: Kept, entry, held: HeldOut, spec: Spec, work) -> list[
     job.tell(done, len(wanted))
     if missing:
         with loaded(entry, precision_of(spec, entry)) as (model, tokenizer):
-            for part in chunks(missing, BATCH):
+            for part in _parts(job, tokenizer, held, missing, spec):
                 tell = partial(_tell_part, job, done, len(wanted), len(part))
                 lines = work(model, tokenizer, held, part, spec, tell)
                 kept.add(lines)
                 done += len(part)
                 job.tell(done, len(wanted), fresh=len(part))
     return [kept.lines[index] for index in wanted]
+
+
+def _parts(job: Job, tokenizer, held: HeldOut, missing: list[int], spec: Spec) -> list[list[int]]:
+    """The indices in the batches in which they are asked: prompts of like length, and few of them where they are long.
+
+    The batches come in an order of no meaning, so that what a stop leaves is a fair sample.
+    """
+    if spec.kind != "answers":
+        return list(chunks(missing, BATCH))
+    lengths = {}
+    for index in missing:
+        job.check()
+        lengths[index] = len(encode_prompt(example(held.records, index).prompt, tokenizer)) + spec.max_new_tokens
+    parts: list[list[int]] = []
+    for index in sorted(missing, key=lengths.__getitem__):
+        last = parts[-1] if parts else []
+        if last and len(last) < BATCH and (len(last) + 1) * lengths[index] <= MOST_TOKENS:
+            last.append(index)
+        else:
+            parts.append([index])
+    return [parts[place] for place in np.random.default_rng(spec.seed).permutation(len(parts))]
 
 
 def _tell_part(job: Job, done: int, total: int, count: int, share: float) -> None:
@@ -117,7 +142,7 @@ def _tell_part(job: Job, done: int, total: int, count: int, share: float) -> Non
 def _answer(model, tokenizer, held: HeldOut, indices, spec: Spec, tell) -> list[dict]:
     examples = [example(held.records, index) for index in indices]
     conversations = ({"messages": each.messages} for each in examples)
-    rows = list(encode_many(conversations, tokenizer, spec.max_length))
+    rows = list(encode_many(conversations, tokenizer, min(spec.max_length, _context(model))))
     losses = row_losses(model, rows, _pad(tokenizer))
     tell(_LOSS_SHARE)
     prompts = [encode_prompt(each.prompt, tokenizer) for each in examples]
@@ -137,9 +162,11 @@ def _answer(model, tokenizer, held: HeldOut, indices, spec: Spec, tell) -> list[
             "loss": loss,
             "labels": labels,
             "bytes": _asked_bytes(each),
+            "cut": row.truncated,
+            "whole": not row.truncated and not row.unreachable,
             **_said(said.get(place), tokenizer),
         }
-        for place, (each, (loss, labels)) in enumerate(zip(examples, losses, strict=True))
+        for place, (each, row, (loss, labels)) in enumerate(zip(examples, rows, losses, strict=True))
     ]
 
 

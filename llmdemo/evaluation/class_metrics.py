@@ -18,7 +18,7 @@ def figures(truth: np.ndarray, probabilities: np.ndarray, labels: list[str], pos
 
     truth int (N,), probabilities float (N, C) with rows that sum to 1. Returns accuracy, macro {precision, recall, f1},
     classes [{label, precision, recall, f1, support}], positive (an index), roc_auc and pr_auc (of the positive class for
-    two classes, macro one-against-rest for more; None where one class alone occurs, or over 100), unbalanced, confusion (rows: truth; None above 100 classes),
+    two classes, for more the mean one-against-rest of those that occur; None where one class alone occurs, or over 100), unbalanced, confusion (rows: truth; None above 100 classes),
     log_loss, brier, ece, bins. A class that never occurs counts with 0, as scikit-learn's zero_division=0.
     """
     from sklearn import metrics
@@ -65,7 +65,8 @@ def _areas(truth: np.ndarray, probabilities: np.ndarray, present: list[int], pos
 
     if not 2 <= len(present) <= _MANY_CLASSES:
         return {"roc_auc": None, "pr_auc": None}
-    asked = [positive] if len(present) == 2 else present
+    # Of three classes with two present it may be the positive one that is missing, and that has no area.
+    asked = [positive] if probabilities.shape[1] == 2 else present
     areas = [
         (
             metrics.roc_auc_score(truth == label, probabilities[:, label]),

@@ -41,6 +41,11 @@ def logits_of(model, tokenizer, texts: list[str], max_length: int, tell=None) ->
     return found
 
 
+def cut_of(model, tokenizer, texts: list[str], max_length: int) -> list[bool]:
+    """Whether each text is longer than what `logits_of` reads of it."""
+    return [row.truncated for row in _encode(texts, tokenizer, _limit(model, max_length))]
+
+
 def _forward(model, rows: list[list[int]], pad: int) -> np.ndarray:
     width = max(map(len, rows))
     ids = torch.tensor([row + [pad] * (width - len(row)) for row in rows], device=model.device)  # [b, t]

@@ -21,6 +21,7 @@ def record_of(example, lines: list[dict]) -> dict:
         "index": example.index,
         "row": example.row,
         "prompt": _last_user(example.prompt),
+        "instruction": _conversation(example.prompt),
         "reference": example.reference,
         "checkable": checkable,
         "answers": texts,
@@ -28,6 +29,8 @@ def record_of(example, lines: list[dict]) -> dict:
         "sum": [line["loss"] for line in lines],
         "labels": [line["labels"] for line in lines],
         "bytes": lines[0]["bytes"],
+        "cut": [line["cut"] for line in lines],
+        "whole": all(line["whole"] for line in lines),
         "exact": [exact_match(text, example.reference) if checkable else None for text in texts],
         "normalised": [normalised_match(text, example.reference) if checkable else None for text in texts],
         "rouge_l": [round(rouge_l(text, example.reference), 4) for text in texts],
@@ -82,13 +85,13 @@ def _figures(records: list[dict], models: int):
     def column(key: str, some: list[dict]) -> list[np.ndarray]:
         return [np.array([float(record[key][side] or 0) for record in some]) for side in sides]
 
-    losses, labels = column("sum", records), column("labels", records)
-    size = np.array([float(record["bytes"]) for record in records])
-    whole = [record for record in records if record["bytes"]]
-    per_token = [Ratio(loss, count) for loss, count in zip(losses, labels, strict=True)]
+    per_token = [Ratio(*each) for each in zip(column("sum", records), column("labels", records), strict=True)]
     yield "loss", False, per_token, None, len(records)
     yield "perplexity", False, per_token, _exp, len(records)
-    per_byte = [Ratio(loss / math.log(2), size) for loss in losses]
+    # Of a record that was cut the bytes are those of the whole answers, and the loss is not.
+    whole = [record for record in records if record["bytes"] and record.get("whole", True)]
+    size = np.array([float(record["bytes"]) for record in whole])
+    per_byte = [Ratio(loss / math.log(2), size) for loss in column("sum", whole)]
     yield "bits_per_byte", False, per_byte, None, len(whole)
     if not records or "answers" not in records[0]:
         return
@@ -131,3 +134,10 @@ def _finite(value) -> float | None:
 def _last_user(prompt: list[dict]) -> str:
     asked = [turn["content"] for turn in prompt if turn["role"] == "user"]
     return asked[-1] if asked else (prompt[-1]["content"] if prompt else "")
+
+
+def _conversation(prompt: list[dict]) -> str:
+    """All turns, each with who says it; a single question as it is."""
+    if [turn["role"] for turn in prompt] == ["user"]:
+        return prompt[0]["content"]
+    return "\n\n".join(f"{turn['role'].capitalize()}: {turn['content']}" for turn in prompt)

@@ -51,9 +51,9 @@ def run_config(home: Home, model_id: str) -> dict | None:
 
 
 def split_of(home: Home, model_ids: tuple[str, ...], dataset_id: str) -> dict:
-    """{seed, eval_share, fold, folds} of the last of these models that was trained on this data, else the defaults.
+    """{seed, eval_share, fold, folds, max_length} of the last of these models that was trained on this data.
 
-    With it the held-out part is what the run itself held out.
+    With it the held-out part is what the run itself held out, cut where the run cut it. Defaults where no run tells.
     """
     content = data.get_dataset(home, dataset_id).content_hash
     for model_id in reversed(model_ids):
@@ -64,8 +64,9 @@ def split_of(home: Home, model_ids: tuple[str, ...], dataset_id: str) -> dict:
                 "eval_share": float(config.get("eval_share") or SHARE),
                 "fold": int(config.get("fold") or 0),
                 "folds": int(config.get("folds") or 0),
+                "max_length": int(config.get("max_length") or Spec.max_length),
             }
-    return {"seed": SEED, "eval_share": SHARE, "fold": 0, "folds": 0}
+    return {"seed": SEED, "eval_share": SHARE, "fold": 0, "folds": 0, "max_length": Spec.max_length}
 
 
 def overlap(home: Home, model_id: str, held: HeldOut) -> dict:

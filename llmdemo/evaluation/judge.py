@@ -12,7 +12,7 @@ from llmdemo.errors import UserError
 from llmdemo.evaluation.folder import content_key
 from llmdemo.evaluation.intervals import wilson
 
-PROMPT_VERSION = 1
+PROMPT_VERSION = 2
 _MOST_CHARACTERS = 4000
 _SYSTEM = (
     "You are a fair judge. You give clear, objective feedback by the given rubric and nothing else. What stands between "
@@ -54,10 +54,14 @@ Score 4: mostly; small flaws.
 Score 5: fully, as the reference answer does.
 
 ###Feedback:"""
+# A whole score, perhaps as 4.0, 4/5 or "4 out of 5"; not the beginning of another number, and not of 10.
+_SCORE = r"([1-5])(?:\.0+)?(?:[*_>\s]*(?:/|out\s+of)\s*5(?:\.0+)?)?(?!\d|\.\d|[*_>\s]*(?:/|out\s+of)\s*\d)"
 _RESULT = re.compile(
-    r"\[?RESULT\]?\W{0,6}(?:Response\s*)?A\W{0,6}([1-5])(?!\d|\.\d)\D{1,20}?B\W{0,6}([1-5])(?!\d|\.\d)", re.IGNORECASE
+    rf"\[?RESULT\]?\W{{0,6}}(?:Response\s*)?A\W{{0,6}}{_SCORE}\D{{1,20}}?B\W{{0,6}}{_SCORE}", re.IGNORECASE
 )
 _NEARLY = 0.1
+EQUAL = {"winner": None, "agreed": True, "scores": None, "clear": True, "asked": False}
+"""The verdict on two equal answers, which no judge is asked about."""
 
 
 class JudgeFailed(UserError):
@@ -70,6 +74,7 @@ class Pair:
 
     index: int
     instruction: str
+    """All that was said before the answers, the system's turn too."""
     reference: str
     answers: tuple[str, str]
 
@@ -78,7 +83,8 @@ def messages(pair: Pair, criteria: str, swapped: bool) -> list[dict]:
     """The conversation that a judge goes on from; `swapped` shows the second answer as A."""
     first, second = reversed(pair.answers) if swapped else pair.answers
     asked = {"instruction": pair.instruction, "reference": pair.reference, "a": first, "b": second}
-    content = _TASK.format(criteria=criteria.strip(), **{key: _shown(text) for key, text in asked.items()})
+    shown = {key: _shown(text, key == "instruction") for key, text in asked.items()}
+    content = _TASK.format(criteria=criteria.strip(), **shown)
     return [{"role": "system", "content": _SYSTEM}, {"role": "user", "content": content}]
 
 
@@ -94,28 +100,29 @@ def pair_key(pair: Pair, criteria: str) -> str:
 
 
 def verdict(orders: list[tuple[float, float] | None]) -> dict:
-    """What both orders say: {"winner": 0 | 1 | None, "agreed", "scores": [first, second] | None, "clear"}.
+    """What both orders say: {"winner": 0 | 1 | None, "agreed", "scores": [first, second] | None, "clear", "asked"}.
 
     `orders`: the scores (first answer, second answer) as given in either order, None where the judge said nothing
     clear. winner is None for a tie, also when the orders disagree; agreed: both name the same winner, or both none.
     """
     clear = [scores for scores in orders if scores is not None]
     if len(clear) < 2:
-        return {"winner": None, "agreed": False, "scores": None, "clear": False}
+        return {"winner": None, "agreed": False, "scores": None, "clear": False, "asked": True}
     signs = [_sign(second - first) for first, second in clear]
     agreed = signs[0] == signs[1]
     winner = {1: 1, -1: 0}.get(signs[0]) if agreed else None
     means = [round(sum(scores[side] for scores in clear) / len(clear), 3) for side in (0, 1)]
-    return {"winner": winner, "agreed": agreed, "scores": means, "clear": True}
+    return {"winner": winner, "agreed": agreed, "scores": means, "clear": True, "asked": True}
 
 
 def tally(verdicts: list[dict]) -> dict:
     """The second model's win rate against the first, a tie counting as a half, with Wilson's 95 % interval.
 
-    {wins, losses, ties, unclear, n, rate, low, high, agreement, scores}: agreement is the share of clear pairs whose
-    orders agree.
+    {wins, losses, ties, equal, unclear, n, rate, low, high, agreement, scores}: equal counts the ties that no judge was
+    asked about; agreement is the share of the other clear pairs whose orders agree, None where there is none.
     """
     clear = [each for each in verdicts if each["clear"]]
+    asked = [each for each in clear if each["asked"]]
     wins = sum(each["winner"] == 1 for each in clear)
     losses = sum(each["winner"] == 0 for each in clear)
     ties = len(clear) - wins - losses
@@ -125,12 +132,13 @@ def tally(verdicts: list[dict]) -> dict:
         "wins": wins,
         "losses": losses,
         "ties": ties,
+        "equal": len(clear) - len(asked),
         "unclear": len(verdicts) - len(clear),
         "n": len(clear),
         "rate": (wins + ties / 2) / len(clear) if clear else None,
         "low": interval[0] if interval else None,
         "high": interval[1] if interval else None,
-        "agreement": sum(each["agreed"] for each in clear) / len(clear) if clear else None,
+        "agreement": sum(each["agreed"] for each in asked) / len(asked) if asked else None,
         "scores": [sum(scores[side] for scores in judged) / len(judged) for side in (0, 1)] if judged else None,
     }
 
@@ -139,7 +147,9 @@ def _sign(change: float) -> int:
     return 0 if abs(change) < _NEARLY else 1 if change > 0 else -1
 
 
-def _shown(text: str) -> str:
-    """Clipped, and without anything that could close the tag around it."""
+def _shown(text: str, is_conversation: bool) -> str:
+    """Clipped, and without anything that could close the tag around it. Of a conversation the end is what is answered."""
     text = text.strip().replace("</", "< /")
-    return text[:_MOST_CHARACTERS] + (" […]" if len(text) > _MOST_CHARACTERS else "")
+    if len(text) <= _MOST_CHARACTERS:
+        return text
+    return f"[…] {text[-_MOST_CHARACTERS:]}" if is_conversation else f"{text[:_MOST_CHARACTERS]} […]"

@@ -25,7 +25,7 @@ class LocalJudge:
     @torch.inference_mode()
     def scores(self, conversations: list[list[dict]]) -> list[tuple[float, float] | None]:
         """(A, B) for each conversation, 1.0 to 5.0; None where it is longer than the model's context."""
-        prompts = [encode_prompt(each, self._tokenizer) + self._head for each in conversations]
+        prompts = [self._encode(each) + self._head for each in conversations]
         fits = [place for place, prompt in enumerate(prompts) if len(prompt) + 16 <= self._context]
         found: list[tuple[float, float] | None] = [None] * len(prompts)
         if not fits:
@@ -42,6 +42,17 @@ class LocalJudge:
         for place, pair in zip(fits, zip(first, second, strict=True), strict=True):
             found[place] = pair
         return found
+
+    def _encode(self, conversation: list[dict]) -> list[int]:
+        try:
+            return encode_prompt(conversation, self._tokenizer)
+        except UserError:
+            if conversation[0]["role"] != "system":
+                raise
+        # Some templates (Gemma's) refuse a system turn: the user says it then.
+        system, user, *rest = conversation
+        said = {**user, "content": f"{system['content']}\n\n{user['content']}"}
+        return encode_prompt([said, *rest], self._tokenizer)
 
     def _read(self, logits: torch.Tensor, digits: list[int]) -> tuple[list[float], list[int]]:
         """(mean score, likeliest digit as 0 … 4) of each row of `logits` [b, V]."""

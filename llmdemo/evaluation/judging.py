@@ -7,7 +7,7 @@ from llmdemo.errors import UserError
 from llmdemo.evaluation.answers import chunks, identity, loaded, precision_of
 from llmdemo.evaluation.folder import Kept
 from llmdemo.evaluation.job import Job
-from llmdemo.evaluation.judge import PROMPT_VERSION, JudgeFailed, Pair, messages, pair_key, parse, tally, verdict
+from llmdemo.evaluation.judge import EQUAL, PROMPT_VERSION, JudgeFailed, Pair, messages, pair_key, parse, tally, verdict
 from llmdemo.evaluation.judge_endpoint import EndpointJudge
 from llmdemo.evaluation.judge_local import LocalJudge
 from llmdemo.evaluation.spec import JudgeSpec, Spec
@@ -20,32 +20,42 @@ _MOST_UNCLEAR = 5
 
 
 def judge_all(job: Job, home: Home, spec: JudgeSpec, records: list[dict], key: str = "") -> dict:
-    """{"tally", "error", "criteria", "judge"}; each judged record gets a "verdict". Raises Stopped.
+    """{"tally", "error", "criteria", "judge", "pairs", "of"}; each judged record gets a "verdict". Raises Stopped.
 
-    Equal answers are a tie that no judge is asked about. `error` is {"message", "hint"} or None.
+    Equal answers are a tie that no judge is asked about. `error` is {"message", "hint"} or None; `pairs` of the `of`
+    records with two answers were to be judged.
     """
-    pairs = [_pair(record) for record in records if not any(record["long"])][: spec.limit]
-    error = None
-    kept = None
+    every = [_pair(record) for record in records if not any(record["long"])]
+    pairs = every[: spec.limit]
+    error, lines = None, {}
     try:
         kept = Kept(home, "verdicts", _about(home, spec))
-        _ask(job, home, spec, [pair for pair in pairs if pair.answers[0].strip() != pair.answers[1].strip()], kept, key)
+        lines = dict(kept.lines)
+        asked = [pair for pair in pairs if pair.answers[0].strip() != pair.answers[1].strip()]
+        _ask(job, home, spec, asked, kept, lines, key)
     except UserError as failed:  # the judge; what the models did stays
         error = {"message": failed.message, "hint": failed.hint}
     found = {}
     for pair in pairs:
         if pair.answers[0].strip() == pair.answers[1].strip():
-            found[pair.index] = {"winner": None, "agreed": True, "scores": None, "clear": True}
-        elif kept and (line := kept.lines.get(pair_key(pair, spec.criteria))):
+            found[pair.index] = EQUAL
+        elif line := lines.get(pair_key(pair, spec.criteria)):
             found[pair.index] = verdict([tuple(scores) if scores else None for scores in line["orders"]])
     for record in records:
         record["verdict"] = found.get(record["index"])
     who = spec.model if spec.kind == "endpoint" else spec.model_id
-    return {"tally": tally(list(found.values())), "error": error, "criteria": spec.criteria, "judge": who}
+    return {
+        "tally": tally(list(found.values())),
+        "error": error,
+        "criteria": spec.criteria,
+        "judge": who,
+        "pairs": len(pairs),
+        "of": len(every),
+    }
 
 
 def _pair(record: dict) -> Pair:
-    return Pair(record["index"], record["prompt"], record["reference"], tuple(record["answers"]))
+    return Pair(record["index"], record["instruction"], record["reference"], tuple(record["answers"]))
 
 
 def _about(home: Home, spec: JudgeSpec) -> dict:
@@ -54,17 +64,22 @@ def _about(home: Home, spec: JudgeSpec) -> dict:
     return {"v": PROMPT_VERSION, "model": identity(catalog.resolve(home, spec.model_id))}
 
 
-def _ask(job: Job, home: Home, spec: JudgeSpec, pairs: list[Pair], kept: Kept, key: str) -> None:
-    missing = [pair for pair in pairs if pair_key(pair, spec.criteria) not in kept.lines]
+def _ask(job: Job, home: Home, spec: JudgeSpec, pairs: list[Pair], kept: Kept, lines: dict, key: str) -> None:
+    """Adds what the judge says of these pairs to `lines`, by their keys.
+
+    An endpoint's answer without scores is not kept: asked again it may have some. A local model's are always the same.
+    """
+    missing = [pair for pair in pairs if pair_key(pair, spec.criteria) not in lines]
     done = len(pairs) - len(missing)
     job.tell(done, len(pairs))
     if not missing:
         return
     ask = _ask_model if spec.kind == "model" else _ask_endpoint
-    for lines in ask(job, home, spec, missing, key):
-        kept.add(lines)
-        done += len(lines)
-        job.tell(done, len(pairs), fresh=len(lines))
+    for some in ask(job, home, spec, missing, key):
+        kept.add([line for line in some if spec.kind == "model" or None not in line["orders"]])
+        lines |= {line["id"]: line for line in some}
+        done += len(some)
+        job.tell(done, len(pairs), fresh=len(some))
 
 
 def _ask_model(job: Job, home: Home, spec: JudgeSpec, pairs: list[Pair], _: str):

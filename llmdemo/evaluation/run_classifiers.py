@@ -7,6 +7,7 @@ from functools import partial
 
 import numpy as np
 
+from llmdemo.data.labels import Classes, merge_labels, spelling
 from llmdemo.errors import UserError
 from llmdemo.evaluation import baselines, class_metrics, classifier
 from llmdemo.evaluation.answers import FORMAT, chunks, identity, loaded, precision_of
@@ -30,13 +31,15 @@ def run_classifiers(job: Job, home: Home, spec: Spec) -> dict:
     entries = [catalog.resolve(home, model_id) for model_id in spec.model_ids]
     job.plan([("baselines", "")] + [("classify", entry.title) for entry in entries])
     job.next_phase()
-    labels, texts, truth = _held_texts(held)
+    classes = _classes(held)
+    labels, (texts, truth) = classes.names, _texts(held, held.indices, classes)
     positive = class_metrics.rarest(truth)
-    small = _baselines(job, held, labels, texts, truth, positive)
-    models, records = [], _records(held, texts, truth, labels)
+    small = _baselines(job, held, classes, texts, truth, positive)
+    models, told, records = [], [], _records(held, texts, truth, labels)
     for entry in entries:
         job.next_phase()
-        probabilities = _probabilities(job, home, entry, held, texts, labels, spec)
+        probabilities, cut = _probabilities(job, home, entry, held, texts, labels, spec)
+        told += _about_cuts(entry, cut, spec)
         models.append(
             {"id": entry.id, "title": entry.title, "identity": identity(entry), "parameters": entry.parameters}
             | _described(truth, probabilities, labels, positive)
@@ -53,7 +56,7 @@ def run_classifiers(job: Job, home: Home, spec: Spec) -> dict:
         "train_records": len(held.train),
         "models": models,
         "baselines": small,
-        "notes": notes(home, spec, held, entries) + _about_data(truth, labels),
+        "notes": notes(home, spec, held, entries) + _about_data(truth, classes) + told,
         "seed": spec.seed,
     }
 
@@ -61,11 +64,11 @@ def run_classifiers(job: Job, home: Home, spec: Spec) -> dict:
 def run_folds(job: Job, home: Home, spec: Spec) -> dict:
     """The result of K-fold cross-validation: each run's model on the part that it held out.
 
-    {labels, folds [{fold, model, logistic, bayes}], spread {who: {figure: {mean, sd, values}}}}. Raises UserError.
+    {labels, folds [{fold, model, logistic, bayes}], spread {who: {figure: {mean, sd, values, n}}}}. Raises UserError.
     """
     entries = [catalog.resolve(home, run_id) for run_id in spec.run_ids]
     job.plan([("classify", entry.title) for entry in entries])
-    folds, names = [], None
+    folds, told = [], []
     for entry in entries:
         job.next_phase()
         config = run_config(home, entry.id) or {}
@@ -73,80 +76,70 @@ def run_folds(job: Job, home: Home, spec: Spec) -> dict:
             {**spec.to_dict(), "fold": int(config.get("fold") or 0), "folds": int(config.get("folds") or 0)}
         )
         held = held_out(home, own)
-        labels, texts, truth = _held_texts(held)
-        names = names or labels
-        positive = class_metrics.rarest(_all_truth(held, labels))
-        probabilities = _probabilities(job, home, entry, held, texts, labels, own)
+        classes = _classes(held)
+        labels, (texts, truth) = classes.names, _texts(held, held.indices, classes)
+        positive = class_metrics.rarest(classes.numbers(held.records.labels()))
+        probabilities, cut = _probabilities(job, home, entry, held, texts, labels, own)
+        told += _about_cuts(entry, cut, own)
         row = {"fold": own.fold, "run": entry.id, "title": entry.title, "n": len(truth)}
         row["model"] = _brief(class_metrics.figures(truth, probabilities, labels, positive))
         for name in baselines.names_for(len(labels)):
             job.check()
-            shares, _ = baselines.fit_and_predict(name, *_train_texts(held, labels), texts, len(labels))
+            shares, _ = baselines.fit_and_predict(name, *_texts(held, held.train, classes), texts, len(labels))
             row[name] = _brief(class_metrics.figures(truth, shares, labels, positive))
         folds.append(row)
     return {
         "kind": "kfold",
-        "labels": names,
+        "labels": labels,
         "folds": folds,
-        "spread": {who: spread([fold[who] for fold in folds]) for who in ("model", *baselines.names_for(len(names)))},
+        "spread": {who: spread([fold[who] for fold in folds]) for who in ("model", *baselines.names_for(len(labels)))},
         "data": {"name": held.records.info.name, "content_hash": held.records.info.content_hash},
-        "positive": names[positive],
+        "positive": labels[positive],
         "records": sum(fold["n"] for fold in folds),
-        "notes": [],
+        "notes": told,
         "seed": spec.seed,
     }
 
 
 def spread(rows: list[dict]) -> dict:
-    """{figure: {"mean", "sd", "values"}} over the folds; sd with N − 1, None for a single fold."""
+    """{figure: {"mean", "sd", "values", "n"}} over the n folds that have the figure; sd with N − 1, None for one fold."""
     found = {}
     for key in rows[0]:
-        values = [row[key] for row in rows]
-        if any(value is None for value in values):
+        values = [row[key] for row in rows if row[key] is not None]
+        if not values:
             continue
         sd = float(np.std(values, ddof=1)) if len(values) > 1 else None
-        found[key] = {"mean": float(np.mean(values)), "sd": sd, "values": values}
+        found[key] = {"mean": float(np.mean(values)), "sd": sd, "values": values, "n": len(values)}
     return found
 
 
 def _brief(figures: dict) -> dict:
-    """What is averaged over folds."""
+    """What is averaged over folds. A fold without a record of the positive class says nothing of its F1."""
+    positive = figures["classes"][figures["positive"]]
     return {
         "accuracy": figures["accuracy"],
         "f1_macro": figures["macro"]["f1"],
-        "f1": figures["classes"][figures["positive"]]["f1"],
+        "f1": positive["f1"] if positive["support"] else None,
         "roc_auc": figures["roc_auc"],
         "pr_auc": figures["pr_auc"],
         "ece": figures["ece"],
     }
 
 
-def _held_texts(held: HeldOut) -> tuple[list[str], list[str], np.ndarray]:
-    """(labels, held-out texts, their classes int (N,)). Raises UserError when only one class is held out or there is."""
-    labels = sorted(set(held.records.labels() or []))
-    if len(labels) < 2:
-        raise UserError(
-            f"{held.records.info.name} has {len(labels)} class; a classifier needs two.", "Choose other data."
-        )
-    records = held.records.rows(held.indices)
-    number = {label: place for place, label in enumerate(labels)}
-    return labels, [record["text"] for record in records], np.array([number[record["label"]] for record in records])
+def _classes(held: HeldOut) -> Classes:
+    """The classes as training sees them, so that a model can be asked about the data that it was trained on."""
+    return merge_labels(held.records.labels() or [], most=None)
 
 
-def _train_texts(held: HeldOut, labels: list[str]) -> tuple[list[str], np.ndarray]:
-    number = {label: place for place, label in enumerate(labels)}
-    records = held.records.rows(held.train)
-    return [record["text"] for record in records], np.array([number[record["label"]] for record in records])
+def _texts(held: HeldOut, indices: np.ndarray, classes: Classes) -> tuple[list[str], np.ndarray]:
+    """(texts, their classes int (N,)) of these records."""
+    records = held.records.rows(indices)
+    return [record["text"] for record in records], classes.numbers([record["label"] for record in records])
 
 
-def _all_truth(held: HeldOut, labels: list[str]) -> np.ndarray:
-    number = {label: place for place, label in enumerate(labels)}
-    return np.array([number[label] for label in held.records.labels()])
-
-
-def _baselines(job: Job, held: HeldOut, labels, texts, truth, positive: int) -> list[dict]:
-    trained_on, known = _train_texts(held, labels)
-    found = []
+def _baselines(job: Job, held: HeldOut, classes: Classes, texts, truth, positive: int) -> list[dict]:
+    trained_on, known = _texts(held, held.train, classes)
+    found, labels = [], classes.names
     names = baselines.names_for(len(labels))
     for done, name in enumerate(names):
         job.tell(done, len(names))
@@ -159,8 +152,11 @@ def _baselines(job: Job, held: HeldOut, labels, texts, truth, positive: int) -> 
 
 def _probabilities(
     job: Job, home: Home, entry, held: HeldOut, texts: list[str], labels: list[str], spec: Spec
-) -> np.ndarray:
-    """float (N, C) in the order of `labels`; logits are kept as they come. Raises UserError for other classes."""
+) -> tuple[np.ndarray, list[bool]]:
+    """(float (N, C) in the order of `labels`, which texts were cut); what a model says is kept as it comes.
+
+    Raises UserError for other classes.
+    """
     about = {
         "format": FORMAT, "model": identity(entry), "data": held.records.info.content_hash,
         "max_length": spec.max_length, "precision": str(precision_of(spec, entry)),
@@ -172,35 +168,38 @@ def _probabilities(
     job.tell(done, len(wanted))
     if missing:
         with loaded(entry, precision_of(spec, entry), classifier.load) as (model, tokenizer):
-            own = classifier.labels_of(model)
-            _check_labels(entry, own, labels)
-            order = [own.index(label) for label in labels]
+            order = _order(entry, classifier.labels_of(model), labels)
             for part in chunks(missing, _PART):
                 tell = partial(_tell_part, job, done, len(wanted))
                 some = [texts[place] for place in part]
                 logits = classifier.logits_of(model, tokenizer, some, spec.max_length, tell)
+                cut = classifier.cut_of(model, tokenizer, some, spec.max_length)
                 kept.add(
                     [
-                        {"id": wanted[place], "logits": [round(float(value), 5) for value in row[order]]}
-                        for place, row in zip(part, logits, strict=True)
+                        {"id": wanted[place], "logits": [round(float(value), 5) for value in row[order]], "cut": is_cut}
+                        for place, row, is_cut in zip(part, logits, cut, strict=True)
                     ]
                 )
                 done += len(part)
                 job.tell(done, len(wanted), fresh=len(part))
-    return class_metrics.softmax(np.array([kept.lines[index]["logits"] for index in wanted], np.float64))
+    lines = [kept.lines[index] for index in wanted]
+    logits = np.array([line["logits"] for line in lines], np.float64)
+    return class_metrics.softmax(logits), [line["cut"] for line in lines]
 
 
 def _tell_part(job: Job, done: int, total: int, under_way: int) -> None:
     job.tell(done, total, under_way=under_way)
 
 
-def _check_labels(entry, own: list[str], labels: list[str]) -> None:
-    lacking = sorted(set(labels) - set(own))
-    if lacking or len(own) != len(labels):
+def _order(entry, own: list[str], labels: list[str]) -> list[int]:
+    """Where each of `labels` stands among the model's `own`, which may spell them otherwise. Raises UserError."""
+    place = {spelling(label): number for number, label in enumerate(own)}
+    if len(own) != len(labels) or place.keys() != set(map(spelling, labels)):
         raise UserError(
             f"{entry.title} knows the classes {', '.join(own[:6])}; the data has {', '.join(labels[:6])}.",
             "Choose the data that it was trained on, or data with the same labels.",
         )
+    return [place[spelling(label)] for label in labels]
 
 
 def _described(truth: np.ndarray, probabilities: np.ndarray, labels: list[str], positive: int) -> dict:
@@ -228,6 +227,17 @@ def _records(held: HeldOut, texts: list[str], truth: np.ndarray, labels: list[st
     ]  # fmt: skip
 
 
-def _about_data(truth: np.ndarray, labels: list[str]) -> list[dict]:
+def _about_data(truth: np.ndarray, classes: Classes) -> list[dict]:
+    found, labels, merged = [], classes.names, classes.merged()
+    if merged:
+        found.append({"code": "merged", "labels": ", ".join(merged[:6])})
     missing = [labels[place] for place in range(len(labels)) if not (truth == place).any()]
-    return [{"code": "missing_class", "labels": ", ".join(missing[:6])}] if missing else []
+    if missing:
+        found.append({"code": "missing_class", "labels": ", ".join(missing[:6])})
+    return found
+
+
+def _about_cuts(entry, cut: list[bool], spec: Spec) -> list[dict]:
+    length = min(spec.max_length, entry.context or spec.max_length)
+    about = {"code": "cut_texts", "model": entry.title, "n": sum(cut), "of": len(cut), "tokens": length}
+    return [about] if any(cut) else []

@@ -78,7 +78,7 @@ def _result(home: Home, spec: Spec, held: HeldOut, entries: list, records: list[
         "data": {"name": held.records.info.name, "content_hash": held.records.info.content_hash},
         "records": len(records),
         "figures": summary(records, len(entries), spec.seed),
-        "notes": notes(home, spec, held, entries),
+        "notes": notes(home, spec, held, entries) + _cut(spec, entries, records),
         "judge": judged,
         "seed": spec.seed,
     }
@@ -98,6 +98,12 @@ def notes(home: Home, spec: Spec, held: HeldOut, entries: list) -> list[dict]:
     if len(held.indices) < 20:
         found.append({"code": "small", "n": len(held.indices)})
     return found
+
+
+def _cut(spec: Spec, entries: list, records: list[dict]) -> list[dict]:
+    count = sum(any(record.get("cut", ())) for record in records)
+    length = min(spec.max_length, *(entry.context or spec.max_length for entry in entries))
+    return [{"code": "cut", "n": count, "of": len(records), "tokens": length}] if count else []
 
 
 def _tokenizers_differ(entries: list) -> bool:

@@ -16,10 +16,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from llmdemo import data, store
 from llmdemo.errors import UserError
 from llmdemo.evaluation import heldout
+from llmdemo.evaluation.export import write_csv
 from llmdemo.evaluation.folder import (
     FAILED,
     GOING,
@@ -30,6 +32,7 @@ from llmdemo.evaluation.folder import (
     JobFolder,
     evaluations_folder,
 )  # fmt: skip
+from llmdemo.evaluation.judge_address import checked_key, parsed_url
 from llmdemo.evaluation.spec import KIND_OF_TASK, LIMITS, Spec
 from llmdemo.models import catalog
 from llmdemo.runs import process
@@ -56,6 +59,7 @@ class Evaluations:
         self._launch = launch or (lambda folder, key: _launch(home, folder, key))
         self._keys: dict[str, str] = {}  # of judges, as long as their evaluation waits
         self._asked: dict[str, float] = {}  # when each was asked to stop
+        self._started: set[int] = set()  # pids of workers that nobody has waited for
         self._lock = threading.RLock()
         self._leader = LeaderLock(home.root / "evaluations.lock")
         self._closed, self._wake = threading.Event(), threading.Event()
@@ -76,7 +80,8 @@ class Evaluations:
 
         values: the keys of spec.Spec; kind, limit and the split follow from data and models. Raises UserError.
         """
-        spec = self.checked(values)
+        key = checked_key(key)
+        spec = self.checked(values, bool(key))
         if sum(each["state"] in GOING for each in self.list()) >= _MOST_QUEUED:
             raise UserError(f"{_MOST_QUEUED} evaluations wait already.", "Stop some, or wait.")
         evaluation_id = new_id("eval")
@@ -89,8 +94,8 @@ class Evaluations:
         self._wake.set()
         return evaluation_id
 
-    def checked(self, values: dict) -> Spec:
-        """The spec with everything filled in. Raises UserError for data and models that do not go together."""
+    def checked(self, values: dict, with_key: bool = False) -> Spec:
+        """The spec with everything filled in. Raises UserError for data, models and judges that do not go together."""
         spec = Spec.from_dict(values)
         info = data.get_dataset(self._home, spec.dataset_id)
         kind = KIND_OF_TASK[info.task]
@@ -100,6 +105,8 @@ class Evaluations:
             raise UserError(f"{info.name} is for {kind!r}, not for {spec.kind!r}.", "Leave kind out.")
         model_ids = spec.model_ids or (("starter",) if kind in ("answers", "perplexity") else ())
         self._check_models(kind, model_ids, spec)
+        if spec.judge.kind == "endpoint":  # so that no model runs for hours before a slip of the pen is told
+            parsed_url(spec.judge.url, with_key)
         split = heldout.split_of(self._home, model_ids, spec.dataset_id)
         given = {key: value for key, value in values.items() if value is not None and key in split}
         filled = {"kind": kind, "limit": spec.limit or LIMITS[kind], "model_ids": list(model_ids)} | split | given
@@ -119,8 +126,11 @@ class Evaluations:
         return self.status(evaluation_id)
 
     def resume(self, evaluation_id: str, key: str = "") -> dict:
-        """Puts a stopped or failed evaluation, or one whose judge failed, back in the queue. Returns status."""
-        folder = JobFolder.of(self._home, evaluation_id)
+        """Puts a stopped or failed evaluation, or one whose judge failed, back in the queue. Returns status.
+
+        Raises UserError for a key that none can be.
+        """
+        folder, key = JobFolder.of(self._home, evaluation_id), checked_key(key)
         with self._lock:
             if folder.read("state").get("state") not in GOING:
                 folder.stop.unlink(missing_ok=True)
@@ -159,6 +169,15 @@ class Evaluations:
     def records(self, evaluation_id: str) -> list[dict]:
         """What came out for each record."""
         return JobFolder.of(self._home, evaluation_id).records()
+
+    def export(self, evaluation_id: str, folder: Path) -> Path:
+        """A .csv in `folder` with all records, whole. Raises UserError where there is none yet, or of another kind."""
+        records = self.records(evaluation_id)
+        if not records or "loss" not in records[0]:
+            raise UserError("There are no records to save yet.", "Wait until the models have been asked.")
+        path = folder / f"{evaluation_id}.csv"
+        write_csv(records, path)
+        return path
 
     # ---- inside
 
@@ -240,7 +259,9 @@ class Evaluations:
         with self._lock:
             folders = [(folder, folder.read("state")) for folder in self._folders()]
             going = [pair for pair in folders if pair[1].get("state") in (RUNNING, STOPPING)]
-            if any([self._look(folder, state) for folder, state in going]):
+            watched = any([self._look(folder, state) for folder, state in going])
+            self._reap({state.get("pid") for _, state in going})
+            if watched:
                 return True
             waiting = [folder for folder, state in reversed(folders) if state.get("state") == QUEUED]
             return any(self._begin(folder) for folder in waiting)
@@ -257,11 +278,19 @@ class Evaluations:
         self._asked.pop(folder.id, None)
         status = process.exit_status(pid) if pid else None
         process.forget(pid)
+        self._started.discard(pid)
         now = folder.read("state")
         if now.get("state") in (RUNNING, STOPPING):  # it had no last word
             _note_end(folder, now["state"], status)
         folder.stop.unlink(missing_ok=True)
         return False
+
+    def _reap(self, watched: set[int]) -> None:
+        """Waits for workers that had their last word: else the system would keep each as a zombie."""
+        for pid in self._started - watched:
+            if process.exit_status(pid) is not None:
+                process.forget(pid)
+                self._started.discard(pid)
 
     def _begin(self, folder: JobFolder) -> bool:
         spec = folder.read("spec").get("spec") or {}
@@ -276,6 +305,7 @@ class Evaluations:
         except OSError as error:
             folder.set_state(FAILED, f"No process could be started ({error.strerror or error}).", "Try again.")
             return False
+        self._started.add(pid)
         now = folder.read("state")
         if now.get("state") == QUEUED:  # a worker of a test may have ended already
             folder.set_state(RUNNING, pid=pid, identity=identity)

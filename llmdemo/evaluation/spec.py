@@ -73,7 +73,7 @@ class Spec:
     max_new_tokens: int = 96
     """Longest answer, in tokens."""
     max_length: int = 512
-    """Longest record whose loss is taken, in tokens; longer ones are cut as in training."""
+    """Longest record whose loss is taken, in tokens; longer ones are cut as in training. The run's, where one tells."""
     precision: str = "auto"
     """auto: fp32, except for large models on a GPU."""
     seed: int | None = None
@@ -113,7 +113,7 @@ class Spec:
 _RANGES = (
     ("limit", 0, 100_000),
     ("max_new_tokens", 1, 4096),
-    ("max_length", 8, 100_000),
+    ("max_length", 8, 1_000_000),
     ("seed", 0, 2**31 - 1),
     ("eval_share", 0.001, 0.9),
     ("folds", 0, 20),

@@ -5,12 +5,17 @@ ROUGE-L is Google's rouge_score and chrF is sacrebleu's; both are imported at th
 
 import json
 import re
-import string
 import unicodedata
 from functools import cache
 
-_ARTICLES = re.compile(r"\b(a|an|the)\b")
-_PUNCTUATION = str.maketrans("", "", string.punctuation + "。，、；：？！「」『』（）《》“”‘’…")
+# An article stands before a word: the A that is an answer, or ends one ("vitamin A"), is none.
+_ARTICLES = re.compile(r"(?<!\S)(?:an?|the)\s+(?=\S)")
+_BULLET = re.compile(r"^\s*[-*•]\s+", re.MULTILINE)
+_COMPARED = re.compile(r"\s*([<>=≤≥≠%])\s*")
+_NUMBER = re.compile(r"([+-]?)(0|[1-9][0-9]{0,2}(?:,[0-9]{3})+|[1-9][0-9]*|(?=\.))(?:\.([0-9]+))?")
+_SIGNS = str.maketrans({"−": "-", "–": "-", "’": None, "‘": None, "'": None})
+_PUNCTUATION = frozenset('.,;:!?"()[]{}`*。、「」『』《》〈〉【】“”…·¿¡«»')
+_CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W_\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+")
 _MOST_WORDS = 8
 
@@ -21,20 +26,47 @@ def exact_match(answer: str, reference: str) -> bool:
 
 
 def normalised_match(answer: str, reference: str) -> bool:
-    """Equal as JSON values where the reference is JSON; else equal as SQuAD compares (arXiv 1606.05250):
-
-    lower case, without punctuation, articles and repeated blanks; full-width letters count as plain ones.
-    """
+    """Equal as JSON values where the reference is JSON; else equal but for form, see `normalise`."""
     wanted = as_json(reference)
     if wanted is not None:
         got = as_json(answer)
         return got is not None and _same(got, wanted)
-    return normalise(answer) == normalise(reference)
+    plain = normalise(reference)
+    if not plain:  # the reference is punctuation: then that is what counts
+        return answer.strip().casefold() == reference.strip().casefold()
+    return normalise(answer) == plain
 
 
 def normalise(text: str) -> str:
-    text = unicodedata.normalize("NFKC", text).casefold().translate(_PUNCTUATION)
-    return " ".join(_ARTICLES.sub(" ", text).split())
+    """Lower case, without articles, repeated blanks, and punctuation at the edges of words; numbers by their value.
+
+    After SQuAD (arXiv 1606.05250), which drops all punctuation and so takes -5 for 5, 3.5 for 35 and C++ for C. Full-width
+    letters count as plain ones.
+    """
+    text = _BULLET.sub("", unicodedata.normalize("NFKC", text).casefold().translate(_SIGNS))
+    kept = (each for place, each in enumerate(text) if each not in _PUNCTUATION or _is_inside(text, place))
+    words = _ARTICLES.sub(" ", " ".join("".join(kept).split())).split()
+    return _COMPARED.sub(r"\1", " ".join(map(_by_value, words)))
+
+
+def _is_inside(text: str, place: int) -> bool:
+    """Whether the sign at `place` belongs to a word: 3.5, .5, a,b, !x. CJK characters are words of their own."""
+    before, after = text[place - 1 : place] if place else "", text[place + 1 : place + 2]
+    return _is_plain(after) and (_is_plain(before) or text[place] in ".!" and not _CJK.match(before or " "))
+
+
+def _is_plain(character: str) -> bool:
+    return character.isalnum() and not _CJK.match(character)
+
+
+def _by_value(word: str) -> str:
+    """1,000.50 as 1000.5, +5 as 5; a word that is no number stays, and so does 007."""
+    found = _NUMBER.fullmatch(word)
+    if not found:
+        return word
+    sign, whole, part = found[1], found[2].replace(",", "") or "0", (found[3] or "").rstrip("0")
+    value = f"{whole}.{part}" if part else whole
+    return f"-{value}" if sign == "-" and value != "0" else value
 
 
 def as_json(text: str):

@@ -3,6 +3,7 @@
 import torch
 
 from llmdemo.data.encode import Encoded, encode_chat, encode_classify, encode_preference, encode_text
+from llmdemo.data.labels import merge_labels
 from llmdemo.errors import UserError
 from llmdemo.learn import numbers
 from llmdemo.models.catalog import ModelEntry
@@ -83,8 +84,6 @@ class Classify(Task):
         return record["text"][:400]
 
     def one(self, record: dict, entry: ModelEntry, large: int) -> dict:
-        from llmdemo.training.objectives.classify import merge_labels
-
         merged = merge_labels(self._records.labels())
         torch.manual_seed(self._settings.seed)  # the head that a run would begin with
         model, tokenizer = load_classifier(entry, merged.names, device=_how(entry, large)["device"])

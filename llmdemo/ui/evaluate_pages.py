@@ -1,7 +1,10 @@
 """What the evaluate panel's scripts ask for: choices, evaluations as they go, records, one text. Knows no widget."""
 
+from pathlib import Path
+
 from llmdemo import data, prepare
 from llmdemo.errors import UserError
+from llmdemo.evaluation.export import differs
 from llmdemo.evaluation.folds import start_folds
 from llmdemo.evaluation.spec import CRITERIA, KIND_OF_TASK, LIMITS
 from llmdemo.models import catalog
@@ -9,6 +12,7 @@ from llmdemo.ui.services import Services
 
 _MOST_ROWS = 2000
 _EXCERPT = 140
+_NOT_IN_THE_TABLE = ("answers", "instruction", "sum", "bytes", "labels")
 _FOLD_KEYS = ("dataset_id", "model_id", "method", "max_steps", "seed")
 
 
@@ -59,7 +63,7 @@ class EvaluatePages:
     def overview(self, request: dict) -> dict:
         """All evaluations in brief and the chosen one, else one that goes, else the newest; its result when it is new.
 
-        `seen` is what the page has already.
+        `seen` is what the page has already; with `differ` its records are those where the two models differ.
         """
         self._services.require_owner()
         known = self._evaluations.list()
@@ -69,19 +73,22 @@ class EvaluatePages:
         ]
         if chosen is None:
             return {"evaluations": brief, "evaluation": None}
-        seen = f"{chosen['evaluation_id']} {chosen['state']} {chosen['progress'].get('number', 0)}"
+        differ = bool(request.get("differ"))
+        seen = f"{chosen['evaluation_id']} {chosen['state']} {chosen['progress'].get('number', 0)} {differ}"
         shown = {"status": _public(chosen), "seen": seen, "fresh": seen != request.get("seen")}
         if shown["fresh"]:
-            shown |= self._result(chosen["evaluation_id"])
+            shown |= self._result(chosen["evaluation_id"], differ)
         return {"evaluations": brief, "evaluation": shown}
 
-    def _result(self, evaluation_id: str) -> dict:
+    def _result(self, evaluation_id: str, differ: bool) -> dict:
+        """{"result", "records", "of"}: the first records of the `of` that are asked for, with texts cut short."""
         result, records = self._evaluations.result(evaluation_id), self._evaluations.records(evaluation_id)
         if result.get("kind") == "classify":
             for model in result["models"]:
                 model["mistakes"] = [_mistake(records[place], model, result) for place in model["mistakes"]]
-            return {"result": result, "records": []}
-        return {"result": result, "records": [_row(record) for record in records[:_MOST_ROWS]]}
+            return {"result": result, "records": [], "of": 0}
+        asked = [record for record in records if differs(record)] if differ else records
+        return {"result": result, "records": [_row(record) for record in asked[:_MOST_ROWS]], "of": len(asked)}
 
     def record(self, request: dict) -> dict:
         """One record of an evaluation, whole."""
@@ -91,6 +98,11 @@ class EvaluatePages:
             if record["index"] == index:
                 return record
         raise UserError("There is no such record.", "Reload the page.")
+
+    def table(self, request: dict, folder: Path) -> Path:
+        """All records of an evaluation as a .csv in `folder`."""
+        self._services.require_owner()
+        return self._evaluations.export(_id(request), folder)
 
     def stop(self, request: dict) -> dict:
         self._services.require_owner()
@@ -116,8 +128,9 @@ class EvaluatePages:
 
 
 def _row(record: dict) -> dict:
-    """What the table shows of a record."""
-    kept = {key: value for key, value in record.items() if key not in ("answers", "sum", "bytes", "labels")}
+    """What the table shows of a record: excerpts, and whether the whole texts differ."""
+    kept = {key: value for key, value in record.items() if key not in _NOT_IN_THE_TABLE}
+    kept["differs"] = differs(record)
     for key in ("prompt", "reference"):
         if key in kept:
             kept[key] = kept[key][:_EXCERPT]

@@ -19,9 +19,10 @@ def build(services: Services) -> None:
     bridge.island("evaluate-form", [pages.choices, pages.start, pages.folds], elem_id="evaluate-form")
     with gr.Row(elem_classes="cols evaluate-cols"):
         with gr.Column(elem_classes="stack"):
-            bridge.island(
+            result = bridge.island(
                 "evaluate-result",
                 [pages.overview, pages.record, pages.stop, pages.resume, pages.delete],
+                events=["submit"],
                 elem_id="evaluate-result",
             )
         with gr.Column(elem_classes="stack"):
@@ -32,6 +33,7 @@ def build(services: Services) -> None:
             file = gr.UploadButton(t("eval_file"), file_types=_FILE_TYPES, size="sm", elem_id="evaluate-file")
             note = bridge.island("notice", elem_id="evaluate-notice")
     _connect(services, use, file, note)
+    downloads.on_request(result.submit, pages.table, note, "evaluate-records-csv")
 
 
 def _connect(services: Services, use: gr.HTML, file: gr.UploadButton, note: gr.HTML) -> None:

@@ -23,6 +23,7 @@ import numpy as np
 
 from llmdemo import prepare, store
 from llmdemo.data.ingest import add_dataset
+from llmdemo.data.labels import merge_labels
 from llmdemo.data.records import open_records, split
 from llmdemo.evaluation.baselines import fit_and_predict
 from llmdemo.events import read_events
@@ -30,7 +31,7 @@ from llmdemo.models import catalog
 from llmdemo.runs.command import worker_command, worker_environment
 from llmdemo.settings import Settings
 from llmdemo.store import Home
-from llmdemo.training.objectives.classify import class_figures, merge_labels
+from llmdemo.training.objectives.classify import class_figures
 
 
 def train(home: Home, config: dict) -> tuple[Path, float]:

@@ -2,6 +2,9 @@
 
 import json
 import shutil
+import threading
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from playwright.sync_api import expect
@@ -63,6 +66,12 @@ def test_models_are_compared_and_a_classifier_is_tried(app_on, home_with_models,
         page.locator(".records .link").first.click()
         expect(page.locator(".unfolded")).to_contain_text("onerror", timeout=SOON)
         assert page.title() != "hit"
+        page.get_by_text("only where they differ").click()
+        expect(page.locator("[data-key=differ]")).to_be_checked(timeout=SOON)
+        with page.expect_download(timeout=SOON) as saved:
+            page.locator("[data-key=csv]").click()
+        assert saved.value.suggested_filename.startswith("eval-")
+        assert saved.value.path().read_text(encoding="utf-8-sig").count("onerror") >= 6
         page.reload()  # the evaluation is the server's: another visit shows it
         page.get_by_role("tab", name="Evaluate", exact=True).click()
         expect(page.locator(".figures tbody tr")).to_have_count(9, timeout=SOON)
@@ -72,6 +81,7 @@ def test_models_are_compared_and_a_classifier_is_tried(app_on, home_with_models,
         page.locator("#evaluate-data").select_option(label="texts.tsv · 120")
         page.locator("#evaluate-start").click()
         expect(page.locator(".confusion")).to_be_visible(timeout=90_000)
+        expect(page.locator("#evaluate-result th", has_text="recall, macro")).to_be_visible(timeout=SOON)
         page.locator("#evaluate-threshold").fill("0.2")
         expect(page.locator(".threshold b")).to_have_text("0.20", timeout=SOON)
         page.locator(".use textarea").fill("win a prize")
@@ -81,3 +91,58 @@ def test_models_are_compared_and_a_classifier_is_tried(app_on, home_with_models,
         page.set_viewport_size({"width": 390, "height": 844})
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
         assert page.foreign == [] and page.errors == []
+
+
+@contextmanager
+def judge_with(right: str):
+    """(address, keys it was sent) of an endpoint that answers to one key alone."""
+    keys = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def log_message(self, *_):
+            return
+
+        def do_POST(self):
+            self.rfile.read(int(self.headers["Content-Length"]))
+            keys.append(str(self.headers.get("Authorization")).removeprefix("Bearer "))
+            content = json.dumps({"choices": [{"message": {"content": "[RESULT] A: 4, B: 4"}}]}).encode()
+            self.send_response(200 if keys[-1] == right else 401)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_address[1]}/v1", keys
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_corrected_key_goes_to_its_own_judge_and_to_no_other(app_on, home_with_models, open_page, tmp_path):
+    rows = [{"instruction": f"Add {n} and {n + 2}.", "output": f"{2 * n + 2}"} for n in range(40)]
+    (tmp_path / "sums.json").write_text(json.dumps(rows))
+    with judge_with("sk-right") as (one, ones), judge_with("sk-other") as (two, twos), app_on(home_with_models) as url:
+        page = open_page(url)
+        upload(page, tmp_path / "sums.json")
+        page.get_by_role("tab", name="Evaluate", exact=True).click()
+        expect(page.locator("#evaluate-second")).to_have_value(TUNED, timeout=SOON)
+        page.locator("#evaluate-form summary").click()
+        page.locator("#evaluate-limit").fill("2")
+        page.locator("#evaluate-form input[value=endpoint]").check(force=True)
+        started = page.locator(".island-evaluate-side [data-key^=open-]")
+        for count, (address, key) in enumerate(((one, "sk-wrong"), (two, "sk-other")), 1):
+            for field, value in (("url", address), ("model", "m"), ("key", key)):
+                page.locator(f"#judge-{field}").fill(value)
+            before = started.count()
+            page.locator("#evaluate-start").click()
+            expect(started).to_have_count(before + 1, timeout=SOON)
+            said = page.locator("#evaluate-result").get_by_text("refused the key" if count == 1 else "judged by m")
+            expect(said).to_be_visible(timeout=90_000)
+        started.nth(1).click()  # the first one again
+        expect(page.locator("[data-key=judge-key]")).to_have_value("sk-wrong", timeout=SOON)
+        page.locator("[data-key=judge-key]").fill("sk-right")
+        page.locator("[data-key=resume]").click()
+        expect(page.locator("#evaluate-result").get_by_text("judged by m")).to_be_visible(timeout=90_000)
+        assert set(ones) == {"sk-wrong", "sk-right"} and set(twos) == {"sk-other"}
+        assert "sk-" not in page.evaluate("JSON.stringify([{...localStorage}, {...sessionStorage}, location.href])")
+        assert page.errors == []

@@ -1,5 +1,6 @@
 """Small data sets with a held-out part, two tiny models, a tiny classifier, and an endpoint that plays a judge."""
 
+import inspect
 import json
 import shutil
 import threading
@@ -62,7 +63,10 @@ def tiny_classifier(home, tiny_model_folder):
 
 
 class JudgeServer:
-    """Answers as `say(body)` says: a text, an int (a status), "hang", or bytes (sent as they are)."""
+    """Answers as `say(body)` says: a text, an int (a status), "hang", bytes (sent as they are), or (status, headers, bytes).
+
+    A generator's pieces are written as they come, with nothing around them: a whole answer, headers and all.
+    """
 
     def __init__(self):
         self.say = lambda body: "[RESULT] A: 3, B: 3"
@@ -90,18 +94,32 @@ class JudgeServer:
         if said == "hang":
             self.release.wait(20)
             return
+        if inspect.isgenerator(said):
+            return self._write(handler, said)
         if isinstance(said, int):
             handler.send_response(said)
             handler.send_header("Location", "http://127.0.0.1:9/")
             handler.send_header("Content-Length", "0")
             return handler.end_headers()
-        content = (
-            said if isinstance(said, bytes) else json.dumps({"choices": [{"message": {"content": said}}]}).encode()
-        )
-        handler.send_response(200)
+        status, headers, content = said if isinstance(said, tuple) else (200, {}, said)
+        if isinstance(content, str):
+            content = json.dumps({"choices": [{"message": {"content": content}}]}).encode()
+        handler.send_response(status)
+        for name, value in headers.items():
+            handler.send_header(name, value)
         handler.send_header("Content-Length", str(len(content)))
         handler.end_headers()
         handler.wfile.write(content)
+
+    def _write(self, handler, pieces):
+        handler.close_connection = True
+        try:
+            for piece in pieces:
+                handler.wfile.write(piece)
+                if self.release.wait(0.02):
+                    return
+        except OSError:  # the other side has hung up
+            return
 
     def close(self):
         self.release.set()

@@ -1,12 +1,14 @@
 """A classifier's figures against scikit-learn's own and against plain counting."""
 
+import json
+
 import numpy as np
 import pytest
 from sklearn import metrics
 
 from llmdemo.evaluation import baselines
 from llmdemo.evaluation import class_metrics as cm
-from llmdemo.evaluation.run_classifiers import spread
+from llmdemo.evaluation.run_classifiers import _brief, spread
 
 
 def made(classes=2, count=300, seed=0):
@@ -76,12 +78,25 @@ def test_baselines_learn_words_and_know_all_classes():
     assert alone.tolist() == [[0, 1]]
 
 
-def test_the_spread_over_folds_is_mean_and_sample_deviation():
+def test_the_spread_over_folds_is_mean_and_sample_deviation_of_the_folds_that_have_the_figure():
     found = spread([{"f1": 0.8, "roc_auc": None}, {"f1": 0.9, "roc_auc": 1.0}])
+    sd = pytest.approx(np.std([0.8, 0.9], ddof=1))
     assert found == {
-        "f1": {"mean": pytest.approx(0.85), "sd": pytest.approx(np.std([0.8, 0.9], ddof=1)), "values": [0.8, 0.9]}
+        "f1": {"mean": pytest.approx(0.85), "sd": sd, "values": [0.8, 0.9], "n": 2},
+        "roc_auc": {"mean": 1.0, "sd": None, "values": [1.0], "n": 1},
     }
-    assert spread([{"f1": 0.8}])["f1"]["sd"] is None
+    assert spread([{"f1": 0.8, "ece": None}]) == {"f1": {"mean": 0.8, "sd": None, "values": [0.8], "n": 1}}
+
+
+def test_a_positive_class_that_is_missing_has_no_area_and_no_f1_and_the_others_have():
+    generator = np.random.default_rng(0)
+    truth = np.array([1, 2] * 10)
+    shares = cm.softmax(generator.normal(0, 1, (20, 3)) + np.eye(3)[truth])
+    found = cm.figures(truth, shares, ["rare", "b", "c"], positive=0)
+    areas = [metrics.roc_auc_score(truth == label, shares[:, label]) for label in (1, 2)]
+    assert found["roc_auc"] == pytest.approx(np.mean(areas))
+    assert _brief(found)["f1"] is None
+    json.dumps(found, allow_nan=False)  # what the evaluation is written with
 
 
 def test_thousands_of_classes_stay_small():

@@ -43,10 +43,11 @@ def test_a_larger_limit_adds_to_a_smaller_ones_records(home, info):
 
 
 def test_the_split_is_the_one_of_the_run_that_made_the_model(home, info):
-    assert split_of(home, ("starter", SECOND), info.dataset_id)["seed"] == 7
-    trained_on(home, info, seed=11, eval_share=0.3, folds=5, fold=2)
     found = split_of(home, ("starter", SECOND), info.dataset_id)
-    assert found == {"seed": 11, "eval_share": 0.3, "fold": 2, "folds": 5}
+    assert (found["seed"], found["max_length"]) == (7, 512)
+    trained_on(home, info, seed=11, eval_share=0.3, folds=5, fold=2, max_length=96)
+    found = split_of(home, ("starter", SECOND), info.dataset_id)
+    assert found == {"seed": 11, "eval_share": 0.3, "fold": 2, "folds": 5, "max_length": 96}
 
 
 def test_a_model_has_not_seen_what_its_own_run_held_out(home, info):

@@ -3,7 +3,7 @@
 import pytest
 
 from llmdemo.evaluation.intervals import wilson
-from llmdemo.evaluation.judge import Pair, messages, parse, tally, verdict
+from llmdemo.evaluation.judge import EQUAL, Pair, messages, parse, tally, verdict
 
 PAIR = Pair(3, "Name a fruit.", "apple", ("pear", "stone"))
 
@@ -28,6 +28,15 @@ def test_an_answer_cannot_close_the_tag_around_it():
         ("**[Result]** Response A: 5; Response B: 1.", (5, 1)),
         ('The form is "[RESULT] A: 1, B: 1".\n[RESULT] A: 3, B: 5', (3, 5)),
         ("[RESULT] A: 3\nB: 4", (3, 4)),
+        ("[RESULT] A: 4/5, B: 3/5", (4, 3)),
+        ("[RESULT] A: **4**/5, B: <3> / 5", (4, 3)),
+        ("[RESULT] A: 4 out of 5, B: 3 out of 5.", (4, 3)),
+        ("[RESULT] A: 4.0, B: 3.00", (4, 3)),
+        ("[RESULT] A: 4.0/5.0, B: 3.0/5.0", (4, 3)),
+        ("[RESULT] A: 4/10, B: 3/10", None),
+        ("[RESULT] A: 4, B: 3 out of 10", None),
+        ("[RESULT] A: 4/50, B: 3/5", None),
+        ("[RESULT] A: 4.05, B: 3", None),
         ("[RESULT] A: 7, B: 2", None),
         ("[RESULT] A: 4.5, B: 2", None),
         ("A is better.", None),
@@ -65,3 +74,17 @@ def test_the_win_rate_counts_a_tie_as_half_and_has_wilsons_interval():
 
 def test_no_verdict_at_all_is_no_rate():
     assert tally([])["rate"] is None and tally([verdict([None, None])])["low"] is None
+
+
+def test_agreement_is_of_the_pairs_that_a_judge_was_asked_about():
+    verdicts = [EQUAL] * 8 + [verdict([(4, 2), (2, 4)])] + [verdict([(1, 5), (1, 5)])]
+    found = tally(verdicts)
+    assert found["agreement"] == 0.5 and (found["equal"], found["ties"], found["n"]) == (8, 9, 10)
+    assert tally([EQUAL])["agreement"] is None
+
+
+def test_of_a_long_conversation_the_judge_sees_the_end_and_of_a_long_answer_the_beginning():
+    talk = "User: first words " + "x" * 5000 + " last words"
+    said = messages(Pair(0, talk, "r", ("beginning " + "y" * 5000 + " end", "b")), "good?", False)[1]["content"]
+    assert "last words" in said and "first words" not in said
+    assert "beginning" in said and "y end" not in said

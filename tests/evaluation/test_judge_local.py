@@ -1,5 +1,7 @@
 """The local judge's scores against the model's own probabilities, one conversation at a time."""
 
+import copy
+
 import pytest
 import torch
 
@@ -39,3 +41,14 @@ def test_scores_are_the_models_own_means_whatever_else_is_in_the_batch(pair):
 def test_what_does_not_fit_is_not_scored(pair):
     scores = LocalJudge(*pair, 40).scores([TALKS[2], [{"role": "user", "content": "word " * 60}]])
     assert scores[0] is not None and scores[1] is None
+
+
+def test_a_template_that_refuses_a_system_turn_gets_it_from_the_user(pair):
+    model, tokenizer = pair[0], copy.deepcopy(pair[1])
+    refuses = "{% if messages[0].role == 'system' %}{{ raise_exception('no system role') }}{% endif %}"
+    tokenizer.chat_template = refuses + tokenizer.chat_template
+    judge = LocalJudge(model, tokenizer, 256)
+    apart = [{"role": "system", "content": "Be fair."}, {"role": "user", "content": "Which?"}]
+    joined = [{"role": "user", "content": "Be fair.\n\nWhich?"}]
+    assert judge.scores([apart]) == judge.scores([joined])
+    assert judge.scores([apart]) != LocalJudge(*pair, 256).scores([apart])  # who takes one is given one

@@ -46,14 +46,40 @@ def test_other_classes_than_the_models_are_a_sentence(evaluations, over, add, ti
     assert status["state"] == "failed" and "knows the classes spam, ham" in status["message"]
 
 
-def test_one_class_only_is_a_sentence(evaluations, over, add, tiny_classifier):
-    rows = [{"text": row["text"], "label": "ham"} for row in label_rows(40)]
-    try:
-        info = add(rows)
-    except UserError:
-        return  # refused already when it was added
-    status = over(evaluations.start({"dataset_id": info.dataset_id, "model_ids": [tiny_classifier]}))
-    assert status["state"] == "failed" and "1 class" in status["message"]
+def spelt_otherwise(rows):
+    """The rows with labels that differ in case or blanks now and then."""
+    odd = {0: str.upper, 1: "{} ".format, 2: str}
+    return [{**row, "label": odd[n % 7](row["label"]) if n % 7 in odd else row["label"]} for n, row in enumerate(rows)]
+
+
+def test_labels_that_differ_in_case_or_blanks_are_the_classes_of_training(evaluations, over, add, tiny_classifier):
+    ids = [add(rows, f"rows{n}").dataset_id for n, rows in enumerate((label_rows(), spelt_otherwise(label_rows())))]
+    found = []
+    for dataset_id in ids:
+        evaluation_id = evaluations.start({"dataset_id": dataset_id, "model_ids": [tiny_classifier], "eval_share": 0.3})
+        assert over(evaluation_id)["state"] == "completed", over(evaluation_id)
+        found.append(evaluations.result(evaluation_id))
+    assert found[0]["labels"] == found[1]["labels"] == ["ham", "spam"]
+    assert found[1]["baselines"][0]["accuracy"] == 1.0
+    assert "merged" not in [note["code"] for note in found[0]["notes"]]
+    assert {"code": "merged", "labels": "ham, spam"} in found[1]["notes"]
+
+
+def test_texts_that_are_cut_are_counted(evaluations, over, add, tiny_classifier):
+    rows = [{**row, "text": row["text"] + " and so on" * 9 * (n % 2)} for n, row in enumerate(label_rows())]
+    config = {"dataset_id": add(rows).dataset_id, "model_ids": [tiny_classifier], "eval_share": 0.3, "max_length": 40}
+    evaluation_id = evaluations.start(config)
+    assert over(evaluation_id)["state"] == "completed", over(evaluation_id)
+    texts = [record["text"] for record in evaluations.records(evaluation_id)]
+    (note,) = [note for note in evaluations.result(evaluation_id)["notes"] if note["code"] == "cut_texts"]
+    long = sum(text.endswith("and so on") for text in texts)
+    assert (note["n"], note["of"], note["tokens"]) == (long, len(texts), 40) and 0 < long < len(texts)
+
+
+def test_one_class_only_is_a_sentence(add):
+    """Whoever refuses it first: such data is never evaluated."""
+    with pytest.raises(UserError, match="label"):
+        add([{"text": row["text"], "label": "ham"} for row in label_rows(40)])
 
 
 class FakeRuns:
@@ -81,11 +107,12 @@ def folds_service(home, settings, work_here):
     service.close()
 
 
+@pytest.mark.parametrize("spelt", [list, spelt_otherwise])
 def test_cross_validation_waits_for_its_runs_and_tests_each_on_its_own_part(
-    folds_service, add, models, tiny_classifier, home
+    spelt, folds_service, add, models, tiny_classifier, home
 ):
     service, runs = folds_service
-    info = add(label_rows())
+    info = add(spelt(label_rows()))
     evaluation_id = start_folds(home, runs, service, {"dataset_id": info.dataset_id, "seed": 3}, 3)
     assert [config["fold"] for config in runs.configs] == [0, 1, 2] and len(
         {c["group"]["id"] for c in runs.configs}

@@ -1,6 +1,8 @@
 """Evaluations as a whole: started, kept, stopped, resumed, with tiny models."""
 
 import os
+import subprocess
+import sys
 import time
 
 import pytest
@@ -10,6 +12,7 @@ from llmdemo.evaluation import Evaluations, answers
 from llmdemo.evaluation.folder import JobFolder
 from llmdemo.evaluation.worker import work
 from llmdemo.runs import process
+from llmdemo.store import write_json
 
 SMALL = {"max_new_tokens": 6, "limit": 12, "eval_share": 0.3}
 
@@ -41,6 +44,23 @@ def test_two_models_are_compared_record_by_record(evaluations, over, add, models
     assert figures["perplexity"]["values"][0] == pytest.approx(2.718281828 ** figures["loss"]["values"][0], rel=1e-6)
     change = figures["loss"]["difference"]
     assert change["low"] <= change["value"] <= change["high"]
+
+
+def test_records_are_cut_where_the_run_cut_them_or_the_context_ends_and_that_is_told(
+    evaluations, over, add, models, home
+):
+    info = add([{**row, "output": "one more word " * 30} for row in chat_rows()])
+    about = {"dataset": {"content_hash": info.content_hash}, "seed": 7, "eval_share": 0.3}
+    write_json(home.runs / models[1] / "config.json", {**about, "max_length": 24})
+    given = {"dataset_id": info.dataset_id, "model_ids": list(models), "max_new_tokens": 2, "limit": 3}
+    evaluation_id = evaluations.start(given)
+    assert over(evaluation_id)["spec"]["max_length"] == 24
+    assert {"code": "cut", "n": 3, "of": 3, "tokens": 24} in evaluations.result(evaluation_id)["notes"]
+    assert "bits_per_byte" not in [figure["key"] for figure in evaluations.result(evaluation_id)["figures"]]
+    evaluation_id = evaluations.start({**given, "max_length": 100_000})
+    assert over(evaluation_id)["state"] == "completed", over(evaluation_id)
+    notes = {note["code"]: note for note in evaluations.result(evaluation_id)["notes"]}
+    assert notes["cut"]["tokens"] < 1000  # the tiny model's context
 
 
 def test_what_a_model_said_is_not_asked_again(evaluations, over, add, models, monkeypatch):
@@ -129,6 +149,24 @@ def test_a_worker_that_is_gone_without_a_word_has_stopped_also_after_a_restart(h
     assert status["state"] == "stopped" and "Resume" in status["hint"]
 
 
+def test_a_worker_that_has_ended_is_no_zombie(home, settings, add, models):
+    children = []
+
+    def launch(folder, key):
+        children.append(subprocess.Popen([sys.executable, "-c", ""]))
+        process.adopt(children[0])
+        folder.set_state("completed")  # the worker's last word comes before its end
+        return children[0].pid, process.identity(children[0].pid)
+
+    service = Evaluations(home, settings, launch=launch)
+    service.start({"dataset_id": add(chat_rows(10)).dataset_id})
+    end = time.monotonic() + 20
+    while not (children and children[0].returncode is not None) and time.monotonic() < end:
+        time.sleep(0.02)
+    service.close()
+    assert children[0].returncode == 0  # which only whoever waits for it learns
+
+
 def test_a_judges_key_is_in_no_file(home, settings, add, models):
     given = []
     service = Evaluations(home, settings, launch=lambda folder, key: given.append(key) or (0, ""))
@@ -156,6 +194,10 @@ def wrong(models):
             {"model_ids": ["starter"], "judge": {"kind": "model", "model_id": "starter"}},
             "judge",
         ),
+        "a judge's address with a slip": (
+            {"model_ids": list(models), "judge": {"kind": "endpoint", "url": "http://[localhost/v1", "model": "m"}},
+            "no address of a judge",
+        ),
         "another kind": ({"kind": "classify"}, "not for"),
     }
 
@@ -166,6 +208,16 @@ def test_what_cannot_be_evaluated_is_one_sentence(case, waiting, add, models):
     base = {} if "data" in case or "key" in case else {"dataset_id": add(chat_rows(10)).dataset_id}
     with pytest.raises(UserError, match=told):
         waiting.start({**base, **values})
+
+
+def test_a_key_that_no_header_can_hold_is_refused_before_anything_runs(waiting, add, models):
+    config = {"dataset_id": add(chat_rows(10)).dataset_id}
+    with pytest.raises(UserError, match="key"):
+        waiting.start(config, "sk-é")
+    assert waiting.list() == []
+    evaluation_id = waiting.start(config)
+    with pytest.raises(UserError, match="key"):
+        waiting.resume(evaluation_id, "sk-é")
 
 
 def test_a_classifier_does_not_answer_and_a_causal_model_does_not_classify(waiting, add, models, tiny_classifier):

@@ -94,6 +94,24 @@ def test_the_page_gets_a_result_once_and_a_record_whole(services, done):
     assert record["reference"].isdigit() and record["prompt"].startswith("Add")
 
 
+def test_the_page_gets_the_records_that_differ_whatever_it_shows_of_them(services, done, monkeypatch, tmp_path):
+    same, long = ["a", "a"], ["a" * 500 + "b", "a" * 500 + "c"]
+    records = services.evaluations.records(done["evaluation_id"])
+    both = [{key: value * 2 if isinstance(value, list) else value for key, value in each.items()} for each in records]
+    two = [{**record, "answers": same if n % 2 else long} for n, record in enumerate(both)]
+    monkeypatch.setattr(services.evaluations, "records", lambda _: two * 1000)
+    pages = EvaluatePages(services)
+    every = pages.overview({"evaluation_id": done["evaluation_id"]})["evaluation"]
+    assert (len(every["records"]), every["of"]) == (2000, 4000)
+    assert [record["differs"] for record in every["records"][:2]] == [True, False]
+    assert len(every["records"][0]["answers"][0]) < 200
+    asked = {"evaluation_id": done["evaluation_id"], "seen": every["seen"], "differ": True}
+    differing = pages.overview(asked)["evaluation"]
+    assert differing["of"] == 2000 and all(record["differs"] for record in differing["records"])
+    saved = pages.table({"evaluation_id": done["evaluation_id"]}, tmp_path).read_text(encoding="utf-8-sig")
+    assert saved.count("\n") == 4001 and long[1] in saved
+
+
 def test_choices_say_what_each_model_can_do_and_each_data_set_is_for(services, dataset_id):
     choices = EvaluatePages(services).choices({})
     assert choices["data_sets"][0]["kind"] == "answers"

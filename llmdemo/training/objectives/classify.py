@@ -5,15 +5,14 @@ their w_y. scikit-learn computes the figures.
 """
 
 import warnings
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch.nn import functional
 
 from llmdemo.data.encode import encode_many
+from llmdemo.data.labels import Classes, merge_labels
 from llmdemo.errors import UserError
 from llmdemo.models.load import load_classifier
 from llmdemo.training.batches import RunData, TokenRows, collate, like_lengths
@@ -21,52 +20,11 @@ from llmdemo.training.config import TrainConfig
 from llmdemo.training.ledger import Batch
 from llmdemo.training.objectives.base import Objective, Place, Source, check_lengths
 
-MOST_CLASSES = 1000
-"""More different labels than this are not classes but texts."""
 MOST_JUDGED = 5000
 """Held-out texts that a run's last evaluation takes at most; those on the way take `eval_records`."""
 _PASS_TOKENS = {True: 32, False: 4096}
 """Tokens of padding that are worth one more pass through the model: on a CPU, elsewhere."""
 _LONGEST = 100_000  # tokenizers without a limit of their own say 1e30
-
-
-@dataclass(frozen=True)
-class Classes:
-    """The classes that labels stand for."""
-
-    names: list[str]
-    index: dict[str, int]
-    """The class of each label as it is written in the data."""
-    notes: list[str]
-    """What people should know of the labels, in sentences."""
-
-
-def merge_labels(labels: list[str]) -> Classes:
-    """The classes of these labels (one a record), by name; spellings that differ only in case or blanks are one class.
-
-    A class has the name of its most frequent spelling. Raises UserError for fewer than two classes or over a thousand.
-    """
-    counts = Counter(labels)
-    spellings: dict[str, list[str]] = {}
-    for label in sorted(counts, key=lambda label: (-counts[label], label)):
-        spellings.setdefault(" ".join(label.casefold().split()), []).append(label)
-    names = sorted(group[0] for group in spellings.values())
-    if len(names) < 2:
-        shown = f"the label {names[0][:40]!r}" if names else "no label"
-        raise UserError(f"All {len(labels):,} records have {shown}.", "Classification needs two labels at least.")
-    if len(names) > MOST_CLASSES:
-        raise UserError(
-            f"The data has {len(names):,} different labels; at most {MOST_CLASSES:,} classes are trained.",
-            "Choose the column of the labels, or join rare ones.",
-        )
-    place = {name: number for number, name in enumerate(names)}
-    index = {label: place[group[0]] for group in spellings.values() for label in group}
-    return Classes(names, index, [_merged(group) for group in spellings.values() if len(group) > 1])
-
-
-def _merged(group: list[str]) -> str:
-    others = ", ".join(repr(label[:40]) for label in group[1:4])
-    return f"The labels {group[0][:40]!r} and {others} differ only in case or blanks: they are one class."
 
 
 def balanced_weights(counts: np.ndarray) -> np.ndarray:

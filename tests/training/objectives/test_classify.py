@@ -10,12 +10,11 @@ from sklearn.metrics import f1_score, log_loss, roc_auc_score
 from sklearn.utils.class_weight import compute_class_weight
 
 from llmdemo.data.ingest import add_dataset
-from llmdemo.errors import UserError
 from llmdemo.models import catalog, load
 from llmdemo.training import TrainConfig
 from llmdemo.training.batches import RunData, TokenRows
 from llmdemo.training.objectives import Place
-from llmdemo.training.objectives.classify import Classify, balanced_weights, class_figures, merge_labels
+from llmdemo.training.objectives.classify import Classify, balanced_weights, class_figures
 
 
 def make_rows(count=12, classes=3, seed=0):
@@ -105,29 +104,6 @@ def test_evaluation_on_the_way_takes_a_part_and_the_last_one_all(make_objective)
     assert count == 20
     probabilities = torch.from_numpy(objective.predict(held_out, 20)).softmax(1).numpy()
     assert figures["loss"] == pytest.approx(log_loss(held_out.classes, probabilities, labels=[0, 1, 2]), rel=1e-6)
-
-
-# ---- labels ----
-
-
-def test_spellings_that_differ_in_case_or_blanks_are_one_class_and_said_to_be():
-    classes = merge_labels(["spam", "spam", "Spam", "spam ", "ham", "not  spam", "not spam", "not spam"])
-    assert classes.names == ["ham", "not spam", "spam"]
-    assert classes.index["Spam"] == classes.index["spam "] == 2 and classes.index["not  spam"] == 1
-    assert any("'spam'" in note and "'Spam'" in note and "case or blanks" in note for note in classes.notes)
-
-
-@pytest.mark.parametrize(
-    ("labels", "words"),
-    [
-        (["ham"] * 5, "All 5 records have the label 'ham'"),
-        (["ham", "HAM"], "All 2 records have the label 'HAM'"),
-        ([f"label {n}" for n in range(5000)], "5,000 different labels"),
-    ],
-)
-def test_too_few_or_too_many_labels_are_refused(labels, words):
-    with pytest.raises(UserError, match=words):
-        merge_labels(labels)
 
 
 # ---- whole runs ----

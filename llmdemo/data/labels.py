@@ -1,0 +1,65 @@
+"""The classes that the labels of a data set stand for. Knows no torch; training, evaluation and folds all ask here."""
+
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+
+from llmdemo.errors import UserError
+
+MOST_CLASSES = 1000
+"""More different labels than this are not classes but texts."""
+
+
+@dataclass(frozen=True)
+class Classes:
+    """The classes that labels stand for."""
+
+    names: list[str]
+    index: dict[str, int]
+    """The class of each label as it is written in the data."""
+    notes: list[str]
+    """What people should know of the labels, in sentences."""
+
+    def numbers(self, labels: list[str]) -> np.ndarray:
+        """int64 (N,): the class of each of these labels, as they are written in the data."""
+        return np.array([self.index[label] for label in labels], np.int64)
+
+    def merged(self) -> list[str]:
+        """The names of the classes that have more than one spelling."""
+        spellings = Counter(self.index.values())
+        return [name for number, name in enumerate(self.names) if spellings[number] > 1]
+
+
+def spelling(label: str) -> str:
+    """What labels of one class have in common: case and blanks do not count."""
+    return " ".join(label.casefold().split())
+
+
+def merge_labels(labels: list[str], most: int | None = MOST_CLASSES) -> Classes:
+    """The classes of these labels (one a record), by name; spellings that differ only in case or blanks are one class.
+
+    A class has the name of its most frequent spelling. Raises UserError for fewer than two classes or more
+    than `most` (None: any number).
+    """
+    counts = Counter(labels)
+    spellings: dict[str, list[str]] = {}
+    for label in sorted(counts, key=lambda label: (-counts[label], label)):
+        spellings.setdefault(spelling(label), []).append(label)
+    names = sorted(group[0] for group in spellings.values())
+    if len(names) < 2:
+        shown = f"the label {names[0][:40]!r}" if names else "no label"
+        raise UserError(f"All {len(labels):,} records have {shown}.", "Classification needs two labels at least.")
+    if most is not None and len(names) > most:
+        raise UserError(
+            f"The data has {len(names):,} different labels; at most {most:,} classes are trained.",
+            "Choose the column of the labels, or join rare ones.",
+        )
+    place = {name: number for number, name in enumerate(names)}
+    index = {label: place[group[0]] for group in spellings.values() for label in group}
+    return Classes(names, index, [_merged(group) for group in spellings.values() if len(group) > 1])
+
+
+def _merged(group: list[str]) -> str:
+    others = ", ".join(repr(label[:40]) for label in group[1:4])
+    return f"The labels {group[0][:40]!r} and {others} differ only in case or blanks: they are one class."

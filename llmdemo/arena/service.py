@@ -125,10 +125,13 @@ class Arena:
             if states.begun:
                 yield states.whole()
 
-    def warm(self, model_id: str, precision: str = "auto") -> None:
-        """Loads the model and arranges its weights now, so that the first comparison need not wait. Raises UserError."""
-        with self._cache.use(catalog.resolve(self._home, model_id), precision) as loaded:
-            if loaded.gate.try_enter():  # whoever computes with it has prepared it
+    def warm(self, model_id: str, precision: str = "auto", make_room: bool = True) -> None:
+        """Loads the model and arranges its weights now, so that the first comparison need not wait. Raises UserError.
+
+        Does nothing while another model is being loaded, nor, without `make_room`, where others would have to leave.
+        """
+        with self._cache.use_at_once(catalog.resolve(self._home, model_id), precision, make_room) as loaded:
+            if loaded is not None and loaded.gate.try_enter():  # whoever computes with it has prepared it
                 try:
                     decoding.prepare(loaded.model, precision)
                 finally:

@@ -25,7 +25,7 @@ from llmdemo.arena.batch import check_batch, run_batch
 from llmdemo.arena.cache import Loaded, ModelCache
 from llmdemo.arena.frames import FrameMaker
 from llmdemo.arena.prompt import Prompt, check_length
-from llmdemo.arena.python_call import own_filters, plain_prompt, python_call
+from llmdemo.arena.python_call import own_filters, plain_prompt, python_call, source_of
 from llmdemo.arena.states import States
 from llmdemo.decoding import DecodeSettings
 from llmdemo.errors import UserError
@@ -148,16 +148,19 @@ class Arena:
         """Ends every run within one step; new ones end before their first. For when the app ends."""
         self._closed = True
 
-    def python(self, request: Request) -> str:
-        """The request's first model as a script for transformers. Raises UserError when the model is not here yet."""
+    def python(self, request: Request, guest: bool = False) -> str:
+        """The request's first model as a script for transformers; for a `guest` without paths of this machine.
+
+        Raises UserError when the model is not here yet.
+        """
         entry = catalog.resolve(self._home, request.model_ids[0])
-        name = entry.id.partition("@")[0] if entry.kind == "hub" else str(entry.path)
         dtype = "bfloat16" if request.settings.precision == "bf16" else "float32"
         tokenizer = load.load_tokenizer(entry)
         prompt = request.prompt
         if prompt.raw is None and not getattr(tokenizer, "chat_template", None):
             prompt = Prompt(raw=plain_prompt(prompt.messages, tokenizer))
-        return python_call(name, dtype, prompt, request.settings, own_filters(entry.path))
+        source = source_of(entry, guest)
+        return python_call(source, dtype, prompt, request.settings, own_filters(entry.path))
 
     def stream(self, request: Request, every: float = 1 / 15) -> Iterator[list[dict]]:
         """Batches of events, at most one each `every` seconds; the last holds `end`. Closing the iterator stops the run."""

@@ -54,7 +54,7 @@ def build(services: Services, guests: bool = False) -> None:
         arena = services.arena.get()
         request = _request(arena, data)
         _check_guest(services, request)
-        return {"code": arena.python(request)}
+        return {"code": arena.python(request, guest=not services.is_owner())}
 
     allowed = services.settings.for_guests() if guests else services.settings
     limits = {"max_new_tokens": allowed.max_new_tokens, "max_beams": allowed.max_beams, "picks": not guests}

@@ -11,6 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from llmdemo.arena.states import States
 from llmdemo.errors import UserError
+from llmdemo.models import starter
 
 SETTINGS = {"max_new_tokens": 12, "temperature": 1.0, "num_beams": 3, "seed": 5}
 
@@ -277,6 +278,15 @@ def test_the_copied_python_sets_every_filter(arena):
     code = arena.python(arena.request("starter", {"raw": "It's"}, {**SETTINGS, "lanes": ["top_p", "min_p"]}))
     assert "top_k=0" in code and "top_p=0.9" in code and "min_p=0.05" in code and "set_seed(5)" in code
     compile(code, "copied", "exec")
+
+
+def test_the_copied_python_of_a_guest_pins_the_starters_commit(arena, home):
+    request = arena.request("starter", "Hi", SETTINGS)
+    assert "4 bits" in arena.python(request, guest=True)  # where the copy is not the repository's
+    origin = {"source": "hub", "repository": starter.REPOSITORY, "revision": starter.REVISION}
+    (home.models / "starter" / "origin.json").write_text(json.dumps(origin))
+    code = arena.python(request, guest=True)
+    assert code.count(f"revision={starter.REVISION!r}") == 2 and "4 bits" not in code
 
 
 def test_no_name_of_a_lane_gets_out_of_its_comment_in_the_copied_python(arena):

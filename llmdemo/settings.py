@@ -50,7 +50,8 @@ class Settings:
     max_sessions: int = 1000
     """Pages whose state is kept, the last ones used: some 0.2 MiB each, and every call past the page opens one more."""
     behind_proxy: int = 0
-    """1 where a proxy of your own stands before the app and sets X-Forwarded-Host; else such a header is not believed."""
+    """1 where a proxy of your own, and nobody past it, reaches the app, sets X-Forwarded-Host and adds whom it serves to
+    X-Forwarded-For; else such headers are not believed."""
     max_home_bytes: int = 100 * 2**30
     """Disk quota: size of the home folder above which nothing is added and no run starts, in bytes."""
     max_run_seconds: int = 7 * 24 * 3600

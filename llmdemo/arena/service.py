@@ -57,6 +57,8 @@ class Request:
     """Answers of each sampling lane to each of `prompts`."""
     most_prompt_tokens: int = 8192
     """Longest prompt that is allowed, in tokens."""
+    prompt_variable: str = ""
+    """The environment variable that says so."""
 
 
 class Arena:
@@ -85,7 +87,7 @@ class Arena:
         """A Request for many prompts, each a chat of one turn; raises UserError that names what is wrong."""
         limits = limits or self._limits
         checked = DecodeSettings.from_dict(settings, limits)
-        prompts = check_batch(prompts, samples, checked, limits.max_prompts)
+        prompts = check_batch(prompts, samples, checked, limits.max_prompts, limits.variable("max_prompts"))
         request = self.request(model_id, prompts[0], settings, run_id=run_id, limits=limits)
         return replace(request, prompts=tuple(prompts), samples=samples)
 
@@ -107,6 +109,7 @@ class Arena:
             checked,
             tuple(prefix_ids),
             most_prompt_tokens=limits.max_prompt_tokens,
+            prompt_variable=limits.variable("max_prompt_tokens"),
             **more,
         )
 
@@ -239,7 +242,8 @@ class Arena:
     def _lanes(self, request: Request, models: list[Loaded]) -> Iterator[dict]:
         prompts = [request.prompt.encode(loaded.tokenizer) for loaded in models]
         for loaded, ids in zip(models, prompts, strict=True):
-            check_length(len(ids) + len(request.prefix_ids), loaded.context, request.most_prompt_tokens)
+            length = len(ids) + len(request.prefix_ids)
+            check_length(length, loaded.context, request.most_prompt_tokens, request.prompt_variable)
         _check_fork(request, models)
         makers = [FrameMaker(loaded.tokenizer, index) for index, loaded in enumerate(models)]
         yield self._begin(request, models, prompts, makers)

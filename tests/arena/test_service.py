@@ -4,6 +4,7 @@ import json
 import math
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 import torch
@@ -378,3 +379,12 @@ def test_a_warm_model_is_in_memory_before_it_is_asked(arena):
     assert not [event for event in run(arena, settings={**SETTINGS, "precision": "fp32"}) if event["type"] == "loading"]
     with pytest.raises(UserError):
         arena.warm("nothing")
+
+
+def test_a_guest_is_told_the_guests_limits(arena, settings):
+    limits = replace(settings, guest_prompt_tokens=5, guest_prompts=2).for_guests()
+    end = list(arena.events(arena.request("starter", "word " * 20, SETTINGS, limits=limits)))[-1]
+    assert "LLMDEMO_GUEST_PROMPT_TOKENS" in end["message"]
+    with pytest.raises(UserError) as caught:
+        arena.batch_request("starter", ["a", "b", "c"], SETTINGS, limits=limits)
+    assert "LLMDEMO_GUEST_PROMPTS" in caught.value.hint

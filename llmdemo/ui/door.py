@@ -160,7 +160,7 @@ class _SignIn:
         self._failures_of_address.forgive(address)
 
     async def sign_out(self, request: Request) -> Response:
-        self._tickets.sign_out(request.cookies.get(self._cookie, ""))
+        await run_in_threadpool(self._tickets.sign_out, request.cookies.get(self._cookie, ""))
         answer = RedirectResponse("./", 303)
         answer.headers.append("set-cookie", set_cookie(request.scope, self._cookie, "", 0))
         return answer

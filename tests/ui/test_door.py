@@ -174,6 +174,15 @@ def test_the_app_believes_a_proxy_only_where_the_setting_says_so(behind_proxy, s
     assert options["behind_proxy"] is bool(behind_proxy)
 
 
+def test_who_signed_out_is_kept_in_the_home_folder(shared):
+    def tickets():
+        return next(one.kwargs for one in _server(shared)["middleware"] if one.cls is door.Door)["tickets"]
+
+    value = tickets().session("ann")
+    tickets().sign_out(value)
+    assert tickets().name(value) == ""
+
+
 def test_the_session_cookie_is_out_of_reach_of_scripts_and_other_sites(shared):
     client = signing_in(shared, "https://testserver")
     cookie = client.post("/sign-in", data={"name": "bob", "password": "other"}, follow_redirects=False).headers[

@@ -157,7 +157,10 @@ WORDS: dict[str, tuple[str, str]] = {
     "metric_eval_forgetting_loss": ("held out, earlier skills", "保留資料（原有能力）"),
     "metric_reward_margin": ("reward margin", "獎勵差距"),
     "metric_reward_accuracy": ("preferred answer ahead", "較佳回答領先"),
-    "metric_kl": ("distance from the start (KL)", "與起點的距離（KL）"),
+    "metric_kl": (
+        "distance from the start (KL, estimated on the preferred answers' tokens)",
+        "與起點的距離（KL，以較佳回答的詞元估計）",
+    ),
     "figures_label": ("The run's figures; arrow keys walk along them", "訓練數據，可用方向鍵逐點查看"),
     "figures_more": ("{n} more figures", "另外 {n} 項數據"),
     "figures_less": ("Loss only", "只看損失"),

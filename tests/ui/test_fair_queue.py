@@ -159,8 +159,10 @@ def test_who_leaves_while_waiting_is_not_served_at_all(url, work):
 
 def test_scripts_without_cookies_are_told_apart_by_their_sessions(url, work):
     one, other = Client(url, verbose=False), Client(url, verbose=False)
-    jobs = [one.submit(f"one{number}", api_name="/slow") for number in range(3)]
-    wait_until(lambda: work.order)
+    jobs = [one.submit("one0", api_name="/slow")]
+    wait_until(lambda: work.order)  # two of one visitor's may wait, so the first must be on its way
+    jobs += [one.submit(f"one{number}", api_name="/slow") for number in (1, 2)]
+    wait_until(lambda: waiting_in(work.page) == 2)
     jobs.append(other.submit("other", api_name="/slow"))
     wait_until(lambda: jobs[-1].status().rank is not None)
     for _ in range(4):

@@ -21,8 +21,9 @@ from llmdemo.public.spaces import on_zero_gpu
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 _SHARE_OF_MEMORY = 0.4
-_MOST_BUDGETS = 2
-"""Models in use may exceed the budget, as nobody's run is ended for another's; so often, and no further."""
+_MOST_BUDGETS = 1.5
+"""Models in use may exceed the budget, as nobody's run is ended for another's; so far and no further: decoding keeps a
+copy of the weights beside each, in half the bytes or all of them, which is not counted here."""
 _SAMPLES, _SAMPLE_BYTES = 64, 65536
 
 

@@ -72,7 +72,7 @@ def test_the_least_recently_used_model_makes_room():
 
 def test_a_model_in_use_is_never_dropped():
     load = Loader()
-    cache = ModelCache(load, 50)
+    cache = ModelCache(load, 60)
     with cache.use(entry("a")):
         with cache.use(entry("b")):
             pass
@@ -146,7 +146,7 @@ def test_a_model_counts_with_the_bytes_that_it_will_take_in_its_precision():
 
 def test_models_in_use_are_not_joined_by_more_than_memory_holds():
     load = Loader()
-    cache = ModelCache(load, 50)
+    cache = ModelCache(load, 60)
     with cache.use(entry("a")), cache.use(entry("b")):
         with pytest.raises(UserError, match="being used now") as caught, cache.use(entry("c")):
             pass

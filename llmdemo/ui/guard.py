@@ -124,6 +124,8 @@ class Guard:
             return None
         if path.rstrip("/").endswith("/upload"):
             return 403, "Visitors cannot upload: only the owners of this app can."
+        if path.rstrip("/").endswith("/sign-in"):
+            return None  # counts its own failures: a flood from the owner's address must not keep the owner out
         most = f"LLMDEMO_MAX_REQUESTS_PER_MINUTE is {self._settings.max_requests_per_minute}"
         if visitor.key and (seconds := self._rates.wait(visitor.key)):
             return 429, f"Too many requests ({most}). Wait {seconds:.0f} seconds."

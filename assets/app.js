@@ -162,9 +162,9 @@
     draw();
   });
 
-  // ---- a few lines of small print
+  // ---- a few lines of small print: texts as they are, or {word: its key}
   L.define("facts", ({ el, props, watch }) => {
-    const draw = () => L.show(el, (props.value || []).filter(Boolean).map((line) => L.h("p", { class: "soft print" }, line)));
+    const draw = () => L.show(el, (props.value || []).filter(Boolean).map((line) => L.h("p", { class: "soft print" }, line.word ? L.t(line.word) : line)));
     watch("value", draw);
     draw();
   });

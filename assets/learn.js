@@ -14,6 +14,7 @@
   const sum = (under) => m("munder", o("∑"), under), minus = () => o("−"), eq = () => o("=");
   const gap = () => { const node = m("mspace"); node.setAttribute("width", ".18em"); return node; }, log = () => row(word("log"), gap());
   const call = (name, ...inside) => row(word(name), o("("), ...inside, o(")"));
+  const ofMargin = (...sign) => row(i("σ"), o("("), ...sign, i("β"), i("Δ"), o(")"));
   const softmax = () => call("softmax", sub(i("z"), i("t")));
   const FORMULAS = {
     chat: () => [i("L"), eq(), minus(), over(n("1"), i("N")), sum(row(i("t"), o("∈"), word("answer"))), log(), sub(softmax(), sub(i("y"), i("t")))],
@@ -23,9 +24,22 @@
       const ratio = (answer) => row(log(), over(row(i("π"), o("("), i(answer), o(")")), row(sub(i("π"), word("ref")), o("("), i(answer), o(")"))));
       return [i("L"), eq(), minus(), log(), i("σ"), o("("), i("β"), o("["), ratio("w"), minus(), ratio("l"), o("]"), o(")")];
     },
+    // Δ is the bracket of the formula above; for IPO of the mean over each answer's tokens.
+    preference_smoothed: () => [i("L"), eq(), minus(), o("("), n("1"), minus(), i("ε"), o(")"), log(), ofMargin(), minus(), i("ε"), gap(), log(), ofMargin(minus())],
+    preference_robust: () => [i("L"), eq(), over(row(minus(), o("("), n("1"), minus(), i("ε"), o(")"), log(), ofMargin(), o("+"), i("ε"), gap(), log(), ofMargin(minus())), row(n("1"), minus(), n("2"), i("ε")))],
+    preference_ipo: () => {
+      const ratio = (answer) => row(over(n("1"), row(o("|"), i(answer), o("|"))), log(), over(row(i("π"), o("("), i(answer), o(")")), row(sub(i("π"), word("ref")), o("("), i(answer), o(")"))));
+      return [i("L"), eq(), m("msup", row(o("["), ratio("w"), minus(), ratio("l"), minus(), over(n("1"), row(n("2"), i("β"))), o("]")), n("2"))];
+    },
   };
-  const formula = (task) => {
-    const math = m("math", m("mrow", ...FORMULAS[task]()));
+  // Which formula and which words: a preference run's depend on its loss.
+  const kindOf = ({ task, preference_loss: loss, label_smoothing: share }) => {
+    if (task !== "preference") return task;
+    if (loss === "ipo" || loss === "robust") return `preference_${loss}`;
+    return Number(share) > 0 ? "preference_smoothed" : task;
+  };
+  const formula = (kind) => {
+    const math = m("math", m("mrow", ...FORMULAS[kind]()));
     math.setAttribute("displaystyle", "true");
     math.setAttribute("aria-label", t("learn_formula"));
     return math;
@@ -52,9 +66,9 @@
     };
 
     const draw = () => {
-      const { task } = state;
+      const { task, kind } = state;
       L.show(el, h("details", { class: "learn", open: remembered(task), ontoggle: (event) => remember(task, event.target.open) }, h("summary", {}, t(`learn_title_${task}`)),
-        h("div", { class: "learn-in" }, h("div", {}, h("p", {}, t(`learn_about_${task}`)), h("p", { class: "soft" }, t(`learn_torch_${task}`))), h("div", { class: "formula" }, formula(task)),
+        h("div", { class: "learn-in" }, h("div", {}, h("p", {}, t(`learn_about_${task}`)), h("p", { class: "soft" }, t(`learn_torch_${kind}`))), h("div", { class: "formula" }, formula(kind)),
           h("details", { class: "learn-numbers", open: state.shown, ontoggle: (event) => { state.shown = event.target.open; if (state.shown && !state.found && !state.error) compute(); } }, h("summary", { id: "learn-numbers" }, t("learn_numbers")), numbersBox))));
       drawNumbers();
     };
@@ -71,17 +85,21 @@
       found.before.rows.map((each, k) => h("tr", {}, h("td", { class: "piece", title: each.best === each.text ? null : `${visible(each.best)} ${p(each.best_probability)}` }, visible(each.text)), cells(each), found.after ? cells(found.after.rows[k]) : null)),
       h("tr", { class: "total" }, h("td", {}, t("learn_mean", { n: L.int(found.before.trained) })), total(found.before), total(found.after))));
     const classTable = (found) => h("table", {}, h("thead", {}, heads(found)), h("tbody", {},
-      found.before.rows.slice(0, 12).map((each) => h("tr", { class: each.name === found.before.label ? "total" : "" }, h("td", { class: "piece" }, each.name, each.name === found.before.label ? ` · ${t("learn_right")}` : ""), cells(each), found.after ? cells(found.after.rows.find((other) => other.name === each.name)) : null)),
+      found.before.rows.map((each) => h("tr", { class: each.name === found.before.label ? "total" : "" }, h("td", { class: "piece" }, each.name, each.name === found.before.label ? ` · ${t("learn_right")}` : ""), cells(each), found.after ? cells(found.after.rows.find((other) => other.name === each.name)) : null)),
+      found.before.classes > found.before.rows.length ? h("tr", {}, h("td", { class: "soft" }, t("learn_classes", { n: found.before.rows.length, total: L.int(found.before.classes) })), h("td", { class: "split", colspan: found.after ? 6 : 3 })) : null,
       h("tr", { class: "total" }, h("td", {}, t("learn_loss")), total(found.before), total(found.after))));
     const pairTable = (found) => {
       const times = [["learn_before", found.before], ["learn_after", found.after]].filter(([, each]) => each);
+      const isIpo = found.before.target !== null;
       const gain = (each, key) => each.policy[key] - each.reference[key];
       const single = (name, of) => h("tr", { class: "total" }, h("td", {}, name), times.map(([, each]) => h("td", { class: "n split", colspan: 3 }, of(each))));
       return h("table", {}, h("thead", {}, h("tr", {}, h("th", {}), times.map(([key]) => h("th", { class: "over split", colspan: 3 }, t(key, { run: L.clip(found.run_name || "", 30) })))),
         h("tr", {}, h("th", {}, t("learn_answer")), times.map(() => [h("th", { class: "n split" }, t("learn_policy")), h("th", { class: "n" }, t("learn_reference")), h("th", { class: "n" }, t("learn_gain"))]))),
       h("tbody", {}, ["chosen", "rejected"].map((key) => h("tr", {}, h("td", { class: "piece", title: found.before.answers[key] }, `${t(`data_role_${key}`)}: ${L.clip(found.before.answers[key], 24)}`),
         times.map(([, each]) => [h("td", { class: "n split" }, num(each.policy[key])), h("td", { class: "n" }, num(each.reference[key])), h("td", { class: "n" }, num(gain(each, key)))]))),
-      single(t("learn_margin"), (each) => num(each.margin)), single(t("learn_scaled", { beta: found.beta }), (each) => num(each.scaled)), single(t("learn_loss"), (each) => L.num(each.loss, 3))));
+      single(t(isIpo ? "learn_margin_mean" : "learn_margin"), (each) => num(each.margin)),
+      isIpo ? single(t("learn_target", { beta: found.beta }), (each) => num(each.target)) : single(t("learn_scaled", { beta: found.beta }), (each) => num(each.scaled)),
+      single(t("learn_loss"), (each) => L.num(each.loss, 3))));
     };
     const TABLES = { chat: tokenTable, text: tokenTable, classify: classTable, preference: pairTable };
 
@@ -99,9 +117,10 @@
 
     // The form tells what is chosen; only what changes the numbers makes them stale.
     L.hear("train-form", (settings) => {
-      const about = JSON.stringify([settings.dataset_id, settings.model_id, settings.beta, settings.loss_on]), other = settings.task !== state.task;
+      const about = JSON.stringify([settings.dataset_id, settings.model_id, settings.beta, settings.loss_on, settings.preference_loss, settings.label_smoothing]);
+      const kind = kindOf(settings), other = kind !== state.kind;
       if (about === state.about) return;
-      Object.assign(state, { about, settings, task: settings.task, found: null, error: null, place: 0 });
+      Object.assign(state, { about, settings, task: settings.task, kind, found: null, error: null, place: 0 });
       if (other || !el.firstChild) draw(); else drawNumbers();
       if (state.shown) compute();
     });

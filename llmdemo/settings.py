@@ -4,7 +4,7 @@ Each field can be set from the environment as LLMDEMO_<FIELD NAME IN CAPITALS>; 
 """
 
 import os
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import platformdirs
@@ -41,6 +41,10 @@ class Settings:
     """Most beams for a guest."""
     guest_prompts: int = 20
     """Most prompts of a guest's batch."""
+    max_request_bytes: int = 32 * 2**20
+    """Largest request that is no file's upload, in bytes."""
+    guest_request_bytes: int = 4 * 2**20
+    """Largest request of a guest, in bytes."""
     max_decodings: int = 4
     """How many comparisons may be computed at the same time; the others wait in the queue. On a CPU those of one model
     share each step (decoding/company.py)."""
@@ -51,7 +55,8 @@ class Settings:
     max_sessions: int = 1000
     """Pages whose state is kept, the last ones used: some 0.2 MiB each, and every call past the page opens one more."""
     behind_proxy: int = 0
-    """1 where a proxy of your own stands before the app and sets X-Forwarded-Host; else such a header is not believed."""
+    """1 where a proxy of your own, and nobody past it, reaches the app, sets X-Forwarded-Host and adds whom it serves to
+    X-Forwarded-For; else such headers are not believed."""
     max_home_bytes: int = 100 * 2**30
     """Disk quota: size of the home folder above which nothing is added and no run starts, in bytes."""
     max_run_seconds: int = 7 * 24 * 3600
@@ -88,15 +93,33 @@ class Settings:
         values["home"] = values["home"].expanduser().resolve()
         return cls(**values)
 
-    def for_guests(self) -> "Settings":
+    def for_guests(self) -> "GuestSettings":
         """The settings with a guest's limits in place of the app's, where those are tighter."""
-        return replace(
-            self,
-            max_prompt_tokens=min(self.max_prompt_tokens, self.guest_prompt_tokens),
-            max_new_tokens=min(self.max_new_tokens, self.guest_new_tokens),
-            max_beams=min(self.max_beams, self.guest_beams),
-            max_prompts=min(self.max_prompts, self.guest_prompts),
-        )
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        tighter = {name: min(values[name], values[guests]) for name, guests in _GUESTS.items()}
+        return GuestSettings(**{**values, **tighter})
+
+    def variable(self, limit: str) -> str:
+        """The environment variable that rules the limit, for its refusal."""
+        return f"LLMDEMO_{limit.upper()}"
+
+
+class GuestSettings(Settings):
+    """What a guest may do; made by Settings.for_guests."""
+
+    def variable(self, limit: str) -> str:
+        guests = _GUESTS.get(limit, limit)
+        return super().variable(guests if getattr(self, guests) <= getattr(self, limit) else limit)
+
+
+_GUESTS = {
+    "max_prompt_tokens": "guest_prompt_tokens",
+    "max_new_tokens": "guest_new_tokens",
+    "max_beams": "guest_beams",
+    "max_prompts": "guest_prompts",
+    "max_request_bytes": "guest_request_bytes",
+}
+"""A limit, and that of guests in its place."""
 
 
 def _folders(text: str) -> tuple[Path, ...]:

@@ -44,3 +44,12 @@ def test_model_roots_are_separated_as_in_path(tmp_path):
     text = f"{tmp_path}/a:~/b:"
     assert Settings.from_env({"LLMDEMO_MODEL_ROOTS": text}).model_roots == (tmp_path / "a", Path.home().resolve() / "b")
     assert Settings.from_env({}).model_roots == ()
+
+
+def test_a_guests_limits_are_the_tighter_ones_and_know_their_variables():
+    app = Settings(home=Path("/x"), max_beams=4, guest_beams=8)
+    guests = app.for_guests()
+    assert (guests.max_beams, guests.max_new_tokens, guests.home) == (4, app.guest_new_tokens, app.home)
+    assert guests.variable("max_beams") == app.variable("max_beams") == "LLMDEMO_MAX_BEAMS"
+    assert guests.variable("max_new_tokens") == "LLMDEMO_GUEST_NEW_TOKENS"
+    assert guests.variable("max_lanes") == "LLMDEMO_MAX_LANES"

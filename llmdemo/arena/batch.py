@@ -66,17 +66,20 @@ class _Strategy:
         }
 
 
-def check_batch(prompts, samples: int, settings: DecodeSettings, most: int = MOST_PROMPTS) -> list[str]:
-    """The prompts as clean texts; raises UserError when there are none, too many, or too many samples for one pass."""
+def check_batch(
+    prompts, samples: int, settings: DecodeSettings, most: int = MOST_PROMPTS, variable: str = "LLMDEMO_MAX_PROMPTS"
+) -> list[str]:
+    """The prompts as clean texts; raises UserError when there are none, too many, or too many samples for one pass.
+
+    `variable` is where `most` comes from.
+    """
     if not isinstance(prompts, (list, tuple)) or not all(isinstance(prompt, str) for prompt in prompts):
         raise UserError("The prompts are not a list of texts.", "Write one prompt a line, or choose a file of prompts.")
     clean = [prompt.strip() for prompt in prompts if prompt.strip()]
     if not clean:
         raise UserError("There are no prompts.", "Write one prompt a line, or choose a file of prompts.")
     if len(clean) > most:
-        raise UserError(
-            f"There are {len(clean):,} prompts.", f"At most {most} are possible in one batch (LLMDEMO_MAX_PROMPTS)."
-        )
+        raise UserError(f"There are {len(clean):,} prompts.", f"At most {most} are possible in one batch ({variable}).")
     if type(samples) is not int or not 1 <= samples <= MOST_SAMPLES:
         raise UserError(f"{samples!r} samples were asked for.", f"It must be a whole number from 1 to {MOST_SAMPLES}.")
     rows = sum(lane.num_beams * (samples if lane.samples else 1) for lane in settings.lanes)

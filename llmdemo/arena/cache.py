@@ -1,4 +1,4 @@
-"""Models in memory: loaded once, shared by all visitors, the least recently used one leaves first.
+"""Models in memory: loaded once, one at a time, shared by all visitors; the least recently used one leaves first.
 
 Knows nothing of prompts, strategies or pages. Loading blocks its thread: never call it on an event loop.
 """
@@ -16,10 +16,14 @@ import torch
 
 from llmdemo.arena.gate import Gate
 from llmdemo.errors import UserError
+from llmdemo.models.load import best_device, fast_dtype
 from llmdemo.public.spaces import on_zero_gpu
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 _SHARE_OF_MEMORY = 0.4
+_MOST_BUDGETS = 1.5
+"""Models in use may exceed the budget, as nobody's run is ended for another's; so far and no further: decoding keeps a
+copy of the weights beside each, in half the bytes or all of them, which is not counted here."""
 _SAMPLES, _SAMPLE_BYTES = 64, 65536
 
 
@@ -60,13 +64,14 @@ class Loaded:
 
 
 class ModelCache:
-    """`load(entry, dtype) -> (model, tokenizer)` is called at most once a model and precision while it stays in memory."""
+    """`load(entry, dtype) -> (model, tokenizer)` is called at most once a model and precision while it stays in memory,
+    and never for two at a time: the room for a load is made before it, and two could count on the same bytes."""
 
     def __init__(self, load: Callable, budget_bytes: int | None = None):
         self._load = load
         self._budget = budget_bytes or int(_SHARE_OF_MEMORY * _memory())
         self._lock = threading.Lock()
-        self._loading: dict[tuple, threading.Lock] = {}
+        self._turn = threading.Lock()
         self._models: dict[tuple, Loaded] = {}  # in the order of use, the latest last
 
     def holds(self, entry, precision: str) -> bool:
@@ -77,15 +82,33 @@ class ModelCache:
     def use(self, entry, precision: str = "auto") -> Iterator[Loaded]:
         """The loaded model, safe from eviction inside the `with`. Raises UserError when it cannot be loaded."""
         key = _key(entry, precision)
-        with self._lock:
-            gate = self._loading.setdefault(key, threading.Lock())
-        with gate:  # a second visitor waits here instead of loading it again
-            loaded = self._take(key) or self._read(key, entry, precision)
+        loaded = self._take(key)
+        if loaded is None:
+            with self._turn:  # a second visitor waits here instead of loading it again
+                loaded = self._take(key) or self._read(key, entry, precision)
         try:
             yield loaded
         finally:
-            with self._lock:
-                loaded.users -= 1
+            self._leave(loaded)
+
+    @contextmanager
+    def use_at_once(self, entry, precision: str = "auto", make_room: bool = True) -> Iterator[Loaded | None]:
+        """As `use`, but None instead of waiting while something is being loaded; without `make_room` None too where
+        the model does not fit into the budget beside those that are there."""
+        key = _key(entry, precision)
+        loaded = self._take(key)
+        if loaded is None and self._turn.acquire(blocking=False):
+            try:
+                loaded = self._take(key)
+                if loaded is None and (make_room or self._total() + _expected_bytes(entry, precision) <= self._budget):
+                    loaded = self._read(key, entry, precision)
+            finally:
+                self._turn.release()
+        try:
+            yield loaded
+        finally:
+            if loaded is not None:
+                self._leave(loaded)
 
     def forget(self, model_id: str) -> None:
         """Drops a model that is gone or has changed; a run that uses it still ends well."""
@@ -100,8 +123,19 @@ class ModelCache:
                 loaded.users += 1
             return loaded
 
+    def _leave(self, loaded: Loaded) -> None:
+        with self._lock:
+            loaded.users -= 1
+
     def _read(self, key, entry, precision) -> Loaded:
-        self._evict(entry.bytes)
+        """Loads it; for who has the turn. Raises UserError when there is no room for it."""
+        needed = _expected_bytes(entry, precision)
+        others = self._evict(needed)
+        if others and others + needed > _MOST_BUDGETS * self._budget:
+            raise UserError(
+                f"{entry.title} does not fit into memory beside the models that are being used now.",
+                "Wait until their comparisons have ended, or choose one of them.",
+            )
         try:
             model, tokenizer = self._load(entry, _DTYPES.get(precision))
         except (MemoryError, torch.OutOfMemoryError) as error:
@@ -114,16 +148,25 @@ class ModelCache:
         self._evict(0)
         return loaded
 
-    def _evict(self, needed: int) -> None:
-        """Drops what was used longest ago, and nobody uses now, until `needed` more bytes are within the budget."""
+    def _evict(self, needed: int) -> int:
+        """Drops what was used longest ago, and nobody uses now, until `needed` more bytes are within the budget.
+
+        Returns the bytes of those that stay.
+        """
         with self._lock:
-            total = needed + sum(loaded.bytes for loaded in self._models.values())
             for key, loaded in list(self._models.items()):
-                if total <= self._budget:
-                    return
+                if needed + self._bytes() <= self._budget:
+                    break
                 if loaded.users == 0:
-                    total -= loaded.bytes
                     del self._models[key]
+            return self._bytes()
+
+    def _total(self) -> int:
+        with self._lock:
+            return self._bytes()
+
+    def _bytes(self) -> int:
+        return sum(loaded.bytes for loaded in self._models.values())
 
 
 def fingerprint(folder: Path | None) -> str:
@@ -140,6 +183,12 @@ def fingerprint(folder: Path | None) -> str:
                 handle.seek(max(0, size - _SAMPLE_BYTES) * sample // (_SAMPLES - 1))
                 digest.update(handle.read(_SAMPLE_BYTES))
     return digest.hexdigest()[:12]
+
+
+def _expected_bytes(entry, precision: str) -> int:
+    """What its weights will take: a file of bf16 takes twice its size as fp32."""
+    dtype = _DTYPES.get(precision) or fast_dtype(best_device())
+    return entry.parameters * dtype.itemsize or entry.bytes
 
 
 def _key(entry, precision: str) -> tuple:

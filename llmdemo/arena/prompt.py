@@ -41,14 +41,20 @@ class Prompt:
         return list(encode_prompt(list(self.messages), tokenizer))
 
 
-def check_length(prompt_tokens: int, context: int, limit: int) -> None:
-    """Raises UserError unless the prompt leaves room for one token in `context` (0: unknown) and is within `limit`."""
+def check_length(prompt_tokens: int, context: int, limit: int, variable: str = "") -> None:
+    """Raises UserError unless the prompt leaves room for one token in `context` (0: unknown) and is within `limit`,
+    which comes from `variable`."""
     if prompt_tokens == 0:
         raise UserError("The prompt has no tokens.", "Write at least one word.")
-    most = min(limit, context - 1 if context else limit)
-    if prompt_tokens > most:
+    if prompt_tokens > limit and (not context or limit < context):
+        ruled = f" ({variable})" if variable else ""
         raise UserError(
-            f"The prompt is {prompt_tokens:,} tokens long; this model takes at most {most:,} here.",
+            f"The prompt is {prompt_tokens:,} tokens long; at most {limit:,} are possible here{ruled}.",
+            "Shorten the prompt or its earlier turns.",
+        )
+    if context and prompt_tokens >= context:
+        raise UserError(
+            f"The prompt is {prompt_tokens:,} tokens long; this model takes at most {context - 1:,}.",
             "Shorten the prompt or its earlier turns, or choose a model with a longer context.",
         )
 

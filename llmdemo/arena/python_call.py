@@ -4,19 +4,22 @@ Knows settings and names; runs nothing.
 """
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 from llmdemo.arena.prompt import Prompt
 from llmdemo.data.render import own_bos, render
 from llmdemo.decoding import DecodeSettings, LaneSettings
+from llmdemo.models import starter
+from llmdemo.models.catalog import ModelEntry
 
 _HEAD = """\
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, set_seed
 
-folder = {folder!r}
-tokenizer = AutoTokenizer.from_pretrained(folder)
-model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.{dtype}, use_safetensors=True).eval()
+{remark}source = {name!r}
+tokenizer = AutoTokenizer.from_pretrained(source{pinned})
+model = AutoModelForCausalLM.from_pretrained(source{pinned}, dtype=torch.{dtype}, use_safetensors=True).eval()
 {prompt}
 """
 _CHAT = """\
@@ -47,6 +50,31 @@ _OFF = {
 """What generate takes from a model's generation_config.json unless it is told otherwise, and the value that is none of it."""
 
 
+@dataclass(frozen=True)
+class Source:
+    """Where the script takes the model from."""
+
+    name: str
+    """A folder, or a repository on the hub."""
+    revision: str = ""
+    """The repository's commit; "" for a folder."""
+    remark: str = ""
+    """What who runs the script must know or do first; one line."""
+
+
+def source_of(entry: ModelEntry, guest: bool) -> Source:
+    """What an owner is told is what the app itself loads; a guest is told no path of this machine."""
+    if entry.kind == "hub":
+        return Source(entry.id.partition("@")[0], entry.revision)
+    if not guest:
+        return Source(str(entry.path))
+    if entry.kind == "starter":
+        exact = entry.revision == starter.REVISION
+        remark = "" if exact else "The app's own copy was rounded to 4 bits: its texts may differ from this one's."
+        return Source(starter.REPOSITORY, starter.REVISION, remark)
+    return Source("FOLDER-OF-THE-MODEL", remark="This model is on the app's machine: ask its owners for a copy.")
+
+
 def own_filters(folder: Path | None) -> dict:
     """The arguments that switch off what the model's own generation_config.json would add to every call."""
     try:
@@ -64,7 +92,7 @@ def plain_prompt(messages, tokenizer) -> str:
 
 
 def python_call(
-    folder: str, dtype: str, prompt: Prompt, settings: DecodeSettings, switched_off: dict | None = None
+    source: Source, dtype: str, prompt: Prompt, settings: DecodeSettings, switched_off: dict | None = None
 ) -> str:
     """A script with one `model.generate(...)` a lane. Greedy and beam lanes repeat exactly (in fp32); samplers draw from
     the same distribution with another random generator. Every filter is set, because generate's defaults are not off;
@@ -73,7 +101,9 @@ def python_call(
     chat = _CHAT.format(messages=_pretty(prompt.messages))
     text = chat if prompt.raw is None else _RAW.format(raw=prompt.raw)
     calls = [_call(lane, settings, switched_off or {}) for lane in settings.lanes]
-    return _HEAD.format(folder=folder, dtype=dtype, prompt=text) + "".join(calls)
+    pinned = f", revision={source.revision!r}" if source.revision else ""
+    remark = f"# {source.remark}\n" if source.remark else ""
+    return _HEAD.format(name=source.name, pinned=pinned, remark=remark, dtype=dtype, prompt=text) + "".join(calls)
 
 
 def _call(lane: LaneSettings, settings: DecodeSettings, switched_off: dict) -> str:

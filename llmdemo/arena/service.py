@@ -25,7 +25,7 @@ from llmdemo.arena.batch import check_batch, run_batch
 from llmdemo.arena.cache import Loaded, ModelCache
 from llmdemo.arena.frames import FrameMaker
 from llmdemo.arena.prompt import Prompt, check_length
-from llmdemo.arena.python_call import own_filters, plain_prompt, python_call
+from llmdemo.arena.python_call import own_filters, plain_prompt, python_call, source_of
 from llmdemo.arena.states import States
 from llmdemo.decoding import DecodeSettings
 from llmdemo.errors import UserError
@@ -57,6 +57,8 @@ class Request:
     """Answers of each sampling lane to each of `prompts`."""
     most_prompt_tokens: int = 8192
     """Longest prompt that is allowed, in tokens."""
+    prompt_variable: str = ""
+    """The environment variable that says so."""
 
 
 class Arena:
@@ -85,7 +87,7 @@ class Arena:
         """A Request for many prompts, each a chat of one turn; raises UserError that names what is wrong."""
         limits = limits or self._limits
         checked = DecodeSettings.from_dict(settings, limits)
-        prompts = check_batch(prompts, samples, checked, limits.max_prompts)
+        prompts = check_batch(prompts, samples, checked, limits.max_prompts, limits.variable("max_prompts"))
         request = self.request(model_id, prompts[0], settings, run_id=run_id, limits=limits)
         return replace(request, prompts=tuple(prompts), samples=samples)
 
@@ -107,6 +109,7 @@ class Arena:
             checked,
             tuple(prefix_ids),
             most_prompt_tokens=limits.max_prompt_tokens,
+            prompt_variable=limits.variable("max_prompt_tokens"),
             **more,
         )
 
@@ -125,10 +128,13 @@ class Arena:
             if states.begun:
                 yield states.whole()
 
-    def warm(self, model_id: str, precision: str = "auto") -> None:
-        """Loads the model and arranges its weights now, so that the first comparison need not wait. Raises UserError."""
-        with self._cache.use(catalog.resolve(self._home, model_id), precision) as loaded:
-            if loaded.gate.try_enter():  # whoever computes with it has prepared it
+    def warm(self, model_id: str, precision: str = "auto", make_room: bool = True) -> None:
+        """Loads the model and arranges its weights now, so that the first comparison need not wait. Raises UserError.
+
+        Does nothing while another model is being loaded, nor, without `make_room`, where others would have to leave.
+        """
+        with self._cache.use_at_once(catalog.resolve(self._home, model_id), precision, make_room) as loaded:
+            if loaded is not None and loaded.gate.try_enter():  # whoever computes with it has prepared it
                 try:
                     decoding.prepare(loaded.model, precision)
                 finally:
@@ -145,16 +151,19 @@ class Arena:
         """Ends every run within one step; new ones end before their first. For when the app ends."""
         self._closed = True
 
-    def python(self, request: Request) -> str:
-        """The request's first model as a script for transformers. Raises UserError when the model is not here yet."""
+    def python(self, request: Request, guest: bool = False) -> str:
+        """The request's first model as a script for transformers; for a `guest` without paths of this machine.
+
+        Raises UserError when the model is not here yet.
+        """
         entry = catalog.resolve(self._home, request.model_ids[0])
-        name = entry.id.partition("@")[0] if entry.kind == "hub" else str(entry.path)
         dtype = "bfloat16" if request.settings.precision == "bf16" else "float32"
         tokenizer = load.load_tokenizer(entry)
         prompt = request.prompt
         if prompt.raw is None and not getattr(tokenizer, "chat_template", None):
             prompt = Prompt(raw=plain_prompt(prompt.messages, tokenizer))
-        return python_call(name, dtype, prompt, request.settings, own_filters(entry.path))
+        source = source_of(entry, guest)
+        return python_call(source, dtype, prompt, request.settings, own_filters(entry.path))
 
     def stream(self, request: Request, every: float = 1 / 15) -> Iterator[list[dict]]:
         """Batches of events, at most one each `every` seconds; the last holds `end`. Closing the iterator stops the run."""
@@ -233,7 +242,8 @@ class Arena:
     def _lanes(self, request: Request, models: list[Loaded]) -> Iterator[dict]:
         prompts = [request.prompt.encode(loaded.tokenizer) for loaded in models]
         for loaded, ids in zip(models, prompts, strict=True):
-            check_length(len(ids) + len(request.prefix_ids), loaded.context, request.most_prompt_tokens)
+            length = len(ids) + len(request.prefix_ids)
+            check_length(length, loaded.context, request.most_prompt_tokens, request.prompt_variable)
         _check_fork(request, models)
         makers = [FrameMaker(loaded.tokenizer, index) for index, loaded in enumerate(models)]
         yield self._begin(request, models, prompts, makers)

@@ -88,8 +88,8 @@ class DecodeSettings:
         """Settings from JSON-like `values`; missing keys take their defaults.
 
         `lanes` is a list whose items are a strategy's name, or {"strategy", "name"?, and any of the values
-        above to differ in}: [{"strategy": "top_p", "name": "narrow", "top_p": 0.5}, "greedy"]. `limits` may
-        carry `max_new_tokens` and `max_beams` (the app's Settings does). Raises UserError on the first bad value.
+        above to differ in}: [{"strategy": "top_p", "name": "narrow", "top_p": 0.5}, "greedy"]. `limits` are
+        the app's Settings, or None. Raises UserError on the first bad value.
         """
         values = {} if values is None else values
         if not isinstance(values, dict):
@@ -240,8 +240,10 @@ def _one_lane(base: DecodeSettings, item, limits) -> LaneSettings:
 
 
 def _named(limits, name: str) -> str:
-    """Where the limit comes from, for an error: " (LLMDEMO_MAX_BEAMS)"; "" when the app sets none."""
-    return f" (LLMDEMO_{name.upper()})" if hasattr(limits, name) else ""
+    """Where the limit comes from, for an error: " (LLMDEMO_MAX_BEAMS)"; "" where it is not the app's."""
+    ours = {"max_beams": MAX_ROWS, "max_lanes": MAX_ROWS}.get(name)
+    theirs = getattr(limits, name, None)
+    return f" ({limits.variable(name)})" if theirs is not None and (ours is None or theirs <= ours) else ""
 
 
 def _check_rows(lanes: tuple[LaneSettings, ...]) -> None:

@@ -9,6 +9,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from llmdemo.data.encode import NOT_TRAINED, Encoded
+from llmdemo.training.config import TrainConfig
+from llmdemo.training.objectives.preference import pair_losses
 
 
 @torch.no_grad()
@@ -66,6 +68,19 @@ def classes(model, ids: list[int], label: str) -> dict:
     }
 
 
+def likeliest(before: dict, after: dict | None, most: int) -> tuple[dict, dict | None]:
+    """What `classes` gave before and after with the same `most` rows: the right class, and those that the newer model
+    finds likeliest, in the order of the classes. "classes" says how many there are."""
+    newer = sorted((after or before)["rows"], key=lambda row: (row["name"] != before["label"], -row["probability"]))
+    names = {row["name"] for row in newer[:most]}
+
+    def shown(found: dict) -> dict:
+        rows = [row for row in found["rows"] if row["name"] in names]
+        return {**found, "rows": rows, "classes": len(found["rows"])}
+
+    return shown(before), shown(after) if after else None
+
+
 @torch.no_grad()
 def answer_log_probability(model, row: Encoded) -> float:
     """Sum of log p over the trained tokens: what the model gives to the whole answer."""
@@ -75,16 +90,28 @@ def answer_log_probability(model, row: Encoded) -> float:
     return -functional.cross_entropy(logits, labels, ignore_index=NOT_TRAINED, reduction="sum").item()
 
 
-def preference(policy: tuple[float, float], reference: tuple[float, float], beta: float) -> dict:
-    """DPO's terms (arXiv 2305.18290, eq. 7) from log-probabilities of (chosen, rejected): margin Δ, β·Δ, loss −log σ(β·Δ)."""
-    margin = (policy[0] - reference[0]) - (policy[1] - reference[1])
-    scaled = torch.tensor(beta * margin, dtype=torch.float64)
+def preference(
+    policy: tuple[float, float], reference: tuple[float, float], lengths: tuple[int, int], config: TrainConfig
+) -> dict:
+    """The terms of the loss that a run would use (pair_losses), from log-probabilities and tokens of (chosen, rejected).
+
+    margin: Δ, the chosen answer's gain over the reference less the rejected one's; for IPO of the gains a token. scaled:
+    β·Δ. target: the margin that IPO aims at, 1/(2β), None for the others.
+    """
+    is_ipo = config.preference_loss == "ipo"
+    chosen, rejected = (
+        torch.tensor([(ours - theirs) / (length if is_ipo else 1)], dtype=torch.float64)
+        for ours, theirs, length in zip(policy, reference, lengths, strict=True)
+    )
+    margin = (chosen - rejected).item()
     return {
         "policy": {"chosen": policy[0], "rejected": policy[1]},
         "reference": {"chosen": reference[0], "rejected": reference[1]},
+        "lengths": {"chosen": lengths[0], "rejected": lengths[1]},
         "margin": margin,
-        "scaled": scaled.item(),
-        "loss": -functional.logsigmoid(scaled).item(),
+        "scaled": config.beta * margin,
+        "target": 1 / (2 * config.beta) if is_ipo else None,
+        "loss": pair_losses(chosen, rejected, config).item(),
     }
 
 

@@ -19,6 +19,8 @@ from llmdemo.training.config import TrainConfig
 _REMEMBERED = 128
 _MOST_TOKENS = 512
 _SHOWN = 10
+_MATTER, _OF_PAIRS = ("loss_on", "seed", "eval_share"), ("preference_loss", "beta", "label_smoothing")
+"""The settings that change the numbers: of every task, of preferences."""
 _SHORT = 160
 """Tokens up to which a record is preferred: it can be read."""
 _TRIED = 40
@@ -39,12 +41,13 @@ class Learn:
 
         `place` counts held-out records that are short enough to read, from 0. {"task", "record" (its row), "place",
         "places", "text", "before", "after" (None without a finished run), "run_id", "run_name", "beta"}; before and
-        after: see `numbers.tokens`, `numbers.classes`, `numbers.preference`, each with the tokens' texts. Raises
+        after: see `numbers.tokens`, `numbers.likeliest`, `numbers.preference`, each with the tokens' texts. Raises
         UserError.
         """
         info = data.get_dataset(self._home, str(config.get("dataset_id")))
         entry = catalog.resolve(self._home, str(config.get("model_id") or catalog.STARTER_ID))
-        settings = TrainConfig.from_dict(_settings(config) | {"dataset_id": info.dataset_id, "task": info.task})
+        given = _settings(config, info.task)
+        settings = TrainConfig.from_dict(given | {"dataset_id": info.dataset_id, "task": info.task})
         run = self._finished(info, entry)
         place = max(0, int(place))
         key = (
@@ -52,8 +55,7 @@ class Learn:
             entry.id,
             entry.revision,
             run and run["run_id"],
-            settings.beta,
-            settings.loss_on,
+            *(getattr(settings, name) for name in (*_MATTER, *_OF_PAIRS)),
             place,
         )
         with self._lock:
@@ -121,6 +123,7 @@ def _choose(records, task, entry: ModelEntry, settings: TrainConfig, place: int)
     return short[place % len(short)], place % len(short), len(short)
 
 
-def _settings(config: dict) -> dict:
+def _settings(config: dict, task: str) -> dict:
     """The settings that the numbers depend on."""
-    return {key: config[key] for key in ("beta", "loss_on", "seed", "eval_share") if config.get(key) is not None}
+    names = (*_MATTER, *(_OF_PAIRS if task == "preference" else ()))
+    return {key: config[key] for key in names if config.get(key) is not None}

@@ -10,6 +10,8 @@ from llmdemo.models.catalog import ModelEntry
 from llmdemo.models.load import load_causal, load_classifier, load_tokenizer
 from llmdemo.training.config import TrainConfig
 
+_MOST_CLASSES = 12
+
 
 class Task:
     """One task on the records of one data set."""
@@ -83,6 +85,11 @@ class Classify(Task):
     def text(self, record: dict) -> str:
         return record["text"][:400]
 
+    def compute(
+        self, record: dict, before: ModelEntry, after: ModelEntry | None, large: int
+    ) -> tuple[dict, dict | None]:
+        return numbers.likeliest(*super().compute(record, before, after, large), _MOST_CLASSES)
+
     def one(self, record: dict, entry: ModelEntry, large: int) -> dict:
         merged = merge_labels(self._records.labels())
         torch.manual_seed(self._settings.seed)  # the head that a run would begin with
@@ -101,18 +108,22 @@ class Preference(Task):
     def compute(
         self, record: dict, before: ModelEntry, after: ModelEntry | None, large: int
     ) -> tuple[dict, dict | None]:
-        reference = self._pair(record, before, large)
-        first = self._told(record, reference, reference)
-        return first, self._told(record, self._pair(record, after, large), reference) if after else None
+        reference, lengths = self._pair(record, before, large)
+        first = self._told(record, reference, reference, lengths)
+        if after is None:
+            return first, None
+        return first, self._told(record, self._pair(record, after, large)[0], reference, lengths)
 
-    def _pair(self, record: dict, entry: ModelEntry, large: int) -> tuple[float, float]:
+    def _pair(self, record: dict, entry: ModelEntry, large: int) -> tuple[tuple[float, float], tuple[int, int]]:
+        """(log-probabilities, trained tokens) of the chosen and the rejected answer."""
         model, tokenizer = load_causal(entry, **_how(entry, large))
-        chosen, rejected = (numbers.answer_log_probability(model, row) for row in self.rows(record, tokenizer))
-        return chosen, rejected
+        chosen, rejected = self.rows(record, tokenizer)
+        found = tuple(numbers.answer_log_probability(model, row) for row in (chosen, rejected))
+        return found, (chosen.trained, rejected.trained)
 
-    def _told(self, record: dict, policy: tuple, reference: tuple) -> dict:
+    def _told(self, record: dict, policy: tuple, reference: tuple, lengths: tuple) -> dict:
         answers = {key: record[key][:300] for key in ("chosen", "rejected")}
-        return numbers.preference(policy, reference, self._settings.beta) | {"answers": answers}
+        return numbers.preference(policy, reference, lengths, self._settings) | {"answers": answers}
 
 
 TASKS = {"chat": Chat, "text": Text, "classify": Classify, "preference": Preference}

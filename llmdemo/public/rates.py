@@ -10,7 +10,8 @@ _MOST_KNOWN = 20_000
 
 
 class Rates:
-    """`wait(key)` is 0 when `key` may go on, which then counts; else the seconds until it may. Any thread may call it."""
+    """`wait(key)` is 0 when `key` may go on, which then counts; else the seconds until it may. `forgive(key)` takes the
+    last one back. Any thread may call it."""
 
     def __init__(self, most: int, seconds: float = MINUTE, clock: Callable[[], float] = time.monotonic):
         self._most, self._seconds, self._clock = most, seconds, clock
@@ -31,3 +32,9 @@ class Rates:
             while len(self._times) > _MOST_KNOWN:
                 self._times.popitem(last=False)
         return 0.0
+
+    def forgive(self, key: str) -> None:
+        """The last time that `key` went on does not count after all."""
+        with self._lock:
+            if times := self._times.get(key):
+                times.pop()

@@ -1,10 +1,14 @@
 """Signed cookies: who has signed in, and a guest's number. Knows no passwords and no page.
 
 The key is made at the first start and kept in the home folder, so that a restart signs nobody out. A session also
-carries the account's stamp, so that a changed or removed password ends it, and a number, so that signing out does.
+carries the account's stamp, so that a changed or removed password ends it, and a number, so that signing out does. The
+numbers of those that were signed out are kept beside the key, or a restart would bring them back.
 """
 
+import logging
 import secrets
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,16 +19,23 @@ from llmdemo import store
 SESSION_SECONDS = 7 * 24 * 3600
 GUEST_SECONDS = 30 * 24 * 3600
 _MOST_SIGNED_OUT = 10_000
+log = logging.getLogger(__name__)
 
 
 class Tickets:
-    """Makes and reads the two cookies' values. `stamp(name)` is what a session of that account is tied to, or None."""
+    """Makes and reads the two cookies' values. `stamp(name)` is what a session of that account is tied to, or None.
 
-    def __init__(self, key: bytes, stamp: Callable[[str], str | None]):
+    `kept` is the file of the sessions that were signed out; without one they are known until the app ends.
+    """
+
+    def __init__(self, key: bytes, stamp: Callable[[str], str | None], kept: Path | None = None):
         self._sessions = URLSafeTimedSerializer(key, salt="llmdemo session")
         self._guests = URLSafeTimedSerializer(key, salt="llmdemo guest")
         self._stamp = stamp
-        self._signed_out: dict[str, None] = {}
+        self._kept = kept
+        self._signed_out = _read_signed_out(kept) if kept else {}
+        """Session's number → when its cookie is over anyway, in seconds since 1970."""
+        self._lock = threading.Lock()
 
     def session(self, name: str) -> str:
         """The value of a session cookie for the account `name`."""
@@ -39,12 +50,17 @@ class Tickets:
         return name if isinstance(name, str) and stamp and stamp == self._stamp(name) else ""
 
     def sign_out(self, value: str) -> None:
-        """From now on this session counts as over."""
+        """From now on this session counts as over, after a restart too. Writes a file: not for an event loop."""
         known = _read(self._sessions, value, SESSION_SECONDS)
-        if isinstance(known, list) and len(known) == 3:
-            self._signed_out[str(known[2])] = None
-            while len(self._signed_out) > _MOST_SIGNED_OUT:
-                del self._signed_out[next(iter(self._signed_out))]
+        if not isinstance(known, list) or len(known) != 3:
+            return
+        with self._lock:
+            self._signed_out = _current({**self._signed_out, str(known[2]): time.time() + SESSION_SECONDS})
+            try:
+                if self._kept:
+                    store.write_json(self._kept, self._signed_out)
+            except OSError as error:
+                log.warning("who signed out cannot be kept in %s: %s", self._kept, error)
 
     def new_guest(self) -> str:
         """The value of a cookie that tells one guest from another."""
@@ -66,6 +82,24 @@ def secret_key(path: Path) -> bytes:
         pass
     store.write_atomic(path, secrets.token_bytes(32))  # mkstemp's file: mode 0600
     return path.read_bytes()
+
+
+def _read_signed_out(path: Path) -> dict[str, float]:
+    try:
+        known = store.read_json(path)
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        log.warning("who signed out cannot be read from %s: %s", path, error)
+        return {}
+    known = known if isinstance(known, dict) else {}
+    return _current({number: end for number, end in known.items() if isinstance(end, int | float)})
+
+
+def _current(known: dict[str, float]) -> dict[str, float]:
+    """Those whose cookies are not over yet; the latest ones, where there are too many."""
+    now = time.time()
+    return dict([(number, end) for number, end in known.items() if end > now][-_MOST_SIGNED_OUT:])
 
 
 def _read(serializer: URLSafeTimedSerializer, value: str, seconds: int):

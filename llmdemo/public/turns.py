@@ -1,17 +1,30 @@
-"""Whose turn it is: one from each visitor, then a second from each. Knows no queue, no HTTP and no page."""
+"""Whose turn it is: one from each visitor, then a second from each. Knows no queue, no HTTP and no page.
+
+Guests are told apart by a cookie, and a script may hold fifty. So an address counts too, but not as one: a school's
+forty pupils share theirs. In a round with others it has at most ten turns, however many visitors it claims to be.
+"""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 
+MOST_OF_ADDRESS = 10
+"""Turns of one address in a round."""
+
 
 def fair_order(
-    waiting: list, who: Callable, busy: Iterable[str] = (), served: Mapping[str, float] | None = None
+    waiting: list,
+    who: Callable,
+    busy: Iterable[str] = (),
+    served: Mapping[str, float] | None = None,
+    where: Callable | None = None,
+    busy_addresses: Iterable[str] = (),
 ) -> list:
     """`waiting` in the order in which it is served: round after round, one item a visitor in each.
 
     `who(item)` names its visitor; `busy` are the visitors who are being served now, once for each item, and so have had
     their share of the first rounds; `served` says when a visitor was last served: within a round, who has waited
-    longest since then comes first. A visitor's own items keep their order.
+    longest since then comes first. A visitor's own items keep their order. `where(item)` is its address, "" for one
+    that does not count; of `busy_addresses` some are being served now.
     """
     served = served or {}
     rounds = Counter(busy)
@@ -20,4 +33,15 @@ def fair_order(
         visitor = who(item)
         places.append((rounds[visitor], served.get(visitor, 0.0), arrival))
         rounds[visitor] += 1
-    return [waiting[arrival] for _, _, arrival in sorted(places)]
+    places.sort()
+    if where:
+        places = sorted(_by_address(places, [where(item) for item in waiting], Counter(busy_addresses)))
+    return [waiting[arrival] for _, _, arrival in places]
+
+
+def _by_address(places: list[tuple], addresses: list[str], taken: Counter) -> Iterable[tuple]:
+    """`places` (round, served, arrival), in order, with the later rounds of what is past an address's share."""
+    for turn, since, arrival in places:
+        address = addresses[arrival]
+        yield max(turn, taken[address] // MOST_OF_ADDRESS) if address else turn, since, arrival
+        taken[address] += 1

@@ -41,8 +41,9 @@ def push(
 ) -> dict:
     """Sends `files` {name in the repository: path or content} to `repo` ("name" or "owner/name"); makes it when new.
 
-    Returns {"repo", "url", "revision"}. Raises UserError: token wrong or expired, name taken, no connection; Stopped.
-    `files` must hold MARKER.
+    Returns {"repo", "url", "revision"}. Raises UserError: token wrong or expired, name taken, a repository that is
+    public where `private` was asked, no connection; Stopped. `files` must hold MARKER. The visibility of a repository
+    that is there already is never changed.
     """
     api = _api(token)
     repo = _whole_name(api, repo)
@@ -99,7 +100,7 @@ def _whole_name(api, repo: str) -> str:
 
 
 def _make(api, repo: str, private: bool, marker: Path | bytes) -> None:
-    """Makes the repository, or makes sure that the one that is there is of the same run."""
+    """Makes the repository, or makes sure that the one that is there is of the same run and no more public than asked."""
     from huggingface_hub.errors import HfHubHTTPError
 
     def make():
@@ -111,6 +112,11 @@ def _make(api, repo: str, private: bool, marker: Path | bytes) -> None:
             if not _is_ours(api, repo, marker if isinstance(marker, bytes) else marker.read_bytes()):
                 raise UserError(
                     f"There is a repository {repo} already, and it is not of this run.", "Choose another name."
+                ) from error
+            if private and api.repo_info(repo).private is not True:
+                raise UserError(
+                    f"There is a repository {repo} already, and it is public: everybody could read what is sent.",
+                    "Untick Private if that is meant, or choose another name.",
                 ) from error
 
     _ask(make, repo)

@@ -217,7 +217,8 @@ class Loop:
             peak_memory_bytes=devices.peak_bytes(self.device),
             eta_seconds=round(self._seconds_left(), 1),
             epoch=round(progress.step / self._batches.per_epoch, 3),
-            **{name: round(value, 6) for name, value in figures.items()},
+            # A figure that overflowed says nothing; the run goes on by its loss.
+            **{name: round(value, 6) for name, value in figures.items() if math.isfinite(value)},
         )
 
     def _seconds_left(self) -> float:

@@ -91,8 +91,11 @@ def launch_options(services: Services) -> dict:
 
 def _server(services: Services) -> dict:
     """What stands before Gradio's own routes: the door, the guard behind it, and the pages for signing in."""
-    key = secret_key(services.home.root / "secret.key")
-    tickets, cookies = Tickets(key, services.access.stamp), door.cookie_names(key)
-    middleware = [Middleware(door.Door, access=services.access, tickets=tickets, cookies=cookies)]
-    middleware += [Middleware(Guard, settings=services.settings)]
+    root = services.home.root
+    key = secret_key(root / "secret.key")
+    tickets, cookies = Tickets(key, services.access.stamp, root / "signed-out.json"), door.cookie_names(key)
+    settings = services.settings
+    proxied = bool(settings.behind_proxy)
+    middleware = [Middleware(door.Door, access=services.access, tickets=tickets, cookies=cookies, behind_proxy=proxied)]
+    middleware += [Middleware(Guard, settings=settings)]
     return {"middleware": middleware, "routes": door.routes(services.access, tickets, cookies[0])}

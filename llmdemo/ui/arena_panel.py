@@ -32,11 +32,14 @@ def build(services: Services, guests: bool = False) -> None:
         return {}
 
     def warm(data: dict) -> dict:
-        """Loads a model that is about to be used. What is wrong with it is said when it is used."""
+        """Loads a model that is about to be used. What is wrong with it is said when it is used.
+
+        Such a call passes the queue by: it must not hold its thread for another's load, and a guest's drops no model.
+        """
         arena = services.arena.get()
         model_id, precision = str(data.get("model_id")), str(data.get("precision") or "auto")
         if model_id in [model["id"] for model in arena.models() if model["ready"]]:
-            arena.warm(model_id, precision)
+            arena.warm(model_id, precision, make_room=services.is_owner())
         return {}
 
     def missed(data: dict) -> dict:
@@ -51,7 +54,7 @@ def build(services: Services, guests: bool = False) -> None:
         arena = services.arena.get()
         request = _request(arena, data)
         _check_guest(services, request)
-        return {"code": arena.python(request)}
+        return {"code": arena.python(request, guest=not services.is_owner())}
 
     allowed = services.settings.for_guests() if guests else services.settings
     limits = {"max_new_tokens": allowed.max_new_tokens, "max_beams": allowed.max_beams, "picks": not guests}

@@ -25,7 +25,9 @@ GUEST_PAGE = "arena"
 """The path of the page that guests are led to from the app's own address; see app.py."""
 VISITOR = "llmdemo.visitor"
 """Where a request's scope holds its Visitor."""
-_MOST_ATTEMPTS = 10
+_MOST_FAILURES, _MOST_FAILURES_OF_ADDRESS = 10, 100
+"""Failed sign-ins in a minute: for one account from one address, and from one address, which may be a whole school's."""
+_MOST_NAME = 100
 _MOST_FORM = 8192
 _CHECKS_AT_ONCE = 2
 
@@ -44,9 +46,10 @@ def of_request(request) -> Visitor | None:
 class Door:
     """ASGI middleware: who asks is known to everything behind it, and guests are led to the guests' page."""
 
-    def __init__(self, app, access: Access, tickets: Tickets, cookies: tuple[str, str]):
+    def __init__(self, app, access: Access, tickets: Tickets, cookies: tuple[str, str], behind_proxy: bool = False):
         self._app, self._access, self._tickets = app, access, tickets
         self._session_cookie, self._guest_cookie = cookies
+        self._behind_proxy = behind_proxy
 
     async def __call__(self, scope, receive, send):
         if scope["type"] != "http":
@@ -63,7 +66,7 @@ class Door:
         await self._app(scope, receive, send)
 
     def _visitor(self, scope, cookies: dict[str, str]) -> Visitor:
-        host, address = _header(scope, b"host"), _address(scope)
+        host, address = _header(scope, b"host"), _address(scope, self._behind_proxy)
         name = self._tickets.name(cookies.get(self._session_cookie, ""))
         user = _space_user(scope) if self._access.policy == "space" else None
         role = self._access.role(host, name, user)
@@ -118,34 +121,53 @@ def routes(access: Access, tickets: Tickets, session_cookie: str) -> list[Route]
 class _SignIn:
     def __init__(self, access: Access, tickets: Tickets, cookie: str):
         self._access, self._tickets, self._cookie = access, tickets, cookie
-        self._rates = Rates(_MOST_ATTEMPTS)
+        self._failures, self._failures_of_address = Rates(_MOST_FAILURES), Rates(_MOST_FAILURES_OF_ADDRESS)
         self._checks = asyncio.Semaphore(_CHECKS_AT_ONCE)  # each takes 32 MiB and a core for a moment
 
     async def show(self, request: Request) -> Response:
         return _page(request)
 
     async def sign_in(self, request: Request) -> Response:
-        """303 to the app with a session's cookie; 403 for a wrong name or password; 429 after ten tries in a minute."""
-        seconds = self._rates.wait(_address(request.scope))
-        if seconds:
-            return _page(request, 429, wait=seconds)
+        """303 to the app with a session's cookie; 403 for a wrong name or password; 429 after too many of those."""
         form = await _form(request)
         name, password = form.get("name", ""), form.get("password", "")
+        visitor = of_request(request)
+        address = visitor.address if visitor else _peer(request.scope)
+        seconds = self._wait(name, address)
+        if seconds:
+            return _page(request, 429, wait=seconds)
         async with self._checks:
             right = await run_in_threadpool(self._access.sign_in, name, password)
         if not right:
             return _page(request, 403)
+        self._forgive(name, address)
         answer = RedirectResponse("./", 303)
         answer.headers.append(
             "set-cookie", set_cookie(request.scope, self._cookie, self._tickets.session(name), SESSION_SECONDS)
         )
         return answer
 
+    def _wait(self, name: str, address: str) -> float:
+        """Seconds until this account may be tried from this address; 0 now, which counts as failed until it is
+        forgiven: many tries at once shall not pass together."""
+        seconds = self._failures.wait(_both(name, address))
+        if not seconds and (seconds := self._failures_of_address.wait(address)):
+            self._failures.forgive(_both(name, address))
+        return seconds
+
+    def _forgive(self, name: str, address: str) -> None:
+        self._failures.forgive(_both(name, address))
+        self._failures_of_address.forgive(address)
+
     async def sign_out(self, request: Request) -> Response:
-        self._tickets.sign_out(request.cookies.get(self._cookie, ""))
+        await run_in_threadpool(self._tickets.sign_out, request.cookies.get(self._cookie, ""))
         answer = RedirectResponse("./", 303)
         answer.headers.append("set-cookie", set_cookie(request.scope, self._cookie, "", 0))
         return answer
+
+
+def _both(name: str, address: str) -> str:
+    return f"{address} {name[:_MOST_NAME]}"
 
 
 def set_cookie(scope, name: str, value: str, seconds: int) -> str:
@@ -201,18 +223,40 @@ def _header(scope, name: bytes) -> str:
     return next((value.decode("latin-1") for key, value in scope["headers"] if key == name), "")
 
 
-def _address(scope) -> str:
-    """Where the request comes from. On a Space only the hub's proxy is seen, which names the visitor last."""
-    peer = (scope.get("client") or ("", 0))[0]
-    if not os.environ.get("SPACE_ID"):
-        return peer
-    for part in reversed(_header(scope, b"x-forwarded-for").split(",")):
+def _address(scope, behind_proxy: bool) -> str:
+    """Where the request comes from, for limits. Behind a proxy that is only seen in what the proxy adds at the end of
+    X-Forwarded-For; what stands before that, the visitor may have written. On a Space there are several of the hub's."""
+    on_space = bool(os.environ.get("SPACE_ID"))
+    if not (on_space or behind_proxy):
+        return _peer(scope)
+    lines = [value.decode("latin-1") for key, value in scope["headers"] if key == b"x-forwarded-for"]
+    for part in reversed(",".join(lines).split(",")):
         try:
-            if ipaddress.ip_address(part.strip()).is_global:
-                return part.strip()
+            address = ipaddress.ip_address(part.strip())
         except ValueError:
-            continue
-    return peer
+            if on_space:
+                continue
+            break
+        if address.is_global or not on_space:
+            return _network(address)
+    return _peer(scope)
+
+
+def _peer(scope) -> str:
+    peer = (scope.get("client") or ("", 0))[0]
+    try:
+        return _network(ipaddress.ip_address(peer))
+    except ValueError:
+        return peer
+
+
+def _network(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
+    """One household or machine has all of a /64 of IPv6 to ask from."""
+    if address.version == 4:
+        return str(address)
+    if address.ipv4_mapped:
+        return str(address.ipv4_mapped)
+    return str(ipaddress.IPv6Network((address, 64), strict=False))
 
 
 def _space_user(scope) -> dict | None:

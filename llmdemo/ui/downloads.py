@@ -1,33 +1,71 @@
-"""Files that a panel's script asks for: made in a folder of their own, then downloaded by the browser. Knows no panel."""
+"""Files that a panel's script asks for: made where Gradio serves files from, then downloaded by the browser. Knows no panel.
 
-import tempfile
-from collections.abc import Callable
+Gradio copies a file from elsewhere into its cache and empties only that: what a handler made in /tmp would stay for good.
+A file that is made inside the cache is served as it is, and deleted on the page's schedule (`delete_cache`).
+"""
+
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import gradio as gr
+from gradio.utils import get_upload_folder
 
 from llmdemo.ui import bridge
 
 # The browser gets the file's address a moment after the handler has ended.
 _CLICK = "() => setTimeout(() => document.querySelector('#{id}')?.click(), 300)"
+_PREFIX = "download-"
+_OLD_SECONDS = 24 * 3600.0
 
 
 def on_request(listen: Callable, make: Callable[[dict, Path], Path], note: gr.HTML, elem_id: str) -> None:
     """When the event of `listen` (an island's `submit`) comes, `make(its data, an empty folder)` gives the file.
 
-    Errors show in `note`. The file goes into Gradio's cache, which is emptied by itself.
+    Errors show in `note`.
     """
     button = gr.DownloadButton(visible="hidden", elem_id=elem_id)
 
     def deliver(event: gr.EventData):
         try:
             data = event._data if isinstance(event._data, dict) else {}
-            return {}, str(make(data, Path(tempfile.mkdtemp(prefix="download-"))))
+            with new_folder() as folder:
+                return {}, str(make(data, folder))
         except Exception as error:  # the boundary to the page
             return bridge.notice(error), None
 
     quiet = {"api_visibility": "private", "show_progress": "hidden"}
     listen(deliver, None, [note, button], **quiet).success(None, None, None, js=click(elem_id))
+
+
+@contextmanager
+def new_folder() -> Iterator[Path]:
+    """An empty folder for one file, inside Gradio's cache; removed again when the file cannot be made.
+
+    Its name cannot be guessed: who knows a path in the cache may download it.
+    """
+    cache = Path(get_upload_folder()).absolute()
+    _sweep(cache)
+    folder = cache / f"{_PREFIX}{secrets.token_hex(20)}"
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def _sweep(cache: Path) -> None:
+    """Removes the folders of a day ago: Gradio has deleted their files, unless the app was killed before it could."""
+    for folder in cache.glob(f"{_PREFIX}*"):
+        try:
+            if time.time() - folder.stat().st_mtime > _OLD_SECONDS:
+                shutil.rmtree(folder, ignore_errors=True)
+        except OSError:
+            continue  # another app's, or gone meanwhile
 
 
 def click(elem_id: str) -> str:

@@ -1,6 +1,5 @@
 """The evaluate panel: choose models and data, follow, read what came out; a box to use a classifier. Knows no metric."""
 
-import tempfile
 from pathlib import Path
 
 import gradio as gr
@@ -46,8 +45,8 @@ def _connect(services: Services, use: gr.HTML, file: gr.UploadButton, note: gr.H
     def table(path: str | None, model_id: str):
         try:
             services.require_owner()
-            folder = Path(tempfile.mkdtemp(prefix="download-"))
-            return {}, str(services.classifiers.get().table(model_id, Path(path), folder))
+            with downloads.new_folder() as folder:
+                return {}, str(services.classifiers.get().table(model_id, Path(path), folder))
         except Exception as error:  # the boundary to the page
             return bridge.notice(error), None
 

@@ -129,8 +129,9 @@ class FairQueue(Queue):
 
     def _arrange(self, kind: str) -> None:
         waiting = self.event_queue_per_concurrency_id[kind]
-        busy = [who(event) for event in self._running() if event.concurrency_id == kind]
-        waiting.queue[:] = fair_order(waiting.queue, who, busy, self._served)
+        running = [event for event in self._running() if event.concurrency_id == kind]
+        busy, places = [who(event) for event in running], [_guests_address(event) for event in running]
+        waiting.queue[:] = fair_order(waiting.queue, who, busy, self._served, _guests_address, places)
 
     @staticmethod
     def _remember(known: dict, key: str, value) -> None:
@@ -191,3 +192,9 @@ def _name(visitor, session_hash: str | None) -> str:
 def _address(event: Event) -> str:
     visitor = door.of_request(event.request)
     return visitor.address if visitor else ""
+
+
+def _guests_address(event: Event) -> str:
+    """The address that a guest's turns count for; "" for an owner, who is known by name."""
+    visitor = door.of_request(event.request)
+    return "" if visitor is None or visitor.is_owner else visitor.address

@@ -34,8 +34,6 @@ _POLICY = "; ".join(
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _FOREIGN = ("cross-site", "same-site")
 _SHARE_OF_ADDRESS = 20
-_BODY_BYTES = 32 * 2**20
-_GUEST_BODY_BYTES = 4 * 2**20
 _FORM_BYTES = 2**20
 """What a file's upload may have around the file."""
 _MISUNDERSTOOD = (
@@ -126,11 +124,14 @@ class Guard:
             return None
         if path.rstrip("/").endswith("/upload"):
             return 403, "Visitors cannot upload: only the owners of this app can."
-        seconds = self._rates.wait(visitor.key) if visitor.key else 0
-        seconds = seconds or self._address_rates.wait(visitor.address)
-        if seconds:
-            most = self._settings.max_requests_per_minute
-            return 429, f"Too many requests (LLMDEMO_MAX_REQUESTS_PER_MINUTE is {most}). Wait {seconds:.0f} seconds."
+        if path.rstrip("/").endswith("/sign-in"):
+            return None  # counts its own failures: a flood from the owner's address must not keep the owner out
+        most = f"LLMDEMO_MAX_REQUESTS_PER_MINUTE is {self._settings.max_requests_per_minute}"
+        if visitor.key and (seconds := self._rates.wait(visitor.key)):
+            return 429, f"Too many requests ({most}). Wait {seconds:.0f} seconds."
+        if seconds := self._address_rates.wait(visitor.address):
+            times = f"{most}; an address has {_SHARE_OF_ADDRESS} times that"
+            return 429, f"Too many requests from your address ({times}). Wait {seconds:.0f} seconds."
         return None
 
     def _size_refusal(self, scope, headers) -> tuple[int, str] | None:
@@ -145,13 +146,14 @@ class Guard:
         if scope["path"].rstrip("/").endswith("/upload"):
             return self._settings.max_upload_bytes + _FORM_BYTES, "LLMDEMO_MAX_UPLOAD_BYTES"
         visitor = scope.get(VISITOR)
-        return (_GUEST_BODY_BYTES if visitor is not None and not visitor.is_owner else _BODY_BYTES), ""
+        is_guest = visitor is not None and not visitor.is_owner
+        limits = self._settings.for_guests() if is_guest else self._settings
+        return limits.max_request_bytes, limits.variable("max_request_bytes")
 
 
 class _TooLarge(Exception):
     def __init__(self, most: int, name: str):
-        limit = f" ({name})" if name else ""
-        super().__init__(f"The request is too large: at most {most:,} bytes are taken{limit}.")
+        super().__init__(f"The request is too large: at most {most:,} bytes are taken ({name}).")
 
 
 def _at_most(receive, limit: tuple[int, str]):

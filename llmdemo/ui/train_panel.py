@@ -69,16 +69,13 @@ def build(services: Services) -> TrainPanel:
     return TrainPanel(run, experiments)
 
 
-def _notes_of_the_place(services: Services) -> list[str]:
-    """What is different where the app runs, line by line; nothing on a computer of one's own."""
+def _notes_of_the_place(services: Services) -> list[dict]:
+    """What is different where the app runs, each as {"word": its key}; nothing on a computer of one's own."""
     notes = []
     if on_zero_gpu():
-        notes.append("This Space lends its GPU to the arena only: training runs on the processor, in its own process.")
+        notes.append({"word": "place_zero_gpu"})
     if not disk_lasts(services.home.root):
-        notes.append(
-            "The disk of this Space does not last: what is on it is gone after a restart. Download the bundle of a run "
-            "(beside it, under Bundle), or push its model to the hub."
-        )
+        notes.append({"word": "place_disk"})
     return notes
 
 

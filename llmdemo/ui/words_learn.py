@@ -57,6 +57,26 @@ WORDS: dict[str, tuple[str, str]] = {
         "PyTorch 的 cross_entropy 給出每個回答的對數機率：各詞元 −log p 之和的負值。損失是差距的 logsigmoid，等同於「較佳」與「較差」"
         "兩類之間的交叉熵。",
     ),
+    "learn_torch_preference_smoothed": (
+        "PyTorch's cross_entropy gives each answer's log-probability: the negative sum of −log p over its tokens. Δ is what the "
+        "preferred answer gained on the reference, less what the other one did; the share ε of pairs counts as the wrong way "
+        "round.",
+        "PyTorch 的 cross_entropy 給出每個回答的對數機率：各詞元 −log p 之和的負值。Δ 是較佳回答相對參考模型的增益減去另一回答的增益；"
+        "比例 ε 的配對視為標反。",
+    ),
+    "learn_torch_preference_robust": (
+        "PyTorch's cross_entropy gives each answer's log-probability: the negative sum of −log p over its tokens. Δ is what the "
+        "preferred answer gained on the reference, less what the other one did; where the share ε of pairs is the wrong way "
+        "round, this loss is on average DPO's on the right ones.",
+        "PyTorch 的 cross_entropy 給出每個回答的對數機率：各詞元 −log p 之和的負值。Δ 是較佳回答相對參考模型的增益減去另一回答的增益；"
+        "若有比例 ε 的配對標反，此損失平均而言等於正確配對上的 DPO 損失。",
+    ),
+    "learn_torch_preference_ipo": (
+        "PyTorch's cross_entropy gives each answer's log-probability, here as the mean over its tokens. The loss is the squared "
+        "distance of the margin from 1/(2β): a larger margin costs as much as a smaller one.",
+        "PyTorch 的 cross_entropy 給出每個回答的對數機率，這裡取各詞元的平均。損失是差距與 1/(2β) 之差的平方：差距過大與過小一樣要付出"
+        "代價。",
+    ),
     "learn_numbers": ("On a record of your data", "以您的一筆資料為例"),
     "learn_computing": ("Computing with the model…", "正在用模型計算…"),
     "learn_record": ("Record {n}", "第 {n} 筆"),
@@ -75,6 +95,12 @@ WORDS: dict[str, tuple[str, str]] = {
     "learn_gain": ("gain", "增益"),
     "learn_margin": ("margin Δ", "差距 Δ"),
     "learn_scaled": ("β·Δ, β = {beta}", "β·Δ，β = {beta}"),
+    "learn_margin_mean": ("margin Δ a token", "每詞元的差距 Δ"),
+    "learn_target": ("aim 1/(2β), β = {beta}", "目標 1/(2β)，β = {beta}"),
+    "learn_classes": (
+        "{n} of {total} classes: the right one and the likeliest",
+        "{total} 類中的 {n} 類：正確類別與最可能者",
+    ),
     "learn_loss": ("loss", "損失"),
     "learn_mean": ("mean of all {n} learned tokens", "全部 {n} 個學習詞元的平均"),
     "learn_same": ("cross_entropy says {value}: the same number.", "cross_entropy 的結果為 {value}：相同。"),

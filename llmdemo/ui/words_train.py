@@ -157,7 +157,10 @@ WORDS: dict[str, tuple[str, str]] = {
     "metric_eval_forgetting_loss": ("held out, earlier skills", "保留資料（原有能力）"),
     "metric_reward_margin": ("reward margin", "獎勵差距"),
     "metric_reward_accuracy": ("preferred answer ahead", "較佳回答領先"),
-    "metric_kl": ("distance from the start (KL)", "與起點的距離（KL）"),
+    "metric_kl": (
+        "distance from the start (KL, estimated on the preferred answers' tokens)",
+        "與起點的距離（KL，以較佳回答的詞元估計）",
+    ),
     "figures_label": ("The run's figures; arrow keys walk along them", "訓練數據，可用方向鍵逐點查看"),
     "figures_more": ("{n} more figures", "另外 {n} 項數據"),
     "figures_less": ("Loss only", "只看損失"),
@@ -203,6 +206,15 @@ WORDS: dict[str, tuple[str, str]] = {
     "run_tracker": ("Tracker", "追蹤工具"),
     "run_settings": ("All settings", "全部設定"),
     "run_versions": ("Versions", "版本"),
+    "place_zero_gpu": (
+        "This Space lends its GPU to the arena only: training runs on the processor, in its own process.",
+        "此 Space 的 GPU 只供對照場使用：訓練在處理器上以獨立的程序執行。",
+    ),
+    "place_disk": (
+        "The disk of this Space does not last: what is on it is gone after a restart. Take a run along with Download, "
+        "beside it, or push its model to the hub.",
+        "此 Space 的磁碟不是永久的：重新啟動後內容會消失。請按訓練旁的「下載」帶走它，或將模型推送到 Hub。",
+    ),
     "bundle_figures": ("Figures, samples and log", "數據、範例與紀錄"),
     "bundle_model": ("… with the model", "……含模型"),
     "bundle_checkpoint": ("… with its checkpoint, to resume it elsewhere", "……含檢查點，可在別處繼續"),

@@ -21,12 +21,18 @@ class Loader:
 
     def __init__(self):
         self.calls = []
+        self.loading, self.most = 0, 0
+        self.began = threading.Event()
         self.gate = threading.Event()
         self.gate.set()
 
     def __call__(self, entry, dtype):
         self.calls.append((entry.id, dtype))
+        self.loading += 1
+        self.most = max(self.most, self.loading)
+        self.began.set()
         assert self.gate.wait(10)
+        self.loading -= 1
         return torch.nn.Linear(10, 1, bias=False), "tokenizer"
 
 
@@ -66,11 +72,89 @@ def test_the_least_recently_used_model_makes_room():
 
 def test_a_model_in_use_is_never_dropped():
     load = Loader()
-    cache = ModelCache(load, 50)
+    cache = ModelCache(load, 60)
     with cache.use(entry("a")):
         with cache.use(entry("b")):
             pass
         assert cache.holds(entry("a"), "auto")
+
+
+def test_models_are_loaded_one_at_a_time_whatever_their_precision():
+    load = Loader()
+    load.gate.clear()
+    cache = ModelCache(load, 1000)
+
+    def visit(asked):
+        with cache.use(entry(asked[0]), asked[1]):
+            return True
+
+    asked = [(name, precision) for name in "ab" for precision in ("auto", "fp32", "bf16")]
+    with ThreadPoolExecutor(len(asked)) as pool:
+        visits = [pool.submit(visit, one) for one in asked]
+        assert load.began.wait(10)
+        load.gate.set()
+        assert all(visit.result(10) for visit in visits)
+    assert len(load.calls) == 6 and load.most == 1
+
+
+def test_who_will_not_wait_gets_nothing_while_another_model_is_being_loaded():
+    load = Loader()
+    cache = ModelCache(load, 1000)
+    with cache.use(entry("there")):
+        pass
+    load.began.clear()
+    load.gate.clear()
+
+    def visit():
+        with cache.use(entry("slow")):
+            return True
+
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(visit)
+        assert load.began.wait(10)
+        for name in ("slow", "other"):
+            with cache.use_at_once(entry(name)) as loaded:
+                assert loaded is None
+        with cache.use_at_once(entry("there")) as loaded, cache.use(entry("there")) as same:
+            assert loaded is same is not None
+        load.gate.set()
+        assert slow.result(10)
+    assert [name for name, _ in load.calls] == ["there", "slow"]
+
+
+def test_without_making_room_nothing_leaves_and_the_budget_is_kept():
+    load = Loader()
+    cache = ModelCache(load, 100)
+    for name in "abc":
+        with cache.use_at_once(entry(name), make_room=False) as loaded:
+            assert (loaded is None) == (name == "c")
+    assert [name for name, _ in load.calls] == ["a", "b"]
+    with cache.use_at_once(entry("c")) as loaded:
+        assert loaded is not None
+    assert [cache.holds(entry(name), "auto") for name in "abc"] == [False, True, True]
+
+
+def test_a_model_counts_with_the_bytes_that_it_will_take_in_its_precision():
+    load = Loader()
+    cache = ModelCache(load, 100)
+    small_file = replace(entry("a", size=60), parameters=30)
+    with cache.use_at_once(small_file, "fp32", make_room=False) as loaded:
+        assert loaded is None
+    with cache.use_at_once(small_file, "bf16", make_room=False) as loaded:
+        assert loaded is not None
+
+
+def test_models_in_use_are_not_joined_by_more_than_memory_holds():
+    load = Loader()
+    cache = ModelCache(load, 60)
+    with cache.use(entry("a")), cache.use(entry("b")):
+        with pytest.raises(UserError, match="being used now") as caught, cache.use(entry("c")):
+            pass
+        assert "Wait" in caught.value.hint and len(load.calls) == 2
+    with cache.use(entry("c")):
+        pass
+    with cache.use(entry("alone", size=4000)):  # whether one alone fits is for the machine to say
+        pass
 
 
 def test_a_model_that_was_replaced_under_its_id_is_loaded_anew(tmp_path):

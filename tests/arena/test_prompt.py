@@ -70,3 +70,10 @@ def test_a_prompt_must_leave_room_for_one_token():
         check_length(256, 256, 8192)
     with pytest.raises(UserError, match="at most 100"):
         check_length(101, 0, 100)
+
+
+@pytest.mark.parametrize(("tokens", "named"), [(101, True), (256, True), (90, False)])
+def test_a_prompt_over_the_apps_limit_names_it_and_one_over_the_models_does_not(tokens, named):
+    with pytest.raises(UserError) as caught:
+        check_length(tokens, 256 if named else 80, 100, "LLMDEMO_GUEST_PROMPT_TOKENS")
+    assert ("LLMDEMO_GUEST_PROMPT_TOKENS" in caught.value.message) is named

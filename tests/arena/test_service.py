@@ -4,6 +4,7 @@ import json
 import math
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from llmdemo.arena.states import States
 from llmdemo.errors import UserError
+from llmdemo.models import starter
 
 SETTINGS = {"max_new_tokens": 12, "temperature": 1.0, "num_beams": 3, "seed": 5}
 
@@ -279,6 +281,15 @@ def test_the_copied_python_sets_every_filter(arena):
     compile(code, "copied", "exec")
 
 
+def test_the_copied_python_of_a_guest_pins_the_starters_commit(arena, home):
+    request = arena.request("starter", "Hi", SETTINGS)
+    assert "4 bits" in arena.python(request, guest=True)  # where the copy is not the repository's
+    origin = {"source": "hub", "repository": starter.REPOSITORY, "revision": starter.REVISION}
+    (home.models / "starter" / "origin.json").write_text(json.dumps(origin))
+    code = arena.python(request, guest=True)
+    assert code.count(f"revision={starter.REVISION!r}") == 2 and "4 bits" not in code
+
+
 def test_no_name_of_a_lane_gets_out_of_its_comment_in_the_copied_python(arena):
     lanes = [{"strategy": "greedy", "name": f"a{end}raise SystemExit"} for end in ("\n", "\r", "\x0c", "\u2028")]
     code = arena.python(arena.request("starter", "Hi", {**SETTINGS, "lanes": lanes}))
@@ -368,3 +379,12 @@ def test_a_warm_model_is_in_memory_before_it_is_asked(arena):
     assert not [event for event in run(arena, settings={**SETTINGS, "precision": "fp32"}) if event["type"] == "loading"]
     with pytest.raises(UserError):
         arena.warm("nothing")
+
+
+def test_a_guest_is_told_the_guests_limits(arena, settings):
+    limits = replace(settings, guest_prompt_tokens=5, guest_prompts=2).for_guests()
+    end = list(arena.events(arena.request("starter", "word " * 20, SETTINGS, limits=limits)))[-1]
+    assert "LLMDEMO_GUEST_PROMPT_TOKENS" in end["message"]
+    with pytest.raises(UserError) as caught:
+        arena.batch_request("starter", ["a", "b", "c"], SETTINGS, limits=limits)
+    assert "LLMDEMO_GUEST_PROMPTS" in caught.value.hint

@@ -38,3 +38,16 @@ def test_a_problem_opens_its_record_token_by_token_and_all_records_are_listed(ti
     expect(page.locator(".listing tbody tr")).to_have_count(1, timeout=20_000)
     expect(page.locator(".facts.wide").first).to_contain_text("memory to train", timeout=60_000)
     assert page.errors == [] and page.foreign == []
+
+
+def test_an_export_is_downloaded_as_it_was_made(tiny_app, open_page, tmp_path):
+    rows = [{"instruction": f"Add {n} and 1.", "input": "", "output": f"{n + 1}"} for n in range(30)]
+    path = tmp_path / "taken.json"
+    path.write_text(json.dumps(rows))
+    page = open_page(tiny_app)
+    page.set_input_files("#data-file input[type=file]", str(path))
+    expect(page.locator(".set-title h2")).to_have_text("taken.json", timeout=60_000)
+    with page.expect_download() as download:
+        page.locator("[data-key=export]").click()
+    assert "Add 29 and 1." in download.value.path().read_text(encoding="utf-8")
+    assert page.errors == [] and page.foreign == []

@@ -1,10 +1,11 @@
 import math
-from types import SimpleNamespace
+from pathlib import Path
 
 import pytest
 
 from llmdemo.decoding import DecodeSettings
 from llmdemo.errors import UserError
+from llmdemo.settings import Settings
 
 BAD = [
     ("temperature", math.nan),
@@ -98,12 +99,33 @@ def test_settings_survive_a_round_trip_through_their_dictionary():
 
 
 def test_the_app_may_lower_the_limits():
-    limits = SimpleNamespace(max_new_tokens=100, max_beams=2)
+    limits = Settings(home=Path(), max_new_tokens=100, max_beams=2)
     with pytest.raises(UserError, match="from 1 to 100"):
         DecodeSettings.from_dict({"max_new_tokens": 101}, limits)
     with pytest.raises(UserError, match="from 1 to 2"):
         DecodeSettings.from_dict({"num_beams": 3}, limits)
     assert DecodeSettings.from_dict({"num_beams": 2, "max_new_tokens": 100}, limits).num_beams == 2
+
+
+def refusal(values, limits) -> str:
+    with pytest.raises(UserError) as caught:
+        DecodeSettings.from_dict(values, limits)
+    return caught.value.hint
+
+
+def test_a_refusal_names_the_variable_that_rules_for_who_asks():
+    app = Settings(home=Path(), max_beams=8, guest_beams=8, max_new_tokens=100, guest_new_tokens=200)
+    assert "(LLMDEMO_MAX_BEAMS)" in refusal({"num_beams": 9}, app)
+    assert "(LLMDEMO_GUEST_BEAMS)" in refusal({"num_beams": 9}, app.for_guests())
+    assert "(LLMDEMO_MAX_NEW_TOKENS)" in refusal({"max_new_tokens": 101}, app.for_guests())
+    assert "(LLMDEMO_GUEST_NEW_TOKENS)" in refusal({"max_new_tokens": 257}, Settings(home=Path()).for_guests())
+    assert "(LLMDEMO_MAX_LANES)" in refusal({"lanes": ["greedy"] * 17}, app.for_guests())
+
+
+def test_what_no_variable_can_change_names_none():
+    wide = Settings(home=Path(), max_beams=100, max_lanes=100)
+    assert "LLMDEMO" not in refusal({"num_beams": 33}, wide) + refusal({"lanes": ["greedy"] * 33}, wide)
+    assert "LLMDEMO" not in refusal({"temperature": 0}, wide)
 
 
 def test_lanes_may_share_their_draws_and_only_sampling_lanes_have_any():

@@ -8,6 +8,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassifi
 
 from llmdemo.data.encode import Encoded
 from llmdemo.learn import numbers
+from llmdemo.training.config import TrainConfig
 
 SIZES = {
     "vocab_size": 40, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2,
@@ -69,12 +70,51 @@ def test_an_answers_log_probability_is_the_sum_over_its_tokens(model):
     assert numbers.answer_log_probability(model, ROW) == pytest.approx(-3 * found["loss"], abs=1e-5)
 
 
+def many_classes(label, **probabilities):
+    names = [f"class {n:02}" for n in range(40)]
+    rows = [{"name": name, "probability": probabilities.get(name.replace(" ", "_"), 0.001)} for name in names]
+    return {"rows": rows, "label": label, "loss": 1.0}
+
+
+def test_of_many_classes_the_right_one_and_the_likeliest_of_the_newer_model_are_shown():
+    before = many_classes("class 30", class_39=0.9)
+    after = many_classes("class 30", class_35=0.5, class_20=0.4)
+    for shown in numbers.likeliest(before, after, 3):
+        assert [row["name"] for row in shown["rows"]] == ["class 20", "class 30", "class 35"]
+        assert shown["classes"] == 40 and shown["loss"] == 1.0
+    first, none = numbers.likeliest(before, None, 2)
+    assert [row["name"] for row in first["rows"]] == ["class 30", "class 39"] and none is None
+    assert len(numbers.likeliest(before, None, 100)[0]["rows"]) == 40
+
+
+def told(policy, reference, lengths=(4, 6), **changes):
+    return numbers.preference(
+        policy, reference, lengths, TrainConfig("x", task="preference", **{"beta": 0.1, **changes})
+    )
+
+
 def test_before_training_the_margin_is_zero_and_the_loss_log_two():
-    found = numbers.preference((-10.0, -12.0), (-10.0, -12.0), 0.1)
-    assert found["margin"] == 0 and found["loss"] == pytest.approx(math.log(2))
+    found = told((-10.0, -12.0), (-10.0, -12.0))
+    assert found["margin"] == 0 and found["loss"] == pytest.approx(math.log(2)) and found["target"] is None
 
 
 def test_the_margin_is_what_the_answers_gained_on_each_other():
-    found = numbers.preference((-8.0, -15.0), (-10.0, -12.0), 0.1)
+    found = told((-8.0, -15.0), (-10.0, -12.0))
     assert found["margin"] == pytest.approx(5.0) and found["scaled"] == pytest.approx(0.5)
     assert found["loss"] == pytest.approx(-math.log(1 / (1 + math.exp(-0.5))))
+
+
+def test_ipo_counts_the_gain_a_token_and_aims_at_a_margin():
+    found = told((-8.0, -15.0), (-10.0, -12.0), preference_loss="ipo", beta=0.5)
+    assert found["margin"] == pytest.approx(2 / 4 + 3 / 6) and found["target"] == 1.0
+    assert found["loss"] == pytest.approx(0, abs=1e-12)
+    at_first = told((-10.0, -12.0), (-10.0, -12.0), preference_loss="ipo", beta=0.5)
+    assert at_first["loss"] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("loss", ["dpo", "robust"])
+def test_wrong_pairs_are_counted_as_the_run_counts_them(loss):
+    right, wrong = math.log(1 + math.exp(-0.5)), math.log(1 + math.exp(0.5))
+    by_hand = {"dpo": 0.8 * right + 0.2 * wrong, "robust": (0.8 * right - 0.2 * wrong) / 0.6}
+    found = told((-8.0, -15.0), (-10.0, -12.0), preference_loss=loss, label_smoothing=0.2)
+    assert found["loss"] == pytest.approx(by_hand[loss])

@@ -52,6 +52,29 @@ def test_a_pair_has_four_log_probabilities_and_a_margin(bench, other_model):
     assert after["answers"]["chosen"].startswith("Here is")
 
 
+def test_each_loss_has_numbers_of_its_own(bench, other_model):
+    info = bench.add("preference")
+    bench.finish(info, other_model)
+    learn = Learn(bench.home, bench.runs)
+    kinds = (
+        {},
+        {"label_smoothing": 0.2},
+        {"preference_loss": "robust", "label_smoothing": 0.2},
+        {"preference_loss": "ipo"},
+    )
+    found = [learn.numbers({"dataset_id": info.dataset_id, **kind})["after"] for kind in kinds]
+    assert len({each["loss"] for each in found}) == 4
+    ipo, lengths = found[3], found[3]["lengths"]
+    gains = {key: (ipo["policy"][key] - ipo["reference"][key]) / lengths[key] for key in lengths}
+    assert ipo["margin"] == pytest.approx(gains["chosen"] - gains["rejected"]) and lengths["chosen"] > 3
+    assert ipo["loss"] == pytest.approx((ipo["margin"] - ipo["target"]) ** 2)
+
+
+def test_settings_of_pairs_do_not_matter_to_other_tasks(bench):
+    config = {"dataset_id": bench.add("chat").dataset_id, "preference_loss": "ipo", "label_smoothing": 0.2}
+    assert Learn(bench.home, bench.runs).numbers(config)["before"]["loss"] > 0
+
+
 def test_what_was_computed_is_remembered_until_there_is_a_newer_run(bench, other_model, monkeypatch):
     from llmdemo.learn import tasks
 

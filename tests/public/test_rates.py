@@ -36,3 +36,11 @@ def test_a_flood_of_names_takes_no_more_and_more_memory(monkeypatch):
 
 def test_a_limit_of_nothing_lets_nobody_in():
     assert Rates(0).wait("ann") > 0
+
+
+def test_what_is_forgiven_does_not_count():
+    asked = Rates(1)
+    assert asked.wait("ann") == 0
+    asked.forgive("ann")
+    asked.forgive("nobody")
+    assert asked.wait("ann") == 0 and asked.wait("ann") > 0

@@ -1,5 +1,6 @@
 """Cookies: what was signed here counts, and nothing else."""
 
+import json
 import stat
 
 import pytest
@@ -41,6 +42,41 @@ def test_signing_out_ends_one_session_and_no_other(made):
     made.sign_out(one)
     made.sign_out("nonsense")
     assert made.name(one) == "" and made.name(other) == "ann"
+
+
+def test_who_signed_out_stays_so_after_a_restart(tmp_path):
+    kept = tmp_path / "signed-out.json"
+    before = Tickets(b"k" * 32, STAMPS.get, kept)
+    one, other = before.session("ann"), before.session("ann")
+    before.sign_out(one)
+    after = Tickets(b"k" * 32, STAMPS.get, kept)
+    assert after.name(one) == "" and after.name(other) == "ann"
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+
+
+def test_of_the_sessions_that_were_signed_out_only_those_that_would_still_count_are_kept(tmp_path, monkeypatch):
+    kept = tmp_path / "signed-out.json"
+    made = Tickets(b"k" * 32, STAMPS.get, kept)
+    sessions = [made.session("ann") for _ in range(6)]
+    monkeypatch.setattr(tickets.time, "time", lambda: 1000.0)
+    made.sign_out(sessions[0])
+    monkeypatch.undo()
+    monkeypatch.setattr(tickets, "_MOST_SIGNED_OUT", 4)
+    for session in sessions[1:]:
+        made.sign_out(session)
+    known = json.loads(kept.read_text())
+    assert len(known) == 4 and min(known.values()) > 1000 + tickets.SESSION_SECONDS
+    assert [made.name(session) for session in sessions[2:]] == [""] * 4
+
+
+@pytest.mark.parametrize("content", ["", "nonsense", "[]", '{"x": "y"}'])
+def test_a_damaged_file_of_signed_out_sessions_stops_nobody(content, tmp_path):
+    kept = tmp_path / "signed-out.json"
+    kept.write_text(content)
+    made = Tickets(b"k" * 32, STAMPS.get, kept)
+    value = made.session("ann")
+    made.sign_out(value)
+    assert Tickets(b"k" * 32, STAMPS.get, kept).name(value) == ""
 
 
 def test_an_old_session_is_over(made, monkeypatch):

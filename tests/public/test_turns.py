@@ -11,6 +11,13 @@ def order(text: str, busy: str = "", served=None) -> str:
     return " ".join(fair_order(text.split(), lambda item: item[0], busy, served))
 
 
+def order_with_addresses(items: list[str], busy: list[str] = ()) -> list[str]:
+    """Items are an address and a visitor: "nat/ann"; without an address "/ann"."""
+    return fair_order(
+        items, lambda item: item, busy, None, lambda item: item.split("/")[0], [item.split("/")[0] for item in busy]
+    )
+
+
 def test_a_heavy_visitor_comes_once_a_round():
     assert order("a1 a2 a3 a4 b1 c1 b2") == "a1 b1 c1 a2 b2 a3 a4"
 
@@ -22,6 +29,25 @@ def test_who_is_being_served_has_had_the_first_round():
 
 def test_within_a_round_who_was_served_longest_ago_comes_first():
     assert order("a1 b1 c1", served={"a": 9.0, "b": 5.0}) == "c1 b1 a1"
+
+
+def test_a_script_with_fifty_cookies_has_ten_turns_before_somebody_elses_first():
+    script = [f"script/{number:02}" for number in range(50)]
+    assert order_with_addresses([*script, "home/ann"]).index("home/ann") == 10
+    busy = [f"script/x{number}" for number in range(4)]
+    assert order_with_addresses([*script, "home/ann"], busy).index("home/ann") == 6
+
+
+def test_a_class_behind_one_address_has_turns_as_ever_and_a_heavy_pupil_does_not_use_them_up():
+    pupils = [f"school/{number:02}" for number in range(40)]
+    assert order_with_addresses(pupils) == pupils
+    assert order_with_addresses(["school/00"] * 20 + pupils[1:])[:40] == pupils
+    assert order_with_addresses([*pupils, "home/ann", "cafe/bob"])[-28:] == pupils[12:]
+
+
+def test_who_has_no_address_that_counts_is_a_visitor_like_another():
+    owners = [f"/{number:02}" for number in range(30)]
+    assert order_with_addresses([*owners, "home/ann"])[-1] == "home/ann"
 
 
 @given(st.lists(st.sampled_from("abcd"), max_size=60), st.text("abcd", max_size=4))

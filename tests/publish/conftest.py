@@ -14,7 +14,7 @@ SHA = "0123456789abcdef0123456789abcdef01234567"
 
 
 class PushHub:
-    """`repos` {"owner/name": {path: bytes}}; `uploads` counts the files that were sent; `break_after` bytes of the next."""
+    """`repos` {"owner/name": {path: bytes}}; `private` says which of them are; `uploads` are the files that were sent."""
 
     def __init__(self):
         self.repos: dict[str, dict[str, bytes]] = {}
@@ -101,7 +101,8 @@ class PushHub:
             {"type": "file", "path": name, "size": len(data), "oid": "0" * 40}
             for name, data in self.repos[repo].items()
         ]
-        return 200, entries if rest.startswith("tree") else {"id": repo, "sha": SHA, "siblings": [], "private": True}
+        private = self.private.get(repo, False)
+        return 200, entries if rest.startswith("tree") else {"id": repo, "sha": SHA, "siblings": [], "private": private}
 
     def _commit(self, repo, body):
         if self.refuse_commits:

@@ -85,6 +85,24 @@ def test_a_name_that_is_taken_is_not_written_over(hub, files):
     assert hub.repos["ann/tuned"]["README.md"] == b"mine" and hub.uploads == []
 
 
+@pytest.mark.parametrize("of_this_run", [False, True])
+def test_what_shall_be_private_never_goes_into_a_public_repository(of_this_run, hub, files):
+    there = {MARKER: files[MARKER]} if of_this_run else {}
+    hub.repos["ann/tuned"], hub.private["ann/tuned"] = dict(there), False
+    with pytest.raises(UserError, match="public") as caught:
+        push(files, "tuned", TOKEN, private=True)
+    assert "Untick Private" in caught.value.hint
+    assert hub.repos["ann/tuned"] == there and hub.uploads == []
+    push(files, "tuned", TOKEN, private=False)
+    assert "README.md" in hub.repos["ann/tuned"] and hub.private["ann/tuned"] is False
+
+
+def test_a_push_that_is_not_private_leaves_a_private_repository_private(hub, files):
+    hub.repos["ann/tuned"], hub.private["ann/tuned"] = {}, True
+    push(files, "tuned", TOKEN, private=False)
+    assert "README.md" in hub.repos["ann/tuned"] and hub.private["ann/tuned"] is True
+
+
 def test_an_expired_token_is_said_and_sends_nothing(hub, files):
     with pytest.raises(UserError, match="expired"):
         push(files, "tuned", "hf_oldoldoldold")

@@ -44,14 +44,17 @@ def test_what_is_different_on_a_space_is_said_on_the_train_panel(monkeypatch, ho
     from types import SimpleNamespace
 
     from llmdemo.ui.train_panel import _notes_of_the_place
+    from llmdemo.ui.words import WORDS
 
     services = SimpleNamespace(home=home)
     assert _notes_of_the_place(services) == []
     monkeypatch.setenv("SPACE_ID", "lab/demo")
     (disk,) = _notes_of_the_place(services)
-    assert "does not last" in disk and "bundle" in disk
+    assert "does not last" in WORDS[disk["word"]][0]
+    for said, button in zip(WORDS[disk["word"]], WORDS["train_bundle"], strict=True):
+        assert button in said, "it names the button as it is called"
     monkeypatch.setenv("SPACES_ZERO_GPU", "true")
-    assert "processor" in _notes_of_the_place(services)[0]
+    assert "processor" in WORDS[_notes_of_the_place(services)[0]["word"]][0]
 
 
 def test_the_time_that_a_gpu_is_asked_for_comes_from_the_request():

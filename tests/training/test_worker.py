@@ -12,6 +12,7 @@ from llmdemo.errors import UserError
 from llmdemo.events import read_events
 from llmdemo.training import worker
 from llmdemo.training.loop import Loop, NonFinite
+from llmdemo.training.objectives.chat import Chat
 
 
 @pytest.fixture(autouse=True)
@@ -32,6 +33,18 @@ def events(run_dir, kind=None):
 def last_weights(run_dir):
     folder = sorted((run_dir / "checkpoints").iterdir())[-1]
     return load_file(folder / "weights.safetensors")
+
+
+def test_a_figure_that_overflowed_is_left_out_and_ends_no_run(make_run, monkeypatch):
+    plain = Chat.loss_sum
+    monkeypatch.setattr(Chat, "figures", ("good", "odd"))
+    monkeypatch.setattr(
+        Chat, "loss_sum", lambda self, items: (plain(self, items)[0], {"good": 1.0, "odd": float("inf")})
+    )
+    run_dir = make_run()
+    assert worker.main(run_dir) == 0 and events(run_dir, "end")[-1]["state"] == "completed"
+    steps = events(run_dir, "step")
+    assert steps and all("good" in step and "odd" not in step for step in steps)
 
 
 def stop_at(monkeypatch, step):

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import gradio as gr
 import pytest
 
 from llmdemo.errors import UserError
@@ -75,12 +76,22 @@ class Services(SimpleNamespace):
         if self.guests_only:
             raise UserError("visitors can use the arena only", "…")
 
+    def is_owner(self):
+        return not self.guests_only
+
     def limits(self):
         return None
 
 
-def services(arena, guests_only):
-    return Services(arena=SimpleNamespace(get=lambda: arena), guests_only=guests_only)
+def services(arena, guests_only, settings=None):
+    return Services(arena=SimpleNamespace(get=lambda: arena), guests_only=guests_only, settings=settings)
+
+
+def questions(arena, guests_only, settings):
+    """The panel's island: its questions are attributes."""
+    with gr.Blocks() as page:
+        arena_panel.build(services(arena, guests_only, settings), guests_only)
+    return next(block for block in page.blocks.values() if hasattr(block, "warm"))
 
 
 @pytest.fixture
@@ -125,3 +136,37 @@ def test_guests_may_use_the_menus_models_only(arena, tiny_model_folder):
     (end,) = run(services(arena, True), model_ids=[str(tiny_model_folder)], prompt="Hello")
     assert "visitors" in end["message"]
     assert run(services(arena, False), model_ids=[str(tiny_model_folder)], prompt="Hello")[-1]["state"] == "done"
+
+
+class Asked:
+    """An arena that notes what it is asked to warm."""
+
+    def __init__(self):
+        self.warmed = []
+
+    def models(self):
+        return [{"id": "starter", "ready": True}]
+
+    def warm(self, *asked, **how):
+        self.warmed.append((*asked, how))
+
+
+@pytest.mark.parametrize("guest", [True, False])
+def test_a_guests_choice_of_a_model_makes_no_other_leave(guest, settings):
+    arena = Asked()
+    island = questions(arena, guest, settings)
+    island.warm({"model_id": "starter", "precision": "fp32"})
+    island.warm({"model_id": "/etc"})
+    assert arena.warmed == [("starter", "fp32", {"make_room": not guest})]
+
+
+def test_a_guests_copied_python_names_no_path_of_this_machine(arena, home, settings, tiny_model_folder):
+    import shutil
+
+    shutil.copytree(tiny_model_folder, home.runs / "run-1" / "model")
+    for model_id, named in (("starter", "HuggingFaceTB/SmolLM2-135M-Instruct"), ("run-1", "FOLDER-OF-THE-MODEL")):
+        asked = {"model_ids": [model_id], "prompt": "Hello"}
+        code = questions(arena, True, settings).python(asked)["code"]
+        assert named in code and str(home.root) not in code
+        compile(code, "copied", "exec")
+        assert str(home.root) in questions(arena, False, settings).python(asked)["code"]

@@ -1,6 +1,7 @@
 """Owners beside guests: who signs in gets the whole app, everybody else the arena, page and API alike."""
 
 import json
+from dataclasses import replace
 
 import gradio as gr
 import httpx
@@ -12,7 +13,7 @@ from starlette.testclient import TestClient
 from llmdemo.public.passwords import hash_password
 from llmdemo.public.people import Access
 from llmdemo.ui import door, rights
-from llmdemo.ui.app import build, launch_options
+from llmdemo.ui.app import _server, build, launch_options
 from llmdemo.ui.services import Services
 
 ACCOUNTS = {"ann": hash_password("right"), "bob": hash_password("other")}
@@ -114,11 +115,72 @@ def test_a_wrong_login_says_so_and_gives_no_session(login, shared):
     assert not any("session" in name for name in client.cookies)
 
 
-def test_after_ten_tries_in_a_minute_there_is_a_pause(shared):
+def sign_in(client, name, password="wrong", address="", times=1) -> list[int]:
+    headers = {"x-forwarded-for": f"6.6.6.6, {address}"} if address else {}
+    data = {"name": name, "password": password}
+    return [
+        client.post("/sign-in", data=data, headers=headers, follow_redirects=False).status_code for _ in range(times)
+    ]
+
+
+def test_after_ten_wrong_passwords_in_a_minute_that_account_has_a_pause_and_no_other(shared):
     client = signing_in(shared)
-    statuses = [client.post("/sign-in", data={"name": "", "password": ""}).status_code for _ in range(11)]
-    assert statuses == [403] * 10 + [429]
-    assert client.post("/sign-in", data={"name": "ann", "password": "right"}).headers["retry-after"]
+    assert sign_in(client, "ann", times=11) == [403] * 10 + [429]
+    answer = client.post("/sign-in", data={"name": "ann", "password": "right"})
+    assert answer.status_code == 429 and answer.headers["retry-after"]
+    assert sign_in(client, "bob", "other") == [303]
+
+
+def test_signing_in_does_not_count_against_anybody(shared):
+    client = signing_in(shared)
+    assert sign_in(client, "ann", "right", times=12) == [303] * 12
+    assert sign_in(client, "ann", times=10) == [403] * 10
+
+
+def test_a_flood_of_names_ends_at_the_addresses_own_bound(shared, monkeypatch):
+    monkeypatch.setattr(door, "_MOST_FAILURES_OF_ADDRESS", 3)
+    client = signing_in(shared)
+    assert [sign_in(client, f"x{number}")[0] for number in range(4)] == [403, 403, 403, 429]
+
+
+def test_behind_a_proxy_a_stranger_does_not_lock_the_owner_out(shared):
+    client = signing_in(shared, behind_proxy=True)
+    assert sign_in(client, "ann", address="1.1.1.1", times=11)[-1] == 429
+    assert sign_in(client, "ann", "right", address="2.2.2.2") == [303]
+
+
+@pytest.mark.parametrize(
+    ("lines", "behind_proxy", "address"),
+    [
+        ([], True, "10.0.0.7"),
+        (["1.1.1.1"], False, "10.0.0.7"),
+        (["1.1.1.1"], True, "1.1.1.1"),
+        (["6.6.6.6, 192.168.1.20"], True, "192.168.1.20"),
+        (["6.6.6.6", "1.1.1.1"], True, "1.1.1.1"),
+        (["6.6.6.6, nonsense"], True, "10.0.0.7"),
+        (["2001:db8:1:2:3:4:5:6"], True, "2001:db8:1:2::/64"),
+        (["::ffff:1.1.1.1"], True, "1.1.1.1"),
+    ],
+)
+def test_an_address_is_what_the_proxy_added_last_and_without_one_the_peers(lines, behind_proxy, address):
+    headers = [(b"x-forwarded-for", line.encode()) for line in lines]
+    assert door._address({"client": ("10.0.0.7", 1), "headers": headers}, behind_proxy) == address
+
+
+@pytest.mark.parametrize("behind_proxy", [0, 1])
+def test_the_app_believes_a_proxy_only_where_the_setting_says_so(behind_proxy, shared):
+    changed = replace(shared, settings=replace(shared.settings, behind_proxy=behind_proxy))
+    options = next(one.kwargs for one in _server(changed)["middleware"] if one.cls is door.Door)
+    assert options["behind_proxy"] is bool(behind_proxy)
+
+
+def test_who_signed_out_is_kept_in_the_home_folder(shared):
+    def tickets():
+        return next(one.kwargs for one in _server(shared)["middleware"] if one.cls is door.Door)["tickets"]
+
+    value = tickets().session("ann")
+    tickets().sign_out(value)
+    assert tickets().name(value) == ""
 
 
 def test_the_session_cookie_is_out_of_reach_of_scripts_and_other_sites(shared):
@@ -190,11 +252,13 @@ def test_a_name_that_leads_to_this_computer_from_elsewhere_gets_the_arena_only(s
         assert call(here, "list_runs")["event"] == "complete"
 
 
-def signing_in(shared, base="http://testserver") -> TestClient:
+def signing_in(shared, base="http://testserver", behind_proxy=False) -> TestClient:
     """The sign-in pages alone, with counts of their own."""
     from starlette.applications import Starlette
 
     from llmdemo.public.tickets import Tickets
 
     tickets = Tickets(b"k" * 32, shared.access.stamp)
-    return TestClient(Starlette(routes=door.routes(shared.access, tickets, "a-session")), base_url=base)
+    cookies = ("a-session", "a-guest")
+    app = Starlette(routes=door.routes(shared.access, tickets, cookies[0]))
+    return TestClient(door.Door(app, shared.access, tickets, cookies, behind_proxy), base_url=base)

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import gradio as gr
 import httpx
@@ -12,11 +13,11 @@ import pytest
 from gradio_client import Client
 from starlette.middleware import Middleware
 
-from llmdemo.public.people import Access
+from llmdemo.public.people import Access, Visitor
 from llmdemo.public.tickets import Tickets
 from llmdemo.settings import Settings
 from llmdemo.ui import door
-from llmdemo.ui.fair_queue import FairQueue, when_gone
+from llmdemo.ui.fair_queue import FairQueue, _guests_address, when_gone
 
 WAITING = 20
 
@@ -158,8 +159,10 @@ def test_who_leaves_while_waiting_is_not_served_at_all(url, work):
 
 def test_scripts_without_cookies_are_told_apart_by_their_sessions(url, work):
     one, other = Client(url, verbose=False), Client(url, verbose=False)
-    jobs = [one.submit(f"one{number}", api_name="/slow") for number in range(3)]
-    wait_until(lambda: work.order)
+    jobs = [one.submit("one0", api_name="/slow")]
+    wait_until(lambda: work.order)  # two of one visitor's may wait, so the first must be on its way
+    jobs += [one.submit(f"one{number}", api_name="/slow") for number in (1, 2)]
+    wait_until(lambda: waiting_in(work.page) == 2)
     jobs.append(other.submit("other", api_name="/slow"))
     wait_until(lambda: jobs[-1].status().rank is not None)
     for _ in range(4):
@@ -178,3 +181,9 @@ def test_what_the_queue_remembers_of_the_past_does_not_grow(url, work):
             ask(each, f"v{number}")
     wait_until(lambda: len(work.order) == 12 and not queue._running())
     assert len(queue.event_analytics) <= 1 and not queue.event_ids_to_events
+
+
+@pytest.mark.parametrize(("role", "address"), [("guest", "1.1.1.1"), ("owner", "")])
+def test_the_address_counts_for_guests_only(role, address):
+    request = SimpleNamespace(scope={door.VISITOR: Visitor(role, "x", "1.1.1.1")})
+    assert _guests_address(SimpleNamespace(request=request)) == address

@@ -88,13 +88,15 @@ def test_a_body_over_the_limit_is_refused_before_it_is_read():
     small = Settings(home=Path(), max_upload_bytes=10)
     status, _, said = answer(path="/gradio_api/upload", settings=small, host="a", content_length=str(2**21))
     assert status == 413 and "LLMDEMO_MAX_UPLOAD_BYTES" in said
-    assert answer(host="a", content_length=str(2**26))[0] == 413
+    status, _, said = answer(host="a", content_length=str(2**26))
+    assert status == 413 and "LLMDEMO_MAX_REQUEST_BYTES" in said
     guest = Visitor("guest", "g")
-    assert answer(host="a", content_length=str(2**23), visitor=guest)[0] == 413
+    status, _, said = answer(host="a", content_length=str(2**23), visitor=guest)
+    assert status == 413 and "LLMDEMO_GUEST_REQUEST_BYTES" in said
     assert answer(host="a", content_length=str(2**23))[0] == 200
 
 
-def through(app, settings=None, visitors=(None,), messages=()):
+def through(app, settings=None, visitors=(None,), messages=(), path="/gradio_api/call/x"):
     """The statuses of posts to `app` behind one guard, from each of `visitors`."""
     guard, statuses = Guard(app, settings), []
 
@@ -112,7 +114,7 @@ def through(app, settings=None, visitors=(None,), messages=()):
             scope = {
                 "type": "http",
                 "method": "POST",
-                "path": "/gradio_api/call/x",
+                "path": path,
                 "headers": [(b"host", b"a")],
                 VISITOR: visitor,
             }
@@ -144,6 +146,12 @@ def test_a_guest_who_asks_too_often_is_told_so_and_others_are_not():
 def test_who_throws_the_cookie_away_is_counted_by_address():
     few = Settings(home=Path(), max_requests_per_minute=1)
     assert through(_app, few, [Visitor("guest", "", "1.1.1.1")] * 21)[-2:] == [200, 429]
+
+
+def test_a_flood_from_the_owners_address_does_not_keep_the_owner_from_signing_in():
+    none = Settings(home=Path(), max_requests_per_minute=0)
+    asks = [Visitor("guest", "guest a", "1.1.1.1")]
+    assert through(_app, none, asks) == [429] and through(_app, none, asks, path="/sign-in") == [200]
 
 
 @pytest.mark.parametrize("error", [KeyError("x"), TypeError("/secret"), AttributeError("y")])

@@ -5,7 +5,7 @@ import pytest
 from llmdemo.errors import UserError
 from llmdemo.ui import words
 from llmdemo.ui.learn_panel import LearnPages
-from llmdemo.ui.services import Services
+from llmdemo.ui.services import ASSETS, Services
 from llmdemo.ui.train_pages import SAMPLE_ID
 
 
@@ -16,6 +16,12 @@ def test_each_task_has_three_sentences_or_so_a_title_and_what_torch_does(task):
         assert 3 <= sum(about.count(stop) for stop in (". ", "。")) + about.endswith(".") <= 4
         assert words.WORDS[f"learn_title_{task}"][language]
         assert "cross_entropy" in words.WORDS[f"learn_torch_{task}"][language]
+
+
+@pytest.mark.parametrize("loss", ["smoothed", "robust", "ipo"])
+def test_each_loss_of_preferences_has_words_and_a_formula_of_its_own(loss):
+    assert all("cross_entropy" in said for said in words.WORDS[f"learn_torch_preference_{loss}"])
+    assert f"preference_{loss}: ()" in (ASSETS / "learn.js").read_text(encoding="utf-8")
 
 
 def test_the_numbers_are_of_the_forms_data_or_of_the_sample(services):

@@ -166,12 +166,14 @@ class Preference(Objective):
         losses = pair_losses(scores[:pairs], scores[pairs:], config)
         with torch.no_grad():
             margins = config.beta * (sums[:pairs] - sums[pairs:])
-            # Schulman's k3: never below 0, and an estimate of KL(policy ‖ start) a token, from the data's own tokens.
-            drift = torch.zeros_like(sums).index_add(0, of, torch.expm1(-ratios) + ratios) / counts
+            # Half the squared log-ratio a token, Schulman's k2 (joschu.net/blog/kl-approx.html). The tokens are the
+            # data's, not the policy's, so it is no unbiased estimate; k3 would grow as e to the log-ratio there. The
+            # rejected answers are left out: tuning makes them ever rarer, and the policy would not write them.
+            drift = torch.zeros_like(sums).index_add(0, of, ratios.float().square() / 2) / counts
             figures = {
                 "reward_margin": margins.sum().item(),
                 "reward_accuracy": (margins > 0).float().sum().item(),
-                "kl": drift.sum().item() / 2,
+                "kl": drift[:pairs].sum().item(),
             }
         return losses.sum(), figures
 

@@ -181,6 +181,37 @@ def test_kl_is_never_below_zero_and_grows_with_the_distance(moved, tmp_path):
     assert 0 < near < far
 
 
+def test_kl_is_half_the_squared_log_ratio_of_the_chosen_answers_tokens(moved, tmp_path):
+    policy, start = moved
+    rows = make_rows()
+    figures = make_objective(policy, rows, start)(tmp_path).loss_sum(np.arange(6))[1]
+
+    def log_probabilities(model, index):
+        ids, labels = (torch.from_numpy(part.astype(np.int64)) for part in rows.row(index))
+        with torch.no_grad():
+            logs = model(input_ids=ids[None]).logits[0, :-1].log_softmax(-1)
+        trained = labels[1:] != -100
+        return logs[trained, ids[1:][trained]]
+
+    chosen = range(0, 12, 2)
+    expected = [((log_probabilities(policy, i) - log_probabilities(start, i)) ** 2 / 2).mean().item() for i in chosen]
+    assert figures["kl"] == pytest.approx(sum(expected), rel=1e-4)
+
+
+def test_an_answer_that_fell_far_leaves_every_figure_finite_and_kl_as_it_was(moved, tmp_path):
+    policy, start = moved
+    objective = make_objective(policy, make_rows(), start)(tmp_path)
+    before = objective.loss_sum(np.arange(6))[1]["kl"]
+    starts = objective._starts["train"]
+    reference = objective._reference["train"] = objective._reference["train"].copy()
+    reference[starts[1] : starts[2]] += 200  # the rejected answer of the first pair: 200 nats a token, e**200 overflows
+    loss, figures = objective.loss_sum(np.arange(6))
+    assert math.isfinite(loss.item()) and all(math.isfinite(value) for value in figures.values())
+    assert figures["kl"] == pytest.approx(before)
+    reference[starts[0] : starts[1]] += 200
+    assert math.isfinite(objective.loss_sum(np.arange(6))[1]["kl"])
+
+
 def test_evaluation_gives_the_means_over_the_held_out_pairs(moved, tmp_path):
     policy, start = moved
     rows = make_rows(5, seed=3)

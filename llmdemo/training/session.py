@@ -125,6 +125,13 @@ class Session:
             fit.decide(self._run_dir, self._config, self._predict)
         self._accelerator.wait_for_everyone()
         chosen = fit.decided(self._run_dir, self._config)
+        if chosen and not getattr(loop.model, "supports_gradient_checkpointing", False):
+            if not self._config.activation_checkpointing:
+                return False
+            raise UserError(
+                f"{type(loop.model).__name__} cannot compute its activations again.",
+                "Set activation_checkpointing to false, and lower batch_size or max_length instead.",
+            )
         if chosen and not self._config.activation_checkpointing:
             self._report("note", message=fit.NOTE)
         return chosen

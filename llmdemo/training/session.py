@@ -16,7 +16,7 @@ from llmdemo.training import checkpoint as checkpoints
 from llmdemo.training import device as devices
 from llmdemo.training import fit, ledger, objectives, trackers
 from llmdemo.training.adapters import add_adapters
-from llmdemo.training.compiled import compile_parts
+from llmdemo.training.compiled import NOTHING, compile_parts
 from llmdemo.training.loop import Loop
 from llmdemo.training.measured import optimizer_bytes
 from llmdemo.training.optimizer import build_optimizer
@@ -88,8 +88,8 @@ class Session:
         model = objectives.of(config.task).load(entry, config, data, devices.weight_dtype(precision), device)
         if config.method == "lora":
             model = add_adapters(model, config)
-        if config.compile:
-            compile_parts(model)
+        if config.compile and not compile_parts(model):
+            self._report("note", message=NOTHING)
         optimizer = build_optimizer(model, config)
         loop = Loop(model, tokenizer, optimizer, data, config, precision, self._report)
         if self._recomputes(entry, loop):

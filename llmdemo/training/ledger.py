@@ -72,8 +72,9 @@ class Batch:
 class _Sizes:
     """Numbers of values."""
 
-    seen: tuple[tuple[int, ...], ...] = ()
-    """Shapes of what the optimizer sees: projected gradients, then those of other weights that are trained."""
+    lows: tuple[tuple[int, ...], ...] = ()
+    """Shapes of the projected gradients; `others`: of other weights that are trained."""
+    others: tuple[tuple[int, ...], ...] = ()
     low: int = 0
     """Projected gradients."""
     basis: int = 0
@@ -91,8 +92,10 @@ class _Sizes:
 class _Parts:
     """What the model takes, whatever it is trained with."""
 
-    values: int
-    """Weights, adapters included."""
+    weights: int
+    """Bytes, adapters included."""
+    size: int
+    """Bytes of a value that is trained: adapters stay in fp32 beside weights in bf16."""
     sizes: _Sizes
     head: int
     """Values of the output embedding's gradient, which comes first in the backward pass."""
@@ -123,8 +126,8 @@ def predict(
         raise
     except Exception:  # a model that cannot be laid out may still be trained: a rough figure is better than none
         log.warning("the model of %s cannot be laid out; its memory is guessed", entry.title, exc_info=True)
-        parts = _by_formula(entry, config, batch, precision)
-    return _summed(parts, config, batch, dtype.itemsize, device, runtime)
+        parts = _by_formula(entry, config, batch, dtype, precision)
+    return _summed(parts, config, batch, device, runtime)
 
 
 def _laid_out(
@@ -133,14 +136,15 @@ def _laid_out(
     model = lay_out(entry, dtype, config.task == "classify")
     if config.method == "lora":
         model = add_adapters(model, config)
-    values = sum(p.numel() for p in model.parameters())
+    weights = sum(p.numel() * p.element_size() for p in model.parameters())
+    size = max((p.element_size() for p in model.parameters() if p.requires_grad), default=dtype.itemsize)
     activations, one_layer, rough = _activations(model, config, batch, precision, device)
     head, copied = _head_values(model), _embedding_values(model)
     logits = _logits_bytes(model.get_input_embeddings().weight.shape[0], batch)
-    return _Parts(values, _sizes(model, config), head, copied, activations, one_layer, logits, rough)
+    return _Parts(weights, size, _sizes(model, config), head, copied, activations, one_layer, logits, rough)
 
 
-def _by_formula(entry: ModelEntry, config: TrainConfig, batch: Batch, precision: str) -> _Parts:
+def _by_formula(entry: ModelEntry, config: TrainConfig, batch: Batch, dtype: torch.dtype, precision: str) -> _Parts:
     """From the number of weights and the config alone: all but the embeddings is taken for square matrices."""
     shape, parameters = load_config(entry), check_folder(entry.path).parameters
     width, vocabulary = max(1, getattr(shape, "hidden_size", 0) or 1), getattr(shape, "vocab_size", 0) or 0
@@ -148,25 +152,26 @@ def _by_formula(entry: ModelEntry, config: TrainConfig, batch: Batch, precision:
     embeddings = min(parameters, embedding * (1 if getattr(shape, "tie_word_embeddings", True) else 2))
     matrices = parameters - embeddings
     low = matrices // width * min(config.rank, width)
-    sizes, values = _Sizes(((parameters,),), rest=parameters, largest_rest=embedding), parameters
+    weights, size = parameters * dtype.itemsize, dtype.itemsize
+    sizes = _Sizes((), ((parameters,),), rest=parameters, largest_rest=embedding)
     if config.method == "lora":
-        values += 2 * low
-        sizes = _Sizes(((2 * low,),), rest=2 * low, largest_rest=width * config.rank)
+        weights, size = weights + 2 * low * 4, 4
+        sizes = _Sizes((), ((2 * low,),), rest=2 * low, largest_rest=width * config.rank)
     elif config.method == "galore":
         vectors = matrices // width**2 * min(config.rank, width)
-        seen = ((low,), (embeddings,))
-        sizes = _Sizes(seen, low, vectors * width, vectors, matrices, 4 * width**2, embeddings, embedding)
+        shapes = ((low,),), ((embeddings,),)
+        sizes = _Sizes(*shapes, low, vectors * width, vectors, matrices, 4 * width**2, embeddings, embedding)
     kept = formula_bytes(shape, batch.records, batch.length, precision)
     layers = max(1, getattr(shape, "num_hidden_layers", 1) or 1)
     head = 0 if config.method == "lora" else embedding
     kept = kept // layers if config.activation_checkpointing else kept
-    return _Parts(values, sizes, head, 0, kept, kept // layers, _logits_bytes(vocabulary, batch), True)
+    return _Parts(weights, size, sizes, head, 0, kept, kept // layers, _logits_bytes(vocabulary, batch), True)
 
 
-def _summed(parts: _Parts, config: TrainConfig, batch: Batch, size: int, device: torch.device, runtime: int) -> Ledger:
-    """The ledger of a resolved config whose weights have `size` bytes a value."""
-    sizes, activations, logits = parts.sizes, parts.activations, parts.logits
-    moments = _moments_bytes(sizes.seen, config, size)
+def _summed(parts: _Parts, config: TrainConfig, batch: Batch, device: torch.device, runtime: int) -> Ledger:
+    """The ledger of a resolved config."""
+    sizes, size, activations, logits = parts.sizes, parts.size, parts.activations, parts.logits
+    moments = _moments_bytes(sizes, config, size)
     basis = sizes.basis + sizes.vectors * size if config.basis_bits == 8 else sizes.basis * size
     kept = 0 if config.offload_gradients and device.type == "cuda" else sizes.low * size
     several = config.gradient_accumulation_steps > 1
@@ -182,31 +187,34 @@ def _summed(parts: _Parts, config: TrainConfig, batch: Batch, size: int, device:
         peak += int(_LORA_HEAP_SHARE * peak) if lora else int(gaps * min(HEAP_BYTES, _HEAP_SHARE * peak))
     else:
         runtime = 0
-    weights = parts.values * size
-    total = runtime + weights + basis + moments + peak
+    total = runtime + parts.weights + basis + moments + peak
     return Ledger(
-        runtime, weights, kept + sizes.rest * size, basis, moments, activations, logits, total, rough=parts.rough
+        runtime, parts.weights, kept + sizes.rest * size, basis, moments, activations, logits, total, rough=parts.rough
     )
 
 
-def _moments_bytes(seen: tuple[tuple[int, ...], ...], config: TrainConfig, size: int) -> int:
-    """Bytes of what the optimizer keeps of tensors of these shapes: two moments, in 8 bits with two scales a block of
-    256 values, or Adafactor's first moment with a row and a column of the second, in fp32."""
-    counts = [math.prod(shape) for shape in seen]
+def _moments_bytes(sizes: _Sizes, config: TrainConfig, size: int) -> int:
+    """Bytes of what the optimizer keeps: two moments; in 8 bits with two scales a block of 256 values and two tables of
+    what the bits mean. Adafactor: a first moment, a row and a column of the second, and a norm, in fp32 but for those
+    of projected gradients, which stay in the weights' type."""
+    counts = [math.prod(shape) for shape in (*sizes.lows, *sizes.others)]
     if config.method == "galore" and config.galore_optimizer == "adafactor":
-        first = sum(counts) if config.beta1 else 0
-        return 4 * (first + sum(_factored(shape) for shape in seen))
+        kept = [size * _adafactor_values(shape, config) for shape in sizes.lows]
+        return sum(kept) + 4 * sum(_adafactor_values(shape, config) for shape in sizes.others) + 4 * len(counts)
     if config.optim_bits == 8:
-        blocks = sum(-(-count // 256) for count in counts if count >= _UNPACKED_VALUES)
-        return sum(2 * count * (1 if count >= _UNPACKED_VALUES else 4) for count in counts) + 8 * blocks
-    return 2 * size * sum(counts)
+        packed = [count for count in counts if count >= _UNPACKED_VALUES]
+        scales = 8 * sum(-(-count // 256) for count in packed) + (2 * 256 * 4 if packed else 0)
+        return 2 * sum(packed) + 8 * (sum(counts) - sum(packed)) + scales
+    counters = 0 if config.method == "galore" else 4 * len(counts)
+    return 2 * size * sum(counts) + counters
 
 
-def _factored(shape: tuple[int, ...]) -> int:
-    """Values of the second moment of a tensor, of which Adafactor keeps a row and a column."""
+def _adafactor_values(shape: tuple[int, ...], config: TrainConfig) -> int:
+    """Values of both moments of a tensor."""
+    first = math.prod(shape) if config.beta1 else 0
     if len(shape) < 2:
-        return math.prod(shape)
-    return math.prod(shape[:-1]) + math.prod(shape[:-2]) * shape[-1]
+        return first + math.prod(shape)
+    return first + math.prod(shape[:-1]) + math.prod(shape[:-2]) * shape[-1]
 
 
 def _full_gradients(sizes: _Sizes, config: TrainConfig, batch: Batch, size: int) -> int:
@@ -263,7 +271,7 @@ def report(
 
 def _sizes(model: nn.Module, config: TrainConfig) -> _Sizes:
     low = basis = vectors = largest = 0
-    projected, seen = set(), []
+    projected, lows = set(), []
     if config.method == "galore":
         for target in find_targets(model, config.target_modules):
             weight = target.module.weight
@@ -272,7 +280,7 @@ def _sizes(model: nn.Module, config: TrainConfig) -> _Sizes:
             projected.add(weight)
             space = Subspace(tuple(weight.shape), config.rank, config.proj_type)
             rows, columns = space.shape
-            seen.append(space.low_shape)
+            lows.append(space.low_shape)
             low += math.prod(space.low_shape)
             basis += space.rank * ((rows if space.side != "right" else 0) + (columns if space.side != "left" else 0))
             vectors += space.rank * (2 if space.side == "full" else 1)
@@ -280,7 +288,7 @@ def _sizes(model: nn.Module, config: TrainConfig) -> _Sizes:
     others = [tuple(p.shape) for p in model.parameters() if p.requires_grad and p not in projected]
     rest = [math.prod(shape) for shape in others]
     values = sum(weight.numel() for weight in projected)
-    return _Sizes((*seen, *others), low, basis, vectors, values, largest, sum(rest), max(rest, default=0))
+    return _Sizes(tuple(lows), tuple(others), low, basis, vectors, values, largest, sum(rest), max(rest, default=0))
 
 
 def _head_values(model: nn.Module) -> int:

@@ -17,6 +17,7 @@ from llmdemo.training import device as devices
 from llmdemo.training import fit, ledger, objectives, trackers
 from llmdemo.training.adapters import add_adapters
 from llmdemo.training.compiled import NOTHING, compile_parts
+from llmdemo.training.config import check_gpus
 from llmdemo.training.loop import Loop
 from llmdemo.training.measured import optimizer_bytes
 from llmdemo.training.optimizer import build_optimizer
@@ -36,6 +37,7 @@ class Session:
         self._started = time.time()
         self._runtime = devices.current_bytes(torch.device("cpu"))
         self._config = read_config(run_dir)
+        check_gpus(self._config, torch.cuda.device_count())
         tracker = self._config.log_with
         self._accelerator = _accelerator(trackers.accelerator_options(tracker, run_dir))
         self._report = trackers.tracked(report, self._accelerator, tracker, run_dir, self._config.to_dict())

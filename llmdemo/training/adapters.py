@@ -2,21 +2,22 @@
 
 from llmdemo.errors import UserError
 from llmdemo.training.config import TrainConfig
-from llmdemo.training.targets import find_targets
+from llmdemo.training.targets import check_rank, find_targets
 
 
 def add_adapters(model, config: TrainConfig):
     """The model with adapters of rank `config.rank` on its target matrices; all else is frozen.
 
-    Raises UserError when no target matches, and for a model whose matrices peft does not adapt.
+    Raises UserError when no target matches, for a rank above every one, and for a model whose matrices peft does not adapt.
     """
     from peft import LoraConfig, get_peft_model
 
     config = config.resolved()
     targets = find_targets(model, config.target_modules)
+    check_rank(targets, config.rank)
     lora = LoraConfig(
         r=config.rank,
-        lora_alpha=max(1, round(config.rank * config.scale)),
+        lora_alpha=config.rank * config.scale,  # peft annotates a whole number and divides by the rank
         lora_dropout=0.0,
         target_modules=[target.name for target in targets],
         fan_in_fan_out=any(target.transposed for target in targets),

@@ -23,6 +23,7 @@ from llmdemo.training.measured import optimizer_bytes
 from llmdemo.training.optimizer import build_optimizer
 from llmdemo.training.prepare import model_entry, prepare_data, read_config
 from llmdemo.training.publish import publish
+from llmdemo.training.unused import clamped, unused
 
 _WHOLE = ("NO", "MULTI_CPU", "MULTI_GPU", "MULTI_NPU", "MULTI_XPU", "MULTI_MLU")
 """Accelerate's kinds of several processes in which each holds the whole model."""
@@ -93,6 +94,9 @@ class Session:
         if config.compile and not compile_parts(model):
             self._report("note", message=NOTHING)
         optimizer = build_optimizer(model, config)
+        spaces = [slot.subspace for slot in optimizer.slots]
+        for note in (*unused(config, device.type), *clamped(spaces, config.rank)):
+            self._report("note", message=note)
         loop = Loop(model, tokenizer, optimizer, data, config, precision, self._report)
         if self._recomputes(entry, loop):
             self._config = config = replace(config, activation_checkpointing=True)

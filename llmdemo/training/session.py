@@ -38,6 +38,7 @@ class Session:
         self._started = time.time()
         self._runtime = devices.current_bytes(torch.device("cpu"))
         self._config = read_config(run_dir)
+        _check_launch(os.environ)
         check_gpus(self._config, torch.cuda.device_count())
         tracker = self._config.log_with
         self._accelerator = _accelerator(trackers.accelerator_options(tracker, run_dir))
@@ -214,6 +215,13 @@ def _before_and_after(first: dict, last: dict) -> dict:
         for when, figures in (("before", first), ("after", last))
         if name in figures
     }
+
+
+def _check_launch(environment) -> None:
+    """`_check_kind` before Accelerator is made, which would first ask for packages that are of no use here."""
+    for kind in ("DEEPSPEED", "FSDP", "MEGATRON_LM", "PARALLELISM_CONFIG"):
+        if environment.get(f"ACCELERATE_USE_{kind}", "").lower() in ("1", "true", "yes", "on", "y", "t"):
+            _check_kind(kind)
 
 
 def _check_kind(kind: str) -> None:

@@ -18,6 +18,7 @@ from llmdemo.training import fit, ledger, objectives, trackers
 from llmdemo.training.adapters import add_adapters
 from llmdemo.training.compiled import NOTHING, compile_parts
 from llmdemo.training.config import check_gpus
+from llmdemo.training.eight_bit import require_8bit
 from llmdemo.training.loop import Loop
 from llmdemo.training.measured import optimizer_bytes
 from llmdemo.training.optimizer import build_optimizer
@@ -42,6 +43,8 @@ class Session:
         check_gpus(self._config, torch.cuda.device_count())
         tracker = self._config.log_with
         self._accelerator = _accelerator(trackers.accelerator_options(tracker, run_dir))
+        if self._config.optim_bits == 8:
+            require_8bit(self._accelerator.device)
         self._report = trackers.tracked(report, self._accelerator, tracker, run_dir, self._config.to_dict())
         _check_kind(self._accelerator.distributed_type.name)
         if self._accelerator.num_processes != self._config.num_processes:

@@ -246,15 +246,17 @@ def report(
     device: torch.device,
     taken: int = 0,
     runtime: int = RUNTIME_BYTES,
+    here: int | None = None,
 ) -> dict:
     """JSON-able: the prediction for one process, what AdamW would take, what all processes that share this memory need,
     what there is, and whether it fits.
 
-    `taken` is what the asking process holds already and a run may count as its own; `runtime` as for `predict`.
+    `taken` is what the asking process holds already and a run may count as its own; `runtime` as for `predict`; `here`:
+    the processes of this machine, by default all of the run's.
     """
     predicted = predict(entry, config, batch, device, runtime)
     # Each process has a GPU of its own; on a CPU all share the machine's memory.
-    sharing = 1 if device.type == "cuda" else config.num_processes
+    sharing = 1 if device.type == "cuda" else here or config.num_processes
     needed, available = sharing * predicted.total, devices.available_bytes(device) + sharing * taken
     adamw = replace(config, method="adamw", learning_rate=None)
     return {

@@ -40,7 +40,8 @@ class Session:
         self._runtime = devices.current_bytes(torch.device("cpu"))
         self._config = read_config(run_dir)
         _check_launch(os.environ)
-        check_gpus(self._config, torch.cuda.device_count())
+        self._here = int(os.environ.get("LOCAL_WORLD_SIZE") or self._config.num_processes)
+        check_gpus(self._config, torch.cuda.device_count(), self._here)
         tracker = self._config.log_with
         self._accelerator = _accelerator(trackers.accelerator_options(tracker, run_dir))
         if self._config.optim_bits == 8:
@@ -154,7 +155,7 @@ class Session:
         def predict(config) -> dict:
             # Recomputed activations know no cache, so no beginning is shared then (loss.py).
             seen = replace(batch, shared=0) if config.activation_checkpointing else batch
-            return ledger.report(entry, config, seen, loop.device, taken, self._runtime)
+            return ledger.report(entry, config, seen, loop.device, taken, self._runtime, self._here)
 
         return predict
 

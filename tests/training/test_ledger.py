@@ -77,6 +77,8 @@ def test_processes_that_share_a_machine_must_fit_together(entry, monkeypatch):
     two = ledger.report(entry, TrainConfig("x", rank=4, num_processes=2), BATCH, CPU)
     assert two["needed"] == 2 * two["predicted"]["total"] and not two["fits"]
     assert ledger.report(entry, TrainConfig("x", rank=4, num_processes=2), BATCH, CPU, taken=room)["fits"]
+    two_machines = ledger.report(entry, TrainConfig("x", rank=4, num_processes=2), BATCH, CPU, here=1)
+    assert two_machines["needed"] == two_machines["predicted"]["total"] and two_machines["fits"]
     # On GPUs each has memory of its own.
     gpu = ledger.report(entry, TrainConfig("x", rank=4, num_processes=2, precision="fp32"), BATCH, torch.device("cuda"))
     assert gpu["needed"] == gpu["predicted"]["total"]
@@ -87,6 +89,7 @@ def test_more_processes_than_gpus_are_refused_with_what_to_set():
         check_gpus(TrainConfig("x", num_processes=4), 2)
     check_gpus(TrainConfig("x", num_processes=2), 2)
     check_gpus(TrainConfig("x", num_processes=4), 0)
+    check_gpus(TrainConfig("x", num_processes=4), 2, here=2)  # the other two are on another machine
 
 
 @pytest.mark.parametrize(

@@ -65,10 +65,11 @@
       const config = { ...defaults(), ...changed() }, ledger = state.ledger?.ledger;
       const parts = [t(`task_${task()}`), t("train_summary", { steps: L.int(config.max_steps), batch: L.int(config.batch_size * (config.gradient_accumulation_steps || 1)) })];
       if (state.ledger?.seconds) parts.push(t("data_n_about", { time: L.duration(state.ledger.seconds) }));
-      if (ledger) parts.push(t("train_needs", { need: L.bytes(ledger.predicted.total), free: L.bytes(ledger.available) }));
+      const need = L.bytes(ledger?.needed || ledger?.predicted.total || 0);
+      if (ledger) parts.push(t("train_needs", { need, free: L.bytes(ledger.available) }));
       if (ledger && ledger.adamw_total && state.config.method !== "adamw") parts.push(t("train_adamw_would", { need: L.bytes(ledger.adamw_total) }));
       L.show(summary, parts.join(" · "));
-      L.show(ledgerBox, ledger ? [ledger.fits === false ? L.notice({ message: t("train_too_much", { need: L.bytes(ledger.predicted.total), free: L.bytes(ledger.available) }) }) : null, L.ledger(ledger)] : null);
+      L.show(ledgerBox, ledger ? [ledger.fits === false ? L.notice({ message: t("train_too_much", { need, free: L.bytes(ledger.available) }) }) : null, L.ledger(ledger)] : null);
       L.tell("train-form", { ...wanted(), task: task() });
     };
 
@@ -176,6 +177,6 @@
     const bar = (name, bytes, kind) => h("div", {}, h("span", {}, name), h("span", { class: "track" }, h("i", { class: kind || "", style: `width:${Math.max(0.5, (100 * bytes) / most).toFixed(1)}%` })), h("em", {}, L.bytes(bytes)));
     return h("div", { class: "ledger" }, PARTS.filter((part) => predicted[part]).map((part) => bar(t(`mem_${part}`), predicted[part])),
       measured?.total ? bar(t("mem_measured"), measured.total, "m") : null,
-      h("p", { class: "cap block" }, [t("mem_predicted", { n: L.bytes(predicted.total) }), ledger.adamw_total ? t("train_adamw_would", { need: L.bytes(ledger.adamw_total) }) : null].filter(Boolean).join(" · ")));
+      h("p", { class: "cap block" }, [t("mem_predicted", { n: L.bytes(predicted.total) }), ledger.adamw_total ? t("train_adamw_would", { need: L.bytes(ledger.adamw_total) }) : null, ledger.rough ? t("mem_rough") : null].filter(Boolean).join(" · ")));
   };
 })();

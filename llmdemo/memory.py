@@ -30,7 +30,9 @@ def needed(ledger: dict | None, *, said: str = "", peak: int | None = None, ther
         most = f", most of it for {part} ({_size(predicted[part])})" if part else ""
         available = _bytes(ledger.get("available"))
         free = f"; {_size(available)} were free when it began" if available else ""
-        sentences.append(f"The run needs about {_size(total)}{most}{free}.")
+        whole = _bytes(ledger.get("needed")) or total
+        each = f" in all its processes, {_size(total)} in each" if whole > total else ""
+        sentences.append(f"The run needs about {_size(whole)}{each}{most}{free}.")
     if peak:
         sentences.append(f"It had taken {_size(peak)}.")
     if there:

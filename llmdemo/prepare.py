@@ -13,9 +13,10 @@ from llmdemo.errors import UserError
 from llmdemo.models import catalog
 from llmdemo.models.catalog import ModelEntry
 from llmdemo.models.library import import_library
+from llmdemo.runs.command import gpus
 from llmdemo.settings import Settings
 from llmdemo.store import Home
-from llmdemo.training.config import CHOICES, TrainConfig, check_task
+from llmdemo.training.config import CHOICES, TrainConfig, check_gpus, check_task
 from llmdemo.training.trackers import require_installed
 
 METHODS = CHOICES["method"]
@@ -54,6 +55,7 @@ def checked(home: Home, values: dict) -> tuple[TrainConfig, object, ModelEntry]:
     if not info.kept:
         raise UserError(f"The data set {info.name} has no record to train on.", "See in Data why they were left out.")
     require_installed(config.log_with)
+    check_gpus(config, len(gpus()))
     entry = catalog.resolve(home, config.model_id)
     config = TrainConfig.from_dict({**given, "task": info.task}).resolved()
     check_task(config, entry)

@@ -82,3 +82,11 @@ def test_the_likely_speed_is_the_median_of_the_newest_runs_with_the_method_and_f
 def test_a_run_that_tells_nothing_of_the_speed_is_passed_over(told):
     assert prepare.shown_speed([told], 1000) is None
     assert prepare.shown_speed([told, run_of(100.0)], 1000) == 100.0
+
+
+def test_more_processes_than_gpus_are_refused_at_the_start(home, datasets, tiny_model_folder, monkeypatch):
+    values = {"dataset_id": datasets["chat"], "model_id": str(tiny_model_folder), "num_processes": 3}
+    assert prepare.checked(home, values)[0].num_processes == 3
+    monkeypatch.setattr(prepare, "gpus", lambda: ["0", "1"])
+    with pytest.raises(UserError, match="num_processes is 3, and there are 2 GPUs"):
+        prepare.checked(home, values)

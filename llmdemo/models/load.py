@@ -155,17 +155,23 @@ def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
 
 
-def load_outline(source: ModelEntry | Path, dtype: torch.dtype, attention: str = "sdpa", classifies: bool = False):
-    """The causal model, or the classifier, without its weights, on the meta device: shapes only, for predictions.
-
-    `attention` names one of transformers' attention functions, also one that was registered. Raises UserError.
-    """
+def load_config(source: ModelEntry | Path):
+    """transformers' config of a model. Raises UserError for a folder that may not be loaded."""
     folder = _folder(source)
     check_folder(folder)
     try:
-        config = AutoConfig.from_pretrained(folder, **_SAFE)
-        kind = AutoModelForSequenceClassification if classifies else AutoModelForCausalLM
-        with torch.device("meta"):
-            return kind.from_config(config, trust_remote_code=False, dtype=dtype, attn_implementation=attention)
+        return AutoConfig.from_pretrained(folder, **_SAFE)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError) as error:
         raise UserError(f"The model in {folder.name!r} has no usable config.json ({_first_line(error)}).") from error
+
+
+def load_outline(source: ModelEntry | Path, dtype: torch.dtype, classifies: bool = False):
+    """The causal model, or the classifier, without its weights, on the meta device: shapes only, for predictions.
+
+    It has the attention that it is loaded with. Raises UserError, and what transformers raises for a model that cannot
+    be made without numbers.
+    """
+    config = load_config(source)
+    kind = AutoModelForSequenceClassification if classifies else AutoModelForCausalLM
+    with torch.device("meta"):
+        return kind.from_config(config, trust_remote_code=False, dtype=dtype)

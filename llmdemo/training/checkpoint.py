@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -74,7 +75,7 @@ def _read(folder: Path) -> Checkpoint | None:
                 return None
         groups = {Path(name).stem: load_file(folder / name) for name in state["sha256"]}
         return Checkpoint(int(state["step"]), groups, state["numbers"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError):
         return None
 
 

@@ -5,12 +5,20 @@ import ctypes
 import resource
 import sys
 from functools import cache
+from pathlib import Path
 
 import psutil
 import torch
 
 from llmdemo.errors import UserError
 from llmdemo.models.load import cpu_has_bf16
+
+_CGROUPS = (
+    ("memory.max", "memory.current", "inactive_file"),
+    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "total_inactive_file"),
+)
+"""By version: files of a container's limit and of what it uses, and the line of memory.stat with what it can give back."""
+CGROUP_ROOT = Path("/sys/fs/cgroup")
 
 
 def resolve_precision(precision: str, device: torch.device) -> str:
@@ -76,10 +84,22 @@ def available_bytes(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     free = psutil.virtual_memory().available
-    for limit_file, used_file in (
-        ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-        ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
-    ):
-        with contextlib.suppress(OSError, ValueError), open(limit_file) as limit, open(used_file) as used:
-            free = min(free, max(0, int(limit.read()) - int(used.read())))
+    for limit, used, files in _CGROUPS:
+        with contextlib.suppress(OSError, ValueError):
+            taken = _number(used) - _reclaimable(used, files)
+            free = min(free, max(0, _number(limit) - max(0, taken)))
     return free
+
+
+def _number(name: str) -> int:
+    return int((CGROUP_ROOT / name).read_text())  # "max" is no number: no limit
+
+
+def _reclaimable(used: str, key: str) -> int:
+    """Bytes of files that were read and not used since: the kernel counts them as used, and gives them to who asks."""
+    with contextlib.suppress(OSError, ValueError):
+        for line in (CGROUP_ROOT / used).with_name("memory.stat").read_text().splitlines():
+            name, _, value = line.partition(" ")
+            if name == key:
+                return int(value)
+    return 0

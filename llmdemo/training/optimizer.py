@@ -19,7 +19,7 @@ from llmdemo.training.config import TrainConfig
 from llmdemo.training.gradients import Slot, attach, detach
 from llmdemo.training.offload import HostSums
 from llmdemo.training.subspace import Refresh, Subspace
-from llmdemo.training.targets import find_targets
+from llmdemo.training.targets import check_rank, find_targets
 
 REFRESH_FLOPS = 1.2e12
 """Most work that the first refreshes may do in one step (some 30 ms of an H100)."""
@@ -308,12 +308,7 @@ def build_optimizer(model: nn.Module, config: TrainConfig) -> Optimizer:
 
 def _make_slots(model: nn.Module, config: TrainConfig) -> list[Slot]:
     targets = find_targets(model, config.target_modules)
-    largest = max(min(target.module.weight.shape) for target in targets)
-    if config.rank > largest:
-        raise UserError(
-            f"rank {config.rank} is larger than every matrix of this model (the largest allows {largest}).",
-            f"Choose a rank below {largest}, or the method adamw.",
-        )
+    check_rank(targets, config.rank)
     slots: dict[nn.Parameter, Slot] = {}
     for target in targets:
         weight = target.module.weight

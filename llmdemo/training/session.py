@@ -16,12 +16,15 @@ from llmdemo.training import checkpoint as checkpoints
 from llmdemo.training import device as devices
 from llmdemo.training import fit, ledger, objectives, trackers
 from llmdemo.training.adapters import add_adapters
-from llmdemo.training.compiled import compile_parts
+from llmdemo.training.compiled import NOTHING, compile_parts
+from llmdemo.training.config import check_gpus
+from llmdemo.training.eight_bit import require_8bit
 from llmdemo.training.loop import Loop
 from llmdemo.training.measured import optimizer_bytes
 from llmdemo.training.optimizer import build_optimizer
 from llmdemo.training.prepare import model_entry, prepare_data, read_config
 from llmdemo.training.publish import publish
+from llmdemo.training.unused import clamped, unused
 
 _WHOLE = ("NO", "MULTI_CPU", "MULTI_GPU", "MULTI_NPU", "MULTI_XPU", "MULTI_MLU")
 """Accelerate's kinds of several processes in which each holds the whole model."""
@@ -36,8 +39,13 @@ class Session:
         self._started = time.time()
         self._runtime = devices.current_bytes(torch.device("cpu"))
         self._config = read_config(run_dir)
+        _check_launch(os.environ)
+        self._here = int(os.environ.get("LOCAL_WORLD_SIZE") or self._config.num_processes)
+        check_gpus(self._config, torch.cuda.device_count(), self._here)
         tracker = self._config.log_with
         self._accelerator = _accelerator(trackers.accelerator_options(tracker, run_dir))
+        if self._config.optim_bits == 8:
+            require_8bit(self._accelerator.device)
         self._report = trackers.tracked(report, self._accelerator, tracker, run_dir, self._config.to_dict())
         _check_kind(self._accelerator.distributed_type.name)
         if self._accelerator.num_processes != self._config.num_processes:
@@ -88,9 +96,12 @@ class Session:
         model = objectives.of(config.task).load(entry, config, data, devices.weight_dtype(precision), device)
         if config.method == "lora":
             model = add_adapters(model, config)
-        if config.compile:
-            compile_parts(model)
+        if config.compile and not compile_parts(model):
+            self._report("note", message=NOTHING)
         optimizer = build_optimizer(model, config)
+        spaces = [slot.subspace for slot in optimizer.slots]
+        for note in (*unused(config, device.type), *clamped(spaces, config.rank)):
+            self._report("note", message=note)
         loop = Loop(model, tokenizer, optimizer, data, config, precision, self._report)
         if self._recomputes(entry, loop):
             self._config = config = replace(config, activation_checkpointing=True)
@@ -125,6 +136,13 @@ class Session:
             fit.decide(self._run_dir, self._config, self._predict)
         self._accelerator.wait_for_everyone()
         chosen = fit.decided(self._run_dir, self._config)
+        if chosen and not getattr(loop.model, "supports_gradient_checkpointing", False):
+            if not self._config.activation_checkpointing:
+                return False
+            raise UserError(
+                f"{type(loop.model).__name__} cannot compute its activations again.",
+                "Set activation_checkpointing to false, and lower batch_size or max_length instead.",
+            )
         if chosen and not self._config.activation_checkpointing:
             self._report("note", message=fit.NOTE)
         return chosen
@@ -137,7 +155,7 @@ class Session:
         def predict(config) -> dict:
             # Recomputed activations know no cache, so no beginning is shared then (loss.py).
             seen = replace(batch, shared=0) if config.activation_checkpointing else batch
-            return ledger.report(entry, config, seen, loop.device, taken, self._runtime)
+            return ledger.report(entry, config, seen, loop.device, taken, self._runtime, self._here)
 
         return predict
 
@@ -201,6 +219,13 @@ def _before_and_after(first: dict, last: dict) -> dict:
         for when, figures in (("before", first), ("after", last))
         if name in figures
     }
+
+
+def _check_launch(environment) -> None:
+    """`_check_kind` before Accelerator is made, which would first ask for packages that are of no use here."""
+    for kind in ("DEEPSPEED", "FSDP", "MEGATRON_LM", "PARALLELISM_CONFIG"):
+        if environment.get(f"ACCELERATE_USE_{kind}", "").lower() in ("1", "true", "yes", "on", "y", "t"):
+            _check_kind(kind)
 
 
 def _check_kind(kind: str) -> None:

@@ -44,6 +44,16 @@ def find_targets(model: nn.Module, wanted: tuple[str, ...] = ()) -> list[Target]
     return kept
 
 
+def check_rank(targets: list[Target], rank: int) -> None:
+    """Raises UserError for a rank that not one of the matrices has."""
+    largest = max(min(target.module.weight.shape) for target in targets)
+    if rank > largest:
+        raise UserError(
+            f"rank {rank} is larger than every matrix of this model (the largest allows {largest}).",
+            f"Choose a rank below {largest}, or the method adamw.",
+        )
+
+
 def _heads(model: nn.Module) -> list[nn.Module]:
     named = [getattr(model, name, None) for name in ("lm_head", "score", "classifier", "classification_head")]
     output = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None

@@ -229,6 +229,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "mem_logits": ("logits", "logits"),
     "mem_measured": ("measured", "實測"),
     "mem_predicted": ("predicted {n}", "預測 {n}"),
+    "mem_rough": ("a rough estimate: this model cannot be measured ahead", "只是粗略估計：此模型無法預先測量"),
     "mem_help": (
         "What a training step holds in memory. The optimizer's moments are what GaLore makes small.",
         "訓練一步所佔的記憶體。GaLore 縮小的是優化器的動量。",

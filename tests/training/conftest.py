@@ -116,6 +116,13 @@ def make_run(home, settings, tiny_model_folder, alpaca_file):
     return run_maker(home, add_dataset(home, settings, alpaca_file, "sums").dataset_id, tiny_model_folder)
 
 
+@pytest.fixture
+def run_on(home, settings, alpaca_file):
+    """Makes a run folder on a model folder and forty sums: run_on(folder, method="lora")."""
+    dataset_id = add_dataset(home, settings, alpaca_file, "sums").dataset_id
+    return lambda folder, **changes: run_maker(home, dataset_id, folder)(**changes)
+
+
 def label_rows(count=48):
     """Short messages: every third is spam and says so."""
     return [

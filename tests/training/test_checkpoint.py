@@ -1,4 +1,6 @@
+import hashlib
 import json
+import pickle
 
 import pytest
 import torch
@@ -66,16 +68,31 @@ def test_a_damaged_one_is_passed_over_for_the_one_before(folders, damage):
         (newest / "state.json").write_text("{")
     else:
         state = json.loads((newest / "state.json").read_text())
-        state["sha256"] = {"../step-000001/weights.safetensors": "0"}
+        # The hash is right: only the path is refused.
+        other = folders[0] / "step-000001" / "weights.safetensors"
+        state["sha256"] = {f"../step-000001/{other.name}": hashlib.sha256(other.read_bytes()).hexdigest()}
         (newest / "state.json").write_text(json.dumps(state))
     assert checkpoints.newest(folders[0]).step == 1
 
 
-def test_a_pickle_in_a_checkpoint_is_never_opened(folders):
-    """A planted file that would create a marker when unpickled."""
-    checkpoints.save(*folders, make(1))
-    (folders[0] / "step-000001" / "optimizer.pt").write_bytes(b"cos\nsystem\n(S'touch /tmp/should-not-exist'\ntR.")
-    assert checkpoints.newest(folders[0]).step == 1
+@pytest.mark.parametrize("listed", [False, True])
+def test_a_pickle_in_a_checkpoint_is_never_opened(folders, tmp_path, listed):
+    """A planted file that makes a marker when it is unpickled, also where the checkpoint lists it with its hash."""
+    marker = tmp_path / "opened"
+    planted = f"cos\nsystem\n(S'touch {marker}'\ntR.".encode()
+    pickle.loads(planted)  # noqa: S301 - else a payload that does nothing would pass
+    assert marker.exists()
+    marker.unlink()
+    for step in (1, 2):
+        checkpoints.save(*folders, make(step))
+    newest = folders[0] / "step-000002"
+    (newest / "optimizer.pt").write_bytes(planted)
+    if listed:
+        state = json.loads((newest / "state.json").read_text())
+        state["sha256"]["optimizer.pt"] = hashlib.sha256(planted).hexdigest()
+        (newest / "state.json").write_text(json.dumps(state))
+    assert checkpoints.newest(folders[0]).step == (1 if listed else 2)
+    assert not marker.exists()
 
 
 def test_a_write_that_fails_leaves_the_old_ones_and_nothing_else(folders, monkeypatch):

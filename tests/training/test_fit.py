@@ -4,7 +4,7 @@ import pytest
 
 from llmdemo.errors import UserError
 from llmdemo.events import read_events
-from llmdemo.training import TrainConfig, fit, ledger, worker
+from llmdemo.training import TrainConfig, fit, ledger, session, worker
 from llmdemo.training.session import _check_kind
 
 
@@ -55,6 +55,18 @@ def test_a_run_that_would_not_fit_says_that_it_recomputes_and_ends_well(make_run
 def test_launches_that_cut_matrices_into_pieces_are_refused_with_the_reason(kind):
     with pytest.raises(UserError, match=f"launched with {kind}.*part of each matrix"):
         _check_kind(kind)
+
+
+@pytest.mark.parametrize("kind", ["DEEPSPEED", "FSDP", "MEGATRON_LM", "PARALLELISM_CONFIG"])
+def test_a_worker_launched_so_says_the_reason_before_it_asks_for_a_package(make_run, monkeypatch, kind):
+    """As accelerate's launcher tells it; without DeepSpeed, Accelerator() would only say that it is not installed."""
+    monkeypatch.setenv(f"ACCELERATE_USE_{kind}", "true")
+    monkeypatch.setattr(session, "_accelerator", lambda options: 1 / 0)
+    run_dir = make_run()
+    assert worker.main(run_dir) == 1
+    end = read_events(run_dir / "events.jsonl")[0][-1]
+    assert end["reason"] == "bad_config" and f"launched with {kind}" in end["message"]
+    assert "MULTI_GPU" in end["hint"]
 
 
 @pytest.mark.parametrize("kind", ["NO", "MULTI_CPU", "MULTI_GPU"])

@@ -1,6 +1,10 @@
 """Two worker processes over gloo against one at the same global batch. Real processes: slow."""
 
+import re
+import socket
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -39,6 +43,38 @@ def test_two_processes_give_the_weights_of_one_at_the_same_global_batch(make_run
     steps = [event["step"] for event in read_events(two_dir / "events.jsonl")[0] if event["type"] == "step"]
     assert steps == list(range(1, 9)), "only the first process writes"
     assert all(torch.isfinite(tensor).all() for tensor in two.values())
+
+
+def test_the_readmes_accelerate_config_files_join_two_machines(make_run, home, tmp_path):
+    """Both are this one, with a process each. The command is the README's, word for word."""
+    readme = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
+    (command,) = re.findall(
+        r"`accelerate (launch --config_file FILE -m llmdemo\.training\.worker )HOME/runs/NAME`", readme
+    )
+    changes = {"batch_size": 2, "refresh": "svd"}
+    one = launch(make_run(gradient_accumulation_steps=2, **changes), home)
+    run_dir = make_run(num_processes=2, **changes)
+    env = worker_environment(home.root, {}) | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    machines = []
+    for rank in range(2):
+        file = tmp_path / f"machine-{rank}.yaml"
+        file.write_text(
+            f"compute_environment: LOCAL_MACHINE\ndistributed_type: MULTI_GPU\nmixed_precision: 'no'\nuse_cpu: false\n"
+            f"num_machines: 2\nnum_processes: 2\nmachine_rank: {rank}\nmain_process_ip: 127.0.0.1\n"
+            f"main_process_port: {port}\nrdzv_backend: static\n"
+        )
+        words = command.replace("launch ", "-m accelerate.commands.launch ").replace("FILE", str(file)).split()
+        machines.append(subprocess.Popen([sys.executable, *words, str(run_dir)], env=env, stdin=subprocess.DEVNULL))
+    try:
+        assert [machine.wait(timeout=300) for machine in machines] == [0, 0]
+    finally:
+        for machine in machines:
+            machine.kill()
+    two = load_file(sorted((run_dir / "checkpoints").iterdir())[-1] / "weights.safetensors")
+    assert max((one[name] - two[name]).abs().max().item() for name in one) <= 1e-5
 
 
 @pytest.mark.parametrize("task", ["text", "classify", "preference"])

@@ -150,18 +150,23 @@ class Objective:
         return dict(self.data.facts.get("card", {}))
 
 
-def check_lengths(model: nn.Module, data: RunData) -> None:
-    """Raises UserError where a row is longer than the model has positions."""
+def positions(model: nn.Module) -> int | None:
+    """Most tokens that the model reads at once; None where its config does not say."""
     limit = getattr(model.config, "max_position_embeddings", None) or getattr(model.config, "n_positions", None)
     if not isinstance(limit, int):
-        return
+        return None
     # RoBERTa's positions begin after its padding's.
     for name, module in model.named_modules():
         if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
-            limit -= module.padding_idx + 1
-            break
+            return limit - module.padding_idx - 1
+    return limit
+
+
+def check_lengths(model: nn.Module, data: RunData) -> None:
+    """Raises UserError where a row is longer than the model has positions."""
+    limit = positions(model)
     longest = max(int(rows.lengths.max(initial=0)) for rows in (data.train, data.held_out, *data.more.values()))
-    if longest > limit:
+    if limit is not None and longest > limit:
         raise UserError(
             f"The longest record has {longest:,} tokens; this model reads at most {limit:,}.",
             f"Set max_length to {limit} or less: longer records are then cut.",

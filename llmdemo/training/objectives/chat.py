@@ -15,7 +15,7 @@ from llmdemo.training.batches import RunData, TokenRows, collate, collate_packed
 from llmdemo.training.config import TrainConfig
 from llmdemo.training.ledger import Batch
 from llmdemo.training.loss import CausalLoss
-from llmdemo.training.objectives.base import SAMPLE_TOKENS, SAMPLES, Objective, Place, Source
+from llmdemo.training.objectives.base import SAMPLE_TOKENS, SAMPLES, Objective, Place, Source, positions
 from llmdemo.training.packing import pack
 
 _LEAKS = {True: 1e-4, False: 2e-2}
@@ -124,13 +124,16 @@ def chat_sample(messages: list[dict], tokenizer, expected: str | None = None) ->
 
 
 def write(place: Place, prompt: list[int]) -> str:
-    """What the model goes on with, greedily."""
+    """What the model goes on with, greedily. Of a prompt too long for its positions, the end is kept."""
+    limit = positions(place.model)
+    new = SAMPLE_TOKENS if limit is None else min(SAMPLE_TOKENS, max(1, limit // 2))
+    prompt = prompt if limit is None else prompt[-max(1, limit - new) :]
     ids = torch.tensor([prompt], device=place.device)
     with place.autocast():
         out = place.model.generate(
             input_ids=ids,
             attention_mask=torch.ones_like(ids),
-            max_new_tokens=SAMPLE_TOKENS,
+            max_new_tokens=new,
             do_sample=False,
             eos_token_id=place.tokenizer.eos_token_id,
             pad_token_id=place.pad,

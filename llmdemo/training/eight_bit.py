@@ -1,0 +1,36 @@
+"""Whether 8-bit moments can be had here. Knows nothing of models; imports torch and bitsandbytes only when asked."""
+
+from llmdemo.errors import UserError
+
+_INSTEAD = "Choose optim_bits 32; a lower rank saves memory too."
+
+
+def require_library() -> None:
+    """Raises UserError where bitsandbytes cannot be imported: galore_torch needs it for everything, 32 bits included."""
+    try:
+        import bitsandbytes  # noqa: F401 - only whether it can be
+    except Exception as error:  # it loads libraries of the system, which may fail in ways of their own
+        raise UserError(
+            f"The package bitsandbytes cannot be imported ({_first_line(error)}); galore_torch needs it.",
+            "Install what requirements.txt names: pip install -r requirements.txt.",
+        ) from error
+
+
+def require_8bit(device) -> None:
+    """Raises UserError where bitsandbytes has no 8-bit optimizer for `device` (a torch.device): one step is tried."""
+    import torch
+
+    require_library()
+    from bitsandbytes.optim import AdamW8bit
+
+    # 4096 values: smaller tensors would keep their moments in 32 bits.
+    weight = torch.nn.Parameter(torch.zeros(4096, device=device))
+    weight.grad = torch.zeros_like(weight)
+    try:
+        AdamW8bit([weight]).step()
+    except Exception as error:  # a missing kernel, library or operator: each version has its own
+        raise UserError(f"8-bit moments do not work on {device} ({_first_line(error)}).", _INSTEAD) from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]

@@ -67,6 +67,7 @@ class Loop:
         self._seconds: deque[float] = deque(maxlen=20)
         self._rates: deque[tuple[int, float]] = deque(maxlen=20)
         self._eval_seconds = 0.0
+        self._verified = False
         if self._processes == 1 and config.gradient_accumulation_steps == 1 and self._one_layer_each():
             optimizer.refresh_at_once()
 
@@ -108,12 +109,20 @@ class Loop:
 
     def begin(self, folder: Path, should_stop: Callable[[], bool]) -> bool:
         """What the objective computes once from the untouched weights, before `restore` or `run`; False if it was
-        asked to stop. `folder` is the run's."""
+        asked to stop. `folder` is the run's.
+
+        The loss is verified before, so that what is computed here is right too, and, as the weights are those that
+        every attempt at the run starts from, with the same outcome in each.
+        """
+        self._verify_loss()
         steps = range(min(self.config.max_steps, self._batches.per_epoch))
         items = np.unique(np.concatenate([self._batches.rows_of(step) for step in steps]))
         return self.objective.begin(folder, items, self._report, lambda: self._agree(should_stop()))
 
     def _verify_loss(self) -> None:
+        if self._verified:
+            return
+        self._verified = True
         for note in self.objective.verify(self._batches.rows_of(0)):
             self._report("note", message=note)
 

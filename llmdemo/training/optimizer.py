@@ -20,6 +20,7 @@ from llmdemo.training.gradients import Slot, attach, detach
 from llmdemo.training.offload import HostSums
 from llmdemo.training.subspace import Refresh, Subspace
 from llmdemo.training.targets import check_rank, find_targets
+from llmdemo.training.vocabulary import attach_vocabulary
 
 REFRESH_FLOPS = 1.2e12
 """Most work that the first refreshes may do in one step (some 30 ms of an H100)."""
@@ -284,6 +285,7 @@ def build_optimizer(model: nn.Module, config: TrainConfig) -> Optimizer:
     if not trainable:
         raise UserError("Every weight of this model is frozen.", "Choose a model with weights that can be trained.")
     slots = _make_slots(model, config) if config.method == "galore" else []
+    attach_vocabulary(model)
     projected = {slot.weight for slot in slots}
     rest = [p for p in trainable if p not in projected]
     # Norms and biases are not decayed, as is usual.

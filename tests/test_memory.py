@@ -14,6 +14,11 @@ def test_it_tells_what_the_run_needs_what_was_free_and_where_it_failed():
     assert needed(None, peak=3 * GIB, there=4 * GIB) == "It had taken 3.00 GiB. The machine has 4.00 GiB."
 
 
+def test_a_run_of_several_processes_tells_what_all_need_and_what_each_does():
+    assert "needs about 6.00 GiB in all its processes, 3.00 GiB in each, most" in needed({**LEDGER, "needed": 6 * GIB})
+    assert "in all its processes" not in needed({**LEDGER, "needed": 3 * GIB})
+
+
 def test_the_setting_that_frees_the_most_comes_first_with_its_value():
     config = {"batch_size": 64, "max_length": 512, "rank": 128, "method": "galore"}
     assert smaller(LEDGER, config).startswith("Lower the batch size (now 64), raising the batches a step")

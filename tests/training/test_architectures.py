@@ -148,6 +148,14 @@ def test_adapters_that_a_model_cannot_take_are_refused_with_what_can_be_done(run
     assert not any(event["type"] == "step" for event in events)
 
 
+@pytest.mark.parametrize("method", ["galore", "lora"])
+def test_activations_are_computed_again_where_that_is_asked_for(run_on, folder_of, method):
+    run_dir = run_on(
+        folder_of("opt"), method=method, max_steps=1, rank=4, eval_records=2, activation_checkpointing=True
+    )
+    assert worker.main(run_dir) == 0
+
+
 @pytest.mark.parametrize("asked", [True, False])
 def test_a_model_that_cannot_recompute_is_refused_only_where_that_was_asked_for(run_on, folder_of, monkeypatch, asked):
     kind = type(transformers.AutoModelForCausalLM.from_pretrained(folder_of("phi")))

@@ -100,7 +100,8 @@ class TrainConfig:
     """Longest record in tokens; longer ones are cut."""
     loss_on: str = "response"
     precision: str = "auto"
-    """auto: bf16 where the hardware has it; bf16: autocast over fp32 weights; bf16_pure: bf16 weights too."""
+    """bf16: autocast over fp32 weights; bf16_pure: weights and moments in bf16 too, where small updates round away; auto:
+    bf16 where the hardware is faster with it, pure where only that fits into a GPU's memory, else fp32."""
     num_processes: int = 1
     seed: int = 7
 

@@ -1,6 +1,7 @@
-"""Whether a run keeps its activations or computes them again: as asked for, or because the ledger says they don't fit.
+"""In which precision a run computes, and whether it keeps its activations or computes them again: as asked for, or as the
+ledger says that it fits.
 
-The decision is kept in the run's folder, since both ways round differently: a resumed run goes on as it began, whatever
+The decisions are kept in the run's folder, since each way rounds differently: a resumed run goes on as it began, whatever
 else takes memory by then. Knows nothing of models.
 """
 
@@ -8,10 +9,16 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from llmdemo.errors import UserError
 from llmdemo.store import read_json, write_json
-from llmdemo.training.config import TrainConfig
+from llmdemo.training.config import CHOICES, TrainConfig
 
-_FILE = "fit.json"
+_FILE, _PRECISION_FILE = "data-fit.json", "data-precision.json"
+"""In the run's folder; as with all that begins with "data", a bundle with a checkpoint takes them along."""
+PURE_NOTE = (
+    "The weights in fp32 would not fit into memory: the run keeps them in bf16, where small updates round away; "
+    "a higher learning rate may be needed."
+)
 NOTE = (
     "The activations would not fit into memory: they are computed again in the backward pass, "
     "which takes about a third more time."
@@ -31,4 +38,38 @@ def decide(run_dir: Path, config: TrainConfig, predict: Callable[[TrainConfig], 
 
 def decided(run_dir: Path, config: TrainConfig) -> bool:
     """Whether activations are computed again, after `decide`, in any of the run's processes."""
-    return config.activation_checkpointing or bool(read_json(run_dir / _FILE)["activation_checkpointing"])
+    return config.activation_checkpointing or bool(_read(run_dir / _FILE, "activation_checkpointing", (True, False)))
+
+
+def decide_precision(
+    run_dir: Path, config: TrainConfig, precisions: tuple[str, ...], predict: Callable[[TrainConfig], dict]
+) -> None:
+    """Decides what `auto` is, unless that was done before: the first of `precisions`, best first, that fits with its
+    activations kept; else the first that fits without; else the last."""
+    path = run_dir / _PRECISION_FILE
+    if path.is_file():
+        return
+    recomputes = dict.fromkeys((config.activation_checkpointing, True))
+    ways = [(precision, again) for again in recomputes for precision in precisions]
+    chosen = precisions[-1]
+    for precision, again in ways if len(precisions) > 1 else ():
+        if predict(replace(config, precision=precision, activation_checkpointing=again))["fits"]:
+            chosen = precision
+            break
+    write_json(path, {"precision": chosen})
+
+
+def decided_precision(run_dir: Path) -> str:
+    """After `decide_precision`, in any of the run's processes. Raises UserError, as `decided`, where the file is not ours."""
+    return _read(run_dir / _PRECISION_FILE, "precision", tuple(name for name in CHOICES["precision"] if name != "auto"))
+
+
+def _read(path: Path, key: str, valid: tuple):
+    # A run that came from elsewhere may bring anything.
+    try:
+        value = read_json(path)[key]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        value = None
+    if value not in valid:
+        raise UserError(f"{path.name} in the run's folder is damaged.", "Clone the run, and start the copy.")
+    return value

@@ -178,7 +178,8 @@ def _summed(parts: _Parts, config: TrainConfig, batch: Batch, device: torch.devi
     # The peak is at one of three moments: when the backward pass begins, when it ends, or inside the optimizer's step.
     begin = activations + logits + parts.head * size + (kept + sizes.rest * size if several else 0)
     end = kept + sizes.rest * size + _full_gradients(sizes, config, batch, size)
-    end += parts.copied * size * (1 if parts.head else 0) + parts.one_layer
+    # On a CPU both embeddings' gradients are added to one tensor (vocabulary.py).
+    end += (parts.copied * size if parts.head and device.type != "cpu" else 0) + parts.one_layer
     step = kept + sizes.rest * size + _step_bytes(sizes, config, parts.head, size, device)
     peak = max(begin, end, step)
     if device.type == "cpu":
@@ -254,6 +255,22 @@ def report(
     `taken` is what the asking process holds already and a run may count as its own; `runtime` as for `predict`; `here`:
     the processes of this machine, by default all of the run's.
     """
+    found = _report(entry, config, batch, device, taken, runtime, here)
+    if config.precision == "auto" and device.type == "cuda" and not found["fits"]:
+        # What a run then turns to (fit.py).
+        found = _report(entry, replace(config, precision="bf16_pure"), batch, device, taken, runtime, here)
+    return found
+
+
+def _report(
+    entry: ModelEntry,
+    config: TrainConfig,
+    batch: Batch,
+    device: torch.device,
+    taken: int,
+    runtime: int,
+    here: int | None,
+) -> dict:
     predicted = predict(entry, config, batch, device, runtime)
     # Each process has a GPU of its own; on a CPU all share the machine's memory.
     sharing = 1 if device.type == "cuda" else here or config.num_processes

@@ -90,8 +90,9 @@ class Session:
 
     def _loop(self, entry, tokenizer, data) -> Loop:
         self._report("phase", phase="loading")
-        config, device = self._config, self._accelerator.device
-        precision = devices.resolve_precision(config.precision, device)
+        device = self._accelerator.device
+        precision = self._precision(entry, data)
+        self._config = config = replace(self._config, precision=precision)
         torch.manual_seed(config.seed)
         model = objectives.of(config.task).load(entry, config, data, devices.weight_dtype(precision), device)
         if config.method == "lora":
@@ -111,6 +112,25 @@ class Session:
         self._last = checkpoints.newest(self._run_dir / "checkpoints")
         self._announce(loop, precision)
         return loop
+
+    def _precision(self, entry, data) -> str:
+        """What the run computes in; where nobody asked for one, what is best and fits, the same at each resume."""
+        config, device = self._config, self._accelerator.device
+        if config.precision != "auto":
+            return devices.resolve_precision(config.precision, device)
+        usual = devices.resolve_precision("auto", device)
+        if self._accelerator.is_main_process:
+            precisions = (usual, "bf16_pure") if device.type == "cuda" and usual == "bf16" else (usual,)
+            rows, longest = config.batch_size * (2 if config.task == "preference" else 1), int(data.train.lengths.max())
+            batch = ledger.Batch(rows, longest, rows * longest)
+            fit.decide_precision(
+                self._run_dir, config, precisions, lambda way: ledger.report(entry, way, batch, device, here=self._here)
+            )
+        self._accelerator.wait_for_everyone()
+        precision = fit.decided_precision(self._run_dir)
+        if precision == "bf16_pure":
+            self._report("note", message=fit.PURE_NOTE)
+        return precision
 
     def _announce(self, loop: Loop, precision: str) -> None:
         self._report(

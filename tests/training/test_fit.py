@@ -5,6 +5,7 @@ import pytest
 from llmdemo.errors import UserError
 from llmdemo.events import read_events
 from llmdemo.training import TrainConfig, fit, ledger, session, worker
+from llmdemo.training import device as devices
 from llmdemo.training.session import _check_kind
 
 
@@ -72,3 +73,50 @@ def test_a_worker_launched_so_says_the_reason_before_it_asks_for_a_package(make_
 @pytest.mark.parametrize("kind", ["NO", "MULTI_CPU", "MULTI_GPU"])
 def test_plain_data_parallelism_is_taken(kind):
     _check_kind(kind)
+
+
+def precisions_that_fit(*fitting):
+    """Predictions by which these (precision, whether activations are recomputed) fit."""
+    return lambda config: {"fits": (config.precision, config.activation_checkpointing) in fitting}
+
+
+@pytest.mark.parametrize(
+    ("fitting", "expected"),
+    [
+        ([("bf16", False), ("bf16_pure", False), ("bf16", True), ("bf16_pure", True)], "bf16"),
+        ([("bf16_pure", False), ("bf16", True), ("bf16_pure", True)], "bf16_pure"),
+        ([("bf16", True), ("bf16_pure", True)], "bf16"),
+        ([("bf16_pure", True)], "bf16_pure"),
+        ([], "bf16_pure"),
+    ],
+    ids=["all", "pure with activations", "fp32 weights without", "pure without", "nothing"],
+)
+def test_auto_takes_the_best_precision_that_fits(tmp_path, fitting, expected):
+    fit.decide_precision(tmp_path, TrainConfig("x"), ("bf16", "bf16_pure"), precisions_that_fit(*fitting))
+    assert fit.decided_precision(tmp_path) == expected
+
+
+def test_a_resumed_run_computes_in_the_precision_that_it_began_with(tmp_path):
+    fit.decide_precision(tmp_path, TrainConfig("x"), ("fp32",), None)
+    fit.decide_precision(tmp_path, TrainConfig("x"), ("bf16",), None)
+    assert fit.decided_precision(tmp_path) == "fp32"
+
+
+@pytest.mark.parametrize("kept", ['{"precision": "auto"}', '{"precision": ["fp32"]}', "{}", "[]", "not json"])
+def test_a_precision_that_is_none_is_a_sentence(tmp_path, kept):
+    (tmp_path / "data-precision.json").write_text(kept)
+    with pytest.raises(UserError, match="is damaged"):
+        fit.decided_precision(tmp_path)
+    (tmp_path / "data-fit.json").write_text(kept)
+    with pytest.raises(UserError, match="is damaged"):
+        fit.decided(tmp_path, TrainConfig("x"))
+
+
+def test_a_worker_that_is_faster_in_bf16_goes_on_in_bf16_where_it_no_longer_is(make_run, monkeypatch):
+    run_dir = make_run()
+    monkeypatch.setattr(devices, "bf16_pays", lambda: True)
+    assert worker.main(run_dir) == 0
+    monkeypatch.setattr(devices, "bf16_pays", lambda: False)
+    assert worker.main(run_dir) == 0
+    starts = [event["precision"] for event in read_events(run_dir / "events.jsonl")[0] if event["type"] == "start"]
+    assert starts == ["bf16", "bf16"]

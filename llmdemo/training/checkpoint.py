@@ -34,7 +34,9 @@ def save(folder: Path, scratch: Path, checkpoint: Checkpoint) -> int:
     target = folder / f"step-{checkpoint.step:06d}"
     folder.mkdir(exist_ok=True)
     if target.exists():
-        return store.folder_bytes(target)
+        if _read(target) is not None:
+            return store.folder_bytes(target)
+        shutil.rmtree(target)  # a damaged one, which a resumed run has come by again
     with store.whole_folder(target, scratch) as aside:
         hashes = {}
         for name, tensors in checkpoint.groups.items():

@@ -93,7 +93,7 @@ class Loop:
             if self._agree(should_stop()):
                 save(self.checkpoint())
                 return False
-            self._step()
+            self._step_or_give_up(save)
             step, every = self.progress.step, self.config.eval_steps
             if step == self.config.max_steps or (every and step % every == 0):
                 self.evaluate()
@@ -102,6 +102,17 @@ class Loop:
                 save(self.checkpoint())
                 saved = time.monotonic()
         return True
+
+    def _step_or_give_up(self, save: Callable[[Checkpoint], None]) -> None:
+        """A step; where it is one too many without finite gradients, what was learned before them is kept."""
+        try:
+            self._step()
+        except NonFinite:
+            # Left-out steps touch no weight; if the weights are not finite themselves, an older checkpoint is the good one.
+            if all(torch.isfinite(p).all() for p in self.model.parameters()):
+                self.progress.skipped_in_a_row = 0  # resumed, it tries as often again
+                save(self.checkpoint())
+            raise
 
     def _agree(self, wish: bool) -> bool:
         """Whether any process wants it: all must stop, or save, at the same step."""

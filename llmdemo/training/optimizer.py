@@ -248,9 +248,9 @@ class Optimizer:
             kind, _, rest = key.partition("/")
             name, _, last = rest.rpartition("/")
             if kind == "state":
-                # A step counter stays where the optimizer keeps it: on the CPU.
-                p = parameters[name]
-                self.inner.state[p][last] = value if value.dim() == 0 else value.to(p.device)
+                # A step counter stays where the optimizer keeps it: on the CPU, unless it is fused.
+                p, fused = parameters[name], self.inner.defaults.get("fused")
+                self.inner.state[p][last] = value if value.dim() == 0 and not fused else value.to(p.device)
             elif kind == "basis":
                 bases.setdefault(name, {})[last] = value
         for slot in self.slots:
@@ -328,7 +328,8 @@ def _inner(config: TrainConfig, groups: list[dict]) -> torch.optim.Optimizer:
             from bitsandbytes.optim import AdamW8bit
 
             return AdamW8bit(groups, **options)
-        return torch.optim.AdamW(groups, **options)
+        # Fused where the weights are on a GPU: the other way round makes full-size copies in between.
+        return torch.optim.AdamW(groups, **options, fused=groups[0]["params"][0].is_cuda or None)
     import galore_torch
 
     if config.optim_bits == 8:

@@ -86,7 +86,7 @@ def explain(error: Exception, ledger: dict | None = None, config: dict | None = 
     if _is_disk_full(error):
         return {"reason": "disk_full", "message": f"The disk is full: {text}", "hint": f"Free some space. {RESUME}"}
     if type(error).__name__ == "NonFinite":
-        hint = "Lower the learning rate, or look for broken records. The last checkpoint is from before."
+        hint = "Lower the learning rate, or look for broken records. What was learned before is in the last checkpoint."
         return {"reason": "non_finite", "message": text, "hint": hint}
     message = f"The worker failed: {type(error).__name__}: {text}"
     return {"reason": "worker_error", "message": message, "hint": "The log below has the details."}

@@ -105,6 +105,15 @@ def test_a_write_that_fails_leaves_the_old_ones_and_nothing_else(folders, monkey
     assert checkpoints.newest(folders[0]).step == 1 and not list(folders[1].iterdir())
 
 
+def test_a_damaged_one_is_written_anew_when_its_step_comes_again(folders):
+    for step in (5, 6):
+        checkpoints.save(*folders, make(step))
+    (folders[0] / "step-000006" / "weights.safetensors").write_bytes(b"damaged")
+    assert checkpoints.newest(folders[0]).step == 5
+    checkpoints.save(*folders, make(6))
+    assert checkpoints.newest(folders[0]).step == 6
+
+
 def test_no_checkpoint_is_none(tmp_path):
     assert checkpoints.newest(tmp_path / "nothing") is None
 

@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from llmdemo import store
 from llmdemo.errors import UserError
 from llmdemo.events import read_events
+from llmdemo.training import checkpoint as checkpoints
 from llmdemo.training import worker
 from llmdemo.training.loop import Loop, NonFinite
 from llmdemo.training.objectives.chat import Chat
@@ -186,6 +187,27 @@ def test_gradients_that_stay_nan_end_the_run(make_run, monkeypatch):
     end = events(run_dir, "end")[-1]
     assert end["reason"] == "non_finite"
     assert [event["step"] for event in events(run_dir, "skip")] == list(range(4, 14))
+    kept = checkpoints.newest(run_dir / "checkpoints")
+    assert kept.step == 13 and kept.numbers["progress"]["skipped"] == 10
+    # Mended, it goes on from what was learned before.
+    monkeypatch.setattr(Loop, "_gradients", plain)
+    assert worker.main(run_dir) == 0
+    assert [event["step"] for event in events(run_dir, "step")] == [1, 2, 3, *range(14, 41)]
+
+
+def test_weights_that_are_not_finite_are_not_kept(make_run, monkeypatch):
+    run_dir = make_run(max_steps=40, checkpoint_seconds=1e9)
+    plain = Loop._step
+
+    def broken(self):
+        if self.progress.step == 3:
+            next(self.model.parameters()).data.fill_(float("nan"))
+        plain(self)
+
+    monkeypatch.setattr(Loop, "_step", broken)
+    assert worker.main(run_dir) == 1
+    assert events(run_dir, "end")[-1]["reason"] == "non_finite"
+    assert checkpoints.newest(run_dir / "checkpoints") is None
 
 
 @pytest.mark.parametrize(

@@ -300,3 +300,35 @@ def test_a_file_of_pairs_without_prompts_is_refused(home, settings, tmp_path):
     (tmp_path / "pairs.json").write_text(json.dumps([{"chosen": "yes", "rejected": "no"}] * 3))
     with pytest.raises(UserError, match="None of the 3 rows makes a record"):
         add_dataset(home, settings, tmp_path / "pairs.json", "pairs")
+
+
+def test_a_run_on_a_model_with_capped_logits_begins_at_log_two(home, settings, tiny_tokenizer, task_files, tmp_path):
+    """Gemma-2 caps its logits after the output embedding, so that the short loss is wrong for the reference as well."""
+    from transformers import Gemma2Config, Gemma2ForCausalLM
+
+    from llmdemo.events import read_events
+    from llmdemo.training import worker
+    from tests.training.conftest import run_maker
+
+    sizes = {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "head_dim": 8,
+    }
+    torch.manual_seed(0)
+    config = Gemma2Config(
+        vocab_size=len(tiny_tokenizer),
+        num_key_value_heads=2,
+        initializer_range=0.6,
+        final_logit_softcapping=3.0,
+        **sizes,
+    )
+    Gemma2ForCausalLM(config).save_pretrained(tmp_path / "gemma")
+    tiny_tokenizer.save_pretrained(tmp_path / "gemma")
+    dataset = add_dataset(home, settings, task_files["preference"], "pairs")
+    run_dir = run_maker(home, dataset.dataset_id, tmp_path / "gemma")(task="preference", max_steps=1, eval_steps=0)
+    assert worker.main(run_dir) == 0
+    (step,) = [event for event in read_events(run_dir / "events.jsonl")[0] if event["type"] == "step"]
+    assert step["loss"] == pytest.approx(math.log(2), abs=1e-5) and step["kl"] < 1e-8

@@ -22,7 +22,7 @@ from llmdemo.training.checkpoint import Checkpoint, rng_state, set_rng_state
 from llmdemo.training.config import TrainConfig
 from llmdemo.training.ledger import Batch
 from llmdemo.training.optimizer import Optimizer
-from llmdemo.training.reduce import reduce_gradients, sum_over_processes
+from llmdemo.training.reduce import of_all_processes, reduce_gradients, sum_over_processes, take_first
 
 MOST_SKIPS = 10
 """Steps in a row without finite gradients after which a run is given up."""
@@ -68,6 +68,8 @@ class Loop:
         self._rates: deque[tuple[int, float]] = deque(maxlen=20)
         self._eval_seconds = 0.0
         self._verified = False
+        if self._processes > 1:
+            optimizer.share = take_first
         if self._processes == 1 and config.gradient_accumulation_steps == 1 and self._one_layer_each():
             optimizer.refresh_at_once()
 
@@ -271,9 +273,15 @@ class Loop:
     # ---- what a checkpoint holds
 
     def checkpoint(self) -> Checkpoint:
+        """Called on all processes, each of which has a random state of its own."""
         tensors, numbers = self.optimizer.state()
         weights = {name: p.data for name, p in self.model.named_parameters() if p.requires_grad}
-        groups = {"weights": weights, "optimizer": tensors, "random": rng_state()}
+        random = {
+            f"{name}{process or ''}": state
+            for name, own in rng_state().items()
+            for process, state in enumerate(of_all_processes(own, self.device))
+        }
+        groups = {"weights": weights, "optimizer": tensors, "random": random}
         numbers = {"optimizer": numbers, "progress": vars(self.progress).copy()}
         return Checkpoint(self.progress.step, groups, numbers)
 
@@ -284,7 +292,8 @@ class Loop:
         for name, tensor in checkpoint.groups["weights"].items():
             parameters[name].copy_(tensor)
         self.optimizer.load_state(checkpoint.groups["optimizer"], checkpoint.numbers["optimizer"])
-        set_rng_state(checkpoint.groups["random"])
+        random = checkpoint.groups["random"]
+        set_rng_state({name: random.get(f"{name}{self._process or ''}", random[name]) for name in rng_state()})
         self.progress = Progress(**checkpoint.numbers["progress"])
 
 

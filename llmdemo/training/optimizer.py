@@ -7,6 +7,7 @@ the gradient that was already projected and accumulated (gradients.py). Knows no
 
 import math
 import zlib
+from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -63,6 +64,8 @@ class Optimizer:
         self._names = {parameter: name for name, parameter in model.named_parameters()}
         projected = {slot.weight for slot in slots}
         self.others = [p for group in inner.param_groups for p in group["params"] if p not in projected]
+        self.share: Callable[[Tensor], None] | None = None
+        """Overwrites a tensor with that of the first of several processes: bases that differ by rounding would drift."""
         self._reports: list[tuple[str, Refresh]] = []
         self._host = _host_sums(slots, config)
         self._mark_due()
@@ -132,7 +135,7 @@ class Optimizer:
         slot.full, slot.due = None, False
         gradient = full.to(slot.weight.dtype)
         if torch.isfinite(full).all():
-            report, low = space.refresh_and_project(gradient, self._config.refresh, self._generator(slot))
+            report, low = space.refresh_and_project(gradient, self._config.refresh, self._generator(slot), self.share)
             self._reports.append((slot.name, report))
         elif space.ready:
             low = space.project(gradient)

@@ -41,6 +41,21 @@ def _buckets(gradients: list[Tensor]) -> list[list[Tensor]]:
     return buckets
 
 
+def take_first(tensor: Tensor) -> None:
+    """Overwrites `tensor`, which is contiguous, with the first process's."""
+    dist.broadcast(tensor, 0)
+
+
+def of_all_processes(tensor: Tensor, device: torch.device) -> list[Tensor]:
+    """Every process's tensor of this shape, in order, on the CPU."""
+    if not dist.is_initialized() or dist.get_world_size() == 1:
+        return [tensor]
+    own = tensor.to(device)
+    found = [torch.empty_like(own) for _ in range(dist.get_world_size())]
+    dist.all_gather(found, own)
+    return [each.cpu() for each in found]
+
+
 def sum_over_processes(values: list[float], device: torch.device) -> list[float]:
     """Each value's sum over all processes."""
     total = torch.tensor(values, dtype=torch.float64 if device.type != "mps" else torch.float32, device=device)

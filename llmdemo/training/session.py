@@ -215,19 +215,20 @@ class Session:
             **_before_and_after(progress.first_eval, progress.last_eval),
             **loop.objective.about(),
         }
+        checkpoint = loop.checkpoint()
         if self._accelerator.is_main_process:
             if progress.step not in (0, *self._saved_steps()):
-                self._save_last(loop)
+                self._save_last(checkpoint)
             publish(self._run_dir, self._home.tmp, loop.model, tokenizer, entry, self._config, about)
         self._accelerator.wait_for_everyone()
 
     def _saved_steps(self) -> list[int]:
         return [int(folder.name[5:]) for folder in (self._run_dir / "checkpoints").glob("step-*")]
 
-    def _save_last(self, loop: Loop) -> None:
+    def _save_last(self, checkpoint: checkpoints.Checkpoint) -> None:
         """The last step's checkpoint, so that a crash while the model is written loses nothing."""
-        size = checkpoints.save(self._run_dir / "checkpoints", self._home.tmp, loop.checkpoint())
-        self._report("checkpoint", step=loop.progress.step, bytes=size)
+        size = checkpoints.save(self._run_dir / "checkpoints", self._home.tmp, checkpoint)
+        self._report("checkpoint", step=checkpoint.step, bytes=size)
 
 
 def _before_and_after(first: dict, last: dict) -> dict:

@@ -12,6 +12,7 @@ A basis may be kept in 8 bits, one scale a basis vector: it is used the same bot
 the projection of the sum, and what changes is the subspace, by about a hundredth of an angle.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -152,10 +153,17 @@ class Subspace:
         """A new basis from `gradient` [m, n]; method power, random or svd. `generator` is on its device."""
         return self.refresh_and_project(gradient, method, generator)[0]
 
-    def refresh_and_project(self, gradient: Tensor, method: str, generator: torch.Generator) -> tuple[Refresh, Tensor]:
-        """(what the refresh found, the gradient in the new subspace): the energy is that of the projection."""
+    def refresh_and_project(
+        self, gradient: Tensor, method: str, generator: torch.Generator, share: Callable[[Tensor], None] | None = None
+    ) -> tuple[Refresh, Tensor]:
+        """(what the refresh found, the gradient in the new subspace): the energy is that of the projection.
+
+        `share` overwrites each tensor of the new basis with that of the first of several processes.
+        """
         old = (self.left, self.right)
         self.find(gradient, method, generator)
+        for tensor in self.state().values() if share else ():
+            share(tensor)
         low = self.project(gradient)
         kept = torch.linalg.vector_norm(low, dtype=_at_least_fp32(low))
         whole = torch.linalg.vector_norm(gradient, dtype=_at_least_fp32(gradient))

@@ -1,6 +1,8 @@
 """Two worker processes over gloo against one at the same global batch. Real processes: slow."""
 
+import json
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -9,10 +11,13 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from transformers import GPT2Config, GPT2LMHeadModel
 
 from llmdemo import store
+from llmdemo.data.ingest import add_dataset
 from llmdemo.events import read_events
 from llmdemo.runs.command import worker_command, worker_environment
+from tests.training.conftest import run_maker
 
 pytestmark = pytest.mark.slow
 
@@ -43,6 +48,30 @@ def test_two_processes_give_the_weights_of_one_at_the_same_global_batch(make_run
     steps = [event["step"] for event in read_events(two_dir / "events.jsonl")[0] if event["type"] == "step"]
     assert steps == list(range(1, 9)), "only the first process writes"
     assert all(torch.isfinite(tensor).all() for tensor in two.values())
+
+
+def test_two_processes_with_dropout_resume_bit_for_bit(home, settings, tiny_tokenizer, tmp_path):
+    """Their batches are of unlike lengths, so that their random states part at the first step."""
+    torch.manual_seed(0)
+    sizes = {"n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": 256}
+    GPT2LMHeadModel(GPT2Config(vocab_size=len(tiny_tokenizer), **sizes)).save_pretrained(tmp_path / "gpt2")
+    tiny_tokenizer.save_pretrained(tmp_path / "gpt2")
+    records = [{"instruction": "Count.", "output": " ".join(map(str, range(n % 13 + 1)))} for n in range(40)]
+    (tmp_path / "counts.json").write_text(json.dumps(records))
+    dataset = add_dataset(home, settings, tmp_path / "counts.json", "counts")
+    run = run_maker(home, dataset.dataset_id, tmp_path / "gpt2")
+    same = {"batch_size": 2, "num_processes": 2, "eval_steps": 0, "schedule": "constant", "warmup_steps": 1}
+    whole = launch(run(max_steps=6, **same), home)
+    run_dir = run(max_steps=3, **same)
+    launch(run_dir, home)
+    random = load_file(run_dir / "checkpoints" / "step-000003" / "random.safetensors")
+    assert not torch.equal(random["cpu"], random["cpu1"])
+    shutil.rmtree(run_dir / "model")
+    store.write_json(run_dir / "config.json", store.read_json(run_dir / "config.json") | {"max_steps": 6})
+    again = launch(run_dir, home)
+    assert all(torch.equal(whole[name], again[name]) for name in whole)
+    starts = [event["step"] for event in read_events(run_dir / "events.jsonl")[0] if event["type"] == "start"]
+    assert starts == [0, 3]
 
 
 def test_the_readmes_accelerate_config_files_join_two_machines(make_run, home, tmp_path):

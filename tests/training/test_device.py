@@ -29,7 +29,7 @@ def test_auto_on_a_cpu_with_bf16_units_is_what_multiplies_faster(monkeypatch, se
             now[0] += self.seconds
 
     monkeypatch.setattr(devices, "cpu_has_bf16", lambda: True)
-    monkeypatch.setattr(devices.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(devices.time, "thread_time", lambda: now[0])
     monkeypatch.setattr(devices.torch, "ones", lambda *shape, dtype: Matrix(dtype))
     assert devices.resolve_precision("auto", CPU) == expected
 

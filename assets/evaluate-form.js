@@ -95,15 +95,16 @@
     L.hear("run-ended", () => load());
     L.hear("runs-pulse", () => load());
     // A finished run's page asks for its model on what it held out.
-    L.hear("evaluate-model", async ({ model_id, dataset_id }) => {
-      [...document.querySelectorAll("#panels [role=tab]")].find((tab) => tab.textContent.trim() === t("tab_evaluate"))?.click();
+    const wish = async ({ model_id, dataset_id }) => {
+      L.wantedEvaluation = null;
       await load(dataset_id);
       state.second = ""; state.how = "models";
       if (kind() === "classify") state.first = model_id;
       else { state.first = fitting()[0]?.id || model_id; state.second = model_id === state.first ? "" : model_id; }
       settle(); draw();
       el.querySelector("#evaluate-start")?.focus();
-    });
-    load();
+    };
+    L.hear("evaluate-model", wish);
+    L.wantedEvaluation ? wish(L.wantedEvaluation) : load();
   });
 })();

@@ -63,7 +63,7 @@
   const head = () => {
     const { status } = state, going = GOING.includes(status.state), titles = status.titles.models || [];
     const name = status.kind === "kfold" ? t("eval_how_folds") : titles.map((title, i) => h("span", { class: "side" }, titles.length > 1 ? h("i", { class: `which ${i ? "second" : "first"}` }) : null, " ", L.clip(title, 60)));
-    return h("section", { class: "box" }, h("div", { class: "state" }, h("b", {}, name), h("span", {}, t("eval_on", { n: L.int(state.result.records ?? status.limit), data: status.titles.data || "" })),
+    return h("section", { class: "box" }, h("div", { class: "state" }, h("b", {}, name), h("span", {}, state.result.records === undefined ? status.titles.data || "" : t("eval_on", { n: L.int(state.result.records), data: status.titles.data || "" })),
       h("span", { class: status.state === "failed" ? "is-failed" : "" }, t(`eval_state_${status.state}`)),
       h("span", { class: "acts" }, going ? L.button(t("eval_stop"), () => act("stop"), "", { "data-key": "stop", disabled: status.state === "stopping" }) : [
         status.state === "completed" && !state.result.judge?.error ? null : [status.judged_by_endpoint ? keyField(status.evaluation_id) : null,

@@ -53,7 +53,7 @@
     const summary = () => t(kind() === "answers" ? "eval_summary" : "eval_summary_plain", { n: L.int(limit()), tokens: L.int(state.settings.max_new_tokens || 96) });
     const number = (key) => (raw) => { if (String(raw).trim() === "") delete state.settings[key]; else state.settings[key] = Number(raw); draw(); };
 
-    const settings = () => h("details", { class: "advanced", open: state.open, ontoggle: (event) => { state.open = event.target.open; } }, h("summary", {}, t("eval_more")),
+    const settings = () => h("details", { class: "advanced", open: state.open, ontoggle: (event) => { state.open = event.target.open; } }, h("summary", {}, t(kind() === "answers" ? "eval_more" : "eval_more_plain")),
       h("div", { class: "fields" }, entry(t("eval_limit"), limit(), number("limit"), { type: "number", min: 1, id: "evaluate-limit" }),
         kind() === "answers" ? entry(t("eval_new_tokens"), state.settings.max_new_tokens || 96, number("max_new_tokens"), { type: "number", min: 1 }) : null,
         entry(t("eval_share"), state.settings.eval_share, number("eval_share"), { type: "number", min: 0.01, max: 0.9, step: 0.01, placeholder: t("eval_share_auto") })),

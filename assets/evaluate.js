@@ -96,8 +96,8 @@
   const figures = (result) => h("section", { class: "box" }, h("div", { class: "scroll" }, h("table", { class: "figures" },
     h("thead", {}, h("tr", {}, h("th", {}, t("eval_figure")), names(result), result.models.length > 1 ? [h("th", { class: "n" }, t("eval_change")), h("th", { class: "wide" }, t("eval_sure"))] : null)),
     h("tbody", {}, result.figures.map((figure) => {
-      const [help, text] = L.help(t(`eval_h_${figure.key}`), t(`eval_f_${figure.key}`)), change = figure.difference;
-      return h("tr", {}, h("td", {}, t(`eval_f_${figure.key}`), help, text, SHARES.slice(0, 2).includes(figure.key) ? h("span", { class: "soft small" }, ` n = ${L.int(figure.n)}`) : null),
+      const word = figure.key === "loss" && result.kind !== "answers" ? "loss_text" : figure.key, [help, text] = L.help(t(`eval_h_${word}`), t(`eval_f_${word}`)), change = figure.difference;
+      return h("tr", {}, h("td", {}, t(`eval_f_${word}`), help, text, SHARES.slice(0, 2).includes(figure.key) ? h("span", { class: "soft small" }, ` n = ${L.int(figure.n)}`) : null),
         figure.values.map((value, i) => h("td", { class: `n ${figure.better === i ? "better" : ""}` }, shown(figure.key, value), figure.better === i ? h("span", { class: "unseen" }, ` ${t("eval_clear")}`) : null)),
         result.models.length > 1 ? [h("td", { class: "n" }, change ? signed(figure.key, change.value) : "–"),
           h("td", { class: "wide" }, change ? [L.whisker(change, figure.better !== null), h("span", { class: "soft small n" }, `${signed(figure.key, change.low)} … ${signed(figure.key, change.high)}`)] : null)] : null);
@@ -116,7 +116,7 @@
   const records = (result) => {
     if (!state.records.length && !state.differ) return null;
     const two = result.models.length > 1, answers = result.kind === "answers";
-    const columns = [["row", t("eval_col_row"), (r) => r.row], ["prompt", t("eval_col_prompt"), (r) => r.prompt]];
+    const columns = [["row", t("eval_col_row"), (r) => r.row], ["prompt", t(result.kind === "answers" ? "eval_col_prompt" : "eval_col_text"), (r) => r.prompt]];
     result.models.forEach((_, i) => columns.push([`loss${i}`, t("eval_col_loss"), (r) => r.loss[i], i]));
     if (answers) for (const [key, name, value] of [["right", t("eval_col_right"), rank], ["rouge", t("eval_col_rouge"), (r, i) => r.rouge_l[i]]]) result.models.forEach((_, i) => columns.push([`${key}${i}`, name, (r) => value(r, i), i]));
     if (state.records.some((r) => r.verdict)) columns.push(["verdict", t("eval_col_verdict"), (r) => (r.verdict ? (r.verdict.winner ?? 0.5) : -1)]);

@@ -70,8 +70,9 @@
           L.button(t("eval_resume"), () => act("resume", { key: status.judged_by_endpoint ? state.keys[status.evaluation_id] || "" : "" }), "", { "data-key": "resume" })],
         L.sure(t("eval_delete"), t("eval_delete_sure"), () => act("delete"))])),
     going ? progress(status) : null, !going && status.message ? L.notice({ message: status.message, hint: status.hint, kind: status.state === "failed" ? "error" : "info" }) : null,
-    (state.result.notes || []).map((note) => L.notice({ message: t(`eval_note_${note.code}`, note), kind: note.code === "overlap" || note.code === "unknown" ? "error" : "info" })));
+    (state.result.notes || []).map((note) => L.notice({ message: t(`eval_note_${note.code}`, said(note)), kind: note.code === "overlap" || note.code === "unknown" ? "error" : "info" })));
   };
+  const said = (note) => Object.fromEntries(Object.entries(note).map(([key, value]) => [key, Number.isInteger(value) ? L.int(value) : value]));
   const keyField = (id) => h("input", { class: "entry judge-key", type: "password", autocomplete: "off", maxlength: 500, value: state.keys[id] || "", "aria-label": t("eval_judge_key"), placeholder: t("eval_judge_key_short"), "data-key": "judge-key",
     oninput: (event) => { state.keys[id] = event.target.value; } });
   const progress = (status) => {
@@ -169,7 +170,7 @@
     const behind = Math.max(...result.models.map(rareF1)) < Math.max(...result.baselines.map(rareF1));
     return h("section", { class: "box" }, h("div", { class: "scroll" }, h("table", {}, h("thead", {}, h("tr", {}, h("th", {}, t("eval_who")), columns.map(([name]) => h("th", { class: "n" }, name)))),
       h("tbody", {}, rows.map((row) => h("tr", {}, h("td", {}, row.mine && result.models.length > 1 ? h("button", { type: "button", class: "link", "data-key": `side-${row.id}`, "aria-current": result.models[state.side]?.id === row.id ? "true" : null, onclick: () => { state.side = result.models.findIndex((each) => each.id === row.id); draw(); } }, row.name) : row.name,
-        row.seconds !== undefined ? h("span", { class: "soft small" }, ` ${t("eval_fit_time", { time: L.duration(row.seconds) })}`) : null), columns.map(([, value], i) => h("td", { class: `n ${value(row) === best[i] ? "better" : ""}` }, L.num(value(row), 3)))))))),
+        row.seconds !== undefined ? h("span", { class: "soft small" }, ` ${t("eval_fit_time", { time: row.seconds < 10 ? t("seconds", { n: L.num(row.seconds, 1) }) : L.duration(row.seconds) })}`) : null), columns.map(([, value], i) => h("td", { class: `n ${value(row) === best[i] ? "better" : ""}` }, L.num(value(row), 3)))))))),
       behind ? h("p", { class: "cap block" }, t("eval_small_wins")) : null);
   };
   const at = (model, klass, threshold) => {
@@ -223,7 +224,7 @@
     const whos = [["model", t("eval_who")], ["logistic", t("eval_baseline_logistic")], ["bayes", t("eval_baseline_bayes")]];
     const mean = (who, key) => { const one = result.spread[who][key]; return one ? [`${L.num(one.mean, 3)}${one.sd === null ? "" : ` ± ${L.num(one.sd, 3)}`}`, one.values.length < result.folds.length ? h("span", { class: "soft small" }, ` ${t("eval_of_folds", { n: one.values.length, of: result.folds.length })}`) : null] : "–"; };
     return h("section", { class: "box" }, h("div", { class: "scroll" }, h("table", {}, h("thead", {}, h("tr", {}, h("th", {}, t("eval_fold")), keys.map(([, name]) => h("th", { class: "n" }, name)))),
-      h("tbody", {}, result.folds.map((fold) => h("tr", {}, h("td", {}, `${fold.fold + 1} · ${L.int(fold.n)}`), keys.map(([key]) => h("td", { class: "n" }, L.num(fold.model[key], 3))))),
+      h("tbody", {}, result.folds.map((fold) => h("tr", {}, h("td", {}, `${fold.fold + 1} · ${L.int(fold.n)} ${t("unit_records")}`), keys.map(([key]) => h("td", { class: "n" }, L.num(fold.model[key], 3))))),
         whos.filter(([who]) => result.spread[who]).map(([who, name]) => h("tr", { class: who === "model" ? "sum" : "" }, h("th", {}, `${name}, ${t("eval_mean")}`), keys.map(([key]) => h("td", { class: "n" }, mean(who, key)))))))));
   };
 

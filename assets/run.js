@@ -177,7 +177,7 @@
     const row = (name, value) => (value ? h("tr", {}, h("td", {}, name), h("td", {}, value)) : null);
     const batch = (config.batch_size || 1) * (config.gradient_accumulation_steps || 1);
     return h("section", { class: "box" }, h("h2", {}, t("this_run")), h("table", { class: "facts" }, h("tbody", {}, row(t("run_name"), s.name), row(t("train_data"), title.data), row(t("train_model"), title.model),
-      row(t("train_method"), config.method ? t(`run_method_${config.method}`, { rank: config.rank, gap: config.update_proj_gap }) : ""), row(t("run_learns"), config.loss_on ? t(`run_learns_${config.loss_on}`) : ""),
+      row(t("train_method"), config.method ? t(`run_method_${config.method}`, { rank: config.rank, gap: config.update_proj_gap }) : ""), row(t("run_learns"), config.loss_on && (config.task || "chat") === "chat" ? t(`run_learns_${config.loss_on}`) : ""),
       row(t("run_rate"), config.learning_rate ? String(config.learning_rate) : ""), row(t("run_steps"), s.total_steps ? t("run_steps_value", { steps: L.int(s.total_steps), batch: L.int(batch) }) : ""),
       row(t("run_device"), [worker.device, worker.precision].filter(Boolean).join(", ")), row(t("run_started"), L.when(s.created)), row(t("run_hash"), title.hash), row(t("run_size"), L.bytes(s.size_bytes)),
       row(t("run_from"), s.imported ? t("run_imported") : ""), row(t("run_tracker"), title.tracker ? h("code", {}, title.tracker) : ""))),

@@ -96,6 +96,8 @@ def test_texts_are_classified_by_a_model_trained_on_a_small_table(tiny_app, open
     assert page.locator("#evaluate-result tr", has_text=re.compile(r"^[12] · \d+")).count() == 2
     expect(page.locator("#evaluate-result tr.sum")).to_contain_text(re.compile(r"\d\.\d{3} ± \d\.\d{3}"))
     fits_the_screen(page)
+    tab(page, "Train")
+    expect(page.locator(".runs tr", has_text="fold 2 of 2")).to_contain_text("4 / 4", timeout=30 * SECONDS)
     assert page.errors == [] and page.foreign == []
 
 

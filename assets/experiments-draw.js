@@ -13,7 +13,8 @@
      which one the pointer is at, `choose(key)` which was clicked. */
   L.parallel = (rows, axes, { label, kind, key, on, choose }) => {
     // On a narrow screen its texts keep their size: it scrolls where the axes need more room.
-    const narrow = window.innerWidth < 640, W = narrow ? Math.max(340, 110 * axes.length) : 900, H = 280, TOP = 40, BOTTOM = 16, LEFT = 60, RIGHT = 70;
+    const narrow = window.innerWidth < 640, W = narrow ? Math.max(340, 110 * axes.length) : 900, H = 280, TOP = 40, BOTTOM = 16, RIGHT = 70;
+    const first = rows.map(axes[0].of).filter((value) => value !== undefined && value !== null), LEFT = Math.max(60, ...first.map((value) => 14 + 7 * axes[0].say(value).length));
     const svg = s("svg", { viewBox: `0 0 ${W} ${H}`, role: "img", "aria-label": label, style: narrow && axes.length > 3 ? `width:${W}px` : null });
     const scale = (axis) => {
       const values = rows.map(axis.of).filter((value) => value !== undefined && value !== null), f = axis.log ? Math.log : (v) => v;

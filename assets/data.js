@@ -126,7 +126,7 @@
       return L.show(parts.side);
     }
     keepFocus(parts.main, () => L.show(parts.main, message, titleBox(), L.recordBox(state), L.findings(state)));
-    keepFocus(parts.side, () => L.show(parts.side, L.numbers(state), L.learnsFrom(state), L.dataSets(state)));
+    keepFocus(parts.side, () => L.show(parts.side, L.numbers(state), L.labels(state), L.learnsFrom(state), L.dataSets(state)));
   };
 
   // Redrawing replaces the pressed button: put the focus back on its successor.

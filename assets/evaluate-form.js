@@ -7,7 +7,7 @@
 
   L.define("evaluate-form", ({ el, server }) => {
     const state = { choices: null, dataset_id: null, first: null, second: null, how: "models", settings: {}, judge: { kind: "none" }, key: "", folds: 5, method: "galore", base: "starter", open: false, busy: false };
-    const message = h("div", {});
+    const message = h("div", {}), parts = {};
     const fail = (error) => L.show(message, L.notice(error));
     const set = () => state.choices.data_sets.find((each) => each.dataset_id === state.dataset_id);
     const kind = () => set()?.kind || "answers";
@@ -31,14 +31,16 @@
 
     const select = (label, options, value, onchange, id) => h("label", { class: "pick" }, h("span", {}, label), h("select", { id, onchange: (event) => onchange(event.target.value) },
       options.map(([key, text]) => { const option = h("option", { value: key }, text); option.selected = key === value; return option; })));
-    const entry = (label, value, set, more = {}) => h("label", { class: "pick" }, h("span", {}, label), h("input", { class: "entry", value: value ?? "", onchange: (event) => set(event.target.value), ...more }));
+    const entry = (label, value, set, more = {}) => h("label", { class: "pick" }, h("span", {}, label), h("input", { class: "entry", value: value ?? "", onchange: (event) => { const kept = set(event.target.value); if (kept !== undefined) event.target.value = kept; }, ...more }));
 
     const draw = () => {
       const { choices } = state;
       if (!choices.data_sets.length) return L.show(el, h("p", { class: "soft" }, t("eval_no_data")));
       const models = fitting(), classify = kind() === "classify", folds = classify && state.how === "folds", menu = models.map((model) => [model.id, model.title]);
       const sets = choices.data_sets.map((each) => [each.dataset_id, `${each.name} · ${L.int(each.kept)}`]);
-      const start = L.button(state.busy ? t("eval_starting") : folds ? t("eval_folds_start", { n: state.folds }) : t("eval_start"), begin, "strong go", { id: "evaluate-start", disabled: state.busy || (!folds && !models.length) });
+      const start = L.button(startWords(folds), begin, "strong go", { id: "evaluate-start", disabled: state.busy || (!folds && !models.length) });
+      const said = h("p", { class: "soft summary" }, about(folds));
+      Object.assign(parts, { start, said, folds });
       L.show(el, h("div", { class: "ask" },
         select(t("eval_data"), sets, state.dataset_id, (id) => { state.dataset_id = id; state.second = null; settle(); draw(); }, "evaluate-data"),
         folds ? select(t("eval_fold_base"), choices.models.filter((model) => model.ready && model.task !== "classify").map((model) => [model.id, model.title]), state.base, (id) => { state.base = id; }, "evaluate-base")
@@ -47,19 +49,27 @@
           : select(t("eval_second"), [["", t("eval_no_second")], ...menu.filter(([id]) => id !== state.first)], state.second, (id) => { state.second = id; draw(); }, "evaluate-second"),
         start),
       classify ? h("div", { class: "hows" }, L.choice(t("eval_how"), [["models", t("eval_how_models")], ["folds", t("eval_how_folds")]], state.how, (how) => { state.how = how; draw(); el.querySelector(`input[value=${how}]`)?.focus(); })) : null,
-      message, classify && !folds && !models.length ? h("p", { class: "soft summary" }, t("eval_no_classifier")) : h("p", { class: "soft summary" }, folds ? t("eval_folds_about", { n: state.folds }) : summary()), folds ? foldSettings() : settings());
+      message, classify && !folds && !models.length ? h("p", { class: "soft summary" }, t("eval_no_classifier")) : said, folds ? foldSettings() : settings());
     };
     const limit = () => state.settings.limit || state.choices.limits[kind()];
     const summary = () => t(kind() === "answers" ? "eval_summary" : "eval_summary_plain", { n: L.int(limit()), tokens: L.int(state.settings.max_new_tokens || 96) });
-    const number = (key) => (raw) => { if (String(raw).trim() === "") delete state.settings[key]; else state.settings[key] = Number(raw); draw(); };
+    const startWords = (folds) => (state.busy ? t("eval_starting") : folds ? t("eval_folds_start", { n: state.folds }) : t("eval_start"));
+    const about = (folds) => (folds ? t("eval_folds_about", { n: state.folds }) : summary());
+    // A number that was typed changes these words alone: drawing all anew would take the next field from under the hand.
+    const retell = () => { parts.start.textContent = startWords(parts.folds); parts.said.textContent = about(parts.folds); };
+    const number = (key, usual) => (raw) => {
+      if (String(raw).trim() === "") delete state.settings[key]; else state.settings[key] = Number(raw);
+      retell();
+      return state.settings[key] ?? usual ?? "";
+    };
 
-    const settings = () => h("details", { class: "advanced", open: state.open, ontoggle: (event) => { state.open = event.target.open; } }, h("summary", {}, t("eval_more")),
-      h("div", { class: "fields" }, entry(t("eval_limit"), limit(), number("limit"), { type: "number", min: 1, id: "evaluate-limit" }),
-        kind() === "answers" ? entry(t("eval_new_tokens"), state.settings.max_new_tokens || 96, number("max_new_tokens"), { type: "number", min: 1 }) : null,
+    const settings = () => h("details", { class: "advanced", open: state.open, ontoggle: (event) => { state.open = event.target.open; } }, h("summary", {}, t(kind() === "answers" ? "eval_more" : "eval_more_plain")),
+      h("div", { class: "fields" }, entry(t("eval_limit"), limit(), number("limit", state.choices.limits[kind()]), { type: "number", min: 1, id: "evaluate-limit" }),
+        kind() === "answers" ? entry(t("eval_new_tokens"), state.settings.max_new_tokens || 96, number("max_new_tokens", 96), { type: "number", min: 1 }) : null,
         entry(t("eval_share"), state.settings.eval_share, number("eval_share"), { type: "number", min: 0.01, max: 0.9, step: 0.01, placeholder: t("eval_share_auto") })),
       kind() === "answers" && state.second ? judge() : null);
 
-    const foldSettings = () => h("div", { class: "fields" }, entry(t("eval_folds"), state.folds, (raw) => { state.folds = Math.max(2, Math.min(20, Number(raw) || 5)); draw(); }, { type: "number", min: 2, max: 20 }),
+    const foldSettings = () => h("div", { class: "fields" }, entry(t("eval_folds"), state.folds, (raw) => { state.folds = Math.max(2, Math.min(20, Math.round(Number(raw)) || 5)); retell(); return state.folds; }, { type: "number", min: 2, max: 20 }),
       entry(t("eval_fold_steps"), state.fold_steps || state.choices.fold_steps, (raw) => { state.fold_steps = Number(raw) || undefined; }, { type: "number", min: 1 }));
 
     const judge = () => {
@@ -95,15 +105,16 @@
     L.hear("run-ended", () => load());
     L.hear("runs-pulse", () => load());
     // A finished run's page asks for its model on what it held out.
-    L.hear("evaluate-model", async ({ model_id, dataset_id }) => {
-      [...document.querySelectorAll("#panels [role=tab]")].find((tab) => tab.textContent.trim() === t("tab_evaluate"))?.click();
+    const wish = async ({ model_id, dataset_id }) => {
+      L.wantedEvaluation = null;
       await load(dataset_id);
       state.second = ""; state.how = "models";
       if (kind() === "classify") state.first = model_id;
       else { state.first = fitting()[0]?.id || model_id; state.second = model_id === state.first ? "" : model_id; }
       settle(); draw();
       el.querySelector("#evaluate-start")?.focus();
-    });
-    load();
+    };
+    L.hear("evaluate-model", wish);
+    L.wantedEvaluation ? wish(L.wantedEvaluation) : load();
   });
 })();

@@ -63,15 +63,16 @@
   const head = () => {
     const { status } = state, going = GOING.includes(status.state), titles = status.titles.models || [];
     const name = status.kind === "kfold" ? t("eval_how_folds") : titles.map((title, i) => h("span", { class: "side" }, titles.length > 1 ? h("i", { class: `which ${i ? "second" : "first"}` }) : null, " ", L.clip(title, 60)));
-    return h("section", { class: "box" }, h("div", { class: "state" }, h("b", {}, name), h("span", {}, t("eval_on", { n: L.int(state.result.records ?? status.limit), data: status.titles.data || "" })),
+    return h("section", { class: "box" }, h("div", { class: "state" }, h("b", {}, name), h("span", {}, state.result.records === undefined ? status.titles.data || "" : t("eval_on", { n: L.int(state.result.records), data: status.titles.data || "" })),
       h("span", { class: status.state === "failed" ? "is-failed" : "" }, t(`eval_state_${status.state}`)),
       h("span", { class: "acts" }, going ? L.button(t("eval_stop"), () => act("stop"), "", { "data-key": "stop", disabled: status.state === "stopping" }) : [
         status.state === "completed" && !state.result.judge?.error ? null : [status.judged_by_endpoint ? keyField(status.evaluation_id) : null,
           L.button(t("eval_resume"), () => act("resume", { key: status.judged_by_endpoint ? state.keys[status.evaluation_id] || "" : "" }), "", { "data-key": "resume" })],
         L.sure(t("eval_delete"), t("eval_delete_sure"), () => act("delete"))])),
     going ? progress(status) : null, !going && status.message ? L.notice({ message: status.message, hint: status.hint, kind: status.state === "failed" ? "error" : "info" }) : null,
-    (state.result.notes || []).map((note) => L.notice({ message: t(`eval_note_${note.code}`, note), kind: note.code === "overlap" || note.code === "unknown" ? "error" : "info" })));
+    (state.result.notes || []).map((note) => L.notice({ message: t(`eval_note_${note.code}`, said(note)), kind: note.code === "overlap" || note.code === "unknown" ? "error" : "info" })));
   };
+  const said = (note) => Object.fromEntries(Object.entries(note).map(([key, value]) => [key, Number.isInteger(value) ? L.int(value) : value]));
   const keyField = (id) => h("input", { class: "entry judge-key", type: "password", autocomplete: "off", maxlength: 500, value: state.keys[id] || "", "aria-label": t("eval_judge_key"), placeholder: t("eval_judge_key_short"), "data-key": "judge-key",
     oninput: (event) => { state.keys[id] = event.target.value; } });
   const progress = (status) => {
@@ -96,8 +97,8 @@
   const figures = (result) => h("section", { class: "box" }, h("div", { class: "scroll" }, h("table", { class: "figures" },
     h("thead", {}, h("tr", {}, h("th", {}, t("eval_figure")), names(result), result.models.length > 1 ? [h("th", { class: "n" }, t("eval_change")), h("th", { class: "wide" }, t("eval_sure"))] : null)),
     h("tbody", {}, result.figures.map((figure) => {
-      const [help, text] = L.help(t(`eval_h_${figure.key}`), t(`eval_f_${figure.key}`)), change = figure.difference;
-      return h("tr", {}, h("td", {}, t(`eval_f_${figure.key}`), help, text, SHARES.slice(0, 2).includes(figure.key) ? h("span", { class: "soft small" }, ` n = ${L.int(figure.n)}`) : null),
+      const word = figure.key === "loss" && result.kind !== "answers" ? "loss_text" : figure.key, [help, text] = L.help(t(`eval_h_${word}`), t(`eval_f_${word}`)), change = figure.difference;
+      return h("tr", {}, h("td", {}, t(`eval_f_${word}`), help, text, SHARES.slice(0, 2).includes(figure.key) ? h("span", { class: "soft small" }, ` n = ${L.int(figure.n)}`) : null),
         figure.values.map((value, i) => h("td", { class: `n ${figure.better === i ? "better" : ""}` }, shown(figure.key, value), figure.better === i ? h("span", { class: "unseen" }, ` ${t("eval_clear")}`) : null)),
         result.models.length > 1 ? [h("td", { class: "n" }, change ? signed(figure.key, change.value) : "–"),
           h("td", { class: "wide" }, change ? [L.whisker(change, figure.better !== null), h("span", { class: "soft small n" }, `${signed(figure.key, change.low)} … ${signed(figure.key, change.high)}`)] : null)] : null);
@@ -116,7 +117,7 @@
   const records = (result) => {
     if (!state.records.length && !state.differ) return null;
     const two = result.models.length > 1, answers = result.kind === "answers";
-    const columns = [["row", t("eval_col_row"), (r) => r.row], ["prompt", t("eval_col_prompt"), (r) => r.prompt]];
+    const columns = [["row", t("eval_col_row"), (r) => r.row], ["prompt", t(result.kind === "answers" ? "eval_col_prompt" : "eval_col_text"), (r) => r.prompt]];
     result.models.forEach((_, i) => columns.push([`loss${i}`, t("eval_col_loss"), (r) => r.loss[i], i]));
     if (answers) for (const [key, name, value] of [["right", t("eval_col_right"), rank], ["rouge", t("eval_col_rouge"), (r, i) => r.rouge_l[i]]]) result.models.forEach((_, i) => columns.push([`${key}${i}`, name, (r) => value(r, i), i]));
     if (state.records.some((r) => r.verdict)) columns.push(["verdict", t("eval_col_verdict"), (r) => (r.verdict ? (r.verdict.winner ?? 0.5) : -1)]);
@@ -169,7 +170,7 @@
     const behind = Math.max(...result.models.map(rareF1)) < Math.max(...result.baselines.map(rareF1));
     return h("section", { class: "box" }, h("div", { class: "scroll" }, h("table", {}, h("thead", {}, h("tr", {}, h("th", {}, t("eval_who")), columns.map(([name]) => h("th", { class: "n" }, name)))),
       h("tbody", {}, rows.map((row) => h("tr", {}, h("td", {}, row.mine && result.models.length > 1 ? h("button", { type: "button", class: "link", "data-key": `side-${row.id}`, "aria-current": result.models[state.side]?.id === row.id ? "true" : null, onclick: () => { state.side = result.models.findIndex((each) => each.id === row.id); draw(); } }, row.name) : row.name,
-        row.seconds !== undefined ? h("span", { class: "soft small" }, ` ${t("eval_fit_time", { time: L.duration(row.seconds) })}`) : null), columns.map(([, value], i) => h("td", { class: `n ${value(row) === best[i] ? "better" : ""}` }, L.num(value(row), 3)))))))),
+        row.seconds !== undefined ? h("span", { class: "soft small" }, ` ${t("eval_fit_time", { time: row.seconds < 10 ? t("seconds", { n: L.num(row.seconds, 1) }) : L.duration(row.seconds) })}`) : null), columns.map(([, value], i) => h("td", { class: `n ${value(row) === best[i] ? "better" : ""}` }, L.num(value(row), 3)))))))),
       behind ? h("p", { class: "cap block" }, t("eval_small_wins")) : null);
   };
   const at = (model, klass, threshold) => {
@@ -223,7 +224,7 @@
     const whos = [["model", t("eval_who")], ["logistic", t("eval_baseline_logistic")], ["bayes", t("eval_baseline_bayes")]];
     const mean = (who, key) => { const one = result.spread[who][key]; return one ? [`${L.num(one.mean, 3)}${one.sd === null ? "" : ` ± ${L.num(one.sd, 3)}`}`, one.values.length < result.folds.length ? h("span", { class: "soft small" }, ` ${t("eval_of_folds", { n: one.values.length, of: result.folds.length })}`) : null] : "–"; };
     return h("section", { class: "box" }, h("div", { class: "scroll" }, h("table", {}, h("thead", {}, h("tr", {}, h("th", {}, t("eval_fold")), keys.map(([, name]) => h("th", { class: "n" }, name)))),
-      h("tbody", {}, result.folds.map((fold) => h("tr", {}, h("td", {}, `${fold.fold + 1} · ${L.int(fold.n)}`), keys.map(([key]) => h("td", { class: "n" }, L.num(fold.model[key], 3))))),
+      h("tbody", {}, result.folds.map((fold) => h("tr", {}, h("td", {}, `${fold.fold + 1} · ${L.int(fold.n)} ${t("unit_records")}`), keys.map(([key]) => h("td", { class: "n" }, L.num(fold.model[key], 3))))),
         whos.filter(([who]) => result.spread[who]).map(([who, name]) => h("tr", { class: who === "model" ? "sum" : "" }, h("th", {}, `${name}, ${t("eval_mean")}`), keys.map(([key]) => h("td", { class: "n" }, mean(who, key)))))))));
   };
 

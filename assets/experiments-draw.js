@@ -12,8 +12,10 @@
   /* rows as lines over axes [{name, of(row), say(value), log}]. Lines of `kind(row)` "winner" come last, on top; `on(key)` tells
      which one the pointer is at, `choose(key)` which was clicked. */
   L.parallel = (rows, axes, { label, kind, key, on, choose }) => {
-    const W = 900, H = 280, TOP = 40, BOTTOM = 16, LEFT = 60, RIGHT = 70;
-    const svg = s("svg", { viewBox: `0 0 ${W} ${H}`, role: "img", "aria-label": label });
+    // On a narrow screen its texts keep their size: it scrolls where the axes need more room.
+    const narrow = window.innerWidth < 640, W = narrow ? Math.max(340, 110 * axes.length) : 900, H = 280, TOP = 40, BOTTOM = 16, RIGHT = 70;
+    const first = rows.map(axes[0].of).filter((value) => value !== undefined && value !== null), LEFT = Math.max(60, ...first.map((value) => 14 + 7 * axes[0].say(value).length));
+    const svg = s("svg", { viewBox: `0 0 ${W} ${H}`, role: "img", "aria-label": label, style: narrow && axes.length > 3 ? `width:${W}px` : null });
     const scale = (axis) => {
       const values = rows.map(axis.of).filter((value) => value !== undefined && value !== null), f = axis.log ? Math.log : (v) => v;
       const low = Math.min(...values), high = Math.max(...values), span = f(high) - f(low);
@@ -35,7 +37,7 @@
       hit.addEventListener("click", () => choose(key(row)));
       svg.append(s("path", { class: `run ${kind(row)}`, d, "data-run": key(row) }), hit);
     }
-    return h("div", { class: "parallel" }, svg);
+    return h("div", { class: "parallel", tabindex: 0, role: "group", "aria-label": label }, svg);
   };
 
   const text = (value) => new XMLSerializer().serializeToString(value);

@@ -5,6 +5,7 @@
   const L = window.llmdemo;
   if (!L || L.findings) return;
   const { h, s, t } = L;
+  const LABELS_SHOWN = 12;
 
   // ---- what was found
   L.findings = (page) => {
@@ -92,6 +93,16 @@
       info.version > 1 ? row(t("data_n_version"), `${info.version}`) : null, row(t("run_hash"), info.content_hash.slice(0, 12)))),
       info.change ? h("p", { class: "cap" }, info.change) : null,
       stats?.histogram?.bars.length > 1 ? histogram(stats.histogram) : null);
+  };
+  // How the records are spread over the labels, with a word on it where that is uneven.
+  L.labels = (page) => {
+    const counts = Object.entries(page.stats?.labels || {}).sort((a, b) => b[1] - a[1]), all = counts.reduce((sum, [, n]) => sum + n, 0), most = counts[0]?.[1];
+    if (!counts.length) return null;
+    const [rare, few] = counts[counts.length - 1], shown = counts.slice(0, LABELS_SHOWN);
+    return h("section", { class: "box" }, h("h2", {}, t("data_labels")), h("div", { class: "shares" }, shown.map(([label, n]) =>
+      h("div", { title: `${label}: ${L.int(n)}` }, h("span", {}, L.clip(label, 40)), h("span", { class: "track" }, h("i", { style: `width:${((100 * n) / most).toFixed(1)}%` })), h("em", {}, L.percent(n / all))))),
+      counts.length > shown.length ? h("p", { class: "cap block" }, t("data_labels_more", { n: L.int(counts.length - shown.length) })) : null,
+      few * counts.length < all / 2 ? h("p", { class: "cap block" }, t("data_labels_uneven", { label: L.clip(rare, 24), n: L.int(few), all: L.int(all) })) : null);
   };
   // A language's name in the page's own: "English" for "en".
   L.language = (code) => {

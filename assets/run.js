@@ -85,6 +85,13 @@
   };
   const emptyBox = () => h("section", { class: "box empty" }, h("h2", {}, t("train_none_title")), h("p", {}, t("train_none")));
 
+  // The evaluate panel is made when it is first opened: until then its form finds here what it is asked for.
+  const evaluate = (model_id, dataset_id) => {
+    L.wantedEvaluation = { model_id, dataset_id };
+    [...document.querySelectorAll("#panels [role=tab]")].find((tab) => tab.textContent.trim() === t("tab_evaluate"))?.click();
+    L.tell("evaluate-model", L.wantedEvaluation);
+  };
+
   // ---- state line, progress, plot
   const stateBox = (run) => {
     const s = run.status, active = ACTIVE.includes(s.state), share = s.total_steps ? Math.min(1, s.step / s.total_steps) : 0, waits = active && s.state !== "queued" && !s.step;
@@ -100,7 +107,7 @@
       s.can_stop ? L.button(t("train_stop"), () => act("stop", { run_id: s.run_id }), "", { id: "train-stop", "data-key": "stop" }) : null,
       s.can_resume ? L.button(t("train_resume"), () => act("resume", { run_id: s.run_id }), "", { "data-key": "resume" }) : null,
       s.state === "completed" && s.model_id && view.run.config?.task !== "classify" ? L.button(t("train_try"), () => { L.wantedModel = s.model_id; L.tell("try-model", s.model_id); parts.trigger("select", { model_id: s.model_id }); }, "strong", { id: "train-try", "data-key": "try" }) : null,
-      s.state === "completed" && s.model_id ? L.button(t("eval_start"), () => L.tell("evaluate-model", { model_id: s.model_id, dataset_id: view.run.config?.dataset?.id }), "", { id: "train-evaluate", "data-key": "evaluate" }) : null);
+      s.state === "completed" && s.model_id ? L.button(t("eval_start"), () => evaluate(s.model_id, view.run.config?.dataset?.id), "", { id: "train-evaluate", "data-key": "evaluate" }) : null);
     const message = s.state === "failed" ? L.notice({ message: s.message || t(`reason_${s.reason}`), hint: s.hint })
       : s.message && s.state !== "completed" && s.state !== "running" ? h("p", { class: "soft small" }, s.message) : null;
     return h("section", { class: "box", id: "run-state" }, h("div", { class: "state" }, h("b", { class: `is-${s.state}`, role: "status" }, t(`state_${s.state}`)), facts, buttons),
@@ -170,7 +177,7 @@
     const row = (name, value) => (value ? h("tr", {}, h("td", {}, name), h("td", {}, value)) : null);
     const batch = (config.batch_size || 1) * (config.gradient_accumulation_steps || 1);
     return h("section", { class: "box" }, h("h2", {}, t("this_run")), h("table", { class: "facts" }, h("tbody", {}, row(t("run_name"), s.name), row(t("train_data"), title.data), row(t("train_model"), title.model),
-      row(t("train_method"), config.method ? t(`run_method_${config.method}`, { rank: config.rank, gap: config.update_proj_gap }) : ""), row(t("run_learns"), config.loss_on ? t(`run_learns_${config.loss_on}`) : ""),
+      row(t("train_method"), config.method ? t(`run_method_${config.method}`, { rank: config.rank, gap: config.update_proj_gap }) : ""), row(t("run_learns"), config.loss_on && (config.task || "chat") === "chat" ? t(`run_learns_${config.loss_on}`) : ""),
       row(t("run_rate"), config.learning_rate ? String(config.learning_rate) : ""), row(t("run_steps"), s.total_steps ? t("run_steps_value", { steps: L.int(s.total_steps), batch: L.int(batch) }) : ""),
       row(t("run_device"), [worker.device, worker.precision].filter(Boolean).join(", ")), row(t("run_started"), L.when(s.created)), row(t("run_hash"), title.hash), row(t("run_size"), L.bytes(s.size_bytes)),
       row(t("run_from"), s.imported ? t("run_imported") : ""), row(t("run_tracker"), title.tracker ? h("code", {}, title.tracker) : ""))),

@@ -33,7 +33,7 @@ NO_RECORD = [
     Code("same_answers", "chosen and rejected are the same", "", True),
 ]
 _FLAGS = [
-    ("duplicate", "duplicates", "The same instruction and answer as row {other}.", True, False),
+    ("duplicate", "duplicates", "The same record as row {other}.", True, False),
     (
         "leak",
         "in train and in eval",

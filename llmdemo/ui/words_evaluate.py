@@ -15,6 +15,7 @@ WORDS: dict[str, tuple[str, str]] = {
     ),
     "eval_summary_plain": ("At most {n} records that training did not see", "最多 {n} 筆訓練時未見的資料"),
     "eval_more": ("Settings and judge", "設定與評審"),
+    "eval_more_plain": ("Settings", "設定"),
     "eval_limit": ("At most, records", "最多筆數"),
     "eval_new_tokens": ("Longest answer", "回答長度上限"),
     "eval_share": ("Share held out", "保留比例"),
@@ -90,6 +91,11 @@ WORDS: dict[str, tuple[str, str]] = {
     "eval_h_loss": (
         "Mean −log probability of the right answer's tokens, as in training. Lower is better.",
         "正確回答詞元的平均 −log 機率，與訓練時相同。越低越好。",
+    ),
+    "eval_f_loss_text": ("loss", "損失"),
+    "eval_h_loss_text": (
+        "Mean −log probability of each next token, as in training. Lower is better.",
+        "每個下一詞元的平均 −log 機率，與訓練時相同。越低越好。",
     ),
     "eval_f_perplexity": ("perplexity", "困惑度"),
     "eval_h_perplexity": (
@@ -170,6 +176,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "eval_only_differ": ("only where they differ", "只看有差異的"),
     "eval_col_row": ("row", "列"),
     "eval_col_prompt": ("asked", "問題"),
+    "eval_col_text": ("text", "文字"),
     "eval_col_loss": ("loss", "損失"),
     "eval_col_right": ("right", "正確"),
     "eval_col_rouge": ("ROUGE-L", "ROUGE-L"),

@@ -168,6 +168,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "plot_overlap": ("as before", "與前次相同"),
     "plot_raw": ("loss of each step", "每步損失"),
     "plot_smooth": ("loss, smoothed", "平滑損失"),
+    "plot_train": ("training", "訓練資料"),
     "plot_eval": ("held out", "保留資料"),
     "plot_refresh": ("new subspace, energy kept", "新子空間（保留能量）"),
     "plot_empty": ("The curve begins with the first step.", "第一步後曲線就會出現。"),

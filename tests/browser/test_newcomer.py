@@ -4,57 +4,14 @@ Once with a tiny random model and the real worker, in seconds; once with the sta
 """
 
 import json
-import re
 import shutil
 
 import pytest
 from playwright.sync_api import expect
 
-SECONDS = 1000  # Playwright counts in milliseconds
+from tests.browser.steps import SECONDS, add_file, compare, start_run, state_is, tab
 
 pytestmark = pytest.mark.slow
-
-
-def tab(page, name: str) -> None:
-    page.get_by_role("tab", name=name, exact=True).click()
-
-
-def add_file(page, path) -> None:
-    page.set_input_files("#data-file input[type=file]", str(path))
-    expect(page.locator(".set-title h2")).to_have_text(path.name, timeout=60 * SECONDS)
-
-
-def set_field(page, key: str, value) -> None:
-    field = page.locator(f"#f-{key}")
-    field.fill(str(value))
-    field.press("Tab")
-
-
-def start_run(page, **settings) -> None:
-    tab(page, "Train")
-    if settings:
-        page.get_by_text("Settings", exact=True).click()
-        for key, value in settings.items():
-            set_field(page, key, value)
-    page.get_by_role("button", name="Start", exact=True).click()
-
-
-def state_is(page, words: str, seconds: float) -> None:
-    shown = page.locator("#run-state .state b").first
-    expect(shown).to_have_text(re.compile(f"^({words}|Failed)$"), timeout=seconds * SECONDS)
-    if shown.inner_text() == "Failed":
-        pytest.fail(page.locator("#run-state").inner_text())
-
-
-def compare(page, prompt: str, new_tokens: int, seconds: float) -> list[str]:
-    """Types the prompt, presses Compare, waits for all four panes; returns what each says."""
-    tab(page, "Arena")
-    page.locator("#arena textarea").first.fill(prompt)
-    page.get_by_label("New tokens", exact=True).fill(str(new_tokens))
-    page.get_by_role("button", name="Compare", exact=True).click()
-    expect(page.locator("#arena .lane")).to_have_count(4, timeout=seconds * SECONDS)
-    expect(page.get_by_role("button", name="Compare", exact=True)).to_be_visible(timeout=seconds * SECONDS)
-    return page.locator("#arena .lane .text").all_inner_texts()
 
 
 def test_a_newcomers_path_with_a_tiny_model(tiny_app, open_page, alpaca_file):

@@ -32,6 +32,8 @@ def test_two_methods_race_and_the_best_one_fills_the_form(tiny_app, open_page, a
 
     page.locator("#exp-open").click()
     page.locator("[data-key=race-adamw]").uncheck()
+    page.locator("[data-key=race-lora-rank]").fill("8")  # its default is more than so small a model has
+    page.locator("[data-key=race-lora-rank]").press("Tab")
     page.locator("#race-start").click()
     expect(page.locator("#exp-state")).to_have_text("Completed", timeout=120 * SECONDS)
     rows = page.locator(".exp-table tbody tr")

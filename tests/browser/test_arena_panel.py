@@ -245,7 +245,8 @@ def test_stop_ends_the_run_and_the_next_one_works(arena):
     page.wait_for_selector(".lane .token", timeout=LIMIT)
     page.click(".arena .run")
     wait_done(page)
-    assert page.inner_text(".arena .status") == "Stopped." or "Done" in page.inner_text(".arena .status")
+    # Where the weights are bf16, a remark on that follows.
+    assert page.inner_text(".arena .status").startswith(("Stopped.", "Done"))
     compare(page)
     assert "Done" in page.inner_text(".arena .status")
 

@@ -161,7 +161,7 @@ def _by_formula(entry: ModelEntry, config: TrainConfig, batch: Batch, dtype: tor
         vectors = matrices // width**2 * min(config.rank, width)
         shapes = ((low,),), ((embeddings,),)
         sizes = _Sizes(*shapes, low, vectors * width, vectors, matrices, 4 * width**2, embeddings, embedding)
-    kept = formula_bytes(shape, batch.records, batch.length, precision)
+    kept = formula_bytes(shape, batch.records, batch.length, precision, fused=False)  # on the high side where it is
     layers = max(1, getattr(shape, "num_hidden_layers", 1) or 1)
     head = 0 if config.method == "lora" else embedding
     kept = kept // layers if config.activation_checkpointing else kept

@@ -67,7 +67,6 @@ class Loop:
         self._seconds: deque[float] = deque(maxlen=20)
         self._rates: deque[tuple[int, float]] = deque(maxlen=20)
         self._eval_seconds = 0.0
-        self._verified = False
         if self._processes > 1:
             optimizer.share = take_first
         if self._processes == 1 and config.gradient_accumulation_steps == 1 and self._one_layer_each():
@@ -83,9 +82,8 @@ class Loop:
     # ---- the run
 
     def run(self, should_stop: Callable[[], bool], save: Callable[[Checkpoint], None]) -> bool:
-        """Trains to the last step; False if it was asked to stop before. Saves a checkpoint when it stops."""
+        """Trains to the last step, after `begin`; False if it was asked to stop before. Saves a checkpoint when it stops."""
         torch.manual_seed(self.config.seed) if self.progress.step == 0 else None
-        self._verify_loss()
         if self.progress.step == 0:
             self._dry_step()
             self.evaluate()
@@ -133,9 +131,6 @@ class Loop:
         return self.objective.begin(folder, items, self._report, lambda: self._agree(should_stop()))
 
     def _verify_loss(self) -> None:
-        if self._verified:
-            return
-        self._verified = True
         for note in self.objective.verify(self._batches.rows_of(0)):
             self._report("note", message=note)
 

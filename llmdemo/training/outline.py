@@ -45,7 +45,7 @@ def saved_bytes(model: nn.Module, records: int, length: int, precision: str, dev
                 return _saved_bytes(model, records, length, precision, whole_mask), False
         except Exception as error:  # an architecture may raise anything here: it is only not known how to ask it
             log.debug("%s with %s attention: %s", type(model).__name__, attention, error)
-    return formula_bytes(model.config, records, length, precision), True
+    return formula_bytes(model.config, records, length, precision, _is_fused(model.config, device)), True
 
 
 def _ways(config, device: torch.device) -> Iterator[tuple[str, bool]]:
@@ -54,14 +54,17 @@ def _ways(config, device: torch.device) -> Iterator[tuple[str, bool]]:
     Only models with fused attention get ours; the others keep matrices of probabilities, and so does PyTorch's own on a
     CPU where attention has dropout.
     """
-    own = config._attn_implementation
-    dropout = any(getattr(config, name, 0) for name in ("attention_dropout", "attn_pdrop"))
-    if own != "eager" and not (device.type == "cpu" and dropout):
+    if _is_fused(config, device):
         yield _ATTENTION, True
         yield _ATTENTION, False
-        yield own, False
+        yield config._attn_implementation, False
     yield "eager", False
     yield "eager", True
+
+
+def _is_fused(config, device: torch.device) -> bool:
+    dropout = any(getattr(config, name, 0) for name in ("attention_dropout", "attn_pdrop"))
+    return config._attn_implementation != "eager" and not (device.type == "cpu" and dropout)
 
 
 @contextmanager
@@ -74,11 +77,11 @@ def _attention(config, name: str):
         config._attn_implementation = kept
 
 
-def formula_bytes(config, records: int, length: int, precision: str) -> int:
-    """A rough figure for `saved_bytes` from the config alone, on the high side for fused attention.
+def formula_bytes(config, records: int, length: int, precision: str, fused: bool) -> int:
+    """A rough figure for `saved_bytes` from the config alone.
 
     A layer keeps some 12 hidden states a token (norms' inputs, queries, keys, values, the sums), 4 of the MLP's width, and
-    two matrices of probabilities a head: after Korthikanti et al., arXiv 2205.05198, section 4.1, dropout left out.
+    unless its attention is fused two matrices of probabilities a head: after Korthikanti et al., arXiv 2205.05198, section 4.1, dropout left out.
     """
     hidden, layers = (
         _number(config, "hidden_size", "n_embd", "d_model"),
@@ -86,7 +89,8 @@ def formula_bytes(config, records: int, length: int, precision: str) -> int:
     )
     heads = _number(config, "num_attention_heads", "n_head")
     width = _number(config, "intermediate_size", "ffn_dim", "n_inner") or 4 * hidden
-    values = layers * records * length * (12 * hidden + 4 * width + 2 * heads * length)
+    probabilities = 0 if fused else 2 * heads * length
+    values = layers * records * length * (12 * hidden + 4 * width + probabilities)
     return values * (2 if precision != "fp32" else 4)
 
 

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import signal
 
 import pytest
 import torch
@@ -9,6 +10,15 @@ import torch
 from llmdemo import store
 from llmdemo.data.ingest import add_dataset
 from llmdemo.training import TrainConfig, build_optimizer
+
+
+@pytest.fixture(autouse=True)
+def signals_as_they_were():
+    """A worker in this process takes SIGTERM and SIGINT for itself."""
+    kept = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for number, handler in kept.items():
+        signal.signal(number, handler)
 
 
 def make_config(**changes) -> TrainConfig:

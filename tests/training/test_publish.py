@@ -28,13 +28,3 @@ def test_a_disk_that_is_full_at_the_end_loses_no_step_that_was_kept(make_run, ho
     kept = checkpoint.newest(run_dir / "checkpoints") if (run_dir / "checkpoints").exists() else None
     assert (kept and kept.step) == (None if where == "the last checkpoint" else 3)
     assert worker.main(run_dir) == 0 and (run_dir / "model" / "model.safetensors").is_file()
-
-
-@pytest.fixture(autouse=True)
-def signals_as_they_were():
-    import signal
-
-    kept = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    yield
-    for number, handler in kept.items():
-        signal.signal(number, handler)

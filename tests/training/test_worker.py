@@ -16,16 +16,6 @@ from llmdemo.training.loop import Loop, NonFinite
 from llmdemo.training.objectives.chat import Chat
 
 
-@pytest.fixture(autouse=True)
-def signals_as_they_were():
-    import signal
-
-    kept = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    yield
-    for number, handler in kept.items():
-        signal.signal(number, handler)
-
-
 def events(run_dir, kind=None):
     found = read_events(run_dir / "events.jsonl")[0]
     return [event for event in found if kind in (None, event["type"])]

@@ -1,21 +1,11 @@
 """Runs of the worker in this process, and what they leave behind."""
 
-import signal
-
 import pytest
 from safetensors.torch import load_file
 
 from llmdemo.events import read_events
 from llmdemo.training import worker
 from llmdemo.training.loop import Loop
-
-
-@pytest.fixture
-def signals_as_they_were():
-    kept = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    yield
-    for number, handler in kept.items():
-        signal.signal(number, handler)
 
 
 class Ran:
@@ -37,7 +27,7 @@ class Ran:
 
 
 @pytest.fixture
-def ran(signals_as_they_were):
+def ran():
     """Runs the worker on a run folder; `stop` ends it before that step."""
 
     def run(run_dir, stop=None):

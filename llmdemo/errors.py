@@ -1,4 +1,4 @@
-"""The one error that a person is meant to read. Knows nothing of pages or endpoints."""
+"""The one error that a person is meant to read, and what is told of others. Knows nothing of pages or endpoints."""
 
 
 class UserError(Exception):
@@ -12,3 +12,8 @@ class UserError(Exception):
         super().__init__(f"{message} {hint}".strip())
         self.message = message
         self.hint = hint
+
+
+def first_line(error: BaseException, most: int = 160) -> str:
+    """The first line of what a library's error says, at most `most` characters; its type's name where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:most]

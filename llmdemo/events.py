@@ -48,8 +48,8 @@ class EventWriter:
 def read_events(path: Path, offset: int = 0) -> tuple[list[dict], int]:
     """The whole events after byte `offset`, and the offset to go on from.
 
-    Lines that are not JSON objects are skipped, halves of surrogate pairs become question marks; a last line without its end is left for the next read.
-    At most 8 MiB are read a call: call again while the offset grows.
+    Lines that are not JSON objects are skipped, halves of surrogate pairs become question marks; a last line without
+    its end is left for the next read. At most 8 MiB are read a call: call again while the offset grows.
     """
     try:
         with open(path, "rb") as file:

@@ -1,4 +1,6 @@
-from llmdemo.errors import UserError
+import pytest
+
+from llmdemo.errors import UserError, first_line
 
 
 def test_an_error_says_what_was_got_and_what_to_do():
@@ -12,3 +14,10 @@ def test_an_error_says_what_was_got_and_what_to_do():
 
 def test_the_hint_may_be_missing():
     assert str(UserError("It is full.")) == "It is full."
+
+
+@pytest.mark.parametrize(
+    ("error", "told"), [(ValueError("one\ntwo"), "one"), (ValueError("  "), "ValueError"), (KeyError("x" * 9), "'xx")]
+)
+def test_of_a_librarys_error_the_first_line_is_told(error, told):
+    assert first_line(error, 3 if told == "'xx" else 160) == told

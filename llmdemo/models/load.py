@@ -9,7 +9,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
-from llmdemo.errors import UserError
+from llmdemo.errors import UserError, first_line
 from llmdemo.models.catalog import ModelEntry
 from llmdemo.models.check import check_folder, read_config
 from llmdemo.public.spaces import on_zero_gpu
@@ -46,7 +46,7 @@ def load_tokenizer(source: ModelEntry | Path):
         tokenizer = AutoTokenizer.from_pretrained(folder, use_fast=True, **_SAFE)
     except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
         raise UserError(
-            f"The tokenizer in {folder.name!r} cannot be loaded ({_first_line(error)}).",
+            f"The tokenizer in {folder.name!r} cannot be loaded ({first_line(error)}).",
             "Copy tokenizer.json and tokenizer_config.json of the same model into the folder.",
         ) from error
     if tokenizer.pad_token_id is None and tokenizer.eos_token_id is not None:
@@ -137,7 +137,7 @@ def _load(kind, folder: Path, **options):
         return kind.from_pretrained(folder, use_safetensors=True, **_SAFE, **options)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, ImportError) as error:
         raise UserError(
-            f"The model in {folder.name!r} cannot be loaded ({_first_line(error)}).",
+            f"The model in {folder.name!r} cannot be loaded ({first_line(error)}).",
             "Choose a causal language model of an architecture that transformers contains, saved by save_pretrained.",
         ) from error
 
@@ -151,10 +151,6 @@ def _folder(source: ModelEntry | Path) -> Path:
     return folder
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
-
-
 def load_config(source: ModelEntry | Path):
     """transformers' config of a model. Raises UserError for a folder that may not be loaded."""
     folder = _folder(source)
@@ -162,7 +158,7 @@ def load_config(source: ModelEntry | Path):
     try:
         return AutoConfig.from_pretrained(folder, **_SAFE)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError) as error:
-        raise UserError(f"The model in {folder.name!r} has no usable config.json ({_first_line(error)}).") from error
+        raise UserError(f"The model in {folder.name!r} has no usable config.json ({first_line(error)}).") from error
 
 
 def load_outline(source: ModelEntry | Path, dtype: torch.dtype, classifies: bool = False):

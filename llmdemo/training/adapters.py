@@ -1,6 +1,6 @@
 """LoRA through peft: small trained matrices beside frozen ones (arXiv 2106.09685)."""
 
-from llmdemo.errors import UserError
+from llmdemo.errors import UserError, first_line
 from llmdemo.training.config import TrainConfig
 from llmdemo.training.targets import check_rank, find_targets
 
@@ -28,6 +28,6 @@ def add_adapters(model, config: TrainConfig):
         return get_peft_model(model, lora)
     except ValueError as error:  # such as the output matrices of Mamba, which its kernels read by themselves
         raise UserError(
-            f"LoRA cannot adapt this model: {(str(error).splitlines() or ['?'])[0][:200]}",
+            f"LoRA cannot adapt this model: {first_line(error)}",
             "Choose the method galore or adamw, or other target_modules.",
         ) from error

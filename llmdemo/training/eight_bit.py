@@ -1,6 +1,6 @@
 """Whether 8-bit moments can be had here. Knows nothing of models; imports torch and bitsandbytes only when asked."""
 
-from llmdemo.errors import UserError
+from llmdemo.errors import UserError, first_line
 
 _INSTEAD = "Choose optim_bits 32; a lower rank saves memory too."
 
@@ -11,7 +11,7 @@ def require_library() -> None:
         import bitsandbytes  # noqa: F401 - only whether it can be
     except Exception as error:  # it loads libraries of the system, which may fail in ways of their own
         raise UserError(
-            f"The package bitsandbytes cannot be imported ({_first_line(error)}); galore_torch needs it.",
+            f"The package bitsandbytes cannot be imported ({first_line(error)}); galore_torch needs it.",
             "Install what requirements.txt names: pip install -r requirements.txt.",
         ) from error
 
@@ -29,8 +29,4 @@ def require_8bit(device) -> None:
     try:
         AdamW8bit([weight]).step()
     except Exception as error:  # a missing kernel, library or operator: each version has its own
-        raise UserError(f"8-bit moments do not work on {device} ({_first_line(error)}).", _INSTEAD) from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
+        raise UserError(f"8-bit moments do not work on {device} ({first_line(error)}).", _INSTEAD) from error

@@ -15,7 +15,7 @@ import traceback
 from pathlib import Path
 
 from llmdemo import memory, store
-from llmdemo.errors import UserError
+from llmdemo.errors import UserError, first_line
 from llmdemo.events import EventWriter
 from llmdemo.training.eight_bit import require_library
 
@@ -77,7 +77,7 @@ def explain(error: Exception, ledger: dict | None = None, config: dict | None = 
 
     `ledger`: the run's last memory ledger; `config`: its settings.
     """
-    text = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+    text = first_line(error, 300)
     if isinstance(error, UserError):
         return {"reason": "bad_config", "message": error.message, "hint": error.hint}
     if _is_out_of_memory(error):

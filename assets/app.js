@@ -216,7 +216,9 @@
           drawStarter(pulse.starter);
           drawWho(pulse);
           const running = pulse.runs.find((run) => run.state !== "queued");
-          if (running) status.textContent = t("status_running", { method: L.clip(running.name, 40), step: L.int(running.step || 0), total: L.int(running.total_steps) });
+          // How many steps there are is known once the worker has counted the records.
+          if (running && !running.total_steps) status.textContent = t("status_starting", { method: L.clip(running.name, 40) });
+          else if (running) status.textContent = t("status_running", { method: L.clip(running.name, 40), step: L.int(running.step || 0), total: L.int(running.total_steps) });
           else if (pulse.evaluation) status.textContent = t("status_evaluating", { done: L.int(pulse.evaluation.done), total: L.int(pulse.evaluation.total) });
           else if (pulse.runs.length) status.textContent = t("status_queued", { n: pulse.runs.length });
           else if (!pulse.owner) status.textContent = t(`guest_${pulse.policy}`);

@@ -15,6 +15,7 @@ _SHELL: dict[str, tuple[str, str]] = {
     "tab_arena": ("Arena", "對照場"),
     "status_ready": ("{model} · ready", "{model} · 就緒"),
     "status_running": ("{method} · step {step} of {total}", "{method} · 第 {step} / {total} 步"),
+    "status_starting": ("{method} · starting", "{method} · 啟動中"),
     "status_queued": ("{n} in the queue", "佇列中有 {n} 個"),
     "guest_guests": (
         "Shared without a password: visitors can use the arena only.",

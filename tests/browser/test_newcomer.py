@@ -43,6 +43,8 @@ def test_a_run_can_be_stopped_and_resumed_on_the_page(tiny_app, open_page, alpac
     page = open_page(tiny_app)
     add_file(page, alpaca_file)
     start_run(page, max_steps=5000, max_length=128, rank=8)
+    # While the worker starts, nobody knows yet how many steps there are: the page's head must not say "of –".
+    expect(page.locator("body")).to_contain_text("· starting", timeout=30 * SECONDS)
     state_is(page, "Running", 60)
     page.locator("#train-stop").click()
     state_is(page, "Stopped", 60)
@@ -75,9 +77,7 @@ def test_a_newcomers_path_with_the_starter_model(starter_home, tmp_path, open_pa
         expect(page.locator(".set-title")).to_contain_text("records", timeout=60 * SECONDS)
         expect(page.locator(".tok .tr").first).to_be_visible(timeout=60 * SECONDS)
         before = compare(page, "Turn this message into JSON.\n\nDinner with Ann on Friday at 7.", 24, 180)
-        start_run(page, max_steps=10, eval_steps=0) if page.locator("#f-eval_steps").count() else start_run(
-            page, max_steps=10
-        )
+        start_run(page, max_steps=10)
         state_is(page, "Running", 120)
         page.reload()
         tab(page, "Train")

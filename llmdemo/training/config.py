@@ -146,6 +146,8 @@ class TrainConfig:
     """text: share of the training rows that come from the replay data set."""
     forgetting_dataset_id: str = ""
     """text: instruction data on whose held-out part forgetting is measured; empty: the sample that ships; "none": not."""
+    head_lr_factor: float = 1.0
+    """classify: the head's learning rate as a multiple of the others': it starts from random numbers."""
     class_weights: str = "none"
     """classify: balanced weighs each class by the inverse of its number, as scikit-learn does."""
     preference_loss: str = "dpo"
@@ -219,6 +221,7 @@ _RANGES = {
     "update_proj_gap": (1, 1_000_000),
     "scale": (1e-6, 1000),
     "learning_rate": (1e-9, 10),
+    "head_lr_factor": (1e-3, 1000),
     "batch_size": (1, 4096),
     "gradient_accumulation_steps": (1, 4096),
     "max_steps": (1, 1_000_000),

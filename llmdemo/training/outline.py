@@ -1,15 +1,18 @@
 """A model without its weights, and the bytes that a forward pass keeps for the backward pass.
 
-Shapes without numbers, on the meta device. Architectures differ in the masks that they take and in where they look for
-their attention: several ways are tried, and where none works, a formula gives a rough figure. Knows nothing of optimizers.
+Shapes without numbers, on the meta device or as fake tensors. Architectures differ in the masks that they take and in
+where they look for their attention: several ways are tried, and where none works, a formula gives a rough figure. Knows
+nothing of optimizers.
 """
 
+import contextlib
+import copy
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import torch
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 from transformers import AttentionInterface
 from transformers.utils import logging as transformers_logging
 
@@ -67,7 +70,7 @@ def _is_fused(config, device: torch.device) -> bool:
     return config._attn_implementation != "eager" and not (device.type == "cpu" and dropout)
 
 
-@contextmanager
+@contextlib.contextmanager
 def _attention(config, name: str):
     kept = config._attn_implementation
     config._attn_implementation = name
@@ -100,6 +103,28 @@ def _number(config, *names: str) -> int:
 
 
 def _saved_bytes(model: nn.Module, records: int, length: int, precision: str, whole_mask: bool) -> int:
+    if precision != "bf16":
+        return _saved_by(model, records, length, "meta", contextlib.nullcontext(), whole_mask)
+    # Autocast passes tensors of the meta device by; fake ones, which have no numbers either, say that they are on a CPU.
+    cpu, own = torch.device("cpu"), copy.deepcopy(model)
+    with _silent("torch._subclasses.fake_tensor"), FakeTensorMode(allow_non_fake_inputs=True):
+        own.to_empty(device=cpu)
+        return _saved_by(own, records, length, cpu, devices.autocast(precision, cpu), whole_mask)
+
+
+@contextlib.contextmanager
+def _silent(name: str):
+    """What a library logs of an architecture that cannot be asked this way is no news: another way is tried."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _saved_by(model: nn.Module, records: int, length: int, device, autocast, whole_mask: bool) -> int:
     own = {t.untyped_storage()._cdata for tensors in (model.parameters(), model.buffers()) for t in tensors}
     seen: dict[int, int] = {}
     alive = []  # a storage that was freed could lend its address to the next
@@ -111,12 +136,12 @@ def _saved_bytes(model: nn.Module, records: int, length: int, precision: str, wh
             alive.append(tensor)
         return tensor
 
-    ids = torch.zeros((records, length), dtype=torch.long, device="meta")
+    ids = torch.zeros((records, length), dtype=torch.long, device=device)
     shape = (records, 1, length, length) if whole_mask else (records, length)
-    mask = torch.ones(shape, dtype=torch.bool if whole_mask else torch.long, device="meta")
+    mask = torch.ones(shape, dtype=torch.bool if whole_mask else torch.long, device=device)
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     body = getattr(base, base.base_model_prefix)
-    with devices.autocast(precision, torch.device("cpu")), torch.autograd.graph.saved_tensors_hooks(note, lambda t: t):
+    with autocast, torch.autograd.graph.saved_tensors_hooks(note, lambda t: t):
         body.train()(input_ids=ids, attention_mask=mask, use_cache=False)
     return sum(seen.values())
 

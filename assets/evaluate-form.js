@@ -6,7 +6,7 @@
   const { h, t } = L;
 
   L.define("evaluate-form", ({ el, server }) => {
-    const state = { choices: null, dataset_id: null, first: null, second: null, how: "models", settings: {}, judge: { kind: "none" }, key: "", folds: 5, method: "galore", base: "starter", open: false, busy: false };
+    const state = { choices: null, dataset_id: null, first: null, second: null, how: "models", settings: {}, judge: { kind: "none" }, key: "", folds: 5, method: "galore", base: "starter", like: "", open: false, busy: false };
     const message = h("div", {}), parts = {};
     const fail = (error) => L.show(message, L.notice(error));
     const set = () => state.choices.data_sets.find((each) => each.dataset_id === state.dataset_id);
@@ -43,14 +43,16 @@
       Object.assign(parts, { start, said, folds });
       L.show(el, h("div", { class: "ask" },
         select(t("eval_data"), sets, state.dataset_id, (id) => { state.dataset_id = id; state.second = null; settle(); draw(); }, "evaluate-data"),
-        folds ? select(t("eval_fold_base"), choices.models.filter((model) => model.ready && model.task !== "classify").map((model) => [model.id, model.title]), state.base, (id) => { state.base = id; }, "evaluate-base")
+        folds && choices.classifiers.length ? select(t("eval_fold_like"), [["", t("eval_fold_defaults")], ...choices.classifiers.map((run) => [run.run_id, L.clip(run.name, 60)])], like()?.run_id || "", (id) => { state.like = id; state.fold_steps = undefined; draw(); }, "evaluate-like") : null,
+        folds && like() ? null : folds ? select(t("eval_fold_base"), choices.models.filter((model) => model.ready && model.task !== "classify").map((model) => [model.id, model.title]), state.base, (id) => { state.base = id; }, "evaluate-base")
           : select(t("eval_first"), menu, state.first, (id) => { state.first = id; draw(); }, "evaluate-first"),
-        folds ? h("div", { class: "pick method" }, h("span", {}, t("train_method")), L.choice(t("train_method"), choices.methods.map((key) => [key, t(`method_${key}`)]), state.method, (key) => { state.method = key; }))
+        folds && like() ? null : folds ? h("div", { class: "pick method" }, h("span", {}, t("train_method")), L.choice(t("train_method"), choices.methods.map((key) => [key, t(`method_${key}`)]), state.method, (key) => { state.method = key; }))
           : select(t("eval_second"), [["", t("eval_no_second")], ...menu.filter(([id]) => id !== state.first)], state.second, (id) => { state.second = id; draw(); }, "evaluate-second"),
         start),
       classify ? h("div", { class: "hows" }, L.choice(t("eval_how"), [["models", t("eval_how_models")], ["folds", t("eval_how_folds")]], state.how, (how) => { state.how = how; draw(); el.querySelector(`input[value=${how}]`)?.focus(); })) : null,
       message, classify && !folds && !models.length ? h("p", { class: "soft summary" }, t("eval_no_classifier")) : said, folds ? foldSettings() : settings());
     };
+    const like = () => state.choices.classifiers.find((run) => run.run_id === state.like);
     const limit = () => state.settings.limit || state.choices.limits[kind()];
     const summary = () => t(kind() === "answers" ? "eval_summary" : "eval_summary_plain", { n: L.int(limit()), tokens: L.int(state.settings.max_new_tokens || 96) });
     const startWords = (folds) => (state.busy ? t("eval_starting") : folds ? t("eval_folds_start", { n: state.folds }) : t("eval_start"));
@@ -70,7 +72,7 @@
       kind() === "answers" && state.second ? judge() : null);
 
     const foldSettings = () => h("div", { class: "fields" }, entry(t("eval_folds"), state.folds, (raw) => { state.folds = Math.max(2, Math.min(20, Math.round(Number(raw)) || 5)); retell(); return state.folds; }, { type: "number", min: 2, max: 20 }),
-      entry(t("eval_fold_steps"), state.fold_steps || state.choices.fold_steps, (raw) => { state.fold_steps = Number(raw) || undefined; }, { type: "number", min: 1 }));
+      entry(t("eval_fold_steps"), state.fold_steps || like()?.max_steps || state.choices.fold_steps, (raw) => { state.fold_steps = Number(raw) || undefined; }, { type: "number", min: 1 }));
 
     const judge = () => {
       const [help, text] = L.help(t("eval_judge_help"), t("eval_judge"));
@@ -92,7 +94,7 @@
       state.busy = true; draw();
       const folds = kind() === "classify" && state.how === "folds";
       const sent = wanted();
-      const answer = folds ? await L.ask(server, "folds", { dataset_id: state.dataset_id, model_id: state.base, method: state.method, folds: state.folds, max_steps: state.fold_steps }) : await L.ask(server, "start", sent);
+      const answer = folds ? await L.ask(server, "folds", { dataset_id: state.dataset_id, ...(like() ? { like: state.like } : { model_id: state.base, method: state.method }), folds: state.folds, max_steps: state.fold_steps }) : await L.ask(server, "start", sent);
       state.busy = false; draw();
       if (answer.error) return fail(answer.error);
       L.show(message);

@@ -7,7 +7,7 @@ from llmdemo.data.labels import merge_labels
 from llmdemo.errors import UserError
 from llmdemo.learn import numbers
 from llmdemo.models.catalog import ModelEntry
-from llmdemo.models.load import load_causal, load_classifier, load_tokenizer
+from llmdemo.models.load import load_causal, load_classifier, load_classifier_tokenizer, load_tokenizer
 from llmdemo.training.config import TrainConfig
 
 _MOST_CLASSES = 12
@@ -34,8 +34,11 @@ class Task:
 
     def tokenizer(self, entry: ModelEntry):
         if entry.id not in self._tokenizers:
-            self._tokenizers[entry.id] = load_tokenizer(entry)
+            self._tokenizers[entry.id] = self.load_tokenizer(entry)
         return self._tokenizers[entry.id]
+
+    def load_tokenizer(self, entry: ModelEntry):
+        return load_tokenizer(entry)
 
     def rows(self, record: dict, tokenizer) -> list[Encoded]:
         raise NotImplementedError
@@ -76,6 +79,9 @@ class Text(Task):
 
 
 class Classify(Task):
+    def load_tokenizer(self, entry: ModelEntry):
+        return load_classifier_tokenizer(entry)
+
     def is_trained(self, row: Encoded) -> bool:
         return len(row.input_ids) > 0
 

@@ -12,6 +12,7 @@ from transformers.utils import logging as transformers_logging
 from llmdemo.errors import UserError, first_line
 from llmdemo.models.catalog import ModelEntry
 from llmdemo.models.check import check_folder, read_config
+from llmdemo.models.closing import close_texts
 from llmdemo.public.spaces import on_zero_gpu
 
 transformers_logging.disable_progress_bar()
@@ -54,6 +55,18 @@ def load_tokenizer(source: ModelEntry | Path):
     return tokenizer
 
 
+def load_classifier_tokenizer(source: ModelEntry | Path):
+    """The tokenizer that a classifier made of this model reads texts with: its own, where it is one already.
+
+    Raises UserError as `load_tokenizer` does.
+    """
+    folder = _folder(source)
+    tokenizer = load_tokenizer(folder)
+    if check_folder(folder).head != "classify" and tokenizer.is_fast:
+        close_texts(tokenizer)
+    return tokenizer
+
+
 def load_causal(source: ModelEntry | Path, dtype: torch.dtype | None = None, device: torch.device | str | None = None):
     """(model in eval mode, tokenizer). dtype None: the fastest on the device; device None: the best there is.
 
@@ -91,7 +104,7 @@ def load_classifier(
         )
     labels = labels or own
     device = torch.device(device) if device else best_device()
-    tokenizer = load_tokenizer(folder)
+    tokenizer = load_classifier_tokenizer(folder)
     names = dict(enumerate(labels))
     model = _load(
         AutoModelForSequenceClassification,

@@ -76,7 +76,7 @@ class Optimizer:
 
     def set_lr(self, lr: float) -> None:
         for group in self.inner.param_groups:
-            group["lr"] = lr * group["lr_factor"]
+            group["lr"] = lr
 
     def refresh_at_once(self) -> None:
         """From now on a due subspace is refreshed inside the backward pass, so that no two full gradients exist together.
@@ -291,24 +291,17 @@ def build_optimizer(model: nn.Module, config: TrainConfig) -> Optimizer:
     attach_vocabulary(model)
     projected = {slot.weight for slot in slots}
     rest = [p for p in trainable if p not in projected]
-    head = head_of(model) if config.task == "classify" else set()
-    groups = []
-    for factor, part in (
-        (1.0, [p for p in rest if p not in head]),
-        (config.head_lr_factor, [p for p in rest if p in head]),
-    ):
-        # Norms and biases are not decayed, as is usual.
-        groups += [
-            {"params": [p for p in part if p.dim() > 1], "lr_factor": factor, "weight_decay": config.weight_decay},
-            {"params": [p for p in part if p.dim() <= 1], "lr_factor": factor, "weight_decay": 0.0},
-        ]
+    # Norms and biases are not decayed, as is usual.
+    groups = [
+        {"params": [p for p in rest if p.dim() > 1], "weight_decay": config.weight_decay},
+        {"params": [p for p in rest if p.dim() <= 1], "weight_decay": 0.0},
+    ]
     if slots:
         galore = {
             "rank": config.rank,
             "update_proj_gap": config.update_proj_gap,
             "scale": config.scale,
             "proj_type": config.proj_type,
-            "lr_factor": 1.0,
             "weight_decay": config.weight_decay,
         }
         groups.append({"params": [slot.weight for slot in slots], **galore})
@@ -316,13 +309,6 @@ def build_optimizer(model: nn.Module, config: TrainConfig) -> Optimizer:
     for slot in slots:
         inner.state[slot.weight]["projector"] = _Projector(slot, config.scale)
     return Optimizer(model, slots, inner, config)
-
-
-def head_of(model: nn.Module) -> set[nn.Parameter]:
-    """The trained parameters that a classifier has beside its base model, as transformers tells them apart by name."""
-    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
-    base = f"{getattr(inner, 'base_model_prefix', '')}."
-    return {p for name, p in inner.named_parameters() if p.requires_grad and not name.startswith(base)}
 
 
 def _make_slots(model: nn.Module, config: TrainConfig) -> list[Slot]:

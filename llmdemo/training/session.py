@@ -11,7 +11,6 @@ import torch
 
 from llmdemo import store
 from llmdemo.errors import UserError
-from llmdemo.models.load import load_tokenizer
 from llmdemo.training import checkpoint as checkpoints
 from llmdemo.training import device as devices
 from llmdemo.training import fit, ledger, objectives, trackers
@@ -58,7 +57,7 @@ class Session:
     def run(self, stop) -> dict:
         """Trains to the end or until `stop()`; returns the end event's fields. Raises UserError and what torch raises."""
         entry = model_entry(self._home, self._run_dir, self._config)
-        tokenizer = load_tokenizer(entry)
+        tokenizer = objectives.of(self._config.task).tokenizer(entry)
         data = self._data(tokenizer)
         loop = self._loop(entry, tokenizer, data)
         finished = (self._run_dir / "model").is_dir() or self._train(loop, stop)

@@ -95,7 +95,7 @@ class DataPages:
 
     def _rows(self, record: dict, info, request: dict) -> dict:
         """{"rows", "max_length"}: the record token by token; "refused" where the chat template does not take it."""
-        tokenizer = starter_tokenizer(self._services)
+        tokenizer = starter_tokenizer(self._services, info.task)
         if tokenizer is None:
             return {"rows": None}
         longest = info.tokens["max_length"] if info.tokens else data.DEFAULT_MAX_LENGTH

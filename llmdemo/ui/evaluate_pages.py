@@ -8,11 +8,14 @@ from llmdemo.evaluation.export import differs
 from llmdemo.evaluation.folds import start_folds
 from llmdemo.evaluation.spec import CRITERIA, KIND_OF_TASK, LIMITS
 from llmdemo.models import catalog
+from llmdemo.runs.states import COMPLETED
 from llmdemo.ui.services import Services
 
 _MOST_ROWS = 2000
 _EXCERPT = 140
 _NOT_IN_THE_TABLE = ("answers", "instruction", "sum", "bytes", "labels")
+_MOST_CLASSIFIERS = 20
+_OWN_TO_A_RUN = ("dataset_id", "name", "task", "folds", "fold")
 _FOLD_KEYS = ("dataset_id", "model_id", "method", "max_steps", "seed")
 
 
@@ -42,7 +45,21 @@ class EvaluatePages:
             "criteria": CRITERIA,
             "methods": list(prepare.METHODS),
             "fold_steps": prepare.defaults("galore", "classify")["max_steps"],
+            "classifiers": self._classifiers(),
         }
+
+    def _classifiers(self) -> list[dict]:
+        """[{run_id, name, max_steps}] of the newest finished runs whose settings a cross-validation can take over."""
+        runs, found = self._services.runs, []
+        for status in runs.list():
+            if status["state"] == COMPLETED and (status["worker"] or {}).get("task") == "classify":
+                config = runs.config(status["run_id"])
+                if not config.get("folds") and not status["imported"]:
+                    steps = config.get("max_steps")
+                    found.append({"run_id": status["run_id"], "name": status["name"], "max_steps": steps})
+            if len(found) == _MOST_CLASSIFIERS:
+                break
+        return found
 
     def start(self, config: dict) -> dict:
         """{"evaluation_id"} of a new evaluation; "key" is the judge's and is passed on, not kept."""
@@ -51,9 +68,15 @@ class EvaluatePages:
         return {"evaluation_id": self._evaluations.start(values, str(config.get("key") or ""))}
 
     def folds(self, config: dict) -> dict:
-        """{"evaluation_id"} of a K-fold cross-validation: its runs are in the queue."""
+        """{"evaluation_id"} of a K-fold cross-validation: its runs are in the queue.
+
+        What `config` does not say is as in the run `like`, else the default.
+        """
         self._services.require_owner()
         values = {key: config[key] for key in _FOLD_KEYS if config.get(key) is not None}
+        if config.get("like"):
+            like = self._services.runs.config(str(config["like"]))
+            values = {key: like[key] for key in prepare.SETTINGS if key in like and key not in _OWN_TO_A_RUN} | values
         count = int(config.get("folds") or 5)
         started = start_folds(self._services.home, self._services.runs, self._evaluations, values, count)
         return {"evaluation_id": started}

@@ -11,11 +11,11 @@ def sample_path():
     return ASSETS / "sample-messages.json"
 
 
-def starter_tokenizer(services: Services):
-    """The starter's tokenizer, or None while the model is still on its way."""
+def starter_tokenizer(services: Services, task: str = ""):
+    """The starter's tokenizer, as it reads records of this task; None while the model is still on its way."""
     if services.starter.progress()["state"] != "ready":
         return None
-    return services.tokenizers.get("starter")
+    return services.tokenizers.get("starter", classifies=task == "classify")
 
 
 def add_sample(services: Services, progress=None, should_stop=None):

@@ -124,20 +124,22 @@ class Lazy:
 
 @dataclass
 class Tokenizers:
-    """Keeps the tokenizer of the model that was asked for last; loading one takes about a second."""
+    """Keeps the tokenizers of the model that was asked for last; loading one takes about a second."""
 
     load: Callable
-    """model id → tokenizer; raises UserError when there is no such model, or it is not here yet."""
+    """(model id, classifies) → tokenizer; raises UserError when there is no such model, or it is not here yet."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _kept: dict = field(default_factory=dict)
 
-    def get(self, model_id: str):
+    def get(self, model_id: str, classifies: bool = False):
+        """The model's tokenizer, or that of a classifier made of it."""
         with self._lock:
-            if model_id not in self._kept:
-                tokenizer = self.load(model_id)
-                self._kept.clear()
-                self._kept[model_id] = tokenizer
-            return self._kept[model_id]
+            key = model_id, classifies
+            if key not in self._kept:
+                tokenizer = self.load(*key)
+                self._kept = {other: kept for other, kept in self._kept.items() if other[0] == model_id}
+                self._kept[key] = tokenizer
+            return self._kept[key]
 
 
 def make_services(settings: Settings, *, access: Access | None = None, command=None) -> Services:
@@ -164,7 +166,7 @@ def make_services(settings: Settings, *, access: Access | None = None, command=N
         pushes=Pushes(home, runs),
         starter=starter,
         arena=Lazy(lambda: _make_arena(home, settings)),
-        tokenizers=Tokenizers(lambda model_id: _load_tokenizer(home, model_id)),
+        tokenizers=Tokenizers(lambda model_id, classifies: _load_tokenizer(home, model_id, classifies)),
         evaluations=Evaluations(home, settings, runs),
         classifiers=Lazy(lambda: _make_classifiers(home, settings)),
         guests_only=access is not None and not access.has_owners,
@@ -194,11 +196,11 @@ def _make_classifiers(home: Home, settings: Settings):
     return Classifiers(home, settings)
 
 
-def _load_tokenizer(home: Home, model_id: str):
+def _load_tokenizer(home: Home, model_id: str, classifies: bool):
     from llmdemo.models.library import import_library
 
     import_library()
     from llmdemo.models.catalog import resolve
-    from llmdemo.models.load import load_tokenizer
+    from llmdemo.models.load import load_classifier_tokenizer, load_tokenizer
 
-    return load_tokenizer(resolve(home, model_id))
+    return (load_classifier_tokenizer if classifies else load_tokenizer)(resolve(home, model_id))

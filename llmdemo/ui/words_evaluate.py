@@ -39,6 +39,8 @@ WORDS: dict[str, tuple[str, str]] = {
     "eval_how_folds": ("K-fold cross-validation", "K 折交叉驗證"),
     "eval_folds": ("Folds", "折數"),
     "eval_fold_steps": ("Steps of each run", "每次訓練步數"),
+    "eval_fold_like": ("Settings", "設定"),
+    "eval_fold_defaults": ("the defaults", "預設值"),
     "eval_fold_base": ("Start from", "起始模型"),
     "eval_folds_start": ("Queue {n} runs", "排入 {n} 次訓練"),
     "eval_folds_about": (

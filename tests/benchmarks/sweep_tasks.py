@@ -19,7 +19,6 @@ sys.path.insert(0, str(ROOT))
 import torch
 
 from llmdemo.data.ingest import add_dataset
-from llmdemo.models.load import load_tokenizer
 from llmdemo.settings import Settings
 from llmdemo.store import Home
 from llmdemo.training import TrainConfig, build_optimizer, objectives
@@ -35,11 +34,12 @@ def run(point: dict, info, home: Home, args) -> dict:
     config = TrainConfig.from_dict({**values, **({"max_steps": args.steps} if args.steps else {})}).resolved()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     precision = resolve_precision(config.precision, device)
-    tokenizer = load_tokenizer(args.model)
+    objective = objectives.of(config.task)
+    tokenizer = objective.tokenizer(args.model)
     with tempfile.TemporaryDirectory(dir=home.tmp) as folder:
         data = prepare_data(Path(folder), home, config, tokenizer)
         torch.manual_seed(config.seed)
-        model = objectives.of(config.task).load(args.model, config, data, weight_dtype(precision), device)
+        model = objective.load(args.model, config, data, weight_dtype(precision), device)
         model = add_adapters(model, config) if config.method == "lora" else model
         events = []
         loop = Loop(
@@ -47,7 +47,7 @@ def run(point: dict, info, home: Home, args) -> dict:
             lambda kind, **fields: events.append((kind, fields)),
         )  # fmt: skip
         loop.begin(Path(folder), lambda: False)
-        before = loop.objective.evaluate(last=False)[0]
+        before = loop.objective.evaluate(last=args.whole)[0]
         started = time.perf_counter()
         for _ in range(config.max_steps):
             loop._step()

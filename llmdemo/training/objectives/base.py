@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from llmdemo.data.records import Records
 from llmdemo.errors import UserError
-from llmdemo.models.load import load_causal
+from llmdemo.models.load import load_causal, load_tokenizer
 from llmdemo.store import Home
 from llmdemo.training import device as devices
 from llmdemo.training.batches import POOL, RunData
@@ -75,6 +75,11 @@ class Objective:
     """Batches among which items are sorted by length."""
 
     # ---- before the run
+
+    @classmethod
+    def tokenizer(cls, entry):
+        """The tokenizer that the run reads and saves. Raises UserError."""
+        return load_tokenizer(entry)
 
     @classmethod
     def encode(cls, source: Source, config: TrainConfig, tokenizer) -> RunData:

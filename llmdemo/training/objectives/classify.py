@@ -1,4 +1,4 @@
-"""Classification: a fresh head over a causal model's last token, or an encoder's own pooling, says which class a text has.
+"""Classification: a fresh head over a causal model's last token (closing.py), or an encoder's own pooling, says which class a text has.
 
 The loss is PyTorch's weighted cross entropy: the sum of w_y · (−log p_y) over the texts of a step, divided by the sum of
 their w_y. scikit-learn computes the figures.
@@ -14,7 +14,7 @@ from torch.nn import functional
 from llmdemo.data.encode import encode_many
 from llmdemo.data.labels import Classes, merge_labels
 from llmdemo.errors import UserError
-from llmdemo.models.load import load_classifier
+from llmdemo.models.load import load_classifier, load_classifier_tokenizer
 from llmdemo.training.batches import RunData, TokenRows, collate, like_lengths
 from llmdemo.training.config import TrainConfig
 from llmdemo.training.ledger import Batch
@@ -61,6 +61,10 @@ class Classify(Objective):
     task = "classify"
     # Length tells the class: sorted by it, a step would see messages of one class alone.
     pool = 1
+
+    @classmethod
+    def tokenizer(cls, entry):
+        return load_classifier_tokenizer(entry)
 
     @classmethod
     def encode(cls, source: Source, config: TrainConfig, tokenizer) -> RunData:
@@ -175,7 +179,7 @@ class Classify(Objective):
 def _rows(source: Source, part: np.ndarray, classes: Classes, config: TrainConfig, tokenizer):
     """(TokenRows of the texts with a token beside the special ones, the indices of their records)."""
     limit = min(config.max_length, max(1, min(_LONGEST, tokenizer.model_max_length)))
-    special = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
+    special = {*tokenizer.all_special_ids, *tokenizer("")["input_ids"]} - {tokenizer.unk_token_id}
     records = (source.records[int(i)] for i in part)
     named = ({**record, "label": classes.names[classes.index[record["label"]]]} for record in records)
     rows, numbers, kept = [], [], []

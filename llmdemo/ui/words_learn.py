@@ -20,10 +20,10 @@ WORDS: dict[str, tuple[str, str]] = {
         "忘，因此會觀察其他資料的損失，也可重播部分資料。",
     ),
     "learn_about_classify": (
-        "The language model keeps its layers and gets a new, small last one: one number for each class, read at the text's last "
-        "token. Softmax makes probabilities of these numbers. The loss is the surprise at the right class; a rare class can be "
-        "given more weight.",
-        "語言模型保留各層，換上新的小型輸出層：在文字最後一個詞元讀出每個類別的一個數字。softmax 把這些數字變成機率。損失是對正確類別"
+        "The language model keeps its layers and gets a new, small last one: one number for each class, read at a closing token "
+        "after the text. Softmax makes probabilities of these numbers. The loss is the surprise at the right class; a rare class "
+        "can be given more weight.",
+        "語言模型保留各層，換上新的小型輸出層：在文字後的結尾詞元讀出每個類別的一個數字。softmax 把這些數字變成機率。損失是對正確類別"
         "的意外程度，少見的類別可給較大權重。",
     ),
     "learn_about_preference": (

@@ -1,11 +1,12 @@
 """A classifier with the default settings, from the file to F1 on a held-out fifth, beside what scikit-learn makes of it.
 
     python tests/benchmarks/spam_f1.py --data sms-spam.tsv [--model FOLDER] [--set '{"method": "adamw"}'] [--out f1.json]
+                                       [--folds 5]
 
 The run is the app's own: the settings of prepare.defaults, a worker started through accelerate, its model loaded again
 from its folder. "wall" is from the worker's start to its end: loading, evaluations and saving included. scikit-learn's
 TF-IDF with logistic regression and Naive Bayes (llmdemo/evaluation/baselines.py) train and answer on the same split.
-Without --model: the starter model.
+Without --model: the starter model. --folds: K-fold cross-validation instead, as the page queues it.
 """
 
 import argparse
@@ -68,12 +69,30 @@ def probabilities(entry, texts: list[str], max_length: int) -> tuple[np.ndarray,
     return found, [model.config.id2label[i] for i in range(found.shape[1])]
 
 
+def cross_validated(home: Home, settings: Settings, values: dict, folds: int) -> dict:
+    """{who: {figure: {"mean", "sd", "values"}}} of the app's own cross-validation."""
+    from llmdemo.evaluation import Evaluations
+    from llmdemo.evaluation.folds import start_folds
+    from llmdemo.runs import Runs
+
+    with Runs(home, settings) as runs:
+        evaluations = Evaluations(home, settings, runs)
+        evaluation_id = start_folds(home, runs, evaluations, values, folds)
+        while (status := evaluations.status(evaluation_id))["state"] in ("queued", "running"):
+            time.sleep(5)
+        evaluations.close()
+    if status["state"] != "completed":
+        sys.exit(f"{status['state']}: {status['message']}")
+    return evaluations.result(evaluation_id)["spread"]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--model", type=Path)
     parser.add_argument("--set", default="{}", help="JSON of settings other than the defaults")
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--folds", type=int, default=0)
     args = parser.parse_args()
     if args.model is None:
         from llmdemo.models.starter import fetch_starter
@@ -81,8 +100,15 @@ def main():
         args.model = fetch_starter(Home(Settings.from_env().home).prepare())
     with tempfile.TemporaryDirectory() as folder:
         home = Home(Path(folder)).prepare()
-        info = add_dataset(home, Settings(home=home.root, min_free_bytes=0), args.data, "messages", task="classify")
+        settings = Settings(home=home.root, min_free_bytes=0)
+        info = add_dataset(home, settings, args.data, "messages", task="classify")
         values = {"dataset_id": info.dataset_id, "model_id": str(args.model), **json.loads(args.set)}
+        if args.folds:
+            for who, figures in cross_validated(home, settings, values, args.folds).items():
+                for name, found in figures.items():
+                    each = " ".join(f"{value:.4f}" for value in found["values"])
+                    print(f"{who:10} {name:12} {found['mean']:.4f} ± {found['sd']:.4f}  ({each})", flush=True)
+            return
         config = prepare.checked(home, values)[0]
         run_dir, seconds = train(home, config.to_dict())
         records = open_records(home, info.dataset_id)

@@ -64,10 +64,10 @@
   L.percent = (share) => `${L.int(share * 100)} %`;
   L.duration = (seconds) => {
     if (seconds === null || seconds === undefined || !isFinite(seconds)) return "–";
-    const s = Math.round(seconds);
-    if (s < 60) return L.t("seconds", { n: s });
-    if (s < 3600) return L.t("minutes", { m: Math.floor(s / 60), s: s % 60 });
-    return L.t("hours", { h: Math.floor(s / 3600), m: Math.floor((s % 3600) / 60) });
+    const s = Math.round(seconds), whole = (word) => word.replace(/ /g, "\u00a0"); // one figure, on one line
+    if (s < 60) return whole(L.t("seconds", { n: s }));
+    if (s < 3600) return whole(L.t("minutes", { m: Math.floor(s / 60), s: s % 60 }));
+    return whole(L.t("hours", { h: Math.floor(s / 3600), m: Math.floor((s % 3600) / 60) }));
   };
   L.clip = (text, n) => (text.length > n ? text.slice(0, n) + "…" : text);
   L.when = (time) => new Date(typeof time === "number" ? time * 1000 : time).toLocaleString(locale, { dateStyle: "medium", timeStyle: "short" });

@@ -89,7 +89,7 @@
       stats?.vocabulary ? [row(t("data_n_unknown"), L.int(stats.vocabulary.unknown)), row(t("data_n_bytes"), `${L.int(stats.vocabulary.bytes)} (${L.num(100 * stats.vocabulary.bytes_share, 1)} %)`)] : null,
       mix ? row(t("data_n_languages"), mix) : null,
       stats ? row(t("data_n_held_out"), L.int(stats.held_out)) : null,
-      cost ? [row(t("data_n_epoch"), t(cost.rough ? "data_n_rough" : "data_n_about", { time: L.duration(cost.seconds).replace(/ /g, "\u00a0") })), row(t("data_n_memory"), t("data_n_about", { time: L.bytes(cost.memory_bytes) }))] : null,
+      cost ? [row(t("data_n_epoch"), t(cost.rough ? "data_n_rough" : "data_n_about", { time: L.duration(cost.seconds) })), row(t("data_n_memory"), t("data_n_about", { time: L.bytes(cost.memory_bytes) }))] : null,
       info.version > 1 ? row(t("data_n_version"), `${info.version}`) : null, row(t("run_hash"), info.content_hash.slice(0, 12)))),
       info.change ? h("p", { class: "cap" }, info.change) : null,
       stats?.histogram?.bars.length > 1 ? histogram(stats.histogram) : null);

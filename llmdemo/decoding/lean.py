@@ -121,7 +121,7 @@ class LeanWeights:
 
     def rotations(self, length: int) -> torch.Tensor:
         """(length, D/2) complex64: the rotation of each position, from the model's own rotary embedding."""
-        probe = torch.zeros(1, device=self.device)
+        probe = torch.zeros(1, dtype=torch.float32, device=self.device)
         cos, sin = self.rotary(probe, torch.arange(length, device=self.device)[None])  # (1, length, D) both
         half = self.head_dim // 2
         return torch.complex(cos[0, :, :half].float(), sin[0, :, :half].float())

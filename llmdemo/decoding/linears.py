@@ -107,8 +107,8 @@ def can_int8(device: torch.device) -> bool:
     """True where Int8Linear works on this machine, found out by trying a small one."""
     if device.type != "cpu":
         return False
-    weight = torch.linspace(-1, 1, 32 * 48).view(32, 48)
-    x = torch.linspace(-1, 1, 7 * 48).view(7, 48)
+    weight = torch.linspace(-1, 1, 32 * 48, dtype=torch.float32).view(32, 48)
+    x = torch.linspace(-1, 1, 7 * 48, dtype=torch.float32).view(7, 48)
     try:
         got = Int8Linear(weight, None)(x)
     except (RuntimeError, AttributeError, NotImplementedError):
@@ -120,9 +120,9 @@ def can_half(device: torch.device) -> bool:
     """True where HalfLinear works and is right on this machine, found out by trying a small one."""
     if device.type != "cpu":
         return False
-    weight = torch.linspace(-1, 1, 32 * 48).view(32, 48).bfloat16().float()
-    x = torch.linspace(-1, 1, 7 * 48).view(7, 48)
-    base = torch.ones(7, 32)
+    weight = torch.linspace(-1, 1, 32 * 48, dtype=torch.float32).view(32, 48).bfloat16().float()
+    x = torch.linspace(-1, 1, 7 * 48, dtype=torch.float32).view(7, 48)
+    base = torch.ones(7, 32, dtype=torch.float32)
     try:
         half = HalfLinear(weight, None)
         got = torch.stack((half(x), half.added_to(base, x)))
@@ -140,8 +140,8 @@ def can_pack(device: torch.device, dtype: torch.dtype) -> bool:
         or dtype not in (torch.float32, torch.bfloat16)
     ):
         return False
-    weight = torch.linspace(-1, 1, 32 * 48).view(32, 48).to(dtype)
-    x = torch.linspace(-1, 1, 7 * 48).view(7, 48).to(dtype)
+    weight = torch.linspace(-1, 1, 32 * 48, dtype=torch.float32).view(32, 48).to(dtype)
+    x = torch.linspace(-1, 1, 7 * 48, dtype=torch.float32).view(7, 48).to(dtype)
     base = torch.ones(7, 32, dtype=dtype)
     try:
         packed = PackedLinear(weight, None, 7)

@@ -57,7 +57,7 @@ class LocalJudge:
     def _read(self, logits: torch.Tensor, digits: list[int]) -> tuple[list[float], list[int]]:
         """(mean score, likeliest digit as 0 … 4) of each row of `logits` [b, V]."""
         shares = logits[:, digits].softmax(-1).cpu()  # [b, 5]
-        return (shares @ torch.arange(1.0, 6.0)).tolist(), shares.argmax(-1).tolist()
+        return (shares @ torch.arange(1.0, 6.0, dtype=torch.float32)).tolist(), shares.argmax(-1).tolist()
 
     def _branch(self, text: str) -> tuple[list[int], list[int]]:
         """(ids that `text` and any digit begin with, the five ids that follow): digits may join a blank before them."""

@@ -3,6 +3,7 @@
 Every folder is checked (check.py) right before it is loaded. Knows nothing of ids; the catalog resolves those.
 """
 
+import threading
 from pathlib import Path
 
 import torch
@@ -17,6 +18,9 @@ from llmdemo.public.spaces import on_zero_gpu
 
 transformers_logging.disable_progress_bar()
 _SAFE = {"local_files_only": True, "trust_remote_code": False}
+_MAKING = threading.RLock()
+"""Held while transformers makes a model: it sets torch's default dtype meanwhile, for all threads. Two at once would mix
+their types, and could leave the wrong one behind for good."""
 
 
 def cpu_has_bf16() -> bool:
@@ -141,13 +145,15 @@ def load_gguf(path: Path):
     """(fp32 model, tokenizer) from a GGUF file of the starter model, dequantised."""
     folder, name = str(path.parent), path.name
     tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=name, **_SAFE)
-    model = AutoModelForCausalLM.from_pretrained(folder, gguf_file=name, dtype=torch.float32, **_SAFE)
+    with _MAKING:
+        model = AutoModelForCausalLM.from_pretrained(folder, gguf_file=name, dtype=torch.float32, **_SAFE)
     return model, tokenizer
 
 
 def _load(kind, folder: Path, **options):
     try:
-        return kind.from_pretrained(folder, use_safetensors=True, **_SAFE, **options)
+        with _MAKING:
+            return kind.from_pretrained(folder, use_safetensors=True, **_SAFE, **options)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, ImportError) as error:
         raise UserError(
             f"The model in {folder.name!r} cannot be loaded ({first_line(error)}).",
@@ -182,5 +188,5 @@ def load_outline(source: ModelEntry | Path, dtype: torch.dtype, classifies: bool
     """
     config = load_config(source)
     kind = AutoModelForSequenceClassification if classifies else AutoModelForCausalLM
-    with torch.device("meta"):
+    with _MAKING, torch.device("meta"):
         return kind.from_config(config, trust_remote_code=False, dtype=dtype)

@@ -46,6 +46,20 @@ def test_the_same_seed_gives_the_same_texts_and_another_seed_others(tiny_llama, 
     assert torch.equal(state, torch.get_rng_state())  # nobody else's generator was touched
 
 
+@pytest.mark.parametrize("family", ["llama", "qwen", "gpt2"])
+def test_nothing_changes_while_another_model_is_being_loaded(tiny_llama, tiny_qwen, tiny_gpt2, run, family):
+    # Meanwhile torch's default type is that model's, in all threads.
+    model = {"llama": tiny_llama(1), "qwen": tiny_qwen, "gpt2": tiny_gpt2}[family]
+    asked = {"num_beams": 3, "max_new_tokens": 24, "lanes": ["greedy", "top_k", "top_p", "beam", "min_p"], "seed": 4}
+    steps, _ = run(model, PROMPT, **asked)
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        again, _ = run(model, PROMPT, **asked)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert [step.lanes for step in again] == [step.lanes for step in steps]
+
+
 def test_two_runs_at_once_do_not_disturb_each_other(tiny_llama, run):
     model = tiny_llama(1)
     alone = [run(model, PROMPT, seed=seed, max_new_tokens=30)[1] for seed in (1, 2)]

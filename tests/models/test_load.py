@@ -1,4 +1,5 @@
 import json
+import threading
 
 import pytest
 import torch
@@ -10,6 +11,39 @@ from llmdemo.models import load
 def test_a_model_is_loaded_for_inference_in_the_type_asked_for(tiny_model_folder):
     model, tokenizer = load.load_causal(tiny_model_folder, dtype=torch.bfloat16, device="cpu")
     assert not model.training and next(model.parameters()).dtype == torch.bfloat16 and tokenizer.is_fast
+
+
+def test_models_of_two_types_that_are_made_at_once_keep_theirs(tiny_model_folder, monkeypatch):
+    # transformers sets torch's default type for all threads while it makes a model, and sets back what it found.
+    inside, other = threading.Event(), threading.Event()
+    real = load.AutoModelForCausalLM.from_pretrained
+
+    def slow(*args, **options):
+        before = torch.get_default_dtype()
+        torch.set_default_dtype(options["dtype"])
+        inside.set()
+        other.wait(0.3)  # as long as the other thread would need to come in between
+        try:
+            return real(*args, **options)
+        finally:
+            torch.set_default_dtype(before)
+
+    found = {}
+
+    def outline():
+        inside.wait(5)
+        found["outline"] = load.load_outline(tiny_model_folder, torch.float32)
+        other.set()
+
+    monkeypatch.setattr(load.AutoModelForCausalLM, "from_pretrained", slow)
+    thread = threading.Thread(target=outline)
+    thread.start()
+    model, _ = load.load_causal(tiny_model_folder, dtype=torch.bfloat16, device="cpu")
+    assert not other.is_set(), "the outline waited"
+    thread.join()
+    assert {p.dtype for p in model.parameters()} == {torch.bfloat16}
+    assert {p.dtype for p in found["outline"].parameters()} == {torch.float32}
+    assert torch.get_default_dtype() == torch.float32
 
 
 def test_a_tokenizer_without_pad_pads_with_its_eos(model_copy):

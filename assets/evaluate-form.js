@@ -42,8 +42,7 @@
       const said = h("p", { class: "soft summary" }, about(folds));
       Object.assign(parts, { start, said, folds });
       L.show(el, h("div", { class: "ask" },
-        select(t("eval_data"), sets, state.dataset_id, (id) => { state.dataset_id = id; state.second = null; settle(); draw(); }, "evaluate-data"),
-        folds && choices.classifiers.length ? select(t("eval_fold_like"), [["", t("eval_fold_defaults")], ...choices.classifiers.map((run) => [run.run_id, L.clip(run.name, 60)])], like()?.run_id || "", (id) => { state.like = id; state.fold_steps = undefined; draw(); }, "evaluate-like") : null,
+        select(t(folds ? "eval_folds_data" : "eval_data"), sets, state.dataset_id, (id) => { state.dataset_id = id; state.second = null; settle(); draw(); }, "evaluate-data"),
         folds && like() ? null : folds ? select(t("eval_fold_base"), choices.models.filter((model) => model.ready && model.task !== "classify").map((model) => [model.id, model.title]), state.base, (id) => { state.base = id; }, "evaluate-base")
           : select(t("eval_first"), menu, state.first, (id) => { state.first = id; draw(); }, "evaluate-first"),
         folds && like() ? null : folds ? h("div", { class: "pick method" }, h("span", {}, t("train_method")), L.choice(t("train_method"), choices.methods.map((key) => [key, t(`method_${key}`)]), state.method, (key) => { state.method = key; }))
@@ -71,7 +70,9 @@
         entry(t("eval_share"), state.settings.eval_share, number("eval_share"), { type: "number", min: 0.01, max: 0.9, step: 0.01, placeholder: t("eval_share_auto") })),
       kind() === "answers" && state.second ? judge() : null);
 
-    const foldSettings = () => h("div", { class: "fields" }, entry(t("eval_folds"), state.folds, (raw) => { state.folds = Math.max(2, Math.min(20, Math.round(Number(raw)) || 5)); retell(); return state.folds; }, { type: "number", min: 2, max: 20 }),
+    const foldSettings = () => h("div", { class: "fields" },
+      state.choices.classifiers.length ? select(t("eval_fold_like"), [["", t("eval_fold_defaults")], ...state.choices.classifiers.map((run) => [run.run_id, L.clip(run.name, 60)])], like()?.run_id || "", (id) => { state.like = id; state.fold_steps = undefined; draw(); }, "evaluate-like") : null,
+      entry(t("eval_folds"), state.folds, (raw) => { state.folds = Math.max(2, Math.min(20, Math.round(Number(raw)) || 5)); retell(); return state.folds; }, { type: "number", min: 2, max: 20 }),
       entry(t("eval_fold_steps"), state.fold_steps || like()?.max_steps || state.choices.fold_steps, (raw) => { state.fold_steps = Number(raw) || undefined; }, { type: "number", min: 1 }));
 
     const judge = () => {

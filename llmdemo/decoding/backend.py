@@ -89,7 +89,7 @@ def _key(model, precision: str) -> tuple:
 def _make(model, dtype: torch.dtype, int8: bool) -> LeanWeights | None:
     if not plain_llama(model) or not _fits(model, dtype):
         return None
-    crew = Crew(next(model.parameters()).device)  # counts the threads before they are set
+    crew = Crew(next(model.parameters()).device)
     with crew.at_work(), torch.inference_mode():
         weights = LeanWeights(model, dtype, int8, crew)
         if int8 and not weights.int8:

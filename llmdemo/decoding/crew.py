@@ -12,6 +12,8 @@ from contextlib import contextmanager
 
 import torch
 
+FULL = torch.get_num_threads()
+"""Threads of an idle machine. Not asked for later: a thread that is new while another's number is low starts with that."""
 _REMEMBERED = 8
 _FIRST_LOOKS = 4
 _PAUSE_SECONDS = 0.0005
@@ -30,7 +32,7 @@ class Crew:
     """Looks around before each step; `with crew.at_work():` computes with as many threads as there are free cores."""
 
     def __init__(self, device: torch.device, look=runnable, cores: int | None = None):
-        self.full = torch.get_num_threads() if device.type == "cpu" else 1
+        self.full = FULL if device.type == "cpu" else 1
         self.cores = cores or os.cpu_count() or 1
         self._look = look
         self._others: deque[int] = deque(maxlen=_REMEMBERED)

@@ -8,6 +8,7 @@ nothing of optimizers.
 import contextlib
 import copy
 import logging
+import threading
 from collections.abc import Iterator
 
 import torch
@@ -21,6 +22,7 @@ from llmdemo.models.load import load_outline
 from llmdemo.training import device as devices
 
 _ATTENTION = "llmdemo_outline"
+_SILENCED = threading.Lock()  # the library's verbosity is one for all threads
 log = logging.getLogger(__name__)
 
 
@@ -31,12 +33,13 @@ def lay_out(entry: ModelEntry, dtype: torch.dtype, classifies: bool) -> nn.Modul
     out without numbers.
     """
     AttentionInterface.register(_ATTENTION, _fused_attention)
-    verbosity = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity_error()
-    try:
-        return load_outline(entry, dtype, classifies=classifies)
-    finally:
-        transformers_logging.set_verbosity(verbosity)
+    with _SILENCED:
+        verbosity = transformers_logging.get_verbosity()
+        transformers_logging.set_verbosity_error()
+        try:
+            return load_outline(entry, dtype, classifies=classifies)
+        finally:
+            transformers_logging.set_verbosity(verbosity)
 
 
 def saved_bytes(model: nn.Module, records: int, length: int, precision: str, device: torch.device) -> tuple[int, bool]:

@@ -1,19 +1,22 @@
 """Threads of a step: all when the machine is idle, one when others compute, and never any other text for it."""
 
 import itertools
+import threading
 
 import pytest
 import torch
 
 from llmdemo.decoding import DecodeSettings, decode_lanes, run
+from llmdemo.decoding import crew as crew_module
 from llmdemo.decoding.crew import Crew, runnable
 
 CPU = torch.device("cpu")
 
 
 @pytest.fixture
-def two_threads():
+def two_threads(monkeypatch):
     before = torch.get_num_threads()
+    monkeypatch.setattr(crew_module, "FULL", 2)
     torch.set_num_threads(2)
     yield
     torch.set_num_threads(before)
@@ -40,6 +43,20 @@ def test_the_number_is_set_for_the_step_and_set_back(two_threads):
     with pytest.raises(ZeroDivisionError), Crew(CPU, look=lambda: 9, cores=2).at_work():
         raise ZeroDivisionError
     assert torch.get_num_threads() == 2
+
+
+def test_a_thread_that_begins_while_another_is_held_back_is_not(two_threads):
+    found = []
+
+    def begins():
+        # What torch tells it is the other's number, for good.
+        found.append((torch.get_num_threads(), Crew(CPU, look=lambda: 1, cores=2).count()))
+
+    with Crew(CPU, look=lambda: 9, cores=2).at_work():
+        thread = threading.Thread(target=begins)
+        thread.start()
+        thread.join()
+    assert found == [(1, 2)]
 
 
 def test_a_busy_machine_changes_no_text(two_threads, tiny_llama, monkeypatch):

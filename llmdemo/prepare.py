@@ -159,7 +159,6 @@ def epoch(home: Home, dataset_id: str, runs: list[dict]) -> dict:
     return known | {"memory_bytes": predicted["ledger"]["predicted"]["total"], "rough": rough}
 
 
-@lru_cache(maxsize=64)
 def _ledger(entry: ModelEntry, config: TrainConfig, rows: int, longest: int, trained: int) -> dict:
     import_library()
     import torch
@@ -167,7 +166,16 @@ def _ledger(entry: ModelEntry, config: TrainConfig, rows: int, longest: int, tra
     from llmdemo.training import ledger
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return ledger.report(entry, config, ledger.Batch(rows, longest, trained), device)
+    batch = ledger.Batch(rows, longest, trained)
+    return ledger.report(entry, config, batch, device, predicting=_predicted)
+
+
+@lru_cache(maxsize=256)
+def _predicted(*asked):
+    """ledger.predict, remembered; what is free at the moment is asked for each time."""
+    from llmdemo.training import ledger
+
+    return ledger.predict(*asked)
 
 
 def add_model(home: Home, model_id: str, settings: Settings | None = None) -> ModelEntry:

@@ -54,6 +54,18 @@ def test_what_a_batch_of_each_task_takes_is_predicted(home, datasets, tiny_model
     assert predicted["steps"] == prepare.defaults("galore", task)["max_steps"]
 
 
+def test_what_is_free_is_asked_for_each_time(home, datasets, tiny_model_folder, monkeypatch):
+    from llmdemo.training import device
+
+    asked = {"dataset_id": datasets["chat"], "model_id": str(tiny_model_folder), "rank": 4}
+    found = []
+    for free in (10**6, 10**12):
+        monkeypatch.setattr(device, "available_bytes", lambda _, free=free: free)
+        found.append(prepare.predict(home, asked)["ledger"])
+    assert [(ledger["available"], ledger["fits"]) for ledger in found] == [(10**6, False), (10**12, True)]
+    assert found[0]["predicted"] == found[1]["predicted"]
+
+
 def test_a_classifier_is_no_beginning_for_a_chat(home, datasets, tiny_model_folder, tmp_path):
     from llmdemo.models.load import load_classifier
 

@@ -7,7 +7,6 @@ until the end are a few numbers (hashes, flags, a signature of 256 bytes).
 import time
 from collections import Counter
 from contextlib import closing
-from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
@@ -21,8 +20,8 @@ from llmdemo.data.library import (
     LEFT_OUT,
     DatasetInfo,
     Writer,
+    change_info,
     clean_name,
-    folder_of,
     save_info,
 )
 from llmdemo.data.measure import DEFAULT_MAX_LENGTH, Meter, Stopped
@@ -161,9 +160,7 @@ def _steps(progress, should_stop):
 
 def with_problems(home: Home, info: DatasetInfo) -> DatasetInfo:
     """The info with its first 200 problems, in the data set's folder too."""
-    info = replace(info, problems=problems(home, info.dataset_id)[0])
-    save_info(folder_of(home, info.dataset_id), info)
-    return info
+    return change_info(home, info.dataset_id, problems=problems(home, info.dataset_id)[0])
 
 
 def _peek(batches):

@@ -8,7 +8,8 @@ Which records are kept follows from the flags and the filters in info.json.
 import hashlib
 import shutil
 import tempfile
-from dataclasses import asdict, dataclass, field, fields
+import threading
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,8 @@ import pyarrow as pa
 from llmdemo.data.codes import mask
 from llmdemo.errors import UserError
 from llmdemo.store import Home, child, read_json, write_json
+
+_CHANGING = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,14 @@ def save_info(folder: Path, info: DatasetInfo) -> None:
     write_json(folder / "info.json", info.to_dict())
 
 
+def change_info(home: Home, dataset_id: str, **changes) -> DatasetInfo:
+    """The data set's info with these changes, written; what others changed meanwhile stays. Raises UserError."""
+    with _CHANGING:
+        info = replace(get_dataset(home, dataset_id), **changes)
+        save_info(folder_of(home, dataset_id), info)
+    return info
+
+
 def clean_name(name: str) -> str:
     """The name as it is kept: printable, on one line, 1 to 80 characters, no folders."""
     name = str(name).replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
@@ -112,10 +123,7 @@ def rename_dataset(home: Home, dataset_id: str, name: str) -> DatasetInfo:
     """Gives it another name; its content, id and hash stay. Raises UserError for an empty name."""
     if not str(name).strip():
         raise UserError("The name is empty.", "Give it a name of 1 to 80 characters.")
-    info = get_dataset(home, dataset_id)
-    info = DatasetInfo(**{**info.to_dict(), "name": clean_name(name)})
-    save_info(folder_of(home, dataset_id), info)
-    return info
+    return change_info(home, dataset_id, name=clean_name(name))
 
 
 def delete_dataset(home: Home, dataset_id: str) -> None:

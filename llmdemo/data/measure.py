@@ -21,13 +21,13 @@ from llmdemo.data.encode import check_tokenizer, encode_documents, encode_many
 from llmdemo.data.library import (
     DatasetInfo,
     Writer,
+    change_info,
     column,
     folder_of,
     get_dataset,
     kept_mask,
     open_arrow,
     read_checks,
-    save_info,
 )
 from llmdemo.errors import UserError
 from llmdemo.store import Home, write_atomic
@@ -196,10 +196,9 @@ def measure_tokens(
     kept = kept_mask(column(read_checks(folder), "flags"), info.filters)
     measured = read_measured(folder, key)
     tokens = {**summary(measured, kept, max_length, info.task), "loss_on": loss_on}
-    result = replace(info, tokens=tokens, measured=key)
     if info.tokens is None:
-        save_info(folder, result)
-    return result
+        return change_info(home, dataset_id, tokens=tokens, measured=key)
+    return replace(info, tokens=tokens, measured=key)
 
 
 def _measure_file(folder, info, tokenizer, max_length, loss_on, progress, should_stop) -> None:

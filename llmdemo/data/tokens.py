@@ -13,7 +13,8 @@ def view_record(record: dict, tokenizer, max_length: int, loss_on: str = "respon
     those that are trained after the cut. For raw text `cut` is 0: it is laid out in rows. Raises UserError.
     """
     if "label" in record:
-        rows = [("", encode_classify(record["text"], tokenizer, None))]
+        row = encode_classify(record["text"], tokenizer, None)
+        return [_viewed("", row, tokenizer, max_length, limit, _closing(tokenizer))]
     elif "text" in record:
         rows, max_length = [("", row) for row in encode_text(record["text"], tokenizer)], 10**12
     elif "chosen" in record:
@@ -23,10 +24,11 @@ def view_record(record: dict, tokenizer, max_length: int, loss_on: str = "respon
     return [_viewed(title, row, tokenizer, max_length, limit) for title, row in rows]
 
 
-def _viewed(title: str, row: Encoded, tokenizer, max_length: int, limit: int) -> dict:
+def _viewed(title: str, row: Encoded, tokenizer, max_length: int, limit: int, closing: int = 0) -> dict:
+    """`closing`: tokens at the end that a cut leaves there."""
     tokens = token_view(row, tokenizer, limit)
     for token in tokens:
-        token["cut"] = token["position"] >= max_length
+        token["cut"] = row.length > max_length and max_length - closing <= token["position"] < row.length - closing
         token["trained"] = token["trained"] and not token["cut"]
     labels = row.labels[:max_length]
     return {
@@ -36,6 +38,12 @@ def _viewed(title: str, row: Encoded, tokenizer, max_length: int, limit: int) ->
         "trained": len(labels) - labels.count(NOT_TRAINED),
         "cut": max(0, row.length - max_length),
     }
+
+
+def _closing(tokenizer) -> int:
+    """Special tokens with which the tokenizer ends each text."""
+    marks = tokenizer("a", return_special_tokens_mask=True)["special_tokens_mask"]
+    return next((count for count, mark in enumerate(reversed(marks)) if not mark), 0)
 
 
 def token_view(encoded: Encoded, tokenizer, limit: int = 4096) -> list[dict]:

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 
 import torch
 
-FULL = torch.get_num_threads()
-"""Threads of an idle machine. Not asked for later: a thread that is new while another's number is low starts with that."""
+from llmdemo import threads
+
 _REMEMBERED = 8
 _FIRST_LOOKS = 4
 _PAUSE_SECONDS = 0.0005
@@ -32,7 +32,8 @@ class Crew:
     """Looks around before each step; `with crew.at_work():` computes with as many threads as there are free cores."""
 
     def __init__(self, device: torch.device, look=runnable, cores: int | None = None):
-        self.full = FULL if device.type == "cpu" else 1
+        self.full = threads.FULL if device.type == "cpu" else 1
+        self._on_cpu = device.type == "cpu"
         self.cores = cores or os.cpu_count() or 1
         self._look = look
         self._others: deque[int] = deque(maxlen=_REMEMBERED)
@@ -48,7 +49,8 @@ class Crew:
         try:
             yield
         finally:
-            torch.set_num_threads(before)
+            # What this thread began with may be what another was held back to.
+            torch.set_num_threads(threads.FULL if self._on_cpu else before)
 
     def count(self) -> int:
         """From 1 to `full`, by what was seen before the latest steps."""

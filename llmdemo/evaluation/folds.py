@@ -5,6 +5,7 @@ Imports no torch; knows nothing of what a run does.
 
 from llmdemo import prepare
 from llmdemo.errors import UserError
+from llmdemo.evaluation.heldout import run_config
 from llmdemo.store import Home, new_id
 
 
@@ -13,9 +14,14 @@ def start_folds(home: Home, runs, evaluations, config: dict, folds: int) -> str:
 
     The runs share "group" {id, kind: "kfold", label} in their config. Raises UserError; then no run is left behind.
     """
-    checked, info, _ = prepare.checked(home, {**config, "folds": folds, "fold": 0})
+    checked, info, entry = prepare.checked(home, {**config, "folds": folds, "fold": 0})
     if info.task != "classify":
         raise UserError(f"{info.name} has no labels.", "Cross-validation is offered for data with labels.")
+    if _has_learned(home, entry.id, info.content_hash):
+        raise UserError(
+            f"{entry.title} has learned from {info.name} already, from what the folds would hold out too.",
+            "Start from the model that it was made of.",
+        )
     label = f"{folds} folds of {info.name}"
     group = {"id": new_id("group"), "kind": "kfold", "label": label[:100]}
     started: list[str] = []
@@ -36,3 +42,14 @@ def start_folds(home: Home, runs, evaluations, config: dict, folds: int) -> str:
         for run_id in started:
             runs.stop(run_id)
         raise
+
+
+def _has_learned(home: Home, model_id: str, content_hash: str) -> bool:
+    """Whether the run that made this model, or one that it goes back to, was on this data."""
+    known = set()
+    while model_id not in known and (config := run_config(home, model_id)):
+        if (config.get("dataset") or {}).get("content_hash") == content_hash:
+            return True
+        known.add(model_id)
+        model_id = str(config.get("model_id") or "")
+    return False

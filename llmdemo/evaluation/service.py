@@ -85,12 +85,16 @@ class Evaluations:
         if sum(each["state"] in GOING for each in self.list()) >= _MOST_QUEUED:
             raise UserError(f"{_MOST_QUEUED} evaluations wait already.", "Stop some, or wait.")
         evaluation_id = new_id("eval")
-        with store.whole_folder(evaluations_folder(self._home) / evaluation_id, self._home.tmp) as path:
-            folder = JobFolder(path)
-            folder.write("spec", {"spec": spec.to_dict(), "created": time.time(), "titles": self._titles(spec)})
-            folder.set_state(QUEUED)
         if key:
-            self._keys[evaluation_id] = key
+            self._keys[evaluation_id] = key  # before the watching thread can see the evaluation
+        try:
+            with store.whole_folder(evaluations_folder(self._home) / evaluation_id, self._home.tmp) as path:
+                folder = JobFolder(path)
+                folder.write("spec", {"spec": spec.to_dict(), "created": time.time(), "titles": self._titles(spec)})
+                folder.set_state(QUEUED)
+        except BaseException:
+            self._keys.pop(evaluation_id, None)
+            raise
         self._wake.set()
         return evaluation_id
 
@@ -121,9 +125,15 @@ class Evaluations:
                 folder.set_state(STOPPED, "Taken out of the queue.", "Resume puts it back.")
             elif state.get("state") in (RUNNING, STOPPING):
                 folder.stop.touch()
-                folder.write("state", {**state, "state": STOPPING})
+                self._say_stopping(folder)
         self._wake.set()
         return self.status(evaluation_id)
+
+    def _say_stopping(self, folder: JobFolder) -> None:
+        """Unless the worker, which is another process, has had its last word since the state was read."""
+        state = folder.read("state")
+        if state.get("state") == RUNNING:
+            folder.write("state", {**state, "state": STOPPING})
 
     def resume(self, evaluation_id: str, key: str = "") -> dict:
         """Puts a stopped or failed evaluation, or one whose judge failed, back in the queue. Returns status.
@@ -132,12 +142,12 @@ class Evaluations:
         """
         folder, key = JobFolder.of(self._home, evaluation_id), checked_key(key)
         with self._lock:
+            if key:
+                self._keys[evaluation_id] = key
             if folder.read("state").get("state") not in GOING:
                 folder.stop.unlink(missing_ok=True)
                 folder.write("progress", {})
                 folder.set_state(QUEUED)
-        if key:
-            self._keys[evaluation_id] = key
         self._wake.set()
         return self.status(evaluation_id)
 

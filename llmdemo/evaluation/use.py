@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+from llmdemo import threads
 from llmdemo.arena.cache import ModelCache
 from llmdemo.data.ingest import open_batches
 from llmdemo.data.report import safe_cell
@@ -39,6 +40,7 @@ class Classifiers:
         """See classifier.explain. Raises UserError for a model that does not classify, or a text of no or many words."""
         if not isinstance(text, str) or len(text) > _MOST_CHARACTERS:
             raise UserError(f"The text is longer than {_MOST_CHARACTERS:,} characters.", "Give it in parts, or a file.")
+        threads.use_all()
         with self._cache.use(self._entry(model_id)) as loaded, loaded.gate:
             return classifier.explain(loaded.model, loaded.tokenizer, text)
 
@@ -48,6 +50,7 @@ class Classifiers:
         Takes what data sets are made of: a column named text (or like it), else the one with the longest texts; of a
         text file each line. Cells that a spreadsheet would run are made harmless. Raises UserError.
         """
+        threads.use_all()
         entry = self._entry(model_id)
         texts = read_texts(path, self._settings)
         target = folder / f"{Path(shown_name(path.name)).stem[:60]}-classified.csv"

@@ -81,7 +81,10 @@ class Learn:
 
     def _compute(self, info, entry: ModelEntry, run: dict | None, settings: TrainConfig, place: int) -> dict:
         import_library()
+        from llmdemo import threads
         from llmdemo.learn import tasks
+
+        threads.use_all()
 
         records = data.open_records(self._home, info.dataset_id)
         task = tasks.TASKS[info.task](records, settings, _MOST_TOKENS, _SHOWN)

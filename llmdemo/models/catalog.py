@@ -5,6 +5,7 @@ Knows nothing of loading. An id is "starter", a run's id, an absolute folder, or
 
 import json
 import re
+import threading
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from llmdemo.models.check import check_folder
 STARTER_ID = "starter"
 STARTER_TITLE = "SmolLM2-135M-Instruct"
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}(@[\w./-]{1,100})?")
+_ADDING = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -90,15 +92,17 @@ def resolve(home: store.Home, model_id: str) -> ModelEntry:
 def add_model(home: store.Home, model_id: str) -> ModelEntry:
     """Remembers a folder or a fetched hub model, so that the menu shows it. Raises as `resolve` does."""
     entry = resolve(home, model_id)
-    known = _added(home)
-    if entry.kind in ("folder", "hub") and entry.id not in known:
-        store.write_json(home.models / "added.json", [*known, entry.id])
+    with _ADDING:
+        known = _added(home)
+        if entry.kind in ("folder", "hub") and entry.id not in known:
+            store.write_json(home.models / "added.json", [*known, entry.id])
     return entry
 
 
 def remove_model(home: store.Home, model_id: str) -> None:
     """Takes a folder or hub model off the menu; its files stay."""
-    store.write_json(home.models / "added.json", [known for known in _added(home) if known != model_id])
+    with _ADDING:
+        store.write_json(home.models / "added.json", [known for known in _added(home) if known != model_id])
 
 
 def hub_folder(home: store.Home, model_id: str) -> Path:

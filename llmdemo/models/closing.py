@@ -5,8 +5,11 @@ encoders' tokenizers do, and keeps it in tokenizer.json: so every program that l
 """
 
 import json
+from pathlib import Path
 
 from tokenizers.processors import Sequence, TemplateProcessing
+
+from llmdemo import store
 
 CLOSING = "\n"
 """Every tokenizer has it, and to every causal model it says that something is complete."""
@@ -24,7 +27,7 @@ def close_texts(tokenizer) -> None:
     template = next((step for step in steps if step["type"] == "TemplateProcessing"), None)
     if template is None:
         steps.append(template := json.loads(TemplateProcessing("$A", "$A $B:1").__getstate__()))
-    for pieces in (template["single"], template["pair"]):
+    for pieces in filter(None, (template["single"], template["pair"])):
         (last,) = pieces[-1].values()
         pieces.append({"SpecialToken": {"id": _NAME, "type_id": last["type_id"]}})
     piece = tokenizer.convert_ids_to_tokens(token)
@@ -32,6 +35,18 @@ def close_texts(tokenizer) -> None:
     made = Sequence([])
     made.__setstate__(json.dumps({"type": "Sequence", "processors": steps}).encode())
     backend.post_processor = made
+
+
+def keep_closing(folder: Path, tokenizer) -> None:
+    """Lets the tokenizer that was saved in `folder` be read as tokenizer.json has it, if it closes texts.
+
+    Some classes (GPTNeoXTokenizer, CodeLlamaTokenizer) make their own post-processor each time they are loaded.
+    """
+    if all(_NAME not in step.get("special_tokens", {}) for step in _steps(tokenizer.backend_tokenizer.post_processor)):
+        return
+    path = folder / "tokenizer_config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    store.write_json(path, config | {"tokenizer_class": "PreTrainedTokenizerFast"})
 
 
 def _steps(processor) -> list[dict]:

@@ -75,10 +75,14 @@ def fetch(
         sha, total = repository_facts(repo, revision or None)
         if store.free_bytes(home.models) < 2 * total:
             raise UserError(f"{repo} needs {total / 1e9:.1f} GB of space.", "Free some space in the home folder first.")
-        with store.whole_folder(target, home.tmp) as folder:
-            download(repo, sha, folder, total, progress)
-            check_folder(folder)
-            store.write_json(folder / "origin.json", {"source": "hub", "repository": repo, "revision": sha})
+        try:
+            with store.whole_folder(target, home.tmp) as folder:
+                download(repo, sha, folder, total, progress)
+                check_folder(folder)
+                store.write_json(folder / "origin.json", {"source": "hub", "repository": repo, "revision": sha})
+        except OSError:
+            if not target.is_dir():  # else another page or app was quicker
+                raise
     return catalog.add_model(home, model_id)
 
 

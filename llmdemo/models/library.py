@@ -14,3 +14,5 @@ def import_library() -> None:
     with _lock:
         import torch  # noqa: F401
         from transformers import AttentionInterface, AutoModelForCausalLM, AutoTokenizer  # noqa: F401
+
+        import llmdemo.threads  # noqa: F401 - before any thread sets a number of its own

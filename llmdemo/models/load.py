@@ -3,6 +3,7 @@
 Every folder is checked (check.py) right before it is loaded. Knows nothing of ids; the catalog resolves those.
 """
 
+import os
 import threading
 from pathlib import Path
 
@@ -21,6 +22,17 @@ _SAFE = {"local_files_only": True, "trust_remote_code": False}
 _MAKING = threading.RLock()
 """Held while transformers makes a model: it sets torch's default dtype meanwhile, for all threads. Two at once would mix
 their types, and could leave the wrong one behind for good."""
+
+
+def _after_fork() -> None:
+    """In a forked process (ZeroGPU's), the thread that held the lock and would set the type back does not exist."""
+    global _MAKING
+    _MAKING = threading.RLock()
+    torch.set_default_dtype(torch.float32)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def cpu_has_bf16() -> bool:

@@ -108,6 +108,10 @@ def fetch_starter(home: store.Home, report=lambda source, message, done, total: 
             return target
         except UserError as error:
             reasons.append(error.message)
+        except OSError:
+            if target.is_dir():  # another app or page was quicker
+                return target
+            raise
     raise UserError(
         f"{STARTER_TITLE} could not be fetched. {' '.join(reasons)}",
         "Connect to the internet and press Retry, or choose a local model folder in Train or in the Arena.",

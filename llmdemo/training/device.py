@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import torch
 
+from llmdemo import threads
 from llmdemo.errors import UserError
 from llmdemo.models.load import cpu_has_bf16
 
@@ -54,7 +55,6 @@ def bf16_pays() -> bool:
         return False
     least = {}
     pairs = {dtype: (torch.ones(256, 576, dtype=dtype), torch.ones(576, 1536, dtype=dtype)) for dtype in _COMPARED}
-    threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         for _ in range(_ROUNDS):
@@ -63,7 +63,7 @@ def bf16_pays() -> bool:
                 a @ b
                 least[dtype] = min(least.get(dtype, math.inf), time.thread_time() - started)
     finally:
-        torch.set_num_threads(threads)
+        torch.set_num_threads(threads.FULL)
     return least[torch.bfloat16] < _PAYS * least[torch.float32]
 
 

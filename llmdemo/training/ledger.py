@@ -6,6 +6,7 @@ forward pass there says which tensors the backward pass will need. Knows nothing
 
 import logging
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 
 import torch
@@ -248,17 +249,19 @@ def report(
     taken: int = 0,
     runtime: int = RUNTIME_BYTES,
     here: int | None = None,
+    predicting: Callable = predict,
 ) -> dict:
     """JSON-able: the prediction for one process, what AdamW would take, what all processes that share this memory need,
     what there is, and whether it fits.
 
-    `taken` is what the asking process holds already and a run may count as its own; `runtime` as for `predict`; `here`:
+    `predicting`: `predict`, or a function that remembers what it said. `taken` is what the asking process holds already and a run may count as its own; `runtime` as for `predict`; `here`:
     the processes of this machine, by default all of the run's.
     """
-    found = _report(entry, config, batch, device, taken, runtime, here)
+    found = _report(entry, config, batch, device, taken, runtime, here, predicting)
     if config.precision == "auto" and device.type == "cuda" and not found["fits"]:
         # What a run then turns to (fit.py).
-        found = _report(entry, replace(config, precision="bf16_pure"), batch, device, taken, runtime, here)
+        pure = replace(config, precision="bf16_pure")
+        found = _report(entry, pure, batch, device, taken, runtime, here, predicting)
     return found
 
 
@@ -270,8 +273,9 @@ def _report(
     taken: int,
     runtime: int,
     here: int | None,
+    predicting: Callable,
 ) -> dict:
-    predicted = predict(entry, config, batch, device, runtime)
+    predicted = predicting(entry, config, batch, device, runtime)
     # Each process has a GPU of its own; on a CPU all share the machine's memory.
     sharing = 1 if device.type == "cuda" else here or config.num_processes
     needed, available = sharing * predicted.total, devices.available_bytes(device) + sharing * taken
@@ -280,7 +284,7 @@ def _report(
         "predicted": predicted.to_dict(),
         "adamw_total": predicted.total
         if config.method == "adamw"
-        else predict(entry, adamw, batch, device, runtime).total,
+        else predicting(entry, adamw, batch, device, runtime).total,
         "needed": needed,
         "available": available,
         "fits": needed <= available,

@@ -7,6 +7,7 @@ import torch
 from llmdemo import __version__, store
 from llmdemo.models.catalog import ModelEntry
 from llmdemo.models.check import check_folder
+from llmdemo.models.closing import keep_closing
 from llmdemo.training.config import TrainConfig
 
 
@@ -30,6 +31,7 @@ def publish(
     with store.whole_folder(target, scratch) as folder:
         model.to(dtype).save_pretrained(folder)
         tokenizer.save_pretrained(folder)
+        keep_closing(folder, tokenizer)
         title = config.name or f"{entry.title} · {about['data']}"
         origin = {
             "source": "run",

@@ -16,6 +16,7 @@ from gradio.utils import get_upload_folder
 from llmdemo import data, prepare
 from llmdemo.errors import UserError
 from llmdemo.models import catalog
+from llmdemo.models.library import import_library
 from llmdemo.ui import bridge, door, evaluate_api, experiments_api
 from llmdemo.ui.fair_queue import when_gone
 from llmdemo.ui.samples import starter_tokenizer
@@ -68,9 +69,10 @@ def _data_endpoints(services: Services) -> None:
 
         Returns its dataset_id (each pair makes a new version), name, pairs, and added: 0 if the pair was there already.
         """
+        services.require_owner()
+        import_library()
         from llmdemo.arena.preferences import Preferences
 
-        services.require_owner()
         picks = Preferences(services.home, services.settings)
         return picks.add(name, prompt, chosen, rejected, tokenizer=starter_tokenizer(services))
 

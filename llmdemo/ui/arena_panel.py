@@ -8,6 +8,7 @@ style sheet into the page. A link with ?arena=… must open the arena's tab; the
 import gradio as gr
 
 from llmdemo.errors import UserError
+from llmdemo.models.library import import_library
 from llmdemo.ui import bridge, door
 from llmdemo.ui.arena_frames import Frames
 from llmdemo.ui.fair_queue import standing, when_gone
@@ -74,6 +75,7 @@ def _picking(services: Services) -> tuple:
     """What the page asks about answers that a person found better."""
 
     def make():
+        import_library()
         from llmdemo.arena.preferences import Preferences  # its package imports torch
 
         return Preferences(services.home, services.settings)

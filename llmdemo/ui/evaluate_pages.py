@@ -52,9 +52,13 @@ class EvaluatePages:
         """[{run_id, name, max_steps}] of the newest finished runs whose settings a cross-validation can take over."""
         runs, found = self._services.runs, []
         for status in runs.list():
-            if status["state"] == COMPLETED and (status["worker"] or {}).get("task") == "classify":
-                config = runs.config(status["run_id"])
-                if not config.get("folds") and not status["imported"]:
+            done = status["state"] == COMPLETED and not status["imported"]
+            if done and (status["worker"] or {}).get("task") == "classify":
+                try:
+                    config = runs.config(status["run_id"])
+                except UserError:
+                    continue  # it was just deleted, or its folder is damaged
+                if not config.get("folds"):
                     steps = config.get("max_steps")
                     found.append({"run_id": status["run_id"], "name": status["name"], "max_steps": steps})
             if len(found) == _MOST_CLASSIFIERS:

@@ -191,6 +191,9 @@ def _make_arena(home: Home, settings: Settings):
 
 
 def _make_classifiers(home: Home, settings: Settings):
+    from llmdemo.models.library import import_library
+
+    import_library()
     from llmdemo.evaluation.use import Classifiers
 
     return Classifiers(home, settings)

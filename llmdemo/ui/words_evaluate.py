@@ -15,7 +15,7 @@ WORDS: dict[str, tuple[str, str]] = {
     ),
     "eval_summary_plain": ("At most {n} records that training did not see", "最多 {n} 筆訓練時未見的資料"),
     "eval_more": ("Settings and judge", "設定與評審"),
-    "eval_more_plain": ("Settings as in", "設定比照"),
+    "eval_more_plain": ("Settings", "設定"),
     "eval_limit": ("At most, records", "最多筆數"),
     "eval_new_tokens": ("Longest answer", "回答長度上限"),
     "eval_share": ("Share held out", "保留比例"),

@@ -1,3 +1,4 @@
+import copy
 import csv
 import json
 
@@ -11,6 +12,7 @@ from llmdemo.data import (
     add_dataset,
     delete_dataset,
     encode_chat,
+    encode_classify,
     get_dataset,
     list_datasets,
     measure_tokens,
@@ -20,6 +22,7 @@ from llmdemo.data import (
     view_record,
 )
 from llmdemo.errors import UserError
+from llmdemo.models.closing import close_texts
 
 PAIRS = [("What is two and two?", "Four."), ("Name a colour.", "Blue, for example."), ("Say hi in French.", "Salut !")]
 
@@ -275,6 +278,30 @@ def test_the_view_of_a_record_marks_what_is_cut(tokenizer):
     assert [row["title"] for row in two] == ["chosen", "rejected"]
     assert view_record({"text": "some text", "label": "x"}, tokenizer, 512)[0]["trained"] == 0
     assert view_record({"text": "some text"}, tokenizer, 2)[0]["cut"] == 0
+
+
+def test_the_view_of_a_cut_text_keeps_the_token_that_closes_it(tiny_tokenizer):
+    closing = copy.deepcopy(tiny_tokenizer)
+    close_texts(closing)
+    text = {"text": "a text of some words", "label": "x"}
+    whole = view_record(text, closing, 512)[0]
+    cut = view_record(text, closing, whole["length"] - 2)[0]
+    assert [token["cut"] for token in cut["tokens"]] == [False] * (whole["length"] - 3) + [True, True, False]
+    seen = [token["id"] for token in cut["tokens"] if not token["cut"]]
+    assert seen == encode_classify(text["text"], closing, whole["length"] - 2).input_ids
+    assert not any(token["cut"] for token in whole["tokens"])
+
+
+def test_a_new_name_given_while_tokens_are_counted_stays(home, settings, write, tokenizer, monkeypatch):
+    info = add_dataset(home, settings, write("a.json", SHAPES["alpaca"]), "old")
+    assert info.tokens is None
+
+    def progress(share, what):
+        rename_dataset(home, info.dataset_id, "new")
+
+    measure_tokens(home, info.dataset_id, tokenizer, progress=progress)
+    found = get_dataset(home, info.dataset_id)
+    assert found.name == "new" and found.tokens["total"] > 0
 
 
 def test_a_record_of_over_a_million_characters_is_left_out(home, settings, write):

@@ -6,8 +6,8 @@ import threading
 import pytest
 import torch
 
+from llmdemo import threads
 from llmdemo.decoding import DecodeSettings, decode_lanes, run
-from llmdemo.decoding import crew as crew_module
 from llmdemo.decoding.crew import Crew, runnable
 
 CPU = torch.device("cpu")
@@ -16,7 +16,7 @@ CPU = torch.device("cpu")
 @pytest.fixture
 def two_threads(monkeypatch):
     before = torch.get_num_threads()
-    monkeypatch.setattr(crew_module, "FULL", 2)
+    monkeypatch.setattr(threads, "FULL", 2)
     torch.set_num_threads(2)
     yield
     torch.set_num_threads(before)
@@ -57,6 +57,21 @@ def test_a_thread_that_begins_while_another_is_held_back_is_not(two_threads):
         thread.start()
         thread.join()
     assert found == [(1, 2)]
+
+
+def test_a_number_that_was_another_threads_is_not_set_back(two_threads):
+    numbers = []
+
+    def begins():
+        with Crew(CPU, look=lambda: 1, cores=2).at_work():
+            numbers.append(torch.get_num_threads())
+        numbers.append(torch.get_num_threads())
+
+    with Crew(CPU, look=lambda: 9, cores=2).at_work():
+        thread = threading.Thread(target=begins)
+        thread.start()
+        thread.join()
+    assert numbers == [2, 2]
 
 
 def test_a_busy_machine_changes_no_text(two_threads, tiny_llama, monkeypatch):

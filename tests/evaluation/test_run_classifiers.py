@@ -151,6 +151,26 @@ def test_folds_of_data_without_labels_are_refused_and_leave_no_run(folds_service
     assert runs.configs == []
 
 
+@pytest.mark.parametrize("steps_between", [0, 1])
+def test_folds_do_not_start_from_what_has_learned_from_them(
+    steps_between, folds_service, add, models, tiny_classifier, home
+):
+    service, runs = folds_service
+    info = add(label_rows(40))
+    start = tiny_classifier
+    if steps_between:  # a run of a run on this data
+        start = "run-20260303-000000-abcdef"
+        shutil.copytree(home.runs / tiny_classifier, home.runs / start)
+        write_json(
+            home.runs / start / "config.json", {"model_id": tiny_classifier, "dataset": {"content_hash": "other"}}
+        )
+    about = {"model_id": "starter", "dataset": {"content_hash": info.content_hash}}
+    write_json(home.runs / tiny_classifier / "config.json", about)
+    with pytest.raises(UserError, match="has learned from .* already.*Start from the model"):
+        start_folds(home, runs, service, {"dataset_id": info.dataset_id, "model_id": start}, 2)
+    assert runs.configs == []
+
+
 def _over(service, evaluation_id):
     end = time.monotonic() + 60
     while (status := service.status(evaluation_id))["state"] in ("queued", "running"):

@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from llmdemo import store
 from llmdemo.errors import UserError
 from llmdemo.evaluation import Evaluations, answers
 from llmdemo.evaluation.folder import JobFolder
@@ -178,6 +179,44 @@ def test_a_judges_key_is_in_no_file(home, settings, add, models):
     service.close()
     assert given == ["sk-secret"]
     assert not any(b"sk-secret" in path.read_bytes() for path in home.root.rglob("*") if path.is_file())
+
+
+def test_a_key_is_there_before_the_evaluation_can_be_seen(home, settings, add, models, monkeypatch):
+    given = []
+    service = Evaluations(home, settings, launch=lambda folder, key: given.append(key) or (0, ""))
+    real = store.sync_folder
+
+    def slow(folder):  # the evaluation is in its place, and the one who put it there is not back yet
+        real(folder)
+        service._wake.set()
+        end = time.monotonic() + 5
+        while not given and time.monotonic() < end:
+            time.sleep(0.01)
+
+    info = add(chat_rows())
+    monkeypatch.setattr(store, "sync_folder", slow)
+    judge = {"kind": "endpoint", "url": "http://localhost:1/v1", "model": "m"}
+    service.start({"dataset_id": info.dataset_id, "model_ids": list(models), "judge": judge}, "sk-secret")
+    service.close()
+    assert given == ["sk-secret"] and not service._keys
+
+
+def test_what_ended_while_it_was_being_stopped_has_ended(waiting, add, models, home, monkeypatch):
+    evaluation_id = waiting.start({"dataset_id": add(chat_rows()).dataset_id, "model_ids": list(models)})
+    folder = JobFolder.of(home, evaluation_id)
+    end = time.monotonic() + 10
+    while folder.read("state")["state"] != "running" and time.monotonic() < end:
+        time.sleep(0.02)
+    kind = type(folder.stop)
+    real = kind.touch
+
+    def touch(path, *args, **options):
+        real(path, *args, **options)
+        if path == folder.stop:  # the worker has its last word right after the state was read
+            folder.set_state("completed")
+
+    monkeypatch.setattr(kind, "touch", touch)
+    assert waiting.stop(evaluation_id)["state"] == "completed"
 
 
 def wrong(models):

@@ -3,11 +3,19 @@
 import pytest
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
-from transformers import AutoTokenizer, BertTokenizer, GPT2Tokenizer, LlamaTokenizer, PreTrainedTokenizerFast
+from transformers import (
+    AutoTokenizer,
+    BertTokenizer,
+    CodeLlamaTokenizer,
+    GPT2Tokenizer,
+    GPTNeoXTokenizer,
+    LlamaTokenizer,
+    PreTrainedTokenizerFast,
+)
 
 from llmdemo.data.encode import encode_classify
 from llmdemo.models import load
-from llmdemo.models.closing import close_texts
+from llmdemo.models.closing import close_texts, keep_closing
 
 WORDS = ["a text of some words", "and one more of them"]
 
@@ -42,16 +50,27 @@ def gpt2():
     return GPT2Tokenizer(vocab=vocabulary(made), merges=[], eos_token="<|end|>", unk_token="<|end|>")
 
 
+def neox():
+    made = byte_level()
+    return GPTNeoXTokenizer(vocab=vocabulary(made), merges=[], eos_token="<|end|>", unk_token="<|end|>")
+
+
+def code_llama():
+    pieces = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), "▁", *"abcdefghijklmnopqrstuvwxyz"]
+    return CodeLlamaTokenizer(vocab={piece: place for place, piece in enumerate(pieces)}, merges=[])
+
+
 def generic():
     return PreTrainedTokenizerFast(tokenizer_object=byte_level(), eos_token="<|end|>", pad_token="<|end|>")
 
 
-@pytest.mark.parametrize("make", [llama, gpt2, generic])
+@pytest.mark.parametrize("make", [llama, gpt2, neox, code_llama, generic])
 def test_each_text_ends_with_the_same_token_also_after_saving(make, tmp_path):
     tokenizer = make()
     plain = tokenizer(WORDS)["input_ids"]
     close_texts(tokenizer)
     tokenizer.save_pretrained(tmp_path)
+    keep_closing(tmp_path, tokenizer)
     again = AutoTokenizer.from_pretrained(tmp_path)
     (newline,) = set(tokenizer("\n", add_special_tokens=False)["input_ids"][-1:])
     for told in (tokenizer, again):
@@ -59,9 +78,16 @@ def test_each_text_ends_with_the_same_token_also_after_saving(make, tmp_path):
         assert told(*WORDS)["input_ids"][-1] == newline
         assert told(WORDS[0], truncation=True, max_length=4)["input_ids"] == [*plain[0][:3], newline]
         assert encode_classify(WORDS[0], told, 4).input_ids == [*plain[0][:3], newline]
-        assert told(WORDS[0], add_special_tokens=False)["input_ids"] == [
-            i for i in plain[0] if make is not llama or i != 1
-        ]
+        bos = tokenizer.bos_token_id if plain[0][0] == tokenizer.bos_token_id else None
+        assert told(WORDS[0], add_special_tokens=False)["input_ids"] == [i for i in plain[0] if i != bos]
+
+
+def test_the_class_of_a_tokenizer_that_closes_nothing_is_kept(tmp_path):
+    tokenizer = neox()
+    tokenizer.save_pretrained(tmp_path)
+    before = (tmp_path / "tokenizer_config.json").read_bytes()
+    keep_closing(tmp_path, tokenizer)
+    assert (tmp_path / "tokenizer_config.json").read_bytes() == before
 
 
 def test_a_tokenizer_is_closed_once():

@@ -1,4 +1,7 @@
 import json
+import os
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -44,6 +47,30 @@ def test_models_of_two_types_that_are_made_at_once_keep_theirs(tiny_model_folder
     assert {p.dtype for p in model.parameters()} == {torch.bfloat16}
     assert {p.dtype for p in found["outline"].parameters()} == {torch.float32}
     assert torch.get_default_dtype() == torch.float32
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_process_that_is_forked_while_a_model_is_made_can_make_one():
+    # In a process of its own: one with many threads should not be forked.
+    code = """
+import os, threading, torch
+from llmdemo.models import load
+holds, done = threading.Event(), threading.Event()
+def hold():
+    with load._MAKING:
+        torch.set_default_dtype(torch.bfloat16)
+        holds.set()
+        done.wait(30)
+threading.Thread(target=hold).start()
+holds.wait(5)
+child = os.fork()
+if not child:
+    os._exit(0 if torch.get_default_dtype() == torch.float32 and load._MAKING.acquire(timeout=5) else 1)
+status = os.waitpid(child, 0)[1]
+done.set()
+raise SystemExit(status)
+"""
+    assert subprocess.run([sys.executable, "-c", code], timeout=120).returncode == 0
 
 
 def test_a_tokenizer_without_pad_pads_with_its_eos(model_copy):

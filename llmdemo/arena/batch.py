@@ -125,9 +125,7 @@ def _copies(lane: LaneSettings, samples: int) -> list[LaneSettings]:
     if not lane.samples or samples == 1:
         return [lane]
     numbers = range(1, samples + 1)
-    return [
-        replace(lane, name=f"{lane.name[:30]} #{number}", draws=_numbered(lane.draws, number)) for number in numbers
-    ]
+    return [replace(lane, name=f"{lane.name} #{number}", draws=_numbered(lane.draws, number)) for number in numbers]
 
 
 def _numbered(draws: str, number: int) -> str:

@@ -117,8 +117,10 @@ def _known_roles(dicts: list[dict], columns: list[str]) -> dict[str, str]:
     if roles.get("input") == roles.get("prompt"):
         roles.pop("input", None)
     splits = (
-        {str(row[roles["split"]]).lower() for row in dicts if roles.get("split") in row} if "split" in roles else set()
-    )
+        {str(row[roles["split"]]).strip().lower() for row in dicts if row.get(roles["split"]) is not None}
+        if "split" in roles
+        else set()
+    ) - {""}
     if not splits <= set(SPLITS):
         del roles["split"]
     return roles

@@ -121,8 +121,8 @@ def language_mix(records: Records) -> tuple[list[dict], int]:
 
     if not len(records):
         return [], 0
-    step = max(1, len(records) // LANGUAGE_SAMPLE)
-    places = range(0, len(records), step)[:LANGUAGE_SAMPLE]
+    count = min(len(records), LANGUAGE_SAMPLE)
+    places = [number * len(records) // count for number in range(count)]
     counts = {}
     for record in records.rows(places):
         text = _all_text(record)[:400]

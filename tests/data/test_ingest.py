@@ -304,6 +304,15 @@ def test_a_new_name_given_while_tokens_are_counted_stays(home, settings, write, 
     assert found.name == "new" and found.tokens["total"] > 0
 
 
+def test_a_files_own_split_stays_where_some_rows_tell_none(home, settings, write):
+    rows = [
+        {"instruction": f"Say {n}.", "output": str(n), "split": "test" if n % 4 == 0 else "train"} for n in range(12)
+    ]
+    rows[5]["split"], rows[6]["split"] = None, " "
+    records = open_records(home, add_dataset(home, settings, write("a.json", rows), "a").dataset_id)
+    assert records.splits()[:8] == ["eval", "train", "train", "train", "eval", None, None, "train"]
+
+
 def test_a_record_of_over_a_million_characters_is_left_out(home, settings, write):
     rows = [{"prompt": "a", "completion": "b"}, {"prompt": "a", "completion": "b" * 1_000_001}]
     info = add_dataset(home, settings, write("a.json", rows), "a")

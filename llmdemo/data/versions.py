@@ -133,7 +133,7 @@ def edit_record(home: Home, dataset_id: str, place: int, record: dict, *, tokeni
     parent = get_dataset(home, dataset_id)
     _check_places(parent, [place])
     row = int(column(read_checks(folder_of(home, dataset_id)), "row")[place])
-    shape = Shape(parent.shape, parent.task, _OWN_ROLES[parent.task], ())
+    shape = Shape("", parent.task, _OWN_ROLES[parent.task], ())  # our own fields, whatever the file had
     try:
         edited = shape.records(record)[0]
     except Bad as problem:

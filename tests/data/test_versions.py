@@ -103,3 +103,11 @@ def test_an_edit_of_a_label_keeps_the_labels_right(home, settings, write):
     info = add_dataset(home, settings, write("a.jsonl", rows), "a")
     edited = edit_record(home, info.dataset_id, 0, {"text": "text 0", "label": "c"})
     assert edited.labels == ["a", "b", "c"]
+
+
+def test_a_record_of_a_file_with_several_instances_a_row_can_be_edited(home, settings, write):
+    rows = [{"instruction": f"Say {n}.", "instances": [{"input": "", "output": str(n)}]} for n in range(4)]
+    info = add_dataset(home, settings, write("a.json", rows), "a")
+    turns = [{"role": "user", "content": "Say one."}, {"role": "assistant", "content": "one"}]
+    later = edit_record(home, info.dataset_id, 1, {"messages": turns})
+    assert open_records(home, later.dataset_id)[1]["messages"] == turns and later.kept == 4

@@ -43,14 +43,16 @@
       Object.assign(parts, { start, said, folds });
       L.show(el, h("div", { class: "ask" },
         select(t(folds ? "eval_folds_data" : "eval_data"), sets, state.dataset_id, (id) => { state.dataset_id = id; state.second = null; settle(); draw(); }, "evaluate-data"),
-        folds && like() ? null : folds ? select(t("eval_fold_base"), choices.models.filter((model) => model.ready && model.task !== "classify").map((model) => [model.id, model.title]), state.base, (id) => { state.base = id; }, "evaluate-base")
-          : select(t("eval_first"), menu, state.first, (id) => { state.first = id; draw(); }, "evaluate-first"),
-        folds && like() ? null : folds ? h("div", { class: "pick method" }, h("span", {}, t("train_method")), L.choice(t("train_method"), choices.methods.map((key) => [key, t(`method_${key}`)]), state.method, (key) => { state.method = key; }))
-          : select(t("eval_second"), [["", t("eval_no_second")], ...menu.filter(([id]) => id !== state.first)], state.second, (id) => { state.second = id; draw(); }, "evaluate-second"),
+        ...(folds ? like() ? [] : beginning() : sides(menu)),
         start),
       classify ? h("div", { class: "hows" }, L.choice(t("eval_how"), [["models", t("eval_how_models")], ["folds", t("eval_how_folds")]], state.how, (how) => { state.how = how; draw(); el.querySelector(`input[value=${how}]`)?.focus(); })) : null,
       message, classify && !folds && !models.length ? h("p", { class: "soft summary" }, t("eval_no_classifier")) : said, folds ? foldSettings() : settings());
     };
+    const sides = (menu) => [select(t("eval_first"), menu, state.first, (id) => { state.first = id; draw(); }, "evaluate-first"),
+      select(t("eval_second"), [["", t("eval_no_second")], ...menu.filter(([id]) => id !== state.first)], state.second, (id) => { state.second = id; draw(); }, "evaluate-second")];
+    // What folds start from and how, unless a run's settings say both.
+    const beginning = () => [select(t("eval_fold_base"), state.choices.models.filter((model) => model.ready && model.task !== "classify").map((model) => [model.id, model.title]), state.base, (id) => { state.base = id; }, "evaluate-base"),
+      h("div", { class: "pick method" }, h("span", {}, t("train_method")), L.choice(t("train_method"), state.choices.methods.map((key) => [key, t(`method_${key}`)]), state.method, (key) => { state.method = key; }))];
     const like = () => state.choices.classifiers.find((run) => run.run_id === state.like);
     const limit = () => state.settings.limit || state.choices.limits[kind()];
     const summary = () => t(kind() === "answers" ? "eval_summary" : "eval_summary_plain", { n: L.int(limit()), tokens: L.int(state.settings.max_new_tokens || 96) });

@@ -117,28 +117,6 @@ def _saved_bytes(model: nn.Module, records: int, length: int, precision: str, wh
         return _saved_by(own, records, length, cpu, devices.autocast(precision, cpu), whole_mask)
 
 
-def _saved_bytes(model: nn.Module, records: int, length: int, precision: str, whole_mask: bool) -> int:
-    if precision != "bf16":
-        return _saved_by(model, records, length, "meta", contextlib.nullcontext(), whole_mask)
-    # Autocast passes tensors of the meta device by; fake ones, which have no numbers either, say that they are on a CPU.
-    cpu, own = torch.device("cpu"), copy.deepcopy(model)
-    with FakeTensorMode(allow_non_fake_inputs=True):
-        own.to_empty(device=cpu)
-        return _saved_by(own, records, length, cpu, devices.autocast(precision, cpu), whole_mask)
-
-
-@contextlib.contextmanager
-def _silent(name: str):
-    """What a library logs of an architecture that cannot be asked this way is no news: another way is tried."""
-    logger = logging.getLogger(name)
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
-
-
 def _saved_by(model: nn.Module, records: int, length: int, device, autocast, whole_mask: bool) -> int:
     own = {t.untyped_storage()._cdata for tensors in (model.parameters(), model.buffers()) for t in tensors}
     seen: dict[int, int] = {}

@@ -281,13 +281,17 @@ def _encode_classes(records: Iterable[dict], tokenizer, max_length, labels: list
             yield Encoded(ids, [NOT_TRAINED] * len(ids), length > len(ids), length, label=index.get(record["label"]))
 
 
+def closing_tokens(special: list[int]) -> int:
+    """How many tokens the tokenizer itself put at the end, from a row's special tokens mask."""
+    return next((n for n, mark in enumerate(reversed(special)) if not mark), len(special))
+
+
 def _cut_inside(ids: list[int], special: list[int], max_length: int) -> list[int]:
     """The first ids and, at the end, the special tokens that the tokenizer ends a text with.
 
     Not the tokenizer's own truncation: that is a state of the tokenizer, which other threads would see.
     """
-    ends = next((n for n, mark in enumerate(reversed(special)) if not mark), len(special))
-    ends = min(ends, max_length)
+    ends = min(closing_tokens(special), max_length)
     return ids[: max_length - ends] + ids[len(ids) - ends :]
 
 

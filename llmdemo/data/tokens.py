@@ -1,6 +1,14 @@
 """The token view: an encoded row token by token, as a person can look at it. Knows no page: text is plain text."""
 
-from llmdemo.data.encode import NOT_TRAINED, Encoded, encode_chat, encode_classify, encode_preference, encode_text
+from llmdemo.data.encode import (
+    NOT_TRAINED,
+    Encoded,
+    closing_tokens,
+    encode_chat,
+    encode_classify,
+    encode_preference,
+    encode_text,
+)
 
 _SHOWN_BYTES = "�"
 
@@ -14,8 +22,9 @@ def view_record(record: dict, tokenizer, max_length: int, loss_on: str = "respon
     """
     if "label" in record:
         row = encode_classify(record["text"], tokenizer, None)
-        return [_viewed("", row, tokenizer, max_length, limit, _closing(tokenizer))]
-    elif "text" in record:
+        closing = closing_tokens(tokenizer("a", return_special_tokens_mask=True)["special_tokens_mask"])
+        return [_viewed("", row, tokenizer, max_length, limit, closing)]
+    if "text" in record:
         rows, max_length = [("", row) for row in encode_text(record["text"], tokenizer)], 10**12
     elif "chosen" in record:
         rows = list(zip(("chosen", "rejected"), encode_preference(record, tokenizer, None), strict=True))
@@ -38,12 +47,6 @@ def _viewed(title: str, row: Encoded, tokenizer, max_length: int, limit: int, cl
         "trained": len(labels) - labels.count(NOT_TRAINED),
         "cut": max(0, row.length - max_length),
     }
-
-
-def _closing(tokenizer) -> int:
-    """Special tokens with which the tokenizer ends each text."""
-    marks = tokenizer("a", return_special_tokens_mask=True)["special_tokens_mask"]
-    return next((count for count, mark in enumerate(reversed(marks)) if not mark), 0)
 
 
 def token_view(encoded: Encoded, tokenizer, limit: int = 4096) -> list[dict]:

@@ -45,8 +45,7 @@ def keep_closing(folder: Path, tokenizer) -> None:
     if all(_NAME not in step.get("special_tokens", {}) for step in _steps(tokenizer.backend_tokenizer.post_processor)):
         return
     path = folder / "tokenizer_config.json"
-    config = json.loads(path.read_text(encoding="utf-8"))
-    store.write_json(path, config | {"tokenizer_class": "PreTrainedTokenizerFast"})
+    store.write_json(path, store.read_json(path) | {"tokenizer_class": "PreTrainedTokenizerFast"})
 
 
 def _steps(processor) -> list[dict]:

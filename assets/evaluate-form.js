@@ -22,11 +22,11 @@
       settle();
       if (!el.contains(document.activeElement)) draw();
     };
-    // The base against the newest tuned one, unless something else was chosen.
+    // The base against the newest tuned one, also one that comes later, unless something else ("": nothing) was chosen.
     const settle = () => {
       const models = fitting(), known = (id) => models.some((model) => model.id === id), tuned = models.find((model) => model.id.startsWith("run-"));
       if (!known(state.first)) state.first = (kind() === "classify" ? models[0] : models.find((model) => model.id === "starter") || models[0])?.id || null;
-      if (state.second !== "" && !known(state.second)) state.second = kind() === "classify" ? "" : tuned && tuned.id !== state.first ? tuned.id : "";
+      if (state.second !== "" && !known(state.second)) state.second = kind() === "classify" ? "" : tuned && tuned.id !== state.first ? tuned.id : null;
     };
 
     const select = (label, options, value, onchange, id) => h("label", { class: "pick" }, h("span", {}, label), h("select", { id, onchange: (event) => onchange(event.target.value) },

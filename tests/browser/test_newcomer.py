@@ -4,6 +4,7 @@ Once with a tiny random model and the real worker, in seconds; once with the sta
 """
 
 import json
+import re
 import shutil
 
 import pytest
@@ -53,6 +54,29 @@ def test_a_run_can_be_stopped_and_resumed_on_the_page(tiny_app, open_page, alpac
     page.locator("#train-stop").click()
     state_is(page, "Stopped", 60)
     assert page.errors == []
+
+
+def test_a_run_that_ends_is_offered_for_evaluation_beside_its_base(
+    app_on, open_page, alpaca_file, tiny_model_folder, tmp_path
+):
+    shutil.copytree(tiny_model_folder, tmp_path / "home" / "models" / "starter")
+    with app_on(tmp_path / "home") as url:
+        page = open_page(url)
+        add_file(page, alpaca_file)
+        tab(page, "Evaluate")
+        expect(page.locator("#evaluate-second")).to_have_value("")  # no run yet
+        start_run(page, max_steps=3, max_length=128, rank=8)
+        state_is(page, "Completed", 120)
+        tab(page, "Evaluate")
+        expect(page.locator("#evaluate-first")).to_have_value("starter")
+        expect(page.locator("#evaluate-second")).to_have_value(re.compile("^run-"), timeout=10 * SECONDS)
+        page.locator("#evaluate-second").select_option("")
+        page.locator("#evaluate-start").click()
+        page.set_viewport_size({"width": 390, "height": 844})
+        expect(page.locator(".figures tbody tr").first).to_be_visible(timeout=120 * SECONDS)
+        table = page.locator(".figures")
+        assert table.evaluate("table => table.scrollWidth <= table.parentElement.clientWidth"), "no figure is cut off"
+        expect(page.locator("#evaluate-second")).to_have_value("")  # what was chosen stays
 
 
 def test_a_second_browser_shows_the_same_run(tiny_app, open_page, alpaca_file):

@@ -26,7 +26,8 @@
     const settle = () => {
       const models = fitting(), known = (id) => models.some((model) => model.id === id), tuned = models.find((model) => model.id.startsWith("run-"));
       if (!known(state.first)) state.first = (kind() === "classify" ? models[0] : models.find((model) => model.id === "starter") || models[0])?.id || null;
-      if (state.second !== "" && !known(state.second)) state.second = kind() === "classify" ? "" : tuned && tuned.id !== state.first ? tuned.id : null;
+      if (state.second !== "" && (!known(state.second) || state.second === state.first)) state.second = kind() === "classify" ? "" : tuned && tuned.id !== state.first ? tuned.id : null;
+      if (!bases().some((model) => model.id === state.base)) state.base = bases()[0]?.id || "starter";
     };
 
     const select = (label, options, value, onchange, id) => h("label", { class: "pick" }, h("span", {}, label), h("select", { id, onchange: (event) => onchange(event.target.value) },
@@ -48,10 +49,11 @@
       classify ? h("div", { class: "hows" }, L.choice(t("eval_how"), [["models", t("eval_how_models")], ["folds", t("eval_how_folds")]], state.how, (how) => { state.how = how; draw(); el.querySelector(`input[value=${how}]`)?.focus(); })) : null,
       message, classify && !folds && !models.length ? h("p", { class: "soft summary" }, t("eval_no_classifier")) : said, folds ? foldSettings() : settings());
     };
-    const sides = (menu) => [select(t("eval_first"), menu, state.first, (id) => { state.first = id; draw(); }, "evaluate-first"),
-      select(t("eval_second"), [["", t("eval_no_second")], ...menu.filter(([id]) => id !== state.first)], state.second, (id) => { state.second = id; draw(); }, "evaluate-second")];
+    const sides = (menu) => [select(t("eval_first"), menu, state.first, (id) => { state.first = id; settle(); draw(); el.querySelector("#evaluate-first")?.focus(); }, "evaluate-first"),
+      select(t("eval_second"), [["", t("eval_no_second")], ...menu.filter(([id]) => id !== state.first)], state.second, (id) => { state.second = id; draw(); el.querySelector("#evaluate-second")?.focus(); }, "evaluate-second")];
     // What folds start from and how, unless a run's settings say both.
-    const beginning = () => [select(t("eval_fold_base"), state.choices.models.filter((model) => model.ready && model.task !== "classify").map((model) => [model.id, model.title]), state.base, (id) => { state.base = id; }, "evaluate-base"),
+    const bases = () => state.choices.models.filter((model) => model.ready && model.task !== "classify");
+    const beginning = () => [select(t("eval_fold_base"), bases().map((model) => [model.id, model.title]), state.base, (id) => { state.base = id; }, "evaluate-base"),
       h("div", { class: "pick method" }, h("span", {}, t("train_method")), L.choice(t("train_method"), state.choices.methods.map((key) => [key, t(`method_${key}`)]), state.method, (key) => { state.method = key; }))];
     const like = () => state.choices.classifiers.find((run) => run.run_id === state.like);
     const limit = () => state.settings.limit || state.choices.limits[kind()];

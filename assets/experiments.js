@@ -142,7 +142,7 @@
         group.rungs.length ? h("span", {}, t("exp_round", { n: rung + 1, total: group.rungs.length })) : null,
         going && group.seconds_left ? h("span", {}, t("train_left", { time: L.duration(group.seconds_left) })) : null,
         h("span", { class: "acts" }, best ? L.button(t("exp_use"), () => { L.tell("train-settings", group.best_values); }, "", { id: "exp-use", "data-key": "exp-use" }) : null,
-          best?.model_id && best.writes !== false && L.trainForm?.task() !== "classify" ? L.button(t("exp_try"), () => { L.wantedModel = best.model_id; L.tell("try-model", best.model_id); trigger("select", { model_id: best.model_id }); }, "", { id: "exp-try", "data-key": "exp-try" }) : null,
+          best?.model_id && group.best_task && group.best_task !== "classify" ? L.button(t("exp_try"), () => { L.wantedModel = best.model_id; L.tell("try-model", best.model_id); trigger("select", { model_id: best.model_id }); }, "", { id: "exp-try", "data-key": "exp-try" }) : null,
           going ? L.button(t("exp_cancel"), () => act("cancel"), "", { "data-key": "exp-cancel", id: "exp-cancel", disabled: group.state === "stopping" }) : L.sure(t("exp_delete"), t("exp_delete_sure"), () => act("delete"))));
     };
 

@@ -117,13 +117,16 @@
 
     // The form tells what is chosen; only what changes the numbers makes them stale.
     L.hear("train-form", (settings) => {
-      const about = JSON.stringify([settings.dataset_id, settings.model_id, settings.beta, settings.loss_on, settings.preference_loss, settings.label_smoothing]);
+      const about = JSON.stringify(["dataset_id", "model_id", "seed", "eval_share", "loss_on", "beta", "preference_loss", "label_smoothing"].map((key) => settings[key]));
       const kind = kindOf(settings), other = kind !== state.kind;
       if (about === state.about) return;
       Object.assign(state, { about, settings, task: settings.task, kind, found: null, error: null, place: 0 });
       if (other || !el.firstChild) draw(); else drawNumbers();
       if (state.shown) compute();
     });
-    L.hear("run-ended", () => { state.found = null; if (state.shown && L.visible(el)) compute(); });
+    // A finished run is what "after" was missing. On another panel, the numbers are computed when they are come back to.
+    const missing = () => state.shown && !state.found && !state.error && el.getClientRects().length > 0;
+    L.hear("run-ended", () => { state.found = null; missing() ? compute() : drawNumbers(); });
+    new IntersectionObserver(() => { if (missing()) compute(); }).observe(el);
   });
 })();

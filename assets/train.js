@@ -31,7 +31,12 @@
     const defaults = (method = state.config.method) => state.choices?.defaults[task()]?.[method] || {};
     const fits = ([key]) => (!METHODS[key] || METHODS[key].includes(state.config.method)) && (!TASKS[key] || TASKS[key].includes(task())) && key in defaults();
     // What was changed counts only where the setting exists: another method or task keeps it in mind.
-    const changed = () => Object.fromEntries(Object.entries(state.changed).filter(([key]) => !FIELDS.some(([name]) => name === key) || fits([key])));
+    const changed = () => Object.fromEntries(Object.entries(state.changed).filter(([key, value]) => {
+      const field = FIELDS.find(([name]) => name === key);
+      return !field || (fits(field) && (field[1] !== "data" || value === "none" || others(key).some((set) => set.dataset_id === value)));
+    }));
+    // Instruction data to be measured on; for replay raw text as well, but not the data that is trained.
+    const others = (key) => state.choices.data_sets.filter((set) => set.dataset_id !== state.config.dataset_id && (set.task === "chat" || (set.task === "text" && key === "replay_dataset_id")));
     const wanted = () => ({ ...state.config, ...changed() });
     const fail = (error) => { state.error = error; L.show(message, L.notice(error)); };
 
@@ -116,22 +121,20 @@
     };
     const menu = (id, options, value, set) => h("select", { id, onchange: (event) => set(event.target.value) }, options.map(([key, text]) => { const o = h("option", { value: key }, text); o.selected = String(key) === String(value); return o; }));
     const CONTROLS = {
-      number: (key, id, value) => h("input", { id, class: "entry", type: "number", step: "any", inputmode: "decimal", value: value ?? "", onchange: (event) => keep(key, event.target.value.trim() === "" ? "" : Number(event.target.value)) }),
+      number: (key, id, value) => h("input", { id, class: "entry", type: "number", step: "any", inputmode: "decimal", value: value ?? "", onchange: (event) => { keep(key, event.target.value.trim() === "" ? "" : Number(event.target.value)); event.target.value = state.changed[key] ?? defaults()[key] ?? ""; } }),
       bool: (key, id, value) => menu(id, [["true", t("choice_yes")], ["false", t("choice_no")]], String(Boolean(value)), (raw) => keep(key, raw === "true")),
       precisions: (key, id, value) => menu(id, state.choices.precisions.map((each) => [each, each]), value, (raw) => keep(key, raw)),
       share: (key, id, value) => {
         const said = h("span", { class: "n" }, L.percent(value || 0));
         return h("span", { class: "with-unit" }, h("input", { id, type: "range", min: 0, max: 0.9, step: 0.05, value: value || 0, oninput: (event) => { said.textContent = L.percent(+event.target.value); }, onchange: (event) => keep(key, Number(event.target.value)) }), said);
       },
-      // Instruction data to be measured on; for replay raw text as well, but not the data that is trained.
       data: (key, id, value) => {
-        const others = state.choices.data_sets.filter((set) => set.dataset_id !== state.config.dataset_id && (set.task === "chat" || (set.task === "text" && key === "replay_dataset_id")));
         const first = key === "replay_dataset_id" ? [["", t("choice_none")]] : [["", t("choice_sample")], ["none", t("choice_none")]];
-        return menu(id, [...first, ...others.map((set) => [set.dataset_id, L.clip(set.name, 40)])], value || "", (raw) => keep(key, raw));
+        return menu(id, [...first, ...others(key).map((set) => [set.dataset_id, L.clip(set.name, 40)])], value || "", (raw) => keep(key, raw));
       },
     };
     const field = ([key, kind, unit]) => {
-      const id = `f-${key}`, value = state.changed[key] ?? defaults()[key];
+      const id = `f-${key}`, value = changed()[key] ?? defaults()[key];
       const name = (option) => (WORDED[key]?.[option] ? t(WORDED[key][option]) : NAMED[option] || option);
       const control = Array.isArray(kind) ? menu(id, kind.map((option) => [option, name(option)]), value, (raw) => keep(key, key === "optim_bits" ? Number(raw) : raw)) : CONTROLS[kind](key, id, value);
       const [help, text] = L.help(t(`h_${key}`), t(`f_${key}`));

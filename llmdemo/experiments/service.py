@@ -100,7 +100,7 @@ class Experiments:
 
     def status(self, group_id: str) -> dict:
         """The experiment and its rows: group_id, kind, strategy, state (running, stopping, completed, cancelled, failed),
-        message, hint, rows (Board.rows), best (a run_id), varied (the settings that differ), rungs, seconds_left, base."""
+        message, hint, rows (Board.rows), best (a run_id), best_task, varied (the settings that differ), rungs, seconds_left, base."""
         group = self._groups.load(group_id)
         with self._lock:
             rows = self._board.rows(group)
@@ -112,6 +112,7 @@ class Experiments:
             "rows": rows,
             "best": winner and winner["run_id"],
             "best_values": winner and self._values(group, winner["run_id"]),
+            "best_task": winner and self._task(winner["run_id"]),
             "varied": list(dict.fromkeys(key for row in rows for key in row["varied"])),
             "done": sum(row["state"] in OVER for row in rows),
             "seconds_left": boards.seconds_left(rows, group.rungs, max(1, self._settings.runs_at_once))
@@ -122,6 +123,13 @@ class Experiments:
     def _values(self, group: Group, run_id: str) -> dict:
         """The settings of a member, as the form takes them; a search's best run is meant for the whole number of steps."""
         return next(member["values"] for member in group.members if member["run_id"] == run_id)
+
+    def _task(self, run_id: str) -> str | None:
+        """None of a run that was deleted just now."""
+        try:
+            return self._runs.config(run_id).get("task")
+        except UserError:
+            return None
 
     def csv(self, group_id: str) -> str:
         """The table as CSV."""

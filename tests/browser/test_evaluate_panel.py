@@ -59,6 +59,10 @@ def test_models_are_compared_and_a_classifier_is_tried(app_on, home_with_models,
         upload(page, tmp_path / "sums.json")
         page.get_by_role("tab", name="Evaluate", exact=True).click()
         expect(page.locator("#evaluate-second")).to_have_value(TUNED, timeout=SOON)
+        page.locator("#evaluate-first").select_option(TUNED)
+        expect(page.locator("#evaluate-second")).to_have_value("")  # no model stands beside itself
+        page.locator("#evaluate-first").select_option("starter")
+        page.locator("#evaluate-second").select_option(TUNED)
         page.locator("#evaluate-start").click()
         expect(page.locator(".figures tbody tr")).to_have_count(9, timeout=90_000)
         page.locator(".sorter", has_text="ROUGE-L").first.click()

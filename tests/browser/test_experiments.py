@@ -27,6 +27,11 @@ def test_two_methods_race_and_the_best_one_fills_the_form(tiny_app, open_page, a
         page.locator(f"#f-{key}").fill(str(value))
         page.locator(f"#f-{key}").press("Tab")
 
+    usual = page.locator("#f-learning_rate").input_value()
+    page.locator("#f-learning_rate").fill("")
+    page.locator("#f-learning_rate").press("Tab")
+    expect(page.locator("#f-learning_rate")).to_have_value(usual)  # nothing typed: what will be taken is shown
+
     page.locator("#learn-numbers").click()
     expect(page.locator(".learn-table tbody tr.total")).to_be_visible(timeout=30 * SECONDS)
 
@@ -42,6 +47,8 @@ def test_two_methods_race_and_the_best_one_fills_the_form(tiny_app, open_page, a
     with page.expect_download() as download:
         page.locator("[data-key=exp-csv]").click()
     assert download.value.path().read_text().count("\n") == 3
+    page.locator("#train-data").select_option(label="spam.tsv · 40")
+    expect(page.locator("#exp-try")).to_be_visible()  # the race's model writes, whatever the form has now
     page.locator("#exp-use").click()
     expect(page.locator("#f-max_steps")).to_have_value("4")
     assert page.errors == [] and page.foreign == []

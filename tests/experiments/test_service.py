@@ -48,6 +48,7 @@ def test_a_grid_finds_the_best_and_keeps_only_its_model(bench):
     best = next(row for row in status["rows"] if row["run_id"] == status["best"])
     assert best["varied"] == {"learning_rate": 1e-3} and best["model_id"] == best["run_id"]
     assert status["best_values"]["learning_rate"] == 1e-3
+    assert status["best_task"] == "chat"
     for row in status["rows"]:
         folder = bench.home.runs / row["run_id"]
         kept = row is best

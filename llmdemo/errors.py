@@ -14,6 +14,10 @@ class UserError(Exception):
         self.hint = hint
 
 
+class NotNow(UserError):
+    """A refusal that time may cure: a queue or a disk that is full."""
+
+
 def first_line(error: BaseException, most: int = 160) -> str:
     """The first line of what a library's error says, at most `most` characters; its type's name where it says nothing."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:most]

@@ -93,6 +93,11 @@ def predict(home: Home, values: dict) -> dict:
     return {"ledger": ledger, "step_tokens": step_tokens, "steps": config.max_steps, "batch": config.global_batch}
 
 
+def step_tokens(config: TrainConfig, info) -> float:
+    """Tokens that a step of a run with this config is likely to see of a data set (DatasetInfo) that was measured."""
+    return config.global_batch * _batch(config, info.tokens, info.kept)[3]
+
+
 def _batch(config: TrainConfig, tokens: dict | None, kept: int) -> tuple[int, int, int, float]:
     """(rows of a forward pass, tokens of the longest, trained tokens of one, mean tokens of a record)."""
     limit = config.max_length
@@ -115,7 +120,7 @@ def shown_speed(runs: list[dict], parameters: int, method: str | None = None) ->
     ended after a few steps tells nothing yet, and one that shared the machine with others should not count alone.
     """
     known = [run for run in runs if run.get("tokens_per_second") and (run.get("step") or 0) >= _TELLING_STEPS]
-    known = [run for run in known if (run.get("worker") or {}).get("parameters")]
+    known = [run for run in known if (run.get("worker") or {}).get("parameters") and not run.get("imported")]
     same = [run for run in known if run["worker"].get("method") == method]
     work = [run["tokens_per_second"] * run["worker"]["parameters"] for run in (same or known)[:_TELLING_RUNS]]
     return statistics.median(work) / max(1, parameters) if work else None

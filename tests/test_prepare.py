@@ -90,7 +90,10 @@ def test_the_likely_speed_is_the_median_of_the_newest_runs_with_the_method_and_f
     assert prepare.shown_speed(runs[:3], 1000, "adamw") == 200.0, "another method's is better than none"
 
 
-@pytest.mark.parametrize("told", [{}, run_of(8.0, step=5), run_of(None), {**run_of(8.0), "worker": None}])
+@pytest.mark.parametrize(
+    "told",
+    [{}, run_of(8.0, step=5), run_of(None), {**run_of(8.0), "worker": None}, {**run_of(8.0), "imported": True}],
+)
 def test_a_run_that_tells_nothing_of_the_speed_is_passed_over(told):
     assert prepare.shown_speed([told], 1000) is None
     assert prepare.shown_speed([told, run_of(100.0)], 1000) == 100.0

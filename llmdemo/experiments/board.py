@@ -45,6 +45,7 @@ class Board:
             }
         shown = {key: status.get(key) for key in _STATUS}
         if kept and (kept["state"], kept["attempt"]) == (shown["state"], shown["attempt"]):
+            self.forget(member["run_id"])
             return {**kept, **about, **shown}
         reading = self._read(member["run_id"])
         return {**reading.figures(), "curves": reading.curves(), **about, **shown}

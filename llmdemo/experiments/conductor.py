@@ -1,9 +1,11 @@
 """What happens next in an experiment: rounds that begin, models that are let go, the end. Starts runs; knows no page."""
 
 import logging
+import sqlite3
+from dataclasses import asdict
 
 from llmdemo import prepare
-from llmdemo.errors import UserError
+from llmdemo.errors import NotNow, UserError
 from llmdemo.experiments import board as boards
 from llmdemo.experiments import halving, plan
 from llmdemo.experiments.board import OVER, Board
@@ -31,11 +33,20 @@ class Conductor:
                 log.warning("%s", error)
                 self._over.add(group_id)
                 continue
-            if group.state == RUNNING:
-                self._advance(group)
-            if group.state != RUNNING:
+            if self._is_over(group):
                 self._over.add(group_id)
         return bool(set(self._groups.ids()) - self._over)
+
+    def _is_over(self, group: Group) -> bool:
+        """Advances the experiment first. What goes wrong is tried again, and leaves no other experiment unwatched."""
+        if group.state == RUNNING:
+            try:
+                self._advance(group)
+            except (OSError, sqlite3.Error, UserError) as error:
+                if not self._runs.closed:
+                    log.warning("%s: %s", group.group_id, error)
+                return False
+        return group.state != RUNNING
 
     def start(self, group: Group) -> None:
         """Starts the members that have no run yet. Raises UserError; those that have begun go on."""
@@ -47,12 +58,17 @@ class Conductor:
                 member["run_id"] = prepare.start(self._home, self._runs, values, {"group": about})
 
     def _advance(self, group: Group) -> None:
-        self._find_started(group)
+        cancelled = self._groups.is_cancelled(group.group_id)
+        if self._find_started(group) and not cancelled:
+            self._start_missing(group)
         rows = self._board.rows(group)
-        self._keep(group, rows)
+        try:
+            self._keep(group, rows)
+        except OSError as error:  # a full disk: all the more must models be let go, and runs be stopped that shall be
+            log.warning("%s: %s", group.group_id, error)
         if group.keep == "best":
             self._let_go(rows)
-        if self._groups.is_cancelled(group.group_id):
+        if cancelled:
             self._cancel(group, rows)
         elif all(row["state"] in OVER for row in rows if row["rung"] == group.rung):
             self._next_round(group, rows)
@@ -75,7 +91,7 @@ class Conductor:
             if row["state"] != "stopping":
                 self._runs.stop(row["run_id"])
         if not going:
-            group.state = CANCELLED
+            group.state, group.message, group.hint = CANCELLED, "", ""
             self._groups.save(group)
 
     def _next_round(self, group: Group, rows: list[dict]) -> None:
@@ -99,26 +115,31 @@ class Conductor:
             made = plan.searcher(group.base, winner["varied"], rung, group.rungs[rung][1])
             group.members.append(member_of(made))
         self._groups.save(group)
-        try:
-            self.start(group)
-        except UserError as error:
-            group.state, group.message, group.hint = FAILED, error.message, error.hint
-        self._groups.save(group)
+        self._start_missing(group)
 
-    def _find_started(self, group: Group) -> None:
-        """Members whose runs were started just before the app ended; those that were not are started now."""
-        missing = [index for index, member in enumerate(group.members) if not member["run_id"]]
-        if not missing:
-            return
-        for run in self._runs.list():
+    def _find_started(self, group: Group) -> bool:
+        """Finds members' runs that were started just before the app ended; whether any member has none."""
+        missing = {index for index, member in enumerate(group.members) if not member["run_id"]}
+        for run in self._runs.list() if missing else ():
             about = _about(self._runs, run["run_id"])
             if about.get("id") == group.group_id and about.get("member") in missing:
                 group.members[about["member"]]["run_id"] = run["run_id"]
+                missing.remove(about["member"])
+                self._groups.save(group)
+        return bool(missing)
+
+    def _start_missing(self, group: Group) -> None:
+        """Starts what has no run yet; what cannot be now is tried again at the next look, and the page says why."""
+        before = asdict(group)
+        group.message = group.hint = ""
         try:
             self.start(group)
+        except NotNow as error:
+            group.message, group.hint = f"The next runs wait: {error.message}", error.hint
         except UserError as error:
             group.state, group.message, group.hint = FAILED, error.message, error.hint
-        self._groups.save(group)
+        if asdict(group) != before:
+            self._groups.save(group)
 
     def _let_go(self, rows: list[dict]) -> None:
         """Removes the models of those that are not the best so far: twenty models would fill a disk."""

@@ -32,13 +32,15 @@ class Reading:
                 take(event)
 
     def _watch_clock(self, event: dict) -> None:
-        """Time counts in the training phase only: loading, evaluation and waiting are no part of a method's speed."""
+        """Time counts in the training phase only: loading, evaluation, checkpoints and waiting are no part of a method's
+        speed."""
         now = number(event.get("t"))
         if now is None:
             return
         if event["type"] in ("launch", "queued"):
             self._phase = ""  # nobody knows when the attempt before it ended
-        if self._phase == "training" and self._last is not None:
+        # what came before a checkpoint event was its writing
+        if self._phase == "training" and self._last is not None and event["type"] != "checkpoint":
             self._seconds += max(0.0, now - self._last)
         self._last = now
 
@@ -51,6 +53,7 @@ class Reading:
         self._points = [point for point in self._points if point[0] <= step]
         self._evals = [point for point in self._evals if point[0] <= step]
         self._tokens = self._points[-1][1] if self._points else self._tokens if step else None
+        self._seconds = self._points[-1][2] if self._points else self._seconds if step else 0.0
 
     def _on_step(self, event: dict) -> None:
         step, loss, tokens = number(event.get("step")), number(event.get("loss")), whole(event.get("tokens"))

@@ -20,6 +20,7 @@ from llmdemo.experiments.plan import Plan
 from llmdemo.models.check import read_config
 from llmdemo.settings import Settings
 from llmdemo.store import Home
+from llmdemo.training.config import TrainConfig
 
 log = logging.getLogger(__name__)
 _BUSY_SECONDS = 1.0
@@ -79,7 +80,7 @@ class Experiments:
 
     def delete(self, group_id: str) -> None:
         """Forgets an experiment that is over; its runs stay."""
-        if self._groups.load(group_id).state == RUNNING:
+        if self._goes(group_id):
             raise UserError("The experiment is still going.", "Cancel it first.")
         self._groups.remove(group_id)
 
@@ -115,14 +116,17 @@ class Experiments:
             "best_task": winner and self._task(winner["run_id"]),
             "varied": list(dict.fromkeys(key for row in rows for key in row["varied"])),
             "done": sum(row["state"] in OVER for row in rows),
-            "seconds_left": boards.seconds_left(rows, group.rungs, max(1, self._settings.runs_at_once))
+            "seconds_left": boards.seconds_left(rows, group.rungs, self._runs.at_once)
             if group.state == RUNNING
             else None,
         }
 
     def _values(self, group: Group, run_id: str) -> dict:
         """The settings of a member, as the form takes them; a search's best run is meant for the whole number of steps."""
-        return next(member["values"] for member in group.members if member["run_id"] == run_id)
+        member = next(member for member in group.members if member["run_id"] == run_id)
+        values = {**group.base, **member["varied"]} if group.kind == "search" else member["values"]
+        config = TrainConfig.from_dict(values)
+        return {**values, "method": config.method, "model_id": config.model_id}
 
     def _task(self, run_id: str) -> str | None:
         """None of a run that was deleted just now."""
@@ -136,6 +140,12 @@ class Experiments:
         return table.to_csv(self.status(group_id))
 
     # -- inside
+
+    def _goes(self, group_id: str) -> bool:
+        try:
+            return self._groups.load(group_id).state == RUNNING
+        except UserError:
+            return False  # damaged: nobody leads it any more
 
     def _start(self, made: Plan, name) -> str:
         if name is not None and (not isinstance(name, str) or len(name) > 60):
@@ -192,7 +202,7 @@ class Experiments:
         config, info, _ = prepare.checked(self._home, base)
         if not info.tokens:
             raise UserError("The data set's tokens have not been counted yet.", "Open it in Data, or give max_steps.")
-        return max(1, round(tokens / (config.global_batch * min(info.tokens["mean"], config.max_length))))
+        return max(1, round(tokens / prepare.step_tokens(config, info)))
 
     def _watch(self) -> None:
         busy = True

@@ -4,7 +4,7 @@ import threading
 import time
 from pathlib import Path
 
-from llmdemo.errors import UserError
+from llmdemo.errors import NotNow, UserError
 from llmdemo.settings import Settings
 from llmdemo.store import Home, folder_bytes
 
@@ -24,12 +24,12 @@ def home_bytes(home: Home, fresh: float = _FRESH_SECONDS) -> int:
 
 
 def check_quota(home: Home, settings: Settings) -> None:
-    """Raises UserError when the home folder has reached the disk quota."""
+    """Raises NotNow when the home folder has reached the disk quota."""
     if home_bytes(home) < settings.max_home_bytes:
         return
     size = home_bytes(home, fresh=0)  # something may have been deleted just now
     if size >= settings.max_home_bytes:
-        raise UserError(
+        raise NotNow(
             f"The home folder holds {size / 2**30:,.1f} GiB; {settings.max_home_bytes / 2**30:,.1f} GiB are allowed.",
             "Delete runs, models or data sets that are not needed; LLMDEMO_MAX_HOME_BYTES sets the limit.",
         )

@@ -9,6 +9,7 @@ import psutil
 
 from llmdemo.public.secrets import without_secrets
 from llmdemo.public.spaces import on_zero_gpu
+from llmdemo.settings import Settings
 
 PROJECT = Path(__file__).resolve().parents[2]
 _WORKER = "llmdemo.training.worker"
@@ -75,6 +76,11 @@ def gpus(env=None, nodes: Path = Path("/dev")) -> list[str]:
     if visible is not None:
         return [part.strip() for part in visible.split(",") if part.strip() and part.strip() != "-1"]
     return sorted((node.name[6:] for node in nodes.glob("nvidia[0-9]*") if node.name[6:].isdigit()), key=int)
+
+
+def at_once(settings: Settings, there: list[str]) -> int:
+    """Runs that may train at the same time: one for each GPU that is there, one on a CPU, unless the settings say another."""
+    return settings.runs_at_once or max(1, len(there))
 
 
 def free_gpus(wanted: int, there: list[str], taken: list[str], share: bool) -> list[str] | None:

@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from llmdemo.errors import UserError
+from llmdemo.errors import NotNow, UserError
 from llmdemo.events import read_events
 from llmdemo.models.catalog import require_open
 from llmdemo.public.quota import check_quota
 from llmdemo.runs import bundle, logfile
-from llmdemo.runs.command import worker_command
+from llmdemo.runs.command import at_once, gpus, worker_command
 from llmdemo.runs.folder import RunFolder, bury, make_folder, recovered_row
 from llmdemo.runs.foreign import sound
 from llmdemo.runs.lock import LeaderLock
@@ -207,6 +207,11 @@ class Runs:
 
     # -- what can be seen
 
+    @property
+    def at_once(self) -> int:
+        """Runs that may train at the same time."""
+        return at_once(self._settings, gpus())
+
     def status(self, run_id: str) -> dict:
         """How the run is: see llmdemo/runs/status.py for the keys. Always ready for JSON."""
         return self._status(self._row(run_id), [row["run_id"] for row in self._table.queue()])
@@ -306,7 +311,7 @@ class Runs:
             ) from error
         with said("kept"), self._or_no_folder(run_id), self._table.transaction():
             if len(self._table.queue()) >= self._settings.max_queued_runs:
-                raise UserError(
+                raise NotNow(
                     f"{self._settings.max_queued_runs} runs wait already.",
                     "Cancel some, or wait; LLMDEMO_MAX_QUEUED_RUNS sets the limit.",
                 )
@@ -329,7 +334,7 @@ class Runs:
         check_quota(self._home, self._settings)
         free, needed = free_bytes(self._home.root), self._settings.min_free_bytes
         if free < needed:
-            raise UserError(
+            raise NotNow(
                 f"Only {free / 2**20:,.0f} MiB are free in the home folder; a run needs {needed / 2**20:,.0f} MiB.",
                 "Delete runs or models that are not needed, or lower LLMDEMO_MIN_FREE_BYTES.",
             )

@@ -18,7 +18,7 @@ from pathlib import Path
 from llmdemo.errors import UserError
 from llmdemo.public.quota import reached
 from llmdemo.runs import logfile, process
-from llmdemo.runs.command import free_gpus, gpus, processes, worker_environment
+from llmdemo.runs.command import at_once, free_gpus, gpus, processes, worker_environment
 from llmdemo.runs.folder import RunFolder
 from llmdemo.runs.reader import Readers
 from llmdemo.runs.states import (
@@ -133,7 +133,7 @@ class Supervisor:
     def _devices_for(self, row: dict) -> list[str] | None:
         """The GPUs for this run ([]: those that there are); None while it has to wait for others to end."""
         alive, most, there = self._table.alive(), self._settings.runs_at_once, gpus()
-        if len(alive) >= (most or max(1, len(there))):
+        if len(alive) >= at_once(self._settings, there):
             return None
         taken = [str(gpu) for each in alive for gpu in self._folder(each).process().get("devices") or []]
         return free_gpus(processes(self._config(row)), there, taken, share=most > 0)

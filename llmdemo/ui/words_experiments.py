@@ -63,8 +63,8 @@ _START: dict[str, tuple[str, str]] = {
     "exp_race": ("Race methods", "方法競賽"),
     "exp_search": ("Search settings", "搜尋設定"),
     "exp_race_about": (
-        "The same records in the same order, the same seed, {steps} steps each, one run after the other.",
-        "相同的資料與順序、相同的亂數種子，每個方法 {steps} 步，依序執行。",
+        "The same records in the same order, the same seed, {steps} steps each.",
+        "相同的資料與順序、相同的亂數種子，每個方法 {steps} 步。",
     ),
     "exp_race_on": ("{method} takes part", "{method} 參加"),
     "exp_race_start": ("Start the race", "開始競賽"),

@@ -50,7 +50,13 @@ def test_a_resumed_run_does_its_last_steps_again():
     assert reading.figures()["tokens"] == 100
     reading.feed([{"type": "phase", "t": 111.0, "phase": "training"}, step(114.0, 2, 2.0)])
     assert reading.curves()["train"]["step"] == [1, 2]
-    assert reading.figures()["seconds"] == 7.0  # the step that was lost took its time
+    assert reading.figures()["seconds"] == 5.0  # the step that was lost counts neither in tokens nor in time
+
+
+def test_the_writing_of_a_checkpoint_is_no_part_of_a_methods_speed():
+    reading = Reading()
+    reading.feed([*STORY[:7], {"type": "checkpoint", "t": 34.0, "step": 2}, step(36.0, 3, 2.0)])
+    assert reading.figures()["seconds"] == 6.0
 
 
 def test_what_is_no_figure_changes_nothing():

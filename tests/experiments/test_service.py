@@ -2,11 +2,13 @@
 
 import json
 import shutil
+import time
 
 import pytest
 
-from llmdemo.errors import UserError
-from llmdemo.experiments import Experiments
+from llmdemo import prepare
+from llmdemo.errors import NotNow, UserError
+from llmdemo.experiments import Experiments, conductor, group
 
 
 def test_a_race_ends_with_one_row_a_method(bench):
@@ -219,6 +221,8 @@ def test_a_damaged_experiment_harms_no_other(bench):
     with pytest.raises(UserError, match="damaged"):
         experiments.status(broken.name)
     assert [each["group_id"] for each in experiments.list()] == [group_id]
+    experiments.delete(broken.name)
+    assert not broken.exists()
 
 
 @pytest.mark.parametrize("group_id", ["exp-none", "../runs", "", None])
@@ -227,3 +231,77 @@ def test_an_unknown_id_is_a_sentence(bench, group_id):
     for act in (experiments.status, experiments.cancel, experiments.delete, experiments.csv):
         with pytest.raises(UserError):
             act(group_id)
+
+
+HALVING = {"strategy": "halving", "space": {"learning_rate": [1e-4, 1e-3, 1e-2]}, "runs": 3, "least_steps": 1}
+
+
+@pytest.fixture
+def queue(monkeypatch):
+    """{"full"}: whether runs of a search's later rounds are refused."""
+    said = {"full": True}
+
+    def start(home, runs, values, *more, _start=prepare.start):
+        if said["full"] and values["max_steps"] != HALVING["least_steps"]:
+            raise NotNow("4 runs wait already.", "Cancel some, or wait.")
+        return _start(home, runs, values, *more)
+
+    monkeypatch.setattr(conductor.prepare, "start", start)
+    return said
+
+
+def waiting(experiments, group_id: str) -> dict:
+    deadline = time.monotonic() + 30
+    while not (status := experiments.status(group_id))["message"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.03)
+    return status
+
+
+def test_a_round_that_finds_the_queue_full_waits_and_says_so(bench, queue):
+    experiments, _ = bench.open()
+    group_id = experiments.start_search(bench.base, HALVING)
+    status = waiting(experiments, group_id)
+    assert status["state"] == "running" and "4 runs wait already" in status["message"]
+    assert status["best_values"]["max_steps"] == bench.base["max_steps"], "a short round's steps are no setting to use"
+    queue["full"] = False
+    status = bench.wait(experiments, group_id, "completed")
+    assert [row["rung"] for row in status["rows"]] == [0, 0, 0, 1] and status["message"] == ""
+
+
+def test_what_waits_for_the_queue_can_be_cancelled(bench, queue):
+    experiments, runs = bench.open()
+    group_id = experiments.start_search(bench.base, HALVING)
+    waiting(experiments, group_id)
+    experiments.cancel(group_id)
+    assert bench.wait(experiments, group_id, "cancelled")["message"] == ""
+    assert len(runs.list()) == 3
+
+
+def test_a_full_disk_keeps_neither_models_nor_runs_that_shall_go(bench, monkeypatch):
+    experiments, runs = bench.open(runs_at_once=1)
+    group_id = experiments.start_search(bench.base, {"strategy": "grid", "space": {"learning_rate": [1e-4, 1e-3]}})
+    full = {"now": True}
+
+    def write(*given, _write=group.write_json):
+        if full["now"]:
+            raise OSError(28, "No space left on device")
+        _write(*given)
+
+    monkeypatch.setattr(group, "write_json", write)
+    deadline = time.monotonic() + 30
+    while (
+        any(run["state"] != "completed" for run in runs.list())
+        or sum(run["model_id"] is not None for run in runs.list()) != 1
+    ):
+        assert time.monotonic() < deadline
+        time.sleep(0.03)
+    full["now"] = False
+    assert bench.wait(experiments, group_id, "completed")["best"]
+
+
+def test_the_best_settings_say_method_and_model_for_themselves(bench):
+    experiments, _ = bench.open()
+    group_id = experiments.start_search(bench.base, {"strategy": "grid", "space": {"learning_rate": [1e-4, 1e-3]}})
+    values = bench.wait(experiments, group_id, "completed")["best_values"]
+    assert (values["method"], values["model_id"]) == ("galore", "starter")

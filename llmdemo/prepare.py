@@ -54,6 +54,9 @@ def checked(home: Home, values: dict) -> tuple[TrainConfig, object, ModelEntry]:
         )
     if not info.kept:
         raise UserError(f"The data set {info.name} has no record to train on.", "See in Data why they were left out.")
+    for other in (config.replay_dataset_id, config.forgetting_dataset_id) if info.task == "text" else ():
+        if other not in ("", "none"):
+            data.get_dataset(home, other)
     require_installed(config.log_with)
     check_gpus(config, len(gpus()))
     entry = catalog.resolve(home, config.model_id)
@@ -73,6 +76,30 @@ def start(home: Home, runs, values: dict, extra: dict | None = None) -> str:
         "model": {"id": entry.id, "title": entry.title, "path": str(entry.path), "revision": entry.revision},
     }
     return runs.start({**whole, **(extra or {})}, name=config.name or None)
+
+
+def clone(home: Home, runs, run_id: str) -> str:
+    """Queues a new run with the settings of this one, on the same data; returns its run_id.
+
+    Raises UserError as a start does, and where the data is not here, as may be for a run from elsewhere.
+    """
+    config = runs.config(run_id)
+    values = {key: value for key, value in config.items() if key in SETTINGS}
+    name = f"{runs.status(run_id)['name'][:90]} (copy)"
+    return start(home, runs, {**values, "dataset_id": _same_data(home, config), "name": name})
+
+
+def _same_data(home: Home, config: dict) -> str:
+    """The id of the data set that a run was on, or of another with the same content. Raises UserError."""
+    dataset = config.get("dataset") or {}
+    content = dataset.get("content_hash")
+    same = [each.dataset_id for each in data.list_datasets(home) if each.content_hash == content]
+    if not same and content:
+        raise UserError(
+            f"The data of this run, {str(dataset.get('name'))[:80]!r}, is not here.", "Add the same file in Data first."
+        )
+    asked = str(config.get("dataset_id"))
+    return asked if asked in same or not same else same[0]
 
 
 def predict(home: Home, values: dict) -> dict:

@@ -105,3 +105,41 @@ def test_more_processes_than_gpus_are_refused_at_the_start(home, datasets, tiny_
     monkeypatch.setattr(prepare, "gpus", lambda: ["0", "1"])
     with pytest.raises(UserError, match="num_processes is 3, and there are 2 GPUs"):
         prepare.checked(home, values)
+
+
+class Kept:
+    """A run that is known by its config, and what is started."""
+
+    def __init__(self, config: dict):
+        self.known, self.started = config, None
+
+    def config(self, run_id: str) -> dict:
+        return self.known
+
+    def status(self, run_id: str) -> dict:
+        return {"name": "first"}
+
+    def start(self, config: dict, name: str | None = None) -> str:
+        self.started = (config, name)
+        return "run-new"
+
+
+def test_a_clone_is_checked_as_a_start_is_and_finds_its_data_by_content(home, datasets, tiny_model_folder):
+    config = {"dataset_id": datasets["chat"], "model_id": str(tiny_model_folder), "rank": 8, "task": "chat"}
+    first = Kept({})
+    prepare.start(home, first, config)
+    runs = Kept({**first.started[0], "dataset_id": "data-elsewhere"})
+    assert prepare.clone(home, runs, "run-old") == "run-new"
+    cloned, name = runs.started
+    assert (cloned["dataset_id"], cloned["rank"], name) == (datasets["chat"], 8, "first (copy)")
+    runs.known["dataset"]["content_hash"] = "gone"
+    with pytest.raises(UserError, match="is not here"):
+        prepare.clone(home, runs, "run-old")
+
+
+@pytest.mark.parametrize("key", ["replay_dataset_id", "forgetting_dataset_id"])
+def test_another_data_set_that_is_not_here_is_refused_at_the_start(home, datasets, tiny_model_folder, key):
+    values = {"dataset_id": datasets["text"], "model_id": str(tiny_model_folder), key: "data-none"}
+    with pytest.raises(UserError, match="no data set data-none"):
+        prepare.checked(home, values)
+    prepare.checked(home, {**values, "dataset_id": datasets["chat"]})  # where it has no effect

@@ -16,6 +16,7 @@ from llmdemo.models.check import check_folder
 STARTER_ID = "starter"
 STARTER_TITLE = "SmolLM2-135M-Instruct"
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}(@[\w./-]{1,100})?")
+_BEGAN = re.compile(r"run-(\d{4})(\d\d)(\d\d)-(\d\d)(\d\d)")
 _ADDING = threading.Lock()
 
 
@@ -232,7 +233,19 @@ def _run(home: store.Home, run_id: str) -> ModelEntry:
         raise UserError(
             f"The run {run_id} has no finished model.", "Choose a run that is completed, or resume this one."
         )
-    return _entry(run_id, _plain(_origin(folder).get("title") or run_id), "run", folder)
+    return _entry(run_id, _plain(_run_title(folder) or run_id), "run", folder)
+
+
+def _run_title(folder: Path) -> str:
+    """The run's name if somebody gave it one; else what its model is made of, and when: such models are alike in all else."""
+    try:
+        about = store.read_json(folder.parent / "config.json")["run"]
+        if about.get("named"):
+            return str(about["name"])
+    except (OSError, ValueError, RecursionError, LookupError, TypeError, AttributeError):
+        about = {}
+    title, began = str(_origin(folder).get("title") or ""), _BEGAN.match(folder.parent.name)
+    return " · ".join(part for part in (title, began and "{}-{}-{} {}:{}".format(*began.groups())) if part)
 
 
 def _folder(home: store.Home, model_id: str) -> ModelEntry:

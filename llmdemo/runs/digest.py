@@ -131,9 +131,9 @@ class Digest:
         drawn = {name: row[name] for name in METRICS} | extras(event, _STEP_KEYS)
         self.series.add(step, self._seconds, drawn)
         figures = self.figures
-        memory = row["memory_bytes"]
-        if memory is not None and memory > (figures["peak_memory_bytes"] or 0):
-            figures["peak_memory_bytes"] = int(memory)
+        peak = number(event.get("peak_memory_bytes")) or row["memory_bytes"]
+        if peak is not None and peak > (figures["peak_memory_bytes"] or 0):
+            figures["peak_memory_bytes"] = int(peak)
         figures.update(row)
         figures["step"], figures["tokens"] = int(step), whole(event.get("tokens"))
 
@@ -167,7 +167,7 @@ class Digest:
                 known[text(layer["name"], 200)] = (number(layer.get("energy")), number(layer.get("overlap")))
         self._refreshes.append((step, self._seconds, known))
         if len(self._refreshes) > _MOST_REFRESHES:
-            self._refreshes = self._refreshes[::2]
+            self._refreshes = _halved(self._refreshes)
 
     def _on_skip(self, event: dict) -> None:
         self.figures["skipped"] += 1
@@ -237,6 +237,13 @@ class Digest:
             "energy": rows[0],
             "overlap": rows[1],
         }
+
+
+def _halved(refreshes: list[tuple[float, float, dict]]) -> list[tuple[float, float, dict]]:
+    """Two refreshes as one, at the later one's step: each holds other matrices, and none may lose its newest figures."""
+    pairs = zip(refreshes[::2], refreshes[1::2], strict=False)
+    joined = [(step, seconds, earlier | later) for (_, _, earlier), (step, seconds, later) in pairs]
+    return joined + refreshes[2 * len(joined) :]
 
 
 def extras(event: dict, known: set[str]) -> dict[str, float]:

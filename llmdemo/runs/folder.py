@@ -44,7 +44,7 @@ class RunFolder:
 
     def rename(self, name: str) -> None:
         config = self.config()
-        write_json(self.path / "config.json", {**config, "run": {**_part(config, "run"), "name": name}})
+        write_json(self.path / "config.json", {**config, "run": {**_part(config, "run"), "name": name, "named": True}})
 
     def newest_checkpoint(self) -> Path | None:
         """The folder of the newest checkpoint; the worker makes them whole or not at all."""

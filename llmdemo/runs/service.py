@@ -95,10 +95,10 @@ class Runs:
     def start(self, config: dict, name: str | None = None) -> str:
         """Puts a new run at the end of the queue and returns its id.
 
-        `config` is written to the run's config.json as it is, plus the key "run" {id, name, created}.
+        `config` is written to the run's config.json as it is, plus the key "run" {id, name, named (by somebody), created}.
         Raises UserError when the queue or the disk is full, or when `config` is no JSON object.
         """
-        return self._add(config, name or default_name(config))
+        return self._add(config, name or default_name(config), named=bool(name))
 
     def stop(self, run_id: str) -> dict:
         """Asks the run to stop, or takes it out of the queue; harmless when pressed again. Returns status."""
@@ -154,13 +154,6 @@ class Runs:
             ) from error
         self._wake.set()
         return self.status(run_id)
-
-    def clone(self, run_id: str, changes: dict | None = None, name: str | None = None) -> str:
-        """Starts a new run with the settings of this one, with `changes` to its config; returns the new id."""
-        row = self._row(run_id)
-        if row["imported"]:
-            raise UserError("This run was made elsewhere, with files of that place.", "Choose its settings in Train.")
-        return self._add({**self.config(run_id), **(changes or {})}, name or f"{row['name'][:90]} (copy)")
 
     def delete(self, run_id: str) -> None:
         """Removes the run and its files; raises UserError while it has a process."""
@@ -297,12 +290,12 @@ class Runs:
 
     # -- inside
 
-    def _add(self, config: dict, name: str) -> str:
+    def _add(self, config: dict, name: str, named: bool) -> str:
         self._check_room()
         run_id, created = new_id("run"), time.time()
         if not isinstance(config, dict):
             raise UserError("The settings of a run must be an object.", "Give at least its dataset_id.")
-        whole = {**config, "run": {"id": run_id, "name": checked_name(name), "created": created}}
+        whole = {**config, "run": {"id": run_id, "name": checked_name(name), "named": named, "created": created}}
         try:
             json.dumps(whole, allow_nan=False)
         except (TypeError, ValueError, RecursionError) as error:

@@ -118,9 +118,9 @@ def _run_endpoints(services: Services) -> None:
         return runs.resume(run_id)
 
     def clone_run(run_id: str) -> dict:
-        """Starts a new run with the settings of this one; returns the new run_id."""
+        """Starts a new run with the settings of this one, on the same data; returns the new run_id."""
         services.require_owner()
-        return {"run_id": runs.clone(run_id)}
+        return {"run_id": prepare.clone(services.home, runs, run_id)}
 
     def delete_run(run_id: str) -> dict:
         """Deletes a run, its checkpoints and its model for good; returns its run_id."""

@@ -139,22 +139,7 @@ class TrainPages:
     def clone(self, request: dict) -> dict:
         """{"run_id"} of a new run with the settings of this one; one from elsewhere needs the same data here."""
         self._services.require_owner()
-        run_id, runs = _id(request), self._services.runs
-        if not runs.status(run_id)["imported"]:
-            return {"run_id": runs.clone(run_id)}
-        config = runs.config(run_id)
-        dataset = config.get("dataset") or {}
-        same = [
-            each for each in data.list_datasets(self._services.home) if each.content_hash == dataset.get("content_hash")
-        ]
-        if not same:
-            raise UserError(
-                f"The data of this run, {str(dataset.get('name'))[:80]!r}, is not here.",
-                "Add the same file in Data first.",
-            )
-        settings = {key: value for key, value in config.items() if key in prepare.SETTINGS}
-        asked = {**settings, "dataset_id": same[0].dataset_id}
-        return {"run_id": prepare.start(self._services.home, runs, asked)}
+        return {"run_id": prepare.clone(self._services.home, self._services.runs, _id(request))}
 
     def delete(self, request: dict) -> dict:
         self._services.require_owner()

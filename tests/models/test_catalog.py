@@ -25,8 +25,23 @@ def test_the_starter_comes_first_and_is_not_ready_until_fetched(home):
 def test_a_finished_run_is_in_the_menu_under_its_title(home, tiny_model_folder):
     run_id = add_run(home, tiny_model_folder, title="Sums")
     entry = catalog.list_models(home)[1]
-    assert (entry.id, entry.title, entry.kind, entry.ready) == (run_id, "Sums", "run", True)
+    assert (entry.id, entry.title, entry.kind, entry.ready) == (run_id, "Sums · 2026-01-01 00:00", "run", True)
     assert catalog.resolve(home, run_id).path == home.runs / run_id / "model"
+
+
+@pytest.mark.parametrize(
+    ("config", "title"),
+    [
+        ({"run": {"name": "mine", "named": True}}, "mine"),
+        ({"run": {"name": "galore on sums", "named": False}}, "Sums · 2026-01-01 00:00"),
+        ({"run": "odd"}, "Sums · 2026-01-01 00:00"),
+        ([], "Sums · 2026-01-01 00:00"),
+    ],
+)
+def test_a_models_title_is_its_runs_name_where_somebody_named_it(home, tiny_model_folder, config, title):
+    run_id = add_run(home, tiny_model_folder, title="Sums")
+    (home.runs / run_id / "config.json").write_text(json.dumps(config))
+    assert catalog.resolve(home, run_id).title == title
 
 
 def test_a_broken_run_is_left_out_of_the_menu_and_named_when_asked_for(home, tiny_model_folder):

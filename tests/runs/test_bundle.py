@@ -63,9 +63,8 @@ def test_an_imported_run_is_shown_but_not_run(bench, tmp_path):
     path = bundle_of(tmp_path / "a.zip", {"events.jsonl": b'{"type": "start", "step": 0}\n'}, dataset_id="d")
     run_id = app.import_bundle(path)
     assert app.status(run_id)["state"] == "stopped", "what has no end here did not go on here"
-    for action in (app.resume, app.clone):
-        with pytest.raises(UserError, match="made elsewhere"):
-            action(run_id)
+    with pytest.raises(UserError, match="made elsewhere"):
+        app.resume(run_id)
 
 
 def test_a_run_with_its_checkpoint_is_resumed_in_another_installation(bench, tmp_path):
@@ -136,6 +135,12 @@ def test_links_and_devices_are_refused(bench, tmp_path):
             bundle.writestr(entry, "/etc/passwd")
         with pytest.raises(UserError, match="no plain file"):
             app.import_bundle(tmp_path / "a.zip")
+
+
+def test_a_log_that_repeats_one_line_is_no_bomb(bench, tmp_path):
+    app, log = bench.open(), b"The same warning once more.\n" * 90_000
+    run_id = app.import_bundle(bundle_of(tmp_path / "a.zip", {"log.txt": log}))
+    assert (bench.home.runs / run_id / "log.txt").read_bytes() == log
 
 
 def test_bombs_are_refused(bench, tmp_path):

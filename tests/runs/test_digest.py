@@ -135,6 +135,19 @@ def test_refreshes_are_a_matrix_of_layers_and_steps():
     assert digest.curves(10)["energy"]["value"] == pytest.approx([0.6, 0.6])
 
 
+def test_the_peak_is_the_one_that_the_worker_tells_where_it_tells_one():
+    assert fed(step(1, memory_bytes=10, peak_memory_bytes=70)).status()["peak_memory_bytes"] == 70
+
+
+def test_thinned_refreshes_keep_the_newest_figures_of_each_matrix():
+    digest = Digest()
+    for index in range(300):
+        layer = {"name": "ab"[index % 2], "energy": index / 1000}
+        digest.feed({"type": "refresh", "step": index, "layers": [layer]})
+    newest = [[energy for energy in row if energy is not None][-1] for row in digest.refreshes()["energy"]]
+    assert sorted(newest) == [0.298, 0.299] and digest.refreshes()["steps"][-1] == 299
+
+
 def test_what_is_kept_is_bounded():
     digest = Digest()
     for index in range(10_000):

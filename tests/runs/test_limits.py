@@ -32,7 +32,6 @@ def test_nothing_is_started_resumed_or_opened_in_a_full_home_folder(bench, tmp_p
     large = fill(bench, 2**20)
     acts = (
         lambda: app.start({}),
-        lambda: app.clone(run_id),
         lambda: app.import_bundle(path),
         lambda: app.resume(stopped),
     )

@@ -67,16 +67,6 @@ def test_the_config_is_kept_as_it_was_given(bench):
     assert whole["run"]["id"] == run_id
 
 
-def test_a_clone_starts_anew_with_the_same_settings_or_some_changed(bench):
-    app = bench.open()
-    first = app.start({"steps": 3, "rank": 4}, name="first")
-    bench.wait(app, first, "completed")
-    second = app.clone(first, {"rank": 8})
-    assert app.config(second) == {"steps": 3, "rank": 8}
-    assert app.status(second)["name"] == "first (copy)"
-    assert bench.wait(app, second, "completed")["step"] == 3
-
-
 def test_a_completed_run_is_cloned_not_resumed(bench):
     app = bench.open()
     run_id = app.start({"steps": 1})

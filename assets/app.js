@@ -51,6 +51,28 @@
     };
   };
 
+  // Redraws `root` and leaves the focus, and what is being typed, with the successors of the nodes that had them.
+  const FOCUSABLE = "button, input, select, textarea, summary, a[href], [tabindex]", typing = new WeakSet();
+  document.addEventListener("input", (event) => typing.add(event.target), true);
+  document.addEventListener("change", (event) => typing.delete(event.target), true); // taken: what is drawn now counts
+  const sign = (node) => node.dataset.key || node.id || [node.tagName, node.type, node.getAttribute("aria-label"), /^(radio|checkbox)$/.test(node.type) ? node.value : "", node.tagName === "BUTTON" ? node.textContent : ""].join(" ");
+  L.keepFocus = (root, redraw) => {
+    const before = [...root.querySelectorAll(FOCUSABLE)], focused = before.find((node) => node === document.activeElement);
+    const kept = before.filter((node) => node === focused || typing.has(node)).map((old) => ({ old, mark: sign(old), place: before.filter((node) => sign(node) === sign(old)).indexOf(old) }));
+    redraw();
+    if (!kept.length) return;
+    const after = [...root.querySelectorAll(FOCUSABLE)];
+    for (const { old, mark, place } of kept) {
+      const next = old.isConnected ? old : after.filter((node) => sign(node) === mark)[place];
+      if (!next) continue;
+      const typed = next !== old && typing.has(old);
+      if (typed) { next.value = old.value; typing.add(next); }
+      if (old !== focused || next === document.activeElement) continue;
+      next.focus({ preventScroll: true });
+      if (typed && old.selectionStart !== null) next.setSelectionRange(old.selectionStart, old.selectionEnd, old.selectionDirection);
+    }
+  };
+
   // ---- numbers with units
   L.int = (n) => (n === null || n === undefined ? "–" : Math.round(n).toLocaleString(locale));
   L.num = (n, digits = 2) =>

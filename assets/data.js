@@ -125,15 +125,8 @@
         L.button(t("data_sample"), () => document.querySelector("#data-sample")?.click(), "strong"), h("p", { class: "soft small" }, t("data_sample_about"))));
       return L.show(parts.side);
     }
-    keepFocus(parts.main, () => L.show(parts.main, message, titleBox(), L.recordBox(state), L.findings(state)));
-    keepFocus(parts.side, () => L.show(parts.side, L.numbers(state), L.labels(state), L.learnsFrom(state), L.dataSets(state)));
-  };
-
-  // Redrawing replaces the pressed button: put the focus back on its successor.
-  const keepFocus = (root, redraw) => {
-    const key = root.contains(document.activeElement) ? document.activeElement.dataset.key || document.activeElement.value : null;
-    redraw();
-    if (key) [...root.querySelectorAll("[data-key], input[type=radio]")].find((node) => (node.dataset.key || node.value) === key)?.focus();
+    L.keepFocus(parts.main, () => L.show(parts.main, message, titleBox(), L.recordBox(state), L.findings(state)));
+    L.keepFocus(parts.side, () => L.show(parts.side, L.numbers(state), L.labels(state), L.learnsFrom(state), L.dataSets(state)));
   };
 
   const titleBox = () => {

@@ -49,14 +49,12 @@
     const key = JSON.stringify([state.status, state.error, state.list.map((each) => each.evaluation_id + each.state), state.seen, state.sort, state.differ, state.all, state.side, state.klass, state.open?.index]);
     if (key === state.drawn) return;
     state.drawn = key;
-    const focus = document.activeElement?.dataset?.key;
     if (!state.status) {
       L.show(parts.main, L.notice(state.error), h("section", { class: "box empty" }, h("h2", {}, t("eval_empty_title")), h("p", {}, t("eval_empty"))));
       return L.show(parts.side);
     }
-    L.show(parts.main, L.notice(state.error), head(), ...body());
-    L.show(parts.side, list());
-    if (focus) document.querySelector(`[data-key="${CSS.escape(focus)}"]`)?.focus();
+    L.keepFocus(parts.main, () => L.show(parts.main, L.notice(state.error), head(), ...body()));
+    L.keepFocus(parts.side, () => L.show(parts.side, list()));
   };
 
   // ---- how it goes

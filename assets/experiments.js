@@ -90,10 +90,8 @@
     const drawForm = () => {
       if (!L.trainForm || !form.space) return;
       form.slot = L.trainForm.slot;
-      const focus = form.slot.contains(document.activeElement) ? document.activeElement.dataset.key : null;
-      L.show(form.slot, h("details", { class: "advanced", open: form.open, ontoggle: (event) => { if (event.target.open !== form.open) { form.open = event.target.open; drawForm(); } } }, h("summary", { id: "exp-open" }, t("exp_open")),
-        form.open ? h("div", { class: "exp-form" }, L.choice(t("exp_kind"), [["race", t("exp_race")], ["search", t("exp_search")]], form.kind, (value) => { form.kind = value; drawForm(); form.slot.querySelector(`input[value=${value}]`)?.focus(); }), form.kind === "race" ? raceForm() : searchForm()) : null));
-      if (focus) form.slot.querySelector(`[data-key="${CSS.escape(focus)}"]`)?.focus();
+      L.keepFocus(form.slot, () => L.show(form.slot, h("details", { class: "advanced", open: form.open, ontoggle: (event) => { if (event.target.open !== form.open) { form.open = event.target.open; drawForm(); } } }, h("summary", { id: "exp-open" }, t("exp_open")),
+        form.open ? h("div", { class: "exp-form" }, L.choice(t("exp_kind"), [["race", t("exp_race")], ["search", t("exp_search")]], form.kind, (value) => { form.kind = value; drawForm(); }), form.kind === "race" ? raceForm() : searchForm()) : null)));
     };
 
     // ---- what came of it
@@ -122,10 +120,9 @@
 
     const keep = L.keeper();
     const draw = () => {
-      const focus = el.contains(document.activeElement) ? document.activeElement.dataset.key : null, group = view.group;
+      const group = view.group;
       const figures = group && [view.id, group.state, group.rows.map((row) => [row.state, row.step, row.eval_loss]), view.over];
-      L.arrange(el, keep("error", view.error, () => (view.error ? L.notice(view.error) : null)), group ? keep("box", figures, () => box(group)) : null);
-      if (focus && document.activeElement?.dataset?.key !== focus) el.querySelector(`[data-key="${CSS.escape(focus)}"]`)?.focus({ preventScroll: true });
+      L.keepFocus(el, () => L.arrange(el, keep("error", view.error, () => (view.error ? L.notice(view.error) : null)), group ? keep("box", figures, () => box(group)) : null));
       highlight();
     };
 

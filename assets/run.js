@@ -70,17 +70,19 @@
 
   const keep = L.keeper();
   const draw = () => {
-    const focus = document.activeElement?.dataset?.key, run = view.run, s = run?.status || {}, figures = [view.id, view.seen];
+    const run = view.run, s = run?.status || {}, figures = [view.id, view.seen];
     const hovering = parts.main.querySelector(".plots:hover, .plots:focus") && ACTIVE.includes(s.state);
     const plotAbout = [figures, view.all, view.over, [...view.compared], view.curves.map((each) => [each.run_id, each.series.loss?.step.length])];
     const plot = run && (hovering && parts.plot ? parts.plot : (parts.plot = keep("plot", plotAbout, () => plotBox(run))));
-    L.arrange(parts.main, keep("error", view.error, () => (view.error ? L.notice(view.error) : null)),
-      run ? [keep("state", s, () => stateBox(run)), plot, keep("heat", [view.id, run.refreshes?.steps, view.heat], () => heatBox(run)),
-        keep("samples", [view.id, run.samples, view.prompt, run.series?.eval_loss], () => samplesBox(run))] : keep("empty", 0, emptyBox),
-      keep("runs", [view.runs, view.id, [...view.compared]], runsBox));
-    L.arrange(parts.side, run ? [keep("facts", [view.id, s.name, s.worker, s.total_steps, s.can_delete, s.size_bytes, s.checkpoint_step === null, s.state, run.config, view.log, view.packing], () => factsBox(run)), keep("memory", s.ledger, () => memoryBox(run))] : null,
-      keep("queue", view.runs.filter((each) => each.state === "queued").map((each) => [each.run_id, each.queue_position, each.name]), queueBox), keep("opener", view.opening, openerBox));
-    if (focus && document.activeElement?.dataset?.key !== focus) document.querySelector(`#panels [data-key="${CSS.escape(focus)}"]`)?.focus({ preventScroll: true });
+    const panel = parts.main.closest(".tabitem") || parts.main; // a button may move to the other half
+    L.keepFocus(panel, () => {
+      L.arrange(parts.main, keep("error", view.error, () => (view.error ? L.notice(view.error) : null)),
+        run ? [keep("state", s, () => stateBox(run)), plot, keep("heat", [view.id, run.refreshes?.steps, view.heat], () => heatBox(run)),
+          keep("samples", [view.id, run.samples, view.prompt, run.series?.eval_loss], () => samplesBox(run))] : keep("empty", 0, emptyBox),
+        keep("runs", [view.runs, view.id, [...view.compared]], runsBox));
+      L.arrange(parts.side, run ? [keep("facts", [view.id, s.name, s.worker, s.total_steps, s.can_delete, s.size_bytes, s.checkpoint_step === null, s.state, run.config, view.log, view.packing], () => factsBox(run)), keep("memory", s.ledger, () => memoryBox(run))] : null,
+        keep("queue", view.runs.filter((each) => each.state === "queued").map((each) => [each.run_id, each.queue_position, each.name]), queueBox), keep("opener", view.opening, openerBox));
+    });
     L.tell("run-shown", run ? s : null);
   };
   const emptyBox = () => h("section", { class: "box empty" }, h("h2", {}, t("train_none_title")), h("p", {}, t("train_none")));

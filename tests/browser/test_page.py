@@ -112,6 +112,30 @@ def test_the_panels_are_reached_by_keyboard(tiny_app, open_page):
     expect(page.locator(":focus")).not_to_have_css("outline-style", "none")
 
 
+def test_what_is_drawn_anew_keeps_the_focus_and_what_is_being_typed(tiny_app, open_page):
+    page = open_page(tiny_app)
+    page.locator("#data-sample").click()
+    expect(page.locator(".tok").first).to_be_visible(timeout=30_000)
+    found = "[...document.querySelectorAll('#data-side [data-key^=open-]')].find((node) => node.ariaCurrent)"
+
+    def redraw() -> None:
+        button = page.locator("#data-train-on").element_handle()
+        page.evaluate(f"llmdemo.tell('preference-added', {found}.dataset.key.slice(5))")
+        page.wait_for_function("(button) => !button.isConnected && document.querySelector('.tok')", arg=button)
+
+    search = page.get_by_role("searchbox", name="Search the records")
+    search.press_sequentially("mess")
+    redraw()
+    search.press_sequentially("age")
+    expect(search).to_have_value("message")
+    page.get_by_role("button", name="Next record").focus()  # leaving the field takes what was typed
+    redraw()
+    expect(page.get_by_role("button", name="Next record")).to_be_focused()
+    page.locator("#data-train-on").focus()
+    redraw()
+    expect(page.locator("#data-train-on")).to_be_focused()
+
+
 def test_the_api_page_opens_without_other_hosts(tiny_app, open_page):
     page = open_page(tiny_app)
     page.get_by_text("Use via API").click()

@@ -14,6 +14,8 @@ from torch import Tensor
 
 CHUNK_VALUES = 16 * 2**20
 """Values whose intermediate results exist at a time."""
+SLICE_VALUES = 2**18
+"""The same on a CPU, where a cache should hold them."""
 
 
 class ForeachGaLoreAdamW(GaLoreAdamW):
@@ -24,7 +26,9 @@ class ForeachGaLoreAdamW(GaLoreAdamW):
         if closure is not None:
             raise ValueError("a closure is not supported")
         for group in self.param_groups:
-            for chunk in _chunks([p for p in group["params"] if p.grad is not None]):
+            parameters = [p for p in group["params"] if p.grad is not None]
+            on_cpu = bool(parameters) and parameters[0].device.type == "cpu"
+            for chunk in _chunks(parameters, SLICE_VALUES if on_cpu else CHUNK_VALUES):
                 self._step_chunk(group, chunk)
 
     def _step_chunk(self, group: dict, parameters: list[Tensor]) -> None:
@@ -34,18 +38,15 @@ class ForeachGaLoreAdamW(GaLoreAdamW):
             if "exp_avg" not in state:
                 state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(gradient), torch.zeros_like(gradient)
             state["step"] += 1
-        beta1, beta2 = group["betas"]
         first, second = [s["exp_avg"] for s in states], [s["exp_avg_sq"] for s in states]
-        torch._foreach_mul_(first, beta1)
-        torch._foreach_add_(first, gradients, alpha=1.0 - beta1)
-        torch._foreach_mul_(second, beta2)
-        torch._foreach_addcmul_(second, gradients, gradients, value=1.0 - beta2)
-        scaled = torch._foreach_sqrt(second)
-        torch._foreach_add_(scaled, group["eps"])
-        torch._foreach_reciprocal_(scaled)
-        torch._foreach_mul_(scaled, first)
-        for p, state, update in zip(parameters, states, scaled, strict=True):
-            self._apply(group, p, state, update)
+        if "rank" not in group and parameters[0].device.type == "cpu":
+            for p, state, *tensors in zip(parameters, states, first, second, gradients, strict=True):
+                for weights, *parts in zip(_slices(p), *map(_slices, tensors), strict=True):
+                    weights.add_(_updates(group, *([part] for part in parts))[0], alpha=-_size(group, state))
+        else:
+            updates = _updates(group, first, second, gradients)
+            for p, state, update in zip(parameters, states, updates, strict=True):
+                self._apply(group, p, state, update)
         if group["weight_decay"] > 0.0:
             torch._foreach_mul_(parameters, 1.0 - group["lr"] * group["weight_decay"])
 
@@ -54,21 +55,43 @@ class ForeachGaLoreAdamW(GaLoreAdamW):
         return state["projector"].project(p.grad, state["step"]) if "rank" in group else p.grad
 
     def _apply(self, group: dict, p: Tensor, state: dict, update: Tensor) -> None:
-        beta1, beta2 = group["betas"]
-        size = group["lr"]
-        if group["correct_bias"]:
-            size *= math.sqrt(1.0 - beta2 ** state["step"]) / (1.0 - beta1 ** state["step"])
         if "rank" in group:
-            state["projector"].add_back(p, update, -size)
+            state["projector"].add_back(p, update, -_size(group, state))
         else:
-            p.add_(update, alpha=-size)
+            p.add_(update, alpha=-_size(group, state))
 
 
-def _chunks(parameters: list[Tensor]):
-    """Lists of parameters with at most CHUNK_VALUES values in all, or one that is larger alone."""
+def _updates(group: dict, first: list[Tensor], second: list[Tensor], gradients: list[Tensor]) -> list[Tensor]:
+    """m / (√v + ε) of each tensor, after `gradients` have gone into the moments m and v."""
+    beta1, beta2 = group["betas"]
+    torch._foreach_mul_(first, beta1)
+    torch._foreach_add_(first, gradients, alpha=1.0 - beta1)
+    torch._foreach_mul_(second, beta2)
+    torch._foreach_addcmul_(second, gradients, gradients, value=1.0 - beta2)
+    scaled = torch._foreach_sqrt(second)
+    torch._foreach_add_(scaled, group["eps"])
+    torch._foreach_reciprocal_(scaled)
+    torch._foreach_mul_(scaled, first)
+    return scaled
+
+
+def _size(group: dict, state: dict) -> float:
+    """The learning rate, corrected for moments that began at 0."""
+    beta1, beta2 = group["betas"]
+    corrected = math.sqrt(1.0 - beta2 ** state["step"]) / (1.0 - beta1 ** state["step"])
+    return group["lr"] * (corrected if group["correct_bias"] else 1.0)
+
+
+def _slices(tensor: Tensor) -> tuple[Tensor, ...]:
+    """Views of a tensor that a processor's cache holds through all operations of an update: half the time for embeddings."""
+    return tensor.view(-1).split(SLICE_VALUES) if tensor.is_contiguous() else (tensor,)
+
+
+def _chunks(parameters: list[Tensor], most: int):
+    """Lists of parameters with at most `most` values in all, or one that is larger alone."""
     chunk, size = [], 0
     for p in parameters:
-        if chunk and size + p.numel() > CHUNK_VALUES:
+        if chunk and size + p.numel() > most:
             yield chunk
             chunk, size = [], 0
         chunk.append(p)

@@ -57,7 +57,7 @@ TASK_DEFAULTS = {
     "text": {"batch_size": 4, "max_steps": 24, "eval_records": 16, "eval_steps": 12, "packing": True},
     "classify": {
         "batch_size": 32,
-        "max_steps": 64,
+        "max_steps": 96,
         "max_length": 128,
         "eval_share": 0.2,
         "eval_records": 200,

@@ -17,7 +17,7 @@ from llmdemo.models.catalog import ModelEntry
 from llmdemo.models.check import check_folder
 from llmdemo.models.load import load_config
 from llmdemo.training import device as devices
-from llmdemo.training.adamw import CHUNK_VALUES
+from llmdemo.training.adamw import CHUNK_VALUES, SLICE_VALUES
 from llmdemo.training.adapters import add_adapters
 from llmdemo.training.config import TrainConfig
 from llmdemo.training.loss import CHUNK_BYTES
@@ -238,7 +238,11 @@ def _step_bytes(sizes: _Sizes, config: TrainConfig, head: int, size: int, device
         # Without a GPU's kernels, bitsandbytes makes five fp32 copies of the matrix at hand.
         unpacked = 20 * max(head, sizes.largest_rest) if device.type == "cpu" else 0
         return max(unpacked, sizes.largest * size * 2)
-    return min(sizes.low + sizes.rest, max(CHUNK_VALUES, head)) * size * 2
+    if config.method == "galore" and device.type == "cpu":
+        together = max([SLICE_VALUES, *map(math.prod, sizes.lows)])
+    else:
+        together = max(CHUNK_VALUES, head)
+    return min(sizes.low + sizes.rest, together) * size * 2
 
 
 def report(

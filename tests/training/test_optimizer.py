@@ -334,3 +334,20 @@ def test_a_shared_beginning_trains_as_whole_rows_do(llama64, tools, monkeypatch,
             value.backward()
             optimizer.step()
     assert tools.distance(apart, shared) < 1e-6
+
+
+def test_updates_in_slices_are_the_same_to_the_bit(llama64, tools, monkeypatch):
+    from llmdemo.training import adamw
+
+    config = tools.make_config(refresh="svd", stagger=False, weight_decay=0.1)
+    whole, sliced, batches = llama64(), llama64(), tools.token_batches(6)
+    tools.train(whole, config, batches)
+    monkeypatch.setattr(adamw, "SLICE_VALUES", 7)
+    tools.train(sliced, config, batches)
+    for one, other in zip(whole.parameters(), sliced.parameters(), strict=True):
+        assert torch.equal(one, other)
+    # Mutation: slices that are copies would leave the weights as they were.
+    monkeypatch.setattr(adamw, "_slices", lambda tensor: tensor.clone().view(-1).split(7))
+    stale = llama64()
+    tools.train(stale, config, batches)
+    assert tools.distance(stale, whole) > 1e-3

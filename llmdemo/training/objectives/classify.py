@@ -15,15 +15,20 @@ from llmdemo.data.encode import encode_many
 from llmdemo.data.labels import Classes, merge_labels
 from llmdemo.errors import UserError
 from llmdemo.models.load import load_classifier, load_classifier_tokenizer
+from llmdemo.training import one_row
 from llmdemo.training.batches import RunData, TokenRows, collate, like_lengths
 from llmdemo.training.config import TrainConfig
 from llmdemo.training.ledger import Batch
 from llmdemo.training.objectives.base import Objective, Place, Source, check_lengths
+from llmdemo.training.one_row import InOneRow
 
 MOST_JUDGED = 5000
 """Held-out texts that a run's last evaluation takes at most; those on the way take `eval_records`."""
 _PASS_TOKENS = {True: 32, False: 4096}
-"""Tokens of padding that are worth one more pass through the model: on a CPU, elsewhere."""
+"""Tokens of padding that are worth one more pass through the model: on a CPU, where texts can't be read in one row;
+elsewhere."""
+_EVALUATED = {True: 64, False: 32}
+"""Texts of one pass of an evaluation, or batch_size if that is more: in one row, else."""
 _LONGEST = 100_000  # tokenizers without a limit of their own say 1e30
 
 
@@ -110,34 +115,56 @@ class Classify(Objective):
         self.weights = torch.tensor(weights, dtype=torch.float32, device=place.device)
         """[classes] what each text of a class counts."""
         self._passes = 1
+        self._cpu = place.device.type == "cpu"
+        longest = max(int(rows.lengths.max(initial=0)) for rows in (data.train, data.held_out))
+        self._one_row = InOneRow(place.model, longest) if self._cpu else None
 
     @property
     def passes(self) -> int:
         return self._passes
+
+    @torch.no_grad()
+    def verify(self, items) -> list[str]:
+        if self._one_row is not None:
+            few = np.asarray(items)[[0, len(items) // 2, -1]]  # long and short ones
+            self.place.model.eval()
+            with self.place.autocast():
+                expected = self._logits(self.data.train, few)
+                exact = self.place.precision == "fp32"
+                if not self._one_row.verify(self.data.train, few, expected, self.place.pad, exact):
+                    self._one_row = None
+        return []
 
     def cost(self, items) -> int:
         return self.tokens(items)
 
     def shape(self, items) -> Batch:
         lengths = self.lengths[items]
-        tokens = sum(int(lengths[group].max()) * len(group) for group in self._groups(lengths))
+        groups = self._groups(lengths) if self._one_row is None else one_row.groups(lengths)
+        tokens = sum(int(lengths[group].max()) * len(group) for group in groups)
         return Batch(len(items), -(-tokens // len(items)), 0)
 
     def _groups(self, lengths: np.ndarray) -> list[np.ndarray]:
-        return like_lengths(lengths, _PASS_TOKENS[self.place.device.type == "cpu"])
+        return like_lengths(lengths, _PASS_TOKENS[self._cpu])
 
     def normaliser(self, items) -> float:
         return float(self.weights.cpu()[torch.from_numpy(self.data.train.classes[items]).long()].sum().item()) or 1.0
 
     def loss_sum(self, items) -> tuple[torch.Tensor, dict[str, float]]:
         rows, items = self.data.train, np.asarray(items)
-        groups = self._groups(rows.lengths[items])
+        groups = self._groups(rows.lengths[items]) if self._one_row is None else [np.arange(len(items))]
         self._passes = len(groups)
-        logits = torch.cat([self._logits(rows, items[group]) for group in groups])
+        logits = torch.cat([self._read(rows, items[group]) for group in groups])
         return self._entropy(logits, rows.classes[items[np.concatenate(groups)]]), {}
 
+    def _read(self, rows: TokenRows, items) -> torch.Tensor:
+        """[items, classes] in fp32, in one row where that can be."""
+        if self._one_row is None:
+            return self._logits(rows, items)
+        return self._one_row(rows, items, self.place.pad, self.place.device)
+
     def _logits(self, rows: TokenRows, items) -> torch.Tensor:
-        """[items, classes] in fp32."""
+        """[items, classes] in fp32, padded, as the model itself has it."""
         batch = collate(rows, items, self.place.pad, self.place.device)
         return self.place.model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits.float()
 
@@ -149,9 +176,11 @@ class Classify(Objective):
     def predict(self, rows: TokenRows, count: int) -> np.ndarray:
         """[count, classes] logits of the first rows, over all processes, in float64."""
         found = np.zeros((count, len(self.weights)))
-        for items in self.place.mine(rows.lengths[:count], max(32, self.place.config.batch_size)):
+        for items in self.place.mine(
+            rows.lengths[:count], max(_EVALUATED[self._one_row is not None], self.place.config.batch_size)
+        ):
             with self.place.autocast():
-                found[items] = self._logits(rows, items).cpu().numpy()
+                found[items] = self._read(rows, items).cpu().numpy()
         return np.array(self.place.sum(found.ravel().tolist())).reshape(found.shape)
 
     def evaluate(self, last: bool = True) -> tuple[dict[str, float], int]:

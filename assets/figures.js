@@ -15,6 +15,7 @@
   const GROUPS = [
     ["loss", [["loss", { faint: true, word: "plot_raw" }], ["loss_smoothed", { word: "plot_smooth" }], ["eval_loss", { color: AMBER, dots: true, word: "plot_eval" }], ["eval_forgetting_loss", { color: PINK, dots: true }]]],
     ["scores", [["eval_accuracy", { dots: true }], ["eval_f1_macro", { color: AMBER, dots: true }], ["eval_f1", { color: GREEN, dots: true }], ["eval_roc_auc", { color: PINK, dots: true }]], share, [0, 1]],
+    ["learned", [["learned", {}]], share, [0, 1]],
     ["reward_accuracy", [["reward_accuracy", { word: "plot_train" }], ["eval_reward_accuracy", { color: AMBER, dots: true, word: "plot_eval" }]], share],
     ["reward_margin", [["reward_margin", { word: "plot_train" }], ["eval_reward_margin", { color: AMBER, dots: true, word: "plot_eval" }]], small],
     ["kl", [["kl", { word: "plot_train" }], ["eval_kl", { color: AMBER, dots: true, word: "plot_eval" }]], small],

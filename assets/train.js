@@ -10,13 +10,13 @@
     ["max_steps", "number", "unit_steps"], ["batch_size", "number", "unit_records"], ["learning_rate", "number"], ["max_length", "number", "unit_tokens"],
     ["rank", "number"], ["update_proj_gap", "number", "unit_steps"], ["scale", "number"], ["optim_bits", ["32", "8"], "unit_bits"],
     ["loss_on", ["response", "all"]], ["packing", "bool"], ["replay_dataset_id", "data"], ["replay_share", "share"], ["forgetting_dataset_id", "data"],
-    ["class_weights", ["none", "balanced"]], ["preference_loss", ["dpo", "ipo", "robust"]], ["beta", "number"], ["label_smoothing", "number"],
+    ["class_weights", ["none", "balanced"]], ["least_loss", "number"], ["preference_loss", ["dpo", "ipo", "robust"]], ["beta", "number"], ["label_smoothing", "number"],
     ["precision", "precisions"], ["gradient_accumulation_steps", "number"], ["num_processes", "number"], ["seed", "number"], ["log_with", ["none", "tensorboard", "trackio"]],
   ];
   // The methods and the tasks that a setting is for; all where there is no line.
   const METHODS = { update_proj_gap: ["galore"], scale: ["galore"], optim_bits: ["galore", "adamw"], rank: ["galore", "lora"] };
   const TASKS = {
-    loss_on: ["chat"], packing: ["chat", "text"], replay_dataset_id: ["text"], replay_share: ["text"], forgetting_dataset_id: ["text"], class_weights: ["classify"],
+    loss_on: ["chat"], packing: ["chat", "text"], replay_dataset_id: ["text"], replay_share: ["text"], forgetting_dataset_id: ["text"], class_weights: ["classify"], least_loss: ["classify"],
     preference_loss: ["preference"], beta: ["preference"], label_smoothing: ["preference"],
   };
   const WORDED = { loss_on: { response: "data_response", all: "data_everything" }, class_weights: { none: "choice_none", balanced: "choice_balanced" }, log_with: { none: "choice_none" } };

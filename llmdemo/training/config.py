@@ -57,11 +57,12 @@ TASK_DEFAULTS = {
     "text": {"batch_size": 4, "max_steps": 24, "eval_records": 16, "eval_steps": 12, "packing": True},
     "classify": {
         "batch_size": 32,
-        "max_steps": 96,
+        "max_steps": 128,
         "max_length": 128,
+        "least_loss": 0.01,
         "eval_share": 0.2,
         "eval_records": 200,
-        "eval_steps": 32,
+        "eval_steps": 64,
     },
     "preference": {"batch_size": 4, "max_steps": 16, "max_length": 384, "eval_records": 16, "eval_steps": 8},
 }
@@ -148,6 +149,8 @@ class TrainConfig:
     """text: instruction data on whose held-out part forgetting is measured; empty: the sample that ships; "none": not."""
     class_weights: str = "none"
     """classify: balanced weighs each class by the inverse of its number, as scikit-learn does."""
+    least_loss: float = 0.0
+    """classify: in a step, texts with a smaller loss than this are read and not learned from; 0: all are. 0.01 is p = 0.99."""
     preference_loss: str = "dpo"
     """preference: dpo (arXiv 2305.18290), ipo (2310.12036), or robust (2403.00409)."""
     beta: float = 0.1
@@ -238,6 +241,7 @@ _RANGES = {
     "eval_steps": (0, 1_000_000),
     "checkpoint_seconds": (1, 1e9),
     "replay_share": (0, 0.9),
+    "least_loss": (0, 10),
     "beta": (1e-4, 100),
     "label_smoothing": (0, 0.49),
 }

@@ -15,6 +15,7 @@ _OF_TASKS = {
     "replay_share": ("text",),
     "forgetting_dataset_id": ("text",),
     "class_weights": ("classify",),
+    "least_loss": ("classify",),
     "preference_loss": ("preference",),
     "beta": ("preference",),
     "label_smoothing": ("preference",),

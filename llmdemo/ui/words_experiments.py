@@ -30,6 +30,12 @@ _TASKS: dict[str, tuple[str, str]] = {
         "Balanced makes a mistake on a rare class cost more, by how rare it is. It helps when one class is much larger.",
         "balanced 讓少見類別的錯誤代價更高，依其稀少程度。適合類別數量懸殊時。",
     ),
+    "f_least_loss": ("Least loss", "最低損失"),
+    "h_least_loss": (
+        "Texts whose loss is smaller are read and not learned from, which saves time: 0.01 leaves out those that the model "
+        "gives 99 % already. 0 learns from all.",
+        "損失低於此值的文字只讀不學，以節省時間：0.01 表示略過模型已有 99 % 把握者。0 則全部學習。",
+    ),
     "f_preference_loss": ("Loss", "損失函數"),
     "h_preference_loss": (
         "DPO pushes the two answers apart without end, IPO up to a margin; robust expects some pairs to be the wrong way round.",

@@ -152,6 +152,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "metric_eval_f1_macro": ("F1, mean of the classes", "F1（各類平均）"),
     "metric_eval_f1": ("F1, rarest class", "F1（最少的類別）"),
     "metric_eval_roc_auc": ("ROC AUC", "ROC AUC"),
+    "metric_learned": ("texts learned from, of each step's", "每步實際學習的文字比例"),
     "metric_perplexity": ("perplexity, held out", "保留資料的困惑度"),
     "metric_eval_perplexity": ("perplexity", "困惑度"),
     "metric_eval_forgetting_loss": ("held out, earlier skills", "保留資料（原有能力）"),

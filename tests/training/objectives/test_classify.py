@@ -72,6 +72,53 @@ def test_the_weighted_loss_is_pytorchs_over_the_whole_step_in_any_micro_batches(
     assert abs(np.mean(means) - expected) > 1e-3
 
 
+def gradients(objective, items) -> tuple[float, torch.Tensor, dict]:
+    """(loss of the step, its gradient as one vector, figures)."""
+    objective.place.model.zero_grad()
+    total, figures = objective.loss_sum(np.asarray(items))
+    (total / objective.normaliser(items)).backward()
+    return total.item(), torch.cat([p.grad.flatten() for p in objective.place.model.parameters()]), figures
+
+
+@pytest.mark.parametrize("class_weights", ["none", "balanced"])
+def test_sure_texts_are_counted_and_not_learned_from(make_objective, class_weights):
+    whole, every = make_objective(class_weights=class_weights), np.arange(12)
+    losses = whole._losses(every)[0].detach()
+    bar = losses.median().item()
+    unsure = every[(losses >= bar).numpy()]
+    picky = make_objective(class_weights=class_weights, least_loss=bar)
+    total, gradient, figures = gradients(picky, every)
+    assert total == pytest.approx(gradients(whole, every)[0], rel=1e-6)
+    weights = whole._losses(every)[1]
+    assert figures == {"learned": pytest.approx(weights[losses >= bar].sum().item())} and 0 < len(unsure) < 12
+    expected = gradients(whole, unsure)[1] * whole.normaliser(unsure) / whole.normaliser(every)
+    torch.testing.assert_close(gradient, expected, rtol=1e-4, atol=1e-6)
+    # Mutation: divided by the unsure ones alone, a step that is nearly all sure would be as large as any.
+    assert (gradient - expected * whole.normaliser(every) / whole.normaliser(unsure)).norm() > 0.1 * gradient.norm()
+
+
+def test_what_sure_texts_would_add_is_a_hundredth(make_objective):
+    """99 % sure ones, beside unsure ones: the head is made so strong that both are there."""
+    whole, picky, every = make_objective(), make_objective(least_loss=0.01), np.arange(12)
+    for objective in (whole, picky):
+        with torch.no_grad():
+            objective.place.model.score.weight.mul_(25)
+    losses = whole._losses(every)[0]
+    assert 2 <= (losses < 0.01).sum() <= 10
+    full, part = gradients(whole, every)[1], gradients(picky, every)[1]
+    assert 0 < (full - part).norm() < 0.01 * full.norm()
+
+
+def test_where_all_are_sure_the_least_sure_text_is_learned_from(make_objective):
+    objective, every = make_objective(least_loss=10.0), np.arange(12)
+    losses = objective._losses(every)[0]
+    assert objective._unsure(every)[0].tolist() == [int(losses.argmax())]
+    assert gradients(objective, every)[2]["learned"] == 1
+    with torch.no_grad():
+        objective.place.model.score.weight.fill_(math.nan)
+    assert len(objective._unsure(every)[0]) == 12 and math.isnan(gradients(objective, every)[0])
+
+
 def test_a_class_without_records_weighs_nothing():
     np.testing.assert_allclose(balanced_weights(np.array([6, 0, 2])), [8 / 12, 0, 2])
 

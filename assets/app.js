@@ -53,7 +53,7 @@
 
   // Redraws `root` and leaves the focus, and what is being typed, with the successors of the nodes that had them.
   const FOCUSABLE = "button, input, select, textarea, summary, a[href], [tabindex]", typing = new WeakSet();
-  document.addEventListener("input", (event) => typing.add(event.target), true);
+  document.addEventListener("input", (event) => event.target.type !== "password" && typing.add(event.target), true); // a secret stays where it was typed
   document.addEventListener("change", (event) => typing.delete(event.target), true); // taken: what is drawn now counts
   const sign = (node) => node.dataset.key || node.id || [node.tagName, node.type, node.getAttribute("aria-label"), /^(radio|checkbox)$/.test(node.type) ? node.value : "", node.tagName === "BUTTON" ? node.textContent : ""].join(" ");
   L.keepFocus = (root, redraw) => {

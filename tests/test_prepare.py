@@ -78,8 +78,9 @@ def test_a_classifier_is_no_beginning_for_a_chat(home, datasets, tiny_model_fold
     assert prepare.checked(home, {**values, "dataset_id": datasets["classify"]})[0].task == "classify"
 
 
-def run_of(speed, step=84, method="galore", parameters=1000):
-    return {"tokens_per_second": speed, "step": step, "worker": {"method": method, "parameters": parameters}}
+def run_of(speed, step=84, method="galore", parameters=1000, task="chat"):
+    worker = {"method": method, "parameters": parameters, "task": task}
+    return {"tokens_per_second": speed, "step": step, "worker": worker}
 
 
 def test_the_likely_speed_is_the_median_of_the_newest_runs_with_the_method_and_follows_the_models_size():
@@ -88,6 +89,9 @@ def test_the_likely_speed_is_the_median_of_the_newest_runs_with_the_method_and_f
     assert prepare.shown_speed(runs[:4], 2000, "galore") == 100.0
     assert prepare.shown_speed(runs[:4], 1000, "lora") == 50.0
     assert prepare.shown_speed(runs[:3], 1000, "adamw") == 200.0, "another method's is better than none"
+    texts = run_of(400.0, task="classify")
+    assert prepare.shown_speed([texts, *runs[:4]], 1000, "galore", "chat") == 200.0
+    assert prepare.shown_speed([*runs[:4], texts], 1000, "lora", "classify") == 400.0, "the task says more"
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,8 @@ class TrainPages:
             config = {**config, "dataset_id": None}
         predicted = prepare.predict(self._services.home, config)
         model_id = str(config.get("model_id") or "starter")
-        speed, _ = prepare.likely_speed(self._services.home, self._services.runs.list(), model_id, config.get("method"))
+        how = (model_id, config.get("method"), predicted["task"])
+        speed, _ = prepare.likely_speed(self._services.home, self._services.runs.list(), *how)
         return {
             "ledger": predicted["ledger"],
             "seconds": round(predicted["step_tokens"] * predicted["steps"] / speed),

@@ -22,9 +22,9 @@ WORDS: dict[str, tuple[str, str]] = {
     "learn_about_classify": (
         "The language model keeps its layers and gets a new, small last one: one number for each class, read at a closing token "
         "after the text. Softmax makes probabilities of these numbers. The loss is the surprise at the right class; a rare class "
-        "can be given more weight.",
+        "can be given more weight, and texts that the model is sure of already are not learned again.",
         "語言模型保留各層，換上新的小型輸出層：在文字後的結尾詞元讀出每個類別的一個數字。softmax 把這些數字變成機率。損失是對正確類別"
-        "的意外程度，少見的類別可給較大權重。",
+        "的意外程度，少見的類別可給較大權重，模型已有把握的文字則不再學習。",
     ),
     "learn_about_preference": (
         "Of two answers to one prompt, the preferred one becomes likelier than the other. What counts is the gain over the "

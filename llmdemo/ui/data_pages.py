@@ -9,8 +9,6 @@ from llmdemo.ui.services import Services
 
 _TOKENS_SHOWN = 3000
 _PAGE = 20
-_EVAL_SEED, _EVAL_SHARE = 7, 0.1
-"""The split that a run with the default settings makes."""
 _PROBLEMS_SHOWN = 200
 _FOUND = 500
 
@@ -58,7 +56,8 @@ class DataPages:
         """All figures of data.stats, and "held_out": how many records a run with the default settings holds out."""
         dataset_id = self._id(request)
         records = data.open_records(self._home, dataset_id)
-        _, held_out = data.split(records, _EVAL_SEED, _EVAL_SHARE)
+        usual = prepare.defaults("galore", records.task)
+        _, held_out = data.split(records, usual["seed"], usual["eval_share"])
         known = data.stats(self._home, dataset_id, starter_tokenizer(self._services))
         return known | {"held_out": len(held_out), "held_out_fixed": any(records.splits())}
 

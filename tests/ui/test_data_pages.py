@@ -62,6 +62,12 @@ def test_the_figures_tell_what_is_held_out_and_what_an_epoch_costs(pages, datase
     assert cost["seconds"] >= 0 and cost["memory_bytes"] > 0 and cost["steps"] == 4 and cost["rough"]
 
 
+def test_of_labelled_texts_a_fifth_is_held_out_as_a_run_will(pages, services, tmp_path):
+    (tmp_path / "t.tsv").write_text("".join(f"{'ab'[n % 2]}\tword{n} of{n * 7} text{n * n}\n" for n in range(100)))
+    info = data.add_dataset(services.home, services.settings, tmp_path / "t.tsv", "t")
+    assert info.task == "classify" and 18 <= pages.stats({"dataset_id": info.dataset_id})["held_out"] <= 22
+
+
 def test_the_report_has_codes_titles_and_shapes(pages, dataset_id):
     report = pages.report({"dataset_id": dataset_id})
     assert {kind["code"] for kind in report["kinds"]} >= {"duplicate", "response_cut", "empty_response"}

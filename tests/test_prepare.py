@@ -91,6 +91,11 @@ def test_the_likely_speed_is_the_median_of_the_newest_runs_with_the_method_and_f
     assert prepare.shown_speed(runs[:3], 1000, "adamw") == 200.0, "another method's is better than none"
     texts = run_of(400.0, task="classify")
     assert prepare.shown_speed([texts, *runs[:4]], 1000, "galore", "chat") == 200.0
+    whole = {**run_of(400.0), "tokens": 6000, "seconds": 60.0}
+    assert prepare.shown_speed([whole], 1000, "galore", "chat") == 100.0, "with its evaluations"
+    faster = prepare._FASTER["classify"]
+    assert faster > 1 and prepare.shown_speed([whole], 1000, "galore", "classify") == 100.0 * faster
+    assert prepare.shown_speed([texts], 1000, "galore", "chat") == 400.0 / faster
     assert prepare.shown_speed([*runs[:4], texts], 1000, "lora", "classify") == 400.0, "the task says more"
 
 

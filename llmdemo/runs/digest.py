@@ -136,6 +136,7 @@ class Digest:
             figures["peak_memory_bytes"] = int(peak)
         figures.update(row)
         figures["step"], figures["tokens"] = int(step), whole(event.get("tokens"))
+        figures["seconds"] = round(self._seconds, 1)
 
     def _on_eval(self, event: dict) -> None:
         step, scores = number(event.get("step")), extras(event, _EVAL_KEYS)

@@ -4,7 +4,8 @@ The contract's keys: run_id, state, reason, step, total_steps, loss, eval_loss, 
 peak_memory_bytes, model_id. Beside them: name, created (seconds since the epoch), message, hint, attempt,
 imported, phase (loading … saving), phase_done, phase_total, queue_position (1 is next), stop_phase (asking, terminating,
 killing), stop_seconds_left, quiet_seconds (since the last word of a live run), checkpoint_step, skipped,
-loss_smoothed, learning_rate, grad_norm, epoch, tokens, scores (of the last evaluation, by name), ledger, worker, notes,
+loss_smoothed, learning_rate, grad_norm, epoch, tokens, seconds (spent up to the last step, loading and evaluations
+included), scores (of the last evaluation, by name), ledger, worker, notes,
 can_stop, can_resume, can_delete, size_bytes.
 None stands for what is not known.
 """
@@ -19,7 +20,17 @@ from llmdemo.runs.states import ALIVE, COMPLETED, FAILED, QUEUED, STARTING, STOP
 
 _FIGURES = (
     *("step", "total_steps", "loss", "eval_loss", "tokens_per_second", "eta_seconds", "peak_memory_bytes", "model_id"),
-    *("loss_smoothed", "learning_rate", "grad_norm", "epoch", "tokens", "skipped", "checkpoint_step", "scores"),
+    *(
+        "loss_smoothed",
+        "learning_rate",
+        "grad_norm",
+        "epoch",
+        "tokens",
+        "seconds",
+        "skipped",
+        "checkpoint_step",
+        "scores",
+    ),
     *("phase", "phase_done", "phase_total", "ledger", "worker", "notes"),
 )
 _MESSAGES = {

@@ -91,7 +91,9 @@ class Classify(Objective):
             raise UserError(
                 f"All {len(train):,} texts to train on are of one class.", "Upload more texts of the other classes."
             )
-        notes = [*classes.notes, _emptied(empty)] if empty else classes.notes
+        notes = [*classes.notes, *([_emptied(empty)] if empty else [])]
+        if len(held_out) > config.eval_records:
+            notes.append(_of_other_texts(config.eval_records, len(held_out)))
         positive = int(np.argmin(np.where(counts > 0, counts, counts.max() + 1)))
         shown = ", ".join(f"{name} {count:,}" for name, count in zip(classes.names, counts.tolist(), strict=True))
         facts = {
@@ -243,6 +245,13 @@ def _rows(source: Source, part: np.ndarray, classes: Classes, config: TrainConfi
 
 def _emptied(count: int) -> str:
     return f"{count:,} text{' has' if count == 1 else 's have'} no token for this model and {'is' if count == 1 else 'are'} left out."
+
+
+def _of_other_texts(way: int, end: int) -> str:
+    return (
+        f"On the way, {way:,} of the {end:,} held-out texts are judged, and at the end all of them: the last figures may "
+        "be better or worse for that alone."
+    )
 
 
 def _one_a_class(classes: np.ndarray, most: int = 4) -> list[int]:

@@ -156,6 +156,13 @@ def test_evaluation_on_the_way_takes_a_part_and_the_last_one_all(make_objective)
 # ---- whole runs ----
 
 
+def test_a_run_says_that_its_last_figures_are_of_more_texts(task_run, ran):
+    run = ran(task_run("classify", max_steps=1, eval_steps=0, eval_records=4))
+    first, last = (event["records"] for event in run.events("eval"))
+    notes = [event["message"] for event in run.events("note")]
+    assert first == 4 < last and any(f"4 of the {last} held-out texts" in note for note in notes)
+
+
 @pytest.mark.parametrize("method", ["galore", "adamw", "lora"])
 def test_a_run_ends_with_a_classifier_that_transformers_opens(task_run, ran, home, method):
     from transformers import AutoModelForSequenceClassification

@@ -6,7 +6,7 @@ their w_y. scikit-learn computes the figures.
 Most texts are soon certain, and the gradient of one whose class has probability p is (1 − p) times something. So each
 step's texts are read first, and only those go through again, forward and backward, whose −log p is `least_loss` or more
 ("biggest losers", arXiv 1910.00762, with a fixed bar in place of a lottery): the same gradient but for a hundredth, in
-half the time. The loss that is told is that of all texts.
+less time. The loss that is told is that of all texts.
 """
 
 import warnings

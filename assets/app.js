@@ -58,18 +58,23 @@
   const sign = (node) => node.dataset.key || node.id || [node.tagName, node.type, node.getAttribute("aria-label"), /^(radio|checkbox)$/.test(node.type) ? node.value : "", node.tagName === "BUTTON" ? node.textContent : ""].join(" ");
   L.keepFocus = (root, redraw) => {
     const before = [...root.querySelectorAll(FOCUSABLE)], focused = before.find((node) => node === document.activeElement);
-    const kept = before.filter((node) => node === focused || typing.has(node)).map((old) => ({ old, mark: sign(old), place: before.filter((node) => sign(node) === sign(old)).indexOf(old) }));
+    const kept = before.filter((node) => node === focused || typing.has(node)).map((old) => ({ old, typed: typing.has(old), mark: sign(old), place: before.filter((node) => sign(node) === sign(old)).indexOf(old) }));
     redraw();
     if (!kept.length) return;
     const after = [...root.querySelectorAll(FOCUSABLE)];
-    for (const { old, mark, place } of kept) {
+    for (const { old, typed, mark, place } of kept) { // a field that is removed with the focus in it says "change"
       const next = old.isConnected ? old : after.filter((node) => sign(node) === mark)[place];
       if (!next) continue;
-      const typed = next !== old && typing.has(old);
-      if (typed) { next.value = old.value; typing.add(next); }
+      const anew = typed && next !== old;
+      if (anew) {
+        next.value = old.value;
+        typing.add(next);
+        // The browser tells of a change since the focus came: what was typed before that is told here.
+        next.addEventListener("blur", () => typing.has(next) && next.dispatchEvent(new Event("change", { bubbles: true })), { once: true });
+      }
       if (old !== focused || next === document.activeElement) continue;
       next.focus({ preventScroll: true });
-      if (typed && old.selectionStart !== null) next.setSelectionRange(old.selectionStart, old.selectionEnd, old.selectionDirection);
+      if (anew && old.selectionStart !== null) next.setSelectionRange(old.selectionStart, old.selectionEnd, old.selectionDirection);
     }
   };
 

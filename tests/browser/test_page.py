@@ -112,10 +112,11 @@ def test_the_panels_are_reached_by_keyboard(tiny_app, open_page):
     expect(page.locator(":focus")).not_to_have_css("outline-style", "none")
 
 
-def test_what_is_drawn_anew_keeps_the_focus_and_what_is_being_typed(tiny_app, open_page):
+def test_what_is_drawn_anew_keeps_the_focus_and_what_is_being_typed(tiny_app, open_page, alpaca_file):
     page = open_page(tiny_app)
-    page.locator("#data-sample").click()
-    expect(page.locator(".tok").first).to_be_visible(timeout=30_000)
+    upload(page, alpaca_file)
+    expect(page.locator(".set-title h2")).to_have_text(alpaca_file.name, timeout=20_000)  # no longer another's
+    expect(page.locator(".tok").first).to_be_visible(timeout=20_000)
 
     def redraw(view: str) -> None:
         """As late figures do: without the focus going anywhere."""

@@ -170,6 +170,8 @@ class Classify(Objective):
     def _unsure(self, items: np.ndarray) -> tuple[np.ndarray, float]:
         """(the items whose loss reaches `least_loss`, or the one that comes nearest; the weighted loss of the others)."""
         losses, weights = self._losses(items)
+        # Autocast keeps the weights that it has cast, and these know no gradient.
+        torch.clear_autocast_cache()
         bar = min(self.place.config.least_loss, losses.max().item())
         kept = ~(losses < bar)  # what is not a number is kept: the step must be left out, and not look like a sure one
         return items[kept.cpu().numpy()], (losses[~kept] @ weights[~kept]).item()

@@ -109,6 +109,21 @@ def test_what_sure_texts_would_add_is_a_hundredth(make_objective):
     assert 0 < (full - part).norm() < 0.01 * full.norm()
 
 
+def test_the_first_reading_takes_no_gradient_away_under_autocast(make_objective, monkeypatch):
+    found, cleared = [], []
+    own = torch.clear_autocast_cache
+    monkeypatch.setattr(torch, "clear_autocast_cache", lambda: (cleared.append(1), own()))
+    for least in (0.0, 1e-6):  # all are learned from, either way
+        objective = make_objective(least_loss=least)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            total, _ = objective.loss_sum(np.arange(12))
+        total.backward()
+        found.append([p.grad for p in objective.place.model.parameters()])
+    assert cleared, "versions of torch differ in what they keep"
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-6)
+
+
 def test_where_all_are_sure_the_least_sure_text_is_learned_from(make_objective):
     objective, every = make_objective(least_loss=10.0), np.arange(12)
     losses = objective._losses(every)[0]

@@ -7,7 +7,7 @@ import numpy as np
 from llmdemo import data
 from llmdemo.data.records import Records
 from llmdemo.errors import UserError
-from llmdemo.evaluation.spec import Spec
+from llmdemo.settings.evaluation import Spec
 from llmdemo.store import Home, child, read_json
 
 SEED, SHARE = 7, 0.1

@@ -10,9 +10,10 @@ from llmdemo import store
 from llmdemo.data.records import open_records, split
 from llmdemo.errors import UserError
 from llmdemo.models import catalog
+from llmdemo.settings.training import TrainConfig
 from llmdemo.training import objectives
 from llmdemo.training.batches import RunData, load_rows, save_rows
-from llmdemo.training.config import TrainConfig, check_task
+from llmdemo.training.checks import check_task
 
 
 def read_config(run_dir: Path) -> TrainConfig:

@@ -8,7 +8,7 @@ from llmdemo import __version__, store
 from llmdemo.models.catalog import ModelEntry
 from llmdemo.models.check import check_folder
 from llmdemo.models.closing import keep_closing
-from llmdemo.training.config import TrainConfig
+from llmdemo.settings.training import TrainConfig
 
 
 def publish(

@@ -92,6 +92,27 @@ WORDS: dict[str, tuple[str, str]] = {
         "The start of all random choices. The same seed and settings give the same run.",
         "所有隨機選擇的起點。相同的種子與設定得到相同的結果。",
     ),
+    "f_schedule": ("Schedule", "學習率排程"),
+    "h_schedule": (
+        "How the learning rate changes after the warm-up: linear or cosine decay to zero, constant, or constant and then "
+        "down over the last 30 % of the steps (warmup_stable_decay).",
+        "暖身之後學習率如何變化：線性或餘弦降到零、固定不變，或先固定、在最後 30 % 的步數降下（warmup_stable_decay）。",
+    ),
+    "f_warmup_steps": ("Warm-up", "暖身步數"),
+    "h_warmup_steps": (
+        "The learning rate rises from zero over this many steps.",
+        "學習率在這麼多步之內從零升起。",
+    ),
+    "f_weight_decay": ("Weight decay", "權重衰減"),
+    "h_weight_decay": (
+        "How strongly each step pulls the weights towards zero (AdamW's decoupled weight decay).",
+        "每一步把權重往零拉的力道（AdamW 的解耦權重衰減）。",
+    ),
+    "f_eval_share": ("Held out", "保留比例"),
+    "h_eval_share": (
+        "Share of the records that is not learned from, to check the model on. A split of the data's own goes first.",
+        "不拿來學習、只用來檢查模型的紀錄比例。資料自帶的切分優先。",
+    ),
     "f_log_with": ("Tracker as well", "另用追蹤工具"),
     "h_log_with": (
         "An experiment tracker that gets the figures too (log_with): TensorBoard or trackio, if it is installed here. "

@@ -6,8 +6,8 @@ import pytest
 from llmdemo.data import open_records, split
 from llmdemo.evaluation.heldout import example, held_out, overlap, split_of
 from llmdemo.evaluation.run_models import notes
-from llmdemo.evaluation.spec import Spec
 from llmdemo.models import catalog
+from llmdemo.settings.evaluation import Spec
 from llmdemo.store import write_json
 
 SECOND = "run-20260101-000000-abcdef"

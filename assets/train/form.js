@@ -165,7 +165,7 @@ L.define("train-form", ({ el, server }) => {
             ledger.fits === false
               ? L.notice({ message: t("train_too_much", { need, free: L.bytes(ledger.available) }) })
               : null,
-            ledger(ledger),
+            memoryBars(ledger),
           ]
         : null,
     );
@@ -480,7 +480,7 @@ L.define("train-form", ({ el, server }) => {
 
 // ---- memory as bars, one scale for all
 const PARTS = ["runtime", "weights", "gradients", "subspace", "moments", "activations", "logits"];
-export const ledger = (memory) => {
+export const memoryBars = (memory) => {
   const predicted = memory.predicted || {},
     measured = memory.measured;
   const most = Math.max(predicted.total || 0, measured?.total || 0, 1);

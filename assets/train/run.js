@@ -4,7 +4,7 @@ import * as L from "../lib/page.js";
 import { heat } from "../lib/chart.js";
 import { h, t } from "../lib/page.js";
 import { figures } from "./figures.js";
-import { ledger } from "./form.js";
+import { memoryBars } from "./form.js";
 
 const ACTIVE = ["queued", "starting", "running", "stopping"];
 const parts = {};
@@ -657,7 +657,7 @@ const memoryBox = (run) =>
         "section",
         { class: "box" },
         h("h2", {}, t("memory"), L.help(t("mem_help"), t("memory"))),
-        ledger(run.status.ledger),
+        memoryBars(run.status.ledger),
       )
     : null;
 const queueBox = () => {

@@ -3,7 +3,7 @@ import globals from "globals";
 const rules = {
   "no-undef": "error",
   "no-unused-vars": ["error", { args: "after-used", caughtErrors: "none", ignoreRestSiblings: true }],
-  "no-shadow": ["error", { hoist: "functions", builtinGlobals: false }],
+  "no-shadow": ["error", { hoist: "all", builtinGlobals: false }],
   "no-var": "error",
   "prefer-const": "error",
   eqeqeq: ["error", "always"],

@@ -48,6 +48,12 @@ def put_aside(home: Home, why: object) -> None:
     )
 
 
+def remake(home: Home, table: Table) -> None:
+    """Puts a table aside that was damaged while in use and makes it again; who asks meanwhile is told to wait."""
+    table.replace(lambda: put_aside(home, "it was damaged while in use"))
+    recover(home, table, leads=True)
+
+
 def recover(home: Home, table: Table, leads: bool) -> None:
     """Adds runs of which only the folder is known, forgets those without one; who leads also tidies up.
 

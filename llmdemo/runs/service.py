@@ -23,7 +23,7 @@ from llmdemo.runs.foreign import sound
 from llmdemo.runs.lock import LeaderLock
 from llmdemo.runs.names import checked_name, default_name
 from llmdemo.runs.reader import Readers
-from llmdemo.runs.recovery import open_table, put_aside, recover
+from llmdemo.runs.recovery import open_table, recover, remake
 from llmdemo.runs.refusal import said
 from llmdemo.runs.slim import slim
 from llmdemo.runs.states import ALIVE, ASKING, FINAL, QUEUED, STOPPED, STOPPING
@@ -77,12 +77,6 @@ class Runs:
     @property
     def closed(self) -> bool:
         return self._closed.is_set()
-
-    def _remake(self) -> None:
-        """Puts the damaged table aside and makes it again of the run folders; whoever asks meanwhile is told to wait."""
-        self._table.replace(lambda: put_aside(self._home, "damaged while it was in use"))
-        recover(self._home, self._table, leads=True)
-        self.remade = True
 
     def close(self) -> None:
         """Stops watching. The runs go on."""
@@ -386,7 +380,8 @@ class Runs:
             self._wake.clear()
             try:
                 if self._table.damaged and self._lock.held:
-                    self._remake()
+                    remake(self._home, self._table)
+                    self.remade = True
                 changed, seen = seen != (now := self._table.version()), now
                 if not self._lock.held and self._lock.acquire():
                     recover(self._home, self._table, leads=True)  # whoever led before is gone

@@ -217,6 +217,11 @@ WORDS: dict[str, tuple[str, str]] = {
         "beside it, or push its model to the hub.",
         "此 Space 的磁碟不是永久的：重新啟動後內容會消失。請按訓練旁的「下載」帶走它，或將模型推送到 Hub。",
     ),
+    "runs_remade": (
+        "The list of runs was damaged. It was made again from the folders of the runs; the damaged file is kept in the home "
+        "folder. Runs that waited are in the order in which they were first started.",
+        "訓練清單的檔案已損壞，現已依各訓練的資料夾重建；損壞的檔案保留在主資料夾中。等待中的訓練依最初開始的順序排列。",
+    ),
     "bundle_figures": ("Figures, samples and log", "數據、範例與紀錄"),
     "bundle_model": ("… with the model", "……含模型"),
     "bundle_checkpoint": ("… with its checkpoint, to resume it elsewhere", "……含檢查點，可在別處繼續"),

@@ -8,7 +8,17 @@ import gradio as gr
 from starlette.middleware import Middleware
 
 from llmdemo.public.tickets import Tickets, secret_key
-from llmdemo.ui import api, data_panel, door, evaluate_panel, rights, shell, train_panel, words
+from llmdemo.ui import (
+    api,
+    data_panel,
+    door,
+    evaluate_panel,
+    gradio_internals,
+    rights,
+    shell,
+    train_panel,
+    words,
+)
 from llmdemo.ui.fair_queue import FairQueue
 from llmdemo.ui.guard import Guard
 from llmdemo.ui.page_files import PageFiles
@@ -18,6 +28,7 @@ from llmdemo.ui.theme import theme
 
 def build(services: Services) -> gr.Blocks:
     """The whole page and every endpoint over `services`."""
+    gradio_internals.install()
     with gr.Blocks(title="Tune & Decode", analytics_enabled=False, fill_width=True, delete_cache=(3600, 86400)) as page:
         api.add_endpoints(services)  # first: the endpoints' names are a contract, those of the panels' events are not
         shell.header(services)

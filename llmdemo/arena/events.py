@@ -22,7 +22,7 @@ from llmdemo.decoding import BeamStep, LaneResult, Step, TokenStep
 _DIGITS = 5
 
 
-class FrameMaker:
+class EventEncoder:
     """Turns the steps of one model's run into events. `model` is its index among the models that are compared."""
 
     def __init__(self, tokenizer, model: int = 0, first_seconds: float = 0.0):

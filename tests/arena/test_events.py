@@ -3,7 +3,7 @@
 import json
 import random
 
-from llmdemo.arena.frames import FrameMaker
+from llmdemo.arena.events import EventEncoder
 from llmdemo.decoding import BeamStep, Branch, Candidates, Step, TokenStep
 
 TOKENS = 512
@@ -66,7 +66,7 @@ def long_run():
 
 
 def test_what_the_page_keeps_and_exports_of_512_tokens_is_under_five_megabytes():
-    maker = FrameMaker(Words())
+    maker = EventEncoder(Words())
     events = [event for step in long_run() for event in maker.events(step)]
     size = sum(len(json.dumps(event, separators=(",", ":"))) for event in events)
     assert 1e6 < size < 5e6
@@ -74,5 +74,5 @@ def test_what_the_page_keeps_and_exports_of_512_tokens_is_under_five_megabytes()
 
 def test_a_fork_in_the_middle_of_a_character_is_told_as_the_text_that_it_completes(tiny_tokenizer):
     ids = tiny_tokenizer("a🦊", add_special_tokens=False)["input_ids"]
-    texts = FrameMaker(tiny_tokenizer).begin_lane("greedy", tuple(ids))
+    texts = EventEncoder(tiny_tokenizer).begin_lane("greedy", tuple(ids))
     assert "".join(texts) == "a🦊" and texts.count("") == len(ids) - 2

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from llmdemo.decoding import DecodeSettings, decode_lanes, prepare, shares_steps
-from llmdemo.decoding.backend import lean_weights
-from llmdemo.decoding.company import Company
-from llmdemo.decoding.crew import Crew
+from llmdemo.decoding.backend import fused_weights
+from llmdemo.decoding.step_batcher import StepBatcher
+from llmdemo.decoding.thread_budget import ThreadBudget
 
 PROMPTS = [[5, 6, 7], [9], list(range(3, 40)), [50, 3, 3, 60, 12]]
 
@@ -28,12 +28,12 @@ def in_threads(*calls):
     """What each of `calls` returns or raises, all begun at the same moment."""
     found, begin = [None] * len(calls), threading.Barrier(len(calls))
 
-    def one(place, call):
+    def one(index, call):
         begin.wait(10)
         try:
-            found[place] = call()
+            found[index] = call()
         except Exception as error:
-            found[place] = error
+            found[index] = error
 
     threads = [threading.Thread(target=one, args=item) for item in enumerate(calls)]
     for thread in threads:
@@ -45,17 +45,17 @@ def in_threads(*calls):
 
 @pytest.fixture
 def forwards(monkeypatch):
-    """The number of orders of each joint forward."""
-    sizes, step = [], Company.step
+    """The number of requests in each batched forward."""
+    sizes, step = [], StepBatcher.step
 
-    def counted(self, order, together):
-        def count(orders):
-            sizes.append(len(orders))
-            return together(orders)
+    def counted(self, inputs, compute):
+        def count(requests):
+            sizes.append(len(requests))
+            return compute(requests)
 
-        return step(self, order, count)
+        return step(self, inputs, count)
 
-    monkeypatch.setattr(Company, "step", counted)
+    monkeypatch.setattr(StepBatcher, "step", counted)
     return sizes
 
 
@@ -70,7 +70,7 @@ def test_runs_at_once_give_the_tokens_that_each_gives_alone(tiny_llama, forwards
     assert sum(forwards) == 4 * 23 and max(forwards) > 1, "steps were not shared"
 
 
-def test_a_run_that_ends_early_holds_up_the_others_once(tiny_llama, forwards):
+def test_runs_of_unlike_lengths_each_get_all_their_tokens(tiny_llama, forwards):
     model = tiny_llama(3)
     prepare(model)
     short, long = in_threads(lambda: texts(model, [5, 6], 1, 4), lambda: texts(model, [7, 8], 2, 40))
@@ -80,7 +80,7 @@ def test_a_run_that_ends_early_holds_up_the_others_once(tiny_llama, forwards):
 def test_two_runs_in_one_thread_never_wait_for_each_other(tiny_llama, monkeypatch):
     model = tiny_llama(3)
     prepare(model)
-    monkeypatch.setattr("llmdemo.decoding.company._PATIENCE_SECONDS", 30.0)
+    monkeypatch.setattr("llmdemo.decoding.step_batcher._WAIT_SECONDS", 30.0)
     runs = [decode_lanes(model, prompt, settings(1, 6), eos_token_ids=[]) for prompt in PROMPTS[:2]]
     begun = time.monotonic()
     for _ in range(5):
@@ -90,23 +90,23 @@ def test_two_runs_in_one_thread_never_wait_for_each_other(tiny_llama, monkeypatc
 
 
 def test_what_computing_raises_reaches_every_run_of_that_forward():
-    company = Company(Crew(torch.device("cpu")))
-    gate = threading.Barrier(2)
+    batcher = StepBatcher(ThreadBudget(torch.device("cpu")))
+    barrier = threading.Barrier(2)
 
-    def fails(orders):
-        raise RuntimeError(f"no memory for {len(orders)}")
+    def fails(requests):
+        raise RuntimeError(f"no memory for {len(requests)}")
 
-    def meet(orders):
-        return [torch.tensor(order) for order in orders]
+    def succeeds(requests):
+        return [torch.tensor(number) for number in requests]
 
     def one(number):
-        company._companions = {0}  # of a step before, so that the first comer waits a moment
-        gate.wait(10)
-        return company.step(number, fails)
+        batcher._previous = {0}  # an absent thread of the batch before, so that the first comer waits for a moment
+        barrier.wait(10)
+        return batcher.step(number, fails)
 
     found = in_threads(lambda: one(1), lambda: one(2))
     assert all(isinstance(error, RuntimeError) for error in found)
-    assert int(company.step(3, meet)) == 3
+    assert int(batcher.step(3, succeeds)) == 3
 
 
 def test_steps_are_shared_only_with_the_weights_that_are_ready(tiny_llama, tiny_gpt2):
@@ -126,8 +126,8 @@ def test_another_runs_rows_would_be_noticed(tiny_llama):
     model = tiny_llama(3)
     prepare(model)
     alone = [texts(model, prompt, 1) for prompt in PROMPTS[:2]]
-    weights = lean_weights(model)
-    right = weights.together
-    weights.together = lambda orders: right(orders)[::-1]
+    weights = fused_weights(model)
+    right = weights.batched_logits
+    weights.batched_logits = lambda requests: right(requests)[::-1]
     together = in_threads(*(lambda p=prompt: texts(model, p, 1) for prompt in PROMPTS[:2]))
     assert together != alone

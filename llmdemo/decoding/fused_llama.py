@@ -1,46 +1,45 @@
-"""A lean forward for plain Llama-family models: the model's weights, none of its framework. Knows no lanes.
+"""A fused forward pass for plain Llama-family models, on the model's own weights. Knows no lanes.
 
-Four ideas take the time back that a generic forward spends besides multiplying:
-- the prompt's keys and values are stored once for all rows, and beams are never copied: every (step, row) is a
-  node of one tree that all rows share, and a mask says which nodes are a row's ancestors. Attention of all rows
-  is then one product per layer, and reordering beams only permutes the small mask. The nodes that no live row
-  descends from are cleared away when room runs out;
-- q, k, v and gate, up are one product each, with weights packed for few rows, in 16 bits where those hold them
-  exactly (linears.py);
-- rotary embedding is one complex product: the rows of the q and k weights are permuted so that the two halves of
-  a pair lie side by side, which changes no dot product of q and k;
-- runs that decode at the same time are multiplied together (company.py): only attention is each run's own.
+What makes it faster than the model's own forward at a few rows:
+- One KV cache for all rows, with tree attention: every (step, row) is a node of a tree whose root is the prompt, and a
+  mask (rows, nodes) marks each row's ancestors. Reordering beams permutes the mask and copies no keys or values.
+  Nodes without a live descendant are dropped when the cache is full.
+- Fused projections: q, k, v are one linear, gate and up another, with weights packed for few rows, in fp16 where that
+  holds them exactly (linears.py).
+- Rotary embedding as one complex product: the rows of the q and k weights are permuted so that the two halves of a
+  rotated pair are adjacent, which changes no dot product of q and k.
+- Dynamic batching (step_batcher.py): concurrent comparisons share every linear; attention is computed per comparison.
 """
 
 import torch
 import torch.nn.functional as F
 
-from llmdemo.decoding.company import Company
-from llmdemo.decoding.crew import Crew
 from llmdemo.decoding.linears import (
-    HalfLinear,
+    Fp16Linear,
     Int8Linear,
     Linear,
     PackedLinear,
-    can_half,
+    can_fp16,
     can_int8,
     can_pack,
     cpu_has_bf16,
-    half_scale,
+    fp16_scale,
 )
+from llmdemo.decoding.step_batcher import StepBatcher
+from llmdemo.decoding.thread_budget import ThreadBudget
 
 PACK_ROWS = 8
 _PREFILL_CHUNK = 512
 _FIRST_STEPS = 128
 
 
-class LeanWeights:
-    """A plain Llama's weights, arranged for the lean forward. Built once a model; see `plain_llama` for which."""
+class FusedLlamaWeights:
+    """A plain Llama's weights, fused and packed. Built once per model; `plain_llama` (backend.py) says for which models."""
 
-    def __init__(self, model, dtype: torch.dtype, int8: bool = False, crew: Crew | None = None):
+    def __init__(self, model, dtype: torch.dtype, int8: bool = False, threads: ThreadBudget | None = None):
         config, inner = model.config, model.model
         self.device = inner.embed_tokens.weight.device
-        self.company = Company(crew or Crew(self.device))
+        self.batcher: StepBatcher[tuple[torch.Tensor, _Part]] = StepBatcher(threads or ThreadBudget(self.device))
         self.dtype = (
             torch.float32 if dtype == torch.bfloat16 and self.device.type == "cpu" and not cpu_has_bf16() else dtype
         )
@@ -50,8 +49,8 @@ class LeanWeights:
         self.rotary = inner.rotary_emb
         self.embedding = inner.embed_tokens.weight  # (V, hidden), the model's own
         self.int8 = int8 and can_int8(self.device)
-        self.packs = can_pack(self.device, self.dtype)
-        self.halves = self.dtype == torch.float32 and can_half(self.device)
+        self.use_packed = can_pack(self.device, self.dtype)
+        self.use_fp16 = self.dtype == torch.float32 and can_fp16(self.device)
         self.error: float | None = None
         """Relative distance of the logits from the model's own, once backend.py has measured it."""
         self.layers = [self._layer(layer) for layer in inner.layers]
@@ -75,9 +74,9 @@ class LeanWeights:
         # int8 halves its error when q, k, v stay exact, for a seventh of the bytes
         if self.int8 and not rotated:
             return Int8Linear(weight, bias)
-        if self.halves and half_scale(weight) is not None:
-            return HalfLinear(weight, bias)
-        return PackedLinear(weight, bias, PACK_ROWS) if self.packs else Linear(weight, bias)
+        if self.use_fp16 and fp16_scale(weight) is not None:
+            return Fp16Linear(weight, bias)
+        return PackedLinear(weight, bias, PACK_ROWS) if self.use_packed else Linear(weight, bias)
 
     def _paired(self, tensor: torch.Tensor) -> torch.Tensor:
         """Rows (H·D, …): element i and i + D/2 of a head, a pair of the rotation, side by side."""
@@ -104,19 +103,19 @@ class LeanWeights:
         for i, (norm1, qkv, out, norm2, gate_up, down) in enumerate(self.layers):
             x = qkv(F.rms_norm(hidden, width, norm1, self.eps))  # (M, (Hq + 2·Hkv)·D)
             mixed = [part.attend(i, own) for part, own in zip(parts, x.split(sizes), strict=True)]
-            hidden = out.added_to(hidden, torch.cat(mixed) if len(mixed) > 1 else mixed[0])
+            hidden = out.plus(hidden, torch.cat(mixed) if len(mixed) > 1 else mixed[0])
             gate, up = gate_up(F.rms_norm(hidden, width, norm2, self.eps)).chunk(2, -1)
-            hidden = down.added_to(hidden, F.silu(gate) * up)
+            hidden = down.plus(hidden, F.silu(gate) * up)
         return hidden
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """(M, V) of hidden states (M, hidden)."""
         return self.head(F.rms_norm(hidden, (hidden.shape[-1],), self.norm, self.eps))
 
-    def together(self, orders: "list[tuple[torch.Tensor, _Part]]") -> list[torch.Tensor]:
-        """The logits of several runs' next steps, each (tokens, part), in one forward."""
-        tokens = torch.cat([tokens for tokens, _ in orders])
-        parts = [part for _, part in orders]
+    def batched_logits(self, requests: "list[tuple[torch.Tensor, _Part]]") -> list[torch.Tensor]:
+        """Logits (R, V) of each request (tokens (R,), part), from one forward over all of them."""
+        tokens = torch.cat([tokens for tokens, _ in requests])
+        parts = [part for _, part in requests]
         return list(self.logits(self.hidden_states(tokens, parts)).split([part.rows for part in parts]))
 
     def rotations(self, length: int) -> torch.Tensor:
@@ -127,10 +126,10 @@ class LeanWeights:
         return torch.complex(cos[0, :, :half].float(), sin[0, :, :half].float())
 
 
-class LeanForward:
+class FusedLlamaForward:
     """Prefill, then one step after another over rows; the same interface as forward.ModelForward."""
 
-    def __init__(self, weights: LeanWeights):
+    def __init__(self, weights: FusedLlamaWeights):
         self.w = weights
         self.device = weights.device
         self.group = weights.heads // weights.kv_heads
@@ -165,7 +164,7 @@ class LeanForward:
         part = _Part(self, rotation, self.mask, slice(self.used, self.used + rows))
         self.position += 1
         self.used += rows
-        return self.w.company.step((tokens, part), self.w.together)
+        return self.w.batcher.step((tokens, part), self.w.batched_logits)
 
     def _allocate(self, nodes: int) -> None:
         nodes = -(-nodes // 64) * 64  # a GPU's attention kernels like round sizes
@@ -224,7 +223,7 @@ class _Part:
     −inf elsewhere; place: where their keys and values are kept, a slice or indices.
     """
 
-    def __init__(self, forward: LeanForward, rotation: torch.Tensor, mask: torch.Tensor, place):
+    def __init__(self, forward: FusedLlamaForward, rotation: torch.Tensor, mask: torch.Tensor, place):
         self.rows, self.end = mask.shape
         self.rotation, self.place = rotation, place
         group = forward.group
@@ -232,5 +231,5 @@ class _Part:
         self._forward = forward
 
     def attend(self, layer: int, x: torch.Tensor) -> torch.Tensor:
-        """See LeanForward.attend."""
+        """See FusedLlamaForward.attend."""
         return self._forward.attend(layer, x, self)

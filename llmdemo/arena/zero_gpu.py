@@ -1,8 +1,8 @@
-"""Decoding on a GPU that is lent for the time of one call: ZeroGPU, on Hugging Face Spaces.
+"""Decoding on ZeroGPU (Hugging Face Spaces), where a GPU is attached for the time of one call.
 
-There, the GPU is only in a process that `spaces` forks for the call; the app itself has none. So the forked process
-loads the model from its folder by itself, and hands back the steps. Without the `spaces` package, and off ZeroGPU, the
-same function runs right here. Imported before the page is launched there: `spaces` wants to know of it by then.
+The GPU exists only in a process that `spaces` forks for the call. That process loads the model from its folder and
+sends back the steps. Without the `spaces` package, and off ZeroGPU, the same function runs in this process. This module
+must be imported before the page is launched: `spaces` registers decorated functions by then.
 """
 
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ except ImportError:
 _LOAD_SECONDS, _TOKEN_SECONDS, _PROMPT_SECONDS = 10, 0.06, 0.002
 _MOST_SECONDS = 120
 _kept: dict[tuple[str, str], object] = {}
-"""The model of the last call, in the process that has the GPU: it may be used for the next call too."""
+"""The model of the last call, in the process that has the GPU; the next call may reuse it."""
 
 
 def seconds_needed(folder: str, precision: str, prompt_ids: list[int], settings: DecodeSettings) -> int:
@@ -34,13 +34,13 @@ def _decode(folder: str, precision: str, prompt_ids: list[int], settings: Decode
     yield from decode_lanes(_model(folder, precision), prompt_ids, settings)
 
 
-decode_there = spaces.GPU(duration=seconds_needed)(_decode) if spaces else _decode
+decode_on_gpu = spaces.GPU(duration=seconds_needed)(_decode) if spaces else _decode
 
 
 def decode(folder: Path, precision: str, prompt_ids: list[int], settings: DecodeSettings) -> Iterator[Step]:
     """The steps of decode_lanes, from where the GPU is. Raises UserError when none is lent."""
     try:
-        yield from decode_there(str(folder), precision, list(prompt_ids), settings)
+        yield from decode_on_gpu(str(folder), precision, list(prompt_ids), settings)
     except Exception as error:
         said = getattr(error, "message", None)  # Gradio's way of telling a person: no GPU free, quota used up
         if not said or isinstance(error, UserError):

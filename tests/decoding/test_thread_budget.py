@@ -8,7 +8,7 @@ import torch
 
 from llmdemo import threads
 from llmdemo.decoding import DecodeSettings, decode_lanes, run
-from llmdemo.decoding.crew import Crew, runnable
+from llmdemo.decoding.thread_budget import ThreadBudget, runnable
 
 CPU = torch.device("cpu")
 
@@ -27,20 +27,20 @@ def two_threads(monkeypatch):
     [(1, 2, 2), (2, 2, 1), (3, 2, 1), (40, 2, 1), (1, 64, 2), (30, 64, 2), (64, 64, 1), (None, 2, 2)],
 )
 def test_free_cores_are_used_and_one_at_least(two_threads, running, cores, count):
-    assert Crew(CPU, look=lambda: running, cores=cores).count() == count
+    assert ThreadBudget(CPU, look=lambda: running, cores=cores).count() == count
 
 
 def test_a_moments_noise_does_not_change_the_number(two_threads):
     seen = itertools.chain([1] * 8, [3], itertools.repeat(1))
-    crew = Crew(CPU, look=lambda: next(seen), cores=2)
-    assert [crew.count() for _ in range(8)] == [2] * 8
+    budget = ThreadBudget(CPU, look=lambda: next(seen), cores=2)
+    assert [budget.count() for _ in range(8)] == [2] * 8
 
 
 def test_the_number_is_set_for_the_step_and_set_back(two_threads):
-    with Crew(CPU, look=lambda: 9, cores=2).at_work():
+    with ThreadBudget(CPU, look=lambda: 9, cores=2).limited():
         assert torch.get_num_threads() == 1
     assert torch.get_num_threads() == 2
-    with pytest.raises(ZeroDivisionError), Crew(CPU, look=lambda: 9, cores=2).at_work():
+    with pytest.raises(ZeroDivisionError), ThreadBudget(CPU, look=lambda: 9, cores=2).limited():
         raise ZeroDivisionError
     assert torch.get_num_threads() == 2
 
@@ -50,9 +50,9 @@ def test_a_thread_that_begins_while_another_is_held_back_is_not(two_threads):
 
     def begins():
         # What torch tells it is the other's number, for good.
-        found.append((torch.get_num_threads(), Crew(CPU, look=lambda: 1, cores=2).count()))
+        found.append((torch.get_num_threads(), ThreadBudget(CPU, look=lambda: 1, cores=2).count()))
 
-    with Crew(CPU, look=lambda: 9, cores=2).at_work():
+    with ThreadBudget(CPU, look=lambda: 9, cores=2).limited():
         thread = threading.Thread(target=begins)
         thread.start()
         thread.join()
@@ -63,11 +63,11 @@ def test_a_number_that_was_another_threads_is_not_set_back(two_threads):
     numbers = []
 
     def begins():
-        with Crew(CPU, look=lambda: 1, cores=2).at_work():
+        with ThreadBudget(CPU, look=lambda: 1, cores=2).limited():
             numbers.append(torch.get_num_threads())
         numbers.append(torch.get_num_threads())
 
-    with Crew(CPU, look=lambda: 9, cores=2).at_work():
+    with ThreadBudget(CPU, look=lambda: 9, cores=2).limited():
         thread = threading.Thread(target=begins)
         thread.start()
         thread.join()
@@ -78,7 +78,7 @@ def test_a_busy_machine_changes_no_text(two_threads, tiny_llama, monkeypatch):
     model, settings = tiny_llama(1), DecodeSettings(max_new_tokens=12)
 
     def texts(running):
-        monkeypatch.setattr(run, "Crew", lambda device: Crew(device, look=lambda: running, cores=2))
+        monkeypatch.setattr(run, "ThreadBudget", lambda device: ThreadBudget(device, look=lambda: running, cores=2))
         steps = list(decode_lanes(model, [5, 6, 7], settings))
         return {name: result.token_ids for step in steps for name, result in step.results.items()}
 

@@ -1,10 +1,10 @@
-"""Adds up a comparison's events to whole states, as the /compare endpoint gives them. Knows nothing of where events come from."""
+"""Accumulates a comparison's events into the response of the /compare endpoint. Knows nothing of where events come from."""
 
 from llmdemo.errors import UserError
 
 
-class States:
-    """`add` every event; `whole()` is the state so far. Only the first model's lanes are kept."""
+class ResponseAccumulator:
+    """`add` every event; `whole()` is the response so far. Only the first model's lanes are kept."""
 
     def __init__(self):
         self.begun: dict | None = None

@@ -1,8 +1,8 @@
-"""How many threads a step on the CPU should use: all of them on an idle machine, fewer when others compute too.
+"""The number of threads for a decoding step on a shared CPU: all on an idle machine, fewer beside other programs.
 
-A step is some two hundred products, and after each the threads wait for the slowest. One that has to share its core
-with another program, such as a training run, holds the others up each time: two threads on two busy cores are tens of
-times slower than one. Knows no models and no lanes.
+A step is some two hundred matrix products, and after each the threads synchronise. A thread that shares its core with
+another program, such as a training run, delays the others each time: two threads on two busy cores are tens of times
+slower than one. Knows no models and no lanes.
 """
 
 import os
@@ -28,8 +28,8 @@ def runnable() -> int | None:
         return None
 
 
-class Crew:
-    """Looks around before each step; `with crew.at_work():` computes with as many threads as there are free cores."""
+class ThreadBudget:
+    """Reads the machine's load before each step; `with budget.limited():` computes with as many threads as cores are free."""
 
     def __init__(self, device: torch.device, look=runnable, cores: int | None = None):
         self.full = threads.FULL if device.type == "cpu" else 1
@@ -39,7 +39,7 @@ class Crew:
         self._others: deque[int] = deque(maxlen=_REMEMBERED)
 
     @contextmanager
-    def at_work(self):
+    def limited(self):
         """Sets torch's number of threads for this thread, and sets it back."""
         count, before = self.count(), torch.get_num_threads()
         if count == before:

@@ -115,7 +115,7 @@ def test_every_setting_that_a_form_shows_has_its_words():
         for name, each in describe(TrainConfig).items()
         if each["form"]
         for key in (f"f_{name}", f"h_{name}", *([f"unit_{each['unit']}"] if each["unit"] else []))
-        if key not in words.WORDS
+        if key not in words.texts()
     ]
     assert missing == []
 

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from llmdemo.errors import UserError
 from llmdemo.settings.app import Settings
-from llmdemo.settings.schema import Limit, Setting, check, check_one, fields_of, show
+from llmdemo.settings.schema import Limit, Setting, check, check_one, describe, fields_of, show
 
 Strategy = Literal["greedy", "top_k", "top_p", "min_p", "sample", "beam"]
 Precision = Literal["auto", "fp32", "bf16", "int8"]
@@ -205,6 +205,14 @@ def _limits(limits: Settings | None) -> dict[str, Limit]:
         "max_new_tokens": Limit(limits.max_new_tokens, limits.variable("max_new_tokens")),
         "num_beams": Limit(limits.max_beams, limits.variable("max_beams")),
     }
+
+
+def described(limits: Settings) -> dict[str, dict[str, Any]]:
+    """What a form needs to know of each setting (schema.describe), within the app's own bounds."""
+    found = describe(DecodeSettings)
+    for key, limit in _limits(limits).items():
+        found[key]["high"] = min(found[key]["high"], limit.most)
+    return found
 
 
 def _named(limits: Settings | None, most: int) -> str:

@@ -7,7 +7,7 @@ from llmdemo.data import get_dataset
 from llmdemo.errors import UserError
 from llmdemo.models import catalog
 from llmdemo.settings.schema import describe
-from llmdemo.settings.training import METHODS, PRECISIONS, TASKS, TrainConfig
+from llmdemo.settings.training import METHODS, TASKS, TrainConfig
 from llmdemo.ui import samples
 from llmdemo.ui.services import Services
 
@@ -39,7 +39,6 @@ class TrainPages:
                 for model in catalog.list_models(self._services.home)
             ],
             "methods": list(METHODS),
-            "precisions": list(PRECISIONS),
             "settings": {key: each for key, each in describe(TrainConfig).items() if each["form"]},
             "defaults": {task: {method: prepare.defaults(method, task) for method in METHODS} for task in TASKS},
         }

@@ -1,43 +1,43 @@
 """Jobs: a queue for each kind of long work, and what can be asked of any job. Knows no torch, no gradio, no worker's inside."""
 
-import asyncio
 import json
 import logging
 import shutil
 import sqlite3
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from llmdemo.errors import NotNow, UserError
-from llmdemo.events import read_numbered
-from llmdemo.jobs import log as logs
 from llmdemo.jobs import process
-from llmdemo.jobs.digest import Digest, End
-from llmdemo.jobs.folder import Config, JobFolder, checked_config, checked_name, soft_delete
+from llmdemo.jobs.damage import Damaged, translated
+from llmdemo.jobs.digest import End
+from llmdemo.jobs.folder import Config, checked_config, checked_name, soft_delete
 from llmdemo.jobs.kinds import Kind
 from llmdemo.jobs.lock import LeaderLock
 from llmdemo.jobs.reader import Readers
-from llmdemo.jobs.recovery import open_table, recover, recovered_row, tidy
+from llmdemo.jobs.recovery import open_table, recover, recovered_row, remake, tidy
+from llmdemo.jobs.seen import JobsSeen
 from llmdemo.jobs.states import ALIVE, ASKING, COMPLETED, FAILED, FINAL, QUEUED, STOPPED, STOPPING
-from llmdemo.jobs.status import JobStatus, NumberedEvent, status_of
+from llmdemo.jobs.status import JobStatus
 from llmdemo.jobs.supervisor import Launcher, Supervisor
-from llmdemo.jobs.table import IllegalTransition, Job, translated
+from llmdemo.jobs.table import IllegalTransition
 from llmdemo.public.quota import check_quota
 from llmdemo.settings import Settings
-from llmdemo.store import Home, child, folder_bytes, free_bytes, new_id, whole_folder, write_json
+from llmdemo.store import Home, free_bytes, new_id, whole_folder, write_json
 
 _BUSY_SECONDS = 0.25
 _IDLE_SECONDS = 1.0
 log = logging.getLogger(__name__)
 
 
-class Jobs:
+class Jobs(JobsSeen):
     """All jobs of a home folder. Safe to use from any thread, and from several apps on one home folder.
 
     One of the apps watches over the jobs (`leads`); when it ends, however it ends, another one goes on.
+    `remade`: the table was damaged, and was made again of the job folders since this app started.
     `launch` starts a process; tests replace it. Methods that take a job_id raise UserError for one that does not exist.
     """
 
@@ -46,7 +46,7 @@ class Jobs:
         self._lock = LeaderLock(home.root / "runs.lock")
         with self._opening():
             self._lock.acquire()
-            self._table = open_table(home, repair=self._lock.held)
+            self._table, self.remade = open_table(home, repair=self._lock.held)
             if self.leads:
                 tidy(home, self._table)
         self._readers = Readers()
@@ -77,7 +77,8 @@ class Jobs:
             self._lock.release()
             raise UserError(
                 f"The list of runs in {self.home.root} cannot be opened ({error}).",
-                "Check that the folder can be written and has free space, or set LLMDEMO_HOME to another one.",
+                "Check that the folder can be written and has free space, that no other program keeps its runs.sqlite "
+                "locked, or set LLMDEMO_HOME to another one.",
             ) from error
 
     @property
@@ -253,79 +254,6 @@ class Jobs:
             self.folder(kind, job_id).rename(kind.name, name)
             self._table.set(job_id, name=name)
 
-    # -- what can be seen
-
-    def status(self, job_id: str) -> JobStatus:
-        """How the job is; see status.JobStatus."""
-        job, kind = self._job(job_id)
-        return self._status(kind, job, [each.job_id for each in self._table.queue(kind.name)])
-
-    def all(self, kind: Kind) -> list[JobStatus]:
-        """The status of every job of a kind, the newest first."""
-        queue = [job.job_id for job in self._table.queue(kind.name)]
-        return [self._status(kind, job, queue) for job in self._table.all(kind.name)]
-
-    def size(self, status: JobStatus) -> int:
-        """Bytes on disk; counted again when the state changed, and every 10 s while the job goes."""
-        key, now, job_id = f"{status['state']} {status['attempt']}", time.monotonic(), status["job_id"]
-        when, known_key, size = self._sizes.get(job_id, (0.0, "", 0))
-        if known_key != key or (status["state"] not in FINAL and now - when > 10):
-            size = folder_bytes(self.home.root / self._supervisor.kinds[status["kind"]].folder / job_id)
-            self._sizes[job_id] = (now, key, size)
-        return size
-
-    def folder(self, kind: Kind, job_id: str) -> JobFolder:
-        """Raises UserError for what is no id."""
-        return JobFolder(child(self.home.root / kind.folder, job_id))
-
-    @contextmanager
-    def digest(self, job_id: str) -> Iterator[Digest]:
-        """The digest of its events, up to date, for as long as the block lasts."""
-        _, kind = self._job(job_id)
-        with self._readers.of(self.folder(kind, job_id).path, kind.digest).digest() as digest:
-            yield digest
-
-    def events_after(self, job_id: str, after: int = 0) -> tuple[list[NumberedEvent], int]:
-        """The events after the one with the id `after` (0: from the beginning), and the id to ask after next.
-
-        An id that the file does not reach (it was replaced) is taken as 0. Call again while the id grows.
-        """
-        _, kind = self._job(job_id)
-        path = self.folder(kind, job_id).events
-        after = max(0, int(after))
-        with suppress(FileNotFoundError):
-            after = after if after <= path.stat().st_size else 0
-        numbered, end = read_numbered(path, after)
-        return [{"id": each, "event": event} for each, event in numbered], end
-
-    async def follow(self, job_id: str, after: int = 0, every: float = 0.5) -> AsyncIterator[NumberedEvent]:
-        """The events after the one with the id `after` as they come, until the job has ended and all were given.
-
-        Looks each `every` seconds. A job that is resumed later is followed anew, from the last id.
-        """
-        while True:
-            over = (await asyncio.to_thread(self.status, job_id))[
-                "state"
-            ] in FINAL  # before the events: they come first
-            events, reached = await asyncio.to_thread(self.events_after, job_id, after)
-            for event in events:
-                yield event
-            if over and reached == after:
-                return
-            if reached == after:
-                await asyncio.sleep(every)
-            after = reached
-
-    def log_tail(self, job_id: str, lines: int = 200) -> str:
-        """The last lines of what the job's processes printed."""
-        _, kind = self._job(job_id)
-        return logs.tail(self.folder(kind, job_id).log, int(lines))
-
-    def history(self, job_id: str) -> list[dict[str, object]]:
-        """Every state the job was in: [{state, reason, t}] in order."""
-        self._job(job_id)
-        return self._table.transitions(job_id)
-
     # -- inside
 
     @contextmanager
@@ -364,19 +292,6 @@ class Jobs:
             self._table.move(job_id, STOPPED, only_from=(QUEUED,), **said)
         return True
 
-    def _job(self, job_id: str) -> tuple[Job, Kind]:
-        child(self.home.root, job_id)
-        job = self._table.get(job_id)
-        kind = self._supervisor.kinds.get(job.kind) if job else None
-        if job is None or kind is None:
-            noun = next((kind.noun for kind in self._supervisor.kinds.values() if kind.owns(job_id)), "job")
-            raise UserError(f"There is no {noun} {job_id!r}.", "Take one from the list; it may have been deleted.")
-        return job, kind
-
-    def _status(self, kind: Kind, job: Job, queue: list[str]) -> JobStatus:
-        folder = JobFolder(self.home.root / kind.folder / job.job_id)
-        return status_of(kind, job, folder, lambda: self._readers.of(folder.path, kind.digest), queue)
-
     # -- the thread that watches
 
     def _watch(self) -> None:
@@ -385,6 +300,9 @@ class Jobs:
             woken = self._wake.wait(_BUSY_SECONDS if busy else _IDLE_SECONDS)
             self._wake.clear()
             try:
+                if self._table.damaged and self._lock.held:
+                    remake(self.home, self._table, self._supervisor.kinds.values())
+                    self.remade = True
                 changed, seen = seen != (now := self._table.version()), now
                 if not self._lock.held and self._lock.acquire():  # whoever led before is gone
                     for kind in self._supervisor.kinds.values():
@@ -393,6 +311,9 @@ class Jobs:
                     changed = True
                 if self._lock.held and (changed or woken or busy) and not self._closed.is_set():
                     busy = self._supervisor.tick()
+            except Damaged as error:
+                log.warning("%s", error)  # it is made again at the next turn, by the app that leads
+                busy = True
             except Exception:  # whatever it is, the jobs must not go unwatched because of it
                 log.exception("watching over the jobs")
                 busy = True

@@ -9,14 +9,14 @@ import json
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from llmdemo.errors import UserError
-from llmdemo.jobs.states import ALIVE, FINAL, QUEUED, is_legal
+from llmdemo.jobs.damage import Damaged, is_damage, is_sound
+from llmdemo.jobs.states import ALIVE, FINAL, LEGAL, QUEUED, REASONS, is_legal
 
 _VERSION = 3
 _SCHEMA = """
@@ -67,7 +67,7 @@ _FROM_VERSION_2 = (
     "ALTER TABLE transitions RENAME COLUMN run_id TO job_id",
 )
 _RESERVE_BYTES = 256 * 1024
-_RIGHTS = "Check the free space and the rights of the home folder, then try again."
+_LOCK_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -104,33 +104,84 @@ class IllegalTransition(Exception):
 
 
 class Table:
-    """The table in the file `path`, which is made when missing. Raises sqlite3.DatabaseError if it is no database."""
+    """The table in the file `path`, which is made when missing. Raises Damaged for a file that holds none, and
+    sqlite3.OperationalError for one that cannot be opened now.
+
+    `damaged`: somebody met damage since it was opened; whoever leads makes it again (`replace`).
+    """
 
     def __init__(self, path: Path):
-        self._lock = threading.RLock()
+        self._path, self._lock = path, threading.RLock()
         # On a full disk the truth must still be written: this file gives its space for it.
         self._reserve = path.with_name(path.name + ".reserve")
-        self._db = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
+        self._open()
+
+    def _open(self) -> None:
+        self.damaged = False
+        self._db = sqlite3.connect(self._path, timeout=_LOCK_SECONDS, isolation_level=None, check_same_thread=False)
         try:
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=FULL")
-            self._check_version()
-            self._db.executescript(_SCHEMA)
-            if self._db.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
-                raise sqlite3.DatabaseError("the database is damaged")
+            with self._held():
+                self._check()  # before anything is written: a damaged file is kept as it was found
+                self._db.execute("PRAGMA journal_mode=WAL")
+                self._db.execute("PRAGMA synchronous=FULL")
+                self._migrate()
+                self._db.executescript(_SCHEMA)
+                self._file = _identity(self._path)
         except BaseException:
             self._db.close()
             raise
 
-    def _check_version(self) -> None:
-        """A table of another version is not read: it can be made again from the job folders."""
+    def _check(self) -> None:
+        """Raises sqlite3.DatabaseError for a file that is no whole database, or holds what this app does not write.
+
+        A table of a later version is not read either: it can be made again from the job folders.
+        """
+        version = self._db.execute("PRAGMA user_version").fetchone()[0]
+        if version not in (0, 2, _VERSION):
+            raise sqlite3.DatabaseError(f"it was made by another version of this app ({version}, not {_VERSION})")
+        if self._db.execute("PRAGMA integrity_check(1)").fetchone()[0] != "ok":
+            raise sqlite3.DatabaseError("its pages do not fit together")
+        if not self._db.execute("SELECT 1 FROM sqlite_master").fetchone():
+            return  # a new file
+        table, id_, kind = ("runs", "run_id", "'run'") if version == 2 else ("jobs", "job_id", "kind")
+        names = _FIELDS.replace("job_id, kind", f"{id_}, {kind}")
+        for row in self._db.execute(f"SELECT {names} FROM {table}"):
+            if not is_sound(asdict(Job(*row))):
+                raise sqlite3.DatabaseError("a row holds what no job can be")
+        for _, state, reason, t in self._db.execute(f"SELECT {id_}, state, reason, t FROM transitions"):
+            if state not in LEGAL or reason not in ("", *REASONS) or not isinstance(t, float):
+                raise sqlite3.DatabaseError("a transition is none that a job can make")
+
+    def _migrate(self) -> None:
         with self.transaction() as db:  # two apps may open it at once
-            version = db.execute("PRAGMA user_version").fetchone()[0]
-            for statement in _FROM_VERSION_2 if version == 2 else ():
+            for statement in _FROM_VERSION_2 if db.execute("PRAGMA user_version").fetchone()[0] == 2 else ():
                 db.execute(statement)
-            if version not in (0, 2, _VERSION):
-                raise sqlite3.DatabaseError(f"it was made by another version of this app ({version}, not {_VERSION})")
             db.execute(f"PRAGMA user_version = {_VERSION}")
+
+    def replace(self, put_aside: Callable[[], None]) -> None:
+        """Closes the file, lets `put_aside` move it away, and goes on with a new one, which is empty."""
+        with self._lock:
+            self._db.close()
+            try:
+                put_aside()
+                self._open()
+            except BaseException:
+                self.damaged = True  # the disk is full, say: it is tried again
+                raise
+
+    @contextmanager
+    def _held(self) -> Iterator[None]:
+        """Around every use of the file, which one thread makes at a time; damage is raised as such, and remembered."""
+        with self._lock:
+            try:
+                yield
+            except Damaged:
+                raise
+            except (sqlite3.Error, UnicodeDecodeError) as error:
+                if not is_damage(error):
+                    raise
+                self.damaged = True
+                raise Damaged(error) from error
 
     def close(self) -> None:
         with self._lock:
@@ -157,13 +208,13 @@ class Table:
 
     def unfinished(self, *kinds: str) -> int:
         """How many jobs are not in a final state."""
-        with self._lock:
+        with self._held():
             query = f"SELECT count(*) FROM jobs WHERE kind IN ({_marks(kinds)}) AND state NOT IN ({_marks(FINAL)})"
             return int(self._db.execute(query, (*kinds, *FINAL)).fetchone()[0])
 
     def transitions(self, job_id: str) -> list[dict[str, Any]]:
         """[{state, reason, t}] in the order in which they happened."""
-        with self._lock:
+        with self._held():
             query = "SELECT state, reason, t FROM transitions WHERE job_id = ? ORDER BY rowid"
             return [
                 {"state": state, "reason": reason, "t": t} for state, reason, t in self._db.execute(query, (job_id,))
@@ -171,11 +222,14 @@ class Table:
 
     def version(self) -> int:
         """A number that changes when somebody else writes."""
-        with self._lock:
+        with self._held():
+            if _identity(self._path) != self._file:
+                self._db.close()  # whoever leads has made it again
+                self._open()
             return int(self._db.execute("PRAGMA data_version").fetchone()[0])
 
     def _select(self, where: str, *values: object) -> list[Job]:
-        with self._lock:
+        with self._held():
             return [Job(*row) for row in self._db.execute(f"SELECT {_FIELDS} FROM jobs {where}", values)]
 
     # -- writing
@@ -184,7 +238,7 @@ class Table:
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """All that is done inside happens, or nothing; nobody else writes meanwhile. May be nested: what fails inside
         is then undone alone, if whoever is outside goes on."""
-        with self._lock:
+        with self._held():
             if self._db.in_transaction:
                 with self._part():
                     yield self._db
@@ -291,18 +345,14 @@ class Table:
         return int(self._db.execute("SELECT coalesce(max(position), 0) FROM jobs").fetchone()[0])
 
 
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What tells the file at `path` from another one that takes its name; None without one."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 def _marks(values: tuple[str, ...]) -> str:
     return ", ".join("?" * len(values))
-
-
-@contextmanager
-def translated(noun: str, what: str, hint: str = _RIGHTS) -> Iterator[None]:
-    """Around what a person asked for: what the disk or the table refuses raises UserError.
-
-    `what` goes on after "The {noun} cannot be".
-    """
-    try:
-        yield
-    except (OSError, sqlite3.OperationalError) as error:
-        why = getattr(error, "strerror", None) or error
-        raise UserError(f"The {noun} cannot be {what} ({why}).", hint) from error

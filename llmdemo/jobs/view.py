@@ -25,6 +25,11 @@ class JobsOfKind:
         return self.jobs.leads
 
     @property
+    def remade(self) -> bool:
+        """Whether the list was damaged, and made again of the folders since this app started."""
+        return self.jobs.remade
+
+    @property
     def closed(self) -> bool:
         return self.jobs.closed
 

@@ -166,6 +166,10 @@ WORDS: dict[str, tuple[str, str]] = {
         "them out.",
         "{of} 筆中有 {n} 筆在 {tokens} 個詞元處截斷：損失只計前段，每位元組位元數不計這些。",
     ),
+    "eval_note_refused": (
+        "{n} of {of} records are refused by a model's chat template and are left out of all figures.",
+        "{of} 筆中有 {n} 筆不被模型的對話範本接受，所有數字都不計入。",
+    ),
     "eval_note_cut_texts": (
         "{model} read only the first {tokens} tokens of {n} of these {of} texts, as in training.",
         "{model} 對這 {of} 筆中的 {n} 筆只讀前 {tokens} 個詞元，與訓練時相同。",

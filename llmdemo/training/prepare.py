@@ -16,6 +16,7 @@ from llmdemo.models import catalog
 from llmdemo.training import objectives
 from llmdemo.training.batches import RunData, load_rows, save_rows
 from llmdemo.training.config import TrainConfig, check_task
+from llmdemo.training.objectives.tally import LEFT_OUT
 
 
 def read_config(run_dir: Path) -> TrainConfig:
@@ -71,9 +72,10 @@ def _encode(home: store.Home, config: TrainConfig, tokenizer) -> RunData:
 
 
 def _nothing_left(count: int, config: TrainConfig, facts: dict) -> UserError:
-    if facts["left_out"].get("refused") == count:
+    why = {code: number for code, number in facts["left_out"].items() if code in LEFT_OUT}
+    if set(why) == {"refused"}:
         return UserError(
-            f"The model's chat template refuses all {count:,} records. {' '.join(facts['notes'])}",
+            f"The model's chat template refuses all {why['refused']:,} records. {' '.join(facts['notes'])}",
             "Choose another model, or data whose turns go as its template wants them.",
         )
     return UserError(

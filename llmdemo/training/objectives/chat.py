@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from llmdemo.data.encode import encode_many, encode_prompt
+from llmdemo.data.render import conversation
 from llmdemo.training.batches import RunData, TokenRows, collate, collate_packed, collate_unpacked
 from llmdemo.training.config import TrainConfig
 from llmdemo.training.ledger import Batch
@@ -102,7 +103,7 @@ class Chat(Causal):
         judged = chat_pieces(
             (records[int(i)] for i in source.held_out[: config.eval_records]), config, tokenizer, tally
         )
-        samples = [chat_sample(record["messages"], tokenizer) for record, _ in judged[:SAMPLES]]
+        samples = [chat_sample(conversation(record), tokenizer) for record, _ in judged[:SAMPLES]]
         return RunData(train, TokenRows.from_lists([piece for _, piece in judged]), samples, {}, {}, {
             "notes": tally.notes(), "left_out": tally.counts, "train_records": len(encoded),
         })  # fmt: skip

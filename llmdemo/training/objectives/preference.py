@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from llmdemo.data.encode import Refused, encode_many
+from llmdemo.data.render import conversation
 from llmdemo.errors import UserError
 from llmdemo.training.batches import NOT_TRAINED, RunData, TokenRows, collate
 from llmdemo.training.config import TrainConfig
@@ -55,7 +56,7 @@ class Preference(Objective):
         records, tally = source.records, Tally(config.max_length)
         train = _pairs((records[int(i)] for i in source.train), config, tokenizer, tally)
         judged = _pairs((records[int(i)] for i in source.held_out[: config.eval_records]), config, tokenizer, tally)
-        samples = [chat_sample(record["messages"], tokenizer, record["chosen"]) for record, _ in judged[:SAMPLES]]
+        samples = [chat_sample(conversation(record), tokenizer, record["chosen"]) for record, _ in judged[:SAMPLES]]
         facts = {
             "notes": tally.notes(),
             "left_out": tally.counts,

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from llmdemo.errors import UserError
 from llmdemo.settings.schema import check
+from llmdemo.settings.training import SPLIT_VERSION
 
 Kind = Literal["answers", "perplexity", "classify", "kfold"]
 KINDS: tuple[str, ...] = get_args(Kind)
@@ -84,6 +85,8 @@ class Spec:
     """The part that is evaluated, from 0, where the run's split is one of K-fold cross-validation."""
     folds: Annotated[int, Field(ge=0, le=20)] = 0
     """Parts of the cross-validation; 0: none."""
+    split_version: Annotated[int, Field(ge=1, le=SPLIT_VERSION)] = 1
+    """How held-out records are drawn (data/split.py): as the run did. An evaluation that does not say so is an old one."""
     run_ids: tuple[str, ...] = ()
     """The runs of a K-fold cross-validation, whose models are evaluated each on its own part."""
     judge: JudgeSpec = field(default_factory=JudgeSpec)

@@ -19,6 +19,10 @@ METHODS: tuple[str, ...] = get_args(Method)
 TASKS: tuple[str, ...] = get_args(Task)
 PRECISIONS: tuple[str, ...] = get_args(Precision)
 
+SPLIT_VERSION = 2
+"""How a new run draws its held-out records. A run's config says which one it had (a config without it: 1), so that
+runs made before go on, and are evaluated, with the records that they held out."""
+
 _GALORE, _LOW_RANK = ("galore",), ("galore", "lora")
 
 _HIGH_THEN_DOWN = {"scale": 4.0, "schedule": "warmup_stable_decay"}
@@ -176,6 +180,8 @@ class TrainConfig:
     """Most held-out records that are evaluated during the run; classify judges all of them at its end."""
     eval_steps: Annotated[int, Field(ge=0, le=1_000_000), Setting("steps")] = 28
     """Steps between two evaluations; the first and the last step are always evaluated. 0: only these."""
+    split_version: Annotated[int, Field(ge=1, le=SPLIT_VERSION)] = SPLIT_VERSION
+    """How held-out records are drawn (data/split.py); kept so that a run goes on with what it held out. 1: before that."""
     checkpoint_seconds: Annotated[float, Field(ge=1, le=1e9)] = 180.0
     """Seconds between two checkpoints."""
     activation_checkpointing: bool = False

@@ -6,8 +6,8 @@ from llmdemo import data, prepare
 from llmdemo.errors import UserError
 from llmdemo.evaluation.export import differs
 from llmdemo.evaluation.folds import start_folds
+from llmdemo.jobs.states import COMPLETED
 from llmdemo.models import catalog
-from llmdemo.runs.states import COMPLETED
 from llmdemo.settings.evaluation import CRITERIA, KIND_OF_TASK, LIMITS
 from llmdemo.settings.training import METHODS
 from llmdemo.ui.services import Services

@@ -33,15 +33,26 @@ def add_endpoints(services: Services) -> None:
 
 
 def _data_endpoints(services: Services) -> None:
-    def add_dataset(file: gr.FileData, name: str = "") -> dict:
-        """Adds an uploaded file as a data set: read, checked, measured. Returns its dataset_id, what was kept and why not.
+    def add_dataset(file: gr.FileData, name: str = "", columns: dict | None = None, task: str = "") -> dict:
+        """Adds an uploaded file as a data set: read, checked, measured. Returns what was kept, and why the rest was not.
 
         In Python: client.predict(file=handle_file("instructions.json"), name="mine", api_name="/add_dataset").
+        columns says which column is which where their names are not known: {"prompt": "question", "response": "reply"},
+        {"text": …, "label": …}, {"text": …} or {"prompt": …, "chosen": …, "rejected": …}; also messages, input, system,
+        history, tools, desired and split. task: "chat", "text", "classify", "preference", or "" for what the columns say.
+        Returns dataset_id, format, task, rows, kept, problems [{row, code, message}], unused [column or key], tokens
+        {total, longest, mean} (null before a tokenizer is here), and everything else that is known of the data set.
         """
         services.require_owner()
         path, given = _uploaded(file)
         info = data.add_dataset(
-            services.home, services.settings, path, name or given, tokenizer=starter_tokenizer(services)
+            services.home,
+            services.settings,
+            path,
+            str(name or given),
+            tokenizer=starter_tokenizer(services),
+            columns=columns or None,
+            task=task or None,
         )
         return info.to_dict()
 

@@ -59,6 +59,8 @@ def test_an_added_file_comes_back_with_what_was_found(client, dataset_id, tmp_pa
     assert (info["task"], info["rows"], info["kept"]) == ("chat", 2, 1)
     assert {"row", "code", "message"} <= info["problems"][0].keys()
     assert {"dataset_id", "format", "task", "rows", "kept", "problems", "unused", "tokens"} <= info.keys()
+    assert {"total", "longest", "mean"} <= info["tokens"].keys()
+    assert info["name"] == "one.json"
 
 
 def test_columns_can_be_told_and_what_has_no_use_comes_back(client, tmp_path):
@@ -75,8 +77,6 @@ def test_columns_can_be_told_and_what_has_no_use_comes_back(client, tmp_path):
     assert (info["task"], info["kept"], info["unused"]) == ("chat", 9, ["mood"])
     info = client.predict(file=handle_file(path), columns={"text": "tell me"}, task="text", api_name="/add_dataset")
     assert info["task"] == "text" and info["unused"] == ["ask me", "mood"]
-    assert {"total", "longest", "mean"} <= info["tokens"].keys()
-    assert info["name"] == "one.json"
 
 
 def test_the_lists_give_each_id_first(client, dataset_id):

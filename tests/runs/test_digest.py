@@ -66,9 +66,9 @@ def test_made_up_names_fill_no_memory():
 
 
 def test_an_end_that_makes_no_sense_is_a_worker_error():
-    assert fed(("end", {"state": "splendid"})).end["reason"] == "worker_error"
-    assert fed(("end", {"state": "failed", "reason": "who knows"})).end["reason"] == "worker_error"
-    assert fed(("end", {"state": "completed", "reason": "lost"})).end["reason"] == ""
+    assert fed(("end", {"state": "splendid"})).end.reason == "worker_error"
+    assert fed(("end", {"state": "failed", "reason": "who knows"})).end.reason == "worker_error"
+    assert fed(("end", {"state": "completed", "reason": "lost"})).end.reason == ""
 
 
 def test_a_run_that_resumes_forgets_what_it_does_again():

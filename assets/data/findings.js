@@ -13,7 +13,13 @@ export const findings = (page) => {
     out = info.rows - info.kept;
   const box = h("section", { class: "box findings" });
   if (!kinds.length) {
-    L.show(box, h("h2", {}, t("data_all_kept")), h("p", { class: "soft" }, t("data_problems_none")), unusedLine(info), exportLine(page));
+    L.show(
+      box,
+      h("h2", {}, t("data_all_kept")),
+      h("p", { class: "soft" }, t("data_problems_none")),
+      unusedLine(info),
+      exportLine(page),
+    );
     return box;
   }
   L.show(
@@ -29,7 +35,9 @@ export const findings = (page) => {
 
 // Columns, and keys of turns, that hold something and play no part.
 const unusedLine = (info) =>
-  info.unused?.length ? h("p", { class: "soft small unused" }, t("data_unused", { names: info.unused.join(", ") })) : null;
+  info.unused?.length
+    ? h("p", { class: "soft small unused" }, t("data_unused", { names: info.unused.join(", ") }))
+    : null;
 
 // Filters are switches; a change makes a new version of the data set, and only when it is applied.
 const switches = (page) => {
@@ -199,9 +207,14 @@ const exportLine = (page) => {
       t("data_export"),
       menu(t("data_export_shape"), shapes, "shape"),
       menu(t("data_export_format"), page.report.formats || [], "format"),
-      L.button(t("data_export_do"), () => page.trigger("submit", { dataset_id: page.id, language: lang, ...pick }), "quiet", {
-        "data-key": "export",
-      }),
+      L.button(
+        t("data_export_do"),
+        () => page.trigger("submit", { dataset_id: page.id, language: lang, ...pick }),
+        "quiet",
+        {
+          "data-key": "export",
+        },
+      ),
     ),
     page.report.kinds.length
       ? h(

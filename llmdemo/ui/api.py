@@ -44,17 +44,7 @@ def _data_endpoints(services: Services) -> None:
         {total, longest, mean} (null before a tokenizer is here), and everything else that is known of the data set.
         """
         services.require_owner()
-        path, given = _uploaded(file)
-        info = data.add_dataset(
-            services.home,
-            services.settings,
-            path,
-            str(name or given),
-            tokenizer=starter_tokenizer(services),
-            columns=columns or None,
-            task=task or None,
-        )
-        return info.to_dict()
+        return _added(services, file, name, columns, task)
 
     def list_datasets() -> list[dict]:
         """All data sets, the newest first, each with its dataset_id first."""
@@ -93,6 +83,21 @@ def _data_endpoints(services: Services) -> None:
         return [_without_path(entry.to_dict()) for entry in catalog.list_models(services.home)]
 
     _add(add_dataset, list_datasets, rename_dataset, delete_dataset, add_preference, list_models)
+
+
+def _added(services: Services, file, name: str, columns: dict | None, task: str) -> dict:
+    path, given = _uploaded(file)
+    tokenizer = starter_tokenizer(services)
+    info = data.add_dataset(
+        services.home,
+        services.settings,
+        path,
+        str(name or given),
+        tokenizer=tokenizer,
+        columns=columns or None,
+        task=task or None,
+    )
+    return info.to_dict()
 
 
 def _run_endpoints(services: Services) -> None:

@@ -38,6 +38,7 @@ _TYPES = frozenset(
         "skip",
         "note",
         "checkpoint",
+        "published",
         "end",
     ]
 )
@@ -181,6 +182,11 @@ class Digest:
 
     def _on_checkpoint(self, event: dict) -> None:
         self.figures["checkpoint_step"] = whole(event.get("step"))
+
+    def _on_published(self, event: dict) -> None:
+        """In which type the weights were written, and the held-out losses that this was decided by."""
+        told = {key: text(event.get(key), 500) for key in ("dtype", "rounding", "message")}
+        self.figures["published"] = told | {key: number(event.get(key)) for key in ("loss", "run_loss")}
 
     def _on_end(self, event: dict) -> None:
         state, reason = event.get("state"), event.get("reason")

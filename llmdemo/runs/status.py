@@ -6,6 +6,7 @@ imported, phase (loading … saving), phase_done, phase_total, queue_position (1
 killing), stop_seconds_left, quiet_seconds (since the last word of a live run), checkpoint_step, skipped,
 loss_smoothed, learning_rate, grad_norm, epoch, tokens, seconds (spent up to the last step, loading and evaluations
 included), scores (of the last evaluation, by name), ledger, worker, notes,
+published (of a finished model: dtype, rounding, loss of its files, run_loss, message),
 can_stop, can_resume, can_delete, size_bytes.
 None stands for what is not known.
 """
@@ -31,7 +32,7 @@ _FIGURES = (
         "checkpoint_step",
         "scores",
     ),
-    *("phase", "phase_done", "phase_total", "ledger", "worker", "notes"),
+    *("phase", "phase_done", "phase_total", "ledger", "worker", "notes", "published"),
 )
 _MESSAGES = {
     STARTING: "The worker starts: it loads the libraries and the model.",

@@ -11,7 +11,7 @@
     ["rank", "number"], ["update_proj_gap", "number", "unit_steps"], ["scale", "number"], ["optim_bits", ["32", "8"], "unit_bits"],
     ["loss_on", ["response", "all"]], ["packing", "bool"], ["replay_dataset_id", "data"], ["replay_share", "share"], ["forgetting_dataset_id", "data"],
     ["class_weights", ["none", "balanced"]], ["least_loss", "number"], ["preference_loss", ["dpo", "ipo", "robust"]], ["beta", "number"], ["label_smoothing", "number"],
-    ["precision", "precisions"], ["gradient_accumulation_steps", "number"], ["num_processes", "number"], ["seed", "number"], ["log_with", ["none", "tensorboard", "trackio"]],
+    ["precision", "precisions"], ["gradient_accumulation_steps", "number"], ["num_processes", "number"], ["seed", "number"], ["publish_dtype", ["auto", "float32", "bfloat16"]], ["log_with", ["none", "tensorboard", "trackio"]],
   ];
   // The methods and the tasks that a setting is for; all where there is no line.
   const METHODS = { update_proj_gap: ["galore"], scale: ["galore"], optim_bits: ["galore", "adamw"], rank: ["galore", "lora"] };

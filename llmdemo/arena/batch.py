@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 from llmdemo.arena.metrics import distinct, diversity, ending_loop, self_bleu
-from llmdemo.arena.states import States
+from llmdemo.arena.response import ResponseAccumulator
 from llmdemo.decoding import DecodeSettings, LaneSettings
 from llmdemo.errors import UserError
 
@@ -36,7 +36,7 @@ class _Strategy:
     """Of each prompt's samples, as the self-BLEUs before."""
 
     def collect(self, lanes: list[dict], special: set[int], samples: int) -> None:
-        """Adds the answers to one prompt, as States gives them. A strategy that does not draw was asked once: asked
+        """Adds the answers to one prompt, as ResponseAccumulator gives them. A strategy that does not draw was asked once: asked
         `samples` times it would have said the same, and that is how alike its answers are."""
         texts = [[token for token in lane["token_ids"] if token not in special] for lane in lanes]
         for lane in lanes:
@@ -99,7 +99,7 @@ def run_batch(events: Callable, prompts: list[str], samples: int, settings: Deco
     strategies = {lane.name: _Strategy(lane) for lane in settings.lanes}
     for index, prompt in enumerate(prompts):
         lanes = tuple(copy for lane in settings.lanes for copy in _copies(lane, samples))
-        states = States()
+        states = ResponseAccumulator()
         for event in events(prompt, replace(settings, seed=settings.seed + index, lanes=lanes)):
             states.add(event)
             if event["type"] in ("loading", "waiting"):

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import torch
 
-from llmdemo.arena.gate import Gate
+from llmdemo.arena.readers_writer_lock import ReadersWriterLock
 from llmdemo.errors import UserError
 from llmdemo.models.load import best_device, usual_dtype
 from llmdemo.public.spaces import on_zero_gpu
@@ -29,14 +29,14 @@ _SAMPLES, _SAMPLE_BYTES = 64, 65536
 
 @dataclass
 class Loaded:
-    """A model in memory. Whoever computes with it goes through `gate`: two runs that share no steps would only halve each
-    other's speed."""
+    """A model in memory. Whoever computes with it holds `lock`, shared where steps can be batched: two comparisons whose
+    steps are not batched would only halve each other's speed."""
 
     model: object
     tokenizer: object
     entry: object
     fingerprint: str
-    gate: Gate = field(default_factory=Gate)
+    lock: ReadersWriterLock = field(default_factory=ReadersWriterLock)
     users: int = 0
 
     @property

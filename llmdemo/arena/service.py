@@ -23,10 +23,10 @@ import transformers
 from llmdemo import __version__, decoding
 from llmdemo.arena.batch import check_batch, run_batch
 from llmdemo.arena.cache import Loaded, ModelCache
-from llmdemo.arena.frames import FrameMaker
+from llmdemo.arena.events import EventEncoder
 from llmdemo.arena.prompt import Prompt, check_length
 from llmdemo.arena.python_call import own_filters, plain_prompt, python_call, source_of
-from llmdemo.arena.states import States
+from llmdemo.arena.response import ResponseAccumulator
 from llmdemo.decoding import DecodeSettings
 from llmdemo.errors import UserError
 from llmdemo.models import catalog, load
@@ -119,7 +119,7 @@ class Arena:
         """Whole states of one comparison, the last one final: {lanes: {name: {text, token_ids, logprobs, finish_reason,
         tokens_per_second, metrics, score for beams}}, seed, settings, seconds}. Raises UserError.
         """
-        states = States()
+        states = ResponseAccumulator()
         for batch in self.stream(self.request(model_id, prompt, settings, run_id=run_id, limits=limits), every=0.1):
             for event in batch:
                 states.add(event)
@@ -134,11 +134,11 @@ class Arena:
         Does nothing while another model is being loaded, nor, without `make_room`, where others would have to leave.
         """
         with self._cache.use_at_once(catalog.resolve(self._home, model_id), precision, make_room) as loaded:
-            if loaded is not None and loaded.gate.try_enter():  # whoever computes with it has prepared it
+            if loaded is not None and loaded.lock.try_acquire():  # whoever holds it has prepared it
                 try:
                     decoding.prepare(loaded.model, precision)
                 finally:
-                    loaded.gate.leave()
+                    loaded.lock.release()
 
     def stop(self, run_id: str) -> None:
         """Ends the run within one step; a run that has not begun yet ends before its first."""
@@ -182,7 +182,7 @@ class Arena:
                 self.stop(request.run_id)
 
     def events(self, request: Request) -> Iterator[dict]:
-        """The events of frames.py, or batch.py's for many prompts, one by one; `end` last. Problems are in `end`, nothing is raised but bugs."""
+        """The events of events.py, or batch.py's for many prompts, one by one; `end` last. Problems are in `end`, nothing is raised but bugs."""
         started = time.monotonic()
         state = {"state": "done"}
         try:
@@ -232,11 +232,11 @@ class Arena:
                 {id(loaded): loaded for loaded in models}.values(), key=id
             ):  # an order for all: no deadlock
                 shares = partial(self._shares, loaded, request.settings.precision)
-                if loaded.gate.would_wait(shares()):
+                if loaded.lock.would_wait(shares()):
                     yield {"type": "waiting"}
-                if not loaded.gate.enter(shares, lambda: self._is_stopped(request)):
+                if not loaded.lock.acquire(shares, lambda: self._is_stopped(request)):
                     return
-                stack.callback(loaded.gate.leave)
+                stack.callback(loaded.lock.release)
             yield from self._lanes(request, models)
 
     def _lanes(self, request: Request, models: list[Loaded]) -> Iterator[dict]:
@@ -245,7 +245,7 @@ class Arena:
             length = len(ids) + len(request.prefix_ids)
             check_length(length, loaded.context, request.most_prompt_tokens, request.prompt_variable)
         _check_fork(request, models)
-        makers = [FrameMaker(loaded.tokenizer, index) for index, loaded in enumerate(models)]
+        makers = [EventEncoder(loaded.tokenizer, index) for index, loaded in enumerate(models)]
         yield self._begin(request, models, prompts, makers)
         runs = []
         for loaded, ids, maker in zip(models, prompts, makers, strict=True):
@@ -262,9 +262,9 @@ class Arena:
         if self._decode:
             return self._decode(loaded.model, ids, settings)
         if on_zero_gpu():
-            from llmdemo.arena import lent_gpu
+            from llmdemo.arena import zero_gpu
 
-            return lent_gpu.decode(loaded.entry.path, settings.precision, ids, settings)
+            return zero_gpu.decode(loaded.entry.path, settings.precision, ids, settings)
         return decoding.decode_lanes(loaded.model, ids, settings)
 
     def _interleave(self, request: Request, runs: list) -> Iterator[dict]:
@@ -284,7 +284,7 @@ class Arena:
                 steps.close()
 
     def _begin(
-        self, request: Request, models: list[Loaded], prompts: list[list[int]], makers: list[FrameMaker]
+        self, request: Request, models: list[Loaded], prompts: list[list[int]], makers: list[EventEncoder]
     ) -> dict:
         lanes, texts = [], []
         for index, maker in enumerate(makers):

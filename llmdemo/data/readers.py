@@ -5,19 +5,25 @@ handed on, however the file is made. Anything that cannot be read ends in a User
 """
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import orjson
 
+from llmdemo.data.columns import KNOWN
 from llmdemo.data.rows import MAX_RECORD, BadRow, Batch, Gather
 from llmdemo.data.sniff import not_utf8, shown_name
 from llmdemo.data.tables import read_table
 from llmdemo.errors import UserError
 
 _OBJECT_BYTES = 64 * 2**20
+_READ = 1 << 20
+"""Characters read at once, at least."""
 _MOST_BLANK = 1_000_000
 """Blank lines in a row: reading more would take minutes for nothing."""
+_LONG_NUMBER = re.compile(rb"[0-9]{19}")
+"""What an integer beyond 64 bits has at least: orjson would make a float of it, which loses its digits."""
 _SPLIT_KEYS = ("train", "eval", "test", "validation", "valid", "dev")
 
 
@@ -80,11 +86,12 @@ def _line_too_long(path: Path, number: int, blank: int = 0) -> UserError:
 
 
 def _parse_line(data: bytes, line: int, path: Path):
-    try:
-        return orjson.loads(data)
-    except orjson.JSONDecodeError as error:
-        reason = error.msg
-    try:  # the standard parser also takes NaN and lone surrogates, which some programs write
+    if not _LONG_NUMBER.search(data):
+        try:
+            return orjson.loads(data)
+        except orjson.JSONDecodeError:
+            pass
+    try:  # the standard parser also takes NaN, lone surrogates and integers of any size, which some programs write
         return _DECODER.decode(data.decode())
     except UnicodeDecodeError as error:
         raise not_utf8(path, "utf-8-sig") from error
@@ -108,35 +115,38 @@ def _json(path: Path, encoding: str) -> Iterator[Batch]:
         if window.next_character() == "{":
             yield from _json_object(path, encoding)
             return
-        window.at += 1  # the bracket
-        gather, first = Gather(), True
-        while True:
-            character = window.next_character()
-            if character == "]" and first:
-                break
+        window.pass_character()  # the bracket
+        gather = Gather()
+        while window.next_character() != "]" or gather.row > 1:
             value = window.value(gather.row)
             batch = gather.add(_as_row(value), window.value_line, window.value_size, window.passed)
             if batch:
                 yield batch
-            first, character = False, window.next_character()
+            character = window.next_character()
             if character == "]":
                 break
             if character != ",":
-                raise window.error(f"after record {gather.row - 1} there must be a comma or the closing bracket")
-            window.at += 1
-        window.at += 1
+                raise window.broken(gather.row - 1)
+            window.pass_character()
+        window.pass_character()
         if window.next_character():
             raise window.error("something follows the closing bracket")
         yield from gather.rest()
 
 
 class _Window:
-    """A part of a JSON text that moves over the file, and the line where it stands."""
+    """A part of a JSON text that moves over the file, and the line where it stands.
+
+    Places are indices of `text`. `since` is the place after the last value (or after the opening bracket): what
+    follows it, behind an array of one value, is what the standard parser is asked about when something is wrong, so
+    that the line and the column are those that json.loads names for the whole file.
+    """
 
     def __init__(self, file, path: Path):
         self.file, self.path = file, path
         self.text, self.at, self.done, self.ended = "", 0, 0, False
-        self.line, self._counted = 1, 0
+        self.line, self.column, self._counted = 1, 1, 0
+        self.since, self._before = 0, ""
         self.value_line = self.value_size = 0
 
     @property
@@ -154,6 +164,12 @@ class _Window:
             if not self._more():
                 return ""
 
+    def pass_character(self) -> None:
+        """Passes a bracket or a comma."""
+        if not self._before:
+            self.since, self._before = self.at + 1, "["
+        self.at += 1
+
     def value(self, row: int):
         """The JSON value that begins here; passes it."""
         while True:
@@ -165,46 +181,67 @@ class _Window:
                 raise self.error(f"record {row} is nested too deeply") from error
             except json.JSONDecodeError as error:
                 if len(self.text) - self.at > MAX_RECORD or not self._more():
-                    raise self._broken(error, row) from error
+                    raise self.broken(row, error) from error
             except ValueError as error:  # a number of over 4,300 digits
                 if not self._more():
                     raise self.error(f"record {row} has a number that is too long") from error
         if end - self.at > MAX_RECORD:
             raise self.error(f"record {row} is longer than {MAX_RECORD // 2**20} MB")
-        self.value_line, self.value_size = self._line_at(self.at), end - self.at
-        self.at = end
+        self.value_line, self.value_size = self._place(self.at)[0], end - self.at
+        self.at = self.since = end
+        self._before = "[0"
         return value
 
     def error(self, reason: str, at: int | None = None) -> UserError:
-        line = self._line_at(self.at if at is None else at)
+        """The sentence for what is wrong at a place (default: where the window stands)."""
+        line, column = self._place(self.at if at is None else at)
         return UserError(
-            f"{shown_name(self.path.name)} is not JSON: line {line}: {reason}.", "Mend that place and try again."
+            f"{shown_name(self.path.name)} is not JSON: line {line}, column {column}: {reason}.",
+            "Mend that place and try again.",
         )
 
-    def _broken(self, error: json.JSONDecodeError, row: int) -> UserError:
-        endless = error.pos > self.at + MAX_RECORD // 2 or error.msg.startswith("Unterminated string")
-        if len(self.text) - self.at > MAX_RECORD and endless:
-            return self.error(f"record {row} is longer than {MAX_RECORD // 2**20} MB")
-        if error.pos >= len(self.text.rstrip()):
-            return self.error(f"the file ends inside record {row}; it may be cut off", error.pos)
-        return self.error(f"{error.msg} (record {row})", error.pos)
+    def broken(self, row: int, error: json.JSONDecodeError | None = None) -> UserError:
+        """The sentence for a syntax error in or after record `row`, at the place that json.loads names."""
+        if error is not None and len(self.text) - self.at > MAX_RECORD:
+            endless = error.pos > self.at + MAX_RECORD // 2 or error.msg.startswith("Unterminated string")
+            if endless:
+                return self.error(f"record {row} is longer than {MAX_RECORD // 2**20} MB")
+        end = self.at + MAX_RECORD + 2**20
+        try:
+            _DECODER.decode(self._before + self.text[self.since : end])
+        except json.JSONDecodeError as found:
+            at = max(self.since, self.since + found.pos - len(self._before))
+            cut = at >= len(self.text.rstrip()) or found.msg.startswith("Unterminated string")
+            hint = "; the file may be cut off" if cut and self.ended else ""
+            return self.error(f"{found.msg} (record {row}){hint}", at)
+        except (ValueError, RecursionError):
+            pass
+        return self.error(f"it breaks in or after record {row}")
 
     def _more(self) -> bool:
+        """Reads on; what stands before the last value is let go. Leaves everything as it is at the end of the file."""
         if self.ended:
             return False
-        self._line_at(self.at)
-        rest = self.text[self.at :]
-        new = self.file.read(max(1 << 20, len(rest)))
+        begin = min(self.since, self.at) if self._before else self.at
+        new = self.file.read(max(_READ, len(self.text) - begin))
         self.ended = not new
-        self.done += len(new)
-        self.text, self.at, self._counted = rest + new, 0, 0
+        if new:
+            self._place(begin)
+            self.done += len(new)
+            self.text, self.at, self.since = self.text[begin:] + new, self.at - begin, max(0, self.since - begin)
+            self._counted = 0
         return bool(new)
 
-    def _line_at(self, at: int) -> int:
-        """The line of a place that is not before the last place asked for."""
-        self.line += self.text.count("\n", self._counted, at)
-        self._counted = max(self._counted, at)
-        return self.line
+    def _place(self, at: int) -> tuple[int, int]:
+        """(line, column), from 1, of a place that is not before the last place asked for."""
+        breaks = self.text.count("\n", self._counted, at)
+        if breaks:
+            self.line += breaks
+            self.column = at - self.text.rindex("\n", self._counted, at)
+        else:
+            self.column += at - self._counted
+        self._counted = at
+        return self.line, self.column
 
 
 def _json_object(path: Path, encoding: str) -> Iterator[Batch]:
@@ -215,34 +252,65 @@ def _json_object(path: Path, encoding: str) -> Iterator[Batch]:
             f"{name} is one JSON object of over {_OBJECT_BYTES // 2**20} MB.",
             "Save the records as a list or as JSON Lines.",
         )
-    text = path.read_text(encoding=encoding)
+    with open(path, encoding=encoding, newline="") as file:
+        text = file.read()
     try:
         value = _DECODER.decode(text)
     except RecursionError as error:
         raise UserError(f"{name} is nested too deeply.", "A record has a few levels, not thousands.") from error
     except json.JSONDecodeError as error:
         raise UserError(
-            f"{name} is not JSON: line {error.lineno}: {error.msg}.",
+            f"{name} is not JSON: line {error.lineno}, column {error.colno}: {error.msg}.",
             "Mend that place; several objects need a list or one line each.",
         ) from error
     except ValueError as error:
         raise UserError(f"{name} has a number of thousands of digits.", "Write it as text.") from error
-    lists = {key: rows for key, rows in value.items() if isinstance(rows, list) and rows and isinstance(rows[0], dict)}
-    splits = [key for key in _SPLIT_KEYS if key in lists]
-    if splits:
-        rows = [_with_split(row, key) for key in splits for row in lists[key]]
-    elif len(lists) == 1 and not _is_record(value):
-        rows = next(iter(lists.values()))
-    else:
-        rows = [value]
     gather = Gather()
-    for row in rows:
+    for row in _rows_of_object(value):
         if batch := gather.add(_as_row(row), 0, 0, len(text)):
             batch.lines = None
             yield batch
     for last in gather.rest():
         last.lines = None
         yield last
+
+
+def _rows_of_object(value: dict) -> list:
+    """The records of a file that is one object: under keys, by column or by index as pandas writes them, or itself."""
+    if _is_record(value):
+        return [value]
+    lists = {key: rows for key, rows in value.items() if isinstance(rows, list) and rows and isinstance(rows[0], dict)}
+    splits = [key for key in _SPLIT_KEYS if key in lists]
+    if splits:
+        return [_with_split(row, key) for key in splits for row in lists[key]]
+    if len(lists) == 1 and not (len(value) > 1 and _by_list(value)):
+        return next(iter(lists.values()))
+    return _by_list(value) or _by_index(value) or [value]
+
+
+def _by_list(value: dict) -> list[dict] | None:
+    """{"a": [1, 2], "b": [3, 4]} (a list for each column) or pandas' orient="split" as rows; None for anything else."""
+    if value.keys() <= {"columns", "index", "data"} and {"columns", "data"} <= value.keys():
+        names, rows = value["columns"], value["data"]
+        if isinstance(names, list) and isinstance(rows, list) and all(isinstance(row, list) for row in rows):
+            return [dict(zip(map(str, names), row, strict=False)) for row in rows if len(row) == len(names)] or None
+    if not value or not all(isinstance(cells, list) for cells in value.values()):
+        return None
+    if len({len(cells) for cells in value.values()}) != 1 or not next(iter(value.values())):
+        return None
+    return [dict(zip(value, cells, strict=True)) for cells in zip(*value.values(), strict=True)]
+
+
+def _by_index(value: dict) -> list[dict] | None:
+    """pandas' {"a": {"0": 1, "1": 2}} (the default) or {"0": {"a": 1}, "1": {"a": 2}} as rows; None for anything else."""
+    if len(value) < 1 or not all(isinstance(cells, dict) and cells for cells in value.values()):
+        return None
+    inside = list(dict.fromkeys(key for cells in value.values() for key in cells))
+    if all(key.isdecimal() for key in inside):
+        return [{column: cells[key] for column, cells in value.items() if key in cells} for key in inside]
+    shared = sum(len(cells) for cells in value.values()) >= len(inside) * len(value) / 2
+    known = any(key.strip().lower() in KNOWN for key in value)
+    return list(value.values()) if shared and not known and len(value) > 1 else None
 
 
 def _is_record(value: dict) -> bool:

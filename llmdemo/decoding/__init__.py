@@ -5,7 +5,6 @@ from llmdemo.decoding.engine import decode_lanes
 from llmdemo.decoding.filters import keep_min_p, keep_top_k, keep_top_p
 from llmdemo.decoding.settings import DEFAULT_LANES, STRATEGIES, DecodeSettings, LaneSettings
 from llmdemo.decoding.steps import BeamStep, Branch, Candidates, Finished, LaneResult, Sequence, Step, TokenStep
-from llmdemo.decoding.trace import Trace, model_hash
 
 __all__ = [
     "DEFAULT_LANES",
@@ -20,13 +19,11 @@ __all__ = [
     "Sequence",
     "Step",
     "TokenStep",
-    "Trace",
     "decode_lanes",
     "describe",
     "keep_min_p",
     "keep_top_k",
     "keep_top_p",
-    "model_hash",
     "prepare",
     "shares_steps",
 ]

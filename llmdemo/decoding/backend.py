@@ -1,6 +1,6 @@
-"""Which forward drives a model: the lean one where it is proved equal, else the model's own. Knows no lanes.
+"""Selects the forward pass of a model: the fused one where it reproduces the model's logits, else its own. Knows no lanes.
 
-The lean weights of the precision last used are kept as long as the model lives, and made anew when its parameters
+The fused weights of the precision last used are cached as long as the model lives, and rebuilt when its parameters
 have changed.
 """
 
@@ -10,11 +10,11 @@ import weakref
 import torch
 from torch import nn
 
-from llmdemo.decoding.crew import Crew
 from llmdemo.decoding.forward import NOTES, ModelForward
+from llmdemo.decoding.fused_llama import FusedLlamaForward, FusedLlamaWeights
 from llmdemo.decoding.graphs import StaticForward
-from llmdemo.decoding.lean import LeanForward, LeanWeights
 from llmdemo.decoding.past import PROVED
+from llmdemo.decoding.thread_budget import ThreadBudget
 from llmdemo.errors import UserError
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "int8": torch.float32}
@@ -22,14 +22,14 @@ _kept: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 _log = logging.getLogger(__name__)
 
 
-def forward_for(model, precision: str = "auto") -> LeanForward | ModelForward:
+def forward_for(model, precision: str = "auto") -> FusedLlamaForward | ModelForward:
     """A fresh forward for one comparison in `precision` (settings.PRECISIONS).
 
-    Raises UserError when that precision needs the lean forward and the model cannot have it.
+    Raises UserError when that precision needs the fused forward and the model cannot have it.
     """
-    weights = lean_weights(model, precision)
+    weights = fused_weights(model, precision)
     if weights is not None:
-        return StaticForward(weights) if weights.device.type == "cuda" else LeanForward(weights)
+        return StaticForward(weights) if weights.device.type == "cuda" else FusedLlamaForward(weights)
     own = next(model.parameters()).dtype
     if precision != "auto" and _DTYPES[precision] != own or precision == "int8":
         raise UserError(
@@ -44,33 +44,28 @@ def prepare(model, precision: str = "auto") -> str:
 
     Call it after loading a model, in the background. Raises UserError as forward_for does.
     """
-    told = describe(model, precision)
-    if not told["lean"]:
-        return f"{type(model).__name__}'s own forward, {told['form']}"
-    return f"lean forward, {told['form']}, logits off by {told['error']:.1g} of their size"
+    facts = describe(model, precision)
+    if not facts["fused"]:
+        return f"{type(model).__name__}'s own forward, {facts['form']}"
+    return f"fused forward, {facts['form']}, logits off by {facts['error']:.1g} of their size"
 
 
 def describe(model, precision: str = "auto") -> dict:
-    """What computes: {lean: ours or the model's own forward, form: of the weights, error: relative distance of our logits
+    """The forward pass in use: {fused: ours, or False for the model's own, form: of the weights, error: relative distance of our logits
     from those of the model's own forward as it was loaded, or None, note: what people should know of it, or ""}. Makes it
     ready; raises UserError as forward_for does.
     """
     forward = forward_for(model, precision)
     if isinstance(forward, ModelForward):
         own = next(model.parameters()).dtype
-        return {
-            "lean": False,
-            "form": str(own).removeprefix("torch."),
-            "error": None,
-            "note": NOTES.get(forward.way, ""),
-        }
+        return {"fused": False, "form": str(own).removeprefix("torch."), "error": None, "note": NOTES.get(forward.way, "")}
     weights = forward.w
     form = "int8" if weights.int8 else str(weights.dtype).removeprefix("torch.")
-    return {"lean": True, "form": form, "error": weights.error, "note": ""}
+    return {"fused": True, "form": form, "error": weights.error, "note": ""}
 
 
-def lean_weights(model, precision: str = "auto") -> LeanWeights | None:
-    """The model's lean weights in `precision`, or None where its own forward must be used."""
+def fused_weights(model, precision: str = "auto") -> FusedLlamaWeights | None:
+    """The model's fused weights in `precision`, or None where its own forward must be used."""
     key = _key(model, precision)
     kept = _kept.get(model)
     if kept is None or kept[0] != key:
@@ -80,7 +75,7 @@ def lean_weights(model, precision: str = "auto") -> LeanWeights | None:
 
 
 def shares_steps(model, precision: str = "auto") -> bool:
-    """True if several comparisons in `precision` may run at once and are faster together: its lean weights are ready on a CPU."""
+    """True if several comparisons in `precision` can batch their steps: its fused weights are ready on a CPU."""
     kept = _kept.get(model)
     return (
         kept is not None and kept[0] == _key(model, precision) and kept[1] is not None and kept[1].device.type == "cpu"
@@ -92,24 +87,24 @@ def _key(model, precision: str) -> tuple:
     return dtype, precision == "int8", _fingerprint(model)
 
 
-def _make(model, dtype: torch.dtype, int8: bool) -> LeanWeights | None:
+def _make(model, dtype: torch.dtype, int8: bool) -> FusedLlamaWeights | None:
     if not plain_llama(model) or not _fits(model, dtype):
         return None
-    crew = Crew(next(model.parameters()).device)
-    with crew.at_work(), torch.inference_mode():
-        weights = LeanWeights(model, dtype, int8, crew)
+    threads = ThreadBudget(next(model.parameters()).device)
+    with threads.limited(), torch.inference_mode():
+        weights = FusedLlamaWeights(model, dtype, int8, threads)
         if int8 and not weights.int8:
             return None
         weights.error = error = difference(model, weights)
     allowed = 0.5 if int8 else 1e-3 if dtype == torch.float32 == next(model.parameters()).dtype else 0.1
     if error <= allowed:
         return weights
-    _log.warning("The lean forward differs from the model's own by %.2g: the model's own is used.", error)
+    _log.warning("The fused forward differs from the model's own by %.2g: the model's own is used.", error)
     return None
 
 
 def plain_llama(model) -> bool:
-    """True for a model whose layers are those that the lean forward computes: nothing wrapped, packed or windowed."""
+    """True for a model whose layers are those that the fused forward computes: nothing wrapped, packed or windowed."""
     config = model.config
     if type(model).__name__ not in PROVED or config.hidden_act != "silu":
         return False
@@ -126,11 +121,11 @@ def plain_llama(model) -> bool:
     return all(type(linear) is nn.Linear for linear in linears) and floating and len(devices) == 1
 
 
-def difference(model, weights: LeanWeights) -> float:
-    """The lean logits' relative distance from the model's own, over a short prompt and two steps with branching rows."""
+def difference(model, weights: FusedLlamaWeights) -> float:
+    """The fused logits' relative distance from the model's own, over a short prompt and two steps with branching rows."""
     vocabulary = weights.vocabulary
     prompt = [(7 + 97 * i) % vocabulary for i in range(12)]
-    pair = ModelForward(model), LeanForward(weights)
+    pair = ModelForward(model), FusedLlamaForward(weights)
     logits = [forward.prefill(prompt, 3, 2) for forward in pair]
     errors = [_relative(*logits)]
     tokens = torch.tensor([5, 11, 17], device=weights.device) % vocabulary

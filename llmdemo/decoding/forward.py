@@ -1,7 +1,7 @@
 """The model as the engine sees it: a prefill, then one forward a step over rows. Knows no lanes and no sampling.
 
 `ModelForward` drives any decoder of transformers through its own forward and its own past (past.py). It is the fallback
-and the yardstick of the lean forward (lean.py), which does the same for the Llama family at a fraction of the time.
+and the reference of the fused forward (fused_llama.py), which does the same for the Llama family at a fraction of the time.
 """
 
 import torch

@@ -12,15 +12,15 @@ from contextlib import nullcontext
 
 import torch
 
-from llmdemo.decoding.lean import LeanForward
+from llmdemo.decoding.fused_llama import FusedLlamaForward
 from llmdemo.decoding.run import Run, choose
 from llmdemo.decoding.steps import Step
 
 _log = logging.getLogger(__name__)
 
 
-class StaticForward(LeanForward):
-    """The lean forward with every shape and address fixed between calls of `make_room`."""
+class StaticForward(FusedLlamaForward):
+    """The fused forward with every shape and address fixed between calls of `make_room`."""
 
     def prefill(self, prompt_ids: list[int], rows: int, max_new: int) -> torch.Tensor:
         """Logits (1, V) after the prompt."""
@@ -39,7 +39,7 @@ class StaticForward(LeanForward):
         self.nodes = torch.arange(self.used, self.used + self.rows, device=self.device)
 
     def step(self, tokens: torch.Tensor, parents: torch.Tensor) -> torch.Tensor:
-        """Logits (R, V), as LeanForward.step; waits for nothing, so that it can be captured. See `count`."""
+        """Logits (R, V), as FusedLlamaForward.step; waits for nothing, so that it can be captured. See `count`."""
         self.mask.copy_(self.mask[parents])
         self.mask.scatter_(1, self.nodes[:, None], 0.0)
         hidden = self._layers(tokens, self.rotation.index_select(0, self.place), self.mask, self.nodes)

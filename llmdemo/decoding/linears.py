@@ -11,7 +11,7 @@ import warnings
 import torch
 import torch.nn.functional as F
 
-_HALF_EXPONENT = 14
+_FP16_EXPONENT = 14
 """Scaled weights stay under 2**14: fp16 ends at 2**16."""
 
 
@@ -24,7 +24,7 @@ class Linear:
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         return F.linear(x, self.weight, self.bias)
 
-    def added_to(self, base: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    def plus(self, base: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
         """base + self(x), (M, out)."""
         return torch.addmm(base, x, self.weight.t()) if self.bias is None else base + self(x)
 
@@ -38,11 +38,11 @@ class PackedLinear(Linear):
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         return torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, "none", [], "")
 
-    def added_to(self, base: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    def plus(self, base: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
         return torch.ops.mkldnn._linear_pointwise.binary(x, base, self.weight, self.bias, "add")
 
 
-class HalfLinear(Linear):
+class Fp16Linear(Linear):
     """The same for weights that 16 bits hold exactly, as those of a model that was saved in bf16: half the bytes to read.
 
     They are kept as fp16, multiplied by a power of two that brings all of them into its range, and widened on the way
@@ -50,7 +50,7 @@ class HalfLinear(Linear):
     """
 
     def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None):
-        scale = half_scale(weight)
+        scale = fp16_scale(weight)
         if scale is None:
             raise ValueError("These weights do not fit into 16 bits.")
         super().__init__(torch.ops.quantized.linear_prepack_fp16((weight * scale).contiguous(), None), bias)
@@ -61,18 +61,18 @@ class HalfLinear(Linear):
         y = torch.ops.quantized.linear_dynamic_fp16(x * self.unscale, self.weight)
         return y if self.bias is None else y + self.bias
 
-    def added_to(self, base: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    def plus(self, base: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
         if self.bias is not None:
             return base + self(x)
         return torch.add(base, torch.ops.quantized.linear_dynamic_fp16(x, self.weight), alpha=self.unscale)
 
 
-def half_scale(weight: torch.Tensor) -> float | None:
+def fp16_scale(weight: torch.Tensor) -> float | None:
     """The power of two by which fp32 `weight` becomes exactly a tensor of fp16, or None where none does."""
     most = float(weight.abs().amax())
     if not 0 < most < float("inf"):
         return None
-    scale = 2.0 ** (_HALF_EXPONENT - math.frexp(most)[1])
+    scale = 2.0 ** (_FP16_EXPONENT - math.frexp(most)[1])
     scaled = weight * scale
     return scale if torch.equal(scaled.half().float(), scaled) else None
 
@@ -99,7 +99,7 @@ class Int8Linear(Linear):
         y = torch.ops.quantized.linear_dynamic(x / size, self.weight, reduce_range=self.reduced).mul_(size)
         return y if self.bias is None else y + self.bias
 
-    def added_to(self, base: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    def plus(self, base: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
         return base + self(x)
 
 
@@ -116,16 +116,16 @@ def can_int8(device: torch.device) -> bool:
     return torch.allclose(got, F.linear(x, weight), atol=0.5)
 
 
-def can_half(device: torch.device) -> bool:
-    """True where HalfLinear works and is right on this machine, found out by trying a small one."""
+def can_fp16(device: torch.device) -> bool:
+    """True where Fp16Linear works and is right on this machine, found out by trying a small one."""
     if device.type != "cpu":
         return False
     weight = torch.linspace(-1, 1, 32 * 48, dtype=torch.float32).view(32, 48).bfloat16().float()
     x = torch.linspace(-1, 1, 7 * 48, dtype=torch.float32).view(7, 48)
     base = torch.ones(7, 32, dtype=torch.float32)
     try:
-        half = HalfLinear(weight, None)
-        got = torch.stack((half(x), half.added_to(base, x)))
+        fp16 = Fp16Linear(weight, None)
+        got = torch.stack((fp16(x), fp16.plus(base, x)))
     except (RuntimeError, AttributeError, NotImplementedError):
         return False
     want = F.linear(x, weight)
@@ -145,7 +145,7 @@ def can_pack(device: torch.device, dtype: torch.dtype) -> bool:
     base = torch.ones(7, 32, dtype=dtype)
     try:
         packed = PackedLinear(weight, None, 7)
-        got = torch.stack((packed(x), packed.added_to(base, x))).float()
+        got = torch.stack((packed(x), packed.plus(base, x))).float()
     except (RuntimeError, AttributeError, NotImplementedError):
         return False  # a torch without oneDNN, or with other names for it
     want = F.linear(x, weight).float()

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 import torch
 
 from llmdemo.decoding.beams import BeamLane
-from llmdemo.decoding.crew import Crew
 from llmdemo.decoding.lanes import Rows, TokenLane
 from llmdemo.decoding.settings import DecodeSettings
 from llmdemo.decoding.steps import Step
+from llmdemo.decoding.thread_budget import ThreadBudget
 from llmdemo.errors import UserError
 
 
@@ -26,7 +26,7 @@ class Run:
             else TokenLane(lane, settings.seed, max_new, eos, forward.device)
             for lane in settings.lanes
         ]
-        self.crew = Crew(forward.device)
+        self.threads = ThreadBudget(forward.device)
         self.paused = time.perf_counter()
 
     def steps(self) -> Iterator[Step]:
@@ -47,7 +47,7 @@ class Run:
         tokens = parents = None
         for t in range(self.max_new):
             # neither across a yield: mode and number of threads are the consumer's thread's too
-            with self.crew.at_work(), torch.inference_mode():
+            with self.threads.limited(), torch.inference_mode():
                 rows = self.rows
                 if t == 0:
                     logits = self.forward.prefill(self.prompt, rows, self.max_new).expand(rows, -1)

@@ -41,7 +41,7 @@ class Classifiers:
         if not isinstance(text, str) or len(text) > _MOST_CHARACTERS:
             raise UserError(f"The text is longer than {_MOST_CHARACTERS:,} characters.", "Give it in parts, or a file.")
         threads.use_all()
-        with self._cache.use(self._entry(model_id)) as loaded, loaded.gate:
+        with self._cache.use(self._entry(model_id)) as loaded, loaded.lock:
             return classifier.explain(loaded.model, loaded.tokenizer, text)
 
     def table(self, model_id: str, path: Path, folder: Path) -> Path:
@@ -54,7 +54,7 @@ class Classifiers:
         entry = self._entry(model_id)
         texts = read_texts(path, self._settings)
         target = folder / f"{Path(shown_name(path.name)).stem[:60]}-classified.csv"
-        with self._cache.use(entry) as loaded, loaded.gate, open(target, "w", encoding="utf-8-sig", newline="") as file:
+        with self._cache.use(entry) as loaded, loaded.lock, open(target, "w", encoding="utf-8-sig", newline="") as file:
             labels = classifier.labels_of(loaded.model)
             writer = csv.writer(file)
             writer.writerow(["text", "label", "probability", *(safe_cell(f"p({label})") for label in labels)])

@@ -36,7 +36,7 @@ def serve(
     share = share and _can_share()
     access = choose_access(host, share, accounts)
     if on_zero_gpu():
-        from llmdemo.arena import lent_gpu  # noqa: F401  # `spaces` wants to know of it before the launch
+        from llmdemo.arena import zero_gpu  # noqa: F401  # `spaces` wants to know of it before the launch
     from llmdemo.ui.app import build, launch_options
     from llmdemo.ui.services import make_services
 

@@ -49,4 +49,4 @@ def _evaluating(services: Services) -> dict | None:
 
 
 ACTIVE = ("queued", "starting", "running", "stopping")
-"""States of a run that is not over."""
+"""ResponseAccumulator of a run that is not over."""

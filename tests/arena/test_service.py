@@ -10,7 +10,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from llmdemo.arena.states import States
+from llmdemo.arena.response import ResponseAccumulator
 from llmdemo.errors import UserError
 from llmdemo.models import starter
 
@@ -298,7 +298,7 @@ def test_no_name_of_a_lane_gets_out_of_its_comment_in_the_copied_python(arena):
 
 def test_states_add_up_to_the_same_whatever_is_asked_in_between(arena):
     events = run(arena)
-    curious, patient = States(), States()
+    curious, patient = ResponseAccumulator(), ResponseAccumulator()
     for event in events:
         curious.add(event)
         patient.add(event)
@@ -357,7 +357,7 @@ def test_a_run_says_what_computes_it_and_how_far_int8_is_off(arena):
     for precision in ("fp32", "int8"):
         begin = next(e for e in run(arena, settings={**SETTINGS, "precision": precision}) if e["type"] == "begin")
         forwards[precision] = begin["models"][0]["forward"]
-    assert forwards["fp32"]["lean"] and forwards["fp32"]["error"] < 1e-4
+    assert forwards["fp32"]["fused"] and forwards["fp32"]["error"] < 1e-4
     assert forwards["int8"]["form"] == "int8" and 1e-4 < forwards["int8"]["error"] < 0.5
 
 

@@ -23,13 +23,14 @@ import transformers
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from llmdemo.decoding.trace import Trace  # noqa: E402
+
 from llmdemo.decoding import DecodeSettings, decode_lanes  # noqa: E402
-from llmdemo.decoding.backend import difference, forward_for, lean_weights  # noqa: E402
+from llmdemo.decoding.backend import difference, forward_for, fused_weights  # noqa: E402
 from llmdemo.decoding.forward import ModelForward  # noqa: E402
 from llmdemo.decoding.graphs import GraphRun, StaticForward  # noqa: E402
 from llmdemo.decoding.lanes import draw, lane_weights  # noqa: E402
 from llmdemo.decoding.run import Run, choose  # noqa: E402
-from llmdemo.decoding.trace import Trace  # noqa: E402
 
 CONFIGS = {
     "tiny": dict(
@@ -265,11 +266,11 @@ def exact(name: str) -> None:
         same = sum(a == b for a, b in zip(texts[lane], want, strict=False))
         note(name, f"{lane}_equals_generate", texts[lane] == want)
         note(name, f"{lane}_tokens_equal", f"{same} of {len(want)}")
-    note(name, "lean_logits_relative_error", lean_error(model))
+    note(name, "fused_logits_relative_error", fused_error(model))
 
 
-def lean_error(model, precision: str = "auto") -> float | None:
-    weights = lean_weights(model, precision)
+def fused_error(model, precision: str = "auto") -> float | None:
+    weights = fused_weights(model, precision)
     if weights is None:
         return None
     with torch.inference_mode():
@@ -277,13 +278,13 @@ def lean_error(model, precision: str = "auto") -> float | None:
 
 
 def captured(name: str, precision: str) -> None:
-    """On a GPU: replayed steps against the uncaptured static step, against the plain lean loop, and their times."""
+    """On a GPU: replayed steps against the uncaptured static step, against the plain fused loop, and their times."""
     model = load(DTYPES[precision])
     prompt = prompt_ids(model)
-    weights = lean_weights(model)
-    note(name, "lean_logits_relative_error", lean_error(model))
+    weights = fused_weights(model)
+    note(name, "fused_logits_relative_error", fused_error(model))
     settings = DecodeSettings.from_dict({"max_new_tokens": args_.tokens})
-    from llmdemo.decoding.lean import LeanForward
+    from llmdemo.decoding.fused_llama import FusedLlamaForward
 
     def texts(kind, forward, **how):
         run = kind(forward, prompt, settings, args_.tokens, [], time.perf_counter(), **how)
@@ -292,7 +293,7 @@ def captured(name: str, precision: str) -> None:
     ways = {
         "captured": lambda: texts(GraphRun, StaticForward(weights), capture=True),
         "uncaptured": lambda: texts(GraphRun, StaticForward(weights), capture=False),
-        "plain_lean": lambda: texts(Run, LeanForward(weights)),
+        "plain_fused": lambda: texts(Run, FusedLlamaForward(weights)),
         "models_own": lambda: texts(Run, ModelForward(model)),
     }
     results = {}
@@ -334,7 +335,7 @@ def int8_error(name: str) -> None:
     """What int8 changes: logits, and the tokens of greedy and beam."""
     model = load(torch.float32)
     prompt = prompt_ids(model)
-    note(name, "logits_relative_error", lean_error(model, "int8"))
+    note(name, "logits_relative_error", fused_error(model, "int8"))
     a, b = (
         {k: r.token_ids for s in ours(model, prompt, precision=p) for k, r in s.results.items()}
         for p in ("fp32", "int8")

@@ -29,19 +29,19 @@ FILES = {
     "latin.json": ('[{"prompt":"a",\n"completion":"é"}]'.encode("latin-1"), "Line 2 of latin.json has the byte 0xE9"),
     "latin.csv": ("question,answer\na,b\nc,caf\xe9\n".encode("latin-1"), "Line 3 of latin.csv has the byte 0xE9"),
     "latin.jsonl": (GOOD.encode() + b'\n{"prompt": "\xe9"}', "Line 2"),
-    "cut.json": (b'[{"prompt":"a",\n"completion":"b"},\n{"prompt":"a', "line 3: the file ends inside record 2"),
-    "comma.json": (b'[{"prompt":"a","completion":"b"}\n{"prompt":"a"}]', "line 2: after record 1 there must be a comma"),
-    "trailing.json": (b'[{"prompt":"a","completion":"b"},]', "line 1"),
-    "after.json": (b'[{"prompt":"a","completion":"b"}]\n\nx', "line 3: something follows"),
+    "cut.json": (b'[{"prompt":"a",\n"completion":"b"},\n{"prompt":"a', r"line 3, column 11: Unterminated string starting at \(record 2\); the file may be cut off"),
+    "comma.json": (b'[{"prompt":"a","completion":"b"}\n{"prompt":"a"}]', r"line 2, column 1: Expecting ',' delimiter"),
+    "trailing.json": (b'[{"prompt":"a","completion":"b"},]', "line 1, column 3"),
+    "after.json": (b'[{"prompt":"a","completion":"b"}]\n\nx', "line 3, column 1: something follows"),
     "broken.jsonl": (f"{GOOD}\n{GOOD}\n{{'a': 1}}\n".encode(), "Line 3 of broken.jsonl is not JSON"),
-    "deep.json": (b"[" * DEEP, "line 1: record 1 is nested too deeply"),
+    "deep.json": (b"[" * DEEP, r"line 1, column \d+: record 1 is nested too deeply"),
     "deeper.json": (b'{"a":' * DEEP, "nested too deeply"),
     "deep.jsonl": (GOOD.encode() + b'\n{"prompt":' + b"[" * DEEP + b"]" * DEEP + b"}", "Line 2 .* nested too deeply|Line 2 .*[Rr]ecursion"),
     "number.json": (b'[{"prompt":"a","completion":' + b"9" * 5000 + b"}]", "number that is too long"),
     "words.json": (b"hello there", "line 1 begins with 'hello there'"),
     "long.jsonl": (b'{"prompt":"' + b"a" * 9_000_000 + b'"}', "Line 1 of long.jsonl is longer than 8 MB"),
-    "long.json": (b'[{"prompt":"' + b"a" * 9_000_000 + b'"}]', "line 1: record 1 is longer than 8 MB"),
-    "string.json": (b'[{"prompt":"' + b"a" * 40_000_000 + b'"}]', "line 1: record 1 is longer than 8 MB"),
+    "long.json": (b'[{"prompt":"' + b"a" * 9_000_000 + b'"}]', r"line 1, column \d+: record 1 is longer than 8 MB"),
+    "string.json": (b'[{"prompt":"' + b"a" * 40_000_000 + b'"}]', r"line 1, column \d+: record 1 is longer than 8 MB"),
     "blank-lines.jsonl": (GOOD.encode() + b"\n" * 1_100_000, "1,000,001 blank lines"),
     "blank-lines.csv": (b"prompt,completion\na,b" + b"\r\n" * 1_100_000, "1,000,001 blank lines"),
     "blank-lines.txt": (b"hello" + b"\n" * 1_100_000, "1,000,001 blank lines"),
@@ -147,9 +147,9 @@ def test_mixed_shapes_keep_what_fits_and_name_the_rest(home, settings, write):
         {"prompt": {"a": [1]}, "completion": True},
     ]
     info = add_dataset(home, settings, write("a.json", rows), "a")
-    assert info.counts["wrong_shape"] == 5 and info.kept == 10
+    assert info.counts["wrong_shape"] == 5 and info.counts["not_text"] == 1 and info.kept == 9
     assert [problem["row"] for problem in info.problems if problem["code"] == "wrong_shape"] == [10, 11, 12, 13, 14]
-    assert open_records(home, info.dataset_id)[-1]["messages"][0]["content"] == '{"a":[1]}'
+    assert open_records(home, info.dataset_id, everything=True)[-1]["messages"][0]["content"] == '{"a":[1]}'
 
 
 def test_lone_surrogates_and_nan_are_read(home, settings, write):

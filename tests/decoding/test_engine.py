@@ -6,7 +6,7 @@ import torch
 from transformers import LlamaForSequenceClassification, T5Config, T5ForConditionalGeneration
 
 from llmdemo.decoding import BeamStep, DecodeSettings, TokenStep, decode_lanes
-from llmdemo.decoding.lean import LeanForward
+from llmdemo.decoding.fused_llama import FusedLlamaForward
 from llmdemo.errors import UserError
 
 PROMPT = [5, 6, 7, 8]
@@ -134,10 +134,10 @@ def test_a_lane_that_ended_is_absent_from_later_steps(tiny_llama, run):
 
 def test_closing_the_iterator_ends_the_work_within_one_step(tiny_llama, monkeypatch):
     calls = []
-    step = LeanForward.step
-    monkeypatch.setattr(LeanForward, "step", lambda *args: calls.append(1) or step(*args))
+    step = FusedLlamaForward.step
+    monkeypatch.setattr(FusedLlamaForward, "step", lambda *args: calls.append(1) or step(*args))
     model = tiny_llama(1)
-    list(decode_lanes(model, PROMPT, DecodeSettings(max_new_tokens=2)))  # the lean weights are made and checked
+    list(decode_lanes(model, PROMPT, DecodeSettings(max_new_tokens=2)))  # the fused weights are made and checked
     calls.clear()
     steps = decode_lanes(model, PROMPT, DecodeSettings(max_new_tokens=50))
     next(steps)

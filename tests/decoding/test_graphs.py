@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from llmdemo.decoding import DecodeSettings, filters, lean
-from llmdemo.decoding.backend import lean_weights
+from llmdemo.decoding import DecodeSettings, filters, fused_llama
+from llmdemo.decoding.backend import fused_weights
 from llmdemo.decoding.graphs import GraphRun, StaticForward
 
 PROMPT = [5, 6, 7, 8]
@@ -14,7 +14,7 @@ needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a C
 
 def graph_run(model, capture=False, eos=(), max_new=40, **settings):
     settings = DecodeSettings.from_dict({"max_new_tokens": max_new, **settings})
-    forward = StaticForward(lean_weights(model))
+    forward = StaticForward(fused_weights(model))
     run = GraphRun(forward, PROMPT, settings, max_new, list(eos), time.perf_counter(), capture=capture)
     steps = list(run.steps())
     return steps, {name: result for step in steps for name, result in step.results.items()}
@@ -27,7 +27,7 @@ def ids(results):
 @pytest.mark.parametrize("first_steps", [2, 128])
 @pytest.mark.parametrize("eos", [(), tuple(range(2, 9))])
 def test_a_step_of_fixed_shapes_gives_the_same_lanes(tiny_llama, run, monkeypatch, first_steps, eos):
-    monkeypatch.setattr(lean, "_FIRST_STEPS", first_steps)  # 2: room is made, and memory grown, many times
+    monkeypatch.setattr(fused_llama, "_FIRST_STEPS", first_steps)  # 2: room is made, and memory grown, many times
     model = tiny_llama(4)
     lanes = ["greedy", "top_k", "top_p", "min_p", "sample", "beam"]
     values = dict(lanes=lanes, temperature=1.5, seed=3, num_beams=4)
@@ -93,7 +93,7 @@ def test_a_step_of_fixed_shapes_waits_for_nothing(tiny_llama, monkeypatch):
         {"strategy": "top_p", "name": "all", "top_k": 9, "min_p": 0.1},
     ]
     settings = DecodeSettings.from_dict({"max_new_tokens": 9, "lanes": lanes, "early_stopping": True})
-    run = GraphRun(StaticForward(lean_weights(tiny_llama(4))), PROMPT, settings, 9, [2, 3], 0.0, capture=False)
+    run = GraphRun(StaticForward(fused_weights(tiny_llama(4))), PROMPT, settings, 9, [2, 3], 0.0, capture=False)
     steps = run.steps()
     next(steps)
     with torch.inference_mode(), WaitsForTheDevice() as watch:

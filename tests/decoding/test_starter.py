@@ -6,7 +6,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from llmdemo.decoding import DecodeSettings, decode_lanes
 from llmdemo.decoding.backend import forward_for
-from llmdemo.decoding.lean import LeanForward
+from llmdemo.decoding.fused_llama import FusedLlamaForward
 
 pytestmark = pytest.mark.slow
 QUESTION = "Name three primary colours and say in one sentence what each makes people feel."
@@ -22,8 +22,8 @@ def starter(starter_model):
     return model, tokenizer(text, add_special_tokens=False)["input_ids"]
 
 
-def test_the_starter_model_gets_the_lean_forward(starter):
-    assert isinstance(forward_for(starter[0]), LeanForward)
+def test_the_starter_model_gets_the_fused_forward(starter):
+    assert isinstance(forward_for(starter[0]), FusedLlamaForward)
 
 
 @pytest.mark.parametrize("stopping", [False, True])

@@ -43,22 +43,22 @@ def test_on_zero_gpu_training_runs_on_the_cpu_in_a_process_of_its_own(monkeypatc
 def test_what_is_different_on_a_space_is_said_on_the_train_panel(monkeypatch, home):
     from types import SimpleNamespace
 
+    from llmdemo.ui import words
     from llmdemo.ui.train_panel import _notes_of_the_place
-    from llmdemo.ui.words import WORDS
 
     services = SimpleNamespace(home=home)
     assert _notes_of_the_place(services) == []
     monkeypatch.setenv("SPACE_ID", "lab/demo")
     (disk,) = _notes_of_the_place(services)
-    assert "does not last" in WORDS[disk["word"]][0]
-    for said, button in zip(WORDS[disk["word"]], WORDS["train_bundle"], strict=True):
-        assert button in said, "it names the button as it is called"
+    assert "does not last" in words.say(disk["word"])
+    for texts in map(words.texts, words.LANGUAGES):
+        assert texts["train_bundle"] in texts[disk["word"]], "it names the button as it is called"
     monkeypatch.setenv("SPACES_ZERO_GPU", "true")
-    assert "processor" in WORDS[_notes_of_the_place(services)[0]["word"]][0]
+    assert "processor" in words.say(_notes_of_the_place(services)[0]["word"])
 
 
 def test_the_time_that_a_gpu_is_asked_for_comes_from_the_request():
-    from llmdemo.arena.lent_gpu import seconds_needed
+    from llmdemo.arena.zero_gpu import seconds_needed
     from llmdemo.decoding import DecodeSettings
 
     few, many = (seconds_needed("f", "auto", [1] * 10, DecodeSettings(max_new_tokens=n)) for n in (16, 1024))
@@ -66,12 +66,12 @@ def test_the_time_that_a_gpu_is_asked_for_comes_from_the_request():
 
 
 def test_without_the_package_decoding_happens_right_here(tiny_model_folder, tiny_tokenizer):
-    from llmdemo.arena import lent_gpu
+    from llmdemo.arena import zero_gpu
     from llmdemo.decoding import DecodeSettings
 
-    steps = list(lent_gpu.decode(tiny_model_folder, "auto", [1, 5, 9], DecodeSettings(max_new_tokens=3)))
+    steps = list(zero_gpu.decode(tiny_model_folder, "auto", [1, 5, 9], DecodeSettings(max_new_tokens=3)))
     assert steps[-1].done
-    lent_gpu._kept.clear()
+    zero_gpu._kept.clear()
 
 
 class Quota(Exception):
@@ -79,16 +79,16 @@ class Quota(Exception):
 
 
 def test_a_gpu_that_is_not_lent_is_a_sentence(monkeypatch, tiny_model_folder):
-    from llmdemo.arena import lent_gpu
+    from llmdemo.arena import zero_gpu
     from llmdemo.errors import UserError
 
     def none_left(*_):
         raise Quota
         yield
 
-    monkeypatch.setattr(lent_gpu, "decode_there", none_left)
+    monkeypatch.setattr(zero_gpu, "decode_on_gpu", none_left)
     with pytest.raises(UserError, match="quota"):
-        list(lent_gpu.decode(tiny_model_folder, "auto", [1], None))
+        list(zero_gpu.decode(tiny_model_folder, "auto", [1], None))
 
 
 def test_the_versions_in_the_front_matter_are_ones_that_spaces_have():

@@ -58,7 +58,7 @@ def main(home: Path) -> None:
     from spaces.zero import utils
 
     utils.self_cgroup_device_path = lambda: "/"
-    from llmdemo.arena import Arena, lent_gpu
+    from llmdemo.arena import Arena, zero_gpu
     from llmdemo.settings import Settings
     from llmdemo.store import Home
 
@@ -72,8 +72,8 @@ def main(home: Path) -> None:
             {
                 "lanes": [state["lanes"] for state in states],
                 "asked": asked,
-                "lent": hasattr(lent_gpu.decode_there, "zerogpu"),
-                "here": len(lent_gpu._kept),
+                "lent": hasattr(zero_gpu.decode_on_gpu, "zerogpu"),
+                "here": len(zero_gpu._kept),
             }
         ),
         flush=True,

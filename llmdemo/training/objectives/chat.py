@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from llmdemo.data.encode import encode_many, encode_prompt
+from llmdemo.data.render import conversation
 from llmdemo.training.batches import RunData, TokenRows, collate, collate_packed, collate_unpacked
 from llmdemo.training.config import TrainConfig
 from llmdemo.training.ledger import Batch
@@ -98,7 +99,7 @@ class Chat(Causal):
         encoded = chat_pieces((records[int(i)] for i in source.train), config, tokenizer)
         train = pack(encoded, config.max_length) if config.packing else TokenRows.from_lists(encoded)
         judged = chat_pieces((records[int(i)] for i in held_out[: config.eval_records]), config, tokenizer)
-        samples = [chat_sample(records[int(i)]["messages"], tokenizer) for i in held_out[:SAMPLES]]
+        samples = [chat_sample(conversation(records[int(i)]), tokenizer) for i in held_out[:SAMPLES]]
         return RunData(train, TokenRows.from_lists(judged), samples, {})
 
 

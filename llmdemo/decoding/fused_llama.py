@@ -1,0 +1,235 @@
+"""A fused forward pass for plain Llama-family models, on the model's own weights. Knows no lanes.
+
+What makes it faster than the model's own forward at a few rows:
+- One KV cache for all rows, with tree attention: every (step, row) is a node of a tree whose root is the prompt, and a
+  mask (rows, nodes) marks each row's ancestors. Reordering beams permutes the mask and copies no keys or values.
+  Nodes without a live descendant are dropped when the cache is full.
+- Fused projections: q, k, v are one linear, gate and up another, with weights packed for few rows, in fp16 where that
+  holds them exactly (linears.py).
+- Rotary embedding as one complex product: the rows of the q and k weights are permuted so that the two halves of a
+  rotated pair are adjacent, which changes no dot product of q and k.
+- Dynamic batching (step_batcher.py): concurrent comparisons share every linear; attention is computed per comparison.
+"""
+
+import torch
+import torch.nn.functional as F
+
+from llmdemo.decoding.linears import (
+    Fp16Linear,
+    Int8Linear,
+    Linear,
+    PackedLinear,
+    can_fp16,
+    can_int8,
+    can_pack,
+    cpu_has_bf16,
+    fp16_scale,
+)
+from llmdemo.decoding.step_batcher import StepBatcher
+from llmdemo.decoding.thread_budget import ThreadBudget
+
+PACK_ROWS = 8
+_PREFILL_CHUNK = 512
+_FIRST_STEPS = 128
+
+
+class FusedLlamaWeights:
+    """A plain Llama's weights, fused and packed. Built once per model; `plain_llama` (backend.py) says for which models."""
+
+    def __init__(self, model, dtype: torch.dtype, int8: bool = False, threads: ThreadBudget | None = None):
+        config, inner = model.config, model.model
+        self.device = inner.embed_tokens.weight.device
+        self.batcher: StepBatcher[tuple[torch.Tensor, _Part]] = StepBatcher(threads or ThreadBudget(self.device))
+        self.dtype = (
+            torch.float32 if dtype == torch.bfloat16 and self.device.type == "cpu" and not cpu_has_bf16() else dtype
+        )
+        self.heads, self.kv_heads = config.num_attention_heads, config.num_key_value_heads
+        self.head_dim = getattr(config, "head_dim", None) or config.hidden_size // self.heads
+        self.eps = config.rms_norm_eps
+        self.rotary = inner.rotary_emb
+        self.embedding = inner.embed_tokens.weight  # (V, hidden), the model's own
+        self.int8 = int8 and can_int8(self.device)
+        self.use_packed = can_pack(self.device, self.dtype)
+        self.use_fp16 = self.dtype == torch.float32 and can_fp16(self.device)
+        self.error: float | None = None
+        """Relative distance of the logits from the model's own, once backend.py has measured it."""
+        self.layers = [self._layer(layer) for layer in inner.layers]
+        self.norm = self._cast(inner.norm.weight)
+        self.head = self._linear([model.lm_head])
+        self.vocabulary = model.lm_head.weight.shape[0]
+
+    def _cast(self, tensor: torch.Tensor) -> torch.Tensor:
+        return tensor.detach().to(self.dtype)
+
+    def _linear(self, parts, rotated: int = 0) -> Linear:
+        """The linears `parts` as one; the first `rotated` of them have their rows paired for the complex rotation."""
+        weights = [self._cast(part.weight) for part in parts]
+        biases = [self._cast(part.bias) for part in parts] if parts[0].bias is not None else None
+        for i in range(rotated):
+            weights[i] = self._paired(weights[i])
+            if biases:
+                biases[i] = self._paired(biases[i])
+        weight = torch.cat(weights) if len(weights) > 1 else weights[0]
+        bias = torch.cat(biases) if biases else None
+        # int8 halves its error when q, k, v stay exact, for a seventh of the bytes
+        if self.int8 and not rotated:
+            return Int8Linear(weight, bias)
+        if self.use_fp16 and fp16_scale(weight) is not None:
+            return Fp16Linear(weight, bias)
+        return PackedLinear(weight, bias, PACK_ROWS) if self.use_packed else Linear(weight, bias)
+
+    def _paired(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Rows (H·D, …): element i and i + D/2 of a head, a pair of the rotation, side by side."""
+        shape = tensor.shape
+        halves = tensor.view(-1, 2, self.head_dim // 2, *shape[1:])
+        return halves.transpose(1, 2).reshape(shape)
+
+    def _layer(self, layer):
+        attention, mlp = layer.self_attn, layer.mlp
+        return (
+            self._cast(layer.input_layernorm.weight),
+            self._linear([attention.q_proj, attention.k_proj, attention.v_proj], rotated=2),
+            self._linear([attention.o_proj]),
+            self._cast(layer.post_attention_layernorm.weight),
+            self._linear([mlp.gate_proj, mlp.up_proj]),
+            self._linear([mlp.down_proj]),
+        )
+
+    def hidden_states(self, tokens: torch.Tensor, parts: "list[_Part]") -> torch.Tensor:
+        """(M, hidden) of the M new nodes of all `parts`, whose tokens follow one another in `tokens` (M,)."""
+        hidden = F.embedding(tokens, self.embedding).to(self.dtype)
+        width = (hidden.shape[-1],)
+        sizes = [part.rows for part in parts]
+        for i, (norm1, qkv, out, norm2, gate_up, down) in enumerate(self.layers):
+            x = qkv(F.rms_norm(hidden, width, norm1, self.eps))  # (M, (Hq + 2·Hkv)·D)
+            mixed = [part.attend(i, own) for part, own in zip(parts, x.split(sizes), strict=True)]
+            hidden = out.plus(hidden, torch.cat(mixed) if len(mixed) > 1 else mixed[0])
+            gate, up = gate_up(F.rms_norm(hidden, width, norm2, self.eps)).chunk(2, -1)
+            hidden = down.plus(hidden, F.silu(gate) * up)
+        return hidden
+
+    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        """(M, V) of hidden states (M, hidden)."""
+        return self.head(F.rms_norm(hidden, (hidden.shape[-1],), self.norm, self.eps))
+
+    def batched_logits(self, requests: "list[tuple[torch.Tensor, _Part]]") -> list[torch.Tensor]:
+        """Logits (R, V) of each request (tokens (R,), part), from one forward over all of them."""
+        tokens = torch.cat([tokens for tokens, _ in requests])
+        parts = [part for _, part in requests]
+        return list(self.logits(self.hidden_states(tokens, parts)).split([part.rows for part in parts]))
+
+    def rotations(self, length: int) -> torch.Tensor:
+        """(length, D/2) complex64: the rotation of each position, from the model's own rotary embedding."""
+        probe = torch.zeros(1, dtype=torch.float32, device=self.device)
+        cos, sin = self.rotary(probe, torch.arange(length, device=self.device)[None])  # (1, length, D) both
+        half = self.head_dim // 2
+        return torch.complex(cos[0, :, :half].float(), sin[0, :, :half].float())
+
+
+class FusedLlamaForward:
+    """Prefill, then one step after another over rows; the same interface as forward.ModelForward."""
+
+    def __init__(self, weights: FusedLlamaWeights):
+        self.w = weights
+        self.device = weights.device
+        self.group = weights.heads // weights.kv_heads
+
+    def prefill(self, prompt_ids: list[int], rows: int, max_new: int) -> torch.Tensor:
+        """Logits (1, V) after the prompt; room is made for `rows` rows."""
+        count = len(prompt_ids)
+        self.rows, self.used = rows, 0
+        self._allocate(count + rows * min(max_new, _FIRST_STEPS))
+        self.rotation = self.w.rotations(count + max_new)  # (P + max_new, D/2)
+        self.position = count
+        tokens = torch.tensor(prompt_ids, device=self.device)
+        for first in range(0, count, _PREFILL_CHUNK):
+            part = tokens[first : first + _PREFILL_CHUNK]
+            end = first + len(part)
+            mask = torch.full((len(part), end), -torch.inf, dtype=self.w.dtype, device=self.device).triu(first + 1)
+            hidden = self._layers(part, self.rotation[first:end], mask, slice(first, end))
+            self.used = end
+        self.mask = torch.zeros(
+            rows, count, dtype=self.w.dtype, device=self.device
+        )  # every row descends from the prompt
+        return self.w.logits(hidden[-1:])
+
+    def step(self, tokens: torch.Tensor, parents: torch.Tensor) -> torch.Tensor:
+        """Logits (R, V) after `tokens` (R,) int64, where row i goes on from row parents[i] of the step before."""
+        rows = len(tokens)
+        own = torch.full((rows, rows), -torch.inf, dtype=self.w.dtype, device=self.device).fill_diagonal_(0.0)
+        self.mask = torch.cat((self.mask[parents], own), dim=1)  # (R, nodes)
+        if self.used + rows > self.keys.shape[2]:
+            self._make_room(rows)
+        rotation = self.rotation[self.position : self.position + 1]
+        part = _Part(self, rotation, self.mask, slice(self.used, self.used + rows))
+        self.position += 1
+        self.used += rows
+        return self.w.batcher.step((tokens, part), self.w.batched_logits)
+
+    def _allocate(self, nodes: int) -> None:
+        nodes = -(-nodes // 64) * 64  # a GPU's attention kernels like round sizes
+        shape = (len(self.w.layers), self.w.kv_heads, nodes, self.w.head_dim)
+        self.keys = torch.empty(shape, dtype=self.w.dtype, device=self.device)
+        self.values = torch.empty_like(self.keys)
+
+    def _make_room(self, rows: int) -> None:
+        """Clears away the nodes that no live row descends from; grows the memory if that frees under a quarter."""
+        alive = (self.mask[:, : self.used] == 0).any(0).nonzero()[:, 0]  # (nodes that stay,)
+        new = self.mask[:, self.used :]
+        self.mask = torch.cat((self.mask[:, alive], new), dim=1)
+        self._keep(alive, rows)
+
+    def _keep(self, alive: torch.Tensor, rows: int) -> bool:
+        """Moves the keys and values of the nodes `alive` to the front; True if that took new, larger memory."""
+        keys, values, size = self.keys, self.values, self.keys.shape[2]
+        grown = len(alive) + rows > 0.75 * size
+        if grown:
+            self._allocate(size + size // 2 + rows)
+        self.keys[:, :, : len(alive)] = keys[:, :, alive]
+        self.values[:, :, : len(alive)] = values[:, :, alive]
+        self.used = len(alive)
+        return grown
+
+    def _layers(self, tokens: torch.Tensor, rotation: torch.Tensor, mask: torch.Tensor, place) -> torch.Tensor:
+        """Hidden states (M, hidden) of M new nodes of this run alone; see `_Part`."""
+        return self.w.hidden_states(tokens, [_Part(self, rotation, mask, place)])
+
+    def attend(self, i: int, x: torch.Tensor, part: "_Part") -> torch.Tensor:
+        """(M, Hq·D): layer i's attention of new nodes, whose q, k and v are x (M, (Hq + 2·Hkv)·D); keeps k and v."""
+        w = self.w
+        x = x.view(part.rows, -1, w.head_dim)
+        q, k = self._rotate(x[:, : w.heads + w.kv_heads], part.rotation).split((w.heads, w.kv_heads), 1)
+        self.keys[i, :, part.place] = k.transpose(0, 1)
+        self.values[i, :, part.place] = x[:, w.heads + w.kv_heads :].transpose(0, 1)
+        return self._mix(q, self.keys[i, :, : part.end], self.values[i, :, : part.end], part.mask)
+
+    def _rotate(self, x: torch.Tensor, rotation: torch.Tensor) -> torch.Tensor:
+        """x (M, H, D) rotated by `rotation` (M or 1, D/2) complex."""
+        pairs = torch.view_as_complex(x.float().unflatten(-1, (-1, 2)))  # (M, H, D/2)
+        return torch.view_as_real(pairs * rotation[:, None]).flatten(-2).to(x.dtype)
+
+    def _mix(self, q: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """(M, Hq·D) from q (M, Hq, D) over keys and values (Hkv, nodes, D)."""
+        rows, heads, dim = q.shape
+        q = q.view(rows, -1, self.group, dim).transpose(0, 1).reshape(-1, rows * self.group, dim)  # (Hkv, M·G, D)
+        mixed = F.scaled_dot_product_attention(q[None], keys[None], values[None], attn_mask=mask[None])[0]
+        return mixed.view(-1, rows, self.group, dim).transpose(0, 1).reshape(rows, heads * dim)
+
+
+class _Part:
+    """What one run brings to a forward of M new nodes besides their tokens.
+
+    rotation (M or 1, D/2): of their positions; mask (M, nodes): 0 where a new node descends from a node (or is it) and
+    −inf elsewhere; place: where their keys and values are kept, a slice or indices.
+    """
+
+    def __init__(self, forward: FusedLlamaForward, rotation: torch.Tensor, mask: torch.Tensor, place):
+        self.rows, self.end = mask.shape
+        self.rotation, self.place = rotation, place
+        group = forward.group
+        self.mask = mask[:, None].expand(-1, group, -1).reshape(1, self.rows * group, self.end)
+        self._forward = forward
+
+    def attend(self, layer: int, x: torch.Tensor) -> torch.Tensor:
+        """See FusedLlamaForward.attend."""
+        return self._forward.attend(layer, x, self)

@@ -1,0 +1,97 @@
+"""What is read of JSON, and the place that is named where it is none."""
+
+import json
+import random
+import re
+
+import pytest
+
+from llmdemo.data import add_dataset, open_records
+from llmdemo.data import readers as readers_module
+from llmdemo.data.readers import read_batches
+from llmdemo.errors import UserError
+
+_PLACE = re.compile(r"line (\d+), column (\d+)")
+
+
+def _array(rows: int, indent: int | None) -> str:
+    made = [{"instruction": f'Ask {n}: \\ "x" é', "output": [n, n * 0.5, None, {"a": "b"}]} for n in range(rows)]
+    if indent:
+        return json.dumps(made, indent=indent, ensure_ascii=False)
+    return "[\n" + ",\n".join(json.dumps(row) for row in made) + "\n]\n"
+
+
+def _mutated(text: str, generator: random.Random) -> str:
+    """The text with one of the faults that people's files have."""
+    places = [place for place, character in enumerate(text) if character in '",:{}[]\n']
+    at = generator.choice(places)
+    kind = generator.randrange(9)
+    if kind == 0:
+        return text[:at]
+    if kind == 1:
+        return text[:at] + "," + text[at:]
+    if kind == 2:
+        return text[:at] + text[at + 1 :]
+    if kind == 3:
+        return text[:at].replace('"', "'", 1) + text[at:]
+    if kind == 4:
+        quotes = [place for place, character in enumerate(text) if character == '"']
+        return text[: (at := generator.choice(quotes) + 1)] + "\n" + text[at:]
+    if kind == 5:
+        return text.replace('": ', '" ', 1) if generator.random() < 0.5 else text[:at] + text[at:].replace('":', '"', 1)
+    if kind == 6:
+        return text[:at] + "]" + text[at:]
+    if kind == 7:
+        return text[:at] + text[at:].replace("}", ",}", 1)
+    return text[:at] + generator.choice(["//x\n", "True", "{", "\x00", "\\", "1.", "-"]) + text[at:]
+
+
+def _place_named(path) -> tuple[int, int] | None:
+    try:
+        for _ in read_batches(path, "json", "utf-8-sig"):
+            pass
+    except UserError as error:
+        found = _PLACE.search(str(error))
+        assert found, str(error)
+        return int(found[1]), int(found[2])
+    return None
+
+
+@pytest.mark.parametrize("indent", [None, 1])
+@pytest.mark.parametrize("read", [1 << 20, 64])
+def test_a_syntax_error_names_the_place_that_json_loads_names(tmp_path, monkeypatch, indent, read):
+    """`read`: characters read at once; small ones let the window move, as over a large file."""
+    monkeypatch.setattr(readers_module, "_READ", read)
+    generator, path, broken = random.Random(indent), tmp_path / "a.json", 0
+    whole = _array(9, indent)
+    for _ in range(600):
+        text = _mutated(whole, generator)
+        if not text.lstrip().startswith("["):
+            continue
+        path.write_text(text, encoding="utf-8", newline="")
+        try:
+            json.loads(text)
+            expected = None
+        except json.JSONDecodeError as error:
+            expected, broken = (error.lineno, error.colno), broken + 1
+        assert _place_named(path) == expected, text
+    assert broken > 400
+
+
+def test_an_object_that_is_broken_names_the_place_too(tmp_path):
+    text = '{\r\n"train": [\r\n{"prompt": "a", "completion" "b"}]}'
+    path = tmp_path / "a.json"
+    path.write_bytes(text.encode())
+    with pytest.raises(json.JSONDecodeError) as found:
+        json.loads(text)
+    assert _place_named(path) == (found.value.lineno, found.value.colno)
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.jsonl"])
+def test_numbers_beyond_64_bits_keep_their_digits(home, settings, write, name):
+    large = 2**80
+    rows = [{"instruction": "2^80?", "output": large, "id": 10**24}, {"instruction": "Ratio?", "output": 0.1}]
+    text = json.dumps(rows) if name == "a.json" else "\n".join(map(json.dumps, rows))
+    info = add_dataset(home, settings, write(name, text), "a")
+    answers = [record["messages"][-1]["content"] for record in open_records(home, info.dataset_id)]
+    assert answers == ["1208925819614629174706176", "0.1"]

@@ -6,6 +6,7 @@ Knows nothing of the model's or the data's sizes; what depends on them is checke
 import math
 from dataclasses import asdict, dataclass, fields, replace
 
+from llmdemo.data.split import VERSION as SPLIT_VERSION
 from llmdemo.errors import UserError
 
 CHOICES = {
@@ -140,6 +141,8 @@ class TrainConfig:
     """Most held-out records that are evaluated during the run; classify judges all of them at its end."""
     eval_steps: int = 28
     """Steps between two evaluations; the first and the last step are always evaluated. 0: only these."""
+    split_version: int = SPLIT_VERSION
+    """How held-out records are drawn (data/split.py); kept so that a run goes on with what it held out. 1: before that."""
     packing: bool = False
     """text, chat: several short documents or conversations in one row of max_length, none of which sees another."""
     replay_dataset_id: str = ""
@@ -240,6 +243,7 @@ _RANGES = {
     "warmup_steps": (0, 1_000_000),
     "eval_share": (0, 0.5),
     "eval_records": (1, 100_000),
+    "split_version": (1, SPLIT_VERSION),
     "folds": (0, 20),
     "fold": (0, 19),
     "eval_steps": (0, 1_000_000),

@@ -85,6 +85,8 @@ class Session:
             prepare_data(self._run_dir, self._home, self._config, tokenizer)
         self._accelerator.wait_for_everyone()
         data = prepare_data(self._run_dir, self._home, self._config, tokenizer)
+        self._counts = {key: data.about.get(key) for key in ("train_records", "held_out_records")}
+        self._counts["left_out"] = data.facts.get("left_out", {})
         for note in data.facts.get("notes", []):
             self._report("note", message=note)
         return data
@@ -146,6 +148,7 @@ class Session:
             projected_matrices=len(loop.optimizer.slots),
             device=str(loop.device),
             precision=precision,
+            **self._counts,
             seconds_to_start=round(time.time() - self._started, 1),
             versions={name: importlib.metadata.version(name) for name in _PACKAGES},
         )
@@ -209,7 +212,7 @@ class Session:
         about = {
             "data": data.about["name"],
             "data set hash": data.about["content_hash"],
-            "records": data.about["train_records"],
+            **_card_records(data),
             "steps": progress.step,
             "tokens": progress.tokens,
             "loss": progress.loss,
@@ -241,6 +244,15 @@ class Session:
         """The last step's checkpoint, so that a crash while the model is written loses nothing."""
         size = checkpoints.save(self._run_dir / "checkpoints", self._home.tmp, checkpoint)
         self._report("checkpoint", step=checkpoint.step, bytes=size)
+
+
+def _card_records(data) -> dict:
+    """Rows of the card: how many records were learned from and held out, and how many were left out and why."""
+    rows = {"records": data.about["train_records"], "held-out records": data.about.get("held_out_records")}
+    names = {"refused": "refused by the chat template", "too_long": "longer than max_length", "alike": "alike answers"}
+    names |= {"untrained": "without a token to learn", "cut": "cut at max_length", "hidden": "learned in part"}
+    told = [f"{count:,} {names.get(code, code)}" for code, count in data.facts.get("left_out", {}).items()]
+    return rows | ({"records not learned, or not whole": ", ".join(told)} if told else {})
 
 
 def _before_and_after(first: dict, last: dict) -> dict:

@@ -25,7 +25,8 @@ import numpy as np
 from llmdemo import prepare, store
 from llmdemo.data.ingest import add_dataset
 from llmdemo.data.labels import merge_labels
-from llmdemo.data.records import open_records, split
+from llmdemo.data.records import open_records
+from llmdemo.data.split import split
 from llmdemo.evaluation.baselines import fit_and_predict
 from llmdemo.events import read_events
 from llmdemo.models import catalog

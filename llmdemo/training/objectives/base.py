@@ -32,7 +32,7 @@ class Source:
     records: Records
     train: np.ndarray
     held_out: np.ndarray
-    """Indices of the records."""
+    """Indices of the records; those held out in the order in which they are asked (data.split.in_order)."""
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,12 @@ def describe(model, precision: str = "auto") -> dict:
     forward = forward_for(model, precision)
     if isinstance(forward, ModelForward):
         own = next(model.parameters()).dtype
-        return {"fused": False, "form": str(own).removeprefix("torch."), "error": None, "note": NOTES.get(forward.way, "")}
+        return {
+            "fused": False,
+            "form": str(own).removeprefix("torch."),
+            "error": None,
+            "note": NOTES.get(forward.way, ""),
+        }
     weights = forward.w
     form = "int8" if weights.int8 else str(weights.dtype).removeprefix("torch.")
     return {"fused": True, "form": form, "error": weights.error, "note": ""}

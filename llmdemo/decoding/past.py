@@ -90,12 +90,14 @@ def way_of(model) -> str:
 
 
 def padded_way_of(model) -> str | None:
-    """How rows that are padded on the left share it; None where padding changes what a row says. Tried once a model."""
+    """How rows that are padded on the left share it; None where padding changes what a row says, or where rows of each
+    length apart are faster. Tried once a model.
+    """
     if type(model).__name__ in PROVED:
         return CACHE
     if model not in _padded:
         want = torch.cat([_alone(model, length) for length in _LENGTHS], dim=1)
-        ways = (CACHE, COPIES, AGAIN)
+        ways = (CACHE, COPIES, AGAIN) if way_of(model) == AGAIN else (CACHE, COPIES)
         _padded[model] = next((way for way in ways if _agrees(model, _together, way, want)), None)
     return _padded[model]
 

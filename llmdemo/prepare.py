@@ -9,10 +9,10 @@ from pathlib import Path
 
 from llmdemo import data, pace
 from llmdemo.errors import UserError
+from llmdemo.jobs.environment import gpus
 from llmdemo.models import catalog
 from llmdemo.models.catalog import ModelEntry
 from llmdemo.models.library import import_library
-from llmdemo.runs.command import gpus
 from llmdemo.settings import Settings
 from llmdemo.store import Home
 from llmdemo.training.config import CHOICES, TrainConfig, check_gpus, check_task

@@ -20,12 +20,12 @@ from llmdemo.data.columns import (
     zero_or_one,
 )
 from llmdemo.data.converters import CONVERTERS, tools_text
+from llmdemo.data.library import TASKS
 from llmdemo.data.rows import BadRow
 from llmdemo.data.turns import turns_in
 from llmdemo.data.values import Bad, Notes, unpacked
 from llmdemo.errors import UserError
 
-TASKS = ("chat", "text", "classify", "preference")
 SPLITS = {
     "train": "train",
     "training": "train",

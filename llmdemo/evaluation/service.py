@@ -34,10 +34,10 @@ from llmdemo.evaluation.folder import (
 )  # fmt: skip
 from llmdemo.evaluation.judge_address import checked_key, parsed_url
 from llmdemo.evaluation.spec import KIND_OF_TASK, LIMITS, Spec
+from llmdemo.jobs import process
+from llmdemo.jobs.lock import LeaderLock
 from llmdemo.models import catalog
-from llmdemo.runs import process
 from llmdemo.runs.command import worker_environment
-from llmdemo.runs.lock import LeaderLock
 from llmdemo.settings import Settings
 from llmdemo.store import Home, new_id
 

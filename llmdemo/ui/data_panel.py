@@ -14,7 +14,7 @@ from llmdemo.ui.background import with_progress
 from llmdemo.ui.data_pages import DataPages
 from llmdemo.ui.samples import SAMPLE_NAME, add_sample, starter_tokenizer
 from llmdemo.ui.services import Services
-from llmdemo.ui.words import t
+from llmdemo.ui.words import LANGUAGES, say, t
 
 _FILE_TYPES = [".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".tab", ".parquet", ".txt", ".text", ".md", ".gz"]
 _QUIET = {"api_visibility": "private", "show_progress": "hidden"}
@@ -68,10 +68,13 @@ def build(services: Services) -> DataPanel:
     _connect(services, file, sample, widgets)
     _connect_hub(services, hub, widgets)
 
-    def export(asked: dict, folder: Path) -> Path:
-        """The data set in a shape and a format."""
+    def export(asked: dict, folder: Path) -> Path | tuple[Path, str]:
+        """The data set in a shape and a format; with a sentence where a spreadsheet would run some of its cells."""
         shape, format_ = str(asked.get("shape")), str(asked.get("format"))
-        return data.export_dataset(services.home, str(asked.get("dataset_id")), folder, shape, format_)
+        path = data.export_dataset(services.home, str(asked.get("dataset_id")), folder, shape, format_)
+        formulas = data.formula_cells(path)
+        language = asked.get("language") if asked.get("language") in LANGUAGES else "en"
+        return (path, say("data_export_formulas", language, n=f"{formulas:,}")) if formulas else path
 
     downloads.on_request(widgets.report.submit, export, widgets.note, "data-export")
     return DataPanel(widgets.report)

@@ -30,6 +30,7 @@ const FIELDS = [
   ["gradient_accumulation_steps", "number"],
   ["num_processes", "number"],
   ["seed", "number"],
+  ["publish_dtype", ["auto", "float32", "bfloat16"]],
   ["log_with", ["none", "tensorboard", "trackio"]],
 ];
 // The methods and the tasks that a setting is for; all where there is no line.

@@ -104,14 +104,14 @@ def _run_endpoints(services: Services) -> None:
     runs = services.runs
 
     def start_run(config: dict) -> dict:
-        """Puts a training run in the queue and returns its run_id; it goes on by itself.
+        """Puts a training run in the queue and returns its run_id, and notes: what to know of it, in sentences. It goes on by itself.
 
         Keys of config: dataset_id, model_id, method (galore, adamw, lora), task, rank, update_proj_gap, scale, optim_bits
         (32, 8), learning_rate, batch_size, gradient_accumulation_steps, max_steps, max_length, loss_on (response, all),
         precision, num_processes, seed. Every key but dataset_id has a default that works.
         """
         services.require_owner()
-        return {"run_id": prepare.start(services.home, runs, config)}
+        return prepare.started(services.home, runs, config)
 
     def run_status(run_id: str) -> dict:
         """How a run is: state, reason, step, total_steps, loss, eval_loss, tokens_per_second, eta_seconds, model_id."""

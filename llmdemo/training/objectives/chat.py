@@ -16,7 +16,7 @@ from llmdemo.training.batches import RunData, TokenRows, collate, collate_packed
 from llmdemo.training.config import TrainConfig
 from llmdemo.training.ledger import Batch
 from llmdemo.training.loss import CausalLoss
-from llmdemo.training.objectives.base import SAMPLE_TOKENS, SAMPLES, Objective, Place, Source, positions
+from llmdemo.training.objectives.base import SAMPLE_TOKENS, SAMPLES, Objective, Place, Source, end_ids, positions
 from llmdemo.training.objectives.tally import Tally
 from llmdemo.training.packing import pack
 
@@ -155,7 +155,7 @@ def write(place: Place, prompt: list[int]) -> str:
             attention_mask=torch.ones_like(ids),
             max_new_tokens=new,
             do_sample=False,
-            eos_token_id=place.tokenizer.eos_token_id,
+            eos_token_id=end_ids(place.model, place.tokenizer) or None,
             pad_token_id=place.pad,
         )
     return place.tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=True)

@@ -69,7 +69,10 @@ export class Form {
       row,
       this.more,
     );
-    this.system.addEventListener("input", () => this.hooks.changed());
+    this.system.addEventListener("input", () => {
+      this.emptySystem = false;
+      this.hooks.changed();
+    });
   }
 
   /* The prompt's field takes one prompt, or one a line. */
@@ -277,11 +280,17 @@ export class Form {
   usePreset(preset) {
     this.clearTurns();
     this.raw.checked = Boolean(preset.raw);
-    this.system.value = preset.system || "";
+    this.setSystem(preset.system || undefined);
     this.showMode();
     this.prompt.value = preset.prompt;
     this.prompt.focus();
     this.hooks.changed();
+  }
+
+  /* A record may have a system turn without a text: it is sent too, as it was trained, until the field is typed in. */
+  setSystem(content) {
+    this.system.value = content || "";
+    this.emptySystem = typeof content === "string" && !content.trim();
   }
 
   showMode() {
@@ -292,7 +301,8 @@ export class Form {
 
   promptValue() {
     if (this.raw.checked) return { raw: this.prompt.value };
-    const system = this.system.value.trim() ? [{ role: "system", content: this.system.value }] : [];
+    const system =
+      this.emptySystem || this.system.value.trim() ? [{ role: "system", content: this.system.value }] : [];
     return { messages: [...system, ...this.turns, { role: "user", content: this.prompt.value }] };
   }
 
@@ -339,7 +349,7 @@ export class Form {
     }
     const messages = (value.messages || []).filter((message) => message && typeof message.content === "string");
     const system = messages.find((message) => message.role === "system");
-    this.system.value = system ? system.content : "";
+    this.setSystem(system?.content);
     const rest = messages.filter((message) => message !== system);
     const last = rest.pop();
     this.prompt.value = last ? last.content : "";

@@ -346,6 +346,7 @@ class App {
   /* int8 weights and the like are an approximation: how far off they are stands beside what they said. */
   approximation() {
     const forward = this.trace.meta && !this.isBatch && this.trace.meta.models[0].forward;
+    if (forward && forward.note) return ` ${forward.note}`;
     if (!forward || !forward.error || forward.error < APPROXIMATE) return "";
     return " " + t("approximate", { form: forward.form, e: number(100 * forward.error, 1) });
   }

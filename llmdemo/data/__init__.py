@@ -10,7 +10,7 @@ from llmdemo.data.encode import (
     encode_prompt,
     encode_text,
 )
-from llmdemo.data.export import export_dataset
+from llmdemo.data.export import export_dataset, formula_cells
 from llmdemo.data.ingest import add_dataset
 from llmdemo.data.library import DatasetInfo, delete_dataset, get_dataset, list_datasets, rename_dataset
 from llmdemo.data.measure import DEFAULT_MAX_LENGTH, Stopped, measure_tokens
@@ -42,6 +42,7 @@ __all__ = [
     "epoch_cost",
     "excerpt",
     "export_dataset",
+    "formula_cells",
     "get_dataset",
     "in_order",
     "list_datasets",

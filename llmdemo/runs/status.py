@@ -3,7 +3,8 @@
 The contract's keys: run_id, state, reason, step, total_steps, loss, eval_loss, tokens_per_second, eta_seconds,
 peak_memory_bytes, model_id. Beside them those of jobs.JobStatus, and: phase (loading … saving), phase_done, phase_total,
 checkpoint_step, skipped, loss_smoothed, learning_rate, grad_norm, epoch, tokens, seconds (spent up to the last step,
-loading and evaluations included), scores (of the last evaluation, by name), ledger, worker, notes, size_bytes.
+loading and evaluations included), scores (of the last evaluation, by name), ledger, worker, notes, published (of a
+finished model: dtype, rounding, loss of its files, run_loss, message), size_bytes.
 None stands for what is not known.
 """
 
@@ -25,7 +26,7 @@ _FIGURES = (
         "checkpoint_step",
         "scores",
     ),
-    *("phase", "phase_done", "phase_total", "ledger", "worker", "notes"),
+    *("phase", "phase_done", "phase_total", "ledger", "worker", "notes", "published"),
 )
 
 

@@ -155,6 +155,14 @@ class Objective:
         return dict(self.data.facts.get("card", {}))
 
 
+def end_ids(model: nn.Module, tokenizer) -> list[int]:
+    """The tokens that end a text: all that the base model's files name, and the one that was trained as the end."""
+    configs = (getattr(model, "generation_config", None), model.config, model.config.get_text_config())
+    told = [getattr(config, "eos_token_id", None) for config in configs] + [tokenizer.eos_token_id]
+    lists = [[each] if isinstance(each, int) else each for each in told if each is not None]
+    return list(dict.fromkeys(token for each in lists for token in each))
+
+
 def positions(model: nn.Module) -> int | None:
     """Most tokens that the model reads at once; None where its config does not say."""
     limit = getattr(model.config, "max_position_embeddings", None) or getattr(model.config, "n_positions", None)

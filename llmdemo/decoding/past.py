@@ -9,6 +9,7 @@ import copy
 import inspect
 import logging
 import weakref
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -38,7 +39,7 @@ class Past:
         if self._way == AGAIN:
             ids = self._ids = ids if self._ids is None else torch.cat([self._ids, ids], dim=1)
         self._rows = len(ids)
-        given = {"logits_to_keep": 1} if "logits_to_keep" in self._takes else {}
+        given: dict[str, Any] = {"logits_to_keep": 1} if "logits_to_keep" in self._takes else {}
         if mask is not None:
             given["attention_mask"] = mask
             if "position_ids" in self._takes:
@@ -53,6 +54,7 @@ class Past:
     def take(self, rows: Tensor) -> None:
         """Row i is what row rows[i] was; `rows` int64, as many as there are to be."""
         if self._way == AGAIN:
+            assert self._ids is not None
             self._ids = self._ids[rows]
         elif self._way == CACHE:
             for past in self._kept.values():

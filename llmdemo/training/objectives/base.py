@@ -146,6 +146,10 @@ class Objective:
         """
         raise NotImplementedError
 
+    def judged(self, last: bool) -> int:
+        """Held-out items of which `evaluate` gives figures; the last time there may be more."""
+        return len(self.data.held_out)
+
     def answers(self) -> Iterator[dict]:
         """{"prompt", "text", "expected"} for each sample. Called on the first process only."""
         yield from ()

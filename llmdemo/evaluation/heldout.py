@@ -8,7 +8,8 @@ from llmdemo import data
 from llmdemo.data.records import Records
 from llmdemo.data.render import conversation
 from llmdemo.errors import UserError
-from llmdemo.evaluation.spec import Spec
+from llmdemo.settings.evaluation import Spec
+from llmdemo.settings.training import SPLIT_VERSION
 from llmdemo.store import Home, child, read_json
 
 SEED, SHARE = 7, 0.1
@@ -75,7 +76,7 @@ def split_of(home: Home, model_ids: tuple[str, ...], dataset_id: str) -> dict:
                 "split_version": int(config.get("split_version") or 1),
             }
     usual = {"seed": SEED, "eval_share": SHARE, "fold": 0, "folds": 0, "max_length": Spec.max_length}
-    return usual | {"split_version": data.SPLIT_VERSION}
+    return usual | {"split_version": SPLIT_VERSION}
 
 
 def own_dataset(home: Home, model_ids: tuple[str, ...], known: list | None = None) -> str | None:

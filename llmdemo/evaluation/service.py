@@ -33,12 +33,12 @@ from llmdemo.evaluation.folder import (
     evaluations_folder,
 )  # fmt: skip
 from llmdemo.evaluation.judge_address import checked_key, parsed_url
-from llmdemo.evaluation.spec import KIND_OF_TASK, LIMITS, Spec
 from llmdemo.jobs import process
 from llmdemo.jobs.lock import LeaderLock
 from llmdemo.models import catalog
 from llmdemo.runs.command import worker_environment
 from llmdemo.settings import Settings
+from llmdemo.settings.evaluation import KIND_OF_TASK, LIMITS, Spec
 from llmdemo.store import Home, new_id
 
 _BUSY_SECONDS, _IDLE_SECONDS = 0.3, 2.0

@@ -16,10 +16,10 @@ from llmdemo.errors import UserError
 from llmdemo.models.catalog import ModelEntry
 from llmdemo.models.check import check_folder
 from llmdemo.models.load import load_config
+from llmdemo.settings.training import TrainConfig
 from llmdemo.training import device as devices
 from llmdemo.training.adamw import CHUNK_VALUES, SLICE_VALUES
 from llmdemo.training.adapters import add_adapters
-from llmdemo.training.config import TrainConfig
 from llmdemo.training.loss import CHUNK_BYTES
 from llmdemo.training.optimizer import FIRST_SHARE
 from llmdemo.training.outline import formula_bytes, lay_out, saved_bytes

@@ -15,11 +15,11 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
+from llmdemo.settings.training import TrainConfig
 from llmdemo.training import device as devices
 from llmdemo.training import objectives
 from llmdemo.training.batches import Batches, RunData, share_of
 from llmdemo.training.checkpoint import Checkpoint, rng_state, set_rng_state
-from llmdemo.training.config import TrainConfig
 from llmdemo.training.ledger import Batch
 from llmdemo.training.optimizer import Optimizer
 from llmdemo.training.reduce import of_all_processes, reduce_gradients, sum_over_processes, take_first

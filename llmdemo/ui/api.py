@@ -17,6 +17,9 @@ from llmdemo import data, prepare
 from llmdemo.errors import UserError
 from llmdemo.models import catalog
 from llmdemo.models.library import import_library
+from llmdemo.settings.decoding import DecodeSettings
+from llmdemo.settings.schema import document
+from llmdemo.settings.training import TrainConfig
 from llmdemo.ui import bridge, door, evaluate_api, experiments_api
 from llmdemo.ui.fair_queue import when_gone
 from llmdemo.ui.samples import starter_tokenizer
@@ -106,12 +109,11 @@ def _added(services: Services, file, name: str, columns: dict | None, task: str)
 def _run_endpoints(services: Services) -> None:
     runs = services.runs
 
+    @_takes(TrainConfig)
     def start_run(config: dict) -> dict:
         """Puts a training run in the queue and returns its run_id, and notes: what to know of it, in sentences. It goes on by itself.
 
-        Keys of config: dataset_id, model_id, method (galore, adamw, lora), task, rank, update_proj_gap, scale, optim_bits
-        (32, 8), learning_rate, batch_size, gradient_accumulation_steps, max_steps, max_length, loss_on (response, all),
-        precision, num_processes, seed. Every key but dataset_id has a default that works.
+        Every key of config but dataset_id has a default that works:
         """
         services.require_owner()
         return prepare.started(services.home, runs, config)
@@ -188,12 +190,13 @@ def _kept_run_endpoints(services: Services) -> None:
 
 def _compare_endpoint(services: Services) -> None:
     @door.for_guests
+    @_takes(DecodeSettings)
     def compare(model_id: str, prompt: str, settings: dict | None = None) -> Iterator[dict]:
         """Answers one prompt with greedy, top-k, top-p and beam search at once; streams, and every yield is whole.
 
-        Keys of settings: max_new_tokens, temperature, top_k, top_p, num_beams, length_penalty, early_stopping, seed,
-        precision. Returns lanes {greedy, top_k, top_p, beam}, each with text, token_ids, logprobs, finish_reason and
-        tokens_per_second; seed, settings as resolved, and seconds.
+        Returns lanes {greedy, top_k, top_p, beam}, each with text, token_ids, logprobs, finish_reason and
+        tokens_per_second; seed, settings as resolved, and seconds. `lanes` in settings lists strategies by name, or objects
+        {"strategy", "name" and what differs}. Keys of settings:
         """
         arena = services.arena.get()
         if model_id not in [model["id"] for model in arena.models()]:
@@ -213,6 +216,16 @@ def _add(*functions: Callable, **options) -> None:
             api_description=inspect.getdoc(function),
             **{"concurrency_limit": 4, **options},
         )
+
+
+def _takes(schema: type) -> Callable[[Callable], Callable]:
+    """Ends a function's documentation with the keys of the settings that it takes."""
+
+    def documented(function: Callable) -> Callable:
+        function.__doc__ = f"{inspect.getdoc(function)}\n\n{document(schema)}"
+        return function
+
+    return documented
 
 
 def _said(function: Callable) -> Callable:

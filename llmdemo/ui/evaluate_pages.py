@@ -7,9 +7,10 @@ from llmdemo.errors import UserError
 from llmdemo.evaluation import heldout
 from llmdemo.evaluation.export import differs
 from llmdemo.evaluation.folds import start_folds
-from llmdemo.evaluation.spec import CRITERIA, KIND_OF_TASK, LIMITS
 from llmdemo.jobs.states import COMPLETED
 from llmdemo.models import catalog
+from llmdemo.settings.evaluation import CRITERIA, KIND_OF_TASK, LIMITS
+from llmdemo.settings.training import METHODS
 from llmdemo.ui.services import Services
 
 _MOST_ROWS = 2000
@@ -52,7 +53,7 @@ class EvaluatePages:
             ],
             "limits": LIMITS,
             "criteria": CRITERIA,
-            "methods": list(prepare.METHODS),
+            "methods": list(METHODS),
             "fold_steps": prepare.defaults("galore", "classify")["max_steps"],
             "classifiers": self._classifiers(),
         }

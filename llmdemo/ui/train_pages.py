@@ -6,6 +6,8 @@ from llmdemo import data, pace, prepare
 from llmdemo.data import get_dataset
 from llmdemo.errors import UserError
 from llmdemo.models import catalog
+from llmdemo.settings.schema import describe
+from llmdemo.settings.training import METHODS, TASKS, TrainConfig
 from llmdemo.ui import samples
 from llmdemo.ui.services import Services
 
@@ -36,11 +38,9 @@ class TrainPages:
                 {"id": model.id, "title": model.title, "ready": model.ready, "writes": model.writes}
                 for model in catalog.list_models(self._services.home)
             ],
-            "methods": list(prepare.METHODS),
-            "precisions": list(prepare.PRECISIONS),
-            "defaults": {
-                task: {method: prepare.defaults(method, task) for method in prepare.METHODS} for task in prepare.TASKS
-            },
+            "methods": list(METHODS),
+            "settings": {key: each for key, each in describe(TrainConfig).items() if each["form"]},
+            "defaults": {task: {method: prepare.defaults(method, task) for method in METHODS} for task in TASKS},
         }
 
     def predict(self, config: dict) -> dict:

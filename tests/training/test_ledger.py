@@ -12,7 +12,7 @@ from llmdemo.models.load import load_causal
 from llmdemo.training import TrainConfig, build_optimizer, ledger
 from llmdemo.training import device as devices
 from llmdemo.training.adapters import add_adapters
-from llmdemo.training.config import check_gpus
+from llmdemo.training.checks import check_gpus
 from llmdemo.training.measured import optimizer_bytes
 from tests.conftest import make_llama
 

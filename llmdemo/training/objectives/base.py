@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from llmdemo.data.records import Records
 from llmdemo.errors import UserError
 from llmdemo.models.load import load_causal, load_tokenizer
+from llmdemo.settings.training import TrainConfig
 from llmdemo.store import Home
 from llmdemo.training import device as devices
 from llmdemo.training.batches import POOL, RunData
-from llmdemo.training.config import TrainConfig
 from llmdemo.training.ledger import Batch
 from llmdemo.training.reduce import sum_over_processes
 

@@ -20,9 +20,9 @@ from llmdemo.data.encode import encode_many
 from llmdemo.data.labels import Classes, merge_labels
 from llmdemo.errors import UserError
 from llmdemo.models.load import load_classifier, load_classifier_tokenizer
+from llmdemo.settings.training import TrainConfig
 from llmdemo.training import one_row
 from llmdemo.training.batches import RunData, TokenRows, collate, like_lengths
-from llmdemo.training.config import TrainConfig
 from llmdemo.training.ledger import Batch
 from llmdemo.training.objectives.base import Objective, Place, Source, check_lengths
 from llmdemo.training.one_row import InOneRow

@@ -286,7 +286,7 @@ export const numbers = (page) => {
           ? [
               row(
                 t("data_n_epoch"),
-                t(cost.rough ? "data_n_rough" : "data_n_about", { time: L.duration(cost.seconds) }),
+                L.timeRange(cost),
               ),
               row(t("data_n_memory"), t("data_n_about", { time: L.bytes(cost.memory_bytes) })),
             ]

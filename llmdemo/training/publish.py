@@ -9,7 +9,7 @@ from llmdemo import __version__, store
 from llmdemo.models.catalog import ModelEntry
 from llmdemo.models.check import check_folder, read_small_json
 from llmdemo.models.closing import keep_closing
-from llmdemo.training.config import TrainConfig
+from llmdemo.settings.training import TrainConfig
 from llmdemo.training.narrow import Judge, Losses, Written, dtype_of, narrow
 from llmdemo.training.objectives.base import end_ids
 

@@ -13,10 +13,10 @@ from llmdemo.data.records import Records
 from llmdemo.decoding.engine import check_tokens
 from llmdemo.errors import UserError
 from llmdemo.models.load import load_causal, load_tokenizer, usable_pad
+from llmdemo.settings.training import TrainConfig
 from llmdemo.store import Home
 from llmdemo.training import device as devices
 from llmdemo.training.batches import POOL, RunData
-from llmdemo.training.config import TrainConfig
 from llmdemo.training.ledger import Batch
 from llmdemo.training.reduce import sum_over_processes
 
@@ -146,6 +146,10 @@ class Objective:
         `last`: whether it is the run's last evaluation, which may take longer than those on the way.
         """
         raise NotImplementedError
+
+    def judged(self, last: bool) -> int:
+        """Held-out items of which `evaluate` gives figures; the last time there may be more."""
+        return len(self.data.held_out)
 
     def answers(self) -> Iterator[dict]:
         """{"prompt", "text", "expected"} for each sample. Called on the first process only."""

@@ -3,7 +3,6 @@
 Knows nothing of loading. An id is "starter", a run's id, an absolute folder, or "org/name" with an optional "@revision".
 """
 
-import json
 import re
 import threading
 from dataclasses import asdict, dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 from llmdemo import store
 from llmdemo.errors import UserError
 from llmdemo.models.check import check_folder
+from llmdemo.models.files import read_object
 
 STARTER_ID = "starter"
 STARTER_TITLE = "SmolLM2-135M-Instruct"
@@ -151,10 +151,9 @@ def _added(home: store.Home) -> list[str]:
 
 def _origin(folder: Path) -> dict:
     try:
-        origin = json.loads((folder / "origin.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        return read_object(folder / "origin.json", 2**20)
+    except (OSError, UserError):
         return {}
-    return origin if isinstance(origin, dict) else {}
 
 
 def _plain(value) -> str:
@@ -239,10 +238,10 @@ def _run(home: store.Home, run_id: str) -> ModelEntry:
 def _run_title(folder: Path) -> str:
     """The run's name if somebody gave it one; else what its model is made of, and when: such models are alike in all else."""
     try:
-        about = store.read_json(folder.parent / "config.json")["run"]
+        about = read_object(folder.parent / "config.json", 2**20)["run"]
         if about.get("named"):
             return str(about["name"])
-    except (OSError, ValueError, RecursionError, LookupError, TypeError, AttributeError):
+    except (OSError, UserError, LookupError, TypeError, AttributeError):
         about = {}
     title, began = str(_origin(folder).get("title") or ""), _BEGAN.match(folder.parent.name)
     return " · ".join(part for part in (title, began and "{}-{}-{} {}:{}".format(*began.groups())) if part)

@@ -12,12 +12,14 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceC
 from transformers.utils import logging as transformers_logging
 
 from llmdemo.errors import UserError, first_line
+from llmdemo.models import template
 from llmdemo.models.catalog import ModelEntry
 from llmdemo.models.check import check_folder, read_config
 from llmdemo.models.closing import close_texts
 from llmdemo.public.spaces import on_zero_gpu
 
 transformers_logging.disable_progress_bar()
+template.install()
 _SAFE = {"local_files_only": True, "trust_remote_code": False}
 _MAKING = threading.RLock()
 """Held while transformers makes a model: it sets torch's default dtype meanwhile, for all threads. Two at once would mix
@@ -66,6 +68,7 @@ def load_tokenizer(source: ModelEntry | Path):
             f"The tokenizer in {folder.name!r} cannot be loaded ({first_line(error)}).",
             "Copy tokenizer.json and tokenizer_config.json of the same model into the folder.",
         ) from error
+    getattr(tokenizer, "init_kwargs", {}).pop("auto_map", None)  # code that never runs here is not handed on either
     if tokenizer.pad_token_id is None and tokenizer.eos_token_id is not None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
@@ -165,12 +168,15 @@ def load_gguf(path: Path):
 def _load(kind, folder: Path, **options):
     try:
         with _MAKING:
-            return kind.from_pretrained(folder, use_safetensors=True, **_SAFE, **options)
+            model = kind.from_pretrained(folder, use_safetensors=True, **_SAFE, **options)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, ImportError) as error:
         raise UserError(
             f"The model in {folder.name!r} cannot be loaded ({first_line(error)}).",
             "Choose a causal language model of an architecture that transformers contains, saved by save_pretrained.",
         ) from error
+    for part in (model.config, *vars(model.config).values()):
+        getattr(part, "__dict__", {}).pop("auto_map", None)  # code that never runs here is not handed on either
+    return model
 
 
 def _folder(source: ModelEntry | Path) -> Path:

@@ -13,6 +13,7 @@ _SIZES = (
 _LAYERS = ("num_hidden_layers", "n_layer", "num_layers")
 _HEADS = ("num_attention_heads", "n_head", "num_key_value_heads")
 _COUNTS = ("num_experts", "num_local_experts", "n_routed_experts", "num_experts_per_tok", "n_shared_experts")
+_WIDTHS = ("hidden_size", "n_embd", "d_model", "vocab_size")
 _SWITCHES = (
     *("use_cache", "tie_word_embeddings", "is_encoder_decoder", "is_decoder", "output_attentions"),
     *("output_hidden_states", "return_dict", "attention_bias", "mlp_bias"),
@@ -65,8 +66,9 @@ def check_counts(config: dict, tensors: int, largest: int) -> None:
                     f"config.json has {key} {part[key]:,}, but there are only {tensors:,} tensors in the weights.",
                     _AGAIN,
                 )
-        for key in (*_COUNTS, *_HEADS):
-            if type(part.get(key)) is int and part[key] > max(largest, tensors):
+        packed = 16 if config.get("quantization_config") else 1  # several numbers in one
+        for key in (*_COUNTS, *_HEADS, *_WIDTHS):
+            if type(part.get(key)) is int and part[key] > max(largest * packed, tensors):
                 raise UserError(
                     f"config.json has {key} {part[key]:,}, but no tensor of the weights is wider than {largest:,}.",
                     _AGAIN,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
+from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
 from llmdemo.errors import UserError, first_line
@@ -63,7 +64,11 @@ def load_tokenizer(source: ModelEntry | Path):
     folder = _folder(source)
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, use_fast=True, **_SAFE)
-    except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
+        if not isinstance(
+            tokenizer, PreTrainedTokenizerBase
+        ):  # tokenizer_config.json may name any class of transformers
+            raise TypeError(f"{type(tokenizer).__name__} is no tokenizer of one model")
+    except Exception as error:  # the Rust library raises Exception itself
         raise UserError(
             f"The tokenizer in {folder.name!r} cannot be loaded ({first_line(error)}).",
             "Copy tokenizer.json and tokenizer_config.json of the same model into the folder.",

@@ -103,7 +103,9 @@ def notes(home: Home, spec: Spec, held: HeldOut, entries: list) -> list[dict]:
 def _cut(spec: Spec, entries: list, records: list[dict]) -> list[dict]:
     count = sum(any(record.get("cut", ())) for record in records)
     length = min(spec.max_length, *(entry.context or spec.max_length for entry in entries))
-    return [{"code": "cut", "n": count, "of": len(records), "tokens": length}] if count else []
+    found = [{"code": "cut", "n": count, "of": len(records), "tokens": length}] if count else []
+    refused = sum(bool(record.get("refused")) for record in records)
+    return found + ([{"code": "refused", "n": refused, "of": len(records)}] if refused else [])
 
 
 def _tokenizers_differ(entries: list) -> bool:

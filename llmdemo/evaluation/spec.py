@@ -6,6 +6,7 @@ Knows nothing of how models answer. A judge's key is no part of it: it is never 
 import math
 from dataclasses import asdict, dataclass, field, fields, replace
 
+from llmdemo.data.split import VERSION as SPLIT_VERSION
 from llmdemo.errors import UserError
 
 KINDS = ("answers", "perplexity", "classify", "kfold")
@@ -82,6 +83,8 @@ class Spec:
     """Share that the split holds out, where the data fixes none; None: the run's."""
     fold: int = 0
     folds: int = 0
+    split_version: int = 1
+    """How held-out records are drawn (data/split.py): as the run did. An evaluation that does not say so is an old one."""
     run_ids: tuple[str, ...] = ()
     """The runs of a K-fold cross-validation, whose models are evaluated each on its own part."""
     judge: JudgeSpec = field(default_factory=JudgeSpec)
@@ -118,6 +121,7 @@ _RANGES = (
     ("eval_share", 0.001, 0.9),
     ("folds", 0, 20),
     ("fold", 0, 19),
+    ("split_version", 1, SPLIT_VERSION),
 )
 
 

@@ -265,6 +265,16 @@ class Loop:
                 self._report("sample", step=progress.step, **answer)
         self._eval_seconds = time.monotonic() - started
 
+    def first_items(self) -> np.ndarray:
+        """The training items of the first step."""
+        return self._batches.rows_of(0)
+
+    def let_go(self) -> None:
+        """Gives the memory of the weights and of what the optimizer keeps back: the run is over, and on the disk."""
+        for parameter in self.model.parameters():
+            parameter.data, parameter.grad = parameter.data.new_empty(0), None
+        self.optimizer.__dict__.clear()
+
     # ---- what a checkpoint holds
 
     def checkpoint(self) -> Checkpoint:

@@ -33,17 +33,18 @@ def add_endpoints(services: Services) -> None:
 
 
 def _data_endpoints(services: Services) -> None:
-    def add_dataset(file: gr.FileData, name: str = "") -> dict:
-        """Adds an uploaded file as a data set: read, checked, measured. Returns its dataset_id, what was kept and why not.
+    def add_dataset(file: gr.FileData, name: str = "", columns: dict | None = None, task: str = "") -> dict:
+        """Adds an uploaded file as a data set: read, checked, measured. Returns what was kept, and why the rest was not.
 
         In Python: client.predict(file=handle_file("instructions.json"), name="mine", api_name="/add_dataset").
+        columns says which column is which where their names are not known: {"prompt": "question", "response": "reply"},
+        {"text": …, "label": …}, {"text": …} or {"prompt": …, "chosen": …, "rejected": …}; also messages, input, system,
+        history, tools, desired and split. task: "chat", "text", "classify", "preference", or "" for what the columns say.
+        Returns dataset_id, format, task, rows, kept, problems [{row, code, message}], unused [column or key], tokens
+        {total, longest, mean} (null before a tokenizer is here), and everything else that is known of the data set.
         """
         services.require_owner()
-        path, given = _uploaded(file)
-        info = data.add_dataset(
-            services.home, services.settings, path, name or given, tokenizer=starter_tokenizer(services)
-        )
-        return info.to_dict()
+        return _added(services, file, name, columns, task)
 
     def list_datasets() -> list[dict]:
         """All data sets, the newest first, each with its dataset_id first."""
@@ -84,18 +85,33 @@ def _data_endpoints(services: Services) -> None:
     _add(add_dataset, list_datasets, rename_dataset, delete_dataset, add_preference, list_models)
 
 
+def _added(services: Services, file, name: str, columns: dict | None, task: str) -> dict:
+    path, given = _uploaded(file)
+    tokenizer = starter_tokenizer(services)
+    info = data.add_dataset(
+        services.home,
+        services.settings,
+        path,
+        str(name or given),
+        tokenizer=tokenizer,
+        columns=columns or None,
+        task=task or None,
+    )
+    return info.to_dict()
+
+
 def _run_endpoints(services: Services) -> None:
     runs = services.runs
 
     def start_run(config: dict) -> dict:
-        """Puts a training run in the queue and returns its run_id; it goes on by itself.
+        """Puts a training run in the queue and returns its run_id, and notes: what to know of it, in sentences. It goes on by itself.
 
         Keys of config: dataset_id, model_id, method (galore, adamw, lora), task, rank, update_proj_gap, scale, optim_bits
         (32, 8), learning_rate, batch_size, gradient_accumulation_steps, max_steps, max_length, loss_on (response, all),
         precision, num_processes, seed. Every key but dataset_id has a default that works.
         """
         services.require_owner()
-        return {"run_id": prepare.start(services.home, runs, config)}
+        return prepare.started(services.home, runs, config)
 
     def run_status(run_id: str) -> dict:
         """How a run is: state, reason, step, total_steps, loss, eval_loss, tokens_per_second, eta_seconds, model_id."""

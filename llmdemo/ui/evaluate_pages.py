@@ -7,8 +7,8 @@ from llmdemo.errors import UserError
 from llmdemo.evaluation.export import differs
 from llmdemo.evaluation.folds import start_folds
 from llmdemo.evaluation.spec import CRITERIA, KIND_OF_TASK, LIMITS
+from llmdemo.jobs.states import COMPLETED
 from llmdemo.models import catalog
-from llmdemo.runs.states import COMPLETED
 from llmdemo.ui.services import Services
 
 _MOST_ROWS = 2000

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from llmdemo import data, prepare
+from llmdemo import data, pace, prepare
 from llmdemo.data import get_dataset
 from llmdemo.errors import UserError
 from llmdemo.models import catalog
@@ -44,24 +44,22 @@ class TrainPages:
         }
 
     def predict(self, config: dict) -> dict:
-        """{"ledger", "seconds"}: what these settings will take; the time is a guess before a run has shown the speed."""
+        """{"ledger", "seconds", "seconds_low", "seconds_high", "rough", "notes"}: what these settings will take, see pace.seconds,
+        and what people should know before they start."""
         if config.get("dataset_id") == SAMPLE_ID:
             config = {**config, "dataset_id": None}
         predicted = prepare.predict(self._services.home, config)
         model_id = str(config.get("model_id") or "starter")
-        how = (model_id, config.get("method"), predicted["task"])
-        speed, _ = prepare.likely_speed(self._services.home, self._services.runs.list(), *how)
-        return {
-            "ledger": predicted["ledger"],
-            "seconds": round(predicted["step_tokens"] * predicted["steps"] / speed),
-        }
+        how = (model_id, config.get("method"), predicted["task"], predicted["work"])
+        told = pace.seconds(self._services.home, self._services.runs.list(), *how)
+        return told | {"ledger": predicted["ledger"], "notes": predicted["notes"]}
 
     def start(self, config: dict) -> dict:
-        """{"run_id"} of a new run with these settings; adds the sample first where that was chosen."""
+        """{"run_id", "notes"} of a new run with these settings; adds the sample first where that was chosen."""
         self._services.require_owner()
         if config.get("dataset_id") == SAMPLE_ID:
             config = {**config, "dataset_id": samples.add_sample(self._services).dataset_id}
-        return {"run_id": prepare.start(self._services.home, self._services.runs, config)}
+        return prepare.started(self._services.home, self._services.runs, config)
 
     def add_model(self, request: dict) -> dict:
         """{"id"} of a model folder or hub model that is put on the menu; fetches a hub model first."""

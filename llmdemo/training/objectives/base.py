@@ -32,7 +32,7 @@ class Source:
     records: Records
     train: np.ndarray
     held_out: np.ndarray
-    """Indices of the records."""
+    """Indices of the records; those held out in the order in which they are asked (data.split.in_order)."""
 
 
 @dataclass(frozen=True)
@@ -153,6 +153,14 @@ class Objective:
     def about(self) -> dict:
         """Rows of the model card that only this task has."""
         return dict(self.data.facts.get("card", {}))
+
+
+def end_ids(model: nn.Module, tokenizer) -> list[int]:
+    """The tokens that end a text: all that the base model's files name, and the one that was trained as the end."""
+    configs = (getattr(model, "generation_config", None), model.config, model.config.get_text_config())
+    told = [getattr(config, "eos_token_id", None) for config in configs] + [tokenizer.eos_token_id]
+    lists = [[each] if isinstance(each, int) else each for each in told if each is not None]
+    return list(dict.fromkeys(token for each in lists for token in each))
 
 
 def positions(model: nn.Module) -> int | None:

@@ -80,8 +80,7 @@ class Classify(Objective):
     def encode(cls, source: Source, config: TrainConfig, tokenizer) -> RunData:
         every = source.records.labels()
         classes = merge_labels(every)
-        # In an order of no meaning, so that any beginning of it is a fair sample.
-        chosen = np.random.default_rng(config.seed).permutation(source.held_out)[:MOST_JUDGED]
+        chosen = source.held_out[:MOST_JUDGED]
         train, kept = _rows(source, source.train, classes, config, tokenizer)
         empty = len(source.train) - len(kept)
         held_out, kept = _rows(source, chosen, classes, config, tokenizer)
@@ -101,6 +100,8 @@ class Classify(Objective):
             "counts": counts.tolist(),
             "positive": positive,
             "notes": notes,
+            "left_out": {"untrained": empty} if empty else {},
+            "train_records": len(train),
             "card": {"classes": shown, "f1 is of the class": classes.names[positive]},
         }
         samples = [

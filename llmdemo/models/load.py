@@ -15,8 +15,9 @@ from transformers.utils import logging as transformers_logging
 from llmdemo.errors import UserError, first_line
 from llmdemo.models import template
 from llmdemo.models.catalog import ModelEntry
-from llmdemo.models.check import check_folder, read_config, read_small_json
+from llmdemo.models.check import check_folder, read_config
 from llmdemo.models.closing import close_texts
+from llmdemo.models.files import read_object
 from llmdemo.public.spaces import on_zero_gpu
 
 transformers_logging.disable_progress_bar()
@@ -65,7 +66,7 @@ def usual_dtype(source: ModelEntry | Path, device: torch.device) -> torch.dtype:
     """
     folder = source if isinstance(source, Path) else source.path
     try:
-        origin = read_small_json(folder / "origin.json") if folder else {}
+        origin = read_object(folder / "origin.json", 2**20) if folder else {}
     except (OSError, UserError):
         origin = {}
     return torch.float32 if origin.get("dtype") == "float32" else fast_dtype(device)
@@ -76,9 +77,7 @@ def load_tokenizer(source: ModelEntry | Path):
     folder = _folder(source)
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, use_fast=True, **_SAFE)
-        if not isinstance(
-            tokenizer, PreTrainedTokenizerBase
-        ):  # tokenizer_config.json may name any class of transformers
+        if not isinstance(tokenizer, PreTrainedTokenizerBase):  # a folder may name any class of transformers
             raise TypeError(f"{type(tokenizer).__name__} is no tokenizer of one model")
     except Exception as error:  # the Rust library raises Exception itself
         raise UserError(

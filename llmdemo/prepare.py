@@ -14,13 +14,11 @@ from llmdemo.models import catalog
 from llmdemo.models.catalog import ModelEntry
 from llmdemo.models.library import import_library
 from llmdemo.settings import Settings
+from llmdemo.settings.training import TrainConfig, defaults_of
 from llmdemo.store import Home
-from llmdemo.training.config import CHOICES, TrainConfig, check_gpus, check_task
+from llmdemo.training.checks import check_gpus, check_task
 from llmdemo.training.trackers import require_installed
 
-METHODS = CHOICES["method"]
-TASKS = CHOICES["task"]
-PRECISIONS = CHOICES["precision"]
 SETTINGS = tuple(field.name for field in fields(TrainConfig))
 """The names of all settings; a run's config.json has more: the data set, the model, who started it."""
 _LIKELY_LENGTH = 128
@@ -28,7 +26,7 @@ _LIKELY_LENGTH = 128
 
 def defaults(method: str, task: str = "chat") -> dict:
     """The settings that a run of this task with this method has unless told otherwise."""
-    config = TrainConfig.from_dict({"dataset_id": "none", "method": method, "task": task}).resolved().to_dict()
+    config = defaults_of(task, method).to_dict()
     return {
         key: value for key, value in config.items() if key not in ("dataset_id", "model_id", "method", "task", "name")
     }

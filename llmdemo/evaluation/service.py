@@ -33,12 +33,12 @@ from llmdemo.evaluation.folder import (
     evaluations_folder,
 )  # fmt: skip
 from llmdemo.evaluation.judge_address import checked_key, parsed_url
-from llmdemo.evaluation.spec import KIND_OF_TASK, LIMITS, Spec
 from llmdemo.jobs import process
 from llmdemo.jobs.lock import LeaderLock
 from llmdemo.models import catalog
 from llmdemo.runs.command import worker_environment
 from llmdemo.settings import Settings
+from llmdemo.settings.evaluation import KIND_OF_TASK, LIMITS, Spec
 from llmdemo.store import Home, new_id
 
 _BUSY_SECONDS, _IDLE_SECONDS = 0.3, 2.0
@@ -100,6 +100,13 @@ class Evaluations:
 
     def checked(self, values: dict, with_key: bool = False) -> Spec:
         """The spec with everything filled in. Raises UserError for data, models and judges that do not go together."""
+        if (
+            isinstance(values, dict)
+            and not values.get("dataset_id")
+            and isinstance(values.get("model_ids"), list | tuple)
+        ):
+            own = heldout.own_dataset(self._home, tuple(map(str, values["model_ids"])))
+            values = {**values, "dataset_id": own or ""}
         spec = Spec.from_dict(values)
         info = data.get_dataset(self._home, spec.dataset_id)
         kind = KIND_OF_TASK[info.task]

@@ -10,7 +10,7 @@ from llmdemo.models.catalog import ModelEntry
 from llmdemo.models.check import check_folder
 from llmdemo.models.closing import keep_closing
 from llmdemo.models.files import read_object
-from llmdemo.training.config import TrainConfig
+from llmdemo.settings.training import TrainConfig
 from llmdemo.training.narrow import Judge, Losses, Written, dtype_of, narrow
 from llmdemo.training.objectives.base import end_ids
 

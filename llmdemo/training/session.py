@@ -15,8 +15,8 @@ from llmdemo.training import checkpoint as checkpoints
 from llmdemo.training import device as devices
 from llmdemo.training import fit, ledger, objectives, trackers
 from llmdemo.training.adapters import add_adapters
+from llmdemo.training.checks import check_gpus
 from llmdemo.training.compiled import NOTHING, compile_parts
-from llmdemo.training.config import check_gpus
 from llmdemo.training.eight_bit import require_8bit
 from llmdemo.training.judged import judge_of
 from llmdemo.training.loop import Loop

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from llmdemo.data.records import Records
 from llmdemo.errors import UserError
 from llmdemo.models.load import load_causal, load_tokenizer
+from llmdemo.settings.training import TrainConfig
 from llmdemo.store import Home
 from llmdemo.training import device as devices
 from llmdemo.training.batches import POOL, RunData
-from llmdemo.training.config import TrainConfig
 from llmdemo.training.ledger import Batch
 from llmdemo.training.reduce import sum_over_processes
 
@@ -145,6 +145,10 @@ class Objective:
         `last`: whether it is the run's last evaluation, which may take longer than those on the way.
         """
         raise NotImplementedError
+
+    def judged(self, last: bool) -> int:
+        """Held-out items of which `evaluate` gives figures; the last time there may be more."""
+        return len(self.data.held_out)
 
     def answers(self) -> Iterator[dict]:
         """{"prompt", "text", "expected"} for each sample. Called on the first process only."""

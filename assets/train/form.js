@@ -447,7 +447,7 @@ L.define("train-form", ({ el, server }) => {
 });
 
 // ---- memory as bars, one scale for all
-const PARTS = ["runtime", "weights", "gradients", "subspace", "moments", "activations", "logits"];
+const PARTS = ["runtime", "weights", "gradients", "subspace", "moments", "activations", "logits", "other"];
 export const memoryBars = (memory) => {
   const predicted = memory.predicted || {},
     measured = memory.measured;
@@ -474,6 +474,7 @@ export const memoryBars = (memory) => {
       { class: "cap block" },
       [
         t("mem_predicted", { n: L.bytes(predicted.total) }),
+        predicted.apart ? t("mem_apart", { n: L.bytes(predicted.apart) }) : null,
         memory.adamw_total ? t("train_adamw_would", { need: L.bytes(memory.adamw_total) }) : null,
         memory.rough ? t("mem_rough") : null,
       ]

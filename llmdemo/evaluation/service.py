@@ -100,6 +100,13 @@ class Evaluations:
 
     def checked(self, values: dict, with_key: bool = False) -> Spec:
         """The spec with everything filled in. Raises UserError for data, models and judges that do not go together."""
+        if (
+            isinstance(values, dict)
+            and not values.get("dataset_id")
+            and isinstance(values.get("model_ids"), list | tuple)
+        ):
+            own = heldout.own_dataset(self._home, tuple(map(str, values["model_ids"])))
+            values = {**values, "dataset_id": own or ""}
         spec = Spec.from_dict(values)
         info = data.get_dataset(self._home, spec.dataset_id)
         kind = KIND_OF_TASK[info.task]

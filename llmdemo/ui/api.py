@@ -25,11 +25,14 @@ from llmdemo.ui.fair_queue import when_gone
 from llmdemo.ui.samples import starter_tokenizer
 from llmdemo.ui.services import Services
 
+_MOST_COMPARED = 100
+
 
 def add_endpoints(services: Services) -> None:
     """Registers every endpoint in the current Blocks context."""
     _data_endpoints(services)
     _run_endpoints(services)
+    _kept_run_endpoints(services)
     _add(*experiments_api.endpoints(services))
     _add(*evaluate_api.endpoints(services))
     _compare_endpoint(services)
@@ -116,7 +119,8 @@ def _run_endpoints(services: Services) -> None:
         return prepare.started(services.home, runs, config)
 
     def run_status(run_id: str) -> dict:
-        """How a run is: state, reason, step, total_steps, loss, eval_loss, tokens_per_second, eta_seconds, model_id."""
+        """How a run is: state, reason, step, total_steps, best_step, loss, eval_loss, tokens_per_second, eta_seconds,
+        peak_memory_bytes, model_id; notes: what to know of it, in sentences; worker: what it takes, its records among it."""
         services.require_owner()
         return runs.status(run_id)
 
@@ -135,6 +139,13 @@ def _run_endpoints(services: Services) -> None:
         services.require_owner()
         return runs.resume(run_id)
 
+    _add(start_run, run_status, list_runs, stop_run, resume_run)
+
+
+def _kept_run_endpoints(services: Services) -> None:
+    """What is done with runs beside training them."""
+    runs = services.runs
+
     def clone_run(run_id: str) -> dict:
         """Starts a new run with the settings of this one, on the same data; returns the new run_id."""
         services.require_owner()
@@ -146,6 +157,24 @@ def _run_endpoints(services: Services) -> None:
         runs.delete(run_id)
         return {"run_id": run_id}
 
+    def rename_run(run_id: str, name: str = "", note: str | None = None) -> dict:
+        """Gives a run another name, a note of what it was for, or both; "" and null leave them. Returns its status."""
+        services.require_owner()
+        if name:
+            runs.rename(run_id, name)
+        if note is not None:
+            runs.annotate(run_id, str(note))
+        return runs.status(run_id)
+
+    def compare_runs(run_ids: list[str]) -> dict:
+        """In what runs (100 at most) differ: {settings: {setting: {run_id: value}}}, only those that are not alike; runs: their
+        statuses."""
+        services.require_owner()
+        if not isinstance(run_ids, list) or not run_ids:
+            raise UserError("No runs were named.", "Give a list of run_ids, as /list_runs has them.")
+        named = [str(run_id) for run_id in run_ids[:_MOST_COMPARED]]
+        return {"settings": runs.differences(named), "runs": [runs.status(run_id) for run_id in named]}
+
     def push_run(run_id: str, repo: str, token: str, private: bool = True, licence: str = "") -> Iterator[dict]:
         """Pushes the model of a finished run to the Hugging Face hub, with a card; streams {state, sent, total, file}.
 
@@ -156,7 +185,7 @@ def _run_endpoints(services: Services) -> None:
         services.pushes.start(run_id, repo, token or door.hub_token(), private=private, licence=licence)
         yield from services.pushes.follow(run_id)
 
-    _add(start_run, run_status, list_runs, stop_run, resume_run, clone_run, delete_run, push_run)
+    _add(clone_run, delete_run, rename_run, compare_runs, push_run)
 
 
 def _compare_endpoint(services: Services) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from llmdemo import data, prepare
 from llmdemo.errors import UserError
+from llmdemo.evaluation import heldout
 from llmdemo.evaluation.export import differs
 from llmdemo.evaluation.folds import start_folds
 from llmdemo.jobs.states import COMPLETED
@@ -30,7 +31,8 @@ class EvaluatePages:
     # ---- the form
 
     def choices(self, _: dict) -> dict:
-        """What can be chosen: data sets with the kind of their evaluation, models with what they can do, defaults."""
+        """What can be chosen: data sets with the kind of their evaluation, models with what they can do and the data set of
+        their own run (None without one), defaults."""
         sets = data.list_datasets(self._services.home)
         models = catalog.list_models(self._services.home)
         return {
@@ -39,7 +41,14 @@ class EvaluatePages:
                 for each in sets
             ],
             "models": [
-                {"id": model.id, "title": model.title, "ready": model.ready, "task": model.task, "writes": model.writes}
+                {
+                    "id": model.id,
+                    "title": model.title,
+                    "ready": model.ready,
+                    "task": model.task,
+                    "writes": model.writes,
+                    "dataset_id": heldout.own_dataset(self._services.home, (model.id,), sets),
+                }
                 for model in models
             ],
             "limits": LIMITS,

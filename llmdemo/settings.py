@@ -10,6 +10,7 @@ from pathlib import Path
 import platformdirs
 
 from llmdemo.errors import UserError
+from llmdemo.public.hosts import host_name
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,12 @@ class Settings:
     """How often a guest may ask in a minute, everything counted that their page sends; an address twenty times that."""
     max_sessions: int = 1000
     """Pages whose state is kept, the last ones used: some 0.2 MiB each, and every call past the page opens one more."""
+    max_connections: int = 800
+    """Most open connections of all visitors."""
+    connections_of_address: int = 400
+    """Most open connections of one address, which may be a whole school's: a page keeps some four."""
+    hosts: tuple[str, ...] = ()
+    """Names of this app besides this computer's own, as in its visitors' address line."""
     behind_proxy: int = 0
     """1 where a proxy of your own, and nobody past it, reaches the app, sets X-Forwarded-Host and adds whom it serves to
     X-Forwarded-For; else such headers are not believed."""
@@ -92,6 +99,9 @@ class Settings:
                 continue
             if field.name == "model_roots":
                 values[field.name] = _folders(env[key])
+                continue
+            if field.name == "hosts":
+                values[field.name] = _names(env[key])
                 continue
             values[field.name] = _number(key, env[key], type(field.default))
         values["home"] = values["home"].expanduser().resolve()
@@ -130,6 +140,15 @@ _GUESTS = {
 def _folders(text: str) -> tuple[Path, ...]:
     """Folders that are separated as in PATH."""
     return tuple(Path(part).expanduser().resolve() for part in text.split(os.pathsep) if part.strip())
+
+
+def _names(text: str) -> tuple[str, ...]:
+    """Hosts that are separated by commas. Raises UserError for what is none."""
+    names = tuple(part.strip() for part in text.split(",") if part.strip())
+    for name in names:
+        if not host_name(name):
+            raise UserError(f"LLMDEMO_HOSTS names {name!r}.", "It must be host names, as demo.example, between commas.")
+    return names
 
 
 def _number(key: str, text: str, kind: type):

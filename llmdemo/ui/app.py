@@ -4,9 +4,13 @@ Where guests come beside owners there are two pages: the whole one, and one with
 (door.py) leads guests.
 """
 
+import functools
+import os
+
 import gradio as gr
 from starlette.middleware import Middleware
 
+from llmdemo.public.hosts import known_hosts
 from llmdemo.public.tickets import Tickets, secret_key
 from llmdemo.ui import (
     api,
@@ -16,6 +20,7 @@ from llmdemo.ui import (
     evaluate_panel,
     gradio_internals,
     rights,
+    server,
     shell,
     train_panel,
     words,
@@ -45,6 +50,9 @@ def build(services: Services) -> gr.Blocks:
         _guest_page(services, page)
     rights.close_to_guests(page)
     FairQueue.install(page, services.settings)
+    settings = services.settings
+    known = known_hosts(settings.hosts, os.environ, bool(settings.behind_proxy))
+    page.uvicorn_config = functools.partial(server.config, settings=settings, hosts=known)
     return page
 
 

@@ -9,19 +9,20 @@ import functools
 import json
 import os
 import re
-import sys
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from gradio.exceptions import Error as GradioError
 from gradio.route_utils import FnIndexInferError
 from starlette.concurrency import run_in_threadpool
 
+from llmdemo.public.hosts import origin_host
 from llmdemo.public.json_body import Bounds, Refused, checked
 from llmdemo.public.rates import Rates
 from llmdemo.public.uploads import Uploads
 from llmdemo.settings import Settings
 from llmdemo.ui import request_body
+from llmdemo.ui.bounded_log import say
 from llmdemo.ui.door import VISITOR
 
 _POLICY = "; ".join(
@@ -111,7 +112,7 @@ class Guard:
         except _MISUNDERSTOOD as error:
             if begun or scope["method"] in _SAFE:
                 raise
-            print(f"400 {path[:200]!r}: {type(error).__name__}: {str(error)[:200]!r}", file=sys.stderr)
+            say("nonsense", f"400 {path[:200]!r}: {type(error).__name__}: {str(error)[:200]!r}")
             await _answer(scope, send_with_headers, 400, f"This request makes no sense here ({type(error).__name__}).")
 
     async def _pass_on(self, scope, receive, send) -> None:
@@ -158,14 +159,16 @@ class Guard:
     def _from_here(self, headers: dict[bytes, bytes]) -> bool:
         """Whether a post comes from the app's own page, or from a script, which names no origin.
 
-        X-Forwarded-Host counts only behind a proxy that sets it: another site's page may set it too.
+        X-Forwarded-Host is there only behind a proxy that sets it (server.py).
         """
         if headers.get(b"sec-fetch-site", b"").decode("latin-1") in _FOREIGN:
             return False
-        origin = headers.get(b"origin", b"").decode("latin-1")
+        origin = headers.get(b"origin") or headers.get(b"referer")
+        if not origin:
+            return True
         names = (b"host", b"x-forwarded-host") if self._settings.behind_proxy else (b"host",)
         own = {headers.get(name, b"").decode("latin-1").lower() for name in names} | self._hosts
-        return not origin or urlsplit(origin).netloc.lower() in own - {""}
+        return origin_host(origin.decode("latin-1")) in own - {""}
 
     def _guests_refusal(self, scope, path: str) -> tuple[int, str] | None:
         visitor = scope.get(VISITOR)

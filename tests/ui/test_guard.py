@@ -38,11 +38,20 @@ def test_a_post_from_the_page_itself_passes():
 
 
 @pytest.mark.parametrize(
-    "origin", ["http://evil.example", "https://localhost:7860.evil.example", "null", "http://localhost:1"]
+    "origin",
+    [
+        *("http://evil.example", "https://localhost:7860.evil.example", "null", "http://localhost:1"),
+        *("http://[::1", "http://localhost:7860@evil.example", "file://", "evil"),
+    ],
 )
 def test_a_post_from_another_site_is_refused(origin):
     status, _, said = answer(host="localhost:7860", origin=origin)
     assert status == 403 and "another site" in said
+
+
+def test_a_post_that_names_another_site_as_its_referer_only_is_refused():
+    assert answer(host="localhost:7860", referer="http://evil.example/page")[0] == 403
+    assert answer(host="localhost:7860", referer="http://localhost:7860/?x")[0] == 200
 
 
 def test_a_post_behind_a_proxy_passes_when_the_proxy_is_known_and_names_the_host():

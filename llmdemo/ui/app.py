@@ -14,7 +14,6 @@ from llmdemo.public.hosts import known_hosts
 from llmdemo.public.tickets import Tickets, secret_key
 from llmdemo.ui import (
     api,
-    bridge,
     data_panel,
     door,
     evaluate_panel,
@@ -27,6 +26,7 @@ from llmdemo.ui import (
 )
 from llmdemo.ui.fair_queue import FairQueue
 from llmdemo.ui.guard import Guard
+from llmdemo.ui.page_files import PageFiles
 from llmdemo.ui.services import Services
 from llmdemo.ui.theme import theme
 
@@ -89,11 +89,11 @@ def _arena(services: Services, guests: bool = False) -> None:
 
 def launch_options(services: Services) -> dict:
     """What `Blocks.launch` gets, beyond host, port, share and auth: looks, words, and what it must not do."""
+    files, server = PageFiles(), _server(services)
     return {
         "theme": theme(),
-        "css": bridge.css(),
-        "head": bridge.head(words.for_scripts()),
-        "i18n": words.I18N,
+        "head": files.head(),
+        "i18n": words.for_gradio(),
         "footer_links": ["api"],
         "run_history": False,
         "show_error": True,
@@ -101,7 +101,7 @@ def launch_options(services: Services) -> dict:
         "max_file_size": services.settings.max_upload_bytes,
         "allowed_paths": [],
         "blocked_paths": [str(services.home.root)],
-        "app_kwargs": _server(services),
+        "app_kwargs": {**server, "routes": [files.route(), *server["routes"]]},
         "ssr_mode": False,
         "pwa": False,
         "quiet": True,

@@ -57,7 +57,7 @@ _CLOSED = re.compile(
     re.IGNORECASE,
 )
 """Parts of Gradio that write files, tell of other visitors or run programs, and that this page has no use for."""
-_FILES = re.compile(r"^(?:/assets/|/static/|/svelte/|/theme\.css|/favicon|/robots|/manifest)")
+_FILES = re.compile(r"^(?:/page-[0-9a-f]+/|/assets/|/static/|/svelte/|/theme\.css|/favicon|/robots|/manifest)")
 _STREAM = re.compile(r"/gradio_api/(?:heartbeat/([^/]+)|call/(?:v2/)?[^/]+/([^/]+))$")
 _NOT_YOURS = "This session is not yours, or is over. Load the page again."
 _MISUNDERSTOOD = (

@@ -13,6 +13,7 @@ from llmdemo.settings import Settings
 from llmdemo.ui import request_body
 from llmdemo.ui.door import VISITOR
 from llmdemo.ui.guard import Guard
+from llmdemo.ui.page_files import PageFiles
 
 
 async def _app(scope, receive, send):
@@ -183,7 +184,8 @@ def test_reading_is_counted_too_and_by_itself():
     assert [once(guard, "GET", "/gradio_api/x/sign-in", guest)[0] for _ in range(1)] == [429]
     assert [once(guard, "POST", "/gradio_api/x/sign-in", guest)[0] for _ in range(3)] == [200, 200, 429]
     assert [once(guard, "GET", "/config", owner)[0] for _ in range(9)] == [200] * 9
-    assert [once(guard, "GET", "/assets/x.js", guest)[0] for _ in range(201)][-2:] == [200, 429]
+    file = f"/{PageFiles().folder}/main.js"
+    assert [once(guard, "GET", file, guest)[0] for _ in range(201)][-2:] == [200, 429]
 
 
 def test_a_flood_from_the_owners_address_does_not_keep_the_owner_from_signing_in():

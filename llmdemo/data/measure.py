@@ -28,6 +28,7 @@ from llmdemo.data.library import (
     kept_mask,
     open_arrow,
     read_checks,
+    still_there,
 )
 from llmdemo.errors import UserError
 from llmdemo.store import Home, write_atomic
@@ -164,6 +165,7 @@ def summary(measured: Measured, kept: np.ndarray, max_length: int, task: str) ->
     }
 
 
+@still_there
 def measure_tokens(
     home: Home,
     dataset_id: str,

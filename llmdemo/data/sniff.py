@@ -34,6 +34,8 @@ _MAGIC = [
     (b"\x28\xb5\x2f\xfd", "is compressed with zstd", "Unpack it first."),
     (b"7z\xbc\xaf\x27\x1c", "is a 7z archive", "Unpack it first."),
     (b"PK\x03\x04", "is a ZIP archive or an Excel workbook", "Unpack it, or save the sheet as CSV (UTF-8)."),
+    (b"PK\x05\x06", "is an empty ZIP archive or Excel workbook", "Is it the right file?"),
+    (b"PK\x07\x08", "is a part of a ZIP archive", "Unpack it first, or save the sheet as CSV (UTF-8)."),
     (b"%PDF-", "is a PDF", "Save its text as a .txt file."),
     (b"\xd0\xcf\x11\xe0", "is an old Excel or Word file", "Save the sheet as CSV (UTF-8)."),
     (b"ARROW1", "is an Arrow file", "Save it as Parquet."),

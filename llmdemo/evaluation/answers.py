@@ -22,8 +22,8 @@ from llmdemo.evaluation.folder import Kept
 from llmdemo.evaluation.heldout import HeldOut, example
 from llmdemo.evaluation.job import Job
 from llmdemo.evaluation.likelihood import row_losses
-from llmdemo.evaluation.spec import Spec
-from llmdemo.models.load import best_device, fast_dtype, load_causal
+from llmdemo.models.load import best_device, load_causal, usual_dtype
+from llmdemo.settings.evaluation import Spec
 from llmdemo.store import Home
 
 FORMAT = 3
@@ -51,7 +51,7 @@ def precision_of(spec: Spec, entry) -> torch.dtype:
     if spec.precision != "auto":
         return {"fp32": torch.float32, "bf16": torch.bfloat16}[spec.precision]
     device = best_device()
-    return fast_dtype(device) if device.type == "cuda" and entry.parameters > _LARGE else torch.float32
+    return usual_dtype(entry, device) if device.type == "cuda" and entry.parameters > _LARGE else torch.float32
 
 
 @contextmanager

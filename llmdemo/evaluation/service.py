@@ -14,11 +14,11 @@ from llmdemo.evaluation import heldout, takeover
 from llmdemo.evaluation.export import write_csv
 from llmdemo.evaluation.folder import EvaluationFolder
 from llmdemo.evaluation.judge_address import checked_key, parsed_url
-from llmdemo.evaluation.spec import KIND_OF_TASK, LIMITS, Spec
 from llmdemo.evaluation.worker import RESUME
 from llmdemo.jobs import JobFolder, Jobs, JobsOfKind, JobStatus, Kind
 from llmdemo.jobs.states import ALIVE, COMPLETED, FAILED, FINAL, QUEUED, RUNNING, STARTING
 from llmdemo.models import catalog
+from llmdemo.settings.evaluation import KIND_OF_TASK, LIMITS, Spec
 
 
 class Evaluations(JobsOfKind):
@@ -58,6 +58,13 @@ class Evaluations(JobsOfKind):
 
     def checked(self, values: dict, with_key: bool = False) -> Spec:
         """The spec with everything filled in. Raises UserError for data, models and judges that do not go together."""
+        if (
+            isinstance(values, dict)
+            and not values.get("dataset_id")
+            and isinstance(values.get("model_ids"), list | tuple)
+        ):
+            own = heldout.own_dataset(self._home, tuple(map(str, values["model_ids"])))
+            values = {**values, "dataset_id": own or ""}
         spec = Spec.from_dict(values)
         info = data.get_dataset(self._home, spec.dataset_id)
         kind = KIND_OF_TASK[info.task]

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from llmdemo.evaluation.folder import EvaluationFolder
 from llmdemo.evaluation.job import Job
-from llmdemo.evaluation.spec import Spec
 from llmdemo.jobs.worker import perform, read_secret
+from llmdemo.settings.evaluation import Spec
 from llmdemo.store import Home
 
 RESUME = "Resume goes on from here; what was done is kept."

@@ -13,7 +13,7 @@ from transformers.utils import logging as transformers_logging
 
 from llmdemo.errors import UserError, first_line
 from llmdemo.models.catalog import ModelEntry
-from llmdemo.models.check import check_folder, read_config
+from llmdemo.models.check import check_folder, read_config, read_small_json
 from llmdemo.models.closing import close_texts
 from llmdemo.public.spaces import on_zero_gpu
 
@@ -56,6 +56,18 @@ def fast_dtype(device: torch.device) -> torch.dtype:
     return torch.bfloat16 if device.type == "cpu" and cpu_has_bf16() else torch.float32
 
 
+def usual_dtype(source: ModelEntry | Path, device: torch.device) -> torch.dtype:
+    """The type in which a model is used where nobody asks for one: the fastest, but float32 for what a run wrote in
+    float32 because less would not be what it trained (training/narrow.py).
+    """
+    folder = source if isinstance(source, Path) else source.path
+    try:
+        origin = read_small_json(folder / "origin.json") if folder else {}
+    except (OSError, UserError):
+        origin = {}
+    return torch.float32 if origin.get("dtype") == "float32" else fast_dtype(device)
+
+
 def load_tokenizer(source: ModelEntry | Path):
     """The tokenizer of a model, with a pad token (EOS where it has none). Raises UserError when it has none at all."""
     folder = _folder(source)
@@ -84,7 +96,7 @@ def load_classifier_tokenizer(source: ModelEntry | Path):
 
 
 def load_causal(source: ModelEntry | Path, dtype: torch.dtype | None = None, device: torch.device | str | None = None):
-    """(model in eval mode, tokenizer). dtype None: the fastest on the device; device None: the best there is.
+    """(model in eval mode, tokenizer). dtype None: as `usual_dtype` says; device None: the best there is.
 
     Raises UserError when the folder may not be loaded or is not a causal language model.
     """
@@ -98,7 +110,7 @@ def load_causal(source: ModelEntry | Path, dtype: torch.dtype | None = None, dev
         )
     device = torch.device(device) if device else best_device()
     tokenizer = load_tokenizer(folder)
-    model = _load(AutoModelForCausalLM, folder, dtype=dtype or fast_dtype(device))
+    model = _load(AutoModelForCausalLM, folder, dtype=dtype or usual_dtype(folder, device))
     return model.to(device).eval(), tokenizer
 
 

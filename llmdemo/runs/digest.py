@@ -29,7 +29,7 @@ _NOT_OF_THE_WORKER = ("type", "t", "step", "total_steps", "pid", "create_time")
 class Digest(general.Digest):
     """The state of affairs after the events given to `feed`."""
 
-    TYPES = general.Digest.TYPES | {"ledger", "step", "eval", "sample", "refresh", "skip", "checkpoint"}
+    TYPES = general.Digest.TYPES | {"ledger", "step", "eval", "sample", "refresh", "skip", "checkpoint", "published"}
 
     def __init__(self):
         super().__init__()
@@ -135,6 +135,11 @@ class Digest(general.Digest):
 
     def _on_checkpoint(self, event: dict) -> None:
         self.figures["checkpoint_step"] = whole(event.get("step"))
+
+    def _on_published(self, event: dict) -> None:
+        """In which type the weights were written, and the held-out losses that this was decided by."""
+        told = {key: text(event.get(key), 500) for key in ("dtype", "rounding", "message")}
+        self.figures["published"] = told | {key: number(event.get(key)) for key in ("loss", "run_loss")}
 
     def _on_end(self, event: dict) -> None:
         super()._on_end(event)

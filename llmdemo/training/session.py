@@ -15,11 +15,13 @@ from llmdemo.training import checkpoint as checkpoints
 from llmdemo.training import device as devices
 from llmdemo.training import fit, ledger, objectives, trackers
 from llmdemo.training.adapters import add_adapters
+from llmdemo.training.checks import check_gpus
 from llmdemo.training.compiled import NOTHING, compile_parts
-from llmdemo.training.config import check_gpus
 from llmdemo.training.eight_bit import require_8bit
+from llmdemo.training.judged import judge_of
 from llmdemo.training.loop import Loop
 from llmdemo.training.measured import optimizer_bytes
+from llmdemo.training.narrow import Losses
 from llmdemo.training.optimizer import build_optimizer
 from llmdemo.training.prepare import model_entry, prepare_data, read_config
 from llmdemo.training.publish import publish
@@ -221,7 +223,18 @@ class Session:
         if self._accelerator.is_main_process:
             if progress.step not in (0, *self._saved_steps()):
                 self._save_last(checkpoint)
-            publish(self._run_dir, self._home.tmp, loop.model, tokenizer, entry, self._config, about)
+            del checkpoint
+            items = loop.first_items()
+            judge = judge_of(
+                self._run_dir, entry, tokenizer, data, self._config, loop.precision, loop.device, items, loop.let_go
+            )
+            losses = Losses(progress.first_eval_loss, progress.eval_loss)
+            written = publish(
+                self._run_dir, self._home.tmp, loop.model, tokenizer, entry, self._config, about, losses, judge
+            )
+            self._report("published", **written.to_dict())
+            if written.message:
+                self._report("note", message=written.message)
         self._accelerator.wait_for_everyone()
 
     def _saved_steps(self) -> list[int]:

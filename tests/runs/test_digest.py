@@ -214,3 +214,15 @@ def test_a_number_is_a_finite_number_and_a_text_has_an_end():
         None,
     ]
     assert text("x" * 100, 10) == "x" * 9 + "…" and text(None) == "" and text(5) == "5"
+
+
+def test_the_type_of_a_finished_models_weights_is_part_of_the_status():
+    digest = Digest()
+    digest.feed({"type": "published", "t": 1.0, "dtype": "float32", "rounding": "", "loss": None, "run_loss": 1.5})
+    assert digest.status()["published"] == {
+        "dtype": "float32",
+        "rounding": "",
+        "message": "",
+        "loss": None,
+        "run_loss": 1.5,
+    }

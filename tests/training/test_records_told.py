@@ -107,3 +107,33 @@ def test_a_run_from_before_keeps_the_records_that_it_had(home, run_of):
     new, _ = run_of(rows)
     texts = [tokenizer.decode(prepared(home, new, tokenizer).held_out.row(n)[0]) for n in range(32)]
     assert 8 <= sum("short" in text for text in texts) <= 24
+
+
+def test_what_the_template_does_not_take_is_told_with_its_rows(home, run_of):
+    rows = sums(40)
+    rows[4]["tools"] = [{"type": "function", "function": {"name": "add"}}]
+    rows[6]["messages"][1]["reasoning_content"] = "A sum."
+    data = prepared(home, *run_of(rows))
+    assert data.facts["left_out"] == {"no_tools": 1, "no_reasoning": 1}
+    assert any("(row 5)" in note and "tools" in note for note in data.facts["notes"])
+    assert any("(row 7)" in note and "reasoning" in note for note in data.facts["notes"])
+
+
+def test_an_answer_marked_as_not_to_be_learned_has_no_labels_in_a_run(home, run_of):
+    asked = {"role": "user", "content": "Again?"}
+    rows = [
+        {
+            "messages": [
+                row["messages"][0],
+                {"role": "assistant", "content": "xyzzy", "weight": 0},
+                asked,
+                row["messages"][1],
+            ]
+        }
+        for row in sums(40)
+    ]
+    run, tokenizer = run_of(rows)
+    data = prepared(home, run, tokenizer)
+    learned = [tokenizer.decode([t for t in data.train.row(i)[1] if t >= 0]) for i in range(len(data.train))]
+    assert len(learned) > 20 and not any("xyzzy" in text for text in learned)
+    assert all("xyzzy" in tokenizer.decode(data.train.row(i)[0]) for i in range(len(data.train)))

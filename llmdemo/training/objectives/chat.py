@@ -11,12 +11,12 @@ import numpy as np
 import torch
 
 from llmdemo.data.encode import encode_many, encode_prompt
-from llmdemo.data.render import conversation
+from llmdemo.data.render import TEMPLATE_KEYS, conversation, takes
+from llmdemo.settings.training import TrainConfig
 from llmdemo.training.batches import RunData, TokenRows, collate, collate_packed, collate_unpacked
-from llmdemo.training.config import TrainConfig
 from llmdemo.training.ledger import Batch
 from llmdemo.training.loss import CausalLoss
-from llmdemo.training.objectives.base import SAMPLE_TOKENS, SAMPLES, Objective, Place, Source, positions
+from llmdemo.training.objectives.base import SAMPLE_TOKENS, SAMPLES, Objective, Place, Source, end_ids, positions
 from llmdemo.training.objectives.tally import Tally
 from llmdemo.training.packing import pack
 
@@ -117,7 +117,11 @@ def chat_pieces(records: Iterator[dict], config: TrainConfig, tokenizer, tally: 
     tally, seen = tally or Tally(config.max_length), deque()
     encoded = encode_many(watched(records, seen), tokenizer, config.max_length, config.loss_on, refuse=False)
     pairs = ((seen.popleft(), row) for row in encoded)
-    return [(record, (row.input_ids, row.labels)) for record, row in pairs if tally.takes(record, row)]
+    taken = [(record, (row.input_ids, row.labels)) for record, row in pairs if tally.takes(record, row)]
+    for name in (name for name in TEMPLATE_KEYS if not takes(tokenizer, name)):
+        for record in (record for record, _ in taken if name in record):
+            tally.add(f"no_{name}", record)
+    return taken
 
 
 def watched(records: Iterator[dict], seen: deque) -> Iterator[dict]:
@@ -151,7 +155,7 @@ def write(place: Place, prompt: list[int]) -> str:
             attention_mask=torch.ones_like(ids),
             max_new_tokens=new,
             do_sample=False,
-            eos_token_id=place.tokenizer.eos_token_id,
+            eos_token_id=end_ids(place.model, place.tokenizer) or None,
             pad_token_id=place.pad,
         )
     return place.tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=True)

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from llmdemo.data.encode import Encoded, Refused
 
 LEFT_OUT = ("refused", "too_long", "untrained", "alike")
-"""Codes of records that are left out; `cut` and `hidden` are learned from in part."""
+"""Codes of records that are left out; `cut`, `hidden`, `no_tools` and `no_reasoning` are learned from in part."""
 _SHOWN = 5
 
 
 @dataclass
 class Tally:
-    """Counts by code. A record is counted once, by the first code that it gets."""
+    """Counts by code. `takes` counts a record once, by the first code that it gets."""
 
     max_length: int
     rows: dict[str, list[int]] = field(default_factory=dict)
@@ -63,6 +63,9 @@ class Tally:
             "or one of them has no token.",
             "hidden": f"{some} learned in part ({where}): the model's chat template leaves out earlier answers, or a part of "
             "an answer such as its reasoning.",
+            "no_tools": f"{some} learned without the tools that they have ({where}): the model's chat template takes none.",
+            "no_reasoning": f"{some} learned without the reasoning that they have ({where}): the model's chat template takes "
+            "none.",
             "cut": f"{some} cut at {tokens} ({where}): their ends are not learned. Raise max_length to learn them.",
         }[code]
 

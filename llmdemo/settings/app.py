@@ -4,8 +4,10 @@ Each field can be set from the environment as LLMDEMO_<FIELD NAME IN CAPITALS>; 
 """
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import platformdirs
 
@@ -14,6 +16,8 @@ from llmdemo.errors import UserError
 
 @dataclass(frozen=True)
 class Settings:
+    """The app's own settings; one for the process."""
+
     home: Path
     """Folder that holds models, data sets, runs and the queue."""
     model_roots: tuple[Path, ...] = ()
@@ -51,7 +55,7 @@ class Settings:
     """Most values of a guest's request."""
     max_decodings: int = 4
     """How many comparisons may be computed at the same time; the others wait in the queue. On a CPU those of one model
-    share each step (decoding/company.py)."""
+    share each step (decoding/step_batcher.py)."""
     max_waiting: int = 100
     """Most requests of all visitors that may wait in the queue; a guest may have a tenth of them."""
     max_requests_per_minute: int = 240
@@ -79,13 +83,14 @@ class Settings:
     """How long a terminated run may take to end before it is killed."""
 
     @classmethod
-    def from_env(cls, env=None) -> "Settings":
+    def from_env(cls, env: Mapping[str, str] | None = None) -> "Settings":
         """Settings from the environment `env` (a mapping; os.environ by default).
 
         Raises UserError, naming the variable, when a value is not a number or out of range.
         """
         env = os.environ if env is None else env
-        values = {"home": Path(env.get("LLMDEMO_HOME") or platformdirs.user_data_dir("llmdemo", appauthor=False))}
+        home = Path(env.get("LLMDEMO_HOME") or platformdirs.user_data_dir("llmdemo", appauthor=False))
+        values: dict[str, Any] = {"home": home.expanduser().resolve()}
         for field in fields(cls):
             key = f"LLMDEMO_{field.name.upper()}"
             if field.name == "home" or not env.get(key):
@@ -94,7 +99,6 @@ class Settings:
                 values[field.name] = _folders(env[key])
                 continue
             values[field.name] = _number(key, env[key], type(field.default))
-        values["home"] = values["home"].expanduser().resolve()
         return cls(**values)
 
     def for_guests(self) -> "GuestSettings":
@@ -132,9 +136,9 @@ def _folders(text: str) -> tuple[Path, ...]:
     return tuple(Path(part).expanduser().resolve() for part in text.split(os.pathsep) if part.strip())
 
 
-def _number(key: str, text: str, kind: type):
+def _number(key: str, text: str, kind: type[int] | type[float]) -> int | float:
     try:
-        value = kind(text)
+        value: int | float = kind(text)
     except ValueError:
         value = -1
     if not 0 <= value < 2**53:  # also refuses nan and inf

@@ -62,6 +62,48 @@ def test_records_are_cut_where_the_run_cut_them_or_the_context_ends_and_that_is_
     assert notes["cut"]["tokens"] < 1000  # the tiny model's context
 
 
+def test_what_holds_nothing_out_is_refused_before_there_is_a_job(waiting, add, models):
+    info = add([{"instruction": "Say hi", "output": f"Hi {n}!"} for n in range(20)])
+    with pytest.raises(UserError, match="Nothing of rows can be asked. .* all 20 records ask the same"):
+        waiting.start({"dataset_id": info.dataset_id, "model_ids": list(models)})
+    assert waiting.list() == []
+
+
+def test_without_a_data_set_a_models_own_is_taken(waiting, add, models, home):
+    info, newer = add(chat_rows()), add(chat_rows(20), "newer")
+    own = {"dataset": {"id": info.dataset_id, "content_hash": info.content_hash}, "seed": 3, "split_version": 2}
+    write_json(home.runs / models[1] / "config.json", own)
+    spec = waiting.checked({"model_ids": list(models)})
+    assert (spec.dataset_id, spec.seed, spec.split_version) == (
+        info.dataset_id,
+        3,
+        2,
+    ) and newer.dataset_id != info.dataset_id
+    with pytest.raises(UserError, match="dataset_id"):
+        waiting.checked({"model_ids": ["starter"]})
+
+
+def test_a_record_that_a_models_template_refuses_costs_itself_and_is_told(evaluations, over, add, models, home):
+    rows = [
+        {"messages": [{"role": "user", "content": f"Add {n} and {n * n}."}, {"role": "assistant", "content": f"{n}"}]}
+        for n in range(40)
+    ]
+    for row in rows[::2]:
+        row["messages"].insert(0, {"role": "system", "content": "Be brief."})
+    template = home.models / "starter" / "chat_template.jinja"
+    refuses = "{% if messages[0].role == 'system' %}{{ raise_exception('no system turns') }}{% endif %}"
+    template.write_text(refuses + template.read_text())
+    info = add(rows)
+    evaluation_id = evaluations.start({"dataset_id": info.dataset_id, "model_ids": list(models), **SMALL})
+    assert over(evaluation_id)["state"] == "completed"
+    result, records = evaluations.result(evaluation_id), evaluations.records(evaluation_id)
+    refused = [record for record in records if record["row"] % 2 == 1]
+    assert refused and all(record["refused"] and record["loss"][0] is None for record in refused)
+    assert {"code": "refused", "n": len(refused), "of": len(records)} in result["notes"]
+    loss = next(figure for figure in result["figures"] if figure["key"] == "loss")
+    assert loss["n"] == len(records) - len(refused)
+
+
 def test_what_a_model_said_is_not_asked_again(evaluations, over, add, models, monkeypatch):
     info = add(chat_rows())
     first = evaluations.start({"dataset_id": info.dataset_id, "model_ids": ["starter"], **SMALL})

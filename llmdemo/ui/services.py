@@ -161,7 +161,8 @@ def make_services(settings: Settings, *, access: Access | None = None, command=N
     home = Home(settings.home, _model_roots(settings, access)).prepare()
     starter = StarterFetch(home)
     starter.start()
-    runs = Runs(Jobs(home, settings), command=command)
+    jobs = Jobs(home, settings)
+    runs = Runs(jobs, command=command)
     return Services(
         settings=settings,
         home=home,
@@ -171,7 +172,7 @@ def make_services(settings: Settings, *, access: Access | None = None, command=N
         starter=starter,
         arena=Lazy(lambda: _make_arena(home, settings)),
         tokenizers=Tokenizers(lambda model_id, classifies: _load_tokenizer(home, model_id, classifies)),
-        evaluations=Evaluations(home, settings, runs),
+        evaluations=Evaluations(jobs, runs),
         classifiers=Lazy(lambda: _make_classifiers(home, settings)),
         guests_only=access is not None and not access.has_owners,
         access=access or Access(),

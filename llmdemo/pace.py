@@ -8,8 +8,8 @@ import statistics
 from dataclasses import dataclass
 
 from llmdemo.models import catalog
+from llmdemo.settings.training import TrainConfig
 from llmdemo.store import Home
-from llmdemo.training.config import TrainConfig
 
 _TELLING_STEPS, _TELLING_RUNS = 10, 5
 _LIKE_SIZE = 3.0

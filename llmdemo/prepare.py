@@ -14,13 +14,11 @@ from llmdemo.models import catalog
 from llmdemo.models.catalog import ModelEntry
 from llmdemo.models.library import import_library
 from llmdemo.settings import Settings
+from llmdemo.settings.training import TrainConfig, defaults_of
 from llmdemo.store import Home
-from llmdemo.training.config import CHOICES, TrainConfig, check_gpus, check_task
+from llmdemo.training.checks import check_gpus, check_task
 from llmdemo.training.trackers import require_installed
 
-METHODS = CHOICES["method"]
-TASKS = CHOICES["task"]
-PRECISIONS = CHOICES["precision"]
 SETTINGS = tuple(field.name for field in fields(TrainConfig))
 """The names of all settings; a run's config.json has more: the data set, the model, who started it."""
 _LIKELY_LENGTH = 128
@@ -28,7 +26,7 @@ _LIKELY_LENGTH = 128
 
 def defaults(method: str, task: str = "chat") -> dict:
     """The settings that a run of this task with this method has unless told otherwise."""
-    config = TrainConfig.from_dict({"dataset_id": "none", "method": method, "task": task}).resolved().to_dict()
+    config = defaults_of(task, method).to_dict()
     return {
         key: value for key, value in config.items() if key not in ("dataset_id", "model_id", "method", "task", "name")
     }
@@ -128,12 +126,37 @@ def predict(home: Home, values: dict) -> dict:
 
 
 def notes_before(home: Home, config: TrainConfig) -> list[str]:
-    """What people should know of a run before it starts: that nothing can be held out, for one. Raises UserError."""
+    """What people should know of a run before it starts: that nothing can be held out, that max_length leaves records out.
+
+    Raises UserError.
+    """
     if config.task == "text" and config.eval_share:  # of too few texts the end is held out
         return []
+    return _held_out_notes(home, config) + _length_notes(home, config)
+
+
+def _held_out_notes(home: Home, config: TrainConfig) -> list[str]:
     how = (config.seed, config.eval_share, config.fold, config.folds, config.split_version)
     note = _held_out_note(home, config.dataset_id, data.get_dataset(home, config.dataset_id).kept, *how)
     return [note] if note else []
+
+
+def _length_notes(home: Home, config: TrainConfig) -> list[str]:
+    """How many conversations keep no token of their answer within max_length, by the tokens counted when the data came."""
+    measured = data.get_dataset(home, config.dataset_id).measured
+    count = _too_long(home, config.dataset_id, config.max_length, measured) if config.task == "chat" else 0
+    if not count:
+        return []
+    some = f"{count:,} record{'' if count == 1 else 's'}"
+    return [
+        f"About {some} will be left out: within {config.max_length:,} tokens no token of the answer is left. Raise "
+        "max_length to learn from them. The run counts them with its own model."
+    ]
+
+
+@lru_cache(maxsize=256)
+def _too_long(home: Home, dataset_id: str, max_length: int, measured: str | None) -> int:
+    return data.without_answer(home, dataset_id, max_length)
 
 
 @lru_cache(maxsize=256)

@@ -3,7 +3,7 @@
 import pytest
 
 from llmdemo import pace
-from llmdemo.training.config import TrainConfig
+from llmdemo.settings.training import TrainConfig
 
 
 def run_of(speed, step=84, method="galore", parameters=1000, task="chat", **worker):

@@ -7,7 +7,7 @@ import pytest
 from llmdemo import data, prepare
 from llmdemo.data.ingest import add_dataset
 from llmdemo.errors import UserError
-from llmdemo.training.config import CHOICES, METHOD_DEFAULTS, TASK_DEFAULTS
+from llmdemo.settings.training import METHOD_DEFAULTS, METHODS, TASK_DEFAULTS, TASKS
 
 
 @pytest.fixture
@@ -26,9 +26,9 @@ def datasets(home, settings, tmp_path, tiny_tokenizer):
     return found
 
 
-@pytest.mark.parametrize("task", CHOICES["task"])
+@pytest.mark.parametrize("task", TASKS)
 def test_each_task_and_method_have_their_defaults(task):
-    for method in prepare.METHODS:
+    for method in METHODS:
         values = prepare.defaults(method, task)
         assert values.items() >= METHOD_DEFAULTS[task][method].items()
         assert None not in (values["scale"], values["schedule"])
@@ -36,18 +36,18 @@ def test_each_task_and_method_have_their_defaults(task):
     assert prepare.defaults("galore") == prepare.defaults("galore", "chat")
 
 
-@pytest.mark.parametrize("task", CHOICES["task"])
+@pytest.mark.parametrize("task", TASKS)
 def test_the_task_and_its_defaults_follow_the_data_set(home, datasets, tiny_model_folder, task):
     values = {"dataset_id": datasets[task], "model_id": str(tiny_model_folder), "max_steps": 3}
     config, info, _ = prepare.checked(home, values)
     assert config.task == info.task == task and config.max_steps == 3
     assert config.batch_size == prepare.defaults("galore", task)["batch_size"]
-    other = next(name for name in CHOICES["task"] if name != task)
+    other = next(name for name in TASKS if name != task)
     with pytest.raises(UserError, match=f"the data set {task} is {task!r}"):
         prepare.checked(home, {**values, "task": other})
 
 
-@pytest.mark.parametrize("task", CHOICES["task"])
+@pytest.mark.parametrize("task", TASKS)
 def test_what_a_batch_of_each_task_takes_is_predicted(home, datasets, tiny_model_folder, task):
     predicted = prepare.predict(home, {"dataset_id": datasets[task], "model_id": str(tiny_model_folder)})
     assert predicted["step_tokens"] > 0 and predicted["ledger"]["predicted"]["activations"] > 0
@@ -95,8 +95,20 @@ def test_that_nothing_can_be_held_out_is_said_before_the_run_and_at_its_start(
     assert prepare.started(home, Runs(), values) == {"run_id": values["dataset_id"], "notes": [note]}
 
 
+def test_records_that_the_chosen_length_leaves_out_are_told_before_the_run(
+    home, settings, tmp_path, tiny_model_folder, tiny_tokenizer
+):
+    rows = [{"instruction": f"word{n} " * (60 if n < 12 else 2), "output": f"Answer {n}."} for n in range(30)]
+    (tmp_path / "long.json").write_text(json.dumps(rows))
+    info = add_dataset(home, settings, tmp_path / "long.json", "long", tokenizer=tiny_tokenizer)
+    values = {"dataset_id": info.dataset_id, "model_id": str(tiny_model_folder)}
+    assert prepare.predict(home, values)["notes"] == []
+    note = prepare.predict(home, {**values, "max_length": 48})["notes"][0]
+    assert "About 12 records will be left out: within 48 tokens" in note
+
+
 def test_where_records_are_held_out_there_is_nothing_to_say(home, datasets, tiny_model_folder):
-    for task in CHOICES["task"]:
+    for task in TASKS:
         assert prepare.predict(home, {"dataset_id": datasets[task], "model_id": str(tiny_model_folder)})["notes"] == []
 
 

@@ -13,10 +13,9 @@ from llmdemo.data.encode import (
 from llmdemo.data.export import export_dataset, formula_cells
 from llmdemo.data.ingest import add_dataset
 from llmdemo.data.library import DatasetInfo, delete_dataset, get_dataset, list_datasets, rename_dataset
-from llmdemo.data.measure import DEFAULT_MAX_LENGTH, Stopped, measure_tokens
+from llmdemo.data.measure import DEFAULT_MAX_LENGTH, Stopped, measure_tokens, without_answer
 from llmdemo.data.records import Records, open_records
 from llmdemo.data.report import excerpt, problems, report_csv, report_json
-from llmdemo.data.split import VERSION as SPLIT_VERSION
 from llmdemo.data.split import in_order, split, why_none
 from llmdemo.data.stats import epoch_cost, recommend_loss, stats
 from llmdemo.data.tokens import token_view, view_record
@@ -24,7 +23,6 @@ from llmdemo.data.versions import apply_filters, drop_records, edit_record, merg
 
 __all__ = [
     "DEFAULT_MAX_LENGTH",
-    "SPLIT_VERSION",
     "ColumnsNeeded",
     "DatasetInfo",
     "Encoded",
@@ -62,4 +60,5 @@ __all__ = [
     "token_view",
     "view_record",
     "why_none",
+    "without_answer",
 ]

@@ -9,16 +9,14 @@ import numpy as np
 from llmdemo.data.labels import spelling
 from llmdemo.data.records import Records
 from llmdemo.errors import UserError
+from llmdemo.settings.training import SPLIT_VERSION
 
-VERSION = 2
-"""How a new run draws its held-out records. A run's config says which one it had (a config without it: 1), so that
-runs made before go on, and are evaluated, with the records that they held out."""
 _LARGEST_ALONE = 0.25
 """Share of all records up to which a single group is held out where groups are too large for the share asked for."""
 
 
 def split(
-    records: Records, seed: int, eval_share: float, fold: int = 0, folds: int = 0, version: int = VERSION
+    records: Records, seed: int, eval_share: float, fold: int = 0, folds: int = 0, version: int = SPLIT_VERSION
 ) -> tuple[np.ndarray, np.ndarray]:
     """(train, eval) indices, int64, each sorted.
 
@@ -50,7 +48,7 @@ def in_order(records: Records, held: np.ndarray, seed: int) -> np.ndarray:
     A draw by `seed` in which any beginning has the mix of labels of the whole: neither the file's order nor its
     beginning says which records a loss is of.
     """
-    strata = np.unique(_strata(records, VERSION)[held], return_inverse=True)[1]
+    strata = np.unique(_strata(records, SPLIT_VERSION)[held], return_inverse=True)[1]
     generator = np.random.default_rng([seed, 2])
     place = np.zeros(len(held))
     for stratum in range(int(strata.max(initial=-1)) + 1):

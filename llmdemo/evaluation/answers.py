@@ -22,8 +22,8 @@ from llmdemo.evaluation.folder import Kept
 from llmdemo.evaluation.heldout import HeldOut, example
 from llmdemo.evaluation.job import Job
 from llmdemo.evaluation.likelihood import row_losses
-from llmdemo.evaluation.spec import Spec
 from llmdemo.models.load import best_device, load_causal, usual_dtype
+from llmdemo.settings.evaluation import Spec
 from llmdemo.store import Home
 
 FORMAT = 3

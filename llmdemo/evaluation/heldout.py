@@ -8,7 +8,8 @@ from llmdemo import data
 from llmdemo.data.records import Records
 from llmdemo.data.render import conversation
 from llmdemo.errors import UserError
-from llmdemo.evaluation.spec import Spec
+from llmdemo.settings.evaluation import Spec
+from llmdemo.settings.training import SPLIT_VERSION
 from llmdemo.store import Home, child, read_json
 
 SEED, SHARE = 7, 0.1
@@ -75,7 +76,22 @@ def split_of(home: Home, model_ids: tuple[str, ...], dataset_id: str) -> dict:
                 "split_version": int(config.get("split_version") or 1),
             }
     usual = {"seed": SEED, "eval_share": SHARE, "fold": 0, "folds": 0, "max_length": Spec.max_length}
-    return usual | {"split_version": data.SPLIT_VERSION}
+    return usual | {"split_version": SPLIT_VERSION}
+
+
+def own_dataset(home: Home, model_ids: tuple[str, ...], known: list | None = None) -> str | None:
+    """The id of the data set that the last of these models with a run was trained on, or of another with the same records.
+
+    None where no run made any of them, or its data is not here. `known`: the data sets, where the caller has them.
+    """
+    known = data.list_datasets(home) if known is None else known
+    for model_id in reversed(model_ids):
+        config = run_config(home, model_id) or {}
+        dataset = config.get("dataset") if isinstance(config.get("dataset"), dict) else {}
+        same = [each.dataset_id for each in known if each.content_hash == dataset.get("content_hash")]
+        if same:
+            return dataset["id"] if dataset.get("id") in same else same[0]
+    return None
 
 
 def overlap(home: Home, model_id: str, held: HeldOut) -> dict:

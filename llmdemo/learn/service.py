@@ -13,8 +13,8 @@ from llmdemo.jobs.states import COMPLETED
 from llmdemo.models import catalog
 from llmdemo.models.catalog import ModelEntry
 from llmdemo.models.library import import_library
+from llmdemo.settings.training import TrainConfig
 from llmdemo.store import Home
-from llmdemo.training.config import TrainConfig
 
 _REMEMBERED = 128
 _MOST_TOKENS = 512

@@ -8,7 +8,7 @@ from llmdemo.errors import UserError
 from llmdemo.learn import numbers
 from llmdemo.models.catalog import ModelEntry
 from llmdemo.models.load import load_causal, load_classifier, load_classifier_tokenizer, load_tokenizer
-from llmdemo.training.config import TrainConfig
+from llmdemo.settings.training import TrainConfig
 
 _MOST_CLASSES = 12
 

@@ -1,9 +1,14 @@
-"""A run's folder: a job's, with data.json, checkpoints/ and model/. Knows nothing of the queue or of signals."""
+"""A run's folder: a job's, with data.json, note.txt, checkpoints/ and model/. Knows nothing of the queue or of signals."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
+from llmdemo.errors import UserError
 from llmdemo.jobs import JobFolder
+from llmdemo.store import write_atomic
+
+MOST_NOTE = 2000
+"""Characters of a note."""
 
 
 @dataclass(frozen=True)
@@ -19,3 +24,20 @@ class RunFolder(JobFolder):
 
     def has_model(self) -> bool:
         return (self.path / "model").is_dir()
+
+    def own_note(self) -> str:
+        """What somebody wrote of the run; "" where nobody did."""
+        try:
+            return (self.path / "note.txt").read_text(encoding="utf-8")[:MOST_NOTE]
+        except (OSError, ValueError):
+            return ""
+
+    def annotate(self, note: str) -> None:
+        """Keeps what somebody writes of the run; "" takes it away. Raises UserError for a note that is too long."""
+        note = note.replace("\0", "").strip()
+        if len(note) > MOST_NOTE:
+            raise UserError(f"The note has {len(note):,} characters.", f"At most {MOST_NOTE:,} are kept: shorten it.")
+        if note:
+            write_atomic(self.path / "note.txt", note.encode("utf-8", "replace"))
+        else:
+            (self.path / "note.txt").unlink(missing_ok=True)

@@ -18,6 +18,7 @@ from llmdemo.models.catalog import require_open
 from llmdemo.public.quota import check_quota
 from llmdemo.runs import bundle, digest
 from llmdemo.runs.command import at_once, processes, worker_command
+from llmdemo.runs.differences import differences
 from llmdemo.runs.folder import RunFolder
 from llmdemo.runs.sanitise import sound
 from llmdemo.runs.status import run_status
@@ -39,7 +40,8 @@ class Runs(JobsOfKind):
     def shown(self, status: JobStatus) -> dict:
         """See status.py for the keys."""
         folder = RunFolder(self.jobs.home.runs / status["job_id"])
-        return run_status(status, folder.has_model) | {"size_bytes": self.jobs.size(status)}
+        more = {"size_bytes": self.jobs.size(status), "note": folder.own_note()}
+        return run_status(status, folder.has_model) | more
 
     def start(self, config: dict, name: str | None = None) -> str:
         """Puts a new run at the end of the queue and returns its id.
@@ -48,6 +50,14 @@ class Runs(JobsOfKind):
         Raises UserError when the queue or the disk is full, or when `config` is no JSON object.
         """
         return self.jobs.start(self.kind, config, name or default_name(config), named=bool(name))
+
+    def annotate(self, run_id: str, note: str) -> None:
+        """Keeps what somebody wrote of the run, at most 2,000 characters (else UserError); "" takes it away."""
+        self._folder(self.own(run_id)).annotate(note)
+
+    def differences(self, run_ids: list[str]) -> dict[str, dict]:
+        """{setting: {run_id: its value}} of those settings in which these runs differ; see differences.py."""
+        return differences({run_id: self.config(run_id) for run_id in run_ids})
 
     def prune(self, run_id: str, why: str) -> None:
         """Removes the model and the checkpoints of a run that has ended; its figures stay. Raises UserError."""

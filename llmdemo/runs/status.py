@@ -1,9 +1,11 @@
 """A run's status as one flat object for endpoints and pages. Knows nothing of how it is found out.
 
-The contract's keys: run_id, state, reason, step, total_steps, loss, eval_loss, tokens_per_second, eta_seconds,
-peak_memory_bytes, model_id. Beside them those of jobs.JobStatus, and: phase (loading … saving), phase_done, phase_total,
+The contract's keys: run_id, state, reason, step, total_steps, best_step, loss, eval_loss, tokens_per_second, eta_seconds,
+peak_memory_bytes, model_id. Both losses are the newest as they were measured; loss_smoothed is a mean of the last steps'.
+Beside them those of jobs.JobStatus, and: phase (loading … saving), phase_done, phase_total,
 checkpoint_step, skipped, loss_smoothed, learning_rate, grad_norm, epoch, tokens, seconds (spent up to the last step,
-loading and evaluations included), scores (of the last evaluation, by name), ledger, worker, notes, published (of a
+loading and evaluations included), note (what somebody wrote of it), scores (of the last evaluation, by name), ledger, worker (with train_records,
+held_out_records and left_out {why: how many}), notes, published (of a
 finished model: dtype, rounding, loss of its files, run_loss, message), size_bytes.
 None stands for what is not known.
 """
@@ -14,7 +16,8 @@ from llmdemo.jobs import JobStatus
 from llmdemo.jobs.states import COMPLETED
 
 _FIGURES = (
-    *("step", "total_steps", "loss", "eval_loss", "tokens_per_second", "eta_seconds", "peak_memory_bytes", "model_id"),
+    *("step", "total_steps", "best_step", "loss", "eval_loss", "tokens_per_second", "eta_seconds"),
+    *("peak_memory_bytes", "model_id"),
     *(
         "loss_smoothed",
         "learning_rate",

@@ -9,10 +9,10 @@ from pathlib import Path
 import torch
 
 from llmdemo.models.catalog import ModelEntry
+from llmdemo.settings.training import TrainConfig
 from llmdemo.training import device as devices
 from llmdemo.training import objectives
 from llmdemo.training.batches import RunData
-from llmdemo.training.config import TrainConfig
 
 
 def judge_of(

@@ -40,7 +40,9 @@ class Losses:
 
     @property
     def allowed(self) -> float:
-        """How far the loss of narrower files may be from `last`."""
+        """How far the loss of narrower files may be from `last`; 0 without one."""
+        if self.last is None:
+            return 0.0
         change = abs(self.last - self.first) if self.first is not None else float("inf")
         return min(ALLOWED * abs(self.last), ALLOWED_OF_CHANGE * change)
 

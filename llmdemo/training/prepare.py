@@ -13,9 +13,10 @@ from llmdemo.data.records import Records, open_records
 from llmdemo.data.split import in_order, split, why_none
 from llmdemo.errors import UserError
 from llmdemo.models import catalog
+from llmdemo.settings.training import TrainConfig
 from llmdemo.training import objectives
 from llmdemo.training.batches import RunData, load_rows, save_rows
-from llmdemo.training.config import TrainConfig, check_task
+from llmdemo.training.checks import check_task
 from llmdemo.training.objectives.tally import LEFT_OUT
 
 

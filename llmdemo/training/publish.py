@@ -7,9 +7,10 @@ from transformers import GenerationConfig
 
 from llmdemo import __version__, store
 from llmdemo.models.catalog import ModelEntry
-from llmdemo.models.check import check_folder, read_small_json
+from llmdemo.models.check import check_folder
 from llmdemo.models.closing import keep_closing
-from llmdemo.training.config import TrainConfig
+from llmdemo.models.files import read_object
+from llmdemo.settings.training import TrainConfig
 from llmdemo.training.narrow import Judge, Losses, Written, dtype_of, narrow
 from llmdemo.training.objectives.base import end_ids
 
@@ -99,7 +100,7 @@ def _save(model, tokenizer, entry: ModelEntry, folder: Path) -> None:
         ends = ends[0] if len(ends) == 1 else ends or None
         model.config.eos_token_id = ends
         own = entry.path / GENERATION
-        usage = read_small_json(own) if own.is_file() else model.generation_config.to_diff_dict()
+        usage = read_object(own, 2**20) if own.is_file() else model.generation_config.to_diff_dict()
         # transformers refuses to save what it doesn't find sensible, such as a temperature without sampling.
         model.generation_config = GenerationConfig()
     model.save_pretrained(folder)

@@ -15,8 +15,8 @@ from llmdemo.training import checkpoint as checkpoints
 from llmdemo.training import device as devices
 from llmdemo.training import fit, ledger, objectives, trackers
 from llmdemo.training.adapters import add_adapters
+from llmdemo.training.checks import check_gpus
 from llmdemo.training.compiled import NOTHING, compile_parts
-from llmdemo.training.config import check_gpus
 from llmdemo.training.eight_bit import require_8bit
 from llmdemo.training.judged import judge_of
 from llmdemo.training.loop import Loop
@@ -25,6 +25,7 @@ from llmdemo.training.narrow import Losses
 from llmdemo.training.optimizer import build_optimizer
 from llmdemo.training.prepare import model_entry, prepare_data, read_config
 from llmdemo.training.publish import publish
+from llmdemo.training.targets import about_experts
 from llmdemo.training.unused import clamped, unused
 
 _WHOLE = ("NO", "MULTI_CPU", "MULTI_GPU", "MULTI_NPU", "MULTI_XPU", "MULTI_MLU")
@@ -104,7 +105,11 @@ class Session:
             self._report("note", message=NOTHING)
         optimizer = build_optimizer(model, config)
         spaces = [slot.subspace for slot in optimizer.slots]
-        for note in (*unused(config, device.type), *clamped(spaces, config.rank)):
+        for note in (
+            *unused(config, device.type),
+            *clamped(spaces, config.rank),
+            *about_experts(model, config.method),
+        ):
             self._report("note", message=note)
         loop = Loop(model, tokenizer, optimizer, data, config, precision, self._report)
         if self._recomputes(entry, loop):

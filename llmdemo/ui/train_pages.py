@@ -6,6 +6,8 @@ from llmdemo import data, pace, prepare
 from llmdemo.data import get_dataset
 from llmdemo.errors import UserError
 from llmdemo.models import catalog
+from llmdemo.settings.schema import describe
+from llmdemo.settings.training import METHODS, TASKS, TrainConfig
 from llmdemo.ui import samples
 from llmdemo.ui.services import Services
 
@@ -36,11 +38,9 @@ class TrainPages:
                 {"id": model.id, "title": model.title, "ready": model.ready, "writes": model.writes}
                 for model in catalog.list_models(self._services.home)
             ],
-            "methods": list(prepare.METHODS),
-            "precisions": list(prepare.PRECISIONS),
-            "defaults": {
-                task: {method: prepare.defaults(method, task) for method in prepare.METHODS} for task in prepare.TASKS
-            },
+            "methods": list(METHODS),
+            "settings": {key: each for key, each in describe(TrainConfig).items() if each["form"]},
+            "defaults": {task: {method: prepare.defaults(method, task) for method in METHODS} for task in TASKS},
         }
 
     def predict(self, config: dict) -> dict:
@@ -140,6 +140,16 @@ class TrainPages:
         self._services.require_owner()
         return {"run_id": prepare.clone(self._services.home, self._services.runs, _id(request))}
 
+    def rename(self, request: dict) -> dict:
+        """Gives the run another name ("name") or note ("note"); returns its status."""
+        self._services.require_owner()
+        runs, run_id = self._services.runs, _id(request)
+        if request.get("name") is not None:
+            runs.rename(run_id, str(request["name"]))
+        if request.get("note") is not None:
+            runs.annotate(run_id, str(request["note"]))
+        return runs.status(run_id)
+
     def delete(self, request: dict) -> dict:
         self._services.require_owner()
         self._services.runs.delete(_id(request))
@@ -151,13 +161,15 @@ class TrainPages:
         return {}
 
     def compare(self, request: dict) -> dict:
-        """{"runs": [{run_id, name, state, series}]}: all figures of several runs, for one plot."""
+        """{"runs": [{run_id, name, state, series}], "settings"}: all figures of several runs, for one plot, and the settings
+        in which they differ, see Runs.differences."""
         runs, found = self._services.runs, []
-        for run_id in [str(run_id) for run_id in (request.get("run_ids") or [])][:_MOST_COMPARED]:
+        chosen = [str(run_id) for run_id in (request.get("run_ids") or [])][:_MOST_COMPARED]
+        for run_id in chosen:
             status = runs.status(run_id)
             brief = {key: status[key] for key in ("run_id", "name", "state")}
             found.append({**brief, "series": runs.series(run_id, _COMPARED_POINTS)})
-        return {"runs": found}
+        return {"runs": found, "settings": runs.differences(chosen)}
 
     def open_bundle(self, request: dict) -> dict:
         """{"run_id"} of a run from the bundle at `path` on this computer, however large it is."""

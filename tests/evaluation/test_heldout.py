@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from transformers import AutoTokenizer
 
-from llmdemo.data import encode_chat, open_records, split
-from llmdemo.evaluation.heldout import example, held_out, overlap, split_of
+from llmdemo.data import delete_dataset, encode_chat, open_records, split
+from llmdemo.evaluation.heldout import example, held_out, overlap, own_dataset, split_of
 from llmdemo.evaluation.run_models import notes
-from llmdemo.evaluation.spec import Spec
 from llmdemo.models import catalog
+from llmdemo.settings.evaluation import Spec
+from llmdemo.settings.training import TrainConfig
 from llmdemo.store import write_json
-from llmdemo.training.config import TrainConfig
 from llmdemo.training.prepare import prepare_data, read_config
 
 SECOND = "run-20260101-000000-abcdef"
@@ -80,6 +80,17 @@ def test_a_run_from_before_keeps_its_draw(home, info):
     records = open_records(home, info.dataset_id)
     held = split(records, 11, 0.25, version=1)[1]
     assert np.array_equal(held_out(home, old).indices, held[np.random.default_rng(11).permutation(len(held))][:10])
+
+
+def test_a_models_own_data_is_its_runs_or_the_same_records_again(home, add, info):
+    later = add(rows(30, "Name"), "later")
+    trained_on(home, info)
+    assert own_dataset(home, ("starter", SECOND)) == info.dataset_id != later.dataset_id
+    assert own_dataset(home, ("starter",)) is None
+    delete_dataset(home, info.dataset_id)
+    assert own_dataset(home, (SECOND,)) is None
+    assert own_dataset(home, (SECOND,)) is None and own_dataset(home, (SECOND,), []) is None
+    assert own_dataset(home, (SECOND,)) != add(rows(), "again").dataset_id == own_dataset(home, (SECOND,))
 
 
 def test_a_model_has_not_seen_what_its_own_run_held_out(home, info):

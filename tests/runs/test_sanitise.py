@@ -27,7 +27,7 @@ def test_what_this_app_writes_is_kept_with_the_id_of_here_and_without_paths_of_t
 
 
 def test_settings_as_the_training_knows_them_are_believed():
-    from llmdemo.training.config import TrainConfig
+    from llmdemo.settings.training import TrainConfig
 
     config = TrainConfig.from_dict({"dataset_id": "d", "target_modules": ["q_proj"]}).to_dict()
     kept = believed(config, "run-here")

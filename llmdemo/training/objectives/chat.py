@@ -12,8 +12,8 @@ import torch
 
 from llmdemo.data.encode import encode_many, encode_prompt
 from llmdemo.data.render import TEMPLATE_KEYS, conversation, takes
+from llmdemo.settings.training import TrainConfig
 from llmdemo.training.batches import RunData, TokenRows, collate, collate_packed, collate_unpacked
-from llmdemo.training.config import TrainConfig
 from llmdemo.training.ledger import Batch
 from llmdemo.training.loss import CausalLoss
 from llmdemo.training.objectives.base import SAMPLE_TOKENS, SAMPLES, Objective, Place, Source, end_ids, positions

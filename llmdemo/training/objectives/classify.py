@@ -20,9 +20,9 @@ from llmdemo.data.encode import encode_many
 from llmdemo.data.labels import Classes, merge_labels
 from llmdemo.errors import UserError
 from llmdemo.models.load import load_classifier, load_classifier_tokenizer
+from llmdemo.settings.training import TrainConfig
 from llmdemo.training import one_row
 from llmdemo.training.batches import RunData, TokenRows, collate, like_lengths
-from llmdemo.training.config import TrainConfig
 from llmdemo.training.ledger import Batch
 from llmdemo.training.objectives.base import Objective, Place, Source, check_lengths
 from llmdemo.training.one_row import InOneRow
@@ -209,9 +209,13 @@ class Classify(Objective):
                 found[items] = self._read(rows, items).cpu().numpy()
         return np.array(self.place.sum(found.ravel().tolist())).reshape(found.shape)
 
+    def judged(self, last: bool) -> int:
+        rows = len(self.data.held_out)
+        return rows if last else min(rows, self.place.config.eval_records)
+
     def evaluate(self, last: bool = True) -> tuple[dict[str, float], int]:
         rows = self.data.held_out
-        count = len(rows) if last else min(len(rows), self.place.config.eval_records)
+        count = self.judged(last)
         if not count:
             return {}, 0
         self._seen = logits = torch.from_numpy(self.predict(rows, count))

@@ -21,8 +21,8 @@ from torch.nn import functional
 from llmdemo.data.encode import Refused, encode_many
 from llmdemo.data.render import conversation
 from llmdemo.errors import UserError
+from llmdemo.settings.training import TrainConfig
 from llmdemo.training.batches import NOT_TRAINED, RunData, TokenRows, collate
-from llmdemo.training.config import TrainConfig
 from llmdemo.training.ledger import Batch
 from llmdemo.training.loss import CausalLoss
 from llmdemo.training.objectives.base import SAMPLES, Objective, Place, Source

@@ -15,9 +15,9 @@ from llmdemo.data.records import open_records
 from llmdemo.data.shapes import detect
 from llmdemo.data.split import in_order, split
 from llmdemo.errors import UserError
+from llmdemo.settings.training import TrainConfig
 from llmdemo.store import Home
 from llmdemo.training.batches import RunData, TokenRows
-from llmdemo.training.config import TrainConfig
 from llmdemo.training.objectives.base import SAMPLES, Source
 from llmdemo.training.objectives.chat import Causal, chat_pieces
 from llmdemo.training.packing import cut, pack

@@ -4,8 +4,9 @@ import pytest
 
 from llmdemo.errors import UserError
 from llmdemo.models.catalog import ModelEntry
+from llmdemo.settings.training import METHODS, TASK_DEFAULTS, TASKS
 from llmdemo.training import TrainConfig
-from llmdemo.training.config import CHOICES, TASK_DEFAULTS, check_task
+from llmdemo.training.checks import check_task
 
 
 def test_a_data_set_is_all_that_must_be_given():
@@ -18,8 +19,8 @@ def test_a_config_survives_its_own_json():
     assert TrainConfig.from_dict(config.to_dict()) == config
 
 
-@pytest.mark.parametrize("task", CHOICES["task"])
-@pytest.mark.parametrize("method", CHOICES["method"])
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("method", METHODS)
 def test_each_task_and_method_have_a_learning_rate_of_their_own(method, task):
     assert TrainConfig.from_dict({"dataset_id": "d", "method": method, "task": task}).resolved().learning_rate > 0
 
@@ -38,22 +39,22 @@ def test_a_task_has_defaults_of_its_own_which_what_is_given_goes_before():
         ({}, "dataset_id"),
         ({"dataset_id": 3}, "dataset_id"),
         ({"dataset_id": "d", "rnk": 3}, "no key 'rnk'"),
-        ({"dataset_id": "d", "rank": 0}, "rank is 0. It must be from 1"),
-        ({"dataset_id": "d", "rank": 2.5}, "rank is '2.5'. It must be a whole number"),
+        ({"dataset_id": "d", "rank": 0}, "rank is 0. It must be a whole number from 1 to 16,384"),
+        ({"dataset_id": "d", "rank": 2.5}, "rank is 2.5. It must be a whole number"),
         ({"dataset_id": "d", "rank": True}, "whole number"),
         ({"dataset_id": "d", "rank": "many"}, "whole number"),
         ({"dataset_id": "d", "update_proj_gap": 0}, "update_proj_gap is 0"),
         ({"dataset_id": "d", "learning_rate": math.nan}, "learning_rate"),
         ({"dataset_id": "d", "learning_rate": math.inf}, "learning_rate"),
-        ({"dataset_id": "d", "method": "sgd"}, "one of: galore, adamw, lora"),
+        ({"dataset_id": "d", "method": "sgd"}, "one of: 'galore', 'adamw', 'lora'"),
         ({"dataset_id": "d", "optim_bits": 4}, "one of: 32, 8"),
         ({"dataset_id": "d", "method": "lora", "optim_bits": 8}, "LoRA"),
         ({"dataset_id": "d", "galore_optimizer": "adafactor", "optim_bits": 8}, "Adafactor"),
         ({"dataset_id": "d", "target_modules": "q_proj"}, "list"),
-        ({"dataset_id": "d", "name": "x" * 200}, "200 characters"),
+        ({"dataset_id": "d", "name": "x" * 200}, "at most 120 characters"),
         ({"dataset_id": "d", "batch_size": 10**9}, "batch_size"),
-        ({"dataset_id": "d", "task": "sing"}, "one of: chat, text, classify, preference"),
-        ({"dataset_id": "d", "replay_share": 0.95}, "replay_share is 0.95. It must be from 0 to 0.9"),
+        ({"dataset_id": "d", "task": "sing"}, "one of: 'chat', 'text', 'classify', 'preference'"),
+        ({"dataset_id": "d", "replay_share": 0.95}, "replay_share is 0.95. It must be a number from 0 to 0.9"),
         ({"dataset_id": "d", "replay_share": 0.2}, "replay_dataset_id"),
         ({"dataset_id": "d", "preference_loss": "ipo", "label_smoothing": 0.1}, "IPO has no label smoothing"),
         ({"dataset_id": "d", "beta": 0}, "beta is 0"),

@@ -4,8 +4,11 @@ Each field can be set from the environment as LLMDEMO_<FIELD NAME IN CAPITALS>; 
 """
 
 import os
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import platformdirs
 
@@ -14,6 +17,8 @@ from llmdemo.errors import UserError
 
 @dataclass(frozen=True)
 class Settings:
+    """The app's own settings; one for the process."""
+
     home: Path
     """Folder that holds models, data sets, runs and the queue."""
     model_roots: tuple[Path, ...] = ()
@@ -51,13 +56,19 @@ class Settings:
     """Most values of a guest's request."""
     max_decodings: int = 4
     """How many comparisons may be computed at the same time; the others wait in the queue. On a CPU those of one model
-    share each step (decoding/company.py)."""
+    share each step (decoding/step_batcher.py)."""
     max_waiting: int = 100
     """Most requests of all visitors that may wait in the queue; a guest may have a tenth of them."""
     max_requests_per_minute: int = 240
     """How often a guest may ask in a minute, everything counted that their page sends; an address twenty times that."""
     max_sessions: int = 1000
     """Pages whose state is kept, the last ones used: some 0.2 MiB each, and every call past the page opens one more."""
+    max_connections: int = 800
+    """Most open connections of all visitors."""
+    connections_of_address: int = 400
+    """Most open connections of one address, which may be a whole school's: a page keeps some four."""
+    hosts: tuple[str, ...] = ()
+    """Names of this app besides this computer's own, as in its visitors' address line."""
     behind_proxy: int = 0
     """1 where a proxy of your own, and nobody past it, reaches the app, sets X-Forwarded-Host and adds whom it serves to
     X-Forwarded-For; else such headers are not believed."""
@@ -79,13 +90,14 @@ class Settings:
     """How long a terminated run may take to end before it is killed."""
 
     @classmethod
-    def from_env(cls, env=None) -> "Settings":
+    def from_env(cls, env: Mapping[str, str] | None = None) -> "Settings":
         """Settings from the environment `env` (a mapping; os.environ by default).
 
         Raises UserError, naming the variable, when a value is not a number or out of range.
         """
         env = os.environ if env is None else env
-        values = {"home": Path(env.get("LLMDEMO_HOME") or platformdirs.user_data_dir("llmdemo", appauthor=False))}
+        home = Path(env.get("LLMDEMO_HOME") or platformdirs.user_data_dir("llmdemo", appauthor=False))
+        values: dict[str, Any] = {"home": home.expanduser().resolve()}
         for field in fields(cls):
             key = f"LLMDEMO_{field.name.upper()}"
             if field.name == "home" or not env.get(key):
@@ -93,8 +105,10 @@ class Settings:
             if field.name == "model_roots":
                 values[field.name] = _folders(env[key])
                 continue
+            if field.name == "hosts":
+                values[field.name] = _names(env[key])
+                continue
             values[field.name] = _number(key, env[key], type(field.default))
-        values["home"] = values["home"].expanduser().resolve()
         return cls(**values)
 
     def for_guests(self) -> "GuestSettings":
@@ -132,9 +146,22 @@ def _folders(text: str) -> tuple[Path, ...]:
     return tuple(Path(part).expanduser().resolve() for part in text.split(os.pathsep) if part.strip())
 
 
-def _number(key: str, text: str, kind: type):
+_NAME = re.compile(r"[a-z0-9_](?:[a-z0-9_.\-]*[a-z0-9_])?", re.IGNORECASE)
+"""What may stand in an address line for a host, without a port."""
+
+
+def _names(text: str) -> tuple[str, ...]:
+    """Hosts that are separated by commas. Raises UserError for what is none."""
+    names = tuple(part.strip() for part in text.split(",") if part.strip())
+    for name in names:
+        if not _NAME.fullmatch(name):
+            raise UserError(f"LLMDEMO_HOSTS names {name!r}.", "It must be host names, as demo.example, between commas.")
+    return names
+
+
+def _number(key: str, text: str, kind: type[int] | type[float]) -> int | float:
     try:
-        value = kind(text)
+        value: int | float = kind(text)
     except ValueError:
         value = -1
     if not 0 <= value < 2**53:  # also refuses nan and inf

@@ -100,6 +100,10 @@ class Jobs(JobsSeen):
         self._table.close()
         self._lock.release()
 
+    def wake(self) -> None:
+        """Has the watching thread look at once: what a job waits for may have come."""
+        self._wake.set()
+
     # -- what can be done
 
     def start(

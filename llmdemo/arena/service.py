@@ -36,6 +36,7 @@ from llmdemo.store import Home
 
 _log = logging.getLogger(__name__)
 _REMEMBERED_STOPS = 256
+_KEPT_TOKENIZERS = 4
 _MOST_MODELS = 2
 
 
@@ -73,6 +74,8 @@ class Arena:
         self._cache = ModelCache(load_model or load.load_causal)
         self._stopped: OrderedDict[str, None] = OrderedDict()
         self._stop_lock = threading.Lock()
+        self._tokenizers: OrderedDict[tuple, object] = OrderedDict()
+        self._tokenizer_lock = threading.Lock()
         self._closed = False
 
     # ---- what a page or an endpoint calls ----
@@ -158,12 +161,25 @@ class Arena:
         """
         entry = catalog.resolve(self._home, request.model_ids[0])
         dtype = "bfloat16" if request.settings.precision == "bf16" else "float32"
-        tokenizer = load.load_tokenizer(entry)
+        tokenizer = self._tokenizer(entry)
         prompt = request.prompt
         if prompt.raw is None and not getattr(tokenizer, "chat_template", None):
             prompt = Prompt(raw=plain_prompt(prompt.messages, tokenizer))
         source = source_of(entry, guest)
         return python_call(source, dtype, prompt, request.settings, own_filters(entry.path))
+
+    def _tokenizer(self, entry: catalog.ModelEntry):
+        """The model's tokenizer, as it is on the disk now; loading one takes most of a second, so the last are kept."""
+        if entry.path is None:
+            return load.load_tokenizer(entry)  # raises: it is not here yet
+        files = [entry.path / name for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")]
+        key = (entry.id, str(entry.path), *(file.stat().st_mtime_ns if file.is_file() else 0 for file in files))
+        with self._tokenizer_lock:
+            if key not in self._tokenizers:
+                self._tokenizers[key] = load.load_tokenizer(entry)
+                while len(self._tokenizers) > _KEPT_TOKENIZERS:
+                    self._tokenizers.popitem(last=False)
+            return self._tokenizers[key]
 
     def stream(self, request: Request, every: float = 1 / 15) -> Iterator[list[dict]]:
         """Batches of events, at most one each `every` seconds; the last holds `end`. Closing the iterator stops the run."""

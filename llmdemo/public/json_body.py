@@ -41,8 +41,8 @@ class Bounds:
     depth: int = MOST_DEPTH
 
 
-def checked(body: bytes, bounds: Bounds, is_upload: Callable[[str], bool]) -> bytes:
-    """The JSON of `body`, written anew in plain ASCII. Raises Refused: 400 for what is no JSON in UTF-8 or has numbers
+def checked(body: bytes, bounds: Bounds, is_upload: Callable[[str], bool]) -> tuple[Any, bytes]:
+    """The value of `body`, and its JSON written anew in plain ASCII. Raises Refused: 400 for what is no JSON in UTF-8 or has numbers
     that are none, 403 for a file that `is_upload(path)` does not know, 413 for too many values or levels."""
     _count(body, bounds)
     try:
@@ -55,7 +55,8 @@ def checked(body: bytes, bounds: Bounds, is_upload: Callable[[str], bool]) -> by
     except ValueError as error:
         raise Refused(400, f"The request is no JSON: {str(error)[:200]}.") from None
     try:
-        return json.dumps(_Search(is_upload).rewritten(value), allow_nan=False).encode("ascii")
+        value = _Search(is_upload).rewritten(value)
+        return value, json.dumps(value, allow_nan=False).encode("ascii")
     except ValueError:  # 1e999
         raise Refused(400, "The request holds a number that is too large. Send finite numbers.") from None
 

@@ -15,6 +15,8 @@ _MOST_PROMPTS = 32
 _MOST_SAMPLES = 256  # of one prompt
 _MOST_REFRESHES = 256
 _MOST_LAYERS = 2048
+_MOST_CELLS = 2**17
+"""Of the matrix of refreshes, which the page draws: 224 layers of a model of 7 billion, 256 times, are 57,000."""
 _MOST_LEDGER = 8192
 _FIGURES = [  # (name in a step event, name everywhere else)
     *((name, name) for name in ("loss", "grad_norm", "tokens_per_second", "memory_bytes", "eta_seconds", "epoch")),
@@ -43,6 +45,7 @@ class Digest(general.Digest):
         self._evals: list[tuple[float, float, dict[str, float]]] = []
         self._samples: OrderedDict[str, dict] = OrderedDict()
         self._refreshes: list[tuple[float, float, dict]] = []
+        self._layers: set[str] = set()  # names of those in the refreshes
 
     def feed(self, event: dict) -> None:
         self._drawn = None
@@ -125,9 +128,13 @@ class Digest(general.Digest):
         known = {}
         for layer in layers[:_MOST_LAYERS]:
             if isinstance(layer, dict) and layer.get("name"):
-                known[text(layer["name"], 200)] = (number(layer.get("energy")), number(layer.get("overlap")))
+                name = text(layer["name"], 200)
+                if name in self._layers or len(self._layers) < _MOST_LAYERS:
+                    self._layers.add(name)
+                    known[name] = (number(layer.get("energy")), number(layer.get("overlap")))
         self._refreshes.append((step, self._seconds, known))
-        if len(self._refreshes) > _MOST_REFRESHES:
+        most = max(1, min(_MOST_REFRESHES, _MOST_CELLS // max(1, len(self._layers))))
+        while len(self._refreshes) > most:
             self._refreshes = _halved(self._refreshes)
 
     def _on_skip(self, event: dict) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from llmdemo.errors import UserError
 from llmdemo.public.people import Access
+from llmdemo.public.sessions import Sessions
 from llmdemo.settings import Settings
 from llmdemo.store import Home
 from llmdemo.ui import door
@@ -41,6 +42,8 @@ class Services:
     """llmdemo.experiments.Experiments: races and searches of runs."""
     pushes: object = None
     """llmdemo.publish.Pushes: finished runs on their way to the hub."""
+    sessions: Sessions = field(default_factory=Sessions)
+    """Whose a page's session and an event are."""
 
     def close(self) -> None:
         """Ends what is being computed in this process; runs go on or are stopped, as the settings say."""

@@ -15,7 +15,9 @@ FILE = {"path": "http://192.0.2.1/x", "meta": META}
 def judged(body, bounds=BOUNDS, uploads=()):
     if not isinstance(body, bytes):
         body = json.dumps(body).encode()
-    return json.loads(checked(body, bounds, lambda path: path in uploads))
+    value, written = checked(body, bounds, lambda path: path in uploads)
+    assert json.loads(written) == value
+    return value
 
 
 def refusal(body, bounds=BOUNDS, uploads=()) -> Refused:

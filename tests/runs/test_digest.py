@@ -1,5 +1,6 @@
 import json
 import random
+import time
 
 import pytest
 
@@ -226,3 +227,17 @@ def test_the_type_of_a_finished_models_weights_is_part_of_the_status():
         "loss": None,
         "run_loss": 1.5,
     }
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("fresh", [False, True])
+def test_a_bundle_of_refreshes_of_thousands_of_layers_is_bounded(fresh):
+    digest = Digest()
+    for index in range(256):
+        names = [f"{index if fresh else 0}.{number}" for number in range(2048)]
+        digest.feed({"type": "refresh", "step": index, "layers": [{"name": name, "energy": 0.5} for name in names]})
+    began = time.monotonic()
+    drawn = digest.refreshes()
+    assert time.monotonic() - began < 2
+    assert len(drawn["layers"]) == 2048 and len(drawn["layers"]) * len(drawn["steps"]) <= 2**17
+    assert drawn["steps"][-1] == 255

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from llmdemo.errors import UserError
+from llmdemo.jobs.worker import Stopped
 
 MARKER = "llmdemo-run.json"
 """The file that says which run a repository was made from; a push goes on only in a repository of the same run."""
@@ -23,10 +24,6 @@ log = logging.getLogger(__name__)
 
 Progress = Callable[[int, int, str], None]
 """Called with (bytes sent, bytes in all, the file that is being sent)."""
-
-
-class Stopped(Exception):
-    """The person stopped the push."""
 
 
 def push(

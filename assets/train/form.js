@@ -116,7 +116,7 @@ L.define("train-form", ({ el, server }) => {
         batch: L.int(config.batch_size * (config.gradient_accumulation_steps || 1)),
       }),
     ];
-    if (state.ledger?.seconds) parts.push(t("data_n_about", { time: L.duration(state.ledger.seconds) }));
+    if (state.ledger?.seconds) parts.push(L.timeRange(state.ledger));
     const need = L.bytes(ledger?.needed || ledger?.predicted.total || 0);
     if (ledger) parts.push(t("train_needs", { need, free: L.bytes(ledger.available) }));
     if (ledger && ledger.adamw_total && state.config.method !== "adamw")
@@ -129,6 +129,7 @@ L.define("train-form", ({ el, server }) => {
             ledger.fits === false
               ? L.notice({ message: t("train_too_much", { need, free: L.bytes(ledger.available) }) })
               : null,
+            ...(state.ledger.notes || []).map((note) => L.notice({ message: note, kind: "info" })),
             memoryBars(ledger),
           ]
         : null,

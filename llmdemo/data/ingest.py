@@ -92,7 +92,9 @@ def add_dataset(
 
 def open_batches(path: Path, format_: str, encoding: str, max_rows: int):
     """The batches of raw rows of a file that sniff has named."""
-    return read_parquet(path, max_rows) if format_ == "parquet" else read_batches(path, format_, encoding)
+    if format_ in ("parquet", "arrow"):
+        return read_parquet(path, max_rows, FORMATS[format_])
+    return read_batches(path, format_, encoding)
 
 
 def add_rows(

@@ -168,7 +168,7 @@ def make_services(settings: Settings, *, access: Access | None = None, command=N
         home=home,
         runs=runs,
         experiments=Experiments(home, settings, runs),
-        pushes=Pushes(home, runs),
+        pushes=Pushes(jobs, runs),
         starter=starter,
         arena=Lazy(lambda: _make_arena(home, settings)),
         tokenizers=Tokenizers(lambda model_id, classifies: _load_tokenizer(home, model_id, classifies)),

@@ -1,11 +1,12 @@
 /* What a person sets: prompt, turns, models, numbers. Reads and writes itself as plain values; starts nothing. */
 import { h, shape, t } from "./dom.js";
+import { help } from "./help.js";
 import { Modes, oneLine } from "./modes.js";
 import { MoreLanes } from "./more-lanes.js";
 
 /* key: [least, most, step, default]; the engine checks again and has the last word. */
 const NUMBERS = {
-  temperature: [0.05, 5, 0.05, 0.8],
+  temperature: [0, 5, 0.05, 0.8],
   top_k: [1, 100000, 1, 50],
   top_p: [0.01, 1, 0.01, 0.9],
   num_beams: [1, 16, 1, 4],
@@ -359,7 +360,24 @@ export class Form {
     if (this.moreLanes.rows.length || this.raw.checked || this.system.value.trim()) this.more.open = true;
   }
 
+  /* An error with this form's names for the settings that it is about, whose fields are marked. */
+  named(error) {
+    const about = (text) => Object.keys(NUMBERS).filter((key) => new RegExp(`\\b${key}\\b`).test(text || ""));
+    const wrong = about(error.message);
+    const rename = (text) =>
+      about(text).reduce(
+        (said, key) => said.replace(new RegExp(`\\b${key}\\b`, "g"), t("set_label_" + key)),
+        text || "",
+      );
+    for (const [key, input] of Object.entries(this.inputs)) {
+      if (wrong.includes(key)) input.setAttribute("aria-invalid", "true");
+      else input.removeAttribute("aria-invalid");
+    }
+    return { ...error, message: rename(error.message), hint: rename(error.hint) };
+  }
+
   running(on) {
+    if (on) for (const input of Object.values(this.inputs)) input.removeAttribute("aria-invalid");
     this.go.textContent = t(on ? "stop" : "compare");
     this.go.classList.toggle("stop", on);
   }
@@ -369,46 +387,6 @@ function modelTitle(model) {
   const kind = model.kind === "run" ? t("kind_tuned") : model.kind === "starter" ? t("kind_starter") : "";
   return [model.title, kind, model.ready ? "" : model.note].filter(Boolean).join(" · ");
 }
-
-export const help = (key) =>
-  h(
-    "button",
-    {
-      type: "button",
-      class: "help",
-      "aria-label": t("help_on", { what: t("set_label_" + key) }),
-      onclick: (event) => tip(event.currentTarget, t("help_" + key)),
-    },
-    "?",
-  );
-
-/* One tip at a time, beside what it explains. */
-export const tip = (button, text) => {
-  const old = document.querySelector(".arena-tip");
-  if (old) {
-    old.remove();
-    if (old.owner === button) return;
-  }
-  const close = (event) => {
-    if (!event || event.type !== "keydown" || event.key === "Escape") {
-      bubble.remove();
-      document.removeEventListener("keydown", close);
-      document.removeEventListener("pointerdown", outside, true);
-    }
-  };
-  const outside = (event) => {
-    if (event.target !== button && !bubble.contains(event.target)) close();
-  };
-  const bubble = h("div", { class: "arena-tip", role: "status" }, text);
-  bubble.owner = button;
-  button.closest(".arena").append(bubble);
-  const box = button.getBoundingClientRect();
-  const origin = bubble.parentElement.getBoundingClientRect();
-  bubble.style.left = Math.max(0, Math.min(box.left - origin.left - 20, origin.width - bubble.offsetWidth)) + "px";
-  bubble.style.top = box.bottom - origin.top + 6 + "px";
-  document.addEventListener("keydown", close);
-  document.addEventListener("pointerdown", outside, true);
-};
 
 const PRESETS = ["sky", "json", "haiku", "facts", "story"];
 export const presets = () =>

@@ -1,8 +1,8 @@
 /* What one press of Compare asks for: one prompt, a sweep of settings, or many prompts. Holds the fields of the two latter
  and turns them into lanes or prompts; starts nothing. */
-import * as L from "../lib/page.js";
+import { choice } from "../lib/dom.js";
 import { h, number, t } from "./dom.js";
-import { help } from "./form.js";
+import { help } from "./help.js";
 
 const MODES = ["one", "sweep", "many"];
 const MOST_FILE_BYTES = 5e6;
@@ -33,7 +33,7 @@ export class Modes {
   /* changed(mode) is told when the person takes another mode. */
   constructor(changed) {
     this.mode = "one";
-    const bar = L.choice(
+    const bar = choice(
       t("mode"),
       MODES.map((mode) => [mode, t("mode_" + mode)]),
       "one",

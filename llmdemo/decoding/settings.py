@@ -113,7 +113,10 @@ class DecodeSettings:
             own = ("num_beams", "length_penalty", "early_stopping")
         if strategy not in ("greedy", "beam"):
             own += ("temperature",)
-        return LaneSettings(name, strategy, **{**{key: getattr(self, key) for key in own}, **over})
+        values = {**{key: getattr(self, key) for key in own}, **over}
+        if strategy not in ("greedy", "beam") and values["temperature"] == 0:
+            return LaneSettings(name, "greedy")  # the limit of sampling; the lane keeps its name
+        return LaneSettings(name, strategy, **values)
 
     @property
     def rows(self) -> int:
@@ -142,6 +145,12 @@ def _real(low: float, high: float, open_low: bool = False):
     return check, f"a number {'above' if open_low else 'from'} {low:g} {'and at most' if open_low else 'to'} {high:g}"
 
 
+def _zero_or(rule):
+    """`rule`, but 0 is good too."""
+    check, valid = rule
+    return (lambda value: 0.0 if type(value) in (int, float) and value == 0 else check(value)), f"0, or {valid}"
+
+
 def _one_of(*allowed):
     def check(value):
         return next((item for item in allowed if type(item) is type(value) and item == value), None)
@@ -153,7 +162,7 @@ def _rules(limits) -> dict:
     """{setting: (check, what is valid)}; a check returns the clean value, or None when it is bad."""
     return {
         "max_new_tokens": _integer(1, getattr(limits, "max_new_tokens", MAX_NEW_TOKENS)),
-        "temperature": _real(0.01, 10.0),
+        "temperature": _zero_or(_real(0.01, 10.0)),
         "top_k": _integer(1, 1_000_000),
         "top_p": _real(0.0, 1.0, open_low=True),
         "min_p": _real(0.0, 1.0, open_low=True),
@@ -166,7 +175,7 @@ def _rules(limits) -> dict:
 
 
 _REMEDY = {
-    "temperature": "For the likeliest token at every step use the lane greedy.",
+    "temperature": "0 takes the likeliest token at every step.",
     "top_k": "For no filter use the lane sample.",
     "top_p": "For no filter use 1, or the lane sample.",
 }

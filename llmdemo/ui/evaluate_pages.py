@@ -41,12 +41,26 @@ class EvaluatePages:
                 {"id": model.id, "title": model.title, "ready": model.ready, "task": model.task, "writes": model.writes}
                 for model in models
             ],
+            "usual": self._usual({each.dataset_id for each in sets}),
             "limits": LIMITS,
             "criteria": CRITERIA,
             "methods": list(prepare.METHODS),
             "fold_steps": prepare.defaults("galore", "classify")["max_steps"],
             "classifiers": self._classifiers(),
         }
+
+    def _usual(self, known: set[str]) -> str | None:
+        """The data set whose held-out part is asked first: that of the newest finished run; None without one."""
+        runs = self._services.runs
+        for status in runs.list():
+            if status["state"] == COMPLETED and not status["imported"]:
+                try:
+                    dataset_id = (runs.config(status["run_id"]).get("dataset") or {}).get("id")
+                except UserError:
+                    continue  # it was just deleted, or its folder is damaged
+                if dataset_id in known:
+                    return dataset_id
+        return None
 
     def _classifiers(self) -> list[dict]:
         """[{run_id, name, max_steps}] of the newest finished runs whose settings a cross-validation can take over."""

@@ -10,7 +10,7 @@ from llmdemo.settings import Settings
 BAD = [
     ("temperature", math.nan),
     ("temperature", math.inf),
-    ("temperature", 0),
+    ("temperature", 0.001),
     ("temperature", -1),
     ("temperature", "0.7"),
     ("temperature", 10**400),
@@ -125,7 +125,21 @@ def test_a_refusal_names_the_variable_that_rules_for_who_asks():
 def test_what_no_variable_can_change_names_none():
     wide = Settings(home=Path(), max_beams=100, max_lanes=100)
     assert "LLMDEMO" not in refusal({"num_beams": 33}, wide) + refusal({"lanes": ["greedy"] * 33}, wide)
-    assert "LLMDEMO" not in refusal({"temperature": 0}, wide)
+    assert "LLMDEMO" not in refusal({"temperature": -1}, wide)
+
+
+def test_temperature_0_is_greedy_and_the_lanes_keep_their_names():
+    settings = DecodeSettings.from_dict(
+        {"temperature": 0, "lanes": ["top_p", "beam", {"strategy": "top_k", "top_k": 3}]}
+    )
+    assert [(lane.name, lane.strategy) for lane in settings.lanes] == [
+        ("top_p", "greedy"),
+        ("beam", "beam"),
+        ("top_k", "greedy"),
+    ]
+    assert DecodeSettings.from_dict(settings.to_dict()) == settings
+    own = DecodeSettings.from_dict({"lanes": ["top_p", {"strategy": "top_p", "name": "cold", "temperature": 0}]})
+    assert [lane.strategy for lane in own.lanes] == ["top_p", "greedy"]
 
 
 def test_lanes_may_share_their_draws_and_only_sampling_lanes_have_any():

@@ -58,7 +58,8 @@ export class Batch {
   }
 }
 
-/* Where the names stand beside their marks: right, left, above or below, the first that covers no mark and no other name. */
+/* Where the names stand beside their marks: right, left, above or below, the first that covers no mark and no
+   other name. */
 function labels(points) {
   const taken = points.map((point) => [point.x - 8, point.y - 8, point.x + 8, point.y + 8]);
   const clear = (box) =>

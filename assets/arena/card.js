@@ -34,6 +34,8 @@ const retried = (rows, settings) => {
 };
 
 export class Card {
+  /** The token that it is about. @type {any} */
+  span = null;
   /* hooks {fork(lane, index, token id, onlyThisLane), canFork()} */
   constructor(root, hooks) {
     this.root = root;
@@ -49,7 +51,12 @@ export class Card {
       if (event.key === "Escape" && !this.element.hidden) this.hide(true);
     });
     document.addEventListener("pointerdown", (event) => {
-      if (!this.element.hidden && !this.element.contains(event.target) && !event.target.closest(".token")) this.hide();
+      if (
+        !this.element.hidden &&
+        !this.element.contains(event.target) &&
+        !(/** @type {Element} */ (event.target).closest(".token"))
+      )
+        this.hide();
     });
     root.append(this.element);
   }

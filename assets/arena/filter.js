@@ -1,7 +1,7 @@
-/* What other settings would have kept of the alternatives that a run recorded at one token. Plain numbers: no page.
-
-   A run records the likeliest tokens with their log-probabilities, not the whole vocabulary. What is missing is counted as
-   tokens as likely as the least likely one recorded: an estimate, exact where the recorded ones are nearly all there is. */
+/* What other settings would have kept of the alternatives that a run recorded at one token. Plain numbers: no
+   page.  A run records the likeliest tokens with their log-probabilities, not the whole vocabulary. What is
+   missing is counted as tokens as likely as the least likely one recorded: an estimate, exact where the
+   recorded ones are nearly all there is. */
 
 /**
  * The probabilities of the recorded tokens at another temperature, and how much is left for all the others.
@@ -23,7 +23,8 @@ export const heated = (logprobs, temperature) => {
 };
 
 /**
- * The probability of each recorded token after temperature and top-p: 0 where it is cut. The token that crosses p stays.
+ * The probability of each recorded token after temperature and top-p: 0 where it is cut. The token that crosses p
+ * stays.
  * @param {number[]} logprobs @param {{temperature: number, top_p: number}} settings
  * @returns {number[]}
  */

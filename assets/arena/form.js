@@ -21,6 +21,9 @@ const LANES = ["greedy", "top_k", "top_p", "beam", "min_p", "sample"];
 const DEFAULT_LANES = LANES.slice(0, 4);
 
 export class Form {
+  /** What the field of prompts holds in the other mode. @type {string | undefined} */
+  otherPrompt = undefined;
+
   /* hooks {go(), models(), changed(), failed(sentence)}; limits {max_new_tokens, max_beams} */
   constructor(hooks, limits) {
     this.hooks = hooks;

@@ -1,5 +1,5 @@
-/* What one press of Compare asks for: one prompt, a sweep of settings, or many prompts. Holds the fields of the two latter
- and turns them into lanes or prompts; starts nothing. */
+/* What one press of Compare asks for: one prompt, a sweep of settings, or many prompts. Holds the fields of the
+   two latter and turns them into lanes or prompts; starts nothing. */
 import { choice } from "../lib/dom.js";
 import { h, number, t } from "./dom.js";
 import { help } from "./help.js";
@@ -112,7 +112,8 @@ export class Modes {
     this.columnLabel.textContent = t("set_label_" + keys[1]);
   }
 
-  /* The grid as lanes, row by row: {lanes, columns, strategy}. Throws Error with a sentence when a field holds no numbers. */
+  /* The grid as lanes, row by row: {lanes, columns, strategy}. Throws Error with a sentence when a field
+     holds no numbers. */
   grid() {
     const { strategy, keys } = SWEEPS[this.axes.value];
     const [down, across] = [this.rows, this.columns].map((input) => {
@@ -136,7 +137,8 @@ export class Modes {
     return { lanes, columns: across.length, strategy };
   }
 
-  /* The prompts of a file: one a line, or JSON / JSON lines of texts or of objects with prompt, turns, instruction, question or text. */
+  /* The prompts of a file: one a line, or JSON / JSON lines of texts or of objects with prompt, turns,
+     instruction, question or text. */
   async read() {
     const file = this.file.files[0];
     this.file.value = "";

@@ -1,5 +1,5 @@
-/* Further panes beside the six strategies: a second top-p with another p, a beam search with other beams, … Each is a row
- of fields that becomes a lane with a name of its own. Starts nothing. */
+/* Further panes beside the six strategies: a second top-p with another p, a beam search with other beams, …
+   Each is a row of fields that becomes a lane with a name of its own. Starts nothing. */
 import { h, t } from "./dom.js";
 
 const MOST = 16;

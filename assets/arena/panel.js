@@ -20,7 +20,9 @@ const MOST_PAST = 12;
 
 class App {
   constructor({ el, props, trigger, server, watch }) {
-    Object.assign(this, { props, trigger, server });
+    this.props = props;
+    this.trigger = trigger;
+    this.server = server;
     this.trace = new Trace();
     this.cards = new Map();
     this.run = null;
@@ -561,8 +563,7 @@ class App {
 
   trainOn(datasetId) {
     L.tell("train-on", datasetId);
-    const tab = document.querySelector('button[role="tab"][data-tab-id="train"]');
-    if (tab) tab.click();
+    L.openPanel("train");
   }
 
   // ---- in and out ----

@@ -1,5 +1,5 @@
-/* What was found in a data set and what is left out of it, and what may be taken along. `page` is the data panel's state
-   with ask, fail, draw, open and turn. */
+/* What was found in a data set and what is left out of it, and what may be taken along. `page` is the data
+   panel's state with ask, fail, draw, open and turn. */
 import * as L from "../lib/panel.js";
 import { h, t } from "../lib/panel.js";
 import { rowLink } from "./record.js";

@@ -1,4 +1,5 @@
-/* A data set in numbers: records, tokens, lengths, labels, and what the loss is on. `page` is the data panel's state. */
+/* A data set in numbers: records, tokens, lengths, labels, and what the loss is on. `page` is the data panel's
+   state. */
 import * as L from "../lib/panel.js";
 import { h, s, t } from "../lib/panel.js";
 

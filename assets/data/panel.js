@@ -124,7 +124,7 @@ const welcome = () =>
     { class: "box empty welcome" },
     h("h2", {}, t("welcome_title")),
     h("p", {}, t("welcome_about")),
-    L.button(t("welcome_start"), () => document.querySelector("#data-sample")?.click(), "strong", {
+    L.button(t("welcome_start"), () => L.find("#data-sample")?.click(), "strong", {
       id: "welcome-start",
     }),
     L.button(t("welcome_arena"), () => L.openPanel("arena"), "quiet", { id: "welcome-arena" }),

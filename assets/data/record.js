@@ -293,7 +293,7 @@ export const recordBox = (page) => {
   const edit = () => {
     page.editing = { place: record.place, contents: record.turns.map((one) => one.content) };
     page.draw();
-    document.querySelector("#data-report textarea")?.focus();
+    L.find("#data-report textarea")?.focus();
   };
   return h(
     "section",

@@ -360,7 +360,7 @@ L.define("evaluate-form", ({ el, server }) => {
     }
     settle();
     draw();
-    el.querySelector("#evaluate-start")?.focus();
+    L.find("#evaluate-start")?.focus();
   };
   L.hear("evaluate-model", wish);
   if (L.wanted.evaluation) wish(L.wanted.evaluation);

@@ -363,16 +363,17 @@ const records = (result) => {
   if (!state.records.length && !state.differ) return null;
   const two = result.models.length > 1,
     answers = result.kind === "answers";
+  /** @type {any[][]} */
   const columns = [
     ["row", t("eval_col_row"), (r) => r.row],
     ["prompt", t(result.kind === "answers" ? "eval_col_prompt" : "eval_col_text"), (r) => r.prompt],
   ];
   result.models.forEach((_, i) => columns.push([`loss${i}`, t("eval_col_loss"), (r) => r.loss[i], i]));
   if (answers)
-    for (const [key, name, of] of [
+    for (const [key, name, of] of /** @type {any[][]} */ ([
       ["right", t("eval_col_right"), rank],
       ["rouge", t("eval_col_rouge"), (r, i) => r.rouge_l[i]],
-    ])
+    ]))
       result.models.forEach((_, i) => columns.push([`${key}${i}`, name, (r) => of(r, i), i]));
   if (state.records.some((r) => r.verdict))
     columns.push(["verdict", t("eval_col_verdict"), (r) => (r.verdict ? (r.verdict.winner ?? 0.5) : -1)]);
@@ -604,6 +605,7 @@ const classified = (result) => {
     mistakes(model),
   ];
 };
+const fitTime = (seconds) => (seconds < 10 ? t("seconds", { n: L.num(seconds, 1) }) : L.duration(seconds));
 const contest = (result) => {
   const rows = [
     ...result.models.map((each) => ({ ...each, name: each.title, mine: true })),
@@ -612,6 +614,7 @@ const contest = (result) => {
   const unbalanced = rows[0].unbalanced,
     rare = result.labels[rows[0].positive],
     rareF1 = (r) => r.classes[r.positive].f1;
+  /** @type {any[][]} */
   const columns = [
     [t("eval_accuracy"), (r) => r.accuracy],
     [t("eval_precision_macro"), (r) => r.macro.precision],
@@ -673,11 +676,7 @@ const contest = (result) => {
                     )
                   : row.name,
                 row.seconds !== undefined
-                  ? h(
-                      "span",
-                      { class: "soft small" },
-                      ` ${t("eval_fit_time", { time: row.seconds < 10 ? t("seconds", { n: L.num(row.seconds, 1) }) : L.duration(row.seconds) })}`,
-                    )
+                  ? h("span", { class: "soft small" }, ` ${t("eval_fit_time", { time: fitTime(row.seconds) })}`)
                   : null,
               ),
               columns.map(([, value], i) =>
@@ -905,6 +904,8 @@ const perClass = (labels, model) =>
       ),
     ),
   );
+const mistaken = ({ label, predicted, probability }) =>
+  t("eval_mistake", { label, predicted, share: L.percent(probability) });
 const mistakes = (model) =>
   h(
     "section",
@@ -921,11 +922,7 @@ const mistakes = (model) =>
                 "li",
                 {},
                 h("p", {}, L.clip(each.text, 300)),
-                h(
-                  "p",
-                  { class: "soft small" },
-                  `${t("eval_col_row")} ${L.int(each.row)}: ${t("eval_mistake", { label: each.label, predicted: each.predicted, share: L.percent(each.probability) })}`,
-                ),
+                h("p", { class: "soft small" }, `${t("eval_col_row")} ${L.int(each.row)}: ${mistaken(each)}`),
               ),
             ),
         )

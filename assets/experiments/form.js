@@ -307,6 +307,7 @@ export const experimentForm = (server, started) => {
       form.open = event.target.open;
       draw();
     };
+    /** @type {[string, string][]} */
     const kinds = [
       ["race", t("exp_race")],
       ["search", t("exp_search")],

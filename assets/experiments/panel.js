@@ -205,7 +205,7 @@ L.define("experiments", ({ el, server, trigger }) => {
       ? group.rows
       : [...group.rows].sort(
           (a, b) =>
-            (b.run_id === group.best) - (a.run_id === group.best) ||
+            Number(b.run_id === group.best) - Number(a.run_id === group.best) ||
             b.rung - a.rung ||
             (score(a) ?? 1e9) - (score(b) ?? 1e9),
         );

@@ -1,6 +1,7 @@
 /* The settings of the train form: which there are, for which method and task, and how a value is chosen. No page. */
 
-/** [key, kind, unit's word]; a kind is the name of a control, or the list of what may be chosen. */
+/** [key, kind, unit's word]; a kind is the name of a control, or the list of what may be chosen. @type
+   {[string, string | string[], string?][]} */
 export const FIELDS = [
   ["name", "text"],
   ["max_steps", "number", "unit_steps"],
@@ -74,15 +75,16 @@ export const settingsForForm = (values, defaults) => {
   return { base, changed };
 };
 
+/** Where a text speaks of the setting `key`: a name with a line in it is never a word, another one only at the beginning. */
+const about = (key) => new RegExp(key.includes("_") ? `\\b${key}\\b` : `^${key}(?= is )`, "g");
+
 /**
- * An error of the app with the form's name for the setting that it is about: {field, error}.
+ * An error of the app with the form's names for the settings that it speaks of, and the one that it is about.
  * @param {{message: string, hint: string}} error @param {(key: string) => string} nameOf
  */
 export const errorOfField = (error, nameOf) => {
-  const keys = FIELDS.map(([key]) => key).filter((key) => new RegExp(`\\b${key}\\b`).test(error.message));
-  const rename = (text) => keys.reduce((said, key) => said.replace(new RegExp(`\\b${key}\\b`, "g"), nameOf(key)), text);
-  return {
-    field: keys[0] || null,
-    error: { ...error, message: rename(error.message), hint: rename(error.hint || "") },
-  };
+  const keys = FIELDS.map(([key]) => key);
+  const rename = (text) => keys.reduce((said, key) => said.replace(about(key), nameOf(key)), text || "");
+  const field = keys.find((key) => about(key).test(error.message)) || null;
+  return { field, error: { ...error, message: rename(error.message), hint: rename(error.hint) } };
 };

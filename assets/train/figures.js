@@ -17,6 +17,7 @@ const small = (v) => L.num(v, Math.abs(v) < 1 ? 3 : 2);
 /* Groups in the order in which they are drawn; the first is the large one. Each: its name, its metrics
    [name, options], how its values are written. What a task's worker reports besides
    gets a chart of its own. */
+/** @type {any[][]} */
 const GROUPS = [
   [
     "loss",
@@ -87,6 +88,7 @@ const others = (series) =>
 const x = (curve, over) => (over === "step" ? curve.step : curve.seconds);
 
 // Of one run: every metric with its own colour.
+/** @returns {any[]} */
 const ofOne = (series, over) =>
   [...GROUPS, ...others(series)]
     .map(([key, metrics, yFormat, limits]) => ({

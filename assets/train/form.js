@@ -48,6 +48,7 @@ define("train-form", ({ el, server }) => {
   const setOf = (id) => state.choices.data_sets.find((set) => set.dataset_id === id);
   const task = () => (state.choices && setOf(state.config.dataset_id)?.task) || "chat";
   const defaults = (method = state.config.method) => state.choices?.defaults[task()]?.[method] || {};
+  /** @param {any[]} field */
   const isThere = ([key]) => fits(key, state.config.method, task(), defaults());
 
   // Instruction data to be measured on; for replay raw text as well, but not the data that is trained.

@@ -628,7 +628,7 @@ const openerBox = () => {
   const start = () => {
     view.opening = true;
     draw();
-    parts.side.querySelector(".opener input")?.focus();
+    L.find("#train-side .opener input")?.focus();
   };
   if (!view.opening)
     return h("div", { class: "opener" }, L.button(t("runs_import_path"), start, "quiet", { "data-key": "opener" }));

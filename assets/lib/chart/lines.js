@@ -225,6 +225,7 @@ class Plots extends Component {
     if (!whole.length) return h("div", { class: "plots" }, h("p", { class: "soft plot-empty" }, options.empty || ""));
     const [low, high] = extent(whole.flatMap((each) => each.lines.map((line) => line.x)));
     const { end, goal } = progressAxis(high, options.xMax || 0);
+    /** @type {[number, number]} */
     const range = [Math.min(0, low), Math.max(end, Math.min(0, low) + 1)];
     const settings = { xName: options.xName, xFormat: options.xFormat || int, range };
     const made = whole.map((each) => scaled(each, range));

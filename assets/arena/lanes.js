@@ -15,7 +15,7 @@ const CAPTION = {
 
 function settingsText(info) {
   const parts = [];
-  if (info.strategy === "greedy") return info.name !== "greedy" && STRATEGIES.includes(info.name) ? t("set_zero") : "";
+  if (info.strategy === "greedy") return "";
   if (info.strategy === "beam") {
     parts.push(t("set_beams", { n: info.num_beams }));
     if (info.length_penalty !== 1) parts.push(t("set_penalty", { n: number(info.length_penalty, 2) }));

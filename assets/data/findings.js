@@ -11,8 +11,14 @@ export const findings = (page) => {
   const found = kinds.length
     ? [switches(page), problemTable(page)]
     : h("p", { class: "soft" }, t("data_problems_none"));
-  return h("section", { class: "box findings" }, title, found, exportLine(page));
+  return h("section", { class: "box findings" }, title, found, unusedLine(info), exportLine(page));
 };
+
+// Columns, and keys of turns, that hold something and play no part.
+const unusedLine = (info) =>
+  info.unused?.length
+    ? h("p", { class: "soft small unused" }, t("data_unused", { names: info.unused.join(", ") }))
+    : null;
 
 // Filters are switches; a change makes a new version of the data set, and only when it is applied.
 const switches = (page) => {
@@ -169,9 +175,14 @@ const exportLine = (page) => {
       t("data_export"),
       menu(t("data_export_shape"), shapes, "shape"),
       menu(t("data_export_format"), page.report.formats || [], "format"),
-      L.button(t("data_export_do"), () => page.trigger("submit", { dataset_id: page.id, ...pick }), "quiet", {
-        "data-key": "export",
-      }),
+      L.button(
+        t("data_export_do"),
+        () => page.trigger("submit", { dataset_id: page.id, language: L.lang, ...pick }),
+        "quiet",
+        {
+          "data-key": "export",
+        },
+      ),
     ),
     page.report.kinds.length
       ? h(

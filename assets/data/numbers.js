@@ -60,10 +60,7 @@ export const numbers = (page) => {
         stats ? row(t("data_n_held_out"), L.int(stats.held_out)) : null,
         cost
           ? [
-              row(
-                t("data_n_epoch"),
-                t(cost.rough ? "data_n_rough" : "data_n_about", { time: L.duration(cost.seconds) }),
-              ),
+              row(t("data_n_epoch"), L.timeRange(cost)),
               row(t("data_n_memory"), t("data_n_about", { time: L.bytes(cost.memory_bytes) })),
             ]
           : null,

@@ -7,7 +7,6 @@ import {
   choice,
   clip,
   define,
-  duration,
   entry,
   h,
   hear,
@@ -19,8 +18,9 @@ import {
   show,
   t,
   tell,
+  timeRange,
 } from "../lib/panel.js";
-import { errorOfField, FIELDS, fits, NAMED, settingsForForm, WORDED } from "./fields.js";
+import { controlOf, errorOfField, fits, NAME, NAMED, settingsForForm, WORDED } from "./fields.js";
 import { memoryBars } from "./memory.js";
 
 /** What races and searches take as their base: filled when the form is drawn. @type {Record<string, any>} */
@@ -29,7 +29,6 @@ export const trainForm = {};
 const SAMPLE = "sample";
 const OTHER = "+"; // "another model" in the menu of models
 const PREDICT_MS = 350;
-const [FAST, SLOW] = [0.7, 2]; // how far from the guess the time of a run has been
 
 define("train-form", ({ el, server }) => {
   const state = {
@@ -48,8 +47,8 @@ define("train-form", ({ el, server }) => {
   const setOf = (id) => state.choices.data_sets.find((set) => set.dataset_id === id);
   const task = () => (state.choices && setOf(state.config.dataset_id)?.task) || "chat";
   const defaults = (method = state.config.method) => state.choices?.defaults[task()]?.[method] || {};
-  /** @param {any[]} field */
-  const isThere = ([key]) => fits(key, state.config.method, task(), defaults());
+  const settings = () => ({ ...NAME, ...state.choices?.settings });
+  const isThere = (key) => fits(settings()[key], state.config.method, task());
 
   // Instruction data to be measured on; for replay raw text as well, but not the data that is trained.
   const others = (key) =>
@@ -60,16 +59,18 @@ define("train-form", ({ el, server }) => {
     );
   // What was changed counts only where the setting exists: another method or task keeps it in mind.
   const counts = ([key, value]) => {
-    const known = FIELDS.find(([name]) => name === key);
-    if (!known) return key in defaults();
-    if (!isThere(known)) return false;
-    return known[1] !== "data" || value === "none" || others(key).some((set) => set.dataset_id === value);
+    const setting = settings()[key];
+    if (!setting) return key in defaults();
+    if (!isThere(key)) return false;
+    return setting.widget !== "dataset" || value === "none" || others(key).some((set) => set.dataset_id === value);
   };
   const changed = () => Object.fromEntries(Object.entries(state.changed).filter(counts));
   const wanted = () => ({ ...state.config, ...changed() });
 
   const fail = (error) => {
-    const found = error ? errorOfField(error, (key) => t(`f_${key}`)) : { field: null, error: null };
+    const found = error
+      ? errorOfField(error, Object.keys(settings()), (key) => t(`f_${key}`))
+      : { field: null, error: null };
     Object.assign(state, found);
     if (found.field) state.open = true;
     if (state.choices) draw();
@@ -130,8 +131,7 @@ define("train-form", ({ el, server }) => {
     const { ledger, seconds } = state.predicted || {};
     const records = int(config.batch_size * (config.gradient_accumulation_steps || 1));
     const parts = [t(`task_${task()}`), t("train_summary", { steps: int(config.max_steps), batch: records })];
-    const range = { low: duration(FAST * seconds), high: duration(SLOW * seconds) };
-    parts.push(seconds ? t("train_time_range", range) : t("train_time_later"));
+    parts.push(seconds ? timeRange(state.predicted) : t("train_time_later"));
     if (ledger) parts.push(t("train_needs", { need: needOf(ledger), free: bytes(ledger.available) }));
     if (ledger?.adamw_total && state.config.method !== "adamw")
       parts.push(t("train_adamw_would", { need: bytes(ledger.adamw_total) }));
@@ -162,9 +162,19 @@ define("train-form", ({ el, server }) => {
         value: String(Boolean(value)),
         onchange: (raw) => keep(key, raw === "true"),
       }),
-    precisions: (key, attributes, value) => {
-      const options = state.choices.precisions.map((each) => [each, each]);
-      return menu({ ...attributes, options, value, onchange: (raw) => keep(key, raw) });
+    choices: (key, attributes, value) => {
+      const { choices } = settings()[key];
+      const name = (option) => (WORDED[key]?.[option] ? t(WORDED[key][option]) : NAMED[option] || option);
+      return menu({
+        ...attributes,
+        options: choices.map((option) => [option, name(option)]),
+        value: String(value),
+        onchange: (raw) =>
+          keep(
+            key,
+            choices.find((option) => String(option) === raw),
+          ),
+      });
     },
     share: (key, attributes, value) =>
       h(
@@ -174,43 +184,33 @@ define("train-form", ({ el, server }) => {
           ...attributes,
           type: "range",
           min: 0,
-          max: 0.9,
+          max: settings()[key].high ?? 0.9,
           step: 0.05,
           value: value || 0,
           oninput: (event) => keep(key, Number(event.target.value)),
         }),
         h("span", { class: "n" }, percent(value || 0)),
       ),
-    data: (key, attributes, value) => {
+    dataset: (key, attributes, value) => {
       const none = key === "replay_dataset_id" ? [["", t("choice_none")]] : [];
       const first = none.length ? none : [["", t("choice_sample")], ["none", t("choice_none")]]; // prettier-ignore
       const options = [...first, ...others(key).map((set) => [set.dataset_id, clip(set.name, 40)])];
       return menu({ ...attributes, options, value, onchange: (raw) => keep(key, raw) });
     },
   };
-  const listed = (key, kind, attributes, value) => {
-    const name = (option) => (WORDED[key]?.[option] ? t(WORDED[key][option]) : NAMED[option] || option);
-    const take = (raw) => keep(key, key === "optim_bits" ? Number(raw) : raw);
-    return menu({
-      ...attributes,
-      options: kind.map((each) => [each, name(each)]),
-      value: String(value),
-      onchange: take,
-    });
-  };
-  const field = ([key, kind, unit]) => {
+  const field = (key) => {
     const id = `f-${key}`;
+    const setting = settings()[key];
+    const { unit } = setting;
     const value = changed()[key] ?? defaults()[key];
     const wrong = state.field === key;
     const attributes = { id, "aria-invalid": wrong ? "true" : undefined, class: wrong ? "entry wrong" : "entry" };
-    const control = Array.isArray(kind)
-      ? listed(key, kind, attributes, value)
-      : CONTROLS[/** @type {string} */ (kind)](key, attributes, value);
+    const control = CONTROLS[controlOf(setting)](key, attributes, value);
     return h(
       "div",
       { class: "setting", "data-key": key },
       h("div", { class: "setting-name" }, h("label", { for: id }, t(`f_${key}`)), help(t(`h_${key}`), t(`f_${key}`))),
-      h("div", { class: "with-unit" }, control, unit ? h("span", { class: "soft" }, t(unit)) : null),
+      h("div", { class: "with-unit" }, control, unit ? h("span", { class: "soft" }, t(`unit_${unit}`)) : null),
     );
   };
 
@@ -220,7 +220,7 @@ define("train-form", ({ el, server }) => {
       draw();
       predict();
     };
-    const unseen = Object.entries(changed()).filter(([key]) => !FIELDS.some(([name]) => name === key));
+    const unseen = Object.entries(changed()).filter(([key]) => !(key in settings()));
     const list = unseen.map(([key, value]) => `${key} ${value}`).join(", ");
     return h(
       "details",
@@ -229,7 +229,7 @@ define("train-form", ({ el, server }) => {
       h(
         "div",
         { class: "advanced-in" },
-        h("div", { class: "fields" }, FIELDS.filter(isThere).map(field)),
+        h("div", { class: "fields" }, Object.keys(settings()).filter(isThere).map(field)),
         h(
           "div",
           { class: "predicted" },
@@ -319,6 +319,7 @@ define("train-form", ({ el, server }) => {
       state.other ? otherModel() : null,
       h("div", {}, notice(state.error)),
       summary(),
+      (state.predicted?.notes || []).map((note) => h("p", { class: "soft summary" }, note)),
       h("div", { class: "folds" }, advanced(), h("div", { class: "more-place", ref: placeSlot })),
     );
     tell("train-form", { ...wanted(), task: task() });

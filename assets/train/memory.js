@@ -3,7 +3,7 @@ import { bytes } from "../lib/format.js";
 import { h } from "../lib/view.js";
 import { t } from "../lib/words.js";
 
-const PARTS = ["runtime", "weights", "gradients", "subspace", "moments", "activations", "logits"];
+const PARTS = ["runtime", "weights", "gradients", "subspace", "moments", "activations", "logits", "other"];
 
 /** @param {{predicted?: any, measured?: any, adamw_total?: number, rough?: boolean}} memory */
 export const memoryBars = ({ predicted = {}, measured, adamw_total: adamw, rough }) => {
@@ -22,6 +22,7 @@ export const memoryBars = ({ predicted = {}, measured, adamw_total: adamw, rough
     );
   const said = [
     t("mem_predicted", { n: bytes(predicted.total) }),
+    predicted.apart ? t("mem_apart", { n: bytes(predicted.apart) }) : null,
     adamw ? t("train_adamw_would", { need: bytes(adamw) }) : null,
     rough ? t("mem_rough") : null,
   ];

@@ -16,7 +16,7 @@ import torch
 
 from llmdemo.arena.readers_writer_lock import ReadersWriterLock
 from llmdemo.errors import UserError
-from llmdemo.models.load import best_device, fast_dtype
+from llmdemo.models.load import best_device, usual_dtype
 from llmdemo.public.spaces import on_zero_gpu
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -187,7 +187,7 @@ def fingerprint(folder: Path | None) -> str:
 
 def _expected_bytes(entry, precision: str) -> int:
     """What its weights will take: a file of bf16 takes twice its size as fp32."""
-    dtype = _DTYPES.get(precision) or fast_dtype(best_device())
+    dtype = _DTYPES.get(precision) or usual_dtype(entry, best_device())
     return entry.parameters * dtype.itemsize or entry.bytes
 
 

@@ -14,7 +14,7 @@ that `encode_prompt` gives, so that what is trained is what is decoded.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from llmdemo.data.render import Rendered, own_bos, render, render_answers
+from llmdemo.data.render import Rendered, conversation, own_bos, render, render_answers
 from llmdemo.errors import UserError
 
 NOT_TRAINED = -100
@@ -39,6 +39,8 @@ class Encoded:
     """[start, end) of each answer in tokens, its EOS included; as far as they were not cut off."""
     unreachable: int = 0
     """Answers that the template rewrites once the conversation goes on, so that they cannot be trained."""
+    altered: int = 0
+    """Answers of which the template shows only a part, such as the answer without its reasoning."""
     label: int | None = None
     """The class, for classification only."""
 
@@ -46,6 +48,15 @@ class Encoded:
     def trained(self) -> int:
         """Number of tokens that are trained."""
         return len(self.labels) - self.labels.count(NOT_TRAINED)
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """In the place of a record that the tokenizer's chat template does not take."""
+
+    reason: str
+    """A sentence."""
+    trained: int = 0
 
 
 def encode_chat(messages: list[dict], tokenizer, max_length: int | None, loss_on: str = "response") -> Encoded:
@@ -60,6 +71,8 @@ def encode_chat(messages: list[dict], tokenizer, max_length: int | None, loss_on
 
 def encode_prompt(messages: list[dict], tokenizer) -> list[int]:
     """Ids of the conversation and of the beginning of an answer: what a model goes on from.
+
+    A render.Conversation also tells the template its tools.
 
     For every answer that `encode_chat` trains, its row begins with the ids of this function for the turns
     before it. Raises UserError when the template refuses the conversation.
@@ -118,12 +131,16 @@ def _parts(text: str) -> Iterator[str]:
     yield text[start:]
 
 
-def encode_many(records: Iterable[dict], tokenizer, max_length: int | None, loss_on: str = "response", labels=None):
+def encode_many(
+    records: Iterable[dict], tokenizer, max_length: int | None, loss_on: str = "response", labels=None, refuse=True
+):
     """Yields the encoded records in order, in batches inside; the kind of each follows from its keys.
 
-    {"messages"}: Encoded. {"messages", "chosen", "rejected"}: (Encoded, Encoded). {"text", "label"}: Encoded with
+    {"messages"}: Encoded; with "untrained" those answers are not trained, with "tools" and "reasoning" the template is
+    told them. {"messages", "chosen", "rejected"}: (Encoded, Encoded). {"text", "label"}: Encoded with
     `label`, its index in `labels` (a list of names). {"text"}: rows of max_length tokens of all texts joined, an
-    EOS after each text, so more or fewer rows than records. All records are of one kind.
+    EOS after each text, so more or fewer rows than records. All records are of one kind. A conversation that the
+    template refuses raises UserError; without `refuse` it costs itself alone: Refused stands in its place.
     """
     check_tokenizer(tokenizer)
     if loss_on not in ("response", "all"):
@@ -140,11 +157,12 @@ def encode_many(records: Iterable[dict], tokenizer, max_length: int | None, loss
     elif "chosen" in first:
         for batch in _batches(records, _characters):
             pairs = [_answered(record, key) for record in batch for key in ("chosen", "rejected")]
-            encoded = _encode_batch(pairs, tokenizer, max_length, "response", last_only=True)
+            encoded = _encode_batch(pairs, tokenizer, max_length, "response", last_only=True, refuse=refuse)
             yield from zip(encoded[::2], encoded[1::2], strict=True)
     else:
         for batch in _batches(records, _characters):
-            yield from _encode_batch([record["messages"] for record in batch], tokenizer, max_length, loss_on)
+            conversations = list(map(conversation, batch))
+            yield from _encode_batch(conversations, tokenizer, max_length, loss_on, refuse=refuse)
 
 
 def check_tokenizer(tokenizer) -> None:
@@ -162,7 +180,9 @@ def _chain(first: dict, rest: Iterator[dict]) -> Iterator[dict]:
 
 
 def _answered(record: dict, key: str) -> list[dict]:
-    return [*record["messages"], {"role": "assistant", "content": record[key]}]
+    answered = conversation(record)
+    answered.append({"role": "assistant", "content": record[key]})
+    return answered
 
 
 def _batches(items: Iterable, size) -> Iterator[list]:
@@ -183,15 +203,41 @@ def _characters(record: dict) -> int:
     return answers + sum(len(message["content"]) for message in record.get("messages") or ())
 
 
-def _encode_batch(conversations, tokenizer, max_length, loss_on, last_only=False) -> list[Encoded]:
-    rendered = render_answers(conversations, tokenizer, last_only)
+def _encode_batch(
+    conversations, tokenizer, max_length, loss_on, last_only=False, refuse=True
+) -> list[Encoded | Refused]:
+    try:
+        rendered = render_answers(conversations, tokenizer, last_only)
+    except UserError as error:
+        if refuse:
+            raise
+        if len(conversations) == 1:
+            return [Refused(error.message)]
+        # the template takes a whole batch or nothing: halves find the ones that it refuses in few calls
+        half = len(conversations) // 2
+        return [
+            row
+            for part in (conversations[:half], conversations[half:])
+            for row in _encode_batch(part, tokenizer, max_length, loss_on, last_only, refuse=False)
+        ]
     results = []
     for item, (ids, spans) in zip(rendered, _tokenise(rendered, tokenizer), strict=True):
         if item.needs_eos and spans and tokenizer.eos_token_id is not None:
             ids = [*ids[: spans[-1][1]], tokenizer.eos_token_id]
             spans[-1] = (spans[-1][0], len(ids))
-        results.append(_labelled(ids, spans, max_length, loss_on, item.unreachable))
+        row = _labelled(ids, spans, max_length, "response" if item.lost else loss_on, item.unreachable)
+        row.altered = item.altered
+        results.append(_masked(row, spans, item.masked) if item.masked else row)
     return results
+
+
+def _masked(row: Encoded, spans: list[tuple[int, int]], masked: list[int]) -> Encoded:
+    """The row without the answers that are not learned; `spans` are all, before the cut, `masked` their indices."""
+    for start, end in (spans[index] for index in masked):
+        cut = min(end, len(row.labels))
+        row.labels[start:cut] = [NOT_TRAINED] * max(0, cut - start)
+    row.spans = [span for index, span in enumerate(row.spans) if index not in masked]
+    return row
 
 
 def _labelled(ids, spans, max_length, loss_on, unreachable) -> Encoded:

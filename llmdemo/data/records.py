@@ -1,4 +1,4 @@
-"""The records of a data set, memory-mapped: by number, by page, by search; and how they are split.
+"""The records of a data set, memory-mapped: by number, by page, by search.
 
 Knows nothing of files that are uploaded, of tokens or of training.
 """
@@ -16,7 +16,16 @@ from llmdemo.store import Home
 
 _TURNS = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
 SCHEMAS = {
-    "chat": pa.schema([("row", pa.int64()), ("messages", _TURNS), ("split", pa.string())]),
+    "chat": pa.schema(
+        [
+            ("row", pa.int64()),
+            ("messages", _TURNS),
+            ("split", pa.string()),
+            ("untrained", pa.list_(pa.int32())),  # indices of the answers that are not learned
+            ("reasoning", pa.list_(pa.string())),  # of each turn, or null
+            ("tools", pa.string()),  # the JSON of their list
+        ]
+    ),
     "text": pa.schema([("row", pa.int64()), ("text", pa.string()), ("split", pa.string())]),
     "classify": pa.schema([("row", pa.int64()), ("text", pa.string()), ("label", pa.string()), ("split", pa.string())]),
     "preference": pa.schema(
@@ -26,6 +35,7 @@ SCHEMAS = {
             ("chosen", pa.string()),
             ("rejected", pa.string()),
             ("split", pa.string()),
+            ("tools", pa.string()),
         ]
     ),
 }
@@ -40,6 +50,21 @@ def to_batch(records: list[dict], task: str) -> pa.RecordBatch:
     )
 
 
+_OPTIONAL = ("split", "untrained", "reasoning", "tools")
+
+
+def conformed(batch: pa.RecordBatch, task: str) -> pa.RecordBatch:
+    """The batch with all columns of its task: data sets of earlier versions of the app lack some."""
+    schema = SCHEMAS[task]
+    if batch.schema.equals(schema):
+        return batch
+    columns = [
+        batch.column(field.name) if field.name in batch.schema.names else pa.nulls(batch.num_rows, field.type)
+        for field in schema
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
 def open_records(home: Home, dataset_id: str, everything: bool = False) -> "Records":
     """The kept records of a data set (with `everything`, those that filters leave out too). Raises UserError."""
     info = get_dataset(home, dataset_id)
@@ -47,7 +72,8 @@ def open_records(home: Home, dataset_id: str, everything: bool = False) -> "Reco
 
 
 class Records:
-    """len, [i] -> dict, [a:b] -> list of dicts. A dict has "row" and the fields of its task, "split" where it is fixed."""
+    """len, [i] -> dict, [a:b] -> list of dicts. A dict has "row" and the fields of its task; "split",
+    "untrained", "reasoning" and "tools" only where it has them."""
 
     def __init__(self, info: DatasetInfo, folder, everything: bool = False):
         self.info, self.task = info, info.task
@@ -87,8 +113,9 @@ class Records:
         if self._last[0] != number:
             self._last = (number, self._reader.get_batch(number))
         record = self._last[1].slice(place - int(self._starts[number]), 1).to_pylist()[0]
-        if record["split"] is None:
-            del record["split"]
+        for name in _OPTIONAL:
+            if name in record and record[name] is None:
+                del record[name]
         return record
 
     @property
@@ -163,75 +190,3 @@ class Records:
 
 def _matches(texts, query: str) -> np.ndarray:
     return pc.match_substring(texts, query, ignore_case=True).to_numpy(zero_copy_only=False).astype(bool)
-
-
-def split(
-    records: Records, seed: int, eval_share: float, fold: int = 0, folds: int = 0
-) -> tuple[np.ndarray, np.ndarray]:
-    """(train, eval) indices, int64, each sorted.
-
-    With `folds` (at least 2), all records are dealt into that many parts by `seed` and part `fold` is held out: K-fold
-    cross-validation, which heeds neither the share nor a fixed split. Else, if the data fixes a split, that is it.
-    Otherwise about `eval_share` of the records (0 ≤ share < 1) are drawn by `seed`, label by label for classification;
-    records with the same or nearly the same instruction never stand on both sides. At least one record is left to
-    train on. Raises UserError for a share out of range.
-    """
-    if not 0 <= eval_share < 1:
-        raise UserError(f"The share held out is {eval_share}.", "It must be at least 0 and less than 1.")
-    if folds:
-        held = parts(records, seed, folds) == fold
-        return np.flatnonzero(~held), np.flatnonzero(held)
-    fixed = np.array([part == "eval" for part in records.splits()], bool)
-    if fixed.any() and not fixed.all():
-        return np.flatnonzero(~fixed), np.flatnonzero(fixed)
-    generator = np.random.default_rng(seed)
-    strata, group = _strata(records), np.unique(records.groups, return_inverse=True)[1]
-    held = np.zeros(len(records), bool)
-    # a group goes with the label of its first record; whole groups are drawn until the share is reached
-    _, first = np.unique(group, return_index=True)
-    sizes = np.bincount(group, minlength=len(first))
-    for stratum in range(int(strata.max(initial=-1)) + 1):
-        members = np.flatnonzero(strata[first] == stratum)
-        members = members[generator.permutation(len(members))]
-        room, taken = round(eval_share * sizes[members].sum()), []
-        for member in members:
-            if sizes[member] <= room:
-                taken.append(member)
-                room -= sizes[member]
-        held |= np.isin(group, taken)
-    if held.all() and len(held):
-        held[group == group[0]] = False
-    return np.flatnonzero(~held), np.flatnonzero(held)
-
-
-def parts(records: Records, seed: int, folds: int) -> np.ndarray:
-    """int64 (N,): the part, 0 … folds - 1, of each record for K-fold cross-validation.
-
-    Parts are alike in size and in their mix of labels; records with the same or nearly the same instruction share one.
-    Raises UserError when there are fewer groups of records than parts.
-    """
-    strata, group = _strata(records), np.unique(records.groups, return_inverse=True)[1]
-    _, first = np.unique(group, return_index=True)
-    if not 2 <= folds <= len(first):
-        raise UserError(
-            f"{len(first):,} different records cannot be dealt into {folds} parts.",
-            "Give at least 2 folds, and no more than there are different records.",
-        )
-    sizes = np.bincount(group, minlength=len(first))
-    generator = np.random.default_rng(seed)
-    part_of, whole = np.zeros(len(first), np.int64), np.zeros(folds, np.int64)
-    for stratum in range(int(strata.max(initial=-1)) + 1):
-        members = np.flatnonzero(strata[first] == stratum)
-        filled = np.zeros(folds, np.int64)
-        for member in members[generator.permutation(len(members))]:
-            part = int(np.lexsort((whole, filled))[0])  # the emptiest for this label, then the emptiest of all
-            part_of[member] = part
-            filled[part] += sizes[member]
-            whole[part] += sizes[member]
-    return part_of[group]
-
-
-def _strata(records: Records) -> np.ndarray:
-    """int64 (N,): a number for each label; all 0 where records have none."""
-    labels = records.labels()
-    return np.unique(labels, return_inverse=True)[1] if labels else np.zeros(len(records), np.int64)

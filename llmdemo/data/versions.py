@@ -29,28 +29,38 @@ from llmdemo.data.library import (
     kept_mask,
     list_datasets,
     open_arrow,
+    raise_if_gone,
     read_checks,
     save_info,
+    still_there,
 )
-from llmdemo.data.records import SCHEMAS, to_batch
+from llmdemo.data.records import SCHEMAS, conformed, to_batch
 from llmdemo.data.settle import Held, load_held, settle
 from llmdemo.data.shapes import MAX_LABELS, Shape
-from llmdemo.data.turns import Bad
+from llmdemo.data.turns import raw_turns
+from llmdemo.data.values import Bad
 from llmdemo.errors import UserError
 from llmdemo.settings import Settings
 from llmdemo.store import Home, new_id, whole_folder
 
 _OWN_ROLES = {
-    "chat": {"messages": "messages", "split": "split"},
+    "chat": {"messages": "messages", "tools": "tools", "split": "split"},
     "text": {"text": "text", "split": "split"},
     "classify": {"text": "text", "label": "label", "split": "split"},
-    "preference": {"messages": "messages", "chosen": "chosen", "rejected": "rejected", "split": "split"},
+    "preference": {
+        "messages": "messages",
+        "chosen": "chosen",
+        "rejected": "rejected",
+        "tools": "tools",
+        "split": "split",
+    },
 }
 
 
 # ---- filters ----
 
 
+@still_there
 def preview_filters(home: Home, dataset_id: str, filters: list[str] | None = None) -> dict:
     """What these filters (None: the data set's own) would leave, without changing anything.
 
@@ -78,6 +88,7 @@ def preview_filters(home: Home, dataset_id: str, filters: list[str] | None = Non
     return {"kept": int(kept_mask(flags, chosen).sum()), "records": len(flags), "filters": rows}
 
 
+@still_there
 def apply_filters(home: Home, dataset_id: str, filters: list[str]) -> DatasetInfo:
     """A new version with these filters on and all others off. Raises UserError if they leave nothing."""
     parent, source = get_dataset(home, dataset_id), folder_of(home, dataset_id)
@@ -125,6 +136,7 @@ def _share(file: Path, target: Path) -> None:
 # ---- records ----
 
 
+@still_there
 def edit_record(home: Home, dataset_id: str, place: int, record: dict, *, tokenizer=None) -> DatasetInfo:
     """A new version in which the record at `place` is this one, with the fields of its task. Raises UserError.
 
@@ -134,6 +146,8 @@ def edit_record(home: Home, dataset_id: str, place: int, record: dict, *, tokeni
     _check_places(parent, [place])
     row = int(column(read_checks(folder_of(home, dataset_id)), "row")[place])
     shape = Shape("", parent.task, _OWN_ROLES[parent.task], ())  # our own fields, whatever the file had
+    if parent.task == "chat" and isinstance(record.get("messages"), list):
+        record = {**record, "messages": raw_turns(record)}
     try:
         edited = shape.records(record)[0]
     except Bad as problem:
@@ -141,6 +155,7 @@ def edit_record(home: Home, dataset_id: str, place: int, record: dict, *, tokeni
     return _rewrite(home, parent, f"Row {row:,} edited.", {place: {"row": row, **edited}}, np.zeros(0, int), tokenizer)
 
 
+@still_there
 def drop_records(home: Home, dataset_id: str, places: list[int], *, tokenizer=None) -> DatasetInfo:
     """A new version without the records at these places. Raises UserError if none would be left."""
     parent = get_dataset(home, dataset_id)
@@ -197,7 +212,7 @@ def _changed_batches(source: Path, edits: dict, drops: np.ndarray, task: str):
             left = np.setdiff1d(np.arange(batch.num_rows), gone)
             batch = batch.take(pa.array(left))
         if batch.num_rows:
-            yield batch
+            yield conformed(batch, task)
 
 
 def _carry_measured(source, folder, parent, held, edits, keep, tokenizer) -> str | None:
@@ -309,7 +324,11 @@ def merge_datasets(home: Home, settings: Settings, dataset_ids: list[str], name:
         bytes=sum(parent.bytes for parent in parents),
     )
     with whole_folder(home.datasets / dataset_id, home.tmp) as folder:
-        held = _merged_records(home, parents, folder, task)
+        try:
+            held = _merged_records(home, parents, folder, task)
+        except OSError as error:
+            raise_if_gone(home, dataset_ids, error)
+            raise
         Writer(folder / "left_out.arrow", LEFT_OUT).close()
         info = _settled(folder, info, held, info, None)
         save_info(folder, info)
@@ -332,7 +351,7 @@ def _merged_records(home: Home, parents: list[DatasetInfo], folder: Path, task: 
                 start += batch.num_rows
                 if chosen.num_rows:
                     rows = pa.array(np.arange(done + 1, done + chosen.num_rows + 1))
-                    writer.write(chosen.set_column(0, "row", rows))
+                    writer.write(conformed(chosen.set_column(0, "row", rows), task))
                     done += chosen.num_rows
             parts.append(held)
     return Held.joined(parts)

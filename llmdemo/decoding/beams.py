@@ -8,8 +8,8 @@ half on the host that follows the back-pointers.
 import torch
 
 from llmdemo.decoding.lanes import TRACE_TOP, Rows
-from llmdemo.decoding.settings import LaneSettings
 from llmdemo.decoding.steps import EOS, LENGTH, BeamStep, Branch, Candidates, Finished, LaneResult, Sequence
+from llmdemo.settings.decoding import LaneSettings
 
 _NEVER = -1.0e9
 """generate's score of what may not be chosen."""

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from llmdemo.decoding.backend import forward_for
 from llmdemo.decoding.graphs import GraphRun, StaticForward
 from llmdemo.decoding.run import Run
-from llmdemo.decoding.settings import DecodeSettings
 from llmdemo.decoding.steps import Step
 from llmdemo.errors import UserError
+from llmdemo.settings.decoding import DecodeSettings
 
 
 def decode_lanes(model, prompt_ids: list[int], settings: DecodeSettings, eos_token_ids=None) -> Iterator[Step]:

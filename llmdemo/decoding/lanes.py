@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import torch
 
 from llmdemo.decoding.filters import keep_min_p, keep_top_k, keep_top_p
-from llmdemo.decoding.settings import LaneSettings
 from llmdemo.decoding.steps import EOS, LENGTH, Candidates, LaneResult, TokenStep
+from llmdemo.settings.decoding import LaneSettings
 
 TRACE_TOP = 10
 """How many of the likeliest tokens a step reports."""

@@ -7,10 +7,10 @@ import torch
 
 from llmdemo.decoding.beams import BeamLane
 from llmdemo.decoding.lanes import Rows, TokenLane
-from llmdemo.decoding.settings import DecodeSettings
 from llmdemo.decoding.steps import Step
 from llmdemo.decoding.thread_budget import ThreadBudget
 from llmdemo.errors import UserError
+from llmdemo.settings.decoding import DecodeSettings
 
 
 class Run:

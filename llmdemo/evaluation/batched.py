@@ -4,7 +4,6 @@ Rows are padded on the left and take part with their own positions, so in fp32 e
 Rows that have ended leave the batch, which makes the rest faster.
 """
 
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor
 
 from llmdemo.decoding.engine import end_tokens
+from llmdemo.decoding.past import Past, padded_way_of, way_of
 
 
 @dataclass(frozen=True)
@@ -25,49 +25,66 @@ class Answer:
 
 
 class PaddedRows:
-    """A batch on its way through a model: `start` with prompts, `extend` with what comes next, `keep` some rows."""
+    """A batch on its way through a model: `start` with prompts, `extend` with what comes next, `keep` some rows.
+
+    Where padding would change what a model says, rows of each length go through it apart.
+    """
 
     def __init__(self, model):
         self._model = model
-        self._takes = inspect.signature(model.forward).parameters
+        self._way = padded_way_of(model)
         self._device = next(model.parameters()).device
-        self._cache = self._mask = None
+        self._parts: list[_Part] = []
 
     def start(self, prompts: list[list[int]], pad_id: int) -> Tensor:
         """Logits [b, V] after each prompt."""
-        width = max(map(len, prompts))
-        ids = torch.tensor([[pad_id] * (width - len(prompt)) + prompt for prompt in prompts])  # [b, t]
-        self._mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts])
-        return self._forward(ids, self._mask)[:, -1]
+        self._parts = []
+        lengths = torch.tensor([len(prompt) for prompt in prompts])
+        groups = (
+            [torch.arange(len(prompts))] if self._way else [(lengths == n).nonzero()[:, 0] for n in lengths.unique()]
+        )
+        found = []
+        for rows in groups:
+            width = int(lengths[rows].max())
+            ids = torch.tensor([[pad_id] * (width - len(prompts[row])) + prompts[row] for row in rows])  # [b, t]
+            mask = (torch.arange(width) >= (width - lengths[rows])[:, None]).long()
+            self._parts.append(_Part(rows, Past(self._model, self._way or way_of(self._model)), mask.to(self._device)))
+            found.append(self._parts[-1].past.read(ids.to(self._device), self._parts[-1].mask))
+        return self._joined(found)
 
     def extend(self, tokens: Tensor) -> Tensor:
         """Logits [b, V] after `tokens` [b, k] more, the same number for each row."""
-        return self._forward(tokens, torch.ones(tokens.shape, dtype=torch.int64))[:, -1]
+        found = []
+        for part in self._parts:
+            new = tokens[part.rows].to(self._device)
+            part.mask = torch.cat([part.mask, torch.ones_like(new)], dim=1)
+            found.append(part.past.read(new, part.mask))
+        return self._joined(found)
 
-    def keep(self, rows: Tensor) -> bool:
-        """Goes on with these rows (indices [n]) only; False where the model's cache cannot."""
-        if not hasattr(self._cache, "batch_select_indices"):
-            return False
-        self._cache.batch_select_indices(rows.to(self._device))
-        self._mask = self._mask[rows]
-        return True
+    def keep(self, rows: Tensor) -> None:
+        """Goes on with these rows (indices [n], ascending) only."""
+        for part in self._parts:
+            staying = torch.isin(part.rows, rows)
+            if not staying.all():
+                chosen = staying.nonzero()[:, 0].to(self._device)
+                part.past.take(chosen)
+                part.mask = part.mask[chosen]
+            part.rows = torch.searchsorted(rows, part.rows[staying])
+        self._parts = [part for part in self._parts if len(part.rows)]
 
-    def _forward(self, ids: Tensor, new: Tensor) -> Tensor:
-        first = self._cache is None
-        self._mask = new if first else torch.cat([self._mask, new], dim=1)
-        positions = (self._mask.cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1] :]
-        extra = {"position_ids": positions.to(self._device)} if "position_ids" in self._takes else {}
-        if "logits_to_keep" in self._takes:
-            extra["logits_to_keep"] = 1
-        out = self._model(
-            input_ids=ids.to(self._device),
-            attention_mask=self._mask.to(self._device),
-            past_key_values=self._cache,
-            use_cache=True,
-            **extra,
-        )
-        self._cache = out.past_key_values
-        return out.logits.float()
+    def _joined(self, found: list[Tensor]) -> Tensor:
+        """The parts' logits in the order of the rows."""
+        order = torch.cat([part.rows for part in self._parts]).argsort()
+        return torch.cat(found)[order.to(self._device)].float()
+
+
+@dataclass
+class _Part:
+    """Rows that go through the model together: which of the batch they are [n], and their mask [n, tokens so far]."""
+
+    rows: Tensor
+    past: Past
+    mask: Tensor
 
 
 @torch.inference_mode()
@@ -104,7 +121,8 @@ def greedy(
         if all(ended) or step + 1 == max_new_tokens:
             break
         going = torch.tensor([row for row in range(len(alive)) if not ended[int(alive[row])]])
-        if len(going) < len(alive) and rows.keep(going):
+        if len(going) < len(alive):
+            rows.keep(going)
             tokens, alive = tokens[going], alive[going]
         logits = rows.extend(tokens[:, None])
     return [Answer(ids, end) for ids, end in zip(written, ended, strict=True)]

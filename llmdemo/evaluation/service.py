@@ -33,12 +33,12 @@ from llmdemo.evaluation.folder import (
     evaluations_folder,
 )  # fmt: skip
 from llmdemo.evaluation.judge_address import checked_key, parsed_url
-from llmdemo.evaluation.spec import KIND_OF_TASK, LIMITS, Spec
+from llmdemo.jobs import process
+from llmdemo.jobs.lock import LeaderLock
 from llmdemo.models import catalog
-from llmdemo.runs import process
 from llmdemo.runs.command import worker_environment
-from llmdemo.runs.lock import LeaderLock
 from llmdemo.settings import Settings
+from llmdemo.settings.evaluation import KIND_OF_TASK, LIMITS, Spec
 from llmdemo.store import Home, new_id
 
 _BUSY_SECONDS, _IDLE_SECONDS = 0.3, 2.0
@@ -100,6 +100,13 @@ class Evaluations:
 
     def checked(self, values: dict, with_key: bool = False) -> Spec:
         """The spec with everything filled in. Raises UserError for data, models and judges that do not go together."""
+        if (
+            isinstance(values, dict)
+            and not values.get("dataset_id")
+            and isinstance(values.get("model_ids"), list | tuple)
+        ):
+            own = heldout.own_dataset(self._home, tuple(map(str, values["model_ids"])))
+            values = {**values, "dataset_id": own or ""}
         spec = Spec.from_dict(values)
         info = data.get_dataset(self._home, spec.dataset_id)
         kind = KIND_OF_TASK[info.task]
@@ -114,7 +121,10 @@ class Evaluations:
         split = heldout.split_of(self._home, model_ids, spec.dataset_id)
         given = {key: value for key, value in values.items() if value is not None and key in split}
         filled = {"kind": kind, "limit": spec.limit or LIMITS[kind], "model_ids": list(model_ids)} | split | given
-        return Spec.from_dict({**spec.to_dict(), **filled})
+        whole = Spec.from_dict({**spec.to_dict(), **filled})
+        if kind != "kfold":  # whose runs each tell their own part
+            heldout.held_out(self._home, whole)
+        return whole
 
     def stop(self, evaluation_id: str) -> dict:
         """Asks it to stop, or takes it out of the queue; harmless when pressed again. Returns status."""

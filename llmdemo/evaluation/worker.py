@@ -13,7 +13,7 @@ from pathlib import Path
 from llmdemo.errors import UserError
 from llmdemo.evaluation.folder import COMPLETED, FAILED, STOPPED, JobFolder
 from llmdemo.evaluation.job import Job, Stopped
-from llmdemo.evaluation.spec import Spec
+from llmdemo.settings.evaluation import Spec
 from llmdemo.store import Home
 
 

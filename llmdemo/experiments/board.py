@@ -5,7 +5,7 @@ import math
 from llmdemo.errors import UserError
 from llmdemo.experiments.group import Group
 from llmdemo.experiments.reading import Reading
-from llmdemo.runs.states import FINAL
+from llmdemo.jobs.states import FINAL
 
 DELETED = "deleted"
 OVER = (*FINAL, DELETED)

@@ -147,7 +147,7 @@ class Conductor:
         for row in rows:
             if winner and row["state"] == "completed" and row["model_id"] and row is not winner:
                 try:
-                    self._runs.slim(row["run_id"], _LET_GO)
+                    self._runs.prune(row["run_id"], _LET_GO)
                 except UserError as error:
                     log.warning("%s: %s", row["run_id"], error)  # its files stay until somebody deletes the run
 

@@ -19,8 +19,8 @@ from llmdemo.experiments.group import RUNNING, Group, Groups
 from llmdemo.experiments.plan import Plan
 from llmdemo.models.check import read_config
 from llmdemo.settings import Settings
+from llmdemo.settings.training import TrainConfig
 from llmdemo.store import Home
-from llmdemo.training.config import TrainConfig
 
 log = logging.getLogger(__name__)
 _BUSY_SECONDS = 1.0

@@ -79,6 +79,7 @@ def fetch(
             with store.whole_folder(target, home.tmp) as folder:
                 download(repo, sha, folder, total, progress)
                 check_folder(folder)
+                catalog.try_model(home, folder)
                 store.write_json(folder / "origin.json", {"source": "hub", "repository": repo, "revision": sha})
         except OSError:
             if not target.is_dir():  # else another page or app was quicker

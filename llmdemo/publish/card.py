@@ -49,6 +49,7 @@ def card(facts: Facts, licence: str, base: str = "") -> str:
         f"{plain(facts.config.get('method', 'galore'))} by llmdemo {__version__}.",
         "## Before and after",
         _before_and_after(facts),
+        *filter(None, [_weights(facts)]),
         *_samples(facts.samples),
         "## Curves",
         "![Loss by step](curves.png)",
@@ -85,6 +86,18 @@ def _before_and_after(facts: Facts) -> str:
     if not rows:
         return "Nothing was held out of the training."
     return _table(rows, ("figure", "first", "last"))
+
+
+def _weights(facts: Facts) -> str:
+    """In which type the weights are, and what the held-out loss of these files is beside the run's own."""
+    told = facts.status.get("published")
+    if not isinstance(told, dict) or not told.get("dtype"):
+        return ""
+    how = f"{told['dtype']}, {told['rounding']} rounding" if told.get("rounding") else told["dtype"]
+    rows = [("weights", how), ("held-out loss of the run", told.get("run_loss"))]
+    rows += [("held-out loss of these files", told.get("loss"))]
+    known = [(name, f"{value:.5g}" if isinstance(value, float) else value) for name, value in rows if value is not None]
+    return _table(known, ("files", ""))
 
 
 def _samples(samples: list) -> list[str]:

@@ -4,7 +4,7 @@
 can check a config without loading torch.
 """
 
-from llmdemo.training.config import TrainConfig
+from llmdemo.settings.training import TrainConfig
 
 __all__ = ["TrainConfig", "build_optimizer"]
 

@@ -1,7 +1,7 @@
 """LoRA through peft: small trained matrices beside frozen ones (arXiv 2106.09685)."""
 
 from llmdemo.errors import UserError, first_line
-from llmdemo.training.config import TrainConfig
+from llmdemo.settings.training import TrainConfig
 from llmdemo.training.targets import check_rank, find_targets
 
 

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from llmdemo.errors import UserError
+from llmdemo.settings.training import TrainConfig
 from llmdemo.training.adamw import ForeachGaLoreAdamW
-from llmdemo.training.config import TrainConfig
 from llmdemo.training.gradients import Slot, attach, detach
 from llmdemo.training.offload import HostSums
 from llmdemo.training.subspace import Refresh, Subspace

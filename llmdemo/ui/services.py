@@ -150,6 +150,7 @@ def make_services(settings: Settings, *, access: Access | None = None, command=N
     """
     from llmdemo.evaluation import Evaluations
     from llmdemo.experiments import Experiments
+    from llmdemo.jobs import Jobs
     from llmdemo.models.starter import StarterFetch
     from llmdemo.publish import Pushes
     from llmdemo.runs import Runs
@@ -157,7 +158,7 @@ def make_services(settings: Settings, *, access: Access | None = None, command=N
     home = Home(settings.home, _model_roots(settings, access)).prepare()
     starter = StarterFetch(home)
     starter.start()
-    runs = Runs(home, settings, command=command)
+    runs = Runs(Jobs(home, settings), command=command)
     return Services(
         settings=settings,
         home=home,

@@ -1,15 +1,24 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { errorOfField, FIELDS, fits, settingsForForm } from "../../assets/train/fields.js";
+import { controlOf, errorOfField, fits, NAME, settingsForForm } from "../../assets/train/fields.js";
 import { kindOf } from "../../assets/learn/formulas.js";
 
 const DEFAULTS = { max_steps: 84, rank: 128, loss_on: "response", target_modules: [], name: "" };
 
 test("a setting is there for its method and its task", () => {
-  assert.ok(fits("rank", "galore", "chat", DEFAULTS) && fits("rank", "lora", "chat", DEFAULTS));
-  assert.ok(!fits("rank", "adamw", "chat", DEFAULTS));
-  assert.ok(!fits("loss_on", "galore", "text", DEFAULTS));
-  assert.ok(!fits("beta", "galore", "preference", DEFAULTS)); // no default: the app doesn't know it
+  const rank = { methods: ["galore", "lora"], tasks: [] };
+  const lossOn = { methods: [], tasks: ["chat"] };
+  assert.ok(fits(rank, "galore", "chat") && fits(rank, "lora", "text") && !fits(rank, "adamw", "chat"));
+  assert.ok(fits(lossOn, "adamw", "chat") && !fits(lossOn, "galore", "text"));
+  assert.ok(fits(NAME.name, "galore", "preference"));
+});
+
+test("a setting is chosen with what suits it", () => {
+  const setting = (more) => controlOf({ widget: "", choices: [], kind: "int", ...more });
+  assert.equal(setting({}), "number");
+  assert.equal(setting({ kind: "bool" }), "bool");
+  assert.equal(setting({ choices: [32, 8] }), "choices");
+  assert.equal(setting({ widget: "share", kind: "float" }), "share");
 });
 
 test("a run's settings become those of the form: what is unusual, without what is the run's own", () => {
@@ -31,22 +40,14 @@ test("a run's settings become those of the form: what is unusual, without what i
 });
 
 test("an error says the form's name of the setting, and which field it is about", () => {
-  const names = { max_steps: "Steps", rank: "Rank" };
-  const found = errorOfField(
-    { message: "max_steps is -1.", hint: "Lower max_steps or the rank." },
-    (key) => names[key],
-  );
+  const keys = ["max_steps", "rank", "name"];
+  const names = { max_steps: "Steps", rank: "Rank", name: "Name" };
+  const error = { message: "max_steps is -1.", hint: "Lower max_steps or the rank." };
+  const found = errorOfField(error, keys, (key) => names[key]);
   assert.equal(found.field, "max_steps");
   assert.deepEqual(found.error, { message: "Steps is -1.", hint: "Lower Steps or the rank." });
-  assert.equal(errorOfField({ message: "The data is gone.", hint: "" }, String).field, null);
-});
-
-test("each field has its words in both languages", async () => {
-  const { readFileSync } = await import("node:fs");
-  for (const language of ["en", "zh-TW"]) {
-    const words = JSON.parse(readFileSync(new URL(`../../assets/words/${language}.json`, import.meta.url), "utf8"));
-    for (const [key] of FIELDS) assert.ok(words[`f_${key}`] && words[`h_${key}`], `${key} in ${language}`);
-  }
+  assert.equal(errorOfField({ message: "rank is 0.", hint: "" }, keys, (key) => names[key]).field, "rank");
+  assert.equal(errorOfField({ message: "The name is gone.", hint: "" }, keys, String).field, null);
 });
 
 test("which formula: a preference run's depends on its loss", () => {

@@ -23,6 +23,12 @@ FILES = {
     "nul.csv": (b"a,b\n1,\x002\n", "byte 7 is NUL"),
     "picture.json": (b"\x89PNG\r\n\x1a\n0000", "is a picture"),
     "sheet.csv": (b"PK\x03\x04000", "ZIP archive or an Excel workbook"),
+    "empty.xlsx": (b"PK\x05\x06" + b"\0" * 18, "empty ZIP archive or Excel workbook"),
+    "cut.xlsx": (b"PK\x03\x04\x14\x00", "ZIP archive or an Excel workbook"),
+    "part.xlsx": (b"PK\x07\x08" + b"\0" * 99, "part of a ZIP archive"),
+    "page.xlsx": (b"<html><table><tr><td>a</td></tr></table></html>", "page of HTML or XML"),
+    "table.xlsx": (b"a,b\n1,2\n", "not a data file that is known"),
+    "locked.xlsx": (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 500, "old Excel or Word file"),
     "a.csv.gz": (gzip.compress(b"a,b\n" * 100_000), "compressed with gzip"),
     "page.json": (b"<!DOCTYPE html><html>404</html>", "page of HTML"),
     "program.py": (b"import os\n", "not a data file that is known"),
@@ -147,9 +153,9 @@ def test_mixed_shapes_keep_what_fits_and_name_the_rest(home, settings, write):
         {"prompt": {"a": [1]}, "completion": True},
     ]
     info = add_dataset(home, settings, write("a.json", rows), "a")
-    assert info.counts["wrong_shape"] == 5 and info.kept == 10
+    assert info.counts["wrong_shape"] == 5 and info.counts["not_text"] == 1 and info.kept == 9
     assert [problem["row"] for problem in info.problems if problem["code"] == "wrong_shape"] == [10, 11, 12, 13, 14]
-    assert open_records(home, info.dataset_id)[-1]["messages"][0]["content"] == '{"a":[1]}'
+    assert open_records(home, info.dataset_id, everything=True)[-1]["messages"][0]["content"] == '{"a":[1]}'
 
 
 def test_lone_surrogates_and_nan_are_read(home, settings, write):

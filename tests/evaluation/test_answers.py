@@ -6,8 +6,8 @@ from llmdemo.evaluation import answers
 from llmdemo.evaluation.folder import JobFolder, evaluations_folder
 from llmdemo.evaluation.heldout import held_out
 from llmdemo.evaluation.job import Job
-from llmdemo.evaluation.spec import Spec
 from llmdemo.models import catalog
+from llmdemo.settings.evaluation import Spec
 
 NEW = 4
 

@@ -12,7 +12,7 @@ from llmdemo.errors import UserError
 from llmdemo.evaluation import Evaluations, answers
 from llmdemo.evaluation.folder import JobFolder
 from llmdemo.evaluation.worker import work
-from llmdemo.runs import process
+from llmdemo.jobs import process
 from llmdemo.store import write_json
 
 SMALL = {"max_new_tokens": 6, "limit": 12, "eval_share": 0.3}

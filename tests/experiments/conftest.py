@@ -11,8 +11,9 @@ import pytest
 from llmdemo.data import add_dataset
 from llmdemo.experiments import Experiments
 from llmdemo.experiments import service as experiments_service
+from llmdemo.jobs import Jobs
+from llmdemo.jobs import service as jobs_service
 from llmdemo.runs import Runs
-from llmdemo.runs import service as runs_service
 
 FAKE = Path(__file__).with_name("fake_worker.py")
 
@@ -25,7 +26,7 @@ class Bench:
 
     def open(self, **settings) -> tuple[Experiments, Runs]:
         changed = dataclasses.replace(self.settings, **settings)
-        runs = Runs(self.home, changed, lambda run_dir, config: [sys.executable, "-S", str(FAKE), str(run_dir)])
+        runs = Runs(Jobs(self.home, changed), lambda run_dir, config: [sys.executable, "-S", str(FAKE), str(run_dir)])
         opened = Experiments(self.home, changed, runs), runs
         self._opened.append(opened)
         return opened
@@ -53,7 +54,7 @@ class Bench:
 
 @pytest.fixture
 def bench(home, settings, tiny_model_folder, alpaca_file, tiny_tokenizer, monkeypatch):
-    for module in (runs_service, experiments_service):  # the tests' runs last milliseconds
+    for module in (jobs_service, experiments_service):  # the tests' runs last milliseconds
         monkeypatch.setattr(module, "_BUSY_SECONDS", 0.05)
         monkeypatch.setattr(module, "_IDLE_SECONDS", 0.1)
     shutil.copytree(tiny_model_folder, home.models / "starter")

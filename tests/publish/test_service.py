@@ -163,3 +163,10 @@ def test_a_method_that_is_no_word_is_no_tag(method):
 
 def test_the_method_is_a_tag():
     assert "tags: [galore, llmdemo]" in card(Facts("run", CONFIG, {}), "other")
+
+
+def test_the_card_says_in_which_type_the_weights_are_and_what_that_costs():
+    told = {"dtype": "bfloat16", "rounding": "nearest", "loss": 1.2345678, "run_loss": 1.234, "message": ""}
+    text = card(Facts("r", CONFIG, {"published": told}), "mit")
+    assert "| weights | bfloat16, nearest rounding |" in text and "| held-out loss of these files | 1.2346 |" in text
+    assert "| weights |" not in card(Facts("r", CONFIG, {}), "mit")

@@ -66,9 +66,9 @@ def test_made_up_names_fill_no_memory():
 
 
 def test_an_end_that_makes_no_sense_is_a_worker_error():
-    assert fed(("end", {"state": "splendid"})).end["reason"] == "worker_error"
-    assert fed(("end", {"state": "failed", "reason": "who knows"})).end["reason"] == "worker_error"
-    assert fed(("end", {"state": "completed", "reason": "lost"})).end["reason"] == ""
+    assert fed(("end", {"state": "splendid"})).end.reason == "worker_error"
+    assert fed(("end", {"state": "failed", "reason": "who knows"})).end.reason == "worker_error"
+    assert fed(("end", {"state": "completed", "reason": "lost"})).end.reason == ""
 
 
 def test_a_run_that_resumes_forgets_what_it_does_again():
@@ -214,3 +214,15 @@ def test_a_number_is_a_finite_number_and_a_text_has_an_end():
         None,
     ]
     assert text("x" * 100, 10) == "x" * 9 + "…" and text(None) == "" and text(5) == "5"
+
+
+def test_the_type_of_a_finished_models_weights_is_part_of_the_status():
+    digest = Digest()
+    digest.feed({"type": "published", "t": 1.0, "dtype": "float32", "rounding": "", "loss": None, "run_loss": 1.5})
+    assert digest.status()["published"] == {
+        "dtype": "float32",
+        "rounding": "",
+        "message": "",
+        "loss": None,
+        "run_loss": 1.5,
+    }

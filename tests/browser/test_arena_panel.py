@@ -172,7 +172,7 @@ def test_the_slider_replays_the_decoding(arena):
     assert page.inner_text(".replay output") == "3 of 12"
     page.click(".replay button[aria-label='One step on']")
     page.wait_for_function("document.querySelector('.replay output').textContent === '4 of 12'")
-    page.click(".replay button[aria-label='Play']")
+    page.click(".replay button[aria-label='Replay']")
     page.wait_for_function(
         "document.querySelectorAll('.lane[data-strategy=greedy] .token').length === 12", timeout=LIMIT
     )
@@ -321,8 +321,8 @@ def test_two_models_stand_side_by_side(arena):
 def test_further_panes_have_their_own_values_and_a_link_brings_them_back(arena):
     page = arena()
     page.click(".more summary")
-    page.click("text=+ another pane")
-    page.click("text=+ another pane")
+    page.click("text=+ another lane")
+    page.click("text=+ another lane")
     page.select_option(".morelane >> nth=1 >> select", "beam")
     page.check(".lanepick input >> nth=4")
     compare(page, tokens=6)
@@ -344,7 +344,7 @@ def test_a_better_answer_becomes_a_pair_of_a_preference_data_set(arena, tiny_hom
     page = arena()
     compare(page, prompt="Which is better?")
     said = dict(texts(page))
-    page.click(".lane[data-strategy=top_p] >> text=This one is better")
+    page.click(".lane[data-strategy=top_p] >> text=Prefer this answer")
     page.fill("#arena-picks", "Class 5b")
     page.click(".prefer .others .chip[data-strategy=greedy]")
     page.wait_for_function("document.querySelector('.prefer .said').textContent.includes('Class 5b: 1 so far')")
@@ -367,7 +367,7 @@ def test_a_reply_becomes_a_further_turn(arena):
     page = arena()
     compare(page, prompt="First question")
     answer = dict(texts(page))["greedy"]
-    page.click(".lane[data-strategy=greedy] >> text=Reply to this")
+    page.click(".lane[data-strategy=greedy] >> text=Reply")
     assert page.input_value("#arena-prompt") == ""
     turns = page.inner_text(".turns")
     assert "First question" in turns and answer.strip()[:10] in turns
@@ -479,7 +479,7 @@ def test_many_prompts_draw_the_trade_off(arena, tmp_path):
 
 def test_the_page_speaks_traditional_chinese(open_page, tiny_app):
     page = open_page(tiny_app, locale="zh-TW")
-    page.get_by_role("tab", name="對照場").click()
+    page.get_by_role("tab", name="競技場").click()
     page.wait_for_selector(".arena .run")
     assert page.inner_text(".arena .run") == "比較"
     assert not page.evaluate("document.querySelector('.arena').innerText.includes('arena_')")

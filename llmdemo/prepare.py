@@ -32,7 +32,7 @@ def defaults(method: str, task: str = "chat") -> dict:
     }
 
 
-def checked(home: Home, values: dict) -> tuple[TrainConfig, object, ModelEntry]:
+def checked(home: Home, values: dict) -> tuple[TrainConfig, data.DatasetInfo, ModelEntry]:
     """(config, DatasetInfo, ModelEntry) for settings by the contract's keys; the task follows the data set's.
 
     Raises UserError for a setting, a data set or a model that cannot be used.
@@ -126,12 +126,37 @@ def predict(home: Home, values: dict) -> dict:
 
 
 def notes_before(home: Home, config: TrainConfig) -> list[str]:
-    """What people should know of a run before it starts: that nothing can be held out, for one. Raises UserError."""
+    """What people should know of a run before it starts: that nothing can be held out, that max_length leaves records out.
+
+    Raises UserError.
+    """
     if config.task == "text" and config.eval_share:  # of too few texts the end is held out
         return []
+    return _held_out_notes(home, config) + _length_notes(home, config)
+
+
+def _held_out_notes(home: Home, config: TrainConfig) -> list[str]:
     how = (config.seed, config.eval_share, config.fold, config.folds, config.split_version)
     note = _held_out_note(home, config.dataset_id, data.get_dataset(home, config.dataset_id).kept, *how)
     return [note] if note else []
+
+
+def _length_notes(home: Home, config: TrainConfig) -> list[str]:
+    """How many conversations keep no token of their answer within max_length, by the tokens counted when the data came."""
+    measured = data.get_dataset(home, config.dataset_id).measured
+    count = _too_long(home, config.dataset_id, config.max_length, measured) if config.task == "chat" else 0
+    if not count:
+        return []
+    some = f"{count:,} record{'' if count == 1 else 's'}"
+    return [
+        f"About {some} will be left out: within {config.max_length:,} tokens no token of the answer is left. Raise "
+        "max_length to learn from them. The run counts them with its own model."
+    ]
+
+
+@lru_cache(maxsize=256)
+def _too_long(home: Home, dataset_id: str, max_length: int, measured: str | None) -> int:
+    return data.without_answer(home, dataset_id, max_length)
 
 
 @lru_cache(maxsize=256)

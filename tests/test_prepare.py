@@ -95,6 +95,18 @@ def test_that_nothing_can_be_held_out_is_said_before_the_run_and_at_its_start(
     assert prepare.started(home, Runs(), values) == {"run_id": values["dataset_id"], "notes": [note]}
 
 
+def test_records_that_the_chosen_length_leaves_out_are_told_before_the_run(
+    home, settings, tmp_path, tiny_model_folder, tiny_tokenizer
+):
+    rows = [{"instruction": f"word{n} " * (60 if n < 12 else 2), "output": f"Answer {n}."} for n in range(30)]
+    (tmp_path / "long.json").write_text(json.dumps(rows))
+    info = add_dataset(home, settings, tmp_path / "long.json", "long", tokenizer=tiny_tokenizer)
+    values = {"dataset_id": info.dataset_id, "model_id": str(tiny_model_folder)}
+    assert prepare.predict(home, values)["notes"] == []
+    note = prepare.predict(home, {**values, "max_length": 48})["notes"][0]
+    assert "About 12 records will be left out: within 48 tokens" in note
+
+
 def test_where_records_are_held_out_there_is_nothing_to_say(home, datasets, tiny_model_folder):
     for task in TASKS:
         assert prepare.predict(home, {"dataset_id": datasets[task], "model_id": str(tiny_model_folder)})["notes"] == []

@@ -319,7 +319,7 @@ define("train-form", ({ el, server }) => {
       state.other ? otherModel() : null,
       h("div", {}, notice(state.error)),
       summary(),
-      (state.predicted?.notes || []).map((note) => h("p", { class: "soft summary" }, note)),
+      (state.predicted?.notes || []).map((note) => notice({ message: note, kind: "info" })),
       h("div", { class: "folds" }, advanced(), h("div", { class: "more-place", ref: placeSlot })),
     );
     tell("train-form", { ...wanted(), task: task() });

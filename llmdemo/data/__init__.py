@@ -13,7 +13,7 @@ from llmdemo.data.encode import (
 from llmdemo.data.export import export_dataset, formula_cells
 from llmdemo.data.ingest import add_dataset
 from llmdemo.data.library import DatasetInfo, delete_dataset, get_dataset, list_datasets, rename_dataset
-from llmdemo.data.measure import DEFAULT_MAX_LENGTH, Stopped, measure_tokens
+from llmdemo.data.measure import DEFAULT_MAX_LENGTH, Stopped, measure_tokens, without_answer
 from llmdemo.data.records import Records, open_records
 from llmdemo.data.report import excerpt, problems, report_csv, report_json
 from llmdemo.data.split import in_order, split, why_none
@@ -60,4 +60,5 @@ __all__ = [
     "token_view",
     "view_record",
     "why_none",
+    "without_answer",
 ]

@@ -166,6 +166,21 @@ def summary(measured: Measured, kept: np.ndarray, max_length: int, task: str) ->
 
 
 @still_there
+def without_answer(home: Home, dataset_id: str, max_length: int) -> int:
+    """How many kept conversations have about no answer's token within `max_length`; 0 where tokens are not counted yet.
+
+    By the measured length without the trained tokens: of several turns, earlier answers may still fit.
+    """
+    folder, info = folder_of(home, dataset_id), get_dataset(home, dataset_id)
+    measured = read_measured(folder, info.measured) if info.measured else None
+    if measured is None:
+        return 0
+    kept = kept_mask(column(read_checks(folder), "flags"), info.filters)
+    whole = measured.length <= info.tokens["max_length"]  # else the trained tokens are only a part
+    before = np.where(whole, measured.length - measured.trained, measured.length * (measured.trained == 0))
+    return int(((before >= max_length) & kept).sum())
+
+
 def measure_tokens(
     home: Home,
     dataset_id: str,

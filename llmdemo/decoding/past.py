@@ -31,18 +31,22 @@ class Past:
         self._takes = inspect.signature(model.forward).parameters
         self._kept: dict = {}  # the past under the name under which the model gives and takes it
         self._ids: Tensor | None = None  # (B, T) all that was read, where it is read again
-        self._rows = 0
+        self._rows, self._length = 0, 0
 
     def read(self, ids: Tensor, mask: Tensor | None = None) -> Tensor:
         """Logits (B, V) after `ids` (B, T) more; mask (B, all tokens so far): 0 where a row is padded on the left."""
         if self._way == AGAIN:
             ids = self._ids = ids if self._ids is None else torch.cat([self._ids, ids], dim=1)
-        self._rows = len(ids)
-        given = {"logits_to_keep": 1} if "logits_to_keep" in self._takes else {}
+        # Said to all: some models take positions from the length of a cache's first layer, which may have none.
+        first = 0 if self._way == AGAIN else self._length
+        self._rows, self._length = len(ids), first + ids.shape[1]
+        positions = torch.arange(first, self._length, device=ids.device)[None]
+        given: dict = {"logits_to_keep": 1} if "logits_to_keep" in self._takes else {}
         if mask is not None:
             given["attention_mask"] = mask
-            if "position_ids" in self._takes:
-                given["position_ids"] = (mask.cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1] :]
+            positions = (mask.cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1] :]
+        if "position_ids" in self._takes:
+            given["position_ids"] = positions
         out = self._model(input_ids=ids, use_cache=self._way != AGAIN, **self._kept, **given)
         if self._way != AGAIN:
             self._kept = {name: out[name] for name in _NAMES if out.get(name) is not None and name in self._takes}
@@ -52,7 +56,7 @@ class Past:
 
     def take(self, rows: Tensor) -> None:
         """Row i is what row rows[i] was; `rows` int64, as many as there are to be."""
-        if self._way == AGAIN:
+        if self._ids is not None:
             self._ids = self._ids[rows]
         elif self._way == CACHE:
             for past in self._kept.values():

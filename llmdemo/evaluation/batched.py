@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from llmdemo.decoding.engine import end_tokens
+from llmdemo.decoding.engine import check_tokens, end_tokens
 from llmdemo.decoding.past import Past, padded_way_of, way_of
 
 
@@ -38,6 +38,7 @@ class PaddedRows:
 
     def start(self, prompts: list[list[int]], pad_id: int) -> Tensor:
         """Logits [b, V] after each prompt."""
+        check_tokens(self._model, (token for prompt in prompts for token in prompt))
         self._parts = []
         lengths = torch.tensor([len(prompt) for prompt in prompts])
         groups = (

@@ -9,6 +9,7 @@ import inspect
 import torch
 from torch.nn import functional
 
+from llmdemo.decoding.engine import check_tokens
 from llmdemo.decoding.past import padded_way_of
 
 _MOST_LOGITS = 256 * 2**20
@@ -22,6 +23,7 @@ def row_losses(model, rows: list, pad_id: int) -> list[tuple[float, int]]:
     The labels are -100 where nothing is asked (data.encode.Encoded). Equals transformers' own loss times the count.
     """
     found: list[tuple[float, int]] = [(0.0, 0)] * len(rows)
+    check_tokens(model, (token for row in rows for token in row.input_ids))
     order = sorted(range(len(rows)), key=lambda place: len(rows[place].input_ids))
     padded = padded_way_of(model) is not None
     for batch in _batches(order, rows, getattr(model.config.get_text_config(), "vocab_size", 50_000), padded):

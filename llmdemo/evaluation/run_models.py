@@ -10,8 +10,9 @@ import orjson
 from llmdemo.evaluation.answers import answers_of, identity, kept_of
 from llmdemo.evaluation.compare import record_of, summary, text_record
 from llmdemo.evaluation.heldout import HeldOut, example, held_out, overlap
-from llmdemo.evaluation.job import Job, Stopped
+from llmdemo.evaluation.job import Job
 from llmdemo.evaluation.judging import judge_all
+from llmdemo.jobs.worker import Stopped
 from llmdemo.models import catalog
 from llmdemo.settings.evaluation import Spec
 from llmdemo.store import Home

@@ -30,6 +30,9 @@ class Kind:
     """Does what can be done now, quickly; `True`: it was asked to stop. Returns how it ended, None while it goes on.
     What it raises is tried again."""
 
+    every: float = 0.0
+    """Seconds between two calls of `advance`, at least."""
+
     digest: type[Digest] = Digest
     """What reads its events."""
     large: tuple[str, ...] = ()

@@ -66,12 +66,6 @@ def launch(
     return child.pid, identity(child.pid)
 
 
-def adopt(child: subprocess.Popen[bytes]) -> None:
-    """Takes a process that somebody else has started into the care of this module, as `launch` does with its own."""
-    _children[child.pid] = child
-    _prefer_for_oom_killer(child.pid)
-
-
 def _prefer_for_oom_killer(pid: int) -> None:
     """If memory runs out the kernel should take the job, which can be resumed, and not the app."""
     if _LINUX:

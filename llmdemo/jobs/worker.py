@@ -9,13 +9,14 @@ import os
 import time
 import traceback
 from collections.abc import Callable
-from typing import Any, TextIO
+from typing import Any, TextIO, TypeVar
 
-from llmdemo.errors import UserError
+from llmdemo.errors import UserError, first_line
 from llmdemo.events import EventWriter
 from llmdemo.jobs.digest import End
 from llmdemo.jobs.folder import JobFolder
 from llmdemo.jobs.states import BAD_CONFIG, COMPLETED, DISK_FULL, FAILED, OUT_OF_MEMORY, STOPPED, WORKER_ERROR
+from llmdemo.memory import MESSAGES
 
 _EVERY_SECONDS = 0.5
 _LOOK_SECONDS = 0.1
@@ -61,12 +62,14 @@ class Worker:
         self._events.close()
 
 
-def perform(folder: JobFolder, work: Callable[[Worker], None], resume: str = "Resume tries again.") -> int:
+W = TypeVar("W", bound=Worker)
+
+
+def perform(worker: W, work: Callable[[W], None], resume: str = "Resume tries again.") -> int:
     """Does the work and writes its events "start" and "end"; returns the exit status: 0 unless a mistake of ours ended it.
 
-    `resume`: what a resume means, for those ends after which it helps.
+    `resume`: what a resume means, for those ends after which it helps. Closes the worker.
     """
-    worker = Worker(folder)
     try:
         worker.write("start", pid=os.getpid())
         end, status = _perform(worker, work, resume)
@@ -76,7 +79,7 @@ def perform(folder: JobFolder, work: Callable[[Worker], None], resume: str = "Re
     return status
 
 
-def _perform(worker: Worker, work: Callable[[Worker], None], resume: str) -> tuple[End, int]:
+def _perform(worker: W, work: Callable[[W], None], resume: str) -> tuple[End, int]:
     try:
         work(worker)
         return End(COMPLETED), 0
@@ -84,9 +87,6 @@ def _perform(worker: Worker, work: Callable[[Worker], None], resume: str) -> tup
         return End(STOPPED, "", "Stopped.", resume), 0
     except UserError as error:
         return End(FAILED, BAD_CONFIG, error.message, error.hint), 0
-    except MemoryError:
-        hint = f"Choose a smaller model, or end other work on this machine. {resume}"
-        return End(FAILED, OUT_OF_MEMORY, "The memory of this machine is full.", hint), 0
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         traceback.print_exc()
@@ -95,9 +95,12 @@ def _perform(worker: Worker, work: Callable[[Worker], None], resume: str) -> tup
         return End(FAILED, DISK_FULL if full else WORKER_ERROR, what, hint), 0
     except Exception as error:  # the process's last word: the page must learn that, and of what, it ended
         traceback.print_exc()
-        return End(
-            FAILED, WORKER_ERROR, f"A mistake of the app ({type(error).__name__}).", f"The log has more. {resume}"
-        ), 1
+        said = f"{type(error).__module__}.{type(error).__name__}: {error}"
+        if isinstance(error, MemoryError) or MESSAGES.search(said):
+            hint = f"Choose a smaller model, or end other work on this machine. {resume}"
+            return End(FAILED, OUT_OF_MEMORY, f"The memory of this machine is full. {first_line(error)}", hint), 0
+        what = f"A mistake of the app ({type(error).__name__})."
+        return End(FAILED, WORKER_ERROR, what, f"The log has the details. {resume}"), 1
 
 
 def read_secret(stream: TextIO) -> str:

@@ -127,14 +127,28 @@ def _check_known(folder: Path, config: dict) -> None:
 
     Then the code is left alone: configs and models are only ever read with trust_remote_code=False.
     """
-    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
-
-    if config.get("model_type") not in CONFIG_MAPPING_NAMES:
+    if not _is_known(config.get("model_type")):
         raise UserError(
             f"The model in {folder.name!r} ({str(config.get('model_type'))[:60]}) needs Python code from its repository, "
             "which this app never runs.",
             "Choose a model of an architecture that transformers itself contains.",
         )
+
+
+def _is_known(model_type) -> bool:
+    """Whether transformers has this architecture; mostly told from its folder, as importing it takes seconds."""
+    if not isinstance(model_type, str) or not model_type.replace("-", "_").isidentifier():
+        return False
+    spec = importlib.util.find_spec("transformers")
+    if (
+        spec
+        and spec.origin
+        and (Path(spec.origin).parent / "models" / model_type.replace("-", "_") / "__init__.py").is_file()
+    ):
+        return True
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+
+    return model_type in CONFIG_MAPPING_NAMES
 
 
 def _holds(config: dict, key: str) -> bool:

@@ -118,7 +118,20 @@ def load_causal(source: ModelEntry | Path, dtype: torch.dtype | None = None, dev
     device = torch.device(device) if device else best_device()
     tokenizer = load_tokenizer(folder)
     model = _load(AutoModelForCausalLM, folder, dtype=dtype or usual_dtype(folder, device))
+    _keep_pad_inside(model, tokenizer)
     return model.to(device).eval(), tokenizer
+
+
+def usable_pad(model, tokenizer) -> int:
+    """The pad token, or EOS or token 0 where the embedding has no row for it: a pad token that was added is often one too many."""
+    rows = model.get_input_embeddings().weight.shape[0]
+    wanted = (tokenizer.pad_token_id, tokenizer.eos_token_id)
+    return next((token for token in wanted if token is not None and token < rows), 0)
+
+
+def _keep_pad_inside(model, tokenizer) -> None:
+    if tokenizer.pad_token_id is not None:
+        tokenizer.pad_token = tokenizer.convert_ids_to_tokens(usable_pad(model, tokenizer))
 
 
 def load_classifier(
@@ -140,7 +153,7 @@ def load_classifier(
     labels = labels or own
     device = torch.device(device) if device else best_device()
     tokenizer = load_classifier_tokenizer(folder)
-    names = dict(enumerate(labels))
+    names = dict(enumerate(labels or ()))
     model = _load(
         AutoModelForSequenceClassification,
         folder,
@@ -151,6 +164,7 @@ def load_classifier(
     )
     if own is not None and own != labels:
         _renew_head(model)
+    _keep_pad_inside(model, tokenizer)
     model.config.pad_token_id = tokenizer.pad_token_id
     return model.to(device).eval(), tokenizer
 
@@ -198,6 +212,7 @@ def _load(kind, folder: Path, **options):
 def _folder(source: ModelEntry | Path) -> Path:
     folder = source if isinstance(source, Path) else source.path
     if folder is None:
+        assert isinstance(source, ModelEntry)
         raise UserError(
             f"{source.title} is not here yet.", "Wait until its download has finished, or choose another model."
         )

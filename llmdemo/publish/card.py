@@ -54,7 +54,7 @@ def card(facts: Facts, licence: str, base: str = "") -> str:
         "## Curves",
         "![Loss by step](curves.png)",
         "## Data",
-        _data(data, facts.dataset),
+        _data(data, facts.dataset, facts.status.get("worker") or {}),
         "## Settings",
         _table(_settings(facts.config), ("setting", "value")),
         "## Licence",
@@ -117,8 +117,13 @@ def _block(value) -> str:
     return "\n".join("    " + line for line in (text or " ").split("\n"))
 
 
-def _data(data: dict, known: dict) -> str:
+def _data(data: dict, known: dict, worker: dict) -> str:
+    """`worker`: what the run's start said of its records: fewer may have been learned than were kept."""
     rows = [("name", data.get("name")), ("records", known.get("rows")), ("kept", known.get("kept"))]
+    given = worker.get("left_out")
+    left_out: dict = given if isinstance(given, dict) else {}
+    rows += [("learned from", worker.get("train_records")), ("held out", worker.get("held_out_records"))]
+    rows += [(f"not learned, or not whole: {why.replace('_', ' ')}", count) for why, count in left_out.items()]
     rows += [("source", known.get("source")), ("licence", known.get("licence")), ("citation", known.get("citation"))]
     rows += [("hash of the records", data.get("content_hash"))]
     return _table([(key, value) for key, value in rows if value not in (None, "")], ("data set", ""))

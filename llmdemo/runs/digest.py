@@ -15,6 +15,8 @@ _MOST_PROMPTS = 32
 _MOST_SAMPLES = 256  # of one prompt
 _MOST_REFRESHES = 256
 _MOST_LAYERS = 2048
+_MOST_CELLS = 2**17
+"""Of the matrix of refreshes, which the page draws: 224 layers of a model of 7 billion, 256 times, are 57,000."""
 _MOST_LEDGER = 8192
 _FIGURES = [  # (name in a step event, name everywhere else)
     *((name, name) for name in ("loss", "grad_norm", "tokens_per_second", "memory_bytes", "eta_seconds", "epoch")),
@@ -35,6 +37,7 @@ class Digest(general.Digest):
         super().__init__()
         self.series = Series()
         self.figures = {"step": 0, "total_steps": None, "peak_memory_bytes": None, "skipped": 0}
+        self.figures |= {"best_step": None, "best_eval_loss": None}
         self.ledger: dict | None = None
         self.worker: dict = {}
         self._drawn: tuple[int, dict] | None = None  # (max_points, the curves), until the next event
@@ -43,6 +46,7 @@ class Digest(general.Digest):
         self._evals: list[tuple[float, float, dict[str, float]]] = []
         self._samples: OrderedDict[str, dict] = OrderedDict()
         self._refreshes: list[tuple[float, float, dict]] = []
+        self._layers: set[str] = set()  # names of those in the refreshes
 
     def feed(self, event: dict) -> None:
         self._drawn = None
@@ -78,6 +82,9 @@ class Digest(general.Digest):
             sample["outputs"] = [each for each in sample["outputs"] if each["step"] <= step]
         scores = self._evals[-1][2] if self._evals else {}
         self.figures |= {"loss": self.series.last("loss"), "eval_loss": scores.get("loss"), "scores": scores}
+        self.figures |= {"best_step": None, "best_eval_loss": None}
+        for earlier, _, figures in self._evals:
+            self._note_best(earlier, figures)
 
     def _on_ledger(self, event: dict) -> None:
         known = {key: plain(value) for key, value in event.items() if key not in ("type", "t")}
@@ -104,8 +111,15 @@ class Digest(general.Digest):
             return
         self._evals.append((step, self._seconds, scores))
         self.figures |= {"eval_loss": scores.get("loss"), "scores": scores}
+        self._note_best(step, scores)
         if len(self._evals) > _MOST_EVALS:
             self._evals = self._evals[::2]
+
+    def _note_best(self, step: float, scores: dict[str, float]) -> None:
+        """Keeps the step with the lowest held-out loss, the first of equal ones; what is no number has no loss here."""
+        loss, best = scores.get("loss"), self.figures["best_eval_loss"]
+        if loss is not None and (best is None or loss < best):
+            self.figures |= {"best_step": int(step), "best_eval_loss": loss}
 
     def _on_sample(self, event: dict) -> None:
         prompt, output = text(event.get("prompt")), text(event.get("text"))
@@ -125,9 +139,13 @@ class Digest(general.Digest):
         known = {}
         for layer in layers[:_MOST_LAYERS]:
             if isinstance(layer, dict) and layer.get("name"):
-                known[text(layer["name"], 200)] = (number(layer.get("energy")), number(layer.get("overlap")))
+                name = text(layer["name"], 200)
+                if name in self._layers or len(self._layers) < _MOST_LAYERS:
+                    self._layers.add(name)
+                    known[name] = (number(layer.get("energy")), number(layer.get("overlap")))
         self._refreshes.append((step, self._seconds, known))
-        if len(self._refreshes) > _MOST_REFRESHES:
+        most = max(1, min(_MOST_REFRESHES, _MOST_CELLS // max(1, len(self._layers))))
+        while len(self._refreshes) > most:
             self._refreshes = _halved(self._refreshes)
 
     def _on_skip(self, event: dict) -> None:

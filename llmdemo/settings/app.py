@@ -4,6 +4,7 @@ Each field can be set from the environment as LLMDEMO_<FIELD NAME IN CAPITALS>; 
 """
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -62,6 +63,12 @@ class Settings:
     """How often a guest may ask in a minute, everything counted that their page sends; an address twenty times that."""
     max_sessions: int = 1000
     """Pages whose state is kept, the last ones used: some 0.2 MiB each, and every call past the page opens one more."""
+    max_connections: int = 800
+    """Most open connections of all visitors."""
+    connections_of_address: int = 400
+    """Most open connections of one address, which may be a whole school's: a page keeps some four."""
+    hosts: tuple[str, ...] = ()
+    """Names of this app besides this computer's own, as in its visitors' address line."""
     behind_proxy: int = 0
     """1 where a proxy of your own, and nobody past it, reaches the app, sets X-Forwarded-Host and adds whom it serves to
     X-Forwarded-For; else such headers are not believed."""
@@ -98,7 +105,10 @@ class Settings:
             if field.name == "model_roots":
                 values[field.name] = _folders(env[key])
                 continue
-            values[field.name] = _number(key, env[key], type(field.default))
+            if field.name == "hosts":
+                values[field.name] = _names(env[key])
+                continue
+            values[field.name] = _number(key, env[key], float if isinstance(field.default, float) else int)
         return cls(**values)
 
     def for_guests(self) -> "GuestSettings":
@@ -134,6 +144,19 @@ _GUESTS = {
 def _folders(text: str) -> tuple[Path, ...]:
     """Folders that are separated as in PATH."""
     return tuple(Path(part).expanduser().resolve() for part in text.split(os.pathsep) if part.strip())
+
+
+_NAME = re.compile(r"[a-z0-9_](?:[a-z0-9_.\-]*[a-z0-9_])?", re.IGNORECASE)
+"""What may stand in an address line for a host, without a port."""
+
+
+def _names(text: str) -> tuple[str, ...]:
+    """Hosts that are separated by commas. Raises UserError for what is none."""
+    names = tuple(part.strip() for part in text.split(",") if part.strip())
+    for name in names:
+        if not _NAME.fullmatch(name):
+            raise UserError(f"LLMDEMO_HOSTS names {name!r}.", "It must be host names, as demo.example, between commas.")
+    return names
 
 
 def _number(key: str, text: str, kind: type[int] | type[float]) -> int | float:

@@ -25,6 +25,7 @@ from llmdemo.training.narrow import Losses
 from llmdemo.training.optimizer import build_optimizer
 from llmdemo.training.prepare import model_entry, prepare_data, read_config
 from llmdemo.training.publish import publish
+from llmdemo.training.targets import about_experts
 from llmdemo.training.unused import clamped, unused
 
 _WHOLE = ("NO", "MULTI_CPU", "MULTI_GPU", "MULTI_NPU", "MULTI_XPU", "MULTI_MLU")
@@ -104,7 +105,11 @@ class Session:
             self._report("note", message=NOTHING)
         optimizer = build_optimizer(model, config)
         spaces = [slot.subspace for slot in optimizer.slots]
-        for note in (*unused(config, device.type), *clamped(spaces, config.rank)):
+        for note in (
+            *unused(config, device.type),
+            *clamped(spaces, config.rank),
+            *about_experts(model, config.method),
+        ):
             self._report("note", message=note)
         loop = Loop(model, tokenizer, optimizer, data, config, precision, self._report)
         if self._recomputes(entry, loop):

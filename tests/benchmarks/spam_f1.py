@@ -78,11 +78,10 @@ def cross_validated(home: Home, settings: Settings, values: dict, folds: int) ->
     from llmdemo.runs import Runs
 
     with Runs(Jobs(home, settings)) as runs:
-        evaluations = Evaluations(home, settings, runs)
+        evaluations = Evaluations(runs.jobs, runs)
         evaluation_id = start_folds(home, runs, evaluations, values, folds)
         while (status := evaluations.status(evaluation_id))["state"] in ("queued", "running"):
             time.sleep(5)
-        evaluations.close()
     if status["state"] != "completed":
         sys.exit(f"{status['state']}: {status['message']}")
     return evaluations.result(evaluation_id)["spread"]

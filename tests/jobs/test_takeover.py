@@ -1,7 +1,14 @@
 """A home folder of the version before: all that is in it appears, and can be shown, resumed and deleted."""
 
+import os
+import signal
+
 import pytest
 
+from llmdemo.evaluation import Evaluations
+from llmdemo.evaluation.folder import EvaluationFolder
+from llmdemo.experiments import Experiments
+from llmdemo.jobs import process
 from tests.jobs import old_home
 
 
@@ -48,3 +55,83 @@ def test_runs_can_be_resumed_and_deleted(app, bench):
         app.delete(run_id)
         assert not (bench.home.runs / run_id).exists()
     assert len(app.list()) == 10
+
+
+@pytest.fixture
+def evaluations(app, bench):
+    """The old evaluations, none of which begins anew: a worker that is never launched is waited for."""
+    return Evaluations(app.jobs)
+
+
+def test_evaluations_are_as_they_were(evaluations, bench):
+    waiting = evaluations.status(old_home.EVALUATIONS["queued"])
+    assert waiting["state"] in ("queued", "running") and waiting["spec"]["limit"] == 4
+    assert evaluations.stop(waiting["evaluation_id"])["spec"] == waiting["spec"]
+    known = {state: evaluations.status(id_) for state, id_ in old_home.EVALUATIONS.items()}
+    assert len(evaluations.list()) == 5
+    told = {state: (each["state"], each["reason"], each["message"]) for state, each in known.items()}
+    assert told["completed"] == ("completed", "", "") and told["stopped"] == ("stopped", "", "Stopped.")
+    assert told["failed"] == ("failed", "out_of_memory", "The memory of this machine is full.")
+    assert told["running"][:2] == ("failed", "lost")
+    for each in known.values():
+        assert each["titles"] == {"data": "sums", "models": ["Starter", "A finished run"]} and each["created"] > 1e9
+    assert evaluations.result(old_home.EVALUATIONS["completed"])["records"] == 1
+    assert evaluations.records(old_home.EVALUATIONS["stopped"])[0]["answers"] == ["a", "b"]
+
+
+def test_evaluations_can_be_resumed_and_deleted_and_are_taken_over_once(evaluations, app, bench):
+    evaluations.stop(old_home.EVALUATIONS["queued"])
+    assert evaluations.resume(old_home.EVALUATIONS["stopped"])["state"] in ("queued", "running")
+    bench.wait(evaluations, old_home.EVALUATIONS["stopped"], "failed", seconds=60)  # the data are not in this home
+    assert "no data set" in evaluations.status(old_home.EVALUATIONS["stopped"])["message"]
+    evaluations.delete(old_home.EVALUATIONS["completed"])
+    folder = bench.home.root / "evaluations" / old_home.EVALUATIONS["stopped"]
+    assert sorted(path.name for path in folder.iterdir() if path.suffix == ".json") == [
+        "config.json", "process.json", "result.json",
+    ]  # fmt: skip
+    bench.close(app)
+    bench.home.database.unlink()
+    again = Evaluations(bench.open(max_queued_runs=100).jobs)
+    assert len(again.list()) == 4 and again.status(old_home.EVALUATIONS["stopped"])["state"] == "failed"
+
+
+def test_the_last_word_of_an_old_worker_that_lives_through_the_change_counts(bench, tmp_path):
+    old_home.unpack(bench.home)
+    folder = EvaluationFolder(bench.home.root / "evaluations" / old_home.EVALUATIONS["running"])
+    pid, identity = process.launch(["sleep", "600"], tmp_path, dict(os.environ), tmp_path / "log", "")
+    folder.write("state", {"state": "running", "message": "", "hint": "", "pid": pid, "identity": identity})
+    evaluations = Evaluations(bench.open(max_queued_runs=100).jobs)
+    assert evaluations.status(folder.id)["state"] == "running"
+    folder.write("state", {"state": "completed", "message": "", "hint": ""})
+    os.kill(pid, signal.SIGKILL)
+    assert bench.wait(evaluations, folder.id, "completed", "failed")["state"] == "completed"
+    assert not (folder.path / "state.json").exists()
+
+
+@pytest.mark.parametrize("app", [True, False], indirect=True, ids=["with its table", "from the folders alone"])
+def test_experiments_are_as_they_were_and_the_unfinished_one_goes_on(app, bench):
+    experiments = Experiments(app.jobs, app)
+    assert len(experiments.list()) == 3
+    done, cancelled = (experiments.status(old_home.EXPERIMENTS[each]) for each in ("completed", "cancelled"))
+    assert (done["state"], done["name"], done["strategy"]) == ("completed", "Two rates", "grid")
+    assert [row["eval_loss"] for row in done["rows"]] == [0.25, 1.25] and done["best"] == done["rows"][0]["run_id"]
+    assert cancelled["state"] == "cancelled" and [row["state"] for row in cancelled["rows"]] == ["stopped"] * 2
+    unfinished = old_home.EXPERIMENTS["unfinished"]
+    assert experiments.status(unfinished)["state"] == "running"
+    bench.wait(experiments, unfinished, "completed", "failed", seconds=40)
+    for group_id in (done["group_id"], unfinished):
+        experiments.delete(group_id)
+    assert [each["group_id"] for each in experiments.list()] == [cancelled["group_id"]] and len(app.list()) == 12
+
+
+def test_an_old_experiment_that_is_being_cancelled_ends_so(bench):
+    old_home.unpack(bench.home)
+    group_id = old_home.EXPERIMENTS["unfinished"]
+    (bench.home.experiments / group_id / "cancelled").touch()
+    app = bench.open(max_queued_runs=100)
+    experiments = Experiments(app.jobs, app)
+    assert experiments.status(group_id)["state"] in ("stopping", "cancelled")
+    bench.wait(experiments, group_id, "cancelled", seconds=40)
+    assert sorted(path.name for path in (bench.home.experiments / group_id).iterdir()) == [
+        "config.json", "events.jsonl", "trials.json",
+    ]  # fmt: skip

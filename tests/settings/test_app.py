@@ -53,3 +53,9 @@ def test_a_guests_limits_are_the_tighter_ones_and_know_their_variables():
     assert guests.variable("max_beams") == app.variable("max_beams") == "LLMDEMO_MAX_BEAMS"
     assert guests.variable("max_new_tokens") == "LLMDEMO_GUEST_NEW_TOKENS"
     assert guests.variable("max_lanes") == "LLMDEMO_MAX_LANES"
+
+
+def test_own_names_stand_between_commas_and_must_be_names():
+    assert Settings.from_env({"LLMDEMO_HOSTS": "demo.example, Lab.local"}).hosts == ("demo.example", "Lab.local")
+    with pytest.raises(UserError, match="LLMDEMO_HOSTS"):
+        Settings.from_env({"LLMDEMO_HOSTS": "http://demo.example/"})

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from llmdemo.data.records import Records
+from llmdemo.decoding.engine import check_tokens
 from llmdemo.errors import UserError
-from llmdemo.models.load import load_causal, load_tokenizer
+from llmdemo.models.load import load_causal, load_tokenizer, usable_pad
 from llmdemo.settings.training import TrainConfig
 from llmdemo.store import Home
 from llmdemo.training import device as devices
@@ -49,7 +50,7 @@ class Place:
 
     @property
     def pad(self) -> int:
-        return self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else 0
+        return usable_pad(self.model, self.tokenizer)
 
     def autocast(self):
         return devices.autocast(self.precision, self.device)
@@ -180,9 +181,12 @@ def positions(model: nn.Module) -> int | None:
 
 
 def check_lengths(model: nn.Module, data: RunData) -> None:
-    """Raises UserError where a row is longer than the model has positions."""
+    """Raises UserError where a row is longer than the model has positions, or has a token that it does not know."""
+    rows = (data.train, data.held_out, *data.more.values())
+    check_tokens(model, [max(int(each.ids.max(initial=0)) for each in rows)])
+    check_tokens(model, [max(sample.get("ids") or [0]) for sample in data.samples])
     limit = positions(model)
-    longest = max(int(rows.lengths.max(initial=0)) for rows in (data.train, data.held_out, *data.more.values()))
+    longest = max(int(each.lengths.max(initial=0)) for each in rows)
     if limit is not None and longest > limit:
         raise UserError(
             f"The longest record has {longest:,} tokens; this model reads at most {limit:,}.",

@@ -178,7 +178,7 @@ def make_services(settings: Settings, *, access: Access | None = None, command=N
         settings=settings,
         home=home,
         runs=runs,
-        experiments=Experiments(home, settings, runs),
+        experiments=Experiments(jobs, runs),
         pushes=Pushes(jobs, runs),
         starter=starter,
         arena=Lazy(lambda: _make_arena(home, settings)),

@@ -53,7 +53,7 @@ class Experiments(JobsOfKind):
 
     # -- what can be done
 
-    def start_race(self, config: dict, race: dict | None = None) -> str:
+    def start_race(self, config: object, race: dict | None = None) -> str:
         """Puts two or three methods in the queue, on the same records and seed for the same steps; returns the group_id.
 
         `config` is a run's; `race`: methods, own {method: {setting: value}}, tokens (a budget, instead of max_steps), name.
@@ -65,7 +65,7 @@ class Experiments(JobsOfKind):
             made = plan.race({**base, "max_steps": self._steps_for(asked["tokens"], base)}, asked)
         return self._start(made, asked.get("name"))
 
-    def start_search(self, config: dict, search: dict | None = None) -> str:
+    def start_search(self, config: object, search: dict | None = None) -> str:
         """Puts the runs of a search in the queue; returns the group_id.
 
         `search`: strategy (grid, random, halving), space {setting: [values] or {low, high}}, runs, seed, eta, least_steps,
@@ -208,7 +208,7 @@ class Experiments(JobsOfKind):
         return max(1, round(tokens / prepare.step_tokens(config, info)))
 
 
-def _base(config) -> dict:
+def _base(config: object) -> dict:
     if not isinstance(config, dict):
         raise UserError("The config is not an object.", 'Give keys and values, such as {"dataset_id": "…"}.')
     return {key: value for key, value in config.items() if value is not None and key != "name"}

@@ -206,4 +206,4 @@ def _choose(known: list[dict], evaluation_id) -> dict | None:
         if each["evaluation_id"] == evaluation_id:
             return each
     going = [each for each in known if each["state"] in ("running", "stopping")]
-    return (going or known or [None])[0]
+    return next(iter(going or known), None)

@@ -10,7 +10,7 @@ from llmdemo.experiments import halving, leaderboard, plan
 from llmdemo.experiments.leaderboard import OVER, Leaderboard
 from llmdemo.experiments.sweep import Sweep, load
 from llmdemo.jobs import End, JobFolder
-from llmdemo.jobs.states import COMPLETED, FAILED, STOPPED, WORKER_ERROR
+from llmdemo.jobs.states import BAD_CONFIG, COMPLETED, FAILED, STOPPED, WORKER_ERROR
 from llmdemo.store import Home
 
 log = logging.getLogger(__name__)
@@ -29,7 +29,10 @@ class Scheduler:
 
         Raises UserError, OSError, sqlite3.Error: then it is tried again.
         """
-        sweep = load(folder)
+        try:
+            sweep = load(folder)
+        except UserError as error:  # its folder was damaged, or has vanished: nobody can lead it
+            return End(FAILED, BAD_CONFIG, error.message, error.hint)
         if self._find_started(sweep, folder.path) and not stopping:
             end = self._start_missing(sweep, folder.path)
             if end:
@@ -136,6 +139,8 @@ class Scheduler:
 def _about(runs, run_id: str) -> dict:
     try:
         about = runs.config(run_id).get("group")
+    except NotNow:
+        raise
     except UserError:
         return {}  # deleted meanwhile, or damaged
     return about if isinstance(about, dict) else {}

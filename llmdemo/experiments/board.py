@@ -1,9 +1,10 @@
 """The rows of an experiment: how each of its runs is, and what it has reached. Knows nothing of what happens next."""
 
 import math
+from typing import cast
 
 from llmdemo.errors import UserError
-from llmdemo.experiments.group import Group
+from llmdemo.experiments.group import Group, Kept
 from llmdemo.experiments.reading import Reading
 from llmdemo.jobs.states import FINAL
 
@@ -61,14 +62,14 @@ class Board:
         self._readings[run_id] = (reading, offset)
         return reading
 
-    def forget(self, run_id: str) -> None:
+    def forget(self, run_id: str | None) -> None:
         """Frees what was read of a run whose row is kept."""
-        self._readings.pop(run_id, None)
+        self._readings.pop(run_id or "", None)
 
 
-def kept(row: dict) -> dict:
+def kept(row: dict) -> Kept:
     """What is kept of the row of a run that is over."""
-    return {key: value for key, value in row.items() if key not in ("run_id", "label", "varied", "rung")}
+    return cast(Kept, {key: value for key, value in row.items() if key not in ("run_id", "label", "varied", "rung")})
 
 
 def score(row: dict) -> float | None:

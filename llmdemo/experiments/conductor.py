@@ -9,7 +9,7 @@ from llmdemo.errors import NotNow, UserError
 from llmdemo.experiments import board as boards
 from llmdemo.experiments import halving, plan
 from llmdemo.experiments.board import OVER, Board
-from llmdemo.experiments.group import CANCELLED, COMPLETED, FAILED, RUNNING, Group, Groups
+from llmdemo.experiments.group import CANCELLED, COMPLETED, FAILED, RUNNING, Group, Groups, Member
 from llmdemo.store import Home
 
 log = logging.getLogger(__name__)
@@ -108,7 +108,7 @@ class Conductor:
             group.hint = "Open a run to see what happened to it."
         self._groups.save(group)
 
-    def _begin(self, group: Group, winners: list[dict]) -> None:
+    def _begin(self, group: Group, winners: list[Member]) -> None:
         """The next round of the winners. It is written down before its runs start: a crash in between loses none."""
         rung = group.rung + 1
         for winner in winners:
@@ -160,6 +160,6 @@ def _about(runs, run_id: str) -> dict:
     return about if isinstance(about, dict) else {}
 
 
-def member_of(made: plan.Member) -> dict:
+def member_of(made: plan.Member) -> Member:
     """A planned member as a group keeps it."""
     return {"label": made.label, "varied": made.varied, "values": made.values, "rung": made.rung, "run_id": None}

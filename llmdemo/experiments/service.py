@@ -91,9 +91,9 @@ class Experiments:
         found = []
         for group_id in self._groups.ids():
             try:
-                group = self._groups.load(group_id)
+                group = self._groups.shown(group_id)
             except UserError:
-                continue  # damaged; `delete` still takes its id
+                continue  # deleted just now
             keys = ("group_id", "kind", "strategy", "name", "state", "created")
             found.append({key: getattr(group, key) for key in keys} | {"runs": len(group.members)})
         # Two may have begun in the same second, which is all that their ids tell.
@@ -101,8 +101,9 @@ class Experiments:
 
     def status(self, group_id: str) -> dict:
         """The experiment and its rows: group_id, kind, strategy, state (running, stopping, completed, cancelled, failed),
-        message, hint, rows (Board.rows), best (a run_id), best_task, varied (the settings that differ), rungs, seconds_left, base."""
-        group = self._groups.load(group_id)
+        message, hint, rows (Board.rows), best (a run_id), best_task, varied (the settings that differ), rungs, seconds_left, base.
+        A damaged one has failed, without rows, and says so."""
+        group = self._groups.shown(group_id)
         with self._lock:
             rows = self._board.rows(group)
         winner = boards.best(rows)
@@ -121,11 +122,15 @@ class Experiments:
             else None,
         }
 
-    def _values(self, group: Group, run_id: str) -> dict:
-        """The settings of a member, as the form takes them; a search's best run is meant for the whole number of steps."""
+    def _values(self, group: Group, run_id: str) -> dict | None:
+        """The settings of a member, as the form takes them; a search's best run is meant for the whole number of steps.
+        None where they are no settings of today."""
         member = next(member for member in group.members if member["run_id"] == run_id)
         values = {**group.base, **member["varied"]} if group.kind == "search" else member["values"]
-        config = TrainConfig.from_dict(values)
+        try:
+            config = TrainConfig.from_dict(values)
+        except UserError:
+            return None
         return {**values, "method": config.method, "model_id": config.model_id}
 
     def _task(self, run_id: str) -> str | None:

@@ -178,7 +178,7 @@ def test_nothing_is_started_unless_everything_may_be(bench):
     experiments, runs = bench.open(max_queued_runs=4)
     wrong = {
         "rank 500 is larger": {"space": {"rank": [8, 500]}},
-        "It must be from": {"space": {"learning_rate": [1e-3, 50.0]}},
+        "It must be a number from": {"space": {"learning_rate": [1e-3, 50.0]}},
         "5 runs are too many": {"space": {"scale": [1, 2, 3, 4, 5]}},
     }
     for said, asked in wrong.items():
@@ -218,9 +218,12 @@ def test_a_damaged_experiment_harms_no_other(bench):
     (broken / "group.json").write_text("{")
     group_id = experiments.start_race(bench.base, {"methods": ["galore", "lora"]})
     bench.wait(experiments, group_id, "completed")
+    assert {each["group_id"] for each in experiments.list()} == {group_id, broken.name}
+    shown = experiments.status(broken.name)
+    assert shown["state"] == "failed" and "is damaged" in shown["message"] and "Delete it" in shown["hint"]
+    assert shown["rows"] == [] and experiments.csv(broken.name).startswith("run_id")
     with pytest.raises(UserError, match="damaged"):
-        experiments.status(broken.name)
-    assert [each["group_id"] for each in experiments.list()] == [group_id]
+        experiments.cancel(broken.name)
     experiments.delete(broken.name)
     assert not broken.exists()
 

@@ -59,8 +59,8 @@ def seconds(home: Home, runs: list[dict], model_id: str, method: str | None, tas
     """
     speed, count = likely_speed(home, runs, model_id, method, task)
     starts = [(run.get("worker") or {}).get("seconds_to_start") for run in runs if not run.get("imported")]
-    starts = [each for each in starts if isinstance(each, int | float)][:_TELLING_RUNS]
-    start = statistics.median(starts) if starts else _START_SECONDS
+    told = [float(each) for each in starts if isinstance(each, int | float)][:_TELLING_RUNS]
+    start = statistics.median(told) if told else _START_SECONDS
     steps = todo.steps + 1  # the longest batch is tried before the first one
     whole = start + steps * _STEP_SECONDS + (steps * todo.step_tokens + todo.check_tokens) / speed
     within = _WITHIN.get(count, _WITHIN_MORE)
@@ -99,12 +99,14 @@ def shown_speed(
         run["tokens_per_second"] / _FASTER.get(run["worker"].get("task"), 1.0) * run["worker"]["parameters"]
         for run in like
     ]
-    return (_FASTER.get(task, 1.0) * statistics.median(speeds) / max(1, parameters), len(like)) if speeds else None
+    return (
+        (_FASTER.get(task or "", 1.0) * statistics.median(speeds) / max(1, parameters), len(like)) if speeds else None
+    )
 
 
 def _of_like_size(run: dict, parameters: int) -> bool:
-    own = (run.get("worker") or {}).get("parameters")
-    return bool(own) and max(own, parameters) <= _LIKE_SIZE * min(own, parameters)
+    own = (run.get("worker") or {}).get("parameters") or 0
+    return own > 0 and max(own, parameters) <= _LIKE_SIZE * min(own, parameters)
 
 
 def likely_speed(

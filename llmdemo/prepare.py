@@ -32,7 +32,7 @@ def defaults(method: str, task: str = "chat") -> dict:
     }
 
 
-def checked(home: Home, values: dict) -> tuple[TrainConfig, object, ModelEntry]:
+def checked(home: Home, values: dict) -> tuple[TrainConfig, data.DatasetInfo, ModelEntry]:
     """(config, DatasetInfo, ModelEntry) for settings by the contract's keys; the task follows the data set's.
 
     Raises UserError for a setting, a data set or a model that cannot be used.

@@ -21,7 +21,7 @@ from llmdemo.errors import UserError
 try:
     import fcntl
 except ImportError:  # Windows: nothing is claimed there, and so nothing is swept
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]
 
 _WHOLE = "whole-"
 _ID = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")

@@ -10,12 +10,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psutil
 import torch
 
 from llmdemo.arena.readers_writer_lock import ReadersWriterLock
 from llmdemo.errors import UserError
+from llmdemo.models.catalog import ModelEntry
 from llmdemo.models.load import best_device, usual_dtype
 from llmdemo.public.spaces import on_zero_gpu
 
@@ -32,9 +34,9 @@ class Loaded:
     """A model in memory. Whoever computes with it holds `lock`, shared where steps can be batched: two comparisons whose
     steps are not batched would only halve each other's speed."""
 
-    model: object
-    tokenizer: object
-    entry: object
+    model: Any  # a causal model of transformers
+    tokenizer: Any
+    entry: ModelEntry
     fingerprint: str
     lock: ReadersWriterLock = field(default_factory=ReadersWriterLock)
     users: int = 0

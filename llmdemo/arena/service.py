@@ -105,7 +105,7 @@ class Arena:
         if not all(type(token) is int and token >= 0 for token in prefix_ids):
             raise UserError("The tokens to go on from are not token ids.", "They must be whole numbers of at least 0.")
         checked = DecodeSettings.from_dict(settings, limits)
-        more = {"run_id": run_id} if isinstance(run_id, str) and 0 < len(run_id) <= 64 else {}
+        is_id = isinstance(run_id, str) and 0 < len(run_id) <= 64
         return Request(
             ids,
             Prompt.from_value(prompt),
@@ -113,7 +113,7 @@ class Arena:
             tuple(prefix_ids),
             most_prompt_tokens=limits.max_prompt_tokens,
             prompt_variable=limits.variable("max_prompt_tokens"),
-            **more,
+            run_id=run_id if run_id and is_id else secrets.token_hex(6),
         )
 
     def compare(
@@ -280,6 +280,7 @@ class Arena:
         if on_zero_gpu():
             from llmdemo.arena import zero_gpu
 
+            assert loaded.entry.path is not None, "only a model with a folder is loaded"
             return zero_gpu.decode(loaded.entry.path, settings.precision, ids, settings)
         return decoding.decode_lanes(loaded.model, ids, settings)
 

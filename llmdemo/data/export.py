@@ -109,7 +109,7 @@ def _sharegpt(record: dict) -> dict:
 
 def _alpaca(record: dict) -> dict:
     system, pairs = _pairs_of(record)
-    row = {"instruction": pairs[-1][0], "input": "", "output": pairs[-1][1]}
+    row: dict = {"instruction": pairs[-1][0], "input": "", "output": pairs[-1][1]}
     if system:
         row["system"] = system
     if len(pairs) > 1:
@@ -217,7 +217,8 @@ def _write_parquet(path: Path, rows) -> None:
 
 def _kinds(rows) -> dict[str, pa.DataType]:
     """The type of each column that any row has; a turn has all keys that any turn has. A pass of its own over the rows."""
-    kinds, keys = {}, {}
+    kinds: dict[str, pa.DataType] = {}
+    keys: dict[str, dict] = {}
     for row in rows():
         for name, value in row.items():
             if isinstance(value, str) or name in ("tools", "history"):

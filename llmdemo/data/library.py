@@ -12,6 +12,7 @@ import tempfile
 import threading
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pyarrow as pa
@@ -111,7 +112,8 @@ def _odd_field(info: DatasetInfo) -> str | None:
     """The name of a field that does not hold what it must; None when all do."""
     for item in fields(info):
         value = getattr(info, item.name)
-        if not isinstance(value, item.type) or (item.type is int and isinstance(value, bool)):
+        kind = cast(type, item.type)  # no annotation of DatasetInfo is a string
+        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
             return item.name
     whole = all(value >= 0 for value in (info.rows, info.records, info.kept, info.characters, info.bytes, info.version))
     if not whole or info.task not in TASKS:

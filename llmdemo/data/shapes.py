@@ -121,7 +121,7 @@ def detect(rows: list, mapping: dict | None = None, task: str | None = None) -> 
 
 def _columns(dicts: list[dict]) -> list[str]:
     """The fields that the rows have, the most frequent first; rare ones too, a thousand at most."""
-    counts = {}
+    counts: dict[str, int] = {}
     for row in dicts:
         for key in row:
             counts[key] = counts.get(key, 0) + 1

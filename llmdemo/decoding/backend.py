@@ -134,8 +134,8 @@ def difference(model, weights: FusedLlamaWeights) -> float:
     logits = [forward.prefill(prompt, 3, 2) for forward in pair]
     errors = [_relative(*logits)]
     tokens = torch.tensor([5, 11, 17], device=weights.device) % vocabulary
-    for parents in ([0, 0, 0], [2, 0, 0]):
-        parents = torch.tensor(parents, device=weights.device)
+    for order in ([0, 0, 0], [2, 0, 0]):
+        parents = torch.tensor(order, device=weights.device)
         errors.append(_relative(*(forward.step(tokens, parents) for forward in pair)))
     return float("inf") if any(error != error for error in errors) else max(errors)
 

@@ -31,7 +31,7 @@ class Past:
         self._takes = inspect.signature(model.forward).parameters
         self._kept: dict = {}  # the past under the name under which the model gives and takes it
         self._ids: Tensor | None = None  # (B, T) all that was read, where it is read again
-        self._rows = self._length = 0
+        self._rows, self._length = 0, 0
 
     def read(self, ids: Tensor, mask: Tensor | None = None) -> Tensor:
         """Logits (B, V) after `ids` (B, T) more; mask (B, all tokens so far): 0 where a row is padded on the left."""
@@ -41,7 +41,7 @@ class Past:
         first = 0 if self._way == AGAIN else self._length
         self._rows, self._length = len(ids), first + ids.shape[1]
         positions = torch.arange(first, self._length, device=ids.device)[None]
-        given = {"logits_to_keep": 1} if "logits_to_keep" in self._takes else {}
+        given: dict = {"logits_to_keep": 1} if "logits_to_keep" in self._takes else {}
         if mask is not None:
             given["attention_mask"] = mask
             positions = (mask.cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1] :]
@@ -56,7 +56,7 @@ class Past:
 
     def take(self, rows: Tensor) -> None:
         """Row i is what row rows[i] was; `rows` int64, as many as there are to be."""
-        if self._way == AGAIN:
+        if self._ids is not None:
             self._ids = self._ids[rows]
         elif self._way == CACHE:
             for past in self._kept.values():

@@ -14,13 +14,13 @@ from llmdemo.errors import NotNow, UserError
 from llmdemo.jobs import process
 from llmdemo.jobs.damage import Damaged, translated
 from llmdemo.jobs.digest import End
-from llmdemo.jobs.folder import Config, checked_config, checked_name, soft_delete
+from llmdemo.jobs.folder import Config, JobFolder, checked_config, checked_name, soft_delete
 from llmdemo.jobs.kinds import Kind
 from llmdemo.jobs.lock import LeaderLock
 from llmdemo.jobs.reader import Readers
 from llmdemo.jobs.recovery import open_table, recover, recovered_row, remake, tidy
 from llmdemo.jobs.seen import JobsSeen
-from llmdemo.jobs.states import ALIVE, ASKING, COMPLETED, FAILED, FINAL, QUEUED, STOPPED, STOPPING
+from llmdemo.jobs.states import ALIVE, ASKING, COMPLETED, FAILED, FINAL, QUEUED, RUNNING, STOPPED, STOPPING
 from llmdemo.jobs.status import JobStatus
 from llmdemo.jobs.supervisor import Launcher, Supervisor
 from llmdemo.jobs.table import IllegalTransition
@@ -115,15 +115,16 @@ class Jobs(JobsSeen):
         named: bool = False,
         secret: str = "",
         fill: Callable[[Path], None] = lambda folder: None,
+        job_id: str = "",
     ) -> str:
-        """Puts a new job at the end of its kind's queue and returns its id.
+        """Puts a new job at the end of its kind's queue and returns its id; one without a process begins at once.
 
         `config` is written to config.json as it is, plus the key kind.name {id, name, named (by somebody), created}.
         `secret` is for the worker, and kept nowhere. `fill(folder)` writes the artefacts that it begins with.
         Raises UserError when the queue or the disk is full, or when `config` is no JSON object.
         """
         self._check_room(kind)
-        job_id, created = new_id(kind.prefix), time.time()
+        job_id, created = job_id or new_id(kind.prefix), time.time()
         about = {"id": job_id, "name": checked_name(name, kind.noun), "named": named, "created": created}
         whole = {**checked_config(config, kind.noun), kind.name: about}
         if secret:
@@ -132,10 +133,12 @@ class Jobs(JobsSeen):
             most = kind.most_queued(self.settings)
             if len(self._table.queue(kind.name)) >= most:
                 raise NotNow(f"{most} {kind.noun}s wait already.", kind.most_queued_hint)
-            self._table.add(job_id, kind.name, str(about["name"]), created, QUEUED)
+            self._table.add(job_id, kind.name, str(about["name"]), created, RUNNING if kind.advance else QUEUED)
             with whole_folder(self.home.root / kind.folder / job_id, self.home.tmp) as folder:
                 write_json(folder / "config.json", whole)
                 fill(folder)
+                for event in ("launch", "start") if kind.advance else ():
+                    JobFolder(folder).note(event)
         self._wake.set()
         return job_id
 
@@ -156,7 +159,7 @@ class Jobs(JobsSeen):
             if job.state == QUEUED and self._cancel(kind, job_id):
                 return self.status(job_id)
             try:
-                deadline = time.monotonic() + self.settings.stop_grace_seconds
+                deadline = time.monotonic() + min(self.settings.stop_grace_seconds, kind.grace)
                 self._table.move(job_id, STOPPING, stop_phase=ASKING, stop_deadline=deadline)
                 self.folder(kind, job_id).stop.touch()
             except IllegalTransition:

@@ -66,6 +66,7 @@ class _Watch:
     members: dict[int, str] = field(default_factory=dict)
     next_group: float = 0.0
     next_limits: float = 0.0
+    next_advance: float = 0.0
     limit: str = ""
     """The limit that has stopped it."""
     phase: str = ""
@@ -204,6 +205,9 @@ class Supervisor:
         assert kind.advance is not None
         if job.state == STARTING:
             job = self._table.move(job.job_id, RUNNING, only_from=(STARTING,))
+        if time.monotonic() < watch.next_advance:
+            return
+        watch.next_advance = time.monotonic() + kind.every
         if end := kind.advance(self._folder(job), job.state == STOPPING):
             self._finish(job, end, told=False)
 
@@ -304,7 +308,7 @@ class Supervisor:
 
     def _enter(self, job: Job, watch: _Watch, phase: str, members: dict[int, str]) -> None:
         grace = {
-            ASKING: self._settings.stop_grace_seconds,
+            ASKING: min(self._settings.stop_grace_seconds, self.kinds[job.kind].grace),
             TERMINATING: self._settings.term_grace_seconds,
             KILLING: 0.0,
         }

@@ -264,6 +264,7 @@ def _run_title(folder: Path) -> str:
 def _folder(home: store.Home, model_id: str) -> ModelEntry:
     require_open(home, model_id)
     folder = as_path(model_id)
+    assert folder is not None, "require_open refuses what is no path"
     return _entry(str(folder), folder.name, "folder", folder)
 
 

@@ -139,8 +139,12 @@ def _is_known(model_type) -> bool:
     """Whether transformers has this architecture; mostly told from its folder, as importing it takes seconds."""
     if not isinstance(model_type, str) or not model_type.replace("-", "_").isidentifier():
         return False
-    origin = importlib.util.find_spec("transformers").origin
-    if (Path(origin).parent / "models" / model_type.replace("-", "_") / "__init__.py").is_file():
+    spec = importlib.util.find_spec("transformers")
+    if (
+        spec
+        and spec.origin
+        and (Path(spec.origin).parent / "models" / model_type.replace("-", "_") / "__init__.py").is_file()
+    ):
         return True
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 

@@ -134,7 +134,7 @@ def _ask(question: Callable, repo: str):
     except HfHubHTTPError as error:
         code = error.response.status_code if error.response is not None else 0
         raise UserError(*_refusal(repo, code)) from error
-    except (*_transport_errors(), OfflineModeIsEnabled, LocalEntryNotFoundError, OSError) as error:
+    except (*_transport_errors(), OfflineModeIsEnabled, LocalEntryNotFoundError, OSError) as error:  # type: ignore[misc]
         raise UserError(
             f"The Hugging Face hub ({_endpoint()}) cannot be reached.",
             "Check the network and try again, or give a local model folder.",

@@ -153,7 +153,7 @@ def load_classifier(
     labels = labels or own
     device = torch.device(device) if device else best_device()
     tokenizer = load_classifier_tokenizer(folder)
-    names = dict(enumerate(labels))
+    names = dict(enumerate(labels or ()))
     model = _load(
         AutoModelForSequenceClassification,
         folder,
@@ -212,6 +212,7 @@ def _load(kind, folder: Path, **options):
 def _folder(source: ModelEntry | Path) -> Path:
     folder = source if isinstance(source, Path) else source.path
     if folder is None:
+        assert isinstance(source, ModelEntry)
         raise UserError(
             f"{source.title} is not here yet.", "Wait until its download has finished, or choose another model."
         )

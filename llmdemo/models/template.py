@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from functools import lru_cache, wraps
+from typing import cast
 
 from jinja2 import TemplateRuntimeError, nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -132,8 +133,8 @@ def _kept(value):
 class _Counting(NodeTransformer):
     """Puts the counters into a template: into its loops, its `~`, and the lists and dicts that it writes down."""
 
-    def _call(self, name: str, node: nodes.Expr) -> nodes.Filter:
-        return nodes.Filter(node, name, [], [], None, None).set_lineno(node.lineno)
+    def _call(self, name: str, node: nodes.Node) -> nodes.Node:
+        return nodes.Filter(cast(nodes.Expr, node), name, [], [], None, None).set_lineno(node.lineno)
 
     def visit_For(self, node: nodes.For):
         self.generic_visit(node)
@@ -334,5 +335,5 @@ def install() -> None:
         except (RecursionError, MemoryError, OverflowError) as error:
             raise TooMuch(f"is nested too deep ({type(error).__name__})") from error
 
-    compile_bounded.bounded = True
+    compile_bounded.bounded = True  # type: ignore[attr-defined]
     chat_template_utils._compile_jinja_template = compile_bounded

@@ -21,7 +21,7 @@ _AGAIN = "Copy the model folder again, or choose another model."
 def main(folder: Path, cpu_seconds: int, memory: int) -> dict:
     """What to tell: {} for a folder that reads well, else {error, hint}."""
     for name in _HIDDEN:
-        sys.modules[name] = None
+        sys.modules[name] = None  # type: ignore[assignment]
     from transformers import AutoConfig, AutoTokenizer
     from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 

@@ -120,7 +120,8 @@ def _block(value) -> str:
 def _data(data: dict, known: dict, worker: dict) -> str:
     """`worker`: what the run's start said of its records: fewer may have been learned than were kept."""
     rows = [("name", data.get("name")), ("records", known.get("rows")), ("kept", known.get("kept"))]
-    left_out = worker.get("left_out") if isinstance(worker.get("left_out"), dict) else {}
+    given = worker.get("left_out")
+    left_out: dict = given if isinstance(given, dict) else {}
     rows += [("learned from", worker.get("train_records")), ("held out", worker.get("held_out_records"))]
     rows += [(f"not learned, or not whole: {why.replace('_', ' ')}", count) for why, count in left_out.items()]
     rows += [("source", known.get("source")), ("licence", known.get("licence")), ("citation", known.get("citation"))]

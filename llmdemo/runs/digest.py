@@ -37,6 +37,7 @@ class Digest(general.Digest):
         super().__init__()
         self.series = Series()
         self.figures = {"step": 0, "total_steps": None, "peak_memory_bytes": None, "skipped": 0}
+        self.figures |= {"best_step": None, "best_eval_loss": None}
         self.ledger: dict | None = None
         self.worker: dict = {}
         self._drawn: tuple[int, dict] | None = None  # (max_points, the curves), until the next event
@@ -81,6 +82,9 @@ class Digest(general.Digest):
             sample["outputs"] = [each for each in sample["outputs"] if each["step"] <= step]
         scores = self._evals[-1][2] if self._evals else {}
         self.figures |= {"loss": self.series.last("loss"), "eval_loss": scores.get("loss"), "scores": scores}
+        self.figures |= {"best_step": None, "best_eval_loss": None}
+        for earlier, _, figures in self._evals:
+            self._note_best(earlier, figures)
 
     def _on_ledger(self, event: dict) -> None:
         known = {key: plain(value) for key, value in event.items() if key not in ("type", "t")}
@@ -107,8 +111,15 @@ class Digest(general.Digest):
             return
         self._evals.append((step, self._seconds, scores))
         self.figures |= {"eval_loss": scores.get("loss"), "scores": scores}
+        self._note_best(step, scores)
         if len(self._evals) > _MOST_EVALS:
             self._evals = self._evals[::2]
+
+    def _note_best(self, step: float, scores: dict[str, float]) -> None:
+        """Keeps the step with the lowest held-out loss, the first of equal ones; what is no number has no loss here."""
+        loss, best = scores.get("loss"), self.figures["best_eval_loss"]
+        if loss is not None and (best is None or loss < best):
+            self.figures |= {"best_step": int(step), "best_eval_loss": loss}
 
     def _on_sample(self, event: dict) -> None:
         prompt, output = text(event.get("prompt")), text(event.get("text"))

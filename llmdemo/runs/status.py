@@ -1,7 +1,8 @@
 """A run's status as one flat object for endpoints and pages. Knows nothing of how it is found out.
 
 The contract's keys: run_id, state, reason, step, total_steps, best_step, loss, eval_loss, tokens_per_second, eta_seconds,
-peak_memory_bytes, model_id. Both losses are the newest as they were measured; loss_smoothed is a mean of the last steps'.
+peak_memory_bytes, model_id. best_step has the lowest held-out loss so far, the
+first of equal ones, and best_eval_loss is that loss. Both losses are the newest as they were measured; loss_smoothed is a mean of the last steps'.
 Beside them those of jobs.JobStatus, and: phase (loading … saving), phase_done, phase_total,
 checkpoint_step, skipped, loss_smoothed, learning_rate, grad_norm, epoch, tokens, seconds (spent up to the last step,
 loading and evaluations included), note (what somebody wrote of it), scores (of the last evaluation, by name), ledger, worker (with train_records,
@@ -17,6 +18,7 @@ from llmdemo.jobs.states import COMPLETED
 
 _FIGURES = (
     *("step", "total_steps", "best_step", "loss", "eval_loss", "tokens_per_second", "eta_seconds"),
+    "best_eval_loss",
     *("peak_memory_bytes", "model_id"),
     *(
         "loss_smoothed",

@@ -108,7 +108,7 @@ class Settings:
             if field.name == "hosts":
                 values[field.name] = _names(env[key])
                 continue
-            values[field.name] = _number(key, env[key], type(field.default))
+            values[field.name] = _number(key, env[key], float if isinstance(field.default, float) else int)
         return cls(**values)
 
     def for_guests(self) -> "GuestSettings":

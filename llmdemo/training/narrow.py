@@ -91,7 +91,7 @@ def narrow(folder: Path, wanted: str, base: str, losses: Losses, judge: Judge) -
     if not _has_room(folder):
         return Written("float32", run_loss=run_loss, message=_NO_ROOM.format(target=target))
     found = _best(folder, target, run_loss, judge)
-    within = found is not None and run_loss is not None and abs(found.loss - run_loss) <= losses.allowed
+    within = _distance(found, run_loss) <= losses.allowed
     if wanted == "auto" and not within:
         _drop(folder)
         return Written("float32", run_loss=run_loss, message=_too_far(found, target, run_loss))
@@ -101,6 +101,13 @@ def narrow(folder: Path, wanted: str, base: str, losses: Losses, judge: Judge) -
     return Written(target, found.rounding, found.loss, run_loss, _told(found, target, run_loss, within))
 
 
+def _distance(found: Written | None, run_loss: float | None) -> float:
+    """Between the held-out loss of files and the run's own; infinite where one is missing."""
+    if found is None or found.loss is None or run_loss is None:
+        return float("inf")
+    return abs(found.loss - run_loss)
+
+
 def _best(folder: Path, target: str, run_loss: float | None, judge: Judge) -> Written | None:
     """The rounding whose files come nearest to the run's loss, its files kept aside; None where nothing can be measured."""
     best = None
@@ -108,13 +115,13 @@ def _best(folder: Path, target: str, run_loss: float | None, judge: Judge) -> Wr
         return None
     for rounding in ("nearest", "stochastic") if target == "bfloat16" else ("nearest",):
         made = _round(folder, target, rounding)
-        loss = judge(_aside(folder, rounding))
-        if loss is None or (best and abs(loss - run_loss) >= abs(best.loss - run_loss)):
+        made = Written(made.dtype, rounding, judge(_aside(folder, rounding)))
+        if made.loss is None or _distance(made, run_loss) >= _distance(best, run_loss):
             shutil.rmtree(_aside(folder, rounding))
             continue
         if best:
             shutil.rmtree(_aside(folder, best.rounding))
-        best = Written(made.dtype, rounding, loss)
+        best = made
     return best
 
 
@@ -191,7 +198,7 @@ _SAFE = "The weights are published in float32: nothing was held out, so nobody c
 _NO_ROOM = "The weights are published in float32: the disk has no room to measure what {target} would lose."
 
 
-def _too_far(found: Written | None, target: str, run_loss: float) -> str:
+def _too_far(found: Written | None, target: str, run_loss: float | None) -> str:
     if found is None:
         return f"The weights are published in float32: with {target} there is no held-out loss."
     return (

@@ -34,16 +34,16 @@ def publish(
     `judge` gives the held-out loss of a model's files; it is called after `model` was written, and may take its memory.
     Raises OSError where the disk has no room.
     """
-    target = run_dir / "model"
+    target, base = run_dir / "model", _folder_of(entry)
     if target.is_dir():
         return _written(target)
     model = _whole_weights(model, config)
     own = str(model.dtype).removeprefix("torch.")
     _check_room(run_dir, model)
     with store.whole_folder(target, scratch) as folder:
-        _save(model, tokenizer, entry, folder)
+        _save(model, tokenizer, base, folder)
         if own == "float32":
-            written = narrow(folder, config.publish_dtype, dtype_of(entry.path), losses, judge)
+            written = narrow(folder, config.publish_dtype, dtype_of(base), losses, judge)
         else:
             written = Written(own, run_loss=losses.last, message=_AS_TRAINED.format(own=own))
         title = config.name or f"{entry.title} · {about['data']}"
@@ -60,6 +60,11 @@ def publish(
         store.write_json(folder / "origin.json", origin)
         (folder / "README.md").write_text(card(entry, config, {**about, "weights": written.row()}), encoding="utf-8")
     return written
+
+
+def _folder_of(entry: ModelEntry) -> Path:
+    assert entry.path is not None, "a model that was trained is here"
+    return entry.path
 
 
 _AS_TRAINED = "The weights are published in {own}: the run computed and kept them in it."
@@ -92,14 +97,14 @@ def _check_room(run_dir: Path, model) -> None:
         raise OSError(28, f"the model needs {needed / 1e9:.2f} GB, {free / 1e9:.2f} GB are free")
 
 
-def _save(model, tokenizer, entry: ModelEntry, folder: Path) -> None:
+def _save(model, tokenizer, base: Path, folder: Path) -> None:
     """Weights, config, tokenizer; and how the base model's own files say that it is to be used."""
     writes = model.can_generate()
     if writes:
-        ends = end_ids(model, tokenizer)
-        ends = ends[0] if len(ends) == 1 else ends or None
+        every = end_ids(model, tokenizer)
+        ends = every[0] if len(every) == 1 else every or None
         model.config.eos_token_id = ends
-        own = entry.path / GENERATION
+        own = base / GENERATION
         usage = read_object(own, 2**20) if own.is_file() else model.generation_config.to_diff_dict()
         # transformers refuses to save what it doesn't find sensible, such as a temperature without sampling.
         model.generation_config = GenerationConfig()

@@ -28,9 +28,14 @@ def main() -> int:
     opened = hold_idle(url)
     transport = httpx.HTTPTransport(local_address=ADDRESS)
     with httpx.Client(base_url=url, transport=transport, timeout=20) as client:
-        for number, (method, path, body) in enumerate(cycle(requests())):
+        while (config := client.get("config")).status_code != 200 and time.monotonic() < end:
+            time.sleep(0.2)  # until the server has seen that some of the connections are closed
+        events = config.json()["dependencies"]
+        arena = next(one["id"] for one in events if any(target[1] == "compare" for target in one["targets"]))
+        for number, (method, path, body) in enumerate(cycle(requests(arena))):
             if time.monotonic() > end:
                 break
+            body = body.replace(b"SESSION", b"s%d" % number)
             try:
                 sent = client.request(method, path, content=body, headers={"content-type": "application/json"})
                 statuses[f"{path.split('?')[0]} {sent.status_code}"] += 1
@@ -62,10 +67,10 @@ def hold_idle(url: str) -> list[socket.socket]:
     return opened[:350]
 
 
-def requests() -> list[tuple[str, str, bytes]]:
+def requests(arena: int) -> list[tuple[str, str, bytes]]:
     batch = {"model_ids": ["starter"], "prompts": ["Hello"] * 20, "settings": {"max_new_tokens": 256}, "run_id": "x"}
     unread = {"data": ["starter", "Write a long story.", {"max_new_tokens": 256, "num_beams": 8}]}
-    deep = json.dumps({"data": [[{"a": [[]] * 50}] * 3000], "session_hash": "h", "fn_index": 0}).encode()
+    deep = json.dumps({"data": [[{"a": [[]] * 50}] * 3000], "session_hash": "SESSION", "fn_index": 0}).encode()
     return [
         ("POST", "gradio_api/queue/join", deep),
         ("POST", "gradio_api/component_server", b"[" * 900_000),
@@ -73,7 +78,7 @@ def requests() -> list[tuple[str, str, bytes]]:
         (
             "POST",
             "gradio_api/queue/join",
-            json.dumps({"data": [], "event_data": batch, "fn_index": 40, "session_hash": "b"}).encode(),
+            json.dumps({"data": [], "event_data": batch, "fn_index": arena, "session_hash": "SESSION"}).encode(),
         ),
         ("POST", "gradio_api/call/nothing", b'{"data": 5}'),
         ("GET", "config", b""),

@@ -7,6 +7,7 @@ import pytest
 
 from llmdemo.evaluation import Evaluations
 from llmdemo.evaluation.folder import EvaluationFolder
+from llmdemo.experiments import Experiments
 from llmdemo.jobs import process
 from tests.jobs import old_home
 
@@ -105,3 +106,32 @@ def test_the_last_word_of_an_old_worker_that_lives_through_the_change_counts(ben
     os.kill(pid, signal.SIGKILL)
     assert bench.wait(evaluations, folder.id, "completed", "failed")["state"] == "completed"
     assert not (folder.path / "state.json").exists()
+
+
+@pytest.mark.parametrize("app", [True, False], indirect=True, ids=["with its table", "from the folders alone"])
+def test_experiments_are_as_they_were_and_the_unfinished_one_goes_on(app, bench):
+    experiments = Experiments(app.jobs, app)
+    assert len(experiments.list()) == 3
+    done, cancelled = (experiments.status(old_home.EXPERIMENTS[each]) for each in ("completed", "cancelled"))
+    assert (done["state"], done["name"], done["strategy"]) == ("completed", "Two rates", "grid")
+    assert [row["eval_loss"] for row in done["rows"]] == [0.25, 1.25] and done["best"] == done["rows"][0]["run_id"]
+    assert cancelled["state"] == "cancelled" and [row["state"] for row in cancelled["rows"]] == ["stopped"] * 2
+    unfinished = old_home.EXPERIMENTS["unfinished"]
+    assert experiments.status(unfinished)["state"] == "running"
+    bench.wait(experiments, unfinished, "completed", "failed", seconds=40)
+    for group_id in (done["group_id"], unfinished):
+        experiments.delete(group_id)
+    assert [each["group_id"] for each in experiments.list()] == [cancelled["group_id"]] and len(app.list()) == 12
+
+
+def test_an_old_experiment_that_is_being_cancelled_ends_so(bench):
+    old_home.unpack(bench.home)
+    group_id = old_home.EXPERIMENTS["unfinished"]
+    (bench.home.experiments / group_id / "cancelled").touch()
+    app = bench.open(max_queued_runs=100)
+    experiments = Experiments(app.jobs, app)
+    assert experiments.status(group_id)["state"] in ("stopping", "cancelled")
+    bench.wait(experiments, group_id, "cancelled", seconds=40)
+    assert sorted(path.name for path in (bench.home.experiments / group_id).iterdir()) == [
+        "config.json", "events.jsonl", "trials.json",
+    ]  # fmt: skip

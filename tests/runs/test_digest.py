@@ -229,6 +229,22 @@ def test_the_type_of_a_finished_models_weights_is_part_of_the_status():
     }
 
 
+def test_the_best_step_is_the_first_with_the_lowest_held_out_loss_and_is_forgotten_with_the_steps_after_a_resume():
+    digest = Digest()
+
+    def best():
+        return digest.status()["best_step"], digest.status()["best_eval_loss"]
+
+    assert best() == (None, None)
+    for step, loss in ((0, 3.0), (4, 1.5), (8, float("nan")), (12, 1.5), (16, 1.25), (20, 2.0)):
+        digest.feed({"type": "eval", "t": float(step), "step": step, "loss": loss, "accuracy": 0.5})
+    assert best() == (16, 1.25)
+    digest.feed({"type": "start", "t": 30.0, "step": 12, "total_steps": 20})
+    assert best() == (4, 1.5), "the run goes on from step 12: what came after it is not there any more"
+    digest.feed({"type": "eval", "t": 31.0, "step": 20, "loss": 1.5})
+    assert best() == (4, 1.5)
+
+
 @pytest.mark.timeout(30)
 @pytest.mark.parametrize("fresh", [False, True])
 def test_a_bundle_of_refreshes_of_thousands_of_layers_is_bounded(fresh):

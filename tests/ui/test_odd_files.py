@@ -102,11 +102,15 @@ def make_experiment(home):
         {"label": "GaLore", "varied": {"method": "galore"}, "values": values, "rung": 0, "run_id": run, "kept": kept}
         for run in (RUN, "run-deleted")
     ]
-    group = {
-        "group_id": EXPERIMENT, "kind": "search", "name": "a search", "created": 1.0, "base": values, "strategy": "grid",
-        "keep": "all", "rungs": [[2, 2]], "members": members, "state": "completed", "message": "", "hint": "",
-    }  # fmt: skip
-    write(home.experiments / EXPERIMENT / "group.json", group)
+    sweep = {"kind": "search", "base": values, "strategy": "grid", "keep": "all", "rungs": [[2, 2]]}
+    about = {"id": EXPERIMENT, "name": "a search", "named": False, "created": 1.0}
+    folder = home.experiments / EXPERIMENT
+    write(folder / "config.json", {"sweep": sweep, "experiment": about})
+    write(folder / "trials.json", {"trials": members, "message": "", "hint": ""})
+    write(
+        folder / "events.jsonl",
+        *({**event, "model_id": None} for event in end("") if event["type"] in ("launch", "end")),
+    )
 
 
 def make_evaluation(home, evaluation_id, kind, result, *records, **spec):
@@ -238,7 +242,7 @@ def must_stand(services, dataset_id, where):
             assert len(str(error)) < 1000 and number >= LISTS, (where, number, error)
         except Exception as error:
             raise AssertionError(f"{where}, call {number}") from error
-    for kind in (services.runs.kind, services.evaluations.kind):
+    for kind in (services.runs.kind, services.evaluations.kind, services.experiments.kind):
         for path in (services.home.root / kind.folder).glob(f"{kind.prefix}-*"):
             with suppress(UserError):
                 recovered_row(kind, JobFolder(path))
@@ -302,7 +306,7 @@ def test_what_is_damaged_says_so_in_its_place_and_can_be_deleted(odd_home):
     assert answers["state"] == classes["state"] == "failed"
     assert f"config.json of the evaluation {ANSWERS} is damaged" in answers["message"]
     assert f"result.json of the evaluation {CLASSES} is damaged" in classes["message"] and "Delete" in classes["hint"]
-    write(home.experiments / EXPERIMENT / "group.json", {"members": 3})
+    write(home.experiments / EXPERIMENT / "trials.json", {"trials": 3})
     group = ExperimentsPages(services).overview({"group_id": EXPERIMENT})
     assert group["groups"][0]["state"] == "failed" and "is damaged" in group["group"]["message"]
     runs.delete(OTHER)

@@ -1,11 +1,10 @@
 """The rows of an experiment: how each of its runs is, and what it has reached. Knows nothing of what happens next."""
 
 import math
-from typing import cast
 
 from llmdemo.errors import UserError
-from llmdemo.experiments.group import Group, Kept
 from llmdemo.experiments.reading import Reading
+from llmdemo.experiments.sweep import Sweep
 from llmdemo.jobs.states import FINAL
 
 DELETED = "deleted"
@@ -14,27 +13,27 @@ OVER = (*FINAL, DELETED)
 _STATUS = ("state", "reason", "message", "step", "total_steps", "eta_seconds", "queue_position", "model_id", "attempt")
 
 
-class Board:
+class Leaderboard:
     """Reads runs, each event once. Not for several threads at a time: its owner holds a lock."""
 
-    def __init__(self, runs):
+    def __init__(self, runs) -> None:
         self._runs = runs
         self._readings: dict[str, tuple[Reading, int]] = {}
 
-    def rows(self, group: Group) -> list[dict]:
-        """One dict a member: its label, varied settings and rung; the run's state; Reading's figures and curves.
+    def rows(self, sweep: Sweep) -> list[dict]:
+        """One dict a trial: its label, varied settings and rung; the run's state; Reading's figures and curves.
 
         Of a run that was deleted, what was kept of it.
         """
-        return [self._row(member) for member in group.members]
+        return [self._row(trial) for trial in sweep.trials]
 
-    def _row(self, member: dict) -> dict:
-        about = {key: member.get(key) for key in ("run_id", "label", "varied", "rung")}
-        kept = member.get("kept") or {}
-        if not member.get("run_id"):
+    def _row(self, trial: dict) -> dict:
+        about = {key: trial.get(key) for key in ("run_id", "label", "varied", "rung")}
+        kept = trial.get("kept") or {}
+        if not trial.get("run_id"):
             return {**Reading().figures(), **dict.fromkeys(_STATUS), **about, "state": "planned", "curves": None}
         try:
-            status = self._runs.status(member["run_id"])
+            status = self._runs.status(trial["run_id"])
         except UserError:
             return {
                 **Reading().figures(),
@@ -46,9 +45,9 @@ class Board:
             }
         shown = {key: status.get(key) for key in _STATUS}
         if kept and (kept["state"], kept["attempt"]) == (shown["state"], shown["attempt"]):
-            self.forget(member["run_id"])
+            self.forget(trial["run_id"])
             return {**kept, **about, **shown}
-        reading = self._read(member["run_id"])
+        reading = self._read(trial["run_id"])
         return {**reading.figures(), "curves": reading.curves(), **about, **shown}
 
     def _read(self, run_id: str) -> Reading:
@@ -62,14 +61,14 @@ class Board:
         self._readings[run_id] = (reading, offset)
         return reading
 
-    def forget(self, run_id: str | None) -> None:
+    def forget(self, run_id: str) -> None:
         """Frees what was read of a run whose row is kept."""
-        self._readings.pop(run_id or "", None)
+        self._readings.pop(run_id, None)
 
 
-def kept(row: dict) -> Kept:
+def kept(row: dict) -> dict:
     """What is kept of the row of a run that is over."""
-    return cast(Kept, {key: value for key, value in row.items() if key not in ("run_id", "label", "varied", "rung")})
+    return {key: value for key, value in row.items() if key not in ("run_id", "label", "varied", "rung")}
 
 
 def score(row: dict) -> float | None:

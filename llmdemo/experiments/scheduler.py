@@ -27,11 +27,13 @@ class Scheduler:
     def advance(self, folder: JobFolder, stopping: bool) -> End | None:
         """Does what can be done now; how the experiment ended, None while it goes on.
 
-        Raises UserError, OSError, sqlite3.Error: then it is tried again.
+        Raises UserError, OSError, sqlite3.Error: then it is tried again. A damaged one has ended: its runs go on alone.
         """
         try:
             sweep = load(folder)
-        except UserError as error:  # its folder was damaged, or has vanished: nobody can lead it
+        except UserError as error:
+            if isinstance(error.__cause__, OSError) and not isinstance(error.__cause__, FileNotFoundError):
+                raise  # the disk may give it again
             return End(FAILED, BAD_CONFIG, error.message, error.hint)
         if self._find_started(sweep, folder.path) and not stopping:
             end = self._start_missing(sweep, folder.path)

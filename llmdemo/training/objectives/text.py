@@ -118,7 +118,10 @@ def _joined(rows: TokenRows, other: TokenRows, chosen: np.ndarray) -> TokenRows:
     places = [np.arange(other.offsets[i], other.offsets[i + 1]) for i in chosen]
     where = np.concatenate(places)
     lengths = np.concatenate([rows.lengths, [len(part) for part in places]])
-    positions = None if rows.positions is None else np.concatenate([rows.positions, other.positions[where]])
+    positions = None
+    if rows.positions is not None:
+        assert other.positions is not None, "both are packed, or neither"
+        positions = np.concatenate([rows.positions, other.positions[where]])
     return TokenRows(
         np.concatenate([rows.ids, other.ids[where]]),
         np.concatenate([rows.labels, other.labels[where]]),

@@ -30,7 +30,7 @@ class PaddedRows:
     Where padding would change what a model says, rows of each length go through it apart.
     """
 
-    def __init__(self, model):
+    def __init__(self, model) -> None:
         self._model = model
         self._way = padded_way_of(model)
         self._device = next(model.parameters()).device

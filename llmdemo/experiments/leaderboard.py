@@ -2,7 +2,7 @@
 
 import math
 
-from llmdemo.errors import UserError
+from llmdemo.errors import NotNow, UserError
 from llmdemo.experiments.reading import Reading
 from llmdemo.experiments.sweep import Sweep
 from llmdemo.jobs.states import FINAL
@@ -16,7 +16,7 @@ _STATUS = ("state", "reason", "message", "step", "total_steps", "eta_seconds", "
 class Leaderboard:
     """Reads runs, each event once. Not for several threads at a time: its owner holds a lock."""
 
-    def __init__(self, runs):
+    def __init__(self, runs) -> None:
         self._runs = runs
         self._readings: dict[str, tuple[Reading, int]] = {}
 
@@ -34,6 +34,8 @@ class Leaderboard:
             return {**Reading().figures(), **dict.fromkeys(_STATUS), **about, "state": "planned", "curves": None}
         try:
             status = self._runs.status(trial["run_id"])
+        except NotNow:  # it may be there: the list is being made again
+            raise
         except UserError:
             return {
                 **Reading().figures(),

@@ -5,7 +5,8 @@ Knows no torch, no gradio and no worker's inside.
 
 from __future__ import annotations  # the method "list" would hide the type in the signatures
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from llmdemo import memory
@@ -20,7 +21,7 @@ from llmdemo.runs import bundle, digest
 from llmdemo.runs.command import at_once, processes, worker_command
 from llmdemo.runs.differences import differences
 from llmdemo.runs.folder import RunFolder
-from llmdemo.runs.sanitise import sound
+from llmdemo.runs.sanitise import settings
 from llmdemo.runs.status import run_status
 from llmdemo.store import Home, free_bytes, new_id
 
@@ -35,13 +36,33 @@ class Runs(JobsOfKind):
     """
 
     def __init__(self, jobs: Jobs, command: Callable[[Path, dict], list[str]] | None = None):
+        self._problems: dict[str, tuple[tuple[int, int, int], str]] = {}
         super().__init__(jobs, run_kind(jobs.home, command or worker_command))
 
     def shown(self, status: JobStatus) -> dict:
         """See status.py for the keys."""
         folder = RunFolder(self.jobs.home.runs / status["job_id"])
-        more = {"size_bytes": self.jobs.size(status), "note": folder.own_note()}
-        return run_status(status, folder.has_model) | more
+        known = run_status(status, folder.has_model)
+        problem = [said] if (said := self._problem(folder)) else []
+        more = {"size_bytes": self.jobs.size(status), "note": folder.own_note(), "notes": [*problem, *known["notes"]]}
+        return known | more
+
+    def _problem(self, folder: RunFolder) -> str:
+        """What is wrong with the run's config.json, looked at again when the file has changed; "" for nothing."""
+        try:
+            found = (folder.path / "config.json").stat()
+            stamp = (found.st_mtime_ns, found.st_size, found.st_ino)
+        except OSError:
+            stamp = (0, 0, 0)
+        known, problem = self._problems.get(folder.id, (None, ""))
+        if known != stamp:
+            try:
+                settings(folder.config(), folder.id)
+                problem = ""
+            except UserError as error:
+                problem = f"{error.message} {error.hint}"
+            self._problems[folder.id] = (stamp, problem)
+        return problem
 
     def start(self, config: dict, name: str | None = None) -> str:
         """Puts a new run at the end of the queue and returns its id.
@@ -69,8 +90,8 @@ class Runs(JobsOfKind):
         return at_once(self.jobs.settings, gpus())
 
     def config(self, run_id: str) -> dict:
-        """The settings that the run was started with. Of those, dataset, model, versions and group are objects."""
-        return {key: value for key, value in sound(self._folder(run_id).config()).items() if key != self.kind.name}
+        """The settings that the run was started with; dataset, model, versions and group are objects. UserError for odd ones."""
+        return settings(self._folder(run_id).config(), run_id)
 
     def events(self, run_id: str, offset: int = 0) -> tuple[list[dict], int]:
         """The events after the byte `offset`, and the offset to ask from next."""
@@ -82,12 +103,12 @@ class Runs(JobsOfKind):
         Metrics, where there are figures: loss, loss_smoothed, eval_loss, learning_rate, grad_norm,
         tokens_per_second, memory_bytes, energy, overlap (of the subspace, means over the layers).
         """
-        with self.jobs.digest(self.own(run_id)) as known:
+        with self._digest(run_id) as known:
             return known.curves(max(4, int(max_points)))
 
     def compare(self, run_ids: list[str], metric: str = "loss_smoothed", max_points: int = 500) -> list[dict]:
         """One curve a run for one plot: [{run_id, name, state, step, seconds, value}]; empty lists without figures."""
-        empty = {"step": [], "seconds": [], "value": []}
+        empty: dict[str, list] = {"step": [], "seconds": [], "value": []}
         statuses = [self.status(run_id) for run_id in run_ids]
         return [
             {key: status[key] for key in ("run_id", "name", "state")}
@@ -97,12 +118,12 @@ class Runs(JobsOfKind):
 
     def samples(self, run_id: str) -> list[dict]:
         """What the model wrote as it learned: [{prompt, expected, outputs: [{step, text}]}]."""
-        with self.jobs.digest(self.own(run_id)) as known:
+        with self._digest(run_id) as known:
             return known.samples()
 
     def refreshes(self, run_id: str) -> dict:
         """GaLore's refreshes as a matrix: {layers: [name], steps: [int], energy, overlap: [[float | None]]}."""
-        with self.jobs.digest(self.own(run_id)) as known:
+        with self._digest(run_id) as known:
             return known.refreshes()
 
     def history(self, run_id: str) -> list[dict]:
@@ -124,10 +145,16 @@ class Runs(JobsOfKind):
         self.jobs.add_folder(self.kind, run_id, lambda folder: bundle.unpack(Path(path), folder, home.tmp, room))
         return run_id
 
+    @contextmanager
+    def _digest(self, run_id: str) -> Iterator[digest.Digest]:
+        """What the run's events say, up to date, for as long as the block lasts."""
+        with self.jobs.digest(self.own(run_id)) as known:
+            assert isinstance(known, digest.Digest), "run_kind says so"
+            yield known
+
     def _folder(self, run_id: str) -> RunFolder:
         """Raises UserError where there is no such run."""
-        self.jobs.status(self.own(run_id))
-        return RunFolder(self.jobs.home.runs / run_id)
+        return RunFolder(self.jobs.home.runs / self.own(run_id))
 
 
 def run_kind(home: Home, command: Callable[[Path, dict], list[str]]) -> Kind:

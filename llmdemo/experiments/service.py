@@ -136,8 +136,15 @@ class Experiments(JobsOfKind):
             said = (
                 (status["message"], status["hint"]) if status["reason"] == BAD_CONFIG else (error.message, error.hint)
             )
-            about = {"group_id": status["job_id"], "name": status["name"], "created": status["created"]}
-            return Sweep(kind="search", base={}, message=said[0], hint=said[1], **about), True
+            return Sweep(
+                group_id=status["job_id"],
+                kind="search",
+                name=status["name"],
+                created=status["created"],
+                base={},
+                message=said[0],
+                hint=said[1],
+            ), True
 
     def _values(self, sweep: Sweep, run_id: str) -> dict | None:
         """The settings of a trial, as the form takes them; a search's best run is meant for the whole number of steps.

@@ -5,11 +5,11 @@ forgotten), and some of another data set can be mixed in against it (replay).
 """
 
 import math
-from pathlib import Path
 
 import numpy as np
 import orjson
 
+from llmdemo import assets
 from llmdemo.data.encode import encode_documents
 from llmdemo.data.records import open_records
 from llmdemo.data.shapes import detect
@@ -22,7 +22,7 @@ from llmdemo.training.objectives.base import SAMPLES, Source
 from llmdemo.training.objectives.chat import Causal, chat_pieces
 from llmdemo.training.packing import cut, pack
 
-SAMPLE_FILE = Path(__file__).resolve().parents[3] / "assets" / "sample-messages.json"
+SAMPLE_FILE = assets.FOLDER / "sample-messages.json"
 """The instruction data on which forgetting is measured where none is named."""
 _PROMPT_TOKENS = 32
 

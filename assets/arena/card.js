@@ -199,13 +199,13 @@ export class Card {
       {
         type: "button",
         class: "bar" + (kept ? "" : " cut") + (chosen ? " chosen" : ""),
-        "aria-label": label,
         disabled: !this.hooks.canFork() || card.trace.special(card.lane.info.model, row[0]),
         onclick: () => this.fork(card.lane, index, row[0]),
       },
-      h("code", {}, text),
+      h("span", { class: "sr" }, label),
+      h("code", { "aria-hidden": "true" }, text),
       bar,
-      h("span", {}, figure),
+      h("span", { "aria-hidden": "true" }, figure),
     );
   }
 

@@ -9,12 +9,7 @@ import os
 import re
 import socket
 import threading
-<<<<<<< HEAD
-from collections.abc import Iterator
-=======
-import time
 from collections.abc import Iterator, Mapping
->>>>>>> main
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -219,11 +214,6 @@ def _stream(ask: dict, max_bytes: int, should_stop) -> Iterator[Batch]:
         keep=HUB_TOKENS,
         should_stop=should_stop,
     )
-<<<<<<< HEAD
-=======
-    assert child.stdout is not None, "it was opened as a pipe"
-    watch = _Watch(child, should_stop)
->>>>>>> main
     gather, size = Gather(), 0
     try:
         while line := child.out.readline(4 * MAX_RECORD):

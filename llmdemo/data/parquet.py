@@ -71,40 +71,6 @@ def _values(record_batch, name: str, before: int) -> list[dict]:
         raise UserError(f"{name} has {what} in {place}.", "Write it again, or save it as JSON Lines.") from error
 
 
-<<<<<<< HEAD
-=======
-class _Watch:
-    """Ends the child when no batch comes for a while."""
-
-    def __init__(self, child: subprocess.Popen):
-        self._child = child
-        self._timer: threading.Timer | None = None
-        self.seen()
-
-    def seen(self) -> None:
-        self.stop()
-        self._timer = timer = threading.Timer(PATIENCE, self._child.kill)
-        timer.daemon = True
-        timer.start()
-
-    def stop(self) -> None:
-        if self._timer:
-            self._timer.cancel()
-
-
-def _end(child: subprocess.Popen) -> int:
-    """Ends the child if it still runs; returns what it ended with by itself, or -9."""
-    try:
-        code = child.wait(timeout=0.5)
-    except subprocess.TimeoutExpired:
-        child.kill()
-        code = child.wait()
-    assert child.stdout is not None, "it was opened as a pipe"
-    child.stdout.close()
-    return code
-
-
->>>>>>> main
 _REASONS = {
     3: ("is damaged or no {kind} file", "Write it again."),
     4: (f"has more than {MAX_COLUMNS:,} columns", "Keep only those that are needed."),

@@ -22,7 +22,6 @@ OPEN_TO_GUESTS = {
     "compare",
     "compare_many",
     "pulse",
-    "retry",
     "models",
     "warm",
     "stop",

@@ -64,13 +64,17 @@ def endpoints(services: Services) -> list[Callable]:
         services.require_owner()
         return evaluations.resume(evaluation_id, judge_key)
 
+    return [
+        evaluate, cross_validate, evaluation_status, evaluation_records, list_evaluations, stop_evaluation,
+        resume_evaluation, _classify(services),
+    ]  # fmt: skip
+
+
+def _classify(services: Services) -> Callable:
     @for_owners
     def classify(model_id: str, text: str) -> dict:
         """The classes of one text by a finished classifier: label, probabilities, and each token's contribution."""
         services.require_owner()
         return services.classifiers.get().explain(model_id, text)
 
-    return [
-        evaluate, cross_validate, evaluation_status, evaluation_records, list_evaluations, stop_evaluation,
-        resume_evaluation, classify,
-    ]  # fmt: skip
+    return classify

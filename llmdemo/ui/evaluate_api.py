@@ -64,10 +64,8 @@ def endpoints(services: Services) -> list[Callable]:
         services.require_owner()
         return evaluations.resume(evaluation_id, judge_key)
 
-    return [
-        evaluate, cross_validate, evaluation_status, evaluation_records, list_evaluations, stop_evaluation,
-        resume_evaluation, _classify(services),
-    ]  # fmt: skip
+    return [evaluate, cross_validate, evaluation_status, evaluation_records, list_evaluations, stop_evaluation,
+            resume_evaluation, _classify(services)]  # fmt: skip
 
 
 def _classify(services: Services) -> Callable:

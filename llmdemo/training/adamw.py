@@ -4,9 +4,14 @@ The mathematics and the state are GaLoreAdamW's; its loop launches some fifteen 
 takes longer than the arithmetic. Here the moments of many matrices are updated by torch's foreach operations, and a
 matrix's update goes into its weight by one product, p ← p − s · back(m / (√v + ε)), without a full-size copy between.
 tests/training/test_optimizer.py compares the two.
+
+`step_where_finite` is the same step for a GPU whose host runs ahead: the device itself clips, and leaves the step out
+where a gradient is not finite.
 """
 
 import math
+from collections import deque
+from collections.abc import Iterator
 
 import torch
 from galore_torch import GaLoreAdamW
@@ -21,15 +26,85 @@ SLICE_VALUES = 2**18
 class ForeachGaLoreAdamW(GaLoreAdamW):
     """A drop-in for GaLoreAdamW with dense gradients; a group with "rank" needs its projectors set beforehand."""
 
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        self._unread: deque[list[dict]] = deque()
+        """States that each step of `step_where_finite` counted, until `tell` says whether it was left out."""
+        self._left_out: Tensor | None = None
+        """Of these steps, how many the device left out."""
+
     @torch.no_grad()
     def step(self, closure=None):
+        """One step; returns what `closure` does, which computes the gradients anew."""
+        loss = None
         if closure is not None:
-            raise ValueError("a closure is not supported")
+            with torch.enable_grad():
+                loss = closure()
         for group in self.param_groups:
             parameters = [p for p in group["params"] if p.grad is not None]
             on_cpu = bool(parameters) and parameters[0].device.type == "cpu"
             for chunk in _chunks(parameters, SLICE_VALUES if on_cpu else CHUNK_VALUES):
                 self._step_chunk(group, chunk)
+        return loss
+
+    @torch.no_grad()
+    def step_where_finite(self, divisor: Tensor | None, skip: Tensor) -> None:
+        """One step with all gradients divided by `divisor` [] (None: as they are); none where `skip` [] is 1.
+
+        Nothing waits for the device. Its counters know at once that a step was left out, the host's when `tell` says so.
+        """
+        if self._left_out is None:
+            self._left_out = torch.zeros_like(skip)
+        counted: list[dict] = []
+        for group in self.param_groups:
+            parameters = [p for p in group["params"] if p.grad is not None]
+            for same in _by_step(self.state, parameters):
+                self._step_fused(group, same, divisor, skip)
+                counted += [self.state[p] for p in same]
+        self._left_out += skip
+        self._unread.append(counted)
+
+    def tell(self, left_out: bool) -> None:
+        """What became of the oldest step of `step_where_finite` that was not told yet."""
+        states = self._unread.popleft()
+        if left_out:
+            self._left_out -= 1
+            for state in states:
+                state["step"] -= 1
+
+    def _step_fused(self, group: dict, parameters: list[Tensor], divisor: Tensor | None, skip: Tensor) -> None:
+        """torch's fused Adam on the projected gradients: what it writes into zeros is the update."""
+        states = [self.state[p] for p in parameters]
+        gradients = [self._gradient(group, p, state) for p, state in zip(parameters, states, strict=True)]
+        for state, gradient in zip(states, gradients, strict=True):
+            if "exp_avg" not in state:
+                state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(gradient), torch.zeros_like(gradient)
+            state["step"] += 1
+        count, (beta1, beta2) = states[0]["step"], group["betas"]
+        updated = _zeros_like(gradients) if "rank" in group else parameters
+        torch._fused_adam_(
+            updated,
+            gradients,
+            [state["exp_avg"] for state in states],
+            [state["exp_avg_sq"] for state in states],
+            [],
+            [count - self._left_out] * len(states),
+            lr=group["lr"],
+            beta1=beta1,
+            beta2=beta2,
+            weight_decay=0.0,
+            # torch adds ε to the corrected root of v, galore_torch to the root itself.
+            eps=group["eps"] / math.sqrt(1.0 - beta2**count),
+            amsgrad=False,
+            maximize=False,
+            grad_scale=divisor,
+            found_inf=skip,
+        )
+        if "rank" in group:
+            for p, state, update in zip(parameters, states, updated, strict=True):
+                state["projector"].add_back(p, update, 1.0)
+        if group["weight_decay"] > 0.0:
+            torch._foreach_mul_(parameters, 1.0 - group["lr"] * group["weight_decay"] * (1.0 - skip))
 
     def _step_chunk(self, group: dict, parameters: list[Tensor]) -> None:
         states = [self.state[p] for p in parameters]
@@ -73,6 +148,21 @@ def _updates(group: dict, first: list[Tensor], second: list[Tensor], gradients: 
     torch._foreach_reciprocal_(scaled)
     torch._foreach_mul_(scaled, first)
     return scaled
+
+
+def _by_step(states, parameters: list[Tensor]) -> Iterator[list[Tensor]]:
+    """The parameters in lists that have taken equally many steps."""
+    found: dict[int, list[Tensor]] = {}
+    for p in parameters:
+        found.setdefault(states[p].get("step", 0), []).append(p)
+    yield from found.values()
+
+
+def _zeros_like(tensors: list[Tensor]) -> list[Tensor]:
+    """Zeros of these shapes, views of one tensor: one kernel makes them all."""
+    flat = tensors[0].new_zeros(sum(tensor.numel() for tensor in tensors))
+    parts = flat.split([tensor.numel() for tensor in tensors])
+    return [part.view(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
 
 
 def _size(group: dict, state: dict) -> float:

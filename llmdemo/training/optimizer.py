@@ -1,7 +1,7 @@
 """The optimizer of a run: galore_torch's over projected gradients, or AdamW over full ones, behind one interface.
 
-Used as any torch optimizer: backward, `step()`, `zero_grad()`, with any number of backward passes a step. What steps
-is galore_torch's own GaLoreAdamW, GaLoreAdamW8bit or GaLoreAdafactor: its projector is replaced by one that returns
+A torch.optim.Optimizer: backward, `step()`, `zero_grad()`, with any number of backward passes a step; schedulers, Accelerate
+and transformers' Trainer take it. What steps is galore_torch's own GaLoreAdamW, GaLoreAdamW8bit or GaLoreAdafactor: its projector is replaced by one that returns
 the gradient that was already projected and accumulated (gradients.py). Knows nothing of data and of the loop.
 """
 
@@ -27,6 +27,8 @@ REFRESH_FLOPS = 1.2e12
 """Most work that the first refreshes may do in one step (some 30 ms of an H100)."""
 FIRST_SHARE = 1 / 4
 """Most of all projected values that get their first subspace in one step: until then their full gradients exist."""
+ROUND_STEPS = 10
+"""Steps between two rounds of refreshes, where they come in rounds."""
 
 
 @dataclass
@@ -49,16 +51,20 @@ class _Projector:
         self.slot.subspace.add_back(weight, low, factor * self.scale)
 
 
-class Optimizer:
+class Optimizer(torch.optim.Optimizer):
     """One run's optimizer. `slots` is empty unless the method is GaLore.
 
     A step is: `backward` any number of times, then `reduce` (several processes), `refresh`, `clip`, `step`,
     `zero_grad`; plain use may leave out the first three, `step` refreshes what is due.
+
+    Projected matrices have no `.grad` that others could clip: where something else drives the steps, clip by
+    `optimizer.register_step_pre_hook(lambda optimizer, *_: optimizer.clip(1.0))`.
     """
 
     def __init__(self, model: nn.Module, slots: list[Slot], inner: torch.optim.Optimizer, config: TrainConfig):
-        self.slots = slots
         self.inner = inner
+        super().__init__(inner.param_groups, inner.defaults)
+        self.slots = slots
         self.steps = 0
         self._config = config
         self._names = {parameter: name for name, parameter in model.named_parameters()}
@@ -68,11 +74,36 @@ class Optimizer:
         """Overwrites a tensor with that of the first of several processes: bases that differ by rounding would drift."""
         self._reports: list[tuple[str, Refresh]] = []
         self._host = _host_sums(slots, config)
+        self._round = 1
         self._mark_due()
 
     @property
     def param_groups(self) -> list[dict]:
+        """The inner optimizer's: a rate that is set here is what it steps with."""
         return self.inner.param_groups
+
+    @param_groups.setter
+    def param_groups(self, groups: list[dict]) -> None:
+        # torch sets an empty list while it is made, and then adds the groups that are there already.
+        pass
+
+    @property
+    def state(self):
+        """By weight; of GaLore without its projectors' tensors, which `state_dict` adds."""
+        return self.inner.state
+
+    @state.setter
+    def state(self, state) -> None:
+        pass
+
+    def add_param_group(self, param_group: dict) -> None:
+        """Refused: what is trained is settled when the optimizer is built."""
+        if any(param_group is group for group in self.inner.param_groups):
+            return
+        raise UserError(
+            "A group of weights cannot be added to this optimizer.",
+            "Build another one, with every weight that is trained.",
+        )
 
     def set_lr(self, lr: float) -> None:
         for group in self.inner.param_groups:
@@ -124,11 +155,14 @@ class Optimizer:
 
         A gradient that is not finite leaves its subspace as it was: `clip` then reports the step as not finite.
         """
+        self._refresh_due()
+        reports, self._reports = self._reports, []
+        return reports
+
+    def _refresh_due(self) -> None:
         for slot in self.slots:
             if slot.due and slot.full is not None:
                 self._refresh(slot)
-        reports, self._reports = self._reports, []
-        return reports
 
     def _refresh(self, slot: Slot) -> None:
         space, full = slot.subspace, slot.full
@@ -155,13 +189,10 @@ class Optimizer:
         a gradient is not finite; then the step must be left out.
         """
         gradients = self.gradients()
-        # In fp32 at least: norms rounded to bf16 would clip by another factor.
-        whole = torch.float64 if gradients and gradients[0].dtype == torch.float64 else torch.float32
-        norms = list(torch._foreach_norm(gradients, dtype=whole)) if gradients else []
-        norms += self._host.norms() if self._host else []
-        if not norms:
+        total = self._norm(gradients)
+        if total is None:
             return 0.0
-        norm = torch.linalg.vector_norm(torch.stack(norms)).item()
+        norm = total.item()
         if max_norm and math.isfinite(norm) and norm > max_norm:
             factor = max_norm / (norm + 1e-6)
             if gradients:
@@ -170,23 +201,99 @@ class Optimizer:
                 self._host.factor = factor
         return norm
 
+    def norm(self) -> float:
+        """The global norm of all gradients that there are; 0 where there is none."""
+        total = self._norm(self.gradients())
+        return 0.0 if total is None else total.item()
+
+    def _norm(self, gradients: list[Tensor]) -> Tensor | None:
+        """The global norm [], of the host's sums too; None where there is no gradient."""
+        # In fp32 at least: norms rounded to bf16 would clip by another factor.
+        whole = torch.float64 if gradients and gradients[0].dtype == torch.float64 else torch.float32
+        norms = list(torch._foreach_norm(gradients, dtype=whole)) if gradients else []
+        norms += self._host.norms() if self._host else []
+        return torch.linalg.vector_norm(torch.stack(norms)) if norms else None
+
     @torch.no_grad()
-    def step(self) -> None:
-        """One optimizer step from the accumulated gradients."""
-        for slot in self.slots:
-            if slot.due and slot.full is not None:
-                self._refresh(slot)
-            # The optimizer only looks whether there is a gradient; a zero seen through strides costs no memory.
-            weight = slot.weight
-            weight.grad = (
-                None
-                if not slot.has_low
-                else torch.zeros((), dtype=weight.dtype, device=weight.device).expand_as(weight)
-            )
+    def step(self, closure: Callable | None = None):
+        """One optimizer step from the accumulated gradients; returns what `closure` does, which makes them anew."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        self._mark_gradients()
         with _without_cuda_sync(self.inner):
             self.inner.step()
         self._forget_shadows()
         self.skip()
+        return loss
+
+    def _mark_gradients(self) -> None:
+        """Refreshes what is due; then each projected weight that is to be stepped has a gradient to look at."""
+        self._refresh_due()
+        zeros: dict[tuple, Tensor] = {}
+        for slot in self.slots:
+            # The optimizer only looks whether there is a gradient; a zero seen through strides costs no memory.
+            weight = slot.weight
+            if not slot.has_low:
+                weight.grad = None
+                continue
+            kind = (weight.dtype, weight.device)
+            if kind not in zeros:
+                zeros[kind] = torch.zeros((), dtype=weight.dtype, device=weight.device)
+            weight.grad = zeros[kind].expand_as(weight)
+
+    # ---- the same where the host runs ahead of a GPU ----
+
+    @property
+    def runs_ahead(self) -> bool:
+        """Whether `step_where_finite` can be used: the device itself clips, and leaves a step out."""
+        if self._host or not self.others or not self.others[0].is_cuda:
+            return False
+        return isinstance(self.inner, ForeachGaLoreAdamW) or bool(self.inner.defaults.get("fused"))
+
+    @torch.no_grad()
+    def step_where_finite(self, max_norm: float, loss: Tensor) -> tuple[Tensor, Tensor]:
+        """`clip` and `step`, or nothing where the norm or `loss` [] is not finite; waits for nothing.
+
+        Returns (the norm before [], 1 where the step was left out, else 0 []); that has to be told by `tell`, in order.
+        """
+        self._refresh_due()
+        norm = self._norm(self.gradients())
+        skip = (~(torch.isfinite(norm) & torch.isfinite(loss))).float()
+        divisor = ((norm + 1e-6) / max_norm).clamp_min(1.0).float() if max_norm else None
+        self._mark_gradients()
+        if isinstance(self.inner, ForeachGaLoreAdamW):
+            self.inner.step_where_finite(divisor, skip)
+        else:
+            self.inner.grad_scale, self.inner.found_inf = divisor, skip
+            self.inner.step()
+            del self.inner.grad_scale, self.inner.found_inf
+        self.skip()
+        return norm, skip
+
+    def tell(self, left_out: bool) -> None:
+        """What became of the oldest step of `step_where_finite` that was not told yet."""
+        if isinstance(self.inner, ForeachGaLoreAdamW):
+            self.inner.tell(left_out)
+
+    def refresh_in_rounds(self) -> None:
+        """From now on the refreshes that are due within some steps come together: the steps between are all alike."""
+        self._round = max(1, min(ROUND_STEPS, int(self._config.update_proj_gap * FIRST_SHARE)))
+        self._mark_due()
+
+    @property
+    def settled(self) -> bool:
+        """Whether the coming step finds every subspace and refreshes none."""
+        return all(slot.subspace.ready and not slot.due for slot in self.slots)
+
+    def adopt(self, sums: dict) -> None:
+        """Takes these tensors, by slot or weight, for the gradients that were accumulated."""
+        for owner, total in sums.items():
+            if isinstance(owner, Slot):
+                owner.low = total
+            else:
+                owner.grad = total
 
     def skip(self) -> None:
         """Ends the step without changing a weight: the gradients are dropped, the step counts."""
@@ -194,7 +301,8 @@ class Optimizer:
         self.steps += 1
         self._mark_due()
 
-    def zero_grad(self) -> None:
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Drops all gradients, whatever `set_to_none` says."""
         if self._host:
             self._host.clear()
         for slot in self.slots:
@@ -217,7 +325,8 @@ class Optimizer:
             if not self._config.stagger:
                 slot.due = self.steps % gap == 0 or not slot.subspace.ready
             elif slot.subspace.ready:
-                slot.due = (self.steps - index * gap // count) % gap == 0
+                turn = index * gap // count
+                slot.due = (self.steps - (turn - turn % self._round)) % gap == 0
             else:
                 size = slot.weight.numel()
                 work, room = work - 8 * size * slot.subspace.rank, room - size
@@ -227,7 +336,35 @@ class Optimizer:
 
     # ---- what a checkpoint holds ----
 
-    def state(self) -> tuple[dict[str, Tensor], dict]:
+    def state_dict(self) -> dict:
+        """As torch's: "state" by number and "param_groups", all of it tensors and plain values; GaLore's bases and the
+        count of steps besides."""
+        packed = self.inner.state_dict()
+        packed["state"] = {
+            number: {key: value for key, value in state.items() if key != "projector"}
+            for number, state in packed["state"].items()
+        }
+        packed["steps"] = self.steps
+        packed["bases"] = [slot.subspace.state() for slot in self.slots]
+        return packed
+
+    @torch.no_grad()
+    def load_state_dict(self, state_dict: dict) -> None:
+        """Takes back what `state_dict` gave, onto the weights' devices. Raises UserError for another optimizer's."""
+        bases = state_dict.get("bases")
+        if not isinstance(bases, list) or len(bases) != len(self.slots):
+            raise UserError(
+                "This state is not of an optimizer with the same matrices.",
+                "Load what state_dict() of an optimizer gave that was built for the same model and config.",
+            )
+        self.inner.load_state_dict({key: state_dict[key] for key in ("state", "param_groups")})
+        for slot, tensors in zip(self.slots, bases, strict=True):
+            slot.subspace.load_state({key: value.to(slot.weight.device) for key, value in tensors.items()})
+            self.inner.state[slot.weight]["projector"] = _Projector(slot, self._config.scale)
+        self.steps = int(state_dict["steps"])
+        self._mark_due()
+
+    def named_state(self) -> tuple[dict[str, Tensor], dict]:
         """(tensors by name, JSON-able rest): all that `load_state` needs."""
         tensors, numbers = {}, {"steps": self.steps, "state": {}}
         for p, state in self.inner.state.items():
@@ -242,7 +379,7 @@ class Optimizer:
         return tensors, numbers
 
     def load_state(self, tensors: dict[str, Tensor], numbers: dict) -> None:
-        """Takes back what `state` gave, onto the weights' devices."""
+        """Takes back what `named_state` gave, onto the weights' devices."""
         parameters = {name: p for p, name in self._names.items()}
         for name, values in numbers["state"].items():
             self.inner.state[parameters[name]].update(values)

@@ -92,6 +92,7 @@ class Session:
         device = self._accelerator.device
         precision = self._precision(entry, data)
         self._config = config = replace(self._config, precision=precision)
+        devices.allow_fast_products(precision, device)
         torch.manual_seed(config.seed)
         model = objectives.of(config.task).load(entry, config, data, devices.weight_dtype(precision), device)
         if config.method == "lora":

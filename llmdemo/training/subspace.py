@@ -12,7 +12,8 @@ A basis may be kept in 8 bits, one scale a basis vector: it is used the same bot
 the projection of the sum, and what changes is the subspace, by about a hundredth of an angle.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -172,7 +173,9 @@ class Subspace:
     def find(self, gradient: Tensor, method: str, generator: torch.Generator) -> None:
         """Takes a new basis from `gradient` [m, n]. It is kept in the gradient's type; the work is done in fp32."""
         work = gradient.float()
-        left, right = self._by_svd(work) if method == "svd" else self._by_iteration(work, method == "power", generator)
+        with _whole_fp32(gradient):
+            found = self._by_svd(work) if method == "svd" else self._by_iteration(work, method == "power", generator)
+        left, right = found
         found = {"left": (left, 1), "right": (right, 0)}
         self._kept = {
             side: Basis.of(found[side][0].to(gradient.dtype), found[side][1], self.bits)
@@ -206,6 +209,20 @@ class Subspace:
         if right is not None:
             shares.append((right.float() @ self.right.float().T).square().sum() / self.rank)
         return (sum(shares) / len(shares)).item() if shares else None
+
+
+@contextmanager
+def _whole_fp32(tensor: Tensor) -> Iterator[None]:
+    """Meanwhile a GPU multiplies fp32 as fp32, where the run lets it round factors to TF32: orthogonality needs that."""
+    if not tensor.is_cuda:
+        yield
+        return
+    allowed = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = allowed
 
 
 def _at_least_fp32(tensor: Tensor) -> torch.dtype:

@@ -11,13 +11,23 @@ import numpy as np
 import torch
 
 from llmdemo.data.encode import encode_many, encode_prompt
-from llmdemo.training.batches import RunData, TokenRows, collate, collate_packed, collate_unpacked
+from llmdemo.training.batches import (
+    FixedBatch,
+    RunData,
+    TokenRows,
+    collate,
+    collate_fixed,
+    collate_packed,
+    collate_unpacked,
+)
 from llmdemo.training.config import TrainConfig
 from llmdemo.training.ledger import Batch
 from llmdemo.training.loss import CausalLoss
 from llmdemo.training.objectives.base import SAMPLE_TOKENS, SAMPLES, Objective, Place, Source, positions
 from llmdemo.training.packing import pack
 
+_WIDTHS = 8
+"""Widths of the batches of fixed shape: shares of the longest row."""
 _LEAKS = {True: 1e-4, False: 2e-2}
 """Relative difference of the packed loss above which packing is not used: in fp32, in less."""
 
@@ -66,6 +76,16 @@ class Causal(Objective):
 
     def loss_sum(self, items) -> tuple[torch.Tensor, dict[str, float]]:
         return self._loss(self._batch(self.data.train, items)), {}
+
+    def fixed(self, items) -> FixedBatch | None:
+        rows = self.data.train
+        if rows.positions is not None or not self._loss.lean:
+            return None
+        unit = 16 * max(1, -(-int(rows.lengths.max()) // (16 * _WIDTHS)))
+        return collate_fixed(rows, items, self.place.pad, unit, positions(self.place.model))
+
+    def fixed_loss(self, batch: FixedBatch) -> torch.Tensor:
+        return self._loss.fixed(batch)
 
     def evaluate(self, last: bool = True) -> tuple[dict[str, float], int]:
         rows = self.data.held_out

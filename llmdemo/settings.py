@@ -43,8 +43,12 @@ class Settings:
     """Most prompts of a guest's batch."""
     max_request_bytes: int = 32 * 2**20
     """Largest request that is no file's upload, in bytes."""
-    guest_request_bytes: int = 4 * 2**20
+    guest_request_bytes: int = 2**20
     """Largest request of a guest, in bytes."""
+    max_request_values: int = 1_000_000
+    """Most values (texts, numbers, lists, objects) of one request."""
+    guest_request_values: int = 20_000
+    """Most values of a guest's request."""
     max_decodings: int = 4
     """How many comparisons may be computed at the same time; the others wait in the queue. On a CPU those of one model
     share each step (decoding/company.py)."""
@@ -118,6 +122,7 @@ _GUESTS = {
     "max_beams": "guest_beams",
     "max_prompts": "guest_prompts",
     "max_request_bytes": "guest_request_bytes",
+    "max_request_values": "guest_request_values",
 }
 """A limit, and that of guests in its place."""
 

@@ -79,13 +79,18 @@ def new_id(prefix: str) -> str:
     return f"{prefix}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(3)}"
 
 
+def is_id(name) -> bool:
+    """Whether `name` is an id as `new_id` makes them: safe as the name of a folder."""
+    return isinstance(name, str) and _ID.fullmatch(name) is not None
+
+
 def child(folder: Path, name: str) -> Path:
     """The path of the item with id `name` right inside `folder`; raises UserError unless `name` is a plain id.
 
     Ids come from outside (endpoints, links), so anything but letters, digits and dashes is refused,
     and so is an entry that is a symbolic link.
     """
-    if not isinstance(name, str) or not _ID.fullmatch(name):
+    if not is_id(name):
         raise UserError(f"{str(name)[:80]!r} is not an id.", "Take an id from the list that the app shows.")
     path = folder / name
     if path.is_symlink():

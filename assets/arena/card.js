@@ -1,164 +1,193 @@
 /* The card of alternatives: what else a lane could have said at one token, kept and cut, before and after the filter.
-   Hover shows it, a click or Enter pins it; a click on an alternative forks. */
-(() => {
-  "use strict";
-  const arena = window.llmdemoArena;
-  const { h, t, number, percent } = arena;
-  const HIDE_AFTER_MS = 220;
-  const SWITCH_AFTER_MS = 90; // on the way to the card the pointer crosses other tokens
-  const GAP = 3;
+ Hover shows it, a click or Enter pins it; a click on an alternative forks. */
+import { h, number, percent, t, visible } from "./dom.js";
 
-  /* The probability after temperature alone, for every alternative, from those that the filter kept: it drew with
-     f = softmax(l / T) / mass, so one kept token tells the normaliser. */
-  function warmed(alternatives, temperature, mass) {
-    const kept = alternatives.find((item) => item[2] > 0);
-    if (!kept || !temperature || temperature === 1) return null;
-    const log = Math.log(kept[2] * mass) - kept[1] / temperature;
-    return alternatives.map((item) => Math.exp(item[1] / temperature + log));
+const HIDE_AFTER_MS = 220;
+const SWITCH_AFTER_MS = 90; // on the way to the card the pointer crosses other tokens
+const GAP = 3;
+
+/* The probability after temperature alone, for every alternative, from those that the filter kept: it drew with
+   f = softmax(l / T) / mass, so one kept token tells the normaliser. */
+function warmed(alternatives, temperature, mass) {
+  const kept = alternatives.find((item) => item[2] > 0);
+  if (!kept || !temperature || temperature === 1) return null;
+  const log = Math.log(kept[2] * mass) - kept[1] / temperature;
+  return alternatives.map((item) => Math.exp(item[1] / temperature + log));
+}
+
+function cutText(info, token) {
+  if (token.beam) return t("cut_beam");
+  if (info.strategy === "greedy") return t("cut_greedy");
+  if (info.strategy === "top_k") return t("cut_k", { k: number(info.top_k) });
+  if (info.strategy === "min_p") return t("cut_min_p", { p: number(info.min_p, 3) });
+  return t("cut_p", { p: number(info.top_p, 3) });
+}
+
+export class Card {
+  /* hooks {fork(lane, index, token id, onlyThisLane), canFork()} */
+  constructor(root, hooks) {
+    this.root = root;
+    this.hooks = hooks;
+    this.element = h("div", { class: "alternatives", role: "dialog", hidden: true });
+    this.element.addEventListener("pointerenter", () => clearTimeout(this.timer));
+    this.element.addEventListener("pointerleave", () => this.leave());
+    this.element.addEventListener("keydown", (event) => this.key(event));
+    this.element.addEventListener("focusout", (event) => {
+      if (this.pinned && event.relatedTarget && !this.element.contains(event.relatedTarget)) this.hide();
+    });
+    document.addEventListener("keydown", (event) => {
+      if (event.key === "Escape" && !this.element.hidden) this.hide(true);
+    });
+    document.addEventListener("pointerdown", (event) => {
+      if (!this.element.hidden && !this.element.contains(event.target) && !event.target.closest(".token")) this.hide();
+    });
+    root.append(this.element);
   }
 
-  function cutText(info, token) {
-    if (token.beam) return t("cut_beam");
-    if (info.strategy === "greedy") return t("cut_greedy");
-    if (info.strategy === "top_k") return t("cut_k", { k: number(info.top_k) });
-    if (info.strategy === "min_p") return t("cut_min_p", { p: number(info.min_p, 3) });
-    return t("cut_p", { p: number(info.top_p, 3) });
-  }
-
-  class Card {
-    /* hooks {fork(lane, index, token id, onlyThisLane), canFork()} */
-    constructor(root, hooks) {
-      this.root = root;
-      this.hooks = hooks;
-      this.element = h("div", { class: "alternatives", role: "dialog", hidden: true });
-      this.element.addEventListener("pointerenter", () => clearTimeout(this.timer));
-      this.element.addEventListener("pointerleave", () => this.leave());
-      this.element.addEventListener("keydown", (event) => this.key(event));
-      this.element.addEventListener("focusout", (event) => {
-        if (this.pinned && event.relatedTarget && !this.element.contains(event.relatedTarget)) this.hide();
-      });
-      document.addEventListener("keydown", (event) => { if (event.key === "Escape" && !this.element.hidden) this.hide(true); });
-      document.addEventListener("pointerdown", (event) => {
-        if (!this.element.hidden && !this.element.contains(event.target) && !event.target.closest(".token")) this.hide();
-      });
-      root.append(this.element);
+  /* `how`: "point" waits a moment when another token's card is open, "focus" does not, "pin" takes the focus. */
+  show(card, index, span, how) {
+    const pinned = how === "pin";
+    if (this.pinned && !pinned) return;
+    clearTimeout(this.timer);
+    if (how === "point" && !this.element.hidden && this.span !== span) {
+      this.timer = setTimeout(() => this.show(card, index, span, "focus"), SWITCH_AFTER_MS);
+      return;
     }
-
-    /* `how`: "point" waits a moment when another token's card is open, "focus" does not, "pin" takes the focus. */
-    show(card, index, span, how) {
-      const pinned = how === "pin";
-      if (this.pinned && !pinned) return;
-      clearTimeout(this.timer);
-      if (how === "point" && !this.element.hidden && this.span !== span) {
-        this.timer = setTimeout(() => this.show(card, index, span, "focus"), SWITCH_AFTER_MS);
-        return;
-      }
-      if (this.span) this.span.classList.remove("on");
-      Object.assign(this, { span, pinned, lane: card.lane });
-      span.classList.add("on");
-      this.fill(card, index);
-      this.element.dataset.strategy = card.lane.info.strategy;
-      this.element.hidden = false;
-      this.place();
-      if (pinned) {
-        const first = this.element.querySelector("button");
-        if (first) first.focus({ preventScroll: true });
-      }
-    }
-
-    leave() {
-      if (this.pinned) return;
-      clearTimeout(this.timer);
-      this.timer = setTimeout(() => this.hide(), HIDE_AFTER_MS);
-    }
-
-    hide(refocus) {
-      clearTimeout(this.timer);
-      this.element.hidden = true;
-      const { span, pinned } = this;
-      this.pinned = false;
-      if (span) {
-        span.classList.remove("on");
-        if (refocus && pinned && span.isConnected) span.focus({ preventScroll: true });
-      }
-    }
-
-    key(event) {
-      const buttons = Array.from(this.element.querySelectorAll("button"));
-      const at = buttons.indexOf(document.activeElement);
-      const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-      if (!step || at < 0) return;
-      event.preventDefault();
-      (buttons[at + step] || buttons[at]).focus();
-    }
-
-    fill(card, index) {
-      const { lane, trace } = card;
-      const token = card.shown[index];
-      const { info } = lane;
-      const name = (id) => trace.name(info.model, id);
-      const rows = token.a.slice();
-      if (!rows.some((row) => row[0] === token.i) && token.l !== null) rows.push([token.i, token.l, token.f === undefined ? 1 : token.f, true]);
-      const warm = token.beam ? null : warmed(rows, info.temperature, token.m);
-      const top = Math.max(0.02, ...rows.map((row) => Math.max(Math.exp(row[1]), token.beam ? 0 : row[2])));
-      const first = rows.findIndex((row) => !(row[2] > 0));
-      const list = h("ol", {});
-      rows.forEach((row, at) => {
-        if (at === first && first > 0) list.append(h("li", { class: "cutline", "aria-hidden": "true" }, cutText(info, token)));
-        list.append(h("li", {}, this.row(card, index, row, token, top, warm && warm[at], name)));
-      });
-      const facts = [];
-      if (token.k !== undefined) facts.push(t("kept_of", { k: number(token.k), shown: number(rows.filter((row) => row[2] > 0).length) }));
-      if (token.r !== undefined) facts.push(t("rank_is", { n: number(token.r + 1) }));
-      if (token.e !== null && token.e !== undefined) facts.push(t("entropy_is", { n: number(token.e, 2) }));
-      this.element.setAttribute("aria-label", t("card_label", { token: arena.visible(name(token.i)) }));
-      this.element.replaceChildren(
-        h("h4", {}, t("step_n", { n: number(index + 1) }), " · ", h("code", {}, arena.visible(name(token.i)))),
-        h("p", { class: "about" }, facts.join(" · ")),
-        rows.length ? list : h("p", { class: "about" }, t("no_alternatives")),
-        this.foot(warm));
-    }
-
-    row(card, index, row, token, top, warm, name) {
-      const raw = Math.exp(row[1]);
-      const kept = row[2] > 0;
-      const chosen = row[0] === token.i;
-      const width = (p) => ((100 * p) / top).toFixed(2) + "%";
-      const bar = h("i", { style: `--raw:${width(raw)};--kept:${width(token.beam ? (kept ? raw : 0) : row[2])}` });
-      if (warm) bar.append(h("b", { style: `left:${width(Math.min(top, warm))}` }));
-      const figure = token.beam ? percent(raw) + " %" : percent(raw) + " → " + percent(row[2]) + " %";
-      const text = arena.visible(name(row[0]));
-      const label = t(kept ? "row_kept" : "row_cut", { token: text, raw: percent(raw), after: percent(row[2]) }) + (chosen ? " " + t("row_chosen") : "");
-      return h("button", {
-        type: "button", class: "bar" + (kept ? "" : " cut") + (chosen ? " chosen" : ""), "aria-label": label,
-        disabled: !this.hooks.canFork() || card.trace.special(card.lane.info.model, row[0]), onclick: () => this.fork(card.lane, index, row[0]),
-      }, h("code", {}, text), bar, h("span", {}, figure));
-    }
-
-    foot(warm) {
-      const scope = h("label", { class: "scope" }, h("input", { type: "checkbox", checked: Boolean(this.only), onchange: (event) => { this.only = event.target.checked; } }), t("only_this_lane"));
-      return h("div", { class: "legend" }, h("span", {}, t(warm ? "legend_warm" : "legend")), h("span", {}, t("click_forks")), scope);
-    }
-
-    fork(lane, index, id) {
-      this.hide();
-      this.hooks.fork(lane, index, id, Boolean(this.only));
-    }
-
-    /* Below the token, or above where there is no room; never outside the window. */
-    place() {
-      const { element } = this;
-      const box = this.span.getClientRects()[0] || this.span.getBoundingClientRect();
-      const wide = Math.min(360, window.innerWidth - 20);
-      element.style.width = wide + "px";
-      const high = element.offsetHeight;
-      const left = Math.max(10, Math.min(box.left - 16, window.innerWidth - wide - 10));
-      const below = box.bottom + GAP + high <= window.innerHeight || box.top - GAP - high < 0;
-      const origin = this.root.getBoundingClientRect();
-      element.style.left = left - origin.left + "px";
-      element.style.top = (below ? box.bottom + GAP : box.top - GAP - high) - origin.top + "px";
+    if (this.span) this.span.classList.remove("on");
+    Object.assign(this, { span, pinned, lane: card.lane });
+    span.classList.add("on");
+    this.fill(card, index);
+    this.element.dataset.strategy = card.lane.info.strategy;
+    this.element.hidden = false;
+    this.place();
+    if (pinned) {
+      const first = this.element.querySelector("button");
+      if (first) first.focus({ preventScroll: true });
     }
   }
 
-  arena.Card = Card;
-})();
+  leave() {
+    if (this.pinned) return;
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.hide(), HIDE_AFTER_MS);
+  }
+
+  hide(refocus) {
+    clearTimeout(this.timer);
+    this.element.hidden = true;
+    const { span, pinned } = this;
+    this.pinned = false;
+    if (span) {
+      span.classList.remove("on");
+      if (refocus && pinned && span.isConnected) span.focus({ preventScroll: true });
+    }
+  }
+
+  key(event) {
+    const buttons = Array.from(this.element.querySelectorAll("button"));
+    const at = buttons.indexOf(document.activeElement);
+    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    if (!step || at < 0) return;
+    event.preventDefault();
+    (buttons[at + step] || buttons[at]).focus();
+  }
+
+  fill(card, index) {
+    const { lane, trace } = card;
+    const token = card.shown[index];
+    const { info } = lane;
+    const name = (id) => trace.name(info.model, id);
+    const rows = token.a.slice();
+    if (!rows.some((row) => row[0] === token.i) && token.l !== null)
+      rows.push([token.i, token.l, token.f === undefined ? 1 : token.f, true]);
+    const warm = token.beam ? null : warmed(rows, info.temperature, token.m);
+    const top = Math.max(0.02, ...rows.map((row) => Math.max(Math.exp(row[1]), token.beam ? 0 : row[2])));
+    const first = rows.findIndex((row) => !(row[2] > 0));
+    const list = h("ol", {});
+    rows.forEach((row, at) => {
+      if (at === first && first > 0)
+        list.append(h("li", { class: "cutline", "aria-hidden": "true" }, cutText(info, token)));
+      list.append(h("li", {}, this.row(card, index, row, token, top, warm && warm[at], name)));
+    });
+    const facts = [];
+    if (token.k !== undefined)
+      facts.push(t("kept_of", { k: number(token.k), shown: number(rows.filter((row) => row[2] > 0).length) }));
+    if (token.r !== undefined) facts.push(t("rank_is", { n: number(token.r + 1) }));
+    if (token.e !== null && token.e !== undefined) facts.push(t("entropy_is", { n: number(token.e, 2) }));
+    this.element.setAttribute("aria-label", t("card_label", { token: visible(name(token.i)) }));
+    this.element.replaceChildren(
+      h("h4", {}, t("step_n", { n: number(index + 1) }), " · ", h("code", {}, visible(name(token.i)))),
+      h("p", { class: "about" }, facts.join(" · ")),
+      rows.length ? list : h("p", { class: "about" }, t("no_alternatives")),
+      this.foot(warm),
+    );
+  }
+
+  row(card, index, row, token, top, warm, name) {
+    const raw = Math.exp(row[1]);
+    const kept = row[2] > 0;
+    const chosen = row[0] === token.i;
+    const width = (p) => ((100 * p) / top).toFixed(2) + "%";
+    const bar = h("i", { style: `--raw:${width(raw)};--kept:${width(token.beam ? (kept ? raw : 0) : row[2])}` });
+    if (warm) bar.append(h("b", { style: `left:${width(Math.min(top, warm))}` }));
+    const figure = token.beam ? percent(raw) + " %" : percent(raw) + " → " + percent(row[2]) + " %";
+    const text = visible(name(row[0]));
+    const label =
+      t(kept ? "row_kept" : "row_cut", { token: text, raw: percent(raw), after: percent(row[2]) }) +
+      (chosen ? " " + t("row_chosen") : "");
+    return h(
+      "button",
+      {
+        type: "button",
+        class: "bar" + (kept ? "" : " cut") + (chosen ? " chosen" : ""),
+        "aria-label": label,
+        disabled: !this.hooks.canFork() || card.trace.special(card.lane.info.model, row[0]),
+        onclick: () => this.fork(card.lane, index, row[0]),
+      },
+      h("code", {}, text),
+      bar,
+      h("span", {}, figure),
+    );
+  }
+
+  foot(warm) {
+    const scope = h(
+      "label",
+      { class: "scope" },
+      h("input", {
+        type: "checkbox",
+        checked: Boolean(this.only),
+        onchange: (event) => {
+          this.only = event.target.checked;
+        },
+      }),
+      t("only_this_lane"),
+    );
+    return h(
+      "div",
+      { class: "legend" },
+      h("span", {}, t(warm ? "legend_warm" : "legend")),
+      h("span", {}, t("click_forks")),
+      scope,
+    );
+  }
+
+  fork(lane, index, id) {
+    this.hide();
+    this.hooks.fork(lane, index, id, Boolean(this.only));
+  }
+
+  /* Below the token, or above where there is no room; never outside the window. */
+  place() {
+    const { element } = this;
+    const box = this.span.getClientRects()[0] || this.span.getBoundingClientRect();
+    const wide = Math.min(360, window.innerWidth - 20);
+    element.style.width = wide + "px";
+    const high = element.offsetHeight;
+    const left = Math.max(10, Math.min(box.left - 16, window.innerWidth - wide - 10));
+    const below = box.bottom + GAP + high <= window.innerHeight || box.top - GAP - high < 0;
+    const origin = this.root.getBoundingClientRect();
+    element.style.left = left - origin.left + "px";
+    element.style.top = (below ? box.bottom + GAP : box.top - GAP - high) - origin.top + "px";
+  }
+}

@@ -1,51 +1,51 @@
-/* What the arena's scripts share: words, shapes, short numbers, the clipboard. Elements come from app.js, whose `h` and `s`
-   only ever set text, never markup. */
-(() => {
-  "use strict";
-  const L = window.llmdemo;
-  const locale = L.lang === "zh" ? "zh-TW" : "en";
+/* What the arena's scripts share: words, shapes, short numbers, the clipboard. Elements come from lib/dom.js. */
+import * as L from "../lib/page.js";
 
-  // One shape a strategy, everywhere.
-  const SHAPES = {
-    greedy: "M6 1a5 5 0 1 0 0 10A5 5 0 1 0 6 1z",
-    top_k: "M6 .5 11.8 11H.2z",
-    top_p: "M1 1h10v10H1z",
-    beam: "M6 0 12 6 6 12 0 6z",
-    min_p: "M6 11.5.2 1h11.6z",
-    sample: "M4.2 0h3.6v4.2H12v3.6H7.8V12H4.2V7.8H0V4.2h4.2z",
-  };
+// One shape a strategy, everywhere.
+const SHAPES = {
+  greedy: "M6 1a5 5 0 1 0 0 10A5 5 0 1 0 6 1z",
+  top_k: "M6 .5 11.8 11H.2z",
+  top_p: "M1 1h10v10H1z",
+  beam: "M6 0 12 6 6 12 0 6z",
+  min_p: "M6 11.5.2 1h11.6z",
+  sample: "M4.2 0h3.6v4.2H12v3.6H7.8V12H4.2V7.8H0V4.2h4.2z",
+};
 
-  const formats = []; // making one takes longer than all else in a frame
-  const format = (digits) => (formats[digits] = formats[digits] || new Intl.NumberFormat(locale, { maximumFractionDigits: digits }));
-  const number = (value, digits = 0) =>
-    value === null || value === undefined || !Number.isFinite(value) ? "–" : format(digits).format(value).replace("-", "−");
+const formats = []; // making one takes longer than all else in a frame
+const format = (digits) =>
+  (formats[digits] = formats[digits] || new Intl.NumberFormat(L.lang, { maximumFractionDigits: digits }));
+export const number = (value, digits = 0) =>
+  value === null || value === undefined || !Number.isFinite(value)
+    ? "–"
+    : format(digits).format(value).replace("-", "−");
 
-  // A probability as per cent, with two figures where it is small.
-  const percent = (p) => {
-    if (p > 0 && p < 0.0005) return "<0.1";
-    return number(100 * p, p < 0.0995 ? 1 : 0);
-  };
+// A probability as per cent, with two figures where it is small.
+export const percent = (p) => {
+  if (p > 0 && p < 0.0005) return "<0.1";
+  return number(100 * p, p < 0.0995 ? 1 : 0);
+};
 
-  const copy = async (text) => {
-    if (navigator.clipboard && window.isSecureContext) return navigator.clipboard.writeText(text);
-    const area = L.h("textarea", { class: "unseen", "aria-hidden": "true", value: text });
-    document.body.append(area);
-    area.select();
-    const copied = document.execCommand("copy"); // the only way on plain http
-    area.remove();
-    if (!copied) throw new Error("clipboard");
-  };
+export const copy = async (text) => {
+  if (navigator.clipboard && window.isSecureContext) return navigator.clipboard.writeText(text);
+  const area = L.h("textarea", { class: "unseen", "aria-hidden": "true", value: text });
+  document.body.append(area);
+  area.select();
+  const copied = document.execCommand("copy"); // the only way on plain http
+  area.remove();
+  if (!copied) throw new Error("clipboard");
+};
 
-  window.llmdemoArena = {
-    h: L.h,
-    svg: L.s,
-    t: (key, values) => L.t("arena_" + key, values),
-    calm: () => window.matchMedia("(prefers-reduced-motion: reduce)").matches,
-    number,
-    percent,
-    copy,
-    shape: (strategy) => L.s("svg", { width: 12, height: 12, viewBox: "0 0 12 12", class: "shape", "aria-hidden": "true" }, L.s("path", { d: SHAPES[strategy] || SHAPES.sample })),
-    // A token's text with its spaces and line ends made visible.
-    visible: (text) => text.replace(/ /g, "␣").replace(/\n/g, "↵").replace(/\t/g, "⇥") || "∅",
-  };
-})();
+export { h, s as svg } from "../lib/dom.js";
+/** A text of the arena. @param {string} key @param {Record<string, unknown>} [values] */
+export const t = (key, values) => L.t("arena_" + key, values);
+/** Whether the reader wants no motion. */
+export const calm = () => window.matchMedia("(prefers-reduced-motion: reduce)").matches;
+/** A strategy's shape. @param {string} strategy */
+export const shape = (strategy) =>
+  L.s(
+    "svg",
+    { width: 12, height: 12, viewBox: "0 0 12 12", class: "shape", "aria-hidden": "true" },
+    L.s("path", { d: SHAPES[strategy] || SHAPES.sample }),
+  );
+/** A token's text with its spaces and line ends made visible. @param {string} text */
+export const visible = (text) => text.replace(/ /g, "␣").replace(/\n/g, "↵").replace(/\t/g, "⇥") || "∅";

@@ -1,262 +1,415 @@
 /* What a person sets: prompt, turns, models, numbers. Reads and writes itself as plain values; starts nothing. */
-(() => {
-  "use strict";
-  const arena = window.llmdemoArena;
-  const { h, t } = arena;
+import { h, shape, t } from "./dom.js";
+import { Modes, oneLine } from "./modes.js";
+import { MoreLanes } from "./more-lanes.js";
 
-  /* key: [least, most, step, default]; the engine checks again and has the last word. */
-  const NUMBERS = {
-    temperature: [0.05, 5, 0.05, 0.8], top_k: [1, 100000, 1, 50], top_p: [0.01, 1, 0.01, 0.9], num_beams: [1, 16, 1, 4],
-    max_new_tokens: [1, 1024, 1, 64], seed: [0, 4294967295, 1, 7], length_penalty: [-5, 5, 0.1, 1], min_p: [0.001, 1, 0.01, 0.05],
-  };
-  const CHOICES = { precision: ["auto", "fp32", "bf16", "int8"], early_stopping: ["false", "true", "never"] };
-  const MAIN = ["temperature", "top_k", "top_p", "num_beams", "max_new_tokens", "seed"];
-  const LANES = ["greedy", "top_k", "top_p", "beam", "min_p", "sample"];
-  const DEFAULT_LANES = LANES.slice(0, 4);
+/* key: [least, most, step, default]; the engine checks again and has the last word. */
+const NUMBERS = {
+  temperature: [0.05, 5, 0.05, 0.8],
+  top_k: [1, 100000, 1, 50],
+  top_p: [0.01, 1, 0.01, 0.9],
+  num_beams: [1, 16, 1, 4],
+  max_new_tokens: [1, 1024, 1, 64],
+  seed: [0, 4294967295, 1, 7],
+  length_penalty: [-5, 5, 0.1, 1],
+  min_p: [0.001, 1, 0.01, 0.05],
+};
+const CHOICES = { precision: ["auto", "fp32", "bf16", "int8"], early_stopping: ["false", "true", "never"] };
+const MAIN = ["temperature", "top_k", "top_p", "num_beams", "max_new_tokens", "seed"];
+const LANES = ["greedy", "top_k", "top_p", "beam", "min_p", "sample"];
+const DEFAULT_LANES = LANES.slice(0, 4);
 
-  class Form {
-    /* hooks {go(), models(), changed(), failed(sentence)}; limits {max_new_tokens, max_beams} */
-    constructor(hooks, limits) {
-      this.hooks = hooks;
-      this.turns = [];
-      this.inputs = {};
-      NUMBERS.max_new_tokens[1] = limits.max_new_tokens || 1024;
-      NUMBERS.num_beams[1] = limits.max_beams || 16;
-      this.build();
-    }
+export class Form {
+  /* hooks {go(), models(), changed(), failed(sentence)}; limits {max_new_tokens, max_beams} */
+  constructor(hooks, limits) {
+    this.hooks = hooks;
+    this.turns = [];
+    this.inputs = {};
+    NUMBERS.max_new_tokens[1] = limits.max_new_tokens || 1024;
+    NUMBERS.num_beams[1] = limits.max_beams || 16;
+    this.build();
+  }
 
-    build() {
-      this.prompt = h("textarea", { id: "arena-prompt", rows: 2, "data-testid": "arena-prompt", "aria-label": t("prompt"), placeholder: t("prompt_placeholder"), dir: "auto", onkeydown: (event) => {
-        if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); this.hooks.go(); }
-      }, oninput: () => this.hooks.changed() });
-      this.go = h("button", { type: "button", class: "run", onclick: () => this.hooks.go() }, t("compare"));
-      this.modes = new arena.Modes((mode) => this.takeMode(mode));
-      this.modes.file.addEventListener("change", () => this.readPrompts());
-      this.history = h("ol", { class: "turns", hidden: true });
-      this.presets = h("div", { class: "presets", role: "group", "aria-label": t("presets") }, h("span", {}, t("try")),
-        arena.presets().map((preset) => h("button", { type: "button", class: "chip", onclick: () => this.usePreset(preset) }, preset.title)));
-      this.modelA = this.menu("model", t("set_label_model"));
-      this.modelB = this.menu("beside", t("set_label_beside"), true);
-      const row = h("div", { class: "settings" }, this.field("model", this.modelA), this.field("beside", this.modelB), MAIN.map((key) => this.number(key)));
-      row.lastChild.append(this.freshSeed());
-      this.more = h("details", { class: "more" }, h("summary", {}, t("more")), this.moreBody());
-      this.element = h("div", { class: "form-body" }, this.modes.element, this.history,
-        h("div", { class: "ask" }, this.prompt, this.go), this.presets, row, this.more);
-      this.system.addEventListener("input", () => this.hooks.changed());
-    }
+  build() {
+    this.prompt = h("textarea", {
+      id: "arena-prompt",
+      rows: 2,
+      "data-testid": "arena-prompt",
+      "aria-label": t("prompt"),
+      placeholder: t("prompt_placeholder"),
+      dir: "auto",
+      onkeydown: (event) => {
+        if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
+          event.preventDefault();
+          this.hooks.go();
+        }
+      },
+      oninput: () => this.hooks.changed(),
+    });
+    this.go = h("button", { type: "button", class: "run", onclick: () => this.hooks.go() }, t("compare"));
+    this.modes = new Modes((mode) => this.takeMode(mode));
+    this.modes.file.addEventListener("change", () => this.readPrompts());
+    this.history = h("ol", { class: "turns", hidden: true });
+    this.presets = h(
+      "div",
+      { class: "presets", role: "group", "aria-label": t("presets") },
+      h("span", {}, t("try")),
+      presets().map((preset) =>
+        h("button", { type: "button", class: "chip", onclick: () => this.usePreset(preset) }, preset.title),
+      ),
+    );
+    this.modelA = this.menu("model", t("set_label_model"));
+    this.modelB = this.menu("beside", t("set_label_beside"), true);
+    const row = h(
+      "div",
+      { class: "settings" },
+      this.field("model", this.modelA),
+      this.field("beside", this.modelB),
+      MAIN.map((key) => this.number(key)),
+    );
+    row.lastChild.append(this.freshSeed());
+    this.more = h("details", { class: "more" }, h("summary", {}, t("more")), this.moreBody());
+    this.element = h(
+      "div",
+      { class: "form-body" },
+      this.modes.element,
+      this.history,
+      h("div", { class: "ask" }, this.prompt, this.go),
+      this.presets,
+      row,
+      this.more,
+    );
+    this.system.addEventListener("input", () => this.hooks.changed());
+  }
 
-    /* The prompt's field takes one prompt, or one a line. */
-    takeMode(mode) {
-      const many = mode === "many";
-      this.element.classList.toggle("is-many", many);
-      this.prompt.rows = many ? 6 : 2;
-      this.prompt.placeholder = t(many ? "prompts_placeholder" : "prompt_placeholder");
-      this.prompt.setAttribute("aria-label", t(many ? "prompts" : "prompt"));
-      if (many === Boolean(this.isMany)) return;
-      this.isMany = many;
-      const examples = arena.presets().filter((preset) => !preset.raw).map((preset) => arena.oneLine(preset.prompt));
-      const other = this.otherPrompt === undefined ? examples.join("\n") : this.otherPrompt;
-      [this.prompt.value, this.otherPrompt] = [other, this.prompt.value];
-    }
+  /* The prompt's field takes one prompt, or one a line. */
+  takeMode(mode) {
+    const many = mode === "many";
+    this.element.classList.toggle("is-many", many);
+    this.prompt.rows = many ? 6 : 2;
+    this.prompt.placeholder = t(many ? "prompts_placeholder" : "prompt_placeholder");
+    this.prompt.setAttribute("aria-label", t(many ? "prompts" : "prompt"));
+    if (many === Boolean(this.isMany)) return;
+    this.isMany = many;
+    const examples = presets()
+      .filter((preset) => !preset.raw)
+      .map((preset) => oneLine(preset.prompt));
+    const other = this.otherPrompt === undefined ? examples.join("\n") : this.otherPrompt;
+    [this.prompt.value, this.otherPrompt] = [other, this.prompt.value];
+  }
 
-    async readPrompts() {
-      try { this.prompt.value = (await this.modes.read()).join("\n") || this.prompt.value; } catch (error) { this.hooks.failed(error.message); }
-    }
-
-    moreBody() {
-      this.raw = h("input", { type: "checkbox", onchange: () => { this.showMode(); this.hooks.changed(); } });
-      this.system = h("textarea", { rows: 2, id: "arena-system", placeholder: t("system_placeholder"), dir: "auto" });
-      this.lanes = {};
-      this.moreLanes = new arena.MoreLanes(() => this.hooks.changed());
-      const lanes = LANES.map((strategy) => {
-        const box = this.lanes[strategy] = h("input", { type: "checkbox", checked: DEFAULT_LANES.includes(strategy), onchange: () => this.hooks.changed() });
-        return h("label", { class: "check" }, box, arena.shape(strategy), t("name_" + strategy));
-      });
-      return h("div", { class: "morebody" },
-        h("div", { class: "lanepick", role: "group", "aria-label": t("lanes") }, h("span", { class: "label" }, t("lanes")), lanes, this.help("lanes"), this.moreLanes.element),
-        h("div", { class: "settings" }, this.number("min_p"), this.number("length_penalty"), this.choice("early_stopping"), this.choice("precision"),
-          h("div", { class: "aset" }, h("label", { class: "check" }, this.raw, t("raw")), this.help("raw"))),
-        h("div", { class: "system" }, h("label", { for: "arena-system" }, t("system")), this.help("system"), this.system));
-    }
-
-    field(key, control) {
-      return h("div", { class: "aset", "data-key": key }, h("label", { for: control.id }, t("set_label_" + key)), control, this.help(key));
-    }
-
-    number(key) {
-      const [least, most, step, value] = NUMBERS[key];
-      const input = h("input", { type: "number", id: "arena-" + key, min: String(least), max: String(most), step: step < 1 ? "any" : String(step), inputmode: step < 1 ? "decimal" : "numeric", onchange: () => this.hooks.changed() });
-      input.value = String(value);
-      const fit = () => { input.style.width = Math.max(2, input.value.length) + 2.4 + "ch"; };
-      input.addEventListener("input", fit);
-      input.addEventListener("keydown", (event) => { // steps of a useful size, whatever the value
-        const way = { ArrowUp: 1, ArrowDown: -1 }[event.key];
-        if (!way || step >= 1) return;
-        event.preventDefault();
-        input.value = String(Math.min(most, Math.max(least, Math.round((Number(input.value) + way * step) * 1000) / 1000)));
-        input.dispatchEvent(new Event("input"));
-        input.dispatchEvent(new Event("change"));
-      });
-      input.fit = fit;
-      fit();
-      this.inputs[key] = input;
-      return this.field(key, input);
-    }
-
-    choice(key) {
-      const select = h("select", { id: "arena-" + key, onchange: () => this.hooks.changed() }, CHOICES[key].map((value) => h("option", { value }, t(key + "_" + value))));
-      this.inputs[key] = select;
-      return this.field(key, select);
-    }
-
-    freshSeed() {
-      this.fresh = h("input", { type: "checkbox", onchange: () => this.hooks.changed() });
-      return h("label", { class: "check fresh" }, this.fresh, t("fresh"));
-    }
-
-    help(key) { return arena.help(key); }
-
-    // ---- models ----
-
-    menu(key, label, optional) {
-      const select = h("select", { id: "arena-" + key, "aria-label": label, onchange: () => this.hooks.changed() });
-      if (optional) select.append(h("option", { value: "" }, t("nothing")));
-      for (const kind of ["focus", "pointerenter"]) select.addEventListener(kind, () => this.hooks.models());
-      return select;
-    }
-
-    /* Fills both menus, keeping what is chosen. */
-    setModels(models) {
-      const key = JSON.stringify(models);
-      if (key === this.known) return;
-      this.known = key;
-      for (const select of [this.modelA, this.modelB]) {
-        const wanted = select.wanted || select.value;
-        const options = models.map((model) => h("option", { value: model.id, disabled: !model.ready }, modelTitle(model)));
-        select.replaceChildren(...(select === this.modelB ? [h("option", { value: "" }, t("nothing"))] : []), ...options);
-        if (models.some((model) => model.id === wanted)) { select.value = wanted; select.wanted = null; }
-        else if (select === this.modelB) select.value = "";
-      }
-    }
-
-    get modelIds() { return [this.modelA.value, this.modelB.value].filter((id, index, all) => id && all.indexOf(id) === index); }
-    chooseModels(ids) {
-      [this.modelA, this.modelB].forEach((select, index) => { select.wanted = ids[index] || ""; select.value = ids[index] || (index ? "" : select.value); });
-    }
-
-    // ---- turns ----
-
-    addTurns(turns) { this.turns.push(...turns); this.drawTurns(); }
-    clearTurns() { this.turns = []; this.drawTurns(); }
-    drawTurns() {
-      this.history.hidden = !this.turns.length;
-      const item = (turn) => h("li", { class: turn.role }, h("span", {}, t("role_" + turn.role)), h("p", { dir: "auto" }, turn.content));
-      this.history.replaceChildren(...this.turns.map(item), h("li", { class: "clear" }, h("button", { type: "button", class: "quiet", onclick: () => { this.clearTurns(); this.hooks.changed(); } }, t("new_conversation"))));
-    }
-
-    usePreset(preset) {
-      this.clearTurns();
-      this.raw.checked = Boolean(preset.raw);
-      this.system.value = preset.system || "";
-      this.showMode();
-      this.prompt.value = preset.prompt;
-      this.prompt.focus();
-      this.hooks.changed();
-    }
-
-    showMode() { this.element.classList.toggle("is-raw", this.raw.checked); }
-
-    // ---- as values ----
-
-    promptValue() {
-      if (this.raw.checked) return { raw: this.prompt.value };
-      const system = this.system.value.trim() ? [{ role: "system", content: this.system.value }] : [];
-      return { messages: [...system, ...this.turns, { role: "user", content: this.prompt.value }] };
-    }
-
-    settings() {
-      const values = {};
-      for (const [key, input] of Object.entries(this.inputs)) values[key] = key in NUMBERS ? (input.value.trim() === "" ? NUMBERS[key][3] : Number(input.value)) : input.value;
-      values.early_stopping = { false: false, true: true, never: "never" }[values.early_stopping];
-      values.lanes = [...LANES.filter((strategy) => this.lanes[strategy].checked), ...this.moreLanes.values()];
-      return values;
-    }
-
-    freshenSeed() {
-      if (!this.fresh.checked) return;
-      this.inputs.seed.value = String(Math.floor(Math.random() * 1e6));
-      this.inputs.seed.fit();
-    }
-
-    setSettings(values) {
-      for (const [key, input] of Object.entries(this.inputs)) {
-        if (values[key] === undefined || values[key] === null) continue;
-        input.value = String(values[key]);
-        if (input.fit) input.fit();
-      }
-      if (Array.isArray(values.lanes)) {
-        const own = (lane) => typeof lane === "string" || !lane || !lane.name || lane.name === lane.strategy;
-        const names = values.lanes.filter(own).map((lane) => (lane && lane.strategy) || lane);
-        for (const strategy of LANES) this.lanes[strategy].checked = names.includes(strategy);
-        this.moreLanes.set(values.lanes.filter((lane) => !own(lane)), values);
-      }
-    }
-
-    setPrompt(value) {
-      this.clearTurns();
-      this.raw.checked = value.raw !== undefined && value.raw !== null;
-      this.showMode();
-      if (this.raw.checked) { this.prompt.value = String(value.raw); return; }
-      const messages = (value.messages || []).filter((message) => message && typeof message.content === "string");
-      const system = messages.find((message) => message.role === "system");
-      this.system.value = system ? system.content : "";
-      const rest = messages.filter((message) => message !== system);
-      const last = rest.pop();
-      this.prompt.value = last ? last.content : "";
-      this.addTurns(rest);
-    }
-
-    /* What is set below "More settings" and changes what is seen must not be hidden. */
-    showUnusual() {
-      if (this.moreLanes.rows.length || this.raw.checked || this.system.value.trim()) this.more.open = true;
-    }
-
-    running(on) {
-      this.go.textContent = t(on ? "stop" : "compare");
-      this.go.classList.toggle("stop", on);
+  async readPrompts() {
+    try {
+      this.prompt.value = (await this.modes.read()).join("\n") || this.prompt.value;
+    } catch (error) {
+      this.hooks.failed(error.message);
     }
   }
 
-  function modelTitle(model) {
-    const kind = model.kind === "run" ? t("kind_tuned") : model.kind === "starter" ? t("kind_starter") : "";
-    return [model.title, kind, model.ready ? "" : model.note].filter(Boolean).join(" · ");
+  moreBody() {
+    this.raw = h("input", {
+      type: "checkbox",
+      onchange: () => {
+        this.showMode();
+        this.hooks.changed();
+      },
+    });
+    this.system = h("textarea", { rows: 2, id: "arena-system", placeholder: t("system_placeholder"), dir: "auto" });
+    this.lanes = {};
+    this.moreLanes = new MoreLanes(() => this.hooks.changed());
+    const lanes = LANES.map((strategy) => {
+      const box = (this.lanes[strategy] = h("input", {
+        type: "checkbox",
+        checked: DEFAULT_LANES.includes(strategy),
+        onchange: () => this.hooks.changed(),
+      }));
+      return h("label", { class: "check" }, box, shape(strategy), t("name_" + strategy));
+    });
+    return h(
+      "div",
+      { class: "morebody" },
+      h(
+        "div",
+        { class: "lanepick", role: "group", "aria-label": t("lanes") },
+        h("span", { class: "label" }, t("lanes")),
+        lanes,
+        this.help("lanes"),
+        this.moreLanes.element,
+      ),
+      h(
+        "div",
+        { class: "settings" },
+        this.number("min_p"),
+        this.number("length_penalty"),
+        this.choice("early_stopping"),
+        this.choice("precision"),
+        h("div", { class: "aset" }, h("label", { class: "check" }, this.raw, t("raw")), this.help("raw")),
+      ),
+      h("div", { class: "system" }, h("label", { for: "arena-system" }, t("system")), this.help("system"), this.system),
+    );
   }
 
-  arena.help = (key) => h("button", {
-    type: "button", class: "help", "aria-label": t("help_on", { what: t("set_label_" + key) }), onclick: (event) => arena.tip(event.currentTarget, t("help_" + key)),
-  }, "?");
+  field(key, control) {
+    return h(
+      "div",
+      { class: "aset", "data-key": key },
+      h("label", { for: control.id }, t("set_label_" + key)),
+      control,
+      this.help(key),
+    );
+  }
 
-  /* One tip at a time, beside what it explains. */
-  arena.tip = (button, text) => {
-    const old = document.querySelector(".arena-tip");
-    if (old) {
-      old.remove();
-      if (old.owner === button) return;
+  number(key) {
+    const [least, most, step, value] = NUMBERS[key];
+    const input = h("input", {
+      type: "number",
+      id: "arena-" + key,
+      min: String(least),
+      max: String(most),
+      step: step < 1 ? "any" : String(step),
+      inputmode: step < 1 ? "decimal" : "numeric",
+      onchange: () => this.hooks.changed(),
+    });
+    input.value = String(value);
+    const fit = () => {
+      input.style.width = Math.max(2, input.value.length) + 2.4 + "ch";
+    };
+    input.addEventListener("input", fit);
+    input.addEventListener("keydown", (event) => {
+      // steps of a useful size, whatever the value
+      const way = { ArrowUp: 1, ArrowDown: -1 }[event.key];
+      if (!way || step >= 1) return;
+      event.preventDefault();
+      input.value = String(
+        Math.min(most, Math.max(least, Math.round((Number(input.value) + way * step) * 1000) / 1000)),
+      );
+      input.dispatchEvent(new Event("input"));
+      input.dispatchEvent(new Event("change"));
+    });
+    input.fit = fit;
+    fit();
+    this.inputs[key] = input;
+    return this.field(key, input);
+  }
+
+  choice(key) {
+    const select = h(
+      "select",
+      { id: "arena-" + key, onchange: () => this.hooks.changed() },
+      CHOICES[key].map((value) => h("option", { value }, t("choice_" + key + "_" + value))),
+    );
+    this.inputs[key] = select;
+    return this.field(key, select);
+  }
+
+  freshSeed() {
+    this.fresh = h("input", { type: "checkbox", onchange: () => this.hooks.changed() });
+    return h("label", { class: "check fresh" }, this.fresh, t("fresh"));
+  }
+
+  help(key) {
+    return help(key);
+  }
+
+  // ---- models ----
+
+  menu(key, label, optional) {
+    const select = h("select", { id: "arena-" + key, "aria-label": label, onchange: () => this.hooks.changed() });
+    if (optional) select.append(h("option", { value: "" }, t("nothing")));
+    for (const kind of ["focus", "pointerenter"]) select.addEventListener(kind, () => this.hooks.models());
+    return select;
+  }
+
+  /* Fills both menus, keeping what is chosen. */
+  setModels(models) {
+    const key = JSON.stringify(models);
+    if (key === this.known) return;
+    this.known = key;
+    for (const select of [this.modelA, this.modelB]) {
+      const wanted = select.wanted || select.value;
+      const options = models.map((model) =>
+        h("option", { value: model.id, disabled: !model.ready }, modelTitle(model)),
+      );
+      select.replaceChildren(...(select === this.modelB ? [h("option", { value: "" }, t("nothing"))] : []), ...options);
+      if (models.some((model) => model.id === wanted)) {
+        select.value = wanted;
+        select.wanted = null;
+      } else if (select === this.modelB) select.value = "";
     }
-    const close = (event) => { if (!event || event.type !== "keydown" || event.key === "Escape") { tip.remove(); document.removeEventListener("keydown", close); document.removeEventListener("pointerdown", outside, true); } };
-    const outside = (event) => { if (event.target !== button && !tip.contains(event.target)) close(); };
-    const tip = h("div", { class: "arena-tip", role: "status" }, text);
-    tip.owner = button;
-    button.closest(".arena").append(tip);
-    const box = button.getBoundingClientRect();
-    const origin = tip.parentElement.getBoundingClientRect();
-    tip.style.left = Math.max(0, Math.min(box.left - origin.left - 20, origin.width - tip.offsetWidth)) + "px";
-    tip.style.top = box.bottom - origin.top + 6 + "px";
-    document.addEventListener("keydown", close);
-    document.addEventListener("pointerdown", outside, true);
-  };
+  }
 
-  const PRESETS = ["sky", "json", "haiku", "facts", "story"];
-  arena.presets = () => PRESETS.map((key) => ({ title: t("preset_" + key), prompt: t("preset_" + key + "_prompt"), raw: key === "story" }));
-  arena.Form = Form;
-})();
+  get modelIds() {
+    return [this.modelA.value, this.modelB.value].filter((id, index, all) => id && all.indexOf(id) === index);
+  }
+  chooseModels(ids) {
+    [this.modelA, this.modelB].forEach((select, index) => {
+      select.wanted = ids[index] || "";
+      select.value = ids[index] || (index ? "" : select.value);
+    });
+  }
+
+  // ---- turns ----
+
+  addTurns(turns) {
+    this.turns.push(...turns);
+    this.drawTurns();
+  }
+  clearTurns() {
+    this.turns = [];
+    this.drawTurns();
+  }
+  drawTurns() {
+    this.history.hidden = !this.turns.length;
+    const item = (turn) =>
+      h("li", { class: turn.role }, h("span", {}, t("role_" + turn.role)), h("p", { dir: "auto" }, turn.content));
+    this.history.replaceChildren(
+      ...this.turns.map(item),
+      h(
+        "li",
+        { class: "clear" },
+        h(
+          "button",
+          {
+            type: "button",
+            class: "quiet",
+            onclick: () => {
+              this.clearTurns();
+              this.hooks.changed();
+            },
+          },
+          t("new_conversation"),
+        ),
+      ),
+    );
+  }
+
+  usePreset(preset) {
+    this.clearTurns();
+    this.raw.checked = Boolean(preset.raw);
+    this.system.value = preset.system || "";
+    this.showMode();
+    this.prompt.value = preset.prompt;
+    this.prompt.focus();
+    this.hooks.changed();
+  }
+
+  showMode() {
+    this.element.classList.toggle("is-raw", this.raw.checked);
+  }
+
+  // ---- as values ----
+
+  promptValue() {
+    if (this.raw.checked) return { raw: this.prompt.value };
+    const system = this.system.value.trim() ? [{ role: "system", content: this.system.value }] : [];
+    return { messages: [...system, ...this.turns, { role: "user", content: this.prompt.value }] };
+  }
+
+  settings() {
+    const values = {};
+    for (const [key, input] of Object.entries(this.inputs))
+      values[key] = key in NUMBERS ? (input.value.trim() === "" ? NUMBERS[key][3] : Number(input.value)) : input.value;
+    values.early_stopping = { false: false, true: true, never: "never" }[values.early_stopping];
+    values.lanes = [...LANES.filter((strategy) => this.lanes[strategy].checked), ...this.moreLanes.values()];
+    return values;
+  }
+
+  freshenSeed() {
+    if (!this.fresh.checked) return;
+    this.inputs.seed.value = String(Math.floor(Math.random() * 1e6));
+    this.inputs.seed.fit();
+  }
+
+  setSettings(values) {
+    for (const [key, input] of Object.entries(this.inputs)) {
+      if (values[key] === undefined || values[key] === null) continue;
+      input.value = String(values[key]);
+      if (input.fit) input.fit();
+    }
+    if (Array.isArray(values.lanes)) {
+      const own = (lane) => typeof lane === "string" || !lane || !lane.name || lane.name === lane.strategy;
+      const names = values.lanes.filter(own).map((lane) => (lane && lane.strategy) || lane);
+      for (const strategy of LANES) this.lanes[strategy].checked = names.includes(strategy);
+      this.moreLanes.set(
+        values.lanes.filter((lane) => !own(lane)),
+        values,
+      );
+    }
+  }
+
+  setPrompt(value) {
+    this.clearTurns();
+    this.raw.checked = value.raw !== undefined && value.raw !== null;
+    this.showMode();
+    if (this.raw.checked) {
+      this.prompt.value = String(value.raw);
+      return;
+    }
+    const messages = (value.messages || []).filter((message) => message && typeof message.content === "string");
+    const system = messages.find((message) => message.role === "system");
+    this.system.value = system ? system.content : "";
+    const rest = messages.filter((message) => message !== system);
+    const last = rest.pop();
+    this.prompt.value = last ? last.content : "";
+    this.addTurns(rest);
+  }
+
+  /* What is set below "More settings" and changes what is seen must not be hidden. */
+  showUnusual() {
+    if (this.moreLanes.rows.length || this.raw.checked || this.system.value.trim()) this.more.open = true;
+  }
+
+  running(on) {
+    this.go.textContent = t(on ? "stop" : "compare");
+    this.go.classList.toggle("stop", on);
+  }
+}
+
+function modelTitle(model) {
+  const kind = model.kind === "run" ? t("kind_tuned") : model.kind === "starter" ? t("kind_starter") : "";
+  return [model.title, kind, model.ready ? "" : model.note].filter(Boolean).join(" · ");
+}
+
+export const help = (key) =>
+  h(
+    "button",
+    {
+      type: "button",
+      class: "help",
+      "aria-label": t("help_on", { what: t("set_label_" + key) }),
+      onclick: (event) => tip(event.currentTarget, t("help_" + key)),
+    },
+    "?",
+  );
+
+/* One tip at a time, beside what it explains. */
+export const tip = (button, text) => {
+  const old = document.querySelector(".arena-tip");
+  if (old) {
+    old.remove();
+    if (old.owner === button) return;
+  }
+  const close = (event) => {
+    if (!event || event.type !== "keydown" || event.key === "Escape") {
+      bubble.remove();
+      document.removeEventListener("keydown", close);
+      document.removeEventListener("pointerdown", outside, true);
+    }
+  };
+  const outside = (event) => {
+    if (event.target !== button && !bubble.contains(event.target)) close();
+  };
+  const bubble = h("div", { class: "arena-tip", role: "status" }, text);
+  bubble.owner = button;
+  button.closest(".arena").append(bubble);
+  const box = button.getBoundingClientRect();
+  const origin = bubble.parentElement.getBoundingClientRect();
+  bubble.style.left = Math.max(0, Math.min(box.left - origin.left - 20, origin.width - bubble.offsetWidth)) + "px";
+  bubble.style.top = box.bottom - origin.top + 6 + "px";
+  document.addEventListener("keydown", close);
+  document.addEventListener("pointerdown", outside, true);
+};
+
+const PRESETS = ["sky", "json", "haiku", "facts", "story"];
+export const presets = () =>
+  PRESETS.map((key) => ({ title: t("preset_" + key), prompt: t("preset_" + key + "_prompt"), raw: key === "story" }));

@@ -1,212 +1,319 @@
 /* The panes: one card a lane, drawn from a trace. Draws only what changed; tells what the pointer and keys do through
-   `hooks` {card(pane, index, span, how), leave(), reply(lane), copy(lane), prefer(pane, button)}. */
-(() => {
-  "use strict";
-  const arena = window.llmdemoArena;
-  const { h, svg, t, number } = arena;
+ `hooks` {card(pane, index, span, how), leave(), reply(lane), copy(lane), prefer(pane, button)}. */
+import { h, number, percent, shape, svg, t } from "./dom.js";
 
-  const KEPT_IN_GRID = ["perplexity", "distinct_2", "loop", "tokens", "score"];
-  const CAPTION = { greedy: "spark_choice", top_k: "spark_mass", top_p: "spark_kept", min_p: "spark_kept", sample: "spark_choice", beam: "spark_choice" };
+const KEPT_IN_GRID = ["perplexity", "distinct_2", "loop", "tokens", "score"];
+const CAPTION = {
+  greedy: "spark_choice",
+  top_k: "spark_mass",
+  top_p: "spark_kept",
+  min_p: "spark_kept",
+  sample: "spark_choice",
+  beam: "spark_choice",
+};
 
-  function settingsText(info) {
-    const parts = [];
-    if (info.strategy === "greedy") return "";
-    if (info.strategy === "beam") {
-      parts.push(t("set_beams", { n: info.num_beams }));
-      if (info.length_penalty !== 1) parts.push(t("set_penalty", { n: number(info.length_penalty, 2) }));
-      if (info.early_stopping !== false) parts.push(t("set_stop", { v: String(info.early_stopping) }));
-      return parts.join(" · ");
-    }
-    parts.push(t("set_temperature", { n: number(info.temperature, 2) }));
-    if (info.top_k) parts.push("k " + number(info.top_k));
-    if (info.top_p < 1) parts.push("p " + number(info.top_p, 3));
-    if (info.min_p) parts.push("min-p " + number(info.min_p, 3));
+function settingsText(info) {
+  const parts = [];
+  if (info.strategy === "greedy") return "";
+  if (info.strategy === "beam") {
+    parts.push(t("set_beams", { n: info.num_beams }));
+    if (info.length_penalty !== 1) parts.push(t("set_penalty", { n: number(info.length_penalty, 2) }));
+    if (info.early_stopping !== false) parts.push(t("set_stop", { v: String(info.early_stopping) }));
     return parts.join(" · ");
   }
+  parts.push(t("set_temperature", { n: number(info.temperature, 2) }));
+  if (info.top_k) parts.push("k " + number(info.top_k));
+  if (info.top_p < 1) parts.push("p " + number(info.top_p, 3));
+  if (info.min_p) parts.push("min-p " + number(info.min_p, 3));
+  return parts.join(" · ");
+}
 
-  function sentence(info) {
-    return t("how_" + info.strategy, { k: number(info.top_k), p: number(100 * (info.top_p || 0), 1), m: number(100 * (info.min_p || 0), 1), b: number(info.num_beams) });
+function sentence(info) {
+  return t("how_" + info.strategy, {
+    k: number(info.top_k),
+    p: number(100 * (info.top_p || 0), 1),
+    m: number(100 * (info.min_p || 0), 1),
+    b: number(info.num_beams),
+  });
+}
+
+/* How strongly a token is coloured, 0…1. */
+function weight(token, mode) {
+  if (mode === "probability") return token.l === null ? 0 : 1 - Math.exp(token.l);
+  if (mode === "entropy") return token.e === null ? 0 : Math.min(1, token.e / 6);
+  return 0;
+}
+
+export const duration = (seconds) =>
+  seconds < 1 ? t("ms", { n: number(1000 * seconds) }) : t("s", { n: number(seconds, 1) });
+
+export class LaneCard {
+  constructor(lane, trace, hooks) {
+    this.lane = lane;
+    this.trace = trace;
+    this.hooks = hooks;
+    this.shown = [];
+    this.spans = [];
+    this.mode = "none";
+    this.differs = null;
+    this.build();
   }
 
-  /* How strongly a token is coloured, 0…1. */
-  function weight(token, mode) {
-    if (mode === "probability") return token.l === null ? 0 : 1 - Math.exp(token.l);
-    if (mode === "entropy") return token.e === null ? 0 : Math.min(1, token.e / 6);
-    return 0;
+  build() {
+    const { info } = this.lane;
+    const title = laneTitle(info);
+    this.text = h("div", {
+      class: "text",
+      role: "group",
+      dir: "auto",
+      "aria-label": t("text_of", { lane: title }),
+      onkeydown: (event) => this.key(event),
+    });
+    this.caret = h("span", { class: "caret", "aria-hidden": "true" });
+    this.text.append(this.caret);
+    this.spark = svg("path", { class: "bars" });
+    this.cursor = svg("path", { class: "now" });
+    this.sparkRange = h("span");
+    this.facts = {};
+    const facts = [
+      "perplexity",
+      "tokens",
+      "logprob",
+      "speed",
+      info.strategy === "beam" ? "score" : "rank",
+      "first",
+      "distinct_1",
+      "distinct_2",
+      "loop",
+      "stopped",
+    ].map((key) => {
+      this.facts[key] = h("dd", {}, "–");
+      return h(
+        "div",
+        { class: KEPT_IN_GRID.includes(key) ? "keep" : null },
+        h("dt", { title: t("fact_" + key + "_help") }, t("fact_" + key)),
+        this.facts[key],
+      );
+    });
+    this.element = h(
+      "article",
+      { class: "lane", "data-strategy": info.strategy, "data-lane": info.id, "aria-label": title },
+      h("h3", {}, shape(info.strategy), h("span", {}, title), h("span", { class: "set" }, settingsText(info))),
+      h("p", { class: "how" }, sentence(info)),
+      this.text,
+      h(
+        "div",
+        { class: "foot" },
+        svg(
+          "svg",
+          { class: "spark", viewBox: "0 0 100 30", preserveAspectRatio: "none", "aria-hidden": "true" },
+          this.spark,
+          this.cursor,
+        ),
+        h("div", { class: "cap" }, h("span", {}, t(CAPTION[info.strategy])), this.sparkRange),
+        h("dl", {}, facts),
+        h(
+          "div",
+          { class: "laneacts" },
+          h("button", { type: "button", class: "quiet", onclick: () => this.hooks.copy(this.lane) }, t("copy_text")),
+          h("button", { type: "button", class: "quiet", onclick: () => this.hooks.reply(this.lane) }, t("reply")),
+          this.hooks.prefer &&
+            !this.trace.isRaw &&
+            h(
+              "button",
+              {
+                type: "button",
+                class: "quiet",
+                title: t("prefer_help"),
+                onclick: (event) => this.hooks.prefer(this, event.currentTarget),
+              },
+              t("prefer"),
+            ),
+        ),
+      ),
+    );
+    this.stick = true; // follows the newest token until the reader scrolls up
+    this.text.addEventListener(
+      "scroll",
+      () => {
+        this.stick = this.text.scrollTop + this.text.clientHeight > this.text.scrollHeight - 24;
+      },
+      { passive: true },
+    );
+    this.text.addEventListener("pointerover", (event) => this.point(event));
+    this.text.addEventListener("pointerleave", () => this.hooks.leave());
+    this.text.addEventListener("focusin", (event) => this.point(event));
+    this.text.addEventListener("focusout", (event) => {
+      if (!this.text.contains(event.relatedTarget)) this.hooks.leave();
+    });
+    this.text.addEventListener("click", (event) => this.point(event, true));
   }
 
-  const duration = (seconds) => (seconds < 1 ? t("ms", { n: number(1000 * seconds) }) : t("s", { n: number(seconds, 1) }));
-
-  class LaneCard {
-    constructor(lane, trace, hooks) {
-      this.lane = lane;
-      this.trace = trace;
-      this.hooks = hooks;
-      this.shown = [];
-      this.spans = [];
-      this.mode = "none";
-      this.differs = null;
-      this.build();
+  /* Draws the lane as it was after n steps; `live` while tokens still come. */
+  draw(n, live) {
+    const state = [
+      this.lane.revision,
+      Math.min(n, this.lane.length),
+      n < this.lane.length,
+      live,
+      Boolean(this.trace.end),
+    ].join();
+    if (state === this.drawn) return;
+    this.drawn = state;
+    const view = this.lane.view(Math.min(n, this.lane.length));
+    let same = 0;
+    while (
+      same < view.length &&
+      same < this.shown.length &&
+      view[same].i === this.shown[same].i &&
+      view[same].s === this.shown[same].s
+    )
+      same += 1;
+    for (const span of this.spans.splice(same)) span.remove();
+    const fresh = document.createDocumentFragment();
+    for (let index = same; index < view.length; index += 1) {
+      const span = this.span(view[index], index);
+      this.spans.push(span);
+      fresh.append(span);
     }
+    this.text.insertBefore(fresh, this.caret);
+    this.shown = view;
+    if (!this.spans.some((span) => span.tabIndex === 0) && this.spans.length) this.spans[0].tabIndex = 0;
+    this.paint(Math.max(0, same - 1));
+    if (live && this.stick) this.text.scrollTop = this.text.scrollHeight;
+    this.caret.hidden = !(live && !this.lane.end);
+    this.element.classList.toggle("busy", Boolean(live && !this.lane.end));
+    this.drawSpark(view, n);
+    this.drawFacts(view, n);
+  }
 
-    build() {
-      const { info } = this.lane;
-      const title = arena.laneTitle(info);
-      this.text = h("div", { class: "text", role: "group", dir: "auto", "aria-label": t("text_of", { lane: title }), onkeydown: (event) => this.key(event) });
-      this.caret = h("span", { class: "caret", "aria-hidden": "true" });
-      this.text.append(this.caret);
-      this.spark = svg("path", { class: "bars" });
-      this.cursor = svg("path", { class: "now" });
-      this.sparkRange = h("span");
-      this.facts = {};
-      const facts = ["perplexity", "tokens", "logprob", "speed", info.strategy === "beam" ? "score" : "rank", "first", "distinct_1", "distinct_2", "loop", "stopped"].map((key) => {
-        this.facts[key] = h("dd", {}, "–");
-        return h("div", { class: KEPT_IN_GRID.includes(key) ? "keep" : null }, h("dt", { title: t("fact_" + key + "_help") }, t("fact_" + key)), this.facts[key]);
-      });
-      this.element = h("article", { class: "lane", "data-strategy": info.strategy, "data-lane": info.id, "aria-label": title },
-        h("h3", {}, arena.shape(info.strategy), h("span", {}, title), h("span", { class: "set" }, settingsText(info))),
-        h("p", { class: "how" }, sentence(info)),
-        this.text,
-        h("div", { class: "foot" },
-          svg("svg", { class: "spark", viewBox: "0 0 100 30", preserveAspectRatio: "none", "aria-hidden": "true" }, this.spark, this.cursor),
-          h("div", { class: "cap" }, h("span", {}, t(CAPTION[info.strategy])), this.sparkRange),
-          h("dl", {}, facts),
-          h("div", { class: "laneacts" },
-            h("button", { type: "button", class: "quiet", onclick: () => this.hooks.copy(this.lane) }, t("copy_text")),
-            h("button", { type: "button", class: "quiet", onclick: () => this.hooks.reply(this.lane) }, t("reply")),
-            this.hooks.prefer && !this.trace.isRaw && h("button", { type: "button", class: "quiet", title: t("prefer_help"), onclick: (event) => this.hooks.prefer(this, event.currentTarget) }, t("prefer")))));
-      this.stick = true; // follows the newest token until the reader scrolls up
-      this.text.addEventListener("scroll", () => { this.stick = this.text.scrollTop + this.text.clientHeight > this.text.scrollHeight - 24; }, { passive: true });
-      this.text.addEventListener("pointerover", (event) => this.point(event));
-      this.text.addEventListener("pointerleave", () => this.hooks.leave());
-      this.text.addEventListener("focusin", (event) => this.point(event));
-      this.text.addEventListener("focusout", (event) => { if (!this.text.contains(event.relatedTarget)) this.hooks.leave(); });
-      this.text.addEventListener("click", (event) => this.point(event, true));
-    }
+  span(token, index) {
+    const special = this.trace.special(this.lane.info.model, token.i);
+    const span = h("span", { class: "token", "data-index": String(index), tabindex: "-1" }, special ? "" : token.s);
+    if (token.s === "") span.classList.add(special ? "ended" : "part");
+    if (special) span.append(h("span", { class: "sr" }, t("end_token")));
+    if (token.s.includes("\n")) span.classList.add("newline");
+    if (token.forked) span.classList.add("forked");
+    else if (index < this.lane.prefix.length) span.classList.add("given");
+    return span;
+  }
 
-    /* Draws the lane as it was after n steps; `live` while tokens still come. */
-    draw(n, live) {
-      const state = [this.lane.revision, Math.min(n, this.lane.length), n < this.lane.length, live, Boolean(this.trace.end)].join();
-      if (state === this.drawn) return;
-      this.drawn = state;
-      const view = this.lane.view(Math.min(n, this.lane.length));
-      let same = 0;
-      while (same < view.length && same < this.shown.length && view[same].i === this.shown[same].i && view[same].s === this.shown[same].s) same += 1;
-      for (const span of this.spans.splice(same)) span.remove();
-      const fresh = document.createDocumentFragment();
-      for (let index = same; index < view.length; index += 1) {
-        const span = this.span(view[index], index);
-        this.spans.push(span);
-        fresh.append(span);
-      }
-      this.text.insertBefore(fresh, this.caret);
-      this.shown = view;
-      if (!this.spans.some((span) => span.tabIndex === 0) && this.spans.length) this.spans[0].tabIndex = 0;
-      this.paint(Math.max(0, same - 1));
-      if (live && this.stick) this.text.scrollTop = this.text.scrollHeight;
-      this.caret.hidden = !(live && !this.lane.end);
-      this.element.classList.toggle("busy", Boolean(live && !this.lane.end));
-      this.drawSpark(view, n);
-      this.drawFacts(view, n);
-    }
-
-    span(token, index) {
-      const special = this.trace.special(this.lane.info.model, token.i);
-      const span = h("span", { class: "token", "data-index": String(index), tabindex: "-1" }, special ? "" : token.s);
-      if (token.s === "") span.classList.add(special ? "ended" : "part");
-      if (special) span.append(h("span", { class: "sr" }, t("end_token")));
-      if (token.s.includes("\n")) span.classList.add("newline");
-      if (token.forked) span.classList.add("forked");
-      else if (index < this.lane.prefix.length) span.classList.add("given");
-      return span;
-    }
-
-    paint(from) {
-      for (let index = from || 0; index < this.spans.length; index += 1) {
-        const span = this.spans[index];
-        const strength = weight(this.shown[index], this.mode);
-        span.style.setProperty("--a", this.mode === "none" ? "0" : String(Math.round(46 * strength)));
-        span.classList.toggle("differs", Boolean(this.differs && this.differs.has(index)));
-      }
-    }
-
-    colour(mode) { this.mode = mode; this.paint(); }
-    mark(indexes) { this.differs = indexes; this.paint(); }
-
-    drawSpark(view, n) {
-      const { strategy } = this.lane.info;
-      const own = view.slice(this.lane.prefix.length);
-      const kept = strategy === "top_p" || strategy === "min_p";
-      const values = own.map((token) => (kept ? token.k : strategy === "top_k" ? token.m : token.l === null ? 0 : Math.exp(token.l)));
-      const top = kept ? Math.log2(1 + Math.max(1, ...values)) : 1;
-      const width = 100 / Math.max(24, values.length);
-      let path = "";
-      values.forEach((value, index) => {
-        const height = Math.max(1, 28 * ((kept ? Math.log2(1 + value) : value) / top));
-        path += `M${(index * width).toFixed(2)} 30v${(-height).toFixed(2)}h${(width * 0.78).toFixed(2)}V30z`;
-      });
-      this.spark.setAttribute("d", path);
-      const behind = n < this.lane.length;
-      this.cursor.setAttribute("d", behind && values.length ? `M${(values.length * width).toFixed(2)} 0V30` : "");
-      const low = Math.min(...values);
-      const high = Math.max(...values);
-      this.sparkRange.textContent = !values.length ? "" : kept ? `${number(low)} – ${number(high)}` : `${arena.percent(low)} – ${arena.percent(high)} %`;
-    }
-
-    drawFacts(view, n) {
-      const own = view.slice(this.lane.prefix.length);
-      const known = own.filter((token) => token.l !== null && token.l !== undefined);
-      const mean = known.length ? known.reduce((sum, token) => sum + token.l, 0) / known.length : null;
-      const end = n >= this.lane.length ? this.lane.end : null;
-      const time = this.trace.times[Math.min(n, this.lane.length) - 1];
-      const speed = end ? end.tokens_per_second : time && time.t ? own.length / time.t : null;
-      const set = (key, text) => { if (this.facts[key] && this.facts[key].textContent !== text) this.facts[key].textContent = text; };
-      set("perplexity", mean === null ? "–" : number(Math.exp(-mean), 2));
-      set("logprob", mean === null ? "–" : number(mean, 2));
-      set("tokens", number(own.length));
-      set("speed", speed === null || speed === undefined ? "–" : t("per_second", { n: number(speed, speed < 10 ? 1 : 0) }));
-      const first = this.lane.end ? this.lane.end.first_token_seconds : this.trace.times[0] ? this.trace.times[0].t : null;
-      set("first", first === null ? "–" : duration(first));
-      const metrics = end ? end.metrics : null;
-      set("distinct_1", metrics ? number(metrics.distinct_1, 2) : "–");
-      set("distinct_2", metrics ? number(metrics.distinct_2, 2) : "–");
-      set("loop", !metrics ? "–" : metrics.loop ? t("loop_is", { n: metrics.loop.times }) : t("loop_none"));
-      this.facts.loop.title = metrics && metrics.loop ? t("loop_length", { m: metrics.loop.length }) : "";
-      const ranks = own.filter((token) => token.r !== undefined).map((token) => token.r);
-      set("rank", ranks.length ? number(1 + ranks.reduce((sum, rank) => sum + rank, 0) / ranks.length, 1) : "–");
-      set("score", end && end.score !== undefined ? number(end.score, 3) : own.length && own[own.length - 1].score !== undefined ? number(own[own.length - 1].score / own.length ** this.lane.info.length_penalty, 3) : "–");
-      set("stopped", end ? t("by_" + end.finish_reason) : this.trace.end && n >= this.lane.length ? t("by_you") : "–");
-    }
-
-    point(event, pinned) {
-      const span = event.target.closest(".token");
-      if (!span || !this.text.contains(span)) return;
-      if (event.type === "focusin") this.rove(span);
-      this.hooks.card(this, Number(span.dataset.index), span, pinned ? "pin" : event.type === "focusin" ? "focus" : "point");
-    }
-
-    rove(span) {
-      for (const other of this.spans) if (other.tabIndex === 0 && other !== span) other.tabIndex = -1;
-      span.tabIndex = 0;
-    }
-
-    key(event) {
-      const at = this.spans.indexOf(document.activeElement);
-      if (at < 0) return;
-      const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-      let to = step ? at + step : event.key === "Home" ? 0 : event.key === "End" ? this.spans.length - 1 : -1;
-      while (step && this.spans[to] && this.spans[to].classList.contains("part")) to += step;
-      if ((step || event.key === "Home" || event.key === "End") && this.spans[to]) {
-        event.preventDefault();
-        this.spans[to].focus();
-      } else if (event.key === "Enter" || event.key === " " || event.key === "ArrowDown") {
-        event.preventDefault();
-        this.hooks.card(this, at, this.spans[at], "pin");
-      }
+  paint(from) {
+    for (let index = from || 0; index < this.spans.length; index += 1) {
+      const span = this.spans[index];
+      const strength = weight(this.shown[index], this.mode);
+      span.style.setProperty("--a", this.mode === "none" ? "0" : String(Math.round(46 * strength)));
+      span.classList.toggle("differs", Boolean(this.differs && this.differs.has(index)));
     }
   }
 
-  arena.laneTitle = (info) => (info.name === info.strategy ? t("name_" + info.strategy) : info.name);
-  arena.duration = duration;
-  arena.LaneCard = LaneCard;
-})();
+  colour(mode) {
+    this.mode = mode;
+    this.paint();
+  }
+  mark(indexes) {
+    this.differs = indexes;
+    this.paint();
+  }
+
+  drawSpark(view, n) {
+    const { strategy } = this.lane.info;
+    const own = view.slice(this.lane.prefix.length);
+    const kept = strategy === "top_p" || strategy === "min_p";
+    const values = own.map((token) =>
+      kept ? token.k : strategy === "top_k" ? token.m : token.l === null ? 0 : Math.exp(token.l),
+    );
+    const top = kept ? Math.log2(1 + Math.max(1, ...values)) : 1;
+    const width = 100 / Math.max(24, values.length);
+    let path = "";
+    values.forEach((value, index) => {
+      const height = Math.max(1, 28 * ((kept ? Math.log2(1 + value) : value) / top));
+      path += `M${(index * width).toFixed(2)} 30v${(-height).toFixed(2)}h${(width * 0.78).toFixed(2)}V30z`;
+    });
+    this.spark.setAttribute("d", path);
+    const behind = n < this.lane.length;
+    this.cursor.setAttribute("d", behind && values.length ? `M${(values.length * width).toFixed(2)} 0V30` : "");
+    const low = Math.min(...values);
+    const high = Math.max(...values);
+    this.sparkRange.textContent = !values.length
+      ? ""
+      : kept
+        ? `${number(low)} – ${number(high)}`
+        : `${percent(low)} – ${percent(high)} %`;
+  }
+
+  drawFacts(view, n) {
+    const own = view.slice(this.lane.prefix.length);
+    const known = own.filter((token) => token.l !== null && token.l !== undefined);
+    const mean = known.length ? known.reduce((sum, token) => sum + token.l, 0) / known.length : null;
+    const end = n >= this.lane.length ? this.lane.end : null;
+    const time = this.trace.times[Math.min(n, this.lane.length) - 1];
+    const speed = end ? end.tokens_per_second : time && time.t ? own.length / time.t : null;
+    const set = (key, text) => {
+      if (this.facts[key] && this.facts[key].textContent !== text) this.facts[key].textContent = text;
+    };
+    set("perplexity", mean === null ? "–" : number(Math.exp(-mean), 2));
+    set("logprob", mean === null ? "–" : number(mean, 2));
+    set("tokens", number(own.length));
+    set(
+      "speed",
+      speed === null || speed === undefined ? "–" : t("per_second", { n: number(speed, speed < 10 ? 1 : 0) }),
+    );
+    const first = this.lane.end
+      ? this.lane.end.first_token_seconds
+      : this.trace.times[0]
+        ? this.trace.times[0].t
+        : null;
+    set("first", first === null ? "–" : duration(first));
+    const metrics = end ? end.metrics : null;
+    set("distinct_1", metrics ? number(metrics.distinct_1, 2) : "–");
+    set("distinct_2", metrics ? number(metrics.distinct_2, 2) : "–");
+    set("loop", !metrics ? "–" : metrics.loop ? t("loop_is", { n: metrics.loop.times }) : t("loop_none"));
+    this.facts.loop.title = metrics && metrics.loop ? t("loop_length", { m: metrics.loop.length }) : "";
+    const ranks = own.filter((token) => token.r !== undefined).map((token) => token.r);
+    set("rank", ranks.length ? number(1 + ranks.reduce((sum, rank) => sum + rank, 0) / ranks.length, 1) : "–");
+    set(
+      "score",
+      end && end.score !== undefined
+        ? number(end.score, 3)
+        : own.length && own[own.length - 1].score !== undefined
+          ? number(own[own.length - 1].score / own.length ** this.lane.info.length_penalty, 3)
+          : "–",
+    );
+    set("stopped", end ? t("by_" + end.finish_reason) : this.trace.end && n >= this.lane.length ? t("by_you") : "–");
+  }
+
+  point(event, pinned) {
+    const span = event.target.closest(".token");
+    if (!span || !this.text.contains(span)) return;
+    if (event.type === "focusin") this.rove(span);
+    this.hooks.card(
+      this,
+      Number(span.dataset.index),
+      span,
+      pinned ? "pin" : event.type === "focusin" ? "focus" : "point",
+    );
+  }
+
+  rove(span) {
+    for (const other of this.spans) if (other.tabIndex === 0 && other !== span) other.tabIndex = -1;
+    span.tabIndex = 0;
+  }
+
+  key(event) {
+    const at = this.spans.indexOf(document.activeElement);
+    if (at < 0) return;
+    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+    let to = step ? at + step : event.key === "Home" ? 0 : event.key === "End" ? this.spans.length - 1 : -1;
+    while (step && this.spans[to] && this.spans[to].classList.contains("part")) to += step;
+    if ((step || event.key === "Home" || event.key === "End") && this.spans[to]) {
+      event.preventDefault();
+      this.spans[to].focus();
+    } else if (event.key === "Enter" || event.key === " " || event.key === "ArrowDown") {
+      event.preventDefault();
+      this.hooks.card(this, at, this.spans[at], "pin");
+    }
+  }
+}
+
+export const laneTitle = (info) => (info.name === info.strategy ? t("name_" + info.strategy) : info.name);

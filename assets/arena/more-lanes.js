@@ -1,92 +1,149 @@
 /* Further panes beside the six strategies: a second top-p with another p, a beam search with other beams, … Each is a row
-   of fields that becomes a lane with a name of its own. Starts nothing. */
-(() => {
-  "use strict";
-  const arena = window.llmdemoArena;
-  const { h, t } = arena;
-  const MOST = 16;
+ of fields that becomes a lane with a name of its own. Starts nothing. */
+import { h, t } from "./dom.js";
 
-  /* strategy: [the setting that makes it, its short name, least, most, first value] */
-  const OWN = {
-    top_p: ["top_p", "p", 0.01, 1, 0.5], top_k: ["top_k", "k", 1, 100000, 5], min_p: ["min_p", "min-p", 0.001, 1, 0.2],
-    sample: [null, "", 0, 0, 0], beam: ["num_beams", "b", 1, 16, 2],
-  };
+const MOST = 16;
 
-  class MoreLanes {
-    constructor(changed) {
-      this.changed = changed;
-      this.rows = [];
-      this.list = h("div", { class: "morelanes" });
-      this.add = h("button", { type: "button", class: "quiet", onclick: () => { this.append({ strategy: "top_p" }, true); this.changed(); } }, t("add_lane"));
-      this.element = h("div", { class: "lanemore" }, this.list, this.add);
-    }
+/* strategy: [the setting that makes it, its short name, least, most, first value] */
+const OWN = {
+  top_p: ["top_p", "p", 0.01, 1, 0.5],
+  top_k: ["top_k", "k", 1, 100000, 5],
+  min_p: ["min_p", "min-p", 0.001, 1, 0.2],
+  sample: [null, "", 0, 0, 0],
+  beam: ["num_beams", "b", 1, 16, 2],
+};
 
-    append(lane, focus) {
-      if (this.rows.length >= MOST) return;
-      const number = (label, attributes) => h("input", { type: "number", step: "any", inputmode: "decimal", "aria-label": label, onchange: () => this.changed(), ...attributes });
-      const row = { lane: { ...lane } };
-      row.strategy = h("select", { "aria-label": t("lane_strategy"), onchange: () => { this.fit(row, true); this.changed(); } }, Object.keys(OWN).map((key) => h("option", { value: key }, t("name_" + key))));
-      row.strategy.value = lane.strategy;
-      row.value = number("", {});
-      row.label = h("span", {});
-      row.temperature = number(t("set_label_temperature"), { min: "0.05", max: "5", placeholder: t("lane_same") });
-      row.heat = h("label", {}, "T ", row.temperature);
-      const remove = h("button", { type: "button", class: "small", "aria-label": t("lane_remove"), title: t("lane_remove"), onclick: () => this.remove(row) }, "✕");
-      row.element = h("div", { class: "morelane" }, row.strategy, h("label", {}, row.label, " ", row.value), row.heat, remove);
-      this.fit(row, true);
-      const [key] = OWN[lane.strategy];
-      if (key && lane[key] !== undefined) row.value.value = String(lane[key]);
-      if (lane.temperature !== undefined) row.temperature.value = String(lane.temperature);
-      this.rows.push(row);
-      this.list.append(row.element);
-      if (focus) row.value.focus();
-    }
-
-    /* Shows the fields that the row's strategy has. */
-    fit(row, fresh) {
-      const [key, short, least, most, first] = OWN[row.strategy.value];
-      row.label.textContent = short;
-      row.value.parentElement.hidden = !key;
-      row.heat.hidden = row.strategy.value === "beam";
-      if (!key) return;
-      Object.assign(row.value, { min: String(least), max: String(most) });
-      row.value.setAttribute("aria-label", t("set_label_" + key));
-      if (fresh) row.value.value = String(first);
-    }
-
-    remove(row) {
-      row.element.remove();
-      this.rows = this.rows.filter((other) => other !== row);
-      this.add.focus();
-      this.changed();
-    }
-
-    /* [{strategy, name, its value, temperature if it has its own}]; an empty field is left to the common settings. */
-    values() {
-      const taken = new Set();
-      return this.rows.map((row) => {
-        const [key, short] = OWN[row.strategy.value];
-        const own = key && row.value.value.trim() !== "" ? Number(row.value.value) : null;
-        const heat = row.strategy.value !== "beam" && row.temperature.value.trim() !== "" ? Number(row.temperature.value) : null;
-        const base = [t("name_" + row.strategy.value), own === null ? "" : `${short} ${own}`, heat === null ? "" : `T ${heat}`].filter(Boolean).join(" · ");
-        let name = base;
-        for (let again = 2; taken.has(name); again += 1) name = `${base} (${again})`;
-        taken.add(name);
-        return { strategy: row.strategy.value, name: name.slice(0, 40), ...(own === null ? {} : { [key]: own }), ...(heat === null ? {} : { temperature: heat }) };
-      });
-    }
-
-    /* Lanes of a link, of what was used last or of a trace; `common` are the settings that all lanes share. */
-    set(lanes, common) {
-      this.rows = [];
-      this.list.replaceChildren();
-      for (const lane of lanes) {
-        if (!OWN[lane.strategy]) continue;
-        const temperature = Number.isFinite(lane.temperature) && lane.temperature !== common.temperature ? lane.temperature : undefined;
-        this.append({ ...lane, temperature });
-      }
-    }
+export class MoreLanes {
+  constructor(changed) {
+    this.changed = changed;
+    this.rows = [];
+    this.list = h("div", { class: "morelanes" });
+    this.add = h(
+      "button",
+      {
+        type: "button",
+        class: "quiet",
+        onclick: () => {
+          this.append({ strategy: "top_p" }, true);
+          this.changed();
+        },
+      },
+      t("add_lane"),
+    );
+    this.element = h("div", { class: "lanemore" }, this.list, this.add);
   }
 
-  arena.MoreLanes = MoreLanes;
-})();
+  append(lane, focus) {
+    if (this.rows.length >= MOST) return;
+    const number = (label, attributes) =>
+      h("input", {
+        type: "number",
+        step: "any",
+        inputmode: "decimal",
+        "aria-label": label,
+        onchange: () => this.changed(),
+        ...attributes,
+      });
+    const row = { lane: { ...lane } };
+    row.strategy = h(
+      "select",
+      {
+        "aria-label": t("lane_strategy"),
+        onchange: () => {
+          this.fit(row, true);
+          this.changed();
+        },
+      },
+      Object.keys(OWN).map((key) => h("option", { value: key }, t("name_" + key))),
+    );
+    row.strategy.value = lane.strategy;
+    row.value = number("", {});
+    row.label = h("span", {});
+    row.temperature = number(t("set_label_temperature"), { min: "0.05", max: "5", placeholder: t("lane_same") });
+    row.heat = h("label", {}, "T ", row.temperature);
+    const remove = h(
+      "button",
+      {
+        type: "button",
+        class: "small",
+        "aria-label": t("lane_remove"),
+        title: t("lane_remove"),
+        onclick: () => this.remove(row),
+      },
+      "✕",
+    );
+    row.element = h(
+      "div",
+      { class: "morelane" },
+      row.strategy,
+      h("label", {}, row.label, " ", row.value),
+      row.heat,
+      remove,
+    );
+    this.fit(row, true);
+    const [key] = OWN[lane.strategy];
+    if (key && lane[key] !== undefined) row.value.value = String(lane[key]);
+    if (lane.temperature !== undefined) row.temperature.value = String(lane.temperature);
+    this.rows.push(row);
+    this.list.append(row.element);
+    if (focus) row.value.focus();
+  }
+
+  /* Shows the fields that the row's strategy has. */
+  fit(row, fresh) {
+    const [key, short, least, most, first] = OWN[row.strategy.value];
+    row.label.textContent = short;
+    row.value.parentElement.hidden = !key;
+    row.heat.hidden = row.strategy.value === "beam";
+    if (!key) return;
+    Object.assign(row.value, { min: String(least), max: String(most) });
+    row.value.setAttribute("aria-label", t("set_label_" + key));
+    if (fresh) row.value.value = String(first);
+  }
+
+  remove(row) {
+    row.element.remove();
+    this.rows = this.rows.filter((other) => other !== row);
+    this.add.focus();
+    this.changed();
+  }
+
+  /* [{strategy, name, its value, temperature if it has its own}]; an empty field is left to the common settings. */
+  values() {
+    const taken = new Set();
+    return this.rows.map((row) => {
+      const [key, short] = OWN[row.strategy.value];
+      const own = key && row.value.value.trim() !== "" ? Number(row.value.value) : null;
+      const heat =
+        row.strategy.value !== "beam" && row.temperature.value.trim() !== "" ? Number(row.temperature.value) : null;
+      const base = [
+        t("name_" + row.strategy.value),
+        own === null ? "" : `${short} ${own}`,
+        heat === null ? "" : `T ${heat}`,
+      ]
+        .filter(Boolean)
+        .join(" · ");
+      let name = base;
+      for (let again = 2; taken.has(name); again += 1) name = `${base} (${again})`;
+      taken.add(name);
+      return {
+        strategy: row.strategy.value,
+        name: name.slice(0, 40),
+        ...(own === null ? {} : { [key]: own }),
+        ...(heat === null ? {} : { temperature: heat }),
+      };
+    });
+  }
+
+  /* Lanes of a link, of what was used last or of a trace; `common` are the settings that all lanes share. */
+  set(lanes, common) {
+    this.rows = [];
+    this.list.replaceChildren();
+    for (const lane of lanes) {
+      if (!OWN[lane.strategy]) continue;
+      const temperature =
+        Number.isFinite(lane.temperature) && lane.temperature !== common.temperature ? lane.temperature : undefined;
+      this.append({ ...lane, temperature });
+    }
+  }
+}

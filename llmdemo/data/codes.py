@@ -30,6 +30,9 @@ NO_RECORD = [
     Code("empty_response", "no answer", "", True),
     Code("empty_instruction", "no instruction", "", True),
     Code("too_long", "over 1,000,000 characters", "", True),
+    Code("not_learned", "marked as not to be learned", "", True),
+    Code("partly_learned", "a part of an answer is not to be learned", "", True),
+    Code("undesired", "undesired answers", "", True),
     Code("same_answers", "chosen and rejected are the same", "", True),
 ]
 _FLAGS = [
@@ -90,6 +93,14 @@ _FLAGS = [
     ),
     ("secret", "probable secrets", "Probably has a key, a token or a password.", False, True),
     ("email", "e-mail addresses", "Has an e-mail address.", False, True),
+    (
+        "not_text",
+        "lists or objects for text",
+        "Has a list or an object where a text should stand; if kept, its JSON is learned.",
+        True,
+        True,
+    ),
+    ("alternatives", "several answers", "Has several answers: only the first one is learned.", False, True),
 ]
 FLAGS = [Code(name, title, text, drops, bit, warns) for bit, (name, title, text, drops, warns) in enumerate(_FLAGS)]
 CODES = {code.name: code for code in (*NO_RECORD, *FLAGS)}

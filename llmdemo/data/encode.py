@@ -14,7 +14,7 @@ that `encode_prompt` gives, so that what is trained is what is decoded.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from llmdemo.data.render import Rendered, own_bos, render, render_answers
+from llmdemo.data.render import Rendered, conversation, own_bos, render, render_answers
 from llmdemo.errors import UserError
 
 NOT_TRAINED = -100
@@ -60,6 +60,8 @@ def encode_chat(messages: list[dict], tokenizer, max_length: int | None, loss_on
 
 def encode_prompt(messages: list[dict], tokenizer) -> list[int]:
     """Ids of the conversation and of the beginning of an answer: what a model goes on from.
+
+    A render.Conversation also tells the template its tools.
 
     For every answer that `encode_chat` trains, its row begins with the ids of this function for the turns
     before it. Raises UserError when the template refuses the conversation.
@@ -121,7 +123,8 @@ def _parts(text: str) -> Iterator[str]:
 def encode_many(records: Iterable[dict], tokenizer, max_length: int | None, loss_on: str = "response", labels=None):
     """Yields the encoded records in order, in batches inside; the kind of each follows from its keys.
 
-    {"messages"}: Encoded. {"messages", "chosen", "rejected"}: (Encoded, Encoded). {"text", "label"}: Encoded with
+    {"messages"}: Encoded; with "untrained" those answers are not trained, with "tools" and "reasoning" the template is
+    told them. {"messages", "chosen", "rejected"}: (Encoded, Encoded). {"text", "label"}: Encoded with
     `label`, its index in `labels` (a list of names). {"text"}: rows of max_length tokens of all texts joined, an
     EOS after each text, so more or fewer rows than records. All records are of one kind.
     """
@@ -144,7 +147,7 @@ def encode_many(records: Iterable[dict], tokenizer, max_length: int | None, loss
             yield from zip(encoded[::2], encoded[1::2], strict=True)
     else:
         for batch in _batches(records, _characters):
-            yield from _encode_batch([record["messages"] for record in batch], tokenizer, max_length, loss_on)
+            yield from _encode_batch(list(map(conversation, batch)), tokenizer, max_length, loss_on)
 
 
 def check_tokenizer(tokenizer) -> None:
@@ -162,7 +165,9 @@ def _chain(first: dict, rest: Iterator[dict]) -> Iterator[dict]:
 
 
 def _answered(record: dict, key: str) -> list[dict]:
-    return [*record["messages"], {"role": "assistant", "content": record[key]}]
+    answered = conversation(record)
+    answered.append({"role": "assistant", "content": record[key]})
+    return answered
 
 
 def _batches(items: Iterable, size) -> Iterator[list]:
@@ -190,8 +195,18 @@ def _encode_batch(conversations, tokenizer, max_length, loss_on, last_only=False
         if item.needs_eos and spans and tokenizer.eos_token_id is not None:
             ids = [*ids[: spans[-1][1]], tokenizer.eos_token_id]
             spans[-1] = (spans[-1][0], len(ids))
-        results.append(_labelled(ids, spans, max_length, loss_on, item.unreachable))
+        row = _labelled(ids, spans, max_length, "response" if item.lost else loss_on, item.unreachable)
+        results.append(_masked(row, spans, item.masked) if item.masked else row)
     return results
+
+
+def _masked(row: Encoded, spans: list[tuple[int, int]], masked: list[int]) -> Encoded:
+    """The row without the answers that are not learned; `spans` are all, before the cut, `masked` their indices."""
+    for start, end in (spans[index] for index in masked):
+        cut = min(end, len(row.labels))
+        row.labels[start:cut] = [NOT_TRAINED] * max(0, cut - start)
+    row.spans = [span for index, span in enumerate(row.spans) if index not in masked]
+    return row
 
 
 def _labelled(ids, spans, max_length, loss_on, unreachable) -> Encoded:

@@ -28,12 +28,13 @@ from llmdemo.data.measure import DEFAULT_MAX_LENGTH, Meter, Stopped
 from llmdemo.data.parquet import read_parquet
 from llmdemo.data.readers import read_batches
 from llmdemo.data.records import SCHEMAS, to_batch
+from llmdemo.data.render import TEMPLATE_KEYS, takes
 from llmdemo.data.report import problems
 from llmdemo.data.rows import BadRow
 from llmdemo.data.settle import Held, settle
 from llmdemo.data.shapes import MAX_LABELS, Shape, detect
-from llmdemo.data.sniff import FORMATS, shown_name, sniff
-from llmdemo.data.turns import Bad
+from llmdemo.data.sniff import ENCODINGS, FORMATS, shown_name, sniff
+from llmdemo.data.values import Bad, Notes
 from llmdemo.errors import UserError
 from llmdemo.public.quota import check_quota
 from llmdemo.settings import Settings
@@ -68,12 +69,16 @@ def add_dataset(
     batches = open_batches(path, format_, encoding, settings.max_rows)
     size = path.stat().st_size
     source = {"file": shown_name(path.name), "bytes": size}
+    shown = FORMATS[format_]
+    if encoding in ENCODINGS:
+        shown = f"{shown} in {ENCODINGS[encoding]}"
+        source["encoding"] = ENCODINGS[encoding]
     return add_rows(
         home,
         settings,
         batches,
         name or path.stem,
-        FORMATS[format_],
+        shown,
         source,
         tokenizer=tokenizer,
         columns=columns,
@@ -180,9 +185,11 @@ class _Intake:
 
     def __init__(self, folder: Path, shape: Shape, settings: Settings, tokenizer, max_length: int):
         self.folder, self.shape, self.settings, self.max_length = folder, shape, settings, max_length
+        self.tokenizer = tokenizer
         self.rows = self.left_out = 0
         self.counts, self.labels, self.first_reason = Counter(), Counter(), ""
         self.held: list[Held] = []
+        self.notes, self.carried = Notes(), set()
         self.records = Writer(folder / "records.arrow", SCHEMAS[shape.task])
         self.bad = Writer(folder / "left_out.arrow", LEFT_OUT)
         self.meter = Meter(folder, shape.task, tokenizer, max_length, "response") if tokenizer is not None else None
@@ -196,7 +203,7 @@ class _Intake:
         for number, raw in enumerate(batch.rows):
             row, line = batch.first_row + number, batch.lines[number] if batch.lines else 0
             try:
-                made = self.shape.records(raw)
+                made = self.shape.records(raw, self.notes)
             except Bad as problem:
                 bad.append((row, line, problem.code, problem.reason, _excerpt(raw)))
                 continue
@@ -224,6 +231,9 @@ class _Intake:
     def _add(self, records: list[dict], lines: list[int]) -> None:
         batch = to_batch(records, self.shape.task)
         self.records.write(batch)
+        for name in ("tools", "reasoning"):
+            if name in batch.schema.names and batch.column(name).null_count < batch.num_rows:
+                self.carried.add(name)
         held = Held.of(records, lines, batch)
         if self.meter:
             held.flags |= self.meter.add(records)
@@ -260,6 +270,7 @@ class _Intake:
             measured=self.meter.key if self.meter else None,
             columns=list(self.shape.columns)[:100],
             roles=self.shape.roles,
+            unused=self._unused(),
             labels=sorted(self.labels),
             characters=settled.characters,
             bytes=source.get("bytes", 0),
@@ -267,6 +278,18 @@ class _Intake:
             family=dataset_id,
             **extra,
         )
+
+    def _unused(self) -> list[str]:
+        """Columns and keys without a use, in the order of the file; with them what the model's template does not take."""
+        names = {str(column)[:80]: place for place, column in enumerate(self.shape.columns)}
+        unused = set(self.notes.unused)
+        if self.tokenizer is not None:
+            unused |= {
+                shown
+                for name, shown in TEMPLATE_KEYS.items()
+                if name in self.carried and not takes(self.tokenizer, name)
+            }
+        return sorted(unused, key=lambda name: (names.get(name, len(names)), name))
 
     def _must_be_usable(self) -> None:
         if not self.held:
@@ -295,6 +318,7 @@ def now() -> str:
 def _commonest(counts: dict[str, int]) -> str:
     name = max(counts, key=counts.get)
     hint = "; choose a greater length" if name in ABOUT_TOKENS else ""
+    hint = "; write them as texts if their JSON is to be learned" if name == "not_text" else hint
     return f"{CODES[name].title} ({counts[name]:,} records){hint}"
 
 

@@ -1,5 +1,6 @@
 """The classes that the labels of a data set stand for. Knows no torch; training, evaluation and folds all ask here."""
 
+import re
 from collections import Counter
 from dataclasses import dataclass
 
@@ -31,13 +32,18 @@ class Classes:
         return [name for number, name in enumerate(self.names) if spellings[number] > 1]
 
 
+_WHOLE = re.compile(r"(-?[0-9]+)\.0+")
+
+
 def spelling(label: str) -> str:
-    """What labels of one class have in common: case and blanks do not count."""
-    return " ".join(label.casefold().split())
+    """What labels of one class have in common: case and blanks do not count, and 1.0 is 1."""
+    spelled = " ".join(label.casefold().split())
+    whole = _WHOLE.fullmatch(spelled)
+    return whole[1] if whole else spelled
 
 
 def merge_labels(labels: list[str], most: int | None = MOST_CLASSES) -> Classes:
-    """The classes of these labels (one a record), by name; spellings that differ only in case or blanks are one class.
+    """The classes of these labels (one a record), by name; spellings that differ only in case, in blanks or as 1 and 1.0 do are one class.
 
     A class has the name of its most frequent spelling. Raises UserError for fewer than two classes or more
     than `most` (None: any number).
@@ -62,4 +68,4 @@ def merge_labels(labels: list[str], most: int | None = MOST_CLASSES) -> Classes:
 
 def _merged(group: list[str]) -> str:
     others = ", ".join(repr(label[:40]) for label in group[1:4])
-    return f"The labels {group[0][:40]!r} and {others} differ only in case or blanks: they are one class."
+    return f"The labels {group[0][:40]!r} and {others} differ only in case or blanks, or as 1 and 1.0 do: they are one class."

@@ -52,6 +52,8 @@ class DatasetInfo:
     """Key of the measurement that `tokens` is from."""
     columns: list = field(default_factory=list)
     roles: dict = field(default_factory=dict)
+    unused: list = field(default_factory=list)
+    """Columns, and keys of turns, that hold something and are not used."""
     labels: list = field(default_factory=list)
     characters: int = 0
     bytes: int = 0

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import orjson
 import pyarrow as pa
 
 from llmdemo.data.rows import MAX_COLUMNS, MAX_RECORD, BadRow, Batch
@@ -48,6 +49,7 @@ def read_parquet(path: Path, max_rows: int) -> Iterator[Batch]:
     rows = 0
     try:
         with pa.ipc.open_stream(child.stdout) as stream:
+            names = class_names((stream.schema.metadata or {}).get(b"huggingface", b""))
             limit = max(_ALWAYS_ALLOWED, size * _INFLATION)
             decoded = 0
             for record_batch in stream:
@@ -58,7 +60,7 @@ def read_parquet(path: Path, max_rows: int) -> Iterator[Batch]:
                         f"{name} has {size:,} bytes but holds over {limit // 2**20:,} MB.",
                         "Such a file is made to fill the memory; if it is real data, save it as JSON Lines.",
                     )
-                values = [_checked(row) for row in _values(record_batch, name, rows)]
+                values = [_checked(row, names) for row in _values(record_batch, name, rows)]
                 yield Batch(rows + 1, values, None, min(decoded, size))
                 rows += len(values)
                 watch.seen()
@@ -129,6 +131,27 @@ def _broken(name: str, code: int, rows: int) -> UserError:
     )
 
 
-def _checked(row: dict):
+def class_names(about: bytes) -> dict[str, list[str]]:
+    """The names of the classes of each column, from what `datasets` writes into a file's schema."""
+    try:
+        features = orjson.loads(about)["info"]["features"]
+        kinds = {column: kind for column, kind in features.items() if isinstance(kind, dict)}
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return {}
+    found = {column: kind.get("names") for column, kind in kinds.items() if kind.get("_type") == "ClassLabel"}
+    return {
+        column: names
+        for column, names in found.items()
+        if isinstance(names, list) and all(isinstance(name, str) for name in names)
+    }
+
+
+def _checked(row: dict, names: dict[str, list[str]]):
     size = sum(len(value) for value in row.values() if isinstance(value, str))
+    for column, labels in names.items():
+        value = row.get(column)
+        if isinstance(value, int) and 0 <= value < len(labels):
+            row[column] = labels[value]
+        elif value == -1 and isinstance(value, int):
+            row[column] = None  # how `datasets` writes that there is no label
     return BadRow(f"has over {MAX_RECORD:,} characters") if size > MAX_RECORD else row

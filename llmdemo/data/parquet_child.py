@@ -10,6 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 _BATCH_ROWS = 256
+_MOST_ABOUT = 2**20
+"""Longest description by `datasets`, in bytes, that is handed on: it has the names of the classes."""
 
 
 def _limit_memory(more: int) -> None:
@@ -36,7 +38,11 @@ def main(path: str, max_rows: int, max_columns: int, piece_bytes: int, memory_by
             return 4
         if file.metadata.num_rows > max_rows:
             return 8
-        schema = pa.schema([(field.name, _plain(field.type)) for field in file.schema_arrow])
+        about = (file.schema_arrow.metadata or {}).get(b"huggingface", b"")
+        schema = pa.schema(
+            [(field.name, _plain(field.type)) for field in file.schema_arrow],
+            metadata={"huggingface": about} if 0 < len(about) <= _MOST_ABOUT else None,
+        )
         with pa.ipc.new_stream(sys.stdout.buffer, schema) as stream:
             for batch in file.iter_batches(batch_size=_BATCH_ROWS, use_threads=False):
                 batch = batch.cast(schema)  # dictionaries are laid out, so that repeated values count

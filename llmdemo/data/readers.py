@@ -11,6 +11,7 @@ from pathlib import Path
 
 import orjson
 
+from llmdemo.data.columns import KNOWN
 from llmdemo.data.rows import MAX_RECORD, BadRow, Batch, Gather
 from llmdemo.data.sniff import not_utf8, shown_name
 from llmdemo.data.tables import read_table
@@ -264,22 +265,52 @@ def _json_object(path: Path, encoding: str) -> Iterator[Batch]:
         ) from error
     except ValueError as error:
         raise UserError(f"{name} has a number of thousands of digits.", "Write it as text.") from error
-    lists = {key: rows for key, rows in value.items() if isinstance(rows, list) and rows and isinstance(rows[0], dict)}
-    splits = [key for key in _SPLIT_KEYS if key in lists]
-    if splits:
-        rows = [_with_split(row, key) for key in splits for row in lists[key]]
-    elif len(lists) == 1 and not _is_record(value):
-        rows = next(iter(lists.values()))
-    else:
-        rows = [value]
     gather = Gather()
-    for row in rows:
+    for row in _rows_of_object(value):
         if batch := gather.add(_as_row(row), 0, 0, len(text)):
             batch.lines = None
             yield batch
     for last in gather.rest():
         last.lines = None
         yield last
+
+
+def _rows_of_object(value: dict) -> list:
+    """The records of a file that is one object: under keys, by column or by index as pandas writes them, or itself."""
+    if _is_record(value):
+        return [value]
+    lists = {key: rows for key, rows in value.items() if isinstance(rows, list) and rows and isinstance(rows[0], dict)}
+    splits = [key for key in _SPLIT_KEYS if key in lists]
+    if splits:
+        return [_with_split(row, key) for key in splits for row in lists[key]]
+    if len(lists) == 1 and not (len(value) > 1 and _by_list(value)):
+        return next(iter(lists.values()))
+    return _by_list(value) or _by_index(value) or [value]
+
+
+def _by_list(value: dict) -> list[dict] | None:
+    """{"a": [1, 2], "b": [3, 4]} (a list for each column) or pandas' orient="split" as rows; None for anything else."""
+    if value.keys() <= {"columns", "index", "data"} and {"columns", "data"} <= value.keys():
+        names, rows = value["columns"], value["data"]
+        if isinstance(names, list) and isinstance(rows, list) and all(isinstance(row, list) for row in rows):
+            return [dict(zip(map(str, names), row, strict=False)) for row in rows if len(row) == len(names)] or None
+    if not value or not all(isinstance(cells, list) for cells in value.values()):
+        return None
+    if len({len(cells) for cells in value.values()}) != 1 or not next(iter(value.values())):
+        return None
+    return [dict(zip(value, cells, strict=True)) for cells in zip(*value.values(), strict=True)]
+
+
+def _by_index(value: dict) -> list[dict] | None:
+    """pandas' {"a": {"0": 1, "1": 2}} (the default) or {"0": {"a": 1}, "1": {"a": 2}} as rows; None for anything else."""
+    if len(value) < 1 or not all(isinstance(cells, dict) and cells for cells in value.values()):
+        return None
+    inside = list(dict.fromkeys(key for cells in value.values() for key in cells))
+    if all(key.isdecimal() for key in inside):
+        return [{column: cells[key] for column, cells in value.items() if key in cells} for key in inside]
+    shared = sum(len(cells) for cells in value.values()) >= len(inside) * len(value) / 2
+    known = any(key.strip().lower() in KNOWN for key in value)
+    return list(value.values()) if shared and not known and len(value) > 1 else None
 
 
 def _is_record(value: dict) -> bool:

@@ -16,7 +16,16 @@ from llmdemo.store import Home
 
 _TURNS = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
 SCHEMAS = {
-    "chat": pa.schema([("row", pa.int64()), ("messages", _TURNS), ("split", pa.string())]),
+    "chat": pa.schema(
+        [
+            ("row", pa.int64()),
+            ("messages", _TURNS),
+            ("split", pa.string()),
+            ("untrained", pa.list_(pa.int32())),  # indices of the answers that are not learned
+            ("reasoning", pa.list_(pa.string())),  # of each turn, or null
+            ("tools", pa.string()),  # the JSON of their list
+        ]
+    ),
     "text": pa.schema([("row", pa.int64()), ("text", pa.string()), ("split", pa.string())]),
     "classify": pa.schema([("row", pa.int64()), ("text", pa.string()), ("label", pa.string()), ("split", pa.string())]),
     "preference": pa.schema(
@@ -26,6 +35,7 @@ SCHEMAS = {
             ("chosen", pa.string()),
             ("rejected", pa.string()),
             ("split", pa.string()),
+            ("tools", pa.string()),
         ]
     ),
 }
@@ -40,6 +50,21 @@ def to_batch(records: list[dict], task: str) -> pa.RecordBatch:
     )
 
 
+_OPTIONAL = ("split", "untrained", "reasoning", "tools")
+
+
+def conformed(batch: pa.RecordBatch, task: str) -> pa.RecordBatch:
+    """The batch with all columns of its task: data sets of earlier versions of the app lack some."""
+    schema = SCHEMAS[task]
+    if batch.schema.equals(schema):
+        return batch
+    columns = [
+        batch.column(field.name) if field.name in batch.schema.names else pa.nulls(batch.num_rows, field.type)
+        for field in schema
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
 def open_records(home: Home, dataset_id: str, everything: bool = False) -> "Records":
     """The kept records of a data set (with `everything`, those that filters leave out too). Raises UserError."""
     info = get_dataset(home, dataset_id)
@@ -47,7 +72,8 @@ def open_records(home: Home, dataset_id: str, everything: bool = False) -> "Reco
 
 
 class Records:
-    """len, [i] -> dict, [a:b] -> list of dicts. A dict has "row" and the fields of its task, "split" where it is fixed."""
+    """len, [i] -> dict, [a:b] -> list of dicts. A dict has "row" and the fields of its task; "split",
+    "untrained", "reasoning" and "tools" only where it has them."""
 
     def __init__(self, info: DatasetInfo, folder, everything: bool = False):
         self.info, self.task = info, info.task
@@ -87,8 +113,9 @@ class Records:
         if self._last[0] != number:
             self._last = (number, self._reader.get_batch(number))
         record = self._last[1].slice(place - int(self._starts[number]), 1).to_pylist()[0]
-        if record["split"] is None:
-            del record["split"]
+        for name in _OPTIONAL:
+            if name in record and record[name] is None:
+                del record[name]
         return record
 
     @property

@@ -1,12 +1,50 @@
 """Conversations as text: the tokenizer's chat template, and where in its text each answer stands. Knows no token ids."""
 
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, field
 
 from jinja2 import TemplateError
 
 from llmdemo.errors import UserError
 
 _PLAIN_NAMES = {"system": "System", "user": "User", "assistant": "Assistant", "tool": "Tool"}
+
+
+TEMPLATE_KEYS = {"tools": "tools", "reasoning": "reasoning_content"}
+"""What a record may have besides its turns, and what chat templates call it."""
+
+
+class Conversation(list):
+    """The turns of a record, with the JSON of the tools that a template is told and the answers that are not learned."""
+
+    __slots__ = ("tools", "untrained")
+
+    def __init__(self, turns, tools: str | None = None, untrained=()):
+        super().__init__(turns)
+        self.tools, self.untrained = tools, untrained
+
+    def __getitem__(self, index):
+        found = super().__getitem__(index)
+        return Conversation(found, self.tools, self.untrained) if isinstance(index, slice) else found
+
+
+def conversation(record: dict) -> Conversation:
+    """The turns of a normalised record, as a chat template takes them: with their reasoning, and the record's tools."""
+    reasoning, turns = record.get("reasoning"), record["messages"]
+    if reasoning and len(reasoning) == len(turns):
+        turns = [
+            {**turn, "reasoning_content": thought} if thought else turn
+            for turn, thought in zip(turns, reasoning, strict=True)
+        ]
+    tools = record.get("tools") or getattr(turns, "tools", None)
+    return Conversation(turns, tools, record.get("untrained") or getattr(turns, "untrained", ()))
+
+
+def takes(tokenizer, name: str) -> bool:
+    """Whether the tokenizer's chat template does something with a record's "tools" or "reasoning"."""
+    template = getattr(tokenizer, "chat_template", None) or ""
+    texts = template.values() if isinstance(template, dict) else [template]
+    return any(TEMPLATE_KEYS[name] in text for text in texts)
 
 
 @dataclass(slots=True)
@@ -16,6 +54,10 @@ class Rendered:
     """[start, end) of each answer in characters of `text`."""
     needs_eos: bool
     unreachable: int = 0
+    masked: list[int] = field(default_factory=list)
+    """Indices in `answers` of those that are not learned."""
+    lost: bool = False
+    """Whether an answer that is not learned cannot be found, so that only the others can be told apart."""
 
 
 def render_answers(conversations: list[list[dict]], tokenizer, last_only: bool) -> list[Rendered]:
@@ -38,6 +80,7 @@ def render_answers(conversations: list[list[dict]], tokenizer, last_only: bool) 
     results = []
     for messages, text, at in zip(conversations, texts, places, strict=True):
         answers, unreachable, needs_eos = [], 0, False
+        masked, lost, left = [], False, getattr(messages, "untrained", ())
         for place in at:
             last = place + 1 == len(messages)
             prompt, whole = next(prompts), text if last else next(ends)
@@ -45,11 +88,14 @@ def render_answers(conversations: list[list[dict]], tokenizer, last_only: bool) 
                 if last:
                     raise _rewrites(messages)
                 unreachable += 1
+                lost |= place in left
                 continue
             end = len(whole.rstrip())
             answers.append((len(prompt), max(end, len(prompt))))
+            if place in left:
+                masked.append(len(answers) - 1)
             needs_eos = last and not whole[:end].endswith(tokenizer.eos_token or "\0")
-        results.append(Rendered(text, answers, needs_eos, unreachable))
+        results.append(Rendered(text, answers, needs_eos, unreachable, masked, lost))
     return results
 
 
@@ -71,13 +117,28 @@ def render(conversations: list[list[dict]], tokenizer, generation: bool) -> list
     if not getattr(tokenizer, "chat_template", None):
         return [_plain(messages, tokenizer, generation) for messages in conversations]
     try:
-        return tokenizer.apply_chat_template(conversations, tokenize=False, add_generation_prompt=generation)
+        return _templated(conversations, tokenizer, generation)
     except (TemplateError, TypeError, ValueError, KeyError) as error:
         reason = str(error)[:200]
     raise UserError(
         f"The model's chat template refuses a conversation: {reason}",
         "Its turns must go user, assistant, user, … as the template wants them; a system turn may not be allowed.",
     )
+
+
+def _templated(conversations: list[list[dict]], tokenizer, generation: bool) -> list[str]:
+    """The template's texts. It is told the tools of a whole batch, so those with the same tools go together."""
+    by_tools: dict[str | None, list[int]] = {}
+    for place, messages in enumerate(conversations):
+        by_tools.setdefault(getattr(messages, "tools", None), []).append(place)
+    texts = [""] * len(conversations)
+    for tools, places in by_tools.items():
+        told = {"tools": json.loads(tools)} if tools else {}
+        part = [conversations[place] for place in places]
+        made = tokenizer.apply_chat_template(part, tokenize=False, add_generation_prompt=generation, **told)
+        for place, text in zip(places, made, strict=True):
+            texts[place] = text
+    return texts
 
 
 def _plain(messages: list[dict], tokenizer, generation: bool) -> str:

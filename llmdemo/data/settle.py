@@ -47,6 +47,9 @@ class Held:
         """What each record (with "row") shows by itself; `batch` holds the same records (records.to_batch)."""
         flags, characters = checks.text_flags(batch)
         flags[["cut_turns" in record for record in records]] |= np.uint32(BIT["cut_turns"])
+        for place, record in enumerate(records):
+            if "codes" in record:
+                flags[place] |= np.uint32(mask(record["codes"]))
         prompts = [checks.prompt_of(record) for record in records]
         return cls(
             row=np.array([record["row"] for record in records], np.int64),
@@ -74,7 +77,7 @@ class Held:
 
 
 def _digest(record: dict) -> bytes:
-    content = {key: value for key, value in record.items() if key not in ("row", "cut_turns")}
+    content = {key: value for key, value in record.items() if key not in ("row", "cut_turns", "codes")}
     return hashlib.blake2b(orjson.dumps(content, option=orjson.OPT_SORT_KEYS), digest_size=16).digest()
 
 

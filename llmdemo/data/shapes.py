@@ -1,15 +1,28 @@
 """Which of the known shapes a file's rows have, and each row as normalised records.
 
 Knows nothing of files, tokens or checks across rows. A normalised record is a dict:
-chat {"messages": [{"role", "content"}, …]}, text {"text"}, classify {"text", "label"},
+chat {"messages": [{"role", "content"}, …]} and, where the file has them, "untrained" (indices of answers that are not
+learned), "reasoning" (a text or None for each turn) and "tools" (their JSON); text {"text"}, classify {"text", "label"},
 preference {"messages" (the prompt), "chosen", "rejected"}; each may have "split" ("train" or "eval").
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
-from llmdemo.data.columns import TASK_ROLES, ColumnsNeeded, check_mapping, find, guess
+from llmdemo.data.columns import (
+    PROVENANCE,
+    TASK_ROLES,
+    ColumnsNeeded,
+    check_mapping,
+    find,
+    guess,
+    shown_columns,
+    zero_or_one,
+)
+from llmdemo.data.converters import CONVERTERS, tools_text
 from llmdemo.data.rows import BadRow
-from llmdemo.data.turns import Bad, as_text, as_turns, close, parse_transcript, strip_prompt
+from llmdemo.data.turns import turns_in
+from llmdemo.data.values import Bad, Notes, unpacked
 from llmdemo.errors import UserError
 
 TASKS = ("chat", "text", "classify", "preference")
@@ -27,7 +40,7 @@ MAX_CHARACTERS = 1_000_000
 
 
 def _characters(record: dict) -> int:
-    texts = [record.get("text"), record.get("chosen"), record.get("rejected")]
+    texts = [record.get("text"), record.get("chosen"), record.get("rejected"), *(record.get("reasoning") or ())]
     return sum(len(turn["content"]) for turn in record.get("messages", ())) + sum(len(text or "") for text in texts)
 
 
@@ -40,19 +53,36 @@ class Shape:
     roles: dict
     columns: tuple
 
-    def records(self, row) -> list[dict]:
-        """The normalised records of one raw row; raises Bad with the code and the reason if it is none."""
+    @cached_property
+    def _used(self) -> frozenset:
+        return frozenset(self.roles.values())
+
+    def records(self, row, notes: Notes | None = None) -> list[dict]:
+        """The normalised records of one raw row; raises Bad with the code and the reason if it is none.
+
+        A record has "codes", the flags (codes.BIT) that its conversion gave, where there are any. What is not used of
+        the row is added to `notes`.
+        """
+        notes = notes or Notes()
+        notes.codes.clear()
         if isinstance(row, str):
             row = {"text": row}
         if isinstance(row, BadRow):
             raise Bad("wrong_shape", row.reason)
-        records = _CONVERTERS[self.task if self.name != "instances" else "instances"](row, self.roles)
+        if self.columns:  # else the roles stand for our own fields
+            notes.leave(row.keys() - self._used, row)
+        records = CONVERTERS[self.task if self.name != "instances" else "instances"](row, self.roles, notes)
         if self.task != "text" and any(_characters(record) > MAX_CHARACTERS for record in records):
             raise Bad("too_long", f"has over {MAX_CHARACTERS:,} characters")
         split = SPLITS.get(str(row.get(self.roles["split"])).lower()) if "split" in self.roles else None
-        if split:
-            for record in records:
+        tools = tools_text(row.get(self.roles["tools"]), notes) if "tools" in self.roles else None
+        for record in records:
+            if split:
                 record["split"] = split
+            if tools:
+                record["tools"] = tools
+            if notes.codes:
+                record["codes"] = tuple(notes.codes)
         return records
 
 
@@ -84,7 +114,8 @@ def detect(rows: list, mapping: dict | None = None, task: str | None = None) -> 
     if shape is None:
         shape = _guessed(dicts, columns, task, roles)
     name, task, used = shape
-    keep = {role: roles.get(role) or used[role] for role in (*used, "split") if role in used or role in roles}
+    always = ("split", "tools") if task in ("chat", "preference") else ("split",)
+    keep = {role: roles.get(role) or used[role] for role in (*used, *always) if role in used or role in roles}
     return Shape(name, task, keep, tuple(columns))
 
 
@@ -106,14 +137,17 @@ def _known_roles(dicts: list[dict], columns: list[str]) -> dict[str, str]:
     by_name = {column.strip().lower(): column for column in (*reversed(columns), *frequent)}
     must = {column.strip().lower(): column for column in frequent}
     roles = {}
-    for role in ("chosen", "rejected", "instances", "messages", "text", "label", "prompt", "response"):
+    for role in ("chosen", "rejected", "instances", "messages", "text", "label", "prompt", "response", "desired"):
         if (column := find(role, must)) is not None:
             roles[role] = column
-    for role in ("input", "system", "history", "split"):
+    for role in ("input", "system", "history", "tools", "split"):
         if (column := find(role, by_name)) is not None:
             roles[role] = column
     if "messages" in roles and not _holds_turns(dicts, roles["messages"]):
         del roles["messages"]
+    if roles.get("prompt", "").strip().lower() == "source" and roles.get("response", "").strip().lower() != "target":
+        del roles["prompt"]  # where the record comes from, unless it is a translation's
+    _find_desired(dicts, roles)
     if roles.get("input") == roles.get("prompt"):
         roles.pop("input", None)
     splits = (
@@ -126,15 +160,36 @@ def _known_roles(dicts: list[dict], columns: list[str]) -> dict[str, str]:
     return roles
 
 
+def _find_desired(dicts: list[dict], roles: dict[str, str]) -> None:
+    """Adds the role "desired" where a conversation's label says true or false (KTO); asks where it says 0 or 1."""
+    if "label" not in roles or "desired" in roles or not ({"prompt", "response"} <= set(roles) or "messages" in roles):
+        return
+    column = roles["label"]
+    if column == roles.get("response") or column not in zero_or_one(dicts, [column]):
+        return
+    if any(str(row.get(column)).strip().lower() in ("true", "false") for row in dicts):
+        roles["desired"] = column
+        return
+    raise ColumnsNeeded(
+        _columns(dicts),
+        {role: roles[role] for role in ("prompt", "response") if role in roles},
+        "chat",
+        f"The column {column[:40]!r} says 0 or 1 of each answer: it may tell which answers are undesired (KTO).",
+    )
+
+
 def _holds_turns(dicts: list[dict], column: str) -> bool:
     """Whether the column holds lists of turns. In "turns" a list of strings is the user's side only (MT-bench)."""
-    lists = [row[column] for row in dicts if isinstance(row.get(column), list)]
+    cells = [row.get(column) for row in dicts]
+    lists = [cell for cell in cells if isinstance(cell, list)]
     if column.strip().lower() == "turns" and any(isinstance(turn, str) for turns in lists for turn in turns[:1]):
         raise UserError(
             "The records have the user's turns but no answers.",
             "To train, each needs an answer (output, response, completion). A prompt alone can be tried in the arena.",
         )
-    return len(lists) * 2 > len(dicts)
+    if lists:
+        return len(lists) * 2 > len(dicts)
+    return sum(turns_in(cell) is not None for cell in cells if cell is not None) * 2 > len(dicts)
 
 
 def _known_shape(dicts, roles, task) -> tuple[str, str, dict] | None:
@@ -150,24 +205,35 @@ def _known_shape(dicts, roles, task) -> tuple[str, str, dict] | None:
             pick("messages", "prompt", "input", "system", "history", "chosen", "rejected"),
         )
     if "messages" in roles and task in (None, "chat"):
-        return _messages_name(dicts, roles["messages"]), "chat", pick("messages", "system")
+        return _messages_name(dicts, roles["messages"]), "chat", pick("messages", "system", "desired")
     if {"instances", "prompt"} <= set(roles) and task in (None, "chat"):
         return "instances", "chat", pick("prompt", "instances", "system")
     if {"prompt", "response"} <= set(roles) and task in (None, "chat"):
         name = "Alpaca" if roles["prompt"].strip().lower() == "instruction" else "pairs"
-        return name, "chat", pick("prompt", "input", "response", "system", "history")
+        return name, "chat", pick("prompt", "input", "response", "system", "history", "desired")
     if {"text", "label"} <= set(roles) and task in (None, "classify"):
         return "classification", "classify", pick("text", "label")
     if {"prompt", "label"} <= set(roles) and task in (None, "classify"):
         return "classification", "classify", {"text": roles["prompt"], "label": roles["label"]}
-    if "text" in roles and task in (None, "text"):
+    if "text" in roles and (task == "text" or (task is None and not _others(dicts, roles["text"], roles.get("split")))):
         return "raw text", "text", pick("text")
     return None
 
 
+def _others(dicts, *known) -> list[str]:
+    """The columns that hold something, are none of these, and do not only tell where a record comes from."""
+    return [
+        column
+        for column in _columns(dicts)
+        if column not in known
+        and column.strip().lower() not in PROVENANCE
+        and any(row.get(column) not in (None, "", [], {}) for row in dicts)
+    ]
+
+
 def _messages_name(dicts: list[dict], column: str) -> str:
     for row in dicts:
-        turns = row.get(column)
+        turns = unpacked(row.get(column))
         if isinstance(turns, list) and turns:
             first = turns[0]
             if isinstance(first, str):
@@ -178,7 +244,18 @@ def _messages_name(dicts: list[dict], column: str) -> str:
 
 
 def _guessed(dicts, columns, task, roles) -> tuple[str, str, dict]:
-    mapping, guessed_task, sure = guess(dicts[:1000], columns)
+    if "text" in roles and "prompt" not in roles and task in (None, "classify"):
+        others = _others(dicts, roles["text"], roles.get("split"))
+        if len(several := zero_or_one(dicts, others)) > 1:
+            raise ColumnsNeeded(
+                columns,
+                {"text": roles["text"], "label": several[0]},
+                "classify",
+                f"The columns {shown_columns(several)} hold only 0 and 1: several labels for a text (multi-hot), which are not "
+                "trained together; one of them can be.",
+            )
+    mapping, guessed_task, sure = guess(dicts[:1000], [column for column in columns if column != roles.get("split")])
+    sure = sure and not ("response" in roles and len(columns) > 1)  # an answer without its question is no raw text
     if sure and task in (None, guessed_task) and "prompt" not in roles:
         return ("raw text" if guessed_task == "text" else "classification"), guessed_task, mapping
     if "label" in roles and "prompt" not in roles and task in (None, "classify") and len(columns) > 1:
@@ -190,6 +267,8 @@ def _guessed(dicts, columns, task, roles) -> tuple[str, str, dict]:
             f"The records have {roles['prompt'][:40]!r} but no answer.",
             "To train, each needs an answer (output, response, completion). A prompt alone can be tried in the arena.",
         )
+    if "text" in roles and "prompt" not in roles and len(columns) > 2:
+        mapping, guessed_task = {"text": roles["text"]}, "text"
     raise ColumnsNeeded(columns, mapping, guessed_task)
 
 
@@ -200,105 +279,3 @@ def _by_roles(roles: dict, task: str | None) -> tuple[str, dict]:
             return candidate, roles
     wanted = TASK_ROLES[task or "chat"]
     raise UserError(f"The columns given are {', '.join(roles) or 'none'}.", f"Needed are {' and '.join(wanted)}.")
-
-
-# ---- one row ----
-
-
-def _chat(row: dict, roles: dict) -> list[dict]:
-    if "messages" in roles:
-        turns = as_turns(row.get(roles["messages"]))
-        system = as_text(row.get(roles["system"])) if "system" in roles else ""
-        if system.strip() and (not turns or turns[0]["role"] != "system"):
-            turns.insert(0, {"role": "system", "content": system})
-        return [close(turns)]
-    if roles["prompt"] not in row and roles["response"] not in row:
-        raise Bad("wrong_shape", f"has neither {roles['prompt'][:40]!r} nor {roles['response'][:40]!r}")
-    return [close([*_question(row, roles), {"role": "assistant", "content": as_text(row.get(roles["response"]))}])]
-
-
-def _question(row: dict, roles: dict) -> list[dict]:
-    """System, earlier turns and the instruction with its input: what stands before the answer."""
-    turns = []
-    system = as_text(row.get(roles["system"])) if "system" in roles else ""
-    if system.strip():
-        turns.append({"role": "system", "content": system})
-    history = row.get(roles["history"]) if "history" in roles else None
-    for pair in history if isinstance(history, list) else ():
-        if not isinstance(pair, list | tuple) or len(pair) != 2:
-            raise Bad("wrong_roles", "has a history that is not a list of [instruction, answer]")
-        turns += [
-            {"role": role, "content": as_text(text)} for role, text in zip(("user", "assistant"), pair, strict=True)
-        ]
-    prompt = as_text(row.get(roles["prompt"]))
-    extra = as_text(row.get(roles["input"])) if "input" in roles else ""
-    return [*turns, {"role": "user", "content": _joined(prompt, extra)}]
-
-
-def _joined(prompt: str, extra: str) -> str:
-    return f"{prompt}\n\n{extra}" if prompt.strip() and extra.strip() else prompt if prompt.strip() else extra
-
-
-def _instances(row: dict, roles: dict) -> list[dict]:
-    instances = row.get(roles["instances"])
-    if not isinstance(instances, list) or not instances:
-        raise Bad("empty_response", "has no instances")
-    records = []
-    for instance in instances:
-        if not isinstance(instance, dict):
-            raise Bad("wrong_shape", "has an instance that is not an object")
-        names = {key.strip().lower(): key for key in instance}
-        answer = find("response", names)
-        merged = {roles["prompt"]: row.get(roles["prompt"]), "input": instance.get(names.get("input", "input"))}
-        turns = _question(merged, {"prompt": roles["prompt"], "input": "input"})
-        records.append(close([*turns, {"role": "assistant", "content": as_text(instance.get(answer))}]))
-    return records
-
-
-def _text(row: dict, roles: dict) -> list[dict]:
-    text = as_text(row.get(roles["text"]))
-    if not text.strip():
-        raise Bad("empty_response", "has no text")
-    return [{"text": text}]
-
-
-def _classify(row: dict, roles: dict) -> list[dict]:
-    text, label = as_text(row.get(roles["text"])), as_text(row.get(roles["label"])).strip()
-    if not text.strip():
-        raise Bad("empty_instruction", "has no text")
-    if not label:
-        raise Bad("empty_response", "has no label")
-    if len(label) > 200:
-        raise Bad("wrong_shape", "has a label of over 200 characters")
-    return [{"text": text, "label": label}]
-
-
-def _preference(row: dict, roles: dict) -> list[dict]:
-    chosen, rejected = row.get(roles["chosen"]), row.get(roles["rejected"])
-    prompt = None
-    if "messages" in roles:
-        prompt = as_turns(row.get(roles["messages"]))
-    elif "prompt" in roles and isinstance(row.get(roles["prompt"]), list):
-        prompt = as_turns(row[roles["prompt"]])
-    elif "prompt" in roles:
-        prompt = _question(row, roles)
-    elif isinstance(chosen, str) and isinstance(rejected, str):
-        chosen, rejected = parse_transcript(chosen), parse_transcript(rejected)
-    (before, good), (other, bad) = strip_prompt(chosen, prompt), strip_prompt(rejected, prompt)
-    if before != other:
-        raise Bad("wrong_roles", "has a chosen and a rejected answer to different prompts")
-    if good.strip() == bad.strip():
-        raise Bad("same_answers", "has the same text as chosen and as rejected")
-    if not good.strip() or not bad.strip():
-        raise Bad("empty_response", "has an empty answer")
-    checked = close([*before, {"role": "assistant", "content": good}])
-    return [{"messages": checked["messages"][:-1], "chosen": good, "rejected": bad}]
-
-
-_CONVERTERS = {
-    "chat": _chat,
-    "instances": _instances,
-    "text": _text,
-    "classify": _classify,
-    "preference": _preference,
-}

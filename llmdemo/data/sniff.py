@@ -8,6 +8,8 @@ import json
 import stat
 from pathlib import Path
 
+from charset_normalizer import from_bytes
+
 from llmdemo.errors import UserError
 
 FORMATS = {
@@ -41,11 +43,23 @@ _MAGIC = [
     (b"\x00\x00\xfe\xff", "is text in UTF-32", "Save it as UTF-8."),
     (b"\xff\xfe\x00\x00", "is text in UTF-32", "Save it as UTF-8."),
 ]
+ENCODINGS = {
+    "cp950": "Big5",
+    "big5hkscs": "Big5-HKSCS",
+    "gb18030": "GB18030",
+    "cp932": "Shift JIS",
+    "cp949": "EUC-KR",
+}
+"""Encodings other than UTF-8 and UTF-16 that are read, as spreadsheets of East Asia write them; by Python's names."""
+_FAMILIES = {
+    "big5": ("cp950", "big5hkscs"), "big5hkscs": ("cp950", "big5hkscs"), "cp950": ("cp950", "big5hkscs"),
+    "gb18030": ("gb18030",), "cp932": ("cp932",), "cp949": ("cp949",),
+}  # fmt: skip
 _MARKUP = ("<!doctype", "<html", "<?xml", "<svg")
 
 
 def sniff(path: Path, max_bytes: int) -> tuple[str, str]:
-    """(format, encoding) of the file: a key of FORMATS, and "utf-8-sig", "utf-16" or "binary".
+    """(format, encoding) of the file: a key of FORMATS, and "utf-8-sig", "utf-16", a key of ENCODINGS or "binary".
 
     Raises UserError when it is no regular file, empty, larger than `max_bytes`, or of a kind that is not read.
     """
@@ -59,6 +73,8 @@ def sniff(path: Path, max_bytes: int) -> tuple[str, str]:
     encoding = "utf-16" if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
     if encoding != "utf-16" and b"\0" in head:
         raise UserError(f"{name} is not text: byte {head.index(0) + 1} is NUL.", TAKES)
+    if encoding != "utf-16":
+        encoding = _east_asian(path) or encoding
     text = _decoded(head, encoding, path)
     if not text.strip():
         if path.stat().st_size <= _HEAD_BYTES:
@@ -67,6 +83,41 @@ def sniff(path: Path, max_bytes: int) -> tuple[str, str]:
             f"{name} begins with {_HEAD_BYTES:,} blanks.", "Remove them, or check that it is the right file."
         )
     return _text_format(text, path, name), encoding
+
+
+def _east_asian(path: Path) -> str | None:
+    """The encoding of a text that is not UTF-8, a key of ENCODINGS; None where it is UTF-8 or not certain.
+
+    charset-normalizer guesses from the first 64 KB that are not ASCII; what it guesses must then decode the whole file.
+    """
+    with open(path, "rb") as file:
+        block = file.read(_HEAD_BYTES)
+        while block and block.isascii():
+            block = file.read(1 << 20)
+    first = next((place for place, byte in enumerate(block) if byte > 127), 0)
+    start = block.rfind(b"\n", 0, first) + 1
+    sample = block[start : start + _HEAD_BYTES]
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(sample)
+        return None
+    except UnicodeDecodeError:
+        pass
+    sample = sample[: sample.rfind(b"\n") + 1] or sample
+    found = from_bytes(sample, cp_isolation=[*_FAMILIES, "cp1252", "cp1250", "latin_1"]).best()
+    families = _FAMILIES.get(found.encoding, ()) if found else ()
+    return next((encoding for encoding in families if _decodes(path, encoding)), None)
+
+
+def _decodes(path: Path, encoding: str) -> bool:
+    decoder = codecs.getincrementaldecoder(encoding)()
+    with open(path, "rb") as file:
+        try:
+            while block := file.read(1 << 20):
+                decoder.decode(block)
+            decoder.decode(b"", final=True)
+        except UnicodeDecodeError:
+            return False
+    return True
 
 
 def shown_name(name: str) -> str:
@@ -89,7 +140,7 @@ def not_utf8(path: Path, encoding: str) -> UserError:
                 line += error.object[: error.start].count(b"\n")
             if not block:
                 break
-    shown = "UTF-16" if encoding == "utf-16" else "UTF-8"
+    shown = {"utf-16": "UTF-16", **ENCODINGS}.get(encoding, "UTF-8")
     what = "ends inside a character" if byte is None else f"has the byte 0x{byte:02X}"
     return UserError(f"Line {line} of {shown_name(path.name)} {what}, which is not {shown}.", "Save the file as UTF-8.")
 

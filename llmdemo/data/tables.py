@@ -19,6 +19,7 @@ _SAMPLE_SIZE = 2**20
 
 csv.field_size_limit(MAX_RECORD)
 _QUOTED = re.compile(r'(?:^|\t)"(?:[^"]|"")*("(?=\t|$))?')
+_SEPARATOR = re.compile(r'"?sep=([,;\t|:])"?', re.IGNORECASE)
 _NAME = re.compile(r"[^\W\d][\w .\-]{0,39}")
 
 
@@ -26,7 +27,10 @@ def read_table(path: Path, lines: Iterator[tuple[int, str]]) -> Iterator[tuple[o
     """(row, line, size, done) for each record: a dict of cells by column, or a BadRow. Raises UserError."""
     source = _Lines(lines)
     sample = source.peek()
-    delimiter, quoting = _dialect(sample, path)
+    if told := _SEPARATOR.fullmatch(sample[0].strip("\ufeff\r\n")) if sample else None:
+        next(source)  # Excel's own first line; no part of the table
+        sample = sample[1:]
+    delimiter, quoting = (told[1], csv.QUOTE_MINIMAL) if told else _dialect(sample, path)
     reader = csv.reader(source, delimiter=delimiter, quoting=quoting, strict=quoting == csv.QUOTE_MINIMAL)
     rows = _rows(reader, source, path)
     head = [next(rows, None) for _ in range(200)]
@@ -134,13 +138,20 @@ def _quotes_mean_nothing(sample: list[str]) -> bool:
 def _columns(head: list[tuple], width: int, path: Path) -> list[str] | None:
     """The names in the first row, or None where it is a record already."""
     first = [cell.strip().lstrip("\ufeff") for cell in head[0][0]]
-    names = [cell.lower() for cell in first]
-    if len(first) != width or not all(first):
+    if len(first) == width - 1 and all(first):
+        first = ["", *first]  # R's row names have no name
+    if len(first) != width or not any(first):
         return None
+    if not all(first):  # an index without a name, as pandas and R write it
+        whole = all(_NAME.fullmatch(cell) for cell in first if cell)
+        if not whole or not any(cell.lower() in KNOWN for cell in first) and first.count("") > 1:
+            return None
+        first = [cell or f"Unnamed: {number}" for number, cell in enumerate(first)]
+    names = [cell.lower() for cell in first]
     known = any(name in KNOWN for name in names)
     later = [cells for cells, *_ in head[1:] if len(cells) == width]
     if not known and (
-        not all(_NAME.fullmatch(cell) for cell in first)
+        not all(_NAME.fullmatch(cell) or cell.startswith("Unnamed: ") for cell in first)
         or any(any(cells[i].strip() == first[i] for cells in later) for i in range(width))
         or not any(sum(len(cells[i]) for cells in later) > 1.5 * len(first[i]) * len(later) for i in range(width))
     ):

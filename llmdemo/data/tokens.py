@@ -4,8 +4,8 @@ from llmdemo.data.encode import (
     NOT_TRAINED,
     Encoded,
     closing_tokens,
-    encode_chat,
     encode_classify,
+    encode_many,
     encode_preference,
     encode_text,
 )
@@ -29,7 +29,7 @@ def view_record(record: dict, tokenizer, max_length: int, loss_on: str = "respon
     elif "chosen" in record:
         rows = list(zip(("chosen", "rejected"), encode_preference(record, tokenizer, None), strict=True))
     else:
-        rows = [("", encode_chat(record["messages"], tokenizer, None, loss_on))]
+        rows = [("", next(encode_many([record], tokenizer, None, loss_on)))]
     return [_viewed(title, row, tokenizer, max_length, limit) for title, row in rows]
 
 

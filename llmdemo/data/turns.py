@@ -1,9 +1,19 @@
-"""Turns of a conversation out of what files hold: roles, their order, and values that are not strings.
+"""Turns of a conversation out of what files hold: roles, their order, and which of them are to be learned.
 
-Knows no columns and no files.
+Knows no columns and no files. A turn here is {"role", "content"}, with "train" False where the file says that it is
+not to be learned, and "reasoning" where it has any.
 """
 
-import orjson
+from llmdemo.data.values import (
+    Bad,
+    Notes,
+    as_json,
+    as_text,
+    is_parts,
+    parts_text,
+    unpacked,
+    whole_characters,
+)
 
 ROLE_NAMES = {
     **dict.fromkeys(("user", "human", "prompter", "question", "instruction"), "user"),
@@ -16,49 +26,58 @@ ROLE_NAMES = {
 _TEXT_KEYS = ("content", "value", "text")
 _MARKS = (("\n\nHuman:", "user"), ("\n\nAssistant:", "assistant"))
 
-
-class Bad(Exception):
-    """A row that makes no record: a code of checks.CODES, and the reason, as the end of a sentence "Row 3 …"."""
-
-    def __init__(self, code: str, reason: str):
-        super().__init__(reason)
-        self.code, self.reason = code, reason
-
-
-def as_text(value) -> str:
-    """A cell's text: "" for null; numbers, lists and objects as JSON. Lone surrogates become U+FFFD."""
-    if value is None:
-        return ""
-    if not isinstance(value, str):
-        if isinstance(value, list) and len(value) == 1 and isinstance(value[0], str):
-            return as_text(value[0])
-        try:
-            return orjson.dumps(value).decode()
-        except (TypeError, ValueError, RecursionError) as error:
-            if type(value) in (int, float, bytes):
-                return str(value)
-            raise Bad("wrong_shape", "has a value that cannot be written as text") from error
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return value
+_TRAIN_KEYS = ("weight", "train", "training", "train_on_turn", "loss")
+"""What says of a turn whether it is learned: OpenAI's weight, axolotl's train and training, ms-swift's loss."""
+_TOLD = {1: True, 0: False, "true": True, "false": False, "1": True, "0": False, "1.0": True, "0.0": False}
+_REASONING_KEYS = ("reasoning_content", "thinking", "reasoning")
+_CALLS = ("tool_calls", "function_call")
+_USED = frozenset(("role", "from", *_TEXT_KEYS, *_TRAIN_KEYS, *_REASONING_KEYS, *_CALLS, "train_detail"))
 
 
-def as_turns(turns) -> list[dict]:
-    """The turns as [{"role", "content"}, …] with roles system, user, assistant, tool. Raises Bad.
+def turns_in(value) -> list | None:
+    """The raw turns that a cell holds, also inside a string; None where it is no conversation."""
+    if isinstance(value, str):
+        if not ("role" in value or "from" in value):
+            return None
+        value = unpacked(value)
+    if isinstance(value, dict) and ("role" in value or "from" in value):
+        lists = [key for key, each in value.items() if isinstance(each, list) and key in ("role", "from")]
+        value = _by_key(value) if lists else [value]
+    whole = isinstance(value, list) and bool(value)
+    return (
+        value
+        if whole and all(isinstance(turn, dict) and ("role" in turn or "from" in turn) for turn in value)
+        else None
+    )
+
+
+def _by_key(value: dict) -> list[dict] | None:
+    """{"role": [a, b], "content": [c, d]}, as `datasets` stores a sequence of objects, turned into a list of turns."""
+    lists = {key: each for key, each in value.items() if isinstance(each, list)}
+    if len({len(each) for each in lists.values()}) != 1:
+        return None
+    return [dict(zip(lists, each, strict=True)) for each in zip(*lists.values(), strict=True)]
+
+
+def as_turns(turns, notes: Notes) -> list[dict]:
+    """The turns with roles system, user, assistant, tool. Raises Bad.
 
     A list of strings takes turns between user and assistant. The calls of a tool are kept as JSON in the
     assistant's text.
     """
-    if not isinstance(turns, list):
+    found = turns_in(turns)
+    if found is None:
+        found = unpacked(turns)
+    if not isinstance(found, list):
         raise Bad("wrong_shape", "has no list of turns")
-    if turns and all(isinstance(turn, str) for turn in turns):
-        return [{"role": ("user", "assistant")[i % 2], "content": as_text(turn)} for i, turn in enumerate(turns)]
-    return [_as_turn(turn) for turn in turns]
+    if found and all(isinstance(turn, str) for turn in found):
+        return [
+            {"role": ("user", "assistant")[i % 2], "content": whole_characters(turn)} for i, turn in enumerate(found)
+        ]
+    return [_as_turn(turn, notes) for turn in found]
 
 
-def _as_turn(turn) -> dict:
+def _as_turn(turn, notes: Notes) -> dict:
     if not isinstance(turn, dict):
         raise Bad("wrong_shape", "has a turn that is not an object with a role and a text")
     name = turn.get("role", turn.get("from"))
@@ -66,22 +85,79 @@ def _as_turn(turn) -> dict:
     if role is None:
         raise Bad("wrong_roles", f"has the role {str(name)[:40]!r}")
     content = next((turn[key] for key in _TEXT_KEYS if turn.get(key) is not None), None)
-    if isinstance(content, list) and all(isinstance(part, dict) for part in content):
-        content = _parts(content)
-    text = as_text(content)
+    if isinstance(content, str) and len(turn) == 2:
+        return {"role": role, "content": whole_characters(content)}
+    made = {"role": role}
+    made["content"] = _content(content, made, notes)
+    _read_marks(turn, made, notes)
     calls = turn.get("tool_calls") or turn.get("function_call")
     if calls:
-        text = "\n".join(part for part in (text, _calls(calls)) if part)
-    return {"role": role, "content": text}
+        made["content"] = "\n".join(part for part in (made["content"], _calls(calls)) if part)
+    notes.leave(turn.keys() - _USED, turn)
+    return made
 
 
-def _parts(parts: list[dict]) -> str:
-    """The text of a turn that is given in parts, as multimodal chats are; other parts than text are refused."""
-    if any(
-        part.get("type", "text") not in ("text", "input_text", "output_text") or "text" not in part for part in parts
-    ):
-        raise Bad("wrong_shape", "has a turn with something other than text, such as a picture")
-    return "".join(as_text(part["text"]) for part in parts)
+def _content(content, made: dict, notes: Notes) -> str:
+    """The text of a turn: parts and lists of texts are joined; a part that holds reasoning goes into `made`."""
+    if isinstance(content, list) and content and all(isinstance(part, str) for part in content):
+        return "".join(map(whole_characters, content))
+    if not is_parts(content):
+        if isinstance(content, list) and all(isinstance(part, dict) and "text" in part for part in content):
+            return parts_text([{"type": "text", **part} for part in content], notes)
+        return as_text(content, notes)
+    thoughts = [part for part in content if part["type"] in ("thinking", "reasoning")]
+    if thoughts:
+        texts = [part.get("thinking") or part.get("reasoning") or part.get("text") for part in thoughts]
+        made["reasoning"] = "\n".join(as_text(text, notes) for text in texts)
+    return parts_text([part for part in content if part not in thoughts], notes) if content != thoughts else ""
+
+
+def _read_marks(turn: dict, made: dict, notes: Notes) -> None:
+    """What else a turn tells: whether it is learned, and the reasoning before its answer."""
+    learned = _is_learned(turn)
+    if made["role"] == "assistant":
+        if learned is False:
+            made["train"] = False
+        reasoning = next((turn[key] for key in _REASONING_KEYS if turn.get(key)), None)
+        if reasoning is not None:
+            made["reasoning"] = as_text(reasoning, notes)
+    elif learned and turn.get("weight") is None:
+        notes.unused.add("train (of turns that are not the assistant's)")
+
+
+def _is_learned(turn: dict) -> bool | None:
+    """Whether the file says that this turn is to be learned; None where it says nothing."""
+    told = None
+    for key in _TRAIN_KEYS:
+        value = turn.get(key)
+        if value is None:
+            continue
+        known = _TOLD.get(value.strip().lower() if isinstance(value, str) else value) if _plain(value) else None
+        if known is None:
+            raise Bad("wrong_shape", f"has a turn with {key} {str(value)[:40]!r}, where 0 or 1 must stand")
+        told = known if told is None else told and known
+    detail = [part.get("train") for part in turn.get("train_detail") or () if isinstance(part, dict)]
+    if False in detail:
+        if True in detail:
+            raise Bad("partly_learned", "has an answer of which a part is not to be learned (train_detail)")
+        return False
+    return told
+
+
+def _plain(value) -> bool:
+    return isinstance(value, str | bool | int | float)
+
+
+def raw_turns(record: dict) -> list[dict]:
+    """The turns of a normalised record as a file would hold them: with "weight" and "reasoning_content"."""
+    left, reasoning = record.get("untrained") or (), record.get("reasoning") or ()
+    turns = [dict(turn) for turn in record["messages"]]
+    for place, turn in enumerate(turns):
+        if place in left:
+            turn["weight"] = 0
+        if place < len(reasoning) and reasoning[place]:
+            turn["reasoning_content"] = reasoning[place]
+    return turns
 
 
 def _calls(calls) -> str:
@@ -92,24 +168,24 @@ def _calls(calls) -> str:
         if not isinstance(call, dict) or "name" not in call:
             raise Bad("wrong_shape", "has a tool call without a name")
         arguments = call.get("arguments", {})
-        if isinstance(arguments, str):
-            try:
-                arguments = orjson.loads(arguments)
-            except orjson.JSONDecodeError:
-                arguments = str(arguments)
-        lines.append(as_text({"name": call["name"], "arguments": arguments}))
+        lines.append(as_json({"name": call["name"], "arguments": unpacked(arguments)}))
     return "\n".join(lines)
 
 
 def close(turns: list[dict]) -> dict:
-    """{"messages"} of turns in a right order that end with an answer; raises Bad.
+    """{"messages"} of turns in a right order that end with an answer that is learned; raises Bad.
 
-    Turns after the last answer are left off: nothing can be learned from them; "cut_turns" then counts them.
+    Turns after the last such answer are left off: nothing can be learned from them; "cut_turns" then counts them.
+    "untrained" has the indices of answers that are not to be learned, "reasoning" the reasoning of each turn (or
+    None), where there are any.
     """
-    last = max((i for i, turn in enumerate(turns) if turn["role"] == "assistant"), default=None)
-    if last is None:
+    answers = [i for i, turn in enumerate(turns) if turn["role"] == "assistant"]
+    if not answers:
         raise Bad("empty_response", "has no answer")
-    kept = turns[: last + 1]
+    learned = [i for i in answers if turns[i].get("train") is not False]
+    if not learned:
+        raise Bad("not_learned", "has no answer to learn: all are marked as not to be learned")
+    kept = turns[: learned[-1] + 1]
     before = "start"
     for turn in kept:
         role = turn["role"]
@@ -117,14 +193,19 @@ def close(turns: list[dict]) -> dict:
             place = "begins with" if before == "start" else f"has after {before}"
             raise Bad("wrong_roles", f"{place} {role} where {' or '.join(_AFTER[before])} must stand")
         before = role
-    for turn in kept:
-        if turn["role"] == "assistant" and not turn["content"].strip():
-            raise Bad("empty_response", "has an empty answer")
+    if not all(kept[i]["content"].strip() for i in learned):
+        raise Bad("empty_response", "has an empty answer")
     if not any(turn["content"].strip() for turn in kept if turn["role"] == "user"):
         raise Bad("empty_instruction", "has an empty instruction")
     record = {"messages": kept}
-    if last + 1 < len(turns):
-        record["cut_turns"] = len(turns) - last - 1
+    if any(len(turn) > 2 for turn in kept):
+        record = {"messages": [{"role": turn["role"], "content": turn["content"]} for turn in kept]}
+        if untrained := [i for i in answers if i < len(kept) and i not in learned]:
+            record["untrained"] = untrained
+        if any(turn.get("reasoning") for turn in kept):
+            record["reasoning"] = [turn.get("reasoning") or None for turn in kept]
+    if len(kept) < len(turns):
+        record["cut_turns"] = len(turns) - len(kept)
     return record
 
 
@@ -137,18 +218,19 @@ _AFTER = {
 }
 
 
-def strip_prompt(answer, prompt: list[dict] | None) -> tuple[list[dict], str]:
+def strip_prompt(answer, prompt: list[dict] | None, notes: Notes) -> tuple[list[dict], str]:
     """(turns before the answer, the answer) of one side of a preference: a text, a turn, or a whole conversation."""
-    if isinstance(answer, dict):
-        answer = [answer]
-    if not isinstance(answer, list):
+    found = turns_in(answer)
+    if found is None and not isinstance(answer, list):
         if prompt is None:
             raise Bad("empty_instruction", "has no prompt")
-        return prompt, as_text(answer)
-    turns = as_turns(answer)
+        return prompt, as_text(answer, notes)
+    turns = as_turns(answer if found is None else found, notes)
     if not turns or turns[-1]["role"] != "assistant":
         raise Bad("wrong_roles", "has an answer that does not end with the assistant's turn")
-    before = turns[:-1]
+    if turns[-1].get("reasoning"):
+        notes.unused.add("reasoning_content")
+    before = [{"role": turn["role"], "content": turn["content"]} for turn in turns[:-1]]
     if not before and prompt is not None:
         before = prompt
     if not before:

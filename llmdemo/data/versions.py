@@ -32,19 +32,26 @@ from llmdemo.data.library import (
     read_checks,
     save_info,
 )
-from llmdemo.data.records import SCHEMAS, to_batch
+from llmdemo.data.records import SCHEMAS, conformed, to_batch
 from llmdemo.data.settle import Held, load_held, settle
 from llmdemo.data.shapes import MAX_LABELS, Shape
-from llmdemo.data.turns import Bad
+from llmdemo.data.turns import raw_turns
+from llmdemo.data.values import Bad
 from llmdemo.errors import UserError
 from llmdemo.settings import Settings
 from llmdemo.store import Home, new_id, whole_folder
 
 _OWN_ROLES = {
-    "chat": {"messages": "messages", "split": "split"},
+    "chat": {"messages": "messages", "tools": "tools", "split": "split"},
     "text": {"text": "text", "split": "split"},
     "classify": {"text": "text", "label": "label", "split": "split"},
-    "preference": {"messages": "messages", "chosen": "chosen", "rejected": "rejected", "split": "split"},
+    "preference": {
+        "messages": "messages",
+        "chosen": "chosen",
+        "rejected": "rejected",
+        "tools": "tools",
+        "split": "split",
+    },
 }
 
 
@@ -134,6 +141,8 @@ def edit_record(home: Home, dataset_id: str, place: int, record: dict, *, tokeni
     _check_places(parent, [place])
     row = int(column(read_checks(folder_of(home, dataset_id)), "row")[place])
     shape = Shape("", parent.task, _OWN_ROLES[parent.task], ())  # our own fields, whatever the file had
+    if parent.task == "chat" and isinstance(record.get("messages"), list):
+        record = {**record, "messages": raw_turns(record)}
     try:
         edited = shape.records(record)[0]
     except Bad as problem:
@@ -197,7 +206,7 @@ def _changed_batches(source: Path, edits: dict, drops: np.ndarray, task: str):
             left = np.setdiff1d(np.arange(batch.num_rows), gone)
             batch = batch.take(pa.array(left))
         if batch.num_rows:
-            yield batch
+            yield conformed(batch, task)
 
 
 def _carry_measured(source, folder, parent, held, edits, keep, tokenizer) -> str | None:
@@ -332,7 +341,7 @@ def _merged_records(home: Home, parents: list[DatasetInfo], folder: Path, task: 
                 start += batch.num_rows
                 if chosen.num_rows:
                     rows = pa.array(np.arange(done + 1, done + chosen.num_rows + 1))
-                    writer.write(chosen.set_column(0, "row", rows))
+                    writer.write(conformed(chosen.set_column(0, "row", rows), task))
                     done += chosen.num_rows
             parts.append(held)
     return Held.joined(parts)

@@ -6,6 +6,7 @@ import numpy as np
 
 from llmdemo import data
 from llmdemo.data.records import Records
+from llmdemo.data.render import conversation
 from llmdemo.errors import UserError
 from llmdemo.evaluation.spec import Spec
 from llmdemo.store import Home, child, read_json
@@ -132,8 +133,8 @@ class Example:
 def example(records: Records, index: int) -> Example:
     """Record `index` of a chat or preference data set; for the latter the preferred answer is the reference."""
     record = records[int(index)]
-    messages = [{"role": turn["role"], "content": turn["content"] or ""} for turn in record["messages"]]
+    messages = conversation(record)
     if "chosen" in record:
-        messages = [*messages, {"role": "assistant", "content": record["chosen"]}]
+        messages.append({"role": "assistant", "content": record["chosen"]})
     last = max(place for place, turn in enumerate(messages) if turn["role"] == "assistant")
     return Example(int(index), record["row"], messages[: last + 1], messages[:last], messages[last]["content"])

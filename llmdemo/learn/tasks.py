@@ -2,7 +2,7 @@
 
 import torch
 
-from llmdemo.data.encode import Encoded, encode_chat, encode_classify, encode_preference, encode_text
+from llmdemo.data.encode import Encoded, encode_classify, encode_many, encode_preference, encode_text
 from llmdemo.data.labels import merge_labels
 from llmdemo.errors import UserError
 from llmdemo.learn import numbers
@@ -63,7 +63,7 @@ class Task:
 
 class Chat(Task):
     def rows(self, record: dict, tokenizer) -> list[Encoded]:
-        return [encode_chat(record["messages"], tokenizer, self._most, self._settings.loss_on)]
+        return [*encode_many([record], tokenizer, self._most, self._settings.loss_on)]
 
     def text(self, record: dict) -> str:
         last = max(n for n, turn in enumerate(record["messages"]) if turn["role"] == "assistant")

@@ -38,6 +38,16 @@ class Visitor:
     def is_owner(self) -> bool:
         return self.role == OWNER
 
+    @property
+    def identity(self) -> str:
+        """Who may have what this visitor made: the account, the guest's cookie, without either the address.
+
+        Where nobody signs in, the one owner is who sits at this computer, in whatever browser or script.
+        """
+        if self.is_owner:
+            return f"owner {self.name}"
+        return self.key or f"address {self.address}"
+
 
 @dataclass(frozen=True)
 class Access:

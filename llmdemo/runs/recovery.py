@@ -1,6 +1,7 @@
 """Brings the table of runs in line with the run folders: they are what counts. Knows nothing of how runs are watched."""
 
 import logging
+import os
 import shutil
 import sqlite3
 import time
@@ -8,26 +9,49 @@ import time
 from llmdemo.errors import UserError
 from llmdemo.runs.folder import RunFolder, recovered_row
 from llmdemo.runs.states import ALIVE, BAD_CONFIG, FAILED
-from llmdemo.runs.table import Table
+from llmdemo.runs.table import Damaged, Table
 from llmdemo.store import Home, child, new_id, sweep
 
 log = logging.getLogger(__name__)
 
 
-def open_table(home: Home, repair: bool) -> Table:
-    """The table of `home`; with `repair`, a damaged file is put aside and an empty one made. Raises sqlite3.Error."""
+def open_table(home: Home, repair: bool) -> tuple[Table, bool]:
+    """(the table of `home`, whether it is a new one in place of a damaged file). Raises sqlite3.Error.
+
+    With `repair`, a damaged file is put aside; else it raises Damaged.
+    """
     try:
-        return Table(home.database)
-    except sqlite3.OperationalError:
-        raise  # locked, or the disk is full: nothing is wrong with the file
-    except sqlite3.DatabaseError:
-        if not repair:
+        return Table(home.database), False
+    except sqlite3.DatabaseError as error:
+        # Locked, or the disk is full: nothing is wrong with the file, and a second truth beside it would be.
+        if not repair or not (isinstance(error, Damaged) or _is_read_only(home, error)):
             raise
+        put_aside(home, getattr(error, "message", error))
+    return Table(home.database), True
+
+
+def _is_read_only(home: Home, error: Exception) -> bool:
+    """Whether the file cannot be written though its folder can: then one of our own can take its place."""
+    return "readonly" in str(error) and home.database.exists() and os.access(home.root, os.W_OK)
+
+
+def put_aside(home: Home, why: object) -> None:
+    """Renames the file of the table, and what belongs to it, so that a new one can be made; it stays in the home folder."""
+    ending = new_id("damaged")
     for suffix in ("", "-wal", "-shm"):
         path = home.database.with_name(home.database.name + suffix)
         if path.exists():
-            path.rename(path.with_name(f"{path.name}.{new_id('damaged')}"))
-    return Table(home.database)
+            path.rename(path.with_name(f"{path.name}.{ending}"))
+    log.warning(
+        "%s cannot be used (%s). It is kept as %s; the list is made again from the run folders.",
+        *(home.database.name, why, f"{home.database.name}.{ending}"),
+    )
+
+
+def remake(home: Home, table: Table) -> None:
+    """Puts a table aside that was damaged while in use and makes it again; who asks meanwhile is told to wait."""
+    table.replace(lambda: put_aside(home, "it was damaged while in use"))
+    recover(home, table, leads=True)
 
 
 def recover(home: Home, table: Table, leads: bool) -> None:

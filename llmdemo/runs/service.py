@@ -23,13 +23,13 @@ from llmdemo.runs.foreign import sound
 from llmdemo.runs.lock import LeaderLock
 from llmdemo.runs.names import checked_name, default_name
 from llmdemo.runs.reader import Readers
-from llmdemo.runs.recovery import open_table, recover
+from llmdemo.runs.recovery import open_table, recover, remake
 from llmdemo.runs.refusal import said
 from llmdemo.runs.slim import slim
 from llmdemo.runs.states import ALIVE, ASKING, FINAL, QUEUED, STOPPED, STOPPING
 from llmdemo.runs.status import status_of
 from llmdemo.runs.supervisor import Supervisor
-from llmdemo.runs.table import IllegalTransition
+from llmdemo.runs.table import Damaged, IllegalTransition
 from llmdemo.settings import Settings
 from llmdemo.store import Home, child, folder_bytes, free_bytes, new_id
 
@@ -42,6 +42,7 @@ class Runs:
     """All runs of a home folder. Safe to use from any thread, and from several apps on one home folder.
 
     One of the apps watches over the runs (`leads`); when it ends, however it ends, another one goes on.
+    `remade`: the list of runs was damaged, and was made again of the run folders since this app started.
     `command(run_dir, config)` gives the worker's argv; the default goes through accelerate's launcher.
     Methods that take a run_id raise UserError for one that does not exist.
     """
@@ -51,13 +52,14 @@ class Runs:
         self._lock = LeaderLock(home.root / "runs.lock")
         try:
             self._lock.acquire()
-            self._table = open_table(home, repair=self._lock.held)
+            self._table, self.remade = open_table(home, repair=self._lock.held)
             recover(home, self._table, leads=self.leads)
         except (OSError, sqlite3.Error) as error:
             self._lock.release()
             raise UserError(
                 f"The list of runs in {home.root} cannot be opened ({error}).",
-                "Check that the folder can be written and has free space, or set LLMDEMO_HOME to another one.",
+                "Check that the folder can be written and has free space, that no other program keeps its runs.sqlite "
+                "locked, or set LLMDEMO_HOME to another one.",
             ) from error
         self._readers = Readers()
         self._sizes: dict[str, tuple[float, str, int]] = {}
@@ -377,12 +379,18 @@ class Runs:
             woken = self._wake.wait(_BUSY_SECONDS if busy else _IDLE_SECONDS)
             self._wake.clear()
             try:
+                if self._table.damaged and self._lock.held:
+                    remake(self._home, self._table)
+                    self.remade = True
                 changed, seen = seen != (now := self._table.version()), now
                 if not self._lock.held and self._lock.acquire():
                     recover(self._home, self._table, leads=True)  # whoever led before is gone
                     changed = True
                 if self._lock.held and (changed or woken or busy) and not self._closed.is_set():
                     busy = self._supervisor.tick()
+            except Damaged as error:
+                log.warning("%s", error)  # it is made again at the next turn, by the app that leads
+                busy = True
             except Exception:  # whatever it is, the runs must not go unwatched because of it
                 log.exception("watching over the runs")
                 busy = True

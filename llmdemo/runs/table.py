@@ -9,11 +9,13 @@ import json
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from llmdemo.runs.states import ALIVE, FINAL, QUEUED, is_legal
+from llmdemo.errors import NotNow
+from llmdemo.runs.states import ALIVE, FINAL, LEGAL, QUEUED, REASONS, is_legal
+from llmdemo.store import is_id
 
 _VERSION = 2
 _SCHEMA = """
@@ -56,6 +58,31 @@ _COLUMNS = {
     "digest",
 }
 _BALLAST_BYTES = 256 * 1024
+_LOCK_SECONDS = 30.0
+_NOT_THE_FILE = (
+    *("locked", "full", "disk i/o", "unable to open", "readonly", "out of memory", "interrupted", "closed"),
+    "cannot start a transaction",
+)
+"""Words of sqlite3's errors that tell of the disk, of rights or of another program; the file itself may be sound."""
+
+
+class Damaged(NotNow, sqlite3.DatabaseError):
+    """What the file holds is no table of runs. The run folders hold the truth, of which it is made again."""
+
+    def __init__(self, why: object):
+        super().__init__(
+            f"The list of runs is damaged ({str(why)[:100]}).",
+            "The app makes it again from the folders of the runs: try again in a few seconds.",
+        )
+
+
+def is_damage(error: BaseException) -> bool:
+    """Whether this error, met when the table was asked, comes from what its file holds."""
+    if isinstance(error, UnicodeDecodeError):  # sqlite3 could not read its own message, which quotes the file
+        return True
+    if isinstance(error, sqlite3.IntegrityError) or not isinstance(error, sqlite3.DatabaseError):
+        return False
+    return not any(word in str(error).lower() for word in _NOT_THE_FILE)
 
 
 class IllegalTransition(Exception):
@@ -67,31 +94,78 @@ class IllegalTransition(Exception):
 
 
 class Table:
-    """The table in the file `path`, which is made when missing. Raises sqlite3.DatabaseError if it is no database."""
+    """The table in the file `path`, which is made when missing. Raises Damaged for a file that holds none, and
+    sqlite3.OperationalError for one that cannot be opened now.
+
+    `damaged`: somebody met damage since it was opened; whoever leads makes it again (`replace`).
+    """
 
     def __init__(self, path: Path):
-        self._lock = threading.RLock()
+        self._path, self._lock = path, threading.RLock()
         # On a full disk the truth must still be written: this file gives its space for it.
         self._ballast = path.with_name(path.name + ".reserve")
-        self._db = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
+        self._open()
+
+    def _open(self) -> None:
+        self.damaged = False
+        self._db = sqlite3.connect(self._path, timeout=_LOCK_SECONDS, isolation_level=None, check_same_thread=False)
         self._db.row_factory = sqlite3.Row
         try:
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=FULL")
-            self._check_version()
-            self._db.executescript(_SCHEMA)
-            if self._db.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
-                raise sqlite3.DatabaseError("the database is damaged")
+            with self._held():
+                self._check()  # before anything is written: a damaged file is kept as it was found
+                self._db.execute("PRAGMA journal_mode=WAL")
+                self._db.execute("PRAGMA synchronous=FULL")
+                self._db.execute(f"PRAGMA user_version = {_VERSION}")
+                self._db.executescript(_SCHEMA)
+                self._file = _identity(self._path)
         except BaseException:
             self._db.close()
             raise
 
-    def _check_version(self) -> None:
-        """A table of another version is not read: it can be made again from the run folders."""
+    def _check(self) -> None:
+        """Raises sqlite3.DatabaseError for a file that is no whole database, or holds what this app does not write.
+
+        A table of another version is not read either: it can be made again from the run folders.
+        """
         version = self._db.execute("PRAGMA user_version").fetchone()[0]
         if version not in (0, _VERSION):
             raise sqlite3.DatabaseError(f"it was made by another version of this app ({version}, not {_VERSION})")
-        self._db.execute(f"PRAGMA user_version = {_VERSION}")
+        if self._db.execute("PRAGMA integrity_check(1)").fetchone()[0] != "ok":
+            raise sqlite3.DatabaseError("its pages do not fit together")
+        if not self._db.execute("SELECT 1 FROM sqlite_master").fetchone():
+            return  # a new file
+        names = ", ".join(("run_id", "created", "state", "position", *sorted(_COLUMNS)))
+        for row in self._db.execute(f"SELECT {names} FROM runs"):
+            if not _is_sound(row):
+                raise sqlite3.DatabaseError("a row holds what no run can be")
+        for row in self._db.execute("SELECT run_id, state, reason, t FROM transitions"):
+            if row["state"] not in LEGAL or row["reason"] not in ("", *REASONS) or not isinstance(row["t"], float):
+                raise sqlite3.DatabaseError("a transition is none that a run can make")
+
+    def replace(self, put_aside: Callable[[], None]) -> None:
+        """Closes the file, lets `put_aside` move it away, and goes on with a new one, which is empty."""
+        with self._lock:
+            self._db.close()
+            try:
+                put_aside()
+                self._open()
+            except BaseException:
+                self.damaged = True  # the disk is full, say: it is tried again
+                raise
+
+    @contextmanager
+    def _held(self) -> Iterator[None]:
+        """Around every use of the file, which one thread makes at a time; damage is raised as such, and remembered."""
+        with self._lock:
+            try:
+                yield
+            except Damaged:
+                raise
+            except (sqlite3.Error, UnicodeDecodeError) as error:
+                if not is_damage(error):
+                    raise
+                self.damaged = True
+                raise Damaged(error) from error
 
     def close(self) -> None:
         with self._lock:
@@ -117,23 +191,26 @@ class Table:
 
     def unfinished(self) -> int:
         """How many runs are not in a final state."""
-        with self._lock:
+        with self._held():
             query = f"SELECT count(*) FROM runs WHERE state NOT IN ({_marks(FINAL)})"
             return self._db.execute(query, FINAL).fetchone()[0]
 
     def transitions(self, run_id: str) -> list[dict]:
         """[{state, reason, t}] in the order in which they happened."""
-        with self._lock:
+        with self._held():
             query = "SELECT state, reason, t FROM transitions WHERE run_id = ? ORDER BY rowid"
             return [dict(row) for row in self._db.execute(query, (run_id,))]
 
     def version(self) -> int:
         """A number that changes when somebody else writes."""
-        with self._lock:
+        with self._held():
+            if _identity(self._path) != self._file:
+                self._db.close()  # whoever leads has made it again
+                self._open()
             return self._db.execute("PRAGMA data_version").fetchone()[0]
 
     def _select(self, where: str, *values) -> list[dict]:
-        with self._lock:
+        with self._held():
             return [dict(row) for row in self._db.execute(f"SELECT * FROM runs {where}", values)]
 
     # -- writing
@@ -142,7 +219,7 @@ class Table:
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """All that is done inside happens, or nothing; nobody else writes meanwhile. May be nested: what fails inside
         is then undone alone, if whoever is outside goes on."""
-        with self._lock:
+        with self._held():
             if self._db.in_transaction:
                 with self._part():
                     yield self._db
@@ -246,6 +323,35 @@ class Table:
 
     def _last_position(self) -> int:
         return self._db.execute("SELECT coalesce(max(position), 0) FROM runs").fetchone()[0]
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What tells the file at `path` from another one that takes its name; None without one."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _is_sound(row: sqlite3.Row) -> bool:
+    """Whether the columns of a run hold what `Table` writes there: a flipped byte changes a type or a word."""
+    texts = (row[name] for name in ("run_id", "name", "message", "hint", "token", "identity", "stop_phase"))
+    numbers = (row[name] for name in ("position", "pid", "stop_deadline"))
+    try:
+        digest = json.loads(row["digest"] or "{}")
+    except (ValueError, TypeError, RecursionError):
+        return False
+    return (
+        row["state"] in LEGAL
+        and row["reason"] in ("", *REASONS)
+        and isinstance(digest, dict)
+        and isinstance(row["created"], float)
+        and isinstance(row["attempt"], int)
+        and all(isinstance(value, str) for value in texts)
+        and is_id(row["run_id"])
+        and all(value is None or isinstance(value, (int, float)) for value in numbers)
+    )
 
 
 def _marks(values: tuple) -> str:

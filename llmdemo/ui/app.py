@@ -8,15 +8,27 @@ import gradio as gr
 from starlette.middleware import Middleware
 
 from llmdemo.public.tickets import Tickets, secret_key
-from llmdemo.ui import api, bridge, data_panel, door, evaluate_panel, rights, shell, train_panel, words
+from llmdemo.ui import (
+    api,
+    data_panel,
+    door,
+    evaluate_panel,
+    gradio_internals,
+    rights,
+    shell,
+    train_panel,
+    words,
+)
 from llmdemo.ui.fair_queue import FairQueue
 from llmdemo.ui.guard import Guard
+from llmdemo.ui.page_files import PageFiles
 from llmdemo.ui.services import Services
 from llmdemo.ui.theme import theme
 
 
 def build(services: Services) -> gr.Blocks:
     """The whole page and every endpoint over `services`."""
+    gradio_internals.install()
     with gr.Blocks(title="Tune & Decode", analytics_enabled=False, fill_width=True, delete_cache=(3600, 86400)) as page:
         api.add_endpoints(services)  # first: the endpoints' names are a contract, those of the panels' events are not
         shell.header(services)
@@ -69,11 +81,11 @@ def _arena(services: Services, guests: bool = False) -> None:
 
 def launch_options(services: Services) -> dict:
     """What `Blocks.launch` gets, beyond host, port, share and auth: looks, words, and what it must not do."""
+    files, server = PageFiles(), _server(services)
     return {
         "theme": theme(),
-        "css": bridge.css(),
-        "head": bridge.head(words.for_scripts()),
-        "i18n": words.I18N,
+        "head": files.head(),
+        "i18n": words.for_gradio(),
         "footer_links": ["api"],
         "run_history": False,
         "show_error": True,
@@ -81,7 +93,7 @@ def launch_options(services: Services) -> dict:
         "max_file_size": services.settings.max_upload_bytes,
         "allowed_paths": [],
         "blocked_paths": [str(services.home.root)],
-        "app_kwargs": _server(services),
+        "app_kwargs": {**server, "routes": [files.route(), *server["routes"]]},
         "ssr_mode": False,
         "pwa": False,
         "quiet": True,

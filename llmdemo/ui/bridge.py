@@ -14,37 +14,16 @@ import gradio as gr
 
 from llmdemo.errors import UserError
 from llmdemo.ui import door
-from llmdemo.ui.services import ASSETS, not_an_owner
+from llmdemo.ui.services import not_an_owner
 
 _MOUNT = """(window.llmdemoIslands = window.llmdemoIslands || []).push(
   {name: %s, el: element.firstElementChild || element, props, trigger, server, watch});  // events: %s"""
-_ARENA = ("dom", "trace", "lanes", "card", "layout", "tree", "modes", "batch", "prefer", "more-lanes", "form", "link")
-_SCRIPTS = (
-    "app.js",
-    "record.js",
-    "findings.js",
-    "data.js",
-    "plot.js",
-    "train.js",
-    "figures.js",
-    "run.js",
-    "push.js",
-    "experiments-draw.js",
-    "experiments.js",
-    "learn.js",
-    *(f"arena/{name}.js" for name in _ARENA),
-    "arena.js",
-    "evaluate-plots.js",
-    "evaluate-form.js",
-    "evaluate.js",
-)
-_STYLES = ("style.css", "data.css", "train.css", "experiments.css", "learn.css", "arena.css", "evaluate.css")
 
 
 def island(
     name: str, functions: Iterable[Callable] = (), *, value=None, events: Iterable[str] = (), guests=False, **options
 ) -> gr.HTML:
-    """A gr.HTML that assets/*.js draws under `name`.
+    """A gr.HTML that a script of assets/ draws under `name` (assets/lib/api.js: define).
 
     `functions` take one JSON value (a dict) and return JSON; the island's script calls them by name, and gets
     {"error": {"message", "hint"}} where a UserError was raised. `events` are names that the script may trigger.
@@ -103,18 +82,6 @@ def notice(error: Exception | None = None, *, message: str = "", kind: str = "er
     if error is not None:
         return {"kind": "error", **sentence(error)}
     return {"kind": kind, "message": message, "hint": ""} if message else {}
-
-
-def head(words: dict) -> str:
-    """The <head> additions: the words, and our scripts, inline, so that nothing is fetched from anywhere."""
-    scripts = [f"window.llmdemoWords = {to_json(words)};"]
-    scripts += [path.read_text(encoding="utf-8") for name in _SCRIPTS if (path := ASSETS / name).is_file()]
-    return "".join(f"<script>{script}</script>" for script in scripts)
-
-
-def css() -> str:
-    """Our style sheets, joined."""
-    return "\n".join(path.read_text(encoding="utf-8") for name in _STYLES if (path := ASSETS / name).is_file())
 
 
 def to_json(value) -> str:

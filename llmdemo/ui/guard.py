@@ -1,19 +1,27 @@
 """What every HTTP request passes first: no posts from other sites, no floods, no content from other hosts. Knows no panel.
 
+A body that Gradio gets has been parsed and judged here first (public/json_body.py): Gradio fetches what requests name.
 Gradio itself guards localhost only: on other addresses it would answer a post that another site's page sends with the
 visitor's cookies. What Gradio's routes raise on a request that makes no sense is answered here with a sentence.
 """
 
+import functools
+import json
 import os
+import re
 import sys
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from gradio.exceptions import Error as GradioError
 from gradio.route_utils import FnIndexInferError
+from starlette.concurrency import run_in_threadpool
 
+from llmdemo.public.json_body import Bounds, Refused, checked
 from llmdemo.public.rates import Rates
+from llmdemo.public.uploads import Uploads
 from llmdemo.settings import Settings
+from llmdemo.ui import request_body
 from llmdemo.ui.door import VISITOR
 
 _POLICY = "; ".join(
@@ -36,6 +44,16 @@ _FOREIGN = ("cross-site", "same-site")
 _SHARE_OF_ADDRESS = 20
 _FORM_BYTES = 2**20
 """What a file's upload may have around the file."""
+_MOST_FORM = 8192
+_SMALL_BYTES = 64 * 2**10
+"""Bodies up to this are parsed at once, in a few milliseconds; larger ones beside the event loop."""
+_FETCHES = re.compile(r"file=\s*(?:[a-z][a-z0-9+.\-]+:|//)|/file/|/proxy=", re.IGNORECASE)
+"""Routes that would fetch from another host: file=, its old form file/, proxy=."""
+_CLOSED = re.compile(
+    r"/dev/reload|vibe-|/gradio_api/(?:stream|run-history|runs|profiling|deep_link|process_recording|custom_component)\b",
+    re.IGNORECASE,
+)
+"""Parts of Gradio that write files, tell of other visitors or run programs, and that this page has no use for."""
 _MISUNDERSTOOD = (
     *(KeyError, IndexError, TypeError, ValueError, AttributeError, AssertionError, RecursionError),
     FnIndexInferError,
@@ -53,6 +71,7 @@ class Guard:
 
     def __init__(self, app, settings: Settings | None = None):
         self._app, self._settings = app, settings or Settings(home=Path())
+        self._uploads = Uploads()
         self._rates = Rates(self._settings.max_requests_per_minute)
         self._address_rates = Rates(self._settings.max_requests_per_minute * _SHARE_OF_ADDRESS)
         # A Space is shown inside a frame of the hub's page; elsewhere nobody has a reason to frame the app.
@@ -80,32 +99,61 @@ class Guard:
 
         path, refusal = scope["path"], self._refusal(scope)
         if refusal:
-            return await _answer(send_with_headers, *refusal)
+            return await _answer(scope, send_with_headers, *refusal)
         try:
-            await self._app(scope, _at_most(receive, self._most_bytes(scope)), send_with_headers)
-        except _TooLarge as error:
+            await self._pass_on(scope, receive, send_with_headers)
+        except request_body.Disconnected:
+            return
+        except Refused as error:
             if begun:
                 raise
-            await _answer(send_with_headers, 413, str(error))
+            await _answer(scope, send_with_headers, error.status, str(error))
         except _MISUNDERSTOOD as error:
             if begun or scope["method"] in _SAFE:
                 raise
             print(f"400 {path[:200]!r}: {type(error).__name__}: {str(error)[:200]!r}", file=sys.stderr)
-            await _answer(send_with_headers, 400, f"This request makes no sense here ({type(error).__name__}).")
+            await _answer(scope, send_with_headers, 400, f"This request makes no sense here ({type(error).__name__}).")
+
+    async def _pass_on(self, scope, receive, send) -> None:
+        """Calls the app, with a body that has been read and judged: uploads while they come, all else before."""
+        if scope["method"] in _SAFE:
+            return await self._app(scope, receive, send)
+        most, variable = self._most_bytes(scope)
+        visitor = scope.get(VISITOR)
+        who = visitor.identity if visitor else ""
+        if _is_upload(scope):
+            note = functools.partial(self._uploads.add, who)
+            receive = request_body.streamed(receive, most, variable)
+            return await self._app(scope, receive, request_body.noting_paths(send, note))
+        body = await request_body.read(receive, most, variable)
+        if body and not _is_form(scope):
+            kind = dict(scope["headers"]).get(b"content-type", b"").decode("latin-1")
+            if kind.partition(";")[0].strip().lower() != "application/json":
+                raise Refused(415, f"The request's content type is {kind[:80]!r}. Send JSON, as application/json.")
+            body = await self._judged(body, who, is_guest=visitor is not None and not visitor.is_owner)
+            scope = request_body.with_json(scope, body)
+        await self._app(scope, request_body.replayed(body, receive), send)
+
+    async def _judged(self, body: bytes, who: str, is_guest: bool) -> bytes:
+        """The body as Gradio gets it. Raises Refused."""
+        limits = self._settings.for_guests() if is_guest else self._settings
+        bounds = Bounds(limits.max_request_values, limits.variable("max_request_values"))
+        judge = functools.partial(checked, body, bounds, functools.partial(self._uploads.has, who))
+        return judge() if len(body) <= _SMALL_BYTES else await run_in_threadpool(judge)
 
     def _refusal(self, scope) -> tuple[int, str] | None:
         """(HTTP status, why) of a request that goes no further."""
         path = unquote(scope["path"])
-        if "file=http:" in path or "file=https:" in path or "/proxy=" in path:
+        if _FETCHES.search(path):
             return 403, "This app fetches nothing from other hosts for its visitors."
-        if "/dev/reload" in path or "/vibe-" in path:
-            return 403, "This is for developing Gradio apps, and closed."
+        if _CLOSED.search(path):
+            return 403, "This is a part of Gradio that this app does not use, and closed."
         if scope["method"] in _SAFE:
             return None
         headers = dict(scope["headers"])
         if not self._from_here(headers):
             return 403, "This request comes from another site. Open the app itself and try again."
-        return self._guests_refusal(scope.get(VISITOR), path) or self._size_refusal(scope, headers)
+        return self._guests_refusal(scope, path) or self._size_refusal(scope, headers)
 
     def _from_here(self, headers: dict[bytes, bytes]) -> bool:
         """Whether a post comes from the app's own page, or from a script, which names no origin.
@@ -119,12 +167,13 @@ class Guard:
         own = {headers.get(name, b"").decode("latin-1").lower() for name in names} | self._hosts
         return not origin or urlsplit(origin).netloc.lower() in own - {""}
 
-    def _guests_refusal(self, visitor, path: str) -> tuple[int, str] | None:
+    def _guests_refusal(self, scope, path: str) -> tuple[int, str] | None:
+        visitor = scope.get(VISITOR)
         if visitor is None or visitor.is_owner:
             return None
         if path.rstrip("/").endswith("/upload"):
             return 403, "Visitors cannot upload: only the owners of this app can."
-        if path.rstrip("/").endswith("/sign-in"):
+        if _is_form({**scope, "path": path}):
             return None  # counts its own failures: a flood from the owner's address must not keep the owner out
         most = f"LLMDEMO_MAX_REQUESTS_PER_MINUTE is {self._settings.max_requests_per_minute}"
         if visitor.key and (seconds := self._rates.wait(visitor.key)):
@@ -138,41 +187,36 @@ class Guard:
         length = headers.get(b"content-length", b"")
         most, name = self._most_bytes(scope)
         if length.isdigit() and int(length) > most:
-            return 413, str(_TooLarge(most, name))
+            refused = request_body.too_large(most, name)
+            return refused.status, str(refused)
         return None
 
     def _most_bytes(self, scope) -> tuple[int, str]:
         """(bytes, the limit's name) of the largest body that this request may have."""
-        if scope["path"].rstrip("/").endswith("/upload"):
+        if _is_upload(scope):
             return self._settings.max_upload_bytes + _FORM_BYTES, "LLMDEMO_MAX_UPLOAD_BYTES"
+        if _is_form(scope):
+            return _MOST_FORM, "what a name and a password need"
         visitor = scope.get(VISITOR)
         is_guest = visitor is not None and not visitor.is_owner
         limits = self._settings.for_guests() if is_guest else self._settings
         return limits.max_request_bytes, limits.variable("max_request_bytes")
 
 
-class _TooLarge(Exception):
-    def __init__(self, most: int, name: str):
-        super().__init__(f"The request is too large: at most {most:,} bytes are taken ({name}).")
+def _is_upload(scope) -> bool:
+    return scope["path"].rstrip("/").endswith("/upload")
 
 
-def _at_most(receive, limit: tuple[int, str]):
-    """`receive`, but a body that names no length, or a wrong one, ends at the limit too."""
-    seen = 0
-
-    async def counted():
-        nonlocal seen
-        message = await receive()
-        seen += len(message.get("body", b""))
-        if seen > limit[0]:
-            raise _TooLarge(*limit)
-        return message
-
-    return counted
+def _is_form(scope) -> bool:
+    """Whether this is a form of our own: signing in and out. Everything else is Gradio's and speaks JSON."""
+    return scope["path"] in tuple(scope.get("root_path", "") + path for path in ("/sign-in", "/sign-out"))
 
 
-async def _answer(send, status: int, sentence: str) -> None:
-    body = sentence.encode()
-    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(body)).encode())]
+async def _answer(scope, send, status: int, sentence: str) -> None:
+    """Gradio's routes say what is wrong as {"detail": sentence}, and its page shows that; a browser reads text."""
+    is_json = "/gradio_api/" in scope["path"]
+    body = json.dumps({"detail": sentence}, ensure_ascii=False).encode() if is_json else sentence.encode()
+    kind = b"application/json" if is_json else b"text/plain; charset=utf-8"
+    headers = [(b"content-type", kind), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -2,16 +2,9 @@
 
 from html import escape
 
-_WORDS = {
-    "title": ("Sign in", "登入"),
-    "about": ("For the owners of this app. Visitors need no password: the arena is open to them.", "供本應用程式的擁有者使用。訪客不需密碼即可使用對照場。"),
-    "name": ("Name", "名稱"),
-    "password": ("Password", "密碼"),
-    "go": ("Sign in", "登入"),
-    "back": ("Back to the arena", "回到對照場"),
-    403: ("The name or the password is wrong.", "名稱或密碼不正確。"),
-    429: ("Too many tries from this address. Wait a minute.", "此位址嘗試次數過多，請稍候一分鐘。"),
-}  # fmt: skip
+from llmdemo.ui.words import say
+
+_KEYS = ("title", "about", "name", "password", "go", "back", "403", "429")
 _STYLE = """
 :root { color-scheme: light dark; font: 15px/1.5 system-ui, "Segoe UI", Roboto, "Noto Sans", sans-serif; }
 body { max-width: 22rem; margin: 12vh auto; padding: 0 1.5rem; color: #1b1f24; background: #f7f8fa; }
@@ -28,8 +21,9 @@ button { font: inherit; font-weight: 600; padding: 8px 18px; border: 0; border-r
 
 def sign_in_page(status: int = 200, chinese: bool = False) -> str:
     """The page as HTML; `status` 403 and 429 say why the last try failed."""
-    words = {key: escape(pair[chinese]) for key, pair in _WORDS.items()}
-    notice = f'<p class="notice" role="alert">{words[status]}</p>' if status in words else ""
+    language = "zh-TW" if chinese else "en"
+    words = {key: escape(say(f"sign_in_{key}", language)) for key in _KEYS}
+    notice = f'<p class="notice" role="alert">{words[str(status)]}</p>' if str(status) in words else ""
     return f"""<!doctype html>
 <html lang="{"zh-Hant" if chinese else "en"}"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1"><title>{words["title"]}</title>

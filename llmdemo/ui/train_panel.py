@@ -70,12 +70,14 @@ def build(services: Services) -> TrainPanel:
 
 
 def _notes_of_the_place(services: Services) -> list[dict]:
-    """What is different where the app runs, each as {"word": its key}; nothing on a computer of one's own."""
+    """What is different where the app runs, or was mended at its start, each as {"word": its key}; mostly nothing."""
     notes = []
     if on_zero_gpu():
         notes.append({"word": "place_zero_gpu"})
     if not disk_lasts(services.home.root):
         notes.append({"word": "place_disk"})
+    if services.runs.remade:
+        notes.append({"word": "runs_remade"})
     return notes
 
 

@@ -147,9 +147,9 @@ def test_mixed_shapes_keep_what_fits_and_name_the_rest(home, settings, write):
         {"prompt": {"a": [1]}, "completion": True},
     ]
     info = add_dataset(home, settings, write("a.json", rows), "a")
-    assert info.counts["wrong_shape"] == 5 and info.kept == 10
+    assert info.counts["wrong_shape"] == 5 and info.counts["not_text"] == 1 and info.kept == 9
     assert [problem["row"] for problem in info.problems if problem["code"] == "wrong_shape"] == [10, 11, 12, 13, 14]
-    assert open_records(home, info.dataset_id)[-1]["messages"][0]["content"] == '{"a":[1]}'
+    assert open_records(home, info.dataset_id, everything=True)[-1]["messages"][0]["content"] == '{"a":[1]}'
 
 
 def test_lone_surrogates_and_nan_are_read(home, settings, write):

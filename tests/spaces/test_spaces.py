@@ -43,18 +43,18 @@ def test_on_zero_gpu_training_runs_on_the_cpu_in_a_process_of_its_own(monkeypatc
 def test_what_is_different_on_a_space_is_said_on_the_train_panel(monkeypatch, home):
     from types import SimpleNamespace
 
+    from llmdemo.ui import words
     from llmdemo.ui.train_panel import _notes_of_the_place
-    from llmdemo.ui.words import WORDS
 
     services = SimpleNamespace(home=home)
     assert _notes_of_the_place(services) == []
     monkeypatch.setenv("SPACE_ID", "lab/demo")
     (disk,) = _notes_of_the_place(services)
-    assert "does not last" in WORDS[disk["word"]][0]
-    for said, button in zip(WORDS[disk["word"]], WORDS["train_bundle"], strict=True):
-        assert button in said, "it names the button as it is called"
+    assert "does not last" in words.say(disk["word"])
+    for texts in map(words.texts, words.LANGUAGES):
+        assert texts["train_bundle"] in texts[disk["word"]], "it names the button as it is called"
     monkeypatch.setenv("SPACES_ZERO_GPU", "true")
-    assert "processor" in WORDS[_notes_of_the_place(services)[0]["word"]][0]
+    assert "processor" in words.say(_notes_of_the_place(services)[0]["word"])
 
 
 def test_the_time_that_a_gpu_is_asked_for_comes_from_the_request():

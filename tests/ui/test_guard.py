@@ -16,6 +16,10 @@ async def _app(scope, receive, send):
     await send({"type": "http.response.body", "body": b"ok"})
 
 
+async def nothing():
+    return {"type": "http.request", "body": b"", "more_body": False}
+
+
 def answer(method="POST", path="/gradio_api/queue/join", visitor=None, settings=None, **headers):
     """(status, headers, body) of a request with these headers ("_" for "-")."""
     sent = []
@@ -25,7 +29,7 @@ def answer(method="POST", path="/gradio_api/queue/join", visitor=None, settings=
 
     raw = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
     scope = {"type": "http", "method": method, "path": path, "headers": raw, VISITOR: visitor}
-    asyncio.run(Guard(_app, settings)(scope, None, send))
+    asyncio.run(Guard(_app, settings)(scope, nothing, send))
     return sent[0]["status"], dict(sent[0]["headers"]), sent[1]["body"].decode()
 
 
@@ -109,7 +113,7 @@ def through(app, settings=None, visitors=(None,), messages=(), path="/gradio_api
             left = list(messages)
 
             async def receive(left=left):
-                return left.pop(0)
+                return left.pop(0) if left else await nothing()
 
             scope = {
                 "type": "http",

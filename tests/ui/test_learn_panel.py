@@ -11,17 +11,18 @@ from llmdemo.ui.train_pages import SAMPLE_ID
 
 @pytest.mark.parametrize("task", ["chat", "text", "classify", "preference"])
 def test_each_task_has_three_sentences_or_so_a_title_and_what_torch_does(task):
-    for language in (0, 1):
-        about = words.WORDS[f"learn_about_{task}"][language]
+    for language in words.LANGUAGES:
+        texts = words.texts(language)
+        about = texts[f"learn_about_{task}"]
         assert 3 <= sum(about.count(stop) for stop in (". ", "。")) + about.endswith(".") <= 4
-        assert words.WORDS[f"learn_title_{task}"][language]
-        assert "cross_entropy" in words.WORDS[f"learn_torch_{task}"][language]
+        assert texts[f"learn_title_{task}"]
+        assert "cross_entropy" in texts[f"learn_torch_{task}"]
 
 
 @pytest.mark.parametrize("loss", ["smoothed", "robust", "ipo"])
 def test_each_loss_of_preferences_has_words_and_a_formula_of_its_own(loss):
-    assert all("cross_entropy" in said for said in words.WORDS[f"learn_torch_preference_{loss}"])
-    assert f"preference_{loss}: ()" in (ASSETS / "learn.js").read_text(encoding="utf-8")
+    assert all("cross_entropy" in words.texts(each)[f"learn_torch_preference_{loss}"] for each in words.LANGUAGES)
+    assert f"preference_{loss}: ()" in (ASSETS / "learn" / "card.js").read_text(encoding="utf-8")
 
 
 def test_the_numbers_are_of_the_forms_data_or_of_the_sample(services):

@@ -1,4 +1,4 @@
-"""The page's texts: both languages have all of them, and the scripts ask for none that is not there."""
+"""The page's texts: both languages have all of them, none is missing where it is asked for, and none is there for nothing."""
 
 import re
 from pathlib import Path
@@ -7,40 +7,101 @@ import pytest
 
 from llmdemo.ui import words
 
-ASSETS = Path(words.__file__).resolve().parents[2] / "assets"
-CHINESE = re.compile(r"[\u3400-\u9fff]")
+ROOT = Path(words.__file__).resolve().parents[2]
+ASSETS = ROOT / "assets"
+ENGLISH, CHINESE = (words.texts(language) for language in words.LANGUAGES)
+HAN = re.compile(r"[\u3400-\u9fff]")
 PLACEHOLDER = re.compile(r"\{(\w+)\}")
+_LITERAL = re.compile(r"""["']([a-z][\w]*)["']""")
+_TEMPLATE = re.compile(r"`([a-z][a-z0-9]*_[a-z0-9_]*)\$\{[^`]*?\}([a-z0-9_]*)`")
+_JOINED = re.compile(r'"([a-z][a-z0-9_]*_)" \+')
+
+
+def scripts() -> dict[str, str]:
+    """{path below assets/: text} of our own scripts."""
+    found = {path.relative_to(ASSETS).as_posix(): path.read_text("utf-8") for path in ASSETS.rglob("*.js")}
+    return {name: text for name, text in found.items() if not name.endswith("preact.js")}
+
+
+def python() -> dict[str, str]:
+    return {path.name: path.read_text("utf-8") for path in (ROOT / "llmdemo").rglob("*.py")}
 
 
 def asked_for() -> set[str]:
-    """The keys that the scripts outside of the arena name in full."""
-    scripts = "".join(path.read_text(encoding="utf-8") for path in ASSETS.glob("*.js") if path.name != "arena.js")
-    return set(re.findall(r"""(?<![\w.])t\(\s*"([a-z_0-9]+)\"""", scripts))
+    """The keys that scripts and Python name in full; the arena's own `t` puts "arena_" before its keys."""
+    keys = set()
+    for name, text in scripts().items():
+        prefix = "arena_" if name.startswith("arena/") else ""
+        keys |= {prefix + key for key in re.findall(r"""(?<![\w.])t\(\s*"([a-z_0-9]+[a-z0-9])"[,)]""", text)}
+    for name, text in python().items():
+        if "from llmdemo.ui.words import" in text or name == "app.py":
+            keys |= set(re.findall(r"""(?<![\w])(?:t|say)\(\s*"([a-z_0-9]+)"[,)]""", text))
+    return keys
 
 
-def test_the_scripts_ask_only_for_words_that_are_there():
-    assert asked_for() - words.WORDS.keys() == set()
-    assert len(asked_for()) > 80
+def made_up() -> list[re.Pattern]:
+    """Patterns of the keys that are put together from a beginning and something else."""
+    patterns = []
+    for name, text in [*scripts().items(), *python().items()]:
+        prefix = "arena_" if name.startswith("arena/") else ""
+        parts = [(begin, end) for begin, end in _TEMPLATE.findall(text)] + [
+            (begin, "") for begin in _JOINED.findall(text)
+        ]
+        parts += [(begin, "") for begin in re.findall(r'f"([a-z][a-z0-9_]*_)\{', text)]
+        patterns += [re.compile(re.escape(prefix + begin) + r"\w+" + re.escape(end)) for begin, end in parts]
+    return patterns
 
 
-@pytest.mark.parametrize("key", sorted(words.WORDS))
+def literals() -> set[str]:
+    """Whatever stands in quotes and could be a key."""
+    found = set()
+    for name, text in [*scripts().items(), *python().items()]:
+        keys = set(_LITERAL.findall(text)) | set(re.findall(r"^\s*(\w+):", text, flags=re.M))
+        found |= keys | ({f"arena_{key}" for key in keys} if name.startswith("arena/") else set())
+    return found
+
+
+def test_no_text_is_missing():
+    assert asked_for() - ENGLISH.keys() == set()
+    assert len(asked_for()) > 400
+
+
+def test_no_text_is_there_for_nothing():
+    patterns, named = made_up(), literals()
+    unused = {key for key in ENGLISH.keys() - named if not any(pattern.fullmatch(key) for pattern in patterns)}
+    assert unused == set()
+
+
+def test_both_languages_have_the_same_texts_in_the_same_order():
+    assert list(ENGLISH) == list(CHINESE)
+
+
+@pytest.mark.parametrize("key", sorted(ENGLISH))
 def test_both_languages_fill_in_the_same_places(key):
-    english, chinese = words.WORDS[key]
+    english, chinese = ENGLISH[key], CHINESE[key]
     assert english.strip() and chinese.strip()
     assert set(PLACEHOLDER.findall(english)) == set(PLACEHOLDER.findall(chinese))
 
 
 def test_most_chinese_texts_are_chinese():
-    same = [key for key, (english, chinese) in words.WORDS.items() if english == chinese]
-    assert len(same) < len(words.WORDS) / 10
-    assert sum(bool(CHINESE.search(chinese)) for _, chinese in words.WORDS.values()) > 0.85 * len(words.WORDS)
+    same = [key for key in ENGLISH if ENGLISH[key] == CHINESE[key]]
+    assert len(same) < len(ENGLISH) / 10
+    assert sum(bool(HAN.search(text)) for text in CHINESE.values()) > 0.85 * len(CHINESE)
 
 
-def test_gradio_gets_every_text_in_traditional_chinese():
-    translations = words.I18N.translations_dict
-    assert translations["zh-TW"].keys() == translations["en"].keys() == words.WORDS.keys()
+def test_gradio_gets_the_texts_of_its_own_widgets_in_both_languages_and_no_others():
+    words.t("tab_data")
+    translations = words.for_gradio().translations_dict
+    assert translations["zh-TW"]["tab_data"] == translations["zh-Hant"]["tab_data"] == CHINESE["tab_data"]
+    assert translations["en"]["tab_data"] == "Data" and "eval_start" in ENGLISH
+    assert len(translations["en"]) < 100
+
+
+def test_places_in_a_text_are_filled_in():
+    assert words.say("seconds", n=5) == "5 s" and "5" in words.say("seconds", "zh-TW", n=5)
 
 
 def test_an_unknown_text_is_an_error_in_python():
-    with pytest.raises(KeyError):
-        words.t("no_such_text")
+    for ask in (words.t, words.say):
+        with pytest.raises(KeyError):
+            ask("no_such_text")

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from llmdemo.data.encode import encode_many, encode_prompt
+from llmdemo.data.render import conversation
 from llmdemo.training.batches import (
     FixedBatch,
     RunData,
@@ -118,7 +119,7 @@ class Chat(Causal):
         encoded = chat_pieces((records[int(i)] for i in source.train), config, tokenizer)
         train = pack(encoded, config.max_length) if config.packing else TokenRows.from_lists(encoded)
         judged = chat_pieces((records[int(i)] for i in held_out[: config.eval_records]), config, tokenizer)
-        samples = [chat_sample(records[int(i)]["messages"], tokenizer) for i in held_out[:SAMPLES]]
+        samples = [chat_sample(conversation(records[int(i)]), tokenizer) for i in held_out[:SAMPLES]]
         return RunData(train, TokenRows.from_lists(judged), samples, {})
 
 

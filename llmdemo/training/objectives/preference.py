@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from llmdemo.data.encode import encode_many
+from llmdemo.data.render import conversation
 from llmdemo.errors import UserError
 from llmdemo.training.batches import NOT_TRAINED, RunData, TokenRows, collate
 from llmdemo.training.config import TrainConfig
@@ -55,7 +56,7 @@ class Preference(Objective):
         chosen = source.held_out[: config.eval_records]
         held_out, more_alike = _pairs((records[int(i)] for i in chosen), config, tokenizer)
         samples = [
-            chat_sample(record["messages"], tokenizer, record["chosen"])
+            chat_sample(conversation(record), tokenizer, record["chosen"])
             for record in (records[int(i)] for i in chosen[:SAMPLES])
         ]
         notes = [_left_out(alike + more_alike, config.max_length)] if alike + more_alike else []

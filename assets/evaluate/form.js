@@ -1,0 +1,399 @@
+/* The evaluate panel's form: which models on which held-out records, a judge, or folds. Knows no result. */
+import * as L from "../lib/page.js";
+import { h, t } from "../lib/page.js";
+
+L.define("evaluate-form", ({ el, server }) => {
+  const state = {
+    choices: null,
+    dataset_id: null,
+    first: null,
+    second: null,
+    how: "models",
+    settings: {},
+    judge: { kind: "none" },
+    key: "",
+    folds: 5,
+    method: "galore",
+    base: "starter",
+    like: "",
+    open: false,
+    busy: false,
+  };
+  const message = h("div", {}),
+    parts = {};
+  const fail = (error) => L.show(message, L.notice(error));
+  const set = () => state.choices.data_sets.find((each) => each.dataset_id === state.dataset_id);
+  const kind = () => set()?.kind || "answers";
+  const fitting = () =>
+    state.choices.models.filter(
+      (model) => model.ready && (kind() === "classify" ? model.task === "classify" : model.writes),
+    );
+
+  const load = async (datasetId) => {
+    const choices = await L.ask(server, "choices");
+    if (choices.error) return fail(choices.error);
+    state.choices = choices;
+    if (datasetId) state.dataset_id = datasetId;
+    if (!set()) state.dataset_id = choices.data_sets[0]?.dataset_id || null;
+    settle();
+    if (!el.contains(document.activeElement)) draw();
+  };
+  // The base against the newest tuned one, also one that comes later, unless something else ("": nothing) was chosen.
+  const settle = () => {
+    const models = fitting(),
+      known = (id) => models.some((model) => model.id === id),
+      tuned = models.find((model) => model.id.startsWith("run-"));
+    if (!known(state.first))
+      state.first =
+        (kind() === "classify" ? models[0] : models.find((model) => model.id === "starter") || models[0])?.id || null;
+    if (state.second !== "" && (!known(state.second) || state.second === state.first))
+      state.second = kind() === "classify" ? "" : tuned && tuned.id !== state.first ? tuned.id : null;
+    if (!bases().some((model) => model.id === state.base)) state.base = bases()[0]?.id || "starter";
+  };
+
+  const select = (label, options, value, onchange, id) =>
+    h(
+      "label",
+      { class: "pick" },
+      h("span", {}, label),
+      h(
+        "select",
+        { id, onchange: (event) => onchange(event.target.value) },
+        options.map(([key, text]) => {
+          const option = h("option", { value: key }, text);
+          option.selected = key === value;
+          return option;
+        }),
+      ),
+    );
+  const entry = (label, value, take, more = {}) =>
+    h(
+      "label",
+      { class: "pick" },
+      h("span", {}, label),
+      h("input", {
+        class: "entry",
+        value: value ?? "",
+        onchange: (event) => {
+          const kept = take(event.target.value);
+          if (kept !== undefined) event.target.value = kept;
+        },
+        ...more,
+      }),
+    );
+
+  const draw = () => {
+    const { choices } = state;
+    if (!choices.data_sets.length) return L.show(el, h("p", { class: "soft" }, t("eval_no_data")));
+    const models = fitting(),
+      classify = kind() === "classify",
+      folds = classify && state.how === "folds",
+      menu = models.map((model) => [model.id, model.title]);
+    const sets = choices.data_sets.map((each) => [each.dataset_id, `${each.name} · ${L.int(each.kept)}`]);
+    const start = L.button(startWords(folds), begin, "strong go", {
+      id: "evaluate-start",
+      disabled: state.busy || (!folds && !models.length),
+    });
+    const said = h("p", { class: "soft summary" }, about(folds));
+    Object.assign(parts, { start, said, folds });
+    L.show(
+      el,
+      h(
+        "div",
+        { class: "ask" },
+        select(
+          t(folds ? "eval_folds_data" : "eval_data"),
+          sets,
+          state.dataset_id,
+          (id) => {
+            state.dataset_id = id;
+            state.second = null;
+            settle();
+            draw();
+          },
+          "evaluate-data",
+        ),
+        ...(folds ? (like() ? [] : beginning()) : sides(menu)),
+        start,
+      ),
+      classify
+        ? h(
+            "div",
+            { class: "hows" },
+            L.choice(
+              t("eval_how"),
+              [
+                ["models", t("eval_how_models")],
+                ["folds", t("eval_how_folds")],
+              ],
+              state.how,
+              (how) => {
+                state.how = how;
+                draw();
+                el.querySelector(`input[value=${how}]`)?.focus();
+              },
+            ),
+          )
+        : null,
+      message,
+      classify && !folds && !models.length ? h("p", { class: "soft summary" }, t("eval_no_classifier")) : said,
+      folds ? foldSettings() : settings(),
+    );
+  };
+  const sides = (menu) => [
+    select(
+      t("eval_first"),
+      menu,
+      state.first,
+      (id) => {
+        state.first = id;
+        settle();
+        draw();
+        el.querySelector("#evaluate-first")?.focus();
+      },
+      "evaluate-first",
+    ),
+    select(
+      t("eval_second"),
+      [["", t("eval_no_second")], ...menu.filter(([id]) => id !== state.first)],
+      state.second,
+      (id) => {
+        state.second = id;
+        draw();
+        el.querySelector("#evaluate-second")?.focus();
+      },
+      "evaluate-second",
+    ),
+  ];
+  // What folds start from and how, unless a run's settings say both.
+  const bases = () => state.choices.models.filter((model) => model.ready && model.task !== "classify");
+  const beginning = () => [
+    select(
+      t("eval_fold_base"),
+      bases().map((model) => [model.id, model.title]),
+      state.base,
+      (id) => {
+        state.base = id;
+      },
+      "evaluate-base",
+    ),
+    h(
+      "div",
+      { class: "pick method" },
+      h("span", {}, t("train_method")),
+      L.choice(
+        t("train_method"),
+        state.choices.methods.map((key) => [key, t(`method_${key}`)]),
+        state.method,
+        (key) => {
+          state.method = key;
+        },
+      ),
+    ),
+  ];
+  const like = () => state.choices.classifiers.find((run) => run.run_id === state.like);
+  const limit = () => state.settings.limit || state.choices.limits[kind()];
+  const summary = () =>
+    t(kind() === "answers" ? "eval_summary" : "eval_summary_plain", {
+      n: L.int(limit()),
+      tokens: L.int(state.settings.max_new_tokens || 96),
+    });
+  const startWords = (folds) =>
+    state.busy ? t("eval_starting") : folds ? t("eval_folds_start", { n: state.folds }) : t("eval_start");
+  const about = (folds) => (folds ? t("eval_folds_about", { n: state.folds }) : summary());
+  // A number that was typed changes these words alone: drawing all anew would take the next field from under the hand.
+  const retell = () => {
+    parts.start.textContent = startWords(parts.folds);
+    parts.said.textContent = about(parts.folds);
+  };
+  const number = (key, usual) => (raw) => {
+    if (String(raw).trim() === "") delete state.settings[key];
+    else state.settings[key] = Number(raw);
+    retell();
+    return state.settings[key] ?? usual ?? "";
+  };
+
+  const settings = () =>
+    h(
+      "details",
+      {
+        class: "advanced",
+        open: state.open,
+        ontoggle: (event) => {
+          state.open = event.target.open;
+        },
+      },
+      h("summary", {}, t(kind() === "answers" ? "eval_more" : "eval_more_plain")),
+      h(
+        "div",
+        { class: "fields" },
+        entry(t("eval_limit"), limit(), number("limit", state.choices.limits[kind()]), {
+          type: "number",
+          min: 1,
+          id: "evaluate-limit",
+        }),
+        kind() === "answers"
+          ? entry(t("eval_new_tokens"), state.settings.max_new_tokens || 96, number("max_new_tokens", 96), {
+              type: "number",
+              min: 1,
+            })
+          : null,
+        entry(t("eval_share"), state.settings.eval_share, number("eval_share"), {
+          type: "number",
+          min: 0.01,
+          max: 0.9,
+          step: 0.01,
+          placeholder: t("eval_share_auto"),
+        }),
+      ),
+      kind() === "answers" && state.second ? judge() : null,
+    );
+
+  const foldSettings = () =>
+    h(
+      "div",
+      { class: "fields" },
+      state.choices.classifiers.length
+        ? select(
+            t("eval_fold_like"),
+            [
+              ["", t("eval_fold_defaults")],
+              ...state.choices.classifiers.map((run) => [run.run_id, L.clip(run.name, 60)]),
+            ],
+            like()?.run_id || "",
+            (id) => {
+              state.like = id;
+              state.fold_steps = undefined;
+              draw();
+            },
+            "evaluate-like",
+          )
+        : null,
+      entry(
+        t("eval_folds"),
+        state.folds,
+        (raw) => {
+          state.folds = Math.max(2, Math.min(20, Math.round(Number(raw)) || 5));
+          retell();
+          return state.folds;
+        },
+        { type: "number", min: 2, max: 20 },
+      ),
+      entry(
+        t("eval_fold_steps"),
+        state.fold_steps || like()?.max_steps || state.choices.fold_steps,
+        (raw) => {
+          state.fold_steps = Number(raw) || undefined;
+        },
+        { type: "number", min: 1 },
+      ),
+    );
+
+  const judge = () => {
+    const [help, text] = L.help(t("eval_judge_help"), t("eval_judge"));
+    const one = state.judge,
+      change = (key) => (value) => {
+        one[key] = value;
+      };
+    return h(
+      "div",
+      { class: "judge" },
+      h("div", { class: "setting-name" }, h("span", {}, t("eval_judge")), help),
+      text,
+      L.choice(
+        t("eval_judge"),
+        ["none", "model", "endpoint"].map((key) => [key, t(`eval_judge_${key}`)]),
+        one.kind,
+        (value) => {
+          one.kind = value;
+          if (value === "model") one.model_id = one.model_id || fitting()[0]?.id;
+          draw();
+          el.querySelector(`input[value=${value}]`)?.focus();
+        },
+      ),
+      one.kind === "none"
+        ? null
+        : h(
+            "div",
+            { class: "judge-fields" },
+            one.kind === "model"
+              ? select(
+                  t("eval_first"),
+                  fitting().map((model) => [model.id, model.title]),
+                  one.model_id,
+                  change("model_id"),
+                )
+              : [
+                  entry(t("eval_judge_url"), one.url, change("url"), {
+                    type: "url",
+                    placeholder: "http://localhost:11434/v1",
+                    maxlength: 500,
+                    id: "judge-url",
+                  }),
+                  entry(t("eval_judge_name"), one.model, change("model"), { maxlength: 200, id: "judge-model" }),
+                  entry(
+                    t("eval_judge_key"),
+                    state.key,
+                    (value) => {
+                      state.key = value;
+                    },
+                    { type: "password", autocomplete: "off", maxlength: 500, id: "judge-key" },
+                  ),
+                ],
+            entry(t("eval_criteria"), one.criteria || state.choices.criteria, change("criteria"), { maxlength: 2000 }),
+          ),
+    );
+  };
+
+  const wanted = () => ({
+    dataset_id: state.dataset_id,
+    model_ids: [state.first, state.second].filter(Boolean),
+    ...state.settings,
+    ...(state.judge.kind !== "none" && state.second && kind() === "answers"
+      ? { judge: state.judge, key: state.judge.kind === "endpoint" ? state.key : "" }
+      : {}),
+  });
+  const begin = async () => {
+    if (state.busy) return;
+    state.busy = true;
+    draw();
+    const folds = kind() === "classify" && state.how === "folds";
+    const sent = wanted();
+    const answer = folds
+      ? await L.ask(server, "folds", {
+          dataset_id: state.dataset_id,
+          ...(like() ? { like: state.like } : { model_id: state.base, method: state.method }),
+          folds: state.folds,
+          max_steps: state.fold_steps,
+        })
+      : await L.ask(server, "start", sent);
+    state.busy = false;
+    draw();
+    if (answer.error) return fail(answer.error);
+    L.show(message);
+    L.tell("evaluation-started", { id: answer.evaluation_id, key: sent.key || "" });
+    if (folds) L.tell("runs-changed");
+  };
+
+  L.hear("datasets-changed", () => load());
+  L.hear("starter", () => load());
+  L.hear("run-ended", () => load());
+  L.hear("runs-pulse", () => load());
+  // A finished run's page asks for its model on what it held out.
+  const wish = async ({ model_id, dataset_id }) => {
+    L.wanted.evaluation = null;
+    await load(dataset_id);
+    state.second = "";
+    state.how = "models";
+    if (kind() === "classify") state.first = model_id;
+    else {
+      state.first = fitting()[0]?.id || model_id;
+      state.second = model_id === state.first ? "" : model_id;
+    }
+    settle();
+    draw();
+    el.querySelector("#evaluate-start")?.focus();
+  };
+  L.hear("evaluate-model", wish);
+  L.wanted.evaluation ? wish(L.wanted.evaluation) : load();
+});

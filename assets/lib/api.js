@@ -1,0 +1,83 @@
+/* How the parts of the page are mounted, call the app, and tell each other what has happened. Knows no panel.
+
+   Python's bridge.island() puts {name, el, props, trigger, server, watch} into window.llmdemoIslands. */
+import { isChinese, t } from "./words.js";
+
+/**
+ * @typedef {object} Island
+ * @property {string} name
+ * @property {HTMLElement} el
+ * @property {{value: any}} props
+ * @property {(event: string, data?: any) => void} trigger
+ * @property {Record<string, (data: any) => Promise<any>>} server
+ * @property {(name: string, act: () => void) => void} watch
+ */
+
+/** @type {Record<string, (island: Island) => void>} */
+const drawers = {};
+
+/** Says how the islands called `name` are drawn. @param {string} name @param {(island: Island) => void} draw */
+export const define = (name, draw) => {
+  drawers[name] = draw;
+};
+
+/** Draws the islands that are there, and from now on each that comes. */
+export const start = () => {
+  const page = /** @type {any} */ (window);
+  /** @param {Island} island */
+  const mount = (island) => {
+    const draw = drawers[island.name];
+    if (!draw || island.el.dataset.mounted) return;
+    island.el.dataset.mounted = "1";
+    document.documentElement.lang = isChinese ? "zh-Hant" : "en";
+    draw(island);
+  };
+  const waiting = page.llmdemoIslands || [];
+  page.llmdemoIslands = { push: mount };
+  waiting.forEach(mount);
+};
+
+/** A call to the app: what it answers, or {error}; a lost connection is an error like any other. */
+export const ask = async (server, name, data) => {
+  try {
+    return await server[name](data || {});
+  } catch {
+    return { error: { message: t("connection_lost"), hint: "" }, lost: true };
+  }
+};
+
+const bus = new EventTarget();
+
+/** Tells the other parts of the page. @param {string} name @param {any} [detail] */
+export const tell = (name, detail) => bus.dispatchEvent(new CustomEvent(name, { detail }));
+
+/** @param {string} name @param {(detail: any) => void} act */
+export const hear = (name, act) =>
+  bus.addEventListener(name, (event) => act(/** @type {CustomEvent} */ (event).detail));
+
+/** What a panel is asked for before it is made: it looks here first. @type {{model?: any, evaluation?: any}} */
+export const wanted = {};
+
+/** Whether somebody can see `el`. @param {Element} el */
+export const visible = (el) =>
+  document.visibilityState === "visible" && el.isConnected && el.getClientRects().length > 0;
+
+/** Opens a panel by its id. @param {string} id */
+export const openPanel = (id) => {
+  /** @type {HTMLElement | null} */
+  const tab = document.querySelector(`#panels button[role="tab"][data-tab-id="${id}"]`);
+  tab?.click();
+  return Boolean(tab);
+};
+
+/** Saves text as a file, without the server. @param {string} name @param {string} type @param {string} text */
+export const save = (name, type, text) => saveBlob(name, new Blob([text], { type }));
+
+/** @param {string} name @param {Blob} blob */
+export const saveBlob = (name, blob) => {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(blob);
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+};

@@ -1,0 +1,43 @@
+/* Numbers, sizes, times and dates as the reader's language writes them. */
+import { lang, t } from "./words.js";
+
+const NONE = "–";
+const NARROW = "\u00a0"; // between a number and its unit: one figure stays on one line
+const known = (n) => n !== null && n !== undefined && Number.isFinite(n);
+
+export const int = (n) => (n === null || n === undefined ? NONE : Math.round(n).toLocaleString(lang));
+
+export const num = (n, digits = 2) =>
+  known(n) ? n.toLocaleString(lang, { minimumFractionDigits: digits, maximumFractionDigits: digits }) : NONE;
+
+/** Bytes in the unit that suits them. */
+export const bytes = (n) => {
+  if (n === null || n === undefined) return NONE;
+  if (n >= 1e9) return `${num(n / 1e9, 2)} GB`;
+  if (n >= 1e6) return `${int(n / 1e6)} MB`;
+  return n >= 1e3 ? `${int(n / 1e3)} kB` : `${int(n)} B`;
+};
+
+/** A share from 0 to 1 in per cent. */
+export const percent = (share) => `${int(share * 100)} %`;
+
+/** A length of time; over ten minutes without seconds, which nobody could know. */
+export const duration = (seconds) => {
+  if (!known(seconds)) return NONE;
+  const s = Math.round(seconds);
+  const whole = (word) => word.replace(/ /g, NARROW);
+  if (s < 60) return whole(t("seconds", { n: s }));
+  if (s < 600) return whole(t("minutes", { m: Math.floor(s / 60), s: s % 60 }));
+  const minutes = Math.round(s / 60);
+  if (minutes < 60) return whole(t("only_minutes", { m: minutes }));
+  return whole(t("hours", { h: Math.floor(minutes / 60), m: minutes % 60 }));
+};
+
+export const clip = (text, n) => (text.length > n ? `${text.slice(0, n)}…` : text);
+
+/** @param {number | string} time seconds since 1970, or an ISO date */
+export const when = (time) =>
+  new Date(typeof time === "number" ? time * 1000 : time).toLocaleString(lang, {
+    dateStyle: "medium",
+    timeStyle: "short",
+  });

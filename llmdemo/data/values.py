@@ -1,0 +1,166 @@
+"""The text of a value that a file holds, whatever its type, and what was noticed on the way. Knows no turns or columns."""
+
+import ast
+import datetime
+import decimal
+import json
+
+import orjson
+
+_NOTHING = (None, "", [], {})
+_SPELLED_LIST = 200_000
+"""Longest list, in characters, that is read from Python's own spelling of it: its parser takes much memory."""
+
+
+class Bad(Exception):
+    """A row that makes no record: a code of codes.CODES, and the reason, as the end of a sentence "Row 3 …"."""
+
+    def __init__(self, code: str, reason: str):
+        super().__init__(reason)
+        self.code, self.reason = code, reason
+
+
+class Notes:
+    """What the conversion of rows notices besides their records."""
+
+    __slots__ = ("codes", "unused")
+
+    def __init__(self):
+        self.codes: set[str] = set()
+        """Flags (codes.BIT) of the row that is being converted."""
+        self.unused: set[str] = set()
+        """Columns, and keys of turns, that hold something and are not used."""
+
+    def leave(self, keys, values: dict) -> None:
+        """These keys of `values` have no use; those that hold nothing are not worth a word."""
+        for key in keys:
+            if key not in self.unused and len(self.unused) < 1000 and values[key] not in _NOTHING:
+                self.unused.add(str(key)[:80])
+
+
+def as_text(value, notes: Notes) -> str:
+    """A cell's text. "" for null; numbers, truth values and times as they are written; parts of content joined.
+
+    Of a list of one text, that text. Any other list or object becomes its JSON, and the row gets the code "not_text".
+    Lone surrogates become U+FFFD. Raises Bad for what has no text at all.
+    """
+    if isinstance(value, str):
+        return whole_characters(value)
+    if value is None:
+        return ""
+    if not isinstance(value, list | dict):
+        return _scalar(value)
+    if isinstance(value, list) and len(value) == 1 and isinstance(value[0], str):
+        return whole_characters(value[0])
+    if is_parts(value):
+        return parts_text(value, notes)
+    notes.codes.add("not_text")
+    return as_json(value)
+
+
+def whole_characters(text: str) -> str:
+    """The text with U+FFFD for lone surrogates, which no encoding can write."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
+def as_json(value) -> str:
+    """The value as compact JSON; integers of any size keep their digits. Raises Bad where it has none."""
+    try:
+        return orjson.dumps(value).decode()
+    except (TypeError, ValueError, RecursionError):
+        pass
+    try:
+        return whole_characters(json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=_scalar))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise Bad("wrong_shape", "has a value that cannot be written as text") from error
+
+
+def _scalar(value) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return "" if value != value else orjson.dumps(value).decode() if abs(value) != float("inf") else str(value)
+    if isinstance(value, datetime.date | datetime.time):
+        return value.isoformat()
+    if isinstance(value, bytes):
+        try:
+            return value.decode()
+        except UnicodeDecodeError as error:
+            raise Bad("wrong_shape", "has bytes that are not text") from error
+    if isinstance(value, int | decimal.Decimal | datetime.timedelta):
+        try:
+            return str(value)
+        except ValueError as error:  # an integer of over 4,300 digits
+            raise Bad("wrong_shape", "has a number that is too long") from error
+    raise Bad("wrong_shape", "has a value that cannot be written as text")
+
+
+# ---- parts of content ----
+
+_TEXT_PARTS = ("text", "input_text", "output_text")
+
+
+def is_parts(value) -> bool:
+    """Whether the value is a list of parts of content, as multimodal chats have: {"type": "text", "text": …}, …"""
+    return (
+        isinstance(value, list)
+        and bool(value)
+        and all(isinstance(part, dict) and isinstance(part.get("type"), str) for part in value)
+    )
+
+
+def parts_text(parts: list[dict], notes: Notes) -> str:
+    """The text of these parts, one after the other. Raises Bad where one is something else, such as a picture."""
+    texts = []
+    for part in parts:
+        if part["type"] not in _TEXT_PARTS or not isinstance(part.get("text"), str):
+            raise Bad("wrong_shape", f"has a part that is no text ({part['type'][:40]!r}), such as a picture")
+        notes.leave(part.keys() - {"type", "text"}, part)
+        texts.append(whole_characters(part["text"]))
+    return "".join(texts)
+
+
+# ---- several answers ----
+
+
+def first_answer(value, notes: Notes) -> str:
+    """The text of an answer. Of a list of different texts the first one; the row gets the code "alternatives".
+
+    SQuAD's {"text": [answers], "answer_start": […]} is such a list.
+    """
+    if isinstance(value, dict) and isinstance(value.get("text"), list) and value.keys() <= {"text", "answer_start"}:
+        value = value["text"]
+        if not value:
+            return ""
+    if isinstance(value, list) and len(value) > 1 and all(isinstance(each, str) for each in value):
+        if len(set(value)) > 1:
+            notes.codes.add("alternatives")
+        value = value[0]
+    return as_text(value, notes)
+
+
+# ---- values inside strings ----
+
+
+def unpacked(value):
+    """The list or object that a string holds, as JSON or as Python writes it (pandas' CSV); any other value as it is."""
+    if not isinstance(value, str):
+        return value
+    text = value.strip()
+    if text[:1] + text[-1:] not in ("[]", "{}"):
+        return value
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        pass
+    if len(text) > _SPELLED_LIST:
+        return value
+    try:
+        found = ast.literal_eval(text)
+    except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
+        return value
+    return found if isinstance(found, list | dict) else value

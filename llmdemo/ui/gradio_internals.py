@@ -1,0 +1,75 @@
+"""The private parts of Gradio that are replaced, all of them, each with its reason. Knows no panel.
+
+`PARTS` names them; tests/ui/test_gradio_internals.py fails when an upgrade of Gradio moves or renames one, and shows
+for each that what it is replaced for still needs it (seen in 6.31).
+"""
+
+import contextlib
+import os
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import gradio as gr
+from gradio import processing_utils, route_utils, routes, state_holder
+
+_NOTHING_IS_FETCHED = "This app fetches nothing from other addresses. Upload the file itself."
+
+
+class Part(NamedTuple):
+    """One attribute of a module or class of Gradio."""
+
+    owner: Any
+    name: str
+    replacement: Callable
+
+
+async def _fetches_nothing(*_: Any, **__: Any):
+    raise gr.Error(_NOTHING_IS_FETCHED, print_exception=False)
+
+
+def _downloads_nothing(*_: Any, **__: Any):
+    raise gr.Error(_NOTHING_IS_FETCHED, print_exception=False)
+
+
+_parse = route_utils.GradioMultiPartParser.parse
+
+
+async def _parse_and_tidy(parser):
+    """GradioMultiPartParser.parse, but what has come of an upload that ends early is deleted: Gradio does that for its
+    own errors only, not when who uploads goes away or the disk is full."""
+    try:
+        return await _parse(parser)
+    except BaseException:
+        for file in parser._files_to_close_on_error:
+            with contextlib.suppress(OSError, ValueError):
+                file.close()
+            with contextlib.suppress(OSError):
+                os.unlink(file.name)
+        raise
+
+
+def _keeps_nothing(state, key: int, value: Any = None) -> None:
+    """Stands for SessionState._update_config and _update_value_in_config: each session would keep what its visitor
+    sent last, megabytes of it, to make deep links of, and this page has none."""
+
+
+PARTS = (
+    # What downloads files for a request; requests that ask for it are refused before (guard.py, json_body.py).
+    Part(processing_utils, "async_ssrf_protected_get", _fetches_nothing),
+    Part(processing_utils, "async_ssrf_protected_download", _fetches_nothing),
+    Part(processing_utils, "ssrf_protected_download", _downloads_nothing),
+    Part(processing_utils, "save_url_to_cache", _downloads_nothing),
+    Part(processing_utils, "unsafe_download", _downloads_nothing),
+    Part(routes, "secure_url_stream_response", _fetches_nothing),
+    Part(route_utils.GradioMultiPartParser, "parse", _parse_and_tidy),
+    Part(state_holder.SessionState, "_update_config", _keeps_nothing),
+    Part(state_holder.SessionState, "_update_value_in_config", _keeps_nothing),
+)
+ORIGINALS = tuple(getattr(part.owner, part.name) for part in PARTS)
+"""What stood there before; AttributeError at import where this Gradio has no such part."""
+
+
+def install() -> None:
+    """Replaces the parts, for the whole process; more than once is as good as once."""
+    for part in PARTS:
+        setattr(part.owner, part.name, part.replacement)

@@ -1,0 +1,56 @@
+"""The page's scripts, styles and words as files that browsers keep. Knows nothing of what is in them.
+
+Their address holds a hash of all of them: a browser never asks again for what it has, and a new version of the app has
+new addresses. The files name each other by relative addresses, so they need no build.
+"""
+
+import gzip
+import hashlib
+from pathlib import Path
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from llmdemo.ui.services import ASSETS
+
+MAIN, STYLES = "main.js", "main.css"
+_TYPES = {".js": "text/javascript", ".css": "text/css", ".json": "application/json"}
+_FOLDERS = ("arena", "data", "evaluate", "experiments", "learn", "lib", "train", "words")
+_SHEETS = ("lib/style", "data/data", "train/train", "experiments/experiments", "learn/learn", "arena/arena",
+           "evaluate/evaluate")  # fmt: skip
+_FOREVER = "public, max-age=31536000, immutable"
+
+
+class PageFiles:
+    """The files below `root`, read once: {path: bytes}; the style sheets are one file, in the order they count."""
+
+    def __init__(self, root: Path = ASSETS):
+        paths = [*root.glob("*.js"), *(path for folder in _FOLDERS for path in (root / folder).glob("*.*"))]
+        texts = {path.relative_to(root).as_posix(): path.read_bytes() for path in paths if path.suffix in _TYPES}
+        styles = [texts.pop(f"{name}.css") for name in _SHEETS]
+        self.files = {**texts, STYLES: b"\n".join(styles)}
+        content = b"".join(name.encode() + self.files[name] for name in sorted(self.files))
+        self.folder = f"page-{hashlib.sha256(content).hexdigest()[:12]}"
+        self._packed = {name: gzip.compress(each, 9, mtime=0) for name, each in self.files.items()}
+
+    def head(self) -> str:
+        """The <head> additions. All scripts are named, so that a browser fetches them at once and not in turn."""
+        scripts = sorted(name for name in self.files if name.endswith(".js") and name != MAIN)
+        lines = [f'<link rel="stylesheet" href="{self.folder}/{STYLES}">']
+        lines += [f'<link rel="modulepreload" href="{self.folder}/{name}">' for name in scripts]
+        return "\n".join([*lines, f'<script type="module" src="{self.folder}/{MAIN}"></script>'])
+
+    def route(self) -> Route:
+        """GET /page-<hash>/<path>; 404 for any other name."""
+        return Route(f"/{self.folder}/{{path:path}}", self._answer, methods=["GET"])
+
+    async def _answer(self, request: Request) -> Response:
+        path = request.path_params["path"]
+        if path not in self.files:
+            return Response("There is no such file.", 404, media_type="text/plain")
+        headers = {"cache-control": _FOREVER, "vary": "accept-encoding"}
+        kind = _TYPES[Path(path).suffix]
+        if "gzip" not in request.headers.get("accept-encoding", ""):
+            return Response(self.files[path], headers=headers, media_type=kind)
+        return Response(self._packed[path], headers={**headers, "content-encoding": "gzip"}, media_type=kind)

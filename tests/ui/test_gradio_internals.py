@@ -1,0 +1,94 @@
+"""Each private part of Gradio that is replaced is still where it was, still the one that is used, and still needed."""
+
+import asyncio
+import inspect
+
+import gradio as gr
+import pytest
+from gradio import blocks, processing_utils, route_utils, routes, state_holder
+from starlette.datastructures import Headers
+
+from llmdemo.ui import gradio_internals
+from llmdemo.ui.gradio_internals import ORIGINALS, PARTS
+
+SEEN = "6.31.0"
+
+
+@pytest.mark.parametrize("number", range(len(PARTS)))
+def test_the_part_is_there_and_takes_what_it_took(number):
+    part, original = PARTS[number], ORIGINALS[number]
+    gradio_internals.install()
+    assert getattr(part.owner, part.name) is part.replacement, (
+        f"{part.name} has moved; see what gradio {gr.__version__} does"
+    )
+    assert original is not part.replacement and inspect.iscoroutinefunction(original) == inspect.iscoroutinefunction(
+        part.replacement
+    )
+
+
+def source(thing) -> str:
+    return inspect.getsource(thing)
+
+
+def test_gradio_downloads_through_these_names_and_no_others():
+    """A new way to the network in the modules that handle requests must be looked at."""
+    assert "processing_utils.async_ssrf_protected_download" in source(blocks.Block.async_move_resource_to_block_cache)
+    assert "processing_utils.save_url_to_cache" in source(blocks.Block.move_resource_to_block_cache)
+    ways = (
+        "sh.get(",
+        "sync_client.stream(",
+        "httpx.get(",
+        "httpx.stream(",
+        "AsyncClient(",
+        "urlopen(",
+        "requests.get(",
+    )
+    found = {
+        module.__name__: {way: source(module).count(way) for way in ways if way in source(module)}
+        for module in (processing_utils, routes, route_utils, blocks)
+    }
+    assert found == {
+        "gradio.processing_utils": {"sh.get(": 2, "sync_client.stream(": 1},
+        "gradio.routes": {"AsyncClient(": 1},  # /proxy=, which is closed
+        "gradio.route_utils": {"AsyncClient(": 1},  # secure_url_stream_response
+        "gradio.blocks": {"httpx.get(": 1},  # the launch asks its own server whether it is up
+    }
+    assert "secure_url_stream_response(" in source(routes.App.create_app)
+
+
+@pytest.mark.parametrize("name", ["async_ssrf_protected_download", "ssrf_protected_download", "save_url_to_cache"])
+def test_a_download_is_refused_with_a_sentence(name, tmp_path):
+    gradio_internals.install()
+    with pytest.raises(gr.Error, match="fetches nothing"):
+        answer = getattr(processing_utils, name)("http://192.0.2.1/x", str(tmp_path))
+        asyncio.run(answer)
+    assert list(tmp_path.iterdir()) == []
+
+
+async def _dies(pieces):
+    for piece in pieces:
+        yield piece
+    raise ConnectionResetError("who uploads has gone")
+
+
+@pytest.mark.parametrize("tidy", [False, True])
+def test_an_upload_that_ends_early_leaves_no_parts(tidy, tmp_path):
+    head = b'--b\r\nContent-Disposition: form-data; name="files"; filename="a.json"\r\n\r\n'
+    headers = Headers({"content-type": "multipart/form-data; boundary=b"})
+    stream = _dies([head + b"x" * 1000])
+    parser = route_utils.GradioMultiPartParser(headers, stream, upload_dir=tmp_path, max_file_size=10**6)
+    parse = gradio_internals._parse_and_tidy if tidy else gradio_internals._parse
+    with pytest.raises(ConnectionResetError):
+        asyncio.run(parse(parser))
+    for file in parser._files_to_close_on_error:
+        file.close()
+    assert len(list(tmp_path.iterdir())) == (0 if tidy else 1)  # Gradio alone leaves it
+
+
+def test_a_session_keeps_nothing_of_what_its_visitor_sent():
+    gradio_internals.install()
+    with gr.Blocks() as page:
+        box = gr.Textbox()
+    state = state_holder.SessionState(page)
+    state._update_value_in_config(box._id, "x" * 10**6)
+    assert "x" * 100 not in str(state.config_values)

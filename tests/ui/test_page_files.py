@@ -1,0 +1,60 @@
+"""The page's files: small, kept by browsers for ever under their own address, and nothing else of assets/."""
+
+import gzip
+import re
+import shutil
+
+import pytest
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
+
+from llmdemo.ui.page_files import PageFiles
+from llmdemo.ui.services import ASSETS
+
+
+@pytest.fixture(scope="module")
+def files():
+    return PageFiles()
+
+
+@pytest.fixture(scope="module")
+def web(files):
+    return TestClient(Starlette(routes=[files.route()]))
+
+
+def test_a_first_visit_transfers_at_most_200_kb_of_scripts_and_words(files):
+    """A second one nothing at all: `immutable` files are not even asked for again."""
+    first = [name for name in files.files if name.endswith((".js", "en.json"))]
+    assert sum(len(gzip.compress(files.files[name], 9)) for name in first) < 200_000
+    assert len(files.head().encode()) < 5_000
+
+
+def test_a_file_is_kept_for_ever_and_comes_packed(files, web):
+    answer = web.get(f"/{files.folder}/main.js", headers={"accept-encoding": "gzip"})
+    assert "immutable" in answer.headers["cache-control"] and answer.headers["content-encoding"] == "gzip"
+    assert answer.headers["content-type"].startswith("text/javascript")
+    plain = web.get(f"/{files.folder}/main.js", headers={"accept-encoding": "identity"})
+    assert "content-encoding" not in plain.headers and plain.text == answer.text == (ASSETS / "main.js").read_text()
+
+
+@pytest.mark.parametrize(
+    "path", ["sample-messages.json", "../app.py", "screenshots/arena.png", "lib/preact.LICENSE", ""]
+)
+def test_nothing_else_is_served(path, files, web):
+    assert web.get(f"/{files.folder}/{path}").status_code == 404
+
+
+def test_each_script_that_is_imported_is_there_and_fetched_at_once(files):
+    for name, content in files.files.items():
+        for wanted in re.findall(r'(?:from|import) "(\.[^"]+)"', content.decode()):
+            path = (ASSETS / name).parent.joinpath(wanted).resolve().relative_to(ASSETS).as_posix()
+            assert path in files.files, f"{name} imports {wanted}"
+            assert f"{files.folder}/{path}" in files.head()
+
+
+def test_another_content_has_another_address(files, tmp_path):
+    shutil.copytree(ASSETS, tmp_path / "assets", ignore=shutil.ignore_patterns("screenshots", "*.png"))
+    assert PageFiles(tmp_path / "assets").folder == files.folder
+    with open(tmp_path / "assets" / "lib" / "format.js", "a") as script:
+        script.write("// changed\n")
+    assert PageFiles(tmp_path / "assets").folder != files.folder

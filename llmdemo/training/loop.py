@@ -20,6 +20,7 @@ from llmdemo.training import objectives
 from llmdemo.training.batches import Batches, RunData, share_of
 from llmdemo.training.checkpoint import Checkpoint, rng_state, set_rng_state
 from llmdemo.training.config import TrainConfig
+from llmdemo.training.interrupt import Interrupt, Stopped
 from llmdemo.training.ledger import Batch
 from llmdemo.training.optimizer import Optimizer
 from llmdemo.training.passes import Passes
@@ -82,7 +83,10 @@ class Loop:
         self._report: Callable = report
         self._process = dist.get_rank() if dist.is_initialized() else 0
         self._processes = dist.get_world_size() if dist.is_initialized() else 1
-        place = objectives.Place(model, tokenizer, config, precision, self.device, self._process, self._processes)
+        self._interrupt = Interrupt()
+        place = objectives.Place(
+            model, tokenizer, config, precision, self.device, self._process, self._processes, self._interrupt.check
+        )
         self.objective = objectives.of(config.task)(place, data)
         self._batches = Batches(self.objective.lengths, config.global_batch, config.seed, self.objective.pool)
         self._passes = Passes(model, self.objective, optimizer, config, precision, report)
@@ -108,9 +112,9 @@ class Loop:
     def run(self, should_stop: Callable[[], bool], save: Callable[[Checkpoint], None]) -> bool:
         """Trains to the last step, after `begin`; False if it was asked to stop before. Saves a checkpoint when it stops."""
         torch.manual_seed(self.config.seed) if self.progress.step == 0 else None
-        if self.progress.step == 0:
-            self._dry_step()
-            self.evaluate()
+        if self.progress.step == 0 and not self._tried(should_stop):
+            save(self.checkpoint())
+            return False
         self._report("phase", phase="training")
         saved = time.monotonic()
         while self.progress.step < self.config.max_steps:
@@ -125,6 +129,23 @@ class Loop:
             if self._agree(time.monotonic() - saved > self.config.checkpoint_seconds):
                 save(self.checkpoint())
                 saved = time.monotonic()
+        return True
+
+    def _tried(self, should_stop: Callable[[], bool]) -> bool:
+        """The dry step, and the figures before the first step; False if it was asked to stop meanwhile."""
+        if self._processes > 1:  # they stop together, between steps
+            self._dry_step()
+            self.evaluate()
+            return True
+        state = rng_state()
+        try:
+            with self._interrupt.watching(should_stop):
+                self._dry_step()
+                self.evaluate()
+        except Stopped:
+            self.optimizer.forget()
+            set_rng_state(state)
+            return False
         return True
 
     def _step_or_give_up(self, save: Callable[[Checkpoint], None]) -> None:

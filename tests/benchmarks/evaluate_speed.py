@@ -22,8 +22,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from llmdemo import data  # noqa: E402
 from llmdemo.data.encode import encode_prompt  # noqa: E402
+from llmdemo.decoding.prompts import greedy  # noqa: E402
 from llmdemo.evaluation.answers import BATCH, chunks  # noqa: E402
-from llmdemo.evaluation.batched import greedy  # noqa: E402
 from llmdemo.evaluation.heldout import example, held_out  # noqa: E402
 from llmdemo.evaluation.spec import Spec  # noqa: E402
 from llmdemo.models import catalog, load  # noqa: E402

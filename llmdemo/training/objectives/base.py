@@ -46,6 +46,8 @@ class Place:
     device: torch.device
     process: int = 0
     processes: int = 1
+    check: Callable[..., None] = lambda *_: None
+    """To be called now and then in long work; what it raises ends it."""
 
     @property
     def pad(self) -> int:

@@ -3,6 +3,7 @@
 Also what raw text shares with it: a causal loss over rows, packed or not, and samples that are written.
 """
 
+import contextlib
 import itertools
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,6 +13,8 @@ import torch
 
 from llmdemo.data.encode import encode_many, encode_prompt
 from llmdemo.data.render import conversation
+from llmdemo.decoding.backend import fresh_weights
+from llmdemo.decoding.prompts import greedy
 from llmdemo.training.batches import (
     FixedBatch,
     RunData,
@@ -104,8 +107,7 @@ class Causal(Objective):
         return total / max(1, count)
 
     def answers(self) -> Iterator[dict]:
-        for sample in self.data.samples:
-            yield {"text": write(self.place, sample["ids"]), **{k: sample[k] for k in ("prompt", "expected")}}
+        yield from answered(self.place, self.data.samples)
 
 
 class Chat(Causal):
@@ -144,19 +146,29 @@ def chat_sample(messages: list[dict], tokenizer, expected: str | None = None) ->
     }
 
 
-def write(place: Place, prompt: list[int]) -> str:
-    """What the model goes on with, greedily. Of a prompt too long for its positions, the end is kept."""
+def answered(place: Place, samples: list[dict]) -> Iterator[dict]:
+    """{"prompt", "text", "expected"} of each sample: what the model writes, all samples at once."""
+    texts = write(place, [sample["ids"] for sample in samples])
+    for sample, text in zip(samples, texts, strict=True):
+        yield {"text": text, **{key: sample[key] for key in ("prompt", "expected")}}
+
+
+def write(place: Place, prompts: list[list[int]]) -> list[str]:
+    """What the model goes on with after each prompt, greedily. Of a prompt too long for its positions, the end is kept."""
     limit = positions(place.model)
     new = SAMPLE_TOKENS if limit is None else min(SAMPLE_TOKENS, max(1, limit // 2))
-    prompt = prompt if limit is None else prompt[-max(1, limit - new) :]
-    ids = torch.tensor([prompt], device=place.device)
-    with place.autocast():
-        out = place.model.generate(
-            input_ids=ids,
-            attention_mask=torch.ones_like(ids),
-            max_new_tokens=new,
-            do_sample=False,
-            eos_token_id=place.tokenizer.eos_token_id,
-            pad_token_id=place.pad,
+    prompts = prompts if limit is None else [prompt[-max(1, limit - new) :] for prompt in prompts]
+    end = place.tokenizer.eos_token_id
+    # Its weights are others by the next evaluation: the fused ones are not kept.
+    weights = fresh_weights(place.model, "bf16" if place.precision == "bf16" else "auto")
+    with place.autocast() if weights is None else contextlib.nullcontext():
+        answers = greedy(
+            place.model,
+            prompts,
+            new,
+            place.pad,
+            place.check,
+            end_ids=[] if end is None else [end],
+            weights=weights,
         )
-    return place.tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=True)
+    return [place.tokenizer.decode(answer.token_ids, skip_special_tokens=True) for answer in answers]

@@ -25,7 +25,7 @@ from llmdemo.training.config import TrainConfig
 from llmdemo.training.ledger import Batch
 from llmdemo.training.loss import CausalLoss
 from llmdemo.training.objectives.base import SAMPLES, Objective, Place, Source
-from llmdemo.training.objectives.chat import chat_sample, write
+from llmdemo.training.objectives.chat import answered, chat_sample
 
 REFERENCE_FILE = "data-reference.safetensors"
 """Named as what a bundle of the run takes along: a resumed run must go on with the same numbers."""
@@ -195,8 +195,7 @@ class Preference(Objective):
         return {name: total / pairs for name, total in zip(totals, sums, strict=True)}, pairs
 
     def answers(self) -> Iterator[dict]:
-        for sample in self.data.samples:
-            yield {"text": write(self.place, sample["ids"]), **{k: sample[k] for k in ("prompt", "expected")}}
+        yield from answered(self.place, self.data.samples)
 
 
 def place_size(place: Place) -> int:

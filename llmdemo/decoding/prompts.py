@@ -1,7 +1,8 @@
 """Many prompts through one causal model at once: greedy answers, and logits after a prompt. Token ids only.
 
 Rows are padded on the left and take part with their own positions, so in fp32 each row gets what it would get alone.
-Rows that have ended leave the batch, which makes the rest faster.
+Rows that have ended leave the batch, which makes the rest faster. Plain Llamas go through the fused forward
+(fused_rows.py), others through their own.
 """
 
 import inspect
@@ -12,6 +13,8 @@ import torch
 from torch import Tensor
 
 from llmdemo.decoding.engine import end_tokens
+from llmdemo.decoding.fused_llama import FusedLlamaWeights
+from llmdemo.decoding.fused_rows import FusedRows
 
 
 @dataclass(frozen=True)
@@ -77,18 +80,23 @@ def greedy(
     max_new_tokens: int,
     pad_id: int,
     tell: Callable[[float], None] = lambda share: None,
+    *,
+    end_ids: list[int] | None = None,
+    weights: FusedLlamaWeights | None = None,
 ) -> list[Answer]:
-    """The likeliest token each time until the model's own end tokens; equals `generate(do_sample=False)` row by row.
+    """The likeliest token each time until `end_ids` (None: the model's own end tokens); equals
+    `generate(do_sample=False)` row by row.
 
+    `weights`: the model's, fused; None: its own forward is used.
     `tell(share)` is called at each step with about how much is done, 0 to 1; what it raises ends the work.
     """
     if not prompts:
         return []
-    ends = torch.tensor(end_tokens(model) or [-1])
+    ends = torch.tensor((end_tokens(model) if end_ids is None else end_ids) or [-1])
     written: list[list[int]] = [[] for _ in prompts]
     ended = [False] * len(prompts)
     alive = torch.arange(len(prompts))  # which prompt each row of the batch belongs to
-    rows = PaddedRows(model)
+    rows = PaddedRows(model) if weights is None else FusedRows(weights, max_new_tokens)
     logits = rows.start(prompts, pad_id)
     for step in range(max_new_tokens):
         tell(max(step / max_new_tokens, sum(ended) / len(ended)))

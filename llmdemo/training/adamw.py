@@ -1,4 +1,4 @@
-"""galore_torch's GaLoreAdamW, stepping many matrices with few kernels.
+"""GaLore's AdamW as galore_torch's GaLoreAdamW computes it, stepping many matrices with few kernels.
 
 The mathematics and the state are GaLoreAdamW's; its loop launches some fifteen small kernels a matrix, which on a GPU
 takes longer than the arithmetic. Here the moments of many matrices are updated by torch's foreach operations, and a
@@ -14,7 +14,6 @@ from collections import deque
 from collections.abc import Iterator
 
 import torch
-from galore_torch import GaLoreAdamW
 from torch import Tensor
 
 CHUNK_VALUES = 16 * 2**20
@@ -23,11 +22,25 @@ SLICE_VALUES = 2**18
 """The same on a CPU, where a cache should hold them."""
 
 
-class ForeachGaLoreAdamW(GaLoreAdamW):
-    """A drop-in for GaLoreAdamW with dense gradients; a group with "rank" needs its projectors set beforehand."""
+class ForeachGaLoreAdamW(torch.optim.Optimizer):
+    """For dense gradients; a group with "rank" needs its projectors set beforehand.
 
-    def __init__(self, *args, **options):
-        super().__init__(*args, **options)
+    Made from torch alone: galore_torch imports bitsandbytes, and that torch's compiler, for as long as all else a run
+    imports.
+    """
+
+    def __init__(
+        self,
+        params,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-6,
+        weight_decay: float = 0.0,
+        correct_bias: bool = True,
+    ):
+        """The names and defaults of galore_torch's GaLoreAdamW."""
+        defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "correct_bias": correct_bias}
+        super().__init__(params, defaults)
         self._unread: deque[list[dict]] = deque()
         """States that each step of `step_where_finite` counted, until `tell` says whether it was left out."""
         self._left_out: Tensor | None = None

@@ -1,7 +1,8 @@
 """The optimizer of a run: galore_torch's over projected gradients, or AdamW over full ones, behind one interface.
 
 A torch.optim.Optimizer: backward, `step()`, `zero_grad()`, with any number of backward passes a step; schedulers, Accelerate
-and transformers' Trainer take it. What steps is galore_torch's own GaLoreAdamW, GaLoreAdamW8bit or GaLoreAdafactor: its projector is replaced by one that returns
+and transformers' Trainer take it. What steps is galore_torch's GaLoreAdamW (adamw.py), or its own GaLoreAdamW8bit or
+GaLoreAdafactor: the projector is replaced by one that returns
 the gradient that was already projected and accumulated (gradients.py). Knows nothing of data and of the loop.
 """
 
@@ -470,6 +471,8 @@ def _inner(config: TrainConfig, groups: list[dict]) -> torch.optim.Optimizer:
             return AdamW8bit(groups, **options)
         # Fused where the weights are on a GPU: the other way round makes full-size copies in between.
         return torch.optim.AdamW(groups, **options, fused=groups[0]["params"][0].is_cuda or None)
+    if config.optim_bits != 8 and config.galore_optimizer == "adamw":
+        return ForeachGaLoreAdamW(groups, **options)
     import galore_torch
 
     if config.optim_bits == 8:
@@ -479,11 +482,9 @@ def _inner(config: TrainConfig, groups: list[dict]) -> torch.optim.Optimizer:
         # the norm of galore_torch's zeroed copy: it would never move.
         inner.args.max_unorm, inner.args.skip_zeros = 0.0, False
         return inner
-    if config.galore_optimizer == "adafactor":
-        return galore_torch.GaLoreAdafactor(
-            groups, lr=config.learning_rate, relative_step=False, scale_parameter=False, beta1=config.beta1 or None
-        )
-    return ForeachGaLoreAdamW(groups, **options, no_deprecation_warning=True)
+    return galore_torch.GaLoreAdafactor(
+        groups, lr=config.learning_rate, relative_step=False, scale_parameter=False, beta1=config.beta1 or None
+    )
 
 
 @contextmanager

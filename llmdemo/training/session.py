@@ -17,7 +17,7 @@ from llmdemo.training import fit, ledger, objectives, trackers
 from llmdemo.training.adapters import add_adapters
 from llmdemo.training.compiled import NOTHING, compile_parts
 from llmdemo.training.config import check_gpus
-from llmdemo.training.eight_bit import require_8bit
+from llmdemo.training.eight_bit import require_8bit, require_library
 from llmdemo.training.loop import Loop
 from llmdemo.training.measured import optimizer_bytes
 from llmdemo.training.optimizer import build_optimizer
@@ -38,6 +38,8 @@ class Session:
         self._started = time.time()
         self._runtime = devices.current_bytes(torch.device("cpu"))
         self._config = read_config(run_dir)
+        if self._config.method == "galore" and self._config.galore_optimizer == "adafactor":
+            require_library()
         _check_launch(os.environ)
         self._here = int(os.environ.get("LOCAL_WORLD_SIZE") or self._config.num_processes)
         check_gpus(self._config, torch.cuda.device_count(), self._here)

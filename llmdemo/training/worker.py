@@ -17,7 +17,6 @@ from pathlib import Path
 from llmdemo import memory, store
 from llmdemo.errors import UserError, first_line
 from llmdemo.events import EventWriter
-from llmdemo.training.eight_bit import require_library
 
 RESUME = "Then press Resume: the run goes on from its last checkpoint."
 
@@ -109,7 +108,6 @@ def _train(run_dir: Path, report) -> dict:
     """Sets up, trains, publishes; returns the fields of the end event."""
     report("phase", phase="loading")
     stop = _Stop(run_dir / "stop")
-    require_library()
     from llmdemo.training.session import Session  # torch and transformers: seconds, after the first sign of life
 
     home = store.Home(run_dir.parents[1])

@@ -59,7 +59,7 @@ class Passes:
         objective = self._objective
         count = objective.normaliser(rows)
         total, sums = torch.zeros((), device=self._device), dict.fromkeys(objective.figures, 0.0)
-        self._model.train()
+        self._train()
         for part in self._parts(rows, process, processes):
             with devices.autocast(self._precision, self._device):
                 loss, figures = objective.loss_sum(part)
@@ -70,6 +70,10 @@ class Passes:
             for name, value in figures.items():
                 sums[name] += value / count
         return total, sums
+
+    def _train(self) -> None:
+        if not self._model.training:  # it goes through every module, of which adapters make thousands
+            self._model.train()
 
     def _parts(self, rows, process: int, processes: int) -> list:
         parts = share_of(rows, process, processes, self._config.gradient_accumulation_steps)
@@ -82,7 +86,7 @@ class Passes:
 
     def _capture(self, rows, process: int, processes: int) -> Tensor:
         scale, total = 1.0 / self._objective.normaliser(rows), torch.zeros((), device=self._device)
-        self._model.train()
+        self._train()
         for number, part in enumerate(self._parts(rows, process, processes)):
             total = total + self._captured.run(self._objective.fixed(part), scale, first=number == 0)
         return total

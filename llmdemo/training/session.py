@@ -106,6 +106,7 @@ class Session:
         for note in (*unused(config, device.type), *clamped(spaces, config.rank)):
             self._report("note", message=note)
         loop = Loop(model, tokenizer, optimizer, data, config, precision, self._report)
+        self._report("phase", phase="estimating")
         if self._recomputes(entry, loop):
             self._config = config = replace(config, activation_checkpointing=True)
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})

@@ -106,14 +106,35 @@ def _is_disk_full(error: Exception) -> bool:
 
 def _train(run_dir: Path, report) -> dict:
     """Sets up, trains, publishes; returns the fields of the end event."""
-    report("phase", phase="loading")
+    report("phase", phase="importing")
     stop = _Stop(run_dir / "stop")
+    if os.environ.get("ACCELERATE_USE_CPU", "").lower() != "true" and int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        threading.Thread(target=_wake_gpu, daemon=True).start()
     from llmdemo.training.session import Session  # torch and transformers: seconds, after the first sign of life
 
+    report("phase", phase="loading")
     home = store.Home(run_dir.parents[1])
     return Session(run_dir, home, report).run(stop)
 
 
+def _wake_gpu() -> None:
+    """Makes the GPU's context, which takes a second or more, while everything else is imported."""
+    import torch
+
+    if torch.cuda.is_available():
+        torch.zeros(1, device="cuda")
+
+
+def _leave(status: int) -> None:
+    """Ends the process without taking its objects apart, which takes seconds with a GPU; of several, each its own way."""
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        os._exit(status)
+    sys.exit(status)
+
+
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    sys.exit(main(Path(sys.argv[1]).resolve()))
+    _leave(main(Path(sys.argv[1]).resolve()))

@@ -60,7 +60,8 @@ def make_model(folder: Path, shape: str) -> None:
     PreTrainedTokenizerFast(tokenizer_object=made._tokenizer, eos_token="<|end|>").save_pretrained(folder)
     torch.manual_seed(0)
     torch.set_default_dtype(torch.bfloat16)
-    model = LlamaForCausalLM(LlamaConfig(vocab_size=49152, **SHAPES[shape]))
+    with torch.device("cuda" if torch.cuda.is_available() else "cpu"):
+        model = LlamaForCausalLM(LlamaConfig(vocab_size=49152, **SHAPES[shape]))
     torch.set_default_dtype(torch.float32)
     model.save_pretrained(folder)
 

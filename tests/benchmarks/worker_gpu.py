@@ -77,8 +77,15 @@ def _figures(events: list[dict], began: float, total: float) -> dict:
                    if e["type"] in ("phase", "start", "end")],
         "notes": [e["message"] for e in events if e["type"] == "note"],
         "peak_GiB": round(max(e.get("peak_memory_bytes", 0) for e in steps) / 2**30, 2),
+        "memory": _memory(events),
         "loss": [steps[0]["loss"], steps[-1]["loss"]],
     }  # fmt: skip
+
+
+def _memory(events: list[dict]) -> list[float]:
+    """GiB predicted and measured."""
+    last = [event for event in events if event["type"] == "ledger"][-1]
+    return [round(last[key]["total"] / 2**30, 2) for key in ("predicted", "measured") if key in last]
 
 
 def trainer(folder: Path, shape: str, steps: int) -> dict:

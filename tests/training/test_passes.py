@@ -116,3 +116,24 @@ def test_where_there_is_no_room_nothing_is_captured(make_passes, monkeypatch):
     made._working_bytes = 10**6
     steps(made, optimizer, 2)
     assert not made.captures and "no room" in told[0]["message"]
+
+
+def test_adapters_are_merged_for_a_while_and_nothing_is_rounded(llama64, tools):
+    from llmdemo.decoding.backend import fused_weights
+    from llmdemo.training.adapters import add_adapters, merged
+
+    model = add_adapters(llama64().float(), tools.make_config(method="lora"))
+    for name, p in model.named_parameters():
+        if "lora_B" in name:
+            p.data.normal_(0.0, 0.1)
+    before = {name: p.clone() for name, p in model.named_parameters()}
+    (ids,) = tools.token_batches(1)
+    with torch.no_grad():
+        expected = model(input_ids=ids).logits
+        with merged(model) as whole:
+            torch.testing.assert_close(whole(input_ids=ids).logits, expected, atol=1e-4, rtol=1e-4)
+            assert fused_weights(whole) is not None
+        assert torch.equal(model(input_ids=ids).logits, expected)
+    assert all(torch.equal(before[name], p) for name, p in model.named_parameters())
+    with merged(llama64()) as plain:
+        assert isinstance(plain, torch.nn.Module)

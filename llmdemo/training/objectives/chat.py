@@ -15,6 +15,8 @@ from llmdemo.data.encode import encode_many, encode_prompt
 from llmdemo.data.render import conversation
 from llmdemo.decoding.backend import fresh_weights
 from llmdemo.decoding.prompts import greedy
+from llmdemo.training import device as devices
+from llmdemo.training.adapters import merged
 from llmdemo.training.batches import (
     FixedBatch,
     RunData,
@@ -159,16 +161,16 @@ def write(place: Place, prompts: list[list[int]]) -> list[str]:
     new = SAMPLE_TOKENS if limit is None else min(SAMPLE_TOKENS, max(1, limit // 2))
     prompts = prompts if limit is None else [prompt[-max(1, limit - new) :] for prompt in prompts]
     end = place.tokenizer.eos_token_id
-    # Its weights are others by the next evaluation: the fused ones are not kept.
-    weights = fresh_weights(place.model, "bf16" if place.precision == "bf16" else "auto")
-    with place.autocast() if weights is None else contextlib.nullcontext():
-        answers = greedy(
-            place.model,
-            prompts,
-            new,
-            place.pad,
-            place.check,
-            end_ids=[] if end is None else [end],
-            weights=weights,
-        )
+    options = {"tell": place.check, "end_ids": [] if end is None else [end]}
+    with merged(place.model) if _has_room(place) else contextlib.nullcontext(place.model) as model:
+        # Its weights are others by the next evaluation: the fused ones are not kept.
+        weights = fresh_weights(model, "bf16" if place.precision == "bf16" else "auto")
+        with place.autocast() if weights is None else contextlib.nullcontext():
+            answers = greedy(model, prompts, new, place.pad, **options, weights=weights)
     return [place.tokenizer.decode(answer.token_ids, skip_special_tokens=True) for answer in answers]
+
+
+def _has_room(place: Place) -> bool:
+    """Whether adapters may be merged into copies of their matrices: three times the weights, the fused ones among them."""
+    taken = sum(p.numel() * p.element_size() for p in place.model.parameters())
+    return devices.available_bytes(place.device) > 3 * taken

@@ -77,6 +77,7 @@ def _figures(events: list[dict], began: float, total: float) -> dict:
                    if e["type"] in ("phase", "start", "end")],
         "notes": [e["message"] for e in events if e["type"] == "note"],
         "peak_GiB": round(max(e.get("peak_memory_bytes", 0) for e in steps) / 2**30, 2),
+        "skipped": sum(e["type"] == "skip" for e in events),
         "memory": _memory(events),
         "loss": [steps[0]["loss"], steps[-1]["loss"]],
     }  # fmt: skip

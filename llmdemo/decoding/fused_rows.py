@@ -13,13 +13,11 @@ import torch.nn.functional as F
 from llmdemo.decoding.fused_llama import FusedLlamaWeights
 from llmdemo.decoding.thread_budget import ThreadBudget
 
-_PREFILL_TOKENS = 4096
-"""Tokens, padding included, that are read at a time: what the memory of a forward grows with."""
 _log = logging.getLogger(__name__)
 
 
 class FusedRows:
-    """The same interface as prompts.PaddedRows: `start` with prompts, `extend` with what comes next, `keep` some rows."""
+    """Goes on after the prompts that prompts.PaddedRows reads: `start`, `extend` with what comes next, `keep` some rows."""
 
     def __init__(self, weights: FusedLlamaWeights, max_new: int):
         """`max_new`: tokens of each row after its prompt, at most."""
@@ -29,11 +27,12 @@ class FusedRows:
         self._steps = 0
         self._threads = ThreadBudget(weights.device)
 
-    def start(self, prompts: list[list[int]], pad_id: int) -> torch.Tensor:
-        """Logits [b, V] in fp32 after each prompt."""
+    def start(self, rows, prompts: list[list[int]], pad_id: int) -> torch.Tensor:
+        """Logits [b, V] in fp32 after each prompt, which `rows` (prompts.PaddedRows), not started yet, reads: a model's
+        own forward takes many tokens as fast as any."""
         w, width = self.w, max(map(len, prompts))
+        logits = rows.start(prompts, pad_id)
         lengths = torch.tensor([len(prompt) for prompt in prompts], device=w.device)
-        ids = torch.tensor([[pad_id] * (width - len(prompt)) + prompt for prompt in prompts], device=w.device)  # [b, t]
         self.rotation = w.rotations(width + self._max_new)  # [positions, D/2]
         self.positions = lengths  # of each row's next token
         self.column = torch.full((1,), width, device=w.device)  # where it is kept
@@ -41,26 +40,14 @@ class FusedRows:
         shape = (len(w.layers), len(prompts), w.kv_heads, room, w.head_dim)
         # Zeros, since room that was never written may hold NaN, and 0 · NaN is NaN even under the mask.
         self.keys, self.values = (torch.zeros(shape, dtype=w.dtype, device=w.device) for _ in range(2))
-        before = torch.arange(room, device=w.device) < width - lengths[:, None]  # [b, room] padding
-        after = torch.arange(room, device=w.device) >= width
-        self.mask = torch.zeros((len(prompts), room), dtype=w.dtype, device=w.device)
-        self.mask.masked_fill_(before | after, -torch.inf)
-        some = max(1, _PREFILL_TOKENS // width)
-        parts = range(0, len(prompts), some)
-        return torch.cat([self._read(ids[first : first + some], slice(first, first + some)) for first in parts])
-
-    def _read(self, ids: torch.Tensor, rows: slice) -> torch.Tensor:
-        """Logits after the prompts [b, t] of these rows."""
-        count, width = ids.shape
-        padding = width - self.positions[rows, None]  # [b, 1]
-        positions = (torch.arange(width, device=ids.device) - padding).clamp_min(0)  # [b, t]
-        seen = torch.ones((width, width), dtype=torch.bool, device=ids.device).tril()
-        seen = seen & (torch.arange(width, device=ids.device) >= padding)[:, None]  # [b, t, t]
-        # What stands before a prompt sees itself, as nothing at all would be NaN.
-        seen = (seen | torch.eye(width, dtype=torch.bool, device=ids.device))[:, None]
-        part = _Part(self, ids.shape, self.rotation[positions.reshape(-1)], seen, slice(0, width), rows)
-        hidden = self.w.hidden_states(ids.reshape(-1), [part])
-        return self.w.logits(hidden.view(count, width, -1)[:, -1]).float()
+        for layer, (keys, values) in enumerate(rows.read()):
+            # The two halves of a pair of the rotation lie side by side here (fused_llama.py).
+            self.keys[layer, :, :, :width] = keys.unflatten(-1, (2, -1)).transpose(-1, -2).flatten(-2)
+            self.values[layer, :, :, :width] = values
+        columns = torch.arange(room, device=w.device)
+        unseen = (columns < width - lengths[:, None]) | (columns >= width)  # [b, room]
+        self.mask = torch.zeros((len(prompts), room), dtype=w.dtype, device=w.device).masked_fill_(unseen, -torch.inf)
+        return logits
 
     def extend(self, tokens: torch.Tensor) -> torch.Tensor:
         """Logits [b, V] in fp32 after `tokens` [b, 1]."""
@@ -86,7 +73,7 @@ class FusedRows:
         end = self.mask.shape[1] if self._captures else int(self.column) + 1
         mask = self.mask[:, None, None, :end]
         rotation = self.rotation.index_select(0, self.positions)
-        part = _Part(self, (len(tokens), 1), rotation, mask, self.column, slice(None))
+        part = _Part(self, len(tokens), rotation, mask, self.column)
         logits = self.w.logits(self.w.hidden_states(tokens, [part])).float()
         self.positions += 1
         self.column += 1
@@ -114,34 +101,28 @@ class FusedRows:
 
 
 class _Part:
-    """What FusedLlamaWeights.hidden_states asks of b · t new tokens: their attention, and where keys and values go."""
+    """What FusedLlamaWeights.hidden_states asks of one new token a row: its attention, and where keys and values go."""
 
-    def __init__(self, rows: FusedRows, shape, rotation: torch.Tensor, mask: torch.Tensor, columns, part: slice):
-        """shape: (b, t); rotation [b · t, D/2]; mask [b, 1, t or 1, end], of bool or added; columns: t of them; part: of
-        all rows."""
-        self.shape, self.rotation, self.mask, self.columns, self.part = shape, rotation, mask, columns, part
-        self.rows = shape[0] * shape[1]
-        self._owner = rows
+    def __init__(self, owner: FusedRows, rows: int, rotation: torch.Tensor, mask: torch.Tensor, column: torch.Tensor):
+        """rotation [b, D/2]; mask [b, 1, 1, end], added; column [1]."""
+        self.rows, self.rotation, self.mask, self.column = rows, rotation, mask, column
+        self._owner = owner
 
     def attend(self, layer: int, x: torch.Tensor) -> torch.Tensor:
-        """[b · t, Hq · D] from x [b · t, (Hq + 2 · Hkv) · D]."""
-        w, (count, new), end = self._owner.w, self.shape, self.mask.shape[-1]
+        """[b, Hq · D] from x [b, (Hq + 2 · Hkv) · D]."""
+        w, end = self._owner.w, self.mask.shape[-1]
         x = x.view(self.rows, -1, w.head_dim)
         turned = _rotate(x[:, : w.heads + w.kv_heads], self.rotation)
-        q, k, v = (
-            each.view(count, new, -1, w.head_dim).transpose(1, 2)  # [b, heads, t, D]
-            for each in (turned[:, : w.heads], turned[:, w.heads :], x[:, w.heads + w.kv_heads :])
-        )
-        keys, values = self._owner.keys[layer, self.part], self._owner.values[layer, self.part]
-        keys[:, :, self.columns], values[:, :, self.columns] = k, v
-        keys, values = keys[:, :, :end], values[:, :, :end]
+        keys, values = self._owner.keys[layer], self._owner.values[layer]
+        keys[:, :, self.column] = turned[:, w.heads :, None]
+        values[:, :, self.column] = x[:, w.heads + w.kv_heads :, None]
         group = w.heads // w.kv_heads
-        if new == 1:  # a group's heads are rows of one product
-            q = q.reshape(count, w.kv_heads, group, w.head_dim)
-            mixed = F.scaled_dot_product_attention(q, keys, values, attn_mask=self.mask.expand(-1, -1, group, -1))
-            return mixed.reshape(count, -1)
-        mixed = F.scaled_dot_product_attention(q, keys, values, attn_mask=self.mask, enable_gqa=group > 1)
-        return mixed.transpose(1, 2).reshape(self.rows, -1)
+        q = turned[:, : w.heads].reshape(
+            self.rows, w.kv_heads, group, w.head_dim
+        )  # heads of a group as rows of a product
+        mask = self.mask.expand(-1, -1, group, -1)
+        mixed = F.scaled_dot_product_attention(q, keys[:, :, :end], values[:, :, :end], attn_mask=mask)
+        return mixed.reshape(self.rows, -1)
 
 
 def _rotate(x: torch.Tensor, rotation: torch.Tensor) -> torch.Tensor:

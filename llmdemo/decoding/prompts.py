@@ -6,7 +6,8 @@ Rows that have ended leave the batch, which makes the rest faster. Plain Llamas 
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -30,8 +31,9 @@ class Answer:
 class PaddedRows:
     """A batch on its way through a model: `start` with prompts, `extend` with what comes next, `keep` some rows."""
 
-    def __init__(self, model):
-        self._model = model
+    def __init__(self, model, context: Callable[[], AbstractContextManager] = nullcontext):
+        """`context`: what the model's own forward runs in, such as autocast."""
+        self._model, self._context = model, context
         self._takes = inspect.signature(model.forward).parameters
         self._device = next(model.parameters()).device
         self._cache = self._mask = None
@@ -46,6 +48,10 @@ class PaddedRows:
     def extend(self, tokens: Tensor) -> Tensor:
         """Logits [b, V] after `tokens` [b, k] more, the same number for each row."""
         return self._forward(tokens, torch.ones(tokens.shape, dtype=torch.int64))[:, -1]
+
+    def read(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """(keys, values) [b, kv heads, t, d] of each layer."""
+        return ((layer.keys, layer.values) for layer in self._cache.layers)
 
     def keep(self, rows: Tensor) -> bool:
         """Goes on with these rows (indices [n]) only; False where the model's cache cannot."""
@@ -62,13 +68,14 @@ class PaddedRows:
         extra = {"position_ids": positions.to(self._device)} if "position_ids" in self._takes else {}
         if "logits_to_keep" in self._takes:
             extra["logits_to_keep"] = 1
-        out = self._model(
-            input_ids=ids.to(self._device),
-            attention_mask=self._mask.to(self._device),
-            past_key_values=self._cache,
-            use_cache=True,
-            **extra,
-        )
+        with self._context():
+            out = self._model(
+                input_ids=ids.to(self._device),
+                attention_mask=self._mask.to(self._device),
+                past_key_values=self._cache,
+                use_cache=True,
+                **extra,
+            )
         self._cache = out.past_key_values
         return out.logits.float()
 
@@ -83,11 +90,12 @@ def greedy(
     *,
     end_ids: list[int] | None = None,
     weights: FusedLlamaWeights | None = None,
+    context: Callable[[], AbstractContextManager] = nullcontext,
 ) -> list[Answer]:
     """The likeliest token each time until `end_ids` (None: the model's own end tokens); equals
     `generate(do_sample=False)` row by row.
 
-    `weights`: the model's, fused; None: its own forward is used.
+    `weights`: the model's, fused; None: its own forward is used. `context`: what that runs in, such as autocast.
     `tell(share)` is called at each step with about how much is done, 0 to 1; what it raises ends the work.
     """
     if not prompts:
@@ -96,8 +104,12 @@ def greedy(
     written: list[list[int]] = [[] for _ in prompts]
     ended = [False] * len(prompts)
     alive = torch.arange(len(prompts))  # which prompt each row of the batch belongs to
-    rows = PaddedRows(model) if weights is None else FusedRows(weights, max_new_tokens)
-    logits = rows.start(prompts, pad_id)
+    rows: PaddedRows | FusedRows = PaddedRows(model, context)
+    if weights is None:
+        logits = rows.start(prompts, pad_id)
+    else:
+        first, rows = rows, FusedRows(weights, max_new_tokens)
+        logits = rows.start(first, prompts, pad_id)
     for step in range(max_new_tokens):
         tell(max(step / max_new_tokens, sum(ended) / len(ended)))
         tokens = logits.argmax(-1).cpu()  # [b]

@@ -60,6 +60,16 @@ class Basis:
         """Of the products with it."""
         return self.kept.dtype if self.scale is None else self.scale.dtype
 
+    def take(self, other: "Basis") -> None:
+        """The values of a basis of the same form, in the same memory: a captured step goes on reading there."""
+        self.kept.copy_(other.kept)
+        if self.scale is not None:
+            self.scale.copy_(other.scale)
+
+    def is_like(self, other: "Basis") -> bool:
+        """Whether `other` has the same form."""
+        return self.kept.shape == other.kept.shape and self.kept.dtype == other.kept.dtype
+
     def tensor(self) -> Tensor:
         return self.kept if self.scale is None else self.kept.to(self.scale.dtype).mul_(self.scale)
 
@@ -161,7 +171,8 @@ class Subspace:
 
         `share` overwrites each tensor of the new basis with that of the first of several processes.
         """
-        old = (self.left, self.right)
+        # Copies, as the new basis takes the old one's memory.
+        old = [None if basis is None else basis.clone() for basis in (self.left, self.right)]
         self.find(gradient, method, generator)
         for tensor in self.state().values() if share else ():
             share(tensor)
@@ -176,11 +187,13 @@ class Subspace:
         with _whole_fp32(gradient):
             found = self._by_svd(work) if method == "svd" else self._by_iteration(work, method == "power", generator)
         left, right = found
-        found = {"left": (left, 1), "right": (right, 0)}
-        self._kept = {
-            side: Basis.of(found[side][0].to(gradient.dtype), found[side][1], self.bits)
-            for side in (("left", "right") if self.side == "full" else (self.side,))
-        }
+        vectors = {"left": (left, 1), "right": (right, 0)}
+        for side in ("left", "right") if self.side == "full" else (self.side,):
+            basis = Basis.of(vectors[side][0].to(gradient.dtype), vectors[side][1], self.bits)
+            if side in self._kept and self._kept[side].is_like(basis):
+                self._kept[side].take(basis)
+            else:
+                self._kept[side] = basis
 
     def _by_svd(self, matrix: Tensor) -> tuple[Tensor, Tensor]:
         """The first singular vectors on both sides: galore_torch's way, and the reference."""

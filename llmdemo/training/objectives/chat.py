@@ -165,8 +165,7 @@ def write(place: Place, prompts: list[list[int]]) -> list[str]:
     with merged(place.model) if _has_room(place) else contextlib.nullcontext(place.model) as model:
         # Its weights are others by the next evaluation: the fused ones are not kept.
         weights = fresh_weights(model, "bf16" if place.precision == "bf16" else "auto")
-        with place.autocast() if weights is None else contextlib.nullcontext():
-            answers = greedy(model, prompts, new, place.pad, **options, weights=weights)
+        answers = greedy(model, prompts, new, place.pad, **options, weights=weights, context=place.autocast)
     return [place.tokenizer.decode(answer.token_ids, skip_special_tokens=True) for answer in answers]
 
 

@@ -51,6 +51,12 @@ def read_events(path: Path, offset: int = 0) -> tuple[list[dict], int]:
     Lines that are not JSON objects are skipped, halves of surrogate pairs become question marks; a last line without
     its end is left for the next read. At most 8 MiB are read a call: call again while the offset grows.
     """
+    numbered, end = read_numbered(path, offset)
+    return [event for _, event in numbered], end
+
+
+def read_numbered(path: Path, offset: int = 0) -> tuple[list[tuple[int, dict]], int]:
+    """As `read_events`, each event with its id: the byte after it, which is the offset to go on from."""
     try:
         with open(path, "rb") as file:
             file.seek(offset)
@@ -60,7 +66,12 @@ def read_events(path: Path, offset: int = 0) -> tuple[list[dict], int]:
     end = data.rfind(b"\n") + 1
     if end == 0 and len(data) == _LARGEST_READ:
         end = len(data)  # a line longer than a read is no event of ours
-    return [event for line in data[:end].split(b"\n") if (event := _parse(line))], offset + end
+    found, position = [], offset
+    for line in data[:end].split(b"\n"):
+        position += len(line) + 1
+        if event := _parse(line):
+            found.append((position, event))
+    return found, offset + end
 
 
 def _parse(line: bytes) -> dict | None:

@@ -26,11 +26,12 @@ def needed(ledger: dict | None, *, said: str = "", peak: int | None = None, ther
     predicted = (ledger or {}).get("predicted") or {}
     sentences = []
     if total := _bytes(predicted.get("total")):
-        part = max(_parts(predicted), key=_parts(predicted).get, default="")
+        parts = _parts(predicted)
+        part = max(parts, key=lambda name: parts[name], default="")
         most = f", most of it for {part} ({_size(predicted[part])})" if part else ""
-        available = _bytes(ledger.get("available"))
+        available = _bytes((ledger or {}).get("available"))
         free = f"; {_size(available)} were free when it began" if available else ""
-        whole = _bytes(ledger.get("needed")) or total
+        whole = _bytes((ledger or {}).get("needed")) or total
         each = f" in all its processes, {_size(total)} in each" if whole > total else ""
         sentences.append(f"The run needs about {_size(whole)}{each}{most}{free}.")
     if peak:
@@ -39,8 +40,8 @@ def needed(ledger: dict | None, *, said: str = "", peak: int | None = None, ther
         sentences.append(f"The machine has {_size(there)}.")
     if tried := _TRIED.search(said):
         sentences.append(f"It failed when it asked for {_readable(tried[1])} more.")
-    if free := _FREE.search(said):
-        sentences.append(f"The GPU has {free[1]}, {free[2]} of it free.")
+    if on_gpu := _FREE.search(said):
+        sentences.append(f"The GPU has {on_gpu[1]}, {on_gpu[2]} of it free.")
     return " ".join(sentences)
 
 
@@ -48,7 +49,7 @@ def smaller(ledger: dict | None, config: dict | None) -> str:
     """Which settings to lower, those first that free the most; with their values where they are known."""
     predicted = (ledger or {}).get("predicted") or {}
     parts = _parts(predicted)
-    order = sorted(parts, key=parts.get, reverse=True) or ["activations"]
+    order = sorted(parts, key=lambda name: parts[name], reverse=True) or ["activations"]
     advice = list(dict.fromkeys(_ADVICE[part](config or {}) for part in order))
     said = "; or ".join(advice[:2])
     return f"{said[:1].upper()}{said[1:]}. {RESUME}"

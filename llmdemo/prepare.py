@@ -3,43 +3,36 @@
 Joins data, models, training and runs for the page and the endpoints alike. Imports torch only to predict; knows no widget.
 """
 
-import statistics
 from dataclasses import fields, replace
 from functools import lru_cache
 from pathlib import Path
 
-from llmdemo import data
+from llmdemo import data, pace
 from llmdemo.errors import UserError
+from llmdemo.jobs.environment import gpus
 from llmdemo.models import catalog
 from llmdemo.models.catalog import ModelEntry
 from llmdemo.models.library import import_library
-from llmdemo.runs.command import gpus
 from llmdemo.settings import Settings
+from llmdemo.settings.training import TrainConfig, defaults_of
 from llmdemo.store import Home
-from llmdemo.training.config import CHOICES, TrainConfig, check_gpus, check_task
+from llmdemo.training.checks import check_gpus, check_task
 from llmdemo.training.trackers import require_installed
 
-METHODS = CHOICES["method"]
-TASKS = CHOICES["task"]
-PRECISIONS = CHOICES["precision"]
 SETTINGS = tuple(field.name for field in fields(TrainConfig))
 """The names of all settings; a run's config.json has more: the data set, the model, who started it."""
 _LIKELY_LENGTH = 128
-_TELLING_STEPS = 10
-_TELLING_RUNS = 5
-_FASTER = {"classify": 1.5}
-"""Than other tasks: a classifier has no logits of a vocabulary, and learns from few of the texts that it reads."""
 
 
 def defaults(method: str, task: str = "chat") -> dict:
     """The settings that a run of this task with this method has unless told otherwise."""
-    config = TrainConfig.from_dict({"dataset_id": "none", "method": method, "task": task}).resolved().to_dict()
+    config = defaults_of(task, method).to_dict()
     return {
         key: value for key, value in config.items() if key not in ("dataset_id", "model_id", "method", "task", "name")
     }
 
 
-def checked(home: Home, values: dict) -> tuple[TrainConfig, object, ModelEntry]:
+def checked(home: Home, values: dict) -> tuple[TrainConfig, data.DatasetInfo, ModelEntry]:
     """(config, DatasetInfo, ModelEntry) for settings by the contract's keys; the task follows the data set's.
 
     Raises UserError for a setting, a data set or a model that cannot be used.
@@ -80,6 +73,12 @@ def start(home: Home, runs, values: dict, extra: dict | None = None) -> str:
     return runs.start({**whole, **(extra or {})}, name=config.name or None)
 
 
+def started(home: Home, runs, values: dict) -> dict:
+    """{"run_id", "notes"}: as `start`, with what people should know of the run at once."""
+    notes = notes_before(home, checked(home, values)[0])
+    return {"run_id": start(home, runs, values), "notes": notes}
+
+
 def clone(home: Home, runs, run_id: str) -> str:
     """Queues a new run with the settings of this one, on the same data; returns its run_id.
 
@@ -105,7 +104,8 @@ def _same_data(home: Home, config: dict) -> str:
 
 
 def predict(home: Home, values: dict) -> dict:
-    """{"ledger", "task", "step_tokens", "steps", "batch"}: the memory these settings will take; tokens and records of a step.
+    """{"ledger", "task", "step_tokens", "steps", "batch", "work", "notes"}: the memory these settings will take; tokens and
+    records of a step; the work as pace.seconds takes it; sentences that people should know before the run.
 
     The ledger is training.ledger.report's, for a batch of the data set's longest records; without a data set, for
     records of a likely length. Imports torch at the first call. Raises UserError as a start would.
@@ -120,7 +120,50 @@ def predict(home: Home, values: dict) -> dict:
     ledger = _ledger(entry, replace(config, dataset_id="any", name=""), rows, longest, rows * max(1, trained))
     step_tokens = config.global_batch * mean
     size = {"step_tokens": step_tokens, "steps": config.max_steps, "batch": config.global_batch}
-    return {"ledger": ledger, "task": config.task, **size}
+    todo = pace.work(config, kept, min(tokens["mean"] if tokens else mean, config.max_length), step_tokens)
+    notes = [] if dataset_id == "none" else notes_before(home, config)
+    return {"ledger": ledger, "task": config.task, **size, "work": todo, "notes": notes}
+
+
+def notes_before(home: Home, config: TrainConfig) -> list[str]:
+    """What people should know of a run before it starts: that nothing can be held out, that max_length leaves records out.
+
+    Raises UserError.
+    """
+    if config.task == "text" and config.eval_share:  # of too few texts the end is held out
+        return []
+    return _held_out_notes(home, config) + _length_notes(home, config)
+
+
+def _held_out_notes(home: Home, config: TrainConfig) -> list[str]:
+    how = (config.seed, config.eval_share, config.fold, config.folds, config.split_version)
+    note = _held_out_note(home, config.dataset_id, data.get_dataset(home, config.dataset_id).kept, *how)
+    return [note] if note else []
+
+
+def _length_notes(home: Home, config: TrainConfig) -> list[str]:
+    """How many conversations keep no token of their answer within max_length, by the tokens counted when the data came."""
+    measured = data.get_dataset(home, config.dataset_id).measured
+    count = _too_long(home, config.dataset_id, config.max_length, measured) if config.task == "chat" else 0
+    if not count:
+        return []
+    some = f"{count:,} record{'' if count == 1 else 's'}"
+    return [
+        f"About {some} will be left out: within {config.max_length:,} tokens no token of the answer is left. Raise "
+        "max_length to learn from them. The run counts them with its own model."
+    ]
+
+
+@lru_cache(maxsize=256)
+def _too_long(home: Home, dataset_id: str, max_length: int, measured: str | None) -> int:
+    return data.without_answer(home, dataset_id, max_length)
+
+
+@lru_cache(maxsize=256)
+def _held_out_note(home: Home, dataset_id: str, kept: int, *how) -> str:
+    """Remembered: the records of a data set never change, and the form asks at every key."""
+    records = data.open_records(home, dataset_id)
+    return "" if len(data.split(records, *how)[1]) else data.why_none(records, how[1])
 
 
 def step_tokens(config: TrainConfig, info) -> float:
@@ -143,66 +186,25 @@ def _batch(config: TrainConfig, tokens: dict | None, kept: int) -> tuple[int, in
     return config.batch_size, longest, min(longest, trained), min(mean, limit)
 
 
-def shown_speed(runs: list[dict], parameters: int, method: str | None = None, task: str | None = None) -> float | None:
-    """Tokens a second of a model with so many weights, as whole runs here have shown it; None if none has.
-
-    `runs`: statuses, newest first. The median of the newest few, of those that are most alike, in task and method, else
-    in one of them: a run that ended after a few steps tells nothing yet, and one that shared the machine with others
-    should not count alone.
-    """
-    known = [run for run in runs if run.get("tokens_per_second") and (run.get("step") or 0) >= _TELLING_STEPS]
-    known = [run for run in known if (run.get("worker") or {}).get("parameters") and not run.get("imported")]
-
-    def alike(run: dict) -> int:
-        return 2 * (run["worker"].get("task") == task) + (run["worker"].get("method") == method)
-
-    best = max(map(alike, known), default=0)
-    like = [run for run in known if alike(run) == best][:_TELLING_RUNS]
-    work = [_rate(run) / _FASTER.get(run["worker"].get("task"), 1.0) * run["worker"]["parameters"] for run in like]
-    return _FASTER.get(task, 1.0) * statistics.median(work) / max(1, parameters) if work else None
-
-
-def _rate(run: dict) -> float:
-    """Tokens a second of all that a run did; of an older one, of its last steps."""
-    return run["tokens"] / run["seconds"] if run.get("tokens") and run.get("seconds") else run["tokens_per_second"]
-
-
-def likely_speed(
-    home: Home, runs: list[dict], model_id: str = "starter", method: str | None = None, task: str = "chat"
-) -> tuple[float, bool]:
-    """(tokens a second that this machine trains the model with, whether that is only a guess). Raises UserError."""
-    shown = shown_speed(runs, catalog.resolve(home, model_id).parameters, method, task)
-    return (shown, False) if shown else (_FASTER.get(task, 1.0) * rough_speed(home, model_id), True)
-
-
-def rough_speed(home: Home, model_id: str = "starter") -> float:
-    """Tokens a second that this machine may train the model with, guessed before the first run. Raises UserError."""
-    import torch
-
-    from llmdemo.training import device as devices
-    from llmdemo.training.speed import tokens_per_second
-
-    entry = catalog.resolve(home, model_id)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    precision = devices.resolve_precision("auto", device)
-    dtype = torch.float32 if precision == "fp32" else torch.bfloat16
-    return tokens_per_second(entry.parameters, device, dtype)
-
-
 def epoch(home: Home, dataset_id: str, runs: list[dict]) -> dict:
     """What one pass over the data set costs here with the default settings and the starter model.
 
-    {"seconds", "steps", "tokens", "memory_bytes", "rough"}; `runs`: statuses that may tell this machine's
-    speed; `rough` says that it is a guess. Raises UserError where the data set's tokens or the model are not known.
+    {"seconds", "seconds_low", "seconds_high", "rough", "steps", "tokens", "memory_bytes"}; `runs`: statuses that may
+    tell this machine's speed. Raises UserError where the data set's tokens or the model are not known.
     """
     info = data.get_dataset(home, dataset_id)
     if info.tokens is None:
         raise UserError("The tokens of the data set are not counted yet.", "Wait until the starter model is here.")
     predicted = predict(home, {"dataset_id": dataset_id})
-    speed, rough = likely_speed(home, runs, task=info.task)
-    cost = data.epoch_cost(info.tokens, info.kept, speed, batch_size=predicted["batch"], packed=info.task == "text")
-    known = {key: cost[key] for key in ("seconds", "steps", "tokens")}
-    return known | {"memory_bytes": predicted["ledger"]["predicted"]["total"], "rough": rough}
+    cost = data.epoch_cost(info.tokens, info.kept, 1.0, batch_size=predicted["batch"], packed=info.task == "text")
+    config = TrainConfig.from_dict({"dataset_id": dataset_id, "task": info.task, "max_steps": max(1, cost["steps"])})
+    todo = pace.work(config, info.kept, info.tokens["mean"], cost["tokens"] / max(1, cost["steps"]))
+    told = pace.seconds(home, runs, "starter", None, info.task, todo)
+    return told | {
+        "steps": cost["steps"],
+        "tokens": cost["tokens"],
+        "memory_bytes": predicted["ledger"]["predicted"]["total"],
+    }
 
 
 def _ledger(entry: ModelEntry, config: TrainConfig, rows: int, longest: int, trained: int) -> dict:

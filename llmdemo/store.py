@@ -9,6 +9,7 @@ import re
 import secrets
 import shutil
 import tempfile
+import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from llmdemo.errors import UserError
 try:
     import fcntl
 except ImportError:  # Windows: nothing is claimed there, and so nothing is swept
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]
 
 _WHOLE = "whole-"
 _ID = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
@@ -174,6 +175,21 @@ def _claim(folder: Path) -> int | None:
         os.close(handle)
         return None
     return handle
+
+
+_inside = threading.Lock()
+
+
+@contextmanager
+def locked(path: Path):
+    """Around a change that reads a file and writes it again: one thread at a time, of all apps on one home folder.
+
+    path: an empty file that only stands for the lock. Waits for its turn; the kernel takes the lock back from who dies.
+    """
+    with _inside, open(path, "a+b") as handle:
+        if fcntl is not None:  # on Windows, one app has one home folder
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
 
 
 def sync_folder(folder: Path) -> None:

@@ -1,9 +1,9 @@
-"""The whole test suite: `python tests/run.py [pytest options]`. Sets up all that it needs, a browser included.
+"""The whole test suite: `python tests/run.py [--quick] [pytest options]`. Sets up all that it needs, a browser included.
 
 Installs tests/requirements.txt with pip, and Chromium: Debian's through apt where that can be, else Playwright's own
 download; with neither, the browser tests fail with a sentence. Then the quick tests run on all cores, one thread each,
 and after them those that need the starter model, the real worker or the browser, two at a time, as they wait a lot;
-those that measure time come last, alone.
+those that measure time come last, alone. With --quick, linters, types and quick tests only.
 """
 
 import os
@@ -16,14 +16,20 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def main(options: list[str]) -> int:
+    is_quick = "--quick" in options
+    options = [option for option in options if option != "--quick"]
     install("-r", str(ROOT / "tests" / "requirements.txt"))
-    provide_browser()
+    if not is_quick:
+        provide_browser()
     lint = [[sys.executable, "-m", "ruff", *command, "."] for command in (["check"], ["format", "--check"])]
     quick = [*pytest("not slow"), "-n", str(os.cpu_count() or 1), "--dist", "loadfile"]
     slow = [*pytest("slow and not alone"), "-n", "2", "--dist", "loadfile", "--durations", "12"]
     results = [run(command) for command in lint]
+    results.append(run([sys.executable, "-m", "mypy"]))
     results.append(run([sys.executable, str(ROOT / "tests" / "audit.py")]))
     results.append(run([*quick, *options], {"OMP_NUM_THREADS": "1"}))
+    if is_quick:
+        return max(results)
     results.append(run([*slow, *options], {"OMP_NUM_THREADS": "1"}))
     results.append(run([*pytest("alone"), *options]))
     return max(results)

@@ -55,7 +55,7 @@ def test_nothing_below_the_page_imports_the_page():
     assert outside == []
 
 
-@pytest.mark.parametrize("folder", ["data", "runs", "store", "events", "errors", "settings"])
+@pytest.mark.parametrize("folder", ["data", "jobs", "runs", "store", "events", "errors", "settings"])
 def test_data_and_runs_import_no_torch(folder):
     assert importers("torch", folder) == []
     assert importers("transformers", folder) == []
@@ -65,6 +65,11 @@ def test_runs_do_not_import_training_and_training_knows_no_database():
     assert importers("sqlite3", "training") == []
     assert importers("llmdemo.training", "runs") == []
     assert importers("llmdemo.runs", "training") == []
+
+
+def test_jobs_know_no_kind_of_job():
+    for package in ("runs", "training", "evaluation", "experiments", "publish", "models", "data"):
+        assert importers(f"llmdemo.{package}", "jobs") == []
 
 
 def test_decoding_knows_token_ids_only():

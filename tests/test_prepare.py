@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from llmdemo import prepare
+from llmdemo import data, prepare
 from llmdemo.data.ingest import add_dataset
 from llmdemo.errors import UserError
-from llmdemo.training.config import CHOICES, METHOD_DEFAULTS, TASK_DEFAULTS
+from llmdemo.settings.training import METHOD_DEFAULTS, METHODS, TASK_DEFAULTS, TASKS
 
 
 @pytest.fixture
@@ -26,9 +26,9 @@ def datasets(home, settings, tmp_path, tiny_tokenizer):
     return found
 
 
-@pytest.mark.parametrize("task", CHOICES["task"])
+@pytest.mark.parametrize("task", TASKS)
 def test_each_task_and_method_have_their_defaults(task):
-    for method in prepare.METHODS:
+    for method in METHODS:
         values = prepare.defaults(method, task)
         assert values.items() >= METHOD_DEFAULTS[task][method].items()
         assert None not in (values["scale"], values["schedule"])
@@ -36,18 +36,18 @@ def test_each_task_and_method_have_their_defaults(task):
     assert prepare.defaults("galore") == prepare.defaults("galore", "chat")
 
 
-@pytest.mark.parametrize("task", CHOICES["task"])
+@pytest.mark.parametrize("task", TASKS)
 def test_the_task_and_its_defaults_follow_the_data_set(home, datasets, tiny_model_folder, task):
     values = {"dataset_id": datasets[task], "model_id": str(tiny_model_folder), "max_steps": 3}
     config, info, _ = prepare.checked(home, values)
     assert config.task == info.task == task and config.max_steps == 3
     assert config.batch_size == prepare.defaults("galore", task)["batch_size"]
-    other = next(name for name in CHOICES["task"] if name != task)
+    other = next(name for name in TASKS if name != task)
     with pytest.raises(UserError, match=f"the data set {task} is {task!r}"):
         prepare.checked(home, {**values, "task": other})
 
 
-@pytest.mark.parametrize("task", CHOICES["task"])
+@pytest.mark.parametrize("task", TASKS)
 def test_what_a_batch_of_each_task_takes_is_predicted(home, datasets, tiny_model_folder, task):
     predicted = prepare.predict(home, {"dataset_id": datasets[task], "model_id": str(tiny_model_folder)})
     assert predicted["step_tokens"] > 0 and predicted["ledger"]["predicted"]["activations"] > 0
@@ -78,34 +78,38 @@ def test_a_classifier_is_no_beginning_for_a_chat(home, datasets, tiny_model_fold
     assert prepare.checked(home, {**values, "dataset_id": datasets["classify"]})[0].task == "classify"
 
 
-def run_of(speed, step=84, method="galore", parameters=1000, task="chat"):
-    worker = {"method": method, "parameters": parameters, "task": task}
-    return {"tokens_per_second": speed, "step": step, "worker": worker}
+def test_that_nothing_can_be_held_out_is_said_before_the_run_and_at_its_start(
+    home, settings, tmp_path, tiny_model_folder
+):
+    rows = [{"instruction": "Say hi", "output": f"Hi {n}!"} for n in range(20)]
+    (tmp_path / "hi.json").write_text(json.dumps(rows))
+    values = {"dataset_id": data.add_dataset(home, settings, tmp_path / "hi.json", "hi").dataset_id}
+    values["model_id"] = str(tiny_model_folder)
+    note = prepare.predict(home, values)["notes"][0]
+    assert "Nothing is held out: all 20 records ask the same" in note
+
+    class Runs:
+        def start(self, config, name=None):
+            return config["dataset_id"]
+
+    assert prepare.started(home, Runs(), values) == {"run_id": values["dataset_id"], "notes": [note]}
 
 
-def test_the_likely_speed_is_the_median_of_the_newest_runs_with_the_method_and_follows_the_models_size():
-    runs = [run_of(9.0), run_of(200.0), run_of(210.0), run_of(50.0, method="lora"), *[run_of(1.0)] * 9]
-    assert prepare.shown_speed(runs[:4], 1000, "galore") == 200.0
-    assert prepare.shown_speed(runs[:4], 2000, "galore") == 100.0
-    assert prepare.shown_speed(runs[:4], 1000, "lora") == 50.0
-    assert prepare.shown_speed(runs[:3], 1000, "adamw") == 200.0, "another method's is better than none"
-    texts = run_of(400.0, task="classify")
-    assert prepare.shown_speed([texts, *runs[:4]], 1000, "galore", "chat") == 200.0
-    whole = {**run_of(400.0), "tokens": 6000, "seconds": 60.0}
-    assert prepare.shown_speed([whole], 1000, "galore", "chat") == 100.0, "with its evaluations"
-    faster = prepare._FASTER["classify"]
-    assert faster > 1 and prepare.shown_speed([whole], 1000, "galore", "classify") == 100.0 * faster
-    assert prepare.shown_speed([texts], 1000, "galore", "chat") == 400.0 / faster
-    assert prepare.shown_speed([*runs[:4], texts], 1000, "lora", "classify") == 400.0, "the task says more"
+def test_records_that_the_chosen_length_leaves_out_are_told_before_the_run(
+    home, settings, tmp_path, tiny_model_folder, tiny_tokenizer
+):
+    rows = [{"instruction": f"word{n} " * (60 if n < 12 else 2), "output": f"Answer {n}."} for n in range(30)]
+    (tmp_path / "long.json").write_text(json.dumps(rows))
+    info = add_dataset(home, settings, tmp_path / "long.json", "long", tokenizer=tiny_tokenizer)
+    values = {"dataset_id": info.dataset_id, "model_id": str(tiny_model_folder)}
+    assert prepare.predict(home, values)["notes"] == []
+    note = prepare.predict(home, {**values, "max_length": 48})["notes"][0]
+    assert "About 12 records will be left out: within 48 tokens" in note
 
 
-@pytest.mark.parametrize(
-    "told",
-    [{}, run_of(8.0, step=5), run_of(None), {**run_of(8.0), "worker": None}, {**run_of(8.0), "imported": True}],
-)
-def test_a_run_that_tells_nothing_of_the_speed_is_passed_over(told):
-    assert prepare.shown_speed([told], 1000) is None
-    assert prepare.shown_speed([told, run_of(100.0)], 1000) == 100.0
+def test_where_records_are_held_out_there_is_nothing_to_say(home, datasets, tiny_model_folder):
+    for task in TASKS:
+        assert prepare.predict(home, {"dataset_id": datasets[task], "model_id": str(tiny_model_folder)})["notes"] == []
 
 
 def test_more_processes_than_gpus_are_refused_at_the_start(home, datasets, tiny_model_folder, monkeypatch):

@@ -3,30 +3,20 @@ import { h, shape, t } from "./dom.js";
 import { Modes, oneLine } from "./modes.js";
 import { MoreLanes } from "./more-lanes.js";
 
-/* key: [least, most, step, default]; the engine checks again and has the last word. */
-const NUMBERS = {
-  temperature: [0.05, 5, 0.05, 0.8],
-  top_k: [1, 100000, 1, 50],
-  top_p: [0.01, 1, 0.01, 0.9],
-  num_beams: [1, 16, 1, 4],
-  max_new_tokens: [1, 1024, 1, 64],
-  seed: [0, 4294967295, 1, 7],
-  length_penalty: [-5, 5, 0.1, 1],
-  min_p: [0.001, 1, 0.01, 0.05],
-};
-const CHOICES = { precision: ["auto", "fp32", "bf16", "int8"], early_stopping: ["false", "true", "never"] };
+/* By how much an arrow key changes a value; whole numbers by 1. Ranges, choices and defaults come with the page from
+ llmdemo/settings/decoding.py. */
+const STEPS = { temperature: 0.05, top_p: 0.01, min_p: 0.01, length_penalty: 0.1 };
 const MAIN = ["temperature", "top_k", "top_p", "num_beams", "max_new_tokens", "seed"];
 const LANES = ["greedy", "top_k", "top_p", "beam", "min_p", "sample"];
 const DEFAULT_LANES = LANES.slice(0, 4);
 
 export class Form {
-  /* hooks {go(), models(), changed(), failed(sentence)}; limits {max_new_tokens, max_beams} */
-  constructor(hooks, limits) {
+  /* hooks {go(), models(), changed(), failed(sentence)}; known {settings: {key: {kind, low, high, default, choices}}} */
+  constructor(hooks, known) {
     this.hooks = hooks;
+    this.spec = known.settings;
     this.turns = [];
     this.inputs = {};
-    NUMBERS.max_new_tokens[1] = limits.max_new_tokens || 1024;
-    NUMBERS.num_beams[1] = limits.max_beams || 16;
     this.build();
   }
 
@@ -79,7 +69,10 @@ export class Form {
       row,
       this.more,
     );
-    this.system.addEventListener("input", () => this.hooks.changed());
+    this.system.addEventListener("input", () => {
+      this.emptySystem = false;
+      this.hooks.changed();
+    });
   }
 
   /* The prompt's field takes one prompt, or one a line. */
@@ -160,7 +153,8 @@ export class Form {
   }
 
   number(key) {
-    const [least, most, step, value] = NUMBERS[key];
+    const { low: least, high: most, default: value } = this.spec[key];
+    const step = STEPS[key] || 1;
     const input = h("input", {
       type: "number",
       id: "arena-" + key,
@@ -196,7 +190,7 @@ export class Form {
     const select = h(
       "select",
       { id: "arena-" + key, onchange: () => this.hooks.changed() },
-      CHOICES[key].map((value) => h("option", { value }, t("choice_" + key + "_" + value))),
+      this.spec[key].choices.map((value) => h("option", { value }, t("choice_" + key + "_" + value))),
     );
     this.inputs[key] = select;
     return this.field(key, select);
@@ -286,11 +280,17 @@ export class Form {
   usePreset(preset) {
     this.clearTurns();
     this.raw.checked = Boolean(preset.raw);
-    this.system.value = preset.system || "";
+    this.setSystem(preset.system || undefined);
     this.showMode();
     this.prompt.value = preset.prompt;
     this.prompt.focus();
     this.hooks.changed();
+  }
+
+  /* A record may have a system turn without a text: it is sent too, as it was trained, until the field is typed in. */
+  setSystem(content) {
+    this.system.value = content || "";
+    this.emptySystem = typeof content === "string" && !content.trim();
   }
 
   showMode() {
@@ -301,14 +301,16 @@ export class Form {
 
   promptValue() {
     if (this.raw.checked) return { raw: this.prompt.value };
-    const system = this.system.value.trim() ? [{ role: "system", content: this.system.value }] : [];
+    const system =
+      this.emptySystem || this.system.value.trim() ? [{ role: "system", content: this.system.value }] : [];
     return { messages: [...system, ...this.turns, { role: "user", content: this.prompt.value }] };
   }
 
   settings() {
     const values = {};
     for (const [key, input] of Object.entries(this.inputs))
-      values[key] = key in NUMBERS ? (input.value.trim() === "" ? NUMBERS[key][3] : Number(input.value)) : input.value;
+      values[key] =
+        input.type !== "number" ? input.value : input.value.trim() ? Number(input.value) : this.spec[key].default;
     values.early_stopping = { false: false, true: true, never: "never" }[values.early_stopping];
     values.lanes = [...LANES.filter((strategy) => this.lanes[strategy].checked), ...this.moreLanes.values()];
     return values;
@@ -347,7 +349,7 @@ export class Form {
     }
     const messages = (value.messages || []).filter((message) => message && typeof message.content === "string");
     const system = messages.find((message) => message.role === "system");
-    this.system.value = system ? system.content : "";
+    this.setSystem(system?.content);
     const rest = messages.filter((message) => message !== system);
     const last = rest.pop();
     this.prompt.value = last ? last.content : "";

@@ -51,9 +51,9 @@ class App {
         changed: () => this.remember(),
         failed: (message) => this.showError({ message, hint: "" }),
       },
-      limits(this.props.value),
+      known(this.props.value),
     );
-    this.canPick = limits(this.props.value).picks !== false;
+    this.canPick = known(this.props.value).picks !== false;
     this.status = h("p", { class: "status", role: "status" });
     this.error = h("div", { class: "error", role: "alert", hidden: true });
     this.panes = h("div", { class: "lanes" });
@@ -346,6 +346,7 @@ class App {
   /* int8 weights and the like are an approximation: how far off they are stands beside what they said. */
   approximation() {
     const forward = this.trace.meta && !this.isBatch && this.trace.meta.models[0].forward;
+    if (forward && forward.note) return ` ${forward.note}`;
     if (!forward || !forward.error || forward.error < APPROXIMATE) return "";
     return " " + t("approximate", { form: forward.form, e: number(100 * forward.error, 1) });
   }
@@ -564,10 +565,10 @@ class App {
   }
 }
 
-/* Before the first run the island's value holds the limits, as JSON. */
-const limits = (value) => {
+/* Before the first run the island's value holds the settings with their limits, as JSON. */
+const known = (value) => {
   try {
-    return JSON.parse(value).limits || {};
+    return JSON.parse(value).known || {};
   } catch {
     return {};
   }

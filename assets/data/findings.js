@@ -1,6 +1,7 @@
 /* Beside a record: what was found in the data set and what is left out, its numbers, what the loss is on, the list of
  data sets. `page` is the data panel's state with ask, fail, draw, open and turn. Everything goes through text nodes. */
 import * as L from "../lib/page.js";
+import { lang } from "../lib/words.js";
 import { rowLink } from "./record.js";
 import { h, s, t } from "../lib/page.js";
 
@@ -12,7 +13,13 @@ export const findings = (page) => {
     out = info.rows - info.kept;
   const box = h("section", { class: "box findings" });
   if (!kinds.length) {
-    L.show(box, h("h2", {}, t("data_all_kept")), h("p", { class: "soft" }, t("data_problems_none")), exportLine(page));
+    L.show(
+      box,
+      h("h2", {}, t("data_all_kept")),
+      h("p", { class: "soft" }, t("data_problems_none")),
+      unusedLine(info),
+      exportLine(page),
+    );
     return box;
   }
   L.show(
@@ -20,10 +27,17 @@ export const findings = (page) => {
     h("h2", {}, out > 0 ? t("data_left_out", { n: L.int(out) }) : t("data_all_kept")),
     switches(page),
     problemTable(page),
+    unusedLine(info),
     exportLine(page),
   );
   return box;
 };
+
+// Columns, and keys of turns, that hold something and play no part.
+const unusedLine = (info) =>
+  info.unused?.length
+    ? h("p", { class: "soft small unused" }, t("data_unused", { names: info.unused.join(", ") }))
+    : null;
 
 // Filters are switches; a change makes a new version of the data set, and only when it is applied.
 const switches = (page) => {
@@ -193,9 +207,14 @@ const exportLine = (page) => {
       t("data_export"),
       menu(t("data_export_shape"), shapes, "shape"),
       menu(t("data_export_format"), page.report.formats || [], "format"),
-      L.button(t("data_export_do"), () => page.trigger("submit", { dataset_id: page.id, ...pick }), "quiet", {
-        "data-key": "export",
-      }),
+      L.button(
+        t("data_export_do"),
+        () => page.trigger("submit", { dataset_id: page.id, language: lang, ...pick }),
+        "quiet",
+        {
+          "data-key": "export",
+        },
+      ),
     ),
     page.report.kinds.length
       ? h(
@@ -267,7 +286,7 @@ export const numbers = (page) => {
           ? [
               row(
                 t("data_n_epoch"),
-                t(cost.rough ? "data_n_rough" : "data_n_about", { time: L.duration(cost.seconds) }),
+                L.timeRange(cost),
               ),
               row(t("data_n_memory"), t("data_n_about", { time: L.bytes(cost.memory_bytes) })),
             ]

@@ -34,7 +34,9 @@ L.define("evaluate-form", ({ el, server }) => {
     if (choices.error) return fail(choices.error);
     state.choices = choices;
     if (datasetId) state.dataset_id = datasetId;
-    if (!set()) state.dataset_id = choices.data_sets[0]?.dataset_id || null;
+    // Of a tuned model its own run's data; never the newest file, which it may have nothing to do with.
+    const own = choices.models.find((model) => model.ready && model.dataset_id)?.dataset_id;
+    if (!set()) state.dataset_id = own || choices.data_sets[0]?.dataset_id || null;
     settle();
     if (!el.contains(document.activeElement)) draw();
   };
@@ -42,7 +44,8 @@ L.define("evaluate-form", ({ el, server }) => {
   const settle = () => {
     const models = fitting(),
       known = (id) => models.some((model) => model.id === id),
-      tuned = models.find((model) => model.id.startsWith("run-"));
+      runs = models.filter((model) => model.id.startsWith("run-")),
+      tuned = runs.find((model) => model.dataset_id === state.dataset_id) || runs[0];
     if (!known(state.first))
       state.first =
         (kind() === "classify" ? models[0] : models.find((model) => model.id === "starter") || models[0])?.id || null;

@@ -33,6 +33,10 @@ export const duration = (seconds) => {
   return whole(t("hours", { h: Math.floor(minutes / 60), m: minutes % 60 }));
 };
 
+/** How long something is said to take: {seconds_low, seconds_high, rough}, as the server tells it. */
+export const timeRange = ({ seconds_low: low, seconds_high: high, rough }) =>
+  t(rough ? "data_n_rough_range" : "data_n_about_range", { low: duration(low), high: duration(high) });
+
 export const clip = (text, n) => (text.length > n ? `${text.slice(0, n)}…` : text);
 
 /** @param {number | string} time seconds since 1970, or an ISO date */

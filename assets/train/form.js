@@ -7,56 +7,18 @@ import { h, t } from "../lib/page.js";
 export const trainForm = {};
 
 const SAMPLE = "sample";
-const FIELDS = [
-  ["max_steps", "number", "unit_steps"],
-  ["batch_size", "number", "unit_records"],
-  ["learning_rate", "number"],
-  ["max_length", "number", "unit_tokens"],
-  ["rank", "number"],
-  ["update_proj_gap", "number", "unit_steps"],
-  ["scale", "number"],
-  ["optim_bits", ["32", "8"], "unit_bits"],
-  ["loss_on", ["response", "all"]],
-  ["packing", "bool"],
-  ["replay_dataset_id", "data"],
-  ["replay_share", "share"],
-  ["forgetting_dataset_id", "data"],
-  ["class_weights", ["none", "balanced"]],
-  ["least_loss", "number"],
-  ["preference_loss", ["dpo", "ipo", "robust"]],
-  ["beta", "number"],
-  ["label_smoothing", "number"],
-  ["precision", "precisions"],
-  ["gradient_accumulation_steps", "number"],
-  ["num_processes", "number"],
-  ["seed", "number"],
-  ["log_with", ["none", "tensorboard", "trackio"]],
-];
-// The methods and the tasks that a setting is for; all where there is no line.
-const METHODS = {
-  update_proj_gap: ["galore"],
-  scale: ["galore"],
-  optim_bits: ["galore", "adamw"],
-  rank: ["galore", "lora"],
-};
-const TASKS = {
-  loss_on: ["chat"],
-  packing: ["chat", "text"],
-  replay_dataset_id: ["text"],
-  replay_share: ["text"],
-  forgetting_dataset_id: ["text"],
-  class_weights: ["classify"],
-  least_loss: ["classify"],
-  preference_loss: ["preference"],
-  beta: ["preference"],
-  label_smoothing: ["preference"],
-};
 const WORDED = {
   loss_on: { response: "data_response", all: "data_everything" },
   class_weights: { none: "choice_none", balanced: "choice_balanced" },
   log_with: { none: "choice_none" },
 };
-const NAMED = { dpo: "DPO", ipo: "IPO", robust: "robust DPO", tensorboard: "TensorBoard" };
+const NAMED = {
+  warmup_stable_decay: "warm-up, stable, decay",
+  dpo: "DPO",
+  ipo: "IPO",
+  robust: "robust DPO",
+  tensorboard: "TensorBoard",
+};
 const BASE = ["dataset_id", "model_id", "method"];
 
 L.define("train-form", ({ el, server }) => {
@@ -77,19 +39,21 @@ L.define("train-form", ({ el, server }) => {
     slot = h("div", { class: "more" });
   const task = () => state.choices?.data_sets.find((set) => set.dataset_id === state.config.dataset_id)?.task || "chat";
   const defaults = (method = state.config.method) => state.choices?.defaults[task()]?.[method] || {};
-  const fits = ([key]) =>
-    (!METHODS[key] || METHODS[key].includes(state.config.method)) &&
-    (!TASKS[key] || TASKS[key].includes(task())) &&
-    key in defaults();
+  // What each setting is, and which methods and tasks use it, comes from llmdemo/settings/training.py.
+  const settings = () => state.choices?.settings || {};
+  const fits = (key) => {
+    const { methods, tasks } = settings()[key];
+    return (!methods.length || methods.includes(state.config.method)) && (!tasks.length || tasks.includes(task()));
+  };
   // What was changed counts only where the setting exists: another method or task keeps it in mind.
   const changed = () =>
     Object.fromEntries(
       Object.entries(state.changed).filter(([key, value]) => {
-        const field = FIELDS.find(([name]) => name === key);
+        const setting = settings()[key];
         return (
-          !field ||
-          (fits(field) &&
-            (field[1] !== "data" || value === "none" || others(key).some((set) => set.dataset_id === value)))
+          !setting ||
+          (fits(key) &&
+            (setting.widget !== "dataset" || value === "none" || others(key).some((set) => set.dataset_id === value)))
         );
       }),
     );
@@ -152,7 +116,7 @@ L.define("train-form", ({ el, server }) => {
         batch: L.int(config.batch_size * (config.gradient_accumulation_steps || 1)),
       }),
     ];
-    if (state.ledger?.seconds) parts.push(t("data_n_about", { time: L.duration(state.ledger.seconds) }));
+    if (state.ledger?.seconds) parts.push(L.timeRange(state.ledger));
     const need = L.bytes(ledger?.needed || ledger?.predicted.total || 0);
     if (ledger) parts.push(t("train_needs", { need, free: L.bytes(ledger.available) }));
     if (ledger && ledger.adamw_total && state.config.method !== "adamw")
@@ -165,6 +129,7 @@ L.define("train-form", ({ el, server }) => {
             ledger.fits === false
               ? L.notice({ message: t("train_too_much", { need, free: L.bytes(ledger.available) }) })
               : null,
+            ...(state.ledger.notes || []).map((note) => L.notice({ message: note, kind: "info" })),
             memoryBars(ledger),
           ]
         : null,
@@ -214,7 +179,7 @@ L.define("train-form", ({ el, server }) => {
       h(
         "div",
         { class: "advanced-in" },
-        h("div", { class: "fields" }, FIELDS.filter(fits).map(field)),
+        h("div", { class: "fields" }, Object.keys(settings()).filter(fits).map(field)),
         h(
           "div",
           { class: "predicted" },
@@ -362,13 +327,20 @@ L.define("train-form", ({ el, server }) => {
         String(Boolean(value)),
         (raw) => keep(key, raw === "true"),
       ),
-    precisions: (key, id, value) =>
-      menu(
+    choices: (key, id, value) => {
+      const { choices } = settings()[key];
+      const name = (option) => (WORDED[key]?.[option] ? t(WORDED[key][option]) : NAMED[option] || option);
+      return menu(
         id,
-        state.choices.precisions.map((each) => [each, each]),
+        choices.map((option) => [option, name(option)]),
         value,
-        (raw) => keep(key, raw),
-      ),
+        (raw) =>
+          keep(
+            key,
+            choices.find((option) => String(option) === raw),
+          ),
+      );
+    },
     share: (key, id, value) => {
       const said = h("span", { class: "n" }, L.percent(value || 0));
       return h(
@@ -378,7 +350,7 @@ L.define("train-form", ({ el, server }) => {
           id,
           type: "range",
           min: 0,
-          max: 0.9,
+          max: settings()[key].high,
           step: 0.05,
           value: value || 0,
           oninput: (event) => {
@@ -389,7 +361,7 @@ L.define("train-form", ({ el, server }) => {
         said,
       );
     },
-    data: (key, id, value) => {
+    dataset: (key, id, value) => {
       const first =
         key === "replay_dataset_id"
           ? [["", t("choice_none")]]
@@ -405,24 +377,21 @@ L.define("train-form", ({ el, server }) => {
       );
     },
   };
-  const field = ([key, kind, unit]) => {
+  const field = (key) => {
+    const { kind, unit, widget, choices } = settings()[key];
     const id = `f-${key}`,
       value = changed()[key] ?? defaults()[key];
-    const name = (option) => (WORDED[key]?.[option] ? t(WORDED[key][option]) : NAMED[option] || option);
-    const control = Array.isArray(kind)
-      ? menu(
-          id,
-          kind.map((option) => [option, name(option)]),
-          value,
-          (raw) => keep(key, key === "optim_bits" ? Number(raw) : raw),
-        )
-      : CONTROLS[kind](key, id, value);
+    const control = CONTROLS[widget || (choices.length ? "choices" : kind === "bool" ? "bool" : "number")](
+      key,
+      id,
+      value,
+    );
     const [help, text] = L.help(t(`h_${key}`), t(`f_${key}`));
     return h(
       "div",
       { class: "setting" },
       h("div", { class: "setting-name" }, h("label", { for: id }, t(`f_${key}`)), help),
-      h("div", { class: "with-unit" }, control, unit ? h("span", { class: "soft" }, t(unit)) : null),
+      h("div", { class: "with-unit" }, control, unit ? h("span", { class: "soft" }, t(`unit_${unit}`)) : null),
       text,
     );
   };
@@ -479,7 +448,7 @@ L.define("train-form", ({ el, server }) => {
 });
 
 // ---- memory as bars, one scale for all
-const PARTS = ["runtime", "weights", "gradients", "subspace", "moments", "activations", "logits"];
+const PARTS = ["runtime", "weights", "gradients", "subspace", "moments", "activations", "logits", "other"];
 export const memoryBars = (memory) => {
   const predicted = memory.predicted || {},
     measured = memory.measured;
@@ -506,6 +475,7 @@ export const memoryBars = (memory) => {
       { class: "cap block" },
       [
         t("mem_predicted", { n: L.bytes(predicted.total) }),
+        predicted.apart ? t("mem_apart", { n: L.bytes(predicted.apart) }) : null,
         memory.adamw_total ? t("train_adamw_would", { need: L.bytes(memory.adamw_total) }) : null,
         memory.rough ? t("mem_rough") : null,
       ]

@@ -198,7 +198,7 @@ const stateBox = (run) => {
   const facts = [];
   if (s.total_steps) facts.push(h("span", {}, t("train_step", { step: L.int(s.step), total: L.int(s.total_steps) })));
   if (s.loss !== null && s.loss !== undefined)
-    facts.push(h("span", {}, t("train_loss") + " ", h("b", {}, L.num(s.loss_smoothed ?? s.loss))));
+    facts.push(h("span", {}, t("train_loss") + " ", h("b", {}, L.num(s.loss))));
   if (s.eval_loss !== null && s.eval_loss !== undefined)
     facts.push(h("span", {}, t("train_held_out") + " ", h("b", {}, L.num(s.eval_loss))));
   if (active && s.tokens_per_second) facts.push(h("span", {}, t("train_speed", { n: L.int(s.tokens_per_second) })));
@@ -819,7 +819,7 @@ const runsBox = () => {
                 run.reason ? h("div", { class: "soft" }, t(`reason_${run.reason}`)) : null,
               ),
               h("td", { class: "n" }, run.total_steps ? `${L.int(run.step)} / ${L.int(run.total_steps)}` : "–"),
-              h("td", { class: "n" }, L.num(run.loss_smoothed ?? run.loss)),
+              h("td", { class: "n" }, L.num(run.loss)),
               h("td", { class: "n" }, L.num(run.eval_loss)),
               h("td", { class: "n" }, L.bytes(run.size_bytes)),
             ),

@@ -10,13 +10,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psutil
 import torch
 
 from llmdemo.arena.readers_writer_lock import ReadersWriterLock
 from llmdemo.errors import UserError
-from llmdemo.models.load import best_device, fast_dtype
+from llmdemo.models.catalog import ModelEntry
+from llmdemo.models.load import best_device, usual_dtype
 from llmdemo.public.spaces import on_zero_gpu
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -32,9 +34,9 @@ class Loaded:
     """A model in memory. Whoever computes with it holds `lock`, shared where steps can be batched: two comparisons whose
     steps are not batched would only halve each other's speed."""
 
-    model: object
-    tokenizer: object
-    entry: object
+    model: Any  # a causal model of transformers
+    tokenizer: Any
+    entry: ModelEntry
     fingerprint: str
     lock: ReadersWriterLock = field(default_factory=ReadersWriterLock)
     users: int = 0
@@ -187,7 +189,7 @@ def fingerprint(folder: Path | None) -> str:
 
 def _expected_bytes(entry, precision: str) -> int:
     """What its weights will take: a file of bf16 takes twice its size as fp32."""
-    dtype = _DTYPES.get(precision) or fast_dtype(best_device())
+    dtype = _DTYPES.get(precision) or usual_dtype(entry, best_device())
     return entry.parameters * dtype.itemsize or entry.bytes
 
 

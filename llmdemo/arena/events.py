@@ -15,6 +15,8 @@ Alternatives are [id, logprob, filtered probability], likeliest first. `best` sa
 so far stays and what follows it: the best hypothesis may change.
 """
 
+from typing import Any
+
 from llmdemo.arena.metrics import lane_metrics
 from llmdemo.arena.text import TextStream, TokenNames, decode_whole
 from llmdemo.decoding import BeamStep, LaneResult, Step, TokenStep
@@ -129,7 +131,7 @@ class EventEncoder:
             pair for pair in zip(result.token_ids, result.logprobs, strict=True) if not self._names.is_special(pair[0])
         ]
         metrics = lane_metrics([token for token, _ in said], list(result.logprobs))
-        event = {
+        event: dict[str, Any] = {
             "type": "lane",
             "lane": self.lane_id(name),
             "finish_reason": result.finish_reason,

@@ -88,7 +88,7 @@ def diversity(texts: list[list[int]]) -> float | None:
     arXiv 2202.06417, over all samples of a prompt instead of one). None when no text has four tokens."""
     product = 1.0
     for n in (2, 3, 4):
-        grams = Counter()
+        grams: Counter = Counter()
         for text in texts:
             grams.update(_ngrams(text, n))
         if not grams:

@@ -69,7 +69,7 @@ def _messages(value) -> tuple[dict, ...]:
     messages = tuple(_message(index, item) for index, item in enumerate(value))
     if messages[-1]["role"] != "user":
         raise UserError("The conversation does not end with your turn.", "Write what the model should answer to.")
-    return tuple(message for message in messages if message["role"] != "system" or message["content"].strip())
+    return messages
 
 
 def _message(index: int, item) -> dict:
@@ -79,8 +79,9 @@ def _message(index: int, item) -> dict:
     if role == "system" and index:
         raise UserError(f"Turn {index + 1} is a system prompt.", "Only the first turn may be one.")
     content = item.get("content")
-    if role != "user" and content == "":  # a model may answer nothing, and an empty system prompt is none
-        return {"role": role, "content": ""}
+    # A model may answer nothing. An empty system turn stays, as in training: without it, templates put in their own.
+    if content == "" and role != "user" or role == "system" and isinstance(content, str) and not content.strip():
+        return {"role": role, "content": content}
     return {"role": role, "content": _text(content, "The prompt" if role == "user" else f"Turn {index + 1}")}
 
 

@@ -6,7 +6,7 @@ from llmdemo.errors import UserError
 class ResponseAccumulator:
     """`add` every event; `whole()` is the response so far. Only the first model's lanes are kept."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.begun: dict | None = None
         self.error: UserError | None = None
         self.ended: str | None = None
@@ -33,6 +33,7 @@ class ResponseAccumulator:
 
     def whole(self) -> dict:
         """{lanes, seed, settings, model, seconds}; a copy, safe to keep."""
+        assert self.begun is not None
         return {
             "lanes": {lane["name"]: _public(lane, self._seconds) for lane in self._lanes.values()},
             "seed": self.begun["seed"],

@@ -36,6 +36,7 @@ from llmdemo.store import Home
 
 _log = logging.getLogger(__name__)
 _REMEMBERED_STOPS = 256
+_KEPT_TOKENIZERS = 4
 _MOST_MODELS = 2
 
 
@@ -73,6 +74,8 @@ class Arena:
         self._cache = ModelCache(load_model or load.load_causal)
         self._stopped: OrderedDict[str, None] = OrderedDict()
         self._stop_lock = threading.Lock()
+        self._tokenizers: OrderedDict[tuple, object] = OrderedDict()
+        self._tokenizer_lock = threading.Lock()
         self._closed = False
 
     # ---- what a page or an endpoint calls ----
@@ -102,7 +105,7 @@ class Arena:
         if not all(type(token) is int and token >= 0 for token in prefix_ids):
             raise UserError("The tokens to go on from are not token ids.", "They must be whole numbers of at least 0.")
         checked = DecodeSettings.from_dict(settings, limits)
-        more = {"run_id": run_id} if isinstance(run_id, str) and 0 < len(run_id) <= 64 else {}
+        is_id = isinstance(run_id, str) and 0 < len(run_id) <= 64
         return Request(
             ids,
             Prompt.from_value(prompt),
@@ -110,7 +113,7 @@ class Arena:
             tuple(prefix_ids),
             most_prompt_tokens=limits.max_prompt_tokens,
             prompt_variable=limits.variable("max_prompt_tokens"),
-            **more,
+            run_id=run_id if run_id and is_id else secrets.token_hex(6),
         )
 
     def compare(
@@ -158,12 +161,25 @@ class Arena:
         """
         entry = catalog.resolve(self._home, request.model_ids[0])
         dtype = "bfloat16" if request.settings.precision == "bf16" else "float32"
-        tokenizer = load.load_tokenizer(entry)
+        tokenizer = self._tokenizer(entry)
         prompt = request.prompt
         if prompt.raw is None and not getattr(tokenizer, "chat_template", None):
             prompt = Prompt(raw=plain_prompt(prompt.messages, tokenizer))
         source = source_of(entry, guest)
         return python_call(source, dtype, prompt, request.settings, own_filters(entry.path))
+
+    def _tokenizer(self, entry: catalog.ModelEntry):
+        """The model's tokenizer, as it is on the disk now; loading one takes most of a second, so the last are kept."""
+        if entry.path is None:
+            return load.load_tokenizer(entry)  # raises: it is not here yet
+        files = [entry.path / name for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")]
+        key = (entry.id, str(entry.path), *(file.stat().st_mtime_ns if file.is_file() else 0 for file in files))
+        with self._tokenizer_lock:
+            if key not in self._tokenizers:
+                self._tokenizers[key] = load.load_tokenizer(entry)
+                while len(self._tokenizers) > _KEPT_TOKENIZERS:
+                    self._tokenizers.popitem(last=False)
+            return self._tokenizers[key]
 
     def stream(self, request: Request, every: float = 1 / 15) -> Iterator[list[dict]]:
         """Batches of events, at most one each `every` seconds; the last holds `end`. Closing the iterator stops the run."""
@@ -264,6 +280,7 @@ class Arena:
         if on_zero_gpu():
             from llmdemo.arena import zero_gpu
 
+            assert loaded.entry.path is not None, "only a model with a folder is loaded"
             return zero_gpu.decode(loaded.entry.path, settings.precision, ids, settings)
         return decoding.decode_lanes(loaded.model, ids, settings)
 

@@ -17,7 +17,7 @@ class TextStream:
     them completes it. `text` is all that was given so far; it never holds half a character.
     """
 
-    def __init__(self, tokenizer):
+    def __init__(self, tokenizer) -> None:
         self._tokenizer = tokenizer
         self._special = frozenset(tokenizer.all_special_ids)
         self._ids: list[int] = []
@@ -52,7 +52,7 @@ def decode_whole(tokenizer, token_ids: list[int]) -> str:
 class TokenNames:
     """What to call one token on the page: its text with its leading space, or its bytes when it is no whole character."""
 
-    def __init__(self, tokenizer):
+    def __init__(self, tokenizer) -> None:
         self._tokenizer = tokenizer
         self._special = frozenset(tokenizer.all_special_ids)
         self._names: dict[int, str] = {}

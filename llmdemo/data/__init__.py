@@ -10,12 +10,13 @@ from llmdemo.data.encode import (
     encode_prompt,
     encode_text,
 )
-from llmdemo.data.export import export_dataset
+from llmdemo.data.export import export_dataset, formula_cells
 from llmdemo.data.ingest import add_dataset
 from llmdemo.data.library import DatasetInfo, delete_dataset, get_dataset, list_datasets, rename_dataset
-from llmdemo.data.measure import DEFAULT_MAX_LENGTH, Stopped, measure_tokens
-from llmdemo.data.records import Records, open_records, split
+from llmdemo.data.measure import DEFAULT_MAX_LENGTH, Stopped, measure_tokens, without_answer
+from llmdemo.data.records import Records, open_records
 from llmdemo.data.report import excerpt, problems, report_csv, report_json
+from llmdemo.data.split import in_order, split, why_none
 from llmdemo.data.stats import epoch_cost, recommend_loss, stats
 from llmdemo.data.tokens import token_view, view_record
 from llmdemo.data.versions import apply_filters, drop_records, edit_record, merge_datasets, preview_filters
@@ -41,7 +42,9 @@ __all__ = [
     "epoch_cost",
     "excerpt",
     "export_dataset",
+    "formula_cells",
     "get_dataset",
+    "in_order",
     "list_datasets",
     "measure_tokens",
     "merge_datasets",
@@ -56,4 +59,6 @@ __all__ = [
     "stats",
     "token_view",
     "view_record",
+    "why_none",
+    "without_answer",
 ]

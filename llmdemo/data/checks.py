@@ -5,7 +5,10 @@ by hashes; near-duplicates by MinHash (rensa) over three-word shingles, in bands
 """
 
 import hashlib
+import os
 import re
+from collections import Counter
+from collections.abc import Callable
 
 import numpy as np
 import pyarrow as pa
@@ -32,7 +35,13 @@ _PATTERNS = {
 }
 _PERMUTATIONS, _BANDS, _SEED = 64, 8, 42
 _SHINGLED = 4000
+_FIXED_LEAST, _FIXED_SHARE = 20, 0.05
+"""More different prompts than this, and than this share of all, are alike by a fixed instruction, not by chance."""
+_FIXED_IN = 0.5
+"""Share of such prompts in which a shingle is part of what is fixed."""
+_FIXED_SAMPLE, _FIXED_ROUNDS = 2000, 5
 _WORD = re.compile(r"\w+")
+_LAST_WORD = re.compile(r"\w*$")
 _UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
 """Thai, Lao, Burmese, Khmer, Japanese and Chinese: written without spaces between words."""
 
@@ -131,9 +140,14 @@ def _first(*keys) -> np.ndarray:
     return first
 
 
-def sketches(prompts: list[str]) -> np.ndarray:
-    """uint32 (N, 64): the MinHash of each prompt's shingles of three words (of four characters without spaces)."""
+def sketches(prompts: list[str], without: frozenset[str] = frozenset()) -> np.ndarray:
+    """uint32 (N, 64): the MinHash of each prompt's shingles of three words (of four characters without spaces).
+
+    Shingles in `without` are left out, unless a prompt has no others.
+    """
     sets = [_shingles(prompt) for prompt in prompts]
+    if without:
+        sets = [[shingle for shingle in own if shingle not in without] or own for own in sets]
     rows = RMinHash.digest_matrix_from_token_sets(sets, num_perm=_PERMUTATIONS, seed=_SEED).to_rows()
     return np.array(rows, np.uint32).reshape(len(prompts), _PERMUTATIONS)
 
@@ -162,6 +176,64 @@ def near_duplicates(signatures: np.ndarray) -> np.ndarray:
             near = piece[agree >= NEAR]
             other[near] = candidate[near]
     return other
+
+
+def told_apart(near: np.ndarray, prompts: np.ndarray, texts: Callable[[np.ndarray], list[str]]) -> np.ndarray:
+    """`near` (of `near_duplicates`), but records that share a fixed instruction are compared by what varies in them.
+
+    A template or a system prompt in front of every question makes all of them look alike. What stands in more records
+    than duplicates would is left out, and what is left decides; again, as long as many records hang together by
+    something that most of them share. prompts: uint64 (N,) hashes; texts(indices) gives the prompts of these records.
+    """
+    alone = np.sort(np.unique(prompts, return_index=True)[1])
+    most = max(4, min(len(alone) / 2, max(_FIXED_LEAST, _FIXED_SHARE * len(alone))))
+    near, some = near.copy(), _large(alone, groups(prompts, near), 1)
+    if not some:
+        return near
+    fixed = _shared(texts(_sample(alone)), most / len(alone))
+    members = np.sort(np.concatenate(some))
+    near[members] = _near_without(members, texts, "", fixed)
+    parts = [alone]
+    for _ in range(_FIXED_ROUNDS):
+        group = groups(prompts, near)
+        large, parts = [members for part in parts for members in _large(part, group, most)], []
+        for members in large:
+            sample = texts(_sample(members))
+            start = os.path.commonprefix(sample)
+            start = start[: len(start) - len(_LAST_WORD.search(start).group())]
+            fixed = _shared([text[len(start) :] for text in sample], _FIXED_IN)
+            if start or fixed:
+                near[members] = _near_without(members, texts, start, fixed)
+                parts.append(members)
+        if not parts:
+            break
+    return near
+
+
+def _sample(places: np.ndarray) -> np.ndarray:
+    return places[:: -(-len(places) // _FIXED_SAMPLE)]
+
+
+def _shared(texts: list[str], share: float) -> frozenset[str]:
+    """The shingles that stand in more than this share of the texts."""
+    counts = Counter(shingle for text in texts for shingle in set(_shingles(text)))
+    return frozenset(shingle for shingle, count in counts.items() if count > share * len(texts))
+
+
+def _large(alone: np.ndarray, group: np.ndarray, most: float) -> list[np.ndarray]:
+    """Of these records, one for each prompt, the groups of more than `most`."""
+    _, at, sizes = np.unique(group[alone], return_inverse=True, return_counts=True)
+    order = np.argsort(at, kind="stable")
+    return [part for part in np.split(alone[order], np.cumsum(sizes)[:-1]) if len(part) > most]
+
+
+def _near_without(members: np.ndarray, texts: Callable, start: str, fixed: frozenset[str]) -> np.ndarray:
+    """`near` of these records without the beginning `start` and the shingles `fixed`."""
+    signatures = [
+        sketches([text.removeprefix(start) for text in texts(part)], fixed)
+        for part in np.array_split(members, len(members) // 1000 + 1)
+    ]
+    return members[near_duplicates(np.concatenate(signatures))]
 
 
 def groups(prompts: np.ndarray, near: np.ndarray) -> np.ndarray:

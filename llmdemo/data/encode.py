@@ -39,6 +39,8 @@ class Encoded:
     """[start, end) of each answer in tokens, its EOS included; as far as they were not cut off."""
     unreachable: int = 0
     """Answers that the template rewrites once the conversation goes on, so that they cannot be trained."""
+    altered: int = 0
+    """Answers of which the template shows only a part, such as the answer without its reasoning."""
     label: int | None = None
     """The class, for classification only."""
 
@@ -46,6 +48,15 @@ class Encoded:
     def trained(self) -> int:
         """Number of tokens that are trained."""
         return len(self.labels) - self.labels.count(NOT_TRAINED)
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """In the place of a record that the tokenizer's chat template does not take."""
+
+    reason: str
+    """A sentence."""
+    trained: int = 0
 
 
 def encode_chat(messages: list[dict], tokenizer, max_length: int | None, loss_on: str = "response") -> Encoded:
@@ -120,13 +131,16 @@ def _parts(text: str) -> Iterator[str]:
     yield text[start:]
 
 
-def encode_many(records: Iterable[dict], tokenizer, max_length: int | None, loss_on: str = "response", labels=None):
+def encode_many(
+    records: Iterable[dict], tokenizer, max_length: int | None, loss_on: str = "response", labels=None, refuse=True
+):
     """Yields the encoded records in order, in batches inside; the kind of each follows from its keys.
 
     {"messages"}: Encoded; with "untrained" those answers are not trained, with "tools" and "reasoning" the template is
     told them. {"messages", "chosen", "rejected"}: (Encoded, Encoded). {"text", "label"}: Encoded with
     `label`, its index in `labels` (a list of names). {"text"}: rows of max_length tokens of all texts joined, an
-    EOS after each text, so more or fewer rows than records. All records are of one kind.
+    EOS after each text, so more or fewer rows than records. All records are of one kind. A conversation that the
+    template refuses raises UserError; without `refuse` it costs itself alone: Refused stands in its place.
     """
     check_tokenizer(tokenizer)
     if loss_on not in ("response", "all"):
@@ -143,11 +157,12 @@ def encode_many(records: Iterable[dict], tokenizer, max_length: int | None, loss
     elif "chosen" in first:
         for batch in _batches(records, _characters):
             pairs = [_answered(record, key) for record in batch for key in ("chosen", "rejected")]
-            encoded = _encode_batch(pairs, tokenizer, max_length, "response", last_only=True)
+            encoded = _encode_batch(pairs, tokenizer, max_length, "response", last_only=True, refuse=refuse)
             yield from zip(encoded[::2], encoded[1::2], strict=True)
     else:
         for batch in _batches(records, _characters):
-            yield from _encode_batch(list(map(conversation, batch)), tokenizer, max_length, loss_on)
+            conversations = list(map(conversation, batch))
+            yield from _encode_batch(conversations, tokenizer, max_length, loss_on, refuse=refuse)
 
 
 def check_tokenizer(tokenizer) -> None:
@@ -188,14 +203,30 @@ def _characters(record: dict) -> int:
     return answers + sum(len(message["content"]) for message in record.get("messages") or ())
 
 
-def _encode_batch(conversations, tokenizer, max_length, loss_on, last_only=False) -> list[Encoded]:
-    rendered = render_answers(conversations, tokenizer, last_only)
+def _encode_batch(
+    conversations, tokenizer, max_length, loss_on, last_only=False, refuse=True
+) -> list[Encoded | Refused]:
+    try:
+        rendered = render_answers(conversations, tokenizer, last_only)
+    except UserError as error:
+        if refuse:
+            raise
+        if len(conversations) == 1:
+            return [Refused(error.message)]
+        # the template takes a whole batch or nothing: halves find the ones that it refuses in few calls
+        half = len(conversations) // 2
+        return [
+            row
+            for part in (conversations[:half], conversations[half:])
+            for row in _encode_batch(part, tokenizer, max_length, loss_on, last_only, refuse=False)
+        ]
     results = []
     for item, (ids, spans) in zip(rendered, _tokenise(rendered, tokenizer), strict=True):
         if item.needs_eos and spans and tokenizer.eos_token_id is not None:
             ids = [*ids[: spans[-1][1]], tokenizer.eos_token_id]
             spans[-1] = (spans[-1][0], len(ids))
         row = _labelled(ids, spans, max_length, "response" if item.lost else loss_on, item.unreachable)
+        row.altered = item.altered
         results.append(_masked(row, spans, item.masked) if item.masked else row)
     return results
 

@@ -1,7 +1,8 @@
 """The kept records of a data set as a file in any of the shapes and formats. Knows no page.
 
-What is exported and added again is the same data set (the same content hash), so cells are written as they are;
-only the report of problems, which is made for spreadsheets, escapes formulas.
+What is exported and added again is the same data set (the same content hash), so cells are written as they are; how
+many of a table's a spreadsheet would run as formulas is counted (`formula_cells`), to be said. The report of problems,
+which is made for spreadsheets, escapes them.
 """
 
 import csv
@@ -16,8 +17,10 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from llmdemo.data.library import clean_name, get_dataset
+from llmdemo.data.library import clean_name, get_dataset, still_there
 from llmdemo.data.records import Records, open_records
+from llmdemo.data.report import is_formula
+from llmdemo.data.turns import raw_turns
 from llmdemo.errors import UserError
 from llmdemo.store import Home
 
@@ -33,6 +36,7 @@ _FLAT = ("alpaca", "pairs", "text", "classification", "preference")
 _SHAREGPT = {"user": "human", "assistant": "gpt", "system": "system", "tool": "observation"}
 
 
+@still_there
 def export_dataset(
     home: Home, dataset_id: str, folder: Path, shape: str | None = None, format_: str = "jsonl", should_stop=None
 ) -> Path:
@@ -79,9 +83,9 @@ def _rows(records: Records, shape: str, flat: bool, should_stop) -> Iterator[dic
         row = convert(record)
         if flat and shape == "preference" and len(record["messages"]) == 1:
             row["prompt"] = record["messages"][0]["content"]
-        if flat and any(isinstance(value, list) for value in row.values()):
+        if flat and (kept := next((name for name, value in row.items() if isinstance(value, list)), None)):
             raise UserError(
-                f"Row {record['row']:,} has several turns, which a table cannot hold.",
+                f"Row {record['row']:,} has {'tools' if kept == 'tools' else 'several turns'}, which a table cannot hold.",
                 "Choose JSON Lines, JSON or Parquet.",
             )
         yield {**row, "split": record.get("split") or ""} if fixed else row
@@ -91,17 +95,21 @@ def _rows(records: Records, shape: str, flat: bool, should_stop) -> Iterator[dic
 
 
 def _messages(record: dict) -> dict:
-    return {"messages": record["messages"]}
+    return {"messages": raw_turns(record), **_with_tools(record)}
+
+
+def _with_tools(record: dict) -> dict:
+    return {"tools": json.loads(record["tools"])} if "tools" in record else {}
 
 
 def _sharegpt(record: dict) -> dict:
-    turns = [{"from": _SHAREGPT[turn["role"]], "value": turn["content"]} for turn in record["messages"]]
-    return {"conversations": turns}
+    turns = [{"from": _SHAREGPT[turn.pop("role")], "value": turn.pop("content"), **turn} for turn in raw_turns(record)]
+    return {"conversations": turns, **_with_tools(record)}
 
 
 def _alpaca(record: dict) -> dict:
     system, pairs = _pairs_of(record)
-    row = {"instruction": pairs[-1][0], "input": "", "output": pairs[-1][1]}
+    row: dict = {"instruction": pairs[-1][0], "input": "", "output": pairs[-1][1]}
     if system:
         row["system"] = system
     if len(pairs) > 1:
@@ -120,7 +128,15 @@ def _pairs(record: dict) -> dict:
 
 def _pairs_of(record: dict) -> tuple[str, list[list[str]]]:
     """(system, [[instruction, answer], …]); raises UserError where the turns do not go in pairs."""
-    turns = record["messages"]
+    turns, names = (
+        record["messages"],
+        {"untrained": "answers that are not learned", "reasoning": "reasoning", "tools": "tools"},
+    )
+    if more := [shown for name, shown in names.items() if name in record]:
+        raise UserError(
+            f"Row {record['row']:,} has {' and '.join(more)}, which this shape cannot hold.",
+            "Choose messages or sharegpt.",
+        )
     system = turns[0]["content"] if turns[0]["role"] == "system" else ""
     turns = turns[1:] if turns[0]["role"] == "system" else turns
     if any(turn["role"] != ("user", "assistant")[place % 2] for place, turn in enumerate(turns)):
@@ -132,14 +148,15 @@ def _pairs_of(record: dict) -> tuple[str, list[list[str]]]:
 
 def _preference(record: dict) -> dict:
     """The prompt as its turns, whether it has one or several, so that all rows are alike (TRL's form)."""
-    return {"prompt": record["messages"], "chosen": record["chosen"], "rejected": record["rejected"]}
+    sides = {"chosen": record["chosen"], "rejected": record["rejected"]}
+    return {"prompt": record["messages"], **sides, **_with_tools(record)}
 
 
 def _conversations(record: dict) -> dict:
     sides = {}
     for side in ("chosen", "rejected"):
         sides[side] = [*record["messages"], {"role": "assistant", "content": record[side]}]
-    return sides
+    return sides | _with_tools(record)
 
 
 _CONVERT = {
@@ -188,29 +205,44 @@ def _write_tsv(path: Path, rows) -> None:
 
 
 def _write_parquet(path: Path, rows) -> None:
-    schema = pa.schema([(name, _kind(name, row[name])) for row in _firsts(rows) for name in row])
+    schema = pa.schema(list(_kinds(rows).items()))
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
         rest = rows()
         while part := list(islice(rest, 1000)):
+            for row in part:
+                if "tools" in row:
+                    row["tools"] = json.dumps(row["tools"], ensure_ascii=False)
             writer.write_table(pa.Table.from_pylist(part, schema))
 
 
-def _firsts(rows) -> Iterator[dict]:
-    """For each column that any row has, its first value, as a dict of its own."""
-    seen = set()
+def _kinds(rows) -> dict[str, pa.DataType]:
+    """The type of each column that any row has; a turn has all keys that any turn has. A pass of its own over the rows."""
+    kinds: dict[str, pa.DataType] = {}
+    keys: dict[str, dict] = {}
     for row in rows():
-        for name in row.keys() - seen:
-            seen.add(name)
-            yield {name: row[name]}
+        for name, value in row.items():
+            if isinstance(value, str) or name in ("tools", "history"):
+                kinds[name] = pa.list_(pa.list_(pa.string())) if name == "history" else pa.string()
+            else:
+                kinds.setdefault(name, None)
+                keys.setdefault(name, {}).update(dict.fromkeys(key for turn in value for key in turn))
+    for name, found in keys.items():
+        kinds[name] = pa.list_(
+            pa.struct([(key, pa.int64() if key == "weight" else pa.string()) for key in sorted(found, key=_TURN.index)])
+        )
+    return kinds
 
 
-def _kind(name: str, value) -> pa.DataType:
-    if isinstance(value, str):
-        return pa.string()
-    if name == "history":
-        return pa.list_(pa.list_(pa.string()))
-    keys = ("from", "value") if name == "conversations" else ("role", "content")
-    return pa.list_(pa.struct([(key, pa.string()) for key in keys]))
+_TURN = ("role", "from", "content", "value", "weight", "reasoning_content")
+
+
+def formula_cells(path: Path) -> int:
+    """How many cells of an exported table a spreadsheet would run as formulas; 0 for files that are no tables."""
+    delimiter = {".csv": ",", ".tsv": "\t"}.get(path.suffix)
+    if delimiter is None:
+        return 0
+    with open(path, encoding="utf-8", newline="") as file:
+        return sum(is_formula(cell) for row in csv.reader(file, delimiter=delimiter) for cell in row)
 
 
 _WRITERS = {

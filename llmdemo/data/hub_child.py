@@ -5,7 +5,10 @@ it fails. Run by hub.py as a process of its own; knows nothing of shapes.
 """
 
 import os
+import re
 import sys
+from collections import Counter
+from pathlib import Path
 
 import orjson
 
@@ -59,6 +62,10 @@ def _open(datasets, ask: dict):
         options["revision"] = ask["revision"]
     try:
         found = datasets.load_dataset(ask["id"], ask["config"], **options)
+    except RuntimeError as error:
+        if "scripts are no longer supported" not in str(error):
+            raise
+        found = _by_files(datasets, ask)
     except ValueError as error:
         if "onfig name is missing" in str(error) or "BuilderConfig" in str(error):
             names = datasets.get_dataset_config_names(ask["id"], revision=options.get("revision"))
@@ -75,6 +82,33 @@ def _open(datasets, ask: dict):
     data = found[split]
     media = [name for name, kind in (data.features or {}).items() if type(kind).__name__ in _NOT_TEXT]
     return data.remove_columns(media) if media else data
+
+
+_BUILDERS = {".jsonl": "json", ".json": "json", ".parquet": "parquet", ".csv": "csv"}
+_SPLIT = re.compile(r"(?:^|[^a-z])(train|test|validation|valid|val|dev)(?:[^a-z]|$)")
+
+
+def _by_files(datasets, ask: dict):
+    """A data set whose repository has a script, which is never run: its data files, by the split that their names say."""
+    if ask["local"]:
+        files = sorted(str(path.relative_to(ask["id"])) for path in Path(ask["id"]).rglob("*") if path.is_file())
+        below = ask["id"]
+    else:
+        from huggingface_hub import HfApi
+
+        files = sorted(HfApi().list_repo_files(ask["id"], repo_type="dataset", revision=ask["revision"]))
+        below = f"hf://datasets/{ask['id']}@{ask['revision']}"
+    kinds = Counter(_BUILDERS[Path(file).suffix] for file in files if Path(file).suffix in _BUILDERS)
+    if not kinds:
+        raise _Refused(
+            f"{ask['id']} is made by a script, which is not run.", "It has no JSON, CSV or Parquet files to read."
+        )
+    kind = kinds.most_common(1)[0][0]
+    parts: dict[str, list[str]] = {}
+    for file in (file for file in files if _BUILDERS.get(Path(file).suffix) == kind):
+        split = _SPLIT.search(file.lower())
+        parts.setdefault(split[1] if split else "train", []).append(f"{below}/{file}")
+    return datasets.load_dataset(kind, data_files=parts, streaming=True)
 
 
 def _class_names(features) -> dict[str, list[str]]:

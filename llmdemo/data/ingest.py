@@ -25,6 +25,7 @@ from llmdemo.data.library import (
     save_info,
 )
 from llmdemo.data.measure import DEFAULT_MAX_LENGTH, Meter, Stopped
+from llmdemo.data.packed import unpacked_file
 from llmdemo.data.parquet import read_parquet
 from llmdemo.data.readers import read_batches
 from llmdemo.data.records import SCHEMAS, to_batch
@@ -58,41 +59,42 @@ def add_dataset(
     progress=None,
     should_stop=None,
 ) -> DatasetInfo:
-    """Adds the file at `path` under `name`; returns what is known of it.
+    """Adds the file at `path`, which may be packed with gzip or zstd, under `name`; returns what is known of it.
 
     columns maps roles to columns by hand (see columns.ROLES), task is one of shapes.TASKS or None to detect it.
     progress(share done 0…1, what is being done) is called often; once should_stop() is true, Stopped is raised.
     Raises UserError (ColumnsNeeded where a mapping would help) with the place; nothing is left behind then.
     """
     path = Path(path)
-    format_, encoding = sniff(path, settings.max_upload_bytes)
-    batches = open_batches(path, format_, encoding, settings.max_rows)
-    size = path.stat().st_size
-    source = {"file": shown_name(path.name), "bytes": size}
-    shown = FORMATS[format_]
-    if encoding in ENCODINGS:
-        shown = f"{shown} in {ENCODINGS[encoding]}"
-        source["encoding"] = ENCODINGS[encoding]
-    return add_rows(
-        home,
-        settings,
-        batches,
-        name or path.stem,
-        shown,
-        source,
-        tokenizer=tokenizer,
-        columns=columns,
-        task=task,
-        max_length=max_length,
-        progress=progress,
-        should_stop=should_stop,
-        size=size,
-    )
+    with unpacked_file(path, home.tmp, settings.max_upload_bytes, should_stop) as inside:
+        format_, encoding = sniff(inside, settings.max_upload_bytes)
+        source = {"file": shown_name(path.name), "bytes": path.stat().st_size}
+        shown = FORMATS[format_]
+        if encoding in ENCODINGS:
+            shown = f"{shown} in {ENCODINGS[encoding]}"
+            source["encoding"] = ENCODINGS[encoding]
+        return add_rows(
+            home,
+            settings,
+            open_batches(inside, format_, encoding, settings.max_rows),
+            name or inside.stem,
+            shown,
+            source,
+            tokenizer=tokenizer,
+            columns=columns,
+            task=task,
+            max_length=max_length,
+            progress=progress,
+            should_stop=should_stop,
+            size=inside.stat().st_size,
+        )
 
 
 def open_batches(path: Path, format_: str, encoding: str, max_rows: int):
     """The batches of raw rows of a file that sniff has named."""
-    return read_parquet(path, max_rows) if format_ == "parquet" else read_batches(path, format_, encoding)
+    if format_ in ("parquet", "arrow"):
+        return read_parquet(path, max_rows, FORMATS[format_])
+    return read_batches(path, format_, encoding)
 
 
 def add_rows(

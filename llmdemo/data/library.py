@@ -5,20 +5,24 @@ and line in the file, flags, group, digest), left_out.arrow (rows that make no r
 Which records are kept follows from the flags and the filters in info.json.
 """
 
+import functools
 import hashlib
 import shutil
 import tempfile
 import threading
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pyarrow as pa
 
-from llmdemo.data.codes import mask
+from llmdemo.data.codes import BIT, mask
 from llmdemo.errors import UserError
 from llmdemo.store import Home, child, read_json, write_json
 
+TASKS = ("chat", "text", "classify", "preference")
+_FIGURES = frozenset(("total", "longest", "mean", "trained", "max_length"))
 _CHANGING = threading.Lock()
 
 
@@ -89,13 +93,63 @@ def get_dataset(home: Home, dataset_id: str) -> DatasetInfo:
     try:
         values = read_json(path)
         known = {item.name for item in fields(DatasetInfo)}
-        return DatasetInfo(**{key: value for key, value in values.items() if key in known})
+        info = DatasetInfo(**{key: value for key, value in values.items() if key in known})
+        odd = "dataset_id" if info.dataset_id != dataset_id else _odd_field(info)
+        if odd:
+            raise ValueError(f"{odd} is odd")
+        return info
     except FileNotFoundError as error:
-        raise UserError(
-            f"There is no data set {dataset_id}.", "Choose one from the list; it may have been deleted."
-        ) from error
-    except (ValueError, TypeError, AttributeError, OSError) as error:
+        raise _gone(dataset_id) from error
+    except (ValueError, TypeError, AttributeError, OSError, RecursionError) as error:
         raise UserError(f"The data set {dataset_id} is damaged.", "Delete it and add its file again.") from error
+
+
+def _gone(dataset_id: str) -> UserError:
+    return UserError(f"There is no data set {dataset_id}.", "Choose one from the list; it may have been deleted.")
+
+
+def _odd_field(info: DatasetInfo) -> str | None:
+    """The name of a field that does not hold what it must; None when all do."""
+    for item in fields(info):
+        value = getattr(info, item.name)
+        kind = cast(type, item.type)  # no annotation of DatasetInfo is a string
+        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+            return item.name
+    whole = all(value >= 0 for value in (info.rows, info.records, info.kept, info.characters, info.bytes, info.version))
+    if not whole or info.task not in TASKS:
+        return "task" if whole else "rows"
+    texts = [*info.columns, *info.labels, *info.filters, *info.unused, *info.roles, *info.roles.values(), *info.counts]
+    if not all(isinstance(text, str) for text in texts) or not set(info.filters) <= BIT.keys():
+        return "filters"
+    if not all(isinstance(count, int) for count in info.counts.values()):
+        return "counts"
+    figures = info.tokens or {}
+    if not all(isinstance(figures.get(name, 0), int | float) for name in _FIGURES):
+        return "tokens"
+    if info.tokens is not None and not (figures.keys() >= _FIGURES and isinstance(figures.get("loss_on"), str)):
+        return "tokens"
+    return None if all(isinstance(problem, dict) for problem in info.problems) else "problems"
+
+
+def still_there(function):
+    """`function(home, dataset_id, …)`, but a data set that is deleted meanwhile ends in a sentence."""
+
+    @functools.wraps(function)
+    def call(home: Home, dataset_id: str, *args, **options):
+        try:
+            return function(home, dataset_id, *args, **options)
+        except OSError as error:
+            raise_if_gone(home, [dataset_id], error)
+            raise
+
+    return call
+
+
+def raise_if_gone(home: Home, dataset_ids: list[str], error: OSError) -> None:
+    """Raises UserError for the first of these data sets that is no longer there."""
+    for dataset_id in dataset_ids:
+        if not (folder_of(home, dataset_id) / "info.json").is_file():
+            raise _gone(dataset_id) from error
 
 
 def folder_of(home: Home, dataset_id: str) -> Path:
@@ -110,7 +164,10 @@ def change_info(home: Home, dataset_id: str, **changes) -> DatasetInfo:
     """The data set's info with these changes, written; what others changed meanwhile stays. Raises UserError."""
     with _CHANGING:
         info = replace(get_dataset(home, dataset_id), **changes)
-        save_info(folder_of(home, dataset_id), info)
+        try:
+            save_info(folder_of(home, dataset_id), info)
+        except FileNotFoundError as error:
+            raise _gone(dataset_id) from error
     return info
 
 
@@ -132,11 +189,15 @@ def delete_dataset(home: Home, dataset_id: str) -> None:
     """Removes it. Later versions of it stay: each is whole by itself. Raises UserError if there is none."""
     folder = folder_of(home, dataset_id)
     if not folder.is_dir():
-        raise UserError(f"There is no data set {dataset_id}.", "Choose one from the list; it may have been deleted.")
+        raise _gone(dataset_id)
     home.tmp.mkdir(parents=True, exist_ok=True)
     trash = Path(tempfile.mkdtemp(dir=home.tmp, prefix="deleted."))
-    folder.rename(trash / folder.name)  # gone at once for everyone else, even if removing it takes a while
-    shutil.rmtree(trash, ignore_errors=True)
+    try:
+        folder.rename(trash / folder.name)  # gone at once for everyone else, even if removing it takes a while
+    except FileNotFoundError as error:  # somebody else was faster
+        raise _gone(dataset_id) from error
+    finally:
+        shutil.rmtree(trash, ignore_errors=True)
 
 
 # ---- files of a folder ----
@@ -171,6 +232,12 @@ def open_arrow(path: Path):
     """A reader of an Arrow file, memory-mapped. Raises UserError if it is missing or damaged."""
     try:
         return pa.ipc.open_file(pa.memory_map(str(path)))
+    except FileNotFoundError as error:
+        if path.parent.is_dir():
+            raise UserError(
+                f"The data set {path.parent.name} is damaged.", "Delete it and add its file again."
+            ) from error
+        raise _gone(path.parent.name) from error
     except (OSError, pa.ArrowInvalid) as error:
         raise UserError(f"The data set {path.parent.name} is damaged.", "Delete it and add its file again.") from error
 

@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from llmdemo.data.codes import BIT
-from llmdemo.data.encode import check_tokenizer, encode_documents, encode_many
+from llmdemo.data.encode import Refused, check_tokenizer, encode_documents, encode_many
 from llmdemo.data.library import (
     DatasetInfo,
     Writer,
@@ -28,6 +28,7 @@ from llmdemo.data.library import (
     kept_mask,
     open_arrow,
     read_checks,
+    still_there,
 )
 from llmdemo.errors import UserError
 from llmdemo.store import Home, write_atomic
@@ -74,28 +75,19 @@ def _measured(records, task, tokenizer, max_length, loss_on) -> list[tuple[int, 
     if task == "text":
         ids = encode_documents((record["text"] for record in records), tokenizer)
         return [(len(row), len(row), row) for row in ids]
-    try:
-        rows = list(encode_many(records, tokenizer, max_length, loss_on))
-    except UserError:  # one of them is refused: find out which
-        rows = [_encoded(record, tokenizer, max_length, loss_on) for record in records]
-    return [_figures(row) for row in rows]
-
-
-def _encoded(record: dict, tokenizer, max_length, loss_on):
-    try:
-        return next(encode_many([record], tokenizer, max_length, loss_on))
-    except UserError:
-        return None
+    return [_figures(row) for row in encode_many(records, tokenizer, max_length, loss_on, refuse=False)]
 
 
 def _figures(row) -> tuple[int, int, list[int]]:
     """(length, trained, ids) of an encoded record; of a preference, of both its rows together."""
-    if row is None:
-        return -1, 0, []
     if isinstance(row, tuple):
         chosen, rejected = row
+        if isinstance(chosen, Refused) or isinstance(rejected, Refused):
+            return -1, 0, []
         trained = chosen.trained + rejected.trained if chosen.trained and rejected.trained else 0
         return max(chosen.length, rejected.length), trained, chosen.input_ids + rejected.input_ids
+    if isinstance(row, Refused):
+        return -1, 0, []
     return row.length, row.trained, row.input_ids
 
 
@@ -171,6 +163,22 @@ def summary(measured: Measured, kept: np.ndarray, max_length: int, task: str) ->
         "max_length": max_length,
         "cut": int((length > max_length).sum()) if task != "text" else 0,
     }
+
+
+@still_there
+def without_answer(home: Home, dataset_id: str, max_length: int) -> int:
+    """How many kept conversations have about no answer's token within `max_length`; 0 where tokens are not counted yet.
+
+    By the measured length without the trained tokens: of several turns, earlier answers may still fit.
+    """
+    folder, info = folder_of(home, dataset_id), get_dataset(home, dataset_id)
+    measured = read_measured(folder, info.measured) if info.measured else None
+    if measured is None:
+        return 0
+    kept = kept_mask(column(read_checks(folder), "flags"), info.filters)
+    whole = measured.length <= info.tokens["max_length"]  # else the trained tokens are only a part
+    before = np.where(whole, measured.length - measured.trained, measured.length * (measured.trained == 0))
+    return int(((before >= max_length) & kept).sum())
 
 
 def measure_tokens(

@@ -1,4 +1,4 @@
-"""Parquet, read by a process of its own with little memory: a file of a kilobyte can claim to hold a gigabyte.
+"""Parquet and Arrow, read by a process of its own with little memory: a file of a kilobyte can claim to hold a gigabyte.
 
 The child decodes a few hundred rows at a time and hands them on as an Arrow stream through a pipe. It dies, not
 the app, when a file makes it take too much memory or crashes the decoder. Knows nothing of what columns mean.
@@ -28,8 +28,8 @@ _INFLATION = 100
 _ALWAYS_ALLOWED = 64 * 2**20
 
 
-def read_parquet(path: Path, max_rows: int) -> Iterator[Batch]:
-    """Batches of rows. Raises UserError when the file is damaged, or holds far more than its size lets expect."""
+def read_parquet(path: Path, max_rows: int, kind: str = "Parquet") -> Iterator[Batch]:
+    """Batches of rows of a Parquet or an Arrow file (`kind` in a sentence). Raises UserError when the file is damaged, or holds far more than its size lets expect."""
     name, size = shown_name(path.name), path.stat().st_size
     limits = (max_rows, MAX_COLUMNS, _PIECE_BYTES, CHILD_BYTES)
     child = subprocess.Popen(
@@ -65,9 +65,9 @@ def read_parquet(path: Path, max_rows: int) -> Iterator[Batch]:
                 rows += len(values)
                 watch.seen()
         if child.wait(timeout=PATIENCE) != 0:
-            raise _broken(name, child.returncode, rows)
+            raise _broken(name, child.returncode, rows, kind)
     except (pa.ArrowInvalid, OSError, EOFError, subprocess.TimeoutExpired) as error:
-        raise _broken(name, _end(child), rows) from error
+        raise _broken(name, _end(child), rows, kind) from error
     finally:
         watch.stop()
         _end(child)
@@ -113,7 +113,7 @@ def _end(child: subprocess.Popen) -> int:
 
 
 _REASONS = {
-    3: ("is damaged or no Parquet file", "Write it again."),
+    3: ("is damaged or no {kind} file", "Write it again."),
     4: (f"has more than {MAX_COLUMNS:,} columns", "Keep only those that are needed."),
     6: ("has a list of repeated values inside a column, which is not read", "Write it without dictionaries."),
     8: ("has more rows than are allowed", "Split it, or raise LLMDEMO_MAX_ROWS."),
@@ -121,9 +121,9 @@ _REASONS = {
 }
 
 
-def _broken(name: str, code: int, rows: int) -> UserError:
+def _broken(name: str, code: int, rows: int, kind: str) -> UserError:
     if code in _REASONS:
-        return UserError(f"{name} {_REASONS[code][0]}.", _REASONS[code][1])
+        return UserError(f"{name} {_REASONS[code][0].format(kind=kind)}.", _REASONS[code][1])
     after = f" after row {rows:,}" if rows else ""
     return UserError(
         f"{name} takes more memory or time to unpack than is allowed{after}.",

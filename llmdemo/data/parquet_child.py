@@ -1,4 +1,4 @@
-"""Decodes a Parquet file into an Arrow stream on standard output, with limited memory. Run by parquet.py.
+"""Decodes a Parquet file, or one of Arrow (Feather), into an Arrow stream on standard output, with limited memory. Run by parquet.py.
 
 Run as a file of its own, so that it imports nothing but pyarrow. Knows nothing of what the columns mean.
 """
@@ -33,18 +33,18 @@ def main(path: str, max_rows: int, max_columns: int, piece_bytes: int, memory_by
     if sys.platform.startswith("linux"):
         _limit_memory(memory_bytes)
     try:
-        file = pq.ParquetFile(path, pre_buffer=False, memory_map=False)
-        if file.metadata.num_columns > max_columns:
+        source, columns, rows, batches = _open(path)
+        if columns > max_columns:
             return 4
-        if file.metadata.num_rows > max_rows:
+        if rows > max_rows:
             return 8
-        about = (file.schema_arrow.metadata or {}).get(b"huggingface", b"")
+        about = (source.metadata or {}).get(b"huggingface", b"")
         schema = pa.schema(
-            [(field.name, _plain(field.type)) for field in file.schema_arrow],
+            [(field.name, _plain(field.type)) for field in source],
             metadata={"huggingface": about} if 0 < len(about) <= _MOST_ABOUT else None,
         )
         with pa.ipc.new_stream(sys.stdout.buffer, schema) as stream:
-            for batch in file.iter_batches(batch_size=_BATCH_ROWS, use_threads=False):
+            for batch in batches:
                 batch = batch.cast(schema)  # dictionaries are laid out, so that repeated values count
                 for piece in _pieces(batch, piece_bytes):
                     if piece.nbytes > 2 * piece_bytes:
@@ -59,6 +59,30 @@ def main(path: str, max_rows: int, max_columns: int, piece_bytes: int, memory_by
     except (pa.ArrowException, OSError, ValueError, TypeError, KeyError):
         return 3
     return 0
+
+
+def _open(path: str):
+    """(schema, columns, rows as far as they are known before reading, the record batches) of the file."""
+    with open(path, "rb") as file:
+        head = file.read(6)
+    if head == b"ARROW1":
+        reader = pa.ipc.open_file(pa.OSFile(path))
+        batches = (reader.get_batch(number) for number in range(reader.num_record_batches))
+        return reader.schema, len(reader.schema), 0, _checked(batches)
+    if head.startswith(b"\xff\xff\xff\xff"):
+        stream = pa.ipc.open_stream(pa.OSFile(path))
+        return stream.schema, len(stream.schema), 0, _checked(stream)
+    parquet = pq.ParquetFile(path, pre_buffer=False, memory_map=False)
+    batches = parquet.iter_batches(batch_size=_BATCH_ROWS, use_threads=False)
+    return parquet.schema_arrow, parquet.metadata.num_columns, parquet.metadata.num_rows, batches
+
+
+def _checked(batches):
+    """Batches of Arrow, in small parts. They are taken as they lie in the file, so they are looked through first."""
+    for batch in batches:
+        batch.validate(full=True)
+        for start in range(0, batch.num_rows, _BATCH_ROWS):
+            yield batch.slice(start, _BATCH_ROWS)
 
 
 class _Nested(Exception):

@@ -349,7 +349,8 @@ def _texts(path: Path, encoding: str) -> Iterator[Batch]:
     lines = sample.split("\n")
     blank = any(not line.strip() for line in lines[:-1])
     piece = 0 if blank or len(sample) > 200 * len(lines) else 4000
-    gather, waiting, begins, size, done = Gather(), [], 1, 0, 0
+    waiting: list[str] = []
+    gather, begins, size, done = Gather(), 1, 0, 0
     for number, line in _text_lines(path, encoding):
         done += len(line)
         line = line.rstrip("\r\n")

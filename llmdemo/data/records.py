@@ -1,4 +1,4 @@
-"""The records of a data set, memory-mapped: by number, by page, by search; and how they are split.
+"""The records of a data set, memory-mapped: by number, by page, by search.
 
 Knows nothing of files that are uploaded, of tokens or of training.
 """
@@ -190,75 +190,3 @@ class Records:
 
 def _matches(texts, query: str) -> np.ndarray:
     return pc.match_substring(texts, query, ignore_case=True).to_numpy(zero_copy_only=False).astype(bool)
-
-
-def split(
-    records: Records, seed: int, eval_share: float, fold: int = 0, folds: int = 0
-) -> tuple[np.ndarray, np.ndarray]:
-    """(train, eval) indices, int64, each sorted.
-
-    With `folds` (at least 2), all records are dealt into that many parts by `seed` and part `fold` is held out: K-fold
-    cross-validation, which heeds neither the share nor a fixed split. Else, if the data fixes a split, that is it.
-    Otherwise about `eval_share` of the records (0 ≤ share < 1) are drawn by `seed`, label by label for classification;
-    records with the same or nearly the same instruction never stand on both sides. At least one record is left to
-    train on. Raises UserError for a share out of range.
-    """
-    if not 0 <= eval_share < 1:
-        raise UserError(f"The share held out is {eval_share}.", "It must be at least 0 and less than 1.")
-    if folds:
-        held = parts(records, seed, folds) == fold
-        return np.flatnonzero(~held), np.flatnonzero(held)
-    fixed = np.array([part == "eval" for part in records.splits()], bool)
-    if fixed.any() and not fixed.all():
-        return np.flatnonzero(~fixed), np.flatnonzero(fixed)
-    generator = np.random.default_rng(seed)
-    strata, group = _strata(records), np.unique(records.groups, return_inverse=True)[1]
-    held = np.zeros(len(records), bool)
-    # a group goes with the label of its first record; whole groups are drawn until the share is reached
-    _, first = np.unique(group, return_index=True)
-    sizes = np.bincount(group, minlength=len(first))
-    for stratum in range(int(strata.max(initial=-1)) + 1):
-        members = np.flatnonzero(strata[first] == stratum)
-        members = members[generator.permutation(len(members))]
-        room, taken = round(eval_share * sizes[members].sum()), []
-        for member in members:
-            if sizes[member] <= room:
-                taken.append(member)
-                room -= sizes[member]
-        held |= np.isin(group, taken)
-    if held.all() and len(held):
-        held[group == group[0]] = False
-    return np.flatnonzero(~held), np.flatnonzero(held)
-
-
-def parts(records: Records, seed: int, folds: int) -> np.ndarray:
-    """int64 (N,): the part, 0 … folds - 1, of each record for K-fold cross-validation.
-
-    Parts are alike in size and in their mix of labels; records with the same or nearly the same instruction share one.
-    Raises UserError when there are fewer groups of records than parts.
-    """
-    strata, group = _strata(records), np.unique(records.groups, return_inverse=True)[1]
-    _, first = np.unique(group, return_index=True)
-    if not 2 <= folds <= len(first):
-        raise UserError(
-            f"{len(first):,} different records cannot be dealt into {folds} parts.",
-            "Give at least 2 folds, and no more than there are different records.",
-        )
-    sizes = np.bincount(group, minlength=len(first))
-    generator = np.random.default_rng(seed)
-    part_of, whole = np.zeros(len(first), np.int64), np.zeros(folds, np.int64)
-    for stratum in range(int(strata.max(initial=-1)) + 1):
-        members = np.flatnonzero(strata[first] == stratum)
-        filled = np.zeros(folds, np.int64)
-        for member in members[generator.permutation(len(members))]:
-            part = int(np.lexsort((whole, filled))[0])  # the emptiest for this label, then the emptiest of all
-            part_of[member] = part
-            filled[part] += sizes[member]
-            whole[part] += sizes[member]
-    return part_of[group]
-
-
-def _strata(records: Records) -> np.ndarray:
-    """int64 (N,): a number for each label; all 0 where records have none."""
-    labels = records.labels()
-    return np.unique(labels, return_inverse=True)[1] if labels else np.zeros(len(records), np.int64)

@@ -1,6 +1,7 @@
 """Conversations as text: the tokenizer's chat template, and where in its text each answer stands. Knows no token ids."""
 
 import json
+import os
 from dataclasses import dataclass, field
 
 from jinja2 import TemplateError
@@ -54,6 +55,9 @@ class Rendered:
     """[start, end) of each answer in characters of `text`."""
     needs_eos: bool
     unreachable: int = 0
+    """Answers that stand otherwise in `text` than where they end the conversation, or not at all."""
+    altered: int = 0
+    """Of `answers`, those of which the template shows only a part, such as the answer without its reasoning."""
     masked: list[int] = field(default_factory=list)
     """Indices in `answers` of those that are not learned."""
     lost: bool = False
@@ -61,7 +65,7 @@ class Rendered:
 
 
 def render_answers(conversations: list[list[dict]], tokenizer, last_only: bool) -> list[Rendered]:
-    """Each conversation's text with the places of its answers.
+    """Each conversation's text with the places of its answers, each with the end of its own turn.
 
     Raises UserError when an answer that ends the conversation cannot be found; earlier ones that cannot are
     counted (templates that leave out earlier reasoning, for example, rewrite them).
@@ -76,27 +80,59 @@ def render_answers(conversations: list[list[dict]], tokenizer, last_only: bool) 
         for i in at
         if i + 1 < len(messages)
     ]
-    ends = iter(render(after, tokenizer, generation=False))
+    ends, marks = iter(render(after, tokenizer, generation=False)), _marks(tokenizer)
     results = []
     for messages, text, at in zip(conversations, texts, places, strict=True):
-        answers, unreachable, needs_eos = [], 0, False
-        masked, lost, left = [], False, getattr(messages, "untrained", ())
+        found, left = Rendered(text, [], needs_eos=False), getattr(messages, "untrained", ())
         for place in at:
             last = place + 1 == len(messages)
             prompt, whole = next(prompts), text if last else next(ends)
-            if not (whole.startswith(prompt) and text.startswith(whole)):
+            end = _end_of_turn(text, prompt, whole, marks)
+            if end is None:
                 if last:
                     raise _rewrites(messages)
-                unreachable += 1
-                lost |= place in left
+                found.unreachable += 1
+                found.lost |= place in left
                 continue
-            end = len(whole.rstrip())
-            answers.append((len(prompt), max(end, len(prompt))))
             if place in left:
-                masked.append(len(answers) - 1)
-            needs_eos = last and not whole[:end].endswith(tokenizer.eos_token or "\0")
-        results.append(Rendered(text, answers, needs_eos, unreachable, masked, lost))
+                found.masked.append(len(found.answers))
+            else:
+                found.altered += not _shows(text[len(prompt) : end], messages[place]["content"])
+            found.answers.append((len(prompt), end))
+            found.needs_eos = last and not text[:end].endswith(tokenizer.eos_token or "\0")
+        results.append(found)
     return results
+
+
+def _marks(tokenizer) -> list[str]:
+    """The tokens that are no text, longest first."""
+    return sorted({*tokenizer.all_special_tokens, *tokenizer.get_added_vocab()} - {""}, key=len, reverse=True)
+
+
+def _end_of_turn(text: str, prompt: str, whole: str, marks: list[str]) -> int | None:
+    """Where the answer after `prompt` ends in `text`, its turn's end token included; None if something else stands there.
+
+    `whole` is the conversation as it is when it ends with this answer. Some templates close a conversation, with an
+    end-of-text token, only where it ends: what `whole` has more than `text` may be such tokens and blanks.
+    """
+    if not (text.startswith(prompt) and whole.startswith(prompt)):
+        return None
+    shared = len(os.path.commonprefix([text, whole]))
+    if shared < len(whole):
+        # "<|" may begin both the closing token and the next turn: a token is shared whole or not at all
+        starts = [whole.rfind(mark, max(0, shared - len(mark) + 1), shared + len(mark) - 1) for mark in marks]
+        shared = min([shared, *(start for start in starts if start >= 0)])
+        rest = whole[shared:]
+        for mark in marks:
+            rest = rest.replace(mark, "")
+        if rest.strip() or shared < len(prompt):
+            return None
+    return max(len(text[:shared].rstrip()), len(prompt))
+
+
+def _shows(shown: str, content: str) -> bool:
+    """Whether the text of a turn holds its whole content, blanks aside, which templates may trim."""
+    return "".join(content.split()) in "".join(shown.split())
 
 
 def _answer_places(messages: list[dict], last_only: bool) -> list[int]:
@@ -118,7 +154,15 @@ def render(conversations: list[list[dict]], tokenizer, generation: bool) -> list
         return [_plain(messages, tokenizer, generation) for messages in conversations]
     try:
         return _templated(conversations, tokenizer, generation)
-    except (TemplateError, TypeError, ValueError, KeyError) as error:
+    except (
+        TemplateError,
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        RecursionError,
+        TypeError,
+        ValueError,
+    ) as error:
         reason = str(error)[:200]
     raise UserError(
         f"The model's chat template refuses a conversation: {reason}",

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from llmdemo.data.codes import CODES, FLAGS, mask
-from llmdemo.data.library import DatasetInfo, column, folder_of, get_dataset, open_arrow, read_checks
+from llmdemo.data.library import DatasetInfo, column, folder_of, get_dataset, open_arrow, read_checks, still_there
 from llmdemo.data.records import open_records
 from llmdemo.errors import UserError
 from llmdemo.store import Home
@@ -20,6 +20,7 @@ _FIELDS = ("row", "line", "code", "message", "action", "excerpt")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "|", "%")
 
 
+@still_there
 def problems(home: Home, dataset_id: str, offset: int = 0, limit: int = 200, code: str = "") -> tuple[list[dict], int]:
     """(problems, how many there are in all): {row, line, place, code, title, message, action, excerpt}, by row.
 
@@ -114,7 +115,7 @@ def report_json(home: Home, dataset_id: str) -> Iterator[str]:
     index = _Index(home, info)
     head = {
         name: getattr(info, name)
-        for name in ("dataset_id", "name", "content_hash", "rows", "kept", "counts", "filters")
+        for name in ("dataset_id", "name", "content_hash", "rows", "kept", "counts", "filters", "unused")
     }
     yield json.dumps(head, ensure_ascii=False)[:-1] + ', "problems": ['
     for at in range(len(index)):
@@ -134,7 +135,12 @@ def report_csv(home: Home, dataset_id: str) -> Iterator[str]:
 def safe_cell(value) -> str:
     """The cell's text, harmless in a spreadsheet (OWASP: CSV injection)."""
     text = "" if value is None else str(value)
-    return "'" + text if text.lstrip(" \n\ufeff").startswith(_FORMULA) and not isinstance(value, int) else text
+    return "'" + text if is_formula(text) and not isinstance(value, int) else text
+
+
+def is_formula(text: str) -> bool:
+    """Whether a spreadsheet may run the cell as a formula."""
+    return text.lstrip(" \n\ufeff").startswith(_FORMULA)
 
 
 def _csv_line(cells) -> str:

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from llmdemo.data import checks
 from llmdemo.data.codes import BIT, FLAGS, mask
-from llmdemo.data.library import CHECKS, Writer, column, content_hash, kept_mask, read_checks
+from llmdemo.data.library import CHECKS, Writer, column, content_hash, kept_mask, open_arrow, read_checks
 
 BETWEEN = ("duplicate", "leak", "conflicting_answers", "near_duplicate")
 """Flags that depend on other records."""
@@ -92,7 +92,7 @@ class Settled:
 
 
 def settle(folder: Path, held: Held, task: str, filters, step=lambda share: None) -> Settled:
-    """Finds what holds between the records and writes checks.arrow and sketches.npy into `folder`.
+    """Finds what holds between the records in `folder` and writes checks.arrow and sketches.npy there.
 
     step(share done, 0…1) is called between its parts and may raise to give up.
     """
@@ -100,7 +100,7 @@ def settle(folder: Path, held: Held, task: str, filters, step=lambda share: None
     flags = held.flags & ~np.uint32(mask(BETWEEN))
     between, other = checks.duplicate_flags(held.prompt, held.answer, held.row, task, held.held_out)
     step(0.2)
-    near = checks.near_duplicates(held.sketch)
+    near = checks.told_apart(checks.near_duplicates(held.sketch), held.prompt, _prompts_in(folder))
     step(0.6)
     close = (near < np.arange(len(held))) & (between == 0) & (held.prompt != held.prompt[near])
     between[close] = BIT["near_duplicate"]
@@ -132,6 +132,23 @@ def settle(folder: Path, held: Held, task: str, filters, step=lambda share: None
     return Settled(
         kept, flag_counts(flags), content_hash(task, table.column("digest"), kept), int(held.characters.sum())
     )
+
+
+def _prompts_in(folder: Path):
+    """A function that gives what the records at these places, in ascending order, ask."""
+
+    def prompts(places: np.ndarray) -> list[str]:
+        reader, found, start = open_arrow(folder / "records.arrow"), [], 0
+        for number in range(reader.num_record_batches):
+            batch = reader.get_batch(number)
+            inside = places[(places >= start) & (places < start + batch.num_rows)] - start
+            start += batch.num_rows
+            if len(inside):
+                records = batch.take(pa.array(inside)).to_pylist()
+                found += [checks.prompt_of(record) for record in records]
+        return found
+
+    return prompts
 
 
 def load_held(folder: Path) -> Held:

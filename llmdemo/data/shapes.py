@@ -20,12 +20,12 @@ from llmdemo.data.columns import (
     zero_or_one,
 )
 from llmdemo.data.converters import CONVERTERS, tools_text
+from llmdemo.data.library import TASKS
 from llmdemo.data.rows import BadRow
 from llmdemo.data.turns import turns_in
 from llmdemo.data.values import Bad, Notes, unpacked
 from llmdemo.errors import UserError
 
-TASKS = ("chat", "text", "classify", "preference")
 SPLITS = {
     "train": "train",
     "training": "train",
@@ -121,7 +121,7 @@ def detect(rows: list, mapping: dict | None = None, task: str | None = None) -> 
 
 def _columns(dicts: list[dict]) -> list[str]:
     """The fields that the rows have, the most frequent first; rare ones too, a thousand at most."""
-    counts = {}
+    counts: dict[str, int] = {}
     for row in dicts:
         for key in row:
             counts[key] = counts.get(key, 0) + 1
@@ -172,9 +172,10 @@ def _find_desired(dicts: list[dict], roles: dict[str, str]) -> None:
         return
     raise ColumnsNeeded(
         _columns(dicts),
-        {role: roles[role] for role in ("prompt", "response") if role in roles},
+        {**{role: roles[role] for role in ("prompt", "response", "messages") if role in roles}, "desired": column},
         "chat",
-        f"The column {column[:40]!r} says 0 or 1 of each answer: it may tell which answers are undesired (KTO).",
+        f"The column {column[:40]!r} says 0 or 1 of each answer: is it whether an answer is desired (KTO)? Then those with 0 "
+        "are left out; else all are learned.",
     )
 
 

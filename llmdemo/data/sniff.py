@@ -18,6 +18,7 @@ FORMATS = {
     "csv": "CSV",
     "tsv": "TSV",
     "parquet": "Parquet",
+    "arrow": "Arrow",
     "text": "plain text",
 }
 TAKES = "Give a JSON, JSON Lines, CSV, TSV, Parquet or plain text file in UTF-8."
@@ -34,9 +35,11 @@ _MAGIC = [
     (b"\x28\xb5\x2f\xfd", "is compressed with zstd", "Unpack it first."),
     (b"7z\xbc\xaf\x27\x1c", "is a 7z archive", "Unpack it first."),
     (b"PK\x03\x04", "is a ZIP archive or an Excel workbook", "Unpack it, or save the sheet as CSV (UTF-8)."),
+    (b"PK\x05\x06", "is an empty ZIP archive or Excel workbook", "Is it the right file?"),
+    (b"PK\x07\x08", "is a part of a ZIP archive", "Unpack it first, or save the sheet as CSV (UTF-8)."),
     (b"%PDF-", "is a PDF", "Save its text as a .txt file."),
     (b"\xd0\xcf\x11\xe0", "is an old Excel or Word file", "Save the sheet as CSV (UTF-8)."),
-    (b"ARROW1", "is an Arrow file", "Save it as Parquet."),
+    (b"FEA1", "is a Feather file of the first version", "Save it as Parquet."),
     (b"SQLite format 3", "is an SQLite database", "Export the table as CSV."),
     (b"\x89PNG", "is a picture", TAKES),
     (b"\xff\xd8\xff", "is a picture", TAKES),
@@ -55,6 +58,8 @@ _FAMILIES = {
     "big5": ("cp950", "big5hkscs"), "big5hkscs": ("cp950", "big5hkscs"), "cp950": ("cp950", "big5hkscs"),
     "gb18030": ("gb18030",), "cp932": ("cp932",), "cp949": ("cp949",),
 }  # fmt: skip
+_ARROW = (".arrow", ".feather", ".ipc", ".arrows")
+"""Endings of files of Arrow's stream format, which has no mark of its own; `datasets` keeps its data so."""
 _MARKUP = ("<!doctype", "<html", "<?xml", "<svg")
 
 
@@ -67,6 +72,8 @@ def sniff(path: Path, max_bytes: int) -> tuple[str, str]:
     head = _head(path, name, max_bytes)
     if head.startswith(b"PAR1"):
         return "parquet", "binary"
+    if head.startswith(b"ARROW1") or (head.startswith(b"\xff\xff\xff\xff") and path.suffix.lower() in _ARROW):
+        return "arrow", "binary"
     for magic, what, hint in _MAGIC:
         if head.startswith(magic):
             raise UserError(f"{name} {what}.", hint)

@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pyarrow.compute as pc
 
-from llmdemo.data.library import column, folder_of, get_dataset, kept_mask, open_arrow, read_checks
+from llmdemo.data.library import column, folder_of, get_dataset, kept_mask, open_arrow, read_checks, still_there
 from llmdemo.data.measure import read_measured
 from llmdemo.data.records import Records, open_records
 from llmdemo.store import Home
@@ -19,6 +19,7 @@ _LEAST_CHARACTERS = 20
 _BARS = 24
 
 
+@still_there
 def stats(home: Home, dataset_id: str, tokenizer=None, tokens_per_second: float | None = None) -> dict:
     """All figures of the kept records, as JSON values.
 

@@ -197,7 +197,7 @@ def close(turns: list[dict]) -> dict:
         raise Bad("empty_response", "has an empty answer")
     if not any(turn["content"].strip() for turn in kept if turn["role"] == "user"):
         raise Bad("empty_instruction", "has an empty instruction")
-    record = {"messages": kept}
+    record: dict = {"messages": kept}
     if any(len(turn) > 2 for turn in kept):
         record = {"messages": [{"role": turn["role"], "content": turn["content"]} for turn in kept]}
         if untrained := [i for i in answers if i < len(kept) and i not in learned]:
@@ -242,11 +242,12 @@ def parse_transcript(text: str) -> list[dict] | str:
     """A transcript "\\n\\nHuman: … \\n\\nAssistant: …" (Anthropic's HH-RLHF) as turns; any other text as it is."""
     if not text.startswith("\n\nHuman:"):
         return text
-    turns, at, role = [], len("\n\nHuman:"), "user"
+    turns: list[dict] = []
+    at, role = len("\n\nHuman:"), "user"
     while True:
-        found = [(text.find(mark, at), mark, name) for mark, name in _MARKS]
-        found = min((item for item in found if item[0] >= 0), default=None)
-        turns.append({"role": role, "content": text[at : found[0] if found else None].strip()})
-        if not found:
+        places = [(text.find(mark, at), mark, name) for mark, name in _MARKS]
+        places = sorted(place for place in places if place[0] >= 0)
+        turns.append({"role": role, "content": text[at : places[0][0] if places else None].strip()})
+        if not places:
             return turns
-        at, role = found[0] + len(found[1]), found[2]
+        at, role = places[0][0] + len(places[0][1]), places[0][2]

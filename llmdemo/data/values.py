@@ -4,10 +4,11 @@ import ast
 import datetime
 import decimal
 import json
+from typing import TypeGuard
 
 import orjson
 
-_NOTHING = (None, "", [], {})
+_NOTHING: tuple = (None, "", [], {})
 _SPELLED_LIST = 200_000
 """Longest list, in characters, that is read from Python's own spelling of it: its parser takes much memory."""
 
@@ -25,7 +26,7 @@ class Notes:
 
     __slots__ = ("codes", "unused")
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.codes: set[str] = set()
         """Flags (codes.BIT) of the row that is being converted."""
         self.unused: set[str] = set()
@@ -104,7 +105,7 @@ def _scalar(value) -> str:
 _TEXT_PARTS = ("text", "input_text", "output_text")
 
 
-def is_parts(value) -> bool:
+def is_parts(value) -> TypeGuard[list[dict]]:
     """Whether the value is a list of parts of content, as multimodal chats have: {"type": "text", "text": …}, …"""
     return (
         isinstance(value, list)

@@ -29,8 +29,10 @@ from llmdemo.data.library import (
     kept_mask,
     list_datasets,
     open_arrow,
+    raise_if_gone,
     read_checks,
     save_info,
+    still_there,
 )
 from llmdemo.data.records import SCHEMAS, conformed, to_batch
 from llmdemo.data.settle import Held, load_held, settle
@@ -58,6 +60,7 @@ _OWN_ROLES = {
 # ---- filters ----
 
 
+@still_there
 def preview_filters(home: Home, dataset_id: str, filters: list[str] | None = None) -> dict:
     """What these filters (None: the data set's own) would leave, without changing anything.
 
@@ -85,6 +88,7 @@ def preview_filters(home: Home, dataset_id: str, filters: list[str] | None = Non
     return {"kept": int(kept_mask(flags, chosen).sum()), "records": len(flags), "filters": rows}
 
 
+@still_there
 def apply_filters(home: Home, dataset_id: str, filters: list[str]) -> DatasetInfo:
     """A new version with these filters on and all others off. Raises UserError if they leave nothing."""
     parent, source = get_dataset(home, dataset_id), folder_of(home, dataset_id)
@@ -132,6 +136,7 @@ def _share(file: Path, target: Path) -> None:
 # ---- records ----
 
 
+@still_there
 def edit_record(home: Home, dataset_id: str, place: int, record: dict, *, tokenizer=None) -> DatasetInfo:
     """A new version in which the record at `place` is this one, with the fields of its task. Raises UserError.
 
@@ -150,6 +155,7 @@ def edit_record(home: Home, dataset_id: str, place: int, record: dict, *, tokeni
     return _rewrite(home, parent, f"Row {row:,} edited.", {place: {"row": row, **edited}}, np.zeros(0, int), tokenizer)
 
 
+@still_there
 def drop_records(home: Home, dataset_id: str, places: list[int], *, tokenizer=None) -> DatasetInfo:
     """A new version without the records at these places. Raises UserError if none would be left."""
     parent = get_dataset(home, dataset_id)
@@ -318,7 +324,11 @@ def merge_datasets(home: Home, settings: Settings, dataset_ids: list[str], name:
         bytes=sum(parent.bytes for parent in parents),
     )
     with whole_folder(home.datasets / dataset_id, home.tmp) as folder:
-        held = _merged_records(home, parents, folder, task)
+        try:
+            held = _merged_records(home, parents, folder, task)
+        except OSError as error:
+            raise_if_gone(home, dataset_ids, error)
+            raise
         Writer(folder / "left_out.arrow", LEFT_OUT).close()
         info = _settled(folder, info, held, info, None)
         save_info(folder, info)

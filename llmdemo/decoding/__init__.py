@@ -3,8 +3,8 @@
 from llmdemo.decoding.backend import describe, prepare, shares_steps
 from llmdemo.decoding.engine import decode_lanes
 from llmdemo.decoding.filters import keep_min_p, keep_top_k, keep_top_p
-from llmdemo.decoding.settings import DEFAULT_LANES, STRATEGIES, DecodeSettings, LaneSettings
 from llmdemo.decoding.steps import BeamStep, Branch, Candidates, Finished, LaneResult, Sequence, Step, TokenStep
+from llmdemo.settings.decoding import DEFAULT_LANES, STRATEGIES, DecodeSettings, LaneSettings
 
 __all__ = [
     "DEFAULT_LANES",

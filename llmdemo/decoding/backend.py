@@ -10,13 +10,13 @@ import weakref
 import torch
 from torch import nn
 
-from llmdemo.decoding.forward import ModelForward
+from llmdemo.decoding.forward import NOTES, ModelForward
 from llmdemo.decoding.fused_llama import FusedLlamaForward, FusedLlamaWeights
 from llmdemo.decoding.graphs import StaticForward
+from llmdemo.decoding.past import PROVED
 from llmdemo.decoding.thread_budget import ThreadBudget
 from llmdemo.errors import UserError
 
-_PLAIN = ("LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM")
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "int8": torch.float32}
 _kept: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 _log = logging.getLogger(__name__)
@@ -52,15 +52,21 @@ def prepare(model, precision: str = "auto") -> str:
 
 def describe(model, precision: str = "auto") -> dict:
     """The forward pass in use: {fused: ours, or False for the model's own, form: of the weights, error: relative distance of our logits
-    from those of the model's own forward as it was loaded, or None}. Makes it ready; raises UserError as forward_for does.
+    from those of the model's own forward as it was loaded, or None, note: what people should know of it, or ""}. Makes it
+    ready; raises UserError as forward_for does.
     """
     forward = forward_for(model, precision)
     if isinstance(forward, ModelForward):
         own = next(model.parameters()).dtype
-        return {"fused": False, "form": str(own).removeprefix("torch."), "error": None}
+        return {
+            "fused": False,
+            "form": str(own).removeprefix("torch."),
+            "error": None,
+            "note": NOTES.get(forward.way, ""),
+        }
     weights = forward.w
     form = "int8" if weights.int8 else str(weights.dtype).removeprefix("torch.")
-    return {"fused": True, "form": form, "error": weights.error}
+    return {"fused": True, "form": form, "error": weights.error, "note": ""}
 
 
 def fused_weights(model, precision: str = "auto") -> FusedLlamaWeights | None:
@@ -110,7 +116,7 @@ def _make(model, dtype: torch.dtype, int8: bool) -> FusedLlamaWeights | None:
 def plain_llama(model) -> bool:
     """True for a model whose layers are those that the fused forward computes: nothing wrapped, packed or windowed."""
     config = model.config
-    if type(model).__name__ not in _PLAIN or config.hidden_act != "silu":
+    if type(model).__name__ not in PROVED or config.hidden_act != "silu":
         return False
     windows = getattr(config, "layer_types", None) or ["full_attention"]
     if set(windows) != {"full_attention"} or (type(model).__name__ == "MistralForCausalLM" and config.sliding_window):
@@ -133,8 +139,8 @@ def difference(model, weights: FusedLlamaWeights) -> float:
     logits = [forward.prefill(prompt, 3, 2) for forward in pair]
     errors = [_relative(*logits)]
     tokens = torch.tensor([5, 11, 17], device=weights.device) % vocabulary
-    for parents in ([0, 0, 0], [2, 0, 0]):
-        parents = torch.tensor(parents, device=weights.device)
+    for order in ([0, 0, 0], [2, 0, 0]):
+        parents = torch.tensor(order, device=weights.device)
         errors.append(_relative(*(forward.step(tokens, parents) for forward in pair)))
     return float("inf") if any(error != error for error in errors) else max(errors)
 

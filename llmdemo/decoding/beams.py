@@ -8,8 +8,8 @@ half on the host that follows the back-pointers.
 import torch
 
 from llmdemo.decoding.lanes import TRACE_TOP, Rows
-from llmdemo.decoding.settings import LaneSettings
 from llmdemo.decoding.steps import EOS, LENGTH, BeamStep, Branch, Candidates, Finished, LaneResult, Sequence
+from llmdemo.settings.decoding import LaneSettings
 
 _NEVER = -1.0e9
 """generate's score of what may not be chosen."""
@@ -39,9 +39,11 @@ class BeamLane:
     def _start_device(self, eos: list[int], device: torch.device) -> None:
         beams = self.rows
         # all rows but the first start out of the race: at the first step they hold the same prompt
-        score = {"dtype": torch.float32, "device": device}  # torch's default is another while a model is loaded
-        self.running = torch.tensor([0.0] + [_NEVER] * (beams - 1), **score)  # (B,) sums of log-probabilities
-        self.best = torch.full((beams,), _NEVER, **score)  # (B,) sequence scores of the finished
+        score = torch.float32  # torch's default is another while a model is loaded
+        self.running = torch.tensor(
+            [0.0] + [_NEVER] * (beams - 1), dtype=score, device=device
+        )  # (B,) sums of log-probabilities
+        self.best = torch.full((beams,), _NEVER, dtype=score, device=device)  # (B,) sequence scores of the finished
         self.sent = torch.zeros(beams, dtype=torch.bool, device=device)  # (B,) which of them are real
         self.open = torch.ones(1, dtype=torch.bool, device=device)  # can the running still beat the finished?
         self.eos_ids = torch.tensor(eos, dtype=torch.int64, device=device)

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from llmdemo.decoding.backend import forward_for
 from llmdemo.decoding.graphs import GraphRun, StaticForward
 from llmdemo.decoding.run import Run
-from llmdemo.decoding.settings import DecodeSettings
 from llmdemo.decoding.steps import Step
 from llmdemo.errors import UserError
+from llmdemo.settings.decoding import DecodeSettings
 
 
 def decode_lanes(model, prompt_ids: list[int], settings: DecodeSettings, eos_token_ids=None) -> Iterator[Step]:
@@ -44,12 +44,7 @@ def check_prompt(model, prompt_ids) -> list[int]:
     prompt = [int(token) for token in prompt_ids]
     if not prompt:
         raise UserError("The prompt is empty.", "Type at least one word.")
-    vocabulary = model.get_input_embeddings().weight.shape[0]
-    if not all(0 <= token < vocabulary for token in prompt):
-        raise UserError(
-            f"The prompt holds a token that the model does not have (it knows {vocabulary:,}).",
-            "Use the tokenizer that belongs to this model.",
-        )
+    check_tokens(model, prompt)
     context = context_length(model)
     if context is not None and len(prompt) >= context:
         raise UserError(
@@ -57,6 +52,17 @@ def check_prompt(model, prompt_ids) -> list[int]:
             f"Shorten it to at most {context - 1:,} tokens.",
         )
     return prompt
+
+
+def check_tokens(model, ids) -> None:
+    """Raises UserError where one of `ids` has no row in the model's embedding: the tokenizer is larger than the model."""
+    vocabulary = model.get_input_embeddings().weight.shape[0]
+    strange = next((token for token in ids if not 0 <= token < vocabulary), None)
+    if strange is not None:
+        raise UserError(
+            f"The text holds a token that the model does not have: {strange:,}; its embedding has {vocabulary:,} rows.",
+            "Use the tokenizer that belongs to this model, or enlarge the embedding (resize_token_embeddings) and save it.",
+        )
 
 
 def context_length(model) -> int | None:

@@ -90,14 +90,16 @@ class FusedRows:
             _log.warning("This GPU step cannot be captured, so it runs uncaptured: %s", error)
             self._captures = False
 
-    def keep(self, rows: torch.Tensor) -> bool:
-        """Goes on with these rows (indices [n]) only; False where a captured step would be void: a row costs less."""
-        if self._captures:
-            return False
+    @property
+    def shrinks(self) -> bool:
+        """Whether `keep` is worth its while: it would make a captured step void, and a row costs less."""
+        return not self._captures
+
+    def keep(self, rows: torch.Tensor) -> None:
+        """Goes on with these rows (indices [n]) only."""
         rows = rows.to(self.w.device)
         self.keys, self.values = self.keys[:, rows], self.values[:, rows]
         self.mask, self.positions = self.mask[rows], self.positions[rows]
-        return True
 
 
 class _Part:

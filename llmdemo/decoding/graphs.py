@@ -7,7 +7,7 @@ ended stay in the batch: a row costs nearly nothing, a new capture does. Where c
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import nullcontext
 
 import torch
@@ -70,9 +70,9 @@ class GraphRun(Run):
     def __init__(self, *args, capture: bool | None = None):
         super().__init__(*args)
         self.capture = self.forward.device.type == "cuda" if capture is None else capture
-        self.graph = None
+        self.graph: torch.cuda.CUDAGraph | None = None
 
-    def _steps(self) -> Iterator[Step]:
+    def _steps(self) -> Generator[Step]:
         with torch.inference_mode():
             step = self._first()
         yield step

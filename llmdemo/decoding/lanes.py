@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import torch
 
 from llmdemo.decoding.filters import keep_min_p, keep_top_k, keep_top_p
-from llmdemo.decoding.settings import LaneSettings
 from llmdemo.decoding.steps import EOS, LENGTH, Candidates, LaneResult, TokenStep
+from llmdemo.settings.decoding import LaneSettings
 
 TRACE_TOP = 10
 """How many of the likeliest tokens a step reports."""
@@ -53,13 +53,12 @@ def kept_mask(scaled: torch.Tensor, lane: LaneSettings) -> torch.Tensor:
     Several filters apply in transformers' order, each to what the one before it left: top-k, top-p, min-p.
     """
     mask = scaled > -torch.inf
-    for value, off, keep in (
-        (lane.top_k, 0, keep_top_k),
-        (lane.top_p, 1.0, keep_top_p),
-        (lane.min_p, 0.0, keep_min_p),
-    ):
-        if value != off:
-            mask = keep(scaled.masked_fill(~mask, -torch.inf), value)
+    if lane.top_k != 0:
+        mask = keep_top_k(scaled, lane.top_k)
+    if lane.top_p != 1.0:
+        mask = keep_top_p(scaled.masked_fill(~mask, -torch.inf), lane.top_p)
+    if lane.min_p != 0.0:
+        mask = keep_min_p(scaled.masked_fill(~mask, -torch.inf), lane.min_p)
     return mask
 
 
@@ -134,6 +133,7 @@ class TokenLane:
         return token, None, packed
 
     def _sample(self, logits: torch.Tensor, top: torch.Tensor, t: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        assert self.uniforms is not None
         weights, everything = lane_weights(logits, self.lane)
         total = weights.sum()
         # NaN logits draw past the end; the clamp keeps a GPU alive until the host sees the NaN and says so
@@ -164,6 +164,7 @@ class TokenLane:
         )
 
     def result(self, seconds: float) -> LaneResult:
-        """The lane's summary, `seconds` after the start."""
+        """The lane's summary, `seconds` after the start; for a lane that has ended."""
+        assert self.finish_reason is not None
         speed = len(self.tokens) / max(seconds, 1e-9)
         return LaneResult(self.lane.name, tuple(self.tokens), tuple(self.logprobs), self.finish_reason, seconds, speed)

@@ -5,7 +5,6 @@ Rows that have ended leave the batch, which makes the rest faster. Plain Llamas 
 (fused_rows.py), others through their own.
 """
 
-import inspect
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -13,9 +12,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from llmdemo.decoding.engine import end_tokens
+from llmdemo.decoding.engine import check_tokens, end_tokens
 from llmdemo.decoding.fused_llama import FusedLlamaWeights
 from llmdemo.decoding.fused_rows import FusedRows
+from llmdemo.decoding.past import Past, padded_way_of, way_of
 
 
 @dataclass(frozen=True)
@@ -29,55 +29,78 @@ class Answer:
 
 
 class PaddedRows:
-    """A batch on its way through a model: `start` with prompts, `extend` with what comes next, `keep` some rows."""
+    """A batch on its way through a model: `start` with prompts, `extend` with what comes next, `keep` some rows.
+
+    Where padding would change what a model says, rows of each length go through it apart.
+    """
+
+    shrinks = True
+    """Whether `keep` is worth its while."""
 
     def __init__(self, model, context: Callable[[], AbstractContextManager] = nullcontext):
         """`context`: what the model's own forward runs in, such as autocast."""
         self._model, self._context = model, context
-        self._takes = inspect.signature(model.forward).parameters
+        self._way = padded_way_of(model)
         self._device = next(model.parameters()).device
-        self._cache = self._mask = None
+        self._parts: list[_Part] = []
 
     def start(self, prompts: list[list[int]], pad_id: int) -> Tensor:
         """Logits [b, V] after each prompt."""
-        width = max(map(len, prompts))
-        ids = torch.tensor([[pad_id] * (width - len(prompt)) + prompt for prompt in prompts])  # [b, t]
-        self._mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts])
-        return self._forward(ids, self._mask)[:, -1]
+        check_tokens(self._model, (token for prompt in prompts for token in prompt))
+        self._parts = []
+        lengths = torch.tensor([len(prompt) for prompt in prompts])
+        groups = (
+            [torch.arange(len(prompts))] if self._way else [(lengths == n).nonzero()[:, 0] for n in lengths.unique()]
+        )
+        found = []
+        for rows in groups:
+            width = int(lengths[rows].max())
+            ids = torch.tensor([[pad_id] * (width - len(prompts[row])) + prompts[row] for row in rows])  # [b, t]
+            mask = (torch.arange(width) >= (width - lengths[rows])[:, None]).long()
+            self._parts.append(_Part(rows, Past(self._model, self._way or way_of(self._model)), mask.to(self._device)))
+            with self._context():
+                found.append(self._parts[-1].past.read(ids.to(self._device), self._parts[-1].mask))
+        return self._joined(found)
 
     def extend(self, tokens: Tensor) -> Tensor:
         """Logits [b, V] after `tokens` [b, k] more, the same number for each row."""
-        return self._forward(tokens, torch.ones(tokens.shape, dtype=torch.int64))[:, -1]
+        found = []
+        for part in self._parts:
+            new = tokens[part.rows].to(self._device)
+            part.mask = torch.cat([part.mask, torch.ones_like(new)], dim=1)
+            with self._context():
+                found.append(part.past.read(new, part.mask))
+        return self._joined(found)
 
     def read(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """(keys, values) [b, kv heads, t, d] of each layer."""
-        return ((layer.keys, layer.values) for layer in self._cache.layers)
+        """(keys, values) [b, kv heads, t, d] of each layer, of a model whose rows go through it together."""
+        (part,) = self._parts
+        return part.past.layers()
 
-    def keep(self, rows: Tensor) -> bool:
-        """Goes on with these rows (indices [n]) only; False where the model's cache cannot."""
-        if not hasattr(self._cache, "batch_select_indices"):
-            return False
-        self._cache.batch_select_indices(rows.to(self._device))
-        self._mask = self._mask[rows]
-        return True
+    def keep(self, rows: Tensor) -> None:
+        """Goes on with these rows (indices [n], ascending) only."""
+        for part in self._parts:
+            staying = torch.isin(part.rows, rows)
+            if not staying.all():
+                chosen = staying.nonzero()[:, 0].to(self._device)
+                part.past.take(chosen)
+                part.mask = part.mask[chosen]
+            part.rows = torch.searchsorted(rows, part.rows[staying])
+        self._parts = [part for part in self._parts if len(part.rows)]
 
-    def _forward(self, ids: Tensor, new: Tensor) -> Tensor:
-        first = self._cache is None
-        self._mask = new if first else torch.cat([self._mask, new], dim=1)
-        positions = (self._mask.cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1] :]
-        extra = {"position_ids": positions.to(self._device)} if "position_ids" in self._takes else {}
-        if "logits_to_keep" in self._takes:
-            extra["logits_to_keep"] = 1
-        with self._context():
-            out = self._model(
-                input_ids=ids.to(self._device),
-                attention_mask=self._mask.to(self._device),
-                past_key_values=self._cache,
-                use_cache=True,
-                **extra,
-            )
-        self._cache = out.past_key_values
-        return out.logits.float()
+    def _joined(self, found: list[Tensor]) -> Tensor:
+        """The parts' logits in the order of the rows."""
+        order = torch.cat([part.rows for part in self._parts]).argsort()
+        return torch.cat(found)[order.to(self._device)].float()
+
+
+@dataclass
+class _Part:
+    """Rows that go through the model together: which of the batch they are [n], and their mask [n, tokens so far]."""
+
+    rows: Tensor
+    past: Past
+    mask: Tensor
 
 
 @torch.inference_mode()
@@ -124,7 +147,8 @@ def greedy(
         if all(ended) or step + 1 == max_new_tokens:
             break
         going = torch.tensor([row for row in range(len(alive)) if not ended[int(alive[row])]])
-        if len(going) < len(alive) and rows.keep(going):
+        if len(going) < len(alive) and rows.shrinks:
+            rows.keep(going)
             tokens, alive = tokens[going], alive[going]
         logits = rows.extend(tokens[:, None])
     return [Answer(ids, end) for ids, end in zip(written, ended, strict=True)]

@@ -1,16 +1,16 @@
 """The lock-step loop over a forward: logits to all lanes' tokens to a Step. Knows no model, only its forward."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import torch
 
 from llmdemo.decoding.beams import BeamLane
 from llmdemo.decoding.lanes import Rows, TokenLane
-from llmdemo.decoding.settings import DecodeSettings
 from llmdemo.decoding.steps import Step
 from llmdemo.decoding.thread_budget import ThreadBudget
 from llmdemo.errors import UserError
+from llmdemo.settings.decoding import DecodeSettings
 
 
 class Run:
@@ -43,8 +43,8 @@ class Run:
         finally:
             work.close()
 
-    def _steps(self) -> Iterator[Step]:
-        tokens = parents = None
+    def _steps(self) -> Generator[Step]:
+        tokens = parents = torch.empty(0, dtype=torch.int64)  # step 0 has none
         for t in range(self.max_new):
             # neither across a yield: mode and number of threads are the consumer's thread's too
             with self.threads.limited(), torch.inference_mode():
@@ -83,7 +83,8 @@ class Run:
         """Takes the ended lanes' rows out of the next forward."""
         if not any(lane.finish_reason for lane in self.lanes):
             return tokens, parents
-        kept, first = [], 0
+        kept: list[int] = []
+        first = 0
         for lane in self.lanes:
             if not lane.finish_reason:
                 kept += range(first, first + lane.rows)

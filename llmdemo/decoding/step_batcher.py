@@ -6,7 +6,7 @@ no worker thread: the last thread to hand in its request computes the batch for 
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 import torch
@@ -44,7 +44,7 @@ class StepBatcher(Generic[T]):
                 return request.value()
             batch, self._pending, self._computing = self._pending, [], True
             self._previous = {other.thread for other in batch}
-        results: list[torch.Tensor] | list[BaseException]
+        results: Sequence[torch.Tensor | BaseException]
         try:
             with self._threads.limited():
                 results = compute([other.inputs for other in batch])

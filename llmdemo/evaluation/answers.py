@@ -14,7 +14,7 @@ import torch
 
 from llmdemo import data
 from llmdemo.arena.cache import fingerprint
-from llmdemo.data.encode import encode_documents, encode_many, encode_prompt
+from llmdemo.data.encode import Encoded, Refused, encode_documents, encode_many, encode_prompt
 from llmdemo.decoding.backend import fused_weights
 from llmdemo.decoding.engine import context_length
 from llmdemo.decoding.prompts import greedy
@@ -23,11 +23,11 @@ from llmdemo.evaluation.folder import Kept
 from llmdemo.evaluation.heldout import HeldOut, example
 from llmdemo.evaluation.job import Job
 from llmdemo.evaluation.likelihood import row_losses
-from llmdemo.evaluation.spec import Spec
-from llmdemo.models.load import best_device, fast_dtype, load_causal
+from llmdemo.models.load import best_device, load_causal, usual_dtype
+from llmdemo.settings.evaluation import Spec
 from llmdemo.store import Home
 
-FORMAT = 2
+FORMAT = 3
 """Raised when what a kept line means changes."""
 BATCH = 16
 MOST_TOKENS = 8192
@@ -52,7 +52,7 @@ def precision_of(spec: Spec, entry) -> torch.dtype:
     if spec.precision != "auto":
         return {"fp32": torch.float32, "bf16": torch.bfloat16}[spec.precision]
     device = best_device()
-    return fast_dtype(device) if device.type == "cuda" and entry.parameters > _LARGE else torch.float32
+    return usual_dtype(entry, device) if device.type == "cuda" and entry.parameters > _LARGE else torch.float32
 
 
 @contextmanager
@@ -79,7 +79,7 @@ def answers_of(job: Job, home: Home, entry, held: HeldOut, spec: Spec) -> list[d
     Of conversations: {id, loss, labels, bytes, cut, whole, text, tokens, ended, long}: the summed −log p of the right
     answers' tokens in nats, their number, the answers' UTF-8 bytes; whether the record was cut at max_length, and
     whether the tokens are those of all the bytes; what the model answered, how long that is, whether it ended by itself;
-    `long` marks a prompt that leaves no room for an answer. Of raw text, which goes on in the next row where one is
+    `long` marks a prompt that leaves no room for an answer, `refused` one that the model's chat template does not take. Of raw text, which goes on in the next row where one is
     full: {id, loss, labels, bytes}.
     """
     work = _answer if spec.kind == "answers" else _text_loss
@@ -125,7 +125,7 @@ def _parts(job: Job, tokenizer, held: HeldOut, missing: list[int], spec: Spec) -
     lengths = {}
     for index in missing:
         job.check()
-        lengths[index] = len(encode_prompt(example(held.records, index).prompt, tokenizer)) + spec.max_new_tokens
+        lengths[index] = len(_prompt(example(held.records, index), tokenizer)) + spec.max_new_tokens
     parts: list[list[int]] = []
     for index in sorted(missing, key=lengths.__getitem__):
         last = parts[-1] if parts else []
@@ -143,10 +143,11 @@ def _tell_part(job: Job, done: int, total: int, count: int, share: float) -> Non
 def _answer(model, tokenizer, held: HeldOut, indices, spec: Spec, tell) -> list[dict]:
     examples = [example(held.records, index) for index in indices]
     conversations = ({"messages": each.messages} for each in examples)
-    rows = list(encode_many(conversations, tokenizer, min(spec.max_length, _context(model))))
+    rows = list(encode_many(conversations, tokenizer, min(spec.max_length, _context(model)), refuse=False))
+    rows = [_NOTHING if isinstance(row, Refused) else row for row in rows]
     losses = row_losses(model, rows, _pad(tokenizer))
     tell(_LOSS_SHARE)
-    prompts = [encode_prompt(each.prompt, tokenizer) for each in examples]
+    prompts = [_prompt(each, tokenizer) for each in examples]
     room = _context(model) - spec.max_new_tokens
     asked = [place for place, prompt in enumerate(prompts) if 0 < len(prompt) <= room]
     answers = greedy(
@@ -165,11 +166,24 @@ def _answer(model, tokenizer, held: HeldOut, indices, spec: Spec, tell) -> list[
             "labels": labels,
             "bytes": _asked_bytes(each),
             "cut": row.truncated,
-            "whole": not row.truncated and not row.unreachable,
+            "whole": not (row is _NOTHING or row.truncated or row.unreachable or row.altered),
+            "refused": row is _NOTHING or not prompts[place],
             **_said(said.get(place), tokenizer),
         }
         for place, (each, row, (loss, labels)) in enumerate(zip(examples, rows, losses, strict=True))
     ]
+
+
+_NOTHING = Encoded([], [])
+"""In the place of a record that the model's chat template refuses."""
+
+
+def _prompt(each, tokenizer) -> list[int]:
+    """The ids that the model is asked with; [] where its chat template refuses the turns."""
+    try:
+        return encode_prompt(each.prompt, tokenizer)
+    except UserError:
+        return []
 
 
 def _said(answer, tokenizer) -> dict:

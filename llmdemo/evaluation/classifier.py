@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from llmdemo.data.encode import encode_many
+from llmdemo.decoding.engine import check_tokens
 from llmdemo.errors import UserError
 from llmdemo.models.load import load_classifier
 
@@ -47,6 +48,7 @@ def cut_of(model, tokenizer, texts: list[str], max_length: int) -> list[bool]:
 
 
 def _forward(model, rows: list[list[int]], pad: int) -> np.ndarray:
+    check_tokens(model, (token for row in rows for token in row))
     width = max(map(len, rows))
     ids = torch.tensor([row + [pad] * (width - len(row)) for row in rows], device=model.device)  # [b, t]
     mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows], device=model.device)

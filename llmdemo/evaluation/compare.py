@@ -15,7 +15,8 @@ _EXCERPT = 160
 
 def record_of(example, lines: list[dict]) -> dict:
     """One held-out record with what each model did: lists have an entry for each model."""
-    checkable = is_checkable(example.reference)
+    refused = any(line.get("refused") for line in lines)
+    checkable = not refused and is_checkable(example.reference)
     texts = [line["text"] for line in lines]
     return {
         "index": example.index,
@@ -38,6 +39,7 @@ def record_of(example, lines: list[dict]) -> dict:
         "tokens": [line["tokens"] for line in lines],
         "ended": [line["ended"] for line in lines],
         "long": [line["long"] for line in lines],
+        "refused": refused,
     }
 
 
@@ -85,9 +87,11 @@ def _figures(records: list[dict], models: int):
     def column(key: str, some: list[dict]) -> list[np.ndarray]:
         return [np.array([float(record[key][side] or 0) for record in some]) for side in sides]
 
-    per_token = [Ratio(*each) for each in zip(column("sum", records), column("labels", records), strict=True)]
-    yield "loss", False, per_token, None, len(records)
-    yield "perplexity", False, per_token, _exp, len(records)
+    # of the same records for each model: one may refuse, or cut away, what the other reads
+    read = [record for record in records if all(record["labels"])]
+    per_token = [Ratio(*each) for each in zip(column("sum", read), column("labels", read), strict=True)]
+    yield "loss", False, per_token, None, len(read)
+    yield "perplexity", False, per_token, _exp, len(read)
     # Of a record that was cut the bytes are those of the whole answers, and the loss is not.
     whole = [record for record in records if record["bytes"] and record.get("whole", True)]
     size = np.array([float(record["bytes"]) for record in whole])

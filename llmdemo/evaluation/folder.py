@@ -1,7 +1,7 @@
-"""An evaluation's folder: what was asked, how it stands, what came out. Knows nothing of models or of processes.
+"""An evaluation's folder: a job's, with result.json and records.jsonl. Knows nothing of models or of processes.
 
-spec.json · state.json · progress.json · result.json · records.jsonl · log.txt · stop. Everything but the log is written
-whole or not at all, so that a page may read at any time. Answers that can serve again are kept beside the folders.
+config.json holds the spec and titles that stay readable when the things are gone. What came out is written whole or not
+at all, so that a page may read at any time. Answers that can serve again are kept beside the folders.
 """
 
 import hashlib
@@ -10,13 +10,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from llmdemo.errors import UserError
-from llmdemo.store import Home, child, read_json, write_json
-
-QUEUED, RUNNING, STOPPING, COMPLETED, STOPPED, FAILED = (
-    "queued", "running", "stopping", "completed", "stopped", "failed",
-)  # fmt: skip
-GOING = (QUEUED, RUNNING, STOPPING)
+from llmdemo.jobs import JobFolder
+from llmdemo.store import Home, read_json, write_json
 
 
 def evaluations_folder(home: Home) -> Path:
@@ -26,34 +21,11 @@ def evaluations_folder(home: Home) -> Path:
 
 
 @dataclass(frozen=True)
-class JobFolder:
+class EvaluationFolder(JobFolder):
     """One evaluation on disk."""
 
-    path: Path
-
-    @classmethod
-    def of(cls, home: Home, evaluation_id: str) -> "JobFolder":
-        """The folder with this id; raises UserError if there is none."""
-        folder = cls(child(evaluations_folder(home), evaluation_id))
-        if not (folder.path / "spec.json").is_file():
-            raise UserError(f"There is no evaluation {evaluation_id}.", "Choose one from the list.")
-        return folder
-
-    @property
-    def id(self) -> str:
-        return self.path.name
-
-    @property
-    def log(self) -> Path:
-        return self.path / "log.txt"
-
-    @property
-    def stop(self) -> Path:
-        """Its presence asks the worker to end."""
-        return self.path / "stop"
-
     def read(self, name: str) -> dict:
-        """spec, state, progress or result as a dict; empty where there is none (yet)."""
+        """config or result as a dict; empty where there is none (yet)."""
         try:
             value = read_json(self.path / f"{name}.json")
         except (OSError, ValueError):
@@ -62,9 +34,6 @@ class JobFolder:
 
     def write(self, name: str, value: dict) -> None:
         write_json(self.path / f"{name}.json", value)
-
-    def set_state(self, state: str, message: str = "", hint: str = "", **more) -> None:
-        self.write("state", {"state": state, "message": message, "hint": hint, **more})
 
     def records(self) -> list[dict]:
         """What came out for each record; empty before there is a result."""

@@ -8,7 +8,8 @@ from llmdemo import data
 from llmdemo.data.records import Records
 from llmdemo.data.render import conversation
 from llmdemo.errors import UserError
-from llmdemo.evaluation.spec import Spec
+from llmdemo.settings.evaluation import Spec
+from llmdemo.settings.training import SPLIT_VERSION
 from llmdemo.store import Home, child, read_json
 
 SEED, SHARE = 7, 0.1
@@ -30,14 +31,20 @@ class HeldOut:
 def held_out(home: Home, spec: Spec) -> HeldOut:
     """The held-out part by the spec's split, in an order that its seed gives. Raises UserError if nothing is held out."""
     records = data.open_records(home, spec.dataset_id)
-    train, held = data.split(records, spec.seed, spec.eval_share, spec.fold, spec.folds)
+    train, held = data.split(records, spec.seed, spec.eval_share, spec.fold, spec.folds, spec.split_version)
     if not len(held):
         raise UserError(
-            f"Nothing of {records.info.name} is held out: it has {len(records):,} records.",
-            "Choose a larger share, or a larger data set.",
+            f"Nothing of {records.info.name} can be asked. {data.why_none(records, spec.eval_share)}",
+            "Choose other data: the one that the model's own run was on, or one with more different records.",
         )
-    order = np.random.default_rng(spec.seed).permutation(len(held))
-    return HeldOut(records, train, held[order][: spec.limit])
+    return HeldOut(records, train, _in_order(records, held, spec)[: spec.limit])
+
+
+def _in_order(records: Records, held: np.ndarray, spec: Spec) -> np.ndarray:
+    """As the run asked them, whose split this is; a run of the first version asked in the file's order, and was not followed."""
+    if spec.split_version > 1:
+        return data.in_order(records, held, spec.seed)
+    return held[np.random.default_rng(spec.seed).permutation(len(held))]
 
 
 def run_config(home: Home, model_id: str) -> dict | None:
@@ -52,7 +59,7 @@ def run_config(home: Home, model_id: str) -> dict | None:
 
 
 def split_of(home: Home, model_ids: tuple[str, ...], dataset_id: str) -> dict:
-    """{seed, eval_share, fold, folds, max_length} of the last of these models that was trained on this data.
+    """{seed, eval_share, fold, folds, max_length, split_version} of the last of these models that was trained on this data.
 
     With it the held-out part is what the run itself held out, cut where the run cut it. Defaults where no run tells.
     """
@@ -66,8 +73,25 @@ def split_of(home: Home, model_ids: tuple[str, ...], dataset_id: str) -> dict:
                 "fold": int(config.get("fold") or 0),
                 "folds": int(config.get("folds") or 0),
                 "max_length": int(config.get("max_length") or Spec.max_length),
+                "split_version": int(config.get("split_version") or 1),
             }
-    return {"seed": SEED, "eval_share": SHARE, "fold": 0, "folds": 0, "max_length": Spec.max_length}
+    usual = {"seed": SEED, "eval_share": SHARE, "fold": 0, "folds": 0, "max_length": Spec.max_length}
+    return usual | {"split_version": SPLIT_VERSION}
+
+
+def own_dataset(home: Home, model_ids: tuple[str, ...], known: list | None = None) -> str | None:
+    """The id of the data set that the last of these models with a run was trained on, or of another with the same records.
+
+    None where no run made any of them, or its data is not here. `known`: the data sets, where the caller has them.
+    """
+    known = data.list_datasets(home) if known is None else known
+    for model_id in reversed(model_ids):
+        config = run_config(home, model_id) or {}
+        dataset = config.get("dataset") if isinstance(config.get("dataset"), dict) else {}
+        same = [each.dataset_id for each in known if each.content_hash == dataset.get("content_hash")]
+        if same:
+            return dataset["id"] if dataset.get("id") in same else same[0]
+    return None
 
 
 def overlap(home: Home, model_id: str, held: HeldOut) -> dict:
@@ -111,6 +135,7 @@ def _trained_prompts(home: Home, dataset_id: str, config: dict | None) -> np.nda
         SHARE if share is None else float(share),
         int(config.get("fold") or 0),
         int(config.get("folds") or 0),
+        int(config.get("split_version") or 1),
     )
     return records.prompts[train]
 

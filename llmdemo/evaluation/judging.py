@@ -10,8 +10,8 @@ from llmdemo.evaluation.job import Job
 from llmdemo.evaluation.judge import EQUAL, PROMPT_VERSION, JudgeFailed, Pair, messages, pair_key, parse, tally, verdict
 from llmdemo.evaluation.judge_endpoint import EndpointJudge
 from llmdemo.evaluation.judge_local import LocalJudge
-from llmdemo.evaluation.spec import JudgeSpec, Spec
 from llmdemo.models import catalog
+from llmdemo.settings.evaluation import JudgeSpec, Spec
 from llmdemo.store import Home
 
 _BATCH = 4

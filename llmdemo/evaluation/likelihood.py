@@ -9,6 +9,9 @@ import inspect
 import torch
 from torch.nn import functional
 
+from llmdemo.decoding.engine import check_tokens
+from llmdemo.decoding.past import padded_way_of
+
 _MOST_LOGITS = 256 * 2**20
 _MOST_TOKENS = 4096
 
@@ -20,22 +23,27 @@ def row_losses(model, rows: list, pad_id: int) -> list[tuple[float, int]]:
     The labels are -100 where nothing is asked (data.encode.Encoded). Equals transformers' own loss times the count.
     """
     found: list[tuple[float, int]] = [(0.0, 0)] * len(rows)
+    check_tokens(model, (token for row in rows for token in row.input_ids))
     order = sorted(range(len(rows)), key=lambda place: len(rows[place].input_ids))
-    for batch in _batches(order, rows, getattr(model.config.get_text_config(), "vocab_size", 50_000)):
+    padded = padded_way_of(model) is not None
+    for batch in _batches(order, rows, getattr(model.config.get_text_config(), "vocab_size", 50_000), padded):
         for place, result in zip(batch, _losses(model, [rows[place] for place in batch], pad_id), strict=True):
             found[place] = result
     return found
 
 
-def _batches(order: list[int], rows: list, vocabulary: int):
-    """Rows of like length, few enough that neither their tokens nor their logits are too many."""
+def _batches(order: list[int], rows: list, vocabulary: int, padded: bool):
+    """Rows of like length, few enough that neither their tokens nor their logits are too many; of the same length where
+    padding would change what the model says.
+    """
     batch, width, labels = [], 0, 0
     for place in order:
         length = len(rows[place].input_ids)
         asked = length - rows[place].labels.count(-100)
         size = len(batch) + 1
         logits = size * (max(labels, asked) + 8) * vocabulary * 4
-        if batch and (size * max(width, length) > _MOST_TOKENS or logits > _MOST_LOGITS):
+        full = size * max(width, length) > _MOST_TOKENS or logits > _MOST_LOGITS
+        if batch and (full or (length != width and not padded)):
             yield batch
             batch, width, labels = [], 0, 0
         batch.append(place)

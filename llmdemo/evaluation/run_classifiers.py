@@ -15,8 +15,8 @@ from llmdemo.evaluation.folder import Kept
 from llmdemo.evaluation.heldout import HeldOut, held_out, run_config
 from llmdemo.evaluation.job import Job
 from llmdemo.evaluation.run_models import notes
-from llmdemo.evaluation.spec import Spec
 from llmdemo.models import catalog
+from llmdemo.settings.evaluation import Spec
 from llmdemo.store import Home
 
 _MISTAKES = 50

@@ -10,10 +10,11 @@ import orjson
 from llmdemo.evaluation.answers import answers_of, identity, kept_of
 from llmdemo.evaluation.compare import record_of, summary, text_record
 from llmdemo.evaluation.heldout import HeldOut, example, held_out, overlap
-from llmdemo.evaluation.job import Job, Stopped
+from llmdemo.evaluation.job import Job
 from llmdemo.evaluation.judging import judge_all
-from llmdemo.evaluation.spec import Spec
+from llmdemo.jobs.worker import Stopped
 from llmdemo.models import catalog
+from llmdemo.settings.evaluation import Spec
 from llmdemo.store import Home
 
 
@@ -103,7 +104,9 @@ def notes(home: Home, spec: Spec, held: HeldOut, entries: list) -> list[dict]:
 def _cut(spec: Spec, entries: list, records: list[dict]) -> list[dict]:
     count = sum(any(record.get("cut", ())) for record in records)
     length = min(spec.max_length, *(entry.context or spec.max_length for entry in entries))
-    return [{"code": "cut", "n": count, "of": len(records), "tokens": length}] if count else []
+    found = [{"code": "cut", "n": count, "of": len(records), "tokens": length}] if count else []
+    refused = sum(bool(record.get("refused")) for record in records)
+    return found + ([{"code": "refused", "n": refused, "of": len(records)}] if refused else [])
 
 
 def _tokenizers_differ(entries: list) -> bool:

@@ -1,47 +1,34 @@
 """One evaluation in a process of its own: `python -m llmdemo.evaluation.worker <folder>`.
 
 The process outlives the page and the app; its memory is given back when it ends, and when it is killed nothing is lost
-but the batch on its way. A judge's key comes as one line of JSON on standard input, and goes nowhere else.
+but the batch on its way. A judge's key comes on standard input, and goes nowhere else.
 """
 
-import json
 import os
 import sys
-import traceback
 from pathlib import Path
 
-from llmdemo.errors import UserError
-from llmdemo.evaluation.folder import COMPLETED, FAILED, STOPPED, JobFolder
-from llmdemo.evaluation.job import Job, Stopped
-from llmdemo.evaluation.spec import Spec
+from llmdemo.evaluation.folder import EvaluationFolder
+from llmdemo.evaluation.job import Job
+from llmdemo.jobs.worker import perform, read_secret
+from llmdemo.settings.evaluation import Spec
 from llmdemo.store import Home
+
+RESUME = "Resume goes on from here; what was done is kept."
 
 
 def main(argv: list[str], stdin=None) -> int:
-    folder, home = JobFolder(Path(argv[0])), Home(Path(os.environ["LLMDEMO_HOME"]))
-    return work(folder, home, _key(stdin or sys.stdin))
+    folder, home = EvaluationFolder(Path(argv[0])), Home(Path(os.environ["LLMDEMO_HOME"]))
+    return work(folder, home, read_secret(stdin or sys.stdin))
 
 
-def work(folder: JobFolder, home: Home, key: str = "") -> int:
-    """Does what the folder asks and writes the end into its state; 0 unless a mistake of ours ended it."""
-    try:
-        job = Job(folder)
-        folder.write("result", _run(job, home, Spec.from_dict(folder.read("spec")["spec"]), key))
-        folder.set_state(COMPLETED)
-    except Stopped:
-        folder.set_state(STOPPED, "Stopped.", "Resume goes on from here; what was done is kept.")
-    except UserError as error:
-        folder.set_state(FAILED, error.message, error.hint)
-    except MemoryError:
-        folder.set_state(FAILED, "The memory of this machine is full.", "Choose a smaller model or fewer new tokens.")
-    except OSError as error:
-        folder.set_state(FAILED, f"A file could not be written ({error.strerror or error}).", "Is the disk full?")
-    except Exception as error:  # the process's last word: the page must learn that, and of what, it ended
-        traceback.print_exc()
-        said = f"The evaluation made a mistake ({type(error).__name__})."
-        folder.set_state(FAILED, said, "The log in its folder says more. Resume tries again.")
-        return 1
-    return 0
+def work(folder: EvaluationFolder, home: Home, key: str = "") -> int:
+    """Does what the folder asks, and writes what came out into it; 0 unless a mistake of ours ended it."""
+
+    def evaluate(job: Job) -> None:
+        folder.write("result", _run(job, home, Spec.from_dict(folder.config()["spec"]), key))
+
+    return perform(Job(folder), evaluate, RESUME)
 
 
 def _run(job: Job, home: Home, spec: Spec, key: str) -> dict:
@@ -57,14 +44,6 @@ def _run(job: Job, home: Home, spec: Spec, key: str) -> dict:
     from llmdemo.evaluation.run_models import run_models
 
     return run_models(job, home, spec, key)
-
-
-def _key(stream) -> str:
-    try:
-        value = json.loads(stream.readline() or "{}")
-    except ValueError:
-        return ""
-    return str(value.get("key") or "") if isinstance(value, dict) else ""
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ NAMES = {"galore": "GaLore", "adamw": "AdamW", "lora": "LoRA"}
 
 
 @dataclass(frozen=True)
-class Member:
+class Trial:
     """One run of an experiment: what tells it from the others."""
 
     label: str
@@ -40,7 +40,7 @@ class Plan:
     kind: str
     """race or search."""
     base: dict
-    members: list[Member]
+    trials: list[Trial]
     strategy: str = ""
     rungs: list[tuple[int, int]] = field(default_factory=list)
     """Runs and steps of each round of successive halving."""
@@ -66,17 +66,17 @@ def race(base: dict, asked: dict | None = None) -> Plan:
             f"own has settings for {', '.join(sorted(map(str, set(own) - set(methods))))[:60]}.",
             "Only methods that race have settings.",
         )
-    members = [_racer(base, method, _object(own.get(method), f"own.{method}")) for method in methods]
-    return Plan("race", base, members)
+    trials = [_race_trial(base, method, _object(own.get(method), f"own.{method}")) for method in methods]
+    return Plan("race", base, trials)
 
 
-def _racer(base: dict, method: str, own: dict) -> Member:
+def _race_trial(base: dict, method: str, own: dict) -> Trial:
     strange = sorted(set(map(str, own)) - set(OWN))
     if strange:
         raise UserError(f"{strange[0][:60]!r} cannot differ in a race.", f"A method has its own {', '.join(OWN[:5])}.")
     same = method == base.get("method", "galore")
     shared = {key: value for key, value in base.items() if same or key not in OWN}
-    return Member(NAMES[method], {**shared, **own, "method": method}, {"method": method, **own})
+    return Trial(NAMES[method], {**shared, **own, "method": method}, {"method": method, **own})
 
 
 def search(base: dict, asked: dict | None, steps: int) -> Plan:
@@ -103,14 +103,14 @@ def search(base: dict, asked: dict | None, steps: int) -> Plan:
     if strategy == "halving":
         least = _count(asked, "least_steps", max(1, min(10, steps // 9)), 1, 1_000_000)
         rungs = halving.rungs(len(points), steps, least, _count(asked, "eta", 3, 2, 16))
-    members = [searcher(base, point, 0, rungs[0][1] if rungs else None) for point in points]
-    return Plan("search", base, members, strategy, rungs, keep)
+    trials = [search_trial(base, point, 0, rungs[0][1] if rungs else None) for point in points]
+    return Plan("search", base, trials, strategy, rungs, keep)
 
 
-def searcher(base: dict, point: dict, rung: int, steps: int | None) -> Member:
+def search_trial(base: dict, point: dict, rung: int, steps: int | None) -> Trial:
     """A run of a search at one point, of `steps` steps where they differ from the base's."""
     more = {"max_steps": steps} if steps else {}
-    return Member(label(point, rung if steps else None), {**base, **point, **more}, dict(point), rung)
+    return Trial(label(point, rung if steps else None), {**base, **point, **more}, dict(point), rung)
 
 
 def label(point: dict, rung: int | None = None) -> str:

@@ -1,50 +1,55 @@
-"""Experiments: what the page and the endpoints may ask of races and searches. Knows no torch, no gradio, no worker's inside."""
+"""Experiments: what the page and the endpoints may ask of races and searches. Knows no torch, no gradio, no worker's inside.
+
+An experiment is a job without a process: its scheduler works where the jobs are watched over.
+"""
 
 from __future__ import annotations  # the method "list" would hide the type in the signatures
 
 import contextlib
-import logging
-import sqlite3
 import threading
 import time
 from dataclasses import asdict
 
 from llmdemo import prepare
 from llmdemo.errors import UserError
-from llmdemo.experiments import board as boards
-from llmdemo.experiments import plan, table
-from llmdemo.experiments.board import OVER, Board
-from llmdemo.experiments.conductor import Conductor, member_of
-from llmdemo.experiments.group import RUNNING, Group, Groups
+from llmdemo.experiments import leaderboard, plan, table
+from llmdemo.experiments.leaderboard import OVER, Leaderboard
 from llmdemo.experiments.plan import Plan
+from llmdemo.experiments.scheduler import Scheduler, trial_of
+from llmdemo.experiments.sweep import Sweep, load, take_over
+from llmdemo.jobs import Jobs, JobsOfKind, JobStatus, Kind
+from llmdemo.jobs.states import FAILED, FINAL, QUEUED, STARTING, STOPPED, STOPPING
 from llmdemo.models.check import read_config
-from llmdemo.settings import Settings
-from llmdemo.store import Home
-from llmdemo.training.config import TrainConfig
+from llmdemo.settings.training import TrainConfig
+from llmdemo.store import new_id
 
-log = logging.getLogger(__name__)
-_BUSY_SECONDS = 1.0
-_IDLE_SECONDS = 5.0
+_EVERY_SECONDS = 1.0
+_MOST = 1000
 _WIDTHS = ("hidden_size", "n_embd", "d_model")
+_SHOWN = {QUEUED: "running", STARTING: "running", STOPPED: "cancelled"}
 
 
-class Experiments:
+class Experiments(JobsOfKind):
     """All experiments of a home folder. Safe to use from any thread. Methods with a group_id raise UserError for a wrong one."""
 
-    def __init__(self, home: Home, settings: Settings, runs):
-        self._home, self._settings, self._runs = home, settings, runs
-        self._groups, self._board = Groups(home), Board(runs)
-        self._conductor = Conductor(home, runs, self._groups, Board(runs))
+    def __init__(self, jobs: Jobs, runs):
+        self._home, self._settings, self._runs = jobs.home, jobs.settings, runs
+        self._leaderboard, self._scheduler = Leaderboard(runs), Scheduler(jobs.home, runs)
         self._lock = threading.RLock()
-        self._closed, self._wake = threading.Event(), threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="experiments", daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        """Stops watching; the runs go on."""
-        self._closed.set()
-        self._wake.set()
-        self._thread.join()
+        kind = Kind(
+            name="experiment",
+            noun="experiment",
+            prefix="exp",
+            folder="experiments",
+            advance=self._scheduler.advance,
+            every=_EVERY_SECONDS,
+            take_over=take_over,
+            at_once=lambda settings, gpus: _MOST,
+            most_queued=lambda settings: _MOST,
+            disk_need=None,
+            resume_hint="Resume goes on with the runs that have not ended well.",
+        )
+        super().__init__(jobs, kind)
 
     # -- what can be done
 
@@ -73,58 +78,61 @@ class Experiments:
 
     def cancel(self, group_id: str) -> dict:
         """Stops what goes, takes what waits out of the queue, starts nothing more; harmless when pressed again."""
-        if self._groups.load(group_id).state == RUNNING:
-            self._groups.cancel(group_id)
-            self._wake.set()
-        return self.status(group_id)
+        return self.stop(group_id)
 
-    def delete(self, group_id: str) -> None:
-        """Forgets an experiment that is over; its runs stay."""
-        if self._goes(group_id):
-            raise UserError("The experiment is still going.", "Cancel it first.")
-        self._groups.remove(group_id)
+    def resume(self, group_id: str, secret: str = "") -> dict:
+        """Goes on with a cancelled or failed experiment: its runs of the newest round that were stopped or failed, then
+        what comes after them. Raises UserError for another one."""
+        sweep = self._sweep(group_id)
+        state = self.jobs.status(group_id)["state"]
+        for trial in sweep.trials if state in (STOPPED, FAILED) else ():
+            if trial["run_id"] and trial["rung"] == sweep.rung:
+                with contextlib.suppress(UserError):  # it has completed, or was deleted
+                    self._runs.resume(trial["run_id"])
+        return super().resume(group_id)
 
     # -- what can be seen
 
     def list(self) -> list[dict]:
-        """In brief, the newest first: group_id, kind, strategy, name, state, created, runs."""
+        """In brief, the newest first: group_id, kind, strategy, name, state, created, runs. `delete` takes damaged ones too."""
         found = []
-        for group_id in self._groups.ids():
-            try:
-                group = self._groups.load(group_id)
-            except UserError:
-                continue  # damaged; `delete` still takes its id
-            keys = ("group_id", "kind", "strategy", "name", "state", "created")
-            found.append({key: getattr(group, key) for key in keys} | {"runs": len(group.members)})
-        # Two may have begun in the same second, which is all that their ids tell.
-        return sorted(found, key=lambda each: each["created"], reverse=True)
+        for status in self.jobs.all(self.kind):
+            with contextlib.suppress(UserError):
+                sweep = self._sweep(status["job_id"])
+                about = {key: getattr(sweep, key) for key in ("group_id", "kind", "strategy", "name")}
+                state = _SHOWN.get(status["state"], status["state"])
+                found.append(about | {"state": state, "created": sweep.created, "runs": len(sweep.trials)})
+        return found
 
-    def status(self, group_id: str) -> dict:
+    def shown(self, status: JobStatus) -> dict:
         """The experiment and its rows: group_id, kind, strategy, state (running, stopping, completed, cancelled, failed),
-        message, hint, rows (Board.rows), best (a run_id), best_task, varied (the settings that differ), rungs, seconds_left, base."""
-        group = self._groups.load(group_id)
+        message, hint, rows (Leaderboard.rows), best (a run_id), best_task, varied (the settings that differ), rungs,
+        seconds_left, base."""
+        sweep = self._sweep(status["job_id"])
         with self._lock:
-            rows = self._board.rows(group)
-        winner = boards.best(rows)
-        cancelling = group.state == RUNNING and self._groups.is_cancelled(group_id)
-        values = {key: value for key, value in asdict(group).items() if key != "members"}
+            rows = self._leaderboard.rows(sweep)
+        winner, over = leaderboard.best(rows), status["state"] in FINAL
+        told = status if over else asdict(sweep)
+        values = {key: value for key, value in asdict(sweep).items() if key != "trials"}
         return values | {
-            "state": "stopping" if cancelling else group.state,
+            "state": _SHOWN.get(status["state"], status["state"]),
+            "message": told["message"],
+            "hint": told["hint"],
             "rows": rows,
             "best": winner and winner["run_id"],
-            "best_values": winner and self._values(group, winner["run_id"]),
+            "best_values": winner and self._values(sweep, winner["run_id"]),
             "best_task": winner and self._task(winner["run_id"]),
             "varied": list(dict.fromkeys(key for row in rows for key in row["varied"])),
             "done": sum(row["state"] in OVER for row in rows),
-            "seconds_left": boards.seconds_left(rows, group.rungs, self._runs.at_once)
-            if group.state == RUNNING
-            else None,
+            "seconds_left": None
+            if over or status["state"] == STOPPING
+            else leaderboard.seconds_left(rows, sweep.rungs, self._runs.at_once),
         }
 
-    def _values(self, group: Group, run_id: str) -> dict:
-        """The settings of a member, as the form takes them; a search's best run is meant for the whole number of steps."""
-        member = next(member for member in group.members if member["run_id"] == run_id)
-        values = {**group.base, **member["varied"]} if group.kind == "search" else member["values"]
+    def _values(self, sweep: Sweep, run_id: str) -> dict:
+        """The settings of a trial, as the form takes them; a search's best run is meant for the whole number of steps."""
+        trial = next(trial for trial in sweep.trials if trial["run_id"] == run_id)
+        values = {**sweep.base, **trial["varied"]} if sweep.kind == "search" else trial["values"]
         config = TrainConfig.from_dict(values)
         return {**values, "method": config.method, "model_id": config.model_id}
 
@@ -141,18 +149,17 @@ class Experiments:
 
     # -- inside
 
-    def _goes(self, group_id: str) -> bool:
-        try:
-            return self._groups.load(group_id).state == RUNNING
-        except UserError:
-            return False  # damaged: nobody leads it any more
+    def _sweep(self, group_id: str) -> Sweep:
+        """Raises UserError when there is none, or it is damaged."""
+        self.jobs.status(self.own(group_id))
+        return load(self.kind.job_folder(self._home.root, group_id))
 
     def _start(self, made: Plan, name) -> str:
         if name is not None and (not isinstance(name, str) or len(name) > 60):
             raise UserError("The experiment's name is too long.", "Give at most 60 characters.")
         title = self._check(made)
-        group = Group(
-            group_id=self._groups.new_id(),
+        sweep = Sweep(
+            group_id=new_id(self.kind.prefix),
             kind=made.kind,
             name=" ".join((name or title).split())[:60],
             created=time.time(),
@@ -160,40 +167,36 @@ class Experiments:
             strategy=made.strategy,
             keep=made.keep,
             rungs=[list(rung) for rung in made.rungs],
-            members=[member_of(member) for member in made.members],
+            trials=[trial_of(trial) for trial in made.trials],
         )
         try:
-            self._conductor.start(group)
-            self._groups.add(group)
-        except (UserError, OSError) as error:
-            self._take_back(group)
-            if isinstance(error, UserError):
-                raise
-            raise UserError(f"The experiment cannot be kept ({error.strerror}).", "Free some space.") from error
-        self._wake.set()
-        return group.group_id
+            self._scheduler.start(sweep)
+            return self.jobs.start(self.kind, sweep.config(), sweep.name, fill=sweep.save, job_id=sweep.group_id)
+        except UserError:
+            self._take_back(sweep)
+            raise
 
     def _check(self, made: Plan) -> str:
         """The data set's name. Raises UserError unless every run of the first round could start now."""
-        for member in made.members:
-            config, info, entry = prepare.checked(self._home, member.values)
+        for trial in made.trials:
+            config, info, entry = prepare.checked(self._home, trial.values)
             _check_rank(config, entry)
         waiting = sum(run["state"] == "queued" for run in self._runs.list())
         most = self._settings.max_queued_runs
-        if waiting + len(made.members) > most:
+        if waiting + len(made.trials) > most:
             raise UserError(
-                f"{len(made.members)} runs are too many: {waiting} wait already, and at most {most} may.",
+                f"{len(made.trials)} runs are too many: {waiting} wait already, and at most {most} may.",
                 "Try fewer settings, or cancel waiting runs; LLMDEMO_MAX_QUEUED_RUNS sets the limit.",
             )
         return info.name
 
-    def _take_back(self, group: Group) -> None:
+    def _take_back(self, sweep: Sweep) -> None:
         """The runs that had started before one could not."""
-        for member in group.members:
-            if member["run_id"]:
+        for trial in sweep.trials:
+            if trial["run_id"]:
                 with contextlib.suppress(UserError):
-                    self._runs.stop(member["run_id"])
-                    self._runs.delete(member["run_id"])
+                    self._runs.stop(trial["run_id"])
+                    self._runs.delete(trial["run_id"])
 
     def _steps_for(self, tokens, base: dict) -> int:
         """Steps that see about `tokens` tokens."""
@@ -203,22 +206,6 @@ class Experiments:
         if not info.tokens:
             raise UserError("The data set's tokens have not been counted yet.", "Open it in Data, or give max_steps.")
         return max(1, round(tokens / prepare.step_tokens(config, info)))
-
-    def _watch(self) -> None:
-        busy = True
-        while not self._closed.is_set():
-            self._wake.wait(_BUSY_SECONDS if busy else _IDLE_SECONDS)
-            self._wake.clear()
-            if self._closed.is_set() or self._runs.closed:
-                return
-            try:
-                busy = self._conductor.tick() if self._runs.leads else True
-            except (OSError, sqlite3.Error, UserError) as error:
-                if not self._runs.closed:
-                    log.warning("watching over the experiments: %s", error)
-            except Exception:  # whatever it is, the other experiments must not go unwatched because of it
-                if not self._runs.closed:
-                    log.exception("watching over the experiments")
 
 
 def _base(config) -> dict:

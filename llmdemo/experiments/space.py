@@ -7,16 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from llmdemo.errors import UserError
+from llmdemo.settings.schema import check_one, fields_of
+from llmdemo.settings.training import METHODS, TrainConfig
 
-METHODS_OF = {
-    "learning_rate": ("galore", "adamw", "lora"),
-    "rank": ("galore", "lora"),
-    "scale": ("galore", "lora"),
-    "update_proj_gap": ("galore",),
-}
-"""The settings that can be searched, and the methods that have them."""
-WHOLE = ("rank", "update_proj_gap")
-"""Those that are whole numbers."""
+SEARCHABLE = {name: field for name, field in fields_of(TrainConfig).items() if field.setting.searchable}
+"""The settings that a search may vary."""
+METHODS_OF = {name: field.setting.methods or METHODS for name, field in SEARCHABLE.items()}
+"""The methods that have each of them."""
 MOST_VALUES = 50
 _DIGITS = 3
 
@@ -69,11 +66,10 @@ def _parse_range(key: str, value: dict, ranges: bool) -> Range:
 
 
 def _number(key: str, value) -> float | int:
-    good = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) and value > 0
-    if not good or (key in WHOLE and value != int(value)):
-        kind = "whole numbers" if key in WHOLE else "numbers"
-        raise UserError(f"{key} has the value {str(value)[:40]!r}.", f"It must have {kind} above 0.")
-    return int(value) if key in WHOLE else float(value)
+    if value is None:
+        raise UserError(f"A value for {key} is missing.", f"It must be {SEARCHABLE[key].valid()}.")
+    found = check_one(SEARCHABLE[key], value)
+    return int(found) if SEARCHABLE[key].kind is int else float(found)
 
 
 def grid(space: Space, most: int) -> list[dict]:
@@ -104,7 +100,7 @@ def _draw_one(key: str, values: tuple | Range, random: np.random.Generator) -> f
     if not isinstance(values, Range):
         return values[int(random.integers(len(values)))]
     drawn = values.draw(random)
-    if key in WHOLE:
+    if SEARCHABLE[key].kind is int:
         return round(drawn)
     # Three digits are as much as a learning rate means, and can be read.
     return min(max(float(f"{drawn:.{_DIGITS}g}"), values.low), values.high)

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from llmdemo.data.encode import NOT_TRAINED, Encoded
-from llmdemo.training.config import TrainConfig
+from llmdemo.settings.training import TrainConfig
 from llmdemo.training.objectives.preference import pair_losses
 
 

@@ -9,12 +9,12 @@ from collections import OrderedDict
 
 from llmdemo import data
 from llmdemo.errors import UserError
+from llmdemo.jobs.states import COMPLETED
 from llmdemo.models import catalog
 from llmdemo.models.catalog import ModelEntry
 from llmdemo.models.library import import_library
-from llmdemo.runs.states import COMPLETED
+from llmdemo.settings.training import TrainConfig
 from llmdemo.store import Home
-from llmdemo.training.config import TrainConfig
 
 _REMEMBERED = 128
 _MOST_TOKENS = 512

@@ -8,7 +8,7 @@ from llmdemo.errors import UserError
 from llmdemo.learn import numbers
 from llmdemo.models.catalog import ModelEntry
 from llmdemo.models.load import load_causal, load_classifier, load_classifier_tokenizer, load_tokenizer
-from llmdemo.training.config import TrainConfig
+from llmdemo.settings.training import TrainConfig
 
 _MOST_CLASSES = 12
 
@@ -124,8 +124,8 @@ class Preference(Task):
         """(log-probabilities, trained tokens) of the chosen and the rejected answer."""
         model, tokenizer = load_causal(entry, **_how(entry, large))
         chosen, rejected = self.rows(record, tokenizer)
-        found = tuple(numbers.answer_log_probability(model, row) for row in (chosen, rejected))
-        return found, (chosen.trained, rejected.trained)
+        found = [numbers.answer_log_probability(model, row) for row in (chosen, rejected)]
+        return (found[0], found[1]), (chosen.trained, rejected.trained)
 
     def _told(self, record: dict, policy: tuple, reference: tuple, lengths: tuple) -> dict:
         answers = {key: record[key][:300] for key in ("chosen", "rejected")}

@@ -3,21 +3,20 @@
 Knows nothing of loading. An id is "starter", a run's id, an absolute folder, or "org/name" with an optional "@revision".
 """
 
-import json
 import re
-import threading
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from llmdemo import store
 from llmdemo.errors import UserError
 from llmdemo.models.check import check_folder
+from llmdemo.models.files import read_object
+from llmdemo.models.trial import require_tried
 
 STARTER_ID = "starter"
 STARTER_TITLE = "SmolLM2-135M-Instruct"
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}(@[\w./-]{1,100})?")
 _BEGAN = re.compile(r"run-(\d{4})(\d\d)(\d\d)-(\d\d)(\d\d)")
-_ADDING = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ def list_models(home: store.Home) -> list[ModelEntry]:
     entries = [_starter_in_menu(home), *_runs(home)]
     for model_id in _added(home):
         try:
-            entries.append(resolve(home, model_id))
+            entries.append(_look_up(home, model_id))
         except UserError:
             continue  # the folder has gone since; it is asked for again by name when wanted
     return entries
@@ -69,8 +68,28 @@ def list_models(home: store.Home) -> list[ModelEntry]:
 def resolve(home: store.Home, model_id: str) -> ModelEntry:
     """The model with this id; raises UserError unless it is known, whole and safe to load.
 
-    A hub id is resolved to what was already fetched (models.hub.fetch adds it); no network here.
+    A hub id is resolved to what was already fetched (models.hub.fetch adds it); no network here. A folder that nobody has
+    asked for before is tried in a process of its own, which takes a second or two.
     """
+    entry = _look_up(home, model_id)
+    if entry.path is not None:
+        try_model(home, entry.path)
+    return entry
+
+
+def try_model(home: store.Home, folder: Path) -> None:
+    """Raises UserError unless what the folder holds beside its weights reads within the limits of trial.py."""
+    try:
+        require_tried(folder, home.models / ".tried")
+    except OSError as error:
+        raise UserError(
+            f"The folder {folder.name[:80]!r} cannot be read ({error.strerror or error}).",
+            "Check that it is there and that the app may read it.",
+        ) from error
+
+
+def _look_up(home: store.Home, model_id: str) -> ModelEntry:
+    """The model with this id as its weights and its config tell, which is quickly done."""
     if not isinstance(model_id, str) or not model_id.strip() or "\0" in model_id:
         raise UserError(
             "No model was given.", "Choose one from the menu, or give a folder or a hub name such as org/name."
@@ -93,17 +112,12 @@ def resolve(home: store.Home, model_id: str) -> ModelEntry:
 def add_model(home: store.Home, model_id: str) -> ModelEntry:
     """Remembers a folder or a fetched hub model, so that the menu shows it. Raises as `resolve` does."""
     entry = resolve(home, model_id)
-    with _ADDING:
-        known = _added(home)
-        if entry.kind in ("folder", "hub") and entry.id not in known:
-            store.write_json(home.models / "added.json", [*known, entry.id])
+    if entry.kind in ("folder", "hub"):
+        with store.locked(home.models / "added.lock"):
+            known = _added(home)
+            if entry.id not in known:
+                store.write_json(home.models / "added.json", [*known, entry.id])
     return entry
-
-
-def remove_model(home: store.Home, model_id: str) -> None:
-    """Takes a folder or hub model off the menu; its files stay."""
-    with _ADDING:
-        store.write_json(home.models / "added.json", [known for known in _added(home) if known != model_id])
 
 
 def hub_folder(home: store.Home, model_id: str) -> Path:
@@ -151,10 +165,9 @@ def _added(home: store.Home) -> list[str]:
 
 def _origin(folder: Path) -> dict:
     try:
-        origin = json.loads((folder / "origin.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        return read_object(folder / "origin.json", 2**20)
+    except (OSError, UserError):
         return {}
-    return origin if isinstance(origin, dict) else {}
 
 
 def _plain(value) -> str:
@@ -239,10 +252,10 @@ def _run(home: store.Home, run_id: str) -> ModelEntry:
 def _run_title(folder: Path) -> str:
     """The run's name if somebody gave it one; else what its model is made of, and when: such models are alike in all else."""
     try:
-        about = store.read_json(folder.parent / "config.json")["run"]
+        about = read_object(folder.parent / "config.json", 2**20)["run"]
         if about.get("named"):
             return str(about["name"])
-    except (OSError, ValueError, RecursionError, LookupError, TypeError, AttributeError):
+    except (OSError, UserError, LookupError, TypeError, AttributeError):
         about = {}
     title, began = str(_origin(folder).get("title") or ""), _BEGAN.match(folder.parent.name)
     return " · ".join(part for part in (title, began and "{}-{}-{} {}:{}".format(*began.groups())) if part)
@@ -251,6 +264,7 @@ def _run_title(folder: Path) -> str:
 def _folder(home: store.Home, model_id: str) -> ModelEntry:
     require_open(home, model_id)
     folder = as_path(model_id)
+    assert folder is not None, "require_open refuses what is no path"
     return _entry(str(folder), folder.name, "folder", folder)
 
 

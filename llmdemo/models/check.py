@@ -6,16 +6,23 @@ change between the listing and the loading.
 
 import importlib.util
 import json
+import os
 import struct
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
 from llmdemo.errors import UserError
+from llmdemo.models.fields import check_counts, check_fields
+from llmdemo.models.files import open_plain, read_object, require_plain
 
 _NEEDS = "A model folder holds config.json, a tokenizer and weights in *.safetensors, as save_pretrained writes them."
-_LARGEST_JSON = 64 * 2**20
-_LARGEST_HEADER = 100 * 2**20
+_LARGEST_CONFIG = 4 * 2**20
+_LARGEST_INDEX = 32 * 2**20
+_LARGEST_HEADER = 16 * 2**20
+_MOST_HEADERS = 64 * 2**20
+"""Bytes of all headers of a model together: 91,000 tensors of the largest open models take 12 MB."""
+_MOST_DIMENSIONS = 8
 _READERS = ("ForMaskedLM", "ForPreTraining", "ForTokenClassification", "ForQuestionAnswering")
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
 INDEX = "model.safetensors.index.json"
@@ -66,11 +73,19 @@ def _facts(folder: Path) -> ModelFacts:
         raise UserError(f"{str(folder)!r} is not a folder.", _NEEDS)
     config = read_config(folder)
     _check_companions(folder)
+    require_plain(folder)
     shards = weight_files(folder)
-    parameters, dtype = 0, ""
+    parameters, dtype, tensors, largest, room = 0, "", 0, 0, _MOST_HEADERS
     for shard in shards:
-        count, kind = _count_parameters(shard)
-        parameters, dtype = parameters + count, dtype or kind
+        header, size = _read_header(shard, room)
+        room -= size
+        parameters, dtype = (
+            parameters + sum(prod(shape) for shape, _ in header),
+            dtype or (header[0][1] if header else ""),
+        )
+        tensors += len(header)
+        largest = max([largest, *(number for shape, _ in header for number in shape)])
+    check_counts(config, tensors, largest)
     return ModelFacts(
         architecture=_architecture(config),
         model_type=config.get("model_type", "?"),
@@ -84,14 +99,9 @@ def _facts(folder: Path) -> ModelFacts:
 def read_config(folder: Path) -> dict:
     """config.json of `folder`; raises UserError when missing or broken, when it asks for code or files of its own."""
     path = folder / "config.json"
-    if not path.is_file():
+    if not os.path.lexists(path):
         raise UserError(f"The folder {folder.name!r} has no config.json.", _NEEDS)
-    config = read_small_json(path)
-    if config.get("auto_map"):
-        raise UserError(
-            f"The model in {folder.name!r} needs Python code from its repository, which this app never runs.",
-            "Choose a model of an architecture that transformers itself contains.",
-        )
+    config = read_object(path, _LARGEST_CONFIG)
     for key in _ELSEWHERE:
         if _holds(config, key):
             raise UserError(
@@ -105,8 +115,40 @@ def read_config(folder: Path) -> dict:
         )
     if not isinstance(config.get("model_type", ""), str):
         raise UserError("config.json has a model_type that is no text.", "Copy the model folder again.")
+    if config.get("auto_map"):
+        _check_known(folder, config)
     _check_quantiser(config.get("quantization_config"))
+    check_fields(config)
     return config
+
+
+def _check_known(folder: Path, config: dict) -> None:
+    """Raises UserError for a model that brings code of its own, unless transformers holds its architecture itself.
+
+    Then the code is left alone: configs and models are only ever read with trust_remote_code=False.
+    """
+    if not _is_known(config.get("model_type")):
+        raise UserError(
+            f"The model in {folder.name!r} ({str(config.get('model_type'))[:60]}) needs Python code from its repository, "
+            "which this app never runs.",
+            "Choose a model of an architecture that transformers itself contains.",
+        )
+
+
+def _is_known(model_type) -> bool:
+    """Whether transformers has this architecture; mostly told from its folder, as importing it takes seconds."""
+    if not isinstance(model_type, str) or not model_type.replace("-", "_").isidentifier():
+        return False
+    spec = importlib.util.find_spec("transformers")
+    if (
+        spec
+        and spec.origin
+        and (Path(spec.origin).parent / "models" / model_type.replace("-", "_") / "__init__.py").is_file()
+    ):
+        return True
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+
+    return model_type in CONFIG_MAPPING_NAMES
 
 
 def _holds(config: dict, key: str) -> bool:
@@ -168,21 +210,6 @@ def _check_companions(folder: Path) -> None:
         )
 
 
-def read_small_json(path: Path) -> dict:
-    """The JSON object in `path`; raises UserError when it is too large, broken or no object."""
-    if path.stat().st_size > _LARGEST_JSON:
-        raise UserError(f"{path.name} has {path.stat().st_size:,} bytes; at most {_LARGEST_JSON:,} are read.", _NEEDS)
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise UserError(
-            f"{path.name} is not valid JSON ({str(error)[:80]}).", "Copy the model folder again."
-        ) from error
-    if not isinstance(value, dict):
-        raise UserError(f"{path.name} holds no JSON object.", "Copy the model folder again.")
-    return value
-
-
 def weight_files(folder: Path) -> list[Path]:
     """The safetensors files that make up the weights; raises UserError when there are none, or one is missing."""
     index = folder / INDEX
@@ -204,7 +231,7 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def _index_names(index: Path) -> list[str]:
-    weight_map = read_small_json(index).get("weight_map")
+    weight_map = read_object(index, _LARGEST_INDEX).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map or not all(isinstance(v, str) for v in weight_map.values()):
         raise UserError(f"{index.name} has no weight_map.", "Copy the model folder again.")
     return list(weight_map.values())
@@ -219,35 +246,39 @@ def _why_no_weights(folder: Path, missing: list[str]) -> tuple[str, str]:
     return f"The folder {folder.name!r} has no weights: {missing[0]} is missing.", _NEEDS
 
 
-def _count_parameters(path: Path) -> tuple[int, str]:
-    """Number of values in a safetensors file and the type of the first tensor, from its header alone."""
+def _read_header(path: Path, room: int) -> tuple[list[tuple[list[int], str]], int]:
+    """([(shape, type) of each tensor], bytes) of the header of a safetensors file, of `room` bytes at the most."""
     broken = UserError(f"{path.name} is not a whole safetensors file.", "Copy the model folder again.")
-    with open(path, "rb") as file:
-        head = file.read(8)
-        size = struct.unpack("<Q", head)[0] if len(head) == 8 else _LARGEST_HEADER + 1
-        if size > _LARGEST_HEADER:
+    handle, length = open_plain(path)
+    with os.fdopen(handle, "rb") as file:
+        head = file.read(8) if length >= 8 else b""
+        size = struct.unpack("<Q", head)[0] if len(head) == 8 else length
+        if size > length - 8:
             raise broken
+        if size > min(room, _LARGEST_HEADER):
+            raise UserError(
+                f"{path.name} has a header of {size:,} bytes, more than this app reads.", "Copy the model folder again."
+            )
         try:
             header = json.loads(file.read(size))
             tensors = [_tensor(entry) for name, entry in header.items() if name != "__metadata__"]
         except (ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
             raise broken from error
-    if path.stat().st_size < 8 + size + max((end for _, _, end in tensors), default=0):
+    if length < 8 + size + max((end for _, _, end in tensors), default=0):
         raise broken
-    return sum(count for count, _, _ in tensors), tensors[0][1] if tensors else ""
+    return [(shape, dtype) for shape, dtype, _ in tensors], size
 
 
-def _tensor(entry: dict) -> tuple[int, str, int]:
-    """(values, type, end of the data) of one tensor in a header; ValueError and the like where it is none."""
+def _tensor(entry: dict) -> tuple[list[int], str, int]:
+    """(shape, type, end of the data) of one tensor in a header; ValueError and the like where it is none."""
     (begin, end), shape, dtype = entry["data_offsets"], entry["shape"], entry["dtype"]
-    if not isinstance(dtype, str) or not isinstance(shape, list):
-        raise ValueError(dtype, shape)
+    if not isinstance(dtype, str) or not isinstance(shape, list) or len(shape) > _MOST_DIMENSIONS:
+        raise ValueError(dtype)
     if not all(type(number) is int and 0 <= number < 2**63 for number in (begin, end, *shape)):
         raise ValueError(begin, end, shape)
-    count = prod(shape)
-    if count >= 2**63:
-        raise ValueError(count)
-    return count, dtype, end
+    if prod(shape) >= 2**63:
+        raise ValueError(shape)
+    return shape, dtype, end
 
 
 def _context(config: dict) -> int:

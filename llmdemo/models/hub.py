@@ -79,6 +79,7 @@ def fetch(
             with store.whole_folder(target, home.tmp) as folder:
                 download(repo, sha, folder, total, progress)
                 check_folder(folder)
+                catalog.try_model(home, folder)
                 store.write_json(folder / "origin.json", {"source": "hub", "repository": repo, "revision": sha})
         except OSError:
             if not target.is_dir():  # else another page or app was quicker
@@ -133,7 +134,7 @@ def _ask(question: Callable, repo: str):
     except HfHubHTTPError as error:
         code = error.response.status_code if error.response is not None else 0
         raise UserError(*_refusal(repo, code)) from error
-    except (*_transport_errors(), OfflineModeIsEnabled, LocalEntryNotFoundError, OSError) as error:
+    except (*_transport_errors(), OfflineModeIsEnabled, LocalEntryNotFoundError, OSError) as error:  # type: ignore[misc]
         raise UserError(
             f"The Hugging Face hub ({_endpoint()}) cannot be reached.",
             "Check the network and try again, or give a local model folder.",

@@ -9,15 +9,19 @@ from pathlib import Path
 
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
+from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
 from llmdemo.errors import UserError, first_line
+from llmdemo.models import template
 from llmdemo.models.catalog import ModelEntry
 from llmdemo.models.check import check_folder, read_config
 from llmdemo.models.closing import close_texts
+from llmdemo.models.files import read_object
 from llmdemo.public.spaces import on_zero_gpu
 
 transformers_logging.disable_progress_bar()
+template.install()
 _SAFE = {"local_files_only": True, "trust_remote_code": False}
 _MAKING = threading.RLock()
 """Held while transformers makes a model: it sets torch's default dtype meanwhile, for all threads. Two at once would mix
@@ -56,16 +60,31 @@ def fast_dtype(device: torch.device) -> torch.dtype:
     return torch.bfloat16 if device.type == "cpu" and cpu_has_bf16() else torch.float32
 
 
+def usual_dtype(source: ModelEntry | Path, device: torch.device) -> torch.dtype:
+    """The type in which a model is used where nobody asks for one: the fastest, but float32 for what a run wrote in
+    float32 because less would not be what it trained (training/narrow.py).
+    """
+    folder = source if isinstance(source, Path) else source.path
+    try:
+        origin = read_object(folder / "origin.json", 2**20) if folder else {}
+    except (OSError, UserError):
+        origin = {}
+    return torch.float32 if origin.get("dtype") == "float32" else fast_dtype(device)
+
+
 def load_tokenizer(source: ModelEntry | Path):
     """The tokenizer of a model, with a pad token (EOS where it has none). Raises UserError when it has none at all."""
     folder = _folder(source)
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, use_fast=True, **_SAFE)
-    except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
+        if not isinstance(tokenizer, PreTrainedTokenizerBase):  # a folder may name any class of transformers
+            raise TypeError(f"{type(tokenizer).__name__} is no tokenizer of one model")
+    except Exception as error:  # the Rust library raises Exception itself
         raise UserError(
             f"The tokenizer in {folder.name!r} cannot be loaded ({first_line(error)}).",
             "Copy tokenizer.json and tokenizer_config.json of the same model into the folder.",
         ) from error
+    getattr(tokenizer, "init_kwargs", {}).pop("auto_map", None)  # code that never runs here is not handed on either
     if tokenizer.pad_token_id is None and tokenizer.eos_token_id is not None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
@@ -84,7 +103,7 @@ def load_classifier_tokenizer(source: ModelEntry | Path):
 
 
 def load_causal(source: ModelEntry | Path, dtype: torch.dtype | None = None, device: torch.device | str | None = None):
-    """(model in eval mode, tokenizer). dtype None: the fastest on the device; device None: the best there is.
+    """(model in eval mode, tokenizer). dtype None: as `usual_dtype` says; device None: the best there is.
 
     Raises UserError when the folder may not be loaded or is not a causal language model.
     """
@@ -98,8 +117,21 @@ def load_causal(source: ModelEntry | Path, dtype: torch.dtype | None = None, dev
         )
     device = torch.device(device) if device else best_device()
     tokenizer = load_tokenizer(folder)
-    model = _load(AutoModelForCausalLM, folder, dtype=dtype or fast_dtype(device))
+    model = _load(AutoModelForCausalLM, folder, dtype=dtype or usual_dtype(folder, device))
+    _keep_pad_inside(model, tokenizer)
     return model.to(device).eval(), tokenizer
+
+
+def usable_pad(model, tokenizer) -> int:
+    """The pad token, or EOS or token 0 where the embedding has no row for it: a pad token that was added is often one too many."""
+    rows = model.get_input_embeddings().weight.shape[0]
+    wanted = (tokenizer.pad_token_id, tokenizer.eos_token_id)
+    return next((token for token in wanted if token is not None and token < rows), 0)
+
+
+def _keep_pad_inside(model, tokenizer) -> None:
+    if tokenizer.pad_token_id is not None:
+        tokenizer.pad_token = tokenizer.convert_ids_to_tokens(usable_pad(model, tokenizer))
 
 
 def load_classifier(
@@ -121,7 +153,7 @@ def load_classifier(
     labels = labels or own
     device = torch.device(device) if device else best_device()
     tokenizer = load_classifier_tokenizer(folder)
-    names = dict(enumerate(labels))
+    names = dict(enumerate(labels or ()))
     model = _load(
         AutoModelForSequenceClassification,
         folder,
@@ -132,6 +164,7 @@ def load_classifier(
     )
     if own is not None and own != labels:
         _renew_head(model)
+    _keep_pad_inside(model, tokenizer)
     model.config.pad_token_id = tokenizer.pad_token_id
     return model.to(device).eval(), tokenizer
 
@@ -165,17 +198,21 @@ def load_gguf(path: Path):
 def _load(kind, folder: Path, **options):
     try:
         with _MAKING:
-            return kind.from_pretrained(folder, use_safetensors=True, **_SAFE, **options)
+            model = kind.from_pretrained(folder, use_safetensors=True, **_SAFE, **options)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, ImportError) as error:
         raise UserError(
             f"The model in {folder.name!r} cannot be loaded ({first_line(error)}).",
             "Choose a causal language model of an architecture that transformers contains, saved by save_pretrained.",
         ) from error
+    for part in (model.config, *vars(model.config).values()):
+        getattr(part, "__dict__", {}).pop("auto_map", None)  # code that never runs here is not handed on either
+    return model
 
 
 def _folder(source: ModelEntry | Path) -> Path:
     folder = source if isinstance(source, Path) else source.path
     if folder is None:
+        assert isinstance(source, ModelEntry)
         raise UserError(
             f"{source.title} is not here yet.", "Wait until its download has finished, or choose another model."
         )

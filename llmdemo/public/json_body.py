@@ -41,8 +41,8 @@ class Bounds:
     depth: int = MOST_DEPTH
 
 
-def checked(body: bytes, bounds: Bounds, is_upload: Callable[[str], bool]) -> bytes:
-    """The JSON of `body`, written anew in plain ASCII. Raises Refused: 400 for what is no JSON in UTF-8 or has numbers
+def checked(body: bytes, bounds: Bounds, is_upload: Callable[[str], bool]) -> tuple[Any, bytes]:
+    """The value of `body`, and its JSON written anew in plain ASCII. Raises Refused: 400 for what is no JSON in UTF-8 or has numbers
     that are none, 403 for a file that `is_upload(path)` does not know, 413 for too many values or levels."""
     _count(body, bounds)
     try:
@@ -55,7 +55,8 @@ def checked(body: bytes, bounds: Bounds, is_upload: Callable[[str], bool]) -> by
     except ValueError as error:
         raise Refused(400, f"The request is no JSON: {str(error)[:200]}.") from None
     try:
-        return json.dumps(_Search(is_upload).rewritten(value), allow_nan=False).encode("ascii")
+        value = _Search(is_upload, bounds).rewritten(value)
+        return value, json.dumps(value, allow_nan=False).encode("ascii")
     except ValueError:  # 1e999
         raise Refused(400, "The request holds a number that is too large. Send finite numbers.") from None
 
@@ -68,16 +69,18 @@ def _too_deep(most: int) -> str:
     return f"The request is nested too deep: at most {most} levels of objects and lists are taken."
 
 
-def _count(body: bytes, bounds: Bounds) -> None:
-    """Refuses a body of too many values, before anything is made of them."""
-    if sum(map(body.count, _STRUCTURE)) <= bounds.nodes:
-        return
+def _count(body: bytes, bounds: Bounds, counted: int = 0) -> int:
+    """About how many values are in this JSON, and `counted`; refuses too many, before anything is made of them."""
+    number = counted + sum(map(body.count, _STRUCTURE))
+    if number <= bounds.nodes:
+        return number
     # Text may hold any number of commas: what stands inside of strings does not count.
     plain = body.replace(b"\\\\", b"").replace(b'\\"', b"")
     if plain.count(b'"') <= 4 * bounds.nodes:
         outside = b"".join(plain.split(b'"')[::2])
-        if sum(map(outside.count, _STRUCTURE)) <= bounds.nodes:
-            return
+        number = counted + sum(map(outside.count, _STRUCTURE))
+        if number <= bounds.nodes:
+            return number
     raise Refused(413, f"The request holds too many values: at most {bounds.nodes:,} are taken ({bounds.variable}).")
 
 
@@ -97,8 +100,10 @@ def _inner(value: dict | list):
 class _Search:
     """One walk over a body's values. `rewritten` gives them back, with files reduced to what may be said of them."""
 
-    def __init__(self, is_upload: Callable[[str], bool]):
-        self._is_upload = is_upload
+    def __init__(self, is_upload: Callable[[str], bool], bounds: Bounds):
+        self._is_upload, self._bounds = is_upload, bounds
+        self._embedded = 0
+        """Values in texts that may be JSON: all of them together are bounded as the body's own are."""
 
     def rewritten(self, value: Any, embedded: int = 0) -> Any:
         if isinstance(value, dict):
@@ -129,6 +134,7 @@ class _Search:
             return
         if embedded == _MOST_EMBEDDED:
             raise Refused(413, "The request holds JSON inside JSON inside JSON, too many times over.")
+        self._embedded = _count(text.encode("utf-8", "replace"), self._bounds, self._embedded)
         try:
             inner = json.loads(text)
             _measure_depth(inner, MOST_DEPTH)

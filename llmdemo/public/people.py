@@ -8,11 +8,11 @@ space     on Hugging Face Spaces: the Space's owner, or who may write in its org
 """
 
 import hashlib
-import ipaddress
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from llmdemo.public.hosts import host_name, is_loopback
 from llmdemo.public.passwords import hash_password, verify_password
 
 OWNER, GUEST = "owner", "guest"
@@ -96,14 +96,7 @@ def names_this_computer(host: str) -> bool:
     A page of another site can make its own name lead to 127.0.0.1 (DNS rebinding); its requests then pass every check
     of origin, but still carry that name.
     """
-    name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
-    name = name.strip("[]").lower().rstrip(".")
-    if name == "localhost" or name.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return False
+    return is_loopback(host_name(host))
 
 
 def space_access(env: Mapping = os.environ) -> Access:

@@ -49,11 +49,12 @@ def card(facts: Facts, licence: str, base: str = "") -> str:
         f"{plain(facts.config.get('method', 'galore'))} by llmdemo {__version__}.",
         "## Before and after",
         _before_and_after(facts),
+        *filter(None, [_weights(facts)]),
         *_samples(facts.samples),
         "## Curves",
         "![Loss by step](curves.png)",
         "## Data",
-        _data(data, facts.dataset),
+        _data(data, facts.dataset, facts.status.get("worker") or {}),
         "## Settings",
         _table(_settings(facts.config), ("setting", "value")),
         "## Licence",
@@ -87,6 +88,18 @@ def _before_and_after(facts: Facts) -> str:
     return _table(rows, ("figure", "first", "last"))
 
 
+def _weights(facts: Facts) -> str:
+    """In which type the weights are, and what the held-out loss of these files is beside the run's own."""
+    told = facts.status.get("published")
+    if not isinstance(told, dict) or not told.get("dtype"):
+        return ""
+    how = f"{told['dtype']}, {told['rounding']} rounding" if told.get("rounding") else told["dtype"]
+    rows = [("weights", how), ("held-out loss of the run", told.get("run_loss"))]
+    rows += [("held-out loss of these files", told.get("loss"))]
+    known = [(name, f"{value:.5g}" if isinstance(value, float) else value) for name, value in rows if value is not None]
+    return _table(known, ("files", ""))
+
+
 def _samples(samples: list) -> list[str]:
     parts = []
     for sample in samples[:_MOST_SAMPLES]:
@@ -104,8 +117,13 @@ def _block(value) -> str:
     return "\n".join("    " + line for line in (text or " ").split("\n"))
 
 
-def _data(data: dict, known: dict) -> str:
+def _data(data: dict, known: dict, worker: dict) -> str:
+    """`worker`: what the run's start said of its records: fewer may have been learned than were kept."""
     rows = [("name", data.get("name")), ("records", known.get("rows")), ("kept", known.get("kept"))]
+    given = worker.get("left_out")
+    left_out: dict = given if isinstance(given, dict) else {}
+    rows += [("learned from", worker.get("train_records")), ("held out", worker.get("held_out_records"))]
+    rows += [(f"not learned, or not whole: {why.replace('_', ' ')}", count) for why, count in left_out.items()]
     rows += [("source", known.get("source")), ("licence", known.get("licence")), ("citation", known.get("citation"))]
     rows += [("hash of the records", data.get("content_hash"))]
     return _table([(key, value) for key, value in rows if value not in (None, "")], ("data set", ""))

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from llmdemo.errors import UserError
+from llmdemo.jobs.worker import Stopped
 
 MARKER = "llmdemo-run.json"
 """The file that says which run a repository was made from; a push goes on only in a repository of the same run."""
@@ -23,10 +24,6 @@ log = logging.getLogger(__name__)
 
 Progress = Callable[[int, int, str], None]
 """Called with (bytes sent, bytes in all, the file that is being sent)."""
-
-
-class Stopped(Exception):
-    """The person stopped the push."""
 
 
 def push(
@@ -52,21 +49,21 @@ def push(
 
     sizes = {name: len(file) if isinstance(file, bytes) else file.stat().st_size for name, file in files.items()}
     watch = _Watch(sum(sizes.values()), progress, should_stop)
-    operations, opened = [], []
+    operations: list[CommitOperationAdd] = []
+    opened: list[_Counting] = []
     try:
         for name, file in files.items():
             if isinstance(file, Path):
-                file = _Counting(file, watch)
-                opened.append(file)
-            operations.append(CommitOperationAdd(name, file))
+                opened.append(_Counting(file, watch))
+            operations.append(CommitOperationAdd(name, opened[-1] if isinstance(file, Path) else file))
         for operation in operations:
             watch.begin(operation.path_in_repo, sizes[operation.path_in_repo])
             _ask(lambda operation=operation: api.preupload_lfs_files(repo, [operation]), repo, watch)
             watch.end()
         made = _ask(lambda: api.create_commit(repo, operations, commit_message=message), repo, watch)
     finally:
-        for file in opened:
-            file.close()
+        for each in opened:
+            each.close()
     return {"repo": repo, "url": f"{_endpoint()}/{repo}", "revision": made.oid}
 
 
@@ -206,7 +203,7 @@ def _ask(question: Callable, repo: str, watch: _Watch | None = None):
 
 
 def _chain(error: BaseException | None) -> list[BaseException]:
-    chain = []
+    chain: list[BaseException] = []
     while error is not None and len(chain) < 20:
         chain.append(error)
         error = error.__cause__ or error.__context__

@@ -1,110 +1,118 @@
-"""Pushes of finished runs: one at a time a run, in a thread, with progress. Joins runs, data sets, card and transfer."""
+"""Pushes of finished runs to the hub: each is a job with a process of its own. Joins runs, data sets and the card."""
 
 import json
-import logging
 import re
-import threading
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from llmdemo.data import get_dataset
 from llmdemo.errors import UserError
+from llmdemo.jobs import Jobs, JobsOfKind, JobStatus, Kind
+from llmdemo.jobs.states import COMPLETED, FINAL
 from llmdemo.models import catalog, starter
 from llmdemo.publish.card import Facts, card
 from llmdemo.publish.curves import draw_curves
-from llmdemo.publish.push import MARKER, Stopped, push
-from llmdemo.store import Home, child
+from llmdemo.publish.push import MARKER
+from llmdemo.publish.worker import CARD, RESUME
+from llmdemo.store import read_json
 
 _LICENCE = re.compile(r"[a-z0-9][a-z0-9.\-]{0,40}")
-_OWN = ("README.md", "curves.png", "training.json", MARKER, "origin.json")
-log = logging.getLogger(__name__)
+_AT_ONCE = 4
+_NOTHING = {"sent": 0, "total": 0, "file": ""}
 
 
-class Pushes:
-    """All pushes of this app. Any thread may call it; a token lives only as long as its push."""
+class Pushes(JobsOfKind):
+    """All pushes of a home folder, known by the run whose model they send. A token lives only as long as its push."""
 
-    def __init__(self, home: Home, runs):
-        self._home, self._runs = home, runs
-        self._states: dict[str, dict] = {}
-        self._stops: dict[str, threading.Event] = {}
-        self._lock = threading.Condition()
+    def __init__(self, jobs: Jobs, runs):
+        self._home, self._runs = jobs.home, runs
+        kind = Kind(
+            name="push",
+            noun="push",
+            prefix="push",
+            folder="pushes",
+            command=lambda folder, config: [sys.executable, "-m", "llmdemo.publish.worker", str(folder)],
+            at_once=lambda settings, gpus: _AT_ONCE,
+            disk_need=None,
+            resume_hint=RESUME,
+        )
+        super().__init__(jobs, kind)
 
     def start(self, run_id: str, repo: str, token: str, *, private: bool = True, licence: str = "") -> dict:
         """Begins to push the model of a finished run; returns its state. Raises UserError when it cannot begin."""
-        files = self._files(run_id, _checked_licence(licence))
-        with self._lock:
-            if self._states.get(run_id, {}).get("state") == "going":
-                return dict(self._states[run_id])
-            self._states[run_id] = {"state": "going", "sent": 0, "total": 0, "file": ""}
-            stop = self._stops[run_id] = threading.Event()
-        work = (run_id, files, str(repo).strip(), token, private is not False, stop)
-        threading.Thread(target=self._work, args=work, name="push", daemon=True).start()
+        files = self._card(run_id, _checked_licence(licence))
+        if not str(token or "").strip():
+            raise UserError("A push needs an access token.", "Make one at huggingface.co/settings/tokens.")
+
+        def fill(folder: Path) -> None:
+            (folder / CARD).mkdir()
+            for name, content in files.items():
+                (folder / CARD / name).write_bytes(content)
+
+        last = self._last(run_id)
+        if last and last["state"] not in FINAL:
+            return self.state(run_id)
+        config = {"run_id": run_id, "repo": str(repo).strip(), "private": private is not False}
+        self.jobs.start(self.kind, config, run_id, secret=str(token), fill=fill)
+        if last:  # of each run the last push is known
+            self.delete(last["job_id"])
         return self.state(run_id)
 
     def stop(self, run_id: str) -> dict:
-        """Breaks the push off; what has been sent stays there."""
-        with self._lock:
-            if run_id in self._stops:
-                self._stops[run_id].set()
+        """Breaks the push of a run off; what has been sent stays there."""
+        if last := self._last(run_id):
+            self.jobs.stop(last["job_id"])
         return self.state(run_id)
 
     def state(self, run_id: str) -> dict:
         """{"state": none | going | done | failed | stopped, sent, total, file, url, revision, message, hint}."""
-        with self._lock:
-            return dict(self._states.get(run_id, {"state": "none"}))
+        last = self._last(run_id)
+        return self.shown(last) if last else {"state": "none"}
+
+    def shown(self, status: JobStatus) -> dict:
+        """The state of a push."""
+        if status["state"] not in FINAL:
+            progress = status["figures"].get("progress") or {}
+            return {"state": "going", **{key: progress.get(key, empty) for key, empty in _NOTHING.items()}}
+        if status["state"] == COMPLETED:
+            return {
+                "state": "done",
+                **read_json(self.kind.job_folder(self._home.root, status["job_id"]).path / "result.json"),
+            }
+        return {key: status[key] for key in ("state", "message", "hint")}
+
+    def _last(self, run_id: str) -> JobStatus | None:
+        """The newest push of a run's model; a push is named like its run."""
+        return next((status for status in self.jobs.all(self.kind) if status["name"] == run_id), None)
 
     def follow(self, run_id: str, every: float = 1.0) -> Iterator[dict]:
-        """The states of a push until it is over, at most one each `every` seconds."""
+        """The states of a push until it is over, one each `every` seconds."""
         while True:
-            with self._lock:
-                state = dict(self._states.get(run_id, {"state": "none"}))
-                if state["state"] == "going":
-                    self._lock.wait(every)
+            state = self.state(run_id)
             yield state
             if state["state"] != "going":
                 return
+            time.sleep(every)
 
     def licence(self, run_id: str) -> str:
         """The licence that the base model's is known to be; "other" where it is not known."""
         return "apache-2.0" if self._base(self._runs.config(run_id)) == starter.REPOSITORY else "other"
 
-    def _work(self, run_id: str, files: dict, repo: str, token: str, private: bool, stop: threading.Event) -> None:
-        def progress(sent: int, total: int, name: str) -> None:
-            self._set(run_id, state="going", sent=sent, total=total, file=name)
-
-        try:
-            made = push(files, repo, token, private=private, progress=progress, should_stop=stop.is_set)
-            self._set(run_id, state="done", **made)
-        except Stopped:
-            self._set(run_id, state="stopped", message="Stopped.", hint="Push again: what was sent is not sent again.")
-        except UserError as error:
-            self._set(run_id, state="failed", message=error.message, hint=error.hint)
-        except Exception as error:  # the end of a thread: whatever it was must be said, without the token
-            log.error("a push failed: %s", type(error).__name__)
-            message = f"The push failed ({type(error).__name__})."
-            self._set(run_id, state="failed", message=message, hint="Try again.")
-
-    def _set(self, run_id: str, **state) -> None:
-        with self._lock:
-            self._states[run_id] = {**self._states.get(run_id, {}), **state}
-            self._lock.notify_all()
-
-    def _files(self, run_id: str, licence: str) -> dict[str, Path | bytes]:
-        """The model's files, and what tells of its run."""
-        folder = child(self._home.runs, str(run_id)) / "model"
+    def _card(self, run_id: str, licence: str) -> dict[str, bytes]:
+        """What goes beside the model's files, and tells of its run. Raises UserError for a run without a model."""
         status = self._runs.status(run_id)
         catalog.resolve(self._home, run_id)  # raises unless its model is whole
         facts = self._facts(run_id, status)
         base = self._base(facts.config)
-        files: dict[str, Path | bytes] = {
-            path.name: path for path in sorted(folder.iterdir()) if path.is_file() and path.name not in _OWN
-        }
         training = {"run": run_id, "config": _public(facts.config), "curves": facts.curves, "samples": facts.samples}
-        files["training.json"] = json.dumps(training, ensure_ascii=False, indent=1).encode()
-        files["curves.png"] = draw_curves(facts.curves)
-        files["README.md"] = card(facts, licence or self.licence(run_id), base).encode()
-        files[MARKER] = json.dumps({"run": run_id}).encode()
-        return files
+        return {
+            "training.json": json.dumps(training, ensure_ascii=False, indent=1).encode(),
+            "curves.png": draw_curves(facts.curves),
+            "README.md": card(facts, licence or self.licence(run_id), base).encode(),
+            MARKER: json.dumps({"run": run_id}).encode(),
+        }
 
     def _facts(self, run_id: str, status: dict) -> Facts:
         config = self._runs.config(run_id)

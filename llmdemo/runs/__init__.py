@@ -1,32 +1,8 @@
-"""A run's life on this machine: the queue, the states, the worker's process, and what can be seen of it.
+"""Training as a kind of job: what its events say, bundles, and what can be asked of runs.
 
 Knows no torch and no gradio. `Runs` is all that others need.
 """
 
 from llmdemo.runs.service import Runs
-from llmdemo.runs.states import (
-    ALIVE,
-    COMPLETED,
-    FAILED,
-    FINAL,
-    QUEUED,
-    REASONS,
-    RUNNING,
-    STARTING,
-    STOPPED,
-    STOPPING,
-)
 
-__all__ = [
-    "ALIVE",
-    "COMPLETED",
-    "FAILED",
-    "FINAL",
-    "QUEUED",
-    "REASONS",
-    "RUNNING",
-    "STARTING",
-    "STOPPED",
-    "STOPPING",
-    "Runs",
-]
+__all__ = ["Runs"]

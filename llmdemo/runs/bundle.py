@@ -15,11 +15,12 @@ import zlib
 from pathlib import Path
 
 from llmdemo.errors import UserError
+from llmdemo.jobs import End
+from llmdemo.jobs.reader import Reader
+from llmdemo.jobs.states import STOPPED
 from llmdemo.models.check import check_folder
 from llmdemo.runs.folder import RunFolder
-from llmdemo.runs.foreign import believed
-from llmdemo.runs.reader import Reader
-from llmdemo.runs.states import STOPPED
+from llmdemo.runs.sanitise import believed
 from llmdemo.store import read_json, whole_folder, write_json
 
 _LIMITS = {"config.json": 2**20, "events.jsonl": 2**28, "log.txt": 2**24}
@@ -188,4 +189,4 @@ def _end(folder: RunFolder) -> None:
             if folder.can_go_on()
             else "The newer figures are where it came from."
         )
-        folder.note("end", state=STOPPED, reason="", message=message, hint=hint)
+        folder.note_end(End(STOPPED, "", message, hint))

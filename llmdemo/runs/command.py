@@ -1,17 +1,12 @@
-"""The command line and the environment of a run's worker. Knows nothing of queues or states."""
+"""The command line of a run's worker, and how many runs this machine trains at once. Knows nothing of queues or states."""
 
-import os
-import shutil
 import sys
 from pathlib import Path
 
-import psutil
-
-from llmdemo.public.secrets import without_secrets
-from llmdemo.public.spaces import on_zero_gpu
+from llmdemo.jobs import environment
+from llmdemo.jobs.environment import cpu_threads, has_accelerator
 from llmdemo.settings import Settings
 
-PROJECT = Path(__file__).resolve().parents[2]
 _WORKER = "llmdemo.training.worker"
 
 
@@ -34,48 +29,15 @@ def worker_command(run_dir: Path, config: dict) -> list[str]:
         "no",
     ]
     if not has_accelerator():
-        options += ["--cpu", "--num_cpu_threads_per_process", str(_threads(count))]
+        options += ["--cpu", "--num_cpu_threads_per_process", str(cpu_threads(count))]
     elif count > 1:
         options += ["--multi_gpu", "--main_process_port", "0"]  # 0: a free one, as runs may go side by side
     return [sys.executable, "-m", "accelerate.commands.launch", *options, "-m", _WORKER, str(run_dir)]
 
 
-_GIVEN_BACK_BYTES = 4 * 2**20
-"""Freed memory from this size on goes back to the system. glibc would keep blocks of up to 32 MiB, in a heap with holes:
-a run on a CPU then takes 6 % more (tests/benchmarks/ledger_check.py). From 1 MiB on it would be 12 % less, and a quarter slower."""
-
-
 def worker_environment(home: Path, config: dict, env=None, devices: list[str] | None = None) -> dict[str, str]:
-    """The environment `env` (os.environ by default) with what the worker needs to find us from any folder.
-
-    `devices`: the GPUs that it may use; None: all.
-    """
-    env = without_secrets(env)
-    if devices:
-        env["CUDA_VISIBLE_DEVICES"] = ",".join(devices)
-    paths = [str(PROJECT), *filter(None, env.get("PYTHONPATH", "").split(os.pathsep))]
-    env |= {
-        "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths)),
-        "PYTHONSAFEPATH": "1",  # the run folder, where it starts, is no place for modules
-        "PYTHONUNBUFFERED": "1",  # the last words of a dying worker belong in the log
-        "LLMDEMO_HOME": str(home),
-    }
-    if on_zero_gpu():
-        env["CUDA_VISIBLE_DEVICES"] = ""  # what can be seen there may not be used
-    if not has_accelerator():
-        env["ACCELERATE_USE_CPU"] = "true"
-        env.setdefault("MALLOC_MMAP_THRESHOLD_", str(_GIVEN_BACK_BYTES))
-        if processes(config) > 1:
-            env.setdefault("OMP_NUM_THREADS", str(_threads(processes(config))))  # torch's launcher would say 1
-    return env
-
-
-def gpus(env=None, nodes: Path = Path("/dev")) -> list[str]:
-    """The ids of the NVIDIA GPUs that this app may use, as CUDA_VISIBLE_DEVICES takes them; [] without any."""
-    visible = (os.environ if env is None else env).get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        return [part.strip() for part in visible.split(",") if part.strip() and part.strip() != "-1"]
-    return sorted((node.name[6:] for node in nodes.glob("nvidia[0-9]*") if node.name[6:].isdigit()), key=int)
+    """The environment of the worker of a run with these settings; see jobs.environment."""
+    return environment.worker_environment(home, env, devices, processes(config))
 
 
 def at_once(settings: Settings, there: list[str]) -> int:
@@ -83,42 +45,7 @@ def at_once(settings: Settings, there: list[str]) -> int:
     return settings.runs_at_once or max(1, len(there))
 
 
-def free_gpus(wanted: int, there: list[str], taken: list[str], share: bool) -> list[str] | None:
-    """Which GPUs a run of `wanted` processes gets: [] where there is nothing to choose, None: wait for one.
-
-    `taken` holds the GPUs of the runs that go, one entry a run. With `share`, the least used ones are given.
-    """
-    if len(there) < 2:
-        return []
-    wanted = min(wanted, len(there))
-    free = [gpu for gpu in there if gpu not in taken]
-    if len(free) >= wanted:
-        return free[:wanted]
-    return sorted(there, key=taken.count)[:wanted] if share else None
-
-
 def processes(config: dict) -> int:
     """How many processes the run asks for; the worker judges the settings, here nonsense counts as one."""
     count = config.get("num_processes")
     return count if isinstance(count, int) and not isinstance(count, bool) and 0 < count <= 1024 else 1
-
-
-def _threads(processes: int) -> int:
-    """CPU threads for each process: what the environment says, else the cores are shared out evenly."""
-    wanted = os.environ.get("OMP_NUM_THREADS", "")
-    if wanted.isdecimal() and int(wanted) > 0:
-        return int(wanted)
-    return max(1, (psutil.cpu_count(logical=False) or os.cpu_count() or 1) // processes)
-
-
-def has_accelerator() -> bool:
-    """Whether this machine has a device that torch may train on, found without importing torch.
-
-    On ZeroGPU there is none: a GPU is lent to the app's own calls only.
-    """
-    if on_zero_gpu():
-        return False
-    if sys.platform == "darwin":
-        return os.uname().machine == "arm64"
-    nodes = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
-    return any(os.path.exists(node) for node in nodes) or shutil.which("nvidia-smi") is not None

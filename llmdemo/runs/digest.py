@@ -1,8 +1,4 @@
-"""What a run's events say, so far: fed one event after the other, never reading one twice.
-
-Knows nothing of files, processes or pages. Events come from a file that anybody may have written, so each
-figure is checked for being one.
-"""
+"""What a run's events say, so far: figures and curves, samples, refreshes. Knows nothing of files, processes or pages."""
 
 import re
 from collections import OrderedDict
@@ -10,71 +6,52 @@ from math import nan
 
 import numpy as np
 
+from llmdemo.jobs import digest as general
+from llmdemo.jobs.digest import number, plain, text, whole
 from llmdemo.runs.series import METRICS, MOST_EXTRA, Series, curve
-from llmdemo.runs.states import FAILED, FINAL, REASONS, WORKER_ERROR
 
 _MOST_EVALS = 4096
 _MOST_PROMPTS = 32
 _MOST_SAMPLES = 256  # of one prompt
 _MOST_REFRESHES = 256
 _MOST_LAYERS = 2048
-_MOST_TEXT = 8192
-_MOST_NOTES = 20
+_MOST_CELLS = 2**17
+"""Of the matrix of refreshes, which the page draws: 224 layers of a model of 7 billion, 256 times, are 57,000."""
+_MOST_LEDGER = 8192
 _FIGURES = [  # (name in a step event, name everywhere else)
     *((name, name) for name in ("loss", "grad_norm", "tokens_per_second", "memory_bytes", "eta_seconds", "epoch")),
     ("lr", "learning_rate"),
 ]
-_TYPES = frozenset(
-    [
-        "launch",
-        "queued",
-        "start",
-        "phase",
-        "ledger",
-        "step",
-        "eval",
-        "sample",
-        "refresh",
-        "skip",
-        "note",
-        "checkpoint",
-        "end",
-    ]
-)
 _STEP_KEYS = {"type", "t", "step", "tokens", "peak_memory_bytes", *(key for key, _ in _FIGURES)}
 _EVAL_KEYS = {"type", "t", "step", "records"}
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _NOT_OF_THE_WORKER = ("type", "t", "step", "total_steps", "pid", "create_time")
-_LARGEST = 2.0**53
 
 
-class Digest:
+class Digest(general.Digest):
     """The state of affairs after the events given to `feed`."""
 
+    TYPES = general.Digest.TYPES | {"ledger", "step", "eval", "sample", "refresh", "skip", "checkpoint", "published"}
+
     def __init__(self):
-        self.attempt = 0
-        self.started = False
-        self.launched = False
-        self.end: dict | None = None
+        super().__init__()
         self.series = Series()
-        self.figures: dict = {"step": 0, "total_steps": None, "peak_memory_bytes": None, "skipped": 0}
+        self.figures = {"step": 0, "total_steps": None, "peak_memory_bytes": None, "skipped": 0}
+        self.figures |= {"best_step": None, "best_eval_loss": None}
         self.ledger: dict | None = None
         self.worker: dict = {}
         self._drawn: tuple[int, dict] | None = None  # (max_points, the curves), until the next event
         self._seconds = 0.0
         self._last_time: float | None = None
-        self.worker_pid: int | None = None
-        self.notes: list[str] = []
         self._evals: list[tuple[float, float, dict[str, float]]] = []
         self._samples: OrderedDict[str, dict] = OrderedDict()
         self._refreshes: list[tuple[float, float, dict]] = []
+        self._layers: set[str] = set()  # names of those in the refreshes
 
     def feed(self, event: dict) -> None:
-        """Takes one event in; those of unknown types and without sense change nothing."""
         self._drawn = None
         self._watch_clock(event)
-        if event["type"] in _TYPES:
-            getattr(self, f"_on_{event['type']}")(event)
+        super().feed(event)
 
     def _watch_clock(self, event: dict) -> None:
         """Time spent is the sum of the steps forward: a clock that is set back takes nothing away."""
@@ -86,22 +63,13 @@ class Digest:
 
     # -- what each type of event means
 
-    def _on_launch(self, event: dict) -> None:
-        self.attempt = int(number(event.get("attempt")) or self.attempt + 1)
-        self._wait()
-        self.launched = True
-
-    def _on_queued(self, event: dict) -> None:
-        self._wait()
-
     def _wait(self) -> None:
-        self.started, self.launched, self.end, self.worker_pid = False, False, None, None
-        self.figures |= {"phase": None, "eta_seconds": None, "tokens_per_second": None}
+        super()._wait()
+        self.figures["tokens_per_second"] = None
 
     def _on_start(self, event: dict) -> None:
+        super()._on_start(event)
         step = number(event.get("step")) or 0
-        self.started, self.end = True, None
-        self.worker_pid = whole(event.get("pid"))
         self.worker = {key: plain(value) for key, value in event.items() if key not in _NOT_OF_THE_WORKER}
         self.figures |= {"step": int(step), "total_steps": whole(event.get("total_steps"))}
         self._forget_after(step)
@@ -114,14 +82,13 @@ class Digest:
             sample["outputs"] = [each for each in sample["outputs"] if each["step"] <= step]
         scores = self._evals[-1][2] if self._evals else {}
         self.figures |= {"loss": self.series.last("loss"), "eval_loss": scores.get("loss"), "scores": scores}
-
-    def _on_phase(self, event: dict) -> None:
-        self.figures |= {"phase": text(event.get("phase"), 64), "phase_done": whole(event.get("done"))}
-        self.figures["phase_total"] = whole(event.get("total"))
+        self.figures |= {"best_step": None, "best_eval_loss": None}
+        for earlier, _, figures in self._evals:
+            self._note_best(earlier, figures)
 
     def _on_ledger(self, event: dict) -> None:
         known = {key: plain(value) for key, value in event.items() if key not in ("type", "t")}
-        self.ledger = known if len(str(known)) <= _MOST_TEXT else None
+        self.ledger = known if len(str(known)) <= _MOST_LEDGER else None
 
     def _on_step(self, event: dict) -> None:
         step = number(event.get("step"))
@@ -144,8 +111,15 @@ class Digest:
             return
         self._evals.append((step, self._seconds, scores))
         self.figures |= {"eval_loss": scores.get("loss"), "scores": scores}
+        self._note_best(step, scores)
         if len(self._evals) > _MOST_EVALS:
             self._evals = self._evals[::2]
+
+    def _note_best(self, step: float, scores: dict[str, float]) -> None:
+        """Keeps the step with the lowest held-out loss, the first of equal ones; what is no number has no loss here."""
+        loss, best = scores.get("loss"), self.figures["best_eval_loss"]
+        if loss is not None and (best is None or loss < best):
+            self.figures |= {"best_step": int(step), "best_eval_loss": loss}
 
     def _on_sample(self, event: dict) -> None:
         prompt, output = text(event.get("prompt")), text(event.get("text"))
@@ -165,42 +139,36 @@ class Digest:
         known = {}
         for layer in layers[:_MOST_LAYERS]:
             if isinstance(layer, dict) and layer.get("name"):
-                known[text(layer["name"], 200)] = (number(layer.get("energy")), number(layer.get("overlap")))
+                name = text(layer["name"], 200)
+                if name in self._layers or len(self._layers) < _MOST_LAYERS:
+                    self._layers.add(name)
+                    known[name] = (number(layer.get("energy")), number(layer.get("overlap")))
         self._refreshes.append((step, self._seconds, known))
-        if len(self._refreshes) > _MOST_REFRESHES:
+        most = max(1, min(_MOST_REFRESHES, _MOST_CELLS // max(1, len(self._layers))))
+        while len(self._refreshes) > most:
             self._refreshes = _halved(self._refreshes)
 
     def _on_skip(self, event: dict) -> None:
         self.figures["skipped"] += 1
 
-    def _on_note(self, event: dict) -> None:
-        """Something that a person should know of the run, once however often it is said."""
-        said = text(event.get("message"), 500)
-        if said and said not in self.notes and len(self.notes) < _MOST_NOTES:
-            self.notes.append(said)
-
     def _on_checkpoint(self, event: dict) -> None:
         self.figures["checkpoint_step"] = whole(event.get("step"))
 
+    def _on_published(self, event: dict) -> None:
+        """In which type the weights were written, and the held-out losses that this was decided by."""
+        told = {key: text(event.get(key), 500) for key in ("dtype", "rounding", "message")}
+        self.figures["published"] = told | {key: number(event.get(key)) for key in ("loss", "run_loss")}
+
     def _on_end(self, event: dict) -> None:
-        state, reason = event.get("state"), event.get("reason")
-        state = state if state in FINAL else FAILED
-        reason = reason if reason in REASONS else WORKER_ERROR
-        self.end = {
-            "state": state,
-            "reason": reason if state == FAILED else "",
-            "message": text(event.get("message"), 2000),
-            "hint": text(event.get("hint"), 2000),
-        }
+        super()._on_end(event)
         self.figures["model_id"] = text(event.get("model_id"), 200) or None
-        self.figures |= {"phase": None, "eta_seconds": None}
 
     # -- what is asked
 
     def status(self) -> dict:
         """The newest figures, ready for JSON."""
-        known = {"ledger": self.ledger, "worker": self.worker, "notes": self.notes}
-        return {**self.figures, "loss_smoothed": self.series.smoothed(), **known}
+        known = {"ledger": self.ledger, "worker": self.worker, "loss_smoothed": self.series.smoothed()}
+        return {**super().status(), **known}
 
     def curves(self, max_points: int) -> dict[str, dict[str, list]]:
         """Series.curves, with each score of the evaluations as eval_<name> (eval_loss, eval_accuracy, …), and energy and
@@ -251,37 +219,6 @@ def extras(event: dict, known: set[str]) -> dict[str, float]:
     """The figures of an event beside the `known` keys, by name: what the tasks measure is theirs to choose."""
     found = {key: number(value) for key, value in event.items() if key not in known and _NAME.fullmatch(key)}
     return dict([(key, value) for key, value in found.items() if value is not None][:MOST_EXTRA])
-
-
-def number(value) -> float | None:
-    """`value` as a float if it is a finite number, else None."""
-    kind = type(value)
-    return float(value) if (kind is float or kind is int) and -_LARGEST <= value <= _LARGEST else None
-
-
-def whole(value) -> int | None:
-    found = number(value)
-    return None if found is None else int(found)
-
-
-def text(value, limit: int = _MOST_TEXT) -> str:
-    """`value` as a text of at most `limit` characters that can be written as UTF-8."""
-    value = "" if value is None else value if isinstance(value, str) else str(value)
-    value = value if value.isascii() else value.encode("utf-8", "replace").decode()  # halves of a surrogate pair
-    return value if len(value) <= limit else value[: limit - 1] + "…"
-
-
-def plain(value, depth: int = 3):
-    """`value` with nothing in it that JSON or a page cannot take: finite numbers, bounded texts, little depth."""
-    if value is None or isinstance(value, bool):
-        return value
-    if isinstance(value, int | float):
-        return value if number(value) is not None else None
-    if depth and isinstance(value, dict):
-        return {text(key, 200): plain(each, depth - 1) for key, each in list(value.items())[:200]}
-    if depth and isinstance(value, list):
-        return [plain(each, depth - 1) for each in value[:200]]
-    return text(value) if isinstance(value, str) else None
 
 
 def _mean(layers: dict, index: int) -> float:

@@ -4,14 +4,14 @@
 can check a config without loading torch.
 """
 
-from llmdemo.training.config import TrainConfig
+from llmdemo.settings.training import TrainConfig
 
 __all__ = ["TrainConfig", "build_optimizer"]
 
 
 def __getattr__(name: str):
     if name == "build_optimizer":
-        from llmdemo.training.optimizer import build_optimizer
+        from llmdemo.training.build import build_optimizer
 
         return build_optimizer
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from llmdemo.errors import UserError, first_line
-from llmdemo.training.config import TrainConfig
+from llmdemo.settings.training import TrainConfig
 from llmdemo.training.targets import check_rank, find_targets
 
 

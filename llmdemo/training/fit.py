@@ -10,8 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from llmdemo.errors import UserError
+from llmdemo.settings.training import PRECISIONS, TrainConfig
 from llmdemo.store import read_json, write_json
-from llmdemo.training.config import CHOICES, TrainConfig
 
 _FILE, _PRECISION_FILE = "data-fit.json", "data-precision.json"
 """In the run's folder; as with all that begins with "data", a bundle with a checkpoint takes them along."""
@@ -61,7 +61,7 @@ def decide_precision(
 
 def decided_precision(run_dir: Path) -> str:
     """After `decide_precision`, in any of the run's processes. Raises UserError, as `decided`, where the file is not ours."""
-    return _read(run_dir / _PRECISION_FILE, "precision", tuple(name for name in CHOICES["precision"] if name != "auto"))
+    return _read(run_dir / _PRECISION_FILE, "precision", tuple(name for name in PRECISIONS if name != "auto"))
 
 
 def _read(path: Path, key: str, valid: tuple):

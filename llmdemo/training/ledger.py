@@ -16,10 +16,10 @@ from llmdemo.errors import UserError
 from llmdemo.models.catalog import ModelEntry
 from llmdemo.models.check import check_folder
 from llmdemo.models.load import load_config
+from llmdemo.settings.training import TrainConfig
 from llmdemo.training import device as devices
 from llmdemo.training.adamw import CHUNK_VALUES, SLICE_VALUES
 from llmdemo.training.adapters import add_adapters
-from llmdemo.training.config import TrainConfig
 from llmdemo.training.loss import CHUNK_BYTES
 from llmdemo.training.optimizer import FIRST_SHARE
 from llmdemo.training.outline import formula_bytes, lay_out, saved_bytes
@@ -39,9 +39,12 @@ _UNPACKED_VALUES = 4096
 log = logging.getLogger(__name__)
 
 
+PARTS = ("runtime", "weights", "gradients", "subspace", "moments", "activations", "logits")
+
+
 @dataclass(frozen=True)
 class Ledger:
-    """Bytes by what takes them. `total` is the predicted peak: not all of them are there at the same moment."""
+    """Bytes by what takes them. `total` is the predicted peak: the parts, and `other`, less `apart`."""
 
     runtime: int
     weights: int
@@ -54,8 +57,21 @@ class Ledger:
     rough: bool = False
     """Whether the activations, or all of it, could only be estimated by a formula."""
 
+    @property
+    def other(self) -> int:
+        """What comes and goes inside a step (a layer's gradients, the optimizer's results, gaps of the heap)."""
+        return max(0, self.total - self._sum())
+
+    @property
+    def apart(self) -> int:
+        """By how much the parts are more than the peak, as activations are gone when the last gradients come."""
+        return max(0, self._sum() - self.total)
+
+    def _sum(self) -> int:
+        return sum(getattr(self, part) for part in PARTS)
+
     def to_dict(self) -> dict:
-        return asdict(self)
+        return {**asdict(self), "other": self.other, "apart": self.apart}
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,11 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
+from llmdemo.settings.training import TrainConfig
 from llmdemo.training import device as devices
 from llmdemo.training import objectives
 from llmdemo.training.batches import Batches, RunData, share_of
 from llmdemo.training.checkpoint import Checkpoint, rng_state, set_rng_state
-from llmdemo.training.config import TrainConfig
 from llmdemo.training.interrupt import Interrupt, Stopped
 from llmdemo.training.ledger import Batch
 from llmdemo.training.optimizer import Optimizer
@@ -296,8 +296,13 @@ class Loop:
     def _seconds_left(self, step: int) -> float:
         left = self.config.max_steps - step
         typical = sorted(self._seconds)[len(self._seconds) // 2]
-        evaluations = 1 + (left // self.config.eval_steps if self.config.eval_steps else 0)
-        return left * typical + (evaluations * self._eval_seconds if left else 0.0)
+        if not left:
+            return 0.0
+        every, last = self.config.eval_steps, self.config.max_steps
+        checks = (last - 1) // every - step // every if every else 0
+        # the last check may be of more records than the others, as a classifier's is
+        more = self.objective.judged(last=True) / max(1, self.objective.judged(last=False))
+        return left * typical + (checks + more) * self._eval_seconds
 
     # ---- what the model has learned so far
 
@@ -320,6 +325,16 @@ class Loop:
             for answer in self.objective.answers():
                 self._report("sample", step=progress.step, **answer)
         self._eval_seconds = time.monotonic() - started
+
+    def first_items(self) -> np.ndarray:
+        """The training items of the first step."""
+        return self._batches.rows_of(0)
+
+    def let_go(self) -> None:
+        """Gives the memory of the weights and of what the optimizer keeps back: the run is over, and on the disk."""
+        for parameter in self.model.parameters():
+            parameter.data, parameter.grad = parameter.data.new_empty(0), None
+        self.optimizer.__dict__.clear()
 
     # ---- what a checkpoint holds
 

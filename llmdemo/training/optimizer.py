@@ -9,20 +9,17 @@ the gradient that was already projected and accumulated (gradients.py). Knows no
 import math
 import zlib
 from collections.abc import Callable
-from contextlib import contextmanager
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from llmdemo.errors import UserError
+from llmdemo.settings.training import TrainConfig
 from llmdemo.training.adamw import ForeachGaLoreAdamW
-from llmdemo.training.config import TrainConfig
-from llmdemo.training.gradients import Slot, attach, detach
+from llmdemo.training.gradients import Slot, detach
 from llmdemo.training.offload import HostSums
-from llmdemo.training.subspace import Refresh, Subspace
-from llmdemo.training.targets import check_rank, find_targets
-from llmdemo.training.vocabulary import attach_vocabulary
+from llmdemo.training.projector import Projector, without_cuda_sync
+from llmdemo.training.subspace import Refresh
 
 REFRESH_FLOPS = 1.2e12
 """Most work that the first refreshes may do in one step (some 30 ms of an H100)."""
@@ -30,26 +27,6 @@ FIRST_SHARE = 1 / 4
 """Most of all projected values that get their first subspace in one step: until then their full gradients exist."""
 ROUND_STEPS = 10
 """Steps between two rounds of refreshes, where they come in rounds."""
-
-
-@dataclass
-class _Projector:
-    """Stands where galore_torch keeps its GaLoreProjector: the gradient is already projected when it is asked for."""
-
-    slot: Slot
-    scale: float
-
-    def project(self, gradient: Tensor, iteration: int) -> Tensor:
-        return self.slot.take_low()
-
-    def project_back(self, low: Tensor) -> Tensor:
-        # GaLoreAdamW8bit has put the projected gradient there; with this matrix done, it would only take memory.
-        self.slot.weight.grad = None
-        return self.slot.subspace.back(low).mul_(self.scale)
-
-    def add_back(self, weight: Tensor, low: Tensor, factor: float) -> None:
-        """weight += factor · project_back(low), in place."""
-        self.slot.subspace.add_back(weight, low, factor * self.scale)
 
 
 class Optimizer(torch.optim.Optimizer):
@@ -62,7 +39,14 @@ class Optimizer(torch.optim.Optimizer):
     `optimizer.register_step_pre_hook(lambda optimizer, *_: optimizer.clip(1.0))`.
     """
 
-    def __init__(self, model: nn.Module, slots: list[Slot], inner: torch.optim.Optimizer, config: TrainConfig):
+    def __init__(
+        self,
+        model: nn.Module,
+        slots: list[Slot],
+        inner: torch.optim.Optimizer,
+        config: TrainConfig,
+        host: HostSums | None = None,
+    ):
         self.inner = inner
         super().__init__(inner.param_groups, inner.defaults)
         self.slots = slots
@@ -74,7 +58,7 @@ class Optimizer(torch.optim.Optimizer):
         self.share: Callable[[Tensor], None] | None = None
         """Overwrites a tensor with that of the first of several processes: bases that differ by rounding would drift."""
         self._reports: list[tuple[str, Refresh]] = []
-        self._host = _host_sums(slots, config)
+        self._host = host
         self._round = 1
         self._mark_due()
 
@@ -223,7 +207,7 @@ class Optimizer(torch.optim.Optimizer):
             with torch.enable_grad():
                 loss = closure()
         self._mark_gradients()
-        with _without_cuda_sync(self.inner):
+        with without_cuda_sync(self.inner):
             self.inner.step()
         self._forget_shadows()
         self.skip()
@@ -361,7 +345,7 @@ class Optimizer(torch.optim.Optimizer):
         self.inner.load_state_dict({key: state_dict[key] for key in ("state", "param_groups")})
         for slot, tensors in zip(self.slots, bases, strict=True):
             slot.subspace.load_state({key: value.to(slot.weight.device) for key, value in tensors.items()})
-            self.inner.state[slot.weight]["projector"] = _Projector(slot, self._config.scale)
+            self.inner.state[slot.weight]["projector"] = Projector(slot, self._config.scale)
         self.steps = int(state_dict["steps"])
         self._mark_due()
 
@@ -404,101 +388,3 @@ class Optimizer(torch.optim.Optimizer):
         """Gives the model its own linear layers back."""
         for module in model.modules():
             detach(module)
-
-
-def _host_sums(slots: list[Slot], config: TrainConfig) -> HostSums | None:
-    """Set up where the config asks for it and there is a GPU; without one, the sums are in the computer's memory anyway."""
-    if not (config.offload_gradients and slots and slots[0].weight.is_cuda):
-        return None
-    host = HostSums(slots[0].weight.device)
-    for slot in slots:
-        slot.host = host
-    return host
-
-
-def build_optimizer(model: nn.Module, config: TrainConfig) -> Optimizer:
-    """The optimizer for `model` (for LoRA: already with its adapters) as `config` asks.
-
-    Raises UserError for what cannot work: a rank above every matrix, unknown target modules, nothing to train.
-    """
-    config = config.resolved()
-    trainable = [p for p in model.parameters() if p.requires_grad]
-    if not trainable:
-        raise UserError("Every weight of this model is frozen.", "Choose a model with weights that can be trained.")
-    slots = _make_slots(model, config) if config.method == "galore" else []
-    attach_vocabulary(model)
-    projected = {slot.weight for slot in slots}
-    rest = [p for p in trainable if p not in projected]
-    # Norms and biases are not decayed, as is usual.
-    groups = [
-        {"params": [p for p in rest if p.dim() > 1], "weight_decay": config.weight_decay},
-        {"params": [p for p in rest if p.dim() <= 1], "weight_decay": 0.0},
-    ]
-    if slots:
-        galore = {
-            "rank": config.rank,
-            "update_proj_gap": config.update_proj_gap,
-            "scale": config.scale,
-            "proj_type": config.proj_type,
-            "weight_decay": config.weight_decay,
-        }
-        groups.append({"params": [slot.weight for slot in slots], **galore})
-    inner = _inner(config, [group for group in groups if group["params"]])
-    for slot in slots:
-        inner.state[slot.weight]["projector"] = _Projector(slot, config.scale)
-    return Optimizer(model, slots, inner, config)
-
-
-def _make_slots(model: nn.Module, config: TrainConfig) -> list[Slot]:
-    targets = find_targets(model, config.target_modules)
-    check_rank(targets, config.rank)
-    slots: dict[nn.Parameter, Slot] = {}
-    for target in targets:
-        weight = target.module.weight
-        if weight not in slots:
-            space = Subspace(tuple(weight.shape), config.rank, config.proj_type, config.basis_bits)
-            slots[weight] = Slot(target.name, weight, space, weight.dtype)
-        attach(target.module, slots[weight], target.transposed)
-    return list(slots.values())
-
-
-def _inner(config: TrainConfig, groups: list[dict]) -> torch.optim.Optimizer:
-    options = {"lr": config.learning_rate, "betas": (config.beta1, config.beta2), "eps": config.eps}
-    if config.method != "galore":
-        if config.optim_bits == 8:
-            from bitsandbytes.optim import AdamW8bit
-
-            return AdamW8bit(groups, **options)
-        # Fused where the weights are on a GPU: the other way round makes full-size copies in between.
-        return torch.optim.AdamW(groups, **options, fused=groups[0]["params"][0].is_cuda or None)
-    if config.optim_bits != 8 and config.galore_optimizer == "adamw":
-        return ForeachGaLoreAdamW(groups, **options)
-    import galore_torch
-
-    if config.optim_bits == 8:
-        inner = galore_torch.GaLoreAdamW8bit(groups, **options)
-        # galore_torch 1.0 passes two options by position that bitsandbytes has since dropped, so that they land in
-        # max_unorm = 100 and skip_zeros = True. The first then scales the step of every matrix below 4096 values by
-        # the norm of galore_torch's zeroed copy: it would never move.
-        inner.args.max_unorm, inner.args.skip_zeros = 0.0, False
-        return inner
-    return galore_torch.GaLoreAdafactor(
-        groups, lr=config.learning_rate, relative_step=False, scale_parameter=False, beta1=config.beta1 or None
-    )
-
-
-@contextmanager
-def _without_cuda_sync(inner: torch.optim.Optimizer):
-    """GaLoreAdamW8bit waits for CUDA after every matrix, which fails without CUDA and stalls with it.
-
-    bitsandbytes' kernels run on the current stream, in order with everything else: there is nothing to wait for.
-    """
-    if type(inner).__name__ != "AdamW8bit" or not type(inner).__module__.startswith("galore_torch"):
-        yield
-        return
-    synchronize = torch.cuda.synchronize
-    torch.cuda.synchronize = lambda *args: None
-    try:
-        yield
-    finally:
-        torch.cuda.synchronize = synchronize

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from llmdemo.errors import first_line
+from llmdemo.settings.training import TrainConfig
 from llmdemo.training import device as devices
 from llmdemo.training.batches import share_of
-from llmdemo.training.config import TrainConfig
 from llmdemo.training.objectives import Objective
 from llmdemo.training.optimizer import Optimizer
 

@@ -6,20 +6,27 @@ The run's folder keeps the token ids, so that a run can be resumed after its dat
 from dataclasses import fields, replace
 from pathlib import Path
 
+import numpy as np
+
 from llmdemo import store
-from llmdemo.data.records import open_records, split
+from llmdemo.data.records import Records, open_records
+from llmdemo.data.split import in_order, split, why_none
 from llmdemo.errors import UserError
 from llmdemo.models import catalog
+from llmdemo.settings.training import TrainConfig
 from llmdemo.training import objectives
 from llmdemo.training.batches import RunData, load_rows, save_rows
-from llmdemo.training.config import TrainConfig, check_task
+from llmdemo.training.checks import check_task
+from llmdemo.training.objectives.tally import LEFT_OUT
 
 
 def read_config(run_dir: Path) -> TrainConfig:
     """The checked config of the run; keys that describe the run rather than the training are left out."""
     values = store.read_json(run_dir / "config.json")
     known = {field.name for field in fields(TrainConfig)}
-    return TrainConfig.from_dict({key: value for key, value in values.items() if key in known}).resolved()
+    # runs from before the draw had versions do not say which one they have
+    own = {"split_version": 1} | {key: value for key, value in values.items() if key in known}
+    return TrainConfig.from_dict(own).resolved()
 
 
 def prepare_data(run_dir: Path, home: store.Home, config: TrainConfig, tokenizer) -> RunData:
@@ -44,22 +51,47 @@ def _encode(home: store.Home, config: TrainConfig, tokenizer) -> RunData:
             f"The data set is of the task {records.task!r}, the run of {config.task!r}.",
             f"Set task to {records.task!r}, or choose another data set.",
         )
-    train, held_out = split(records, config.seed, config.eval_share, config.fold, config.folds)
-    source = objectives.Source(home, records, train, held_out)
-    made = objectives.of(config.task).encode(source, config, tokenizer)
+    train, held_out = split(records, config.seed, config.eval_share, config.fold, config.folds, config.split_version)
+    if config.split_version > 1:
+        held_out = in_order(records, held_out, config.seed)
+    elif config.task == "classify":
+        held_out = np.random.default_rng(config.seed).permutation(held_out)
+    made = objectives.of(config.task).encode(objectives.Source(home, records, train, held_out), config, tokenizer)
+    facts = {"notes": [], "left_out": {}, "train_records": len(train), **made.facts}
     if not len(made.train):
-        raise UserError(
-            f"None of the {len(train):,} records has a trained token within max_length {config.max_length}.",
-            "Raise max_length, or look at the report of the data set.",
-        )
+        raise _nothing_left(len(train), config, facts)
+    if not len(made.held_out):
+        facts["notes"] = [_nothing_held_out(records, held_out, config), *facts["notes"]]
     about = {
         "name": records.info.name,
         "content_hash": records.info.content_hash,
-        "train_records": len(train),
+        "train_records": facts["train_records"],
         "held_out_records": len(held_out),
         "train_tokens": int(made.train.offsets[-1]),
     }
-    return replace(made, about=about)
+    return replace(made, about=about, facts=facts)
+
+
+def _nothing_left(count: int, config: TrainConfig, facts: dict) -> UserError:
+    why = {code: number for code, number in facts["left_out"].items() if code in LEFT_OUT}
+    if set(why) == {"refused"}:
+        return UserError(
+            f"The model's chat template refuses all {why['refused']:,} records. {' '.join(facts['notes'])}",
+            "Choose another model, or data whose turns go as its template wants them.",
+        )
+    return UserError(
+        f"None of the {count:,} records has a trained token within max_length {config.max_length}.",
+        "Raise max_length, or look at the report of the data set.",
+    )
+
+
+def _nothing_held_out(records: Records, held_out: np.ndarray, config: TrainConfig) -> str:
+    if not len(held_out):
+        return why_none(records, config.eval_share)
+    return (
+        f"None of the {len(held_out):,} held-out records can be judged: each is refused by the model's chat template, or has "
+        "no token of its answer within max_length. The run has no held-out loss."
+    )
 
 
 def model_entry(home: store.Home, run_dir: Path, config: TrainConfig) -> catalog.ModelEntry:

@@ -3,35 +3,49 @@
 from pathlib import Path
 
 import torch
+from transformers import GenerationConfig
 
 from llmdemo import __version__, store
 from llmdemo.models.catalog import ModelEntry
 from llmdemo.models.check import check_folder
 from llmdemo.models.closing import keep_closing
-from llmdemo.training.config import TrainConfig
+from llmdemo.models.files import read_object
+from llmdemo.settings.training import TrainConfig
+from llmdemo.training.narrow import Judge, Losses, Written, dtype_of, narrow
+from llmdemo.training.objectives.base import end_ids
+
+GENERATION = "generation_config.json"
 
 
 def publish(
-    run_dir: Path, scratch: Path, model, tokenizer, entry: ModelEntry, config: TrainConfig, about: dict
-) -> Path:
-    """Writes run_dir/model, whole or not at all, in the type of the base model's files; returns it.
+    run_dir: Path,
+    scratch: Path,
+    model,
+    tokenizer,
+    entry: ModelEntry,
+    config: TrainConfig,
+    about: dict,
+    losses: Losses,
+    judge: Judge,
+) -> Written:
+    """Writes run_dir/model, whole or not at all; returns in which type, and why (narrow.py).
 
-    LoRA's adapters are merged into the weights. `about` is shown in the card: losses, steps, data.
+    LoRA's adapters are merged into the weights, in float32. `about` is shown in the card: losses, steps, data.
+    `judge` gives the held-out loss of a model's files; it is called after `model` was written, and may take its memory.
+    Raises OSError where the disk has no room.
     """
-    target = run_dir / "model"
+    target, base = run_dir / "model", _folder_of(entry)
     if target.is_dir():
-        return target
-    if config.method == "lora":
-        model = model.merge_and_unload()
-    # A tuned model has to stop at the EOS that it was trained on.
-    if tokenizer.eos_token_id is not None and model.can_generate():
-        model.generation_config.eos_token_id = tokenizer.eos_token_id
-        model.config.eos_token_id = tokenizer.eos_token_id
-    dtype = {"BF16": torch.bfloat16, "F16": torch.float16}.get(check_folder(entry.path).dtype, torch.float32)
+        return _written(target)
+    model = _whole_weights(model, config)
+    own = str(model.dtype).removeprefix("torch.")
+    _check_room(run_dir, model)
     with store.whole_folder(target, scratch) as folder:
-        model.to(dtype).save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
-        keep_closing(folder, tokenizer)
+        _save(model, tokenizer, base, folder)
+        if own == "float32":
+            written = narrow(folder, config.publish_dtype, dtype_of(base), losses, judge)
+        else:
+            written = Written(own, run_loss=losses.last, message=_AS_TRAINED.format(own=own))
         title = config.name or f"{entry.title} · {about['data']}"
         origin = {
             "source": "run",
@@ -40,10 +54,65 @@ def publish(
             "task": config.task,
             "base": entry.id,
             "base_revision": entry.revision,
+            "dtype": written.dtype,
+            "written": written.to_dict(),
         }
         store.write_json(folder / "origin.json", origin)
-        (folder / "README.md").write_text(card(entry, config, about), encoding="utf-8")
-    return target
+        (folder / "README.md").write_text(card(entry, config, {**about, "weights": written.row()}), encoding="utf-8")
+    return written
+
+
+def _folder_of(entry: ModelEntry) -> Path:
+    assert entry.path is not None, "a model that was trained is here"
+    return entry.path
+
+
+_AS_TRAINED = "The weights are published in {own}: the run computed and kept them in it."
+
+
+def _written(target: Path) -> Written:
+    """What an earlier attempt at the run's end wrote."""
+    try:
+        return Written(**store.read_json(target / "origin.json")["written"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return Written({"BF16": "bfloat16", "F16": "float16"}.get(check_folder(target).dtype, "float32"))
+
+
+def _whole_weights(model, config: TrainConfig):
+    """The model as transformers knows it: with adapters merged, in float32 so that none of them is rounded away."""
+    if config.method == "lora":
+        if model.dtype != torch.float32:
+            model = model.cpu()  # the computer has room for what a GPU held in half as many bytes
+        model = model.float().merge_and_unload()
+    elif config.publish_dtype == "float32":
+        model = model.float()
+    return model
+
+
+def _check_room(run_dir: Path, model) -> None:
+    """OSError where the disk has no room for the files."""
+    needed = sum({p.data_ptr(): p.numel() * p.element_size() for p in model.parameters()}.values())
+    free = store.free_bytes(run_dir)
+    if free < 1.05 * needed:
+        raise OSError(28, f"the model needs {needed / 1e9:.2f} GB, {free / 1e9:.2f} GB are free")
+
+
+def _save(model, tokenizer, base: Path, folder: Path) -> None:
+    """Weights, config, tokenizer; and how the base model's own files say that it is to be used."""
+    writes = model.can_generate()
+    if writes:
+        every = end_ids(model, tokenizer)
+        ends = every[0] if len(every) == 1 else every or None
+        model.config.eos_token_id = ends
+        own = base / GENERATION
+        usage = read_object(own, 2**20) if own.is_file() else model.generation_config.to_diff_dict()
+        # transformers refuses to save what it doesn't find sensible, such as a temperature without sampling.
+        model.generation_config = GenerationConfig()
+    model.save_pretrained(folder)
+    if writes:
+        store.write_json(folder / GENERATION, {**usage, "eos_token_id": ends})
+    tokenizer.save_pretrained(folder)
+    keep_closing(folder, tokenizer)
 
 
 def card(entry: ModelEntry, config: TrainConfig, about: dict) -> str:

@@ -15,14 +15,17 @@ from llmdemo.training import checkpoint as checkpoints
 from llmdemo.training import device as devices
 from llmdemo.training import fit, ledger, objectives, trackers
 from llmdemo.training.adapters import add_adapters
+from llmdemo.training.build import build_optimizer
+from llmdemo.training.checks import check_gpus
 from llmdemo.training.compiled import NOTHING, compile_parts
-from llmdemo.training.config import check_gpus
 from llmdemo.training.eight_bit import require_8bit, require_library
+from llmdemo.training.judged import judge_of
 from llmdemo.training.loop import Loop
 from llmdemo.training.measured import optimizer_bytes
-from llmdemo.training.optimizer import build_optimizer
+from llmdemo.training.narrow import Losses
 from llmdemo.training.prepare import model_entry, prepare_data, read_config
 from llmdemo.training.publish import publish
+from llmdemo.training.targets import about_experts
 from llmdemo.training.unused import clamped, unused
 
 _WHOLE = ("NO", "MULTI_CPU", "MULTI_GPU", "MULTI_NPU", "MULTI_XPU", "MULTI_MLU")
@@ -85,6 +88,8 @@ class Session:
             prepare_data(self._run_dir, self._home, self._config, tokenizer)
         self._accelerator.wait_for_everyone()
         data = prepare_data(self._run_dir, self._home, self._config, tokenizer)
+        self._counts = {key: data.about.get(key) for key in ("train_records", "held_out_records")}
+        self._counts["left_out"] = data.facts.get("left_out", {})
         for note in data.facts.get("notes", []):
             self._report("note", message=note)
         return data
@@ -103,7 +108,11 @@ class Session:
             self._report("note", message=NOTHING)
         optimizer = build_optimizer(model, config)
         spaces = [slot.subspace for slot in optimizer.slots]
-        for note in (*unused(config, device.type), *clamped(spaces, config.rank)):
+        for note in (
+            *unused(config, device.type),
+            *clamped(spaces, config.rank),
+            *about_experts(model, config.method),
+        ):
             self._report("note", message=note)
         loop = Loop(model, tokenizer, optimizer, data, config, precision, self._report)
         self._report("phase", phase="estimating")
@@ -148,6 +157,7 @@ class Session:
             projected_matrices=len(loop.optimizer.slots),
             device=str(loop.device),
             precision=precision,
+            **self._counts,
             seconds_to_start=round(time.time() - self._started, 1),
             versions={name: importlib.metadata.version(name) for name in _PACKAGES},
         )
@@ -211,7 +221,7 @@ class Session:
         about = {
             "data": data.about["name"],
             "data set hash": data.about["content_hash"],
-            "records": data.about["train_records"],
+            **_card_records(data),
             "steps": progress.step,
             "tokens": progress.tokens,
             "loss": progress.loss,
@@ -222,7 +232,18 @@ class Session:
         if self._accelerator.is_main_process:
             if progress.step not in (0, *self._saved_steps()):
                 self._save_last(checkpoint)
-            publish(self._run_dir, self._home.tmp, loop.model, tokenizer, entry, self._config, about)
+            del checkpoint
+            items = loop.first_items()
+            judge = judge_of(
+                self._run_dir, entry, tokenizer, data, self._config, loop.precision, loop.device, items, loop.let_go
+            )
+            losses = Losses(progress.first_eval_loss, progress.eval_loss)
+            written = publish(
+                self._run_dir, self._home.tmp, loop.model, tokenizer, entry, self._config, about, losses, judge
+            )
+            self._report("published", **written.to_dict())
+            if written.message:
+                self._report("note", message=written.message)
         self._accelerator.wait_for_everyone()
 
     def _saved_steps(self) -> list[int]:
@@ -232,6 +253,15 @@ class Session:
         """The last step's checkpoint, so that a crash while the model is written loses nothing."""
         size = checkpoints.save(self._run_dir / "checkpoints", self._home.tmp, checkpoint)
         self._report("checkpoint", step=checkpoint.step, bytes=size)
+
+
+def _card_records(data) -> dict:
+    """Rows of the card: how many records were learned from and held out, and how many were left out and why."""
+    rows = {"records": data.about["train_records"], "held-out records": data.about.get("held_out_records")}
+    names = {"refused": "refused by the chat template", "too_long": "longer than max_length", "alike": "alike answers"}
+    names |= {"untrained": "without a token to learn", "cut": "cut at max_length", "hidden": "learned in part"}
+    told = [f"{count:,} {names.get(code, code)}" for code, count in data.facts.get("left_out", {}).items()]
+    return rows | ({"records not learned, or not whole": ", ".join(told)} if told else {})
 
 
 def _before_and_after(first: dict, last: dict) -> dict:

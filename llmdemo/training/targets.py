@@ -54,6 +54,20 @@ def check_rank(targets: list[Target], rank: int) -> None:
         )
 
 
+def about_experts(model: nn.Module, method: str) -> list[str]:
+    """A sentence where a mixture keeps its experts as stacked matrices, which neither GaLore projects nor LoRA adapts."""
+    stacked = [p for name, p in model.named_parameters() if p.dim() == 3 and "expert" in name]
+    if not stacked or method == "adamw":
+        return []
+    share = sum(p.numel() for p in stacked) / max(1, sum(p.numel() for p in model.parameters()))
+    what = f"This model's experts ({share:.0%} of its weights) are stacked in tensors of three dimensions"
+    if not any(p.requires_grad for p in stacked):
+        return [
+            f"{what}: LoRA adapts none of them, and they stay as they are. The methods galore and adamw train them."
+        ]
+    return [f"{what}: they are trained as they are, not in a subspace, and the optimizer keeps whole moments of them."]
+
+
 def _heads(model: nn.Module) -> list[nn.Module]:
     named = [getattr(model, name, None) for name in ("lm_head", "score", "classifier", "classification_head")]
     output = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None

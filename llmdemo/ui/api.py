@@ -17,33 +17,40 @@ from llmdemo import data, prepare
 from llmdemo.errors import UserError
 from llmdemo.models import catalog
 from llmdemo.models.library import import_library
+from llmdemo.settings.decoding import DecodeSettings
+from llmdemo.settings.schema import document
+from llmdemo.settings.training import TrainConfig
 from llmdemo.ui import bridge, door, evaluate_api, experiments_api
 from llmdemo.ui.fair_queue import when_gone
 from llmdemo.ui.samples import starter_tokenizer
 from llmdemo.ui.services import Services
+
+_MOST_COMPARED = 100
 
 
 def add_endpoints(services: Services) -> None:
     """Registers every endpoint in the current Blocks context."""
     _data_endpoints(services)
     _run_endpoints(services)
+    _kept_run_endpoints(services)
     _add(*experiments_api.endpoints(services))
     _add(*evaluate_api.endpoints(services))
     _compare_endpoint(services)
 
 
 def _data_endpoints(services: Services) -> None:
-    def add_dataset(file: gr.FileData, name: str = "") -> dict:
-        """Adds an uploaded file as a data set: read, checked, measured. Returns its dataset_id, what was kept and why not.
+    def add_dataset(file: gr.FileData, name: str = "", columns: dict | None = None, task: str = "") -> dict:
+        """Adds an uploaded file as a data set: read, checked, measured. Returns what was kept, and why the rest was not.
 
         In Python: client.predict(file=handle_file("instructions.json"), name="mine", api_name="/add_dataset").
+        columns says which column is which where their names are not known: {"prompt": "question", "response": "reply"},
+        {"text": …, "label": …}, {"text": …} or {"prompt": …, "chosen": …, "rejected": …}; also messages, input, system,
+        history, tools, desired and split. task: "chat", "text", "classify", "preference", or "" for what the columns say.
+        Returns dataset_id, format, task, rows, kept, problems [{row, code, message}], unused [column or key], tokens
+        {total, longest, mean} (null before a tokenizer is here), and everything else that is known of the data set.
         """
         services.require_owner()
-        path, given = _uploaded(file)
-        info = data.add_dataset(
-            services.home, services.settings, path, name or given, tokenizer=starter_tokenizer(services)
-        )
-        return info.to_dict()
+        return _added(services, file, name, columns, task)
 
     def list_datasets() -> list[dict]:
         """All data sets, the newest first, each with its dataset_id first."""
@@ -84,21 +91,36 @@ def _data_endpoints(services: Services) -> None:
     _add(add_dataset, list_datasets, rename_dataset, delete_dataset, add_preference, list_models)
 
 
+def _added(services: Services, file, name: str, columns: dict | None, task: str) -> dict:
+    path, given = _uploaded(file)
+    tokenizer = starter_tokenizer(services)
+    info = data.add_dataset(
+        services.home,
+        services.settings,
+        path,
+        str(name or given),
+        tokenizer=tokenizer,
+        columns=columns or None,
+        task=task or None,
+    )
+    return info.to_dict()
+
+
 def _run_endpoints(services: Services) -> None:
     runs = services.runs
 
+    @_takes(TrainConfig)
     def start_run(config: dict) -> dict:
-        """Puts a training run in the queue and returns its run_id; it goes on by itself.
+        """Puts a training run in the queue and returns its run_id, and notes: what to know of it, in sentences. It goes on by itself.
 
-        Keys of config: dataset_id, model_id, method (galore, adamw, lora), task, rank, update_proj_gap, scale, optim_bits
-        (32, 8), learning_rate, batch_size, gradient_accumulation_steps, max_steps, max_length, loss_on (response, all),
-        precision, num_processes, seed. Every key but dataset_id has a default that works.
+        Every key of config but dataset_id has a default that works:
         """
         services.require_owner()
-        return {"run_id": prepare.start(services.home, runs, config)}
+        return prepare.started(services.home, runs, config)
 
     def run_status(run_id: str) -> dict:
-        """How a run is: state, reason, step, total_steps, loss, eval_loss, tokens_per_second, eta_seconds, model_id."""
+        """How a run is: state, reason, step, total_steps, best_step, loss, eval_loss, tokens_per_second, eta_seconds,
+        peak_memory_bytes, model_id; notes: what to know of it, in sentences; worker: what it takes, its records among it."""
         services.require_owner()
         return runs.status(run_id)
 
@@ -117,6 +139,13 @@ def _run_endpoints(services: Services) -> None:
         services.require_owner()
         return runs.resume(run_id)
 
+    _add(start_run, run_status, list_runs, stop_run, resume_run)
+
+
+def _kept_run_endpoints(services: Services) -> None:
+    """What is done with runs beside training them."""
+    runs = services.runs
+
     def clone_run(run_id: str) -> dict:
         """Starts a new run with the settings of this one, on the same data; returns the new run_id."""
         services.require_owner()
@@ -128,6 +157,24 @@ def _run_endpoints(services: Services) -> None:
         runs.delete(run_id)
         return {"run_id": run_id}
 
+    def rename_run(run_id: str, name: str = "", note: str | None = None) -> dict:
+        """Gives a run another name, a note of what it was for, or both; "" and null leave them. Returns its status."""
+        services.require_owner()
+        if name:
+            runs.rename(run_id, name)
+        if note is not None:
+            runs.annotate(run_id, str(note))
+        return runs.status(run_id)
+
+    def compare_runs(run_ids: list[str]) -> dict:
+        """In what runs (100 at most) differ: {settings: {setting: {run_id: value}}}, only those that are not alike; runs: their
+        statuses."""
+        services.require_owner()
+        if not isinstance(run_ids, list) or not run_ids:
+            raise UserError("No runs were named.", "Give a list of run_ids, as /list_runs has them.")
+        named = [str(run_id) for run_id in run_ids[:_MOST_COMPARED]]
+        return {"settings": runs.differences(named), "runs": [runs.status(run_id) for run_id in named]}
+
     def push_run(run_id: str, repo: str, token: str, private: bool = True, licence: str = "") -> Iterator[dict]:
         """Pushes the model of a finished run to the Hugging Face hub, with a card; streams {state, sent, total, file}.
 
@@ -138,17 +185,18 @@ def _run_endpoints(services: Services) -> None:
         services.pushes.start(run_id, repo, token or door.hub_token(), private=private, licence=licence)
         yield from services.pushes.follow(run_id)
 
-    _add(start_run, run_status, list_runs, stop_run, resume_run, clone_run, delete_run, push_run)
+    _add(clone_run, delete_run, rename_run, compare_runs, push_run)
 
 
 def _compare_endpoint(services: Services) -> None:
     @door.for_guests
+    @_takes(DecodeSettings)
     def compare(model_id: str, prompt: str, settings: dict | None = None) -> Iterator[dict]:
         """Answers one prompt with greedy, top-k, top-p and beam search at once; streams, and every yield is whole.
 
-        Keys of settings: max_new_tokens, temperature, top_k, top_p, num_beams, length_penalty, early_stopping, seed,
-        precision. Returns lanes {greedy, top_k, top_p, beam}, each with text, token_ids, logprobs, finish_reason and
-        tokens_per_second; seed, settings as resolved, and seconds.
+        Returns lanes {greedy, top_k, top_p, beam}, each with text, token_ids, logprobs, finish_reason and
+        tokens_per_second; seed, settings as resolved, and seconds. `lanes` in settings lists strategies by name, or objects
+        {"strategy", "name" and what differs}. Keys of settings:
         """
         arena = services.arena.get()
         if model_id not in [model["id"] for model in arena.models()]:
@@ -168,6 +216,16 @@ def _add(*functions: Callable, **options) -> None:
             api_description=inspect.getdoc(function),
             **{"concurrency_limit": 4, **options},
         )
+
+
+def _takes(schema: type) -> Callable[[Callable], Callable]:
+    """Ends a function's documentation with the keys of the settings that it takes."""
+
+    def documented(function: Callable) -> Callable:
+        function.__doc__ = f"{inspect.getdoc(function)}\n\n{document(schema)}"
+        return function
+
+    return documented
 
 
 def _said(function: Callable) -> Callable:

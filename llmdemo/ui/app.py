@@ -4,9 +4,13 @@ Where guests come beside owners there are two pages: the whole one, and one with
 (door.py) leads guests.
 """
 
+import functools
+import os
+
 import gradio as gr
 from starlette.middleware import Middleware
 
+from llmdemo.public.hosts import known_hosts
 from llmdemo.public.tickets import Tickets, secret_key
 from llmdemo.ui import (
     api,
@@ -15,6 +19,7 @@ from llmdemo.ui import (
     evaluate_panel,
     gradio_internals,
     rights,
+    server,
     shell,
     train_panel,
     words,
@@ -44,7 +49,10 @@ def build(services: Services) -> gr.Blocks:
     if services.access.has_guests and services.access.has_owners:
         _guest_page(services, page)
     rights.close_to_guests(page)
-    FairQueue.install(page, services.settings)
+    FairQueue.install(page, services.settings, services.sessions, reserve=services.access.has_owners)
+    settings = services.settings
+    known = known_hosts(settings.hosts, os.environ, bool(settings.behind_proxy))
+    page.uvicorn_config = functools.partial(server.config, settings=settings, hosts=known)
     return page
 
 
@@ -109,5 +117,5 @@ def _server(services: Services) -> dict:
     settings = services.settings
     proxied = bool(settings.behind_proxy)
     middleware = [Middleware(door.Door, access=services.access, tickets=tickets, cookies=cookies, behind_proxy=proxied)]
-    middleware += [Middleware(Guard, settings=settings)]
+    middleware += [Middleware(Guard, settings=settings, sessions=services.sessions)]
     return {"middleware": middleware, "routes": door.routes(services.access, tickets, cookies[0])}

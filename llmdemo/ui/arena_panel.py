@@ -9,6 +9,7 @@ import gradio as gr
 
 from llmdemo.errors import UserError
 from llmdemo.models.library import import_library
+from llmdemo.settings.decoding import described
 from llmdemo.ui import bridge, door
 from llmdemo.ui.arena_frames import Frames
 from llmdemo.ui.fair_queue import standing, when_gone
@@ -58,11 +59,11 @@ def build(services: Services, guests: bool = False) -> None:
         return {"code": arena.python(request, guest=not services.is_owner())}
 
     allowed = services.settings.for_guests() if guests else services.settings
-    limits = {"max_new_tokens": allowed.max_new_tokens, "max_beams": allowed.max_beams, "picks": not guests}
+    known = {"settings": described(allowed), "picks": not guests}
     panel = bridge.island(
         "arena",
         [models, warm, stop, missed, python, *_picking(services)],
-        value=bridge.to_json({"limits": limits}),
+        value=bridge.to_json({"known": known}),
         events=["compare"],
         guests=True,
         elem_id="arena",

@@ -14,6 +14,7 @@ import gradio as gr
 
 from llmdemo.errors import UserError
 from llmdemo.ui import door
+from llmdemo.ui.bounded_log import may_say
 from llmdemo.ui.services import not_an_owner
 
 _MOUNT = """(window.llmdemoIslands = window.llmdemoIslands || []).push(
@@ -70,7 +71,8 @@ def sentence(error: Exception) -> dict[str, str]:
     """What a person reads about `error`: {"message", "hint"}. Unexpected ones are also printed with their trace."""
     if isinstance(error, UserError):
         return {"message": error.message, "hint": error.hint}
-    traceback.print_exception(error, file=sys.stderr)
+    if may_say("mistake"):
+        traceback.print_exception(error, file=sys.stderr)
     return {
         "message": f"The app made a mistake ({type(error).__name__}).",
         "hint": "The details are in the terminal where it runs. The page goes on working.",

@@ -14,9 +14,8 @@ from llmdemo.ui.background import with_progress
 from llmdemo.ui.data_pages import DataPages
 from llmdemo.ui.samples import SAMPLE_NAME, add_sample, starter_tokenizer
 from llmdemo.ui.services import Services
-from llmdemo.ui.words import t
+from llmdemo.ui.words import LANGUAGES, say, t
 
-_FILE_TYPES = [".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".tab", ".parquet", ".txt", ".text", ".md", ".gz"]
 _QUIET = {"api_visibility": "private", "show_progress": "hidden"}
 _ADD = {**_QUIET, "concurrency_limit": 2, "concurrency_id": "add-data"}
 
@@ -58,9 +57,8 @@ def build(services: Services) -> DataPanel:
         with gr.Column(elem_classes="stack data-aside"):
             with gr.Column(elem_classes="boxed add-data"):
                 bridge.island("heading", value="data_add")
-                file = gr.File(
-                    label=t("data_drop"), file_types=_FILE_TYPES, show_label=False, height=132, elem_id="data-file"
-                )
+                # Any kind of file may come: what is no data gets our own sentence, with what to do about it.
+                file = gr.File(label=t("data_drop"), show_label=False, height=132, elem_id="data-file")
                 bridge.island("kinds", value=services.settings.max_upload_bytes)
                 sample = gr.Button(t("data_sample"), size="sm", elem_id="data-sample")
                 hub = _hub_form(services)
@@ -68,10 +66,13 @@ def build(services: Services) -> DataPanel:
     _connect(services, file, sample, widgets)
     _connect_hub(services, hub, widgets)
 
-    def export(asked: dict, folder: Path) -> Path:
-        """The data set in a shape and a format."""
+    def export(asked: dict, folder: Path) -> Path | tuple[Path, str]:
+        """The data set in a shape and a format; with a sentence where a spreadsheet would run some of its cells."""
         shape, format_ = str(asked.get("shape")), str(asked.get("format"))
-        return data.export_dataset(services.home, str(asked.get("dataset_id")), folder, shape, format_)
+        path = data.export_dataset(services.home, str(asked.get("dataset_id")), folder, shape, format_)
+        formulas = data.formula_cells(path)
+        language = asked.get("language") if asked.get("language") in LANGUAGES else "en"
+        return (path, say("data_export_formulas", language, n=f"{formulas:,}")) if formulas else path
 
     downloads.on_request(widgets.report.submit, export, widgets.note, "data-export")
     return DataPanel(widgets.report)
@@ -218,12 +219,17 @@ def _shown(name: str, call, hub: dict | None = None) -> Iterator[tuple]:
             "columns": needed.columns,
             "guess": needed.guess,
             "task": needed.task,
-            "roles": TASK_ROLES,
+            "roles": TASK_ROLES | {task: (*TASK_ROLES[task], *_optional(needed.guess)) for task in ("chat",)},
             "hub": hub,
         }
         yield {**bridge.notice(needed), "kind": "info"}, {}, asked, gr.skip()
     except Exception as error:  # the boundary to the page
         yield bridge.notice(error), {}, {}, gr.skip()
+
+
+def _optional(guess: dict[str, str]) -> list[str]:
+    """Roles beyond those that a conversation needs, where the file seems to have them."""
+    return [role for role in ("desired",) if role in guess]
 
 
 def open_train(panel: DataPanel, tabs: gr.Tabs) -> None:

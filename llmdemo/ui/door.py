@@ -23,6 +23,8 @@ from llmdemo.ui.sign_in_page import sign_in_page
 
 GUEST_PAGE = "arena"
 """The path of the page that guests are led to from the app's own address; see app.py."""
+_SCRIPTS_FIRST = "config"
+"""What gradio_client asks for first; it keeps the cookie that it gets there."""
 VISITOR = "llmdemo.visitor"
 """Where a request's scope holds its Visitor."""
 _MOST_FAILURES, _MOST_FAILURES_OF_ADDRESS = 10, 100
@@ -57,7 +59,7 @@ class Door:
         cookies = _cookies(scope)
         visitor = scope[VISITOR] = self._visitor(scope, cookies)
         root = scope.get("root_path", "") + "/"
-        if scope["method"] != "GET" or scope["path"] not in (root, root + GUEST_PAGE):
+        if scope["method"] != "GET" or scope["path"] not in (root, root + GUEST_PAGE, root + _SCRIPTS_FIRST):
             return await self._app(scope, receive, send)
         if scope["path"] == root and self._access.has_guests and self._access.has_owners and not visitor.is_owner:
             return await _to_guest_page(scope)(scope, receive, send)

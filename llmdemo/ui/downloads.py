@@ -22,10 +22,12 @@ _PREFIX = "download-"
 _OLD_SECONDS = 24 * 3600.0
 
 
-def on_request(listen: Callable, make: Callable[[dict, Path], Path], note: gr.HTML, elem_id: str) -> None:
+def on_request(
+    listen: Callable, make: Callable[[dict, Path], Path | tuple[Path, str]], note: gr.HTML, elem_id: str
+) -> None:
     """When the event of `listen` (an island's `submit`) comes, `make(its data, an empty folder)` gives the file.
 
-    Errors show in `note`.
+    Errors show in `note`; so does a sentence about the file, where `make` gives (file, sentence).
     """
     button = gr.DownloadButton(visible="hidden", elem_id=elem_id)
 
@@ -33,7 +35,9 @@ def on_request(listen: Callable, make: Callable[[dict, Path], Path], note: gr.HT
         try:
             data = event._data if isinstance(event._data, dict) else {}
             with new_folder() as folder:
-                return {}, str(make(data, folder))
+                made = make(data, folder)
+                file, about = made if isinstance(made, tuple) else (made, "")
+                return bridge.notice(message=about, kind="info"), str(file)
         except Exception as error:  # the boundary to the page
             return bridge.notice(error), None
 

@@ -15,7 +15,8 @@ def endpoints(services: Services) -> list[Callable]:
 
         Keys of config: dataset_id, model_ids (one or two; the second is compared with the first), limit, max_new_tokens,
         max_length, precision (auto, fp32, bf16), seed, eval_share, judge {kind (none, model, endpoint), model_id, url,
-        model, criteria, limit, timeout}. Every key but dataset_id has a default. judge_key is sent to the judge's
+        model, criteria, limit, timeout}. Every key has a default; that of dataset_id
+        is the data of the model's own run, without which it must be given. judge_key is sent to the judge's
         endpoint and kept nowhere.
         """
         services.require_owner()

@@ -4,11 +4,13 @@ from pathlib import Path
 
 from llmdemo import data, prepare
 from llmdemo.errors import UserError
+from llmdemo.evaluation import heldout
 from llmdemo.evaluation.export import differs
 from llmdemo.evaluation.folds import start_folds
-from llmdemo.evaluation.spec import CRITERIA, KIND_OF_TASK, LIMITS
+from llmdemo.jobs.states import COMPLETED
 from llmdemo.models import catalog
-from llmdemo.runs.states import COMPLETED
+from llmdemo.settings.evaluation import CRITERIA, KIND_OF_TASK, LIMITS
+from llmdemo.settings.training import METHODS
 from llmdemo.ui.services import Services
 
 _MOST_ROWS = 2000
@@ -29,7 +31,8 @@ class EvaluatePages:
     # ---- the form
 
     def choices(self, _: dict) -> dict:
-        """What can be chosen: data sets with the kind of their evaluation, models with what they can do, defaults."""
+        """What can be chosen: data sets with the kind of their evaluation, models with what they can do and the data set of
+        their own run (None without one), defaults."""
         sets = data.list_datasets(self._services.home)
         models = catalog.list_models(self._services.home)
         return {
@@ -38,12 +41,19 @@ class EvaluatePages:
                 for each in sets
             ],
             "models": [
-                {"id": model.id, "title": model.title, "ready": model.ready, "task": model.task, "writes": model.writes}
+                {
+                    "id": model.id,
+                    "title": model.title,
+                    "ready": model.ready,
+                    "task": model.task,
+                    "writes": model.writes,
+                    "dataset_id": heldout.own_dataset(self._services.home, (model.id,), sets),
+                }
                 for model in models
             ],
             "limits": LIMITS,
             "criteria": CRITERIA,
-            "methods": list(prepare.METHODS),
+            "methods": list(METHODS),
             "fold_steps": prepare.defaults("galore", "classify")["max_steps"],
             "classifiers": self._classifiers(),
         }

@@ -7,12 +7,14 @@ their place. A request for which there is no room is refused with HTTP 503 and a
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from gradio.context import LocalContext
 from gradio.queueing import Event, Queue
 
+from llmdemo.public.sessions import Sessions
 from llmdemo.public.turns import fair_order
 from llmdemo.settings import Settings
 from llmdemo.ui import door
@@ -23,6 +25,9 @@ _MOST_REMEMBERED = 4096
 _LOOK_SECONDS, _IDLE_LOOK_SECONDS = 0.001, 0.02
 """Between two looks into the queue. Gradio's thousandth of a second takes 7 % of a core, also while nobody is there."""
 _AWAKE_SECONDS = 1.0
+UNREAD_SECONDS = 30.0
+"""How long a guest's request goes on while nobody reads what comes of it: a script first posts, then reads."""
+_LOOK_UNREAD_SECONDS = 1.0
 _leavers: dict[str, Callable[[], None]] = {}
 
 
@@ -43,20 +48,26 @@ def when_gone(act: Callable[[], None]) -> Iterator[None]:
 class FairQueue(Queue):
     """One for a page; `install` puts it in the place of Gradio's."""
 
-    def __init__(self, settings: Settings, **options):
-        self._awake_until = 0.0
+    def __init__(self, settings: Settings, sessions: Sessions | None = None, reserve: bool = True, **options):
+        self._awake_until = self._looked = 0.0
+        self._sessions, self._reserve = sessions or Sessions(), reserve
         super().__init__(**options)
         self._served: dict[str, float] = {}
         self._refused: dict[str, str] = {}
         self._settings = settings
 
     @classmethod
-    def install(cls, page, settings: Settings) -> None:
-        """Gives `page` a fair queue with the limits of `settings`."""
+    def install(cls, page, settings: Settings, sessions: Sessions | None = None, reserve: bool = True) -> None:
+        """Gives `page` a fair queue with the limits of `settings`.
+
+        `sessions` learns whose each event is; with `reserve` a share of the places is kept for owners.
+        """
         # api_open: Gradio's older routes would run a handler at once, past the queue and everybody in it.
         page.queue(default_concurrency_limit=4, max_size=settings.max_waiting, api_open=False)
         page._queue = cls(
             settings,
+            sessions,
+            reserve,
             live_updates=True,
             concurrency_count=page.max_threads,
             update_intervals=1,
@@ -83,6 +94,9 @@ class FairQueue(Queue):
         asleep = time.monotonic() >= self._awake_until
         self._awake_until = time.monotonic() + _AWAKE_SECONDS
         taken = await super().push(body, request, username)
+        if taken[0]:
+            visitor = door.of_request(request)
+            self._sessions.claim(taken[1], visitor.identity if visitor else "")
         if asleep:  # what is served at once shall not count as waiting
             await asyncio.sleep(_IDLE_LOOK_SECONDS)
         self._forget_ended()
@@ -94,15 +108,69 @@ class FairQueue(Queue):
         super().broadcast_estimations(concurrency_id)
 
     def get_events(self):
-        """The next to be served, of a kind that has a free place."""
+        """The next to be served, of a kind that has a free place, and one for who asks."""
+        self._drop_unread()
+        aside = {}
         for kind, waiting in self.event_queue_per_concurrency_id.items():
             free = waiting.concurrency_limit is None or waiting.current_concurrency < waiting.concurrency_limit
-            if len(waiting.queue) > 1 and free:
-                self._arrange(kind)
+            if not waiting.queue or not free:
+                continue
+            self._arrange(kind)
+            may = self._eligible(kind, waiting.concurrency_limit)
+            aside[kind] = list(waiting.queue)
+            waiting.queue[:] = may
         chosen = super().get_events()
+        taken = {id(event) for event in (chosen[0] if chosen else ())}
+        for kind, before in aside.items():
+            queue = self.event_queue_per_concurrency_id[kind].queue
+            queue[:] = [event for event in before if id(event) not in taken]
         for event in chosen[0] if chosen else ():
             self._remember(self._served, who(event), time.monotonic())
         return chosen
+
+    def _eligible(self, kind: str, limit: int | None) -> list[Event]:
+        """What waits for this kind of work and may have a place now, in order.
+
+        Of more than one place owners keep one; guests' batches have half; one guest has half.
+        """
+        waiting = self.event_queue_per_concurrency_id[kind].queue
+        if limit is None or limit < 2:
+            return list(waiting)
+        running = [event for event in self._running() if event.concurrency_id == kind and _is_guests(event)]
+        full = len(running) >= limit - (1 if self._reserve else 0)
+        batches = sum(map(_is_batch, running)) >= limit // 2
+        busy = Counter(map(who, running))
+
+        def may(event: Event) -> bool:
+            if not _is_guests(event):
+                return True
+            return not (full or busy[who(event)] >= limit // 2 or (batches and _is_batch(event)))
+
+        return list(filter(may, waiting))
+
+    def _drop_unread(self) -> None:
+        """Ends guests' events that nobody reads: they would hold their place, and their results the memory."""
+        now = time.monotonic()
+        if now - self._looked < _LOOK_UNREAD_SECONDS:
+            return
+        self._looked = now
+        waiting = [event for kind in self.event_queue_per_concurrency_id.values() for event in kind.queue]
+        for event in [*waiting, *self._running()]:
+            if event.alive and _is_guests(event) and now - self._unread_since(event) > UNREAD_SECONDS:
+                task = asyncio.get_running_loop().create_task(self._drop(event))
+                self._asyncio_tasks.add(task)
+                task.add_done_callback(self._asyncio_tasks.discard)
+
+    def _unread_since(self, event: Event) -> float:
+        names = {event._id, event.session_hash}
+        return max(event.enqueue_time, *map(self._sessions.unread_since, names))
+
+    async def _drop(self, event: Event) -> None:
+        await self.clean_events(event_id=event._id)
+        self.pending_event_ids_session.get(event.session_hash, set()).discard(event._id)
+        if not self.pending_event_ids_session.get(event.session_hash):
+            self.pending_event_ids_session.pop(event.session_hash, None)
+            self.pending_messages_per_session.pop(event.session_hash, None)
 
     async def clean_events(self, *, session_hash=None, event_id=None) -> None:
         """A page or a script has gone: what waited for it leaves the queue, what runs for it is told."""
@@ -149,9 +217,10 @@ class FairQueue(Queue):
         visitor = door.of_request(request)
         mine, address = _name(visitor, body.session_hash), visitor.address if visitor else ""
         waiting = [event for queue in self.event_queue_per_concurrency_id.values() for event in queue.queue]
-        if len(waiting) >= most:
+        guests = visitor is not None and not visitor.is_owner
+        if len(waiting) >= most - (most // _SHARE_OF_ONE if guests and self._reserve else 0):
             return f"{len(waiting)} requests wait already (LLMDEMO_MAX_WAITING is {most}). Try again in a minute."
-        if visitor is None or visitor.is_owner:
+        if not guests:
             return ""
         if sum(who(event) == mine for event in waiting) >= max(1, most // _SHARE_OF_ONE):
             return (
@@ -181,12 +250,25 @@ def _run_id(body) -> str:
 
 
 def who(event: Event) -> str:
-    """The visitor of an event: the account or cookie, for scripts without either their session."""
+    """The visitor of an event: the account or cookie; scripts without either are one, by their address."""
     return _name(door.of_request(event.request), event.session_hash)
 
 
 def _name(visitor, session_hash: str | None) -> str:
-    return (visitor.key if visitor else "") or f"session {session_hash}"
+    if visitor is None:
+        return f"session {session_hash}"
+    return visitor.key or f"address {visitor.address}"
+
+
+def _is_guests(event: Event) -> bool:
+    visitor = door.of_request(event.request)
+    return visitor is not None and not visitor.is_owner
+
+
+def _is_batch(event: Event) -> bool:
+    """Whether the page asks for many prompts at once: minutes of work for one place."""
+    data = getattr(event.data, "event_data", None)
+    return isinstance(data, dict) and "prompts" in data
 
 
 def _address(event: Event) -> str:

@@ -6,11 +6,14 @@ for each that what it is replaced for still needs it (seen in 6.31).
 
 import contextlib
 import os
-from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import gradio as gr
-from gradio import processing_utils, route_utils, routes, state_holder
+import uvicorn
+from gradio import http_server, processing_utils, queueing, route_utils, routes, state_holder
+
+from llmdemo.ui.bounded_log import BOUNDED_TRACEBACK
 
 _NOTHING_IS_FETCHED = "This app fetches nothing from other addresses. Upload the file itself."
 
@@ -20,7 +23,7 @@ class Part(NamedTuple):
 
     owner: Any
     name: str
-    replacement: Callable
+    replacement: Any
 
 
 async def _fetches_nothing(*_: Any, **__: Any):
@@ -53,7 +56,18 @@ def _keeps_nothing(state, key: int, value: Any = None) -> None:
     sent last, megabytes of it, to make deep links of, and this page has none."""
 
 
+def _config(app, **options: Any) -> uvicorn.Config:
+    """uvicorn.Config, made by the page's own function (`page.uvicorn_config`), if it has one."""
+    make = getattr(app.get_blocks(), "uvicorn_config", uvicorn.Config)
+    return make(app, **options)
+
+
 PARTS = (
+    # Where Gradio makes its server's configuration, and takes no options for it (server.py).
+    Part(http_server, "uvicorn", SimpleNamespace(Config=_config, Server=uvicorn.Server)),
+    # Where Gradio prints what a handler raised, five kilobytes for each request.
+    Part(queueing, "traceback", BOUNDED_TRACEBACK),
+    Part(routes, "traceback", BOUNDED_TRACEBACK),
     # What downloads files for a request; requests that ask for it are refused before (guard.py, json_body.py).
     Part(processing_utils, "async_ssrf_protected_get", _fetches_nothing),
     Part(processing_utils, "async_ssrf_protected_download", _fetches_nothing),

@@ -9,19 +9,22 @@ import functools
 import json
 import os
 import re
-import sys
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote
 
 from gradio.exceptions import Error as GradioError
 from gradio.route_utils import FnIndexInferError
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 
+from llmdemo.public.hosts import origin_host
 from llmdemo.public.json_body import Bounds, Refused, checked
 from llmdemo.public.rates import Rates
+from llmdemo.public.sessions import Sessions
 from llmdemo.public.uploads import Uploads
 from llmdemo.settings import Settings
 from llmdemo.ui import request_body
+from llmdemo.ui.bounded_log import say
 from llmdemo.ui.door import VISITOR
 
 _POLICY = "; ".join(
@@ -54,6 +57,9 @@ _CLOSED = re.compile(
     re.IGNORECASE,
 )
 """Parts of Gradio that write files, tell of other visitors or run programs, and that this page has no use for."""
+_FILES = re.compile(r"^(?:/page-[0-9a-f]+/|/assets/|/static/|/svelte/|/theme\.css|/favicon|/robots|/manifest)")
+_STREAM = re.compile(r"/gradio_api/(?:heartbeat/([^/]+)|call/(?:v2/)?[^/]+/([^/]+))$")
+_NOT_YOURS = "This session is not yours, or is over. Load the page again."
 _MISUNDERSTOOD = (
     *(KeyError, IndexError, TypeError, ValueError, AttributeError, AssertionError, RecursionError),
     FnIndexInferError,
@@ -69,11 +75,13 @@ class Guard:
     a body that is too large, 429 for a guest who asks too often.
     """
 
-    def __init__(self, app, settings: Settings | None = None):
+    def __init__(self, app, settings: Settings | None = None, sessions: Sessions | None = None):
         self._app, self._settings = app, settings or Settings(home=Path())
-        self._uploads = Uploads()
-        self._rates = Rates(self._settings.max_requests_per_minute)
-        self._address_rates = Rates(self._settings.max_requests_per_minute * _SHARE_OF_ADDRESS)
+        self._uploads, self._sessions = Uploads(), sessions or Sessions()
+        most = self._settings.max_requests_per_minute
+        self._rates, self._address_rates = Rates(most), Rates(most * _SHARE_OF_ADDRESS)
+        self._get_rates, self._address_get_rates = Rates(most), Rates(most * _SHARE_OF_ADDRESS)
+        self._file_rates = Rates(most * _SHARE_OF_ADDRESS * 5)
         # A Space is shown inside a frame of the hub's page; elsewhere nobody has a reason to frame the app.
         ancestors = "" if os.environ.get("SPACE_ID") else "; frame-ancestors 'self'"
         self._hosts = {host.strip().lower() for host in os.environ.get("SPACE_HOST", "").split(",")} - {""}
@@ -104,6 +112,11 @@ class Guard:
             await self._pass_on(scope, receive, send_with_headers)
         except request_body.Disconnected:
             return
+        except HTTPException as error:
+            if not begun:
+                raise
+            say("stream", f"ended {path[:200]!r}: {str(error)[:200]!r}")
+            await send({"type": "http.response.body", "body": b""})
         except Refused as error:
             if begun:
                 raise
@@ -111,16 +124,16 @@ class Guard:
         except _MISUNDERSTOOD as error:
             if begun or scope["method"] in _SAFE:
                 raise
-            print(f"400 {path[:200]!r}: {type(error).__name__}: {str(error)[:200]!r}", file=sys.stderr)
+            say("nonsense", f"400 {path[:200]!r}: {type(error).__name__}: {str(error)[:200]!r}")
             await _answer(scope, send_with_headers, 400, f"This request makes no sense here ({type(error).__name__}).")
 
     async def _pass_on(self, scope, receive, send) -> None:
         """Calls the app, with a body that has been read and judged: uploads while they come, all else before."""
-        if scope["method"] in _SAFE:
-            return await self._app(scope, receive, send)
-        most, variable = self._most_bytes(scope)
         visitor = scope.get(VISITOR)
         who = visitor.identity if visitor else ""
+        if scope["method"] in _SAFE:
+            return await self._read(scope, receive, send, who)
+        most, variable = self._most_bytes(scope)
         if _is_upload(scope):
             note = functools.partial(self._uploads.add, who)
             receive = request_body.streamed(receive, most, variable)
@@ -134,12 +147,33 @@ class Guard:
             scope = request_body.with_json(scope, body)
         await self._app(scope, request_body.replayed(body, receive), send)
 
+    async def _read(self, scope, receive, send, who: str) -> None:
+        """Calls the app for a GET; a stream of results is read by who asked for them only, and known to be read."""
+        kind, name = stream_of(scope)
+        if not kind or scope["method"] != "GET":
+            return await self._app(scope, receive, send)
+        if kind == "heartbeat":
+            if not self._sessions.claim(name, who):
+                raise Refused(403, _NOT_YOURS)
+            return await self._app(scope, receive, send)
+        if self._sessions.whose(name) != who:
+            if kind == "event":
+                raise Refused(404, "There is no such event of yours. Call the endpoint again.")
+            return await _session_not_found(send)
+        with self._sessions.reading(name):
+            await self._app(scope, receive, send)
+
     async def _judged(self, body: bytes, who: str, is_guest: bool) -> bytes:
         """The body as Gradio gets it. Raises Refused."""
         limits = self._settings.for_guests() if is_guest else self._settings
         bounds = Bounds(limits.max_request_values, limits.variable("max_request_values"))
         judge = functools.partial(checked, body, bounds, functools.partial(self._uploads.has, who))
-        return judge() if len(body) <= _SMALL_BYTES else await run_in_threadpool(judge)
+        value, body = judge() if len(body) <= _SMALL_BYTES else await run_in_threadpool(judge)
+        names = [value.get("session_hash"), value.get("event_id")] if isinstance(value, dict) else []
+        for name in names:
+            if name is not None and not (isinstance(name, str) and self._sessions.claim(name, who)):
+                raise Refused(403, _NOT_YOURS)
+        return body
 
     def _refusal(self, scope) -> tuple[int, str] | None:
         """(HTTP status, why) of a request that goes no further."""
@@ -149,7 +183,7 @@ class Guard:
         if _CLOSED.search(path):
             return 403, "This is a part of Gradio that this app does not use, and closed."
         if scope["method"] in _SAFE:
-            return None
+            return self._reading_refusal(scope.get(VISITOR), path)
         headers = dict(scope["headers"])
         if not self._from_here(headers):
             return 403, "This request comes from another site. Open the app itself and try again."
@@ -158,14 +192,16 @@ class Guard:
     def _from_here(self, headers: dict[bytes, bytes]) -> bool:
         """Whether a post comes from the app's own page, or from a script, which names no origin.
 
-        X-Forwarded-Host counts only behind a proxy that sets it: another site's page may set it too.
+        X-Forwarded-Host is there only behind a proxy that sets it (server.py).
         """
         if headers.get(b"sec-fetch-site", b"").decode("latin-1") in _FOREIGN:
             return False
-        origin = headers.get(b"origin", b"").decode("latin-1")
+        origin = headers.get(b"origin") or headers.get(b"referer")
+        if not origin:
+            return True
         names = (b"host", b"x-forwarded-host") if self._settings.behind_proxy else (b"host",)
         own = {headers.get(name, b"").decode("latin-1").lower() for name in names} | self._hosts
-        return not origin or urlsplit(origin).netloc.lower() in own - {""}
+        return origin_host(origin.decode("latin-1")) in own - {""}
 
     def _guests_refusal(self, scope, path: str) -> tuple[int, str] | None:
         visitor = scope.get(VISITOR)
@@ -175,10 +211,23 @@ class Guard:
             return 403, "Visitors cannot upload: only the owners of this app can."
         if _is_form({**scope, "path": path}):
             return None  # counts its own failures: a flood from the owner's address must not keep the owner out
+        return self._too_often(visitor, self._rates, self._address_rates)
+
+    def _reading_refusal(self, visitor, path: str) -> tuple[int, str] | None:
+        """Of a guest's GET. The page's own files, a hundred for one page, count for the address alone."""
+        if visitor is None or visitor.is_owner:
+            return None
+        if _FILES.search(path):
+            seconds = self._file_rates.wait(visitor.address)
+            return (429, f"Too many files for your address. Wait {seconds:.0f} seconds.") if seconds else None
+        return self._too_often(visitor, self._get_rates, self._address_get_rates)
+
+    def _too_often(self, visitor, rates: Rates, address_rates: Rates) -> tuple[int, str] | None:
+        """Guests without a cookie are one guest, by their address."""
         most = f"LLMDEMO_MAX_REQUESTS_PER_MINUTE is {self._settings.max_requests_per_minute}"
-        if visitor.key and (seconds := self._rates.wait(visitor.key)):
+        if seconds := rates.wait(visitor.identity):
             return 429, f"Too many requests ({most}). Wait {seconds:.0f} seconds."
-        if seconds := self._address_rates.wait(visitor.address):
+        if seconds := address_rates.wait(visitor.address):
             times = f"{most}; an address has {_SHARE_OF_ADDRESS} times that"
             return 429, f"Too many requests from your address ({times}). Wait {seconds:.0f} seconds."
         return None
@@ -201,6 +250,25 @@ class Guard:
         is_guest = visitor is not None and not visitor.is_owner
         limits = self._settings.for_guests() if is_guest else self._settings
         return limits.max_request_bytes, limits.variable("max_request_bytes")
+
+
+def stream_of(scope) -> tuple[str, str]:
+    """("session", its hash), ("event", its id) or ("heartbeat", a session's hash) of a GET that streams; ("", "")."""
+    path = scope["path"].rstrip("/")
+    if path.endswith("/queue/data"):
+        asked = parse_qs(scope.get("query_string", b"").decode("latin-1"), max_num_fields=20)
+        return "session", asked.get("session_hash", [""])[-1]
+    if found := _STREAM.search(path):
+        return ("heartbeat" if found[1] else "event"), found[1] or found[2]
+    return "", ""
+
+
+async def _session_not_found(send) -> None:
+    """What Gradio says of a session that it does not know, without the traceback that it prints then."""
+    told = {"msg": "unexpected_error", "message": _NOT_YOURS, "session_not_found": True, "success": False}
+    body = f"data: {json.dumps(told)}\n\n".encode()
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/event-stream")]})
+    await send({"type": "http.response.body", "body": body})
 
 
 def _is_upload(scope) -> bool:

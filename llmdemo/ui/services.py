@@ -8,6 +8,7 @@ from pathlib import Path
 
 from llmdemo.errors import UserError
 from llmdemo.public.people import Access
+from llmdemo.public.sessions import Sessions
 from llmdemo.settings import Settings
 from llmdemo.store import Home
 from llmdemo.ui import door
@@ -41,6 +42,8 @@ class Services:
     """llmdemo.experiments.Experiments: races and searches of runs."""
     pushes: object = None
     """llmdemo.publish.Pushes: finished runs on their way to the hub."""
+    sessions: Sessions = field(default_factory=Sessions)
+    """Whose a page's session and an event are."""
 
     def close(self) -> None:
         """Ends what is being computed in this process; runs go on or are stopped, as the settings say."""
@@ -150,6 +153,7 @@ def make_services(settings: Settings, *, access: Access | None = None, command=N
     """
     from llmdemo.evaluation import Evaluations
     from llmdemo.experiments import Experiments
+    from llmdemo.jobs import Jobs
     from llmdemo.models.starter import StarterFetch
     from llmdemo.publish import Pushes
     from llmdemo.runs import Runs
@@ -157,17 +161,18 @@ def make_services(settings: Settings, *, access: Access | None = None, command=N
     home = Home(settings.home, _model_roots(settings, access)).prepare()
     starter = StarterFetch(home)
     starter.start()
-    runs = Runs(home, settings, command=command)
+    jobs = Jobs(home, settings)
+    runs = Runs(jobs, command=command)
     return Services(
         settings=settings,
         home=home,
         runs=runs,
-        experiments=Experiments(home, settings, runs),
-        pushes=Pushes(home, runs),
+        experiments=Experiments(jobs, runs),
+        pushes=Pushes(jobs, runs),
         starter=starter,
         arena=Lazy(lambda: _make_arena(home, settings)),
         tokenizers=Tokenizers(lambda model_id, classifies: _load_tokenizer(home, model_id, classifies)),
-        evaluations=Evaluations(home, settings, runs),
+        evaluations=Evaluations(jobs, runs),
         classifiers=Lazy(lambda: _make_classifiers(home, settings)),
         guests_only=access is not None and not access.has_owners,
         access=access or Access(),

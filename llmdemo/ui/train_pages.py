@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
-from llmdemo import data, prepare
+from llmdemo import data, pace, prepare
 from llmdemo.data import get_dataset
 from llmdemo.errors import UserError
 from llmdemo.models import catalog
+from llmdemo.settings.schema import describe
+from llmdemo.settings.training import METHODS, TASKS, TrainConfig
 from llmdemo.ui import samples
 from llmdemo.ui.services import Services
 
@@ -36,32 +38,28 @@ class TrainPages:
                 {"id": model.id, "title": model.title, "ready": model.ready, "writes": model.writes}
                 for model in catalog.list_models(self._services.home)
             ],
-            "methods": list(prepare.METHODS),
-            "precisions": list(prepare.PRECISIONS),
-            "defaults": {
-                task: {method: prepare.defaults(method, task) for method in prepare.METHODS} for task in prepare.TASKS
-            },
+            "methods": list(METHODS),
+            "settings": {key: each for key, each in describe(TrainConfig).items() if each["form"]},
+            "defaults": {task: {method: prepare.defaults(method, task) for method in METHODS} for task in TASKS},
         }
 
     def predict(self, config: dict) -> dict:
-        """{"ledger", "seconds"}: what these settings will take; the time is a guess before a run has shown the speed."""
+        """{"ledger", "seconds", "seconds_low", "seconds_high", "rough", "notes"}: what these settings will take, see pace.seconds,
+        and what people should know before they start."""
         if config.get("dataset_id") == SAMPLE_ID:
             config = {**config, "dataset_id": None}
         predicted = prepare.predict(self._services.home, config)
         model_id = str(config.get("model_id") or "starter")
-        how = (model_id, config.get("method"), predicted["task"])
-        speed, _ = prepare.likely_speed(self._services.home, self._services.runs.list(), *how)
-        return {
-            "ledger": predicted["ledger"],
-            "seconds": round(predicted["step_tokens"] * predicted["steps"] / speed),
-        }
+        how = (model_id, config.get("method"), predicted["task"], predicted["work"])
+        told = pace.seconds(self._services.home, self._services.runs.list(), *how)
+        return told | {"ledger": predicted["ledger"], "notes": predicted["notes"]}
 
     def start(self, config: dict) -> dict:
-        """{"run_id"} of a new run with these settings; adds the sample first where that was chosen."""
+        """{"run_id", "notes"} of a new run with these settings; adds the sample first where that was chosen."""
         self._services.require_owner()
         if config.get("dataset_id") == SAMPLE_ID:
             config = {**config, "dataset_id": samples.add_sample(self._services).dataset_id}
-        return {"run_id": prepare.start(self._services.home, self._services.runs, config)}
+        return prepare.started(self._services.home, self._services.runs, config)
 
     def add_model(self, request: dict) -> dict:
         """{"id"} of a model folder or hub model that is put on the menu; fetches a hub model first."""
@@ -142,6 +140,16 @@ class TrainPages:
         self._services.require_owner()
         return {"run_id": prepare.clone(self._services.home, self._services.runs, _id(request))}
 
+    def rename(self, request: dict) -> dict:
+        """Gives the run another name ("name") or note ("note"); returns its status."""
+        self._services.require_owner()
+        runs, run_id = self._services.runs, _id(request)
+        if request.get("name") is not None:
+            runs.rename(run_id, str(request["name"]))
+        if request.get("note") is not None:
+            runs.annotate(run_id, str(request["note"]))
+        return runs.status(run_id)
+
     def delete(self, request: dict) -> dict:
         self._services.require_owner()
         self._services.runs.delete(_id(request))
@@ -153,13 +161,15 @@ class TrainPages:
         return {}
 
     def compare(self, request: dict) -> dict:
-        """{"runs": [{run_id, name, state, series}]}: all figures of several runs, for one plot."""
+        """{"runs": [{run_id, name, state, series}], "settings"}: all figures of several runs, for one plot, and the settings
+        in which they differ, see Runs.differences."""
         runs, found = self._services.runs, []
-        for run_id in [str(run_id) for run_id in (request.get("run_ids") or [])][:_MOST_COMPARED]:
+        chosen = [str(run_id) for run_id in (request.get("run_ids") or [])][:_MOST_COMPARED]
+        for run_id in chosen:
             status = runs.status(run_id)
             brief = {key: status[key] for key in ("run_id", "name", "state")}
             found.append({**brief, "series": runs.series(run_id, _COMPARED_POINTS)})
-        return {"runs": found}
+        return {"runs": found, "settings": runs.differences(chosen)}
 
     def open_bundle(self, request: dict) -> dict:
         """{"run_id"} of a run from the bundle at `path` on this computer, however large it is."""

@@ -34,7 +34,7 @@ def build(services: Services) -> TrainPanel:
         with gr.Column(elem_classes="stack"):
             run = bridge.island(
                 "train-run",
-                [pages.overview, pages.stop, pages.resume, pages.cancel, pages.clone, pages.delete, pages.reorder,
+                [pages.overview, pages.stop, pages.resume, pages.cancel, pages.clone, pages.delete, pages.rename, pages.reorder,
                  pages.compare, pages.log, pages.open_bundle],
                 events=["select", "submit"],
                 elem_id="train-run",

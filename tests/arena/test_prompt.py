@@ -1,10 +1,14 @@
 """What a person asks is checked before any model hears it."""
 
+import copy
+
 import pytest
 
 from llmdemo.arena.prompt import Prompt, check_length
-from llmdemo.data.encode import encode_prompt
+from llmdemo.data.encode import encode_chat, encode_prompt
+from llmdemo.data.shapes import detect
 from llmdemo.errors import UserError
+from llmdemo.evaluation.heldout import example
 
 
 def test_a_text_is_one_turn_of_a_chat(tiny_tokenizer):
@@ -29,9 +33,30 @@ def test_several_turns_and_a_system_prompt_are_kept_in_order():
     assert Prompt.from_value(turns).to_dict() == {"messages": turns}
 
 
-def test_an_empty_system_prompt_is_none():
-    turns = [{"role": "system", "content": ""}, {"role": "user", "content": "Hi"}]
-    assert Prompt.from_value(turns).messages == ({"role": "user", "content": "Hi"},)
+DEFAULTED = (
+    "{% if messages[0].role != 'system' %}{{ '<|im_start|>system\nYou are Tiny.<|im_end|>\n' }}{% endif %}"
+    "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+
+
+@pytest.mark.parametrize("system", ["", " ", "Be brief.", None])
+def test_a_conversation_is_asked_as_it_was_trained_and_evaluated(tiny_tokenizer, system):
+    tokenizer = copy.deepcopy(tiny_tokenizer)
+    tokenizer.chat_template = DEFAULTED
+    turns = [{"role": "user", "content": "Name a fruit."}]
+    turns = turns if system is None else [{"role": "system", "content": system}, *turns]
+    record = as_records([{"messages": [*turns, {"role": "assistant", "content": "Plum."}]}])
+    trained = encode_chat(record["messages"], tokenizer, None)
+    asked = Prompt.from_value(turns).encode(tokenizer)
+    assert trained.input_ids[: trained.spans[0][0]] == asked
+    assert encode_prompt(example({0: record}, 0).prompt, tokenizer) == asked
+    assert ("You are Tiny" in tokenizer.decode(asked)) == (system is None)
+
+
+def as_records(rows):
+    """The record that intake makes of such a row."""
+    return {"row": 1, **detect(rows).records(rows[0])[0]}
 
 
 @pytest.mark.parametrize(

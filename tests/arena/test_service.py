@@ -388,3 +388,16 @@ def test_a_guest_is_told_the_guests_limits(arena, settings):
     with pytest.raises(UserError) as caught:
         arena.batch_request("starter", ["a", "b", "c"], SETTINGS, limits=limits)
     assert "LLMDEMO_GUEST_PROMPTS" in caught.value.hint
+
+
+def test_the_copied_python_loads_a_tokenizer_once_until_it_changes(arena, monkeypatch):
+    from llmdemo.arena import service
+
+    loads, load = [], service.load.load_tokenizer
+    monkeypatch.setattr(service.load, "load_tokenizer", lambda entry: (loads.append(entry.id), load(entry))[1])
+    request = arena.request("starter", "Hi", SETTINGS)
+    assert arena.python(request) == arena.python(request) and loads == ["starter"]
+    config = arena._home.models / "starter" / "tokenizer_config.json"
+    config.write_text(config.read_text() + " ")
+    arena.python(request)
+    assert loads == ["starter"] * 2

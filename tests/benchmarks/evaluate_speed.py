@@ -26,9 +26,9 @@ from llmdemo.decoding.backend import fused_weights  # noqa: E402
 from llmdemo.decoding.prompts import greedy  # noqa: E402
 from llmdemo.evaluation.answers import BATCH, chunks  # noqa: E402
 from llmdemo.evaluation.heldout import example, held_out  # noqa: E402
-from llmdemo.evaluation.spec import Spec  # noqa: E402
 from llmdemo.models import catalog, load  # noqa: E402
 from llmdemo.settings import Settings  # noqa: E402
+from llmdemo.settings.evaluation import Spec  # noqa: E402
 from llmdemo.store import Home  # noqa: E402
 
 SAMPLE = Path(__file__).resolve().parents[2] / "assets" / "sample-messages.json"

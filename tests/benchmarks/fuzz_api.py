@@ -33,6 +33,8 @@ ENDPOINTS = {
     "stop_run": ["id"],
     "resume_run": ["id"],
     "clone_run": ["id"],
+    "rename_run": ["id", "text"],
+    "compare_runs": ["any"],
     "delete_run": ["id"],
     "push_run": ["id", "text", "text", "any", "text"],
     "compare": ["model", "text", "settings"],

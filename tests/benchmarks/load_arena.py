@@ -1,10 +1,11 @@
 """Many visitors in the arena at once: are there errors, does the memory stay flat, is the waiting fair?
 
-    python tests/benchmarks/load_arena.py [--visitors 40] [--minutes 10] [--tokens 8] [--heavy 1] [--out FILE]
+    python tests/benchmarks/load_arena.py [--visitors 40] [--minutes 10] [--tokens 8] [--heavy 1] [--hostile] [--out FILE]
 
 Starts the app on a home folder of its own with a tiny random model, shared with guests (--host 0.0.0.0), and then lets
 each visitor, a gradio_client with a session of its own, ask again as soon as it has been answered. `--heavy` of them keep
-five requests in the queue all the time. An honest "the queue is full" is counted by itself. Prints per-visitor median
+five requests in the queue all the time. With `--hostile` a guest who means harm (hostile_guest.py) is there for the whole
+time as well; the others' median wait shall be at most 1.5 times what it is without. An honest "the queue is full" is counted by itself. Prints per-visitor median
 waits with their spread, errors, requests a minute, and the app's memory from after the first minute to the end.
 """
 
@@ -12,6 +13,7 @@ import argparse
 import json
 import os
 import statistics
+import subprocess
 import sys
 import tempfile
 import threading
@@ -68,6 +70,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--tokens", type=int, default=8)
     parser.add_argument("--heavy", type=int, default=1)
+    parser.add_argument("--hostile", action="store_true")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch, started_app(Path(scratch), "--host", "0.0.0.0") as (url, process):
@@ -78,14 +81,22 @@ def main() -> int:
         ]
         for visitor in visitors:
             visitor.start()
+        hostile = begin_hostile(url, 60 * options.minutes) if options.hostile else None
         watch.until(end, every=2)
         for visitor in visitors:
             visitor.join(300)
         result = report(visitors, options, watch)
+        if hostile:
+            result["hostile_guest"] = json.loads(hostile.communicate(timeout=60)[0] or "null")
     print(json.dumps(result, indent=1))
     if options.out:
         options.out.write_text(json.dumps(result, indent=1))
     return 0
+
+
+def begin_hostile(url: str, seconds: float) -> subprocess.Popen:
+    script = Path(__file__).with_name("hostile_guest.py")
+    return subprocess.Popen([sys.executable, str(script), url, str(seconds)], stdout=subprocess.PIPE, text=True)
 
 
 def report(visitors, options, watch) -> dict:

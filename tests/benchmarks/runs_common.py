@@ -10,7 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from llmdemo.runs import FINAL, Runs, process
+from llmdemo.jobs import Jobs, process
+from llmdemo.jobs.states import FINAL
+from llmdemo.runs import Runs
 from llmdemo.runs.folder import RunFolder
 from llmdemo.settings import Settings
 from llmdemo.store import Home
@@ -33,7 +35,7 @@ def fake_weights(steps: int) -> str:
 
 def open_runs(root: Path, command, **settings) -> Runs:
     values = {"min_free_bytes": 0, "stop_grace_seconds": 5.0, "term_grace_seconds": 2.0} | settings
-    return Runs(Home(root), Settings(home=root, **values), command)
+    return Runs(Jobs(Home(root), Settings(home=root, **values)), command)
 
 
 def wait_until(condition, seconds: float):
@@ -61,7 +63,7 @@ def fingerprint(folder: Path) -> str:
 
 def family(folder: Path) -> dict[int, str]:
     known = RunFolder(folder).process()
-    return process.family(known.get("pid"), known.get("identity", ""), known.get("token", ""), known.get("members"))
+    return process.group(known.get("pid"), known.get("identity", ""), known.get("token", ""), known.get("members"))
 
 
 def whole_checkpoints(folder: Path) -> bool:

@@ -21,6 +21,7 @@ sys.path.insert(0, str(PROJECT))
 import psutil  # noqa: E402
 
 from llmdemo.events import EventWriter  # noqa: E402
+from llmdemo.jobs import Jobs  # noqa: E402
 from llmdemo.runs import Runs  # noqa: E402
 from llmdemo.settings import Settings  # noqa: E402
 from llmdemo.store import Home, write_json  # noqa: E402
@@ -54,13 +55,13 @@ def looks(count: int, repeats: int) -> dict:
         home = Home(root).prepare()
         write_run(home.runs / "run-long", count)
         path = home.runs / "run-long" / "events.jsonl"
-        app = Runs(home, Settings(home=root, min_free_bytes=0))
-        app._readers.drop(home.runs / "run-long")
+        app = Runs(Jobs(home, Settings(home=root, min_free_bytes=0)))
+        app.jobs._readers.drop(home.runs / "run-long")
         tracemalloc.start()
         cold, _ = timed(lambda: app.series("run-long", 1000))
         memory = tracemalloc.get_traced_memory()[0]
         tracemalloc.stop()
-        app._readers.drop(home.runs / "run-long")
+        app.jobs._readers.drop(home.runs / "run-long")
         cold, curves = timed(lambda: app.series("run-long", 1000))
         writer = EventWriter(path)
 
@@ -96,7 +97,7 @@ def idle(seconds: float) -> dict:
             write_run(home.runs / f"run-{index}", 1000)
             with open(home.runs / f"run-{index}" / "events.jsonl", "a") as file:
                 file.write('{"type": "end", "state": "completed"}\n')
-        app, mine = Runs(home, Settings(home=root, min_free_bytes=0)), psutil.Process()
+        app, mine = Runs(Jobs(home, Settings(home=root, min_free_bytes=0))), psutil.Process()
         app.list()
         time.sleep(1.5)
         results = {}

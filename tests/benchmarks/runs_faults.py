@@ -42,9 +42,9 @@ from runs_common import (  # noqa: E402
 from runs_disk import full_disk, read_only  # noqa: E402
 
 from llmdemo.errors import UserError  # noqa: E402
-from llmdemo.runs import ALIVE, FINAL, Runs  # noqa: E402
+from llmdemo.jobs.states import ALIVE, FINAL, is_legal  # noqa: E402
+from llmdemo.runs import Runs  # noqa: E402
 from llmdemo.runs.folder import RunFolder  # noqa: E402
-from llmdemo.runs.states import is_legal  # noqa: E402
 
 
 class App:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from llmdemo.data import add_dataset
 from llmdemo.settings import Settings
+from llmdemo.settings.training import TrainConfig
 from llmdemo.store import Home
-from llmdemo.training.config import TrainConfig
 
 _SHARED = Path(__file__).resolve().parents[1] / "conftest.py"
 

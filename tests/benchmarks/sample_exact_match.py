@@ -176,16 +176,18 @@ def show(name: str, result: dict, examples: int) -> None:
 def train_and_ask(home, records: list[dict], args) -> tuple[dict, dict]:
     """(figures of the run, the tuned model's answers judged); the run goes the way that the page's Start goes."""
     from llmdemo import data, prepare
+    from llmdemo.jobs import Jobs
+    from llmdemo.jobs.states import COMPLETED, FINAL
     from llmdemo.models import load
     from llmdemo.models.starter import starter_folder
-    from llmdemo.runs import COMPLETED, FINAL, Runs
+    from llmdemo.runs import Runs
     from llmdemo.settings import Settings
 
     settings = Settings(home=home.root)
     tokenizer = load.load_tokenizer(starter_folder(home))
     info = data.add_dataset(home, settings, SAMPLE, "Sample (exact match)", tokenizer=tokenizer)
     changes = {key: value_of(text) for key, _, text in (item.partition("=") for item in args.set)}
-    with Runs(home, settings) as runs:
+    with Runs(Jobs(home, settings)) as runs:
         start = time.perf_counter()
         run_id = prepare.start(home, runs, {"dataset_id": info.dataset_id, **changes})
         print(f"{run_id} started", flush=True)

@@ -25,7 +25,8 @@ import numpy as np
 from llmdemo import prepare, store
 from llmdemo.data.ingest import add_dataset
 from llmdemo.data.labels import merge_labels
-from llmdemo.data.records import open_records, split
+from llmdemo.data.records import open_records
+from llmdemo.data.split import split
 from llmdemo.evaluation.baselines import fit_and_predict
 from llmdemo.events import read_events
 from llmdemo.models import catalog
@@ -73,14 +74,14 @@ def cross_validated(home: Home, settings: Settings, values: dict, folds: int) ->
     """{who: {figure: {"mean", "sd", "values"}}} of the app's own cross-validation."""
     from llmdemo.evaluation import Evaluations
     from llmdemo.evaluation.folds import start_folds
+    from llmdemo.jobs import Jobs
     from llmdemo.runs import Runs
 
-    with Runs(home, settings) as runs:
-        evaluations = Evaluations(home, settings, runs)
+    with Runs(Jobs(home, settings)) as runs:
+        evaluations = Evaluations(runs.jobs, runs)
         evaluation_id = start_folds(home, runs, evaluations, values, folds)
         while (status := evaluations.status(evaluation_id))["state"] in ("queued", "running"):
             time.sleep(5)
-        evaluations.close()
     if status["state"] != "completed":
         sys.exit(f"{status['state']}: {status['message']}")
     return evaluations.result(evaluation_id)["spread"]

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from llmdemo.data import add_dataset, export_dataset, open_records, problems, report_csv, report_json
-from llmdemo.data.export import FORMATS, SHAPES
+from llmdemo.data.export import FORMATS, SHAPES, formula_cells
 from llmdemo.data.report import safe_cell
 from llmdemo.errors import UserError
 
@@ -26,6 +26,17 @@ DATA = {
     "texts": [{"text": ODD}, {"text": "Another one."}],
     "preferences": [{"prompt": "Hi?", "chosen": ODD, "rejected": "No."}],
     "long preferences": [{"messages": chat("Hi?", "Yes?", "So?"), "chosen": ODD, "rejected": "No."}],
+    "not learned": [
+        {"messages": [*chat("Hi?"), {"role": "assistant", "content": "No.", "weight": 0}, *chat("And?", ODD)]},
+        {"messages": chat("Yes?", "No.")},
+    ],
+    "tools and reasoning": [
+        {"messages": chat("Yes?", "No.")},
+        {
+            "messages": [*chat("Hi?"), {"role": "assistant", "content": ODD, "reasoning_content": "Hm."}],
+            "tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}],
+        },
+    ],
     "split": [{"messages": chat("Hi?", "Yes."), "split": "train"}, {"messages": chat("And?", "No."), "split": "eval"}],
 }
 
@@ -90,3 +101,17 @@ def test_the_first_excerpt_of_a_report_is_plain_text(home, settings, write):
     assert found["html"] == found["control_characters"] and "\x07" not in found["html"]
     assert len(found["html"]) < 140
     assert len(open_records(home, info.dataset_id)) == 2
+
+
+def test_the_cells_that_a_spreadsheet_would_run_are_counted_and_written_as_they_are(home, settings, write, tmp_path):
+    rows = [
+        {"prompt": "=1+1", "completion": "+2"},
+        {"prompt": "@x", "completion": "fine"},
+        {"prompt": "a", "completion": "=b"},
+    ]
+    info = add_dataset(home, settings, write("a.json", rows), "a")
+    for format_, cells in (("csv", 4), ("tsv", 4), ("jsonl", 0), ("parquet", 0)):
+        path = export_dataset(home, info.dataset_id, tmp_path, "pairs", format_)
+        assert formula_cells(path) == cells
+    with open(export_dataset(home, info.dataset_id, tmp_path, "pairs", "csv"), newline="") as file:
+        assert list(csv.DictReader(file)) == rows

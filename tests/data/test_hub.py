@@ -111,3 +111,59 @@ def test_a_stream_stops_when_asked(home, settings, server):
     with pytest.raises(Stopped):
         hub.add_from_hub(home, settings, "org/lines", should_stop=lambda: True)
     assert list_datasets(home) == [] and list(home.tmp.iterdir()) == []
+
+
+SCRIPT = b"raise SystemExit('a script of a data set was run')\n"
+TURNS = [{"conversations": [f"question {n}", f"answer {n}"], "source": "wiki"} for n in range(30)]
+CHATS = [
+    {
+        "prompt": f"q {n}",
+        "prompt_id": str(n),
+        "messages": [{"role": r, "content": f"{r} {n}"} for r in ("user", "assistant")],
+    }
+    for n in range(30)
+]
+DOLLY = [{"instruction": f"q {n}", "context": "", "response": f"a {n}", "category": "open_qa"} for n in range(30)]
+ALPACA = [{**row, "input": "", "text": f"Below is {n}"} for n, row in enumerate(ROWS[:30])]
+ULTRACHAT = b"""---
+configs:
+- config_name: default
+  data_files:
+  - split: train_sft
+    path: data/train_sft-*
+  - split: test_sft
+    path: data/test_sft-*
+---
+"""
+LAYOUTS = {
+    "alpaca": {"data/train-00000-of-00001-a09b74b3ef9c3b56.parquet": ALPACA},
+    "alpaca-gpt4": {"data/train-00000-of-00001-6ef3991c06080e14.parquet": ALPACA},
+    "lima": {"lima.py": SCRIPT, "train.jsonl": TURNS, "test.jsonl": [{"conversations": ["only a question"], "source": "x"}]},
+    "ultrachat": {"README.md": ULTRACHAT, "data/train_sft-00000-of-00001-a.parquet": CHATS,
+                  "data/test_sft-00000-of-00001-b.parquet": CHATS[:3]},
+    "dolly": {"databricks-dolly-15k.jsonl": DOLLY, "README.md": b"# Dolly\n"},
+}  # fmt: skip
+"""The files of each preset's repository, as they lie on the hub, with fewer rows."""
+
+
+def _file(name, content):
+    return content if isinstance(content, bytes) else parquet(content) if name.endswith(".parquet") else lines(content)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("key", LAYOUTS)
+def test_each_preset_loads_from_a_repository_laid_out_as_its_own(home, settings, server, key):
+    preset = next(each for each in hub.PRESETS if each.key == key)
+    server.repos[preset.hub_id] = {name: _file(name, content) for name, content in LAYOUTS[key].items()}
+    info = hub.add_from_hub(home, settings, key, row_limit=20)
+    assert (info.name, info.task, info.rows, info.kept) == (preset.title, "chat", 20, 20)
+    assert info.source["citation"] == preset.citation
+    answers = [record["messages"][-1]["content"] for record in open_records(home, info.dataset_id)]
+    assert answers[0] in ("answer 0", "assistant 0", "a 0") and len(set(answers)) == 20
+
+
+@pytest.mark.slow
+def test_a_script_without_data_files_gets_a_sentence(home, settings, server):
+    server.repos["org/script"] = {"script.py": SCRIPT, "README.md": b"# x\n"}
+    with pytest.raises(UserError, match="script|cannot be read"):
+        hub.add_from_hub(home, settings, "org/script")

@@ -25,3 +25,9 @@ def test_spellings_that_differ_in_case_or_blanks_are_one_class_and_said_to_be():
 def test_too_few_or_too_many_labels_are_refused(labels, words):
     with pytest.raises(UserError, match=words):
         merge_labels(labels)
+
+
+def test_labels_that_are_equal_as_numbers_are_one_class():
+    classes = merge_labels(["1", "1.0", "0", "0.00", "1", "-2.0", "1.5"])
+    assert classes.names == ["-2.0", "0", "1", "1.5"] and classes.index["1.0"] == 2 and classes.index["0.00"] == 1
+    assert any("1.0" in note for note in classes.notes)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from llmdemo.data import add_dataset, measure_tokens, open_records, recommend_loss, split, stats
-from llmdemo.data.records import parts
+from llmdemo.data.split import in_order, parts, why_none
 from llmdemo.errors import UserError
 
 
@@ -56,6 +56,68 @@ def test_a_split_is_stratified_by_label(home, settings, write):
     records = open_records(home, info.dataset_id)
     _, held = split(records, 3, 0.25)
     assert [records.labels()[i] for i in held].count("rare") == 10 and len(held) == 100
+
+
+def test_each_label_with_two_records_stands_on_both_sides(home, settings, write):
+    labels = ["usual"] * 90 + ["Rare", "rare"] + ["few"] * 3 + ["once"]
+    rows = [{"text": f"this is text number {n}, {n * n}", "label": label} for n, label in enumerate(labels)]
+    records = open_records(home, add_dataset(home, settings, write("a.json", rows), "a").dataset_id)
+    for seed in range(20):
+        train, held = split(records, seed, 0.1)
+        sides = [{records.labels()[i].lower() for i in side} for side in (train, held)]
+        assert sides[0] == {"usual", "rare", "few", "once"} and sides[1] == {"usual", "rare", "few"}
+        assert 9 <= len(held) <= 12
+    assert "rare" not in {records.labels()[i].lower() for i in split(records, 0, 0.1, version=1)[1]}
+
+
+def test_a_fixed_instruction_does_not_make_one_group_of_everything(home, settings, write):
+    fixed = "Read the message of a customer with care and answer with one line that has the day and the number. " * 4
+    other = "You are an assistant who names the fruit that stands in the sentence, and nothing else at all. " * 4
+    rows = [
+        {"prompt": f"{(fixed, other)[n % 2]} Message: {n} loaves for day {n * 7 % 31}", "completion": str(n)}
+        for n in range(200)
+    ]
+    rows += [{"prompt": rows[n]["prompt"] + ".", "completion": "x"} for n in range(10)]
+    info = add_dataset(home, settings, write("a.json", rows), "a")
+    records = open_records(home, info.dataset_id)
+    assert len(np.unique(records.groups)) == 200 and info.counts["near_duplicate"] == 10
+    train, held = split(records, 7, 0.1)
+    assert len(held) == 21 and not set(records.groups[train]) & set(records.groups[held])
+
+
+def test_few_records_behind_a_long_system_prompt_are_told_apart(home, settings, write):
+    system = {"role": "system", "content": "You are careful. " + "Rule: be kind and clear to everyone who asks. " * 200}
+    rows = [
+        {
+            "messages": [
+                system,
+                {"role": "user", "content": f"What is {n} and {n}?"},
+                {"role": "assistant", "content": "?"},
+            ]
+        }
+        for n in range(12)
+    ]
+    records = open_records(home, add_dataset(home, settings, write("a.json", rows), "a").dataset_id)
+    assert len(np.unique(records.groups)) == 12 and len(split(records, 7, 0.1)[1]) == 1
+
+
+def test_held_out_records_are_asked_in_a_drawn_order_with_the_mix_of_labels(classify_records):
+    _, held = split(classify_records, 3, 0.3)
+    order = in_order(classify_records, held, 3)
+    assert sorted(order) == held.tolist() and order.tolist() != held.tolist()
+    assert np.array_equal(order, in_order(classify_records, held, 3))
+    assert not np.array_equal(order, in_order(classify_records, held, 4))
+    labels = np.array(classify_records.labels())
+    share = (labels[held] == "rare").mean()
+    for size in (10, 20, 40, 60):
+        assert abs((labels[order[:size]] == "rare").sum() - share * size) <= 1
+
+
+def test_what_cannot_be_held_out_is_a_sentence(home, settings, write):
+    rows = [{"prompt": "Say hi", "completion": f"Hi {n}!"} for n in range(20)]
+    records = open_records(home, add_dataset(home, settings, write("a.json", rows), "a").dataset_id)
+    assert not len(split(records, 7, 0.1)[1])
+    assert "all 20 records ask the same" in why_none(records, 0.1) and "eval_share is 0" in why_none(records, 0.0)
 
 
 def test_a_split_never_parts_records_that_are_nearly_the_same(home, settings, write):

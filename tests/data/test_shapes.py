@@ -95,9 +95,13 @@ def test_undesired_answers_are_left_out_and_named(added, label, values):
 
 
 def test_a_label_of_0_and_1_beside_an_answer_is_asked_about(added):
-    with pytest.raises(ColumnsNeeded, match="undesired") as caught:
-        added([{"prompt": f"{ASK} {n}", "completion": SAY, "label": n % 2} for n in range(6)])
-    assert caught.value.guess == {"prompt": "prompt", "response": "completion"}
+    rows = [{"prompt": f"{ASK} {n}", "completion": SAY, "label": n % 2} for n in range(6)]
+    with pytest.raises(ColumnsNeeded, match="desired") as caught:
+        added(rows)
+    assert caught.value.guess == {"prompt": "prompt", "response": "completion", "desired": "label"}
+    assert added(rows, columns=caught.value.guess)[0].counts == {"undesired": 3}
+    info, _ = added(rows, columns={"prompt": "prompt", "response": "completion"})
+    assert info.kept == 6 and info.unused == ["label"]
 
 
 def test_what_is_not_learned_stays_so_when_a_record_is_edited_or_merged(home, settings, added):

@@ -246,3 +246,13 @@ def test_lanes_that_share_their_draws_differ_by_their_settings_alone(tiny_llama,
     del lanes[1]["draws"]
     _, results = run(tiny_llama(1), PROMPT, lanes=lanes, max_new_tokens=30, temperature=2.0)
     assert results["a"].token_ids != results["b"].token_ids
+
+
+@pytest.mark.parametrize("strategy", ["top_k", "top_p", "min_p", "sample"])
+def test_at_temperature_zero_a_sampling_lane_is_greedy(tiny_llama, strategy):
+    lanes = ["greedy", {"strategy": strategy, "name": "cold", "temperature": 0}]
+    settings = DecodeSettings.from_dict({"max_new_tokens": 16, "lanes": lanes})
+    results = {}
+    for step in decode_lanes(tiny_llama(3), PROMPT, settings, eos_token_ids=[]):
+        results.update({name: result.token_ids for name, result in step.results.items()})
+    assert results["cold"] == results["greedy"]

@@ -7,8 +7,8 @@ from transformers import MinPLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
 from llmdemo.decoding import keep_min_p, keep_top_k, keep_top_p
 from llmdemo.decoding.lanes import draw, kept_mask, lane_uniforms, lane_weights
-from llmdemo.decoding.settings import LaneSettings
 from llmdemo.errors import UserError
+from llmdemo.settings.decoding import LaneSettings
 
 # --- a float64 reference, written from the definitions and without torch -----------------------------------------
 

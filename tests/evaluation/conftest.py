@@ -139,10 +139,11 @@ def judge_server(monkeypatch):
 @pytest.fixture
 def work_here(home):
     """What starts a worker: here a thread of this process, which has ended when the start returns."""
+    from llmdemo.evaluation.folder import EvaluationFolder
     from llmdemo.evaluation.worker import work
 
-    def launch(folder, key):
-        thread = threading.Thread(target=work, args=(folder, home, key), daemon=True)
+    def launch(argv, folder, env, log, token, secret):
+        thread = threading.Thread(target=work, args=(EvaluationFolder(folder), home, secret), daemon=True)
         thread.start()
         thread.join()
         return 0, ""
@@ -154,10 +155,10 @@ def work_here(home):
 def evaluations(home, settings, work_here):
     """The service with workers in this process."""
     from llmdemo.evaluation import Evaluations
+    from llmdemo.jobs import Jobs
 
-    service = Evaluations(home, settings, launch=work_here)
-    yield service
-    service.close()
+    with Evaluations(Jobs(home, settings, work_here)) as service:
+        yield service
 
 
 @pytest.fixture

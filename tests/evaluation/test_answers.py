@@ -3,11 +3,11 @@
 import pytest
 
 from llmdemo.evaluation import answers
-from llmdemo.evaluation.folder import JobFolder, evaluations_folder
+from llmdemo.evaluation.folder import EvaluationFolder, evaluations_folder
 from llmdemo.evaluation.heldout import held_out
 from llmdemo.evaluation.job import Job
-from llmdemo.evaluation.spec import Spec
 from llmdemo.models import catalog
+from llmdemo.settings.evaluation import Spec
 
 NEW = 4
 
@@ -18,7 +18,7 @@ def ask(home, add, models, monkeypatch):
     rows = [{"instruction": f"Say {n} " * (12 if n % 5 == 0 else 1), "output": str(n)} for n in range(40)]
     values = {"dataset_id": add(rows).dataset_id, "kind": "answers", "limit": 12, "max_new_tokens": NEW}
     spec = Spec.from_dict({**values, "seed": 7, "eval_share": 0.5})
-    folder = JobFolder(evaluations_folder(home) / "eval-test")
+    folder = EvaluationFolder(evaluations_folder(home) / "eval-test")
     folder.path.mkdir()
     real = answers.greedy
 

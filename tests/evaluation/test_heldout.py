@@ -2,13 +2,16 @@
 
 import numpy as np
 import pytest
+from transformers import AutoTokenizer
 
-from llmdemo.data import open_records, split
-from llmdemo.evaluation.heldout import example, held_out, overlap, split_of
+from llmdemo.data import delete_dataset, encode_chat, open_records, split
+from llmdemo.evaluation.heldout import example, held_out, overlap, own_dataset, split_of
 from llmdemo.evaluation.run_models import notes
-from llmdemo.evaluation.spec import Spec
 from llmdemo.models import catalog
+from llmdemo.settings.evaluation import Spec
+from llmdemo.settings.training import TrainConfig
 from llmdemo.store import write_json
+from llmdemo.training.prepare import prepare_data, read_config
 
 SECOND = "run-20260101-000000-abcdef"
 
@@ -47,7 +50,47 @@ def test_the_split_is_the_one_of_the_run_that_made_the_model(home, info):
     assert (found["seed"], found["max_length"]) == (7, 512)
     trained_on(home, info, seed=11, eval_share=0.3, folds=5, fold=2, max_length=96)
     found = split_of(home, ("starter", SECOND), info.dataset_id)
-    assert found == {"seed": 11, "eval_share": 0.3, "fold": 2, "folds": 5, "max_length": 96}
+    expected = {"seed": 11, "eval_share": 0.3, "fold": 2, "folds": 5, "max_length": 96, "split_version": 1}
+    assert found == expected
+    trained_on(home, info, seed=11, split_version=2)
+    assert split_of(home, (SECOND,), info.dataset_id)["split_version"] == 2
+    assert split_of(home, ("starter",), info.dataset_id)["split_version"] == 2
+
+
+def test_an_evaluation_asks_the_records_that_the_run_judged_itself_by_in_their_order(home, add, tiny_model_folder):
+    kinds = add([{"instruction": f"{'Add' if n < 400 else 'Name'} {n}.", "output": f"{n}"} for n in range(800)])
+    run = home.runs / SECOND
+    run.mkdir(parents=True)
+    about = {"dataset": {"id": kinds.dataset_id, "name": kinds.name, "content_hash": kinds.content_hash}}
+    config = TrainConfig.from_dict({"dataset_id": kinds.dataset_id, "seed": 5}).resolved()
+    write_json(run / "config.json", {**config.to_dict(), **about})
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model_folder)
+    judged = prepare_data(run, home, read_config(run), tokenizer).held_out
+    asked = Spec(dataset_id=kinds.dataset_id, kind="answers", limit=32, **split_of(home, (SECOND,), kinds.dataset_id))
+    held = held_out(home, asked)
+    rows = [encode_chat(example(held.records, index).messages, tokenizer, 512).input_ids for index in held.indices]
+    assert [judged.row(n)[0].tolist() for n in range(len(judged))] == rows and len(rows) == 32
+    first = [held.records[int(index)]["row"] <= 400 for index in held.indices]
+    assert 8 <= sum(first) <= 24  # not the first 32 of the file, which are of one kind
+
+
+def test_a_run_from_before_keeps_its_draw(home, info):
+    trained_on(home, info, seed=11, eval_share=0.25)
+    old = Spec(dataset_id=info.dataset_id, kind="answers", limit=10, **split_of(home, (SECOND,), info.dataset_id))
+    records = open_records(home, info.dataset_id)
+    held = split(records, 11, 0.25, version=1)[1]
+    assert np.array_equal(held_out(home, old).indices, held[np.random.default_rng(11).permutation(len(held))][:10])
+
+
+def test_a_models_own_data_is_its_runs_or_the_same_records_again(home, add, info):
+    later = add(rows(30, "Name"), "later")
+    trained_on(home, info)
+    assert own_dataset(home, ("starter", SECOND)) == info.dataset_id != later.dataset_id
+    assert own_dataset(home, ("starter",)) is None
+    delete_dataset(home, info.dataset_id)
+    assert own_dataset(home, (SECOND,)) is None
+    assert own_dataset(home, (SECOND,)) is None and own_dataset(home, (SECOND,), []) is None
+    assert own_dataset(home, (SECOND,)) != add(rows(), "again").dataset_id == own_dataset(home, (SECOND,))
 
 
 def test_a_model_has_not_seen_what_its_own_run_held_out(home, info):

@@ -8,13 +8,13 @@ import pytest
 
 from llmdemo.errors import UserError
 from llmdemo.evaluation import judging
-from llmdemo.evaluation.folder import JobFolder, evaluations_folder
+from llmdemo.evaluation.folder import EvaluationFolder, evaluations_folder
 from llmdemo.evaluation.job import Job
 from llmdemo.evaluation.judge import JudgeFailed
 from llmdemo.evaluation.judge_address import checked_key, checked_url, parsed_url
 from llmdemo.evaluation.judge_endpoint import EndpointJudge
 from llmdemo.evaluation.judging import judge_all
-from llmdemo.evaluation.spec import JudgeSpec
+from llmdemo.settings.evaluation import JudgeSpec
 
 KEY = "sk-secret-4711"
 
@@ -35,7 +35,7 @@ def records(count=3, same=0):
 
 @pytest.fixture
 def job(home):
-    folder = JobFolder(evaluations_folder(home) / "eval-test")
+    folder = EvaluationFolder(evaluations_folder(home) / "eval-test")
     folder.path.mkdir()
     made = Job(folder)
     made.plan([("judging", "")])

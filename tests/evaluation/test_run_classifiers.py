@@ -9,6 +9,7 @@ from llmdemo import data
 from llmdemo.errors import UserError
 from llmdemo.evaluation import Evaluations
 from llmdemo.evaluation.folds import start_folds
+from llmdemo.jobs import Jobs
 from llmdemo.store import read_json, write_json
 
 
@@ -102,9 +103,8 @@ class FakeRuns:
 @pytest.fixture
 def folds_service(home, settings, work_here):
     runs = FakeRuns()
-    service = Evaluations(home, settings, runs, work_here)
-    yield service, runs
-    service.close()
+    with Evaluations(Jobs(home, settings, work_here), runs) as service:
+        yield service, runs
 
 
 @pytest.mark.parametrize("spelt", [list, spelt_otherwise])
@@ -124,7 +124,7 @@ def test_cross_validation_waits_for_its_runs_and_tests_each_on_its_own_part(
             shutil.copytree(home.runs / tiny_classifier / "model", folder / "model", dirs_exist_ok=True)
         write_json(folder / "config.json", config)
     runs.state = "completed"
-    service._wake.set()
+    service.jobs.wake()
     status = _over(service, evaluation_id)
     assert status["state"] == "completed", status
     result = service.result(evaluation_id)
@@ -139,7 +139,7 @@ def test_a_run_that_failed_ends_the_cross_validation_with_a_sentence(folds_servi
     service, runs = folds_service
     evaluation_id = start_folds(home, runs, service, {"dataset_id": add(label_rows(40)).dataset_id}, 2)
     runs.state = "failed"
-    service._wake.set()
+    service.jobs.wake()
     assert "2 of the runs" in _over(service, evaluation_id)["message"]
 
 
@@ -183,5 +183,5 @@ def test_what_a_run_was_asked_says_which_part_it_held_out(folds_service, add, mo
     service, runs = folds_service
     info = add(label_rows(40))
     evaluation_id = start_folds(home, runs, service, {"dataset_id": info.dataset_id}, 2)
-    spec = read_json(home.root / "evaluations" / evaluation_id / "spec.json")["spec"]
+    spec = read_json(home.root / "evaluations" / evaluation_id / "config.json")["spec"]
     assert spec["kind"] == "kfold" and spec["run_ids"] == ["run-20260101-000000-abcdef", "run-20260102-000000-abcdef"]

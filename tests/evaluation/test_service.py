@@ -1,18 +1,17 @@
 """Evaluations as a whole: started, kept, stopped, resumed, with tiny models."""
 
 import os
-import subprocess
 import sys
 import time
 
 import pytest
 
-from llmdemo import store
 from llmdemo.errors import UserError
 from llmdemo.evaluation import Evaluations, answers
-from llmdemo.evaluation.folder import JobFolder
+from llmdemo.evaluation.folder import EvaluationFolder
 from llmdemo.evaluation.worker import work
-from llmdemo.runs import process
+from llmdemo.jobs import Jobs, process
+from llmdemo.jobs.reader import Reader
 from llmdemo.store import write_json
 
 SMALL = {"max_new_tokens": 6, "limit": 12, "eval_share": 0.3}
@@ -25,9 +24,8 @@ def chat_rows(count: int = 60) -> list[dict]:
 @pytest.fixture
 def waiting(home, settings):
     """The service with workers that never come: what is started stays in the queue."""
-    service = Evaluations(home, settings, launch=lambda folder, key: (os.getpid(), process.identity(os.getpid())))
-    yield service
-    service.close()
+    with Evaluations(Jobs(home, settings, lambda *_: (os.getpid(), process.identity(os.getpid())))) as service:
+        yield service
 
 
 def test_two_models_are_compared_record_by_record(evaluations, over, add, models):
@@ -62,6 +60,48 @@ def test_records_are_cut_where_the_run_cut_them_or_the_context_ends_and_that_is_
     assert over(evaluation_id)["state"] == "completed", over(evaluation_id)
     notes = {note["code"]: note for note in evaluations.result(evaluation_id)["notes"]}
     assert notes["cut"]["tokens"] < 1000  # the tiny model's context
+
+
+def test_what_holds_nothing_out_is_refused_before_there_is_a_job(waiting, add, models):
+    info = add([{"instruction": "Say hi", "output": f"Hi {n}!"} for n in range(20)])
+    with pytest.raises(UserError, match="Nothing of rows can be asked. .* all 20 records ask the same"):
+        waiting.start({"dataset_id": info.dataset_id, "model_ids": list(models)})
+    assert waiting.list() == []
+
+
+def test_without_a_data_set_a_models_own_is_taken(waiting, add, models, home):
+    info, newer = add(chat_rows()), add(chat_rows(20), "newer")
+    own = {"dataset": {"id": info.dataset_id, "content_hash": info.content_hash}, "seed": 3, "split_version": 2}
+    write_json(home.runs / models[1] / "config.json", own)
+    spec = waiting.checked({"model_ids": list(models)})
+    assert (spec.dataset_id, spec.seed, spec.split_version) == (
+        info.dataset_id,
+        3,
+        2,
+    ) and newer.dataset_id != info.dataset_id
+    with pytest.raises(UserError, match="dataset_id"):
+        waiting.checked({"model_ids": ["starter"]})
+
+
+def test_a_record_that_a_models_template_refuses_costs_itself_and_is_told(evaluations, over, add, models, home):
+    rows = [
+        {"messages": [{"role": "user", "content": f"Add {n} and {n * n}."}, {"role": "assistant", "content": f"{n}"}]}
+        for n in range(40)
+    ]
+    for row in rows[::2]:
+        row["messages"].insert(0, {"role": "system", "content": "Be brief."})
+    template = home.models / "starter" / "chat_template.jinja"
+    refuses = "{% if messages[0].role == 'system' %}{{ raise_exception('no system turns') }}{% endif %}"
+    template.write_text(refuses + template.read_text())
+    info = add(rows)
+    evaluation_id = evaluations.start({"dataset_id": info.dataset_id, "model_ids": list(models), **SMALL})
+    assert over(evaluation_id)["state"] == "completed"
+    result, records = evaluations.result(evaluation_id), evaluations.records(evaluation_id)
+    refused = [record for record in records if record["row"] % 2 == 1]
+    assert refused and all(record["refused"] and record["loss"][0] is None for record in refused)
+    assert {"code": "refused", "n": len(refused), "of": len(records)} in result["notes"]
+    loss = next(figure for figure in result["figures"] if figure["key"] == "loss")
+    assert loss["n"] == len(records) - len(refused)
 
 
 def test_what_a_model_said_is_not_asked_again(evaluations, over, add, models, monkeypatch):
@@ -102,15 +142,21 @@ def test_a_stop_keeps_what_was_done_and_resume_goes_on_from_there(waiting, add, 
         return real(model, prompts, new, pad, tell)
 
     monkeypatch.setattr(answers, "greedy", stop_in_the_second_model)
-    folder = JobFolder.of(home, waiting.start({"dataset_id": info.dataset_id, "model_ids": list(models), **SMALL}))
+    evaluation_id = waiting.start({"dataset_id": info.dataset_id, "model_ids": list(models), **SMALL})
+    folder = EvaluationFolder(home.root / "evaluations" / evaluation_id)
     assert work(folder, home) == 0
-    assert folder.read("state")["state"] == "stopped"
+    assert _end_of(folder).state == "stopped"
     assert folder.read("result")["records"] == len(folder.records()) == 4  # asked of both models
     folder.stop.unlink()
     asked.clear()
     monkeypatch.setattr(answers, "greedy", real)
     assert work(folder, home) == 0
-    assert folder.read("state")["state"] == "completed" and folder.read("result")["records"] == 12
+    assert _end_of(folder).state == "completed" and folder.read("result")["records"] == 12
+
+
+def _end_of(folder):
+    with Reader(folder.events).digest() as digest:
+        return digest.end
 
 
 def test_a_waiting_one_is_taken_out_of_the_queue_and_put_back(waiting, add, models):
@@ -138,85 +184,45 @@ def _until_one_runs(service) -> dict:
     raise AssertionError(states)
 
 
-def test_a_worker_that_is_gone_without_a_word_has_stopped_also_after_a_restart(home, settings, add, models):
+def test_a_worker_that_is_gone_without_a_word_is_lost_and_can_be_resumed(home, settings, add, models):
     info = add(chat_rows())
-    service = Evaluations(home, settings, launch=lambda folder, key: (2**22 - 3, "no such process"))
-    evaluation_id = service.start({"dataset_id": info.dataset_id})
-    end = time.monotonic() + 10
-    while service.status(evaluation_id)["state"] in ("queued", "running") and time.monotonic() < end:
-        time.sleep(0.02)
-    status = service.status(evaluation_id)
-    service.close()
-    assert status["state"] == "stopped" and "Resume" in status["hint"]
+    with Evaluations(Jobs(home, settings, lambda *_: (2**22 - 3, "no such process"))) as service:
+        evaluation_id = service.start({"dataset_id": info.dataset_id})
+        end = time.monotonic() + 10
+        while service.status(evaluation_id)["state"] in ("queued", "running") and time.monotonic() < end:
+            time.sleep(0.02)
+        status = service.status(evaluation_id)
+    assert (status["state"], status["reason"]) == ("failed", "lost") and "Resume" in status["hint"]
 
 
 def test_a_worker_that_has_ended_is_no_zombie(home, settings, add, models):
-    children = []
+    started = []
 
-    def launch(folder, key):
-        children.append(subprocess.Popen([sys.executable, "-c", ""]))
-        process.adopt(children[0])
-        folder.set_state("completed")  # the worker's last word comes before its end
-        return children[0].pid, process.identity(children[0].pid)
+    def launch(argv, folder, *more):
+        started.append(process.launch([sys.executable, "-c", ""], folder, *more))
+        EvaluationFolder(folder).note("end", state="completed")  # the worker's last word comes before its end
+        return started[0]
 
-    service = Evaluations(home, settings, launch=launch)
-    service.start({"dataset_id": add(chat_rows(10)).dataset_id})
-    end = time.monotonic() + 20
-    while not (children and children[0].returncode is not None) and time.monotonic() < end:
-        time.sleep(0.02)
-    service.close()
-    assert children[0].returncode == 0  # which only whoever waits for it learns
+    with Evaluations(Jobs(home, settings, launch)) as service:
+        evaluation_id = service.start({"dataset_id": add(chat_rows(10)).dataset_id})
+        end = time.monotonic() + 20
+        while service.status(evaluation_id)["state"] != "completed" and time.monotonic() < end:
+            time.sleep(0.02)
+    assert service.jobs.closed and started[0][0] not in process._children  # whoever waited for it has forgotten it
+    assert not process.identity(started[0][0])
 
 
 def test_a_judges_key_is_in_no_file(home, settings, add, models):
     given = []
-    service = Evaluations(home, settings, launch=lambda folder, key: given.append(key) or (0, ""))
+    service = Evaluations(Jobs(home, settings, lambda *passed: given.append(passed[-1]) or (0, "")))
     judge = {"kind": "endpoint", "url": "http://localhost:1/v1", "model": "m"}
     service.start({"dataset_id": add(chat_rows()).dataset_id, "model_ids": list(models), "judge": judge}, "sk-secret")
     end = time.monotonic() + 10
     while not given and time.monotonic() < end:
         time.sleep(0.02)
     service.close()
-    assert given == ["sk-secret"]
+    assert given == ["sk-secret"] and not service.jobs._supervisor.secrets
     assert not any(b"sk-secret" in path.read_bytes() for path in home.root.rglob("*") if path.is_file())
-
-
-def test_a_key_is_there_before_the_evaluation_can_be_seen(home, settings, add, models, monkeypatch):
-    given = []
-    service = Evaluations(home, settings, launch=lambda folder, key: given.append(key) or (0, ""))
-    real = store.sync_folder
-
-    def slow(folder):  # the evaluation is in its place, and the one who put it there is not back yet
-        real(folder)
-        service._wake.set()
-        end = time.monotonic() + 5
-        while not given and time.monotonic() < end:
-            time.sleep(0.01)
-
-    info = add(chat_rows())
-    monkeypatch.setattr(store, "sync_folder", slow)
-    judge = {"kind": "endpoint", "url": "http://localhost:1/v1", "model": "m"}
-    service.start({"dataset_id": info.dataset_id, "model_ids": list(models), "judge": judge}, "sk-secret")
-    service.close()
-    assert given == ["sk-secret"] and not service._keys
-
-
-def test_what_ended_while_it_was_being_stopped_has_ended(waiting, add, models, home, monkeypatch):
-    evaluation_id = waiting.start({"dataset_id": add(chat_rows()).dataset_id, "model_ids": list(models)})
-    folder = JobFolder.of(home, evaluation_id)
-    end = time.monotonic() + 10
-    while folder.read("state")["state"] != "running" and time.monotonic() < end:
-        time.sleep(0.02)
-    kind = type(folder.stop)
-    real = kind.touch
-
-    def touch(path, *args, **options):
-        real(path, *args, **options)
-        if path == folder.stop:  # the worker has its last word right after the state was read
-            folder.set_state("completed")
-
-    monkeypatch.setattr(kind, "touch", touch)
-    assert waiting.stop(evaluation_id)["state"] == "completed"
 
 
 def wrong(models):
@@ -270,13 +276,13 @@ def test_a_classifier_does_not_answer_and_a_causal_model_does_not_classify(waiti
 @pytest.mark.slow
 def test_a_real_worker_goes_on_without_the_app_that_started_it(home, settings, add, models):
     info = add(chat_rows())
-    service = Evaluations(home, settings)
+    service = Evaluations(Jobs(home, settings))
     evaluation_id = service.start({"dataset_id": info.dataset_id, "model_ids": list(models), **SMALL})
     _until_one_runs(service)
     service.close()
-    again = Evaluations(home, settings)
+    again = Evaluations(Jobs(home, settings))
     end = time.monotonic() + 120
     while (status := again.status(evaluation_id))["state"] in ("queued", "running") and time.monotonic() < end:
         time.sleep(0.1)
+    assert status["state"] == "completed", (status, again.log_tail(evaluation_id))
     again.close()
-    assert status["state"] == "completed", (status, JobFolder.of(home, evaluation_id).log.read_text())

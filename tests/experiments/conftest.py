@@ -11,8 +11,9 @@ import pytest
 from llmdemo.data import add_dataset
 from llmdemo.experiments import Experiments
 from llmdemo.experiments import service as experiments_service
+from llmdemo.jobs import Jobs
+from llmdemo.jobs import service as jobs_service
 from llmdemo.runs import Runs
-from llmdemo.runs import service as runs_service
 
 FAKE = Path(__file__).with_name("fake_worker.py")
 
@@ -25,8 +26,8 @@ class Bench:
 
     def open(self, **settings) -> tuple[Experiments, Runs]:
         changed = dataclasses.replace(self.settings, **settings)
-        runs = Runs(self.home, changed, lambda run_dir, config: [sys.executable, "-S", str(FAKE), str(run_dir)])
-        opened = Experiments(self.home, changed, runs), runs
+        runs = Runs(Jobs(self.home, changed), lambda run_dir, config: [sys.executable, "-S", str(FAKE), str(run_dir)])
+        opened = Experiments(runs.jobs, runs), runs
         self._opened.append(opened)
         return opened
 
@@ -53,9 +54,9 @@ class Bench:
 
 @pytest.fixture
 def bench(home, settings, tiny_model_folder, alpaca_file, tiny_tokenizer, monkeypatch):
-    for module in (runs_service, experiments_service):  # the tests' runs last milliseconds
-        monkeypatch.setattr(module, "_BUSY_SECONDS", 0.05)
-        monkeypatch.setattr(module, "_IDLE_SECONDS", 0.1)
+    monkeypatch.setattr(jobs_service, "_BUSY_SECONDS", 0.05)  # the tests' runs last milliseconds
+    monkeypatch.setattr(jobs_service, "_IDLE_SECONDS", 0.1)
+    monkeypatch.setattr(experiments_service, "_EVERY_SECONDS", 0.05)
     shutil.copytree(tiny_model_folder, home.models / "starter")
     info = add_dataset(home, settings, alpaca_file, "sums", tokenizer=tiny_tokenizer)
     bench = Bench(home, settings, info.dataset_id)

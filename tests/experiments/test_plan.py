@@ -10,11 +10,11 @@ BASE = {"dataset_id": "data-x", "method": "galore", "rank": 64, "learning_rate":
 
 def test_racers_share_the_base_and_each_method_has_its_own_defaults():
     made = plan.race(BASE, {"own": {"lora": {"rank": 4}}})
-    galore, adamw, lora = [member.values for member in made.members]
+    galore, adamw, lora = [member.values for member in made.trials]
     assert galore == BASE
     assert adamw == {"dataset_id": "data-x", "method": "adamw", "batch_size": 4, "seed": 3}
     assert lora == {"dataset_id": "data-x", "method": "lora", "batch_size": 4, "seed": 3, "rank": 4}
-    assert [member.label for member in made.members] == ["GaLore", "AdamW", "LoRA"]
+    assert [member.label for member in made.trials] == ["GaLore", "AdamW", "LoRA"]
 
 
 RACES = {
@@ -38,8 +38,8 @@ def test_a_wrong_race_is_a_sentence(case):
 
 def test_a_search_names_its_runs_by_what_differs():
     made = plan.search(BASE, {"strategy": "grid", "space": {"learning_rate": [1e-4, 1e-3], "rank": [8]}}, 84)
-    assert [member.label for member in made.members] == ["lr 0.0001, rank 8", "lr 0.001, rank 8"]
-    assert made.members[0].values == {**BASE, "learning_rate": 1e-4, "rank": 8}
+    assert [member.label for member in made.trials] == ["lr 0.0001, rank 8", "lr 0.001, rank 8"]
+    assert made.trials[0].values == {**BASE, "learning_rate": 1e-4, "rank": 8}
     assert made.rungs == [] and made.keep == "best"
 
 
@@ -47,8 +47,8 @@ def test_the_first_round_of_a_halving_is_short():
     space = {"learning_rate": {"low": 1e-5, "high": 1e-2}}
     made = plan.search(BASE, {"strategy": "halving", "space": space, "runs": 9, "seed": 1}, 90)
     assert made.rungs == [(9, 10), (3, 30), (1, 90)]
-    assert {member.values["max_steps"] for member in made.members} == {10}
-    assert made.members[0].label.endswith("(round 1)")
+    assert {member.values["max_steps"] for member in made.trials} == {10}
+    assert made.trials[0].label.endswith("(round 1)")
 
 
 SEARCHES = {

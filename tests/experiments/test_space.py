@@ -45,12 +45,12 @@ WRONG = {
     "no object": ([1], "nothing to vary"),
     "an empty list": ({"rank": []}, "no values for rank"),
     "an unknown setting": ({"batch_size": [1, 2]}, "'batch_size' cannot be searched"),
-    "a rank that is text": ({"rank": ["8"]}, "rank has the value '8'"),
-    "a rank of zero": ({"rank": [0]}, "rank has the value '0'"),
-    "half a rank": ({"rank": [1.5]}, "whole numbers"),
-    "an infinite rate": ({"learning_rate": [math.inf]}, "learning_rate has the value 'inf'"),
+    "a rank that is text": ({"rank": ["8"]}, "rank is '8'"),
+    "a rank of zero": ({"rank": [0]}, "rank is 0"),
+    "half a rank": ({"rank": [1.5]}, "a whole number from 1"),
+    "an infinite rate": ({"learning_rate": [math.inf]}, "learning_rate is inf"),
     "a range upside down": ({"learning_rate": {"low": 1e-3, "high": 1e-4}}, "low end must be below"),
-    "a range without an end": ({"learning_rate": {"low": 1e-3}}, "learning_rate has the value 'None'"),
+    "a range without an end": ({"learning_rate": {"low": 1e-3}}, "A value for learning_rate is missing"),
     "too many values": ({"rank": list(range(1, 60))}, "At most 50"),
 }
 

@@ -8,7 +8,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassifi
 
 from llmdemo.data.encode import Encoded
 from llmdemo.learn import numbers
-from llmdemo.training.config import TrainConfig
+from llmdemo.settings.training import TrainConfig
 
 SIZES = {
     "vocab_size": 40, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2,

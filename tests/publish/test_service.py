@@ -2,12 +2,16 @@
 
 import json
 import threading
+import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from llmdemo.errors import UserError
-from llmdemo.publish import Pushes
+from llmdemo.jobs import JobFolder, Jobs
+from llmdemo.jobs.worker import Stopped
+from llmdemo.publish import Pushes, worker
 from llmdemo.publish.card import Facts, card
 from llmdemo.publish.curves import draw_curves
 
@@ -57,8 +61,17 @@ def run_id(home, tiny_model_folder):
 
 
 @pytest.fixture
-def pushes(home):
-    return Pushes(home, Runs())
+def pushes(home, settings):
+    """With workers in this process."""
+
+    def launch(argv, folder, env, log, token, secret):
+        thread = threading.Thread(target=worker.work, args=(JobFolder(folder), home, secret), daemon=True)
+        thread.start()
+        thread.join()
+        return 0, ""
+
+    with Pushes(Jobs(home, settings, launch), Runs()) as service:
+        yield service
 
 
 def ended(pushes, run_id):
@@ -84,6 +97,40 @@ def test_a_finished_run_arrives_whole_and_without_paths_of_this_computer(hub, pu
         assert b"/secret/place" not in data and TOKEN.encode() not in data, name
 
 
+def test_a_push_has_a_process_of_its_own_that_outlives_the_app_and_whose_token_is_in_no_file(
+    hub, home, settings, run_id
+):
+    with Pushes(Jobs(home, settings), Runs()) as first:
+        first.start(run_id, "tuned", TOKEN)
+        end = time.monotonic() + 30
+        while not (folder := next((home.root / "pushes").glob("push-*/process.json"), None)):
+            assert time.monotonic() < end
+            time.sleep(0.02)
+    command = Path(f"/proc/{json.loads(folder.read_text()).get('pid')}/cmdline")
+    assert not command.exists() or TOKEN.encode() not in command.read_bytes()
+    with Pushes(Jobs(home, settings), Runs()) as again:
+        state = ended(again, run_id)
+        assert state["state"] == "done" and hub.repos["ann/tuned"]["config.json"], (state, again.list())
+    assert not any(TOKEN.encode() in path.read_bytes() for path in home.root.rglob("*") if path.is_file())
+
+
+def test_a_push_whose_token_is_gone_says_so(hub, pushes, run_id, home):
+    pushes.start(run_id, "tuned", TOKEN)
+    ended(pushes, run_id)
+    folder = next((home.root / "pushes").glob("push-*"))
+    assert worker.work(JobFolder(folder), home, "") == 0
+    assert "token of this push is gone" in (folder / "events.jsonl").read_text()
+    with pytest.raises(UserError, match="needs an access token"):
+        pushes.start(run_id, "tuned", "")
+
+
+def test_of_each_run_the_last_push_is_known(hub, pushes, run_id, home):
+    for repo in ("one", "two"):
+        pushes.start(run_id, repo, TOKEN)
+        assert ended(pushes, run_id)["repo"] == f"ann/{repo}"
+    assert len(pushes.list()) == 1
+
+
 def test_what_went_wrong_is_a_state_with_what_to_do(hub, pushes, run_id):
     pushes.start(run_id, "tuned", "hf_expiredexpired")
     state = ended(pushes, run_id)
@@ -95,23 +142,21 @@ def test_what_went_wrong_is_a_state_with_what_to_do(hub, pushes, run_id):
 
 
 def test_a_push_can_be_stopped_and_begun_again(hub, pushes, run_id, monkeypatch):
-    from llmdemo.publish import service
-
     going = threading.Event()
 
     def slow(*_, should_stop, **__):
         going.set()
         while not should_stop():
             pass
-        raise service.Stopped
+        raise Stopped
 
-    real = service.push
-    monkeypatch.setattr(service, "push", slow)
+    real = worker.push
+    monkeypatch.setattr(worker, "push", slow)
     pushes.start(run_id, "tuned", TOKEN)
     assert going.wait(10)
     pushes.stop(run_id)
     assert ended(pushes, run_id)["state"] == "stopped"
-    monkeypatch.setattr(service, "push", real)
+    monkeypatch.setattr(worker, "push", real)
     pushes.start(run_id, "tuned", TOKEN)
     assert ended(pushes, run_id)["state"] == "done"
 
@@ -163,3 +208,10 @@ def test_a_method_that_is_no_word_is_no_tag(method):
 
 def test_the_method_is_a_tag():
     assert "tags: [galore, llmdemo]" in card(Facts("run", CONFIG, {}), "other")
+
+
+def test_the_card_says_in_which_type_the_weights_are_and_what_that_costs():
+    told = {"dtype": "bfloat16", "rounding": "nearest", "loss": 1.2345678, "run_loss": 1.234, "message": ""}
+    text = card(Facts("r", CONFIG, {"published": told}), "mit")
+    assert "| weights | bfloat16, nearest rounding |" in text and "| held-out loss of these files | 1.2346 |" in text
+    assert "| weights |" not in card(Facts("r", CONFIG, {}), "mit")

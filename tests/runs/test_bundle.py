@@ -265,7 +265,7 @@ def test_a_bundle_that_cannot_be_put_in_the_table_leaves_no_folder(bench, tmp_pa
         def add(*_, trouble=trouble, **__):
             raise trouble
 
-        monkeypatch.setattr(app._table, "add", add)
+        monkeypatch.setattr(app.jobs._table, "add", add)
         with pytest.raises((UserError, UnicodeEncodeError)):
             app.import_bundle(path)
         assert not list(bench.home.runs.iterdir()) and not list(bench.home.tmp.iterdir())
@@ -278,7 +278,7 @@ def test_an_imported_run_names_the_model_that_is_here_or_none(bench, tmp_path, t
     assert app.status(bare)["state"] == app.status(whole)["state"] == "completed"
     assert app.status(bare)["model_id"] is None and app.status(whole)["model_id"] == whole
     assert catalog.resolve(bench.home, whole).ready
-    app.slim(whole, "To save room.")
+    app.prune(whole, "To save room.")
     assert app.status(whole)["model_id"] is None
 
 

@@ -1,19 +1,34 @@
 import sys
 
+import pytest
+
+from llmdemo.jobs import environment
+from llmdemo.jobs.environment import PROJECT, free_gpus, gpus
 from llmdemo.runs import command
-from llmdemo.runs.command import PROJECT, free_gpus, gpus, worker_command, worker_environment
+from llmdemo.runs.command import worker_command, worker_environment
 
 
-def test_the_worker_goes_through_accelerates_launcher(monkeypatch, tmp_path):
-    monkeypatch.setattr(command, "has_accelerator", lambda: False)
+@pytest.fixture
+def accelerator(monkeypatch):
+    """accelerator(there): this machine has one, or none."""
+
+    def set_(there):
+        for module in (command, environment):
+            monkeypatch.setattr(module, "has_accelerator", lambda: there)
+
+    return set_
+
+
+def test_the_worker_goes_through_accelerates_launcher(accelerator, tmp_path):
+    accelerator(False)
     argv = worker_command(tmp_path, {})
     assert argv[:3] == [sys.executable, "-m", "accelerate.commands.launch"]
     assert argv[-3:] == ["-m", "llmdemo.training.worker", str(tmp_path)]
     assert "--cpu" in argv and argv[argv.index("--num_processes") + 1] == "1"
 
 
-def test_the_threads_are_what_the_environment_says(monkeypatch, tmp_path):
-    monkeypatch.setattr(command, "has_accelerator", lambda: False)
+def test_the_threads_are_what_the_environment_says(accelerator, monkeypatch, tmp_path):
+    accelerator(False)
     for value, threads in (("3", "3"), ("many", None), ("", None)):
         monkeypatch.setenv("OMP_NUM_THREADS", value)
         argv = worker_command(tmp_path, {})
@@ -21,15 +36,15 @@ def test_the_threads_are_what_the_environment_says(monkeypatch, tmp_path):
         assert found == (threads or found) and int(found) > 0
 
 
-def test_several_gpus_are_asked_for_by_the_setting(monkeypatch, tmp_path):
-    monkeypatch.setattr(command, "has_accelerator", lambda: True)
+def test_several_gpus_are_asked_for_by_the_setting(accelerator, tmp_path):
+    accelerator(True)
     argv = worker_command(tmp_path, {"num_processes": 2})
     assert "--multi_gpu" in argv and "--cpu" not in argv
     assert argv[argv.index("--num_processes") + 1] == "2"
 
 
-def test_several_processes_on_a_cpu_need_no_mpi(monkeypatch, tmp_path):
-    monkeypatch.setattr(command, "has_accelerator", lambda: False)
+def test_several_processes_on_a_cpu_need_no_mpi(accelerator, tmp_path):
+    accelerator(False)
     argv = worker_command(tmp_path, {"num_processes": 2})
     assert argv[2] == "torch.distributed.run" and "2" in argv
     assert worker_environment(tmp_path, {"num_processes": 2}, {})["OMP_NUM_THREADS"]
@@ -69,9 +84,9 @@ def test_the_worker_sees_only_the_gpus_that_it_was_given(tmp_path):
     assert "CUDA_VISIBLE_DEVICES" not in worker_environment(tmp_path, {}, {}, [])
 
 
-def test_a_worker_on_a_cpu_gives_freed_memory_back_unless_told_otherwise(monkeypatch, tmp_path):
-    monkeypatch.setattr(command, "has_accelerator", lambda: False)
+def test_a_worker_on_a_cpu_gives_freed_memory_back_unless_told_otherwise(accelerator, tmp_path):
+    accelerator(False)
     assert int(worker_environment(tmp_path, {}, {})["MALLOC_MMAP_THRESHOLD_"]) == 4 * 2**20
     assert worker_environment(tmp_path, {}, {"MALLOC_MMAP_THRESHOLD_": "1"})["MALLOC_MMAP_THRESHOLD_"] == "1"
-    monkeypatch.setattr(command, "has_accelerator", lambda: True)
+    accelerator(True)
     assert "MALLOC_MMAP_THRESHOLD_" not in worker_environment(tmp_path, {}, {})

@@ -1,5 +1,6 @@
 import json
 import random
+import time
 
 import pytest
 
@@ -66,9 +67,9 @@ def test_made_up_names_fill_no_memory():
 
 
 def test_an_end_that_makes_no_sense_is_a_worker_error():
-    assert fed(("end", {"state": "splendid"})).end["reason"] == "worker_error"
-    assert fed(("end", {"state": "failed", "reason": "who knows"})).end["reason"] == "worker_error"
-    assert fed(("end", {"state": "completed", "reason": "lost"})).end["reason"] == ""
+    assert fed(("end", {"state": "splendid"})).end.reason == "worker_error"
+    assert fed(("end", {"state": "failed", "reason": "who knows"})).end.reason == "worker_error"
+    assert fed(("end", {"state": "completed", "reason": "lost"})).end.reason == ""
 
 
 def test_a_run_that_resumes_forgets_what_it_does_again():
@@ -214,3 +215,45 @@ def test_a_number_is_a_finite_number_and_a_text_has_an_end():
         None,
     ]
     assert text("x" * 100, 10) == "x" * 9 + "…" and text(None) == "" and text(5) == "5"
+
+
+def test_the_type_of_a_finished_models_weights_is_part_of_the_status():
+    digest = Digest()
+    digest.feed({"type": "published", "t": 1.0, "dtype": "float32", "rounding": "", "loss": None, "run_loss": 1.5})
+    assert digest.status()["published"] == {
+        "dtype": "float32",
+        "rounding": "",
+        "message": "",
+        "loss": None,
+        "run_loss": 1.5,
+    }
+
+
+def test_the_best_step_is_the_first_with_the_lowest_held_out_loss_and_is_forgotten_with_the_steps_after_a_resume():
+    digest = Digest()
+
+    def best():
+        return digest.status()["best_step"], digest.status()["best_eval_loss"]
+
+    assert best() == (None, None)
+    for step, loss in ((0, 3.0), (4, 1.5), (8, float("nan")), (12, 1.5), (16, 1.25), (20, 2.0)):
+        digest.feed({"type": "eval", "t": float(step), "step": step, "loss": loss, "accuracy": 0.5})
+    assert best() == (16, 1.25)
+    digest.feed({"type": "start", "t": 30.0, "step": 12, "total_steps": 20})
+    assert best() == (4, 1.5), "the run goes on from step 12: what came after it is not there any more"
+    digest.feed({"type": "eval", "t": 31.0, "step": 20, "loss": 1.5})
+    assert best() == (4, 1.5)
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("fresh", [False, True])
+def test_a_bundle_of_refreshes_of_thousands_of_layers_is_bounded(fresh):
+    digest = Digest()
+    for index in range(256):
+        names = [f"{index if fresh else 0}.{number}" for number in range(2048)]
+        digest.feed({"type": "refresh", "step": index, "layers": [{"name": name, "energy": 0.5} for name in names]})
+    began = time.monotonic()
+    drawn = digest.refreshes()
+    assert time.monotonic() - began < 2
+    assert len(drawn["layers"]) == 2048 and len(drawn["layers"]) * len(drawn["steps"]) <= 2**17
+    assert drawn["steps"][-1] == 255

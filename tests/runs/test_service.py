@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from llmdemo.errors import UserError
-from llmdemo.runs.command import PROJECT
+from llmdemo.jobs.environment import PROJECT
 
 
 def test_runs_import_neither_torch_nor_gradio():
@@ -153,9 +153,9 @@ def test_a_list_of_many_ended_runs_does_not_push_out_the_one_that_goes(bench):
     app = bench.open()
     run_id = app.start({"steps": 10_000})
     bench.wait(app, run_id, "running")
-    reader = app._readers.of(bench.home.runs / run_id)
+    reader = app.jobs._readers.of(bench.home.runs / run_id)
     assert [status["step"] for status in app.list()[1:]] == [7] * 20
-    assert app._readers.of(bench.home.runs / run_id) is reader
+    assert app.jobs._readers.of(bench.home.runs / run_id) is reader
     app.stop(run_id)
 
 

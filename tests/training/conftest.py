@@ -113,6 +113,7 @@ def run_maker(home, dataset_id, model_folder, **own):
             "eval_steps": 4,
             "batch_size": 4,
             "update_proj_gap": 3,
+            "split_version": 2,
         }
         store.write_json(run_dir / "config.json", {**values, **own, **changes})
         return run_dir

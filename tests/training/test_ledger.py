@@ -12,7 +12,7 @@ from llmdemo.models.load import load_causal
 from llmdemo.training import TrainConfig, build_optimizer, ledger
 from llmdemo.training import device as devices
 from llmdemo.training.adapters import add_adapters
-from llmdemo.training.config import check_gpus
+from llmdemo.training.checks import check_gpus
 from llmdemo.training.measured import optimizer_bytes
 from tests.conftest import make_llama
 
@@ -67,6 +67,15 @@ def test_weights_moments_bases_and_gradients_are_predicted_to_the_byte(folder, e
     assert found.moments == held["moments"]
     assert found.subspace == held["subspace"]
     assert found.gradients == sum(g.numel() * g.element_size() for g in optimizer.gradients())
+
+
+@pytest.mark.parametrize("changes", [{}, {"method": "adamw"}, {"method": "lora"}, {"gradient_accumulation_steps": 4}])
+@pytest.mark.parametrize("batch", [ledger.Batch(1, 8, 4), ledger.Batch(16, 128, 900)])
+def test_the_parts_with_what_comes_and_goes_are_the_prediction(entry, changes, batch):
+    config = TrainConfig(dataset_id="x", rank=4, **changes)
+    told = ledger.predict(entry, config, batch, torch.device("cpu")).to_dict()
+    assert sum(told[part] for part in ledger.PARTS) + told["other"] - told["apart"] == told["total"]
+    assert min(told["other"], told["apart"]) == 0
 
 
 def test_processes_that_share_a_machine_must_fit_together(entry, monkeypatch):

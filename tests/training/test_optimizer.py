@@ -39,11 +39,11 @@ def test_twenty_steps_of_four_micro_batches_are_those_of_galore_torch(llama64, t
 
 def test_a_wrong_scale_or_a_stale_basis_would_be_seen(llama64, tools, monkeypatch):
     """Mutations of the step before: both must differ by far more than the bar."""
-    from llmdemo.training.optimizer import _Projector
+    from llmdemo.training.projector import Projector
 
     config = tools.make_config(refresh="svd", stagger=False)
-    plain = _Projector.add_back
-    monkeypatch.setattr(_Projector, "add_back", lambda self, w, low, f: plain(self, w, low, 0.9 * f))
+    plain = Projector.add_back
+    monkeypatch.setattr(Projector, "add_back", lambda self, w, low, f: plain(self, w, low, 0.9 * f))
     assert compare(llama64(), config, tools) > 1e-3
     monkeypatch.undo()
     never = tools.make_config(refresh="svd", stagger=False, update_proj_gap=1000)

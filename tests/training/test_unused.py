@@ -4,14 +4,14 @@ import pytest
 
 from llmdemo.errors import UserError
 from llmdemo.events import read_events
+from llmdemo.settings.training import METHODS, TASKS
 from llmdemo.training import TrainConfig, build_optimizer, worker
 from llmdemo.training.adapters import add_adapters
-from llmdemo.training.config import CHOICES
 from llmdemo.training.unused import clamped, unused
 
 
-@pytest.mark.parametrize("task", CHOICES["task"])
-@pytest.mark.parametrize("method", CHOICES["method"])
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("method", METHODS)
 def test_defaults_are_never_told_of(method, task):
     config = TrainConfig.from_dict({"dataset_id": "d", "method": method, "task": task})
     assert unused(config, "cpu") == unused(config.resolved(), "cuda") == []
@@ -20,15 +20,19 @@ def test_defaults_are_never_told_of(method, task):
 @pytest.mark.parametrize(
     ("changes", "device", "words"),
     [
-        ({"method": "adamw", "target_modules": ["q_proj"]}, "cpu", "target_modules has no effect: AdamW trains all"),
-        ({"method": "adamw", "rank": 8}, "cpu", "rank has no effect: AdamW"),
-        ({"method": "adamw", "scale": 3.0}, "cpu", "scale has no effect: AdamW"),
+        (
+            {"method": "adamw", "target_modules": ["q_proj"]},
+            "cpu",
+            "target_modules has no effect: it is for GaLore or LoRA, and the method is AdamW",
+        ),
+        ({"method": "adamw", "rank": 8}, "cpu", "rank has no effect: it is for GaLore or LoRA"),
+        ({"method": "adamw", "scale": 3.0}, "cpu", "scale has no effect: it is for GaLore or LoRA"),
         (
             {"method": "lora", "basis_bits": 8},
             "cpu",
-            "basis_bits has no effect: it is GaLore's, and the method is LoRA",
+            "basis_bits has no effect: it is for GaLore, and the method is LoRA",
         ),
-        ({"method": "lora", "offload_gradients": True}, "cuda", "offload_gradients has no effect: it is GaLore's"),
+        ({"method": "lora", "offload_gradients": True}, "cuda", "offload_gradients has no effect: it is for GaLore"),
         ({"method": "adamw", "proj_type": "full"}, "cpu", "proj_type has no effect"),
         ({"method": "adamw", "refresh": "svd"}, "cpu", "refresh has no effect"),
         ({"method": "adamw", "galore_optimizer": "adafactor"}, "cpu", "galore_optimizer has no effect"),
@@ -40,6 +44,11 @@ def test_defaults_are_never_told_of(method, task):
         ({"task": "classify", "packing": True}, "cpu", "packing has no effect: it is for the task chat or text"),
         ({"task": "preference", "packing": True}, "cpu", "packing has no effect"),
         ({"class_weights": "balanced"}, "cpu", "class_weights has no effect: it is for the task classify"),
+        (
+            {"task": "text", "loss_on": "all"},
+            "cpu",
+            "loss_on has no effect: it is for the task chat, and this one is text",
+        ),
         ({"beta": 0.5}, "cpu", "beta has no effect: it is for the task preference"),
     ],
     ids=lambda value: next(reversed(value)) if isinstance(value, dict) else "",

@@ -16,7 +16,6 @@ def services(tmp_path_factory, tiny_model_folder):
     shutil.copytree(tiny_model_folder, home / "models" / "starter")
     made = make_services(Settings(home=home, min_free_bytes=0))
     yield made
-    made.evaluations.close()
     made.runs.close()
 
 

@@ -58,8 +58,25 @@ def test_an_added_file_comes_back_with_what_was_found(client, dataset_id, tmp_pa
     info = client.predict(file=handle_file(path), name="", api_name="/add_dataset")
     assert (info["task"], info["rows"], info["kept"]) == ("chat", 2, 1)
     assert {"row", "code", "message"} <= info["problems"][0].keys()
+    assert {"dataset_id", "format", "task", "rows", "kept", "problems", "unused", "tokens"} <= info.keys()
     assert {"total", "longest", "mean"} <= info["tokens"].keys()
     assert info["name"] == "one.json"
+
+
+def test_columns_can_be_told_and_what_has_no_use_comes_back(client, tmp_path):
+    path = tmp_path / "odd.csv"
+    path.write_text("ask me,tell me,mood\n" + "".join(f"question {n},an answer {n},fine {n}\n" for n in range(9)))
+    with pytest.raises(AppError, match="columns 'ask me', 'tell me', 'mood' are not known"):
+        client.predict(file=handle_file(path), name="", api_name="/add_dataset")
+    with pytest.raises(AppError, match="There is no column 'x'"):
+        client.predict(file=handle_file(path), columns={"prompt": "x", "response": "tell me"}, api_name="/add_dataset")
+    with pytest.raises(AppError, match="no role of a column"):
+        client.predict(file=handle_file(path), columns={"wish": "ask me"}, api_name="/add_dataset")
+    asked = {"prompt": "ask me", "response": "tell me"}
+    info = client.predict(file=handle_file(path), columns=asked, name="told", api_name="/add_dataset")
+    assert (info["task"], info["kept"], info["unused"]) == ("chat", 9, ["mood"])
+    info = client.predict(file=handle_file(path), columns={"text": "tell me"}, task="text", api_name="/add_dataset")
+    assert info["task"] == "text" and info["unused"] == ["ask me", "mood"]
 
 
 def test_the_lists_give_each_id_first(client, dataset_id):

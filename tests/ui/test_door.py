@@ -244,10 +244,27 @@ def test_what_is_open_to_guests_is_what_is_meant_to_be(page):
     assert marked <= OPEN_TO_GUESTS
 
 
-def test_a_name_that_leads_to_this_computer_from_elsewhere_gets_the_arena_only(server):
-    with httpx.Client(base_url=server, headers={"host": "evil.example"}) as rebound:
-        refused = call(rebound, "list_runs")
-    assert refused["event"] == "error" and "name" in refused["data"]["error"]
+def test_an_owners_results_are_not_read_by_others_though_they_know_the_names(owner, guest):
+    event = owner.post("gradio_api/call/list_runs", json={"data": []}).json()["event_id"]
+    assert guest.get(f"gradio_api/call/list_runs/{event}").status_code == 404
+    index = next(
+        number
+        for number, one in enumerate(owner.get("config").json()["dependencies"])
+        if one["api_name"] == "list_runs"
+    )
+    join = {"data": [], "fn_index": index, "session_hash": "known-to-all"}
+    assert owner.post("gradio_api/queue/join", json=join).status_code == 200
+    assert guest.post("gradio_api/queue/join", json=join).status_code == 403
+    for client, sign in ((guest, "session_not_found"), (owner, "process_completed")):
+        assert sign in client.get("gradio_api/queue/data", params={"session_hash": "known-to-all"}).text
+    assert "complete" in owner.get(f"gradio_api/call/list_runs/{event}").text
+
+
+@pytest.mark.parametrize("host", ["evil.example", "localhost:7873@evil.example", "127.0.0.1.evil.example:7860"])
+def test_a_name_that_leads_to_this_computer_from_elsewhere_gets_nothing(server, host):
+    with httpx.Client(base_url=server, headers={"host": host}) as rebound:
+        for answer in (rebound.post("gradio_api/call/list_runs", json={"data": []}), rebound.get("config")):
+            assert answer.status_code == 400 and ("LLMDEMO_HOSTS" in answer.text or "Host header" in answer.text)
     with httpx.Client(base_url=server) as here:
         assert call(here, "list_runs")["event"] == "complete"
 

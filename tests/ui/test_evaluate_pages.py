@@ -10,6 +10,7 @@ from gradio_client.exceptions import AppError
 
 from llmdemo.errors import UserError
 from llmdemo.evaluation import Evaluations
+from llmdemo.evaluation.folder import EvaluationFolder
 from llmdemo.evaluation.worker import work
 from llmdemo.ui.evaluate_pages import EvaluatePages
 
@@ -21,13 +22,13 @@ ENDPOINTS = {"/evaluate", "/evaluation_status", "/evaluation_records", "/list_ev
 def client(services, server):
     """A client of a server whose evaluations run in this process."""
 
-    def launch(folder, key):
-        thread = threading.Thread(target=work, args=(folder, services.home, key), daemon=True)
+    def launch(argv, folder, env, log, token, secret):
+        thread = threading.Thread(target=work, args=(EvaluationFolder(folder), services.home, secret), daemon=True)
         thread.start()
         thread.join()
         return 0, ""
 
-    services.evaluations._launch = launch
+    services.runs.jobs._supervisor._start_process = launch
     client = Client(server, verbose=False)
     yield client
     client.close()
@@ -122,6 +123,7 @@ def test_choices_say_what_each_model_can_do_and_each_data_set_is_for(services, d
         "ready": True,
         "task": "chat",
         "writes": True,
+        "dataset_id": None,
     }
 
 

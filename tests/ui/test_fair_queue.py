@@ -16,7 +16,7 @@ from starlette.middleware import Middleware
 from llmdemo.public.people import Access, Visitor
 from llmdemo.public.tickets import Tickets
 from llmdemo.settings import Settings
-from llmdemo.ui import door
+from llmdemo.ui import door, fair_queue
 from llmdemo.ui.fair_queue import FairQueue, _guests_address, when_gone
 
 WAITING = 20
@@ -179,11 +179,75 @@ def test_what_the_queue_remembers_of_the_past_does_not_grow(url, work):
         work.go.release()
         with visitor(url) as each:
             ask(each, f"v{number}")
-    wait_until(lambda: len(work.order) == 12 and not queue._running())
-    assert len(queue.event_analytics) <= 1 and not queue.event_ids_to_events
+    wait_until(lambda: len(work.order) == 12 and not queue._running() and not queue.event_ids_to_events)
+    assert len(queue.event_analytics) <= 1
 
 
 @pytest.mark.parametrize(("role", "address"), [("guest", "1.1.1.1"), ("owner", "")])
 def test_the_address_counts_for_guests_only(role, address):
     request = SimpleNamespace(scope={door.VISITOR: Visitor(role, "x", "1.1.1.1")})
     assert _guests_address(SimpleNamespace(request=request)) == address
+
+
+def test_a_guests_request_that_nobody_reads_gives_its_place_back(url, work, monkeypatch):
+    monkeypatch.setattr(fair_queue, "UNREAD_SECONDS", 0.3)
+    with visitor(url) as silent, visitor(url) as other:
+        assert ask(silent, "silent").status_code == ask(silent, "silent2").status_code == 200
+        wait_until(lambda: work.order == ["silent"])
+        sessions = work.page._queue._sessions
+        with sessions.reading("other"):  # the guard says so of a stream that is open
+            ask(other, "other")
+            wait_until(lambda: work.order == ["silent", "other"])  # silent2 was never begun
+            assert [name for name, _ in work.gone] == ["silent"]
+            queue = work.page._queue
+            wait_until(lambda: "silent" not in queue.pending_messages_per_session and not waiting_in(work.page))
+
+
+def event_of(role: str, name: str, batch: bool = False, address: str = "1.1.1.1"):
+    request = SimpleNamespace(scope={door.VISITOR: Visitor(role, name, address)})
+    data = SimpleNamespace(event_data={"prompts": ["x"]} if batch else {"prompt": "x"}, session_hash=name)
+    return SimpleNamespace(request=request, data=data, session_hash=name, concurrency_id="arena", _id=name, alive=True)
+
+
+def may_begin(running: list, waiting: list, limit: int = 4, reserve: bool = True) -> list:
+    with gr.Blocks() as page:
+        pass
+    FairQueue.install(page, Settings(home=None), reserve=reserve)
+    queue = page._queue
+    queue.active_jobs = [running]
+    queue.event_queue_per_concurrency_id["arena"] = SimpleNamespace(queue=waiting)
+    return [waiting.index(event) for event in queue._eligible("arena", limit)]
+
+
+def test_guests_leave_a_place_for_owners():
+    guests = [event_of("guest", f"g{number}") for number in range(3)]
+    waiting = [event_of("guest", "g4"), event_of("owner", "ann")]
+    assert may_begin(guests[:2], waiting) == [0, 1] and may_begin(guests, waiting) == [1]
+    assert may_begin(guests, waiting, reserve=False) == [0, 1]
+    assert may_begin([guests[0]], waiting, limit=1) == [0, 1]  # one place is everybody's
+
+
+def test_one_guest_has_half_of_the_places_with_or_without_a_cookie():
+    mine = [event_of("guest", "g"), event_of("guest", "g")]
+    assert may_begin(mine, [event_of("guest", "g"), event_of("guest", "h")]) == [1]
+    script = [event_of("guest", ""), event_of("guest", "")]  # each with a session of its own
+    assert may_begin(script, [event_of("guest", ""), event_of("guest", "", address="2.2.2.2")]) == [1]
+
+
+def test_guests_batches_have_half_of_the_places():
+    batches = [event_of("guest", f"g{number}", batch=True) for number in range(2)]
+    waiting = [event_of("guest", "g3", batch=True), event_of("guest", "g4"), event_of("owner", "ann", batch=True)]
+    assert may_begin(batches, waiting) == [1, 2]
+
+
+def test_guests_cannot_fill_the_queue_for_an_owner(url, work):
+    queue = work.page._queue
+    waiting = [event_of("guest", f"g{number}", address=f"1.1.1.{number}") for number in range(WAITING)]
+    for most, refused in ((WAITING - 2, True), (WAITING - 3, False)):
+        queue.event_queue_per_concurrency_id["slow"] = SimpleNamespace(queue=waiting[:most])
+        body = SimpleNamespace(session_hash="x")
+        ask_as = {
+            role: queue._refusal(body, event_of(role, "new", address="9.9.9.9").request) for role in ("guest", "owner")
+        }
+        assert bool(ask_as["guest"]) == refused and not ask_as["owner"]
+    del queue.event_queue_per_concurrency_id["slow"]

@@ -1,14 +1,19 @@
 """The middleware: posts from other sites are refused, every answer carries the policy."""
 
 import asyncio
+import json
 from pathlib import Path
 
 import pytest
 
+from llmdemo.public.json_body import Refused
 from llmdemo.public.people import Visitor
+from llmdemo.public.sessions import Sessions
 from llmdemo.settings import Settings
+from llmdemo.ui import request_body
 from llmdemo.ui.door import VISITOR
 from llmdemo.ui.guard import Guard
+from llmdemo.ui.page_files import PageFiles
 
 
 async def _app(scope, receive, send):
@@ -22,14 +27,22 @@ async def nothing():
 
 def answer(method="POST", path="/gradio_api/queue/join", visitor=None, settings=None, **headers):
     """(status, headers, body) of a request with these headers ("_" for "-")."""
+    return once(Guard(_app, settings), method, path, visitor, **headers)
+
+
+def once(guard, method="POST", path="/x", visitor=None, body=b"", query=b"", **headers):
+    """The same, of a guard that has seen others."""
     sent = []
 
     async def send(message):
         sent.append(message)
 
+    async def receive():
+        return {"type": "http.request", "body": body, "more_body": False}
+
     raw = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
-    scope = {"type": "http", "method": method, "path": path, "headers": raw, VISITOR: visitor}
-    asyncio.run(Guard(_app, settings)(scope, nothing, send))
+    scope = {"type": "http", "method": method, "path": path, "query_string": query, "headers": raw, VISITOR: visitor}
+    asyncio.run(guard(scope, receive, send))
     return sent[0]["status"], dict(sent[0]["headers"]), sent[1]["body"].decode()
 
 
@@ -38,11 +51,20 @@ def test_a_post_from_the_page_itself_passes():
 
 
 @pytest.mark.parametrize(
-    "origin", ["http://evil.example", "https://localhost:7860.evil.example", "null", "http://localhost:1"]
+    "origin",
+    [
+        *("http://evil.example", "https://localhost:7860.evil.example", "null", "http://localhost:1"),
+        *("http://[::1", "http://localhost:7860@evil.example", "file://", "evil"),
+    ],
 )
 def test_a_post_from_another_site_is_refused(origin):
     status, _, said = answer(host="localhost:7860", origin=origin)
     assert status == 403 and "another site" in said
+
+
+def test_a_post_that_names_another_site_as_its_referer_only_is_refused():
+    assert answer(host="localhost:7860", referer="http://evil.example/page")[0] == 403
+    assert answer(host="localhost:7860", referer="http://localhost:7860/?x")[0] == 200
 
 
 def test_a_post_behind_a_proxy_passes_when_the_proxy_is_known_and_names_the_host():
@@ -149,7 +171,21 @@ def test_a_guest_who_asks_too_often_is_told_so_and_others_are_not():
 
 def test_who_throws_the_cookie_away_is_counted_by_address():
     few = Settings(home=Path(), max_requests_per_minute=1)
-    assert through(_app, few, [Visitor("guest", "", "1.1.1.1")] * 21)[-2:] == [200, 429]
+    assert through(_app, few, [Visitor("guest", "", "1.1.1.1")] * 2) == [200, 429]  # all such are one guest
+    new_each_time = [Visitor("guest", f"guest {number}", "1.1.1.1") for number in range(21)]
+    assert through(_app, few, new_each_time)[-2:] == [200, 429]
+
+
+def test_reading_is_counted_too_and_by_itself():
+    few = Settings(home=Path(), max_requests_per_minute=2)
+    guard = Guard(_app, few)
+    guest, owner = Visitor("guest", "guest a", "1.1.1.1"), Visitor("owner", "x")
+    assert [once(guard, "GET", "/config", guest)[0] for _ in range(3)] == [200, 200, 429]
+    assert [once(guard, "GET", "/gradio_api/x/sign-in", guest)[0] for _ in range(1)] == [429]
+    assert [once(guard, "POST", "/gradio_api/x/sign-in", guest)[0] for _ in range(3)] == [200, 200, 429]
+    assert [once(guard, "GET", "/config", owner)[0] for _ in range(9)] == [200] * 9
+    file = f"/{PageFiles().folder}/main.js"
+    assert [once(guard, "GET", file, guest)[0] for _ in range(201)][-2:] == [200, 429]
 
 
 def test_a_flood_from_the_owners_address_does_not_keep_the_owner_from_signing_in():
@@ -165,3 +201,63 @@ def test_a_request_that_makes_no_sense_is_a_sentence(error, capsys):
 
     assert through(fails) == [400]
     assert capsys.readouterr().err
+
+
+def post(guard, visitor, body: dict, path="/gradio_api/queue/join") -> int:
+    return once(guard, "POST", path, visitor, json.dumps(body).encode(), content_type="application/json")[0]
+
+
+def test_a_session_and_an_event_are_their_visitors_alone():
+    guard = Guard(_app)
+    ann, eve, owner = (Visitor("guest", "guest a"), Visitor("guest", "guest e"), Visitor("owner", "x", name="ann"))
+    assert post(guard, ann, {"session_hash": "of-ann"}) == 200
+    assert post(guard, owner, {"session_hash": "of-owner"}) == 200
+    for taken in ({"session_hash": "of-ann"}, {"session_hash": "of-owner"}, {"session_hash": ["x"]}, {"event_id": 5}):
+        assert post(guard, eve, taken) == post(guard, eve, taken, "/gradio_api/cancel") == 403
+    assert post(guard, ann, {"session_hash": "of-ann"}, "/gradio_api/cancel") == 200
+    data = {"method": "GET", "path": "/gradio_api/queue/data", "query": b"session_hash=of-ann"}
+    assert once(guard, visitor=ann, **data)[2] == "ok"
+    assert "session_not_found" in once(guard, visitor=eve, **data)[2]
+    assert "session_not_found" in once(guard, visitor=ann, **{**data, "query": b"session_hash=unknown"})[2]
+    assert once(guard, "GET", "/gradio_api/heartbeat/of-ann", eve)[0] == 403
+    assert once(guard, "GET", "/gradio_api/heartbeat/new-one", eve)[0] == 200
+
+
+def test_an_events_results_are_read_by_who_asked():
+    sessions = Sessions()
+    guard = Guard(_app, sessions=sessions)
+    ann, eve = Visitor("guest", "guest a"), Visitor("guest", "guest e")
+    sessions.claim("event1", ann.identity)
+    for path in ("/gradio_api/call/compare/event1", "/gradio_api/call/v2/compare/event1"):
+        assert once(guard, "GET", path, ann)[0] == 200 and once(guard, "GET", path, eve)[0] == 404
+    assert once(guard, "GET", "/gradio_api/call/compare/unknown", ann)[0] == 404
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "multipart/form-data; boundary=b", "", "application/jsonx"])
+def test_gradio_gets_json_only_that_says_so(kind):
+    assert once(Guard(_app), body=b"{}", content_type=kind)[0] == 415
+    assert once(Guard(_app), body=b"{}", content_type="Application/JSON; charset=utf-8")[0] == 200
+
+
+@pytest.mark.parametrize(
+    "path", ["/gradio_api/deep_link", "/gradio_api/stream/x", "/gradio_api/file/x", "/gradio_api/runs"]
+)
+def test_parts_of_gradio_without_a_use_here_are_closed(path):
+    for method in ("GET", "POST"):
+        assert once(Guard(_app), method, path)[0] == 403
+
+
+def test_a_body_that_drips_ends(monkeypatch):
+    async def drips():
+        await asyncio.sleep(0.01)
+        return {"type": "http.request", "body": b" ", "more_body": True}
+
+    with pytest.raises(Refused, match="within 0 seconds") as caught:
+        asyncio.run(request_body.read(drips, 10**6, "X", seconds=0.1))
+    assert caught.value.status == 408
+
+    async def nothing_comes():
+        await asyncio.sleep(60)
+
+    with pytest.raises(Refused, match="Nothing of the file"):
+        asyncio.run(request_body.streamed(nothing_comes, 10**6, "X", idle=0.05)())

@@ -48,6 +48,8 @@ REFUSED = {
     "/stop_run": {"run_id": "run-x"},
     "/resume_run": {"run_id": "run-x"},
     "/clone_run": {"run_id": "run-x"},
+    "/rename_run": {"run_id": "run-x", "name": "mine"},
+    "/compare_runs": {"run_ids": ["run-x"]},
     "/delete_run": {"run_id": "run-x"},
     "/add_dataset": {"file": None, "name": "x"},
 }

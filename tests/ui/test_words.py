@@ -24,7 +24,8 @@ def scripts() -> dict[str, str]:
 
 
 def python() -> dict[str, str]:
-    return {path.name: path.read_text("utf-8") for path in (ROOT / "llmdemo").rglob("*.py")}
+    folder = ROOT / "llmdemo"
+    return {path.relative_to(folder).as_posix(): path.read_text("utf-8") for path in folder.rglob("*.py")}
 
 
 def asked_for() -> set[str]:
@@ -34,7 +35,7 @@ def asked_for() -> set[str]:
         prefix = "arena_" if name.startswith("arena/") else ""
         keys |= {prefix + key for key in re.findall(r"""(?<![\w.])t\(\s*"([a-z_0-9]+[a-z0-9])"[,)]""", text)}
     for name, text in python().items():
-        if "from llmdemo.ui.words import" in text or name == "app.py":
+        if "from llmdemo.ui.words import" in text or name == "ui/app.py":
             keys |= set(re.findall(r"""(?<![\w])(?:t|say)\(\s*"([a-z_0-9]+)"[,)]""", text))
     return keys
 

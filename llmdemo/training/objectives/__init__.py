@@ -16,5 +16,5 @@ _OBJECTIVES = {objective.task: objective for objective in (Chat, Text, Classify,
 
 
 def of(task: str) -> type[Objective]:
-    """The objective of a task of config.CHOICES."""
+    """The objective of a task of settings.training.TASKS."""
     return _OBJECTIVES[task]

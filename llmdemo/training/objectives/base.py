@@ -10,12 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from llmdemo.data.records import Records
+from llmdemo.decoding.engine import check_tokens
 from llmdemo.errors import UserError
-from llmdemo.models.load import load_causal, load_tokenizer
+from llmdemo.models.load import load_causal, load_tokenizer, usable_pad
+from llmdemo.settings.training import TrainConfig
 from llmdemo.store import Home
 from llmdemo.training import device as devices
 from llmdemo.training.batches import POOL, FixedBatch, RunData
-from llmdemo.training.config import TrainConfig
 from llmdemo.training.ledger import Batch
 from llmdemo.training.reduce import sum_over_processes
 
@@ -32,7 +33,7 @@ class Source:
     records: Records
     train: np.ndarray
     held_out: np.ndarray
-    """Indices of the records."""
+    """Indices of the records; those held out in the order in which they are asked (data.split.in_order)."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Place:
 
     @property
     def pad(self) -> int:
-        return self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else 0
+        return usable_pad(self.model, self.tokenizer)
 
     def autocast(self):
         return devices.autocast(self.precision, self.device)
@@ -156,6 +157,10 @@ class Objective:
         """
         raise NotImplementedError
 
+    def judged(self, last: bool) -> int:
+        """Held-out items of which `evaluate` gives figures; the last time there may be more."""
+        return len(self.data.held_out)
+
     def answers(self) -> Iterator[dict]:
         """{"prompt", "text", "expected"} for each sample. Called on the first process only."""
         yield from ()
@@ -163,6 +168,14 @@ class Objective:
     def about(self) -> dict:
         """Rows of the model card that only this task has."""
         return dict(self.data.facts.get("card", {}))
+
+
+def end_ids(model: nn.Module, tokenizer) -> list[int]:
+    """The tokens that end a text: all that the base model's files name, and the one that was trained as the end."""
+    configs = (getattr(model, "generation_config", None), model.config, model.config.get_text_config())
+    told = [getattr(config, "eos_token_id", None) for config in configs] + [tokenizer.eos_token_id]
+    lists = [[each] if isinstance(each, int) else each for each in told if each is not None]
+    return list(dict.fromkeys(token for each in lists for token in each))
 
 
 def positions(model: nn.Module) -> int | None:
@@ -178,9 +191,12 @@ def positions(model: nn.Module) -> int | None:
 
 
 def check_lengths(model: nn.Module, data: RunData) -> None:
-    """Raises UserError where a row is longer than the model has positions."""
+    """Raises UserError where a row is longer than the model has positions, or has a token that it does not know."""
+    rows = (data.train, data.held_out, *data.more.values())
+    check_tokens(model, [max(int(each.ids.max(initial=0)) for each in rows)])
+    check_tokens(model, [max(sample.get("ids") or [0]) for sample in data.samples])
     limit = positions(model)
-    longest = max(int(rows.lengths.max(initial=0)) for rows in (data.train, data.held_out, *data.more.values()))
+    longest = max(int(each.lengths.max(initial=0)) for each in rows)
     if limit is not None and longest > limit:
         raise UserError(
             f"The longest record has {longest:,} tokens; this model reads at most {limit:,}.",

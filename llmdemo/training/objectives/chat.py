@@ -4,7 +4,7 @@ Also what raw text shares with it: a causal loss over rows, packed or not, and s
 """
 
 import contextlib
-import itertools
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -12,9 +12,10 @@ import numpy as np
 import torch
 
 from llmdemo.data.encode import encode_many, encode_prompt
-from llmdemo.data.render import conversation
+from llmdemo.data.render import TEMPLATE_KEYS, conversation, takes
 from llmdemo.decoding.backend import fresh_weights
 from llmdemo.decoding.prompts import greedy
+from llmdemo.settings.training import TrainConfig
 from llmdemo.training import device as devices
 from llmdemo.training.adapters import merged
 from llmdemo.training.batches import (
@@ -26,10 +27,10 @@ from llmdemo.training.batches import (
     collate_packed,
     collate_unpacked,
 )
-from llmdemo.training.config import TrainConfig
 from llmdemo.training.ledger import Batch
 from llmdemo.training.loss import CausalLoss
-from llmdemo.training.objectives.base import SAMPLE_TOKENS, SAMPLES, Objective, Place, Source, positions
+from llmdemo.training.objectives.base import SAMPLE_TOKENS, SAMPLES, Objective, Place, Source, end_ids, positions
+from llmdemo.training.objectives.tally import Tally
 from llmdemo.training.packing import pack
 
 _WIDTHS = 8
@@ -119,21 +120,39 @@ class Chat(Causal):
 
     @classmethod
     def encode(cls, source: Source, config: TrainConfig, tokenizer) -> RunData:
-        records, held_out = source.records, source.held_out
-        encoded = chat_pieces((records[int(i)] for i in source.train), config, tokenizer)
+        records, tally = source.records, Tally(config.max_length)
+        taken = chat_pieces((records[int(i)] for i in source.train), config, tokenizer, tally)
+        encoded = [piece for _, piece in taken]
         train = pack(encoded, config.max_length) if config.packing else TokenRows.from_lists(encoded)
-        judged = chat_pieces((records[int(i)] for i in held_out[: config.eval_records]), config, tokenizer)
-        samples = [chat_sample(conversation(records[int(i)]), tokenizer) for i in held_out[:SAMPLES]]
-        return RunData(train, TokenRows.from_lists(judged), samples, {})
+        judged = chat_pieces(
+            (records[int(i)] for i in source.held_out[: config.eval_records]), config, tokenizer, tally
+        )
+        samples = [chat_sample(conversation(record), tokenizer) for record, _ in judged[:SAMPLES]]
+        return RunData(train, TokenRows.from_lists([piece for _, piece in judged]), samples, {}, {}, {
+            "notes": tally.notes(), "left_out": tally.counts, "train_records": len(encoded),
+        })  # fmt: skip
 
 
-def chat_pieces(records: Iterator[dict], config: TrainConfig, tokenizer) -> list[tuple[list[int], list[int]]]:
-    """(ids, labels) of the conversations with at least one trained token: one without would only cost time."""
-    first = next(records, None)
-    if first is None:
-        return []
-    encoded = encode_many(itertools.chain([first], records), tokenizer, config.max_length, config.loss_on)
-    return [(row.input_ids, row.labels) for row in encoded if row.trained]
+def chat_pieces(records: Iterator[dict], config: TrainConfig, tokenizer, tally: Tally | None = None) -> list[tuple]:
+    """[(record, (ids, labels))] of the conversations with at least one trained token: one without would only cost time.
+
+    `tally` counts the others.
+    """
+    tally, seen = tally or Tally(config.max_length), deque()
+    encoded = encode_many(watched(records, seen), tokenizer, config.max_length, config.loss_on, refuse=False)
+    pairs = ((seen.popleft(), row) for row in encoded)
+    taken = [(record, (row.input_ids, row.labels)) for record, row in pairs if tally.takes(record, row)]
+    for name in (name for name in TEMPLATE_KEYS if not takes(tokenizer, name)):
+        for record in (record for record, _ in taken if name in record):
+            tally.add(f"no_{name}", record)
+    return taken
+
+
+def watched(records: Iterator[dict], seen: deque) -> Iterator[dict]:
+    """The records, each put into `seen` as it is taken: what is encoded in batches comes back in the same order."""
+    for record in records:
+        seen.append(record)
+        yield record
 
 
 def chat_sample(messages: list[dict], tokenizer, expected: str | None = None) -> dict:
@@ -160,8 +179,7 @@ def write(place: Place, prompts: list[list[int]]) -> list[str]:
     limit = positions(place.model)
     new = SAMPLE_TOKENS if limit is None else min(SAMPLE_TOKENS, max(1, limit // 2))
     prompts = prompts if limit is None else [prompt[-max(1, limit - new) :] for prompt in prompts]
-    end = place.tokenizer.eos_token_id
-    options = {"tell": place.check, "end_ids": [] if end is None else [end]}
+    options = {"tell": place.check, "end_ids": end_ids(place.model, place.tokenizer)}
     with merged(place.model) if _has_room(place) else contextlib.nullcontext(place.model) as model:
         # Its weights are others by the next evaluation: the fused ones are not kept.
         weights = fresh_weights(model, "bf16" if place.precision == "bf16" else "auto")

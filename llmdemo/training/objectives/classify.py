@@ -20,9 +20,9 @@ from llmdemo.data.encode import encode_many
 from llmdemo.data.labels import Classes, merge_labels
 from llmdemo.errors import UserError
 from llmdemo.models.load import load_classifier, load_classifier_tokenizer
+from llmdemo.settings.training import TrainConfig
 from llmdemo.training import one_row
 from llmdemo.training.batches import RunData, TokenRows, collate, like_lengths
-from llmdemo.training.config import TrainConfig
 from llmdemo.training.ledger import Batch
 from llmdemo.training.objectives.base import Objective, Place, Source, check_lengths
 from llmdemo.training.one_row import InOneRow
@@ -80,8 +80,7 @@ class Classify(Objective):
     def encode(cls, source: Source, config: TrainConfig, tokenizer) -> RunData:
         every = source.records.labels()
         classes = merge_labels(every)
-        # In an order of no meaning, so that any beginning of it is a fair sample.
-        chosen = np.random.default_rng(config.seed).permutation(source.held_out)[:MOST_JUDGED]
+        chosen = source.held_out[:MOST_JUDGED]
         train, kept = _rows(source, source.train, classes, config, tokenizer)
         empty = len(source.train) - len(kept)
         held_out, kept = _rows(source, chosen, classes, config, tokenizer)
@@ -101,6 +100,8 @@ class Classify(Objective):
             "counts": counts.tolist(),
             "positive": positive,
             "notes": notes,
+            "left_out": {"untrained": empty} if empty else {},
+            "train_records": len(train),
             "card": {"classes": shown, "f1 is of the class": classes.names[positive]},
         }
         samples = [
@@ -208,9 +209,13 @@ class Classify(Objective):
                 found[items] = self._read(rows, items).cpu().numpy()
         return np.array(self.place.sum(found.ravel().tolist())).reshape(found.shape)
 
+    def judged(self, last: bool) -> int:
+        rows = len(self.data.held_out)
+        return rows if last else min(rows, self.place.config.eval_records)
+
     def evaluate(self, last: bool = True) -> tuple[dict[str, float], int]:
         rows = self.data.held_out
-        count = len(rows) if last else min(len(rows), self.place.config.eval_records)
+        count = self.judged(last)
         if not count:
             return {}, 0
         self._seen = logits = torch.from_numpy(self.predict(rows, count))

@@ -8,6 +8,7 @@ in the run's folder, token by token, so that no second model is in memory.
 """
 
 import math
+from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,15 +18,16 @@ from safetensors.numpy import load_file, save_file
 from torch import Tensor
 from torch.nn import functional
 
-from llmdemo.data.encode import encode_many
+from llmdemo.data.encode import Refused, encode_many
 from llmdemo.data.render import conversation
 from llmdemo.errors import UserError
+from llmdemo.settings.training import TrainConfig
 from llmdemo.training.batches import NOT_TRAINED, RunData, TokenRows, collate
-from llmdemo.training.config import TrainConfig
 from llmdemo.training.ledger import Batch
 from llmdemo.training.loss import CausalLoss
 from llmdemo.training.objectives.base import SAMPLES, Objective, Place, Source
-from llmdemo.training.objectives.chat import answered, chat_sample
+from llmdemo.training.objectives.chat import answered, chat_sample, watched
+from llmdemo.training.objectives.tally import Tally
 
 REFERENCE_FILE = "data-reference.safetensors"
 """Named as what a bundle of the run takes along: a resumed run must go on with the same numbers."""
@@ -51,17 +53,17 @@ class Preference(Objective):
 
     @classmethod
     def encode(cls, source: Source, config: TrainConfig, tokenizer) -> RunData:
-        records = source.records
-        train, alike = _pairs((records[int(i)] for i in source.train), config, tokenizer)
-        chosen = source.held_out[: config.eval_records]
-        held_out, more_alike = _pairs((records[int(i)] for i in chosen), config, tokenizer)
-        samples = [
-            chat_sample(conversation(record), tokenizer, record["chosen"])
-            for record in (records[int(i)] for i in chosen[:SAMPLES])
-        ]
-        notes = [_left_out(alike + more_alike, config.max_length)] if alike + more_alike else []
-        facts = {"notes": notes, "card": {"pairs": len(train) // 2}}
-        return RunData(train, held_out, samples, {}, {}, facts)
+        records, tally = source.records, Tally(config.max_length)
+        train = _pairs((records[int(i)] for i in source.train), config, tokenizer, tally)
+        judged = _pairs((records[int(i)] for i in source.held_out[: config.eval_records]), config, tokenizer, tally)
+        samples = [chat_sample(conversation(record), tokenizer, record["chosen"]) for record, _ in judged[:SAMPLES]]
+        facts = {
+            "notes": tally.notes(),
+            "left_out": tally.counts,
+            "train_records": len(train),
+            "card": {"pairs": len(train)},
+        }
+        return RunData(_rows(train), _rows(judged), samples, {}, {}, facts)
 
     @classmethod
     def load(cls, entry, config: TrainConfig, data: RunData, dtype: torch.dtype, device: torch.device):
@@ -215,19 +217,21 @@ def _label_starts(rows: TokenRows) -> np.ndarray:
     return trained[rows.offsets]
 
 
-def _pairs(records: Iterator[dict], config: TrainConfig, tokenizer) -> tuple[TokenRows, int]:
-    """(rows of the pairs, how many are left out): both answers need a token within max_length, and must differ there."""
-    rows, alike = [], 0
-    for chosen, rejected in encode_many(records, tokenizer, config.max_length):
-        if chosen.trained and rejected.trained and chosen.input_ids != rejected.input_ids:
-            rows += [(chosen.input_ids, chosen.labels), (rejected.input_ids, rejected.labels)]
-        else:
-            alike += 1
-    return TokenRows.from_lists(rows), alike
+def _pairs(records: Iterator[dict], config: TrainConfig, tokenizer, tally: Tally) -> list[tuple]:
+    """[(record, (chosen row, rejected row))]: both answers need a token within max_length, and must differ there."""
+    seen, taken = deque(), []
+    for chosen, rejected in encode_many(watched(records, seen), tokenizer, config.max_length, refuse=False):
+        record = seen.popleft()
+        refused = next((row for row in (chosen, rejected) if isinstance(row, Refused)), None)
+        if refused:
+            tally.takes(record, refused)
+        elif not (chosen.trained and rejected.trained and chosen.input_ids != rejected.input_ids):
+            tally.add("alike", record)
+        elif tally.takes(record, max(chosen, rejected, key=lambda row: row.length)):
+            rows = tuple((row.input_ids, row.labels) for row in (chosen, rejected))
+            taken.append((record, rows))
+    return taken
 
 
-def _left_out(count: int, max_length: int) -> str:
-    return (
-        f"{count:,} pair{'' if count == 1 else 's'} left out: within {max_length:,} tokens the two answers are alike, "
-        "or one of them has no token."
-    )
+def _rows(pairs: list[tuple]) -> TokenRows:
+    return TokenRows.from_lists([row for _, rows in pairs for row in rows])

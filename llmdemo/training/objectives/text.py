@@ -11,12 +11,13 @@ import numpy as np
 import orjson
 
 from llmdemo.data.encode import encode_documents
-from llmdemo.data.records import open_records, split
+from llmdemo.data.records import open_records
 from llmdemo.data.shapes import detect
+from llmdemo.data.split import in_order, split
 from llmdemo.errors import UserError
+from llmdemo.settings.training import TrainConfig
 from llmdemo.store import Home
 from llmdemo.training.batches import RunData, TokenRows
-from llmdemo.training.config import TrainConfig
 from llmdemo.training.objectives.base import SAMPLES, Source
 from llmdemo.training.objectives.chat import Causal, chat_pieces
 from llmdemo.training.packing import cut, pack
@@ -36,8 +37,8 @@ class Text(Causal):
         train, held_out = (_documents(source, part, config, tokenizer) for part in (source.train, source.held_out))
         if not held_out and config.eval_share:
             train, held_out = _tail(train, config.eval_share)
-        samples = [_sample(ids, tokenizer) for ids, _ in held_out[:SAMPLES]]
         held_out = _some(held_out, config.eval_records * config.max_length, config.seed)
+        samples = [_sample(ids, tokenizer) for ids, _ in held_out[:SAMPLES]]
         rows = _rows(train, config)
         facts = {"card": {"documents": len(source.train) + len(source.held_out)}}
         if config.replay_share:
@@ -93,9 +94,9 @@ def _sample(ids: np.ndarray, tokenizer) -> dict:
 def _with_replay(rows: TokenRows, home: Home, config: TrainConfig, tokenizer) -> tuple[TokenRows, int]:
     """The rows with so many of the replay data set's that these are `replay_share` of all; and how many they are."""
     records = open_records(home, config.replay_dataset_id)
-    train = split(records, config.seed, config.eval_share)[0]
+    train = split(records, config.seed, config.eval_share, version=config.split_version)[0]
     if records.task == "chat":
-        pieces = chat_pieces((records[int(i)] for i in train), config, tokenizer)
+        pieces = [piece for _, piece in chat_pieces((records[int(i)] for i in train), config, tokenizer)]
     elif records.task == "text":
         pieces = _documents(Source(home, records, train, train[:0]), train, config, tokenizer)
     else:
@@ -137,11 +138,11 @@ def _instructions(home: Home, config: TrainConfig, tokenizer) -> list[tuple[list
                 f"Forgetting is measured on instruction data; {records.info.name} is of the task {records.task!r}.",
                 "Choose another data set, or none.",
             )
-        held_out = split(records, config.seed, config.eval_share or 0.1)[1]
-        chosen = [records[int(i)] for i in held_out[: config.eval_records]]
+        held_out = split(records, config.seed, config.eval_share or 0.1, version=config.split_version)[1]
+        chosen = [records[int(i)] for i in in_order(records, held_out, config.seed)[: config.eval_records]]
     else:
         chosen = _shipped()[: config.eval_records]
-    return chat_pieces(iter(chosen), config, tokenizer)
+    return [piece for _, piece in chat_pieces(iter(chosen), config, tokenizer)]
 
 
 def _shipped() -> list[dict]:

@@ -277,7 +277,10 @@ def test_pairs_that_are_alike_within_the_length_are_left_out_with_a_sentence(hom
     info = add_dataset(home, settings, tmp_path / "long.json", "long")
     run = ran(task_run("preference", dataset_id=info.dataset_id, max_length=48, max_steps=1))
     assert run.end["state"] == "completed", run.end
-    assert "3 pairs left out: within 48 tokens the two answers are alike" in run.events("note")[0]["message"]
+    assert (
+        "3 pairs left out (rows 1, 2, 3): within 48 tokens the two answers are alike"
+        in run.events("note")[0]["message"]
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,154 @@
+"""Which records of a data set are held out, and in which order they are asked: decided by a seed alone.
+
+One place for training, evaluation and the page, so that all of them speak of the same records. Knows no tokens, no
+models and no files.
+"""
+
+import numpy as np
+
+from llmdemo.data.labels import spelling
+from llmdemo.data.records import Records
+from llmdemo.errors import UserError
+from llmdemo.settings.training import SPLIT_VERSION
+
+_LARGEST_ALONE = 0.25
+"""Share of all records up to which a single group is held out where groups are too large for the share asked for."""
+
+
+def split(
+    records: Records, seed: int, eval_share: float, fold: int = 0, folds: int = 0, version: int = SPLIT_VERSION
+) -> tuple[np.ndarray, np.ndarray]:
+    """(train, eval) indices, int64, each sorted.
+
+    With `folds` (at least 2), all records are dealt into that many parts by `seed` and part `fold` is held out: K-fold
+    cross-validation, which heeds neither the share nor a fixed split. Else, if the data fixes a split, that is it.
+    Otherwise about `eval_share` of the records (0 ≤ share < 1) are drawn by `seed`, label by label for classification,
+    and there each label with two different records stands on both sides where that can be; records with the same or
+    nearly the same instruction never stand on both sides. At least one record is left to train on. Raises UserError
+    for a share out of range.
+    """
+    if not 0 <= eval_share < 1:
+        raise UserError(f"The share held out is {eval_share}.", "It must be at least 0 and less than 1.")
+    if folds:
+        held = parts(records, seed, folds) == fold
+        return np.flatnonzero(~held), np.flatnonzero(held)
+    fixed = np.array([part == "eval" for part in records.splits()], bool)
+    if fixed.any() and not fixed.all():
+        return np.flatnonzero(~fixed), np.flatnonzero(fixed)
+    strata, group = _strata(records, version), np.unique(records.groups, return_inverse=True)[1]
+    held = _draw(strata, group, seed, eval_share, version)
+    if held.all() and len(held):
+        held[group == group[0]] = False
+    return np.flatnonzero(~held), np.flatnonzero(held)
+
+
+def in_order(records: Records, held: np.ndarray, seed: int) -> np.ndarray:
+    """The held-out indices (of `split`) in the order in which they are asked: a larger limit only adds to a smaller one's.
+
+    A draw by `seed` in which any beginning has the mix of labels of the whole: neither the file's order nor its
+    beginning says which records a loss is of.
+    """
+    strata = np.unique(_strata(records, SPLIT_VERSION)[held], return_inverse=True)[1]
+    generator = np.random.default_rng([seed, 2])
+    place = np.zeros(len(held))
+    for stratum in range(int(strata.max(initial=-1)) + 1):
+        members = np.flatnonzero(strata == stratum)
+        members = members[generator.permutation(len(members))]
+        # evenly over the whole order, from a beginning that is drawn too
+        place[members] = (np.arange(len(members)) + generator.random()) / len(members)
+    return held[np.argsort(place, kind="stable")]
+
+
+def parts(records: Records, seed: int, folds: int) -> np.ndarray:
+    """int64 (N,): the part, 0 … folds - 1, of each record for K-fold cross-validation.
+
+    Parts are alike in size and in their mix of labels; records with the same or nearly the same instruction share one.
+    Raises UserError when there are fewer groups of records than parts.
+    """
+    strata, group = _strata(records, 1), np.unique(records.groups, return_inverse=True)[1]
+    _, first = np.unique(group, return_index=True)
+    if not 2 <= folds <= len(first):
+        raise UserError(
+            f"{len(first):,} different records cannot be dealt into {folds} parts.",
+            "Give at least 2 folds, and no more than there are different records.",
+        )
+    sizes = np.bincount(group, minlength=len(first))
+    generator = np.random.default_rng(seed)
+    part_of, whole = np.zeros(len(first), np.int64), np.zeros(folds, np.int64)
+    for stratum in range(int(strata.max(initial=-1)) + 1):
+        members = np.flatnonzero(strata[first] == stratum)
+        filled = np.zeros(folds, np.int64)
+        for member in members[generator.permutation(len(members))]:
+            part = int(np.lexsort((whole, filled))[0])  # the emptiest for this label, then the emptiest of all
+            part_of[member] = part
+            filled[part] += sizes[member]
+            whole[part] += sizes[member]
+    return part_of[group]
+
+
+def why_none(records: Records, eval_share: float) -> str:
+    """A sentence that says why `split` holds nothing out of these records."""
+    count, groups = len(records), len(np.unique(records.groups))
+    if not eval_share:
+        return "Nothing is held out, as eval_share is 0: the run has no held-out loss, and no one can tell how well it goes on."
+    if groups == 1 and count > 1:
+        why = f"all {count:,} records ask the same or nearly the same"
+    elif groups < count:
+        why = f"the {count:,} records ask only {groups:,} different things, too few to set one aside"
+    else:
+        why = f"there {'is' if count == 1 else 'are'} only {count:,} record{'' if count == 1 else 's'}"
+    return f"Nothing is held out: {why}. The run has no held-out loss. Add other records, or mark some as eval in a column split."
+
+
+# ---- inside
+
+
+def _strata(records: Records, version: int) -> np.ndarray:
+    """int64 (N,): a number for each class; all 0 where records have none."""
+    labels = records.labels()
+    if not labels:
+        return np.zeros(len(records), np.int64)
+    # Spellings of one class are one stratum; the first version took each for a class of its own.
+    return np.unique(labels if version == 1 else [spelling(label) for label in labels], return_inverse=True)[1]
+
+
+def _draw(strata: np.ndarray, group: np.ndarray, seed: int, eval_share: float, version: int) -> np.ndarray:
+    """bool (N,): what is held out. A group goes with the label of its first record; whole groups are drawn."""
+    generator = np.random.default_rng(seed)
+    held = np.zeros(len(group), bool)
+    _, first = np.unique(group, return_index=True)
+    sizes = np.bincount(group, minlength=len(first))
+    for stratum in range(int(strata.max(initial=-1)) + 1):
+        members = np.flatnonzero(strata[first] == stratum)
+        members = members[generator.permutation(len(members))]
+        room, taken = round(eval_share * sizes[members].sum()), []
+        for member in members:
+            if sizes[member] <= room:
+                taken.append(member)
+                room -= sizes[member]
+        held |= np.isin(group, taken)
+    if version == 1 or not eval_share or not len(group):
+        return held
+    if strata.any():
+        _both_sides(held, strata, group, generator)
+    if not held.any():
+        smallest = int(np.argmin(sizes + generator.random(len(sizes))))
+        held = (group == smallest) & (sizes[smallest] <= _LARGEST_ALONE * len(group))
+    return held
+
+
+def _both_sides(held: np.ndarray, strata: np.ndarray, group: np.ndarray, generator) -> None:
+    """Moves whole groups so that each class stands on both sides of `held`, where no other class loses a side by it."""
+    counts = np.bincount(strata)
+    for stratum in np.argsort(counts, kind="stable"):
+        for side in (True, False):
+            here = strata == stratum
+            if (held[here] == side).any():
+                continue
+            candidates, sizes = np.unique(group[here], return_counts=True)
+            for candidate in candidates[np.argsort(sizes + generator.random(len(sizes)))]:
+                after = np.where(group == candidate, side, held)
+                classes = np.unique(strata[group == candidate])
+                if all((after[strata == c] != side).any() for c in classes):
+                    held[:] = after
+                    break

@@ -1,0 +1,13 @@
+"""Long pieces of work, whatever they are: queue, states, process group, events, diagnosis, resume. See README.md.
+
+Knows no torch, no gradio and no kind of work.
+"""
+
+from llmdemo.jobs.digest import Digest, End, Event
+from llmdemo.jobs.folder import Config, JobFolder
+from llmdemo.jobs.kinds import Kind
+from llmdemo.jobs.service import Jobs
+from llmdemo.jobs.status import JobStatus, NumberedEvent
+from llmdemo.jobs.view import JobsOfKind
+
+__all__ = ["Config", "Digest", "End", "Event", "JobFolder", "JobStatus", "Jobs", "JobsOfKind", "Kind", "NumberedEvent"]

@@ -1,0 +1,73 @@
+"""What a kind of job declares. All that the rest of jobs/ knows of what a job does stands here."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from llmdemo.jobs.digest import Digest, End
+from llmdemo.jobs.folder import Config, JobFolder
+from llmdemo.settings import Settings
+
+Advice = Callable[[str, int | None], tuple[str, str]]
+"""(what a library said, bytes of the machine) → what was needed, what to make smaller: sentences on lacking memory."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of job. Either `command` gives its worker's process, or `advance` does its work here, bit by bit."""
+
+    name: str
+    """In the table, and the key in config.json that holds {id, name, named, created}."""
+    noun: str
+    """As sentences call it: "The {noun} is still going."."""
+    prefix: str
+    """Of its ids and folders: "run" makes run-20261124-031500-a1b2c3."""
+    folder: str
+    """Where its jobs lie, below the home folder."""
+    command: Callable[[Path, Config], list[str]] | None = None
+    """The worker's argv for a job's folder and its config."""
+    advance: Callable[[JobFolder, bool], End | None] | None = None
+    """Does what can be done now, quickly; `True`: it was asked to stop. Returns how it ended, None while it goes on.
+    What it raises is tried again."""
+
+    every: float = 0.0
+    """Seconds between two calls of `advance`, at least."""
+
+    digest: type[Digest] = Digest
+    """What reads its events."""
+    large: tuple[str, ...] = ()
+    """Folders that `prune` removes: what it makes that others may publish, and what only a resume needs."""
+    take_over: Callable[[JobFolder], None] = field(default=lambda folder: None)
+    """Brings a folder that an earlier version of the app made into today's form; called again after its process is gone."""
+
+    at_once: Callable[[Settings, list[str]], int] = field(default=lambda settings, gpus: 1)
+    """How many may go at the same time, given the GPUs that there are."""
+    most_queued: Callable[[Settings], int] = field(default=lambda settings: 50)
+    most_queued_hint: str = "Cancel some, or wait."
+    processes: Callable[[Config], int] = field(default=lambda config: 0)
+    """Processes with a GPU of their own each; 0: it takes no GPU from others."""
+    waits: Callable[[JobFolder], str] = field(default=lambda folder: "")
+    """What a queued job waits for besides its turn; "" for nothing. UserError: it cannot begin at all."""
+    disk_need: Callable[[Settings], int] | None = field(default=lambda settings: settings.min_free_bytes)
+    """Free bytes without which none starts; None: it writes next to nothing, so that no quota holds it either."""
+    timed: bool = False
+    """Whether it may not go longer than the settings' max_run_seconds."""
+
+    repeats: bool = False
+    """Whether a completed one may be resumed."""
+    repeats_hint: str = "Start another one."
+    check_resume: Callable[[JobFolder, bool], None] = field(default=lambda folder, imported: None)
+    """Raises UserError for a stopped or failed job that cannot go on; `True`: it came from another installation."""
+    resume_hint: str = "Resume tries again."
+    """What a resume means, in a sentence."""
+    starting: str = "The worker starts."
+    stopping: str = "It was asked to stop."
+    memory_advice: Callable[[Digest, Config], Advice] | None = None
+    """What to say of a job whose memory ran out."""
+
+    def job_folder(self, root: Path, job_id: str) -> JobFolder:
+        return JobFolder(root / self.folder / job_id)
+
+    def owns(self, name: object) -> bool:
+        """Whether an id, or a folder's name, is of this kind."""
+        return isinstance(name, str) and name.startswith(f"{self.prefix}-")

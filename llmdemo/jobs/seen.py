@@ -1,0 +1,113 @@
+"""What can be seen of jobs: status, events as a stream, log, history. Changes nothing."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager, suppress
+
+from llmdemo.errors import UserError
+from llmdemo.events import read_numbered
+from llmdemo.jobs import log as logs
+from llmdemo.jobs.digest import Digest
+from llmdemo.jobs.folder import JobFolder
+from llmdemo.jobs.kinds import Kind
+from llmdemo.jobs.reader import Readers
+from llmdemo.jobs.states import FINAL
+from llmdemo.jobs.status import JobStatus, NumberedEvent, status_of
+from llmdemo.jobs.supervisor import Supervisor
+from llmdemo.jobs.table import Job, Table
+from llmdemo.store import Home, child, folder_bytes
+
+
+class JobsSeen:
+    """The half of `Jobs` that only reads. Methods that take a job_id raise UserError for one that does not exist."""
+
+    home: Home
+    _table: Table
+    _readers: Readers
+    _supervisor: Supervisor
+    _sizes: dict[str, tuple[float, str, int]]
+
+    def status(self, job_id: str) -> JobStatus:
+        """How the job is; see status.JobStatus."""
+        job, kind = self._job(job_id)
+        return self._status(kind, job, [each.job_id for each in self._table.queue(kind.name)])
+
+    def all(self, kind: Kind) -> list[JobStatus]:
+        """The status of every job of a kind, the newest first."""
+        queue = [job.job_id for job in self._table.queue(kind.name)]
+        return [self._status(kind, job, queue) for job in self._table.all(kind.name)]
+
+    def size(self, status: JobStatus) -> int:
+        """Bytes on disk; counted again when the state changed, and every 10 s while the job goes."""
+        key, now, job_id = f"{status['state']} {status['attempt']}", time.monotonic(), status["job_id"]
+        when, known_key, size = self._sizes.get(job_id, (0.0, "", 0))
+        if known_key != key or (status["state"] not in FINAL and now - when > 10):
+            size = folder_bytes(self.home.root / self._supervisor.kinds[status["kind"]].folder / job_id)
+            self._sizes[job_id] = (now, key, size)
+        return size
+
+    def folder(self, kind: Kind, job_id: str) -> JobFolder:
+        """Raises UserError for what is no id."""
+        return JobFolder(child(self.home.root / kind.folder, job_id))
+
+    @contextmanager
+    def digest(self, job_id: str) -> Iterator[Digest]:
+        """The digest of its events, up to date, for as long as the block lasts."""
+        _, kind = self._job(job_id)
+        with self._readers.of(self.folder(kind, job_id).path, kind.digest).digest() as digest:
+            yield digest
+
+    def events_after(self, job_id: str, after: int = 0) -> tuple[list[NumberedEvent], int]:
+        """The events after the one with the id `after` (0: from the beginning), and the id to ask after next.
+
+        An id that the file does not reach (it was replaced) is taken as 0. Call again while the id grows.
+        """
+        _, kind = self._job(job_id)
+        path = self.folder(kind, job_id).events
+        after = max(0, int(after))
+        with suppress(FileNotFoundError):
+            after = after if after <= path.stat().st_size else 0
+        numbered, end = read_numbered(path, after)
+        return [{"id": each, "event": event} for each, event in numbered], end
+
+    async def follow(self, job_id: str, after: int = 0, every: float = 0.5) -> AsyncIterator[NumberedEvent]:
+        """The events after the one with the id `after` as they come, until the job has ended and all were given.
+
+        Looks each `every` seconds. A job that is resumed later is followed anew, from the last id.
+        """
+        while True:
+            over = (await asyncio.to_thread(self.status, job_id))[
+                "state"
+            ] in FINAL  # before the events: they come first
+            events, reached = await asyncio.to_thread(self.events_after, job_id, after)
+            for event in events:
+                yield event
+            if over and reached == after:
+                return
+            if reached == after:
+                await asyncio.sleep(every)
+            after = reached
+
+    def log_tail(self, job_id: str, lines: int = 200) -> str:
+        """The last lines of what the job's processes printed."""
+        _, kind = self._job(job_id)
+        return logs.tail(self.folder(kind, job_id).log, int(lines))
+
+    def history(self, job_id: str) -> list[dict[str, object]]:
+        """Every state the job was in: [{state, reason, t}] in order."""
+        self._job(job_id)
+        return self._table.transitions(job_id)
+
+    def _job(self, job_id: str) -> tuple[Job, Kind]:
+        child(self.home.root, job_id)
+        job = self._table.get(job_id)
+        kind = self._supervisor.kinds.get(job.kind) if job else None
+        if job is None or kind is None:
+            noun = next((kind.noun for kind in self._supervisor.kinds.values() if kind.owns(job_id)), "job")
+            raise UserError(f"There is no {noun} {job_id!r}.", "Take one from the list; it may have been deleted.")
+        return job, kind
+
+    def _status(self, kind: Kind, job: Job, queue: list[str]) -> JobStatus:
+        folder = JobFolder(self.home.root / kind.folder / job.job_id)
+        return status_of(kind, job, folder, lambda: self._readers.of(folder.path, kind.digest), queue)

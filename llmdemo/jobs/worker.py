@@ -1,0 +1,112 @@
+"""The worker's side of a job: it tells how far it is, learns that it should stop, and has its last word.
+
+Runs in the worker's own process, which outlives the page and the app. Knows nothing of what the work is.
+"""
+
+import errno
+import json
+import os
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any, TextIO, TypeVar
+
+from llmdemo.errors import UserError, first_line
+from llmdemo.events import EventWriter
+from llmdemo.jobs.digest import End
+from llmdemo.jobs.folder import JobFolder
+from llmdemo.jobs.states import BAD_CONFIG, COMPLETED, DISK_FULL, FAILED, OUT_OF_MEMORY, STOPPED, WORKER_ERROR
+from llmdemo.memory import MESSAGES
+
+_EVERY_SECONDS = 0.5
+_LOOK_SECONDS = 0.1
+
+
+class Stopped(Exception):
+    """Somebody asked the job to stop."""
+
+
+class Worker:
+    """What the work itself calls. Not for several threads at a time."""
+
+    def __init__(self, folder: JobFolder):
+        self.folder = folder
+        self._events = EventWriter(folder.events)
+        self._written, self._looked = 0.0, (0.0, False)
+
+    def write(self, kind: str, **fields: Any) -> None:
+        """An event, at once. Raises OSError."""
+        self._events.write(kind, **fields)
+
+    def progress(self, force: bool = False, **fields: Any) -> None:
+        """An event "progress" unless the last one is less than half a second old. Raises Stopped, OSError."""
+        self.check()
+        now = time.monotonic()
+        if force or now - self._written >= _EVERY_SECONDS:
+            self._written = now
+            self.write("progress", **fields)
+
+    def should_stop(self) -> bool:
+        """Whether a stop was asked for; looks at the disk a few times a second at most."""
+        now = time.monotonic()
+        if not self._looked[1] and now - self._looked[0] > _LOOK_SECONDS:
+            self._looked = (now, self.folder.stop.exists())
+        return self._looked[1]
+
+    def check(self) -> None:
+        """Raises Stopped once a stop was asked for."""
+        if self.should_stop():
+            raise Stopped
+
+    def close(self) -> None:
+        self._events.close()
+
+
+W = TypeVar("W", bound=Worker)
+
+
+def perform(worker: W, work: Callable[[W], None], resume: str = "Resume tries again.") -> int:
+    """Does the work and writes its events "start" and "end"; returns the exit status: 0 unless a mistake of ours ended it.
+
+    `resume`: what a resume means, for those ends after which it helps. Closes the worker.
+    """
+    try:
+        worker.write("start", pid=os.getpid())
+        end, status = _perform(worker, work, resume)
+        worker.write("end", state=end.state, reason=end.reason, message=end.message, hint=end.hint)
+    finally:
+        worker.close()
+    return status
+
+
+def _perform(worker: W, work: Callable[[W], None], resume: str) -> tuple[End, int]:
+    try:
+        work(worker)
+        return End(COMPLETED), 0
+    except Stopped:
+        return End(STOPPED, "", "Stopped.", resume), 0
+    except UserError as error:
+        return End(FAILED, BAD_CONFIG, error.message, error.hint), 0
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        traceback.print_exc()
+        what = f"A file could not be written or read ({error.strerror or error})."
+        hint = f"Free some space. {resume}" if full else f"The log has the details. {resume}"
+        return End(FAILED, DISK_FULL if full else WORKER_ERROR, what, hint), 0
+    except Exception as error:  # the process's last word: the page must learn that, and of what, it ended
+        traceback.print_exc()
+        said = f"{type(error).__module__}.{type(error).__name__}: {error}"
+        if isinstance(error, MemoryError) or MESSAGES.search(said):
+            hint = f"Choose a smaller model, or end other work on this machine. {resume}"
+            return End(FAILED, OUT_OF_MEMORY, f"The memory of this machine is full. {first_line(error)}", hint), 0
+        what = f"A mistake of the app ({type(error).__name__})."
+        return End(FAILED, WORKER_ERROR, what, f"The log has the details. {resume}"), 1
+
+
+def read_secret(stream: TextIO) -> str:
+    """What was passed on beside the config and is kept nowhere: a line of JSON on standard input; "" without one."""
+    try:
+        value = json.loads(stream.readline() or '""')
+    except ValueError:
+        return ""
+    return value if isinstance(value, str) else ""

@@ -1,0 +1,69 @@
+"""Reads files of a folder that comes from anybody: plain files only, of bounded size, never waiting. Imports no torch.
+
+A FIFO waits for a writer for ever and /dev/zero has no end, so a file is opened without waiting, and looked at, before
+it is read. A link to a plain file is one: the hub's cache is made of them.
+"""
+
+import json
+import os
+import stat
+from pathlib import Path
+
+from llmdemo.errors import UserError
+
+_COPY_AGAIN = "Copy the model folder again."
+
+
+def open_plain(path: Path) -> tuple[int, int]:
+    """(file descriptor, bytes) of a plain file. Raises UserError for anything else, OSError where it cannot be opened."""
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    found = os.fstat(handle)
+    if not stat.S_ISREG(found.st_mode):
+        os.close(handle)
+        raise UserError(
+            f"{path.name[:80]!r} in the folder {path.parent.name[:80]!r} is a {_kind(found.st_mode)}, not a plain file.",
+            "Take it out of the folder, or copy the model again.",
+        )
+    return handle, found.st_size
+
+
+def _kind(mode: int) -> str:
+    kinds = {stat.S_IFIFO: "pipe (FIFO)", stat.S_IFCHR: "device", stat.S_IFBLK: "device", stat.S_IFDIR: "folder"}
+    return kinds.get(stat.S_IFMT(mode), "socket")
+
+
+def read_plain(path: Path, most: int) -> bytes:
+    """The bytes of a plain file, of `most` at the most. Raises UserError, and OSError where it cannot be opened."""
+    handle, size = open_plain(path)
+    with os.fdopen(handle, "rb") as file:
+        if size > most:
+            raise UserError(f"{path.name[:80]} has {size:,} bytes; at most {most:,} are read.", _COPY_AGAIN)
+        return file.read(size)
+
+
+def read_object(path: Path, most: int) -> dict:
+    """The JSON object in a plain file of at most `most` bytes. Raises UserError, and OSError as `read_plain` does."""
+    try:
+        value = json.loads(read_plain(path, most).decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        why = "it nests too deep" if isinstance(error, RecursionError) else str(error)[:80]
+        raise UserError(f"{path.name} is not valid JSON ({why}).", _COPY_AGAIN) from error
+    if not isinstance(value, dict):
+        raise UserError(f"{path.name} holds no JSON object.", _COPY_AGAIN)
+    return value
+
+
+def require_plain(folder: Path, most: int = 2000) -> None:
+    """Raises UserError where the folder holds a pipe or a device, at its top or behind a link there, or endless files."""
+    for number, path in enumerate(sorted(folder.iterdir())):
+        if number >= most:
+            raise UserError(f"The folder {folder.name[:80]!r} holds over {most:,} files.", _COPY_AGAIN)
+        try:
+            mode = path.stat().st_mode
+        except OSError:
+            continue  # a link that leads nowhere is missing where it is needed
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+            raise UserError(
+                f"{path.name[:80]!r} in the folder {folder.name[:80]!r} is a {_kind(mode)}, not a plain file.",
+                "Take it out of the folder, or copy the model again.",
+            )

@@ -1,0 +1,58 @@
+"""One push in a process of its own: `python -m llmdemo.publish.worker <folder>`. The token comes on standard input.
+
+A push that broke off goes on where it was, with a token: what the hub already has is not sent again.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+from llmdemo.errors import UserError
+from llmdemo.jobs import JobFolder
+from llmdemo.jobs.worker import Stopped, Worker, perform, read_secret
+from llmdemo.publish.push import push
+from llmdemo.store import Home, child, write_json
+
+CARD = "card"
+"""The folder, inside the job's, with what goes beside the model's files."""
+RESUME = "Push again: what was sent is not sent again."
+_NOT_SENT = ("origin.json",)
+"""It tells where the model lies on this computer."""
+
+
+def main(argv: list[str]) -> int:
+    return work(JobFolder(Path(argv[0])), Home(Path(os.environ["LLMDEMO_HOME"])), read_secret(sys.stdin))
+
+
+def work(folder: JobFolder, home: Home, token: str) -> int:
+    """Sends what the folder asks for, and writes result.json {repo, url, revision} into it; 0 unless our mistake ended it."""
+
+    def send(worker: Worker) -> None:
+        try:
+            write_json(folder.path / "result.json", _send(worker, folder, home, token))
+        except (UserError, Stopped):
+            raise
+        except Exception as error:  # said without its text, which may hold the token; so is the log
+            raise UserError(f"The push failed ({type(error).__name__}).", "Try again.") from None
+
+    return perform(Worker(folder), send, RESUME)
+
+
+def _send(worker: Worker, folder: JobFolder, home: Home, token: str) -> dict:
+    config = folder.config()
+    if not token:
+        raise UserError("The token of this push is gone: it is kept nowhere.", RESUME)
+    card = {path.name: path for path in sorted((folder.path / CARD).iterdir())}
+    model = sorted((child(home.runs, str(config.get("run_id"))) / "model").iterdir())
+    files = {path.name: path for path in model if path.is_file() and path.name not in (*card, *_NOT_SENT)}
+
+    def progress(sent: int, total: int, name: str) -> None:
+        worker.progress(sent=sent, total=total, file=name)
+
+    private = config.get("private") is not False
+    asked = {"private": private, "progress": progress, "should_stop": worker.should_stop}
+    return push({**files, **card}, str(config.get("repo")), token, **asked)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

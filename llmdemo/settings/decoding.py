@@ -1,0 +1,229 @@
+"""The settings of a comparison, checked before any model runs. Knows no torch, no tokens, no page.
+
+`DecodeSettings.from_dict` is the only way in: whatever comes from a page or an API call is either a `DecodeSettings`
+whose every value is usable, or a UserError that names the value and what is valid.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import Field
+
+from llmdemo.errors import UserError
+from llmdemo.settings.app import Settings
+from llmdemo.settings.schema import Limit, Setting, check, check_one, describe, fields_of, show
+
+Strategy = Literal["greedy", "top_k", "top_p", "min_p", "sample", "beam"]
+Precision = Literal["auto", "fp32", "bf16", "int8"]
+EarlyStopping = Literal[False, True, "never"]
+STRATEGIES: tuple[str, ...] = get_args(Strategy)
+"""Every way of choosing the next token; "sample" draws from the whole distribution."""
+PRECISIONS: tuple[str, ...] = get_args(Precision)
+"""Number formats of the weights; "auto" is the one that the model was loaded in."""
+DEFAULT_LANES = ("greedy", "top_k", "top_p", "beam")
+MAX_NEW_TOKENS = 1024
+MAX_BEAMS = 16
+MAX_ROWS = 32
+"""Most rows (one a sampling lane, one a beam) that one forward may carry."""
+_MAX_NAME = 40
+_OF_BEAMS = ("num_beams", "length_penalty", "early_stopping")
+_OF_SAMPLING = ("temperature", "top_k", "top_p", "min_p")
+_OFF = {"top_k": 0, "top_p": 1.0, "min_p": 0.0}
+"""The values that switch a filter off in a lane."""
+
+
+def keys_of(strategy: str) -> tuple[str, ...]:
+    """The settings that a lane of this strategy uses."""
+    return {"greedy": (), "beam": _OF_BEAMS}.get(strategy, _OF_SAMPLING)
+
+
+@dataclass(frozen=True)
+class LaneSettings:
+    """One lane as resolved: what is decoded, under which name, with which values. Off is 0 for top_k and min_p, 1
+    for top_p."""
+
+    name: str
+    """Unique in a comparison; also seeds the lane, so that the same name and seed give the same text."""
+    strategy: str
+    """One of STRATEGIES."""
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    min_p: float = 0.0
+    num_beams: int = 1
+    length_penalty: float = 1.0
+    early_stopping: EarlyStopping = False
+    draws: str = ""
+    """Seeds the lane in place of its name: lanes that share it draw with the same random numbers, so that what differs
+    between them comes from their settings alone."""
+
+    @property
+    def samples(self) -> bool:
+        """True for lanes that draw at random; at temperature 0 nothing is left to chance, and the lane is greedy."""
+        return self.strategy not in ("greedy", "beam") and self.temperature > 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """The values that matter to this lane's strategy, name and strategy first."""
+        draws = {"draws": self.draws} if self.draws and self.strategy not in ("greedy", "beam") else {}
+        return {
+            "name": self.name,
+            "strategy": self.strategy,
+            **{key: getattr(self, key) for key in keys_of(self.strategy)},
+            **draws,
+        }
+
+
+@dataclass(frozen=True)
+class DecodeSettings:
+    """All settings of one comparison. Built directly it is not checked; `from_dict` checks."""
+
+    temperature: Annotated[float, Field(ge=0, le=10), Setting(form=True)] = 0.8
+    """Divides the logits of sampling lanes, before any filter; 0: the likeliest token at every step."""
+    top_k: Annotated[
+        int, Field(ge=1, le=1_000_000), Setting(form=True, remedy="For no filter use the lane sample.")
+    ] = 50
+    """How many tokens the top_k lane keeps."""
+    top_p: Annotated[
+        float, Field(gt=0, le=1), Setting(form=True, remedy="For no filter use 1, or the lane sample.")
+    ] = 0.9
+    """The mass that the top_p lane keeps, the crossing token included."""
+    num_beams: Annotated[int, Field(ge=1, le=MAX_ROWS), Setting(form=True)] = 4
+    """Beams of the beam lane."""
+    max_new_tokens: Annotated[int, Field(ge=1, le=1_000_000), Setting("tokens", form=True)] = 64
+    """Most tokens that a lane generates."""
+    seed: Annotated[int, Field(ge=0, le=2**63 - 1), Setting(form=True)] = 7
+    """With a lane's name, seeds that lane's generator."""
+    min_p: Annotated[float, Field(gt=0, le=1), Setting(form=True)] = 0.05
+    """The min_p lane keeps tokens at least this share as likely as the likeliest."""
+    length_penalty: Annotated[float, Field(ge=-10, le=10), Setting(form=True)] = 1.0
+    """A hypothesis' score is its log-probability / length**length_penalty."""
+    early_stopping: Annotated[EarlyStopping, Setting(form=True)] = False
+    """False, True or "never", as in transformers' generate."""
+    precision: Annotated[Precision, Setting(form=True)] = "auto"
+    """One of PRECISIONS."""
+    lanes: tuple[LaneSettings, ...] = ()
+    """The lanes as resolved; empty means the four of DEFAULT_LANES with the values above."""
+
+    def __post_init__(self) -> None:
+        if not self.lanes:
+            object.__setattr__(self, "lanes", tuple(self._lane(name, name, {}) for name in DEFAULT_LANES))
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any] | None = None, limits: Settings | None = None) -> "DecodeSettings":
+        """Settings from JSON-like `values`; missing keys take their defaults.
+
+        `lanes` is a list whose items are a strategy's name, or {"strategy", "name"?, and any of the values
+        above to differ in}: [{"strategy": "top_p", "name": "narrow", "top_p": 0.5}, "greedy"]. `limits` are
+        the app's Settings, or None. Raises UserError on the first bad value.
+        """
+        values = {} if values is None else values
+        if not isinstance(values, dict):
+            raise UserError(
+                f"The settings are a {type(values).__name__}.", 'Give an object such as {"max_new_tokens": 64}.'
+            )
+        common = {key: value for key, value in values.items() if key != "lanes"}
+        base = cls(**check(cls, common, "The settings", limits=_limits(limits)))
+        lanes = _lanes(base, values.get("lanes"), limits)
+        _check_rows(lanes)
+        return replace(base, lanes=lanes)
+
+    def _lane(self, name: str, strategy: str, over: dict[str, Any]) -> LaneSettings:
+        """The lane `strategy` with this object's values, changed by `over`; only its own filter is on unless `over` says more."""
+        filters = (strategy,) if strategy in _OFF else ()
+        own = _OF_BEAMS if strategy == "beam" else () if strategy == "greedy" else ("temperature", *filters)
+        return LaneSettings(name, strategy, **{**{key: getattr(self, key) for key in own}, **over})
+
+    @property
+    def rows(self) -> int:
+        """Rows of one forward while every lane is live: one a sampling lane, one a beam."""
+        return sum(lane.num_beams for lane in self.lanes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-like; `from_dict(settings.to_dict())` equals settings."""
+        return {**asdict(self), "lanes": [lane.to_dict() for lane in self.lanes]}
+
+
+def _lanes(base: DecodeSettings, items: Any, limits: Settings | None) -> tuple[LaneSettings, ...]:
+    if items is None:
+        return base.lanes
+    if not isinstance(items, (list, tuple)) or not items:
+        raise UserError(f"lanes is {show(items)}.", f"It must be a list with at least one of {', '.join(STRATEGIES)}.")
+    most = min(limits.max_lanes, MAX_ROWS) if limits is not None else MAX_ROWS
+    if len(items) > most:
+        raise UserError(f"{len(items)} lanes were asked for.", f"At most {most} are possible{_named(limits, most)}.")
+    lanes = [_one_lane(base, item, limits) for item in items]
+    names = [lane.name for lane in lanes]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise UserError(
+            f"Two lanes are called {show(twice)}.", 'Give each a name of its own: {"strategy": …, "name": …}.'
+        )
+    return tuple(lanes)
+
+
+def _one_lane(base: DecodeSettings, item: Any, limits: Settings | None) -> LaneSettings:
+    item = {"strategy": item} if isinstance(item, str) else item
+    if not isinstance(item, dict):
+        raise UserError(f"A lane is {show(item)}.", 'Give a strategy\'s name, or an object {"strategy": …, "name": …}.')
+    strategy = item.get("strategy")
+    if strategy not in STRATEGIES:
+        raise UserError(f"A lane's strategy is {show(strategy)}.", f"It must be one of {', '.join(STRATEGIES)}.")
+    name = item.get("name", strategy)
+    if not isinstance(name, str) or not 0 < len(name.strip()) <= _MAX_NAME:
+        raise UserError(f"A lane's name is {show(name)}.", f"It must be a text of 1 to {_MAX_NAME} characters.")
+    for key in item:
+        if key not in (*_OF_SAMPLING, *_OF_BEAMS, "strategy", "name", "draws"):
+            raise UserError(
+                f"A lane has no setting called {show(key)}.",
+                f"Valid ones are name, strategy, draws, {', '.join((*_OF_SAMPLING, *_OF_BEAMS))}.",
+            )
+    over = {
+        key: _lane_value(key, item[key], f" of lane {show(name)}", limits)
+        for key in keys_of(strategy)
+        if item.get(key) is not None
+    }
+    draws = item.get("draws") or ""
+    if not isinstance(draws, str) or len(draws) > _MAX_NAME:
+        raise UserError(
+            f"draws of lane {show(name)} is {show(draws)}.", f"It must be a text of at most {_MAX_NAME} characters."
+        )
+    return base._lane(name.strip(), strategy, {**over, "draws": draws if strategy not in ("greedy", "beam") else ""})
+
+
+def _lane_value(key: str, value: Any, where: str, limits: Settings | None) -> Any:
+    if type(value) in (int, float) and key in _OFF and value == _OFF[key]:
+        return _OFF[key]
+    return check_one(fields_of(DecodeSettings)[key], value, where=where, limit=_limits(limits).get(key))
+
+
+def _limits(limits: Settings | None) -> dict[str, Limit]:
+    """The app's own bounds of settings, with the variables that hold them."""
+    if limits is None:
+        return {"max_new_tokens": Limit(MAX_NEW_TOKENS), "num_beams": Limit(MAX_BEAMS)}
+    return {
+        "max_new_tokens": Limit(limits.max_new_tokens, limits.variable("max_new_tokens")),
+        "num_beams": Limit(limits.max_beams, limits.variable("max_beams")),
+    }
+
+
+def described(limits: Settings) -> dict[str, dict[str, Any]]:
+    """What a form needs to know of each setting (schema.describe), within the app's own bounds."""
+    found = describe(DecodeSettings)
+    for key, limit in _limits(limits).items():
+        found[key]["high"] = min(found[key]["high"], limit.most)
+    return found
+
+
+def _named(limits: Settings | None, most: int) -> str:
+    """Where the limit of lanes comes from, for an error: " (LLMDEMO_MAX_LANES)"; "" where it is not the app's."""
+    return f" ({limits.variable('max_lanes')})" if limits is not None and limits.max_lanes == most else ""
+
+
+def _check_rows(lanes: tuple[LaneSettings, ...]) -> None:
+    rows = sum(lane.num_beams for lane in lanes)
+    if rows > MAX_ROWS:
+        raise UserError(
+            f"These lanes need {rows} rows (one a sampling lane, one a beam).",
+            f"At most {MAX_ROWS} fit in one step: take fewer lanes or fewer beams.",
+        )

@@ -1,0 +1,108 @@
+"""The settings of an evaluation, checked before anything starts. Imports no torch.
+
+Knows nothing of how models answer. A judge's key is no part of it: it is never written anywhere.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import Field
+
+from llmdemo.errors import UserError
+from llmdemo.settings.schema import check
+from llmdemo.settings.training import SPLIT_VERSION
+
+Kind = Literal["answers", "perplexity", "classify", "kfold"]
+KINDS: tuple[str, ...] = get_args(Kind)
+KIND_OF_TASK = {"chat": "answers", "preference": "answers", "text": "perplexity", "classify": "classify"}
+LIMITS = {"answers": 32, "perplexity": 64, "classify": 2000, "kfold": 2000}
+"""Most held-out records that are evaluated unless told otherwise: about two minutes on two cores with the starter model."""
+CRITERIA = "Is the response correct, complete and in the form that the instruction asks for?"
+
+
+@dataclass(frozen=True)
+class JudgeSpec:
+    """Who says which of two answers is better."""
+
+    kind: Literal["none", "model", "endpoint"] = "none"
+    """none, model (a local causal model), or endpoint (an OpenAI-compatible address)."""
+    model_id: str = ""
+    """The local model."""
+    url: str = ""
+    """The endpoint's base address, such as http://localhost:11434/v1."""
+    model: str = ""
+    """The model's name there."""
+    criteria: str = CRITERIA
+    """What is judged, as a question."""
+    limit: Annotated[int, Field(ge=1, le=100_000)] = 32
+    """Most records that are judged; each takes two calls."""
+    timeout: Annotated[float, Field(ge=0.1, le=600)] = 60.0
+    """Seconds to wait for one answer of the endpoint."""
+
+    @classmethod
+    def from_value(cls, value: Any) -> "JudgeSpec":
+        """From JSON; None: no judge. Raises UserError."""
+        if value in (None, "", {}, "none"):
+            return cls()
+        if not isinstance(value, dict):
+            raise UserError("The judge is not an object.", 'Give {"kind": "model", "model_id": …} or leave it out.')
+        judge = cls(**check(cls, value, "The judge"))
+        if judge.kind == "model" and not judge.model_id:
+            raise UserError("No model was chosen as the judge.", "Choose one, or switch the judge off.")
+        if judge.kind == "endpoint" and not (judge.url.strip() and judge.model.strip()):
+            raise UserError("The judge's address or its model's name is missing.", "Give both, or switch it off.")
+        if not judge.criteria.strip() or len(judge.criteria) > 2000:
+            raise UserError(
+                "The criterion is empty or longer than 2,000 characters.", "Say in a sentence what is good."
+            )
+        return judge
+
+
+@dataclass(frozen=True)
+class Spec:
+    """One evaluation. `resolved` fields are filled in by the service."""
+
+    dataset_id: str = ""
+    """The data whose held-out part is asked."""
+    model_ids: tuple[str, ...] = ()
+    """One or two models; the second is compared with the first."""
+    kind: Kind | Literal[""] = ""
+    """One of KINDS; it follows from the data set's task."""
+    limit: Annotated[int, Field(ge=0, le=100_000)] = 0
+    """Most held-out records; 0: the kind's LIMITS."""
+    max_new_tokens: Annotated[int, Field(ge=1, le=4096)] = 96
+    """Longest answer, in tokens."""
+    max_length: Annotated[int, Field(ge=8, le=1_000_000)] = 512
+    """Longest record whose loss is taken, in tokens; longer ones are cut as in training. The run's, where one tells."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """auto: fp32, except for large models on a GPU."""
+    seed: Annotated[int | None, Field(ge=0, le=2**31 - 1)] = None
+    """Of the split and of the order in which records are taken; None: the run's whose model is evaluated."""
+    eval_share: Annotated[float | None, Field(ge=0.001, le=0.9)] = None
+    """Share that the split holds out, where the data fixes none; None: the run's."""
+    fold: Annotated[int, Field(ge=0, le=19)] = 0
+    """The part that is evaluated, from 0, where the run's split is one of K-fold cross-validation."""
+    folds: Annotated[int, Field(ge=0, le=20)] = 0
+    """Parts of the cross-validation; 0: none."""
+    split_version: Annotated[int, Field(ge=1, le=SPLIT_VERSION)] = 1
+    """How held-out records are drawn (data/split.py): as the run did. An evaluation that does not say so is an old one."""
+    run_ids: tuple[str, ...] = ()
+    """The runs of a K-fold cross-validation, whose models are evaluated each on its own part."""
+    judge: JudgeSpec = field(default_factory=JudgeSpec)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Spec":
+        """A checked spec. Raises UserError naming the key, what was got and what is valid."""
+        if not isinstance(values, dict):
+            raise UserError("The config is not an object.", 'Give keys and values, such as {"dataset_id": "…"}.')
+        values = dict(values)
+        judge = JudgeSpec.from_value(values.pop("judge", None))
+        spec = replace(cls(**check(cls, values, "The config")), judge=judge)
+        if not spec.dataset_id:
+            raise UserError("The config names no dataset_id.", "Choose the data whose held-out part is asked.")
+        return spec
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able; `from_dict` takes it back."""
+        return {**asdict(self), "model_ids": list(self.model_ids), "run_ids": list(self.run_ids)}

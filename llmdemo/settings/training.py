@@ -1,0 +1,266 @@
+"""The settings of a training run, and how its defaults depend on task and method. Imports no torch.
+
+What depends on the model, the data or the machine is checked in training/, before the first step.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import Field
+
+from llmdemo.errors import UserError
+from llmdemo.settings.schema import Setting, check, fields_of, one_of
+
+Method = Literal["galore", "adamw", "lora"]
+Task = Literal["chat", "text", "classify", "preference"]
+Precision = Literal["auto", "fp32", "bf16", "bf16_pure"]
+METHODS: tuple[str, ...] = get_args(Method)
+TASKS: tuple[str, ...] = get_args(Task)
+PRECISIONS: tuple[str, ...] = get_args(Precision)
+
+SPLIT_VERSION = 2
+"""How a new run draws its held-out records. A run's config says which one it had (a config without it: 1), so that
+runs made before go on, and are evaluated, with the records that they held out."""
+
+_GALORE, _LOW_RANK = ("galore",), ("galore", "lora")
+
+_HIGH_THEN_DOWN = {"scale": 4.0, "schedule": "warmup_stable_decay"}
+METHOD_DEFAULTS: dict[str, dict[str, dict[str, Any]]] = {
+    "chat": {
+        "galore": {"learning_rate": 4e-5, **_HIGH_THEN_DOWN},
+        "adamw": {"learning_rate": 5e-5},
+        "lora": {"learning_rate": 5e-4},
+    },
+    "text": {
+        "galore": {"learning_rate": 1e-4, "scale": 4.0},
+        "adamw": {"learning_rate": 1e-4},
+        "lora": {"learning_rate": 5e-4},
+    },
+    "classify": {
+        "galore": {"learning_rate": 1e-4, "scale": 4.0},
+        "adamw": {"learning_rate": 1e-4},
+        "lora": {"learning_rate": 5e-4},
+    },
+    "preference": {
+        "galore": {"learning_rate": 1e-5, "scale": 4.0},
+        "adamw": {"learning_rate": 1e-5},
+        "lora": {"learning_rate": 5e-5},
+    },
+}
+"""The defaults of a task and method; where they say nothing: scale 1 and a linear schedule.
+
+tests/benchmarks/sweep_defaults.py found those of chat: with scale 4 the projected matrices learn four times as fast as the
+embeddings, which AdamW's rate suits, and a rate that stays high before it falls learns an exact form of answer in fewer
+steps. sweep_tasks.py found those of the other tasks, on held-out records in several orders."""
+_OTHERWISE: dict[str, Any] = {"scale": 1.0, "schedule": "linear"}
+TASK_DEFAULTS: dict[str, dict[str, Any]] = {
+    "text": {"batch_size": 4, "max_steps": 24, "eval_records": 16, "eval_steps": 12, "packing": True},
+    "classify": {
+        "batch_size": 32,
+        "max_steps": 128,
+        "max_length": 128,
+        "least_loss": 0.01,
+        "eval_share": 0.2,
+        "eval_records": 200,
+        "eval_steps": 64,
+    },
+    "preference": {"batch_size": 4, "max_steps": 16, "max_length": 384, "eval_records": 16, "eval_steps": 8},
+}
+"""Where a task's defaults differ from the fields' own, which are those of chat."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """A run's settings. Every field but dataset_id has a default that works.
+
+    The fields' defaults are those of the task chat; `from_dict` fills in the task's own (TASK_DEFAULTS). The fields that
+    a form shows are in the form's order.
+    """
+
+    dataset_id: str
+    """The data set to learn from."""
+    model_id: str = "starter"
+    """The model to start from."""
+    method: Method = "galore"
+    """galore: all weights through a low-rank subspace; adamw: all weights; lora: small adapters beside frozen weights."""
+    task: Task = "chat"
+    """What is learned: answers (chat), raw text, classes, or preferences; it follows from the data set."""
+    max_steps: Annotated[int, Field(ge=1, le=1_000_000), Setting("steps", form=True)] = 84
+    """Optimizer steps of the run."""
+    batch_size: Annotated[int, Field(ge=1, le=4096), Setting("records", form=True)] = 8
+    """Records of one forward pass, a process."""
+    learning_rate: Annotated[float | None, Field(ge=1e-9, le=10), Setting(form=True, searchable=True)] = None
+    """Highest learning rate; None: as METHOD_DEFAULTS says."""
+    max_length: Annotated[int, Field(ge=8, le=1_000_000), Setting("tokens", form=True)] = 512
+    """Longest record in tokens; longer ones are cut."""
+    rank: Annotated[int, Field(ge=1, le=16384), Setting(methods=_LOW_RANK, form=True, searchable=True)] = 128
+    """Rank of GaLore's subspace or of LoRA's adapters."""
+    update_proj_gap: Annotated[
+        int, Field(ge=1, le=1_000_000), Setting("steps", methods=_GALORE, form=True, searchable=True)
+    ] = 200
+    """GaLore: steps between two refreshes of one matrix's subspace."""
+    scale: Annotated[float | None, Field(ge=1e-6, le=1000), Setting(methods=_LOW_RANK, form=True, searchable=True)] = (
+        None
+    )
+    """GaLore: factor of the projected update (alpha of the paper); LoRA: alpha / rank. None: as METHOD_DEFAULTS says."""
+    optim_bits: Annotated[Literal[32, 8], Setting("bits", methods=("galore", "adamw"), form=True)] = 32
+    """Bits of the optimizer's moments."""
+    loss_on: Annotated[Literal["response", "all"], Setting(tasks=("chat",), form=True)] = "response"
+    """chat: learn from the answers alone, or from the prompts as well (arXiv 2405.14394)."""
+    packing: Annotated[bool, Setting(tasks=("chat", "text"), form=True)] = False
+    """text, chat: several short documents or conversations in one row of max_length, none of which sees another."""
+    replay_dataset_id: Annotated[str, Setting(tasks=("text",), form=True, widget="dataset")] = ""
+    """text: another data set (chat or text) of which some is mixed in, so that less is forgotten."""
+    replay_share: Annotated[float, Field(ge=0, le=0.9), Setting(tasks=("text",), form=True, widget="share")] = 0.0
+    """text: share of the training rows that come from the replay data set."""
+    forgetting_dataset_id: Annotated[str, Setting(tasks=("text",), form=True, widget="dataset")] = ""
+    """text: instruction data on whose held-out part forgetting is measured; empty: the sample that ships; "none": not."""
+    class_weights: Annotated[Literal["none", "balanced"], Setting(tasks=("classify",), form=True)] = "none"
+    """classify: balanced weighs each class by the inverse of its number, as scikit-learn does."""
+    least_loss: Annotated[float, Field(ge=0, le=10), Setting(tasks=("classify",), form=True)] = 0.0
+    """classify: loss threshold of selective backpropagation: in a step, texts with a smaller loss are read and not learned
+    from; 0: all are. 0.01 is p = 0.99."""
+    preference_loss: Annotated[Literal["dpo", "ipo", "robust"], Setting(tasks=("preference",), form=True)] = "dpo"
+    """preference: dpo (arXiv 2305.18290), ipo (2310.12036), or robust (2403.00409)."""
+    beta: Annotated[float, Field(ge=1e-4, le=100), Setting(tasks=("preference",), form=True)] = 0.1
+    """preference: how much straying from the starting model costs (tau of IPO)."""
+    label_smoothing: Annotated[float, Field(ge=0, le=0.49), Setting(tasks=("preference",), form=True)] = 0.0
+    """preference: share of the pairs that are taken to be the wrong way round; dpo and robust only."""
+    schedule: Annotated[Literal["linear", "cosine", "constant", "warmup_stable_decay"] | None, Setting(form=True)] = (
+        None
+    )
+    """How the rate goes on after the warm-up: down to zero linearly or along a cosine; constant; or constant and then
+    linearly down to zero over the last 30 % of the steps (warmup_stable_decay). None: as METHOD_DEFAULTS says."""
+    warmup_steps: Annotated[int, Field(ge=0, le=1_000_000), Setting("steps", form=True)] = 10
+    """Steps over which the learning rate rises linearly from zero."""
+    weight_decay: Annotated[float, Field(ge=0, le=10), Setting(form=True)] = 0.0
+    """Decoupled weight decay (AdamW's)."""
+    eval_share: Annotated[float, Field(ge=0, le=0.5), Setting(form=True, widget="share")] = 0.1
+    """Share of the records that is held out, unless the data set has a split of its own."""
+    precision: Annotated[Precision, Setting(form=True)] = "auto"
+    """bf16: autocast over fp32 weights; bf16_pure: weights and moments in bf16 too, where small updates round away; auto:
+    bf16 where the hardware is faster with it, pure where only that fits into a GPU's memory, else fp32."""
+    gradient_accumulation_steps: Annotated[int, Field(ge=1, le=4096), Setting(form=True)] = 1
+    """Forward passes of one optimizer step."""
+    seed: Annotated[int, Field(ge=0, le=2**31 - 1), Setting(form=True)] = 7
+    """Seed of the order of the records, of new weights and of dropout."""
+    publish_dtype: Annotated[Literal["auto", "float32", "bfloat16"], Setting(form=True)] = "auto"
+    """Type of the finished model's weights; auto: that of the base model's files where the held-out loss of the written
+    files is measured to stay within 0.5 % of the run's own, else float32."""
+    log_with: Annotated[Literal["none", "tensorboard", "trackio"], Setting(form=True)] = "none"
+    """An experiment tracker beside the run's own events; it must be installed."""
+
+    num_processes: Annotated[int, Field(ge=1, le=1024)] = 1
+    """Processes of accelerate; each needs a GPU of its own where there are GPUs."""
+    proj_type: Annotated[Literal["std", "reverse_std", "left", "right", "full"], Setting(methods=_GALORE)] = "std"
+    """GaLore: which side of a matrix is projected, as galore_torch names it."""
+    refresh: Annotated[Literal["power", "random", "svd"], Setting(methods=_GALORE)] = "power"
+    """GaLore: warm power iteration with Cholesky-QR; randomized SVD; or galore_torch's full SVD."""
+    stagger: Annotated[bool, Setting(methods=_GALORE)] = True
+    """GaLore: spread the refreshes over the steps; False refreshes all matrices in the same step, as galore_torch does."""
+    galore_optimizer: Annotated[Literal["adamw", "adafactor"], Setting(methods=_GALORE)] = "adamw"
+    """GaLore: the optimizer inside the subspace."""
+    basis_bits: Annotated[Literal[32, 8], Setting("bits", methods=_GALORE)] = 32
+    """GaLore: 8 keeps the bases of the subspaces in 8 bits; 32: in the weights' type."""
+    offload_gradients: Annotated[bool, Setting(methods=_GALORE)] = False
+    """GaLore on a GPU: keep the sums of projected gradients in the computer's memory rather than the GPU's."""
+    target_modules: Annotated[tuple[str, ...], Setting(methods=_LOW_RANK)] = ()
+    """Parts of module names to project or adapt; empty: all matrices of attention and MLP."""
+    beta1: Annotated[float, Field(ge=0, le=0.9999)] = 0.9
+    """Decay of the first moment."""
+    beta2: Annotated[float, Field(ge=0, le=0.999999)] = 0.999
+    """Decay of the second moment."""
+    eps: Annotated[float, Field(ge=1e-16, le=1)] = 1e-8
+    """AdamW's epsilon."""
+    max_grad_norm: Annotated[float, Field(ge=0, le=1e9)] = 1.0
+    """Global norm to which gradients are clipped; 0: not clipped. GaLore clips what the optimizer sees, the projected ones."""
+    folds: Annotated[int, Field(ge=0, le=20)] = 0
+    """K-fold cross-validation: parts that the records are dealt into; 0: eval_share or the data set's own split."""
+    fold: Annotated[int, Field(ge=0, le=19)] = 0
+    """The part that this run holds out, from 0."""
+    eval_records: Annotated[int, Field(ge=1, le=100_000), Setting("records")] = 32
+    """Most held-out records that are evaluated during the run; classify judges all of them at its end."""
+    eval_steps: Annotated[int, Field(ge=0, le=1_000_000), Setting("steps")] = 28
+    """Steps between two evaluations; the first and the last step are always evaluated. 0: only these."""
+    split_version: Annotated[int, Field(ge=1, le=SPLIT_VERSION)] = SPLIT_VERSION
+    """How held-out records are drawn (data/split.py); kept so that a run goes on with what it held out. 1: before that."""
+    checkpoint_seconds: Annotated[float, Field(ge=1, le=1e9)] = 180.0
+    """Seconds between two checkpoints."""
+    activation_checkpointing: bool = False
+    """Recompute activations in the backward pass instead of keeping them."""
+    compile: bool = False
+    """Fuse norms and gated products with torch.compile: pays in long runs on a GPU."""
+    name: Annotated[str, Field(max_length=120)] = ""
+    """What the run is called; empty: the model's and the data set's names."""
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "TrainConfig":
+        """A checked config. Raises UserError naming the key, what was got and what is valid."""
+        if not isinstance(values, dict):
+            raise UserError("The config is not an object.", 'Give keys and values, such as {"dataset_id": "…"}.')
+        clean = check(cls, values, "The config")
+        if not clean.get("dataset_id"):
+            raise UserError("The config names no dataset_id.", "Upload data first, and take the id that it is given.")
+        config = cls(**{**TASK_DEFAULTS.get(clean.get("task", ""), {}), **clean})
+        _check_together(config)
+        return config
+
+    def resolved(self) -> "TrainConfig":
+        """The same config with the defaults of its task and method filled in."""
+        defaults = _OTHERWISE | METHOD_DEFAULTS[self.task][self.method]
+        return replace(self, **{key: value for key, value in defaults.items() if getattr(self, key) is None})
+
+    @property
+    def saves_memory(self) -> bool:
+        """Whether somebody chose less memory over time."""
+        return self.activation_checkpointing or self.optim_bits == 8
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able; `from_dict` takes it back."""
+        return {**asdict(self), "target_modules": list(self.target_modules)}
+
+    @property
+    def global_batch(self) -> int:
+        """Records of one optimizer step, over all processes."""
+        return self.batch_size * self.gradient_accumulation_steps * self.num_processes
+
+
+def defaults_of(task: str, method: str) -> TrainConfig:
+    """The config that a task and method start from; its dataset_id is empty."""
+    return TrainConfig("", method=method, task=task, **TASK_DEFAULTS.get(task, {})).resolved()  # type: ignore[arg-type]
+
+
+def reasons_without_effect(task: str, method: str) -> dict[str, str]:
+    """{setting: why it has no effect} in a run of `task` by `method`."""
+    names = {"galore": "GaLore", "adamw": "AdamW", "lora": "LoRA"}
+    reasons = {}
+    for name, field in fields_of(TrainConfig).items():
+        methods, tasks = field.setting.methods, field.setting.tasks
+        if tasks and task not in tasks:
+            reasons[name] = f"it is for the task {one_of(tasks)}, and this one is {task}"
+        elif methods and method not in methods:
+            reasons[name] = f"it is for {one_of([names[each] for each in methods])}, and the method is {names[method]}"
+    return reasons
+
+
+def _check_together(config: TrainConfig) -> None:
+    """Raises UserError for values that do not go together."""
+    if config.method == "lora" and config.optim_bits == 8:
+        raise UserError("8-bit moments are not offered for LoRA.", "Its adapters are small: choose optim_bits 32.")
+    if config.galore_optimizer == "adafactor" and config.optim_bits == 8:
+        raise UserError("Adafactor has no 8-bit moments.", "Choose optim_bits 32, or galore_optimizer adamw.")
+    if config.offload_gradients and config.num_processes > 1:
+        raise UserError(
+            "offload_gradients keeps gradients where other processes cannot sum them.",
+            "Set num_processes to 1, or offload_gradients to false.",
+        )
+    if config.replay_share and not config.replay_dataset_id:
+        raise UserError(f"replay_share is {config.replay_share:g} without a data set.", "Give replay_dataset_id too.")
+    if config.preference_loss == "ipo" and config.label_smoothing:
+        raise UserError("IPO has no label smoothing.", "Set label_smoothing to 0, or choose the loss dpo or robust.")
+    if config.folds == 1 or config.fold >= max(1, config.folds):
+        raise UserError(
+            f"fold is {config.fold} of folds {config.folds}.",
+            "Give folds from 2 to 20 and fold from 0 to folds - 1, or leave both out.",
+        )

@@ -1,0 +1,219 @@
+"""In which type a run's weights are written: float32, or the base model's 16 bits where that is measured to cost nothing.
+
+A short run moves a weight by less than half of what 16 bits can tell apart: rounded to the nearest, most weights would be
+the base model's again, and the model that is tried would not be the one that was trained. Stochastic rounding keeps the
+mean of what was learned and adds noise. Which of both is good enough, if any, only the held-out loss of the very files
+can say; where nothing is held out, nothing is narrowed.
+"""
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from llmdemo import store
+from llmdemo.models.check import INDEX, check_folder, weight_files
+
+ALLOWED = 0.005
+"""Share of the run's last held-out loss by which that of the narrower files may differ."""
+ALLOWED_OF_CHANGE = 0.05
+"""Share of what the run changed that loss by: a run that changed it by less than ALLOWED must not be rounded away."""
+TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+_IN_FILES = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
+
+Judge = Callable[[Path], float | None]
+"""The held-out loss of the model in a folder, read as any other model; None where it is no number."""
+
+
+@dataclass(frozen=True)
+class Losses:
+    """A run's held-out loss before its first step and after its last; None where nothing is held out."""
+
+    first: float | None = None
+    last: float | None = None
+
+    @property
+    def allowed(self) -> float:
+        """How far the loss of narrower files may be from `last`; 0 without one."""
+        if self.last is None:
+            return 0.0
+        change = abs(self.last - self.first) if self.first is not None else float("inf")
+        return min(ALLOWED * abs(self.last), ALLOWED_OF_CHANGE * change)
+
+
+@dataclass(frozen=True)
+class Written:
+    """How a run's weights were written, and why so."""
+
+    dtype: str
+    rounding: str = ""
+    """nearest or stochastic, where the weights were rounded."""
+    loss: float | None = None
+    """Held-out loss of the files, where it was measured."""
+    run_loss: float | None = None
+    """The run's own last held-out loss."""
+    message: str = ""
+
+    def to_dict(self) -> dict:
+        """JSON-able."""
+        return asdict(self)
+
+    def row(self) -> str:
+        """In a few words, for a table."""
+        loss = "" if self.loss is None else f"; held-out loss of these files {self.loss:.5g}"
+        return f"{self.dtype}{f', {self.rounding} rounding' if self.rounding else ''}{loss}"
+
+
+def dtype_of(folder: Path) -> str:
+    """The type of the weights in a model's files: a key of TYPES; float32 for any other."""
+    return _IN_FILES.get(check_folder(folder).dtype, "float32")
+
+
+def narrow(folder: Path, wanted: str, base: str, losses: Losses, judge: Judge) -> Written:
+    """Rounds the float32 weights in the model's `folder`, in place, where that is asked or measured to cost nothing.
+
+    wanted: auto, float32 or bfloat16 (TrainConfig.publish_dtype); base: the type of the base model's files. `auto` takes
+    the base's type if the held-out loss of the files stays within `losses.allowed`; bfloat16 is done as asked, with the
+    better rounding, and what it costs is told.
+    """
+    run_loss = losses.last
+    target = base if wanted == "auto" else wanted
+    if target == "float32":
+        return Written("float32", run_loss=run_loss)
+    if run_loss is None and wanted == "auto":
+        return Written("float32", message=_SAFE.format(target=target))
+    if not _has_room(folder):
+        return Written("float32", run_loss=run_loss, message=_NO_ROOM.format(target=target))
+    found = _best(folder, target, run_loss, judge)
+    within = _distance(found, run_loss) <= losses.allowed
+    if wanted == "auto" and not within:
+        _drop(folder)
+        return Written("float32", run_loss=run_loss, message=_too_far(found, target, run_loss))
+    if found is None:  # asked for, and nothing is held out: nearest is what everybody expects
+        found = _round(folder, target, "nearest")
+    _take(folder, found.rounding)
+    return Written(target, found.rounding, found.loss, run_loss, _told(found, target, run_loss, within))
+
+
+def _distance(found: Written | None, run_loss: float | None) -> float:
+    """Between the held-out loss of files and the run's own; infinite where one is missing."""
+    if found is None or found.loss is None or run_loss is None:
+        return float("inf")
+    return abs(found.loss - run_loss)
+
+
+def _best(folder: Path, target: str, run_loss: float | None, judge: Judge) -> Written | None:
+    """The rounding whose files come nearest to the run's loss, its files kept aside; None where nothing can be measured."""
+    best = None
+    if run_loss is None:
+        return None
+    for rounding in ("nearest", "stochastic") if target == "bfloat16" else ("nearest",):
+        made = _round(folder, target, rounding)
+        made = Written(made.dtype, rounding, judge(_aside(folder, rounding)))
+        if made.loss is None or _distance(made, run_loss) >= _distance(best, run_loss):
+            shutil.rmtree(_aside(folder, rounding))
+            continue
+        if best:
+            shutil.rmtree(_aside(folder, best.rounding))
+        best = made
+    return best
+
+
+def _round(folder: Path, target: str, rounding: str) -> Written:
+    """Makes a whole model of the rounded weights beside those of `folder`."""
+    aside = _aside(folder, rounding)
+    aside.mkdir()
+    shards = weight_files(folder)
+    for file in folder.iterdir():
+        if file.is_file() and file not in shards:
+            shutil.copyfile(file, aside / file.name)
+    generator = torch.Generator().manual_seed(0)
+    saved = 0
+    for shard in shards:
+        tensors = {name: rounded(t, TYPES[target], rounding, generator) for name, t in load_file(shard).items()}
+        saved += sum(t.numel() * t.element_size() for t in tensors.values())
+        with safe_open(shard, "pt") as file:
+            save_file(tensors, aside / shard.name, metadata=file.metadata())
+    _say_type(aside, target, saved)
+    return Written(target, rounding)
+
+
+def rounded(values: Tensor, dtype: torch.dtype, rounding: str, generator: torch.Generator) -> Tensor:
+    """`values` in `dtype`, if they are float32: to the nearest, or (bfloat16 only) up or down by chance, right in the mean."""
+    if values.dtype != torch.float32:
+        return values
+    if rounding == "nearest":
+        return values.to(dtype)
+    # bfloat16 is the upper half of float32: adding 0 … 65,535 carries into it as often as the lower half says.
+    bits = values.contiguous().view(torch.int32)
+    chance = torch.randint(0, 1 << 16, bits.shape, generator=generator, dtype=torch.int32)
+    up = ((bits + chance) & -0x10000).view(torch.float32)
+    return torch.where(torch.isfinite(values) & torch.isfinite(up), up, values).to(dtype)
+
+
+def _say_type(folder: Path, dtype: str, saved: int) -> None:
+    """Lets config.json and the index say what the files hold."""
+    config = store.read_json(folder / "config.json")
+    for part in (config, *(value for value in config.values() if isinstance(value, dict))):
+        for key in ("dtype", "torch_dtype"):
+            if part.get(key) == "float32":
+                part[key] = dtype
+    store.write_json(folder / "config.json", config)
+    index = folder / INDEX
+    if index.is_file():
+        told = json.loads(index.read_text(encoding="utf-8"))
+        told["metadata"] = {**told.get("metadata", {}), "total_size": saved}
+        store.write_json(index, told)
+
+
+def _aside(folder: Path, rounding: str) -> Path:
+    return folder / rounding
+
+
+def _take(folder: Path, rounding: str) -> None:
+    """Puts the rounded model in the place of the float32 one."""
+    aside = _aside(folder, rounding)
+    for file in aside.iterdir():
+        file.replace(folder / file.name)
+    aside.rmdir()
+
+
+def _drop(folder: Path) -> None:
+    for rounding in ("nearest", "stochastic"):
+        shutil.rmtree(_aside(folder, rounding), ignore_errors=True)
+
+
+def _has_room(folder: Path) -> bool:
+    """Whether both roundings have room on the disk beside the float32 files."""
+    return store.free_bytes(folder) > 1.05 * sum(file.stat().st_size for file in weight_files(folder))
+
+
+_SAFE = "The weights are published in float32: nothing was held out, so nobody could measure what {target} would lose."
+_NO_ROOM = "The weights are published in float32: the disk has no room to measure what {target} would lose."
+
+
+def _too_far(found: Written | None, target: str, run_loss: float | None) -> str:
+    if found is None:
+        return f"The weights are published in float32: with {target} there is no held-out loss."
+    return (
+        f"The weights are published in float32: in {target}, the base model's type, the held-out loss is "
+        f"{found.loss:.5g} at best ({found.rounding} rounding), and the run's own is {run_loss:.5g}."
+    )
+
+
+def _told(found: Written, target: str, run_loss: float | None, within: bool) -> str:
+    if found.loss is None:
+        return f"The weights are published in {target}, as asked: what that loses was not measured."
+    said = (
+        f"The weights are published in {target} ({found.rounding} rounding): the held-out loss of the files is "
+        f"{found.loss:.5g}, and the run's own is {run_loss:.5g}."
+    )
+    if within:
+        return said
+    return f"{said} That is further apart than it should be: with publish_dtype float32, nothing of the run is lost."

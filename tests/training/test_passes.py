@@ -30,7 +30,7 @@ def make_passes(llama64, tools):
         model = model or llama64()
         config = tools.make_config(**changes)
         optimizer = build_optimizer(model, config)
-        tokenizer = type("Tokenizer", (), {"pad_token_id": 0})()
+        tokenizer = type("Tokenizer", (), {"pad_token_id": 0, "eos_token_id": 2})()
         place = Place(model, tokenizer, config, "fp32", torch.device("cpu"))
         objective = objectives.of("chat")(place, RunData(token_rows(), token_rows(2), [], {}))
         told = []

@@ -1,7 +1,9 @@
 /* The page's scripts: words first, then the panels, then what Python has put on the page is drawn. */
 import { start } from "./lib/api.js";
+import { keepStylesLast } from "./lib/styles.js";
 import { loadWords } from "./lib/words.js";
 import "./shell.js";
+import "./data/add.js";
 import "./data/panel.js";
 import "./train/form.js";
 import "./train/run.js";
@@ -11,7 +13,9 @@ import "./learn/card.js";
 import "./arena/panel.js";
 import "./evaluate/form.js";
 import "./evaluate/result.js";
+import "./evaluate/use.js";
 
+keepStylesLast();
 try {
   await loadWords();
 } finally {

@@ -1,155 +1,169 @@
 /* What stands around the panels: the title line with a live status, the starter model's progress, notices. */
-import * as L from "./lib/page.js";
-import { button, h, notice, show, t } from "./lib/page.js";
+import { ask, bytes, button, clip, define, h, hear, int, notice, progressBar, show, t, tell } from "./lib/panel.js";
+
+const SOURCES = { hub: "huggingface.co", pypi: "PyPI" };
+const STARTER = "SmolLM2-135M-Instruct";
+const [RARELY, OFTEN, FETCHING] = [15_000, 3000, 700]; // ms between two looks
+const LARGE = "llmdemo-large";
 
 // ---- a notice that a Python handler sets
-L.define("notice", ({ el, props, watch }) => {
+define("notice", ({ el, props, watch }) => {
   const draw = () => show(el, notice(props.value));
   watch("value", draw);
   draw();
 });
 
 // ---- a few lines of small print: texts as they are, or {word: its key}
-L.define("facts", ({ el, props, watch }) => {
-  const draw = () =>
-    show(
-      el,
-      (props.value || [])
-        .filter(Boolean)
-        .map((line) => h("p", { class: "soft print" }, line.word ? t(line.word) : line)),
-    );
+define("facts", ({ el, props, watch }) => {
+  const line = (each) => h("p", { class: "soft print" }, each.word ? t(each.word) : each);
+  const draw = () => show(el, (props.value || []).filter(Boolean).map(line));
   watch("value", draw);
   draw();
 });
 
-// ---- header
-L.define("header", ({ el, server }) => {
-  
-  const status = h("span", { class: "status", role: "status" });
-  const strip = h("div", { class: "strip", hidden: true });
-  const who = h("span", { class: "who" });
-  show(el, h("div", { class: "titleline" }, h("h1", {}, t("title")), status, who), strip);
-  let shownWho = "";
-  const drawWho = ({ policy, owner, name }) => {
-    const key = JSON.stringify([policy, owner, name]);
-    if (key === shownWho) return;
-    shownWho = key;
-    if (policy !== "accounts") return show(who);
-    if (!owner) return show(who, h("a", { href: "./sign-in" }, t("sign_in")));
-    show(
-      who,
-      button(
-        t("sign_out", { name }),
-        async () => {
-          await fetch("./sign-out", { method: "POST" }).catch(() => {});
-          location.reload();
-        },
-        "quiet",
-      ),
-    );
+// ---- the large view, for a projector: it stays as it was left
+const remembered = () => {
+  try {
+    return localStorage.getItem(LARGE) === "1";
+  } catch {
+    return false; // a private window
+  }
+};
+const setLarge = (on) => {
+  document.documentElement.classList.toggle("large-view", on);
+  try {
+    localStorage.setItem(LARGE, on ? "1" : "0");
+  } catch {
+    // then it is forgotten with the page
+  }
+};
+
+/** What the status says of the runs, the evaluation or the model. */
+const statusOf = (pulse) => {
+  const running = pulse.runs.find((run) => run.state !== "queued");
+  const method = running ? clip(running.name, 40) : "";
+  // How many steps there are is known once the worker has counted the records.
+  if (running && !running.total_steps) return t("status_starting", { method });
+  if (running) return t("status_running", { method, step: int(running.step || 0), total: int(running.total_steps) });
+  const { done, total } = pulse.evaluation || {};
+  if (pulse.evaluation && !total) return t("status_evaluating_starts");
+  if (pulse.evaluation) return t("status_evaluating", { done: int(done), total: int(total) });
+  if (pulse.runs.length) return t("status_queued", { n: pulse.runs.length });
+  if (!pulse.owner) return t(`guest_${pulse.policy}`);
+  return pulse.starter.state === "ready" ? t("status_ready", { model: STARTER }) : "";
+};
+
+const whoOf = ({ policy, owner, name }) => {
+  if (policy !== "accounts") return null;
+  if (!owner) return h("a", { href: "./sign-in" }, t("sign_in"));
+  const leave = async () => {
+    await fetch("./sign-out", { method: "POST" }).catch(() => {});
+    location.reload();
   };
+  return button(t("sign_out", { name }), leave, "quiet");
+};
+
+const starterSays = ({ source, done_bytes: done, total_bytes: total }) => {
+  if (!source) return t("starter_preparing");
+  if (total && done >= total) return t("starter_unpacking");
+  return t("starter_fetching", { source: SOURCES[source] || source });
+};
+
+const stripOf = (starter, retry) => {
+  if (starter?.state === "failed") {
+    const said = { message: starter.message || t("starter_failed"), hint: starter.hint };
+    return h("div", { class: "strip" }, notice(said), button(t("starter_retry"), retry));
+  }
+  if (starter?.state !== "fetching") return null;
+  const { done_bytes: done, total_bytes: total } = starter;
+  return h(
+    "div",
+    { class: "strip" },
+    h(
+      "div",
+      { class: "stripline" },
+      h("span", {}, starterSays(starter)),
+      h("span", { class: "n" }, total ? `${bytes(done)} / ${bytes(total)}` : ""),
+      h("span", { class: "soft" }, t("starter_meanwhile")),
+    ),
+    progressBar(total ? done / total : null, t("starter_preparing")),
+  );
+};
+
+define("header", ({ el, server }) => {
+  const state = { pulse: null, lost: "", large: remembered() };
   let timer;
-  const drawStarter = (starter) => {
-    const going = starter.state === "fetching";
-    strip.hidden = !(going || starter.state === "failed");
-    if (strip.hidden) return;
-    if (!going) {
-      return show(
-        strip,
-        notice({ message: starter.message || t("starter_failed"), hint: starter.hint }),
-        button(t("starter_retry"), () => {
-          L.ask(server, "retry").then(look);
-        }),
-      );
-    }
-    const share = starter.total_bytes ? starter.done_bytes / starter.total_bytes : null;
+  let told = { starter: "", runs: "" };
+
+  const draw = () => {
+    const { pulse, large } = state;
+    const flip = () => {
+      state.large = !large;
+      setLarge(state.large);
+      draw();
+    };
+    const status = state.lost || (pulse ? statusOf(pulse) : "");
     show(
-      strip,
+      el,
       h(
         "div",
-        { class: "stripline" },
-        h(
-          "span",
-          {},
-          !starter.source
-            ? t("starter_preparing")
-            : starter.total_bytes && starter.done_bytes >= starter.total_bytes
-              ? t("starter_unpacking")
-              : t("starter_fetching", {
-                  source: { hub: "huggingface.co", pypi: "PyPI" }[starter.source] || starter.source,
-                }),
-        ),
-        h(
-          "span",
-          { class: "n" },
-          starter.total_bytes ? `${L.bytes(starter.done_bytes)} / ${L.bytes(starter.total_bytes)}` : "",
-        ),
-        h("span", { class: "soft" }, t("starter_meanwhile")),
-      ),
-      h(
-        "div",
-        {
-          class: "progress",
-          role: "progressbar",
-          "aria-label": t("starter_preparing"),
-          "aria-valuemin": 0,
-          "aria-valuemax": 100,
-          "aria-valuenow": share === null ? null : Math.round(share * 100),
-        },
-        h("i", {
-          style: share === null ? "width:30%" : `width:${(share * 100).toFixed(1)}%`,
-          class: share === null ? "unsure" : "",
+        { class: "titleline" },
+        h("h1", {}, t("title")),
+        h("span", { class: "status", role: "status" }, status),
+        button(t("large_view"), flip, "quiet large-switch", {
+          "aria-pressed": String(large),
+          title: t("large_view_help"),
         }),
+        h("span", { class: "who" }, pulse ? whoOf(pulse) : null),
       ),
+      stripOf(pulse?.starter, () => ask(server, "retry").then(look)),
     );
   };
-  let last = "",
-    lastRuns = "";
+
+  const tellOthers = ({ runs, starter }) => {
+    const now = { runs: runs.map((run) => run.run_id + run.state).join(), starter: starter.state };
+    const before = told;
+    told = now;
+    if (now.runs !== before.runs) tell("runs-pulse");
+    if (now.starter !== before.starter) tell("starter", starter);
+  };
+
   const look = async () => {
     clearTimeout(timer);
-    let wait = 15000;
+    let wait = RARELY;
     if (document.visibilityState === "visible") {
-      const pulse = await L.ask(server, "pulse");
-      if (pulse.error) status.textContent = pulse.error.message;
-      else {
-        drawStarter(pulse.starter);
-        drawWho(pulse);
-        const running = pulse.runs.find((run) => run.state !== "queued");
-        // How many steps there are is known once the worker has counted the records.
-        if (running && !running.total_steps)
-          status.textContent = t("status_starting", { method: L.clip(running.name, 40) });
-        else if (running)
-          status.textContent = t("status_running", {
-            method: L.clip(running.name, 40),
-            step: L.int(running.step || 0),
-            total: L.int(running.total_steps),
-          });
-        else if (pulse.evaluation)
-          status.textContent = t("status_evaluating", {
-            done: L.int(pulse.evaluation.done),
-            total: L.int(pulse.evaluation.total),
-          });
-        else if (pulse.runs.length) status.textContent = t("status_queued", { n: pulse.runs.length });
-        else if (!pulse.owner) status.textContent = t(`guest_${pulse.policy}`);
-        else
-          status.textContent =
-            pulse.starter.state === "ready" ? t("status_ready", { model: "SmolLM2-135M-Instruct" }) : "";
-        const going = pulse.runs.map((run) => run.run_id + run.state).join();
-        if (going !== lastRuns) {
-          lastRuns = going;
-          L.tell("runs-pulse");
-        }
-        if (pulse.starter.state !== last) {
-          last = pulse.starter.state;
-          L.tell("starter", pulse.starter);
-        }
-        if (pulse.starter.state === "fetching") wait = 700;
-        else if (pulse.runs.length || pulse.evaluation) wait = 3000;
+      const pulse = await ask(server, "pulse");
+      state.lost = pulse.error ? pulse.error.message : "";
+      if (!pulse.error) {
+        state.pulse = pulse;
+        if (pulse.starter.state === "fetching") wait = FETCHING;
+        else if (pulse.runs.length || pulse.evaluation) wait = OFTEN;
+        tellOthers(pulse);
       }
+      draw();
     }
     timer = setTimeout(look, wait);
   };
+
   document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && look());
-  L.hear("runs-changed", look);
+  hear("runs-changed", look);
+  setLarge(state.large);
+  draw();
   look();
 });
+
+/* ?view=api names Gradio's page of the endpoints, but Gradio fetches that page only when its button is pressed: the
+   address is taken back before Gradio reads it, and the button pressed once it is there. */
+const openApi = (tries) => {
+  /** @type {HTMLElement | null} */
+  const link = document.querySelector("footer button.show-api");
+  if (document.querySelector(".api-docs")) return;
+  if (link && document.querySelector("#panels") && tries % 10 === 0) link.click();
+  if (tries) setTimeout(() => openApi(tries - 1), 150);
+};
+const address = new URL(window.location.href);
+if (address.searchParams.get("view") === "api") {
+  address.searchParams.delete("view");
+  history.replaceState(null, "", address);
+  openApi(100);
+}

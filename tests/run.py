@@ -1,7 +1,8 @@
 """The whole test suite: `python tests/run.py [--quick] [pytest options]`. Sets up all that it needs, a browser included.
 
 Installs tests/requirements.txt with pip, and Chromium: Debian's through apt where that can be, else Playwright's own
-download; with neither, the browser tests fail with a sentence. Then the quick tests run on all cores, one thread each,
+download; with neither, the browser tests fail with a sentence. The page's scripts are checked by their own tools, from npm
+(tests/assets/check.py). Then the quick tests run on all cores, one thread each,
 and after them those that need the starter model, the real worker or the browser, two at a time, as they wait a lot;
 those that measure time come last, alone. With --quick, linters, types and quick tests only.
 """
@@ -27,6 +28,7 @@ def main(options: list[str]) -> int:
     results = [run(command) for command in lint]
     results.append(run([sys.executable, "-m", "mypy"]))
     results.append(run([sys.executable, str(ROOT / "tests" / "audit.py")]))
+    results.append(run([sys.executable, str(ROOT / "tests" / "assets" / "check.py")]))
     results.append(run([*quick, *options], {"OMP_NUM_THREADS": "1"}))
     if is_quick:
         return max(results)

@@ -8,6 +8,7 @@ import yaml
 
 from llmdemo.models import starter
 from llmdemo.settings import Settings
+from llmdemo.settings.tables import tables
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -33,18 +34,25 @@ def test_ci_runs_the_readmes_commands_word_for_word():
     assert "pip install -r requirements.txt" in ci and test in ci
 
 
-def test_every_setting_is_in_the_table_with_its_default():
-    for field in fields(Settings):
-        row = re.search(rf"^\| `LLMDEMO_{field.name.upper()}` \| (.+?) \|", README, re.MULTILINE)
-        assert row, field.name
-        if field.name not in ("home", "model_roots", "hosts"):
-            number, _, unit = row.group(1).partition(" ")
-            assert int(number.replace(",", "")) * {"": 1, "MiB": 2**20, "GiB": 2**30}[unit] == field.default, field.name
+def test_the_tables_of_settings_are_those_of_the_schemas():
+    text = (ROOT / "llmdemo" / "settings" / "README.md").read_text(encoding="utf-8")
+    assert text.endswith(tables()), "make them anew: python -m llmdemo.settings"
+    assert all(f"`LLMDEMO_{field.name.upper()}`" in text for field in fields(Settings))
+
+
+def test_the_readme_can_be_read_in_five_minutes():
+    assert len(README.split()) <= 1200
 
 
 def test_every_picture_and_script_that_is_named_exists():
-    for name in re.findall(r"\]\((assets/[^)]+)\)", README) + re.findall(r"tests/[\w/]+\.py", README):
+    for name in re.findall(r"\]\(([.\w][^):]+)\)", README) + re.findall(r"tests/[\w/]+\.py", README):
         assert (ROOT / name).is_file(), name
+
+
+def test_every_script_of_the_benchmark_log_exists():
+    folder = ROOT / "tests" / "benchmarks"
+    named = re.findall(r"`(\w+\.py)", (folder / "README.md").read_text(encoding="utf-8"))
+    assert len(named) > 20 and [name for name in named if not (folder / name).is_file()] == []
 
 
 def test_the_tree_names_what_there_is():

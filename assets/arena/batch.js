@@ -1,4 +1,5 @@
 /* What many prompts have shown so far: the trade-off as two plots, the numbers as a table, the texts below. */
+import { ticksFromZero } from "../lib/chart/axis.js";
 import { h, number, percent, shape, svg, t } from "./dom.js";
 import { laneTitle } from "./lanes.js";
 
@@ -57,15 +58,8 @@ export class Batch {
   }
 }
 
-/* Round steps for an axis from 0 to at least `most`. */
-function ticks(most) {
-  const rough = most / 4;
-  const power = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 2.5, 5, 10].map((factor) => factor * power).find((value) => value >= rough);
-  return Array.from({ length: Math.ceil(most / step - 1e-9) + 1 }, (_, index) => index * step);
-}
-
-/* Where the names stand beside their marks: right, left, above or below, the first that covers no mark and no other name. */
+/* Where the names stand beside their marks: right, left, above or below, the first that covers no mark and no
+   other name. */
 function labels(points) {
   const taken = points.map((point) => [point.x - 8, point.y - 8, point.x + 8, point.y + 8]);
   const clear = (box) =>
@@ -94,8 +88,8 @@ function labels(points) {
 
 function plot(strategies, key, title, format, least) {
   const known = strategies.filter((item) => item.perplexity !== null && item[key] !== null);
-  const across = ticks(Math.max(2, ...known.map((item) => item.perplexity)));
-  const up = ticks(Math.max(key === "self_bleu" ? 0.2 : 0.1, ...known.map((item) => item[key])) * 1.05).filter(
+  const across = ticksFromZero(Math.max(2, ...known.map((item) => item.perplexity)));
+  const up = ticksFromZero(Math.max(key === "self_bleu" ? 0.2 : 0.1, ...known.map((item) => item[key])) * 1.05).filter(
     (value) => value <= least + 1e-9,
   );
   const x = (value) => PAD.left + ((WIDE - PAD.left - PAD.right) * value) / across[across.length - 1];

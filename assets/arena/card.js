@@ -1,6 +1,7 @@
 /* The card of alternatives: what else a lane could have said at one token, kept and cut, before and after the filter.
  Hover shows it, a click or Enter pins it; a click on an alternative forks. */
 import { h, number, percent, t, visible } from "./dom.js";
+import { refiltered } from "./filter.js";
 
 const HIDE_AFTER_MS = 220;
 const SWITCH_AFTER_MS = 90; // on the way to the card the pointer crosses other tokens
@@ -23,7 +24,18 @@ function cutText(info, token) {
   return t("cut_p", { p: number(info.top_p, 3) });
 }
 
+/* The alternatives as another temperature and top-p would have kept them. */
+const retried = (rows, settings) => {
+  const after = refiltered(
+    rows.map((row) => row[1]),
+    settings,
+  );
+  return rows.map(([id, logprob], i) => [id, logprob, after[i]]).sort((a, b) => b[1] - a[1]);
+};
+
 export class Card {
+  /** The token that it is about. @type {any} */
+  span = null;
   /* hooks {fork(lane, index, token id, onlyThisLane), canFork()} */
   constructor(root, hooks) {
     this.root = root;
@@ -39,7 +51,12 @@ export class Card {
       if (event.key === "Escape" && !this.element.hidden) this.hide(true);
     });
     document.addEventListener("pointerdown", (event) => {
-      if (!this.element.hidden && !this.element.contains(event.target) && !event.target.closest(".token")) this.hide();
+      if (
+        !this.element.hidden &&
+        !this.element.contains(event.target) &&
+        !(/** @type {Element} */ (event.target).closest(".token"))
+      )
+        this.hide();
     });
     root.append(this.element);
   }
@@ -97,16 +114,19 @@ export class Card {
     const token = card.shown[index];
     const { info } = lane;
     const name = (id) => trace.name(info.model, id);
-    const rows = token.a.slice();
-    if (!rows.some((row) => row[0] === token.i) && token.l !== null)
-      rows.push([token.i, token.l, token.f === undefined ? 1 : token.f, true]);
-    const warm = token.beam ? null : warmed(rows, info.temperature, token.m);
+    const recorded = token.a.slice();
+    if (!recorded.some((row) => row[0] === token.i) && token.l !== null)
+      recorded.push([token.i, token.l, token.f === undefined ? 1 : token.f, true]);
+    const rows = this.tried && !token.beam ? retried(recorded, this.tried) : recorded;
+    const warm = token.beam || this.tried ? null : warmed(rows, info.temperature, token.m);
     const top = Math.max(0.02, ...rows.map((row) => Math.max(Math.exp(row[1]), token.beam ? 0 : row[2])));
     const first = rows.findIndex((row) => !(row[2] > 0));
     const list = h("ol", {});
     rows.forEach((row, at) => {
       if (at === first && first > 0)
-        list.append(h("li", { class: "cutline", "aria-hidden": "true" }, cutText(info, token)));
+        list.append(
+          h("li", { class: "cutline", "aria-hidden": "true" }, this.tried ? t("cut_tried") : cutText(info, token)),
+        );
       list.append(h("li", {}, this.row(card, index, row, token, top, warm && warm[at], name)));
     });
     const facts = [];
@@ -115,12 +135,51 @@ export class Card {
     if (token.r !== undefined) facts.push(t("rank_is", { n: number(token.r + 1) }));
     if (token.e !== null && token.e !== undefined) facts.push(t("entropy_is", { n: number(token.e, 2) }));
     this.element.setAttribute("aria-label", t("card_label", { token: visible(name(token.i)) }));
-    this.element.replaceChildren(
+    this.shown = [card, index];
+    const parts = [
       h("h4", {}, t("step_n", { n: number(index + 1) }), " · ", h("code", {}, visible(name(token.i)))),
       h("p", { class: "about" }, facts.join(" · ")),
       rows.length ? list : h("p", { class: "about" }, t("no_alternatives")),
+      token.beam ? null : this.sliders(info),
       this.foot(warm),
+    ].filter(Boolean);
+    this.element.replaceChildren(...parts);
+  }
+
+  /* Temperature and top-p, tried on what was recorded: the bars follow at once, and nothing is computed anew. */
+  sliders(info) {
+    const values = this.tried || { temperature: info.temperature ?? 1, top_p: info.top_p ?? 1 };
+    const slider = (key, most) => {
+      const input = h("input", {
+        type: "range",
+        min: "0",
+        max: String(most),
+        step: "0.05",
+        value: String(values[key]),
+      });
+      const shown = h("output", {}, number(values[key], 2));
+      input.dataset.tried = key;
+      input.addEventListener("input", () => this.retry({ ...values, [key]: Number(input.value) }, key));
+      return h("label", {}, t("set_label_" + key), " ", input, " ", shown);
+    };
+    const reset = h("button", { type: "button", class: "quiet", onclick: () => this.retry(null) }, t("try_reset"));
+    const fold = h(
+      "details",
+      { class: "tried", open: Boolean(this.tried) || this.trying },
+      h("summary", {}, t("try_values")),
+      slider("temperature", 2),
+      slider("top_p", 1),
+      h("p", { class: "about" }, t("try_about")),
+      this.tried ? reset : null,
     );
+    fold.addEventListener("toggle", () => (this.trying = fold.open));
+    return fold;
+  }
+
+  retry(values, key) {
+    this.tried = values;
+    this.fill(...this.shown);
+    this.element.querySelector(key ? `[data-tried="${key}"]` : ".tried summary")?.focus();
   }
 
   row(card, index, row, token, top, warm, name) {

@@ -1,5 +1,6 @@
 /* What the arena's scripts share: words, shapes, short numbers, the clipboard. Elements come from lib/dom.js. */
-import * as L from "../lib/page.js";
+import * as L from "../lib/dom.js";
+import { lang, t as say } from "../lib/words.js";
 
 // One shape a strategy, everywhere.
 const SHAPES = {
@@ -13,7 +14,7 @@ const SHAPES = {
 
 const formats = []; // making one takes longer than all else in a frame
 const format = (digits) =>
-  (formats[digits] = formats[digits] || new Intl.NumberFormat(L.lang, { maximumFractionDigits: digits }));
+  (formats[digits] = formats[digits] || new Intl.NumberFormat(lang, { maximumFractionDigits: digits }));
 export const number = (value, digits = 0) =>
   value === null || value === undefined || !Number.isFinite(value)
     ? "–"
@@ -37,7 +38,7 @@ export const copy = async (text) => {
 
 export { h, s as svg } from "../lib/dom.js";
 /** A text of the arena. @param {string} key @param {Record<string, unknown>} [values] */
-export const t = (key, values) => L.t("arena_" + key, values);
+export const t = (key, values) => say("arena_" + key, values);
 /** Whether the reader wants no motion. */
 export const calm = () => window.matchMedia("(prefers-reduced-motion: reduce)").matches;
 /** A strategy's shape. @param {string} strategy */

@@ -1,5 +1,6 @@
 /* What a person sets: prompt, turns, models, numbers. Reads and writes itself as plain values; starts nothing. */
 import { h, shape, t } from "./dom.js";
+import { help } from "./help.js";
 import { Modes, oneLine } from "./modes.js";
 import { MoreLanes } from "./more-lanes.js";
 
@@ -11,6 +12,11 @@ const LANES = ["greedy", "top_k", "top_p", "beam", "min_p", "sample"];
 const DEFAULT_LANES = LANES.slice(0, 4);
 
 export class Form {
+  /** What the field of prompts holds in the other mode. @type {string | undefined} */
+  otherPrompt = undefined;
+  /** Whether the system turn is there without a text. */
+  emptySystem = false;
+
   /* hooks {go(), models(), changed(), failed(sentence)}; known {settings: {key: {kind, low, high, default, choices}}} */
   constructor(hooks, known) {
     this.hooks = hooks;
@@ -301,8 +307,7 @@ export class Form {
 
   promptValue() {
     if (this.raw.checked) return { raw: this.prompt.value };
-    const system =
-      this.emptySystem || this.system.value.trim() ? [{ role: "system", content: this.system.value }] : [];
+    const system = this.emptySystem || this.system.value.trim() ? [{ role: "system", content: this.system.value }] : [];
     return { messages: [...system, ...this.turns, { role: "user", content: this.prompt.value }] };
   }
 
@@ -361,7 +366,24 @@ export class Form {
     if (this.moreLanes.rows.length || this.raw.checked || this.system.value.trim()) this.more.open = true;
   }
 
+  /* An error with this form's names for the settings that it is about, whose fields are marked. */
+  named(error) {
+    const about = (text) => Object.keys(this.spec).filter((key) => new RegExp(`\\b${key}\\b`).test(text || ""));
+    const wrong = about(error.message);
+    const rename = (text) =>
+      about(text).reduce(
+        (said, key) => said.replace(new RegExp(`\\b${key}\\b`, "g"), t("set_label_" + key)),
+        text || "",
+      );
+    for (const [key, input] of Object.entries(this.inputs)) {
+      if (wrong.includes(key)) input.setAttribute("aria-invalid", "true");
+      else input.removeAttribute("aria-invalid");
+    }
+    return { ...error, message: rename(error.message), hint: rename(error.hint) };
+  }
+
   running(on) {
+    if (on) for (const input of Object.values(this.inputs)) input.removeAttribute("aria-invalid");
     this.go.textContent = t(on ? "stop" : "compare");
     this.go.classList.toggle("stop", on);
   }
@@ -371,46 +393,6 @@ function modelTitle(model) {
   const kind = model.kind === "run" ? t("kind_tuned") : model.kind === "starter" ? t("kind_starter") : "";
   return [model.title, kind, model.ready ? "" : model.note].filter(Boolean).join(" · ");
 }
-
-export const help = (key) =>
-  h(
-    "button",
-    {
-      type: "button",
-      class: "help",
-      "aria-label": t("help_on", { what: t("set_label_" + key) }),
-      onclick: (event) => tip(event.currentTarget, t("help_" + key)),
-    },
-    "?",
-  );
-
-/* One tip at a time, beside what it explains. */
-export const tip = (button, text) => {
-  const old = document.querySelector(".arena-tip");
-  if (old) {
-    old.remove();
-    if (old.owner === button) return;
-  }
-  const close = (event) => {
-    if (!event || event.type !== "keydown" || event.key === "Escape") {
-      bubble.remove();
-      document.removeEventListener("keydown", close);
-      document.removeEventListener("pointerdown", outside, true);
-    }
-  };
-  const outside = (event) => {
-    if (event.target !== button && !bubble.contains(event.target)) close();
-  };
-  const bubble = h("div", { class: "arena-tip", role: "status" }, text);
-  bubble.owner = button;
-  button.closest(".arena").append(bubble);
-  const box = button.getBoundingClientRect();
-  const origin = bubble.parentElement.getBoundingClientRect();
-  bubble.style.left = Math.max(0, Math.min(box.left - origin.left - 20, origin.width - bubble.offsetWidth)) + "px";
-  bubble.style.top = box.bottom - origin.top + 6 + "px";
-  document.addEventListener("keydown", close);
-  document.addEventListener("pointerdown", outside, true);
-};
 
 const PRESETS = ["sky", "json", "haiku", "facts", "story"];
 export const presets = () =>

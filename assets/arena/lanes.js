@@ -2,6 +2,7 @@
  `hooks` {card(pane, index, span, how), leave(), reply(lane), copy(lane), prefer(pane, button)}. */
 import { h, number, percent, shape, svg, t } from "./dom.js";
 
+const STRATEGIES = ["greedy", "top_k", "top_p", "beam", "min_p", "sample"];
 const KEPT_IN_GRID = ["perplexity", "distinct_2", "loop", "tokens", "score"];
 const CAPTION = {
   greedy: "spark_choice",
@@ -316,4 +317,5 @@ export class LaneCard {
   }
 }
 
-export const laneTitle = (info) => (info.name === info.strategy ? t("name_" + info.strategy) : info.name);
+/** What a lane is called: its own name, or its strategy's. */
+export const laneTitle = ({ name }) => (STRATEGIES.includes(name) ? t("name_" + name) : name);

@@ -1,4 +1,5 @@
 /* A link that reopens prompt, settings and seed; and the settings that this browser had last. Knows the form only. */
+import { openPanel } from "../lib/api.js";
 import { t } from "./dom.js";
 import { presets } from "./form.js";
 
@@ -49,9 +50,7 @@ export const remember = (form) => {
 
 /* A shared link opens the arena's tab, whichever the page begins with. */
 const openTab = (tries) => {
-  const tab = document.querySelector('button[role="tab"][data-tab-id="arena"]');
-  if (tab) tab.click();
-  else if (tries) setTimeout(() => openTab(tries - 1), 100);
+  if (!openPanel("arena") && tries) setTimeout(() => openTab(tries - 1), 100);
 };
 if (new URLSearchParams(window.location.search).has("arena")) openTab(100);
 

@@ -1,8 +1,8 @@
-/* What one press of Compare asks for: one prompt, a sweep of settings, or many prompts. Holds the fields of the two latter
- and turns them into lanes or prompts; starts nothing. */
-import * as L from "../lib/page.js";
+/* What one press of Compare asks for: one prompt, a sweep of settings, or many prompts. Holds the fields of the
+   two latter and turns them into lanes or prompts; starts nothing. */
+import { choice } from "../lib/dom.js";
 import { h, number, t } from "./dom.js";
-import { help } from "./form.js";
+import { help } from "./help.js";
 
 const MODES = ["one", "sweep", "many"];
 const MOST_FILE_BYTES = 5e6;
@@ -33,7 +33,7 @@ export class Modes {
   /* changed(mode) is told when the person takes another mode. */
   constructor(changed) {
     this.mode = "one";
-    const bar = L.choice(
+    const bar = choice(
       t("mode"),
       MODES.map((mode) => [mode, t("mode_" + mode)]),
       "one",
@@ -112,7 +112,8 @@ export class Modes {
     this.columnLabel.textContent = t("set_label_" + keys[1]);
   }
 
-  /* The grid as lanes, row by row: {lanes, columns, strategy}. Throws Error with a sentence when a field holds no numbers. */
+  /* The grid as lanes, row by row: {lanes, columns, strategy}. Throws Error with a sentence when a field
+     holds no numbers. */
   grid() {
     const { strategy, keys } = SWEEPS[this.axes.value];
     const [down, across] = [this.rows, this.columns].map((input) => {
@@ -136,7 +137,8 @@ export class Modes {
     return { lanes, columns: across.length, strategy };
   }
 
-  /* The prompts of a file: one a line, or JSON / JSON lines of texts or of objects with prompt, turns, instruction, question or text. */
+  /* The prompts of a file: one a line, or JSON / JSON lines of texts or of objects with prompt, turns,
+     instruction, question or text. */
   async read() {
     const file = this.file.files[0];
     this.file.value = "";

@@ -1,5 +1,5 @@
-/* Further panes beside the six strategies: a second top-p with another p, a beam search with other beams, … Each is a row
- of fields that becomes a lane with a name of its own. Starts nothing. */
+/* Further panes beside the six strategies: a second top-p with another p, a beam search with other beams, …
+   Each is a row of fields that becomes a lane with a name of its own. Starts nothing. */
 import { h, t } from "./dom.js";
 
 const MOST = 16;
@@ -54,12 +54,12 @@ export class MoreLanes {
           this.changed();
         },
       },
-      Object.keys(OWN).map((key) => h("option", { value: key }, t("name_" + key))),
+      Object.keys(OWN).map((each) => h("option", { value: each }, t("name_" + each))),
     );
     row.strategy.value = lane.strategy;
     row.value = number("", {});
     row.label = h("span", {});
-    row.temperature = number(t("set_label_temperature"), { min: "0.05", max: "5", placeholder: t("lane_same") });
+    row.temperature = number(t("set_label_temperature"), { min: "0", max: "5", placeholder: t("lane_same") });
     row.heat = h("label", {}, "T ", row.temperature);
     const remove = h(
       "button",

@@ -1,9 +1,10 @@
 /* The arena's panel: joins form, panes, card, tree and the server. The parts are in arena/. */
-import * as L from "../lib/page.js";
+import * as L from "../lib/api.js";
 import { Batch } from "./batch.js";
 import { Card } from "./card.js";
 import { calm, copy, h, number, t } from "./dom.js";
 import { Form } from "./form.js";
+import { clip } from "../lib/format.js";
 import { LaneCard, duration, laneTitle } from "./lanes.js";
 import { link, remember, restore } from "./link.js";
 import { promptLines } from "./modes.js";
@@ -15,26 +16,24 @@ const QUIET_MS = 4000;
 const MENU_MS = 8000;
 const REPLAY_PER_SECOND = 10;
 const APPROXIMATE = 1e-3;
+const MOST_PAST = 12;
 
 class App {
   constructor({ el, props, trigger, server, watch }) {
-    Object.assign(this, { props, trigger, server });
+    this.props = props;
+    this.trigger = trigger;
+    this.server = server;
     this.trace = new Trace();
     this.cards = new Map();
     this.run = null;
     this.at = null; // the step that the slider shows; null: the newest
+    this.past = []; // traces that were replaced, the newest last
     this.build(el);
     watch("value", () => this.receive(props.value));
     this.restore();
     this.loadModels();
-    L.hear("try-model", (id) => {
-      this.form.chooseModels([id]);
-      this.loadModels();
-    }); // a run's page asks for its model
-    if (L.wanted.model) {
-      this.form.chooseModels([L.wanted.model]);
-      this.loadModels();
-    }
+    L.hear("try-model", (wish) => this.tryModel(wish)); // a run's page asks for its model
+    if (L.wanted.model) this.tryModel(L.wanted.model);
     setInterval(() => {
       if (L.visible(this.root)) this.loadModels();
     }, MENU_MS);
@@ -76,6 +75,8 @@ class App {
       canFork: () => !this.run && Boolean(this.trace.meta),
     });
     this.prefer = new Prefer({ save: (pair) => this.savePair(pair), train: (id) => this.trainOn(id) });
+    this.colour.value = "probability";
+    this.recolour();
     element.replaceChildren(this.root);
   }
 
@@ -87,7 +88,7 @@ class App {
     );
     this.slider = h("input", {
       type: "range",
-      min: "1",
+      min: "0",
       max: "1",
       value: "1",
       "aria-label": t("slider"),
@@ -99,7 +100,30 @@ class App {
       { type: "button", class: "small", "aria-label": t("play"), title: t("play"), onclick: () => this.replay() },
       "▶",
     );
-    this.replayBar = h("div", { class: "replay", hidden: true }, this.play, this.slider, this.moment);
+    const step = (by, sign, key) =>
+      h(
+        "button",
+        { type: "button", class: "small", "aria-label": t(key), title: t(key), onclick: () => this.step(by) },
+        sign,
+      );
+    this.replayBar = h(
+      "div",
+      { class: "replay", hidden: true },
+      this.play,
+      step(-1, "‹", "step_back"),
+      this.slider,
+      step(1, "›", "step_on"),
+      this.moment,
+    );
+    this.legend = h("span", { class: "colour-legend" });
+    this.earlier = h("select", {
+      id: "arena-earlier",
+      class: "earlier",
+      "aria-label": t("earlier"),
+      hidden: true,
+      onchange: () => this.showPast(Number(this.earlier.value)),
+    });
+    this.back = h("button", { type: "button", class: "quiet", hidden: true, onclick: () => this.goBack() }, t("back"));
     this.file = h("input", {
       type: "file",
       accept: ".json,application/json",
@@ -121,7 +145,9 @@ class App {
       { class: "toolbar" },
       this.status,
       this.replayBar,
-      h("label", { class: "colour" }, t("colour"), " ", this.colour),
+      this.back,
+      this.earlier,
+      h("label", { class: "colour" }, t("colour"), " ", this.colour, this.legend),
       this.acts,
     );
   }
@@ -153,7 +179,7 @@ class App {
   }
 
   /* Many prompts: their events draw the plots instead of panes. */
-  startBatch({ prompt, prefix_ids, ...request }) {
+  startBatch({ prompt: _, prefix_ids: __, ...request }) {
     this.batch.clear();
     this.showBatch(true);
     const samples = Number(this.form.modes.samples.value) || 1;
@@ -176,6 +202,7 @@ class App {
     const runId = Array.from(crypto.getRandomValues(new Uint8Array(9)), (byte) =>
       byte.toString(16).padStart(2, "0"),
     ).join("");
+    this.keepPast();
     this.run = { id: runId, next: 0, fork, heard: Date.now(), fresh: !fork };
     this.showError(null);
     if (!request.prompts) this.seek(null);
@@ -324,7 +351,7 @@ class App {
     this.tree.draw(trace.grid ? [] : Array.from(trace.lanes.values()).filter((lane) => lane.isBeam), trace, n);
     this.replayBar.hidden = steps === 0;
     this.slider.max = String(Math.max(1, steps));
-    this.slider.value = String(Math.max(1, n));
+    this.slider.value = String(n);
     this.moment.textContent = t("moment", { n: number(n), all: number(steps) });
     if (this.run && steps) this.sayProgress(steps);
   }
@@ -355,14 +382,24 @@ class App {
     if (this.status.textContent !== text) this.status.textContent = text;
   }
 
-  showError(error) {
+  showError(given) {
+    const error = given && this.form.named(given);
     this.error.hidden = !error;
     this.error.replaceChildren(
       ...(error ? [h("b", {}, error.message || t("failed")), " ", h("span", {}, error.hint || "")] : []),
     );
   }
 
+  /* Which way is dark, in the strategies' own shades. */
+  drawLegend() {
+    const mode = this.colour.value;
+    const shade = (share) => h("i", { style: `--a:${share}` });
+    const scale = [t("legend_" + mode + "_low"), ...[6, 18, 32, 46].map(shade), t("legend_" + mode + "_high")];
+    this.legend.replaceChildren(...(mode === "none" ? [] : scale));
+  }
+
   recolour() {
+    this.drawLegend();
     for (const card of this.cards.values()) card.colour(this.colour.value);
     this.root.classList.toggle("coloured", this.colour.value !== "none");
   }
@@ -390,6 +427,14 @@ class App {
     this.draw();
   }
 
+  /* One step of all lanes, on or back. */
+  step(by) {
+    const { steps } = this.trace;
+    if (this.timer) this.replay();
+    const at = this.at === null ? steps : this.at;
+    this.seek(Math.max(0, Math.min(steps, at + by)));
+  }
+
   replay() {
     if (this.timer) {
       clearInterval(this.timer);
@@ -404,6 +449,41 @@ class App {
     }
     this.play.textContent = this.timer ? "❚❚" : "▶";
     this.play.setAttribute("aria-label", t(this.timer ? "pause" : "play"));
+  }
+
+  // ---- what was there before ----
+
+  /* Keeps what is shown, so that a fork or another comparison can be taken back. */
+  keepPast() {
+    if (!this.trace.meta || this.isBatch) return;
+    const { trace } = this;
+    this.past.push(trace.copy());
+    if (this.past.length > MOST_PAST) this.past.shift();
+    this.listPast();
+  }
+
+  listPast() {
+    const said = ({ meta }, at) => {
+      const text = meta.prompt.raw ?? meta.prompt.messages?.at(-1)?.content ?? "";
+      return h("option", { value: String(at) }, t("earlier_one", { prompt: clip(text, 40), seed: String(meta.seed) }));
+    };
+    this.earlier.replaceChildren(h("option", { value: "-1" }, t("earlier")), ...this.past.map(said).reverse());
+    this.earlier.hidden = this.back.hidden = !this.past.length;
+  }
+
+  showPast(at) {
+    if (this.run || !this.past[at]) return;
+    const [trace] = this.past.splice(at, 1);
+    this.keepPast();
+    this.showTrace(trace);
+    this.listPast();
+  }
+
+  goBack() {
+    if (this.run) return;
+    const trace = this.past.pop();
+    if (trace) this.showTrace(trace);
+    this.listPast();
   }
 
   // ---- forks and turns ----
@@ -427,6 +507,20 @@ class App {
       },
       { prefix, only: only ? lane.info.id : null, model: only ? lane.info.model : null },
     );
+  }
+
+  /* A finished run's model beside its base, on a record that the run held out: the page before and after it. */
+  async tryModel({ tuned, base, prompt, raw }) {
+    L.wanted.model = null;
+    this.form.chooseModels(base ? [base, tuned] : [tuned]);
+    if (prompt) this.form.setPrompt(raw ? { raw: prompt } : { messages: [{ role: "user", content: prompt }] });
+    await this.loadModels();
+    this.remember();
+    if (prompt && !this.run && this.form.modelIds.includes(tuned)) this.compare();
+  }
+
+  link() {
+    return link(this.form);
   }
 
   reply(lane) {
@@ -470,8 +564,7 @@ class App {
 
   trainOn(datasetId) {
     L.tell("train-on", datasetId);
-    const tab = document.querySelector('button[role="tab"][data-tab-id="train"]');
-    if (tab) tab.click();
+    L.openPanel("train");
   }
 
   // ---- in and out ----
@@ -591,5 +684,6 @@ const logprobOf = (token, id) => {
 };
 
 L.define("arena", (island) => {
-  new App(island);
+  const app = new App(island);
+  Object.assign(app.root, { app }); // for the console
 });

@@ -1,10 +1,17 @@
 /* "This one is better": asks which answers it beats and in which data set that is kept. Sends what the person picks
- through `hooks` {save(pair) → promise of {dataset_id, name, pairs, added} or {error}, train(dataset id), say(text)}. */
+ through `hooks` {save(pair) → promise of {dataset_id, name, pairs, added} or {error},
+   train(dataset id), say(text)}. */
 import { h, number, shape, t } from "./dom.js";
 
 const KEY = "llmdemo-arena-picks";
 
 export class Prefer {
+  /** What is asked about: the button that was pressed, the prompt and the better answer. @type {any} */
+  button = null;
+  /** @type {any} */
+  prompt = null;
+  chosen = "";
+
   constructor(hooks) {
     this.hooks = hooks;
     this.names = h("datalist", { id: "arena-picks-names" });

@@ -22,6 +22,11 @@ const tail = (text) =>
   text.length > SHOWN_SHARED ? "… " + text.slice(text.indexOf(" ", text.length - SHOWN_SHARED) + 1) : text;
 
 export class Tree {
+  /** The beam lane that is drawn, and its trace. @type {any} */
+  lane = null;
+  /** @type {any} */
+  trace = null;
+
   constructor() {
     this.view = { x: 0, y: 0, scale: 1 };
     this.width = 600;
@@ -331,12 +336,15 @@ export class Tree {
       const middle = node.x - 21;
       item.append(
         svg("path", {
-          d: `M${from} ${node.parent.y}H${middle - 14}C${middle + 4} ${node.parent.y} ${middle - 4} ${node.y} ${node.x - 4} ${node.y}`,
+          d:
+            `M${from} ${node.parent.y}H${middle - 14}` +
+            `C${middle + 4} ${node.parent.y} ${middle - 4} ${node.y} ${node.x - 4} ${node.y}`,
           "stroke-width": (1.2 + 5.8 * node.p).toFixed(2),
         }),
       );
     }
-    item.append(svg("path", { d: `M${node.x - 4} ${node.y}H${node.end + 2}`, class: "under" })); // from afar the words are lines
+    // From afar the words are lines.
+    item.append(svg("path", { d: `M${node.x - 4} ${node.y}H${node.end + 2}`, class: "under" }));
     const text = svg("text", { x: node.x, y: node.y + 4 });
     text.textContent = (node.kind === "done" ? "■ " : "") + node.label;
     const score = svg("text", { x: node.end + (node.kind === "done" ? 12 : 0), y: node.y + 4, class: "score" });

@@ -1,155 +1,11 @@
 /* The data panel: a record as the model will see it, what was found, numbers, the list of data sets.
  Everything from a data set goes through text nodes. Knows no other panel. */
-import * as L from "../lib/page.js";
-import { dataSets, findings, labels, learnsFrom, numbers } from "./findings.js";
+import * as L from "../lib/panel.js";
+import { h, t } from "../lib/panel.js";
+import { findings } from "./findings.js";
+import { labels, learnsFrom, numbers } from "./numbers.js";
 import { recordBox } from "./record.js";
-import { h, t } from "../lib/page.js";
-
-L.define("heading", ({ el, props }) => L.show(el, h("h2", {}, t(props.value))));
-// What may be uploaded; a file that is too large is refused here, before it is sent.
-L.define("kinds", ({ el, props }) => {
-  const most = props.value,
-    size = (bytes) => (bytes >= 2 ** 20 ? `${L.int(bytes / 2 ** 20)} MB` : L.bytes(bytes)),
-    said = h("div", { class: "too-large" });
-  L.show(el, h("p", { class: "soft kinds" }, t("data_kinds", { size: size(most) })), said);
-  const check = (event, files) => {
-    if (!event.target.closest?.("#data-file")) return;
-    L.show(said);
-    const large = [...(files || [])].find((file) => file.size > most);
-    if (!large) return;
-    event.preventDefault();
-    event.stopImmediatePropagation();
-    if (event.type === "change") event.target.value = "";
-    L.show(
-      said,
-      L.notice({
-        message: t("data_too_large", { name: large.name, size: size(large.size), most: size(most) }),
-        hint: t("data_too_large_hint"),
-      }),
-    );
-  };
-  document.addEventListener("change", (event) => check(event, event.target.files), true);
-  document.addEventListener("drop", (event) => check(event, event.dataTransfer?.files), true);
-});
-
-L.define("working", ({ el, props, watch, trigger }) => {
-  const draw = () => {
-    const work = props.value || {};
-    if (!work.name) return L.show(el);
-    const share = work.share ?? null;
-    L.show(
-      el,
-      h(
-        "div",
-        { class: "box" },
-        h(
-          "div",
-          { class: "stripline" },
-          h("span", { role: "status" }, t("data_reading", { name: work.name })),
-          h(
-            "span",
-            { class: "soft n" },
-            [share === null ? "" : L.percent(share), work.what].filter(Boolean).join(" · "),
-          ),
-          L.button(t("data_stop"), () => trigger("click")),
-        ),
-        h(
-          "div",
-          {
-            class: "progress",
-            role: "progressbar",
-            "aria-label": t("data_reading", { name: work.name }),
-            "aria-valuemin": 0,
-            "aria-valuemax": 100,
-            "aria-valuenow": share === null ? null : Math.round(share * 100),
-          },
-          h("i", { class: share === null ? "unsure" : "", style: `width:${share === null ? 30 : share * 100}%` }),
-        ),
-      ),
-    );
-  };
-  watch("value", draw);
-  draw();
-});
-
-// ---- columns that have to be named by hand
-L.define("data-columns", ({ el, props, watch, trigger }) => {
-  const draw = () => {
-    const asked = props.value || {};
-    if (!asked.columns) return L.show(el);
-    const chosen = { ...asked.guess };
-    let task = asked.roles[asked.task] ? asked.task : "chat";
-    const menu = (role) =>
-      h(
-        "label",
-        { class: "pick" },
-        h("span", {}, t(`data_col_${role}`)),
-        h(
-          "select",
-          {
-            onchange: (event) => {
-              chosen[role] = event.target.value;
-            },
-          },
-          h("option", { value: "" }, "–"),
-          asked.columns.map((column) => {
-            const o = h("option", { value: column }, L.clip(column, 60));
-            o.selected = chosen[role] === column;
-            return o;
-          }),
-        ),
-      );
-    const form = () =>
-      L.show(
-        el,
-        h(
-          "form",
-          {
-            class: "box",
-            onsubmit: (event) => {
-              event.preventDefault();
-              trigger("submit", {
-                task,
-                hub: asked.hub,
-                columns: Object.fromEntries(
-                  asked.roles[task].map((role) => [role, chosen[role] || ""]).filter(([, column]) => column),
-                ),
-              });
-            },
-          },
-          h("h2", {}, t("data_columns_of", { name: asked.name })),
-          h(
-            "div",
-            { class: "mapping" },
-            h(
-              "label",
-              { class: "pick" },
-              h("span", {}, t("data_kind")),
-              h(
-                "select",
-                {
-                  onchange: (event) => {
-                    task = event.target.value;
-                    form();
-                  },
-                },
-                Object.keys(asked.roles).map((each) => {
-                  const o = h("option", { value: each }, t(`data_task_${each}`));
-                  o.selected = each === task;
-                  return o;
-                }),
-              ),
-            ),
-            asked.roles[task].map(menu),
-            h("button", { type: "submit", class: "btn strong" }, t("data_columns_use")),
-          ),
-        ),
-      );
-    form();
-  };
-  watch("value", draw);
-  draw();
-});
+import { dataSets } from "./sets.js";
 
 // ---- the two halves of the panel share one state
 const state = {
@@ -261,27 +117,29 @@ const show = async (which) => {
 const turn = (index) => show({ index });
 const turnTo = (place) => show({ place });
 
+/* The first screen: what the app is, and one thing to do. */
+const welcome = () =>
+  h(
+    "section",
+    { class: "box empty welcome" },
+    h("h2", {}, t("welcome_title")),
+    h("p", {}, t("welcome_about")),
+    L.button(t("welcome_start"), () => L.find("#data-sample")?.click(), "strong", {
+      id: "welcome-start",
+    }),
+    L.button(t("welcome_arena"), () => L.openPanel("arena"), "quiet", { id: "welcome-arena" }),
+    h("p", { class: "soft small" }, t("data_sample_about")),
+  );
+
 const draw = () => {
-  const message = state.error ? L.notice(state.error) : null;
+  const message = L.notice(state.error);
+  document.body.classList.toggle("no-data", !state.report && !message);
   if (!state.report) {
-    L.show(
-      parts.main,
-      message,
-      message
-        ? null
-        : h(
-            "section",
-            { class: "box empty" },
-            h("h2", {}, t("data_empty_title")),
-            h("p", {}, t("data_empty")),
-            L.button(t("data_sample"), () => document.querySelector("#data-sample")?.click(), "strong"),
-            h("p", { class: "soft small" }, t("data_sample_about")),
-          ),
-    );
+    L.show(parts.main, message || welcome());
     return L.show(parts.side);
   }
-  L.keepFocus(parts.main, () => L.show(parts.main, message, titleBox(), recordBox(state), findings(state)));
-  L.keepFocus(parts.side, () => L.show(parts.side, numbers(state), labels(state), learnsFrom(state), dataSets(state)));
+  L.show(parts.main, message, titleBox(), recordBox(state), findings(state));
+  L.show(parts.side, dataSets(state), numbers(state), labels(state), learnsFrom(state));
 };
 
 const titleBox = () => {

@@ -1,7 +1,7 @@
 /* One record of a data set: as tokens, as a conversation, and the list of all records. `page` is the data panel's state
  with ask, fail, draw, turn. Everything from a data set goes through text nodes. */
-import * as L from "../lib/page.js";
-import { h, t } from "../lib/page.js";
+import * as L from "../lib/panel.js";
+import { Component, h, t } from "../lib/panel.js";
 
 const RULER = 50; // every so many tokens their number is shown
 
@@ -18,50 +18,53 @@ const about = (token, row) =>
     .filter(Boolean)
     .join(" · ");
 
-const tokenRow = (page, row) => {
-  const said = h("span", { class: "token-said", role: "status" }),
-    nodes = [];
-  let cut = false;
-  row.tokens.forEach((token, i) => {
-    if (token.cut && !cut) {
-      cut = true;
-      nodes.push(h("span", { class: "cut-mark" }, t("data_cut_here", { n: L.int(page.record.max_length) })));
-    }
-    if (i && i % RULER === 0) nodes.push(h("i", { class: "at", "aria-hidden": "true" }, L.int(token.position)));
+const tokenClass = (token) =>
+  ["t", token.trained && "tr", token.special && "sp", token.eos && "eos", token.cut && "gone"]
+    .filter(Boolean)
+    .join(" ");
+
+const pieces = (page, row) => {
+  const firstCut = row.tokens.findIndex((token) => token.cut);
+  const piece = (token, i) => {
     const text = token.special ? `‹${token.text.replace(/^<|>$/g, "")}›` : token.text.replace(/\n/g, "↵\n");
-    nodes.push(
-      h(
-        "span",
-        {
-          class: `t ${token.trained ? "tr" : ""} ${token.special ? "sp" : ""} ${token.eos ? "eos" : ""} ${token.cut ? "gone" : ""}`,
-          "data-i": i,
-        },
-        text,
-      ),
-    );
-  });
-  const hidden = row.length - row.tokens.length;
-  if (hidden > 0) nodes.push(h("span", { class: "soft" }, ` ${t("data_more_tokens", { n: L.int(hidden) })}`));
-  const box = h(
-    "div",
-    { class: "tok", tabindex: 0, role: "group", "aria-label": t("data_record", { n: L.int(page.record.row) }) },
-    nodes,
-  );
-  const tell = (event) => {
-    const i = event.target.dataset?.i;
-    said.textContent = i === undefined ? "" : about(row.tokens[+i], row);
+    return [
+      i === firstCut
+        ? h("span", { class: "cut-mark" }, t("data_cut_here", { n: L.int(page.record.max_length) }))
+        : null,
+      i && i % RULER === 0 ? h("i", { class: "at", "aria-hidden": "true" }, L.int(token.position)) : null,
+      h("span", { class: tokenClass(token), "data-i": i }, text),
+    ];
   };
-  box.addEventListener("pointerover", tell);
-  box.addEventListener("click", tell);
-  box.addEventListener("pointerleave", () => {
-    said.textContent = "";
-  });
+  const hidden = row.length - row.tokens.length;
   return [
-    row.title ? h("h3", { class: "row-title" }, role(row.title)) : null,
-    box,
-    h("div", { class: "cap" }, h("span", {}, learnt(page.record, row)), said),
+    row.tokens.map(piece),
+    hidden > 0 ? h("span", { class: "soft" }, ` ${t("data_more_tokens", { n: L.int(hidden) })}`) : null,
   ];
 };
+
+/* A record's tokens; the one that the pointer is at is told below them. */
+class Tokens extends Component {
+  state = { at: null };
+  render({ page, row }, { at }) {
+    const point = (event) => {
+      const i = event.target.dataset?.i;
+      this.setState({ at: i === undefined ? null : Number(i) });
+    };
+    const token = at === null ? null : row.tokens[at];
+    const label = t("data_record", { n: L.int(page.record.row) });
+    const hooks = { onpointerover: point, onclick: point, onpointerleave: () => this.setState({ at: null }) };
+    return [
+      row.title ? h("h3", { class: "row-title" }, role(row.title)) : null,
+      h("div", { class: "tok", tabindex: 0, role: "group", "aria-label": label, ...hooks }, pieces(page, row)),
+      h(
+        "div",
+        { class: "cap" },
+        h("span", {}, learnt(page.record, row)),
+        h("span", { class: "token-said", role: "status" }, token ? about(token, row) : ""),
+      ),
+    ];
+  }
+}
 const learnt = (record, row) => {
   if (record.kind === "classify") return `${t("data_role_label")}: ${record.turns[1]?.content ?? ""}`;
   const last = [...row.tokens].reverse().find((token) => token.trained);
@@ -83,36 +86,35 @@ const talk = (record) =>
   );
 
 const editor = (page, record) => {
-  const areas = record.turns.map((one) =>
-    h("textarea", {
-      rows: Math.min(10, 1 + Math.ceil(one.content.length / 90)),
-      value: one.content,
-      "aria-label": one.role,
-    }),
-  );
+  const { contents } = page.editing;
+  const stop = () => {
+    page.editing = null;
+    page.draw();
+  };
+  const save = (event) => {
+    event.preventDefault();
+    page.editing = null;
+    renew(page, "edit", { contents });
+  };
+  const area = (one, i) => {
+    const rows = Math.min(10, 1 + Math.ceil(one.content.length / 90));
+    const take = (text) => (contents[i] = text);
+    return h(
+      "label",
+      { class: "soft small" },
+      role(one.role),
+      L.entry({ tag: "textarea", rows, value: contents[i], onchange: take }),
+    );
+  };
   return h(
     "form",
-    {
-      class: "editor",
-      onsubmit: (event) => {
-        event.preventDefault();
-        page.editing = null;
-        renew(page, "edit", { contents: areas.map((area) => area.value) });
-      },
-    },
-    record.turns.map((one, i) => [h("label", { class: "soft small" }, role(one.role)), areas[i]]),
+    { class: "editor", onsubmit: save },
+    record.turns.map(area),
     h(
       "div",
       { class: "acts" },
       h("button", { type: "submit", class: "btn strong" }, t("data_save")),
-      L.button(
-        t("close"),
-        () => {
-          page.editing = null;
-          page.draw();
-        },
-        "quiet",
-      ),
+      L.button(t("cancel"), stop, "quiet"),
     ),
   );
 };
@@ -128,12 +130,14 @@ const renew = async (page, name, more) => {
 
 // ---- the list
 export const listPage = async (page, offset = 0) => {
+  page.listing = true;
   const answer = await page.ask("listing", {
     dataset_id: page.id,
     offset,
     query: page.query,
     code: page.listCode || "",
   });
+  page.listing = false;
   if (answer.error) return page.fail(answer.error);
   page.listed = answer;
   page.draw();
@@ -141,7 +145,7 @@ export const listPage = async (page, offset = 0) => {
 const list = (page) => {
   const found = page.listed;
   if (!found) {
-    listPage(page);
+    if (!page.listing) listPage(page);
     return h("p", { class: "soft", role: "status" }, t("loading"));
   }
   return h(
@@ -201,7 +205,11 @@ const pager = (page) => {
     listing
       ? listPage(page, Math.max(0, Math.min(place, last - (last % size))))
       : page.turn(found ? found[place] : place);
-  const number = h("input", {
+  const jump = (raw) => {
+    const place = Math.max(0, Math.min(last, (+raw || 1) - 1));
+    go(listing ? place - (place % size) : place);
+  };
+  const number = L.entry({
     type: "number",
     min: 1,
     max: total,
@@ -209,10 +217,7 @@ const pager = (page) => {
     class: "page",
     "aria-label": t("data_goto"),
     "data-key": "page",
-    onchange: (event) => {
-      const place = Math.max(0, Math.min(last, (+event.target.value || 1) - 1));
-      go(listing ? place - (place % size) : place);
-    },
+    onchange: jump,
   });
   return h(
     "div",
@@ -236,21 +241,15 @@ const pager = (page) => {
 const searchLine = (page) =>
   h(
     "form",
-    {
-      class: "searchline",
-      onsubmit: (event) => {
-        event.preventDefault();
-        search(page, event.target.querySelector("input").value.trim());
-      },
-    },
-    h("input", {
+    { class: "searchline", onsubmit: (event) => event.preventDefault() },
+    L.entry({
       type: "search",
-      class: "entry",
       value: page.query,
       placeholder: t("data_search"),
       "aria-label": t("data_search"),
       "data-key": "search",
       maxlength: 200,
+      onchange: (text) => search(page, text.trim()),
     }),
     page.query && page.searched
       ? h(
@@ -273,12 +272,8 @@ const search = async (page, query) => {
 
 // ---- the box
 export const recordBox = (page) => {
-  const box = h("section", { class: "box record" }),
-    { record, listed } = page;
-  if (!record) {
-    L.show(box, h("p", { class: "soft", role: "status" }, t("loading")));
-    return box;
-  }
+  const { record, listed } = page;
+  if (!record) return h("section", { class: "box record" }, h("p", { class: "soft", role: "status" }, t("loading")));
   const listing = page.view === "list",
     asTokens = page.view === "tokens" && record.rows;
   const title = listing
@@ -290,28 +285,25 @@ export const recordBox = (page) => {
     : t(asTokens ? "data_record" : "data_record_plain", { n: L.int(record.kept ? page.index + 1 : record.row) });
   const body = listing
     ? list(page)
-    : page.editing === record.place
+    : page.editing?.place === record.place
       ? editor(page, record)
       : asTokens
-        ? record.rows.map((row) => tokenRow(page, row))
+        ? record.rows.map((row) => h(Tokens, { page, row }))
         : talk(record);
   const edit = () => {
-    page.editing = record.place;
+    page.editing = { place: record.place, contents: record.turns.map((one) => one.content) };
     page.draw();
-    document.querySelector("#data-report textarea")?.focus();
+    L.find("#data-report textarea")?.focus();
   };
-  L.show(
-    box,
+  return h(
+    "section",
+    { class: "box record" },
     h(
       "div",
       { class: "boxline" },
       h("h2", {}, title, !listing && !record.kept ? h("span", { class: "tag" }, t("data_is_left_out")) : null),
       pager(page),
     ),
-    body,
-    !record.rows && page.view === "tokens"
-      ? h("p", { class: "soft small" }, record.refused || t("data_tokens_wait"))
-      : null,
     h(
       "div",
       { class: "boxline tools" },
@@ -338,6 +330,9 @@ export const recordBox = (page) => {
             L.sure(t("data_drop_record"), t("data_drop_sure"), () => renew(page, "drop")),
           ),
     ),
+    body,
+    !record.rows && page.view === "tokens"
+      ? h("p", { class: "soft small" }, record.refused || t("data_tokens_wait"))
+      : null,
   );
-  return box;
 };

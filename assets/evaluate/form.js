@@ -1,6 +1,6 @@
 /* The evaluate panel's form: which models on which held-out records, a judge, or folds. Knows no result. */
-import * as L from "../lib/page.js";
-import { h, t } from "../lib/page.js";
+import * as L from "../lib/panel.js";
+import { h, t } from "../lib/panel.js";
 
 L.define("evaluate-form", ({ el, server }) => {
   const state = {
@@ -18,10 +18,13 @@ L.define("evaluate-form", ({ el, server }) => {
     like: "",
     open: false,
     busy: false,
+    error: null,
   };
-  const message = h("div", {}),
-    parts = {};
-  const fail = (error) => L.show(message, L.notice(error));
+  const fail = (error) => {
+    state.error = error || null;
+    if (state.choices) draw();
+    else L.show(el, L.notice(error));
+  };
   const set = () => state.choices.data_sets.find((each) => each.dataset_id === state.dataset_id);
   const kind = () => set()?.kind || "answers";
   const fitting = () =>
@@ -38,7 +41,7 @@ L.define("evaluate-form", ({ el, server }) => {
     const own = choices.models.find((model) => model.ready && model.dataset_id)?.dataset_id;
     if (!set()) state.dataset_id = own || choices.data_sets[0]?.dataset_id || null;
     settle();
-    if (!el.contains(document.activeElement)) draw();
+    draw();
   };
   // The base against the newest tuned one, also one that comes later, unless something else ("": nothing) was chosen.
   const settle = () => {
@@ -55,35 +58,9 @@ L.define("evaluate-form", ({ el, server }) => {
   };
 
   const select = (label, options, value, onchange, id) =>
-    h(
-      "label",
-      { class: "pick" },
-      h("span", {}, label),
-      h(
-        "select",
-        { id, onchange: (event) => onchange(event.target.value) },
-        options.map(([key, text]) => {
-          const option = h("option", { value: key }, text);
-          option.selected = key === value;
-          return option;
-        }),
-      ),
-    );
+    h("label", { class: "pick" }, h("span", {}, label), L.menu({ id, options, value, onchange }));
   const entry = (label, value, take, more = {}) =>
-    h(
-      "label",
-      { class: "pick" },
-      h("span", {}, label),
-      h("input", {
-        class: "entry",
-        value: value ?? "",
-        onchange: (event) => {
-          const kept = take(event.target.value);
-          if (kept !== undefined) event.target.value = kept;
-        },
-        ...more,
-      }),
-    );
+    h("label", { class: "pick" }, h("span", {}, label), L.entry({ value: value ?? "", onchange: take, ...more }));
 
   const draw = () => {
     const { choices } = state;
@@ -91,14 +68,13 @@ L.define("evaluate-form", ({ el, server }) => {
     const models = fitting(),
       classify = kind() === "classify",
       folds = classify && state.how === "folds",
-      menu = models.map((model) => [model.id, model.title]);
+      titles = models.map((model) => [model.id, model.title]);
     const sets = choices.data_sets.map((each) => [each.dataset_id, `${each.name} · ${L.int(each.kept)}`]);
     const start = L.button(startWords(folds), begin, "strong go", {
       id: "evaluate-start",
       disabled: state.busy || (!folds && !models.length),
     });
     const said = h("p", { class: "soft summary" }, about(folds));
-    Object.assign(parts, { start, said, folds });
     L.show(
       el,
       h(
@@ -116,7 +92,7 @@ L.define("evaluate-form", ({ el, server }) => {
           },
           "evaluate-data",
         ),
-        ...(folds ? (like() ? [] : beginning()) : sides(menu)),
+        ...(folds ? (like() ? [] : beginning()) : sides(titles)),
         start,
       ),
       classify
@@ -133,37 +109,34 @@ L.define("evaluate-form", ({ el, server }) => {
               (how) => {
                 state.how = how;
                 draw();
-                el.querySelector(`input[value=${how}]`)?.focus();
               },
             ),
           )
         : null,
-      message,
+      L.notice(state.error),
       classify && !folds && !models.length ? h("p", { class: "soft summary" }, t("eval_no_classifier")) : said,
       folds ? foldSettings() : settings(),
     );
   };
-  const sides = (menu) => [
+  const sides = (titles) => [
     select(
       t("eval_first"),
-      menu,
+      titles,
       state.first,
       (id) => {
         state.first = id;
         settle();
         draw();
-        el.querySelector("#evaluate-first")?.focus();
       },
       "evaluate-first",
     ),
     select(
       t("eval_second"),
-      [["", t("eval_no_second")], ...menu.filter(([id]) => id !== state.first)],
+      [["", t("eval_no_second")], ...titles.filter(([id]) => id !== state.first)],
       state.second,
       (id) => {
         state.second = id;
         draw();
-        el.querySelector("#evaluate-second")?.focus();
       },
       "evaluate-second",
     ),
@@ -204,16 +177,10 @@ L.define("evaluate-form", ({ el, server }) => {
   const startWords = (folds) =>
     state.busy ? t("eval_starting") : folds ? t("eval_folds_start", { n: state.folds }) : t("eval_start");
   const about = (folds) => (folds ? t("eval_folds_about", { n: state.folds }) : summary());
-  // A number that was typed changes these words alone: drawing all anew would take the next field from under the hand.
-  const retell = () => {
-    parts.start.textContent = startWords(parts.folds);
-    parts.said.textContent = about(parts.folds);
-  };
-  const number = (key, usual) => (raw) => {
-    if (String(raw).trim() === "") delete state.settings[key];
+  const number = (key) => (raw) => {
+    if (raw.trim() === "") delete state.settings[key];
     else state.settings[key] = Number(raw);
-    retell();
-    return state.settings[key] ?? usual ?? "";
+    draw();
   };
 
   const settings = () =>
@@ -230,13 +197,13 @@ L.define("evaluate-form", ({ el, server }) => {
       h(
         "div",
         { class: "fields" },
-        entry(t("eval_limit"), limit(), number("limit", state.choices.limits[kind()]), {
+        entry(t("eval_limit"), limit(), number("limit"), {
           type: "number",
           min: 1,
           id: "evaluate-limit",
         }),
         kind() === "answers"
-          ? entry(t("eval_new_tokens"), state.settings.max_new_tokens || 96, number("max_new_tokens", 96), {
+          ? entry(t("eval_new_tokens"), state.settings.max_new_tokens || 96, number("max_new_tokens"), {
               type: "number",
               min: 1,
             })
@@ -277,8 +244,7 @@ L.define("evaluate-form", ({ el, server }) => {
         state.folds,
         (raw) => {
           state.folds = Math.max(2, Math.min(20, Math.round(Number(raw)) || 5));
-          retell();
-          return state.folds;
+          draw();
         },
         { type: "number", min: 2, max: 20 },
       ),
@@ -293,7 +259,6 @@ L.define("evaluate-form", ({ el, server }) => {
     );
 
   const judge = () => {
-    const [help, text] = L.help(t("eval_judge_help"), t("eval_judge"));
     const one = state.judge,
       change = (key) => (value) => {
         one[key] = value;
@@ -301,8 +266,12 @@ L.define("evaluate-form", ({ el, server }) => {
     return h(
       "div",
       { class: "judge" },
-      h("div", { class: "setting-name" }, h("span", {}, t("eval_judge")), help),
-      text,
+      h(
+        "div",
+        { class: "setting-name" },
+        h("span", {}, t("eval_judge")),
+        L.help(t("eval_judge_help"), t("eval_judge")),
+      ),
       L.choice(
         t("eval_judge"),
         ["none", "model", "endpoint"].map((key) => [key, t(`eval_judge_${key}`)]),
@@ -311,7 +280,6 @@ L.define("evaluate-form", ({ el, server }) => {
           one.kind = value;
           if (value === "model") one.model_id = one.model_id || fitting()[0]?.id;
           draw();
-          el.querySelector(`input[value=${value}]`)?.focus();
         },
       ),
       one.kind === "none"
@@ -372,8 +340,8 @@ L.define("evaluate-form", ({ el, server }) => {
       : await L.ask(server, "start", sent);
     state.busy = false;
     draw();
-    if (answer.error) return fail(answer.error);
-    L.show(message);
+    fail(answer.error);
+    if (answer.error) return;
     L.tell("evaluation-started", { id: answer.evaluation_id, key: sent.key || "" });
     if (folds) L.tell("runs-changed");
   };
@@ -395,8 +363,9 @@ L.define("evaluate-form", ({ el, server }) => {
     }
     settle();
     draw();
-    el.querySelector("#evaluate-start")?.focus();
+    L.find("#evaluate-start")?.focus();
   };
   L.hear("evaluate-model", wish);
-  L.wanted.evaluation ? wish(L.wanted.evaluation) : load();
+  if (L.wanted.evaluation) wish(L.wanted.evaluation);
+  else load();
 });

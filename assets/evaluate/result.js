@@ -1,8 +1,9 @@
 /* The evaluate panel: how an evaluation goes, what came out, record by record; the list; a classifier to try.
  Everything that models or data say goes through text nodes. Knows no form. */
-import * as L from "../lib/page.js";
-import { differing, square, whisker, winBar } from "./plots.js";
-import { h, t } from "../lib/page.js";
+import * as L from "../lib/panel.js";
+import { square } from "../lib/chart/square.js";
+import { differing, whisker, winBar } from "./plots.js";
+import { h, t } from "../lib/panel.js";
 
 const GOING = ["queued", "running", "stopping"],
   SHARES = ["exact", "normalised", "ended"];
@@ -46,20 +47,19 @@ const look = async (force) => {
     const answer = await ask("overview", { evaluation_id: state.id, seen: state.seen, differ: state.differ });
     if (answer.error) {
       if (!answer.lost) state.error = answer.error;
-    } else take(answer);
+    } else takeIn(answer);
     if (state.status && GOING.includes(state.status.state)) wait = 800;
     draw();
   }
   timer = setTimeout(look, wait);
 };
-const take = (answer) => {
+const takeIn = (answer) => {
   state.list = answer.evaluations;
   state.error = null;
   const one = answer.evaluation;
   if (!one) return Object.assign(state, { id: null, status: null, result: {}, records: [], seen: null });
   Object.assign(state, { id: one.status.evaluation_id, status: one.status });
-  if (one.fresh)
-    Object.assign(state, { seen: one.seen, result: one.result, records: one.records, of: one.of, drawn: null });
+  if (one.fresh) Object.assign(state, { seen: one.seen, result: one.result, records: one.records, of: one.of });
 };
 const choose = (id) => {
   Object.assign(state, { id, seen: null, open: null, all: false, side: 0, klass: null, at: 0.5 });
@@ -85,30 +85,13 @@ L.hear("evaluation-started", ({ id, key }) => {
 document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && parts.main && look());
 
 const draw = () => {
-  const key = JSON.stringify([
-    state.status,
-    state.error,
-    state.list.map((each) => each.evaluation_id + each.state),
-    state.seen,
-    state.sort,
-    state.differ,
-    state.all,
-    state.side,
-    state.klass,
-    state.open?.index,
-  ]);
-  if (key === state.drawn) return;
-  state.drawn = key;
   if (!state.status) {
-    L.show(
-      parts.main,
-      L.notice(state.error),
-      h("section", { class: "box empty" }, h("h2", {}, t("eval_empty_title")), h("p", {}, t("eval_empty"))),
-    );
+    const empty = h("section", { class: "box empty" }, h("h2", {}, t("eval_empty_title")), h("p", {}, t("eval_empty")));
+    L.show(parts.main, L.notice(state.error), empty);
     return L.show(parts.side);
   }
-  L.keepFocus(parts.main, () => L.show(parts.main, L.notice(state.error), head(), ...body()));
-  L.keepFocus(parts.side, () => L.show(parts.side, list()));
+  L.show(parts.main, L.notice(state.error), head(), body());
+  L.show(parts.side, list());
 };
 
 // ---- how it goes
@@ -174,13 +157,13 @@ const head = () => {
       : null,
     (state.result.notes || []).map((note) =>
       L.notice({
-        message: t(`eval_note_${note.code}`, said(note)),
+        message: t(`eval_note_${note.code}`, figuresOf(note)),
         kind: note.code === "overlap" || note.code === "unknown" ? "error" : "info",
       }),
     ),
   );
 };
-const said = (note) =>
+const figuresOf = (note) =>
   Object.fromEntries(Object.entries(note).map(([key, value]) => [key, Number.isInteger(value) ? L.int(value) : value]));
 const keyField = (id) =>
   h("input", {
@@ -210,18 +193,7 @@ const progress = (status) => {
   return h(
     "div",
     {},
-    h(
-      "div",
-      {
-        class: "progress",
-        role: "progressbar",
-        "aria-label": what,
-        "aria-valuemin": 0,
-        "aria-valuemax": 100,
-        "aria-valuenow": share === null ? null : Math.round(share * 100),
-      },
-      h("i", { class: share === null ? "unsure" : "", style: `width:${share === null ? 30 : share * 100}%` }),
-    ),
+    L.progressBar(share, what),
     h(
       "div",
       { class: "cap" },
@@ -231,7 +203,9 @@ const progress = (status) => {
         {},
         [
           now.total ? t("eval_progress", { done: L.int(now.done), total: L.int(now.total) }) : "",
-          now.eta_seconds !== null && now.eta_seconds !== undefined ? t("eval_left", { time: L.duration(now.eta_seconds) }) : "",
+          now.eta_seconds !== null && now.eta_seconds !== undefined
+            ? t("eval_left", { time: L.duration(now.eta_seconds) })
+            : "",
         ]
           .filter(Boolean)
           .join(" · "),
@@ -291,7 +265,7 @@ const figures = (result) =>
           {},
           result.figures.map((figure) => {
             const word = figure.key === "loss" && result.kind !== "answers" ? "loss_text" : figure.key,
-              [help, text] = L.help(t(`eval_h_${word}`), t(`eval_f_${word}`)),
+              help = L.help(t(`eval_h_${word}`), t(`eval_f_${word}`)),
               change = figure.difference;
             return h(
               "tr",
@@ -301,7 +275,6 @@ const figures = (result) =>
                 {},
                 t(`eval_f_${word}`),
                 help,
-                text,
                 SHARES.slice(0, 2).includes(figure.key)
                   ? h("span", { class: "soft small" }, ` n = ${L.int(figure.n)}`)
                   : null,
@@ -390,17 +363,18 @@ const records = (result) => {
   if (!state.records.length && !state.differ) return null;
   const two = result.models.length > 1,
     answers = result.kind === "answers";
+  /** @type {any[][]} */
   const columns = [
     ["row", t("eval_col_row"), (r) => r.row],
     ["prompt", t(result.kind === "answers" ? "eval_col_prompt" : "eval_col_text"), (r) => r.prompt],
   ];
   result.models.forEach((_, i) => columns.push([`loss${i}`, t("eval_col_loss"), (r) => r.loss[i], i]));
   if (answers)
-    for (const [key, name, value] of [
+    for (const [key, name, of] of /** @type {any[][]} */ ([
       ["right", t("eval_col_right"), rank],
       ["rouge", t("eval_col_rouge"), (r, i) => r.rouge_l[i]],
-    ])
-      result.models.forEach((_, i) => columns.push([`${key}${i}`, name, (r) => value(r, i), i]));
+    ]))
+      result.models.forEach((_, i) => columns.push([`${key}${i}`, name, (r) => of(r, i), i]));
   if (state.records.some((r) => r.verdict))
     columns.push(["verdict", t("eval_col_verdict"), (r) => (r.verdict ? (r.verdict.winner ?? 0.5) : -1)]);
   const value = columns.find(([key]) => key === state.sort.key)?.[2] || columns[0][2];
@@ -631,6 +605,7 @@ const classified = (result) => {
     mistakes(model),
   ];
 };
+const fitTime = (seconds) => (seconds < 10 ? t("seconds", { n: L.num(seconds, 1) }) : L.duration(seconds));
 const contest = (result) => {
   const rows = [
     ...result.models.map((each) => ({ ...each, name: each.title, mine: true })),
@@ -639,6 +614,7 @@ const contest = (result) => {
   const unbalanced = rows[0].unbalanced,
     rare = result.labels[rows[0].positive],
     rareF1 = (r) => r.classes[r.positive].f1;
+  /** @type {any[][]} */
   const columns = [
     [t("eval_accuracy"), (r) => r.accuracy],
     [t("eval_precision_macro"), (r) => r.macro.precision],
@@ -700,11 +676,7 @@ const contest = (result) => {
                     )
                   : row.name,
                 row.seconds !== undefined
-                  ? h(
-                      "span",
-                      { class: "soft small" },
-                      ` ${t("eval_fit_time", { time: row.seconds < 10 ? t("seconds", { n: L.num(row.seconds, 1) }) : L.duration(row.seconds) })}`,
-                    )
+                  ? h("span", { class: "soft small" }, ` ${t("eval_fit_time", { time: fitTime(row.seconds) })}`)
                   : null,
               ),
               columns.map(([, value], i) =>
@@ -718,13 +690,13 @@ const contest = (result) => {
     behind ? h("p", { class: "cap block" }, t("eval_small_wins")) : null,
   );
 };
-const at = (model, klass, threshold) => {
+const at = (model, klass, least) => {
   const scores = model.scores[klass],
     truth = model.truth,
     positive = Number(klass),
     cells = { tp: 0, fp: 0, fn: 0, tn: 0 };
   for (let i = 0; i < truth.length; i++)
-    cells[scores[i] >= threshold ? (truth[i] === positive ? "tp" : "fp") : truth[i] === positive ? "fn" : "tn"]++;
+    cells[scores[i] >= least ? (truth[i] === positive ? "tp" : "fp") : truth[i] === positive ? "fn" : "tn"]++;
   const precision = cells.tp + cells.fp ? cells.tp / (cells.tp + cells.fp) : 1,
     recall = cells.tp + cells.fn ? cells.tp / (cells.tp + cells.fn) : 0;
   return {
@@ -739,12 +711,15 @@ const threshold = (result, model, klass) => {
   const curves = model.curves[klass],
     label = result.labels[klass];
   if (!curves?.roc) return h("p", { class: "soft" }, t("eval_note_missing_class", { labels: label }));
+  const has = model.scores[klass];
+  const now = has ? at(model, klass, state.at) : null;
   const roc = square({
     lines: [{ ...curves.roc, color: FIRST }],
     diagonal: true,
     xName: t("eval_false_rate"),
     yName: t("eval_hit_rate"),
     label: `${t("eval_roc")}: ${L.num(model.roc_auc, 3)}`,
+    mark: now && { x: now.false, y: now.recall },
   });
   const pr = square({
     lines: [
@@ -754,38 +729,35 @@ const threshold = (result, model, klass) => {
     xName: t("eval_recall"),
     yName: t("eval_precision"),
     label: `${t("eval_pr")}: ${L.num(model.pr_auc, 3)}`,
+    mark: now && { x: now.recall, y: now.precision },
   });
-  const told = h("p", { class: "cap block", role: "status" }),
-    has = model.scores[klass];
-  const move = (value) => {
-    state.at = value;
-    const now = at(model, klass, value);
-    roc.mark(now.false, now.recall);
-    pr.mark(now.recall, now.precision);
-    L.show(
-      told,
-      t("eval_at_threshold", {
-        precision: L.num(now.precision, 3),
-        recall: L.num(now.recall, 3),
-        f1: L.num(now.f1, 3),
-        wrong: L.int(now.fp + now.fn),
-      }),
-    );
-    output.textContent = L.num(value, 2);
+  const move = (event) => {
+    state.at = Number(event.target.value);
+    draw();
   };
-  const output = h("b", { class: "n" }),
-    slider = h("input", {
-      type: "range",
-      min: 0.01,
-      max: 0.99,
-      step: 0.01,
-      value: state.at,
-      id: "evaluate-threshold",
-      "data-key": "threshold",
-      oninput: (event) => move(Number(event.target.value)),
+  const slider = h("input", {
+    type: "range",
+    min: 0.01,
+    max: 0.99,
+    step: 0.01,
+    value: state.at,
+    id: "evaluate-threshold",
+    "data-key": "threshold",
+    oninput: move,
+  });
+  const told =
+    now &&
+    t("eval_at_threshold", {
+      precision: L.num(now.precision, 3),
+      recall: L.num(now.recall, 3),
+      f1: L.num(now.f1, 3),
+      wrong: L.int(now.fp + now.fn),
     });
-  if (has) move(state.at);
   const picks = Object.keys(model.curves);
+  const take = (key) => {
+    state.klass = key;
+    draw();
+  };
   return [
     h(
       "div",
@@ -795,35 +767,26 @@ const threshold = (result, model, klass) => {
         { for: "evaluate-threshold", class: "threshold" },
         t("eval_threshold", { label: L.clip(label, 24) }),
         " ",
-        output,
+        h("b", { class: "n" }, L.num(state.at, 2)),
       ),
       picks.length > 1
-        ? h(
-            "select",
-            {
-              class: "small-select",
-              "aria-label": t("eval_class"),
-              "data-key": "klass",
-              onchange: (event) => {
-                state.klass = event.target.value;
-                draw();
-              },
-            },
-            picks.map((key) => {
-              const o = h("option", { value: key }, result.labels[key]);
-              o.selected = key === klass;
-              return o;
-            }),
-          )
+        ? L.menu({
+            class: "small-select",
+            "aria-label": t("eval_class"),
+            "data-key": "klass",
+            value: klass,
+            options: picks.map((key) => [key, result.labels[key]]),
+            onchange: take,
+          })
         : null,
     ),
     has ? slider : null,
-    told,
+    h("p", { class: "cap block", role: "status" }, told),
     h(
       "div",
       { class: "squares" },
-      h("figure", {}, roc.node, h("figcaption", { class: "cap" }, t("eval_roc"))),
-      h("figure", {}, pr.node, h("figcaption", { class: "cap" }, t("eval_pr"))),
+      h("figure", {}, roc, h("figcaption", { class: "cap" }, t("eval_roc"))),
+      h("figure", {}, pr, h("figcaption", { class: "cap" }, t("eval_pr"))),
       reliability(model),
     ),
   ];
@@ -897,7 +860,7 @@ const reliability = (model) => {
   return h(
     "figure",
     {},
-    plot.node,
+    plot,
     h("figcaption", { class: "cap" }, `${t("eval_reliability")} ${t("eval_ece")} ${L.num(model.ece, 3)}`),
   );
 };
@@ -941,6 +904,8 @@ const perClass = (labels, model) =>
       ),
     ),
   );
+const mistaken = ({ label, predicted, probability }) =>
+  t("eval_mistake", { label, predicted, share: L.percent(probability) });
 const mistakes = (model) =>
   h(
     "section",
@@ -957,11 +922,7 @@ const mistakes = (model) =>
                 "li",
                 {},
                 h("p", {}, L.clip(each.text, 300)),
-                h(
-                  "p",
-                  { class: "soft small" },
-                  `${t("eval_col_row")} ${L.int(each.row)}: ${t("eval_mistake", { label: each.label, predicted: each.predicted, share: L.percent(each.probability) })}`,
-                ),
+                h("p", { class: "soft small" }, `${t("eval_col_row")} ${L.int(each.row)}: ${mistaken(each)}`),
               ),
             ),
         )
@@ -1102,114 +1063,3 @@ const list = () =>
       ),
     ),
   );
-
-// ---- a classifier to try
-L.define("evaluate-use", ({ el, server, trigger }) => {
-  const use = { models: [], model_id: null, text: "", found: null, error: null, busy: false };
-  const load = async () => {
-    const choices = await L.ask(server, "choices");
-    if (choices.error) return;
-    use.models = choices.models.filter((model) => model.ready && model.task === "classify");
-    if (!use.models.some((model) => model.id === use.model_id)) {
-      use.model_id = use.models[0]?.id || null;
-      trigger("select", { model_id: use.model_id });
-    }
-    document.body.classList.toggle("no-classifier", !use.models.length);
-    if (!el.contains(document.activeElement)) show();
-  };
-  const show = () => {
-    if (!use.models.length) return L.show(el);
-    const area = h("textarea", {
-      class: "entry",
-      rows: 3,
-      value: use.text,
-      maxlength: 20000,
-      "aria-label": t("eval_use_text"),
-      placeholder: t("eval_use_text"),
-      oninput: (event) => {
-        use.text = event.target.value;
-      },
-    });
-    const shares = use.found?.probabilities.slice(0, 6);
-    L.show(
-      el,
-      h(
-        "section",
-        { class: "box use" },
-        h("h2", {}, t("eval_use")),
-        h(
-          "select",
-          {
-            "aria-label": t("eval_who"),
-            onchange: (event) => {
-              use.model_id = event.target.value;
-              use.found = null;
-              trigger("select", { model_id: use.model_id });
-              show();
-            },
-          },
-          use.models.map((model) => {
-            const o = h("option", { value: model.id }, model.title);
-            o.selected = model.id === use.model_id;
-            return o;
-          }),
-        ),
-        area,
-        L.button(t("eval_use_do"), run, "strong", { disabled: use.busy, id: "evaluate-classify" }),
-        use.error ? L.notice(use.error) : null,
-        use.found
-          ? [
-              h(
-                "div",
-                { class: "shares" },
-                shares.map((each) =>
-                  h(
-                    "div",
-                    {},
-                    h("span", {}, each.label),
-                    h(
-                      "span",
-                      { class: "track" },
-                      h("i", { style: `width:${Math.max(0.5, 100 * each.probability).toFixed(1)}%` }),
-                    ),
-                    h("em", {}, L.percent(each.probability)),
-                  ),
-                ),
-              ),
-              h(
-                "p",
-                { class: "tokens-why" },
-                use.found.tokens.map((token) =>
-                  h(
-                    "span",
-                    {
-                      class: token.special ? "sp" : "",
-                      title: L.num(token.score, 2),
-                      style: `--tone:${token.score >= 0 ? GOOD : SECOND};--share:${Math.round(60 * Math.sqrt(Math.abs(token.score)))}%`,
-                    },
-                    token.text,
-                  ),
-                ),
-              ),
-              h(
-                "p",
-                { class: "cap block" },
-                t("eval_use_why", { label: use.found.label }) + (use.found.truncated ? ` ${t("eval_use_cut")}` : ""),
-              ),
-            ]
-          : null,
-      ),
-    );
-  };
-  const run = async () => {
-    use.busy = true;
-    show();
-    const answer = await L.ask(server, "classify", { model_id: use.model_id, text: use.text });
-    Object.assign(use, { busy: false, error: answer.error || null, found: answer.error ? null : answer });
-    show();
-  };
-  L.hear("run-ended", load);
-  L.hear("starter", load);
-  L.hear("runs-pulse", load);
-  load();
-});

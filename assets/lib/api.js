@@ -62,10 +62,13 @@ export const wanted = {};
 export const visible = (el) =>
   document.visibilityState === "visible" && el.isConnected && el.getClientRects().length > 0;
 
+/** The first element that fits, or null: what is done with it says what it is. @param {string} selector
+   @returns {any} */
+export const find = (selector) => document.querySelector(selector);
+
 /** Opens a panel by its id. @param {string} id */
 export const openPanel = (id) => {
-  /** @type {HTMLElement | null} */
-  const tab = document.querySelector(`#panels button[role="tab"][data-tab-id="${id}"]`);
+  const tab = find(`#panels button[role="tab"][data-tab-id="${id}"]`);
   tab?.click();
   return Boolean(tab);
 };

@@ -1,8 +1,9 @@
 /* A run's figures as charts on one axis: which belong together, their names, units and colours. Knows series by name
  ({metric: {step, seconds, value}}) and nothing of how runs are asked for. */
-import * as L from "../lib/page.js";
-import { plots } from "../lib/chart.js";
-import { h, t } from "../lib/page.js";
+import { plots } from "../lib/chart/lines.js";
+import * as L from "../lib/format.js";
+import { h } from "../lib/view.js";
+import { t } from "../lib/words.js";
 
 const BLUE = "var(--greedy)",
   AMBER = "var(--topk)",
@@ -14,7 +15,9 @@ const share = (v) => `${L.num(v * 100, 1)} %`,
 const small = (v) => L.num(v, Math.abs(v) < 1 ? 3 : 2);
 
 /* Groups in the order in which they are drawn; the first is the large one. Each: its name, its metrics
-   [name, options], how its values are written. What the worker of a task reports beside these gets a chart of its own. */
+   [name, options], how its values are written. What a task's worker reports besides
+   gets a chart of its own. */
+/** @type {any[][]} */
 const GROUPS = [
   [
     "loss",
@@ -85,6 +88,7 @@ const others = (series) =>
 const x = (curve, over) => (over === "step" ? curve.step : curve.seconds);
 
 // Of one run: every metric with its own colour.
+/** @returns {any[]} */
 const ofOne = (series, over) =>
   [...GROUPS, ...others(series)]
     .map(([key, metrics, yFormat, limits]) => ({

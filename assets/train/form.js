@@ -1,62 +1,55 @@
 /* The train panel's form: what to train on what, settings with "?", the memory it will take, Start. It follows the task
- of the chosen data, and is the base of races and searches: other scripts find it as trainForm. */
-import * as L from "../lib/page.js";
-import { h, t } from "../lib/page.js";
+   of the chosen data, and is the base of races and searches. */
+import {
+  ask as call,
+  button,
+  bytes,
+  choice,
+  clip,
+  define,
+  entry,
+  h,
+  hear,
+  help,
+  int,
+  menu,
+  notice,
+  percent,
+  show,
+  t,
+  tell,
+  timeRange,
+} from "../lib/panel.js";
+import { controlOf, errorOfField, fits, NAME, NAMED, settingsForForm, WORDED } from "./fields.js";
+import { memoryBars } from "./memory.js";
 
-/* What races and searches take as their base: filled when the form is drawn. */
+/** What races and searches take as their base: filled when the form is drawn. @type {Record<string, any>} */
 export const trainForm = {};
 
 const SAMPLE = "sample";
-const WORDED = {
-  loss_on: { response: "data_response", all: "data_everything" },
-  class_weights: { none: "choice_none", balanced: "choice_balanced" },
-  log_with: { none: "choice_none" },
-};
-const NAMED = {
-  warmup_stable_decay: "warm-up, stable, decay",
-  dpo: "DPO",
-  ipo: "IPO",
-  robust: "robust DPO",
-  tensorboard: "TensorBoard",
-};
-const BASE = ["dataset_id", "model_id", "method"];
+const OTHER = "+"; // "another model" in the menu of models
+const PREDICT_MS = 350;
 
-L.define("train-form", ({ el, server }) => {
+define("train-form", ({ el, server }) => {
   const state = {
     choices: null,
     config: { dataset_id: null, model_id: "starter", method: "galore" },
     changed: {},
     open: false,
-    ledger: null,
+    predicted: null,
     error: null,
+    field: null, // the setting that the error is about
     busy: false,
     other: false,
+    otherName: "",
   };
-  const ask = (name, data) => L.ask(server, name, data);
-  const message = h("div", {}),
-    summary = h("p", { class: "soft summary", role: "status" }),
-    ledgerBox = h("div", {}),
-    slot = h("div", { class: "more" });
-  const task = () => state.choices?.data_sets.find((set) => set.dataset_id === state.config.dataset_id)?.task || "chat";
+  const ask = (name, data) => call(server, name, data);
+  const setOf = (id) => state.choices.data_sets.find((set) => set.dataset_id === id);
+  const task = () => (state.choices && setOf(state.config.dataset_id)?.task) || "chat";
   const defaults = (method = state.config.method) => state.choices?.defaults[task()]?.[method] || {};
-  // What each setting is, and which methods and tasks use it, comes from llmdemo/settings/training.py.
-  const settings = () => state.choices?.settings || {};
-  const fits = (key) => {
-    const { methods, tasks } = settings()[key];
-    return (!methods.length || methods.includes(state.config.method)) && (!tasks.length || tasks.includes(task()));
-  };
-  // What was changed counts only where the setting exists: another method or task keeps it in mind.
-  const changed = () =>
-    Object.fromEntries(
-      Object.entries(state.changed).filter(([key, value]) => {
-        const setting = settings()[key];
-        return (
-          !setting ||
-          (fits(key) &&
-            (setting.widget !== "dataset" || value === "none" || others(key).some((set) => set.dataset_id === value)))
-        );
-      }),
-    );
+  const settings = () => ({ ...NAME, ...state.choices?.settings });
+  const isThere = (key) => fits(settings()[key], state.config.method, task());
+
   // Instruction data to be measured on; for replay raw text as well, but not the data that is trained.
   const others = (key) =>
     state.choices.data_sets.filter(
@@ -64,337 +57,275 @@ L.define("train-form", ({ el, server }) => {
         set.dataset_id !== state.config.dataset_id &&
         (set.task === "chat" || (set.task === "text" && key === "replay_dataset_id")),
     );
+  // What was changed counts only where the setting exists: another method or task keeps it in mind.
+  const counts = ([key, value]) => {
+    const setting = settings()[key];
+    if (!setting) return key in defaults();
+    if (!isThere(key)) return false;
+    return setting.widget !== "dataset" || value === "none" || others(key).some((set) => set.dataset_id === value);
+  };
+  const changed = () => Object.fromEntries(Object.entries(state.changed).filter(counts));
   const wanted = () => ({ ...state.config, ...changed() });
+
   const fail = (error) => {
-    state.error = error;
-    L.show(message, L.notice(error));
+    const found = error
+      ? errorOfField(error, Object.keys(settings()), (key) => t(`f_${key}`))
+      : { field: null, error: null };
+    Object.assign(state, found);
+    if (found.field) state.open = true;
+    if (state.choices) draw();
+    else show(el, notice(found.error));
   };
 
   Object.assign(trainForm, {
-    slot,
+    slot: document.createElement("div"),
     wanted,
     task,
     defaults,
     method: () => state.config.method,
-    seconds: () => state.ledger?.seconds || null,
-    fail: (error) => L.show(message, error ? L.notice(error) : null),
+    seconds: () => state.predicted?.seconds || null,
+    fail,
   });
+  trainForm.slot.className = "more";
 
   const load = async (datasetId) => {
     const choices = await ask("choices");
     if (choices.error) return fail(choices.error);
     state.choices = choices;
-    const known = (id) => choices.data_sets.some((set) => set.dataset_id === id);
     if (datasetId) state.config.dataset_id = datasetId;
-    if (!known(state.config.dataset_id)) state.config.dataset_id = choices.data_sets[0]?.dataset_id || SAMPLE;
+    if (!setOf(state.config.dataset_id)) state.config.dataset_id = choices.data_sets[0]?.dataset_id || SAMPLE;
     if (!choices.models.some((model) => model.id === state.config.model_id)) state.config.model_id = "starter";
-    if (!state.drawn || datasetId || !el.contains(document.activeElement)) draw();
+    draw();
     predict();
   };
 
-  let asked = 0,
-    timer;
+  let asked = 0;
+  let timer;
   const predict = () => {
     clearTimeout(timer);
     timer = setTimeout(async () => {
-      const mine = ++asked,
-        answer = await ask("predict", wanted());
+      const mine = ++asked;
+      const answer = await ask("predict", wanted());
       if (mine !== asked) return;
-      state.ledger = answer.error ? null : answer;
-      L.show(message, answer.error && !answer.lost ? L.notice(answer.error) : null);
-      drawSummary();
-    }, 350);
+      state.predicted = answer.error ? null : answer;
+      fail(answer.error && !answer.lost ? answer.error : null);
+    }, PREDICT_MS);
+  };
+  const change = (more) => {
+    Object.assign(state.config, more);
+    draw();
+    predict();
+  };
+  const keep = (key, given) => {
+    const usual = given === defaults()[key] || given === "" || Number.isNaN(given);
+    if (usual) delete state.changed[key];
+    else state.changed[key] = given;
+    draw();
+    predict();
   };
 
-  const drawSummary = () => {
-    const config = { ...defaults(), ...changed() },
-      ledger = state.ledger?.ledger;
-    const parts = [
-      t(`task_${task()}`),
-      t("train_summary", {
-        steps: L.int(config.max_steps),
-        batch: L.int(config.batch_size * (config.gradient_accumulation_steps || 1)),
+  // ---- the line below the form
+  const needOf = (ledger) => bytes(ledger.needed || ledger.predicted.total || 0);
+  const summary = () => {
+    const config = { ...defaults(), ...changed() };
+    const { ledger, seconds } = state.predicted || {};
+    const records = int(config.batch_size * (config.gradient_accumulation_steps || 1));
+    const parts = [t(`task_${task()}`), t("train_summary", { steps: int(config.max_steps), batch: records })];
+    parts.push(seconds ? timeRange(state.predicted) : t("train_time_later"));
+    if (ledger) parts.push(t("train_needs", { need: needOf(ledger), free: bytes(ledger.available) }));
+    if (ledger?.adamw_total && state.config.method !== "adamw")
+      parts.push(t("train_adamw_would", { need: bytes(ledger.adamw_total) }));
+    return h("p", { class: "soft summary", role: "status" }, parts.join(" · "));
+  };
+  const memory = () => {
+    const ledger = state.predicted?.ledger;
+    if (!ledger) return null;
+    const much = { message: t("train_too_much", { need: needOf(ledger), free: bytes(ledger.available) }) };
+    return [ledger.fits === false ? notice(much) : null, memoryBars(ledger)];
+  };
+
+  // ---- one setting
+  const CONTROLS = {
+    number: (key, attributes, value) => {
+      const set = (raw) => keep(key, raw.trim() === "" ? "" : Number(raw));
+      return entry({ ...attributes, type: "number", step: "any", inputmode: "decimal", value, onchange: set });
+    },
+    text: (key, attributes, value) =>
+      entry({ ...attributes, maxlength: 120, value, onchange: (raw) => keep(key, raw.trim()) }),
+    bool: (key, attributes, value) =>
+      menu({
+        ...attributes,
+        options: [
+          ["true", t("choice_yes")],
+          ["false", t("choice_no")],
+        ],
+        value: String(Boolean(value)),
+        onchange: (raw) => keep(key, raw === "true"),
       }),
-    ];
-    if (state.ledger?.seconds) parts.push(L.timeRange(state.ledger));
-    const need = L.bytes(ledger?.needed || ledger?.predicted.total || 0);
-    if (ledger) parts.push(t("train_needs", { need, free: L.bytes(ledger.available) }));
-    if (ledger && ledger.adamw_total && state.config.method !== "adamw")
-      parts.push(t("train_adamw_would", { need: L.bytes(ledger.adamw_total) }));
-    L.show(summary, parts.join(" · "));
-    L.show(
-      ledgerBox,
-      ledger
-        ? [
-            ledger.fits === false
-              ? L.notice({ message: t("train_too_much", { need, free: L.bytes(ledger.available) }) })
-              : null,
-            ...(state.ledger.notes || []).map((note) => L.notice({ message: note, kind: "info" })),
-            memoryBars(ledger),
-          ]
-        : null,
+    choices: (key, attributes, value) => {
+      const { choices } = settings()[key];
+      const name = (option) => (WORDED[key]?.[option] ? t(WORDED[key][option]) : NAMED[option] || option);
+      return menu({
+        ...attributes,
+        options: choices.map((option) => [option, name(option)]),
+        value: String(value),
+        onchange: (raw) =>
+          keep(
+            key,
+            choices.find((option) => String(option) === raw),
+          ),
+      });
+    },
+    share: (key, attributes, value) =>
+      h(
+        "span",
+        { class: "with-unit" },
+        h("input", {
+          ...attributes,
+          type: "range",
+          min: 0,
+          max: settings()[key].high ?? 0.9,
+          step: 0.05,
+          value: value || 0,
+          oninput: (event) => keep(key, Number(event.target.value)),
+        }),
+        h("span", { class: "n" }, percent(value || 0)),
+      ),
+    dataset: (key, attributes, value) => {
+      const none = key === "replay_dataset_id" ? [["", t("choice_none")]] : [];
+      const first = none.length ? none : [["", t("choice_sample")], ["none", t("choice_none")]]; // prettier-ignore
+      const options = [...first, ...others(key).map((set) => [set.dataset_id, clip(set.name, 40)])];
+      return menu({ ...attributes, options, value, onchange: (raw) => keep(key, raw) });
+    },
+  };
+  const field = (key) => {
+    const id = `f-${key}`;
+    const setting = settings()[key];
+    const { unit } = setting;
+    const value = changed()[key] ?? defaults()[key];
+    const wrong = state.field === key;
+    const attributes = { id, "aria-invalid": wrong ? "true" : undefined, class: wrong ? "entry wrong" : "entry" };
+    const control = CONTROLS[controlOf(setting)](key, attributes, value);
+    return h(
+      "div",
+      { class: "setting", "data-key": key },
+      h("div", { class: "setting-name" }, h("label", { for: id }, t(`f_${key}`)), help(t(`h_${key}`), t(`f_${key}`))),
+      h("div", { class: "with-unit" }, control, unit ? h("span", { class: "soft" }, t(`unit_${unit}`)) : null),
     );
-    L.tell("train-form", { ...wanted(), task: task() });
   };
 
-  const draw = () => {
-    state.drawn = true;
-    const { choices, config } = state;
-    const select = (label, options, value, onchange, id) =>
+  const advanced = () => {
+    const reset = () => {
+      state.changed = {};
+      draw();
+      predict();
+    };
+    const unseen = Object.entries(changed()).filter(([key]) => !(key in settings()));
+    const list = unseen.map(([key, value]) => `${key} ${value}`).join(", ");
+    return h(
+      "details",
+      { class: "advanced", open: state.open, ontoggle: (event) => (state.open = event.target.open) },
+      h("summary", {}, t("train_advanced")),
+      h(
+        "div",
+        { class: "advanced-in" },
+        h("div", { class: "fields" }, Object.keys(settings()).filter(isThere).map(field)),
+        h(
+          "div",
+          { class: "predicted" },
+          memory(),
+          list ? h("p", { class: "soft print" }, t("train_also_set", { list })) : null,
+          Object.keys(state.changed).length ? button(t("train_defaults"), reset, "quiet") : null,
+        ),
+      ),
+    );
+  };
+
+  const otherModel = () => {
+    const submit = async (event) => {
+      event.preventDefault();
+      state.busy = true;
+      draw();
+      const answer = await ask("add_model", { model_id: state.otherName });
+      state.busy = false;
+      if (answer.error) return fail(answer.error);
+      state.other = false;
+      state.config.model_id = answer.id;
+      load();
+    };
+    return h(
+      "form",
+      { class: "other", onsubmit: submit },
       h(
         "label",
         { class: "pick" },
-        h("span", {}, label),
-        h(
-          "select",
-          { id, onchange: (event) => onchange(event.target.value) },
-          options.map(([key, text, off]) => {
-            const option = h("option", { value: key, disabled: off }, text);
-            option.selected = key === value;
-            return option;
-          }),
-        ),
-      );
-    const sets = choices.data_sets.map((set) => [set.dataset_id, `${set.name} · ${L.int(set.kept)}`]);
+        h("span", {}, t("train_other_label")),
+        entry({
+          id: "train-other",
+          maxlength: 500,
+          value: state.otherName,
+          onchange: (name) => (state.otherName = name),
+        }),
+      ),
+      h("button", { class: "btn", type: "submit", disabled: state.busy }, t("train_other_add")),
+    );
+  };
+
+  const pick = (label, attributes) => h("label", { class: "pick" }, h("span", {}, label), menu(attributes));
+  const draw = () => {
+    const { choices, config } = state;
+    const sets = choices.data_sets.map((set) => [set.dataset_id, `${set.name} · ${int(set.kept)}`]);
     if (!sets.length) sets.push([SAMPLE, t("train_sample_choice")]);
     // A model that only classifies, or only reads, is no start for anything else.
     const models = choices.models
       .filter((model) => model.writes || task() === "classify" || model.id === config.model_id)
       .map((model) => [model.id, model.title]);
-    models.push(["+", t("train_other_model")]);
-    const start = L.button(state.busy ? t("train_starting") : t("train_start"), begin, "strong go", {
-      id: "train-start",
-      disabled: state.busy,
-    });
-    const advanced = h(
-      "details",
-      {
-        class: "advanced",
-        open: state.open,
-        ontoggle: (event) => {
-          state.open = event.target.open;
-        },
-      },
-      h("summary", {}, t("train_advanced")),
-      h(
-        "div",
-        { class: "advanced-in" },
-        h("div", { class: "fields" }, Object.keys(settings()).filter(fits).map(field)),
-        h(
-          "div",
-          { class: "predicted" },
-          ledgerBox,
-          Object.keys(state.changed).length
-            ? L.button(
-                t("train_defaults"),
-                () => {
-                  state.changed = {};
-                  draw();
-                  predict();
-                },
-                "quiet",
-              )
-            : null,
-        ),
-      ),
-    );
-    L.show(
+    models.push([OTHER, t("train_other_model")]);
+    const takeModel = (id) => {
+      state.other = id === OTHER;
+      if (!state.other) return change({ model_id: id });
+      draw();
+      document.getElementById("train-other")?.focus();
+    };
+    const methods = choices.methods.map((key) => [key, t(`method_${key}`)]);
+    show(
       el,
       h(
         "div",
         { class: "ask" },
-        select(
-          t("train_data"),
-          sets,
-          config.dataset_id,
-          (id) => {
-            config.dataset_id = id;
-            draw();
-            predict();
-            el.querySelector("#train-data")?.focus();
-          },
-          "train-data",
-        ),
-        select(
-          t("train_model"),
-          models,
-          state.other ? "+" : config.model_id,
-          (id) => {
-            if (id === "+") {
-              state.other = true;
-              draw();
-              el.querySelector("#train-other")?.focus();
-            } else {
-              state.other = false;
-              config.model_id = id;
-              draw();
-              predict();
-            }
-          },
-          "train-model",
-        ),
+        pick(t("train_data"), {
+          id: "train-data",
+          options: sets,
+          value: config.dataset_id,
+          onchange: (id) => change({ dataset_id: id }),
+        }),
+        pick(t("train_model"), {
+          id: "train-model",
+          options: models,
+          value: state.other ? OTHER : config.model_id,
+          onchange: takeModel,
+        }),
         h(
           "div",
           { class: "pick method" },
-          h("span", {}, t("train_method")),
-          L.choice(
-            t("train_method"),
-            choices.methods.map((key) => [key, t(`method_${key}`)]),
-            config.method,
-            (key) => {
-              config.method = key;
-              draw();
-              predict();
-              el.querySelector(`input[value=${key}]`)?.focus();
-            },
-          ),
+          h("span", {}, t("train_method"), help(t("method_help"), t("train_method"))),
+          choice(t("train_method"), methods, config.method, (method) => change({ method })),
         ),
-        start,
+        button(state.busy ? t("train_starting") : t("train_start"), begin, "strong go", {
+          id: "train-start",
+          disabled: state.busy,
+        }),
       ),
       state.other ? otherModel() : null,
-      message,
-      summary,
-      h("div", { class: "folds" }, advanced, slot),
+      h("div", {}, notice(state.error)),
+      summary(),
+      (state.predicted?.notes || []).map((note) => notice({ message: note, kind: "info" })),
+      h("div", { class: "folds" }, advanced(), h("div", { class: "more-place", ref: placeSlot })),
     );
-    drawSummary();
+    tell("train-form", { ...wanted(), task: task() });
   };
-
-  const otherModel = () =>
-    h(
-      "form",
-      {
-        class: "other",
-        onsubmit: async (event) => {
-          event.preventDefault();
-          const input = event.target.querySelector("input"),
-            button = event.target.querySelector("button");
-          button.disabled = true;
-          const answer = await ask("add_model", { model_id: input.value });
-          button.disabled = false;
-          if (answer.error) return fail(answer.error);
-          state.other = false;
-          state.config.model_id = answer.id;
-          L.show(message);
-          load();
-          draw();
-        },
-      },
-      h(
-        "label",
-        { class: "pick" },
-        h("span", {}, t("train_other_label")),
-        h("input", { class: "entry", id: "train-other", maxlength: 500 }),
-      ),
-      h("button", { class: "btn", type: "submit" }, t("train_other_add")),
-    );
-
-  const keep = (key, given) => {
-    if (given === defaults()[key] || given === "" || Number.isNaN(given)) delete state.changed[key];
-    else state.changed[key] = given;
-    predict();
-  };
-  const menu = (id, options, value, set) =>
-    h(
-      "select",
-      { id, onchange: (event) => set(event.target.value) },
-      options.map(([key, text]) => {
-        const o = h("option", { value: key }, text);
-        o.selected = String(key) === String(value);
-        return o;
-      }),
-    );
-  const CONTROLS = {
-    number: (key, id, value) =>
-      h("input", {
-        id,
-        class: "entry",
-        type: "number",
-        step: "any",
-        inputmode: "decimal",
-        value: value ?? "",
-        onchange: (event) => {
-          keep(key, event.target.value.trim() === "" ? "" : Number(event.target.value));
-          event.target.value = state.changed[key] ?? defaults()[key] ?? "";
-        },
-      }),
-    bool: (key, id, value) =>
-      menu(
-        id,
-        [
-          ["true", t("choice_yes")],
-          ["false", t("choice_no")],
-        ],
-        String(Boolean(value)),
-        (raw) => keep(key, raw === "true"),
-      ),
-    choices: (key, id, value) => {
-      const { choices } = settings()[key];
-      const name = (option) => (WORDED[key]?.[option] ? t(WORDED[key][option]) : NAMED[option] || option);
-      return menu(
-        id,
-        choices.map((option) => [option, name(option)]),
-        value,
-        (raw) =>
-          keep(
-            key,
-            choices.find((option) => String(option) === raw),
-          ),
-      );
-    },
-    share: (key, id, value) => {
-      const said = h("span", { class: "n" }, L.percent(value || 0));
-      return h(
-        "span",
-        { class: "with-unit" },
-        h("input", {
-          id,
-          type: "range",
-          min: 0,
-          max: settings()[key].high,
-          step: 0.05,
-          value: value || 0,
-          oninput: (event) => {
-            said.textContent = L.percent(+event.target.value);
-          },
-          onchange: (event) => keep(key, Number(event.target.value)),
-        }),
-        said,
-      );
-    },
-    dataset: (key, id, value) => {
-      const first =
-        key === "replay_dataset_id"
-          ? [["", t("choice_none")]]
-          : [
-              ["", t("choice_sample")],
-              ["none", t("choice_none")],
-            ];
-      return menu(
-        id,
-        [...first, ...others(key).map((set) => [set.dataset_id, L.clip(set.name, 40)])],
-        value || "",
-        (raw) => keep(key, raw),
-      );
-    },
-  };
-  const field = (key) => {
-    const { kind, unit, widget, choices } = settings()[key];
-    const id = `f-${key}`,
-      value = changed()[key] ?? defaults()[key];
-    const control = CONTROLS[widget || (choices.length ? "choices" : kind === "bool" ? "bool" : "number")](
-      key,
-      id,
-      value,
-    );
-    const [help, text] = L.help(t(`h_${key}`), t(`f_${key}`));
-    return h(
-      "div",
-      { class: "setting" },
-      h("div", { class: "setting-name" }, h("label", { for: id }, t(`f_${key}`)), help),
-      h("div", { class: "with-unit" }, control, unit ? h("span", { class: "soft" }, t(`unit_${unit}`)) : null),
-      text,
-    );
-  };
+  // Races and searches draw themselves into their own place here.
+  const placeSlot = (node) => node && trainForm.slot.parentNode !== node && node.append(trainForm.slot);
 
   const begin = async () => {
     if (state.busy) return;
@@ -402,85 +333,36 @@ L.define("train-form", ({ el, server }) => {
     draw();
     const answer = await ask("start", wanted());
     state.busy = false;
-    if (answer.error) {
-      draw();
-      return fail(answer.error);
-    }
-    L.show(message);
+    if (answer.error) return fail(answer.error);
+    delete state.changed.name; // the next run has a name of its own
+    fail(null);
     await load();
-    draw();
-    L.tell("run-started", answer.run_id);
-    L.tell("runs-changed");
-    L.tell("datasets-changed");
+    tell("run-started", answer.run_id);
+    tell("runs-changed");
+    tell("datasets-changed");
   };
 
-  // A run's settings, put into the form: by the best run of a search, for example.
+  // A run's settings, put into the form: to change one of them, or those of the best run of a search.
   const fill = async (values) => {
-    const known = Object.fromEntries(
-      Object.entries(values).filter(([key, value]) => value !== null && !["task", "name"].includes(key)),
-    );
-    for (const key of BASE) if (known[key]) state.config[key] = known[key];
+    Object.assign(state.config, settingsForForm(values, {}).base);
     await load();
-    state.changed = Object.fromEntries(
-      Object.entries(known).filter(([key, value]) => !BASE.includes(key) && value !== defaults()[key]),
-    );
+    state.changed = settingsForForm(values, defaults()).changed;
     state.open = true;
     draw();
     predict();
     el.scrollIntoView({ block: "start", behavior: "smooth" });
-    el.querySelector("#train-start")?.focus({ preventScroll: true });
+    document.getElementById("train-start")?.focus({ preventScroll: true });
   };
 
-  L.hear("train-on", (id) => load(id));
-  L.hear("train-settings", fill);
-  L.hear("datasets-changed", () => load());
-  L.hear("starter", () => load());
-  L.hear("run-ended", () => load());
-  L.hear("loss-on", (value) => {
+  hear("train-on", (id) => load(id));
+  hear("train-settings", fill);
+  hear("datasets-changed", () => load());
+  hear("starter", () => load());
+  hear("run-ended", () => load());
+  hear("loss-on", (value) => {
     if (value === defaults().loss_on) delete state.changed.loss_on;
     else state.changed.loss_on = value;
-    if (state.drawn) {
-      draw();
-      predict();
-    }
+    if (state.choices) change({});
   });
   load();
 });
-
-// ---- memory as bars, one scale for all
-const PARTS = ["runtime", "weights", "gradients", "subspace", "moments", "activations", "logits", "other"];
-export const memoryBars = (memory) => {
-  const predicted = memory.predicted || {},
-    measured = memory.measured;
-  const most = Math.max(predicted.total || 0, measured?.total || 0, 1);
-  const bar = (name, bytes, kind) =>
-    h(
-      "div",
-      {},
-      h("span", {}, name),
-      h(
-        "span",
-        { class: "track" },
-        h("i", { class: kind || "", style: `width:${Math.max(0.5, (100 * bytes) / most).toFixed(1)}%` }),
-      ),
-      h("em", {}, L.bytes(bytes)),
-    );
-  return h(
-    "div",
-    { class: "ledger" },
-    PARTS.filter((part) => predicted[part]).map((part) => bar(t(`mem_${part}`), predicted[part])),
-    measured?.total ? bar(t("mem_measured"), measured.total, "m") : null,
-    h(
-      "p",
-      { class: "cap block" },
-      [
-        t("mem_predicted", { n: L.bytes(predicted.total) }),
-        predicted.apart ? t("mem_apart", { n: L.bytes(predicted.apart) }) : null,
-        memory.adamw_total ? t("train_adamw_would", { need: L.bytes(memory.adamw_total) }) : null,
-        memory.rough ? t("mem_rough") : null,
-      ]
-        .filter(Boolean)
-        .join(" · "),
-    ),
-  );
-};

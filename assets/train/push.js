@@ -1,150 +1,149 @@
 /* Beside a finished run: its model goes to the Hugging Face hub. The token is sent once and kept nowhere. */
-import * as L from "../lib/page.js";
-import { h, t } from "../lib/page.js";
+import {
+  ask as call,
+  bytes,
+  button,
+  define,
+  entry,
+  h,
+  hear,
+  notice,
+  progressBar,
+  show,
+  t,
+  tell,
+} from "../lib/panel.js";
 
-L.define("push", ({ el, server }) => {
+const LOOK_MS = 1000;
+const NAME_LENGTH = 60;
+
+/** A name for a repository, from what the run is called. @param {{name?: string, run_id: string}} run */
+const repoName = (run) => {
+  const plain = (run.name || "").toLowerCase().replace(/[^a-z0-9]+/g, "-");
+  return plain.slice(0, NAME_LENGTH).replace(/^-+|-+$/g, "") || run.run_id;
+};
+
+define("push", ({ el, server }) => {
   const view = { run: null, state: { state: "none" }, facts: {}, open: false, error: null, timer: 0 };
-  const repo = h("input", {
-    type: "text",
-    maxlength: 200,
-    autocomplete: "off",
-    spellcheck: "false",
-    "data-key": "push-repo",
-  });
-  const token = h("input", { type: "password", maxlength: 512, autocomplete: "off", "data-key": "push-token" });
-  const licence = h("input", {
-    type: "text",
-    maxlength: 40,
-    autocomplete: "off",
-    spellcheck: "false",
-    "data-key": "push-licence",
-  });
-  const isPrivate = h("input", { type: "checkbox", checked: true, "data-key": "push-private" });
-  const form = h(
-    "form",
-    {
-      class: "pushform",
-      onsubmit: (event) => {
-        event.preventDefault();
-        start();
-      },
-    },
-    h("label", {}, t("push_repo"), repo),
-    h("label", {}, t("push_token"), token),
-    h("p", { class: "soft print" }, t("push_token_about")),
-    h("label", {}, t("push_licence"), licence),
-    h("label", { class: "check" }, isPrivate, " ", t("push_private")),
-    h("button", { class: "btn strong", type: "submit" }, t("push_go")),
-  );
+  const form = { repo: "", token: "", licence: "", private: true };
 
   const ask = async (name, data) => {
-    const answer = await L.ask(server, name, { run_id: view.run?.run_id, ...data });
+    const answer = await call(server, name, { run_id: view.run?.run_id, ...data });
     view.error = answer.error || null;
     return answer.error ? null : answer;
   };
-  const start = async () => {
-    const state = await ask("push_start", {
-      repo: repo.value.trim(),
-      token: token.value,
-      private: isPrivate.checked,
-      licence: licence.value.trim(),
-    });
-    token.value = "";
+  const start = async (event) => {
+    event.preventDefault();
+    const asked = { ...form, repo: form.repo.trim(), licence: form.licence.trim() };
+    form.token = "";
+    const state = await ask("push_start", asked);
     if (state) view.state = state;
     follow();
   };
   const look = async () => {
-    const { run } = view,
-      state = await ask("push_state");
+    const { run } = view;
+    const state = await ask("push_state");
     if (run !== view.run || !state) return draw();
     const { licence: known, token: given, lasts, ...rest } = state;
     Object.assign(view, { state: rest, facts: { given, lasts } });
-    if (!licence.value) licence.value = known || "";
+    if (!form.licence) form.licence = known || "";
     follow();
   };
   const follow = () => {
     clearTimeout(view.timer);
-    if (view.state.state === "going") view.timer = setTimeout(look, 1000);
+    if (view.state.state === "going") view.timer = setTimeout(look, LOOK_MS);
     draw();
   };
-  const progress = ({ sent, total, file }) =>
+
+  const field = (key, word, more = {}) => {
+    const type = more.type || "text";
+    const set = (value) => {
+      form[key] = value;
+      draw();
+    };
+    const attributes = { maxlength: 200, autocomplete: "off", spellcheck: false, "data-key": `push-${key}`, ...more };
+    return h(
+      "label",
+      { class: "pick" },
+      h("span", {}, t(word)),
+      entry({ type, value: form[key], onchange: set, ...attributes }),
+    );
+  };
+  const fields = () =>
     h(
+      "form",
+      { class: "pushform", onsubmit: start },
+      field("repo", "push_repo"),
+      field("token", "push_token", { type: "password", maxlength: 512 }),
+      h("p", { class: "soft print" }, t("push_token_about")),
+      field("licence", "push_licence", { maxlength: 40 }),
+      h(
+        "label",
+        { class: "check" },
+        h("input", {
+          type: "checkbox",
+          checked: form.private,
+          "data-key": "push-private",
+          onchange: (event) => (form.private = event.target.checked),
+        }),
+        " ",
+        t("push_private"),
+      ),
+      h("button", { class: "btn strong", type: "submit" }, t("push_go")),
+    );
+
+  const progress = ({ sent, total, file }) => {
+    const said = total ? t("push_sending", { sent: bytes(sent), total: bytes(total), file }) : t("push_begins");
+    const stop = async () => {
+      await ask("push_stop");
+      look();
+    };
+    return h(
       "div",
       {},
-      h(
-        "p",
-        { class: "soft print" },
-        total ? t("push_sending", { sent: L.bytes(sent), total: L.bytes(total), file }) : t("push_begins"),
-      ),
-      h(
-        "div",
-        {
-          class: "progress",
-          role: "progressbar",
-          "aria-label": t("push_title"),
-          "aria-valuemin": 0,
-          "aria-valuemax": 100,
-          "aria-valuenow": total ? Math.round((sent / total) * 100) : null,
-        },
-        h("i", {
-          style: total ? `width:${((sent / total) * 100).toFixed(1)}%` : "width:30%",
-          class: total ? "" : "unsure",
-        }),
-      ),
-      L.button(
-        t("push_stop"),
-        async () => {
-          await ask("push_stop");
-          look();
-        },
-        "quiet",
-      ),
+      h("p", { class: "soft print", role: "status" }, said),
+      progressBar(total ? sent / total : null, t("push_title")),
+      button(t("push_stop"), stop, "quiet"),
     );
-  const about = (s) => {
-    if (s.state === "going") return progress(s);
-    const said =
-      s.state === "done"
-        ? L.notice({ kind: "info", message: t("push_done"), hint: s.url })
-        : s.message
-          ? L.notice(s)
-          : null;
-    return [said, view.facts.given ? h("p", { class: "soft print" }, t("push_given")) : null, form];
+  };
+  const about = (state) => {
+    if (state.state === "going") return progress(state);
+    const done = { kind: "info", message: t("push_done"), hint: state.url };
+    return [
+      state.state === "done" ? notice(done) : state.message ? notice(state) : null,
+      view.facts.given ? h("p", { class: "soft print" }, t("push_given")) : null,
+      fields(),
+    ];
   };
   const draw = () => {
-    if (!view.run) return L.show(el);
+    if (!view.run) return show(el);
     const id = view.run.run_id;
-    const fold = h(
-      "details",
-      {
-        open: view.open,
-        ontoggle: (event) => {
-          view.open = event.target.open;
-        },
-      },
-      h("summary", {}, t("push_title")),
-      L.notice(view.error),
-      about(view.state),
-    );
     const away =
       view.facts.lasts === false
         ? h(
             "div",
             { class: "notice info" },
             h("p", {}, t("disk_goes")),
-            L.button(t("disk_bundle"), () => L.tell("bundle-wanted", id), "quiet"),
+            button(t("disk_bundle"), () => tell("bundle-wanted", id), "quiet"),
           )
         : null;
-    L.show(el, h("section", { class: "box" }, away, fold));
+    const fold = h(
+      "details",
+      { open: view.open, ontoggle: (event) => (view.open = event.target.open) },
+      h("summary", {}, t("push_title")),
+      notice(view.error),
+      about(view.state),
+    );
+    show(el, h("section", { class: "box" }, away, fold));
   };
-  L.hear("run-shown", (run) => {
+
+  hear("run-shown", (run) => {
     const done = run && run.state === "completed" && run.model_id ? run : null;
     if (done?.run_id === view.run?.run_id) return;
     clearTimeout(view.timer);
     Object.assign(view, { run: done, state: { state: "none" }, error: null, open: false });
-    licence.value = "";
-    if (done) {
-      repo.value = done.run_id;
-      look();
-    } else draw();
+    if (!done) return draw();
+    Object.assign(form, { repo: repoName(done), licence: "" });
+    look();
   });
 });

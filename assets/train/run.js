@@ -1,10 +1,10 @@
 /* One run as it goes: state line, loss plot, subspace, samples, memory, queue, all runs. What it shows comes from the
  runs' folders, so any number of pages show the same; it asks only while a run is going and the panel is seen. */
-import * as L from "../lib/page.js";
-import { heat } from "../lib/chart.js";
-import { h, t } from "../lib/page.js";
+import { heat } from "../lib/chart/heat.js";
+import * as L from "../lib/panel.js";
+import { h, t } from "../lib/panel.js";
 import { figures } from "./figures.js";
-import { memoryBars } from "./form.js";
+import { memoryBars } from "./memory.js";
 
 const ACTIVE = ["queued", "starting", "running", "stopping"];
 const parts = {};
@@ -23,6 +23,7 @@ const view = {
   error: null,
   packing: false,
   opening: false,
+  path: "",
   open: {},
 };
 const ask = (name, data) => L.ask(parts.server, name, data);
@@ -111,71 +112,16 @@ const act = async (name, data) => {
   return answer;
 };
 
-const keep = L.keeper();
 const draw = () => {
-  const run = view.run,
-    s = run?.status || {},
-    drawnOf = [view.id, view.seen];
-  const hovering = parts.main.querySelector(".plots:hover, .plots:focus") && ACTIVE.includes(s.state);
-  const plotAbout = [
-    drawnOf,
-    view.all,
-    view.over,
-    [...view.compared],
-    view.curves.map((each) => [each.run_id, each.series.loss?.step.length]),
-  ];
-  const plot =
-    run && (hovering && parts.plot ? parts.plot : (parts.plot = keep("plot", plotAbout, () => plotBox(run))));
-  const panel = parts.main.closest(".tabitem") || parts.main; // a button may move to the other half
-  L.keepFocus(panel, () => {
-    L.arrange(
-      parts.main,
-      keep("error", view.error, () => (view.error ? L.notice(view.error) : null)),
-      run
-        ? [
-            keep("state", s, () => stateBox(run)),
-            plot,
-            keep("heat", [view.id, run.refreshes?.steps, view.heat], () => heatBox(run)),
-            keep("samples", [view.id, run.samples, view.prompt, run.series?.eval_loss], () => samplesBox(run)),
-          ]
-        : keep("empty", 0, emptyBox),
-      keep("runs", [view.runs, view.id, [...view.compared]], runsBox),
-    );
-    L.arrange(
-      parts.side,
-      run
-        ? [
-            keep(
-              "facts",
-              [
-                view.id,
-                s.name,
-                s.worker,
-                s.total_steps,
-                s.can_delete,
-                s.size_bytes,
-                s.checkpoint_step === null,
-                s.state,
-                run.config,
-                view.log,
-                view.packing,
-              ],
-              () => factsBox(run),
-            ),
-            keep("memory", s.ledger, () => memoryBox(run)),
-          ]
-        : null,
-      keep(
-        "queue",
-        view.runs
-          .filter((each) => each.state === "queued")
-          .map((each) => [each.run_id, each.queue_position, each.name]),
-        queueBox,
-      ),
-      keep("opener", view.opening, openerBox),
-    );
-  });
-  L.tell("run-shown", run ? s : null);
+  const { run, error } = view;
+  L.show(
+    parts.main,
+    L.notice(error),
+    run ? [stateBox(run), plotBox(run), heatBox(run), samplesBox(run)] : emptyBox(),
+    runsBox(),
+  );
+  L.show(parts.side, run ? [factsBox(run), memoryBox(run)] : null, queueBox(), openerBox());
+  L.tell("run-shown", run ? run.status : null);
 };
 const emptyBox = () =>
   h("section", { class: "box empty" }, h("h2", {}, t("train_none_title")), h("p", {}, t("train_none")));
@@ -183,10 +129,17 @@ const emptyBox = () =>
 // The evaluate panel is made when it is first opened: until then its form finds here what it is asked for.
 const evaluate = (model_id, dataset_id) => {
   L.wanted.evaluation = { model_id, dataset_id };
-  [...document.querySelectorAll("#panels [role=tab]")]
-    .find((tab) => tab.textContent.trim() === t("tab_evaluate"))
-    ?.click();
+  L.openPanel("evaluate");
   L.tell("evaluate-model", L.wanted.evaluation);
+};
+
+/* The arena with the base and the tuned model side by side, on a record that the run held out. */
+const tryIt = (run) => {
+  const { config = {}, samples = [], status } = run;
+  const prompt = samples[Math.min(view.prompt, samples.length - 1)]?.prompt;
+  L.wanted.model = { tuned: status.model_id, base: config.model?.id, prompt, raw: config.task === "text" };
+  L.tell("try-model", L.wanted.model);
+  parts.trigger("select", { model_id: status.model_id });
 };
 
 // ---- state line, progress, plot
@@ -224,16 +177,7 @@ const stateBox = (run) => {
       ? L.button(t("train_resume"), () => act("resume", { run_id: s.run_id }), "", { "data-key": "resume" })
       : null,
     s.state === "completed" && s.model_id && view.run.config?.task !== "classify"
-      ? L.button(
-          t("train_try"),
-          () => {
-            L.wanted.model = s.model_id;
-            L.tell("try-model", s.model_id);
-            parts.trigger("select", { model_id: s.model_id });
-          },
-          "strong",
-          { id: "train-try", "data-key": "try" },
-        )
+      ? L.button(t("train_try"), () => tryIt(run), "strong", { id: "train-try", "data-key": "try" })
       : null,
     s.state === "completed" && s.model_id
       ? L.button(t("eval_start"), () => evaluate(s.model_id, view.run.config?.dataset?.id), "", {
@@ -258,25 +202,16 @@ const stateBox = (run) => {
       facts,
       buttons,
     ),
-    h(
-      "div",
-      {
-        class: "progress",
-        role: "progressbar",
-        "aria-label": t(`state_${s.state}`),
-        "aria-valuemin": 0,
-        "aria-valuemax": 100,
-        "aria-valuenow": Math.round(share * 100),
-      },
-      h("i", { class: waits ? "unsure" : "", style: waits ? "width:30%" : `width:${(share * 100).toFixed(1)}%` }),
-    ),
+    L.progressBar(waits ? null : share, t(`state_${s.state}`)),
     message,
     (s.notes || []).map((note) => h("p", { class: "soft small" }, note)),
   );
 };
 
 const plotBox = (run) => {
-  const runs = view.compared.size ? view.curves : [{ name: run.status.name, series: run.series || {} }];
+  const own = { run_id: view.id, name: run.status.name, series: run.series || {} };
+  const others = view.compared.size ? view.curves.filter((each) => each.run_id !== view.id) : [];
+  const runs = [own, ...others]; // the run that is looked at is always among those compared
   const { plots, keys, more } = figures(runs, { over: view.over, total: run.status.total_steps, all: view.all });
   const fold = more.length
     ? L.button(
@@ -359,17 +294,9 @@ const heatBox = (run) => {
       .map((_, i) => i)
       .sort((a, b) => names[a][0] - names[b][0] || place(names[a][1]) - place(names[b][1]));
     values = order.map((i) => data.steps.map((_, step) => cell(i, step)));
-    say = (y, x) =>
-      `${data.layers[order[y]]} · ${t("plot_step")} ${L.int(data.steps[x])}: ${values[y][x] === null ? "–" : L.num(values[y][x] * 100, 1) + " %"}`;
+    const value = (y, x) => (values[y][x] === null ? "–" : `${L.num(values[y][x] * 100, 1)} %`);
+    say = (y, x) => `${data.layers[order[y]]} · ${t("plot_step")} ${L.int(data.steps[x])}: ${value(y, x)}`;
   }
-  const { canvas, note } = heat(values, {
-    color: "--topp",
-    low: high - span * 1.1,
-    high,
-    say,
-    label: t("heat_title"),
-    cell: mode === "layer" ? 16 : 2,
-  });
   const rank = run.config?.rank;
   return h(
     "section",
@@ -393,18 +320,17 @@ const heatBox = (run) => {
           )
         : null,
     ),
-    h(
-      "div",
-      { class: `heatwrap ${mode}` },
-      rows
-        ? h(
-            "div",
-            { class: "heatrows" },
-            rows.map((row) => h("span", {}, row)),
-          )
-        : null,
-      canvas,
-    ),
+    heat({
+      values,
+      color: "--topp",
+      low: high - span * 1.1,
+      high,
+      say,
+      label: t("heat_title"),
+      cell: mode === "layer" ? 16 : 2,
+      rows,
+      kind: mode,
+    }),
     h(
       "div",
       { class: "cap" },
@@ -415,7 +341,6 @@ const heatBox = (run) => {
           .filter(Boolean)
           .join(". "),
       ),
-      note,
       h(
         "span",
         { class: "n" },
@@ -562,12 +487,7 @@ const factsBox = (run) => {
     h(
       "div",
       { class: "acts runacts" },
-      L.button(
-        t("train_clone"),
-        () => act("clone", { run_id: s.run_id }).then((made) => made && choose(made.run_id)),
-        "quiet",
-        { "data-key": "clone" },
-      ),
+      L.button(t("train_again"), () => L.tell("train-settings", settingsOf(config)), "quiet", { "data-key": "again" }),
       L.button(
         t("train_bundle"),
         () => {
@@ -611,6 +531,9 @@ const factsBox = (run) => {
     view.log !== null ? h("pre", { class: "log", tabindex: 0 }, view.log || t("train_log_empty")) : null,
   );
 };
+/* A run's settings as the form takes them. */
+const settingsOf = (config) => ({ ...config, dataset_id: config.dataset?.id, model_id: config.model?.id, name: null });
+
 // All settings as they were given, and the versions that computed: what another person needs to do it again.
 const detailsBox = (config, worker) => {
   const settings = Object.entries(config).filter(
@@ -699,44 +622,41 @@ const queueBox = () => {
   );
 };
 
-// A bundle with a model is often larger than what may be uploaded: one that lies on this computer is opened where it is.
+/* A bundle with a model is often larger than what may be uploaded: one that is on this computer already is opened where
+   it is. */
 const openerBox = () => {
+  const start = () => {
+    view.opening = true;
+    draw();
+    L.find("#train-side .opener input")?.focus();
+  };
   if (!view.opening)
-    return h(
-      "div",
-      { class: "opener" },
-      L.button(
-        t("runs_import_path"),
-        () => {
-          view.opening = true;
-          draw();
-          parts.side.querySelector(".opener input")?.focus();
-        },
-        "quiet",
-        { "data-key": "opener" },
-      ),
-    );
-  const path = h("input", {
-    class: "entry",
+    return h("div", { class: "opener" }, L.button(t("runs_import_path"), start, "quiet", { "data-key": "opener" }));
+  const submit = async (event) => {
+    event.preventDefault();
+    const made = await act("open_bundle", { path: view.path });
+    if (!made) return;
+    view.opening = false;
+    choose(made.run_id);
+  };
+  const attributes = {
     maxlength: 1000,
     "aria-label": t("runs_import_where"),
     placeholder: t("runs_import_where"),
-  });
+  };
   return h(
     "form",
-    {
-      class: "opener renaming",
-      onsubmit: async (event) => {
-        event.preventDefault();
-        const made = await act("open_bundle", { path: path.value });
-        if (made) {
-          view.opening = false;
-          choose(made.run_id);
-        }
-      },
-    },
-    path,
+    { class: "opener renaming", onsubmit: submit },
+    L.entry({ value: view.path, onchange: (path) => (view.path = path), ...attributes }),
     h("button", { type: "submit", class: "btn" }, t("runs_import_open")),
+    L.button(
+      t("cancel"),
+      () => {
+        view.opening = false;
+        draw();
+      },
+      "quiet",
+    ),
   );
 };
 
@@ -818,10 +738,14 @@ const runsBox = () => {
                 t(`state_${run.state}`),
                 run.reason ? h("div", { class: "soft" }, t(`reason_${run.reason}`)) : null,
               ),
-              h("td", { class: "n" }, run.total_steps ? `${L.int(run.step)} / ${L.int(run.total_steps)}` : "–"),
-              h("td", { class: "n" }, L.num(run.loss)),
-              h("td", { class: "n" }, L.num(run.eval_loss)),
-              h("td", { class: "n" }, L.bytes(run.size_bytes)),
+              h(
+                "td",
+                { class: "n", "data-name": t("train_steps") },
+                run.total_steps ? `${L.int(run.step)} / ${L.int(run.total_steps)}` : "–",
+              ),
+              h("td", { class: "n", "data-name": t("train_loss") }, L.num(run.loss)),
+              h("td", { class: "n", "data-name": t("train_held_out") }, L.num(run.eval_loss)),
+              h("td", { class: "n", "data-name": t("runs_size") }, L.bytes(run.size_bytes)),
             ),
           ),
         ),

@@ -37,7 +37,7 @@ class PaddedRows:
     shrinks = True
     """Whether `keep` is worth its while."""
 
-    def __init__(self, model, context: Callable[[], AbstractContextManager] = nullcontext):
+    def __init__(self, model, context: Callable[[], AbstractContextManager] = nullcontext) -> None:
         """`context`: what the model's own forward runs in, such as autocast."""
         self._model, self._context = model, context
         self._way = padded_way_of(model)

@@ -67,7 +67,7 @@ def summary(records: list[dict], models: int, seed: int) -> list[dict]:
         values = [ratio.value() for ratio in ratios]
         if None in values:
             continue
-        change = difference(*ratios, seed, transform) if models == 2 and count > 1 else None
+        change = difference(ratios[0], ratios[1], seed, transform) if models == 2 and count > 1 else None
         found.append(
             {
                 "key": key,

@@ -30,8 +30,9 @@ class HeldOut:
 
 def held_out(home: Home, spec: Spec) -> HeldOut:
     """The held-out part by the spec's split, in an order that its seed gives. Raises UserError if nothing is held out."""
+    assert spec.eval_share is not None, "the service fills it in before a worker starts"
     records = data.open_records(home, spec.dataset_id)
-    train, held = data.split(records, spec.seed, spec.eval_share, spec.fold, spec.folds, spec.split_version)
+    train, held = data.split(records, spec.split_seed, spec.eval_share, spec.fold, spec.folds, spec.split_version)
     if not len(held):
         raise UserError(
             f"Nothing of {records.info.name} can be asked. {data.why_none(records, spec.eval_share)}",
@@ -43,8 +44,8 @@ def held_out(home: Home, spec: Spec) -> HeldOut:
 def _in_order(records: Records, held: np.ndarray, spec: Spec) -> np.ndarray:
     """As the run asked them, whose split this is; a run of the first version asked in the file's order, and was not followed."""
     if spec.split_version > 1:
-        return data.in_order(records, held, spec.seed)
-    return held[np.random.default_rng(spec.seed).permutation(len(held))]
+        return data.in_order(records, held, spec.split_seed)
+    return held[np.random.default_rng(spec.split_seed).permutation(len(held))]
 
 
 def run_config(home: Home, model_id: str) -> dict | None:
@@ -87,7 +88,8 @@ def own_dataset(home: Home, model_ids: tuple[str, ...], known: list | None = Non
     known = data.list_datasets(home) if known is None else known
     for model_id in reversed(model_ids):
         config = run_config(home, model_id) or {}
-        dataset = config.get("dataset") if isinstance(config.get("dataset"), dict) else {}
+        told = config.get("dataset")
+        dataset: dict = told if isinstance(told, dict) else {}
         same = [each.dataset_id for each in known if each.content_hash == dataset.get("content_hash")]
         if same:
             return dataset["id"] if dataset.get("id") in same else same[0]

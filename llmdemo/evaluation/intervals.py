@@ -57,9 +57,9 @@ def difference(first: Ratio, second: Ratio, seed: int, transform=None) -> dict |
         with np.errstate(divide="ignore", invalid="ignore"):
             pair = [change((times @ each.sums) / (times @ each.weights)) for each in (first, second)]
         drawn.append(pair[1] - pair[0])
-    drawn = np.concatenate(drawn)
-    drawn = drawn[np.isfinite(drawn)]
-    if not len(drawn):
+    changes = np.concatenate(drawn)
+    changes = changes[np.isfinite(changes)]
+    if not len(changes):
         return None
-    low, high = np.quantile(drawn, (0.025, 0.975))
+    low, high = np.quantile(changes, (0.025, 0.975))
     return {"value": float(change(values[1]) - change(values[0])), "low": float(low), "high": float(high)}

@@ -95,7 +95,7 @@ def _literal(host: str) -> list:
 def _addresses(host: str, port: int) -> list:
     try:
         return [
-            ipaddress.ip_address(found[4][0].partition("%")[0])
+            ipaddress.ip_address(str(found[4][0]).partition("%")[0])
             for found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         ]
     except (OSError, ValueError, UnicodeError):

@@ -5,6 +5,7 @@ vocabulary do not fill the memory.
 """
 
 import inspect
+from collections.abc import Iterator
 
 import torch
 from torch.nn import functional
@@ -32,11 +33,12 @@ def row_losses(model, rows: list, pad_id: int) -> list[tuple[float, int]]:
     return found
 
 
-def _batches(order: list[int], rows: list, vocabulary: int, padded: bool):
+def _batches(order: list[int], rows: list, vocabulary: int, padded: bool) -> Iterator[list[int]]:
     """Rows of like length, few enough that neither their tokens nor their logits are too many; of the same length where
     padding would change what the model says.
     """
-    batch, width, labels = [], 0, 0
+    batch: list[int] = []
+    width = labels = 0
     for place in order:
         length = len(rows[place].input_ids)
         asked = length - rows[place].labels.count(-100)

@@ -68,7 +68,8 @@ def run_folds(job: Job, home: Home, spec: Spec) -> dict:
     """
     entries = [catalog.resolve(home, run_id) for run_id in spec.run_ids]
     job.plan([("classify", entry.title) for entry in entries])
-    folds, told = [], []
+    folds: list[dict] = []
+    told: list[dict] = []
     for entry in entries:
         job.next_phase()
         config = run_config(home, entry.id) or {}
@@ -78,7 +79,7 @@ def run_folds(job: Job, home: Home, spec: Spec) -> dict:
         held = held_out(home, own)
         classes = _classes(held)
         labels, (texts, truth) = classes.names, _texts(held, held.indices, classes)
-        positive = class_metrics.rarest(classes.numbers(held.records.labels()))
+        positive = class_metrics.rarest(classes.numbers(held.records.labels() or []))
         probabilities, cut = _probabilities(job, home, entry, held, texts, labels, own)
         told += _about_cuts(entry, cut, own)
         row = {"fold": own.fold, "run": entry.id, "title": entry.title, "n": len(truth)}

@@ -78,7 +78,7 @@ def _result(home: Home, spec: Spec, held: HeldOut, entries: list, records: list[
         ],
         "data": {"name": held.records.info.name, "content_hash": held.records.info.content_hash},
         "records": len(records),
-        "figures": summary(records, len(entries), spec.seed),
+        "figures": summary(records, len(entries), spec.split_seed),
         "notes": notes(home, spec, held, entries) + _cut(spec, entries, records),
         "judge": judged,
         "seed": spec.seed,

@@ -20,6 +20,8 @@ from llmdemo.jobs.states import ALIVE, COMPLETED, FAILED, FINAL, QUEUED, RUNNING
 from llmdemo.models import catalog
 from llmdemo.settings.evaluation import KIND_OF_TASK, LIMITS, Spec
 
+_STOP_SECONDS = 8.0
+
 
 class Evaluations(JobsOfKind):
     """All evaluations of a home folder. Safe to use from any thread.
@@ -39,6 +41,7 @@ class Evaluations(JobsOfKind):
             take_over=takeover.take_over,
             waits=self._waits,
             disk_need=None,
+            grace=_STOP_SECONDS,
             repeats=True,  # one whose judge failed has completed all the same
             resume_hint=RESUME,
         )

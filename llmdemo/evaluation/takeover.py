@@ -24,7 +24,7 @@ def take_over(job: JobFolder) -> None:
     if not state:
         return
     known, pid, identity = state.get("state"), state.get("pid"), text(state.get("identity"), 200)
-    if known in (RUNNING, STOPPING) and process.is_alive(pid, identity):
+    if pid is not None and known in (RUNNING, STOPPING) and process.is_alive(pid, identity):
         folder.write_process({"attempt": 1, "token": "", "pid": pid, "identity": identity})
         folder.note("launch", attempt=1)
         folder.note("start", pid=int(number(pid) or 0))

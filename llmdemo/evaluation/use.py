@@ -109,4 +109,4 @@ def _column(rows: list) -> str | None:
             if isinstance(value, str):
                 sizes[name] = sizes.get(name, 0) + len(value)
     named = [name for wanted in _NAMES for name in sizes if name.strip().casefold() == wanted]
-    return named[0] if named else max(sizes, key=sizes.get, default=None)
+    return named[0] if named else max(sizes, key=lambda name: sizes[name], default=None)

@@ -16,7 +16,7 @@ _STATUS = ("state", "reason", "message", "step", "total_steps", "eta_seconds", "
 class Leaderboard:
     """Reads runs, each event once. Not for several threads at a time: its owner holds a lock."""
 
-    def __init__(self, runs):
+    def __init__(self, runs) -> None:
         self._runs = runs
         self._readings: dict[str, tuple[Reading, int]] = {}
 

@@ -13,8 +13,8 @@ _NO_METRICS = ("type", "t", "step", "records", "loss")
 class Reading:
     """The figures of one run so far."""
 
-    def __init__(self):
-        self._phase = ""
+    def __init__(self) -> None:
+        self._phase: str | None = ""
         self._last: float | None = None
         self._seconds = 0.0
         self._tokens: int | None = None
@@ -90,7 +90,7 @@ class Reading:
         metrics: what else the last evaluation told; optimizer_bytes: moments and subspaces together.
         """
         last = self._points[-1] if self._points else None
-        trained = self._tokens and self._seconds
+        speed = round(self._tokens / self._seconds, 1) if self._tokens and self._seconds else None
         return {
             "loss": last[4] / last[5] if last else None,
             "eval_loss": self._evals[-1][3] if self._evals else None,
@@ -98,7 +98,7 @@ class Reading:
             "metrics": dict(self._metrics),
             "tokens": self._tokens,
             "seconds": round(self._seconds, 3) if last else None,
-            "tokens_per_second": round(self._tokens / self._seconds, 1) if trained else None,
+            "tokens_per_second": speed,
             "peak_memory_bytes": max(self._peak, self._measured.get("total", 0)) or None,
             "optimizer_bytes": self._measured.get("optimizer"),
         }

@@ -29,7 +29,8 @@ class Range:
         return math.exp(random.uniform(math.log(self.low), math.log(self.high)))
 
 
-Space = dict[str, tuple | Range]
+Values = tuple[float, ...]
+Space = dict[str, Values | Range]
 
 
 def parse(values, method: str, *, ranges: bool) -> Space:
@@ -42,7 +43,7 @@ def parse(values, method: str, *, ranges: bool) -> Space:
     return {str(key): _parse_one(str(key), value, method, ranges) for key, value in values.items()}
 
 
-def _parse_one(key: str, value, method: str, ranges: bool) -> tuple | Range:
+def _parse_one(key: str, value, method: str, ranges: bool) -> Values | Range:
     if key not in METHODS_OF:
         raise UserError(f"{key[:60]!r} cannot be searched.", f"These can: {', '.join(METHODS_OF)}.")
     if method not in METHODS_OF[key]:
@@ -74,18 +75,21 @@ def _number(key: str, value) -> float | int:
 
 def grid(space: Space, most: int) -> list[dict]:
     """Every combination, in order. Raises UserError when there are more than `most`."""
-    count = math.prod(len(values) for values in space.values())
+    choices = [values for values in space.values() if isinstance(values, tuple)]
+    assert len(choices) == len(space), "a grid's space is parsed without ranges"
+    count = math.prod([len(values) for values in choices])
     if count > most:
-        sizes = " × ".join(str(len(values)) for values in space.values())
+        sizes = " × ".join(str(len(values)) for values in choices)
         raise UserError(
             f"The grid has {sizes} = {count:,} points.", f"At most {most} runs can be started. Use fewer values."
         )
-    return [dict(zip(space, point, strict=True)) for point in itertools.product(*space.values())]
+    return [dict(zip(space, point, strict=True)) for point in itertools.product(*choices)]
 
 
 def draw(space: Space, count: int, seed: int) -> list[dict]:
     """`count` different points, the same for the same seed. Raises UserError where there are not as many."""
-    random, found = np.random.default_rng(seed), {}
+    random = np.random.default_rng(seed)
+    found: dict[tuple, dict] = {}
     for _ in range(100 * count):
         point = {key: _draw_one(key, values, random) for key, values in space.items()}
         found.setdefault(tuple(point.values()), point)

@@ -1,5 +1,6 @@
 """What a kind of job declares. All that the rest of jobs/ knows of what a job does stands here."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,6 +54,8 @@ class Kind:
     timed: bool = False
     """Whether it may not go longer than the settings' max_run_seconds."""
 
+    grace: float = math.inf
+    """Seconds until one that was asked to stop is told by force; the settings' stop_grace_seconds where that is less."""
     repeats: bool = False
     """Whether a completed one may be resumed."""
     repeats_hint: str = "Start another one."

@@ -159,7 +159,7 @@ class Jobs(JobsSeen):
             if job.state == QUEUED and self._cancel(kind, job_id):
                 return self.status(job_id)
             try:
-                deadline = time.monotonic() + self.settings.stop_grace_seconds
+                deadline = time.monotonic() + min(self.settings.stop_grace_seconds, kind.grace)
                 self._table.move(job_id, STOPPING, stop_phase=ASKING, stop_deadline=deadline)
                 self.folder(kind, job_id).stop.touch()
             except IllegalTransition:

@@ -308,7 +308,7 @@ class Supervisor:
 
     def _enter(self, job: Job, watch: _Watch, phase: str, members: dict[int, str]) -> None:
         grace = {
-            ASKING: self._settings.stop_grace_seconds,
+            ASKING: min(self._settings.stop_grace_seconds, self.kinds[job.kind].grace),
             TERMINATING: self._settings.term_grace_seconds,
             KILLING: 0.0,
         }

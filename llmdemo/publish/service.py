@@ -20,6 +20,7 @@ from llmdemo.store import read_json
 
 _LICENCE = re.compile(r"[a-z0-9][a-z0-9.\-]{0,40}")
 _AT_ONCE = 4
+_STOP_SECONDS = 8.0
 _NOTHING = {"sent": 0, "total": 0, "file": ""}
 
 
@@ -36,6 +37,7 @@ class Pushes(JobsOfKind):
             command=lambda folder, config: [sys.executable, "-m", "llmdemo.publish.worker", str(folder)],
             at_once=lambda settings, gpus: _AT_ONCE,
             disk_need=None,
+            grace=_STOP_SECONDS,
             resume_hint=RESUME,
         )
         super().__init__(jobs, kind)

@@ -49,9 +49,14 @@ def _send(worker: Worker, folder: JobFolder, home: Home, token: str) -> dict:
     def progress(sent: int, total: int, name: str) -> None:
         worker.progress(sent=sent, total=total, file=name)
 
-    private = config.get("private") is not False
-    asked = {"private": private, "progress": progress, "should_stop": worker.should_stop}
-    return push({**files, **card}, str(config.get("repo")), token, **asked)
+    return push(
+        {**files, **card},
+        str(config.get("repo")),
+        token,
+        private=config.get("private") is not False,
+        progress=progress,
+        should_stop=worker.should_stop,
+    )
 
 
 if __name__ == "__main__":

@@ -15,8 +15,13 @@ def differences(configs: dict[str, dict]) -> dict[str, dict]:
     return {key: values for key, values in found.items() if len({repr(value) for value in values.values()}) > 1}
 
 
+def _object(config: dict, key: str) -> dict:
+    value = config.get(key)
+    return value if isinstance(value, dict) else {}
+
+
 def _settings(config: dict) -> dict:
-    dataset, model = (config.get(key) if isinstance(config.get(key), dict) else {} for key in ("dataset", "model"))
+    dataset, model = _object(config, "dataset"), _object(config, "model")
     data = dataset.get("name") or config.get("dataset_id")
     version = str(dataset.get("content_hash") or "")[:8]
     named = {

@@ -3,6 +3,7 @@
 import re
 from collections import OrderedDict
 from math import nan
+from typing import Any
 
 import numpy as np
 
@@ -33,10 +34,10 @@ class Digest(general.Digest):
 
     TYPES = general.Digest.TYPES | {"ledger", "step", "eval", "sample", "refresh", "skip", "checkpoint", "published"}
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.series = Series()
-        self.figures = {"step": 0, "total_steps": None, "peak_memory_bytes": None, "skipped": 0}
+        self.figures: dict[str, Any] = {"step": 0, "total_steps": None, "peak_memory_bytes": None, "skipped": 0}
         self.figures |= {"best_step": None, "best_eval_loss": None}
         self.ledger: dict | None = None
         self.worker: dict = {}
@@ -227,5 +228,5 @@ def _mean(layers: dict, index: int) -> float:
 
 
 def _curve(points: list[tuple[float, float, float]], max_points: int) -> dict[str, list]:
-    columns = np.array(points, dtype=float).reshape(-1, 3).T
-    return curve(*columns, max_points)
+    step, seconds, value = np.array(points, dtype=float).reshape(-1, 3).T
+    return curve(step, seconds, value, max_points)

@@ -5,7 +5,8 @@ Knows no torch, no gradio and no worker's inside.
 
 from __future__ import annotations  # the method "list" would hide the type in the signatures
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from llmdemo import memory
@@ -82,12 +83,12 @@ class Runs(JobsOfKind):
         Metrics, where there are figures: loss, loss_smoothed, eval_loss, learning_rate, grad_norm,
         tokens_per_second, memory_bytes, energy, overlap (of the subspace, means over the layers).
         """
-        with self.jobs.digest(self.own(run_id)) as known:
+        with self._digest(run_id) as known:
             return known.curves(max(4, int(max_points)))
 
     def compare(self, run_ids: list[str], metric: str = "loss_smoothed", max_points: int = 500) -> list[dict]:
         """One curve a run for one plot: [{run_id, name, state, step, seconds, value}]; empty lists without figures."""
-        empty = {"step": [], "seconds": [], "value": []}
+        empty: dict[str, list] = {"step": [], "seconds": [], "value": []}
         statuses = [self.status(run_id) for run_id in run_ids]
         return [
             {key: status[key] for key in ("run_id", "name", "state")}
@@ -97,12 +98,12 @@ class Runs(JobsOfKind):
 
     def samples(self, run_id: str) -> list[dict]:
         """What the model wrote as it learned: [{prompt, expected, outputs: [{step, text}]}]."""
-        with self.jobs.digest(self.own(run_id)) as known:
+        with self._digest(run_id) as known:
             return known.samples()
 
     def refreshes(self, run_id: str) -> dict:
         """GaLore's refreshes as a matrix: {layers: [name], steps: [int], energy, overlap: [[float | None]]}."""
-        with self.jobs.digest(self.own(run_id)) as known:
+        with self._digest(run_id) as known:
             return known.refreshes()
 
     def history(self, run_id: str) -> list[dict]:
@@ -123,6 +124,13 @@ class Runs(JobsOfKind):
         room = free_bytes(home.root) - settings.min_free_bytes
         self.jobs.add_folder(self.kind, run_id, lambda folder: bundle.unpack(Path(path), folder, home.tmp, room))
         return run_id
+
+    @contextmanager
+    def _digest(self, run_id: str) -> Iterator[digest.Digest]:
+        """What the run's events say, up to date, for as long as the block lasts."""
+        with self.jobs.digest(self.own(run_id)) as known:
+            assert isinstance(known, digest.Digest), "run_kind says so"
+            yield known
 
     def _folder(self, run_id: str) -> RunFolder:
         """Raises UserError where there is no such run."""

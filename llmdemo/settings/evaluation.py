@@ -91,6 +91,12 @@ class Spec:
     """The runs of a K-fold cross-validation, whose models are evaluated each on its own part."""
     judge: JudgeSpec = field(default_factory=JudgeSpec)
 
+    @property
+    def split_seed(self) -> int:
+        """The seed of a spec that the service has filled in."""
+        assert self.seed is not None, "the service fills it in before a worker starts"
+        return self.seed
+
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Spec":
         """A checked spec. Raises UserError naming the key, what was got and what is valid."""

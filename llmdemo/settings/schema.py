@@ -193,10 +193,10 @@ def describe(schema: type) -> dict[str, dict[str, Any]]:
 
 @cache
 def documentation(schema: type) -> dict[str, str]:
-    """{key: the text below the field in the schema's source, "" where there is none}."""
+    """{field: the text below it in the schema's source, "" where there is none}."""
     body = ast.parse(textwrap.dedent(inspect.getsource(schema))).body[0]
     assert isinstance(body, ast.ClassDef)
-    found = dict.fromkeys(fields_of(schema), "")
+    found = {field.name: "" for field in fields(schema)}
     for line, below in itertools.pairwise(body.body):
         if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name) and line.target.id in found:
             text = below.value.value if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant) else ""

@@ -49,7 +49,7 @@ def build(services: Services) -> DataPanel:
             widgets = _Widgets(
                 note=bridge.island("notice", elem_id="data-notice"),
                 work=bridge.island("working", events=["click"], elem_id="data-working"),
-                columns=bridge.island("data-columns", events=["submit"], elem_id="data-columns"),
+                columns=bridge.island("data-columns", events=["submit", "click"], elem_id="data-columns"),
                 report=bridge.island(
                     "data-report", pages.functions(), events=["select", "submit"], elem_id="data-report"
                 ),
@@ -130,7 +130,7 @@ def _connect_hub(services: Services, hub: _Hub, widgets: _Widgets) -> None:
     widgets.work.click(None, None, None, cancels=[fetched], **_QUIET)
 
 
-def _fetching(services: Services, asked: dict, **how) -> Iterator[tuple]:
+def _fetching(services: Services, asked: dict, again: dict | None = None, **how) -> Iterator[tuple]:
     """As `_adding`, from the hub; `asked` by _HUB_KEYS. An empty name stands for the preset."""
 
     def text(key: str) -> str:
@@ -153,7 +153,7 @@ def _fetching(services: Services, asked: dict, **how) -> Iterator[tuple]:
             **how,
         )
 
-    yield from _shown(hub_id, call, hub=asked)
+    yield from _shown(hub_id, call, hub=asked, again=again)
 
 
 def _connect(services: Services, file: gr.File, sample: gr.Button, widgets: _Widgets) -> None:
@@ -162,7 +162,7 @@ def _connect(services: Services, file: gr.File, sample: gr.Button, widgets: _Wid
 
     def add_mapped(path: str | None, event: gr.EventData):
         asked = event._data or {}
-        how = {"columns": asked.get("columns"), "task": asked.get("task")}
+        how = {"columns": asked.get("columns"), "task": asked.get("task"), "again": asked.get("asked")}
         if isinstance(asked.get("hub"), dict):
             yield from _fetching(services, asked["hub"], **how)
         else:
@@ -175,13 +175,14 @@ def _connect(services: Services, file: gr.File, sample: gr.Button, widgets: _Wid
     mapped = widgets.columns.submit(add_mapped, file, widgets.all(), **_ADD)
     sampled = sample.click(use_sample, None, widgets.all(), **_ADD)
     widgets.work.click(lambda: {}, None, widgets.work, cancels=[uploaded, mapped, sampled], **_QUIET)
+    widgets.columns.click(lambda: ({}, {}, None), None, [widgets.note, widgets.columns, file], **_QUIET)
     file.clear(lambda: ({}, {}), None, [widgets.note, widgets.columns], **_QUIET)
     # The file is kept until its columns are known: the person may have to say which is which.
     for event in (uploaded, mapped):
         event.then(lambda columns: gr.skip() if columns else None, widgets.columns, file, **_QUIET)
 
 
-def _adding(services: Services, path: str | None, **how) -> Iterator[tuple]:
+def _adding(services: Services, path: str | None, again: dict | None = None, **how) -> Iterator[tuple]:
     if not path:
         return
     name = Path(path).name
@@ -199,13 +200,14 @@ def _adding(services: Services, path: str | None, **how) -> Iterator[tuple]:
             **how,
         )
 
-    yield from _shown(name, call)
+    yield from _shown(name, call, again=again)
 
 
-def _shown(name: str, call, hub: dict | None = None) -> Iterator[tuple]:
+def _shown(name: str, call, hub: dict | None = None, again: dict | None = None) -> Iterator[tuple]:
     """Yields the values of (notice, working, columns, report) while `call(progress, should_stop)` adds data.
 
-    `hub`: what was asked of the hub, so that it can be asked again once the columns are known.
+    `hub`: what was asked of the hub, so that it can be asked again once the columns are known. `again`: the form of
+    columns as it was filled in, which comes back when they don't fit.
     """
     try:
         for kind, value in with_progress(call):
@@ -222,9 +224,9 @@ def _shown(name: str, call, hub: dict | None = None) -> Iterator[tuple]:
             "roles": TASK_ROLES | {task: (*TASK_ROLES[task], *_optional(needed.guess)) for task in ("chat",)},
             "hub": hub,
         }
-        yield {**bridge.notice(needed), "kind": "info"}, {}, asked, gr.skip()
+        yield {**bridge.notice(needed), "kind": "ask"}, {}, asked, gr.skip()
     except Exception as error:  # the boundary to the page
-        yield bridge.notice(error), {}, {}, gr.skip()
+        yield bridge.notice(error), {}, again if isinstance(again, dict) else {}, gr.skip()
 
 
 def _optional(guess: dict[str, str]) -> list[str]:

@@ -26,7 +26,7 @@ class PageFiles:
     """The files below `root`, read once: {path: bytes}; the style sheets are one file, in the order they count."""
 
     def __init__(self, root: Path = ASSETS):
-        paths = [*root.glob("*.js"), *(path for folder in _FOLDERS for path in (root / folder).glob("*.*"))]
+        paths = [*root.glob("*.js"), *(path for folder in _FOLDERS for path in (root / folder).rglob("*.*"))]
         texts = {path.relative_to(root).as_posix(): path.read_bytes() for path in paths if path.suffix in _TYPES}
         styles = [texts.pop(f"{name}.css") for name in _SHEETS]
         self.files = {**texts, STYLES: b"\n".join(styles)}

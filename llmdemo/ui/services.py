@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from llmdemo.errors import UserError
 from llmdemo.public.people import Access
@@ -13,6 +14,16 @@ from llmdemo.settings import Settings
 from llmdemo.store import Home
 from llmdemo.ui import door
 
+if TYPE_CHECKING:  # the arena and the classifiers import torch, which takes seconds
+    from llmdemo.arena import Arena
+    from llmdemo.evaluation import Evaluations
+    from llmdemo.evaluation.use import Classifiers
+    from llmdemo.experiments import Experiments
+    from llmdemo.models.starter import StarterFetch
+    from llmdemo.publish import Pushes
+    from llmdemo.runs import Runs
+
+T = TypeVar("T")
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
 
 
@@ -22,26 +33,26 @@ class Services:
 
     settings: Settings
     home: Home
-    runs: object
-    """llmdemo.runs.Runs: the queue and the runs."""
-    starter: object
-    """llmdemo.models.starter.StarterFetch: brings the starter model in the background."""
-    arena: "Lazy"
-    """Lazy[llmdemo.arena.Arena]: the decoding service; it imports torch, so it is made at its first use."""
+    runs: "Runs"
+    """The queue and the runs."""
+    starter: "StarterFetch"
+    """Brings the starter model in the background."""
+    arena: "Lazy[Arena]"
+    """The decoding service; it imports torch, so it is made at its first use."""
     tokenizers: "Tokenizers"
     """Loaded tokenizers by model id."""
-    evaluations: object = None
-    """llmdemo.evaluation.Evaluations: models and classifiers on held-out data."""
-    classifiers: "Lazy | None" = None
-    """Lazy[llmdemo.evaluation.use.Classifiers]: a finished classifier in use."""
+    evaluations: "Evaluations"
+    """Models and classifiers on held-out data."""
+    classifiers: "Lazy[Classifiers]"
+    """A finished classifier in use."""
+    experiments: "Experiments"
+    """Races and searches of runs."""
+    pushes: "Pushes"
+    """Finished runs on their way to the hub."""
     guests_only: bool = False
     """True on a shared address without --auth: visitors may use the arena and nothing else."""
     access: Access = Access()
     """How owners are told from guests."""
-    experiments: object = None
-    """llmdemo.experiments.Experiments: races and searches of runs."""
-    pushes: object = None
-    """llmdemo.publish.Pushes: finished runs on their way to the hub."""
     sessions: Sessions = field(default_factory=Sessions)
     """Whose a page's session and an event are."""
 
@@ -70,7 +81,7 @@ class Services:
             raise not_an_owner(self.access.policy if not self.guests_only else "guests")
 
 
-def stop_runs(runs, seconds: float) -> None:
+def stop_runs(runs: "Runs", seconds: float) -> None:
     """Asks all runs that have begun for a checkpoint and their end, and waits for it for `seconds` at most."""
     end = time.monotonic() + seconds
     going = [run["run_id"] for run in runs.list() if run["state"] in _GOING]
@@ -106,21 +117,21 @@ def not_an_owner(policy: str) -> UserError:
     return UserError(*_REFUSALS[policy])
 
 
-class Lazy:
+class Lazy(Generic[T]):
     """A value made at its first use, once, whichever thread asks first."""
 
-    def __init__(self, make: Callable):
+    def __init__(self, make: Callable[[], T]):
         self._make = make
         self._lock = threading.Lock()
-        self._value = None
+        self._value: T | None = None
 
-    def get(self):
+    def get(self) -> T:
         with self._lock:
             if self._value is None:
                 self._value = self._make()
-        return self._value
+            return self._value
 
-    def made(self):
+    def made(self) -> T | None:
         """The value, if somebody has asked for it; else None."""
         return self._value
 
@@ -129,7 +140,7 @@ class Lazy:
 class Tokenizers:
     """Keeps the tokenizers of the model that was asked for last; loading one takes about a second."""
 
-    load: Callable
+    load: Callable[[str, bool], Any]
     """(model id, classifies) → tokenizer; raises UserError when there is no such model, or it is not here yet."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _kept: dict = field(default_factory=dict)
@@ -186,7 +197,7 @@ def _model_roots(settings: Settings, access: Access | None) -> tuple[Path, ...] 
     return None
 
 
-def _make_arena(home: Home, settings: Settings):
+def _make_arena(home: Home, settings: Settings) -> "Arena":
     from llmdemo.models.library import import_library
 
     import_library()
@@ -195,7 +206,7 @@ def _make_arena(home: Home, settings: Settings):
     return Arena(home, settings)
 
 
-def _make_classifiers(home: Home, settings: Settings):
+def _make_classifiers(home: Home, settings: Settings) -> "Classifiers":
     from llmdemo.models.library import import_library
 
     import_library()

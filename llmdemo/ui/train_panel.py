@@ -32,6 +32,7 @@ def build(services: Services) -> TrainPanel:
     bridge.island("train-form", [pages.choices, pages.predict, pages.start, pages.add_model], elem_id="train-form")
     with gr.Row(elem_classes="cols train-cols"):
         with gr.Column(elem_classes="stack"):
+            experiments = experiments_panel.build(services)  # beside the form that they were started in
             run = bridge.island(
                 "train-run",
                 [pages.overview, pages.stop, pages.resume, pages.cancel, pages.clone, pages.delete, pages.rename, pages.reorder,
@@ -39,7 +40,6 @@ def build(services: Services) -> TrainPanel:
                 events=["select", "submit"],
                 elem_id="train-run",
             )  # fmt: skip
-            experiments = experiments_panel.build(services)
         with gr.Column(elem_classes="stack"):
             bridge.island("train-side", elem_id="train-side")
             push_panel.build(services)

@@ -39,12 +39,25 @@ def state_is(page, words: str, seconds: float) -> None:
         pytest.fail(page.locator("#run-state").inner_text())
 
 
-def compare(page, prompt: str, new_tokens: int, seconds: float) -> list[str]:
-    """Types the prompt, presses Compare, waits for all four panes; returns what each says."""
+def use_sample(page) -> None:
+    """The button that adds the sample, where it is: on the first screen, else beside the data."""
+    page.locator("#welcome-start:visible, #data-sample:visible").first.click()
+
+
+def before_and_after(page, seconds: float) -> None:
+    """Presses "Try it in the Arena", and waits until the base and the tuned model have answered side by side."""
+    page.get_by_role("button", name="Try it in the Arena").click()
+    expect(page.locator("#arena .modelname")).to_have_count(2, timeout=seconds * SECONDS)
+    expect(page.locator("#arena .lane")).to_have_count(8, timeout=seconds * SECONDS)
+    expect(page.get_by_role("button", name="Compare", exact=True)).to_be_visible(timeout=seconds * SECONDS)
+
+
+def compare(page, prompt: str, new_tokens: int, seconds: float, lanes: int = 4) -> list[str]:
+    """Types the prompt, presses Compare, waits for all lanes; returns what each says."""
     tab(page, "Arena")
     page.locator("#arena textarea").first.fill(prompt)
     page.get_by_label("New tokens", exact=True).fill(str(new_tokens))
     page.get_by_role("button", name="Compare", exact=True).click()
-    expect(page.locator("#arena .lane")).to_have_count(4, timeout=seconds * SECONDS)
+    expect(page.locator("#arena .lane")).to_have_count(lanes, timeout=seconds * SECONDS)
     expect(page.get_by_role("button", name="Compare", exact=True)).to_be_visible(timeout=seconds * SECONDS)
     return page.locator("#arena .lane .text").all_inner_texts()

@@ -95,6 +95,31 @@ def test_pointing_at_a_token_shows_kept_and_cut_alternatives(arena):
     page.wait_for_selector(".alternatives[hidden]", state="attached")
 
 
+def test_other_values_are_tried_on_what_was_recorded(arena):
+    page = arena()
+    compare(page)
+    page.click(".lane[data-strategy=top_p] .token:not(.part) >> nth=2")
+    page.click(".alternatives .tried summary")
+    kept = len(page.query_selector_all(".alternatives .bar:not(.cut)"))
+    page.evaluate(
+        "s => { s.value = 0; s.dispatchEvent(new Event('input')); }", page.query_selector("[data-tried=temperature]")
+    )
+    page.wait_for_function("document.querySelectorAll('.alternatives .bar:not(.cut)').length === 1")
+    assert kept >= 1 and page.evaluate("document.activeElement.dataset.tried") == "temperature"
+    page.click("text=Back to the recorded values")
+    page.wait_for_function("n => document.querySelectorAll('.alternatives .bar:not(.cut)').length === n", arg=kept)
+
+
+def test_temperature_0_is_greedy(arena):
+    page = arena()
+    set_number(page, "temperature", 0)
+    compare(page)
+    said = [text for _, text in texts(page)]
+    assert said[0] == said[1] == said[2]
+    heads = page.eval_on_selector_all(".lane h3", "heads => heads.map(head => head.children[1].textContent)")
+    assert heads == ["Greedy", "Top-k", "Top-p", "Beam search"]
+
+
 def test_the_keyboard_alone_reaches_tokens_alternatives_and_a_fork(arena):
     page = arena()
     compare(page)
@@ -129,10 +154,14 @@ def test_one_pane_alone_can_be_forked(arena):
     wait_done(page)
     after = dict(texts(page))
     assert after["top_p"] != before["top_p"]
+    back = page.locator(".arena .toolbar button", has_text="Back")
     assert {key: after[key] for key in ("greedy", "top_k", "beam")} == {
         key: before[key] for key in ("greedy", "top_k", "beam")
     }
     assert len(page.query_selector_all(".token.forked")) == 1
+    back.click()  # a fork can be taken back
+    page.wait_for_function("document.querySelectorAll('.token.forked').length === 0")
+    assert dict(texts(page)) == before
 
 
 def test_the_slider_replays_the_decoding(arena):
@@ -141,7 +170,9 @@ def test_the_slider_replays_the_decoding(arena):
     page.evaluate("s => { s.value = 3; s.dispatchEvent(new Event('input')); }", page.query_selector(".replay input"))
     page.wait_for_function("document.querySelectorAll('.lane[data-strategy=greedy] .token').length === 3")
     assert page.inner_text(".replay output") == "3 of 12"
-    page.click(".replay button")
+    page.click(".replay button[aria-label='One step on']")
+    page.wait_for_function("document.querySelector('.replay output').textContent === '4 of 12'")
+    page.click(".replay button[aria-label='Replay']")
     page.wait_for_function(
         "document.querySelectorAll('.lane[data-strategy=greedy] .token').length === 12", timeout=LIMIT
     )
@@ -170,7 +201,7 @@ def test_a_link_reopens_prompt_settings_and_seed(arena):
     page.fill("#arena-prompt", 'Say "hi" & <b>bye</b>?')
     set_number(page, "temperature", 1.3)
     set_number(page, "seed", 99)
-    link = page.evaluate("llmdemoArena.link(llmdemoArena.app.form)")
+    link = page.evaluate("document.querySelector('.arena').app.link()")
     page = arena("?" + link.split("?", 1)[1])
     assert page.input_value("#arena-prompt") == 'Say "hi" & <b>bye</b>?'
     assert page.input_value("#arena-temperature") == "1.3"
@@ -209,7 +240,7 @@ def test_an_exported_trace_shows_the_same_page_without_the_model(arena, tmp_path
 def test_markup_in_a_trace_stays_text(arena, tmp_path):
     page = arena()
     compare(page)
-    trace = page.evaluate("JSON.parse(JSON.stringify(llmdemoArena.app.trace))")
+    trace = page.evaluate("JSON.parse(JSON.stringify(document.querySelector('.arena').app.trace))")
     bomb = "<img src=x onerror='window.hacked=1'>"
     for lane in trace["lanes"]:
         for token in lane["tokens"]:
@@ -257,9 +288,9 @@ def test_stop_ends_the_run_and_the_next_one_works(arena):
     [
         ("", "seed", 1, "empty"),
         ("word " * 400, "seed", 1, "tokens long"),
-        ("Hello", "num_beams", 1000, "num_beams is 1000"),
-        ("Hello", "max_new_tokens", 10000, "max_new_tokens is 10000"),
-        ("Hello", "top_p", 0, "top_p is 0"),
+        ("Hello", "num_beams", 1000, "Beams is 1000"),
+        ("Hello", "max_new_tokens", 10000, "New tokens is 10000"),
+        ("Hello", "top_p", 0, "Top-p is 0"),
     ],
 )
 def test_what_cannot_be_done_is_said_and_the_next_request_works(arena, prompt, key, value, words):
@@ -270,6 +301,8 @@ def test_what_cannot_be_done_is_said_and_the_next_request_works(arena, prompt, k
     page.click(".arena .run")
     page.wait_for_selector(".arena .error:not([hidden])", timeout=LIMIT)
     assert words in page.inner_text(".arena .error")
+    if value != 1:
+        assert page.get_attribute(f"#arena-{key}", "aria-invalid") == "true"
     set_number(page, "num_beams", 2)
     set_number(page, "top_p", 0.9)
     compare(page, tokens=4)
@@ -288,18 +321,18 @@ def test_two_models_stand_side_by_side(arena):
 def test_further_panes_have_their_own_values_and_a_link_brings_them_back(arena):
     page = arena()
     page.click(".more summary")
-    page.click("text=+ another pane")
-    page.click("text=+ another pane")
+    page.click("text=+ another lane")
+    page.click("text=+ another lane")
     page.select_option(".morelane >> nth=1 >> select", "beam")
     page.check(".lanepick input >> nth=4")
     compare(page, tokens=6)
     titles = page.eval_on_selector_all(".lane h3", "heads => heads.map(head => head.children[1].textContent)")
     assert titles == ["Greedy", "Top-k", "Top-p", "Beam search", "Min-p", "Top-p · p 0.5", "Beam search · b 2"]
     assert page.inner_text(".lane >> nth=5 >> .set") == "T 0.8 · p 0.5"
-    link = page.evaluate("llmdemoArena.link(llmdemoArena.app.form)")
+    link = page.evaluate("document.querySelector('.arena').app.link()")
     other = arena("?" + link.split("?", 1)[1])
-    assert other.evaluate("llmdemoArena.app.form.settings().lanes") == page.evaluate(
-        "llmdemoArena.app.form.settings().lanes"
+    assert other.evaluate("document.querySelector('.arena').app.form.settings().lanes") == page.evaluate(
+        "document.querySelector('.arena').app.form.settings().lanes"
     )
     other.click(".morelane >> nth=0 >> button")
     compare(other, tokens=4)
@@ -311,7 +344,7 @@ def test_a_better_answer_becomes_a_pair_of_a_preference_data_set(arena, tiny_hom
     page = arena()
     compare(page, prompt="Which is better?")
     said = dict(texts(page))
-    page.click(".lane[data-strategy=top_p] >> text=This one is better")
+    page.click(".lane[data-strategy=top_p] >> text=Prefer this answer")
     page.fill("#arena-picks", "Class 5b")
     page.click(".prefer .others .chip[data-strategy=greedy]")
     page.wait_for_function("document.querySelector('.prefer .said').textContent.includes('Class 5b: 1 so far')")
@@ -334,12 +367,12 @@ def test_a_reply_becomes_a_further_turn(arena):
     page = arena()
     compare(page, prompt="First question")
     answer = dict(texts(page))["greedy"]
-    page.click(".lane[data-strategy=greedy] >> text=Reply to this")
+    page.click(".lane[data-strategy=greedy] >> text=Reply")
     assert page.input_value("#arena-prompt") == ""
     turns = page.inner_text(".turns")
     assert "First question" in turns and answer.strip()[:10] in turns
     compare(page, prompt="Second question")
-    sent = page.evaluate("llmdemoArena.app.trace.meta.prompt.messages.map(m => m.role)")
+    sent = page.evaluate("document.querySelector('.arena').app.trace.meta.prompt.messages.map(m => m.role)")
     assert sent == ["user", "assistant", "user"]
 
 
@@ -379,7 +412,7 @@ def test_a_large_tree_does_not_freeze_the_page(arena):
     compare(page)
     median, nodes = page.evaluate(
         """() => {
-        const A = llmdemoArena, trace = A.app.trace, beams = 16, steps = 500;
+        const app = document.querySelector('.arena').app, trace = app.trace, beams = 16, steps = 500;
         const lane = [...trace.lanes.values()].find(l => l.isBeam);
         lane.beams = []; lane.changes = []; lane.best = []; lane.end = null; lane.final = null; lane.info.num_beams = beams;
         let seed = 1; const random = () => (seed = seed * 16807 % 2147483647) / 2147483647;
@@ -390,7 +423,7 @@ def test_a_large_tree_does_not_freeze_the_page(arena):
           const live = Array.from({length: beams}, edge);
           lane.add({type: 'beam', live, cut: Array.from({length: beams}, edge), done: [], tops: Array.from({length: step ? beams : 1}, top),
             e: Array.from({length: step ? beams : 1}, random), best: [step, [[live[0][1], 'x ']]]});
-          if (step % 4 === 3) { const t = performance.now(); A.app.paint(); A.app.tree.paint(); took.push(performance.now() - t); }
+          if (step % 4 === 3) { const t = performance.now(); app.paint(); app.tree.paint(); took.push(performance.now() - t); }
         }
         return [took.sort((a, b) => a - b)[took.length >> 1], document.querySelectorAll('.tree .node').length]; }"""
     )
@@ -446,7 +479,7 @@ def test_many_prompts_draw_the_trade_off(arena, tmp_path):
 
 def test_the_page_speaks_traditional_chinese(open_page, tiny_app):
     page = open_page(tiny_app, locale="zh-TW")
-    page.get_by_role("tab", name="對照場").click()
+    page.get_by_role("tab", name="競技場").click()
     page.wait_for_selector(".arena .run")
     assert page.inner_text(".arena .run") == "比較"
     assert not page.evaluate("document.querySelector('.arena').innerText.includes('arena_')")

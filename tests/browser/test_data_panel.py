@@ -27,7 +27,7 @@ def test_a_problem_opens_its_record_token_by_token_and_all_records_are_listed(ti
     page.get_by_role("button", name="Show row 3", exact=True).click()
     expect(page.locator(".tok .eos.tr")).to_have_count(1, timeout=20_000)
     page.get_by_role("radio", name="everything").check()
-    expect(page.locator(".record .cap").first).to_contain_text("its end among them", timeout=20_000)
+    expect(page.locator(".record .cap").first).to_contain_text("including the end token", timeout=20_000)
 
     page.get_by_role("radio", name="list", exact=True).check()
     expect(page.locator(".listing tbody tr")).to_have_count(20, timeout=20_000)

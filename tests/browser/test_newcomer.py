@@ -10,7 +10,7 @@ import shutil
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.steps import SECONDS, add_file, compare, start_run, state_is, tab
+from tests.browser.steps import SECONDS, add_file, before_and_after, compare, start_run, state_is, tab, use_sample
 
 pytestmark = pytest.mark.slow
 
@@ -34,8 +34,9 @@ def test_a_newcomers_path_with_a_tiny_model(tiny_app, open_page, alpaca_file):
     expect(page.locator(".plots .strip-plot")).to_have_count(5)  # rate, gradient, speed, memory, energy: on one axis
     page.locator(".plots").hover()
     expect(page.locator(".plotcard").first).to_contain_text("loss, smoothed")
-    page.get_by_role("button", name="Try it in the Arena").click()
-    texts = compare(page, "Add 3 and 4.", 8, 60)
+    before_and_after(page, 60)  # on a record that was held out, by that one click
+    assert page.locator("#arena-prompt").input_value().startswith("Add ")
+    texts = compare(page, "Add 3 and 4.", 8, 60, lanes=8)
     assert any(text.strip() for text in texts)  # a random model may end at once
     assert page.foreign == [] and page.errors == []
 
@@ -97,7 +98,7 @@ def test_a_newcomers_path_with_the_starter_model(starter_home, tmp_path, open_pa
     shutil.copytree(starter_home.models / "starter", home / "models" / "starter")
     with app_on(home) as url:
         page = open_page(url)
-        page.locator("#data-sample").click()
+        use_sample(page)
         expect(page.locator(".set-title")).to_contain_text("records", timeout=60 * SECONDS)
         expect(page.locator(".tok .tr").first).to_be_visible(timeout=60 * SECONDS)
         before = compare(page, "Turn this message into JSON.\n\nDinner with Ann on Friday at 7.", 24, 180)
@@ -106,7 +107,9 @@ def test_a_newcomers_path_with_the_starter_model(starter_home, tmp_path, open_pa
         page.reload()
         tab(page, "Train")
         state_is(page, "Completed", 480)
-        page.get_by_role("button", name="Try it in the Arena").click()
+        before_and_after(page, 240)
+        page.locator("#arena-beside").select_option("")
+        page.locator("#arena-model").select_option(index=page.locator("#arena-model option").count() - 1)
         after = compare(page, "Turn this message into JSON.\n\nDinner with Ann on Friday at 7.", 24, 180)
         assert before[0] != after[0]
         assert page.foreign == [] and page.errors == []

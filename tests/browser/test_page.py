@@ -6,6 +6,8 @@ import shutil
 import pytest
 from playwright.sync_api import expect
 
+from tests.browser.steps import use_sample
+
 PANELS = ("Data", "Train", "Arena", "Evaluate")
 
 pytestmark = pytest.mark.slow
@@ -33,7 +35,7 @@ def test_a_bad_file_is_one_calm_sentence_and_leaves_nothing(name, tiny_app, tiny
     upload(page, tmp_path / name)
     expect(page.locator("#data-notice .notice")).to_contain_text(said, timeout=20_000)
     assert sorted((tiny_home / "datasets").iterdir()) == before
-    page.locator("#data-sample").click()  # the page goes on
+    use_sample(page)  # the page goes on
     expect(page.locator(".set-title h2")).to_be_visible(timeout=30_000)
     expect(page.locator("#data-notice .notice")).to_have_count(0)
     assert page.errors == []
@@ -92,7 +94,7 @@ def test_no_panel_is_wider_than_the_screen(width, scheme, tiny_app, open_page):
 
 def test_a_chinese_browser_gets_chinese(tiny_app, open_page):
     page = open_page(tiny_app, locale="zh-TW")
-    for name in ("資料", "訓練", "對照場", "評估"):
+    for name in ("資料", "訓練", "競技場", "評估"):
         expect(page.get_by_role("tab", name=name, exact=True)).to_be_visible()
     expect(page.locator("h1")).to_have_text("調校與解碼")
     expect(page.locator("#data-sample")).to_have_text("使用範例資料")
@@ -118,23 +120,71 @@ def test_what_is_drawn_anew_keeps_the_focus_and_what_is_being_typed(tiny_app, op
     expect(page.locator(".set-title h2")).to_have_text(alpaca_file.name, timeout=20_000)  # no longer another's
     expect(page.locator(".tok").first).to_be_visible(timeout=20_000)
 
-    def redraw(view: str) -> None:
-        """As late figures do: without the focus going anywhere."""
+    def redraw(view: str, shown: str) -> None:
+        """As late figures do: without the focus going anywhere, and with the same elements."""
         button = page.locator("#data-train-on").element_handle()
         page.evaluate(f"document.querySelector('#data-report input[value={view}]').click()")
-        page.wait_for_function("(button) => !button.isConnected", arg=button)
+        page.wait_for_selector(shown)
+        assert button.evaluate("button => button.isConnected"), "what stays is not made anew"
 
     search = page.get_by_role("searchbox", name="Search the records")
     search.press_sequentially("mess")
-    redraw("talk")
+    search.evaluate("field => field.setSelectionRange(2, 3)")
+    redraw("talk", ".talk")
+    assert search.evaluate("field => [field.selectionStart, field.selectionEnd]") == [2, 3]
+    search.press("End")
     page.keyboard.type("age")
     expect(search).to_have_value("message")
     page.get_by_role("button", name="Next record").focus()
-    redraw("tokens")
+    redraw("tokens", ".tok")
     expect(page.get_by_role("button", name="Next record")).to_be_focused()
-    page.locator("#data-train-on").focus()
-    redraw("talk")
-    expect(page.locator("#data-train-on")).to_be_focused()
+
+
+def test_the_form_of_columns_says_what_is_missing_keeps_what_was_chosen_and_can_be_left(tiny_app, open_page, tmp_path):
+    path = tmp_path / "odd.json"
+    path.write_text(json.dumps([{"ask": f"What is {n}?", "tell": f"It is {n}.", "more": "x"} for n in range(9)]))
+    page = open_page(tiny_app)
+    upload(page, path)
+    form = page.locator("#data-columns form")
+    menus = form.locator("select")
+    menus.first.select_option("preference", timeout=20_000)
+    for index, column in ((1, "ask"), (2, "tell"), (3, "")):
+        menus.nth(index).select_option(column)
+    page.get_by_role("button", name="Use these columns").click()
+    expect(form.locator(".notice")).to_contain_text("Choose a column for")
+    expect(menus.nth(3)).to_have_attribute("aria-invalid", "true")
+    assert menus.nth(1).input_value() == "ask" and menus.nth(2).input_value() == "tell"
+    page.locator("#data-columns-cancel").click()
+    expect(form).to_have_count(0, timeout=10_000)
+    expect(page.locator("#data-file input[type=file]")).to_be_attached(timeout=10_000)
+    assert page.errors == []
+
+
+def test_the_large_view_uses_the_whole_width_and_stays(tiny_app, open_page):
+    page = open_page(tiny_app, viewport={"width": 1920, "height": 1000})
+    width = "document.querySelector('.gradio-container').getBoundingClientRect().width"
+    assert page.evaluate(width) < 1400
+    page.get_by_role("button", name="Large view").click()
+    assert page.evaluate(width) > 1800
+    page.reload()
+    page.wait_for_selector(".large-switch[aria-pressed=true]", timeout=30_000)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 1920
+
+
+def test_an_address_with_view_api_opens_the_page_of_the_endpoints(tiny_app, open_page):
+    page = open_page(tiny_app + "?view=api")
+    expect(page.get_by_text("/start_run").first).to_be_visible(timeout=20_000)
+    assert page.errors == []
+
+
+def test_a_second_visit_fetches_no_script_again(tiny_app, open_page):
+    page = open_page(tiny_app)
+    ours = "performance.getEntriesByType('resource').filter(e => e.name.includes('/page-'))"
+    first = page.evaluate(f"{ours}.reduce((sum, e) => sum + e.transferSize, 0)")
+    assert 20_000 < first < 200_000
+    page.goto(tiny_app)
+    page.wait_for_selector("#data-report .island *", timeout=30_000)
+    assert page.evaluate(f"{ours}.reduce((sum, e) => sum + e.transferSize, 0)") < 5_000
 
 
 def test_the_api_page_opens_without_other_hosts(tiny_app, open_page):

@@ -8,7 +8,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.steps import SECONDS, add_file, compare, set_field, state_is, tab
+from tests.browser.steps import SECONDS, add_file, before_and_after, compare, set_field, state_is, tab
 
 pytestmark = pytest.mark.slow
 QUICK = {"max_length": 64, "batch_size": 4, "rank": 8}
@@ -127,8 +127,9 @@ def test_a_model_reads_on_and_what_it_learns_and_forgets_is_shown(tiny_app, open
     assert tuned < base
     fits_the_screen(page)
     tab(page, "Train")
-    page.locator("#train-try").click()
-    assert len(compare(page, "Chapter 1.", 8, 60)) == 4
+    before_and_after(page, 60)
+    assert page.locator("#arena-prompt").input_value()  # a passage that was held out
+    assert len(compare(page, "Chapter 1.", 8, 60, lanes=8)) == 8
     assert page.errors == [] and page.foreign == []
 
 
@@ -144,8 +145,8 @@ def test_preferences_are_learned_from_pairs(tiny_app, open_page, tmp_path):
         expect(chart(page, title).locator("path.line").first).to_be_attached()
     assert f"{math.log(2):.3f}" in at_first_step(page)  # both models are still the same
     fits_the_screen(page)
-    page.locator("#train-try").click()
-    assert len(compare(page, "Say 3.", 8, 60)) == 4
+    before_and_after(page, 60)
+    assert len(compare(page, "Say 3.", 8, 60, lanes=8)) == 8
     assert page.errors == [] and page.foreign == []
 
 
@@ -173,5 +174,5 @@ def test_a_grid_of_two_rates_is_searched_and_its_best_is_one_click_away(tiny_app
     page.locator("#exp-use").click()
     expect(page.locator("#f-learning_rate")).to_have_value(rate)
     page.locator("#exp-try").click()
-    assert len(compare(page, "Add 3 and 4.", 8, 60)) == 4
+    assert len(compare(page, "Add 3 and 4.", 8, 60, lanes=8)) == 8
     assert page.errors == [] and page.foreign == []

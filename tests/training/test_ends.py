@@ -15,8 +15,7 @@ from llmdemo.models.load import load_causal
 from llmdemo.runs import bundle
 from llmdemo.runs.folder import RunFolder
 from llmdemo.training import worker
-from llmdemo.training.objectives import Place
-from llmdemo.training.objectives import chat
+from llmdemo.training.objectives import Place, chat
 from llmdemo.training.objectives.base import end_ids
 
 EOS, TURN, OTHER = 0, 2, 9

@@ -22,7 +22,7 @@ def test_each_task_has_three_sentences_or_so_a_title_and_what_torch_does(task):
 @pytest.mark.parametrize("loss", ["smoothed", "robust", "ipo"])
 def test_each_loss_of_preferences_has_words_and_a_formula_of_its_own(loss):
     assert all("cross_entropy" in words.texts(each)[f"learn_torch_preference_{loss}"] for each in words.LANGUAGES)
-    assert f"preference_{loss}: ()" in (ASSETS / "learn" / "card.js").read_text(encoding="utf-8")
+    assert f"preference_{loss}: ()" in (ASSETS / "learn" / "formulas.js").read_text(encoding="utf-8")
 
 
 def test_the_numbers_are_of_the_forms_data_or_of_the_sample(services):

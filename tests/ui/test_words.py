@@ -90,6 +90,14 @@ def test_most_chinese_texts_are_chinese():
     assert sum(bool(HAN.search(text)) for text in CHINESE.values()) > 0.85 * len(CHINESE)
 
 
+def test_chinese_is_punctuated_as_chinese():
+    """Full-width signs beside Chinese characters; and Taiwan's words for the field's terms."""
+    half = re.compile(r"[\u3400-\u9fff\u3000-\u303f\uff00-\uffef][,;:?!(]|[,;?!)][\u3400-\u9fff]")
+    assert {key: text for key, text in CHINESE.items() if half.search(text)} == {}
+    others = ("優化器", "抽樣", "對照場", "數據集", "訓練集", "信息", "默認", "軟件", "網絡")
+    assert {key: text for key, text in CHINESE.items() if any(word in text for word in others)} == {}
+
+
 def test_gradio_gets_the_texts_of_its_own_widgets_in_both_languages_and_no_others():
     words.t("tab_data")
     translations = words.for_gradio().translations_dict

@@ -1,0 +1,140 @@
+/* The losses as formulas in MathML, which browsers draw themselves. */
+import { h } from "../lib/view.js";
+import { t } from "../lib/words.js";
+
+const m = (tag, ...parts) => h(tag, null, ...parts);
+const i = (text) => m("mi", text);
+const o = (text) => m("mo", text);
+const n = (text) => m("mn", text);
+const word = (text) => h("mi", { mathvariant: "normal" }, text);
+const sub = (base, under) => m("msub", base, under),
+  row = (...parts) => m("mrow", ...parts),
+  over = (top, bottom) => m("mfrac", top, bottom);
+const sum = (under) => m("munder", o("∑"), under),
+  minus = () => o("−"),
+  eq = () => o("=");
+const gap = () => h("mspace", { width: ".18em" }),
+  log = () => row(word("log"), gap());
+const call = (name, ...inside) => row(word(name), o("("), ...inside, o(")"));
+const ofMargin = (...sign) => row(i("σ"), o("("), ...sign, i("β"), i("Δ"), o(")"));
+const softmax = () => call("softmax", sub(i("z"), i("t")));
+const FORMULAS = {
+  chat: () => [
+    i("L"),
+    eq(),
+    minus(),
+    over(n("1"), i("N")),
+    sum(row(i("t"), o("∈"), word("answer"))),
+    log(),
+    sub(softmax(), sub(i("y"), i("t"))),
+  ],
+  text: () => [
+    i("L"),
+    eq(),
+    minus(),
+    over(n("1"), i("T")),
+    sum(i("t")),
+    log(),
+    i("p"),
+    o("("),
+    sub(i("y"), i("t")),
+    o("|"),
+    sub(i("y"), row(o("<"), i("t"))),
+    o(")"),
+  ],
+  classify: () => [
+    i("L"),
+    eq(),
+    minus(),
+    log(),
+    over(m("msup", i("e"), sub(i("z"), i("y"))), row(sum(i("c")), m("msup", i("e"), sub(i("z"), i("c"))))),
+  ],
+  preference: () => {
+    const ratio = (answer) =>
+      row(
+        log(),
+        over(row(i("π"), o("("), i(answer), o(")")), row(sub(i("π"), word("ref")), o("("), i(answer), o(")"))),
+      );
+    return [
+      i("L"),
+      eq(),
+      minus(),
+      log(),
+      i("σ"),
+      o("("),
+      i("β"),
+      o("["),
+      ratio("w"),
+      minus(),
+      ratio("l"),
+      o("]"),
+      o(")"),
+    ];
+  },
+  // Δ is the bracket of the formula above; for IPO of the mean over each answer's tokens.
+  preference_smoothed: () => [
+    i("L"),
+    eq(),
+    minus(),
+    o("("),
+    n("1"),
+    minus(),
+    i("ε"),
+    o(")"),
+    log(),
+    ofMargin(),
+    minus(),
+    i("ε"),
+    gap(),
+    log(),
+    ofMargin(minus()),
+  ],
+  preference_robust: () => [
+    i("L"),
+    eq(),
+    over(
+      row(
+        minus(),
+        o("("),
+        n("1"),
+        minus(),
+        i("ε"),
+        o(")"),
+        log(),
+        ofMargin(),
+        o("+"),
+        i("ε"),
+        gap(),
+        log(),
+        ofMargin(minus()),
+      ),
+      row(n("1"), minus(), n("2"), i("ε")),
+    ),
+  ],
+  preference_ipo: () => {
+    const ratio = (answer) =>
+      row(
+        over(n("1"), row(o("|"), i(answer), o("|"))),
+        log(),
+        over(row(i("π"), o("("), i(answer), o(")")), row(sub(i("π"), word("ref")), o("("), i(answer), o(")"))),
+      );
+    return [
+      i("L"),
+      eq(),
+      m(
+        "msup",
+        row(o("["), ratio("w"), minus(), ratio("l"), minus(), over(n("1"), row(n("2"), i("β"))), o("]")),
+        n("2"),
+      ),
+    ];
+  },
+};
+// Which formula and which words: a preference run's depend on its loss.
+export const kindOf = ({ task, preference_loss: loss, label_smoothing: share }) => {
+  if (task !== "preference") return task;
+  if (loss === "ipo" || loss === "robust") return `preference_${loss}`;
+  return Number(share) > 0 ? "preference_smoothed" : task;
+};
+/** A loss as a formula that the browser draws. @param {string} kind */
+export const formula = (kind) =>
+  h("math", { displaystyle: "true", "aria-label": t("learn_formula") }, m("mrow", ...FORMULAS[kind]()));

@@ -1,0 +1,5 @@
+/* What the panels share. */
+export * from "./api.js";
+export * from "./format.js";
+export * from "./view.js";
+export { has, isChinese, lang, t } from "./words.js";

@@ -1,0 +1,62 @@
+/* The settings of the train form. What each is, and which methods and tasks use it, comes with the page from
+   llmdemo/settings/training.py. No page. */
+
+/**
+ * @typedef {{kind: string, unit: string, widget: string, choices: any[], high: number | null, methods: string[],
+ *   tasks: string[]}} Setting
+ */
+
+/** A run's name is no setting of the training, and stands before them. @type {Record<string, Setting>} */
+export const NAME = {
+  name: { kind: "str", unit: "", widget: "text", choices: [], high: null, methods: [], tasks: [] },
+};
+
+/** The words of choices that are words of the page, and the names of those that are names. */
+export const WORDED = {
+  loss_on: { response: "data_response", all: "data_everything" },
+  class_weights: { none: "choice_none", balanced: "choice_balanced" },
+  log_with: { none: "choice_none" },
+};
+export const NAMED = {
+  warmup_stable_decay: "warm-up, stable, decay",
+  dpo: "DPO",
+  ipo: "IPO",
+  robust: "robust DPO",
+  tensorboard: "TensorBoard",
+};
+
+/** Whether a setting counts for this method and task. @param {Setting} setting @param {string} method @param {string} task */
+export const fits = ({ methods, tasks }, method, task) =>
+  (!methods.length || methods.includes(method)) && (!tasks.length || tasks.includes(task));
+
+/** What a setting is chosen with. @param {Setting} setting */
+export const controlOf = ({ widget, choices, kind }) =>
+  widget || (choices.length ? "choices" : kind === "bool" ? "bool" : "number");
+
+const BASE = ["dataset_id", "model_id", "method"];
+
+/**
+ * What of a run's settings goes into the form: {base, changed}. `changed` are those that are not the defaults.
+ * @param {Record<string, any>} values @param {Record<string, any>} defaults
+ */
+export const settingsForForm = (values, defaults) => {
+  const known = Object.entries(values).filter(([, value]) => value !== null && value !== undefined && value !== "");
+  const base = Object.fromEntries(known.filter(([key]) => BASE.includes(key)));
+  const others = known.filter(([key]) => !BASE.includes(key) && key !== "task" && key in defaults);
+  const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
+  const changed = Object.fromEntries(others.filter(([key, value]) => !same(value, defaults[key])));
+  return { base, changed };
+};
+
+/** Where a text speaks of the setting `key`: a name with a line in it is never a word, another one only at the start. */
+const about = (key) => new RegExp(key.includes("_") ? `\\b${key}\\b` : `^${key}(?= is )`, "g");
+
+/**
+ * An error of the app with the form's names for the settings that it speaks of, and the one that it is about.
+ * @param {{message: string, hint: string}} error @param {string[]} keys @param {(key: string) => string} nameOf
+ */
+export const errorOfField = (error, keys, nameOf) => {
+  const rename = (text) => keys.reduce((said, key) => said.replace(about(key), nameOf(key)), text || "");
+  const field = keys.find((key) => about(key).test(error.message)) || null;
+  return { field, error: { ...error, message: rename(error.message), hint: rename(error.hint) } };
+};

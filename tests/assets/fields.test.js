@@ -1,0 +1,61 @@
+import assert from "node:assert/strict";
+import test from "node:test";
+import { controlOf, errorOfField, fits, NAME, settingsForForm } from "../../assets/train/fields.js";
+import { kindOf } from "../../assets/learn/formulas.js";
+
+const DEFAULTS = { max_steps: 84, rank: 128, loss_on: "response", target_modules: [], name: "" };
+
+test("a setting is there for its method and its task", () => {
+  const rank = { methods: ["galore", "lora"], tasks: [] };
+  const lossOn = { methods: [], tasks: ["chat"] };
+  assert.ok(fits(rank, "galore", "chat") && fits(rank, "lora", "text") && !fits(rank, "adamw", "chat"));
+  assert.ok(fits(lossOn, "adamw", "chat") && !fits(lossOn, "galore", "text"));
+  assert.ok(fits(NAME.name, "galore", "preference"));
+});
+
+test("a setting is chosen with what suits it", () => {
+  const setting = (more) => controlOf({ widget: "", choices: [], kind: "int", ...more });
+  assert.equal(setting({}), "number");
+  assert.equal(setting({ kind: "bool" }), "bool");
+  assert.equal(setting({ choices: [32, 8] }), "choices");
+  assert.equal(setting({ widget: "share", kind: "float" }), "share");
+});
+
+test("a run's settings become those of the form: what is unusual, without what is the run's own", () => {
+  const run = {
+    dataset_id: "d",
+    model_id: "starter",
+    method: "lora",
+    task: "chat",
+    max_steps: 20,
+    rank: 128,
+    target_modules: [],
+    name: null,
+    group: "g",
+  };
+  assert.deepEqual(settingsForForm(run, DEFAULTS), {
+    base: { dataset_id: "d", model_id: "starter", method: "lora" },
+    changed: { max_steps: 20 },
+  });
+});
+
+test("an error says the form's name of the setting, and which field it is about", () => {
+  const keys = ["max_steps", "rank", "name"];
+  const names = { max_steps: "Steps", rank: "Rank", name: "Name" };
+  const error = { message: "max_steps is -1.", hint: "Lower max_steps or the rank." };
+  const found = errorOfField(error, keys, (key) => names[key]);
+  assert.equal(found.field, "max_steps");
+  assert.deepEqual(found.error, { message: "Steps is -1.", hint: "Lower Steps or the rank." });
+  assert.equal(errorOfField({ message: "rank is 0.", hint: "" }, keys, (key) => names[key]).field, "rank");
+  assert.equal(errorOfField({ message: "The name is gone.", hint: "" }, keys, String).field, null);
+});
+
+test("which formula: a preference run's depends on its loss", () => {
+  const kind = (preference_loss, label_smoothing = 0) =>
+    kindOf({ task: "preference", preference_loss, label_smoothing });
+  assert.deepEqual(
+    [kind("dpo"), kind("dpo", 0.1), kind("ipo"), kind("robust", 0.1)],
+    ["preference", "preference_smoothed", "preference_ipo", "preference_robust"],
+  );
+  assert.equal(kindOf({ task: "chat" }), "chat");
+});

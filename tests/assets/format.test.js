@@ -1,0 +1,43 @@
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import test, { beforeEach } from "node:test";
+import { bytes, clip, duration, int, num, percent } from "../../assets/lib/format.js";
+import { has, t, useWords } from "../../assets/lib/words.js";
+
+const words = JSON.parse(readFileSync(new URL("../../assets/words/en.json", import.meta.url), "utf8"));
+beforeEach(() => useWords(words));
+const plain = (text) => text.replace(/\u00a0/g, " ");
+
+test("what is not known is a dash", () => {
+  for (const said of [int(null), num(undefined), num(NaN), bytes(null), duration(null), duration(Infinity)])
+    assert.equal(said, "–");
+});
+
+test("numbers, sizes and shares", () => {
+  assert.equal(int(1234.6), "1,235");
+  assert.equal(num(1.005, 2), "1.01");
+  assert.equal(num(2, 3), "2.000");
+  assert.deepEqual([999, 1000, 999_499, 1e6, 2.5e9].map(bytes), ["999 B", "1 kB", "999 kB", "1 MB", "2.50 GB"]);
+  assert.equal(percent(0.125), "13 %");
+});
+
+test("times get coarser as they get longer, and stay on one line", () => {
+  assert.deepEqual(
+    [0, 59.4, 60, 599, 600, 3599, 3600, 36_610].map((s) => plain(duration(s))),
+    ["0 s", "59 s", "1 min 0 s", "9 min 59 s", "10 min", "1 h 0 min", "1 h 0 min", "10 h 10 min"],
+  );
+  assert.ok(!duration(90).includes(" "));
+});
+
+test("texts are clipped with a sign", () => {
+  assert.equal(clip("abcdef", 3), "abc…");
+  assert.equal(clip("abc", 3), "abc");
+});
+
+test("a text's places are filled in, and those that nobody fills stay", () => {
+  useWords({ a: "{n} of {all}" });
+  assert.equal(t("a", { n: 1, all: "<b>" }), "1 of <b>");
+  assert.equal(t("a", { n: 1 }), "1 of {all}");
+  assert.equal(t("none"), "none");
+  assert.deepEqual([has("a"), has("none")], [true, false]);
+});

@@ -293,7 +293,9 @@ class Loop:
             **{n: round(value, 6) for n, value in zip(step.names, figures, strict=True) if math.isfinite(value)},
         )
 
-    def _seconds_left(self, step: int) -> float:
+    def _seconds_left(self, step: int | None = None) -> float:
+        """After step `step`; None: after the last that was started."""
+        step = self.progress.step if step is None else step
         left = self.config.max_steps - step
         typical = sorted(self._seconds)[len(self._seconds) // 2]
         if not left:

@@ -109,7 +109,7 @@ class Passes:
         if self._objective.fixed(rows[:1]) is None:
             return "passes of this kind of data or model have no fixed shape."
         owners = [*self._optimizer.others, *(slot.subspace for slot in self._optimizer.slots)]
-        sums = sum(_values(owner) for owner in owners) * self._optimizer.others[0].element_size()
+        sums = sum(_values(owner) for owner in owners) * next(self._model.parameters()).element_size()
         if self._working_bytes is not None and devices.available_bytes(self._device) < _ROOM * (
             self._working_bytes + sums
         ):

@@ -108,21 +108,11 @@ def _train(run_dir: Path, report) -> dict:
     """Sets up, trains, publishes; returns the fields of the end event."""
     report("phase", phase="importing")
     stop = _Stop(run_dir / "stop")
-    if os.environ.get("ACCELERATE_USE_CPU", "").lower() != "true" and int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        threading.Thread(target=_wake_gpu, daemon=True).start()
     from llmdemo.training.session import Session  # torch and transformers: seconds, after the first sign of life
 
     report("phase", phase="loading")
     home = store.Home(run_dir.parents[1])
     return Session(run_dir, home, report).run(stop)
-
-
-def _wake_gpu() -> None:
-    """Makes the GPU's context, which takes a second or more, while everything else is imported."""
-    import torch
-
-    if torch.cuda.is_available():
-        torch.zeros(1, device="cuda")
 
 
 def _leave(status: int) -> None:

@@ -110,7 +110,9 @@ def test_what_a_model_said_is_not_asked_again(evaluations, over, add, models, mo
     assert over(first)["state"] == "completed"
     asked, real = [], answers.greedy
     monkeypatch.setattr(
-        answers, "greedy", lambda model, prompts, *rest: asked.extend(prompts) or real(model, prompts, *rest)
+        answers,
+        "greedy",
+        lambda model, prompts, *rest, **more: asked.extend(prompts) or real(model, prompts, *rest, **more),
     )
     again = evaluations.start({"dataset_id": info.dataset_id, "model_ids": list(models), **SMALL, "limit": 14})
     assert over(again)["state"] == "completed"

@@ -208,7 +208,7 @@ class App {
     if (!request.prompts) this.seek(null);
     this.form.running(true);
     this.say(t("waiting_start"));
-    this.trigger("compare", { ...request, run_id: runId });
+    this.trigger(request.prompts ? "compare_many" : "compare", { ...request, run_id: runId });
     this.watchdog = setInterval(() => this.check(), 1000);
   }
 

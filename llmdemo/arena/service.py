@@ -22,6 +22,7 @@ import transformers
 
 from llmdemo import __version__, decoding
 from llmdemo.arena.batch import check_batch, run_batch
+from llmdemo.arena.batch_turns import BatchTurns
 from llmdemo.arena.cache import Loaded, ModelCache
 from llmdemo.arena.events import EventEncoder
 from llmdemo.arena.prompt import Prompt, check_length
@@ -72,6 +73,7 @@ class Arena:
         self._limits = settings
         self._decode = decode
         self._cache = ModelCache(load_model or load.load_causal)
+        self._batch_turns = BatchTurns(max(1, settings.max_decodings // 2))
         self._stopped: OrderedDict[str, None] = OrderedDict()
         self._stop_lock = threading.Lock()
         self._tokenizers: OrderedDict[tuple, object] = OrderedDict()
@@ -233,7 +235,12 @@ class Arena:
 
     def _run_batch(self, request: Request) -> Iterator[dict]:
         def events(prompt: str, settings: DecodeSettings) -> Iterator[dict]:
-            return self.events(replace(request, prompt=Prompt.from_value(prompt), settings=settings, prompts=()))
+            if self._batch_turns.would_wait():
+                yield {"type": "waiting"}
+            with self._batch_turns.turn(lambda: self._is_stopped(request)) as has_turn:
+                if has_turn:
+                    one = replace(request, prompt=Prompt.from_value(prompt), settings=settings, prompts=())
+                    yield from self.events(one)
 
         yield from run_batch(events, list(request.prompts), request.samples, request.settings)
 

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -112,8 +112,9 @@ def add_from_hub(
             )
         source = {"folder": Path(hub_id).name, "split": split, "row_limit": row_limit}
     else:
-        source.update(hub_info(hub_id, revision))
-        revision = source["revision"]
+        about = hub_info(hub_id, revision)
+        source.update(about)
+        revision = about["revision"]
     if preset:
         source.update(licence=preset.licence, citation=preset.citation)
     ask = {"id": hub_id, "config": config, "split": split, "revision": revision, "rows": row_limit, "local": local}
@@ -157,7 +158,8 @@ def hub_info(hub_id: str, revision: str | None = None) -> dict:
         ) from error
     except (HfHubHTTPError, httpx.HTTPError, OSError, ValueError) as error:
         raise UserError(f"The hub did not answer for {hub_id} ({type(error).__name__}).", "Try again later.") from error
-    licence = (info.card_data or {}).get("license") or next(
+    card: Mapping = info.card_data or {}  # type: ignore[assignment]  # a CardData reads like one
+    licence = card.get("license") or next(
         (tag.removeprefix("license:") for tag in info.tags or [] if tag.startswith("license:")), None
     )
     return {
@@ -214,6 +216,7 @@ def _stream(ask: dict, max_bytes: int, should_stop) -> Iterator[Batch]:
         stderr=subprocess.DEVNULL,
         env={**without_secrets(keep=HUB_TOKENS), "HF_HUB_DISABLE_TELEMETRY": "1"},
     )
+    assert child.stdout is not None, "it was opened as a pipe"
     watch = _Watch(child, should_stop)
     gather, size = Gather(), 0
     try:

@@ -87,14 +87,15 @@ class _Watch:
     """Ends the child when no batch comes for a while."""
 
     def __init__(self, child: subprocess.Popen):
-        self._child, self._timer = child, None
+        self._child = child
+        self._timer: threading.Timer | None = None
         self.seen()
 
     def seen(self) -> None:
         self.stop()
-        self._timer = threading.Timer(PATIENCE, self._child.kill)
-        self._timer.daemon = True
-        self._timer.start()
+        self._timer = timer = threading.Timer(PATIENCE, self._child.kill)
+        timer.daemon = True
+        timer.start()
 
     def stop(self) -> None:
         if self._timer:
@@ -108,6 +109,7 @@ def _end(child: subprocess.Popen) -> int:
     except subprocess.TimeoutExpired:
         child.kill()
         code = child.wait()
+    assert child.stdout is not None, "it was opened as a pipe"
     child.stdout.close()
     return code
 

@@ -50,7 +50,7 @@ class _Index:
         keys = []
         for flag in FLAGS:
             if code in ("", flag.name):
-                places = np.flatnonzero(flags & np.uint32(1 << flag.bit))
+                places = np.flatnonzero(flags & np.uint32(flag.mask))
                 keys.append(np.stack([self._row[places], np.full(len(places), flag.bit), places], axis=1))
         left = np.arange(self._left.num_rows)
         if code:

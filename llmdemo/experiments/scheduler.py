@@ -10,7 +10,7 @@ from llmdemo.experiments import halving, leaderboard, plan
 from llmdemo.experiments.leaderboard import OVER, Leaderboard
 from llmdemo.experiments.sweep import Sweep, load
 from llmdemo.jobs import End, JobFolder
-from llmdemo.jobs.states import COMPLETED, FAILED, STOPPED, WORKER_ERROR
+from llmdemo.jobs.states import BAD_CONFIG, COMPLETED, FAILED, STOPPED, WORKER_ERROR
 from llmdemo.store import Home
 
 log = logging.getLogger(__name__)
@@ -27,9 +27,14 @@ class Scheduler:
     def advance(self, folder: JobFolder, stopping: bool) -> End | None:
         """Does what can be done now; how the experiment ended, None while it goes on.
 
-        Raises UserError, OSError, sqlite3.Error: then it is tried again.
+        Raises UserError, OSError, sqlite3.Error: then it is tried again. A damaged one has ended: its runs go on alone.
         """
-        sweep = load(folder)
+        try:
+            sweep = load(folder)
+        except UserError as error:
+            if isinstance(error.__cause__, OSError) and not isinstance(error.__cause__, FileNotFoundError):
+                raise  # the disk may give it again
+            return End(FAILED, BAD_CONFIG, error.message, error.hint)
         if self._find_started(sweep, folder.path) and not stopping:
             end = self._start_missing(sweep, folder.path)
             if end:

@@ -11,7 +11,7 @@ where a gradient is not finite.
 
 import math
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -140,6 +140,7 @@ class ForeachGaLoreAdamW(torch.optim.Optimizer):
 
     def _gradient(self, group: dict, p: Tensor, state: dict) -> Tensor:
         state.setdefault("step", 0)
+        assert p.grad is not None, "only parameters with a gradient are stepped"
         return state["projector"].project(p.grad, state["step"]) if "rank" in group else p.grad
 
     def _apply(self, group: dict, p: Tensor, state: dict, update: Tensor) -> None:
@@ -149,7 +150,7 @@ class ForeachGaLoreAdamW(torch.optim.Optimizer):
             p.add_(update, alpha=-_size(group, state))
 
 
-def _updates(group: dict, first: list[Tensor], second: list[Tensor], gradients: list[Tensor]) -> list[Tensor]:
+def _updates(group: dict, first: list[Tensor], second: list[Tensor], gradients: list[Tensor]) -> Sequence[Tensor]:
     """m / (√v + ε) of each tensor, after `gradients` have gone into the moments m and v."""
     beta1, beta2 = group["betas"]
     torch._foreach_mul_(first, beta1)
@@ -192,7 +193,8 @@ def _slices(tensor: Tensor) -> tuple[Tensor, ...]:
 
 def _chunks(parameters: list[Tensor], most: int):
     """Lists of parameters with at most `most` values in all, or one that is larger alone."""
-    chunk, size = [], 0
+    chunk: list[Tensor] = []
+    size = 0
     for p in parameters:
         if chunk and size + p.numel() > most:
             yield chunk

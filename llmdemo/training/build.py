@@ -3,6 +3,8 @@
 Knows nothing of steps.
 """
 
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -37,6 +39,7 @@ def build_optimizer(model: nn.Module, config: TrainConfig) -> Optimizer:
     trainable = [p for p in model.parameters() if p.requires_grad]
     if not trainable:
         raise UserError("Every weight of this model is frozen.", "Choose a model with weights that can be trained.")
+    assert config.scale is not None, "a resolved config has one"
     slots = _make_slots(model, config) if config.method == "galore" else []
     attach_vocabulary(model)
     projected = {slot.weight for slot in slots}
@@ -66,16 +69,16 @@ def _make_slots(model: nn.Module, config: TrainConfig) -> list[Slot]:
     check_rank(targets, config.rank)
     slots: dict[nn.Parameter, Slot] = {}
     for target in targets:
-        weight = target.module.weight
+        weight = target.weight
         if weight not in slots:
-            space = Subspace(tuple(weight.shape), config.rank, config.proj_type, config.basis_bits)
+            space = Subspace((weight.shape[0], weight.shape[1]), config.rank, config.proj_type, config.basis_bits)
             slots[weight] = Slot(target.name, weight, space, weight.dtype)
         attach(target.module, slots[weight], target.transposed)
     return list(slots.values())
 
 
 def _inner(config: TrainConfig, groups: list[dict]) -> torch.optim.Optimizer:
-    options = {"lr": config.learning_rate, "betas": (config.beta1, config.beta2), "eps": config.eps}
+    options: dict[str, Any] = {"lr": config.learning_rate, "betas": (config.beta1, config.beta2), "eps": config.eps}
     if config.method != "galore":
         if config.optim_bits == 8:
             from bitsandbytes.optim import AdamW8bit

@@ -52,7 +52,7 @@ class Optimizer(torch.optim.Optimizer):
         self.slots = slots
         self.steps = 0
         self._config = config
-        self._names = {parameter: name for name, parameter in model.named_parameters()}
+        self._names: dict[Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
         projected = {slot.weight for slot in slots}
         self.others = [p for group in inner.param_groups for p in group["params"] if p not in projected]
         self.share: Callable[[Tensor], None] | None = None
@@ -151,6 +151,7 @@ class Optimizer(torch.optim.Optimizer):
 
     def _refresh(self, slot: Slot) -> None:
         space, full = slot.subspace, slot.full
+        assert full is not None, "only a slot with the whole gradient is refreshed"
         slot.full, slot.due = None, False
         gradient = full.to(slot.weight.dtype)
         if torch.isfinite(full).all():
@@ -351,17 +352,18 @@ class Optimizer(torch.optim.Optimizer):
 
     def named_state(self) -> tuple[dict[str, Tensor], dict]:
         """(tensors by name, JSON-able rest): all that `load_state` needs."""
-        tensors, numbers = {}, {"steps": self.steps, "state": {}}
+        tensors: dict[str, Tensor] = {}
+        scalars: dict[str, dict[str, float]] = {}
         for p, state in self.inner.state.items():
             name = self._names[p]
             for key, value in state.items():
                 if isinstance(value, Tensor):
                     tensors[f"state/{name}/{key}"] = value
                 elif isinstance(value, (int, float)):
-                    numbers["state"].setdefault(name, {})[key] = value
+                    scalars.setdefault(name, {})[key] = value
         for slot in self.slots:
             tensors |= {f"basis/{slot.name}/{key}": value for key, value in slot.subspace.state().items()}
-        return tensors, numbers
+        return tensors, {"steps": self.steps, "state": scalars}
 
     def load_state(self, tensors: dict[str, Tensor], numbers: dict) -> None:
         """Takes back what `named_state` gave, onto the weights' devices."""

@@ -153,12 +153,12 @@ class Subspace:
 
     def add_back(self, full: Tensor, low: Tensor, factor: float) -> None:
         """full += factor · back(low), in place."""
-        if self.side == "right":
-            full.addmm_(low, self.right, alpha=factor)
-        elif self.side == "left":
-            full.addmm_(self.left, low, alpha=factor)
+        left, right = self.left, self.right
+        if right is None:
+            assert left is not None, "only a subspace that is ready is used"
+            full.addmm_(left, low, alpha=factor)
         else:
-            full.addmm_(self.left @ low, self.right, alpha=factor)
+            full.addmm_(low if left is None else left @ low, right, alpha=factor)
 
     def refresh(self, gradient: Tensor, method: str, generator: torch.Generator) -> Refresh:
         """A new basis from `gradient` [m, n]; method power, random or svd. `generator` is on its device."""
@@ -174,8 +174,9 @@ class Subspace:
         # Copies, as the new basis takes the old one's memory.
         old = [None if basis is None else basis.clone() for basis in (self.left, self.right)]
         self.find(gradient, method, generator)
-        for tensor in self.state().values() if share else ():
-            share(tensor)
+        if share:
+            for tensor in self.state().values():
+                share(tensor)
         low = self.project(gradient)
         kept = torch.linalg.vector_norm(low, dtype=_at_least_fp32(low))
         whole = torch.linalg.vector_norm(gradient, dtype=_at_least_fp32(gradient))
@@ -189,7 +190,9 @@ class Subspace:
         left, right = found
         vectors = {"left": (left, 1), "right": (right, 0)}
         for side in ("left", "right") if self.side == "full" else (self.side,):
-            basis = Basis.of(vectors[side][0].to(gradient.dtype), vectors[side][1], self.bits)
+            vector, axis = vectors[side]
+            assert vector is not None, "each side that is wanted is found"
+            basis = Basis.of(vector.to(gradient.dtype), axis, self.bits)
             if side in self._kept and self._kept[side].is_like(basis):
                 self._kept[side].take(basis)
             else:
@@ -217,11 +220,11 @@ class Subspace:
 
     def _overlap(self, left: Tensor | None, right: Tensor | None) -> float | None:
         shares = []
-        if left is not None:
-            shares.append((left.float().T @ self.left.float()).square().sum() / self.rank)
-        if right is not None:
-            shares.append((right.float() @ self.right.float().T).square().sum() / self.rank)
-        return (sum(shares) / len(shares)).item() if shares else None
+        if left is not None and (new := self.left) is not None:
+            shares.append((left.float().T @ new.float()).square().sum() / self.rank)
+        if right is not None and (new := self.right) is not None:
+            shares.append((right.float() @ new.float().T).square().sum() / self.rank)
+        return (sum(shares, start=torch.zeros_like(shares[0])) / len(shares)).item() if shares else None
 
 
 @contextmanager

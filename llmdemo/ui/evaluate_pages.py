@@ -7,7 +7,7 @@ from llmdemo.errors import UserError
 from llmdemo.evaluation import heldout
 from llmdemo.evaluation.export import differs
 from llmdemo.evaluation.folds import start_folds
-from llmdemo.jobs.states import COMPLETED
+from llmdemo.jobs.states import COMPLETED, FAILED
 from llmdemo.models import catalog
 from llmdemo.settings.evaluation import CRITERIA, KIND_OF_TASK, LIMITS
 from llmdemo.settings.training import METHODS
@@ -114,12 +114,16 @@ class EvaluatePages:
         seen = f"{chosen['evaluation_id']} {chosen['state']} {chosen['progress'].get('number', 0)} {differ}"
         shown = {"status": _public(chosen), "seen": seen, "fresh": seen != request.get("seen")}
         if shown["fresh"]:
-            shown |= self._result(chosen["evaluation_id"], differ)
+            try:
+                shown |= self._result(chosen["evaluation_id"], differ)
+            except UserError as error:  # damaged: it is said, and the evaluation can be deleted
+                shown |= {"result": {}, "records": [], "of": 0}
+                shown["status"] |= {"state": FAILED, "message": error.message, "hint": error.hint}
         return {"evaluations": brief, "evaluation": shown}
 
     def _result(self, evaluation_id: str, differ: bool) -> dict:
         """{"result", "records", "of"}: the first records of the `of` that are asked for, with texts cut short."""
-        result, records = self._evaluations.result(evaluation_id), self._evaluations.records(evaluation_id)
+        result, records = self._evaluations.result_with_records(evaluation_id)
         if result.get("kind") == "classify":
             for model in result["models"]:
                 model["mistakes"] = [_mistake(records[place], model, result) for place in model["mistakes"]]

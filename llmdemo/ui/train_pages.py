@@ -91,7 +91,7 @@ class TrainPages:
         try:
             config = runs.config(run_id)
         except UserError:
-            config = {}  # damaged: the rest of the run can be seen, and the run deleted
+            config = {}  # damaged, as its notes say: the rest of the run can be seen, and the run deleted
         return {
             "config": config,
             "title": self._title(config) | {"tracker": self._tracker(run_id, config)},

@@ -101,12 +101,12 @@ class Causal(Objective):
     @torch.no_grad()
     def mean_loss(self, rows: TokenRows) -> float:
         """Mean of −log p over the trained tokens of all rows, over all processes."""
-        total, count = 0.0, 0
+        total = count = 0.0
         for items in self.place.mine(rows.lengths):
             with self.place.autocast():
                 total += self._loss(self._batch(rows, items)).item()
             count += rows.trained(items)
-        total, count = self.place.sum([total, float(count)])
+        total, count = self.place.sum([total, count])
         return total / max(1, count)
 
     def answers(self) -> Iterator[dict]:
@@ -138,7 +138,8 @@ def chat_pieces(records: Iterator[dict], config: TrainConfig, tokenizer, tally: 
 
     `tally` counts the others.
     """
-    tally, seen = tally or Tally(config.max_length), deque()
+    tally = tally or Tally(config.max_length)
+    seen: deque[dict] = deque()
     encoded = encode_many(watched(records, seen), tokenizer, config.max_length, config.loss_on, refuse=False)
     pairs = ((seen.popleft(), row) for row in encoded)
     taken = [(record, (row.input_ids, row.labels)) for record, row in pairs if tally.takes(record, row)]

@@ -80,8 +80,8 @@ class ForeachGaLoreAdamW(torch.optim.Optimizer):
     def tell(self, left_out: bool) -> None:
         """What became of the oldest step of `step_where_finite` that was not told yet."""
         states = self._unread.popleft()
-        if left_out:
-            self._left_out -= 1
+        if left_out and self._left_out is not None:
+            self._left_out = self._left_out - 1
             for state in states:
                 state["step"] -= 1
 

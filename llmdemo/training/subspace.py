@@ -63,7 +63,7 @@ class Basis:
     def take(self, other: "Basis") -> None:
         """The values of a basis of the same form, in the same memory: a captured step goes on reading there."""
         self.kept.copy_(other.kept)
-        if self.scale is not None:
+        if self.scale is not None and other.scale is not None:
             self.scale.copy_(other.scale)
 
     def is_like(self, other: "Basis") -> bool:

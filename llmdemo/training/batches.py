@@ -203,10 +203,9 @@ class FixedBatch:
 
     def to(self, device: torch.device) -> "FixedBatch":
         """On that device; the host does not wait for a GPU."""
-        tensors = (self.ids, self.places, self.targets)
-        if device.type == "cuda":
-            tensors = tuple(tensor.pin_memory() for tensor in tensors)
-        return FixedBatch(*(tensor.to(device, non_blocking=True) for tensor in tensors))
+        own = [self.ids, self.places, self.targets]
+        pinned = [tensor.pin_memory() for tensor in own] if device.type == "cuda" else own
+        return FixedBatch(*(tensor.to(device, non_blocking=True) for tensor in pinned))
 
     def copy_(self, other: "FixedBatch") -> None:
         """Takes the values of a batch of the same shape."""

@@ -310,6 +310,7 @@ class App {
     meta.models.forEach((model, index) => {
       if (two)
         parts.push(h("h2", { class: "modelname" }, model.title, h("small", {}, `${model.dtype} · ${model.device}`)));
+      else parts.push(h("h2", { class: "unseen" }, model.title));
       for (const lane of lanes.values()) {
         if (lane.info.model !== index) continue;
         const card = new LaneCard(lane, this.trace, {

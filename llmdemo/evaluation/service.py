@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from llmdemo import data
-from llmdemo.errors import UserError
+from llmdemo.errors import NotNow, UserError
 from llmdemo.evaluation import heldout, takeover
 from llmdemo.evaluation.export import write_csv
 from llmdemo.evaluation.folder import EvaluationFolder
@@ -151,8 +151,7 @@ class Evaluations(JobsOfKind):
 
     def _known(self, evaluation_id: str) -> EvaluationFolder:
         """The folder; raises UserError where there is no such evaluation."""
-        self.jobs.status(self.own(evaluation_id))
-        return self._folder(evaluation_id)
+        return self._folder(self.own(evaluation_id))
 
     def _folder(self, evaluation_id: str) -> EvaluationFolder:
         return EvaluationFolder(self.kind.job_folder(self._home.root, evaluation_id).path)
@@ -173,6 +172,8 @@ class Evaluations(JobsOfKind):
     def _run_state(self, run_id: str) -> str:
         try:
             return self._runs.status(run_id)["state"] if self._runs else COMPLETED
+        except NotNow:  # it may be there: the list is being made again
+            raise
         except UserError:
             return FAILED
 

@@ -2,7 +2,7 @@
 
 import math
 
-from llmdemo.errors import UserError
+from llmdemo.errors import NotNow, UserError
 from llmdemo.experiments.reading import Reading
 from llmdemo.experiments.sweep import Sweep
 from llmdemo.jobs.states import FINAL
@@ -34,6 +34,8 @@ class Leaderboard:
             return {**Reading().figures(), **dict.fromkeys(_STATUS), **about, "state": "planned", "curves": None}
         try:
             status = self._runs.status(trial["run_id"])
+        except NotNow:  # it may be there: the list is being made again
+            raise
         except UserError:
             return {
                 **Reading().figures(),

@@ -141,6 +141,8 @@ class Scheduler:
 def _about(runs, run_id: str) -> dict:
     try:
         about = runs.config(run_id).get("group")
+    except NotNow:
+        raise
     except UserError:
         return {}  # deleted meanwhile, or damaged
     return about if isinstance(about, dict) else {}

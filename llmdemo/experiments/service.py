@@ -165,8 +165,7 @@ class Experiments(JobsOfKind):
 
     def _sweep(self, group_id: str) -> Sweep:
         """Raises UserError when there is none, or it is damaged."""
-        self.jobs.status(self.own(group_id))
-        return load(self.kind.job_folder(self._home.root, group_id))
+        return load(self.kind.job_folder(self._home.root, self.own(group_id)))
 
     def _start(self, made: Plan, name) -> str:
         if name is not None and (not isinstance(name, str) or len(name) > 60):

@@ -154,8 +154,7 @@ class Runs(JobsOfKind):
 
     def _folder(self, run_id: str) -> RunFolder:
         """Raises UserError where there is no such run."""
-        self.jobs.status(self.own(run_id))
-        return RunFolder(self.jobs.home.runs / run_id)
+        return RunFolder(self.jobs.home.runs / self.own(run_id))
 
 
 def run_kind(home: Home, command: Callable[[Path, dict], list[str]]) -> Kind:

@@ -183,7 +183,7 @@ def must_reach() -> None:
     proxy = getproxies().get(url.scheme)
     if proxy and not proxy_bypass(url.hostname or ""):
         url = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
-    done = {}
+    done: dict[str, object] = {}
 
     def connect():
         try:

@@ -58,13 +58,19 @@ class Home:
         return self.root / "tmp"
 
     @property
+    def uploads(self) -> Path:
+        """What has been uploaded, and what is made to be downloaded, for a day: the only folder that a browser gets
+        files of."""
+        return self.root / "uploads"
+
+    @property
     def database(self) -> Path:
         return self.root / "runs.sqlite"
 
     def prepare(self) -> "Home":
         """Makes the folders. Raises UserError when the home folder cannot be written."""
         try:
-            for folder in (self.models, self.datasets, self.runs, self.tmp):
+            for folder in (self.models, self.datasets, self.runs, self.tmp, self.uploads):
                 folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.tmp):
                 pass

@@ -18,7 +18,8 @@ export class Form {
   /** Whether the system turn is there without a text. */
   emptySystem = false;
 
-  /* hooks {go(), models(), changed(), failed(sentence)}; known {settings: {key: {kind, low, high, default, choices}}} */
+  /* hooks {go(), models(), changed(), failed(sentence)}; known {settings: {key: {kind, low, high,
+     default, choices}}} */
   constructor(hooks, known) {
     this.hooks = hooks;
     this.spec = known.settings;

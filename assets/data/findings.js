@@ -72,7 +72,7 @@ const switches = (page) => {
   );
 };
 
-/* A kind of problem and a problem in the reader's language, by its code; what the server says where there is no text. */
+/* A kind of problem and a problem in the reader's language, by its code; else what the server says. */
 const kindName = ({ code, title }) => (has(`problem_${code}`) ? t(`problem_${code}`) : title);
 const saying = ({ code, message, title, other }) => {
   if (has(`problem_says_${code}`)) return t(`problem_says_${code}`, { other: L.int(other) });

@@ -8,10 +8,7 @@ no scripts since 4.0.
 import os
 import re
 import socket
-import subprocess
-import sys
 import threading
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,12 +17,13 @@ from urllib.request import getproxies, proxy_bypass
 
 import orjson
 
+from llmdemo.bounded_child import BoundedChild
 from llmdemo.data.ingest import add_rows
 from llmdemo.data.library import DatasetInfo
 from llmdemo.data.measure import DEFAULT_MAX_LENGTH, Stopped
 from llmdemo.data.rows import MAX_RECORD, BadRow, Batch, Gather
 from llmdemo.errors import UserError
-from llmdemo.public.secrets import HUB_TOKENS, without_secrets
+from llmdemo.public.secrets import HUB_TOKENS
 from llmdemo.settings import Settings
 from llmdemo.store import Home
 
@@ -183,7 +181,7 @@ def must_reach() -> None:
     proxy = getproxies().get(url.scheme)
     if proxy and not proxy_bypass(url.hostname or ""):
         url = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
-    done = {}
+    done: dict[str, object] = {}
 
     def connect():
         try:
@@ -209,19 +207,17 @@ def _gated(hub_id: str) -> UserError:
 
 def _stream(ask: dict, max_bytes: int, should_stop) -> Iterator[Batch]:
     """Batches of rows from the child, each line of its output one row as JSON."""
-    child = subprocess.Popen(
-        [sys.executable, "-P", str(Path(__file__).with_name("hub_child.py")), orjson.dumps(ask).decode()],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env={**without_secrets(keep=HUB_TOKENS), "HF_HUB_DISABLE_TELEMETRY": "1"},
+    child = BoundedChild(
+        [str(Path(__file__).with_name("hub_child.py")), orjson.dumps(ask).decode()],
+        PATIENCE,
+        env={"HF_HUB_DISABLE_TELEMETRY": "1"},
+        keep=HUB_TOKENS,
+        should_stop=should_stop,
     )
-    assert child.stdout is not None, "it was opened as a pipe"
-    watch = _Watch(child, should_stop)
     gather, size = Gather(), 0
     try:
-        while line := child.stdout.readline(4 * MAX_RECORD):
-            watch.seen()
+        while line := child.out.readline(4 * MAX_RECORD):
+            child.seen()
             size += len(line)
             if not line.endswith(b"\n"):
                 break  # the child was ended in the middle of a row
@@ -237,42 +233,14 @@ def _stream(ask: dict, max_bytes: int, should_stop) -> Iterator[Batch]:
             if batch:
                 batch.lines = None
                 yield batch
-                watch.seen()  # what the reader of the batch took is not the hub's silence
+                child.seen()  # what the reader of the batch took is not the hub's silence
         if should_stop and should_stop():
             raise Stopped()
-        if child.wait(timeout=10) != 0:
-            raise UserError("The data set could not be streamed to its end.", watch.reason())
+        if child.wait(10) != 0:
+            why = "The hub sent nothing for a minute." if child.was_silent else "Try again, or with fewer rows."
+            raise UserError("The data set could not be streamed to its end.", why)
         for batch in gather.rest():
             batch.lines = None
             yield batch
     finally:
-        watch.stop()
-        child.kill()
-        child.wait()
-        child.stdout.close()
-
-
-class _Watch(threading.Thread):
-    """Ends the child when it says nothing for long, or when the person stops."""
-
-    def __init__(self, child: subprocess.Popen, should_stop):
-        super().__init__(daemon=True)
-        self._child, self._should_stop, self._over = child, should_stop, threading.Event()
-        self._last, self._silent = time.monotonic(), False
-        self.start()
-
-    def seen(self) -> None:
-        self._last = time.monotonic()
-
-    def run(self) -> None:
-        while not self._over.wait(0.2):
-            self._silent = time.monotonic() - self._last > PATIENCE
-            if self._silent or (self._should_stop and self._should_stop()):
-                self._child.kill()
-                return
-
-    def reason(self) -> str:
-        return "The hub sent nothing for a minute." if self._silent else "Try again, or with fewer rows."
-
-    def stop(self) -> None:
-        self._over.set()
+        child.end()

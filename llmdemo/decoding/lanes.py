@@ -6,7 +6,9 @@ those numbers into a TokenStep on the host.
 """
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -64,7 +66,7 @@ def kept_mask(scaled: torch.Tensor, lane: LaneSettings) -> torch.Tensor:
     Several filters apply in transformers' order, each to what the one before it left: top-k, top-p, min-p, typical,
     epsilon, eta. Top-nσ, which transformers does not have, comes first: it measures all logits.
     """
-    filters = (
+    filters: tuple[tuple[Callable[[torch.Tensor, Any], torch.Tensor], float, float], ...] = (
         (keep_top_n_sigma, lane.top_n_sigma, 0.0),
         (keep_top_k, lane.top_k, 0),
         (keep_top_p, lane.top_p, 1.0),

@@ -8,7 +8,7 @@ from llmdemo import prepare
 from llmdemo.errors import NotNow, UserError
 from llmdemo.experiments import halving, leaderboard, plan
 from llmdemo.experiments.leaderboard import OVER, Leaderboard
-from llmdemo.experiments.sweep import Sweep, load
+from llmdemo.experiments.sweep import Sweep, TrialKept, load
 from llmdemo.jobs import End, JobFolder
 from llmdemo.jobs.states import BAD_CONFIG, COMPLETED, FAILED, STOPPED, WORKER_ERROR
 from llmdemo.store import Home
@@ -69,6 +69,7 @@ class Scheduler:
                 found = leaderboard.kept(row)
                 if trial.get("kept") != found:
                     trial["kept"], changed = found, True
+                assert trial["run_id"] is not None, "a run that is over was started"
                 self._leaderboard.forget(trial["run_id"])
         if changed:
             sweep.save(folder)
@@ -92,7 +93,7 @@ class Scheduler:
         message = next((row["message"] for row in last if row["message"]), "No run was completed.")
         return End(FAILED, WORKER_ERROR, message, "Open a run to see what happened to it.")
 
-    def _begin(self, sweep: Sweep, winners: list[dict], folder: Path) -> End | None:
+    def _begin(self, sweep: Sweep, winners: list[TrialKept], folder: Path) -> End | None:
         """The next round of the winners. It is written down before its runs start: a crash in between loses none."""
         rung = sweep.rung + 1
         for winner in winners:
@@ -148,6 +149,6 @@ def _about(runs, run_id: str) -> dict:
     return about if isinstance(about, dict) else {}
 
 
-def trial_of(made: plan.Trial) -> dict:
+def trial_of(made: plan.Trial) -> TrialKept:
     """A planned trial as a sweep keeps it."""
     return {"label": made.label, "varied": made.varied, "values": made.values, "rung": made.rung, "run_id": None}

@@ -53,7 +53,7 @@ class Experiments(JobsOfKind):
 
     # -- what can be done
 
-    def start_race(self, config: dict, race: dict | None = None) -> str:
+    def start_race(self, config: object, race: dict | None = None) -> str:
         """Puts two or three methods in the queue, on the same records and seed for the same steps; returns the group_id.
 
         `config` is a run's; `race`: methods, own {method: {setting: value}}, tokens (a budget, instead of max_steps), name.
@@ -65,7 +65,7 @@ class Experiments(JobsOfKind):
             made = plan.race({**base, "max_steps": self._steps_for(asked["tokens"], base)}, asked)
         return self._start(made, asked.get("name"))
 
-    def start_search(self, config: dict, search: dict | None = None) -> str:
+    def start_search(self, config: object, search: dict | None = None) -> str:
         """Puts the runs of a search in the queue; returns the group_id.
 
         `search`: strategy (grid, random, halving), space {setting: [values] or {low, high}}, runs, seed, eta, least_steps,
@@ -136,8 +136,15 @@ class Experiments(JobsOfKind):
             said = (
                 (status["message"], status["hint"]) if status["reason"] == BAD_CONFIG else (error.message, error.hint)
             )
-            about = {"group_id": status["job_id"], "name": status["name"], "created": status["created"]}
-            return Sweep(kind="search", base={}, message=said[0], hint=said[1], **about), True
+            return Sweep(
+                group_id=status["job_id"],
+                kind="search",
+                name=status["name"],
+                created=status["created"],
+                base={},
+                message=said[0],
+                hint=said[1],
+            ), True
 
     def _values(self, sweep: Sweep, run_id: str) -> dict | None:
         """The settings of a trial, as the form takes them; a search's best run is meant for the whole number of steps.
@@ -221,7 +228,7 @@ class Experiments(JobsOfKind):
         return max(1, round(tokens / prepare.step_tokens(config, info)))
 
 
-def _base(config) -> dict:
+def _base(config: object) -> dict:
     if not isinstance(config, dict):
         raise UserError("The config is not an object.", 'Give keys and values, such as {"dataset_id": "…"}.')
     return {key: value for key, value in config.items() if value is not None and key != "name"}

@@ -142,7 +142,7 @@ class Runs(JobsOfKind):
         home, settings, run_id = self.jobs.home, self.jobs.settings, new_id(self.kind.prefix)
         check_quota(home, settings)
         room = free_bytes(home.root) - settings.min_free_bytes
-        self.jobs.add_folder(self.kind, run_id, lambda folder: bundle.unpack(Path(path), folder, home.tmp, room))
+        self.jobs.add_folder(self.kind, run_id, lambda folder: bundle.unpack(Path(path), folder, home, room))
         return run_id
 
     @contextmanager

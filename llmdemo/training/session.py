@@ -11,6 +11,7 @@ import torch
 
 from llmdemo import store
 from llmdemo.errors import UserError
+from llmdemo.models.catalog import trust_model
 from llmdemo.settings.training import Precision
 from llmdemo.training import checkpoint as checkpoints
 from llmdemo.training import device as devices
@@ -241,6 +242,7 @@ class Session:
             written = publish(
                 self._run_dir, self._home.tmp, loop.model, tokenizer, entry, self._config, about, losses, judge
             )
+            trust_model(self._home, self._run_dir / "model")
             self._report("published", **written.to_dict())
             if written.message:
                 self._report("note", message=written.message)

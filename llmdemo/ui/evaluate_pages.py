@@ -1,6 +1,7 @@
 """What the evaluate panel's scripts ask for: choices, evaluations as they go, records, one text. Knows no widget."""
 
 from pathlib import Path
+from typing import Any
 
 from llmdemo import data, prepare
 from llmdemo.errors import UserError
@@ -112,7 +113,7 @@ class EvaluatePages:
             return {"evaluations": brief, "evaluation": None}
         differ = bool(request.get("differ"))
         seen = f"{chosen['evaluation_id']} {chosen['state']} {chosen['progress'].get('number', 0)} {differ}"
-        shown = {"status": _public(chosen), "seen": seen, "fresh": seen != request.get("seen")}
+        shown: dict[str, Any] = {"status": _public(chosen), "seen": seen, "fresh": seen != request.get("seen")}
         if shown["fresh"]:
             try:
                 shown |= self._result(chosen["evaluation_id"], differ)
@@ -210,4 +211,4 @@ def _choose(known: list[dict], evaluation_id) -> dict | None:
         if each["evaluation_id"] == evaluation_id:
             return each
     going = [each for each in known if each["state"] in ("running", "stopping")]
-    return (going or known or [None])[0]
+    return next(iter(going or known), None)

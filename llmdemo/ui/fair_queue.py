@@ -99,6 +99,7 @@ class FairQueue(Queue):
         taken = await super().push(body, request, username)
         if taken[0]:
             visitor = door.of_request(request)
+            assert isinstance(taken[1], str), "of a request that was taken, Gradio tells the event's id"
             self._sessions.claim(taken[1], visitor.identity if visitor else "")
         if asleep:  # what is served at once shall not count as waiting
             await asyncio.sleep(_IDLE_LOOK_SECONDS)

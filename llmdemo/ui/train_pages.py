@@ -209,4 +209,4 @@ def _choose(runs: list[dict], run_id) -> dict | None:
         if run["run_id"] == run_id:
             return run
     going = [run for run in runs if run["state"] in ("starting", "running", "stopping")]
-    return (going or runs or [None])[0]
+    return next(iter(going or runs), None)

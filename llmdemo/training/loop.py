@@ -20,12 +20,17 @@ from llmdemo.training import device as devices
 from llmdemo.training import objectives
 from llmdemo.training.batches import Batches, RunData, share_of
 from llmdemo.training.checkpoint import Checkpoint, rng_state, set_rng_state
+from llmdemo.training.interrupt import Interrupt, Stopped
 from llmdemo.training.ledger import Batch
 from llmdemo.training.optimizer import Optimizer
+from llmdemo.training.passes import Passes
 from llmdemo.training.reduce import of_all_processes, reduce_gradients, sum_over_processes, take_first
+from llmdemo.training.subspace import Refresh
 
 MOST_SKIPS = 10
 """Steps in a row without finite gradients after which a run is given up."""
+STEPS_AHEAD = 2
+"""Steps that the host of a GPU may be ahead of it: while one is computed, the next is started."""
 
 
 class NonFinite(Exception):
@@ -48,6 +53,23 @@ class Progress:
     """All figures of the first and of the newest evaluation."""
 
 
+@dataclass
+class _Step:
+    """One that was started: what is told of it, once its figures are there."""
+
+    step: int
+    tokens: int
+    all_tokens: int
+    rate: float
+    started: float
+    refreshed: list
+    names: tuple[str, ...]
+    values: torch.Tensor
+    """[3 + names] the loss, the norm, 1 if it was left out, the figures."""
+    arrived: "torch.cuda.Event | None" = None
+    """When the values are on the host; None: they are."""
+
+
 class Loop:
     """A run's training. `report(kind, **fields)` is called on the first process only."""
 
@@ -61,9 +83,15 @@ class Loop:
         self._report: Callable = report
         self._process = dist.get_rank() if dist.is_initialized() else 0
         self._processes = dist.get_world_size() if dist.is_initialized() else 1
-        place = objectives.Place(model, tokenizer, config, precision, self.device, self._process, self._processes)
+        self._interrupt = Interrupt()
+        place = objectives.Place(
+            model, tokenizer, config, precision, self.device, self._process, self._processes, self._interrupt.check
+        )
         self.objective = objectives.of(config.task)(place, data)
         self._batches = Batches(self.objective.lengths, config.global_batch, config.seed, self.objective.pool)
+        self._passes = Passes(model, self.objective, optimizer, config, precision, report)
+        self._under_way: deque[_Step] = deque()
+        self._told = 0.0
         self._seconds: deque[float] = deque(maxlen=20)
         self._rates: deque[tuple[int, float]] = deque(maxlen=20)
         self._eval_seconds = 0.0
@@ -84,9 +112,9 @@ class Loop:
     def run(self, should_stop: Callable[[], bool], save: Callable[[Checkpoint], None]) -> bool:
         """Trains to the last step, after `begin`; False if it was asked to stop before. Saves a checkpoint when it stops."""
         torch.manual_seed(self.config.seed) if self.progress.step == 0 else None
-        if self.progress.step == 0:
-            self._dry_step()
-            self.evaluate()
+        if self.progress.step == 0 and not self._tried(should_stop):
+            save(self.checkpoint())
+            return False
         self._report("phase", phase="training")
         saved = time.monotonic()
         while self.progress.step < self.config.max_steps:
@@ -101,6 +129,23 @@ class Loop:
             if self._agree(time.monotonic() - saved > self.config.checkpoint_seconds):
                 save(self.checkpoint())
                 saved = time.monotonic()
+        return True
+
+    def _tried(self, should_stop: Callable[[], bool]) -> bool:
+        """The dry step, and the figures before the first step; False if it was asked to stop meanwhile."""
+        if self._processes > 1:  # they stop together, between steps
+            self._dry_step()
+            self.evaluate()
+            return True
+        state = rng_state()
+        try:
+            with self._interrupt.watching(should_stop):
+                self._dry_step()
+                self.evaluate()
+        except Stopped:
+            self.optimizer.forget()
+            set_rng_state(state)
+            return False
         return True
 
     def _step_or_give_up(self, save: Callable[[Checkpoint], None]) -> None:
@@ -139,7 +184,7 @@ class Loop:
         self._report("phase", phase="dry_step")
         state = rng_state()
         started = time.monotonic()
-        self._gradients(self._batches.rows_of(self._longest_step()))
+        self._passes.measure(self._batches.rows_of(self._longest_step()), self._process, self._processes)
         self.optimizer.refresh()
         self.optimizer.forget()
         set_rng_state(state)
@@ -165,58 +210,68 @@ class Loop:
         loss, figures = self._gradients(rows)
         reduce_gradients(self.optimizer)
         refreshed = self.optimizer.refresh()
-        norm = self.optimizer.clip(config.max_grad_norm)
-        finite = math.isfinite(norm) and math.isfinite(loss)
-        if config.saves_memory:
+        if self.optimizer.runs_ahead:
+            norm, left_out = self.optimizer.step_where_finite(config.max_grad_norm, loss)
+        else:
+            norm, left_out = self._step_if_finite(loss)
+        progress.step += 1
+        tokens = self.objective.tokens(rows)
+        progress.tokens += tokens
+        values = torch.stack([value.to(loss.dtype) for value in (loss, norm, left_out, *figures.values())])
+        names = tuple(figures)
+        step = _Step(progress.step, tokens, progress.tokens, rate, started, refreshed, names, values)
+        if self.device.type == "cuda":
+            step.values = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
+            step.values.copy_(values, non_blocking=True)
+            step.arrived = torch.cuda.current_stream(self.device).record_event()
+        self._under_way.append(step)
+        self._settle(STEPS_AHEAD if self.optimizer.runs_ahead else 0)
+
+    def _step_if_finite(self, loss: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Clips and steps, or leaves the step out, as the host sees; (norm [], 1 if it was left out [])."""
+        norm = self.optimizer.clip(self.config.max_grad_norm)
+        finite = math.isfinite(norm) and math.isfinite(loss.item())
+        if self.config.saves_memory:
             devices.give_back(self.device)
         if finite:
             self.optimizer.step()
         else:
             self.optimizer.skip()
-        progress.step += 1
-        tokens = self.objective.tokens(rows)
-        progress.tokens += tokens
-        self._seconds.append(time.monotonic() - started)
-        self._rates.append((tokens, self._seconds[-1]))
-        self._tell(loss, figures, norm, rate, finite, refreshed)
+        return loss.new_tensor(norm), loss.new_tensor(float(not finite))
 
-    def _gradients(self, rows) -> tuple[float, dict[str, float]]:
-        """Accumulates the gradient of the mean loss of these items; returns that loss, and the mean figures."""
-        objective = self.objective
-        count = objective.normaliser(rows)
-        sums = dict.fromkeys(("loss", *objective.figures), 0.0)
-        self.model.train()
-        for part in share_of(rows, self._process, self._processes, self.config.gradient_accumulation_steps):
-            if not len(part):
-                continue
-            with devices.autocast(self.precision, self.device):
-                loss, figures = objective.loss_sum(part)
-                loss = loss / count
-            self.optimizer.expect_parts(objective.passes)
-            loss.backward()
-            sums["loss"] += loss.item()
-            for name, value in figures.items():
-                sums[name] += value / count
+    def _settle(self, most: int = 0) -> None:
+        """Waits until at most so many steps are under way, and tells of the others."""
+        while len(self._under_way) > most:
+            self._tell(self._under_way.popleft())
+
+    def _gradients(self, rows) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """Accumulates the gradient of the mean loss of these items; returns that loss [], and the mean figures []."""
+        loss, figures = self._passes(rows, self._process, self._processes)
+        values = torch.stack(
+            [loss.double() if self.device.type != "mps" else loss, *map(loss.new_tensor, figures.values())]
+        )
         if self._processes > 1:
-            sums = dict(zip(sums, sum_over_processes(list(sums.values()), self.device), strict=True))
-        return sums.pop("loss"), sums
+            dist.all_reduce(values)
+        return values[0], dict(zip(figures, values[1:], strict=True))
 
-    def _tell(self, loss: float, figures: dict, norm: float, rate: float, finite: bool, refreshed) -> None:
-        progress = self.progress
-        if refreshed:
-            layers = [
-                {
-                    "name": name,
-                    "energy": round(r.energy, 5),
-                    "overlap": None if r.overlap is None else round(r.overlap, 5),
-                }
-                for name, r in refreshed
-            ]
-            self._report("refresh", step=progress.step, layers=layers)
-        if not finite:
+    def _tell(self, step: _Step) -> None:
+        progress, now = self.progress, time.monotonic()
+        if step.arrived is not None:
+            step.arrived.synchronize()
+            now = time.monotonic()
+        loss, norm, left_out, *figures = step.values.tolist()
+        if self.optimizer.runs_ahead:
+            self.optimizer.tell(bool(left_out))
+        # Where steps overlap, one takes as long as lies between two ends.
+        self._seconds.append(now - max(step.started, self._told))
+        self._told = now
+        self._rates.append((step.tokens, self._seconds[-1]))
+        if step.refreshed:
+            self._report("refresh", step=step.step, layers=[_layer(name, found) for name, found in step.refreshed])
+        if left_out:
             progress.skipped += 1
             progress.skipped_in_a_row += 1
-            self._report("skip", step=progress.step, reason="non_finite")
+            self._report("skip", step=step.step, reason="non_finite")
             if progress.skipped_in_a_row >= MOST_SKIPS:
                 raise NonFinite(f"{MOST_SKIPS} steps in a row had no finite gradient.")
             return
@@ -224,26 +279,28 @@ class Loop:
         progress.loss = loss
         self._report(
             "step",
-            step=progress.step,
+            step=step.step,
             loss=round(loss, 6),
-            lr=rate,
+            lr=step.rate,
             grad_norm=round(norm, 6),
-            tokens=progress.tokens,
+            tokens=step.all_tokens,
             tokens_per_second=round(sum(t for t, _ in self._rates) / max(1e-9, sum(s for _, s in self._rates)), 1),
             memory_bytes=devices.current_bytes(self.device),
             peak_memory_bytes=devices.peak_bytes(self.device),
-            eta_seconds=round(self._seconds_left(), 1),
-            epoch=round(progress.step / self._batches.per_epoch, 3),
+            eta_seconds=round(self._seconds_left(step.step), 1),
+            epoch=round(step.step / self._batches.per_epoch, 3),
             # A figure that overflowed says nothing; the run goes on by its loss.
-            **{name: round(value, 6) for name, value in figures.items() if math.isfinite(value)},
+            **{n: round(value, 6) for n, value in zip(step.names, figures, strict=True) if math.isfinite(value)},
         )
 
-    def _seconds_left(self) -> float:
-        left = self.config.max_steps - self.progress.step
+    def _seconds_left(self, step: int | None = None) -> float:
+        """After step `step`; None: after the last that was started."""
+        step = self.progress.step if step is None else step
+        left = self.config.max_steps - step
         typical = sorted(self._seconds)[len(self._seconds) // 2]
         if not left:
             return 0.0
-        every, step, last = self.config.eval_steps, self.progress.step, self.config.max_steps
+        every, last = self.config.eval_steps, self.config.max_steps
         checks = (last - 1) // every - step // every if every else 0
         # the last check may be of more records than the others, as a classifier's is
         more = self.objective.judged(last=True) / max(1, self.objective.judged(last=False))
@@ -254,6 +311,7 @@ class Loop:
     @torch.no_grad()
     def evaluate(self) -> None:
         """Figures on what is held out, and what the model makes of the samples."""
+        self._settle()
         self._report("phase", phase="evaluating")
         started, progress = time.monotonic(), self.progress
         self.model.eval()
@@ -284,7 +342,8 @@ class Loop:
 
     def checkpoint(self) -> Checkpoint:
         """Called on all processes, each of which has a random state of its own."""
-        tensors, numbers = self.optimizer.state()
+        self._settle()
+        tensors, numbers = self.optimizer.named_state()
         weights = {name: p.data for name, p in self.model.named_parameters() if p.requires_grad}
         random = {
             f"{name}{process or ''}": state
@@ -305,6 +364,12 @@ class Loop:
         random = checkpoint.groups["random"]
         set_rng_state({name: random.get(f"{name}{self._process or ''}", random[name]) for name in rng_state()})
         self.progress = Progress(**checkpoint.numbers["progress"])
+
+
+def _layer(name: str, found: Refresh) -> dict:
+    """What is told of a refreshed subspace."""
+    overlap = None if found.overlap is None else round(found.overlap, 5)
+    return {"name": name, "energy": round(found.energy, 5), "overlap": overlap}
 
 
 DECAY_SHARE = 0.3

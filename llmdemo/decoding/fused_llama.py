@@ -11,6 +11,9 @@ What makes it faster than the model's own forward at a few rows:
 - Dynamic batching (step_batcher.py): concurrent comparisons share every linear; attention is computed per comparison.
 """
 
+from collections.abc import Sequence
+from typing import Protocol
+
 import torch
 import torch.nn.functional as F
 
@@ -31,6 +34,16 @@ from llmdemo.decoding.thread_budget import ThreadBudget
 PACK_ROWS = 8
 _PREFILL_CHUNK = 512
 _FIRST_STEPS = 128
+
+
+class Part(Protocol):
+    """What a forward asks of each run that takes part in it."""
+
+    rows: int
+    """Its new tokens."""
+
+    def attend(self, layer: int, x: torch.Tensor) -> torch.Tensor:
+        """[rows, Hq · D]: the layer's attention of its new tokens from x [rows, (Hq + 2 · Hkv) · D]; keeps k and v."""
 
 
 class FusedLlamaWeights:
@@ -95,7 +108,7 @@ class FusedLlamaWeights:
             self._linear([mlp.down_proj]),
         )
 
-    def hidden_states(self, tokens: torch.Tensor, parts: "list[_Part]") -> torch.Tensor:
+    def hidden_states(self, tokens: torch.Tensor, parts: Sequence[Part]) -> torch.Tensor:
         """(M, hidden) of the M new nodes of all `parts`, whose tokens follow one another in `tokens` (M,)."""
         hidden = F.embedding(tokens, self.embedding).to(self.dtype)
         width = (hidden.shape[-1],)

@@ -127,12 +127,13 @@ def greedy(
     written: list[list[int]] = [[] for _ in prompts]
     ended = [False] * len(prompts)
     alive = torch.arange(len(prompts))  # which prompt each row of the batch belongs to
-    rows: PaddedRows | FusedRows = PaddedRows(model, context)
+    padded = PaddedRows(model, context)
+    rows: PaddedRows | FusedRows
     if weights is None:
-        logits = rows.start(prompts, pad_id)
+        rows, logits = padded, padded.start(prompts, pad_id)
     else:
-        first, rows = rows, FusedRows(weights, max_new_tokens)
-        logits = rows.start(first, prompts, pad_id)
+        rows = fused = FusedRows(weights, max_new_tokens)
+        logits = fused.start(padded, prompts, pad_id)
     for step in range(max_new_tokens):
         tell(max(step / max_new_tokens, sum(ended) / len(ended)))
         tokens = logits.argmax(-1).cpu()  # [b]

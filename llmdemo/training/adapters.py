@@ -1,7 +1,8 @@
 """LoRA through peft: small trained matrices beside frozen ones (arXiv 2106.09685)."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import nn
@@ -47,9 +48,12 @@ def merged(model: nn.Module) -> Iterator[nn.Module]:
     Nothing is rounded when they are taken out again, as the layers themselves are not touched. Where `model` has no
     adapters, or one that is no plain sum, it is given as it is.
     """
-    base = model.get_base_model() if hasattr(model, "get_base_model") else None
-    found = [] if base is None else [(name, m) for name, m in base.named_modules() if hasattr(m, "get_delta_weight")]
-    if not found or not all(type(layer.get_base_layer()) is nn.Linear for _, layer in found):
+    unwrap: Callable[[], nn.Module] | None = getattr(model, "get_base_model", None)
+    base = None if unwrap is None else unwrap()
+    found: list[tuple[str, Any]] = []  # peft's layers, which PyTorch's types know nothing of
+    if base is not None:
+        found = [(name, m) for name, m in base.named_modules() if hasattr(m, "get_delta_weight")]
+    if base is None or not found or not all(type(layer.get_base_layer()) is nn.Linear for _, layer in found):
         yield model
         return
     try:

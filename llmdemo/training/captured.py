@@ -59,8 +59,10 @@ class CapturedPasses:
         capture = self._captures[key]
         capture.batch.copy_(batch)
         capture.scale.fill_(scale)
+        assert capture.replay is not None, "a capture is kept only once it can be replayed"
         capture.replay()
         self._optimizer.adopt({owner: self._sums[owner] for owner in capture.owners})
+        assert capture.loss is not None, "the pass that is replayed has set it"
         return capture.loss.clone()
 
     def _capture(self, batch: FixedBatch, first: bool) -> _Capture:
@@ -103,17 +105,18 @@ class CapturedPasses:
 
     def _add(self, capture: _Capture, first: bool, p: Tensor) -> None:
         """A weight's gradient goes into its sum as soon as it is whole, and its memory back."""
+        assert p.grad is not None, "the hook runs once there is one"
         (self._sums[p].copy_ if first else self._sums[p].add_)(p.grad)
         p.grad = None
         capture.owners.append(p)
 
     @torch.no_grad()
     def _add_projected(self, capture: _Capture, first: bool) -> None:
-        slots = [slot for slot in self._optimizer.slots if slot.low is not None]
-        if slots:
+        found = [(slot, slot.low) for slot in self._optimizer.slots if slot.low is not None]
+        if found:
             add = torch._foreach_copy_ if first else torch._foreach_add_
-            add([self._sums[slot] for slot in slots], [slot.low for slot in slots])
-            capture.owners += slots
+            add([self._sums[slot] for slot, _ in found], [low for _, low in found])
+            capture.owners += [slot for slot, _ in found]
 
     @contextmanager
     def _recording(self, graph: torch.cuda.CUDAGraph):

@@ -43,7 +43,7 @@ class CausalLoss:
         self._body: Any = getattr(base, prefix, None) if prefix else None
         self._head: Any = output_embeddings(base)
         self.lean = self._body is not None and self._head is not None and self._body is not base
-        self._base = base
+        self._base: Any = base  # transformers' own, or another whose attention cannot be set: `fixed` fails then
         recomputes = any(getattr(m, "gradient_checkpointing", False) for m in base.modules())
         # Recomputed activations know no cache. On a GPU the launches of a second pass take longer than what it saves.
         self.shares = self.lean and not recomputes and next(model.parameters()).device.type != "cuda"
@@ -143,8 +143,9 @@ class CausalLoss:
             return _entropy(self._head(hidden), labels, reduction)
         parts = zip(hidden.split(chunk), labels.split(chunk), strict=True)
         # The output embedding draws no random numbers: none are kept for the second time.
-        again = {"use_reentrant": False, "preserve_rng_state": False}
-        found = [checkpoint(self._chunk, h, y, reduction, **again) for h, y in parts]
+        found = [
+            checkpoint(self._chunk, h, y, reduction, use_reentrant=False, preserve_rng_state=False) for h, y in parts
+        ]
         return torch.stack(found).sum() if reduction == "sum" else torch.cat(found)
 
     def _after_prefix(self, batch: dict[str, Tensor], shared: int) -> Tensor:

@@ -9,6 +9,7 @@ the gradient that was already projected and accumulated (gradients.py). Knows no
 import math
 import zlib
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -246,15 +247,17 @@ class Optimizer(torch.optim.Optimizer):
         """
         self._refresh_due()
         norm = self._norm(self.gradients())
+        assert norm is not None, "a step follows a backward pass, which leaves gradients"
         skip = (~(torch.isfinite(norm) & torch.isfinite(loss))).float()
         divisor = ((norm + 1e-6) / max_norm).clamp_min(1.0).float() if max_norm else None
         self._mark_gradients()
         if isinstance(self.inner, ForeachGaLoreAdamW):
             self.inner.step_where_finite(divisor, skip)
         else:
-            self.inner.grad_scale, self.inner.found_inf = divisor, skip
-            self.inner.step()
-            del self.inner.grad_scale, self.inner.found_inf
+            fused: Any = self.inner  # torch's fused optimizers look for these two, which their class does not declare
+            fused.grad_scale, fused.found_inf = divisor, skip
+            fused.step()
+            del fused.grad_scale, fused.found_inf
         self.skip()
         return norm, skip
 
@@ -346,6 +349,7 @@ class Optimizer(torch.optim.Optimizer):
         self.inner.load_state_dict({key: state_dict[key] for key in ("state", "param_groups")})
         for slot, tensors in zip(self.slots, bases, strict=True):
             slot.subspace.load_state({key: value.to(slot.weight.device) for key, value in tensors.items()})
+            assert self._config.scale is not None, "a resolved config has one"
             self.inner.state[slot.weight]["projector"] = Projector(slot, self._config.scale)
         self.steps = int(state_dict["steps"])
         self._mark_due()

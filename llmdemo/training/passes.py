@@ -4,6 +4,8 @@ Captured passes are tried on their first step against passes that are launched o
 be had, the run says so and goes on without. Knows nothing of what is done with the gradients.
 """
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
@@ -13,6 +15,9 @@ from llmdemo.training import device as devices
 from llmdemo.training.batches import share_of
 from llmdemo.training.objectives import Objective
 from llmdemo.training.optimizer import Optimizer
+
+if TYPE_CHECKING:
+    from llmdemo.training.captured import CapturedPasses
 
 _AGREES = {True: 1e-3, False: 3e-2}
 """Relative difference of loss and norm above which captured passes are not used: in fp32, in less."""
@@ -27,7 +32,7 @@ class Passes:
         self._model, self._objective, self._optimizer, self._config = model, objective, optimizer, config
         self._precision, self._report = precision, report
         self._device = next(model.parameters()).device
-        self._captured = None
+        self._captured: CapturedPasses | None = None
         self._tried = False
         self.captures = self._device.type == "cuda" and not (
             config.activation_checkpointing or config.offload_gradients or config.compile
@@ -85,10 +90,13 @@ class Passes:
         return self.captures and not self._objective.figures and self._optimizer.settled
 
     def _capture(self, rows, process: int, processes: int) -> Tensor:
+        assert self._captured is not None, "`_try` has made them, and has not given them up"
         scale, total = 1.0 / self._objective.normaliser(rows), torch.zeros((), device=self._device)
         self._train()
         for number, part in enumerate(self._parts(rows, process, processes)):
-            total = total + self._captured.run(self._objective.fixed(part), scale, first=number == 0)
+            batch = self._objective.fixed(part)
+            assert batch is not None, "an objective has this form for all of its items or for none (`_obstacle`)"
+            total = total + self._captured.run(batch, scale, first=number == 0)
         return total
 
     def _try(self, rows, process: int, processes: int) -> None:

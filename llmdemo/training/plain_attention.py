@@ -8,9 +8,8 @@ mask's values, for which a GPU's host would wait. Knows nothing of losses and ba
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from torch import nn
 from torch.nn import functional
-from transformers import AttentionInterface
+from transformers import AttentionInterface, PreTrainedModel
 
 _NAME = "llmdemo_plain_causal"
 
@@ -20,7 +19,7 @@ class OtherAttention(ValueError):
 
 
 @contextmanager
-def plain_attention(model: nn.Module) -> Iterator[None]:
+def plain_attention(model: PreTrainedModel) -> Iterator[None]:
     """Meanwhile `model` (not wrapped) attends this way; it makes no mask then. A forward raises OtherAttention where its
     attention is of another kind, and set_attn_implementation what it does where there is none to set."""
     usual = model.config._attn_implementation

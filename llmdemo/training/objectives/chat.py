@@ -180,12 +180,15 @@ def write(place: Place, prompts: list[list[int]]) -> list[str]:
     limit = positions(place.model)
     new = SAMPLE_TOKENS if limit is None else min(SAMPLE_TOKENS, max(1, limit // 2))
     prompts = prompts if limit is None else [prompt[-max(1, limit - new) :] for prompt in prompts]
-    options = {"tell": place.check, "end_ids": end_ids(place.model, place.tokenizer)}
+    ends = end_ids(place.model, place.tokenizer)
     with merged(place.model) if _has_room(place) else contextlib.nullcontext(place.model) as model:
         # Its weights are others by the next evaluation: the fused ones are not kept.
         weights = fresh_weights(model, "bf16" if place.precision == "bf16" else "auto")
-        answers = greedy(model, prompts, new, place.pad, **options, weights=weights, context=place.autocast)
-    return [place.tokenizer.decode(answer.token_ids, skip_special_tokens=True) for answer in answers]
+        answers = greedy(
+            model, prompts, new, place.pad, place.check, end_ids=ends, weights=weights, context=place.autocast
+        )
+    # `str` for the types alone: `decode` gives a list only for a list of answers.
+    return [str(place.tokenizer.decode(answer.token_ids, skip_special_tokens=True)) for answer in answers]
 
 
 def _has_room(place: Place) -> bool:

@@ -41,7 +41,7 @@ def save(folder: Path, scratch: Path, checkpoint: Checkpoint) -> int:
         hashes = {}
         for name, tensors in checkpoint.groups.items():
             path = aside / f"{name}.safetensors"
-            save_file(_separate(tensors), path)
+            save_file(separate(tensors), path)
             hashes[path.name] = _hash(path)
         store.write_json(
             aside / "state.json", {"step": checkpoint.step, "sha256": hashes, "numbers": checkpoint.numbers}
@@ -81,7 +81,7 @@ def _read(folder: Path) -> Checkpoint | None:
         return None
 
 
-def _separate(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def separate(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Contiguous, and copies where tensors share memory, which safetensors refuses.
 
     bitsandbytes gives the 8-bit states of all large matrices one and the same quantisation map.

@@ -16,6 +16,7 @@ import torch
 import torch.distributed as dist
 
 from llmdemo.settings.training import TrainConfig
+from llmdemo.training import best as bests
 from llmdemo.training import device as devices
 from llmdemo.training import objectives
 from llmdemo.training.batches import Batches, RunData, share_of
@@ -46,6 +47,12 @@ class Progress:
     first_eval: dict = field(default_factory=dict)
     last_eval: dict = field(default_factory=dict)
     """All figures of the first and of the newest evaluation."""
+    best: dict = field(default_factory=dict)
+    """The best evaluation so far, as best.Best.to_dict has it; {} before there is one."""
+    last_compared: dict = field(default_factory=dict)
+    """Figures of the newest evaluation on the records that all evaluations have."""
+    since_best: int = 0
+    """Evaluations since then."""
 
 
 class Loop:
@@ -58,6 +65,8 @@ class Loop:
         self.progress = Progress()
         self.device = next(model.parameters()).device
         self.precision = precision
+        self.keep: Callable[[bests.Best], None] | None = None
+        """Keeps the weights as they are, those of the best evaluation so far; None: nobody will ask for them."""
         self._report: Callable = report
         self._process = dist.get_rank() if dist.is_initialized() else 0
         self._processes = dist.get_world_size() if dist.is_initialized() else 1
@@ -82,14 +91,15 @@ class Loop:
     # ---- the run
 
     def run(self, should_stop: Callable[[], bool], save: Callable[[Checkpoint], None]) -> bool:
-        """Trains to the last step, after `begin`; False if it was asked to stop before. Saves a checkpoint when it stops."""
+        """Trains to the last step, or until its patience has ended, after `begin`; False if it was asked to stop before.
+        Saves a checkpoint when it stops."""
         torch.manual_seed(self.config.seed) if self.progress.step == 0 else None
         if self.progress.step == 0:
             self._dry_step()
             self.evaluate()
         self._report("phase", phase="training")
         saved = time.monotonic()
-        while self.progress.step < self.config.max_steps:
+        while self.progress.step < self.config.max_steps and not self.out_of_patience:
             if self._agree(should_stop()):
                 save(self.checkpoint())
                 return False
@@ -265,10 +275,53 @@ class Loop:
             progress.eval_loss, progress.first_eval_loss = figures["loss"], progress.first_eval["loss"]
             rounded = {name: round(value, 6) for name, value in figures.items()}
             self._report("eval", step=progress.step, records=records, **rounded)
+        self._compare(self.objective.on_the_way(found))
         if self._process == 0:
             for answer in self.objective.answers():
                 self._report("sample", step=progress.step, **answer)
         self._eval_seconds = time.monotonic() - started
+
+    def _compare(self, found: dict[str, float]) -> None:
+        """Whether the weights are better than at any evaluation before; what is no number is not, and equal is not."""
+        progress, best = self.progress, self.best
+        figures = {name: value for name, value in found.items() if math.isfinite(value)}
+        progress.last_compared = figures if "loss" in figures else {}
+        if best and progress.step <= best.step:
+            return  # an earlier attempt at the run came further, and what it kept stands
+        order = bests.order_of(found, self.config)
+        if order is None or (best and order >= best.order):
+            progress.since_best += 1
+            return
+        better = bests.Best(progress.step, figures, order)
+        # Before the first step the model is the base's, and after the last it is in memory and in a checkpoint.
+        if self.keep and 0 < progress.step < self.config.max_steps:
+            self.keep(better)
+        self.take_best(better)
+
+    @property
+    def best(self) -> bests.Best | None:
+        """The best evaluation so far."""
+        return bests.of_dict(self.progress.best)
+
+    def take_best(self, best: bests.Best | None) -> None:
+        """Counts on from this best evaluation, and tells of it; None: from none."""
+        self.progress.best, self.progress.since_best = (best.to_dict() if best else {}), 0
+        if best:
+            self.tell_best()
+        else:
+            self._report("best", step=None)
+
+    def tell_best(self) -> None:
+        """Says again which evaluation is the best so far."""
+        if self.best:
+            rounded = {name: round(value, 6) for name, value in self.best.figures.items()}
+            self._report("best", step=self.best.step, **rounded)
+
+    @property
+    def out_of_patience(self) -> bool:
+        """Whether so many evaluations brought nothing better that the run is to end."""
+        patience = self.config.patience
+        return bool(patience and self.progress.best and self.progress.since_best >= patience)
 
     def first_items(self) -> np.ndarray:
         """The training items of the first step."""
@@ -276,8 +329,7 @@ class Loop:
 
     def let_go(self) -> None:
         """Gives the memory of the weights and of what the optimizer keeps back: the run is over, and on the disk."""
-        for parameter in self.model.parameters():
-            parameter.data, parameter.grad = parameter.data.new_empty(0), None
+        release(self.model)
         self.optimizer.__dict__.clear()
 
     # ---- what a checkpoint holds
@@ -285,7 +337,7 @@ class Loop:
     def checkpoint(self) -> Checkpoint:
         """Called on all processes, each of which has a random state of its own."""
         tensors, numbers = self.optimizer.state()
-        weights = {name: p.data for name, p in self.model.named_parameters() if p.requires_grad}
+        weights = bests.trained(self.model)
         random = {
             f"{name}{process or ''}": state
             for name, own in rng_state().items()
@@ -305,6 +357,12 @@ class Loop:
         random = checkpoint.groups["random"]
         set_rng_state({name: random.get(f"{name}{self._process or ''}", random[name]) for name in rng_state()})
         self.progress = Progress(**checkpoint.numbers["progress"])
+
+
+def release(model) -> None:
+    """Gives the memory of the model's weights back; it is of no use after that."""
+    for parameter in model.parameters():
+        parameter.data, parameter.grad = parameter.data.new_empty(0), None
 
 
 DECAY_SHARE = 0.3

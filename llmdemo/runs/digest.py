@@ -166,8 +166,9 @@ class Digest(general.Digest):
     def _on_published(self, event: dict) -> None:
         """Which step's weights were written, in which type, and the held-out losses that this was decided by."""
         told = {key: text(event.get(key), 500) for key in ("dtype", "rounding", "message")}
-        told |= {key: number(event.get(key)) for key in ("loss", "run_loss", "last_loss")}
-        self.figures["published"] = told | {key: whole(event.get(key)) for key in ("step", "last_step")}
+        losses = {key: number(event.get(key)) for key in ("loss", "run_loss", "last_loss")}
+        steps = {key: whole(event.get(key)) for key in ("step", "last_step")}
+        self.figures["published"] = {**told, **losses, **steps}
 
     def _on_end(self, event: dict) -> None:
         super()._on_end(event)

@@ -59,7 +59,7 @@ def order_of(figures: dict[str, float], config: TrainConfig) -> tuple[float, ...
     ones the loss, so that a figure that never moves leaves the choice to the loss. None where one is no finite number.
     """
     loss = figures.get("loss", math.nan)
-    order = (loss,)
+    order: tuple[float, ...] = (loss,)
     if config.best_by == "figure":
         order = (-figures.get(OWN_FIGURES[config.task], math.nan), loss)
     return order if all(map(math.isfinite, order)) else None
@@ -158,5 +158,5 @@ def _hash(names: Iterable[str], tensor_of: Callable[[str], Tensor]) -> str:
     for name in sorted(names):
         tensor = tensor_of(name).detach().cpu().contiguous()
         found.update(f"{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
-        found.update(tensor.reshape(-1).view(torch.uint8).numpy())
+        found.update(tensor.reshape(-1).view(torch.uint8).numpy())  # type: ignore[arg-type]
     return found.hexdigest()

@@ -148,7 +148,7 @@ def _publish_last(
 
 def _rows(chosen: Chosen, first: dict[str, float]) -> dict:
     """Rows of the card: the published step's held-out figures, and those of the last step where that is another."""
-    rows = {"published step": chosen.step}
+    rows: dict[str, float] = {"published step": chosen.step}
     whens = [("before", first), ("after", chosen.figures)]
     if not chosen.is_last:
         rows["last step"] = chosen.last_step

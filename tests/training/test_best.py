@@ -313,15 +313,17 @@ def test_a_file_from_elsewhere_is_no_best_step(tmp_path, told):
     assert best.kept(tmp_path) is None
 
 
-def test_the_catalog_shows_the_last_beside_the_best(hundred, home):
-    run_dir = ran(hundred(keep_last=True))
-    ids = [entry.id for entry in catalog.list_models(home) if entry.kind == "run"]
-    assert ids == [run_dir.name, f"{run_dir.name}@last"] or set(ids) == {run_dir.name, f"{run_dir.name}@last"}
-    entry = catalog.resolve(home, f"{run_dir.name}@last")
-    assert entry.path == run_dir / "model-last" and entry.title.endswith("@last")
-    plain = ran(hundred(max_steps=2, eval_steps=0))
+def test_the_catalog_shows_the_last_beside_the_best(hundred, home, monkeypatch):
+    curve_of(monkeypatch, [3.0, 1.0, 2.0, 2.0, 1.0])
+    run_dir, plain = ran(hundred(max_steps=4, eval_steps=2, keep_last=True)), ran(hundred(max_steps=2, keep_last=True))
+    entries = {entry.id: entry for entry in catalog.list_models(home) if entry.kind == "run"}
+    last = f"{run_dir.name}@last"
+    assert set(entries) == {run_dir.name, last, plain.name}, "where the best is the last, there is one model"
+    assert entries[last].path == run_dir / "model-last" and entries[last].title.endswith("@last")
     with pytest.raises(UserError, match="no model of its last step"):
         catalog.resolve(home, f"{plain.name}@last")
+    with pytest.raises(UserError, match="is not an id"):
+        catalog.resolve(home, "run-/../x@last")
 
 
 # ---- the task's own figure

@@ -4,6 +4,7 @@ Knows nothing of what the files mean.
 """
 
 import json
+import math
 import os
 import re
 import secrets
@@ -57,13 +58,19 @@ class Home:
         return self.root / "tmp"
 
     @property
+    def uploads(self) -> Path:
+        """What has been uploaded, and what is made to be downloaded, for a day: the only folder that a browser gets
+        files of."""
+        return self.root / "uploads"
+
+    @property
     def database(self) -> Path:
         return self.root / "runs.sqlite"
 
     def prepare(self) -> "Home":
         """Makes the folders. Raises UserError when the home folder cannot be written."""
         try:
-            for folder in (self.models, self.datasets, self.runs, self.tmp):
+            for folder in (self.models, self.datasets, self.runs, self.tmp, self.uploads):
                 folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.tmp):
                 pass
@@ -121,7 +128,55 @@ def write_json(path: Path, value) -> None:
 
 
 def read_json(path: Path):
-    return json.loads(path.read_text(encoding="utf-8"))
+    """The value in a file of JSON. Raises OSError, and ValueError as `parse_json` does."""
+    return parse_json(path.read_text(encoding="utf-8"))
+
+
+def parse_json(text: str | bytes):
+    """The value in a JSON text; halves of surrogate pairs become question marks.
+
+    Raises ValueError for what `write_json` never writes and no answer to a page can hold: NaN and infinities, integers
+    beyond 64 bits, values inside over 64 others.
+    """
+    text = text.decode("utf-8") if isinstance(text, bytes) else text
+    try:
+        value = _DECODER.decode(text)
+        if "\\u" in text and _HALF.search(text):  # perhaps half of a pair
+            value = _DECODER.decode(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace").decode())
+    except RecursionError as error:
+        raise ValueError("it nests too deep") from error
+    if text.count("[") + text.count("{") > _DEEPEST:
+        _check_depth(value)
+    return value
+
+
+def _check_depth(value) -> None:
+    inside = [value]
+    for _ in range(_DEEPEST):
+        holders = [each for each in inside if isinstance(each, (dict, list))]
+        inside = [each for holder in holders for each in (holder.values() if isinstance(holder, dict) else holder)]
+        if not inside:
+            return
+    raise ValueError("it nests too deep")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text[:40]} is no number that can be kept")
+    return value
+
+
+def _of_64_bits(text: str) -> int:
+    value = int(text)
+    if not -(2**63) <= value < 2**63:
+        raise ValueError(f"{text[:40]} is beyond 64 bits")
+    return value
+
+
+_DEEPEST = 64
+_HALF = re.compile(r"\\u[dD][89a-fA-F]")
+_DECODER = json.JSONDecoder(parse_float=_finite, parse_constant=_finite, parse_int=_of_64_bits)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -134,3 +135,32 @@ def test_the_page_is_built_without_torch():
     )
     loaded = set(json.loads(result.stdout.splitlines()[-1]))
     assert not loaded & {"torch", "transformers", "datasets", "peft", "galore_torch"}
+
+
+PACKAGES = (
+    "arena",
+    "data",
+    "decoding",
+    "evaluation",
+    "experiments",
+    "jobs",
+    "learn",
+    "models",
+    "publish",
+    "settings",
+    "training",
+    "ui",
+)
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_package_says_in_one_screen_what_it_takes_gives_and_may_not_know(package):
+    folder = ROOT / "llmdemo" / package
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    for said in ("comes in", "goes out", "may not know", "to add|add"):
+        assert re.search(said, text, re.IGNORECASE), said
+    named = re.findall(r"(?<![\w/.])([a-z_]+\.py)\b", text)
+    known = {path.name for path in [*(ROOT / "llmdemo").rglob("*.py"), *(ROOT / "tests").rglob("*.py")]}
+    assert named and set(named) <= known
+    if package not in ("settings", "training", "jobs"):
+        assert len(text.splitlines()) <= 40

@@ -1,3 +1,4 @@
+import json
 import os
 import re
 import subprocess
@@ -14,6 +15,7 @@ from llmdemo.store import (
     folder_bytes,
     free_bytes,
     new_id,
+    parse_json,
     read_json,
     sweep,
     whole_folder,
@@ -112,3 +114,18 @@ def test_sizes_are_of_files_and_links_are_not_followed(tmp_path):
 def test_an_id_does_not_need_a_clock_that_goes_forward(monkeypatch):
     monkeypatch.setattr(time, "gmtime", lambda *_: time.struct_time((1970, 1, 1, 0, 0, 0, 3, 1, 0)))
     assert new_id("run") != new_id("run")
+
+
+@pytest.mark.parametrize(
+    "text", ["1e400", "-1e999", "NaN", "[Infinity]", f"{2**63}", '{"a": 1%s}' % ("0" * 400), "[" * 65 + "]" * 65, "[" * 10**5]
+)  # fmt: skip
+def test_json_that_no_page_can_be_sent_is_not_read(text):
+    with pytest.raises(ValueError):
+        parse_json(text)
+
+
+def test_all_that_is_written_is_read_as_it_was():
+    deep = json.loads("[" * 60 + "]" * 60)
+    value = {"a": [1.5, -(2**63), 2**63 - 1, 1e308], "b": "\U0001f600 \\ud800 [[[", "c": deep, "d": [[]] * 100}
+    assert parse_json(json.dumps(value)) == value == parse_json(json.dumps(value, ensure_ascii=False).encode())
+    assert parse_json('["\\ud800x", "\\ud83d\\ude00"]') == ["?x", "\U0001f600"]

@@ -2,6 +2,7 @@
  Hover shows it, a click or Enter pins it; a click on an alternative forks. */
 import { h, number, percent, t, visible } from "./dom.js";
 import { refiltered } from "./filter.js";
+import { penalised } from "./penalties.js";
 
 const HIDE_AFTER_MS = 220;
 const SWITCH_AFTER_MS = 90; // on the way to the card the pointer crosses other tokens
@@ -18,6 +19,7 @@ function warmed(alternatives, temperature, mass) {
 
 function cutText(info, token) {
   if (token.beam) return t("cut_beam");
+  if (penalised(info)) return t("cut_penalised");
   if (info.strategy === "greedy") return t("cut_greedy");
   if (info.strategy === "top_k") return t("cut_k", { k: number(info.top_k) });
   if (info.strategy === "min_p") return t("cut_min_p", { p: number(info.min_p, 3) });
@@ -118,7 +120,7 @@ export class Card {
     if (!recorded.some((row) => row[0] === token.i) && token.l !== null)
       recorded.push([token.i, token.l, token.f === undefined ? 1 : token.f, true]);
     const rows = this.tried && !token.beam ? retried(recorded, this.tried) : recorded;
-    const warm = token.beam || this.tried ? null : warmed(rows, info.temperature, token.m);
+    const warm = token.beam || this.tried || penalised(info) ? null : warmed(rows, info.temperature, token.m);
     const top = Math.max(0.02, ...rows.map((row) => Math.max(Math.exp(row[1]), token.beam ? 0 : row[2])));
     const first = rows.findIndex((row) => !(row[2] > 0));
     const list = h("ol", {});
@@ -140,7 +142,7 @@ export class Card {
       h("h4", {}, t("step_n", { n: number(index + 1) }), " · ", h("code", {}, visible(name(token.i)))),
       h("p", { class: "about" }, facts.join(" · ")),
       rows.length ? list : h("p", { class: "about" }, t("no_alternatives")),
-      token.beam ? null : this.sliders(info),
+      token.beam || penalised(info) ? null : this.sliders(info),
       this.foot(warm),
     ].filter(Boolean);
     this.element.replaceChildren(...parts);
@@ -199,13 +201,13 @@ export class Card {
       {
         type: "button",
         class: "bar" + (kept ? "" : " cut") + (chosen ? " chosen" : ""),
-        "aria-label": label,
         disabled: !this.hooks.canFork() || card.trace.special(card.lane.info.model, row[0]),
         onclick: () => this.fork(card.lane, index, row[0]),
       },
-      h("code", {}, text),
+      h("span", { class: "sr" }, label),
+      h("code", { "aria-hidden": "true" }, text),
       bar,
-      h("span", {}, figure),
+      h("span", { "aria-hidden": "true" }, figure),
     );
   }
 

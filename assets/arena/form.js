@@ -3,10 +3,9 @@ import { h, shape, t } from "./dom.js";
 import { help } from "./help.js";
 import { Modes, oneLine } from "./modes.js";
 import { MoreLanes } from "./more-lanes.js";
+import { numberInput } from "./number-input.js";
+import { penaltiesAreSet, penaltyFields } from "./penalties.js";
 
-/* By how much an arrow key changes a value; whole numbers by 1. Ranges, choices and defaults come with the page from
- llmdemo/settings/decoding.py. */
-const STEPS = { temperature: 0.05, top_p: 0.01, min_p: 0.01, length_penalty: 0.1 };
 const MAIN = ["temperature", "top_k", "top_p", "num_beams", "max_new_tokens", "seed"];
 const LANES = ["greedy", "top_k", "top_p", "beam", "min_p", "sample"];
 const DEFAULT_LANES = LANES.slice(0, 4);
@@ -17,7 +16,8 @@ export class Form {
   /** Whether the system turn is there without a text. */
   emptySystem = false;
 
-  /* hooks {go(), models(), changed(), failed(sentence)}; known {settings: {key: {kind, low, high, default, choices}}} */
+  /* hooks {go(), models(), changed(), failed(sentence)}; known {settings: {key: {kind, low, high,
+     default, choices}}} */
   constructor(hooks, known) {
     this.hooks = hooks;
     this.spec = known.settings;
@@ -144,6 +144,7 @@ export class Form {
         this.choice("precision"),
         h("div", { class: "aset" }, h("label", { class: "check" }, this.raw, t("raw")), this.help("raw")),
       ),
+      (this.penalties = penaltyFields(this)),
       h("div", { class: "system" }, h("label", { for: "arena-system" }, t("system")), this.help("system"), this.system),
     );
   }
@@ -159,35 +160,7 @@ export class Form {
   }
 
   number(key) {
-    const { low: least, high: most, default: value } = this.spec[key];
-    const step = STEPS[key] || 1;
-    const input = h("input", {
-      type: "number",
-      id: "arena-" + key,
-      min: String(least),
-      max: String(most),
-      step: step < 1 ? "any" : String(step),
-      inputmode: step < 1 ? "decimal" : "numeric",
-      onchange: () => this.hooks.changed(),
-    });
-    input.value = String(value);
-    const fit = () => {
-      input.style.width = Math.max(2, input.value.length) + 2.4 + "ch";
-    };
-    input.addEventListener("input", fit);
-    input.addEventListener("keydown", (event) => {
-      // steps of a useful size, whatever the value
-      const way = { ArrowUp: 1, ArrowDown: -1 }[event.key];
-      if (!way || step >= 1) return;
-      event.preventDefault();
-      input.value = String(
-        Math.min(most, Math.max(least, Math.round((Number(input.value) + way * step) * 1000) / 1000)),
-      );
-      input.dispatchEvent(new Event("input"));
-      input.dispatchEvent(new Event("change"));
-    });
-    input.fit = fit;
-    fit();
+    const input = numberInput(key, this.spec[key], () => this.hooks.changed());
     this.inputs[key] = input;
     return this.field(key, input);
   }
@@ -313,12 +286,16 @@ export class Form {
 
   settings() {
     const values = {};
-    for (const [key, input] of Object.entries(this.inputs))
-      values[key] =
-        input.type !== "number" ? input.value : input.value.trim() ? Number(input.value) : this.spec[key].default;
+    for (const [key, input] of Object.entries(this.inputs)) values[key] = this.value(key, input);
     values.early_stopping = { false: false, true: true, never: "never" }[values.early_stopping];
     values.lanes = [...LANES.filter((strategy) => this.lanes[strategy].checked), ...this.moreLanes.values()];
     return values;
+  }
+
+  value(key, input) {
+    if (input.read) return input.read();
+    if (input.type !== "number") return input.value;
+    return input.value.trim() ? Number(input.value) : this.spec[key].default;
   }
 
   freshenSeed() {
@@ -330,7 +307,8 @@ export class Form {
   setSettings(values) {
     for (const [key, input] of Object.entries(this.inputs)) {
       if (values[key] === undefined || values[key] === null) continue;
-      input.value = String(values[key]);
+      if (input.write) input.write(values[key]);
+      else input.value = String(values[key]);
       if (input.fit) input.fit();
     }
     if (Array.isArray(values.lanes)) {
@@ -363,7 +341,9 @@ export class Form {
 
   /* What is set below "More settings" and changes what is seen must not be hidden. */
   showUnusual() {
-    if (this.moreLanes.rows.length || this.raw.checked || this.system.value.trim()) this.more.open = true;
+    const set = penaltiesAreSet(this);
+    if (set) this.penalties.open = true;
+    if (set || this.moreLanes.rows.length || this.raw.checked || this.system.value.trim()) this.more.open = true;
   }
 
   /* An error with this form's names for the settings that it is about, whose fields are marked. */

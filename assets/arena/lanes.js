@@ -1,6 +1,7 @@
 /* The panes: one card a lane, drawn from a trace. Draws only what changed; tells what the pointer and keys do through
  `hooks` {card(pane, index, span, how), leave(), reply(lane), copy(lane), prefer(pane, button)}. */
 import { h, number, percent, shape, svg, t } from "./dom.js";
+import { penaltyParts } from "./penalties.js";
 
 const STRATEGIES = ["greedy", "top_k", "top_p", "beam", "min_p", "sample"];
 const KEPT_IN_GRID = ["perplexity", "distinct_2", "loop", "tokens", "score"];
@@ -14,19 +15,23 @@ const CAPTION = {
 };
 
 function settingsText(info) {
+  return [...ownParts(info), ...penaltyParts(info)].join(" · ");
+}
+
+function ownParts(info) {
   const parts = [];
-  if (info.strategy === "greedy") return "";
+  if (info.strategy === "greedy") return parts;
   if (info.strategy === "beam") {
     parts.push(t("set_beams", { n: info.num_beams }));
     if (info.length_penalty !== 1) parts.push(t("set_penalty", { n: number(info.length_penalty, 2) }));
     if (info.early_stopping !== false) parts.push(t("set_stop", { v: String(info.early_stopping) }));
-    return parts.join(" · ");
+    return parts;
   }
   parts.push(t("set_temperature", { n: number(info.temperature, 2) }));
   if (info.top_k) parts.push("k " + number(info.top_k));
   if (info.top_p < 1) parts.push("p " + number(info.top_p, 3));
   if (info.min_p) parts.push("min-p " + number(info.min_p, 3));
-  return parts.join(" · ");
+  return parts;
 }
 
 function sentence(info) {

@@ -208,7 +208,7 @@ class App {
     if (!request.prompts) this.seek(null);
     this.form.running(true);
     this.say(t("waiting_start"));
-    this.trigger("compare", { ...request, run_id: runId });
+    this.trigger(request.prompts ? "compare_many" : "compare", { ...request, run_id: runId });
     this.watchdog = setInterval(() => this.check(), 1000);
   }
 
@@ -310,6 +310,7 @@ class App {
     meta.models.forEach((model, index) => {
       if (two)
         parts.push(h("h2", { class: "modelname" }, model.title, h("small", {}, `${model.dtype} · ${model.device}`)));
+      else parts.push(h("h2", { class: "unseen" }, model.title));
       for (const lane of lanes.values()) {
         if (lane.info.model !== index) continue;
         const card = new LaneCard(lane, this.trace, {

@@ -1,7 +1,7 @@
 /* What was found in a data set and what is left out of it, and what may be taken along. `page` is the data
    panel's state with ask, fail, draw, open and turn. */
 import * as L from "../lib/panel.js";
-import { h, t } from "../lib/panel.js";
+import { h, has, t } from "../lib/panel.js";
 import { rowLink } from "./record.js";
 
 export const findings = (page) => {
@@ -53,7 +53,7 @@ const switches = (page) => {
           "data-key": `code-${kind.code}`,
           onchange: (event) => flip(kind.code, event.target.checked),
         }),
-        h("span", {}, kind.title),
+        h("span", {}, kindName(kind)),
         h("b", {}, L.int(kind.count)),
       ),
     ),
@@ -72,6 +72,13 @@ const switches = (page) => {
   );
 };
 
+/* A kind of problem and a problem in the reader's language, by its code; else what the server says. */
+const kindName = ({ code, title }) => (has(`problem_${code}`) ? t(`problem_${code}`) : title);
+const saying = ({ code, message, title, other }) => {
+  if (has(`problem_says_${code}`)) return t(`problem_says_${code}`, { other: L.int(other) });
+  return L.isChinese ? kindName({ code, title }) : message; // a row that made no record has its reason in English
+};
+
 const problemTable = (page) => {
   const { problems, kinds, total } = page.report,
     limit = page.more === page.id ? problems.length : 10;
@@ -87,7 +94,10 @@ const problemTable = (page) => {
     "data-key": "kind",
     class: "small-select",
     value: page.code || "",
-    options: [["", t("data_every_kind")], ...kinds.map((each) => [each.code, `${each.title} (${L.int(each.count)})`])],
+    options: [
+      ["", t("data_every_kind")],
+      ...kinds.map((each) => [each.code, `${kindName(each)} (${L.int(each.count)})`]),
+    ],
     onchange: only,
   });
   return [
@@ -119,7 +129,7 @@ const problemTable = (page) => {
                 "tr",
                 {},
                 h("td", { class: "n" }, rowLink(page, problem.row, problem.place)),
-                h("td", { class: "why" }, problem.message, h("div", { class: "code" }, problem.code)),
+                h("td", { class: "why" }, saying(problem), h("div", { class: "code" }, problem.code)),
                 h("td", { class: "excerpt" }, problem.excerpt || ""),
                 h("td", { class: "happens" }, happens(problem.action)),
               ),

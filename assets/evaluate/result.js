@@ -830,7 +830,7 @@ const confusion = (labels, model) => {
               row.map((n, j) =>
                 h(
                   "td",
-                  { class: "n", style: `--share:${Math.round((70 * n) / most[i])}%;--tone:${i === j ? GOOD : SECOND}` },
+                  { class: "n", style: `--share:${Math.round((45 * n) / most[i])}%;--tone:${i === j ? GOOD : SECOND}` },
                   L.int(n),
                 ),
               ),

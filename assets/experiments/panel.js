@@ -112,7 +112,7 @@ L.define("experiments", ({ el, server, trigger }) => {
       h(
         "span",
         { class: "acts" },
-        best
+        group.best_values
           ? L.button(
               t("exp_use"),
               () => {

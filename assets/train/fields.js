@@ -26,7 +26,10 @@ export const NAMED = {
   tensorboard: "TensorBoard",
 };
 
-/** Whether a setting counts for this method and task. @param {Setting} setting @param {string} method @param {string} task */
+/**
+ * Whether a setting counts for this method and task.
+ * @param {Setting} setting @param {string} method @param {string} task
+ */
 export const fits = ({ methods, tasks }, method, task) =>
   (!methods.length || methods.includes(method)) && (!tasks.length || tasks.includes(task));
 
@@ -49,7 +52,7 @@ export const settingsForForm = (values, defaults) => {
   return { base, changed };
 };
 
-/** Where a text speaks of the setting `key`: a name with a line in it is never a word, another one only at the start. */
+/** Where a text speaks of the setting `key`: a name with a line in it is never a word, another only at the start. */
 const about = (key) => new RegExp(key.includes("_") ? `\\b${key}\\b` : `^${key}(?= is )`, "g");
 
 /**

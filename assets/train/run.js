@@ -405,7 +405,7 @@ const samplesBox = (run) => {
           "tr",
           {},
           h("th", { class: "n" }, t("plot_step")),
-          h("th", {}, ""),
+          h("th", {}, t("samples_answer")),
           h("th", { class: "n" }, t("train_held_out")),
         ),
       ),

@@ -4,12 +4,13 @@ Knows settings and names; runs nothing.
 """
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
 from llmdemo.arena.prompt import Prompt
 from llmdemo.data.render import own_bos, render
-from llmdemo.decoding import DecodeSettings, LaneSettings
+from llmdemo.decoding import PENALTIES, DecodeSettings, LaneSettings
 from llmdemo.models import starter
 from llmdemo.models.catalog import ModelEntry
 
@@ -28,7 +29,7 @@ inputs = tokenizer.apply_chat_template(messages, add_generation_prompt=True, ret
 _RAW = 'inputs = tokenizer({raw!r}, return_tensors="pt")'
 _CALL = """
 # {name}
-{seed}output = model.generate(
+{remarks}{seed}output = model.generate(
     **inputs,
     max_new_tokens={max_new_tokens},
 {arguments}    pad_token_id=tokenizer.eos_token_id,
@@ -107,13 +108,20 @@ def python_call(
 
 
 def _call(lane: LaneSettings, settings: DecodeSettings, switched_off: dict) -> str:
-    values = {**switched_off, **generate_arguments(lane)}
+    values = {**switched_off, **generate_arguments(lane), **penalty_arguments(lane, settings)}
     arguments = "".join(f"    {key}={value!r},\n" for key, value in values.items())
     seed = f"set_seed({settings.seed % 2**32})\n" if lane.samples else ""
     name = " ".join(
         "".join(c if c.isprintable() else " " for c in lane.name).split()
     )  # it stands in a comment: one line
-    return _CALL.format(name=name, seed=seed, max_new_tokens=settings.max_new_tokens, arguments=arguments)
+    remarks = "".join(f"# {remark}\n" for remark in left_out(lane))
+    return _CALL.format(
+        name=name,
+        remarks=remarks,
+        seed=seed,
+        max_new_tokens=settings.max_new_tokens,
+        arguments=arguments,
+    )
 
 
 def generate_arguments(lane: LaneSettings) -> dict:
@@ -125,6 +133,25 @@ def generate_arguments(lane: LaneSettings) -> dict:
         return {"do_sample": False, **{key: getattr(lane, key) for key in keys}}
     filters = {"temperature": lane.temperature, "top_k": lane.top_k, "top_p": lane.top_p}
     return {"do_sample": True, **filters, **({"min_p": lane.min_p} if lane.min_p else {})}
+
+
+def penalty_arguments(lane: LaneSettings, settings: DecodeSettings) -> dict:
+    """The further arguments of generate that change a lane's scores, of those that are on."""
+    names = ("repetition_penalty", "no_repeat_ngram_size", "min_new_tokens")
+    values: dict[str, object] = {key: getattr(lane, key) for key in names if getattr(lane, key) != PENALTIES[key]}
+    banned = [list(ids) for ids, bias in settings.resolved.biases if bias == -math.inf]
+    biased = [[list(ids), bias] for ids, bias in settings.resolved.biases if bias != -math.inf]
+    return {
+        **values,
+        **({"bad_words_ids": banned} if banned else {}),
+        **({"sequence_bias": biased} if biased else {}),
+    }
+
+
+def left_out(lane: LaneSettings) -> list[str]:
+    """A line for each setting of the lane that generate does not have."""
+    on = [key for key in ("frequency_penalty", "presence_penalty") if getattr(lane, key)]
+    return [f"{key}={getattr(lane, key)!r} is left out: transformers' generate has no such setting." for key in on]
 
 
 def _pretty(messages: tuple[dict, ...]) -> str:

@@ -22,16 +22,19 @@ import transformers
 
 from llmdemo import __version__, decoding
 from llmdemo.arena.batch import check_batch, run_batch
+from llmdemo.arena.batch_turns import BatchTurns
 from llmdemo.arena.cache import Loaded, ModelCache
 from llmdemo.arena.events import EventEncoder
 from llmdemo.arena.prompt import Prompt, check_length
 from llmdemo.arena.python_call import own_filters, plain_prompt, python_call, source_of
 from llmdemo.arena.response import ResponseAccumulator
+from llmdemo.arena.text import biases_of
 from llmdemo.decoding import DecodeSettings
 from llmdemo.errors import UserError
 from llmdemo.models import catalog, load
 from llmdemo.public.spaces import on_zero_gpu
 from llmdemo.settings import Settings
+from llmdemo.settings.decoding import Resolved
 from llmdemo.store import Home
 
 _log = logging.getLogger(__name__)
@@ -72,6 +75,7 @@ class Arena:
         self._limits = settings
         self._decode = decode
         self._cache = ModelCache(load_model or load.load_causal)
+        self._batch_turns = BatchTurns(max(1, settings.max_decodings // 2))
         self._stopped: OrderedDict[str, None] = OrderedDict()
         self._stop_lock = threading.Lock()
         self._tokenizers: OrderedDict[tuple, object] = OrderedDict()
@@ -166,7 +170,8 @@ class Arena:
         if prompt.raw is None and not getattr(tokenizer, "chat_template", None):
             prompt = Prompt(raw=plain_prompt(prompt.messages, tokenizer))
         source = source_of(entry, guest)
-        return python_call(source, dtype, prompt, request.settings, own_filters(entry.path))
+        settings = replace(request.settings, resolved=Resolved(biases_of(request.settings, tokenizer)))
+        return python_call(source, dtype, prompt, settings, own_filters(entry.path))
 
     def _tokenizer(self, entry: catalog.ModelEntry):
         """The model's tokenizer, as it is on the disk now; loading one takes most of a second, so the last are kept."""
@@ -233,7 +238,12 @@ class Arena:
 
     def _run_batch(self, request: Request) -> Iterator[dict]:
         def events(prompt: str, settings: DecodeSettings) -> Iterator[dict]:
-            return self.events(replace(request, prompt=Prompt.from_value(prompt), settings=settings, prompts=()))
+            if self._batch_turns.would_wait():
+                yield {"type": "waiting"}
+            with self._batch_turns.turn(lambda: self._is_stopped(request)) as has_turn:
+                if has_turn:
+                    one = replace(request, prompt=Prompt.from_value(prompt), settings=settings, prompts=())
+                    yield from self.events(one)
 
         yield from run_batch(events, list(request.prompts), request.samples, request.settings)
 
@@ -265,8 +275,7 @@ class Arena:
         yield self._begin(request, models, prompts, makers)
         runs = []
         for loaded, ids, maker in zip(models, prompts, makers, strict=True):
-            rest = max(1, request.settings.max_new_tokens - len(request.prefix_ids))
-            settings = replace(request.settings, max_new_tokens=rest)
+            settings = _rest(request.settings, len(request.prefix_ids), biases_of(request.settings, loaded.tokenizer))
             runs.append((maker, self._steps(loaded, [*ids, *request.prefix_ids], settings)))
         yield from self._interleave(request, runs)
 
@@ -304,10 +313,11 @@ class Arena:
         self, request: Request, models: list[Loaded], prompts: list[list[int]], makers: list[EventEncoder]
     ) -> dict:
         lanes, texts = [], []
+        biased = {"biased": True} if request.settings.bad_words or request.settings.logit_bias else {}
         for index, maker in enumerate(makers):
             for lane in request.settings.lanes:
                 texts = maker.begin_lane(lane.name, request.prefix_ids)
-                lanes.append({"id": maker.lane_id(lane.name), "model": index, **lane.to_dict()})
+                lanes.append({"id": maker.lane_id(lane.name), "model": index, **lane.to_dict(), **biased})
         return {
             "type": "begin",
             "models": [
@@ -322,6 +332,13 @@ class Arena:
             "prefix": [[makers[0].mention(token), text] for token, text in zip(request.prefix_ids, texts, strict=True)],
             "versions": _versions(),
         }
+
+
+def _rest(settings: DecodeSettings, said: int, biases) -> DecodeSettings:
+    """What is left of the settings' lengths after `said` tokens of the answer, for a model that knows `biases`."""
+    lanes = tuple(replace(lane, min_new_tokens=max(0, lane.min_new_tokens - said)) for lane in settings.lanes)
+    most = max(1, settings.max_new_tokens - said)
+    return replace(settings, max_new_tokens=most, lanes=lanes, resolved=Resolved(biases, said))
 
 
 def _check_fork(request: Request, models: list[Loaded]) -> None:

@@ -3,7 +3,10 @@
 Knows nothing of models, strategies or pages; takes any tokenizer object.
 """
 
+import math
 import re
+
+from llmdemo.decoding import DecodeSettings
 
 _BROKEN = "\ufffd"
 _SPACE = "\u2581"
@@ -41,6 +44,25 @@ class TextStream:
 
     def _decode(self, ids: list[int]) -> str:
         return self._tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+
+
+def biases_of(settings: DecodeSettings, tokenizer) -> tuple[tuple[tuple[int, ...], float], ...]:
+    """settings.bad_words (−∞) and logit_bias as ((token ids, bias), …), one a spelling: with and without a space before.
+
+    A key of logit_bias that is a whole number is a token id. Special tokens are not put around a text.
+    """
+    found = dict[tuple[int, ...], float]()
+    for key, bias in settings.logit_bias.items():
+        spellings = [(int(key),)] if key.isdecimal() else _spellings(key, tokenizer)
+        found.update(dict.fromkeys(spellings, bias))
+    for word in settings.bad_words:
+        found.update(dict.fromkeys(_spellings(word, tokenizer), -math.inf))
+    return tuple(found.items())
+
+
+def _spellings(word: str, tokenizer) -> list[tuple[int, ...]]:
+    spelt = [tuple(tokenizer.encode(text, add_special_tokens=False)) for text in (word, " " + word.lstrip())]
+    return [ids for ids in spelt if ids]
 
 
 def decode_whole(tokenizer, token_ids: list[int]) -> str:

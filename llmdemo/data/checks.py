@@ -200,7 +200,9 @@ def told_apart(near: np.ndarray, prompts: np.ndarray, texts: Callable[[np.ndarra
         for members in large:
             sample = texts(_sample(members))
             start = os.path.commonprefix(sample)
-            start = start[: len(start) - len(_LAST_WORD.search(start).group())]
+            word = _LAST_WORD.search(start)
+            assert word, "the pattern also matches nothing at the end"
+            start = start[: len(start) - len(word.group())]
             fixed = _shared([text[len(start) :] for text in sample], _FIXED_IN)
             if start or fixed:
                 near[members] = _near_without(members, texts, start, fixed)

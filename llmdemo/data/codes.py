@@ -23,6 +23,12 @@ class Code:
     warns: bool = False
     """Worth a look although nothing is left out."""
 
+    @property
+    def mask(self) -> int:
+        """The number in which only its bit is set, for a flag."""
+        assert self.bit is not None, "only FLAGS have one"
+        return 1 << self.bit
+
 
 NO_RECORD = [
     Code("wrong_shape", "not like the other rows", "", True),
@@ -104,7 +110,7 @@ _FLAGS = [
 ]
 FLAGS = [Code(name, title, text, drops, bit, warns) for bit, (name, title, text, drops, warns) in enumerate(_FLAGS)]
 CODES = {code.name: code for code in (*NO_RECORD, *FLAGS)}
-BIT = {code.name: 1 << code.bit for code in FLAGS}
+BIT = {code.name: code.mask for code in FLAGS}
 DEFAULT_FILTERS = tuple(code.name for code in FLAGS if code.drops)
 ABOUT_TOKENS = ("prompt_too_long", "template_refused", "response_cut")
 """Flags that depend on a tokenizer and a length."""

@@ -220,7 +220,7 @@ def _encode_batch(
             for part in (conversations[:half], conversations[half:])
             for row in _encode_batch(part, tokenizer, max_length, loss_on, last_only, refuse=False)
         ]
-    results = []
+    results: list[Encoded | Refused] = []
     for item, (ids, spans) in zip(rendered, _tokenise(rendered, tokenizer), strict=True):
         if item.needs_eos and spans and tokenizer.eos_token_id is not None:
             ids = [*ids[: spans[-1][1]], tokenizer.eos_token_id]

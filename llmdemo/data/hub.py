@@ -8,11 +8,8 @@ no scripts since 4.0.
 import os
 import re
 import socket
-import subprocess
-import sys
 import threading
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -20,12 +17,13 @@ from urllib.request import getproxies, proxy_bypass
 
 import orjson
 
+from llmdemo.bounded_child import BoundedChild
 from llmdemo.data.ingest import add_rows
 from llmdemo.data.library import DatasetInfo
 from llmdemo.data.measure import DEFAULT_MAX_LENGTH, Stopped
 from llmdemo.data.rows import MAX_RECORD, BadRow, Batch, Gather
 from llmdemo.errors import UserError
-from llmdemo.public.secrets import HUB_TOKENS, without_secrets
+from llmdemo.public.secrets import HUB_TOKENS
 from llmdemo.settings import Settings
 from llmdemo.store import Home
 
@@ -112,8 +110,9 @@ def add_from_hub(
             )
         source = {"folder": Path(hub_id).name, "split": split, "row_limit": row_limit}
     else:
-        source.update(hub_info(hub_id, revision))
-        revision = source["revision"]
+        about = hub_info(hub_id, revision)
+        source.update(about)
+        revision = about["revision"]
     if preset:
         source.update(licence=preset.licence, citation=preset.citation)
     ask = {"id": hub_id, "config": config, "split": split, "revision": revision, "rows": row_limit, "local": local}
@@ -157,7 +156,8 @@ def hub_info(hub_id: str, revision: str | None = None) -> dict:
         ) from error
     except (HfHubHTTPError, httpx.HTTPError, OSError, ValueError) as error:
         raise UserError(f"The hub did not answer for {hub_id} ({type(error).__name__}).", "Try again later.") from error
-    licence = (info.card_data or {}).get("license") or next(
+    card: Mapping = info.card_data or {}  # type: ignore[assignment]  # a CardData reads like one
+    licence = card.get("license") or next(
         (tag.removeprefix("license:") for tag in info.tags or [] if tag.startswith("license:")), None
     )
     return {
@@ -181,7 +181,7 @@ def must_reach() -> None:
     proxy = getproxies().get(url.scheme)
     if proxy and not proxy_bypass(url.hostname or ""):
         url = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
-    done = {}
+    done: dict[str, object] = {}
 
     def connect():
         try:
@@ -207,18 +207,17 @@ def _gated(hub_id: str) -> UserError:
 
 def _stream(ask: dict, max_bytes: int, should_stop) -> Iterator[Batch]:
     """Batches of rows from the child, each line of its output one row as JSON."""
-    child = subprocess.Popen(
-        [sys.executable, "-P", str(Path(__file__).with_name("hub_child.py")), orjson.dumps(ask).decode()],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env={**without_secrets(keep=HUB_TOKENS), "HF_HUB_DISABLE_TELEMETRY": "1"},
+    child = BoundedChild(
+        [str(Path(__file__).with_name("hub_child.py")), orjson.dumps(ask).decode()],
+        PATIENCE,
+        env={"HF_HUB_DISABLE_TELEMETRY": "1"},
+        keep=HUB_TOKENS,
+        should_stop=should_stop,
     )
-    watch = _Watch(child, should_stop)
     gather, size = Gather(), 0
     try:
-        while line := child.stdout.readline(4 * MAX_RECORD):
-            watch.seen()
+        while line := child.out.readline(4 * MAX_RECORD):
+            child.seen()
             size += len(line)
             if not line.endswith(b"\n"):
                 break  # the child was ended in the middle of a row
@@ -234,42 +233,14 @@ def _stream(ask: dict, max_bytes: int, should_stop) -> Iterator[Batch]:
             if batch:
                 batch.lines = None
                 yield batch
-                watch.seen()  # what the reader of the batch took is not the hub's silence
+                child.seen()  # what the reader of the batch took is not the hub's silence
         if should_stop and should_stop():
             raise Stopped()
-        if child.wait(timeout=10) != 0:
-            raise UserError("The data set could not be streamed to its end.", watch.reason())
+        if child.wait(10) != 0:
+            why = "The hub sent nothing for a minute." if child.was_silent else "Try again, or with fewer rows."
+            raise UserError("The data set could not be streamed to its end.", why)
         for batch in gather.rest():
             batch.lines = None
             yield batch
     finally:
-        watch.stop()
-        child.kill()
-        child.wait()
-        child.stdout.close()
-
-
-class _Watch(threading.Thread):
-    """Ends the child when it says nothing for long, or when the person stops."""
-
-    def __init__(self, child: subprocess.Popen, should_stop):
-        super().__init__(daemon=True)
-        self._child, self._should_stop, self._over = child, should_stop, threading.Event()
-        self._last, self._silent = time.monotonic(), False
-        self.start()
-
-    def seen(self) -> None:
-        self._last = time.monotonic()
-
-    def run(self) -> None:
-        while not self._over.wait(0.2):
-            self._silent = time.monotonic() - self._last > PATIENCE
-            if self._silent or (self._should_stop and self._should_stop()):
-                self._child.kill()
-                return
-
-    def reason(self) -> str:
-        return "The hub sent nothing for a minute." if self._silent else "Try again, or with fewer rows."
-
-    def stop(self) -> None:
-        self._over.set()
+        child.end()

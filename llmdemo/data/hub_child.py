@@ -12,13 +12,15 @@ from pathlib import Path
 
 import orjson
 
+from llmdemo.bounded_child import limit
+
 _MEMORY_BYTES = 4 * 2**30
 _NOT_TEXT = ("Image", "Audio", "Video", "Pdf", "Array2D", "Array3D", "Array4D", "Array5D")
 
 
 def main(ask: dict) -> int:
     """Streams; returns the exit code."""
-    _limit_memory()
+    limit(data_bytes=_MEMORY_BYTES)
     import datasets
     from datasets.exceptions import DatasetNotFoundError
 
@@ -133,15 +135,6 @@ def _fail(message: str, hint: str) -> int:
     sys.stdout.buffer.write(orjson.dumps({"error": message, "hint": hint}) + b"\n")
     sys.stdout.buffer.flush()
     return 1
-
-
-def _limit_memory() -> None:
-    if not sys.platform.startswith("linux"):
-        return
-    import resource
-
-    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    resource.setrlimit(resource.RLIMIT_DATA, (_MEMORY_BYTES if hard < 0 else min(_MEMORY_BYTES, hard), hard))
 
 
 if __name__ == "__main__":

@@ -189,9 +189,12 @@ class _Intake:
         self.folder, self.shape, self.settings, self.max_length = folder, shape, settings, max_length
         self.tokenizer = tokenizer
         self.rows = self.left_out = 0
-        self.counts, self.labels, self.first_reason = Counter(), Counter(), ""
+        self.counts: Counter[str] = Counter()
+        self.labels: Counter[str] = Counter()
+        self.first_reason = ""
         self.held: list[Held] = []
-        self.notes, self.carried = Notes(), set()
+        self.notes = Notes()
+        self.carried: set[str] = set()
         self.records = Writer(folder / "records.arrow", SCHEMAS[shape.task])
         self.bad = Writer(folder / "left_out.arrow", LEFT_OUT)
         self.meter = Meter(folder, shape.task, tokenizer, max_length, "response") if tokenizer is not None else None
@@ -309,6 +312,7 @@ class _Intake:
         if not self.meter:
             return None
         measured = measure.read_measured(self.folder, self.meter.finish())
+        assert measured is not None, "the meter has just written it"
         return {**measure.summary(measured, kept, self.max_length, self.shape.task), "loss_on": "response"}
 
 
@@ -318,7 +322,7 @@ def now() -> str:
 
 
 def _commonest(counts: dict[str, int]) -> str:
-    name = max(counts, key=counts.get)
+    name = max(counts, key=lambda each: counts[each])
     hint = "; choose a greater length" if name in ABOUT_TOKENS else ""
     hint = "; write them as texts if their JSON is to be learned" if name == "not_text" else hint
     return f"{CODES[name].title} ({counts[name]:,} records){hint}"

@@ -143,7 +143,7 @@ def read_measured(folder: Path, key: str) -> Measured | None:
         return None
     table = open_arrow(path).read_all()
     vocabulary = np.load(path.with_suffix(".npy"), mmap_mode="r", allow_pickle=False)
-    return Measured(*(column(table, name) for name in _SCHEMA.names), vocabulary)
+    return Measured(column(table, "length"), column(table, "trained"), column(table, "flags"), vocabulary)
 
 
 def summary(measured: Measured, kept: np.ndarray, max_length: int, task: str) -> dict:
@@ -175,6 +175,7 @@ def without_answer(home: Home, dataset_id: str, max_length: int) -> int:
     measured = read_measured(folder, info.measured) if info.measured else None
     if measured is None:
         return 0
+    assert info.tokens is not None, "what is measured has its sums in the info"
     kept = kept_mask(column(read_checks(folder), "flags"), info.filters)
     whole = measured.length <= info.tokens["max_length"]  # else the trained tokens are only a part
     before = np.where(whole, measured.length - measured.trained, measured.length * (measured.trained == 0))
@@ -203,6 +204,7 @@ def measure_tokens(
         _measure_file(folder, info, tokenizer, max_length, loss_on, progress, should_stop)
     kept = kept_mask(column(read_checks(folder), "flags"), info.filters)
     measured = read_measured(folder, key)
+    assert measured is not None, "it was there or has just been written"
     tokens = {**summary(measured, kept, max_length, info.task), "loss_on": loss_on}
     if info.tokens is None:
         return change_info(home, dataset_id, tokens=tokens, measured=key)

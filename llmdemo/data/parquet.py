@@ -5,18 +5,16 @@ the app, when a file makes it take too much memory or crashes the decoder. Knows
 """
 
 import subprocess
-import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import orjson
 import pyarrow as pa
 
+from llmdemo.bounded_child import BoundedChild
 from llmdemo.data.rows import MAX_COLUMNS, MAX_RECORD, BadRow, Batch
 from llmdemo.data.sniff import shown_name
 from llmdemo.errors import UserError
-from llmdemo.public.secrets import without_secrets
 
 CHILD_BYTES = 2**30
 """Memory that the child may take for decoding, in bytes."""
@@ -32,28 +30,19 @@ def read_parquet(path: Path, max_rows: int, kind: str = "Parquet") -> Iterator[B
     """Batches of rows of a Parquet or an Arrow file (`kind` in a sentence). Raises UserError when the file is damaged, or holds far more than its size lets expect."""
     name, size = shown_name(path.name), path.stat().st_size
     limits = (max_rows, MAX_COLUMNS, _PIECE_BYTES, CHILD_BYTES)
-    child = subprocess.Popen(
-        [
-            sys.executable,
-            "-P",
-            str(Path(__file__).with_name("parquet_child.py")),
-            str(path.resolve()),
-            *map(str, limits),
-        ],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env={**without_secrets(), "ARROW_DEFAULT_MEMORY_POOL": "system", "OMP_NUM_THREADS": "1"},
+    child = BoundedChild(
+        [str(Path(__file__).with_name("parquet_child.py")), str(path.resolve()), *map(str, limits)],
+        PATIENCE,
+        env={"ARROW_DEFAULT_MEMORY_POOL": "system", "OMP_NUM_THREADS": "1"},
     )
-    watch = _Watch(child)
     rows = 0
     try:
-        with pa.ipc.open_stream(child.stdout) as stream:
+        with pa.ipc.open_stream(child.out) as stream:
             names = class_names((stream.schema.metadata or {}).get(b"huggingface", b""))
             limit = max(_ALWAYS_ALLOWED, size * _INFLATION)
             decoded = 0
             for record_batch in stream:
-                watch.stop()  # what the reader of the batch takes is not the child's silence
+                child.pause()  # what the reader of the batch takes is not the child's silence
                 decoded += record_batch.nbytes
                 if decoded > limit:
                     raise UserError(
@@ -63,14 +52,13 @@ def read_parquet(path: Path, max_rows: int, kind: str = "Parquet") -> Iterator[B
                 values = [_checked(row, names) for row in _values(record_batch, name, rows)]
                 yield Batch(rows + 1, values, None, min(decoded, size))
                 rows += len(values)
-                watch.seen()
-        if child.wait(timeout=PATIENCE) != 0:
-            raise _broken(name, child.returncode, rows, kind)
+                child.seen()
+        if (code := child.wait(PATIENCE)) != 0:
+            raise _broken(name, code, rows, kind)
     except (pa.ArrowInvalid, OSError, EOFError, subprocess.TimeoutExpired) as error:
-        raise _broken(name, _end(child), rows, kind) from error
+        raise _broken(name, child.end(0.5), rows, kind) from error
     finally:
-        watch.stop()
-        _end(child)
+        child.end()
 
 
 def _values(record_batch, name: str, before: int) -> list[dict]:
@@ -81,35 +69,6 @@ def _values(record_batch, name: str, before: int) -> list[dict]:
         place = f"rows {before + 1:,} to {before + record_batch.num_rows:,}"
         what = "text that is not UTF-8" if isinstance(error, UnicodeDecodeError) else "a value that cannot be read"
         raise UserError(f"{name} has {what} in {place}.", "Write it again, or save it as JSON Lines.") from error
-
-
-class _Watch:
-    """Ends the child when no batch comes for a while."""
-
-    def __init__(self, child: subprocess.Popen):
-        self._child, self._timer = child, None
-        self.seen()
-
-    def seen(self) -> None:
-        self.stop()
-        self._timer = threading.Timer(PATIENCE, self._child.kill)
-        self._timer.daemon = True
-        self._timer.start()
-
-    def stop(self) -> None:
-        if self._timer:
-            self._timer.cancel()
-
-
-def _end(child: subprocess.Popen) -> int:
-    """Ends the child if it still runs; returns what it ended with by itself, or -9."""
-    try:
-        code = child.wait(timeout=0.5)
-    except subprocess.TimeoutExpired:
-        child.kill()
-        code = child.wait()
-    child.stdout.close()
-    return code
 
 
 _REASONS = {

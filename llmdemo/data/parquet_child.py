@@ -1,37 +1,25 @@
 """Decodes a Parquet file, or one of Arrow (Feather), into an Arrow stream on standard output, with limited memory. Run by parquet.py.
 
-Run as a file of its own, so that it imports nothing but pyarrow. Knows nothing of what the columns mean.
+Run as a file of its own, so that it imports no more than pyarrow. Knows nothing of what the columns mean.
 """
 
-import os
 import sys
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from llmdemo.bounded_child import limit
 
 _BATCH_ROWS = 256
 _MOST_ABOUT = 2**20
 """Longest description by `datasets`, in bytes, that is handed on: it has the names of the classes."""
 
 
-def _limit_memory(more: int) -> None:
-    if os.name != "posix":
-        return  # no such limit there; the decoded bytes are still counted
-    import resource
-
-    with open("/proc/self/statm") as file:
-        used = int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
-    limit = used + more
-    _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
-
-
 def main(path: str, max_rows: int, max_columns: int, piece_bytes: int, memory_bytes: int) -> int:
     """Reads; returns the exit code, which parquet.py turns into a sentence."""
     pa.set_cpu_count(1)
     pa.set_io_thread_count(1)
-    if sys.platform.startswith("linux"):
-        _limit_memory(memory_bytes)
+    limit(more_address_bytes=memory_bytes)
     try:
         source, columns, rows, batches = _open(path)
         if columns > max_columns:

@@ -88,7 +88,7 @@ class Records:
         self._kept = kept
         sizes = [self._reader.get_batch(i).num_rows for i in range(self._reader.num_record_batches)]
         self._starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-        self._last = (-1, None)
+        self._last: tuple[int, pa.RecordBatch | None] = (-1, None)
 
     def __len__(self) -> int:
         return len(self.places)
@@ -110,9 +110,11 @@ class Records:
 
     def _at(self, place: int) -> dict:
         number = bisect_right(self._starts, place) - 1
-        if self._last[0] != number:
-            self._last = (number, self._reader.get_batch(number))
-        record = self._last[1].slice(place - int(self._starts[number]), 1).to_pylist()[0]
+        known, batch = self._last
+        if batch is None or known != number:
+            batch = self._reader.get_batch(number)
+            self._last = (number, batch)
+        record = batch.slice(place - int(self._starts[number]), 1).to_pylist()[0]
         for name in _OPTIONAL:
             if name in record and record[name] is None:
                 del record[name]
@@ -157,7 +159,7 @@ class Records:
         """Record `index` with what is known of it."""
         place = int(self.places[index])
         flags = int(self._flags[place])
-        problems = [code.name for code in FLAGS if flags & (1 << code.bit)]
+        problems = [code.name for code in FLAGS if flags & code.mask]
         line = int(self._lines[place]) or None
         return {**self._at(place), "index": index, "line": line, "kept": bool(self._kept[place]), "problems": problems}
 

@@ -22,7 +22,8 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "|", "%")
 
 @still_there
 def problems(home: Home, dataset_id: str, offset: int = 0, limit: int = 200, code: str = "") -> tuple[list[dict], int]:
-    """(problems, how many there are in all): {row, line, place, code, title, message, action, excerpt}, by row.
+    """(problems, how many there are in all): {row, line, place, code, title, message, action, excerpt,
+    other}, by row.
 
     `code` chooses one kind. line is None where the format has none, place (the record's, see Records.places) where the
     row made no record. Rows left out beyond the first 100,000 are
@@ -50,7 +51,7 @@ class _Index:
         keys = []
         for flag in FLAGS:
             if code in ("", flag.name):
-                places = np.flatnonzero(flags & np.uint32(1 << flag.bit))
+                places = np.flatnonzero(flags & np.uint32(flag.mask))
                 keys.append(np.stack([self._row[places], np.full(len(places), flag.bit), places], axis=1))
         left = np.arange(self._left.num_rows)
         if code:
@@ -73,7 +74,8 @@ class _Index:
         action = "left out" if self._filters & (1 << bit) else "kept, cut" if flag.name == "response_cut" else "kept"
         message = flag.message.format(other=f"{int(self._other[place]):,}")
         text = excerpt(self._records[place])
-        return _problem(row, int(self._line[place]), place, flag.name, flag.title, message, action, text)
+        found = _problem(row, int(self._line[place]), place, flag.name, flag.title, message, action, text)
+        return {**found, "other": int(self._other[place])} if "{other}" in flag.message else found
 
 
 def _problem(row, line, place, code, title, message, action, text) -> dict:

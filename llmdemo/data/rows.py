@@ -40,6 +40,7 @@ class Gather:
 
     def add(self, value, line: int, size: int, done: int) -> Batch | None:
         """Takes a row; returns the batch once it is full."""
+        assert self.batch.lines is not None, "this class makes its batches with them"
         self.batch.rows.append(value)
         self.batch.lines.append(line)
         self.batch.done = done

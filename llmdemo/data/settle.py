@@ -166,5 +166,5 @@ def load_held(folder: Path) -> Held:
 
 def flag_counts(flags: np.ndarray) -> dict[str, int]:
     """How many records have each flag; without those that none has."""
-    counts = {code.name: int(((flags & np.uint32(1 << code.bit)) != 0).sum()) for code in FLAGS}
+    counts = {code.name: int(((flags & np.uint32(code.mask)) != 0).sum()) for code in FLAGS}
     return {name: count for name, count in counts.items() if count}

@@ -86,9 +86,10 @@ def _turns(records: Records) -> dict | None:
 
 
 def _label_counts(records: Records) -> dict | None:
-    if records.task != "classify":
+    labels = records.labels()
+    if labels is None:
         return None
-    names, counts = np.unique(records.labels(), return_counts=True)
+    names, counts = np.unique(labels, return_counts=True)
     order = np.argsort(-counts, kind="stable")
     return {str(names[i]): int(counts[i]) for i in order}
 
@@ -124,7 +125,7 @@ def language_mix(records: Records) -> tuple[list[dict], int]:
         return [], 0
     count = min(len(records), LANGUAGE_SAMPLE)
     places = [number * len(records) // count for number in range(count)]
-    counts = {}
+    counts: dict[str, int] = {}
     for record in records.rows(places):
         text = _all_text(record)[:400]
         letters = sum(character.isalpha() for character in text)

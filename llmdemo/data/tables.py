@@ -4,10 +4,12 @@ A table's cells are strings; a row with another number of cells than the table i
 """
 
 import csv
+import itertools
 import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 from llmdemo.data.columns import KNOWN
 from llmdemo.data.rows import MAX_COLUMNS, MAX_RECORD, BadRow
@@ -16,6 +18,9 @@ from llmdemo.errors import UserError
 
 _SAMPLE_LINES = 2000
 _SAMPLE_SIZE = 2**20
+
+_Quoting = Literal[0, 3]
+"""csv.QUOTE_MINIMAL or csv.QUOTE_NONE."""
 
 csv.field_size_limit(MAX_RECORD)
 _QUOTED = re.compile(r'(?:^|\t)"(?:[^"]|"")*("(?=\t|$))?')
@@ -30,11 +35,12 @@ def read_table(path: Path, lines: Iterator[tuple[int, str]]) -> Iterator[tuple[o
     if told := _SEPARATOR.fullmatch(sample[0].strip("\ufeff\r\n")) if sample else None:
         next(source)  # Excel's own first line; no part of the table
         sample = sample[1:]
+    delimiter: str
+    quoting: _Quoting
     delimiter, quoting = (told[1], csv.QUOTE_MINIMAL) if told else _dialect(sample, path)
     reader = csv.reader(source, delimiter=delimiter, quoting=quoting, strict=quoting == csv.QUOTE_MINIMAL)
     rows = _rows(reader, source, path)
-    head = [next(rows, None) for _ in range(200)]
-    head = [row for row in head if row]
+    head = list(itertools.islice(rows, 200))
     if not head:
         raise UserError(f"{shown_name(path.name)} has no rows.", "A table needs a row of names and rows of cells.")
     width = Counter(len(cells) for cells, *_ in head).most_common(1)[0][0]
@@ -51,7 +57,8 @@ class _Lines:
     """Lines for csv.reader, with a look ahead, the number of the last line given, and the characters given."""
 
     def __init__(self, lines: Iterator[tuple[int, str]]):
-        self._lines, self._ahead = lines, []
+        self._lines = lines
+        self._ahead: list[tuple[int, str]] = []
         self.number = self.done = 0
 
     def peek(self) -> list[str]:
@@ -94,7 +101,7 @@ def _rows(reader, source: _Lines, path: Path) -> Iterator[tuple[list[str], int, 
             yield cells, begins, source.done - before
 
 
-def _dialect(sample: list[str], path: Path) -> tuple[str, int]:
+def _dialect(sample: list[str], path: Path) -> tuple[str, _Quoting]:
     """The delimiter that cuts most lines alike, and whether quotes mean anything."""
     tab = path.suffix.lower() in (".tsv", ".tab")
     best = max("\t,;|" if tab else ",;\t|", key=lambda delimiter: _agreement(sample, delimiter))
@@ -109,8 +116,8 @@ def _agreement(sample: list[str], delimiter: str) -> float:
     return count / widths.total() if width > 1 else 0.0
 
 
-def _widths(sample: list[str], delimiter: str, quoting: int) -> list[int]:
-    widths = []
+def _widths(sample: list[str], delimiter: str, quoting: _Quoting) -> list[int]:
+    widths: list[int] = []
     try:
         widths += (len(cells) for cells in csv.reader(sample, delimiter=delimiter, quoting=quoting) if cells)
     except csv.Error:

@@ -72,7 +72,7 @@ def preview_filters(home: Home, dataset_id: str, filters: list[str] | None = Non
     flags = column(read_checks(folder_of(home, dataset_id)), "flags")
     rows = []
     for code in FLAGS:
-        has = (flags & np.uint32(1 << code.bit)) != 0
+        has = (flags & np.uint32(code.mask)) != 0
         if not has.any():
             continue
         others = kept_mask(flags, [name for name in chosen if name != code.name])
@@ -100,7 +100,7 @@ def apply_filters(home: Home, dataset_id: str, filters: list[str]) -> DatasetInf
     if not kept.any():
         raise UserError("These filters leave no record.", "Switch one of them off.")
     tokens = parent.tokens
-    if tokens and (measured := measure.read_measured(source, parent.measured)):
+    if tokens and parent.measured and (measured := measure.read_measured(source, parent.measured)):
         again = measure.summary(measured, kept, tokens["max_length"], parent.task)
         tokens = {**again, "loss_on": tokens["loss_on"]}
     info = replace(
@@ -243,6 +243,7 @@ def _settled(folder: Path, info: DatasetInfo, held: Held, parent: DatasetInfo, k
         raise UserError("The checks would leave no record.", "Switch a filter off first.")
     tokens = None
     if key and (measured := measure.read_measured(folder, key)):
+        assert parent.tokens, "its measurement was carried over"
         tokens = measure.summary(measured, settled.kept, parent.tokens["max_length"], info.task)
         tokens["loss_on"] = parent.tokens["loss_on"]
     labels = info.labels

@@ -4,10 +4,11 @@ from llmdemo.decoding.backend import describe, prepare, shares_steps
 from llmdemo.decoding.engine import decode_lanes
 from llmdemo.decoding.filters import keep_min_p, keep_top_k, keep_top_p
 from llmdemo.decoding.steps import BeamStep, Branch, Candidates, Finished, LaneResult, Sequence, Step, TokenStep
-from llmdemo.settings.decoding import DEFAULT_LANES, STRATEGIES, DecodeSettings, LaneSettings
+from llmdemo.settings.decoding import DEFAULT_LANES, PENALTIES, STRATEGIES, DecodeSettings, LaneSettings
 
 __all__ = [
     "DEFAULT_LANES",
+    "PENALTIES",
     "STRATEGIES",
     "BeamStep",
     "Branch",

@@ -8,6 +8,7 @@ half on the host that follows the back-pointers.
 import torch
 
 from llmdemo.decoding.lanes import TRACE_TOP, Rows
+from llmdemo.decoding.penalties import Penalties
 from llmdemo.decoding.steps import EOS, LENGTH, BeamStep, Branch, Candidates, Finished, LaneResult, Sequence
 from llmdemo.settings.decoding import LaneSettings
 
@@ -23,8 +24,15 @@ class BeamLane:
     packed_size = 0
     """How many numbers `choose` packs; known once it has run."""
 
-    def __init__(self, lane: LaneSettings, max_new: int, eos: list[int], device: torch.device):
-        self.lane, self.max_new = lane, max_new
+    def __init__(
+        self,
+        lane: LaneSettings,
+        max_new: int,
+        eos: list[int],
+        device: torch.device,
+        penalties: Penalties | None = None,
+    ):
+        self.lane, self.max_new, self.penalties = lane, max_new, penalties
         self.rows = beams = lane.num_beams
         self.candidates = max(2, 1 + len(eos)) * beams
         self.width = max(TRACE_TOP, self.candidates)
@@ -59,22 +67,34 @@ class BeamLane:
         The likeliest candidates of all rows together are among the likeliest of each row, so that the
         vocabulary is searched once a row, for the trace and the search alike.
         """
-        width = min(self.candidates, rows.top_logprobs.shape[-1])
-        pool = rows.top_logprobs[:, :width] + self.running[:, None]  # (B, width)
+        likeliest, likeliest_tokens = self._likeliest(rows, t)
+        width = likeliest.shape[-1]
+        pool = likeliest + self.running[:, None]  # (B, width)
         scores, at = pool.flatten().topk(self.candidates)  # (C,) both
         parents = at // width
-        tokens = rows.top_tokens[:, :width].flatten()[at]
-        logprobs = rows.top_logprobs[:, :width].flatten()[at]
+        tokens = likeliest_tokens.flatten()[at]
+        logprobs = rows.logprobs[parents, tokens]
         hits = (tokens[:, None] == self.eos_ids).any(-1) | (t + 1 >= self.max_new)  # (C,)
 
         left = scores + hits * _NEVER
         live = left.topk(self.rows).indices  # (B,) into the candidates
         merged = self._finish(scores, hits, t)
         self.running.copy_(left[live])
+        if self.penalties is not None:
+            self.penalties.extend(tokens[live], parents[live], t)
         stop = self._stop(hits, t)
         trace = [rows.top_tokens[:, :TRACE_TOP], rows.top_logprobs[:, :TRACE_TOP], rows.entropies]
         packed = [stop, live, merged, self.best, self.sent, tokens, parents, logprobs, scores, hits, *trace]
         return tokens[live], parents[live], [tensor.reshape(-1) for tensor in packed]
+
+    def _likeliest(self, rows: Rows, t: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(scores (B, width), tokens (B, width)) of each row's best tokens by penalised log-probability, downwards."""
+        width = min(self.candidates, rows.top_logprobs.shape[-1])
+        if self.penalties is None:
+            return rows.top_logprobs[:, :width], rows.top_tokens[:, :width]
+        # a banned token's score must stay finite: the tree is sent to a page as JSON
+        best = self.penalties.apply(rows.logprobs, t).clamp_min(_NEVER).topk(width, dim=-1)
+        return best.values, best.indices
 
     def _finish(self, scores: torch.Tensor, hits: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
         """Merges the candidates that ended into the finished; (B,) indices into [old finished, candidates]."""

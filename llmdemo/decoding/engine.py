@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 from llmdemo.decoding.backend import forward_for
 from llmdemo.decoding.graphs import GraphRun, StaticForward
 from llmdemo.decoding.run import Run
 from llmdemo.decoding.steps import Step
 from llmdemo.errors import UserError
-from llmdemo.settings.decoding import DecodeSettings
+from llmdemo.settings.decoding import DecodeSettings, Resolved
 
 
 def decode_lanes(model, prompt_ids: list[int], settings: DecodeSettings, eos_token_ids=None) -> Iterator[Step]:
@@ -24,6 +25,7 @@ def decode_lanes(model, prompt_ids: list[int], settings: DecodeSettings, eos_tok
     context = context_length(model)
     max_new = settings.max_new_tokens if context is None else min(settings.max_new_tokens, context - len(prompt))
     eos = end_tokens(model) if eos_token_ids is None else [int(token) for token in eos_token_ids]
+    settings = replace(settings, resolved=_resolved(model, settings))
     forward = forward_for(model, settings.precision)
     kind = GraphRun if isinstance(forward, StaticForward) else Run
     return kind(forward, prompt, settings, max_new, eos, started).steps()
@@ -63,6 +65,22 @@ def check_tokens(model, ids) -> None:
             f"The text holds a token that the model does not have: {strange:,}; its embedding has {vocabulary:,} rows.",
             "Use the tokenizer that belongs to this model, or enlarge the embedding (resize_token_embeddings) and save it.",
         )
+
+
+def _resolved(model, settings: DecodeSettings) -> Resolved:
+    """settings.resolved, with the biases that are given by token id if it has none. Raises UserError for ids the model lacks."""
+    resolved = settings.resolved
+    if not resolved.biases:
+        by_text = next((key for key in settings.logit_bias if not key.isdecimal()), None)
+        if settings.bad_words or by_text is not None:
+            raise UserError(
+                "Texts are to be banned or biased, and decoding knows no tokenizer.",
+                "Give their token ids: DecodeSettings.resolved, or logit_bias with ids as keys.",
+            )
+        ids = tuple(((int(key),), bias) for key, bias in settings.logit_bias.items())
+        resolved = replace(resolved, biases=ids)
+    check_tokens(model, [token for tokens, _ in resolved.biases for token in tokens])
+    return resolved
 
 
 def context_length(model) -> int | None:

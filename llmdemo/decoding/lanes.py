@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 
 from llmdemo.decoding.filters import keep_min_p, keep_top_k, keep_top_p
+from llmdemo.decoding.penalties import Penalties
 from llmdemo.decoding.steps import EOS, LENGTH, Candidates, LaneResult, TokenStep
 from llmdemo.settings.decoding import LaneSettings
 
@@ -98,8 +99,16 @@ class TokenLane:
     packed_size = 0
     """How many numbers `choose` packs; known once it has run."""
 
-    def __init__(self, lane: LaneSettings, seed: int, max_new: int, eos: list[int], device: torch.device):
-        self.lane, self.max_new, self.eos = lane, max_new, frozenset(eos)
+    def __init__(
+        self,
+        lane: LaneSettings,
+        seed: int,
+        max_new: int,
+        eos: list[int],
+        device: torch.device,
+        penalties: Penalties | None = None,
+    ):
+        self.lane, self.max_new, self.eos, self.penalties = lane, max_new, frozenset(eos), penalties
         self.width = TRACE_TOP
         self.uniforms = lane_uniforms(seed, lane.draws or lane.name, max_new).to(device) if lane.samples else None
         self.tokens: list[int] = []
@@ -110,12 +119,15 @@ class TokenLane:
         """(token (1,) int64, no change of parents, packed numbers) for rows of one row at step t (1,) int64."""
         logits = rows.logits[0]
         top = rows.top_tokens[0][:TRACE_TOP]
+        scores = logits if self.penalties is None else self.penalties.apply(rows.logits, t)[0]  # (V,)
         if self.lane.samples:
-            token, filtered, chosen, size, mass = self._sample(logits, top, t)
+            token, filtered, chosen, size, mass = self._sample(scores, top, t)
         else:
-            token = logits.argmax().view(1)
+            token = scores.argmax().view(1)
             filtered = (top == token).double()
             chosen = size = mass = torch.ones(1, dtype=torch.float64, device=logits.device)
+        if self.penalties is not None:
+            self.penalties.extend(token, None, t)
         rank = (logits > logits[token]).sum().view(1)
         logprob = rows.logprobs[0][token]
         packed = [

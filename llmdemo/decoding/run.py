@@ -7,10 +7,11 @@ import torch
 
 from llmdemo.decoding.beams import BeamLane
 from llmdemo.decoding.lanes import Rows, TokenLane
+from llmdemo.decoding.penalties import Penalties
 from llmdemo.decoding.steps import Step
 from llmdemo.decoding.thread_budget import ThreadBudget
 from llmdemo.errors import UserError
-from llmdemo.settings.decoding import DecodeSettings
+from llmdemo.settings.decoding import DecodeSettings, LaneSettings
 
 
 class Run:
@@ -20,14 +21,16 @@ class Run:
         self, forward, prompt: list[int], settings: DecodeSettings, max_new: int, eos: list[int], started: float
     ):
         self.forward, self.prompt, self.max_new, self.started = forward, prompt, max_new, started
-        self.lanes = [
-            BeamLane(lane, max_new, eos, forward.device)
-            if lane.strategy == "beam"
-            else TokenLane(lane, settings.seed, max_new, eos, forward.device)
-            for lane in settings.lanes
-        ]
+        self.lanes = [self._lane(lane, settings, eos) for lane in settings.lanes]
         self.threads = ThreadBudget(forward.device)
         self.paused = time.perf_counter()
+
+    def _lane(self, lane: LaneSettings, settings: DecodeSettings, eos: list[int]) -> BeamLane | TokenLane:
+        device = self.forward.device
+        penalties = Penalties.of(lane, self.prompt, lane.num_beams, self.max_new, eos, settings.resolved, device)
+        if lane.strategy == "beam":
+            return BeamLane(lane, self.max_new, eos, device, penalties)
+        return TokenLane(lane, settings.seed, self.max_new, eos, device, penalties)
 
     def steps(self) -> Iterator[Step]:
         """One Step a forward, until every lane has ended. The consumer's own time between steps is not counted."""

@@ -10,8 +10,10 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from llmdemo.errors import UserError
+from llmdemo.evaluation.kept_files import odd_config, odd_mistakes, odd_records, odd_result
 from llmdemo.jobs import JobFolder
-from llmdemo.store import Home, read_json, write_json
+from llmdemo.store import Home, parse_json, read_json, write_json
 
 
 def evaluations_folder(home: Home) -> Path:
@@ -25,19 +27,49 @@ class EvaluationFolder(JobFolder):
     """One evaluation on disk."""
 
     def read(self, name: str) -> dict:
-        """config or result as a dict; empty where there is none (yet)."""
+        """A file of JSON as a dict; empty where there is none (yet), or no object in it."""
         try:
             value = read_json(self.path / f"{name}.json")
         except (OSError, ValueError):
             return {}
         return value if isinstance(value, dict) else {}
 
+    def about(self) -> dict:
+        """The spec and the titles of config.json. Raises UserError where they are damaged."""
+        config = self.config()
+        about = {key: config.get(key) or {} for key in ("spec", "titles")}
+        self._require(odd_config(about), "config.json")
+        return about
+
+    def result(self) -> dict:
+        """What came out; {} before there is anything. Raises UserError where it is damaged."""
+        try:
+            value = read_json(self.path / "result.json")
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError) as error:
+            self._require(str(error)[:100] or type(error).__name__, "result.json")
+        self._require(odd_result(value), "result.json")
+        return value
+
+    def _require(self, problem: str, name: str) -> None:
+        if problem:
+            raise UserError(
+                f"{name} of the evaluation {self.id} is damaged ({problem}).", "Delete it and evaluate again."
+            )
+
     def write(self, name: str, value: dict) -> None:
         write_json(self.path / f"{name}.json", value)
 
     def records(self) -> list[dict]:
-        """What came out for each record; empty before there is a result."""
-        return list(read_lines(self.path / "records.jsonl"))
+        """What came out for each record; empty before there is a result. Raises UserError where they are damaged."""
+        found = list(read_lines(self.path / "records.jsonl"))
+        self._require(odd_records(found), "records.jsonl")
+        return found
+
+    def require_records(self, result: dict, records: list[dict]) -> None:
+        """Raises UserError where a classifier's result names records that are not there."""
+        self._require(odd_mistakes(result, records), "records.jsonl")
 
     def write_records(self, records: list[dict]) -> None:
         text = "".join(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n" for record in records)
@@ -81,8 +113,8 @@ def read_lines(path: Path):
         with open(path, "rb") as file:
             for line in file:
                 try:
-                    value = json.loads(line)
-                except (ValueError, RecursionError):
+                    value = parse_json(line)
+                except ValueError:
                     continue
                 if isinstance(value, dict):
                     yield value

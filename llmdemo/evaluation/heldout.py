@@ -9,12 +9,14 @@ from llmdemo.data.records import Records
 from llmdemo.data.render import conversation
 from llmdemo.errors import UserError
 from llmdemo.settings.evaluation import Spec
-from llmdemo.settings.training import SPLIT_VERSION
+from llmdemo.settings.schema import check
+from llmdemo.settings.training import SPLIT_VERSION, TrainConfig
 from llmdemo.store import Home, child, read_json
 
 SEED, SHARE = 7, 0.1
 """Of a split for models that no run of this app made."""
 _LONGEST_CHAIN = 8
+_SPLIT = ("seed", "eval_share", "fold", "folds", "max_length", "split_version")
 
 
 @dataclass(frozen=True)
@@ -49,14 +51,27 @@ def _in_order(records: Records, held: np.ndarray, spec: Spec) -> np.ndarray:
 
 
 def run_config(home: Home, model_id: str) -> dict | None:
-    """The config of the run that made a model, or None for a model that no run made."""
+    """The config of the run that made a model, or None for a model that no run made, or none that is here.
+
+    Raises UserError where it is damaged: what was held out cannot be told then.
+    """
     if not model_id.startswith("run-"):
         return None
     try:
         config = read_json(child(home.runs, model_id) / "config.json")
-    except (OSError, ValueError):
+        dataset = config.get("dataset") or {}
+        split = {key: config.get(key) for key in _SPLIT}
+        check(TrainConfig, split, "config.json")
+        if not isinstance(dataset, dict):
+            raise ValueError("dataset is no object")
+    except OSError:
         return None
-    return config if isinstance(config, dict) else None
+    except (ValueError, AttributeError, UserError) as error:
+        why = error.message if isinstance(error, UserError) else str(error)[:100]
+        raise UserError(
+            f"The settings of the run {model_id} are damaged ({why}).", "Choose another model, or delete the run."
+        ) from error
+    return config
 
 
 def split_of(home: Home, model_ids: tuple[str, ...], dataset_id: str) -> dict:
@@ -69,7 +84,7 @@ def split_of(home: Home, model_ids: tuple[str, ...], dataset_id: str) -> dict:
         config = run_config(home, model_id) or {}
         if (config.get("dataset") or {}).get("content_hash") == content:
             return {
-                "seed": int(config.get("seed", SEED)),
+                "seed": _seed(config),
                 "eval_share": float(config.get("eval_share") or SHARE),
                 "fold": int(config.get("fold") or 0),
                 "folds": int(config.get("folds") or 0),
@@ -80,6 +95,10 @@ def split_of(home: Home, model_ids: tuple[str, ...], dataset_id: str) -> dict:
     return usual | {"split_version": SPLIT_VERSION}
 
 
+def _seed(config: dict) -> int:
+    return SEED if config.get("seed") is None else int(config["seed"])
+
+
 def own_dataset(home: Home, model_ids: tuple[str, ...], known: list | None = None) -> str | None:
     """The id of the data set that the last of these models with a run was trained on, or of another with the same records.
 
@@ -87,9 +106,10 @@ def own_dataset(home: Home, model_ids: tuple[str, ...], known: list | None = Non
     """
     known = data.list_datasets(home) if known is None else known
     for model_id in reversed(model_ids):
-        config = run_config(home, model_id) or {}
-        told = config.get("dataset")
-        dataset: dict = told if isinstance(told, dict) else {}
+        try:
+            dataset: dict = (run_config(home, model_id) or {}).get("dataset") or {}
+        except UserError:
+            continue  # it is told where an evaluation of it starts
         same = [each.dataset_id for each in known if each.content_hash == dataset.get("content_hash")]
         if same:
             return dataset["id"] if dataset.get("id") in same else same[0]
@@ -104,7 +124,9 @@ def overlap(home: Home, model_id: str, held: HeldOut) -> dict:
     """
     asked = held.records.prompts[held.indices]
     seen, unknown = np.zeros(len(asked), bool), []
-    for config in _chain(home, model_id):
+    chain, damaged = _chain(home, model_id)
+    unknown += damaged
+    for config in chain:
         parts = [(str((config.get("dataset") or {}).get("id") or config.get("dataset_id")), True)]
         if config.get("replay_dataset_id"):
             parts.append((str(config["replay_dataset_id"]), False))
@@ -116,14 +138,19 @@ def overlap(home: Home, model_id: str, held: HeldOut) -> dict:
     return {"seen": int(seen.sum()), "of": len(asked), "unknown": unknown}
 
 
-def _chain(home: Home, model_id: str):
-    """The configs of the run that made the model, of the run that made its base, and so on."""
-    for _ in range(_LONGEST_CHAIN):
-        config = run_config(home, model_id)
+def _chain(home: Home, model_id: str) -> tuple[list[dict], list[str]]:
+    """The configs of the run that made the model, of the run that made its base, and so on; ids of damaged ones, which end it."""
+    found: list[dict] = []
+    while len(found) < _LONGEST_CHAIN:
+        try:
+            config = run_config(home, model_id)
+        except UserError:
+            return found, [model_id]
         if config is None:
-            return
-        yield config
+            break
+        found.append(config)
         model_id = str(config.get("model_id") or "")
+    return found, []
 
 
 def _trained_prompts(home: Home, dataset_id: str, config: dict | None) -> np.ndarray:
@@ -133,7 +160,7 @@ def _trained_prompts(home: Home, dataset_id: str, config: dict | None) -> np.nda
     share = config.get("eval_share")
     train, _ = data.split(
         records,
-        int(config.get("seed", SEED)),
+        _seed(config),
         SHARE if share is None else float(share),
         int(config.get("fold") or 0),
         int(config.get("folds") or 0),

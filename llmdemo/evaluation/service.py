@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from llmdemo import data
-from llmdemo.errors import UserError
+from llmdemo.errors import NotNow, UserError
 from llmdemo.evaluation import heldout, takeover
 from llmdemo.evaluation.export import write_csv
 from llmdemo.evaluation.folder import EvaluationFolder
@@ -98,29 +98,45 @@ class Evaluations(JobsOfKind):
 
     def shown(self, status: JobStatus) -> dict:
         """{evaluation_id, state, reason, message, hint, kind, created, spec, titles, progress, waits_for}: ready for JSON."""
-        about = self._folder(status["job_id"]).read("config")
-        spec, state = about.get("spec") or {}, status["state"]
+        state, problem = status["state"], None
+        try:
+            about = self._folder(status["job_id"]).about()
+        except UserError as error:  # shown all the same, so that it can be deleted
+            about, problem = {"spec": {}, "titles": {}}, error
+            state = FAILED if state in FINAL else state
+        spec, ended = about["spec"], state in FINAL
         return {
             "evaluation_id": status["job_id"],
             "state": RUNNING if state == STARTING else state,
             "reason": status["reason"],
-            "message": status["message"] if state in FINAL else "",
-            "hint": status["hint"],
+            "message": problem.message if problem else status["message"] if ended else "",
+            "hint": problem.hint if problem else status["hint"],
             "kind": spec.get("kind", ""),
             "created": status["created"],
-            "titles": about.get("titles") or {},
+            "titles": about["titles"],
             "spec": spec,
             "progress": (status["figures"].get("progress") or {}) if state in ALIVE else {},
             "waits_for": sum(each in (QUEUED, *ALIVE) for each in self._run_states(spec)) if state == QUEUED else 0,
         }
 
     def result(self, evaluation_id: str) -> dict:
-        """What came out, {} before there is anything; see run_models and run_classifiers for the keys."""
-        return self._known(evaluation_id).read("result")
+        """What came out, {} before there is anything; see run_models and run_classifiers for the keys.
+
+        Raises UserError for one that is damaged.
+        """
+        return self._known(evaluation_id).result()
 
     def records(self, evaluation_id: str) -> list[dict]:
-        """What came out for each record."""
+        """What came out for each record. Raises UserError where they are damaged."""
         return self._known(evaluation_id).records()
+
+    def result_with_records(self, evaluation_id: str) -> tuple[dict, list[dict]]:
+        """Both, which fit together. Raises UserError where they are damaged."""
+        folder = self._known(evaluation_id)
+        result, records = folder.result(), folder.records()
+        if result.get("kind") == "classify":
+            folder.require_records(result, records)
+        return result, records
 
     def export(self, evaluation_id: str, folder: Path) -> Path:
         """A .csv in `folder` with all records, whole. Raises UserError where there is none yet, or of another kind."""
@@ -135,15 +151,14 @@ class Evaluations(JobsOfKind):
 
     def _known(self, evaluation_id: str) -> EvaluationFolder:
         """The folder; raises UserError where there is no such evaluation."""
-        self.jobs.status(self.own(evaluation_id))
-        return self._folder(evaluation_id)
+        return self._folder(self.own(evaluation_id))
 
     def _folder(self, evaluation_id: str) -> EvaluationFolder:
         return EvaluationFolder(self.kind.job_folder(self._home.root, evaluation_id).path)
 
     def _waits(self, folder: JobFolder) -> str:
         """What a cross-validation waits for; raises UserError when a run of it did not end well."""
-        states = self._run_states(EvaluationFolder(folder.path).read("config").get("spec") or {})
+        states = self._run_states(EvaluationFolder(folder.path).about()["spec"])
         if waits_for := sum(state in (QUEUED, *ALIVE) for state in states):
             return f"Waits for {waits_for} of its runs."
         if failed := sum(state != COMPLETED for state in states):
@@ -157,6 +172,8 @@ class Evaluations(JobsOfKind):
     def _run_state(self, run_id: str) -> str:
         try:
             return self._runs.status(run_id)["state"] if self._runs else COMPLETED
+        except NotNow:  # it may be there: the list is being made again
+            raise
         except UserError:
             return FAILED
 

@@ -1,10 +1,11 @@
 """The rows of an experiment: how each of its runs is, and what it has reached. Knows nothing of what happens next."""
 
 import math
+from typing import cast
 
-from llmdemo.errors import UserError
+from llmdemo.errors import NotNow, UserError
 from llmdemo.experiments.reading import Reading
-from llmdemo.experiments.sweep import Sweep
+from llmdemo.experiments.sweep import Kept, Sweep, TrialKept
 from llmdemo.jobs.states import FINAL
 
 DELETED = "deleted"
@@ -27,27 +28,30 @@ class Leaderboard:
         """
         return [self._row(trial) for trial in sweep.trials]
 
-    def _row(self, trial: dict) -> dict:
+    def _row(self, trial: TrialKept) -> dict:
         about = {key: trial.get(key) for key in ("run_id", "label", "varied", "rung")}
-        kept = trial.get("kept") or {}
-        if not trial.get("run_id"):
+        kept = trial.get("kept")
+        run_id = trial["run_id"]
+        if not run_id:
             return {**Reading().figures(), **dict.fromkeys(_STATUS), **about, "state": "planned", "curves": None}
         try:
-            status = self._runs.status(trial["run_id"])
+            status = self._runs.status(run_id)
+        except NotNow:  # it may be there: the list is being made again
+            raise
         except UserError:
             return {
                 **Reading().figures(),
                 **dict.fromkeys(_STATUS),
-                **kept,
+                **(kept or {}),
                 **about,
                 "state": DELETED,
                 "model_id": None,
             }
         shown = {key: status.get(key) for key in _STATUS}
         if kept and (kept["state"], kept["attempt"]) == (shown["state"], shown["attempt"]):
-            self.forget(trial["run_id"])
+            self.forget(run_id)
             return {**kept, **about, **shown}
-        reading = self._read(trial["run_id"])
+        reading = self._read(run_id)
         return {**reading.figures(), "curves": reading.curves(), **about, **shown}
 
     def _read(self, run_id: str) -> Reading:
@@ -66,9 +70,10 @@ class Leaderboard:
         self._readings.pop(run_id, None)
 
 
-def kept(row: dict) -> dict:
+def kept(row: dict) -> Kept:
     """What is kept of the row of a run that is over."""
-    return {key: value for key, value in row.items() if key not in ("run_id", "label", "varied", "rung")}
+    figures = {key: value for key, value in row.items() if key not in ("run_id", "label", "varied", "rung")}
+    return cast(Kept, figures)
 
 
 def score(row: dict) -> float | None:

@@ -5,6 +5,7 @@ Knows the settings' names, no run, no file.
 
 import math
 from dataclasses import dataclass, field
+from typing import Literal
 
 from llmdemo.errors import UserError
 from llmdemo.experiments import halving, space
@@ -37,7 +38,7 @@ class Trial:
 class Plan:
     """All that is known before the first run starts."""
 
-    kind: str
+    kind: Literal["race", "search"]
     """race or search."""
     base: dict
     trials: list[Trial]

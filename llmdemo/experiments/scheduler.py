@@ -8,9 +8,9 @@ from llmdemo import prepare
 from llmdemo.errors import NotNow, UserError
 from llmdemo.experiments import halving, leaderboard, plan
 from llmdemo.experiments.leaderboard import OVER, Leaderboard
-from llmdemo.experiments.sweep import Sweep, load
+from llmdemo.experiments.sweep import Sweep, TrialKept, load
 from llmdemo.jobs import End, JobFolder
-from llmdemo.jobs.states import COMPLETED, FAILED, STOPPED, WORKER_ERROR
+from llmdemo.jobs.states import BAD_CONFIG, COMPLETED, FAILED, STOPPED, WORKER_ERROR
 from llmdemo.store import Home
 
 log = logging.getLogger(__name__)
@@ -27,9 +27,14 @@ class Scheduler:
     def advance(self, folder: JobFolder, stopping: bool) -> End | None:
         """Does what can be done now; how the experiment ended, None while it goes on.
 
-        Raises UserError, OSError, sqlite3.Error: then it is tried again.
+        Raises UserError, OSError, sqlite3.Error: then it is tried again. A damaged one has ended: its runs go on alone.
         """
-        sweep = load(folder)
+        try:
+            sweep = load(folder)
+        except UserError as error:
+            if isinstance(error.__cause__, OSError) and not isinstance(error.__cause__, FileNotFoundError):
+                raise  # the disk may give it again
+            return End(FAILED, BAD_CONFIG, error.message, error.hint)
         if self._find_started(sweep, folder.path) and not stopping:
             end = self._start_missing(sweep, folder.path)
             if end:
@@ -64,6 +69,7 @@ class Scheduler:
                 found = leaderboard.kept(row)
                 if trial.get("kept") != found:
                     trial["kept"], changed = found, True
+                assert trial["run_id"] is not None, "a run that is over was started"
                 self._leaderboard.forget(trial["run_id"])
         if changed:
             sweep.save(folder)
@@ -87,7 +93,7 @@ class Scheduler:
         message = next((row["message"] for row in last if row["message"]), "No run was completed.")
         return End(FAILED, WORKER_ERROR, message, "Open a run to see what happened to it.")
 
-    def _begin(self, sweep: Sweep, winners: list[dict], folder: Path) -> End | None:
+    def _begin(self, sweep: Sweep, winners: list[TrialKept], folder: Path) -> End | None:
         """The next round of the winners. It is written down before its runs start: a crash in between loses none."""
         rung = sweep.rung + 1
         for winner in winners:
@@ -136,11 +142,13 @@ class Scheduler:
 def _about(runs, run_id: str) -> dict:
     try:
         about = runs.config(run_id).get("group")
+    except NotNow:
+        raise
     except UserError:
         return {}  # deleted meanwhile, or damaged
     return about if isinstance(about, dict) else {}
 
 
-def trial_of(made: plan.Trial) -> dict:
+def trial_of(made: plan.Trial) -> TrialKept:
     """A planned trial as a sweep keeps it."""
     return {"label": made.label, "varied": made.varied, "values": made.values, "rung": made.rung, "run_id": None}

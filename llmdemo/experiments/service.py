@@ -18,7 +18,7 @@ from llmdemo.experiments.plan import Plan
 from llmdemo.experiments.scheduler import Scheduler, trial_of
 from llmdemo.experiments.sweep import Sweep, load, take_over
 from llmdemo.jobs import Jobs, JobsOfKind, JobStatus, Kind
-from llmdemo.jobs.states import FAILED, FINAL, QUEUED, STARTING, STOPPED, STOPPING
+from llmdemo.jobs.states import BAD_CONFIG, FAILED, FINAL, QUEUED, STARTING, STOPPED, STOPPING
 from llmdemo.models.check import read_config
 from llmdemo.settings.training import TrainConfig
 from llmdemo.store import new_id
@@ -53,7 +53,7 @@ class Experiments(JobsOfKind):
 
     # -- what can be done
 
-    def start_race(self, config: dict, race: dict | None = None) -> str:
+    def start_race(self, config: object, race: dict | None = None) -> str:
         """Puts two or three methods in the queue, on the same records and seed for the same steps; returns the group_id.
 
         `config` is a run's; `race`: methods, own {method: {setting: value}}, tokens (a budget, instead of max_steps), name.
@@ -65,7 +65,7 @@ class Experiments(JobsOfKind):
             made = plan.race({**base, "max_steps": self._steps_for(asked["tokens"], base)}, asked)
         return self._start(made, asked.get("name"))
 
-    def start_search(self, config: dict, search: dict | None = None) -> str:
+    def start_search(self, config: object, search: dict | None = None) -> str:
         """Puts the runs of a search in the queue; returns the group_id.
 
         `search`: strategy (grid, random, halving), space {setting: [values] or {low, high}}, runs, seed, eta, least_steps,
@@ -94,28 +94,27 @@ class Experiments(JobsOfKind):
     # -- what can be seen
 
     def list(self) -> list[dict]:
-        """In brief, the newest first: group_id, kind, strategy, name, state, created, runs. `delete` takes damaged ones too."""
+        """In brief, the newest first: group_id, kind, strategy, name, state, created, runs. A damaged one has failed."""
         found = []
         for status in self.jobs.all(self.kind):
-            with contextlib.suppress(UserError):
-                sweep = self._sweep(status["job_id"])
-                about = {key: getattr(sweep, key) for key in ("group_id", "kind", "strategy", "name")}
-                state = _SHOWN.get(status["state"], status["state"])
-                found.append(about | {"state": state, "created": sweep.created, "runs": len(sweep.trials)})
+            sweep, problem = self._or_problem(status)
+            about = {key: getattr(sweep, key) for key in ("group_id", "kind", "strategy", "name")}
+            state = FAILED if problem else _SHOWN.get(status["state"], status["state"])
+            found.append(about | {"state": state, "created": sweep.created, "runs": len(sweep.trials)})
         return found
 
     def shown(self, status: JobStatus) -> dict:
         """The experiment and its rows: group_id, kind, strategy, state (running, stopping, completed, cancelled, failed),
         message, hint, rows (Leaderboard.rows), best (a run_id), best_task, varied (the settings that differ), rungs,
-        seconds_left, base."""
-        sweep = self._sweep(status["job_id"])
+        seconds_left, base. A damaged one has failed, without rows, and says so."""
+        sweep, problem = self._or_problem(status)
         with self._lock:
             rows = self._leaderboard.rows(sweep)
         winner, over = leaderboard.best(rows), status["state"] in FINAL
-        told = status if over else asdict(sweep)
+        told = asdict(sweep) if problem or not over else status
         values = {key: value for key, value in asdict(sweep).items() if key != "trials"}
         return values | {
-            "state": _SHOWN.get(status["state"], status["state"]),
+            "state": FAILED if problem else _SHOWN.get(status["state"], status["state"]),
             "message": told["message"],
             "hint": told["hint"],
             "rows": rows,
@@ -129,11 +128,33 @@ class Experiments(JobsOfKind):
             else leaderboard.seconds_left(rows, sweep.rungs, self._runs.at_once),
         }
 
-    def _values(self, sweep: Sweep, run_id: str) -> dict:
-        """The settings of a trial, as the form takes them; a search's best run is meant for the whole number of steps."""
+    def _or_problem(self, status: JobStatus) -> tuple[Sweep, bool]:
+        """(the experiment, False); (one without trials that says what is wrong, True) for a damaged one."""
+        try:
+            return load(self.kind.job_folder(self._home.root, status["job_id"])), False
+        except UserError as error:
+            said = (
+                (status["message"], status["hint"]) if status["reason"] == BAD_CONFIG else (error.message, error.hint)
+            )
+            return Sweep(
+                group_id=status["job_id"],
+                kind="search",
+                name=status["name"],
+                created=status["created"],
+                base={},
+                message=said[0],
+                hint=said[1],
+            ), True
+
+    def _values(self, sweep: Sweep, run_id: str) -> dict | None:
+        """The settings of a trial, as the form takes them; a search's best run is meant for the whole number of steps.
+        None where they are no settings of today."""
         trial = next(trial for trial in sweep.trials if trial["run_id"] == run_id)
         values = {**sweep.base, **trial["varied"]} if sweep.kind == "search" else trial["values"]
-        config = TrainConfig.from_dict(values)
+        try:
+            config = TrainConfig.from_dict(values)
+        except UserError:
+            return None
         return {**values, "method": config.method, "model_id": config.model_id}
 
     def _task(self, run_id: str) -> str | None:
@@ -151,8 +172,7 @@ class Experiments(JobsOfKind):
 
     def _sweep(self, group_id: str) -> Sweep:
         """Raises UserError when there is none, or it is damaged."""
-        self.jobs.status(self.own(group_id))
-        return load(self.kind.job_folder(self._home.root, group_id))
+        return load(self.kind.job_folder(self._home.root, self.own(group_id)))
 
     def _start(self, made: Plan, name) -> str:
         if name is not None and (not isinstance(name, str) or len(name) > 60):
@@ -208,7 +228,7 @@ class Experiments(JobsOfKind):
         return max(1, round(tokens / prepare.step_tokens(config, info)))
 
 
-def _base(config) -> dict:
+def _base(config: object) -> dict:
     if not isinstance(config, dict):
         raise UserError("The config is not an object.", 'Give keys and values, such as {"dataset_id": "…"}.')
     return {key: value for key, value in config.items() if value is not None and key != "name"}

@@ -6,6 +6,10 @@ config.json holds what was asked for, trials.json what has come of it. Earlier v
 import contextlib
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated, Literal, NotRequired
+
+from pydantic import Field, Strict, StrictBool, StrictFloat, StrictInt, TypeAdapter, ValidationError
+from typing_extensions import TypedDict
 
 from llmdemo.errors import UserError
 from llmdemo.jobs import End, JobFolder
@@ -18,21 +22,77 @@ _ASKED = ("kind", "base", "strategy", "keep", "rungs")
 _OLD_ENDS = {"completed": COMPLETED, "cancelled": STOPPED}
 
 
+Name = Annotated[str, Field(max_length=1000)]
+Plain = StrictBool | StrictInt | StrictFloat | Name | None
+Settings = Annotated[dict[str, Plain | list[Plain]], Field(max_length=200)]
+Number = Annotated[float, Strict(), Field(ge=-(2.0**53), le=2.0**53)]
+Figure = Number | None
+Whole = Annotated[int, Strict(), Field(ge=0, le=2**53)] | None
+
+
+class Points(TypedDict):
+    """A curve: columns of equal length."""
+
+    step: list[Number]
+    tokens: list[Number]
+    seconds: list[Number]
+    value: list[Number]
+
+
+class Kept(TypedDict):
+    """The last figures of a trial's run, which may be deleted; see leaderboard.kept."""
+
+    state: Name
+    reason: NotRequired[Name | None]
+    message: NotRequired[str | None]
+    attempt: Whole
+    step: Whole
+    total_steps: Whole
+    eta_seconds: Figure
+    queue_position: Whole
+    model_id: Name | None
+    loss: Figure
+    eval_loss: Figure
+    first_eval_loss: Figure
+    metrics: dict[Name, Figure]
+    tokens: Whole
+    seconds: Figure
+    tokens_per_second: Figure
+    peak_memory_bytes: Whole
+    optimizer_bytes: Whole
+    curves: dict[Literal["train", "eval"], Points] | None
+
+
+class TrialKept(TypedDict):
+    """A trial as trials.json has it: its run, planned or begun."""
+
+    label: Name
+    varied: Settings
+    values: Settings
+    rung: Annotated[int, Strict(), Field(ge=0, le=100)]
+    run_id: Name | None
+    kept: NotRequired[Kept | None]
+
+
+Round = Annotated[list[Annotated[int, Strict(), Field(ge=1)]], Field(min_length=2, max_length=2)]
+
+
 @dataclass
 class Sweep:
-    """What is kept of an experiment. `trials` are dicts: label, varied, values, rung, run_id, kept (last figures)."""
+    """What is kept of an experiment."""
 
-    group_id: str
-    kind: str
-    name: str
-    created: float
-    base: dict
-    strategy: str = ""
-    keep: str = "all"
-    rungs: list = field(default_factory=list)
-    trials: list = field(default_factory=list)
-    message: str = ""
-    hint: str = ""
+    group_id: Name
+    kind: Literal["race", "search"]
+    name: Name
+    created: Annotated[float, Strict(), Field(ge=0, le=1e11)]
+    base: Settings
+    strategy: Name = ""
+    keep: Name = "all"
+    rungs: list[Round] = field(default_factory=list)
+    """(runs, steps) of each round of a halving."""
+    trials: list[TrialKept] = field(default_factory=list)
+    message: Name = ""
+    hint: Name = ""
     """What the next runs wait for."""
 
     @property
@@ -56,9 +116,20 @@ def load(folder: JobFolder) -> Sweep:
     try:
         config, known = folder.config(), read_json(folder.path / "trials.json")
         about = part_of(config, "experiment")
-        return Sweep(folder.id, name=about["name"], created=about["created"], **config["sweep"], **known)
-    except (ValueError, TypeError, KeyError, OSError, RecursionError, UserError) as error:
-        raise UserError(f"The experiment {folder.id} is damaged.", "Delete it; its runs stay.") from error
+        said = {"group_id": folder.id, "name": about.get("name"), "created": about.get("created")}
+        return _SWEEP.validate_python({**known, **config["sweep"], **said})
+    except ValidationError as error:  # a ValueError too, whose text is long
+        first = error.errors(include_url=False, include_input=False)[0]
+        raise _damaged(folder, f"{'.'.join(map(str, first['loc']))[:80]}: {first['msg'][:100]}") from error
+    except (ValueError, TypeError, KeyError, OSError, UserError) as error:
+        raise _damaged(folder, type(error).__name__) from error
+
+
+def _damaged(folder: JobFolder, why: str) -> UserError:
+    return UserError(f"The experiment {folder.id} is damaged ({why}).", "Delete it; its runs stay.")
+
+
+_SWEEP = TypeAdapter(Sweep)
 
 
 def take_over(folder: JobFolder) -> None:
@@ -67,15 +138,15 @@ def take_over(folder: JobFolder) -> None:
         old = read_json(folder.path / "group.json")
     except FileNotFoundError:
         return
-    except (ValueError, OSError, RecursionError) as error:
-        raise UserError(f"The experiment {folder.id} is damaged.", "Delete it; its runs stay.") from error
+    except (ValueError, OSError) as error:
+        raise _damaged(folder, type(error).__name__) from error
     try:
         asked = {key: old[key] for key in _ASKED}
         known = {"trials": list(old["members"]), "message": "", "hint": ""}
         about = {"id": folder.id, "name": old["name"], "created": old["created"]}
         state, message, hint = old["state"], old["message"], old["hint"]
     except (KeyError, TypeError) as error:
-        raise UserError(f"The experiment {folder.id} is damaged.", "Delete it; its runs stay.") from error
+        raise _damaged(folder, type(error).__name__) from error
     write_json(folder.path / "trials.json", known)
     with Reader(folder.events).digest() as digest:
         launched = digest.launched or digest.started or digest.end

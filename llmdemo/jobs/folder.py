@@ -73,7 +73,9 @@ class JobFolder:
             return {}
         members = known.get("members")
         pairs = members.items() if isinstance(members, dict) else ()
-        known["members"] = {int(pid): who for pid, who in pairs if pid.isdigit() and isinstance(who, str)}
+        known["members"] = {
+            int(pid): who for pid, who in pairs if pid.isdecimal() and len(pid) < 19 and isinstance(who, str)
+        }
         return known  # type: ignore[return-value]
 
     def write_process(self, known: Launched) -> None:

@@ -28,6 +28,10 @@ class JobsSeen:
     _supervisor: Supervisor
     _sizes: dict[str, tuple[float, str, int]]
 
+    def must_exist(self, job_id: str) -> None:
+        """Raises UserError where there is no such job."""
+        self._job(job_id)
+
     def status(self, job_id: str) -> JobStatus:
         """How the job is; see status.JobStatus."""
         job, kind = self._job(job_id)

@@ -132,12 +132,12 @@ class Supervisor:
                 if devices is None or not self._turns.has_space(kind, job):
                     return
                 self._launch(kind, job, devices)
-            except UserError as error:
-                self._give_up(job, End(FAILED, BAD_CONFIG, error.message, error.hint))
             except IllegalTransition:
                 continue  # cancelled or moved meanwhile
-            except (OSError, sqlite3.OperationalError):
+            except (OSError, sqlite3.Error):
                 raise  # nothing is wrong with this job: it is tried again
+            except UserError as error:
+                self._give_up(job, End(FAILED, BAD_CONFIG, error.message, error.hint))
             except Exception as error:  # a job that cannot be begun must not keep those behind it waiting
                 log.exception("%s cannot be begun", job.job_id)
                 what = f"The {kind.noun} could not be started ({type(error).__name__})."

@@ -80,10 +80,11 @@ class JobsOfKind:
         return self.jobs.log_tail(self.own(job_id), lines)
 
     def own(self, job_id: str) -> str:
-        """The id, if it is one of this kind."""
+        """The id, if there is such a job and it is of this kind. Raises UserError."""
         self.jobs.folder(self.kind, job_id)
         if not self.kind.owns(job_id):
             raise UserError(
                 f"There is no {self.kind.noun} {job_id!r}.", "Take one from the list; it may have been deleted."
             )
+        self.jobs.must_exist(job_id)
         return job_id

@@ -11,7 +11,7 @@ from llmdemo import store
 from llmdemo.errors import UserError
 from llmdemo.models.check import check_folder
 from llmdemo.models.files import read_object
-from llmdemo.models.trial import require_tried
+from llmdemo.models.trial import require_tried, trust
 
 STARTER_ID = "starter"
 LAST_MODEL, _LAST = "model-last", "@last"
@@ -88,6 +88,11 @@ def try_model(home: store.Home, folder: Path) -> None:
             f"The folder {folder.name[:80]!r} cannot be read ({error.strerror or error}).",
             "Check that it is there and that the app may read it.",
         ) from error
+
+
+def trust_model(home: store.Home, folder: Path) -> None:
+    """Has a folder that this app made of a model it had tried, or fetched by its hash, skip the trial."""
+    trust(folder, home.models / ".tried")
 
 
 def _look_up(home: store.Home, model_id: str) -> ModelEntry:

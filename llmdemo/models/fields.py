@@ -21,6 +21,7 @@ _SWITCHES = (
 _IDS = ("bos_token_id", "eos_token_id", "pad_token_id", "unk_token_id", "sep_token_id", "decoder_start_token_id")
 _TYPES = {"float32", "float16", "bfloat16", "float64", "half", "float", "double", "auto"}
 _TYPES |= {"float8_e4m3fn", "float8_e5m2", "int8", "uint8"}
+_MOST_LAYERS = 4000
 _LARGEST, _MOST_LABELS, _MOST_IDS = 2**31, 100_000, 1000
 _AGAIN = "Copy the model folder again; a model saved by save_pretrained has it right."
 
@@ -31,6 +32,8 @@ def check_fields(config: dict) -> None:
         for key in _SIZES:
             if key in part:
                 _check_size(key, part[key], least=0 if key == "sliding_window" else 1)
+            if key in _LAYERS and type(part.get(key)) is int and part[key] > _MOST_LAYERS:
+                raise _odd(key, part[key], f"at most {_MOST_LAYERS:,}")
         for key in _COUNTS:
             if key in part:
                 _check_size(key, part[key], least=0)

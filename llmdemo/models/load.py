@@ -116,6 +116,7 @@ def load_causal(source: ModelEntry | Path, dtype: torch.dtype | None = None, dev
             "Choose a causal language model, such as Llama, Qwen or GPT-2.",
         )
     device = torch.device(device) if device else best_device()
+    _check_size(AutoModelForCausalLM, folder, facts.parameters)
     tokenizer = load_tokenizer(folder)
     model = _load(AutoModelForCausalLM, folder, dtype=dtype or usual_dtype(folder, device))
     _keep_pad_inside(model, tokenizer)
@@ -152,8 +153,9 @@ def load_classifier(
         )
     labels = labels or own
     device = torch.device(device) if device else best_device()
-    tokenizer = load_classifier_tokenizer(folder)
     names = dict(enumerate(labels or ()))
+    _check_size(AutoModelForSequenceClassification, folder, facts.parameters, id2label=names)
+    tokenizer = load_classifier_tokenizer(folder)
     model = _load(
         AutoModelForSequenceClassification,
         folder,
@@ -207,6 +209,32 @@ def _load(kind, folder: Path, **options):
     for part in (model.config, *vars(model.config).values()):
         getattr(part, "__dict__", {}).pop("auto_map", None)  # code that never runs here is not handed on either
     return model
+
+
+def _check_size(kind, folder: Path, there: int, **options) -> None:
+    """Raises UserError where config.json makes a model of many more numbers than the `there` in the weights' files.
+
+    transformers would fill what is missing with random numbers, and the memory with them. The model is made on the meta
+    device, which takes none. Quantised weights hold several numbers in one; of those, and of what cannot be made so, loading tells.
+    """
+    if read_config(folder).get("quantization_config"):
+        return
+    try:
+        config = AutoConfig.from_pretrained(folder, **_SAFE, **options)
+        with _MAKING, torch.device("meta"):
+            outline = kind.from_config(config, trust_remote_code=False)
+    except Exception:  # an architecture may raise anything here; what loading raises is a sentence
+        return
+    made = sum(each.numel() for each in outline.parameters())
+    if made > _MOST_MISSING * there + _FEW:
+        raise UserError(
+            f"config.json in {folder.name!r} makes a model of {made:,} numbers, but its weights hold {there:,}.",
+            "Copy config.json and the weights of the same model into the folder.",
+        )
+
+
+_MOST_MISSING, _FEW = 1.25, 1_000_000
+"""A fresh head, and layers that some architectures add to it, are not in the files."""
 
 
 def _folder(source: ModelEntry | Path) -> Path:

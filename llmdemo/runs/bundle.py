@@ -18,10 +18,11 @@ from llmdemo.errors import UserError
 from llmdemo.jobs import End
 from llmdemo.jobs.reader import Reader
 from llmdemo.jobs.states import STOPPED
+from llmdemo.models.catalog import try_model
 from llmdemo.models.check import check_folder
 from llmdemo.runs.folder import RunFolder
 from llmdemo.runs.sanitise import believed
-from llmdemo.store import read_json, whole_folder, write_json
+from llmdemo.store import Home, read_json, whole_folder, write_json
 
 _LIMITS = {"config.json": 2**20, "events.jsonl": 2**28, "log.txt": 2**24}
 _MODEL_FILE = re.compile(r"model/[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}\.(safetensors|json|jinja|txt|md|model)")
@@ -97,17 +98,17 @@ def _pack(bundle: zipfile.ZipFile, file: Path, name: str, method: int) -> bool:
     return True
 
 
-def unpack(path: Path, target: Path, scratch: Path, room: int) -> None:
+def unpack(path: Path, target: Path, home: Home, room: int) -> None:
     """Makes the run folder `target` of the bundle at `path`, whole or not at all.
 
-    `scratch`: a folder on the same file system. `room`: how many bytes it may fill. Raises UserError.
+    `room`: how many bytes it may fill. A model in it is tried as any other from elsewhere. Raises UserError.
     """
     try:
-        with zipfile.ZipFile(path) as bundle, whole_folder(target, scratch) as folder:
+        with zipfile.ZipFile(path) as bundle, whole_folder(target, home.tmp) as folder:
             for entry in _checked_entries(bundle, room):
                 _extract(bundle, entry, folder)
             _make_ours(folder, target.name)
-            _check_model(folder / "model")
+            _check_model(home, folder / "model")
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
         raise UserError(f"The file is no readable bundle ({error}).", _EXPORT_AGAIN) from error
     except OSError as error:
@@ -170,10 +171,11 @@ def _make_ours(folder: Path, run_id: str) -> None:
     _end(RunFolder(folder))
 
 
-def _check_model(folder: Path) -> None:
+def _check_model(home: Home, folder: Path) -> None:
     if folder.is_dir():
         try:
             check_folder(folder)
+            try_model(home, folder)
         except UserError as error:
             message = f"The model in the bundle is refused. {error.message}"
             raise UserError(message, "Export the run without its model.") from error

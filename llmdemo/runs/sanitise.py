@@ -8,6 +8,7 @@ import re
 
 from llmdemo.errors import UserError
 from llmdemo.jobs.digest import number, text
+from llmdemo.settings.schema import show
 
 PARTS = ("dataset", "model", "versions", "group")
 """Keys that hold an object of plain values; every other one holds a plain value, or a list of texts."""
@@ -15,6 +16,7 @@ _TEXTS = ("method", "task", "dataset_id", "model_id", "log_with", "precision", "
 _KEY = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _MOST_KEYS, _MOST_TEXT, _MOST_ITEMS = 200, 1000, 200
 _AGAIN = "Export the run again on the other installation."
+_DELETE = "Its figures stay readable; it cannot be resumed or cloned. Delete it where they are not needed."
 
 
 def believed(config: dict, run_id: str) -> dict:
@@ -22,7 +24,10 @@ def believed(config: dict, run_id: str) -> dict:
     if len(config) > _MOST_KEYS:
         raise UserError(f"config.json in the bundle has {len(config)} keys; at most {_MOST_KEYS} are read.", _AGAIN)
     about = config["run"] if isinstance(config.get("run"), dict) else {}
-    kept = {key: _believed(key, value) for key, value in config.items() if key != "run"}
+    for key, value in config.items():
+        if key != "run":
+            _check(key, value, "config.json in the bundle", _AGAIN)
+    kept = {key: value for key, value in config.items() if key != "run"}
     if "model" in kept:  # files of the other installation mean nothing here
         kept["model"].pop("path", None)
     name, created = text(about.get("name"), 200), number(about.get("created"))
@@ -30,14 +35,22 @@ def believed(config: dict, run_id: str) -> dict:
     return kept | {"run": {**known, "id": run_id, "imported": True}}
 
 
-def sound(config: dict) -> dict:
-    """The config without those parts that are no objects: what lies in a run's folder may be older than `believed`."""
-    return {key: value for key, value in config.items() if key not in PARTS or isinstance(value, dict)}
+def settings(config: dict, run_id: str) -> dict:
+    """The settings in a run's config; raises UserError where there are some that this app never writes.
+
+    Whether the values suit a training is told where one starts: here only their types and sizes count.
+    """
+    found = {key: value for key, value in config.items() if key != "run"}
+    if len(found) > _MOST_KEYS:
+        raise UserError(f"config.json of {run_id} has {len(found)} keys; at most {_MOST_KEYS} are read.", _DELETE)
+    for key, value in found.items():
+        _check(key, value, f"config.json of {run_id}", _DELETE)
+    return found
 
 
-def _believed(key: str, value):
+def _check(key: str, value, where: str, hint: str) -> None:
     if not _KEY.fullmatch(key):
-        raise UserError(f"config.json in the bundle has the key {key[:60]!r}, which is no setting.", _AGAIN)
+        raise UserError(f"{where} has the key {key[:60]!r}, which is no setting.", hint)
     if key in PARTS:
         fits = isinstance(value, dict) and len(value) <= _MOST_ITEMS and all(map(_is_plain, (*value, *value.values())))
     elif key in _TEXTS:
@@ -47,8 +60,7 @@ def _believed(key: str, value):
     else:
         fits = _is_plain(value)
     if not fits:
-        raise UserError(f"config.json in the bundle has {key!r}: {str(value)[:60]}, which is no such setting.", _AGAIN)
-    return value
+        raise UserError(f"{where} has {key!r}: {show(value)}, which is no such setting.", hint)
 
 
 def _is_plain(value) -> bool:

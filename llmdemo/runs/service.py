@@ -21,7 +21,7 @@ from llmdemo.runs import bundle, digest
 from llmdemo.runs.command import at_once, processes, worker_command
 from llmdemo.runs.differences import differences
 from llmdemo.runs.folder import RunFolder
-from llmdemo.runs.sanitise import sound
+from llmdemo.runs.sanitise import settings
 from llmdemo.runs.status import run_status
 from llmdemo.store import Home, free_bytes, new_id
 
@@ -36,13 +36,33 @@ class Runs(JobsOfKind):
     """
 
     def __init__(self, jobs: Jobs, command: Callable[[Path, dict], list[str]] | None = None):
+        self._problems: dict[str, tuple[tuple[int, int, int], str]] = {}
         super().__init__(jobs, run_kind(jobs.home, command or worker_command))
 
     def shown(self, status: JobStatus) -> dict:
         """See status.py for the keys."""
         folder = RunFolder(self.jobs.home.runs / status["job_id"])
-        more = {"size_bytes": self.jobs.size(status), "note": folder.own_note()}
-        return run_status(status, folder.has_model) | more
+        known = run_status(status, folder.has_model)
+        problem = [said] if (said := self._problem(folder)) else []
+        more = {"size_bytes": self.jobs.size(status), "note": folder.own_note(), "notes": [*problem, *known["notes"]]}
+        return known | more
+
+    def _problem(self, folder: RunFolder) -> str:
+        """What is wrong with the run's config.json, looked at again when the file has changed; "" for nothing."""
+        try:
+            found = (folder.path / "config.json").stat()
+            stamp = (found.st_mtime_ns, found.st_size, found.st_ino)
+        except OSError:
+            stamp = (0, 0, 0)
+        known, problem = self._problems.get(folder.id, (None, ""))
+        if known != stamp:
+            try:
+                settings(folder.config(), folder.id)
+                problem = ""
+            except UserError as error:
+                problem = f"{error.message} {error.hint}"
+            self._problems[folder.id] = (stamp, problem)
+        return problem
 
     def start(self, config: dict, name: str | None = None) -> str:
         """Puts a new run at the end of the queue and returns its id.
@@ -70,8 +90,8 @@ class Runs(JobsOfKind):
         return at_once(self.jobs.settings, gpus())
 
     def config(self, run_id: str) -> dict:
-        """The settings that the run was started with. Of those, dataset, model, versions and group are objects."""
-        return {key: value for key, value in sound(self._folder(run_id).config()).items() if key != self.kind.name}
+        """The settings that the run was started with; dataset, model, versions and group are objects. UserError for odd ones."""
+        return settings(self._folder(run_id).config(), run_id)
 
     def events(self, run_id: str, offset: int = 0) -> tuple[list[dict], int]:
         """The events after the byte `offset`, and the offset to ask from next."""
@@ -122,7 +142,7 @@ class Runs(JobsOfKind):
         home, settings, run_id = self.jobs.home, self.jobs.settings, new_id(self.kind.prefix)
         check_quota(home, settings)
         room = free_bytes(home.root) - settings.min_free_bytes
-        self.jobs.add_folder(self.kind, run_id, lambda folder: bundle.unpack(Path(path), folder, home.tmp, room))
+        self.jobs.add_folder(self.kind, run_id, lambda folder: bundle.unpack(Path(path), folder, home, room))
         return run_id
 
     @contextmanager
@@ -134,8 +154,7 @@ class Runs(JobsOfKind):
 
     def _folder(self, run_id: str) -> RunFolder:
         """Raises UserError where there is no such run."""
-        self.jobs.status(self.own(run_id))
-        return RunFolder(self.jobs.home.runs / run_id)
+        return RunFolder(self.jobs.home.runs / self.own(run_id))
 
 
 def run_kind(home: Home, command: Callable[[Path, dict], list[str]]) -> Kind:

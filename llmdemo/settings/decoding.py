@@ -5,7 +5,7 @@ whose every value is usable, or a UserError that names the value and what is val
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field
@@ -31,11 +31,21 @@ _OF_BEAMS = ("num_beams", "length_penalty", "early_stopping")
 _OF_SAMPLING = ("temperature", "top_k", "top_p", "min_p")
 _OFF = {"top_k": 0, "top_p": 1.0, "min_p": 0.0}
 """The values that switch a filter off in a lane."""
+PENALTIES = {
+    "repetition_penalty": 1.0,
+    "no_repeat_ngram_size": 0,
+    "frequency_penalty": 0.0,
+    "presence_penalty": 0.0,
+    "min_new_tokens": 0,
+}
+"""What any lane may have that changes its scores before it chooses, and the values that are none of it."""
+_MOST_BIASES = 300
+_LONGEST_WORD = 200
 
 
 def keys_of(strategy: str) -> tuple[str, ...]:
     """The settings that a lane of this strategy uses."""
-    return {"greedy": (), "beam": _OF_BEAMS}.get(strategy, _OF_SAMPLING)
+    return (*{"greedy": (), "beam": _OF_BEAMS}.get(strategy, _OF_SAMPLING), *PENALTIES)
 
 
 @dataclass(frozen=True)
@@ -54,6 +64,11 @@ class LaneSettings:
     num_beams: int = 1
     length_penalty: float = 1.0
     early_stopping: EarlyStopping = False
+    repetition_penalty: float = 1.0
+    no_repeat_ngram_size: int = 0
+    frequency_penalty: float = 0.0
+    presence_penalty: float = 0.0
+    min_new_tokens: int = 0
     draws: str = ""
     """Seeds the lane in place of its name: lanes that share it draw with the same random numbers, so that what differs
     between them comes from their settings alone."""
@@ -63,15 +78,27 @@ class LaneSettings:
         """True for lanes that draw at random; at temperature 0 nothing is left to chance, and the lane is greedy."""
         return self.strategy not in ("greedy", "beam") and self.temperature > 0
 
+    @property
+    def penalised(self) -> bool:
+        """Whether one of PENALTIES is on."""
+        return any(getattr(self, key) != off for key, off in PENALTIES.items())
+
     def to_dict(self) -> dict[str, Any]:
-        """The values that matter to this lane's strategy, name and strategy first."""
+        """The values that matter to this lane's strategy, name and strategy first; of PENALTIES those that are on."""
         draws = {"draws": self.draws} if self.draws and self.strategy not in ("greedy", "beam") else {}
-        return {
-            "name": self.name,
-            "strategy": self.strategy,
-            **{key: getattr(self, key) for key in keys_of(self.strategy)},
-            **draws,
-        }
+        values = {key: getattr(self, key) for key in keys_of(self.strategy)}
+        on = {key: value for key, value in values.items() if key not in PENALTIES or value != PENALTIES[key]}
+        return {"name": self.name, "strategy": self.strategy, **on, **draws}
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """What a comparison's settings mean for one model, as token ids."""
+
+    biases: tuple[tuple[tuple[int, ...], float], ...] = ()
+    """((token ids, bias), …) of bad_words (−∞) and logit_bias: added to the last id's score after the others."""
+    answer_tokens: int = 0
+    """So many tokens at the prompt's end are the answer's own: frequency and presence penalties count them."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +127,22 @@ class DecodeSettings:
     """A hypothesis' score is its log-probability / length**length_penalty."""
     early_stopping: Annotated[EarlyStopping, Setting(form=True)] = False
     """False, True or "never", as in transformers' generate."""
+    repetition_penalty: Annotated[float, Field(gt=0, le=10), Setting(form=True, remedy="For no penalty use 1.")] = 1.0
+    """Divides the scores of all tokens of prompt and answer, or multiplies them where negative; 1: off."""
+    no_repeat_ngram_size: Annotated[int, Field(ge=0, le=100), Setting("tokens", form=True)] = 0
+    """No sequence of so many tokens is said twice, the prompt included, unless nothing else is left; 0: off."""
+    frequency_penalty: Annotated[float, Field(ge=-2, le=2), Setting(form=True)] = 0.0
+    """Taken off a token's score for each time that the answer has it; 0: off."""
+    presence_penalty: Annotated[float, Field(ge=-2, le=2), Setting(form=True)] = 0.0
+    """Taken off a token's score once the answer has it; 0: off."""
+    min_new_tokens: Annotated[int, Field(ge=0, le=1_000_000), Setting("tokens", form=True)] = 0
+    """So many tokens are generated before a text may end; 0: off."""
+    bad_words: Annotated[tuple[str, ...], Setting(form=True)] = ()
+    """Texts that no lane says, with or without a space before them."""
+    logit_bias: Annotated[dict[str, float], Setting(form=True)] = field(default_factory=dict)
+    """{token id or text: what is added to its score, −100 to 100}; of a text of several tokens, to the last one's."""
+    resolved: Resolved = Resolved()
+    """What only who has the tokenizer can fill in; never from outside."""
     precision: Annotated[Precision, Setting(form=True)] = "auto"
     """One of PRECISIONS."""
     lanes: tuple[LaneSettings, ...] = ()
@@ -126,13 +169,16 @@ class DecodeSettings:
         base = cls(**check(cls, common, "The settings", limits=_limits(limits)))
         lanes = _lanes(base, values.get("lanes"), limits)
         _check_rows(lanes)
+        _check_words(base)
+        for lane in lanes:
+            _check_least(lane, base.max_new_tokens)
         return replace(base, lanes=lanes)
 
     def _lane(self, name: str, strategy: str, over: dict[str, Any]) -> LaneSettings:
         """The lane `strategy` with this object's values, changed by `over`; only its own filter is on unless `over` says more."""
         filters = (strategy,) if strategy in _OFF else ()
         own = _OF_BEAMS if strategy == "beam" else () if strategy == "greedy" else ("temperature", *filters)
-        return LaneSettings(name, strategy, **{**{key: getattr(self, key) for key in own}, **over})
+        return LaneSettings(name, strategy, **{**{key: getattr(self, key) for key in (*own, *PENALTIES)}, **over})
 
     @property
     def rows(self) -> int:
@@ -141,7 +187,16 @@ class DecodeSettings:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-like; `from_dict(settings.to_dict())` equals settings."""
-        return {**asdict(self), "lanes": [lane.to_dict() for lane in self.lanes]}
+        values = {key: value for key, value in asdict(self).items() if key != "resolved"}
+        return {
+            **values,
+            "bad_words": list(self.bad_words),
+            "lanes": [{**lane.to_dict(), **self._off_in(lane)} for lane in self.lanes],
+        }
+
+    def _off_in(self, lane: LaneSettings) -> dict[str, Any]:
+        """The penalties that are on in common and off in `lane`."""
+        return {key: off for key, off in PENALTIES.items() if getattr(lane, key) == off and getattr(self, key) != off}
 
 
 def _lanes(base: DecodeSettings, items: Any, limits: Settings | None) -> tuple[LaneSettings, ...]:
@@ -173,10 +228,10 @@ def _one_lane(base: DecodeSettings, item: Any, limits: Settings | None) -> LaneS
     if not isinstance(name, str) or not 0 < len(name.strip()) <= _MAX_NAME:
         raise UserError(f"A lane's name is {show(name)}.", f"It must be a text of 1 to {_MAX_NAME} characters.")
     for key in item:
-        if key not in (*_OF_SAMPLING, *_OF_BEAMS, "strategy", "name", "draws"):
+        if key not in (*_OF_SAMPLING, *_OF_BEAMS, *PENALTIES, "strategy", "name", "draws"):
             raise UserError(
                 f"A lane has no setting called {show(key)}.",
-                f"Valid ones are name, strategy, draws, {', '.join((*_OF_SAMPLING, *_OF_BEAMS))}.",
+                f"Valid ones are name, strategy, draws, {', '.join((*_OF_SAMPLING, *_OF_BEAMS, *PENALTIES))}.",
             )
     over = {
         key: _lane_value(key, item[key], f" of lane {show(name)}", limits)
@@ -227,3 +282,27 @@ def _check_rows(lanes: tuple[LaneSettings, ...]) -> None:
             f"These lanes need {rows} rows (one a sampling lane, one a beam).",
             f"At most {MAX_ROWS} fit in one step: take fewer lanes or fewer beams.",
         )
+
+
+def _check_least(lane: LaneSettings, most: int) -> None:
+    if lane.min_new_tokens > most:
+        raise UserError(
+            f"min_new_tokens of lane {show(lane.name)} is {lane.min_new_tokens:,}, which is over max_new_tokens.",
+            f"It must be at most {most:,}; or raise max_new_tokens.",
+        )
+
+
+def _check_words(settings: DecodeSettings) -> None:
+    """Raises UserError for a banned or biased text that is empty, too long or one of too many, or a bias out of range."""
+    for key, words in (("bad_words", settings.bad_words), ("logit_bias", tuple(settings.logit_bias))):
+        if len(words) > _MOST_BIASES:
+            raise UserError(f"{key} has {len(words):,} entries.", f"At most {_MOST_BIASES} are possible.")
+        wrong = next((word for word in words if not word.strip() or len(word) > _LONGEST_WORD), None)
+        if wrong is not None:
+            raise UserError(
+                f"{key} holds {show(wrong)}.",
+                f"Each must be a text of 1 to {_LONGEST_WORD} characters, not only spaces.",
+            )
+    for word, bias in settings.logit_bias.items():
+        if not -100 <= bias <= 100:
+            raise UserError(f"The logit_bias of {show(word)} is {show(bias)}.", "It must be a number from −100 to 100.")

@@ -5,7 +5,7 @@ Knows nothing of how models answer. A judge's key is no part of it: it is never 
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -14,7 +14,6 @@ from llmdemo.settings.schema import check
 from llmdemo.settings.training import SPLIT_VERSION
 
 Kind = Literal["answers", "perplexity", "classify", "kfold"]
-KINDS: tuple[str, ...] = get_args(Kind)
 KIND_OF_TASK = {"chat": "answers", "preference": "answers", "text": "perplexity", "classify": "classify"}
 LIMITS = {"answers": 32, "perplexity": 64, "classify": 2000, "kfold": 2000}
 """Most held-out records that are evaluated unless told otherwise: about two minutes on two cores with the starter model."""
@@ -68,7 +67,7 @@ class Spec:
     model_ids: tuple[str, ...] = ()
     """One or two models; the second is compared with the first."""
     kind: Kind | Literal[""] = ""
-    """One of KINDS; it follows from the data set's task."""
+    """It follows from the data set's task."""
     limit: Annotated[int, Field(ge=0, le=100_000)] = 0
     """Most held-out records; 0: the kind's LIMITS."""
     max_new_tokens: Annotated[int, Field(ge=1, le=4096)] = 96

@@ -51,7 +51,7 @@ class Field:
 
     name: str
     kind: type
-    """int, float, bool, str, or tuple for a list of texts."""
+    """int, float, bool, str, tuple for a list of texts, or dict for numbers by text."""
     optional: bool
     """Whether None is a value: the default then depends on other settings."""
     default: Any
@@ -74,6 +74,8 @@ class Field:
             return "true or false"
         if self.kind is tuple:
             return "a list of texts"
+        if self.kind is dict:
+            return "an object of texts and numbers"
         if self.kind is str:
             return f"a text of at most {self.longest} characters" if self.longest else "text"
         noun = "a whole number" if self.kind is int else "a number"
@@ -88,7 +90,8 @@ def fields_of(schema: type) -> dict[str, Field]:
     hints = get_type_hints(schema, include_extras=True)
     found = {}
     for each in fields(schema):
-        default = None if each.default is MISSING else each.default
+        default = each.default_factory() if each.default_factory is not MISSING else each.default
+        default = None if default is MISSING else default
         field = _field(each.name, hints[each.name], default)
         if field:
             found[each.name] = field
@@ -163,7 +166,9 @@ def check_one(field: Field, value: Any, *, where: str = "", limit: Limit | None 
 
 
 def _as_kind(kind: type, value: Any) -> Any:
-    """JSON has one kind of number and no tuple: whole floats pass as integers, lists as tuples."""
+    """JSON has one kind of number, no tuple and only texts as keys: whole floats pass as integers, lists as tuples."""
+    if kind is dict and isinstance(value, dict):
+        return {str(key) if type(key) is int else key: _as_kind(float, each) for key, each in value.items()}
     if kind is int and isinstance(value, float) and value.is_integer():
         return int(value)
     if kind is float and isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**1000:
@@ -209,7 +214,7 @@ def document(schema: type) -> str:
     texts = documentation(schema)
     lines = []
     for name, field in fields_of(schema).items():
-        default = "" if field.default in (None, "", ()) else f", default {show(field.default)}"
+        default = "" if field.default in (None, "", (), {}) else f", default {show(field.default)}"
         lines.append(f"- {name} ({field.valid()}{default}): {texts[name]}")
     return "\n".join(lines)
 

@@ -10,7 +10,7 @@ from llmdemo.settings.evaluation import Spec
 from llmdemo.settings.schema import documentation, fields_of, one_of, show
 from llmdemo.settings.training import METHODS, TASKS, TrainConfig
 
-_NOTHING = (None, "", ())
+_NOTHING: tuple[object, ...] = (None, "", (), {})
 
 
 def tables() -> str:

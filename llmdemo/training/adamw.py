@@ -7,6 +7,7 @@ tests/training/test_optimizer.py compares the two.
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 from galore_torch import GaLoreAdamW
@@ -52,6 +53,7 @@ class ForeachGaLoreAdamW(GaLoreAdamW):
 
     def _gradient(self, group: dict, p: Tensor, state: dict) -> Tensor:
         state.setdefault("step", 0)
+        assert p.grad is not None, "only parameters with a gradient are stepped"
         return state["projector"].project(p.grad, state["step"]) if "rank" in group else p.grad
 
     def _apply(self, group: dict, p: Tensor, state: dict, update: Tensor) -> None:
@@ -61,7 +63,7 @@ class ForeachGaLoreAdamW(GaLoreAdamW):
             p.add_(update, alpha=-_size(group, state))
 
 
-def _updates(group: dict, first: list[Tensor], second: list[Tensor], gradients: list[Tensor]) -> list[Tensor]:
+def _updates(group: dict, first: list[Tensor], second: list[Tensor], gradients: list[Tensor]) -> Sequence[Tensor]:
     """m / (√v + ε) of each tensor, after `gradients` have gone into the moments m and v."""
     beta1, beta2 = group["betas"]
     torch._foreach_mul_(first, beta1)
@@ -89,7 +91,8 @@ def _slices(tensor: Tensor) -> tuple[Tensor, ...]:
 
 def _chunks(parameters: list[Tensor], most: int):
     """Lists of parameters with at most `most` values in all, or one that is larger alone."""
-    chunk, size = [], 0
+    chunk: list[Tensor] = []
+    size = 0
     for p in parameters:
         if chunk and size + p.numel() > most:
             yield chunk

@@ -15,9 +15,10 @@ def add_adapters(model, config: TrainConfig):
     config = config.resolved()
     targets = find_targets(model, config.target_modules)
     check_rank(targets, config.rank)
+    assert config.scale is not None, "a resolved config has one"
     lora = LoraConfig(
         r=config.rank,
-        lora_alpha=config.rank * config.scale,  # peft annotates a whole number and divides by the rank
+        lora_alpha=config.rank * config.scale,  # type: ignore[arg-type]  # peft only divides it by the rank
         lora_dropout=0.0,
         target_modules=[target.name for target in targets],
         fan_in_fan_out=any(target.transposed for target in targets),

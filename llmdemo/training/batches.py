@@ -34,6 +34,11 @@ class TokenRows:
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
+    def classes_of(self, rows) -> np.ndarray:
+        """The numbers of these rows' classes."""
+        assert self.classes is not None, "a classifier's rows have them"
+        return self.classes[rows]
+
     @property
     def lengths(self) -> np.ndarray:
         return np.diff(self.offsets)
@@ -45,6 +50,7 @@ class TokenRows:
 
     def row_positions(self, index: int) -> np.ndarray:
         """Places in the documents of one packed row."""
+        assert self.positions is not None, "packed rows have them"
         return self.positions[self.offsets[index] : self.offsets[index + 1]]
 
     def trained(self, rows) -> int:
@@ -96,7 +102,17 @@ def load_rows(path: Path) -> dict[str, TokenRows]:
     """The TokenRows that `save_rows` wrote, by name."""
     arrays = load_file(path)
     names = {key.partition(".")[0] for key in arrays}
-    return {name: TokenRows(*(arrays.get(f"{name}.{key}") for key in _KEYS)) for name in names}
+    return {name: _rows_of(arrays, name) for name in names}
+
+
+def _rows_of(arrays: dict[str, np.ndarray], name: str) -> TokenRows:
+    return TokenRows(
+        arrays[f"{name}.ids"],
+        arrays[f"{name}.labels"],
+        arrays[f"{name}.offsets"],
+        arrays.get(f"{name}.positions"),
+        arrays.get(f"{name}.classes"),
+    )
 
 
 class Batches:
@@ -188,7 +204,7 @@ def collate_packed(rows: TokenRows, indices, pad_id: int, device: torch.device) 
 
 def collate_unpacked(rows: TokenRows, indices, pad_id: int, device: torch.device) -> dict[str, Tensor]:
     """As `collate`, with each document of the packed rows in a row of its own."""
-    pieces = []
+    pieces: list[tuple[np.ndarray, np.ndarray]] = []
     for index in indices:
         ids, labels = rows.row(index)
         cuts = np.flatnonzero(rows.row_positions(index) == 0)[1:]

@@ -6,7 +6,9 @@ between them reads and writes its memory several times over when each operation 
 
 import importlib.util
 import shutil
+from collections.abc import Callable
 from functools import cache, partial
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +17,19 @@ from llmdemo.errors import UserError
 
 NOTHING = "compile has no effect: none of this model's norms and gated products can be fused."
 _COMPILERS = ("g++", "clang++", "c++", "gcc", "clang")
+
+
+class _GatedMlp(Protocol):
+    """The parts that a Llama's MLP has."""
+
+    gate_proj: nn.Linear
+    up_proj: nn.Linear
+    down_proj: nn.Linear
+    act_fn: Callable[[Tensor], Tensor]
+    training: bool
+
+    def train(self, mode: bool = True) -> Callable[[Tensor], Tensor]:
+        """Switches to training, or back, and returns itself."""
 
 
 def compile_parts(model: nn.Module) -> int:
@@ -38,13 +53,13 @@ def _compiled_forward(module: nn.Module):
     if type(module).__name__.endswith("Norm") and not list(module.children()):
         return partial(_compiled(type(module).forward), module)
     names = ("gate_proj", "up_proj", "down_proj", "act_fn")
-    if all(hasattr(module, name) for name in names) and _is_gated_product(module):
-        return partial(_gated, module)
+    if all(hasattr(module, name) for name in names) and _is_gated_product(cast(_GatedMlp, module)):
+        return partial(_gated, cast(_GatedMlp, module))
     return None
 
 
 @torch.no_grad()
-def _is_gated_product(module: nn.Module) -> bool:
+def _is_gated_product(module: _GatedMlp) -> bool:
     """Whether the MLP's own forward, in training, is the gated product: seen on a few random numbers."""
     weight = module.gate_proj.weight
     generator = torch.Generator(weight.device).manual_seed(0)
@@ -69,7 +84,7 @@ def _compiled(function):
     return torch.compile(function, dynamic=True)
 
 
-def _gated(module: nn.Module, x: Tensor) -> Tensor:
+def _gated(module: _GatedMlp, x: Tensor) -> Tensor:
     return module.down_proj(_compiled(_product)(module.act_fn, module.gate_proj(x), module.up_proj(x)))
 
 

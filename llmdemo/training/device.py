@@ -15,6 +15,7 @@ import torch
 from llmdemo import threads
 from llmdemo.errors import UserError
 from llmdemo.models.load import cpu_has_bf16
+from llmdemo.settings.training import Precision
 
 _CGROUPS = (
     ("memory.max", "memory.current", "inactive_file"),
@@ -28,7 +29,7 @@ _PAYS = 0.75
 """Share of fp32's time below which bf16 is worth its rounding."""
 
 
-def resolve_precision(precision: str, device: torch.device) -> str:
+def resolve_precision(precision: Precision, device: torch.device) -> Precision:
     """fp32, bf16 (autocast over fp32 weights) or bf16_pure, for "auto" and for what is asked.
 
     auto: autocast on a GPU that has bf16, and on a CPU that is faster with it; else fp32. (fit.py turns to pure bf16
@@ -53,7 +54,7 @@ def bf16_pays() -> bool:
     """
     if not cpu_has_bf16():
         return False
-    least = {}
+    least: dict[torch.dtype, float] = {}
     pairs = {dtype: (torch.ones(256, 576, dtype=dtype), torch.ones(576, 1536, dtype=dtype)) for dtype in _COMPARED}
     torch.set_num_threads(1)
     try:

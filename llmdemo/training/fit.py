@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from llmdemo.errors import UserError
-from llmdemo.settings.training import PRECISIONS, TrainConfig
+from llmdemo.settings.training import PRECISIONS, Precision, TrainConfig
 from llmdemo.store import read_json, write_json
 
 _FILE, _PRECISION_FILE = "data-fit.json", "data-precision.json"
@@ -42,7 +42,7 @@ def decided(run_dir: Path, config: TrainConfig) -> bool:
 
 
 def decide_precision(
-    run_dir: Path, config: TrainConfig, precisions: tuple[str, ...], predict: Callable[[TrainConfig], dict]
+    run_dir: Path, config: TrainConfig, precisions: tuple[Precision, ...], predict: Callable[[TrainConfig], dict]
 ) -> None:
     """Decides what `auto` is, unless that was done before: the first of `precisions`, best first, that fits with its
     activations kept; else the first that fits without; else the last."""
@@ -59,7 +59,7 @@ def decide_precision(
     write_json(path, {"precision": chosen})
 
 
-def decided_precision(run_dir: Path) -> str:
+def decided_precision(run_dir: Path) -> Precision:
     """After `decide_precision`, in any of the run's processes. Raises UserError, as `decided`, where the file is not ours."""
     return _read(run_dir / _PRECISION_FILE, "precision", tuple(name for name in PRECISIONS if name != "auto"))
 

@@ -10,6 +10,7 @@ Knows nothing of optimizers: `Slot.low` is the gradient that one sees.
 
 from collections.abc import Callable
 from functools import partial
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -69,7 +70,9 @@ class Slot:
 
     def take_low(self) -> Tensor:
         """The accumulated projected gradient, on the weight's device."""
-        return self.low if self.host is None else self.host.take(self)
+        low = self.low if self.host is None else self.host.take(self)
+        assert low is not None, "asked where has_low says so"
+        return low
 
     def _project_outer(self, a: Tensor, b: Tensor) -> Tensor:
         space = self.subspace
@@ -122,7 +125,7 @@ def detach(module: nn.Module) -> None:
 
 
 def _forward(module: nn.Module, slot: Slot, transposed: bool, x: Tensor) -> Tensor:
-    weight, bias = module.weight, module.bias
+    weight, bias = cast(Tensor, module.weight), cast(Tensor | None, module.bias)
     if torch.is_autocast_enabled(x.device.type):
         # A custom function sees its inputs before autocast does: cast here what a linear layer would have had cast.
         dtype = torch.get_autocast_dtype(x.device.type)

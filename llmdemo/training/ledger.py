@@ -8,9 +8,11 @@ import logging
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import torch
 from torch import nn
+from transformers import PreTrainedModel
 
 from llmdemo.errors import UserError
 from llmdemo.models.catalog import ModelEntry
@@ -24,7 +26,7 @@ from llmdemo.training.loss import CHUNK_BYTES
 from llmdemo.training.optimizer import FIRST_SHARE
 from llmdemo.training.outline import formula_bytes, lay_out, saved_bytes
 from llmdemo.training.subspace import Subspace
-from llmdemo.training.targets import find_targets
+from llmdemo.training.targets import find_targets, output_embeddings
 
 RUNTIME_BYTES = 490 * 2**20
 """A worker on a CPU before it loads a model: Python, torch, transformers, accelerate (measured; a GPU's is not counted)."""
@@ -157,12 +159,14 @@ def _laid_out(
     size = max((p.element_size() for p in model.parameters() if p.requires_grad), default=dtype.itemsize)
     activations, one_layer, rough = _activations(model, config, batch, precision, device)
     head, copied = _head_values(model), _embedding_values(model)
-    logits = _logits_bytes(model.get_input_embeddings().weight.shape[0], batch)
+    inputs: Any = model.get_input_embeddings()
+    logits = _logits_bytes(inputs.weight.shape[0], batch)
     return _Parts(weights, size, _sizes(model, config), head, copied, activations, one_layer, logits, rough)
 
 
 def _by_formula(entry: ModelEntry, config: TrainConfig, batch: Batch, dtype: torch.dtype, precision: str) -> _Parts:
     """From the number of weights and the config alone: all but the embeddings is taken for square matrices."""
+    assert entry.path is not None, "load_config refuses a model that is not here"
     shape, parameters = load_config(entry), check_folder(entry.path).parameters
     width, vocabulary = max(1, getattr(shape, "hidden_size", 0) or 1), getattr(shape, "vocab_size", 0) or 0
     embedding = min(parameters, width * vocabulary)
@@ -314,14 +318,15 @@ def _report(
 
 def _sizes(model: nn.Module, config: TrainConfig) -> _Sizes:
     low = basis = vectors = largest = 0
-    projected, lows = set(), []
+    projected: set[nn.Parameter] = set()
+    lows = []
     if config.method == "galore":
         for target in find_targets(model, config.target_modules):
-            weight = target.module.weight
+            weight = target.weight
             if weight in projected:
                 continue
             projected.add(weight)
-            space = Subspace(tuple(weight.shape), config.rank, config.proj_type)
+            space = Subspace((weight.shape[0], weight.shape[1]), config.rank, config.proj_type)
             rows, columns = space.shape
             lows.append(space.low_shape)
             low += math.prod(space.low_shape)
@@ -335,12 +340,13 @@ def _sizes(model: nn.Module, config: TrainConfig) -> _Sizes:
 
 
 def _head_values(model: nn.Module) -> int:
-    head = model.get_output_embeddings()
+    head: Any = output_embeddings(model)
     return head.weight.numel() if head is not None and head.weight.requires_grad else 0
 
 
-def _embedding_values(model: nn.Module) -> int:
-    first, last = model.get_input_embeddings(), model.get_output_embeddings()
+def _embedding_values(model: PreTrainedModel) -> int:
+    first: Any = model.get_input_embeddings()
+    last: Any = output_embeddings(model)
     tied = first is not None and last is not None and first.weight is last.weight
     return first.weight.numel() if tied and first.weight.requires_grad else 0
 

@@ -371,6 +371,7 @@ DECAY_SHARE = 0.3
 
 def learning_rate(config: TrainConfig, step: int) -> float:
     """The rate of step `step` (from 0) of a resolved config: linear warm-up, then as TrainConfig.schedule says."""
+    assert config.learning_rate is not None and config.schedule is not None, "a resolved config has both"
     warmup = min(config.warmup_steps, config.max_steps // 2)
     if step < warmup:
         return config.learning_rate * (step + 1) / warmup

@@ -13,11 +13,15 @@ Models that change their logits after it (soft caps, scales) would be wrong that
 on its first batch and takes the model's own where they differ.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 from transformers import DynamicCache
+
+from llmdemo.training.targets import base_of, output_embeddings
 
 CHUNK_BYTES = 128 * 2**20
 """Size of the fp32 logits that exist at a time."""
@@ -31,10 +35,11 @@ class CausalLoss:
 
     def __init__(self, model: nn.Module):
         self._model = model
-        base = model.get_base_model() if hasattr(model, "get_base_model") else model
+        base = base_of(model)
         prefix = getattr(base, "base_model_prefix", "")
-        self._body = getattr(base, prefix, None) if prefix else None
-        self._head = base.get_output_embeddings() if hasattr(base, "get_output_embeddings") else None
+        # The model's own classes: what they take and give is found out by `verify`.
+        self._body: Any = getattr(base, prefix, None) if prefix else None
+        self._head: Any = output_embeddings(base)
         self.lean = self._body is not None and self._head is not None and self._body is not base
         # Recomputed activations know no cache.
         self.shares = self.lean and not any(getattr(m, "gradient_checkpointing", False) for m in base.modules())

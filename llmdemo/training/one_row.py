@@ -11,6 +11,7 @@ Knows nothing of tasks. It is tried against the model's own way before it is use
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from torch.nn import functional
 from transformers import AttentionInterface
 
 from llmdemo.training.batches import TokenRows, like_lengths
+from llmdemo.training.targets import base_of
 
 _NAME = "llmdemo_in_one_row"
 _GROUP_TOKENS = 8
@@ -34,10 +36,11 @@ class InOneRow:
 
     def __init__(self, model: nn.Module, longest: int):
         """`longest`: tokens of the longest text that will ever be read."""
-        base = model.get_base_model() if hasattr(model, "get_base_model") else model
+        base = base_of(model)
         self._base, self._longest = base, longest
-        self._body = getattr(base, getattr(base, "base_model_prefix", "") or "-", None)
-        self._head = getattr(base, "score", None)
+        # The model's own classes: what they take and give is found out by `verify`.
+        self._body: Any = getattr(base, getattr(base, "base_model_prefix", "") or "-", None)
+        self._head: Any = getattr(base, "score", None)
         # Recomputed activations would be computed after the groups are forgotten.
         recomputed = any(getattr(m, "gradient_checkpointing", False) for m in base.modules())
         self.works = self._body is not None and self._head is not None and not recomputed
@@ -51,9 +54,9 @@ class InOneRow:
             lengths = rows.lengths[items[part]]
             longest = int(lengths.max())
             block = np.full((len(part), longest), pad, np.int64)
-            for row, item in zip(block, items[part], strict=True):
+            for line, item in zip(block, items[part], strict=True):
                 text = rows.row(item)[0]
-                row[: len(text)] = text
+                line[: len(text)] = text
             ids.append(block.ravel())
             positions.append(np.tile(np.arange(longest), len(part)))
             ends.append(start + np.arange(len(part)) * longest + lengths - 1)
@@ -85,7 +88,7 @@ def groups(lengths: np.ndarray) -> list[np.ndarray]:
 
 
 @contextmanager
-def _reading(model: nn.Module, sizes: list[tuple[int, int]], longest: int) -> Iterator[None]:
+def _reading(model: Any, sizes: list[tuple[int, int]], longest: int) -> Iterator[None]:
     """Meanwhile the model's attention is `_attention` on groups of these sizes."""
     usual = model.config._attn_implementation
     token = _groups.set((sizes, longest))

@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -61,7 +62,7 @@ class Optimizer:
         self.inner = inner
         self.steps = 0
         self._config = config
-        self._names = {parameter: name for name, parameter in model.named_parameters()}
+        self._names: dict[Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
         projected = {slot.weight for slot in slots}
         self.others = [p for group in inner.param_groups for p in group["params"] if p not in projected]
         self.share: Callable[[Tensor], None] | None = None
@@ -132,6 +133,7 @@ class Optimizer:
 
     def _refresh(self, slot: Slot) -> None:
         space, full = slot.subspace, slot.full
+        assert full is not None, "only a slot with the whole gradient is refreshed"
         slot.full, slot.due = None, False
         gradient = full.to(slot.weight.dtype)
         if torch.isfinite(full).all():
@@ -229,17 +231,18 @@ class Optimizer:
 
     def state(self) -> tuple[dict[str, Tensor], dict]:
         """(tensors by name, JSON-able rest): all that `load_state` needs."""
-        tensors, numbers = {}, {"steps": self.steps, "state": {}}
+        tensors: dict[str, Tensor] = {}
+        scalars: dict[str, dict[str, float]] = {}
         for p, state in self.inner.state.items():
             name = self._names[p]
             for key, value in state.items():
                 if isinstance(value, Tensor):
                     tensors[f"state/{name}/{key}"] = value
                 elif isinstance(value, (int, float)):
-                    numbers["state"].setdefault(name, {})[key] = value
+                    scalars.setdefault(name, {})[key] = value
         for slot in self.slots:
             tensors |= {f"basis/{slot.name}/{key}": value for key, value in slot.subspace.state().items()}
-        return tensors, numbers
+        return tensors, {"steps": self.steps, "state": scalars}
 
     def load_state(self, tensors: dict[str, Tensor], numbers: dict) -> None:
         """Takes back what `state` gave, onto the weights' devices."""
@@ -287,6 +290,7 @@ def build_optimizer(model: nn.Module, config: TrainConfig) -> Optimizer:
     trainable = [p for p in model.parameters() if p.requires_grad]
     if not trainable:
         raise UserError("Every weight of this model is frozen.", "Choose a model with weights that can be trained.")
+    assert config.scale is not None, "a resolved config has one"
     slots = _make_slots(model, config) if config.method == "galore" else []
     attach_vocabulary(model)
     projected = {slot.weight for slot in slots}
@@ -316,16 +320,16 @@ def _make_slots(model: nn.Module, config: TrainConfig) -> list[Slot]:
     check_rank(targets, config.rank)
     slots: dict[nn.Parameter, Slot] = {}
     for target in targets:
-        weight = target.module.weight
+        weight = target.weight
         if weight not in slots:
-            space = Subspace(tuple(weight.shape), config.rank, config.proj_type, config.basis_bits)
+            space = Subspace((weight.shape[0], weight.shape[1]), config.rank, config.proj_type, config.basis_bits)
             slots[weight] = Slot(target.name, weight, space, weight.dtype)
         attach(target.module, slots[weight], target.transposed)
     return list(slots.values())
 
 
 def _inner(config: TrainConfig, groups: list[dict]) -> torch.optim.Optimizer:
-    options = {"lr": config.learning_rate, "betas": (config.beta1, config.beta2), "eps": config.eps}
+    options: dict[str, Any] = {"lr": config.learning_rate, "betas": (config.beta1, config.beta2), "eps": config.eps}
     if config.method != "galore":
         if config.optim_bits == 8:
             from bitsandbytes.optim import AdamW8bit

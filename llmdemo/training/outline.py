@@ -14,12 +14,13 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
-from transformers import AttentionInterface
+from transformers import AttentionInterface, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from llmdemo.models.catalog import ModelEntry
 from llmdemo.models.load import load_outline
 from llmdemo.training import device as devices
+from llmdemo.training.targets import base_of
 
 _ATTENTION = "llmdemo_outline"
 _SILENCED = threading.Lock()  # the library's verbosity is one for all threads
@@ -28,7 +29,7 @@ log = logging.getLogger(__name__)
 logging.getLogger("torch._subclasses.fake_tensor").setLevel(logging.CRITICAL)
 
 
-def lay_out(entry: ModelEntry, dtype: torch.dtype, classifies: bool) -> nn.Module:
+def lay_out(entry: ModelEntry, dtype: torch.dtype, classifies: bool) -> PreTrainedModel:
     """The model of `entry` on the meta device, with the attention that it would be trained with.
 
     Raises UserError for a folder that may not be loaded, and what transformers raises for a model that cannot be laid
@@ -132,8 +133,8 @@ def _saved_by(model: nn.Module, records: int, length: int, device, autocast, who
     ids = torch.zeros((records, length), dtype=torch.long, device=device)
     shape = (records, 1, length, length) if whole_mask else (records, length)
     mask = torch.ones(shape, dtype=torch.bool if whole_mask else torch.long, device=device)
-    base = model.get_base_model() if hasattr(model, "get_base_model") else model
-    body = getattr(base, base.base_model_prefix)
+    base = base_of(model)
+    body = getattr(base, str(base.base_model_prefix))
     with autocast, torch.autograd.graph.saved_tensors_hooks(note, lambda t: t):
         body.train()(input_ids=ids, attention_mask=mask, use_cache=False)
     return sum(seen.values())

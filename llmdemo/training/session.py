@@ -11,11 +11,14 @@ import torch
 
 from llmdemo import store
 from llmdemo.errors import UserError
+from llmdemo.models.catalog import LAST_MODEL, trust_model
+from llmdemo.settings.training import Precision
 from llmdemo.training import best as bests
 from llmdemo.training import checkpoint as checkpoints
 from llmdemo.training import device as devices
 from llmdemo.training import fit, ledger, objectives, trackers
 from llmdemo.training.adapters import add_adapters
+from llmdemo.training.checkpoint import Checkpoint
 from llmdemo.training.checks import check_gpus
 from llmdemo.training.compiled import NOTHING, compile_parts
 from llmdemo.training.eight_bit import require_8bit
@@ -40,6 +43,7 @@ class Session:
         self._started = time.time()
         self._runtime = devices.current_bytes(torch.device("cpu"))
         self._config = read_config(run_dir)
+        self._last: Checkpoint | None = None
         _check_launch(os.environ)
         self._here = int(os.environ.get("LOCAL_WORLD_SIZE") or self._config.num_processes)
         check_gpus(self._config, torch.cuda.device_count(), self._here)
@@ -143,14 +147,15 @@ class Session:
         model = objectives.of(config.task).load(entry, config, data, dtype, self._accelerator.device)
         return add_adapters(model, config) if config.method == "lora" else model
 
-    def _precision(self, entry, data) -> str:
+    def _precision(self, entry, data) -> Precision:
         """What the run computes in; where nobody asked for one, what is best and fits, the same at each resume."""
         config, device = self._config, self._accelerator.device
         if config.precision != "auto":
             return devices.resolve_precision(config.precision, device)
         usual = devices.resolve_precision("auto", device)
         if self._accelerator.is_main_process:
-            precisions = (usual, "bf16_pure") if device.type == "cuda" and usual == "bf16" else (usual,)
+            pure = device.type == "cuda" and usual == "bf16"
+            precisions: tuple[Precision, ...] = (usual, "bf16_pure") if pure else (usual,)
             rows, longest = config.batch_size * (2 if config.task == "preference" else 1), int(data.train.lengths.max())
             batch = ledger.Batch(rows, longest, rows * longest)
             fit.decide_precision(
@@ -258,6 +263,9 @@ class Session:
                 fresh=lambda: self._model(entry, data),
                 report=self._report,
             )
+            for name in ("model", LAST_MODEL):
+                if (self._run_dir / name).is_dir():
+                    trust_model(self._home, self._run_dir / name)
         self._accelerator.wait_for_everyone()
 
     def _saved_steps(self) -> list[int]:

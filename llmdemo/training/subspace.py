@@ -142,12 +142,12 @@ class Subspace:
 
     def add_back(self, full: Tensor, low: Tensor, factor: float) -> None:
         """full += factor · back(low), in place."""
-        if self.side == "right":
-            full.addmm_(low, self.right, alpha=factor)
-        elif self.side == "left":
-            full.addmm_(self.left, low, alpha=factor)
+        left, right = self.left, self.right
+        if right is None:
+            assert left is not None, "only a subspace that is ready is used"
+            full.addmm_(left, low, alpha=factor)
         else:
-            full.addmm_(self.left @ low, self.right, alpha=factor)
+            full.addmm_(low if left is None else left @ low, right, alpha=factor)
 
     def refresh(self, gradient: Tensor, method: str, generator: torch.Generator) -> Refresh:
         """A new basis from `gradient` [m, n]; method power, random or svd. `generator` is on its device."""
@@ -162,8 +162,9 @@ class Subspace:
         """
         old = (self.left, self.right)
         self.find(gradient, method, generator)
-        for tensor in self.state().values() if share else ():
-            share(tensor)
+        if share:
+            for tensor in self.state().values():
+                share(tensor)
         low = self.project(gradient)
         kept = torch.linalg.vector_norm(low, dtype=_at_least_fp32(low))
         whole = torch.linalg.vector_norm(gradient, dtype=_at_least_fp32(gradient))
@@ -174,9 +175,11 @@ class Subspace:
         work = gradient.float()
         left, right = self._by_svd(work) if method == "svd" else self._by_iteration(work, method == "power", generator)
         found = {"left": (left, 1), "right": (right, 0)}
+        wanted = ("left", "right") if self.side == "full" else (self.side,)
         self._kept = {
-            side: Basis.of(found[side][0].to(gradient.dtype), found[side][1], self.bits)
-            for side in (("left", "right") if self.side == "full" else (self.side,))
+            side: Basis.of(basis.to(gradient.dtype), axis, self.bits)
+            for side, (basis, axis) in found.items()
+            if basis is not None and side in wanted
         }
 
     def _by_svd(self, matrix: Tensor) -> tuple[Tensor, Tensor]:
@@ -201,11 +204,11 @@ class Subspace:
 
     def _overlap(self, left: Tensor | None, right: Tensor | None) -> float | None:
         shares = []
-        if left is not None:
-            shares.append((left.float().T @ self.left.float()).square().sum() / self.rank)
-        if right is not None:
-            shares.append((right.float() @ self.right.float().T).square().sum() / self.rank)
-        return (sum(shares) / len(shares)).item() if shares else None
+        if left is not None and (new := self.left) is not None:
+            shares.append((left.float().T @ new.float()).square().sum() / self.rank)
+        if right is not None and (new := self.right) is not None:
+            shares.append((right.float() @ new.float().T).square().sum() / self.rank)
+        return (sum(shares, start=torch.zeros_like(shares[0])) / len(shares)).item() if shares else None
 
 
 def _at_least_fp32(tensor: Tensor) -> torch.dtype:

@@ -5,7 +5,7 @@ Knows nothing of optimizers. GPT-2's Conv1D counts as a linear layer with its we
 
 from dataclasses import dataclass
 
-from torch import nn
+from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from llmdemo.errors import UserError
@@ -19,6 +19,12 @@ class Target:
     module: nn.Module
     transposed: bool
     """Whether the weight is [in, out] (Conv1D) rather than [out, in]."""
+
+    @property
+    def weight(self) -> nn.Parameter:
+        weight = self.module.weight
+        assert isinstance(weight, nn.Parameter), "find_targets takes linear layers only"
+        return weight
 
 
 def find_targets(model: nn.Module, wanted: tuple[str, ...] = ()) -> list[Target]:
@@ -46,7 +52,7 @@ def find_targets(model: nn.Module, wanted: tuple[str, ...] = ()) -> list[Target]
 
 def check_rank(targets: list[Target], rank: int) -> None:
     """Raises UserError for a rank that not one of the matrices has."""
-    largest = max(min(target.module.weight.shape) for target in targets)
+    largest = max(min(target.weight.shape) for target in targets)
     if rank > largest:
         raise UserError(
             f"rank {rank} is larger than every matrix of this model (the largest allows {largest}).",
@@ -70,10 +76,21 @@ def about_experts(model: nn.Module, method: str) -> list[str]:
 
 def _heads(model: nn.Module) -> list[nn.Module]:
     named = [getattr(model, name, None) for name in ("lm_head", "score", "classifier", "classification_head")]
-    output = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
-    direct = [module for module in [*named, output] if isinstance(module, nn.Module)]
+    direct = [module for module in [*named, output_embeddings(model)] if isinstance(module, nn.Module)]
     return [inner for module in direct for inner in module.modules()]
 
 
-def _embedding_weights(model: nn.Module) -> list[nn.Parameter]:
+def base_of(model: nn.Module) -> nn.Module:
+    """The model inside LoRA's adapters; one without adapters itself."""
+    unwrap = getattr(model, "get_base_model", None)
+    return unwrap() if unwrap is not None else model
+
+
+def output_embeddings(model: nn.Module) -> nn.Module | None:
+    """The layer that gives the logits, where the model has one and names it as transformers' models do."""
+    ask = getattr(model, "get_output_embeddings", None)
+    return ask() if ask is not None else None
+
+
+def _embedding_weights(model: nn.Module) -> list[Tensor]:
     return [module.weight for module in model.modules() if isinstance(module, nn.Embedding)]

@@ -7,11 +7,14 @@ second copy at its peak where both are one matrix. Here the rows that were looke
 On a CPU alone: a GPU adds rows in no fixed order, and has the bandwidth. Knows nothing of optimizers.
 """
 
+from collections.abc import Callable
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from llmdemo.training.targets import output_embeddings
 
 
 def attach_vocabulary(model: nn.Module) -> None:
@@ -22,10 +25,14 @@ def attach_vocabulary(model: nn.Module) -> None:
     """
     for module in model.modules():
         if type(module) is nn.Embedding and _plain(module) and _trained(module.weight):
-            module.forward = partial(_embed, module)
-    head = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
+            _replace_forward(module, partial(_embed, module))
+    head = output_embeddings(model)
     if type(head) is nn.Linear and _trained(head.weight):
-        head.forward = partial(_logits, head)
+        _replace_forward(head, partial(_logits, head))
+
+
+def _replace_forward(module: nn.Module, forward: Callable[[Tensor], Tensor]) -> None:
+    module.forward = forward
 
 
 def _plain(module: nn.Embedding) -> bool:

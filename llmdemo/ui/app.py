@@ -12,6 +12,7 @@ from starlette.middleware import Middleware
 
 from llmdemo.public.hosts import known_hosts
 from llmdemo.public.tickets import Tickets, secret_key
+from llmdemo.store import Home
 from llmdemo.ui import (
     api,
     data_panel,
@@ -100,13 +101,20 @@ def launch_options(services: Services) -> dict:
         "enable_monitoring": False,
         "max_file_size": services.settings.max_upload_bytes,
         "allowed_paths": [],
-        "blocked_paths": [str(services.home.root)],
+        "blocked_paths": _closed_paths(services.home),
         "app_kwargs": {**server, "routes": [files.route(), *server["routes"]]},
         "ssr_mode": False,
         "pwa": False,
         "quiet": True,
         "state_session_capacity": max(1, services.settings.max_sessions),
     }
+
+
+def _closed_paths(home: Home) -> list[str]:
+    """All of the home folder but what has been uploaded, also what is not there yet. Nothing else is opened either; this
+    is the second lock."""
+    known = {home.models, home.datasets, home.runs, home.experiments, home.tmp, home.database, home.root / "secret.key"}
+    return sorted(str(path) for path in known.union(home.root.iterdir()) - {home.uploads})
 
 
 def _server(services: Services) -> dict:

@@ -1,7 +1,7 @@
 """The arena on the page: one island that draws prompt, panes, card and beam tree (assets/arena.js, assets/arena/).
 
-The page sends {model_ids, prompt, settings, prefix_ids, run_id} with the event "compare"; the island's value then carries
-frames of events back, and the page adds them up. Nothing has to be included by hand: `bridge` puts the scripts and the
+The page sends {model_ids, prompt, settings, prefix_ids, run_id} with the event "compare", or with "compare_many" and
+`prompts` for a batch; the island's value then carries frames of events back, and the page adds them up. Nothing has to be included by hand: `bridge` puts the scripts and the
 style sheet into the page. A link with ?arena=… must open the arena's tab; the panel then fills itself from it.
 """
 
@@ -12,7 +12,7 @@ from llmdemo.models.library import import_library
 from llmdemo.settings.decoding import described
 from llmdemo.ui import bridge, door
 from llmdemo.ui.arena_frames import Frames
-from llmdemo.ui.fair_queue import standing, when_gone
+from llmdemo.ui.fair_queue import BATCHES, MOST_BATCHES, standing, when_gone
 from llmdemo.ui.samples import starter_tokenizer
 from llmdemo.ui.services import Lazy, Services
 
@@ -64,7 +64,7 @@ def build(services: Services, guests: bool = False) -> None:
         "arena",
         [models, warm, stop, missed, python, *_picking(services)],
         value=bridge.to_json({"known": known}),
-        events=["compare"],
+        events=["compare", "compare_many"],
         guests=True,
         elem_id="arena",
     )
@@ -97,33 +97,33 @@ def _picking(services: Services) -> tuple:
 
 
 def _connect(services: Services, panel: gr.HTML, frames: Frames) -> None:
-    """A comparison that the page asks for streams into the island's value."""
+    """A comparison that the page asks for streams into the island's value; a batch waits in a line of its own."""
+
+    def answered(data: dict, many: bool):
+        run_id = str(data.get("run_id"))
+        with when_gone(lambda: services.arena.get().stop(run_id)):
+            for events in _events(services, data, many):
+                yield frames.add(run_id, events)
 
     @door.for_guests
     def compare(event: gr.EventData):
-        data = dict(event._data or {})
-        run_id = str(data.get("run_id"))
-        with when_gone(lambda: services.arena.get().stop(run_id)):
-            for batch in _events(services, data):
-                yield frames.add(run_id, batch)
+        yield from answered(dict(event._data or {}), many=False)
 
-    panel.compare(
-        compare,
-        outputs=panel,
-        show_progress="hidden",
-        concurrency_limit=services.settings.max_decodings,
-        concurrency_id="arena",
-        api_visibility="private",
-        trigger_mode="multiple",
-    )
+    @door.for_guests
+    def compare_many(event: gr.EventData):
+        yield from answered(dict(event._data or {}), many=True)
+
+    quiet = {"show_progress": "hidden", "api_visibility": "private", "trigger_mode": "multiple", "outputs": panel}
+    panel.compare(compare, concurrency_limit=services.settings.max_decodings, concurrency_id="arena", **quiet)
+    panel.compare_many(compare_many, concurrency_limit=MOST_BATCHES, concurrency_id=BATCHES, **quiet)
 
 
-def _events(services: Services, data: dict):
+def _events(services: Services, data: dict, many: bool = False):
     """The run's batches of events; whatever is wrong with the request is its only event, an `end`."""
     try:
         arena = services.arena.get()
         limits = services.limits()
-        request = _batch_request(arena, data, limits) if "prompts" in data else _request(arena, data, limits)
+        request = _batch_request(arena, data, limits) if many else _request(arena, data, limits)
         _check_guest(services, request)
     except (UserError, TypeError) as error:
         yield [{"type": "end", "state": "failed", "seconds": 0, **bridge.sentence(error)}]
@@ -142,7 +142,7 @@ def _check_guest(services: Services, request) -> None:
 def _batch_request(arena, data: dict, limits=None):
     model_id = (list(data.get("model_ids") or ()) or [None])[0]
     return arena.batch_request(
-        model_id, data["prompts"], data.get("settings"), data.get("samples") or 1, data.get("run_id"), limits=limits
+        model_id, data.get("prompts"), data.get("settings"), data.get("samples") or 1, data.get("run_id"), limits=limits
     )
 
 

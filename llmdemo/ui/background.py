@@ -4,18 +4,22 @@ import contextvars
 import queue
 import threading
 from collections.abc import Callable, Iterator
+from typing import Any, Literal, TypeVar
 
+T = TypeVar("T")
+Progress = tuple[Literal["progress"], tuple[float | None, str]]
+Result = tuple[Literal["result"], T]
 _TICK_SECONDS = 0.25
 
 
-def with_progress(call: Callable) -> Iterator[tuple[str, object]]:
+def with_progress(call: Callable[..., T]) -> Iterator[Progress | Result[T]]:
     """Runs `call(progress, should_stop)` in a thread; yields ("progress", (share, what)) and at last ("result", value).
 
     `progress(share, what)`: the share that is done (0 to 1, None when that is not known) and what is being done.
     The errors of `call` are raised here. When the generator is closed (the person pressed Stop, or left the page),
     `should_stop()` turns true, and the thread ends by itself.
     """
-    news: queue.Queue = queue.Queue()
+    news: queue.Queue[tuple[str, Any]] = queue.Queue()
     stop = threading.Event()
 
     def work() -> None:
@@ -32,7 +36,8 @@ def with_progress(call: Callable) -> Iterator[tuple[str, object]]:
         stop.set()
 
 
-def _deliver(news: queue.Queue) -> Iterator[tuple[str, object]]:
+def _deliver(news: queue.Queue[tuple[str, Any]]) -> Iterator[Any]:
+    kind: str
     kind, value = "progress", (None, "")
     while True:
         yield kind, value

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 
 import gradio as gr
 
-from llmdemo.errors import UserError
+from llmdemo.errors import DiskFull, UserError, is_disk_full
 from llmdemo.ui import door
 from llmdemo.ui.bounded_log import may_say
 from llmdemo.ui.services import not_an_owner
@@ -69,6 +69,8 @@ def guarded(function: Callable) -> Callable:
 
 def sentence(error: Exception) -> dict[str, str]:
     """What a person reads about `error`: {"message", "hint"}. Unexpected ones are also printed with their trace."""
+    if is_disk_full(error):
+        error = DiskFull()
     if isinstance(error, UserError):
         return {"message": error.message, "hint": error.hint}
     if may_say("mistake"):

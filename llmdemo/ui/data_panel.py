@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 
@@ -16,8 +17,8 @@ from llmdemo.ui.samples import SAMPLE_NAME, add_sample, starter_tokenizer
 from llmdemo.ui.services import Services
 from llmdemo.ui.words import LANGUAGES, say, t
 
-_QUIET = {"api_visibility": "private", "show_progress": "hidden"}
-_ADD = {**_QUIET, "concurrency_limit": 2, "concurrency_id": "add-data"}
+_QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+_ADD: dict[str, Any] = {**_QUIET, "concurrency_limit": 2, "concurrency_id": "add-data"}
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,8 @@ def build(services: Services) -> DataPanel:
         shape, format_ = str(asked.get("shape")), str(asked.get("format"))
         path = data.export_dataset(services.home, str(asked.get("dataset_id")), folder, shape, format_)
         formulas = data.formula_cells(path)
-        language = asked.get("language") if asked.get("language") in LANGUAGES else "en"
+        language = str(asked.get("language"))
+        language = language if language in LANGUAGES else "en"
         return (path, say("data_export_formulas", language, n=f"{formulas:,}")) if formulas else path
 
     downloads.on_request(widgets.report.submit, export, widgets.note, "data-export")
@@ -210,11 +212,12 @@ def _shown(name: str, call, hub: dict | None = None, again: dict | None = None) 
     columns as it was filled in, which comes back when they don't fit.
     """
     try:
-        for kind, value in with_progress(call):
-            if kind == "progress":
-                yield {}, {"name": name, "share": value[0], "what": value[1]}, {}, gr.skip()
+        for news in with_progress(call):
+            if news[0] == "progress":
+                share, what = news[1]
+                yield {}, {"name": name, "share": share, "what": what}, {}, gr.skip()
             else:
-                yield {}, {}, {}, {"dataset_id": value.dataset_id}
+                yield {}, {}, {}, {"dataset_id": news[1].dataset_id}
     except data.ColumnsNeeded as needed:
         asked = {
             "name": name,

@@ -1,13 +1,14 @@
 """What the evaluate panel's scripts ask for: choices, evaluations as they go, records, one text. Knows no widget."""
 
 from pathlib import Path
+from typing import Any
 
 from llmdemo import data, prepare
 from llmdemo.errors import UserError
 from llmdemo.evaluation import heldout
 from llmdemo.evaluation.export import differs
 from llmdemo.evaluation.folds import start_folds
-from llmdemo.jobs.states import COMPLETED
+from llmdemo.jobs.states import COMPLETED, FAILED
 from llmdemo.models import catalog
 from llmdemo.settings.evaluation import CRITERIA, KIND_OF_TASK, LIMITS
 from llmdemo.settings.training import METHODS
@@ -112,14 +113,18 @@ class EvaluatePages:
             return {"evaluations": brief, "evaluation": None}
         differ = bool(request.get("differ"))
         seen = f"{chosen['evaluation_id']} {chosen['state']} {chosen['progress'].get('number', 0)} {differ}"
-        shown = {"status": _public(chosen), "seen": seen, "fresh": seen != request.get("seen")}
+        shown: dict[str, Any] = {"status": _public(chosen), "seen": seen, "fresh": seen != request.get("seen")}
         if shown["fresh"]:
-            shown |= self._result(chosen["evaluation_id"], differ)
+            try:
+                shown |= self._result(chosen["evaluation_id"], differ)
+            except UserError as error:  # damaged: it is said, and the evaluation can be deleted
+                shown |= {"result": {}, "records": [], "of": 0}
+                shown["status"] |= {"state": FAILED, "message": error.message, "hint": error.hint}
         return {"evaluations": brief, "evaluation": shown}
 
     def _result(self, evaluation_id: str, differ: bool) -> dict:
         """{"result", "records", "of"}: the first records of the `of` that are asked for, with texts cut short."""
-        result, records = self._evaluations.result(evaluation_id), self._evaluations.records(evaluation_id)
+        result, records = self._evaluations.result_with_records(evaluation_id)
         if result.get("kind") == "classify":
             for model in result["models"]:
                 model["mistakes"] = [_mistake(records[place], model, result) for place in model["mistakes"]]
@@ -206,4 +211,4 @@ def _choose(known: list[dict], evaluation_id) -> dict | None:
         if each["evaluation_id"] == evaluation_id:
             return each
     going = [each for each in known if each["state"] in ("running", "stopping")]
-    return (going or known or [None])[0]
+    return next(iter(going or known), None)

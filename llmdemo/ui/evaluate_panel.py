@@ -1,6 +1,7 @@
 """The evaluate panel: choose models and data, follow, read what came out; a box to use a classifier. Knows no metric."""
 
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 
@@ -45,12 +46,13 @@ def _connect(services: Services, use: gr.HTML, file: gr.UploadButton, note: gr.H
     def table(path: str | None, model_id: str):
         try:
             services.require_owner()
+            assert path is not None, "the upload button sends a file"
             with downloads.new_folder() as folder:
                 return {}, str(services.classifiers.get().table(model_id, Path(path), folder))
         except Exception as error:  # the boundary to the page
             return bridge.notice(error), None
 
-    quiet = {"api_visibility": "private", "show_progress": "hidden"}
+    quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     use.select(choose, None, chosen, **quiet)
     made = file.upload(table, [file, chosen], [note, button], **quiet, concurrency_limit=1)
     made.success(None, None, None, js=downloads.click("evaluate-csv"))

@@ -54,8 +54,8 @@ class ExperimentsPages:
         """{"text"}: the rows as CSV."""
         return {"text": self._services.experiments.csv(_id(request))}
 
-    def _config(self, request: dict) -> dict:
-        """The form's settings; adds the sample first where that was chosen."""
+    def _config(self, request: dict) -> object:
+        """The form's settings, unchecked; adds the sample first where that was chosen."""
         config = request.get("config")
         if isinstance(config, dict) and config.get("dataset_id") == SAMPLE_ID:
             return {**config, "dataset_id": add_sample(self._services).dataset_id}

@@ -21,6 +21,9 @@ from llmdemo.ui import door
 
 _SHARE_OF_ONE = 10
 """One visitor may have a tenth of the queue's places, one address half of them."""
+BATCHES, MOST_BATCHES = "batches", 16
+"""The kind of work (Gradio's concurrency_id) that asks for many prompts, and how many are under way at once. They take
+turns prompt by prompt (arena/batch_turns.py), so that one that has begun does not keep the next from beginning."""
 _MOST_REMEMBERED = 4096
 _LOOK_SECONDS, _IDLE_LOOK_SECONDS = 0.001, 0.02
 """Between two looks into the queue. Gradio's thousandth of a second takes 7 % of a core, also while nobody is there."""
@@ -96,6 +99,7 @@ class FairQueue(Queue):
         taken = await super().push(body, request, username)
         if taken[0]:
             visitor = door.of_request(request)
+            assert isinstance(taken[1], str), "of a request that was taken, Gradio tells the event's id"
             self._sessions.claim(taken[1], visitor.identity if visitor else "")
         if asleep:  # what is served at once shall not count as waiting
             await asyncio.sleep(_IDLE_LOOK_SECONDS)
@@ -131,20 +135,20 @@ class FairQueue(Queue):
     def _eligible(self, kind: str, limit: int | None) -> list[Event]:
         """What waits for this kind of work and may have a place now, in order.
 
-        Of more than one place owners keep one; guests' batches have half; one guest has half.
+        Of more than one place owners keep one; one guest has half, of batches' places one, and one address half of them.
         """
         waiting = self.event_queue_per_concurrency_id[kind].queue
         if limit is None or limit < 2:
             return list(waiting)
         running = [event for event in self._running() if event.concurrency_id == kind and _is_guests(event)]
         full = len(running) >= limit - (1 if self._reserve else 0)
-        batches = sum(map(_is_batch, running)) >= limit // 2
-        busy = Counter(map(who, running))
+        busy, places = Counter(map(who, running)), Counter(map(_address, running))
+        of_guest, of_address = (1, limit // 2) if kind == BATCHES else (limit // 2, limit)
 
         def may(event: Event) -> bool:
             if not _is_guests(event):
                 return True
-            return not (full or busy[who(event)] >= limit // 2 or (batches and _is_batch(event)))
+            return not (full or busy[who(event)] >= of_guest or places[_address(event)] >= of_address)
 
         return list(filter(may, waiting))
 
@@ -263,12 +267,6 @@ def _name(visitor, session_hash: str | None) -> str:
 def _is_guests(event: Event) -> bool:
     visitor = door.of_request(event.request)
     return visitor is not None and not visitor.is_owner
-
-
-def _is_batch(event: Event) -> bool:
-    """Whether the page asks for many prompts at once: minutes of work for one place."""
-    data = getattr(event.data, "event_data", None)
-    return isinstance(data, dict) and "prompts" in data
 
 
 def _address(event: Event) -> str:

@@ -17,6 +17,7 @@ from gradio.route_utils import FnIndexInferError
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
+from llmdemo.errors import DiskFull, is_disk_full
 from llmdemo.public.hosts import origin_host
 from llmdemo.public.json_body import Bounds, Refused, checked
 from llmdemo.public.rates import Rates
@@ -72,7 +73,7 @@ class Guard:
     """ASGI middleware: refuses what no page of this app sends; security headers on every answer.
 
     Stands behind the door: it knows who asks. 403 for a post of another site and for what guests may not send, 413 for
-    a body that is too large, 429 for a guest who asks too often.
+    a body that is too large, 429 for a guest who asks too often, 507 for an upload that the disk has no room for.
     """
 
     def __init__(self, app, settings: Settings | None = None, sessions: Sessions | None = None):
@@ -121,6 +122,11 @@ class Guard:
             if begun:
                 raise
             await _answer(scope, send_with_headers, error.status, str(error))
+        except OSError as error:
+            if begun or not is_disk_full(error):
+                raise
+            say("disk", f"507 {path[:200]!r}: {error.strerror}")
+            await _answer(scope, send_with_headers, 507, str(DiskFull()))
         except _MISUNDERSTOOD as error:
             if begun or scope["method"] in _SAFE:
                 raise

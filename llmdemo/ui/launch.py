@@ -1,11 +1,14 @@
 """Starts the server: who may do what, and one sentence when it cannot start. Knows no panel."""
 
+import contextlib
 import ipaddress
 import os
+import shutil
 import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,7 +17,11 @@ from llmdemo.public.passwords import checked_name, hash_password, read_accounts
 from llmdemo.public.people import Access, space_access
 from llmdemo.public.spaces import on_zero_gpu
 from llmdemo.settings import Settings
+from llmdemo.store import Home
 from llmdemo.ui.share import why_no_link
+
+UPLOADS_SECONDS = 24 * 3600.0
+"""How long an upload and a file to be downloaded are kept."""
 
 
 def serve(
@@ -35,6 +42,7 @@ def serve(
     _check_port(host, port)
     share = share and _can_share()
     access = choose_access(host, share, accounts)
+    keep_uploads_at_home(Home(settings.home))
     if on_zero_gpu():
         from llmdemo.arena import zero_gpu  # noqa: F401  # `spaces` wants to know of it before the launch
     from llmdemo.ui.app import build, launch_options
@@ -57,6 +65,21 @@ def serve(
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it is being done
         page.close(verbose=False)
         services.close()
+
+
+def keep_uploads_at_home(home: Home, env=os.environ) -> None:
+    """Gradio shall keep files in the home folder: its own place, /tmp/gradio, may be another user's or another app's.
+
+    To be called before Gradio is imported, which reads GRADIO_TEMP_DIR then; who starts the app may have set that.
+    What is older than a day is deleted: Gradio deletes only what the same process has made.
+    """
+    folder = Path(env.setdefault("GRADIO_TEMP_DIR", str(home.uploads.absolute())))
+    if folder.resolve() != home.uploads.resolve():
+        return
+    for entry in folder.glob("*"):
+        with contextlib.suppress(OSError):  # another app on this home may be faster
+            if time.time() - entry.lstat().st_mtime > UPLOADS_SECONDS:
+                shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
 
 
 def is_public(host: str, share: bool, env=os.environ) -> bool:

@@ -23,7 +23,8 @@ class LearnPages:
     def numbers(self, request: dict) -> dict:
         """Learn.numbers of the form's settings; adds the sample first where that was chosen."""
         self._services.require_owner()
-        config = request.get("config") if isinstance(request.get("config"), dict) else {}
+        asked = request.get("config")
+        config: dict = asked if isinstance(asked, dict) else {}
         if config.get("dataset_id") == SAMPLE_ID:
             config = {**config, "dataset_id": add_sample(self._services).dataset_id}
         place = request.get("place")

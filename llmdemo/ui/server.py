@@ -58,8 +58,10 @@ class Gate:
         self._app, self._hosts, self._share_url = app, hosts, share_url
 
     async def __call__(self, scope: dict, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
         if scope["type"] != "http":
-            return await self._app(scope, receive, send) if scope["type"] == "lifespan" else None
+            return None
         if shared := origin_host(self._share_url() or ""):
             self._hosts.add(shared)
         host = self._asked_host(scope)
@@ -86,7 +88,7 @@ class Gate:
         """`scope` without what a proxy may say, where there is none, and without a wrong name where it would last."""
         headers = scope["headers"]
         if not self._hosts.proxied:
-            headers = [pair for pair in headers if not self._is_hearsay(*pair, shared)]
+            headers = [pair for pair in headers if not self._is_hearsay(pair[0], pair[1], shared)]
         path = scope["path"]
         if any(part in path for part in _CACHED_WITH_HOST) and b"page=" not in scope.get("query_string", b""):
             told = header({"headers": headers}, b"x-forwarded-host") or header(scope, b"host")

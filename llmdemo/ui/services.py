@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from llmdemo import assets
 from llmdemo.errors import UserError
 from llmdemo.public.people import Access
 from llmdemo.public.sessions import Sessions
@@ -24,7 +25,7 @@ if TYPE_CHECKING:  # the arena and the classifiers import torch, which takes sec
     from llmdemo.runs import Runs
 
 T = TypeVar("T")
-ASSETS = Path(__file__).resolve().parents[2] / "assets"
+ASSETS = assets.FOLDER
 
 
 @dataclass(frozen=True)

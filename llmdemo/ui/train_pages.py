@@ -91,7 +91,7 @@ class TrainPages:
         try:
             config = runs.config(run_id)
         except UserError:
-            config = {}  # damaged: the rest of the run can be seen, and the run deleted
+            config = {}  # damaged, as its notes say: the rest of the run can be seen, and the run deleted
         return {
             "config": config,
             "title": self._title(config) | {"tracker": self._tracker(run_id, config)},
@@ -209,4 +209,4 @@ def _choose(runs: list[dict], run_id) -> dict | None:
         if run["run_id"] == run_id:
             return run
     going = [run for run in runs if run["state"] in ("starting", "running", "stopping")]
-    return (going or runs or [None])[0]
+    return next(iter(going or runs), None)

@@ -60,6 +60,7 @@ def build(services: Services) -> TrainPanel:
         """A run from another installation, shown with the others."""
         try:
             services.require_owner()
+            assert path is not None, "the upload button sends a file"
             return {}, {"run_id": services.runs.import_bundle(Path(path))}
         except Exception as error:  # the boundary to the page
             return bridge.notice(error), gr.skip()

@@ -6,12 +6,13 @@ through gr.I18n. In a text, {name} is filled in by whoever shows it.
 
 import functools
 import json
-from pathlib import Path
 
 import gradio as gr
 
+from llmdemo import assets
+
 LANGUAGES = ("en", "zh-TW")
-FOLDER = Path(__file__).resolve().parents[2] / "assets" / "words"
+FOLDER = assets.FOLDER / "words"
 # zh-HK and zh-Hant are what browsers in Hong Kong and with script subtags ask for; the texts are the same.
 _BROWSERS = {"en": ("en",), "zh-TW": ("zh-TW", "zh-HK", "zh-Hant")}
 _asked: set[str] = set()

@@ -1,12 +1,16 @@
 """Many prompts: the numbers add up, samples differ, stop ends it, bad batches are refused."""
 
 import json
+import threading
+import time
 
 import pytest
 
+from llmdemo import decoding
 from llmdemo.arena.batch import check_batch
 from llmdemo.decoding import DecodeSettings
 from llmdemo.errors import UserError
+from llmdemo.models import catalog
 
 SETTINGS = {"max_new_tokens": 8, "temperature": 1.0, "num_beams": 2, "seed": 3}
 PROMPTS = ["Hello", "Name three fruits", "Why?"]
@@ -87,3 +91,72 @@ def test_samples_that_do_not_fit_into_one_pass_are_refused():
 def test_a_prompt_that_is_too_long_ends_the_batch_with_a_sentence(arena):
     end = run(arena, prompts=["Hello", "word " * 400])[-1]
     assert end["state"] == "failed" and "tokens long" in end["message"]
+
+
+class Gate:
+    """Stands for the engine: notes the seed of each prompt that begins, and lets it go on when it is told to."""
+
+    def __init__(self, arena):
+        self.seeds: list[int] = []
+        self.go = threading.Semaphore(0)
+        arena._decode = self._decode
+
+    def _decode(self, model, ids, settings):
+        self.seeds.append(settings.seed)
+        assert self.go.acquire(timeout=60)
+        yield from decoding.decode_lanes(model, ids, settings)
+
+
+def begin(arena, request) -> threading.Thread:
+    """Computes the request's events in a thread of its own."""
+    thread = threading.Thread(target=lambda: list(arena.events(request)), daemon=True)
+    thread.start()
+    return thread
+
+
+def wait_until(state) -> None:
+    end = time.monotonic() + 60
+    while not state():
+        assert time.monotonic() < end, "it did not come to that"
+        time.sleep(0.005)
+
+
+def lined_up(arena) -> int:
+    return len(arena._batch_turns._waiting)
+
+
+def test_a_late_batch_and_a_late_prompt_begin_within_a_few_prompts_of_the_others(arena):
+    gate, short = Gate(arena), {**SETTINGS, "max_new_tokens": 1}
+    early = [
+        begin(arena, arena.batch_request("starter", PROMPTS * 5, {**short, "seed": 1000 * number}))
+        for number in range(1, 5)
+    ]
+    wait_until(lambda: gate.seeds and lined_up(arena) == 2)
+    late = begin(arena, arena.batch_request("starter", PROMPTS, {**short, "seed": 9000}))
+    wait_until(lambda: lined_up(arena) == 3)
+    one = begin(arena, arena.request("starter", "Hello", {**short, "seed": 7000}))
+    with arena._cache.use(catalog.resolve(arena._home, "starter"), "auto") as loaded:
+        wait_until(lambda: len(loaded.lock._waiting) == 2)
+    for _ in range(4 * 15 + 3 + 1):
+        gate.go.release()
+    for thread in [*early, late, one]:
+        thread.join(60)
+    assert len(gate.seeds) == 4 * 15 + 3 + 1  # nobody's prompt is lost
+    assert gate.seeds.index(7000) <= 2  # after those who had a place before it
+    assert all(gate.seeds.index(9000 + prompt) <= 5 + 6 * prompt for prompt in range(3))  # every fifth turn is its own
+
+
+def test_a_batch_that_waits_for_its_turn_can_be_stopped_and_takes_no_place(arena):
+    gate = Gate(arena)
+    others = [begin(arena, arena.batch_request("starter", PROMPTS, {**SETTINGS, "seed": seed})) for seed in (100, 200)]
+    wait_until(lambda: not arena._batch_turns._free)
+    request = arena.batch_request("starter", PROMPTS, {**SETTINGS, "seed": 300})
+    waiting = arena.events(request)
+    assert next(waiting)["type"] == "waiting"
+    arena.stop(request.run_id)
+    assert next(waiting)["state"] == "stopped"
+    for _ in range(6):
+        gate.go.release()
+    for thread in others:
+        thread.join(60)
+    assert len(gate.seeds) == 6 and not arena._batch_turns.would_wait()

@@ -256,6 +256,8 @@ def test_the_copied_python_repeats_greedy_and_beam_search(arena, capsys):
         ("Name three fruits", {"strategy": "beam", "num_beams": 3, "length_penalty": 2.0, "early_stopping": "never"}),
         ({"raw": "The quick brown"}, {"strategy": "beam", "num_beams": 2, "early_stopping": True}),
         ([{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}], {"strategy": "greedy"}),
+        ("Name three fruits", {"strategy": "greedy", "repetition_penalty": 1.3, "min_new_tokens": 9}),
+        ("Name three fruits", {"strategy": "beam", "no_repeat_ngram_size": 2, "repetition_penalty": 1.2}),
     ],
 )
 @pytest.mark.parametrize("kind", ["plain", "own penalties", "no template"])
@@ -279,6 +281,46 @@ def test_the_copied_python_sets_every_filter(arena):
     code = arena.python(arena.request("starter", {"raw": "It's"}, {**SETTINGS, "lanes": ["top_p", "min_p"]}))
     assert "top_k=0" in code and "top_p=0.9" in code and "min_p=0.05" in code and "set_seed(5)" in code
     compile(code, "copied", "exec")
+
+
+def test_the_copied_python_bans_and_biases_the_same_words(arena):
+    plain = last(arena.compare("starter", "Hello", {**SETTINGS, "lanes": ["greedy"]}))["lanes"]["greedy"]["token_ids"]
+    settings = {**SETTINGS, "precision": "fp32", "lanes": ["greedy"], "logit_bias": {str(plain[0]): -100, "the": 4}}
+    settings["bad_words"] = ["and so", "Hello"]
+    ours = last(arena.compare("starter", "Hello", settings))["lanes"]["greedy"]["token_ids"]
+    code = arena.python(arena.request("starter", "Hello", settings))
+    names = {}
+    exec(compile(code, "copied", "exec"), names)  # noqa: S102 - it is our own text
+    theirs = names["output"][0, names["inputs"]["input_ids"].shape[1] :].tolist()
+    assert theirs == ours and ours[0] != plain[0]
+    assert "bad_words_ids=" in code and "sequence_bias=" in code
+
+
+def test_the_copied_python_says_what_transformers_does_not_have(arena):
+    settings = {**SETTINGS, "lanes": ["greedy", "beam"], "frequency_penalty": 0.5}
+    code = arena.python(arena.request("starter", "Hello", settings))
+    assert code.count("# frequency_penalty=0.5 is left out: transformers' generate has no such setting.\n") == 2
+    assert "presence" not in code
+    compile(code, "copied", "exec")
+
+
+def test_no_lane_says_a_banned_word(arena, tiny_model_folder):
+    plain = last(arena.compare("starter", "Hello", SETTINGS))
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model_folder)
+    said = {token for lane in plain["lanes"].values() for token in lane["token_ids"]}
+    words = [tokenizer.decode([token]) for token in said - set(tokenizer.all_special_ids)]
+    banned = [word for word in words if word.strip() and "\ufffd" not in word][:20]
+    again = last(arena.compare("starter", "Hello", {**SETTINGS, "bad_words": banned}))
+    assert banned and again["settings"]["bad_words"] == banned
+    for lane in again["lanes"].values():
+        assert not {tokenizer.decode([token]) for token in lane["token_ids"]} & set(banned)
+
+
+def test_a_fork_goes_on_with_the_penalties_of_the_whole_answer(arena):
+    settings = {**SETTINGS, "lanes": ["greedy"], "frequency_penalty": 2.0, "min_new_tokens": 10}
+    whole = [event["i"] for event in run(arena, settings=settings) if event["type"] == "token"]
+    forked = [e["i"] for e in run(arena, settings=settings, prefix_ids=whole[:5]) if e["type"] == "token"]
+    assert forked == whole[5:]
 
 
 def test_the_copied_python_of_a_guest_pins_the_starters_commit(arena, home):

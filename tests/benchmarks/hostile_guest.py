@@ -31,7 +31,7 @@ def main() -> int:
         while (config := client.get("config")).status_code != 200 and time.monotonic() < end:
             time.sleep(0.2)  # until the server has seen that some of the connections are closed
         events = config.json()["dependencies"]
-        arena = next(one["id"] for one in events if any(target[1] == "compare" for target in one["targets"]))
+        arena = next(one["id"] for one in events if any(target[1] == "compare_many" for target in one["targets"]))
         for number, (method, path, body) in enumerate(cycle(requests(arena))):
             if time.monotonic() > end:
                 break

@@ -98,6 +98,8 @@ def test_a_chinese_browser_gets_chinese(tiny_app, open_page):
         expect(page.get_by_role("tab", name=name, exact=True)).to_be_visible()
     expect(page.locator("h1")).to_have_text("調校與解碼")
     expect(page.locator("#data-sample")).to_have_text("使用範例資料")
+    drop = "getComputedStyle(document.querySelector('#data-file [data-testid=upload-text]'), '::after').content"
+    assert "拖到這裡" in page.evaluate(drop)
     assert page.evaluate("document.documentElement.lang") == "zh-Hant"
 
 

@@ -233,17 +233,21 @@ def without_the_crossing_token(lane):
 
 def draws_fit(lane, weights):
     """Chi-square (with the 1e-6 quantile by Wilson and Hilferty's approximation) and total variation of 100,000 draws."""
-    want = wanted(lane)
-    drawn = draw(weights(lane), lane_uniforms(11, lane.name, DRAWS))
-    counts = np.bincount(drawn.numpy(), minlength=len(LOGITS))
+    chi_square_fits(draw(weights(lane), lane_uniforms(11, lane.name, DRAWS)), wanted(lane))
+
+
+def chi_square_fits(drawn, want):
+    """Asserts that the token ids `drawn` have the float64 distribution `want`."""
+    draws = len(drawn)
+    counts = np.bincount(drawn.numpy(), minlength=len(want))
     support = want > 0
     assert counts[~support].sum() == 0, "a token was drawn that the filter cuts"
-    expected = want[support] * DRAWS
+    expected = want[support] * draws
     statistic = ((counts[support] - expected) ** 2 / expected).sum()
     free = max(support.sum() - 1, 1)
     limit = free * (1 - 2 / (9 * free) + 4.75 * np.sqrt(2 / (9 * free))) ** 3
     assert statistic < limit, f"chi-square {statistic:.1f} over {limit:.1f}"
-    assert np.abs(counts / DRAWS - want).sum() / 2 < 0.01
+    assert np.abs(counts / draws - want).sum() / 2 < 0.01
 
 
 @pytest.mark.parametrize("name", CASES)

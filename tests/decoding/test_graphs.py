@@ -1,4 +1,5 @@
 import time
+from dataclasses import replace
 
 import pytest
 import torch
@@ -6,16 +7,22 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from llmdemo.decoding import DecodeSettings, filters, fused_llama
 from llmdemo.decoding.backend import fused_weights
+from llmdemo.decoding.engine import _resolved
 from llmdemo.decoding.graphs import GraphRun, StaticForward
+from llmdemo.settings.decoding import Resolved
 
 PROMPT = [5, 6, 7, 8]
+PENALISED = dict(
+    repetition_penalty=1.2, no_repeat_ngram_size=2, frequency_penalty=0.5, presence_penalty=0.5, min_new_tokens=3
+)
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 
 
-def graph_run(model, capture=False, eos=(), max_new=40, **settings):
+def graph_run(model, capture=False, eos=(), max_new=40, prompt=PROMPT, **settings):
     settings = DecodeSettings.from_dict({"max_new_tokens": max_new, **settings})
     forward = StaticForward(fused_weights(model))
-    run = GraphRun(forward, PROMPT, settings, max_new, list(eos), time.perf_counter(), capture=capture)
+    settings = replace(settings, resolved=_resolved(model, settings))
+    run = GraphRun(forward, prompt, settings, max_new, list(eos), time.perf_counter(), capture=capture)
     steps = list(run.steps())
     return steps, {name: result for step in steps for name, result in step.results.items()}
 
@@ -91,8 +98,11 @@ def test_a_step_of_fixed_shapes_waits_for_nothing(tiny_llama, monkeypatch):
         "sample",
         "beam",
         {"strategy": "top_p", "name": "all", "top_k": 9, "min_p": 0.1},
+        {"strategy": "sample", "name": "penalised", **PENALISED},
+        {"strategy": "beam", "name": "penalised beams", **PENALISED},
     ]
     settings = DecodeSettings.from_dict({"max_new_tokens": 9, "lanes": lanes, "early_stopping": True})
+    settings = replace(settings, resolved=Resolved((((5, 6), 1.0), ((7,), -2.0))))
     run = GraphRun(StaticForward(fused_weights(tiny_llama(4))), PROMPT, settings, 9, [2, 3], 0.0, capture=False)
     steps = run.steps()
     next(steps)

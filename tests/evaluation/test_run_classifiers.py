@@ -10,6 +10,7 @@ from llmdemo.errors import UserError
 from llmdemo.evaluation import Evaluations
 from llmdemo.evaluation.folds import start_folds
 from llmdemo.jobs import Jobs
+from llmdemo.jobs.damage import Damaged
 from llmdemo.store import read_json, write_json
 
 
@@ -141,6 +142,25 @@ def test_a_run_that_failed_ends_the_cross_validation_with_a_sentence(folds_servi
     runs.state = "failed"
     service.jobs.wake()
     assert "2 of the runs" in _over(service, evaluation_id)["message"]
+
+
+def test_a_run_that_cannot_be_looked_up_just_now_is_waited_for(folds_service, add, models, home, monkeypatch):
+    service, runs = folds_service
+    evaluation_id = start_folds(home, runs, service, {"dataset_id": add(label_rows(40)).dataset_id}, 2)
+    asked = []
+
+    def status(run_id):
+        asked.append(run_id)
+        raise Damaged("for a moment")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "status", status)
+        end = time.monotonic() + 20
+        while len(asked) < 3:
+            service.jobs.wake()
+            assert time.monotonic() < end
+            time.sleep(0.02)
+    assert service.status(evaluation_id)["state"] == "queued"
 
 
 def test_folds_of_data_without_labels_are_refused_and_leave_no_run(folds_service, add, models, home):

@@ -1,6 +1,7 @@
 """Races and searches from start to end, over real queues and a fake worker."""
 
 import json
+import shutil
 import time
 
 import pytest
@@ -236,11 +237,37 @@ def test_a_damaged_experiment_harms_no_other(bench):
     experiments, _ = bench.open()
     group_id = experiments.start_race(bench.base, {"methods": ["galore", "lora"]})
     bench.wait(experiments, group_id, "completed")
-    with pytest.raises(UserError, match="damaged"):
-        experiments.status(broken.name)
-    assert [each["group_id"] for each in experiments.list()] == [group_id]
+    assert {each["group_id"] for each in experiments.list()} == {group_id, broken.name}
+    shown = experiments.status(broken.name)
+    assert shown["state"] == "failed" and "is damaged" in shown["message"] and "Delete it" in shown["hint"]
+    assert shown["rows"] == [] and experiments.csv(broken.name).startswith("run_id")
     experiments.delete(broken.name)
     assert not broken.exists()
+
+
+def test_one_whose_folder_vanishes_ends_and_can_be_deleted(bench):
+    experiments, runs = bench.open(runs_at_once=1)
+    group_id = experiments.start_race({**bench.base, "seed": 99})
+    shutil.rmtree(bench.home.experiments / group_id)
+    deadline = time.monotonic() + 30
+    while (state := runs.jobs.status(group_id)["state"]) != "failed":
+        assert time.monotonic() < deadline, state
+        time.sleep(0.03)
+    experiments.delete(group_id)
+    assert experiments.list() == []
+
+
+def test_an_experiment_that_is_damaged_while_it_goes_ends_and_can_be_deleted(bench):
+    experiments, runs = bench.open()
+    group_id = experiments.start_race({**bench.base, "seed": 99}, {"methods": ["galore", "lora"]})
+    (bench.home.experiments / group_id / "trials.json").write_text('{"trials": [5]}')
+    bench.wait(experiments, group_id, "failed")
+    deadline = time.monotonic() + 20
+    while experiments.jobs.status(group_id)["state"] != "failed":
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    experiments.delete(group_id)
+    assert experiments.list() == [] and len(runs.list()) == 2
 
 
 @pytest.mark.parametrize("group_id", ["exp-none", "../runs", "", None])

@@ -207,3 +207,24 @@ def test_an_outline_has_shapes_and_no_weights(tiny_model_folder):
     outline = load.load_outline(tiny_model_folder, torch.float32)
     assert all(p.is_meta for p in outline.parameters())
     assert sum(p.numel() for p in outline.parameters()) == 30880
+
+
+@pytest.mark.parametrize(
+    "changes", [{"intermediate_size": 2_000_000}, {"head_dim": 600_000}, {"num_hidden_layers": 20}]
+)
+@pytest.mark.parametrize("make", [load.load_causal, lambda folder: load.load_classifier(folder, ["a", "b"])])
+def test_a_config_of_a_larger_model_than_its_weights_is_refused_before_it_is_made(
+    model_copy, monkeypatch, changes, make
+):
+    config = json.loads((model_copy / "config.json").read_text())
+    (model_copy / "config.json").write_text(json.dumps({**config, **changes}))
+    monkeypatch.setattr(load, "_load", lambda *args, **options: pytest.fail("it was made"))
+    monkeypatch.setattr(load, "_FEW", 1000)
+    with pytest.raises(UserError, match=r"makes a model of [\d,]+ numbers, but its weights hold \d\d,\d{3}") as caught:
+        make(model_copy)
+    assert caught.value.hint
+
+
+def test_the_weights_that_a_head_lacks_are_no_mismatch(tiny_model_folder, monkeypatch):
+    monkeypatch.setattr(load, "_FEW", 1000)
+    assert load.load_classifier(tiny_model_folder, ["a", "b"], device="cpu")[0].config.num_labels == 2

@@ -1,11 +1,13 @@
 """What a folder holds beside its weights is tried once, in a process of its own, and refused with a sentence in seconds."""
 
 import json
-import subprocess
+import re
+import shutil
 import time
 
 import pytest
 
+from llmdemo.bounded_child import BoundedChild
 from llmdemo.errors import UserError
 from llmdemo.models import catalog, trial, trial_child
 from llmdemo.store import Home
@@ -82,9 +84,43 @@ ATTACKS = {
 }  # fmt: skip
 
 
+BEFORE_THE_CHILD = ("a large template", "a large tokenizer")
+WITH_LIMITS = ("a slow pattern", "a template that loops", "added tokens")
+ONE_CHILD = """
+import json, os, sys
+from pathlib import Path
+from llmdemo.models import trial_child
+trial_child.begin(60, 3 * 2**30)
+trial_child._stage = trial_child._stages.append
+for folder in sys.argv[1:]:
+    trial_child._write(trial_child.read(Path(folder)))
+sys.stdout.flush()
+os._exit(0)
+"""
+
+
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("attack", ATTACKS)
-def test_what_would_take_for_ever_is_a_sentence(model_copy, tmp_path, attack):
+def test_what_would_take_for_ever_is_a_sentence_to_the_child(tiny_model_folder, tmp_path):
+    attacks = [name for name in ATTACKS if name not in (*BEFORE_THE_CHILD, *WITH_LIMITS)]
+    folders = [shutil.copytree(tiny_model_folder, tmp_path / str(number)) for number in range(len(attacks))]
+    for folder, attack in zip(folders, attacks, strict=True):
+        ATTACKS[attack][0](folder)
+    good = shutil.copytree(tiny_model_folder, tmp_path / "good")
+    script = tmp_path / "one_child.py"
+    script.write_text(ONE_CHILD)
+    child = BoundedChild([str(script), *map(str, [*folders, good])], 100)
+    answers = [json.loads(line) for line in child.answer(100_000)]
+    assert child.end(10) == 0 and len(answers) == len(attacks) + 1
+    for attack, answer in zip(attacks, answers, strict=False):
+        assert re.search(ATTACKS[attack][1], answer["error"]) and answer["hint"], attack
+    assert answers[-1] == {}  # and nothing that they did stays behind
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize(
+    "attack", [*BEFORE_THE_CHILD, *(pytest.param(each, marks=pytest.mark.slow) for each in WITH_LIMITS)]
+)
+def test_a_folder_that_takes_too_much_does_not_come_on_the_menu(model_copy, tmp_path, attack):
     spoil, found = ATTACKS[attack]
     spoil(model_copy)
     home = Home(tmp_path / "home").prepare()
@@ -96,21 +132,33 @@ def test_what_would_take_for_ever_is_a_sentence(model_copy, tmp_path, attack):
 
 
 def test_a_good_folder_is_tried_once_and_its_copies_and_later_apps_not_again(model_copy, tmp_path, monkeypatch):
+    tried = []
+    monkeypatch.setattr(trial, "_try", tried.append)
     change(model_copy, "tokenizer_config.json", a_key_of_this_test=str(tmp_path))
-    tried, real = [], subprocess.Popen
-    monkeypatch.setattr(trial.subprocess, "Popen", lambda *args, **options: tried.append(1) or real(*args, **options))
     for _ in range(3):
         trial.require_tried(model_copy, tmp_path / "kept")
     assert len(tried) == 1
     monkeypatch.setattr(trial, "_passed", set())  # as after another start
-    trial.require_tried(model_copy, tmp_path / "kept")
+    trial.require_tried(shutil.copytree(model_copy, tmp_path / "copy"), tmp_path / "kept")
     assert len(tried) == 1
     change(model_copy, "tokenizer_config.json", a_key_of_this_test="another")
     trial.require_tried(model_copy, tmp_path / "kept")
     assert len(tried) == 2
 
 
+def test_what_the_app_wrote_itself_is_not_tried_until_it_is_changed(model_copy, home, monkeypatch):
+    tried = []
+    monkeypatch.setattr(trial, "_try", tried.append)
+    change(model_copy, "tokenizer_config.json", a_key_of_this_test=str(home.root))
+    catalog.trust_model(home, model_copy)
+    assert catalog.resolve(home, str(model_copy)).path == model_copy and tried == []
+    change(model_copy, "tokenizer_config.json", a_key_of_this_test="another")
+    catalog.resolve(home, str(model_copy))
+    assert tried == [model_copy]
+
+
 def test_the_menu_is_drawn_without_a_trial(home, model_copy, monkeypatch):
+    catalog.trust_model(home, model_copy)
     catalog.add_model(home, str(model_copy))
     monkeypatch.setattr(trial, "_passed", set())
     monkeypatch.setattr(trial, "_try", lambda folder: pytest.fail("a child for a list"))

@@ -39,6 +39,7 @@ def done(bench):
         {"dataset_id": "d", "model": {"id": "starter", "path": "/somewhere"}, "steps": 12}, name="Receipts"
     )
     bench.wait(app, run_id, "completed")
+    catalog.trust_model(bench.home, bench.home.runs / run_id / "model")  # as the real worker does
     return app, run_id
 
 
@@ -293,6 +294,12 @@ def test_an_imported_run_names_the_model_that_is_here_or_none(bench, tmp_path, t
         ({}, {"model/model.safetensors": b"short"}),
         ({}, {"model/model.safetensors": None}),
         ({}, {"model/config.json": None}),
+        (
+            {},
+            {
+                "model/chat_template.jinja": b"{% for i in range(9**9) %}{% for j in range(9**9) %}{% endfor %}{% endfor %}"
+            },
+        ),
     ],
 )
 def test_a_bundle_whose_model_may_not_be_loaded_is_refused(bench, tmp_path, tiny_model_folder, changes, files):

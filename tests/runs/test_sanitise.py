@@ -1,7 +1,7 @@
 import pytest
 
 from llmdemo.errors import UserError
-from llmdemo.runs.sanitise import believed, sound
+from llmdemo.runs.sanitise import believed, settings
 
 HONEST = {
     "dataset_id": "data-1",
@@ -59,6 +59,14 @@ def test_too_many_keys_are_refused():
         believed({f"key_{index}": index for index in range(201)}, "run-here")
 
 
-def test_of_a_config_that_is_here_already_the_parts_that_are_no_objects_are_left_out():
-    assert sound({"dataset": "x", "model": [1], "versions": 5, "group": None, "rank": 8}) == {"rank": 8}
-    assert sound(HONEST) == HONEST
+@pytest.mark.parametrize(
+    "wrong", [{"dataset": "x"}, {"model": [1]}, {"versions": 5}, {"group": None}, {"rank": {}}, {"name": "x" * 10**5}]
+)
+def test_settings_that_this_app_never_writes_are_a_sentence_that_names_the_run(wrong):
+    with pytest.raises(UserError, match=f"config.json of run-here has '{next(iter(wrong))}'") as caught:
+        settings(HONEST | wrong, "run-here")
+    assert "Delete it" in caught.value.hint and len(caught.value.message) < 300
+
+
+def test_settings_are_what_the_config_holds_beside_the_runs_own_part():
+    assert settings(HONEST | {"run": {"id": "x"}}, "run-here") == HONEST

@@ -59,7 +59,7 @@ def test_settings_that_json_cannot_hold_are_refused_and_leave_nothing(bench):
 
 def test_the_config_is_kept_as_it_was_given(bench):
     app = bench.open()
-    config = {"dataset_id": "d", "rank": 64, "nested": {"a": [1, 2.5, "漢字"]}, "steps": 1}
+    config = {"dataset_id": "d", "rank": 64, "dataset": {"name": "漢字", "share": 2.5}, "steps": 1}
     run_id = app.start(config, name="  My \t run ")
     assert app.config(run_id) == config
     assert app.status(run_id)["name"] == "My run"

@@ -34,6 +34,35 @@ BAD = [
     ("seed", 2**63),
     ("precision", "fp8"),
     ("precision", {}),
+    ("repetition_penalty", 0),
+    ("repetition_penalty", 1e9),
+    ("repetition_penalty", -1.2),
+    ("repetition_penalty", math.nan),
+    ("no_repeat_ngram_size", -1),
+    ("no_repeat_ngram_size", 1e9),
+    ("no_repeat_ngram_size", 2.5),
+    ("frequency_penalty", 1e9),
+    ("frequency_penalty", -2.1),
+    ("presence_penalty", math.inf),
+    ("presence_penalty", "0.5"),
+    ("min_new_tokens", -1),
+    ("min_new_tokens", 65),
+    ("min_new_tokens", 1e9),
+    ("bad_words", "yarn"),
+    ("bad_words", [""]),
+    ("bad_words", ["  "]),
+    ("bad_words", [3]),
+    ("bad_words", ["x" * 201]),
+    ("bad_words", ["x"] * 301),
+    ("logit_bias", ["yarn"]),
+    ("logit_bias", {"yarn": 101}),
+    ("logit_bias", {"yarn": math.nan}),
+    ("logit_bias", {"yarn": "much"}),
+    ("logit_bias", {"": 3}),
+    ("logit_bias", {str(i): 1 for i in range(301)}),
+    ("resolved", {"biases": []}),
+    ("lanes", [{"strategy": "greedy", "repetition_penalty": 0}]),
+    ("lanes", [{"strategy": "beam", "min_new_tokens": 65}]),
     ("lanes", []),
     ("lanes", "greedy"),
     ("lanes", ["contrastive"]),
@@ -95,6 +124,39 @@ def test_settings_survive_a_round_trip_through_their_dictionary():
     }
     settings = DecodeSettings.from_dict(values)
     assert DecodeSettings.from_dict(settings.to_dict()) == settings
+
+
+def test_penalties_are_every_lanes_and_a_lane_may_have_its_own():
+    lanes = DecodeSettings.from_dict(
+        {
+            "repetition_penalty": 1.3,
+            "lanes": ["greedy", {"strategy": "beam", "name": "b", "repetition_penalty": 1}, "top_k"],
+        }
+    ).lanes
+    assert [lane.repetition_penalty for lane in lanes] == [1.3, 1.0, 1.3]
+    assert [lane.penalised for lane in lanes] == [True, False, True]
+    assert not any(lane.penalised for lane in DecodeSettings().lanes)
+
+
+def test_penalties_survive_a_round_trip_where_a_lane_has_switched_one_off():
+    values = {
+        "repetition_penalty": 1.3,
+        "frequency_penalty": -0.5,
+        "bad_words": ["yarn"],
+        "logit_bias": {"purple": -3, 12: 4},
+        "lanes": ["greedy", {"strategy": "beam", "name": "b", "repetition_penalty": 1, "frequency_penalty": 0}],
+    }
+    settings = DecodeSettings.from_dict(values)
+    assert settings.logit_bias == {"purple": -3.0, "12": 4.0}
+    assert DecodeSettings.from_dict(settings.to_dict()) == settings
+
+
+def test_a_lane_tells_only_the_penalties_that_are_on():
+    assert DecodeSettings.from_dict({"presence_penalty": 0.5, "lanes": ["greedy"]}).lanes[0].to_dict() == {
+        "name": "greedy",
+        "strategy": "greedy",
+        "presence_penalty": 0.5,
+    }
 
 
 def test_the_app_may_lower_the_limits():

@@ -46,7 +46,7 @@ def test_what_is_different_on_a_space_is_said_on_the_train_panel(monkeypatch, ho
     from llmdemo.ui import words
     from llmdemo.ui.train_panel import _notes_of_the_place
 
-    services = SimpleNamespace(home=home)
+    services = SimpleNamespace(home=home, runs=SimpleNamespace(remade=False))
     assert _notes_of_the_place(services) == []
     monkeypatch.setenv("SPACE_ID", "lab/demo")
     (disk,) = _notes_of_the_place(services)

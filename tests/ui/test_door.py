@@ -111,7 +111,7 @@ def test_a_script_signs_in_with_the_cookie_of_its_session(url, owner):
 def test_a_wrong_login_says_so_and_gives_no_session(login, shared):
     client = signing_in(shared)
     answer = client.post("/sign-in", data={"name": login[0], "password": login[1]})
-    assert answer.status_code == 403 and "wrong" in answer.text
+    assert answer.status_code == 403 and "Wrong name or password" in answer.text
     assert not any("session" in name for name in client.cookies)
 
 

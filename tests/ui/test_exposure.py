@@ -1,12 +1,15 @@
 """What a stranger's request must not get: files, figures of the server, tracebacks, requests sent on their behalf."""
 
+import errno
 import json
 import socket
 import tracemalloc
 
 import httpx
 import pytest
+from gradio.route_utils import GradioUploadFile
 
+from llmdemo.ui import bridge
 from llmdemo.ui.app import launch_options
 from llmdemo.ui.services import ASSETS
 
@@ -134,7 +137,11 @@ def test_no_route_goes_past_the_queue(path, web):
 
 def test_no_folder_is_opened_and_caches_are_emptied(services, server):
     options = launch_options(services)
-    assert options["allowed_paths"] == [] and str(services.home.root) in options["blocked_paths"]
+    home, closed = services.home, set(options["blocked_paths"])
+    assert options["allowed_paths"] == []
+    assert closed >= {str(path) for path in (home.models, home.datasets, home.runs, home.database, home.tmp)}
+    assert closed >= {str(path) for path in home.root.iterdir() if path != home.uploads}
+    assert str(home.uploads) not in closed and str(home.root) not in closed  # else no upload could be used
     assert options["enable_monitoring"] is False and options["run_history"] is False
     from llmdemo.ui.app import build
 
@@ -155,3 +162,25 @@ def test_the_state_that_gradio_keeps_of_visitors_is_bounded(services):
     finally:
         tracemalloc.stop()
     assert kept * one < 256 * 2**20, f"{kept} pages of {one / 1024:.0f} KiB"
+
+
+def test_a_full_disk_at_an_upload_is_a_sentence_and_goes_on_once_there_is_room(server, services, monkeypatch):
+    monkeypatch.setattr(GradioUploadFile, "write", _no_room)
+    with httpx.Client(base_url=server, timeout=30) as client:
+        refused = client.post("gradio_api/upload", files={"files": ("a.json", b"[1]" * 1000)})
+        assert refused.status_code == 507 and "disk of this computer is full" in refused.json()["detail"]
+        monkeypatch.undo()
+        taken = client.post("gradio_api/upload", files={"files": ("a.json", b"[1]" * 1000)})
+    assert taken.status_code == 200 and taken.json()[0].endswith("a.json")
+
+
+async def _no_room(*_):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_full_disk_in_a_handler_is_a_sentence_too(capsys):
+    def handler(_):
+        raise OSError(errno.EDQUOT, "Disk quota exceeded")
+
+    assert "disk of this computer is full" in bridge.guarded(handler)({})["error"]["message"]
+    assert not capsys.readouterr().err

@@ -17,7 +17,7 @@ from llmdemo.public.people import Access, Visitor
 from llmdemo.public.tickets import Tickets
 from llmdemo.settings import Settings
 from llmdemo.ui import door, fair_queue
-from llmdemo.ui.fair_queue import FairQueue, _guests_address, when_gone
+from llmdemo.ui.fair_queue import BATCHES, MOST_BATCHES, FairQueue, _guests_address, when_gone
 
 WAITING = 20
 
@@ -203,10 +203,10 @@ def test_a_guests_request_that_nobody_reads_gives_its_place_back(url, work, monk
             wait_until(lambda: "silent" not in queue.pending_messages_per_session and not waiting_in(work.page))
 
 
-def event_of(role: str, name: str, batch: bool = False, address: str = "1.1.1.1"):
+def event_of(role: str, name: str, address: str = "1.1.1.1", kind: str = "arena"):
     request = SimpleNamespace(scope={door.VISITOR: Visitor(role, name, address)})
-    data = SimpleNamespace(event_data={"prompts": ["x"]} if batch else {"prompt": "x"}, session_hash=name)
-    return SimpleNamespace(request=request, data=data, session_hash=name, concurrency_id="arena", _id=name, alive=True)
+    data = SimpleNamespace(event_data={"prompt": "x"}, session_hash=name)
+    return SimpleNamespace(request=request, data=data, session_hash=name, concurrency_id=kind, _id=name, alive=True)
 
 
 def may_begin(running: list, waiting: list, limit: int = 4, reserve: bool = True) -> list:
@@ -215,8 +215,9 @@ def may_begin(running: list, waiting: list, limit: int = 4, reserve: bool = True
     FairQueue.install(page, Settings(home=None), reserve=reserve)
     queue = page._queue
     queue.active_jobs = [running]
-    queue.event_queue_per_concurrency_id["arena"] = SimpleNamespace(queue=waiting)
-    return [waiting.index(event) for event in queue._eligible("arena", limit)]
+    kind = waiting[0].concurrency_id
+    queue.event_queue_per_concurrency_id[kind] = SimpleNamespace(queue=waiting)
+    return [waiting.index(event) for event in queue._eligible(kind, limit)]
 
 
 def test_guests_leave_a_place_for_owners():
@@ -234,10 +235,20 @@ def test_one_guest_has_half_of_the_places_with_or_without_a_cookie():
     assert may_begin(script, [event_of("guest", ""), event_of("guest", "", address="2.2.2.2")]) == [1]
 
 
-def test_guests_batches_have_half_of_the_places():
-    batches = [event_of("guest", f"g{number}", batch=True) for number in range(2)]
-    waiting = [event_of("guest", "g3", batch=True), event_of("guest", "g4"), event_of("owner", "ann", batch=True)]
-    assert may_begin(batches, waiting) == [1, 2]
+def batch_of(role: str, number: int, address: str = ""):
+    return event_of(role, f"{role}{number}", address or f"1.1.1.{number}", kind=BATCHES)
+
+
+def test_a_fifth_guests_batch_begins_beside_four_others():
+    assert may_begin([batch_of("guest", number) for number in range(4)], [batch_of("guest", 4)], MOST_BATCHES) == [0]
+
+
+def test_of_batches_a_guest_has_one_place_and_an_address_half_of_them():
+    mine = batch_of("guest", 1)
+    waiting = [batch_of("guest", 1), batch_of("guest", 2), batch_of("owner", 1)]
+    assert may_begin([mine], waiting, MOST_BATCHES) == [1, 2]
+    of_one = [batch_of("guest", number, "9.9.9.9") for number in range(MOST_BATCHES // 2)]
+    assert may_begin(of_one, [batch_of("guest", 99, "9.9.9.9"), batch_of("guest", 98)], MOST_BATCHES) == [1]
 
 
 def test_guests_cannot_fill_the_queue_for_an_owner(url, work):

@@ -58,3 +58,9 @@ def test_another_content_has_another_address(files, tmp_path):
     with open(tmp_path / "assets" / "lib" / "format.js", "a") as script:
         script.write("// changed\n")
     assert PageFiles(tmp_path / "assets").folder != files.folder
+
+
+def test_no_line_of_ours_is_over_120_columns(files):
+    ours = {name: content.decode() for name, content in files.files.items() if name.endswith((".js", ".css"))}
+    ours.pop("lib/preact.js")
+    assert [name for name, text in ours.items() if any(len(line) > 120 for line in text.split("\n"))] == []

@@ -114,3 +114,12 @@ def test_an_unknown_text_is_an_error_in_python():
     for ask in (words.t, words.say):
         with pytest.raises(KeyError):
             ask("no_such_text")
+
+
+def test_each_problem_of_a_record_has_its_words():
+    from llmdemo.data.codes import CODES, FLAGS
+
+    for texts in (ENGLISH, CHINESE):
+        assert {code for code in CODES if f"problem_{code}" not in texts} == set()
+        for flag in FLAGS:
+            assert ("{other}" in texts[f"problem_says_{flag.name}"]) == ("{other}" in flag.message)

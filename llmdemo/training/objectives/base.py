@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from llmdemo.data.records import Records
 from llmdemo.decoding.engine import check_tokens
@@ -40,8 +41,9 @@ class Source:
 class Place:
     """What an objective computes with: the model, on its device, as one of several processes."""
 
-    model: nn.Module
-    tokenizer: object
+    model: PreTrainedModel
+    """With LoRA: inside of peft's wrapper, which answers for it."""
+    tokenizer: PreTrainedTokenizerBase
     config: TrainConfig
     precision: str
     device: torch.device
@@ -70,7 +72,7 @@ class Objective:
     """One task. An item is what is counted in a batch: a conversation, a packed row, a text, or a pair."""
 
     task: ClassVar[str]
-    figures: ClassVar[tuple[str, ...]] = ()
+    figures: tuple[str, ...] = ()
     """Names of the figures that a step reports beside its loss."""
     pool: ClassVar[int] = POOL
     """Batches among which items are sorted by length."""
@@ -88,7 +90,9 @@ class Objective:
         raise NotImplementedError
 
     @classmethod
-    def load(cls, entry, config: TrainConfig, data: RunData, dtype: torch.dtype, device: torch.device) -> nn.Module:
+    def load(
+        cls, entry, config: TrainConfig, data: RunData, dtype: torch.dtype, device: torch.device
+    ) -> PreTrainedModel:
         """The model that the run starts from. Raises UserError where it cannot learn this task."""
         model = load_causal(entry, dtype=dtype, device=device)[0]
         check_lengths(model, data)
@@ -167,7 +171,7 @@ class Objective:
         return dict(self.data.facts.get("card", {}))
 
 
-def end_ids(model: nn.Module, tokenizer) -> list[int]:
+def end_ids(model: PreTrainedModel, tokenizer) -> list[int]:
     """The tokens that end a text: all that the base model's files name, and the one that was trained as the end."""
     configs = (getattr(model, "generation_config", None), model.config, model.config.get_text_config())
     told = [getattr(config, "eos_token_id", None) for config in configs] + [tokenizer.eos_token_id]

@@ -6,6 +6,7 @@ Also what raw text shares with it: a causal loss over rows, packed or not, and s
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -76,12 +77,12 @@ class Causal(Objective):
     @torch.no_grad()
     def mean_loss(self, rows: TokenRows) -> float:
         """Mean of −log p over the trained tokens of all rows, over all processes."""
-        total, count = 0.0, 0
+        total = count = 0.0
         for items in self.place.mine(rows.lengths):
             with self.place.autocast():
                 total += self._loss(self._batch(rows, items)).item()
             count += rows.trained(items)
-        total, count = self.place.sum([total, float(count)])
+        total, count = self.place.sum([total, count])
         return total / max(1, count)
 
     def answers(self) -> Iterator[dict]:
@@ -114,7 +115,8 @@ def chat_pieces(records: Iterator[dict], config: TrainConfig, tokenizer, tally: 
 
     `tally` counts the others.
     """
-    tally, seen = tally or Tally(config.max_length), deque()
+    tally = tally or Tally(config.max_length)
+    seen: deque[dict] = deque()
     encoded = encode_many(watched(records, seen), tokenizer, config.max_length, config.loss_on, refuse=False)
     pairs = ((seen.popleft(), row) for row in encoded)
     taken = [(record, (row.input_ids, row.labels)) for record, row in pairs if tally.takes(record, row)]
@@ -149,8 +151,9 @@ def write(place: Place, prompt: list[int]) -> str:
     new = SAMPLE_TOKENS if limit is None else min(SAMPLE_TOKENS, max(1, limit // 2))
     prompt = prompt if limit is None else prompt[-max(1, limit - new) :]
     ids = torch.tensor([prompt], device=place.device)
+    generating: Any = place.model  # transformers gives `generate` to classes with a head, and its types do not say so
     with place.autocast():
-        out = place.model.generate(
+        out = generating.generate(
             input_ids=ids,
             attention_mask=torch.ones_like(ids),
             max_new_tokens=new,
@@ -158,4 +161,6 @@ def write(place: Place, prompt: list[int]) -> str:
             eos_token_id=end_ids(place.model, place.tokenizer) or None,
             pad_token_id=place.pad,
         )
-    return place.tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=True)
+    text = place.tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=True)
+    assert isinstance(text, str), "a tokenizer makes one text of one row"
+    return text

@@ -78,7 +78,7 @@ class Classify(Objective):
 
     @classmethod
     def encode(cls, source: Source, config: TrainConfig, tokenizer) -> RunData:
-        every = source.records.labels()
+        every = source.records.labels() or []
         classes = merge_labels(every)
         chosen = source.held_out[:MOST_JUDGED]
         train, kept = _rows(source, source.train, classes, config, tokenizer)
@@ -158,7 +158,7 @@ class Classify(Objective):
         return like_lengths(lengths, _PASS_TOKENS[self._cpu])
 
     def normaliser(self, items) -> float:
-        return float(self.weights.cpu()[torch.from_numpy(self.data.train.classes[items]).long()].sum().item()) or 1.0
+        return float(self.weights.cpu()[torch.from_numpy(self.data.train.classes_of(items)).long()].sum().item()) or 1.0
 
     def loss_sum(self, items) -> tuple[torch.Tensor, dict[str, float]]:
         items, sure = np.asarray(items), 0.0
@@ -184,7 +184,7 @@ class Classify(Objective):
         self._passes = len(groups)
         logits = torch.cat([self._read(rows, items[group]) for group in groups])
         logits = logits[torch.from_numpy(np.argsort(np.concatenate(groups))).to(logits.device)]
-        wanted = torch.from_numpy(rows.classes[items].astype(np.int64)).to(logits.device)
+        wanted = torch.from_numpy(rows.classes_of(items).astype(np.int64)).to(logits.device)
         return functional.cross_entropy(logits, wanted, reduction="none"), self.weights[wanted]
 
     def _read(self, rows: TokenRows, items) -> torch.Tensor:
@@ -228,7 +228,7 @@ class Classify(Objective):
     def _figures(self, count: int) -> dict[str, float]:
         """Of the first `count` texts of the newest evaluation."""
         rows, logits = self.data.held_out, self._seen[:count]
-        classes, weights = rows.classes[:count], self.weights.cpu().double()
+        classes, weights = rows.classes_of(slice(count)), self.weights.cpu().double()
         wanted = torch.from_numpy(classes.astype(np.int64))
         loss = functional.cross_entropy(logits, wanted, weight=weights, reduction="sum").item()
         with warnings.catch_warnings():

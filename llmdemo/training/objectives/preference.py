@@ -220,7 +220,8 @@ def _label_starts(rows: TokenRows) -> np.ndarray:
 
 def _pairs(records: Iterator[dict], config: TrainConfig, tokenizer, tally: Tally) -> list[tuple]:
     """[(record, (chosen row, rejected row))]: both answers need a token within max_length, and must differ there."""
-    seen, taken = deque(), []
+    seen: deque[dict] = deque()
+    taken = []
     for chosen, rejected in encode_many(watched(records, seen), tokenizer, config.max_length, refuse=False):
         record = seen.popleft()
         refused = next((row for row in (chosen, rejected) if isinstance(row, Refused)), None)

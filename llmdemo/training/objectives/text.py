@@ -5,11 +5,11 @@ forgotten), and some of another data set can be mixed in against it (replay).
 """
 
 import math
-from pathlib import Path
 
 import numpy as np
 import orjson
 
+from llmdemo import assets
 from llmdemo.data.encode import encode_documents
 from llmdemo.data.records import open_records
 from llmdemo.data.shapes import detect
@@ -22,7 +22,7 @@ from llmdemo.training.objectives.base import SAMPLES, Source
 from llmdemo.training.objectives.chat import Causal, chat_pieces
 from llmdemo.training.packing import cut, pack
 
-SAMPLE_FILE = Path(__file__).resolve().parents[3] / "assets" / "sample-messages.json"
+SAMPLE_FILE = assets.FOLDER / "sample-messages.json"
 """The instruction data on which forgetting is measured where none is named."""
 _PROMPT_TOKENS = 32
 
@@ -118,7 +118,10 @@ def _joined(rows: TokenRows, other: TokenRows, chosen: np.ndarray) -> TokenRows:
     places = [np.arange(other.offsets[i], other.offsets[i + 1]) for i in chosen]
     where = np.concatenate(places)
     lengths = np.concatenate([rows.lengths, [len(part) for part in places]])
-    positions = None if rows.positions is None else np.concatenate([rows.positions, other.positions[where]])
+    positions = None
+    if rows.positions is not None:
+        assert other.positions is not None, "both are packed, or neither"
+        positions = np.concatenate([rows.positions, other.positions[where]])
     return TokenRows(
         np.concatenate([rows.ids, other.ids[where]]),
         np.concatenate([rows.labels, other.labels[where]]),

@@ -35,7 +35,7 @@ def make_objective(model, rows, start=None, held_out=None, **changes):
     """The objective with reference log-probabilities of `start`, as `begin` computes them."""
     config = TrainConfig("x", task="preference", batch_size=3, **changes)
     data = RunData(rows, TokenRows.from_lists([]) if held_out is None else held_out, [], {})
-    tokenizer = SimpleNamespace(pad_token_id=0)
+    tokenizer = SimpleNamespace(pad_token_id=0, eos_token_id=None)
     objective = Preference(Place(model, tokenizer, config, "fp32", CPU), data)
     before = Preference(Place(start if start is not None else model, tokenizer, config, "fp32", CPU), data)
 
@@ -244,7 +244,13 @@ def test_a_reference_of_other_data_is_refused(moved, tmp_path):
 
 def test_a_stop_while_the_reference_is_computed_leaves_no_half_of_it(moved, tmp_path):
     objective = Preference(
-        Place(moved[0], SimpleNamespace(pad_token_id=0), TrainConfig("x", task="preference"), "fp32", CPU),
+        Place(
+            moved[0],
+            SimpleNamespace(pad_token_id=0, eos_token_id=None),
+            TrainConfig("x", task="preference"),
+            "fp32",
+            CPU,
+        ),
         RunData(make_rows(), TokenRows.from_lists([]), [], {}),
     )
     assert not objective.begin(tmp_path, np.arange(6), lambda *args, **fields: None, lambda: True)

@@ -1,0 +1,85 @@
+/* What any lane may have that changes its scores before it chooses: penalties, bans, biases. The fields, folded away,
+   and how they are told in a lane's line of settings. Starts nothing. */
+import { h, number, t } from "./dom.js";
+
+export const PENALTIES = [
+  "repetition_penalty",
+  "no_repeat_ngram_size",
+  "frequency_penalty",
+  "presence_penalty",
+  "min_new_tokens",
+];
+const WORDS = ["bad_words", "logit_bias"];
+
+/** Texts, one a line. @param {string} text */
+export const linesOf = (text) => text.split("\n").filter((line) => line.trim());
+
+/** {text: number} of lines "TEXT: NUMBER"; what is no number stays as it was typed, for the app to refuse.
+ * @param {string} text */
+export const biasesOf = (text) =>
+  Object.fromEntries(
+    linesOf(text).map((line) => {
+      const at = line.lastIndexOf(":");
+      const [word, value] =
+        at < 0
+          ? [line, ""]
+          : [
+              line.slice(0, at),
+              line
+                .slice(at + 1)
+                .trim()
+                .replace("−", "-"),
+            ];
+      return [word.trim(), value && Number.isFinite(Number(value)) ? Number(value) : value];
+    }),
+  );
+
+/** The text that `linesOf` or `biasesOf` reads back. @param {unknown} value */
+export const textOf = (value) =>
+  Array.isArray(value)
+    ? value.join("\n")
+    : Object.entries(value && typeof value === "object" ? value : {})
+        .map(([word, bias]) => `${word}: ${bias}`)
+        .join("\n");
+
+/** @param {Record<string, any>} info of a lane: has it something that changes its scores? */
+export const penalised = (info) => Boolean(info.biased) || PENALTIES.some((key) => info[key] !== undefined);
+
+/** @param {Record<string, any>} info of a lane; the parts of its line of settings */
+export const penaltyParts = (info) =>
+  PENALTIES.filter((key) => info[key] !== undefined)
+    .map((key) => t("set_" + key, { n: number(info[key], 2) }))
+    .concat(info.biased ? [t("set_biased")] : []);
+
+/** The folded fields; registers each in form.inputs. @param {any} form */
+export function penaltyFields(form) {
+  const words = WORDS.map((key) => {
+    const input = h("textarea", {
+      id: "arena-" + key,
+      rows: 2,
+      dir: "auto",
+      placeholder: t(key + "_placeholder"),
+      onchange: () => form.hooks.changed(),
+    });
+    const read = key === "bad_words" ? linesOf : biasesOf;
+    Object.assign(input, { read: () => read(input.value), write: (value) => (input.value = textOf(value)) });
+    form.inputs[key] = input;
+    return form.field(key, input);
+  });
+  return h(
+    "details",
+    { class: "more" },
+    h("summary", {}, t("penalties")),
+    h(
+      "div",
+      { class: "settings morebody-inner" },
+      PENALTIES.map((key) => form.number(key)),
+      words,
+    ),
+  );
+}
+
+/** Whether one of the fields differs from its default. @param {any} form */
+export const penaltiesAreSet = (form) =>
+  PENALTIES.some((key) => Number(form.inputs[key].value) !== form.spec[key].default) ||
+  WORDS.some((key) => form.inputs[key].value.trim());

@@ -1,0 +1,118 @@
+"""axe-core finds nothing on any panel, in any of its states, in light and in dark.
+
+axe comes from npm with the other tools for the page's scripts (tests/assets/check.py).
+"""
+
+import importlib.util
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.steps import SECONDS, add_file, compare, start_run, state_is, tab
+
+pytestmark = pytest.mark.slow
+ASSETS = Path(__file__).resolve().parents[1] / "assets"
+AXE = ASSETS / "node_modules" / "axe-core" / "axe.min.js"
+GRADIOS_OWN = ["footer", ".toast-wrap", "#data-file", "#train-import"]
+"""Parts of Gradio that it draws by itself."""
+
+
+@pytest.fixture(scope="module")
+def axe() -> str:
+    """axe's source; fetched from npm where it is not there, and left out with a sentence on a machine without node."""
+    spec = importlib.util.spec_from_file_location("check", ASSETS / "check.py")
+    check = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(check)
+    if reason := check.why_not():
+        pytest.skip(reason)
+    if not AXE.exists():
+        subprocess.run(["npm", "ci", "--no-audit", "--no-fund", "--silent"], cwd=ASSETS, check=True)
+    return AXE.read_text(encoding="utf-8")
+
+
+def violations(page, axe: str, state: str) -> list[str]:
+    """What axe finds on the page as it is: "state: rule: the elements"."""
+    page.wait_for_timeout(350)  # a colour on its way to another one has neither's contrast
+    page.evaluate(axe)
+    found = page.evaluate(
+        "async (own) => (await axe.run({exclude: own.map((each) => [each])}, {resultTypes: ['violations']})).violations",
+        GRADIOS_OWN,
+    )
+    return [
+        f"{state}: {each['id']}: {[node['target'] + [node['html'][:120]] for node in each['nodes'][:4]]}"
+        for each in found
+    ]
+
+
+@pytest.fixture(scope="module")
+def worked(browser, tiny_app, tmp_path_factory):
+    """The app with data that has problems, a finished run of it, a finished classifier, and an evaluation of each."""
+    folder = tmp_path_factory.mktemp("worked")
+    rows = [{"instruction": f"Add {n} and {n + 3}.", "output": f"The sum is {2 * n + 3}."} for n in range(40)]
+    rows += [{"instruction": "Add 1 and 4.", "output": "Another one."}, {"instruction": "", "output": "x"}]
+    (folder / "sums.json").write_text(json.dumps(rows))
+    texts = "".join(f"{'spam' if n % 3 == 0 else 'ham'}\tnumber {n} wins\n" for n in range(60))
+    (folder / "texts.tsv").write_text(texts)
+    page = browser.new_context(viewport={"width": 1280, "height": 800}, locale="en-US").new_page()
+    page.goto(tiny_app)
+    page.wait_for_selector("#data-report .island *", timeout=30 * SECONDS)
+    for name in ("texts.tsv", "sums.json"):
+        add_file(page, folder / name)
+        page.locator("#data-train-on").click()
+        start_run(page, **({"max_steps": 4, "max_length": 64, "rank": 8} if name == "texts.tsv" else {}))
+        expect(page.locator("#train-side .facts").first).to_contain_text(f"{name}, ", timeout=60 * SECONDS)
+        state_is(page, "Completed", 120)
+        page.locator("#train-evaluate").click()
+        page.locator("#evaluate-start").click()
+        shown = page.locator(".confusion" if name == "texts.tsv" else ".figures")
+        expect(shown).to_be_visible(timeout=120 * SECONDS)
+        tab(page, "Data")
+    page.context.close()
+    return tiny_app
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_first_screen_and_empty_panels(scheme, app_on, tiny_home, open_page, axe, tmp_path):
+    import shutil
+
+    shutil.copytree(tiny_home / "models", tmp_path / "home" / "models")
+    with app_on(tmp_path / "home") as url:
+        page = open_page(url, color_scheme=scheme)
+        found = []
+        for name in ("Data", "Train", "Arena", "Evaluate"):
+            tab(page, name)
+            found += violations(page, axe, f"{name}, empty")
+        assert found == []
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_panel_with_work_in_it(scheme, width, worked, open_page, axe):
+    page = open_page(worked, color_scheme=scheme, viewport={"width": width, "height": 844})
+    found = []
+    expect(page.locator(".tok").first).to_be_visible(timeout=20 * SECONDS)
+    found += violations(page, axe, "data, tokens")
+    for view in ("conversation", "list"):
+        page.get_by_role("radio", name=view).check(force=True)
+        found += violations(page, axe, f"data, {view}")
+    tab(page, "Train")
+    expect(page.locator("#run-state")).to_be_visible(timeout=20 * SECONDS)
+    page.get_by_text("Settings", exact=True).click()
+    page.locator("#exp-open").click()
+    page.locator("#train-form .help").first.click()
+    page.locator("#train-run .plot-table summary").click()
+    found += violations(page, axe, "train, a finished run")
+    tab(page, "Evaluate")
+    for shown in (".figures", ".confusion"):
+        page.locator("#evaluate-side .sets button.link").nth(0 if shown == ".figures" else 1).click()
+        expect(page.locator(shown)).to_be_visible(timeout=20 * SECONDS)
+        found += violations(page, axe, f"evaluate, {shown}")
+    compare(page, "Add 3 and 4.", 12, 60)
+    found += violations(page, axe, "arena, compared")
+    page.locator(".lane[data-strategy=top_p] .token:not(.part)").nth(2).click()
+    page.locator(".alternatives .tried summary").click()
+    found += violations(page, axe, "arena, alternatives")
+    assert found == []

@@ -1,0 +1,49 @@
+"""Uploads are kept in the app's home, whoever else uses this machine's temporary folder."""
+
+import os
+import subprocess
+import sys
+import time
+
+from llmdemo.ui.launch import UPLOADS_SECONDS, keep_uploads_at_home
+
+
+def test_gradio_is_told_the_homes_folder_before_it_is_imported(home):
+    script = (
+        "import os, sys, pathlib\n"
+        "from llmdemo.store import Home\n"
+        "from llmdemo.ui.launch import keep_uploads_at_home\n"
+        "assert 'gradio' not in sys.modules\n"
+        "keep_uploads_at_home(Home(pathlib.Path(sys.argv[1])))\n"
+        "from gradio import route_utils, utils\n"
+        "print(utils.get_upload_folder(), route_utils.DEFAULT_TEMP_DIR)\n"
+    )
+    env = {name: value for name, value in os.environ.items() if name != "GRADIO_TEMP_DIR"}
+    command = [sys.executable, "-c", script, str(home.root)]
+    told = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, check=True)
+    assert told.stdout.split() == [str(home.uploads)] * 2
+
+
+def test_what_is_older_than_a_day_goes_at_the_start_and_the_rest_stays(home):
+    old, new, file = (home.uploads / name for name in ("old", "new", "old.json"))
+    for folder in (old, new):
+        folder.mkdir()
+        (folder / "a.json").write_text("[]")
+    file.write_text("[]")
+    long_ago = time.time() - UPLOADS_SECONDS - 60
+    for path in (old, file):
+        os.utime(path, (long_ago, long_ago))
+    env: dict = {}
+    keep_uploads_at_home(home, env)
+    assert env == {"GRADIO_TEMP_DIR": str(home.uploads)}
+    assert [path.name for path in home.uploads.iterdir()] == ["new"] and (new / "a.json").is_file()
+
+
+def test_a_folder_that_who_starts_the_app_has_chosen_is_left_alone(home, tmp_path):
+    chosen = tmp_path / "elsewhere"
+    chosen.mkdir()
+    (chosen / "another app's").write_text("x")
+    os.utime(chosen / "another app's", (0, 0))
+    env = {"GRADIO_TEMP_DIR": str(chosen)}
+    keep_uploads_at_home(home, env)
+    assert env["GRADIO_TEMP_DIR"] == str(chosen) and len(list(chosen.iterdir())) == 1

@@ -9,6 +9,7 @@ import json
 import os
 import time
 from pathlib import Path
+from typing import Any, NoReturn
 
 _LARGEST_READ = 8 * 2**20
 
@@ -25,7 +26,7 @@ class EventWriter:
         size = os.fstat(self._handle).st_size
         return size > 0 and os.pread(self._handle, 1, size - 1) != b"\n"
 
-    def write(self, kind: str, **fields) -> None:
+    def write(self, kind: str, **fields: Any) -> None:
         """One event {"type": kind, "t": now, **fields}. Raises ValueError for NaN or infinity, OSError if full."""
         line = json.dumps({"type": kind, "t": round(time.time(), 3), **fields}, ensure_ascii=False, allow_nan=False)
         data = (b"\n" if self._torn else b"") + line.encode("utf-8", "replace") + b"\n"
@@ -45,7 +46,7 @@ class EventWriter:
         os.close(self._handle)
 
 
-def read_events(path: Path, offset: int = 0) -> tuple[list[dict], int]:
+def read_events(path: Path, offset: int = 0) -> tuple[list[dict[str, Any]], int]:
     """The whole events after byte `offset`, and the offset to go on from.
 
     Lines that are not JSON objects are skipped, halves of surrogate pairs become question marks; a last line without
@@ -55,7 +56,7 @@ def read_events(path: Path, offset: int = 0) -> tuple[list[dict], int]:
     return [event for _, event in numbered], end
 
 
-def read_numbered(path: Path, offset: int = 0) -> tuple[list[tuple[int, dict]], int]:
+def read_numbered(path: Path, offset: int = 0) -> tuple[list[tuple[int, dict[str, Any]]], int]:
     """As `read_events`, each event with its id: the byte after it, which is the offset to go on from."""
     try:
         with open(path, "rb") as file:
@@ -74,7 +75,7 @@ def read_numbered(path: Path, offset: int = 0) -> tuple[list[tuple[int, dict]], 
     return found, offset + end
 
 
-def _parse(line: bytes) -> dict | None:
+def _parse(line: bytes) -> dict[str, Any] | None:
     try:
         event = _DECODER.decode(line.decode())
         if b"\\ud" in line or b"\\uD" in line:
@@ -86,7 +87,7 @@ def _parse(line: bytes) -> dict | None:
     return event if isinstance(event, dict) and isinstance(event.get("type"), str) else None
 
 
-def _refuse(constant: str):
+def _refuse(constant: str) -> NoReturn:
     """NaN and infinities are no JSON: a page that is given them cannot read the rest either."""
     raise ValueError(constant)
 

@@ -12,9 +12,11 @@ import shutil
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from llmdemo.errors import UserError
 
@@ -87,7 +89,7 @@ def new_id(prefix: str) -> str:
     return f"{prefix}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(3)}"
 
 
-def is_id(name) -> bool:
+def is_id(name: object) -> bool:
     """Whether `name` is an id as `new_id` makes them: safe as the name of a folder."""
     return isinstance(name, str) and _ID.fullmatch(name) is not None
 
@@ -122,17 +124,17 @@ def write_atomic(path: Path, content: bytes | str) -> None:
     sync_folder(path.parent)
 
 
-def write_json(path: Path, value) -> None:
+def write_json(path: Path, value: Any) -> None:
     """Writes `value` as JSON, whole or not at all. NaN and infinities are refused (ValueError)."""
     write_atomic(path, json.dumps(value, ensure_ascii=False, indent=1, allow_nan=False))
 
 
-def read_json(path: Path):
+def read_json(path: Path) -> Any:
     """The value in a file of JSON. Raises OSError, and ValueError as `parse_json` does."""
     return parse_json(path.read_text(encoding="utf-8"))
 
 
-def parse_json(text: str | bytes):
+def parse_json(text: str | bytes) -> Any:
     """The value in a JSON text; halves of surrogate pairs become question marks.
 
     Raises ValueError for what `write_json` never writes and no answer to a page can hold: NaN and infinities, integers
@@ -150,7 +152,7 @@ def parse_json(text: str | bytes):
     return value
 
 
-def _check_depth(value) -> None:
+def _check_depth(value: Any) -> None:
     inside = [value]
     for _ in range(_DEEPEST):
         holders = [each for each in inside if isinstance(each, (dict, list))]
@@ -180,7 +182,7 @@ _DECODER = json.JSONDecoder(parse_float=_finite, parse_constant=_finite, parse_i
 
 
 @contextmanager
-def whole_folder(target: Path, scratch: Path):
+def whole_folder(target: Path, scratch: Path) -> Iterator[Path]:
     """Yields an empty folder inside `scratch`; on success it becomes `target`, on failure it is removed.
 
     `scratch` must be on the file system of `target`. `target` must not exist.
@@ -236,7 +238,7 @@ _inside = threading.Lock()
 
 
 @contextmanager
-def locked(path: Path):
+def locked(path: Path) -> Iterator[None]:
     """Around a change that reads a file and writes it again: one thread at a time, of all apps on one home folder.
 
     path: an empty file that only stands for the lock. Waits for its turn; the kernel takes the lock back from who dies.

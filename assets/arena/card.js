@@ -3,6 +3,7 @@
 import { h, number, percent, t, visible } from "./dom.js";
 import { refiltered } from "./filter.js";
 import { penalised } from "./penalties.js";
+import { RARE, rareValues } from "./rare-lanes.js";
 
 const HIDE_AFTER_MS = 220;
 const SWITCH_AFTER_MS = 90; // on the way to the card the pointer crosses other tokens
@@ -23,6 +24,7 @@ function cutText(info, token) {
   if (info.strategy === "greedy") return t("cut_greedy");
   if (info.strategy === "top_k") return t("cut_k", { k: number(info.top_k) });
   if (info.strategy === "min_p") return t("cut_min_p", { p: number(info.min_p, 3) });
+  if (RARE.includes(info.strategy)) return t("cut_" + info.strategy, rareValues(info));
   return t("cut_p", { p: number(info.top_p, 3) });
 }
 

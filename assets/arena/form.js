@@ -5,9 +5,11 @@ import { Modes, oneLine } from "./modes.js";
 import { MoreLanes } from "./more-lanes.js";
 import { numberInput } from "./number-input.js";
 import { penaltiesAreSet, penaltyFields } from "./penalties.js";
+import { RARE, rareFields } from "./rare-lanes.js";
 
 const MAIN = ["temperature", "top_k", "top_p", "num_beams", "max_new_tokens", "seed"];
-const LANES = ["greedy", "top_k", "top_p", "beam", "min_p", "sample"];
+const COMMON = ["greedy", "top_k", "top_p", "beam", "min_p", "sample"];
+const LANES = [...COMMON, ...RARE];
 const DEFAULT_LANES = LANES.slice(0, 4);
 
 export class Form {
@@ -116,14 +118,14 @@ export class Form {
     this.system = h("textarea", { rows: 2, id: "arena-system", placeholder: t("system_placeholder"), dir: "auto" });
     this.lanes = {};
     this.moreLanes = new MoreLanes(() => this.hooks.changed());
-    const lanes = LANES.map((strategy) => {
+    const lane = (strategy) => {
       const box = (this.lanes[strategy] = h("input", {
         type: "checkbox",
         checked: DEFAULT_LANES.includes(strategy),
         onchange: () => this.hooks.changed(),
       }));
       return h("label", { class: "check" }, box, shape(strategy), t("name_" + strategy));
-    });
+    };
     return h(
       "div",
       { class: "morebody" },
@@ -131,7 +133,7 @@ export class Form {
         "div",
         { class: "lanepick", role: "group", "aria-label": t("lanes") },
         h("span", { class: "label" }, t("lanes")),
-        lanes,
+        COMMON.map(lane),
         this.help("lanes"),
         this.moreLanes.element,
       ),
@@ -144,6 +146,7 @@ export class Form {
         this.choice("precision"),
         h("div", { class: "aset" }, h("label", { class: "check" }, this.raw, t("raw")), this.help("raw")),
       ),
+      (this.rare = rareFields(this, lane)),
       (this.penalties = penaltyFields(this)),
       h("div", { class: "system" }, h("label", { for: "arena-system" }, t("system")), this.help("system"), this.system),
     );
@@ -342,8 +345,11 @@ export class Form {
   /* What is set below "More settings" and changes what is seen must not be hidden. */
   showUnusual() {
     const set = penaltiesAreSet(this);
+    const rare = RARE.some((strategy) => this.lanes[strategy].checked);
     if (set) this.penalties.open = true;
-    if (set || this.moreLanes.rows.length || this.raw.checked || this.system.value.trim()) this.more.open = true;
+    if (rare) this.rare.open = true;
+    if (set || rare || this.moreLanes.rows.length || this.raw.checked || this.system.value.trim())
+      this.more.open = true;
   }
 
   /* An error with this form's names for the settings that it is about, whose fields are marked. */

@@ -2,8 +2,9 @@
  `hooks` {card(pane, index, span, how), leave(), reply(lane), copy(lane), prefer(pane, button)}. */
 import { h, number, percent, shape, svg, t } from "./dom.js";
 import { penaltyParts } from "./penalties.js";
+import { RARE, rareParts, rareValues } from "./rare-lanes.js";
 
-const STRATEGIES = ["greedy", "top_k", "top_p", "beam", "min_p", "sample"];
+const STRATEGIES = ["greedy", "top_k", "top_p", "beam", "min_p", "sample", ...RARE];
 const KEPT_IN_GRID = ["perplexity", "distinct_2", "loop", "tokens", "score"];
 const CAPTION = {
   greedy: "spark_choice",
@@ -12,6 +13,7 @@ const CAPTION = {
   min_p: "spark_kept",
   sample: "spark_choice",
   beam: "spark_choice",
+  ...Object.fromEntries(RARE.map((strategy) => [strategy, "spark_kept"])),
 };
 
 function settingsText(info) {
@@ -31,7 +33,7 @@ function ownParts(info) {
   if (info.top_k) parts.push("k " + number(info.top_k));
   if (info.top_p < 1) parts.push("p " + number(info.top_p, 3));
   if (info.min_p) parts.push("min-p " + number(info.min_p, 3));
-  return parts;
+  return [...parts, ...rareParts(info)];
 }
 
 function sentence(info) {
@@ -40,6 +42,7 @@ function sentence(info) {
     p: number(100 * (info.top_p || 0), 1),
     m: number(100 * (info.min_p || 0), 1),
     b: number(info.num_beams),
+    ...rareValues(info),
   });
 }
 
@@ -225,7 +228,7 @@ export class LaneCard {
   drawSpark(view, n) {
     const { strategy } = this.lane.info;
     const own = view.slice(this.lane.prefix.length);
-    const kept = strategy === "top_p" || strategy === "min_p";
+    const kept = CAPTION[strategy] === "spark_kept";
     const values = own.map((token) =>
       kept ? token.k : strategy === "top_k" ? token.m : token.l === null ? 0 : Math.exp(token.l),
     );

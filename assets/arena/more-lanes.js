@@ -1,4 +1,4 @@
-/* Further panes beside the six strategies: a second top-p with another p, a beam search with other beams, …
+/* Further panes beside the strategies' own: a second top-p with another p, a beam search with other beams, …
    Each is a row of fields that becomes a lane with a name of its own. Starts nothing. */
 import { h, t } from "./dom.js";
 
@@ -11,6 +11,12 @@ const OWN = {
   min_p: ["min_p", "min-p", 0.001, 1, 0.2],
   sample: [null, "", 0, 0, 0],
   beam: ["num_beams", "b", 1, 16, 2],
+  typical_p: ["typical_p", "typical", 0.01, 1, 0.5],
+  epsilon: ["epsilon_cutoff", "ε", 0.00001, 0.9, 0.01],
+  eta: ["eta_cutoff", "ε", 0.00001, 0.9, 0.01],
+  top_n_sigma: ["top_n_sigma", "n", 0.1, 100, 1.5],
+  xtc: ["xtc_probability", "xtc", 0, 1, 1],
+  mirostat: ["mirostat_tau", "τ", 0.1, 20, 3],
 };
 
 export class MoreLanes {

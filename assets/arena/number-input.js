@@ -11,6 +11,14 @@ const STEPS = {
   repetition_penalty: 0.05,
   frequency_penalty: 0.1,
   presence_penalty: 0.1,
+  typical_p: 0.01,
+  epsilon_cutoff: 0.001,
+  eta_cutoff: 0.001,
+  top_n_sigma: 0.1,
+  xtc_threshold: 0.01,
+  xtc_probability: 0.1,
+  mirostat_tau: 0.5,
+  mirostat_eta: 0.05,
 };
 
 /** @param {string} key @param {{low: number, high: number, default: number}} spec @param {() => void} changed */

@@ -50,6 +50,10 @@ _OFF = {
 }
 """What generate takes from a model's generation_config.json unless it is told otherwise, and the value that is none of it."""
 
+_FILTERS = ("min_p", "typical_p", "epsilon_cutoff", "eta_cutoff")
+"""Filters that generate has, and whose argument is left out where they are off."""
+_NOT_IN_GENERATE = {"xtc": ("xtc_threshold", "xtc_probability"), "mirostat": ("mirostat_tau", "mirostat_eta")}
+
 
 @dataclass(frozen=True)
 class Source:
@@ -132,7 +136,8 @@ def generate_arguments(lane: LaneSettings) -> dict:
         keys = ("num_beams", "length_penalty", "early_stopping")
         return {"do_sample": False, **{key: getattr(lane, key) for key in keys}}
     filters = {"temperature": lane.temperature, "top_k": lane.top_k, "top_p": lane.top_p}
-    return {"do_sample": True, **filters, **({"min_p": lane.min_p} if lane.min_p else {})}
+    rarer = {key: getattr(lane, key) for key in _FILTERS if getattr(lane, key) != _OFF[key]}
+    return {"do_sample": True, **filters, **rarer}
 
 
 def penalty_arguments(lane: LaneSettings, settings: DecodeSettings) -> dict:
@@ -151,6 +156,8 @@ def penalty_arguments(lane: LaneSettings, settings: DecodeSettings) -> dict:
 def left_out(lane: LaneSettings) -> list[str]:
     """A line for each setting of the lane that generate does not have."""
     on = [key for key in ("frequency_penalty", "presence_penalty") if getattr(lane, key)]
+    if lane.samples:
+        on += [*(["top_n_sigma"] if lane.top_n_sigma else []), *_NOT_IN_GENERATE.get(lane.strategy, ())]
     return [f"{key}={getattr(lane, key)!r} is left out: transformers' generate has no such setting." for key in on]
 
 

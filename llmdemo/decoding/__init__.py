@@ -2,7 +2,16 @@
 
 from llmdemo.decoding.backend import describe, prepare, shares_steps
 from llmdemo.decoding.engine import decode_lanes
-from llmdemo.decoding.filters import keep_min_p, keep_top_k, keep_top_p
+from llmdemo.decoding.filters import (
+    keep_epsilon,
+    keep_eta,
+    keep_min_p,
+    keep_top_k,
+    keep_top_n_sigma,
+    keep_top_p,
+    keep_typical,
+    keep_xtc,
+)
 from llmdemo.decoding.steps import BeamStep, Branch, Candidates, Finished, LaneResult, Sequence, Step, TokenStep
 from llmdemo.settings.decoding import DEFAULT_LANES, PENALTIES, STRATEGIES, DecodeSettings, LaneSettings
 
@@ -22,9 +31,14 @@ __all__ = [
     "TokenStep",
     "decode_lanes",
     "describe",
+    "keep_epsilon",
+    "keep_eta",
     "keep_min_p",
     "keep_top_k",
+    "keep_top_n_sigma",
     "keep_top_p",
+    "keep_typical",
+    "keep_xtc",
     "prepare",
     "shares_steps",
 ]

@@ -79,6 +79,11 @@ def fused_weights(model, precision: str = "auto") -> FusedLlamaWeights | None:
     return kept[1]
 
 
+def fresh_weights(model, precision: str = "auto") -> FusedLlamaWeights | None:
+    """As `fused_weights`, but not kept: for a model that is in training, whose weights are others by the next time."""
+    return _make(model, *_key(model, precision)[:2])
+
+
 def shares_steps(model, precision: str = "auto") -> bool:
     """True if several comparisons in `precision` can batch their steps: its fused weights are ready on a CPU."""
     kept = _kept.get(model)

@@ -1,11 +1,13 @@
-"""Which tokens a sampler may draw from: top-k, top-p, min-p, as masks. Knows nothing of lanes, seeds or models.
+"""Which tokens a sampler may draw from: top-k, top-p, min-p, typical, epsilon, eta, top-nσ, XTC, mirostat, as masks. Knows nothing of lanes, seeds or models.
 
 Each `keep_*` takes logits of shape (…, V), already divided by the temperature, and returns a bool mask of that
 shape. A token with logit −inf is never kept, so a row without any finite logit keeps nothing; every other row
 keeps at least one token. The maths is done in float64.
 
 Sources: top-k, Fan et al., arXiv 1805.04833; top-p, Holtzman et al., arXiv 1904.09751; min-p, Nguyen et al.,
-arXiv 2407.01082. Ties and the crossing token are as in transformers' logits processors.
+arXiv 2407.01082; typical, Meister et al., arXiv 2202.00666; epsilon and eta, Hewitt et al., arXiv 2210.15191; top-nσ, Tang et
+al., arXiv 2411.07641; XTC, P. E. Weidmann, text-generation-webui 6335; mirostat 2, Basu et al., arXiv 2007.14966.
+Ties and the crossing token are as in transformers' logits processors, where it has one.
 """
 
 import math
@@ -72,6 +74,77 @@ def keep_min_p(logits: torch.Tensor, share: float) -> torch.Tensor:
     wide = logits.double()
     floor = wide.amax(-1, keepdim=True) + math.log(share) - exact_hit_tolerance(logits.dtype)  # (…, 1)
     return (wide >= floor) & (logits > -torch.inf)
+
+
+def keep_typical(logits: torch.Tensor, mass: float) -> torch.Tensor:
+    """Mask (…, V) of the tokens whose surprise is nearest to the entropy, until they reach `mass`, 0 < mass ≤ 1.
+
+    As in transformers the token that crosses `mass` is kept, and every token as near as that one.
+    """
+    _check_share("typical_p", mass)
+    possible = logits > -torch.inf
+    if mass >= 1:
+        return possible
+    logprobs = logits.double().log_softmax(-1)  # (…, V)
+    distance = (logprobs + _entropy(logprobs)).abs()
+    ranked, order = distance.sort(dim=-1, stable=True)
+    reached = logprobs.exp().gather(-1, order).cumsum(-1)
+    last = (reached < mass - exact_hit_tolerance(logits.dtype)).sum(-1, keepdim=True)
+    return (distance <= ranked.gather(-1, last.clamp_max(logits.shape[-1] - 1))) & possible
+
+
+def keep_epsilon(logits: torch.Tensor, epsilon: float) -> torch.Tensor:
+    """Mask (…, V) of the tokens with a probability of at least `epsilon`, and of the likeliest in any case."""
+    _check_share("epsilon_cutoff", epsilon)
+    return _at_least(logits, torch.full_like(logits[..., :1], epsilon, dtype=torch.float64))
+
+
+def keep_eta(logits: torch.Tensor, epsilon: float) -> torch.Tensor:
+    """Mask (…, V) of the tokens as likely as min(ε, √ε · exp(−entropy)), and of the likeliest in any case."""
+    _check_share("eta_cutoff", epsilon)
+    entropy = _entropy(logits.double().log_softmax(-1))  # (…, 1) nats
+    return _at_least(logits, (math.sqrt(epsilon) * (-entropy).exp()).clamp_max(epsilon))
+
+
+def keep_top_n_sigma(logits: torch.Tensor, n: float) -> torch.Tensor:
+    """Mask (…, V) of the tokens whose logit is at most `n` standard deviations below the highest, n > 0.
+
+    Temperature scales logits and deviation alike, so that the kept set does not depend on it. The deviation is the
+    population's, over the possible tokens.
+    """
+    if not isinstance(n, (int, float)) or isinstance(n, bool) or not 0 < n < math.inf:
+        raise UserError(f"top_n_sigma is {n!r}.", "It must be a number above 0.")
+    possible, wide = logits > -torch.inf, logits.double()
+    count = possible.sum(-1, keepdim=True)  # (…, 1)
+    mean = wide.masked_fill(~possible, 0).sum(-1, keepdim=True) / count
+    deviation = ((wide - mean).masked_fill(~possible, 0).square().sum(-1, keepdim=True) / count).sqrt()
+    return (wide >= wide.amax(-1, keepdim=True) - n * deviation) & possible
+
+
+def keep_xtc(logits: torch.Tensor, threshold: float) -> torch.Tensor:
+    """Mask (…, V) without the tokens of probability ≥ `threshold`, except the least likely of those (all, if equal)."""
+    _check_share("xtc_threshold", threshold)
+    wide = logits.double()
+    above = wide.softmax(-1) >= threshold
+    least = wide.masked_fill(~above, torch.inf).amin(-1, keepdim=True)  # (…, 1), ∞ where none is above
+    return (wide <= least) & (logits > -torch.inf)
+
+
+def keep_surprise(logits: torch.Tensor, most: torch.Tensor) -> torch.Tensor:
+    """Mask (…, V) of the tokens with a surprise −log2 p of at most `most` (1,) bits, and of the likeliest in any case."""
+    return _at_least(logits, torch.exp2(-most))
+
+
+def _at_least(logits: torch.Tensor, floor: torch.Tensor) -> torch.Tensor:
+    """Mask (…, V) of the tokens with a probability of at least `floor` (…, 1), and of the likeliest."""
+    wide = logits.double()
+    enough = wide.log_softmax(-1) >= floor.log() - exact_hit_tolerance(logits.dtype)
+    return (enough | (wide == wide.amax(-1, keepdim=True))) & (logits > -torch.inf)
+
+
+def _entropy(logprobs: torch.Tensor) -> torch.Tensor:
+    """(…, 1) in nats, of log-probabilities (…, V) with −∞ for the impossible."""
+    return -(logprobs.exp() * logprobs).nansum(-1, keepdim=True)
 
 
 def kept_in_ranking(probs: torch.Tensor, p: float, tolerance: float) -> torch.Tensor:

@@ -6,11 +6,23 @@ those numbers into a TokenStep on the host.
 """
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
-from llmdemo.decoding.filters import keep_min_p, keep_top_k, keep_top_p
+from llmdemo.decoding.filters import (
+    keep_epsilon,
+    keep_eta,
+    keep_min_p,
+    keep_surprise,
+    keep_top_k,
+    keep_top_n_sigma,
+    keep_top_p,
+    keep_typical,
+    keep_xtc,
+)
 from llmdemo.decoding.penalties import Penalties
 from llmdemo.decoding.steps import EOS, LENGTH, Candidates, LaneResult, TokenStep
 from llmdemo.settings.decoding import LaneSettings
@@ -51,16 +63,24 @@ class Rows:
 def kept_mask(scaled: torch.Tensor, lane: LaneSettings) -> torch.Tensor:
     """Mask (…, V) of the tokens that `lane` may draw; `scaled` are logits already divided by the temperature.
 
-    Several filters apply in transformers' order, each to what the one before it left: top-k, top-p, min-p.
+    Several filters apply in transformers' order, each to what the one before it left: top-k, top-p, min-p, typical,
+    epsilon, eta. Top-nσ, which transformers does not have, comes first: it measures all logits.
     """
-    mask = scaled > -torch.inf
-    if lane.top_k != 0:
-        mask = keep_top_k(scaled, lane.top_k)
-    if lane.top_p != 1.0:
-        mask = keep_top_p(scaled.masked_fill(~mask, -torch.inf), lane.top_p)
-    if lane.min_p != 0.0:
-        mask = keep_min_p(scaled.masked_fill(~mask, -torch.inf), lane.min_p)
-    return mask
+    filters: tuple[tuple[Callable[[torch.Tensor, Any], torch.Tensor], float, float], ...] = (
+        (keep_top_n_sigma, lane.top_n_sigma, 0.0),
+        (keep_top_k, lane.top_k, 0),
+        (keep_top_p, lane.top_p, 1.0),
+        (keep_min_p, lane.min_p, 0.0),
+        (keep_typical, lane.typical_p, 1.0),
+        (keep_epsilon, lane.epsilon_cutoff, 0.0),
+        (keep_eta, lane.eta_cutoff, 0.0),
+    )
+    mask, left = None, scaled
+    for keep, value, off in filters:
+        if value != off:
+            left = scaled if mask is None else scaled.masked_fill(~mask, -torch.inf)
+            mask = keep(left, value)
+    return scaled > -torch.inf if mask is None else mask
 
 
 def lane_weights(logits: torch.Tensor, lane: LaneSettings) -> tuple[torch.Tensor, torch.Tensor]:
@@ -111,6 +131,10 @@ class TokenLane:
         self.lane, self.max_new, self.eos, self.penalties = lane, max_new, frozenset(eos), penalties
         self.width = TRACE_TOP
         self.uniforms = lane_uniforms(seed, lane.draws or lane.name, max_new).to(device) if lane.samples else None
+        if lane.strategy == "xtc":
+            self.coins = lane_uniforms(seed, f"{lane.draws or lane.name}\0xtc", max_new).to(device)
+        if lane.strategy == "mirostat":  # (1,) bits: the most surprising token that may be drawn
+            self.most_surprise = torch.full((1,), 2 * lane.mirostat_tau, dtype=torch.float64, device=device)
         self.tokens: list[int] = []
         self.logprobs: list[float] = []
         self.finish_reason: str | None = None
@@ -147,9 +171,17 @@ class TokenLane:
     def _sample(self, logits: torch.Tensor, top: torch.Tensor, t: torch.Tensor) -> tuple[torch.Tensor, ...]:
         assert self.uniforms is not None
         weights, everything = lane_weights(logits, self.lane)
+        if self.lane.strategy == "xtc":
+            cut = self.coins[t] < self.lane.xtc_probability  # (1,)
+            weights = weights * (keep_xtc(weights.log(), self.lane.xtc_threshold) | ~cut)
+        elif self.lane.strategy == "mirostat":
+            weights = weights * keep_surprise(weights.log(), self.most_surprise)
         total = weights.sum()
         # NaN logits draw past the end; the clamp keeps a GPU alive until the host sees the NaN and says so
         token = draw(weights, self.uniforms[t]).clamp_max(logits.shape[-1] - 1)
+        if self.lane.strategy == "mirostat":
+            surprise = everything.sum().log2() - everything[token].log2()  # of the whole distribution, as in the paper
+            self.most_surprise.sub_(self.lane.mirostat_eta * (surprise - self.lane.mirostat_tau))
         mass = (total / everything.sum()).view(1)
         return token, weights[top] / total, weights[token] / total, (weights > 0).sum().view(1), mass
 

@@ -9,6 +9,7 @@ import copy
 import inspect
 import logging
 import weakref
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
@@ -53,6 +54,10 @@ class Past:
             if not self._kept:
                 raise TypeError(f"{type(self._model).__name__} gives no past back.")
         return out.logits[:, -1]
+
+    def layers(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """(keys, values) [b, kv heads, t, d] of each layer, where the model keeps these in transformers' cache."""
+        return ((layer.keys, layer.values) for layer in self._kept["past_key_values"].layers)
 
     def take(self, rows: Tensor) -> None:
         """Row i is what row rows[i] was; `rows` int64, as many as there are to be."""

@@ -15,9 +15,10 @@ import torch
 from llmdemo import data
 from llmdemo.arena.cache import fingerprint
 from llmdemo.data.encode import Encoded, Refused, encode_documents, encode_many, encode_prompt
+from llmdemo.decoding.backend import fused_weights
 from llmdemo.decoding.engine import context_length
+from llmdemo.decoding.prompts import greedy
 from llmdemo.errors import UserError
-from llmdemo.evaluation.batched import greedy
 from llmdemo.evaluation.folder import Kept
 from llmdemo.evaluation.heldout import HeldOut, example
 from llmdemo.evaluation.job import Job
@@ -155,6 +156,7 @@ def _answer(model, tokenizer, held: HeldOut, indices, spec: Spec, tell) -> list[
         spec.max_new_tokens,
         _pad(tokenizer),
         lambda share: tell(_LOSS_SHARE + (1 - _LOSS_SHARE) * share),
+        weights=fused_weights(model),
     )
     said = dict(zip(asked, answers, strict=True))
     return [

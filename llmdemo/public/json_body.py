@@ -8,9 +8,9 @@ here and another there.
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 MOST_DEPTH = 100
 """Deepest nesting of objects and lists; what the page sends has less than ten levels."""
@@ -61,7 +61,7 @@ def checked(body: bytes, bounds: Bounds, is_upload: Callable[[str], bool]) -> tu
         raise Refused(400, "The request holds a number that is too large. Send finite numbers.") from None
 
 
-def _no_number(name: str):
+def _no_number(name: str) -> NoReturn:
     raise ValueError(f"{name} is no number of JSON")
 
 
@@ -93,7 +93,7 @@ def _measure_depth(value: Any, most: int) -> None:
     raise Refused(413, _too_deep(most))
 
 
-def _inner(value: dict | list):
+def _inner(value: dict[str, Any] | list[Any]) -> Iterable[Any]:
     return value.values() if isinstance(value, dict) else value
 
 
@@ -115,7 +115,7 @@ class _Search:
             self._look_into(value, embedded)
         return value
 
-    def _file(self, value: dict) -> dict:
+    def _file(self, value: dict[str, Any]) -> dict[str, Any]:
         path = value.get("path")
         if not isinstance(path, str) or not self._is_upload(path):
             raise Refused(
@@ -144,7 +144,7 @@ class _Search:
             self.rewritten(inner, embedded + 1)
 
 
-def is_file_data(value: dict) -> bool:
+def is_file_data(value: dict[str, Any]) -> bool:
     """Whether Gradio, today's or another one, could take this object for a file."""
     path, meta = value.get("path"), value.get("meta")
     if isinstance(path, str) and _URL.match(path):

@@ -11,6 +11,7 @@ import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from llmdemo.public.hosts import host_name, is_loopback
 from llmdemo.public.passwords import hash_password, verify_password
@@ -79,7 +80,7 @@ class Access:
         known = self.accounts.get(name)
         return hashlib.sha256(known.encode()).hexdigest()[:16] if known else None
 
-    def role(self, host: str, signed_in: str = "", space_user: Mapping | None = None) -> str:
+    def role(self, host: str, signed_in: str = "", space_user: Mapping[str, Any] | None = None) -> str:
         """OWNER or GUEST for one request: the Host it asked for, the account that it proved, its Hugging Face user."""
         if self.policy == "open":
             return OWNER if names_this_computer(host) else GUEST
@@ -99,7 +100,7 @@ def names_this_computer(host: str) -> bool:
     return is_loopback(host_name(host))
 
 
-def space_access(env: Mapping = os.environ) -> Access:
+def space_access(env: Mapping[str, str] = os.environ) -> Access:
     """The policy on a Hugging Face Space: its owner signs in where OAuth is set up, else there are guests only."""
     owner = env.get("SPACE_AUTHOR_NAME") or env.get("SPACE_ID", "").partition("/")[0]
     if owner and env.get("OAUTH_CLIENT_ID") and env.get("OAUTH_CLIENT_SECRET"):
@@ -107,7 +108,7 @@ def space_access(env: Mapping = os.environ) -> Access:
     return Access("guests")
 
 
-def _owns(user: Mapping, owner: str) -> bool:
+def _owns(user: Mapping[str, Any], owner: str) -> bool:
     """Whether the OpenID user info is the owner's, or that of somebody who may write in the owning organisation."""
     if _same(user.get("preferred_username"), owner):
         return True
@@ -118,7 +119,7 @@ def _owns(user: Mapping, owner: str) -> bool:
     )
 
 
-def _same(name, owner: str) -> bool:
+def _same(name: object, owner: str) -> bool:
     return isinstance(name, str) and name.casefold() == owner.casefold()
 
 

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from itsdangerous import BadData, URLSafeTimedSerializer
 
@@ -102,7 +103,7 @@ def _current(known: dict[str, float]) -> dict[str, float]:
     return dict([(number, end) for number, end in known.items() if end > now][-_MOST_SIGNED_OUT:])
 
 
-def _read(serializer: URLSafeTimedSerializer, value: str, seconds: int):
+def _read(serializer: URLSafeTimedSerializer, value: str, seconds: int) -> Any:
     try:
         return serializer.loads(value, max_age=seconds) if value else None
     except BadData:

@@ -6,19 +6,23 @@ forty pupils share theirs. In a round with others it has at most ten turns, howe
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from typing import TypeVar
 
+T = TypeVar("T")
+Turn = tuple[int, float, int]
+"""The round, when the visitor was last served, and the place in the order of arrival."""
 MOST_OF_ADDRESS = 10
 """Turns of one address in a round."""
 
 
 def fair_order(
-    waiting: list,
-    who: Callable,
+    waiting: list[T],
+    who: Callable[[T], str],
     busy: Iterable[str] = (),
     served: Mapping[str, float] | None = None,
-    where: Callable | None = None,
+    where: Callable[[T], str] | None = None,
     busy_addresses: Iterable[str] = (),
-) -> list:
+) -> list[T]:
     """`waiting` in the order in which it is served: round after round, one item a visitor in each.
 
     `who(item)` names its visitor; `busy` are the visitors who are being served now, once for each item, and so have had
@@ -39,7 +43,7 @@ def fair_order(
     return [waiting[arrival] for _, _, arrival in places]
 
 
-def _by_address(places: list[tuple], addresses: list[str], taken: Counter) -> Iterable[tuple]:
+def _by_address(places: list[Turn], addresses: list[str], taken: Counter[str]) -> Iterable[Turn]:
     """`places` (round, served, arrival), in order, with the later rounds of what is past an address's share."""
     for turn, since, arrival in places:
         address = addresses[arrival]

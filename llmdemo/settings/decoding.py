@@ -14,7 +14,20 @@ from llmdemo.errors import UserError
 from llmdemo.settings.app import Settings
 from llmdemo.settings.schema import Limit, Setting, check, check_one, describe, fields_of, show
 
-Strategy = Literal["greedy", "top_k", "top_p", "min_p", "sample", "beam"]
+Strategy = Literal[
+    "greedy",
+    "top_k",
+    "top_p",
+    "min_p",
+    "sample",
+    "beam",
+    "typical_p",
+    "epsilon",
+    "eta",
+    "top_n_sigma",
+    "xtc",
+    "mirostat",
+]
 Precision = Literal["auto", "fp32", "bf16", "int8"]
 EarlyStopping = Literal[False, True, "never"]
 STRATEGIES: tuple[str, ...] = get_args(Strategy)
@@ -28,9 +41,31 @@ MAX_ROWS = 32
 """Most rows (one a sampling lane, one a beam) that one forward may carry."""
 _MAX_NAME = 40
 _OF_BEAMS = ("num_beams", "length_penalty", "early_stopping")
-_OF_SAMPLING = ("temperature", "top_k", "top_p", "min_p")
-_OFF = {"top_k": 0, "top_p": 1.0, "min_p": 0.0}
+_RARE_FILTERS = ("typical_p", "epsilon_cutoff", "eta_cutoff", "top_n_sigma")
+_OF_SAMPLING = ("temperature", "top_k", "top_p", "min_p", *_RARE_FILTERS)
+_OWN = {
+    "top_k": ("top_k",),
+    "top_p": ("top_p",),
+    "min_p": ("min_p",),
+    "typical_p": ("typical_p",),
+    "epsilon": ("epsilon_cutoff",),
+    "eta": ("eta_cutoff",),
+    "top_n_sigma": ("top_n_sigma",),
+    "xtc": ("xtc_threshold", "xtc_probability"),
+    "mirostat": ("mirostat_tau", "mirostat_eta"),
+}
+"""What makes a strategy what it is. xtc's and mirostat's settings are no other lane's."""
+_OFF = {
+    "top_k": 0,
+    "top_p": 1.0,
+    "min_p": 0.0,
+    "typical_p": 1.0,
+    "epsilon_cutoff": 0.0,
+    "eta_cutoff": 0.0,
+    "top_n_sigma": 0.0,
+}
 """The values that switch a filter off in a lane."""
+_ALL_KEYS = tuple(dict.fromkeys((*_OF_SAMPLING, *_OF_BEAMS, *_OWN["xtc"], *_OWN["mirostat"])))
 PENALTIES = {
     "repetition_penalty": 1.0,
     "no_repeat_ngram_size": 0,
@@ -45,13 +80,14 @@ _LONGEST_WORD = 200
 
 def keys_of(strategy: str) -> tuple[str, ...]:
     """The settings that a lane of this strategy uses."""
-    return (*{"greedy": (), "beam": _OF_BEAMS}.get(strategy, _OF_SAMPLING), *PENALTIES)
+    sampling = tuple(dict.fromkeys((*_OF_SAMPLING, *_OWN.get(strategy, ()))))
+    return (*{"greedy": (), "beam": _OF_BEAMS}.get(strategy, sampling), *PENALTIES)
 
 
 @dataclass(frozen=True)
 class LaneSettings:
-    """One lane as resolved: what is decoded, under which name, with which values. Off is 0 for top_k and min_p, 1
-    for top_p."""
+    """One lane as resolved: what is decoded, under which name, with which values. Off is 1 for top_p and typical_p, 0
+    for every other filter."""
 
     name: str
     """Unique in a comparison; also seeds the lane, so that the same name and seed give the same text."""
@@ -61,6 +97,14 @@ class LaneSettings:
     top_k: int = 0
     top_p: float = 1.0
     min_p: float = 0.0
+    typical_p: float = 1.0
+    epsilon_cutoff: float = 0.0
+    eta_cutoff: float = 0.0
+    top_n_sigma: float = 0.0
+    xtc_threshold: float = 0.1
+    xtc_probability: float = 0.5
+    mirostat_tau: float = 5.0
+    mirostat_eta: float = 0.1
     num_beams: int = 1
     length_penalty: float = 1.0
     early_stopping: EarlyStopping = False
@@ -84,10 +128,12 @@ class LaneSettings:
         return any(getattr(self, key) != off for key, off in PENALTIES.items())
 
     def to_dict(self) -> dict[str, Any]:
-        """The values that matter to this lane's strategy, name and strategy first; of PENALTIES those that are on."""
+        """The values that matter to this lane's strategy, name and strategy first; of PENALTIES and the rarer filters
+        only those that are on."""
         draws = {"draws": self.draws} if self.draws and self.strategy not in ("greedy", "beam") else {}
         values = {key: getattr(self, key) for key in keys_of(self.strategy)}
-        on = {key: value for key, value in values.items() if key not in PENALTIES or value != PENALTIES[key]}
+        offs = {**PENALTIES, **{key: _OFF[key] for key in _RARE_FILTERS if key not in _OWN.get(self.strategy, ())}}
+        on = {key: value for key, value in values.items() if key not in offs or value != offs[key]}
         return {"name": self.name, "strategy": self.strategy, **on, **draws}
 
 
@@ -123,6 +169,22 @@ class DecodeSettings:
     """With a lane's name, seeds that lane's generator."""
     min_p: Annotated[float, Field(gt=0, le=1), Setting(form=True)] = 0.05
     """The min_p lane keeps tokens at least this share as likely as the likeliest."""
+    typical_p: Annotated[float, Field(gt=0, le=1), Setting(form=True)] = 0.9
+    """The mass that the typical_p lane keeps, of the tokens whose surprise is nearest to the entropy."""
+    epsilon_cutoff: Annotated[float, Field(gt=0, lt=1), Setting(form=True)] = 0.001
+    """The epsilon lane keeps tokens of at least this probability."""
+    eta_cutoff: Annotated[float, Field(gt=0, lt=1), Setting(form=True)] = 0.002
+    """The eta lane's ε: it keeps tokens as likely as ε or √ε · exp(−entropy), whichever is less."""
+    top_n_sigma: Annotated[float, Field(gt=0, le=100), Setting(form=True)] = 1.0
+    """The top_n_sigma lane keeps tokens whose logit is at most so many standard deviations below the highest."""
+    xtc_threshold: Annotated[float, Field(gt=0, le=0.5), Setting(form=True)] = 0.1
+    """The xtc lane leaves out the tokens of at least this probability, all but the least likely of them."""
+    xtc_probability: Annotated[float, Field(ge=0, le=1), Setting(form=True)] = 0.5
+    """How often it does so: the chance at each token."""
+    mirostat_tau: Annotated[float, Field(gt=0, le=20), Setting("bits", form=True)] = 5.0
+    """The surprise that the mirostat lane aims at."""
+    mirostat_eta: Annotated[float, Field(gt=0, le=1), Setting(form=True)] = 0.1
+    """How fast the mirostat lane corrects itself."""
     length_penalty: Annotated[float, Field(ge=-10, le=10), Setting(form=True)] = 1.0
     """A hypothesis' score is its log-probability / length**length_penalty."""
     early_stopping: Annotated[EarlyStopping, Setting(form=True)] = False
@@ -176,7 +238,7 @@ class DecodeSettings:
 
     def _lane(self, name: str, strategy: str, over: dict[str, Any]) -> LaneSettings:
         """The lane `strategy` with this object's values, changed by `over`; only its own filter is on unless `over` says more."""
-        filters = (strategy,) if strategy in _OFF else ()
+        filters = _OWN.get(strategy, ())
         own = _OF_BEAMS if strategy == "beam" else () if strategy == "greedy" else ("temperature", *filters)
         return LaneSettings(name, strategy, **{**{key: getattr(self, key) for key in (*own, *PENALTIES)}, **over})
 
@@ -228,10 +290,10 @@ def _one_lane(base: DecodeSettings, item: Any, limits: Settings | None) -> LaneS
     if not isinstance(name, str) or not 0 < len(name.strip()) <= _MAX_NAME:
         raise UserError(f"A lane's name is {show(name)}.", f"It must be a text of 1 to {_MAX_NAME} characters.")
     for key in item:
-        if key not in (*_OF_SAMPLING, *_OF_BEAMS, *PENALTIES, "strategy", "name", "draws"):
+        if key not in (*_ALL_KEYS, *PENALTIES, "strategy", "name", "draws"):
             raise UserError(
                 f"A lane has no setting called {show(key)}.",
-                f"Valid ones are name, strategy, draws, {', '.join((*_OF_SAMPLING, *_OF_BEAMS, *PENALTIES))}.",
+                f"Valid ones are name, strategy, draws, {', '.join((*_ALL_KEYS, *PENALTIES))}.",
             )
     over = {
         key: _lane_value(key, item[key], f" of lane {show(name)}", limits)

@@ -1,5 +1,11 @@
 """LoRA through peft: small trained matrices beside frozen ones (arXiv 2106.09685)."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
 from llmdemo.errors import UserError, first_line
 from llmdemo.settings.training import TrainConfig
 from llmdemo.training.targets import check_rank, find_targets
@@ -32,3 +38,38 @@ def add_adapters(model, config: TrainConfig):
             f"LoRA cannot adapt this model: {first_line(error)}",
             "Choose the method galore or adamw, or other target_modules.",
         ) from error
+
+
+@contextmanager
+def merged(model: nn.Module) -> Iterator[nn.Module]:
+    """The base model of `model`, in which meanwhile plain linear layers stand for those with adapters, their sum as weight.
+
+    Nothing is rounded when they are taken out again, as the layers themselves are not touched. Where `model` has no
+    adapters, or one that is no plain sum, it is given as it is.
+    """
+    base = model.get_base_model() if hasattr(model, "get_base_model") else None
+    found = [] if base is None else [(name, m) for name, m in base.named_modules() if hasattr(m, "get_delta_weight")]
+    if not found or not all(type(layer.get_base_layer()) is nn.Linear for _, layer in found):
+        yield model
+        return
+    try:
+        for name, layer in found:
+            _replace(base, name, _sum(layer))
+        yield base
+    finally:
+        for name, layer in found:
+            _replace(base, name, layer)
+
+
+@torch.no_grad()
+def _sum(layer) -> nn.Linear:
+    plain, (adapter,) = layer.get_base_layer(), layer.active_adapters
+    whole = nn.Linear(plain.in_features, plain.out_features, bias=False, device="meta")
+    whole.weight = nn.Parameter(plain.weight + layer.get_delta_weight(adapter).to(plain.weight.dtype), False)
+    whole.bias = plain.bias
+    return whole.train(layer.training)
+
+
+def _replace(model: nn.Module, name: str, layer: nn.Module) -> None:
+    parent, _, last = name.rpartition(".")
+    setattr(model.get_submodule(parent), last, layer)

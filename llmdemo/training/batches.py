@@ -185,6 +185,59 @@ def collate(rows: TokenRows, indices, pad_id: int, device: torch.device) -> dict
     return _padded([rows.row(index) for index in indices], pad_id, device)
 
 
+@dataclass(frozen=True)
+class FixedBatch:
+    """A batch whose shapes are few: rows are padded to a multiple of some length, labels to a multiple of some number."""
+
+    ids: Tensor
+    """[b, t] padded on the right."""
+    places: Tensor
+    """[n] where in the b · t tokens those stand that predict a label."""
+    targets: Tensor
+    """[n] these labels; NOT_TRAINED, beside a place of no meaning, where there are fewer."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(b, t, n)."""
+        return (*self.ids.shape, len(self.targets))
+
+    def to(self, device: torch.device) -> "FixedBatch":
+        """On that device; the host does not wait for a GPU."""
+        own = [self.ids, self.places, self.targets]
+        pinned = [tensor.pin_memory() for tensor in own] if device.type == "cuda" else own
+        return FixedBatch(*(tensor.to(device, non_blocking=True) for tensor in pinned))
+
+    def copy_(self, other: "FixedBatch") -> None:
+        """Takes the values of a batch of the same shape."""
+        for own, new in ((self.ids, other.ids), (self.places, other.places), (self.targets, other.targets)):
+            own.copy_(new, non_blocking=True)
+
+
+LABEL_SHARES = 8
+"""A fixed batch has one of so many numbers of labels, as shares of its tokens."""
+
+
+def collate_fixed(rows: TokenRows, indices, pad_id: int, unit: int, most: int | None = None) -> FixedBatch:
+    """On the CPU, with the rows padded to a multiple of `unit` tokens, but to `most` at most."""
+    picked = [rows.row(index) for index in indices]
+    width = -(-max(len(ids) for ids, _ in picked) // unit) * unit
+    width = width if most is None else min(width, most)
+    ids = np.full((len(picked), width), pad_id, np.int64)
+    labels = np.full((len(picked), width), NOT_TRAINED, np.int64)
+    for place, (own, wanted) in enumerate(picked):
+        ids[place, : len(own)] = own
+        labels[place, : len(own)] = wanted
+    # The token before a label predicts it; a row's first one is predicted by none.
+    ahead = np.full_like(labels, NOT_TRAINED)
+    ahead[:, :-1] = labels[:, 1:]
+    found = np.flatnonzero(ahead != NOT_TRAINED)
+    step = max(1, -(-ids.size // LABEL_SHARES))
+    room = max(1, -(-len(found) // step)) * step
+    places, targets = np.zeros(room, np.int64), np.full(room, NOT_TRAINED, np.int64)
+    places[: len(found)], targets[: len(found)] = found, ahead.ravel()[found]
+    return FixedBatch(*map(torch.from_numpy, (ids, places, targets)))
+
+
 def collate_packed(rows: TokenRows, indices, pad_id: int, device: torch.device) -> dict[str, Tensor]:
     """input_ids, labels and position_ids [b, t] of packed rows, and no mask.
 

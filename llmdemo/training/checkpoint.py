@@ -6,6 +6,7 @@ Knows nothing of what the tensors mean. A folder checkpoints/step-000050 exists 
 
 import hashlib
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,11 +39,14 @@ def save(folder: Path, scratch: Path, checkpoint: Checkpoint) -> int:
             return store.folder_bytes(target)
         shutil.rmtree(target)  # a damaged one, which a resumed run has come by again
     with store.whole_folder(target, scratch) as aside:
-        hashes = {}
-        for name, tensors in checkpoint.groups.items():
-            path = aside / f"{name}.safetensors"
-            save_file(separate(tensors), path)
-            hashes[path.name] = _hash(path)
+        # A file is hashed while the next one is written.
+        with ThreadPoolExecutor(len(checkpoint.groups)) as pool:
+            found = {}
+            for name, tensors in checkpoint.groups.items():
+                path = aside / f"{name}.safetensors"
+                save_file(separate(tensors), path)
+                found[path.name] = pool.submit(_hash, path)
+            hashes = {name: future.result() for name, future in found.items()}
         store.write_json(
             aside / "state.json", {"step": checkpoint.step, "sha256": hashes, "numbers": checkpoint.numbers}
         )

@@ -79,6 +79,12 @@ def autocast(precision: str, device: torch.device):
     return contextlib.nullcontext()
 
 
+def allow_fast_products(precision: str, device: torch.device) -> None:
+    """Lets a GPU round the factors of fp32 products to TF32 from now on, where the gradients are made of bf16 anyway."""
+    if device.type == "cuda":
+        torch.backends.cuda.matmul.allow_tf32 = precision != "fp32"
+
+
 def peak_bytes(device: torch.device) -> int:
     """Most memory taken so far: of the GPU's allocator, or of the whole process on a CPU."""
     if device.type == "cuda":

@@ -6,7 +6,7 @@ _INSTEAD = "Choose optim_bits 32; a lower rank saves memory too."
 
 
 def require_library() -> None:
-    """Raises UserError where bitsandbytes cannot be imported: galore_torch needs it for everything, 32 bits included."""
+    """Raises UserError where bitsandbytes cannot be imported: galore_torch needs it for whatever is imported from it."""
     try:
         import bitsandbytes  # noqa: F401 - only whether it can be
     except Exception as error:  # it loads libraries of the system, which may fail in ways of their own

@@ -197,7 +197,9 @@ def _summed(parts: _Parts, config: TrainConfig, batch: Batch, device: torch.devi
     kept = 0 if config.offload_gradients and device.type == "cuda" else sizes.low * size
     several = config.gradient_accumulation_steps > 1
     # The peak is at one of three moments: when the backward pass begins, when it ends, or inside the optimizer's step.
-    begin = activations + logits + parts.head * size + (kept + sizes.rest * size if several else 0)
+    # Captured passes leave their gradients in sums that are there all the time (captured.py).
+    there = several or _captures(config, device)
+    begin = activations + logits + parts.head * size + (kept + sizes.rest * size if there else 0)
     end = kept + sizes.rest * size + _full_gradients(sizes, config, batch, size)
     # On a CPU both embeddings' gradients are added to one tensor (vocabulary.py).
     end += (parts.copied * size if parts.head and device.type != "cpu" else 0) + parts.one_layer
@@ -213,6 +215,12 @@ def _summed(parts: _Parts, config: TrainConfig, batch: Batch, device: torch.devi
     return Ledger(
         runtime, parts.weights, kept + sizes.rest * size, basis, moments, activations, logits, total, rough=parts.rough
     )
+
+
+def _captures(config: TrainConfig, device: torch.device) -> bool:
+    """Whether the run's passes are captured as CUDA graphs, as passes.py and the objectives decide it."""
+    launched = config.activation_checkpointing or config.offload_gradients or config.compile or config.packing
+    return device.type == "cuda" and config.task in ("chat", "text") and not launched
 
 
 def _moments_bytes(sizes: _Sizes, config: TrainConfig, size: int) -> int:

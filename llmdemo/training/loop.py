@@ -8,7 +8,6 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -21,38 +20,23 @@ from llmdemo.training import device as devices
 from llmdemo.training import objectives
 from llmdemo.training.batches import Batches, RunData, share_of
 from llmdemo.training.checkpoint import Checkpoint, rng_state, set_rng_state
+from llmdemo.training.interrupt import Interrupt, Stopped
 from llmdemo.training.ledger import Batch
 from llmdemo.training.optimizer import Optimizer
+from llmdemo.training.passes import Passes
+from llmdemo.training.progress import Progress, Step
 from llmdemo.training.reduce import of_all_processes, reduce_gradients, sum_over_processes, take_first
+from llmdemo.training.schedule import learning_rate
+from llmdemo.training.subspace import Refresh
 
 MOST_SKIPS = 10
 """Steps in a row without finite gradients after which a run is given up."""
+STEPS_AHEAD = 2
+"""Steps that the host of a GPU may be ahead of it: while one is computed, the next is started."""
 
 
 class NonFinite(Exception):
     """The loss or the gradients stayed infinite or NaN."""
-
-
-@dataclass
-class Progress:
-    """Where the run stands; kept in each checkpoint."""
-
-    step: int = 0
-    tokens: int = 0
-    skipped: int = 0
-    skipped_in_a_row: int = 0
-    loss: float | None = None
-    eval_loss: float | None = None
-    first_eval_loss: float | None = None
-    first_eval: dict = field(default_factory=dict)
-    last_eval: dict = field(default_factory=dict)
-    """All figures of the first and of the newest evaluation."""
-    best: dict = field(default_factory=dict)
-    """The best evaluation so far, as best.Best.to_dict has it; {} before there is one."""
-    last_compared: dict = field(default_factory=dict)
-    """Figures of the newest evaluation on the records that all evaluations have."""
-    since_best: int = 0
-    """Evaluations since then."""
 
 
 class Loop:
@@ -70,9 +54,15 @@ class Loop:
         self._report: Callable = report
         self._process = dist.get_rank() if dist.is_initialized() else 0
         self._processes = dist.get_world_size() if dist.is_initialized() else 1
-        place = objectives.Place(model, tokenizer, config, precision, self.device, self._process, self._processes)
+        self._interrupt = Interrupt()
+        place = objectives.Place(
+            model, tokenizer, config, precision, self.device, self._process, self._processes, self._interrupt.check
+        )
         self.objective = objectives.of(config.task)(place, data)
         self._batches = Batches(self.objective.lengths, config.global_batch, config.seed, self.objective.pool)
+        self._passes = Passes(model, self.objective, optimizer, config, precision, report)
+        self._under_way: deque[Step] = deque()
+        self._told = 0.0
         self._seconds: deque[float] = deque(maxlen=20)
         self._rates: deque[tuple[int, float]] = deque(maxlen=20)
         self._eval_seconds = 0.0
@@ -94,9 +84,9 @@ class Loop:
         """Trains to the last step, or until its patience has ended, after `begin`; False if it was asked to stop before.
         Saves a checkpoint when it stops."""
         torch.manual_seed(self.config.seed) if self.progress.step == 0 else None
-        if self.progress.step == 0:
-            self._dry_step()
-            self.evaluate()
+        if self.progress.step == 0 and not self._tried(should_stop):
+            save(self.checkpoint())
+            return False
         self._report("phase", phase="training")
         saved = time.monotonic()
         while self.progress.step < self.config.max_steps and not self.out_of_patience:
@@ -111,6 +101,23 @@ class Loop:
             if self._agree(time.monotonic() - saved > self.config.checkpoint_seconds):
                 save(self.checkpoint())
                 saved = time.monotonic()
+        return True
+
+    def _tried(self, should_stop: Callable[[], bool]) -> bool:
+        """The dry step, and the figures before the first step; False if it was asked to stop meanwhile."""
+        if self._processes > 1:  # they stop together, between steps
+            self._dry_step()
+            self.evaluate()
+            return True
+        state = rng_state()
+        try:
+            with self._interrupt.watching(should_stop):
+                self._dry_step()
+                self.evaluate()
+        except Stopped:
+            self.optimizer.forget()
+            set_rng_state(state)
+            return False
         return True
 
     def _step_or_give_up(self, save: Callable[[Checkpoint], None]) -> None:
@@ -149,7 +156,7 @@ class Loop:
         self._report("phase", phase="dry_step")
         state = rng_state()
         started = time.monotonic()
-        self._gradients(self._batches.rows_of(self._longest_step()))
+        self._passes.measure(self._batches.rows_of(self._longest_step()), self._process, self._processes)
         self.optimizer.refresh()
         self.optimizer.forget()
         set_rng_state(state)
@@ -175,58 +182,68 @@ class Loop:
         loss, figures = self._gradients(rows)
         reduce_gradients(self.optimizer)
         refreshed = self.optimizer.refresh()
-        norm = self.optimizer.clip(config.max_grad_norm)
-        finite = math.isfinite(norm) and math.isfinite(loss)
-        if config.saves_memory:
+        if self.optimizer.runs_ahead:
+            norm, left_out = self.optimizer.step_where_finite(config.max_grad_norm, loss)
+        else:
+            norm, left_out = self._step_if_finite(loss)
+        progress.step += 1
+        tokens = self.objective.tokens(rows)
+        progress.tokens += tokens
+        values = torch.stack([value.to(loss.dtype) for value in (loss, norm, left_out, *figures.values())])
+        names = tuple(figures)
+        step = Step(progress.step, tokens, progress.tokens, rate, started, refreshed, names, values)
+        if self.device.type == "cuda":
+            step.values = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
+            step.values.copy_(values, non_blocking=True)
+            step.arrived = torch.cuda.current_stream(self.device).record_event()
+        self._under_way.append(step)
+        self._settle(STEPS_AHEAD if self.optimizer.runs_ahead else 0)
+
+    def _step_if_finite(self, loss: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Clips and steps, or leaves the step out, as the host sees; (norm [], 1 if it was left out [])."""
+        norm = self.optimizer.clip(self.config.max_grad_norm)
+        finite = math.isfinite(norm) and math.isfinite(loss.item())
+        if self.config.saves_memory:
             devices.give_back(self.device)
         if finite:
             self.optimizer.step()
         else:
             self.optimizer.skip()
-        progress.step += 1
-        tokens = self.objective.tokens(rows)
-        progress.tokens += tokens
-        self._seconds.append(time.monotonic() - started)
-        self._rates.append((tokens, self._seconds[-1]))
-        self._tell(loss, figures, norm, rate, finite, refreshed)
+        return loss.new_tensor(norm), loss.new_tensor(float(not finite))
 
-    def _gradients(self, rows) -> tuple[float, dict[str, float]]:
-        """Accumulates the gradient of the mean loss of these items; returns that loss, and the mean figures."""
-        objective = self.objective
-        count = objective.normaliser(rows)
-        sums = dict.fromkeys(("loss", *objective.figures), 0.0)
-        self.model.train()
-        for part in share_of(rows, self._process, self._processes, self.config.gradient_accumulation_steps):
-            if not len(part):
-                continue
-            with devices.autocast(self.precision, self.device):
-                loss, figures = objective.loss_sum(part)
-                loss = loss / count
-            self.optimizer.expect_parts(objective.passes)
-            loss.backward()
-            sums["loss"] += loss.item()
-            for name, value in figures.items():
-                sums[name] += value / count
+    def _settle(self, most: int = 0) -> None:
+        """Waits until at most so many steps are under way, and tells of the others."""
+        while len(self._under_way) > most:
+            self._tell(self._under_way.popleft())
+
+    def _gradients(self, rows) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """Accumulates the gradient of the mean loss of these items; returns that loss [], and the mean figures []."""
+        loss, figures = self._passes(rows, self._process, self._processes)
+        values = torch.stack(
+            [loss.double() if self.device.type != "mps" else loss, *map(loss.new_tensor, figures.values())]
+        )
         if self._processes > 1:
-            sums = dict(zip(sums, sum_over_processes(list(sums.values()), self.device), strict=True))
-        return sums.pop("loss"), sums
+            dist.all_reduce(values)
+        return values[0], dict(zip(figures, values[1:], strict=True))
 
-    def _tell(self, loss: float, figures: dict, norm: float, rate: float, finite: bool, refreshed) -> None:
-        progress = self.progress
-        if refreshed:
-            layers = [
-                {
-                    "name": name,
-                    "energy": round(r.energy, 5),
-                    "overlap": None if r.overlap is None else round(r.overlap, 5),
-                }
-                for name, r in refreshed
-            ]
-            self._report("refresh", step=progress.step, layers=layers)
-        if not finite:
+    def _tell(self, step: Step) -> None:
+        progress, now = self.progress, time.monotonic()
+        if step.arrived is not None:
+            step.arrived.synchronize()
+            now = time.monotonic()
+        loss, norm, left_out, *figures = step.values.tolist()
+        if self.optimizer.runs_ahead:
+            self.optimizer.tell(bool(left_out))
+        # Where steps overlap, one takes as long as lies between two ends.
+        self._seconds.append(now - max(step.started, self._told))
+        self._told = now
+        self._rates.append((step.tokens, self._seconds[-1]))
+        if step.refreshed:
+            self._report("refresh", step=step.step, layers=[_layer(name, found) for name, found in step.refreshed])
+        if left_out:
             progress.skipped += 1
             progress.skipped_in_a_row += 1
-            self._report("skip", step=progress.step, reason="non_finite")
+            self._report("skip", step=step.step, reason="non_finite")
             if progress.skipped_in_a_row >= MOST_SKIPS:
                 raise NonFinite(f"{MOST_SKIPS} steps in a row had no finite gradient.")
             return
@@ -234,26 +251,28 @@ class Loop:
         progress.loss = loss
         self._report(
             "step",
-            step=progress.step,
+            step=step.step,
             loss=round(loss, 6),
-            lr=rate,
+            lr=step.rate,
             grad_norm=round(norm, 6),
-            tokens=progress.tokens,
+            tokens=step.all_tokens,
             tokens_per_second=round(sum(t for t, _ in self._rates) / max(1e-9, sum(s for _, s in self._rates)), 1),
             memory_bytes=devices.current_bytes(self.device),
             peak_memory_bytes=devices.peak_bytes(self.device),
-            eta_seconds=round(self._seconds_left(), 1),
-            epoch=round(progress.step / self._batches.per_epoch, 3),
+            eta_seconds=round(self._seconds_left(step.step), 1),
+            epoch=round(step.step / self._batches.per_epoch, 3),
             # A figure that overflowed says nothing; the run goes on by its loss.
-            **{name: round(value, 6) for name, value in figures.items() if math.isfinite(value)},
+            **{n: round(value, 6) for n, value in zip(step.names, figures, strict=True) if math.isfinite(value)},
         )
 
-    def _seconds_left(self) -> float:
-        left = self.config.max_steps - self.progress.step
+    def _seconds_left(self, step: int | None = None) -> float:
+        """After step `step`; None: after the last that was started."""
+        step = self.progress.step if step is None else step
+        left = self.config.max_steps - step
         typical = sorted(self._seconds)[len(self._seconds) // 2]
         if not left:
             return 0.0
-        every, step, last = self.config.eval_steps, self.progress.step, self.config.max_steps
+        every, last = self.config.eval_steps, self.config.max_steps
         checks = (last - 1) // every - step // every if every else 0
         # the last check may be of more records than the others, as a classifier's is
         more = self.objective.judged(last=True) / max(1, self.objective.judged(last=False))
@@ -264,6 +283,7 @@ class Loop:
     @torch.no_grad()
     def evaluate(self) -> None:
         """Figures on what is held out, and what the model makes of the samples."""
+        self._settle()
         self._report("phase", phase="evaluating")
         started, progress = time.monotonic(), self.progress
         self.model.eval()
@@ -336,7 +356,8 @@ class Loop:
 
     def checkpoint(self) -> Checkpoint:
         """Called on all processes, each of which has a random state of its own."""
-        tensors, numbers = self.optimizer.state()
+        self._settle()
+        tensors, numbers = self.optimizer.named_state()
         weights = bests.trained(self.model)
         random = {
             f"{name}{process or ''}": state
@@ -365,21 +386,7 @@ def release(model) -> None:
         parameter.data, parameter.grad = parameter.data.new_empty(0), None
 
 
-DECAY_SHARE = 0.3
-"""Share of the steps over which warmup_stable_decay falls; 10 to 30 % is usual (arXiv 2404.06395, 2405.18392)."""
-
-
-def learning_rate(config: TrainConfig, step: int) -> float:
-    """The rate of step `step` (from 0) of a resolved config: linear warm-up, then as TrainConfig.schedule says."""
-    assert config.learning_rate is not None and config.schedule is not None, "a resolved config has both"
-    warmup = min(config.warmup_steps, config.max_steps // 2)
-    if step < warmup:
-        return config.learning_rate * (step + 1) / warmup
-    done = (step - warmup) / max(1, config.max_steps - warmup)
-    factors = {
-        "constant": 1.0,
-        "linear": 1.0 - done,
-        "cosine": 0.5 * (1 + math.cos(math.pi * done)),
-        "warmup_stable_decay": min(1.0, (config.max_steps - step) / (DECAY_SHARE * config.max_steps)),
-    }
-    return config.learning_rate * factors[config.schedule]
+def _layer(name: str, found: Refresh) -> dict:
+    """What is told of a refreshed subspace."""
+    overlap = None if found.overlap is None else round(found.overlap, 5)
+    return {"name": name, "energy": round(found.energy, 5), "overlap": overlap}

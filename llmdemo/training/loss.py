@@ -21,6 +21,8 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 from transformers import DynamicCache
 
+from llmdemo.training.batches import FixedBatch
+from llmdemo.training.plain_attention import plain_attention
 from llmdemo.training.targets import base_of, output_embeddings
 
 CHUNK_BYTES = 128 * 2**20
@@ -41,8 +43,10 @@ class CausalLoss:
         self._body: Any = getattr(base, prefix, None) if prefix else None
         self._head: Any = output_embeddings(base)
         self.lean = self._body is not None and self._head is not None and self._body is not base
-        # Recomputed activations know no cache.
-        self.shares = self.lean and not any(getattr(m, "gradient_checkpointing", False) for m in base.modules())
+        self._base = base
+        recomputes = any(getattr(m, "gradient_checkpointing", False) for m in base.modules())
+        # Recomputed activations know no cache. On a GPU the launches of a second pass take longer than what it saves.
+        self.shares = self.lean and not recomputes and next(model.parameters()).device.type != "cuda"
         self.passes = 1
         """Times that the last batch went through each layer: 2 where its beginning was shared."""
 
@@ -95,6 +99,16 @@ class CausalLoss:
         logits = self._model(**_inputs(batch), use_cache=False).logits[:, :-1]
         return _entropy(logits[places], labels[places], "none"), places.nonzero()[:, 0]
 
+    def fixed(self, batch: FixedBatch) -> Tensor:
+        """As `__call__`, for a batch of fixed shapes on the model's device; waits for no value.
+
+        Raises OtherAttention, and what the model raises, where it cannot be read so; needs `lean`.
+        """
+        self.passes = 1
+        with plain_attention(self._base):
+            hidden = self._body(input_ids=batch.ids, use_cache=False).last_hidden_state
+        return self._chunked(hidden.flatten(0, 1).index_select(0, batch.places), batch.targets, "sum")
+
     def _whole(self, batch: dict[str, Tensor]) -> Tensor:
         self.passes = 1
         logits = self._model(**_inputs(batch), use_cache=False).logits
@@ -128,7 +142,9 @@ class CausalLoss:
         if len(labels) <= chunk:
             return _entropy(self._head(hidden), labels, reduction)
         parts = zip(hidden.split(chunk), labels.split(chunk), strict=True)
-        found = [checkpoint(self._chunk, h, y, reduction, use_reentrant=False) for h, y in parts]
+        # The output embedding draws no random numbers: none are kept for the second time.
+        again = {"use_reentrant": False, "preserve_rng_state": False}
+        found = [checkpoint(self._chunk, h, y, reduction, **again) for h, y in parts]
         return torch.stack(found).sum() if reduction == "sum" else torch.cat(found)
 
     def _after_prefix(self, batch: dict[str, Tensor], shared: int) -> Tensor:

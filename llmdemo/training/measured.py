@@ -9,7 +9,7 @@ def optimizer_bytes(optimizer) -> dict[str, int]:
     `subspace` are GaLore's bases, `moments` all else that the optimizer keeps between its steps, its counters included;
     `optimizer` is their sum. 0 before the first step.
     """
-    tensors, _ = optimizer.state()
+    tensors, _ = optimizer.named_state()
     bases = [tensor for name, tensor in tensors.items() if name.startswith("basis/")]
     moments = [tensor for name, tensor in tensors.items() if not name.startswith("basis/")]
     sizes = {"moments": _bytes(moments), "subspace": _bytes(bases)}

@@ -45,9 +45,46 @@ def lay_out(entry: ModelEntry, dtype: torch.dtype, classifies: bool) -> PreTrain
             transformers_logging.set_verbosity(verbosity)
 
 
+_FEW = 3
+"""Layers of which a model is laid out where all are alike: what one more adds, every other adds too."""
+
+
 def saved_bytes(model: nn.Module, records: int, length: int, precision: str, device: torch.device) -> tuple[int, bool]:
     """(bytes of the tensors that a forward pass of the body saves, the weights apart, each storage once; whether that
     is only a rough estimate, by `formula_bytes`)."""
+    place = _alike_layers(model)
+    if place is not None:
+        parent, name = place
+        layers = getattr(parent, name)
+        found = []
+        try:
+            for count in (_FEW - 1, _FEW):
+                setattr(parent, name, nn.ModuleList(list(layers)[:count]))
+                found.append(_saved_or_rough(model, records, length, precision, device))
+        finally:
+            setattr(parent, name, layers)
+        (fewer, _), (few, rough) = found
+        if few > fewer and not any(was_rough for _, was_rough in found):
+            return few + (few - fewer) * (len(layers) - _FEW), rough
+    return _saved_or_rough(model, records, length, precision, device)
+
+
+def _alike_layers(model: nn.Module) -> tuple[nn.Module, str] | None:
+    """Where the model keeps its layers, as (module, attribute), if they are more than a few and all of one kind."""
+    count = getattr(model.config, "num_hidden_layers", None)
+    kinds = set(getattr(model.config, "layer_types", None) or [""])
+    for module in model.modules():
+        for name, child in module.named_children():
+            if isinstance(child, nn.ModuleList) and len(child) == count and count > _FEW and len(kinds) == 1:
+                shapes = {tuple((n, type(m).__name__) for n, m in layer.named_modules()) for layer in child}
+                sizes = {tuple((n, p.shape) for n, p in layer.named_parameters()) for layer in child}
+                return (module, name) if len(shapes) == len(sizes) == 1 else None
+    return None
+
+
+def _saved_or_rough(
+    model: nn.Module, records: int, length: int, precision: str, device: torch.device
+) -> tuple[int, bool]:
     for attention, whole_mask in _ways(model.config, device):
         try:
             with _attention(model.config, attention):

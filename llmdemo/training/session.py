@@ -18,14 +18,14 @@ from llmdemo.training import checkpoint as checkpoints
 from llmdemo.training import device as devices
 from llmdemo.training import fit, ledger, objectives, trackers
 from llmdemo.training.adapters import add_adapters
+from llmdemo.training.build import build_optimizer
 from llmdemo.training.checkpoint import Checkpoint
 from llmdemo.training.checks import check_gpus
 from llmdemo.training.compiled import NOTHING, compile_parts
-from llmdemo.training.eight_bit import require_8bit
+from llmdemo.training.eight_bit import require_8bit, require_library
 from llmdemo.training.ending import adopt, ended_early, publish_chosen, told_before
 from llmdemo.training.loop import Loop
 from llmdemo.training.measured import optimizer_bytes
-from llmdemo.training.optimizer import build_optimizer
 from llmdemo.training.prepare import model_entry, prepare_data, read_config
 from llmdemo.training.targets import about_experts
 from llmdemo.training.unused import clamped, unused
@@ -43,6 +43,8 @@ class Session:
         self._started = time.time()
         self._runtime = devices.current_bytes(torch.device("cpu"))
         self._config = read_config(run_dir)
+        if self._config.method == "galore" and self._config.galore_optimizer == "adafactor":
+            require_library()
         self._last: Checkpoint | None = None
         _check_launch(os.environ)
         self._here = int(os.environ.get("LOCAL_WORLD_SIZE") or self._config.num_processes)
@@ -118,6 +120,8 @@ class Session:
         device = self._accelerator.device
         precision = self._precision(entry, data)
         self._config = config = replace(self._config, precision=precision)
+        devices.allow_fast_products(precision, device)
+        torch.manual_seed(config.seed)
         model = self._model(entry, data)
         if config.compile and not compile_parts(model):
             self._report("note", message=NOTHING)
@@ -130,6 +134,7 @@ class Session:
         ):
             self._report("note", message=note)
         loop = Loop(model, tokenizer, optimizer, data, config, precision, self._report)
+        self._report("phase", phase="estimating")
         if self._recomputes(entry, loop):
             self._config = config = replace(config, activation_checkpointing=True)
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})

@@ -12,7 +12,8 @@ A basis may be kept in 8 bits, one scale a basis vector: it is used the same bot
 the projection of the sum, and what changes is the subspace, by about a hundredth of an angle.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -58,6 +59,16 @@ class Basis:
     def dtype(self) -> torch.dtype:
         """Of the products with it."""
         return self.kept.dtype if self.scale is None else self.scale.dtype
+
+    def take(self, other: "Basis") -> None:
+        """The values of a basis of the same form, in the same memory: a captured step goes on reading there."""
+        self.kept.copy_(other.kept)
+        if self.scale is not None and other.scale is not None:
+            self.scale.copy_(other.scale)
+
+    def is_like(self, other: "Basis") -> bool:
+        """Whether `other` has the same form."""
+        return self.kept.shape == other.kept.shape and self.kept.dtype == other.kept.dtype
 
     def tensor(self) -> Tensor:
         return self.kept if self.scale is None else self.kept.to(self.scale.dtype).mul_(self.scale)
@@ -160,7 +171,8 @@ class Subspace:
 
         `share` overwrites each tensor of the new basis with that of the first of several processes.
         """
-        old = (self.left, self.right)
+        # Copies, as the new basis takes the old one's memory.
+        old = [None if basis is None else basis.clone() for basis in (self.left, self.right)]
         self.find(gradient, method, generator)
         if share:
             for tensor in self.state().values():
@@ -173,14 +185,18 @@ class Subspace:
     def find(self, gradient: Tensor, method: str, generator: torch.Generator) -> None:
         """Takes a new basis from `gradient` [m, n]. It is kept in the gradient's type; the work is done in fp32."""
         work = gradient.float()
-        left, right = self._by_svd(work) if method == "svd" else self._by_iteration(work, method == "power", generator)
-        found = {"left": (left, 1), "right": (right, 0)}
-        wanted = ("left", "right") if self.side == "full" else (self.side,)
-        self._kept = {
-            side: Basis.of(basis.to(gradient.dtype), axis, self.bits)
-            for side, (basis, axis) in found.items()
-            if basis is not None and side in wanted
-        }
+        with _whole_fp32(gradient):
+            found = self._by_svd(work) if method == "svd" else self._by_iteration(work, method == "power", generator)
+        left, right = found
+        vectors = {"left": (left, 1), "right": (right, 0)}
+        for side in ("left", "right") if self.side == "full" else (self.side,):
+            vector, axis = vectors[side]
+            assert vector is not None, "each side that is wanted is found"
+            basis = Basis.of(vector.to(gradient.dtype), axis, self.bits)
+            if side in self._kept and self._kept[side].is_like(basis):
+                self._kept[side].take(basis)
+            else:
+                self._kept[side] = basis
 
     def _by_svd(self, matrix: Tensor) -> tuple[Tensor, Tensor]:
         """The first singular vectors on both sides: galore_torch's way, and the reference."""
@@ -209,6 +225,20 @@ class Subspace:
         if right is not None and (new := self.right) is not None:
             shares.append((right.float() @ new.float().T).square().sum() / self.rank)
         return (sum(shares, start=torch.zeros_like(shares[0])) / len(shares)).item() if shares else None
+
+
+@contextmanager
+def _whole_fp32(tensor: Tensor) -> Iterator[None]:
+    """Meanwhile a GPU multiplies fp32 as fp32, where the run lets it round factors to TF32: orthogonality needs that."""
+    if not tensor.is_cuda:
+        yield
+        return
+    allowed = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = allowed
 
 
 def _at_least_fp32(tensor: Tensor) -> torch.dtype:

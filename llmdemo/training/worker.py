@@ -17,7 +17,6 @@ from pathlib import Path
 from llmdemo import memory, store
 from llmdemo.errors import UserError, first_line
 from llmdemo.events import EventWriter
-from llmdemo.training.eight_bit import require_library
 
 RESUME = "Then press Resume: the run goes on from its last checkpoint."
 
@@ -107,15 +106,25 @@ def _is_disk_full(error: Exception) -> bool:
 
 def _train(run_dir: Path, report) -> dict:
     """Sets up, trains, publishes; returns the fields of the end event."""
-    report("phase", phase="loading")
+    report("phase", phase="importing")
     stop = _Stop(run_dir / "stop")
-    require_library()
     from llmdemo.training.session import Session  # torch and transformers: seconds, after the first sign of life
 
+    report("phase", phase="loading")
     home = store.Home(run_dir.parents[1])
     return Session(run_dir, home, report).run(stop)
 
 
+def _leave(status: int) -> None:
+    """Ends the process without taking its objects apart, which takes seconds with a GPU; of several, each its own way."""
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        os._exit(status)
+    sys.exit(status)
+
+
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    sys.exit(main(Path(sys.argv[1]).resolve()))
+    _leave(main(Path(sys.argv[1]).resolve()))

@@ -22,6 +22,7 @@ from llmdemo.settings.schema import document
 from llmdemo.settings.training import TrainConfig
 from llmdemo.ui import bridge, door, evaluate_api, experiments_api
 from llmdemo.ui.fair_queue import when_gone
+from llmdemo.ui.rights import for_guests, for_owners
 from llmdemo.ui.samples import starter_tokenizer
 from llmdemo.ui.services import Services
 
@@ -39,6 +40,7 @@ def add_endpoints(services: Services) -> None:
 
 
 def _data_endpoints(services: Services) -> None:
+    @for_owners
     def add_dataset(file: gr.FileData, name: str = "", columns: dict | None = None, task: str = "") -> dict:
         """Adds an uploaded file as a data set: read, checked, measured. Returns what was kept, and why the rest was not.
 
@@ -52,6 +54,7 @@ def _data_endpoints(services: Services) -> None:
         services.require_owner()
         return _added(services, file, name, columns, task)
 
+    @for_owners
     def list_datasets() -> list[dict]:
         """All data sets, the newest first, each with its dataset_id first."""
         services.require_owner()
@@ -60,17 +63,20 @@ def _data_endpoints(services: Services) -> None:
             for info in data.list_datasets(services.home)
         ]
 
+    @for_owners
     def rename_dataset(dataset_id: str, name: str) -> dict:
         """Gives a data set another name; returns what is known of it."""
         services.require_owner()
         return data.rename_dataset(services.home, dataset_id, name).to_dict()
 
+    @for_owners
     def delete_dataset(dataset_id: str) -> dict:
         """Deletes a data set for good; returns its dataset_id."""
         services.require_owner()
         data.delete_dataset(services.home, dataset_id)
         return {"dataset_id": dataset_id}
 
+    @for_owners
     def add_preference(name: str, prompt: str, chosen: str, rejected: str) -> dict:
         """Appends a pair of answers to the preference data set called `name`, which is made if there is none yet.
 
@@ -83,7 +89,7 @@ def _data_endpoints(services: Services) -> None:
         picks = Preferences(services.home, services.settings)
         return picks.add(name, prompt, chosen, rejected, tokenizer=starter_tokenizer(services))
 
-    @door.for_guests
+    @for_guests
     def list_models() -> list[dict]:
         """All models that can be trained or compared, each with its id first: the starter, finished runs, added ones."""
         return [_without_path(entry.to_dict()) for entry in catalog.list_models(services.home)]
@@ -109,6 +115,7 @@ def _added(services: Services, file, name: str, columns: dict | None, task: str)
 def _run_endpoints(services: Services) -> None:
     runs = services.runs
 
+    @for_owners
     @_takes(TrainConfig)
     def start_run(config: dict) -> dict:
         """Puts a training run in the queue and returns its run_id, and notes: what to know of it, in sentences. It goes on by itself.
@@ -118,22 +125,26 @@ def _run_endpoints(services: Services) -> None:
         services.require_owner()
         return prepare.started(services.home, runs, config)
 
+    @for_owners
     def run_status(run_id: str) -> dict:
         """How a run is: state, reason, step, total_steps, best_step, loss, eval_loss, tokens_per_second, eta_seconds,
         peak_memory_bytes, model_id; notes: what to know of it, in sentences; worker: what it takes, its records among it."""
         services.require_owner()
         return runs.status(run_id)
 
+    @for_owners
     def list_runs() -> list[dict]:
         """All runs, the newest first, each with its run_id first and the keys of /run_status."""
         services.require_owner()
         return runs.list()
 
+    @for_owners
     def stop_run(run_id: str) -> dict:
         """Asks a run to write a checkpoint and end; returns its status. Harmless when pressed twice."""
         services.require_owner()
         return runs.stop(run_id)
 
+    @for_owners
     def resume_run(run_id: str) -> dict:
         """Puts a stopped or failed run back in the queue; it goes on from its newest checkpoint. Returns its status."""
         services.require_owner()
@@ -146,17 +157,20 @@ def _kept_run_endpoints(services: Services) -> None:
     """What is done with runs beside training them."""
     runs = services.runs
 
+    @for_owners
     def clone_run(run_id: str) -> dict:
         """Starts a new run with the settings of this one, on the same data; returns the new run_id."""
         services.require_owner()
         return {"run_id": prepare.clone(services.home, runs, run_id)}
 
+    @for_owners
     def delete_run(run_id: str) -> dict:
         """Deletes a run, its checkpoints and its model for good; returns its run_id."""
         services.require_owner()
         runs.delete(run_id)
         return {"run_id": run_id}
 
+    @for_owners
     def rename_run(run_id: str, name: str = "", note: str | None = None) -> dict:
         """Gives a run another name, a note of what it was for, or both; "" and null leave them. Returns its status."""
         services.require_owner()
@@ -166,6 +180,7 @@ def _kept_run_endpoints(services: Services) -> None:
             runs.annotate(run_id, str(note))
         return runs.status(run_id)
 
+    @for_owners
     def compare_runs(run_ids: list[str]) -> dict:
         """In what runs (100 at most) differ: {settings: {setting: {run_id: value}}}, only those that are not alike; runs: their
         statuses."""
@@ -175,6 +190,7 @@ def _kept_run_endpoints(services: Services) -> None:
         named = [str(run_id) for run_id in run_ids[:_MOST_COMPARED]]
         return {"settings": runs.differences(named), "runs": [runs.status(run_id) for run_id in named]}
 
+    @for_owners
     def push_run(run_id: str, repo: str, token: str, private: bool = True, licence: str = "") -> Iterator[dict]:
         """Pushes the model of a finished run to the Hugging Face hub, with a card; streams {state, sent, total, file}.
 
@@ -189,7 +205,7 @@ def _kept_run_endpoints(services: Services) -> None:
 
 
 def _compare_endpoint(services: Services) -> None:
-    @door.for_guests
+    @for_guests
     @_takes(DecodeSettings)
     def compare(model_id: str, prompt: str, settings: dict | None = None) -> Iterator[dict]:
         """Answers one prompt with greedy, top-k, top-p and beam search at once; streams, and every yield is whole.

@@ -10,9 +10,10 @@ import gradio as gr
 from llmdemo.errors import UserError
 from llmdemo.models.library import import_library
 from llmdemo.settings.decoding import described
-from llmdemo.ui import bridge, door
+from llmdemo.ui import bridge
 from llmdemo.ui.arena_frames import Frames
 from llmdemo.ui.fair_queue import BATCHES, MOST_BATCHES, standing, when_gone
+from llmdemo.ui.rights import for_guests, for_owners
 from llmdemo.ui.samples import starter_tokenizer
 from llmdemo.ui.services import Lazy, Services
 
@@ -21,6 +22,7 @@ def build(services: Services, guests: bool = False) -> None:
     """Builds the panel inside the current Blocks context; with `guests`, with the limits that guests have."""
     frames = Frames()
 
+    @for_guests
     def models(_: dict) -> dict:
         """The model menu, from the disk; imports no torch."""
         from llmdemo.models.catalog import list_models
@@ -29,10 +31,12 @@ def build(services: Services, guests: bool = False) -> None:
         entries = [entry.to_dict() for entry in list_models(services.home) if entry.writes]
         return {"models": [{key: entry[key] for key in keep} for entry in entries]}
 
+    @for_guests
     def stop(data: dict) -> dict:
         services.arena.get().stop(str(data.get("run_id")))
         return {}
 
+    @for_guests
     def warm(data: dict) -> dict:
         """Loads a model that is about to be used. What is wrong with it is said when it is used.
 
@@ -44,6 +48,7 @@ def build(services: Services, guests: bool = False) -> None:
             arena.warm(model_id, precision, make_room=services.is_owner())
         return {}
 
+    @for_guests
     def missed(data: dict) -> dict:
         """The events that the page did not get, as a frame; None when it missed nothing or the run is unknown.
 
@@ -52,6 +57,7 @@ def build(services: Services, guests: bool = False) -> None:
         run_id = str(data.get("run_id"))
         return {"frame": frames.since(run_id, int(data.get("next", 0))), **standing(run_id)}
 
+    @for_guests
     def python(data: dict) -> dict:
         arena = services.arena.get()
         request = _request(arena, data)
@@ -65,7 +71,6 @@ def build(services: Services, guests: bool = False) -> None:
         [models, warm, stop, missed, python, *_picking(services)],
         value=bridge.to_json({"known": known}),
         events=["compare", "compare_many"],
-        guests=True,
         elem_id="arena",
     )
 
@@ -83,10 +88,12 @@ def _picking(services: Services) -> tuple:
 
     picks = Lazy(make)
 
+    @for_guests
     def preference_sets(_: dict) -> dict:
         """The data sets that a picked answer can be added to; none for guests."""
         return {"sets": picks.get().sets() if services.is_owner() else []}
 
+    @for_owners
     def prefer(data: dict) -> dict:
         """A pair, or several, for a preference data set: {dataset_id, name, pairs, added}."""
         services.require_owner()
@@ -105,11 +112,11 @@ def _connect(services: Services, panel: gr.HTML, frames: Frames) -> None:
             for events in _events(services, data, many):
                 yield frames.add(run_id, events)
 
-    @door.for_guests
+    @for_guests
     def compare(event: gr.EventData):
         yield from answered(dict(event._data or {}), many=False)
 
-    @door.for_guests
+    @for_guests
     def compare_many(event: gr.EventData):
         yield from answered(dict(event._data or {}), many=True)
 

@@ -15,6 +15,7 @@ import gradio as gr
 from llmdemo.errors import DiskFull, UserError, is_disk_full
 from llmdemo.ui import door
 from llmdemo.ui.bounded_log import may_say
+from llmdemo.ui.rights import GUESTS, right_of
 from llmdemo.ui.services import not_an_owner
 
 _MOUNT = """(window.llmdemoIslands = window.llmdemoIslands || []).push(
@@ -22,27 +23,28 @@ _MOUNT = """(window.llmdemoIslands = window.llmdemoIslands || []).push(
 
 
 def island(
-    name: str, functions: Iterable[Callable] = (), *, value=None, events: Iterable[str] = (), guests=False, **options
+    name: str, functions: Iterable[Callable] = (), *, value=None, events: Iterable[str] = (), **options
 ) -> gr.HTML:
     """A gr.HTML that a script of assets/ draws under `name` (assets/lib/api.js: define).
 
     `functions` take one JSON value (a dict) and return JSON; the island's script calls them by name, and gets
     {"error": {"message", "hint"}} where a UserError was raised. `events` are names that the script may trigger.
-    Guests may call the functions only with `guests`.
+    Guests may call those that are marked for them (rights.py).
     """
-    close = guarded if guests else lambda function: guarded(_owners_only(function))
     return gr.HTML(
         value=value,
         html_template=f'<div class="island island-{name}"></div>',
         js_on_load=_MOUNT % (json.dumps(name), json.dumps(list(events))),
         apply_default_css=False,
-        server_functions=[close(function) for function in functions],
+        server_functions=[guarded(_as_declared(function)) for function in functions],
         **options,
     )
 
 
-def _owners_only(function: Callable) -> Callable:
-    """`function`, but a guest's request is refused before it begins."""
+def _as_declared(function: Callable) -> Callable:
+    """`function`, but unless it is for guests a guest's request is refused before it begins."""
+    if right_of(function) == GUESTS:
+        return function
 
     @functools.wraps(function)
     def call(data):

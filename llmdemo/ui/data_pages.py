@@ -4,6 +4,7 @@ from llmdemo import data, prepare
 from llmdemo.data.codes import CODES
 from llmdemo.data.export import FORMATS, SHAPES
 from llmdemo.errors import UserError
+from llmdemo.ui.rights import for_owners
 from llmdemo.ui.samples import starter_tokenizer
 from llmdemo.ui.services import Services
 
@@ -27,12 +28,14 @@ class DataPages:
             self.apply_filters, self.edit, self.drop, self.merge, self.rename, self.delete,
         ]  # fmt: skip
 
+    @for_owners
     def data_sets(self, _: dict) -> dict:
         """{"sets": [{dataset_id, name, rows, kept, task, version}]}, newest first."""
         keys = ("dataset_id", "name", "rows", "kept", "task", "version")
         infos = [info.to_dict() for info in data.list_datasets(self._home)]
         return {"sets": [{key: info[key] for key in keys} for info in infos]}
 
+    @for_owners
     def report(self, request: dict) -> dict:
         """What was found in a data set: its info, what each kind of problem is called, the first problems."""
         info = self._info(request)
@@ -52,6 +55,7 @@ class DataPages:
             **self.problems(request),
         }
 
+    @for_owners
     def stats(self, request: dict) -> dict:
         """All figures of data.stats, and "held_out": how many records a run with the default settings holds out."""
         dataset_id = self._id(request)
@@ -61,10 +65,12 @@ class DataPages:
         known = data.stats(self._home, dataset_id, starter_tokenizer(self._services))
         return known | {"held_out": len(held_out), "held_out_fixed": any(records.splits())}
 
+    @for_owners
     def cost(self, request: dict) -> dict:
         """What one epoch costs on this machine: prepare.epoch, by what runs here have shown."""
         return prepare.epoch(self._home, self._id(request), self._services.runs.list())
 
+    @for_owners
     def problems(self, request: dict) -> dict:
         """{"problems", "total"}: those of one kind (`code`) or all, from `offset` on."""
         code = str(request.get("code") or "")
@@ -73,6 +79,7 @@ class DataPages:
         )
         return {"problems": found, "total": total}
 
+    @for_owners
     def record(self, request: dict) -> dict:
         """A record as turns, and as tokens when a tokenizer is here: {index, row, place, kept, kind, turns, rows}.
 
@@ -105,6 +112,7 @@ class DataPages:
             return {"rows": None, "refused": f"{error.message} {error.hint}".strip()}
         return {"rows": rows, "max_length": longest}
 
+    @for_owners
     def listing(self, request: dict) -> dict:
         """{"records": [{place, row, kept, excerpt, problems}], "total", "offset"}: a page of all records, or of those found."""
         records = data.open_records(self._home, self._id(request), everything=True)
@@ -122,20 +130,24 @@ class DataPages:
         ]
         return {"records": shown, "total": total, "offset": offset, "size": _PAGE}
 
+    @for_owners
     def search(self, request: dict) -> dict:
         """{"indices"}: the first records whose text holds `text`, whatever the case."""
         records = data.open_records(self._home, self._id(request))
         return {"indices": [int(index) for index in records.search(str(request.get("text", ""))[:200])[:_FOUND]]}
 
+    @for_owners
     def preview(self, request: dict) -> dict:
         """{"kept"}: how many records these filters would leave."""
         return {"kept": data.preview_filters(self._home, self._id(request), _texts(request, "filters"))["kept"]}
 
+    @for_owners
     def apply_filters(self, request: dict) -> dict:
         """{"dataset_id"} of a version with these filters."""
         self._services.require_owner()
         return _made(data.apply_filters(self._home, self._id(request), _texts(request, "filters")))
 
+    @for_owners
     def edit(self, request: dict) -> dict:
         """{"dataset_id"} of a version in which the record at `place` says `contents`, turn by turn."""
         self._services.require_owner()
@@ -146,6 +158,7 @@ class DataPages:
             data.edit_record(self._home, dataset_id, place, edited, tokenizer=starter_tokenizer(self._services))
         )
 
+    @for_owners
     def drop(self, request: dict) -> dict:
         """{"dataset_id"} of a version without the record at `place`."""
         self._services.require_owner()
@@ -153,6 +166,7 @@ class DataPages:
         tokenizer = starter_tokenizer(self._services)
         return _made(data.drop_records(self._home, self._id(request), [place], tokenizer=tokenizer))
 
+    @for_owners
     def merge(self, request: dict) -> dict:
         """{"dataset_id"} of a data set with the kept records of several."""
         self._services.require_owner()
@@ -160,17 +174,20 @@ class DataPages:
         name = " + ".join(data.get_dataset(self._home, dataset_id).name for dataset_id in ids)
         return _made(data.merge_datasets(self._home, self._services.settings, ids, name))
 
+    @for_owners
     def rename(self, request: dict) -> dict:
         """{"name"} as it is kept."""
         self._services.require_owner()
         return {"name": data.rename_dataset(self._home, self._id(request), str(request.get("name", ""))).name}
 
+    @for_owners
     def delete(self, request: dict) -> dict:
         """Deletes it for good."""
         self._services.require_owner()
         data.delete_dataset(self._home, self._id(request))
         return {}
 
+    @for_owners
     def findings(self, request: dict) -> dict:
         """{"text"}: every problem as JSON or CSV."""
         pieces = data.report_csv if request.get("kind") == "csv" else data.report_json

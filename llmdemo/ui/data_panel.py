@@ -13,6 +13,7 @@ from llmdemo.data.hub import PRESETS, add_from_hub
 from llmdemo.ui import bridge, downloads
 from llmdemo.ui.background import with_progress
 from llmdemo.ui.data_pages import DataPages
+from llmdemo.ui.rights import for_owners
 from llmdemo.ui.samples import SAMPLE_NAME, add_sample, starter_tokenizer
 from llmdemo.ui.services import Services
 from llmdemo.ui.words import LANGUAGES, say, t
@@ -115,6 +116,7 @@ def _hub_form(services: Services) -> _Hub:
     return _Hub(preset, name, config, split, limit, fetch)
 
 
+@for_owners
 def _about(key: str) -> list[str]:
     """What a person should know before fetching a preset, line by line."""
     preset = next(each for each in PRESETS if each.key == key)
@@ -125,6 +127,7 @@ _HUB_KEYS = ("preset", "name", "config", "split", "limit")
 
 
 def _connect_hub(services: Services, hub: _Hub, widgets: _Widgets) -> None:
+    @for_owners
     def fetch(*values):
         yield from _fetching(services, dict(zip(_HUB_KEYS, values, strict=True)))
 
@@ -159,9 +162,11 @@ def _fetching(services: Services, asked: dict, again: dict | None = None, **how)
 
 
 def _connect(services: Services, file: gr.File, sample: gr.Button, widgets: _Widgets) -> None:
+    @for_owners
     def add_file(path: str | None):
         yield from _adding(services, path)
 
+    @for_owners
     def add_mapped(path: str | None, event: gr.EventData):
         asked = event._data or {}
         how = {"columns": asked.get("columns"), "task": asked.get("task"), "again": asked.get("asked")}
@@ -170,18 +175,19 @@ def _connect(services: Services, file: gr.File, sample: gr.Button, widgets: _Wid
         else:
             yield from _adding(services, path, **how)
 
+    @for_owners
     def use_sample():
         yield from _shown(SAMPLE_NAME, lambda *watch: add_sample(services, *watch))
 
     uploaded = file.upload(add_file, file, widgets.all(), **_ADD)
     mapped = widgets.columns.submit(add_mapped, file, widgets.all(), **_ADD)
     sampled = sample.click(use_sample, None, widgets.all(), **_ADD)
-    widgets.work.click(lambda: {}, None, widgets.work, cancels=[uploaded, mapped, sampled], **_QUIET)
-    widgets.columns.click(lambda: ({}, {}, None), None, [widgets.note, widgets.columns, file], **_QUIET)
-    file.clear(lambda: ({}, {}), None, [widgets.note, widgets.columns], **_QUIET)
+    widgets.work.click(for_owners(lambda: {}), None, widgets.work, cancels=[uploaded, mapped, sampled], **_QUIET)
+    widgets.columns.click(for_owners(lambda: ({}, {}, None)), None, [widgets.note, widgets.columns, file], **_QUIET)
+    file.clear(for_owners(lambda: ({}, {})), None, [widgets.note, widgets.columns], **_QUIET)
     # The file is kept until its columns are known: the person may have to say which is which.
     for event in (uploaded, mapped):
-        event.then(lambda columns: gr.skip() if columns else None, widgets.columns, file, **_QUIET)
+        event.then(for_owners(lambda columns: gr.skip() if columns else None), widgets.columns, file, **_QUIET)
 
 
 def _adding(services: Services, path: str | None, again: dict | None = None, **how) -> Iterator[tuple]:
@@ -239,4 +245,4 @@ def _optional(guess: dict[str, str]) -> list[str]:
 
 def open_train(panel: DataPanel, tabs: gr.Tabs) -> None:
     """The report's "Train on it" opens the train panel (its script has told the form which)."""
-    panel.report.select(lambda: gr.Tabs(selected="train"), None, tabs, **_QUIET)
+    panel.report.select(for_owners(lambda: gr.Tabs(selected="train")), None, tabs, **_QUIET)

@@ -96,12 +96,6 @@ def hub_token() -> str:
     return str((info or {}).get("access_token", ""))
 
 
-def for_guests(function):
-    """Marks a handler that guests may use too; all others are the owners' (rights.py)."""
-    function.for_guests = True
-    return function
-
-
 def cookie_names(key: bytes) -> tuple[str, str]:
     """The session's and the guest's cookie, named by the signing key: apps on other ports have the same cookie jar."""
     own = hashlib.sha256(key).hexdigest()[:6]

@@ -15,6 +15,7 @@ import gradio as gr
 from gradio.utils import get_upload_folder
 
 from llmdemo.ui import bridge
+from llmdemo.ui.rights import for_owners
 
 # The browser gets the file's address a moment after the handler has ended.
 _CLICK = "() => setTimeout(() => document.querySelector('#{id}')?.click(), 300)"
@@ -31,6 +32,7 @@ def on_request(
     """
     button = gr.DownloadButton(visible="hidden", elem_id=elem_id)
 
+    @for_owners
     def deliver(event: gr.EventData):
         try:
             data = event._data if isinstance(event._data, dict) else {}

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from llmdemo.evaluation.folds import start_folds
+from llmdemo.ui.rights import for_owners
 from llmdemo.ui.services import Services
 
 
@@ -10,6 +11,7 @@ def endpoints(services: Services) -> list[Callable]:
     """The functions, each named as its endpoint."""
     evaluations = services.evaluations
 
+    @for_owners
     def evaluate(config: dict, judge_key: str = "") -> dict:
         """Evaluates one or two models on the held-out part of a data set, in the background; returns evaluation_id.
 
@@ -22,6 +24,7 @@ def endpoints(services: Services) -> list[Callable]:
         services.require_owner()
         return {"evaluation_id": evaluations.start(config, judge_key)}
 
+    @for_owners
     def cross_validate(config: dict, folds: int = 5) -> dict:
         """Queues K training runs of a classifier, each holding out another part, and their evaluation.
 
@@ -30,38 +33,46 @@ def endpoints(services: Services) -> list[Callable]:
         services.require_owner()
         return {"evaluation_id": start_folds(services.home, services.runs, evaluations, config, int(folds))}
 
+    @for_owners
     def evaluation_status(evaluation_id: str) -> dict:
         """How an evaluation is: state, message, hint, progress (with eta_seconds), and its result once there is one."""
         services.require_owner()
         status = evaluations.status(evaluation_id)
         return status | {"result": evaluations.result(evaluation_id)}
 
+    @for_owners
     def evaluation_records(evaluation_id: str) -> list[dict]:
         """What came out for each record of an evaluation: answers, losses, matches, verdicts or labels."""
         services.require_owner()
         return evaluations.records(evaluation_id)
 
+    @for_owners
     def list_evaluations() -> list[dict]:
         """All evaluations, the newest first, each with its evaluation_id first."""
         services.require_owner()
         return evaluations.list()
 
+    @for_owners
     def stop_evaluation(evaluation_id: str) -> dict:
         """Asks an evaluation to stop; what is done is kept. Returns its status."""
         services.require_owner()
         return evaluations.stop(evaluation_id)
 
+    @for_owners
     def resume_evaluation(evaluation_id: str, judge_key: str = "") -> dict:
         """Lets a stopped or failed evaluation go on; nothing is done twice. Returns its status."""
         services.require_owner()
         return evaluations.resume(evaluation_id, judge_key)
 
+    return [evaluate, cross_validate, evaluation_status, evaluation_records, list_evaluations, stop_evaluation,
+            resume_evaluation, _classify(services)]  # fmt: skip
+
+
+def _classify(services: Services) -> Callable:
+    @for_owners
     def classify(model_id: str, text: str) -> dict:
         """The classes of one text by a finished classifier: label, probabilities, and each token's contribution."""
         services.require_owner()
         return services.classifiers.get().explain(model_id, text)
 
-    return [
-        evaluate, cross_validate, evaluation_status, evaluation_records, list_evaluations, stop_evaluation,
-        resume_evaluation, classify,
-    ]  # fmt: skip
+    return classify

@@ -12,6 +12,7 @@ from llmdemo.jobs.states import COMPLETED, FAILED
 from llmdemo.models import catalog
 from llmdemo.settings.evaluation import CRITERIA, KIND_OF_TASK, LIMITS
 from llmdemo.settings.training import METHODS
+from llmdemo.ui.rights import for_owners
 from llmdemo.ui.services import Services
 
 _MOST_ROWS = 2000
@@ -31,6 +32,7 @@ class EvaluatePages:
 
     # ---- the form
 
+    @for_owners
     def choices(self, _: dict) -> dict:
         """What can be chosen: data sets with the kind of their evaluation, models with what they can do and the data set of
         their own run (None without one), defaults."""
@@ -76,12 +78,14 @@ class EvaluatePages:
                 break
         return found
 
+    @for_owners
     def start(self, config: dict) -> dict:
         """{"evaluation_id"} of a new evaluation; "key" is the judge's and is passed on, not kept."""
         self._services.require_owner()
         values = {name: value for name, value in config.items() if name != "key"}
         return {"evaluation_id": self._evaluations.start(values, str(config.get("key") or ""))}
 
+    @for_owners
     def folds(self, config: dict) -> dict:
         """{"evaluation_id"} of a K-fold cross-validation: its runs are in the queue.
 
@@ -98,6 +102,7 @@ class EvaluatePages:
 
     # ---- evaluations
 
+    @for_owners
     def overview(self, request: dict) -> dict:
         """All evaluations in brief and the chosen one, else one that goes, else the newest; its result when it is new.
 
@@ -132,6 +137,7 @@ class EvaluatePages:
         asked = [record for record in records if differs(record)] if differ else records
         return {"result": result, "records": [_row(record) for record in asked[:_MOST_ROWS]], "of": len(asked)}
 
+    @for_owners
     def record(self, request: dict) -> dict:
         """One record of an evaluation, whole."""
         self._services.require_owner()
@@ -146,14 +152,17 @@ class EvaluatePages:
         self._services.require_owner()
         return self._evaluations.export(_id(request), folder)
 
+    @for_owners
     def stop(self, request: dict) -> dict:
         self._services.require_owner()
         return _public(self._evaluations.stop(_id(request)))
 
+    @for_owners
     def resume(self, request: dict) -> dict:
         self._services.require_owner()
         return _public(self._evaluations.resume(_id(request), str(request.get("key") or "")))
 
+    @for_owners
     def delete(self, request: dict) -> dict:
         self._services.require_owner()
         self._evaluations.delete(_id(request))
@@ -161,6 +170,7 @@ class EvaluatePages:
 
     # ---- a classifier in use
 
+    @for_owners
     def classify(self, request: dict) -> dict:
         """{"label", "probabilities", "tokens", "truncated"} of one text."""
         self._services.require_owner()

@@ -7,6 +7,7 @@ import gradio as gr
 
 from llmdemo.ui import bridge, downloads
 from llmdemo.ui.evaluate_pages import EvaluatePages
+from llmdemo.ui.rights import for_owners
 from llmdemo.ui.services import Services
 from llmdemo.ui.words import t
 
@@ -40,9 +41,11 @@ def _connect(services: Services, use: gr.HTML, file: gr.UploadButton, note: gr.H
     """An uploaded file of texts comes back as a table, by the model that is chosen in the box."""
     chosen, button = gr.State(""), gr.DownloadButton(visible="hidden", elem_id="evaluate-csv")
 
+    @for_owners
     def choose(event: gr.EventData) -> str:
         return str((event._data or {}).get("model_id") or "")
 
+    @for_owners
     def table(path: str | None, model_id: str):
         try:
             services.require_owner()

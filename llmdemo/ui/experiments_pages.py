@@ -2,6 +2,7 @@
 
 from llmdemo.errors import UserError
 from llmdemo.experiments.space import METHODS_OF
+from llmdemo.ui.rights import for_owners
 from llmdemo.ui.samples import add_sample
 from llmdemo.ui.services import Services
 from llmdemo.ui.train_pages import SAMPLE_ID
@@ -17,6 +18,7 @@ class ExperimentsPages:
         """Those that the script may call."""
         return [self.choices, self.overview, self.start_race, self.start_search, self.cancel, self.delete, self.table]
 
+    @for_owners
     def choices(self, _: dict) -> dict:
         """{"space": {setting: [methods that have it]}, "most": runs that may wait at once}."""
         return {
@@ -24,6 +26,7 @@ class ExperimentsPages:
             "most": self._services.settings.max_queued_runs,
         }
 
+    @for_owners
     def overview(self, request: dict) -> dict:
         """All experiments in brief, and the chosen one: group_id, else the newest."""
         experiments = self._services.experiments
@@ -33,23 +36,28 @@ class ExperimentsPages:
         chosen = wanted if wanted in known else next(iter(each["group_id"] for each in brief), None)
         return {"groups": brief, "group": experiments.status(chosen) if chosen else None}
 
+    @for_owners
     def start_race(self, request: dict) -> dict:
         self._services.require_owner()
         return {"group_id": self._services.experiments.start_race(self._config(request), request.get("race"))}
 
+    @for_owners
     def start_search(self, request: dict) -> dict:
         self._services.require_owner()
         return {"group_id": self._services.experiments.start_search(self._config(request), request.get("search"))}
 
+    @for_owners
     def cancel(self, request: dict) -> dict:
         self._services.require_owner()
         return self._services.experiments.cancel(_id(request))
 
+    @for_owners
     def delete(self, request: dict) -> dict:
         self._services.require_owner()
         self._services.experiments.delete(_id(request))
         return {}
 
+    @for_owners
     def table(self, request: dict) -> dict:
         """{"text"}: the rows as CSV."""
         return {"text": self._services.experiments.csv(_id(request))}

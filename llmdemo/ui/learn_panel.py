@@ -4,6 +4,7 @@ import gradio as gr
 
 from llmdemo.learn import Learn
 from llmdemo.ui import bridge
+from llmdemo.ui.rights import for_owners
 from llmdemo.ui.samples import add_sample
 from llmdemo.ui.services import Services
 from llmdemo.ui.train_pages import SAMPLE_ID
@@ -20,6 +21,7 @@ class LearnPages:
     def __init__(self, services: Services):
         self._services, self._learn = services, Learn(services.home, services.runs)
 
+    @for_owners
     def numbers(self, request: dict) -> dict:
         """Learn.numbers of the form's settings; adds the sample first where that was chosen."""
         self._services.require_owner()

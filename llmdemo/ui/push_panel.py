@@ -3,12 +3,14 @@
 from llmdemo.errors import UserError
 from llmdemo.public.spaces import disk_lasts
 from llmdemo.ui import bridge, door
+from llmdemo.ui.rights import for_owners
 from llmdemo.ui.services import Services
 
 
 def build(services: Services) -> None:
     """Builds the island inside the current Blocks context; it shows itself beside finished runs."""
 
+    @for_owners
     def push_start(request: dict) -> dict:
         """Begins a push; its first state. The token is passed on and not kept."""
         services.require_owner()
@@ -16,6 +18,7 @@ def build(services: Services) -> None:
         token = request.get("token") or door.hub_token()
         return services.pushes.start(run_id, repo, token, private=request.get("private") is not False, licence=licence)
 
+    @for_owners
     def push_state(request: dict) -> dict:
         """How the push of a run is, and what the form should know: its licence, whether a token is at hand."""
         services.require_owner()
@@ -23,6 +26,7 @@ def build(services: Services) -> None:
         known = {"token": bool(door.hub_token()), "lasts": disk_lasts(services.home.root)}
         return services.pushes.state(run_id) | known | {"licence": services.pushes.licence(run_id)}
 
+    @for_owners
     def push_stop(request: dict) -> dict:
         services.require_owner()
         return services.pushes.stop(_id(request))

@@ -1,7 +1,7 @@
-"""Closes every handler of the page to guests that is not marked for them. Knows no panel.
+"""Who may call what of the page: each handler, endpoint and island's function says so with one of two decorators.
 
-The handlers ask for an owner themselves (Services.require_owner); this is so that one that forgets to is not open to the
-world. Islands' functions are closed by bridge.py.
+What says nothing is closed to guests, and a test fails for it. The handlers ask for an owner themselves besides
+(Services.require_owner); islands' functions are closed by bridge.py. Knows no panel.
 """
 
 import functools
@@ -13,18 +13,34 @@ import gradio as gr
 from llmdemo.ui import door
 from llmdemo.ui.services import not_an_owner
 
+GUESTS, OWNERS = "guests", "owners"
+
+
+def for_guests(function: Callable) -> Callable:
+    """Marks what guests may call too."""
+    function.right = GUESTS  # type: ignore[attr-defined]
+    return function
+
+
+def for_owners(function: Callable) -> Callable:
+    """Marks what only owners may call."""
+    function.right = OWNERS  # type: ignore[attr-defined]
+    return function
+
+
+def right_of(function: Callable) -> str:
+    """GUESTS or OWNERS, as it was marked; "" for what says nothing of who may call it."""
+    if str(getattr(function, "__module__", "")).startswith("gradio."):
+        return GUESTS  # Gradio's own: its login button
+    return getattr(function, "right", "")
+
 
 def close_to_guests(page: gr.Blocks) -> None:
-    """After this, what is not marked with `door.for_guests` refuses guests, events and endpoints alike."""
+    """After this, what is not marked with `for_guests` refuses guests, events and endpoints alike."""
     for block_function in page.fns.values():
         function = block_function.fn
-        if function is not None and not is_open(function):
+        if function is not None and right_of(function) != GUESTS:
             block_function.fn = _owners_only(function)
-
-
-def is_open(function: Callable) -> bool:
-    """Whether guests may call it: it is marked, or it is one of Gradio's own (its login button)."""
-    return getattr(function, "for_guests", False) or str(getattr(function, "__module__", "")).startswith("gradio.")
 
 
 def _owners_only(function: Callable) -> Callable:

@@ -3,12 +3,14 @@
 import gradio as gr
 
 from llmdemo.ui import bridge, door
+from llmdemo.ui.rights import for_guests, for_owners
 from llmdemo.ui.services import Services
 
 
 def header(services: Services) -> gr.HTML:
     """The title line with a live status and who is signed in, and the strip that shows the starter model arriving."""
 
+    @for_guests
     def pulse(_: dict) -> dict:
         """What the header shows, from the disk and the runs; cheap enough to be asked every few seconds."""
         owner = services.is_owner()
@@ -20,12 +22,13 @@ def header(services: Services) -> gr.HTML:
             **_who(services, owner),
         }
 
+    @for_owners
     def retry(_: dict) -> dict:
         services.require_owner()
         services.starter.start()
         return services.starter.progress()
 
-    return bridge.island("header", [pulse, retry], guests=True, elem_id="header")
+    return bridge.island("header", [pulse, retry], elem_id="header")
 
 
 def _who(services: Services, owner: bool) -> dict:

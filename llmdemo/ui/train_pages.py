@@ -9,6 +9,7 @@ from llmdemo.models import catalog
 from llmdemo.settings.schema import describe
 from llmdemo.settings.training import METHODS, TASKS, TrainConfig
 from llmdemo.ui import samples
+from llmdemo.ui.rights import for_owners
 from llmdemo.ui.services import Services
 
 SAMPLE_ID = "sample"
@@ -29,6 +30,7 @@ class TrainPages:
 
     # ---- the form
 
+    @for_owners
     def choices(self, _: dict) -> dict:
         """What can be chosen, and the settings that each task and method starts from."""
         sets = data.list_datasets(self._services.home)
@@ -43,6 +45,7 @@ class TrainPages:
             "defaults": {task: {method: prepare.defaults(method, task) for method in METHODS} for task in TASKS},
         }
 
+    @for_owners
     def predict(self, config: dict) -> dict:
         """{"ledger", "seconds", "seconds_low", "seconds_high", "rough", "notes"}: what these settings will take, see pace.seconds,
         and what people should know before they start."""
@@ -54,6 +57,7 @@ class TrainPages:
         told = pace.seconds(self._services.home, self._services.runs.list(), *how)
         return told | {"ledger": predicted["ledger"], "notes": predicted["notes"]}
 
+    @for_owners
     def start(self, config: dict) -> dict:
         """{"run_id", "notes"} of a new run with these settings; adds the sample first where that was chosen."""
         self._services.require_owner()
@@ -61,6 +65,7 @@ class TrainPages:
             config = {**config, "dataset_id": samples.add_sample(self._services).dataset_id}
         return prepare.started(self._services.home, self._services.runs, config)
 
+    @for_owners
     def add_model(self, request: dict) -> dict:
         """{"id"} of a model folder or hub model that is put on the menu; fetches a hub model first."""
         self._services.require_owner()
@@ -70,6 +75,7 @@ class TrainPages:
 
     # ---- runs
 
+    @for_owners
     def overview(self, request: dict) -> dict:
         """All runs in brief, and the chosen one: run_id, else one that is going, else the newest.
 
@@ -123,23 +129,28 @@ class TrainPages:
         }
         return commands.get(str(config.get("log_with")), "")
 
+    @for_owners
     def stop(self, request: dict) -> dict:
         self._services.require_owner()
         return self._services.runs.stop(_id(request))
 
+    @for_owners
     def resume(self, request: dict) -> dict:
         self._services.require_owner()
         return self._services.runs.resume(_id(request))
 
+    @for_owners
     def cancel(self, request: dict) -> dict:
         self._services.require_owner()
         return self._services.runs.cancel(_id(request))
 
+    @for_owners
     def clone(self, request: dict) -> dict:
         """{"run_id"} of a new run with the settings of this one; one from elsewhere needs the same data here."""
         self._services.require_owner()
         return {"run_id": prepare.clone(self._services.home, self._services.runs, _id(request))}
 
+    @for_owners
     def rename(self, request: dict) -> dict:
         """Gives the run another name ("name") or note ("note"); returns its status."""
         self._services.require_owner()
@@ -150,16 +161,19 @@ class TrainPages:
             runs.annotate(run_id, str(request["note"]))
         return runs.status(run_id)
 
+    @for_owners
     def delete(self, request: dict) -> dict:
         self._services.require_owner()
         self._services.runs.delete(_id(request))
         return {}
 
+    @for_owners
     def reorder(self, request: dict) -> dict:
         self._services.require_owner()
         self._services.runs.reorder(_id(request), int(request.get("place", 1)))
         return {}
 
+    @for_owners
     def compare(self, request: dict) -> dict:
         """{"runs": [{run_id, name, state, series}], "settings"}: all figures of several runs, for one plot, and the settings
         in which they differ, see Runs.differences."""
@@ -171,6 +185,7 @@ class TrainPages:
             found.append({**brief, "series": runs.series(run_id, _COMPARED_POINTS)})
         return {"runs": found, "settings": runs.differences(chosen)}
 
+    @for_owners
     def open_bundle(self, request: dict) -> dict:
         """{"run_id"} of a run from the bundle at `path` on this computer, however large it is."""
         self._services.require_owner()
@@ -185,6 +200,7 @@ class TrainPages:
             raise UserError(f"{text[:200]!r} is no file on this computer.", "Give the whole path of the .zip.")
         return {"run_id": self._services.runs.import_bundle(path)}
 
+    @for_owners
     def log(self, request: dict) -> dict:
         return {"text": self._services.runs.log_tail(_id(request), 200)}
 

@@ -8,6 +8,7 @@ import gradio as gr
 from llmdemo.public.spaces import disk_lasts, on_zero_gpu
 from llmdemo.store import child
 from llmdemo.ui import bridge, downloads, experiments_panel, learn_panel, push_panel
+from llmdemo.ui.rights import for_owners
 from llmdemo.ui.services import Services
 from llmdemo.ui.train_pages import TrainPages
 from llmdemo.ui.words import t
@@ -56,6 +57,7 @@ def build(services: Services) -> TrainPanel:
             run_id, path, with_model=what == "model", with_checkpoint=what == "checkpoint"
         )
 
+    @for_owners
     def open_bundle(path: str | None):
         """A run from another installation, shown with the others."""
         try:
@@ -85,4 +87,6 @@ def _notes_of_the_place(services: Services) -> list[dict]:
 def open_arena(panel: TrainPanel, tabs: gr.Tabs) -> None:
     """ "Try it in the Arena" opens that panel; its script is told which model by the page's own message."""
     for island in (panel.run, panel.experiments):
-        island.select(lambda: gr.Tabs(selected="arena"), None, tabs, api_visibility="private", show_progress="hidden")
+        island.select(
+            for_owners(lambda: gr.Tabs(selected="arena")), None, tabs, api_visibility="private", show_progress="hidden"
+        )

@@ -304,6 +304,23 @@ def test_the_copied_python_says_what_transformers_does_not_have(arena):
     compile(code, "copied", "exec")
 
 
+def test_the_copied_python_of_the_rarer_strategies_gives_what_generate_has_and_names_the_rest(arena):
+    lanes = ["typical_p", "epsilon", "eta", "top_n_sigma", "xtc", "mirostat"]
+    code = arena.python(arena.request("starter", "Hello", {**SETTINGS, "lanes": lanes}))
+    for given in ("typical_p=0.9,", "epsilon_cutoff=0.001,", "eta_cutoff=0.002,"):
+        assert code.count(f"    {given}\n") == 1
+    for key in ("top_n_sigma", "xtc_threshold", "xtc_probability", "mirostat_tau", "mirostat_eta"):
+        assert code.count(f"# {key}=") == 1 and f"    {key}=" not in code
+    exec(compile(code, "copied", "exec"), {})  # noqa: S102 - it is our own text
+
+
+def test_the_rarer_strategies_answer_beside_the_others(arena):
+    lanes = ["greedy", "typical_p", "epsilon", "eta", "top_n_sigma", "xtc", "mirostat"]
+    final = last(arena.compare("starter", "Hello", {**SETTINGS, "lanes": lanes}))
+    assert list(final["lanes"]) == lanes and all(lane["token_ids"] for lane in final["lanes"].values())
+    json.dumps(final, allow_nan=False)
+
+
 def test_no_lane_says_a_banned_word(arena, tiny_model_folder):
     plain = last(arena.compare("starter", "Hello", SETTINGS))
     tokenizer = AutoTokenizer.from_pretrained(tiny_model_folder)

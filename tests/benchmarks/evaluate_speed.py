@@ -22,8 +22,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from llmdemo import data  # noqa: E402
 from llmdemo.data.encode import encode_prompt  # noqa: E402
+from llmdemo.decoding.backend import fused_weights  # noqa: E402
+from llmdemo.decoding.prompts import greedy  # noqa: E402
 from llmdemo.evaluation.answers import BATCH, chunks  # noqa: E402
-from llmdemo.evaluation.batched import greedy  # noqa: E402
 from llmdemo.evaluation.heldout import example, held_out  # noqa: E402
 from llmdemo.models import catalog, load  # noqa: E402
 from llmdemo.settings import Settings  # noqa: E402
@@ -77,7 +78,9 @@ def batched(model, prompts, new: int, pad: int) -> list[list[int]]:
 
 
 def ours(model, prompts, new: int, pad: int) -> list[list[int]]:
-    return [answer.token_ids for part in chunks(prompts, BATCH) for answer in greedy(model, part, new, pad)]
+    weights = fused_weights(model)
+    parts = [greedy(model, part, new, pad, weights=weights) for part in chunks(prompts, BATCH)]
+    return [answer.token_ids for part in parts for answer in part]
 
 
 @torch.inference_mode()

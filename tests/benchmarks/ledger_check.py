@@ -25,6 +25,10 @@ SHAPES = {
         hidden_size=576, intermediate_size=1536, num_hidden_layers=30, num_attention_heads=9, num_key_value_heads=3,
         tie_word_embeddings=True,
     ),
+    "tiny": dict(
+        hidden_size=64, intermediate_size=96, num_hidden_layers=4, num_attention_heads=4, num_key_value_heads=2,
+        tie_word_embeddings=True,
+    ),
     "1.7B": dict(
         hidden_size=2048, intermediate_size=8192, num_hidden_layers=24, num_attention_heads=32,
         num_key_value_heads=32, tie_word_embeddings=True,
@@ -56,7 +60,8 @@ def make_model(folder: Path, shape: str) -> None:
     PreTrainedTokenizerFast(tokenizer_object=made._tokenizer, eos_token="<|end|>").save_pretrained(folder)
     torch.manual_seed(0)
     torch.set_default_dtype(torch.bfloat16)
-    model = LlamaForCausalLM(LlamaConfig(vocab_size=49152, **SHAPES[shape]))
+    with torch.device("cuda" if torch.cuda.is_available() else "cpu"):
+        model = LlamaForCausalLM(LlamaConfig(vocab_size=49152, **SHAPES[shape]))
     torch.set_default_dtype(torch.float32)
     model.save_pretrained(folder)
 

@@ -98,6 +98,7 @@ def test_a_step_of_fixed_shapes_waits_for_nothing(tiny_llama, monkeypatch):
         "sample",
         "beam",
         {"strategy": "top_p", "name": "all", "top_k": 9, "min_p": 0.1},
+        *("typical_p", "epsilon", "eta", "top_n_sigma", "xtc", "mirostat"),
         {"strategy": "sample", "name": "penalised", **PENALISED},
         {"strategy": "beam", "name": "penalised beams", **PENALISED},
     ]

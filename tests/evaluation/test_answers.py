@@ -27,7 +27,9 @@ def ask(home, add, models, monkeypatch):
         monkeypatch.setattr(answers, "BATCH", batch)
         monkeypatch.setattr(answers, "MOST_TOKENS", most)
         monkeypatch.setattr(
-            answers, "greedy", lambda m, prompts, *rest: widths.append([*map(len, prompts)]) or real(m, prompts, *rest)
+            answers,
+            "greedy",
+            lambda m, prompts, *rest, **more: widths.append([*map(len, prompts)]) or real(m, prompts, *rest, **more),
         )
         for kept in (evaluations_folder(home) / "kept").glob("*"):
             kept.unlink()

@@ -110,7 +110,9 @@ def test_what_a_model_said_is_not_asked_again(evaluations, over, add, models, mo
     assert over(first)["state"] == "completed"
     asked, real = [], answers.greedy
     monkeypatch.setattr(
-        answers, "greedy", lambda model, prompts, *rest: asked.extend(prompts) or real(model, prompts, *rest)
+        answers,
+        "greedy",
+        lambda model, prompts, *rest, **more: asked.extend(prompts) or real(model, prompts, *rest, **more),
     )
     again = evaluations.start({"dataset_id": info.dataset_id, "model_ids": list(models), **SMALL, "limit": 14})
     assert over(again)["state"] == "completed"
@@ -134,12 +136,12 @@ def test_a_stop_keeps_what_was_done_and_resume_goes_on_from_there(waiting, add, 
     monkeypatch.setattr(answers, "BATCH", 4)
     asked, real = [], answers.greedy
 
-    def stop_in_the_second_model(model, prompts, new, pad, tell):
+    def stop_in_the_second_model(model, prompts, new, pad, tell, **more):
         asked.append(len(prompts))
         if len(asked) == 5:
             folder.stop.touch()
             time.sleep(0.15)  # the job looks at the disk ten times a second
-        return real(model, prompts, new, pad, tell)
+        return real(model, prompts, new, pad, tell, **more)
 
     monkeypatch.setattr(answers, "greedy", stop_in_the_second_model)
     evaluation_id = waiting.start({"dataset_id": info.dataset_id, "model_ids": list(models), **SMALL})

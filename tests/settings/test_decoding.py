@@ -34,6 +34,25 @@ BAD = [
     ("seed", 2**63),
     ("precision", "fp8"),
     ("precision", {}),
+    ("typical_p", 0),
+    ("typical_p", 1e9),
+    ("epsilon_cutoff", 0),
+    ("epsilon_cutoff", 1),
+    ("eta_cutoff", -0.1),
+    ("eta_cutoff", 1e9),
+    ("top_n_sigma", 0),
+    ("top_n_sigma", 1e9),
+    ("top_n_sigma", math.nan),
+    ("xtc_threshold", 0),
+    ("xtc_threshold", 0.6),
+    ("xtc_probability", -0.1),
+    ("xtc_probability", 2),
+    ("mirostat_tau", 0),
+    ("mirostat_tau", 1e9),
+    ("mirostat_eta", 0),
+    ("mirostat_eta", "fast"),
+    ("lanes", [{"strategy": "mirostat", "mirostat_tau": -1}]),
+    ("lanes", [{"strategy": "epsilon", "epsilon_cutoff": 3}]),
     ("repetition_penalty", 0),
     ("repetition_penalty", 1e9),
     ("repetition_penalty", -1.2),
@@ -136,6 +155,27 @@ def test_penalties_are_every_lanes_and_a_lane_may_have_its_own():
     assert [lane.repetition_penalty for lane in lanes] == [1.3, 1.0, 1.3]
     assert [lane.penalised for lane in lanes] == [True, False, True]
     assert not any(lane.penalised for lane in DecodeSettings().lanes)
+
+
+RARE = ["typical_p", "epsilon", "eta", "top_n_sigma", "xtc", "mirostat"]
+
+
+def test_the_rarer_strategies_have_their_own_values_and_nobody_elses():
+    settings = DecodeSettings.from_dict({"lanes": [*RARE, "top_p"], "typical_p": 0.4, "mirostat_tau": 3})
+    lanes = {lane.name: lane.to_dict() for lane in settings.lanes}
+    assert lanes["typical_p"]["typical_p"] == 0.4 and lanes["mirostat"]["mirostat_tau"] == 3
+    assert lanes["xtc"]["xtc_threshold"] == 0.1 and lanes["xtc"]["xtc_probability"] == 0.5
+    assert set(lanes["top_p"]) == {"name", "strategy", "temperature", "top_k", "top_p", "min_p"}
+    assert (lanes["epsilon"]["epsilon_cutoff"], "eta_cutoff" in lanes["epsilon"]) == (0.001, False)
+
+
+def test_the_rarer_strategies_survive_a_round_trip():
+    lanes = [*RARE, {"strategy": "typical_p", "name": "off", "typical_p": 1}]
+    lanes += [{"strategy": "sample", "name": "both", "typical_p": 0.8, "top_n_sigma": 2, "eta_cutoff": 0}]
+    settings = DecodeSettings.from_dict({"lanes": lanes, "xtc_threshold": 0.2})
+    assert DecodeSettings.from_dict(settings.to_dict()) == settings
+    assert settings.lanes[-1].typical_p == 0.8 and settings.lanes[-1].eta_cutoff == 0
+    assert settings.lanes[4].xtc_threshold == 0.2
 
 
 def test_penalties_survive_a_round_trip_where_a_lane_has_switched_one_off():

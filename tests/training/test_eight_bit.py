@@ -1,5 +1,6 @@
 """8-bit moments where they cannot be had: a sentence before the first step."""
 
+import subprocess
 import sys
 
 import pytest
@@ -26,9 +27,19 @@ def test_without_bitsandbytes_the_sentence_says_what_needs_it(make_run, monkeypa
     monkeypatch.setitem(sys.modules, "bitsandbytes", None)
     with pytest.raises(UserError, match="bitsandbytes cannot be imported .*galore_torch needs it"):
         require_library()
-    end = end_of(make_run(optim_bits=8))
-    assert end["reason"] == "bad_config" and "bitsandbytes cannot be imported" in end["message"]
-    assert "requirements.txt" in end["hint"]
+    for changes in ({"optim_bits": 8}, {"galore_optimizer": "adafactor"}):
+        end = end_of(make_run(**changes))
+        assert end["reason"] == "bad_config" and "bitsandbytes cannot be imported" in end["message"]
+        assert "requirements.txt" in end["hint"]
+
+
+def test_32_bit_moments_need_no_bitsandbytes_nor_its_seconds(make_run):
+    # In a process of its own: this one has imported everything.
+    run_dir = make_run(max_steps=1)
+    code = f"import sys; from pathlib import Path; from llmdemo.training import worker; worker.main(Path({str(run_dir)!r})); "
+    code += "print('bitsandbytes' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split()[-1] == "False" and (run_dir / "model").is_dir()
 
 
 @pytest.mark.parametrize("method", ["galore", "adamw"])

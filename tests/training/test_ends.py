@@ -10,14 +10,13 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from llmdemo import store
 from llmdemo.decoding import DecodeSettings, LaneSettings, decode_lanes
 from llmdemo.decoding.engine import end_tokens
-from llmdemo.evaluation.batched import greedy
+from llmdemo.decoding.prompts import greedy
 from llmdemo.models.load import load_causal
 from llmdemo.runs import bundle
 from llmdemo.runs.folder import RunFolder
 from llmdemo.training import worker
-from llmdemo.training.objectives import Place
+from llmdemo.training.objectives import Place, chat
 from llmdemo.training.objectives.base import end_ids
-from llmdemo.training.objectives.chat import write
 
 EOS, TURN, OTHER = 0, 2, 9
 """A text's end by the tokenizer; a turn's, which only the generation config names; one that only config.json names."""
@@ -65,7 +64,7 @@ def test_a_bundle_takes_them_along(task_run, base, tmp_path, home):
 
 
 @pytest.mark.parametrize("own", [EOS, TURN, OTHER])
-def test_every_way_of_decoding_stops_at_each_of_them(base, own):
+def test_every_way_of_decoding_stops_at_each_of_them(base, own, monkeypatch):
     """After the prompt, the model is made to write `own` before anything else."""
     model, tokenizer = load_causal(base, torch.float32, "cpu")
     model.generation_config.eos_token_id = end_ids(model, tokenizer)
@@ -88,18 +87,9 @@ def test_every_way_of_decoding_stops_at_each_of_them(base, own):
     assert (answer.token_ids, answer.ended) == ([], True)
     place = Place(model, tokenizer, None, "fp32", torch.device("cpu"))
     seen = []
-    plain = type(model).generate
-
-    def spy(self, **how):
-        seen.append(plain(self, **how))
-        return seen[-1]
-
-    type(model).generate = spy
-    try:
-        write(place, prompt)
-    finally:
-        type(model).generate = plain
-    assert seen[0][0, len(prompt) :].tolist() == [own], "a sample of the run ends there too"
+    monkeypatch.setattr(chat, "greedy", lambda *given, **how: seen.extend(greedy(*given, **how)) or seen)
+    chat.write(place, [prompt])
+    assert [(answer.token_ids, answer.ended) for answer in seen] == [([], True)], "a sample of the run ends there too"
 
 
 def test_a_usage_that_transformers_does_not_find_sensible_is_kept_and_does_not_end_the_run(task_run, base, tmp_path):

@@ -11,7 +11,7 @@ from llmdemo import store
 from llmdemo.data.ingest import add_dataset
 from llmdemo.decoding import DecodeSettings, LaneSettings, decode_lanes, describe
 from llmdemo.decoding.past import AGAIN, CACHE, COPIES, way_of
-from llmdemo.evaluation.batched import greedy
+from llmdemo.decoding.prompts import greedy
 from llmdemo.evaluation.likelihood import row_losses
 from llmdemo.events import read_events
 from llmdemo.models.load import load_causal

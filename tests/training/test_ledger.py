@@ -128,3 +128,37 @@ def test_a_containers_page_cache_counts_as_free(tmp_path, monkeypatch, files, ex
     monkeypatch.setattr(devices, "CGROUP_ROOT", tmp_path)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=10_000))
     assert devices.available_bytes(CPU) == expected
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("method", ["galore", "lora"])
+def test_a_few_layers_tell_what_all_save(precision, method, monkeypatch):
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    from llmdemo.training import outline
+    from llmdemo.training.adapters import add_adapters
+
+    with torch.device("meta"):
+        model = LlamaForCausalLM(LlamaConfig(
+            vocab_size=64, hidden_size=32, intermediate_size=48, num_hidden_layers=9, num_attention_heads=4,
+            num_key_value_heads=2,
+        ))  # fmt: skip
+    if method == "lora":
+        model = add_adapters(model, TrainConfig("x", method="lora", rank=4))
+    outline.AttentionInterface.register(outline._ATTENTION, outline._fused_attention)
+    few = outline.saved_bytes(model, 3, 40, precision, torch.device("cpu"))
+    assert outline._alike_layers(model) is not None
+    monkeypatch.setattr(outline, "_alike_layers", lambda model: None)
+    assert few == outline.saved_bytes(model, 3, 40, precision, torch.device("cpu")) and not few[1]
+
+
+def test_layers_of_several_kinds_are_all_laid_out():
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    from llmdemo.training import outline
+
+    with torch.device("meta"):
+        model = LlamaForCausalLM(LlamaConfig(vocab_size=64, hidden_size=32, intermediate_size=48, num_hidden_layers=5))
+    assert outline._alike_layers(model) is not None
+    model.model.layers[3].mlp.up_proj = torch.nn.Linear(32, 96, device="meta")
+    assert outline._alike_layers(model) is None

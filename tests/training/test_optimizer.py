@@ -39,11 +39,11 @@ def test_twenty_steps_of_four_micro_batches_are_those_of_galore_torch(llama64, t
 
 def test_a_wrong_scale_or_a_stale_basis_would_be_seen(llama64, tools, monkeypatch):
     """Mutations of the step before: both must differ by far more than the bar."""
-    from llmdemo.training.optimizer import _Projector
+    from llmdemo.training.projector import Projector
 
     config = tools.make_config(refresh="svd", stagger=False)
-    plain = _Projector.add_back
-    monkeypatch.setattr(_Projector, "add_back", lambda self, w, low, f: plain(self, w, low, 0.9 * f))
+    plain = Projector.add_back
+    monkeypatch.setattr(Projector, "add_back", lambda self, w, low, f: plain(self, w, low, 0.9 * f))
     assert compare(llama64(), config, tools) > 1e-3
     monkeypatch.undo()
     never = tools.make_config(refresh="svd", stagger=False, update_proj_gap=1000)
@@ -94,7 +94,7 @@ def test_with_bases_in_8_bits_the_step_is_still_adam_in_their_space(llama64, too
     batches = tools.token_batches(4)
     tools.train(whole, tools.make_config(proj_type=proj_type), batches)
     optimizer = tools.train(packed, tools.make_config(proj_type=proj_type, basis_bits=8), batches)
-    bases = [kept for name, kept in optimizer.state()[0].items() if name.endswith(("/left", "/right"))]
+    bases = [kept for name, kept in optimizer.named_state()[0].items() if name.endswith(("/left", "/right"))]
     assert bases and all(kept.dtype == torch.int8 for kept in bases)
     assert 0 < tools.distance(whole, packed) < 0.2 * tools.distance(whole, llama64())
 
@@ -214,7 +214,7 @@ def test_saved_state_goes_on_bit_for_bit(llama64, tools, changes):
     batches = tools.token_batches(9)
     tools.train(whole, config, batches)
     first = llama64().float()
-    tensors, numbers = tools.train(first, config, batches[:5]).state()
+    tensors, numbers = tools.train(first, config, batches[:5]).named_state()
     kept = {name: tensor.clone() for name, tensor in tensors.items()}
     second = copy.deepcopy(first)
     for module in second.modules():
@@ -237,7 +237,7 @@ def test_8_bit_state_of_matrices_that_are_large_enough_for_it_goes_through_a_che
     model = LlamaForCausalLM(LlamaConfig(vocab_size=64, **sizes))
     config = tools.make_config(optim_bits=8, rank=64)
     batches = tools.token_batches(6)
-    tensors, numbers = tools.train(model, config, batches[:5]).state()
+    tensors, numbers = tools.train(model, config, batches[:5]).named_state()
     assert sum(tensor.dtype == torch.uint8 for tensor in tensors.values()) > 4
     (tmp_path / "scratch").mkdir()
     checkpoints.save(
@@ -249,14 +249,14 @@ def test_8_bit_state_of_matrices_that_are_large_enough_for_it_goes_through_a_che
         module.__dict__.pop("forward", None)
     optimizer = build_optimizer(second, config)
     optimizer.load_state(kept.groups["optimizer"], kept.numbers["o"])
-    again = optimizer.state()[0]
+    again = optimizer.named_state()[0]
     assert again.keys() == tensors.keys() and all(torch.equal(again[name], tensors[name]) for name in tensors)
 
 
 def test_state_is_tensors_and_plain_numbers(llama64, tools):
     import json
 
-    tensors, numbers = tools.train(llama64(), tools.make_config(), tools.token_batches(2)).state()
+    tensors, numbers = tools.train(llama64(), tools.make_config(), tools.token_batches(2)).named_state()
     assert json.loads(json.dumps(numbers)) == numbers
     assert all(isinstance(value, torch.Tensor) for value in tensors.values())
     assert any(name.startswith("basis/") for name in tensors)
@@ -351,3 +351,156 @@ def test_updates_in_slices_are_the_same_to_the_bit(llama64, tools, monkeypatch):
     stale = llama64()
     tools.train(stale, config, batches)
     assert tools.distance(stale, whole) > 1e-3
+
+
+def fused(tools, model, config, batches, spoiled=()):
+    """Our optimizer over `batches` as the loop drives it where the host runs ahead of a GPU; the model is changed."""
+    optimizer = build_optimizer(model, config)
+    unread = []
+    for number, ids in enumerate(batches):
+        tools.backward(model, ids)
+        if number in spoiled:
+            optimizer.refresh()
+            optimizer.gradients()[-1].fill_(float("inf"))
+        unread.append(optimizer.step_where_finite(config.max_grad_norm, torch.tensor(1.0))[1])
+        if len(unread) > 2:
+            optimizer.tell(bool(unread.pop(0)))
+    while unread:
+        optimizer.tell(bool(unread.pop(0)))
+    return optimizer
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+def test_the_fused_step_is_the_plain_one(llama64, tools, decay):
+    plain, ahead, batches = llama64(), llama64(), tools.token_batches(20)
+    # A large ε, so that one that is added in another place would be seen.
+    config = tools.make_config(max_grad_norm=0.5, weight_decay=decay, eps=1e-2)
+    optimizer = build_optimizer(plain, config)
+    for ids in batches:
+        tools.backward(plain, ids)
+        optimizer.refresh()
+        optimizer.clip(0.5)
+        optimizer.step()
+    fused(tools, ahead, config, batches)
+    assert tools.distance(plain, ahead) < 2e-6  # the device's scalars are fp32, and so is its norm
+
+
+def test_the_fused_step_leaves_out_what_is_not_finite_and_counts_on(llama64, tools):
+    plain, ahead, batches = llama64(), llama64(), tools.token_batches(12)
+    config = tools.make_config(max_grad_norm=0.0, weight_decay=0.1)
+    optimizer = build_optimizer(plain, config)
+    for number, ids in enumerate(batches):
+        tools.backward(plain, ids)
+        optimizer.refresh()
+        optimizer.skip() if number in (5, 6) else optimizer.step()
+    other = fused(tools, ahead, config, batches, spoiled=(5, 6))
+    assert tools.distance(plain, ahead) < 2e-6
+    ours, theirs = other.named_state()[1]["state"], optimizer.named_state()[1]["state"]
+    assert ours == theirs and {values["step"] for values in ours.values()} >= {10}
+
+
+def test_refreshes_in_rounds_come_as_often_and_leave_steps_between(llama64, tools):
+    optimizer = build_optimizer(llama64(), tools.make_config(update_proj_gap=28))
+    optimizer.refresh_in_rounds()
+    model_of = {slot.name: 0 for slot in optimizer.slots}
+    rounds = []
+    for slot in optimizer.slots:
+        slot.subspace.find(torch.randn(slot.subspace.shape, dtype=torch.float64), "power", torch.Generator())
+    for step in range(28, 84):
+        optimizer.steps = step
+        optimizer._mark_due()
+        due = [slot.name for slot in optimizer.slots if slot.due]
+        rounds.append(len(due))
+        for name in due:
+            model_of[name] += 1
+        assert optimizer.settled == (not due)
+    assert set(model_of.values()) == {2}
+    assert sum(map(bool, rounds)) == 8 and max(rounds) <= 14 / 4 + 1
+
+
+# ---- as torch's own ----
+
+
+@pytest.mark.parametrize("changes", [{}, {"basis_bits": 8}, {"method": "adamw"}, {"galore_optimizer": "adafactor"}])
+def test_state_dict_goes_through_a_file_and_on_bit_for_bit(llama64, tools, tmp_path, changes):
+    config, batches = tools.make_config(**changes), tools.token_batches(10)
+    whole = llama64()
+    tools.train(whole, config, batches)
+    first = llama64()
+    torch.save(tools.train(first, config, batches[:5]).state_dict(), tmp_path / "optimizer.pt")
+    second = build_optimizer(first, config)
+    second.load_state_dict(torch.load(tmp_path / "optimizer.pt", weights_only=True))
+    for ids in batches[5:]:
+        tools.backward(first, ids)
+        second.step()
+    assert tools.distance(whole, first) == 0
+
+
+def test_a_state_dict_of_another_optimizer_is_refused(llama64, tools):
+    adamw = build_optimizer(llama64(), tools.make_config(method="adamw")).state_dict()
+    with pytest.raises(UserError, match="same matrices"):
+        build_optimizer(llama64(), tools.make_config()).load_state_dict(adamw)
+
+
+def test_a_closure_is_called_once_and_its_loss_returned(llama64, tools):
+    with_closure, plain, (ids,) = llama64(), llama64(), tools.token_batches(1)
+    optimizer = build_optimizer(with_closure, tools.make_config())
+
+    def closure():
+        optimizer.zero_grad()
+        loss = with_closure(input_ids=ids, labels=ids).loss
+        loss.backward()
+        return loss
+
+    loss = optimizer.step(closure)
+    tools.train(plain, tools.make_config(), [ids])
+    assert loss.item() > 0 and tools.distance(with_closure, plain) == 0
+
+
+def test_torchs_schedulers_set_the_rate(llama64, tools):
+    model, (ids,) = llama64(), tools.token_batches(1)
+    optimizer = build_optimizer(model, tools.make_config(learning_rate=0.5))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 0.0 if step else 1.0)
+    assert isinstance(optimizer, torch.optim.Optimizer) and optimizer.param_groups[0]["lr"] == 0.5
+    tools.backward(model, ids)
+    optimizer.step()
+    schedule.step()
+    before = [p.detach().clone() for p in model.parameters()]
+    tools.backward(model, ids)
+    optimizer.step()
+    assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
+
+
+def test_accelerate_prepares_it(llama64, tools):
+    from accelerate import Accelerator
+
+    prepared, plain, batches = llama64(), llama64(), tools.token_batches(4)
+    accelerator = Accelerator(cpu=True)
+    optimizer = accelerator.prepare(build_optimizer(prepared, tools.make_config()))
+    for ids in batches:
+        accelerator.backward(prepared(input_ids=ids, labels=ids).loss)
+        optimizer.step()
+        optimizer.zero_grad()
+    tools.train(plain, tools.make_config(), batches)
+    assert tools.distance(prepared, plain) == 0
+
+
+def test_transformers_trainer_takes_it_saves_it_and_resumes(llama64, tools, tmp_path):
+    from transformers import Trainer, TrainingArguments
+
+    rows = [{"input_ids": ids[0], "labels": ids[0]} for ids in tools.token_batches(8)]
+
+    def trainer(model, steps):
+        optimizer = build_optimizer(model, tools.make_config())
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
+        arguments = TrainingArguments(
+            str(tmp_path), max_steps=steps, save_steps=3, per_device_train_batch_size=2, max_grad_norm=0.0,
+            use_cpu=True, report_to=[], disable_tqdm=True,
+        )  # fmt: skip
+        return Trainer(model, arguments, train_dataset=rows, optimizers=(optimizer, schedule))
+
+    whole, part = llama64(), llama64()
+    trainer(whole, 6).train()
+    assert tools.distance(whole, llama64()) > 1e-3
+    trainer(part, 6).train(resume_from_checkpoint=str(tmp_path / "checkpoint-3"))
+    assert tools.distance(whole, part) == 0

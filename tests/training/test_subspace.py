@@ -130,3 +130,15 @@ def test_a_rank_above_the_matrix_is_the_matrix_own():
 def test_side_of_names_the_projected_side():
     assert (side_of("std", 5, 3), side_of("std", 3, 5), side_of("std", 4, 4)) == ("right", "left", "right")
     assert (side_of("reverse_std", 5, 3), side_of("reverse_std", 3, 5)) == ("left", "right")
+
+
+@pytest.mark.parametrize("bits", [32, 8])
+@pytest.mark.parametrize("proj_type", ["std", "full"])
+def test_a_refresh_keeps_the_memory_of_the_basis_that_a_captured_step_reads(proj_type, bits):
+    space, generator = Subspace((24, 16), 4, proj_type, bits), torch.Generator()
+    space.refresh(torch.randn(24, 16), "power", generator)
+    before = {name: (tensor.data_ptr(), tensor.clone()) for name, tensor in space.state().items()}
+    report = space.refresh(torch.randn(24, 16), "power", generator)
+    for name, tensor in space.state().items():
+        assert tensor.data_ptr() == before[name][0] and not torch.equal(tensor, before[name][1])
+    assert report.overlap < 0.9, "the overlap is that with the basis before"

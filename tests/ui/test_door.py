@@ -20,8 +20,8 @@ ACCOUNTS = {"ann": hash_password("right"), "bob": hash_password("other")}
 OPEN_TO_GUESTS = {
     "list_models",
     "compare",
+    "compare_many",
     "pulse",
-    "retry",
     "models",
     "warm",
     "stop",
@@ -211,7 +211,7 @@ def test_every_private_handler_refuses_a_guest(page, guest):
     """By number, as the page's own script would call it: what is not marked for guests refuses before it begins."""
     joined = 0
     for number, function in page.fns.items():
-        if function.fn is None or rights.is_open(function.fn):
+        if function.fn is None or rights.right_of(function.fn) == rights.GUESTS:
             continue
         body = {"data": [None] * len(function.inputs), "fn_index": number, "session_hash": f"s{number}"}
         answer = guest.post("gradio_api/queue/join", json=body)
@@ -240,7 +240,9 @@ def test_every_question_of_an_island_refuses_a_guest(page, guest):
 
 
 def test_what_is_open_to_guests_is_what_is_meant_to_be(page):
-    marked = {function.name for function in page.fns.values() if function.fn and rights.is_open(function.fn)}
+    marked = {
+        function.name for function in page.fns.values() if function.fn and rights.right_of(function.fn) == rights.GUESTS
+    }
     assert marked <= OPEN_TO_GUESTS
 
 

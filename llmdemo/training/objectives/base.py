@@ -17,7 +17,7 @@ from llmdemo.models.load import load_causal, load_tokenizer, usable_pad
 from llmdemo.settings.training import TrainConfig
 from llmdemo.store import Home
 from llmdemo.training import device as devices
-from llmdemo.training.batches import POOL, RunData
+from llmdemo.training.batches import POOL, FixedBatch, RunData
 from llmdemo.training.ledger import Batch
 from llmdemo.training.reduce import sum_over_processes
 
@@ -49,6 +49,8 @@ class Place:
     device: torch.device
     process: int = 0
     processes: int = 1
+    check: Callable[..., None] = lambda *_: None
+    """To be called now and then in long work; what it raises ends it."""
 
     @property
     def pad(self) -> int:
@@ -142,6 +144,14 @@ class Objective:
 
     def loss_sum(self, items) -> tuple[Tensor, dict[str, float]]:
         """(sum of the items' losses [], sums of `figures`), to be divided by the step's `normaliser`."""
+        raise NotImplementedError
+
+    def fixed(self, items) -> FixedBatch | None:
+        """These training items in one of few shapes, on the CPU, for `fixed_loss`; None where there is no such form."""
+        return None
+
+    def fixed_loss(self, batch: FixedBatch) -> Tensor:
+        """As `loss_sum`, of a batch on the model's device; waits for no value, so that a GPU can replay it."""
         raise NotImplementedError
 
     def evaluate(self, last: bool = True) -> tuple[dict[str, float], int]:

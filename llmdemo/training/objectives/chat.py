@@ -3,24 +3,38 @@
 Also what raw text shares with it: a causal loss over rows, packed or not, and samples that are written.
 """
 
+import contextlib
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import torch
 
 from llmdemo.data.encode import encode_many, encode_prompt
 from llmdemo.data.render import TEMPLATE_KEYS, conversation, takes
+from llmdemo.decoding.backend import fresh_weights
+from llmdemo.decoding.prompts import greedy
 from llmdemo.settings.training import TrainConfig
-from llmdemo.training.batches import RunData, TokenRows, collate, collate_packed, collate_unpacked
+from llmdemo.training import device as devices
+from llmdemo.training.adapters import merged
+from llmdemo.training.batches import (
+    FixedBatch,
+    RunData,
+    TokenRows,
+    collate,
+    collate_fixed,
+    collate_packed,
+    collate_unpacked,
+)
 from llmdemo.training.ledger import Batch
 from llmdemo.training.loss import CausalLoss
 from llmdemo.training.objectives.base import SAMPLE_TOKENS, SAMPLES, Objective, Place, Source, end_ids, positions
 from llmdemo.training.objectives.tally import Tally
 from llmdemo.training.packing import pack
 
+_WIDTHS = 8
+"""Widths of the batches of fixed shape: shares of the longest row."""
 _LEAKS = {True: 1e-4, False: 2e-2}
 """Relative difference of the packed loss above which packing is not used: in fp32, in less."""
 
@@ -70,6 +84,16 @@ class Causal(Objective):
     def loss_sum(self, items) -> tuple[torch.Tensor, dict[str, float]]:
         return self._loss(self._batch(self.data.train, items)), {}
 
+    def fixed(self, items) -> FixedBatch | None:
+        rows = self.data.train
+        if rows.positions is not None or not self._loss.lean:
+            return None
+        unit = 16 * max(1, -(-int(rows.lengths.max()) // (16 * _WIDTHS)))
+        return collate_fixed(rows, items, self.place.pad, unit, positions(self.place.model))
+
+    def fixed_loss(self, batch: FixedBatch) -> torch.Tensor:
+        return self._loss.fixed(batch)
+
     def evaluate(self, last: bool = True) -> tuple[dict[str, float], int]:
         rows = self.data.held_out
         return ({"loss": self.mean_loss(rows)} if len(rows) else {}), len(rows)
@@ -86,8 +110,7 @@ class Causal(Objective):
         return total / max(1, count)
 
     def answers(self) -> Iterator[dict]:
-        for sample in self.data.samples:
-            yield {"text": write(self.place, sample["ids"]), **{k: sample[k] for k in ("prompt", "expected")}}
+        yield from answered(self.place, self.data.samples)
 
 
 class Chat(Causal):
@@ -145,22 +168,27 @@ def chat_sample(messages: list[dict], tokenizer, expected: str | None = None) ->
     }
 
 
-def write(place: Place, prompt: list[int]) -> str:
-    """What the model goes on with, greedily. Of a prompt too long for its positions, the end is kept."""
+def answered(place: Place, samples: list[dict]) -> Iterator[dict]:
+    """{"prompt", "text", "expected"} of each sample: what the model writes, all samples at once."""
+    texts = write(place, [sample["ids"] for sample in samples])
+    for sample, text in zip(samples, texts, strict=True):
+        yield {"text": text, **{key: sample[key] for key in ("prompt", "expected")}}
+
+
+def write(place: Place, prompts: list[list[int]]) -> list[str]:
+    """What the model goes on with after each prompt, greedily. Of a prompt too long for its positions, the end is kept."""
     limit = positions(place.model)
     new = SAMPLE_TOKENS if limit is None else min(SAMPLE_TOKENS, max(1, limit // 2))
-    prompt = prompt if limit is None else prompt[-max(1, limit - new) :]
-    ids = torch.tensor([prompt], device=place.device)
-    generating: Any = place.model  # transformers gives `generate` to classes with a head, and its types do not say so
-    with place.autocast():
-        out = generating.generate(
-            input_ids=ids,
-            attention_mask=torch.ones_like(ids),
-            max_new_tokens=new,
-            do_sample=False,
-            eos_token_id=end_ids(place.model, place.tokenizer) or None,
-            pad_token_id=place.pad,
-        )
-    text = place.tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=True)
-    assert isinstance(text, str), "a tokenizer makes one text of one row"
-    return text
+    prompts = prompts if limit is None else [prompt[-max(1, limit - new) :] for prompt in prompts]
+    options = {"tell": place.check, "end_ids": end_ids(place.model, place.tokenizer)}
+    with merged(place.model) if _has_room(place) else contextlib.nullcontext(place.model) as model:
+        # Its weights are others by the next evaluation: the fused ones are not kept.
+        weights = fresh_weights(model, "bf16" if place.precision == "bf16" else "auto")
+        answers = greedy(model, prompts, new, place.pad, **options, weights=weights, context=place.autocast)
+    return [place.tokenizer.decode(answer.token_ids, skip_special_tokens=True) for answer in answers]
+
+
+def _has_room(place: Place) -> bool:
+    """Whether adapters may be merged into copies of their matrices: three times the weights, the fused ones among them."""
+    taken = sum(p.numel() * p.element_size() for p in place.model.parameters())
+    return devices.available_bytes(place.device) > 3 * taken

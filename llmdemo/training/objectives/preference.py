@@ -26,7 +26,7 @@ from llmdemo.training.batches import NOT_TRAINED, RunData, TokenRows, collate
 from llmdemo.training.ledger import Batch
 from llmdemo.training.loss import CausalLoss
 from llmdemo.training.objectives.base import SAMPLES, Objective, Place, Source
-from llmdemo.training.objectives.chat import chat_sample, watched, write
+from llmdemo.training.objectives.chat import answered, chat_sample, watched
 from llmdemo.training.objectives.tally import Tally
 
 REFERENCE_FILE = "data-reference.safetensors"
@@ -197,8 +197,7 @@ class Preference(Objective):
         return {name: total / pairs for name, total in zip(totals, sums, strict=True)}, pairs
 
     def answers(self) -> Iterator[dict]:
-        for sample in self.data.samples:
-            yield {"text": write(self.place, sample["ids"]), **{k: sample[k] for k in ("prompt", "expected")}}
+        yield from answered(self.place, self.data.samples)
 
 
 def place_size(place: Place) -> int:

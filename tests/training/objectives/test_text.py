@@ -75,7 +75,7 @@ def test_perplexity_is_the_exponential_of_the_held_out_loss_and_of_transformers_
 
     data, _, config = encoded()
     model = AutoModelForCausalLM.from_pretrained(tiny_model_folder).eval()
-    tokenizer = type("T", (), {"pad_token_id": 2})
+    tokenizer = type("T", (), {"pad_token_id": 2, "eos_token_id": 2})
     figures, count = Text(Place(model, tokenizer, config, "fp32", torch.device("cpu")), data).evaluate()
     assert count == len(data.held_out) and figures["perplexity"] == pytest.approx(math.exp(figures["loss"]))
     total, tokens = 0.0, 0
@@ -153,7 +153,7 @@ def test_a_model_that_cannot_keep_documents_apart_computes_them_apart(encoded, t
     model = OPTForCausalLM(OPTConfig(vocab_size=384, hidden_size=32, ffn_dim=48, num_hidden_layers=2, num_attention_heads=4,
         max_position_embeddings=64, word_embed_proj_dim=32, init_std=0.15, dropout=0.0)).eval()  # fmt: skip
     data, _, config = encoded()
-    tokenizer = type("T", (), {"pad_token_id": 2})
+    tokenizer = type("T", (), {"pad_token_id": 2, "eos_token_id": 2})
     objective = Text(Place(model, tokenizer, config, "fp32", torch.device("cpu")), data)
     alone = np.array([i for i in range(len(data.train)) if (data.train.row_positions(i) == 0).sum() == 1])
     leaked = objective.mean_loss(data.train)

@@ -1,11 +1,11 @@
-"""Many prompts at once give what each gives alone, and likelihoods are transformers' own."""
+"""Many prompts at once give what each gives alone."""
 
 import pytest
 import torch
 
-from llmdemo.data import Encoded
-from llmdemo.evaluation.batched import PaddedRows, greedy
-from llmdemo.evaluation.likelihood import row_losses
+from llmdemo.decoding.backend import fused_weights
+from llmdemo.decoding.fused_rows import FusedRows
+from llmdemo.decoding.prompts import PaddedRows, greedy
 
 PROMPTS = [[5, 6, 7], [9] * 17, [40, 41, 3, 8, 99, 120], [12], [200, 13]]
 
@@ -24,21 +24,27 @@ def alone(model, prompt, new):
     return (ids[:-1], True) if ids and ids[-1] == 2 else (ids, False)
 
 
-def test_batched_answers_are_those_of_generate_one_by_one(model):
-    answers = greedy(model, PROMPTS, 24, 2)
+@pytest.fixture(params=[False, True], ids=["own forward", "fused"])
+def weights(request, model):
+    """None, or the model's fused weights."""
+    found = fused_weights(model) if request.param else None
+    assert (found is not None) == request.param
+    return found
+
+
+def test_batched_answers_are_those_of_generate_one_by_one(model, weights):
+    answers = greedy(model, PROMPTS, 24, 2, weights=weights)
     for prompt, answer in zip(PROMPTS, answers, strict=True):
         assert (answer.token_ids, answer.ended) == alone(model, prompt, 24)
 
 
-def test_a_row_that_ends_leaves_and_the_others_go_on_unchanged(model, monkeypatch):
-    whole = greedy(model, PROMPTS, 12, 2)
+def test_a_row_that_ends_leaves_and_the_others_go_on_unchanged(model, weights, monkeypatch):
+    whole = greedy(model, PROMPTS, 12, 2, weights=weights)
     ends = [answer.token_ids[4] for answer in whole[:2]]  # some end in the middle now
     monkeypatch.setattr(model.generation_config, "eos_token_id", ends)
-    kept = []
-    monkeypatch.setattr(
-        PaddedRows, "keep", lambda self, rows, real=PaddedRows.keep: kept.append(len(rows)) or real(self, rows)
-    )
-    cut = greedy(model, PROMPTS, 12, 2)
+    kept, kind = [], PaddedRows if weights is None else FusedRows
+    monkeypatch.setattr(kind, "keep", lambda self, rows, real=kind.keep: kept.append(len(rows)) or real(self, rows))
+    cut = greedy(model, PROMPTS, 12, 2, weights=weights)
     for before, after in zip(whole, cut, strict=True):
         places = [place for place, token in enumerate(before.token_ids) if token in ends]
         assert after.ended == bool(places)
@@ -60,14 +66,12 @@ def test_what_is_told_may_end_the_work(model):
         greedy(model, PROMPTS, 24, 2, tell)
 
 
-def test_losses_are_transformers_own_whatever_else_is_in_the_batch(model):
-    rows = [Encoded(ids + [30, 31, 32, 33], [-100] * len(ids) + [30, 31, -100, 33]) for ids in PROMPTS]
-    for row, (loss, count) in zip(rows, row_losses(model, rows, 2), strict=True):
-        with torch.no_grad():
-            own = model(input_ids=torch.tensor([row.input_ids]), labels=torch.tensor([row.labels])).loss
-        assert count == 3
-        assert loss / count == pytest.approx(float(own), rel=1e-5)
-
-
-def test_a_row_without_labels_counts_nothing(model):
-    assert row_losses(model, [Encoded([1, 2, 3], [-100] * 3)], 2) == [(0.0, 0)]
+def test_fused_logits_are_the_models_own_to_rounding(model):
+    weights = fused_weights(model)
+    with torch.inference_mode():
+        pair = PaddedRows(model), FusedRows(weights, 3)
+        found = [pair[0].start(PROMPTS, 2), pair[1].start(PaddedRows(model), PROMPTS, 2)]
+        assert torch.equal(*found)
+        for token in (7, 8, 9):
+            found = [rows.extend(torch.full((len(PROMPTS), 1), token)) for rows in pair]
+            torch.testing.assert_close(found[0], found[1], atol=1e-4, rtol=1e-4)

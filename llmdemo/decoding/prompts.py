@@ -1,16 +1,20 @@
 """Many prompts through one causal model at once: greedy answers, and logits after a prompt. Token ids only.
 
 Rows are padded on the left and take part with their own positions, so in fp32 each row gets what it would get alone.
-Rows that have ended leave the batch, which makes the rest faster.
+Rows that have ended leave the batch, which makes the rest faster. Plain Llamas go through the fused forward
+(fused_rows.py), others through their own.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from llmdemo.decoding.engine import check_tokens, end_tokens
+from llmdemo.decoding.fused_llama import FusedLlamaWeights
+from llmdemo.decoding.fused_rows import FusedRows
 from llmdemo.decoding.past import Past, padded_way_of, way_of
 
 
@@ -30,8 +34,12 @@ class PaddedRows:
     Where padding would change what a model says, rows of each length go through it apart.
     """
 
-    def __init__(self, model) -> None:
-        self._model = model
+    shrinks = True
+    """Whether `keep` is worth its while."""
+
+    def __init__(self, model, context: Callable[[], AbstractContextManager] = nullcontext) -> None:
+        """`context`: what the model's own forward runs in, such as autocast."""
+        self._model, self._context = model, context
         self._way = padded_way_of(model)
         self._device = next(model.parameters()).device
         self._parts: list[_Part] = []
@@ -50,7 +58,8 @@ class PaddedRows:
             ids = torch.tensor([[pad_id] * (width - len(prompts[row])) + prompts[row] for row in rows])  # [b, t]
             mask = (torch.arange(width) >= (width - lengths[rows])[:, None]).long()
             self._parts.append(_Part(rows, Past(self._model, self._way or way_of(self._model)), mask.to(self._device)))
-            found.append(self._parts[-1].past.read(ids.to(self._device), self._parts[-1].mask))
+            with self._context():
+                found.append(self._parts[-1].past.read(ids.to(self._device), self._parts[-1].mask))
         return self._joined(found)
 
     def extend(self, tokens: Tensor) -> Tensor:
@@ -59,8 +68,14 @@ class PaddedRows:
         for part in self._parts:
             new = tokens[part.rows].to(self._device)
             part.mask = torch.cat([part.mask, torch.ones_like(new)], dim=1)
-            found.append(part.past.read(new, part.mask))
+            with self._context():
+                found.append(part.past.read(new, part.mask))
         return self._joined(found)
+
+    def read(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """(keys, values) [b, kv heads, t, d] of each layer, of a model whose rows go through it together."""
+        (part,) = self._parts
+        return part.past.layers()
 
     def keep(self, rows: Tensor) -> None:
         """Goes on with these rows (indices [n], ascending) only."""
@@ -95,19 +110,29 @@ def greedy(
     max_new_tokens: int,
     pad_id: int,
     tell: Callable[[float], None] = lambda share: None,
+    *,
+    end_ids: list[int] | None = None,
+    weights: FusedLlamaWeights | None = None,
+    context: Callable[[], AbstractContextManager] = nullcontext,
 ) -> list[Answer]:
-    """The likeliest token each time until the model's own end tokens; equals `generate(do_sample=False)` row by row.
+    """The likeliest token each time until `end_ids` (None: the model's own end tokens); equals
+    `generate(do_sample=False)` row by row.
 
+    `weights`: the model's, fused; None: its own forward is used. `context`: what that runs in, such as autocast.
     `tell(share)` is called at each step with about how much is done, 0 to 1; what it raises ends the work.
     """
     if not prompts:
         return []
-    ends = torch.tensor(end_tokens(model) or [-1])
+    ends = torch.tensor((end_tokens(model) if end_ids is None else end_ids) or [-1])
     written: list[list[int]] = [[] for _ in prompts]
     ended = [False] * len(prompts)
     alive = torch.arange(len(prompts))  # which prompt each row of the batch belongs to
-    rows = PaddedRows(model)
-    logits = rows.start(prompts, pad_id)
+    rows: PaddedRows | FusedRows = PaddedRows(model, context)
+    if weights is None:
+        logits = rows.start(prompts, pad_id)
+    else:
+        first, rows = rows, FusedRows(weights, max_new_tokens)
+        logits = rows.start(first, prompts, pad_id)
     for step in range(max_new_tokens):
         tell(max(step / max_new_tokens, sum(ended) / len(ended)))
         tokens = logits.argmax(-1).cpu()  # [b]
@@ -122,7 +147,7 @@ def greedy(
         if all(ended) or step + 1 == max_new_tokens:
             break
         going = torch.tensor([row for row in range(len(alive)) if not ended[int(alive[row])]])
-        if len(going) < len(alive):
+        if len(going) < len(alive) and rows.shrinks:
             rows.keep(going)
             tokens, alive = tokens[going], alive[going]
         logits = rows.extend(tokens[:, None])

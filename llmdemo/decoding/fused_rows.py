@@ -1,0 +1,133 @@
+"""Rows of different prompts through a plain Llama's fused weights, one forward a step. Knows no strategies.
+
+The prompts are padded on the left, so that all rows write their next token's keys and values to the same place. A row
+sees its own prompt alone; in fp32 it gets what it would get by itself. On a CUDA GPU a step has fixed shapes and
+addresses and is captured once (why: graphs.py).
+"""
+
+import logging
+
+import torch
+import torch.nn.functional as F
+
+from llmdemo.decoding.fused_llama import FusedLlamaWeights
+from llmdemo.decoding.thread_budget import ThreadBudget
+
+_log = logging.getLogger(__name__)
+
+
+class FusedRows:
+    """Goes on after the prompts that prompts.PaddedRows reads: `start`, `extend` with what comes next, `keep` some rows."""
+
+    def __init__(self, weights: FusedLlamaWeights, max_new: int):
+        """`max_new`: tokens of each row after its prompt, at most."""
+        self.w, self._max_new = weights, max_new
+        self._captures = weights.device.type == "cuda"
+        self._graph: torch.cuda.CUDAGraph | None = None
+        self._steps = 0
+        self._threads = ThreadBudget(weights.device)
+
+    def start(self, rows, prompts: list[list[int]], pad_id: int) -> torch.Tensor:
+        """Logits [b, V] in fp32 after each prompt, which `rows` (prompts.PaddedRows), not started yet, reads: a model's
+        own forward takes many tokens as fast as any."""
+        w, width = self.w, max(map(len, prompts))
+        logits = rows.start(prompts, pad_id)
+        lengths = torch.tensor([len(prompt) for prompt in prompts], device=w.device)
+        self.rotation = w.rotations(width + self._max_new)  # [positions, D/2]
+        self.positions = lengths  # of each row's next token
+        self.column = torch.full((1,), width, device=w.device)  # where it is kept
+        room = -(-(width + self._max_new) // 64) * 64
+        shape = (len(w.layers), len(prompts), w.kv_heads, room, w.head_dim)
+        # Zeros, since room that was never written may hold NaN, and 0 · NaN is NaN even under the mask.
+        self.keys, self.values = (torch.zeros(shape, dtype=w.dtype, device=w.device) for _ in range(2))
+        for layer, (keys, values) in enumerate(rows.read()):
+            # The two halves of a pair of the rotation lie side by side here (fused_llama.py).
+            self.keys[layer, :, :, :width] = keys.unflatten(-1, (2, -1)).transpose(-1, -2).flatten(-2)
+            self.values[layer, :, :, :width] = values
+        columns = torch.arange(room, device=w.device)
+        unseen = (columns < width - lengths[:, None]) | (columns >= width)  # [b, room]
+        self.mask = torch.zeros((len(prompts), room), dtype=w.dtype, device=w.device).masked_fill_(unseen, -torch.inf)
+        return logits
+
+    def extend(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Logits [b, V] in fp32 after `tokens` [b, 1]."""
+        if not self._captures:
+            with self._threads.limited():
+                return self._step(tokens.to(self.w.device).view(-1))
+        if self._steps == 0:
+            self._tokens = tokens.to(self.w.device).view(-1).clone()
+            self._logits = self._step(self._tokens)  # as it is, which warms every kernel up
+        else:
+            self._tokens.copy_(tokens.view(-1), non_blocking=True)
+            if self._steps == 1:
+                self._capture()
+            if self._graph is None:
+                self._logits = self._step(self._tokens)
+            else:
+                self._graph.replay()
+        self._steps += 1
+        return self._logits
+
+    def _step(self, tokens: torch.Tensor) -> torch.Tensor:
+        self.mask.index_fill_(1, self.column, 0.0)
+        end = self.mask.shape[1] if self._captures else int(self.column) + 1
+        mask = self.mask[:, None, None, :end]
+        rotation = self.rotation.index_select(0, self.positions)
+        part = _Part(self, len(tokens), rotation, mask, self.column)
+        logits = self.w.logits(self.w.hidden_states(tokens, [part])).float()
+        self.positions += 1
+        self.column += 1
+        return logits
+
+    def _capture(self) -> None:
+        """Captures one step without running it; on failure the rest goes on uncaptured."""
+        try:
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+                self._logits = self._step(self._tokens)
+            self._graph = graph
+        except (RuntimeError, NotImplementedError) as error:
+            _log.warning("This GPU step cannot be captured, so it runs uncaptured: %s", error)
+            self._captures = False
+
+    @property
+    def shrinks(self) -> bool:
+        """Whether `keep` is worth its while: it would make a captured step void, and a row costs less."""
+        return not self._captures
+
+    def keep(self, rows: torch.Tensor) -> None:
+        """Goes on with these rows (indices [n]) only."""
+        rows = rows.to(self.w.device)
+        self.keys, self.values = self.keys[:, rows], self.values[:, rows]
+        self.mask, self.positions = self.mask[rows], self.positions[rows]
+
+
+class _Part:
+    """What FusedLlamaWeights.hidden_states asks of one new token a row: its attention, and where keys and values go."""
+
+    def __init__(self, owner: FusedRows, rows: int, rotation: torch.Tensor, mask: torch.Tensor, column: torch.Tensor):
+        """rotation [b, D/2]; mask [b, 1, 1, end], added; column [1]."""
+        self.rows, self.rotation, self.mask, self.column = rows, rotation, mask, column
+        self._owner = owner
+
+    def attend(self, layer: int, x: torch.Tensor) -> torch.Tensor:
+        """[b, Hq · D] from x [b, (Hq + 2 · Hkv) · D]."""
+        w, end = self._owner.w, self.mask.shape[-1]
+        x = x.view(self.rows, -1, w.head_dim)
+        turned = _rotate(x[:, : w.heads + w.kv_heads], self.rotation)
+        keys, values = self._owner.keys[layer], self._owner.values[layer]
+        keys[:, :, self.column] = turned[:, w.heads :, None]
+        values[:, :, self.column] = x[:, w.heads + w.kv_heads :, None]
+        group = w.heads // w.kv_heads
+        q = turned[:, : w.heads].reshape(
+            self.rows, w.kv_heads, group, w.head_dim
+        )  # heads of a group as rows of a product
+        mask = self.mask.expand(-1, -1, group, -1)
+        mixed = F.scaled_dot_product_attention(q, keys[:, :, :end], values[:, :, :end], attn_mask=mask)
+        return mixed.reshape(self.rows, -1)
+
+
+def _rotate(x: torch.Tensor, rotation: torch.Tensor) -> torch.Tensor:
+    """x [M, H, D] rotated by `rotation` [M, D/2], complex."""
+    pairs = torch.view_as_complex(x.float().unflatten(-1, (-1, 2)))  # [M, H, D/2]
+    return torch.view_as_real(pairs * rotation[:, None]).flatten(-2).to(x.dtype)

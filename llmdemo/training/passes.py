@@ -1,0 +1,146 @@
+"""The gradients of a step: its micro-batches forward and backward, captured as CUDA graphs where that can be and pays.
+
+Captured passes are tried on their first step against passes that are launched one by one; where they differ, or cannot
+be had, the run says so and goes on without. Knows nothing of what is done with the gradients.
+"""
+
+import torch
+from torch import Tensor
+
+from llmdemo.errors import first_line
+from llmdemo.settings.training import TrainConfig
+from llmdemo.training import device as devices
+from llmdemo.training.batches import share_of
+from llmdemo.training.objectives import Objective
+from llmdemo.training.optimizer import Optimizer
+
+_AGREES = {True: 1e-3, False: 3e-2}
+"""Relative difference of loss and norm above which captured passes are not used: in fp32, in less."""
+_ROOM = 1.1
+"""Free memory that a capture needs, as a multiple of what it is known to take."""
+
+
+class Passes:
+    """Of one process of a run. `report(kind, **fields)` tells what people should know."""
+
+    def __init__(self, model, objective: Objective, optimizer: Optimizer, config: TrainConfig, precision: str, report):
+        self._model, self._objective, self._optimizer, self._config = model, objective, optimizer, config
+        self._precision, self._report = precision, report
+        self._device = next(model.parameters()).device
+        self._captured = None
+        self._tried = False
+        self.captures = self._device.type == "cuda" and not (
+            config.activation_checkpointing or config.offload_gradients or config.compile
+        )
+        """Whether steps are captured once that is tried."""
+        self._working_bytes: int | None = None
+        if self.captures:
+            optimizer.refresh_in_rounds()
+
+    def measure(self, rows, process: int, processes: int) -> None:
+        """A trial pass: it tells what passes take, by the highest memory use until now."""
+        before = devices.current_bytes(self._device)
+        self.launch(rows, process, processes)
+        if self._device.type == "cuda":
+            self._working_bytes = devices.peak_bytes(self._device) - before
+
+    def __call__(self, rows, process: int, processes: int) -> tuple[Tensor, dict[str, float]]:
+        """Accumulates the gradient of the mean loss of these items; returns this process's share of that loss [], and of
+        the mean figures."""
+        if self._may_capture():
+            if not self._tried:
+                self._try(rows, process, processes)
+            if self.captures:
+                return self._capture(rows, process, processes), {}
+        return self.launch(rows, process, processes)
+
+    def launch(self, rows, process: int, processes: int) -> tuple[Tensor, dict[str, float]]:
+        """The same, kernel by kernel."""
+        objective = self._objective
+        count = objective.normaliser(rows)
+        total, sums = torch.zeros((), device=self._device), dict.fromkeys(objective.figures, 0.0)
+        self._train()
+        for part in self._parts(rows, process, processes):
+            with devices.autocast(self._precision, self._device):
+                loss, figures = objective.loss_sum(part)
+                loss = loss / count
+            self._optimizer.expect_parts(objective.passes)
+            loss.backward()
+            total = total + loss.detach()
+            for name, value in figures.items():
+                sums[name] += value / count
+        return total, sums
+
+    def _train(self) -> None:
+        if not self._model.training:  # it goes through every module, of which adapters make thousands
+            self._model.train()
+
+    def _parts(self, rows, process: int, processes: int) -> list:
+        parts = share_of(rows, process, processes, self._config.gradient_accumulation_steps)
+        return [part for part in parts if len(part)]
+
+    # ---- captured
+
+    def _may_capture(self) -> bool:
+        return self.captures and not self._objective.figures and self._optimizer.settled
+
+    def _capture(self, rows, process: int, processes: int) -> Tensor:
+        scale, total = 1.0 / self._objective.normaliser(rows), torch.zeros((), device=self._device)
+        self._train()
+        for number, part in enumerate(self._parts(rows, process, processes)):
+            total = total + self._captured.run(self._objective.fixed(part), scale, first=number == 0)
+        return total
+
+    def _try(self, rows, process: int, processes: int) -> None:
+        """Captures this step, and compares; afterwards `captures` says whether it is right."""
+        self._tried = True
+        why = self._obstacle(rows)
+        if not why:
+            from llmdemo.training.captured import CapturedPasses
+
+            self._captured = CapturedPasses(self._fixed_loss, self._optimizer, self._device)
+            why = self._difference(rows, process, processes)
+        self._optimizer.zero_grad()
+        if why:
+            self.captures, self._captured = False, None
+            self._report("note", message=f"Steps are launched kernel by kernel, which takes longer: {why}")
+
+    def _obstacle(self, rows) -> str:
+        if self._objective.fixed(rows[:1]) is None:
+            return "passes of this kind of data or model have no fixed shape."
+        owners = [*self._optimizer.others, *(slot.subspace for slot in self._optimizer.slots)]
+        sums = sum(_values(owner) for owner in owners) * next(self._model.parameters()).element_size()
+        if self._working_bytes is not None and devices.available_bytes(self._device) < _ROOM * (
+            self._working_bytes + sums
+        ):
+            return "the GPU has no room for captured ones."
+        return ""
+
+    def _difference(self, rows, process: int, processes: int) -> str:
+        """What is wrong with captured passes, "" if nothing is."""
+        found = []
+        try:
+            for way in (
+                lambda: self.launch(rows, process, processes)[0],
+                lambda: self._capture(rows, process, processes),
+            ):
+                self._optimizer.zero_grad()
+                found.append((way().item(), self._optimizer.norm()))
+        except (RuntimeError, ValueError, TypeError, AttributeError, IndexError) as error:
+            # A model that waits for values, or whose attention or body works otherwise.
+            cause = error.__context__ or error
+            return f"{type(cause).__name__}: {first_line(cause)}"
+        launched, captured = found
+        allowed = _AGREES[self._precision == "fp32"]
+        if all(abs(a - b) <= allowed * max(abs(a), 1e-6) for a, b in zip(launched, captured, strict=True)):
+            return ""
+        return f"captured ones gave a loss of {captured[0]:.6g} and a norm of {captured[1]:.6g} for {launched[0]:.6g} and {launched[1]:.6g}."
+
+    def _fixed_loss(self, batch) -> Tensor:
+        with devices.autocast(self._precision, self._device):
+            return self._objective.fixed_loss(batch)
+
+
+def _values(owner) -> int:
+    shape = owner.low_shape if hasattr(owner, "low_shape") else owner.shape
+    return int(torch.Size(shape).numel())

@@ -1,0 +1,46 @@
+"""What galore_torch's optimizers are given in place of their own parts. Knows nothing of steps and runs."""
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from llmdemo.training.gradients import Slot
+
+
+@dataclass
+class Projector:
+    """Stands where galore_torch keeps its GaLoreProjector: the gradient is already projected when it is asked for."""
+
+    slot: Slot
+    scale: float
+
+    def project(self, gradient: Tensor, iteration: int) -> Tensor:
+        return self.slot.take_low()
+
+    def project_back(self, low: Tensor) -> Tensor:
+        # GaLoreAdamW8bit has put the projected gradient there; with this matrix done, it would only take memory.
+        self.slot.weight.grad = None
+        return self.slot.subspace.back(low).mul_(self.scale)
+
+    def add_back(self, weight: Tensor, low: Tensor, factor: float) -> None:
+        """weight += factor · project_back(low), in place."""
+        self.slot.subspace.add_back(weight, low, factor * self.scale)
+
+
+@contextmanager
+def without_cuda_sync(inner: torch.optim.Optimizer):
+    """GaLoreAdamW8bit waits for CUDA after every matrix, which fails without CUDA and stalls with it.
+
+    bitsandbytes' kernels run on the current stream, in order with everything else: there is nothing to wait for.
+    """
+    if type(inner).__name__ != "AdamW8bit" or not type(inner).__module__.startswith("galore_torch"):
+        yield
+        return
+    synchronize = torch.cuda.synchronize
+    torch.cuda.synchronize = lambda *args: None
+    try:
+        yield
+    finally:
+        torch.cuda.synchronize = synchronize

@@ -1,0 +1,90 @@
+"""Every handler, endpoint and island's function says who may call it; a guest gets a refusal from each owners' one."""
+
+import inspect
+from types import SimpleNamespace
+
+import gradio as gr
+import pytest
+from gradio.context import LocalContext
+
+from llmdemo.public.people import Access, Visitor
+from llmdemo.ui import bridge, door, rights
+from llmdemo.ui.app import build
+from llmdemo.ui.services import Services
+
+GUESTS_MAY = {
+    *("list_models", "compare", "compare_many"),
+    *("models", "stop", "warm", "missed", "python", "preference_sets", "pulse"),
+}
+"""All that an open address offers: whoever adds to this list opens something to everybody."""
+
+
+@pytest.fixture(scope="module")
+def page(services) -> gr.Blocks:
+    """The whole page with the guests' page beside it, as where owners have accounts."""
+    return build(Services(**{**services.__dict__, "access": Access("accounts", {"ann": "hashed"})}))
+
+
+@pytest.fixture
+def as_guest():
+    """The test's own calls are a guest's."""
+    token = LocalContext.request.set(
+        SimpleNamespace(scope={door.VISITOR: Visitor("guest", "g", "1.1.1.1", policy="accounts")})
+    )
+    yield
+    LocalContext.request.reset(token)
+
+
+def called(page) -> list:
+    """Everything that a request can call."""
+    events = [event.fn for event in page.fns.values() if event.fn is not None]
+    return events + [function for block in page.blocks.values() for function in getattr(block, "server_fns", ())]
+
+
+def undeclared(page) -> list[str]:
+    return [
+        f"{function.__module__}.{function.__qualname__}" for function in called(page) if not rights.right_of(function)
+    ]
+
+
+def answer(function):
+    """What a guest's call gives: the island's answer, or the sentence that is raised."""
+    try:
+        return list(function()) if inspect.isgeneratorfunction(function) else function()
+    except gr.Error as error:
+        return {"error": {"message": error.message}}
+
+
+def test_each_says_whether_guests_may_call_it(page):
+    assert len(called(page)) > 90 and undeclared(page) == []
+
+
+def test_one_that_says_nothing_is_found(page):
+    with gr.Blocks() as forgetful:
+        gr.api(lambda: "secret", api_name="forgotten")
+        bridge.island("x", [lambda _: {"secret": 1}])
+    rights.close_to_guests(forgetful)
+    assert len(undeclared(forgetful)) == 2
+
+
+def test_what_says_nothing_is_closed_to_guests(as_guest):
+    with gr.Blocks() as forgetful:
+        gr.api(lambda: "secret", api_name="forgotten")
+        bridge.island("x", [lambda _: {"secret": 1}])
+    rights.close_to_guests(forgetful)
+    assert all("Only an owner" in answer(function)["error"]["message"] for function in called(forgetful))
+
+
+def test_a_guest_is_refused_by_each_that_is_the_owners(page, as_guest):
+    owners = [function for function in called(page) if rights.right_of(function) == rights.OWNERS]
+    open_ones = [
+        function.__qualname__
+        for function in owners
+        if "Only an owner" not in str((answer(function) or {}).get("error", {}).get("message"))
+    ]
+    assert len(owners) > 80 and open_ones == []
+
+
+def test_guests_may_call_what_is_listed_here_and_nothing_else(page):
+    may = {function.__name__ for function in called(page) if rights.right_of(function) == rights.GUESTS}
+    assert may == GUESTS_MAY

@@ -45,7 +45,9 @@ def keep_closing(folder: Path, tokenizer) -> None:
     if all(_NAME not in step.get("special_tokens", {}) for step in _steps(tokenizer.backend_tokenizer.post_processor)):
         return
     path = folder / "tokenizer_config.json"
-    store.write_json(path, store.read_json(path) | {"tokenizer_class": "PreTrainedTokenizerFast"})
+    # Not store.read_json: tokenizers without a limit write their model_max_length as an integer of 31 digits.
+    known = json.loads(path.read_text(encoding="utf-8"))
+    store.write_json(path, known | {"tokenizer_class": "PreTrainedTokenizerFast"})
 
 
 def _steps(processor) -> list[dict]:

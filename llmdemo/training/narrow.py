@@ -159,7 +159,7 @@ def rounded(values: Tensor, dtype: torch.dtype, rounding: str, generator: torch.
 
 def _say_type(folder: Path, dtype: str, saved: int) -> None:
     """Lets config.json and the index say what the files hold."""
-    config = store.read_json(folder / "config.json")
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))  # transformers wrote it
     for part in (config, *(value for value in config.values() if isinstance(value, dict))):
         for key in ("dtype", "torch_dtype"):
             if part.get(key) == "float32":

@@ -16,6 +16,7 @@ export const WORDED = {
   loss_on: { response: "data_response", all: "data_everything" },
   class_weights: { none: "choice_none", balanced: "choice_balanced" },
   log_with: { none: "choice_none" },
+  best_by: { loss: "choice_best_loss", figure: "choice_best_figure", last: "choice_best_last" },
 };
 export const NAMED = {
   warmup_stable_decay: "warm-up, stable, decay",

@@ -1,6 +1,6 @@
 """Which models there are: the starter, finished runs, folders and hub repositories that were added. Imports no torch.
 
-Knows nothing of loading. An id is "starter", a run's id, an absolute folder, or "org/name" with an optional "@revision".
+Knows nothing of loading. An id is "starter", a run's id (with @last: its last step's weights), an absolute folder, or "org/name" with an optional "@revision".
 """
 
 import re
@@ -14,6 +14,8 @@ from llmdemo.models.files import read_object
 from llmdemo.models.trial import require_tried, trust
 
 STARTER_ID = "starter"
+LAST_MODEL, _LAST = "model-last", "@last"
+"""The folder of a run's last weights where its model is not made of them, and how an id names them."""
 STARTER_TITLE = "SmolLM2-135M-Instruct"
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}(@[\w./-]{1,100})?")
 _BEGAN = re.compile(r"run-(\d{4})(\d\d)(\d\d)-(\d\d)(\d\d)")
@@ -236,22 +238,30 @@ def _require_ready(entry: ModelEntry) -> ModelEntry:
 
 def _runs(home: store.Home) -> list[ModelEntry]:
     entries = []
-    folders = sorted(home.runs.glob("run-*/model"), key=lambda f: f.parent.name, reverse=True)
-    for folder in folders:
+    found = [folder for name in ("model", LAST_MODEL) for folder in home.runs.glob(f"run-*/{name}")]
+    newest = sorted(sorted(found), key=lambda folder: folder.parent.name, reverse=True)
+    for folder in newest:
         try:
-            entries.append(_run(home, folder.parent.name))
+            entries.append(_run(home, folder.parent.name + (_LAST if folder.name == LAST_MODEL else "")))
         except UserError:
             continue  # a run whose model is being written or was damaged is no choice for the menu
     return entries
 
 
 def _run(home: store.Home, run_id: str) -> ModelEntry:
-    folder = store.child(home.runs, run_id) / "model"
+    own, last = run_id.removesuffix(_LAST), run_id.endswith(_LAST)
+    folder = store.child(home.runs, own) / (LAST_MODEL if last else "model")
+    if last and not _is_there(folder):
+        raise UserError(
+            f"The run {own} has no model of its last step.",
+            f"Take {own}: it is the best step's, and may be the last's too; keep_last publishes both.",
+        )
     if not _is_there(folder):
         raise UserError(
             f"The run {run_id} has no finished model.", "Choose a run that is completed, or resume this one."
         )
-    return _entry(run_id, _plain(_run_title(folder) or run_id), "run", folder)
+    title = _plain(_run_title(folder) or own)
+    return _entry(run_id, f"{title} {_LAST}" if last else title, "run", folder)
 
 
 def _run_title(folder: Path) -> str:

@@ -1,7 +1,7 @@
 """A run as one .zip: written whole, read with suspicion. Knows nothing of the queue or of processes.
 
 Inside: config.json, events.jsonl, log.txt; model/ if wanted; and, to go on elsewhere, the newest checkpoint with the
-run's token ids. A bundle comes from anybody, so only these names, plain files, safe kinds of files (safetensors, JSON)
+run's token ids and the weights of its best evaluation. A bundle comes from anybody, so only these names, plain files, safe kinds of files (safetensors, JSON)
 and bounded sizes are taken; nothing in it is executed.
 """
 
@@ -27,7 +27,8 @@ from llmdemo.store import Home, read_json, whole_folder, write_json
 _LIMITS = {"config.json": 2**20, "events.jsonl": 2**28, "log.txt": 2**24}
 _MODEL_FILE = re.compile(r"model/[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}\.(safetensors|json|jinja|txt|md|model)")
 _RESUME_FILE = re.compile(
-    r"data(?:-[a-z_]{1,40})?\.(?:safetensors|json)|checkpoints/step-\d{6,9}/(?:state\.json|[a-z_]{1,40}\.safetensors)"
+    r"data(?:-[a-z_]{1,40})?\.(?:safetensors|json)|best/weights\.safetensors"
+    r"|checkpoints/step-\d{6,9}/(?:state\.json|[a-z_]{1,40}\.safetensors)"
 )
 _MOST_FILES = 500
 _MOST_RATIO = 200  # deflate reaches 1000 on zeros; events reach 20, a log that repeats a line any
@@ -68,6 +69,7 @@ def _resume_files(folder: RunFolder) -> list[Path]:
     if newest is None or not folder.can_go_on():
         raise UserError("The run has no checkpoint yet.", "Stop it, which writes one, or download it without.")
     files = [newest / "state.json", *(newest / name for name in _object_of(newest / "state.json").get("sha256", {}))]
+    files += [file for file in [folder.path / "best" / "weights.safetensors"] if file.is_file()]
     files += sorted(folder.path.glob("data*.safetensors")) + sorted(folder.path.glob("data*.json"))
     return [file for file in files if _RESUME_FILE.fullmatch(file.relative_to(folder.path).as_posix())]
 

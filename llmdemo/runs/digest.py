@@ -32,7 +32,8 @@ _NOT_OF_THE_WORKER = ("type", "t", "step", "total_steps", "pid", "create_time")
 class Digest(general.Digest):
     """The state of affairs after the events given to `feed`."""
 
-    TYPES = general.Digest.TYPES | {"ledger", "step", "eval", "sample", "refresh", "skip", "checkpoint", "published"}
+    TYPES = general.Digest.TYPES | {"ledger", "step", "eval", "sample", "refresh", "skip", "checkpoint"}
+    TYPES |= {"best", "published"}
 
     def __init__(self) -> None:
         super().__init__()
@@ -41,6 +42,7 @@ class Digest(general.Digest):
         self.figures |= {"best_step": None, "best_eval_loss": None}
         self.ledger: dict | None = None
         self.worker: dict = {}
+        self._told_best = False
         self._drawn: tuple[int, dict] | None = None  # (max_points, the curves), until the next event
         self._seconds = 0.0
         self._last_time: float | None = None
@@ -112,9 +114,15 @@ class Digest(general.Digest):
             return
         self._evals.append((step, self._seconds, scores))
         self.figures |= {"eval_loss": scores.get("loss"), "scores": scores}
-        self._note_best(step, scores)
+        if not self._told_best:
+            self._note_best(step, scores)
         if len(self._evals) > _MOST_EVALS:
             self._evals = self._evals[::2]
+
+    def _on_best(self, event: dict) -> None:
+        """The worker knows by which figure the evaluations compare, and on which records; runs before that told nothing."""
+        self._told_best = True
+        self.figures |= {"best_step": whole(event.get("step")), "best_eval_loss": number(event.get("loss"))}
 
     def _note_best(self, step: float, scores: dict[str, float]) -> None:
         """Keeps the step with the lowest held-out loss, the first of equal ones; what is no number has no loss here."""
@@ -156,9 +164,11 @@ class Digest(general.Digest):
         self.figures["checkpoint_step"] = whole(event.get("step"))
 
     def _on_published(self, event: dict) -> None:
-        """In which type the weights were written, and the held-out losses that this was decided by."""
+        """Which step's weights were written, in which type, and the held-out losses that this was decided by."""
         told = {key: text(event.get(key), 500) for key in ("dtype", "rounding", "message")}
-        self.figures["published"] = told | {key: number(event.get(key)) for key in ("loss", "run_loss")}
+        losses = {key: number(event.get(key)) for key in ("loss", "run_loss", "last_loss")}
+        steps = {key: whole(event.get(key)) for key in ("step", "last_step")}
+        self.figures["published"] = {**told, **losses, **steps}
 
     def _on_end(self, event: dict) -> None:
         super()._on_end(event)

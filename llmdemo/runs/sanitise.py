@@ -12,7 +12,7 @@ from llmdemo.settings.schema import show
 
 PARTS = ("dataset", "model", "versions", "group")
 """Keys that hold an object of plain values; every other one holds a plain value, or a list of texts."""
-_TEXTS = ("method", "task", "dataset_id", "model_id", "log_with", "precision", "publish_dtype", "name")
+_TEXTS = ("method", "task", "dataset_id", "model_id", "log_with", "precision", "publish_dtype", "best_by", "name")
 _KEY = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _MOST_KEYS, _MOST_TEXT, _MOST_ITEMS = 200, 1000, 200
 _AGAIN = "Export the run again on the other installation."

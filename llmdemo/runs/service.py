@@ -178,7 +178,7 @@ def run_kind(home: Home, command: Callable[[Path, dict], list[str]]) -> Kind:
         folder="runs",
         command=command,
         digest=digest.Digest,
-        large=("model", "checkpoints"),
+        large=("model", "model-last", "checkpoints", "best"),
         at_once=at_once,
         most_queued=lambda settings: settings.max_queued_runs,
         most_queued_hint="Cancel some, or wait; LLMDEMO_MAX_QUEUED_RUNS sets the limit.",

@@ -1,13 +1,14 @@
 """A run's status as one flat object for endpoints and pages. Knows nothing of how it is found out.
 
 The contract's keys: run_id, state, reason, step, total_steps, best_step, loss, eval_loss, tokens_per_second, eta_seconds,
-peak_memory_bytes, model_id. best_step has the lowest held-out loss so far, the
-first of equal ones, and best_eval_loss is that loss. Both losses are the newest as they were measured; loss_smoothed is a mean of the last steps'.
+peak_memory_bytes, model_id. best_step is the best evaluation so far (as best_by says: the lowest held-out loss, or the best
+figure; the first of equal ones), and best_eval_loss is its loss. loss and eval_loss are the newest as they were measured;
+loss_smoothed is a mean of the last steps'.
 Beside them those of jobs.JobStatus, and: phase (loading … saving), phase_done, phase_total,
 checkpoint_step, skipped, loss_smoothed, learning_rate, grad_norm, epoch, tokens, seconds (spent up to the last step,
 loading and evaluations included), note (what somebody wrote of it), scores (of the last evaluation, by name), ledger, worker (with train_records,
 held_out_records and left_out {why: how many}), notes, published (of a
-finished model: dtype, rounding, loss of its files, run_loss, message), size_bytes.
+finished model: step, last_step, run_loss and last_loss of these, dtype, rounding, loss of its files, message), size_bytes.
 None stands for what is not known.
 """
 

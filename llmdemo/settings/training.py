@@ -15,6 +15,8 @@ from llmdemo.settings.schema import Setting, check, fields_of, one_of
 Method = Literal["galore", "adamw", "lora"]
 Task = Literal["chat", "text", "classify", "preference"]
 Precision = Literal["auto", "fp32", "bf16", "bf16_pure"]
+OWN_FIGURES = {"classify": "f1_macro", "preference": "reward_accuracy"}
+"""By task, its own figure of an evaluation, the higher the better; the other tasks measure none while they train."""
 METHODS: tuple[str, ...] = get_args(Method)
 TASKS: tuple[str, ...] = get_args(Task)
 PRECISIONS: tuple[str, ...] = get_args(Precision)
@@ -148,6 +150,14 @@ class TrainConfig:
     publish_dtype: Annotated[Literal["auto", "float32", "bfloat16"], Setting(form=True)] = "auto"
     """Type of the finished model's weights; auto: that of the base model's files where the held-out loss of the written
     files is measured to stay within 0.5 % of the run's own, else float32."""
+    best_by: Annotated[Literal["loss", "figure", "last"], Setting(form=True)] = "loss"
+    """Which evaluation's weights are published. loss: the lowest held-out loss, the first of equal ones, the one before the
+    first step included; figure: the highest F1 (the mean over the classes) of classify or preference accuracy of
+    preference, and of equal ones the lower loss; last: the last step, and no weights are kept on the way."""
+    keep_last: Annotated[bool, Setting(form=True)] = False
+    """Publish the last step's weights too, as a model of its own beside the best: the run's id with @last, in float32."""
+    patience: Annotated[int, Field(ge=0, le=10_000), Setting("evaluations", form=True)] = 0
+    """Evaluations without a better one after which the run ends early; 0: it trains to its last step."""
     log_with: Annotated[Literal["none", "tensorboard", "trackio"], Setting(form=True)] = "none"
     """An experiment tracker beside the run's own events; it must be installed."""
 
@@ -257,6 +267,11 @@ def _check_together(config: TrainConfig) -> None:
         )
     if config.replay_share and not config.replay_dataset_id:
         raise UserError(f"replay_share is {config.replay_share:g} without a data set.", "Give replay_dataset_id too.")
+    if config.best_by == "figure" and config.task not in OWN_FIGURES:
+        raise UserError(
+            f"best_by is 'figure', and the task {config.task} measures no figure of its own while it trains.",
+            f"Set best_by to loss or last; figure is for {one_of(list(OWN_FIGURES))}.",
+        )
     if config.preference_loss == "ipo" and config.label_smoothing:
         raise UserError("IPO has no label smoothing.", "Set label_smoothing to 0, or choose the loss dpo or robust.")
     if config.folds == 1 or config.fold >= max(1, config.folds):

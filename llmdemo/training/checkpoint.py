@@ -44,7 +44,7 @@ def save(folder: Path, scratch: Path, checkpoint: Checkpoint) -> int:
             found = {}
             for name, tensors in checkpoint.groups.items():
                 path = aside / f"{name}.safetensors"
-                save_file(_separate(tensors), path)
+                save_file(separate(tensors), path)
                 found[path.name] = pool.submit(_hash, path)
             hashes = {name: future.result() for name, future in found.items()}
         store.write_json(
@@ -85,7 +85,7 @@ def _read(folder: Path) -> Checkpoint | None:
         return None
 
 
-def _separate(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def separate(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Contiguous, and copies where tensors share memory, which safetensors refuses.
 
     bitsandbytes gives the 8-bit states of all large matrices one and the same quantisation map.

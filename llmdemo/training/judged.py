@@ -25,11 +25,13 @@ def judge_of(
     device: torch.device,
     items,
     before: Callable[[], None],
+    last: bool = True,
 ) -> Callable[[Path], float | None]:
     """A function that gives the held-out loss of the model in a folder, or None where it is not a number.
 
     items: a few training items, on which the objective verifies its short ways. `before()` is called first, so that the
-    trained model can give back its memory.
+    trained model can give back its memory. last: whether to judge all that the run's last evaluation does, or only what is
+    judged on the way, as the weights' own loss was.
     """
 
     def judge(folder: Path) -> float | None:
@@ -41,7 +43,7 @@ def judge_of(
         objective.begin(run_dir, items, lambda *_, **__: None, lambda: False)
         with torch.no_grad():
             model.eval()
-            loss = objective.evaluate(last=True)[0].get("loss")
+            loss = objective.evaluate(last=last)[0].get("loss")
         del objective, model
         gc.collect()
         return loss if loss is not None and math.isfinite(loss) else None

@@ -8,7 +8,6 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ import torch
 import torch.distributed as dist
 
 from llmdemo.settings.training import TrainConfig
+from llmdemo.training import best as bests
 from llmdemo.training import device as devices
 from llmdemo.training import objectives
 from llmdemo.training.batches import Batches, RunData, share_of
@@ -24,7 +24,9 @@ from llmdemo.training.interrupt import Interrupt, Stopped
 from llmdemo.training.ledger import Batch
 from llmdemo.training.optimizer import Optimizer
 from llmdemo.training.passes import Passes
+from llmdemo.training.progress import Progress, Step
 from llmdemo.training.reduce import of_all_processes, reduce_gradients, sum_over_processes, take_first
+from llmdemo.training.schedule import learning_rate
 from llmdemo.training.subspace import Refresh
 
 MOST_SKIPS = 10
@@ -37,39 +39,6 @@ class NonFinite(Exception):
     """The loss or the gradients stayed infinite or NaN."""
 
 
-@dataclass
-class Progress:
-    """Where the run stands; kept in each checkpoint."""
-
-    step: int = 0
-    tokens: int = 0
-    skipped: int = 0
-    skipped_in_a_row: int = 0
-    loss: float | None = None
-    eval_loss: float | None = None
-    first_eval_loss: float | None = None
-    first_eval: dict = field(default_factory=dict)
-    last_eval: dict = field(default_factory=dict)
-    """All figures of the first and of the newest evaluation."""
-
-
-@dataclass
-class _Step:
-    """One that was started: what is told of it, once its figures are there."""
-
-    step: int
-    tokens: int
-    all_tokens: int
-    rate: float
-    started: float
-    refreshed: list
-    names: tuple[str, ...]
-    values: torch.Tensor
-    """[3 + names] the loss, the norm, 1 if it was left out, the figures."""
-    arrived: "torch.cuda.Event | None" = None
-    """When the values are on the host; None: they are."""
-
-
 class Loop:
     """A run's training. `report(kind, **fields)` is called on the first process only."""
 
@@ -80,6 +49,8 @@ class Loop:
         self.progress = Progress()
         self.device = next(model.parameters()).device
         self.precision = precision
+        self.keep: Callable[[bests.Best], None] | None = None
+        """Keeps the weights as they are, those of the best evaluation so far; None: nobody will ask for them."""
         self._report: Callable = report
         self._process = dist.get_rank() if dist.is_initialized() else 0
         self._processes = dist.get_world_size() if dist.is_initialized() else 1
@@ -90,7 +61,7 @@ class Loop:
         self.objective = objectives.of(config.task)(place, data)
         self._batches = Batches(self.objective.lengths, config.global_batch, config.seed, self.objective.pool)
         self._passes = Passes(model, self.objective, optimizer, config, precision, report)
-        self._under_way: deque[_Step] = deque()
+        self._under_way: deque[Step] = deque()
         self._told = 0.0
         self._seconds: deque[float] = deque(maxlen=20)
         self._rates: deque[tuple[int, float]] = deque(maxlen=20)
@@ -110,14 +81,15 @@ class Loop:
     # ---- the run
 
     def run(self, should_stop: Callable[[], bool], save: Callable[[Checkpoint], None]) -> bool:
-        """Trains to the last step, after `begin`; False if it was asked to stop before. Saves a checkpoint when it stops."""
+        """Trains to the last step, or until its patience has ended, after `begin`; False if it was asked to stop before.
+        Saves a checkpoint when it stops."""
         torch.manual_seed(self.config.seed) if self.progress.step == 0 else None
         if self.progress.step == 0 and not self._tried(should_stop):
             save(self.checkpoint())
             return False
         self._report("phase", phase="training")
         saved = time.monotonic()
-        while self.progress.step < self.config.max_steps:
+        while self.progress.step < self.config.max_steps and not self.out_of_patience:
             if self._agree(should_stop()):
                 save(self.checkpoint())
                 return False
@@ -219,7 +191,7 @@ class Loop:
         progress.tokens += tokens
         values = torch.stack([value.to(loss.dtype) for value in (loss, norm, left_out, *figures.values())])
         names = tuple(figures)
-        step = _Step(progress.step, tokens, progress.tokens, rate, started, refreshed, names, values)
+        step = Step(progress.step, tokens, progress.tokens, rate, started, refreshed, names, values)
         if self.device.type == "cuda":
             step.values = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
             step.values.copy_(values, non_blocking=True)
@@ -254,7 +226,7 @@ class Loop:
             dist.all_reduce(values)
         return values[0], dict(zip(figures, values[1:], strict=True))
 
-    def _tell(self, step: _Step) -> None:
+    def _tell(self, step: Step) -> None:
         progress, now = self.progress, time.monotonic()
         if step.arrived is not None:
             step.arrived.synchronize()
@@ -323,10 +295,53 @@ class Loop:
             progress.eval_loss, progress.first_eval_loss = figures["loss"], progress.first_eval["loss"]
             rounded = {name: round(value, 6) for name, value in figures.items()}
             self._report("eval", step=progress.step, records=records, **rounded)
+        self._compare(self.objective.on_the_way(found))
         if self._process == 0:
             for answer in self.objective.answers():
                 self._report("sample", step=progress.step, **answer)
         self._eval_seconds = time.monotonic() - started
+
+    def _compare(self, found: dict[str, float]) -> None:
+        """Whether the weights are better than at any evaluation before; what is no number is not, and equal is not."""
+        progress, best = self.progress, self.best
+        figures = {name: value for name, value in found.items() if math.isfinite(value)}
+        progress.last_compared = figures if "loss" in figures else {}
+        if best and progress.step <= best.step:
+            return  # an earlier attempt at the run came further, and what it kept stands
+        order = bests.order_of(found, self.config)
+        if order is None or (best and order >= best.order):
+            progress.since_best += 1
+            return
+        better = bests.Best(progress.step, figures, order)
+        # Before the first step the model is the base's, and after the last it is in memory and in a checkpoint.
+        if self.keep and 0 < progress.step < self.config.max_steps:
+            self.keep(better)
+        self.take_best(better)
+
+    @property
+    def best(self) -> bests.Best | None:
+        """The best evaluation so far."""
+        return bests.of_dict(self.progress.best)
+
+    def take_best(self, best: bests.Best | None) -> None:
+        """Counts on from this best evaluation, and tells of it; None: from none."""
+        self.progress.best, self.progress.since_best = (best.to_dict() if best else {}), 0
+        if best:
+            self.tell_best()
+        else:
+            self._report("best", step=None)
+
+    def tell_best(self) -> None:
+        """Says again which evaluation is the best so far."""
+        if self.best:
+            rounded = {name: round(value, 6) for name, value in self.best.figures.items()}
+            self._report("best", step=self.best.step, **rounded)
+
+    @property
+    def out_of_patience(self) -> bool:
+        """Whether so many evaluations brought nothing better that the run is to end."""
+        patience = self.config.patience
+        return bool(patience and self.progress.best and self.progress.since_best >= patience)
 
     def first_items(self) -> np.ndarray:
         """The training items of the first step."""
@@ -334,8 +349,7 @@ class Loop:
 
     def let_go(self) -> None:
         """Gives the memory of the weights and of what the optimizer keeps back: the run is over, and on the disk."""
-        for parameter in self.model.parameters():
-            parameter.data, parameter.grad = parameter.data.new_empty(0), None
+        release(self.model)
         self.optimizer.__dict__.clear()
 
     # ---- what a checkpoint holds
@@ -344,7 +358,7 @@ class Loop:
         """Called on all processes, each of which has a random state of its own."""
         self._settle()
         tensors, numbers = self.optimizer.named_state()
-        weights = {name: p.data for name, p in self.model.named_parameters() if p.requires_grad}
+        weights = bests.trained(self.model)
         random = {
             f"{name}{process or ''}": state
             for name, own in rng_state().items()
@@ -366,27 +380,13 @@ class Loop:
         self.progress = Progress(**checkpoint.numbers["progress"])
 
 
+def release(model) -> None:
+    """Gives the memory of the model's weights back; it is of no use after that."""
+    for parameter in model.parameters():
+        parameter.data, parameter.grad = parameter.data.new_empty(0), None
+
+
 def _layer(name: str, found: Refresh) -> dict:
     """What is told of a refreshed subspace."""
     overlap = None if found.overlap is None else round(found.overlap, 5)
     return {"name": name, "energy": round(found.energy, 5), "overlap": overlap}
-
-
-DECAY_SHARE = 0.3
-"""Share of the steps over which warmup_stable_decay falls; 10 to 30 % is usual (arXiv 2404.06395, 2405.18392)."""
-
-
-def learning_rate(config: TrainConfig, step: int) -> float:
-    """The rate of step `step` (from 0) of a resolved config: linear warm-up, then as TrainConfig.schedule says."""
-    assert config.learning_rate is not None and config.schedule is not None, "a resolved config has both"
-    warmup = min(config.warmup_steps, config.max_steps // 2)
-    if step < warmup:
-        return config.learning_rate * (step + 1) / warmup
-    done = (step - warmup) / max(1, config.max_steps - warmup)
-    factors = {
-        "constant": 1.0,
-        "linear": 1.0 - done,
-        "cosine": 0.5 * (1 + math.cos(math.pi * done)),
-        "warmup_stable_decay": min(1.0, (config.max_steps - step) / (DECAY_SHARE * config.max_steps)),
-    }
-    return config.learning_rate * factors[config.schedule]

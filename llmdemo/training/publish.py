@@ -27,16 +27,19 @@ def publish(
     about: dict,
     losses: Losses,
     judge: Judge,
+    name: str = "model",
+    weights: dict | None = None,
 ) -> Written:
-    """Writes run_dir/model, whole or not at all; returns in which type, and why (narrow.py).
+    """Writes run_dir/`name`, whole or not at all; returns in which type, and why (narrow.py).
 
     LoRA's adapters are merged into the weights, in float32. `about` is shown in the card: losses, steps, data.
     `judge` gives the held-out loss of a model's files; it is called after `model` was written, and may take its memory.
+    weights: which step's they are, for origin.json.
     Raises OSError where the disk has no room.
     """
-    target, base = run_dir / "model", _folder_of(entry)
+    target, base = run_dir / name, _folder_of(entry)
     if target.is_dir():
-        return _written(target)
+        return written_before(target)[0]
     model = _whole_weights(model, config)
     own = str(model.dtype).removeprefix("torch.")
     _check_room(run_dir, model)
@@ -56,6 +59,7 @@ def publish(
             "base_revision": entry.revision,
             "dtype": written.dtype,
             "written": written.to_dict(),
+            "weights": weights or {},
         }
         store.write_json(folder / "origin.json", origin)
         (folder / "README.md").write_text(card(entry, config, {**about, "weights": written.row()}), encoding="utf-8")
@@ -70,12 +74,13 @@ def _folder_of(entry: ModelEntry) -> Path:
 _AS_TRAINED = "The weights are published in {own}: the run computed and kept them in it."
 
 
-def _written(target: Path) -> Written:
-    """What an earlier attempt at the run's end wrote."""
+def written_before(target: Path) -> tuple[Written, dict]:
+    """What an earlier attempt at the run's end wrote, and which step's weights."""
     try:
-        return Written(**store.read_json(target / "origin.json")["written"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return Written({"BF16": "bfloat16", "F16": "float16"}.get(check_folder(target).dtype, "float32"))
+        origin = store.read_json(target / "origin.json")
+        return Written(**origin["written"]), dict(origin.get("weights") or {})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return Written({"BF16": "bfloat16", "F16": "float16"}.get(check_folder(target).dtype, "float32")), {}
 
 
 def _whole_weights(model, config: TrainConfig):

@@ -11,8 +11,9 @@ import torch
 
 from llmdemo import store
 from llmdemo.errors import UserError
-from llmdemo.models.catalog import trust_model
+from llmdemo.models.catalog import LAST_MODEL, trust_model
 from llmdemo.settings.training import Precision
+from llmdemo.training import best as bests
 from llmdemo.training import checkpoint as checkpoints
 from llmdemo.training import device as devices
 from llmdemo.training import fit, ledger, objectives, trackers
@@ -22,12 +23,10 @@ from llmdemo.training.checkpoint import Checkpoint
 from llmdemo.training.checks import check_gpus
 from llmdemo.training.compiled import NOTHING, compile_parts
 from llmdemo.training.eight_bit import require_8bit, require_library
-from llmdemo.training.judged import judge_of
+from llmdemo.training.ending import adopt, ended_early, publish_chosen, told_before
 from llmdemo.training.loop import Loop
 from llmdemo.training.measured import optimizer_bytes
-from llmdemo.training.narrow import Losses
 from llmdemo.training.prepare import model_entry, prepare_data, read_config
-from llmdemo.training.publish import publish
 from llmdemo.training.targets import about_experts
 from llmdemo.training.unused import clamped, unused
 
@@ -76,7 +75,8 @@ class Session:
             message = f"Stopped at step {loop.progress.step} of {self._config.max_steps}."
             return {"state": "stopped", "reason": "", "message": message, "hint": "Resume goes on from here."}
         self._publish(loop, entry, tokenizer, data)
-        return {"state": "completed", "reason": "", "message": "", "hint": "", "model_id": self._run_dir.name}
+        message = ended_early(loop)
+        return {"state": "completed", "reason": "", "message": message, "hint": "", "model_id": self._run_dir.name}
 
     def _train(self, loop: Loop, stop) -> bool:
         """From the beginning or from the newest checkpoint; False if it was stopped."""
@@ -84,7 +84,24 @@ class Session:
         if self._last:
             loop.restore(self._last)
             self._last = None
+        if begun:
+            self._keep_best(loop)
         return begun and loop.run(stop, self._save)
+
+    def _keep_best(self, loop: Loop) -> None:
+        """Says how the best step is found, and lets the loop keep its weights. OSError where the disk has no room."""
+        if loop.progress.step == 0:
+            for note in told_before(loop, self._config):
+                self._report("note", message=note)
+        lost = adopt(self._run_dir, loop)
+        if lost:
+            self._report("note", message=lost)
+        if self._config.best_by == "last" or not bests.has_evaluations_between(self._config):
+            return
+        if loop.objective.judged(last=False) and self._accelerator.is_main_process:
+            if loop.progress.step < self._config.max_steps:
+                bests.check_room(self._run_dir, 2 * bests.bytes_of(loop.model))
+            loop.keep = lambda best: bests.keep(self._run_dir, bests.trained(loop.model), best)
 
     def _data(self, tokenizer):
         self._report("phase", phase="tokenising")
@@ -105,9 +122,7 @@ class Session:
         self._config = config = replace(self._config, precision=precision)
         devices.allow_fast_products(precision, device)
         torch.manual_seed(config.seed)
-        model = objectives.of(config.task).load(entry, config, data, devices.weight_dtype(precision), device)
-        if config.method == "lora":
-            model = add_adapters(model, config)
+        model = self._model(entry, data)
         if config.compile and not compile_parts(model):
             self._report("note", message=NOTHING)
         optimizer = build_optimizer(model, config)
@@ -128,6 +143,14 @@ class Session:
         self._last = checkpoints.newest(self._run_dir / "checkpoints")
         self._announce(loop, precision)
         return loop
+
+    def _model(self, entry, data):
+        """The model as the run starts from it, the same each time: with adapters, and with a fresh head drawn by the seed."""
+        config = self._config
+        torch.manual_seed(config.seed)
+        dtype = devices.weight_dtype(config.precision)
+        model = objectives.of(config.task).load(entry, config, data, dtype, self._accelerator.device)
+        return add_adapters(model, config) if config.method == "lora" else model
 
     def _precision(self, entry, data) -> Precision:
         """What the run computes in; where nobody asked for one, what is best and fits, the same at each resume."""
@@ -230,7 +253,6 @@ class Session:
             "steps": progress.step,
             "tokens": progress.tokens,
             "loss": progress.loss,
-            **_before_and_after(progress.first_eval, progress.last_eval),
             **loop.objective.about(),
         }
         checkpoint = loop.checkpoint()
@@ -238,18 +260,17 @@ class Session:
             if progress.step not in (0, *self._saved_steps()):
                 self._save_last(checkpoint)
             del checkpoint
-            items = loop.first_items()
-            judge = judge_of(
-                self._run_dir, entry, tokenizer, data, self._config, loop.precision, loop.device, items, loop.let_go
+            early = ended_early(loop)
+            if early:
+                self._report("note", message=early)
+            publish_chosen(
+                *(self._run_dir, self._home.tmp, loop, entry, tokenizer, data, self._config, about),
+                fresh=lambda: self._model(entry, data),
+                report=self._report,
             )
-            losses = Losses(progress.first_eval_loss, progress.eval_loss)
-            written = publish(
-                self._run_dir, self._home.tmp, loop.model, tokenizer, entry, self._config, about, losses, judge
-            )
-            trust_model(self._home, self._run_dir / "model")
-            self._report("published", **written.to_dict())
-            if written.message:
-                self._report("note", message=written.message)
+            for name in ("model", LAST_MODEL):
+                if (self._run_dir / name).is_dir():
+                    trust_model(self._home, self._run_dir / name)
         self._accelerator.wait_for_everyone()
 
     def _saved_steps(self) -> list[int]:
@@ -268,17 +289,6 @@ def _card_records(data) -> dict:
     names |= {"untrained": "without a token to learn", "cut": "cut at max_length", "hidden": "learned in part"}
     told = [f"{count:,} {names.get(code, code)}" for code, count in data.facts.get("left_out", {}).items()]
     return rows | ({"records not learned, or not whole": ", ".join(told)} if told else {})
-
-
-def _before_and_after(first: dict, last: dict) -> dict:
-    """The held-out figures of a run's first and last evaluation, for its model's card."""
-    names = {name: name.replace("_", " ") for name in last}
-    return {
-        f"held-out {names[name]} {when}": round(figures[name], 5)
-        for name in names
-        for when, figures in (("before", first), ("after", last))
-        if name in figures
-    }
 
 
 def _check_launch(environment) -> None:

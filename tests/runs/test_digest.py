@@ -219,13 +219,25 @@ def test_a_number_is_a_finite_number_and_a_text_has_an_end():
 
 def test_the_type_of_a_finished_models_weights_is_part_of_the_status():
     digest = Digest()
-    digest.feed({"type": "published", "t": 1.0, "dtype": "float32", "rounding": "", "loss": None, "run_loss": 1.5})
+    said = {
+        "dtype": "float32",
+        "rounding": "",
+        "loss": None,
+        "run_loss": 1.5,
+        "step": 4,
+        "last_step": 8,
+        "last_loss": 2.0,
+    }
+    digest.feed({"type": "published", "t": 1.0, **said})
     assert digest.status()["published"] == {
         "dtype": "float32",
         "rounding": "",
         "message": "",
         "loss": None,
         "run_loss": 1.5,
+        "last_loss": 2.0,
+        "step": 4,
+        "last_step": 8,
     }
 
 
@@ -243,6 +255,19 @@ def test_the_best_step_is_the_first_with_the_lowest_held_out_loss_and_is_forgott
     assert best() == (4, 1.5), "the run goes on from step 12: what came after it is not there any more"
     digest.feed({"type": "eval", "t": 31.0, "step": 20, "loss": 1.5})
     assert best() == (4, 1.5)
+
+
+def test_the_worker_knows_better_which_step_is_the_best():
+    """It compares by the figure that was chosen, and on the same records."""
+    digest = Digest()
+    for step, loss in ((0, 3.0), (4, 2.0), (8, 1.0)):
+        digest.feed({"type": "eval", "t": float(step), "step": step, "loss": loss})
+        if step < 8:
+            digest.feed({"type": "best", "t": float(step), "step": step, "loss": loss})
+    known = digest.status()
+    assert (known["best_step"], known["best_eval_loss"]) == (4, 2.0)
+    digest.feed({"type": "best", "t": 9.0, "step": None})
+    assert digest.status()["best_step"] is None, "its weights were lost"
 
 
 @pytest.mark.timeout(30)

@@ -76,6 +76,7 @@ def short_run(task_run, task, folder, **changes):
         "warmup_steps": 0,
         "schedule": "constant",
         "rank": 4,
+        "best_by": "last",
     }
     run_dir = task_run(task, model_id=str(folder), **values, **changes)
     assert worker.main(run_dir) == 0
@@ -130,7 +131,9 @@ def test_without_held_out_records_nothing_is_narrowed_and_that_is_said(task_run,
 
 
 def test_what_is_asked_for_is_done_and_what_it_costs_is_told(task_run, bf16_folder):
-    run_dir = task_run("chat", model_id=str(bf16_folder), max_steps=2, publish_dtype="bfloat16", precision="fp32")
+    run_dir = task_run(
+        "chat", model_id=str(bf16_folder), max_steps=2, publish_dtype="bfloat16", precision="fp32", best_by="last"
+    )
     assert worker.main(run_dir) == 0
     (told,) = events(run_dir, "published")
     assert check_folder(run_dir / "model").dtype == "BF16" and told["dtype"] == "bfloat16"
@@ -140,7 +143,7 @@ def test_what_is_asked_for_is_done_and_what_it_costs_is_told(task_run, bf16_fold
 
 
 def test_weights_that_were_trained_in_bfloat16_are_published_as_they_are(task_run, bf16_folder):
-    run_dir = task_run("chat", model_id=str(bf16_folder), max_steps=2, precision="bf16_pure")
+    run_dir = task_run("chat", model_id=str(bf16_folder), max_steps=2, precision="bf16_pure", best_by="last")
     assert worker.main(run_dir) == 0
     folder = sorted((run_dir / "checkpoints").iterdir())[-1]
     trained, saved = load_file(folder / "weights.safetensors"), load_file(run_dir / "model" / "model.safetensors")
@@ -149,7 +152,13 @@ def test_weights_that_were_trained_in_bfloat16_are_published_as_they_are(task_ru
 
 def test_adapters_over_bfloat16_weights_are_merged_in_float32(task_run, bf16_folder):
     run_dir = task_run(
-        "chat", model_id=str(bf16_folder), method="lora", max_steps=3, precision="bf16_pure", publish_dtype="float32"
+        "chat",
+        model_id=str(bf16_folder),
+        method="lora",
+        max_steps=3,
+        precision="bf16_pure",
+        publish_dtype="float32",
+        best_by="last",
     )
     assert worker.main(run_dir) == 0
     base, saved = (load_file(folder / "model.safetensors") for folder in (bf16_folder, run_dir / "model"))

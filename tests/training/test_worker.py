@@ -51,7 +51,7 @@ def stop_at(monkeypatch, step):
 def test_a_run_ends_with_a_model_that_transformers_opens(make_run):
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    run_dir = make_run()
+    run_dir = make_run(best_by="last")
     assert worker.main(run_dir) == 0
     end = events(run_dir, "end")[-1]
     assert end["state"] == "completed" and end["model_id"] == run_dir.name

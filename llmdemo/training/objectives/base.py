@@ -161,6 +161,13 @@ class Objective:
         """
         raise NotImplementedError
 
+    def on_the_way(self, figures: dict[str, float]) -> dict[str, float]:
+        """Of the newest evaluation, whose figures are `figures`: those on the items alone that are judged on the way too.
+
+        Only these compare with an earlier evaluation's.
+        """
+        return figures
+
     def judged(self, last: bool) -> int:
         """Held-out items of which `evaluate` gives figures; the last time there may be more."""
         return len(self.data.held_out)

@@ -218,14 +218,23 @@ class Classify(Objective):
         count = self.judged(last)
         if not count:
             return {}, 0
-        self._seen = logits = torch.from_numpy(self.predict(rows, count))
+        self._seen = torch.from_numpy(self.predict(rows, count))
+        return self._figures(count), count
+
+    def on_the_way(self, figures: dict[str, float]) -> dict[str, float]:
+        few = self.judged(last=False)
+        return self._figures(few) if figures and few < len(self._seen) else figures
+
+    def _figures(self, count: int) -> dict[str, float]:
+        """Of the first `count` texts of the newest evaluation."""
+        rows, logits = self.data.held_out, self._seen[:count]
         classes, weights = rows.classes_of(slice(count)), self.weights.cpu().double()
         wanted = torch.from_numpy(classes.astype(np.int64))
         loss = functional.cross_entropy(logits, wanted, weight=weights, reduction="sum").item()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # scikit-learn warns of a class that is never guessed; F1 is then 0
             figures = class_figures(logits.softmax(1).numpy(), classes, self.data.facts["positive"])
-        return {"loss": loss / (weights[wanted].sum().item() or 1.0), **figures}, count
+        return {"loss": loss / (weights[wanted].sum().item() or 1.0), **figures}
 
     def answers(self) -> Iterator[dict]:
         for sample in self.data.samples:

@@ -1,0 +1,226 @@
+"""A run's end: which step's weights are published, how they come into a model again, and what is said of it.
+
+Knows the loop and the run's folder; publish.py writes what it is given.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from llmdemo.models.catalog import LAST_MODEL, ModelEntry
+from llmdemo.settings.training import OWN_FIGURES, TrainConfig
+from llmdemo.training import best as bests
+from llmdemo.training.batches import RunData
+from llmdemo.training.judged import judge_of
+from llmdemo.training.loop import Loop, release
+from llmdemo.training.narrow import Losses
+from llmdemo.training.publish import publish, written_before
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The step whose weights are published, beside the last one."""
+
+    step: int
+    figures: dict[str, float]
+    last_step: int
+    last_figures: dict[str, float]
+    """Both evaluations' figures, of the same records where the steps differ."""
+    message: str = ""
+
+    @property
+    def is_last(self) -> bool:
+        return self.step == self.last_step
+
+    def to_dict(self) -> dict:
+        """For the event and origin.json."""
+        last = self.last_figures.get("loss")
+        return {"step": self.step, "last_step": self.last_step, "last_loss": last}
+
+
+def choose(run_dir: Path, loop: Loop) -> Chosen:
+    """As best_by says; the last step where nothing better is known or kept, which is then said."""
+    progress, best, config = loop.progress, loop.best, loop.config
+    last = Chosen(progress.step, progress.last_eval, progress.step, progress.last_eval)
+    if config.best_by == "last":
+        return last
+    if best is None:
+        return replace(last, message=_NOTHING_KNOWN if loop.objective.judged(last=True) else "")
+    if best.step == progress.step:
+        told = f"The best evaluation is that of the last step, {best.step:,} ({_told(best.figures, config)})"
+        return replace(last, message=f"{told}: its weights are published.")
+    there = bests.kept(run_dir) if best.step else best
+    if there is None or there.step != best.step or (best.step and not bests.fits(run_dir, loop.model)):
+        return replace(last, message=_LOST.format(step=best.step))
+    now = progress.last_compared
+    at_the_end = f"at the last step, {progress.step:,}, {_told(now, config) if now else 'there was no finite loss'}"
+    before = f"{_told(best.figures, config)} before the first step, {at_the_end}"
+    message = (
+        f"Published are the weights of step {best.step:,}, the best evaluation: {_told(best.figures, config)}; {at_the_end}."
+        if best.step
+        else f"No step was better than the model before the first: {before}. Published are the weights from before, which "
+        "learned nothing: lower the learning rate, or set best_by to last."
+    )
+    return Chosen(best.step, best.figures, progress.step, now, message)
+
+
+def _told(figures: dict[str, float], config: TrainConfig) -> str:
+    own = OWN_FIGURES.get(config.task, "")
+    shown = f"{_NAMES[own]} {figures[own]:.4g}, " if config.best_by == "figure" and own in figures else ""
+    return f"{shown}held-out loss {figures['loss']:.5g}"
+
+
+_NAMES = {"f1_macro": "F1", "reward_accuracy": "preference accuracy"}
+_NOTHING_KNOWN = (
+    "No evaluation is known to be the best (none gave a finite number, or its weights were lost): the last step's weights "
+    "are published."
+)
+_LOST = (
+    "The weights of step {step:,}, the best evaluation, are gone from the run's folder or damaged: the last step's are "
+    "published."
+)
+
+
+def publish_chosen(
+    run_dir: Path,
+    scratch: Path,
+    loop: Loop,
+    entry: ModelEntry,
+    tokenizer,
+    data: RunData,
+    config: TrainConfig,
+    about: dict,
+    fresh: Callable[[], torch.nn.Module],
+    report: Callable,
+) -> None:
+    """Writes model/ from the weights that are chosen, and model-last/ from the last ones where that is asked for.
+
+    config: as the run computed, with its precision; about: rows of the card; fresh(): the model as it was before the first
+    step, which is asked for only after the trained one has given its memory back. Nothing of `loop` trains after this.
+    """
+    if (run_dir / "model").is_dir():  # an earlier attempt at the end came so far
+        written, weights = written_before(run_dir / "model")
+        report("published", **{**written.to_dict(), **weights})
+        return bests.drop(run_dir)
+    chosen, items = choose(run_dir, loop), loop.first_items()
+    if chosen.message:
+        report("note", message=chosen.message)
+    about = about | _rows(chosen, loop.progress.first_eval)
+    model, let_go = loop.model, loop.let_go
+    if not chosen.is_last:
+        if config.keep_last:
+            _publish_last(run_dir, scratch, loop, tokenizer, entry, config, about, chosen)
+        loop.let_go()
+        model = fresh()
+        if chosen.step:
+            bests.load_into(run_dir, model)
+
+        def let_go():
+            release(model)
+
+    judge = judge_of(
+        run_dir, entry, tokenizer, data, config, loop.precision, loop.device, items, let_go, last=chosen.is_last
+    )
+    losses = Losses(loop.progress.first_eval_loss, chosen.figures.get("loss"))
+    written = publish(run_dir, scratch, model, tokenizer, entry, config, about, losses, judge, weights=chosen.to_dict())
+    report("published", **written.to_dict(), **chosen.to_dict())
+    if written.message:
+        report("note", message=written.message)
+    bests.drop(run_dir)
+
+
+def _publish_last(
+    run_dir: Path, scratch: Path, loop: Loop, tokenizer, entry, config, about: dict, chosen: Chosen
+) -> None:
+    """Writes the last step's weights; without a measure of what fewer bits would lose, so in no fewer unless asked."""
+    if config.publish_dtype == "auto" and loop.model.dtype == torch.float32:
+        config = replace(config, publish_dtype="float32")
+    about = about | {"published step": f"{chosen.last_step} (the last; the best is {chosen.step})"}
+    weights = chosen.to_dict() | {"step": chosen.last_step}
+    publish(
+        *(run_dir, scratch, loop.model, tokenizer, entry, config, about, Losses(), lambda _: None),
+        name=LAST_MODEL,
+        weights=weights,
+    )
+
+
+def _rows(chosen: Chosen, first: dict[str, float]) -> dict:
+    """Rows of the card: the published step's held-out figures, and those of the last step where that is another."""
+    rows: dict[str, float] = {"published step": chosen.step}
+    whens = [("before", first), ("after", chosen.figures)]
+    if not chosen.is_last:
+        rows["last step"] = chosen.last_step
+        whens.append(("at the last step, which is not published", chosen.last_figures))
+    for name in chosen.figures or chosen.last_figures:
+        rows |= {
+            f"held-out {name.replace('_', ' ')} {when}": round(figures[name], 5)
+            for when, figures in whens
+            if name in figures
+        }
+    return rows
+
+
+def adopt(run_dir: Path, loop: Loop) -> str:
+    """Lets a run that goes on know the best evaluation of its earlier attempts; returns what people should know of it.
+
+    What lies in the folder may be newer than the checkpoint: it was the best then, and it is the best until a later one is
+    better. What a checkpoint tells of and the folder lacks is lost.
+    """
+    progress, best = loop.progress, loop.best
+    keeps = loop.config.best_by != "last" and bests.has_evaluations_between(loop.config)
+    there = bests.kept(run_dir) if keeps else None
+    if there and there.step < loop.config.max_steps and bests.fits(run_dir, loop.model):
+        if best is None or there.step > max(best.step, progress.step):
+            loop.take_best(there)
+            return ""
+        if there.step == best.step:
+            loop.tell_best()
+            return ""
+    needed = best is not None and 0 < best.step < loop.config.max_steps
+    if (keeps and needed) or (best is None and progress.step and progress.last_eval):
+        loop.take_best(None)
+        return (
+            f"The weights of the best evaluation up to step {progress.step:,} are not kept: the best after it counts."
+        )
+    loop.tell_best()
+    return ""
+
+
+def told_before(loop: Loop, config: TrainConfig) -> list[str]:
+    """What people should know before the first step of how the best step is found and what it takes on the disk."""
+    if not loop.objective.judged(last=True):
+        dead = [name for name in ("patience", "keep_last") if getattr(config, name)]
+        more = f" {' and '.join(dead)} {'has' if len(dead) == 1 else 'have'} no effect." if dead else ""
+        return [f"Nothing is held out, so that no step can be told to be the best: the last one is published.{more}"]
+    notes = []
+    if config.keep_last and config.best_by == "last":
+        notes.append("keep_last has no effect: the last step's weights are the ones that are published.")
+    if not bests.has_evaluations_between(config):
+        if config.best_by != "last":
+            notes.append(
+                "The run is evaluated before its first step and after its last only (eval_steps): a better step between "
+                "them is not seen."
+            )
+        if config.patience:
+            notes.append("patience has no effect: the run is not evaluated on the way (eval_steps).")
+    elif config.best_by != "last":
+        size = bests.bytes_of(loop.model) / 1e9
+        notes.append(
+            f"The weights of the best evaluation so far are kept in the run's folder: {size:.2g} GB on the disk, and twice "
+            f"that while they are replaced. The run is evaluated every {config.eval_steps:,} steps: a better step between "
+            "two evaluations is not seen."
+        )
+    return notes
+
+
+def ended_early(loop: Loop) -> str:
+    """Why the run ended before its last step; "" where it did not."""
+    progress, best = loop.progress, loop.best
+    if progress.step >= loop.config.max_steps or not loop.out_of_patience or best is None:
+        return ""
+    return (
+        f"Ended early at step {progress.step:,} of {loop.config.max_steps:,}: {progress.since_best:,} evaluations in a row were "
+        f"no better than that of step {best.step:,} (patience {loop.config.patience:,})."
+    )

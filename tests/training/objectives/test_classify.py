@@ -267,7 +267,7 @@ def test_labels_and_empty_texts_are_mended_with_a_sentence_each(
     info = add_dataset(home, settings, tmp_path / "labels.tsv", "labels")
     run = ran(task_run("classify", dataset_id=info.dataset_id, max_steps=1, eval_steps=0))
     notes = [event["message"] for event in run.events("note")]
-    told = [note for note in notes if "best evaluation" not in note and "best step" not in note]
+    told = [note for note in notes if "best evaluation" not in note and "better step" not in note]
     assert len(told) == 2 and "'spam' and 'Spam' differ only in case" in told[0]
     assert told[1] == "1 text has no token for this model and is left out."
     assert load.load_classifier(run.run_dir / "model", device="cpu")[0].config.id2label == {0: "ham", 1: "spam"}

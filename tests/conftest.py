@@ -72,6 +72,17 @@ def make_llama(vocab_size: int, seed: int = 0, **changes):
     return LlamaForCausalLM(LlamaConfig(vocab_size=vocab_size, **{**sizes, **changes})).eval()
 
 
+@pytest.fixture(autouse=True)
+def _uploads_of_no_other_test():
+    """An app that a test starts in this process keeps its uploads in its home, and says so in the environment."""
+    before = os.environ.get("GRADIO_TEMP_DIR")
+    yield
+    if before is None:
+        os.environ.pop("GRADIO_TEMP_DIR", None)
+    else:
+        os.environ["GRADIO_TEMP_DIR"] = before
+
+
 @pytest.fixture(scope="session")
 def tiny_tokenizer():
     return make_tokenizer()

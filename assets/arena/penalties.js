@@ -9,17 +9,18 @@ export const PENALTIES = [
   "presence_penalty",
   "min_new_tokens",
 ];
-const WORDS = ["bad_words", "logit_bias"];
+const WORDS = { bad_words: "bad_words_placeholder", logit_bias: "logit_bias_placeholder" };
 
 /** Texts, one a line. @param {string} text */
 export const linesOf = (text) => text.split("\n").filter((line) => line.trim());
 
-/** {text: number} of lines "TEXT: NUMBER"; what is no number stays as it was typed, for the app to refuse.
+/** {text: number} of lines "TEXT: NUMBER", with a Chinese colon too; what is no number stays as it was typed, for the
+ * app to refuse.
  * @param {string} text */
 export const biasesOf = (text) =>
   Object.fromEntries(
     linesOf(text).map((line) => {
-      const at = line.lastIndexOf(":");
+      const at = Math.max(line.lastIndexOf(":"), line.lastIndexOf("："));
       const [word, value] =
         at < 0
           ? [line, ""]
@@ -53,12 +54,12 @@ export const penaltyParts = (info) =>
 
 /** The folded fields; registers each in form.inputs. @param {any} form */
 export function penaltyFields(form) {
-  const words = WORDS.map((key) => {
+  const words = Object.entries(WORDS).map(([key, placeholder]) => {
     const input = h("textarea", {
       id: "arena-" + key,
       rows: 2,
       dir: "auto",
-      placeholder: t(key + "_placeholder"),
+      placeholder: t(placeholder),
       onchange: () => form.hooks.changed(),
     });
     const read = key === "bad_words" ? linesOf : biasesOf;

@@ -40,7 +40,8 @@ export const rareValues = (info) => ({
   tau: number(info.mirostat_tau, 1),
 });
 
-/** The folded fields; `lane(strategy)` gives the box that switches a lane on. @param {any} form @param {Function} lane */
+/** The folded fields; `lane(strategy)` gives the box that switches a lane on.
+ * @param {any} form @param {Function} lane */
 export const rareFields = (form, lane) =>
   h(
     "details",

@@ -58,7 +58,7 @@ def test_a_bundle_takes_them_along(task_run, base, tmp_path, home):
     assert worker.main(run_dir) == 0
     path = bundle.export(RunFolder(run_dir), tmp_path / "run.zip", with_model=True)
     target = home.runs / store.new_id("run")
-    bundle.unpack(path, target, home.tmp, 1 << 30)
+    bundle.unpack(path, target, home, 1 << 30)
     model, _ = load_causal(target / "model", torch.float32, "cpu")
     assert end_tokens(model) == [EOS, TURN, OTHER]
 

@@ -101,7 +101,9 @@ def test_the_page_gets_the_records_that_differ_whatever_it_shows_of_them(service
     records = services.evaluations.records(done["evaluation_id"])
     both = [{key: value * 2 if isinstance(value, list) else value for key, value in each.items()} for each in records]
     two = [{**record, "answers": same if n % 2 else long} for n, record in enumerate(both)]
+    result = services.evaluations.result(done["evaluation_id"])
     monkeypatch.setattr(services.evaluations, "records", lambda _: two * 1000)
+    monkeypatch.setattr(services.evaluations, "result_with_records", lambda _: (result, two * 1000))
     pages = EvaluatePages(services)
     every = pages.overview({"evaluation_id": done["evaluation_id"]})["evaluation"]
     assert (len(every["records"]), every["of"]) == (2000, 4000)

@@ -83,4 +83,4 @@ export function penaltyFields(form) {
 /** Whether one of the fields differs from its default. @param {any} form */
 export const penaltiesAreSet = (form) =>
   PENALTIES.some((key) => Number(form.inputs[key].value) !== form.spec[key].default) ||
-  WORDS.some((key) => form.inputs[key].value.trim());
+  Object.keys(WORDS).some((key) => form.inputs[key].value.trim());

@@ -103,7 +103,7 @@ const problemTable = (page) => {
   return [
     h(
       "div",
-      { class: "scroll" },
+      { class: "scroll", tabindex: 0 },
       h(
         "table",
         {},

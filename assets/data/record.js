@@ -150,7 +150,7 @@ const list = (page) => {
   }
   return h(
     "div",
-    { class: "scroll" },
+    { class: "scroll", tabindex: 0 },
     h(
       "table",
       { class: "listing" },

@@ -243,7 +243,7 @@ const figures = (result) =>
     { class: "box" },
     h(
       "div",
-      { class: "scroll" },
+      { class: "scroll", tabindex: 0 },
       h(
         "table",
         { class: "figures" },
@@ -447,7 +447,7 @@ const records = (result) => {
       : null,
     h(
       "div",
-      { class: "scroll" },
+      { class: "scroll", tabindex: 0 },
       h(
         "table",
         {},
@@ -635,7 +635,7 @@ const contest = (result) => {
     { class: "box" },
     h(
       "div",
-      { class: "scroll" },
+      { class: "scroll", tabindex: 0 },
       h(
         "table",
         {},
@@ -805,7 +805,7 @@ const confusion = (labels, model) => {
     h("h2", {}, t("eval_confusion")),
     h(
       "div",
-      { class: "scroll" },
+      { class: "scroll", tabindex: 0 },
       h(
         "table",
         { class: "confusion" },
@@ -974,7 +974,7 @@ const folds = (result) => {
     { class: "box" },
     h(
       "div",
-      { class: "scroll" },
+      { class: "scroll", tabindex: 0 },
       h(
         "table",
         {},

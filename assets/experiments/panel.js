@@ -380,6 +380,6 @@ L.define("experiments", ({ el, server, trigger }) => {
   L.hear("runs-pulse", () => L.visible(el) && look());
   L.hear("runs-changed", () => view.group && look());
   document.addEventListener("visibilitychange", () => L.visible(el) && look());
-  new IntersectionObserver((entries) => entries.some((entry) => entry.isIntersecting) && look()).observe(el);
+  L.whenShown(el, look);
   look();
 });

@@ -62,6 +62,13 @@ export const wanted = {};
 export const visible = (el) =>
   document.visibilityState === "visible" && el.isConnected && el.getClientRects().length > 0;
 
+/** Calls `act` whenever `el` comes to be shown, as when its tab is opened, also where it lies below the screen.
+   @param {Element} el @param {() => void} act */
+export const whenShown = (el, act) =>
+  new IntersectionObserver((entries) => entries.some((entry) => entry.isIntersecting) && act(), {
+    rootMargin: "100000px 0px",
+  }).observe(el);
+
 /** The first element that fits, or null: what is done with it says what it is. @param {string} selector
    @returns {any} */
 export const find = (selector) => document.querySelector(selector);

@@ -50,7 +50,7 @@ const begin = () => {
   });
   L.hear("bundle-wanted", (id) => parts.trigger("submit", { run_id: id, what: "model" }));
   document.addEventListener("visibilitychange", () => L.visible(parts.main) && look());
-  new IntersectionObserver((entries) => entries.some((entry) => entry.isIntersecting) && look()).observe(parts.main);
+  L.whenShown(parts.main, look);
   L.hear("runs-pulse", () => L.visible(parts.main) && look());
   look();
 };
@@ -679,7 +679,7 @@ const runsBox = () => {
     ),
     h(
       "div",
-      { class: "scroll" },
+      { class: "scroll", tabindex: 0 },
       h(
         "table",
         { class: "runs" },

@@ -85,7 +85,7 @@ def sign_in(page) -> None:
     page.get_by_label("Name").fill("ann")
     page.get_by_label("Password").fill("wrong")
     page.get_by_role("button", name="Sign in").click()
-    expect(page.get_by_role("alert")).to_contain_text("wrong")
+    expect(page.get_by_role("alert")).to_contain_text("Wrong name or password")
     page.get_by_label("Name").fill("ann")
     page.get_by_label("Password").fill("right")
     page.get_by_role("button", name="Sign in").click()

@@ -76,7 +76,7 @@ def test_two_processes_with_dropout_resume_bit_for_bit(home, settings, tiny_toke
 
 def test_the_readmes_accelerate_config_files_join_two_machines(make_run, home, tmp_path):
     """Both are this one, with a process each. The command is the README's, word for word."""
-    readme = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
+    readme = (Path(__file__).resolve().parents[2] / "llmdemo" / "training" / "README.md").read_text(encoding="utf-8")
     (command,) = re.findall(
         r"`accelerate (launch --config_file FILE -m llmdemo\.training\.worker )HOME/runs/NAME`", readme
     )

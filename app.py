@@ -5,7 +5,7 @@ import atexit
 import os
 import sys
 
-from llmdemo.errors import UserError
+from llmdemo.core.errors import UserError
 from llmdemo.settings import Settings
 
 
@@ -34,7 +34,7 @@ def hash_password() -> int:
     """Asks for a name and a password on the terminal; prints the line for the accounts file."""
     import getpass
 
-    from llmdemo.public import passwords
+    from llmdemo.access import passwords
 
     name = passwords.checked_name(input("Name: ").strip())
     password = getpass.getpass()

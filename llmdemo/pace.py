@@ -7,9 +7,9 @@ the way and at the end. Imports torch only to measure; knows no widget and no qu
 import statistics
 from dataclasses import dataclass
 
+from llmdemo.core.store import Home
 from llmdemo.models import catalog
 from llmdemo.settings.training import TrainConfig
-from llmdemo.store import Home
 
 _TELLING_STEPS, _TELLING_RUNS = 10, 5
 _LIKE_SIZE = 3.0

@@ -8,14 +8,14 @@ from functools import lru_cache
 from pathlib import Path
 
 from llmdemo import data, pace
-from llmdemo.errors import UserError
+from llmdemo.core.errors import UserError
+from llmdemo.core.store import Home
 from llmdemo.jobs.environment import gpus
 from llmdemo.models import catalog
 from llmdemo.models.catalog import ModelEntry
 from llmdemo.models.library import import_library
 from llmdemo.settings import Settings
 from llmdemo.settings.training import TrainConfig, defaults_of
-from llmdemo.store import Home
 from llmdemo.training.checks import check_gpus, check_task
 from llmdemo.training.trackers import require_installed
 

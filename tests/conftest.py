@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from llmdemo.core.store import Home
 from llmdemo.settings import Settings
-from llmdemo.store import Home
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")

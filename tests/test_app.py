@@ -12,8 +12,8 @@ import psutil
 import pytest
 
 import app
-from llmdemo.errors import UserError
-from llmdemo.public.passwords import verify_password
+from llmdemo.access.passwords import verify_password
+from llmdemo.core.errors import UserError
 from llmdemo.ui import launch
 
 ROOT = Path(app.__file__).parent

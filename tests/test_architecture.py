@@ -56,7 +56,7 @@ def test_nothing_below_the_page_imports_the_page():
     assert outside == []
 
 
-@pytest.mark.parametrize("folder", ["data", "jobs", "runs", "store", "events", "errors", "settings"])
+@pytest.mark.parametrize("folder", ["data", "jobs", "runs", "access", "settings"])
 def test_data_and_runs_import_no_torch(folder):
     assert importers("torch", folder) == []
     assert importers("transformers", folder) == []
@@ -71,6 +71,13 @@ def test_runs_do_not_import_training_and_training_knows_no_database():
 def test_jobs_know_no_kind_of_job():
     for package in ("runs", "training", "evaluation", "experiments", "publish", "models", "data"):
         assert importers(f"llmdemo.{package}", "jobs") == []
+
+
+def test_core_imports_nothing_of_the_house_and_access_only_core_and_settings():
+    for folder, allowed in (("core", {"core"}), ("access", {"access", "core", "settings"})):
+        for path, tree in trees(folder):
+            inside = {name.split(".")[1] for name in imported(tree) if name.startswith("llmdemo.")}
+            assert inside <= allowed, path
 
 
 def test_decoding_knows_token_ids_only():
@@ -138,7 +145,9 @@ def test_the_page_is_built_without_torch():
 
 
 PACKAGES = (
+    "access",
     "arena",
+    "core",
     "data",
     "decoding",
     "evaluation",

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from llmdemo import data, prepare
+from llmdemo.core.errors import UserError
 from llmdemo.data.ingest import add_dataset
-from llmdemo.errors import UserError
 from llmdemo.settings.training import METHOD_DEFAULTS, METHODS, TASK_DEFAULTS, TASKS
 
 

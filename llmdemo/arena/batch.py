@@ -10,8 +10,8 @@ from dataclasses import dataclass, field, replace
 
 from llmdemo.arena.metrics import distinct, diversity, ending_loop, self_bleu
 from llmdemo.arena.response import ResponseAccumulator
+from llmdemo.core.errors import UserError
 from llmdemo.decoding import DecodeSettings, LaneSettings
-from llmdemo.errors import UserError
 
 MOST_PROMPTS = 500
 MOST_SAMPLES = 8

@@ -16,10 +16,10 @@ import psutil
 import torch
 
 from llmdemo.arena.readers_writer_lock import ReadersWriterLock
-from llmdemo.errors import UserError
+from llmdemo.core.errors import UserError
+from llmdemo.core.spaces import on_zero_gpu
 from llmdemo.models.catalog import ModelEntry
 from llmdemo.models.load import best_device, usual_dtype
-from llmdemo.public.spaces import on_zero_gpu
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 _SHARE_OF_MEMORY = 0.4

@@ -8,6 +8,8 @@ import threading
 from dataclasses import replace
 
 from llmdemo.arena.prompt import Prompt
+from llmdemo.core.errors import UserError
+from llmdemo.core.store import Home
 from llmdemo.data.ingest import add_rows
 from llmdemo.data.library import (
     DatasetInfo,
@@ -20,9 +22,7 @@ from llmdemo.data.library import (
 )
 from llmdemo.data.records import open_records
 from llmdemo.data.rows import Batch
-from llmdemo.errors import UserError
 from llmdemo.settings import Settings
-from llmdemo.store import Home
 
 DEFAULT_NAME = "Arena preferences"
 _LONGEST_NOTE = 2**20

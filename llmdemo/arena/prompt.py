@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from llmdemo.core.errors import UserError
 from llmdemo.data.encode import encode_prompt
-from llmdemo.errors import UserError
 
 _ROLES = ("system", "user", "assistant")
 _MOST_CHARACTERS = 1_000_000

@@ -1,6 +1,6 @@
 """Accumulates a comparison's events into the response of the /compare endpoint. Knows nothing of where events come from."""
 
-from llmdemo.errors import UserError
+from llmdemo.core.errors import UserError
 
 
 class ResponseAccumulator:

@@ -29,13 +29,13 @@ from llmdemo.arena.prompt import Prompt, check_length
 from llmdemo.arena.python_call import own_filters, plain_prompt, python_call, source_of
 from llmdemo.arena.response import ResponseAccumulator
 from llmdemo.arena.text import biases_of
+from llmdemo.core.errors import UserError
+from llmdemo.core.spaces import on_zero_gpu
+from llmdemo.core.store import Home
 from llmdemo.decoding import DecodeSettings
-from llmdemo.errors import UserError
 from llmdemo.models import catalog, load
-from llmdemo.public.spaces import on_zero_gpu
 from llmdemo.settings import Settings
 from llmdemo.settings.decoding import Resolved
-from llmdemo.store import Home
 
 _log = logging.getLogger(__name__)
 _REMEMBERED_STOPS = 256

@@ -8,8 +8,8 @@ must be imported before the page is launched: `spaces` registers decorated funct
 from collections.abc import Iterator
 from pathlib import Path
 
+from llmdemo.core.errors import UserError
 from llmdemo.decoding import DecodeSettings, Step
-from llmdemo.errors import UserError
 
 try:
     import spaces

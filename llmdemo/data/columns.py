@@ -4,7 +4,7 @@ A mapping is a dict from role to column name. Roles: messages, instances, prompt
 history, tools, chosen, rejected, desired (KTO's true or false), text, label, split.
 """
 
-from llmdemo.errors import UserError
+from llmdemo.core.errors import UserError
 
 ROLES = {
     "messages": (

@@ -14,8 +14,8 @@ that `encode_prompt` gives, so that what is trained is what is decoded.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from llmdemo.core.errors import UserError
 from llmdemo.data.render import Rendered, conversation, own_bos, render, render_answers
-from llmdemo.errors import UserError
 
 NOT_TRAINED = -100
 """The label that the loss ignores (torch.nn.functional.cross_entropy's default ignore_index)."""

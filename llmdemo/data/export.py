@@ -17,12 +17,12 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from llmdemo.core.errors import UserError
+from llmdemo.core.store import Home
 from llmdemo.data.library import clean_name, get_dataset, still_there
 from llmdemo.data.records import Records, open_records
 from llmdemo.data.report import is_formula
 from llmdemo.data.turns import raw_turns
-from llmdemo.errors import UserError
-from llmdemo.store import Home
 
 SHAPES = {
     "chat": ("messages", "sharegpt", "alpaca", "pairs"),

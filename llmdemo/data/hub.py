@@ -17,15 +17,15 @@ from urllib.request import getproxies, proxy_bypass
 
 import orjson
 
-from llmdemo.bounded_child import BoundedChild
+from llmdemo.core.bounded_child import BoundedChild
+from llmdemo.core.errors import UserError
+from llmdemo.core.secrets import HUB_TOKENS
+from llmdemo.core.store import Home
 from llmdemo.data.ingest import add_rows
 from llmdemo.data.library import DatasetInfo
 from llmdemo.data.measure import DEFAULT_MAX_LENGTH, Stopped
 from llmdemo.data.rows import MAX_RECORD, BadRow, Batch, Gather
-from llmdemo.errors import UserError
-from llmdemo.public.secrets import HUB_TOKENS
 from llmdemo.settings import Settings
-from llmdemo.store import Home
 
 DEFAULT_ROWS = 10_000
 REACH_SECONDS = 0.9

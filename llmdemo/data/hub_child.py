@@ -12,7 +12,7 @@ from pathlib import Path
 
 import orjson
 
-from llmdemo.bounded_child import limit
+from llmdemo.core.bounded_child import limit
 
 _MEMORY_BYTES = 4 * 2**30
 _NOT_TEXT = ("Image", "Audio", "Video", "Pdf", "Array2D", "Array3D", "Array4D", "Array5D")

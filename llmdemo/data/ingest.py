@@ -14,6 +14,9 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
+from llmdemo.access.disk_quota import check_quota
+from llmdemo.core.errors import UserError
+from llmdemo.core.store import Home, free_bytes, new_id, whole_folder
 from llmdemo.data import measure
 from llmdemo.data.codes import ABOUT_TOKENS, CODES, DEFAULT_FILTERS
 from llmdemo.data.library import (
@@ -36,10 +39,7 @@ from llmdemo.data.settle import Held, settle
 from llmdemo.data.shapes import MAX_LABELS, Shape, detect
 from llmdemo.data.sniff import ENCODINGS, FORMATS, shown_name, sniff
 from llmdemo.data.values import Bad, Notes
-from llmdemo.errors import UserError
-from llmdemo.public.quota import check_quota
 from llmdemo.settings import Settings
-from llmdemo.store import Home, free_bytes, new_id, whole_folder
 
 _SAMPLE_ROWS = 1000
 _LEFT_OUT_KEPT = 100_000

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from llmdemo.errors import UserError
+from llmdemo.core.errors import UserError
 
 MOST_CLASSES = 1000
 """More different labels than this are not classes but texts."""

@@ -17,9 +17,9 @@ from typing import cast
 import numpy as np
 import pyarrow as pa
 
+from llmdemo.core.errors import UserError
+from llmdemo.core.store import Home, child, read_json, write_json
 from llmdemo.data.codes import BIT, mask
-from llmdemo.errors import UserError
-from llmdemo.store import Home, child, read_json, write_json
 
 TASKS = ("chat", "text", "classify", "preference")
 _FIGURES = frozenset(("total", "longest", "mean", "trained", "max_length"))

@@ -16,6 +16,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from llmdemo.core.errors import UserError
+from llmdemo.core.store import Home, write_atomic
 from llmdemo.data.codes import BIT
 from llmdemo.data.encode import Refused, check_tokenizer, encode_documents, encode_many
 from llmdemo.data.library import (
@@ -30,8 +32,6 @@ from llmdemo.data.library import (
     read_checks,
     still_there,
 )
-from llmdemo.errors import UserError
-from llmdemo.store import Home, write_atomic
 
 DEFAULT_MAX_LENGTH = 512
 _SCHEMA = pa.schema([("length", pa.int64()), ("trained", pa.int64()), ("flags", pa.uint32())])

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from llmdemo.core.errors import UserError
 from llmdemo.data.measure import Stopped
 from llmdemo.data.sniff import shown_name
-from llmdemo.errors import UserError
 
 _MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 _SUFFIXES = (".gz", ".gzip", ".zst", ".zstd")

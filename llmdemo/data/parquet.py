@@ -11,10 +11,10 @@ from pathlib import Path
 import orjson
 import pyarrow as pa
 
-from llmdemo.bounded_child import BoundedChild
+from llmdemo.core.bounded_child import BoundedChild
+from llmdemo.core.errors import UserError
 from llmdemo.data.rows import MAX_COLUMNS, MAX_RECORD, BadRow, Batch
 from llmdemo.data.sniff import shown_name
-from llmdemo.errors import UserError
 
 CHILD_BYTES = 2**30
 """Memory that the child may take for decoding, in bytes."""

@@ -8,7 +8,7 @@ import sys
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from llmdemo.bounded_child import limit
+from llmdemo.core.bounded_child import limit
 
 _BATCH_ROWS = 256
 _MOST_ABOUT = 2**20

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import orjson
 
+from llmdemo.core.errors import UserError
 from llmdemo.data.columns import KNOWN
 from llmdemo.data.rows import MAX_RECORD, BadRow, Batch, Gather
 from llmdemo.data.sniff import not_utf8, shown_name
 from llmdemo.data.tables import read_table
-from llmdemo.errors import UserError
 
 _OBJECT_BYTES = 64 * 2**20
 _READ = 1 << 20

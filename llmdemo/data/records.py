@@ -9,10 +9,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from llmdemo.core.errors import UserError
+from llmdemo.core.store import Home
 from llmdemo.data.codes import BIT, FLAGS
 from llmdemo.data.library import DatasetInfo, column, folder_of, get_dataset, kept_mask, open_arrow, read_checks
-from llmdemo.errors import UserError
-from llmdemo.store import Home
 
 _TURNS = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
 SCHEMAS = {

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from jinja2 import TemplateError
 
-from llmdemo.errors import UserError
+from llmdemo.core.errors import UserError
 
 _PLAIN_NAMES = {"system": "System", "user": "User", "assistant": "Assistant", "tool": "Tool"}
 

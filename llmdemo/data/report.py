@@ -10,11 +10,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from llmdemo.core.errors import UserError
+from llmdemo.core.store import Home
 from llmdemo.data.codes import CODES, FLAGS, mask
 from llmdemo.data.library import DatasetInfo, column, folder_of, get_dataset, open_arrow, read_checks, still_there
 from llmdemo.data.records import open_records
-from llmdemo.errors import UserError
-from llmdemo.store import Home
 
 _FIELDS = ("row", "line", "code", "message", "action", "excerpt")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "|", "%")

@@ -9,6 +9,7 @@ preference {"messages" (the prompt), "chosen", "rejected"}; each may have "split
 from dataclasses import dataclass
 from functools import cached_property
 
+from llmdemo.core.errors import UserError
 from llmdemo.data.columns import (
     PROVENANCE,
     TASK_ROLES,
@@ -24,7 +25,6 @@ from llmdemo.data.library import TASKS
 from llmdemo.data.rows import BadRow
 from llmdemo.data.turns import turns_in
 from llmdemo.data.values import Bad, Notes, unpacked
-from llmdemo.errors import UserError
 
 SPLITS = {
     "train": "train",

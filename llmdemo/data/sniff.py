@@ -10,7 +10,7 @@ from pathlib import Path
 
 from charset_normalizer import from_bytes
 
-from llmdemo.errors import UserError
+from llmdemo.core.errors import UserError
 
 FORMATS = {
     "json": "JSON",

@@ -6,9 +6,9 @@ models and no files.
 
 import numpy as np
 
+from llmdemo.core.errors import UserError
 from llmdemo.data.labels import spelling
 from llmdemo.data.records import Records
-from llmdemo.errors import UserError
 from llmdemo.settings.training import SPLIT_VERSION
 
 _LARGEST_ALONE = 0.25

@@ -8,10 +8,10 @@ import math
 import numpy as np
 import pyarrow.compute as pc
 
+from llmdemo.core.store import Home
 from llmdemo.data.library import column, folder_of, get_dataset, kept_mask, open_arrow, read_checks, still_there
 from llmdemo.data.measure import read_measured
 from llmdemo.data.records import Records, open_records
-from llmdemo.store import Home
 
 LANGUAGE_SAMPLE = 400
 """Records whose language is looked at; more take long and change the shares by a few percent at most."""

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
+from llmdemo.core.errors import UserError
 from llmdemo.data.columns import KNOWN
 from llmdemo.data.rows import MAX_COLUMNS, MAX_RECORD, BadRow
 from llmdemo.data.sniff import shown_name
-from llmdemo.errors import UserError
 
 _SAMPLE_LINES = 2000
 _SAMPLE_SIZE = 2**20

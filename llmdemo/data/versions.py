@@ -14,6 +14,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from llmdemo.core.errors import UserError
+from llmdemo.core.store import Home, new_id, whole_folder
 from llmdemo.data import measure
 from llmdemo.data.codes import ABOUT_TOKENS, BIT, CODES, FLAGS, mask
 from llmdemo.data.ingest import now, with_problems
@@ -39,9 +41,7 @@ from llmdemo.data.settle import Held, load_held, settle
 from llmdemo.data.shapes import MAX_LABELS, Shape
 from llmdemo.data.turns import raw_turns
 from llmdemo.data.values import Bad
-from llmdemo.errors import UserError
 from llmdemo.settings import Settings
-from llmdemo.store import Home, new_id, whole_folder
 
 _OWN_ROLES = {
     "chat": {"messages": "messages", "tools": "tools", "split": "split"},

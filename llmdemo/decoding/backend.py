@@ -10,12 +10,12 @@ import weakref
 import torch
 from torch import nn
 
+from llmdemo.core.errors import UserError
 from llmdemo.decoding.forward import NOTES, ModelForward
 from llmdemo.decoding.fused_llama import FusedLlamaForward, FusedLlamaWeights
 from llmdemo.decoding.graphs import StaticForward
 from llmdemo.decoding.past import PROVED
 from llmdemo.decoding.thread_budget import ThreadBudget
-from llmdemo.errors import UserError
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "int8": torch.float32}
 _kept: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()

@@ -4,11 +4,11 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 
+from llmdemo.core.errors import UserError
 from llmdemo.decoding.backend import forward_for
 from llmdemo.decoding.graphs import GraphRun, StaticForward
 from llmdemo.decoding.run import Run
 from llmdemo.decoding.steps import Step
-from llmdemo.errors import UserError
 from llmdemo.settings.decoding import DecodeSettings, Resolved
 
 

@@ -14,7 +14,7 @@ import math
 
 import torch
 
-from llmdemo.errors import UserError
+from llmdemo.core.errors import UserError
 
 _HEADS = (256, 4096)
 

@@ -5,12 +5,12 @@ from collections.abc import Generator, Iterator
 
 import torch
 
+from llmdemo.core.errors import UserError
 from llmdemo.decoding.beams import BeamLane
 from llmdemo.decoding.lanes import Rows, TokenLane
 from llmdemo.decoding.penalties import Penalties
 from llmdemo.decoding.steps import Step
 from llmdemo.decoding.thread_budget import ThreadBudget
-from llmdemo.errors import UserError
 from llmdemo.settings.decoding import DecodeSettings, LaneSettings
 
 

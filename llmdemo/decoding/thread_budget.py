@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 import torch
 
-from llmdemo import threads
+from llmdemo.core import threads
 
 _REMEMBERED = 8
 _FIRST_LOOKS = 4

@@ -14,18 +14,18 @@ import torch
 
 from llmdemo import data
 from llmdemo.arena.cache import fingerprint
+from llmdemo.core.errors import UserError
+from llmdemo.core.store import Home
 from llmdemo.data.encode import Encoded, Refused, encode_documents, encode_many, encode_prompt
 from llmdemo.decoding.backend import fused_weights
 from llmdemo.decoding.engine import context_length
 from llmdemo.decoding.prompts import greedy
-from llmdemo.errors import UserError
 from llmdemo.evaluation.folder import Kept
 from llmdemo.evaluation.heldout import HeldOut, example
 from llmdemo.evaluation.job import Job
 from llmdemo.evaluation.likelihood import row_losses
 from llmdemo.models.load import best_device, load_causal, usual_dtype
 from llmdemo.settings.evaluation import Spec
-from llmdemo.store import Home
 
 FORMAT = 3
 """Raised when what a kept line means changes."""

@@ -6,9 +6,9 @@ Knows nothing of data sets or of what is right. Texts are encoded as in training
 import numpy as np
 import torch
 
+from llmdemo.core.errors import UserError
 from llmdemo.data.encode import encode_many
 from llmdemo.decoding.engine import check_tokens
-from llmdemo.errors import UserError
 from llmdemo.models.load import load_classifier
 
 _MOST_TOKENS = 4096

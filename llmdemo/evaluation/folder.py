@@ -10,10 +10,10 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from llmdemo.errors import UserError
+from llmdemo.core.errors import UserError
+from llmdemo.core.store import Home, parse_json, read_json, write_json
 from llmdemo.evaluation.kept_files import odd_config, odd_mistakes, odd_records, odd_result
 from llmdemo.jobs import JobFolder
-from llmdemo.store import Home, parse_json, read_json, write_json
 
 
 def evaluations_folder(home: Home) -> Path:

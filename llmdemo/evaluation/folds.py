@@ -4,9 +4,9 @@ Imports no torch; knows nothing of what a run does.
 """
 
 from llmdemo import prepare
-from llmdemo.errors import UserError
+from llmdemo.core.errors import UserError
+from llmdemo.core.store import Home, new_id
 from llmdemo.evaluation.heldout import run_config
-from llmdemo.store import Home, new_id
 
 
 def start_folds(home: Home, runs, evaluations, config: dict, folds: int) -> str:

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from llmdemo import data
+from llmdemo.core.errors import UserError
+from llmdemo.core.store import Home, child, read_json
 from llmdemo.data.records import Records
 from llmdemo.data.render import conversation
-from llmdemo.errors import UserError
 from llmdemo.settings.evaluation import Spec
 from llmdemo.settings.schema import check
 from llmdemo.settings.training import SPLIT_VERSION, TrainConfig
-from llmdemo.store import Home, child, read_json
 
 SEED, SHARE = 7, 0.1
 """Of a split for models that no run of this app made."""

@@ -8,7 +8,7 @@ from 1 to 5 and the reference answer follow Prometheus (arXiv 2310.08491, 2405.0
 import re
 from dataclasses import dataclass
 
-from llmdemo.errors import UserError
+from llmdemo.core.errors import UserError
 from llmdemo.evaluation.folder import content_key
 from llmdemo.evaluation.intervals import wilson
 

@@ -6,9 +6,9 @@ is the mean of 1 … 5 under the model's own probabilities (as G-Eval weights th
 
 import torch
 
+from llmdemo.core.errors import UserError
 from llmdemo.data.encode import encode_prompt
 from llmdemo.decoding.prompts import PaddedRows
-from llmdemo.errors import UserError
 from llmdemo.evaluation.judge import JudgeFailed
 
 _DIGITS = "12345"

@@ -3,7 +3,8 @@
 Knows how judges are reached and nothing of how pages show it. A judge that fails ends the judging, not the evaluation.
 """
 
-from llmdemo.errors import UserError
+from llmdemo.core.errors import UserError
+from llmdemo.core.store import Home
 from llmdemo.evaluation.answers import chunks, identity, loaded, precision_of
 from llmdemo.evaluation.folder import Kept
 from llmdemo.evaluation.job import Job
@@ -12,7 +13,6 @@ from llmdemo.evaluation.judge_endpoint import EndpointJudge
 from llmdemo.evaluation.judge_local import LocalJudge
 from llmdemo.models import catalog
 from llmdemo.settings.evaluation import JudgeSpec, Spec
-from llmdemo.store import Home
 
 _BATCH = 4
 _MOST_UNCLEAR = 5

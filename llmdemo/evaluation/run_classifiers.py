@@ -7,8 +7,9 @@ from functools import partial
 
 import numpy as np
 
+from llmdemo.core.errors import UserError
+from llmdemo.core.store import Home
 from llmdemo.data.labels import Classes, merge_labels, spelling
-from llmdemo.errors import UserError
 from llmdemo.evaluation import baselines, class_metrics, classifier
 from llmdemo.evaluation.answers import FORMAT, chunks, identity, loaded, precision_of
 from llmdemo.evaluation.folder import Kept
@@ -17,7 +18,6 @@ from llmdemo.evaluation.job import Job
 from llmdemo.evaluation.run_models import notes
 from llmdemo.models import catalog
 from llmdemo.settings.evaluation import Spec
-from llmdemo.store import Home
 
 _MISTAKES = 50
 _MOST_SCORES = 200_000

@@ -7,6 +7,7 @@ with it that was done before.
 import numpy as np
 import orjson
 
+from llmdemo.core.store import Home
 from llmdemo.evaluation.answers import answers_of, identity, kept_of
 from llmdemo.evaluation.compare import record_of, summary, text_record
 from llmdemo.evaluation.heldout import HeldOut, example, held_out, overlap
@@ -15,7 +16,6 @@ from llmdemo.evaluation.judging import judge_all
 from llmdemo.jobs.worker import Stopped
 from llmdemo.models import catalog
 from llmdemo.settings.evaluation import Spec
-from llmdemo.store import Home
 
 
 def run_models(job: Job, home: Home, spec: Spec, key: str = "") -> dict:

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from llmdemo import data
-from llmdemo.errors import NotNow, UserError
+from llmdemo.core.errors import NotNow, UserError
 from llmdemo.evaluation import heldout, takeover
 from llmdemo.evaluation.export import write_csv
 from llmdemo.evaluation.folder import EvaluationFolder

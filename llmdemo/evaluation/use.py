@@ -8,19 +8,19 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-from llmdemo import threads
 from llmdemo.arena.cache import ModelCache
+from llmdemo.core import threads
+from llmdemo.core.errors import UserError
+from llmdemo.core.store import Home
 from llmdemo.data.ingest import open_batches
 from llmdemo.data.report import safe_cell
 from llmdemo.data.rows import BadRow
 from llmdemo.data.sniff import shown_name, sniff
-from llmdemo.errors import UserError
 from llmdemo.evaluation import classifier
 from llmdemo.evaluation.answers import chunks
 from llmdemo.evaluation.class_metrics import softmax
 from llmdemo.models import catalog
 from llmdemo.settings import Settings
-from llmdemo.store import Home
 
 MOST_TEXTS = 5000
 _MOST_CHARACTERS = 20_000

@@ -8,11 +8,11 @@ import os
 import sys
 from pathlib import Path
 
+from llmdemo.core.store import Home
 from llmdemo.evaluation.folder import EvaluationFolder
 from llmdemo.evaluation.job import Job
 from llmdemo.jobs.worker import perform, read_secret
 from llmdemo.settings.evaluation import Spec
-from llmdemo.store import Home
 
 RESUME = "Resume goes on from here; what was done is kept."
 

@@ -9,7 +9,7 @@ Knows nothing of runs: counts, steps and scores.
 
 import math
 
-from llmdemo.errors import UserError
+from llmdemo.core.errors import UserError
 
 
 def rungs(runs: int, steps: int, least_steps: int, eta: int) -> list[tuple[int, int]]:

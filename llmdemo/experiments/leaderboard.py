@@ -3,7 +3,7 @@
 import math
 from typing import cast
 
-from llmdemo.errors import NotNow, UserError
+from llmdemo.core.errors import NotNow, UserError
 from llmdemo.experiments.reading import Reading
 from llmdemo.experiments.sweep import Kept, Sweep, TrialKept
 from llmdemo.jobs.states import FINAL

@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
-from llmdemo.errors import UserError
+from llmdemo.core.errors import UserError
 from llmdemo.experiments import halving, space
 
 METHODS = ("galore", "adamw", "lora")

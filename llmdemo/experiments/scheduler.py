@@ -5,13 +5,13 @@ from dataclasses import asdict
 from pathlib import Path
 
 from llmdemo import prepare
-from llmdemo.errors import NotNow, UserError
+from llmdemo.core.errors import NotNow, UserError
+from llmdemo.core.store import Home
 from llmdemo.experiments import halving, leaderboard, plan
 from llmdemo.experiments.leaderboard import OVER, Leaderboard
 from llmdemo.experiments.sweep import Sweep, TrialKept, load
 from llmdemo.jobs import End, JobFolder
 from llmdemo.jobs.states import BAD_CONFIG, COMPLETED, FAILED, STOPPED, WORKER_ERROR
-from llmdemo.store import Home
 
 log = logging.getLogger(__name__)
 _PRUNED = "Its model was removed: another run of the search is better, and only the best one is kept."

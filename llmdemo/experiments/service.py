@@ -11,7 +11,8 @@ import time
 from dataclasses import asdict
 
 from llmdemo import prepare
-from llmdemo.errors import UserError
+from llmdemo.core.errors import UserError
+from llmdemo.core.store import new_id
 from llmdemo.experiments import leaderboard, plan, table
 from llmdemo.experiments.leaderboard import OVER, Leaderboard
 from llmdemo.experiments.plan import Plan
@@ -21,7 +22,6 @@ from llmdemo.jobs import Jobs, JobsOfKind, JobStatus, Kind
 from llmdemo.jobs.states import BAD_CONFIG, FAILED, FINAL, QUEUED, STARTING, STOPPED, STOPPING
 from llmdemo.models.check import read_config
 from llmdemo.settings.training import TrainConfig
-from llmdemo.store import new_id
 
 _EVERY_SECONDS = 1.0
 _MOST = 1000

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from llmdemo.errors import UserError
+from llmdemo.core.errors import UserError
 from llmdemo.settings.schema import check_one, fields_of
 from llmdemo.settings.training import METHODS, TrainConfig
 

@@ -11,12 +11,12 @@ from typing import Annotated, Literal, NotRequired
 from pydantic import Field, Strict, StrictBool, StrictFloat, StrictInt, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
-from llmdemo.errors import UserError
+from llmdemo.core.errors import UserError
+from llmdemo.core.store import read_json, write_json
 from llmdemo.jobs import End, JobFolder
 from llmdemo.jobs.folder import part_of
 from llmdemo.jobs.reader import Reader
 from llmdemo.jobs.states import COMPLETED, FAILED, STOPPED, WORKER_ERROR
-from llmdemo.store import read_json, write_json
 
 _ASKED = ("kind", "base", "strategy", "keep", "rungs")
 _OLD_ENDS = {"completed": COMPLETED, "cancelled": STOPPED}

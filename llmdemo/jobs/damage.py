@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from llmdemo.errors import NotNow, UserError
+from llmdemo.core.errors import NotNow, UserError
+from llmdemo.core.store import is_id
 from llmdemo.jobs.states import LEGAL, REASONS
-from llmdemo.store import is_id
 
 _NOT_THE_FILE = (
     *("locked", "full", "disk i/o", "unable to open", "readonly", "out of memory", "interrupted", "closed"),

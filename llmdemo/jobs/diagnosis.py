@@ -8,10 +8,10 @@ from pathlib import Path
 
 import psutil
 
+from llmdemo.core.out_of_memory import MESSAGES
 from llmdemo.jobs.digest import End
 from llmdemo.jobs.kinds import Advice
 from llmdemo.jobs.states import DISK_FULL, FAILED, LOST, OUT_OF_MEMORY, WORKER_ERROR
-from llmdemo.memory import MESSAGES
 
 _FULL_BYTES = 2**20
 # How accelerate's and torch's launchers report that a worker was ended by a signal.

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import psutil
 
-from llmdemo.public.secrets import without_secrets
-from llmdemo.public.spaces import on_zero_gpu
+from llmdemo.core.secrets import without_secrets
+from llmdemo.core.spaces import on_zero_gpu
 
 PROJECT = Path(__file__).resolve().parents[2]
 _GIVEN_BACK_BYTES = 4 * 2**20

@@ -14,10 +14,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypedDict
 
-from llmdemo.errors import UserError
-from llmdemo.events import EventWriter
+from llmdemo.core.errors import UserError
+from llmdemo.core.events import EventWriter
+from llmdemo.core.store import Home, new_id, read_json, write_json
 from llmdemo.jobs.digest import End
-from llmdemo.store import Home, new_id, read_json, write_json
 
 Config = dict[str, Any]
 MOST_NAME = 100

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from llmdemo.events import read_events
+from llmdemo.core.events import read_events
 from llmdemo.jobs.digest import Digest
 
 _MOST_JOBS = 16

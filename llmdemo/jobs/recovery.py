@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
-from llmdemo.errors import UserError
+from llmdemo.core.errors import UserError
+from llmdemo.core.store import Home, child, new_id, sweep
 from llmdemo.jobs import process
 from llmdemo.jobs.damage import Damaged
 from llmdemo.jobs.diagnosis import lost
@@ -19,7 +20,6 @@ from llmdemo.jobs.kinds import Kind
 from llmdemo.jobs.reader import Reader
 from llmdemo.jobs.states import ALIVE, BAD_CONFIG, FAILED, QUEUED, RUNNING, STARTING, STOPPING
 from llmdemo.jobs.table import Table
-from llmdemo.store import Home, child, new_id, sweep
 
 Columns = dict[str, Any]
 """Arguments of Table.add."""

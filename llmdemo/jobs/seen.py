@@ -5,8 +5,9 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
 
-from llmdemo.errors import UserError
-from llmdemo.events import read_numbered
+from llmdemo.core.errors import UserError
+from llmdemo.core.events import read_numbered
+from llmdemo.core.store import Home, child, folder_bytes
 from llmdemo.jobs import log as logs
 from llmdemo.jobs.digest import Digest
 from llmdemo.jobs.folder import JobFolder
@@ -16,7 +17,6 @@ from llmdemo.jobs.states import FINAL
 from llmdemo.jobs.status import JobStatus, NumberedEvent, status_of
 from llmdemo.jobs.supervisor import Supervisor
 from llmdemo.jobs.table import Job, Table
-from llmdemo.store import Home, child, folder_bytes
 
 
 class JobsSeen:

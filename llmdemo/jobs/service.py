@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from llmdemo.errors import NotNow, UserError
+from llmdemo.access.disk_quota import check_quota
+from llmdemo.core.errors import NotNow, UserError
+from llmdemo.core.store import Home, free_bytes, new_id, whole_folder, write_json
 from llmdemo.jobs import process
 from llmdemo.jobs.damage import Damaged, translated
 from llmdemo.jobs.digest import End
@@ -24,9 +26,7 @@ from llmdemo.jobs.states import ALIVE, ASKING, COMPLETED, FAILED, FINAL, QUEUED,
 from llmdemo.jobs.status import JobStatus
 from llmdemo.jobs.supervisor import Launcher, Supervisor
 from llmdemo.jobs.table import IllegalTransition
-from llmdemo.public.quota import check_quota
 from llmdemo.settings import Settings
-from llmdemo.store import Home, free_bytes, new_id, whole_folder, write_json
 
 _BUSY_SECONDS = 0.25
 _IDLE_SECONDS = 1.0

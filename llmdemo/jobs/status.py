@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Any, TypedDict
 
-from llmdemo.errors import UserError
+from llmdemo.core.errors import UserError
 from llmdemo.jobs.digest import Event
 from llmdemo.jobs.folder import JobFolder
 from llmdemo.jobs.kinds import Kind

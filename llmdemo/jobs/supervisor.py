@@ -15,7 +15,9 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from llmdemo.errors import UserError
+from llmdemo.access.disk_quota import reached
+from llmdemo.core.errors import UserError
+from llmdemo.core.store import Home, free_bytes, sweep
 from llmdemo.jobs import log as logs
 from llmdemo.jobs import process
 from llmdemo.jobs.diagnosis import diagnose, oom_kills_so_far
@@ -41,9 +43,7 @@ from llmdemo.jobs.states import (
 )
 from llmdemo.jobs.table import IllegalTransition, Job, Table
 from llmdemo.jobs.turns import LIMITS_SECONDS, Turns
-from llmdemo.public.quota import reached
 from llmdemo.settings import Settings
-from llmdemo.store import Home, free_bytes, sweep
 
 Launcher = Callable[[list[str], Path, dict[str, str], Path, str, str], tuple[int, str]]
 """process.launch, or what a test has in its place."""

@@ -3,13 +3,13 @@
 import time
 from collections.abc import Mapping
 
-from llmdemo.errors import UserError
+from llmdemo.access.disk_quota import reached
+from llmdemo.core.errors import UserError
+from llmdemo.core.store import Home, free_bytes
 from llmdemo.jobs.environment import free_gpus, gpus
 from llmdemo.jobs.kinds import Kind
 from llmdemo.jobs.table import Job, Table
-from llmdemo.public.quota import reached
 from llmdemo.settings import Settings
-from llmdemo.store import Home, free_bytes
 
 LIMITS_SECONDS = 5.0
 """How often the disk quota is looked at."""

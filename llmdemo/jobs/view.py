@@ -2,7 +2,7 @@
 
 from typing import Any, Self
 
-from llmdemo.errors import UserError
+from llmdemo.core.errors import UserError
 from llmdemo.jobs.kinds import Kind
 from llmdemo.jobs.service import Jobs
 from llmdemo.jobs.status import JobStatus

@@ -11,12 +11,12 @@ import traceback
 from collections.abc import Callable
 from typing import Any, TextIO, TypeVar
 
-from llmdemo.errors import UserError, first_line
-from llmdemo.events import EventWriter
+from llmdemo.core.errors import UserError, first_line
+from llmdemo.core.events import EventWriter
+from llmdemo.core.out_of_memory import MESSAGES
 from llmdemo.jobs.digest import End
 from llmdemo.jobs.folder import JobFolder
 from llmdemo.jobs.states import BAD_CONFIG, COMPLETED, DISK_FULL, FAILED, OUT_OF_MEMORY, STOPPED, WORKER_ERROR
-from llmdemo.memory import MESSAGES
 
 _EVERY_SECONDS = 0.5
 _LOOK_SECONDS = 0.1

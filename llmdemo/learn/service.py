@@ -8,13 +8,13 @@ import threading
 from collections import OrderedDict
 
 from llmdemo import data
-from llmdemo.errors import UserError
+from llmdemo.core.errors import UserError
+from llmdemo.core.store import Home
 from llmdemo.jobs.states import COMPLETED
 from llmdemo.models import catalog
 from llmdemo.models.catalog import ModelEntry
 from llmdemo.models.library import import_library
 from llmdemo.settings.training import TrainConfig
-from llmdemo.store import Home
 
 _REMEMBERED = 128
 _MOST_TOKENS = 512
@@ -81,7 +81,7 @@ class Learn:
 
     def _compute(self, info, entry: ModelEntry, run: dict | None, settings: TrainConfig, place: int) -> dict:
         import_library()
-        from llmdemo import threads
+        from llmdemo.core import threads
         from llmdemo.learn import tasks
 
         threads.use_all()

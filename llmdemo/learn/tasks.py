@@ -2,9 +2,9 @@
 
 import torch
 
+from llmdemo.core.errors import UserError
 from llmdemo.data.encode import Encoded, encode_classify, encode_many, encode_preference, encode_text
 from llmdemo.data.labels import merge_labels
-from llmdemo.errors import UserError
 from llmdemo.learn import numbers
 from llmdemo.models.catalog import ModelEntry
 from llmdemo.models.load import load_causal, load_classifier, load_classifier_tokenizer, load_tokenizer

@@ -7,8 +7,8 @@ import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from llmdemo import store
-from llmdemo.errors import UserError
+from llmdemo.core import store
+from llmdemo.core.errors import UserError
 from llmdemo.models.check import check_folder
 from llmdemo.models.files import read_object
 from llmdemo.models.trial import require_tried, trust

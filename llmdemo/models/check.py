@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
-from llmdemo.errors import UserError
+from llmdemo.core.errors import UserError
 from llmdemo.models.fields import check_counts, check_fields
 from llmdemo.models.files import open_plain, read_object, require_plain
 

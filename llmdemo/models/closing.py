@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tokenizers.processors import Sequence, TemplateProcessing
 
-from llmdemo import store
+from llmdemo.core import store
 
 CLOSING = "\n"
 """Every tokenizer has it, and to every causal model it says that something is complete."""

@@ -3,7 +3,7 @@
 Knows nothing of files or of single architectures. What it lets pass, transformers may still refuse.
 """
 
-from llmdemo.errors import UserError
+from llmdemo.core.errors import UserError
 
 _SIZES = (
     *("hidden_size", "n_embd", "d_model", "intermediate_size", "vocab_size", "head_dim", "num_key_value_heads"),

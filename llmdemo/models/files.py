@@ -9,7 +9,7 @@ import os
 import stat
 from pathlib import Path
 
-from llmdemo.errors import UserError
+from llmdemo.core.errors import UserError
 
 _COPY_AGAIN = "Copy the model folder again."
 

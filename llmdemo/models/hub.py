@@ -10,11 +10,11 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from llmdemo import store
-from llmdemo.errors import UserError
+from llmdemo.access.disk_quota import check_quota
+from llmdemo.core import store
+from llmdemo.core.errors import UserError
 from llmdemo.models import catalog
 from llmdemo.models.check import ADAPTER, INDEX, PICKLES, check_folder
-from llmdemo.public.quota import check_quota
 from llmdemo.settings import Settings
 
 PROBE_SECONDS = 2.0

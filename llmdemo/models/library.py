@@ -15,4 +15,4 @@ def import_library() -> None:
         import torch  # noqa: F401
         from transformers import AttentionInterface, AutoModelForCausalLM, AutoTokenizer  # noqa: F401
 
-        import llmdemo.threads  # noqa: F401 - before any thread sets a number of its own
+        import llmdemo.core.threads  # noqa: F401 - before any thread sets a number of its own

@@ -12,13 +12,13 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceC
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
-from llmdemo.errors import UserError, first_line
+from llmdemo.core.errors import UserError, first_line
+from llmdemo.core.spaces import on_zero_gpu
 from llmdemo.models import template
 from llmdemo.models.catalog import ModelEntry
 from llmdemo.models.check import check_folder, read_config
 from llmdemo.models.closing import close_texts
 from llmdemo.models.files import read_object
-from llmdemo.public.spaces import on_zero_gpu
 
 transformers_logging.disable_progress_bar()
 template.install()

@@ -16,13 +16,13 @@ import zipfile
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from llmdemo import store
-from llmdemo.errors import UserError
+from llmdemo.core import store
+from llmdemo.core.errors import UserError
+from llmdemo.core.secrets import without_secrets
 from llmdemo.models import hub
 from llmdemo.models.catalog import STARTER_TITLE, starter_folder, trust_model, try_model
 from llmdemo.models.check import check_folder
 from llmdemo.models.watch import watch_growth
-from llmdemo.public.secrets import without_secrets
 
 REPOSITORY = "HuggingFaceTB/SmolLM2-135M-Instruct"
 REVISION = "12fd25f77366fa6b3b4b768ec3050bf629380bac"

@@ -13,8 +13,8 @@ import os
 import threading
 from pathlib import Path
 
-from llmdemo.bounded_child import BoundedChild
-from llmdemo.errors import UserError
+from llmdemo.core.bounded_child import BoundedChild
+from llmdemo.core.errors import UserError
 from llmdemo.models.files import open_plain
 
 CPU_SECONDS = 8

@@ -24,7 +24,7 @@ def begin(cpu_seconds: int, memory: int) -> None:
         sys.modules[name] = None  # type: ignore[assignment]
     from transformers import AutoConfig, AutoTokenizer, GenerationConfig  # noqa: F401
 
-    from llmdemo.bounded_child import limit
+    from llmdemo.core.bounded_child import limit
     from llmdemo.models import template
 
     template.install()
@@ -33,7 +33,7 @@ def begin(cpu_seconds: int, memory: int) -> None:
 
 def read(folder: Path) -> dict:
     """What to tell: {} for a folder that reads well, else {error, hint}."""
-    from llmdemo.errors import UserError, first_line
+    from llmdemo.core.errors import UserError, first_line
 
     try:
         _read(folder)
@@ -84,7 +84,7 @@ def _write(value: dict) -> None:
 
 def check_tokenizer_file(folder: Path) -> None:
     """Raises UserError for a tokenizer.json with too many tokens of its own, or that makes much of little text."""
-    from llmdemo.errors import UserError
+    from llmdemo.core.errors import UserError
     from llmdemo.models.files import read_object
 
     if not (folder / "tokenizer.json").is_file():
@@ -128,7 +128,7 @@ def _check_generation(folder: Path) -> None:
 
 
 def _check_texts(tokenizer) -> None:
-    from llmdemo.errors import UserError
+    from llmdemo.core.errors import UserError
 
     for text in _PROBES:
         ids = tokenizer(text, verbose=False)["input_ids"]
@@ -144,7 +144,7 @@ def _check_template(tokenizer) -> None:
     """Renders it once: one that takes too much is refused, one that wants other turns is not."""
     from jinja2 import TemplateError
 
-    from llmdemo.errors import UserError
+    from llmdemo.core.errors import UserError
     from llmdemo.models.template import TooMuch
 
     if not getattr(tokenizer, "chat_template", None):

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
 
-from llmdemo.store import folder_bytes
+from llmdemo.core.store import folder_bytes
 
 
 @contextmanager

@@ -7,8 +7,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from llmdemo.core.errors import UserError
+from llmdemo.core.store import read_json
 from llmdemo.data import get_dataset
-from llmdemo.errors import UserError
 from llmdemo.jobs import Jobs, JobsOfKind, JobStatus, Kind
 from llmdemo.jobs.states import COMPLETED, FINAL
 from llmdemo.models import catalog, starter
@@ -16,7 +17,6 @@ from llmdemo.publish.card import Facts, card
 from llmdemo.publish.curves import draw_curves
 from llmdemo.publish.push import MARKER
 from llmdemo.publish.worker import CARD, RESUME
-from llmdemo.store import read_json
 
 _LICENCE = re.compile(r"[a-z0-9][a-z0-9.\-]{0,40}")
 _AT_ONCE = 4

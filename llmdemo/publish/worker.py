@@ -7,11 +7,11 @@ import os
 import sys
 from pathlib import Path
 
-from llmdemo.errors import UserError
+from llmdemo.core.errors import UserError
+from llmdemo.core.store import Home, child, write_json
 from llmdemo.jobs import JobFolder
 from llmdemo.jobs.worker import Stopped, Worker, perform, read_secret
 from llmdemo.publish.push import push
-from llmdemo.store import Home, child, write_json
 
 CARD = "card"
 """The folder, inside the job's, with what goes beside the model's files."""

@@ -14,7 +14,8 @@ import zipfile
 import zlib
 from pathlib import Path
 
-from llmdemo.errors import UserError
+from llmdemo.core.errors import UserError
+from llmdemo.core.store import Home, read_json, whole_folder, write_json
 from llmdemo.jobs import End
 from llmdemo.jobs.reader import Reader
 from llmdemo.jobs.states import STOPPED
@@ -22,7 +23,6 @@ from llmdemo.models.catalog import try_model
 from llmdemo.models.check import check_folder
 from llmdemo.runs.folder import RunFolder
 from llmdemo.runs.sanitise import believed
-from llmdemo.store import Home, read_json, whole_folder, write_json
 
 _LIMITS = {"config.json": 2**20, "events.jsonl": 2**28, "log.txt": 2**24}
 _MODEL_FILE = re.compile(r"model/[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}\.(safetensors|json|jinja|txt|md|model)")

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from llmdemo.errors import UserError
+from llmdemo.core.errors import UserError
+from llmdemo.core.store import write_atomic
 from llmdemo.jobs import JobFolder
-from llmdemo.store import write_atomic
 
 MOST_NOTE = 2000
 """Characters of a note."""

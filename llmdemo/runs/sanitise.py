@@ -6,7 +6,7 @@ texts belong, objects where objects do, and nothing that JSON or a page cannot t
 
 import re
 
-from llmdemo.errors import UserError
+from llmdemo.core.errors import UserError
 from llmdemo.jobs.digest import number, text
 from llmdemo.settings.schema import show
 

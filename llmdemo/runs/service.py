@@ -9,21 +9,21 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from llmdemo import memory
-from llmdemo.errors import UserError
-from llmdemo.events import read_events
+from llmdemo.access.disk_quota import check_quota
+from llmdemo.core import out_of_memory
+from llmdemo.core.errors import UserError
+from llmdemo.core.events import read_events
+from llmdemo.core.store import Home, free_bytes, new_id
 from llmdemo.jobs import Digest, JobFolder, Jobs, JobsOfKind, JobStatus, Kind
 from llmdemo.jobs.environment import gpus
 from llmdemo.jobs.folder import MOST_NAME
 from llmdemo.models.catalog import require_open
-from llmdemo.public.quota import check_quota
 from llmdemo.runs import bundle, digest
 from llmdemo.runs.command import at_once, processes, worker_command
 from llmdemo.runs.differences import differences
 from llmdemo.runs.folder import RunFolder
 from llmdemo.runs.sanitise import settings
 from llmdemo.runs.status import run_status
-from llmdemo.store import Home, free_bytes, new_id
 
 _PRUNED = "Its figures stay; run it again with its settings to have the model back."
 
@@ -186,7 +186,7 @@ def run_kind(home: Home, command: Callable[[Path, dict], list[str]]) -> Kind:
         timed=True,
         repeats_hint="Clone it to train again with the same settings.",
         check_resume=check_resume,
-        resume_hint=memory.RESUME,
+        resume_hint=out_of_memory.RESUME,
         starting="The worker starts: it loads the libraries and the model.",
         stopping="The run was asked to stop; it writes a checkpoint first.",
         memory_advice=_memory_advice,
@@ -199,7 +199,7 @@ def _memory_advice(known: Digest, config: dict):
     ledger, peak = figures.get("ledger"), figures.get("peak_memory_bytes")
 
     def advice(said: str, there: int | None) -> tuple[str, str]:
-        return memory.needed(ledger, said=said, peak=peak, there=there), memory.smaller(ledger, config)
+        return out_of_memory.needed(ledger, said=said, peak=peak, there=there), out_of_memory.smaller(ledger, config)
 
     return advice
 

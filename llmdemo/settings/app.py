@@ -12,7 +12,7 @@ from typing import Any
 
 import platformdirs
 
-from llmdemo.errors import UserError
+from llmdemo.core.errors import UserError
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field
 
-from llmdemo.errors import UserError
+from llmdemo.core.errors import UserError
 from llmdemo.settings.app import Settings
 from llmdemo.settings.schema import Limit, Setting, check, check_one, describe, fields_of, show
 

@@ -19,7 +19,7 @@ from annotated_types import Ge, Gt, Le, Lt, MaxLen
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
-from llmdemo.errors import UserError
+from llmdemo.core.errors import UserError
 
 _STRICT = ConfigDict(strict=True, allow_inf_nan=False)
 _MOST_SHOWN = 60

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field
 
-from llmdemo.errors import UserError
+from llmdemo.core.errors import UserError
 from llmdemo.settings.schema import Setting, check, fields_of, one_of
 
 Method = Literal["galore", "adamw", "lora"]

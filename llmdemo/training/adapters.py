@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from llmdemo.errors import UserError, first_line
+from llmdemo.core.errors import UserError, first_line
 from llmdemo.settings.training import TrainConfig
 from llmdemo.training.targets import check_rank, find_targets
 

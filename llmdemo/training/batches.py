@@ -12,7 +12,7 @@ import torch
 from safetensors.numpy import load_file, save_file
 from torch import Tensor
 
-from llmdemo.errors import UserError
+from llmdemo.core.errors import UserError
 
 NOT_TRAINED = -100
 POOL = 16

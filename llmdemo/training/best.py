@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from llmdemo import store
+from llmdemo.core import store
 from llmdemo.settings.training import OWN_FIGURES, TrainConfig
 from llmdemo.training.checkpoint import separate
 

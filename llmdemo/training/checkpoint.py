@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from llmdemo import store
+from llmdemo.core import store
 
 KEEP = 2
 """Whole checkpoints that are kept: the newest, and one more should it be damaged."""

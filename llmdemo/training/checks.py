@@ -1,6 +1,6 @@
 """What of a run's settings depends on the machine and the model. The settings themselves are in settings/training.py."""
 
-from llmdemo.errors import UserError
+from llmdemo.core.errors import UserError
 from llmdemo.settings.training import TrainConfig
 
 

@@ -13,7 +13,7 @@ from typing import Protocol, cast
 import torch
 from torch import Tensor, nn
 
-from llmdemo.errors import UserError
+from llmdemo.core.errors import UserError
 
 NOTHING = "compile has no effect: none of this model's norms and gated products can be fused."
 _COMPILERS = ("g++", "clang++", "c++", "gcc", "clang")

@@ -12,8 +12,8 @@ from pathlib import Path
 import psutil
 import torch
 
-from llmdemo import threads
-from llmdemo.errors import UserError
+from llmdemo.core import threads
+from llmdemo.core.errors import UserError
 from llmdemo.models.load import cpu_has_bf16
 from llmdemo.settings.training import Precision
 

@@ -1,6 +1,6 @@
 """Whether 8-bit moments can be had here. Knows nothing of models; imports torch and bitsandbytes only when asked."""
 
-from llmdemo.errors import UserError, first_line
+from llmdemo.core.errors import UserError, first_line
 
 _INSTEAD = "Choose optim_bits 32; a lower rank saves memory too."
 

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from llmdemo.errors import UserError
+from llmdemo.core.errors import UserError
+from llmdemo.core.store import read_json, write_json
 from llmdemo.settings.training import PRECISIONS, Precision, TrainConfig
-from llmdemo.store import read_json, write_json
 
 _FILE, _PRECISION_FILE = "data-fit.json", "data-precision.json"
 """In the run's folder; as with all that begins with "data", a bundle with a checkpoint takes them along."""

@@ -17,7 +17,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from llmdemo import store
+from llmdemo.core import store
 from llmdemo.models.check import INDEX, check_folder, weight_files
 
 ALLOWED = 0.005

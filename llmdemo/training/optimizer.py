@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from llmdemo.errors import UserError
+from llmdemo.core.errors import UserError
 from llmdemo.settings.training import TrainConfig
 from llmdemo.training.adamw import ForeachGaLoreAdamW
 from llmdemo.training.gradients import Slot, detach

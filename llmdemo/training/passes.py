@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from llmdemo.errors import first_line
+from llmdemo.core.errors import first_line
 from llmdemo.settings.training import TrainConfig
 from llmdemo.training import device as devices
 from llmdemo.training.batches import share_of

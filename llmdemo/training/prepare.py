@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from llmdemo import store
+from llmdemo.core import store
+from llmdemo.core.errors import UserError
 from llmdemo.data.records import Records, open_records
 from llmdemo.data.split import in_order, split, why_none
-from llmdemo.errors import UserError
 from llmdemo.models import catalog
 from llmdemo.settings.training import TrainConfig
 from llmdemo.training import objectives

@@ -5,7 +5,8 @@ from pathlib import Path
 import torch
 from transformers import GenerationConfig
 
-from llmdemo import __version__, store
+from llmdemo import __version__
+from llmdemo.core import store
 from llmdemo.models.catalog import ModelEntry
 from llmdemo.models.check import check_folder
 from llmdemo.models.closing import keep_closing

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import torch
 
-from llmdemo import store
-from llmdemo.errors import UserError
+from llmdemo.core import store
+from llmdemo.core.errors import UserError
 from llmdemo.models.catalog import LAST_MODEL, trust_model
 from llmdemo.settings.training import Precision
 from llmdemo.training import best as bests

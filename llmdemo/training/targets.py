@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from llmdemo.errors import UserError
+from llmdemo.core.errors import UserError
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from llmdemo.errors import UserError
+from llmdemo.core.errors import UserError
 
 PACKAGES = {"tensorboard": ("tensorboard", "tensorboardX"), "trackio": ("trackio",)}
 """By tracker, the packages of which one must be installed."""

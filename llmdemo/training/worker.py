@@ -14,9 +14,9 @@ import threading
 import traceback
 from pathlib import Path
 
-from llmdemo import memory, store
-from llmdemo.errors import UserError, first_line
-from llmdemo.events import EventWriter
+from llmdemo.core import out_of_memory, store
+from llmdemo.core.errors import UserError, first_line
+from llmdemo.core.events import EventWriter
 
 RESUME = "Then press Resume: the run goes on from its last checkpoint."
 
@@ -80,8 +80,8 @@ def explain(error: Exception, ledger: dict | None = None, config: dict | None = 
     if isinstance(error, UserError):
         return {"reason": "bad_config", "message": error.message, "hint": error.hint}
     if _is_out_of_memory(error):
-        message = f"Memory ran out. {memory.needed(ledger, said=str(error)) or text}"
-        return {"reason": "out_of_memory", "message": message, "hint": memory.smaller(ledger, config)}
+        message = f"Memory ran out. {out_of_memory.needed(ledger, said=str(error)) or text}"
+        return {"reason": "out_of_memory", "message": message, "hint": out_of_memory.smaller(ledger, config)}
     if _is_disk_full(error):
         return {"reason": "disk_full", "message": f"The disk is full: {text}", "hint": f"Free some space. {RESUME}"}
     if type(error).__name__ == "NonFinite":

@@ -14,13 +14,13 @@ import gradio as gr
 from gradio.utils import get_upload_folder
 
 from llmdemo import data, prepare
-from llmdemo.errors import UserError
+from llmdemo.core.errors import UserError
 from llmdemo.models import catalog
 from llmdemo.models.library import import_library
 from llmdemo.settings.decoding import DecodeSettings
 from llmdemo.settings.schema import document
 from llmdemo.settings.training import TrainConfig
-from llmdemo.ui import bridge, door, evaluate_api, experiments_api
+from llmdemo.ui import authentication, bridge, evaluate_api, experiments_api
 from llmdemo.ui.fair_queue import when_gone
 from llmdemo.ui.rights import for_guests, for_owners
 from llmdemo.ui.samples import starter_tokenizer
@@ -198,7 +198,7 @@ def _kept_run_endpoints(services: Services) -> None:
         hub writes it, by default the base model's. The last state is done, with url and revision, or why it failed.
         """
         services.require_owner()
-        services.pushes.start(run_id, repo, token or door.hub_token(), private=private, licence=licence)
+        services.pushes.start(run_id, repo, token or authentication.hub_token(), private=private, licence=licence)
         yield from services.pushes.follow(run_id)
 
     _add(clone_run, delete_run, rename_run, compare_runs, push_run)

@@ -1,7 +1,7 @@
 """The page: header, panels, endpoints; and how it is launched. Knows the panels, not what they do.
 
-Where guests come beside owners there are two pages: the whole one, and one with the arena alone, to which the door
-(door.py) leads guests.
+Where guests come beside owners there are two pages: the whole one, and one with the arena alone, to which
+authentication.py leads guests.
 """
 
 import functools
@@ -10,13 +10,13 @@ import os
 import gradio as gr
 from starlette.middleware import Middleware
 
-from llmdemo.public.hosts import known_hosts
-from llmdemo.public.tickets import Tickets, secret_key
-from llmdemo.store import Home
+from llmdemo.access.hosts import known_hosts
+from llmdemo.access.session_cookies import SessionCookies, secret_key
+from llmdemo.core.store import Home
 from llmdemo.ui import (
     api,
+    authentication,
     data_panel,
-    door,
     evaluate_panel,
     gradio_internals,
     rights,
@@ -26,8 +26,8 @@ from llmdemo.ui import (
     words,
 )
 from llmdemo.ui.fair_queue import FairQueue
-from llmdemo.ui.guard import Guard
 from llmdemo.ui.page_files import PageFiles
+from llmdemo.ui.request_limits import RequestLimits
 from llmdemo.ui.services import Services
 from llmdemo.ui.theme import theme
 
@@ -59,7 +59,7 @@ def build(services: Services) -> gr.Blocks:
 
 def _guest_page(services: Services, page: gr.Blocks) -> None:
     """The arena alone."""
-    with page.route("Arena", door.GUEST_PAGE, show_in_navbar=False):
+    with page.route("Arena", authentication.GUEST_PAGE, show_in_navbar=False):
         shell.header(services)
         with gr.Tabs(elem_id="panels"), gr.Tab(words.t("tab_arena"), id="arena"):
             _arena(services, guests=True)
@@ -118,12 +118,23 @@ def _closed_paths(home: Home) -> list[str]:
 
 
 def _server(services: Services) -> dict:
-    """What stands before Gradio's own routes: the door, the guard behind it, and the pages for signing in."""
+    """What stands before Gradio's own routes: authentication, then limits, and the pages for signing in."""
     root = services.home.root
     key = secret_key(root / "secret.key")
-    tickets, cookies = Tickets(key, services.access.stamp, root / "signed-out.json"), door.cookie_names(key)
+    tickets, cookies = (
+        SessionCookies(key, services.access.stamp, root / "signed-out.json"),
+        authentication.cookie_names(key),
+    )
     settings = services.settings
     proxied = bool(settings.behind_proxy)
-    middleware = [Middleware(door.Door, access=services.access, tickets=tickets, cookies=cookies, behind_proxy=proxied)]
-    middleware += [Middleware(Guard, settings=settings, sessions=services.sessions)]
-    return {"middleware": middleware, "routes": door.routes(services.access, tickets, cookies[0])}
+    middleware = [
+        Middleware(
+            authentication.AuthenticationMiddleware,
+            access=services.access,
+            tickets=tickets,
+            cookies=cookies,
+            behind_proxy=proxied,
+        )
+    ]
+    middleware += [Middleware(RequestLimits, settings=settings, sessions=services.sessions)]
+    return {"middleware": middleware, "routes": authentication.routes(services.access, tickets, cookies[0])}

@@ -7,7 +7,7 @@ style sheet into the page. A link with ?arena=… must open the arena's tab; the
 
 import gradio as gr
 
-from llmdemo.errors import UserError
+from llmdemo.core.errors import UserError
 from llmdemo.models.library import import_library
 from llmdemo.settings.decoding import described
 from llmdemo.ui import bridge

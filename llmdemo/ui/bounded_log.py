@@ -5,7 +5,7 @@ import sys
 import traceback
 from types import SimpleNamespace
 
-from llmdemo.public.rates import Rates
+from llmdemo.access.rate_limits import Rates
 
 LINES_A_MINUTE = 30
 """Of each kind: lines of our own, records of a library's logger, tracebacks."""

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable
 
 import gradio as gr
 
-from llmdemo.errors import DiskFull, UserError, is_disk_full
-from llmdemo.ui import door
+from llmdemo.core.errors import DiskFull, UserError, is_disk_full
+from llmdemo.ui import authentication
 from llmdemo.ui.bounded_log import may_say
 from llmdemo.ui.rights import GUESTS, right_of
 from llmdemo.ui.services import not_an_owner
@@ -48,7 +48,7 @@ def _as_declared(function: Callable) -> Callable:
 
     @functools.wraps(function)
     def call(data):
-        visitor = door.current()
+        visitor = authentication.current()
         if visitor is not None and not visitor.is_owner:
             raise not_an_owner(visitor.policy)
         return function(data)

@@ -1,9 +1,9 @@
 """What the data panel's script asks for: lists, one record as tokens, what was found. JSON in, JSON out; knows no widget."""
 
 from llmdemo import data, prepare
+from llmdemo.core.errors import UserError
 from llmdemo.data.codes import CODES
 from llmdemo.data.export import FORMATS, SHAPES
-from llmdemo.errors import UserError
 from llmdemo.ui.rights import for_owners
 from llmdemo.ui.samples import starter_tokenizer
 from llmdemo.ui.services import Services

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from llmdemo import data, prepare
-from llmdemo.errors import UserError
+from llmdemo.core.errors import UserError
 from llmdemo.evaluation import heldout
 from llmdemo.evaluation.export import differs
 from llmdemo.evaluation.folds import start_folds

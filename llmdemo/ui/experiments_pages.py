@@ -1,6 +1,6 @@
 """What the experiments' script asks for: races and searches, started, watched, taken away. JSON in and out; knows no widget."""
 
-from llmdemo.errors import UserError
+from llmdemo.core.errors import UserError
 from llmdemo.experiments.space import METHODS_OF
 from llmdemo.ui.rights import for_owners
 from llmdemo.ui.samples import add_sample

@@ -14,10 +14,10 @@ from contextlib import contextmanager
 from gradio.context import LocalContext
 from gradio.queueing import Event, Queue
 
-from llmdemo.public.sessions import Sessions
-from llmdemo.public.turns import fair_order
+from llmdemo.access.fair_turns import fair_order
+from llmdemo.access.sessions import Sessions
 from llmdemo.settings import Settings
-from llmdemo.ui import door
+from llmdemo.ui import authentication
 
 _SHARE_OF_ONE = 10
 """One visitor may have a tenth of the queue's places, one address half of them."""
@@ -98,7 +98,7 @@ class FairQueue(Queue):
         self._awake_until = time.monotonic() + _AWAKE_SECONDS
         taken = await super().push(body, request, username)
         if taken[0]:
-            visitor = door.of_request(request)
+            visitor = authentication.of_request(request)
             assert isinstance(taken[1], str), "of a request that was taken, Gradio tells the event's id"
             self._sessions.claim(taken[1], visitor.identity if visitor else "")
         if asleep:  # what is served at once shall not count as waiting
@@ -218,7 +218,7 @@ class FairQueue(Queue):
 
     def _refusal(self, body, request) -> str:
         most = self._settings.max_waiting
-        visitor = door.of_request(request)
+        visitor = authentication.of_request(request)
         mine, address = _name(visitor, body.session_hash), visitor.address if visitor else ""
         waiting = [event for queue in self.event_queue_per_concurrency_id.values() for event in queue.queue]
         guests = visitor is not None and not visitor.is_owner
@@ -255,7 +255,7 @@ def _run_id(body) -> str:
 
 def who(event: Event) -> str:
     """The visitor of an event: the account or cookie; scripts without either are one, by their address."""
-    return _name(door.of_request(event.request), event.session_hash)
+    return _name(authentication.of_request(event.request), event.session_hash)
 
 
 def _name(visitor, session_hash: str | None) -> str:
@@ -265,16 +265,16 @@ def _name(visitor, session_hash: str | None) -> str:
 
 
 def _is_guests(event: Event) -> bool:
-    visitor = door.of_request(event.request)
+    visitor = authentication.of_request(event.request)
     return visitor is not None and not visitor.is_owner
 
 
 def _address(event: Event) -> str:
-    visitor = door.of_request(event.request)
+    visitor = authentication.of_request(event.request)
     return visitor.address if visitor else ""
 
 
 def _guests_address(event: Event) -> str:
     """The address that a guest's turns count for; "" for an owner, who is known by name."""
-    visitor = door.of_request(event.request)
+    visitor = authentication.of_request(event.request)
     return "" if visitor is None or visitor.is_owner else visitor.address

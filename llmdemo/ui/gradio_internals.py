@@ -68,7 +68,7 @@ PARTS = (
     # Where Gradio prints what a handler raised, five kilobytes for each request.
     Part(queueing, "traceback", BOUNDED_TRACEBACK),
     Part(routes, "traceback", BOUNDED_TRACEBACK),
-    # What downloads files for a request; requests that ask for it are refused before (guard.py, json_body.py).
+    # What downloads files for a request; requests that ask for it are refused before (request_limits.py, json_body.py).
     Part(processing_utils, "async_ssrf_protected_get", _fetches_nothing),
     Part(processing_utils, "async_ssrf_protected_download", _fetches_nothing),
     Part(processing_utils, "ssrf_protected_download", _downloads_nothing),

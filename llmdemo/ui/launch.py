@@ -12,12 +12,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from llmdemo.errors import UserError
-from llmdemo.public.passwords import checked_name, hash_password, read_accounts
-from llmdemo.public.people import Access, space_access
-from llmdemo.public.spaces import on_zero_gpu
+from llmdemo.access.passwords import checked_name, hash_password, read_accounts
+from llmdemo.access.people import Access, space_access
+from llmdemo.core.errors import UserError
+from llmdemo.core.spaces import on_zero_gpu
+from llmdemo.core.store import Home
 from llmdemo.settings import Settings
-from llmdemo.store import Home
 from llmdemo.ui.share import why_no_link
 
 UPLOADS_SECONDS = 24 * 3600.0

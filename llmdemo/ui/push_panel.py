@@ -1,8 +1,8 @@
 """Beside a finished run: its model goes to the Hugging Face hub (assets/push.js). Knows no hub."""
 
-from llmdemo.errors import UserError
-from llmdemo.public.spaces import disk_lasts
-from llmdemo.ui import bridge, door
+from llmdemo.core.errors import UserError
+from llmdemo.core.spaces import disk_lasts
+from llmdemo.ui import authentication, bridge
 from llmdemo.ui.rights import for_owners
 from llmdemo.ui.services import Services
 
@@ -15,7 +15,7 @@ def build(services: Services) -> None:
         """Begins a push; its first state. The token is passed on and not kept."""
         services.require_owner()
         run_id, repo, licence = (str(request.get(key) or "") for key in ("run_id", "repo", "licence"))
-        token = request.get("token") or door.hub_token()
+        token = request.get("token") or authentication.hub_token()
         return services.pushes.start(run_id, repo, token, private=request.get("private") is not False, licence=licence)
 
     @for_owners
@@ -23,7 +23,7 @@ def build(services: Services) -> None:
         """How the push of a run is, and what the form should know: its licence, whether a token is at hand."""
         services.require_owner()
         run_id = _id(request)
-        known = {"token": bool(door.hub_token()), "lasts": disk_lasts(services.home.root)}
+        known = {"token": bool(authentication.hub_token()), "lasts": disk_lasts(services.home.root)}
         return services.pushes.state(run_id) | known | {"licence": services.pushes.licence(run_id)}
 
     @for_owners

@@ -5,7 +5,7 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from llmdemo.public.json_body import Refused
+from llmdemo.access.json_body import Refused
 
 Message = dict[str, Any]
 Receive = Callable[[], Awaitable[Message]]

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import gradio as gr
 
-from llmdemo.ui import door
+from llmdemo.ui import authentication
 from llmdemo.ui.services import not_an_owner
 
 GUESTS, OWNERS = "guests", "owners"
@@ -61,6 +61,6 @@ def _owners_only(function: Callable) -> Callable:
 
 
 def _refuse_guests() -> None:
-    visitor = door.current()
+    visitor = authentication.current()
     if visitor is not None and not visitor.is_owner:
         raise gr.Error(str(not_an_owner(visitor.policy)), print_exception=False)

@@ -1,6 +1,6 @@
 """How uvicorn serves this app: whose connections it takes, which names it answers to, which headers it believes.
 
-Stands before everything else, Gradio's own middleware too. Knows no visitor and no panel; who asks is the door's.
+Stands before everything else, Gradio's own middleware too. Knows no visitor and no panel; authentication.py tells who asks.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from llmdemo.public.hosts import KnownHosts, host_name, origin_host
+from llmdemo.access.hosts import KnownHosts, host_name, origin_host
 from llmdemo.settings import Settings
 from llmdemo.ui.bounded_log import BoundedLog, say
 from llmdemo.ui.request_body import Message, Receive, Send

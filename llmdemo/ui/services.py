@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from llmdemo import assets
-from llmdemo.errors import UserError
-from llmdemo.public.people import Access
-from llmdemo.public.sessions import Sessions
+from llmdemo.access.people import Access
+from llmdemo.access.sessions import Sessions
+from llmdemo.core import assets
+from llmdemo.core.errors import UserError
+from llmdemo.core.store import Home
 from llmdemo.settings import Settings
-from llmdemo.store import Home
-from llmdemo.ui import door
+from llmdemo.ui import authentication
 
 if TYPE_CHECKING:  # the arena and the classifiers import torch, which takes seconds
     from llmdemo.arena import Arena
@@ -69,7 +69,7 @@ class Services:
         """Whether who asks, in this very request, may change things on this machine."""
         if self.guests_only:
             return False
-        visitor = door.current()
+        visitor = authentication.current()
         return not self.access.has_guests if visitor is None else visitor.is_owner
 
     def limits(self) -> Settings:

@@ -2,7 +2,7 @@
 
 import gradio as gr
 
-from llmdemo.ui import bridge, door
+from llmdemo.ui import authentication, bridge
 from llmdemo.ui.rights import for_guests, for_owners
 from llmdemo.ui.services import Services
 
@@ -33,7 +33,7 @@ def header(services: Services) -> gr.HTML:
 
 def _who(services: Services, owner: bool) -> dict:
     """{"policy", "owner", "name"}: what the header says of who looks at it, and whether it offers to sign in."""
-    visitor = door.current()
+    visitor = authentication.current()
     return {"policy": services.access.policy, "owner": owner, "name": visitor.name if visitor else ""}
 
 

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from llmdemo import data, pace, prepare
+from llmdemo.core.errors import UserError
 from llmdemo.data import get_dataset
-from llmdemo.errors import UserError
 from llmdemo.models import catalog
 from llmdemo.settings.schema import describe
 from llmdemo.settings.training import METHODS, TASKS, TrainConfig

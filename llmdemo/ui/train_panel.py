@@ -5,8 +5,8 @@ from pathlib import Path
 
 import gradio as gr
 
-from llmdemo.public.spaces import disk_lasts, on_zero_gpu
-from llmdemo.store import child
+from llmdemo.core.spaces import disk_lasts, on_zero_gpu
+from llmdemo.core.store import child
 from llmdemo.ui import bridge, downloads, experiments_panel, learn_panel, push_panel
 from llmdemo.ui.rights import for_owners
 from llmdemo.ui.services import Services

@@ -9,7 +9,7 @@ import json
 
 import gradio as gr
 
-from llmdemo import assets
+from llmdemo.core import assets
 
 LANGUAGES = ("en", "zh-TW")
 FOLDER = assets.FOLDER / "words"

@@ -8,8 +8,8 @@ import pytest
 
 from llmdemo import decoding
 from llmdemo.arena.batch import check_batch
+from llmdemo.core.errors import UserError
 from llmdemo.decoding import DecodeSettings
-from llmdemo.errors import UserError
 from llmdemo.models import catalog
 
 SETTINGS = {"max_new_tokens": 8, "temperature": 1.0, "num_beams": 2, "seed": 3}

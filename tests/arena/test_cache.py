@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from llmdemo.arena.cache import ModelCache, fingerprint
-from llmdemo.errors import UserError
+from llmdemo.core.errors import UserError
 from llmdemo.models.catalog import ModelEntry
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from llmdemo import data
 from llmdemo.arena.preferences import Preferences
-from llmdemo.errors import UserError
+from llmdemo.core.errors import UserError
 
 TURNS = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Why is the sky blue?"}]
 

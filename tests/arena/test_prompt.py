@@ -5,9 +5,9 @@ import copy
 import pytest
 
 from llmdemo.arena.prompt import Prompt, check_length
+from llmdemo.core.errors import UserError
 from llmdemo.data.encode import encode_chat, encode_prompt
 from llmdemo.data.shapes import detect
-from llmdemo.errors import UserError
 from llmdemo.evaluation.heldout import example
 
 

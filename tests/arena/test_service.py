@@ -11,7 +11,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from llmdemo.arena.response import ResponseAccumulator
-from llmdemo.errors import UserError
+from llmdemo.core.errors import UserError
 from llmdemo.models import starter
 
 SETTINGS = {"max_new_tokens": 12, "temperature": 1.0, "num_beams": 3, "seed": 5}

@@ -18,10 +18,10 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from llmdemo.arena import Arena  # noqa: E402
+from llmdemo.core.store import Home  # noqa: E402
 from llmdemo.decoding import decode_lanes  # noqa: E402
 from llmdemo.models import catalog, load  # noqa: E402
 from llmdemo.settings import Settings  # noqa: E402
-from llmdemo.store import Home  # noqa: E402
 from llmdemo.ui.arena_frames import Frames  # noqa: E402
 
 PROMPT = "Why is the sky blue? Explain it to a child, in a few sentences, and then name three other blue things."

@@ -20,9 +20,9 @@ sys.path.insert(0, str(ROOT))
 import numpy as np
 import torch
 
+from llmdemo.core.store import Home
 from llmdemo.data.ingest import add_dataset
 from llmdemo.settings import Settings
-from llmdemo.store import Home
 from llmdemo.training import TrainConfig, build_optimizer, objectives
 from llmdemo.training.loop import Loop
 from llmdemo.training.prepare import prepare_data

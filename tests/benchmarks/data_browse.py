@@ -16,6 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
+from llmdemo.core.store import Home  # noqa: E402
 from llmdemo.data import (  # noqa: E402
     add_dataset,
     apply_filters,
@@ -28,7 +29,6 @@ from llmdemo.data import (  # noqa: E402
     stats,
 )
 from llmdemo.settings import Settings  # noqa: E402
-from llmdemo.store import Home  # noqa: E402
 
 
 def main() -> None:

@@ -81,9 +81,9 @@ class Peak:
 
 
 def ours(path: Path, tokenizer, folder: Path, stop_after: float | None) -> dict:
+    from llmdemo.core.store import Home
     from llmdemo.data import Stopped, add_dataset
     from llmdemo.settings import Settings
-    from llmdemo.store import Home
 
     home = Home(folder / "home").prepare()
     settings = Settings(home=home.root, max_upload_bytes=2**40, max_rows=10**7)

@@ -20,9 +20,9 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from llmdemo.arena.service import Arena
+from llmdemo.core.store import Home
 from llmdemo.models.starter import fetch_starter
 from llmdemo.settings import Settings
-from llmdemo.store import Home
 
 QUESTIONS = [
     "Tell me a story about a lighthouse.",

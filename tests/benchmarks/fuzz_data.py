@@ -30,10 +30,10 @@ sys.path.insert(0, str(ROOT))
 import pyarrow as pa  # noqa: E402
 import pyarrow.parquet as pq  # noqa: E402
 
+from llmdemo.core.errors import UserError  # noqa: E402
+from llmdemo.core.store import Home  # noqa: E402
 from llmdemo.data import add_dataset, delete_dataset, get_dataset, open_records  # noqa: E402
-from llmdemo.errors import UserError  # noqa: E402
 from llmdemo.settings import Settings  # noqa: E402
-from llmdemo.store import Home  # noqa: E402
 
 HANG_SECONDS = 5.0
 SNIPPETS = [

@@ -23,7 +23,7 @@ import safehttpx
 from public_common import tiny_model
 
 from llmdemo.settings import Settings
-from llmdemo.ui import gradio_internals, guard
+from llmdemo.ui import gradio_internals, request_limits
 from llmdemo.ui.app import build, launch_options
 from llmdemo.ui.services import make_services
 from tests.file_data import CountingHost, Maker
@@ -71,7 +71,7 @@ def take_away(layers: str) -> None:
     for part, original in zip(gradio_internals.PARTS, gradio_internals.ORIGINALS, strict=True):
         setattr(part.owner, part.name, original)
     if layers == "none":
-        guard.checked = lambda body, bounds, is_upload: (None, body)
+        request_limits.checked = lambda body, bounds, is_upload: (None, body)
 
 
 def send(url: str, maker: Maker, requests: int) -> Counter:

@@ -86,10 +86,10 @@ def make_data(folder: Path, length: int) -> Path:
 def measure(home, model: Path, values: dict, steps: int, device: str) -> dict:
     """{"predicted", "measured"} in bytes, and the parts of the prediction, from the worker's own events."""
     from llmdemo import data
-    from llmdemo.events import read_events
+    from llmdemo.core.events import read_events
+    from llmdemo.core.store import new_id, write_json
     from llmdemo.runs.command import worker_environment
     from llmdemo.settings import Settings
-    from llmdemo.store import new_id, write_json
     from llmdemo.training import TrainConfig
 
     values = dict(values)
@@ -132,7 +132,7 @@ def main():
     chosen = [int(part) for part in args.only.split(",")] if args.only else range(len(CONFIGS))
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        from llmdemo.store import Home
+        from llmdemo.core.store import Home
 
         model = Path(folder) / "model"
         make_model(model, args.shape)

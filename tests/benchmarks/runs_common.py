@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from llmdemo.core.store import Home
 from llmdemo.jobs import Jobs, process
 from llmdemo.jobs.states import FINAL
 from llmdemo.runs import Runs
 from llmdemo.runs.folder import RunFolder
 from llmdemo.settings import Settings
-from llmdemo.store import Home
 
 PROJECT = Path(__file__).resolve().parents[2]
 FAKE = PROJECT / "tests" / "runs" / "fake_worker.py"

@@ -23,9 +23,9 @@ from runs_common import (
     whole_checkpoints,
 )
 
-from llmdemo.errors import UserError
+from llmdemo.core.errors import UserError
+from llmdemo.core.store import Home
 from llmdemo.runs import Runs
-from llmdemo.store import Home
 
 
 def full_disk(args) -> dict:

@@ -20,11 +20,11 @@ sys.path.insert(0, str(PROJECT))
 
 import psutil  # noqa: E402
 
-from llmdemo.events import EventWriter  # noqa: E402
+from llmdemo.core.events import EventWriter  # noqa: E402
+from llmdemo.core.store import Home, write_json  # noqa: E402
 from llmdemo.jobs import Jobs  # noqa: E402
 from llmdemo.runs import Runs  # noqa: E402
 from llmdemo.settings import Settings  # noqa: E402
-from llmdemo.store import Home, write_json  # noqa: E402
 
 
 def write_run(folder: Path, count: int) -> None:

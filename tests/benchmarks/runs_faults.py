@@ -41,7 +41,7 @@ from runs_common import (  # noqa: E402
 )
 from runs_disk import full_disk, read_only  # noqa: E402
 
-from llmdemo.errors import UserError  # noqa: E402
+from llmdemo.core.errors import UserError  # noqa: E402
 from llmdemo.jobs.states import ALIVE, FINAL, is_legal  # noqa: E402
 from llmdemo.runs import Runs  # noqa: E402
 from llmdemo.runs.folder import RunFolder  # noqa: E402

@@ -4,10 +4,10 @@ import importlib.util
 import json
 from pathlib import Path
 
+from llmdemo.core.store import Home
 from llmdemo.data import add_dataset
 from llmdemo.settings import Settings
 from llmdemo.settings.training import TrainConfig
-from llmdemo.store import Home
 
 _SHARED = Path(__file__).resolve().parents[1] / "conftest.py"
 

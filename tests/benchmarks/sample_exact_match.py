@@ -68,9 +68,9 @@ def arguments():
 
 def open_home(folder: Path | None):
     """The home folder, with the starter model in it."""
+    from llmdemo.core.store import Home
     from llmdemo.models.starter import fetch_starter
     from llmdemo.settings import Settings
-    from llmdemo.store import Home
 
     home = Home(folder.resolve() if folder else Settings.from_env().home).prepare()
     fetch_starter(home)

@@ -22,17 +22,18 @@ sys.path.insert(0, str(ROOT))
 
 import numpy as np
 
-from llmdemo import prepare, store
+from llmdemo import prepare
+from llmdemo.core import store
+from llmdemo.core.events import read_events
+from llmdemo.core.store import Home
 from llmdemo.data.ingest import add_dataset
 from llmdemo.data.labels import merge_labels
 from llmdemo.data.records import open_records
 from llmdemo.data.split import split
 from llmdemo.evaluation.baselines import fit_and_predict
-from llmdemo.events import read_events
 from llmdemo.models import catalog
 from llmdemo.runs.command import worker_command, worker_environment
 from llmdemo.settings import Settings
-from llmdemo.store import Home
 from llmdemo.training.objectives.classify import class_figures
 
 

@@ -22,10 +22,10 @@ sys.path.insert(0, str(ROOT))
 
 import torch
 
+from llmdemo.core.store import Home
 from llmdemo.data.ingest import add_dataset
 from llmdemo.models.load import load_causal, load_tokenizer
 from llmdemo.settings import Settings
-from llmdemo.store import Home
 from llmdemo.training import TrainConfig, build_optimizer
 from llmdemo.training.adapters import add_adapters
 from llmdemo.training.device import resolve_precision

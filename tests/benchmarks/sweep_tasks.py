@@ -18,9 +18,9 @@ sys.path.insert(0, str(ROOT))
 
 import torch
 
+from llmdemo.core.store import Home
 from llmdemo.data.ingest import add_dataset
 from llmdemo.settings import Settings
-from llmdemo.store import Home
 from llmdemo.training import TrainConfig, build_optimizer, objectives
 from llmdemo.training.adapters import add_adapters
 from llmdemo.training.device import resolve_precision, weight_dtype

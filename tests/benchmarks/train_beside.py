@@ -52,9 +52,9 @@ def main():
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     if args.model is None:
+        from llmdemo.core.store import Home
         from llmdemo.models.starter import fetch_starter
         from llmdemo.settings import Settings
-        from llmdemo.store import Home
 
         args.model = fetch_starter(Home(Settings.from_env().home).prepare())
     figures = {}

@@ -26,10 +26,10 @@ CONTENDERS = ("ours galore", "ours adamw", "Trainer galore_adamw", "Trainer adam
 
 def prepare(data: Path, model: Path, config):
     """(train rows, tokenizer) as a run has them."""
+    from llmdemo.core.store import Home
     from llmdemo.data.ingest import add_dataset
     from llmdemo.models.load import load_tokenizer
     from llmdemo.settings import Settings
-    from llmdemo.store import Home
     from llmdemo.training.prepare import prepare_data
 
     with tempfile.TemporaryDirectory() as folder:
@@ -132,9 +132,9 @@ def main():
     parser.add_argument("--child", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.model is None:
+        from llmdemo.core.store import Home
         from llmdemo.models.starter import fetch_starter
         from llmdemo.settings import Settings
-        from llmdemo.store import Home
 
         args.model = fetch_starter(Home(Settings.from_env().home).prepare())
     if args.child:

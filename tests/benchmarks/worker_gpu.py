@@ -28,8 +28,8 @@ def prepare(folder: Path, shapes: list[str]) -> tuple[Path, str]:
     import ledger_check
 
     from llmdemo import data
+    from llmdemo.core.store import Home
     from llmdemo.settings import Settings
-    from llmdemo.store import Home
 
     home = Home(folder / "home").prepare()
     source = ledger_check.make_data(folder, 256)
@@ -40,9 +40,9 @@ def prepare(folder: Path, shapes: list[str]) -> tuple[Path, str]:
 
 
 def ours(folder: Path, root: Path, dataset_id: str, shape: str, method: str, steps: int, **more) -> dict:
-    from llmdemo.events import read_events
+    from llmdemo.core.events import read_events
+    from llmdemo.core.store import Home, new_id, write_json
     from llmdemo.runs.command import worker_environment
-    from llmdemo.store import Home, new_id, write_json
     from llmdemo.training import TrainConfig
 
     values = {"dataset_id": dataset_id, "model_id": str(folder / shape), "max_steps": steps, "method": method}

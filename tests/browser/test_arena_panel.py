@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from llmdemo import data
-from llmdemo.store import Home
+from llmdemo.core.store import Home
 
 pytestmark = pytest.mark.slow
 LIMIT = 30_000

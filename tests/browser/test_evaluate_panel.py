@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from playwright.sync_api import expect
 
-from llmdemo.store import write_json
+from llmdemo.core.store import write_json
 
 pytestmark = pytest.mark.slow
 

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import processors
 
+from llmdemo.core.errors import UserError
 from llmdemo.data import encode
 from llmdemo.data.encode import (
     NOT_TRAINED,
@@ -16,7 +17,6 @@ from llmdemo.data.encode import (
     encode_prompt,
     encode_text,
 )
-from llmdemo.errors import UserError
 
 _spec = importlib.util.spec_from_file_location("data_conftest", Path(__file__).with_name("conftest.py"))
 _conftest = importlib.util.module_from_spec(_spec)

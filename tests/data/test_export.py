@@ -4,10 +4,10 @@ import json
 
 import pytest
 
+from llmdemo.core.errors import UserError
 from llmdemo.data import add_dataset, export_dataset, open_records, problems, report_csv, report_json
 from llmdemo.data.export import FORMATS, SHAPES, formula_cells
 from llmdemo.data.report import safe_cell
-from llmdemo.errors import UserError
 
 
 def chat(*texts, system=None):

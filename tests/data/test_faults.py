@@ -7,6 +7,7 @@ from functools import partial
 
 import pytest
 
+from llmdemo.core.errors import UserError
 from llmdemo.data import (
     add_dataset,
     apply_filters,
@@ -19,7 +20,6 @@ from llmdemo.data import (
     rename_dataset,
     stats,
 )
-from llmdemo.errors import UserError
 
 ROWS = [{"prompt": f"Which river runs through town {n}?", "completion": f"The river {n}."} for n in range(50)]
 

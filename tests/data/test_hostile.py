@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from llmdemo.core.errors import UserError
 from llmdemo.data import add_dataset, get_dataset, open_records
-from llmdemo.errors import UserError
 
 GOOD = json.dumps({"prompt": "a", "completion": "b"})
 DEEP = 200_000

@@ -8,9 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from llmdemo.core.errors import UserError
 from llmdemo.data import Stopped, hub, open_records
 from llmdemo.data.library import list_datasets
-from llmdemo.errors import UserError
 
 _spec = importlib.util.spec_from_file_location("hub_server", Path(__file__).with_name("hub_server.py"))
 hub_server = importlib.util.module_from_spec(_spec)

@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from llmdemo.core.errors import UserError
 from llmdemo.data import (
     ColumnsNeeded,
     Stopped,
@@ -21,7 +22,6 @@ from llmdemo.data import (
     token_view,
     view_record,
 )
-from llmdemo.errors import UserError
 from llmdemo.models.closing import close_texts
 
 PAIRS = [("What is two and two?", "Four."), ("Name a colour.", "Blue, for example."), ("Say hi in French.", "Salut !")]

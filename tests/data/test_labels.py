@@ -2,8 +2,8 @@
 
 import pytest
 
+from llmdemo.core.errors import UserError
 from llmdemo.data.labels import merge_labels
-from llmdemo.errors import UserError
 
 
 def test_spellings_that_differ_in_case_or_blanks_are_one_class_and_said_to_be():

@@ -8,8 +8,8 @@ import pyarrow as pa
 import pytest
 from pyarrow import feather
 
+from llmdemo.core.errors import UserError
 from llmdemo.data import add_dataset, open_records
-from llmdemo.errors import UserError
 
 ROWS = [{"instruction": f"Which river runs through town {n}?", "output": f"The river {n}."} for n in range(3000)]
 LINES = "".join(json.dumps(row) + "\n" for row in ROWS).encode()

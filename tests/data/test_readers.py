@@ -6,10 +6,10 @@ import re
 
 import pytest
 
+from llmdemo.core.errors import UserError
 from llmdemo.data import add_dataset, open_records
 from llmdemo.data import readers as readers_module
 from llmdemo.data.readers import read_batches
-from llmdemo.errors import UserError
 
 _PLACE = re.compile(r"line (\d+), column (\d+)")
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from llmdemo.core.errors import UserError
 from llmdemo.data import add_dataset, measure_tokens, open_records, recommend_loss, split, stats
 from llmdemo.data.split import in_order, parts, why_none
-from llmdemo.errors import UserError
 
 
 @pytest.fixture

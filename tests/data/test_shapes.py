@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from llmdemo.core.errors import UserError
 from llmdemo.data import (
     ColumnsNeeded,
     add_dataset,
@@ -19,7 +20,6 @@ from llmdemo.data import (
 )
 from llmdemo.data.encode import NOT_TRAINED
 from llmdemo.data.library import get_dataset
-from llmdemo.errors import UserError
 
 ASK, SAY = "Which river runs through Lund?", "The Lura."
 

@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from llmdemo.core.errors import UserError
 from llmdemo.data import (
     add_dataset,
     apply_filters,
@@ -13,7 +14,6 @@ from llmdemo.data import (
     open_records,
     preview_filters,
 )
-from llmdemo.errors import UserError
 
 ROWS = [
     {"instruction": "Ask one.", "output": "Yes."},

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from llmdemo.core.errors import UserError
 from llmdemo.decoding import backend, fused_llama
 from llmdemo.decoding.backend import difference, forward_for, fused_weights, plain_llama, prepare
 from llmdemo.decoding.forward import ModelForward
@@ -15,7 +16,6 @@ from llmdemo.decoding.linears import (
     can_pack,
     fp16_scale,
 )
-from llmdemo.errors import UserError
 
 PROMPT = [5, 6, 7, 8]
 

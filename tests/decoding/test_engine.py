@@ -5,9 +5,9 @@ import pytest
 import torch
 from transformers import LlamaForSequenceClassification, T5Config, T5ForConditionalGeneration
 
+from llmdemo.core.errors import UserError
 from llmdemo.decoding import BeamStep, DecodeSettings, TokenStep, decode_lanes
 from llmdemo.decoding.fused_llama import FusedLlamaForward
-from llmdemo.errors import UserError
 
 PROMPT = [5, 6, 7, 8]
 

@@ -13,10 +13,10 @@ from transformers import (
     SequenceBiasLogitsProcessor,
 )
 
+from llmdemo.core.errors import UserError
 from llmdemo.decoding import DecodeSettings, decode_lanes, penalties
 from llmdemo.decoding.lanes import TokenLane
 from llmdemo.decoding.penalties import Penalties, frequency_and_presence, repeated_ngrams, repetition
-from llmdemo.errors import UserError
 from llmdemo.settings.decoding import LaneSettings, Resolved
 from tests.decoding.test_filters import chi_square_fits
 from tests.decoding.test_graphs import graph_run, ids

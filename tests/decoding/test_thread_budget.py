@@ -6,7 +6,7 @@ import threading
 import pytest
 import torch
 
-from llmdemo import threads
+from llmdemo.core import threads
 from llmdemo.decoding import DecodeSettings, decode_lanes, run
 from llmdemo.decoding.thread_budget import ThreadBudget, runnable
 

@@ -5,7 +5,7 @@ import csv
 import pytest
 import torch
 
-from llmdemo.errors import UserError
+from llmdemo.core.errors import UserError
 from llmdemo.evaluation import classifier
 from llmdemo.evaluation.use import Classifiers, read_texts
 from llmdemo.models import catalog

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from transformers import AutoTokenizer
 
+from llmdemo.core.store import write_json
 from llmdemo.data import delete_dataset, encode_chat, open_records, split
 from llmdemo.evaluation.heldout import example, held_out, overlap, own_dataset, split_of
 from llmdemo.evaluation.run_models import notes
 from llmdemo.models import catalog
 from llmdemo.settings.evaluation import Spec
 from llmdemo.settings.training import TrainConfig
-from llmdemo.store import write_json
 from llmdemo.training.prepare import prepare_data, read_config
 
 SECOND = "run-20260101-000000-abcdef"

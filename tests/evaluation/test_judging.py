@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from llmdemo.errors import UserError
+from llmdemo.core.errors import UserError
 from llmdemo.evaluation import judging
 from llmdemo.evaluation.folder import EvaluationFolder, evaluations_folder
 from llmdemo.evaluation.job import Job

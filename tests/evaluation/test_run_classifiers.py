@@ -6,12 +6,12 @@ import time
 import pytest
 
 from llmdemo import data
-from llmdemo.errors import UserError
+from llmdemo.core.errors import UserError
+from llmdemo.core.store import read_json, write_json
 from llmdemo.evaluation import Evaluations
 from llmdemo.evaluation.folds import start_folds
 from llmdemo.jobs import Jobs
 from llmdemo.jobs.damage import Damaged
-from llmdemo.store import read_json, write_json
 
 
 def label_rows(count=120):

@@ -6,13 +6,13 @@ import time
 
 import pytest
 
-from llmdemo.errors import UserError
+from llmdemo.core.errors import UserError
+from llmdemo.core.store import write_json
 from llmdemo.evaluation import Evaluations, answers
 from llmdemo.evaluation.folder import EvaluationFolder
 from llmdemo.evaluation.worker import work
 from llmdemo.jobs import Jobs, process
 from llmdemo.jobs.reader import Reader
-from llmdemo.store import write_json
 
 SMALL = {"max_new_tokens": 6, "limit": 12, "eval_share": 0.3}
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from llmdemo.errors import UserError
+from llmdemo.core.errors import UserError
 from llmdemo.experiments import plan
 
 BASE = {"dataset_id": "data-x", "method": "galore", "rank": 64, "learning_rate": 1e-3, "batch_size": 4, "seed": 3}

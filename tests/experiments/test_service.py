@@ -7,7 +7,7 @@ import time
 import pytest
 
 from llmdemo import prepare
-from llmdemo.errors import NotNow, UserError
+from llmdemo.core.errors import NotNow, UserError
 from llmdemo.experiments import Experiments, scheduler, sweep
 
 

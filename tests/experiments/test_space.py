@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from llmdemo.errors import UserError
+from llmdemo.core.errors import UserError
 from llmdemo.experiments import space
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from llmdemo.core.store import Home
 from llmdemo.jobs import Jobs, process, service
 from llmdemo.jobs.states import ALIVE
 from llmdemo.runs import Runs
 from llmdemo.settings import Settings
-from llmdemo.store import Home
 
 FAKE = Path(__file__).parents[1] / "runs" / "fake_worker.py"
 

@@ -8,7 +8,7 @@ import json
 import sqlite3
 from pathlib import Path
 
-from llmdemo.store import Home
+from llmdemo.core.store import Home
 
 FINISHED, STOPPED = "run-20261129-011243-864f56", "run-20261129-011243-186730"
 FAILED, LOST = "run-20261129-011244-c6dc39", "run-20261129-011246-e10bed"

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from llmdemo.errors import UserError
+from llmdemo.core.errors import UserError
 from llmdemo.jobs import damage as damages
 from llmdemo.jobs import recovery, table
 

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from llmdemo.errors import UserError
+from llmdemo.core.errors import UserError
 
 
 def types(events) -> list[str]:

@@ -4,15 +4,15 @@ import time
 
 import pytest
 
-from llmdemo.errors import UserError
-from llmdemo.public import quota
+from llmdemo.access import disk_quota
+from llmdemo.core.errors import UserError
 
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
     monkeypatch.setattr("llmdemo.jobs.supervisor.LIMITS_SECONDS", 0.02)
     monkeypatch.setattr("llmdemo.jobs.turns.LIMITS_SECONDS", 0.02)
-    monkeypatch.setattr(quota.home_bytes, "__defaults__", (0.0,))  # the tests' folders are counted in no time
+    monkeypatch.setattr(disk_quota.home_bytes, "__defaults__", (0.0,))  # the tests' folders are counted in no time
 
 
 def fill(bench, size: int):
@@ -92,11 +92,13 @@ def test_the_time_before_this_app_was_opened_counts(bench, monkeypatch):
 def test_reached_says_which_limit(home, settings):
     import dataclasses
 
-    assert quota.reached(home, settings, 10.0) == ""
+    assert disk_quota.reached(home, settings, 10.0) == ""
     short = dataclasses.replace(settings, max_run_seconds=5)
-    assert "LLMDEMO_MAX_RUN_SECONDS" in quota.reached(home, short, 5.1) and quota.reached(home, short, 5.0) == ""
+    assert (
+        "LLMDEMO_MAX_RUN_SECONDS" in disk_quota.reached(home, short, 5.1) and disk_quota.reached(home, short, 5.0) == ""
+    )
     (home.models / "x").write_bytes(b"x" * 2000)
     small = dataclasses.replace(settings, max_home_bytes=1000)
-    assert "LLMDEMO_MAX_HOME_BYTES" in quota.reached(home, small, 0.0)
+    assert "LLMDEMO_MAX_HOME_BYTES" in disk_quota.reached(home, small, 0.0)
     (home.models / "x").unlink()
-    assert quota.reached(home, small, 0.0) == "", "what was deleted just now counts at once"
+    assert disk_quota.reached(home, small, 0.0) == "", "what was deleted just now counts at once"

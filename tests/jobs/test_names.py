@@ -1,6 +1,6 @@
 import pytest
 
-from llmdemo.errors import UserError
+from llmdemo.core.errors import UserError
 from llmdemo.jobs.folder import checked_name
 
 

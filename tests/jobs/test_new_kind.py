@@ -6,14 +6,14 @@ import sys
 
 import pytest
 
-from llmdemo.errors import UserError
+from llmdemo.core.errors import UserError
 from llmdemo.jobs import Jobs, JobsOfKind, Kind
 from tests.jobs.conftest import wait_for
 
 WORKER = """
 import sys, time
 from pathlib import Path
-from llmdemo.errors import UserError
+from llmdemo.core.errors import UserError
 from llmdemo.jobs import JobFolder
 from llmdemo.jobs.worker import Worker, perform, read_secret
 

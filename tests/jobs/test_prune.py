@@ -2,7 +2,7 @@
 
 import pytest
 
-from llmdemo.errors import UserError
+from llmdemo.core.errors import UserError
 
 
 def test_a_pruned_run_keeps_its_figures_and_loses_its_model(bench):

@@ -1,6 +1,6 @@
 import json
 
-from llmdemo.events import EventWriter
+from llmdemo.core.events import EventWriter
 from llmdemo.jobs import reader as module
 from llmdemo.jobs.reader import Readers
 from llmdemo.runs.digest import Digest
@@ -66,7 +66,7 @@ def test_whatever_byte_the_last_record_is_cut_at_the_others_are_there(tmp_path):
 
 
 def test_more_than_one_read_is_caught_up_at_once(tmp_path, monkeypatch):
-    monkeypatch.setattr("llmdemo.events._LARGEST_READ", 200)
+    monkeypatch.setattr("llmdemo.core.events._LARGEST_READ", 200)
     path = tmp_path / "events.jsonl"
     write(path, *range(1, 101))
     assert seen(Reader(path)) == 100

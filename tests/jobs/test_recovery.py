@@ -5,7 +5,7 @@ import sqlite3
 
 import pytest
 
-from llmdemo.errors import UserError
+from llmdemo.core.errors import UserError
 from llmdemo.jobs import recovery, service
 
 

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from llmdemo.errors import UserError
+from llmdemo.core.errors import UserError
 from llmdemo.jobs.environment import PROJECT
 
 APP = """
@@ -17,7 +17,7 @@ from pathlib import Path
 from llmdemo.jobs import Jobs
 from llmdemo.runs import Runs
 from llmdemo.settings import Settings
-from llmdemo.store import Home
+from llmdemo.core.store import Home
 spec = importlib.util.spec_from_file_location("shared", sys.argv[2])
 shared = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(shared)

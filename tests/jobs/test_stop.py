@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from llmdemo.errors import UserError
+from llmdemo.core.errors import UserError
 
 
 def phases_until_end(bench, app, run_id) -> list[str]:

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from llmdemo.errors import UserError
+from llmdemo.core.errors import UserError
 from llmdemo.jobs import process
 from llmdemo.runs.folder import RunFolder
 

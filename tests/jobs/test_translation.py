@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from llmdemo.errors import UserError
+from llmdemo.core.errors import UserError
 from llmdemo.jobs import service
 
 

@@ -5,8 +5,8 @@ import json
 
 import pytest
 
-from llmdemo.errors import UserError
-from llmdemo.events import read_events
+from llmdemo.core.errors import UserError
+from llmdemo.core.events import read_events
 from llmdemo.jobs import JobFolder
 from llmdemo.jobs import worker as module
 from llmdemo.jobs.worker import Stopped, Worker, perform, read_secret

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from llmdemo.errors import UserError
+from llmdemo.core.errors import UserError
 from llmdemo.models import catalog
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -173,7 +173,7 @@ def test_a_finished_run_carries_its_task(home, tiny_model_folder):
 def test_where_others_come_only_folders_below_the_allowed_ones_can_be_chosen(tmp_path, tiny_model_folder):
     import shutil
 
-    from llmdemo.store import Home
+    from llmdemo.core.store import Home
 
     for place in ("allowed/model", "elsewhere/model"):
         shutil.copytree(tiny_model_folder, tmp_path / place)
@@ -191,7 +191,7 @@ _ADD = """
 import sys
 from pathlib import Path
 from llmdemo.models import catalog
-from llmdemo.store import Home
+from llmdemo.core.store import Home
 home = Home(Path(sys.argv[1]))
 sys.stdin.readline()  # both begin at once
 for folder in sys.argv[2:]:

@@ -4,7 +4,7 @@ import struct
 
 import pytest
 
-from llmdemo.errors import UserError
+from llmdemo.core.errors import UserError
 from llmdemo.models.check import check_folder
 
 

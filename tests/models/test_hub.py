@@ -2,7 +2,7 @@ import time
 
 import pytest
 
-from llmdemo.errors import UserError
+from llmdemo.core.errors import UserError
 from llmdemo.models import hub as module
 
 SHA = "0123456789abcdef0123456789abcdef01234567"

@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from llmdemo.errors import UserError
+from llmdemo.core.errors import UserError
 from llmdemo.models import load
 
 

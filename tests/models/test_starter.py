@@ -4,8 +4,8 @@ import shutil
 
 import pytest
 
-from llmdemo import store
-from llmdemo.errors import UserError
+from llmdemo.core import store
+from llmdemo.core.errors import UserError
 from llmdemo.models import starter
 
 

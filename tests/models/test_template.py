@@ -5,8 +5,8 @@ import time
 import pytest
 from transformers.utils import chat_template_utils
 
+from llmdemo.core.errors import UserError
 from llmdemo.data.render import render
-from llmdemo.errors import UserError
 from llmdemo.models import template
 from llmdemo.models.load import load_tokenizer
 

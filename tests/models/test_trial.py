@@ -7,10 +7,10 @@ import time
 
 import pytest
 
-from llmdemo.bounded_child import BoundedChild
-from llmdemo.errors import UserError
+from llmdemo.core.bounded_child import BoundedChild
+from llmdemo.core.errors import UserError
+from llmdemo.core.store import Home
 from llmdemo.models import catalog, trial, trial_child
-from llmdemo.store import Home
 
 
 def change(folder, name, **changes):

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from llmdemo.errors import UserError
+from llmdemo.core.errors import UserError
 from llmdemo.publish.push import MARKER, Stopped, push
 
 TOKEN = "hf_goodgoodgoodgood"

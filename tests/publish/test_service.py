@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from llmdemo.errors import UserError
+from llmdemo.core.errors import UserError
 from llmdemo.jobs import JobFolder, Jobs
 from llmdemo.jobs.worker import Stopped
 from llmdemo.publish import Pushes, worker

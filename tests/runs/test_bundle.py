@@ -8,7 +8,7 @@ import zipfile
 
 import pytest
 
-from llmdemo.errors import UserError
+from llmdemo.core.errors import UserError
 from llmdemo.models import catalog
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from llmdemo.errors import UserError
+from llmdemo.core.errors import UserError
 from llmdemo.runs.differences import differences
 from llmdemo.runs.folder import MOST_NOTE, RunFolder
 

@@ -1,6 +1,6 @@
 import pytest
 
-from llmdemo.errors import UserError
+from llmdemo.core.errors import UserError
 from llmdemo.runs.sanitise import believed, settings
 
 HONEST = {

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from llmdemo.errors import UserError
+from llmdemo.core.errors import UserError
 from llmdemo.jobs.environment import PROJECT
 
 

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from llmdemo.errors import UserError
+from llmdemo.core.errors import UserError
 from llmdemo.settings import Settings
 
 

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
+from llmdemo.core.errors import UserError
 from llmdemo.decoding import DecodeSettings
-from llmdemo.errors import UserError
 from llmdemo.settings import Settings
 
 BAD = [

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import pytest
 from pydantic import Field
 
-from llmdemo.errors import UserError
+from llmdemo.core.errors import UserError
 from llmdemo.experiments import space
 from llmdemo.settings import schema, training
 from llmdemo.settings.decoding import DecodeSettings

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from llmdemo.errors import UserError
+from llmdemo.core.errors import UserError
 from llmdemo.models.catalog import ModelEntry
 from llmdemo.settings.training import METHODS, TASK_DEFAULTS, TASKS
 from llmdemo.training import TrainConfig

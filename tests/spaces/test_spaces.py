@@ -15,7 +15,7 @@ import pytest
 import yaml
 from packaging.specifiers import SpecifierSet
 
-from llmdemo.public.spaces import disk_lasts, on_space, on_zero_gpu
+from llmdemo.core.spaces import disk_lasts, on_space, on_zero_gpu
 from llmdemo.runs.command import has_accelerator, worker_environment
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -80,7 +80,7 @@ class Quota(Exception):
 
 def test_a_gpu_that_is_not_lent_is_a_sentence(monkeypatch, tiny_model_folder):
     from llmdemo.arena import zero_gpu
-    from llmdemo.errors import UserError
+    from llmdemo.core.errors import UserError
 
     def none_left(*_):
         raise Quota

@@ -59,8 +59,8 @@ def main(home: Path) -> None:
 
     utils.self_cgroup_device_path = lambda: "/"
     from llmdemo.arena import Arena, zero_gpu
+    from llmdemo.core.store import Home
     from llmdemo.settings import Settings
-    from llmdemo.store import Home
 
     arena = Arena(Home(home), Settings(home=home))
     states = [list(arena.compare("starter", "Hello", {"max_new_tokens": 5, "seed": 1}))[-1] for _ in range(2)]

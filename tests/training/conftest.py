@@ -7,7 +7,7 @@ import signal
 import pytest
 import torch
 
-from llmdemo import store
+from llmdemo.core import store
 from llmdemo.data.ingest import add_dataset
 from llmdemo.training import TrainConfig, build_optimizer
 

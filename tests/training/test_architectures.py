@@ -6,7 +6,7 @@ import pytest
 import torch
 import transformers
 
-from llmdemo.events import read_events
+from llmdemo.core.events import read_events
 from llmdemo.models.catalog import ModelEntry
 from llmdemo.training import TrainConfig, ledger, outline, worker
 from llmdemo.training import device as devices

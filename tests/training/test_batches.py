@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from llmdemo.errors import UserError
+from llmdemo.core.errors import UserError
 from llmdemo.training.batches import Batches, TokenRows, collate, like_lengths, load_rows, save_rows, share_of
 
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from llmdemo import store
+from llmdemo.core import store
+from llmdemo.core.errors import UserError
+from llmdemo.core.events import read_events
 from llmdemo.data.ingest import add_dataset
-from llmdemo.errors import UserError
-from llmdemo.events import read_events
 from llmdemo.models import catalog
 from llmdemo.runs.digest import Digest
 from llmdemo.training import TrainConfig, best, worker

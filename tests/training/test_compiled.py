@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from llmdemo.errors import UserError
-from llmdemo.events import read_events
+from llmdemo.core.errors import UserError
+from llmdemo.core.events import read_events
 from llmdemo.training import compiled, worker
 from llmdemo.training.compiled import compile_parts
 

@@ -6,8 +6,8 @@ import sys
 import pytest
 import torch
 
-from llmdemo.errors import UserError
-from llmdemo.events import read_events
+from llmdemo.core.errors import UserError
+from llmdemo.core.events import read_events
 from llmdemo.training import worker
 from llmdemo.training.eight_bit import require_8bit, require_library
 

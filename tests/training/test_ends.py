@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from llmdemo import store
+from llmdemo.core import store
 from llmdemo.decoding import DecodeSettings, LaneSettings, decode_lanes
 from llmdemo.decoding.engine import end_tokens
 from llmdemo.decoding.prompts import greedy

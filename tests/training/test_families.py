@@ -7,13 +7,13 @@ import pytest
 import torch
 import transformers
 
-from llmdemo import store
+from llmdemo.core import store
+from llmdemo.core.events import read_events
 from llmdemo.data.ingest import add_dataset
 from llmdemo.decoding import DecodeSettings, LaneSettings, decode_lanes, describe
 from llmdemo.decoding.past import AGAIN, CACHE, COPIES, way_of
 from llmdemo.decoding.prompts import greedy
 from llmdemo.evaluation.likelihood import row_losses
-from llmdemo.events import read_events
 from llmdemo.models.load import load_causal
 from llmdemo.settings import Settings
 from llmdemo.training import worker

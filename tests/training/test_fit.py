@@ -2,8 +2,8 @@
 
 import pytest
 
-from llmdemo.errors import UserError
-from llmdemo.events import read_events
+from llmdemo.core.errors import UserError
+from llmdemo.core.events import read_events
 from llmdemo.training import TrainConfig, fit, ledger, session, worker
 from llmdemo.training import device as devices
 from llmdemo.training.session import _check_kind

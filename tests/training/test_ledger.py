@@ -6,7 +6,7 @@ import psutil
 import pytest
 import torch
 
-from llmdemo.errors import UserError
+from llmdemo.core.errors import UserError
 from llmdemo.models.catalog import ModelEntry
 from llmdemo.models.load import load_causal
 from llmdemo.training import TrainConfig, build_optimizer, ledger

@@ -9,11 +9,11 @@ from safetensors.torch import load_file
 from torch.nn import functional
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from llmdemo import store
 from llmdemo.arena.cache import _expected_bytes
+from llmdemo.core import store
+from llmdemo.core.events import read_events
 from llmdemo.evaluation import classifier
 from llmdemo.evaluation.likelihood import row_losses
-from llmdemo.events import read_events
 from llmdemo.models.check import check_folder
 from llmdemo.models.load import load_causal, usual_dtype
 from llmdemo.training import narrow, worker

@@ -4,7 +4,7 @@ import math
 import pytest
 import torch
 
-from llmdemo.errors import UserError
+from llmdemo.core.errors import UserError
 from llmdemo.training import build_optimizer
 from llmdemo.training.gradients import Slot
 from llmdemo.training.subspace import Subspace

@@ -13,9 +13,9 @@ import torch
 from safetensors.torch import load_file
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from llmdemo import store
+from llmdemo.core import store
+from llmdemo.core.events import read_events
 from llmdemo.data.ingest import add_dataset
-from llmdemo.events import read_events
 from llmdemo.runs.command import worker_command, worker_environment
 from tests.training.conftest import run_maker
 

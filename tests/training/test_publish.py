@@ -3,7 +3,7 @@
 import pytest
 from safetensors import SafetensorError
 
-from llmdemo.events import read_events
+from llmdemo.core.events import read_events
 from llmdemo.training import checkpoint, worker
 
 

@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 
+from llmdemo.core.errors import UserError
+from llmdemo.core.events import read_events
 from llmdemo.data import open_records, split
 from llmdemo.data.ingest import add_dataset
-from llmdemo.errors import UserError
-from llmdemo.events import read_events
 from llmdemo.training import worker
 from llmdemo.training.prepare import prepare_data, read_config
 

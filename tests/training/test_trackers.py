@@ -5,8 +5,8 @@ import types
 
 import pytest
 
-from llmdemo.errors import UserError
-from llmdemo.events import read_events
+from llmdemo.core.errors import UserError
+from llmdemo.core.events import read_events
 from llmdemo.training import trackers, worker
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from llmdemo.errors import UserError
-from llmdemo.events import read_events
+from llmdemo.core.errors import UserError
+from llmdemo.core.events import read_events
 from llmdemo.settings.training import METHODS, TASKS
 from llmdemo.training import TrainConfig, build_optimizer, worker
 from llmdemo.training.adapters import add_adapters

@@ -6,11 +6,11 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from llmdemo.core.errors import UserError
+from llmdemo.core.events import read_events
 from llmdemo.decoding import DecodeSettings, decode_lanes
 from llmdemo.decoding.prompts import greedy
-from llmdemo.errors import UserError
 from llmdemo.evaluation import classifier
-from llmdemo.events import read_events
 from llmdemo.models.load import load_causal
 from llmdemo.training import worker
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from llmdemo import store
-from llmdemo.errors import UserError
-from llmdemo.events import read_events
+from llmdemo.core import store
+from llmdemo.core.errors import UserError
+from llmdemo.core.events import read_events
 from llmdemo.training import checkpoint as checkpoints
 from llmdemo.training import worker
 from llmdemo.training.loop import Loop, NonFinite

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from llmdemo.errors import UserError
+from llmdemo.core.errors import UserError
 from llmdemo.ui.background import with_progress
 
 

@@ -5,7 +5,7 @@ import re
 import gradio as gr
 import pytest
 
-from llmdemo.errors import UserError
+from llmdemo.core.errors import UserError
 from llmdemo.ui import bridge
 from llmdemo.ui.page_files import STYLES, PageFiles
 from llmdemo.ui.theme import theme

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from llmdemo import data
-from llmdemo.errors import UserError
+from llmdemo.core.errors import UserError
 from llmdemo.ui import data_panel
 from llmdemo.ui.data_pages import DataPages
 

@@ -11,7 +11,7 @@ import pytest
 from gradio.processing_utils import move_files_to_cache
 from gradio.route_utils import delete_files_created_by_app
 
-from llmdemo.errors import UserError
+from llmdemo.core.errors import UserError
 from llmdemo.ui import bridge, downloads, evaluate_panel
 
 

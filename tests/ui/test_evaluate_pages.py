@@ -8,7 +8,7 @@ import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
-from llmdemo.errors import UserError
+from llmdemo.core.errors import UserError
 from llmdemo.evaluation import Evaluations
 from llmdemo.evaluation.folder import EvaluationFolder
 from llmdemo.evaluation.worker import work

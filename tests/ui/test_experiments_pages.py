@@ -6,7 +6,7 @@ import pytest
 from gradio_client import Client
 from gradio_client.exceptions import AppError
 
-from llmdemo.errors import UserError
+from llmdemo.core.errors import UserError
 from llmdemo.ui.experiments_pages import ExperimentsPages
 from llmdemo.ui.samples import add_sample
 from llmdemo.ui.services import Services

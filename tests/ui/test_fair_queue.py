@@ -13,10 +13,10 @@ import pytest
 from gradio_client import Client
 from starlette.middleware import Middleware
 
-from llmdemo.public.people import Access, Visitor
-from llmdemo.public.tickets import Tickets
+from llmdemo.access.people import Access, Visitor
+from llmdemo.access.session_cookies import SessionCookies
 from llmdemo.settings import Settings
-from llmdemo.ui import door, fair_queue
+from llmdemo.ui import authentication, fair_queue
 from llmdemo.ui.fair_queue import BATCHES, MOST_BATCHES, FairQueue, _guests_address, when_gone
 
 WAITING = 20
@@ -45,8 +45,10 @@ def work():
 
 @pytest.fixture
 def url(work, tmp_path):
-    tickets = Tickets(b"k" * 32, lambda name: None)
-    doors = Middleware(door.Door, access=Access("guests"), tickets=tickets, cookies=("s", "g"))
+    tickets = SessionCookies(b"k" * 32, lambda name: None)
+    doors = Middleware(
+        authentication.AuthenticationMiddleware, access=Access("guests"), tickets=tickets, cookies=("s", "g")
+    )
     with gr.Blocks() as page:
         gr.api(work.slow, api_name="slow", concurrency_limit=1, concurrency_id="slow")
     work.page = page
@@ -185,7 +187,7 @@ def test_what_the_queue_remembers_of_the_past_does_not_grow(url, work):
 
 @pytest.mark.parametrize(("role", "address"), [("guest", "1.1.1.1"), ("owner", "")])
 def test_the_address_counts_for_guests_only(role, address):
-    request = SimpleNamespace(scope={door.VISITOR: Visitor(role, "x", "1.1.1.1")})
+    request = SimpleNamespace(scope={authentication.VISITOR: Visitor(role, "x", "1.1.1.1")})
     assert _guests_address(SimpleNamespace(request=request)) == address
 
 
@@ -204,7 +206,7 @@ def test_a_guests_request_that_nobody_reads_gives_its_place_back(url, work, monk
 
 
 def event_of(role: str, name: str, address: str = "1.1.1.1", kind: str = "arena"):
-    request = SimpleNamespace(scope={door.VISITOR: Visitor(role, name, address)})
+    request = SimpleNamespace(scope={authentication.VISITOR: Visitor(role, name, address)})
     data = SimpleNamespace(event_data={"prompt": "x"}, session_hash=name)
     return SimpleNamespace(request=request, data=data, session_hash=name, concurrency_id=kind, _id=name, alive=True)
 

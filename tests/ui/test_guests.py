@@ -5,7 +5,7 @@ import pytest
 from gradio_client import Client
 from gradio_client.exceptions import AppError
 
-from llmdemo.public.people import Access
+from llmdemo.access.people import Access
 from llmdemo.ui.app import build, launch_options
 from llmdemo.ui.data_pages import DataPages
 from llmdemo.ui.services import Services

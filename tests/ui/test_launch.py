@@ -11,7 +11,7 @@ from llmdemo.ui.launch import UPLOADS_SECONDS, keep_uploads_at_home
 def test_gradio_is_told_the_homes_folder_before_it_is_imported(home):
     script = (
         "import os, sys, pathlib\n"
-        "from llmdemo.store import Home\n"
+        "from llmdemo.core.store import Home\n"
         "from llmdemo.ui.launch import keep_uploads_at_home\n"
         "assert 'gradio' not in sys.modules\n"
         "keep_uploads_at_home(Home(pathlib.Path(sys.argv[1])))\n"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from llmdemo.errors import UserError
+from llmdemo.core.errors import UserError
 from llmdemo.ui import words
 from llmdemo.ui.learn_panel import LearnPages
 from llmdemo.ui.services import ASSETS, Services

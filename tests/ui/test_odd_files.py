@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from llmdemo import data, prepare
-from llmdemo.errors import UserError
+from llmdemo.core.errors import UserError
 from llmdemo.evaluation import heldout
 from llmdemo.jobs.folder import JobFolder
 from llmdemo.jobs.recovery import recovered_row
@@ -160,8 +160,8 @@ def make_evaluations(home):
 @pytest.fixture(scope="module")
 def odd_home(tmp_path_factory, tiny_model_folder, tiny_tokenizer):
     """Services over a home folder with one of everything, and the data set's id."""
+    from llmdemo.core.store import Home
     from llmdemo.settings import Settings
-    from llmdemo.store import Home
     from llmdemo.ui.services import make_services
 
     home = Home(tmp_path_factory.mktemp("odd") / "home").prepare()

@@ -7,7 +7,7 @@ import time
 import httpx
 import pytest
 
-from llmdemo.public.people import Access
+from llmdemo.access.people import Access
 from llmdemo.ui.app import build, launch_options
 from llmdemo.ui.services import Services
 

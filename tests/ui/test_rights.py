@@ -7,8 +7,8 @@ import gradio as gr
 import pytest
 from gradio.context import LocalContext
 
-from llmdemo.public.people import Access, Visitor
-from llmdemo.ui import bridge, door, rights
+from llmdemo.access.people import Access, Visitor
+from llmdemo.ui import authentication, bridge, rights
 from llmdemo.ui.app import build
 from llmdemo.ui.services import Services
 
@@ -29,7 +29,7 @@ def page(services) -> gr.Blocks:
 def as_guest():
     """The test's own calls are a guest's."""
     token = LocalContext.request.set(
-        SimpleNamespace(scope={door.VISITOR: Visitor("guest", "g", "1.1.1.1", policy="accounts")})
+        SimpleNamespace(scope={authentication.VISITOR: Visitor("guest", "g", "1.1.1.1", policy="accounts")})
     )
     yield
     LocalContext.request.reset(token)

@@ -9,7 +9,7 @@ import gradio as gr
 import httpx
 import pytest
 
-from llmdemo.public.hosts import KnownHosts
+from llmdemo.access.hosts import KnownHosts
 from llmdemo.settings import Settings
 from llmdemo.ui import gradio_internals, server
 from llmdemo.ui.bounded_log import LINES_A_MINUTE, BoundedLog

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from llmdemo.errors import UserError
+from llmdemo.core.errors import UserError
 from llmdemo.ui.services import Services
 from llmdemo.ui.train_pages import SAMPLE_ID, TrainPages
 

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from llmdemo.core.errors import UserError
+from llmdemo.core.store import Home
 from llmdemo.data.records import Records
 from llmdemo.decoding.engine import check_tokens
-from llmdemo.errors import UserError
 from llmdemo.models.load import load_causal, load_tokenizer, usable_pad
 from llmdemo.settings.training import TrainConfig
-from llmdemo.store import Home
 from llmdemo.training import device as devices
 from llmdemo.training.batches import POOL, FixedBatch, RunData
 from llmdemo.training.ledger import Batch

@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from llmdemo.core.errors import UserError
 from llmdemo.data.encode import encode_many
 from llmdemo.data.labels import Classes, merge_labels
-from llmdemo.errors import UserError
 from llmdemo.models.load import load_classifier, load_classifier_tokenizer
 from llmdemo.settings.training import TrainConfig
 from llmdemo.training import one_row

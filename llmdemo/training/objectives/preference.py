@@ -18,9 +18,9 @@ from safetensors.numpy import load_file, save_file
 from torch import Tensor
 from torch.nn import functional
 
+from llmdemo.core.errors import UserError
 from llmdemo.data.encode import Refused, encode_many
 from llmdemo.data.render import conversation
-from llmdemo.errors import UserError
 from llmdemo.settings.training import TrainConfig
 from llmdemo.training.batches import NOT_TRAINED, RunData, TokenRows, collate
 from llmdemo.training.ledger import Batch

@@ -9,14 +9,14 @@ import math
 import numpy as np
 import orjson
 
-from llmdemo import assets
+from llmdemo.core import assets
+from llmdemo.core.errors import UserError
+from llmdemo.core.store import Home
 from llmdemo.data.encode import encode_documents
 from llmdemo.data.records import open_records
 from llmdemo.data.shapes import detect
 from llmdemo.data.split import in_order, split
-from llmdemo.errors import UserError
 from llmdemo.settings.training import TrainConfig
-from llmdemo.store import Home
 from llmdemo.training.batches import RunData, TokenRows
 from llmdemo.training.objectives.base import SAMPLES, Source
 from llmdemo.training.objectives.chat import Causal, chat_pieces

@@ -3,7 +3,7 @@
 import pytest
 from safetensors.torch import load_file
 
-from llmdemo.events import read_events
+from llmdemo.core.events import read_events
 from llmdemo.training import worker
 from llmdemo.training.loop import Loop
 

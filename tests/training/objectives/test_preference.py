@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
+from llmdemo.core.errors import UserError
 from llmdemo.data.ingest import add_dataset
-from llmdemo.errors import UserError
 from llmdemo.training import TrainConfig
 from llmdemo.training.batches import RunData, TokenRows
 from llmdemo.training.objectives import Place
@@ -315,7 +315,7 @@ def test_a_run_on_a_model_with_capped_logits_begins_at_log_two(home, settings, t
     """Gemma-2 caps its logits after the output embedding, so that the short loss is wrong for the reference as well."""
     from transformers import Gemma2Config, Gemma2ForCausalLM
 
-    from llmdemo.events import read_events
+    from llmdemo.core.events import read_events
     from llmdemo.training import worker
     from tests.training.conftest import run_maker
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from llmdemo.errors import UserError
+from llmdemo.core.errors import UserError
 
 try:
     import fcntl

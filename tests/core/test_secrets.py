@@ -1,6 +1,6 @@
 """What a child process is not told."""
 
-from llmdemo.public.secrets import HUB_TOKENS, without_secrets
+from llmdemo.core.secrets import HUB_TOKENS, without_secrets
 from llmdemo.runs.command import worker_environment
 
 SECRETS = {

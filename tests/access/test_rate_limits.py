@@ -1,7 +1,7 @@
 """So many times a minute."""
 
-from llmdemo.public import rates
-from llmdemo.public.rates import Rates
+from llmdemo.access import rate_limits
+from llmdemo.access.rate_limits import Rates
 
 
 def test_who_asks_too_often_is_told_how_long_to_wait():
@@ -27,7 +27,7 @@ def test_being_refused_does_not_count():
 
 
 def test_a_flood_of_names_takes_no_more_and_more_memory(monkeypatch):
-    monkeypatch.setattr(rates, "_MOST_KNOWN", 10)
+    monkeypatch.setattr(rate_limits, "_MOST_KNOWN", 10)
     asked = Rates(1)
     for number in range(100):
         asked.wait(str(number))

@@ -1,6 +1,6 @@
 import pytest
 
-from llmdemo.errors import UserError, first_line
+from llmdemo.core.errors import UserError, first_line
 
 
 def test_an_error_says_what_was_got_and_what_to_do():

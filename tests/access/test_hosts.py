@@ -2,7 +2,7 @@
 
 import pytest
 
-from llmdemo.public.hosts import KnownHosts, host_name, known_hosts, origin_host
+from llmdemo.access.hosts import KnownHosts, host_name, known_hosts, origin_host
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from llmdemo.public.hosts import host_name, is_loopback
-from llmdemo.public.passwords import hash_password, verify_password
+from llmdemo.access.hosts import host_name, is_loopback
+from llmdemo.access.passwords import hash_password, verify_password
 
 OWNER, GUEST = "owner", "guest"
 _MAY_OWN = ("admin", "write")

@@ -2,8 +2,8 @@
 
 import pytest
 
-from llmdemo.public.passwords import hash_password
-from llmdemo.public.people import GUEST, OWNER, Access, names_this_computer, space_access
+from llmdemo.access.passwords import hash_password
+from llmdemo.access.people import GUEST, OWNER, Access, names_this_computer, space_access
 
 ANN = hash_password("right")
 SPACE = {"SPACE_ID": "lab/demo", "SPACE_AUTHOR_NAME": "lab", "OAUTH_CLIENT_ID": "x", "OAUTH_CLIENT_SECRET": "y"}

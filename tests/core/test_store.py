@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from llmdemo.errors import UserError
-from llmdemo.store import (
+from llmdemo.core.errors import UserError
+from llmdemo.core.store import (
     Home,
     child,
     folder_bytes,
@@ -23,7 +23,7 @@ from llmdemo.store import (
     write_json,
 )
 
-PROJECT = Path(__file__).resolve().parents[1]
+PROJECT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def test_a_folder_appears_whole_or_not_at_all(home):
 
 
 def test_what_a_killed_process_left_is_swept_and_what_a_living_one_makes_is_not(home):
-    code = "import sys, os; from pathlib import Path; from llmdemo.store import whole_folder\n"
+    code = "import sys, os; from pathlib import Path; from llmdemo.core.store import whole_folder\n"
     code += "with whole_folder(Path(sys.argv[1]) / 'x', Path(sys.argv[2])) as folder: os.kill(os.getpid(), 9)"
     subprocess.run([sys.executable, "-c", code, home.runs, home.tmp], cwd=PROJECT)
     (home.tmp / "upload").mkdir()

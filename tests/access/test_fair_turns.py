@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmdemo.public.turns import fair_order
+from llmdemo.access.fair_turns import fair_order
 
 
 def order(text: str, busy: str = "", served=None) -> str:

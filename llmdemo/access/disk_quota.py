@@ -4,9 +4,9 @@ import threading
 import time
 from pathlib import Path
 
-from llmdemo.errors import NotNow, UserError
+from llmdemo.core.errors import NotNow, UserError
+from llmdemo.core.store import Home, folder_bytes
 from llmdemo.settings import Settings
-from llmdemo.store import Home, folder_bytes
 
 _FRESH_SECONDS = 30.0
 _sizes: dict[Path, tuple[float, int]] = {}

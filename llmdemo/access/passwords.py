@@ -11,7 +11,7 @@ import re
 import secrets
 from pathlib import Path
 
-from llmdemo.errors import UserError
+from llmdemo.core.errors import UserError
 
 _N, _R, _P = 2**15, 8, 3
 _KEY_BYTES = 32

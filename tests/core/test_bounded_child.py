@@ -6,9 +6,9 @@ import threading
 
 import pytest
 
-from llmdemo.bounded_child import BoundedChild
+from llmdemo.core.bounded_child import BoundedChild
 
-LIMITED = "from llmdemo.bounded_child import limit; "
+LIMITED = "from llmdemo.core.bounded_child import limit; "
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits are Linux's")
 
 

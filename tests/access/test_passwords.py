@@ -2,8 +2,8 @@
 
 import pytest
 
-from llmdemo.errors import UserError
-from llmdemo.public import passwords
+from llmdemo.access import passwords
+from llmdemo.core.errors import UserError
 
 
 def test_a_password_fits_its_own_hash_and_no_other():

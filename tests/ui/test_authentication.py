@@ -10,9 +10,9 @@ from gradio_client import Client
 from gradio_client.exceptions import AppError
 from starlette.testclient import TestClient
 
-from llmdemo.public.passwords import hash_password
-from llmdemo.public.people import Access
-from llmdemo.ui import door, rights
+from llmdemo.access.passwords import hash_password
+from llmdemo.access.people import Access
+from llmdemo.ui import authentication, rights
 from llmdemo.ui.app import _server, build, launch_options
 from llmdemo.ui.services import Services
 
@@ -138,7 +138,7 @@ def test_signing_in_does_not_count_against_anybody(shared):
 
 
 def test_a_flood_of_names_ends_at_the_addresses_own_bound(shared, monkeypatch):
-    monkeypatch.setattr(door, "_MOST_FAILURES_OF_ADDRESS", 3)
+    monkeypatch.setattr(authentication, "_MOST_FAILURES_OF_ADDRESS", 3)
     client = signing_in(shared)
     assert [sign_in(client, f"x{number}")[0] for number in range(4)] == [403, 403, 403, 429]
 
@@ -164,19 +164,23 @@ def test_behind_a_proxy_a_stranger_does_not_lock_the_owner_out(shared):
 )
 def test_an_address_is_what_the_proxy_added_last_and_without_one_the_peers(lines, behind_proxy, address):
     headers = [(b"x-forwarded-for", line.encode()) for line in lines]
-    assert door._address({"client": ("10.0.0.7", 1), "headers": headers}, behind_proxy) == address
+    assert authentication._address({"client": ("10.0.0.7", 1), "headers": headers}, behind_proxy) == address
 
 
 @pytest.mark.parametrize("behind_proxy", [0, 1])
 def test_the_app_believes_a_proxy_only_where_the_setting_says_so(behind_proxy, shared):
     changed = replace(shared, settings=replace(shared.settings, behind_proxy=behind_proxy))
-    options = next(one.kwargs for one in _server(changed)["middleware"] if one.cls is door.Door)
+    options = next(
+        one.kwargs for one in _server(changed)["middleware"] if one.cls is authentication.AuthenticationMiddleware
+    )
     assert options["behind_proxy"] is bool(behind_proxy)
 
 
 def test_who_signed_out_is_kept_in_the_home_folder(shared):
     def tickets():
-        return next(one.kwargs for one in _server(shared)["middleware"] if one.cls is door.Door)["tickets"]
+        return next(
+            one.kwargs for one in _server(shared)["middleware"] if one.cls is authentication.AuthenticationMiddleware
+        )["tickets"]
 
     value = tickets().session("ann")
     tickets().sign_out(value)
@@ -275,9 +279,11 @@ def signing_in(shared, base="http://testserver", behind_proxy=False) -> TestClie
     """The sign-in pages alone, with counts of their own."""
     from starlette.applications import Starlette
 
-    from llmdemo.public.tickets import Tickets
+    from llmdemo.access.session_cookies import SessionCookies
 
-    tickets = Tickets(b"k" * 32, shared.access.stamp)
+    tickets = SessionCookies(b"k" * 32, shared.access.stamp)
     cookies = ("a-session", "a-guest")
-    app = Starlette(routes=door.routes(shared.access, tickets, cookies[0]))
-    return TestClient(door.Door(app, shared.access, tickets, cookies, behind_proxy), base_url=base)
+    app = Starlette(routes=authentication.routes(shared.access, tickets, cookies[0]))
+    return TestClient(
+        authentication.AuthenticationMiddleware(app, shared.access, tickets, cookies, behind_proxy), base_url=base
+    )

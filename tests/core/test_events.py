@@ -3,8 +3,8 @@ import os
 
 import pytest
 
-from llmdemo import events
-from llmdemo.events import EventWriter, read_events
+from llmdemo.core import events
+from llmdemo.core.events import EventWriter, read_events
 
 
 def test_what_is_written_is_read_once_and_in_order(tmp_path):

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from llmdemo import assets
+from llmdemo.core import assets
 
-ROOT = Path(__file__).resolve().parents[1]
-_SAYS = "from llmdemo import assets; from llmdemo.ui import words; print(assets.FOLDER, words.say('title'))"
+ROOT = Path(__file__).resolve().parents[2]
+_SAYS = "from llmdemo.core import assets; from llmdemo.ui import words; print(assets.FOLDER, words.say('title'))"
 
 
 def test_a_checkout_uses_its_own_assets():

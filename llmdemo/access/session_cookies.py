@@ -15,7 +15,7 @@ from typing import Any
 
 from itsdangerous import BadData, URLSafeTimedSerializer
 
-from llmdemo import store
+from llmdemo.core import store
 
 SESSION_SECONDS = 7 * 24 * 3600
 GUEST_SECONDS = 30 * 24 * 3600
@@ -23,7 +23,7 @@ _MOST_SIGNED_OUT = 10_000
 log = logging.getLogger(__name__)
 
 
-class Tickets:
+class SessionCookies:
     """Makes and reads the two cookies' values. `stamp(name)` is what a session of that account is tied to, or None.
 
     `kept` is the file of the sessions that were signed out; without one they are known until the app ends.

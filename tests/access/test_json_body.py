@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from llmdemo.public.json_body import Bounds, Refused, checked
-from llmdemo.public.uploads import Uploads
+from llmdemo.access.json_body import Bounds, Refused, checked
+from llmdemo.access.uploads import Uploads
 
 BOUNDS = Bounds(nodes=1000, variable="LLMDEMO_X")
 META = {"_type": "gradio.FileData"}

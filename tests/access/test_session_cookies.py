@@ -5,15 +5,15 @@ import stat
 
 import pytest
 
-from llmdemo.public import tickets
-from llmdemo.public.tickets import Tickets, secret_key
+from llmdemo.access import session_cookies
+from llmdemo.access.session_cookies import SessionCookies, secret_key
 
 STAMPS = {"ann": "s1"}
 
 
 @pytest.fixture
 def made():
-    return Tickets(b"k" * 32, STAMPS.get)
+    return SessionCookies(b"k" * 32, STAMPS.get)
 
 
 def test_a_session_says_whose_it_is(made):
@@ -22,14 +22,14 @@ def test_a_session_says_whose_it_is(made):
 
 def test_a_forged_changed_or_foreign_value_says_nothing(made):
     value = made.session("ann")
-    others = Tickets(b"x" * 32, STAMPS.get).session("ann")
+    others = SessionCookies(b"x" * 32, STAMPS.get).session("ann")
     for forged in ("", "x", value[:-1], value[1:], others, made.new_guest(), "a" * 100_000):
         assert made.name(forged) == ""
 
 
 def test_a_changed_password_and_a_removed_account_end_their_sessions():
     stamps = {"ann": "s1"}
-    made = Tickets(b"k" * 32, stamps.get)
+    made = SessionCookies(b"k" * 32, stamps.get)
     value = made.session("ann")
     stamps["ann"] = "s2"
     assert made.name(value) == ""
@@ -46,26 +46,26 @@ def test_signing_out_ends_one_session_and_no_other(made):
 
 def test_who_signed_out_stays_so_after_a_restart(tmp_path):
     kept = tmp_path / "signed-out.json"
-    before = Tickets(b"k" * 32, STAMPS.get, kept)
+    before = SessionCookies(b"k" * 32, STAMPS.get, kept)
     one, other = before.session("ann"), before.session("ann")
     before.sign_out(one)
-    after = Tickets(b"k" * 32, STAMPS.get, kept)
+    after = SessionCookies(b"k" * 32, STAMPS.get, kept)
     assert after.name(one) == "" and after.name(other) == "ann"
     assert stat.S_IMODE(kept.stat().st_mode) == 0o600
 
 
 def test_of_the_sessions_that_were_signed_out_only_those_that_would_still_count_are_kept(tmp_path, monkeypatch):
     kept = tmp_path / "signed-out.json"
-    made = Tickets(b"k" * 32, STAMPS.get, kept)
+    made = SessionCookies(b"k" * 32, STAMPS.get, kept)
     sessions = [made.session("ann") for _ in range(6)]
-    monkeypatch.setattr(tickets.time, "time", lambda: 1000.0)
+    monkeypatch.setattr(session_cookies.time, "time", lambda: 1000.0)
     made.sign_out(sessions[0])
     monkeypatch.undo()
-    monkeypatch.setattr(tickets, "_MOST_SIGNED_OUT", 4)
+    monkeypatch.setattr(session_cookies, "_MOST_SIGNED_OUT", 4)
     for session in sessions[1:]:
         made.sign_out(session)
     known = json.loads(kept.read_text())
-    assert len(known) == 4 and min(known.values()) > 1000 + tickets.SESSION_SECONDS
+    assert len(known) == 4 and min(known.values()) > 1000 + session_cookies.SESSION_SECONDS
     assert [made.name(session) for session in sessions[2:]] == [""] * 4
 
 
@@ -73,15 +73,15 @@ def test_of_the_sessions_that_were_signed_out_only_those_that_would_still_count_
 def test_a_damaged_file_of_signed_out_sessions_stops_nobody(content, tmp_path):
     kept = tmp_path / "signed-out.json"
     kept.write_text(content)
-    made = Tickets(b"k" * 32, STAMPS.get, kept)
+    made = SessionCookies(b"k" * 32, STAMPS.get, kept)
     value = made.session("ann")
     made.sign_out(value)
-    assert Tickets(b"k" * 32, STAMPS.get, kept).name(value) == ""
+    assert SessionCookies(b"k" * 32, STAMPS.get, kept).name(value) == ""
 
 
 def test_an_old_session_is_over(made, monkeypatch):
     value = made.session("ann")
-    monkeypatch.setattr(tickets, "SESSION_SECONDS", -1)
+    monkeypatch.setattr(session_cookies, "SESSION_SECONDS", -1)
     assert made.name(value) == ""
 
 

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from llmdemo.public.json_body import Refused
-from llmdemo.public.people import Visitor
-from llmdemo.public.sessions import Sessions
+from llmdemo.access.json_body import Refused
+from llmdemo.access.people import Visitor
+from llmdemo.access.sessions import Sessions
 from llmdemo.settings import Settings
 from llmdemo.ui import request_body
-from llmdemo.ui.door import VISITOR
-from llmdemo.ui.guard import Guard
+from llmdemo.ui.authentication import VISITOR
 from llmdemo.ui.page_files import PageFiles
+from llmdemo.ui.request_limits import RequestLimits
 
 
 async def _app(scope, receive, send):
@@ -27,11 +27,11 @@ async def nothing():
 
 def answer(method="POST", path="/gradio_api/queue/join", visitor=None, settings=None, **headers):
     """(status, headers, body) of a request with these headers ("_" for "-")."""
-    return once(Guard(_app, settings), method, path, visitor, **headers)
+    return once(RequestLimits(_app, settings), method, path, visitor, **headers)
 
 
-def once(guard, method="POST", path="/x", visitor=None, body=b"", query=b"", **headers):
-    """The same, of a guard that has seen others."""
+def once(limits, method="POST", path="/x", visitor=None, body=b"", query=b"", **headers):
+    """The same, of a limits that has seen others."""
     sent = []
 
     async def send(message):
@@ -42,7 +42,7 @@ def once(guard, method="POST", path="/x", visitor=None, body=b"", query=b"", **h
 
     raw = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
     scope = {"type": "http", "method": method, "path": path, "query_string": query, "headers": raw, VISITOR: visitor}
-    asyncio.run(guard(scope, receive, send))
+    asyncio.run(limits(scope, receive, send))
     return sent[0]["status"], dict(sent[0]["headers"]), sent[1]["body"].decode()
 
 
@@ -123,8 +123,8 @@ def test_a_body_over_the_limit_is_refused_before_it_is_read():
 
 
 def through(app, settings=None, visitors=(None,), messages=(), path="/gradio_api/call/x"):
-    """The statuses of posts to `app` behind one guard, from each of `visitors`."""
-    guard, statuses = Guard(app, settings), []
+    """The statuses of posts to `app` behind one limits, from each of `visitors`."""
+    limits, statuses = RequestLimits(app, settings), []
 
     async def send(message):
         if message["type"] == "http.response.start":
@@ -144,7 +144,7 @@ def through(app, settings=None, visitors=(None,), messages=(), path="/gradio_api
                 "headers": [(b"host", b"a")],
                 VISITOR: visitor,
             }
-            await guard(scope, receive, send)
+            await limits(scope, receive, send)
 
     asyncio.run(all_of_them())
     return statuses
@@ -178,14 +178,14 @@ def test_who_throws_the_cookie_away_is_counted_by_address():
 
 def test_reading_is_counted_too_and_by_itself():
     few = Settings(home=Path(), max_requests_per_minute=2)
-    guard = Guard(_app, few)
+    limits = RequestLimits(_app, few)
     guest, owner = Visitor("guest", "guest a", "1.1.1.1"), Visitor("owner", "x")
-    assert [once(guard, "GET", "/config", guest)[0] for _ in range(3)] == [200, 200, 429]
-    assert [once(guard, "GET", "/gradio_api/x/sign-in", guest)[0] for _ in range(1)] == [429]
-    assert [once(guard, "POST", "/gradio_api/x/sign-in", guest)[0] for _ in range(3)] == [200, 200, 429]
-    assert [once(guard, "GET", "/config", owner)[0] for _ in range(9)] == [200] * 9
+    assert [once(limits, "GET", "/config", guest)[0] for _ in range(3)] == [200, 200, 429]
+    assert [once(limits, "GET", "/gradio_api/x/sign-in", guest)[0] for _ in range(1)] == [429]
+    assert [once(limits, "POST", "/gradio_api/x/sign-in", guest)[0] for _ in range(3)] == [200, 200, 429]
+    assert [once(limits, "GET", "/config", owner)[0] for _ in range(9)] == [200] * 9
     file = f"/{PageFiles().folder}/main.js"
-    assert [once(guard, "GET", file, guest)[0] for _ in range(201)][-2:] == [200, 429]
+    assert [once(limits, "GET", file, guest)[0] for _ in range(201)][-2:] == [200, 429]
 
 
 def test_a_flood_from_the_owners_address_does_not_keep_the_owner_from_signing_in():
@@ -203,40 +203,40 @@ def test_a_request_that_makes_no_sense_is_a_sentence(error, capsys):
     assert capsys.readouterr().err
 
 
-def post(guard, visitor, body: dict, path="/gradio_api/queue/join") -> int:
-    return once(guard, "POST", path, visitor, json.dumps(body).encode(), content_type="application/json")[0]
+def post(limits, visitor, body: dict, path="/gradio_api/queue/join") -> int:
+    return once(limits, "POST", path, visitor, json.dumps(body).encode(), content_type="application/json")[0]
 
 
 def test_a_session_and_an_event_are_their_visitors_alone():
-    guard = Guard(_app)
+    limits = RequestLimits(_app)
     ann, eve, owner = (Visitor("guest", "guest a"), Visitor("guest", "guest e"), Visitor("owner", "x", name="ann"))
-    assert post(guard, ann, {"session_hash": "of-ann"}) == 200
-    assert post(guard, owner, {"session_hash": "of-owner"}) == 200
+    assert post(limits, ann, {"session_hash": "of-ann"}) == 200
+    assert post(limits, owner, {"session_hash": "of-owner"}) == 200
     for taken in ({"session_hash": "of-ann"}, {"session_hash": "of-owner"}, {"session_hash": ["x"]}, {"event_id": 5}):
-        assert post(guard, eve, taken) == post(guard, eve, taken, "/gradio_api/cancel") == 403
-    assert post(guard, ann, {"session_hash": "of-ann"}, "/gradio_api/cancel") == 200
+        assert post(limits, eve, taken) == post(limits, eve, taken, "/gradio_api/cancel") == 403
+    assert post(limits, ann, {"session_hash": "of-ann"}, "/gradio_api/cancel") == 200
     data = {"method": "GET", "path": "/gradio_api/queue/data", "query": b"session_hash=of-ann"}
-    assert once(guard, visitor=ann, **data)[2] == "ok"
-    assert "session_not_found" in once(guard, visitor=eve, **data)[2]
-    assert "session_not_found" in once(guard, visitor=ann, **{**data, "query": b"session_hash=unknown"})[2]
-    assert once(guard, "GET", "/gradio_api/heartbeat/of-ann", eve)[0] == 403
-    assert once(guard, "GET", "/gradio_api/heartbeat/new-one", eve)[0] == 200
+    assert once(limits, visitor=ann, **data)[2] == "ok"
+    assert "session_not_found" in once(limits, visitor=eve, **data)[2]
+    assert "session_not_found" in once(limits, visitor=ann, **{**data, "query": b"session_hash=unknown"})[2]
+    assert once(limits, "GET", "/gradio_api/heartbeat/of-ann", eve)[0] == 403
+    assert once(limits, "GET", "/gradio_api/heartbeat/new-one", eve)[0] == 200
 
 
 def test_an_events_results_are_read_by_who_asked():
     sessions = Sessions()
-    guard = Guard(_app, sessions=sessions)
+    limits = RequestLimits(_app, sessions=sessions)
     ann, eve = Visitor("guest", "guest a"), Visitor("guest", "guest e")
     sessions.claim("event1", ann.identity)
     for path in ("/gradio_api/call/compare/event1", "/gradio_api/call/v2/compare/event1"):
-        assert once(guard, "GET", path, ann)[0] == 200 and once(guard, "GET", path, eve)[0] == 404
-    assert once(guard, "GET", "/gradio_api/call/compare/unknown", ann)[0] == 404
+        assert once(limits, "GET", path, ann)[0] == 200 and once(limits, "GET", path, eve)[0] == 404
+    assert once(limits, "GET", "/gradio_api/call/compare/unknown", ann)[0] == 404
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "multipart/form-data; boundary=b", "", "application/jsonx"])
 def test_gradio_gets_json_only_that_says_so(kind):
-    assert once(Guard(_app), body=b"{}", content_type=kind)[0] == 415
-    assert once(Guard(_app), body=b"{}", content_type="Application/JSON; charset=utf-8")[0] == 200
+    assert once(RequestLimits(_app), body=b"{}", content_type=kind)[0] == 415
+    assert once(RequestLimits(_app), body=b"{}", content_type="Application/JSON; charset=utf-8")[0] == 200
 
 
 @pytest.mark.parametrize(
@@ -244,7 +244,7 @@ def test_gradio_gets_json_only_that_says_so(kind):
 )
 def test_parts_of_gradio_without_a_use_here_are_closed(path):
     for method in ("GET", "POST"):
-        assert once(Guard(_app), method, path)[0] == 403
+        assert once(RequestLimits(_app), method, path)[0] == 403
 
 
 def test_a_body_that_drips_ends(monkeypatch):

@@ -17,16 +17,16 @@ from gradio.route_utils import FnIndexInferError
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
-from llmdemo.errors import DiskFull, is_disk_full
-from llmdemo.public.hosts import origin_host
-from llmdemo.public.json_body import Bounds, Refused, checked
-from llmdemo.public.rates import Rates
-from llmdemo.public.sessions import Sessions
-from llmdemo.public.uploads import Uploads
+from llmdemo.access.hosts import origin_host
+from llmdemo.access.json_body import Bounds, Refused, checked
+from llmdemo.access.rate_limits import Rates
+from llmdemo.access.sessions import Sessions
+from llmdemo.access.uploads import Uploads
+from llmdemo.core.errors import DiskFull, is_disk_full
 from llmdemo.settings import Settings
 from llmdemo.ui import request_body
+from llmdemo.ui.authentication import VISITOR
 from llmdemo.ui.bounded_log import say
-from llmdemo.ui.door import VISITOR
 
 _POLICY = "; ".join(
     (
@@ -69,10 +69,10 @@ _MISUNDERSTOOD = (
 """What Gradio's routes raise on requests that no page and no client of theirs would send."""
 
 
-class Guard:
+class RequestLimits:
     """ASGI middleware: refuses what no page of this app sends; security headers on every answer.
 
-    Stands behind the door: it knows who asks. 403 for a post of another site and for what guests may not send, 413 for
+    Stands behind the authentication middleware, which has put the visitor into the scope. 403 for a post of another site and for what guests may not send, 413 for
     a body that is too large, 429 for a guest who asks too often, 507 for an upload that the disk has no room for.
     """
 

@@ -3,5 +3,5 @@
 from importlib import resources
 from pathlib import Path
 
-_BESIDE = Path(__file__).resolve().parents[1] / "assets"
+_BESIDE = Path(__file__).resolve().parents[2] / "assets"
 FOLDER = _BESIDE if _BESIDE.is_dir() else Path(str(resources.files("llmdemo") / "assets"))

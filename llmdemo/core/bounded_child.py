@@ -13,9 +13,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-from llmdemo.public.secrets import without_secrets
+from llmdemo.core.secrets import without_secrets
 
-_ROOT = Path(__file__).resolve().parents[1]
+_ROOT = Path(__file__).resolve().parents[2]
 _LOOK_SECONDS = 0.1
 
 

@@ -1,4 +1,4 @@
-from llmdemo.memory import needed, smaller
+from llmdemo.core.out_of_memory import needed, smaller
 
 GIB = 2**30
 PREDICTED = {"runtime": GIB // 2, "weights": GIB // 2, "moments": GIB // 4, "activations": 2 * GIB, "logits": GIB // 8}

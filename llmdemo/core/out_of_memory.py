@@ -5,6 +5,7 @@ ledger (the event "ledger") and a run's settings as plain dicts; imports no torc
 """
 
 import re
+from typing import Any
 
 MESSAGES = re.compile(
     r"torch\.OutOfMemoryError|CUDA out of memory|HIP out of memory|can't allocate memory|not enough memory"
@@ -17,7 +18,7 @@ _FREE = re.compile(r"total capacity of ([\d.]+ [KMGT]i?B) of which ([\d.]+ [KMGT
 RESUME = "Resume goes on from the last checkpoint."
 
 
-def needed(ledger: dict | None, *, said: str = "", peak: int | None = None, there: int | None = None) -> str:
+def needed(ledger: dict[str, Any] | None, *, said: str = "", peak: int | None = None, there: int | None = None) -> str:
     """What the run needed and what there was, in sentences; "" where nothing is known.
 
     `ledger`: the last of the run. `said`: the library's own message. `peak`: the most bytes the run told of.
@@ -45,7 +46,7 @@ def needed(ledger: dict | None, *, said: str = "", peak: int | None = None, ther
     return " ".join(sentences)
 
 
-def smaller(ledger: dict | None, config: dict | None) -> str:
+def smaller(ledger: dict[str, Any] | None, config: dict[str, Any] | None) -> str:
     """Which settings to lower, those first that free the most; with their values where they are known."""
     predicted = (ledger or {}).get("predicted") or {}
     parts = _parts(predicted)
@@ -55,20 +56,20 @@ def smaller(ledger: dict | None, config: dict | None) -> str:
     return f"{said[:1].upper()}{said[1:]}. {RESUME}"
 
 
-def _rows(config: dict) -> str:
+def _rows(config: dict[str, Any]) -> str:
     return (
         f"lower the batch size{_now(config, 'batch_size')}, raising the batches a step to make up for it, or the "
         f"longest record{_now(config, 'max_length', ' tokens')}"
     )
 
 
-def _moments(config: dict) -> str:
+def _moments(config: dict[str, Any]) -> str:
     if config.get("method") == "adamw":
         return "choose GaLore or LoRA, whose optimizer keeps less"
     return f"lower the rank{_now(config, 'rank')}"
 
 
-def _weights(config: dict) -> str:
+def _weights(config: dict[str, Any]) -> str:
     return "choose a smaller model, or the precision bf16_pure"
 
 
@@ -83,16 +84,16 @@ _ADVICE = {
 """By the part of the ledger that it makes smaller."""
 
 
-def _now(config: dict, key: str, unit: str = "") -> str:
+def _now(config: dict[str, Any], key: str, unit: str = "") -> str:
     value = config.get(key)
     return f" (now {value}{unit})" if isinstance(value, int) and not isinstance(value, bool) else ""
 
 
-def _parts(predicted: dict) -> dict[str, float]:
+def _parts(predicted: dict[str, Any]) -> dict[str, float]:
     return {name: size for name in _ADVICE if (size := _bytes(predicted.get(name)))}
 
 
-def _bytes(value) -> float | None:
+def _bytes(value: Any) -> float | None:
     real = isinstance(value, int | float) and not isinstance(value, bool)
     return value if real and 0 < value < 2**60 else None
 

@@ -1,6 +1,6 @@
-"""The door: says for every request who is asking, signs owners in and out. Knows no panel.
+"""Authentication middleware: says for every request who is asking, signs owners in and out. Knows no panel.
 
-`Door` is ASGI middleware that puts a Visitor into the request's scope; `current()` gives it back inside a handler, be
+`AuthenticationMiddleware` is ASGI middleware that puts a Visitor into the request's scope; `current()` gives it back inside a handler, be
 it an event of the page, a call of the API or a question of an island. `routes()` are the pages for signing in.
 """
 
@@ -16,9 +16,9 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from llmdemo.public.people import GUEST, OWNER, Access, Visitor
-from llmdemo.public.rates import Rates
-from llmdemo.public.tickets import GUEST_SECONDS, SESSION_SECONDS, Tickets
+from llmdemo.access.people import GUEST, OWNER, Access, Visitor
+from llmdemo.access.rate_limits import Rates
+from llmdemo.access.session_cookies import GUEST_SECONDS, SESSION_SECONDS, SessionCookies
 from llmdemo.ui.sign_in_page import sign_in_page
 
 GUEST_PAGE = "arena"
@@ -45,10 +45,12 @@ def of_request(request) -> Visitor | None:
     return getattr(request, "scope", {}).get(VISITOR)
 
 
-class Door:
+class AuthenticationMiddleware:
     """ASGI middleware: who asks is known to everything behind it, and guests are led to the guests' page."""
 
-    def __init__(self, app, access: Access, tickets: Tickets, cookies: tuple[str, str], behind_proxy: bool = False):
+    def __init__(
+        self, app, access: Access, tickets: SessionCookies, cookies: tuple[str, str], behind_proxy: bool = False
+    ):
         self._app, self._access, self._tickets = app, access, tickets
         self._session_cookie, self._guest_cookie = cookies
         self._behind_proxy = behind_proxy
@@ -102,20 +104,20 @@ def cookie_names(key: bytes) -> tuple[str, str]:
     return f"llmdemo-session-{own}", f"llmdemo-guest-{own}"
 
 
-def routes(access: Access, tickets: Tickets, session_cookie: str) -> list[Route]:
+def routes(access: Access, tickets: SessionCookies, session_cookie: str) -> list[Route]:
     """GET and POST /sign-in, POST /sign-out; none where nobody signs in here."""
     if access.policy != "accounts":
         return []
-    door = _SignIn(access, tickets, session_cookie)
+    sign_in = _SignIn(access, tickets, session_cookie)
     return [
-        Route("/sign-in", door.show, methods=["GET"]),
-        Route("/sign-in", door.sign_in, methods=["POST"]),
-        Route("/sign-out", door.sign_out, methods=["POST"]),
+        Route("/sign-in", sign_in.show, methods=["GET"]),
+        Route("/sign-in", sign_in.sign_in, methods=["POST"]),
+        Route("/sign-out", sign_in.sign_out, methods=["POST"]),
     ]
 
 
 class _SignIn:
-    def __init__(self, access: Access, tickets: Tickets, cookie: str):
+    def __init__(self, access: Access, tickets: SessionCookies, cookie: str):
         self._access, self._tickets, self._cookie = access, tickets, cookie
         self._failures, self._failures_of_address = Rates(_MOST_FAILURES), Rates(_MOST_FAILURES_OF_ADDRESS)
         self._checks = asyncio.Semaphore(_CHECKS_AT_ONCE)  # each takes 32 MiB and a core for a moment

@@ -139,12 +139,14 @@ class Kept:
 
 def test_a_clone_is_checked_as_a_start_is_and_finds_its_data_by_content(home, datasets, tiny_model_folder):
     config = {"dataset_id": datasets["chat"], "model_id": str(tiny_model_folder), "rank": 8, "task": "chat"}
+    config |= {"best_by": "last", "patience": 3}
     first = Kept({})
     prepare.start(home, first, config)
     runs = Kept({**first.started[0], "dataset_id": "data-elsewhere"})
     assert prepare.clone(home, runs, "run-old") == "run-new"
     cloned, name = runs.started
     assert (cloned["dataset_id"], cloned["rank"], name) == (datasets["chat"], 8, "first (copy)")
+    assert (cloned["best_by"], cloned["patience"]) == ("last", 3)
     runs.known["dataset"]["content_hash"] = "gone"
     with pytest.raises(UserError, match="is not here"):
         prepare.clone(home, runs, "run-old")

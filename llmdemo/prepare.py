@@ -103,19 +103,20 @@ def _same_data(home: Home, config: dict) -> str:
     return asked if asked in same or not same else same[0]
 
 
-def predict(home: Home, values: dict) -> dict:
+def predict(home: Home, values: dict, entry: ModelEntry | None = None) -> dict:
     """{"ledger", "task", "step_tokens", "steps", "batch", "work", "notes"}: the memory these settings will take; tokens and
     records of a step; the work as pace.seconds takes it; sentences that people should know before the run.
 
     The ledger is training.ledger.report's, for a batch of the data set's longest records; without a data set, for
-    records of a likely length. Imports torch at the first call. Raises UserError as a start would.
+    records of a likely length. `entry`: a model that need not be here, instead of the settings' model_id. Imports torch at
+    the first call. Raises UserError as a start would.
     """
     tokens, kept, dataset_id, task = None, 1, values.get("dataset_id") or "none", values.get("task")
     if dataset_id != "none":
         info = data.get_dataset(home, dataset_id)
         task, tokens, kept = info.task, info.tokens, info.kept
     config = TrainConfig.from_dict({**values, "dataset_id": dataset_id, "task": task}).resolved()
-    entry = catalog.resolve(home, config.model_id)
+    entry = entry or catalog.resolve(home, config.model_id)
     rows, longest, trained, mean = _batch(config, tokens, kept)
     ledger = _ledger(entry, replace(config, dataset_id="any", name=""), rows, longest, rows * max(1, trained))
     step_tokens = config.global_batch * mean

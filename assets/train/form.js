@@ -21,7 +21,9 @@ import {
   timeRange,
 } from "../lib/panel.js";
 import { controlOf, errorOfField, fits, NAME, NAMED, settingsForForm, WORDED } from "./fields.js";
+import { architecture } from "./architecture.js";
 import { memoryBars } from "./memory.js";
+import { Presets } from "./presets.js";
 
 /** What races and searches take as their base: filled when the form is drawn. @type {Record<string, any>} */
 export const trainForm = {};
@@ -42,6 +44,7 @@ define("train-form", ({ el, server }) => {
     busy: false,
     other: false,
     otherName: "",
+    inside: null, // the parts of the chosen model, where its picture is open
   };
   const ask = (name, data) => call(server, name, data);
   const setOf = (id) => state.choices.data_sets.find((set) => set.dataset_id === id);
@@ -241,17 +244,31 @@ define("train-form", ({ el, server }) => {
     );
   };
 
+  const addModel = async (model_id) => {
+    state.busy = true;
+    draw();
+    const answer = await ask("add_model", { model_id });
+    state.busy = false;
+    if (answer.error) return fail(answer.error);
+    state.other = false;
+    state.config.model_id = answer.id;
+    load();
+  };
+  // What the presets' memory and time follow from: all but the model and the method, of which they know each.
+  const costsFollow = () => ({ ...wanted(), model_id: undefined, method: undefined });
+  const presets = () =>
+    h(Presets, {
+      ask,
+      method: state.config.method,
+      config: costsFollow,
+      follows: JSON.stringify(costsFollow()),
+      busy: state.busy,
+      take: addModel,
+    });
   const otherModel = () => {
-    const submit = async (event) => {
+    const submit = (event) => {
       event.preventDefault();
-      state.busy = true;
-      draw();
-      const answer = await ask("add_model", { model_id: state.otherName });
-      state.busy = false;
-      if (answer.error) return fail(answer.error);
-      state.other = false;
-      state.config.model_id = answer.id;
-      load();
+      addModel(state.otherName);
     };
     return h(
       "form",
@@ -268,6 +285,23 @@ define("train-form", ({ el, server }) => {
         }),
       ),
       h("button", { class: "btn", type: "submit", disabled: state.busy }, t("train_other_add")),
+    );
+  };
+
+  const inside = () => {
+    const id = state.config.model_id;
+    const open = async (event) => {
+      if (!event.target.open || state.inside?.model_id === id) return;
+      const answer = await ask("architecture", { model_id: id });
+      state.inside = answer.error ? { model_id: id, error: answer.error } : answer;
+      draw();
+    };
+    const known = state.inside?.model_id === id ? state.inside : null;
+    return h(
+      "details",
+      { class: "advanced inside", "data-key": id, ontoggle: open },
+      h("summary", {}, t("arch_open")),
+      known ? (known.error ? notice(known.error) : architecture(known)) : null,
     );
   };
 
@@ -316,11 +350,11 @@ define("train-form", ({ el, server }) => {
           disabled: state.busy,
         }),
       ),
-      state.other ? otherModel() : null,
+      state.other ? [otherModel(), presets()] : null,
       h("div", {}, notice(state.error)),
       summary(),
       (state.predicted?.notes || []).map((note) => notice({ message: note, kind: "info" })),
-      h("div", { class: "folds" }, advanced(), h("div", { class: "more-place", ref: placeSlot })),
+      h("div", { class: "folds" }, advanced(), inside(), h("div", { class: "more-place", ref: placeSlot })),
     );
     tell("train-form", { ...wanted(), task: task() });
   };

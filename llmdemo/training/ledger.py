@@ -166,8 +166,7 @@ def _laid_out(
 
 def _by_formula(entry: ModelEntry, config: TrainConfig, batch: Batch, dtype: torch.dtype, precision: str) -> _Parts:
     """From the number of weights and the config alone: all but the embeddings is taken for square matrices."""
-    assert entry.path is not None, "load_config refuses a model that is not here"
-    shape, parameters = load_config(entry), check_folder(entry.path).parameters
+    shape, parameters = load_config(entry), check_folder(entry.path).parameters if entry.path else entry.parameters
     width, vocabulary = max(1, getattr(shape, "hidden_size", 0) or 1), getattr(shape, "vocab_size", 0) or 0
     embedding = min(parameters, width * vocabulary)
     embeddings = min(parameters, embedding * (1 if getattr(shape, "tie_word_embeddings", True) else 2))
@@ -307,16 +306,16 @@ def _report(
     here: int | None,
     predicting: Callable,
 ) -> dict:
+    # What no byte depends on is left open, so that who remembers predictions knows two alike ones.
+    config = replace(config, learning_rate=None, scale=None, schedule=None)
     predicted = predicting(entry, config, batch, device, runtime)
     # Each process has a GPU of its own; on a CPU all share the machine's memory.
     sharing = 1 if device.type == "cuda" else here or config.num_processes
     needed, available = sharing * predicted.total, devices.available_bytes(device) + sharing * taken
-    adamw = replace(config, method="adamw", learning_rate=None)
+    adamw = predicting(entry, replace(config, method="adamw"), batch, device, runtime)
     return {
         "predicted": predicted.to_dict(),
-        "adamw_total": predicted.total
-        if config.method == "adamw"
-        else predicting(entry, adamw, batch, device, runtime).total,
+        "adamw_total": adamw.total,
         "needed": needed,
         "available": available,
         "fits": needed <= available,

@@ -40,7 +40,9 @@ def test_where_a_run_overfits_is_shaded_and_the_best_step_is_published(tiny_app,
     expect(page.locator("#run-state")).to_contain_text(f"Published are the weights of step {status['best_step']},")
     said = page.locator("#run-overfits")
     expect(said).to_contain_text("overfitting", timeout=10 * SECONDS)
-    assert re.search(rf"From step {status['best_step']} to 80 .* rose from {status['best_eval_loss']:.2f}"[:40], said.inner_text())
+    assert re.search(
+        rf"From step {status['best_step']} to 80 .* rose from {status['best_eval_loss']:.2f}"[:40], said.inner_text()
+    )
     last = page.locator(".plotbox").first.locator(".band").last.bounding_box()
     plot = page.locator(".plotbox").first.locator("svg.plot").bounding_box()
     begins = (last["x"] - plot["x"]) / plot["width"]

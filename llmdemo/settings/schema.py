@@ -113,7 +113,7 @@ def _field(name: str, hint: Any, default: Any) -> Field | None:
     high = next((float(c.lt if isinstance(c, Lt) else c.le) for c in constraints if isinstance(c, Lt | Le)), None)  # type: ignore[arg-type]
     longest = next((c.max_length for c in constraints if isinstance(c, MaxLen)), None)
     above = any(isinstance(c, Gt) for c in constraints)
-    plain: Any = Annotated[(Union[parts], *extras)] if extras else Union[parts]  # noqa: UP007 - built from parts
+    plain = Annotated[(Union[parts], *extras)] if extras else Union[parts]  # noqa: UP007 - built from parts
     adapter = TypeAdapter[Any](plain, config=_STRICT)
     return Field(name, kind, optional, default, choices, low, high, above, longest, setting, adapter)
 

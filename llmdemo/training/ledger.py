@@ -22,6 +22,7 @@ from llmdemo.settings.training import TrainConfig
 from llmdemo.training import device as devices
 from llmdemo.training.adamw import CHUNK_VALUES, SLICE_VALUES
 from llmdemo.training.adapters import add_adapters
+from llmdemo.training.factors import factorise
 from llmdemo.training.loss import CHUNK_BYTES
 from llmdemo.training.optimizer import FIRST_SHARE
 from llmdemo.training.outline import formula_bytes, lay_out, saved_bytes
@@ -155,6 +156,8 @@ def _laid_out(
     model = lay_out(entry, dtype, config.task == "classify")
     if config.method == "lora":
         model = add_adapters(model, config)
+    if config.factor_rank:
+        factorise(model, config.factor_rank, config.target_modules)
     weights = sum(p.numel() * p.element_size() for p in model.parameters())
     size = max((p.element_size() for p in model.parameters() if p.requires_grad), default=dtype.itemsize)
     activations, one_layer, rough = _activations(model, config, batch, precision, device)
@@ -219,7 +222,7 @@ def _summed(parts: _Parts, config: TrainConfig, batch: Batch, device: torch.devi
 def _captures(config: TrainConfig, device: torch.device) -> bool:
     """Whether the run's passes are captured as CUDA graphs, as passes.py and the objectives decide it."""
     launched = config.activation_checkpointing or config.offload_gradients or config.compile or config.packing
-    return device.type == "cuda" and config.task in ("chat", "text") and not launched
+    return device.type == "cuda" and config.task in ("chat", "text", "pretrain") and not launched
 
 
 def _moments_bytes(sizes: _Sizes, config: TrainConfig, size: int) -> int:

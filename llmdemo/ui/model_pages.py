@@ -1,7 +1,7 @@
 """What the page asks of models that may be chosen: presets with what they would take here, and a model's parts."""
 
 from llmdemo import offered
-from llmdemo.models import catalog, presets
+from llmdemo.models import catalog, presets, scratch
 from llmdemo.models.library import import_library
 from llmdemo.ui.rights import for_owners
 from llmdemo.ui.services import Services
@@ -35,10 +35,13 @@ class ModelPages:
 
 
 def describe_model(services: Services, model_id: str) -> dict:
-    """models.architecture.architecture of a model of the catalog, else of the preset of this id. Raises UserError."""
+    """models.architecture.architecture of a model of the catalog, of the preset of this id, or of a new model, whose id is
+    scratch:SIZE:VOCABULARY:LENGTH. Raises UserError."""
     import_library()
     from llmdemo.models.architecture import architecture
 
+    if model_id.startswith(f"{scratch.KIND}:"):
+        return architecture(scratch.entry_of_id(model_id))
     known = {each.id: each for each in presets.list_presets()}
     here = not known.get(model_id) or (catalog.hub_folder(services.home, model_id) / "config.json").is_file()
     return architecture(catalog.resolve(services.home, model_id) if here else known[model_id].entry())

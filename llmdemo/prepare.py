@@ -15,7 +15,7 @@ from llmdemo.models import catalog, scratch
 from llmdemo.models.catalog import ModelEntry
 from llmdemo.models.library import import_library
 from llmdemo.settings import Settings
-from llmdemo.settings.training import TrainConfig, data_task, defaults_of
+from llmdemo.settings.training import TrainConfig, by_loss, data_task, defaults_of
 from llmdemo.training.checks import check_gpus, check_task
 from llmdemo.training.trackers import require_installed
 
@@ -39,10 +39,10 @@ def checked(home: Home, values: dict) -> tuple[TrainConfig, data.DatasetInfo, Mo
     """
     if not isinstance(values, dict):
         raise UserError("The config is not an object.", 'Give keys and values, such as {"dataset_id": "…"}.')
-    given = {key: value for key, value in values.items() if value is not None}
+    given = by_loss({key: value for key, value in values.items() if value is not None})
     config = TrainConfig.from_dict(given)
     info = data.get_dataset(home, config.dataset_id)
-    task = _task_of(values, info)
+    task = _task_of(given, info)
     if data_task(task) != info.task:
         raise UserError(
             f"The task is {config.task!r}, but the data set {info.name} is {info.task!r}.",
@@ -130,7 +130,7 @@ def predict(home: Home, values: dict, entry: ModelEntry | None = None) -> dict:
     tokens, kept, dataset_id, task = None, 1, values.get("dataset_id") or "none", values.get("task")
     if dataset_id != "none":
         info = data.get_dataset(home, dataset_id)
-        task, tokens, kept = _task_of(values, info), info.tokens, info.kept
+        task, tokens, kept = "pretrain" if task == "pretrain" else info.task, info.tokens, info.kept
     config = TrainConfig.from_dict({**values, "dataset_id": dataset_id, "task": task}).resolved()
     entry = entry or _starts_from(home, config)
     rows, longest, trained, mean = _batch(config, tokens, kept)

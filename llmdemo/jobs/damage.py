@@ -42,13 +42,14 @@ def is_sound(row: dict[str, Any]) -> bool:
     texts = (row[name] for name in ("job_id", "kind", "name", "message", "hint", "token", "identity", "stop_phase"))
     numbers = (row[name] for name in ("position", "pid", "stop_deadline"))
     try:
-        digest = json.loads(row["digest"] or "{}")
+        digest, said = (json.loads(row[name] or "{}") for name in ("digest", "said"))
     except (ValueError, TypeError, RecursionError):
         return False
     return (
         row["state"] in LEGAL
         and row["reason"] in ("", *REASONS)
         and isinstance(digest, dict)
+        and isinstance(said, dict)
         and isinstance(row["created"], float)
         and isinstance(row["attempt"], int)
         and all(isinstance(value, str) for value in texts)

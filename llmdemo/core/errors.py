@@ -40,9 +40,7 @@ class DiskFull(NotNow):
     """What a person reads where a write failed because there is no room."""
 
     def __init__(self) -> None:
-        super().__init__(
-            "The disk of this computer is full.", "Make room on it, for example by deleting runs; then try again."
-        )
+        super().__init__("err_disk_full")
 
 
 def is_disk_full(error: BaseException) -> bool:

@@ -72,6 +72,17 @@ def fill(text: str, values: dict[str, Any]) -> str:
     return _PLACE.sub(one, text)
 
 
+def together(*sentences: str) -> str:
+    """The sentences one after the other, as each language sets them; empty ones are left out."""
+    said = [each for each in sentences if each]
+    if not said:
+        return ""
+    whole: str = said[0]
+    for each in said[1:]:
+        whole = say("both", first=whole, second=each)
+    return whole
+
+
 def placeholders(text: str) -> set[str]:
     """The names of a text's values; a language that has one form for all numbers leaves {n|…|…} out."""
     return {name for name, _, _, _, _ in _PLACE.findall(text) if name}
@@ -105,10 +116,16 @@ def unpack(value: Any) -> Any:
 
 def _checked(packed: dict[str, Any], depth: int) -> str:
     text, key, values = str(packed.get("text", "")), packed.get(MARK), packed.get("values")
-    if key not in texts() or not isinstance(values, dict) or len(values) > _MOST_VALUES or depth > _DEEPEST:
+    if (
+        not isinstance(key, str)
+        or key not in texts()
+        or not isinstance(values, dict)
+        or len(values) > _MOST_VALUES
+        or depth > _DEEPEST
+    ):
         return text
     try:
-        return Sentence(text, str(key), {str(name)[:64]: _plain(each, depth) for name, each in values.items()})
+        return Sentence(text, key, {str(name)[:64]: _plain(each, depth) for name, each in values.items()})
     except ValueError:
         return text
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import Field
 
 from llmdemo.core.errors import UserError
+from llmdemo.core.sentences import say
 from llmdemo.settings.app import Settings
 from llmdemo.settings.schema import Limit, Setting, check, check_one, describe, fields_of, show
 
@@ -153,13 +154,9 @@ class DecodeSettings:
 
     temperature: Annotated[float, Field(ge=0, le=10), Setting(form=True)] = 0.8
     """Divides the logits of sampling lanes, before any filter; 0: the likeliest token at every step."""
-    top_k: Annotated[
-        int, Field(ge=1, le=1_000_000), Setting(form=True, remedy="For no filter use the lane sample.")
-    ] = 50
+    top_k: Annotated[int, Field(ge=1, le=1_000_000), Setting(form=True, remedy=say("remedy_top_k"))] = 50
     """How many tokens the top_k lane keeps."""
-    top_p: Annotated[
-        float, Field(gt=0, le=1), Setting(form=True, remedy="For no filter use 1, or the lane sample.")
-    ] = 0.9
+    top_p: Annotated[float, Field(gt=0, le=1), Setting(form=True, remedy=say("remedy_top_p"))] = 0.9
     """The mass that the top_p lane keeps, the crossing token included."""
     num_beams: Annotated[int, Field(ge=1, le=MAX_ROWS), Setting(form=True)] = 4
     """Beams of the beam lane."""
@@ -189,7 +186,7 @@ class DecodeSettings:
     """A hypothesis' score is its log-probability / length**length_penalty."""
     early_stopping: Annotated[EarlyStopping, Setting(form=True)] = False
     """False, True or "never", as in transformers' generate."""
-    repetition_penalty: Annotated[float, Field(gt=0, le=10), Setting(form=True, remedy="For no penalty use 1.")] = 1.0
+    repetition_penalty: Annotated[float, Field(gt=0, le=10), Setting(form=True, remedy=say("remedy_penalty"))] = 1.0
     """Divides the scores of all tokens of prompt and answer, or multiplies them where negative; 1: off."""
     no_repeat_ngram_size: Annotated[int, Field(ge=0, le=100), Setting("tokens", form=True)] = 0
     """No sequence of so many tokens is said twice, the prompt included, unless nothing else is left; 0: off."""
@@ -224,11 +221,9 @@ class DecodeSettings:
         """
         values = {} if values is None else values
         if not isinstance(values, dict):
-            raise UserError(
-                f"The settings are a {type(values).__name__}.", 'Give an object such as {"max_new_tokens": 64}.'
-            )
+            raise UserError("err_settings_no_object", kind=type(values).__name__)
         common = {key: value for key, value in values.items() if key != "lanes"}
-        base = cls(**check(cls, common, "The settings", limits=_limits(limits)))
+        base = cls(**check(cls, common, say("what_settings"), limits=_limits(limits)))
         lanes = _lanes(base, values.get("lanes"), limits)
         _check_rows(lanes)
         _check_words(base)
@@ -265,46 +260,39 @@ def _lanes(base: DecodeSettings, items: Any, limits: Settings | None) -> tuple[L
     if items is None:
         return base.lanes
     if not isinstance(items, (list, tuple)) or not items:
-        raise UserError(f"lanes is {show(items)}.", f"It must be a list with at least one of {', '.join(STRATEGIES)}.")
+        raise UserError("err_lanes_no_list", items=show(items), names=list(STRATEGIES))
     most = min(limits.max_lanes, MAX_ROWS) if limits is not None else MAX_ROWS
     if len(items) > most:
-        raise UserError(f"{len(items)} lanes were asked for.", f"At most {most} are possible{_named(limits, most)}.")
+        raise UserError("err_too_many_lanes", n=len(items), most=most, limit=_named(limits, most))
     lanes = [_one_lane(base, item, limits) for item in items]
     names = [lane.name for lane in lanes]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
-        raise UserError(
-            f"Two lanes are called {show(twice)}.", 'Give each a name of its own: {"strategy": …, "name": …}.'
-        )
+        raise UserError("err_lanes_same_name", twice=show(twice))
     return tuple(lanes)
 
 
 def _one_lane(base: DecodeSettings, item: Any, limits: Settings | None) -> LaneSettings:
     item = {"strategy": item} if isinstance(item, str) else item
     if not isinstance(item, dict):
-        raise UserError(f"A lane is {show(item)}.", 'Give a strategy\'s name, or an object {"strategy": …, "name": …}.')
+        raise UserError("err_lane_no_object", item=show(item))
     strategy = item.get("strategy")
     if strategy not in STRATEGIES:
-        raise UserError(f"A lane's strategy is {show(strategy)}.", f"It must be one of {', '.join(STRATEGIES)}.")
+        raise UserError("err_lane_strategy", strategy=show(strategy), names=list(STRATEGIES))
     name = item.get("name", strategy)
     if not isinstance(name, str) or not 0 < len(name.strip()) <= _MAX_NAME:
-        raise UserError(f"A lane's name is {show(name)}.", f"It must be a text of 1 to {_MAX_NAME} characters.")
+        raise UserError("err_lane_name", name=show(name), most=_MAX_NAME)
     for key in item:
         if key not in (*_ALL_KEYS, *PENALTIES, "strategy", "name", "draws"):
-            raise UserError(
-                f"A lane has no setting called {show(key)}.",
-                f"Valid ones are name, strategy, draws, {', '.join((*_ALL_KEYS, *PENALTIES))}.",
-            )
+            raise UserError("err_lane_no_setting", key=show(key), names=list((*_ALL_KEYS, *PENALTIES)))
     over = {
-        key: _lane_value(key, item[key], f" of lane {show(name)}", limits)
+        key: _lane_value(key, item[key], say("of_lane", name=show(name)), limits)
         for key in keys_of(strategy)
         if item.get(key) is not None
     }
     draws = item.get("draws") or ""
     if not isinstance(draws, str) or len(draws) > _MAX_NAME:
-        raise UserError(
-            f"draws of lane {show(name)} is {show(draws)}.", f"It must be a text of at most {_MAX_NAME} characters."
-        )
+        raise UserError("err_lane_draws", name=show(name), draws=show(draws), most=_MAX_NAME)
     return base._lane(name.strip(), strategy, {**over, "draws": draws if strategy not in ("greedy", "beam") else ""})
 
 
@@ -334,37 +322,30 @@ def described(limits: Settings) -> dict[str, dict[str, Any]]:
 
 def _named(limits: Settings | None, most: int) -> str:
     """Where the limit of lanes comes from, for an error: " (LLMDEMO_MAX_LANES)"; "" where it is not the app's."""
-    return f" ({limits.variable('max_lanes')})" if limits is not None and limits.max_lanes == most else ""
+    if limits is None or limits.max_lanes != most:
+        return ""
+    return say("from_variable", name=limits.variable("max_lanes"))
 
 
 def _check_rows(lanes: tuple[LaneSettings, ...]) -> None:
     rows = sum(lane.num_beams for lane in lanes)
     if rows > MAX_ROWS:
-        raise UserError(
-            f"These lanes need {rows} rows (one a sampling lane, one a beam).",
-            f"At most {MAX_ROWS} fit in one step: take fewer lanes or fewer beams.",
-        )
+        raise UserError("err_too_many_rows_of_lanes", rows=rows, most=MAX_ROWS)
 
 
 def _check_least(lane: LaneSettings, most: int) -> None:
     if lane.min_new_tokens > most:
-        raise UserError(
-            f"min_new_tokens of lane {show(lane.name)} is {lane.min_new_tokens:,}, which is over max_new_tokens.",
-            f"It must be at most {most:,}; or raise max_new_tokens.",
-        )
+        raise UserError("err_lane_min_new_tokens", name=show(lane.name), min_new_tokens=lane.min_new_tokens, most=most)
 
 
 def _check_words(settings: DecodeSettings) -> None:
     """Raises UserError for a banned or biased text that is empty, too long or one of too many, or a bias out of range."""
     for key, words in (("bad_words", settings.bad_words), ("logit_bias", tuple(settings.logit_bias))):
         if len(words) > _MOST_BIASES:
-            raise UserError(f"{key} has {len(words):,} entries.", f"At most {_MOST_BIASES} are possible.")
+            raise UserError("err_too_many_words", key=key, n=len(words), most=_MOST_BIASES)
         wrong = next((word for word in words if not word.strip() or len(word) > _LONGEST_WORD), None)
         if wrong is not None:
-            raise UserError(
-                f"{key} holds {show(wrong)}.",
-                f"Each must be a text of 1 to {_LONGEST_WORD} characters, not only spaces.",
-            )
+            raise UserError("err_odd_word", key=key, wrong=show(wrong), most=_LONGEST_WORD)
     for word, bias in settings.logit_bias.items():
         if not -100 <= bias <= 100:
-            raise UserError(f"The logit_bias of {show(word)} is {show(bias)}.", "It must be a number from −100 to 100.")
+            raise UserError("err_logit_bias", word=show(word), bias=show(bias))

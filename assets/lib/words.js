@@ -13,8 +13,9 @@ let words = {};
 
 /** Fetches the words once; without them the page would show their keys. */
 export const loadWords = async () => {
-  const answer = await fetch(new URL(`../words/${lang}.json`, import.meta.url));
-  useWords(await answer.json());
+  const names = isChinese ? [lang, `said.${lang}`] : [lang]; // what the server says comes with its English text
+  const files = names.map(async (name) => (await fetch(new URL(`../words/${name}.json`, import.meta.url))).json());
+  useWords(Object.assign({}, ...(await Promise.all(files))));
 };
 
 /** @param {Record<string, string>} given {key: text} */

@@ -1,8 +1,8 @@
 """Sentences for people, by key: English text that remembers its key and values, so that a page can say it in another
 language. Knows no page and no error.
 
-The texts are in assets/words/, a JSON file a language. In a text, {name} is a value, {n:,} a number with separators,
-{names:or} and {names:and} a list as the language joins it, {n|record|records} one of two forms by the number n.
+The texts are in assets/words/: <language>.json for the page, said.<language>.json for errors, notes and reasons. In a
+text, {name} is a value, {n:,} a number with separators, {names:or} and {names:and} a list as the language joins it, {n|record|records} one of two forms by the number n.
 """
 
 import functools
@@ -35,9 +35,10 @@ class Sentence(str):
 
 @functools.cache
 def texts(language: str = "en") -> dict[str, str]:
-    """{key: text} in `language`, "en" or "zh-TW"."""
-    found: dict[str, str] = json.loads((FOLDER / f"{language}.json").read_text(encoding="utf-8"))
-    return found
+    """{key: text} in `language`, "en" or "zh-TW": what the page says, and what the app says wherever it is used."""
+    names = (f"{language}.json", f"said.{language}.json")
+    page, said = (json.loads((FOLDER / name).read_text(encoding="utf-8")) for name in names)
+    return {**page, **said}
 
 
 def say(key: str, /, **values: Any) -> Sentence:

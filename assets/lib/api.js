@@ -21,7 +21,7 @@ export const define = (name, draw) => {
   drawers[name] = draw;
 };
 
-/** An island's value changes while it is there; its sentences are in the page's language. @param {{value: any}} props */
+/** An island's value as it is now, its sentences in the page's language. @param {{value: any}} props */
 const inPageWords = (props) => ({
   get value() {
     return inWords(props.value);

@@ -260,9 +260,7 @@ def by_loss(values: Mapping[str, Any]) -> dict[str, Any]:
         return dict(values)
     loss = values["task"]
     if values.get("preference_loss") not in (None, loss):
-        raise UserError(
-            f"The task is {loss!r}, and preference_loss is {values['preference_loss']!r}.", "Give one of both."
-        )
+        raise UserError("err_task_and_loss", task=repr(loss), loss=repr(values["preference_loss"]))
     return {**values, "task": "preference", "preference_loss": loss}
 
 

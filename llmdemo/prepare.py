@@ -43,10 +43,12 @@ def checked(home: Home, values: dict) -> tuple[TrainConfig, data.DatasetInfo, Mo
     config = TrainConfig.from_dict(given)
     info = data.get_dataset(home, config.dataset_id)
     task = _task_of(given, info)
+    if task == "pretrain" and info.task != "text":
+        raise UserError("err_task_of_data_pretrain", name=info.name, task=info.task)
     if data_task(task) != info.task:
         raise UserError(
             f"The task is {config.task!r}, but the data set {info.name} is {info.task!r}.",
-            f"Leave task out, or give {info.task!r}." if task != "pretrain" else "A new model learns from raw text.",
+            f"Leave task out, or give {info.task!r}.",
         )
     if not info.kept:
         raise UserError(f"The data set {info.name} has no record to train on.", "See in Data why they were left out.")

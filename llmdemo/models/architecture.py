@@ -43,10 +43,7 @@ def architecture(entry: ModelEntry) -> dict:
     except UserError:
         raise
     except Exception as error:  # an architecture may raise anything where it is made without numbers
-        raise UserError(
-            f"The architecture of {entry.title} cannot be laid out ({first_line(error)}).",
-            "It may still be trained and compared; only this picture needs its shapes alone.",
-        ) from error
+        raise UserError("err_no_architecture", title=entry.title, error=first_line(error)) from error
     parts = parts_of(model)
     ask = getattr(model, "get_output_embeddings", None)
     head, first = ask() if ask else None, model.get_input_embeddings()

@@ -80,7 +80,7 @@ def preset(model_id: str) -> Preset:
     for each in list_presets():
         if each.id == model_id:
             return each
-    raise UserError(f"There is no preset {str(model_id)[:80]!r}.", "Take an id from /list_presets.")
+    raise UserError("err_no_preset", id=repr(str(model_id)[:80]))
 
 
 def _source(family: dict, model_id: str) -> str:

@@ -97,11 +97,11 @@ def config_of_entry(entry: ModelEntry) -> dict:
 def _parts(model_id: str) -> tuple[str, int, int]:
     found = _ID.fullmatch(model_id)
     if not found:
-        raise UserError(f"{model_id[:80]!r} names no new model.", f"Write {KIND}:SIZE:VOCABULARY:LENGTH.")
+        raise UserError("err_no_new_model", id=repr(model_id[:80]))
     return found[1], int(found[2]), int(found[3])
 
 
 def _shape(size: str) -> Shape:
     if size not in _SHAPES:
-        raise UserError(f"There is no size {str(size)[:40]!r}.", f"Choose one of: {', '.join(SIZES)}.")
+        raise UserError("err_no_size", size=repr(str(size)[:40]), sizes=", ".join(SIZES))
     return _SHAPES[size]

@@ -57,10 +57,7 @@ def factorise(model: nn.Module, rank: int, wanted: tuple[str, ...] = ()) -> nn.M
         _replace(model, target.name, FactoredLinear(down.contiguous(), up.contiguous(), bias))
         count += 1
     if not count:
-        raise UserError(
-            f"factor_rank {rank} is no less than every matrix of this model has.",
-            "Choose a lower one, or 0 for whole matrices.",
-        )
+        raise UserError("err_factors_too_wide", rank=rank)
     return model
 
 

@@ -13,6 +13,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFa
 
 from llmdemo.core import store
 from llmdemo.core.errors import UserError
+from llmdemo.core.sentences import say
 from llmdemo.data.records import Records, open_records
 from llmdemo.data.split import split
 from llmdemo.models import catalog, scratch
@@ -63,7 +64,7 @@ def make(run_dir: Path, home: store.Home, config: TrainConfig) -> list[str]:
         count = sum(p.numel() for p in model.parameters())
         store.write_json(folder / _FACTS, {"vocabulary": size, "parameters": count})
     catalog.trust_model(home, target)
-    notes.append(f"The new model has {count:,} weights and a vocabulary of {size:,} tokens.")
+    notes.append(say("note_new_model", parameters=count, vocabulary=size))
     return notes
 
 
@@ -77,11 +78,7 @@ def _trained(texts: list[str], vocabulary: int) -> tuple[PreTrainedTokenizerFast
     """(byte-level BPE tokenizer of at most `vocabulary` tokens, what people should know). Raises UserError."""
     words = {word for text in texts for word in text.split()}
     if len(words) < _LEAST_WORDS:
-        told = f"only one word, {next(iter(words))[:40]!r}" if words else "no word"
-        raise UserError(
-            f"The text to learn from has {told}: there is nothing that a model could learn.",
-            "Choose a longer text; a hundred kilobytes are enough to begin with.",
-        )
+        raise UserError("err_one_word", word=repr(next(iter(words))[:40])) if words else UserError("err_no_word")
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -94,11 +91,9 @@ def _trained(texts: list[str], vocabulary: int) -> tuple[PreTrainedTokenizerFast
     )
     tokenizer.train_from_iterator(texts, trainer)
     made = tokenizer.get_vocab_size()
-    notes = []
+    notes: list[str] = []
     if made < vocabulary:
-        notes.append(
-            f"The text gives a vocabulary of {made:,} tokens, not {vocabulary:,}: no other piece stands in it twice."
-        )
+        notes.append(say("note_small_vocabulary", made=made, wanted=vocabulary))
     ends = {"bos_token": END, "eos_token": END, "pad_token": END}
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **ends), notes
 
@@ -107,8 +102,5 @@ def _taken(home: store.Home, config: TrainConfig):
     """The tokenizer of another model. Raises UserError."""
     tokenizer = load_tokenizer(catalog.resolve(home, config.tokenizer_from))
     if tokenizer.eos_token_id is None:
-        raise UserError(
-            f"The tokenizer of {config.tokenizer_from} has no token that ends a text.",
-            "Choose another model's, or leave tokenizer_from empty.",
-        )
+        raise UserError("err_tokenizer_without_end", model=config.tokenizer_from)
     return tokenizer

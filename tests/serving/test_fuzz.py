@@ -24,7 +24,7 @@ ANYTHING = st.recursive(
     lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(TEXTS, inner, max_size=3)),
     max_leaves=5,
 )
-LIKELY = {
+LIKELY: dict[str, st.SearchStrategy] = {
     "model": st.sampled_from(["tiny", "tiny:greedy", "tiny:beam2", "tiny:sample", "tiny:xtc0.1", "tiny:mirostat", "no", "tiny:"]),
     "max_tokens": st.integers(1, 4),
     "max_completion_tokens": st.integers(1, 4),
@@ -38,6 +38,20 @@ LIKELY = {
     ),
     "logit_bias": st.dictionaries(st.one_of(st.integers(-5, 500).map(str), TEXTS), st.floats(-101, 101), max_size=3),
 }  # fmt: skip
+QUESTION = st.fixed_dictionaries({"role": st.just("user"), "content": st.text(min_size=1, max_size=20)})
+LIKELY |= {
+    "messages": st.one_of(
+        *[st.builds(lambda before, last: [*before, last], st.lists(QUESTION, max_size=2), QUESTION)] * 3,
+        st.lists(st.deferred(lambda: of_object(SCHEMAS["Message"])), max_size=3),
+    ),
+    "tools": st.one_of(*[st.just([])] * 5, st.lists(ANYTHING, max_size=2)),
+    "store": st.one_of(*[st.just(False)] * 5, st.just(True)),
+    "top_logprobs": st.integers(0, 11),
+    "logprobs": st.one_of(st.just(True), st.integers(0, 6)),
+    "temperature": st.floats(0, 10),
+    "min_tokens": st.integers(0, 4),
+    "response_format": st.one_of(st.just({"type": "text"}), st.deferred(lambda: of_object(SCHEMAS["ResponseFormat"]))),
+}
 """What of a parameter reaches further than a random value of its type would; and answers that end soon."""
 
 
@@ -66,16 +80,20 @@ def of_schema(schema: dict, name: str = "") -> st.SearchStrategy:
     return plain[kind] if kind else ANYTHING
 
 
-def of_object(schema: dict) -> st.SearchStrategy[dict]:
-    """Objects with the keys of this schema; now and then one is wrong, missing or unknown."""
-    values = {}
-    for key, inner in schema["properties"].items():
-        valid = LIKELY.get(key, of_schema(inner, key))
-        values[key] = st.one_of(*[valid] * 12, ANYTHING)
-    required = {key: values.pop(key) for key in schema.get("required", ()) if key in values}
-    whole = st.fixed_dictionaries(required, optional=values)
-    changes = st.one_of(*[st.just({})] * 10, st.dictionaries(TEXTS, ANYTHING, max_size=1))
-    return st.tuples(whole, changes).map(lambda pair: {**pair[0], **pair[1]})
+@st.composite
+def of_object(draw, schema: dict, most: int = 6) -> dict:
+    """Objects with some keys of this schema; one in four has a key that is wrong or unknown, or lacks one."""
+    values = {key: LIKELY.get(key, of_schema(inner, key)) for key, inner in schema["properties"].items()}
+    required = list(schema.get("required", ()))
+    optional = draw(st.lists(st.sampled_from(sorted(values)), max_size=most, unique=True))
+    found = {key: draw(values[key]) for key in [*required, *(key for key in optional if key not in required)]}
+    if draw(st.integers(0, 3)) == 0:
+        key = draw(st.one_of(st.sampled_from(sorted(values)), TEXTS))
+        if draw(st.booleans()):
+            found.pop(key, None)
+        else:
+            found[key] = draw(ANYTHING)
+    return found
 
 
 REQUESTS = st.one_of(

@@ -16,7 +16,7 @@ FRONT = yaml.safe_load(README.split("---")[1])
 
 
 def test_the_space_gets_the_gradio_that_is_pinned():
-    pinned = re.search(r"^gradio==([\d.]+)", (ROOT / "requirements.txt").read_text(), re.MULTILINE).group(1)
+    pinned = re.search(r"^gradio(?:\[mcp\])?==([\d.]+)", (ROOT / "requirements.txt").read_text(), re.MULTILINE).group(1)
     assert FRONT["sdk"] == "gradio" and FRONT["sdk_version"] == pinned
     assert FRONT["python_version"] == "3.12" and FRONT["app_file"] == "app.py" and FRONT["license"] == "apache-2.0"
 

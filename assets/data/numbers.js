@@ -42,6 +42,7 @@ export const numbers = (page) => {
               row(t("data_n_mean"), L.int(tokens.mean)),
               row(t("data_n_longest"), L.int(tokens.longest)),
               tokens.cut ? row(t("data_n_cut", { n: L.int(tokens.max_length) }), L.int(tokens.cut)) : null,
+              tokens.hidden ? row(t("data_n_hidden"), L.int(tokens.hidden)) : null,
             ]
           : null,
         stats?.vocabulary
@@ -72,27 +73,22 @@ export const numbers = (page) => {
     stats?.histogram?.bars.length > 1 ? histogram(stats.histogram) : null,
   );
 };
-// How the records are spread over the labels, with a word on it where that is uneven.
-export const labels = (page) => {
-  const counts = Object.entries(page.stats?.labels || {}).sort((a, b) => b[1] - a[1]),
-    all = counts.reduce((sum, [, n]) => sum + n, 0),
-    most = counts[0]?.[1];
-  if (!counts.length) return null;
-  const [rare, few] = counts[counts.length - 1],
-    shown = counts.slice(0, LABELS_SHOWN);
-  return h(
-    "section",
-    { class: "box" },
-    h("h2", {}, t("data_labels")),
+const sizes = (counts) => Object.entries(counts || {}).sort((a, b) => b[1] - a[1]);
+const total = (counts) => counts.reduce((sum, [, n]) => sum + n, 0);
+// Shares of the records as bars, the largest first: [[name, count], …].
+const shares = (counts) => {
+  const shown = counts.slice(0, LABELS_SHOWN),
+    all = total(counts);
+  return [
     h(
       "div",
       { class: "shares" },
-      shown.map(([label, n]) =>
+      shown.map(([name, n]) =>
         h(
           "div",
-          { title: `${label}: ${L.int(n)}` },
-          h("span", {}, L.clip(label, 40)),
-          h("span", { class: "track" }, h("i", { style: `width:${((100 * n) / most).toFixed(1)}%` })),
+          { title: `${name}: ${L.int(n)}` },
+          h("span", {}, L.clip(name, 40)),
+          h("span", { class: "track" }, h("i", { style: `width:${((100 * n) / counts[0][1]).toFixed(1)}%` })),
           h("em", {}, L.percent(n / all)),
         ),
       ),
@@ -100,6 +96,32 @@ export const labels = (page) => {
     counts.length > shown.length
       ? h("p", { class: "cap block" }, t("data_labels_more", { n: L.int(counts.length - shown.length) }))
       : null,
+  ];
+};
+// The kinds that a column tells, and that each is held out in its share.
+export const kinds = (page) => {
+  const counts = sizes(page.stats?.kinds).map(([name, n]) => [name || t("data_kinds_none"), n]);
+  const column = page.report.info.roles?.kind || "kind";
+  if (!counts.length) return null;
+  return h(
+    "section",
+    { class: "box" },
+    h("h2", {}, t("data_kinds")),
+    shares(counts),
+    h("p", { class: "cap block" }, t(page.stats.held_out_fixed ? "data_kinds_fixed" : "data_kinds_held", { column })),
+  );
+};
+// How the records are spread over the labels, with a word on it where that is uneven.
+export const labels = (page) => {
+  const counts = sizes(page.stats?.labels),
+    all = total(counts);
+  if (!counts.length) return null;
+  const [rare, few] = counts[counts.length - 1];
+  return h(
+    "section",
+    { class: "box" },
+    h("h2", {}, t("data_labels")),
+    shares(counts),
     few * counts.length < all / 2
       ? h(
           "p",

@@ -3,7 +3,7 @@
 import * as L from "../lib/panel.js";
 import { h, t } from "../lib/panel.js";
 import { findings } from "./findings.js";
-import { labels, learnsFrom, numbers } from "./numbers.js";
+import { kinds, labels, learnsFrom, numbers } from "./numbers.js";
 import { recordBox } from "./record.js";
 import { dataSets } from "./sets.js";
 
@@ -139,7 +139,7 @@ const draw = () => {
     return L.show(parts.side);
   }
   L.show(parts.main, message, titleBox(), recordBox(state), findings(state));
-  L.show(parts.side, dataSets(state), numbers(state), labels(state), learnsFrom(state));
+  L.show(parts.side, dataSets(state), numbers(state), labels(state), kinds(state), learnsFrom(state));
 };
 
 const titleBox = () => {

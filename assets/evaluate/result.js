@@ -555,7 +555,12 @@ const whole = (record, width) =>
         : h(
             "div",
             { class: "sides" },
-            h("div", {}, h("h3", {}, t("eval_reference")), h("p", {}, record.reference)),
+            h(
+              "div",
+              {},
+              h("h3", {}, t("eval_reference")),
+              [record.reference, ...(record.alternatives || [])].map((text) => h("p", {}, text)),
+            ),
             record.answers.map((answer, i) =>
               h(
                 "div",

@@ -106,13 +106,27 @@ _FLAGS = [
         True,
         True,
     ),
-    ("alternatives", "several answers", "Has several answers: only the first one is learned.", False, True),
+    (
+        "alternatives",
+        "several answers",
+        "Has several answers: the first one is learned, and in an evaluation any of them is right.",
+        False,
+        False,
+    ),
+    (
+        "answer_hidden",
+        "answers hidden by the chat template",
+        "The model's chat template leaves out earlier answers or a part of an answer, such as its reasoning: that is not "
+        "learned.",
+        False,
+        True,
+    ),
 ]
 FLAGS = [Code(name, title, text, drops, bit, warns) for bit, (name, title, text, drops, warns) in enumerate(_FLAGS)]
 CODES = {code.name: code for code in (*NO_RECORD, *FLAGS)}
 BIT = {code.name: code.mask for code in FLAGS}
 DEFAULT_FILTERS = tuple(code.name for code in FLAGS if code.drops)
-ABOUT_TOKENS = ("prompt_too_long", "template_refused", "response_cut")
+ABOUT_TOKENS = ("prompt_too_long", "template_refused", "response_cut", "answer_hidden")
 """Flags that depend on a tokenizer and a length."""
 
 

@@ -1,7 +1,8 @@
 """The names that columns go by, and which of a file's columns play which role. Knows no files.
 
 A mapping is a dict from role to column name. Roles: messages, instances, prompt, input, response, system,
-history, tools, chosen, rejected, desired (KTO's true or false), text, label, split.
+history, tools, chosen, rejected, desired (KTO's true or false), text, label, split, alternatives (other right answers), kind
+(what a held-out draw is stratified by).
 """
 
 from llmdemo.core.errors import UserError
@@ -35,6 +36,12 @@ ROLES = {
         "標籤", "标签", "類別", "类别", "分類", "分类", "情感", "情緒", "情绪", "意圖", "意图",
     ),
     "split": ("split",),
+    "alternatives": ("other_answers", "acceptable_answers", "answer_aliases"),
+    "kind": (
+        "kind", "task", "task_type", "task_name", "category", "categories", "type", "question_type", "subject", "topic",
+        "source", "sources", "data_source", "dataset", "dataset_name", "subset", "origin", "domain", "lang", "language",
+        "任務", "任务", "類別", "类别", "分類", "分类", "類型", "类型", "主題", "主题", "來源", "来源", "出處", "出处",
+    ),
 }  # fmt: skip
 PROVENANCE = frozenset((
     "", "id", "ids", "idx", "index", "uid", "uuid", "guid", "_id", "row_id", "number", "no", "no.", "unnamed: 0",

@@ -5,7 +5,10 @@ A converter takes a row, the roles and the notes, and returns records as shapes.
 
 from llmdemo.data.columns import find
 from llmdemo.data.turns import as_turns, close, parse_transcript, strip_prompt, turns_in
-from llmdemo.data.values import Bad, Notes, as_json, as_text, first_answer, unpacked
+from llmdemo.data.values import MOST_ANSWERS, Bad, Notes, answers_in, as_json, as_text, unpacked, whole_characters
+
+LONGEST_KIND = 80
+"""Characters of a kind's name: longer texts name none."""
 
 
 def _chat(row: dict, roles: dict, notes: Notes) -> list[dict]:
@@ -28,9 +31,37 @@ def _answered(before: list[dict], answer, notes: Notes) -> list[dict]:
     """The turns before an answer and the answer: a text, or turns (TRL's), with or without those before."""
     turns = turns_in(answer)
     if turns is None:
-        return [*before, {"role": "assistant", "content": first_answer(answer, notes)}]
+        first, *others = answers_in(answer, notes)
+        return [*before, {"role": "assistant", "content": first, **({"alternatives": others} if others else {})}]
     turns = as_turns(turns, notes)
     return turns if turns[: len(before)] == before else [*before, *turns]
+
+
+def alternatives(value, record: dict, notes: Notes) -> list[str]:
+    """The other right answers of a conversation: those that stood with its answer, and those of a column of their own."""
+    found = unpacked(value)
+    if not isinstance(found, list):
+        found = [] if found in (None, "", {}) else [found]
+    texts = [*record.get("alternatives", ()), *found]
+    if not all(isinstance(text, str) for text in texts):
+        raise Bad("wrong_shape", "has other right answers that are no texts")
+    others = dict.fromkeys(whole_characters(text) for text in texts if text.strip())
+    others.pop(record["messages"][-1]["content"], None)
+    if others:
+        notes.codes.add("alternatives")
+    return list(others)[:MOST_ANSWERS]
+
+
+def kind_of(value) -> str | None:
+    """The name of a record's kind, None for none: what is no short text or number names none."""
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if not isinstance(value, str | int):
+        return None
+    text = whole_characters(str(value)).strip()
+    return text if text and len(text) <= LONGEST_KIND else None
 
 
 def _is_false(value) -> bool:

@@ -83,11 +83,15 @@ def _rows(records: Records, shape: str, flat: bool, should_stop) -> Iterator[dic
         row = convert(record)
         if flat and shape == "preference" and len(record["messages"]) == 1:
             row["prompt"] = record["messages"][0]["content"]
+        if flat and "other_answers" in row:
+            row["other_answers"] = json.dumps(row["other_answers"], ensure_ascii=False)
         if flat and (kept := next((name for name, value in row.items() if isinstance(value, list)), None)):
             raise UserError(
                 f"Row {record['row']:,} has {'tools' if kept == 'tools' else 'several turns'}, which a table cannot hold.",
                 "Choose JSON Lines, JSON or Parquet.",
             )
+        if "kind" in record:
+            row["source"] = record["kind"]  # under this name raw text stays raw text
         yield {**row, "split": record.get("split") or ""} if fixed else row
 
 
@@ -95,16 +99,20 @@ def _rows(records: Records, shape: str, flat: bool, should_stop) -> Iterator[dic
 
 
 def _messages(record: dict) -> dict:
-    return {"messages": raw_turns(record), **_with_tools(record)}
+    return {"messages": raw_turns(record), **_with_tools(record), **_with_others(record)}
 
 
 def _with_tools(record: dict) -> dict:
     return {"tools": json.loads(record["tools"])} if "tools" in record else {}
 
 
+def _with_others(record: dict) -> dict:
+    return {"other_answers": record["alternatives"]} if "alternatives" in record else {}
+
+
 def _sharegpt(record: dict) -> dict:
     turns = [{"from": _SHAREGPT[turn.pop("role")], "value": turn.pop("content"), **turn} for turn in raw_turns(record)]
-    return {"conversations": turns, **_with_tools(record)}
+    return {"conversations": turns, **_with_tools(record), **_with_others(record)}
 
 
 def _alpaca(record: dict) -> dict:
@@ -114,7 +122,7 @@ def _alpaca(record: dict) -> dict:
         row["system"] = system
     if len(pairs) > 1:
         row["history"] = pairs[:-1]
-    return row
+    return row | _with_others(record)
 
 
 def _pairs(record: dict) -> dict:
@@ -123,7 +131,8 @@ def _pairs(record: dict) -> dict:
         raise UserError(
             f"Row {record['row']:,} has several turns, which pairs cannot hold.", "Choose messages or alpaca."
         )
-    return {"prompt": pairs[0][0], "completion": pairs[0][1], **({"system": system} if system else {})}
+    row = {"prompt": pairs[0][0], "completion": pairs[0][1], **({"system": system} if system else {})}
+    return row | _with_others(record)
 
 
 def _pairs_of(record: dict) -> tuple[str, list[list[str]]]:
@@ -221,8 +230,8 @@ def _kinds(rows) -> dict[str, pa.DataType]:
     keys: dict[str, dict] = {}
     for row in rows():
         for name, value in row.items():
-            if isinstance(value, str) or name in ("tools", "history"):
-                kinds[name] = pa.list_(pa.list_(pa.string())) if name == "history" else pa.string()
+            if isinstance(value, str) or name in _LISTS or name == "tools":
+                kinds[name] = _LISTS.get(name, pa.string())
             else:
                 kinds.setdefault(name, None)
                 keys.setdefault(name, {}).update(dict.fromkeys(key for turn in value for key in turn))
@@ -233,6 +242,7 @@ def _kinds(rows) -> dict[str, pa.DataType]:
     return kinds
 
 
+_LISTS = {"history": pa.list_(pa.list_(pa.string())), "other_answers": pa.list_(pa.string())}
 _TURN = ("role", "from", "content", "value", "weight", "reasoning_content")
 
 

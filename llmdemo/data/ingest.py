@@ -31,17 +31,16 @@ from llmdemo.data.measure import DEFAULT_MAX_LENGTH, Meter, Stopped
 from llmdemo.data.packed import unpacked_file
 from llmdemo.data.parquet import read_parquet
 from llmdemo.data.readers import read_batches
-from llmdemo.data.records import SCHEMAS, to_batch
+from llmdemo.data.records import MAX_KINDS, SCHEMAS, to_batch
 from llmdemo.data.render import TEMPLATE_KEYS, takes
 from llmdemo.data.report import problems
 from llmdemo.data.rows import BadRow
 from llmdemo.data.settle import Held, settle
-from llmdemo.data.shapes import MAX_LABELS, Shape, detect
+from llmdemo.data.shapes import MAX_LABELS, SAMPLE_ROWS, Shape, detect
 from llmdemo.data.sniff import ENCODINGS, FORMATS, shown_name, sniff
 from llmdemo.data.values import Bad, Notes
 from llmdemo.settings import Settings
 
-_SAMPLE_ROWS = 1000
 _LEFT_OUT_KEPT = 100_000
 """Rows left out that are kept with their reason; the others are only counted."""
 
@@ -128,7 +127,7 @@ def add_rows(
     try:
         with closing(batches), whole_folder(home.datasets / dataset_id, home.tmp) as folder:
             head, rows = _peek(batches)
-            shape = detect([row for batch in head for row in batch.rows][:_SAMPLE_ROWS], columns, task)
+            shape = detect([row for batch in head for row in batch.rows][:SAMPLE_ROWS], columns, task)
             intake = _Intake(folder, shape, settings, tokenizer, max_length)
             _take_all(intake, rows, size or expected_rows, progress, should_stop)
             step = _steps(progress, should_stop)
@@ -177,7 +176,7 @@ def _peek(batches):
     for batch in batches:
         head.append(batch)
         rows += len(batch.rows)
-        if rows >= _SAMPLE_ROWS:
+        if rows >= SAMPLE_ROWS:
             break
     return head, chain(head, batches)
 
@@ -195,6 +194,7 @@ class _Intake:
         self.held: list[Held] = []
         self.notes = Notes()
         self.carried: set[str] = set()
+        self.kinds: set[str] = set()
         self.records = Writer(folder / "records.arrow", SCHEMAS[shape.task])
         self.bad = Writer(folder / "left_out.arrow", LEFT_OUT)
         self.meter = Meter(folder, shape.task, tokenizer, max_length, "response") if tokenizer is not None else None
@@ -239,6 +239,8 @@ class _Intake:
         for name in ("tools", "reasoning"):
             if name in batch.schema.names and batch.column(name).null_count < batch.num_rows:
                 self.carried.add(name)
+        if len(self.kinds) <= MAX_KINDS:
+            self.kinds.update(record.get("kind", "") for record in records)
         held = Held.of(records, lines, batch)
         if self.meter:
             held.flags |= self.meter.add(records)
@@ -288,6 +290,8 @@ class _Intake:
         """Columns and keys without a use, in the order of the file; with them what the model's template does not take."""
         names = {str(column)[:80]: place for place, column in enumerate(self.shape.columns)}
         unused = set(self.notes.unused)
+        if "kind" in self.shape.roles and not 2 <= len(self.kinds) <= MAX_KINDS:
+            unused.add(self.shape.roles["kind"][:80])
         if self.tokenizer is not None:
             unused |= {
                 shown

@@ -3,7 +3,7 @@
 Knows no files that are uploaded and no training. A measurement is known by a key: the tokenizer with its chat
 template, the greatest length and what the loss is on. `measured-<key>.arrow` has a row for each record: length
 (tokens before the cut), trained (tokens that are trained after it) and flags (prompt_too_long, response_cut,
-template_refused); `measured-<key>.npy` counts each token of the vocabulary.
+template_refused, answer_hidden); `measured-<key>.npy` counts each token of the vocabulary.
 """
 
 import hashlib
@@ -65,30 +65,35 @@ def measure_records(records: list[dict], task: str, tokenizer, max_length: int, 
         cut = length > max_length
         flags[cut & (trained > 0)] = BIT["response_cut"]
         flags[cut & (trained == 0)] = BIT["prompt_too_long"]
+    flags[np.array([row[3] for row in measured], bool)] |= np.uint32(BIT["answer_hidden"])
     ids = [np.array(row[2], np.int64) for row in measured if row[2]]
     vocabulary = np.bincount(np.concatenate(ids)) if ids else np.zeros(0, np.int64)
     return Measured(np.maximum(length, 0), trained, flags, vocabulary)
 
 
-def _measured(records, task, tokenizer, max_length, loss_on) -> list[tuple[int, int, list[int]]]:
-    """(length, trained, ids) of each record; length -1 where the chat template refuses it."""
+def _measured(records, task, tokenizer, max_length, loss_on) -> list[tuple[int, int, list[int], bool]]:
+    """(length, trained, ids, hidden) of each record; length -1 where the chat template refuses it.
+
+    hidden: whether the template leaves out answers, or a part of one.
+    """
     if task == "text":
         ids = encode_documents((record["text"] for record in records), tokenizer)
-        return [(len(row), len(row), row) for row in ids]
+        return [(len(row), len(row), row, False) for row in ids]
     return [_figures(row) for row in encode_many(records, tokenizer, max_length, loss_on, refuse=False)]
 
 
-def _figures(row) -> tuple[int, int, list[int]]:
-    """(length, trained, ids) of an encoded record; of a preference, of both its rows together."""
+def _figures(row) -> tuple[int, int, list[int], bool]:
+    """As `_measured`, of an encoded record; of a preference, of both its rows together."""
     if isinstance(row, tuple):
         chosen, rejected = row
         if isinstance(chosen, Refused) or isinstance(rejected, Refused):
-            return -1, 0, []
+            return -1, 0, [], False
         trained = chosen.trained + rejected.trained if chosen.trained and rejected.trained else 0
-        return max(chosen.length, rejected.length), trained, chosen.input_ids + rejected.input_ids
+        hidden = any(side.unreachable or side.altered for side in row)
+        return max(chosen.length, rejected.length), trained, chosen.input_ids + rejected.input_ids, hidden
     if isinstance(row, Refused):
-        return -1, 0, []
-    return row.length, row.trained, row.input_ids
+        return -1, 0, [], False
+    return row.length, row.trained, row.input_ids, bool(row.unreachable or row.altered)
 
 
 class Meter:
@@ -147,7 +152,9 @@ def read_measured(folder: Path, key: str) -> Measured | None:
 
 
 def summary(measured: Measured, kept: np.ndarray, max_length: int, task: str) -> dict:
-    """{total, longest, mean, trained} over the kept records, and what they were measured with.
+    """{total, longest, mean, trained, cut, hidden} over the kept records, and what they were measured with.
+
+    cut and hidden are records: those longer than max_length, and those of which the chat template hides an answer.
 
     total counts what the model sees: after the cut for chat, preference and classify; whole for raw text, which is
     laid out in rows.
@@ -162,6 +169,7 @@ def summary(measured: Measured, kept: np.ndarray, max_length: int, task: str) ->
         "trained": int(measured.trained[kept].sum()),
         "max_length": max_length,
         "cut": int((length > max_length).sum()) if task != "text" else 0,
+        "hidden": int((measured.flags[kept] & np.uint32(BIT["answer_hidden"]) != 0).sum()),
     }
 
 

@@ -24,9 +24,11 @@ SCHEMAS = {
             ("untrained", pa.list_(pa.int32())),  # indices of the answers that are not learned
             ("reasoning", pa.list_(pa.string())),  # of each turn, or null
             ("tools", pa.string()),  # the JSON of their list
+            ("alternatives", pa.list_(pa.string())),  # other right answers than the last turn
+            ("kind", pa.string()),  # of which source or kind it is
         ]
     ),
-    "text": pa.schema([("row", pa.int64()), ("text", pa.string()), ("split", pa.string())]),
+    "text": pa.schema([("row", pa.int64()), ("text", pa.string()), ("split", pa.string()), ("kind", pa.string())]),
     "classify": pa.schema([("row", pa.int64()), ("text", pa.string()), ("label", pa.string()), ("split", pa.string())]),
     "preference": pa.schema(
         [
@@ -36,6 +38,7 @@ SCHEMAS = {
             ("rejected", pa.string()),
             ("split", pa.string()),
             ("tools", pa.string()),
+            ("kind", pa.string()),
         ]
     ),
 }
@@ -50,7 +53,9 @@ def to_batch(records: list[dict], task: str) -> pa.RecordBatch:
     )
 
 
-_OPTIONAL = ("split", "untrained", "reasoning", "tools")
+MAX_KINDS = 50
+"""Most kinds of records that are told apart: of more, each would be held out by chance anyway."""
+_OPTIONAL = ("split", "untrained", "reasoning", "tools", "alternatives", "kind")
 
 
 def conformed(batch: pa.RecordBatch, task: str) -> pa.RecordBatch:
@@ -73,7 +78,7 @@ def open_records(home: Home, dataset_id: str, everything: bool = False) -> "Reco
 
 class Records:
     """len, [i] -> dict, [a:b] -> list of dicts. A dict has "row" and the fields of its task; "split",
-    "untrained", "reasoning" and "tools" only where it has them."""
+    "untrained", "reasoning", "tools", "alternatives" and "kind" only where it has them."""
 
     def __init__(self, info: DatasetInfo, folder, everything: bool = False):
         self.info, self.task = info, info.task
@@ -133,6 +138,26 @@ class Records:
     def labels(self) -> list[str] | None:
         """The label of each record, for classification only."""
         return self._column("label") if self.task == "classify" else None
+
+    def kinds(self) -> tuple[np.ndarray, list[str]]:
+        """(int64 (N,), names): of which kind each record is, as an index of the names, which are sorted.
+
+        "" is the kind of records without one. No names where the file does not tell 2 to MAX_KINDS kinds, and for
+        classification, whose kinds are its labels.
+        """
+        none: tuple[np.ndarray, list[str]] = np.zeros(len(self), np.int64), []
+        first = self._reader.get_batch(0) if self._reader.num_record_batches else None
+        if self.task == "classify" or first is None or "kind" not in first.schema.names:
+            return none
+        found = pa.chunked_array(self.columns("kind"), pa.string()).take(pa.array(self.places))
+        if found.null_count == len(found):
+            return none
+        coded = pc.fill_null(found, "").combine_chunks().dictionary_encode()
+        names = coded.dictionary.to_pylist()
+        if not 2 <= len(names) <= MAX_KINDS:
+            return none
+        order = sorted(range(len(names)), key=names.__getitem__)
+        return np.argsort(order)[coded.indices.to_numpy()].astype(np.int64), [names[place] for place in order]
 
     def splits(self) -> list:
         """The split that the file fixes for each record: "train", "eval" or None."""

@@ -2,8 +2,10 @@
 
 Knows nothing of files, tokens or checks across rows. A normalised record is a dict:
 chat {"messages": [{"role", "content"}, …]} and, where the file has them, "untrained" (indices of answers that are not
-learned), "reasoning" (a text or None for each turn) and "tools" (their JSON); text {"text"}, classify {"text", "label"},
-preference {"messages" (the prompt), "chosen", "rejected"}; each may have "split" ("train" or "eval").
+learned), "reasoning" (a text or None for each turn), "tools" (their JSON) and "alternatives" (other right answers than
+the last turn); text {"text"}, classify {"text", "label"},
+preference {"messages" (the prompt), "chosen", "rejected"}; each may have "split" ("train" or "eval") and, but for
+classify, "kind" (of which source, category or task it is).
 """
 
 from dataclasses import dataclass
@@ -12,6 +14,7 @@ from functools import cached_property
 from llmdemo.core.errors import UserError
 from llmdemo.data.columns import (
     PROVENANCE,
+    ROLES,
     TASK_ROLES,
     ColumnsNeeded,
     check_mapping,
@@ -20,7 +23,7 @@ from llmdemo.data.columns import (
     shown_columns,
     zero_or_one,
 )
-from llmdemo.data.converters import CONVERTERS, tools_text
+from llmdemo.data.converters import CONVERTERS, alternatives, kind_of, tools_text
 from llmdemo.data.library import TASKS
 from llmdemo.data.rows import BadRow
 from llmdemo.data.turns import turns_in
@@ -31,6 +34,10 @@ SPLITS = {
     "training": "train",
     **dict.fromkeys(("eval", "test", "validation", "valid", "dev"), "eval"),
 }
+SAMPLE_ROWS = 1000
+"""Rows by which a shape is told."""
+_LEAST_OF_A_KIND = 4
+"""Least records of a kind on average: a column with more values tells records apart, not kinds of them."""
 MAX_LABELS = 1000
 """Most classes: a column with more different values is no label."""
 
@@ -40,7 +47,8 @@ MAX_CHARACTERS = 1_000_000
 
 
 def _characters(record: dict) -> int:
-    texts = [record.get("text"), record.get("chosen"), record.get("rejected"), *(record.get("reasoning") or ())]
+    texts = [record.get("text"), record.get("chosen"), record.get("rejected")]
+    texts += [*(record.get("reasoning") or ()), *(record.get("alternatives") or ())]
     return sum(len(turn["content"]) for turn in record.get("messages", ())) + sum(len(text or "") for text in texts)
 
 
@@ -74,16 +82,24 @@ class Shape:
         records = CONVERTERS[self.task if self.name != "instances" else "instances"](row, self.roles, notes)
         if self.task != "text" and any(_characters(record) > MAX_CHARACTERS for record in records):
             raise Bad("too_long", f"has over {MAX_CHARACTERS:,} characters")
+        if self.task == "chat":
+            for record in records:
+                _set(record, "alternatives", alternatives(row.get(self.roles.get("alternatives", "")), record, notes))
         split = SPLITS.get(str(row.get(self.roles["split"])).lower()) if "split" in self.roles else None
         tools = tools_text(row.get(self.roles["tools"]), notes) if "tools" in self.roles else None
+        kind = kind_of(row.get(self.roles["kind"])) if "kind" in self.roles and self.task != "classify" else None
         for record in records:
-            if split:
-                record["split"] = split
-            if tools:
-                record["tools"] = tools
-            if notes.codes:
-                record["codes"] = tuple(notes.codes)
+            for name, value in (("split", split), ("tools", tools), ("kind", kind), ("codes", tuple(notes.codes))):
+                _set(record, name, value)
         return records
+
+
+def _set(record: dict, name: str, value) -> None:
+    """Gives the record this field, or takes it away where there is nothing in it."""
+    if value:
+        record[name] = value
+    else:
+        record.pop(name, None)
 
 
 def detect(rows: list, mapping: dict | None = None, task: str | None = None) -> Shape:
@@ -108,15 +124,38 @@ def detect(rows: list, mapping: dict | None = None, task: str | None = None) -> 
         )
     if mapping:
         roles = check_mapping(mapping, columns)
-        return Shape("columns", *_by_roles(roles, task), tuple(columns))
+        task, roles = _by_roles(roles, task)
+        return Shape("columns", task, _with_kind(dicts, columns, task, roles), tuple(columns))
     roles = _known_roles(dicts, columns)
     shape = _known_shape(dicts, roles, task)
     if shape is None:
         shape = _guessed(dicts, columns, task, roles)
     name, task, used = shape
-    always = ("split", "tools") if task in ("chat", "preference") else ("split",)
+    always = {"chat": ("split", "tools", "alternatives"), "preference": ("split", "tools")}.get(task, ("split",))
     keep = {role: roles.get(role) or used[role] for role in (*used, *always) if role in used or role in roles}
-    return Shape(name, task, keep, tuple(columns))
+    return Shape(name, task, _with_kind(dicts, columns, task, keep), tuple(columns))
+
+
+def _with_kind(dicts: list[dict], columns: list[str], task: str, roles: dict) -> dict:
+    """The roles, and the one of the column that tells kinds of records, where a column without another use does.
+
+    It goes by a known name, and has a few short values that recur. A single one will do where more rows follow than are
+    looked at: data is often sorted by where it comes from.
+    """
+    if task == "classify" or "kind" in roles:
+        return roles
+    free = {column.strip().lower(): column for column in reversed(columns) if column not in roles.values()}
+    for name in ROLES["kind"]:
+        if (column := free.get(name)) is None:
+            continue
+        values = [row.get(column) for row in dicts]
+        kinds = [kind_of(value) for value in values]
+        if any(kind is None and value not in (None, "") for kind, value in zip(kinds, values, strict=True)):
+            continue  # long texts, lists and objects are no kinds
+        count = len(set(kinds))  # to have none is one
+        if (count >= 2 and len(dicts) >= _LEAST_OF_A_KIND * count) or (count == 1 and len(dicts) >= SAMPLE_ROWS):
+            return {**roles, "kind": column}
+    return roles
 
 
 def _columns(dicts: list[dict]) -> list[str]:
@@ -140,7 +179,7 @@ def _known_roles(dicts: list[dict], columns: list[str]) -> dict[str, str]:
     for role in ("chosen", "rejected", "instances", "messages", "text", "label", "prompt", "response", "desired"):
         if (column := find(role, must)) is not None:
             roles[role] = column
-    for role in ("input", "system", "history", "tools", "split"):
+    for role in ("input", "system", "history", "tools", "split", "alternatives"):
         if (column := find(role, by_name)) is not None:
             roles[role] = column
     if "messages" in roles and not _holds_turns(dicts, roles["messages"]):

@@ -23,8 +23,9 @@ def split(
     With `folds` (at least 2), all records are dealt into that many parts by `seed` and part `fold` is held out: K-fold
     cross-validation, which heeds neither the share nor a fixed split. Else, if the data fixes a split, that is it.
     Otherwise about `eval_share` of the records (0 ≤ share < 1) are drawn by `seed`, label by label for classification,
-    and there each label with two different records stands on both sides where that can be; records with the same or
-    nearly the same instruction never stand on both sides. At least one record is left to train on. Raises UserError
+    and there each label with two different records stands on both sides where that can be; in the other tasks of each
+    kind in its share, where the data tells kinds. Records with the same or nearly the same instruction never stand on
+    both sides. At least one record is left to train on. Raises UserError
     for a share out of range.
     """
     if not 0 <= eval_share < 1:
@@ -35,8 +36,12 @@ def split(
     fixed = np.array([part == "eval" for part in records.splits()], bool)
     if fixed.any() and not fixed.all():
         return np.flatnonzero(~fixed), np.flatnonzero(fixed)
-    strata, group = _strata(records, version), np.unique(records.groups, return_inverse=True)[1]
-    held = _draw(strata, group, seed, eval_share, version)
+    group = np.unique(records.groups, return_inverse=True)[1]
+    kinds = _kinds(records)
+    if kinds is None or version == 1:
+        held = _draw(_strata(records, version), group, seed, eval_share, version)
+    else:
+        held = _draw_by_kind(kinds, group, seed, eval_share)
     if held.all() and len(held):
         held[group == group[0]] = False
     return np.flatnonzero(~held), np.flatnonzero(held)
@@ -45,10 +50,12 @@ def split(
 def in_order(records: Records, held: np.ndarray, seed: int) -> np.ndarray:
     """The held-out indices (of `split`) in the order in which they are asked: a larger limit only adds to a smaller one's.
 
-    A draw by `seed` in which any beginning has the mix of labels of the whole: neither the file's order nor its
+    A draw by `seed` in which any beginning has the mix of labels, or of kinds, of the whole: neither the file's order nor its
     beginning says which records a loss is of.
     """
-    strata = np.unique(_strata(records, SPLIT_VERSION)[held], return_inverse=True)[1]
+    kinds = _kinds(records)
+    strata = _strata(records, SPLIT_VERSION) if kinds is None else kinds
+    strata = np.unique(strata[held], return_inverse=True)[1]
     generator = np.random.default_rng([seed, 2])
     place = np.zeros(len(held))
     for stratum in range(int(strata.max(initial=-1)) + 1):
@@ -62,10 +69,11 @@ def in_order(records: Records, held: np.ndarray, seed: int) -> np.ndarray:
 def parts(records: Records, seed: int, folds: int) -> np.ndarray:
     """int64 (N,): the part, 0 … folds - 1, of each record for K-fold cross-validation.
 
-    Parts are alike in size and in their mix of labels; records with the same or nearly the same instruction share one.
+    Parts are alike in size and in their mix of labels, or of kinds; records with the same or nearly the same instruction share one.
     Raises UserError when there are fewer groups of records than parts.
     """
-    strata, group = _strata(records, 1), np.unique(records.groups, return_inverse=True)[1]
+    kinds, group = _kinds(records), np.unique(records.groups, return_inverse=True)[1]
+    strata = _strata(records, 1) if kinds is None else kinds
     _, first = np.unique(group, return_index=True)
     if not 2 <= folds <= len(first):
         raise UserError(
@@ -103,6 +111,12 @@ def why_none(records: Records, eval_share: float) -> str:
 # ---- inside
 
 
+def _kinds(records: Records) -> np.ndarray | None:
+    """int64 (N,): a number for each kind that the data tells; None where it tells none, or too many."""
+    kinds, names = records.kinds()
+    return kinds if names else None
+
+
 def _strata(records: Records, version: int) -> np.ndarray:
     """int64 (N,): a number for each class; all 0 where records have none."""
     labels = records.labels()
@@ -121,20 +135,49 @@ def _draw(strata: np.ndarray, group: np.ndarray, seed: int, eval_share: float, v
     for stratum in range(int(strata.max(initial=-1)) + 1):
         members = np.flatnonzero(strata[first] == stratum)
         members = members[generator.permutation(len(members))]
-        room, taken = round(eval_share * sizes[members].sum()), []
-        for member in members:
-            if sizes[member] <= room:
-                taken.append(member)
-                room -= sizes[member]
-        held |= np.isin(group, taken)
+        held |= _fitting(members, sizes, round(eval_share * sizes[members].sum()))[group]
     if version == 1 or not eval_share or not len(group):
         return held
     if strata.any():
         _both_sides(held, strata, group, generator)
-    if not held.any():
-        smallest = int(np.argmin(sizes + generator.random(len(sizes))))
-        held = (group == smallest) & (sizes[smallest] <= _LARGEST_ALONE * len(group))
-    return held
+    return held if held.any() else _smallest(group, sizes, generator)
+
+
+def _draw_by_kind(kinds: np.ndarray, group: np.ndarray, seed: int, eval_share: float) -> np.ndarray:
+    """bool (N,): whole groups, of each kind in its share, `eval_share` of the records in all.
+
+    Systematic sampling of the records in order of their place in their own kind: of a kind with n records
+    n · eval_share are held out, rounded up or down, also where that is less than one. A group counts as its first
+    record's kind.
+    """
+    generator = np.random.default_rng(seed)
+    if not eval_share or not len(group):
+        return np.zeros(len(group), bool)
+    _, first = np.unique(group, return_index=True)
+    sizes, place = np.bincount(group, minlength=len(first)), np.zeros(len(first))
+    for kind in np.unique(kinds[first]):
+        members = np.flatnonzero(kinds[first] == kind)
+        members = members[generator.permutation(len(members))]
+        ends = np.cumsum(sizes[members])
+        place[members] = (ends - sizes[members] * generator.random()) / ends[-1]
+    held = _fitting(np.argsort(place, kind="stable"), sizes, round(eval_share * len(group)))[group]
+    return held if held.any() else _smallest(group, sizes, generator)
+
+
+def _fitting(order: np.ndarray, sizes: np.ndarray, room: int) -> np.ndarray:
+    """bool (groups,): those that are taken, in this order, each where it still fits into `room` records."""
+    taken = np.zeros(len(sizes), bool)
+    for member in order:
+        if sizes[member] <= room:
+            taken[member] = True
+            room -= sizes[member]
+    return taken
+
+
+def _smallest(group: np.ndarray, sizes: np.ndarray, generator) -> np.ndarray:
+    """bool (N,): the smallest group, where it is no large part of all: better than to hold nothing out."""
+    smallest = int(np.argmin(sizes + generator.random(len(sizes))))
+    return (group == smallest) & (sizes[smallest] <= _LARGEST_ALONE * len(group))
 
 
 def _both_sides(held: np.ndarray, strata: np.ndarray, group: np.ndarray, generator) -> None:

@@ -24,7 +24,8 @@ def stats(home: Home, dataset_id: str, tokenizer=None, tokens_per_second: float 
     """All figures of the kept records, as JSON values.
 
     records, rows, characters, tokens (as DatasetInfo.tokens or None), trained_share (0…1 or None), histogram
-    {unit, bars: [{from, to, count}]}, turns {mean, longest}, labels {label: count}, vocabulary (see `coverage`),
+    {unit, bars: [{from, to, count}]}, turns {mean, longest}, labels {label: count}, kinds {kind: count} (None where
+    the data tells none), vocabulary (see `coverage`),
     languages [{language, share}] with languages_of (records looked at), loss (see `recommend_loss`),
     epoch (see `epoch_cost`, None without tokens or speed).
     """
@@ -47,6 +48,7 @@ def stats(home: Home, dataset_id: str, tokenizer=None, tokens_per_second: float 
         "histogram": {"unit": "tokens" if measured else "characters", "bars": histogram(lengths)},
         "turns": _turns(records),
         "labels": _label_counts(records),
+        "kinds": _kind_counts(records),
         "vocabulary": coverage(measured.vocabulary, tokenizer) if measured and tokenizer is not None else None,
         "languages": languages,
         "languages_of": looked_at,
@@ -92,6 +94,12 @@ def _label_counts(records: Records) -> dict | None:
     names, counts = np.unique(labels, return_counts=True)
     order = np.argsort(-counts, kind="stable")
     return {str(names[i]): int(counts[i]) for i in order}
+
+
+def _kind_counts(records: Records) -> dict[str, int] | None:
+    numbers, names = records.kinds()
+    counts = np.bincount(numbers, minlength=len(names))
+    return {names[i]: int(counts[i]) for i in np.argsort(-counts, kind="stable")} if names else None
 
 
 def coverage(vocabulary: np.ndarray, tokenizer) -> dict:

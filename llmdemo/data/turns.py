@@ -177,7 +177,7 @@ def close(turns: list[dict]) -> dict:
 
     Turns after the last such answer are left off: nothing can be learned from them; "cut_turns" then counts them.
     "untrained" has the indices of answers that are not to be learned, "reasoning" the reasoning of each turn (or
-    None), where there are any.
+    None), "alternatives" other right answers than the last turn, where there are any.
     """
     answers = [i for i, turn in enumerate(turns) if turn["role"] == "assistant"]
     if not answers:
@@ -204,6 +204,8 @@ def close(turns: list[dict]) -> dict:
             record["untrained"] = untrained
         if any(turn.get("reasoning") for turn in kept):
             record["reasoning"] = [turn.get("reasoning") or None for turn in kept]
+        if kept[-1].get("alternatives"):
+            record["alternatives"] = kept[-1]["alternatives"]
     if len(kept) < len(turns):
         record["cut_turns"] = len(turns) - len(kept)
     return record

@@ -9,6 +9,8 @@ from typing import TypeGuard
 import orjson
 
 _NOTHING: tuple = (None, "", [], {})
+MOST_ANSWERS = 100
+"""Most right answers that are kept of a record."""
 _SPELLED_LIST = 200_000
 """Longest list, in characters, that is read from Python's own spelling of it: its parser takes much memory."""
 
@@ -128,20 +130,25 @@ def parts_text(parts: list[dict], notes: Notes) -> str:
 # ---- several answers ----
 
 
-def first_answer(value, notes: Notes) -> str:
-    """The text of an answer. Of a list of different texts the first one; the row gets the code "alternatives".
+def answers_in(value, notes: Notes) -> list[str]:
+    """The right answers that a cell holds, one at least: of a list of texts each different one, the first first.
 
-    SQuAD's {"text": [answers], "answer_start": […]} is such a list.
+    SQuAD's {"text": [answers], "answer_start": […]} and TriviaQA's {"value": answer, "aliases": [others]} are such lists,
+    also inside a string. Any other value is one answer.
     """
-    if isinstance(value, dict) and isinstance(value.get("text"), list) and value.keys() <= {"text", "answer_start"}:
-        value = value["text"]
-        if not value:
-            return ""
-    if isinstance(value, list) and len(value) > 1 and all(isinstance(each, str) for each in value):
-        if len(set(value)) > 1:
-            notes.codes.add("alternatives")
-        value = value[0]
-    return as_text(value, notes)
+    found = unpacked(value)
+    if isinstance(found, dict) and isinstance(found.get("text"), list) and found.keys() <= {"text", "answer_start"}:
+        found = found["text"]
+        if not found:
+            return [""]
+    elif isinstance(found, dict) and isinstance(found.get("value"), str) and isinstance(found.get("aliases"), list):
+        found = [found["value"], *found["aliases"]]
+    elif found is not value:
+        return [as_text(value, notes)]  # a list that is written as a text may well be the answer itself
+    if isinstance(found, list) and len(found) > 1 and all(isinstance(each, str) for each in found):
+        texts = dict.fromkeys(whole_characters(each) for each in found)
+        return [text for text in texts if text.strip()][:MOST_ANSWERS] or [""]
+    return [as_text(found, notes)]
 
 
 # ---- values inside strings ----

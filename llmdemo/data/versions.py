@@ -44,8 +44,14 @@ from llmdemo.data.values import Bad
 from llmdemo.settings import Settings
 
 _OWN_ROLES = {
-    "chat": {"messages": "messages", "tools": "tools", "split": "split"},
-    "text": {"text": "text", "split": "split"},
+    "chat": {
+        "messages": "messages",
+        "tools": "tools",
+        "alternatives": "alternatives",
+        "split": "split",
+        "kind": "kind",
+    },
+    "text": {"text": "text", "split": "split", "kind": "kind"},
     "classify": {"text": "text", "label": "label", "split": "split"},
     "preference": {
         "messages": "messages",
@@ -53,6 +59,7 @@ _OWN_ROLES = {
         "rejected": "rejected",
         "tools": "tools",
         "split": "split",
+        "kind": "kind",
     },
 }
 

@@ -8,22 +8,37 @@ import math
 import numpy as np
 
 from llmdemo.evaluation.intervals import Ratio, difference
-from llmdemo.evaluation.text_metrics import chrf, chrf_corpus, exact_match, is_checkable, normalised_match, rouge_l
+from llmdemo.evaluation.text_metrics import (
+    as_json,
+    best,
+    chrf,
+    chrf_corpus,
+    exact_match,
+    is_checkable,
+    normalised_match,
+    rouge_l,
+    token_f1,
+)
 
 _EXCERPT = 160
 
 
 def record_of(example, lines: list[dict]) -> dict:
-    """One held-out record with what each model did: lists have an entry for each model."""
+    """One held-out record with what each model did: lists have an entry for each model.
+
+    Of several right answers each figure takes the one that the model's answer is closest to.
+    """
     refused = any(line.get("refused") for line in lines)
+    right, texts = example.references, [line["text"] for line in lines]
     checkable = not refused and is_checkable(example.reference)
-    texts = [line["text"] for line in lines]
+    in_words = checkable and as_json(example.reference) is None
     return {
         "index": example.index,
         "row": example.row,
         "prompt": _last_user(example.prompt),
         "instruction": _conversation(example.prompt),
         "reference": example.reference,
+        **({"alternatives": list(example.alternatives)} if example.alternatives else {}),
         "checkable": checkable,
         "answers": texts,
         "loss": [line["loss"] / line["labels"] if line["labels"] else None for line in lines],
@@ -32,10 +47,11 @@ def record_of(example, lines: list[dict]) -> dict:
         "bytes": lines[0]["bytes"],
         "cut": [line["cut"] for line in lines],
         "whole": all(line["whole"] for line in lines),
-        "exact": [exact_match(text, example.reference) if checkable else None for text in texts],
-        "normalised": [normalised_match(text, example.reference) if checkable else None for text in texts],
-        "rouge_l": [round(rouge_l(text, example.reference), 4) for text in texts],
-        "chrf": [round(chrf(text, example.reference), 2) for text in texts],
+        "exact": [bool(best(exact_match, text, right)) if checkable else None for text in texts],
+        "normalised": [bool(best(normalised_match, text, right)) if checkable else None for text in texts],
+        "f1": [round(best(token_f1, text, right), 4) if in_words else None for text in texts],
+        "rouge_l": [round(best(rouge_l, text, right), 4) for text in texts],
+        "chrf": [round(best(chrf, text, right), 2) for text in texts],
         "tokens": [line["tokens"] for line in lines],
         "ended": [line["ended"] for line in lines],
         "long": [line["long"] for line in lines],
@@ -102,6 +118,9 @@ def _figures(records: list[dict], models: int):
     checked = [record for record in records if record["checkable"]]
     for key in ("exact", "normalised"):
         yield key, True, [Ratio(values, np.ones(len(checked))) for values in column(key, checked)], None, len(checked)
+    short = [record for record in checked if None not in record.get("f1", [None])]
+    if short:
+        yield "f1", True, [Ratio(values, np.ones(len(short))) for values in column("f1", short)], None, len(short)
     answered = [record for record in records if not any(record["long"])]
     for key, higher in (("rouge_l", True), ("chrf", True), ("tokens", None), ("ended", None)):
         values = column(key, answered)
@@ -113,7 +132,7 @@ def _with_corpus_chrf(found: list[dict], records: list[dict], models: int) -> li
     for figure in found:
         if figure["key"] == "chrf":
             some = [record for record in records if not any(record["long"])]
-            references = [record["reference"] for record in some]
+            references = [[record["reference"], *record.get("alternatives", ())] for record in some]
             figure["values"] = [
                 chrf_corpus([record["answers"][side] for record in some], references) for side in range(models)
             ]

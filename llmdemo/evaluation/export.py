@@ -5,7 +5,7 @@ from pathlib import Path
 
 from llmdemo.data.report import safe_cell
 
-_OF_EACH = ("loss", "exact", "normalised", "rouge_l", "chrf", "tokens", "ended")
+_OF_EACH = ("loss", "exact", "normalised", "f1", "rouge_l", "chrf", "tokens", "ended")
 
 
 def differs(record: dict) -> bool:

@@ -182,6 +182,13 @@ class Example:
     """The turns before that answer."""
     reference: str
     """That answer."""
+    alternatives: tuple[str, ...] = ()
+    """Other right answers, where the data has them."""
+
+    @property
+    def references(self) -> list[str]:
+        """All right answers, the one that is learned first."""
+        return [self.reference, *self.alternatives]
 
 
 def example(records: Records, index: int) -> Example:
@@ -191,4 +198,5 @@ def example(records: Records, index: int) -> Example:
     if "chosen" in record:
         messages.append({"role": "assistant", "content": record["chosen"]})
     last = max(place for place, turn in enumerate(messages) if turn["role"] == "assistant")
-    return Example(int(index), record["row"], messages[: last + 1], messages[:last], messages[last]["content"])
+    others = tuple(record.get("alternatives", ())) if last == len(messages) - 1 else ()
+    return Example(int(index), record["row"], messages[: last + 1], messages[:last], messages[last]["content"], others)

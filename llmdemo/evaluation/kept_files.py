@@ -57,10 +57,12 @@ class _TextRecord(_Record):
 class _AnswerRecord(_TextRecord):
     instruction: NotRequired[str]
     reference: str
+    alternatives: NotRequired[list[str]]
     checkable: NotRequired[StrictBool]
     answers: list[str]
     exact: NotRequired[list[StrictBool | None]]
     normalised: NotRequired[list[StrictBool | None]]
+    f1: NotRequired[list[Figure]]
     rouge_l: NotRequired[list[Figure]]
     chrf: NotRequired[list[Figure]]
     tokens: NotRequired[list[Count]]
@@ -139,7 +141,19 @@ _RECORDS: dict[str, TypeAdapter[Any]] = {
     "": TypeAdapter(list[_TextRecord]),
 }
 """By a key that only records of this kind have."""
-_OF_EACH = ("answers", "loss", "exact", "normalised", "rouge_l", "chrf", "tokens", "ended", "predicted", "probability")
+_OF_EACH = (
+    "answers",
+    "loss",
+    "exact",
+    "normalised",
+    "f1",
+    "rouge_l",
+    "chrf",
+    "tokens",
+    "ended",
+    "predicted",
+    "probability",
+)
 """Lists in a record with one value for each model."""
 
 

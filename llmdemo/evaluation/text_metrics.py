@@ -1,11 +1,16 @@
-"""How close an answer is to the right one: exact, but for form, ROUGE-L, chrF. Texts only: no models, no tokens.
+"""How close an answer is to the right one: exact, but for form, F1, ROUGE-L, chrF. Texts only: no models, no tokens.
+
+Where a record has several right answers, `best` takes the one that the answer is closest to, as SQuAD's script does.
 
 ROUGE-L is Google's rouge_score and chrF is sacrebleu's; both are imported at their first use.
 """
 
 import json
 import re
+import string
 import unicodedata
+from collections import Counter
+from collections.abc import Callable
 from functools import cache
 
 # An article stands before a word: the A that is an answer, or ends one ("vitamin A"), is none.
@@ -18,6 +23,11 @@ _PUNCTUATION = frozenset('.,;:!?"()[]{}`*。、「」『』《》〈〉【】“
 _CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W_\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+")
 _MOST_WORDS = 8
+
+
+def best(metric: Callable[[str, str], float], answer: str, references: list[str]) -> float:
+    """The metric's largest value over the right answers (SQuAD's metric_max_over_ground_truths); for yes or no: any."""
+    return max(metric(answer, reference) for reference in references)
 
 
 def exact_match(answer: str, reference: str) -> bool:
@@ -69,6 +79,27 @@ def _by_value(word: str) -> str:
     return f"-{value}" if sign == "-" and value != "0" else value
 
 
+def token_f1(answer: str, reference: str) -> float:
+    """F1 of the words that both have, 0 to 1, by the definition of SQuAD's evaluation script (arXiv 1606.05250).
+
+    Words are what blanks part once lower case, without punctuation and articles; each CJK character is a word of its own,
+    which that script does not know. Where one side has no word, 1 if the other has none either (SQuAD 2.0).
+    """
+    got, wanted = _squad_words(answer), _squad_words(reference)
+    if not got or not wanted:
+        return float(got == wanted)
+    common = sum((Counter(got) & Counter(wanted)).values())
+    return 2 * common / (len(got) + len(wanted))
+
+
+def _squad_words(text: str) -> list[str]:
+    plain = "".join(each for each in text.lower() if each not in _SQUAD_PUNCTUATION)
+    return re.sub(r"\b(a|an|the)\b", " ", _CJK.sub(r" \g<0> ", plain)).split()
+
+
+_SQUAD_PUNCTUATION = frozenset(string.punctuation) | (_PUNCTUATION - frozenset("·…"))
+
+
 def as_json(text: str):
     """The JSON object or list that a text is, perhaps inside a code fence; None for anything else."""
     text = text.strip()
@@ -118,9 +149,11 @@ def chrf(answer: str, reference: str) -> float:
     return float(_chrf().sentence_score(answer, [reference]).score)
 
 
-def chrf_corpus(answers: list[str], references: list[str]) -> float | None:
-    """chrF2 over all answers together, 0 to 100."""
-    return float(_chrf().corpus_score(answers, [references]).score) if answers else None
+def chrf_corpus(answers: list[str], references: list[list[str]]) -> float | None:
+    """chrF2 over all answers together, 0 to 100; of each answer's references the one that it is closest to."""
+    most = max(map(len, references), default=0)
+    streams = [[each[place] if place < len(each) else each[0] for each in references] for place in range(most)]
+    return float(_chrf().corpus_score(answers, streams).score) if answers else None
 
 
 @cache

@@ -10,8 +10,7 @@ from typing import Any
 
 from llmdemo.arena.text import TextStream, TokenNames
 from llmdemo.decoding import Candidates, LaneResult, Step, TokenStep
-
-_EOS = "eos"
+from llmdemo.decoding.steps import EOS, LENGTH
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,6 @@ class Wanted:
     """What a request wants of its answers."""
 
     number: int = 1
-    stops: tuple[str, ...] = ()
     top_logprobs: int | None = None
     """How many alternatives a token has; None: no log-probabilities at all."""
 
@@ -100,11 +98,11 @@ def _overlap(text: str, stop: str) -> int:
 class AnswerEncoder:
     """In the place of arena.events.EventEncoder: turns steps into {"type": "pieces", pieces, tokens (decoded in all), done}."""
 
-    def __init__(self, wanted: Wanted, tokenizer: Any, model: int = 0):
-        self._tokenizer, self._model = tokenizer, model
+    def __init__(self, wanted: Wanted, tokenizer: Any, model: int = 0, stop: tuple[str, ...] = ()):
+        self._tokenizer, self._model, self._stops = tokenizer, model, stop
         self._wanted, self._tokens = wanted, TokenNames(tokenizer)
         self._choices: dict[str, _Choice] = {}
-        self._generated, self._has_beams = 0, False
+        self._generated, self._chooses = 0, False
 
     def lane_id(self, name: str) -> str:
         return f"{self._model}:{name}"
@@ -127,31 +125,31 @@ class AnswerEncoder:
     def begin_lane(self, name: str, prefix: tuple[int, ...] = ()) -> list[str]:
         """Called for each lane, in order, before its first step."""
         index = len(self._choices)
-        self._choices[name] = _Choice(index, self._wanted.stops, TextStream(self._tokenizer))
+        self._choices[name] = _Choice(index, self._stops, TextStream(self._tokenizer))
         return [self._choices[name].stream.push(token) for token in prefix]
 
     def _push(self, name: str, step: TokenStep) -> list[Piece]:
         choice = self._choices[name]
         if choice.ended:
             return []
-        ends = step.finish_reason == _EOS
+        ends = step.finish_reason == EOS
         found: list[Piece] = []
         if not ends:
             piece = choice.push(step.token, self._token(step.token, step.logprob, step.top))
             found += [piece] if piece else []
         if step.finish_reason and not choice.ended:
-            found.append(choice.end("stop" if ends else "length"))
+            found.append(choice.end("length" if step.finish_reason == LENGTH else "stop"))
         return found
 
     def _beams(self, result: LaneResult) -> list[Piece]:
-        """The best hypotheses, whole: until a beam lane's end, any of them may win."""
-        self._has_beams = True
+        """The best hypotheses or answers, whole: until the end of beams, and of a lane that chooses, any may win."""
+        self._chooses = True
         choice = self._choices.pop(result.lane)
         found: list[Piece] = []
         for index, sequence in enumerate(result.sequences[: self._wanted.number]):
             one = _Choice(choice.index + index, choice.stops, TextStream(self._tokenizer))
             self._choices[f"{result.lane}\0{index}"] = one
-            ends = sequence.finish_reason == _EOS
+            ends = sequence.finish_reason == EOS
             self._generated += len(sequence.token_ids)
             said = list(zip(sequence.token_ids, sequence.logprobs, strict=True))[: -1 if ends else None]
             for token, logprob in said:
@@ -160,12 +158,12 @@ class AnswerEncoder:
                 if one.ended:
                     break
             if not one.ended:
-                found.append(one.end("stop" if ends else "length"))
+                found.append(one.end("length" if sequence.finish_reason == LENGTH else "stop"))
         return found
 
     def _copied(self, pieces: Sequence[Piece]) -> list[Piece]:
         """A lane that does not draw was decoded once, for all the answers that would have been the same."""
-        if self._has_beams or len(self._choices) >= self._wanted.number:
+        if self._chooses or len(self._choices) >= self._wanted.number:
             return list(pieces)
         return [replace(piece, index=index) for piece in pieces for index in range(self._wanted.number)]
 

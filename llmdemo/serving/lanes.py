@@ -10,12 +10,14 @@ from typing import Any
 from llmdemo.core.errors import UserError
 from llmdemo.serving.bodies import ChatBody, CompletionBody, Sampling
 from llmdemo.serving.errors import ApiError
-from llmdemo.settings.decoding import STRATEGIES, DecodeSettings, keys_of
+from llmdemo.settings.decoding import DecodeSettings
+from llmdemo.settings.lane import BEAMS, SEARCHES, SEVERAL, STRATEGIES, keys_of
 
 _OWN_VALUE = {
     **{"top_k": "top_k", "top_p": "top_p", "min_p": "min_p", "typical_p": "typical_p", "beam": "num_beams"},
     **{"epsilon": "epsilon_cutoff", "eta": "eta_cutoff", "top_n_sigma": "top_n_sigma", "sample": "temperature"},
     **{"xtc": "xtc_threshold", "mirostat": "mirostat_tau"},
+    **dict.fromkeys(SEVERAL, "num_return_sequences"),
 }
 """The setting that a number after a strategy's name gives: "beam4", "top_p0.8", "sample0.7"."""
 _SUFFIX = re.compile(f"({'|'.join(sorted(STRATEGIES, key=len, reverse=True))})([0-9]+(?:\\.[0-9]+)?)?")
@@ -48,7 +50,7 @@ def split_name(asked: str) -> tuple[str, dict[str, Any] | None]:
         )
     lane: dict[str, Any] = {"strategy": match[1]}
     if match[2]:
-        whole = match[1] in ("top_k", "beam")
+        whole = _OWN_VALUE[match[1]] in ("top_k", "num_beams", "num_return_sequences")
         lane[_OWN_VALUE[match[1]]] = int(float(match[2])) if whole else float(match[2])
     return name, lane
 
@@ -76,20 +78,18 @@ def settings_of(
     """
     lane = _lane(body, served, suffix)
     number = body.n or 1
-    copies = number if lane["strategy"] not in ("greedy", "beam") and lane.get("temperature", 1) != 0 else 1
-    if lane["strategy"] == "beam":
-        beams = lane.get("num_beams", 4)
-        if isinstance(beams, int) and number > beams:
-            raise ApiError(
-                400,
-                f"n is {number}, and {beams} beams give at most {beams} answers. Ask for fewer.",
-                "invalid_value",
-                "n",
-            )
-        lane = {**lane, "num_beams": beams}
+    strategy = lane["strategy"]
+    copies = 1 if strategy in (*SEARCHES, *SEVERAL) or lane.get("temperature", 1) == 0 else number
+    if strategy in (*BEAMS, *SEVERAL):
+        key = "num_beams" if strategy in BEAMS else "num_return_sequences"
+        rows = lane.setdefault(key, getattr(DecodeSettings(), key))
+        if isinstance(rows, int) and number > rows:
+            message = f"n is {number}, and {strategy} of {rows} gives at most {rows} answers. Ask for fewer."
+            raise ApiError(400, message, "invalid_value", "n")
     name = lane.get("name", lane["strategy"])
     lanes = [{**lane, "name": name if copy == 0 else f"{name} {copy + 1}"} for copy in range(copies)]
     settings: dict[str, Any] = {"lanes": lanes, "max_new_tokens": asked_tokens(body) or most, "seed": seed}
+    settings["stop"] = list(body.stops())
     settings |= {
         key: value for key in ("logit_bias", "bad_words", "precision") if (value := getattr(body, key)) is not None
     }
@@ -126,7 +126,7 @@ def _lane(body: Sampling, served: dict[str, Any], suffix: dict[str, Any] | None)
     if own is None and given:
         if given.get("temperature") == 0:
             lane = {"strategy": "greedy", **_penalties_of(lane)}
-        elif strategy in ("greedy", "beam"):
+        elif strategy in SEARCHES:
             lane = {"strategy": "sample", "temperature": 1.0, **_penalties_of(lane)}
     used = keys_of(str(lane["strategy"]))
     lane |= {key: _drawn(key, value) for key, value in given.items() if key in used}

@@ -188,7 +188,7 @@ class Serving:
 
         try:
             settings = lanes.settings_of(body, served.lane, suffix, seed, self._settings.max_new_tokens)
-            wanted = Wanted(body.n or 1, body.stops(), top)
+            wanted = Wanted(body.n or 1, top)
             prompts: list[Any] = [plain_messages(body.messages)] if isinstance(body, ChatBody) else _raw(body)
             arena, found = self._arena(), list[Request]()
             for prompt in prompts:

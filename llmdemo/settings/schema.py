@@ -114,7 +114,7 @@ def _field(name: str, hint: Any, default: Any) -> Field | None:
     longest = next((c.max_length for c in constraints if isinstance(c, MaxLen)), None)
     above = any(isinstance(c, Gt) for c in constraints)
     plain = Annotated[(Union[parts], *extras)] if extras else Union[parts]  # noqa: UP007 - built from parts
-    adapter = TypeAdapter[Any](plain, config=_STRICT)  # type: ignore[arg-type, unused-ignore]
+    adapter = TypeAdapter[Any](plain, config=_STRICT)
     return Field(name, kind, optional, default, choices, low, high, above, longest, setting, adapter)
 
 

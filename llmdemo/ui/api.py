@@ -48,8 +48,9 @@ def _data_endpoints(services: Services) -> None:
         In Python: client.predict(file=handle_file("instructions.json"), name="mine", api_name="/add_dataset").
         columns says which column is which where their names are not known: {"prompt": "question", "response": "reply"},
         {"text": …, "label": …}, {"text": …} or {"prompt": …, "chosen": …, "rejected": …}; also messages, input, system,
-        history, tools, desired and split. task: "chat", "text", "classify", "preference", or "" for what the columns say.
-        Returns dataset_id, format, task, rows, kept, problems [{row, code, message}], unused [column or key], tokens
+        history, tools, desired, split, alternatives (other right answers) and kind (each is held out in its share).
+        task: "chat", "text", "classify", "preference", or "" for what the columns say. Returns
+        dataset_id, format, task, rows, kept, problems [{row, code, message}], unused [column or key], tokens
         {total, longest, mean} (null before a tokenizer is here), and everything else that is known of the data set.
         """
         services.require_owner()

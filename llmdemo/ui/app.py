@@ -108,6 +108,9 @@ def launch_options(services: Services) -> dict:
         "pwa": False,
         "quiet": True,
         "state_session_capacity": max(1, services.settings.max_sessions),
+        # Every endpoint as a tool for assistants (Model Context Protocol), on this computer alone: Gradio's MCP server
+        # calls the endpoints from here, so nobody could tell a guest's call from the owner's.
+        "mcp_server": services.access.policy == "open",
     }
 
 

@@ -17,6 +17,7 @@ from llmdemo.ui.services import Services
 
 _MOST_ROWS = 2000
 _EXCERPT = 140
+_ALTERNATIVES = 10
 _NOT_IN_THE_TABLE = ("answers", "instruction", "sum", "bytes", "labels")
 _MOST_CLASSIFIERS = 20
 _OWN_TO_A_RUN = ("dataset_id", "name", "task", "folds", "fold")
@@ -186,6 +187,8 @@ def _row(record: dict) -> dict:
     for key in ("prompt", "reference"):
         if key in kept:
             kept[key] = kept[key][:_EXCERPT]
+    if "alternatives" in record:
+        kept["alternatives"] = [answer[:_EXCERPT] for answer in record["alternatives"][:_ALTERNATIVES]]
     if "answers" in record:
         kept["answers"] = [answer[:_EXCERPT] for answer in record["answers"]]
     return kept

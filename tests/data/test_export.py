@@ -37,6 +37,9 @@ DATA = {
             "tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}],
         },
     ],
+    "other answers": [{"question": f"{ODD} {n}?", "answer": [f"{n}", ODD, "'so'"]} for n in range(3)],
+    "kinds": [{"question": f"{ODD} {n}?", "answer": "So.", "category": "ab"[n % 2]} for n in range(12)],
+    "texts of kinds": [{"text": f"{ODD} {n}", "source": "ab"[n % 2]} for n in range(12)],
     "split": [{"messages": chat("Hi?", "Yes."), "split": "train"}, {"messages": chat("And?", "No."), "split": "eval"}],
 }
 

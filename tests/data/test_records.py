@@ -3,6 +3,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from llmdemo.core.errors import UserError
@@ -56,6 +57,76 @@ def test_a_split_is_stratified_by_label(home, settings, write):
     records = open_records(home, info.dataset_id)
     _, held = split(records, 3, 0.25)
     assert [records.labels()[i] for i in held].count("rare") == 10 and len(held) == 100
+
+
+def planted(home, settings, write, sizes: dict):
+    """Records of these kinds, a kind after the other as in a file that was put together."""
+    kinds = [kind for kind, size in sizes.items() for _ in range(size)]
+    rows = [
+        {"prompt": f"What is {n * n} and {n}?", "completion": f"{n}.", "source": kind} for n, kind in enumerate(kinds)
+    ]
+    return open_records(home, add_dataset(home, settings, write("a.json", rows), "a").dataset_id)
+
+
+def kinds_of(records, places):
+    numbers, names = records.kinds()
+    counts = np.bincount(numbers[places], minlength=len(names))
+    return dict(zip(names, counts.tolist(), strict=True))
+
+
+def test_each_kind_is_held_out_in_its_share(home, settings, write):
+    sizes = {"web": 170, "books": 90, "code": 40}
+    records = planted(home, settings, write, sizes)
+    drawn = set()
+    for seed in range(20):
+        train, held = split(records, seed, 0.1)
+        found = kinds_of(records, held)
+        assert len(held) == 30 and not set(train) & set(held)
+        assert all(abs(found[kind] - 0.1 * size) <= 1 for kind, size in sizes.items()), found
+        drawn |= set(held.tolist())
+    assert len(drawn) > 200  # another seed draws others
+    blind = [kinds_of(records, split(records, seed, 0.1, version=1)[1])["web"] for seed in range(20)]
+    assert max(abs(count - 17) for count in blind) > 2  # a draw that does not heed kinds misses by more
+
+
+def test_many_small_kinds_do_not_keep_each_other_from_being_held_out(home, settings, write):
+    records = planted(home, settings, write, {f"kind {n}": 4 for n in range(20)})
+    held_by_seed = [split(records, seed, 0.1)[1] for seed in range(20)]
+    assert {len(held) for held in held_by_seed} == {8}
+    assert all(max(kinds_of(records, held).values()) == 1 for held in held_by_seed)
+    assert sum(np.array(list(kinds_of(records, held).values())) for held in held_by_seed).min() > 0
+
+
+def test_held_out_records_are_asked_in_an_order_with_the_mix_of_kinds(home, settings, write):
+    records = planted(home, settings, write, {"a": 300, "b": 100})
+    _, held = split(records, 7, 0.2)
+    order = in_order(records, held, 7)
+    for size in (8, 16, 40, 80):
+        assert abs(kinds_of(records, order[:size])["b"] - size / 4) <= 1
+
+
+def test_folds_have_the_mix_of_kinds(home, settings, write):
+    records = planted(home, settings, write, {"a": 60, "b": 15})
+    part = parts(records, 3, 5)
+    assert [kinds_of(records, part == n) for n in range(5)] == [{"a": 12, "b": 3}] * 5
+
+
+def test_figures_name_the_kinds(home, settings, write):
+    records = planted(home, settings, write, {"a": 6, "b": 20})
+    assert stats(home, records.info.dataset_id)["kinds"] == {"b": 20, "a": 6}
+
+
+def test_records_without_kinds_and_those_of_an_earlier_version_are_drawn_as_before(home, settings, write):
+    before = [4, 24, 26, 32, 42, 50, 53, 54, 70, 88]  # as drawn when kinds were not heeded
+    assert split(planted(home, settings, write, {"a": 100}), 7, 0.1)[1].tolist() == before
+    records = planted(home, settings, write, {"a": 50, "b": 50})
+    path = home.datasets / records.info.dataset_id / "records.arrow"
+    table = pa.ipc.open_file(path).read_all().drop_columns(["kind"])
+    with pa.ipc.new_file(path, table.schema) as writer:
+        writer.write_table(table)
+    records = open_records(home, records.info.dataset_id)
+    assert records.kinds()[1] == [] and records[0]["row"] == 1
+    assert split(records, 7, 0.1)[1].tolist() == before
 
 
 def test_each_label_with_two_records_stands_on_both_sides(home, settings, write):

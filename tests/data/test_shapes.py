@@ -157,10 +157,85 @@ def test_a_picture_costs_the_record_and_is_named(added):
 
 
 @pytest.mark.parametrize("answers", [[SAY, "No idea."], {"text": [SAY, "No idea."], "answer_start": [0, 4]}])
-def test_of_several_answers_the_first_is_learned_and_that_is_said(added, answers):
+def test_of_several_answers_the_first_is_learned_and_the_others_are_kept(added, answers):
     info, records = added([{"question": ASK, "answers": answers}, {"question": "Why?", "answers": [SAY, SAY]}])
     assert records[0]["messages"] == chat() and info.kept == 2
+    assert records[0]["alternatives"] == ["No idea."] and "alternatives" not in records[1]
     assert [(p["row"], p["code"], p["action"]) for p in info.problems] == [(1, "alternatives", "kept")]
+
+
+OTHERS = {
+    "an Alpaca output": {"instruction": ASK, "output": [SAY, "Lura", "", SAY, "the Lura"]},
+    "SQuAD inside a string": {"question": ASK, "answers": json.dumps({"text": [SAY, "Lura", "the Lura"], "answer_start": [1, 1, 1]})},
+    "TriviaQA": {"question": ASK, "answer": {"value": SAY, "aliases": ["Lura", "the Lura"], "type": "WikipediaEntity"}},
+    "a column of its own": {"question": ASK, "answer": SAY, "answer_aliases": ["Lura", "the Lura", SAY]},
+    "a column in a string": {"question": ASK, "answer": SAY, "other_answers": '["Lura", "the Lura"]'},
+    "instances": {"instruction": ASK, "instances": [{"input": "", "output": [SAY, "Lura", "the Lura"]}]},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_right_answers_are_kept_however_they_are_written(added, name):
+    info, records = added([OTHERS[name]] * 2)
+    assert records[0]["messages"] == chat() and records[0]["alternatives"] == ["Lura", "the Lura"]
+    assert info.unused == [] and info.counts["alternatives"] == 2
+
+
+def test_other_answers_of_a_column_that_are_no_texts_cost_the_record(added):
+    info, _ = added(
+        [{"question": ASK, "answer": SAY}, {"question": "Why?", "answer": SAY, "other_answers": [{"a": 1}]}]
+    )
+    assert info.kept == 1 and info.problems[0]["row"] == 2 and "no texts" in info.problems[0]["message"]
+
+
+def test_an_edit_keeps_other_answers_and_the_kind(home, added):
+    rows = [{"question": f"{ASK} {n}", "answer": [SAY, "Lura"], "source": f"book {n % 2}"} for n in range(8)]
+    info, records = added(rows)
+    changed = {**records[0], "messages": [records[0]["messages"][0], {"role": "assistant", "content": "Lura"}]}
+    edited = open_records(home, edit_record(home, info.dataset_id, 0, changed).dataset_id)[0]
+    assert edited["kind"] == "book 0" and "alternatives" not in edited  # the only other answer is now the first
+    changed["messages"][1]["content"] = "A river."
+    assert open_records(home, edit_record(home, info.dataset_id, 0, changed).dataset_id)[0]["alternatives"] == ["Lura"]
+
+
+# ---- kinds ----
+
+KINDS = {
+    "source": [f"book {n % 3}" for n in range(24)],
+    "category": ["open", "closed", "open"] * 8,
+    "類別": ["歌", "詩"] * 12,
+    "Task_Type": [n % 2 for n in range(24)],
+    "dataset": ["a"] * 6 + [None] * 18,
+}
+
+
+@pytest.mark.parametrize("column", KINDS)
+def test_a_column_that_tells_kinds_is_kept_as_the_records_kind(added, column):
+    rows = [{"question": f"{ASK} {n}", "answer": SAY, column: kind} for n, kind in enumerate(KINDS[column])]
+    info, records = added(rows)
+    assert info.roles["kind"] == column and info.unused == []
+    assert [each.get("kind") for each in records] == [None if kind is None else str(kind) for kind in KINDS[column]]
+
+
+@pytest.mark.parametrize(
+    "of", [lambda n: f"page {n}", lambda n: "one", lambda n: {"x": n % 2}, lambda n: "long " * 30 + str(n % 2)]
+)
+def test_a_column_that_tells_no_kinds_is_not_used(added, of):
+    info, records = added([{"question": f"{ASK} {n}", "answer": SAY, "source": of(n)} for n in range(24)])
+    assert "kind" not in info.roles and info.unused == ["source"] and "kind" not in records[0]
+
+
+def test_data_that_is_sorted_by_its_source_tells_its_kinds_too(added):
+    rows = [{"text": f"A line with the number {n} in it.", "source": "ab"[n >= 1100]} for n in range(1200)]
+    info, records = added(rows)
+    assert info.task == "text" and info.roles["kind"] == "source"
+    assert [each["kind"] for each in records[1098:1102]] == ["a", "a", "b", "b"]
+
+
+def test_too_many_kinds_have_no_use_and_that_is_said(added, home):
+    rows = [{"question": f"{ASK} {n}", "answer": SAY, "source": f"book {n // 20}"} for n in range(1200)]
+    info, _ = added(rows)
+    assert info.unused == ["source"] and open_records(home, info.dataset_id).kinds()[1] == []
 
 
 def test_an_empty_list_of_answers_is_no_answer(added):

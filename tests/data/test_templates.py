@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from llmdemo.data import add_dataset
 from llmdemo.data.encode import NOT_TRAINED, Refused, encode_chat, encode_many, encode_prompt
 
 _spec = importlib.util.spec_from_file_location("root_conftest", Path(__file__).parents[1] / "conftest.py")
@@ -107,6 +108,15 @@ def test_reasoning_that_the_template_takes_out_of_earlier_turns_is_not_trained_a
     encoded = encode_chat(turns("2 and 2?", thought, "And 3 and 3?", thought), tokenizer, None)
     assert encoded.unreachable == 1 and len(encoded.spans) == 1
     assert tokenizer.decode([encoded.labels[n] for n in trained(encoded)]) == thought + "<|im_end|>"
+
+
+def test_answers_that_the_template_hides_are_told_in_the_report(home, settings, write):
+    thought = "<think>\nA sum.\n</think>\n\nIt is 4."
+    rows = [turns("3 and 3?", "It is 6."), turns("2 and 2?", thought, "And 3 and 3?", "It is 6.")]
+    file = write("a.json", [{"messages": row} for row in rows])
+    info = add_dataset(home, settings, file, "a", tokenizer=tokenizer_of("qwen"))
+    assert [(p["row"], p["code"], p["action"]) for p in info.problems] == [(2, "answer_hidden", "kept")]
+    assert info.tokens["hidden"] == 1 and info.kept == 2
 
 
 def test_a_last_answer_without_its_reasoning_is_told():

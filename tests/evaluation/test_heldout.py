@@ -136,3 +136,11 @@ def test_an_example_is_the_conversation_up_to_its_last_answer(home, info, add):
     pairs = add([{"prompt": f"Say {n} twice", "chosen": f"{n} {n}", "rejected": "no"} for n in range(10)], "pairs")
     one = example(open_records(home, pairs.dataset_id), 0)
     assert one.messages[-1] == {"role": "assistant", "content": one.reference} and one.reference != "no"
+    squad = add(
+        [
+            {"question": f"Who is {n}?", "answers": {"text": [f"{n}", f"No {n}"], "answer_start": [1, 2]}}
+            for n in range(10)
+        ],
+        "squad",
+    )
+    assert example(open_records(home, squad.dataset_id), 4).references == ["4", "No 4"]

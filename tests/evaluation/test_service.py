@@ -37,7 +37,7 @@ def test_two_models_are_compared_record_by_record(evaluations, over, add, models
     assert result["records"] == len(records) == 12 and all(len(record["answers"]) == 2 for record in records)
     figures = {figure["key"]: figure for figure in result["figures"]}
     assert list(figures) == [
-        "loss", "perplexity", "bits_per_byte", "exact", "normalised", "rouge_l", "chrf", "tokens", "ended",
+        "loss", "perplexity", "bits_per_byte", "exact", "normalised", "f1", "rouge_l", "chrf", "tokens", "ended",
     ]  # fmt: skip
     assert figures["loss"]["values"][0] != figures["loss"]["values"][1]
     assert figures["perplexity"]["values"][0] == pytest.approx(2.718281828 ** figures["loss"]["values"][0], rel=1e-6)

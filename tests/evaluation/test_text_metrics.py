@@ -1,5 +1,10 @@
 """Matches and overlaps, against rouge_score and sacrebleu as they are."""
 
+import collections
+import random
+import re
+import string
+
 import pytest
 
 from llmdemo.evaluation import text_metrics as tm
@@ -36,7 +41,7 @@ def test_chrf_of_a_corpus_is_not_the_mean_of_its_sentences():
     import sacrebleu
 
     answers, references = zip(*PAIRS, strict=True)
-    got = tm.chrf_corpus(list(answers), list(references))
+    got = tm.chrf_corpus(list(answers), [[each] for each in references])
     assert got == pytest.approx(sacrebleu.corpus_chrf(list(answers), [list(references)]).score)
     assert tm.chrf_corpus([], []) is None
 
@@ -107,3 +112,58 @@ def test_only_short_answers_and_json_are_checked(reference, checkable):
 
 def test_json_nested_without_end_is_no_json():
     assert tm.as_json("[" * 200_000) is None
+
+
+# ---- several right answers, by the definition of SQuAD's evaluation script (arXiv 1606.05250) ----
+
+
+def squad_words(text):
+    """That definition: lower case, punctuation off, articles off, blanks mended."""
+    plain = "".join(each for each in text.lower() if each not in set(string.punctuation))
+    return " ".join(re.sub(r"\b(a|an|the)\b", " ", plain).split())
+
+
+def squad_f1(answer, reference):
+    got, wanted = squad_words(answer).split(), squad_words(reference).split()
+    same = sum((collections.Counter(got) & collections.Counter(wanted)).values())
+    if not got or not wanted:
+        return float(got == wanted)
+    if not same:
+        return 0.0
+    precision, recall = same / len(got), same / len(wanted)
+    return 2 * precision * recall / (precision + recall)
+
+
+def test_f1_is_squads_on_plain_english():
+    generator, words = (
+        random.Random(5),
+        ["the", "A", "an", "Rome", "rome!", "Paris,", "42", "3.5", "(in)", "state-of-the-art", "'s", "."],
+    )
+    seen = set()
+    for _ in range(2000):
+        answer, *references = [" ".join(generator.choices(words, k=generator.randint(0, 5))) for _ in range(4)]
+        expected = max(squad_f1(answer, reference) for reference in references)
+        assert tm.best(tm.token_f1, answer, references) == pytest.approx(expected)
+        seen.add(round(expected, 3))
+    assert {0.0, 1.0} < seen and len(seen) > 8
+
+
+def test_f1_of_the_published_example():
+    assert tm.token_f1("the Denver Broncos team", "Denver Broncos") == pytest.approx(0.8)
+    assert tm.token_f1("法國首都是巴黎", "巴黎") == pytest.approx(2 * 2 / 9)
+
+
+def test_any_of_several_right_answers_counts_and_not_the_first_alone():
+    references = ["Denver Broncos", "The Broncos", "Broncos from Denver"]
+    assert tm.best(tm.exact_match, "The Broncos", references) and not tm.exact_match("The Broncos", references[0])
+    assert tm.best(tm.normalised_match, "the broncos.", references) and not tm.best(
+        tm.exact_match, "Chiefs", references
+    )
+
+
+def test_chrf_of_a_corpus_takes_references_of_any_number_as_sacrebleu_does():
+    import sacrebleu
+
+    answers, references = ["the cat sat", "a dog ran"], [["a cat sat down", "the cat sits", "cat"], ["the dog ran"]]
+    streams = [["a cat sat down", "the dog ran"], ["the cat sits", None], ["cat", None]]
+    assert tm.chrf_corpus(answers, references) == pytest.approx(sacrebleu.corpus_chrf(answers, streams).score)

@@ -42,6 +42,7 @@ LANES = [
     ("tiny", {"lane": {"strategy": "min_p", "min_p": 0.1}}, {"strategy": "min_p", "min_p": 0.1}),
     ("tiny", {"frequency_penalty": 1.5}, {"strategy": "greedy", "frequency_penalty": 1.5}),
     ("tiny:mirostat", {}, "mirostat"),
+    ("tiny:mbr4", {}, {"strategy": "mbr", "num_return_sequences": 4}),
 ]
 
 
@@ -98,6 +99,9 @@ def test_n_answers_of_a_strategy_that_does_not_draw_are_the_same_and_those_of_be
     assert len(texts) == 3 and len(set(texts)) == 1
     beams = ask(web, model="tiny:beam4", n=3).json()["choices"]
     assert len({choice["message"]["content"] for choice in beams}) == 3
+    assert (
+        len({choice["message"]["content"] for choice in ask(web, model="tiny:best_of_n4", n=2).json()["choices"]}) == 2
+    )
     assert beams[0]["message"]["content"] == arena_lane(arena, {"strategy": "beam", "num_beams": 4})["text"]
 
 

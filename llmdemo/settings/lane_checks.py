@@ -1,0 +1,55 @@
+"""Checks of a comparison's settings that a type and a range cannot say. Each raises UserError."""
+
+from llmdemo.core.errors import UserError
+from llmdemo.core.patterns import check_pattern
+from llmdemo.settings.lane import LaneSettings
+from llmdemo.settings.schema import show
+
+_MOST_BIASES = 300
+_MOST_STOPS = 16
+_LONGEST_WORD = 200
+
+
+def check_least(lane: LaneSettings, most: int) -> None:
+    if lane.min_new_tokens > most:
+        raise UserError(
+            f"min_new_tokens of lane {show(lane.name)} is {lane.min_new_tokens:,}, which is over max_new_tokens.",
+            f"It must be at most {most:,}; or raise max_new_tokens.",
+        )
+
+
+def check_words(bad_words: tuple[str, ...], logit_bias: dict[str, float]) -> None:
+    """Raises UserError for a banned or biased text that is empty, too long or one of too many, or a bias out of range."""
+    for key, words in (("bad_words", bad_words), ("logit_bias", tuple(logit_bias))):
+        if len(words) > _MOST_BIASES:
+            raise UserError(f"{key} has {len(words):,} entries.", f"At most {_MOST_BIASES} are possible.")
+        wrong = next((word for word in words if not word.strip() or len(word) > _LONGEST_WORD), None)
+        if wrong is not None:
+            raise UserError(
+                f"{key} holds {show(wrong)}.",
+                f"Each must be a text of 1 to {_LONGEST_WORD} characters, not only spaces.",
+            )
+    for word, bias in logit_bias.items():
+        if not -100 <= bias <= 100:
+            raise UserError(f"The logit_bias of {show(word)} is {show(bias)}.", "It must be a number from −100 to 100.")
+
+
+def check_stops(stops: tuple[str, ...]) -> None:
+    """Raises UserError for a stop string that is empty or too long, or one of too many; blanks and line ends are fine."""
+    if len(stops) > _MOST_STOPS:
+        raise UserError(f"stop has {len(stops):,} entries.", f"At most {_MOST_STOPS} are possible.")
+    wrong = next((stop for stop in stops if not 0 < len(stop) <= _LONGEST_WORD), None)
+    if wrong is not None:
+        raise UserError(f"stop holds {show(wrong)}.", f"Each must be a text of 1 to {_LONGEST_WORD} characters.")
+
+
+def check_vote(lane: LaneSettings) -> None:
+    """Raises UserError for a lane that votes on what a pattern finds, where there is none or RE2 cannot read it."""
+    if lane.strategy != "self_consistency" or lane.vote_on != "regex":
+        return
+    if not lane.vote_regex:
+        raise UserError(
+            f"Lane {show(lane.name)} votes on what vote_regex finds, and there is none.",
+            'Give a pattern such as "answer: (\\w+)", or vote_on number or text.',
+        )
+    check_pattern("vote_regex", lane.vote_regex)

@@ -75,7 +75,7 @@ class ApiKeys:
         )
         with self._changing() as keys:
             if sum(not other.revoked for other in keys.values()) >= MOST_KEYS:
-                raise UserError(f"There are {MOST_KEYS} keys already.", "Revoke those that nobody uses.")
+                raise UserError("err_keys_many", most=MOST_KEYS)
             keys[key.key_id] = key
         return key, secret
 
@@ -83,7 +83,7 @@ class ApiKeys:
         """The key opens nothing from now on; harmless when done again. Raises UserError for an unknown id."""
         with self._changing() as keys:
             if key_id not in keys:
-                raise UserError(f"There is no key {str(key_id)[:80]!r}.", "Take a key_id from the list of keys.")
+                raise UserError("err_key_unknown", key_id=repr(str(key_id)[:80]))
             keys[key_id] = replace(keys[key_id], revoked=True)
             return keys[key_id]
 
@@ -141,8 +141,7 @@ def _parsed(file: Path) -> dict[str, ApiKey]:
         return {key.key_id: key for key in keys}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
-            f"The file of API keys is damaged ({type(error).__name__}), so none is accepted.",
-            f"Delete {file.name} in the home folder's folder {file.parent.name}, and make new keys.",
+            "err_keys_damaged", error=type(error).__name__, file=file.name, folder=file.parent.name
         ) from error
 
 
@@ -152,15 +151,11 @@ def _digest(secret: str) -> str:
 
 def _checked_name(name: object) -> str:
     if not isinstance(name, str) or len(name) > _MOST_NAME or any(ord(char) < 32 for char in name):
-        raise UserError(
-            f"The key's name is {str(name)[:80]!r}.", f"It must be a text of at most {_MOST_NAME} characters in a line."
-        )
+        raise UserError("err_key_name", given=repr(str(name)[:80]), most=_MOST_NAME)
     return name.strip().encode("utf-8", "replace").decode() or "key"
 
 
 def _checked_rate(rate: object) -> int:
     if isinstance(rate, bool) or not isinstance(rate, int) or not 1 <= rate <= _MOST_RATE:
-        raise UserError(
-            f"requests_per_minute is {str(rate)[:40]!r}.", f"It must be a whole number from 1 to {_MOST_RATE:,}."
-        )
+        raise UserError("err_key_rate", given=repr(str(rate)[:40]), most=_MOST_RATE)
     return rate

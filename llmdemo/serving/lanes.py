@@ -61,10 +61,7 @@ def checked_lane(lane: Any, limits=None) -> dict[str, Any]:
         try:
             lane = split_name(f"x:{lane}")[1]
         except ApiError:
-            raise UserError(
-                f"The lane is {lane[:40]!r}.",
-                f"It must be one of {', '.join(STRATEGIES)}, perhaps with a number such as beam4, or an object.",
-            ) from None
+            raise UserError("err_lane", given=repr(lane[:40]), strategies=STRATEGIES) from None
     return DecodeSettings.from_dict({"lanes": [lane]}, limits).lanes[0].to_dict()
 
 

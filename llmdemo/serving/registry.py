@@ -48,7 +48,7 @@ class Registry:
         with store.locked(self._file.with_suffix(".lock")):
             known = {**self.all(), served.name: served}
             if len(known) > MOST_SERVED:
-                raise UserError(f"{MOST_SERVED} models are served already.", "Stop serving one that nobody asks.")
+                raise UserError("err_served_many", most=MOST_SERVED)
             self._write(known)
         return served
 
@@ -58,9 +58,7 @@ class Registry:
         with store.locked(self._file.with_suffix(".lock")):
             known = self.all()
             if known.pop(str(name), None) is None:
-                raise UserError(
-                    f"Nothing is served as {str(name)[:80]!r}.", "Take a name from the list of served models."
-                )
+                raise UserError("err_served_none", name=repr(str(name)[:80]))
             self._write(known)
 
     def all(self) -> dict[str, Served]:
@@ -82,10 +80,7 @@ def checked_name(name: object) -> str:
     """`name`, if a model may be served under it. Raises UserError."""
     if isinstance(name, str) and _NAME.fullmatch(name.strip()):
         return name.strip()
-    raise UserError(
-        f"The name to serve under is {str(name)[:80]!r}.",
-        "It must be 1 to 64 letters, digits, dots, dashes or underscores, a letter or digit first.",
-    )
+    raise UserError("err_served_name", given=repr(str(name)[:80]))
 
 
 def _read(file: Path) -> dict[str, Served]:

@@ -61,17 +61,14 @@ class Serving:
         Raises UserError for an unknown model, a name that is none, a lane that makes no sense.
         """
         if on_zero_gpu():
-            raise UserError(
-                "On ZeroGPU a GPU is lent for a visitor's click only, so nothing can be served there.",
-                "Serve it on hardware of your own, or push the model and use an Inference Endpoint.",
-            )
+            raise UserError("err_serve_zero_gpu")
         entry = catalog.resolve(self._home, model_id)
         if entry.task == "encode":
-            raise UserError(f"{entry.title} neither writes nor classifies.", "Serve a finished run or the starter.")
+            raise UserError("err_serve_task", title=entry.title)
         name = checked_name(name or _name_of(entry.id))
         found = lanes.checked_lane(lane or "greedy", self._settings) if entry.writes else {}
         if lane and not entry.writes:
-            raise UserError(f"{entry.title} classifies: it has no lane.", "Leave the lane out.")
+            raise UserError("err_serve_no_lane", title=entry.title)
         served = self.registry.put(name, entry.id, found)
         if entry.writes:
             threading.Thread(target=self._warm, args=(entry.id,), name="warm-served", daemon=True).start()
@@ -85,13 +82,10 @@ class Serving:
         """The key, shown this once: {key_id, key, …}. `models` must be served; empty: all. Raises UserError."""
         served = self.registry.all()
         if not isinstance(models, list) or not all(isinstance(model, str) for model in models):
-            raise UserError(f"models is {show(models)}.", "It must be a list of served names; [] for all of them.")
+            raise UserError("err_key_models", given=show(models))
         unknown = next((model for model in models if model not in served), None)
         if unknown is not None:
-            names = ", ".join(served) or "none yet"
-            raise UserError(
-                f"Nothing is served as {show(unknown)}.", f"Served models: {names}. Use [] for all of them."
-            )
+            raise UserError("err_key_model", name=show(unknown), served=list(served) or ["–"])
         rate = self._settings.key_requests_per_minute if requests_per_minute is None else requests_per_minute
         key, secret = self.keys.create(name, models, rate, monitor)
         return {**key.to_dict(), "key": secret}

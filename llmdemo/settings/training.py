@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import Field
 
 from llmdemo.core.errors import UserError
+from llmdemo.core.sentences import say
 from llmdemo.settings.schema import Setting, check, fields_of, one_of
 
 Method = Literal["galore", "adamw", "lora"]
@@ -218,12 +219,12 @@ class TrainConfig:
     def from_dict(cls, values: Mapping[str, Any]) -> "TrainConfig":
         """A checked config. Raises UserError naming the key, what was got and what is valid."""
         if not isinstance(values, dict):
-            raise UserError("The config is not an object.", 'Give keys and values, such as {"dataset_id": "…"}.')
-        clean = check(cls, by_loss(values), "The config")
+            raise UserError("err_config_no_object")
+        clean = check(cls, by_loss(values), say("what_config"))
         if clean.get("preference_loss") == "simpo":
             clean = {"beta": SIMPO_BETA, **clean}
         if not clean.get("dataset_id"):
-            raise UserError("The config names no dataset_id.", "Upload data first, and take the id that it is given.")
+            raise UserError("err_no_dataset_id")
         config = cls(**{**TASK_DEFAULTS.get(clean.get("task", ""), {}), **clean})
         _check_together(config)
         return config
@@ -259,9 +260,7 @@ def by_loss(values: Mapping[str, Any]) -> dict[str, Any]:
         return dict(values)
     loss = values["task"]
     if values.get("preference_loss") not in (None, loss):
-        raise UserError(
-            f"The task is {loss!r}, and preference_loss is {values['preference_loss']!r}.", "Give one of both."
-        )
+        raise UserError("err_task_and_loss", task=repr(loss), loss=repr(values["preference_loss"]))
     return {**values, "task": "preference", "preference_loss": loss}
 
 
@@ -281,28 +280,16 @@ def reasons_without_effect(task: str, method: str) -> dict[str, str]:
 def _check_together(config: TrainConfig) -> None:
     """Raises UserError for values that do not go together."""
     if config.method == "lora" and config.optim_bits == 8:
-        raise UserError("8-bit moments are not offered for LoRA.", "Its adapters are small: choose optim_bits 32.")
+        raise UserError("err_lora_8bit")
     if config.galore_optimizer == "adafactor" and config.optim_bits == 8:
-        raise UserError("Adafactor has no 8-bit moments.", "Choose optim_bits 32, or galore_optimizer adamw.")
+        raise UserError("err_adafactor_8bit")
     if config.offload_gradients and config.num_processes > 1:
-        raise UserError(
-            "offload_gradients keeps gradients where other processes cannot sum them.",
-            "Set num_processes to 1, or offload_gradients to false.",
-        )
+        raise UserError("err_offload_processes")
     if config.replay_share and not config.replay_dataset_id:
-        raise UserError(f"replay_share is {config.replay_share:g} without a data set.", "Give replay_dataset_id too.")
+        raise UserError("err_replay_without_data", replay_share=f"{config.replay_share:g}")
     if config.best_by == "figure" and config.task not in OWN_FIGURES:
-        raise UserError(
-            f"best_by is 'figure', and the task {config.task} measures no figure of its own while it trains.",
-            f"Set best_by to loss or last; figure is for {one_of(list(OWN_FIGURES))}.",
-        )
+        raise UserError("err_best_by_figure", task=config.task, tasks=one_of(list(OWN_FIGURES)))
     if config.preference_loss in ("ipo", "orpo") and config.label_smoothing:
-        raise UserError(
-            f"{config.preference_loss.upper()} has no label smoothing.",
-            "Set label_smoothing to 0, or choose the loss dpo, robust or simpo.",
-        )
+        raise UserError("err_no_smoothing", loss=config.preference_loss.upper())
     if config.folds == 1 or config.fold >= max(1, config.folds):
-        raise UserError(
-            f"fold is {config.fold} of folds {config.folds}.",
-            "Give folds from 2 to 20 and fold from 0 to folds - 1, or leave both out.",
-        )
+        raise UserError("err_fold_of_folds", fold=config.fold, folds=config.folds)

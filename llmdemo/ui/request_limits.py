@@ -16,6 +16,7 @@ from gradio.exceptions import Error as GradioError
 from gradio.route_utils import FnIndexInferError
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from llmdemo.access.hosts import origin_host
 from llmdemo.access.json_body import Bounds, Refused, checked
@@ -119,7 +120,7 @@ class RequestLimits:
             return await _answer(scope, send_with_headers, *refusal)
         try:
             await self._pass_on(scope, receive, send_with_headers)
-        except request_body.Disconnected:
+        except (request_body.Disconnected, ClientDisconnect):  # the second in the middle of an upload
             return
         except HTTPException as error:
             if not begun:

@@ -116,7 +116,8 @@ def launch_options(services: Services) -> dict:
 def _closed_paths(home: Home) -> list[str]:
     """All of the home folder but what has been uploaded, also what is not there yet. Nothing else is opened either; this
     is the second lock."""
-    known = {home.models, home.datasets, home.runs, home.experiments, home.tmp, home.database, home.root / "secret.key"}
+    known = {home.models, home.datasets, home.runs, home.experiments, home.votes, home.tmp, home.database}
+    known.add(home.root / "secret.key")
     return sorted(str(path) for path in known.union(home.root.iterdir()) - {home.uploads})
 
 

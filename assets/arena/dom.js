@@ -15,6 +15,9 @@ const SHAPES = {
   top_n_sigma: "M6 0l1.6 4.2L12 4.6 8.6 7.4 9.7 12 6 9.5 2.3 12l1.1-4.6L0 4.6l4.4-.4z",
   xtc: "M2.3 0 6 3.7 9.7 0 12 2.3 8.3 6 12 9.7 9.7 12 6 8.3 2.3 12 0 9.7 3.7 6 0 2.3z",
   mirostat: "M0 0h12L7.2 6 12 12H0l4.8-6z",
+  best_of_n: "M0 2.5h12L6 12z M3 0h6v1.5H3z",
+  self_consistency: "M0 0h5v5H0z M7 0h5v5H7z M3.5 7h5v5h-5z",
+  mbr: "M6 0a6 6 0 1 0 0 12A6 6 0 1 0 6 0z M6 3a3 3 0 1 1 0 6 3 3 0 1 1 0-6z",
   sample: "M4.2 0h3.6v4.2H12v3.6H7.8V12H4.2V7.8H0V4.2h4.2z",
 };
 

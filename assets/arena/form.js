@@ -5,7 +5,7 @@ import { Modes, oneLine } from "./modes.js";
 import { MoreLanes } from "./more-lanes.js";
 import { numberInput } from "./number-input.js";
 import { penaltiesAreSet, penaltyFields } from "./penalties.js";
-import { RARE, rareFields } from "./rare-lanes.js";
+import { RARE, rareFields, showChosen } from "./rare-lanes.js";
 
 const MAIN = ["temperature", "top_k", "top_p", "num_beams", "max_new_tokens", "seed"];
 const COMMON = ["greedy", "top_k", "top_p", "beam", "min_p", "sample"];
@@ -146,7 +146,7 @@ export class Form {
         this.choice("precision"),
         h("div", { class: "aset" }, h("label", { class: "check" }, this.raw, t("raw")), this.help("raw")),
       ),
-      (this.rare = rareFields(this, lane)),
+      ...(this.rare = rareFields(this, lane)),
       (this.penalties = penaltyFields(this)),
       h("div", { class: "system" }, h("label", { for: "arena-system" }, t("system")), this.help("system"), this.system),
     );
@@ -176,6 +176,13 @@ export class Form {
     );
     this.inputs[key] = select;
     return this.field(key, select);
+  }
+
+  text(key) {
+    const input = h("input", { type: "text", id: "arena-" + key, dir: "ltr", onchange: () => this.hooks.changed() });
+    input.placeholder = t("placeholder_" + key);
+    this.inputs[key] = input;
+    return this.field(key, input);
   }
 
   freshSeed() {
@@ -345,9 +352,8 @@ export class Form {
   /* What is set below "More settings" and changes what is seen must not be hidden. */
   showUnusual() {
     const set = penaltiesAreSet(this);
-    const rare = RARE.some((strategy) => this.lanes[strategy].checked);
+    const rare = showChosen(this.rare, this.lanes);
     if (set) this.penalties.open = true;
-    if (rare) this.rare.open = true;
     if (set || rare || this.moreLanes.rows.length || this.raw.checked || this.system.value.trim())
       this.more.open = true;
   }

@@ -1,8 +1,9 @@
 /* The panes: one card a lane, drawn from a trace. Draws only what changed; tells what the pointer and keys do through
  `hooks` {card(pane, index, span, how), leave(), reply(lane), copy(lane), prefer(pane, button)}. */
+import { candidates } from "./candidates.js";
 import { h, number, percent, shape, svg, t } from "./dom.js";
 import { penaltyParts } from "./penalties.js";
-import { RARE, rareParts, rareValues } from "./rare-lanes.js";
+import { RARE, rareParts, rareValues, SEVERAL } from "./rare-lanes.js";
 
 const STRATEGIES = ["greedy", "top_k", "top_p", "beam", "min_p", "sample", ...RARE];
 const KEPT_IN_GRID = ["perplexity", "distinct_2", "loop", "tokens", "score"];
@@ -13,7 +14,7 @@ const CAPTION = {
   min_p: "spark_kept",
   sample: "spark_choice",
   beam: "spark_choice",
-  ...Object.fromEntries(RARE.map((strategy) => [strategy, "spark_kept"])),
+  ...Object.fromEntries(RARE.map((strategy) => [strategy, SEVERAL.includes(strategy) ? "spark_choice" : "spark_kept"])),
 };
 
 function settingsText(info) {
@@ -110,6 +111,7 @@ export class LaneCard {
       h("h3", {}, shape(info.strategy), h("span", {}, title), h("span", { class: "set" }, settingsText(info))),
       h("p", { class: "how" }, sentence(info)),
       this.text,
+      (this.candidates = h("div", {})),
       h(
         "div",
         { class: "foot" },
@@ -194,6 +196,17 @@ export class LaneCard {
     this.element.classList.toggle("busy", Boolean(live && !this.lane.end));
     this.drawSpark(view, n);
     this.drawFacts(view, n);
+    this.candidates.replaceChildren(...[candidates(this.lane, () => this.redraw(n, live))].filter(Boolean));
+  }
+
+  /* After another answer was picked: the one that was focused stays focused. */
+  redraw(n, live) {
+    const at = Array.from(this.candidates.querySelectorAll("button")).indexOf(
+      /** @type {HTMLButtonElement} */ (document.activeElement),
+    );
+    this.hooks.leave();
+    this.draw(n, live);
+    this.candidates.querySelectorAll("button")[at]?.focus();
   }
 
   span(token, index) {

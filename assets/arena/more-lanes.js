@@ -1,6 +1,7 @@
 /* Further panes beside the strategies' own: a second top-p with another p, a beam search with other beams, …
    Each is a row of fields that becomes a lane with a name of its own. Starts nothing. */
 import { h, t } from "./dom.js";
+import { groups } from "./rare-lanes.js";
 
 const MOST = 16;
 
@@ -17,6 +18,22 @@ const OWN = {
   top_n_sigma: ["top_n_sigma", "n", 0.1, 100, 1.5],
   xtc: ["xtc_probability", "xtc", 0, 1, 1],
   mirostat: ["mirostat_tau", "τ", 0.1, 20, 3],
+  best_of_n: ["num_return_sequences", "n", 1, 32, 4],
+  self_consistency: ["num_return_sequences", "n", 1, 32, 4],
+  mbr: ["num_return_sequences", "n", 1, 32, 4],
+};
+
+/* The usual strategies, and the others under the names of their groups. */
+const options = () => {
+  const option = (each) => h("option", { value: each }, t("name_" + each));
+  const grouped = groups();
+  const usual = Object.keys(OWN).filter((each) => !grouped.some(({ strategies }) => strategies.includes(each)));
+  return [
+    ...usual.map(option),
+    ...grouped.map(({ label, strategies }) =>
+      h("optgroup", { label }, strategies.filter((each) => OWN[each]).map(option)),
+    ),
+  ];
 };
 
 export class MoreLanes {
@@ -60,7 +77,7 @@ export class MoreLanes {
           this.changed();
         },
       },
-      Object.keys(OWN).map((each) => h("option", { value: each }, t("name_" + each))),
+      options(),
     );
     row.strategy.value = lane.strategy;
     row.value = number("", {});

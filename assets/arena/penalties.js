@@ -9,10 +9,27 @@ export const PENALTIES = [
   "presence_penalty",
   "min_new_tokens",
 ];
-const WORDS = { bad_words: "bad_words_placeholder", logit_bias: "logit_bias_placeholder" };
+const WORDS = {
+  stop: "stop_placeholder",
+  bad_words: "bad_words_placeholder",
+  logit_bias: "logit_bias_placeholder",
+};
 
 /** Texts, one a line. @param {string} text */
 export const linesOf = (text) => text.split("\n").filter((line) => line.trim());
+
+const ENDS = { "\n": "\\n", "\t": "\\t" };
+
+/** Stop strings, one a line; \n and \t as they are typed stand for a line end and a tab. @param {string} text */
+export const stopsOf = (text) =>
+  text
+    .split("\n")
+    .filter(Boolean)
+    .map((line) => line.replaceAll("\\n", "\n").replaceAll("\\t", "\t"));
+
+/** The text that `stopsOf` reads back. @param {unknown} value */
+export const stopText = (value) =>
+  (Array.isArray(value) ? value : []).map((stop) => String(stop).replace(/[\n\t]/g, (each) => ENDS[each])).join("\n");
 
 /** {text: number} of lines "TEXT: NUMBER", with a Chinese colon too; what is no number stays as it was typed, for the
  * app to refuse.
@@ -62,8 +79,9 @@ export function penaltyFields(form) {
       placeholder: t(placeholder),
       onchange: () => form.hooks.changed(),
     });
-    const read = key === "bad_words" ? linesOf : biasesOf;
-    Object.assign(input, { read: () => read(input.value), write: (value) => (input.value = textOf(value)) });
+    const read = { stop: stopsOf, bad_words: linesOf, logit_bias: biasesOf }[key];
+    const written = key === "stop" ? stopText : textOf;
+    Object.assign(input, { read: () => read(input.value), write: (value) => (input.value = written(value)) });
     form.inputs[key] = input;
     return form.field(key, input);
   });

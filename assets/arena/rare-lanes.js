@@ -2,16 +2,30 @@
    Starts nothing. */
 import { h, number, t } from "./dom.js";
 
-/* strategy: the settings that are its own */
-const OWN = {
-  typical_p: ["typical_p"],
-  epsilon: ["epsilon_cutoff"],
-  eta: ["eta_cutoff"],
-  top_n_sigma: ["top_n_sigma"],
-  xtc: ["xtc_threshold", "xtc_probability"],
-  mirostat: ["mirostat_tau", "mirostat_eta"],
+/* group: {strategy: the settings that are its own} */
+const GROUPS = {
+  rare_lanes: {
+    typical_p: ["typical_p"],
+    epsilon: ["epsilon_cutoff"],
+    eta: ["eta_cutoff"],
+    top_n_sigma: ["top_n_sigma"],
+    xtc: ["xtc_threshold", "xtc_probability"],
+    mirostat: ["mirostat_tau", "mirostat_eta"],
+  },
+  several_lanes: {
+    best_of_n: ["num_return_sequences"],
+    self_consistency: ["num_return_sequences", "vote_on", "vote_regex"],
+    mbr: ["num_return_sequences"],
+  },
 };
+const OWN = Object.assign({}, ...Object.values(GROUPS));
+const KEYS = Array.from(new Set(Object.values(OWN).flat()));
 export const RARE = Object.keys(OWN);
+/** Strategies that draw several answers and choose one. */
+export const SEVERAL = Object.keys(GROUPS.several_lanes);
+/** The strategies by the word of their group. */
+export const groups = () =>
+  Object.entries(GROUPS).map(([key, lanes]) => ({ label: t(key), strategies: Object.keys(lanes) }));
 const SHORT = {
   typical_p: "typical",
   epsilon_cutoff: "ε",
@@ -21,14 +35,16 @@ const SHORT = {
   xtc_probability: "xtc",
   mirostat_tau: "τ",
   mirostat_eta: "η",
+  num_return_sequences: "n",
 };
+const told = (key, value) =>
+  typeof value === "number" ? `${SHORT[key]} ${number(value, 4)}` : t(`choice_${key}_${value}`);
 
 /** The parts of a lane's line of settings. @param {Record<string, any>} info */
 export const rareParts = (info) =>
-  Object.values(OWN)
-    .flat()
-    .filter((key) => info[key] !== undefined)
-    .map((key) => `${SHORT[key]} ${number(info[key], 4)}`);
+  Object.keys(info)
+    .filter((key) => KEYS.includes(key) && key !== "vote_regex")
+    .map((key) => told(key, info[key]));
 
 /** What the strategy's sentence says with numbers. @param {Record<string, any>} info */
 export const rareValues = (info) => ({
@@ -38,25 +54,42 @@ export const rareValues = (info) => ({
   threshold: number(100 * (info.xtc_threshold || 0), 1),
   chance: number(100 * (info.xtc_probability || 0), 0),
   tau: number(info.mirostat_tau, 1),
+  answers: number(info.num_return_sequences),
 });
 
-/** The folded fields; `lane(strategy)` gives the box that switches a lane on.
+const unique = (lanes) => Array.from(new Set(Object.values(lanes).flat()));
+const field = (form, key) => {
+  if (form.spec[key].choices.length) return form.choice(key);
+  return form.spec[key].kind === "str" ? form.text(key) : form.number(key);
+};
+
+/** The folded fields, a fold a group; `lane(strategy)` gives the box that switches a lane on.
  * @param {any} form @param {Function} lane */
 export const rareFields = (form, lane) =>
-  h(
-    "details",
-    { class: "more" },
-    h("summary", {}, t("rare_lanes")),
+  Object.entries(GROUPS).map(([key, lanes]) =>
     h(
-      "div",
-      { class: "lanepick", role: "group", "aria-label": t("rare_lanes") },
-      RARE.map((each) => lane(each)),
-    ),
-    h(
-      "div",
-      { class: "settings" },
-      Object.values(OWN)
-        .flat()
-        .map((key) => form.number(key)),
+      "details",
+      { class: "more", "data-group": key },
+      h("summary", {}, t(key)),
+      h(
+        "div",
+        { class: "lanepick", role: "group", "aria-label": t(key) },
+        Object.keys(lanes).map((each) => lane(each)),
+      ),
+      h(
+        "div",
+        { class: "settings" },
+        unique(lanes).map((each) => field(form, each)),
+      ),
     ),
   );
+
+/** Opens the folds in which a lane is switched on; whether there was one. @param {any[]} folds @param {any} boxes */
+export const showChosen = (folds, boxes) =>
+  folds
+    .map((fold) => {
+      const on = Object.keys(GROUPS[fold.dataset.group]).some((strategy) => boxes[strategy].checked);
+      if (on) fold.open = true;
+      return on;
+    })
+    .some(Boolean);

@@ -4,12 +4,15 @@
 const FORMAT = "llmdemo-trace";
 const VERSION = 1;
 
-/* One lane. `prefix` are the tokens it was forked from, as shown tokens; `tokens` or `beams` its steps. */
+/* One lane. `prefix` are the tokens it was forked from, as shown tokens; `answers` (one, or several to choose from) or
+   `beams` its steps. */
 class Lane {
   constructor(info, prefix) {
     this.info = info;
     this.prefix = prefix || [];
-    this.tokens = [];
+    this.answers = [[]];
+    this.picked = null;
+    this.opened = false; // the list of its answers
     this.beams = [];
     this.best = [];
     this.changes = [];
@@ -21,15 +24,35 @@ class Lane {
   get isBeam() {
     return this.info.strategy === "beam";
   }
+  /* Does it draw several answers and choose one? */
+  get several() {
+    return this.answers.length > 1 || Boolean(this.end && this.end.sequences && !this.isBeam);
+  }
+  /* Which of its answers is shown: the one that was picked, else the one that was chosen, else the first. */
+  get row() {
+    if (this.picked !== null) return this.picked;
+    const best = this.several && this.end && this.end.sequences && this.end.sequences[0];
+    return best && this.answers[best[5]] ? best[5] : 0;
+  }
+  pick(row) {
+    this.picked = this.answers[row] ? row : null;
+    this.revision += 1;
+  }
+  get tokens() {
+    return this.answers[this.row];
+  }
   /* Steps so far. */
   get length() {
-    return this.isBeam ? this.beams.length : this.tokens.length;
+    return this.isBeam ? this.beams.length : Math.max(...this.answers.map((tokens) => tokens.length));
   }
 
   add(event) {
     this.revision += 1;
-    if (event.type === "token") this.tokens.push(event);
-    else if (event.type === "beam") {
+    if (event.type === "token") {
+      const row = event.w || 0;
+      while (this.answers.length <= row) this.answers.push([]);
+      this.answers[row].push(event);
+    } else if (event.type === "beam") {
       this.beams.push(event);
       this.changeBest(event.best);
       this.changes.push(event.best);
@@ -88,7 +111,7 @@ class Lane {
     return {
       info: this.info,
       prefix: this.prefix,
-      tokens: this.tokens,
+      tokens: this.answers.flat(),
       beams: this.beams,
       final: this.final,
       end: this.end,
@@ -227,7 +250,10 @@ const isNumber = (value) => typeof value === "number" && Number.isFinite(value);
 const listOf = (value, check) => Array.isArray(value) && value.every(check);
 const isAlternative = (item) => listOf(item, isNumber) && item.length === 3;
 const isShown = (token) => isObject(token) && isNumber(token.i) && isText(token.s) && listOf(token.a, isAlternative);
-const isToken = (token) => isShown(token) && [token.l, token.f, token.r, token.k, token.m, token.e].every(isNumber);
+const isRow = (row) => row === undefined || (Number.isInteger(row) && row >= 0 && row < 32);
+const isToken = (token) =>
+  isShown(token) && [token.l, token.f, token.r, token.k, token.m, token.e].every(isNumber) && isRow(token.w);
+const isSequence = (one) => Array.isArray(one) && isNumber(one[0]) && isText(one[1]) && isText(one[3]);
 const isChange = (change) =>
   Array.isArray(change) &&
   isNumber(change[0]) &&
@@ -257,7 +283,10 @@ function isLane(lane) {
     Array.isArray(lane.beams) &&
     lane.beams.every(isBeam) &&
     (lane.final === null || isChange([0, lane.final])) &&
-    (lane.end === null || (isObject(lane.end) && isObject(lane.end.metrics)))
+    (lane.end === null ||
+      (isObject(lane.end) &&
+        isObject(lane.end.metrics) &&
+        (lane.end.sequences === undefined || listOf(lane.end.sequences, isSequence))))
   );
 }
 

@@ -82,7 +82,7 @@ def check_batch(
         raise UserError(f"There are {len(clean):,} prompts.", f"At most {most} are possible in one batch ({variable}).")
     if type(samples) is not int or not 1 <= samples <= MOST_SAMPLES:
         raise UserError(f"{samples!r} samples were asked for.", f"It must be a whole number from 1 to {MOST_SAMPLES}.")
-    rows = sum(lane.num_beams * (samples if lane.samples else 1) for lane in settings.lanes)
+    rows = sum(lane.rows * (samples if lane.samples else 1) for lane in settings.lanes)
     if rows > _MOST_ROWS:
         raise UserError(
             f"{samples} samples of these strategies need {rows} rows.", f"At most {_MOST_ROWS} fit: take fewer samples."

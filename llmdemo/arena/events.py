@@ -6,9 +6,11 @@ begin {models, lanes: [{id, model, name, strategy, …}], prompt, prompt_tokens,
 step  {model, n, t: seconds so far, rows}   before what happened in it
 names {model, names: {token id: text}, special: [token id]}    every token id that is mentioned has been named before
 token {lane, i: id, s: text it completes, l: logprob, f: drawn with, r: rank, k: kept, m: mass, e: entropy, a: alternatives}
+      and w: which of several answers, counted from 0, where the lane draws several to choose from
 beam  {lane, live, cut, done: [[parent, id, logprob, score(, sequence score)]], tops, e, best: [keep, [[id, text], …]]}
 best  {lane, best}                           the final ranking chose another hypothesis than the last step
-lane  {lane, finish_reason, metrics, seconds, tokens_per_second, first_token_seconds, score?, sequences?, text}
+lane  {lane, finish_reason, metrics, seconds, tokens_per_second, first_token_seconds, generated, forwards, score?, text,
+       sequences?: [[score, finish_reason, ids, text, label, row], …] best first}
 end   {state: done | stopped | failed, seconds, message?, hint?}
 
 Alternatives are [id, logprob, filtered probability], likeliest first. `best` says how much of the beam lane's text
@@ -18,8 +20,9 @@ so far stays and what follows it: the best hypothesis may change.
 from typing import Any
 
 from llmdemo.arena.metrics import lane_metrics
-from llmdemo.arena.text import TextStream, TokenNames, decode_whole
-from llmdemo.decoding import BeamStep, LaneResult, Step, TokenStep
+from llmdemo.arena.text import TextStream, TokenNames, cut_at, decode_whole
+from llmdemo.decoding import BeamStep, LaneResult, SeveralStep, Step, TokenStep
+from llmdemo.decoding.steps import STOP
 
 _DIGITS = 5
 
@@ -27,13 +30,14 @@ _DIGITS = 5
 class EventEncoder:
     """Turns the steps of one model's run into events. `model` is its index among the models that are compared."""
 
-    def __init__(self, tokenizer, model: int = 0, first_seconds: float = 0.0):
-        self._tokenizer = tokenizer
+    def __init__(self, tokenizer, model: int = 0, first_seconds: float = 0.0, stop: tuple[str, ...] = ()):
+        """`stop`: texts before which every lane's text ends."""
+        self._tokenizer, self._stop = tokenizer, stop
         self._names = TokenNames(tokenizer)
         self._model = model
         self._named: set[int] = set()
         self._fresh: dict[int, str] = {}
-        self._streams: dict[str, TextStream] = {}
+        self._streams: dict[tuple[str, int], TextStream] = {}  # by lane and, where it draws several answers, by answer
         self._prefixes: dict[str, tuple[int, ...]] = {}
         self._best: dict[str, tuple[int, ...]] = {}
         self._first_seconds = first_seconds
@@ -43,14 +47,22 @@ class EventEncoder:
 
     def begin_lane(self, name: str, prefix: tuple[int, ...] = ()) -> list[str]:
         """Starts the text of a lane, after the tokens it goes on from; returns the text that each of those completes."""
-        self._prefixes.setdefault(name, prefix)
-        stream = self._streams[name] = TextStream(self._tokenizer)
-        return [stream.push(token) for token in prefix]
+        self._prefixes[name] = prefix
+        return self._begin_stream(name, 0)
 
-    def _stream(self, name: str) -> TextStream:
-        if name not in self._streams:
-            self.begin_lane(name)
-        return self._streams[name]
+    def _begin_stream(self, name: str, row: int, said: tuple[int, ...] = ()) -> list[str]:
+        """The stream of an answer that goes on from the lane's prefix and `said`; the texts of the prefix' tokens. Stop
+        strings count in what is generated only."""
+        stream = self._streams[name, row] = TextStream(self._tokenizer, self._stop)
+        texts = [stream.push(token, given=True) for token in self._prefixes.get(name, ())]
+        for token in said:
+            stream.push(token)
+        return texts
+
+    def _stream(self, name: str, row: int = 0) -> TextStream:
+        if (name, row) not in self._streams:
+            self._begin_stream(name, row)
+        return self._streams[name, row]
 
     def events(self, step: Step) -> list[dict]:
         """The events of one step; `names` first."""
@@ -58,14 +70,33 @@ class EventEncoder:
             self._first_seconds = step.seconds
         events = []
         for name, part in step.lanes.items():
-            events.append(self._token(name, part) if isinstance(part, TokenStep) else self._beam(name, part))
+            events += self._of_lane(name, part)
         for name, result in step.results.items():
-            final = tuple(result.token_ids)
-            if self._best.get(name, final) != final:  # the final ranking prefers another hypothesis than the last step
-                events.append({"type": "best", "lane": self.lane_id(name), "best": self._change_best(name, final)})
+            if name in self._best:
+                events += self._settle(name, tuple(result.token_ids))
             events.append(self._end(name, result))
         timing = {"type": "step", "model": self._model, "n": step.index, "t": _round(step.seconds), "rows": step.rows}
         return [timing, *self.flush_names(), *events]
+
+    def _of_lane(self, name: str, part: TokenStep | SeveralStep | BeamStep) -> list[dict]:
+        if isinstance(part, BeamStep):
+            return [self._beam(name, part)]
+        if isinstance(part, SeveralStep):
+            return [self._token(name, step, row) | {"w": row} for row, step in part.rows.items()]
+        return [self._token(name, part)]
+
+    def _settle(self, name: str, final: tuple[int, ...]) -> list[dict]:
+        """A beam lane's text becomes what the final ranking chose, and what was held back for a stop string is let out."""
+        changed = self._best[name] != final
+        keep, rest = self._change_best(name, final)
+        held = self._stream(name).flush()
+        if held and not rest:  # it is told as a part of the last token's text
+            keep = len(final) - 1
+            self._begin_stream(name, 0, final[:keep])
+            rest, held = [[final[keep], self._stream(name).push(final[keep])]], self._stream(name).flush()
+        if held:
+            rest = [*rest[:-1], [rest[-1][0], rest[-1][1] + held]]
+        return [{"type": "best", "lane": self.lane_id(name), "best": [keep, rest]}] if changed or held else []
 
     def flush_names(self) -> list[dict]:
         fresh, self._fresh = self._fresh, {}
@@ -79,12 +110,14 @@ class EventEncoder:
             self._fresh[token] = self._names(token)
         return token
 
-    def _token(self, name: str, step: TokenStep) -> dict:
+    def _token(self, name: str, step: TokenStep, row: int = 0) -> dict:
+        stream = self._stream(name, row)
+        text = stream.push(step.token)
         return {
             "type": "token",
             "lane": self.lane_id(name),
             "i": self.mention(step.token),
-            "s": self._stream(name).push(step.token),
+            "s": text + stream.flush() if step.finish_reason not in (None, STOP) else text,
             "l": _round(step.logprob),
             "f": _round(step.filtered),
             "r": step.rank,
@@ -123,7 +156,7 @@ class EventEncoder:
             (i for i, (a, b) in enumerate(zip(before, best, strict=False)) if a != b), min(len(before), len(best))
         )
         if keep < len(before):
-            self.begin_lane(name, self._prefixes.get(name, ()) + best[:keep])
+            self._begin_stream(name, 0, best[:keep])
         return [keep, [[self.mention(token), self._stream(name).push(token)] for token in best[keep:]]]
 
     def _end(self, name: str, result: LaneResult) -> dict:
@@ -139,7 +172,9 @@ class EventEncoder:
             "tokens_per_second": round(result.tokens_per_second, 2),
             "first_token_seconds": _round(self._first_seconds),
             "metrics": metrics.to_dict() | {"tokens": len(result.token_ids)},
-            "text": self._stream(name).text,
+            "generated": result.generated,
+            "forwards": result.forwards,
+            "text": self._stream(name, result.sequences[0].row if result.sequences else 0).text,
         }
         if result.score is not None:
             event["score"] = _round(result.score)
@@ -148,7 +183,9 @@ class EventEncoder:
                     _round(one.score),
                     one.finish_reason,
                     list(one.token_ids),
-                    decode_whole(self._tokenizer, list(one.token_ids)),
+                    cut_at(decode_whole(self._tokenizer, list(one.token_ids)), self._stop),
+                    one.label,
+                    one.row,
                 ]
                 for one in result.sequences
             ]

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llmdemo.arena.prompt import Prompt
+from llmdemo.arena.python_choices import choosing
 from llmdemo.data.render import own_bos, render
 from llmdemo.decoding import PENALTIES, DecodeSettings, LaneSettings
 from llmdemo.models import starter
 from llmdemo.models.catalog import ModelEntry
+from llmdemo.settings.lane import BEAMS, SEVERAL
 
 _HEAD = """\
 import torch
@@ -34,6 +36,8 @@ _CALL = """
     max_new_tokens={max_new_tokens},
 {arguments}    pad_token_id=tokenizer.eos_token_id,
 )
+{choosing}"""
+_PRINT = """\
 print(tokenizer.decode(output[0, inputs["input_ids"].shape[1]:], skip_special_tokens=True))
 """
 
@@ -114,6 +118,8 @@ def python_call(
 def _call(lane: LaneSettings, settings: DecodeSettings, switched_off: dict) -> str:
     values = {**switched_off, **generate_arguments(lane), **penalty_arguments(lane, settings)}
     arguments = "".join(f"    {key}={value!r},\n" for key, value in values.items())
+    if settings.stop:  # generate keeps the stop string in its text
+        arguments += f"    stop_strings={list(settings.stop)!r},\n    tokenizer=tokenizer,\n"
     seed = f"set_seed({settings.seed % 2**32})\n" if lane.samples else ""
     name = " ".join(
         "".join(c if c.isprintable() else " " for c in lane.name).split()
@@ -125,6 +131,7 @@ def _call(lane: LaneSettings, settings: DecodeSettings, switched_off: dict) -> s
         seed=seed,
         max_new_tokens=settings.max_new_tokens,
         arguments=arguments,
+        choosing=choosing(lane) if lane.strategy in SEVERAL else _PRINT,
     )
 
 
@@ -132,12 +139,14 @@ def generate_arguments(lane: LaneSettings) -> dict:
     """The arguments of transformers' generate for one lane."""
     if lane.strategy == "greedy":
         return {"do_sample": False, "num_beams": 1}
-    if lane.strategy == "beam":
+    if lane.strategy in BEAMS:
         keys = ("num_beams", "length_penalty", "early_stopping")
         return {"do_sample": False, **{key: getattr(lane, key) for key in keys}}
     filters = {"temperature": lane.temperature, "top_k": lane.top_k, "top_p": lane.top_p}
     rarer = {key: getattr(lane, key) for key in _FILTERS if getattr(lane, key) != _OFF[key]}
-    return {"do_sample": True, **filters, **rarer}
+    several = {"num_return_sequences": lane.num_return_sequences} if lane.strategy in SEVERAL else {}
+    logits = {"output_logits": True, "return_dict_in_generate": True} if lane.strategy == "best_of_n" else {}
+    return {"do_sample": True, **filters, **rarer, **several, **logits}
 
 
 def penalty_arguments(lane: LaneSettings, settings: DecodeSettings) -> dict:

@@ -1,6 +1,7 @@
 """Accumulates a comparison's events into the response of the /compare endpoint. Knows nothing of where events come from."""
 
 from llmdemo.core.errors import UserError
+from llmdemo.settings.lane import BEAMS, SEVERAL
 
 
 class ResponseAccumulator:
@@ -43,7 +44,9 @@ class ResponseAccumulator:
         }
 
     def _add_to(self, lane: dict, event: dict) -> None:
-        if event["type"] == "token":
+        if event.get("w"):
+            lane["_logprobs"].setdefault(event["w"], []).append(event["l"])
+        elif event["type"] == "token":
             lane["token_ids"].append(event["i"])
             lane["logprobs"].append(event["l"])
             lane["text"] += event["s"]
@@ -54,8 +57,9 @@ class ResponseAccumulator:
 
 
 def _empty(lane: dict) -> dict:
-    """`_texts` and `_nodes` are a beam lane's memory: the text of each token of the best, and the tree's edges."""
-    empty = {
+    """`_texts` and `_steps` are a beam lane's memory: the text of each token of the best, and the tree's edges.
+    `_logprobs` those of the further answers of a lane that draws several: until it ends it says the first."""
+    empty: dict = {
         "name": lane["name"],
         "text": "",
         "token_ids": [],
@@ -63,8 +67,10 @@ def _empty(lane: dict) -> dict:
         "finish_reason": None,
         "tokens_per_second": None,
     }
-    if lane["strategy"] == "beam":
+    if lane["strategy"] in BEAMS:
         empty |= {"score": None, "_texts": [], "_steps": []}
+    elif lane["strategy"] in SEVERAL:
+        empty |= {"score": None, "candidates": [], "_logprobs": {}}
     return empty
 
 
@@ -111,3 +117,15 @@ def _finish(lane: dict, event: dict) -> None:
     lane["text"] = event["text"]
     if "score" in event:
         lane["score"] = event["score"]
+    if "candidates" in lane:
+        _choose(lane, event["sequences"])
+
+
+def _choose(lane: dict, sequences: list) -> None:
+    """The answer that was chosen becomes the lane's; all stand in `candidates`, best first."""
+    logprobs = {0: lane["logprobs"], **lane["_logprobs"]}
+    lane["token_ids"], lane["logprobs"] = list(sequences[0][2]), list(logprobs[sequences[0][5]])
+    lane["candidates"] = [
+        {"text": text, "score": score, "vote": label, "finish_reason": reason, "tokens": len(ids), "row": row}
+        for score, reason, ids, text, label, row in sequences
+    ]

@@ -29,13 +29,14 @@ from llmdemo.arena.prompt import Prompt, check_length
 from llmdemo.arena.python_call import own_filters, plain_prompt, python_call, source_of
 from llmdemo.arena.response import ResponseAccumulator
 from llmdemo.arena.text import biases_of
+from llmdemo.arena.text_side import TextSide
 from llmdemo.core.errors import UserError
 from llmdemo.core.spaces import on_zero_gpu
 from llmdemo.core.store import Home
 from llmdemo.decoding import DecodeSettings
 from llmdemo.models import catalog, load
 from llmdemo.settings import Settings
-from llmdemo.settings.decoding import Resolved
+from llmdemo.settings.lane import Resolved
 
 _log = logging.getLogger(__name__)
 _REMEMBERED_STOPS = 256
@@ -271,11 +272,12 @@ class Arena:
             length = len(ids) + len(request.prefix_ids)
             check_length(length, loaded.context, request.most_prompt_tokens, request.prompt_variable)
         _check_fork(request, models)
-        makers = [EventEncoder(loaded.tokenizer, index) for index, loaded in enumerate(models)]
+        stop = request.settings.stop
+        makers = [EventEncoder(loaded.tokenizer, index, stop=stop) for index, loaded in enumerate(models)]
         yield self._begin(request, models, prompts, makers)
         runs = []
         for loaded, ids, maker in zip(models, prompts, makers, strict=True):
-            settings = _rest(request.settings, len(request.prefix_ids), biases_of(request.settings, loaded.tokenizer))
+            settings = _rest(request.settings, len(request.prefix_ids), loaded.tokenizer)
             runs.append((maker, self._steps(loaded, [*ids, *request.prefix_ids], settings)))
         yield from self._interleave(request, runs)
 
@@ -334,11 +336,12 @@ class Arena:
         }
 
 
-def _rest(settings: DecodeSettings, said: int, biases) -> DecodeSettings:
-    """What is left of the settings' lengths after `said` tokens of the answer, for a model that knows `biases`."""
+def _rest(settings: DecodeSettings, said: int, tokenizer) -> DecodeSettings:
+    """What is left of the settings' lengths after `said` tokens of the answer, for a model with this tokenizer."""
     lanes = tuple(replace(lane, min_new_tokens=max(0, lane.min_new_tokens - said)) for lane in settings.lanes)
     most = max(1, settings.max_new_tokens - said)
-    return replace(settings, max_new_tokens=most, lanes=lanes, resolved=Resolved(biases, said))
+    resolved = Resolved(biases_of(settings, tokenizer), said, TextSide(tokenizer, settings))
+    return replace(settings, max_new_tokens=most, lanes=lanes, resolved=resolved)
 
 
 def _check_fork(request: Request, models: list[Loaded]) -> None:

@@ -17,19 +17,46 @@ class TextStream:
     """Ids in, text out, one token at a time.
 
     A character may be split over several tokens (emoji, many scripts): such tokens give "" until the last of
-    them completes it. `text` is all that was given so far; it never holds half a character.
+    them completes it. `text` is all that was given so far; it never holds half a character. With stop strings it ends
+    before the first of them: what may be the beginning of one is held back until the next tokens tell, or `flush`.
     """
 
-    def __init__(self, tokenizer) -> None:
+    def __init__(self, tokenizer, stop: tuple[str, ...] = ()) -> None:
         self._tokenizer = tokenizer
+        self._stop, self._held, self._ended = stop, "", False
         self._special = frozenset(tokenizer.all_special_ids)
         self._ids: list[int] = []
         self._context = 0  # decoding starts here: a few ids of context keep the spaces right
         self._done = 0  # ids before this one are in `text`
         self.text = ""
 
-    def push(self, token_id: int) -> str:
-        """The text that this token completes; "" for special tokens and for the first parts of a split character."""
+    def push(self, token_id: int, given: bool = False) -> str:
+        """The text that this token completes; "" for special tokens and for the first parts of a split character, and for
+        what is held back or comes after a stop string. In what was `given`, no stop string counts."""
+        piece = self._completed(token_id)
+        if given:
+            self.text += piece
+            return piece
+        return self._let_out(piece) if piece and not self._ended else ""
+
+    def flush(self) -> str:
+        """What was held back, at the end of a text that no stop string ended."""
+        held, self._held = self._held, ""
+        self.text += held
+        return held
+
+    def _let_out(self, piece: str) -> str:
+        """`piece` and what was held back before it, less what may be, or is, a stop string."""
+        piece = self._held + piece
+        whole = cut_at(piece, self._stop)
+        self._ended = len(whole) < len(piece)
+        kept = 0 if self._ended else _begun(whole, self._stop)
+        self._held = whole[len(whole) - kept :]
+        whole = whole[: len(whole) - kept]
+        self.text += whole
+        return whole
+
+    def _completed(self, token_id: int) -> str:
         if token_id in self._special:
             return ""
         self._ids.append(token_id)
@@ -38,12 +65,20 @@ class TextStream:
         if len(after) <= len(before) or after.endswith(_BROKEN):
             return ""
         self._context, self._done = self._done, len(self._ids)
-        piece = after[len(before) :]
-        self.text += piece
-        return piece
+        return after[len(before) :]
 
     def _decode(self, ids: list[int]) -> str:
         return self._tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+
+
+def cut_at(text: str, stop: tuple[str, ...]) -> str:
+    """`text` up to the first of the stop strings; the whole where it holds none."""
+    return text[: min((at for each in stop if (at := text.find(each)) >= 0), default=len(text))]
+
+
+def _begun(text: str, stop: tuple[str, ...]) -> int:
+    """How many characters at the end of `text` may be the beginning of a stop string."""
+    return max((n for each in stop for n in range(1, len(each)) if text.endswith(each[:n])), default=0)
 
 
 def biases_of(settings: DecodeSettings, tokenizer) -> tuple[tuple[tuple[int, ...], float], ...]:

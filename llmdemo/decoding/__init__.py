@@ -12,8 +12,19 @@ from llmdemo.decoding.filters import (
     keep_typical,
     keep_xtc,
 )
-from llmdemo.decoding.steps import BeamStep, Branch, Candidates, Finished, LaneResult, Sequence, Step, TokenStep
-from llmdemo.settings.decoding import DEFAULT_LANES, PENALTIES, STRATEGIES, DecodeSettings, LaneSettings
+from llmdemo.decoding.steps import (
+    BeamStep,
+    Branch,
+    Candidates,
+    Finished,
+    LaneResult,
+    Sequence,
+    SeveralStep,
+    Step,
+    TokenStep,
+)
+from llmdemo.settings.decoding import DecodeSettings
+from llmdemo.settings.lane import DEFAULT_LANES, PENALTIES, STRATEGIES, LaneSettings
 
 __all__ = [
     "DEFAULT_LANES",
@@ -27,6 +38,7 @@ __all__ = [
     "LaneResult",
     "LaneSettings",
     "Sequence",
+    "SeveralStep",
     "Step",
     "TokenStep",
     "decode_lanes",

@@ -22,14 +22,15 @@ _kept: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 _log = logging.getLogger(__name__)
 
 
-def forward_for(model, precision: str = "auto") -> FusedLlamaForward | ModelForward:
-    """A fresh forward for one comparison in `precision` (settings.PRECISIONS).
+def forward_for(model, precision: str = "auto", waits: bool = False) -> FusedLlamaForward | ModelForward:
+    """A fresh forward for one comparison in `precision` (settings.PRECISIONS); `waits`: for one whose host has a say
+    between two steps, which no captured step can wait for.
 
     Raises UserError when that precision needs the fused forward and the model cannot have it.
     """
     weights = fused_weights(model, precision)
     if weights is not None:
-        return StaticForward(weights) if weights.device.type == "cuda" else FusedLlamaForward(weights)
+        return StaticForward(weights) if weights.device.type == "cuda" and not waits else FusedLlamaForward(weights)
     own = next(model.parameters()).dtype
     if precision != "auto" and _DTYPES[precision] != own or precision == "int8":
         raise UserError(

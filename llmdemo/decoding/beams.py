@@ -9,8 +9,8 @@ import torch
 
 from llmdemo.decoding.lanes import TRACE_TOP, Rows
 from llmdemo.decoding.penalties import Penalties
-from llmdemo.decoding.steps import EOS, LENGTH, BeamStep, Branch, Candidates, Finished, LaneResult, Sequence
-from llmdemo.settings.decoding import LaneSettings
+from llmdemo.decoding.steps import EOS, LENGTH, STOP, BeamStep, Branch, Candidates, Finished, LaneResult, Sequence
+from llmdemo.settings.lane import LaneSettings, TextSide
 
 _NEVER = -1.0e9
 """generate's score of what may not be chosen."""
@@ -31,8 +31,10 @@ class BeamLane:
         eos: list[int],
         device: torch.device,
         penalties: Penalties | None = None,
+        texts: TextSide | None = None,
     ):
-        self.lane, self.max_new, self.penalties = lane, max_new, penalties
+        """`texts`: who can tell whether a stop string was reached; with one a step cannot be captured."""
+        self.lane, self.max_new, self.penalties, self.texts = lane, max_new, penalties, texts
         self.rows = beams = lane.num_beams
         self.candidates = max(2, 1 + len(eos)) * beams
         self.width = max(TRACE_TOP, self.candidates)
@@ -75,6 +77,8 @@ class BeamLane:
         tokens = likeliest_tokens.flatten()[at]
         logprobs = rows.logprobs[parents, tokens]
         hits = (tokens[:, None] == self.eos_ids).any(-1) | (t + 1 >= self.max_new)  # (C,)
+        if self.texts is not None:
+            hits = hits | self._stopped(self.texts, tokens, parents)
 
         left = scores + hits * _NEVER
         live = left.topk(self.rows).indices  # (B,) into the candidates
@@ -95,6 +99,13 @@ class BeamLane:
         # a banned token's score must stay finite: the tree is sent to a page as JSON
         best = self.penalties.apply(rows.logprobs, t).clamp_min(_NEVER).topk(width, dim=-1)
         return best.values, best.indices
+
+    def _stopped(self, texts: TextSide, tokens: torch.Tensor, parents: torch.Tensor) -> torch.Tensor:
+        """(C,) bool: which candidates hold a stop string. Waits for the device: texts are the host's."""
+        ends = []
+        for token, parent in zip(tokens.tolist(), parents.tolist(), strict=True):
+            ends.append(texts.stops([*self._path(self.live_nodes[parent])[0], token]))
+        return torch.tensor(ends, device=tokens.device)
 
     def _finish(self, scores: torch.Tensor, hits: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
         """Merges the candidates that ended into the finished; (B,) indices into [old finished, candidates]."""
@@ -124,9 +135,11 @@ class BeamLane:
         self.live_nodes = [-1] * self.rows
         self.finished: list[tuple[int, float] | None] = [None] * self.rows  # (node, sequence score)
         self.finish_reason: str | None = None
+        self.steps = 0
 
     def read(self, values: list[float], t: int) -> BeamStep:
         """The BeamStep of `choose`'s packed numbers; also grows the tree."""
+        self.steps = t + 1
         cut = iter(_sections(values, self.rows, self.candidates))
         stop, live, merged, best, sent, tokens, parents, logprobs, scores, hits = (next(cut) for _ in range(10))
         rest = next(cut)
@@ -139,7 +152,7 @@ class BeamLane:
         self.live_nodes = [nodes[i] for i in live]
         gone = set(ended) | set(going)
         if stop[0]:
-            self.finish_reason = EOS if self._sequences()[0].finish_reason == EOS else LENGTH
+            self.finish_reason = self._sequences()[0].finish_reason
         norm = (t + 1) ** self.lane.length_penalty
         text, is_finished = self._best(scores[live[0]] / norm)
         return BeamStep(
@@ -207,8 +220,18 @@ class BeamLane:
         found = []
         for node, score in (entry for entry in self.finished if entry is not None):
             tokens, logprobs = self._path(node)
-            found.append(Sequence(tokens, logprobs, score, EOS if tokens[-1] in self.eos else LENGTH))
+            found.append(Sequence(tokens, logprobs, score, self._reason(tokens)))
         return tuple(found)
+
+    def _reason(self, tokens: tuple[int, ...]) -> str:
+        """Why a finished hypothesis ended."""
+        if tokens[-1] in self.eos:
+            return EOS
+        return STOP if self.texts is not None and self.texts.stops(tokens) else LENGTH
+
+    def staying(self) -> list[int]:
+        """Which of its rows take part in the next forward."""
+        return [] if self.finish_reason else list(range(self.rows))
 
     def result(self, seconds: float) -> LaneResult:
         """The lane's summary, `seconds` after the start."""
@@ -224,6 +247,8 @@ class BeamLane:
             tokens_per_second=speed,
             score=first.score,
             sequences=found,
+            generated=self.steps * self.rows,
+            forwards=self.steps,
         )
 
 

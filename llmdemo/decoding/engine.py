@@ -9,7 +9,8 @@ from llmdemo.decoding.backend import forward_for
 from llmdemo.decoding.graphs import GraphRun, StaticForward
 from llmdemo.decoding.run import Run
 from llmdemo.decoding.steps import Step
-from llmdemo.settings.decoding import DecodeSettings, Resolved
+from llmdemo.settings.decoding import DecodeSettings
+from llmdemo.settings.lane import BEAMS, Resolved
 
 
 def decode_lanes(model, prompt_ids: list[int], settings: DecodeSettings, eos_token_ids=None) -> Iterator[Step]:
@@ -26,9 +27,14 @@ def decode_lanes(model, prompt_ids: list[int], settings: DecodeSettings, eos_tok
     max_new = settings.max_new_tokens if context is None else min(settings.max_new_tokens, context - len(prompt))
     eos = end_tokens(model) if eos_token_ids is None else [int(token) for token in eos_token_ids]
     settings = replace(settings, resolved=_resolved(model, settings))
-    forward = forward_for(model, settings.precision)
+    forward = forward_for(model, settings.precision, waits=_waits(settings))
     kind = GraphRun if isinstance(forward, StaticForward) else Run
     return kind(forward, prompt, settings, max_new, eos, started).steps()
+
+
+def _waits(settings: DecodeSettings) -> bool:
+    """Whether the next forward depends on what only the host can tell, so that no step can be captured."""
+    return bool(settings.stop) and any(lane.strategy in BEAMS for lane in settings.lanes)
 
 
 def check_prompt(model, prompt_ids) -> list[int]:
@@ -80,7 +86,20 @@ def _resolved(model, settings: DecodeSettings) -> Resolved:
         ids = tuple(((int(key),), bias) for key, bias in settings.logit_bias.items())
         resolved = replace(resolved, biases=ids)
     check_tokens(model, [token for tokens, _ in resolved.biases for token in tokens])
+    if resolved.texts is None:
+        _check_needs_no_texts(settings)
     return resolved
+
+
+def _check_needs_no_texts(settings: DecodeSettings) -> None:
+    """Raises UserError where what was asked for is about texts, which are not decoding's."""
+    lane = next((lane for lane in settings.lanes if lane.strategy in ("self_consistency", "mbr")), None)
+    asked = "Stop strings are" if settings.stop else f"The strategy {lane.strategy} is" if lane else ""
+    if asked:
+        raise UserError(
+            f"{asked} about texts, and decoding knows no tokenizer.",
+            "Give one that does: DecodeSettings.resolved.texts (llmdemo.arena.text_side.TextSide has a tokenizer).",
+        )
 
 
 def context_length(model) -> int | None:

@@ -24,8 +24,8 @@ from llmdemo.decoding.filters import (
     keep_xtc,
 )
 from llmdemo.decoding.penalties import Penalties
-from llmdemo.decoding.steps import EOS, LENGTH, Candidates, LaneResult, TokenStep
-from llmdemo.settings.decoding import LaneSettings
+from llmdemo.decoding.steps import EOS, LENGTH, STOP, Candidates, LaneResult, TokenStep
+from llmdemo.settings.lane import LaneSettings, TextSide
 
 TRACE_TOP = 10
 """How many of the likeliest tokens a step reports."""
@@ -127,8 +127,11 @@ class TokenLane:
         eos: list[int],
         device: torch.device,
         penalties: Penalties | None = None,
+        texts: TextSide | None = None,
     ):
+        """`texts`: who can tell whether a stop string was reached; None where there is none."""
         self.lane, self.max_new, self.eos, self.penalties = lane, max_new, frozenset(eos), penalties
+        self.texts = texts
         self.width = TRACE_TOP
         self.uniforms = lane_uniforms(seed, lane.draws or lane.name, max_new).to(device) if lane.samples else None
         if lane.strategy == "xtc":
@@ -193,7 +196,7 @@ class TokenLane:
         token = int(token)
         self.tokens.append(token)
         self.logprobs.append(logprob)
-        self.finish_reason = EOS if token in self.eos else LENGTH if t + 1 >= self.max_new else None
+        self.finish_reason = self._reason(token, t)
         return TokenStep(
             lane=self.lane.name,
             token=token,
@@ -207,8 +210,29 @@ class TokenLane:
             finish_reason=self.finish_reason,
         )
 
+    def _reason(self, token: int, t: int) -> str | None:
+        """The finish_reason after `token` at step t."""
+        if token in self.eos:
+            return EOS
+        if self.texts is not None and self.texts.stops(self.tokens):
+            return STOP
+        return LENGTH if t + 1 >= self.max_new else None
+
+    def staying(self) -> list[int]:
+        """Which of its rows take part in the next forward."""
+        return [] if self.finish_reason else [0]
+
     def result(self, seconds: float) -> LaneResult:
         """The lane's summary, `seconds` after the start; for a lane that has ended."""
         assert self.finish_reason is not None
-        speed = len(self.tokens) / max(seconds, 1e-9)
-        return LaneResult(self.lane.name, tuple(self.tokens), tuple(self.logprobs), self.finish_reason, seconds, speed)
+        count = len(self.tokens)
+        return LaneResult(
+            lane=self.lane.name,
+            token_ids=tuple(self.tokens),
+            logprobs=tuple(self.logprobs),
+            finish_reason=self.finish_reason,
+            seconds=seconds,
+            tokens_per_second=count / max(seconds, 1e-9),
+            generated=count,
+            forwards=count,
+        )

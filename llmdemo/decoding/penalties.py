@@ -11,7 +11,7 @@ in a CUDA graph.
 
 import torch
 
-from llmdemo.settings.decoding import LaneSettings, Resolved
+from llmdemo.settings.lane import LaneSettings, Resolved
 
 _WILDCARD = -2
 """In a bias' prefix: any token, or none."""

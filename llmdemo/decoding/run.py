@@ -9,9 +9,11 @@ from llmdemo.core.errors import UserError
 from llmdemo.decoding.beams import BeamLane
 from llmdemo.decoding.lanes import Rows, TokenLane
 from llmdemo.decoding.penalties import Penalties
+from llmdemo.decoding.several import SeveralLane, answers_of
 from llmdemo.decoding.steps import Step
 from llmdemo.decoding.thread_budget import ThreadBudget
-from llmdemo.settings.decoding import DecodeSettings, LaneSettings
+from llmdemo.settings.decoding import DecodeSettings
+from llmdemo.settings.lane import BEAMS, SEVERAL, LaneSettings
 
 
 class Run:
@@ -25,12 +27,16 @@ class Run:
         self.threads = ThreadBudget(forward.device)
         self.paused = time.perf_counter()
 
-    def _lane(self, lane: LaneSettings, settings: DecodeSettings, eos: list[int]) -> BeamLane | TokenLane:
+    def _lane(self, lane: LaneSettings, settings: DecodeSettings, eos: list[int]) -> BeamLane | TokenLane | SeveralLane:
+        if lane.strategy in SEVERAL:
+            rows = [self._lane(each, settings, eos) for each in answers_of(lane)]
+            return SeveralLane(lane, [row for row in rows if isinstance(row, TokenLane)], settings.resolved.texts)
         device = self.forward.device
         penalties = Penalties.of(lane, self.prompt, lane.num_beams, self.max_new, eos, settings.resolved, device)
-        if lane.strategy == "beam":
-            return BeamLane(lane, self.max_new, eos, device, penalties)
-        return TokenLane(lane, settings.seed, self.max_new, eos, device, penalties)
+        texts = settings.resolved.texts if settings.stop else None
+        if lane.strategy in BEAMS:
+            return BeamLane(lane, self.max_new, eos, device, penalties, texts)
+        return TokenLane(lane, settings.seed, self.max_new, eos, device, penalties, texts)
 
     def steps(self) -> Iterator[Step]:
         """One Step a forward, until every lane has ended. The consumer's own time between steps is not counted."""
@@ -83,16 +89,16 @@ class Run:
         return Step(t, taken, seconds, rows, done=len(results) == len(live), results=results)
 
     def _leave(self, tokens: torch.Tensor, parents: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Takes the ended lanes' rows out of the next forward."""
-        if not any(lane.finish_reason for lane in self.lanes):
-            return tokens, parents
+        """Takes the rows of lanes and answers that have ended out of the next forward."""
         kept: list[int] = []
         first = 0
         for lane in self.lanes:
-            if not lane.finish_reason:
-                kept += range(first, first + lane.rows)
-            first += lane.rows
+            rows = lane.rows
+            kept += (first + row for row in lane.staying())
+            first += rows
         self.lanes = [lane for lane in self.lanes if not lane.finish_reason]
+        if len(kept) == first:
+            return tokens, parents
         index = torch.tensor(kept, device=tokens.device)
         return tokens[index], parents[index]
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 
 EOS = "eos"
 """finish_reason: the model ended the text itself."""
+STOP = "stop"
+"""finish_reason: the text holds a stop string."""
 LENGTH = "length"
 """finish_reason: max_new_tokens, or the model's context, was reached."""
 
@@ -51,7 +53,18 @@ class TokenStep:
     top: Candidates
     """The likeliest tokens, kept or cut; the choice need not be among them."""
     finish_reason: str | None
-    """None while the lane goes on, else EOS or LENGTH."""
+    """None while the lane goes on, else EOS, STOP or LENGTH."""
+
+
+@dataclass(frozen=True, slots=True)
+class SeveralStep:
+    """One token of each answer that a lane draws to choose from."""
+
+    lane: str
+    rows: dict[int, TokenStep]
+    """By the answer's number, from 0; an answer that has ended is absent."""
+    finish_reason: str | None
+    """None while one of them goes on; then that of the answer that was chosen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,14 +118,19 @@ class BeamStep:
 
 @dataclass(frozen=True, slots=True)
 class Sequence:
-    """One finished text of a beam lane."""
+    """One finished text of a beam lane, or one answer of a lane that draws several."""
 
     token_ids: tuple[int, ...]
     """The EOS token included when the model ended it."""
     logprobs: tuple[float, ...]
     score: float
-    """Sum of log-probabilities / length**length_penalty: transformers' sequences_scores."""
+    """Of a beam lane: sum of log-probabilities / length**length_penalty, transformers' sequences_scores. Of a lane that
+    draws several, what the best has most of: the mean log-probability, the share of the votes, or the mean chrF."""
     finish_reason: str
+    label: str = ""
+    """What the answer was voted for by; "" where there is no vote, or nothing was found."""
+    row: int = 0
+    """Which of several answers it is, from 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,9 +148,13 @@ class LaneResult:
     tokens_per_second: float
     """len(token_ids) / seconds."""
     score: float | None = None
-    """Beams only: the sequence score of the best sequence."""
+    """Of beams and of lanes that draw several: the best sequence's."""
     sequences: tuple[Sequence, ...] = ()
-    """Beams only: every final hypothesis, best first, at most num_beams."""
+    """Of the same: every final hypothesis or answer, best first; the first is the lane's own."""
+    generated: int = 0
+    """Tokens that were generated for it, those that are not in the answer included."""
+    forwards: int = 0
+    """Forward passes from the prefill to its end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +163,7 @@ class Step:
 
     index: int
     """0 is the prefill: its logits give the first token of every lane."""
-    lanes: dict[str, TokenStep | BeamStep]
+    lanes: dict[str, TokenStep | SeveralStep | BeamStep]
     """Only the lanes that were live in this step, in the order of settings.lanes."""
     seconds: float
     """Spent in decode_lanes so far, without the consumer's own time between steps; step 0's is the time to first token."""

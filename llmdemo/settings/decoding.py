@@ -5,146 +5,38 @@ whose every value is usable, or a UserError that names the value and what is val
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
-from typing import Annotated, Any, Literal, get_args
+from dataclasses import dataclass, field, fields, replace
+from typing import Annotated, Any
 
 from pydantic import Field
 
 from llmdemo.core.errors import UserError
+from llmdemo.core.sentences import say
 from llmdemo.settings.app import Settings
+from llmdemo.settings.lane import (
+    ALL_KEYS,
+    BEAMS,
+    DEFAULT_LANES,
+    MAX_BEAMS,
+    MAX_NEW_TOKENS,
+    MAX_ROWS,
+    OF_BEAMS,
+    OFF,
+    OWN,
+    PENALTIES,
+    SEARCHES,
+    STRATEGIES,
+    EarlyStopping,
+    LaneSettings,
+    Precision,
+    Resolved,
+    VoteOn,
+    keys_of,
+)
+from llmdemo.settings.lane_checks import check_least, check_stops, check_vote, check_words
 from llmdemo.settings.schema import Limit, Setting, check, check_one, describe, fields_of, show
 
-Strategy = Literal[
-    "greedy",
-    "top_k",
-    "top_p",
-    "min_p",
-    "sample",
-    "beam",
-    "typical_p",
-    "epsilon",
-    "eta",
-    "top_n_sigma",
-    "xtc",
-    "mirostat",
-]
-Precision = Literal["auto", "fp32", "bf16", "int8"]
-EarlyStopping = Literal[False, True, "never"]
-STRATEGIES: tuple[str, ...] = get_args(Strategy)
-"""Every way of choosing the next token; "sample" draws from the whole distribution."""
-PRECISIONS: tuple[str, ...] = get_args(Precision)
-"""Number formats of the weights; "auto" is the one that the model was loaded in."""
-DEFAULT_LANES = ("greedy", "top_k", "top_p", "beam")
-MAX_NEW_TOKENS = 1024
-MAX_BEAMS = 16
-MAX_ROWS = 32
-"""Most rows (one a sampling lane, one a beam) that one forward may carry."""
 _MAX_NAME = 40
-_OF_BEAMS = ("num_beams", "length_penalty", "early_stopping")
-_RARE_FILTERS = ("typical_p", "epsilon_cutoff", "eta_cutoff", "top_n_sigma")
-_OF_SAMPLING = ("temperature", "top_k", "top_p", "min_p", *_RARE_FILTERS)
-_OWN = {
-    "top_k": ("top_k",),
-    "top_p": ("top_p",),
-    "min_p": ("min_p",),
-    "typical_p": ("typical_p",),
-    "epsilon": ("epsilon_cutoff",),
-    "eta": ("eta_cutoff",),
-    "top_n_sigma": ("top_n_sigma",),
-    "xtc": ("xtc_threshold", "xtc_probability"),
-    "mirostat": ("mirostat_tau", "mirostat_eta"),
-}
-"""What makes a strategy what it is. xtc's and mirostat's settings are no other lane's."""
-_OFF = {
-    "top_k": 0,
-    "top_p": 1.0,
-    "min_p": 0.0,
-    "typical_p": 1.0,
-    "epsilon_cutoff": 0.0,
-    "eta_cutoff": 0.0,
-    "top_n_sigma": 0.0,
-}
-"""The values that switch a filter off in a lane."""
-_ALL_KEYS = tuple(dict.fromkeys((*_OF_SAMPLING, *_OF_BEAMS, *_OWN["xtc"], *_OWN["mirostat"])))
-PENALTIES = {
-    "repetition_penalty": 1.0,
-    "no_repeat_ngram_size": 0,
-    "frequency_penalty": 0.0,
-    "presence_penalty": 0.0,
-    "min_new_tokens": 0,
-}
-"""What any lane may have that changes its scores before it chooses, and the values that are none of it."""
-_MOST_BIASES = 300
-_LONGEST_WORD = 200
-
-
-def keys_of(strategy: str) -> tuple[str, ...]:
-    """The settings that a lane of this strategy uses."""
-    sampling = tuple(dict.fromkeys((*_OF_SAMPLING, *_OWN.get(strategy, ()))))
-    return (*{"greedy": (), "beam": _OF_BEAMS}.get(strategy, sampling), *PENALTIES)
-
-
-@dataclass(frozen=True)
-class LaneSettings:
-    """One lane as resolved: what is decoded, under which name, with which values. Off is 1 for top_p and typical_p, 0
-    for every other filter."""
-
-    name: str
-    """Unique in a comparison; also seeds the lane, so that the same name and seed give the same text."""
-    strategy: str
-    """One of STRATEGIES."""
-    temperature: float = 1.0
-    top_k: int = 0
-    top_p: float = 1.0
-    min_p: float = 0.0
-    typical_p: float = 1.0
-    epsilon_cutoff: float = 0.0
-    eta_cutoff: float = 0.0
-    top_n_sigma: float = 0.0
-    xtc_threshold: float = 0.1
-    xtc_probability: float = 0.5
-    mirostat_tau: float = 5.0
-    mirostat_eta: float = 0.1
-    num_beams: int = 1
-    length_penalty: float = 1.0
-    early_stopping: EarlyStopping = False
-    repetition_penalty: float = 1.0
-    no_repeat_ngram_size: int = 0
-    frequency_penalty: float = 0.0
-    presence_penalty: float = 0.0
-    min_new_tokens: int = 0
-    draws: str = ""
-    """Seeds the lane in place of its name: lanes that share it draw with the same random numbers, so that what differs
-    between them comes from their settings alone."""
-
-    @property
-    def samples(self) -> bool:
-        """True for lanes that draw at random; at temperature 0 nothing is left to chance, and the lane is greedy."""
-        return self.strategy not in ("greedy", "beam") and self.temperature > 0
-
-    @property
-    def penalised(self) -> bool:
-        """Whether one of PENALTIES is on."""
-        return any(getattr(self, key) != off for key, off in PENALTIES.items())
-
-    def to_dict(self) -> dict[str, Any]:
-        """The values that matter to this lane's strategy, name and strategy first; of PENALTIES and the rarer filters
-        only those that are on."""
-        draws = {"draws": self.draws} if self.draws and self.strategy not in ("greedy", "beam") else {}
-        values = {key: getattr(self, key) for key in keys_of(self.strategy)}
-        offs = {**PENALTIES, **{key: _OFF[key] for key in _RARE_FILTERS if key not in _OWN.get(self.strategy, ())}}
-        on = {key: value for key, value in values.items() if key not in offs or value != offs[key]}
-        return {"name": self.name, "strategy": self.strategy, **on, **draws}
-
-
-@dataclass(frozen=True)
-class Resolved:
-    """What a comparison's settings mean for one model, as token ids."""
-
-    biases: tuple[tuple[tuple[int, ...], float], ...] = ()
-    """((token ids, bias), …) of bad_words (−∞) and logit_bias: added to the last id's score after the others."""
-    answer_tokens: int = 0
-    """So many tokens at the prompt's end are the answer's own: frequency and presence penalties count them."""
 
 
 @dataclass(frozen=True)
@@ -153,13 +45,9 @@ class DecodeSettings:
 
     temperature: Annotated[float, Field(ge=0, le=10), Setting(form=True)] = 0.8
     """Divides the logits of sampling lanes, before any filter; 0: the likeliest token at every step."""
-    top_k: Annotated[
-        int, Field(ge=1, le=1_000_000), Setting(form=True, remedy="For no filter use the lane sample.")
-    ] = 50
+    top_k: Annotated[int, Field(ge=1, le=1_000_000), Setting(form=True, remedy=say("remedy_top_k"))] = 50
     """How many tokens the top_k lane keeps."""
-    top_p: Annotated[
-        float, Field(gt=0, le=1), Setting(form=True, remedy="For no filter use 1, or the lane sample.")
-    ] = 0.9
+    top_p: Annotated[float, Field(gt=0, le=1), Setting(form=True, remedy=say("remedy_top_p"))] = 0.9
     """The mass that the top_p lane keeps, the crossing token included."""
     num_beams: Annotated[int, Field(ge=1, le=MAX_ROWS), Setting(form=True)] = 4
     """Beams of the beam lane."""
@@ -189,7 +77,7 @@ class DecodeSettings:
     """A hypothesis' score is its log-probability / length**length_penalty."""
     early_stopping: Annotated[EarlyStopping, Setting(form=True)] = False
     """False, True or "never", as in transformers' generate."""
-    repetition_penalty: Annotated[float, Field(gt=0, le=10), Setting(form=True, remedy="For no penalty use 1.")] = 1.0
+    repetition_penalty: Annotated[float, Field(gt=0, le=10), Setting(form=True, remedy=say("remedy_penalty"))] = 1.0
     """Divides the scores of all tokens of prompt and answer, or multiplies them where negative; 1: off."""
     no_repeat_ngram_size: Annotated[int, Field(ge=0, le=100), Setting("tokens", form=True)] = 0
     """No sequence of so many tokens is said twice, the prompt included, unless nothing else is left; 0: off."""
@@ -203,6 +91,14 @@ class DecodeSettings:
     """Texts that no lane says, with or without a space before them."""
     logit_bias: Annotated[dict[str, float], Setting(form=True)] = field(default_factory=dict)
     """{token id or text: what is added to its score, −100 to 100}; of a text of several tokens, to the last one's."""
+    stop: Annotated[tuple[str, ...], Setting(form=True)] = ()
+    """Texts at which every lane ends: its text is cut before the first of them, also where it crosses tokens."""
+    num_return_sequences: Annotated[int, Field(ge=1, le=MAX_ROWS), Setting(form=True)] = 8
+    """How many answers best_of_n, self_consistency and mbr draw and choose from."""
+    vote_on: Annotated[VoteOn, Setting(form=True)] = "number"
+    """What self_consistency's answers vote for: their last number, what vote_regex finds in them, or their whole text."""
+    vote_regex: Annotated[str, Field(max_length=300), Setting(form=True)] = ""
+    """Its last match is what an answer votes for, or that match's first group, as in "answer: (\\w+)"; RE2 syntax."""
     resolved: Resolved = Resolved()
     """What only who has the tokenizer can fill in; never from outside."""
     precision: Annotated[Precision, Setting(form=True)] = "auto"
@@ -224,35 +120,37 @@ class DecodeSettings:
         """
         values = {} if values is None else values
         if not isinstance(values, dict):
-            raise UserError(
-                f"The settings are a {type(values).__name__}.", 'Give an object such as {"max_new_tokens": 64}.'
-            )
+            raise UserError("err_settings_no_object", kind=type(values).__name__)
         common = {key: value for key, value in values.items() if key != "lanes"}
-        base = cls(**check(cls, common, "The settings", limits=_limits(limits)))
+        base = cls(**check(cls, common, say("what_settings"), limits=_limits(limits)))
         lanes = _lanes(base, values.get("lanes"), limits)
         _check_rows(lanes)
-        _check_words(base)
+        check_words(base.bad_words, base.logit_bias)
+        check_stops(base.stop)
         for lane in lanes:
-            _check_least(lane, base.max_new_tokens)
+            check_least(lane, base.max_new_tokens)
+            check_vote(lane)
         return replace(base, lanes=lanes)
 
     def _lane(self, name: str, strategy: str, over: dict[str, Any]) -> LaneSettings:
         """The lane `strategy` with this object's values, changed by `over`; only its own filter is on unless `over` says more."""
-        filters = _OWN.get(strategy, ())
-        own = _OF_BEAMS if strategy == "beam" else () if strategy == "greedy" else ("temperature", *filters)
+        filters = OWN.get(strategy, ())
+        own = OF_BEAMS if strategy in BEAMS else () if strategy in SEARCHES else ("temperature", *filters)
         return LaneSettings(name, strategy, **{**{key: getattr(self, key) for key in (*own, *PENALTIES)}, **over})
 
     @property
     def rows(self) -> int:
-        """Rows of one forward while every lane is live: one a sampling lane, one a beam."""
-        return sum(lane.num_beams for lane in self.lanes)
+        """Rows of one forward while every lane is live: LaneSettings.rows of each."""
+        return sum(lane.rows for lane in self.lanes)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-like; `from_dict(settings.to_dict())` equals settings."""
-        values = {key: value for key, value in asdict(self).items() if key != "resolved"}
+        values = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "resolved"}
         return {
             **values,
             "bad_words": list(self.bad_words),
+            "logit_bias": dict(self.logit_bias),
+            "stop": list(self.stop),
             "lanes": [{**lane.to_dict(), **self._off_in(lane)} for lane in self.lanes],
         }
 
@@ -265,52 +163,45 @@ def _lanes(base: DecodeSettings, items: Any, limits: Settings | None) -> tuple[L
     if items is None:
         return base.lanes
     if not isinstance(items, (list, tuple)) or not items:
-        raise UserError(f"lanes is {show(items)}.", f"It must be a list with at least one of {', '.join(STRATEGIES)}.")
+        raise UserError("err_lanes_no_list", items=show(items), names=list(STRATEGIES))
     most = min(limits.max_lanes, MAX_ROWS) if limits is not None else MAX_ROWS
     if len(items) > most:
-        raise UserError(f"{len(items)} lanes were asked for.", f"At most {most} are possible{_named(limits, most)}.")
+        raise UserError("err_too_many_lanes", n=len(items), most=most, limit=_named(limits, most))
     lanes = [_one_lane(base, item, limits) for item in items]
     names = [lane.name for lane in lanes]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
-        raise UserError(
-            f"Two lanes are called {show(twice)}.", 'Give each a name of its own: {"strategy": …, "name": …}.'
-        )
+        raise UserError("err_lanes_same_name", twice=show(twice))
     return tuple(lanes)
 
 
 def _one_lane(base: DecodeSettings, item: Any, limits: Settings | None) -> LaneSettings:
     item = {"strategy": item} if isinstance(item, str) else item
     if not isinstance(item, dict):
-        raise UserError(f"A lane is {show(item)}.", 'Give a strategy\'s name, or an object {"strategy": …, "name": …}.')
+        raise UserError("err_lane_no_object", item=show(item))
     strategy = item.get("strategy")
     if strategy not in STRATEGIES:
-        raise UserError(f"A lane's strategy is {show(strategy)}.", f"It must be one of {', '.join(STRATEGIES)}.")
+        raise UserError("err_lane_strategy", strategy=show(strategy), names=list(STRATEGIES))
     name = item.get("name", strategy)
     if not isinstance(name, str) or not 0 < len(name.strip()) <= _MAX_NAME:
-        raise UserError(f"A lane's name is {show(name)}.", f"It must be a text of 1 to {_MAX_NAME} characters.")
+        raise UserError("err_lane_name", name=show(name), most=_MAX_NAME)
     for key in item:
-        if key not in (*_ALL_KEYS, *PENALTIES, "strategy", "name", "draws"):
-            raise UserError(
-                f"A lane has no setting called {show(key)}.",
-                f"Valid ones are name, strategy, draws, {', '.join((*_ALL_KEYS, *PENALTIES))}.",
-            )
+        if key not in (*ALL_KEYS, *PENALTIES, "strategy", "name", "draws"):
+            raise UserError("err_lane_no_setting", key=show(key), names=list((*ALL_KEYS, *PENALTIES)))
     over = {
-        key: _lane_value(key, item[key], f" of lane {show(name)}", limits)
+        key: _lane_value(key, item[key], say("of_lane", name=show(name)), limits)
         for key in keys_of(strategy)
         if item.get(key) is not None
     }
     draws = item.get("draws") or ""
     if not isinstance(draws, str) or len(draws) > _MAX_NAME:
-        raise UserError(
-            f"draws of lane {show(name)} is {show(draws)}.", f"It must be a text of at most {_MAX_NAME} characters."
-        )
-    return base._lane(name.strip(), strategy, {**over, "draws": draws if strategy not in ("greedy", "beam") else ""})
+        raise UserError("err_lane_draws", name=show(name), draws=show(draws), most=_MAX_NAME)
+    return base._lane(name.strip(), strategy, {**over, "draws": draws if strategy not in SEARCHES else ""})
 
 
 def _lane_value(key: str, value: Any, where: str, limits: Settings | None) -> Any:
-    if type(value) in (int, float) and key in _OFF and value == _OFF[key]:
-        return _OFF[key]
+    if type(value) in (int, float) and key in OFF and value == OFF[key]:
+        return OFF[key]
     return check_one(fields_of(DecodeSettings)[key], value, where=where, limit=_limits(limits).get(key))
 
 
@@ -334,37 +225,12 @@ def described(limits: Settings) -> dict[str, dict[str, Any]]:
 
 def _named(limits: Settings | None, most: int) -> str:
     """Where the limit of lanes comes from, for an error: " (LLMDEMO_MAX_LANES)"; "" where it is not the app's."""
-    return f" ({limits.variable('max_lanes')})" if limits is not None and limits.max_lanes == most else ""
+    if limits is None or limits.max_lanes != most:
+        return ""
+    return say("from_variable", name=limits.variable("max_lanes"))
 
 
 def _check_rows(lanes: tuple[LaneSettings, ...]) -> None:
-    rows = sum(lane.num_beams for lane in lanes)
+    rows = sum(lane.rows for lane in lanes)
     if rows > MAX_ROWS:
-        raise UserError(
-            f"These lanes need {rows} rows (one a sampling lane, one a beam).",
-            f"At most {MAX_ROWS} fit in one step: take fewer lanes or fewer beams.",
-        )
-
-
-def _check_least(lane: LaneSettings, most: int) -> None:
-    if lane.min_new_tokens > most:
-        raise UserError(
-            f"min_new_tokens of lane {show(lane.name)} is {lane.min_new_tokens:,}, which is over max_new_tokens.",
-            f"It must be at most {most:,}; or raise max_new_tokens.",
-        )
-
-
-def _check_words(settings: DecodeSettings) -> None:
-    """Raises UserError for a banned or biased text that is empty, too long or one of too many, or a bias out of range."""
-    for key, words in (("bad_words", settings.bad_words), ("logit_bias", tuple(settings.logit_bias))):
-        if len(words) > _MOST_BIASES:
-            raise UserError(f"{key} has {len(words):,} entries.", f"At most {_MOST_BIASES} are possible.")
-        wrong = next((word for word in words if not word.strip() or len(word) > _LONGEST_WORD), None)
-        if wrong is not None:
-            raise UserError(
-                f"{key} holds {show(wrong)}.",
-                f"Each must be a text of 1 to {_LONGEST_WORD} characters, not only spaces.",
-            )
-    for word, bias in settings.logit_bias.items():
-        if not -100 <= bias <= 100:
-            raise UserError(f"The logit_bias of {show(word)} is {show(bias)}.", "It must be a number from −100 to 100.")
+        raise UserError("err_too_many_rows_of_lanes", rows=rows, most=MAX_ROWS)

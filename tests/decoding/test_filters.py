@@ -8,7 +8,7 @@ from transformers import MinPLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 from llmdemo.core.errors import UserError
 from llmdemo.decoding import keep_min_p, keep_top_k, keep_top_p
 from llmdemo.decoding.lanes import draw, kept_mask, lane_uniforms, lane_weights
-from llmdemo.settings.decoding import LaneSettings
+from llmdemo.settings.lane import LaneSettings
 
 # --- a float64 reference, written from the definitions and without torch -----------------------------------------
 

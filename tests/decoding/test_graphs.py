@@ -9,7 +9,7 @@ from llmdemo.decoding import DecodeSettings, filters, fused_llama
 from llmdemo.decoding.backend import fused_weights
 from llmdemo.decoding.engine import _resolved
 from llmdemo.decoding.graphs import GraphRun, StaticForward
-from llmdemo.settings.decoding import Resolved
+from llmdemo.settings.lane import Resolved
 
 PROMPT = [5, 6, 7, 8]
 PENALISED = dict(

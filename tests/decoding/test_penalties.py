@@ -17,7 +17,7 @@ from llmdemo.core.errors import UserError
 from llmdemo.decoding import DecodeSettings, decode_lanes, penalties
 from llmdemo.decoding.lanes import TokenLane
 from llmdemo.decoding.penalties import Penalties, frequency_and_presence, repeated_ngrams, repetition
-from llmdemo.settings.decoding import LaneSettings, Resolved
+from llmdemo.settings.lane import LaneSettings, Resolved
 from tests.decoding.test_filters import chi_square_fits
 from tests.decoding.test_graphs import graph_run, ids
 

@@ -12,7 +12,7 @@ from llmdemo.core.errors import UserError
 from llmdemo.decoding import keep_epsilon, keep_eta, keep_top_n_sigma, keep_typical, keep_xtc, lanes
 from llmdemo.decoding.filters import keep_surprise
 from llmdemo.decoding.lanes import Rows, TokenLane, draw, kept_mask, lane_uniforms, lane_weights
-from llmdemo.settings.decoding import LaneSettings
+from llmdemo.settings.lane import LaneSettings
 from tests.decoding.test_filters import LOGITS, chi_square_fits, softmax64
 from tests.decoding.test_graphs import graph_run, ids
 

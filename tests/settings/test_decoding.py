@@ -47,6 +47,21 @@ BAD = [
     ("xtc_threshold", 0.6),
     ("xtc_probability", -0.1),
     ("xtc_probability", 2),
+    ("num_return_sequences", 0),
+    ("num_return_sequences", 10_000),
+    ("num_return_sequences", 1.5),
+    ("lanes", [{"strategy": "best_of_n", "num_return_sequences": 10_000}]),
+    ("lanes", ["best_of_n", "mbr", "self_consistency", {"strategy": "best_of_n", "name": "b"}, "greedy"]),
+    ("lanes", [{"strategy": "self_consistency", "vote_on": "regex"}]),
+    ("lanes", [{"strategy": "self_consistency", "vote_on": "regex", "vote_regex": "("}]),
+    ("lanes", [{"strategy": "self_consistency", "vote_on": "regex", "vote_regex": "(?=a)b"}]),
+    ("vote_on", "luck"),
+    ("vote_regex", "x" * 301),
+    ("stop", "###"),
+    ("stop", [""]),
+    ("stop", ["x" * 201]),
+    ("stop", ["x"] * 17),
+    ("stop", [3]),
     ("mirostat_tau", 0),
     ("mirostat_tau", 1e9),
     ("mirostat_eta", 0),
@@ -102,7 +117,7 @@ def test_a_bad_value_is_named_with_what_is_valid(key, value):
     with pytest.raises(UserError) as caught:
         DecodeSettings.from_dict({key: value})
     assert caught.value.hint
-    assert len(str(caught.value)) < 400
+    assert len(str(caught.value)) < 700  # an unknown key is answered with all that there are
 
 
 def test_an_unknown_setting_is_named_with_the_valid_ones():

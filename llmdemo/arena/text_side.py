@@ -1,0 +1,36 @@
+"""What decoding asks of whoever has the tokenizer (settings.lane.TextSide): stop strings, and which answer is the best.
+
+Knows no model and no logits.
+"""
+
+from collections.abc import Sequence
+
+from llmdemo.arena.ranking import expected_utility, vote
+from llmdemo.arena.text import cut_at, decode_whole
+from llmdemo.settings.decoding import DecodeSettings
+from llmdemo.settings.lane import LaneSettings
+
+_TOKENS_A_CHARACTER = 4
+"""Most tokens that one character is written with: the bytes of UTF-8."""
+
+
+class TextSide:
+    """A tokenizer, and the settings that are about texts. Picklable, as fast tokenizers are."""
+
+    def __init__(self, tokenizer, settings: DecodeSettings):
+        self._tokenizer, self._stop = tokenizer, settings.stop
+        self._tail = _TOKENS_A_CHARACTER * max(map(len, settings.stop), default=0) + 8
+
+    def stops(self, token_ids: Sequence[int]) -> bool:
+        """Whether the text of these ids holds a stop string, of which no shorter beginning of them held one."""
+        if not self._stop:
+            return False
+        text = decode_whole(self._tokenizer, list(token_ids[-self._tail :]))
+        return any(stop in text for stop in self._stop)
+
+    def rank(self, lane: LaneSettings, answers: Sequence[Sequence[int]]) -> list[tuple[float, str]]:
+        """(score, label) of each answer: the share of the votes and the vote, or the mean chrF and ""."""
+        texts = [cut_at(decode_whole(self._tokenizer, list(ids)), self._stop) for ids in answers]
+        if lane.strategy == "self_consistency":
+            return vote(texts, lane.vote_on, lane.vote_regex)
+        return [(utility, "") for utility in expected_utility(texts)]

@@ -1,0 +1,176 @@
+"""One lane of a comparison: strategies, the settings that each uses, and what only a tokenizer can tell. No torch.
+
+`LaneSettings` is a lane as resolved by settings/decoding.py; `TextSide` is what decoding, which knows token ids only, may
+ask of whoever has the tokenizer.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, get_args
+
+Strategy = Literal[
+    "greedy",
+    "top_k",
+    "top_p",
+    "min_p",
+    "sample",
+    "beam",
+    "typical_p",
+    "epsilon",
+    "eta",
+    "top_n_sigma",
+    "xtc",
+    "mirostat",
+    "best_of_n",
+    "self_consistency",
+    "mbr",
+]
+SEVERAL = ("best_of_n", "self_consistency", "mbr")
+"""Strategies that draw num_return_sequences answers in as many rows and then choose one of them."""
+BEAMS = ("beam",)
+"""Strategies that search with num_beams rows."""
+SEARCHES = ("greedy", *BEAMS)
+"""Strategies that leave nothing to chance: a temperature and a seed say nothing to them."""
+VoteOn = Literal["number", "regex", "text"]
+Precision = Literal["auto", "fp32", "bf16", "int8"]
+EarlyStopping = Literal[False, True, "never"]
+STRATEGIES: tuple[str, ...] = get_args(Strategy)
+"""Every way of choosing the next token; "sample" draws from the whole distribution."""
+PRECISIONS: tuple[str, ...] = get_args(Precision)
+"""Number formats of the weights; "auto" is the one that the model was loaded in."""
+DEFAULT_LANES = ("greedy", "top_k", "top_p", "beam")
+MAX_NEW_TOKENS = 1024
+MAX_BEAMS = 16
+MAX_ROWS = 32
+"""Most rows (one a sampling lane, one a beam) that one forward may carry."""
+OF_BEAMS = ("num_beams", "length_penalty", "early_stopping")
+RARE_FILTERS = ("typical_p", "epsilon_cutoff", "eta_cutoff", "top_n_sigma")
+OF_SAMPLING = ("temperature", "top_k", "top_p", "min_p", *RARE_FILTERS)
+OWN = {
+    "top_k": ("top_k",),
+    "top_p": ("top_p",),
+    "min_p": ("min_p",),
+    "typical_p": ("typical_p",),
+    "epsilon": ("epsilon_cutoff",),
+    "eta": ("eta_cutoff",),
+    "top_n_sigma": ("top_n_sigma",),
+    "xtc": ("xtc_threshold", "xtc_probability"),
+    "mirostat": ("mirostat_tau", "mirostat_eta"),
+    "best_of_n": ("num_return_sequences",),
+    "self_consistency": ("num_return_sequences", "vote_on", "vote_regex"),
+    "mbr": ("num_return_sequences",),
+}
+"""What makes a strategy what it is."""
+OFF = {
+    "top_k": 0,
+    "top_p": 1.0,
+    "min_p": 0.0,
+    "typical_p": 1.0,
+    "epsilon_cutoff": 0.0,
+    "eta_cutoff": 0.0,
+    "top_n_sigma": 0.0,
+}
+"""The values that switch a filter off in a lane."""
+ALL_KEYS = tuple(dict.fromkeys((*OF_SAMPLING, *OF_BEAMS, *(key for keys in OWN.values() for key in keys))))
+PENALTIES = {
+    "repetition_penalty": 1.0,
+    "no_repeat_ngram_size": 0,
+    "frequency_penalty": 0.0,
+    "presence_penalty": 0.0,
+    "min_new_tokens": 0,
+}
+"""What any lane may have that changes its scores before it chooses, and the values that are none of it."""
+
+
+def keys_of(strategy: str) -> tuple[str, ...]:
+    """The settings that a lane of this strategy uses."""
+    sampling = tuple(dict.fromkeys((*OF_SAMPLING, *OWN.get(strategy, ()))))
+    return (*{"greedy": (), "beam": OF_BEAMS}.get(strategy, sampling), *PENALTIES)
+
+
+@dataclass(frozen=True)
+class LaneSettings:
+    """One lane as resolved: what is decoded, under which name, with which values. Off is 1 for top_p and typical_p, 0
+    for every other filter."""
+
+    name: str
+    """Unique in a comparison; also seeds the lane, so that the same name and seed give the same text."""
+    strategy: str
+    """One of STRATEGIES."""
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    min_p: float = 0.0
+    typical_p: float = 1.0
+    epsilon_cutoff: float = 0.0
+    eta_cutoff: float = 0.0
+    top_n_sigma: float = 0.0
+    xtc_threshold: float = 0.1
+    xtc_probability: float = 0.5
+    mirostat_tau: float = 5.0
+    mirostat_eta: float = 0.1
+    num_return_sequences: int = 1
+    vote_on: VoteOn = "number"
+    vote_regex: str = ""
+    num_beams: int = 1
+    length_penalty: float = 1.0
+    early_stopping: EarlyStopping = False
+    repetition_penalty: float = 1.0
+    no_repeat_ngram_size: int = 0
+    frequency_penalty: float = 0.0
+    presence_penalty: float = 0.0
+    min_new_tokens: int = 0
+    draws: str = ""
+    """Seeds the lane in place of its name: lanes that share it draw with the same random numbers, so that what differs
+    between them comes from their settings alone."""
+
+    @property
+    def samples(self) -> bool:
+        """True for lanes that draw at random; at temperature 0 nothing is left to chance, and the lane is greedy."""
+        return self.strategy not in SEARCHES and self.temperature > 0
+
+    @property
+    def rows(self) -> int:
+        """Rows of one forward: one a sampling lane, one a beam, one an answer that is drawn to choose from."""
+        return self.num_return_sequences if self.strategy in SEVERAL else self.num_beams
+
+    @property
+    def penalised(self) -> bool:
+        """Whether one of PENALTIES is on."""
+        return any(getattr(self, key) != off for key, off in PENALTIES.items())
+
+    def to_dict(self) -> dict[str, Any]:
+        """The values that matter to this lane's strategy, name and strategy first; of PENALTIES and the rarer filters
+        only those that are on."""
+        draws = {"draws": self.draws} if self.draws and self.strategy not in SEARCHES else {}
+        values = {key: getattr(self, key) for key in keys_of(self.strategy)}
+        offs: dict[str, float | str] = {
+            "vote_regex": "",
+            **PENALTIES,
+            **{key: OFF[key] for key in RARE_FILTERS if key not in OWN.get(self.strategy, ())},
+        }
+        on = {key: value for key, value in values.items() if key not in offs or value != offs[key]}
+        return {"name": self.name, "strategy": self.strategy, **on, **draws}
+
+
+class TextSide(Protocol):
+    """What decoding asks of whoever has the tokenizer. May be sent to another process: it must be picklable."""
+
+    def stops(self, token_ids: Sequence[int]) -> bool:
+        """Whether the text of these ids holds a stop string."""
+
+    def rank(self, lane: LaneSettings, answers: Sequence[Sequence[int]]) -> list[tuple[float, str]]:
+        """(score, label) of each answer of a lane that chooses among several: the best has the highest score. The label
+        is what it was voted for by, "" where nothing was found in it."""
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """What a comparison's settings mean for one model, as token ids."""
+
+    biases: tuple[tuple[tuple[int, ...], float], ...] = ()
+    """((token ids, bias), …) of bad_words (−∞) and logit_bias: added to the last id's score after the others."""
+    answer_tokens: int = 0
+    """So many tokens at the prompt's end are the answer's own: frequency and presence penalties count them."""
+    texts: TextSide | None = None
+    """Who has the tokenizer; None: nothing that is about texts can be asked for."""

@@ -59,7 +59,7 @@ class Preferences:
         """Appends pairs (prompt, chosen, rejected) in one new version; as `add`, else. Raises UserError without any."""
         rows = [row for pair in pairs for row in _pairs(*pair)]
         if not rows:
-            raise UserError("There are no pairs.", "It takes votes that prefer one of two answers.")
+            raise UserError("err_no_pairs")
         return self._add(name, rows, tokenizer, "The votes of a class were added.")
 
     def _add(self, name: str, rows: list[dict], tokenizer, change: str) -> dict:

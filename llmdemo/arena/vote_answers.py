@@ -39,7 +39,7 @@ def contestants_of(model_ids: tuple[str, ...], titles: dict[str, str], settings:
         for lane in settings.lanes
     ]  # fmt: skip
     if len(found) < 2:
-        raise UserError("There is one contestant only.", "Choose two strategies or two models at least.")
+        raise UserError("err_vote_one_contestant")
     return found
 
 

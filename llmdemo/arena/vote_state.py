@@ -92,7 +92,7 @@ class VoteState:
 
     def _opened(self, event: dict[str, Any]) -> None:
         if event["version"] > VERSION:
-            raise UserError("This vote was made by a newer version of the app.", "Update the app to open it.")
+            raise UserError("err_vote_newer")
         self.session_id, self.opened = event["session_id"], event["t"]
         self.config, self.settings = event["config"], event["settings"]
         self.contestants, self.salt = event["contestants"], event["salt"]

@@ -19,6 +19,7 @@ from llmdemo.arena.vote_answers import Answers, Stopped
 from llmdemo.arena.vote_state import CHOICES, VERSION, Asked, Pair, Voter, VoteState, items_of
 from llmdemo.core.errors import UserError
 from llmdemo.core.events import EventWriter, read_events
+from llmdemo.core.sentences import say
 from llmdemo.core.store import Home, child, locked, new_id
 from llmdemo.settings.votes import VoteConfig
 
@@ -130,12 +131,12 @@ class VoteSessions:
             self._check_may_ask(state, name)
         with self._guard:
             if (session_id, name) in self._asking:
-                raise UserError("Your question is being answered.", "Wait for the two answers.")
+                raise UserError("err_vote_asking")
             self._asking.add((session_id, name))
         try:
             made = self._answer(state.contestants, state.settings, text, limits)
         except Stopped:
-            raise UserError("The answers were stopped.", "Ask again.") from None
+            raise UserError("err_vote_stopped") from None
         finally:
             with self._guard:
                 self._asking.discard((session_id, name))
@@ -143,7 +144,7 @@ class VoteSessions:
             self._check_may_ask(state, name)
             items = items_of(max([len(state.own) - 1, *state.asked]) + 1, Asked(text, made.texts))
             if not items:
-                raise UserError("All answers were the same.", "Ask something that can be answered in several ways.")
+                raise UserError("err_vote_alike")
             write("answers", prompt=items[0][0], text=text, answers=made.texts, asker=name, error=made.error)
             self._show(self._random.choice(items), name, write)
             return self._seen_by(state, state.voters[name])
@@ -155,16 +156,16 @@ class VoteSessions:
         on before, and when the vote is over.
         """
         if choice not in CHOICES:
-            raise UserError(f"The choice is {str(choice)[:40]!r}.", f"It must be one of: {', '.join(CHOICES)}.")
+            raise UserError("err_vote_choice", choice=repr(choice)[:40], names=list(CHOICES))
         with self._changing(session_id) as (state, write):
             name = self._name(state, who)
             pair = state.pairs.get(str(pair_id))
             if pair is None or pair.voter != name:
-                raise UserError("This pair of answers is not yours.", "Load the page again for one that is.")
+                raise UserError("err_vote_not_yours")
             if pair.choice or pair.undone:
-                raise UserError("You have voted on this pair.", "A pair counts once for each voter: go on to the next.")
+                raise UserError("err_vote_twice")
             if state.closed:
-                raise UserError("The vote is closed.", "This choice was not counted any more.")
+                raise UserError("err_vote_closed")
             write("vote", pair=pair.pair_id, choice=choice)
             if state.count >= state.config["votes"]:
                 write("closed", reason="enough")
@@ -176,9 +177,9 @@ class VoteSessions:
             name = self._name(state, who)
             voter = state.voters.get(name)
             if state.closed:
-                raise UserError("The vote is closed.", "What was voted stays.")
+                raise UserError("err_vote_closed_undo")
             if voter is None or voter.last is None:
-                raise UserError("You have no vote to take back.", "Only the last one can be, and once.")
+                raise UserError("err_vote_no_undo")
             write("undo", pair=voter.last.pair_id)
         return self.pair(session_id, who)
 
@@ -213,7 +214,7 @@ class VoteSessions:
             pass  # with the app, or with the vote
         except Exception as error:  # the end of a thread: what is wrong is told on the board
             _log.exception("the answers of %s", session_id)
-            self._failed[session_id] = f"The answers could not be made ({type(error).__name__}). The log says more."
+            self._failed[session_id] = say("vote_answers_failed", kind=type(error).__name__)
         finally:
             with self._guard:
                 self._making.pop(session_id, None)
@@ -235,7 +236,7 @@ class VoteSessions:
         """(the newest state, write(type, **fields)): alone among all threads and apps, until the body ends."""
         folder = child(self._home.votes, session_id)
         if not folder.is_dir() or not (new or (folder / "events.jsonl").is_file()):
-            raise UserError("There is no such vote.", "Ask who opened it for its link.")
+            raise UserError("err_vote_none")
         log = folder / "events.jsonl"
         with locked(folder / "lock"):
             state = self._caught_up(session_id, log)
@@ -265,15 +266,10 @@ class VoteSessions:
     def _name(self, state: VoteState, who: str) -> str:
         """The voter's name in the log: it tells the votes of one from another's, and not whose they are."""
         if not who:
-            raise UserError(
-                "Your browser keeps no cookies, so your votes cannot be told from others'.",
-                "Allow this page's cookies.",
-            )
+            raise UserError("err_vote_no_cookie")
         name = hashlib.sha256(f"{state.salt} {who}".encode()).hexdigest()[:12]
         if name not in state.voters and len(state.voters) >= self._most_voters:
-            raise UserError(
-                f"{self._most_voters:,} have joined this vote already.", "No more can (LLMDEMO_MAX_VOTERS)."
-            )
+            raise UserError("err_vote_full", n=self._most_voters)
         return name
 
     def _show_next(self, state: VoteState, name: str, write: Callable[..., None]) -> None:
@@ -288,13 +284,13 @@ class VoteSessions:
     def _check_may_ask(self, state: VoteState, name: str) -> None:
         voter = state.voters.get(name) or Voter(0)
         if state.closed:
-            raise UserError("The vote is closed.", "No more questions are answered.")
+            raise UserError("err_vote_closed_ask")
         if not state.config["own_prompts"]:
-            raise UserError("This vote has its own questions.", "Vote on the answers that are shown.")
+            raise UserError("err_vote_no_questions")
         if voter.open:
-            raise UserError("You have two answers to vote on.", "Vote on them first.")
+            raise UserError("err_vote_pair_open")
         if voter.asked >= _MOST_ASKED:
-            raise UserError(f"You have asked {voter.asked} questions.", "That is the most for one voter.")
+            raise UserError("err_vote_many_questions", n=voter.asked)
 
     def _seen_by(self, state: VoteState, voter: Voter | None) -> dict[str, Any]:
         pair = voter.open if voter and not state.closed else None
@@ -343,9 +339,7 @@ def _public(contestant: dict[str, Any]) -> dict[str, Any]:
 
 def _question(prompt: Any) -> str:
     if not isinstance(prompt, str) or not prompt.strip():
-        raise UserError("The question is empty.", "Write what both shall answer.")
+        raise UserError("err_vote_no_question")
     if len(prompt) > _LONGEST_QUESTION:
-        raise UserError(
-            f"The question is {len(prompt):,} characters long.", f"At most {_LONGEST_QUESTION:,} are taken."
-        )
+        raise UserError("err_vote_long_question", n=len(prompt), most=_LONGEST_QUESTION)
     return prompt.strip().encode("utf-8", "replace").decode()

@@ -35,18 +35,15 @@ class VoteConfig:
     def from_dict(cls, values: Mapping[str, Any], most_prompts: int, variable: str) -> "VoteConfig":
         """A checked config; at most `most_prompts` prompts, which `variable` says. Raises UserError."""
         if not isinstance(values, dict):
-            raise UserError("The config is not an object.", 'Give keys and values, such as {"prompts": ["…"]}.')
+            raise UserError("err_vote_config_no_object")
         config = cls(**check(cls, values, "The config"))
         prompts = tuple(dict.fromkeys(prompt.strip() for prompt in config.prompts if prompt.strip()))
         if not prompts and not config.own_prompts:
-            raise UserError("There is nothing to ask.", "Write a prompt a line, or let the participants ask.")
+            raise UserError("err_vote_no_prompts")
         if len(prompts) > most_prompts:
-            raise UserError(f"There are {len(prompts):,} prompts.", f"At most {most_prompts:,} are taken ({variable}).")
+            raise UserError("err_vote_many_prompts", n=len(prompts), most=most_prompts, variable=variable)
         if too_long := next((prompt for prompt in prompts if len(prompt) > _LONGEST_PROMPT), None):
-            raise UserError(
-                f"A prompt is {len(too_long):,} characters long.",
-                f"At most {_LONGEST_PROMPT:,}, as on a phone it is read.",
-            )
+            raise UserError("err_vote_long_prompt", n=len(too_long), most=_LONGEST_PROMPT)
         if not 1 <= len(set(config.model_ids)) == len(config.model_ids) <= MOST_MODELS:
-            raise UserError(f"The models are {list(config.model_ids)}.", "Name one model, or two that differ.")
+            raise UserError("err_vote_models", n=len(config.model_ids))
         return cls(**{**vars(config), "prompts": prompts})

@@ -15,7 +15,7 @@ from llmdemo.models import catalog
 from llmdemo.models.catalog import ModelEntry
 from llmdemo.models.library import import_library
 from llmdemo.settings import Settings
-from llmdemo.settings.training import TrainConfig, defaults_of
+from llmdemo.settings.training import TrainConfig, by_loss, defaults_of
 from llmdemo.training.checks import check_gpus, check_task
 from llmdemo.training.trackers import require_installed
 
@@ -39,10 +39,10 @@ def checked(home: Home, values: dict) -> tuple[TrainConfig, data.DatasetInfo, Mo
     """
     if not isinstance(values, dict):
         raise UserError("The config is not an object.", 'Give keys and values, such as {"dataset_id": "…"}.')
-    given = {key: value for key, value in values.items() if value is not None}
+    given = by_loss({key: value for key, value in values.items() if value is not None})
     config = TrainConfig.from_dict(given)
     info = data.get_dataset(home, config.dataset_id)
-    if values.get("task") not in (None, info.task):
+    if given.get("task") not in (None, info.task):
         raise UserError(
             f"The task is {config.task!r}, but the data set {info.name} is {info.task!r}.",
             f"Leave task out, or give {info.task!r}.",

@@ -1,4 +1,4 @@
-/* The answers that a lane drew to choose one from, best first, with their scores; a click shows another one's tokens. */
+/* The answers that a lane drew to choose one from, best first, with scores; a click shows another one's tokens. */
 import { h, number, t } from "./dom.js";
 
 const MOST_SHOWN = 160; // characters of an answer

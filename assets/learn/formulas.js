@@ -17,6 +17,8 @@ const gap = () => h("mspace", { width: ".18em" }),
   log = () => row(word("log"), gap());
 const call = (name, ...inside) => row(word(name), o("("), ...inside, o(")"));
 const ofMargin = (...sign) => row(i("σ"), o("("), ...sign, i("β"), i("Δ"), o(")"));
+const perToken = (answer) =>
+  row(over(n("1"), row(o("|"), i(answer), o("|"))), log(), i("π"), o("("), i(answer), o(")"));
 const softmax = () => call("softmax", sub(i("z"), i("t")));
 const FORMULAS = {
   chat: () => [
@@ -128,11 +130,46 @@ const FORMULAS = {
       ),
     ];
   },
+  preference_orpo: () => [
+    i("L"),
+    eq(),
+    minus(),
+    perToken("w"),
+    minus(),
+    i("β"),
+    gap(),
+    log(),
+    i("σ"),
+    o("("),
+    log(),
+    call("odds", i("w")),
+    minus(),
+    log(),
+    call("odds", i("l")),
+    o(")"),
+  ],
+  preference_simpo: () => [
+    i("L"),
+    eq(),
+    minus(),
+    log(),
+    i("σ"),
+    o("("),
+    i("β"),
+    o("["),
+    perToken("w"),
+    minus(),
+    perToken("l"),
+    o("]"),
+    minus(),
+    i("γ"),
+    o(")"),
+  ],
 };
 // Which formula and which words: a preference run's depend on its loss.
 export const kindOf = ({ task, preference_loss: loss, label_smoothing: share }) => {
   if (task !== "preference") return task;
-  if (loss === "ipo" || loss === "robust") return `preference_${loss}`;
+  if (["ipo", "robust", "orpo", "simpo"].includes(loss)) return `preference_${loss}`;
   return Number(share) > 0 ? "preference_smoothed" : task;
 };
 /** A loss as a formula that the browser draws. @param {string} kind */

@@ -115,7 +115,8 @@ const pairTable = (found) => {
     ["learn_before", found.before],
     ["learn_after", found.after],
   ].filter(([, each]) => each);
-  const isIpo = found.before.target !== null;
+  const { refers } = found.before;
+  const isMean = found.before.target !== null || !refers;
   const gain = (each, key) => each.policy[key] - each.reference[key];
   const single = (name, of) =>
     h(
@@ -144,8 +145,8 @@ const pairTable = (found) => {
         h("th", {}, t("learn_answer")),
         times.map(() => [
           h("th", { class: "n split" }, t("learn_policy")),
-          h("th", { class: "n" }, t("learn_reference")),
-          h("th", { class: "n" }, t("learn_gain")),
+          h("th", { class: "n" }, t(refers ? "learn_reference" : "learn_tokens")),
+          h("th", { class: "n" }, t(refers ? "learn_gain" : "learn_per_token")),
         ]),
       ),
     ),
@@ -163,13 +164,13 @@ const pairTable = (found) => {
           ),
           times.map(([, each]) => [
             h("td", { class: "n split" }, short(each.policy[key])),
-            h("td", { class: "n" }, short(each.reference[key])),
-            h("td", { class: "n" }, short(gain(each, key))),
+            h("td", { class: "n" }, refers ? short(each.reference[key]) : int(each.lengths[key])),
+            h("td", { class: "n" }, short(refers ? gain(each, key) : each.policy[key] / each.lengths[key])),
           ]),
         ),
       ),
-      single(t(isIpo ? "learn_margin_mean" : "learn_margin"), (each) => short(each.margin)),
-      isIpo
+      single(t(isMean ? "learn_margin_mean" : "learn_margin"), (each) => short(each.margin)),
+      found.before.target !== null && refers
         ? single(t("learn_target", { beta: found.beta }), (each) => short(each.target))
         : single(t("learn_scaled", { beta: found.beta }), (each) => short(each.scaled)),
       single(t("learn_loss"), (each) => num(each.loss, 3)),

@@ -1,7 +1,7 @@
 /* How the parts of the page are mounted, call the app, and tell each other what has happened. Knows no panel.
 
    Python's bridge.island() puts {name, el, props, trigger, server, watch} into window.llmdemoIslands. */
-import { isChinese, t } from "./words.js";
+import { inWords, isChinese, t } from "./words.js";
 
 /**
  * @typedef {object} Island
@@ -21,6 +21,13 @@ export const define = (name, draw) => {
   drawers[name] = draw;
 };
 
+/** An island's value as it is now, its sentences in the page's language. @param {{value: any}} props */
+const inPageWords = (props) => ({
+  get value() {
+    return inWords(props.value);
+  },
+});
+
 /** Draws the islands that are there, and from now on each that comes. */
 export const start = () => {
   const page = /** @type {any} */ (window);
@@ -30,7 +37,7 @@ export const start = () => {
     if (!draw || island.el.dataset.mounted) return;
     island.el.dataset.mounted = "1";
     document.documentElement.lang = isChinese ? "zh-Hant" : "en";
-    draw(island);
+    draw({ ...island, props: inPageWords(island.props) });
   };
   const waiting = page.llmdemoIslands || [];
   page.llmdemoIslands = { push: mount };
@@ -40,7 +47,7 @@ export const start = () => {
 /** A call to the app: what it answers, or {error}; a lost connection is an error like any other. */
 export const ask = async (server, name, data) => {
   try {
-    return await server[name](data || {});
+    return inWords(await server[name](data || {}));
   } catch {
     return { error: { message: t("connection_lost"), hint: "" }, lost: true };
   }

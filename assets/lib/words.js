@@ -13,8 +13,9 @@ let words = {};
 
 /** Fetches the words once; without them the page would show their keys. */
 export const loadWords = async () => {
-  const answer = await fetch(new URL(`../words/${lang}.json`, import.meta.url));
-  useWords(await answer.json());
+  const names = isChinese ? [lang, `said.${lang}`] : [lang]; // what the server says comes with its English text
+  const files = names.map(async (name) => (await fetch(new URL(`../words/${name}.json`, import.meta.url))).json());
+  useWords(Object.assign({}, ...(await Promise.all(files))));
 };
 
 /** @param {Record<string, string>} given {key: text} */
@@ -25,10 +26,43 @@ export const useWords = (given) => {
 /** Whether there is a text with this key. @param {string} key */
 export const has = (key) => key in words;
 
+const PLACE = /\{(\w+)(?::(,|or|and))?\}|\{(\w+)\|([^{}|]*)\|([^{}|]*)\}/g;
+
 /**
- * The text `key` with its {placeholders} filled in.
+ * The text `key` with its places filled in, as llmdemo/core/sentences.py does it: {name} a value, {n:,} a number with
+ * separators, {names:or} and {names:and} a list, {n|record|records} one of two forms by the number n.
  * @param {string} key
  * @param {Record<string, unknown>} [values]
  */
 export const t = (key, values = {}) =>
-  (words[key] ?? key).replace(/\{(\w+)\}/g, (whole, name) => (name in values ? String(values[name]) : whole));
+  (words[key] ?? key).replace(PLACE, (whole, name, form, counted, single, several) => {
+    if (counted) return counted in values ? (values[counted] === 1 ? single : several) : whole;
+    return name in values ? said(values[name], form) : whole;
+  });
+
+/** @param {unknown} value @param {string} [form] */
+const said = (value, form) => {
+  if (form === "," && typeof value === "number") return value.toLocaleString(lang);
+  return Array.isArray(value) ? joined(value.map(String), form) : String(value);
+};
+
+/** @param {string[]} items @param {string} [form] */
+const joined = (items, form) => {
+  const last = form === "or" || form === "and" ? items.length > 1 && items[items.length - 1] : false;
+  if (last === false) return items.join(isChinese ? "、" : ", ");
+  const word = isChinese ? (form === "or" ? "或" : "和") : ` ${form} `;
+  return items.slice(0, -1).join(isChinese ? "、" : ", ") + word + last;
+};
+
+/**
+ * `value` as the server sent it, with the sentences in it ({"$say": key, values, text}) in the page's language.
+ * @param {any} value
+ * @returns {any}
+ */
+export const inWords = (value) => {
+  if (Array.isArray(value)) return value.map(inWords);
+  if (!value || typeof value !== "object") return value;
+  if ("$say" in value)
+    return isChinese && has(value.$say) ? t(value.$say, inWords(value.values || {})) : String(value.text ?? "");
+  return Object.fromEntries(Object.entries(value).map(([key, each]) => [key, inWords(each)]));
+};

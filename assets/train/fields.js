@@ -23,6 +23,8 @@ export const NAMED = {
   dpo: "DPO",
   ipo: "IPO",
   robust: "robust DPO",
+  orpo: "ORPO",
+  simpo: "SimPO",
   tensorboard: "TensorBoard",
 };
 

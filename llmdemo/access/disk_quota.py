@@ -29,10 +29,7 @@ def check_quota(home: Home, settings: Settings) -> None:
         return
     size = home_bytes(home, fresh=0)  # something may have been deleted just now
     if size >= settings.max_home_bytes:
-        raise NotNow(
-            f"The home folder holds {size / 2**30:,.1f} GiB; {settings.max_home_bytes / 2**30:,.1f} GiB are allowed.",
-            "Delete runs, models or data sets that are not needed; LLMDEMO_MAX_HOME_BYTES sets the limit.",
-        )
+        raise NotNow("err_home_full", size=f"{size / 2**30:,.1f}", most=f"{settings.max_home_bytes / 2**30:,.1f}")
 
 
 def reached(home: Home, settings: Settings, seconds: float) -> str:

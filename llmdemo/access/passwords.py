@@ -12,6 +12,7 @@ import secrets
 from pathlib import Path
 
 from llmdemo.core.errors import UserError
+from llmdemo.core.sentences import say
 
 _N, _R, _P = 2**15, 8, 3
 _KEY_BYTES = 32
@@ -25,7 +26,7 @@ _MOST_COST = 2**27
 def hash_password(password: str) -> str:
     """The salted hash of `password`; raises UserError when it is empty or longer than 1,024 bytes."""
     if not password or len(password.encode()) > _MOST_BYTES:
-        raise UserError("The password is empty or very long.", f"Choose one of 1 to {_MOST_BYTES:,} bytes.")
+        raise UserError("err_password_length", most=_MOST_BYTES)
     salt = secrets.token_bytes(16)
     return "$".join(("scrypt", str(_N), str(_R), str(_P), _text(salt), _text(_derive(password, salt, _N, _R, _P))))
 
@@ -48,36 +49,34 @@ def read_accounts(path: Path) -> dict[str, str]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError) as error:
-        raise UserError(f"The accounts file {path} cannot be read ({error}).", _HOW) from error
+        raise UserError("err_accounts_unreadable", _HOW, path=path, error=error) from error
     accounts = {}
     for number, line in enumerate(lines, 1):
         if line.strip() and not line.lstrip().startswith("#"):
             name, _, known = line.strip().partition(":")
             accounts[checked_name(name)] = _checked_hash(known, path, number)
     if not accounts:
-        raise UserError(f"The accounts file {path} holds no account.", _HOW)
+        raise UserError("err_no_account", _HOW, path=path)
     return accounts
 
 
 def checked_name(name: str) -> str:
     """`name`, or a UserError: 1 to 64 characters without spaces, ":" and "$"."""
     if not _NAME.fullmatch(name):
-        raise UserError(
-            f"{name[:80]!r} cannot be an account's name.", "Take 1 to 64 characters without spaces, : or $."
-        )
+        raise UserError("err_account_name", name=repr(name[:80]))
     return name
 
 
-_HOW = "It needs lines as `python app.py --hash-password` prints them."
+_HOW = say("how_accounts")
 
 
 def _checked_hash(known: str, path: Path, number: int) -> str:
     match = _HASH.fullmatch(known)
     if not match:
-        raise UserError(f"Line {number} of {path} holds no hashed password.", _HOW)
+        raise UserError("err_no_hash", _HOW, number=number, path=path)
     n, r, p = (int(group) for group in match.groups()[:3])
     if n & (n - 1) or not 0 < 128 * r * n <= _MOST_COST or not 1 <= p <= 16:
-        raise UserError(f"Line {number} of {path} asks for costs that are not allowed.", _HOW)
+        raise UserError("err_hash_costs", _HOW, number=number, path=path)
     return known
 
 

@@ -1,19 +1,30 @@
 """The one error that a person is meant to read, and what is told of others. Knows nothing of pages or endpoints."""
 
 import errno
+from typing import Any
+
+from llmdemo.core.sentences import say, texts
 
 
 class UserError(Exception):
     """Something that the user can mend: `message` says what was got, `hint` what is valid and what to do.
 
     Both are plain sentences, never markup, and hold no secrets and no paths outside the home folder
-    other than those that the user gave.
+    other than those that the user gave. Both are `Sentence`s where they are raised by key, and so reach a page in
+    its language.
     """
 
-    def __init__(self, message: str, hint: str = ""):
-        super().__init__(f"{message} {hint}".strip())
-        self.message = message
+    def __init__(self, key: str, hint: str | None = None, /, **values: Any):
+        """`key`: of the message in assets/words/, with `values` for its places; the hint is the text `{key}_hint`.
+
+        `hint`: another one. For what was said elsewhere, by a process of ours, `key` may be the sentence itself.
+        """
+        known = texts()
+        self.message: str = say(key, **values) if key in known else key
+        if hint is None:
+            hint = say(f"{key}_hint", **values) if f"{key}_hint" in known else ""
         self.hint = hint
+        super().__init__(f"{self.message} {hint}".strip())
 
 
 class NotNow(UserError):
@@ -29,9 +40,7 @@ class DiskFull(NotNow):
     """What a person reads where a write failed because there is no room."""
 
     def __init__(self) -> None:
-        super().__init__(
-            "The disk of this computer is full.", "Make room on it, for example by deleting runs; then try again."
-        )
+        super().__init__("err_disk_full")
 
 
 def is_disk_full(error: BaseException) -> bool:

@@ -11,6 +11,8 @@ import time
 from pathlib import Path
 from typing import Any, NoReturn
 
+from llmdemo.core.sentences import beside, restored
+
 _LARGEST_READ = 8 * 2**20
 
 
@@ -27,8 +29,13 @@ class EventWriter:
         return size > 0 and os.pread(self._handle, 1, size - 1) != b"\n"
 
     def write(self, kind: str, **fields: Any) -> None:
-        """One event {"type": kind, "t": now, **fields}. Raises ValueError for NaN or infinity, OSError if full."""
-        line = json.dumps({"type": kind, "t": round(time.time(), 3), **fields}, ensure_ascii=False, allow_nan=False)
+        """One event {"type": kind, "t": now, **fields}. Raises ValueError for NaN or infinity, OSError if full.
+
+        Of fields that are sentences, key and values are kept in "said", which readers of the file may ignore.
+        """
+        said = {"said": found} if (found := beside(fields)) else {}
+        event = {"type": kind, "t": round(time.time(), 3), **fields, **said}
+        line = json.dumps(event, ensure_ascii=False, allow_nan=False)
         data = (b"\n" if self._torn else b"") + line.encode("utf-8", "replace") + b"\n"
         while data:
             # A disk may fill up in the middle: what follows the torn line must not become part of it.
@@ -84,7 +91,9 @@ def _parse(line: bytes) -> dict[str, Any] | None:
             event = _DECODER.decode(whole.decode())
     except (ValueError, RecursionError):
         return None
-    return event if isinstance(event, dict) and isinstance(event.get("type"), str) else None
+    if not isinstance(event, dict) or not isinstance(event.get("type"), str):
+        return None
+    return restored(event, event.pop("said")) if "said" in event else event
 
 
 def _refuse(constant: str) -> NoReturn:

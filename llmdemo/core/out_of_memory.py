@@ -7,6 +7,8 @@ ledger (the event "ledger") and a run's settings as plain dicts; imports no torc
 import re
 from typing import Any
 
+from llmdemo.core.sentences import Sentence, say, together
+
 MESSAGES = re.compile(
     r"torch\.OutOfMemoryError|CUDA out of memory|HIP out of memory|can't allocate memory|not enough memory"
     r"|^MemoryError\b|Cannot allocate memory|MPS backend out of memory",
@@ -15,7 +17,7 @@ MESSAGES = re.compile(
 """How the libraries say it."""
 _TRIED = re.compile(r"(?:[Tt]ried to allocate|[Uu]nable to allocate) ([\d.]+ ?(?:[KMGT]i?B|bytes))")
 _FREE = re.compile(r"total capacity of ([\d.]+ [KMGT]i?B) of which ([\d.]+ [KMGT]i?B) is free")
-RESUME = "Resume goes on from the last checkpoint."
+RESUME = say("resume_checkpoint")
 
 
 def needed(ledger: dict[str, Any] | None, *, said: str = "", peak: int | None = None, there: int | None = None) -> str:
@@ -25,25 +27,25 @@ def needed(ledger: dict[str, Any] | None, *, said: str = "", peak: int | None = 
     `there`: bytes of the whole machine.
     """
     predicted = (ledger or {}).get("predicted") or {}
-    sentences = []
+    sentences: list[str] = []
     if total := _bytes(predicted.get("total")):
         parts = _parts(predicted)
         part = max(parts, key=lambda name: parts[name], default="")
-        most = f", most of it for {part} ({_size(predicted[part])})" if part else ""
+        most = say("oom_most", part=say(f"part_{part}"), size=_size(predicted[part])) if part else ""
         available = _bytes((ledger or {}).get("available"))
-        free = f"; {_size(available)} were free when it began" if available else ""
+        free = say("oom_free", size=_size(available)) if available else ""
         whole = _bytes((ledger or {}).get("needed")) or total
-        each = f" in all its processes, {_size(total)} in each" if whole > total else ""
-        sentences.append(f"The run needs about {_size(whole)}{each}{most}{free}.")
+        each = say("oom_each", size=_size(total)) if whole > total else ""
+        sentences.append(say("oom_needs", size=_size(whole), each=each, most=most, free=free))
     if peak:
-        sentences.append(f"It had taken {_size(peak)}.")
+        sentences.append(say("oom_taken", size=_size(peak)))
     if there:
-        sentences.append(f"The machine has {_size(there)}.")
+        sentences.append(say("oom_machine", size=_size(there)))
     if tried := _TRIED.search(said):
-        sentences.append(f"It failed when it asked for {_readable(tried[1])} more.")
+        sentences.append(say("oom_asked", size=_readable(tried[1])))
     if on_gpu := _FREE.search(said):
-        sentences.append(f"The GPU has {on_gpu[1]}, {on_gpu[2]} of it free.")
-    return " ".join(sentences)
+        sentences.append(say("oom_gpu", whole=on_gpu[1], free=on_gpu[2]))
+    return together(*sentences)
 
 
 def smaller(ledger: dict[str, Any] | None, config: dict[str, Any] | None) -> str:
@@ -51,26 +53,24 @@ def smaller(ledger: dict[str, Any] | None, config: dict[str, Any] | None) -> str
     predicted = (ledger or {}).get("predicted") or {}
     parts = _parts(predicted)
     order = sorted(parts, key=lambda name: parts[name], reverse=True) or ["activations"]
-    advice = list(dict.fromkeys(_ADVICE[part](config or {}) for part in order))
-    said = "; or ".join(advice[:2])
-    return f"{said[:1].upper()}{said[1:]}. {RESUME}"
+    advice = list(dict.fromkeys(_ADVICE[part](config or {}) for part in order))[:2]
+    said = "; or ".join(advice)
+    return together(Sentence(f"{said[:1].upper()}{said[1:]}.", "oom_advice", {"advice": advice}), RESUME)
 
 
 def _rows(config: dict[str, Any]) -> str:
-    return (
-        f"lower the batch size{_now(config, 'batch_size')}, raising the batches a step to make up for it, or the "
-        f"longest record{_now(config, 'max_length', ' tokens')}"
-    )
+    length = _now(config, "max_length", say("oom_tokens"))
+    return say("oom_rows", batch=_now(config, "batch_size"), length=length)
 
 
 def _moments(config: dict[str, Any]) -> str:
     if config.get("method") == "adamw":
-        return "choose GaLore or LoRA, whose optimizer keeps less"
-    return f"lower the rank{_now(config, 'rank')}"
+        return say("oom_method")
+    return say("oom_rank", now=_now(config, "rank"))
 
 
 def _weights(config: dict[str, Any]) -> str:
-    return "choose a smaller model, or the precision bf16_pure"
+    return say("oom_weights")
 
 
 _ADVICE = {
@@ -86,7 +86,8 @@ _ADVICE = {
 
 def _now(config: dict[str, Any], key: str, unit: str = "") -> str:
     value = config.get(key)
-    return f" (now {value}{unit})" if isinstance(value, int) and not isinstance(value, bool) else ""
+    known = isinstance(value, int) and not isinstance(value, bool)
+    return say("oom_now", value=value, unit=unit) if known else ""
 
 
 def _parts(predicted: dict[str, Any]) -> dict[str, float]:

@@ -19,7 +19,7 @@ def check_pattern(name: str, pattern: str) -> None:
         _taken(pattern)
     except (pa.ArrowInvalid, ValueError) as error:
         why = str(error).partition(": ")[2] or str(error)
-        raise UserError(f"{name} cannot be read ({why[:200]}).", "It must be a pattern in RE2's syntax.") from None
+        raise UserError("err_odd_pattern", name=name, why=why[:200]) from None
 
 
 def last_match(text: str, pattern: str) -> str | None:

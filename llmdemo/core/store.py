@@ -77,10 +77,7 @@ class Home:
             with tempfile.TemporaryFile(dir=self.tmp):
                 pass
         except OSError as error:
-            raise UserError(
-                f"The home folder {self.root} cannot be written ({error.strerror or error}).",
-                "Set LLMDEMO_HOME to a folder that you may write to.",
-            ) from error
+            raise UserError("err_home_unwritable", folder=self.root, reason=error.strerror or error) from error
         return self
 
 
@@ -101,10 +98,10 @@ def child(folder: Path, name: str) -> Path:
     and so is an entry that is a symbolic link.
     """
     if not is_id(name):
-        raise UserError(f"{str(name)[:80]!r} is not an id.", "Take an id from the list that the app shows.")
+        raise UserError("err_no_id", name=repr(str(name)[:80]))
     path = folder / name
     if path.is_symlink():
-        raise UserError(f"{name!r} is a link, not a folder of this app.", "Remove the link from the home folder.")
+        raise UserError("err_link", name=repr(name))
     return path
 
 

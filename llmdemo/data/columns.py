@@ -6,6 +6,7 @@ history, tools, chosen, rejected, desired (KTO's true or false), text, label, sp
 """
 
 from llmdemo.core.errors import UserError
+from llmdemo.core.sentences import say
 
 ROLES = {
     "messages": (
@@ -72,16 +73,16 @@ class ColumnsNeeded(UserError):
 
     def __init__(self, columns: list[str], guess: dict[str, str], task: str, reason: str = ""):
         super().__init__(
-            reason or f"The columns {shown_columns(columns)} are not known here.",
-            "Say which one holds the instruction and which the answer (or text and label), or rename them.",
+            reason or say("err_unknown_columns", columns=shown_columns(columns)),
+            say("err_columns_needed_to_go_on"),
         )
         self.columns, self.guess, self.task = columns, guess, task
 
 
 def shown_columns(columns: list[str]) -> str:
     """The first columns' names for a sentence."""
-    more = f" and {len(columns) - 8:,} more" if len(columns) > 8 else ""
-    return ", ".join(repr(column[:40]) for column in columns[:8]) + more
+    shown = ", ".join(repr(column[:40]) for column in columns[:8])
+    return say("columns_and_more", columns=shown, n=len(columns) - 8) if len(columns) > 8 else shown
 
 
 def find(role: str, columns: dict[str, str]) -> str | None:
@@ -92,19 +93,13 @@ def find(role: str, columns: dict[str, str]) -> str | None:
 def check_mapping(mapping: dict, columns: list[str]) -> dict[str, str]:
     """The mapping without empty entries; raises UserError for unknown roles or columns."""
     if not isinstance(mapping, dict):
-        raise UserError(
-            "The columns given are no object of roles and columns.",
-            'An example: {"prompt": "question", "response": "reply"}.',
-        )
+        raise UserError("err_columns_no_object")
     mapping = {role: column for role, column in mapping.items() if column}
     for role, column in mapping.items():
         if role not in ROLES:
-            raise UserError(f"{str(role)[:40]!r} is no role of a column.", f"Roles are {', '.join(ROLES)}.")
+            raise UserError("err_no_role", role=repr(str(role)[:40]), names=list(ROLES))
         if column not in columns:
-            raise UserError(
-                f"There is no column {str(column)[:40]!r}.",
-                f"The file has {', '.join(repr(c[:40]) for c in columns[:12])}.",
-            )
+            raise UserError("err_no_column", column=repr(str(column)[:40]), names=[repr(c[:40]) for c in columns[:12]])
     return mapping
 
 

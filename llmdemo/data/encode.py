@@ -144,7 +144,7 @@ def encode_many(
     """
     check_tokenizer(tokenizer)
     if loss_on not in ("response", "all"):
-        raise UserError(f"loss_on is {str(loss_on)[:40]!r}.", 'It must be "response" or "all".')
+        raise UserError("err_loss_on", loss_on=repr(str(loss_on)[:40]))
     records = iter(records)
     first = next(records, None)
     if first is None:
@@ -168,10 +168,7 @@ def encode_many(
 def check_tokenizer(tokenizer) -> None:
     """Raises UserError unless the tokenizer is a fast one, which alone knows where its tokens stand in the text."""
     if not getattr(tokenizer, "is_fast", False):
-        raise UserError(
-            "This model's tokenizer is a slow one, without places in the text.",
-            "Choose a model whose folder has a tokenizer.json.",
-        )
+        raise UserError("err_slow_tokenizer")
 
 
 def _chain(first: dict, rest: Iterator[dict]) -> Iterator[dict]:

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from llmdemo.core.errors import UserError
+from llmdemo.core.sentences import say
 from llmdemo.core.store import Home
 from llmdemo.data.library import clean_name, get_dataset, still_there
 from llmdemo.data.records import Records, open_records
@@ -48,15 +49,11 @@ def export_dataset(
     info = get_dataset(home, dataset_id)
     shape = shape or SHAPES[info.task][0]
     if shape not in SHAPES[info.task]:
-        raise UserError(
-            f"{str(shape)[:40]!r} is no shape for {info.task}.", f"Choose {' or '.join(SHAPES[info.task])}."
-        )
+        raise UserError("err_no_shape", shape=repr(str(shape)[:40]), task=info.task, names=list(SHAPES[info.task]))
     if format_ not in FORMATS:
-        raise UserError(f"{str(format_)[:40]!r} is no format.", f"Choose one of {', '.join(FORMATS)}.")
+        raise UserError("err_no_format", format=repr(str(format_)[:40]), names=list(FORMATS))
     if format_ in ("csv", "tsv") and shape not in _FLAT:
-        raise UserError(
-            f"A table cannot hold {shape}.", "Choose JSON Lines, JSON or Parquet, or the shape alpaca or pairs."
-        )
+        raise UserError("err_table_cannot_hold", shape=shape)
     records = open_records(home, dataset_id)
     stem = (
         "".join(c if c.isalnum() or c in "-_." else "-" for c in Path(clean_name(info.name)).stem).strip("-.") or "data"
@@ -79,17 +76,15 @@ def _rows(records: Records, shape: str, flat: bool, should_stop) -> Iterator[dic
     fixed = any(records.splits())
     for number, record in enumerate(records):
         if should_stop and number % 1000 == 0 and should_stop():
-            raise UserError("Stopped: nothing was written.", "Start again when you like.")
+            raise UserError("err_export_stopped")
         row = convert(record)
         if flat and shape == "preference" and len(record["messages"]) == 1:
             row["prompt"] = record["messages"][0]["content"]
         if flat and "other_answers" in row:
             row["other_answers"] = json.dumps(row["other_answers"], ensure_ascii=False)
         if flat and (kept := next((name for name, value in row.items() if isinstance(value, list)), None)):
-            raise UserError(
-                f"Row {record['row']:,} has {'tools' if kept == 'tools' else 'several turns'}, which a table cannot hold.",
-                "Choose JSON Lines, JSON or Parquet.",
-            )
+            what = say("word_tools") if kept == "tools" else say("word_turns")
+            raise UserError("err_row_no_table", row=record["row"], what=what)
         if "kind" in record:
             row["source"] = record["kind"]  # under this name raw text stays raw text
         yield {**row, "split": record.get("split") or ""} if fixed else row
@@ -128,9 +123,7 @@ def _alpaca(record: dict) -> dict:
 def _pairs(record: dict) -> dict:
     system, pairs = _pairs_of(record)
     if len(pairs) > 1:
-        raise UserError(
-            f"Row {record['row']:,} has several turns, which pairs cannot hold.", "Choose messages or alpaca."
-        )
+        raise UserError("err_pairs_of_turns", row=record["row"])
     row = {"prompt": pairs[0][0], "completion": pairs[0][1], **({"system": system} if system else {})}
     return row | _with_others(record)
 
@@ -139,19 +132,14 @@ def _pairs_of(record: dict) -> tuple[str, list[list[str]]]:
     """(system, [[instruction, answer], …]); raises UserError where the turns do not go in pairs."""
     turns, names = (
         record["messages"],
-        {"untrained": "answers that are not learned", "reasoning": "reasoning", "tools": "tools"},
+        {"untrained": say("word_untrained"), "reasoning": say("word_reasoning"), "tools": say("word_tools")},
     )
     if more := [shown for name, shown in names.items() if name in record]:
-        raise UserError(
-            f"Row {record['row']:,} has {' and '.join(more)}, which this shape cannot hold.",
-            "Choose messages or sharegpt.",
-        )
+        raise UserError("err_shape_cannot_hold", row=record["row"], what=list(more))
     system = turns[0]["content"] if turns[0]["role"] == "system" else ""
     turns = turns[1:] if turns[0]["role"] == "system" else turns
     if any(turn["role"] != ("user", "assistant")[place % 2] for place, turn in enumerate(turns)):
-        raise UserError(
-            f"Row {record['row']:,} has tool turns, which this shape cannot hold.", "Choose messages or sharegpt."
-        )
+        raise UserError("err_tool_turns", row=record["row"])
     return system, [[ask["content"], answer["content"]] for ask, answer in zip(turns[::2], turns[1::2], strict=True)]
 
 

@@ -20,6 +20,7 @@ import orjson
 from llmdemo.core.bounded_child import BoundedChild
 from llmdemo.core.errors import UserError
 from llmdemo.core.secrets import HUB_TOKENS
+from llmdemo.core.sentences import say, unpack
 from llmdemo.core.store import Home
 from llmdemo.data.ingest import add_rows
 from llmdemo.data.library import DatasetInfo
@@ -100,14 +101,12 @@ def add_from_hub(
     if preset:
         hub_id, split = preset.hub_id, split or preset.split
     if not isinstance(row_limit, int) or not 1 <= row_limit <= settings.max_rows:
-        raise UserError(f"The row limit is {str(row_limit)[:20]}.", f"It must be from 1 to {settings.max_rows:,}.")
+        raise UserError("err_row_limit", row_limit=str(row_limit)[:20], max_rows=settings.max_rows)
     local = Path(hub_id).is_absolute()
     source = {"hub": hub_id, "config": config, "split": split, "row_limit": row_limit}
     if local:
         if not Path(hub_id).is_dir():
-            raise UserError(
-                f"There is no folder {hub_id[:200]}.", "Give the folder's whole path, or a name of the hub."
-            )
+            raise UserError("err_no_folder", hub_id=hub_id[:200])
         source = {"folder": Path(hub_id).name, "split": split, "row_limit": row_limit}
     else:
         about = hub_info(hub_id, revision)
@@ -136,7 +135,7 @@ def add_from_hub(
 def hub_info(hub_id: str, revision: str | None = None) -> dict:
     """{hub, revision (a commit), licence, bytes, gated, papers} of a data set of the hub. Raises UserError."""
     if not isinstance(hub_id, str) or not _ID.fullmatch(hub_id) or ".." in hub_id:
-        raise UserError(f"{str(hub_id)[:100]!r} is no name of a data set.", 'Names look like "tatsu-lab/alpaca".')
+        raise UserError("err_hub_no_name", hub_id=repr(str(hub_id)[:100]))
     must_reach()
     import httpx
     from huggingface_hub import HfApi
@@ -147,15 +146,11 @@ def hub_info(hub_id: str, revision: str | None = None) -> dict:
     except GatedRepoError as error:
         raise _gated(hub_id) from error
     except RevisionNotFoundError as error:
-        raise UserError(
-            f"{hub_id} has no revision {str(revision)[:60]!r}.", "Leave it empty for the newest."
-        ) from error
+        raise UserError("err_hub_no_revision", hub_id=hub_id, revision=repr(str(revision)[:60])) from error
     except RepositoryNotFoundError as error:
-        raise UserError(
-            f"The hub has no public data set {hub_id}.", "Check the name; for a private one set HF_TOKEN."
-        ) from error
+        raise UserError("err_hub_no_dataset", hub_id=hub_id) from error
     except (HfHubHTTPError, httpx.HTTPError, OSError, ValueError) as error:
-        raise UserError(f"The hub did not answer for {hub_id} ({type(error).__name__}).", "Try again later.") from error
+        raise UserError("err_hub_no_answer", hub_id=hub_id, kind=type(error).__name__) from error
     card: Mapping = info.card_data or {}  # type: ignore[assignment]  # a CardData reads like one
     licence = card.get("license") or next(
         (tag.removeprefix("license:") for tag in info.tags or [] if tag.startswith("license:")), None
@@ -195,14 +190,11 @@ def must_reach() -> None:
     thread.start()
     thread.join(REACH_SECONDS)
     if "connected" not in done or os.environ.get("HF_HUB_OFFLINE") in ("1", "true", "True", "ON"):
-        raise UserError(
-            f"The hub ({urlsplit(endpoint()).hostname}) is not reachable.",
-            "Check the network, or download the file elsewhere and add it here.",
-        )
+        raise UserError("err_hub_unreachable", host=urlsplit(endpoint()).hostname)
 
 
 def _gated(hub_id: str) -> UserError:
-    return UserError(f"{hub_id} asks for its terms to be accepted.", "Accept them on the hub and set HF_TOKEN.")
+    return UserError("err_hub_terms", hub_id=hub_id)
 
 
 def _stream(ask: dict, max_bytes: int, should_stop) -> Iterator[Batch]:
@@ -223,13 +215,12 @@ def _stream(ask: dict, max_bytes: int, should_stop) -> Iterator[Batch]:
                 break  # the child was ended in the middle of a row
             value = orjson.loads(line)
             if "error" in value:
-                raise UserError(value["error"], value.get("hint", ""))
+                said = unpack(value)
+                raise UserError(said["error"], said.get("hint", ""))
             if size > max_bytes:
-                raise UserError(
-                    f"The first {gather.row:,} rows have over {max_bytes / 1e6:,.0f} MB.", "Choose a smaller row limit."
-                )
+                raise UserError("err_hub_rows_too_large", row=gather.row, max_bytes=f"{max_bytes / 1e6:,.0f}")
             row = value["row"]
-            batch = gather.add(BadRow(row) if isinstance(row, str) else row, 0, len(line), gather.row)
+            batch = gather.add(BadRow(say(row)) if isinstance(row, str) else row, 0, len(line), gather.row)
             if batch:
                 batch.lines = None
                 yield batch
@@ -237,8 +228,8 @@ def _stream(ask: dict, max_bytes: int, should_stop) -> Iterator[Batch]:
         if should_stop and should_stop():
             raise Stopped()
         if child.wait(10) != 0:
-            why = "The hub sent nothing for a minute." if child.was_silent else "Try again, or with fewer rows."
-            raise UserError("The data set could not be streamed to its end.", why)
+            why = say("hint_hub_silent") if child.was_silent else say("hint_fewer_rows")
+            raise UserError("err_hub_broke_off", why)
         for batch in gather.rest():
             batch.lines = None
             yield batch

@@ -1,6 +1,6 @@
 """Streams rows of a data set of the hub, or of a local folder, to standard output: one JSON object a line.
 
-{"row": {…}} for a row, {"row": "reason"} for one that cannot be passed on, {"error", "hint"} as the last line when
+{"row": {…}} for a row, {"row": key of the reason} for one that cannot be passed on, {"error", "hint"} as the last line when
 it fails. Run by hub.py as a process of its own; knows nothing of shapes.
 """
 
@@ -13,6 +13,8 @@ from pathlib import Path
 import orjson
 
 from llmdemo.core.bounded_child import limit
+from llmdemo.core.errors import UserError
+from llmdemo.core.sentences import pack
 
 _MEMORY_BYTES = 4 * 2**30
 _NOT_TEXT = ("Image", "Audio", "Video", "Pdf", "Array2D", "Array3D", "Array4D", "Array5D")
@@ -33,29 +35,18 @@ def main(ask: dict) -> int:
                 break
             _send(row, names)
         sys.stdout.buffer.flush()
-    except _Refused as refused:
-        return _fail(str(refused), refused.hint)
+    except UserError as refused:
+        return _fail(refused)
     except DatasetNotFoundError as error:
-        gated = "gated" in str(error).lower()
-        hint = "Accept its terms on the hub and set HF_TOKEN." if gated else "Check the name."
-        return _fail(
-            f"{ask['id']} cannot be read: {'its terms must be accepted' if gated else 'it was not found'}.", hint
-        )
+        return _fail(UserError("err_hub_gated" if "gated" in str(error).lower() else "err_hub_not_found", id=ask["id"]))
     except MemoryError:
-        return _fail("The data set takes more memory than is allowed.", "Download a part of it and add the file.")
+        return _fail(UserError("err_hub_memory"))
     except BrokenPipeError:
         return 1
     except Exception as error:  # whatever a library raises for a stranger's files ends in a sentence
-        return _fail(
-            f"{ask['id']} cannot be read ({type(error).__name__}: {str(error)[:200]}).", "Is it a data set of text?"
-        )
+        what = f"{type(error).__name__}: {str(error)[:200]}"
+        return _fail(UserError("err_hub_unreadable", id=ask["id"], what=what))
     return 0
-
-
-class _Refused(Exception):
-    def __init__(self, message: str, hint: str):
-        super().__init__(message)
-        self.hint = hint
 
 
 def _open(datasets, ask: dict):
@@ -71,16 +62,12 @@ def _open(datasets, ask: dict):
     except ValueError as error:
         if "onfig name is missing" in str(error) or "BuilderConfig" in str(error):
             names = datasets.get_dataset_config_names(ask["id"], revision=options.get("revision"))
-            raise _Refused(
-                f"{ask['id']} has several configurations.", f"Choose one: {', '.join(names[:20])}."
-            ) from error
+            raise UserError("err_hub_configurations", id=ask["id"], names=list(names[:20])) from error
         raise
     splits = list(found)
     split = ask["split"] or ("train" if "train" in splits else splits[0] if len(splits) == 1 else None)
     if split is None or split not in splits:
-        raise _Refused(
-            f"{ask['id']} has no split {ask['split'] or 'train'!r}.", f"Choose one: {', '.join(splits[:20])}."
-        )
+        raise UserError("err_hub_no_split", id=ask["id"], split=repr(ask["split"] or "train"), names=list(splits[:20]))
     data = found[split]
     media = [name for name, kind in (data.features or {}).items() if type(kind).__name__ in _NOT_TEXT]
     return data.remove_columns(media) if media else data
@@ -102,9 +89,7 @@ def _by_files(datasets, ask: dict):
         below = f"hf://datasets/{ask['id']}@{ask['revision']}"
     kinds = Counter(_BUILDERS[Path(file).suffix] for file in files if Path(file).suffix in _BUILDERS)
     if not kinds:
-        raise _Refused(
-            f"{ask['id']} is made by a script, which is not run.", "It has no JSON, CSV or Parquet files to read."
-        )
+        raise UserError("err_hub_script", id=ask["id"])
     kind = kinds.most_common(1)[0][0]
     parts: dict[str, list[str]] = {}
     for file in (file for file in files if _BUILDERS.get(Path(file).suffix) == kind):
@@ -125,14 +110,14 @@ def _send(row: dict, names: dict[str, list[str]]) -> None:
     try:
         line = orjson.dumps({"row": row}, default=str)
     except (TypeError, ValueError):
-        line = orjson.dumps({"row": "has a value that cannot be written as text"})
+        line = orjson.dumps({"row": "reason_no_text"})
     if len(line) > 8 * 2**20:
-        line = orjson.dumps({"row": "is longer than 8 MB"})
+        line = orjson.dumps({"row": "reason_row_too_long"})
     sys.stdout.buffer.write(line + b"\n")
 
 
-def _fail(message: str, hint: str) -> int:
-    sys.stdout.buffer.write(orjson.dumps({"error": message, "hint": hint}) + b"\n")
+def _fail(refused: UserError) -> int:
+    sys.stdout.buffer.write(orjson.dumps(pack({"error": refused.message, "hint": refused.hint})) + b"\n")
     sys.stdout.buffer.flush()
     return 1
 

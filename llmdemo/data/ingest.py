@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from llmdemo.access.disk_quota import check_quota
 from llmdemo.core.errors import UserError
+from llmdemo.core.sentences import Sentence, beside, say
 from llmdemo.core.store import Home, free_bytes, new_id, whole_folder
 from llmdemo.data import measure
 from llmdemo.data.codes import ABOUT_TOKENS, CODES, DEFAULT_FILTERS
@@ -120,9 +121,7 @@ def add_rows(
     """
     check_quota(home, settings)
     if free_bytes(home.root) < size * 3 + 64 * 2**20:
-        raise UserError(
-            "The disk is too full for this data set.", "Delete data sets, runs or models that you don't need."
-        )
+        raise UserError("err_no_room_for_data")
     dataset_id = new_id("data")
     try:
         with closing(batches), whole_folder(home.datasets / dataset_id, home.tmp) as folder:
@@ -134,9 +133,7 @@ def add_rows(
             info = intake.finish(dataset_id, clean_name(name), format_, source, extra, step)
             save_info(folder, info)
     except OSError as error:
-        raise UserError(
-            f"The data set could not be written ({error.strerror or error}).", "Is the disk full?"
-        ) from error
+        raise UserError("err_data_not_written", reason=error.strerror or error) from error
     return with_problems(home, info)
 
 
@@ -147,7 +144,7 @@ def _take_all(intake: "_Intake", batches, whole: int, progress, should_stop) -> 
                 raise Stopped()
             intake.take(batch)
             if progress:
-                progress(0.95 * min(1.0, batch.done / max(1, whole)), f"{intake.rows:,} records read")
+                progress(0.95 * min(1.0, batch.done / max(1, whole)), say("data_working_read", n=intake.rows))
     finally:
         intake.close()
 
@@ -159,7 +156,7 @@ def _steps(progress, should_stop):
         if should_stop and should_stop():
             raise Stopped()
         if progress:
-            progress(0.95 + 0.05 * share, "looking for duplicates")
+            progress(0.95 + 0.05 * share, say("data_working_duplicates"))
 
     return step
 
@@ -210,24 +207,23 @@ class _Intake:
             try:
                 made = self.shape.records(raw, self.notes)
             except Bad as problem:
-                bad.append((row, line, problem.code, problem.reason, _excerpt(raw)))
+                said = orjson.dumps(beside({"reason": problem.reason})).decode()
+                bad.append((row, line, problem.code, problem.reason, _excerpt(raw), said))
                 continue
             for record in made:
                 records.append({"row": row, **record})
                 lines.append(line)
         self.rows += len(batch.rows)
         if self.rows > self.settings.max_rows:
-            raise UserError(
-                f"The data has more than {self.settings.max_rows:,} records.", "Split it, or raise LLMDEMO_MAX_ROWS."
-            )
+            raise UserError("err_too_many_rows", max_rows=self.settings.max_rows)
         self._leave_out(bad)
         if records:
             self._add(records, lines)
 
     def _leave_out(self, bad: list[tuple]) -> None:
-        self.counts.update(code for _, _, code, _, _ in bad)
+        self.counts.update(code for _, _, code, *_ in bad)
         if bad and not self.first_reason:
-            self.first_reason = f"Row {bad[0][0]} {bad[0][3]}."
+            self.first_reason = say("row_reason", row=bad[0][0], reason=bad[0][3])
         room = max(0, _LEFT_OUT_KEPT - self.left_out)
         self.left_out += len(bad)
         if bad[:room]:
@@ -248,10 +244,7 @@ class _Intake:
         if self.shape.task == "classify":
             self.labels.update(record["label"] for record in records)
             if len(self.labels) > MAX_LABELS:
-                raise UserError(
-                    f"The label column has more than {MAX_LABELS:,} different values.",
-                    "That is no label: say which columns hold the text and the label, or the instruction and the answer.",
-                )
+                raise UserError("err_label_column", max_labels=MAX_LABELS)
 
     def finish(self, dataset_id: str, name: str, format_: str, source: dict, extra: dict, step) -> DatasetInfo:
         task = self.shape.task
@@ -259,7 +252,7 @@ class _Intake:
         held = Held.joined(self.held)
         settled = settle(self.folder, held, task, DEFAULT_FILTERS, step)
         if not settled.kept.any():
-            raise UserError("The checks leave no record.", f"Most common: {_commonest(settled.counts)}.")
+            raise UserError("err_checks_leave_none", what=_commonest(settled.counts))
         return DatasetInfo(
             dataset_id=dataset_id,
             name=name,
@@ -302,15 +295,10 @@ class _Intake:
 
     def _must_be_usable(self) -> None:
         if not self.held:
-            raise UserError(
-                f"None of the {self.rows:,} rows makes a record. {self.first_reason}".strip(),
-                "Mend the rows, or say which column is which.",
-            )
+            said = say("err_no_row_is_record", n=self.rows, first=self.first_reason)
+            raise UserError(Sentence(said.strip(), said.key, said.values), say("err_no_row_is_record_hint"))
         if self.shape.task == "classify" and len(self.labels) < 2:
-            raise UserError(
-                f"Every record has the same label, {next(iter(self.labels))[:40]!r}.",
-                "Classification needs two labels at least.",
-            )
+            raise UserError("err_one_label", label=repr(next(iter(self.labels))[:40]))
 
     def _measured(self, kept: np.ndarray) -> dict | None:
         if not self.meter:
@@ -327,9 +315,9 @@ def now() -> str:
 
 def _commonest(counts: dict[str, int]) -> str:
     name = max(counts, key=lambda each: counts[each])
-    hint = "; choose a greater length" if name in ABOUT_TOKENS else ""
-    hint = "; write them as texts if their JSON is to be learned" if name == "not_text" else hint
-    return f"{CODES[name].title} ({counts[name]:,} records){hint}"
+    kind = "length" if name in ABOUT_TOKENS else "not_text" if name == "not_text" else "plain"
+    title = Sentence(CODES[name].title, f"problem_{name}")
+    return say(f"most_common_{kind}", title=title, n=counts[name])
 
 
 def _excerpt(raw) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from llmdemo.core.errors import UserError
+from llmdemo.core.sentences import say
 
 MOST_CLASSES = 1000
 """More different labels than this are not classes but texts."""
@@ -54,13 +55,10 @@ def merge_labels(labels: list[str], most: int | None = MOST_CLASSES) -> Classes:
         spellings.setdefault(spelling(label), []).append(label)
     names = sorted(group[0] for group in spellings.values())
     if len(names) < 2:
-        shown = f"the label {names[0][:40]!r}" if names else "no label"
-        raise UserError(f"All {len(labels):,} records have {shown}.", "Classification needs two labels at least.")
+        shown = say("word_the_label", label=repr(names[0][:40])) if names else say("word_no_label")
+        raise UserError("err_all_one_label", n=len(labels), shown=shown)
     if most is not None and len(names) > most:
-        raise UserError(
-            f"The data has {len(names):,} different labels; at most {most:,} classes are trained.",
-            "Choose the column of the labels, or join rare ones.",
-        )
+        raise UserError("err_too_many_labels", n=len(names), most=most)
     place = {name: number for number, name in enumerate(names)}
     index = {label: place[group[0]] for group in spellings.values() for label in group}
     return Classes(names, index, [_merged(group) for group in spellings.values() if len(group) > 1])

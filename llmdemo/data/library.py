@@ -101,11 +101,11 @@ def get_dataset(home: Home, dataset_id: str) -> DatasetInfo:
     except FileNotFoundError as error:
         raise _gone(dataset_id) from error
     except (ValueError, TypeError, AttributeError, OSError, RecursionError) as error:
-        raise UserError(f"The data set {dataset_id} is damaged.", "Delete it and add its file again.") from error
+        raise UserError("err_dataset_damaged", dataset=dataset_id) from error
 
 
 def _gone(dataset_id: str) -> UserError:
-    return UserError(f"There is no data set {dataset_id}.", "Choose one from the list; it may have been deleted.")
+    return UserError("err_no_dataset", dataset_id=dataset_id)
 
 
 def _odd_field(info: DatasetInfo) -> str | None:
@@ -181,7 +181,7 @@ def clean_name(name: str) -> str:
 def rename_dataset(home: Home, dataset_id: str, name: str) -> DatasetInfo:
     """Gives it another name; its content, id and hash stay. Raises UserError for an empty name."""
     if not str(name).strip():
-        raise UserError("The name is empty.", "Give it a name of 1 to 80 characters.")
+        raise UserError("err_empty_name")
     return change_info(home, dataset_id, name=clean_name(name))
 
 
@@ -234,12 +234,10 @@ def open_arrow(path: Path):
         return pa.ipc.open_file(pa.memory_map(str(path)))
     except FileNotFoundError as error:
         if path.parent.is_dir():
-            raise UserError(
-                f"The data set {path.parent.name} is damaged.", "Delete it and add its file again."
-            ) from error
+            raise UserError("err_dataset_damaged", dataset=path.parent.name) from error
         raise _gone(path.parent.name) from error
     except (OSError, pa.ArrowInvalid) as error:
-        raise UserError(f"The data set {path.parent.name} is damaged.", "Delete it and add its file again.") from error
+        raise UserError("err_dataset_damaged", dataset=path.parent.name) from error
 
 
 CHECKS = pa.schema(
@@ -263,6 +261,7 @@ LEFT_OUT = pa.schema(
         ("code", pa.string()),
         ("reason", pa.string()),
         ("excerpt", pa.string()),
+        ("said", pa.string()),  # JSON: key and values of the reason, which is English
     ]
 )
 

@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from llmdemo.core.errors import UserError
+from llmdemo.core.sentences import say
 from llmdemo.core.store import Home, write_atomic
 from llmdemo.data.codes import BIT
 from llmdemo.data.encode import Refused, check_tokenizer, encode_documents, encode_many
@@ -228,7 +229,7 @@ def _measure_file(folder, info, tokenizer, max_length, loss_on, progress, should
                 raise Stopped()
             meter.add(reader.get_batch(number).to_pylist())
             if progress:
-                progress((number + 1) / reader.num_record_batches, "counting tokens")
+                progress((number + 1) / reader.num_record_batches, say("data_working_tokens"))
         meter.finish()
     except BaseException:
         meter.discard()

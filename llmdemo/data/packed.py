@@ -62,10 +62,7 @@ def _unpack(path: Path, target: Path, kind: str, max_bytes: int, should_stop: Ca
             while piece := packed.read(_PIECE):
                 done += len(piece)
                 if done > most:
-                    raise UserError(
-                        f"{name} has {size:,} bytes but holds over {most // 2**20:,} MB.",
-                        "Unpack it and split it, or raise LLMDEMO_MAX_UPLOAD_BYTES if it is real data.",
-                    )
+                    raise UserError("err_packed_too_large", name=name, size=size, most=most // 2**20)
                 if should_stop and should_stop():
                     raise Stopped()
                 file.write(piece)
@@ -78,6 +75,4 @@ def _unpack(path: Path, target: Path, kind: str, max_bytes: int, should_stop: Ca
 
 
 def _damaged(name: str, kind: str) -> UserError:
-    return UserError(
-        f"{name} cannot be unpacked: it is damaged or cut off.", f"Pack it again with {kind}, or give it unpacked."
-    )
+    return UserError("err_not_unpacked", name=name, kind=kind)

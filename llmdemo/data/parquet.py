@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from llmdemo.core.bounded_child import BoundedChild
 from llmdemo.core.errors import UserError
+from llmdemo.core.sentences import say
 from llmdemo.data.rows import MAX_COLUMNS, MAX_RECORD, BadRow, Batch
 from llmdemo.data.sniff import shown_name
 
@@ -45,10 +46,7 @@ def read_parquet(path: Path, max_rows: int, kind: str = "Parquet") -> Iterator[B
                 child.pause()  # what the reader of the batch takes is not the child's silence
                 decoded += record_batch.nbytes
                 if decoded > limit:
-                    raise UserError(
-                        f"{name} has {size:,} bytes but holds over {limit // 2**20:,} MB.",
-                        "Such a file is made to fill the memory; if it is real data, save it as JSON Lines.",
-                    )
+                    raise UserError("err_parquet_bomb", name=name, size=size, limit=limit // 2**20)
                 values = [_checked(row, names) for row in _values(record_batch, name, rows)]
                 yield Batch(rows + 1, values, None, min(decoded, size))
                 rows += len(values)
@@ -66,28 +64,20 @@ def _values(record_batch, name: str, before: int) -> list[dict]:
     try:
         return record_batch.to_pylist()
     except (ValueError, OverflowError) as error:  # UnicodeDecodeError is one of them
-        place = f"rows {before + 1:,} to {before + record_batch.num_rows:,}"
-        what = "text that is not UTF-8" if isinstance(error, UnicodeDecodeError) else "a value that cannot be read"
-        raise UserError(f"{name} has {what} in {place}.", "Write it again, or save it as JSON Lines.") from error
+        place = say("word_rows", first=before + 1, last=before + record_batch.num_rows)
+        what = say("word_not_utf8") if isinstance(error, UnicodeDecodeError) else say("word_odd_value")
+        raise UserError("err_parquet_value", name=name, what=what, place=place) from error
 
 
-_REASONS = {
-    3: ("is damaged or no {kind} file", "Write it again."),
-    4: (f"has more than {MAX_COLUMNS:,} columns", "Keep only those that are needed."),
-    6: ("has a list of repeated values inside a column, which is not read", "Write it without dictionaries."),
-    8: ("has more rows than are allowed", "Split it, or raise LLMDEMO_MAX_ROWS."),
-    7: (f"has a row of more than {2 * _PIECE_BYTES // 2**20} MB", "Split it into records of at most 8 MB."),
-}
+_REASONS = (3, 4, 6, 7, 8)
+"""Exit codes of the child that have a sentence, err_parquet_<code>."""
 
 
 def _broken(name: str, code: int, rows: int, kind: str) -> UserError:
     if code in _REASONS:
-        return UserError(f"{name} {_REASONS[code][0].format(kind=kind)}.", _REASONS[code][1])
-    after = f" after row {rows:,}" if rows else ""
-    return UserError(
-        f"{name} takes more memory or time to unpack than is allowed{after}.",
-        "It may be damaged; if it is real data, save it as JSON Lines.",
-    )
+        most = 2 * _PIECE_BYTES // 2**20
+        return UserError(f"err_parquet_{code}", name=name, kind=kind, columns=MAX_COLUMNS, most=most)
+    return UserError("err_unpack_limit_after" if rows else "err_unpack_limit", name=name, rows=rows)
 
 
 def class_names(about: bytes) -> dict[str, list[str]]:
@@ -113,4 +103,4 @@ def _checked(row: dict, names: dict[str, list[str]]):
             row[column] = labels[value]
         elif value == -1 and isinstance(value, int):
             row[column] = None  # how `datasets` writes that there is no label
-    return BadRow(f"has over {MAX_RECORD:,} characters") if size > MAX_RECORD else row
+    return BadRow(say("reason_too_long", n=MAX_RECORD)) if size > MAX_RECORD else row

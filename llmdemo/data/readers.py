@@ -12,6 +12,7 @@ from pathlib import Path
 import orjson
 
 from llmdemo.core.errors import UserError
+from llmdemo.core.sentences import say
 from llmdemo.data.columns import KNOWN
 from llmdemo.data.rows import MAX_RECORD, BadRow, Batch, Gather
 from llmdemo.data.sniff import not_utf8, shown_name
@@ -78,11 +79,8 @@ def _text_lines(path: Path, encoding: str) -> Iterator[tuple[int, str]]:
 
 def _line_too_long(path: Path, number: int, blank: int = 0) -> UserError:
     if blank:
-        return UserError(f"{shown_name(path.name)} has {blank:,} blank lines before line {number:,}.", "Remove them.")
-    return UserError(
-        f"Line {number} of {shown_name(path.name)} is longer than {MAX_RECORD // 2**20} MB.",
-        "A record may have 8 MB at most: are its line ends missing?",
-    )
+        return UserError("err_blank_lines", name=shown_name(path.name), blank=blank, number=number)
+    return UserError("err_line_too_long", number=number, name=shown_name(path.name), max_record=MAX_RECORD // 2**20)
 
 
 def _parse_line(data: bytes, line: int, path: Path):
@@ -98,10 +96,10 @@ def _parse_line(data: bytes, line: int, path: Path):
     except json.JSONDecodeError as error:
         reason = f"{error.msg} at column {error.colno}"
     except RecursionError:
-        reason = "it is nested too deeply"
+        reason = say("reason_nested")
     except ValueError:
-        reason = "it has a number that is too long"
-    raise UserError(f"Line {line} of {shown_name(path.name)} is not JSON: {reason}.", "Mend or remove that line.")
+        reason = say("reason_number")
+    raise UserError("err_line_no_json", line=line, name=shown_name(path.name), reason=reason)
 
 
 # ---- JSON ----
@@ -195,10 +193,7 @@ class _Window:
     def error(self, reason: str, at: int | None = None) -> UserError:
         """The sentence for what is wrong at a place (default: where the window stands)."""
         line, column = self._place(self.at if at is None else at)
-        return UserError(
-            f"{shown_name(self.path.name)} is not JSON: line {line}, column {column}: {reason}.",
-            "Mend that place and try again.",
-        )
+        return UserError("err_place_no_json", name=shown_name(self.path.name), line=line, column=column, reason=reason)
 
     def broken(self, row: int, error: json.JSONDecodeError | None = None) -> UserError:
         """The sentence for a syntax error in or after record `row`, at the place that json.loads names."""
@@ -248,23 +243,19 @@ def _json_object(path: Path, encoding: str) -> Iterator[Batch]:
     """A file that is one object: lists of records under one key or under train/eval keys, or a single record."""
     name = shown_name(path.name)
     if path.stat().st_size > _OBJECT_BYTES:
-        raise UserError(
-            f"{name} is one JSON object of over {_OBJECT_BYTES // 2**20} MB.",
-            "Save the records as a list or as JSON Lines.",
-        )
+        raise UserError("err_one_object", name=name, object_bytes=_OBJECT_BYTES // 2**20)
     with open(path, encoding=encoding, newline="") as file:
         text = file.read()
     try:
         value = _DECODER.decode(text)
     except RecursionError as error:
-        raise UserError(f"{name} is nested too deeply.", "A record has a few levels, not thousands.") from error
+        raise UserError("err_nested_too_deep", name=name) from error
     except json.JSONDecodeError as error:
         raise UserError(
-            f"{name} is not JSON: line {error.lineno}, column {error.colno}: {error.msg}.",
-            "Mend that place; several objects need a list or one line each.",
+            "err_object_no_json", name=name, line=error.lineno, column=error.colno, reason=error.msg
         ) from error
     except ValueError as error:
-        raise UserError(f"{name} has a number of thousands of digits.", "Write it as text.") from error
+        raise UserError("err_long_number", name=name) from error
     gather = Gather()
     for row in _rows_of_object(value):
         if batch := gather.add(_as_row(row), 0, 0, len(text)):
@@ -324,8 +315,9 @@ def _with_split(row, key: str):
 def _as_row(value):
     if isinstance(value, dict | str):
         return value
-    kinds = {list: "a list", bool: "true or false", int: "a number", float: "a number", type(None): "null"}
-    return BadRow(f"is {kinds.get(type(value), 'no object')}, not an object with fields", repr(value)[:200])
+    kinds = {list: "list", bool: "boolean", int: "number", float: "number", type(None): "null"}
+    kind = say(f"kind_{kinds.get(type(value), 'no_object')}")
+    return BadRow(say("reason_no_object", kind=kind), repr(value)[:200])
 
 
 # ---- tables ----
@@ -360,8 +352,7 @@ def _texts(path: Path, encoding: str) -> Iterator[Batch]:
             size += len(line) + 1
             if size > MAX_RECORD:
                 raise UserError(
-                    f"The paragraph at line {begins} of {shown_name(path.name)} is longer than {MAX_RECORD // 2**20} MB.",
-                    "Put blank lines between the paragraphs.",
+                    "err_paragraph_too_long", begins=begins, name=shown_name(path.name), max_record=MAX_RECORD // 2**20
                 )
         ends = not line.strip() if blank else size >= piece
         if waiting and ends:

@@ -193,7 +193,7 @@ class Records:
         chosen = np.ones(len(self), bool)
         if code:
             if code not in BIT:
-                raise UserError(f"{str(code)[:40]!r} is no problem of a record.", f"Known are {', '.join(BIT)}.")
+                raise UserError("err_no_problem_of_record", code=repr(str(code)[:40]), names=list(BIT))
             chosen &= (self._flags[self.places] & np.uint32(BIT[code])) != 0
         if query:
             chosen &= self._holds(query)[self.places]

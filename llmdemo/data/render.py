@@ -141,10 +141,7 @@ def _answer_places(messages: list[dict], last_only: bool) -> list[int]:
 
 
 def _rewrites(messages) -> UserError:
-    return UserError(
-        f"The model's chat template does not keep its own prompt before the answer {messages[-1]['content'][:60]!r}.",
-        "Such a template cannot be trained on answers: choose another model, or data of raw text.",
-    )
+    return UserError("err_template_moves_prompt", answer=repr(messages[-1]["content"][:60]))
 
 
 def render(conversations: list[list[dict]], tokenizer, generation: bool) -> list[str]:
@@ -164,10 +161,7 @@ def render(conversations: list[list[dict]], tokenizer, generation: bool) -> list
         ValueError,
     ) as error:
         reason = str(error)[:200]
-    raise UserError(
-        f"The model's chat template refuses a conversation: {reason}",
-        "Its turns must go user, assistant, user, … as the template wants them; a system turn may not be allowed.",
-    )
+    raise UserError("err_template_refuses", reason=reason)
 
 
 def _templated(conversations: list[list[dict]], tokenizer, generation: bool) -> list[str]:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from llmdemo.core.errors import UserError
+from llmdemo.core.sentences import Sentence, restored
 from llmdemo.core.store import Home
 from llmdemo.data.codes import CODES, FLAGS, mask
 from llmdemo.data.library import DatasetInfo, column, folder_of, get_dataset, open_arrow, read_checks, still_there
@@ -30,7 +31,7 @@ def problems(home: Home, dataset_id: str, offset: int = 0, limit: int = 200, cod
     only counted. Raises UserError for an unknown code.
     """
     if code and code not in CODES:
-        raise UserError(f"{str(code)[:40]!r} is no kind of problem.", f"Known are {', '.join(CODES)}.")
+        raise UserError("err_no_problem", code=repr(str(code)[:40]), names=list(CODES))
     info = get_dataset(home, dataset_id)
     index = _Index(home, info, code)
     return [index.problem(at) for at in range(max(0, offset), min(len(index), max(0, offset) + max(0, limit)))], len(
@@ -67,8 +68,11 @@ class _Index:
     def problem(self, at: int) -> dict:
         row, bit, place = (int(value) for value in self._found[at])
         if bit < 0:
-            left = {name: self._left.column(name)[place].as_py() for name in ("line", "code", "reason", "excerpt")}
-            title, message = CODES[left["code"]].title, f"{left['reason'][:1].upper()}{left['reason'][1:]}."
+            left = {name: self._left.column(name)[place].as_py() for name in self._left.column_names}
+            left = restored(left, json.loads(left.get("said") or "{}"))  # an older data set has English alone
+            reason = left["reason"]
+            title = CODES[left["code"]].title
+            message: str = Sentence(f"{reason[:1].upper()}{reason[1:]}.", "reason_alone", {"reason": reason})
             return _problem(row, left["line"], None, left["code"], title, message, "left out", left["excerpt"])
         flag = FLAGS[bit]
         action = "left out" if self._filters & (1 << bit) else "kept, cut" if flag.name == "response_cut" else "kept"

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from llmdemo.core.errors import UserError
+from llmdemo.core.sentences import say
 from llmdemo.data.columns import (
     PROVENANCE,
     ROLES,
@@ -81,7 +82,7 @@ class Shape:
             notes.leave(row.keys() - self._used, row)
         records = CONVERTERS[self.task if self.name != "instances" else "instances"](row, self.roles, notes)
         if self.task != "text" and any(_characters(record) > MAX_CHARACTERS for record in records):
-            raise Bad("too_long", f"has over {MAX_CHARACTERS:,} characters")
+            raise Bad("too_long", say("reason_too_long", n=MAX_CHARACTERS))
         if self.task == "chat":
             for record in records:
                 _set(record, "alternatives", alternatives(row.get(self.roles.get("alternatives", "")), record, notes))
@@ -109,19 +110,15 @@ def detect(rows: list, mapping: dict | None = None, task: str | None = None) -> 
     when no shape fits: ColumnsNeeded where a mapping by hand would help.
     """
     if task is not None and task not in TASKS:
-        raise UserError(f"The task is {str(task)[:40]!r}.", f"It must be one of {', '.join(TASKS)}.")
+        raise UserError("err_no_task", task=repr(str(task)[:40]), names=list(TASKS))
     dicts = [row for row in rows if isinstance(row, dict)]
     if not dicts:
         if any(isinstance(row, str) for row in rows):
             return Shape("raw text", "text", {"text": "text"}, ("text",))
-        raise UserError(
-            "No row of the file is a record.", "Each row must be an object with fields, or a line of a table."
-        )
+        raise UserError("err_no_record_in_file")
     columns = _columns(dicts)
     if not columns:
-        raise UserError(
-            "The records have no fields.", "Each needs an instruction and an answer, a text, or a conversation."
-        )
+        raise UserError("err_no_fields")
     if mapping:
         roles = check_mapping(mapping, columns)
         task, roles = _by_roles(roles, task)
@@ -165,9 +162,7 @@ def _columns(dicts: list[dict]) -> list[str]:
         for key in row:
             counts[key] = counts.get(key, 0) + 1
     if len(counts) > 10_000:
-        raise UserError(
-            f"The records have {len(counts):,} different fields.", "They must all have the same few fields."
-        )
+        raise UserError("err_too_many_fields", n=len(counts))
     return sorted(counts, key=lambda key: -counts[key])[:1000]
 
 
@@ -223,10 +218,7 @@ def _holds_turns(dicts: list[dict], column: str) -> bool:
     cells = [row.get(column) for row in dicts]
     lists = [cell for cell in cells if isinstance(cell, list)]
     if column.strip().lower() == "turns" and any(isinstance(turn, str) for turns in lists for turn in turns[:1]):
-        raise UserError(
-            "The records have the user's turns but no answers.",
-            "To train, each needs an answer (output, response, completion). A prompt alone can be tried in the arena.",
-        )
+        raise UserError("err_no_answers")
     if lists:
         return len(lists) * 2 > len(dicts)
     return sum(turns_in(cell) is not None for cell in cells if cell is not None) * 2 > len(dicts)
@@ -291,10 +283,12 @@ def _guessed(dicts, columns, task, roles) -> tuple[str, str, dict]:
                 columns,
                 {"text": roles["text"], "label": several[0]},
                 "classify",
-                f"The columns {shown_columns(several)} hold only 0 and 1: several labels for a text (multi-hot), which are not "
-                "trained together; one of them can be.",
+                say("err_multi_hot", columns=shown_columns(several)),
             )
-    mapping, guessed_task, sure = guess(dicts[:1000], [column for column in columns if column != roles.get("split")])
+    telling = [column for column in columns if column != roles.get("split")]
+    if not telling:
+        raise UserError("err_no_fields")
+    mapping, guessed_task, sure = guess(dicts[:1000], telling)
     sure = sure and not ("response" in roles and len(columns) > 1)  # an answer without its question is no raw text
     if sure and task in (None, guessed_task) and "prompt" not in roles:
         return ("raw text" if guessed_task == "text" else "classification"), guessed_task, mapping
@@ -303,10 +297,7 @@ def _guessed(dicts, columns, task, roles) -> tuple[str, str, dict]:
         longest = max(others, key=lambda column: sum(len(str(row.get(column) or "")) for row in dicts[:1000]))
         raise ColumnsNeeded(columns, {"text": longest, "label": roles["label"]}, "classify")
     if "prompt" in roles and len(columns) - ("split" in roles) == 1:
-        raise UserError(
-            f"The records have {roles['prompt'][:40]!r} but no answer.",
-            "To train, each needs an answer (output, response, completion). A prompt alone can be tried in the arena.",
-        )
+        raise UserError("err_no_answer_column", column=repr(roles["prompt"][:40]))
     if "text" in roles and "prompt" not in roles and len(columns) > 2:
         mapping, guessed_task = {"text": roles["text"]}, "text"
     raise ColumnsNeeded(columns, mapping, guessed_task)
@@ -318,4 +309,4 @@ def _by_roles(roles: dict, task: str | None) -> tuple[str, dict]:
         if all(role in roles for role in needed) or (candidate == "chat" and "messages" in roles):
             return candidate, roles
     wanted = TASK_ROLES[task or "chat"]
-    raise UserError(f"The columns given are {', '.join(roles) or 'none'}.", f"Needed are {' and '.join(wanted)}.")
+    raise UserError("err_columns_needed", got=", ".join(roles) or "none", names=list(wanted))

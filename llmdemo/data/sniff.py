@@ -11,6 +11,7 @@ from pathlib import Path
 from charset_normalizer import from_bytes
 
 from llmdemo.core.errors import UserError
+from llmdemo.core.sentences import say
 
 FORMATS = {
     "json": "JSON",
@@ -21,30 +22,31 @@ FORMATS = {
     "arrow": "Arrow",
     "text": "plain text",
 }
-TAKES = "Give a JSON, JSON Lines, CSV, TSV, Parquet or plain text file in UTF-8."
+TAKES = say("takes_files")
 
 _HEAD_BYTES = 65536
 _SUFFIXES = {
     ".json": "json", ".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".tsv": "tsv", ".tab": "tsv",
     ".txt": "text", ".text": "text", ".md": "text", ".parquet": "parquet",
 }  # fmt: skip
-_MAGIC = [
-    (b"\x1f\x8b", "is compressed with gzip", "Unpack it first."),
-    (b"BZh", "is compressed with bzip2", "Unpack it first."),
-    (b"\xfd7zXZ\x00", "is compressed with xz", "Unpack it first."),
-    (b"\x28\xb5\x2f\xfd", "is compressed with zstd", "Unpack it first."),
-    (b"7z\xbc\xaf\x27\x1c", "is a 7z archive", "Unpack it first."),
-    (b"PK\x03\x04", "is a ZIP archive or an Excel workbook", "Unpack it, or save the sheet as CSV (UTF-8)."),
-    (b"PK\x05\x06", "is an empty ZIP archive or Excel workbook", "Is it the right file?"),
-    (b"PK\x07\x08", "is a part of a ZIP archive", "Unpack it first, or save the sheet as CSV (UTF-8)."),
-    (b"%PDF-", "is a PDF", "Save its text as a .txt file."),
-    (b"\xd0\xcf\x11\xe0", "is an old Excel or Word file", "Save the sheet as CSV (UTF-8)."),
-    (b"FEA1", "is a Feather file of the first version", "Save it as Parquet."),
-    (b"SQLite format 3", "is an SQLite database", "Export the table as CSV."),
-    (b"\x89PNG", "is a picture", TAKES),
-    (b"\xff\xd8\xff", "is a picture", TAKES),
-    (b"\x00\x00\xfe\xff", "is text in UTF-32", "Save it as UTF-8."),
-    (b"\xff\xfe\x00\x00", "is text in UTF-32", "Save it as UTF-8."),
+_UNPACK = say("hint_unpack")
+_MAGIC: list[tuple[bytes, str, str | None]] = [
+    (b"\x1f\x8b", "err_is_gzip", _UNPACK),
+    (b"BZh", "err_is_bzip2", _UNPACK),
+    (b"\xfd7zXZ\x00", "err_is_xz", _UNPACK),
+    (b"\x28\xb5\x2f\xfd", "err_is_zstd", _UNPACK),
+    (b"7z\xbc\xaf\x27\x1c", "err_is_7z", _UNPACK),
+    (b"PK\x03\x04", "err_is_zip", None),
+    (b"PK\x05\x06", "err_is_empty_zip", None),
+    (b"PK\x07\x08", "err_is_part_of_zip", None),
+    (b"%PDF-", "err_is_pdf", None),
+    (b"\xd0\xcf\x11\xe0", "err_is_office", None),
+    (b"FEA1", "err_is_feather", None),
+    (b"SQLite format 3", "err_is_sqlite", None),
+    (b"\x89PNG", "err_is_picture", TAKES),
+    (b"\xff\xd8\xff", "err_is_picture", TAKES),
+    (b"\x00\x00\xfe\xff", "err_is_utf32", None),
+    (b"\xff\xfe\x00\x00", "err_is_utf32", None),
 ]
 ENCODINGS = {
     "cp950": "Big5",
@@ -74,21 +76,19 @@ def sniff(path: Path, max_bytes: int) -> tuple[str, str]:
         return "parquet", "binary"
     if head.startswith(b"ARROW1") or (head.startswith(b"\xff\xff\xff\xff") and path.suffix.lower() in _ARROW):
         return "arrow", "binary"
-    for magic, what, hint in _MAGIC:
+    for magic, key, hint in _MAGIC:
         if head.startswith(magic):
-            raise UserError(f"{name} {what}.", hint)
+            raise UserError(key, hint, name=name)
     encoding = "utf-16" if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
     if encoding != "utf-16" and b"\0" in head:
-        raise UserError(f"{name} is not text: byte {head.index(0) + 1} is NUL.", TAKES)
+        raise UserError("err_nul_byte", TAKES, name=name, n=head.index(0) + 1)
     if encoding != "utf-16":
         encoding = _east_asian(path) or encoding
     text = _decoded(head, encoding, path)
     if not text.strip():
         if path.stat().st_size <= _HEAD_BYTES:
-            raise UserError(f"{name} holds nothing but blanks.", TAKES)
-        raise UserError(
-            f"{name} begins with {_HEAD_BYTES:,} blanks.", "Remove them, or check that it is the right file."
-        )
+            raise UserError("err_only_blanks", TAKES, name=name)
+        raise UserError("err_begins_blank", name=name, n=_HEAD_BYTES)
     return _text_format(text, path, name), encoding
 
 
@@ -148,27 +148,31 @@ def not_utf8(path: Path, encoding: str) -> UserError:
             if not block:
                 break
     shown = {"utf-16": "UTF-16", **ENCODINGS}.get(encoding, "UTF-8")
-    what = "ends inside a character" if byte is None else f"has the byte 0x{byte:02X}"
-    return UserError(f"Line {line} of {shown_name(path.name)} {what}, which is not {shown}.", "Save the file as UTF-8.")
+    name = shown_name(path.name)
+    if byte is None:
+        return UserError("err_ends_inside", line=line, name=name, shown=shown)
+    return UserError("err_odd_byte", line=line, name=name, byte=f"0x{byte:02X}", shown=shown)
 
 
 def _head(path: Path, name: str, max_bytes: int) -> bytes:
     try:
         info = path.stat()
         if not stat.S_ISREG(info.st_mode):
-            raise UserError(f"{name} is not a file.", TAKES)
+            raise UserError("err_not_a_file", TAKES, name=name)
         if info.st_size > max_bytes:
             raise UserError(
-                f"{name} has {info.st_size / 1e6:,.0f} MB; at most {max_bytes / 1e6:,.0f} MB are taken.",
-                "Split it, or raise LLMDEMO_MAX_UPLOAD_BYTES.",
+                "err_file_too_large",
+                name=name,
+                size=f"{info.st_size / 1e6:,.0f}",
+                most=f"{max_bytes / 1e6:,.0f}",
             )
         with open(path, "rb") as file:
             head = file.read(_HEAD_BYTES)
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "its name is not valid"
-        raise UserError(f"{name} cannot be read ({reason}).", TAKES) from error
+        reason = getattr(error, "strerror", None) or say("reason_name")
+        raise UserError("err_file_unreadable", TAKES, name=name, reason=reason) from error
     if not head:
-        raise UserError(f"{name} is empty.", TAKES)
+        raise UserError("err_empty_file", TAKES, name=name)
     return head
 
 
@@ -183,11 +187,9 @@ def _text_format(text: str, path: Path, name: str) -> str:
     start = text.lstrip()
     suffix = _SUFFIXES.get(path.suffix.lower())
     if suffix == "parquet":
-        raise UserError(
-            f"{name} is no Parquet file: it does not begin with PAR1.", "Is it cut off, or a page of an error?"
-        )
+        raise UserError("err_no_parquet", name=name)
     if start.lower().startswith(_MARKUP) and suffix != "text":
-        raise UserError(f"{name} is a page of HTML or XML, not data.", TAKES)
+        raise UserError("err_markup", TAKES, name=name)
     if suffix in ("csv", "tsv", "text"):
         return suffix
     if start[0] == "[":
@@ -196,12 +198,9 @@ def _text_format(text: str, path: Path, name: str) -> str:
         return "jsonl" if suffix == "jsonl" or _is_lines(start) else "json"
     if suffix in ("json", "jsonl"):
         line = text[: len(text) - len(start)].count("\n") + 1
-        raise UserError(
-            f"{name} is not JSON: line {line} begins with {start[:20]!r}.",
-            "JSON begins with [ or {; rename it if it is another format.",
-        )
+        raise UserError("err_begins_no_json", name=name, line=line, start=repr(start[:20]))
     if path.suffix and len(path.suffix) <= 6:
-        raise UserError(f"{name} is not a data file that is known here.", TAKES)
+        raise UserError("err_unknown_file", TAKES, name=name)
     return "tsv" if "\t" in start.split("\n", 1)[0] else "text"
 
 

@@ -29,7 +29,7 @@ def split(
     for a share out of range.
     """
     if not 0 <= eval_share < 1:
-        raise UserError(f"The share held out is {eval_share}.", "It must be at least 0 and less than 1.")
+        raise UserError("err_eval_share", eval_share=eval_share)
     if folds:
         held = parts(records, seed, folds) == fold
         return np.flatnonzero(~held), np.flatnonzero(held)
@@ -76,10 +76,7 @@ def parts(records: Records, seed: int, folds: int) -> np.ndarray:
     strata = _strata(records, 1) if kinds is None else kinds
     _, first = np.unique(group, return_index=True)
     if not 2 <= folds <= len(first):
-        raise UserError(
-            f"{len(first):,} different records cannot be dealt into {folds} parts.",
-            "Give at least 2 folds, and no more than there are different records.",
-        )
+        raise UserError("err_too_few_for_folds", n=len(first), folds=folds)
     sizes = np.bincount(group, minlength=len(first))
     generator = np.random.default_rng(seed)
     part_of, whole = np.zeros(len(first), np.int64), np.zeros(folds, np.int64)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from llmdemo.core.errors import UserError
+from llmdemo.core.sentences import say
 from llmdemo.data.columns import KNOWN
 from llmdemo.data.rows import MAX_COLUMNS, MAX_RECORD, BadRow
 from llmdemo.data.sniff import shown_name
@@ -42,7 +43,7 @@ def read_table(path: Path, lines: Iterator[tuple[int, str]]) -> Iterator[tuple[o
     rows = _rows(reader, source, path)
     head = list(itertools.islice(rows, 200))
     if not head:
-        raise UserError(f"{shown_name(path.name)} has no rows.", "A table needs a row of names and rows of cells.")
+        raise UserError("err_table_without_rows", name=shown_name(path.name))
     width = Counter(len(cells) for cells, *_ in head).most_common(1)[0][0]
     columns = _columns(head, width, path)
     if columns is None:
@@ -86,16 +87,12 @@ def _rows(reader, source: _Lines, path: Path) -> Iterator[tuple[list[str], int, 
         try:
             cells = next(reader, None)
         except csv.Error as error:
-            raise UserError(
-                f"{shown_name(path.name)} breaks at the row that begins on line {begins}: {error}.",
-                "A quote that is opened must be closed, and a quote inside a cell doubled.",
-            ) from error
+            raise UserError("err_quote_left_open", name=shown_name(path.name), begins=begins, error=error) from error
         if cells is None:
             return
         if len(cells) > MAX_COLUMNS:
             raise UserError(
-                f"Line {begins} of {shown_name(path.name)} has {len(cells):,} columns.",
-                f"At most {MAX_COLUMNS:,} are read: is this the right delimiter?",
+                "err_too_many_columns", begins=begins, name=shown_name(path.name), n=len(cells), most=MAX_COLUMNS
             )
         if any(cell.strip() for cell in cells):
             yield cells, begins, source.done - before
@@ -165,12 +162,11 @@ def _columns(head: list[tuple], width: int, path: Path) -> list[str] | None:
         return None
     if len(set(names)) < len(names):
         twice = Counter(names).most_common(1)[0][0]
-        raise UserError(f"{shown_name(path.name)} has two columns named {twice[:40]!r}.", "Rename one of them.")
+        raise UserError("err_two_columns", name=shown_name(path.name), column=repr(twice[:40]))
     return first
 
 
 def _row(cells: list[str], columns: list[str]):
     if len(cells) == len(columns):
         return dict(zip(columns, cells, strict=True))
-    plural = "" if len(cells) == 1 else "s"
-    return BadRow(f"has {len(cells)} cell{plural} where the table has {len(columns)}", " | ".join(cells)[:200])
+    return BadRow(say("reason_cells", n=len(cells), columns=len(columns)), " | ".join(cells)[:200])

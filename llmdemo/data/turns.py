@@ -4,6 +4,7 @@ Knows no columns and no files. A turn here is {"role", "content"}, with "train" 
 not to be learned, and "reasoning" where it has any.
 """
 
+from llmdemo.core.sentences import say
 from llmdemo.data.values import (
     Bad,
     Notes,
@@ -69,7 +70,7 @@ def as_turns(turns, notes: Notes) -> list[dict]:
     if found is None:
         found = unpacked(turns)
     if not isinstance(found, list):
-        raise Bad("wrong_shape", "has no list of turns")
+        raise Bad("wrong_shape", say("reason_no_turns"))
     if found and all(isinstance(turn, str) for turn in found):
         return [
             {"role": ("user", "assistant")[i % 2], "content": whole_characters(turn)} for i, turn in enumerate(found)
@@ -79,11 +80,11 @@ def as_turns(turns, notes: Notes) -> list[dict]:
 
 def _as_turn(turn, notes: Notes) -> dict:
     if not isinstance(turn, dict):
-        raise Bad("wrong_shape", "has a turn that is not an object with a role and a text")
+        raise Bad("wrong_shape", say("reason_odd_turn"))
     name = turn.get("role", turn.get("from"))
     role = ROLE_NAMES.get(name.strip().lower()) if isinstance(name, str) else None
     if role is None:
-        raise Bad("wrong_roles", f"has the role {str(name)[:40]!r}")
+        raise Bad("wrong_roles", say("reason_role", role=repr(str(name)[:40])))
     content = next((turn[key] for key in _TEXT_KEYS if turn.get(key) is not None), None)
     if isinstance(content, str) and len(turn) == 2:
         return {"role": role, "content": whole_characters(content)}
@@ -134,12 +135,12 @@ def _is_learned(turn: dict) -> bool | None:
             continue
         known = _TOLD.get(value.strip().lower() if isinstance(value, str) else value) if _plain(value) else None
         if known is None:
-            raise Bad("wrong_shape", f"has a turn with {key} {str(value)[:40]!r}, where 0 or 1 must stand")
+            raise Bad("wrong_shape", say("reason_weight", key=key, value=repr(str(value)[:40])))
         told = known if told is None else told and known
     detail = [part.get("train") for part in turn.get("train_detail") or () if isinstance(part, dict)]
     if False in detail:
         if True in detail:
-            raise Bad("partly_learned", "has an answer of which a part is not to be learned (train_detail)")
+            raise Bad("partly_learned", say("reason_partly_learned"))
         return False
     return told
 
@@ -166,7 +167,7 @@ def _calls(calls) -> str:
     for call in calls if isinstance(calls, list) else [calls]:
         call = call.get("function", call) if isinstance(call, dict) else call
         if not isinstance(call, dict) or "name" not in call:
-            raise Bad("wrong_shape", "has a tool call without a name")
+            raise Bad("wrong_shape", say("reason_tool_call"))
         arguments = call.get("arguments", {})
         lines.append(as_json({"name": call["name"], "arguments": unpacked(arguments)}))
     return "\n".join(lines)
@@ -181,22 +182,22 @@ def close(turns: list[dict]) -> dict:
     """
     answers = [i for i, turn in enumerate(turns) if turn["role"] == "assistant"]
     if not answers:
-        raise Bad("empty_response", "has no answer")
+        raise Bad("empty_response", say("reason_no_answer"))
     learned = [i for i in answers if turns[i].get("train") is not False]
     if not learned:
-        raise Bad("not_learned", "has no answer to learn: all are marked as not to be learned")
+        raise Bad("not_learned", say("reason_not_learned"))
     kept = turns[: learned[-1] + 1]
     before = "start"
     for turn in kept:
         role = turn["role"]
         if role not in _AFTER[before]:
-            place = "begins with" if before == "start" else f"has after {before}"
-            raise Bad("wrong_roles", f"{place} {role} where {' or '.join(_AFTER[before])} must stand")
+            place = say("place_begins") if before == "start" else say("place_after", before=before)
+            raise Bad("wrong_roles", say("reason_role_order", place=place, role=role, roles=list(_AFTER[before])))
         before = role
     if not all(kept[i]["content"].strip() for i in learned):
-        raise Bad("empty_response", "has an empty answer")
+        raise Bad("empty_response", say("reason_empty_answer"))
     if not any(turn["content"].strip() for turn in kept if turn["role"] == "user"):
-        raise Bad("empty_instruction", "has an empty instruction")
+        raise Bad("empty_instruction", say("reason_empty_instruction"))
     record: dict = {"messages": kept}
     if any(len(turn) > 2 for turn in kept):
         record = {"messages": [{"role": turn["role"], "content": turn["content"]} for turn in kept]}
@@ -225,18 +226,18 @@ def strip_prompt(answer, prompt: list[dict] | None, notes: Notes) -> tuple[list[
     found = turns_in(answer)
     if found is None and not isinstance(answer, list):
         if prompt is None:
-            raise Bad("empty_instruction", "has no prompt")
+            raise Bad("empty_instruction", say("reason_no_prompt"))
         return prompt, as_text(answer, notes)
     turns = as_turns(answer if found is None else found, notes)
     if not turns or turns[-1]["role"] != "assistant":
-        raise Bad("wrong_roles", "has an answer that does not end with the assistant's turn")
+        raise Bad("wrong_roles", say("reason_answer_end"))
     if turns[-1].get("reasoning"):
         notes.unused.add("reasoning_content")
     before = [{"role": turn["role"], "content": turn["content"]} for turn in turns[:-1]]
     if not before and prompt is not None:
         before = prompt
     if not before:
-        raise Bad("empty_instruction", "has no prompt")
+        raise Bad("empty_instruction", say("reason_no_prompt"))
     return before, turns[-1]["content"]
 
 

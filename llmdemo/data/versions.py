@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from llmdemo.core.errors import UserError
+from llmdemo.core.sentences import say
 from llmdemo.core.store import Home, new_id, whole_folder
 from llmdemo.data import measure
 from llmdemo.data.codes import ABOUT_TOKENS, BIT, CODES, FLAGS, mask
@@ -105,7 +106,7 @@ def apply_filters(home: Home, dataset_id: str, filters: list[str]) -> DatasetInf
     checks = read_checks(source)
     kept = kept_mask(column(checks, "flags"), filters)
     if not kept.any():
-        raise UserError("These filters leave no record.", "Switch one of them off.")
+        raise UserError("err_filters_leave_none")
     tokens = parent.tokens
     if tokens and parent.measured and (measured := measure.read_measured(source, parent.measured)):
         again = measure.summary(measured, kept, tokens["max_length"], parent.task)
@@ -128,7 +129,7 @@ def apply_filters(home: Home, dataset_id: str, filters: list[str]) -> DatasetInf
 def _checked(filters) -> list[str]:
     for name in filters:
         if name not in BIT:
-            raise UserError(f"{str(name)[:40]!r} is no filter.", f"Filters are {', '.join(BIT)}.")
+            raise UserError("err_no_filter", name=repr(str(name)[:40]), names=list(BIT))
     return [code.name for code in FLAGS if code.name in filters]
 
 
@@ -158,8 +159,10 @@ def edit_record(home: Home, dataset_id: str, place: int, record: dict, *, tokeni
     try:
         edited = shape.records(record)[0]
     except Bad as problem:
-        raise UserError(f"The record {problem.reason}.", "Mend it, or drop the record.") from problem
-    return _rewrite(home, parent, f"Row {row:,} edited.", {place: {"row": row, **edited}}, np.zeros(0, int), tokenizer)
+        raise UserError("err_record_problem", reason=problem.reason) from problem
+    return _rewrite(
+        home, parent, say("data_change_edited", row=row), {place: {"row": row, **edited}}, np.zeros(0, int), tokenizer
+    )
 
 
 @still_there
@@ -168,17 +171,18 @@ def drop_records(home: Home, dataset_id: str, places: list[int], *, tokenizer=No
     parent = get_dataset(home, dataset_id)
     _check_places(parent, places)
     rows = column(read_checks(folder_of(home, dataset_id)), "row")[sorted(set(places))]
-    shown = ", ".join(f"{row:,}" for row in rows[:3]) + (f" and {len(rows) - 3:,} more" if len(rows) > 3 else "")
-    change = f"Row{'s' if len(rows) > 1 else ''} {shown} dropped."
+    shown = ", ".join(f"{row:,}" for row in rows[:3])
+    shown = say("rows_and_more", rows=shown, n=len(rows) - 3) if len(rows) > 3 else shown
+    change = say("data_change_dropped", n=len(rows), rows=shown)
     return _rewrite(home, parent, change, {}, np.array(sorted(set(places)), int), tokenizer)
 
 
 def _check_places(info: DatasetInfo, places) -> None:
     for place in places:
         if isinstance(place, bool) or not isinstance(place, int | np.integer) or not 0 <= place < info.records:
-            raise UserError(f"There is no record {str(place)[:20]}.", f"Places go from 0 to {info.records - 1:,}.")
+            raise UserError("err_no_record_at", place=str(place)[:20], last=info.records - 1)
     if not len(places):
-        raise UserError("No record is chosen.", "Choose one at least.")
+        raise UserError("err_none_chosen")
 
 
 def _rewrite(home, parent: DatasetInfo, change: str, edits: dict, drops: np.ndarray, tokenizer) -> DatasetInfo:
@@ -186,7 +190,7 @@ def _rewrite(home, parent: DatasetInfo, change: str, edits: dict, drops: np.ndar
     info = _child_of(home, parent, change)
     keep = np.setdiff1d(np.arange(parent.records), drops)
     if not len(keep):
-        raise UserError("No record would be left.", "Delete the data set instead.")
+        raise UserError("err_none_would_be_left")
     held = load_held(source)
     for place, record in edits.items():
         one = Held.of([record], [int(held.line[place])], to_batch([record], parent.task))
@@ -247,7 +251,7 @@ def _settled(folder: Path, info: DatasetInfo, held: Held, parent: DatasetInfo, k
     """The info with all that follows from the records in `folder`."""
     settled = settle(folder, held, info.task, info.filters)
     if not settled.kept.any():
-        raise UserError("The checks would leave no record.", "Switch a filter off first.")
+        raise UserError("err_checks_would_leave_none")
     tokens = None
     if key and (measured := measure.read_measured(folder, key)):
         assert parent.tokens, "its measurement was carried over"
@@ -276,7 +280,7 @@ def _labels(folder: Path) -> list[str]:
     for number in range(reader.num_record_batches):
         labels |= set(reader.get_batch(number).column("label").unique().to_pylist())
     if not 2 <= len(labels) <= MAX_LABELS:
-        raise UserError(f"{len(labels):,} labels would be left.", f"Classification needs 2 to {MAX_LABELS:,}.")
+        raise UserError("err_labels_left", n=len(labels), most=MAX_LABELS)
     return sorted(labels)
 
 
@@ -305,12 +309,12 @@ def merge_datasets(home: Home, settings: Settings, dataset_ids: list[str], name:
     """
     parents = [get_dataset(home, dataset_id) for dataset_id in dataset_ids]
     if len(parents) < 2 or len(set(dataset_ids)) < len(dataset_ids):
-        raise UserError("To merge, two different data sets are needed.", "Choose another one.")
+        raise UserError("err_merge_same")
     tasks = {parent.task for parent in parents}
     if len(tasks) > 1:
-        raise UserError(f"The data sets are for {' and '.join(sorted(tasks))}.", "Merge data sets of one task.")
+        raise UserError("err_merge_tasks", tasks=list(sorted(tasks)))
     if sum(parent.kept for parent in parents) > settings.max_rows:
-        raise UserError(f"Together they have more than {settings.max_rows:,} records.", "Raise LLMDEMO_MAX_ROWS.")
+        raise UserError("err_merge_too_many", max_rows=settings.max_rows)
     task, dataset_id = tasks.pop(), new_id("data")
     info = replace(
         parents[0],
@@ -321,7 +325,7 @@ def merge_datasets(home: Home, settings: Settings, dataset_ids: list[str], name:
         parent=None,
         family=dataset_id,
         version=1,
-        change="Merged from " + ", ".join(parent.name for parent in parents) + ".",
+        change=say("data_change_merged", names=[parent.name for parent in parents]),
         source={"merged": dataset_ids},
         created=now(),
         problems=[],

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from llmdemo import data
 from llmdemo.core.errors import NotNow, UserError
+from llmdemo.core.sentences import say
 from llmdemo.evaluation import heldout, takeover
 from llmdemo.evaluation.export import write_csv
 from llmdemo.evaluation.folder import EvaluationFolder
@@ -34,7 +35,7 @@ class Evaluations(JobsOfKind):
         self._home, self._runs = jobs.home, runs
         kind = Kind(
             name="evaluation",
-            noun="evaluation",
+            noun=say("noun_evaluation"),
             prefix="eval",
             folder="evaluations",
             command=lambda folder, config: [sys.executable, "-m", "llmdemo.evaluation.worker", str(folder)],

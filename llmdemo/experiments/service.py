@@ -12,6 +12,7 @@ from dataclasses import asdict
 
 from llmdemo import prepare
 from llmdemo.core.errors import UserError
+from llmdemo.core.sentences import say
 from llmdemo.core.store import new_id
 from llmdemo.experiments import leaderboard, plan, table
 from llmdemo.experiments.leaderboard import OVER, Leaderboard
@@ -38,7 +39,7 @@ class Experiments(JobsOfKind):
         self._lock = threading.RLock()
         kind = Kind(
             name="experiment",
-            noun="experiment",
+            noun=say("noun_experiment"),
             prefix="exp",
             folder="experiments",
             advance=self._scheduler.advance,
@@ -47,7 +48,7 @@ class Experiments(JobsOfKind):
             at_once=lambda settings, gpus: _MOST,
             most_queued=lambda settings: _MOST,
             disk_need=None,
-            resume_hint="Resume goes on with the runs that have not ended well.",
+            resume_hint=say("resume_experiment"),
         )
         super().__init__(jobs, kind)
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from llmdemo.core.errors import NotNow, UserError
+from llmdemo.core.sentences import say
 from llmdemo.core.store import is_id
 from llmdemo.jobs.states import LEGAL, REASONS
 
@@ -15,17 +16,14 @@ _NOT_THE_FILE = (
     "cannot start a transaction",
 )
 """Words of sqlite3's errors that tell of the disk, of rights or of another program; the file itself may be sound."""
-_RIGHTS = "Check the free space and the rights of the home folder, then try again."
+_RIGHTS = say("hint_rights")
 
 
 class Damaged(NotNow, sqlite3.DatabaseError):
     """What the file holds is no table of jobs. The job folders hold the truth, of which it is made again."""
 
     def __init__(self, why: object):
-        super().__init__(
-            f"The list of runs is damaged ({str(why)[:100]}).",
-            "The app makes it again from the folders of the runs: try again in a few seconds.",
-        )
+        super().__init__("err_list_damaged", why=str(why)[:100])
 
 
 def is_damage(error: BaseException) -> bool:
@@ -42,13 +40,14 @@ def is_sound(row: dict[str, Any]) -> bool:
     texts = (row[name] for name in ("job_id", "kind", "name", "message", "hint", "token", "identity", "stop_phase"))
     numbers = (row[name] for name in ("position", "pid", "stop_deadline"))
     try:
-        digest = json.loads(row["digest"] or "{}")
+        digest, said = (json.loads(row[name] or "{}") for name in ("digest", "said"))
     except (ValueError, TypeError, RecursionError):
         return False
     return (
         row["state"] in LEGAL
         and row["reason"] in ("", *REASONS)
         and isinstance(digest, dict)
+        and isinstance(said, dict)
         and isinstance(row["created"], float)
         and isinstance(row["attempt"], int)
         and all(isinstance(value, str) for value in texts)
@@ -58,13 +57,10 @@ def is_sound(row: dict[str, Any]) -> bool:
 
 
 @contextmanager
-def translated(noun: str, what: str, hint: str = _RIGHTS) -> Iterator[None]:
-    """Around what a person asked for: what the disk or the table refuses raises UserError.
-
-    `what` goes on after "The {noun} cannot be".
-    """
+def translated(noun: str, key: str, hint: str = _RIGHTS) -> Iterator[None]:
+    """Around what a person asked for: what the disk or the table refuses raises the UserError `key`."""
     try:
         yield
     except (OSError, sqlite3.OperationalError) as error:
         why = getattr(error, "strerror", None) or error
-        raise UserError(f"The {noun} cannot be {what} ({why}).", hint) from error
+        raise UserError(key, hint, noun=noun, why=why) from error

@@ -9,6 +9,7 @@ from pathlib import Path
 import psutil
 
 from llmdemo.core.out_of_memory import MESSAGES
+from llmdemo.core.sentences import say, together
 from llmdemo.jobs.digest import End
 from llmdemo.jobs.kinds import Advice
 from llmdemo.jobs.states import DISK_FULL, FAILED, LOST, OUT_OF_MEMORY, WORKER_ERROR
@@ -28,7 +29,7 @@ _ERROR_LINE = re.compile(
 
 def lost(noun: str, resume: str) -> End:
     """The end of a job of which nothing else is known."""
-    return End(FAILED, LOST, f"The process of the {noun} is gone and left no word.", resume)
+    return End(FAILED, LOST, say("end_lost", noun=noun), resume)
 
 
 def diagnose(
@@ -37,8 +38,8 @@ def diagnose(
     oom_kills: int = 0,
     free: int | None = None,
     *,
-    noun: str = "job",
-    resume: str = "Resume tries again.",
+    noun: str = say("noun_job"),
+    resume: str = say("resume_tries_again"),
     advice: Advice | None = None,
 ) -> End:
     """How it ended, for an end without a word.
@@ -52,28 +53,28 @@ def diagnose(
     number = _signal(exit_status, log)
     if number == 9 and oom_kills > 0:
         facts, hint = ran_out("", memory_there())
-        return End(FAILED, OUT_OF_MEMORY, f"The system ran out of memory and ended the {noun}. {facts}".strip(), hint)
+        return End(FAILED, OUT_OF_MEMORY, together(say("end_oom_killed", noun=noun), facts), hint)
     if number:
-        return End(FAILED, LOST, f"The {noun} was ended from outside (signal {number}).", resume)
+        return End(FAILED, LOST, say("end_signal", noun=noun, number=number), resume)
     if match := MESSAGES.search(log):
         line = _line_at(log, match.start())
         facts, hint = ran_out(line, None)
-        return End(FAILED, OUT_OF_MEMORY, f"The {noun} ran out of memory. {facts or line}", hint)
-    more_space = f"Free some space, for example by deleting old runs. {resume}"
+        return End(FAILED, OUT_OF_MEMORY, together(say("end_oom", noun=noun), facts or line), hint)
+    more_space = together(say("hint_more_space"), resume)
     if match := _NO_SPACE.search(log):
-        return End(FAILED, DISK_FULL, f"The disk is full: {_line_at(log, match.start())}", more_space)
+        return End(FAILED, DISK_FULL, say("end_disk_full", line=_line_at(log, match.start())), more_space)
     if free is not None and free < _FULL_BYTES and exit_status != 0:
-        return End(FAILED, DISK_FULL, f"The disk is full: {free // 1024} KiB are left.", more_space)
+        return End(FAILED, DISK_FULL, say("end_disk_left", n=free // 1024), more_space)
     if exit_status:
-        what = _last_error(log) or f"it ended with exit status {exit_status}"
-        return End(FAILED, WORKER_ERROR, f"The {noun} failed: {what}", f"The log has the details. {resume}")
+        what = _last_error(log) or say("end_exit_status", exit_status=exit_status)
+        return End(FAILED, WORKER_ERROR, say("end_failed", noun=noun, what=what), together(say("hint_log"), resume))
     return lost(noun, resume)
 
 
 def _plain_advice(resume: str) -> Advice:
     def advice(said: str, there: int | None) -> tuple[str, str]:
-        facts = said or (f"The machine has {there / 2**30:.2f} GiB." if there else "")
-        return facts, f"Choose a smaller model, or end other work on this machine. {resume}"
+        facts = said or (say("oom_machine", size=f"{there / 2**30:.2f} GiB") if there else "")
+        return facts, together(say("hint_smaller_model"), resume)
 
     return advice
 

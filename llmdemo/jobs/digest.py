@@ -7,6 +7,7 @@ Events come from a file that anybody may have written, so each figure is checked
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from llmdemo.core.sentences import Sentence
 from llmdemo.jobs.states import FAILED, FINAL, REASONS, WORKER_ERROR
 
 Event = dict[str, Any]
@@ -103,6 +104,8 @@ def whole(value: object) -> int | None:
 
 def text(value: object, limit: int = _MOST_TEXT) -> str:
     """`value` as a text of at most `limit` characters that can be written as UTF-8."""
+    if isinstance(value, Sentence) and len(value) <= limit:
+        return value
     said = "" if value is None else value if isinstance(value, str) else str(value)
     said = said if said.isascii() else said.encode("utf-8", "replace").decode()  # halves of a surrogate pair
     return said if len(said) <= limit else said[: limit - 1] + "…"

@@ -117,26 +117,22 @@ def checked_name(name: object, noun: str) -> str:
     """The name on one line, of 1 to 100 characters that can be seen. Raises UserError."""
     said = " ".join(str(name).split())
     if not 0 < len(said) <= MOST_NAME:
-        raise UserError(
-            f"The {noun}'s name has 1 to {MOST_NAME} characters; this one has {len(said)}.", "Choose another name."
-        )
+        raise UserError("err_job_name_length", noun=noun, most=MOST_NAME, n=len(said))
     for mark in said:
         if not mark.isprintable() and mark not in _JOINERS:
             what = f"U+{ord(mark):04X} {unicodedata.name(mark, '')}".strip()
-            raise UserError(f"The name has a character that cannot be shown ({what}).", "Take it out of the name.")
+            raise UserError("err_name_character", what=what)
     return said
 
 
 def checked_config(config: object, noun: str) -> Config:
     """The settings, if they are an object that JSON can keep. Raises UserError."""
     if not isinstance(config, dict):
-        raise UserError(f"The settings of the {noun} must be an object.", "Give keys and values.")
+        raise UserError("err_job_settings_no_object", noun=noun)
     try:
         json.dumps(config, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
-        raise UserError(
-            f"The settings cannot be kept as JSON ({error}).", "Use plain finite numbers, text and lists."
-        ) from error
+        raise UserError("err_settings_no_json", error=error) from error
     return config
 
 
@@ -151,8 +147,8 @@ def _object(path: Path) -> Config:
         value = read_json(path)
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(
-            f"{path.parent.name}/{path.name} cannot be read ({type(error).__name__}).", f"Delete {path.parent.name}."
+            "err_file_of_job_unreadable", folder=path.parent.name, file=path.name, kind=type(error).__name__
         ) from error
     if not isinstance(value, dict):
-        raise UserError(f"{path.parent.name}/{path.name} holds no JSON object.", f"Delete {path.parent.name}.")
+        raise UserError("err_no_json_object", folder=path.parent.name, file=path.name)
     return value

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from llmdemo.core.sentences import say
 from llmdemo.jobs.digest import Digest, End
 from llmdemo.jobs.folder import Config, JobFolder
 from llmdemo.settings import Settings
@@ -44,7 +45,7 @@ class Kind:
     at_once: Callable[[Settings, list[str]], int] = field(default=lambda settings, gpus: 1)
     """How many may go at the same time, given the GPUs that there are."""
     most_queued: Callable[[Settings], int] = field(default=lambda settings: 50)
-    most_queued_hint: str = "Cancel some, or wait."
+    most_queued_hint: str = say("hint_cancel_some")
     processes: Callable[[Config], int] = field(default=lambda config: 0)
     """Processes with a GPU of their own each; 0: it takes no GPU from others."""
     waits: Callable[[JobFolder], str] = field(default=lambda folder: "")
@@ -58,13 +59,13 @@ class Kind:
     """Seconds until one that was asked to stop is told by force; the settings' stop_grace_seconds where that is less."""
     repeats: bool = False
     """Whether a completed one may be resumed."""
-    repeats_hint: str = "Start another one."
+    repeats_hint: str = say("hint_start_another")
     check_resume: Callable[[JobFolder, bool], None] = field(default=lambda folder, imported: None)
     """Raises UserError for a stopped or failed job that cannot go on; `True`: it came from another installation."""
-    resume_hint: str = "Resume tries again."
+    resume_hint: str = say("resume_tries_again")
     """What a resume means, in a sentence."""
-    starting: str = "The worker starts."
-    stopping: str = "It was asked to stop."
+    starting: str = say("job_starting")
+    stopping: str = say("job_stopping")
     memory_advice: Callable[[Digest, Config], Advice] | None = None
     """What to say of a job whose memory ran out."""
 

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from typing import Any
 
 from llmdemo.core.errors import UserError
+from llmdemo.core.sentences import say
 from llmdemo.core.store import Home, child, new_id, sweep
 from llmdemo.jobs import process
 from llmdemo.jobs.damage import Damaged
@@ -166,6 +167,6 @@ def _odd_row(kind: str, noun: str, job_id: str, error: Exception) -> Columns:
         "created": time.time(),
         "state": FAILED,
         "reason": BAD_CONFIG,
-        "message": f"What is in the folder of this {noun} cannot be understood ({why}).",
-        "hint": f"Delete the {noun}, or look into {job_id} in the home folder.",
+        "message": say("err_odd_folder", noun=noun, why=why),
+        "hint": say("err_odd_folder_hint", noun=noun, job_id=job_id),
     }

@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 
 from llmdemo.core.errors import UserError
 from llmdemo.core.events import read_numbered
+from llmdemo.core.sentences import say
 from llmdemo.core.store import Home, child, folder_bytes
 from llmdemo.jobs import log as logs
 from llmdemo.jobs.digest import Digest
@@ -108,8 +109,8 @@ class JobsSeen:
         job = self._table.get(job_id)
         kind = self._supervisor.kinds.get(job.kind) if job else None
         if job is None or kind is None:
-            noun = next((kind.noun for kind in self._supervisor.kinds.values() if kind.owns(job_id)), "job")
-            raise UserError(f"There is no {noun} {job_id!r}.", "Take one from the list; it may have been deleted.")
+            noun = next((kind.noun for kind in self._supervisor.kinds.values() if kind.owns(job_id)), say("noun_job"))
+            raise UserError("err_no_job", noun=noun, job_id=repr(job_id))
         return job, kind
 
     def _status(self, kind: Kind, job: Job, queue: list[str]) -> JobStatus:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from llmdemo.access.disk_quota import check_quota
 from llmdemo.core.errors import NotNow, UserError
+from llmdemo.core.sentences import say
 from llmdemo.core.store import Home, free_bytes, new_id, whole_folder, write_json
 from llmdemo.jobs import process
 from llmdemo.jobs.damage import Damaged, translated
@@ -75,11 +76,7 @@ class Jobs(JobsSeen):
             yield
         except (OSError, sqlite3.Error) as error:
             self._lock.release()
-            raise UserError(
-                f"The list of runs in {self.home.root} cannot be opened ({error}).",
-                "Check that the folder can be written and has free space, that no other program keeps its runs.sqlite "
-                "locked, or set LLMDEMO_HOME to another one.",
-            ) from error
+            raise UserError("err_list_of_runs", folder=self.home.root, error=error) from error
 
     @property
     def leads(self) -> bool:
@@ -129,10 +126,10 @@ class Jobs(JobsSeen):
         whole = {**checked_config(config, kind.noun), kind.name: about}
         if secret:
             self._supervisor.secrets[job_id] = secret  # before anybody can see the job
-        with translated(kind.noun, "kept"), self._or_no_folder(kind, job_id), self._table.transaction():
+        with translated(kind.noun, "err_cannot_keep"), self._or_no_folder(kind, job_id), self._table.transaction():
             most = kind.most_queued(self.settings)
             if len(self._table.queue(kind.name)) >= most:
-                raise NotNow(f"{most} {kind.noun}s wait already.", kind.most_queued_hint)
+                raise NotNow("err_queue_full", kind.most_queued_hint, most=most, noun=kind.noun)
             self._table.add(job_id, kind.name, str(about["name"]), created, RUNNING if kind.advance else QUEUED)
             with whole_folder(self.home.root / kind.folder / job_id, self.home.tmp) as folder:
                 write_json(folder / "config.json", whole)
@@ -146,7 +143,7 @@ class Jobs(JobsSeen):
         """Takes in a job from elsewhere, whose folder `make(path)` makes, whole or not at all. Raises UserError."""
         folder = self.folder(kind, job_id)
         make(folder.path)
-        with translated(kind.noun, "opened"), self._or_no_folder(kind, job_id):
+        with translated(kind.noun, "err_cannot_open"), self._or_no_folder(kind, job_id):
             row = recovered_row(kind, folder)
             with self._table.transaction():
                 if self._table.get(job_id) is None:  # an app that opens just now may have found the folder first
@@ -155,7 +152,7 @@ class Jobs(JobsSeen):
     def stop(self, job_id: str) -> JobStatus:
         """Asks the job to stop, or takes it out of the queue; harmless when pressed again. Returns status."""
         job, kind = self._job(job_id)
-        with translated(kind.noun, "stopped"):
+        with translated(kind.noun, "err_cannot_stop"):
             if job.state == QUEUED and self._cancel(kind, job_id):
                 return self.status(job_id)
             try:
@@ -172,10 +169,10 @@ class Jobs(JobsSeen):
     def cancel(self, job_id: str) -> JobStatus:
         """Takes a waiting job out of the queue; raises UserError if it does not wait. Returns status."""
         _, kind = self._job(job_id)
-        with translated(kind.noun, "taken out of the queue"):
+        with translated(kind.noun, "err_cannot_cancel"):
             waited = self._cancel(kind, job_id)
         if not waited:
-            raise UserError(f"The {kind.noun} does not wait in the queue.", "Use Stop for one that has begun.")
+            raise UserError("err_not_waiting", noun=kind.noun)
         return self.status(job_id)
 
     def resume(self, job_id: str, secret: str = "") -> JobStatus:
@@ -192,12 +189,12 @@ class Jobs(JobsSeen):
         kind.check_resume(folder, bool(job.imported))
         self._check_room(kind)
         try:
-            with translated(kind.noun, "resumed"), self._table.transaction():
+            with translated(kind.noun, "err_cannot_resume"), self._table.transaction():
                 self._table.move(job_id, QUEUED, only_from=(STOPPED, FAILED, *(COMPLETED,) * kind.repeats))
                 folder.stop.unlink(missing_ok=True)
                 folder.note("queued")
         except IllegalTransition as error:
-            raise UserError(f"A completed {kind.noun} cannot be resumed.", kind.repeats_hint) from error
+            raise UserError("err_completed_not_resumed", kind.repeats_hint, noun=kind.noun) from error
         self._wake.set()
         return self.status(job_id)
 
@@ -206,11 +203,11 @@ class Jobs(JobsSeen):
         _, kind = self._job(job_id)
         folder, deleted = self.folder(kind, job_id), None
         try:
-            with translated(kind.noun, "deleted"), self._table.transaction():
+            with translated(kind.noun, "err_cannot_delete"), self._table.transaction():
                 self._table.remove(job_id)
                 deleted = soft_delete(self.home, folder.path, job_id)
         except IllegalTransition as error:
-            raise UserError(f"The {kind.noun} is still going.", "Stop it first, then delete it.") from error
+            raise UserError("err_going_delete", noun=kind.noun) from error
         except BaseException:
             if deleted is not None:  # the table still has the job
                 deleted.rename(folder.path)
@@ -228,10 +225,10 @@ class Jobs(JobsSeen):
         """
         _, kind = self._job(job_id)
         folder, deleted = self.folder(kind, job_id), []
-        with translated(kind.noun, "made smaller"), self._table.transaction():
+        with translated(kind.noun, "err_cannot_prune"), self._table.transaction():
             job = self._table.get(job_id)
             if job is None or job.state not in FINAL:
-                raise UserError(f"The {kind.noun} is still going.", "Stop it first.")
+                raise UserError("err_going", noun=kind.noun)
             # The folder alone must tell it too: the table can be lost.
             folder.note_end(End(job.state, job.reason, why, hint))
             kept = {**json.loads(job.digest), **figures} if job.digest else None
@@ -246,18 +243,16 @@ class Jobs(JobsSeen):
         """Moves a waiting job to `place` in its queue, 1 being the next one; raises UserError if it does not wait."""
         _, kind = self._job(job_id)
         try:
-            with translated(kind.noun, "moved"):
+            with translated(kind.noun, "err_cannot_move"):
                 self._table.reorder(job_id, int(place) - 1)
         except IllegalTransition as error:
-            raise UserError(
-                f"The {kind.noun} does not wait in the queue.", "Only waiting ones can be moved."
-            ) from error
+            raise UserError("err_not_waiting_move", noun=kind.noun) from error
 
     def rename(self, job_id: str, name: str) -> None:
         """Gives the job another name, of 1 to 100 characters (else UserError)."""
         _, kind = self._job(job_id)
         name = checked_name(name, kind.noun)
-        with translated(kind.noun, "renamed"):
+        with translated(kind.noun, "err_cannot_rename"):
             self.folder(kind, job_id).rename(kind.name, name)
             self._table.set(job_id, name=name)
 
@@ -280,13 +275,10 @@ class Jobs(JobsSeen):
         check_quota(self.home, self.settings)
         free, needed = free_bytes(self.home.root), kind.disk_need(self.settings)
         if free < needed:
-            raise NotNow(
-                f"Only {free / 2**20:,.0f} MiB are free in the home folder; it needs {needed / 2**20:,.0f} MiB.",
-                "Delete runs or models that are not needed, or lower LLMDEMO_MIN_FREE_BYTES.",
-            )
+            raise NotNow("err_little_disk", free=f"{free / 2**20:,.0f}", needed=f"{needed / 2**20:,.0f}")
 
     def _cancel(self, kind: Kind, job_id: str) -> bool:
-        end = End(STOPPED, "", "Taken out of the queue.", "Resume puts it back.")
+        end = End(STOPPED, "", say("end_cancelled"), say("end_cancelled_hint"))
         said = {"message": end.message, "hint": end.hint}
         try:
             with self._table.transaction():

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, TypedDict
 
 from llmdemo.core.errors import UserError
+from llmdemo.core.sentences import say, unpack
 from llmdemo.jobs.digest import Event
 from llmdemo.jobs.folder import JobFolder
 from llmdemo.jobs.kinds import Kind
@@ -64,7 +65,7 @@ def status_of(kind: Kind, job: Job, folder: JobFolder, reader_of: Callable[[], R
         with reader.digest() as digest:
             figures = digest.status()
     else:
-        figures = json.loads(job.digest) if job.digest else kind.digest().status()
+        figures = unpack(json.loads(job.digest)) if job.digest else kind.digest().status()
     place = queue.index(job.job_id) + 1 if job.job_id in queue else None
     said = {QUEUED: _queue_message(place), STARTING: kind.starting, STOPPING: kind.stopping}
     return {
@@ -100,7 +101,7 @@ def _can_resume(kind: Kind, job: Job, folder: JobFolder) -> bool:
 
 
 def _queue_message(place: int | None) -> str:
-    return "It is the next one." if place == 1 else f"Waits for its turn: {(place or 1) - 1} before it."
+    return say("job_next") if place == 1 else say("job_waits_turn", n=(place or 1) - 1)
 
 
 def _seconds_left(job: Job) -> float | None:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from llmdemo.access.disk_quota import reached
 from llmdemo.core.errors import UserError
+from llmdemo.core.sentences import say
 from llmdemo.core.store import Home, free_bytes, sweep
 from llmdemo.jobs import log as logs
 from llmdemo.jobs import process
@@ -140,7 +141,7 @@ class Supervisor:
                 self._give_up(job, End(FAILED, BAD_CONFIG, error.message, error.hint))
             except Exception as error:  # a job that cannot be begun must not keep those behind it waiting
                 log.exception("%s cannot be begun", job.job_id)
-                what = f"The {kind.noun} could not be started ({type(error).__name__})."
+                what = say("end_not_started", noun=kind.noun, reason=type(error).__name__)
                 self._give_up(job, End(FAILED, WORKER_ERROR, what, kind.resume_hint))
 
     def _give_up(self, job: Job, end: End) -> None:
@@ -331,7 +332,7 @@ class Supervisor:
         if not told:
             self._note_end(folder, end)
         if end.state == STOPPED and (watch := self._watches.get(job.job_id)) and watch.limit:
-            end = replace(end, message=f"Stopped by a limit. {watch.limit}", hint=kind.resume_hint)
+            end = replace(end, message=say("end_limit", limit=watch.limit), hint=kind.resume_hint)
         folder.stop.unlink(missing_ok=True)
         with self._reader(job).digest() as digest:
             figures = digest.status()
@@ -364,7 +365,7 @@ class Supervisor:
 
     def _end_of_silent(self, kind: Kind, job: Job) -> End:
         if job.state == STOPPING and (job.stop_phase != ASKING or not job.pid):
-            message = "Stopped by force, as it did not end by itself." if job.pid else "Stopped before it began."
+            message = say("end_by_force") if job.pid else say("end_before_it_began")
             return End(STOPPED, "", message, kind.resume_hint)
         kills = oom_kills_so_far() - self._watch(job).oom_kills
         status = process.exit_status(job.pid) if job.pid else None
@@ -391,6 +392,6 @@ def _not_launched(kind: Kind, error: Exception) -> End:
     if isinstance(error, UserError):
         return End(FAILED, WORKER_ERROR, error.message, error.hint)
     full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-    hint = f"{'Free some space' if full else 'Check that the app may start programs'}, then resume the {kind.noun}."
-    what = f"The {kind.noun} could not be started ({getattr(error, 'strerror', None) or error})."
+    hint = say("hint_free_and_resume" if full else "hint_start_programs", noun=kind.noun)
+    what = say("end_not_started", noun=kind.noun, reason=getattr(error, "strerror", None) or error)
     return End(FAILED, DISK_FULL if full else WORKER_ERROR, what, hint)

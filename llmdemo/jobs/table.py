@@ -11,14 +11,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from llmdemo.core.sentences import beside, pack, restored
 from llmdemo.jobs.damage import Damaged, is_damage, is_sound
 from llmdemo.jobs.states import ALIVE, FINAL, LEGAL, QUEUED, REASONS, is_legal
 
-_VERSION = 3
+_VERSION = 4
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS jobs (
   seq INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -30,6 +31,7 @@ CREATE TABLE IF NOT EXISTS jobs (
   reason TEXT NOT NULL DEFAULT '',
   message TEXT NOT NULL DEFAULT '',
   hint TEXT NOT NULL DEFAULT '',
+  said TEXT NOT NULL DEFAULT '',  -- JSON: key and values of message and hint, where they have some
   position INTEGER,           -- place in the queue while queued
   attempt INTEGER NOT NULL DEFAULT 0,
   imported INTEGER NOT NULL DEFAULT 0,  -- came from another installation
@@ -49,6 +51,7 @@ _COLUMNS = {
     "name",
     "message",
     "hint",
+    "said",
     "reason",
     "attempt",
     "imported",
@@ -59,13 +62,18 @@ _COLUMNS = {
     "stop_deadline",
     "digest",
 }
+_SAID = "ALTER TABLE jobs ADD COLUMN said TEXT NOT NULL DEFAULT ''"
 # Version 2 knew runs only. Its rows are as good as ours: the order of the queue, for one, is in no folder.
-_FROM_VERSION_2 = (
-    "ALTER TABLE runs RENAME TO jobs",
-    "ALTER TABLE jobs RENAME COLUMN run_id TO job_id",
-    "ALTER TABLE jobs ADD COLUMN kind TEXT NOT NULL DEFAULT 'run'",
-    "ALTER TABLE transitions RENAME COLUMN run_id TO job_id",
-)
+_FROM = {
+    2: (
+        "ALTER TABLE runs RENAME TO jobs",
+        "ALTER TABLE jobs RENAME COLUMN run_id TO job_id",
+        "ALTER TABLE jobs ADD COLUMN kind TEXT NOT NULL DEFAULT 'run'",
+        "ALTER TABLE transitions RENAME COLUMN run_id TO job_id",
+        _SAID,
+    ),
+    3: (_SAID,),
+}
 _RESERVE_BYTES = 256 * 1024
 _LOCK_SECONDS = 30.0
 
@@ -82,6 +90,7 @@ class Job:
     reason: str
     message: str
     hint: str
+    said: str
     position: int | None
     attempt: int
     imported: bool
@@ -137,7 +146,7 @@ class Table:
         A table of a later version is not read either: it can be made again from the job folders.
         """
         version = self._db.execute("PRAGMA user_version").fetchone()[0]
-        if version not in (0, 2, _VERSION):
+        if version not in (0, *_FROM, _VERSION):
             raise sqlite3.DatabaseError(f"it was made by another version of this app ({version}, not {_VERSION})")
         if self._db.execute("PRAGMA integrity_check(1)").fetchone()[0] != "ok":
             raise sqlite3.DatabaseError("its pages do not fit together")
@@ -145,6 +154,7 @@ class Table:
             return  # a new file
         table, id_, kind = ("runs", "run_id", "'run'") if version == 2 else ("jobs", "job_id", "kind")
         names = _FIELDS.replace("job_id, kind", f"{id_}, {kind}")
+        names = names if version == _VERSION else names.replace(" said,", " '',")
         for row in self._db.execute(f"SELECT {names} FROM {table}"):
             if not is_sound(asdict(Job(*row))):
                 raise sqlite3.DatabaseError("a row holds what no job can be")
@@ -154,7 +164,7 @@ class Table:
 
     def _migrate(self) -> None:
         with self.transaction() as db:  # two apps may open it at once
-            for statement in _FROM_VERSION_2 if db.execute("PRAGMA user_version").fetchone()[0] == 2 else ():
+            for statement in _FROM.get(db.execute("PRAGMA user_version").fetchone()[0], ()):
                 db.execute(statement)
             db.execute(f"PRAGMA user_version = {_VERSION}")
 
@@ -230,7 +240,7 @@ class Table:
 
     def _select(self, where: str, *values: object) -> list[Job]:
         with self._held():
-            return [Job(*row) for row in self._db.execute(f"SELECT {_FIELDS} FROM jobs {where}", values)]
+            return [_job(row) for row in self._db.execute(f"SELECT {_FIELDS} FROM jobs {where}", values)]
 
     # -- writing
 
@@ -332,10 +342,13 @@ class Table:
                 db.execute("UPDATE jobs SET position = ? WHERE job_id = ?", (position, each))
 
     def _set(self, job_id: str, columns: dict[str, Any]) -> None:
+        if "message" in columns or "hint" in columns:
+            said = beside({name: columns[name] for name in ("message", "hint") if name in columns})
+            columns = {**columns, "said": json.dumps(said) if said else ""}
         for name, value in columns.items():
             if name not in _COLUMNS:
                 raise KeyError(name)
-            value = json.dumps(value, allow_nan=False) if name == "digest" and value is not None else value
+            value = json.dumps(pack(value), allow_nan=False) if name == "digest" and value is not None else value
             self._db.execute(f"UPDATE jobs SET {name} = ? WHERE job_id = ?", (value, job_id))
 
     def _note(self, job_id: str, state: str, reason: str) -> None:
@@ -343,6 +356,14 @@ class Table:
 
     def _last_position(self) -> int:
         return int(self._db.execute("SELECT coalesce(max(position), 0) FROM jobs").fetchone()[0])
+
+
+def _job(row: tuple[Any, ...]) -> Job:
+    job = Job(*row)
+    if not job.said:
+        return job
+    texts = restored({"message": job.message, "hint": job.hint}, json.loads(job.said))
+    return replace(job, message=texts["message"], hint=texts["hint"])
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from llmdemo.access.disk_quota import reached
 from llmdemo.core.errors import UserError
+from llmdemo.core.sentences import say
 from llmdemo.core.store import Home, free_bytes
 from llmdemo.jobs.environment import free_gpus, gpus
 from llmdemo.jobs.kinds import Kind
@@ -49,9 +50,9 @@ class Turns:
         if not kind.disk_need:
             return True
         free, needed = free_bytes(self._home.root), kind.disk_need(self._settings)
-        message = "" if free >= needed else f"Waits for disk space: {_size(free)} are free, {_size(needed)} are needed."
+        message = "" if free >= needed else say("job_waits_disk", free=_size(free), needed=_size(needed))
         message = message or self._over_quota()
-        self._say(job, message, "Delete runs or models that are not needed; the queue then goes on by itself.")
+        self._say(job, message, say("job_waits_disk_hint"))
         return not message
 
     def _say(self, job: Job, message: str, hint: str = "") -> None:
@@ -64,7 +65,7 @@ class Turns:
         if now >= self._next_quota:
             self._next_quota = now + LIMITS_SECONDS
             full = reached(self._home, self._settings, 0.0)
-            self._quota = f"Waits for room. {full}" if full else ""
+            self._quota = say("job_waits_room", full=full) if full else ""
         return self._quota
 
 

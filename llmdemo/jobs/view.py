@@ -83,8 +83,6 @@ class JobsOfKind:
         """The id, if there is such a job and it is of this kind. Raises UserError."""
         self.jobs.folder(self.kind, job_id)
         if not self.kind.owns(job_id):
-            raise UserError(
-                f"There is no {self.kind.noun} {job_id!r}.", "Take one from the list; it may have been deleted."
-            )
+            raise UserError("err_no_job", noun=self.kind.noun, job_id=repr(job_id))
         self.jobs.must_exist(job_id)
         return job_id

@@ -14,6 +14,7 @@ from typing import Any, TextIO, TypeVar
 from llmdemo.core.errors import UserError, first_line
 from llmdemo.core.events import EventWriter
 from llmdemo.core.out_of_memory import MESSAGES
+from llmdemo.core.sentences import say, together
 from llmdemo.jobs.digest import End
 from llmdemo.jobs.folder import JobFolder
 from llmdemo.jobs.states import BAD_CONFIG, COMPLETED, DISK_FULL, FAILED, OUT_OF_MEMORY, STOPPED, WORKER_ERROR
@@ -65,7 +66,7 @@ class Worker:
 W = TypeVar("W", bound=Worker)
 
 
-def perform(worker: W, work: Callable[[W], None], resume: str = "Resume tries again.") -> int:
+def perform(worker: W, work: Callable[[W], None], resume: str = say("resume_tries_again")) -> int:
     """Does the work and writes its events "start" and "end"; returns the exit status: 0 unless a mistake of ours ended it.
 
     `resume`: what a resume means, for those ends after which it helps. Closes the worker.
@@ -84,23 +85,23 @@ def _perform(worker: W, work: Callable[[W], None], resume: str) -> tuple[End, in
         work(worker)
         return End(COMPLETED), 0
     except Stopped:
-        return End(STOPPED, "", "Stopped.", resume), 0
+        return End(STOPPED, "", say("end_stopped"), resume), 0
     except UserError as error:
         return End(FAILED, BAD_CONFIG, error.message, error.hint), 0
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         traceback.print_exc()
-        what = f"A file could not be written or read ({error.strerror or error})."
-        hint = f"Free some space. {resume}" if full else f"The log has the details. {resume}"
+        what = say("end_file", reason=error.strerror or error)
+        hint = together(say("hint_space") if full else say("hint_log"), resume)
         return End(FAILED, DISK_FULL if full else WORKER_ERROR, what, hint), 0
     except Exception as error:  # the process's last word: the page must learn that, and of what, it ended
         traceback.print_exc()
         said = f"{type(error).__module__}.{type(error).__name__}: {error}"
         if isinstance(error, MemoryError) or MESSAGES.search(said):
-            hint = f"Choose a smaller model, or end other work on this machine. {resume}"
-            return End(FAILED, OUT_OF_MEMORY, f"The memory of this machine is full. {first_line(error)}", hint), 0
-        what = f"A mistake of the app ({type(error).__name__})."
-        return End(FAILED, WORKER_ERROR, what, f"The log has the details. {resume}"), 1
+            hint = together(say("hint_smaller_model"), resume)
+            return End(FAILED, OUT_OF_MEMORY, together(say("end_memory_full"), first_line(error)), hint), 0
+        what = say("end_mistake", kind=type(error).__name__)
+        return End(FAILED, WORKER_ERROR, what, together(say("hint_log"), resume)), 1
 
 
 def read_secret(stream: TextIO) -> str:

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from llmdemo.data.encode import NOT_TRAINED, Encoded
 from llmdemo.settings.training import TrainConfig
-from llmdemo.training.objectives.preference import pair_losses
+from llmdemo.training.objectives.preference_losses import WITHOUT_REFERENCE, Answers, margins, pair_losses
 
 
 @torch.no_grad()
@@ -95,22 +95,31 @@ def preference(
 ) -> dict:
     """The terms of the loss that a run would use (pair_losses), from log-probabilities and tokens of (chosen, rejected).
 
-    margin: Δ, the chosen answer's gain over the reference less the rejected one's; for IPO of the gains a token. scaled:
-    β·Δ. target: the margin that IPO aims at, 1/(2β), None for the others.
+    margin: Δ, the chosen answer's gain over the reference less the rejected one's; for IPO of the gains a token; without a
+    reference (ORPO, SimPO: "refers" is false) of the log-probabilities a token. scaled: β·Δ. target: the margin that IPO
+    aims at, 1/(2β), and that SimPO asks for, γ/β; None for the others.
     """
-    is_ipo = config.preference_loss == "ipo"
+    kind = config.preference_loss
+    refers = kind not in WITHOUT_REFERENCE
     chosen, rejected = (
-        torch.tensor([(ours - theirs) / (length if is_ipo else 1)], dtype=torch.float64)
+        Answers(*(torch.tensor([value], dtype=torch.float64) for value in (ours, ours - theirs, length)))
         for ours, theirs, length in zip(policy, reference, lengths, strict=True)
     )
-    margin = (chosen - rejected).item()
+    if not refers:
+        chosen, rejected = chosen._replace(gain=None), rejected._replace(gain=None)
+    scaled = margins(chosen, rejected, config).item()
+    if kind == "ipo":
+        gains = [(ours - theirs) / n for ours, theirs, n in zip(policy, reference, lengths, strict=True)]
+        scaled = config.beta * (gains[0] - gains[1])
+    targets = {"ipo": 1 / (2 * config.beta), "simpo": config.simpo_gamma / config.beta}
     return {
         "policy": {"chosen": policy[0], "rejected": policy[1]},
         "reference": {"chosen": reference[0], "rejected": reference[1]},
         "lengths": {"chosen": lengths[0], "rejected": lengths[1]},
-        "margin": margin,
-        "scaled": config.beta * margin,
-        "target": 1 / (2 * config.beta) if is_ipo else None,
+        "refers": refers,
+        "margin": scaled / config.beta,
+        "scaled": scaled,
+        "target": targets.get(kind),
         "loss": pair_losses(chosen, rejected, config).item(),
     }
 

@@ -19,7 +19,7 @@ from llmdemo.settings.training import TrainConfig
 _REMEMBERED = 128
 _MOST_TOKENS = 512
 _SHOWN = 10
-_MATTER, _OF_PAIRS = ("loss_on", "seed", "eval_share"), ("preference_loss", "beta", "label_smoothing")
+_MATTER, _OF_PAIRS = ("loss_on", "seed", "eval_share"), ("preference_loss", "beta", "label_smoothing", "simpo_gamma")
 """The settings that change the numbers: of every task, of preferences."""
 _SHORT = 160
 """Tokens up to which a record is preferred: it can be read."""

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from llmdemo.core.errors import UserError
+from llmdemo.core.sentences import say
 from llmdemo.core.store import read_json
 from llmdemo.data import get_dataset
 from llmdemo.jobs import Jobs, JobsOfKind, JobStatus, Kind
@@ -31,7 +32,7 @@ class Pushes(JobsOfKind):
         self._home, self._runs = jobs.home, runs
         kind = Kind(
             name="push",
-            noun="push",
+            noun=say("noun_push"),
             prefix="push",
             folder="pushes",
             command=lambda folder, config: [sys.executable, "-m", "llmdemo.publish.worker", str(folder)],

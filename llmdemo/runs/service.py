@@ -13,6 +13,7 @@ from llmdemo.access.disk_quota import check_quota
 from llmdemo.core import out_of_memory
 from llmdemo.core.errors import UserError
 from llmdemo.core.events import read_events
+from llmdemo.core.sentences import say
 from llmdemo.core.store import Home, free_bytes, new_id
 from llmdemo.jobs import Digest, JobFolder, Jobs, JobsOfKind, JobStatus, Kind
 from llmdemo.jobs.environment import gpus
@@ -173,7 +174,7 @@ def run_kind(home: Home, command: Callable[[Path, dict], list[str]]) -> Kind:
 
     return Kind(
         name="run",
-        noun="run",
+        noun=say("noun_run"),
         prefix="run",
         folder="runs",
         command=command,
@@ -181,14 +182,14 @@ def run_kind(home: Home, command: Callable[[Path, dict], list[str]]) -> Kind:
         large=("model", "model-last", "checkpoints", "best"),
         at_once=at_once,
         most_queued=lambda settings: settings.max_queued_runs,
-        most_queued_hint="Cancel some, or wait; LLMDEMO_MAX_QUEUED_RUNS sets the limit.",
+        most_queued_hint=say("hint_cancel_runs"),
         processes=lambda config: processes(config),
         timed=True,
-        repeats_hint="Clone it to train again with the same settings.",
+        repeats_hint=say("hint_clone"),
         check_resume=check_resume,
         resume_hint=out_of_memory.RESUME,
-        starting="The worker starts: it loads the libraries and the model.",
-        stopping="The run was asked to stop; it writes a checkpoint first.",
+        starting=say("run_starting"),
+        stopping=say("run_stopping"),
         memory_advice=_memory_advice,
     )
 

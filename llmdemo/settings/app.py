@@ -155,7 +155,7 @@ def _names(text: str) -> tuple[str, ...]:
     names = tuple(part.strip() for part in text.split(",") if part.strip())
     for name in names:
         if not _NAME.fullmatch(name):
-            raise UserError(f"LLMDEMO_HOSTS names {name!r}.", "It must be host names, as demo.example, between commas.")
+            raise UserError("err_env_hosts", name=repr(name))
     return names
 
 
@@ -165,7 +165,5 @@ def _number(key: str, text: str, kind: type[int] | type[float]) -> int | float:
     except ValueError:
         value = -1
     if not 0 <= value < 2**53:  # also refuses nan and inf
-        raise UserError(
-            f"{key} is {text!r}.", f"It must be a number of at least 0 ({kind.__name__}). Unset it for the default."
-        )
+        raise UserError("err_env_number", key=key, text=repr(text), kind=kind.__name__)
     return value

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from llmdemo.core.errors import UserError
+from llmdemo.core.sentences import say
 from llmdemo.settings.app import Settings
 from llmdemo.settings.lane import (
     ALL_KEYS,
@@ -42,13 +43,9 @@ class DecodeSettings:
 
     temperature: Annotated[float, Field(ge=0, le=10), Setting(form=True)] = 0.8
     """Divides the logits of sampling lanes, before any filter; 0: the likeliest token at every step."""
-    top_k: Annotated[
-        int, Field(ge=1, le=1_000_000), Setting(form=True, remedy="For no filter use the lane sample.")
-    ] = 50
+    top_k: Annotated[int, Field(ge=1, le=1_000_000), Setting(form=True, remedy=say("remedy_top_k"))] = 50
     """How many tokens the top_k lane keeps."""
-    top_p: Annotated[
-        float, Field(gt=0, le=1), Setting(form=True, remedy="For no filter use 1, or the lane sample.")
-    ] = 0.9
+    top_p: Annotated[float, Field(gt=0, le=1), Setting(form=True, remedy=say("remedy_top_p"))] = 0.9
     """The mass that the top_p lane keeps, the crossing token included."""
     num_beams: Annotated[int, Field(ge=1, le=MAX_ROWS), Setting(form=True)] = 4
     """Beams of the beam lane."""
@@ -82,7 +79,7 @@ class DecodeSettings:
     """What diverse_beam takes off a token's score for each beam of an earlier group that takes it in the same step."""
     early_stopping: Annotated[EarlyStopping, Setting(form=True)] = False
     """False, True or "never", as in transformers' generate."""
-    repetition_penalty: Annotated[float, Field(gt=0, le=10), Setting(form=True, remedy="For no penalty use 1.")] = 1.0
+    repetition_penalty: Annotated[float, Field(gt=0, le=10), Setting(form=True, remedy=say("remedy_penalty"))] = 1.0
     """Divides the scores of all tokens of prompt and answer, or multiplies them where negative; 1: off."""
     no_repeat_ngram_size: Annotated[int, Field(ge=0, le=100), Setting("tokens", form=True)] = 0
     """No sequence of so many tokens is said twice, the prompt included, unless nothing else is left; 0: off."""
@@ -125,11 +122,9 @@ class DecodeSettings:
         """
         values = {} if values is None else values
         if not isinstance(values, dict):
-            raise UserError(
-                f"The settings are a {type(values).__name__}.", 'Give an object such as {"max_new_tokens": 64}.'
-            )
+            raise UserError("err_settings_no_object", kind=type(values).__name__)
         common = {key: value for key, value in values.items() if key != "lanes"}
-        base = cls(**check(cls, common, "The settings", limits=_limits(limits)))
+        base = cls(**check(cls, common, say("what_settings"), limits=_limits(limits)))
         lanes = _lanes(base, values.get("lanes"), limits)
         _check_rows(lanes)
         check_words(base.bad_words, base.logit_bias)
@@ -170,46 +165,39 @@ def _lanes(base: DecodeSettings, items: Any, limits: Settings | None) -> tuple[L
     if items is None:
         return base.lanes
     if not isinstance(items, (list, tuple)) or not items:
-        raise UserError(f"lanes is {show(items)}.", f"It must be a list with at least one of {', '.join(STRATEGIES)}.")
+        raise UserError("err_lanes_no_list", items=show(items), names=list(STRATEGIES))
     most = min(limits.max_lanes, MAX_ROWS) if limits is not None else MAX_ROWS
     if len(items) > most:
-        raise UserError(f"{len(items)} lanes were asked for.", f"At most {most} are possible{_named(limits, most)}.")
+        raise UserError("err_too_many_lanes", n=len(items), most=most, limit=_named(limits, most))
     lanes = [_one_lane(base, item, limits) for item in items]
     names = [lane.name for lane in lanes]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
-        raise UserError(
-            f"Two lanes are called {show(twice)}.", 'Give each a name of its own: {"strategy": …, "name": …}.'
-        )
+        raise UserError("err_lanes_same_name", twice=show(twice))
     return tuple(lanes)
 
 
 def _one_lane(base: DecodeSettings, item: Any, limits: Settings | None) -> LaneSettings:
     item = {"strategy": item} if isinstance(item, str) else item
     if not isinstance(item, dict):
-        raise UserError(f"A lane is {show(item)}.", 'Give a strategy\'s name, or an object {"strategy": …, "name": …}.')
+        raise UserError("err_lane_no_object", item=show(item))
     strategy = item.get("strategy")
     if strategy not in STRATEGIES:
-        raise UserError(f"A lane's strategy is {show(strategy)}.", f"It must be one of {', '.join(STRATEGIES)}.")
+        raise UserError("err_lane_strategy", strategy=show(strategy), names=list(STRATEGIES))
     name = item.get("name", strategy)
     if not isinstance(name, str) or not 0 < len(name.strip()) <= _MAX_NAME:
-        raise UserError(f"A lane's name is {show(name)}.", f"It must be a text of 1 to {_MAX_NAME} characters.")
+        raise UserError("err_lane_name", name=show(name), most=_MAX_NAME)
     for key in item:
         if key not in (*ALL_KEYS, *PENALTIES, "strategy", "name", "draws"):
-            raise UserError(
-                f"A lane has no setting called {show(key)}.",
-                f"Valid ones are name, strategy, draws, {', '.join((*ALL_KEYS, *PENALTIES))}.",
-            )
+            raise UserError("err_lane_no_setting", key=show(key), names=list((*ALL_KEYS, *PENALTIES)))
     over = {
-        key: _lane_value(key, item[key], f" of lane {show(name)}", limits)
+        key: _lane_value(key, item[key], say("of_lane", name=show(name)), limits)
         for key in keys_of(strategy)
         if item.get(key) is not None
     }
     draws = item.get("draws") or ""
     if not isinstance(draws, str) or len(draws) > _MAX_NAME:
-        raise UserError(
-            f"draws of lane {show(name)} is {show(draws)}.", f"It must be a text of at most {_MAX_NAME} characters."
-        )
+        raise UserError("err_lane_draws", name=show(name), draws=show(draws), most=_MAX_NAME)
     return base._lane(name.strip(), strategy, {**over, "draws": draws if strategy not in SEARCHES else ""})
 
 
@@ -239,13 +227,12 @@ def described(limits: Settings) -> dict[str, dict[str, Any]]:
 
 def _named(limits: Settings | None, most: int) -> str:
     """Where the limit of lanes comes from, for an error: " (LLMDEMO_MAX_LANES)"; "" where it is not the app's."""
-    return f" ({limits.variable('max_lanes')})" if limits is not None and limits.max_lanes == most else ""
+    if limits is None or limits.max_lanes != most:
+        return ""
+    return say("from_variable", name=limits.variable("max_lanes"))
 
 
 def _check_rows(lanes: tuple[LaneSettings, ...]) -> None:
     rows = sum(lane.rows for lane in lanes)
     if rows > MAX_ROWS:
-        raise UserError(
-            f"These lanes need {rows} rows (one a sampling lane, a beam or an answer to choose from).",
-            f"At most {MAX_ROWS} fit in one step: take fewer lanes, fewer beams or a lower num_return_sequences.",
-        )
+        raise UserError("err_too_many_rows_of_lanes", rows=rows, most=MAX_ROWS)

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from llmdemo.core.errors import UserError
+from llmdemo.core.sentences import say
 from llmdemo.settings.schema import check
 from llmdemo.settings.training import SPLIT_VERSION
 
@@ -45,16 +46,14 @@ class JudgeSpec:
         if value in (None, "", {}, "none"):
             return cls()
         if not isinstance(value, dict):
-            raise UserError("The judge is not an object.", 'Give {"kind": "model", "model_id": …} or leave it out.')
-        judge = cls(**check(cls, value, "The judge"))
+            raise UserError("err_judge_no_object")
+        judge = cls(**check(cls, value, say("what_judge")))
         if judge.kind == "model" and not judge.model_id:
-            raise UserError("No model was chosen as the judge.", "Choose one, or switch the judge off.")
+            raise UserError("err_judge_no_model")
         if judge.kind == "endpoint" and not (judge.url.strip() and judge.model.strip()):
-            raise UserError("The judge's address or its model's name is missing.", "Give both, or switch it off.")
+            raise UserError("err_judge_no_address")
         if not judge.criteria.strip() or len(judge.criteria) > 2000:
-            raise UserError(
-                "The criterion is empty or longer than 2,000 characters.", "Say in a sentence what is good."
-            )
+            raise UserError("err_judge_criterion")
         return judge
 
 
@@ -100,12 +99,12 @@ class Spec:
     def from_dict(cls, values: Mapping[str, Any]) -> "Spec":
         """A checked spec. Raises UserError naming the key, what was got and what is valid."""
         if not isinstance(values, dict):
-            raise UserError("The config is not an object.", 'Give keys and values, such as {"dataset_id": "…"}.')
+            raise UserError("err_config_no_object")
         values = dict(values)
         judge = JudgeSpec.from_value(values.pop("judge", None))
-        spec = replace(cls(**check(cls, values, "The config")), judge=judge)
+        spec = replace(cls(**check(cls, values, say("what_config"))), judge=judge)
         if not spec.dataset_id:
-            raise UserError("The config names no dataset_id.", "Choose the data whose held-out part is asked.")
+            raise UserError("err_eval_no_dataset")
         return spec
 
     def to_dict(self) -> dict[str, Any]:

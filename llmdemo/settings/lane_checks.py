@@ -12,35 +12,29 @@ _LONGEST_WORD = 200
 
 def check_least(lane: LaneSettings, most: int) -> None:
     if lane.min_new_tokens > most:
-        raise UserError(
-            f"min_new_tokens of lane {show(lane.name)} is {lane.min_new_tokens:,}, which is over max_new_tokens.",
-            f"It must be at most {most:,}; or raise max_new_tokens.",
-        )
+        raise UserError("err_lane_min_new_tokens", name=show(lane.name), min_new_tokens=lane.min_new_tokens, most=most)
 
 
 def check_words(bad_words: tuple[str, ...], logit_bias: dict[str, float]) -> None:
     """Raises UserError for a banned or biased text that is empty, too long or one of too many, or a bias out of range."""
     for key, words in (("bad_words", bad_words), ("logit_bias", tuple(logit_bias))):
         if len(words) > _MOST_BIASES:
-            raise UserError(f"{key} has {len(words):,} entries.", f"At most {_MOST_BIASES} are possible.")
+            raise UserError("err_too_many_words", key=key, n=len(words), most=_MOST_BIASES)
         wrong = next((word for word in words if not word.strip() or len(word) > _LONGEST_WORD), None)
         if wrong is not None:
-            raise UserError(
-                f"{key} holds {show(wrong)}.",
-                f"Each must be a text of 1 to {_LONGEST_WORD} characters, not only spaces.",
-            )
+            raise UserError("err_odd_word", key=key, wrong=show(wrong), most=_LONGEST_WORD)
     for word, bias in logit_bias.items():
         if not -100 <= bias <= 100:
-            raise UserError(f"The logit_bias of {show(word)} is {show(bias)}.", "It must be a number from −100 to 100.")
+            raise UserError("err_logit_bias", word=show(word), bias=show(bias))
 
 
 def check_stops(stops: tuple[str, ...]) -> None:
     """Raises UserError for a stop string that is empty or too long, or one of too many; blanks and line ends are fine."""
     if len(stops) > _MOST_STOPS:
-        raise UserError(f"stop has {len(stops):,} entries.", f"At most {_MOST_STOPS} are possible.")
+        raise UserError("err_many_stops", n=len(stops), most=_MOST_STOPS)
     wrong = next((stop for stop in stops if not 0 < len(stop) <= _LONGEST_WORD), None)
     if wrong is not None:
-        raise UserError(f"stop holds {show(wrong)}.", f"Each must be a text of 1 to {_LONGEST_WORD} characters.")
+        raise UserError("err_odd_stop", wrong=show(wrong), most=_LONGEST_WORD)
 
 
 def check_vote(lane: LaneSettings) -> None:
@@ -48,10 +42,7 @@ def check_vote(lane: LaneSettings) -> None:
     if lane.strategy != "self_consistency" or lane.vote_on != "regex":
         return
     if not lane.vote_regex:
-        raise UserError(
-            f"Lane {show(lane.name)} votes on what vote_regex finds, and there is none.",
-            'Give a pattern such as "answer: (\\w+)", or vote_on number or text.',
-        )
+        raise UserError("err_vote_regex", name=show(lane.name))
     check_pattern("vote_regex", lane.vote_regex)
 
 

@@ -20,6 +20,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from llmdemo.core.errors import UserError
+from llmdemo.core.sentences import say, together
 
 _STRICT = ConfigDict(strict=True, allow_inf_nan=False)
 _MOST_SHOWN = 60
@@ -69,19 +70,18 @@ class Field:
         """What is valid, as the end of "It must be …"; `high` where the app's own limit is lower than the schema's."""
         top = self.high if high is None else high
         if self.choices:
-            return f"one of: {', '.join(show(choice) for choice in self.choices)}"
-        if self.kind is bool:
-            return "true or false"
-        if self.kind is tuple:
-            return "a list of texts"
-        if self.kind is dict:
-            return "an object of texts and numbers"
+            return say("valid_choices", choices=[show(choice) for choice in self.choices])
         if self.kind is str:
-            return f"a text of at most {self.longest} characters" if self.longest else "text"
-        noun = "a whole number" if self.kind is int else "a number"
-        low = f" {'above' if self.above_low else 'from'} {number(self.low)}" if self.low is not None else ""
-        to = "and at most" if self.above_low else "to"
-        return f"{noun}{low}{f' {to} {number(top)}' if top is not None else ''}"
+            return say("valid_text_of", n=self.longest) if self.longest else say("valid_text")
+        if self.kind in _VALID:
+            return say(_VALID[self.kind])
+        low = ("_above" if self.above_low else "_from") if self.low is not None else ""
+        to = "_to" if top is not None else ""
+        key = f"valid_{'whole' if self.kind is int else 'number'}{low}{to}"
+        return say(key, low=number(self.low or 0), high=number(top or 0))
+
+
+_VALID: dict[type, str] = {bool: "valid_boolean", tuple: "valid_texts", dict: "valid_object"}
 
 
 @cache
@@ -137,7 +137,7 @@ def check(
     known = fields_of(schema)
     unknown = next((key for key in values if key not in known), None)
     if unknown is not None:
-        raise UserError(f"{what} has no key {show(unknown)}.", f"It has: {', '.join(known)}.")
+        raise UserError("err_no_key", what=what, unknown=show(unknown), names=list(known))
     limits = limits or {}
     return {
         key: check_one(known[key], value, where=where, limit=limits.get(key))
@@ -157,11 +157,11 @@ def check_one(field: Field, value: Any, *, where: str = "", limit: Limit | None 
         if lower and limit is not None and clean > limit.most:
             raise ValueError
     except (ValidationError, ValueError):
-        high, source = (limit.most, f" ({limit.variable})" if limit.variable else "") if lower and limit else (None, "")
-        raise UserError(
-            f"{field.name}{where} is {show(value)}.",
-            f"It must be {field.valid(high)}{source}. {field.setting.remedy}".strip(),
-        ) from None
+        variable = limit.variable if lower and limit else ""
+        source = say("from_variable", name=variable) if variable else ""
+        valid = field.valid(limit.most if lower and limit else None)
+        hint = together(say("setting_must_be", valid=valid, source=source), field.setting.remedy)
+        raise UserError("err_setting", hint, name=field.name, where=where, got=show(value)) from None
     return clean
 
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import Field
 
 from llmdemo.core.errors import UserError
+from llmdemo.core.sentences import say
 from llmdemo.settings.schema import Setting, check, fields_of, one_of
 
 Method = Literal["galore", "adamw", "lora"]
@@ -24,6 +25,10 @@ PRECISIONS: tuple[str, ...] = get_args(Precision)
 SPLIT_VERSION = 2
 """How a new run draws its held-out records. A run's config says which one it had (a config without it: 1), so that
 runs made before go on, and are evaluated, with the records that they held out."""
+
+LOSSES_AS_TASKS = ("orpo", "simpo")
+"""Losses of the task preference that /start_run takes as a task too."""
+SIMPO_BETA = 2.0
 
 _GALORE, _LOW_RANK = ("galore",), ("galore", "lora")
 
@@ -123,12 +128,18 @@ class TrainConfig:
     least_loss: Annotated[float, Field(ge=0, le=10), Setting(tasks=("classify",), form=True)] = 0.0
     """classify: loss threshold of selective backpropagation: in a step, texts with a smaller loss are read and not learned
     from; 0: all are. 0.01 is p = 0.99."""
-    preference_loss: Annotated[Literal["dpo", "ipo", "robust"], Setting(tasks=("preference",), form=True)] = "dpo"
-    """preference: dpo (arXiv 2305.18290), ipo (2310.12036), or robust (2403.00409)."""
+    preference_loss: Annotated[
+        Literal["dpo", "ipo", "robust", "orpo", "simpo"], Setting(tasks=("preference",), form=True)
+    ] = "dpo"
+    """preference: dpo (arXiv 2305.18290), ipo (2310.12036), robust (2403.00409), and without a reference model orpo
+    (2403.07691) and simpo (2405.14734). The task may be given as orpo or simpo as well."""
     beta: Annotated[float, Field(ge=1e-4, le=100), Setting(tasks=("preference",), form=True)] = 0.1
-    """preference: how much straying from the starting model costs (tau of IPO)."""
+    """preference: how much straying from the starting model costs (tau of IPO); orpo: weight of the odds ratio (lambda);
+    simpo: factor of the margin, usually 2 to 2.5, its default 2."""
+    simpo_gamma: Annotated[float, Field(ge=0, le=100), Setting(tasks=("preference",))] = 0.5
+    """simpo: the margin of the rewards that is asked for (gamma)."""
     label_smoothing: Annotated[float, Field(ge=0, le=0.49), Setting(tasks=("preference",), form=True)] = 0.0
-    """preference: share of the pairs that are taken to be the wrong way round; dpo and robust only."""
+    """preference: share of the pairs that are taken to be the wrong way round; dpo, robust and simpo."""
     schedule: Annotated[Literal["linear", "cosine", "constant", "warmup_stable_decay"] | None, Setting(form=True)] = (
         None
     )
@@ -208,10 +219,12 @@ class TrainConfig:
     def from_dict(cls, values: Mapping[str, Any]) -> "TrainConfig":
         """A checked config. Raises UserError naming the key, what was got and what is valid."""
         if not isinstance(values, dict):
-            raise UserError("The config is not an object.", 'Give keys and values, such as {"dataset_id": "…"}.')
-        clean = check(cls, values, "The config")
+            raise UserError("err_config_no_object")
+        clean = check(cls, by_loss(values), say("what_config"))
+        if clean.get("preference_loss") == "simpo":
+            clean = {"beta": SIMPO_BETA, **clean}
         if not clean.get("dataset_id"):
-            raise UserError("The config names no dataset_id.", "Upload data first, and take the id that it is given.")
+            raise UserError("err_no_dataset_id")
         config = cls(**{**TASK_DEFAULTS.get(clean.get("task", ""), {}), **clean})
         _check_together(config)
         return config
@@ -241,6 +254,16 @@ def defaults_of(task: str, method: str) -> TrainConfig:
     return TrainConfig("", method=method, task=task, **TASK_DEFAULTS.get(task, {})).resolved()  # type: ignore[arg-type]
 
 
+def by_loss(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The same settings where the task is given by the name of its loss, as orpo: the task preference with that loss."""
+    if values.get("task") not in LOSSES_AS_TASKS:
+        return dict(values)
+    loss = values["task"]
+    if values.get("preference_loss") not in (None, loss):
+        raise UserError("err_task_and_loss", task=repr(loss), loss=repr(values["preference_loss"]))
+    return {**values, "task": "preference", "preference_loss": loss}
+
+
 def reasons_without_effect(task: str, method: str) -> dict[str, str]:
     """{setting: why it has no effect} in a run of `task` by `method`."""
     names = {"galore": "GaLore", "adamw": "AdamW", "lora": "LoRA"}
@@ -257,25 +280,16 @@ def reasons_without_effect(task: str, method: str) -> dict[str, str]:
 def _check_together(config: TrainConfig) -> None:
     """Raises UserError for values that do not go together."""
     if config.method == "lora" and config.optim_bits == 8:
-        raise UserError("8-bit moments are not offered for LoRA.", "Its adapters are small: choose optim_bits 32.")
+        raise UserError("err_lora_8bit")
     if config.galore_optimizer == "adafactor" and config.optim_bits == 8:
-        raise UserError("Adafactor has no 8-bit moments.", "Choose optim_bits 32, or galore_optimizer adamw.")
+        raise UserError("err_adafactor_8bit")
     if config.offload_gradients and config.num_processes > 1:
-        raise UserError(
-            "offload_gradients keeps gradients where other processes cannot sum them.",
-            "Set num_processes to 1, or offload_gradients to false.",
-        )
+        raise UserError("err_offload_processes")
     if config.replay_share and not config.replay_dataset_id:
-        raise UserError(f"replay_share is {config.replay_share:g} without a data set.", "Give replay_dataset_id too.")
+        raise UserError("err_replay_without_data", replay_share=f"{config.replay_share:g}")
     if config.best_by == "figure" and config.task not in OWN_FIGURES:
-        raise UserError(
-            f"best_by is 'figure', and the task {config.task} measures no figure of its own while it trains.",
-            f"Set best_by to loss or last; figure is for {one_of(list(OWN_FIGURES))}.",
-        )
-    if config.preference_loss == "ipo" and config.label_smoothing:
-        raise UserError("IPO has no label smoothing.", "Set label_smoothing to 0, or choose the loss dpo or robust.")
+        raise UserError("err_best_by_figure", task=config.task, tasks=one_of(list(OWN_FIGURES)))
+    if config.preference_loss in ("ipo", "orpo") and config.label_smoothing:
+        raise UserError("err_no_smoothing", loss=config.preference_loss.upper())
     if config.folds == 1 or config.fold >= max(1, config.folds):
-        raise UserError(
-            f"fold is {config.fold} of folds {config.folds}.",
-            "Give folds from 2 to 20 and fold from 0 to folds - 1, or leave both out.",
-        )
+        raise UserError("err_fold_of_folds", fold=config.fold, folds=config.folds)

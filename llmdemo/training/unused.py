@@ -12,6 +12,8 @@ def unused(config: TrainConfig, device: str) -> list[str]:
     if config.method == "galore" and config.galore_optimizer == "adafactor":
         reasons["beta2"] = "Adafactor's second moment decays by a rule of its own"
         reasons["eps"] = "Adafactor has bounds of its own"
+    if config.task == "preference" and config.preference_loss != "simpo":
+        reasons["simpo_gamma"] = f"it is SimPO's, and the loss is {config.preference_loss}"
     usual, given = defaults_of(config.task, config.method), config.resolved()
     changed = [name for name in fields_of(TrainConfig) if getattr(given, name) != getattr(usual, name)]
     return [f"{name} has no effect: {reasons[name]}." for name in changed if name in reasons]

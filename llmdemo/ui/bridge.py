@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 import gradio as gr
 
 from llmdemo.core.errors import DiskFull, UserError, is_disk_full
+from llmdemo.core.sentences import pack, say
 from llmdemo.ui import authentication
 from llmdemo.ui.bounded_log import may_say
 from llmdemo.ui.rights import GUESTS, right_of
@@ -57,14 +58,17 @@ def _as_declared(function: Callable) -> Callable:
 
 
 def guarded(function: Callable) -> Callable:
-    """`function`, but errors come back as {"error": {message, hint}} instead of being raised."""
+    """`function`, but errors come back as {"error": {message, hint}} instead of being raised.
+
+    Sentences come with key and values, of which assets/lib/words.js makes them in the page's language.
+    """
 
     @functools.wraps(function)
     def call(data=None):
         try:
-            return function(data or {})
+            return pack(function(data or {}))
         except Exception as error:  # the boundary to the page: whatever happened must be said, not lost
-            return {"error": sentence(error)}
+            return {"error": pack(sentence(error))}
 
     return call
 
@@ -77,19 +81,16 @@ def sentence(error: Exception) -> dict[str, str]:
         return {"message": error.message, "hint": error.hint}
     if may_say("mistake"):
         traceback.print_exception(error, file=sys.stderr)
-    return {
-        "message": f"The app made a mistake ({type(error).__name__}).",
-        "hint": "The details are in the terminal where it runs. The page goes on working.",
-    }
+    return {"message": say("err_mistake", name=type(error).__name__), "hint": say("err_mistake_hint")}
 
 
 def notice(error: Exception | None = None, *, message: str = "", kind: str = "error") -> dict:
     """The value of a "notice" island: a calm message next to the thing it is about; empty hides it."""
     if error is not None:
-        return {"kind": "error", **sentence(error)}
-    return {"kind": kind, "message": message, "hint": ""} if message else {}
+        return {"kind": "error", **pack(sentence(error))}
+    return {"kind": kind, "message": pack(message), "hint": ""} if message else {}
 
 
 def to_json(value) -> str:
     """JSON that may stand inside <script> and that nothing takes for markup."""
-    return json.dumps(value, ensure_ascii=False).replace("<", "\\u003c")
+    return json.dumps(pack(value), ensure_ascii=False).replace("<", "\\u003c")

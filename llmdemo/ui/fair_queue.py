@@ -6,6 +6,7 @@ their place. A request for which there is no room is refused with HTTP 503 and a
 """
 
 import asyncio
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ from contextlib import contextmanager
 from gradio.context import LocalContext
 from gradio.queueing import Event, Queue
 
-from llmdemo.access.fair_turns import fair_order
+from llmdemo.access.fair_turns import MOST_OF_ADDRESS, fair_order
 from llmdemo.access.sessions import Sessions
 from llmdemo.settings import Settings
 from llmdemo.ui import authentication
@@ -66,7 +67,8 @@ class FairQueue(Queue):
         `sessions` learns whose each event is; with `reserve` a share of the places is kept for owners.
         """
         # api_open: Gradio's older routes would run a handler at once, past the queue and everybody in it.
-        page.queue(default_concurrency_limit=4, max_size=settings.max_waiting, api_open=False)
+        # max_size: `_refusal` is stricter, but for newcomers.
+        page.queue(default_concurrency_limit=4, max_size=2 * settings.max_waiting, api_open=False)
         page._queue = cls(
             settings,
             sessions,
@@ -74,7 +76,7 @@ class FairQueue(Queue):
             live_updates=True,
             concurrency_count=page.max_threads,
             update_intervals=1,
-            max_size=settings.max_waiting,
+            max_size=2 * settings.max_waiting,
             blocks=page,
             default_concurrency_limit=4,
         )
@@ -136,11 +138,24 @@ class FairQueue(Queue):
         """What waits for this kind of work and may have a place now, in order.
 
         Of more than one place owners keep one; one guest has half, of batches' places one, and one address half of them.
+        What nobody reads yet begins after all that somebody reads, and has one place: a script that posts and never
+        reads would else hold several for `UNREAD_SECONDS` each.
         """
+        running = [event for event in self._running() if event.concurrency_id == kind and _is_guests(event)]
+        waiting = self._within_shares(kind, limit, running)
+        if limit is None:
+            return waiting
+        read = [event for event in waiting if not self._is_unread(event)]
+        return read if read or (limit > 1 and any(map(self._is_unread, running))) else waiting
+
+    def _is_unread(self, event: Event) -> bool:
+        return _is_guests(event) and not math.isinf(self._unread_since(event))
+
+    def _within_shares(self, kind: str, limit: int | None, running: list[Event]) -> list[Event]:
+        """What waits and is within the shares of its visitor and address; `running` are guests' events of this kind."""
         waiting = self.event_queue_per_concurrency_id[kind].queue
         if limit is None or limit < 2:
             return list(waiting)
-        running = [event for event in self._running() if event.concurrency_id == kind and _is_guests(event)]
         full = len(running) >= limit - (1 if self._reserve else 0)
         busy, places = Counter(map(who, running)), Counter(map(_address, running))
         of_guest, of_address = (1, limit // 2) if kind == BATCHES else (limit // 2, limit)
@@ -217,12 +232,26 @@ class FairQueue(Queue):
         return [event for job in self.active_jobs if job for event in job]
 
     def _refusal(self, body, request) -> str:
+        """Why there is no room for this request; "" if there is some.
+
+        A guest whose address has few requests waiting finds room as long as the addresses that fill the queue are few:
+        what one address has beyond `MOST_OF_ADDRESS` does not count then.
+        """
         most = self._settings.max_waiting
         visitor = authentication.of_request(request)
         mine, address = _name(visitor, body.session_hash), visitor.address if visitor else ""
         waiting = [event for queue in self.event_queue_per_concurrency_id.values() for event in queue.queue]
-        guests = visitor is not None and not visitor.is_owner
-        if len(waiting) >= most - (most // _SHARE_OF_ONE if guests and self._reserve else 0):
+        of_address = Counter(map(_address, filter(_is_guests, waiting)))
+        of_guests, guests = of_address.total(), visitor is not None and not visitor.is_owner
+        share = most - (most // _SHARE_OF_ONE if self._reserve else 0)
+        if not guests:
+            counted, room = len(waiting) - of_guests + min(of_guests, share), most
+        elif of_address[address] < MOST_OF_ADDRESS:
+            counted = len(waiting) - of_guests + sum(min(number, MOST_OF_ADDRESS) for number in of_address.values())
+            room = share
+        else:
+            counted, room = len(waiting), share
+        if counted >= room:
             return f"{len(waiting)} requests wait already (LLMDEMO_MAX_WAITING is {most}). Try again in a minute."
         if not guests:
             return ""

@@ -49,6 +49,10 @@ _SHARE_OF_ADDRESS = 20
 _FORM_BYTES = 2**20
 """What a file's upload may have around the file."""
 _MOST_FORM = 8192
+_SHARE_OF_COSTLY = 6
+"""A sixth of what a guest may ask in a minute may be costly; an address has ten times that, for a class that comes at once."""
+_COSTLY = re.compile(r"^/(?:config|gradio_api/(?:info|openapi\.json))/?$")
+"""Answers that take ten times the work of others, and that a page or script asks for once."""
 _SMALL_BYTES = 64 * 2**10
 """Bodies up to this are parsed at once, in a few milliseconds; larger ones beside the event loop."""
 _FETCHES = re.compile(r"file=\s*(?:[a-z][a-z0-9+.\-]+:|//)|/file/|/proxy=", re.IGNORECASE)
@@ -82,6 +86,8 @@ class RequestLimits:
         most = self._settings.max_requests_per_minute
         self._rates, self._address_rates = Rates(most), Rates(most * _SHARE_OF_ADDRESS)
         self._get_rates, self._address_get_rates = Rates(most), Rates(most * _SHARE_OF_ADDRESS)
+        costly = max(2, most // _SHARE_OF_COSTLY)
+        self._costly_rates, self._address_costly_rates = Rates(costly), Rates(costly * 10)
         self._file_rates = Rates(most * _SHARE_OF_ADDRESS * 5)
         # A Space is shown inside a frame of the hub's page; elsewhere nobody has a reason to frame the app.
         ancestors = "" if os.environ.get("SPACE_ID") else "; frame-ancestors 'self'"
@@ -217,7 +223,8 @@ class RequestLimits:
             return 403, "Visitors cannot upload: only the owners of this app can."
         if _is_form({**scope, "path": path}):
             return None  # counts its own failures: a flood from the owner's address must not keep the owner out
-        return self._too_often(visitor, self._rates, self._address_rates)
+        refusal = self._too_often(visitor, self._rates, self._address_rates)
+        return refusal or (self._too_costly(visitor) if _may_be_large(scope) else None)
 
     def _reading_refusal(self, visitor, path: str) -> tuple[int, str] | None:
         """Of a guest's GET. The page's own files, a hundred for one page, count for the address alone."""
@@ -226,7 +233,17 @@ class RequestLimits:
         if _FILES.search(path):
             seconds = self._file_rates.wait(visitor.address)
             return (429, f"Too many files for your address. Wait {seconds:.0f} seconds.") if seconds else None
-        return self._too_often(visitor, self._get_rates, self._address_get_rates)
+        refusal = self._too_often(visitor, self._get_rates, self._address_get_rates)
+        return refusal or (self._too_costly(visitor) if _COSTLY.search(path) else None)
+
+    def _too_costly(self, visitor) -> tuple[int, str] | None:
+        """Of large bodies, and of answers that take long to make. A script's first question brings no cookie yet, so
+        that a class's first ones would be one guest's: they count for the address alone."""
+        if visitor.key and (seconds := self._costly_rates.wait(visitor.key)):
+            return 429, f"Too many large requests in a minute. Wait {seconds:.0f} seconds."
+        if seconds := self._address_costly_rates.wait(visitor.address):
+            return 429, f"Too many large requests from your address in a minute. Wait {seconds:.0f} seconds."
+        return None
 
     def _too_often(self, visitor, rates: Rates, address_rates: Rates) -> tuple[int, str] | None:
         """Guests without a cookie are one guest, by their address."""
@@ -279,6 +296,13 @@ async def _session_not_found(send) -> None:
 
 def _is_upload(scope) -> bool:
     return scope["path"].rstrip("/").endswith("/upload")
+
+
+def _may_be_large(scope) -> bool:
+    """Whether the body is, or may be, past what the page's own requests have."""
+    headers = dict(scope["headers"])
+    length = headers.get(b"content-length", b"0")
+    return b"transfer-encoding" in headers or not length.isdigit() or int(length) > _SMALL_BYTES
 
 
 def _is_form(scope) -> bool:

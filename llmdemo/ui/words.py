@@ -4,24 +4,14 @@ The texts are in assets/words/, a JSON file a language, which our scripts read t
 through gr.I18n. In a text, {name} is filled in by whoever shows it.
 """
 
-import functools
-import json
-
 import gradio as gr
 
-from llmdemo.core import assets
+from llmdemo.core.sentences import texts
 
 LANGUAGES = ("en", "zh-TW")
-FOLDER = assets.FOLDER / "words"
 # zh-HK and zh-Hant are what browsers in Hong Kong and with script subtags ask for; the texts are the same.
 _BROWSERS = {"en": ("en",), "zh-TW": ("zh-TW", "zh-HK", "zh-Hant")}
 _asked: set[str] = set()
-
-
-@functools.cache
-def texts(language: str = "en") -> dict[str, str]:
-    """{key: text} in `language`."""
-    return json.loads((FOLDER / f"{language}.json").read_text(encoding="utf-8"))
 
 
 def t(key: str):

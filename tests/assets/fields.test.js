@@ -54,8 +54,15 @@ test("which formula: a preference run's depends on its loss", () => {
   const kind = (preference_loss, label_smoothing = 0) =>
     kindOf({ task: "preference", preference_loss, label_smoothing });
   assert.deepEqual(
-    [kind("dpo"), kind("dpo", 0.1), kind("ipo"), kind("robust", 0.1)],
-    ["preference", "preference_smoothed", "preference_ipo", "preference_robust"],
+    [kind("dpo"), kind("dpo", 0.1), kind("ipo"), kind("robust", 0.1), kind("orpo"), kind("simpo")],
+    [
+      "preference",
+      "preference_smoothed",
+      "preference_ipo",
+      "preference_robust",
+      "preference_orpo",
+      "preference_simpo",
+    ],
   );
   assert.equal(kindOf({ task: "chat" }), "chat");
 });

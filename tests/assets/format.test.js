@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import test, { beforeEach } from "node:test";
 import { bytes, clip, duration, int, num, percent } from "../../assets/lib/format.js";
-import { has, t, useWords } from "../../assets/lib/words.js";
+import { has, inWords, t, useWords } from "../../assets/lib/words.js";
 
 const words = JSON.parse(readFileSync(new URL("../../assets/words/en.json", import.meta.url), "utf8"));
 beforeEach(() => useWords(words));
@@ -40,4 +40,22 @@ test("a text's places are filled in, and those that nobody fills stay", () => {
   assert.equal(t("a", { n: 1 }), "1 of {all}");
   assert.equal(t("none"), "none");
   assert.deepEqual([has("a"), has("none")], [true, false]);
+});
+
+test("lists, counts and numbers have their forms", () => {
+  useWords({ a: "{n:,} {n|record|records}", b: "{x:or}", c: "{x:and}", d: "{x}" });
+  assert.equal(t("a", { n: 1234 }), "1,234 records");
+  assert.equal(t("a", { n: 1 }), "1 record");
+  assert.equal(t("b", { x: ["p", "q", "r"] }), "p, q or r");
+  assert.equal(t("c", { x: ["p", "q"] }), "p and q");
+  assert.equal(t("d", { x: ["p", "q"] }), "p, q");
+});
+
+test("the server's sentences become texts, wherever they stand in its answer", () => {
+  useWords({ a: "in words" });
+  const said = { $say: "a", values: { n: 1 }, text: "English" };
+  assert.deepEqual(inWords({ rows: [said, "a", null, 3], error: said }), {
+    rows: ["English", "a", null, 3],
+    error: "English",
+  });
 });

@@ -17,6 +17,7 @@ from llmdemo.data import (
     merge_datasets,
     open_records,
     problems,
+    shapes,
 )
 from llmdemo.data.encode import NOT_TRAINED
 from llmdemo.data.library import get_dataset
@@ -484,3 +485,8 @@ def test_every_problem_of_a_kind_can_be_listed(home, added):
     info, _ = added([{"prompt": f"{ASK} {n}", "completion": {"n": n} if n % 2 else SAY} for n in range(600)])
     found, total = problems(home, info.dataset_id, 100, 3, "not_text")
     assert total == 300 and [each["row"] for each in found] == [202, 204, 206]
+
+
+def test_rows_that_hold_nothing_but_their_split_are_no_records():
+    with pytest.raises(UserError, match="have no fields"):
+        shapes.detect([{"split": None}])

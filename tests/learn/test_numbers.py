@@ -112,6 +112,15 @@ def test_ipo_counts_the_gain_a_token_and_aims_at_a_margin():
     assert at_first["loss"] == pytest.approx(1.0)
 
 
+def test_without_a_reference_the_log_probabilities_a_token_are_compared():
+    found = told((-8.0, -15.0), (-10.0, -12.0), preference_loss="simpo", beta=2.0, simpo_gamma=1.0)
+    assert not found["refers"] and found["margin"] == pytest.approx(-2 + 2.5) and found["target"] == 0.5
+    assert found["loss"] == pytest.approx(math.log(2))
+    odds = [p / (1 - p) for p in (math.exp(-2), math.exp(-2.5))]
+    by_hand = 2 + 0.1 * math.log(1 + odds[1] / odds[0])
+    assert told((-8.0, -15.0), (0.0, 0.0), preference_loss="orpo")["loss"] == pytest.approx(by_hand)
+
+
 @pytest.mark.parametrize("loss", ["dpo", "robust"])
 def test_wrong_pairs_are_counted_as_the_run_counts_them(loss):
     right, wrong = math.log(1 + math.exp(-0.5)), math.log(1 + math.exp(0.5))

@@ -95,3 +95,13 @@ def test_the_default_scale_and_schedule_are_the_methods_own_and_what_is_given_go
     assert TrainConfig("d", method="adamw").resolved().schedule == "linear"
     given = TrainConfig.from_dict({"dataset_id": "d", "scale": 0.25, "schedule": "cosine"}).resolved()
     assert (given.scale, given.schedule) == (0.25, "cosine")
+
+
+@pytest.mark.parametrize(("loss", "beta"), [("orpo", 0.1), ("simpo", 2.0)])
+def test_a_loss_may_be_given_as_the_task(loss, beta):
+    config = TrainConfig.from_dict({"dataset_id": "x", "task": loss})
+    assert (config.task, config.preference_loss, config.beta) == ("preference", loss, beta)
+    assert config == TrainConfig.from_dict({"dataset_id": "x", "task": "preference", "preference_loss": loss})
+    assert TrainConfig.from_dict({"dataset_id": "x", "task": loss, "beta": 0.3}).beta == 0.3
+    with pytest.raises(UserError, match="Give one of both"):
+        TrainConfig.from_dict({"dataset_id": "x", "task": loss, "preference_loss": "dpo"})

@@ -23,7 +23,8 @@ def test_a_bug_is_told_without_its_inside_and_printed_in_the_terminal(capsys):
         raise KeyError("/secret/path")
 
     answer = bridge.guarded(act)({})
-    assert "KeyError" in answer["error"]["message"] and "/secret/path" not in str(answer)
+    said = answer["error"]["message"]
+    assert said["$say"] == "err_mistake" and "KeyError" in said["text"] and "/secret/path" not in str(answer)
     assert "/secret/path" in capsys.readouterr().err
 
 

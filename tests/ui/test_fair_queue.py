@@ -206,9 +206,11 @@ def test_a_guests_request_that_nobody_reads_gives_its_place_back(url, work, monk
 
 
 def event_of(role: str, name: str, address: str = "1.1.1.1", kind: str = "arena"):
+    """An event as somebody reads it, who has not stopped since."""
     request = SimpleNamespace(scope={authentication.VISITOR: Visitor(role, name, address)})
     data = SimpleNamespace(event_data={"prompt": "x"}, session_hash=name)
-    return SimpleNamespace(request=request, data=data, session_hash=name, concurrency_id=kind, _id=name, alive=True)
+    shown = {"session_hash": name, "concurrency_id": kind, "_id": name, "alive": True, "enqueue_time": float("inf")}
+    return SimpleNamespace(request=request, data=data, **shown)
 
 
 def may_begin(running: list, waiting: list, limit: int = 4, reserve: bool = True) -> list:
@@ -264,3 +266,38 @@ def test_guests_cannot_fill_the_queue_for_an_owner(url, work):
         }
         assert bool(ask_as["guest"]) == refused and not ask_as["owner"]
     del queue.event_queue_per_concurrency_id["slow"]
+
+
+def test_what_nobody_reads_begins_after_what_is_read_and_has_one_place():
+    with gr.Blocks() as page:
+        pass
+    FairQueue.install(page, Settings(home=None))
+    queue, event = page._queue, event_of
+    waiting = [event("guest", "silent"), event("guest", "reader", "2.2.2.2"), event("owner", "ann", "3.3.3.3")]
+    queue.event_queue_per_concurrency_id["arena"] = SimpleNamespace(queue=waiting)
+    names = lambda: [each.session_hash for each in queue._eligible("arena", 4)]  # noqa: E731
+    for each in (*waiting, event("guest", "silent2")):
+        each.enqueue_time = 0.0
+    assert names() == ["ann"]  # owners need not read
+    waiting.pop()
+    with queue._sessions.reading("reader"):
+        assert names() == ["reader"]
+        waiting.pop()
+        assert names() == ["silent"]
+        other = event("guest", "silent2", "4.4.4.4")
+        other.enqueue_time = 0.0
+        queue.active_jobs = [[other]]
+        assert names() == []
+
+
+def test_three_addresses_that_fill_the_queue_leave_room_for_a_newcomer():
+    with gr.Blocks() as page:
+        pass
+    FairQueue.install(page, Settings(home=None, max_waiting=100))
+    queue, body = page._queue, SimpleNamespace(session_hash="x")
+    for addresses, newcomer, known in ((3, False, True), (45, True, True)):
+        waiting = [event_of("guest", f"g{n}", address=f"1.1.1.{n % addresses}") for n in range(90)]
+        queue.event_queue_per_concurrency_id["slow"] = SimpleNamespace(queue=waiting)
+        asked = [event_of("guest", "new", address=address).request for address in ("9.9.9.9", "1.1.1.0")]
+        assert [bool(queue._refusal(body, request)) for request in asked] == [newcomer, known]
+        assert not queue._refusal(body, event_of("owner", "ann").request)

@@ -261,3 +261,27 @@ def test_a_body_that_drips_ends(monkeypatch):
 
     with pytest.raises(Refused, match="Nothing of the file"):
         asyncio.run(request_body.streamed(nothing_comes, 10**6, "X", idle=0.05)())
+
+
+def test_large_questions_of_a_guest_are_counted_by_themselves():
+    limits, guest, other = (
+        RequestLimits(_app, Settings(home=Path())),
+        Visitor("guest", "g", "1.1.1.1"),
+        Visitor("guest", "h", "1.1.1.1"),
+    )
+    config = [once(limits, "GET", "/config", guest)[0] for _ in range(50)]
+    assert config == [200] * 40 + [429] * 10
+    assert once(limits, "GET", "/arena", guest)[0] == once(limits, "GET", "/config", other)[0] == 200
+    assert once(limits, "GET", "/config", Visitor("owner", "o", "1.1.1.1"))[0] == 200
+    large = {"visitor": other, "content_type": "application/json", "body": b"[]", "content_length": str(2**17)}
+    assert [once(limits, "POST", "/gradio_api/queue/join", **large)[0] for _ in range(40)][-2:] == [200, 429]
+    small = {**large, "content_length": "2"}
+    assert once(limits, "POST", "/gradio_api/queue/join", **small)[0] == 200
+
+
+def test_a_class_of_scripts_that_begins_at_once_is_let_in_and_a_flood_of_new_guests_is_not():
+    limits, new = RequestLimits(_app, Settings(home=Path())), Visitor("guest", "", "1.1.1.1")
+    assert {once(limits, "GET", path, new)[0] for path in ("/config", "/gradio_api/info") for _ in range(60)} == {200}
+    later = [once(limits, "GET", "/config", Visitor("guest", f"g{number}", "1.1.1.1"))[0] for number in range(400)]
+    assert later == [200] * 280 + [429] * 120
+    assert once(limits, "GET", "/config", Visitor("guest", "", "2.2.2.2"))[0] == 200

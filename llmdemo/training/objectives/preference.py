@@ -1,10 +1,7 @@
 """Preference tuning: of two answers to one prompt, the chosen one becomes likelier than the rejected one.
 
-DPO (arXiv 2305.18290, eq. 7): −log σ(β·Δ), where Δ is the log-ratio of the policy to the model it started from, of the
-chosen answer less that of the rejected one. With label smoothing ε it is (1−ε)·L(Δ) + ε·L(−Δ) (conservative DPO);
-robust DPO (2403.00409) divides (1−ε)·L(Δ) − ε·L(−Δ) by 1−2ε; IPO (2310.12036, eq. 17) is (Δ' − 1/(2β))² with log-ratios
-averaged over tokens, as TRL does after its authors. The starting model's log-probabilities are computed once and kept
-in the run's folder, token by token, so that no second model is in memory.
+The losses themselves are in preference_losses.py. The log-probabilities of the model that training starts from, which some
+of them compare with, are computed once and kept in the run's folder, token by token, so that no second model is in memory.
 """
 
 import math
@@ -16,7 +13,6 @@ import numpy as np
 import torch
 from safetensors.numpy import load_file, save_file
 from torch import Tensor
-from torch.nn import functional
 
 from llmdemo.core.errors import UserError
 from llmdemo.data.encode import Refused, encode_many
@@ -27,29 +23,18 @@ from llmdemo.training.ledger import Batch
 from llmdemo.training.loss import CausalLoss
 from llmdemo.training.objectives.base import SAMPLES, Objective, Place, Source
 from llmdemo.training.objectives.chat import answered, chat_sample, watched
+from llmdemo.training.objectives.preference_losses import WITHOUT_REFERENCE, Answers, margins, pair_losses
 from llmdemo.training.objectives.tally import Tally
 
 REFERENCE_FILE = "data-reference.safetensors"
 """Named as what a bundle of the run takes along: a resumed run must go on with the same numbers."""
 
 
-def pair_losses(chosen: Tensor, rejected: Tensor, config: TrainConfig) -> Tensor:
-    """[pairs] losses from the log-ratios [pairs] of policy to reference; for IPO, their means over the tokens."""
-    delta = chosen - rejected
-    if config.preference_loss == "ipo":
-        return (delta - 1 / (2 * config.beta)) ** 2
-    share = config.label_smoothing
-    right, wrong = -functional.logsigmoid(config.beta * delta), -functional.logsigmoid(-config.beta * delta)
-    if config.preference_loss == "robust":
-        return ((1 - share) * right - share * wrong) / (1 - 2 * share)
-    return (1 - share) * right + share * wrong
-
-
 class Preference(Objective):
     """The task preference. Rows 2i and 2i + 1 are the chosen and the rejected answer of pair i."""
 
     task = "preference"
-    figures = ("reward_margin", "reward_accuracy", "kl")
+    figures: tuple[str, ...] = ("reward_margin", "reward_accuracy", "kl")
 
     @classmethod
     def encode(cls, source: Source, config: TrainConfig, tokenizer) -> RunData:
@@ -58,7 +43,7 @@ class Preference(Objective):
         judged = _pairs((records[int(i)] for i in source.held_out[: config.eval_records]), config, tokenizer, tally)
         samples = [chat_sample(conversation(record), tokenizer, record["chosen"]) for record, _ in judged[:SAMPLES]]
         facts = {
-            "notes": tally.notes(),
+            "notes": [*tally.notes(), *_odd(config)],
             "left_out": tally.counts,
             "train_records": len(train),
             "card": {"pairs": len(train)},
@@ -77,6 +62,9 @@ class Preference(Objective):
     def __init__(self, place: Place, data: RunData):
         super().__init__(place, data)
         self._loss = CausalLoss(place.model)
+        self._refers = place.config.preference_loss not in WITHOUT_REFERENCE
+        if not self._refers:  # no KL: there is nothing to be near to
+            self.figures = ("reward_margin", "reward_accuracy")
         self._reference: dict[str, np.ndarray] = {}
         self._starts = {name: _label_starts(rows) for name, rows in self._parts().items()}
 
@@ -110,6 +98,8 @@ class Preference(Objective):
 
     def begin(self, folder: Path, items: np.ndarray, report: Callable, agree: Callable[[], bool]) -> bool:
         """Takes the starting model's log-probabilities from the run's folder, or computes them and puts them there."""
+        if not self._refers:
+            return True
         path, place = folder / REFERENCE_FILE, self.place
         if path.is_file():
             self._reference = self._checked(load_file(path))
@@ -160,30 +150,36 @@ class Preference(Objective):
         rows, starts, config = self._parts()[name], self._starts[name], self.place.config
         indices = _rows_of(items)
         entropies, of = self._loss.tokens(self._batch(rows, indices))
-        reference = np.concatenate([self._reference[name][starts[i] : starts[i + 1]] for i in indices])
-        ratios = -entropies - torch.from_numpy(reference).to(entropies.device)
-        sums = torch.zeros(len(indices), device=ratios.device).index_add(0, of, ratios)
-        counts = torch.from_numpy(np.diff(starts)[indices]).to(ratios)
-        scores = sums / counts if config.preference_loss == "ipo" else sums
+        counts = torch.from_numpy(np.diff(starts)[indices]).to(entropies)
+        sums = _sums(-entropies, of, len(indices))
+        ratios = self._ratios(name, indices, entropies) if self._refers else None
+        gains = None if ratios is None else _sums(ratios, of, len(indices))
         pairs = len(items)
-        losses = pair_losses(scores[:pairs], scores[pairs:], config)
+        chosen, rejected = (
+            Answers(sums[part], None if gains is None else gains[part], counts[part])
+            for part in (slice(None, pairs), slice(pairs, None))
+        )
         with torch.no_grad():
-            margins = config.beta * (sums[:pairs] - sums[pairs:])
-            # Half the squared log-ratio a token, Schulman's k2 (joschu.net/blog/kl-approx.html). The tokens are the
-            # data's, not the policy's, so it is no unbiased estimate; k3 would grow as e to the log-ratio there. The
-            # rejected answers are left out: tuning makes them ever rarer, and the policy would not write them.
-            drift = torch.zeros_like(sums).index_add(0, of, ratios.float().square() / 2) / counts
-            figures = {
-                "reward_margin": margins.sum().item(),
-                "reward_accuracy": (margins > 0).float().sum().item(),
-                "kl": drift[:pairs].sum().item(),
-            }
-        return losses.sum(), figures
+            margin = margins(chosen, rejected, config)
+            figures = {"reward_margin": margin.sum().item(), "reward_accuracy": (margin > 0).float().sum().item()}
+            if ratios is not None:
+                # Half the squared log-ratio a token, Schulman's k2 (joschu.net/blog/kl-approx.html). The tokens are the
+                # data's, not the policy's, so it is no unbiased estimate; k3 would grow as e to the log-ratio there. The
+                # rejected answers are left out: tuning makes them ever rarer, and the policy would not write them.
+                drift = _sums(ratios.float().square() / 2, of, len(indices)) / counts
+                figures["kl"] = drift[:pairs].sum().item()
+        return pair_losses(chosen, rejected, config).sum(), figures
+
+    def _ratios(self, name: str, indices: np.ndarray, entropies: Tensor) -> Tensor:
+        """[n] log-ratio of the policy to the reference of each trained token of these rows."""
+        starts = self._starts[name]
+        reference = np.concatenate([self._reference[name][starts[i] : starts[i + 1]] for i in indices])
+        return -entropies - torch.from_numpy(reference).to(entropies.device)
 
     @torch.no_grad()
     def evaluate(self, last: bool = True) -> tuple[dict[str, float], int]:
         pairs = len(self.data.held_out) // 2
-        if not pairs or not self._reference:
+        if not pairs or (self._refers and not self._reference):
             return {}, 0
         size, place = place_size(self.place), self.place
         order = np.argsort(-self.data.held_out.lengths.reshape(-1, 2).max(1), kind="stable")
@@ -198,6 +194,21 @@ class Preference(Objective):
 
     def answers(self) -> Iterator[dict]:
         yield from answered(self.place, self.data.samples)
+
+
+def _sums(values: Tensor, of: Tensor, rows: int) -> Tensor:
+    """[rows] sums of the tokens' values [n], which are in the rows `of` [n]."""
+    return torch.zeros(rows, device=values.device, dtype=values.dtype).index_add(0, of, values)
+
+
+def _odd(config: TrainConfig) -> list[str]:
+    """What people should know of settings that DPO would want so."""
+    if config.preference_loss != "simpo" or config.beta >= 1:
+        return []
+    return [
+        f"beta is {config.beta:g}: SimPO multiplies log-probabilities a token by it, which are small, and is used with 2 to "
+        "2.5; so small a value teaches little."
+    ]
 
 
 def place_size(place: Place) -> int:

@@ -14,7 +14,8 @@ from llmdemo.data.ingest import add_dataset
 from llmdemo.training import TrainConfig
 from llmdemo.training.batches import RunData, TokenRows
 from llmdemo.training.objectives import Place
-from llmdemo.training.objectives.preference import REFERENCE_FILE, Preference, pair_losses
+from llmdemo.training.objectives.preference import REFERENCE_FILE, Preference
+from llmdemo.training.objectives.preference_losses import pair_losses
 
 CPU = torch.device("cpu")
 
@@ -130,10 +131,10 @@ def test_log_probabilities_averaged_over_tokens_would_be_seen(moved, trl_loss, t
     policy, start = moved
     rows = make_rows()
     expected, _ = trl_loss(policy, start, rows, "sigmoid")
-    objective = make_objective(policy, rows, start, preference_loss="ipo")(tmp_path)
+    objective = make_objective(policy, rows, start)(tmp_path)
     monkeypatch.setattr(
         "llmdemo.training.objectives.preference.pair_losses",
-        lambda chosen, rejected, config: pair_losses(chosen, rejected, TrainConfig("x", preference_loss="dpo")),
+        lambda *sides: pair_losses(*(each._replace(gain=each.gain / each.tokens) for each in sides[:2]), sides[2]),
     )
     assert abs(objective.loss_sum(np.arange(6))[0].item() / 6 - expected) > 1e-3
 

@@ -49,12 +49,6 @@ def check_vote(lane: LaneSettings) -> None:
 def check_beams(lane: LaneSettings) -> None:
     """Raises UserError for beams that cannot be dealt into their groups, and for draws that nothing is left to."""
     if lane.strategy == "diverse_beam" and lane.num_beams % lane.num_beam_groups:
-        raise UserError(
-            f"{lane.num_beams} beams of lane {show(lane.name)} cannot be dealt evenly into {lane.num_beam_groups} groups.",
-            "num_beams must be a multiple of num_beam_groups.",
-        )
+        raise UserError("err_beam_groups", name=show(lane.name), beams=lane.num_beams, groups=lane.num_beam_groups)
     if lane.strategy == "stochastic_beam" and lane.temperature == 0:
-        raise UserError(
-            f"The temperature of lane {show(lane.name)} is 0, at which there is nothing to draw.",
-            "It must be above 0; the strategy beam leaves nothing to chance.",
-        )
+        raise UserError("err_nothing_to_draw", name=show(lane.name))

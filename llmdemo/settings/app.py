@@ -46,6 +46,12 @@ class Settings:
     """Most beams for a guest."""
     guest_prompts: int = 20
     """Most prompts of a guest's batch."""
+    max_serving: int = 32
+    """Requests of served models that are answered at once; more wait in line."""
+    max_serving_waiting: int = 128
+    """Requests of served models that may wait in line; more are refused with 429."""
+    key_requests_per_minute: int = 600
+    """How often an API key may ask in a minute, where its maker does not say."""
     max_request_bytes: int = 32 * 2**20
     """Largest request that is no file's upload, in bytes."""
     guest_request_bytes: int = 2**20

@@ -140,14 +140,14 @@ def answers_in(value, notes: Notes) -> list[str]:
     found = unpacked(value)
     if isinstance(found, dict) and isinstance(found.get("text"), list) and found.keys() <= {"text", "answer_start"}:
         found = found["text"]
-        if not found:
-            return [""]
     elif isinstance(found, dict) and isinstance(found.get("value"), str) and isinstance(found.get("aliases"), list):
         found = [found["value"], *found["aliases"]]
     elif isinstance(found, list) and found and all(map(_is_squad_answer, found)):
         found = [each["text"] for each in found]
     elif found is not value:
         return [as_text(value, notes)]  # a list that is written as a text may well be the answer itself
+    if found == []:
+        return [""]
     if isinstance(found, list) and len(found) > 1 and all(isinstance(each, str) for each in found):
         texts = dict.fromkeys(whole_characters(each) for each in found)
         return [text for text in texts if text.strip()][:MOST_ANSWERS] or [""]
@@ -164,7 +164,6 @@ _ARRAY = re.compile(r"\barray\((\[[^][]*\])(?:,\s*dtype=[\w']+)?\)")
 """A NumPy array as Python spells it inside a list or object."""
 _ROWS = re.compile(r"\}\s*\n\s*\{")
 """Where a NumPy array of objects, as it prints, has a line's end and no comma."""
-
 
 
 def unpacked(value):

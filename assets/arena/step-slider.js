@@ -1,8 +1,7 @@
 /* A slider through a run's kept steps: which of them the arena asks, the finished model at its end. Knows ids and steps,
    and nothing of how they are answered. */
 import { int } from "../lib/format.js";
-import { t } from "../lib/words.js";
-import { h } from "./dom.js";
+import { h, t } from "./dom.js";
 
 const AT = /^(run-[\w-]+)@(\d+)$/;
 

@@ -157,6 +157,7 @@ PACKAGES = (
     "learn",
     "models",
     "publish",
+    "serving",
     "settings",
     "training",
     "ui",

@@ -170,6 +170,7 @@ def make_services(settings: Settings, *, access: Access | None = None, command=N
     """
     from llmdemo.evaluation import Evaluations
     from llmdemo.experiments import Experiments
+    from llmdemo.generation import Generations
     from llmdemo.jobs import Jobs
     from llmdemo.models.starter import StarterFetch
     from llmdemo.publish import Pushes

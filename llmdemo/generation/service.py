@@ -45,11 +45,11 @@ class Generations(JobsOfKind):
         spec = GenerationSpec.from_dict(values)
         entry = catalog.resolve(self._home, spec.model_id)
         if not entry.writes:
-            raise UserError(f"{entry.title} does not write texts.", "Choose a causal, instruction-tuned model.")
+            raise UserError("err_generation_writes", model=entry.title)
         if spec.kind == "answers":
             info = data.get_dataset(self._home, spec.dataset_id)
             if info.task not in ("chat", "preference"):
-                raise UserError(f"{info.name} has no prompts: its task is {info.task!r}.", "Choose instruction data.")
+                raise UserError("err_generation_no_prompts", name=info.name, task=info.task)
         return spec
 
     def shown(self, status: JobStatus) -> dict[str, Any]:

@@ -28,18 +28,12 @@ def user_turn(messages: list[dict], tokenizer) -> UserTurn:
     """For the turns so far (perhaps a system turn; question, answer, …). Raises UserError where a template has no such
     place: a model without one was not tuned to instructions."""
     if not getattr(tokenizer, "chat_template", None):
-        raise UserError(
-            "This model has no chat template, so it was not tuned to instructions.",
-            "Choose an instruction-tuned model, or answer prompts of your own data.",
-        )
+        raise UserError("err_generation_no_template")
     whole = render([[*messages, {"role": "user", "content": _MARKER}]], tokenizer, generation=True)[0]
     before, found, after = whole.partition(_MARKER)
     opening = before.removeprefix(tokenizer.bos_token or "").strip()
     if not found or not opening:
-        raise UserError(
-            "This model's chat template has nothing before a person's text that says that it begins.",
-            "Choose another instruction-tuned model, or answer prompts of your own data.",
-        )
+        raise UserError("err_generation_no_place")
     special = set(tokenizer.all_special_ids) | set(tokenizer.get_added_vocab().values())
     ending = tokenizer(after, add_special_tokens=False)["input_ids"]
     ids = tokenizer(before, add_special_tokens=False)["input_ids"]

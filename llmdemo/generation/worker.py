@@ -15,6 +15,7 @@ from pathlib import Path
 from llmdemo import data
 from llmdemo.core.errors import UserError
 from llmdemo.core.events import EventWriter, read_events
+from llmdemo.core.sentences import say
 from llmdemo.core.store import Home, read_json, write_json
 from llmdemo.data.ingest import add_rows
 from llmdemo.data.library import folder_of, save_info
@@ -82,12 +83,9 @@ def work(folder: JobFolder, home: Home) -> int:
             raise
         _finish(folder, home, spec, entry, log)
         if not log.kept:
-            raise UserError(f"Of {log.made:,} records made, none could be kept ({_told(log)}).", _TRY)
+            raise UserError("err_generation_nothing", made=log.made, kept=0, reasons=_told(log))
 
     return perform(Worker(folder), generate, RESUME)
-
-
-_TRY = "Choose an instruction-tuned model, raise the temperature, or allow longer instructions and answers."
 
 
 def _make(worker: Worker, home: Home, spec: GenerationSpec, entry: ModelEntry, log: _Log) -> None:
@@ -128,7 +126,7 @@ def _make(worker: Worker, home: Home, spec: GenerationSpec, entry: ModelEntry, l
                     log.add(each.to_dict())
             tell()
             if log.made >= _SOON and len(log.kept) < _LEAST_SHARE * log.made:
-                raise UserError(f"Of {log.made:,} records made, {len(log.kept):,} could be kept ({_told(log)}).", _TRY)
+                raise UserError("err_generation_nothing", made=log.made, kept=len(log.kept), reasons=_told(log))
 
 
 def _prompts(home: Home, spec: GenerationSpec) -> list[list[dict]] | None:
@@ -197,20 +195,8 @@ def _rows(kept: list[list[dict]]):
         yield Batch(first_row=start + 1, rows=part, done=start + len(part))
 
 
-def _told(log: _Log) -> str:
-    return ", ".join(f"{count:,} {_WORDS.get(reason, reason)}" for reason, count in log.reasons.most_common())
-
-
-_WORDS = {
-    "short": "too short",
-    "unended": "longer than allowed",
-    "repeats": "ending in a loop",
-    "same": "there before",
-    "echo": "saying the question again",
-    "empty": "without an answer",
-    "no_room": "too long for the model's context",
-    "refused": "refused by the chat template",
-}
+def _told(log: _Log) -> list[str]:
+    return [say(f"generation_{reason}", n=count) for reason, count in log.reasons.most_common()]
 
 
 def _shown(messages: list[dict]) -> list[dict]:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from llmdemo.core.errors import UserError
+from llmdemo.core.sentences import say
 from llmdemo.settings.schema import Setting, check
 
 GenerationKind = Literal["magpie", "answers"]
@@ -48,10 +49,10 @@ class GenerationSpec:
     def from_dict(cls, values: Mapping[str, Any]) -> "GenerationSpec":
         """A checked spec. Raises UserError naming the key, what was got and what is valid."""
         if not isinstance(values, dict):
-            raise UserError("The settings are not an object.", 'Give keys and values, such as {"temperature": 1.0}.')
-        spec = cls(**check(cls, values, "The settings"))
+            raise UserError("err_generation_no_object")
+        spec = cls(**check(cls, values, say("what_settings")))
         if spec.kind == "answers" and not spec.dataset_id:
-            raise UserError("No data set was named whose prompts are to be answered.", "Give dataset_id.")
+            raise UserError("err_generation_no_data")
         return spec
 
     def to_dict(self) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from llmdemo.models.library import import_library
 from llmdemo.settings.decoding import DecodeSettings
 from llmdemo.settings.schema import document
 from llmdemo.settings.training import TrainConfig
-from llmdemo.ui import authentication, bridge, evaluate_api, experiments_api, serving_api
+from llmdemo.ui import authentication, bridge, evaluate_api, experiments_api, serving_api, votes_api
 from llmdemo.ui.fair_queue import when_gone
 from llmdemo.ui.rights import for_guests, for_owners
 from llmdemo.ui.samples import starter_tokenizer
@@ -37,6 +37,7 @@ def add_endpoints(services: Services) -> None:
     _add(*experiments_api.endpoints(services))
     _add(*evaluate_api.endpoints(services))
     _add(*serving_api.endpoints(services))
+    _vote_endpoints(services)
     _compare_endpoint(services)
 
 
@@ -224,6 +225,12 @@ def _compare_endpoint(services: Services) -> None:
             yield from arena.compare(model_id, prompt, settings, run_id=run_id, limits=services.limits())
 
     _add(compare, concurrency_id="arena", concurrency_limit=services.settings.max_decodings)
+
+
+def _vote_endpoints(services: Services) -> None:
+    quick, decoding = votes_api.endpoints(services)
+    _add(*quick)
+    _add(*decoding, concurrency_id="arena", concurrency_limit=services.settings.max_decodings)
 
 
 def _add(*functions: Callable, **options) -> None:

@@ -72,6 +72,16 @@ class VotePages:
         self._sessions().close(session_id)
         return self.board(session_id)
 
+    def again(self, session_id: str, title: str) -> dict:
+        """Opens the same vote once more, between the model that learned from its votes and the one before; as `open`."""
+        self._services.require_owner()
+        state = self._sessions().read(session_id, lambda state: {"config": state.config, "settings": state.settings})
+        tuned = self._tuned(self._sessions().read(session_id, _about))
+        if tuned is None:
+            raise UserError("err_vote_no_tuned")
+        config = {**state["config"], "title": title, "model_ids": [tuned["base"], tuned["model_id"]]}
+        return self.open(config, state["settings"])
+
     def export(self, session_id: str, kind: str) -> dict:
         """{name, kind, votes (json: a list of objects) or text (csv)}."""
         self._services.require_owner()

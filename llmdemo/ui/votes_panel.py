@@ -39,6 +39,10 @@ def build(services: Services) -> gr.HTML:
         return pages.close(data.get("session_id", ""))
 
     @for_owners
+    def votes_again(data: dict) -> dict:
+        return pages.again(data.get("session_id", ""), str(data.get("title") or ""))
+
+    @for_owners
     def votes_export(data: dict) -> dict:
         return pages.export(data.get("session_id", ""), data.get("kind", ""))
 
@@ -52,7 +56,7 @@ def build(services: Services) -> gr.HTML:
         services.require_owner()
         return {"rows": qr_code(data.get("link"))}
 
-    functions = [votes_open, votes_list, votes_board, votes_close, votes_export, votes_learn, votes_code]
+    functions = [votes_open, votes_list, votes_board, votes_close, votes_again, votes_export, votes_learn, votes_code]
     return bridge.island("votes", functions, elem_id="votes")
 
 

@@ -38,17 +38,14 @@ def checked(home: Home, values: dict) -> tuple[TrainConfig, data.DatasetInfo, Mo
     Raises UserError for a setting, a data set or a model that cannot be used.
     """
     if not isinstance(values, dict):
-        raise UserError("The config is not an object.", 'Give keys and values, such as {"dataset_id": "…"}.')
+        raise UserError("err_config_no_object")
     given = by_loss({key: value for key, value in values.items() if value is not None})
     config = TrainConfig.from_dict(given)
     info = data.get_dataset(home, config.dataset_id)
     if given.get("task") not in (None, info.task):
-        raise UserError(
-            f"The task is {config.task!r}, but the data set {info.name} is {info.task!r}.",
-            f"Leave task out, or give {info.task!r}.",
-        )
+        raise UserError("err_task_differs", asked=repr(config.task), name=info.name, own=repr(info.task))
     if not info.kept:
-        raise UserError(f"The data set {info.name} has no record to train on.", "See in Data why they were left out.")
+        raise UserError("err_no_record_to_train", name=info.name)
     for other in (config.replay_dataset_id, config.forgetting_dataset_id) if info.task == "text" else ():
         if other not in ("", "none"):
             data.get_dataset(home, other)
@@ -96,9 +93,7 @@ def _same_data(home: Home, config: dict) -> str:
     content = dataset.get("content_hash")
     same = [each.dataset_id for each in data.list_datasets(home) if each.content_hash == content]
     if not same and content:
-        raise UserError(
-            f"The data of this run, {str(dataset.get('name'))[:80]!r}, is not here.", "Add the same file in Data first."
-        )
+        raise UserError("err_data_not_here", name=repr(str(dataset.get("name"))[:80]))
     asked = str(config.get("dataset_id"))
     return asked if asked in same or not same else same[0]
 
@@ -194,7 +189,7 @@ def epoch(home: Home, dataset_id: str, runs: list[dict]) -> dict:
     """
     info = data.get_dataset(home, dataset_id)
     if info.tokens is None:
-        raise UserError("The tokens of the data set are not counted yet.", "Wait until the starter model is here.")
+        raise UserError("err_tokens_not_counted_yet")
     predicted = predict(home, {"dataset_id": dataset_id})
     cost = data.epoch_cost(info.tokens, info.kept, 1.0, batch_size=predicted["batch"], packed=info.task == "text")
     config = TrainConfig.from_dict({"dataset_id": dataset_id, "task": info.task, "max_steps": max(1, cost["steps"])})

@@ -65,7 +65,7 @@ class Preferences:
     def _newest(self, name: str) -> DatasetInfo | None:
         same = [info for info in list_datasets(self._home) if info.name == name]
         if same and same[0].task != "preference":
-            raise UserError(f"The data set {name} is not one of preferences.", "Give the pairs a name of their own.")
+            raise UserError("err_no_preference_set", name=name)
         return same[0] if same else None
 
     def _write(self, name: str, rows: list[dict], before: DatasetInfo | None, tokenizer) -> DatasetInfo:
@@ -100,24 +100,21 @@ class Preferences:
 def _pairs(prompt, chosen, rejected) -> list[dict]:
     asked = Prompt.from_value(prompt)
     if asked.raw is not None:
-        raise UserError(
-            "A preference needs a question and its answers, and this was a raw continuation.",
-            "Switch “Raw continuation” off and compare again.",
-        )
+        raise UserError("err_preference_raw")
     others = [rejected] if isinstance(rejected, str) else rejected
     if not isinstance(others, (list, tuple)) or not 0 < len(others) <= _MOST_PAIRS:
-        raise UserError("There is no other answer.", "A preference needs two answers to one prompt.")
+        raise UserError("err_no_other_answer")
     better, worse = _answer(chosen), [_answer(text) for text in others]
     unlike = [text for text in dict.fromkeys(worse) if text.strip() != better.strip()]
     if not unlike:
-        raise UserError("The two answers are the same.", "Choose between answers that differ.")
+        raise UserError("err_same_answers")
     turns = [dict(message) for message in asked.messages]
     return [{"prompt": turns, "chosen": better, "rejected": text} for text in unlike]
 
 
 def _answer(text) -> str:
     if not isinstance(text, str) or not text.strip():
-        raise UserError("One of the answers is empty.", "Choose between answers that say something.")
+        raise UserError("err_empty_answer")
     return text.encode("utf-8", "replace").decode()
 
 

@@ -106,9 +106,9 @@ class Arena:
         limits = limits or self._limits
         ids = (model_ids,) if isinstance(model_ids, str) else tuple(model_ids or ())
         if not 1 <= len(ids) <= _MOST_MODELS:
-            raise UserError(f"{len(ids)} models were given.", f"Choose one, or {_MOST_MODELS} to set side by side.")
+            raise UserError("err_models_given", n=len(ids), most=_MOST_MODELS)
         if not all(type(token) is int and token >= 0 for token in prefix_ids):
-            raise UserError("The tokens to go on from are not token ids.", "They must be whole numbers of at least 0.")
+            raise UserError("err_no_token_ids")
         checked = DecodeSettings.from_dict(settings, limits)
         is_id = isinstance(run_id, str) and 0 < len(run_id) <= 64
         return Request(
@@ -348,10 +348,7 @@ def _check_fork(request: Request, models: list[Loaded]) -> None:
     """The tokens of a fork come from one model; another one may know them by other numbers."""
     spelt = [loaded.tokenizer.convert_ids_to_tokens(list(request.prefix_ids)) for loaded in models]
     if any(other != spelt[0] for other in spelt[1:]):
-        raise UserError(
-            "The two models cut text into different tokens, so only one of them can go on from this one.",
-            "Tick “this pane only”, or choose one model.",
-        )
+        raise UserError("err_different_tokens")
 
 
 def _batches(events: queue.SimpleQueue, every: float) -> Iterator[list[dict]]:

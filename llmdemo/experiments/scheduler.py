@@ -6,6 +6,7 @@ from pathlib import Path
 
 from llmdemo import prepare
 from llmdemo.core.errors import NotNow, UserError
+from llmdemo.core.sentences import say
 from llmdemo.core.store import Home
 from llmdemo.experiments import halving, leaderboard, plan
 from llmdemo.experiments.leaderboard import OVER, Leaderboard
@@ -91,7 +92,7 @@ class Scheduler:
         if done:
             return End(COMPLETED)
         message = next((row["message"] for row in last if row["message"]), "No run was completed.")
-        return End(FAILED, WORKER_ERROR, message, "Open a run to see what happened to it.")
+        return End(FAILED, WORKER_ERROR, message, say("experiment_open_run"))
 
     def _begin(self, sweep: Sweep, winners: list[TrialKept], folder: Path) -> End | None:
         """The next round of the winners. It is written down before its runs start: a crash in between loses none."""

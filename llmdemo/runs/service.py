@@ -165,10 +165,7 @@ def run_kind(home: Home, command: Callable[[Path, dict], list[str]]) -> Kind:
         if not imported:
             return
         if not RunFolder(folder.path).can_go_on():
-            raise UserError(
-                "This run was made elsewhere, and its bundle has no checkpoint.",
-                "Download it there again with its checkpoint, or start a new run with its settings.",
-            )
+            raise UserError("err_imported_no_checkpoint")
         # The worker takes any folder of this computer: here it is known which ones are open.
         require_open(home, str(folder.config().get("model_id")))
 

@@ -71,5 +71,5 @@ def _read(path: Path, key: str, valid: tuple):
     except (ValueError, KeyError, TypeError, RecursionError):
         value = None
     if value not in valid:
-        raise UserError(f"{path.name} in the run's folder is damaged.", "Clone the run, and start the copy.")
+        raise UserError("err_run_file_damaged", name=path.name)
     return value

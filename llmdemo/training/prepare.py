@@ -10,6 +10,7 @@ import numpy as np
 
 from llmdemo.core import store
 from llmdemo.core.errors import UserError
+from llmdemo.core.sentences import say, together
 from llmdemo.data.records import Records, open_records
 from llmdemo.data.split import in_order, split, why_none
 from llmdemo.models import catalog
@@ -47,10 +48,7 @@ def prepare_data(run_dir: Path, home: store.Home, config: TrainConfig, tokenizer
 def _encode(home: store.Home, config: TrainConfig, tokenizer) -> RunData:
     records = open_records(home, config.dataset_id)
     if records.task != config.task:
-        raise UserError(
-            f"The data set is of the task {records.task!r}, the run of {config.task!r}.",
-            f"Set task to {records.task!r}, or choose another data set.",
-        )
+        raise UserError("err_task_of_data", task=repr(records.task), asked=repr(config.task))
     train, held_out = split(records, config.seed, config.eval_share, config.fold, config.folds, config.split_version)
     if config.split_version > 1:
         held_out = in_order(records, held_out, config.seed)
@@ -75,14 +73,9 @@ def _encode(home: store.Home, config: TrainConfig, tokenizer) -> RunData:
 def _nothing_left(count: int, config: TrainConfig, facts: dict) -> UserError:
     why = {code: number for code, number in facts["left_out"].items() if code in LEFT_OUT}
     if set(why) == {"refused"}:
-        return UserError(
-            f"The model's chat template refuses all {why['refused']:,} records. {' '.join(facts['notes'])}",
-            "Choose another model, or data whose turns go as its template wants them.",
-        )
-    return UserError(
-        f"None of the {count:,} records has a trained token within max_length {config.max_length}.",
-        "Raise max_length, or look at the report of the data set.",
-    )
+        said = together(say("template_refuses_all", n=why["refused"]), *facts["notes"])
+        return UserError(said, say("template_refuses_all_hint"))
+    return UserError("err_no_trained_token", count=count, max_length=config.max_length)
 
 
 def _nothing_held_out(records: Records, held_out: np.ndarray, config: TrainConfig) -> str:
@@ -97,7 +90,7 @@ def _nothing_held_out(records: Records, held_out: np.ndarray, config: TrainConfi
 def model_entry(home: store.Home, run_dir: Path, config: TrainConfig) -> catalog.ModelEntry:
     """The model that the run starts from."""
     if config.model_id == run_dir.name:
-        raise UserError("A run cannot start from its own model.", "Choose another model.")
+        raise UserError("err_own_model")
     entry = catalog.resolve(home, config.model_id)
     check_task(config, entry)
     return entry

@@ -45,8 +45,8 @@ def find_targets(model: nn.Module, wanted: tuple[str, ...] = ()) -> list[Target]
     if not kept:
         kinds = sorted({target.name.rpartition(".")[2] for target in found})
         if not kinds:
-            raise UserError("This model has no linear layers that could be projected.", "Choose the method adamw.")
-        raise UserError(f"No layer's name contains {', '.join(wanted)}.", f"This model has: {', '.join(kinds)}.")
+            raise UserError("err_no_linear")
+        raise UserError("err_no_target", names=list(wanted), names2=list(kinds))
     return kept
 
 
@@ -54,10 +54,7 @@ def check_rank(targets: list[Target], rank: int) -> None:
     """Raises UserError for a rank that not one of the matrices has."""
     largest = max(min(target.weight.shape) for target in targets)
     if rank > largest:
-        raise UserError(
-            f"rank {rank} is larger than every matrix of this model (the largest allows {largest}).",
-            f"Choose a rank below {largest}, or the method adamw.",
-        )
+        raise UserError("err_rank_too_large", rank=rank, largest=largest)
 
 
 def about_experts(model: nn.Module, method: str) -> list[str]:

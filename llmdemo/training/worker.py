@@ -17,8 +17,9 @@ from pathlib import Path
 from llmdemo.core import out_of_memory, store
 from llmdemo.core.errors import UserError, first_line
 from llmdemo.core.events import EventWriter
+from llmdemo.core.sentences import say
 
-RESUME = "Then press Resume: the run goes on from its last checkpoint."
+RESUME = say("resume_run")
 
 
 class _Stop:

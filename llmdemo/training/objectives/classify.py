@@ -87,9 +87,7 @@ class Classify(Objective):
         empty += len(chosen) - len(kept)
         counts = np.bincount(train.classes, minlength=len(classes.names))
         if np.count_nonzero(counts) < 2:
-            raise UserError(
-                f"All {len(train):,} texts to train on are of one class.", "Upload more texts of the other classes."
-            )
+            raise UserError("err_one_class", n=len(train))
         notes = [*classes.notes, *([_emptied(empty)] if empty else [])]
         if len(held_out) > config.eval_records:
             notes.append(_of_other_texts(config.eval_records, len(held_out)))

@@ -129,7 +129,7 @@ class Preference(Objective):
     def _checked(self, reference: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         # A run that came from elsewhere may bring anything.
         if {name: values.shape for name, values in reference.items()} != {n: (s[-1],) for n, s in self._starts.items()}:
-            raise UserError(f"{REFERENCE_FILE} does not fit the run's data.", "Clone the run, and start the copy.")
+            raise UserError("err_reference_file", file=REFERENCE_FILE)
         return reference
 
     @torch.no_grad()

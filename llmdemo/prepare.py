@@ -9,6 +9,7 @@ from pathlib import Path
 
 from llmdemo import data, pace
 from llmdemo.core.errors import UserError
+from llmdemo.core.sentences import say
 from llmdemo.core.store import Home
 from llmdemo.jobs.environment import gpus
 from llmdemo.models import catalog
@@ -143,10 +144,7 @@ def _length_notes(home: Home, config: TrainConfig) -> list[str]:
     if not count:
         return []
     some = f"{count:,} record{'' if count == 1 else 's'}"
-    return [
-        f"About {some} will be left out: within {config.max_length:,} tokens no token of the answer is left. Raise "
-        "max_length to learn from them. The run counts them with its own model."
-    ]
+    return [say("note_prompt_too_long", some=some, max_length=config.max_length)]
 
 
 @lru_cache(maxsize=256)

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from llmdemo.arena.prompt import Prompt
 from llmdemo.core.errors import UserError
+from llmdemo.core.sentences import say
 from llmdemo.core.store import Home
 from llmdemo.data.ingest import add_rows
 from llmdemo.data.library import (
@@ -89,7 +90,7 @@ class Preferences:
             parent=before.dataset_id,
             family=before.family or before.dataset_id,
             version=before.version + 1,
-            change="A preference was added in the arena.",
+            change=say("data_change_preference"),
         )
         save_info(folder_of(self._home, info.dataset_id), info)
         if "arena" in before.source and not _is_named(self._home, before.dataset_id):

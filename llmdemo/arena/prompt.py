@@ -27,7 +27,7 @@ class Prompt:
         if isinstance(value, str):
             value = [{"role": "user", "content": value}]
         if isinstance(value, dict) and "raw" in value:
-            return cls(raw=_text(value["raw"], "The text to go on from"))
+            return cls(raw=_text(value["raw"], say("what_raw_prompt")))
         if isinstance(value, dict):
             value = value.get("messages")
         return cls(messages=_messages(value))

@@ -31,6 +31,7 @@ from llmdemo.arena.response import ResponseAccumulator
 from llmdemo.arena.text import biases_of
 from llmdemo.arena.text_side import TextSide
 from llmdemo.core.errors import UserError
+from llmdemo.core.sentences import say
 from llmdemo.core.spaces import on_zero_gpu
 from llmdemo.core.store import Home
 from llmdemo.decoding import DecodeSettings
@@ -216,8 +217,8 @@ class Arena:
         except (MemoryError, torch.OutOfMemoryError):
             state = {
                 "state": "failed",
-                "message": "The memory of this machine is full.",
-                "hint": "Ask for fewer new tokens or beams, or choose a smaller model.",
+                "message": say("end_memory_full"),
+                "hint": say("arena_memory_hint"),
             }
         yield {"type": "end", **state, "seconds": round(time.monotonic() - started, 3)}
 
@@ -229,10 +230,8 @@ class Arena:
                 put(event)
         except Exception as error:  # a bug: the consumer's thread raises it, after the page has been told
             _log.exception("a comparison failed")
-            message = f"The comparison failed ({type(error).__name__})."
-            put(
-                {"type": "end", "state": "failed", "message": message, "hint": "The app's log says more.", "seconds": 0}
-            )
+            message = say("arena_failed", kind=type(error).__name__)
+            put({"type": "end", "state": "failed", "message": message, "hint": say("arena_failed_hint"), "seconds": 0})
 
     def _is_stopped(self, request: Request) -> bool:
         return self._closed or request.run_id in self._stopped

@@ -161,7 +161,7 @@ class Evaluations(JobsOfKind):
         """What a cross-validation waits for; raises UserError when a run of it did not end well."""
         states = self._run_states(EvaluationFolder(folder.path).about()["spec"])
         if waits_for := sum(state in (QUEUED, *ALIVE) for state in states):
-            return f"Waits for {waits_for} of its runs."
+            return say("eval_waits_runs", n=waits_for)
         if failed := sum(state != COMPLETED for state in states):
             raise UserError("err_runs_failed", failed=failed)
         return ""

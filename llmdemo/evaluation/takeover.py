@@ -43,7 +43,7 @@ def _end(state: object, message: str, hint: str) -> End | None:
     if state in (RUNNING, STOPPING):
         if state == STOPPING:
             return End(STOPPED, "", say("end_stopped"), _RESUME)
-        return End(FAILED, LOST, "The process of the evaluation is gone and left no word.", _RESUME)
+        return End(FAILED, LOST, say("end_lost_evaluation"), _RESUME)
     if not isinstance(state, str) or state not in FINAL:
         return None
     reason = OUT_OF_MEMORY if "memory" in message else WORKER_ERROR

@@ -15,7 +15,7 @@ from llmdemo.jobs import End, JobFolder
 from llmdemo.jobs.states import BAD_CONFIG, COMPLETED, FAILED, STOPPED, WORKER_ERROR
 
 log = logging.getLogger(__name__)
-_PRUNED = "Its model was removed: another run of the search is better, and only the best one is kept."
+_PRUNED = say("note_model_removed")
 _MOST_NAME = 100
 
 
@@ -91,7 +91,7 @@ class Scheduler:
             return self._begin(sweep, [next(t for t in sweep.trials if t["run_id"] == each) for each in chosen], folder)
         if done:
             return End(COMPLETED)
-        message = next((row["message"] for row in last if row["message"]), "No run was completed.")
+        message = next((row["message"] for row in last if row["message"]), say("experiment_none"))
         return End(FAILED, WORKER_ERROR, message, say("experiment_open_run"))
 
     def _begin(self, sweep: Sweep, winners: list[TrialKept], folder: Path) -> End | None:
@@ -121,7 +121,7 @@ class Scheduler:
         try:
             self.start(sweep)
         except NotNow as error:
-            sweep.message, sweep.hint = f"The next runs wait: {error.message}", error.hint
+            sweep.message, sweep.hint = say("experiment_waits", message=error.message), error.hint
         except UserError as error:
             return End(FAILED, WORKER_ERROR, error.message, error.hint)
         finally:

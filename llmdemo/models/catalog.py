@@ -9,6 +9,7 @@ from pathlib import Path
 
 from llmdemo.core import store
 from llmdemo.core.errors import UserError
+from llmdemo.core.sentences import say
 from llmdemo.models.check import check_folder
 from llmdemo.models.files import read_object
 from llmdemo.models.trial import require_tried, trust
@@ -200,7 +201,7 @@ def _starter(home: store.Home) -> ModelEntry:
     folder = starter_folder(home)
     if _is_there(folder):
         return _entry(STARTER_ID, STARTER_TITLE, "starter", folder, _plain(_origin(folder).get("source", "")))
-    return ModelEntry(STARTER_ID, STARTER_TITLE, "starter", None, ready=False, note="not fetched yet")
+    return ModelEntry(STARTER_ID, STARTER_TITLE, "starter", None, ready=False, note=say("model_note_not_fetched"))
 
 
 def _is_there(folder: Path) -> bool:

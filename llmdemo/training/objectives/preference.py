@@ -15,6 +15,7 @@ from safetensors.numpy import load_file, save_file
 from torch import Tensor
 
 from llmdemo.core.errors import UserError
+from llmdemo.core.sentences import say
 from llmdemo.data.encode import Refused, encode_many
 from llmdemo.data.render import conversation
 from llmdemo.settings.training import TrainConfig
@@ -205,10 +206,7 @@ def _odd(config: TrainConfig) -> list[str]:
     """What people should know of settings that DPO would want so."""
     if config.preference_loss != "simpo" or config.beta >= 1:
         return []
-    return [
-        f"beta is {config.beta:g}: SimPO multiplies log-probabilities a token by it, which are small, and is used with 2 to "
-        "2.5; so small a value teaches little."
-    ]
+    return [say("note_simpo_beta", beta=f"{config.beta:g}")]
 
 
 def place_size(place: Place) -> int:

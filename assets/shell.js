@@ -1,5 +1,20 @@
 /* What stands around the panels: the title line with a live status, the starter model's progress, notices. */
-import { ask, bytes, button, clip, define, find, h, hear, int, notice, progressBar, show, t, tell } from "./lib/panel.js";
+import {
+  ask,
+  bytes,
+  button,
+  clip,
+  define,
+  find,
+  h,
+  hear,
+  int,
+  notice,
+  progressBar,
+  show,
+  t,
+  tell,
+} from "./lib/panel.js";
 
 const SOURCES = { hub: "huggingface.co", pypi: "PyPI" };
 const STARTER = "SmolLM2-135M-Instruct";

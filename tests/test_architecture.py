@@ -156,6 +156,7 @@ PACKAGES = (
     "learn",
     "models",
     "publish",
+    "serving",
     "settings",
     "training",
     "ui",

@@ -44,6 +44,16 @@ class Bounds:
 def checked(body: bytes, bounds: Bounds, is_upload: Callable[[str], bool]) -> tuple[Any, bytes]:
     """The value of `body`, and its JSON written anew in plain ASCII. Raises Refused: 400 for what is no JSON in UTF-8 or has numbers
     that are none, 403 for a file that `is_upload(path)` does not know, 413 for too many values or levels."""
+    value = parsed(body, bounds)
+    try:
+        value = _Search(is_upload, bounds).rewritten(value)
+        return value, json.dumps(value, allow_nan=False).encode("ascii")
+    except ValueError:  # 1e999
+        raise Refused(400, "The request holds a number that is too large. Send finite numbers.") from None
+
+
+def parsed(body: bytes, bounds: Bounds) -> Any:
+    """The value of `body`. Raises Refused as `checked` does, but looks for no files: for what Gradio never gets."""
     _count(body, bounds)
     try:
         value = json.loads(body.decode("utf-8"), parse_constant=_no_number)
@@ -54,11 +64,7 @@ def checked(body: bytes, bounds: Bounds, is_upload: Callable[[str], bool]) -> tu
         raise Refused(413, _too_deep(bounds.depth)) from None
     except ValueError as error:
         raise Refused(400, f"The request is no JSON: {str(error)[:200]}.") from None
-    try:
-        value = _Search(is_upload, bounds).rewritten(value)
-        return value, json.dumps(value, allow_nan=False).encode("ascii")
-    except ValueError:  # 1e999
-        raise Refused(400, "The request holds a number that is too large. Send finite numbers.") from None
+    return value
 
 
 def _no_number(name: str) -> NoReturn:

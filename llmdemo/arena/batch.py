@@ -79,7 +79,7 @@ def check_batch(
     if not clean:
         raise UserError("err_no_prompts")
     if len(clean) > most:
-        raise UserError("err_many_prompts", n=len(clean), most=most, variable=variable)
+        raise UserError("err_many_prompts_in_batch", n=len(clean), most=most, variable=variable)
     if type(samples) is not int or not 1 <= samples <= MOST_SAMPLES:
         raise UserError("err_odd_samples", samples=repr(samples), most=MOST_SAMPLES)
     rows = sum(lane.rows * (samples if lane.samples else 1) for lane in settings.lanes)

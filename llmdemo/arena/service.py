@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Any
 
 import torch
 import transformers
@@ -65,6 +66,8 @@ class Request:
     """Longest prompt that is allowed, in tokens."""
     prompt_variable: str = ""
     """The environment variable that says so."""
+    encoder: Callable[..., Any] = EventEncoder
+    """Called with (tokenizer, the model's index): what makes events of steps."""
 
 
 class Arena:
@@ -167,7 +170,7 @@ class Arena:
         """
         entry = catalog.resolve(self._home, request.model_ids[0])
         dtype = "bfloat16" if request.settings.precision == "bf16" else "float32"
-        tokenizer = self._tokenizer(entry)
+        tokenizer = self.tokenizer(entry)
         prompt = request.prompt
         if prompt.raw is None and not getattr(tokenizer, "chat_template", None):
             prompt = Prompt(raw=plain_prompt(prompt.messages, tokenizer))
@@ -175,7 +178,7 @@ class Arena:
         settings = replace(request.settings, resolved=Resolved(biases_of(request.settings, tokenizer)))
         return python_call(source, dtype, prompt, settings, own_filters(entry.path))
 
-    def _tokenizer(self, entry: catalog.ModelEntry):
+    def tokenizer(self, entry: catalog.ModelEntry):
         """The model's tokenizer, as it is on the disk now; loading one takes most of a second, so the last are kept."""
         if entry.path is None:
             return load.load_tokenizer(entry)  # raises: it is not here yet
@@ -272,7 +275,7 @@ class Arena:
             check_length(length, loaded.context, request.most_prompt_tokens, request.prompt_variable)
         _check_fork(request, models)
         stop = request.settings.stop
-        makers = [EventEncoder(loaded.tokenizer, index, stop=stop) for index, loaded in enumerate(models)]
+        makers = [request.encoder(loaded.tokenizer, index, stop=stop) for index, loaded in enumerate(models)]
         yield self._begin(request, models, prompts, makers)
         runs = []
         for loaded, ids, maker in zip(models, prompts, makers, strict=True):

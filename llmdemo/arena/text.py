@@ -124,6 +124,17 @@ class TokenNames:
             name = self._names[token_id] = self._name(token_id)
         return name
 
+    def bytes_of(self, token_id: int) -> bytes:
+        """The bytes of UTF-8 that this token stands for, which may be a part of a character."""
+        name, raw = self(token_id), self._tokenizer.convert_ids_to_tokens(token_id)
+        if raw is None or self.is_special(token_id):
+            return name.encode()
+        if byte := _BYTE_TOKEN.fullmatch(raw):
+            return bytes([int(byte[1], 16)])
+        if _BROKEN not in self._tokenizer.decode([token_id], clean_up_tokenization_spaces=False):
+            return name.encode()
+        return bytes(self._bytes[char] for char in raw if char in self._bytes)
+
     def _name(self, token_id: int) -> str:
         raw = self._tokenizer.convert_ids_to_tokens(token_id)
         if raw is None:  # a row of the logits beyond the vocabulary: padding of the embedding matrix

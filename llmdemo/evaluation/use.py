@@ -27,6 +27,7 @@ _MOST_CHARACTERS = 20_000
 _NAMES = ("text", "message", "sentence", "content", "review", "body", "comment", "prompt", "instruction")
 _BUDGET = 2 * 2**30
 _PART = 256
+_MOST_TOKENS = 512
 
 
 class Classifiers:
@@ -44,6 +45,20 @@ class Classifiers:
         with self._cache.use(self._entry(model_id)) as loaded, loaded.lock:
             return classifier.explain(loaded.model, loaded.tokenizer, text)
 
+    def classify(self, model_id: str, texts: list[str]) -> tuple[list[str], list[list[float]], int]:
+        """(labels, a probability a label for each text, tokens read). Raises UserError as `explain` does."""
+        long = next((text for text in texts if len(text) > _MOST_CHARACTERS), None)
+        if long is not None:
+            raise UserError("err_text_of_many_too_long", n=len(long), most=_MOST_CHARACTERS)
+        if not texts or not all(text.strip() for text in texts):
+            raise UserError("err_no_texts_to_classify")
+        threads.use_all()
+        with self._cache.use(self._entry(model_id)) as loaded, loaded.lock:
+            labels = classifier.labels_of(loaded.model)
+            shares = softmax(classifier.logits_of(loaded.model, loaded.tokenizer, texts, _MOST_TOKENS))
+            tokens = sum(map(len, loaded.tokenizer(texts, truncation=True, max_length=_MOST_TOKENS)["input_ids"]))
+        return labels, [[float(share) for share in row] for row in shares], tokens
+
     def table(self, model_id: str, path: Path, folder: Path) -> Path:
         """A .csv in `folder` with text, label and probabilities for each of the first 5,000 texts of a file.
 
@@ -60,7 +75,7 @@ class Classifiers:
             writer.writerow(["text", "label", "probability", *(safe_cell(f"p({label})") for label in labels)])
             for part in chunks(texts, _PART):
                 for text, shares in zip(
-                    part, softmax(classifier.logits_of(loaded.model, loaded.tokenizer, part, 512)), strict=True
+                    part, softmax(classifier.logits_of(loaded.model, loaded.tokenizer, part, _MOST_TOKENS)), strict=True
                 ):
                     best = int(shares.argmax())
                     writer.writerow(

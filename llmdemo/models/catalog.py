@@ -194,7 +194,7 @@ def _task(head: str, said: str) -> str:
     """The head that the weights have decides; a folder's own word counts only between tasks that share the head."""
     if head != "write":
         return head
-    return said if said in ("text", "preference") else "chat"
+    return {"text": "text", "pretrain": "text", "preference": "preference"}.get(said, "chat")
 
 
 def _starter(home: store.Home) -> ModelEntry:

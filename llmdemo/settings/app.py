@@ -46,6 +46,12 @@ class Settings:
     """Most beams for a guest."""
     guest_prompts: int = 20
     """Most prompts of a guest's batch."""
+    max_serving: int = 32
+    """Requests of served models that are answered at once; more wait in line."""
+    max_serving_waiting: int = 128
+    """Requests of served models that may wait in line; more are refused with 429."""
+    key_requests_per_minute: int = 600
+    """How often an API key may ask in a minute, where its maker does not say."""
     max_request_bytes: int = 32 * 2**20
     """Largest request that is no file's upload, in bytes."""
     guest_request_bytes: int = 2**20
@@ -61,6 +67,8 @@ class Settings:
     """Most requests of all visitors that may wait in the queue; a guest may have a tenth of them."""
     max_requests_per_minute: int = 240
     """How often a guest may ask in a minute, everything counted that their page sends; an address twenty times that."""
+    max_voters: int = 500
+    """Most participants of one blind vote."""
     max_sessions: int = 1000
     """Pages whose state is kept, the last ones used: some 0.2 MiB each, and every call past the page opens one more."""
     max_connections: int = 800

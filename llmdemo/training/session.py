@@ -17,7 +17,7 @@ from llmdemo.settings.training import Precision
 from llmdemo.training import best as bests
 from llmdemo.training import checkpoint as checkpoints
 from llmdemo.training import device as devices
-from llmdemo.training import fit, ledger, objectives, trackers
+from llmdemo.training import fit, ledger, new_model, objectives, trackers
 from llmdemo.training.adapters import add_adapters
 from llmdemo.training.build import build_optimizer
 from llmdemo.training.checkpoint import Checkpoint
@@ -63,6 +63,7 @@ class Session:
 
     def run(self, stop) -> dict:
         """Trains to the end or until `stop()`; returns the end event's fields. Raises UserError and what torch raises."""
+        self._make_new_model()
         entry = model_entry(self._home, self._run_dir, self._config)
         tokenizer = objectives.of(self._config.task).tokenizer(entry)
         data = self._data(tokenizer)
@@ -76,6 +77,15 @@ class Session:
         self._publish(loop, entry, tokenizer, data)
         message = ended_early(loop)
         return {"state": "completed", "reason": "", "message": message, "hint": "", "model_id": self._run_dir.name}
+
+    def _make_new_model(self) -> None:
+        """The tokenizer and random weights that a run of the task pretrain starts from, made once."""
+        if self._config.task == "pretrain":
+            self._report("phase", phase="new_model")
+            if self._accelerator.is_main_process:
+                for note in new_model.make(self._run_dir, self._home, self._config):
+                    self._report("note", message=note)
+            self._accelerator.wait_for_everyone()
 
     def _train(self, loop: Loop, stop) -> bool:
         """From the beginning or from the newest checkpoint; False if it was stopped."""

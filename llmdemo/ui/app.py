@@ -13,6 +13,7 @@ from starlette.middleware import Middleware
 from llmdemo.access.hosts import known_hosts
 from llmdemo.access.session_cookies import SessionCookies, secret_key
 from llmdemo.core.store import Home
+from llmdemo.serving import routes as serving_routes
 from llmdemo.ui import (
     api,
     authentication,
@@ -116,7 +117,17 @@ def launch_options(services: Services) -> dict:
 def _closed_paths(home: Home) -> list[str]:
     """All of the home folder but what has been uploaded, also what is not there yet. Nothing else is opened either; this
     is the second lock."""
-    known = {home.models, home.datasets, home.runs, home.experiments, home.tmp, home.database, home.root / "secret.key"}
+    known = {
+        home.models,
+        home.datasets,
+        home.runs,
+        home.experiments,
+        home.serving,
+        home.votes,
+        home.tmp,
+        home.database,
+        home.root / "secret.key",
+    }
     return sorted(str(path) for path in known.union(home.root.iterdir()) - {home.uploads})
 
 
@@ -140,4 +151,8 @@ def _server(services: Services) -> dict:
         )
     ]
     middleware += [Middleware(RequestLimits, settings=settings, sessions=services.sessions)]
-    return {"middleware": middleware, "routes": authentication.routes(services.access, tickets, cookies[0])}
+    served = serving_routes.routes(services.serving, authentication.address_of)
+    return {
+        "middleware": middleware,
+        "routes": [*served, *authentication.routes(services.access, tickets, cookies[0])],
+    }

@@ -45,6 +45,12 @@ def of_request(request) -> Visitor | None:
     return getattr(request, "scope", {}).get(VISITOR)
 
 
+def address_of(request) -> str:
+    """Where a request comes from, as limits count it."""
+    visitor = of_request(request)
+    return visitor.address if visitor else _peer(request.scope)
+
+
 class AuthenticationMiddleware:
     """ASGI middleware: who asks is known to everything behind it, and guests are led to the guests' page."""
 
@@ -129,8 +135,7 @@ class _SignIn:
         """303 to the app with a session's cookie; 403 for a wrong name or password; 429 after too many of those."""
         form = await _form(request)
         name, password = form.get("name", ""), form.get("password", "")
-        visitor = of_request(request)
-        address = visitor.address if visitor else _peer(request.scope)
+        address = address_of(request)
         seconds = self._wait(name, address)
         if seconds:
             return _page(request, 429, wait=seconds)

@@ -16,6 +16,7 @@ from gradio.exceptions import Error as GradioError
 from gradio.route_utils import FnIndexInferError
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from llmdemo.access.hosts import origin_host
 from llmdemo.access.json_body import Bounds, Refused, checked
@@ -23,6 +24,8 @@ from llmdemo.access.rate_limits import Rates
 from llmdemo.access.sessions import Sessions
 from llmdemo.access.uploads import Uploads
 from llmdemo.core.errors import DiskFull, is_disk_full
+from llmdemo.serving.errors import ApiError
+from llmdemo.serving.routes import refusal
 from llmdemo.settings import Settings
 from llmdemo.ui import request_body
 from llmdemo.ui.authentication import VISITOR
@@ -117,7 +120,7 @@ class RequestLimits:
             return await _answer(scope, send_with_headers, *refusal)
         try:
             await self._pass_on(scope, receive, send_with_headers)
-        except request_body.Disconnected:
+        except (request_body.Disconnected, ClientDisconnect):  # the second in the middle of an upload
             return
         except HTTPException as error:
             if not begun:
@@ -146,6 +149,9 @@ class RequestLimits:
         if scope["method"] in _SAFE:
             return await self._read(scope, receive, send, who)
         most, variable = self._most_bytes(scope)
+        if _is_served(scope):  # Gradio never sees it: the route reads it as it is, and asks for a key
+            body = await request_body.read(receive, most, variable)
+            return await self._app(scope, request_body.replayed(body, receive), send)
         if _is_upload(scope):
             note = functools.partial(self._uploads.add, who)
             receive = request_body.streamed(receive, most, variable)
@@ -195,6 +201,8 @@ class RequestLimits:
         if _CLOSED.search(path):
             return 403, "This is a part of Gradio that this app does not use, and closed."
         if scope["method"] in _SAFE:
+            if _is_served(scope):
+                return None
             return self._reading_refusal(scope.get(VISITOR), path)
         headers = dict(scope["headers"])
         if not self._from_here(headers):
@@ -221,6 +229,8 @@ class RequestLimits:
             return None
         if path.rstrip("/").endswith("/upload"):
             return 403, "Visitors cannot upload: only the owners of this app can."
+        if _is_served(scope):
+            return None  # each key has a limit of its own, and so have wrong keys
         if _is_form({**scope, "path": path}):
             return None  # counts its own failures: a flood from the owner's address must not keep the owner out
         refusal = self._too_often(visitor, self._rates, self._address_rates)
@@ -267,6 +277,8 @@ class RequestLimits:
         """(bytes, the limit's name) of the largest body that this request may have."""
         if _is_upload(scope):
             return self._settings.max_upload_bytes + _FORM_BYTES, "LLMDEMO_MAX_UPLOAD_BYTES"
+        if _is_served(scope):
+            return self._settings.guest_request_bytes, "LLMDEMO_GUEST_REQUEST_BYTES"
         if _is_form(scope):
             return _MOST_FORM, "what a name and a password need"
         visitor = scope.get(VISITOR)
@@ -310,8 +322,19 @@ def _is_form(scope) -> bool:
     return scope["path"] in tuple(scope.get("root_path", "") + path for path in ("/sign-in", "/sign-out"))
 
 
+def _is_served(scope) -> bool:
+    """Whether this goes to a served model (serving/routes.py), which knows keys and no visitors."""
+    return scope["path"].startswith(scope.get("root_path", "") + "/v1/")
+
+
 async def _answer(scope, send, status: int, sentence: str) -> None:
-    """Gradio's routes say what is wrong as {"detail": sentence}, and its page shows that; a browser reads text."""
+    """Gradio's routes say what is wrong as {"detail": sentence}, and its page shows that; a browser reads text. Clients of
+    served models read OpenAI's errors."""
+    if _is_served(scope):
+        answer = refusal(ApiError(status, sentence, "invalid_request"))
+        body, headers = bytes(answer.body), answer.raw_headers
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        return await send({"type": "http.response.body", "body": body})
     is_json = "/gradio_api/" in scope["path"]
     body = json.dumps({"detail": sentence}, ensure_ascii=False).encode() if is_json else sentence.encode()
     kind = b"application/json" if is_json else b"text/plain; charset=utf-8"

@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # the arena and the classifiers import torch, which takes sec
     from llmdemo.models.starter import StarterFetch
     from llmdemo.publish import Pushes
     from llmdemo.runs import Runs
+    from llmdemo.serving import Serving
 
 T = TypeVar("T")
 ASSETS = assets.FOLDER
@@ -48,6 +49,8 @@ class Services:
     """A finished classifier in use."""
     experiments: "Experiments"
     """Races and searches of runs."""
+    serving: "Serving"
+    """Models that others call at /v1/."""
     pushes: "Pushes"
     """Finished runs on their way to the hub."""
     guests_only: bool = False
@@ -151,12 +154,15 @@ def make_services(settings: Settings, *, access: Access | None = None, command=N
     from llmdemo.models.starter import StarterFetch
     from llmdemo.publish import Pushes
     from llmdemo.runs import Runs
+    from llmdemo.serving import Serving
 
     home = Home(settings.home, _model_roots(settings, access)).prepare()
     starter = StarterFetch(home)
     starter.start()
     jobs = Jobs(home, settings)
     runs = Runs(jobs, command=command)
+    arena = Lazy(lambda: _make_arena(home, settings))
+    classifiers = Lazy(lambda: _make_classifiers(home, settings))
     return Services(
         settings=settings,
         home=home,
@@ -164,10 +170,11 @@ def make_services(settings: Settings, *, access: Access | None = None, command=N
         experiments=Experiments(jobs, runs),
         pushes=Pushes(jobs, runs),
         starter=starter,
-        arena=Lazy(lambda: _make_arena(home, settings)),
+        arena=arena,
+        serving=Serving(home, settings, arena.get, classifiers.get),
         tokenizers=Tokenizers(lambda model_id, classifies: _load_tokenizer(home, model_id, classifies)),
         evaluations=Evaluations(jobs, runs),
-        classifiers=Lazy(lambda: _make_classifiers(home, settings)),
+        classifiers=classifiers,
         guests_only=access is not None and not access.has_owners,
         access=access or Access(),
     )

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
+from starlette.requests import ClientDisconnect
 
 from llmdemo.access.json_body import Refused
 from llmdemo.access.people import Visitor
@@ -285,3 +286,10 @@ def test_a_class_of_scripts_that_begins_at_once_is_let_in_and_a_flood_of_new_gue
     later = [once(limits, "GET", "/config", Visitor("guest", f"g{number}", "1.1.1.1"))[0] for number in range(400)]
     assert later == [200] * 280 + [429] * 120
     assert once(limits, "GET", "/config", Visitor("guest", "", "2.2.2.2"))[0] == 200
+
+
+def test_an_upload_that_is_broken_off_is_no_error_of_the_app():
+    async def broken_off(scope, receive, send):
+        raise ClientDisconnect
+
+    assert through(broken_off, path="/gradio_api/upload") == []

@@ -1,0 +1,91 @@
+"""Which models are served, under which names: one file in the home folder, so that a restart changes nothing.
+
+Knows no models and no keys: a name, an id, a lane.
+"""
+
+import logging
+import re
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from llmdemo.core import store
+from llmdemo.core.errors import UserError
+
+MOST_SERVED = 50
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Served:
+    """One served model."""
+
+    name: str
+    """What a request calls it."""
+    model_id: str
+    lane: dict[str, Any]
+    """How it decodes unless a request says otherwise: {"strategy": …, and settings}; {} for a classifier."""
+    created: float
+    """When it was served under this name, in seconds since 1970."""
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class Registry:
+    """The served models in one file, which several apps on a home folder may change. Any thread may call it."""
+
+    def __init__(self, file: Path):
+        self._file = file
+        self._known: tuple[tuple[int, int, int], dict[str, Served]] | None = None
+
+    def put(self, name: str, model_id: str, lane: dict[str, Any]) -> Served:
+        """Serves a model under a name, in place of what was served under it before. Raises UserError."""
+        served = Served(checked_name(name), model_id, lane, round(time.time(), 3))
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        with store.locked(self._file.with_suffix(".lock")):
+            known = {**self.all(), served.name: served}
+            if len(known) > MOST_SERVED:
+                raise UserError("err_served_many", most=MOST_SERVED)
+            self._write(known)
+        return served
+
+    def remove(self, name: str) -> None:
+        """Serves nothing under this name from now on. Raises UserError where nothing was."""
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        with store.locked(self._file.with_suffix(".lock")):
+            known = self.all()
+            if known.pop(str(name), None) is None:
+                raise UserError("err_served_none", name=repr(str(name)[:80]))
+            self._write(known)
+
+    def all(self) -> dict[str, Served]:
+        """The served models by name, the oldest first. A damaged file serves nothing, and the log says so."""
+        try:
+            seen = self._file.stat()
+        except FileNotFoundError:
+            return {}
+        stamp = seen.st_mtime_ns, seen.st_size, seen.st_ino
+        if self._known is None or self._known[0] != stamp:
+            self._known = stamp, _read(self._file)
+        return dict(self._known[1])
+
+    def _write(self, known: dict[str, Served]) -> None:
+        store.write_json(self._file, {"served": [served.to_dict() for served in known.values()]})
+
+
+def checked_name(name: object) -> str:
+    """`name`, if a model may be served under it. Raises UserError."""
+    if isinstance(name, str) and _NAME.fullmatch(name.strip()):
+        return name.strip()
+    raise UserError("err_served_name", given=repr(str(name)[:80]))
+
+
+def _read(file: Path) -> dict[str, Served]:
+    try:
+        return {values["name"]: Served(**values) for values in store.read_json(file)["served"]}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        log.error("nothing is served: %s cannot be read (%s)", file.name, error)
+        return {}

@@ -1,0 +1,234 @@
+"""What is served, to whom, and the way from a checked body to a generation. Joins registry, keys, lanes and the arena.
+
+Knows no HTTP and no page. Made at the start of the app; the arena, which imports torch, only when somebody asks.
+"""
+
+import functools
+import secrets
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from llmdemo.access.api_keys import ApiKey, ApiKeys
+from llmdemo.core.errors import UserError
+from llmdemo.core.spaces import on_zero_gpu
+from llmdemo.core.store import Home
+from llmdemo.models import catalog
+from llmdemo.serving import lanes
+from llmdemo.serving.bodies import MOST_COMPLETION_LOGPROBS, MOST_TOP_LOGPROBS, ChatBody, CompletionBody, Sampling
+from llmdemo.serving.errors import ApiError, of_user_error
+from llmdemo.serving.generation import Generation, Slots
+from llmdemo.serving.metrics import Metrics
+from llmdemo.serving.prompts import plain_messages, refuse_unsupported
+from llmdemo.serving.registry import Registry, Served, checked_name
+from llmdemo.serving.responses import Shape
+from llmdemo.settings import Settings
+from llmdemo.settings.schema import show
+
+_SEEDS = 2**63
+_MOST_SEED = 2**31
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One request, checked."""
+
+    served: Served
+    requests: list[Any]
+    """The arena's, one a prompt."""
+    shape: Shape
+    number: int
+    """Answers to each prompt."""
+
+
+class Serving:
+    """One for the app. `arena` and `classifiers` give the services that compute, made at their first use."""
+
+    def __init__(self, home: Home, settings: Settings, arena: Callable[[], Any], classifiers: Callable[[], Any]):
+        self._home, self._settings, self._arena, self._classifiers = home, settings, arena, classifiers
+        self.keys = ApiKeys(home.serving / "keys.json")
+        self.registry = Registry(home.serving / "served.json")
+        self.slots = Slots(settings.max_serving, settings.max_serving_waiting)
+        self.metrics = Metrics()
+
+    # ---- what owners do ----
+
+    def serve(self, model_id: str, name: str = "", lane: Any = None) -> Served:
+        """Serves a model under `name` (by default made of its id), decoding by `lane`; loads it in the background.
+
+        What was served under the name is replaced: requests that have begun end with it, later ones get the new model.
+        Raises UserError for an unknown model, a name that is none, a lane that makes no sense.
+        """
+        if on_zero_gpu():
+            raise UserError("err_serve_zero_gpu")
+        entry = catalog.resolve(self._home, model_id)
+        if entry.task == "encode":
+            raise UserError("err_serve_task", title=entry.title)
+        name = checked_name(name or _name_of(entry.id))
+        found = lanes.checked_lane(lane or "greedy", self._settings) if entry.writes else {}
+        if lane and not entry.writes:
+            raise UserError("err_serve_no_lane", title=entry.title)
+        served = self.registry.put(name, entry.id, found)
+        if entry.writes:
+            threading.Thread(target=self._warm, args=(entry.id,), name="warm-served", daemon=True).start()
+        return served
+
+    def unserve(self, name: str) -> None:
+        """Requests that have begun are answered to their end; later ones are told that there is no such model."""
+        self.registry.remove(name)
+
+    def create_key(self, name: str, models: Sequence[str], requests_per_minute: int | None, monitor: bool) -> dict:
+        """The key, shown this once: {key_id, key, …}. `models` must be served; empty: all. Raises UserError."""
+        served = self.registry.all()
+        if not isinstance(models, list) or not all(isinstance(model, str) for model in models):
+            raise UserError("err_key_models", given=show(models))
+        unknown = next((model for model in models if model not in served), None)
+        if unknown is not None:
+            raise UserError("err_key_model", name=show(unknown), served=list(served) or ["–"])
+        rate = self._settings.key_requests_per_minute if requests_per_minute is None else requests_per_minute
+        key, secret = self.keys.create(name, models, rate, monitor)
+        return {**key.to_dict(), "key": secret}
+
+    def overview(self) -> dict:
+        """{served: [… and whether its model is still there], keys: […]}"""
+        return {
+            "served": [{**served.to_dict(), **self._state(served)} for served in self.registry.all().values()],
+            "keys": [key.to_dict() for key in self.keys.list()],
+        }
+
+    # ---- what requests do ----
+
+    def models_of(self, key: ApiKey) -> list[Served]:
+        """The served models that the key opens."""
+        return [served for served in self.registry.all().values() if key.opens(served.name)]
+
+    def served(self, key: ApiKey, asked: str) -> tuple[Served, dict | None]:
+        """(the model that a request names, the lane in its name's suffix). Raises ApiError 404."""
+        name, suffix = lanes.split_name(asked)
+        known = {served.name: served for served in self.models_of(key)}
+        if name not in known:
+            names = ", ".join(known) or "none: an owner of the app must serve one"
+            raise ApiError(
+                404, f"This key opens no model {name[:80]!r}. It opens: {names}.", "model_not_found", "model"
+            )
+        return known[name], suffix
+
+    def entry(self, served: Served) -> catalog.ModelEntry:
+        """The served model as it is on the disk now. Raises ApiError 404 where it is gone."""
+        try:
+            return catalog.resolve(self._home, served.model_id)
+        except UserError as error:
+            raise ApiError(
+                404,
+                f"The model behind {served.name!r} cannot be used any more: {error} An owner of the app must serve another.",
+                "model_gone",
+                "model",
+            ) from None
+
+    def prepare(self, key: ApiKey, body: ChatBody | CompletionBody) -> Asked:
+        """Checks what is asked. Reads files and tokenizes: not for an event loop. Raises ApiError."""
+        served, suffix = self.served(key, body.model)
+        entry = self.entry(served)
+        if not entry.writes:
+            raise ApiError(
+                400, f"{served.name!r} is a classifier. Ask POST /v1/classifications.", "wrong_endpoint", "model"
+            )
+        refuse_unsupported(body)
+        number, top = body.n or 1, _top_logprobs(body)
+        if number > self._settings.max_lanes:
+            raise ApiError(
+                400,
+                f"n is {number:,}; at most {self._settings.max_lanes} are possible (LLMDEMO_MAX_LANES). Ask several times.",
+                "invalid_value",
+                "n",
+            )
+        seed = secrets.randbelow(_MOST_SEED) if body.seed is None else body.seed % _SEEDS
+        requests = self._requests(served, entry, suffix, body, seed, top)
+        return Asked(served, requests, Shape(isinstance(body, ChatBody), body.model, seed, top is not None), number)
+
+    def start(self, asked: Asked) -> Generation:
+        """Starts answering. Call it in the event loop that reads. Raises ApiError 429 when too many wait already."""
+        record = functools.partial(self.metrics.finished, asked.served)
+        return Generation(self._arena(), asked.requests, self.slots, record)
+
+    def refused(self, asked: str, error: ApiError) -> None:
+        """Counts a request that never reached the engine, by its model where there is one of that name."""
+        served = self.registry.all().get(asked.partition(":")[0])
+        known = (served.name, served.model_id) if served else ("", "")
+        self.metrics.refused(*known, error.code, error.status >= 500)
+
+    def classify(self, key: ApiKey, asked: str, texts: list[str]) -> tuple[Served, list[str], list[list[float]], int]:
+        """(the model, its labels, a probability a label for each text, tokens read). Blocks. Raises ApiError."""
+        served, suffix = self.served(key, asked)
+        entry = self.entry(served)
+        if entry.task != "classify" or suffix is not None:
+            raise ApiError(
+                400, f"{asked[:80]!r} is no classifier. Ask POST /v1/chat/completions.", "wrong_endpoint", "model"
+            )
+        try:
+            labels, shares, tokens = self._classifiers().classify(entry.id, texts)
+        except UserError as error:
+            raise of_user_error(error, param="input") from None
+        return served, labels, shares, tokens
+
+    def _requests(
+        self, served: Served, entry: catalog.ModelEntry, suffix: dict | None, body: Sampling, seed: int, top: int | None
+    ) -> list[Any]:
+        """The arena's requests, one a prompt."""
+        from llmdemo.arena.service import Request  # it imports torch
+        from llmdemo.serving.answer import AnswerEncoder, Wanted
+        from llmdemo.serving.context import fitted
+
+        try:
+            settings = lanes.settings_of(body, served.lane, suffix, seed, self._settings.max_new_tokens)
+            wanted = Wanted(body.n or 1, top)
+            prompts: list[Any] = [plain_messages(body.messages)] if isinstance(body, ChatBody) else _raw(body)
+            arena, found = self._arena(), list[Request]()
+            for prompt in prompts:
+                request = arena.request(served.model_id, prompt, settings, limits=self._settings)
+                request = fitted(request, arena.tokenizer(entry), entry.context, lanes.asked_tokens(body))
+                found.append(replace(request, encoder=functools.partial(AnswerEncoder, wanted)))
+            return found
+        except UserError as error:
+            raise of_user_error(error) from None
+
+    def _warm(self, model_id: str) -> None:
+        try:
+            self._arena().warm(model_id, make_room=False)
+        except UserError:
+            return  # said to who asks it
+
+    def _state(self, served: Served) -> dict:
+        try:
+            entry = catalog.resolve(self._home, served.model_id)
+        except UserError as error:
+            return {"title": served.model_id, "task": "", "problem": str(error)}
+        return {"title": entry.title, "task": entry.task, "problem": ""}
+
+
+def _raw(body: Sampling) -> list[dict[str, str]]:
+    assert isinstance(body, CompletionBody)
+    return [{"raw": text} for text in ([body.prompt] if isinstance(body.prompt, str) else body.prompt)]
+
+
+def _name_of(model_id: str) -> str:
+    """A name to serve under: a folder's last part, a hub repository's name, a run's id."""
+    last = model_id.rstrip("/").rpartition("/")[2].partition("@")[0]
+    return "".join(char if char.isascii() and (char.isalnum() or char in "._-") else "-" for char in last)[:64].lstrip(
+        "._-"
+    )
+
+
+def _top_logprobs(body: Sampling) -> int | None:
+    """How many alternatives are wanted a token; None for no log-probabilities. Raises ApiError for more than there are."""
+    if isinstance(body, ChatBody):
+        if body.top_logprobs and not body.logprobs:
+            raise ApiError(400, "top_logprobs needs logprobs: true.", "invalid_value", "top_logprobs")
+        most, name, top = MOST_TOP_LOGPROBS, "top_logprobs", (body.top_logprobs or 0) if body.logprobs else None
+    else:
+        assert isinstance(body, CompletionBody)
+        most, name, top = MOST_COMPLETION_LOGPROBS, "logprobs", body.logprobs
+    if top is not None and top > most:
+        raise ApiError(400, f"{name} is {top:,}; at most {most} are kept of a step.", "invalid_value", name)
+    return top

@@ -108,7 +108,11 @@ export const kinds = (page) => {
     { class: "box" },
     h("h2", {}, t("data_by_kind")),
     shares(counts),
-    h("p", { class: "cap block" }, t(page.stats.held_out_fixed ? "data_by_kind_fixed" : "data_by_kind_held", { column })),
+    h(
+      "p",
+      { class: "cap block" },
+      t(page.stats.held_out_fixed ? "data_by_kind_fixed" : "data_by_kind_held", { column }),
+    ),
   );
 };
 // How the records are spread over the labels, with a word on it where that is uneven.

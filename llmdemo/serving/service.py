@@ -50,7 +50,7 @@ class Serving:
         self.keys = ApiKeys(home.serving / "keys.json")
         self.registry = Registry(home.serving / "served.json")
         self.slots = Slots(settings.max_serving, settings.max_serving_waiting)
-        self.metrics = Metrics()
+        self.metrics = Metrics(lambda: self.slots.running, lambda: self.slots.queued)
 
     # ---- what owners do ----
 

@@ -1,0 +1,275 @@
+/* Beside a finished run: other programs ask its model through OpenAI's API. Lists what is served, its commands, the keys. */
+import {
+  ask as call,
+  button,
+  choice,
+  define,
+  entry,
+  h,
+  hear,
+  int,
+  menu,
+  notice,
+  num,
+  show,
+  sure,
+  t,
+  when,
+} from "../lib/panel.js";
+import { copy } from "../arena/dom.js";
+
+const LANES = ["greedy", "beam4", "top_p0.9", "top_k50", "min_p0.05", "sample"];
+const LOOK_MS = 5000;
+
+/** The app's address as this browser knows it. */
+const base = () => new URL(".", window.location.href).href.replace(/\/(arena)?$/, "");
+
+/** A name to serve under, from what the run is called. @param {{name?: string, run_id: string}} run */
+const servedName = (run) => {
+  const plain = (run.name || "").replace(/[^A-Za-z0-9._-]+/g, "-");
+  return plain.replace(/^[._-]+|[._-]+$/g, "").slice(0, 48) || run.run_id;
+};
+
+define("serving", ({ el, server }) => {
+  const view = {
+    run: null,
+    served: [],
+    keys: [],
+    made: null,
+    error: null,
+    open: false,
+    how: "curl",
+    timer: 0,
+    copied: "",
+  };
+  const form = { name: "", lane: "greedy", key: "" };
+
+  const ask = async (name, data = {}) => {
+    const answer = await call(server, name, { base: base(), ...data });
+    view.error = answer.error || null;
+    if (!answer.error) Object.assign(view, answer);
+    follow();
+    return !answer.error;
+  };
+  const follow = () => {
+    clearTimeout(view.timer);
+    if (view.open && view.served.length && document.visibilityState === "visible")
+      view.timer = setTimeout(() => ask("serving_state"), LOOK_MS);
+    draw();
+  };
+  const serve = (event) => {
+    event.preventDefault();
+    const lane = view.run.config?.task === "classify" || view.run.task === "classify" ? "" : form.lane;
+    return ask("serving_start", { model_id: view.run.model_id, name: form.name.trim(), lane });
+  };
+  const makeKey = async (event) => {
+    event.preventDefault();
+    if (await ask("serving_key", { name: form.key.trim() })) form.key = "";
+    draw();
+  };
+  const copied = async (what, text) => {
+    try {
+      await copy(text);
+      view.copied = what;
+    } catch {
+      view.error = { message: t("arena_no_clipboard"), hint: "" };
+    }
+    draw();
+  };
+  const copier = (what, text) =>
+    button(t(view.copied === what ? "serve_copied" : "serve_copy"), () => copied(what, text), "quiet", {
+      "data-key": `copy-${what}`,
+    });
+
+  const startForm = () =>
+    h(
+      "form",
+      { class: "serveform", onsubmit: serve },
+      h(
+        "label",
+        { class: "pick" },
+        h("span", {}, t("serve_name")),
+        entry({
+          value: form.name,
+          maxlength: 64,
+          spellcheck: false,
+          autocomplete: "off",
+          "data-key": "serve-name",
+          onchange: (value) => (form.name = value),
+        }),
+      ),
+      view.run.task === "classify"
+        ? null
+        : h(
+            "label",
+            { class: "pick" },
+            h("span", {}, t("serve_lane")),
+            menu({
+              options: LANES.map((lane) => [lane, t(`serve_lane_${lane.split(/[0-9]/)[0]}`)]),
+              value: form.lane,
+              "data-key": "serve-lane",
+              onchange: (value) => (form.lane = value),
+            }),
+          ),
+      h("button", { class: "btn strong", type: "submit" }, t("serve_go")),
+    );
+
+  const latency = (name, figures, factor, unit) =>
+    figures
+      ? h(
+          "tr",
+          {},
+          h("th", { scope: "row" }, t(name)),
+          ["p50", "p95", "p99"].map((p) =>
+            h("td", { class: "n" }, `${num(figures[p] * factor, factor > 1 ? 0 : 2)} ${unit}`),
+          ),
+        )
+      : null;
+  const figures = (one) => {
+    const { figures: told } = one;
+    if (!told) return h("p", { class: "soft print" }, t("serve_unasked"));
+    const wrong = told.requests - (told.outcomes.answered || 0);
+    return h(
+      "div",
+      {},
+      h(
+        "p",
+        { class: "soft print" },
+        t("serve_counts", { n: int(told.requests), tokens: int(told.tokens), wrong: int(wrong) }),
+      ),
+      h(
+        "table",
+        { class: "servefigures" },
+        h(
+          "thead",
+          {},
+          h(
+            "tr",
+            {},
+            h("td", {}),
+            ["p50", "p95", "p99"].map((p) => h("th", { scope: "col", class: "n" }, p)),
+          ),
+        ),
+        h("tbody", {}, latency("serve_first", told.first, 1, "s"), latency("serve_each", told.each, 1000, "ms")),
+      ),
+    );
+  };
+  const commands = (one) =>
+    h(
+      "details",
+      { "data-key": `how-${one.name}` },
+      h("summary", {}, t("serve_commands")),
+      choice(
+        t("serve_commands"),
+        [
+          ["curl", "curl"],
+          ["python", "Python"],
+        ],
+        view.how,
+        (how) => {
+          view.how = how;
+          draw();
+        },
+      ),
+      h("pre", { class: "command", tabindex: 0 }, one.examples[view.how]),
+      copier(one.name + view.how, one.examples[view.how]),
+    );
+  const row = (one) =>
+    h(
+      "li",
+      { "data-key": one.name },
+      h(
+        "div",
+        { class: "servehead" },
+        h("b", {}, one.name),
+        h("span", { class: "soft" }, `${one.title}${one.lane.strategy ? ` · ${one.lane.strategy}` : ""}`),
+        sure(t("serve_stop"), t("serve_stop_sure"), () => ask("serving_stop", { name: one.name }), {
+          "aria-label": `${t("serve_stop")}: ${one.name}`,
+        }),
+      ),
+      one.problem ? notice({ message: one.problem, hint: "" }) : [figures(one), commands(one)],
+    );
+
+  const keyRow = (key) =>
+    h(
+      "li",
+      { "data-key": key.key_id },
+      h(
+        "div",
+        { class: "servehead" },
+        h("span", {}, key.name),
+        h("span", { class: "soft" }, t("serve_key_made", { when: when(key.created) })),
+        sure(t("serve_revoke"), t("serve_revoke_sure"), () => ask("serving_revoke", { key_id: key.key_id }), {
+          "aria-label": `${t("serve_revoke")}: ${key.name}`,
+        }),
+      ),
+    );
+  const keys = () => {
+    const open = view.keys.filter((key) => !key.revoked);
+    const made = view.made && open.some((key) => key.key_id === view.made.key_id) ? view.made : null;
+    return h(
+      "div",
+      { class: "servekeys" },
+      h("h3", {}, t("serve_keys")),
+      open.length ? h("ul", {}, open.map(keyRow)) : h("p", { class: "soft print" }, t("serve_no_keys")),
+      made
+        ? h(
+            "div",
+            { class: "notice info", role: "status" },
+            h("p", {}, t("serve_key_once")),
+            h("pre", { class: "command", tabindex: 0 }, made.key),
+            copier("key", made.key),
+          )
+        : null,
+      h(
+        "form",
+        { class: "keyform", onsubmit: makeKey },
+        h(
+          "label",
+          { class: "pick" },
+          h("span", {}, t("serve_key_name")),
+          entry({
+            value: form.key,
+            maxlength: 80,
+            autocomplete: "off",
+            "data-key": "key-name",
+            onchange: (value) => (form.key = value),
+          }),
+        ),
+        h("button", { class: "btn", type: "submit" }, t("serve_key_go")),
+      ),
+    );
+  };
+
+  const draw = () => {
+    const { run, served } = view;
+    const mine = run && served.some((one) => one.model_id === run.model_id);
+    if (!run && !served.length) return show(el);
+    const count = served.length ? ` · ${int(served.length)}` : "";
+    const fold = h(
+      "details",
+      { open: view.open, ontoggle: toggle },
+      h("summary", {}, t("serve_title") + count),
+      notice(view.error),
+      h("p", { class: "soft print" }, t("serve_about", { address: `${base()}/v1` })),
+      run && !mine ? startForm() : null,
+      served.length ? h("ul", { class: "served" }, served.map(row)) : null,
+      served.length ? keys() : null,
+    );
+    show(el, h("section", { class: "box" }, fold));
+  };
+  const toggle = (event) => {
+    if (view.open === event.target.open || event.target.parentElement?.parentElement !== el) return;
+    view.open = event.target.open;
+    follow();
+  };
+
+  hear("run-shown", (run) => {
+    const done = run && run.state === "completed" && run.model_id ? run : null;
+    if (done?.run_id === view.run?.run_id) return;
+    Object.assign(view, { run: done, error: null, made: null });
+    if (done) form.name = servedName(done);
+    ask("serving_state");
+  });
+  ask("serving_state");
+});

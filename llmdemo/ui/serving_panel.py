@@ -1,0 +1,66 @@
+"""Beside a finished run: its model is served to other programs (assets/serving/panel.js). Knows no engine and no HTTP."""
+
+from llmdemo.core.errors import UserError
+from llmdemo.serving.examples import examples
+from llmdemo.ui import bridge
+from llmdemo.ui.rights import for_owners
+from llmdemo.ui.services import Services
+
+_MOST_ADDRESS = 300
+
+
+def build(services: Services) -> None:
+    """Builds the island inside the current Blocks context; it shows itself beside finished runs and what is served."""
+    serving = services.serving
+
+    @for_owners
+    def serving_state(request: dict) -> dict:
+        """What is served with its commands for the page's own address, the keys, and figures of each model."""
+        services.require_owner()
+        return _state(services, request)
+
+    @for_owners
+    def serving_start(request: dict) -> dict:
+        services.require_owner()
+        serving.serve(_text(request, "model_id"), _text(request, "name"), request.get("lane") or None)
+        return _state(services, request)
+
+    @for_owners
+    def serving_stop(request: dict) -> dict:
+        services.require_owner()
+        serving.unserve(_text(request, "name"))
+        return _state(services, request)
+
+    @for_owners
+    def serving_key(request: dict) -> dict:
+        """Makes a key for all that is served; `made` shows it, this once."""
+        services.require_owner()
+        made = serving.create_key(_text(request, "name"), [], None, False)
+        return {**_state(services, request), "made": made}
+
+    @for_owners
+    def serving_revoke(request: dict) -> dict:
+        services.require_owner()
+        serving.keys.revoke(_text(request, "key_id"))
+        return _state(services, request)
+
+    functions = [serving_state, serving_start, serving_stop, serving_key, serving_revoke]
+    bridge.island("serving", functions, elem_id="train-serving")
+
+
+def _state(services: Services, request: dict) -> dict:
+    serving, base = services.serving, _text(request, "base").rstrip("/")[:_MOST_ADDRESS]
+    told, figures = serving.overview(), serving.metrics.summary()
+    for one in told["served"]:
+        served = serving.registry.all().get(one["name"])
+        one["examples"] = examples(served, base, one["task"] == "classify") if served else {}
+        key = one["name"], one["model_id"]
+        one["figures"] = next((each for each in figures if (each["name"], each["model_id"]) == key), None)
+    return told
+
+
+def _text(request: dict, key: str) -> str:
+    value = request.get(key, "")
+    if not isinstance(value, str):
+        raise UserError(f"{key} is no text.", "Load the page again.")
+    return value

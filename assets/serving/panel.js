@@ -1,6 +1,7 @@
 /* Beside a finished run: other programs ask its model through OpenAI's API. Lists what is served, its commands, the keys. */
 import {
   ask as call,
+  bytes,
   button,
   choice,
   define,
@@ -11,6 +12,7 @@ import {
   menu,
   notice,
   num,
+  progressBar,
   show,
   sure,
   t,
@@ -20,6 +22,7 @@ import { copy } from "../arena/dom.js";
 
 const LANES = ["greedy", "beam4", "top_p0.9", "top_k50", "min_p0.05", "sample"];
 const LOOK_MS = 5000;
+const EXPORT_MS = 1500;
 
 /** The app's address as this browser knows it. */
 const base = () => new URL(".", window.location.href).href.replace(/\/(arena)?$/, "");
@@ -30,10 +33,16 @@ const servedName = (run) => {
   return plain.replace(/^[._-]+|[._-]+$/g, "").slice(0, 48) || run.run_id;
 };
 
-define("serving", ({ el, server }) => {
+const BITS = ["f16", "q8_0", "q4_0"];
+const GOING = ["queued", "starting", "running", "stopping"];
+
+define("serving", ({ el, server, trigger }) => {
   const view = {
     run: null,
     served: [],
+    exports: [],
+    gguf: false,
+    writes: true,
     keys: [],
     made: null,
     error: null,
@@ -42,10 +51,10 @@ define("serving", ({ el, server }) => {
     timer: 0,
     copied: "",
   };
-  const form = { name: "", lane: "greedy", key: "" };
+  const form = { name: "", lane: "greedy", key: "", bits: "q8_0" };
 
   const ask = async (name, data = {}) => {
-    const answer = await call(server, name, { base: base(), ...data });
+    const answer = await call(server, name, { base: base(), model_id: view.run?.model_id || "", ...data });
     view.error = answer.error || null;
     if (!answer.error) Object.assign(view, answer);
     follow();
@@ -53,13 +62,14 @@ define("serving", ({ el, server }) => {
   };
   const follow = () => {
     clearTimeout(view.timer);
-    if (view.open && view.served.length && document.visibilityState === "visible")
-      view.timer = setTimeout(() => ask("serving_state"), LOOK_MS);
+    const going = view.exports.some((one) => GOING.includes(one.state));
+    if (document.visibilityState === "visible" && (going || (view.open && view.served.length)))
+      view.timer = setTimeout(() => ask("serving_state"), going ? EXPORT_MS : LOOK_MS);
     draw();
   };
   const serve = (event) => {
     event.preventDefault();
-    const lane = view.run.config?.task === "classify" || view.run.task === "classify" ? "" : form.lane;
+    const lane = view.writes ? form.lane : "";
     return ask("serving_start", { model_id: view.run.model_id, name: form.name.trim(), lane });
   };
   const makeKey = async (event) => {
@@ -98,7 +108,7 @@ define("serving", ({ el, server }) => {
           onchange: (value) => (form.name = value),
         }),
       ),
-      view.run.task === "classify"
+      !view.writes
         ? null
         : h(
             "label",
@@ -114,14 +124,14 @@ define("serving", ({ el, server }) => {
       h("button", { class: "btn strong", type: "submit" }, t("serve_go")),
     );
 
-  const latency = (name, figures, factor, unit) =>
-    figures
+  const latency = (name, told, factor, unit) =>
+    told
       ? h(
           "tr",
           {},
           h("th", { scope: "row" }, t(name)),
           ["p50", "p95", "p99"].map((p) =>
-            h("td", { class: "n" }, `${num(figures[p] * factor, factor > 1 ? 0 : 2)} ${unit}`),
+            h("td", { class: "n" }, `${num(told[p] * factor, factor > 1 ? 0 : 2)} ${unit}`),
           ),
         )
       : null;
@@ -187,7 +197,7 @@ define("serving", ({ el, server }) => {
           "aria-label": `${t("serve_stop")}: ${one.name}`,
         }),
       ),
-      one.problem ? notice({ message: one.problem, hint: "" }) : [figures(one), commands(one)],
+      one.problem ? notice({ message: one.problem, hint: "" }) : [drift(one), figures(one), commands(one)],
     );
 
   const keyRow = (key) =>
@@ -241,6 +251,63 @@ define("serving", ({ el, server }) => {
     );
   };
 
+  const drift = (one) => {
+    const told = one.figures?.drift;
+    if (!told?.alarm_at) return null;
+    return notice({ message: t("serve_drift", { then: num(told.reference), now: num(told.window) }), hint: "" });
+  };
+  const exported = (one) => {
+    const kind = one.quantisation;
+    if (GOING.includes(one.state))
+      return h(
+        "li",
+        { "data-key": one.export_id },
+        h("p", { class: "soft print", role: "status" }, t("gguf_going", { kind })),
+        progressBar(one.total ? one.done / one.total : null, t("gguf_title")),
+      );
+    if (one.state !== "completed")
+      return h("li", { "data-key": one.export_id }, notice({ message: one.message, hint: one.hint }));
+    const { loss } = one;
+    const told = loss && { before: num(loss.before, 3), after: num(loss.after, 3), n: int(loss.records) };
+    return h(
+      "li",
+      { "data-key": one.export_id },
+      h(
+        "div",
+        { class: "servehead" },
+        h("b", {}, t("gguf_done", { kind, size: bytes(one.bytes) })),
+        told ? h("span", { class: "soft" }, t("gguf_loss", told)) : null,
+        button(t("gguf_get"), () => trigger("submit", { export_id: one.export_id }), "quiet"),
+      ),
+    );
+  };
+  const takeAway = () =>
+    h(
+      "details",
+      { open: view.gguf, ontoggle: (event) => (view.gguf = event.target.open), "data-key": "gguf" },
+      h("summary", {}, t("gguf_title")),
+      h("p", { class: "soft print" }, t("gguf_about")),
+      h(
+        "form",
+        { class: "serveform", onsubmit: makeFile },
+        choice(
+          t("gguf_kind"),
+          BITS.map((bits) => [bits, bits]),
+          form.bits,
+          (bits) => {
+            form.bits = bits;
+            draw();
+          },
+        ),
+        h("button", { class: "btn", type: "submit" }, t("gguf_go")),
+      ),
+      view.exports.length ? h("ul", { class: "served" }, view.exports.map(exported)) : null,
+    );
+  const makeFile = (event) => {
+    event.preventDefault();
+    return ask("serving_export", { quantisation: form.bits });
+  };
+
   const draw = () => {
     const { run, served } = view;
     const mine = run && served.some((one) => one.model_id === run.model_id);
@@ -256,7 +323,8 @@ define("serving", ({ el, server }) => {
       served.length ? h("ul", { class: "served" }, served.map(row)) : null,
       served.length ? keys() : null,
     );
-    show(el, h("section", { class: "box" }, fold));
+    const away = run && view.writes ? takeAway() : null;
+    show(el, h("section", { class: "box" }, fold, away));
   };
   const toggle = (event) => {
     if (view.open === event.target.open || event.target.parentElement?.parentElement !== el) return;
@@ -267,7 +335,7 @@ define("serving", ({ el, server }) => {
   hear("run-shown", (run) => {
     const done = run && run.state === "completed" && run.model_id ? run : null;
     if (done?.run_id === view.run?.run_id) return;
-    Object.assign(view, { run: done, error: null, made: null });
+    Object.assign(view, { run: done, error: null, made: null, exports: [], gguf: false });
     if (done) form.name = servedName(done);
     ask("serving_state");
   });

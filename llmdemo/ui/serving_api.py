@@ -63,11 +63,12 @@ def endpoints(services: Services) -> list[Callable]:
         """What happened at /v1/ since a time (seconds since 1970; 0: since the app's start, the last 20,000 requests).
 
         Returns models [{name, model_id, requests, outcomes, codes, prompt_tokens, tokens, waited, first, each {p50, p95, p99}
-        in seconds}], running and queued: requests that are being answered now, and that wait.
+        in seconds}, drift {seen, reference, window, p, alarm_at}: the model's mean surprise at the first 100 prompts and the
+        last 30, and after how many requests they were found to differ}], running and queued: requests that are being answered now, and that wait.
         """
         services.require_owner()
         slots = serving.slots
-        return {"models": serving.metrics.summary(float(since)), "running": slots.running, "queued": slots.queued}
+        return {"models": serving.figures(float(since)), "running": slots.running, "queued": slots.queued}
 
     return [serve_model, unserve_model, list_served, create_key, revoke_key, monitor, *_exports(services)]
 

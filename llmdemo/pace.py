@@ -57,7 +57,12 @@ def seconds(home: Home, runs: list[dict], model_id: str, method: str | None, tas
 
     `rough`: no run with a model of about this size has shown the speed yet; the run itself measures it. Raises UserError.
     """
-    speed, count = likely_speed(home, runs, model_id, method, task)
+    return seconds_of_size(runs, catalog.resolve(home, model_id).parameters, method, task, todo)
+
+
+def seconds_of_size(runs: list[dict], parameters: int, method: str | None, task: str, todo: Work) -> dict:
+    """As `seconds`, for any model of so many weights, here or not."""
+    speed, count = _speed(runs, parameters, method, task)
     starts = [(run.get("worker") or {}).get("seconds_to_start") for run in runs if not run.get("imported")]
     told = [float(each) for each in starts if isinstance(each, int | float)][:_TELLING_RUNS]
     start = statistics.median(told) if told else _START_SECONDS
@@ -113,19 +118,26 @@ def likely_speed(
     home: Home, runs: list[dict], model_id: str = "starter", method: str | None = None, task: str = "chat"
 ) -> tuple[float, int]:
     """(tokens a second that this machine trains the model with, how many runs show it: 0 is a guess). Raises UserError."""
-    shown = shown_speed(runs, catalog.resolve(home, model_id).parameters, method, task)
-    return shown or (_FASTER.get(task, 1.0) * rough_speed(home, model_id), 0)
+    return _speed(runs, catalog.resolve(home, model_id).parameters, method, task)
+
+
+def _speed(runs: list[dict], parameters: int, method: str | None, task: str) -> tuple[float, int]:
+    shown = shown_speed(runs, parameters, method, task)
+    return shown or (_FASTER.get(task, 1.0) * _rough_speed(parameters), 0)
 
 
 def rough_speed(home: Home, model_id: str = "starter") -> float:
     """Tokens a second that this machine may train the model with, guessed before the first run. Raises UserError."""
+    return _rough_speed(catalog.resolve(home, model_id).parameters)
+
+
+def _rough_speed(parameters: int) -> float:
     import torch
 
     from llmdemo.training import device as devices
     from llmdemo.training.speed import tokens_per_second
 
-    entry = catalog.resolve(home, model_id)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     precision = devices.resolve_precision("auto", device)
     dtype = torch.float32 if precision == "fp32" else torch.bfloat16
-    return tokens_per_second(entry.parameters, device, dtype)
+    return tokens_per_second(parameters, device, dtype)

@@ -11,11 +11,11 @@ from llmdemo import data, pace
 from llmdemo.core.errors import UserError
 from llmdemo.core.store import Home
 from llmdemo.jobs.environment import gpus
-from llmdemo.models import catalog
+from llmdemo.models import catalog, scratch
 from llmdemo.models.catalog import ModelEntry
 from llmdemo.models.library import import_library
 from llmdemo.settings import Settings
-from llmdemo.settings.training import TrainConfig, by_loss, defaults_of
+from llmdemo.settings.training import TrainConfig, by_loss, data_task, defaults_of
 from llmdemo.training.checks import check_gpus, check_task
 from llmdemo.training.trackers import require_installed
 
@@ -42,22 +42,39 @@ def checked(home: Home, values: dict) -> tuple[TrainConfig, data.DatasetInfo, Mo
     given = by_loss({key: value for key, value in values.items() if value is not None})
     config = TrainConfig.from_dict(given)
     info = data.get_dataset(home, config.dataset_id)
-    if given.get("task") not in (None, info.task):
+    task = _task_of(given, info)
+    if task == "pretrain" and info.task != "text":
+        raise UserError("err_task_of_data_pretrain", name=info.name, task=info.task)
+    if data_task(task) != info.task:
         raise UserError(
             f"The task is {config.task!r}, but the data set {info.name} is {info.task!r}.",
             f"Leave task out, or give {info.task!r}.",
         )
     if not info.kept:
         raise UserError(f"The data set {info.name} has no record to train on.", "See in Data why they were left out.")
-    for other in (config.replay_dataset_id, config.forgetting_dataset_id) if info.task == "text" else ():
+    for other in (config.replay_dataset_id, config.forgetting_dataset_id) if task == "text" else ():
         if other not in ("", "none"):
             data.get_dataset(home, other)
     require_installed(config.log_with)
     check_gpus(config, len(gpus()))
-    entry = catalog.resolve(home, config.model_id)
-    config = TrainConfig.from_dict({**given, "task": info.task}).resolved()
+    config = TrainConfig.from_dict({**given, "task": task}).resolved()
+    entry = _starts_from(home, config)
     check_task(config, entry)
     return config, info, entry
+
+
+def _task_of(values: dict, info: data.DatasetInfo) -> str:
+    """The task that was asked for, else that of the data set."""
+    return values.get("task") or info.task
+
+
+def _starts_from(home: Home, config: TrainConfig) -> ModelEntry:
+    """The model that a run starts from; of the task pretrain, one that is yet to be made. Raises UserError."""
+    if config.task != "pretrain":
+        return catalog.resolve(home, config.model_id)
+    if config.tokenizer_from:
+        catalog.resolve(home, config.tokenizer_from)
+    return scratch.entry_of(config.model_size, config.vocabulary_size, config.max_length)
 
 
 def start(home: Home, runs, values: dict, extra: dict | None = None) -> str:
@@ -68,7 +85,7 @@ def start(home: Home, runs, values: dict, extra: dict | None = None) -> str:
     config, info, entry = checked(home, values)
     whole = config.to_dict() | {
         "dataset": {"id": info.dataset_id, "name": info.name, "content_hash": info.content_hash},
-        "model": {"id": entry.id, "title": entry.title, "path": str(entry.path), "revision": entry.revision},
+        "model": {"id": entry.id, "title": entry.title, "path": str(entry.path or ""), "revision": entry.revision},
     }
     return runs.start({**whole, **(extra or {})}, name=config.name or None)
 
@@ -103,26 +120,29 @@ def _same_data(home: Home, config: dict) -> str:
     return asked if asked in same or not same else same[0]
 
 
-def predict(home: Home, values: dict) -> dict:
-    """{"ledger", "task", "step_tokens", "steps", "batch", "work", "notes"}: the memory these settings will take; tokens and
-    records of a step; the work as pace.seconds takes it; sentences that people should know before the run.
+def predict(home: Home, values: dict, entry: ModelEntry | None = None) -> dict:
+    """{"ledger", "task", "parameters", "step_tokens", "steps", "batch", "work", "notes"}: the memory these settings will
+    take; weights of the model; tokens and records of a step; the work as pace.seconds takes it; sentences that people should
+    know before the run.
 
     The ledger is training.ledger.report's, for a batch of the data set's longest records; without a data set, for
-    records of a likely length. Imports torch at the first call. Raises UserError as a start would.
+    records of a likely length. `entry`: a model that need not be here, instead of the settings' model_id. Imports torch at
+    the first call. Raises UserError as a start would.
     """
     tokens, kept, dataset_id, task = None, 1, values.get("dataset_id") or "none", values.get("task")
     if dataset_id != "none":
         info = data.get_dataset(home, dataset_id)
-        task, tokens, kept = info.task, info.tokens, info.kept
+        task, tokens, kept = "pretrain" if task == "pretrain" else info.task, info.tokens, info.kept
     config = TrainConfig.from_dict({**values, "dataset_id": dataset_id, "task": task}).resolved()
-    entry = catalog.resolve(home, config.model_id)
+    entry = entry or _starts_from(home, config)
     rows, longest, trained, mean = _batch(config, tokens, kept)
     ledger = _ledger(entry, replace(config, dataset_id="any", name=""), rows, longest, rows * max(1, trained))
     step_tokens = config.global_batch * mean
     size = {"step_tokens": step_tokens, "steps": config.max_steps, "batch": config.global_batch}
     todo = pace.work(config, kept, min(tokens["mean"] if tokens else mean, config.max_length), step_tokens)
     notes = [] if dataset_id == "none" else notes_before(home, config)
-    return {"ledger": ledger, "task": config.task, **size, "work": todo, "notes": notes}
+    about = {"ledger": ledger, "task": config.task, "parameters": entry.parameters}
+    return {**about, **size, "work": todo, "notes": notes}
 
 
 def notes_before(home: Home, config: TrainConfig) -> list[str]:
@@ -130,7 +150,7 @@ def notes_before(home: Home, config: TrainConfig) -> list[str]:
 
     Raises UserError.
     """
-    if config.task == "text" and config.eval_share:  # of too few texts the end is held out
+    if config.task in ("text", "pretrain") and config.eval_share:  # of too few texts the end is held out
         return []
     return _held_out_notes(home, config) + _length_notes(home, config)
 

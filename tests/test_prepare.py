@@ -7,7 +7,10 @@ import pytest
 from llmdemo import data, prepare
 from llmdemo.core.errors import UserError
 from llmdemo.data.ingest import add_dataset
-from llmdemo.settings.training import METHOD_DEFAULTS, METHODS, TASK_DEFAULTS, TASKS
+from llmdemo.settings.training import METHOD_DEFAULTS, METHODS, TASK_DEFAULTS, TASKS, data_task
+
+DATA_TASKS = tuple(task for task in TASKS if data_task(task) == task)
+"""Those that a data set is of."""
 
 
 @pytest.fixture
@@ -36,18 +39,37 @@ def test_each_task_and_method_have_their_defaults(task):
     assert prepare.defaults("galore") == prepare.defaults("galore", "chat")
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", DATA_TASKS)
 def test_the_task_and_its_defaults_follow_the_data_set(home, datasets, tiny_model_folder, task):
     values = {"dataset_id": datasets[task], "model_id": str(tiny_model_folder), "max_steps": 3}
     config, info, _ = prepare.checked(home, values)
     assert config.task == info.task == task and config.max_steps == 3
     assert config.batch_size == prepare.defaults("galore", task)["batch_size"]
-    other = next(name for name in TASKS if name != task)
+    other = next(name for name in DATA_TASKS if name != task)
     with pytest.raises(UserError, match=f"the data set {task} is {task!r}"):
         prepare.checked(home, {**values, "task": other})
 
 
-@pytest.mark.parametrize("task", TASKS)
+def test_a_new_model_learns_from_raw_text_and_its_memory_is_told_before(home, datasets, tiny_model_folder):
+    values = {"dataset_id": datasets["text"], "task": "pretrain", "model_size": "1M"}
+    config, info, entry = prepare.checked(home, values)
+    assert (config.task, info.task, entry.path) == ("pretrain", "text", None)
+    assert config.batch_size == TASK_DEFAULTS["pretrain"]["batch_size"]
+    small, large = (prepare.predict(home, {**values, "model_size": size}) for size in ("1M", "30M"))
+    assert small["parameters"] < 1.2e6 < 29e6 < large["parameters"]
+    assert small["ledger"]["needed"] < large["ledger"]["needed"] and small["notes"] == []
+    runs = Kept({})
+    prepare.start(home, runs, values)
+    assert runs.started[0]["model"] == {
+        "id": entry.id, "title": "Llama 1M, from scratch", "path": "", "revision": "",
+    }  # fmt: skip
+    with pytest.raises(UserError, match="A new model learns from raw text"):
+        prepare.checked(home, {**values, "dataset_id": datasets["chat"]})
+    with pytest.raises(UserError, match="names no model"):
+        prepare.checked(home, {**values, "tokenizer_from": "nothing"})
+
+
+@pytest.mark.parametrize("task", DATA_TASKS)
 def test_what_a_batch_of_each_task_takes_is_predicted(home, datasets, tiny_model_folder, task):
     predicted = prepare.predict(home, {"dataset_id": datasets[task], "model_id": str(tiny_model_folder)})
     assert predicted["step_tokens"] > 0 and predicted["ledger"]["predicted"]["activations"] > 0
@@ -108,7 +130,7 @@ def test_records_that_the_chosen_length_leaves_out_are_told_before_the_run(
 
 
 def test_where_records_are_held_out_there_is_nothing_to_say(home, datasets, tiny_model_folder):
-    for task in TASKS:
+    for task in DATA_TASKS:
         assert prepare.predict(home, {"dataset_id": datasets[task], "model_id": str(tiny_model_folder)})["notes"] == []
 
 
@@ -139,12 +161,14 @@ class Kept:
 
 def test_a_clone_is_checked_as_a_start_is_and_finds_its_data_by_content(home, datasets, tiny_model_folder):
     config = {"dataset_id": datasets["chat"], "model_id": str(tiny_model_folder), "rank": 8, "task": "chat"}
+    config |= {"best_by": "last", "patience": 3}
     first = Kept({})
     prepare.start(home, first, config)
     runs = Kept({**first.started[0], "dataset_id": "data-elsewhere"})
     assert prepare.clone(home, runs, "run-old") == "run-new"
     cloned, name = runs.started
     assert (cloned["dataset_id"], cloned["rank"], name) == (datasets["chat"], 8, "first (copy)")
+    assert (cloned["best_by"], cloned["patience"]) == ("last", 3)
     runs.known["dataset"]["content_hash"] = "gone"
     with pytest.raises(UserError, match="is not here"):
         prepare.clone(home, runs, "run-old")

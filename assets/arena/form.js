@@ -5,7 +5,7 @@ import { Modes, oneLine } from "./modes.js";
 import { MoreLanes } from "./more-lanes.js";
 import { numberInput } from "./number-input.js";
 import { penaltiesAreSet, penaltyFields } from "./penalties.js";
-import { RARE, rareFields, showChosen } from "./rare-lanes.js";
+import { fitFields, RARE, rareFields, showChosen } from "./rare-lanes.js";
 
 const MAIN = ["temperature", "top_k", "top_p", "num_beams", "max_new_tokens", "seed"];
 const COMMON = ["greedy", "top_k", "top_p", "beam", "min_p", "sample"];
@@ -77,6 +77,8 @@ export class Form {
       row,
       this.more,
     );
+    this.inputs.vote_on.addEventListener("change", () => fitFields(this));
+    fitFields(this);
     this.system.addEventListener("input", () => {
       this.emptySystem = false;
       this.hooks.changed();
@@ -352,6 +354,7 @@ export class Form {
   /* What is set below "More settings" and changes what is seen must not be hidden. */
   showUnusual() {
     const set = penaltiesAreSet(this);
+    fitFields(this);
     const rare = showChosen(this.rare, this.lanes);
     if (set) this.penalties.open = true;
     if (set || rare || this.moreLanes.rows.length || this.raw.checked || this.system.value.trim())

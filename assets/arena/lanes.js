@@ -3,10 +3,11 @@
 import { candidates } from "./candidates.js";
 import { h, number, percent, shape, svg, t } from "./dom.js";
 import { penaltyParts } from "./penalties.js";
-import { RARE, rareParts, rareValues, SEVERAL } from "./rare-lanes.js";
+import { RARE, rareParts, rareValues } from "./rare-lanes.js";
 
 const STRATEGIES = ["greedy", "top_k", "top_p", "beam", "min_p", "sample", ...RARE];
 const KEPT_IN_GRID = ["perplexity", "distinct_2", "loop", "tokens", "score"];
+const CHOICES = ["best_of_n", "self_consistency", "mbr", "diverse_beam", "stochastic_beam"];
 const CAPTION = {
   greedy: "spark_choice",
   top_k: "spark_mass",
@@ -14,7 +15,7 @@ const CAPTION = {
   min_p: "spark_kept",
   sample: "spark_choice",
   beam: "spark_choice",
-  ...Object.fromEntries(RARE.map((strategy) => [strategy, SEVERAL.includes(strategy) ? "spark_choice" : "spark_kept"])),
+  ...Object.fromEntries(RARE.map((strategy) => [strategy, CHOICES.includes(strategy) ? "spark_choice" : "spark_kept"])),
 };
 
 function settingsText(info) {
@@ -24,8 +25,12 @@ function settingsText(info) {
 function ownParts(info) {
   const parts = [];
   if (info.strategy === "greedy") return parts;
-  if (info.strategy === "beam") {
+  if (info.num_beams !== undefined) {
     parts.push(t("set_beams", { n: info.num_beams }));
+    if (info.num_beam_groups)
+      parts.push(t("set_groups", { n: info.num_beam_groups, d: number(info.diversity_penalty, 2) }));
+    if (info.strategy === "stochastic_beam")
+      return [...parts, t("set_temperature", { n: number(info.temperature, 2) })];
     if (info.length_penalty !== 1) parts.push(t("set_penalty", { n: number(info.length_penalty, 2) }));
     if (info.early_stopping !== false) parts.push(t("set_stop", { v: String(info.early_stopping) }));
     return parts;
@@ -90,7 +95,7 @@ export class LaneCard {
       "tokens",
       "logprob",
       "speed",
-      info.strategy === "beam" ? "score" : "rank",
+      info.num_beams === undefined ? "rank" : "score",
       "first",
       "distinct_1",
       "distinct_2",
@@ -299,7 +304,7 @@ export class LaneCard {
       end && end.score !== undefined
         ? number(end.score, 3)
         : own.length && own[own.length - 1].score !== undefined
-          ? number(own[own.length - 1].score / own.length ** this.lane.info.length_penalty, 3)
+          ? number(own[own.length - 1].score / own.length ** (this.lane.info.length_penalty ?? 0), 3)
           : "–",
     );
     set("stopped", end ? t("by_" + end.finish_reason) : this.trace.end && n >= this.lane.length ? t("by_you") : "–");

@@ -4,6 +4,7 @@ import { h, t } from "./dom.js";
 import { groups } from "./rare-lanes.js";
 
 const MOST = 16;
+const COLD = ["beam", "diverse_beam"]; // a temperature says nothing to them
 
 /* strategy: [the setting that makes it, its short name, least, most, first value] */
 const OWN = {
@@ -21,6 +22,8 @@ const OWN = {
   best_of_n: ["num_return_sequences", "n", 1, 32, 4],
   self_consistency: ["num_return_sequences", "n", 1, 32, 4],
   mbr: ["num_return_sequences", "n", 1, 32, 4],
+  diverse_beam: ["num_beam_groups", "g", 1, 16, 4],
+  stochastic_beam: ["num_beams", "b", 1, 16, 3],
 };
 
 /* The usual strategies, and the others under the names of their groups. */
@@ -117,7 +120,7 @@ export class MoreLanes {
     const [key, short, least, most, first] = OWN[row.strategy.value];
     row.label.textContent = short;
     row.value.parentElement.hidden = !key;
-    row.heat.hidden = row.strategy.value === "beam";
+    row.heat.hidden = COLD.includes(row.strategy.value);
     if (!key) return;
     Object.assign(row.value, { min: String(least), max: String(most) });
     row.value.setAttribute("aria-label", t("set_label_" + key));
@@ -138,7 +141,9 @@ export class MoreLanes {
       const [key, short] = OWN[row.strategy.value];
       const own = key && row.value.value.trim() !== "" ? Number(row.value.value) : null;
       const heat =
-        row.strategy.value !== "beam" && row.temperature.value.trim() !== "" ? Number(row.temperature.value) : null;
+        !COLD.includes(row.strategy.value) && row.temperature.value.trim() !== ""
+          ? Number(row.temperature.value)
+          : null;
       const base = [
         t("name_" + row.strategy.value),
         own === null ? "" : `${short} ${own}`,

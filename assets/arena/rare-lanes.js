@@ -17,12 +17,14 @@ const GROUPS = {
     self_consistency: ["num_return_sequences", "vote_on", "vote_regex"],
     mbr: ["num_return_sequences"],
   },
+  beam_lanes: {
+    diverse_beam: ["num_beam_groups", "diversity_penalty"],
+    stochastic_beam: [],
+  },
 };
 const OWN = Object.assign({}, ...Object.values(GROUPS));
 const KEYS = Array.from(new Set(Object.values(OWN).flat()));
 export const RARE = Object.keys(OWN);
-/** Strategies that draw several answers and choose one. */
-export const SEVERAL = Object.keys(GROUPS.several_lanes);
 /** The strategies by the word of their group. */
 export const groups = () =>
   Object.entries(GROUPS).map(([key, lanes]) => ({ label: t(key), strategies: Object.keys(lanes) }));
@@ -55,6 +57,8 @@ export const rareValues = (info) => ({
   chance: number(100 * (info.xtc_probability || 0), 0),
   tau: number(info.mirostat_tau, 1),
   answers: number(info.num_return_sequences),
+  groups: number(info.num_beam_groups),
+  off: number(info.diversity_penalty, 2),
 });
 
 const unique = (lanes) => Array.from(new Set(Object.values(lanes).flat()));
@@ -83,6 +87,11 @@ export const rareFields = (form, lane) =>
       ),
     ),
   );
+
+/** The pattern is asked for where the answers vote for what it finds. @param {any} form */
+export const fitFields = (form) => {
+  form.inputs.vote_regex.parentElement.hidden = form.inputs.vote_on.value !== "regex";
+};
 
 /** Opens the folds in which a lane is switched on; whether there was one. @param {any[]} folds @param {any} boxes */
 export const showChosen = (folds, boxes) =>

@@ -1,6 +1,7 @@
 /* The trace: what a comparison has told so far, lane by lane. Adds up events (llmdemo/arena/frames.py lists them),
  answers "what did this lane say after n steps", and goes to JSON and back. Knows no page. */
 
+const BEAMS = ["beam", "diverse_beam", "stochastic_beam"];
 const FORMAT = "llmdemo-trace";
 const VERSION = 1;
 
@@ -22,7 +23,7 @@ class Lane {
   }
 
   get isBeam() {
-    return this.info.strategy === "beam";
+    return BEAMS.includes(this.info.strategy);
   }
   /* Does it draw several answers and choose one? */
   get several() {

@@ -65,7 +65,7 @@ export class Tree {
           button("⇥", t("zoom_follow"), () => this.follow()),
         ),
       ),
-      h("div", { class: "cap" }, this.title, h("span", { class: "formula" }, t("tree_score"))),
+      h("div", { class: "cap" }, this.title, (this.formula = h("span", { class: "formula" }))),
       this.canvas,
       this.hint,
       this.ranking,
@@ -150,6 +150,8 @@ export class Tree {
 
   caption() {
     const { info } = this.lane;
+    const key = info.strategy === "beam" ? "tree_score" : "tree_score_" + info.strategy;
+    this.formula.textContent = t(key);
     this.title.textContent = t("tree_caption", {
       b: number(info.num_beams),
       n: number(this.steps),

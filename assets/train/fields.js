@@ -37,7 +37,7 @@ export const fits = ({ methods, tasks }, method, task) =>
 
 /** What a setting is chosen with. @param {Setting} setting */
 export const controlOf = ({ widget, choices, kind }) =>
-  widget || (choices.length ? "choices" : kind === "bool" ? "bool" : "number");
+  widget || (choices.length ? "choices" : { bool: "bool", str: "text" }[kind] || "number");
 
 const BASE = ["dataset_id", "model_id", "method"];
 

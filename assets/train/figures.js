@@ -4,6 +4,7 @@ import { plots } from "../lib/chart/lines.js";
 import * as L from "../lib/format.js";
 import { h } from "../lib/view.js";
 import { t } from "../lib/words.js";
+import { overfitting } from "./overfitting.js";
 
 const BLUE = "var(--greedy)",
   AMBER = "var(--topk)",
@@ -141,8 +142,17 @@ const ofMany = (runs, over) => {
     .filter((each) => each.lines.length);
 };
 
+/* What the last shaded stretch is, in a sentence; "" without one. */
+const told = (spans) => {
+  const span = spans[spans.length - 1];
+  if (!span) return "";
+  const [from, to] = span.step.map(L.int);
+  const [held_from, held_to, train_from, train_to] = [...span.held, ...span.train].map((loss) => L.num(loss));
+  return t("overfitting_note", { from, to, held_from, held_to, train_from, train_to });
+};
+
 /* The charts and their legend. runs: [{name, series}], one, or several to compare. options: {over: "step"|"seconds",
-   total (steps), all (every figure, not the first chart alone)}. */
+   total (steps), all (every figure, not the first chart alone)}. `overfits`: a sentence where one run does. */
 export const figures = (runs, { over, total, all }) => {
   const one = runs.length === 1 ? runs[0] : null,
     charts = one ? ofOne(one.series, over) : ofMany(runs, over);
@@ -152,6 +162,13 @@ export const figures = (runs, { over, total, all }) => {
       x: x(energy, over)[i],
       label: L.percent(energy.value[i]),
       text: `${t("plot_refresh")}: ${L.percent(energy.value[i])}`,
+    }));
+  const spans = one ? overfitting(one.series.eval_loss, one.series.loss_smoothed) : [];
+  if (charts[0]?.key === "loss")
+    charts[0].bands = spans.map((span) => ({
+      from: x(span, over)[0],
+      to: x(span, over)[1],
+      text: t("plot_overfitting"),
     }));
   const drawn = plots(all ? charts : charts.slice(0, 1), {
     xName: over === "step" ? t("plot_step") : "",
@@ -172,6 +189,7 @@ export const figures = (runs, { over, total, all }) => {
           charts[0]?.marks?.length
             ? [h("span", { class: "key" }, h("i", { class: "tickmark" }), t("plot_refresh"))]
             : [],
+          spans.length ? [h("span", { class: "key" }, h("i", { class: "bandmark" }), t("plot_overfitting"))] : [],
         );
-  return { plots: drawn, keys, more: charts.slice(1).map((each) => each.title) };
+  return { plots: drawn, keys, more: charts.slice(1).map((each) => each.title), overfits: told(spans) };
 };

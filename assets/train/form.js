@@ -21,13 +21,16 @@ import {
   timeRange,
 } from "../lib/panel.js";
 import { controlOf, errorOfField, fits, NAME, NAMED, settingsForForm, WORDED } from "./fields.js";
+import { architecture } from "./architecture.js";
 import { memoryBars } from "./memory.js";
+import { Presets } from "./presets.js";
 
 /** What races and searches take as their base: filled when the form is drawn. @type {Record<string, any>} */
 export const trainForm = {};
 
 const SAMPLE = "sample";
 const OTHER = "+"; // "another model" in the menu of models
+const NEW = "new"; // a new model in it: the task pretrain
 const PREDICT_MS = 350;
 
 define("train-form", ({ el, server }) => {
@@ -42,10 +45,13 @@ define("train-form", ({ el, server }) => {
     busy: false,
     other: false,
     otherName: "",
+    inside: null, // the parts of the chosen model, where its picture is open
   };
   const ask = (name, data) => call(server, name, data);
   const setOf = (id) => state.choices.data_sets.find((set) => set.dataset_id === id);
-  const task = () => (state.choices && setOf(state.config.dataset_id)?.task) || "chat";
+  const dataTask = () => (state.choices && setOf(state.config.dataset_id)?.task) || "chat";
+  const isNew = () => state.config.model_id === NEW && dataTask() === "text";
+  const task = () => (isNew() ? "pretrain" : dataTask());
   const defaults = (method = state.config.method) => state.choices?.defaults[task()]?.[method] || {};
   const settings = () => ({ ...NAME, ...state.choices?.settings });
   const isThere = (key) => fits(settings()[key], state.config.method, task());
@@ -65,7 +71,12 @@ define("train-form", ({ el, server }) => {
     return setting.widget !== "dataset" || value === "none" || others(key).some((set) => set.dataset_id === value);
   };
   const changed = () => Object.fromEntries(Object.entries(state.changed).filter(counts));
-  const wanted = () => ({ ...state.config, ...changed() });
+  const wanted = () => ({
+    ...state.config,
+    ...(state.config.model_id === NEW ? { model_id: undefined } : {}),
+    ...(isNew() ? { task: "pretrain" } : {}),
+    ...changed(),
+  });
 
   const fail = (error) => {
     const found = error
@@ -94,7 +105,8 @@ define("train-form", ({ el, server }) => {
     state.choices = choices;
     if (datasetId) state.config.dataset_id = datasetId;
     if (!setOf(state.config.dataset_id)) state.config.dataset_id = choices.data_sets[0]?.dataset_id || SAMPLE;
-    if (!choices.models.some((model) => model.id === state.config.model_id)) state.config.model_id = "starter";
+    const known = isNew() || choices.models.some((model) => model.id === state.config.model_id);
+    if (!known) state.config.model_id = "starter";
     draw();
     predict();
   };
@@ -191,6 +203,13 @@ define("train-form", ({ el, server }) => {
         }),
         h("span", { class: "n" }, percent(value || 0)),
       ),
+    model: (key, attributes, value) => {
+      const options = [
+        ["", t("choice_own_tokenizer")],
+        ...state.choices.models.map((model) => [model.id, model.title]),
+      ];
+      return menu({ ...attributes, options, value, onchange: (raw) => keep(key, raw) });
+    },
     dataset: (key, attributes, value) => {
       const none = key === "replay_dataset_id" ? [["", t("choice_none")]] : [];
       const first = none.length ? none : [["", t("choice_sample")], ["none", t("choice_none")]]; // prettier-ignore
@@ -241,17 +260,31 @@ define("train-form", ({ el, server }) => {
     );
   };
 
+  const addModel = async (model_id) => {
+    state.busy = true;
+    draw();
+    const answer = await ask("add_model", { model_id });
+    state.busy = false;
+    if (answer.error) return fail(answer.error);
+    state.other = false;
+    state.config.model_id = answer.id;
+    load();
+  };
+  // What the presets' memory and time follow from: all but the model and the method, of which they know each.
+  const costsFollow = () => ({ ...wanted(), model_id: undefined, method: undefined });
+  const presets = () =>
+    h(Presets, {
+      ask,
+      method: state.config.method,
+      config: costsFollow,
+      follows: JSON.stringify(costsFollow()),
+      busy: state.busy,
+      take: addModel,
+    });
   const otherModel = () => {
-    const submit = async (event) => {
+    const submit = (event) => {
       event.preventDefault();
-      state.busy = true;
-      draw();
-      const answer = await ask("add_model", { model_id: state.otherName });
-      state.busy = false;
-      if (answer.error) return fail(answer.error);
-      state.other = false;
-      state.config.model_id = answer.id;
-      load();
+      addModel(state.otherName);
     };
     return h(
       "form",
@@ -271,6 +304,24 @@ define("train-form", ({ el, server }) => {
     );
   };
 
+  const inside = () => {
+    const { model_size, vocabulary_size, max_length } = { ...defaults(), ...changed() };
+    const id = isNew() ? `scratch:${model_size}:${vocabulary_size}:${max_length}` : state.config.model_id;
+    const open = async (event) => {
+      if (!event.target.open || state.inside?.model_id === id) return;
+      const answer = await ask("architecture", { model_id: id });
+      state.inside = answer.error ? { model_id: id, error: answer.error } : answer;
+      draw();
+    };
+    const known = state.inside?.model_id === id ? state.inside : null;
+    return h(
+      "details",
+      { class: "advanced inside", "data-key": id, ontoggle: open },
+      h("summary", {}, t("arch_open")),
+      known ? (known.error ? notice(known.error) : architecture(known)) : null,
+    );
+  };
+
   const pick = (label, attributes) => h("label", { class: "pick" }, h("span", {}, label), menu(attributes));
   const draw = () => {
     const { choices, config } = state;
@@ -280,14 +331,17 @@ define("train-form", ({ el, server }) => {
     const models = choices.models
       .filter((model) => model.writes || task() === "classify" || model.id === config.model_id)
       .map((model) => [model.id, model.title]);
+    if (dataTask() === "text") models.push([NEW, t("train_new_model")]);
     models.push([OTHER, t("train_other_model")]);
     const takeModel = (id) => {
       state.other = id === OTHER;
-      if (!state.other) return change({ model_id: id });
+      // A new model has no weights that adapters could stand beside.
+      const method = id === NEW && config.method === "lora" ? "adamw" : config.method;
+      if (!state.other) return change({ model_id: id, method });
       draw();
       document.getElementById("train-other")?.focus();
     };
-    const methods = choices.methods.map((key) => [key, t(`method_${key}`)]);
+    const methods = choices.methods.filter((key) => key !== "lora" || !isNew()).map((key) => [key, t(`method_${key}`)]);
     show(
       el,
       h(
@@ -316,13 +370,13 @@ define("train-form", ({ el, server }) => {
           disabled: state.busy,
         }),
       ),
-      state.other ? otherModel() : null,
+      state.other ? [otherModel(), presets()] : null,
       h("div", {}, notice(state.error)),
       summary(),
       (state.predicted?.notes || []).map((note) => notice({ message: note, kind: "info" })),
-      h("div", { class: "folds" }, advanced(), h("div", { class: "more-place", ref: placeSlot })),
+      h("div", { class: "folds" }, advanced(), inside(), h("div", { class: "more-place", ref: placeSlot })),
     );
-    tell("train-form", { ...wanted(), task: task() });
+    tell("train-form", { ...wanted(), task: dataTask() });
   };
   // Races and searches draw themselves into their own place here.
   const placeSlot = (node) => node && trainForm.slot.parentNode !== node && node.append(trainForm.slot);

@@ -212,7 +212,11 @@ const plotBox = (run) => {
   const own = { run_id: view.id, name: run.status.name, series: run.series || {} };
   const others = view.compared.size ? view.curves.filter((each) => each.run_id !== view.id) : [];
   const runs = [own, ...others]; // the run that is looked at is always among those compared
-  const { plots, keys, more } = figures(runs, { over: view.over, total: run.status.total_steps, all: view.all });
+  const { plots, keys, more, overfits } = figures(runs, {
+    over: view.over,
+    total: run.status.total_steps,
+    all: view.all,
+  });
   const fold = more.length
     ? L.button(
         t(view.all ? "figures_less" : "figures_more", { n: more.length }),
@@ -228,6 +232,7 @@ const plotBox = (run) => {
     "section",
     { class: "box" },
     plots,
+    overfits ? h("p", { class: "soft small", id: "run-overfits" }, overfits) : null,
     h(
       "div",
       { class: "cap" },

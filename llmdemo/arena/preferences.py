@@ -5,6 +5,7 @@ the version before goes when nothing in the home folder speaks of it.
 """
 
 import threading
+from collections.abc import Iterable
 from dataclasses import replace
 
 from llmdemo.arena.prompt import Prompt
@@ -52,14 +53,23 @@ class Preferences:
         `prompt` is what Prompt.from_value takes; it must be a chat. A pair that is there already adds nothing. Raises
         UserError when the answers are empty or alike, or the name belongs to data of another kind.
         """
+        return self._add(name, _pairs(prompt, chosen, rejected), tokenizer, "A preference was added in the arena.")
+
+    def add_many(self, name: str, pairs: Iterable[tuple[str, str, str]], tokenizer=None) -> dict:
+        """Appends pairs (prompt, chosen, rejected) in one new version; as `add`, else. Raises UserError without any."""
+        rows = [row for pair in pairs for row in _pairs(*pair)]
+        if not rows:
+            raise UserError("err_no_pairs")
+        return self._add(name, rows, tokenizer, "The votes of a class were added.")
+
+    def _add(self, name: str, rows: list[dict], tokenizer, change: str) -> dict:
         name = clean_name(str(name or "").strip() or DEFAULT_NAME)
-        rows = _pairs(prompt, chosen, rejected)
         with _lock:
             before = self._newest(name)
             old = _rows(self._home, before) if before else []
             seen = {_key(row) for row in old}
-            fresh = [row for row in rows if _key(row) not in seen]
-            info = before if before and not fresh else self._write(name, [*old, *fresh], before, tokenizer)
+            fresh = list({_key(row): row for row in rows if _key(row) not in seen}.values())
+            info = before if before and not fresh else self._write(name, [*old, *fresh], before, tokenizer, change)
             return {"dataset_id": info.dataset_id, "name": info.name, "pairs": info.kept, "added": len(fresh)}
 
     def _newest(self, name: str) -> DatasetInfo | None:
@@ -68,7 +78,7 @@ class Preferences:
             raise UserError(f"The data set {name} is not one of preferences.", "Give the pairs a name of their own.")
         return same[0] if same else None
 
-    def _write(self, name: str, rows: list[dict], before: DatasetInfo | None, tokenizer) -> DatasetInfo:
+    def _write(self, name: str, rows: list[dict], before: DatasetInfo | None, tokenizer, change: str) -> DatasetInfo:
         source = {"arena": len(rows)}
         info = add_rows(
             self._home,
@@ -89,7 +99,7 @@ class Preferences:
             parent=before.dataset_id,
             family=before.family or before.dataset_id,
             version=before.version + 1,
-            change="A preference was added in the arena.",
+            change=change,
         )
         save_info(folder_of(self._home, info.dataset_id), info)
         if "arena" in before.source and not _is_named(self._home, before.dataset_id):

@@ -6,6 +6,7 @@ Knows settings and names; runs nothing.
 import json
 import math
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from llmdemo.arena.prompt import Prompt
@@ -56,6 +57,7 @@ _OFF = {
 
 _FILTERS = ("min_p", "typical_p", "epsilon_cutoff", "eta_cutoff")
 """Filters that generate has, and whose argument is left out where they are off."""
+_STOCHASTIC = "Plain samples, which may repeat: transformers' generate has no stochastic beams."
 _NOT_IN_GENERATE = {"xtc": ("xtc_threshold", "xtc_probability"), "mirostat": ("mirostat_tau", "mirostat_eta")}
 
 
@@ -139,6 +141,9 @@ def generate_arguments(lane: LaneSettings) -> dict:
     """The arguments of transformers' generate for one lane."""
     if lane.strategy == "greedy":
         return {"do_sample": False, "num_beams": 1}
+    if lane.strategy == "stochastic_beam":
+        filters = {"temperature": lane.temperature, "top_k": 0, "top_p": 1.0}
+        return {"do_sample": True, **filters, "num_return_sequences": lane.num_beams}
     if lane.strategy in BEAMS:
         keys = ("num_beams", "length_penalty", "early_stopping")
         return {"do_sample": False, **{key: getattr(lane, key) for key in keys}}
@@ -167,7 +172,15 @@ def left_out(lane: LaneSettings) -> list[str]:
     on = [key for key in ("frequency_penalty", "presence_penalty") if getattr(lane, key)]
     if lane.samples:
         on += [*(["top_n_sigma"] if lane.top_n_sigma else []), *_NOT_IN_GENERATE.get(lane.strategy, ())]
-    return [f"{key}={getattr(lane, key)!r} is left out: transformers' generate has no such setting." for key in on]
+    if lane.strategy == "diverse_beam":
+        on += ["num_beam_groups", "diversity_penalty"]
+    if lane.strategy == "stochastic_beam":
+        return [_STOCHASTIC, *map(partial(_left, lane), on)]
+    return [_left(lane, key) for key in on]
+
+
+def _left(lane: LaneSettings, key: str) -> str:
+    return f"{key}={getattr(lane, key)!r} is left out: transformers' generate has no such setting."
 
 
 def _pretty(messages: tuple[dict, ...]) -> str:

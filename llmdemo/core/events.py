@@ -49,6 +49,10 @@ class EventWriter:
             os.write(self._handle, b"\n")
             self._torn = False
 
+    def sync(self) -> None:
+        """What was written is on the disk after this, also if the power fails then."""
+        os.fsync(self._handle)
+
     def close(self) -> None:
         os.close(self._handle)
 

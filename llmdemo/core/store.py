@@ -55,6 +55,11 @@ class Home:
         return self.root / "experiments"
 
     @property
+    def votes(self) -> Path:
+        """A folder for each blind vote of a class."""
+        return self.root / "votes"
+
+    @property
     def serving(self) -> Path:
         """What is served, and the hashes of the keys that open it."""
         return self.root / "serving"

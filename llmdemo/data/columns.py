@@ -25,8 +25,8 @@ ROLES = {
     "system": ("system", "system_prompt", "系統", "系统"),
     "history": ("history",),
     "tools": ("tools", "functions"),
-    "chosen": ("chosen", "chosen_response"),
-    "rejected": ("rejected", "rejected_response"),
+    "chosen": ("chosen", "chosen_response", "preferred_output"),
+    "rejected": ("rejected", "rejected_response", "non_preferred_output"),
     "desired": ("kto_tag", "desirable", "is_desirable"),
     "text": (
         "text", "content", "sentence", "document", "review", "message", "body", "sms", "comment", "tweet",

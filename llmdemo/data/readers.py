@@ -275,8 +275,19 @@ def _rows_of_object(value: dict) -> list:
     if splits:
         return [_with_split(row, key) for key in splits for row in lists[key]]
     if len(lists) == 1 and not (len(value) > 1 and _by_list(value)):
-        return next(iter(lists.values()))
+        return _questions(next(iter(lists.values())))
     return _by_list(value) or _by_index(value) or [value]
+
+
+def _questions(rows: list) -> list:
+    """The rows, or where they are SQuAD's articles ({"title", "paragraphs": [{"context", "qas"}]}) a row for each question."""
+    found = []
+    for row in rows:
+        for part in row.get("paragraphs") or () if isinstance(row, dict) else ():
+            if isinstance(part, dict) and isinstance(part.get("qas"), list):
+                about = {"title": row.get("title"), "context": part.get("context")}
+                found += [{**about, **asked} if isinstance(asked, dict) else asked for asked in part["qas"]]
+    return found or rows
 
 
 def _by_list(value: dict) -> list[dict] | None:

@@ -41,6 +41,8 @@ def turns_in(value) -> list | None:
         if not ("role" in value or "from" in value):
             return None
         value = unpacked(value)
+    if isinstance(value, dict) and isinstance(value.get("messages"), list):  # OpenAI's input of a preference
+        value = value["messages"]
     if isinstance(value, dict) and ("role" in value or "from" in value):
         lists = [key for key, each in value.items() if isinstance(each, list) and key in ("role", "from")]
         value = _by_key(value) if lists else [value]

@@ -4,6 +4,7 @@ import ast
 import datetime
 import decimal
 import json
+import re
 from typing import TypeGuard
 
 import orjson
@@ -133,29 +134,41 @@ def parts_text(parts: list[dict], notes: Notes) -> str:
 def answers_in(value, notes: Notes) -> list[str]:
     """The right answers that a cell holds, one at least: of a list of texts each different one, the first first.
 
-    SQuAD's {"text": [answers], "answer_start": […]} and TriviaQA's {"value": answer, "aliases": [others]} are such lists,
-    also inside a string. Any other value is one answer.
+    SQuAD's {"text": [answers], "answer_start": […]}, its [{"text": answer, "answer_start": …}, …] and TriviaQA's
+    {"value": answer, "aliases": [others]} are such lists, also inside a string. Any other value is one answer.
     """
     found = unpacked(value)
     if isinstance(found, dict) and isinstance(found.get("text"), list) and found.keys() <= {"text", "answer_start"}:
         found = found["text"]
-        if not found:
-            return [""]
     elif isinstance(found, dict) and isinstance(found.get("value"), str) and isinstance(found.get("aliases"), list):
         found = [found["value"], *found["aliases"]]
+    elif isinstance(found, list) and found and all(map(_is_squad_answer, found)):
+        found = [each["text"] for each in found]
     elif found is not value:
         return [as_text(value, notes)]  # a list that is written as a text may well be the answer itself
+    if found == []:
+        return [""]
     if isinstance(found, list) and len(found) > 1 and all(isinstance(each, str) for each in found):
         texts = dict.fromkeys(whole_characters(each) for each in found)
         return [text for text in texts if text.strip()][:MOST_ANSWERS] or [""]
     return [as_text(found, notes)]
 
 
+def _is_squad_answer(value) -> bool:
+    return isinstance(value, dict) and isinstance(value.get("text"), str) and value.keys() <= {"text", "answer_start"}
+
+
 # ---- values inside strings ----
+
+_ARRAY = re.compile(r"\barray\((\[[^][]*\])(?:,\s*dtype=[\w']+)?\)")
+"""A NumPy array as Python spells it inside a list or object."""
+_ROWS = re.compile(r"\}\s*\n\s*\{")
+"""Where a NumPy array of objects, as it prints, has a line's end and no comma."""
 
 
 def unpacked(value):
-    """The list or object that a string holds, as JSON or as Python writes it (pandas' CSV); any other value as it is."""
+    """The list or object that a string holds, as JSON or as Python and NumPy write it (pandas' CSV); any other value as
+    it is."""
     if not isinstance(value, str):
         return value
     text = value.strip()
@@ -167,8 +180,10 @@ def unpacked(value):
         pass
     if len(text) > _SPELLED_LIST:
         return value
-    try:
-        found = ast.literal_eval(text)
-    except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
-        return value
-    return found if isinstance(found, list | dict) else value
+    for spelling in dict.fromkeys((text, _ROWS.sub("}, {", _ARRAY.sub(r"\1", text)))):
+        try:
+            found = ast.literal_eval(spelling)
+        except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
+            continue
+        return found if isinstance(found, list | dict) else value
+    return value

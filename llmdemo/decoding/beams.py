@@ -5,10 +5,12 @@ As a sampling lane (lanes.py) it has a half of tensors of fixed shape that never
 half on the host that follows the back-pointers.
 """
 
+import math
+
 import torch
 
 from llmdemo.decoding.lanes import TRACE_TOP, Rows
-from llmdemo.decoding.penalties import Penalties
+from llmdemo.decoding.penalties import Diversity, Penalties
 from llmdemo.decoding.steps import EOS, LENGTH, STOP, BeamStep, Branch, Candidates, Finished, LaneResult, Sequence
 from llmdemo.settings.lane import LaneSettings, TextSide
 
@@ -30,7 +32,7 @@ class BeamLane:
         max_new: int,
         eos: list[int],
         device: torch.device,
-        penalties: Penalties | None = None,
+        penalties: Penalties | Diversity | None = None,
         texts: TextSide | None = None,
     ):
         """`texts`: who can tell whether a stop string was reached; with one a step cannot be captured."""
@@ -56,6 +58,7 @@ class BeamLane:
         self.best = torch.full((beams,), _NEVER, dtype=score, device=device)  # (B,) sequence scores of the finished
         self.sent = torch.zeros(beams, dtype=torch.bool, device=device)  # (B,) which of them are real
         self.open = torch.ones(1, dtype=torch.bool, device=device)  # can the running still beat the finished?
+        self.over = torch.zeros(1, dtype=torch.bool, device=device)  # did the search end in this step or before?
         self.eos_ids = torch.tensor(eos, dtype=torch.int64, device=device)
         self.may_finish = torch.arange(self.candidates, device=device) < beams
         lengths = torch.arange(1, self.max_new + 1, dtype=torch.float64)
@@ -76,9 +79,12 @@ class BeamLane:
         parents = at // width
         tokens = likeliest_tokens.flatten()[at]
         logprobs = rows.logprobs[parents, tokens]
-        hits = (tokens[:, None] == self.eos_ids).any(-1) | (t + 1 >= self.max_new)  # (C,)
+        hits = (tokens[:, None] == self.eos_ids).any(-1)  # (C,)
         if self.texts is not None:
             hits = hits | self._stopped(self.texts, tokens, parents)
+        if isinstance(self.penalties, Diversity):  # the last tokens count too, though after them nothing is live
+            self.taken = tokens[(scores + hits * _NEVER).topk(self.rows).indices]  # (B,)
+        hits = hits | (t + 1 >= self.max_new)
 
         left = scores + hits * _NEVER
         live = left.topk(self.rows).indices  # (B,) into the candidates
@@ -87,6 +93,7 @@ class BeamLane:
         if self.penalties is not None:
             self.penalties.extend(tokens[live], parents[live], t)
         stop = self._stop(hits, t)
+        self.over.logical_or_(stop)
         trace = [rows.top_tokens[:, :TRACE_TOP], rows.top_logprobs[:, :TRACE_TOP], rows.entropies]
         packed = [stop, live, merged, self.best, self.sent, tokens, parents, logprobs, scores, hits, *trace]
         return tokens[live], parents[live], [tensor.reshape(-1) for tensor in packed]
@@ -136,6 +143,8 @@ class BeamLane:
         self.finished: list[tuple[int, float] | None] = [None] * self.rows  # (node, sequence score)
         self.finish_reason: str | None = None
         self.steps = 0
+        self.best_text: tuple[int, ...] = ()  # these three: if the search ended now
+        self.best_finished, self.best_score = False, -math.inf
 
     def read(self, values: list[float], t: int) -> BeamStep:
         """The BeamStep of `choose`'s packed numbers; also grows the tree."""
@@ -152,9 +161,9 @@ class BeamLane:
         self.live_nodes = [nodes[i] for i in live]
         gone = set(ended) | set(going)
         if stop[0]:
-            self.finish_reason = self._sequences()[0].finish_reason
+            self.finish_reason = self.sequences()[0].finish_reason
         norm = (t + 1) ** self.lane.length_penalty
-        text, is_finished = self._best(scores[live[0]] / norm)
+        self.best_text, self.best_finished, self.best_score = self._best(scores[live[0]] / norm)
         return BeamStep(
             lane=self.lane.name,
             live=tuple(branches[i] for i in going),
@@ -162,8 +171,8 @@ class BeamLane:
             pruned=tuple(b for i, b in enumerate(branches) if i not in gone and b.score > _JUNK),
             tops=self._tops(rest, [branches[i] for i in gone], t),
             entropies=tuple(rest[-self.rows :][: 1 if t == 0 else self.rows]),
-            best=text,
-            best_finished=is_finished,
+            best=self.best_text,
+            best_finished=self.best_finished,
             finish_reason=self.finish_reason,
         )
 
@@ -209,14 +218,15 @@ class BeamLane:
             logprobs.append(logprob)
         return tuple(reversed(tokens)), tuple(reversed(logprobs))
 
-    def _best(self, running: float) -> tuple[tuple[int, ...], bool]:
-        """(token ids, is it a finished one) of the answer if the search ended now."""
+    def _best(self, running: float) -> tuple[tuple[int, ...], bool, float]:
+        """(token ids, is it a finished one, its score) of the answer if the search ended now."""
         first = self.finished[0]
         if first is not None and (self.finish_reason or first[1] >= running):
-            return self._path(first[0])[0], True
-        return self._path(self.live_nodes[0])[0], False
+            return self._path(first[0])[0], True, first[1]
+        return self._path(self.live_nodes[0])[0], False, running
 
-    def _sequences(self) -> tuple[Sequence, ...]:
+    def sequences(self) -> tuple[Sequence, ...]:
+        """The finished hypotheses, best first."""
         found = []
         for node, score in (entry for entry in self.finished if entry is not None):
             tokens, logprobs = self._path(node)
@@ -235,7 +245,7 @@ class BeamLane:
 
     def result(self, seconds: float) -> LaneResult:
         """The lane's summary, `seconds` after the start."""
-        found = self._sequences()
+        found = self.sequences()
         first = found[0]
         speed = len(first.token_ids) / max(seconds, 1e-9)
         return LaneResult(

@@ -34,7 +34,8 @@ def decode_lanes(model, prompt_ids: list[int], settings: DecodeSettings, eos_tok
 
 def _waits(settings: DecodeSettings) -> bool:
     """Whether the next forward depends on what only the host can tell, so that no step can be captured."""
-    return bool(settings.stop) and any(lane.strategy in BEAMS for lane in settings.lanes)
+    strategies = {lane.strategy for lane in settings.lanes}
+    return "stochastic_beam" in strategies or bool(settings.stop) and not strategies.isdisjoint(BEAMS)
 
 
 def check_prompt(model, prompt_ids) -> list[int]:

@@ -101,13 +101,18 @@ def draw(weights: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:
     return torch.searchsorted(ladder, uniform * ladder[-1], right=True)
 
 
+def lane_generator(seed: int, name: str) -> torch.Generator:
+    """The lane's own generator, on the CPU, seeded by (seed, name) alone."""
+    digest = hashlib.sha256(f"{seed}\0{name}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+
+
 def lane_uniforms(seed: int, name: str, count: int) -> torch.Tensor:
     """The lane's uniform numbers (count,) float64, from a generator seeded by (seed, name) alone.
 
     A longer run starts with the same numbers. Always made on the CPU: the same seed gives the same numbers on a GPU.
     """
-    digest = hashlib.sha256(f"{seed}\0{name}".encode()).digest()
-    generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+    generator = lane_generator(seed, name)
     # the largest double below 1 times a sum may round up to the sum, which draws nothing: one step lower cannot
     return torch.rand(count, generator=generator, dtype=torch.float64).clamp_max(1 - 2**-52)
 

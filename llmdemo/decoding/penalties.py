@@ -77,6 +77,34 @@ class Penalties:
             self.history.copy_(self.history[parents])
         self.history.index_copy_(1, t + self.start, tokens[:, None])
 
+    def keep(self, rows: torch.Tensor) -> None:
+        """Goes on with the histories of these rows (indices (n,)) only; not for a captured step."""
+        self.history = self.history[rows]
+
+
+class Diversity:
+    """The scores of one group of beams: less for what earlier groups take in the same step, then the lane's penalties.
+
+    Hamming diversity, Vijayakumar et al., arXiv 1610.02424; before the other penalties, as in transformers.
+    """
+
+    def __init__(self, weight: float, penalties: Penalties | None):
+        self.weight, self.penalties = weight, penalties
+        self.taken: list[tuple[torch.Tensor, torch.Tensor]] = []
+        """(tokens (B,) int64, (1,) bool whether they count) of each earlier group in this step."""
+
+    def apply(self, scores: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        """As Penalties.apply."""
+        for tokens, counts in self.taken:
+            off = torch.where(counts, self.weight, 0.0).to(scores.dtype).expand(len(tokens))
+            scores = scores - torch.zeros_like(scores[0]).index_add_(0, tokens, off)
+        return scores if self.penalties is None else self.penalties.apply(scores, t)
+
+    def extend(self, tokens: torch.Tensor, parents: torch.Tensor | None, t: torch.Tensor) -> None:
+        """As Penalties.extend."""
+        if self.penalties is not None:
+            self.penalties.extend(tokens, parents, t)
+
 
 class _Biases:
     """Biases of single tokens and of sequences, as tensors; M of them, the longest of N tokens."""

@@ -6,14 +6,11 @@ from collections.abc import Generator, Iterator
 import torch
 
 from llmdemo.core.errors import UserError
-from llmdemo.decoding.beams import BeamLane
-from llmdemo.decoding.lanes import Rows, TokenLane
-from llmdemo.decoding.penalties import Penalties
-from llmdemo.decoding.several import SeveralLane, answers_of
+from llmdemo.decoding.lane_maker import LaneMaker
+from llmdemo.decoding.lanes import Rows
 from llmdemo.decoding.steps import Step
 from llmdemo.decoding.thread_budget import ThreadBudget
 from llmdemo.settings.decoding import DecodeSettings
-from llmdemo.settings.lane import BEAMS, SEVERAL, LaneSettings
 
 
 class Run:
@@ -23,20 +20,10 @@ class Run:
         self, forward, prompt: list[int], settings: DecodeSettings, max_new: int, eos: list[int], started: float
     ):
         self.forward, self.prompt, self.max_new, self.started = forward, prompt, max_new, started
-        self.lanes = [self._lane(lane, settings, eos) for lane in settings.lanes]
+        maker = LaneMaker(prompt, settings, max_new, eos, forward.device)
+        self.lanes = [maker.lane(lane) for lane in settings.lanes]
         self.threads = ThreadBudget(forward.device)
         self.paused = time.perf_counter()
-
-    def _lane(self, lane: LaneSettings, settings: DecodeSettings, eos: list[int]) -> BeamLane | TokenLane | SeveralLane:
-        if lane.strategy in SEVERAL:
-            rows = [self._lane(each, settings, eos) for each in answers_of(lane)]
-            return SeveralLane(lane, [row for row in rows if isinstance(row, TokenLane)], settings.resolved.texts)
-        device = self.forward.device
-        penalties = Penalties.of(lane, self.prompt, lane.num_beams, self.max_new, eos, settings.resolved, device)
-        texts = settings.resolved.texts if settings.stop else None
-        if lane.strategy in BEAMS:
-            return BeamLane(lane, self.max_new, eos, device, penalties, texts)
-        return TokenLane(lane, settings.seed, self.max_new, eos, device, penalties, texts)
 
     def steps(self) -> Iterator[Step]:
         """One Step a forward, until every lane has ended. The consumer's own time between steps is not counted."""
@@ -108,12 +95,13 @@ def choose(lanes, logits: torch.Tensor, t: torch.Tensor) -> tuple[torch.Tensor, 
     rows = Rows.of(logits, max(lane.width for lane in lanes))
     tokens, parents, packed, first = [], [], [], 0
     for lane in lanes:
-        token, parent, numbers = lane.choose(rows.part(first, lane.rows), t)
+        count = lane.rows
+        token, parent, numbers = lane.choose(rows.part(first, count), t)
         tokens.append(token)
         parents.append(torch.full((1,), first, device=logits.device) if parent is None else parent + first)
         lane.packed_size = sum(tensor.numel() for tensor in numbers)
         packed += numbers
-        first += lane.rows
+        first += count
     return torch.cat(tokens), torch.cat(parents), torch.cat([tensor.double() for tensor in packed])
 
 

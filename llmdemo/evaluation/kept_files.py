@@ -77,6 +77,23 @@ class _ClassRecord(_Record):
     probability: list[Figure]
 
 
+class _Cell(TypedDict):
+    text: str
+    correct: StrictBool | None
+    n: Count
+    right: Count
+    tokens: Count
+    forwards: Count
+    seconds: Figure
+
+
+class _DecodedRecord(_Record):
+    prompt: str
+    messages: list[dict[str, str]]
+    reference: str
+    cells: list[_Cell]
+
+
 class _Difference(TypedDict):
     value: Figure
     low: Figure
@@ -90,6 +107,23 @@ class _Figures(TypedDict):
     higher: StrictBool | None
     difference: _Difference | None
     better: StrictInt | None
+
+
+class _Strategy(TypedDict):
+    model: Count
+    lane: Count
+    name: Name
+    strategy: Name
+    score: Figure
+    low: Figure
+    high: Figure
+    n: Count
+    forwards: Figure
+    tokens: Figure
+    seconds: Figure
+    difference: _Difference | None
+    pass_at: dict[Name, Figure]
+    dominated: dict[Name, StrictBool]
 
 
 class _Model(TypedDict):
@@ -119,6 +153,15 @@ class _Compared(_Result):
     judge: dict[Name, Any] | None
 
 
+class _Decoded(_Result):
+    kind: Literal["decoding"]
+    models: list[_Model]
+    checker: Name
+    settings: dict[str, Any]
+    lanes: list[dict[str, Any]]
+    table: list[_Strategy]
+
+
 class _Classified(_Result):
     kind: Literal["classify"]
     labels: list[Name]
@@ -134,10 +177,13 @@ class _Folded(_Result):
 
 
 _CONFIG: TypeAdapter[Any] = TypeAdapter(_Config)
-_RESULT: TypeAdapter[Any] = TypeAdapter(Annotated[_Compared | _Classified | _Folded, Field(discriminator="kind")])
+_RESULT: TypeAdapter[Any] = TypeAdapter(
+    Annotated[_Compared | _Decoded | _Classified | _Folded, Field(discriminator="kind")]
+)
 _RECORDS: dict[str, TypeAdapter[Any]] = {
     "answers": TypeAdapter(list[_AnswerRecord]),
     "predicted": TypeAdapter(list[_ClassRecord]),
+    "cells": TypeAdapter(list[_DecodedRecord]),
     "": TypeAdapter(list[_TextRecord]),
 }
 """By a key that only records of this kind have."""
@@ -153,6 +199,7 @@ _OF_EACH = (
     "ended",
     "predicted",
     "probability",
+    "cells",
 )
 """Lists in a record with one value for each model."""
 

@@ -6,6 +6,7 @@ One after the other, in the order in which they were started; a cross-validation
 from __future__ import annotations  # the method "list" would hide the type in the signatures
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from llmdemo import data
@@ -22,6 +23,8 @@ from llmdemo.models import catalog
 from llmdemo.settings.evaluation import KIND_OF_TASK, LIMITS, Spec
 
 _STOP_SECONDS = 8.0
+WRITTEN = ("answers", "perplexity", "decoding")
+"""Kinds of models that write."""
 
 
 class Evaluations(JobsOfKind):
@@ -70,13 +73,19 @@ class Evaluations(JobsOfKind):
             own = heldout.own_dataset(self._home, tuple(map(str, values["model_ids"])))
             values = {**values, "dataset_id": own or ""}
         spec = Spec.from_dict(values)
+        if spec.decoding and spec.decoding.prompts:
+            return self._checked_prompts(spec)
         info = data.get_dataset(self._home, spec.dataset_id)
         kind = KIND_OF_TASK[info.task]
         if spec.run_ids:
             kind = "kfold"
+        if spec.decoding:
+            if kind != "answers":
+                raise UserError("err_eval_not_text", name=info.name)
+            kind = "decoding"
         if spec.kind not in ("", kind):
             raise UserError(f"{info.name} is for {kind!r}, not for {spec.kind!r}.", "Leave kind out.")
-        model_ids = spec.model_ids or (("starter",) if kind in ("answers", "perplexity") else ())
+        model_ids = spec.model_ids or (("starter",) if kind in WRITTEN else ())
         self._check_models(kind, model_ids, spec)
         if spec.judge.kind == "endpoint":  # so that no model runs for hours before a slip of the pen is told
             parsed_url(spec.judge.url, with_key)
@@ -87,6 +96,13 @@ class Evaluations(JobsOfKind):
         if kind != "kfold":  # whose runs each tell their own part
             heldout.held_out(self._home, whole)
         return whole
+
+    def _checked_prompts(self, spec: Spec) -> Spec:
+        """Of an evaluation of strategies on own prompts, which have no split."""
+        model_ids = spec.model_ids or ("starter",)
+        self._check_models("decoding", model_ids, spec)
+        seed = heldout.SEED if spec.seed is None else spec.seed
+        return replace(spec, kind="decoding", model_ids=model_ids, dataset_id="", seed=seed)
 
     def resume(self, evaluation_id: str, key: str = "") -> dict:
         """Puts one that has ended, or whose judge failed, back in the queue. Returns status.
@@ -205,4 +221,5 @@ class Evaluations(JobsOfKind):
                 models.append(catalog.resolve(self._home, model_id).title)
             except UserError:
                 models.append(model_id)
-        return {"data": data.get_dataset(self._home, spec.dataset_id).name, "models": models}
+        name = data.get_dataset(self._home, spec.dataset_id).name if spec.dataset_id else say("eval_own_prompts")
+        return {"data": str(name), "models": models}

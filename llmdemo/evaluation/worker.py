@@ -41,6 +41,10 @@ def _run(job: Job, home: Home, spec: Spec, key: str) -> dict:
         from llmdemo.evaluation.run_classifiers import run_classifiers
 
         return run_classifiers(job, home, spec)
+    if spec.kind == "decoding":
+        from llmdemo.evaluation.run_decoding import run_decoding
+
+        return run_decoding(job, home, spec)
     from llmdemo.evaluation.run_models import run_models
 
     return run_models(job, home, spec, key)

@@ -14,7 +14,7 @@ from transformers.utils import logging as transformers_logging
 
 from llmdemo.core.errors import UserError, first_line
 from llmdemo.core.spaces import on_zero_gpu
-from llmdemo.models import template
+from llmdemo.models import presets, scratch, template
 from llmdemo.models.catalog import ModelEntry
 from llmdemo.models.check import check_folder, read_config
 from llmdemo.models.closing import close_texts
@@ -248,7 +248,12 @@ def _folder(source: ModelEntry | Path) -> Path:
 
 
 def load_config(source: ModelEntry | Path):
-    """transformers' config of a model. Raises UserError for a folder that may not be loaded."""
+    """transformers' config of a model; of a preset or a model that is yet to be made, which need no folder. Raises UserError
+    for a folder that may not be loaded."""
+    if isinstance(source, ModelEntry) and source.path is None and source.kind in (presets.KIND, scratch.KIND):
+        known = source.kind == presets.KIND
+        values = dict(presets.preset(source.id).config) if known else scratch.config_of_entry(source)
+        return AutoConfig.for_model(values.pop("model_type"), **values)
     folder = _folder(source)
     check_folder(folder)
     try:

@@ -67,6 +67,8 @@ class Settings:
     """Most requests of all visitors that may wait in the queue; a guest may have a tenth of them."""
     max_requests_per_minute: int = 240
     """How often a guest may ask in a minute, everything counted that their page sends; an address twenty times that."""
+    max_voters: int = 500
+    """Most participants of one blind vote."""
     max_sessions: int = 1000
     """Pages whose state is kept, the last ones used: some 0.2 MiB each, and every call past the page opens one more."""
     max_connections: int = 800

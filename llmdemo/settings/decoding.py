@@ -15,14 +15,11 @@ from llmdemo.core.sentences import say
 from llmdemo.settings.app import Settings
 from llmdemo.settings.lane import (
     ALL_KEYS,
-    BEAMS,
     DEFAULT_LANES,
     MAX_BEAMS,
     MAX_NEW_TOKENS,
     MAX_ROWS,
-    OF_BEAMS,
     OFF,
-    OWN,
     PENALTIES,
     SEARCHES,
     STRATEGIES,
@@ -31,9 +28,10 @@ from llmdemo.settings.lane import (
     Precision,
     Resolved,
     VoteOn,
+    common_keys_of,
     keys_of,
 )
-from llmdemo.settings.lane_checks import check_least, check_stops, check_vote, check_words
+from llmdemo.settings.lane_checks import check_beams, check_least, check_stops, check_vote, check_words
 from llmdemo.settings.schema import Limit, Setting, check, check_one, describe, fields_of, show
 
 _MAX_NAME = 40
@@ -75,6 +73,10 @@ class DecodeSettings:
     """How fast the mirostat lane corrects itself."""
     length_penalty: Annotated[float, Field(ge=-10, le=10), Setting(form=True)] = 1.0
     """A hypothesis' score is its log-probability / length**length_penalty."""
+    num_beam_groups: Annotated[int, Field(ge=1, le=MAX_ROWS), Setting(form=True)] = 2
+    """Groups of the diverse_beam lane, into which its beams are divided evenly."""
+    diversity_penalty: Annotated[float, Field(ge=0, le=100), Setting(form=True)] = 1.0
+    """What diverse_beam takes off a token's score for each beam of an earlier group that takes it in the same step."""
     early_stopping: Annotated[EarlyStopping, Setting(form=True)] = False
     """False, True or "never", as in transformers' generate."""
     repetition_penalty: Annotated[float, Field(gt=0, le=10), Setting(form=True, remedy=say("remedy_penalty"))] = 1.0
@@ -130,13 +132,13 @@ class DecodeSettings:
         for lane in lanes:
             check_least(lane, base.max_new_tokens)
             check_vote(lane)
+            check_beams(lane)
         return replace(base, lanes=lanes)
 
     def _lane(self, name: str, strategy: str, over: dict[str, Any]) -> LaneSettings:
         """The lane `strategy` with this object's values, changed by `over`; only its own filter is on unless `over` says more."""
-        filters = OWN.get(strategy, ())
-        own = OF_BEAMS if strategy in BEAMS else () if strategy in SEARCHES else ("temperature", *filters)
-        return LaneSettings(name, strategy, **{**{key: getattr(self, key) for key in (*own, *PENALTIES)}, **over})
+        common = {key: getattr(self, key) for key in common_keys_of(strategy)}
+        return LaneSettings(name, strategy, **{**common, **over})
 
     @property
     def rows(self) -> int:

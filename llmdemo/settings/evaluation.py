@@ -11,12 +11,13 @@ from pydantic import Field
 
 from llmdemo.core.errors import UserError
 from llmdemo.core.sentences import say
+from llmdemo.settings.evaluation_decoding import DecodingSpec
 from llmdemo.settings.schema import check
 from llmdemo.settings.training import SPLIT_VERSION
 
-Kind = Literal["answers", "perplexity", "classify", "kfold"]
+Kind = Literal["answers", "perplexity", "classify", "kfold", "decoding"]
 KIND_OF_TASK = {"chat": "answers", "preference": "answers", "text": "perplexity", "classify": "classify"}
-LIMITS = {"answers": 32, "perplexity": 64, "classify": 2000, "kfold": 2000}
+LIMITS = {"answers": 32, "perplexity": 64, "classify": 2000, "kfold": 2000, "decoding": 104}
 """Most held-out records that are evaluated unless told otherwise: about two minutes on two cores with the starter model."""
 CRITERIA = "Is the response correct, complete and in the form that the instruction asks for?"
 
@@ -88,6 +89,8 @@ class Spec:
     run_ids: tuple[str, ...] = ()
     """The runs of a K-fold cross-validation, whose models are evaluated each on its own part."""
     judge: JudgeSpec = field(default_factory=JudgeSpec)
+    decoding: DecodingSpec | None = None
+    """Of an evaluation of decoding strategies; None: another kind."""
 
     @property
     def split_seed(self) -> int:
@@ -102,8 +105,9 @@ class Spec:
             raise UserError("err_config_no_object")
         values = dict(values)
         judge = JudgeSpec.from_value(values.pop("judge", None))
-        spec = replace(cls(**check(cls, values, say("what_config"))), judge=judge)
-        if not spec.dataset_id:
+        decoding = DecodingSpec.from_value(values.pop("decoding", None))
+        spec = replace(cls(**check(cls, values, say("what_config"))), judge=judge, decoding=decoding)
+        if not spec.dataset_id and not (decoding and decoding.prompts):
             raise UserError("err_eval_no_dataset")
         return spec
 

@@ -24,12 +24,14 @@ Strategy = Literal[
     "best_of_n",
     "self_consistency",
     "mbr",
+    "diverse_beam",
+    "stochastic_beam",
 ]
 SEVERAL = ("best_of_n", "self_consistency", "mbr")
 """Strategies that draw num_return_sequences answers in as many rows and then choose one of them."""
-BEAMS = ("beam",)
+BEAMS = ("beam", "diverse_beam", "stochastic_beam")
 """Strategies that search with num_beams rows."""
-SEARCHES = ("greedy", *BEAMS)
+SEARCHES = ("greedy", "beam", "diverse_beam")
 """Strategies that leave nothing to chance: a temperature and a seed say nothing to them."""
 VoteOn = Literal["number", "regex", "text"]
 Precision = Literal["auto", "fp32", "bf16", "int8"]
@@ -59,6 +61,7 @@ OWN = {
     "best_of_n": ("num_return_sequences",),
     "self_consistency": ("num_return_sequences", "vote_on", "vote_regex"),
     "mbr": ("num_return_sequences",),
+    "diverse_beam": ("num_beam_groups", "diversity_penalty"),
 }
 """What makes a strategy what it is."""
 OFF = {
@@ -82,10 +85,24 @@ PENALTIES = {
 """What any lane may have that changes its scores before it chooses, and the values that are none of it."""
 
 
+_KEYS: dict[str, tuple[str, ...]] = {
+    "greedy": (),
+    "beam": OF_BEAMS,
+    "diverse_beam": (*OF_BEAMS, *OWN["diverse_beam"]),
+    "stochastic_beam": ("num_beams", "temperature"),
+}
+"""All settings of the strategies that are no plain sampling."""
+
+
 def keys_of(strategy: str) -> tuple[str, ...]:
     """The settings that a lane of this strategy uses."""
     sampling = tuple(dict.fromkeys((*OF_SAMPLING, *OWN.get(strategy, ()))))
-    return (*{"greedy": (), "beam": OF_BEAMS}.get(strategy, sampling), *PENALTIES)
+    return (*_KEYS.get(strategy, sampling), *PENALTIES)
+
+
+def common_keys_of(strategy: str) -> tuple[str, ...]:
+    """Those of them that a lane takes from the common settings, where it has none of its own: not the other lanes' filters."""
+    return (*_KEYS.get(strategy, ("temperature", *OWN.get(strategy, ()))), *PENALTIES)
 
 
 @dataclass(frozen=True)
@@ -113,6 +130,8 @@ class LaneSettings:
     vote_on: VoteOn = "number"
     vote_regex: str = ""
     num_beams: int = 1
+    num_beam_groups: int = 1
+    diversity_penalty: float = 0.0
     length_penalty: float = 1.0
     early_stopping: EarlyStopping = False
     repetition_penalty: float = 1.0

@@ -44,3 +44,11 @@ def check_vote(lane: LaneSettings) -> None:
     if not lane.vote_regex:
         raise UserError("err_vote_regex", name=show(lane.name))
     check_pattern("vote_regex", lane.vote_regex)
+
+
+def check_beams(lane: LaneSettings) -> None:
+    """Raises UserError for beams that cannot be dealt into their groups, and for draws that nothing is left to."""
+    if lane.strategy == "diverse_beam" and lane.num_beams % lane.num_beam_groups:
+        raise UserError("err_beam_groups", name=show(lane.name), beams=lane.num_beams, groups=lane.num_beam_groups)
+    if lane.strategy == "stochastic_beam" and lane.temperature == 0:
+        raise UserError("err_nothing_to_draw", name=show(lane.name))

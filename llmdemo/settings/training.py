@@ -14,7 +14,7 @@ from llmdemo.core.sentences import say
 from llmdemo.settings.schema import Setting, check, fields_of, one_of
 
 Method = Literal["galore", "adamw", "lora"]
-Task = Literal["chat", "text", "classify", "preference"]
+Task = Literal["chat", "text", "classify", "preference", "pretrain"]
 Precision = Literal["auto", "fp32", "bf16", "bf16_pure"]
 OWN_FIGURES = {"classify": "f1_macro", "preference": "reward_accuracy"}
 """By task, its own figure of an evaluation, the higher the better; the other tasks measure none while they train."""
@@ -49,6 +49,11 @@ METHOD_DEFAULTS: dict[str, dict[str, dict[str, Any]]] = {
         "adamw": {"learning_rate": 1e-4},
         "lora": {"learning_rate": 5e-4},
     },
+    "pretrain": {
+        "galore": {"learning_rate": 1e-2, "scale": 0.25, "schedule": "cosine"},
+        "adamw": {"learning_rate": 3e-3, "schedule": "cosine"},
+        "lora": {"learning_rate": 5e-4},
+    },
     "preference": {
         "galore": {"learning_rate": 1e-5, "scale": 4.0},
         "adamw": {"learning_rate": 1e-5},
@@ -73,6 +78,16 @@ TASK_DEFAULTS: dict[str, dict[str, Any]] = {
         "eval_steps": 64,
     },
     "preference": {"batch_size": 4, "max_steps": 16, "max_length": 384, "eval_records": 16, "eval_steps": 8},
+    "pretrain": {
+        "batch_size": 8,
+        "max_steps": 400,
+        "max_length": 256,
+        "rank": 48,
+        "packing": True,
+        "warmup_steps": 20,
+        "eval_records": 32,
+        "eval_steps": 40,
+    },
 }
 """Where a task's defaults differ from the fields' own, which are those of chat."""
 
@@ -92,7 +107,20 @@ class TrainConfig:
     method: Method = "galore"
     """galore: all weights through a low-rank subspace; adamw: all weights; lora: small adapters beside frozen weights."""
     task: Task = "chat"
-    """What is learned: answers (chat), raw text, classes, or preferences; it follows from the data set."""
+    """What is learned: answers (chat), raw text, classes, or preferences; it follows from the data set. pretrain: raw text
+    by a new model, without a model_id."""
+    model_size: Annotated[
+        Literal["1M", "3M", "10M", "30M", "60M", "130M", "350M", "1B"], Setting(tasks=("pretrain",), form=True)
+    ] = "3M"
+    """pretrain: the new Llama's shape, named by its weights with a vocabulary of 2,048; from 60M on the GaLore paper's
+    shapes, with 32,000."""
+    vocabulary_size: Annotated[int, Field(ge=300, le=200_000), Setting("tokens", tasks=("pretrain",), form=True)] = 2048
+    """pretrain: tokens of the byte-level BPE tokenizer that is trained on the text, its 256 bytes among them."""
+    tokenizer_from: Annotated[str, Field(max_length=500), Setting(tasks=("pretrain",), form=True, widget="model")] = ""
+    """pretrain: id of a model whose tokenizer is taken instead; empty: one is trained on the text."""
+    factor_rank: Annotated[int, Field(ge=0, le=16384), Setting(tasks=("pretrain",), methods=("adamw",), form=True)] = 0
+    """pretrain: the matrices of attention and MLP are products BA of this rank, the low-rank baseline of the GaLore paper;
+    0: whole ones."""
     max_steps: Annotated[int, Field(ge=1, le=1_000_000), Setting("steps", form=True)] = 84
     """Optimizer steps of the run."""
     batch_size: Annotated[int, Field(ge=1, le=4096), Setting("records", form=True)] = 8
@@ -115,7 +143,7 @@ class TrainConfig:
     """Bits of the optimizer's moments."""
     loss_on: Annotated[Literal["response", "all"], Setting(tasks=("chat",), form=True)] = "response"
     """chat: learn from the answers alone, or from the prompts as well (arXiv 2405.14394)."""
-    packing: Annotated[bool, Setting(tasks=("chat", "text"), form=True)] = False
+    packing: Annotated[bool, Setting(tasks=("chat", "text", "pretrain"), form=True)] = False
     """text, chat: several short documents or conversations in one row of max_length, none of which sees another."""
     replay_dataset_id: Annotated[str, Setting(tasks=("text",), form=True, widget="dataset")] = ""
     """text: another data set (chat or text) of which some is mixed in, so that less is forgotten."""
@@ -167,6 +195,10 @@ class TrainConfig:
     preference, and of equal ones the lower loss; last: the last step, and no weights are kept on the way."""
     keep_last: Annotated[bool, Setting(form=True)] = False
     """Publish the last step's weights too, as a model of its own beside the best: the run's id with @last, in float32."""
+    keep_steps: Annotated[int, Field(ge=0, le=1_000_000), Setting("steps", form=True)] = 0
+    """Steps between two whose weights are kept, so that the model can be looked at as it learned: its id is RUN@STEP; 0: none."""
+    keep_steps_gb: Annotated[float, Field(ge=0.0001, le=100_000), Setting("gigabytes", form=True)] = 4.0
+    """Most that kept steps take on the disk, in billions of bytes; over it, every other one is left out."""
     patience: Annotated[int, Field(ge=0, le=10_000), Setting("evaluations", form=True)] = 0
     """Evaluations without a better one after which the run ends early; 0: it trains to its last step."""
     log_with: Annotated[Literal["none", "tensorboard", "trackio"], Setting(form=True)] = "none"
@@ -249,6 +281,11 @@ class TrainConfig:
         return self.batch_size * self.gradient_accumulation_steps * self.num_processes
 
 
+def data_task(task: str) -> str:
+    """The task that a run's data set must be of."""
+    return "text" if task == "pretrain" else task
+
+
 def defaults_of(task: str, method: str) -> TrainConfig:
     """The config that a task and method start from; its dataset_id is empty."""
     return TrainConfig("", method=method, task=task, **TASK_DEFAULTS.get(task, {})).resolved()  # type: ignore[arg-type]
@@ -285,6 +322,10 @@ def _check_together(config: TrainConfig) -> None:
         raise UserError("err_adafactor_8bit")
     if config.offload_gradients and config.num_processes > 1:
         raise UserError("err_offload_processes")
+    if config.task == "pretrain" and config.method == "lora":
+        raise UserError("err_pretrain_lora")
+    if config.factor_rank and (config.task, config.method) != ("pretrain", "adamw"):
+        raise UserError("err_factor_rank", rank=config.factor_rank, task=config.task, method=config.method)
     if config.replay_share and not config.replay_dataset_id:
         raise UserError("err_replay_without_data", replay_share=f"{config.replay_share:g}")
     if config.best_by == "figure" and config.task not in OWN_FIGURES:

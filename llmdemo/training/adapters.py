@@ -9,6 +9,7 @@ from torch import nn
 
 from llmdemo.core.errors import UserError, first_line
 from llmdemo.settings.training import TrainConfig
+from llmdemo.training.factors import FactoredLinear
 from llmdemo.training.targets import check_rank, find_targets
 
 
@@ -43,7 +44,8 @@ def add_adapters(model, config: TrainConfig):
 
 @contextmanager
 def merged(model: nn.Module) -> Iterator[nn.Module]:
-    """The base model of `model`, in which meanwhile plain linear layers stand for those with adapters, their sum as weight.
+    """The base model of `model`, in which meanwhile plain linear layers stand for those with adapters, their sum as weight,
+    or for factored ones (factors.py), their product.
 
     Nothing is rounded when they are taken out again, as the layers themselves are not touched. Where `model` has no
     adapters, or one that is no plain sum, it is given as it is.
@@ -53,12 +55,14 @@ def merged(model: nn.Module) -> Iterator[nn.Module]:
     found: list[tuple[str, Any]] = []  # peft's layers, which PyTorch's types know nothing of
     if base is not None:
         found = [(name, m) for name, m in base.named_modules() if hasattr(m, "get_delta_weight")]
-    if base is None or not found or not all(type(layer.get_base_layer()) is nn.Linear for _, layer in found):
+    if not found or not all(type(layer.get_base_layer()) is nn.Linear for _, layer in found):
+        base, found = model, [(name, m) for name, m in model.named_modules() if isinstance(m, FactoredLinear)]
+    if base is None or not found:
         yield model
         return
     try:
         for name, layer in found:
-            _replace(base, name, _sum(layer))
+            _replace(base, name, layer.whole() if isinstance(layer, FactoredLinear) else _sum(layer))
         yield base
     finally:
         for name, layer in found:

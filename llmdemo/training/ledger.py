@@ -22,6 +22,7 @@ from llmdemo.settings.training import TrainConfig
 from llmdemo.training import device as devices
 from llmdemo.training.adamw import CHUNK_VALUES, SLICE_VALUES
 from llmdemo.training.adapters import add_adapters
+from llmdemo.training.factors import factorise
 from llmdemo.training.loss import CHUNK_BYTES
 from llmdemo.training.optimizer import FIRST_SHARE
 from llmdemo.training.outline import formula_bytes, lay_out, saved_bytes
@@ -155,6 +156,8 @@ def _laid_out(
     model = lay_out(entry, dtype, config.task == "classify")
     if config.method == "lora":
         model = add_adapters(model, config)
+    if config.factor_rank:
+        factorise(model, config.factor_rank, config.target_modules)
     weights = sum(p.numel() * p.element_size() for p in model.parameters())
     size = max((p.element_size() for p in model.parameters() if p.requires_grad), default=dtype.itemsize)
     activations, one_layer, rough = _activations(model, config, batch, precision, device)
@@ -166,8 +169,7 @@ def _laid_out(
 
 def _by_formula(entry: ModelEntry, config: TrainConfig, batch: Batch, dtype: torch.dtype, precision: str) -> _Parts:
     """From the number of weights and the config alone: all but the embeddings is taken for square matrices."""
-    assert entry.path is not None, "load_config refuses a model that is not here"
-    shape, parameters = load_config(entry), check_folder(entry.path).parameters
+    shape, parameters = load_config(entry), check_folder(entry.path).parameters if entry.path else entry.parameters
     width, vocabulary = max(1, getattr(shape, "hidden_size", 0) or 1), getattr(shape, "vocab_size", 0) or 0
     embedding = min(parameters, width * vocabulary)
     embeddings = min(parameters, embedding * (1 if getattr(shape, "tie_word_embeddings", True) else 2))
@@ -220,7 +222,7 @@ def _summed(parts: _Parts, config: TrainConfig, batch: Batch, device: torch.devi
 def _captures(config: TrainConfig, device: torch.device) -> bool:
     """Whether the run's passes are captured as CUDA graphs, as passes.py and the objectives decide it."""
     launched = config.activation_checkpointing or config.offload_gradients or config.compile or config.packing
-    return device.type == "cuda" and config.task in ("chat", "text") and not launched
+    return device.type == "cuda" and config.task in ("chat", "text", "pretrain") and not launched
 
 
 def _moments_bytes(sizes: _Sizes, config: TrainConfig, size: int) -> int:
@@ -307,16 +309,16 @@ def _report(
     here: int | None,
     predicting: Callable,
 ) -> dict:
+    # What no byte depends on is left open, so that who remembers predictions knows two alike ones.
+    config = replace(config, learning_rate=None, scale=None, schedule=None)
     predicted = predicting(entry, config, batch, device, runtime)
     # Each process has a GPU of its own; on a CPU all share the machine's memory.
     sharing = 1 if device.type == "cuda" else here or config.num_processes
     needed, available = sharing * predicted.total, devices.available_bytes(device) + sharing * taken
-    adamw = replace(config, method="adamw", learning_rate=None)
+    adamw = predicting(entry, replace(config, method="adamw"), batch, device, runtime)
     return {
         "predicted": predicted.to_dict(),
-        "adamw_total": predicted.total
-        if config.method == "adamw"
-        else predicting(entry, adamw, batch, device, runtime).total,
+        "adamw_total": adamw.total,
         "needed": needed,
         "available": available,
         "fits": needed <= available,

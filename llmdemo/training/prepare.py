@@ -13,8 +13,8 @@ from llmdemo.core.errors import UserError
 from llmdemo.data.records import Records, open_records
 from llmdemo.data.split import in_order, split, why_none
 from llmdemo.models import catalog
-from llmdemo.settings.training import TrainConfig
-from llmdemo.training import objectives
+from llmdemo.settings.training import TrainConfig, data_task
+from llmdemo.training import new_model, objectives
 from llmdemo.training.batches import RunData, load_rows, save_rows
 from llmdemo.training.checks import check_task
 from llmdemo.training.objectives.tally import LEFT_OUT
@@ -46,7 +46,7 @@ def prepare_data(run_dir: Path, home: store.Home, config: TrainConfig, tokenizer
 
 def _encode(home: store.Home, config: TrainConfig, tokenizer) -> RunData:
     records = open_records(home, config.dataset_id)
-    if records.task != config.task:
+    if records.task != data_task(config.task):
         raise UserError(
             f"The data set is of the task {records.task!r}, the run of {config.task!r}.",
             f"Set task to {records.task!r}, or choose another data set.",
@@ -95,7 +95,9 @@ def _nothing_held_out(records: Records, held_out: np.ndarray, config: TrainConfi
 
 
 def model_entry(home: store.Home, run_dir: Path, config: TrainConfig) -> catalog.ModelEntry:
-    """The model that the run starts from."""
+    """The model that the run starts from; of the task pretrain, after new_model.make."""
+    if config.task == "pretrain":
+        return new_model.entry_here(run_dir, config)
     if config.model_id == run_dir.name:
         raise UserError("A run cannot start from its own model.", "Choose another model.")
     entry = catalog.resolve(home, config.model_id)

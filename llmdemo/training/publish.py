@@ -12,6 +12,7 @@ from llmdemo.models.check import check_folder
 from llmdemo.models.closing import keep_closing
 from llmdemo.models.files import read_object
 from llmdemo.settings.training import TrainConfig
+from llmdemo.training.factors import multiplied
 from llmdemo.training.narrow import Judge, Losses, Written, dtype_of, narrow
 from llmdemo.training.objectives.base import end_ids
 
@@ -85,14 +86,15 @@ def written_before(target: Path) -> tuple[Written, dict]:
 
 
 def _whole_weights(model, config: TrainConfig):
-    """The model as transformers knows it: with adapters merged, in float32 so that none of them is rounded away."""
+    """The model as transformers knows it: with adapters merged, in float32 so that none of them is rounded away, and
+    factors multiplied."""
     if config.method == "lora":
         if model.dtype != torch.float32:
             model = model.cpu()  # the computer has room for what a GPU held in half as many bytes
         model = model.float().merge_and_unload()
     elif config.publish_dtype == "float32":
         model = model.float()
-    return model
+    return multiplied(model)
 
 
 def _check_room(run_dir: Path, model) -> None:
@@ -133,8 +135,8 @@ tags: [{config.method}, {config.task}, llmdemo]
 ---
 # {_cell(config.name or entry.title)}
 
-{_cell(entry.title)} (revision {_cell(entry.revision or "local")}), fine-tuned with {config.method} by llmdemo {__version__}.
-The licence of the base model and of the data applies.
+{_made(entry, config)} by llmdemo {__version__}.
+The licence of {"the data" if config.task == "pretrain" else "the base model and of the data"} applies.
 
 | result | |
 | --- | --- |
@@ -144,6 +146,12 @@ The licence of the base model and of the data applies.
 | --- | --- |
 {table}
 """
+
+
+def _made(entry: ModelEntry, config: TrainConfig) -> str:
+    if config.task == "pretrain":
+        return f"{_cell(entry.title)}: random weights, pretrained with {config.method}"
+    return f"{_cell(entry.title)} (revision {_cell(entry.revision or 'local')}), fine-tuned with {config.method}"
 
 
 def _cell(value) -> str:

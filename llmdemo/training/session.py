@@ -16,7 +16,7 @@ from llmdemo.settings.training import Precision
 from llmdemo.training import best as bests
 from llmdemo.training import checkpoint as checkpoints
 from llmdemo.training import device as devices
-from llmdemo.training import fit, ledger, objectives, trackers
+from llmdemo.training import fit, ledger, new_model, objectives, trackers
 from llmdemo.training.adapters import add_adapters
 from llmdemo.training.build import build_optimizer
 from llmdemo.training.checkpoint import Checkpoint
@@ -27,6 +27,7 @@ from llmdemo.training.ending import adopt, ended_early, publish_chosen, told_bef
 from llmdemo.training.loop import Loop
 from llmdemo.training.measured import optimizer_bytes
 from llmdemo.training.prepare import model_entry, prepare_data, read_config
+from llmdemo.training.steps import StepWriter
 from llmdemo.training.targets import about_experts
 from llmdemo.training.unused import clamped, unused
 
@@ -64,6 +65,7 @@ class Session:
 
     def run(self, stop) -> dict:
         """Trains to the end or until `stop()`; returns the end event's fields. Raises UserError and what torch raises."""
+        self._make_new_model()
         entry = model_entry(self._home, self._run_dir, self._config)
         tokenizer = objectives.of(self._config.task).tokenizer(entry)
         data = self._data(tokenizer)
@@ -77,6 +79,15 @@ class Session:
         self._publish(loop, entry, tokenizer, data)
         message = ended_early(loop)
         return {"state": "completed", "reason": "", "message": message, "hint": "", "model_id": self._run_dir.name}
+
+    def _make_new_model(self) -> None:
+        """The tokenizer and random weights that a run of the task pretrain starts from, made once."""
+        if self._config.task == "pretrain":
+            self._report("phase", phase="new_model")
+            if self._accelerator.is_main_process:
+                for note in new_model.make(self._run_dir, self._home, self._config):
+                    self._report("note", message=note)
+            self._accelerator.wait_for_everyone()
 
     def _train(self, loop: Loop, stop) -> bool:
         """From the beginning or from the newest checkpoint; False if it was stopped."""
@@ -93,6 +104,12 @@ class Session:
         if loop.progress.step == 0:
             for note in told_before(loop, self._config):
                 self._report("note", message=note)
+        if self._config.keep_steps and self._accelerator.is_main_process:
+            keep = StepWriter(self._run_dir, loop, self._config, self._report)
+            if loop.progress.step == 0:
+                self._report("note", message=keep.promise())
+            keep.begin()
+            loop.after_step = keep
         lost = adopt(self._run_dir, loop)
         if lost:
             self._report("note", message=lost)

@@ -123,6 +123,7 @@ def _closed_paths(home: Home) -> list[str]:
         home.runs,
         home.experiments,
         home.serving,
+        home.votes,
         home.tmp,
         home.database,
         home.root / "secret.key",

@@ -64,8 +64,38 @@ def endpoints(services: Services) -> list[Callable]:
         services.require_owner()
         return evaluations.resume(evaluation_id, judge_key)
 
-    return [evaluate, cross_validate, evaluation_status, evaluation_records, list_evaluations, stop_evaluation,
+    return [evaluate, _decoding(services), cross_validate, evaluation_status, evaluation_records, list_evaluations, stop_evaluation,
             resume_evaluation, _classify(services)]  # fmt: skip
+
+
+def _decoding(services: Services) -> Callable:
+    @for_owners
+    def evaluate_decoding(
+        dataset_id: str = "",
+        model_ids: list | None = None,
+        lanes: list | None = None,
+        checker: dict | str | None = None,
+        prompts: list | None = None,
+        settings: dict | None = None,
+        limit: int = 0,
+        pass_at: list | None = None,
+    ) -> dict:
+        """Compares decoding strategies on held-out records, or on prompts, in the background; returns evaluation_id.
+
+        dataset_id: whose held-out part is asked; or prompts: texts, or objects {prompt, answer}. model_ids: one or two, by
+        default the starter. lanes and settings: as in /compare, where a lane of best_of_n, self_consistency or mbr draws
+        num_return_sequences answers; by default greedy, sample, beam and best_of_n with 96 new tokens. checker: what makes
+        an answer right, one of normalised (the default, as in /evaluate), exact, number, contains, regex, json_schema, or
+        an object {kind, pattern, text, schema}. limit: most records, by default 104. pass_at: the k of pass@k.
+        /evaluation_status gives the result: table {model, lane, score, low, high (95 %), difference to the first lane,
+        forwards, tokens, seconds, pass_at, dominated}; /evaluation_records the answers.
+        """
+        services.require_owner()
+        decoding = {"lanes": lanes, "checker": checker, "prompts": prompts, "settings": settings, "pass_at": pass_at}
+        config = {"dataset_id": dataset_id, "model_ids": model_ids or ["starter"], "limit": limit, "decoding": decoding}
+        return {"evaluation_id": services.evaluations.start(config)}
+
+    return evaluate_decoding
 
 
 def _classify(services: Services) -> Callable:

@@ -52,9 +52,8 @@ class TrainPages:
         if config.get("dataset_id") == SAMPLE_ID:
             config = {**config, "dataset_id": None}
         predicted = prepare.predict(self._services.home, config)
-        model_id = str(config.get("model_id") or "starter")
-        how = (model_id, config.get("method"), predicted["task"], predicted["work"])
-        told = pace.seconds(self._services.home, self._services.runs.list(), *how)
+        how = (predicted["parameters"], config.get("method"), predicted["task"], predicted["work"])
+        told = pace.seconds_of_size(self._services.runs.list(), *how)
         return told | {"ledger": predicted["ledger"], "notes": predicted["notes"]}
 
     @for_owners

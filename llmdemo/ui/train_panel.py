@@ -8,6 +8,7 @@ import gradio as gr
 from llmdemo.core.spaces import disk_lasts, on_zero_gpu
 from llmdemo.core.store import child
 from llmdemo.ui import bridge, downloads, experiments_panel, learn_panel, push_panel, serving_panel
+from llmdemo.ui.model_pages import ModelPages
 from llmdemo.ui.rights import for_owners
 from llmdemo.ui.services import Services
 from llmdemo.ui.train_pages import TrainPages
@@ -26,11 +27,12 @@ class TrainPanel:
 
 def build(services: Services) -> TrainPanel:
     """The panel's widgets and what they do."""
-    pages = TrainPages(services)
+    pages, models = TrainPages(services), ModelPages(services)
     if notes := _notes_of_the_place(services):
         bridge.island("facts", value=notes, elem_id="train-place")
     learn_panel.build(services)
-    bridge.island("train-form", [pages.choices, pages.predict, pages.start, pages.add_model], elem_id="train-form")
+    bridge.island("train-form", [pages.choices, pages.predict, pages.start, pages.add_model, models.presets, models.preset_costs, models.architecture],
+                  elem_id="train-form")  # fmt: skip
     with gr.Row(elem_classes="cols train-cols"):
         with gr.Column(elem_classes="stack"):
             experiments = experiments_panel.build(services)  # beside the form that they were started in

@@ -162,3 +162,22 @@ def test_settings_with_a_text_side_are_told_without_it(tiny_tokenizer, arena):
 def test_a_stop_string_that_cannot_be_is_a_sentence(arena):
     with pytest.raises(UserError, match="stop holds ''"):
         arena.request("starter", "Hi", {"stop": [""]})
+
+
+def test_the_copied_python_of_beams_that_transformers_lacks_says_so_and_runs(arena):
+    lanes = ["diverse_beam", {"strategy": "stochastic_beam", "num_beams": 2}]
+    settings = {**SETTINGS, "num_beams": 4, "lanes": lanes}
+    code = arena.python(arena.request("starter", "Hello", settings))
+    assert code.count("num_beam_groups=2 is left out") == 1 and code.count("diversity_penalty=1.0 is left out") == 1
+    assert "generate has no stochastic beams" in code
+    names = {}
+    exec(compile(code, "copied", "exec"), names)  # noqa: S102 - it is our own text
+    assert len(names["output"]) == 2
+
+
+def test_every_search_with_beams_streams_its_tree_and_its_texts(arena):
+    lanes = ["beam", "diverse_beam", "stochastic_beam"]
+    final = compared(arena, lanes=lanes, num_beams=4, stop=["never said"])
+    for name in lanes:
+        lane = final[name]
+        assert lane["text"] and len(lane["logprobs"]) == len(lane["token_ids"]) and lane["score"] is not None

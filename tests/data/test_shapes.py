@@ -151,6 +151,13 @@ def test_conversations_in_a_preference_that_are_strings_are_turns(added):
     assert records == [{"row": 1, "messages": chat()[:1], "chosen": SAY, "rejected": "No."}]
 
 
+def test_openais_preferences_are_preferences(added):
+    sides = {"preferred_output": chat()[1:], "non_preferred_output": chat(answer="No.")[1:]}
+    info, records = added([{"input": {"messages": chat(system="Be short.")[:2]}, **sides}] * 2)
+    assert info.task == "preference" and info.kept == 1
+    assert records[0] == {"row": 1, "messages": chat(system="Be short.")[:2], "chosen": SAY, "rejected": "No."}
+
+
 def test_a_picture_costs_the_record_and_is_named(added):
     parts = [{"type": "image_url", "image_url": {"url": "x.png"}}, {"type": "text", "text": "Which town?"}]
     info, _ = added([{"messages": chat()}, {"messages": [{"role": "user", "content": parts}, *chat()[1:]]}])
@@ -169,6 +176,8 @@ OTHERS = {
     "an Alpaca output": {"instruction": ASK, "output": [SAY, "Lura", "", SAY, "the Lura"]},
     "SQuAD inside a string": {"question": ASK, "answers": json.dumps({"text": [SAY, "Lura", "the Lura"], "answer_start": [1, 1, 1]})},
     "TriviaQA": {"question": ASK, "answer": {"value": SAY, "aliases": ["Lura", "the Lura"], "type": "WikipediaEntity"}},
+    "SQuAD as pandas writes it": {"question": ASK, "answers": f"{{'text': array(['{SAY}', 'Lura', 'the Lura'], dtype=object), 'answer_start': array([1, 2, 3], dtype=int32)}}"},
+    "SQuAD's own answers": {"question": ASK, "answers": [{"text": text, "answer_start": 1} for text in (SAY, "Lura", "the Lura")]},
     "a column of its own": {"question": ASK, "answer": SAY, "answer_aliases": ["Lura", "the Lura", SAY]},
     "a column in a string": {"question": ASK, "answer": SAY, "other_answers": '["Lura", "the Lura"]'},
     "instances": {"instruction": ASK, "instances": [{"input": "", "output": [SAY, "Lura", "the Lura"]}]},
@@ -180,6 +189,27 @@ def test_other_right_answers_are_kept_however_they_are_written(added, name):
     info, records = added([OTHERS[name]] * 2)
     assert records[0]["messages"] == chat() and records[0]["alternatives"] == ["Lura", "the Lura"]
     assert info.unused == [] and info.counts["alternatives"] == 2
+
+
+def test_the_articles_of_a_squad_file_are_a_record_a_question(added):
+    qas = [
+        {
+            "id": "a",
+            "question": ASK,
+            "answers": [{"text": SAY, "answer_start": 0}, {"text": "Lura", "answer_start": 4}],
+        },
+        {"id": "b", "question": "Why?", "answers": [], "is_impossible": True},
+    ]
+    articles = [{"title": "Lund", "paragraphs": [{"context": "By the Lura.", "qas": qas}]}]
+    info, records = added(json.dumps({"version": "v2.0", "data": articles}), name="a.json")
+    assert records[0]["messages"] == chat(f"{ASK}\n\nBy the Lura.") and records[0]["alternatives"] == ["Lura"]
+    assert (info.rows, info.kept, info.counts["empty_response"]) == (2, 1, 1)
+
+
+def test_turns_as_pandas_writes_an_array_of_them_are_turns(added):
+    cell = "[{'role': 'user', 'content': '" + ASK + "'}\n {'role': 'assistant', 'content': '" + SAY + "'}]"
+    _, records = added([{"messages": cell}] * 2)
+    assert records[0]["messages"] == chat()
 
 
 def test_other_answers_of_a_column_that_are_no_texts_cost_the_record(added):

@@ -13,6 +13,8 @@ from llmdemo.training.unused import clamped, unused
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("method", METHODS)
 def test_defaults_are_never_told_of(method, task):
+    if (task, method) == ("pretrain", "lora"):
+        return  # refused
     config = TrainConfig.from_dict({"dataset_id": "d", "method": method, "task": task})
     assert unused(config, "cpu") == unused(config.resolved(), "cuda") == []
 
@@ -41,7 +43,11 @@ def test_defaults_are_never_told_of(method, task):
         ({"offload_gradients": True}, "cpu", "offload_gradients has no effect: without an NVIDIA GPU"),
         ({"galore_optimizer": "adafactor", "beta2": 0.99}, "cpu", "beta2 has no effect: Adafactor"),
         ({"galore_optimizer": "adafactor", "eps": 1e-6}, "cpu", "eps has no effect: Adafactor"),
-        ({"task": "classify", "packing": True}, "cpu", "packing has no effect: it is for the task chat or text"),
+        (
+            {"task": "classify", "packing": True},
+            "cpu",
+            "packing has no effect: it is for the task chat, text or pretrain",
+        ),
         ({"task": "preference", "packing": True}, "cpu", "packing has no effect"),
         ({"class_weights": "balanced"}, "cpu", "class_weights has no effect: it is for the task classify"),
         (

@@ -18,7 +18,7 @@ def pages(services):
 def test_the_choices_hold_a_default_for_every_setting(pages):
     choices = pages.choices({})
     assert choices["methods"] == ["galore", "adamw", "lora"]
-    assert list(choices["defaults"]) == ["chat", "text", "classify", "preference"]
+    assert list(choices["defaults"]) == ["chat", "text", "classify", "preference", "pretrain"]
     for task, by_method in choices["defaults"].items():
         assert list(by_method) == choices["methods"], task
         for defaults in by_method.values():

@@ -9,7 +9,8 @@ import { extent, nearest, progressAxis, spread, ticks, valueAxis } from "./axis.
  * @typedef {{name: string, short?: string, x: number[], y: number[], color: string, faint?: boolean, dots?: boolean,
  *   dash?: string | null}} Line
  * @typedef {{x: number, label?: string, text?: string}} Mark
- * @typedef {{lines: Line[], marks?: Mark[], title?: string, label?: string, yFormat?: (v: number) => string,
+ * @typedef {{from: number, to: number, text: string}} Band a stretch of the axis that is shaded, and what it is
+ * @typedef {{lines: Line[], marks?: Mark[], bands?: Band[], title?: string, label?: string, yFormat?: (v: number) => string,
  *   tickFormat?: (v: number) => string, limits?: [number, number] | null}} Chart
  */
 
@@ -75,6 +76,15 @@ const marksOf = (marks, px) => {
   return [lines, labels];
 };
 
+const bandsOf = (bands, px) =>
+  bands.map((band) =>
+    s(
+      "rect",
+      { class: "band", x: at(px(band.from)), y: 0, width: at(px(band.to) - px(band.from)), height: SIZE },
+      s("title", {}, band.text),
+    ),
+  );
+
 const areaOf = (chart, options, { strip, last, goal, place }) => {
   const { px, py } = chart;
   const grid = gridOf(chart, strip ? [...new Set([chart.low, chart.high])] : ticks(chart.y0, chart.y1, 4));
@@ -98,6 +108,7 @@ const areaOf = (chart, options, { strip, last, goal, place }) => {
         "aria-label": chart.label || "",
         preserveAspectRatio: "none",
       },
+      bandsOf(chart.bands || [], px),
       grid.map(([line]) => line),
       markLines,
       drawn.map((line) =>
@@ -126,6 +137,7 @@ const cardOf = (chart, options, place) => {
   const side = left ? `left:calc(${chart.px(x)}% + 10px)` : `right:calc(${100 - chart.px(x)}% + 10px)`;
   const near = (options.range[1] - options.range[0]) / 200;
   const mark = (chart.marks || []).find((each) => Math.abs(each.x - x) <= near);
+  const band = (chart.bands || []).find((each) => each.from < x && x <= each.to);
   return h(
     "div",
     { class: "plotcard", role: "status", hidden: place === null, style: side },
@@ -137,7 +149,7 @@ const cardOf = (chart, options, place) => {
             const name = h("span", {}, line.name);
             return h("div", {}, keyOf(line), name, h("span", { class: "n" }, value));
           }),
-          mark?.text ? h("div", {}, h("span", { class: "soft" }, mark.text)) : null,
+          [mark, band].map((each) => (each?.text ? h("div", {}, h("span", { class: "soft" }, each.text)) : null)),
         ],
   );
 };

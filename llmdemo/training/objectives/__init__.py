@@ -8,11 +8,12 @@ from llmdemo.training.objectives.base import Objective, Place, Source
 from llmdemo.training.objectives.chat import Chat
 from llmdemo.training.objectives.classify import Classify
 from llmdemo.training.objectives.preference import Preference
+from llmdemo.training.objectives.pretrain import Pretrain
 from llmdemo.training.objectives.text import Text
 
 __all__ = ["Objective", "Place", "Source", "of"]
 
-_OBJECTIVES = {objective.task: objective for objective in (Chat, Text, Classify, Preference)}
+_OBJECTIVES = {objective.task: objective for objective in (Chat, Text, Classify, Preference, Pretrain)}
 
 
 def of(task: str) -> type[Objective]:

@@ -44,8 +44,13 @@ class Text(Causal):
         if config.replay_share:
             rows, added = _with_replay(rows, source.home, config, tokenizer)
             facts["card"]["replayed rows"] = added
-        more = {"forgetting": TokenRows.from_lists(_instructions(source.home, config, tokenizer))}
+        more = cls.measured_beside(source, config, tokenizer)
         return RunData(rows, _rows(held_out, config), samples, {}, more, facts)
+
+    @classmethod
+    def measured_beside(cls, source: Source, config: TrainConfig, tokenizer) -> dict[str, TokenRows]:
+        """Other rows whose loss is measured at each evaluation."""
+        return {"forgetting": TokenRows.from_lists(_instructions(source.home, config, tokenizer))}
 
     def evaluate(self, last: bool = True) -> tuple[dict[str, float], int]:
         figures, count = super().evaluate(last)

@@ -1,0 +1,55 @@
+"""Makes the lane of each strategy. Knows which class decodes what, and nothing of steps and forwards."""
+
+import torch
+
+from llmdemo.decoding.beams import BeamLane
+from llmdemo.decoding.diverse_beams import DiverseBeamLane, groups_of
+from llmdemo.decoding.lanes import TokenLane
+from llmdemo.decoding.penalties import Diversity, Penalties
+from llmdemo.decoding.several import SeveralLane, answers_of
+from llmdemo.decoding.stochastic_beams import StochasticBeamLane
+from llmdemo.settings.decoding import DecodeSettings
+from llmdemo.settings.lane import SEVERAL, LaneSettings
+
+Lane = TokenLane | BeamLane | SeveralLane | DiverseBeamLane | StochasticBeamLane
+
+
+class LaneMaker:
+    """Of one comparison: what its lanes have in common."""
+
+    def __init__(self, prompt: list[int], settings: DecodeSettings, max_new: int, eos: list[int], device: torch.device):
+        self.prompt, self.settings, self.max_new, self.eos, self.device = prompt, settings, max_new, eos, device
+        self.texts = settings.resolved.texts if settings.stop else None
+
+    def lane(self, lane: LaneSettings) -> Lane:
+        """The lane, at its beginning."""
+        if lane.strategy in SEVERAL:
+            return SeveralLane(
+                lane, [self._token_lane(each) for each in answers_of(lane)], self.settings.resolved.texts
+            )
+        if lane.strategy == "diverse_beam":
+            groups = [
+                self._beam_lane(each, Diversity(lane.diversity_penalty, self._penalties(each)))
+                for each in groups_of(lane)
+            ]
+            return DiverseBeamLane(lane, groups)
+        if lane.strategy == "stochastic_beam":
+            return self._stochastic(lane)
+        if lane.strategy == "beam":
+            return self._beam_lane(lane, self._penalties(lane))
+        return self._token_lane(lane)
+
+    def _penalties(self, lane: LaneSettings) -> Penalties | None:
+        resolved = self.settings.resolved
+        return Penalties.of(lane, self.prompt, lane.num_beams, self.max_new, self.eos, resolved, self.device)
+
+    def _token_lane(self, lane: LaneSettings) -> TokenLane:
+        seed, penalties = self.settings.seed, self._penalties(lane)
+        return TokenLane(lane, seed, self.max_new, self.eos, self.device, penalties, self.texts)
+
+    def _beam_lane(self, lane: LaneSettings, penalties: Penalties | Diversity | None) -> BeamLane:
+        return BeamLane(lane, self.max_new, self.eos, self.device, penalties, self.texts)
+
+    def _stochastic(self, lane: LaneSettings) -> StochasticBeamLane:
+        seed, penalties = self.settings.seed, self._penalties(lane)
+        return StochasticBeamLane(lane, seed, self.max_new, self.eos, self.device, penalties, self.texts)

@@ -1,0 +1,223 @@
+"""Evaluations of kind "decoding": one or two models, several decoding strategies, the same records and seeds for all.
+
+The lanes of a record are decoded in lock step, as in the arena. The first few records are decoded lane by lane instead,
+which gives the same answers and tells how long each takes alone.
+"""
+
+import time
+from dataclasses import replace
+
+from llmdemo.arena.text import biases_of, cut_at
+from llmdemo.arena.text_side import TextSide
+from llmdemo.core.errors import UserError
+from llmdemo.core.store import Home
+from llmdemo.data.encode import encode_prompt
+from llmdemo.decoding import DecodeSettings, LaneResult, decode_lanes
+from llmdemo.decoding.engine import context_length
+from llmdemo.evaluation.answers import identity, loaded, precision_of
+from llmdemo.evaluation.checkers import checker_of
+from llmdemo.evaluation.folder import Kept, content_key
+from llmdemo.evaluation.heldout import Example, example, held_out
+from llmdemo.evaluation.job import Job
+from llmdemo.evaluation.run_models import notes
+from llmdemo.evaluation.strategies import table
+from llmdemo.jobs.worker import Stopped
+from llmdemo.models import catalog
+from llmdemo.settings.evaluation import Spec
+from llmdemo.settings.evaluation_decoding import DecodingSpec
+from llmdemo.settings.lane import SEVERAL, Resolved
+
+FORMAT = 1
+"""Raised when what a kept line means changes."""
+_ALONE = 3
+"""So many records are decoded lane by lane, for the seconds of each lane."""
+
+
+def run_decoding(job: Job, home: Home, spec: Spec) -> dict:
+    """The result: {kind, models, data, records, checker, lanes, table, notes, seed}; records.jsonl is written too.
+
+    Raises UserError, Stopped; a stop after some records were asked of every model leaves the result of those.
+    """
+    assert spec.decoding is not None, "only an evaluation of strategies comes here"
+    examples, about = _examples(home, spec)
+    entries = [catalog.resolve(home, model_id) for model_id in spec.model_ids]
+    job.plan([("decoding", entry.title) for entry in entries])
+    kept = [_kept(home, entry, about["content_hash"], spec) for entry in entries]
+    try:
+        for entry, lines in zip(entries, kept, strict=True):
+            job.next_phase()
+            _ask(job, entry, examples, lines, spec)
+    except Stopped:
+        done = [each for each in examples if all(each.index in lines.lines for lines in kept)]
+        if done:
+            _write(job, home, spec, entries, done, kept, about)
+        raise
+    return _write(job, home, spec, entries, examples, kept, about)
+
+
+def _examples(home: Home, spec: Spec) -> tuple[list[Example], dict]:
+    """What is asked, and {name, content_hash} of where it comes from."""
+    assert spec.decoding is not None
+    if not spec.decoding.prompts:
+        held = held_out(home, spec)
+        info = held.records.info
+        found = [example(held.records, index) for index in held.indices]
+        return found, {"name": info.name, "content_hash": info.content_hash}
+    found = []
+    for place, each in enumerate(spec.decoding.prompts[: spec.limit or None]):
+        turns = [{"role": "user", "content": each["prompt"]}]
+        found.append(Example(place, place, turns, turns, each["answer"]))
+    return found, {"name": "", "content_hash": content_key({"prompts": list(spec.decoding.prompts)})}
+
+
+def _kept(home: Home, entry, content_hash: str, spec: Spec) -> Kept:
+    assert spec.decoding is not None
+    about = {
+        "format": FORMAT,
+        "model": identity(entry),
+        "data": content_hash,
+        "settings": spec.decoding.settings,
+        "precision": str(precision_of(spec, entry)),
+    }
+    return Kept(home, "decoding", about)
+
+
+def _ask(job: Job, entry, examples: list[Example], kept: Kept, spec: Spec) -> None:
+    """Keeps a line for each example: {id, cells: [a lane each]}; what is kept already is not asked again."""
+    assert spec.decoding is not None
+    settings = settings_of(spec.decoding)
+    missing = [each for each in examples if each.index not in kept.lines]
+    done = len(examples) - len(missing)
+    job.tell(done, len(examples))
+    if not missing:
+        return
+    alone = _ALONE - sum(line["cells"][0]["seconds"] is not None for line in kept.lines.values())
+    with loaded(entry, precision_of(spec, entry)) as (model, tokenizer):
+        asking = Asking(model, tokenizer, settings, job)
+        for place, each in enumerate(missing):
+            kept.add([{"id": each.index, "cells": asking.cells(each, alone=place < alone)}])
+            done += 1
+            job.tell(done, len(examples), fresh=1)
+
+
+def settings_of(spec: DecodingSpec) -> DecodeSettings:
+    """The checked settings of the lanes."""
+    return DecodeSettings.from_dict(spec.settings)
+
+
+class Asking:
+    """One model in memory, asked by every lane."""
+
+    def __init__(self, model, tokenizer, settings: DecodeSettings, job: Job | None = None):
+        self._model, self._tokenizer, self._job = model, tokenizer, job
+        resolved = Resolved(biases_of(settings, tokenizer), 0, TextSide(tokenizer, settings))
+        self._settings = replace(settings, resolved=resolved)
+
+    def cells(self, one: Example, alone: bool = False) -> list[dict]:
+        """What each lane answers: {text, answers [texts of a lane that draws several], tokens, forwards, seconds, ended}.
+
+        Every record has draws of its own, which depend on its index and the seed alone. `seconds` is None unless each
+        lane is decoded `alone`. A prompt that leaves no room for an answer, or that the template refuses, is answered
+        by nothing.
+        """
+        settings = replace(self._settings, seed=(self._settings.seed + one.index) % 2**63)
+        prompt = self._prompt(one)
+        room = (context_length(self._model) or 1_000_000) - settings.max_new_tokens
+        if not 0 < len(prompt) <= room:
+            nothing = {"text": "", "answers": [], "tokens": 0, "forwards": 0, "seconds": None, "ended": False}
+            return [dict(nothing) for _ in settings.lanes]
+        parts = [replace(settings, lanes=(lane,)) for lane in settings.lanes] if alone else [settings]
+        results: dict[str, tuple[LaneResult, float | None]] = {}
+        for part in parts:
+            started = time.perf_counter()
+            found = self._decoded(prompt, part)
+            seconds = time.perf_counter() - started if alone else None
+            results |= {name: (result, seconds) for name, result in found.items()}
+        return [self._cell(lane.strategy, *results[lane.name]) for lane in settings.lanes]
+
+    def _prompt(self, one: Example) -> list[int]:
+        try:
+            return encode_prompt(one.prompt, self._tokenizer)
+        except UserError:
+            return []
+
+    def _decoded(self, prompt: list[int], settings: DecodeSettings) -> dict[str, LaneResult]:
+        found: dict[str, LaneResult] = {}
+        for step in decode_lanes(self._model, prompt, settings):
+            if self._job is not None:
+                self._job.check()
+            found |= step.results
+        return found
+
+    def _cell(self, strategy: str, result: LaneResult, seconds: float | None) -> dict:
+        several = strategy in SEVERAL
+        return {
+            "text": self._text(result.token_ids),
+            "answers": [self._text(one.token_ids) for one in result.sequences] if several else [],
+            "tokens": result.generated,
+            "forwards": result.forwards,
+            "seconds": seconds,
+            "ended": result.finish_reason != "length",
+        }
+
+    def _text(self, token_ids) -> str:
+        """As /evaluate reads an answer, cut at a stop string."""
+        ids = list(token_ids)
+        text = self._tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return cut_at(text, self._settings.stop)
+
+
+def _write(
+    job: Job, home: Home, spec: Spec, entries: list, examples: list[Example], kept: list[Kept], about: dict
+) -> dict:
+    """Writes the records and the result; the result."""
+    assert spec.decoding is not None
+    checked = checker_of(spec.decoding.checker)
+    records = [_record(each, [lines.lines[each.index] for lines in kept], checked) for each in examples]
+    lanes = [lane.to_dict() for lane in settings_of(spec.decoding).lanes]
+    job.folder.write_records(records)
+    noted = [] if spec.decoding.prompts else notes(home, spec, held_out(home, spec), entries)
+    unchecked = sum(record["cells"][0]["correct"] is None for record in records)
+    result = {
+        "kind": "decoding",
+        "models": [{"id": entry.id, "title": entry.title, "identity": identity(entry)} for entry in entries],
+        "data": about,
+        "records": len(records),
+        "checker": spec.decoding.checker.kind,
+        "settings": spec.decoding.settings,
+        "lanes": lanes,
+        "table": table(records, len(entries), lanes, spec.decoding.pass_at, spec.split_seed),
+        "notes": noted + ([{"code": "unchecked", "n": unchecked, "of": len(records)}] if unchecked else []),
+        "seed": spec.split_seed,
+    }
+    job.folder.write("result", result)
+    return result
+
+
+def _record(one: Example, lines: list[dict], checked) -> dict:
+    """A record with a cell for each model and lane."""
+    right = one.references
+    cells = []
+    for cell in (cell for line in lines for cell in line["cells"]):
+        answers = cell["answers"] or [cell["text"]]
+        verdicts = [checked(text, right) for text in answers]
+        cells.append(
+            {
+                "text": cell["text"],
+                "correct": checked(cell["text"], right),
+                "n": len(answers),
+                "right": sum(bool(verdict) for verdict in verdicts),
+                "tokens": cell["tokens"],
+                "forwards": cell["forwards"],
+                "seconds": cell["seconds"],
+                "ended": cell["ended"],
+            }
+        )
+    return {
+        "index": one.index,
+        "row": one.row,
+        "prompt": next((turn["content"] for turn in reversed(one.prompt) if turn["role"] == "user"), ""),
+        "messages": one.prompt,
+        "reference": one.reference,
+        "cells": cells,
+    }

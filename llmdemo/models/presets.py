@@ -1,0 +1,87 @@
+"""Models that people choose by name: what was published of them, and a config that tells their memory before a byte is fetched.
+
+The facts and configs are presets.json's, as the named sources give them; a test counts each config's weights. Knows
+nothing of what is fetched or fits. Imports no torch.
+"""
+
+from dataclasses import asdict, dataclass, field
+from functools import lru_cache
+from pathlib import Path
+
+from llmdemo.core.errors import UserError
+from llmdemo.models.catalog import ModelEntry
+from llmdemo.models.files import read_object
+
+KIND = "preset"
+"""The kind of an entry that stands for a preset: it has no folder."""
+_FILE = Path(__file__).with_name("presets.json")
+
+
+@dataclass(frozen=True)
+class Preset:
+    """One model of the hub."""
+
+    id: str
+    """Its name on the hub: org/name."""
+    family: str
+    licence: str
+    gated: bool
+    """Whether the hub gives it only to those who have accepted its licence."""
+    parameters: int
+    tokens: int
+    """Tokens that it was pretrained on, as published."""
+    data: str
+    """What these were, as published."""
+    source: str
+    """The address that says so."""
+    config: dict = field(repr=False, hash=False, compare=False)
+    """As transformers reads it, the model_type included."""
+
+    @property
+    def title(self) -> str:
+        return self.id.partition("/")[2]
+
+    def facts(self) -> dict:
+        """JSON-able: what was published, and the sizes in its config."""
+        config = self.config
+        return {
+            **{key: value for key, value in asdict(self).items() if key != "config"},
+            "title": self.title,
+            "architecture": config["model_type"],
+            "layers": config["num_hidden_layers"],
+            "heads": config["num_attention_heads"],
+            "kv_heads": config.get("num_key_value_heads") or config["num_attention_heads"],
+            "width": config["hidden_size"],
+            "context": config["max_position_embeddings"],
+            "vocabulary": config["vocab_size"],
+        }
+
+    def entry(self) -> ModelEntry:
+        """Stands for the model where its shapes are enough; it cannot be loaded."""
+        facts = self.facts()
+        return ModelEntry(
+            self.id, self.title, KIND, None, parameters=self.parameters, context=facts["context"], ready=False
+        )
+
+
+@lru_cache(maxsize=1)
+def list_presets() -> tuple[Preset, ...]:
+    """All of them, family by family, the smaller first."""
+    known = read_object(_FILE, 2**20)
+    families = known["families"]
+    return tuple(
+        Preset(**{**families[model["family"]], **model, "source": _source(families[model["family"]], model["id"])})
+        for model in known["models"]
+    )
+
+
+def preset(model_id: str) -> Preset:
+    """The preset with this id; raises UserError."""
+    for each in list_presets():
+        if each.id == model_id:
+            return each
+    raise UserError("err_no_preset", id=repr(str(model_id)[:80]))
+
+
+def _source(family: dict, model_id: str) -> str:
+    return family["source"].format(id=model_id)

@@ -1,0 +1,153 @@
+"""The settings of an evaluation of decoding strategies: lanes, a checker, own prompts. Imports no torch.
+
+Part of settings.evaluation.Spec; knows nothing of how models answer.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from llmdemo.core.errors import UserError
+from llmdemo.core.patterns import check_pattern
+from llmdemo.settings.app import Settings
+from llmdemo.settings.decoding import DecodeSettings
+from llmdemo.settings.lane import SEVERAL
+from llmdemo.settings.schema import check, show
+
+CheckerKind = Literal["normalised", "exact", "number", "contains", "regex", "json_schema"]
+USUAL_LANES: tuple[Any, ...] = ("greedy", "sample", "beam", {"strategy": "best_of_n", "num_return_sequences": 4})
+USUAL_TOKENS = 96
+MOST_PROMPTS = 2000
+_MOST_CHARACTERS = 20_000
+_MOST_SCHEMA = 20_000
+_DEEPEST_SCHEMA = 32
+
+
+@dataclass(frozen=True)
+class CheckerSpec:
+    """What makes an answer right."""
+
+    kind: CheckerKind = "normalised"
+    """normalised: equal to the right answer but for form, as in /evaluate; exact: letter for letter; number: its last
+    number is the right answer's; contains: it holds the right answer, or `text`; regex: what `pattern` finds in it is
+    what it finds in the right answer, or without one anything; json_schema: it is JSON that satisfies `schema`."""
+    pattern: Annotated[str, Field(max_length=300)] = ""
+    """Of regex, in RE2's syntax; the last match counts, or its first group."""
+    text: Annotated[str, Field(max_length=1000)] = ""
+    """Of contains, where it is the same for all; empty: the record's right answer."""
+    schema: Any = None
+    """Of json_schema: a JSON schema (draft 2020-12), an object."""
+
+    @property
+    def needs_answers(self) -> bool:
+        """Whether a record without a right answer cannot be checked."""
+        return self.kind in ("normalised", "exact", "number") or (self.kind == "contains" and not self.text)
+
+    @classmethod
+    def from_value(cls, value: Any) -> "CheckerSpec":
+        """From JSON: a kind's name, an object, or None for normalised. Raises UserError."""
+        value = {"kind": value} if isinstance(value, str) else {} if value is None else value
+        if not isinstance(value, dict):
+            raise UserError("err_checker", value=show(value))
+        values = dict(value)
+        schema = values.pop("schema", None)
+        checker = replace(cls(**check(cls, values, "The checker")), schema=schema)
+        if checker.kind == "regex":
+            if not checker.pattern:
+                raise UserError("err_checker_no_pattern")
+            check_pattern("The checker's pattern", checker.pattern)
+        if checker.kind == "json_schema":
+            _check_schema(schema)
+        return checker
+
+
+def _check_schema(schema: Any) -> None:
+    if not isinstance(schema, dict) or not schema:
+        raise UserError("err_checker_schema", value=show(schema))
+    if len(json.dumps(schema)) > _MOST_SCHEMA or _depth(schema) > _DEEPEST_SCHEMA:
+        raise UserError("err_checker_large_schema", most=_MOST_SCHEMA, deepest=_DEEPEST_SCHEMA)
+    from jsonschema import Draft202012Validator, SchemaError  # only who gives a schema waits for it
+
+    try:
+        Draft202012Validator.check_schema(schema)
+    except SchemaError as error:
+        raise UserError("err_checker_odd_schema", why=error.message[:200]) from None
+
+
+def _depth(value: Any) -> int:
+    children = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return 1 + max(map(_depth, children), default=0)
+
+
+@dataclass(frozen=True)
+class DecodingSpec:
+    """Which strategies are compared, and how their answers are checked."""
+
+    settings: dict[str, Any] = field(default_factory=dict)
+    """As DecodeSettings.to_dict() gives them, the lanes included."""
+    checker: CheckerSpec = CheckerSpec()
+    prompts: tuple[dict[str, str], ...] = ()
+    """Own prompts instead of a data set's records: {"prompt", "answer"}."""
+    pass_at: tuple[int, ...] = ()
+    """The k of pass@k, for lanes that draw several answers; empty: 1, 2, 4, … up to their number."""
+
+    @classmethod
+    def from_value(cls, value: Any, limits: Settings | None = None) -> "DecodingSpec | None":
+        """From JSON: {lanes, settings, checker, prompts, pass_at}; None for an evaluation of another kind. Raises UserError."""
+        if value is None:
+            return None
+        if not isinstance(value, Mapping):
+            raise UserError("err_decoding_object", value=show(value))
+        known = ("lanes", "settings", "checker", "prompts", "pass_at")
+        strange = next((key for key in value if key not in known), None)
+        if strange is not None:
+            raise UserError("err_decoding_key", key=show(strange), known=", ".join(known))
+        settings = value.get("settings")
+        if settings is not None and not isinstance(settings, dict):
+            raise UserError("err_decoding_settings", value=show(settings))
+        lanes = value.get("lanes") or (settings or {}).get("lanes") or list(USUAL_LANES)
+        given = {"max_new_tokens": USUAL_TOKENS, "temperature": 0.7, **(settings or {}), "lanes": lanes}
+        checked = DecodeSettings.from_dict(given, limits)
+        spec = cls(
+            checked.to_dict(), CheckerSpec.from_value(value.get("checker")), _prompts(value.get("prompts")),
+            _pass_at(value.get("pass_at"), checked),
+        )  # fmt: skip
+        if spec.prompts and spec.checker.needs_answers and not all(each["answer"].strip() for each in spec.prompts):
+            raise UserError("err_checker_needs_answers", kind=spec.checker.kind)
+        return spec
+
+
+def _prompts(value: Any) -> tuple[dict[str, str], ...]:
+    if value in (None, (), []):
+        return ()
+    if not isinstance(value, list | tuple):
+        raise UserError("err_prompts_list", value=show(value))
+    if len(value) > MOST_PROMPTS:
+        raise UserError("err_many_prompts", n=len(value), most=MOST_PROMPTS)
+    found = []
+    for place, each in enumerate(value):
+        each = {"prompt": each} if isinstance(each, str) else each
+        if not isinstance(each, dict) or not set(each) <= {"prompt", "answer"}:
+            raise UserError("err_odd_prompt", n=place + 1, value=show(each))
+        prompt, answer = each.get("prompt"), each.get("answer", "")
+        answer = str(answer) if type(answer) in (int, float) else answer
+        if not isinstance(prompt, str) or not prompt.strip() or not isinstance(answer, str):
+            raise UserError("err_odd_prompt", n=place + 1, value=show(each))
+        if len(prompt) + len(answer) > _MOST_CHARACTERS:
+            raise UserError("err_long_prompt", n=place + 1, length=len(prompt) + len(answer), most=_MOST_CHARACTERS)
+        found.append({"prompt": prompt, "answer": answer})
+    return tuple(found)
+
+
+def _pass_at(value: Any, settings: DecodeSettings) -> tuple[int, ...]:
+    if value in (None, (), []):
+        return ()
+    most = max([lane.num_return_sequences for lane in settings.lanes if lane.strategy in SEVERAL], default=1)
+    if not isinstance(value, list | tuple) or not all(type(k) is int and k >= 1 for k in value):
+        raise UserError("err_pass_at", value=show(value))
+    if max(value) > most:
+        raise UserError("err_pass_at_large", k=max(value), most=most)
+    return tuple(sorted(set(value)))

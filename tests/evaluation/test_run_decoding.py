@@ -1,0 +1,147 @@
+"""Strategies on held-out records: greedy is /evaluate's own answer, record by record; resumed, nothing is asked twice."""
+
+import pytest
+
+from llmdemo.core.errors import UserError
+from llmdemo.evaluation import run_decoding
+from llmdemo.settings.evaluation import Spec
+from llmdemo.settings.evaluation_decoding import DecodingSpec
+from tests.evaluation.test_service import SMALL, chat_rows
+
+LANES = [
+    "greedy",
+    {"strategy": "sample", "draws": "same"},
+    {"strategy": "best_of_n", "num_return_sequences": 1, "draws": "same"},
+    {"strategy": "self_consistency", "num_return_sequences": 3},
+    {"strategy": "beam", "num_beams": 2},
+]
+SETTINGS = {"max_new_tokens": 6, "seed": 3}
+
+
+def started(evaluations, info, models, **more):
+    decoding = {"lanes": LANES, "settings": SETTINGS, **more}
+    return evaluations.start(
+        {"dataset_id": info.dataset_id, "model_ids": list(models), "limit": 12, "eval_share": 0.3, "decoding": decoding}
+    )
+
+
+def cells_of(evaluations, evaluation_id, place):
+    return [record["cells"][place] for record in evaluations.records(evaluation_id)]
+
+
+def test_the_greedy_column_is_what_an_evaluation_says_record_by_record_and_one_answer_is_the_plain_lane(
+    evaluations, over, add, models
+):
+    info = add(chat_rows())
+    first = evaluations.start({"dataset_id": info.dataset_id, "model_ids": list(models), **SMALL})
+    second = started(evaluations, info, models)
+    assert over(first)["state"] == "completed" and over(second)["state"] == "completed", over(second)
+    plain, result = evaluations.records(first), evaluations.result(second)
+    records = evaluations.records(second)
+    assert [record["index"] for record in plain] == [record["index"] for record in records]
+    for one, other in zip(plain, records, strict=True):
+        for model in range(2):
+            cell = other["cells"][model * len(LANES)]
+            assert cell["text"] == one["answers"][model] and cell["correct"] == one["normalised"][model]
+            assert other["cells"][model * 5 + 1]["text"] == other["cells"][model * 5 + 2]["text"]
+            assert other["cells"][model * 5 + 3]["n"] == 3
+    rows = result["table"]
+    assert len(rows) == 10 and {row["n"] for row in rows} == {12}
+    figures = {figure["key"]: figure for figure in evaluations.result(first)["figures"]}
+    for model in range(2):
+        assert rows[model * 5]["score"] == pytest.approx(figures["normalised"]["values"][model])
+        assert all(row["seconds"] is not None and row["forwards"] <= 6 for row in rows)
+    assert rows[4]["tokens"] == 2 * rows[4]["forwards"] and rows[3]["tokens"] > rows[1]["tokens"]
+
+
+def test_answers_do_not_depend_on_whether_a_lane_is_decoded_alone(evaluations, over, add, models, monkeypatch):
+    info = add(chat_rows())
+    one = started(evaluations, info, models[:1])
+    assert over(one)["state"] == "completed"
+    records = evaluations.records(one)
+    assert [sum(cell["seconds"] is not None for cell in record["cells"]) for record in records] == [5] * 3 + [0] * 9
+
+    from llmdemo.data import open_records
+    from llmdemo.evaluation.answers import loaded
+    from llmdemo.evaluation.heldout import example
+    from llmdemo.models import catalog
+
+    held = open_records(evaluations.jobs.home, info.dataset_id)
+    settings = run_decoding.settings_of(DecodingSpec.from_value({"lanes": LANES, "settings": SETTINGS}))
+    import torch
+
+    with loaded(catalog.resolve(evaluations.jobs.home, "starter"), torch.float32) as (model, tokenizer):
+        asking = run_decoding.Asking(model, tokenizer, settings)
+        for record in records[:4]:
+            for alone in (True, False):
+                got = asking.cells(example(held, record["index"]), alone=alone)
+                assert [cell["text"] for cell in got] == [cell["text"] for cell in record["cells"]]
+
+
+def test_what_was_asked_once_is_not_asked_again(evaluations, over, add, models):
+    info = add(chat_rows())
+    assert over(started(evaluations, info, models))["state"] == "completed"
+    again = started(evaluations, info, models, checker="number")
+    assert over(again)["state"] == "completed"
+    kept = list((evaluations.jobs.home.root / "evaluations" / "kept").glob("decoding-*.jsonl"))
+    assert len(kept) == 2 and all(len(path.read_text().splitlines()) == 12 for path in kept)
+    assert evaluations.result(again)["checker"] == "number"
+
+
+def test_own_prompts_are_asked_with_their_answers_or_with_a_checker_that_needs_none(evaluations, over, models):
+    prompts = [{"prompt": "1+1?", "answer": 2}, {"prompt": "2+2?", "answer": "4"}]
+    decoding = {"prompts": prompts, "checker": "number", "lanes": ["greedy", "mbr"], "settings": SETTINGS}
+    first = evaluations.start({"decoding": decoding})
+    second = evaluations.start(
+        {"decoding": {**decoding, "prompts": ["Say a digit."], "checker": {"kind": "regex", "pattern": "\\d"}}}
+    )
+    for evaluation_id, count in ((first, 2), (second, 1)):
+        assert over(evaluation_id)["state"] == "completed", over(evaluation_id)
+        result = evaluations.result(evaluation_id)
+        assert result["records"] == count and [row["n"] for row in result["table"]] == [count, count]
+        assert list(result["table"][1]["pass_at"]) == ["1", "2", "4", "8"]
+    assert evaluations.status(first)["titles"]["data"] == "own prompts"
+
+
+def test_a_prompt_without_room_for_an_answer_is_answered_by_nothing(evaluations, over, models):
+    decoding = {"prompts": [{"prompt": "x " * 3000, "answer": "x"}], "lanes": ["greedy", "beam"], "settings": SETTINGS}
+    evaluation_id = evaluations.start({"decoding": decoding})
+    assert over(evaluation_id)["state"] == "completed", over(evaluation_id)
+    assert [cell["text"] for cell in evaluations.records(evaluation_id)[0]["cells"]] == ["", ""]
+    assert evaluations.result(evaluation_id)["table"][0]["seconds"] is None
+
+
+@pytest.mark.parametrize(
+    "decoding",
+    [
+        {"lanes": ["luck"], "prompts": ["a"], "checker": {"kind": "regex", "pattern": "a"}},
+        {"prompts": ["a"]},
+        {"prompts": [{"prompt": ""}]},
+        {"prompts": [{"prompt": "a", "answer": "b", "c": 1}]},
+        {"prompts": "a"},
+        {"prompts": [{"prompt": "a" * 30_000, "answer": "b"}]},
+        {"prompts": ["a"] * 3000, "checker": {"kind": "contains", "text": "a"}},
+        {"prompts": [{"prompt": "a", "answer": "b"}], "pass_at": [8]},
+        {"prompts": [{"prompt": "a", "answer": "b"}], "pass_at": [0]},
+        {"prompts": [{"prompt": "a", "answer": "b"}], "pass_at": "all"},
+        {"prompts": [{"prompt": "a", "answer": "b"}], "settings": 3},
+        {"prompts": [{"prompt": "a", "answer": "b"}], "lanes": [{"strategy": "mbr", "num_return_sequences": 10_000}]},
+        {"prompts": [{"prompt": "a", "answer": "b"}], "lane": []},
+        "greedy",
+    ],
+)
+def test_what_cannot_be_is_a_sentence_before_there_is_a_job(evaluations, models, decoding):
+    with pytest.raises(UserError) as caught:
+        evaluations.start({"decoding": decoding})
+    assert caught.value.hint and evaluations.list() == []
+
+
+def test_data_without_answers_is_refused(evaluations, add, models):
+    info = add([{"text": f"Some text {n}"} for n in range(40)], "texts")
+    with pytest.raises(UserError, match="compared on data with answers"):
+        evaluations.start({"dataset_id": info.dataset_id, "decoding": {"lanes": ["greedy"]}})
+
+
+def test_a_spec_comes_back_from_its_json():
+    spec = Spec.from_dict({"decoding": {"prompts": [{"prompt": "a", "answer": "b"}], "lanes": LANES, "pass_at": [2]}})
+    assert Spec.from_dict(spec.to_dict()) == spec

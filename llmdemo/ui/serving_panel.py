@@ -89,5 +89,5 @@ def _writes(services: Services, model_id: str) -> bool:
 def _text(request: dict, key: str) -> str:
     value = request.get(key, "")
     if not isinstance(value, str):
-        raise UserError(f"{key} is no text.", "Load the page again.")
+        raise UserError("err_page_value", key=key)
     return value

@@ -1,4 +1,5 @@
-/* Beside a finished run: other programs ask its model through OpenAI's API. Lists what is served, its commands, the keys. */
+/* Beside a finished run: other programs ask its model through OpenAI's API, or take it away as GGUF. Lists what is
+   served, its commands, figures and keys. */
 import {
   ask as call,
   bytes,

@@ -3,7 +3,7 @@ import * as L from "../lib/dom.js";
 import { lang, t as say } from "../lib/words.js";
 
 // One shape a strategy, everywhere.
-const SHAPES = {
+export const SHAPES = {
   greedy: "M6 1a5 5 0 1 0 0 10A5 5 0 1 0 6 1z",
   top_k: "M6 .5 11.8 11H.2z",
   top_p: "M1 1h10v10H1z",

@@ -80,13 +80,13 @@ TASK_DEFAULTS: dict[str, dict[str, Any]] = {
     "preference": {"batch_size": 4, "max_steps": 16, "max_length": 384, "eval_records": 16, "eval_steps": 8},
     "pretrain": {
         "batch_size": 8,
-        "max_steps": 400,
-        "max_length": 256,
-        "rank": 48,
+        "max_steps": 600,
+        "max_length": 128,
+        "rank": 32,
         "packing": True,
         "warmup_steps": 20,
         "eval_records": 32,
-        "eval_steps": 40,
+        "eval_steps": 50,
     },
 }
 """Where a task's defaults differ from the fields' own, which are those of chat."""
@@ -111,7 +111,7 @@ class TrainConfig:
     by a new model, without a model_id."""
     model_size: Annotated[
         Literal["1M", "3M", "10M", "30M", "60M", "130M", "350M", "1B"], Setting(tasks=("pretrain",), form=True)
-    ] = "3M"
+    ] = "1M"
     """pretrain: the new Llama's shape, named by its weights with a vocabulary of 2,048; from 60M on the GaLore paper's
     shapes, with 32,000."""
     vocabulary_size: Annotated[int, Field(ge=300, le=200_000), Setting("tokens", tasks=("pretrain",), form=True)] = 2048

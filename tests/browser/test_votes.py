@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+pytestmark = pytest.mark.slow
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 
 

@@ -8,6 +8,7 @@ import "./data/panel.js";
 import "./train/form.js";
 import "./train/run.js";
 import "./train/push.js";
+import "./serving/panel.js";
 import "./experiments/panel.js";
 import "./learn/card.js";
 import "./arena/panel.js";

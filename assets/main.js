@@ -4,6 +4,7 @@ import { keepStylesLast } from "./lib/styles.js";
 import { loadWords } from "./lib/words.js";
 import "./shell.js";
 import "./data/add.js";
+import "./data/generate.js";
 import "./data/panel.js";
 import "./train/form.js";
 import "./train/run.js";

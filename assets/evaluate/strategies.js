@@ -25,7 +25,7 @@ const cost = (row, each) => (row[each] === null ? "–" : L.num(row[each], each 
 
 /** The plot and the table. @param {any} result @param {{draw: () => void}} hooks */
 export const strategies = (result, hooks) => {
-  const costs = COSTS.filter((key) => result.table.some((row) => row[key] !== null));
+  const costs = COSTS.filter((each) => result.table.some((row) => row[each] !== null));
   const key = costs.includes(view.cost) ? view.cost : costs[0];
   const drawn = result.table.filter((row) => row.score !== null && row[key] !== null);
   return h(

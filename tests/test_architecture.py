@@ -152,6 +152,7 @@ PACKAGES = (
     "decoding",
     "evaluation",
     "experiments",
+    "generation",
     "jobs",
     "learn",
     "models",

@@ -6,6 +6,7 @@ import { MoreLanes } from "./more-lanes.js";
 import { numberInput } from "./number-input.js";
 import { penaltiesAreSet, penaltyFields } from "./penalties.js";
 import { fitFields, RARE, rareFields, showChosen } from "./rare-lanes.js";
+import { partsOf, StepSlider } from "./step-slider.js";
 
 const MAIN = ["temperature", "top_k", "top_p", "num_beams", "max_new_tokens", "seed"];
 const COMMON = ["greedy", "top_k", "top_p", "beam", "min_p", "sample"];
@@ -18,7 +19,7 @@ export class Form {
   /** Whether the system turn is there without a text. */
   emptySystem = false;
 
-  /* hooks {go(), models(), changed(), failed(sentence)}; known {settings: {key: {kind, low, high,
+  /* hooks {go(), models(), changed(), stepped(), failed(sentence)}; known {settings: {key: {kind, low, high,
      default, choices}}} */
   constructor(hooks, known) {
     this.hooks = hooks;
@@ -58,6 +59,8 @@ export class Form {
     );
     this.modelA = this.menu("model", t("set_label_model"));
     this.modelB = this.menu("beside", t("set_label_beside"), true);
+    this.steps = new StepSlider(() => this.hooks.stepped());
+    for (const select of [this.modelA, this.modelB]) select.addEventListener("change", () => this.followSteps());
     const row = h(
       "div",
       { class: "settings" },
@@ -75,6 +78,7 @@ export class Form {
       h("div", { class: "ask" }, this.prompt, this.go),
       this.presets,
       row,
+      this.steps.element,
       this.more,
     );
     this.inputs.vote_on.addEventListener("change", () => fitFields(this));
@@ -210,6 +214,7 @@ export class Form {
     const key = JSON.stringify(models);
     if (key === this.known) return;
     this.known = key;
+    this.models = models;
     for (const select of [this.modelA, this.modelB]) {
       const wanted = select.wanted || select.value;
       const options = models.map((model) =>
@@ -221,16 +226,31 @@ export class Form {
         select.wanted = null;
       } else if (select === this.modelB) select.value = "";
     }
+    this.followSteps();
+  }
+
+  /* The slider shows the steps that the run of the first model that has any kept. */
+  followSteps() {
+    const chosen = [this.modelA.value, this.modelB.value];
+    const known = chosen.map((id) => (this.models || []).find((each) => each.id === id));
+    const model = known.find((each) => each?.steps);
+    this.steps.follow(model?.id || "", model?.steps || [], this.wantedStep ?? null);
+    if (model) this.wantedStep = null;
   }
 
   get modelIds() {
-    return [this.modelA.value, this.modelB.value].filter((id, index, all) => id && all.indexOf(id) === index);
+    const at = (id) => (id && id === this.steps.id ? this.steps.modelId : id);
+    return [at(this.modelA.value), at(this.modelB.value)].filter((id, index, all) => id && all.indexOf(id) === index);
   }
   chooseModels(ids) {
-    [this.modelA, this.modelB].forEach((select, index) => {
-      select.wanted = ids[index] || "";
-      select.value = ids[index] || (index ? "" : select.value);
+    const parts = [partsOf(ids[0]), partsOf(ids[1])];
+    this.wantedStep = parts.find(({ step }) => step !== null)?.step ?? null;
+    parts.forEach(({ id }, index) => {
+      const select = [this.modelA, this.modelB][index];
+      select.wanted = id || "";
+      select.value = id || (index ? "" : select.value);
     });
+    this.followSteps();
   }
 
   // ---- turns ----

@@ -24,6 +24,7 @@ class App {
     this.trigger = trigger;
     this.server = server;
     this.trace = new Trace();
+    this.again = false;
     this.cards = new Map();
     this.run = null;
     this.at = null; // the step that the slider shows; null: the newest
@@ -48,6 +49,7 @@ class App {
         go: () => (this.run ? this.stop() : this.compare()),
         models: () => this.loadModels(),
         changed: () => this.remember(),
+        stepped: () => this.stepped(),
         failed: (message) => this.showError({ message, hint: "" }),
       },
       known(this.props.value),
@@ -282,6 +284,8 @@ class App {
     clearInterval(this.watchdog);
     this.run = null;
     this.form.running(false);
+    if (this.again) setTimeout(() => this.compare());
+    this.again = false;
     if (end.state === "failed") {
       this.showError(end);
       this.say("");
@@ -598,6 +602,17 @@ class App {
         message: error.message && error.message !== "clipboard" ? error.message : t("no_clipboard"),
         hint: "",
       });
+    }
+  }
+
+  /* Another step of a run's training was chosen: the same question to the model as it was then. */
+  stepped() {
+    this.remember();
+    if (this.form.modes.mode !== "one" || this.isBatch || !(this.run || this.trace.lanes.size)) return;
+    if (!this.run) this.compare();
+    else {
+      this.again = true; // as soon as what is under way has stopped
+      this.stop();
     }
   }
 

@@ -1,4 +1,4 @@
-"""Many prompts through one causal model at once: greedy answers, and logits after a prompt. Token ids only.
+"""Many prompts through one causal model at once: greedy or drawn answers, and logits after a prompt. Token ids only.
 
 Rows are padded on the left and take part with their own positions, so in fp32 each row gets what it would get alone.
 Rows that have ended leave the batch, which makes the rest faster. Plain Llamas go through the fused forward
@@ -103,7 +103,14 @@ class _Part:
     mask: Tensor
 
 
-@torch.inference_mode()
+Choose = Callable[[Tensor, list[int]], Tensor]
+"""(logits [b, V], the prompt's place that each row is of) → the next token [b] of each row, on any device."""
+
+
+def _likeliest(logits: Tensor, places: list[int]) -> Tensor:
+    return logits.argmax(-1)
+
+
 def greedy(
     model,
     prompts: list[list[int]],
@@ -115,8 +122,25 @@ def greedy(
     weights: FusedLlamaWeights | None = None,
     context: Callable[[], AbstractContextManager] = nullcontext,
 ) -> list[Answer]:
-    """The likeliest token each time until `end_ids` (None: the model's own end tokens); equals
-    `generate(do_sample=False)` row by row.
+    """The likeliest token each time; equals `generate(do_sample=False)` row by row. Arguments as `written`."""
+    more = {"end_ids": end_ids, "weights": weights, "context": context}
+    return written(model, prompts, max_new_tokens, pad_id, _likeliest, tell, **more)  # type: ignore[arg-type]
+
+
+@torch.inference_mode()
+def written(
+    model,
+    prompts: list[list[int]],
+    max_new_tokens: int,
+    pad_id: int,
+    choose: Choose,
+    tell: Callable[[float], None] = lambda share: None,
+    *,
+    end_ids: list[int] | None = None,
+    weights: FusedLlamaWeights | None = None,
+    context: Callable[[], AbstractContextManager] = nullcontext,
+) -> list[Answer]:
+    """What `choose` takes each time until `end_ids` (None: the model's own end tokens).
 
     `weights`: the model's, fused; None: its own forward is used. `context`: what that runs in, such as autocast.
     `tell(share)` is called at each step with about how much is done, 0 to 1; what it raises ends the work.
@@ -124,7 +148,7 @@ def greedy(
     if not prompts:
         return []
     ends = torch.tensor((end_tokens(model) if end_ids is None else end_ids) or [-1])
-    written: list[list[int]] = [[] for _ in prompts]
+    texts: list[list[int]] = [[] for _ in prompts]
     ended = [False] * len(prompts)
     alive = torch.arange(len(prompts))  # which prompt each row of the batch belongs to
     padded = PaddedRows(model, context)
@@ -136,7 +160,7 @@ def greedy(
         logits = fused.start(padded, prompts, pad_id)
     for step in range(max_new_tokens):
         tell(max(step / max_new_tokens, sum(ended) / len(ended)))
-        tokens = logits.argmax(-1).cpu()  # [b]
+        tokens = choose(logits, alive.tolist()).cpu()  # [b]
         over = (tokens[:, None] == ends).any(1)
         for row, (token, end) in enumerate(zip(tokens.tolist(), over.tolist(), strict=True)):
             place = int(alive[row])
@@ -144,7 +168,7 @@ def greedy(
                 continue
             ended[place] = end
             if not end:
-                written[place].append(token)
+                texts[place].append(token)
         if all(ended) or step + 1 == max_new_tokens:
             break
         going = torch.tensor([row for row in range(len(alive)) if not ended[int(alive[row])]])
@@ -152,4 +176,4 @@ def greedy(
             rows.keep(going)
             tokens, alive = tokens[going], alive[going]
         logits = rows.extend(tokens[:, None])
-    return [Answer(ids, end) for ids, end in zip(written, ended, strict=True)]
+    return [Answer(ids, end) for ids, end in zip(texts, ended, strict=True)]

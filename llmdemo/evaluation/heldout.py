@@ -58,7 +58,7 @@ def run_config(home: Home, model_id: str) -> dict | None:
     if not model_id.startswith("run-"):
         return None
     try:
-        config = read_json(child(home.runs, model_id) / "config.json")
+        config = read_json(child(home.runs, model_id.partition("@")[0]) / "config.json")
         dataset = config.get("dataset") or {}
         split = {key: config.get(key) for key in _SPLIT}
         check(TrainConfig, split, "config.json")

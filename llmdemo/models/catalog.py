@@ -1,6 +1,7 @@
 """Which models there are: the starter, finished runs, folders and hub repositories that were added. Imports no torch.
 
-Knows nothing of loading. An id is "starter", a run's id (with @last: its last step's weights), an absolute folder, or "org/name" with an optional "@revision".
+Knows nothing of loading. An id is "starter", a run's id (with @last: its last step's weights; with @STEP: those of
+a kept step), an absolute folder, or "org/name" with an optional "@revision".
 """
 
 import re
@@ -9,6 +10,7 @@ from pathlib import Path
 
 from llmdemo.core import store
 from llmdemo.core.errors import UserError
+from llmdemo.models import steps
 from llmdemo.models.check import check_folder
 from llmdemo.models.files import read_object
 from llmdemo.models.trial import require_tried, trust
@@ -18,6 +20,7 @@ LAST_MODEL, _LAST = "model-last", "@last"
 """The folder of a run's last weights where its model is not made of them, and how an id names them."""
 STARTER_TITLE = "SmolLM2-135M-Instruct"
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}(@[\w./-]{1,100})?")
+_AT_STEP = re.compile(r"(run-[\w-]+)@(\d{1,7})")
 _BEGAN = re.compile(r"run-(\d{4})(\d\d)(\d\d)-(\d\d)(\d\d)")
 
 
@@ -248,7 +251,18 @@ def _runs(home: store.Home) -> list[ModelEntry]:
     return entries
 
 
+def _at_step(home: store.Home, run_id: str, step: int) -> ModelEntry:
+    """The model of a finished run at a kept step, put together where nobody asked for it before. Raises UserError."""
+    last = _run(home, run_id)
+    folder = steps.made_at(store.child(home.runs, run_id), step)
+    trust_model(home, folder)
+    return _entry(f"{run_id}@{step}", f"{last.title} @{step}", "run", folder)
+
+
 def _run(home: store.Home, run_id: str) -> ModelEntry:
+    at = _AT_STEP.fullmatch(run_id)
+    if at:
+        return _at_step(home, at[1], int(at[2]))
     own, last = run_id.removesuffix(_LAST), run_id.endswith(_LAST)
     folder = store.child(home.runs, own) / (LAST_MODEL if last else "model")
     if last and not _is_there(folder):

@@ -7,6 +7,7 @@ from typing import Any
 from llmdemo.settings.app import Settings
 from llmdemo.settings.decoding import DecodeSettings
 from llmdemo.settings.evaluation import Spec
+from llmdemo.settings.generation import GenerationSpec
 from llmdemo.settings.schema import documentation, fields_of, one_of, show
 from llmdemo.settings.training import METHODS, TASKS, TrainConfig
 
@@ -16,7 +17,12 @@ _NOTHING: tuple[object, ...] = (None, "", (), {})
 def tables() -> str:
     """Every setting: the app's by its environment variable, those of a run, a comparison and an evaluation by key."""
     parts = ["## The app's own, from the environment", "", *_app()]
-    for title, schema in (("A training run", TrainConfig), ("A comparison", DecodeSettings), ("An evaluation", Spec)):
+    for title, schema in (
+        ("A training run", TrainConfig),
+        ("A comparison", DecodeSettings),
+        ("An evaluation", Spec),
+        ("Data made by a model", GenerationSpec),
+    ):
         parts += ["", f"## {title}", "", *_schema(schema)]
     return "\n".join(parts) + "\n"
 

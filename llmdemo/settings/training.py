@@ -195,6 +195,10 @@ class TrainConfig:
     preference, and of equal ones the lower loss; last: the last step, and no weights are kept on the way."""
     keep_last: Annotated[bool, Setting(form=True)] = False
     """Publish the last step's weights too, as a model of its own beside the best: the run's id with @last, in float32."""
+    keep_steps: Annotated[int, Field(ge=0, le=1_000_000), Setting("steps", form=True)] = 0
+    """Steps between two whose weights are kept, so that the model can be looked at as it learned: its id is RUN@STEP; 0: none."""
+    keep_steps_gb: Annotated[float, Field(ge=0.0001, le=100_000), Setting("gigabytes", form=True)] = 4.0
+    """Most that kept steps take on the disk, in billions of bytes; over it, every other one is left out."""
     patience: Annotated[int, Field(ge=0, le=10_000), Setting("evaluations", form=True)] = 0
     """Evaluations without a better one after which the run ends early; 0: it trains to its last step."""
     log_with: Annotated[Literal["none", "tensorboard", "trackio"], Setting(form=True)] = "none"

@@ -66,6 +66,8 @@ class Loop:
         self._seconds: deque[float] = deque(maxlen=20)
         self._rates: deque[tuple[int, float]] = deque(maxlen=20)
         self._eval_seconds = 0.0
+        self.after_step: Callable[[int], None] = lambda step: None
+        self.refreshed: list = []
         if self._processes > 1:
             optimizer.share = take_first
         if self._processes == 1 and config.gradient_accumulation_steps == 1 and self._one_layer_each():
@@ -94,6 +96,7 @@ class Loop:
                 save(self.checkpoint())
                 return False
             self._step_or_give_up(save)
+            self.after_step(self.progress.step)
             step, every = self.progress.step, self.config.eval_steps
             if step == self.config.max_steps or (every and step % every == 0):
                 self.evaluate()
@@ -181,7 +184,7 @@ class Loop:
         self.optimizer.set_lr(rate)
         loss, figures = self._gradients(rows)
         reduce_gradients(self.optimizer)
-        refreshed = self.optimizer.refresh()
+        self.refreshed = refreshed = self.optimizer.refresh()
         if self.optimizer.runs_ahead:
             norm, left_out = self.optimizer.step_where_finite(config.max_grad_norm, loss)
         else:

@@ -27,6 +27,7 @@ from llmdemo.training.ending import adopt, ended_early, publish_chosen, told_bef
 from llmdemo.training.loop import Loop
 from llmdemo.training.measured import optimizer_bytes
 from llmdemo.training.prepare import model_entry, prepare_data, read_config
+from llmdemo.training.steps import StepWriter
 from llmdemo.training.targets import about_experts
 from llmdemo.training.unused import clamped, unused
 
@@ -103,6 +104,12 @@ class Session:
         if loop.progress.step == 0:
             for note in told_before(loop, self._config):
                 self._report("note", message=note)
+        if self._config.keep_steps and self._accelerator.is_main_process:
+            keep = StepWriter(self._run_dir, loop, self._config, self._report)
+            if loop.progress.step == 0:
+                self._report("note", message=keep.promise())
+            keep.begin()
+            loop.after_step = keep
         lost = adopt(self._run_dir, loop)
         if lost:
             self._report("note", message=lost)

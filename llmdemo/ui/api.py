@@ -20,7 +20,15 @@ from llmdemo.models.library import import_library
 from llmdemo.settings.decoding import DecodeSettings
 from llmdemo.settings.schema import document
 from llmdemo.settings.training import TrainConfig
-from llmdemo.ui import authentication, bridge, evaluate_api, experiments_api, models_api, serving_api
+from llmdemo.ui import (
+    authentication,
+    bridge,
+    evaluate_api,
+    experiments_api,
+    generate_api,
+    models_api,
+    serving_api,
+)
 from llmdemo.ui.fair_queue import when_gone
 from llmdemo.ui.rights import for_guests, for_owners
 from llmdemo.ui.samples import starter_tokenizer
@@ -37,6 +45,7 @@ def add_endpoints(services: Services) -> None:
     _kept_run_endpoints(services)
     _add(*experiments_api.endpoints(services))
     _add(*evaluate_api.endpoints(services))
+    _add(*generate_api.endpoints(services))
     _add(*serving_api.endpoints(services))
     _compare_endpoint(services)
 

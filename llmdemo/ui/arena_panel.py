@@ -24,12 +24,7 @@ def build(services: Services, guests: bool = False) -> None:
 
     @for_guests
     def models(_: dict) -> dict:
-        """The model menu, from the disk; imports no torch."""
-        from llmdemo.models.catalog import list_models
-
-        keep = ("id", "title", "kind", "ready", "note")
-        entries = [entry.to_dict() for entry in list_models(services.home) if entry.writes]
-        return {"models": [{key: entry[key] for key in keep} for entry in entries]}
+        return {"models": _menu(services)}
 
     @for_guests
     def stop(data: dict) -> dict:
@@ -75,6 +70,21 @@ def build(services: Services, guests: bool = False) -> None:
     )
 
     _connect(services, panel, frames)
+
+
+def _menu(services: Services) -> list[dict]:
+    """The model menu, from the disk, with the steps that runs kept, which are the owners'; imports no torch."""
+    from llmdemo.models.catalog import list_models
+    from llmdemo.models.steps import steps_of
+
+    def steps(entry: dict) -> dict:
+        own = entry["kind"] == "run" and "@" not in entry["id"] and services.is_owner()
+        known = steps_of(services.home.runs / entry["id"]) if own else []
+        return {"steps": known} if known else {}
+
+    keep = ("id", "title", "kind", "ready", "note")
+    entries = [entry.to_dict() for entry in list_models(services.home) if entry.writes]
+    return [{key: entry[key] for key in keep} | steps(entry) for entry in entries]
 
 
 def _picking(services: Services) -> tuple:

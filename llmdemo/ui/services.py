@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # the arena and the classifiers import torch, which takes sec
     from llmdemo.evaluation import Evaluations
     from llmdemo.evaluation.use import Classifiers
     from llmdemo.experiments import Experiments
+    from llmdemo.generation import Generations
     from llmdemo.models.starter import StarterFetch
     from llmdemo.publish import Pushes
     from llmdemo.runs import Runs
@@ -44,6 +45,7 @@ class Services:
     tokenizers: "Tokenizers"
     """Loaded tokenizers by model id."""
     evaluations: "Evaluations"
+    generations: "Generations"
     """Models and classifiers on held-out data."""
     classifiers: "Lazy[Classifiers]"
     """A finished classifier in use."""
@@ -168,6 +170,7 @@ def make_services(settings: Settings, *, access: Access | None = None, command=N
     """
     from llmdemo.evaluation import Evaluations
     from llmdemo.experiments import Experiments
+    from llmdemo.generation import Generations
     from llmdemo.jobs import Jobs
     from llmdemo.models.starter import StarterFetch
     from llmdemo.publish import Pushes
@@ -192,6 +195,7 @@ def make_services(settings: Settings, *, access: Access | None = None, command=N
         serving=Serving(home, settings, arena.get, classifiers.get),
         tokenizers=Tokenizers(lambda model_id, classifies: _load_tokenizer(home, model_id, classifies)),
         evaluations=Evaluations(jobs, runs),
+        generations=Generations(jobs),
         classifiers=classifiers,
         guests_only=access is not None and not access.has_owners,
         access=access or Access(),

@@ -55,14 +55,7 @@ test("which formula: a preference run's depends on its loss", () => {
     kindOf({ task: "preference", preference_loss, label_smoothing });
   assert.deepEqual(
     [kind("dpo"), kind("dpo", 0.1), kind("ipo"), kind("robust", 0.1), kind("orpo"), kind("simpo")],
-    [
-      "preference",
-      "preference_smoothed",
-      "preference_ipo",
-      "preference_robust",
-      "preference_orpo",
-      "preference_simpo",
-    ],
+    ["preference", "preference_smoothed", "preference_ipo", "preference_robust", "preference_orpo", "preference_simpo"],
   );
   assert.equal(kindOf({ task: "chat" }), "chat");
 });

@@ -182,5 +182,5 @@ def test_a_full_disk_in_a_handler_is_a_sentence_too(capsys):
     def handler(_):
         raise OSError(errno.EDQUOT, "Disk quota exceeded")
 
-    assert "disk of this computer is full" in bridge.guarded(handler)({})["error"]["message"]
+    assert "disk of this computer is full" in bridge.guarded(handler)({})["error"]["message"]["text"]
     assert not capsys.readouterr().err

@@ -1,0 +1,63 @@
+/* A slider through a run's kept steps: which of them the arena asks, the finished model at its end. Knows ids and steps,
+   and nothing of how they are answered. */
+import { int } from "../lib/format.js";
+import { h, t } from "./dom.js";
+
+const AT = /^(run-[\w-]+)@(\d+)$/;
+
+/** {id, step} of a model's id; step is null for the model itself. @param {string} id */
+export const partsOf = (id) => {
+  const found = AT.exec(id || "");
+  return found ? { id: found[1], step: Number(found[2]) } : { id: id || "", step: null };
+};
+
+/** The id of the model at the slider's place: past the last kept step, the finished one. */
+export const idAt = (id, steps, place) => (place < steps.length ? `${id}@${steps[place]}` : id);
+
+export class StepSlider {
+  /** @param {() => void} changed called when another step was chosen */
+  constructor(changed) {
+    this.id = "";
+    /** @type {number[]} */
+    this.steps = [];
+    this.said = h("output", { class: "n" });
+    this.input = h("input", {
+      type: "range",
+      id: "arena-step",
+      min: 0,
+      step: 1,
+      oninput: () => this.say(),
+      onchange: () => changed(),
+    });
+    this.element = h(
+      "div",
+      { class: "step-slider", hidden: true },
+      h("label", { for: "arena-step" }, t("step_slider")),
+      this.input,
+      this.said,
+    );
+  }
+
+  /** Shows the kept steps of this model; hidden for one without any. The place stays where it is the same model. */
+  follow(id, steps, wanted = null) {
+    const same = id === this.id && JSON.stringify(steps) === JSON.stringify(this.steps);
+    if (same && wanted === null) return;
+    Object.assign(this, { id, steps });
+    this.element.hidden = !steps.length;
+    this.input.max = String(steps.length);
+    const place = wanted === null ? -1 : steps.indexOf(wanted);
+    this.input.value = String(place < 0 ? steps.length : place);
+    this.say();
+  }
+
+  get modelId() {
+    return idAt(this.id, this.steps, Number(this.input.value));
+  }
+
+  say() {
+    const step = this.steps[Number(this.input.value)];
+    const text = step === undefined ? t("step_slider_end") : t("step_slider_at", { step: int(step) });
+    this.said.textContent = text;
+    this.input.setAttribute("aria-valuetext", text);
+  }
+}

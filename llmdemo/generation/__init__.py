@@ -1,0 +1,5 @@
+"""Data sets made by a model: a kind of job. Joins models, decoding and data; knows no page."""
+
+from llmdemo.generation.service import Generations
+
+__all__ = ["Generations"]

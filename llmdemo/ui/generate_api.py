@@ -1,0 +1,70 @@
+"""The named endpoints that make data sets with a model, for scripts. JSON in, JSON out; knows no widget. Registered by api.py."""
+
+import inspect
+from collections.abc import Callable
+
+from llmdemo.settings.generation import GenerationSpec
+from llmdemo.settings.schema import document
+from llmdemo.ui.rights import for_owners
+from llmdemo.ui.services import Services
+
+
+def endpoints(services: Services) -> list[Callable]:
+    """The functions, each named as its endpoint."""
+    generations = services.generations
+
+    @for_owners
+    def generate_dataset(
+        model_id: str = "starter", kind: str = "magpie", number: int = 200, settings: dict | None = None
+    ) -> dict:
+        """Lets a model make a data set, in the background; returns job_id.
+
+        kind: magpie (instructions and answers, from nothing but the model's chat template, arXiv 2406.08464), or answers
+        (new answers to the prompts of the data set settings["dataset_id"]). number: records to keep. Keys of settings:
+        """
+        services.require_owner()
+        values = {**(settings or {}), "model_id": model_id, "kind": kind, "number": number}
+        return {"job_id": generations.start(values)}
+
+    generate_dataset.__doc__ = f"{inspect.getdoc(generate_dataset)}\n\n{document(GenerationSpec)}"
+
+    @for_owners
+    def generation_status(job_id: str) -> dict:
+        """How the making of a data set is: state, message, hint, progress {kept, made, cut (answers that end with their last
+        whole sentence), total, reasons (why records were left out), last (the newest record), eta_seconds}; dataset_id once it has ended or was stopped."""
+        services.require_owner()
+        return generations.status(job_id)
+
+    @for_owners
+    def list_generations() -> list[dict]:
+        """All data sets that models made or are making, the newest first, each with its job_id first."""
+        services.require_owner()
+        return generations.list()
+
+    @for_owners
+    def stop_generation(job_id: str) -> dict:
+        """Asks the making of a data set to stop; what was kept so far becomes a data set. Returns its status."""
+        services.require_owner()
+        return generations.stop(job_id)
+
+    @for_owners
+    def resume_generation(job_id: str) -> dict:
+        """Lets a stopped or failed one go on where it was; the data set becomes a new version. Returns its status."""
+        services.require_owner()
+        return generations.resume(job_id)
+
+    @for_owners
+    def delete_generation(job_id: str) -> dict:
+        """Deletes the job and its log of all records, kept or not; the data set stays. Returns its job_id."""
+        services.require_owner()
+        generations.delete(job_id)
+        return {"job_id": job_id}
+
+    return [
+        generate_dataset,
+        generation_status,
+        list_generations,
+        stop_generation,
+        resume_generation,
+        delete_generation,
+    ]

@@ -1,0 +1,90 @@
+"""Pretraining a small Llama on a text at one token budget, by AdamW, GaLore and low-rank factors (W = BA), as the GaLore
+paper's table 2 does in the large (arXiv 2403.03507): held-out perplexity against tokens, memory beside it, and what each
+model writes.
+
+    python tests/benchmarks/pretrain.py TEXT [--size 1M] [--steps 400] [--rank 32] [--set '{"batch_size": 8}'] [--methods …]
+
+Each run is a process of its own, one after the other.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from llmdemo.core import store
+from llmdemo.core.events import read_events
+from llmdemo.data.ingest import add_dataset
+from llmdemo.settings import Settings
+
+METHODS = {
+    "adamw": {"method": "adamw"},
+    "galore": {"method": "galore"},
+    "factors": {"method": "adamw"},
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("text", type=Path)
+    parser.add_argument("--size", default="1M")
+    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--rank", type=int, default=32)
+    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
+    parser.add_argument("--set", type=json.loads, default={}, help="other settings of every run, as JSON")
+    parser.add_argument("--home", type=Path, help="keep the runs here")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        home = store.Home(arguments.home or Path(folder)).prepare()
+        settings = Settings(home=home.root, min_free_bytes=0)
+        dataset_id = add_dataset(home, settings, arguments.text, arguments.text.name).dataset_id
+        common = {"dataset_id": dataset_id, "task": "pretrain", "model_size": arguments.size, **arguments.set}
+        common |= {"max_steps": arguments.steps, "eval_steps": max(1, arguments.steps // 4)}
+        for name in arguments.methods:
+            rank = {"galore": {"rank": arguments.rank}, "factors": {"factor_rank": arguments.rank}}.get(name, {})
+            tell(name, *run(home, common | METHODS[name] | rank))
+
+
+def run(home: store.Home, config: dict) -> tuple[list[dict], float]:
+    """(the run's events, seconds)."""
+    run_dir = home.runs / store.new_id("run")
+    run_dir.mkdir()
+    store.write_json(run_dir / "config.json", config)
+    begun = time.monotonic()
+    command = [sys.executable, "-m", "llmdemo.training.worker", str(run_dir)]
+    with open(run_dir / "log.txt", "wb") as log:
+        subprocess.run(command, cwd=ROOT, check=True, stdout=log, stderr=log)
+    return read_events(run_dir / "events.jsonl")[0], time.monotonic() - begun
+
+
+def tell(name: str, events: list[dict], seconds: float) -> None:
+    """One line of the table, and what the model writes after each held-out beginning."""
+
+    def of(kind: str) -> list[dict]:
+        return [event for event in events if event["type"] == kind]
+
+    step = of("step")[-1]
+    each = step["tokens"] / step["step"]
+    points = ", ".join(f"{event['step'] * each / 1e3:,.0f}k: {event['perplexity']:.1f}" for event in of("eval"))
+    ledger = of("ledger")[-1]
+    kept = {part: ledger["predicted"][part] / 1e6 for part in ("weights", "moments", "subspace")}
+    measured = ledger["measured"]["total"] / 1e6
+    print(
+        f"{name}: {of('start')[-1]['trained_parameters']:,} trained weights, {step['tokens']:,} tokens in {seconds:.0f} s "
+        f"({step['tokens_per_second']:,.0f}/s)\n  perplexity at tokens: {points}\n  predicted MB: "
+        + ", ".join(f"{part} {size:.1f}" for part, size in kept.items())
+        + f"; measured peak of the process {measured:,.0f} MB"
+    )
+    for sample in of("sample")[-2:]:
+        print(f"  {sample['prompt'][-70:]!r} → {sample['text']!r}")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -81,7 +81,7 @@ export const strategyFields = (state, draw) => {
         : null,
       h(
         "label",
-        { class: "pick" },
+        { class: "pick wide" },
         h("span", {}, t("eval_checker")),
         L.menu({
           id: "evaluate-checker",

@@ -50,7 +50,7 @@ export const strategies = (result, hooks) => {
       ),
     ),
     drawn.length
-      ? scatter({
+      ? plot({
           points: drawn.map((row) => ({
             x: row[key],
             y: row.score,
@@ -72,6 +72,8 @@ export const strategies = (result, hooks) => {
   );
 };
 
+const plot = (options) => h("div", { class: "scroll", tabindex: 0 }, scatter(options));
+
 const figures = (result, key) =>
   h(
     "table",
@@ -82,7 +84,7 @@ const figures = (result, key) =>
       h(
         "tr",
         {},
-        h("th", {}, t("arena_lane_strategy")),
+        h("th", {}, t("eval_col_strategy")),
         ["eval_right", "eval_interval", "eval_against_first", ...COSTS.map((each) => `eval_cost_${each}`)].map((each) =>
           h("th", { class: "n" }, t(each)),
         ),
@@ -116,7 +118,7 @@ const figures = (result, key) =>
           h(
             "td",
             { class: "n soft" },
-            Object.entries(row.pass_at)
+            ends(Object.entries(row.pass_at))
               .map(([k, share]) => `@${k} ${points(share)}`)
               .join(" · ") || "–",
           ),
@@ -124,6 +126,9 @@ const figures = (result, key) =>
       }),
     ),
   );
+
+/* The first and the last of a list. */
+const ends = (list) => (list.length > 2 ? [list[0], list[list.length - 1]] : list);
 
 const mark = (correct) =>
   correct === null

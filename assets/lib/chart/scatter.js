@@ -27,7 +27,11 @@ export const scatter = ({ points, xName, label }) => {
       s("text", { class: "ticktext", x: LEFT - 6, y: py(level) + 4, "text-anchor": "end" }, percent(level)),
     ]),
     places.map((place) =>
-      s("text", { class: "ticktext", x: px(place), y: HEIGHT - BOTTOM + 16, "text-anchor": "middle" }, num(place, 2)),
+      s(
+        "text",
+        { class: "ticktext", x: px(place), y: HEIGHT - BOTTOM + 16, "text-anchor": "middle" },
+        num(place, most < 5 ? 1 : 0),
+      ),
     ),
     s("text", { class: "axisname", x: (LEFT + WIDTH - RIGHT) / 2, y: HEIGHT - 3, "text-anchor": "middle" }, xName),
     apart(points, px, py).map(([point, at]) =>

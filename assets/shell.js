@@ -1,10 +1,38 @@
 /* What stands around the panels: the title line with a live status, the starter model's progress, notices. */
-import { ask, bytes, button, clip, define, h, hear, int, notice, progressBar, show, t, tell } from "./lib/panel.js";
+import {
+  ask,
+  bytes,
+  button,
+  clip,
+  define,
+  find,
+  h,
+  hear,
+  int,
+  notice,
+  progressBar,
+  show,
+  t,
+  tell,
+} from "./lib/panel.js";
 
 const SOURCES = { hub: "huggingface.co", pypi: "PyPI" };
 const STARTER = "SmolLM2-135M-Instruct";
 const [RARELY, OFTEN, FETCHING] = [15_000, 3000, 700]; // ms between two looks
 const LARGE = "llmdemo-large";
+
+// ---- the open panel names the browser's tab
+const nameTab = () => {
+  const open = find('#panels button[role="tab"][aria-selected="true"]');
+  document.title = open ? `${open.textContent.trim()} · ${t("title")}` : t("title");
+};
+
+const watchTabs = () => {
+  const tabs = find('#panels [role="tablist"]');
+  if (!tabs) return setTimeout(watchTabs, 200); // Gradio has not drawn them yet
+  new MutationObserver(nameTab).observe(tabs, { subtree: true, attributeFilter: ["aria-selected"] });
+  nameTab();
+};
 
 // ---- a notice that a Python handler sets
 define("notice", ({ el, props, watch }) => {
@@ -91,6 +119,7 @@ const stripOf = (starter, retry) => {
 };
 
 define("header", ({ el, server }) => {
+  watchTabs();
   const state = { pulse: null, lost: "", large: remembered() };
   let timer;
   let told = { starter: "", runs: "" };

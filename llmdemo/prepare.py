@@ -9,6 +9,7 @@ from pathlib import Path
 
 from llmdemo import data, pace
 from llmdemo.core.errors import UserError
+from llmdemo.core.sentences import say
 from llmdemo.core.store import Home
 from llmdemo.jobs.environment import gpus
 from llmdemo.models import catalog, scratch
@@ -38,7 +39,7 @@ def checked(home: Home, values: dict) -> tuple[TrainConfig, data.DatasetInfo, Mo
     Raises UserError for a setting, a data set or a model that cannot be used.
     """
     if not isinstance(values, dict):
-        raise UserError("The config is not an object.", 'Give keys and values, such as {"dataset_id": "…"}.')
+        raise UserError("err_config_no_object")
     given = by_loss({key: value for key, value in values.items() if value is not None})
     config = TrainConfig.from_dict(given)
     info = data.get_dataset(home, config.dataset_id)
@@ -46,12 +47,9 @@ def checked(home: Home, values: dict) -> tuple[TrainConfig, data.DatasetInfo, Mo
     if task == "pretrain" and info.task != "text":
         raise UserError("err_task_of_data_pretrain", name=info.name, task=info.task)
     if data_task(task) != info.task:
-        raise UserError(
-            f"The task is {config.task!r}, but the data set {info.name} is {info.task!r}.",
-            f"Leave task out, or give {info.task!r}.",
-        )
+        raise UserError("err_task_differs", asked=repr(config.task), name=info.name, own=repr(info.task))
     if not info.kept:
-        raise UserError(f"The data set {info.name} has no record to train on.", "See in Data why they were left out.")
+        raise UserError("err_no_record_to_train", name=info.name)
     for other in (config.replay_dataset_id, config.forgetting_dataset_id) if task == "text" else ():
         if other not in ("", "none"):
             data.get_dataset(home, other)
@@ -113,9 +111,7 @@ def _same_data(home: Home, config: dict) -> str:
     content = dataset.get("content_hash")
     same = [each.dataset_id for each in data.list_datasets(home) if each.content_hash == content]
     if not same and content:
-        raise UserError(
-            f"The data of this run, {str(dataset.get('name'))[:80]!r}, is not here.", "Add the same file in Data first."
-        )
+        raise UserError("err_data_not_here", name=repr(str(dataset.get("name"))[:80]))
     asked = str(config.get("dataset_id"))
     return asked if asked in same or not same else same[0]
 
@@ -168,10 +164,7 @@ def _length_notes(home: Home, config: TrainConfig) -> list[str]:
     if not count:
         return []
     some = f"{count:,} record{'' if count == 1 else 's'}"
-    return [
-        f"About {some} will be left out: within {config.max_length:,} tokens no token of the answer is left. Raise "
-        "max_length to learn from them. The run counts them with its own model."
-    ]
+    return [say("note_prompt_too_long", some=some, max_length=config.max_length)]
 
 
 @lru_cache(maxsize=256)
@@ -214,7 +207,7 @@ def epoch(home: Home, dataset_id: str, runs: list[dict]) -> dict:
     """
     info = data.get_dataset(home, dataset_id)
     if info.tokens is None:
-        raise UserError("The tokens of the data set are not counted yet.", "Wait until the starter model is here.")
+        raise UserError("err_tokens_not_counted_yet")
     predicted = predict(home, {"dataset_id": dataset_id})
     cost = data.epoch_cost(info.tokens, info.kept, 1.0, batch_size=predicted["batch"], packed=info.task == "text")
     config = TrainConfig.from_dict({"dataset_id": dataset_id, "task": info.task, "max_steps": max(1, cost["steps"])})

@@ -1,4 +1,4 @@
-/* A picture of a model: its blocks from the first to the last, each as wide as its share of the weights, and the tensors
+/* A picture of a model: its blocks from first to last, each as wide as its share of the weights, and the tensors
    in it. Knows models.architecture's answer and nothing of how it is asked for. */
 import { h, int, num, t } from "../lib/panel.js";
 
@@ -15,7 +15,8 @@ export const blocksOf = ({ parts, parameters }) =>
 const percentOf = (share) => `${num(share * 100, share < 0.0995 ? 1 : 0)} %`;
 const times = (shape) => shape.map(int).join(" × ");
 
-/** @param {{title: string, architecture: string, parameters: number, layers: number, tied: boolean, parts: any[]}} model */
+/** @param {{title: string, architecture: string, parameters: number, layers: number, tied: boolean,
+    parts: any[]}} model */
 export const architecture = (model) => {
   const blocks = blocksOf(model);
   const said = t("arch_said", {

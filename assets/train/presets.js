@@ -1,4 +1,4 @@
-/* Models that people use, where a model is chosen: as published, and what each would take here before a byte is fetched.
+/* Models that people use, where a model is chosen: as published, and what each takes here before a byte is fetched.
    Asks for the costs one after another, and again when the settings that they follow from change. */
 import { bytes, h, int, num, percent, t, timeRange } from "../lib/panel.js";
 import { Component } from "../lib/view.js";

@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 from llmdemo.core.errors import NotNow, UserError
+from llmdemo.core.sentences import say
 from llmdemo.core.store import Home, folder_bytes
 from llmdemo.settings import Settings
 
@@ -35,7 +36,7 @@ def check_quota(home: Home, settings: Settings) -> None:
 def reached(home: Home, settings: Settings, seconds: float) -> str:
     """Why a run that has trained for `seconds` must stop now; "" when it may go on."""
     if seconds > settings.max_run_seconds:
-        return f"It has trained for {settings.max_run_seconds:,.0f} seconds, the longest that LLMDEMO_MAX_RUN_SECONDS allows."
+        return say("limit_run_seconds", seconds=f"{settings.max_run_seconds:,.0f}")
     try:
         check_quota(home, settings)
     except UserError as error:

@@ -74,19 +74,17 @@ def check_batch(
     `variable` is where `most` comes from.
     """
     if not isinstance(prompts, (list, tuple)) or not all(isinstance(prompt, str) for prompt in prompts):
-        raise UserError("The prompts are not a list of texts.", "Write one prompt a line, or choose a file of prompts.")
+        raise UserError("err_prompts_no_list")
     clean = [prompt.strip() for prompt in prompts if prompt.strip()]
     if not clean:
-        raise UserError("There are no prompts.", "Write one prompt a line, or choose a file of prompts.")
+        raise UserError("err_no_prompts")
     if len(clean) > most:
-        raise UserError(f"There are {len(clean):,} prompts.", f"At most {most} are possible in one batch ({variable}).")
+        raise UserError("err_many_prompts_in_batch", n=len(clean), most=most, variable=variable)
     if type(samples) is not int or not 1 <= samples <= MOST_SAMPLES:
-        raise UserError(f"{samples!r} samples were asked for.", f"It must be a whole number from 1 to {MOST_SAMPLES}.")
+        raise UserError("err_odd_samples", samples=repr(samples), most=MOST_SAMPLES)
     rows = sum(lane.rows * (samples if lane.samples else 1) for lane in settings.lanes)
     if rows > _MOST_ROWS:
-        raise UserError(
-            f"{samples} samples of these strategies need {rows} rows.", f"At most {_MOST_ROWS} fit: take fewer samples."
-        )
+        raise UserError("err_samples_rows", samples=samples, rows=rows, most=_MOST_ROWS)
     return clean
 
 

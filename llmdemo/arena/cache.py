@@ -134,16 +134,11 @@ class ModelCache:
         needed = _expected_bytes(entry, precision)
         others = self._evict(needed)
         if others and others + needed > _MOST_BUDGETS * self._budget:
-            raise UserError(
-                f"{entry.title} does not fit into memory beside the models that are being used now.",
-                "Wait until their comparisons have ended, or choose one of them.",
-            )
+            raise UserError("err_no_room_beside", title=entry.title)
         try:
             model, tokenizer = self._load(entry, _DTYPES.get(precision))
         except (MemoryError, torch.OutOfMemoryError) as error:
-            raise UserError(
-                f"{entry.title} does not fit into memory.", "Choose a smaller model, or precision bf16."
-            ) from error
+            raise UserError("err_model_too_large", title=entry.title) from error
         loaded = Loaded(model, tokenizer, entry, fingerprint(entry.path), users=1)
         with self._lock:
             self._models[key] = loaded

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from llmdemo.arena.prompt import Prompt
 from llmdemo.core.errors import UserError
+from llmdemo.core.sentences import say
 from llmdemo.core.store import Home
 from llmdemo.data.ingest import add_rows
 from llmdemo.data.library import (
@@ -53,7 +54,7 @@ class Preferences:
         `prompt` is what Prompt.from_value takes; it must be a chat. A pair that is there already adds nothing. Raises
         UserError when the answers are empty or alike, or the name belongs to data of another kind.
         """
-        return self._add(name, _pairs(prompt, chosen, rejected), tokenizer, "A preference was added in the arena.")
+        return self._add(name, _pairs(prompt, chosen, rejected), tokenizer, say("data_change_preference"))
 
     def add_many(self, name: str, pairs: Iterable[tuple[str, str, str]], tokenizer=None) -> dict:
         """Appends pairs (prompt, chosen, rejected) in one new version; as `add`, else. Raises UserError without any."""
@@ -75,7 +76,7 @@ class Preferences:
     def _newest(self, name: str) -> DatasetInfo | None:
         same = [info for info in list_datasets(self._home) if info.name == name]
         if same and same[0].task != "preference":
-            raise UserError(f"The data set {name} is not one of preferences.", "Give the pairs a name of their own.")
+            raise UserError("err_no_preference_set", name=name)
         return same[0] if same else None
 
     def _write(self, name: str, rows: list[dict], before: DatasetInfo | None, tokenizer, change: str) -> DatasetInfo:
@@ -110,24 +111,21 @@ class Preferences:
 def _pairs(prompt, chosen, rejected) -> list[dict]:
     asked = Prompt.from_value(prompt)
     if asked.raw is not None:
-        raise UserError(
-            "A preference needs a question and its answers, and this was a raw continuation.",
-            "Switch “Raw continuation” off and compare again.",
-        )
+        raise UserError("err_preference_raw")
     others = [rejected] if isinstance(rejected, str) else rejected
     if not isinstance(others, (list, tuple)) or not 0 < len(others) <= _MOST_PAIRS:
-        raise UserError("There is no other answer.", "A preference needs two answers to one prompt.")
+        raise UserError("err_no_other_answer")
     better, worse = _answer(chosen), [_answer(text) for text in others]
     unlike = [text for text in dict.fromkeys(worse) if text.strip() != better.strip()]
     if not unlike:
-        raise UserError("The two answers are the same.", "Choose between answers that differ.")
+        raise UserError("err_same_answers")
     turns = [dict(message) for message in asked.messages]
     return [{"prompt": turns, "chosen": better, "rejected": text} for text in unlike]
 
 
 def _answer(text) -> str:
     if not isinstance(text, str) or not text.strip():
-        raise UserError("One of the answers is empty.", "Choose between answers that say something.")
+        raise UserError("err_empty_answer")
     return text.encode("utf-8", "replace").decode()
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from llmdemo.core.errors import UserError
+from llmdemo.core.sentences import say
 from llmdemo.data.encode import encode_prompt
 
 _ROLES = ("system", "user", "assistant")
@@ -26,7 +27,7 @@ class Prompt:
         if isinstance(value, str):
             value = [{"role": "user", "content": value}]
         if isinstance(value, dict) and "raw" in value:
-            return cls(raw=_text(value["raw"], "The text to go on from"))
+            return cls(raw=_text(value["raw"], say("what_raw_prompt")))
         if isinstance(value, dict):
             value = value.get("messages")
         return cls(messages=_messages(value))
@@ -45,39 +46,31 @@ def check_length(prompt_tokens: int, context: int, limit: int, variable: str = "
     """Raises UserError unless the prompt leaves room for one token in `context` (0: unknown) and is within `limit`,
     which comes from `variable`."""
     if prompt_tokens == 0:
-        raise UserError("The prompt has no tokens.", "Write at least one word.")
+        raise UserError("err_prompt_no_tokens")
     if prompt_tokens > limit and (not context or limit < context):
-        ruled = f" ({variable})" if variable else ""
-        raise UserError(
-            f"The prompt is {prompt_tokens:,} tokens long; at most {limit:,} are possible here{ruled}.",
-            "Shorten the prompt or its earlier turns.",
-        )
+        ruled = say("from_variable", name=variable) if variable else ""
+        raise UserError("err_prompt_too_long_here", prompt_tokens=prompt_tokens, limit=limit, ruled=ruled)
     if context and prompt_tokens >= context:
-        raise UserError(
-            f"The prompt is {prompt_tokens:,} tokens long; this model takes at most {context - 1:,}.",
-            "Shorten the prompt or its earlier turns, or choose a model with a longer context.",
-        )
+        raise UserError("err_prompt_too_long_model", prompt_tokens=prompt_tokens, most=context - 1)
 
 
 def _messages(value) -> tuple[dict, ...]:
     if not isinstance(value, (list, tuple)) or not value:
-        raise UserError("There is no prompt.", "Write a question, or choose one of the examples.")
+        raise UserError("err_no_prompt")
     if len(value) > _MOST_TURNS:
-        raise UserError(
-            f"The conversation has {len(value)} turns.", f"At most {_MOST_TURNS} are possible: begin a new one."
-        )
+        raise UserError("err_many_turns", n=len(value), most=_MOST_TURNS)
     messages = tuple(_message(index, item) for index, item in enumerate(value))
     if messages[-1]["role"] != "user":
-        raise UserError("The conversation does not end with your turn.", "Write what the model should answer to.")
+        raise UserError("err_not_your_turn")
     return messages
 
 
 def _message(index: int, item) -> dict:
     role = item.get("role") if isinstance(item, dict) else None
     if role not in _ROLES:
-        raise UserError(f"Turn {index + 1} has the role {str(role)[:40]!r}.", f"It must be one of {', '.join(_ROLES)}.")
+        raise UserError("err_turn_role", turn=index + 1, role=repr(str(role)[:40]), names=list(_ROLES))
     if role == "system" and index:
-        raise UserError(f"Turn {index + 1} is a system prompt.", "Only the first turn may be one.")
+        raise UserError("err_turn_system", turn=index + 1)
     content = item.get("content")
     # A model may answer nothing. An empty system turn stays, as in training: without it, templates put in their own.
     if content == "" and role != "user" or role == "system" and isinstance(content, str) and not content.strip():
@@ -87,11 +80,9 @@ def _message(index: int, item) -> dict:
 
 def _text(value, what: str) -> str:
     if not isinstance(value, str):
-        raise UserError(f"{what} is a {type(value).__name__}, not a text.", "Send it as a string.")
+        raise UserError("err_turn_no_text", what=what, kind=type(value).__name__)
     if not value.strip():
-        raise UserError(f"{what} is empty.", "Write a question, or choose one of the examples.")
+        raise UserError("err_turn_empty", what=what)
     if len(value) > _MOST_CHARACTERS:
-        raise UserError(
-            f"{what} is {len(value):,} characters long.", f"At most {_MOST_CHARACTERS:,} are read: shorten it."
-        )
+        raise UserError("err_turn_too_long", what=what, n=len(value), most=_MOST_CHARACTERS)
     return value.encode("utf-8", "replace").decode()  # lone surrogates have no token

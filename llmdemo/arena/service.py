@@ -32,6 +32,7 @@ from llmdemo.arena.response import ResponseAccumulator
 from llmdemo.arena.text import biases_of
 from llmdemo.arena.text_side import TextSide
 from llmdemo.core.errors import UserError
+from llmdemo.core.sentences import say
 from llmdemo.core.spaces import on_zero_gpu
 from llmdemo.core.store import Home
 from llmdemo.decoding import DecodeSettings
@@ -109,9 +110,9 @@ class Arena:
         limits = limits or self._limits
         ids = (model_ids,) if isinstance(model_ids, str) else tuple(model_ids or ())
         if not 1 <= len(ids) <= _MOST_MODELS:
-            raise UserError(f"{len(ids)} models were given.", f"Choose one, or {_MOST_MODELS} to set side by side.")
+            raise UserError("err_models_given", n=len(ids), most=_MOST_MODELS)
         if not all(type(token) is int and token >= 0 for token in prefix_ids):
-            raise UserError("The tokens to go on from are not token ids.", "They must be whole numbers of at least 0.")
+            raise UserError("err_no_token_ids")
         checked = DecodeSettings.from_dict(settings, limits)
         is_id = isinstance(run_id, str) and 0 < len(run_id) <= 64
         return Request(
@@ -219,8 +220,8 @@ class Arena:
         except (MemoryError, torch.OutOfMemoryError):
             state = {
                 "state": "failed",
-                "message": "The memory of this machine is full.",
-                "hint": "Ask for fewer new tokens or beams, or choose a smaller model.",
+                "message": say("end_memory_full"),
+                "hint": say("arena_memory_hint"),
             }
         yield {"type": "end", **state, "seconds": round(time.monotonic() - started, 3)}
 
@@ -232,10 +233,8 @@ class Arena:
                 put(event)
         except Exception as error:  # a bug: the consumer's thread raises it, after the page has been told
             _log.exception("a comparison failed")
-            message = f"The comparison failed ({type(error).__name__})."
-            put(
-                {"type": "end", "state": "failed", "message": message, "hint": "The app's log says more.", "seconds": 0}
-            )
+            message = say("arena_failed", kind=type(error).__name__)
+            put({"type": "end", "state": "failed", "message": message, "hint": say("arena_failed_hint"), "seconds": 0})
 
     def _is_stopped(self, request: Request) -> bool:
         return self._closed or request.run_id in self._stopped
@@ -351,10 +350,7 @@ def _check_fork(request: Request, models: list[Loaded]) -> None:
     """The tokens of a fork come from one model; another one may know them by other numbers."""
     spelt = [loaded.tokenizer.convert_ids_to_tokens(list(request.prefix_ids)) for loaded in models]
     if any(other != spelt[0] for other in spelt[1:]):
-        raise UserError(
-            "The two models cut text into different tokens, so only one of them can go on from this one.",
-            "Tick “this pane only”, or choose one model.",
-        )
+        raise UserError("err_different_tokens")
 
 
 def _batches(events: queue.SimpleQueue, every: float) -> Iterator[list[dict]]:

@@ -45,7 +45,7 @@ def decode(folder: Path, precision: str, prompt_ids: list[int], settings: Decode
         said = getattr(error, "message", None)  # Gradio's way of telling a person: no GPU free, quota used up
         if not said or isinstance(error, UserError):
             raise
-        raise UserError(f"No GPU was lent: {said}", "Wait a moment and try again, with fewer new tokens.") from error
+        raise UserError("err_no_gpu_lent", said=said) from error
 
 
 def _model(folder: str, precision: str):

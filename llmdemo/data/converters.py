@@ -3,6 +3,7 @@
 A converter takes a row, the roles and the notes, and returns records as shapes.py describes them; it raises Bad.
 """
 
+from llmdemo.core.sentences import say
 from llmdemo.data.columns import find
 from llmdemo.data.turns import as_turns, close, parse_transcript, strip_prompt, turns_in
 from llmdemo.data.values import MOST_ANSWERS, Bad, Notes, answers_in, as_json, as_text, unpacked, whole_characters
@@ -13,9 +14,7 @@ LONGEST_KIND = 80
 
 def _chat(row: dict, roles: dict, notes: Notes) -> list[dict]:
     if "desired" in roles and _is_false(row.get(roles["desired"])):
-        raise Bad(
-            "undesired", f"has an undesired answer ({roles['desired'][:40]} says false), which is not to be learned"
-        )
+        raise Bad("undesired", say("reason_undesired", column=roles["desired"][:40]))
     if "messages" in roles:
         turns = as_turns(row.get(roles["messages"]), notes)
         system = as_text(row.get(roles["system"]), notes) if "system" in roles else ""
@@ -23,7 +22,10 @@ def _chat(row: dict, roles: dict, notes: Notes) -> list[dict]:
             turns.insert(0, {"role": "system", "content": system})
         return [close(turns)]
     if roles["prompt"] not in row and roles["response"] not in row:
-        raise Bad("wrong_shape", f"has neither {roles['prompt'][:40]!r} nor {roles['response'][:40]!r}")
+        raise Bad(
+            "wrong_shape",
+            say("reason_neither", prompt=repr(roles["prompt"][:40]), response=repr(roles["response"][:40])),
+        )
     return [close(_answered(_question(row, roles, notes), row.get(roles["response"]), notes))]
 
 
@@ -44,7 +46,7 @@ def alternatives(value, record: dict, notes: Notes) -> list[str]:
         found = [] if found in (None, "", {}) else [found]
     texts = [*record.get("alternatives", ()), *found]
     if not all(isinstance(text, str) for text in texts):
-        raise Bad("wrong_shape", "has other right answers that are no texts")
+        raise Bad("wrong_shape", say("reason_other_answers"))
     others = dict.fromkeys(whole_characters(text) for text in texts if text.strip())
     others.pop(record["messages"][-1]["content"], None)
     if others:
@@ -76,10 +78,10 @@ def _question(row: dict, roles: dict, notes: Notes) -> list[dict]:
         turns.append({"role": "system", "content": system})
     history = unpacked(row.get(roles["history"])) if "history" in roles else None
     if isinstance(history, str | dict) and history:
-        raise Bad("wrong_roles", "has a history that is not a list of [instruction, answer]")
+        raise Bad("wrong_roles", say("reason_history"))
     for pair in history if isinstance(history, list) else ():
         if not isinstance(pair, list | tuple) or len(pair) != 2:
-            raise Bad("wrong_roles", "has a history that is not a list of [instruction, answer]")
+            raise Bad("wrong_roles", say("reason_history"))
         turns += [
             {"role": role, "content": as_text(text, notes)}
             for role, text in zip(("user", "assistant"), pair, strict=True)
@@ -105,7 +107,7 @@ def tools_text(value, notes: Notes) -> str | None:
         return None
     tools = tools if isinstance(tools, list) else [tools]
     if not all(isinstance(tool, dict) for tool in tools):
-        raise Bad("wrong_shape", "has tools that are no list of objects")
+        raise Bad("wrong_shape", say("reason_tools"))
     wrapped = [
         {"type": "function", "function": tool} if "name" in tool and "function" not in tool else tool for tool in tools
     ]
@@ -115,11 +117,11 @@ def tools_text(value, notes: Notes) -> str | None:
 def _instances(row: dict, roles: dict, notes: Notes) -> list[dict]:
     instances = row.get(roles["instances"])
     if not isinstance(instances, list) or not instances:
-        raise Bad("empty_response", "has no instances")
+        raise Bad("empty_response", say("reason_no_instances"))
     records = []
     for instance in instances:
         if not isinstance(instance, dict):
-            raise Bad("wrong_shape", "has an instance that is not an object")
+            raise Bad("wrong_shape", say("reason_instance"))
         names = {key.strip().lower(): key for key in instance}
         answer = find("response", names)
         notes.leave(instance.keys() - {names.get("input"), answer}, instance)
@@ -132,18 +134,18 @@ def _instances(row: dict, roles: dict, notes: Notes) -> list[dict]:
 def _text(row: dict, roles: dict, notes: Notes) -> list[dict]:
     text = as_text(row.get(roles["text"]), notes)
     if not text.strip():
-        raise Bad("empty_response", "has no text")
+        raise Bad("empty_response", say("reason_no_plain_text"))
     return [{"text": text}]
 
 
 def _classify(row: dict, roles: dict, notes: Notes) -> list[dict]:
     text, label = as_text(row.get(roles["text"]), notes), _label(row.get(roles["label"]), notes)
     if not text.strip():
-        raise Bad("empty_instruction", "has no text")
+        raise Bad("empty_instruction", say("reason_no_plain_text"))
     if not label:
-        raise Bad("empty_response", "has no label")
+        raise Bad("empty_response", say("reason_no_label"))
     if len(label) > 200:
-        raise Bad("wrong_shape", "has a label of over 200 characters")
+        raise Bad("wrong_shape", say("reason_long_label"))
     return [{"text": text, "label": label}]
 
 
@@ -154,7 +156,7 @@ def _label(value, notes: Notes) -> str:
     if isinstance(value, list) and len(value) == 1:
         return _label(value[0], notes)
     if isinstance(value, list | dict) and value:
-        raise Bad("wrong_shape", "has several labels, where one must stand")
+        raise Bad("wrong_shape", say("reason_labels"))
     return as_text(value, notes).strip()
 
 
@@ -171,11 +173,11 @@ def _preference(row: dict, roles: dict, notes: Notes) -> list[dict]:
         chosen, rejected = parse_transcript(chosen), parse_transcript(rejected)
     (before, good), (other, bad) = strip_prompt(chosen, prompt, notes), strip_prompt(rejected, prompt, notes)
     if before != other:
-        raise Bad("wrong_roles", "has a chosen and a rejected answer to different prompts")
+        raise Bad("wrong_roles", say("reason_prompts"))
     if good.strip() == bad.strip():
-        raise Bad("same_answers", "has the same text as chosen and as rejected")
+        raise Bad("same_answers", say("reason_same"))
     if not good.strip() or not bad.strip():
-        raise Bad("empty_response", "has an empty answer")
+        raise Bad("empty_response", say("reason_empty_answer"))
     checked = close([*before, {"role": "assistant", "content": good}])
     return [{"messages": checked["messages"][:-1], "chosen": good, "rejected": bad}]
 

@@ -66,4 +66,4 @@ def merge_labels(labels: list[str], most: int | None = MOST_CLASSES) -> Classes:
 
 def _merged(group: list[str]) -> str:
     others = ", ".join(repr(label[:40]) for label in group[1:4])
-    return f"The labels {group[0][:40]!r} and {others} differ only in case or blanks, or as 1 and 1.0 do: they are one class."
+    return say("note_labels_merged", first=repr(group[0][:40]), others=others)

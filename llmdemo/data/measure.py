@@ -240,4 +240,4 @@ class Stopped(UserError):
     """The person stopped the work; nothing of it is kept."""
 
     def __init__(self):
-        super().__init__("Stopped: nothing was kept.", "Start again when you like.")
+        super().__init__(say("measure_stopped"), say("measure_stopped_hint"))

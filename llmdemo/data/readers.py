@@ -94,7 +94,7 @@ def _parse_line(data: bytes, line: int, path: Path):
     except UnicodeDecodeError as error:
         raise not_utf8(path, "utf-8-sig") from error
     except json.JSONDecodeError as error:
-        reason = f"{error.msg} at column {error.colno}"
+        reason = say("reason_at_column", what=error.msg, column=error.colno)
     except RecursionError:
         reason = say("reason_nested")
     except ValueError:

@@ -208,8 +208,7 @@ def _find_desired(dicts: list[dict], roles: dict[str, str]) -> None:
         _columns(dicts),
         {**{role: roles[role] for role in ("prompt", "response", "messages") if role in roles}, "desired": column},
         "chat",
-        f"The column {column[:40]!r} says 0 or 1 of each answer: is it whether an answer is desired (KTO)? Then those with 0 "
-        "are left out; else all are learned.",
+        say("columns_desired", column=repr(column[:40])),
     )
 
 

@@ -7,6 +7,7 @@ models and no files.
 import numpy as np
 
 from llmdemo.core.errors import UserError
+from llmdemo.core.sentences import say
 from llmdemo.data.labels import spelling
 from llmdemo.data.records import Records
 from llmdemo.settings.training import SPLIT_VERSION
@@ -95,14 +96,14 @@ def why_none(records: Records, eval_share: float) -> str:
     """A sentence that says why `split` holds nothing out of these records."""
     count, groups = len(records), len(np.unique(records.groups))
     if not eval_share:
-        return "Nothing is held out, as eval_share is 0: the run has no held-out loss, and no one can tell how well it goes on."
+        return say("note_eval_share_0")
     if groups == 1 and count > 1:
-        why = f"all {count:,} records ask the same or nearly the same"
+        why = say("why_all_same", count=count)
     elif groups < count:
-        why = f"the {count:,} records ask only {groups:,} different things, too few to set one aside"
+        why = say("why_too_few", count=count, groups=groups)
     else:
-        why = f"there {'is' if count == 1 else 'are'} only {count:,} record{'' if count == 1 else 's'}"
-    return f"Nothing is held out: {why}. The run has no held-out loss. Add other records, or mark some as eval in a column split."
+        why = say("why_only", n=count)
+    return say("note_nothing_held_out", why=why)
 
 
 # ---- inside

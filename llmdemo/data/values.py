@@ -9,6 +9,8 @@ from typing import TypeGuard
 
 import orjson
 
+from llmdemo.core.sentences import say
+
 _NOTHING: tuple = (None, "", [], {})
 MOST_ANSWERS = 100
 """Most right answers that are kept of a record."""
@@ -80,7 +82,7 @@ def as_json(value) -> str:
     try:
         return whole_characters(json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=_scalar))
     except (TypeError, ValueError, RecursionError) as error:
-        raise Bad("wrong_shape", "has a value that cannot be written as text") from error
+        raise Bad("wrong_shape", say("reason_no_text")) from error
 
 
 def _scalar(value) -> str:
@@ -94,13 +96,13 @@ def _scalar(value) -> str:
         try:
             return value.decode()
         except UnicodeDecodeError as error:
-            raise Bad("wrong_shape", "has bytes that are not text") from error
+            raise Bad("wrong_shape", say("reason_bytes")) from error
     if isinstance(value, int | decimal.Decimal | datetime.timedelta):
         try:
             return str(value)
         except ValueError as error:  # an integer of over 4,300 digits
-            raise Bad("wrong_shape", "has a number that is too long") from error
-    raise Bad("wrong_shape", "has a value that cannot be written as text")
+            raise Bad("wrong_shape", say("reason_long_number")) from error
+    raise Bad("wrong_shape", say("reason_no_text"))
 
 
 # ---- parts of content ----
@@ -122,7 +124,7 @@ def parts_text(parts: list[dict], notes: Notes) -> str:
     texts = []
     for part in parts:
         if part["type"] not in _TEXT_PARTS or not isinstance(part.get("text"), str):
-            raise Bad("wrong_shape", f"has a part that is no text ({part['type'][:40]!r}), such as a picture")
+            raise Bad("wrong_shape", say("reason_part", kind=repr(part["type"][:40])))
         notes.leave(part.keys() - {"type", "text"}, part)
         texts.append(whole_characters(part["text"]))
     return "".join(texts)

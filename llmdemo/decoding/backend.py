@@ -33,10 +33,7 @@ def forward_for(model, precision: str = "auto", waits: bool = False) -> FusedLla
         return StaticForward(weights) if weights.device.type == "cuda" and not waits else FusedLlamaForward(weights)
     own = next(model.parameters()).dtype
     if precision != "auto" and _DTYPES[precision] != own or precision == "int8":
-        raise UserError(
-            f"This model runs only in the precision it was loaded in, {str(own).removeprefix('torch.')}; {precision} was asked.",
-            'Choose the precision "auto".',
-        )
+        raise UserError("err_own_precision", own=str(own).removeprefix("torch."), precision=precision)
     return ModelForward(model)
 
 

@@ -41,25 +41,16 @@ def _waits(settings: DecodeSettings) -> bool:
 def check_prompt(model, prompt_ids) -> list[int]:
     """`prompt_ids` as a list of ints that `model` can go on from, or a UserError."""
     if getattr(model.config, "is_encoder_decoder", False):
-        raise UserError(
-            "This is an encoder-decoder model; the arena compares decoder-only language models.",
-            "Choose a causal model, such as a Llama, Qwen, Mistral or GPT-2 model.",
-        )
+        raise UserError("err_arena_encoder_decoder")
     if not model.can_generate():
-        raise UserError(
-            f"{type(model).__name__} has no head that predicts the next token.",
-            "Choose a causal language model; a classifier can be tried where it was trained.",
-        )
+        raise UserError("err_no_head", kind=type(model).__name__)
     prompt = [int(token) for token in prompt_ids]
     if not prompt:
-        raise UserError("The prompt is empty.", "Type at least one word.")
+        raise UserError("err_prompt_empty")
     check_tokens(model, prompt)
     context = context_length(model)
     if context is not None and len(prompt) >= context:
-        raise UserError(
-            f"The prompt has {len(prompt):,} tokens; this model's context holds {context:,}, the answer included.",
-            f"Shorten it to at most {context - 1:,} tokens.",
-        )
+        raise UserError("err_context_full", n=len(prompt), context=context, most=context - 1)
     return prompt
 
 
@@ -68,10 +59,7 @@ def check_tokens(model, ids) -> None:
     vocabulary = model.get_input_embeddings().weight.shape[0]
     strange = next((token for token in ids if not 0 <= token < vocabulary), None)
     if strange is not None:
-        raise UserError(
-            f"The text holds a token that the model does not have: {strange:,}; its embedding has {vocabulary:,} rows.",
-            "Use the tokenizer that belongs to this model, or enlarge the embedding (resize_token_embeddings) and save it.",
-        )
+        raise UserError("err_strange_token", strange=strange, vocabulary=vocabulary)
 
 
 def _resolved(model, settings: DecodeSettings) -> Resolved:
@@ -80,10 +68,7 @@ def _resolved(model, settings: DecodeSettings) -> Resolved:
     if not resolved.biases:
         by_text = next((key for key in settings.logit_bias if not key.isdecimal()), None)
         if settings.bad_words or by_text is not None:
-            raise UserError(
-                "Texts are to be banned or biased, and decoding knows no tokenizer.",
-                "Give their token ids: DecodeSettings.resolved, or logit_bias with ids as keys.",
-            )
+            raise UserError("err_words_without_tokenizer")
         ids = tuple(((int(key),), bias) for key, bias in settings.logit_bias.items())
         resolved = replace(resolved, biases=ids)
     check_tokens(model, [token for tokens, _ in resolved.biases for token in tokens])
@@ -95,12 +80,10 @@ def _resolved(model, settings: DecodeSettings) -> Resolved:
 def _check_needs_no_texts(settings: DecodeSettings) -> None:
     """Raises UserError where what was asked for is about texts, which are not decoding's."""
     lane = next((lane for lane in settings.lanes if lane.strategy in ("self_consistency", "mbr")), None)
-    asked = "Stop strings are" if settings.stop else f"The strategy {lane.strategy} is" if lane else ""
-    if asked:
-        raise UserError(
-            f"{asked} about texts, and decoding knows no tokenizer.",
-            "Give one that does: DecodeSettings.resolved.texts (llmdemo.arena.text_side.TextSide has a tokenizer).",
-        )
+    if settings.stop:
+        raise UserError("err_stop_without_tokenizer")
+    if lane:
+        raise UserError("err_strategy_without_tokenizer", strategy=lane.strategy)
 
 
 def context_length(model) -> int | None:

@@ -22,7 +22,7 @@ _HEADS = (256, 4096)
 def keep_top_k(logits: torch.Tensor, k: int) -> torch.Tensor:
     """Mask (…, V) of the k likeliest tokens, and of every token as likely as the k-th. k > V keeps all."""
     if type(k) is not int or k < 1:
-        raise UserError(f"top_k is {k!r}.", "It must be a whole number of at least 1.")
+        raise UserError("err_top_k", k=repr(k))
     k = min(k, logits.shape[-1])
     kth = logits.topk(k, dim=-1).values[..., -1:]  # (…, 1)
     return (logits >= kth) & (logits > -torch.inf)
@@ -113,7 +113,7 @@ def keep_top_n_sigma(logits: torch.Tensor, n: float) -> torch.Tensor:
     population's, over the possible tokens.
     """
     if not isinstance(n, (int, float)) or isinstance(n, bool) or not 0 < n < math.inf:
-        raise UserError(f"top_n_sigma is {n!r}.", "It must be a number above 0.")
+        raise UserError("err_top_n_sigma", n=repr(n))
     possible, wide = logits > -torch.inf, logits.double()
     count = possible.sum(-1, keepdim=True)  # (…, 1)
     mean = wide.masked_fill(~possible, 0).sum(-1, keepdim=True) / count
@@ -162,4 +162,4 @@ def exact_hit_tolerance(dtype: torch.dtype) -> float:
 
 def _check_share(name: str, value: float) -> None:
     if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value <= 1:
-        raise UserError(f"{name} is {value!r}.", "It must be a number from 0 to 1.")
+        raise UserError("err_no_share", name=name, value=repr(value))

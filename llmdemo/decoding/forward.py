@@ -6,11 +6,12 @@ and the reference of the fused forward (fused_llama.py), which does the same for
 
 import torch
 
+from llmdemo.core.sentences import say
 from llmdemo.decoding.past import AGAIN, COPIES, Past, way_of
 
 NOTES = {
-    COPIES: "This model's past has no way of its own to be shared between lanes: each lane's rows get a copy.",
-    AGAIN: "This model's past cannot be shared between lanes: the whole text is read again at each step, which is slower.",
+    COPIES: say("note_past_copied"),
+    AGAIN: say("note_past_none"),
 }
 """What people should know where a model's cache does not serve several lanes by itself."""
 

@@ -61,9 +61,7 @@ def loaded(entry, dtype: torch.dtype, load=load_causal):
     try:
         model, tokenizer = load(entry, dtype=dtype)
     except (MemoryError, torch.OutOfMemoryError) as error:
-        raise UserError(
-            f"{entry.title} does not fit into memory.", "Choose a smaller model, or precision bf16."
-        ) from error
+        raise UserError("err_model_too_large", title=entry.title) from error
     try:
         yield model, tokenizer
     finally:

@@ -64,7 +64,7 @@ def explain(model, tokenizer, text: str, max_length: int = 512) -> dict:
     """
     encoded = _encode([text], tokenizer, _limit(model, max_length))[0]
     if not text.strip() or not encoded.input_ids:
-        raise UserError("There is no text to classify.", "Write or paste at least one word.")
+        raise UserError("err_no_text")
     ids = torch.tensor([encoded.input_ids], device=model.device)
     with torch.enable_grad():
         embedded = model.get_input_embeddings()(ids).detach().requires_grad_()  # [1, t, h]

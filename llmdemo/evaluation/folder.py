@@ -54,9 +54,7 @@ class EvaluationFolder(JobFolder):
 
     def _require(self, problem: str, name: str) -> None:
         if problem:
-            raise UserError(
-                f"{name} of the evaluation {self.id} is damaged ({problem}).", "Delete it and evaluate again."
-            )
+            raise UserError("err_evaluation_damaged", name=name, id=self.id, problem=problem)
 
     def write(self, name: str, value: dict) -> None:
         write_json(self.path / f"{name}.json", value)

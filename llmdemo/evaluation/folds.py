@@ -5,6 +5,7 @@ Imports no torch; knows nothing of what a run does.
 
 from llmdemo import prepare
 from llmdemo.core.errors import UserError
+from llmdemo.core.sentences import say
 from llmdemo.core.store import Home, new_id
 from llmdemo.evaluation.heldout import run_config
 
@@ -16,13 +17,10 @@ def start_folds(home: Home, runs, evaluations, config: dict, folds: int) -> str:
     """
     checked, info, entry = prepare.checked(home, {**config, "folds": folds, "fold": 0})
     if info.task != "classify":
-        raise UserError(f"{info.name} has no labels.", "Cross-validation is offered for data with labels.")
+        raise UserError("err_no_labels", name=info.name)
     if _has_learned(home, entry.id, info.content_hash):
-        raise UserError(
-            f"{entry.title} has learned from {info.name} already, from what the folds would hold out too.",
-            "Start from the model that it was made of.",
-        )
-    label = f"{folds} folds of {info.name}"
+        raise UserError("err_learned_already", title=entry.title, data=info.name)
+    label = say("folds_of", folds=folds, name=info.name)
     group = {"id": new_id("group"), "kind": "kfold", "label": label[:100]}
     started: list[str] = []
     try:

@@ -36,10 +36,7 @@ def held_out(home: Home, spec: Spec) -> HeldOut:
     records = data.open_records(home, spec.dataset_id)
     train, held = data.split(records, spec.split_seed, spec.eval_share, spec.fold, spec.folds, spec.split_version)
     if not len(held):
-        raise UserError(
-            f"Nothing of {records.info.name} can be asked. {data.why_none(records, spec.eval_share)}",
-            "Choose other data: the one that the model's own run was on, or one with more different records.",
-        )
+        raise UserError("err_none_can_be_asked", name=records.info.name, why=data.why_none(records, spec.eval_share))
     return HeldOut(records, train, _in_order(records, held, spec)[: spec.limit])
 
 
@@ -68,9 +65,7 @@ def run_config(home: Home, model_id: str) -> dict | None:
         return None
     except (ValueError, AttributeError, UserError) as error:
         why = error.message if isinstance(error, UserError) else str(error)[:100]
-        raise UserError(
-            f"The settings of the run {model_id} are damaged ({why}).", "Choose another model, or delete the run."
-        ) from error
+        raise UserError("err_run_settings_damaged", model_id=model_id, why=why) from error
     return config
 
 

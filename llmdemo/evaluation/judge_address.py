@@ -10,10 +10,11 @@ import socket
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from llmdemo.core.sentences import say
 from llmdemo.evaluation.judge import JudgeFailed
 
 _NOBODYS = ("metadata.google.internal", "metadata", "instance-data")
-_EXAMPLE = "Give one such as http://localhost:11434/v1."
+_EXAMPLE = say("judge_example")
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,8 @@ def checked_key(key: str) -> str:
     key = key.strip()
     if not (key.isascii() and key.isprintable()):
         raise JudgeFailed(
-            "The judge's key has characters that no key has.",
-            "A key has letters, digits and signs of the keyboard only: copy it again, without quotes around it.",
+            say("judge_key"),
+            say("judge_key_hint"),
         )
     return key
 
@@ -44,13 +45,11 @@ def parsed_url(url: str, with_key: bool) -> Address:
         parts = urlsplit(url.strip())
         host, port = parts.hostname or "", parts.port
     except ValueError:  # a bracket that is not closed, a port that is no number
-        raise JudgeFailed(f"{_shown(url)!r} is no address of a judge.", _EXAMPLE) from None
+        raise JudgeFailed(say("judge_no_url", url=repr(_shown(url))), _EXAMPLE) from None
     if parts.scheme not in ("http", "https") or not host:
-        raise JudgeFailed(f"{_shown(url)!r} is no address of a judge.", _EXAMPLE)
+        raise JudgeFailed(say("judge_no_url", url=repr(_shown(url))), _EXAMPLE)
     if parts.username or parts.password or parts.query or parts.fragment:
-        raise JudgeFailed(
-            "The judge's address holds a password or a query.", "Give the plain address, and the key by itself."
-        )
+        raise JudgeFailed(say("judge_url_secret"), say("judge_url_secret_hint"))
     base = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
     whole = base if base.endswith("/chat/completions") else f"{base}/chat/completions"
     encrypted = parts.scheme == "https"
@@ -73,15 +72,13 @@ def checked_url(url: str, with_key: bool) -> tuple[str, bool]:
 def _check(address: Address, found: list, with_key: bool) -> None:
     """Raises JudgeFailed where one of the addresses `found` for the host, perhaps none, may not be asked."""
     if address.host.lower().rstrip(".") in _NOBODYS or any(map(_is_nobodys, found)):
-        raise JudgeFailed(f"{address.host} is no address that may be asked.", "Give a judge's address.")
+        raise JudgeFailed(say("judge_url_forbidden", host=address.host), say("judge_url_forbidden_hint"))
     if with_key and found and not address.encrypted and not _are_local(found):
         raise _unencrypted()
 
 
 def _unencrypted() -> JudgeFailed:
-    return JudgeFailed(
-        "The key would travel unencrypted to another network.", "Give an address that begins with https."
-    )
+    return JudgeFailed(say("judge_unencrypted"), say("judge_unencrypted_hint"))
 
 
 def _literal(host: str) -> list:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 import httpx
 
+from llmdemo.core.sentences import say
 from llmdemo.evaluation.judge import JudgeFailed
 from llmdemo.evaluation.judge_address import checked_key, checked_url
 
@@ -20,7 +21,7 @@ _MOST_TOKENS = 600
 _MOST_QUOTED = 200
 _TRIES = 3
 _LONGEST_PAUSE = 20.0
-_HINT = "Check the judge's address, its model and its key; everything else was evaluated and kept."
+_HINT = say("judge_hint")
 
 
 class _Deadline:
@@ -100,7 +101,7 @@ class EndpointJudge:
                 if deadline.missed or isinstance(error, httpx.TimeoutException):
                     raise self._late() from error
                 if isinstance(error, (httpx.HTTPError, httpx.InvalidURL, OSError)):
-                    raise JudgeFailed(f"The judge cannot be reached ({type(error).__name__}).", _HINT) from error
+                    raise JudgeFailed(say("judge_unreached", kind=type(error).__name__), _HINT) from error
                 raise
         if deadline.missed:
             raise self._late()
@@ -109,31 +110,31 @@ class EndpointJudge:
     def _read(self, body: dict) -> tuple[int, dict, bytes]:
         with self._client.stream("POST", self._url, json=body) as answer:
             if answer.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
-                raise JudgeFailed("The judge's answer is compressed, which it was asked not to be.", _HINT)
+                raise JudgeFailed(say("judge_compressed"), _HINT)
             content = bytearray()
             for piece in answer.iter_raw():
                 content += piece
                 if len(content) > _MOST_BYTES:
-                    raise JudgeFailed("The judge's answer is larger than 2 MB.", _HINT)
+                    raise JudgeFailed(say("judge_large"), _HINT)
             return answer.status_code, dict(answer.headers), bytes(content)
 
     def _late(self) -> JudgeFailed:
-        return JudgeFailed(f"The judge did not answer within {self._timeout:g} seconds.", _HINT)
+        return JudgeFailed(say("judge_late", seconds=f"{self._timeout:g}"), _HINT)
 
     def _text(self, status: int, content: bytes) -> str:
         if status in (401, 403):  # not in its own words: they may hold a part of the key
-            raise JudgeFailed(f"The judge refused the key (status {status}).", "Give a key that is valid there.")
+            raise JudgeFailed(say("judge_refused", status=status), say("judge_refused_hint"))
         if 300 <= status < 400:
-            raise JudgeFailed("The judge's address leads elsewhere, and redirects are not followed.", _HINT)
+            raise JudgeFailed(say("judge_redirect"), _HINT)
         said = self._quoted(content)
         if status == 404:
-            raise JudgeFailed(f"The judge's address or its model is not known there (status 404){said}.", _HINT)
+            raise JudgeFailed(say("judge_404", said=said), _HINT)
         if status != 200:
-            raise JudgeFailed(f"The judge answered with status {status}{said}.", _HINT)
+            raise JudgeFailed(say("judge_status", status=status, said=said), _HINT)
         try:
             text = json.loads(content)["choices"][0]["message"]["content"]
         except (ValueError, LookupError, TypeError, RecursionError) as error:
-            raise JudgeFailed("The judge's answer is not what an OpenAI-compatible endpoint says.", _HINT) from error
+            raise JudgeFailed(say("judge_odd"), _HINT) from error
         return text if isinstance(text, str) else ""
 
     def _quoted(self, content: bytes) -> str:

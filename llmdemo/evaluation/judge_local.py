@@ -7,6 +7,7 @@ is the mean of 1 … 5 under the model's own probabilities (as G-Eval weights th
 import torch
 
 from llmdemo.core.errors import UserError
+from llmdemo.core.sentences import say
 from llmdemo.data.encode import encode_prompt
 from llmdemo.decoding.prompts import PaddedRows
 from llmdemo.evaluation.judge import JudgeFailed
@@ -70,4 +71,4 @@ class LocalJudge:
 
 
 def _strange() -> UserError:
-    return JudgeFailed("This model's tokenizer has no tokens for the digits 1 to 5.", "Choose another judge.")
+    return JudgeFailed(say("judge_no_digits"), say("judge_no_digits_hint"))

@@ -4,6 +4,7 @@ Knows how judges are reached and nothing of how pages show it. A judge that fail
 """
 
 from llmdemo.core.errors import UserError
+from llmdemo.core.sentences import say
 from llmdemo.core.store import Home
 from llmdemo.evaluation.answers import chunks, identity, loaded, precision_of
 from llmdemo.evaluation.folder import Kept
@@ -105,8 +106,8 @@ def _ask_endpoint(job: Job, home: Home, spec: JudgeSpec, pairs: list[Pair], key:
             unclear = unclear + 1 if None in scores else 0
             if unclear >= _MOST_UNCLEAR:
                 raise JudgeFailed(
-                    f"{unclear} answers of the judge in a row held no scores.",
-                    "Choose a model that follows instructions; what was judged before is kept.",
+                    say("judge_unclear", n=unclear),
+                    say("judge_unclear_hint"),
                 )
             yield [_line(pair, spec, *scores)]
     finally:

@@ -196,10 +196,7 @@ def _order(entry, own: list[str], labels: list[str]) -> list[int]:
     """Where each of `labels` stands among the model's `own`, which may spell them otherwise. Raises UserError."""
     place = {spelling(label): number for number, label in enumerate(own)}
     if len(own) != len(labels) or place.keys() != set(map(spelling, labels)):
-        raise UserError(
-            f"{entry.title} knows the classes {', '.join(own[:6])}; the data has {', '.join(labels[:6])}.",
-            "Choose the data that it was trained on, or data with the same labels.",
-        )
+        raise UserError("err_other_classes", title=entry.title, names=list(own[:6]), names2=list(labels[:6]))
     return [place[spelling(label)] for label in labels]
 
 

@@ -84,7 +84,7 @@ class Evaluations(JobsOfKind):
                 raise UserError("err_eval_not_text", name=info.name)
             kind = "decoding"
         if spec.kind not in ("", kind):
-            raise UserError(f"{info.name} is for {kind!r}, not for {spec.kind!r}.", "Leave kind out.")
+            raise UserError("err_kind_of_data", name=info.name, kind=repr(kind), asked=repr(spec.kind))
         model_ids = spec.model_ids or (("starter",) if kind in WRITTEN else ())
         self._check_models(kind, model_ids, spec)
         if spec.judge.kind == "endpoint":  # so that no model runs for hours before a slip of the pen is told
@@ -159,7 +159,7 @@ class Evaluations(JobsOfKind):
         """A .csv in `folder` with all records, whole. Raises UserError where there is none yet, or of another kind."""
         records = self.records(evaluation_id)
         if not records or "loss" not in records[0]:
-            raise UserError("There are no records to save yet.", "Wait until the models have been asked.")
+            raise UserError("err_no_records_to_save")
         path = folder / f"{evaluation_id}.csv"
         write_csv(records, path)
         return path
@@ -177,9 +177,9 @@ class Evaluations(JobsOfKind):
         """What a cross-validation waits for; raises UserError when a run of it did not end well."""
         states = self._run_states(EvaluationFolder(folder.path).about()["spec"])
         if waits_for := sum(state in (QUEUED, *ALIVE) for state in states):
-            return f"Waits for {waits_for} of its runs."
+            return say("eval_waits_runs", n=waits_for)
         if failed := sum(state != COMPLETED for state in states):
-            raise UserError(f"{failed} of the runs did not end well.", "Resume them in Train, then this.")
+            raise UserError("err_runs_failed", failed=failed)
         return ""
 
     def _run_states(self, spec: dict) -> list[str]:
@@ -199,19 +199,18 @@ class Evaluations(JobsOfKind):
             return
         if not 1 <= len(model_ids) <= 2 or len(set(model_ids)) != len(model_ids):
             raise UserError(
-                f"{len(model_ids)} models were given{' twice' if len(model_ids) == 2 else ''}.",
-                "Give one model, or two different ones to compare.",
+                "err_same_model_twice" if len(model_ids) == 2 else "err_models_given_to_evaluate", n=len(model_ids)
             )
         for model_id in model_ids:
             entry = catalog.resolve(self._home, model_id)
             if kind == "classify" and entry.task != "classify":
-                raise UserError(f"{entry.title} does not classify.", "Choose a model that was tuned to classify.")
+                raise UserError("err_no_classifier", title=entry.title)
             if kind != "classify" and not entry.writes:
-                raise UserError(f"{entry.title} does not write texts.", "Choose a causal model, or data with labels.")
+                raise UserError("err_no_writer_of_name", title=entry.title)
         if spec.judge.kind == "model" and not catalog.resolve(self._home, spec.judge.model_id).writes:
-            raise UserError("The judge does not write texts.", "Choose a causal model as the judge.")
+            raise UserError("err_judge_no_writer")
         if spec.judge.kind != "none" and (kind != "answers" or len(model_ids) < 2):
-            raise UserError("There is nothing to judge.", "A judge compares the answers of two models.")
+            raise UserError("err_nothing_to_judge")
 
     def _titles(self, spec: Spec) -> dict:
         """Names that stay readable when the things are gone."""

@@ -2,13 +2,14 @@
 
 import time
 
+from llmdemo.core.sentences import say
 from llmdemo.evaluation.folder import EvaluationFolder
 from llmdemo.jobs import End, JobFolder, process
 from llmdemo.jobs.digest import number, text
 from llmdemo.jobs.reader import Reader
 from llmdemo.jobs.states import FAILED, FINAL, LOST, OUT_OF_MEMORY, RUNNING, STOPPED, STOPPING, WORKER_ERROR
 
-_RESUME = "Resume goes on from here."
+_RESUME = say("resume_here")
 
 
 def take_over(job: JobFolder) -> None:
@@ -41,8 +42,8 @@ def _end(state: object, message: str, hint: str) -> End | None:
     """None of one that waits."""
     if state in (RUNNING, STOPPING):
         if state == STOPPING:
-            return End(STOPPED, "", "Stopped.", _RESUME)
-        return End(FAILED, LOST, "The process of the evaluation is gone and left no word.", _RESUME)
+            return End(STOPPED, "", say("end_stopped"), _RESUME)
+        return End(FAILED, LOST, say("end_lost_evaluation"), _RESUME)
     if not isinstance(state, str) or state not in FINAL:
         return None
     reason = OUT_OF_MEMORY if "memory" in message else WORKER_ERROR

@@ -40,7 +40,7 @@ class Classifiers:
     def explain(self, model_id: str, text: str) -> dict:
         """See classifier.explain. Raises UserError for a model that does not classify, or a text of no or many words."""
         if not isinstance(text, str) or len(text) > _MOST_CHARACTERS:
-            raise UserError(f"The text is longer than {_MOST_CHARACTERS:,} characters.", "Give it in parts, or a file.")
+            raise UserError("err_text_too_long", most=_MOST_CHARACTERS)
         threads.use_all()
         with self._cache.use(self._entry(model_id)) as loaded, loaded.lock:
             return classifier.explain(loaded.model, loaded.tokenizer, text)
@@ -49,11 +49,9 @@ class Classifiers:
         """(labels, a probability a label for each text, tokens read). Raises UserError as `explain` does."""
         long = next((text for text in texts if len(text) > _MOST_CHARACTERS), None)
         if long is not None:
-            raise UserError(
-                f"A text has {len(long):,} characters.", f"At most {_MOST_CHARACTERS:,} are read: give it in parts."
-            )
+            raise UserError("err_text_of_many_too_long", n=len(long), most=_MOST_CHARACTERS)
         if not texts or not all(text.strip() for text in texts):
-            raise UserError("There is no text to classify.", "Each must have at least one word.")
+            raise UserError("err_no_texts_to_classify")
         threads.use_all()
         with self._cache.use(self._entry(model_id)) as loaded, loaded.lock:
             labels = classifier.labels_of(loaded.model)
@@ -88,7 +86,7 @@ class Classifiers:
     def _entry(self, model_id: str):
         entry = catalog.resolve(self._home, model_id)
         if entry.task != "classify":
-            raise UserError(f"{entry.title} does not classify.", "Choose a model that was tuned to classify.")
+            raise UserError("err_no_classifier", title=entry.title)
         return entry
 
 
@@ -103,7 +101,7 @@ def read_texts(path: Path, settings: Settings) -> list[str]:
             if len(found) >= MOST_TEXTS:
                 break
     if not found:
-        raise UserError(f"{shown_name(path.name)} holds no texts.", "Give a column named text, or a text a line.")
+        raise UserError("err_no_texts", name=shown_name(path.name))
     return found
 
 

@@ -8,13 +8,14 @@ import os
 import sys
 from pathlib import Path
 
+from llmdemo.core.sentences import say
 from llmdemo.core.store import Home
 from llmdemo.evaluation.folder import EvaluationFolder
 from llmdemo.evaluation.job import Job
 from llmdemo.jobs.worker import perform, read_secret
 from llmdemo.settings.evaluation import Spec
 
-RESUME = "Resume goes on from here; what was done is kept."
+RESUME = say("resume_evaluation")
 
 
 def main(argv: list[str], stdin=None) -> int:

@@ -19,15 +19,12 @@ def rungs(runs: int, steps: int, least_steps: int, eta: int) -> list[tuple[int, 
     second rung.
     """
     if eta < 2:
-        raise UserError(f"eta is {eta}.", "It must be 2 or more: one in eta runs goes on.")
+        raise UserError("err_eta", eta=eta)
     if runs < eta:
-        raise UserError(f"{runs} runs cannot be halved by {eta}.", f"Start with {eta} or more, such as {eta * eta}.")
+        raise UserError("err_few_to_halve", runs=runs, eta=eta, example=eta * eta)
     least_steps = max(1, least_steps)
     if steps < least_steps * eta:
-        raise UserError(
-            f"{steps} steps leave no room for a shorter first round of {least_steps}.",
-            f"Give {least_steps * eta} steps or more, or lower the least steps.",
-        )
+        raise UserError("err_few_steps_to_halve", steps=steps, least_steps=least_steps, needed=least_steps * eta)
     count = 1 + min(_power(runs, eta), _power(steps // least_steps, eta))
     return [(runs // eta**i, max(least_steps, round(steps / eta ** (count - 1 - i)))) for i in range(count)]
 

@@ -58,15 +58,12 @@ def race(base: dict, asked: dict | None = None) -> Plan:
     _known(asked, ("methods", "own", "tokens", "name"))
     methods = asked.get("methods", list(METHODS))
     if not isinstance(methods, (list, tuple)) or not all(method in METHODS for method in methods):
-        raise UserError(f"The methods are {str(methods)[:80]!r}.", f"Choose two or three of: {', '.join(METHODS)}.")
+        raise UserError("err_methods", methods=repr(str(methods)[:80]), names=list(METHODS))
     if len(set(methods)) != len(methods) or not 2 <= len(methods) <= len(METHODS):
-        raise UserError(f"{len(set(methods))} different methods were given.", "A race needs two or three.")
+        raise UserError("err_two_methods", n=len(set(methods)))
     own = _object(asked.get("own"), "own")
     if set(own) - set(methods):
-        raise UserError(
-            f"own has settings for {', '.join(sorted(map(str, set(own) - set(methods))))[:60]}.",
-            "Only methods that race have settings.",
-        )
+        raise UserError("err_own_settings", names=", ".join(sorted(map(str, set(own) - set(methods))))[:60])
     trials = [_race_trial(base, method, _object(own.get(method), f"own.{method}")) for method in methods]
     return Plan("race", base, trials)
 
@@ -74,7 +71,7 @@ def race(base: dict, asked: dict | None = None) -> Plan:
 def _race_trial(base: dict, method: str, own: dict) -> Trial:
     strange = sorted(set(map(str, own)) - set(OWN))
     if strange:
-        raise UserError(f"{strange[0][:60]!r} cannot differ in a race.", f"A method has its own {', '.join(OWN[:5])}.")
+        raise UserError("err_cannot_differ", setting=repr(strange[0][:60]), names=list(OWN[:5]))
     same = method == base.get("method", "galore")
     shared = {key: value for key, value in base.items() if same or key not in OWN}
     return Trial(NAMES[method], {**shared, **own, "method": method}, {"method": method, **own})
@@ -89,15 +86,15 @@ def search(base: dict, asked: dict | None, steps: int) -> Plan:
     _known(asked, ("strategy", "space", "runs", "seed", "eta", "least_steps", "keep", "name"))
     strategy = asked.get("strategy", "random")
     if strategy not in STRATEGIES:
-        raise UserError(f"The strategy is {str(strategy)[:40]!r}.", f"Choose one of: {', '.join(STRATEGIES)}.")
+        raise UserError("err_search_strategy", strategy=repr(str(strategy)[:40]), names=list(STRATEGIES))
     keep = asked.get("keep", "best")
     if keep not in ("best", "all"):
-        raise UserError(f"keep is {str(keep)[:40]!r}.", "It must be best or all.")
+        raise UserError("err_keep", keep=repr(str(keep)[:40]))
     found = space.parse(asked.get("space"), base.get("method", "galore"), ranges=strategy != "grid")
     if strategy == "grid":
         points = space.grid(found, MOST_RUNS)
         if len(points) < 2:
-            raise UserError("The grid has one point.", "Give two values or more, or press Start for a single run.")
+            raise UserError("err_one_point")
     else:
         points = space.draw(found, _count(asked, "runs", 9, 2, MOST_RUNS), _count(asked, "seed", 0, 0, 2**31 - 1))
     rungs = []
@@ -129,9 +126,9 @@ def _count(asked: dict, key: str, default: int, low: int, high: int) -> int:
         or not math.isfinite(value)
         or value != int(value)
     ):
-        raise UserError(f"{key} is {str(value)[:40]!r}.", "It must be a whole number.")
+        raise UserError("err_no_whole_number", key=key, value=repr(str(value)[:40]))
     if not low <= value <= high:
-        raise UserError(f"{key} is {int(value)}.", f"It must be from {low} to {high:,}.")
+        raise UserError("err_out_of_range", key=key, value=int(value), low=low, high=high)
     return int(value)
 
 
@@ -139,11 +136,11 @@ def _object(value, name: str) -> dict:
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise UserError(f"{name} is not an object.", "Give keys and values.")
+        raise UserError("err_no_object_of_name", name=name)
     return value
 
 
 def _known(asked: dict, keys: tuple[str, ...]) -> None:
     strange = sorted(set(map(str, asked)) - set(keys))
     if strange:
-        raise UserError(f"There is no {strange[0][:60]!r}.", f"There are: {', '.join(keys)}.")
+        raise UserError("err_nothing_called", name=repr(strange[0][:60]), names=list(keys))

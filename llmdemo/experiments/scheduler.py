@@ -6,6 +6,7 @@ from pathlib import Path
 
 from llmdemo import prepare
 from llmdemo.core.errors import NotNow, UserError
+from llmdemo.core.sentences import say
 from llmdemo.core.store import Home
 from llmdemo.experiments import halving, leaderboard, plan
 from llmdemo.experiments.leaderboard import OVER, Leaderboard
@@ -14,7 +15,7 @@ from llmdemo.jobs import End, JobFolder
 from llmdemo.jobs.states import BAD_CONFIG, COMPLETED, FAILED, STOPPED, WORKER_ERROR
 
 log = logging.getLogger(__name__)
-_PRUNED = "Its model was removed: another run of the search is better, and only the best one is kept."
+_PRUNED = say("note_model_removed")
 _MOST_NAME = 100
 
 
@@ -90,8 +91,8 @@ class Scheduler:
             return self._begin(sweep, [next(t for t in sweep.trials if t["run_id"] == each) for each in chosen], folder)
         if done:
             return End(COMPLETED)
-        message = next((row["message"] for row in last if row["message"]), "No run was completed.")
-        return End(FAILED, WORKER_ERROR, message, "Open a run to see what happened to it.")
+        message = next((row["message"] for row in last if row["message"]), say("experiment_none"))
+        return End(FAILED, WORKER_ERROR, message, say("experiment_open_run"))
 
     def _begin(self, sweep: Sweep, winners: list[TrialKept], folder: Path) -> End | None:
         """The next round of the winners. It is written down before its runs start: a crash in between loses none."""
@@ -120,7 +121,7 @@ class Scheduler:
         try:
             self.start(sweep)
         except NotNow as error:
-            sweep.message, sweep.hint = f"The next runs wait: {error.message}", error.hint
+            sweep.message, sweep.hint = say("experiment_waits", message=error.message), error.hint
         except UserError as error:
             return End(FAILED, WORKER_ERROR, error.message, error.hint)
         finally:

@@ -177,7 +177,7 @@ class Experiments(JobsOfKind):
 
     def _start(self, made: Plan, name) -> str:
         if name is not None and (not isinstance(name, str) or len(name) > 60):
-            raise UserError("The experiment's name is too long.", "Give at most 60 characters.")
+            raise UserError("err_experiment_name")
         title = self._check(made)
         sweep = Sweep(
             group_id=new_id(self.kind.prefix),
@@ -205,10 +205,7 @@ class Experiments(JobsOfKind):
         waiting = sum(run["state"] == "queued" for run in self._runs.list())
         most = self._settings.max_queued_runs
         if waiting + len(made.trials) > most:
-            raise UserError(
-                f"{len(made.trials)} runs are too many: {waiting} wait already, and at most {most} may.",
-                "Try fewer settings, or cancel waiting runs; LLMDEMO_MAX_QUEUED_RUNS sets the limit.",
-            )
+            raise UserError("err_many_runs", n=len(made.trials), waiting=waiting, most=most)
         return info.name
 
     def _take_back(self, sweep: Sweep) -> None:
@@ -222,16 +219,16 @@ class Experiments(JobsOfKind):
     def _steps_for(self, tokens, base: dict) -> int:
         """Steps that see about `tokens` tokens."""
         if isinstance(tokens, bool) or not isinstance(tokens, (int, float)) or not 1 <= tokens < 2**53:
-            raise UserError(f"The token budget is {str(tokens)[:40]!r}.", "It must be a number above 0.")
+            raise UserError("err_token_budget", tokens=repr(str(tokens)[:40]))
         config, info, _ = prepare.checked(self._home, base)
         if not info.tokens:
-            raise UserError("The data set's tokens have not been counted yet.", "Open it in Data, or give max_steps.")
+            raise UserError("err_tokens_not_counted")
         return max(1, round(tokens / prepare.step_tokens(config, info)))
 
 
 def _base(config: object) -> dict:
     if not isinstance(config, dict):
-        raise UserError("The config is not an object.", 'Give keys and values, such as {"dataset_id": "…"}.')
+        raise UserError("err_config_no_object")
     return {key: value for key, value in config.items() if value is not None and key != "name"}
 
 
@@ -240,7 +237,4 @@ def _check_rank(config, entry) -> None:
     values = read_config(entry.path) if entry.path else {}
     width = next((values[key] for key in _WIDTHS if isinstance(values.get(key), int)), None)
     if config.method == "galore" and width and config.rank > width:
-        raise UserError(
-            f"rank {config.rank} is larger than every matrix of this model (the largest allows {width}).",
-            f"Choose ranks of at most {width}.",
-        )
+        raise UserError("err_rank_too_large_search", rank=config.rank, width=width)

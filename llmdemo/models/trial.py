@@ -15,7 +15,9 @@ from pathlib import Path
 
 from llmdemo.core.bounded_child import BoundedChild
 from llmdemo.core.errors import UserError
+from llmdemo.core.sentences import unpack
 from llmdemo.models.files import open_plain
+from llmdemo.models.trial_child import stage_words
 
 CPU_SECONDS = 8
 """Processor time that reading may take, beyond the imports; a vocabulary of 256,000 tokens takes 2."""
@@ -91,7 +93,7 @@ def digest(folder: Path) -> str:
         handle, size = open_plain(folder / name)
         with os.fdopen(handle, "rb") as file:
             if size > LARGEST.get(name, LARGEST_OTHER):
-                raise UserError(f"{name} has {size:,} bytes, more than this app reads.", "Copy the model folder again.")
+                raise UserError("err_model_file_large", name=name, size=size)
             found.update(f"{name} {size}\n".encode())
             left = size
             while left and (data := file.read(min(left, 2**20))):
@@ -116,11 +118,14 @@ def _try(folder: Path) -> None:
     stage, result = "its files", None
     for line in lines:  # a stage a line, and the result as the last one, where it came to that
         value = json.loads(line)
-        stage, result = value.get("stage", stage), value.get("result")
+        stage, result = value.get("stage", stage), unpack(value.get("result"))
     if result is None:
         raise UserError(
-            f"Reading {stage} of the model in {folder.name[:80]!r} takes more time or memory than is allowed.",
-            f"It is given {CPU_SECONDS} seconds and {MEMORY_BYTES // 2**30} GiB. Copy the model again, or choose another.",
+            "err_model_trial",
+            stage=stage_words(stage),
+            folder=repr(folder.name[:80]),
+            seconds=CPU_SECONDS,
+            memory=MEMORY_BYTES // 2**30,
         )
     if result.get("error"):
-        raise UserError(str(result["error"]), str(result.get("hint", "")))
+        raise UserError(result["error"], result.get("hint", ""))

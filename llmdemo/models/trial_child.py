@@ -9,13 +9,15 @@ import os
 import sys
 from pathlib import Path
 
+from llmdemo.core.sentences import Sentence, pack, say
+
 _HIDDEN = ("torch", "torchvision", "torchaudio", "tensorflow", "sklearn", "scipy", "pandas", "PIL")
 _SAFE = {"local_files_only": True, "trust_remote_code": False}
 _PROBES = ("Hello, how are you?\n\n1 + 1 = 2; naïve café, 你好 🙂\t{}", *(each * 2000 for each in "a A0 .\n\t你é_-/"))
 _MOST_TOKENS_A_CHARACTER = 16
 _MOST_ADDED = 100_000
 _MOST_GROWTH = 256
-_AGAIN = "Copy the model folder again, or choose another model."
+_AGAIN = say("copy_again_or_other")
 
 
 def begin(cpu_seconds: int, memory: int) -> None:
@@ -42,11 +44,11 @@ def read(folder: Path) -> dict:
     except MemoryError:
         raise
     except BaseException as error:  # Rust's panics too; whatever a library raises for a stranger's files is a sentence
-        return {
-            "error": f"{_stages[-1].capitalize()} of the model in {folder.name[:80]!r} cannot be read "
-            f"({type(error).__name__}: {first_line(error).replace(str(folder), folder.name)}).",
-            "hint": _AGAIN,
-        }
+        what = f"{type(error).__name__}: {first_line(error).replace(str(folder), folder.name)}"
+        stage = stage_words(_stages[-1])
+        said = say("err_stage_unreadable", stage=stage, folder=repr(folder.name[:80]), what=what)
+        text = f"{stage.capitalize()} of the model in {folder.name[:80]!r} cannot be read ({what})."
+        return {"error": Sentence(text, said.key, said.values), "hint": _AGAIN}
     return {}
 
 
@@ -72,13 +74,19 @@ def _read(folder: Path) -> None:
 _stages = ["the files"]
 
 
+def stage_words(stage: str) -> str:
+    """What was being read, as a sentence names it: a file's name, or words."""
+    keys = {"its files": "stage_files", "the tokenizer": "stage_tokenizer", "the chat template": "stage_template"}
+    return say(keys[stage]) if stage in keys else stage
+
+
 def _stage(name: str) -> None:
     _stages.append(name)
     _write({"stage": name})
 
 
 def _write(value: dict) -> None:
-    sys.stdout.write(json.dumps(value) + "\n")
+    sys.stdout.write(json.dumps(pack(value)) + "\n")
     sys.stdout.flush()
 
 
@@ -92,12 +100,10 @@ def check_tokenizer_file(folder: Path) -> None:
     content = read_object(folder / "tokenizer.json", 128 * 2**20)
     added = content.get("added_tokens")
     if isinstance(added, list) and len(added) > _MOST_ADDED:
-        raise UserError(
-            f"tokenizer.json has {len(added):,} added tokens; at most {_MOST_ADDED:,} are possible.", _AGAIN
-        )
+        raise UserError("err_added_tokens", _AGAIN, n=len(added), most=_MOST_ADDED)
     for part in ("normalizer", "pre_tokenizer", "decoder"):
         if growth(content.get(part)) > _MOST_GROWTH:
-            raise UserError(f"The {part} in tokenizer.json makes over {_MOST_GROWTH} characters of one.", _AGAIN)
+            raise UserError("err_tokenizer_grows", _AGAIN, part=part, most=_MOST_GROWTH)
 
 
 def growth(part) -> float:
@@ -133,10 +139,7 @@ def _check_texts(tokenizer) -> None:
     for text in _PROBES:
         ids = tokenizer(text, verbose=False)["input_ids"]
         if len(ids) > 1000 + _MOST_TOKENS_A_CHARACTER * len(text):
-            raise UserError(
-                f"The tokenizer makes {len(ids):,} tokens of {len(text):,} characters; it is damaged or made to.",
-                _AGAIN,
-            )
+            raise UserError("err_tokenizer_many", _AGAIN, n=len(ids), characters=len(text))
         tokenizer.decode(ids)
 
 
@@ -154,7 +157,7 @@ def _check_template(tokenizer) -> None:
             [{"role": "user", "content": "Hello"}], tokenize=False, add_generation_prompt=True
         )
     except TooMuch as error:
-        raise UserError(f"The model's chat template is refused: {error}.", _AGAIN) from error
+        raise UserError("err_template_refused", _AGAIN, error=error) from error
     except (TemplateError, TypeError, ValueError, KeyError, AttributeError, IndexError):
         return  # said where a conversation is rendered that it does not take
 

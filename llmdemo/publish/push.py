@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from llmdemo.core.errors import UserError
+from llmdemo.core.sentences import say
 from llmdemo.jobs.worker import Stopped
 
 MARKER = "llmdemo-run.json"
@@ -74,10 +75,7 @@ def _api(token: str):
     disable_progress_bars()
     logging.getLogger("huggingface_hub._commit_api").setLevel(logging.ERROR)  # it warns of what _Counting is for
     if not isinstance(token, str) or not _TOKEN.fullmatch(token.strip()):
-        raise UserError(
-            "This is no access token of the Hugging Face hub.",
-            "Make one that may write at huggingface.co/settings/tokens; it begins with hf_.",
-        )
+        raise UserError("err_no_access_token")
     return HfApi(endpoint=_endpoint(), token=token.strip())
 
 
@@ -88,10 +86,7 @@ def _endpoint() -> str:
 def _whole_name(api, repo: str) -> str:
     """ "owner/name"; an owner that is not given is the token's."""
     if not isinstance(repo, str) or not _NAME.fullmatch(repo) or ".." in repo or "--" in repo:
-        raise UserError(
-            f"{str(repo)[:80]!r} cannot be a repository's name.",
-            "Write it as name or owner/name: letters, digits, - _ .",
-        )
+        raise UserError("err_repo_name", repo=repr(str(repo)[:80]))
     me = _ask(api.whoami, repo)
     return repo if "/" in repo else f"{me['name']}/{repo}"
 
@@ -107,14 +102,9 @@ def _make(api, repo: str, private: bool, marker: Path | bytes) -> None:
             if error.response is None or error.response.status_code != 409:
                 raise
             if not _is_ours(api, repo, marker if isinstance(marker, bytes) else marker.read_bytes()):
-                raise UserError(
-                    f"There is a repository {repo} already, and it is not of this run.", "Choose another name."
-                ) from error
+                raise UserError("err_repo_taken", repo=repo) from error
             if private and api.repo_info(repo).private is not True:
-                raise UserError(
-                    f"There is a repository {repo} already, and it is public: everybody could read what is sent.",
-                    "Untick Private if that is meant, or choose another name.",
-                ) from error
+                raise UserError("err_repo_public", repo=repo) from error
 
     _ask(make, repo)
 
@@ -191,14 +181,11 @@ def _ask(question: Callable, repo: str, watch: _Watch | None = None):
             if isinstance(cause, HfHubHTTPError):
                 code = cause.response.status_code if cause.response is not None else 0
                 log.warning("push to %s: HTTP %s", repo, code)
-                raise UserError(*_refusal(repo, code)) from None
+                raise _refusal(repo, code) from None
         if any(isinstance(cause, (*_transport_errors(), OSError)) for cause in causes):
             log.warning("push to %s: %s", repo, type(error).__name__)
-            sent = f" after {watch.share()}" if watch else ""
-            raise UserError(
-                f"The connection to the hub ({_endpoint()}) broke{sent}.",
-                "Push again: what has been sent is not sent again.",
-            ) from None
+            sent = say("push_after", share=watch.share()) if watch else ""
+            raise UserError("err_push_broke", host=_endpoint(), sent=sent) from None
         raise
 
 
@@ -215,16 +202,7 @@ def _transport_errors() -> tuple[type[Exception], ...]:
     return tuple(module.HTTPError for module in modules)
 
 
-def _refusal(repo: str, code: int) -> tuple[str, str]:
-    if code == 401:
-        return (
-            "The hub does not know this token; it may have expired.",
-            "Make a new one at huggingface.co/settings/tokens.",
-        )
-    if code == 403:
-        return f"This token may not write to {repo}.", "Make one with the right to write, or choose a name of your own."
-    if code == 404:
-        return f"The hub has no place called {repo} for this token.", "Check the owner's name, and the token's rights."
-    if code in (413, 507):
-        return "The hub says that there is no room.", "Free some space on the hub, or choose another owner."
-    return f"The hub answered HTTP {code} for {repo}.", "Try again in a minute; what has been sent is not sent again."
+def _refusal(repo: str, code: int) -> UserError:
+    keys = {401: "err_push_unknown_token", 403: "err_push_may_not", 404: "err_push_no_place"}
+    keys |= dict.fromkeys((413, 507), "err_push_no_room")
+    return UserError(keys.get(code, "err_push_http"), repo=repo, code=code)

@@ -47,7 +47,7 @@ class Pushes(JobsOfKind):
         """Begins to push the model of a finished run; returns its state. Raises UserError when it cannot begin."""
         files = self._card(run_id, _checked_licence(licence))
         if not str(token or "").strip():
-            raise UserError("A push needs an access token.", "Make one at huggingface.co/settings/tokens.")
+            raise UserError("err_push_no_token")
 
         def fill(folder: Path) -> None:
             (folder / CARD).mkdir()
@@ -156,7 +156,5 @@ def _public(config: dict) -> dict:
 def _checked_licence(licence: str) -> str:
     licence = str(licence or "").strip().lower()
     if licence and not _LICENCE.fullmatch(licence):
-        raise UserError(
-            f"{licence[:60]!r} is no name of a licence.", 'Take one as the hub writes it: "apache-2.0", "mit", "other".'
-        )
+        raise UserError("err_no_licence", licence=repr(licence[:60]))
     return licence

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from llmdemo.core.errors import UserError
+from llmdemo.core.sentences import say
 from llmdemo.core.store import Home, child, write_json
 from llmdemo.jobs import JobFolder
 from llmdemo.jobs.worker import Stopped, Worker, perform, read_secret
@@ -15,7 +16,7 @@ from llmdemo.publish.push import push
 
 CARD = "card"
 """The folder, inside the job's, with what goes beside the model's files."""
-RESUME = "Push again: what was sent is not sent again."
+RESUME = say("resume_push")
 _NOT_SENT = ("origin.json",)
 """It tells where the model lies on this computer."""
 
@@ -33,7 +34,7 @@ def work(folder: JobFolder, home: Home, token: str) -> int:
         except (UserError, Stopped):
             raise
         except Exception as error:  # said without its text, which may hold the token; so is the log
-            raise UserError(f"The push failed ({type(error).__name__}).", "Try again.") from None
+            raise UserError("err_push_failed", kind=type(error).__name__) from None
 
     return perform(Worker(folder), send, RESUME)
 
@@ -41,7 +42,7 @@ def work(folder: JobFolder, home: Home, token: str) -> int:
 def _send(worker: Worker, folder: JobFolder, home: Home, token: str) -> dict:
     config = folder.config()
     if not token:
-        raise UserError("The token of this push is gone: it is kept nowhere.", RESUME)
+        raise UserError("err_push_token_gone", RESUME)
     card = {path.name: path for path in sorted((folder.path / CARD).iterdir())}
     model = sorted((child(home.runs, str(config.get("run_id"))) / "model").iterdir())
     files = {path.name: path for path in model if path.is_file() and path.name not in (*card, *_NOT_SENT)}

@@ -15,6 +15,7 @@ import zlib
 from pathlib import Path
 
 from llmdemo.core.errors import UserError
+from llmdemo.core.sentences import say, together
 from llmdemo.core.store import Home, read_json, whole_folder, write_json
 from llmdemo.jobs import End
 from llmdemo.jobs.reader import Reader
@@ -33,7 +34,7 @@ _RESUME_FILE = re.compile(
 _MOST_FILES = 500
 _MOST_RATIO = 200  # deflate reaches 1000 on zeros; events reach 20, a log that repeats a line any
 _CHUNK = 2**20
-_EXPORT_AGAIN = "Export the run again on the other installation."
+_EXPORT_AGAIN = say("export_again")
 
 
 def export(folder: RunFolder, path: Path, with_model: bool, with_checkpoint: bool = False) -> Path:
@@ -52,12 +53,10 @@ def export(folder: RunFolder, path: Path, with_model: bool, with_checkpoint: boo
                     _pack(bundle, file, f"model/{file.name}", zipfile.ZIP_STORED)  # weights do not get smaller
             for file in resume:
                 if not _pack(bundle, file, file.relative_to(folder.path).as_posix(), zipfile.ZIP_STORED):
-                    raise UserError("The run went on and replaced its checkpoint meanwhile.", "Download it again.")
+                    raise UserError("err_checkpoint_replaced")
         os.replace(partial, path)
     except OSError as error:
-        raise UserError(
-            f"The bundle cannot be written ({error.strerror or error}).", "Check the free space."
-        ) from error
+        raise UserError("err_bundle_unwritten", reason=error.strerror or error) from error
     finally:
         partial.unlink(missing_ok=True)
     return path
@@ -67,7 +66,7 @@ def _resume_files(folder: RunFolder) -> list[Path]:
     """The files of the newest checkpoint and the run's token ids. Raises UserError where there is none."""
     newest = folder.newest_checkpoint()
     if newest is None or not folder.can_go_on():
-        raise UserError("The run has no checkpoint yet.", "Stop it, which writes one, or download it without.")
+        raise UserError("err_no_checkpoint")
     files = [newest / "state.json", *(newest / name for name in _object_of(newest / "state.json").get("sha256", {}))]
     files += [file for file in [folder.path / "best" / "weights.safetensors"] if file.is_file()]
     files += sorted(folder.path.glob("data*.safetensors")) + sorted(folder.path.glob("data*.json"))
@@ -78,7 +77,7 @@ def _object_of(path: Path) -> dict:
     try:
         value = read_json(path)
     except (OSError, ValueError, RecursionError) as error:
-        raise UserError("The run's checkpoint cannot be read.", "Download it without its checkpoint.") from error
+        raise UserError("err_checkpoint_unreadable") from error
     return value if isinstance(value, dict) else {}
 
 
@@ -110,45 +109,40 @@ def unpack(path: Path, target: Path, home: Home, room: int) -> None:
             _make_ours(folder, target.name)
             _check_model(home, folder / "model")
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
-        raise UserError(f"The file is no readable bundle ({error}).", _EXPORT_AGAIN) from error
+        raise UserError("err_no_bundle", _EXPORT_AGAIN, error=error) from error
     except OSError as error:
-        raise UserError(
-            f"The bundle cannot be opened ({error.strerror or error}).", "Check the file and the free space."
-        ) from error
+        raise UserError("err_bundle_unopened", reason=error.strerror or error) from error
 
 
 def _checked_entries(bundle: zipfile.ZipFile, room: int) -> list[zipfile.ZipInfo]:
     entries = bundle.infolist()
     if len(entries) > _MOST_FILES:
-        raise UserError(f"The bundle has {len(entries)} files; at most {_MOST_FILES} are allowed.", _EXPORT_AGAIN)
+        raise UserError("err_bundle_files", _EXPORT_AGAIN, n=len(entries), most=_MOST_FILES)
     names = [entry.filename for entry in entries]
     if "config.json" not in names or len(set(names)) != len(names):
-        raise UserError("The bundle has no config.json, or a name twice.", _EXPORT_AGAIN)
+        raise UserError("err_bundle_config", _EXPORT_AGAIN)
     for entry in entries:
         _check(entry)
     total = sum(entry.file_size for entry in entries)
     if total > room:
-        raise UserError(
-            f"The bundle needs {total / 2**20:,.0f} MiB; {max(0, room) / 2**20:,.0f} MiB may be filled.",
-            "Free some space, or export it without the model.",
-        )
+        raise UserError("err_bundle_space", size=f"{total / 2**20:,.0f}", room=f"{max(0, room) / 2**20:,.0f}")
     return entries
 
 
 def _check(entry: zipfile.ZipInfo) -> None:
     name = entry.filename
     if name not in _LIMITS and not _MODEL_FILE.fullmatch(name) and not _RESUME_FILE.fullmatch(name):
-        raise UserError(f"The bundle holds {name[:80]!r}, which is no part of a run.", _EXPORT_AGAIN)
+        raise UserError("err_bundle_stranger", _EXPORT_AGAIN, name=repr(name[:80]))
     kind = stat.S_IFMT(entry.external_attr >> 16)
     if kind not in (0, stat.S_IFREG):
-        raise UserError(f"{name!r} in the bundle is no plain file.", _EXPORT_AGAIN)
+        raise UserError("err_bundle_no_plain", _EXPORT_AGAIN, name=repr(name))
     if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise UserError(f"{name!r} in the bundle is packed in another way than by this app.", _EXPORT_AGAIN)
+        raise UserError("err_bundle_packed", _EXPORT_AGAIN, name=repr(name))
     if entry.flag_bits & 1:
-        raise UserError("The bundle is encrypted.", "Make it without a password.")
+        raise UserError("err_bundle_encrypted")
     packed_too_well = name != "log.txt" and entry.file_size > max(_CHUNK, _MOST_RATIO * entry.compress_size)
     if entry.file_size > _LIMITS.get(name, entry.file_size) or packed_too_well:
-        raise UserError(f"{name!r} in the bundle is too large ({entry.file_size:,} bytes).", _EXPORT_AGAIN)
+        raise UserError("err_bundle_file_large", _EXPORT_AGAIN, name=repr(name), size=entry.file_size)
 
 
 def _extract(bundle: zipfile.ZipFile, entry: zipfile.ZipInfo, folder: Path) -> None:
@@ -164,9 +158,9 @@ def _make_ours(folder: Path, run_id: str) -> None:
     try:
         config = read_json(folder / "config.json")
     except (ValueError, RecursionError) as error:
-        raise UserError("config.json in the bundle is broken.", _EXPORT_AGAIN) from error
+        raise UserError("err_bundle_broken", _EXPORT_AGAIN) from error
     if not isinstance(config, dict):
-        raise UserError("config.json in the bundle holds no object.", _EXPORT_AGAIN)
+        raise UserError("err_bundle_no_object", _EXPORT_AGAIN)
     write_json(folder / "config.json", believed(config, run_id))
     _end(RunFolder(folder))
 
@@ -177,8 +171,8 @@ def _check_model(home: Home, folder: Path) -> None:
             check_folder(folder)
             try_model(home, folder)
         except UserError as error:
-            message = f"The model in the bundle is refused. {error.message}"
-            raise UserError(message, "Export the run without its model.") from error
+            said = together(say("bundle_model_refused"), error.message)
+            raise UserError(said, say("bundle_model_refused_hint")) from error
 
 
 def _end(folder: RunFolder) -> None:
@@ -187,10 +181,6 @@ def _end(folder: RunFolder) -> None:
     with Reader(folder.events).digest() as digest:
         ended = digest.end is not None
     if not ended:
-        message = "It had not ended when it was exported."
-        hint = (
-            "Resume goes on from its checkpoint here."
-            if folder.can_go_on()
-            else "The newer figures are where it came from."
-        )
+        message = say("end_exported")
+        hint = say("resume_checkpoint_here") if folder.can_go_on() else say("newer_figures")
         folder.note_end(End(STOPPED, "", message, hint))

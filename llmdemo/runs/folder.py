@@ -36,7 +36,7 @@ class RunFolder(JobFolder):
         """Keeps what somebody writes of the run; "" takes it away. Raises UserError for a note that is too long."""
         note = note.replace("\0", "").strip()
         if len(note) > MOST_NOTE:
-            raise UserError(f"The note has {len(note):,} characters.", f"At most {MOST_NOTE:,} are kept: shorten it.")
+            raise UserError("err_note_too_long", n=len(note), most=MOST_NOTE)
         if note:
             write_atomic(self.path / "note.txt", note.encode("utf-8", "replace"))
         else:

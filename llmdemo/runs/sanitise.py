@@ -7,6 +7,7 @@ texts belong, objects where objects do, and nothing that JSON or a page cannot t
 import re
 
 from llmdemo.core.errors import UserError
+from llmdemo.core.sentences import say
 from llmdemo.jobs.digest import number, text
 from llmdemo.settings.schema import show
 
@@ -15,18 +16,18 @@ PARTS = ("dataset", "model", "versions", "group")
 _TEXTS = ("method", "task", "dataset_id", "model_id", "log_with", "precision", "publish_dtype", "best_by", "name")
 _KEY = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _MOST_KEYS, _MOST_TEXT, _MOST_ITEMS = 200, 1000, 200
-_AGAIN = "Export the run again on the other installation."
-_DELETE = "Its figures stay readable; it cannot be resumed or cloned. Delete it where they are not needed."
+_AGAIN = say("export_again")
+_DELETE = say("delete_run")
 
 
 def believed(config: dict, run_id: str) -> dict:
     """The config as it is kept here, of the run `run_id`; raises UserError where it is none that this app writes."""
     if len(config) > _MOST_KEYS:
-        raise UserError(f"config.json in the bundle has {len(config)} keys; at most {_MOST_KEYS} are read.", _AGAIN)
+        raise UserError("err_bundle_keys", _AGAIN, n=len(config), most=_MOST_KEYS)
     about = config["run"] if isinstance(config.get("run"), dict) else {}
     for key, value in config.items():
         if key != "run":
-            _check(key, value, "config.json in the bundle", _AGAIN)
+            _check(key, value, say("where_bundle"), _AGAIN)
     kept = {key: value for key, value in config.items() if key != "run"}
     if "model" in kept:  # files of the other installation mean nothing here
         kept["model"].pop("path", None)
@@ -42,15 +43,15 @@ def settings(config: dict, run_id: str) -> dict:
     """
     found = {key: value for key, value in config.items() if key != "run"}
     if len(found) > _MOST_KEYS:
-        raise UserError(f"config.json of {run_id} has {len(found)} keys; at most {_MOST_KEYS} are read.", _DELETE)
+        raise UserError("err_run_keys", _DELETE, run_id=run_id, n=len(found), most=_MOST_KEYS)
     for key, value in found.items():
-        _check(key, value, f"config.json of {run_id}", _DELETE)
+        _check(key, value, say("where_run", run_id=run_id), _DELETE)
     return found
 
 
 def _check(key: str, value, where: str, hint: str) -> None:
     if not _KEY.fullmatch(key):
-        raise UserError(f"{where} has the key {key[:60]!r}, which is no setting.", hint)
+        raise UserError("err_odd_key", hint, where=where, key=repr(key[:60]))
     if key in PARTS:
         fits = isinstance(value, dict) and len(value) <= _MOST_ITEMS and all(map(_is_plain, (*value, *value.values())))
     elif key in _TEXTS:
@@ -60,7 +61,7 @@ def _check(key: str, value, where: str, hint: str) -> None:
     else:
         fits = _is_plain(value)
     if not fits:
-        raise UserError(f"{where} has {key!r}: {show(value)}, which is no such setting.", hint)
+        raise UserError("err_odd_setting", hint, where=where, key=repr(key), value=show(value))
 
 
 def _is_plain(value) -> bool:

@@ -26,7 +26,7 @@ from llmdemo.runs.folder import RunFolder
 from llmdemo.runs.sanitise import settings
 from llmdemo.runs.status import run_status
 
-_PRUNED = "Its figures stay; run it again with its settings to have the model back."
+_PRUNED = say("run_pruned_hint")
 
 
 class Runs(JobsOfKind):
@@ -165,10 +165,7 @@ def run_kind(home: Home, command: Callable[[Path, dict], list[str]]) -> Kind:
         if not imported:
             return
         if not RunFolder(folder.path).can_go_on():
-            raise UserError(
-                "This run was made elsewhere, and its bundle has no checkpoint.",
-                "Download it there again with its checkpoint, or start a new run with its settings.",
-            )
+            raise UserError("err_imported_no_checkpoint")
         # The worker takes any folder of this computer: here it is known which ones are open.
         require_open(home, str(folder.config().get("model_id")))
 

@@ -304,13 +304,13 @@ def by_loss(values: Mapping[str, Any]) -> dict[str, Any]:
 def reasons_without_effect(task: str, method: str) -> dict[str, str]:
     """{setting: why it has no effect} in a run of `task` by `method`."""
     names = {"galore": "GaLore", "adamw": "AdamW", "lora": "LoRA"}
-    reasons = {}
+    reasons: dict[str, str] = {}
     for name, field in fields_of(TrainConfig).items():
         methods, tasks = field.setting.methods, field.setting.tasks
         if tasks and task not in tasks:
-            reasons[name] = f"it is for the task {one_of(tasks)}, and this one is {task}"
+            reasons[name] = say("why_task", tasks=one_of(tasks), task=task)
         elif methods and method not in methods:
-            reasons[name] = f"it is for {one_of([names[each] for each in methods])}, and the method is {names[method]}"
+            reasons[name] = say("why_method", methods=one_of([names[each] for each in methods]), method=names[method])
     return reasons
 
 

@@ -36,10 +36,7 @@ def add_adapters(model, config: TrainConfig):
     try:
         return get_peft_model(model, lora)
     except ValueError as error:  # such as the output matrices of Mamba, which its kernels read by themselves
-        raise UserError(
-            f"LoRA cannot adapt this model: {first_line(error)}",
-            "Choose the method galore or adamw, or other target_modules.",
-        ) from error
+        raise UserError("err_lora_cannot", error=first_line(error)) from error
 
 
 @contextmanager

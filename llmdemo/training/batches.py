@@ -123,7 +123,7 @@ class Batches:
 
     def __init__(self, lengths: np.ndarray, global_batch: int, seed: int, pool: int = POOL):
         if not len(lengths):
-            raise UserError("No record is left to train on.", "Upload more data, or switch filters off.")
+            raise UserError("err_nothing_to_train")
         self._lengths = lengths
         self._size = min(global_batch, len(lengths))
         self._seed, self._pool = seed, pool

@@ -38,7 +38,7 @@ def build_optimizer(model: nn.Module, config: TrainConfig) -> Optimizer:
     config = config.resolved()
     trainable = [p for p in model.parameters() if p.requires_grad]
     if not trainable:
-        raise UserError("Every weight of this model is frozen.", "Choose a model with weights that can be trained.")
+        raise UserError("err_all_frozen")
     assert config.scale is not None, "a resolved config has one"
     slots = _make_slots(model, config) if config.method == "galore" else []
     attach_vocabulary(model)

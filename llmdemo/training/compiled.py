@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from llmdemo.core.errors import UserError
+from llmdemo.core.sentences import say
 
-NOTHING = "compile has no effect: none of this model's norms and gated products can be fused."
+NOTHING = say("note_compile")
 _COMPILERS = ("g++", "clang++", "c++", "gcc", "clang")
 
 
@@ -94,10 +95,6 @@ def _product(act, gate: Tensor, up: Tensor) -> Tensor:
 
 def _check_compiler(device: torch.device) -> None:
     if device.type == "cuda" and importlib.util.find_spec("triton") is None:
-        raise UserError(
-            "compile needs the package triton, which is not installed.", "Install it, or leave compile off."
-        )
+        raise UserError("err_no_triton")
     if not any(map(shutil.which, _COMPILERS)):
-        raise UserError(
-            "compile needs a C++ compiler, and this machine has none.", "Install g++ or clang, or leave compile off."
-        )
+        raise UserError("err_no_compiler")

@@ -38,7 +38,7 @@ def resolve_precision(precision: Precision, device: torch.device) -> Precision:
     if device.type == "cuda":
         able = torch.cuda.is_bf16_supported()
         if precision != "auto" and precision != "fp32" and not able:
-            raise UserError("This GPU has no bf16.", "Choose precision fp32 or auto.")
+            raise UserError("err_no_bf16")
         return ("bf16" if able else "fp32") if precision == "auto" else precision
     if precision == "auto":
         return "bf16" if device.type == "cpu" and bf16_pays() else "fp32"

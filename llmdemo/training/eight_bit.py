@@ -1,8 +1,9 @@
 """Whether 8-bit moments can be had here. Knows nothing of models; imports torch and bitsandbytes only when asked."""
 
 from llmdemo.core.errors import UserError, first_line
+from llmdemo.core.sentences import say
 
-_INSTEAD = "Choose optim_bits 32; a lower rank saves memory too."
+_INSTEAD = say("instead_8bit")
 
 
 def require_library() -> None:
@@ -10,10 +11,7 @@ def require_library() -> None:
     try:
         import bitsandbytes  # noqa: F401 - only whether it can be
     except Exception as error:  # it loads libraries of the system, which may fail in ways of their own
-        raise UserError(
-            f"The package bitsandbytes cannot be imported ({first_line(error)}); galore_torch needs it.",
-            "Install what requirements.txt names: pip install -r requirements.txt.",
-        ) from error
+        raise UserError("err_no_bitsandbytes", error=first_line(error)) from error
 
 
 def require_8bit(device) -> None:
@@ -29,4 +27,4 @@ def require_8bit(device) -> None:
     try:
         AdamW8bit([weight]).step()
     except Exception as error:  # a missing kernel, library or operator: each version has its own
-        raise UserError(f"8-bit moments do not work on {device} ({first_line(error)}).", _INSTEAD) from error
+        raise UserError("err_no_8bit", _INSTEAD, device=device, error=first_line(error)) from error

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from llmdemo.core.sentences import say, together
 from llmdemo.models.catalog import LAST_MODEL, ModelEntry
 from llmdemo.settings.training import OWN_FIGURES, TrainConfig
 from llmdemo.training import best as bests
@@ -47,40 +48,28 @@ def choose(run_dir: Path, loop: Loop) -> Chosen:
     if config.best_by == "last":
         return last
     if best is None:
-        return replace(last, message=_NOTHING_KNOWN if loop.objective.judged(last=True) else "")
+        return replace(last, message=say("note_none_best") if loop.objective.judged(last=True) else "")
     if best.step == progress.step:
-        told = f"The best evaluation is that of the last step, {best.step:,} ({_told(best.figures, config)})"
-        return replace(last, message=f"{told}: its weights are published.")
+        return replace(last, message=say("note_best_is_last", step=best.step, figures=_told(best.figures, config)))
     there = bests.kept(run_dir) if best.step else best
     if there is None or there.step != best.step or (best.step and not bests.fits(run_dir, loop.model)):
-        return replace(last, message=_LOST.format(step=best.step))
+        return replace(last, message=say("note_best_lost", step=best.step))
     now = progress.last_compared
-    at_the_end = f"at the last step, {progress.step:,}, {_told(now, config) if now else 'there was no finite loss'}"
-    before = f"{_told(best.figures, config)} before the first step, {at_the_end}"
-    message = (
-        f"Published are the weights of step {best.step:,}, the best evaluation: {_told(best.figures, config)}; {at_the_end}."
-        if best.step
-        else f"No step was better than the model before the first: {before}. Published are the weights from before, which "
-        "learned nothing: lower the learning rate, or set best_by to last."
-    )
+    known = {
+        "best": _told(best.figures, config),
+        "last": progress.step,
+        "figures": _told(now, config) if now else say("no_finite_loss"),
+    }
+    message = say("note_best", step=best.step, **known) if best.step else say("note_best_before", **known)
     return Chosen(best.step, best.figures, progress.step, now, message)
 
 
 def _told(figures: dict[str, float], config: TrainConfig) -> str:
     own = OWN_FIGURES.get(config.task, "")
-    shown = f"{_NAMES[own]} {figures[own]:.4g}, " if config.best_by == "figure" and own in figures else ""
-    return f"{shown}held-out loss {figures['loss']:.5g}"
-
-
-_NAMES = {"f1_macro": "F1", "reward_accuracy": "preference accuracy"}
-_NOTHING_KNOWN = (
-    "No evaluation is known to be the best (none gave a finite number, or its weights were lost): the last step's weights "
-    "are published."
-)
-_LOST = (
-    "The weights of step {step:,}, the best evaluation, are gone from the run's folder or damaged: the last step's are "
-    "published."
-)
+    loss = f"{figures['loss']:.5g}"
+    if config.best_by == "figure" and own in figures:
+        return say(f"figures_{own}", figure=f"{figures[own]:.4g}", loss=loss)
+    return say("figures_loss", loss=loss)
 
 
 def publish_chosen(
@@ -181,9 +170,7 @@ def adopt(run_dir: Path, loop: Loop) -> str:
     needed = best is not None and 0 < best.step < loop.config.max_steps
     if (keeps and needed) or (best is None and progress.step and progress.last_eval):
         loop.take_best(None)
-        return (
-            f"The weights of the best evaluation up to step {progress.step:,} are not kept: the best after it counts."
-        )
+        return say("note_best_not_kept", step=progress.step)
     loop.tell_best()
     return ""
 
@@ -192,26 +179,19 @@ def told_before(loop: Loop, config: TrainConfig) -> list[str]:
     """What people should know before the first step of how the best step is found and what it takes on the disk."""
     if not loop.objective.judged(last=True):
         dead = [name for name in ("patience", "keep_last") if getattr(config, name)]
-        more = f" {' and '.join(dead)} {'has' if len(dead) == 1 else 'have'} no effect." if dead else ""
-        return [f"Nothing is held out, so that no step can be told to be the best: the last one is published.{more}"]
-    notes = []
+        more = say("note_without_effect", n=len(dead), names=dead) if dead else ""
+        return [together(say("note_no_best"), more)]
+    notes: list[str] = []
     if config.keep_last and config.best_by == "last":
-        notes.append("keep_last has no effect: the last step's weights are the ones that are published.")
+        notes.append(say("note_keep_last"))
     if not bests.has_evaluations_between(config):
         if config.best_by != "last":
-            notes.append(
-                "The run is evaluated before its first step and after its last only (eval_steps): a better step between "
-                "them is not seen."
-            )
+            notes.append(say("note_no_between"))
         if config.patience:
-            notes.append("patience has no effect: the run is not evaluated on the way (eval_steps).")
+            notes.append(say("note_patience"))
     elif config.best_by != "last":
         size = bests.bytes_of(loop.model) / 1e9
-        notes.append(
-            f"The weights of the best evaluation so far are kept in the run's folder: {size:.2g} GB on the disk, and twice "
-            f"that while they are replaced. The run is evaluated every {config.eval_steps:,} steps: a better step between "
-            "two evaluations is not seen."
-        )
+        notes.append(say("note_best_kept", size=f"{size:.2g}", eval_steps=config.eval_steps))
     return notes
 
 
@@ -220,7 +200,11 @@ def ended_early(loop: Loop) -> str:
     progress, best = loop.progress, loop.best
     if progress.step >= loop.config.max_steps or not loop.out_of_patience or best is None:
         return ""
-    return (
-        f"Ended early at step {progress.step:,} of {loop.config.max_steps:,}: {progress.since_best:,} evaluations in a row were "
-        f"no better than that of step {best.step:,} (patience {loop.config.patience:,})."
+    return say(
+        "note_ended_early",
+        step=progress.step,
+        max_steps=loop.config.max_steps,
+        since_best=progress.since_best,
+        best=best.step,
+        patience=loop.config.patience,
     )

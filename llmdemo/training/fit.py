@@ -10,19 +10,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from llmdemo.core.errors import UserError
+from llmdemo.core.sentences import say
 from llmdemo.core.store import read_json, write_json
 from llmdemo.settings.training import PRECISIONS, Precision, TrainConfig
 
 _FILE, _PRECISION_FILE = "data-fit.json", "data-precision.json"
 """In the run's folder; as with all that begins with "data", a bundle with a checkpoint takes them along."""
-PURE_NOTE = (
-    "The weights in fp32 would not fit into memory: the run keeps them in bf16, where small updates round away; "
-    "a higher learning rate may be needed."
-)
-NOTE = (
-    "The activations would not fit into memory: they are computed again in the backward pass, "
-    "which takes about a third more time."
-)
+PURE_NOTE = say("note_pure_bf16")
+NOTE = say("note_checkpointing")
 
 
 def decide(run_dir: Path, config: TrainConfig, predict: Callable[[TrainConfig], dict]) -> None:
@@ -71,5 +66,5 @@ def _read(path: Path, key: str, valid: tuple):
     except (ValueError, KeyError, TypeError, RecursionError):
         value = None
     if value not in valid:
-        raise UserError(f"{path.name} in the run's folder is damaged.", "Clone the run, and start the copy.")
+        raise UserError("err_run_file_damaged", name=path.name)
     return value

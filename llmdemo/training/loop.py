@@ -14,6 +14,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
+from llmdemo.core.sentences import say
 from llmdemo.settings.training import TrainConfig
 from llmdemo.training import best as bests
 from llmdemo.training import device as devices
@@ -248,7 +249,7 @@ class Loop:
             progress.skipped_in_a_row += 1
             self._report("skip", step=step.step, reason="non_finite")
             if progress.skipped_in_a_row >= MOST_SKIPS:
-                raise NonFinite(f"{MOST_SKIPS} steps in a row had no finite gradient.")
+                raise NonFinite(say("end_non_finite", n=MOST_SKIPS))
             return
         progress.skipped_in_a_row = 0
         progress.loss = loss

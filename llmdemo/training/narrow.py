@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from llmdemo.core import store
+from llmdemo.core.sentences import say, together
 from llmdemo.models.check import INDEX, check_folder, weight_files
 
 ALLOWED = 0.005
@@ -87,9 +88,9 @@ def narrow(folder: Path, wanted: str, base: str, losses: Losses, judge: Judge) -
     if target == "float32":
         return Written("float32", run_loss=run_loss)
     if run_loss is None and wanted == "auto":
-        return Written("float32", message=_SAFE.format(target=target))
+        return Written("float32", message=say("note_float32_safe", target=target))
     if not _has_room(folder):
-        return Written("float32", run_loss=run_loss, message=_NO_ROOM.format(target=target))
+        return Written("float32", run_loss=run_loss, message=say("note_float32_no_room", target=target))
     found = _best(folder, target, run_loss, judge)
     within = _distance(found, run_loss) <= losses.allowed
     if wanted == "auto" and not within:
@@ -194,26 +195,20 @@ def _has_room(folder: Path) -> bool:
     return store.free_bytes(folder) > 1.05 * sum(file.stat().st_size for file in weight_files(folder))
 
 
-_SAFE = "The weights are published in float32: nothing was held out, so nobody could measure what {target} would lose."
-_NO_ROOM = "The weights are published in float32: the disk has no room to measure what {target} would lose."
-
-
 def _too_far(found: Written | None, target: str, run_loss: float | None) -> str:
     if found is None:
-        return f"The weights are published in float32: with {target} there is no held-out loss."
-    return (
-        f"The weights are published in float32: in {target}, the base model's type, the held-out loss is "
-        f"{found.loss:.5g} at best ({found.rounding} rounding), and the run's own is {run_loss:.5g}."
+        return say("note_float32_no_loss", target=target)
+    return say(
+        "note_float32_too_far", target=target, loss=f"{found.loss:.5g}", rounding=found.rounding, own=f"{run_loss:.5g}"
     )
 
 
 def _told(found: Written, target: str, run_loss: float | None, within: bool) -> str:
     if found.loss is None:
-        return f"The weights are published in {target}, as asked: what that loses was not measured."
-    said = (
-        f"The weights are published in {target} ({found.rounding} rounding): the held-out loss of the files is "
-        f"{found.loss:.5g}, and the run's own is {run_loss:.5g}."
+        return say("note_published_as_asked", target=target)
+    said = say(
+        "note_published_in", target=target, rounding=found.rounding, loss=f"{found.loss:.5g}", own=f"{run_loss:.5g}"
     )
     if within:
         return said
-    return f"{said} That is further apart than it should be: with publish_dtype float32, nothing of the run is lost."
+    return together(said, say("note_far_apart"))

@@ -86,10 +86,7 @@ class Optimizer(torch.optim.Optimizer):
         """Refused: what is trained is settled when the optimizer is built."""
         if any(param_group is group for group in self.inner.param_groups):
             return
-        raise UserError(
-            "A group of weights cannot be added to this optimizer.",
-            "Build another one, with every weight that is trained.",
-        )
+        raise UserError("err_add_group")
 
     def set_lr(self, lr: float) -> None:
         for group in self.inner.param_groups:
@@ -342,10 +339,7 @@ class Optimizer(torch.optim.Optimizer):
         """Takes back what `state_dict` gave, onto the weights' devices. Raises UserError for another optimizer's."""
         bases = state_dict.get("bases")
         if not isinstance(bases, list) or len(bases) != len(self.slots):
-            raise UserError(
-                "This state is not of an optimizer with the same matrices.",
-                "Load what state_dict() of an optimizer gave that was built for the same model and config.",
-            )
+            raise UserError("err_optimizer_state")
         self.inner.load_state_dict({key: state_dict[key] for key in ("state", "param_groups")})
         for slot, tensors in zip(self.slots, bases, strict=True):
             slot.subspace.load_state({key: value.to(slot.weight.device) for key, value in tensors.items()})

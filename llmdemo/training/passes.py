@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from llmdemo.core.errors import first_line
+from llmdemo.core.sentences import say
 from llmdemo.settings.training import TrainConfig
 from llmdemo.training import device as devices
 from llmdemo.training.batches import share_of
@@ -111,17 +112,17 @@ class Passes:
         self._optimizer.zero_grad()
         if why:
             self.captures, self._captured = False, None
-            self._report("note", message=f"Steps are launched kernel by kernel, which takes longer: {why}")
+            self._report("note", message=say("note_uncaptured", why=why))
 
     def _obstacle(self, rows) -> str:
         if self._objective.fixed(rows[:1]) is None:
-            return "passes of this kind of data or model have no fixed shape."
+            return say("why_no_shape")
         owners = [*self._optimizer.others, *(slot.subspace for slot in self._optimizer.slots)]
         sums = sum(_values(owner) for owner in owners) * next(self._model.parameters()).element_size()
         if self._working_bytes is not None and devices.available_bytes(self._device) < _ROOM * (
             self._working_bytes + sums
         ):
-            return "the GPU has no room for captured ones."
+            return say("why_no_room")
         return ""
 
     def _difference(self, rows, process: int, processes: int) -> str:
@@ -142,7 +143,13 @@ class Passes:
         allowed = _AGREES[self._precision == "fp32"]
         if all(abs(a - b) <= allowed * max(abs(a), 1e-6) for a, b in zip(launched, captured, strict=True)):
             return ""
-        return f"captured ones gave a loss of {captured[0]:.6g} and a norm of {captured[1]:.6g} for {launched[0]:.6g} and {launched[1]:.6g}."
+        return say(
+            "why_captured_differ",
+            loss=f"{captured[0]:.6g}",
+            norm=f"{captured[1]:.6g}",
+            loss2=f"{launched[0]:.6g}",
+            norm2=f"{launched[1]:.6g}",
+        )
 
     def _fixed_loss(self, batch) -> Tensor:
         with devices.autocast(self._precision, self._device):

@@ -10,6 +10,7 @@ import numpy as np
 
 from llmdemo.core import store
 from llmdemo.core.errors import UserError
+from llmdemo.core.sentences import pack, say, together, unpack
 from llmdemo.data.records import Records, open_records
 from llmdemo.data.split import in_order, split, why_none
 from llmdemo.models import catalog
@@ -38,19 +39,16 @@ def prepare_data(run_dir: Path, home: store.Home, config: TrainConfig, tokenizer
     if not (path.is_file() and notes.is_file()):
         made = _encode(home, config, tokenizer)
         save_rows(path, train=made.train, held_out=made.held_out, **made.more)
-        store.write_json(notes, {"samples": made.samples, "about": made.about, "facts": made.facts})
+        store.write_json(notes, {"samples": made.samples, "about": made.about, "facts": pack(made.facts)})
     parts, kept = load_rows(path), store.read_json(notes)
     train, held_out = parts.pop("train"), parts.pop("held_out")
-    return RunData(train, held_out, kept["samples"], kept["about"], parts, kept.get("facts", {}))
+    return RunData(train, held_out, kept["samples"], kept["about"], parts, unpack(kept.get("facts", {})))
 
 
 def _encode(home: store.Home, config: TrainConfig, tokenizer) -> RunData:
     records = open_records(home, config.dataset_id)
     if records.task != data_task(config.task):
-        raise UserError(
-            f"The data set is of the task {records.task!r}, the run of {config.task!r}.",
-            f"Set task to {records.task!r}, or choose another data set.",
-        )
+        raise UserError("err_task_of_data", task=repr(records.task), asked=repr(config.task))
     train, held_out = split(records, config.seed, config.eval_share, config.fold, config.folds, config.split_version)
     if config.split_version > 1:
         held_out = in_order(records, held_out, config.seed)
@@ -75,23 +73,15 @@ def _encode(home: store.Home, config: TrainConfig, tokenizer) -> RunData:
 def _nothing_left(count: int, config: TrainConfig, facts: dict) -> UserError:
     why = {code: number for code, number in facts["left_out"].items() if code in LEFT_OUT}
     if set(why) == {"refused"}:
-        return UserError(
-            f"The model's chat template refuses all {why['refused']:,} records. {' '.join(facts['notes'])}",
-            "Choose another model, or data whose turns go as its template wants them.",
-        )
-    return UserError(
-        f"None of the {count:,} records has a trained token within max_length {config.max_length}.",
-        "Raise max_length, or look at the report of the data set.",
-    )
+        said = together(say("template_refuses_all", n=why["refused"]), *facts["notes"])
+        return UserError(said, say("template_refuses_all_hint"))
+    return UserError("err_no_trained_token", count=count, max_length=config.max_length)
 
 
 def _nothing_held_out(records: Records, held_out: np.ndarray, config: TrainConfig) -> str:
     if not len(held_out):
         return why_none(records, config.eval_share)
-    return (
-        f"None of the {len(held_out):,} held-out records can be judged: each is refused by the model's chat template, or has "
-        "no token of its answer within max_length. The run has no held-out loss."
-    )
+    return say("note_none_judged", n=len(held_out))
 
 
 def model_entry(home: store.Home, run_dir: Path, config: TrainConfig) -> catalog.ModelEntry:
@@ -99,7 +89,7 @@ def model_entry(home: store.Home, run_dir: Path, config: TrainConfig) -> catalog
     if config.task == "pretrain":
         return new_model.entry_here(run_dir, config)
     if config.model_id == run_dir.name:
-        raise UserError("A run cannot start from its own model.", "Choose another model.")
+        raise UserError("err_own_model")
     entry = catalog.resolve(home, config.model_id)
     check_task(config, entry)
     return entry

@@ -7,6 +7,7 @@ from transformers import GenerationConfig
 
 from llmdemo import __version__
 from llmdemo.core import store
+from llmdemo.core.sentences import say
 from llmdemo.models.catalog import ModelEntry
 from llmdemo.models.check import check_folder
 from llmdemo.models.closing import keep_closing
@@ -50,7 +51,7 @@ def publish(
         if own == "float32":
             written = narrow(folder, config.publish_dtype, dtype_of(base), losses, judge)
         else:
-            written = Written(own, run_loss=losses.last, message=_AS_TRAINED.format(own=own))
+            written = Written(own, run_loss=losses.last, message=say("note_published_own", own=own))
         title = config.name or f"{entry.title} · {about['data']}"
         origin = {
             "source": "run",
@@ -71,9 +72,6 @@ def publish(
 def _folder_of(entry: ModelEntry) -> Path:
     assert entry.path is not None, "a model that was trained is here"
     return entry.path
-
-
-_AS_TRAINED = "The weights are published in {own}: the run computed and kept them in it."
 
 
 def written_before(target: Path) -> tuple[Written, dict]:

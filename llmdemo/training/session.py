@@ -11,6 +11,7 @@ import torch
 
 from llmdemo.core import store
 from llmdemo.core.errors import UserError
+from llmdemo.core.sentences import say
 from llmdemo.models.catalog import LAST_MODEL, trust_model
 from llmdemo.settings.training import Precision
 from llmdemo.training import best as bests
@@ -58,9 +59,7 @@ class Session:
         _check_kind(self._accelerator.distributed_type.name)
         if self._accelerator.num_processes != self._config.num_processes:
             raise UserError(
-                f"The run asks for {self._config.num_processes} processes and was launched with "
-                f"{self._accelerator.num_processes}.",
-                "Start it from the app, or launch it with as many.",
+                "err_processes_differ", asked=self._config.num_processes, launched=self._accelerator.num_processes
             )
 
     def run(self, stop) -> dict:
@@ -74,8 +73,8 @@ class Session:
         self._tell_peak(loop)
         trackers.finish(self._accelerator, self._config.log_with)
         if not finished:
-            message = f"Stopped at step {loop.progress.step} of {self._config.max_steps}."
-            return {"state": "stopped", "reason": "", "message": message, "hint": "Resume goes on from here."}
+            message: str = say("end_stopped_at", step=loop.progress.step, max_steps=self._config.max_steps)
+            return {"state": "stopped", "reason": "", "message": message, "hint": say("resume_here")}
         self._publish(loop, entry, tokenizer, data)
         message = ended_early(loop)
         return {"state": "completed", "reason": "", "message": message, "hint": "", "model_id": self._run_dir.name}
@@ -217,10 +216,7 @@ class Session:
         if chosen and not getattr(loop.model, "supports_gradient_checkpointing", False):
             if not self._config.activation_checkpointing:
                 return False
-            raise UserError(
-                f"{type(loop.model).__name__} cannot compute its activations again.",
-                "Set activation_checkpointing to false, and lower batch_size or max_length instead.",
-            )
+            raise UserError("err_no_checkpointing", kind=type(loop.model).__name__)
         if chosen and not self._config.activation_checkpointing:
             self._report("note", message=fit.NOTE)
         return chosen
@@ -318,11 +314,7 @@ def _check_launch(environment) -> None:
 def _check_kind(kind: str) -> None:
     """Raises UserError for a launch that cuts weights or gradients into pieces, or holds them elsewhere."""
     if kind not in _WHOLE:
-        raise UserError(
-            f"The run was launched with {kind}, which gives a process only a part of each matrix.",
-            "A subspace is found from whole gradients: launch it with plain data parallelism (MULTI_GPU, MULTI_CPU), "
-            "in which only the projected gradients cross the wire.",
-        )
+        raise UserError("err_sharded", kind=kind)
 
 
 def _accelerator(options: dict):

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from llmdemo.core.errors import UserError
+from llmdemo.core.sentences import say
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,8 @@ def find_targets(model: nn.Module, wanted: tuple[str, ...] = ()) -> list[Target]
     if not kept:
         kinds = sorted({target.name.rpartition(".")[2] for target in found})
         if not kinds:
-            raise UserError("This model has no linear layers that could be projected.", "Choose the method adamw.")
-        raise UserError(f"No layer's name contains {', '.join(wanted)}.", f"This model has: {', '.join(kinds)}.")
+            raise UserError("err_no_linear")
+        raise UserError("err_no_target", names=list(wanted), names2=list(kinds))
     return kept
 
 
@@ -54,10 +55,7 @@ def check_rank(targets: list[Target], rank: int) -> None:
     """Raises UserError for a rank that not one of the matrices has."""
     largest = max(min(target.weight.shape) for target in targets)
     if rank > largest:
-        raise UserError(
-            f"rank {rank} is larger than every matrix of this model (the largest allows {largest}).",
-            f"Choose a rank below {largest}, or the method adamw.",
-        )
+        raise UserError("err_rank_too_large", rank=rank, largest=largest)
 
 
 def about_experts(model: nn.Module, method: str) -> list[str]:
@@ -66,12 +64,10 @@ def about_experts(model: nn.Module, method: str) -> list[str]:
     if not stacked or method == "adamw":
         return []
     share = sum(p.numel() for p in stacked) / max(1, sum(p.numel() for p in model.parameters()))
-    what = f"This model's experts ({share:.0%} of its weights) are stacked in tensors of three dimensions"
+    what = say("note_experts", share=f"{share:.0%}")
     if not any(p.requires_grad for p in stacked):
-        return [
-            f"{what}: LoRA adapts none of them, and they stay as they are. The methods galore and adamw train them."
-        ]
-    return [f"{what}: they are trained as they are, not in a subspace, and the optimizer keeps whole moments of them."]
+        return [say("note_experts_lora", what=what)]
+    return [say("note_experts_whole", what=what)]
 
 
 def _heads(model: nn.Module) -> list[nn.Module]:

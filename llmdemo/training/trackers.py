@@ -25,10 +25,7 @@ def require_installed(name: str) -> None:
     """Raises UserError unless the tracker `name` ("none" always) can be used here."""
     packages = PACKAGES.get(name, ())
     if packages and not any(importlib.util.find_spec(package) for package in packages):
-        raise UserError(
-            f"{name} is not installed beside this app.",
-            f"Run pip install {packages[0]} in its environment, or choose none: the run's own page needs nothing.",
-        )
+        raise UserError("err_no_tracker", name=name, package=packages[0])
 
 
 def accelerator_options(name: str, run_dir: Path) -> dict:

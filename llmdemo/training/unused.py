@@ -1,5 +1,6 @@
 """Settings that somebody changed and that do nothing in a run: each is a sentence, with the reason. Imports no torch."""
 
+from llmdemo.core.sentences import say
 from llmdemo.settings.schema import fields_of
 from llmdemo.settings.training import TrainConfig, defaults_of, reasons_without_effect
 
@@ -8,15 +9,15 @@ def unused(config: TrainConfig, device: str) -> list[str]:
     """A sentence for each setting that is not its default and has no effect; `device`: torch's type, such as "cpu"."""
     reasons = reasons_without_effect(config.task, config.method)
     if config.method == "galore" and device != "cuda":
-        reasons["offload_gradients"] = "without an NVIDIA GPU, gradients are in the computer's memory anyway"
+        reasons["offload_gradients"] = say("why_no_gpu")
     if config.method == "galore" and config.galore_optimizer == "adafactor":
-        reasons["beta2"] = "Adafactor's second moment decays by a rule of its own"
-        reasons["eps"] = "Adafactor has bounds of its own"
+        reasons["beta2"] = say("why_adafactor_beta2")
+        reasons["eps"] = say("why_adafactor_clip")
     if config.task == "preference" and config.preference_loss != "simpo":
-        reasons["simpo_gamma"] = f"it is SimPO's, and the loss is {config.preference_loss}"
+        reasons["simpo_gamma"] = say("why_simpo", loss=config.preference_loss)
     usual, given = defaults_of(config.task, config.method), config.resolved()
     changed = [name for name in fields_of(TrainConfig) if getattr(given, name) != getattr(usual, name)]
-    return [f"{name} has no effect: {reasons[name]}." for name in changed if name in reasons]
+    return [say("note_no_effect", name=name, why=reasons[name]) for name in changed if name in reasons]
 
 
 def clamped(spaces: list, rank: int) -> list[str]:
@@ -24,7 +25,4 @@ def clamped(spaces: list, rank: int) -> list[str]:
     smaller = [space.rank for space in spaces if space.rank < rank]
     if not smaller:
         return []
-    return [
-        f"rank {rank} is more than {len(smaller):,} of {len(spaces):,} matrices have: they are projected at the rank of "
-        f"their shorter side, {min(smaller):,} at least, which saves nothing there."
-    ]
+    return [say("note_rank_clamped", rank=rank, n=len(smaller), all=len(spaces), least=min(smaller))]

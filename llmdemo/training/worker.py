@@ -17,8 +17,9 @@ from pathlib import Path
 from llmdemo.core import out_of_memory, store
 from llmdemo.core.errors import UserError, first_line
 from llmdemo.core.events import EventWriter
+from llmdemo.core.sentences import say
 
-RESUME = "Then press Resume: the run goes on from its last checkpoint."
+RESUME = say("resume_run")
 
 
 class _Stop:
@@ -80,15 +81,19 @@ def explain(error: Exception, ledger: dict | None = None, config: dict | None = 
     if isinstance(error, UserError):
         return {"reason": "bad_config", "message": error.message, "hint": error.hint}
     if _is_out_of_memory(error):
-        message = f"Memory ran out. {out_of_memory.needed(ledger, said=str(error)) or text}"
+        message = say("end_run_memory", needed=out_of_memory.needed(ledger, said=str(error)) or text)
         return {"reason": "out_of_memory", "message": message, "hint": out_of_memory.smaller(ledger, config)}
     if _is_disk_full(error):
-        return {"reason": "disk_full", "message": f"The disk is full: {text}", "hint": f"Free some space. {RESUME}"}
+        return {
+            "reason": "disk_full",
+            "message": say("end_disk_full", line=text),
+            "hint": say("hint_space_and", resume=RESUME),
+        }
     if type(error).__name__ == "NonFinite":
-        hint = "Lower the learning rate, or look for broken records. What was learned before is in the last checkpoint."
-        return {"reason": "non_finite", "message": text, "hint": hint}
-    message = f"The worker failed: {type(error).__name__}: {text}"
-    return {"reason": "worker_error", "message": message, "hint": "The log below has the details."}
+        hint = say("hint_non_finite")
+        return {"reason": "non_finite", "message": error.args[0] if error.args else text, "hint": hint}
+    message = say("end_worker_failed", kind=type(error).__name__, text=text)
+    return {"reason": "worker_error", "message": message, "hint": say("hint_log_below")}
 
 
 def _is_out_of_memory(error: Exception) -> bool:

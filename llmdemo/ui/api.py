@@ -198,7 +198,7 @@ def _kept_run_endpoints(services: Services) -> None:
         statuses."""
         services.require_owner()
         if not isinstance(run_ids, list) or not run_ids:
-            raise UserError("No runs were named.", "Give a list of run_ids, as /list_runs has them.")
+            raise UserError("err_no_runs")
         named = [str(run_id) for run_id in run_ids[:_MOST_COMPARED]]
         return {"settings": runs.differences(named), "runs": [runs.status(run_id) for run_id in named]}
 
@@ -298,5 +298,5 @@ def _uploaded(file) -> tuple[Path, str]:
     except (OSError, ValueError):
         inside = False
     if not inside:
-        raise UserError("No uploaded file was given.", "Upload one, in Python with gradio_client.handle_file(path).")
+        raise UserError("err_no_upload")
     return path, str(values.get("orig_name") or path.name)

@@ -196,7 +196,7 @@ class DataPages:
     def _id(self, request: dict) -> str:
         dataset_id = request.get("dataset_id")
         if not isinstance(dataset_id, str):
-            raise UserError("No data set was named.", "Choose one from the list.")
+            raise UserError("err_dataset_unnamed")
         return dataset_id
 
     def _info(self, request: dict):
@@ -211,7 +211,7 @@ def _texts(request: dict, key: str) -> list[str]:
     """The request's list of texts under `key`; raises UserError for anything else."""
     values = request.get(key)
     if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
-        raise UserError(f"{key} is not a list of texts.", "Reload the page and try again.")
+        raise UserError("err_no_list_of_texts", key=key)
     return values
 
 
@@ -219,7 +219,7 @@ def _with_contents(record: dict, contents: list[str]) -> dict:
     """The record with the texts of its turns, in the order of `_turns`, replaced."""
     turns = _turns(record)
     if len(contents) != len(turns):
-        raise UserError("The record has changed meanwhile.", "Reload the page and try again.")
+        raise UserError("err_record_changed")
     edited = {key: value for key, value in record.items() if key != "row"}
     if "text" in record:
         return edited | dict(zip(("text", "label"), contents, strict=False))

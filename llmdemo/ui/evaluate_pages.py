@@ -146,7 +146,7 @@ class EvaluatePages:
         for record in self._evaluations.records(_id(request)):
             if record["index"] == index:
                 return record
-        raise UserError("There is no such record.", "Reload the page.")
+        raise UserError("err_no_such_record")
 
     def table(self, request: dict, folder: Path) -> Path:
         """All records of an evaluation as a .csv in `folder`."""
@@ -217,7 +217,7 @@ def _public(status: dict) -> dict:
 def _id(request: dict) -> str:
     evaluation_id = request.get("evaluation_id")
     if not isinstance(evaluation_id, str):
-        raise UserError("No evaluation was named.", "Choose one from the list.")
+        raise UserError("err_evaluation_unnamed")
     return evaluation_id
 
 

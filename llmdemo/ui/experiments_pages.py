@@ -73,5 +73,5 @@ class ExperimentsPages:
 def _id(request: dict) -> str:
     group_id = request.get("group_id")
     if not isinstance(group_id, str):
-        raise UserError("No experiment was named.", "Choose one from the list.")
+        raise UserError("err_experiment_unnamed")
     return group_id

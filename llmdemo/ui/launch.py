@@ -120,7 +120,7 @@ def parse_accounts(given: Sequence[str], file: str | None = None) -> dict[str, s
     for text in given:
         user, _, password = text.partition(":")
         if not user or not password:
-            raise UserError("--auth needs a name and a password.", "Give them as USER:PASSWORD.")
+            raise UserError("err_auth_flag")
         accounts[checked_name(user)] = hash_password(password)
     return accounts
 
@@ -147,7 +147,7 @@ def is_local(host: str) -> bool:
 def _check_port(host: str, port: int) -> None:
     """Says it plainly when the port is taken, before anything is started."""
     if not 0 < port < 65536:
-        raise UserError(f"--port is {port}.", "It must be from 1 to 65535.")
+        raise UserError("err_port", port=port)
     try:
         family, kind, proto, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind, proto) as probe:
@@ -155,8 +155,11 @@ def _check_port(host: str, port: int) -> None:
             probe.bind(address)
     except OSError as error:
         raise UserError(
-            f"Port {port} on {host} cannot be used ({error.strerror or error}).",
-            f"Another program may have it; try --port {port + 1 if port < 65535 else 7860}.",
+            "err_port_taken",
+            port=port,
+            host=host,
+            reason=error.strerror or error,
+            other=port + 1 if port < 65535 else 7860,
         ) from error
 
 

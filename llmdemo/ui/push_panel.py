@@ -37,5 +37,5 @@ def build(services: Services) -> None:
 def _id(request: dict) -> str:
     run_id = request.get("run_id")
     if not isinstance(run_id, str):
-        raise UserError("No run was named.", "Choose one from the list.")
+        raise UserError("err_run_unnamed")
     return run_id

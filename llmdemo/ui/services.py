@@ -98,29 +98,11 @@ def stop_runs(runs: "Runs", seconds: float) -> None:
 
 
 _GOING = ("starting", "running", "stopping")
-_REFUSALS = {
-    "guests": (
-        "This app is shared without a password, so visitors can use the arena only.",
-        "Start it with --auth USER:PASSWORD to add data and train from another computer.",
-    ),
-    "accounts": (
-        "Only an owner of this app may do this; visitors can use the arena.",
-        "Sign in, at the top of the page.",
-    ),
-    "space": (
-        "Only the owner of this Space may do this; visitors can use the arena.",
-        "Sign in with Hugging Face, or duplicate the Space to have one of your own.",
-    ),
-    "open": (
-        "This page was opened under a name that is not this computer's, so it offers the arena only.",
-        "Open http://127.0.0.1 with the app's port, or start the app with --auth USER:PASSWORD.",
-    ),
-}
 
 
 def not_an_owner(policy: str) -> UserError:
     """What a guest is told, by the policy of `Access`."""
-    return UserError(*_REFUSALS[policy])
+    return UserError(f"err_not_owner_{policy}")
 
 
 class Lazy(Generic[T]):

@@ -191,12 +191,9 @@ class TrainPages:
         text = str(request.get("path") or "").strip()
         path = catalog.as_path(text)
         if path is not None and not catalog.is_open(self._services.home, path):
-            raise UserError(
-                "Files of this computer are not open to who comes over the network.",
-                "Upload the .zip instead, or start the app with LLMDEMO_MODEL_ROOTS naming the folder that holds it.",
-            )
+            raise UserError("err_files_not_open")
         if path is None or not _is_file(path):
-            raise UserError(f"{text[:200]!r} is no file on this computer.", "Give the whole path of the .zip.")
+            raise UserError("err_no_file_here", text=repr(text[:200]))
         return {"run_id": self._services.runs.import_bundle(path)}
 
     @for_owners
@@ -214,7 +211,7 @@ def _is_file(path: Path) -> bool:
 def _id(request: dict) -> str:
     run_id = request.get("run_id")
     if not isinstance(run_id, str):
-        raise UserError("No run was named.", "Choose one from the list.")
+        raise UserError("err_run_unnamed")
     return run_id
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from llmdemo.core.bounded_child import BoundedChild
 from llmdemo.core.errors import UserError
+from llmdemo.core.sentences import unpack
 from llmdemo.core.store import Home
 from llmdemo.models import catalog, trial, trial_child
 
@@ -109,7 +110,7 @@ def test_what_would_take_for_ever_is_a_sentence_to_the_child(tiny_model_folder, 
     script = tmp_path / "one_child.py"
     script.write_text(ONE_CHILD)
     child = BoundedChild([str(script), *map(str, [*folders, good])], 100)
-    answers = [json.loads(line) for line in child.answer(100_000)]
+    answers = [unpack(json.loads(line)) for line in child.answer(100_000)]
     assert child.end(10) == 0 and len(answers) == len(attacks) + 1
     for attack, answer in zip(attacks, answers, strict=False):
         assert re.search(ATTACKS[attack][1], answer["error"]) and answer["hint"], attack

@@ -72,7 +72,7 @@ def test_what_says_nothing_is_closed_to_guests(as_guest):
         gr.api(lambda: "secret", api_name="forgotten")
         bridge.island("x", [lambda _: {"secret": 1}])
     rights.close_to_guests(forgetful)
-    assert all("Only an owner" in answer(function)["error"]["message"] for function in called(forgetful))
+    assert all("Only an owner" in str(answer(function)["error"]["message"]) for function in called(forgetful))
 
 
 def test_a_guest_is_refused_by_each_that_is_the_owners(page, as_guest):

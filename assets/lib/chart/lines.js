@@ -10,7 +10,8 @@ import { extent, nearest, progressAxis, spread, ticks, valueAxis } from "./axis.
  *   dash?: string | null}} Line
  * @typedef {{x: number, label?: string, text?: string}} Mark
  * @typedef {{from: number, to: number, text: string}} Band a stretch of the axis that is shaded, and what it is
- * @typedef {{lines: Line[], marks?: Mark[], bands?: Band[], title?: string, label?: string, yFormat?: (v: number) => string,
+ * @typedef {{lines: Line[], marks?: Mark[], bands?: Band[], title?: string, label?: string,
+ *   yFormat?: (v: number) => string,
  *   tickFormat?: (v: number) => string, limits?: [number, number] | null}} Chart
  */
 

@@ -209,7 +209,4 @@ def check_lengths(model: nn.Module, data: RunData) -> None:
     limit = positions(model)
     longest = max(int(each.lengths.max(initial=0)) for each in rows)
     if limit is not None and longest > limit:
-        raise UserError(
-            f"The longest record has {longest:,} tokens; this model reads at most {limit:,}.",
-            f"Set max_length to {limit} or less: longer records are then cut.",
-        )
+        raise UserError("err_longest_record", longest=longest, limit=limit)

@@ -11,6 +11,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from llmdemo.core.sentences import say
 from llmdemo.data.encode import encode_many, encode_prompt
 from llmdemo.data.render import TEMPLATE_KEYS, conversation, takes
 from llmdemo.decoding.backend import fresh_weights
@@ -72,7 +73,7 @@ class Causal(Objective):
         self.packs = abs(together - expected) <= _LEAKS[exact] * max(abs(expected), 1e-6)
         if self.packs:
             return []
-        return ["This model's attention cannot keep packed documents apart: each is computed in a row of its own."]
+        return [say("note_packing_rows")]
 
     def shape(self, items) -> Batch:
         return replace(super().shape(items), shared=self._loss.shared(self._batch(self.data.train, items)))

@@ -17,6 +17,7 @@ import torch
 from torch.nn import functional
 
 from llmdemo.core.errors import UserError
+from llmdemo.core.sentences import say
 from llmdemo.data.encode import encode_many
 from llmdemo.data.labels import Classes, merge_labels
 from llmdemo.models.load import load_classifier, load_classifier_tokenizer
@@ -87,9 +88,7 @@ class Classify(Objective):
         empty += len(chosen) - len(kept)
         counts = np.bincount(train.classes, minlength=len(classes.names))
         if np.count_nonzero(counts) < 2:
-            raise UserError(
-                f"All {len(train):,} texts to train on are of one class.", "Upload more texts of the other classes."
-            )
+            raise UserError("err_one_class", n=len(train))
         notes = [*classes.notes, *([_emptied(empty)] if empty else [])]
         if len(held_out) > config.eval_records:
             notes.append(_of_other_texts(config.eval_records, len(held_out)))
@@ -260,14 +259,11 @@ def _rows(source: Source, part: np.ndarray, classes: Classes, config: TrainConfi
 
 
 def _emptied(count: int) -> str:
-    return f"{count:,} text{' has' if count == 1 else 's have'} no token for this model and {'is' if count == 1 else 'are'} left out."
+    return say("note_emptied", n=count)
 
 
 def _of_other_texts(way: int, end: int) -> str:
-    return (
-        f"On the way, {way:,} of the {end:,} held-out texts are judged, and at the end all of them: the last figures may "
-        "be better or worse for that alone."
-    )
+    return say("note_judged_at_end", way=way, end=end)
 
 
 def _one_a_class(classes: np.ndarray, most: int = 4) -> list[int]:

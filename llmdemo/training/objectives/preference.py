@@ -15,6 +15,7 @@ from safetensors.numpy import load_file, save_file
 from torch import Tensor
 
 from llmdemo.core.errors import UserError
+from llmdemo.core.sentences import say
 from llmdemo.data.encode import Refused, encode_many
 from llmdemo.data.render import conversation
 from llmdemo.settings.training import TrainConfig
@@ -129,7 +130,7 @@ class Preference(Objective):
     def _checked(self, reference: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         # A run that came from elsewhere may bring anything.
         if {name: values.shape for name, values in reference.items()} != {n: (s[-1],) for n, s in self._starts.items()}:
-            raise UserError(f"{REFERENCE_FILE} does not fit the run's data.", "Clone the run, and start the copy.")
+            raise UserError("err_reference_file", file=REFERENCE_FILE)
         return reference
 
     @torch.no_grad()
@@ -205,10 +206,7 @@ def _odd(config: TrainConfig) -> list[str]:
     """What people should know of settings that DPO would want so."""
     if config.preference_loss != "simpo" or config.beta >= 1:
         return []
-    return [
-        f"beta is {config.beta:g}: SimPO multiplies log-probabilities a token by it, which are small, and is used with 2 to "
-        "2.5; so small a value teaches little."
-    ]
+    return [say("note_simpo_beta", beta=f"{config.beta:g}")]
 
 
 def place_size(place: Place) -> int:

@@ -5,6 +5,7 @@ Knows no tokenizers; objectives count here what encoding shows them.
 
 from dataclasses import dataclass, field
 
+from llmdemo.core.sentences import say
 from llmdemo.data.encode import Encoded, Refused
 
 LEFT_OUT = ("refused", "too_long", "untrained", "alike")
@@ -52,25 +53,10 @@ class Tally:
         return [self._note(code, rows) for code, rows in sorted(self.rows.items())]
 
     def _note(self, code: str, rows: list[int]) -> str:
-        count, tokens, where = len(rows), f"{self.max_length:,} tokens", _where(rows)
-        some = f"{count:,} record{'' if count == 1 else 's'}"
-        return {
-            "refused": f"{some} left out ({where}). {self.reason}",
-            "too_long": f"{some} left out ({where}): within {tokens} no token of the answer is left. Raise max_length to "
-            "learn from them.",
-            "untrained": f"{some} left out ({where}): none of their tokens is to be learned.",
-            "alike": f"{count:,} pair{'' if count == 1 else 's'} left out ({where}): within {tokens} the two answers are alike, "
-            "or one of them has no token.",
-            "hidden": f"{some} learned in part ({where}): the model's chat template leaves out earlier answers, or a part of "
-            "an answer such as its reasoning.",
-            "no_tools": f"{some} learned without the tools that they have ({where}): the model's chat template takes none.",
-            "no_reasoning": f"{some} learned without the reasoning that they have ({where}): the model's chat template takes "
-            "none.",
-            "cut": f"{some} cut at {tokens} ({where}): their ends are not learned. Raise max_length to learn them.",
-        }[code]
+        return say(f"note_{code}", n=len(rows), tokens=self.max_length, where=_where(rows), reason=self.reason)
 
 
 def _where(rows: list[int]) -> str:
     shown = ", ".join(f"{row:,}" for row in sorted(rows)[:_SHOWN])
-    more = f" and {len(rows) - _SHOWN:,} more" if len(rows) > _SHOWN else ""
-    return f"row{'' if len(rows) == 1 else 's'} {shown}{more}"
+    more = say("rows_and_more", rows=shown, n=len(rows) - _SHOWN) if len(rows) > _SHOWN else shown
+    return say("rows_named", n=len(rows), rows=more)

@@ -105,13 +105,10 @@ def _with_replay(rows: TokenRows, home: Home, config: TrainConfig, tokenizer) ->
     elif records.task == "text":
         pieces = _documents(Source(home, records, train, train[:0]), train, config, tokenizer)
     else:
-        raise UserError(
-            f"The replay data set {records.info.name} is of the task {records.task!r}.",
-            "Choose instruction data or raw text to replay.",
-        )
+        raise UserError("err_replay_task", name=records.info.name, task=repr(records.task))
     other = _rows(pieces, config)
     if not len(other):
-        raise UserError(f"The replay data set {records.info.name} has nothing to train on.", "Choose another one.")
+        raise UserError("err_replay_empty", name=records.info.name)
     count = max(1, round(len(rows) * config.replay_share / (1 - config.replay_share)))
     random = np.random.default_rng([config.seed, 1])
     rounds = [random.permutation(len(other)) for _ in range(-(-count // len(other)))]
@@ -142,10 +139,7 @@ def _instructions(home: Home, config: TrainConfig, tokenizer) -> list[tuple[list
     if config.forgetting_dataset_id:
         records = open_records(home, config.forgetting_dataset_id)
         if records.task != "chat":
-            raise UserError(
-                f"Forgetting is measured on instruction data; {records.info.name} is of the task {records.task!r}.",
-                "Choose another data set, or none.",
-            )
+            raise UserError("err_forgetting_task", name=records.info.name, task=repr(records.task))
         held_out = split(records, config.seed, config.eval_share or 0.1, version=config.split_version)[1]
         chosen = [records[int(i)] for i in in_order(records, held_out, config.seed)[: config.eval_records]]
     else:

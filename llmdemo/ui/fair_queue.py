@@ -138,15 +138,20 @@ class FairQueue(Queue):
         """What waits for this kind of work and may have a place now, in order.
 
         Of more than one place owners keep one; one guest has half, of batches' places one, and one address half of them.
-        What nobody reads yet begins after all that somebody reads, and has one place: a script that posts and never
-        reads would else hold several for `UNREAD_SECONDS` each.
+        What nobody reads yet begins only while nothing that is read waits or runs, whatever its kind, and by itself: a
+        script that posts and never reads would else have the engine work for it for `UNREAD_SECONDS` each time.
         """
         running = [event for event in self._running() if event.concurrency_id == kind and _is_guests(event)]
         waiting = self._within_shares(kind, limit, running)
         if limit is None:
             return waiting
         read = [event for event in waiting if not self._is_unread(event)]
-        return read if read or (limit > 1 and any(map(self._is_unread, running))) else waiting
+        return waiting if not read and self._is_idle(limit > 1) else read
+
+    def _is_idle(self, alone: bool) -> bool:
+        """Whether nothing that somebody reads waits or runs; with `alone`, nothing unread runs either."""
+        waiting = [event for kind in self.event_queue_per_concurrency_id.values() for event in kind.queue]
+        return all(map(self._is_unread, [*waiting, *self._running()])) and not (alone and self._running())
 
     def _is_unread(self, event: Event) -> bool:
         return _is_guests(event) and not math.isinf(self._unread_since(event))

@@ -46,6 +46,7 @@ def main() -> int:
                 client.cookies.clear()
     for one in opened:
         one.close()
+    statuses["cpu_seconds"] = round(time.process_time(), 1)
     print(json.dumps(dict(sorted(statuses.items()))))
     return 0
 

@@ -5,8 +5,10 @@
 Starts the app on a home folder of its own with a tiny random model, shared with guests (--host 0.0.0.0), and then lets
 each visitor, a gradio_client with a session of its own, ask again as soon as it has been answered. `--heavy` of them keep
 five requests in the queue all the time. With `--hostile` a guest who means harm (hostile_guest.py) is there for the whole
-time as well; the others' median wait shall be at most 1.5 times what it is without. An honest "the queue is full" is counted by itself. Prints per-visitor median
-waits with their spread, errors, requests a minute, and the app's memory from after the first minute to the end.
+time as well; the others' median wait shall be at most 1.5 times what it is without. The minutes count from when all
+visitors are connected. An honest "the queue is full" is counted by itself. Prints per-visitor median waits with their
+spread, errors, answers, how long connecting took, the app's memory from after the first minute to the end, and the CPU
+seconds of the app, of the visitors and of the hostile guest: all three share this machine's cores.
 """
 
 import argparse
@@ -23,28 +25,45 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+import httpx
+import psutil
 from public_common import Watch, started_app
+
+CONNECT_SECONDS = 300.0
+HOSTILE_BEFORE = 20.0
+"""How much longer than the measured time the hostile guest is there: the visitors connect beside it."""
 
 
 class Visitor(threading.Thread):
     """Asks, waits, asks again; notes how long each answer took to begin and to end."""
 
-    def __init__(self, url: str, end: float, tokens: int, at_once: int):
+    def __init__(self, url: str, tokens: int, at_once: int, connected: threading.Barrier):
         super().__init__(daemon=True)
-        self.url, self.end, self.tokens, self.at_once = url, end, tokens, at_once
+        self.url, self.end, self.tokens, self.at_once = url, 0.0, tokens, at_once
+        self.connected = connected
         self.waits: list[float] = []
         self.begins: list[float] = []
         self.errors: Counter = Counter()
 
     def run(self) -> None:
-        from gradio_client import Client
-
-        client = Client(self.url, verbose=False)
+        client = self._client()
+        self.connected.wait(CONNECT_SECONDS)
+        self.connected.wait(CONNECT_SECONDS)  # in between, `end` is set
         while time.monotonic() < self.end:
             jobs = [self._ask(client) for _ in range(self.at_once)]
             for begun, job in jobs:
                 self._take(begun, job)
         client.close()
+
+    def _client(self):
+        """A client once the app has let it in; tries that took longer than its own limit, 5 seconds, are counted."""
+        from gradio_client import Client
+
+        while True:
+            try:
+                return Client(self.url, verbose=False)
+            except httpx.HTTPError as error:
+                self.errors[f"connecting: {type(error).__name__}"] += 1
 
     def _ask(self, client):
         settings = {"max_new_tokens": self.tokens, "num_beams": 2}
@@ -75,23 +94,41 @@ def main() -> int:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch, started_app(Path(scratch), "--host", "0.0.0.0") as (url, process):
         watch = Watch(process.pid)
-        end = time.monotonic() + 60 * options.minutes
+        hostile = begin_hostile(url, 60 * options.minutes + HOSTILE_BEFORE) if options.hostile else None
+        begun, connected = time.monotonic(), threading.Barrier(options.visitors + 1)
         visitors = [
-            Visitor(url, end, options.tokens, 5 if number < options.heavy else 1) for number in range(options.visitors)
+            Visitor(url, options.tokens, 5 if number < options.heavy else 1, connected)
+            for number in range(options.visitors)
         ]
         for visitor in visitors:
             visitor.start()
-        hostile = begin_hostile(url, 60 * options.minutes) if options.hostile else None
+        connected.wait(CONNECT_SECONDS)
+        connecting = time.monotonic() - begun
+        end = time.monotonic() + 60 * options.minutes
+        for visitor in visitors:
+            visitor.end = end
+        before = cpu_seconds(process.pid), cpu_seconds(os.getpid())
+        connected.wait(CONNECT_SECONDS)
         watch.until(end, every=2)
+        after = cpu_seconds(process.pid), cpu_seconds(os.getpid())
         for visitor in visitors:
             visitor.join(300)
-        result = report(visitors, options, watch)
+        result = report(visitors, options, watch) | {
+            "connecting_seconds": round(connecting, 1),
+            "cpu_seconds_of_app": round(after[0] - before[0], 1),
+            "cpu_seconds_of_visitors": round(after[1] - before[1], 1),
+        }
         if hostile:
-            result["hostile_guest"] = json.loads(hostile.communicate(timeout=60)[0] or "null")
+            result["hostile_guest"] = json.loads(hostile.communicate(timeout=HOSTILE_BEFORE + 60)[0] or "null")
     print(json.dumps(result, indent=1))
     if options.out:
         options.out.write_text(json.dumps(result, indent=1))
     return 0
+
+
+def cpu_seconds(pid: int) -> float:
+    times = psutil.Process(pid).cpu_times()
+    return times.user + times.system
 
 
 def begin_hostile(url: str, seconds: float) -> subprocess.Popen:

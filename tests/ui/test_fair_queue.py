@@ -268,7 +268,7 @@ def test_guests_cannot_fill_the_queue_for_an_owner(url, work):
     del queue.event_queue_per_concurrency_id["slow"]
 
 
-def test_what_nobody_reads_begins_after_what_is_read_and_has_one_place():
+def test_what_nobody_reads_begins_only_while_nothing_is_read_and_by_itself():
     with gr.Blocks() as page:
         pass
     FairQueue.install(page, Settings(home=None))
@@ -288,6 +288,10 @@ def test_what_nobody_reads_begins_after_what_is_read_and_has_one_place():
         other.enqueue_time = 0.0
         queue.active_jobs = [[other]]
         assert names() == []
+        queue.active_jobs = []
+        batch = event("guest", "reader", "2.2.2.2", kind=BATCHES)
+        queue.event_queue_per_concurrency_id[BATCHES] = SimpleNamespace(queue=[batch])
+        assert names() == []  # somebody waits for another kind of work
 
 
 def test_three_addresses_that_fill_the_queue_leave_room_for_a_newcomer():

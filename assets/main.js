@@ -11,6 +11,8 @@ import "./train/push.js";
 import "./experiments/panel.js";
 import "./learn/card.js";
 import "./arena/panel.js";
+import "./votes/panel.js";
+import "./votes/ballot.js";
 import "./evaluate/form.js";
 import "./evaluate/result.js";
 import "./evaluate/use.js";

@@ -28,6 +28,7 @@ export const copy = async (text) => {
 };
 
 export { h, s as svg } from "../lib/dom.js";
+export { SHAPES } from "../lib/strategies.js";
 /** A text of the arena. @param {string} key @param {Record<string, unknown>} [values] */
 export const t = (key, values) => say("arena_" + key, values);
 /** Whether the reader wants no motion. */

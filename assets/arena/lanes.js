@@ -18,7 +18,7 @@ const CAPTION = {
   ...Object.fromEntries(RARE.map((strategy) => [strategy, CHOICES.includes(strategy) ? "spark_choice" : "spark_kept"])),
 };
 
-function settingsText(info) {
+export function settingsText(info) {
   return [...ownParts(info), ...penaltyParts(info)].join(" · ");
 }
 

@@ -33,6 +33,7 @@ class App {
     watch("value", () => this.receive(props.value));
     this.restore();
     this.loadModels();
+    L.hear("arena-setup", (give) => give(this.setup())); // a vote is opened on what stands here
     L.hear("try-model", (wish) => this.tryModel(wish)); // a run's page asks for its model
     if (L.wanted.model) this.tryModel(L.wanted.model);
     setInterval(() => {
@@ -667,8 +668,19 @@ class App {
     this.compareModels();
   }
 
+  setup() {
+    const { form } = this;
+    const titles = [form.modelA, form.modelB].map((menu) =>
+      menu.value ? menu.selectedOptions[0]?.textContent || "" : "",
+    );
+    const prompts = form.raw.checked ? [] : [form.prompt.value.trim()].filter(Boolean);
+    const models = titles.filter((title, index) => title && titles.indexOf(title) === index);
+    return { model_ids: form.modelIds, models, settings: form.settings(), prompts };
+  }
+
   remember() {
     remember(this.form);
+    L.tell("arena-changed");
     this.warm();
   }
 

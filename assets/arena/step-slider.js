@@ -1,5 +1,5 @@
-/* A slider through a run's kept steps: which of them the arena asks, the finished model at its end. Knows ids and steps,
-   and nothing of how they are answered. */
+/* A slider through a run's kept steps: which of them the arena asks, the finished model at its end. Knows ids and
+   steps, and nothing of how they are answered. */
 import { int } from "../lib/format.js";
 import { h, t } from "./dom.js";
 

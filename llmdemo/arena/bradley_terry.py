@@ -6,7 +6,8 @@ Model (Davidson 1970, doi:10.1080/01621459.1970.10481082): a vote between the an
 
 so that exp(eta) is Davidson's nu. A constant covariate 1 is the bias towards the left place; the difference of lengths
 is the style control of Chatbot Arena. The log-likelihood is concave in all parameters; Newton's method finds its maximum.
-A weak normal prior (precision `RIDGE`) keeps it finite where somebody won every vote or every vote was a tie.
+A weak normal prior (precision `RIDGE`: a standard deviation of 4.5) keeps it finite where somebody won every vote or
+every vote was a tie.
 
 Knows no votes' log, no names and no page.
 """
@@ -19,7 +20,7 @@ from scipy import stats
 
 LEFT, RIGHT, TIE = 0, 1, 2
 """The outcomes of a vote, as `Votes.outcome` holds them."""
-RIDGE = 0.01
+RIDGE = 0.05
 FEWEST_VOTERS = 8
 """With fewer, single votes are drawn again instead of voters: intervals then speak of these voters alone."""
 _STEPS, _LONGEST_STEP, _NEAR = 60, 2.0, 1e-9

@@ -8,6 +8,7 @@ pair     pair (its id), voter, prompt, left, right (contestants' numbers)
 vote     pair, choice
 undo     pair: its vote counts no more, and the pair is not shown again, as its contestants have been named
 closed   reason ("owner" or "enough")
+data     dataset_id: the votes were added to it as preferences
 """
 
 from dataclasses import dataclass, field
@@ -79,6 +80,8 @@ class VoteState:
     pairs: dict[str, Pair] = field(default_factory=dict)
     voters: dict[str, Voter] = field(default_factory=dict)
     closed: str = ""
+    datasets: list[str] = field(default_factory=list)
+    """Preference data sets that have been made of the votes."""
     count: int = 0
     """Votes that stand."""
     changes: int = 0
@@ -139,6 +142,9 @@ class VoteState:
     def _closed(self, event: dict[str, Any]) -> None:
         self.closed = event["reason"]
         self.changes += 1
+
+    def _data(self, event: dict[str, Any]) -> None:
+        self.datasets.append(event["dataset_id"])
 
     def voter(self, name: str) -> Voter:
         """The voter of that name, who is a new one at the first time."""

@@ -101,6 +101,12 @@ class VoteSessions:
             )
         return found
 
+    def note_dataset(self, session_id: str, dataset_id: str) -> None:
+        """Remembers that the votes were added to this data set."""
+        with self._changing(session_id) as (state, write):
+            if dataset_id not in state.datasets:
+                write("data", dataset_id=dataset_id)
+
     # ---- the participants' ----
 
     def pair(self, session_id: str, who: str) -> dict[str, Any]:

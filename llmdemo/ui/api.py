@@ -28,6 +28,7 @@ from llmdemo.ui import (
     generate_api,
     models_api,
     serving_api,
+    votes_api,
 )
 from llmdemo.ui.fair_queue import when_gone
 from llmdemo.ui.rights import for_guests, for_owners
@@ -47,6 +48,7 @@ def add_endpoints(services: Services) -> None:
     _add(*evaluate_api.endpoints(services))
     _add(*generate_api.endpoints(services))
     _add(*serving_api.endpoints(services))
+    _vote_endpoints(services)
     _compare_endpoint(services)
 
 
@@ -234,6 +236,12 @@ def _compare_endpoint(services: Services) -> None:
             yield from arena.compare(model_id, prompt, settings, run_id=run_id, limits=services.limits())
 
     _add(compare, concurrency_id="arena", concurrency_limit=services.settings.max_decodings)
+
+
+def _vote_endpoints(services: Services) -> None:
+    quick, decoding = votes_api.endpoints(services)
+    _add(*quick)
+    _add(*decoding, concurrency_id="arena", concurrency_limit=services.settings.max_decodings)
 
 
 def _add(*functions: Callable, **options) -> None:

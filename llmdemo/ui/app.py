@@ -24,6 +24,7 @@ from llmdemo.ui import (
     server,
     shell,
     train_panel,
+    votes_panel,
     words,
 )
 from llmdemo.ui.fair_queue import FairQueue
@@ -50,6 +51,7 @@ def build(services: Services) -> gr.Blocks:
         _space_sign_in(services)
     if services.access.has_guests and services.access.has_owners:
         _guest_page(services, page)
+    votes_panel.build_page(services, page)
     rights.close_to_guests(page)
     FairQueue.install(page, services.settings, services.sessions, reserve=services.access.has_owners)
     settings = services.settings
@@ -87,6 +89,8 @@ def _arena(services: Services, guests: bool = False) -> None:
     from llmdemo.ui import arena_panel
 
     arena_panel.build(services, guests)
+    if not guests:
+        votes_panel.build(services)
 
 
 def launch_options(services: Services) -> dict:

@@ -21,10 +21,14 @@ from llmdemo.access.rate_limits import Rates
 from llmdemo.access.session_cookies import GUEST_SECONDS, SESSION_SECONDS, SessionCookies
 from llmdemo.ui.sign_in_page import sign_in_page
 
+VOTE_PAGE = "vote"
+"""The path of the page on which participants of a blind vote see its pairs."""
 GUEST_PAGE = "arena"
 """The path of the page that guests are led to from the app's own address; see app.py."""
 _SCRIPTS_FIRST = "config"
 """What gradio_client asks for first; it keeps the cookie that it gets there."""
+_GIVE_COOKIES = (GUEST_PAGE, VOTE_PAGE, _SCRIPTS_FIRST)
+"""Where a guest gets a cookie, besides the app's own address."""
 VISITOR = "llmdemo.visitor"
 """Where a request's scope holds its Visitor."""
 _MOST_FAILURES, _MOST_FAILURES_OF_ADDRESS = 10, 100
@@ -67,7 +71,7 @@ class AuthenticationMiddleware:
         cookies = _cookies(scope)
         visitor = scope[VISITOR] = self._visitor(scope, cookies)
         root = scope.get("root_path", "") + "/"
-        if scope["method"] != "GET" or scope["path"] not in (root, root + GUEST_PAGE, root + _SCRIPTS_FIRST):
+        if scope["method"] != "GET" or scope["path"] not in (root, *(root + page for page in _GIVE_COOKIES)):
             return await self._app(scope, receive, send)
         if scope["path"] == root and self._access.has_guests and self._access.has_owners and not visitor.is_owner:
             return await _to_guest_page(scope)(scope, receive, send)

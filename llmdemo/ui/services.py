@@ -17,6 +17,7 @@ from llmdemo.ui import authentication
 
 if TYPE_CHECKING:  # the arena and the classifiers import torch, which takes seconds
     from llmdemo.arena import Arena
+    from llmdemo.arena.votes import VoteSessions
     from llmdemo.evaluation import Evaluations
     from llmdemo.evaluation.use import Classifiers
     from llmdemo.experiments import Experiments
@@ -55,6 +56,8 @@ class Services:
     """Models that others call at /v1/."""
     pushes: "Pushes"
     """Finished runs on their way to the hub."""
+    votes: "Lazy[VoteSessions]"
+    """Blind votes of a class; it needs the arena, so it is made at its first use."""
     guests_only: bool = False
     """True on a shared address without --auth: visitors may use the arena and nothing else."""
     access: Access = Access()
@@ -166,6 +169,7 @@ def make_services(settings: Settings, *, access: Access | None = None, command=N
     runs = Runs(jobs, command=command)
     arena = Lazy(lambda: _make_arena(home, settings))
     classifiers = Lazy(lambda: _make_classifiers(home, settings))
+    arena = Lazy(lambda: _make_arena(home, settings))
     return Services(
         settings=settings,
         home=home,
@@ -174,6 +178,7 @@ def make_services(settings: Settings, *, access: Access | None = None, command=N
         pushes=Pushes(jobs, runs),
         starter=starter,
         arena=arena,
+        votes=Lazy(lambda: _make_votes(home, settings, arena)),
         serving=Serving(home, settings, arena.get, classifiers.get),
         tokenizers=Tokenizers(lambda model_id, classifies: _load_tokenizer(home, model_id, classifies)),
         evaluations=Evaluations(jobs, runs),
@@ -198,6 +203,17 @@ def _make_arena(home: Home, settings: Settings) -> "Arena":
     from llmdemo.arena import Arena
 
     return Arena(home, settings)
+
+
+def _make_votes(home: Home, settings: Settings, arena: "Lazy[Arena]") -> "VoteSessions":
+    decoder = arena.get()
+    from llmdemo.arena import vote_answers
+    from llmdemo.arena.votes import VoteSessions
+
+    def answer(*asked):
+        return vote_answers.answer(decoder, *asked)
+
+    return VoteSessions(home, answer, settings.max_voters, decoder.stop)
 
 
 def _make_classifiers(home: Home, settings: Settings) -> "Classifiers":

@@ -1,0 +1,95 @@
+"""The named endpoints of a class's blind vote. JSON in, JSON out; knows no widget. Registered by api.py."""
+
+import inspect
+from collections.abc import Callable
+
+from llmdemo.settings.schema import document
+from llmdemo.settings.votes import VoteConfig
+from llmdemo.ui.rights import for_guests, for_owners
+from llmdemo.ui.services import Services
+from llmdemo.ui.votes_pages import VotePages
+
+
+def endpoints(services: Services) -> tuple[list[Callable], list[Callable]]:
+    """(those that are answered at once, those that wait for a place in the arena), each named as its endpoint."""
+    pages = VotePages(services)
+    return [*_owners(services, pages), *_guests(pages)], [_asking(pages)]
+
+
+def _owners(services: Services, pages: VotePages) -> list[Callable]:
+    @for_owners
+    def open_vote(config: dict, settings: dict | None = None) -> dict:
+        """Opens a blind vote; returns session_id, link (below this app's address) and contestants.
+
+        Every strategy of settings (the keys of /compare) with every model is a contestant. Keys of config:
+        """
+        services.require_owner()
+        return pages.open(config, settings)
+
+    open_vote.__doc__ = f"{inspect.getdoc(open_vote)}\n\n{document(VoteConfig)}"
+
+    @for_owners
+    def list_votes() -> list[dict]:
+        """All votes, the newest first, each with its session_id first, title, votes, wanted, voters, closed."""
+        services.require_owner()
+        return pages.list()
+
+    @for_owners
+    def close_vote(session_id: str) -> dict:
+        """Ends a vote; what was voted stays. Returns its board. Harmless when it is over."""
+        services.require_owner()
+        return pages.close(session_id)
+
+    @for_owners
+    def export_votes(session_id: str, format: str = "json") -> dict:
+        """A vote's votes: {name, votes: one object a vote} for format "json", {name, text} for "csv"."""
+        services.require_owner()
+        return pages.export(session_id, format)
+
+    @for_owners
+    def votes_to_preferences(session_id: str, name: str = "") -> dict:
+        """Adds what the majority prefers as pairs to the preference data set `name` (by default the vote's title).
+
+        Returns dataset_id, name, pairs, added, undecided (two answers without a majority), empty (left out).
+        """
+        services.require_owner()
+        return pages.to_preferences(session_id, name)
+
+    return [open_vote, list_votes, close_vote, export_votes, votes_to_preferences]
+
+
+def _guests(pages: VotePages) -> list[Callable]:
+    @for_guests
+    def vote_pair(session_id: str) -> dict:
+        """Two answers for the caller to vote on: session, pair {pair_id, prompt, left, right} or null and why not, last.
+
+        Who calls is known by their cookie. The same pair comes until it is voted on; who wrote what is told afterwards.
+        """
+        return pages.pair(session_id)
+
+    @for_guests
+    def vote(session_id: str, pair_id: str, choice: str) -> dict:
+        """Votes on the caller's pair: left, right, tie or both_bad. Returns who wrote left and right, yours, votes, wanted."""
+        return pages.vote(session_id, pair_id, choice)
+
+    @for_guests
+    def undo_vote(session_id: str) -> dict:
+        """Takes the caller's last vote back; returns what /vote_pair does. The pair itself does not come again."""
+        return pages.undo(session_id)
+
+    @for_guests
+    def vote_board(session_id: str) -> dict:
+        """The board: boards {strategy, model, both: rows with strength, low, high, share, wins, losses, ties}, position,
+        length, agreement, one_sided, says and conclusion, a sentence. For guests once the vote is closed."""
+        return pages.board(session_id)
+
+    return [vote_pair, vote, undo_vote, vote_board]
+
+
+def _asking(pages: VotePages) -> Callable:
+    @for_guests
+    def ask_pair(session_id: str, prompt: str) -> dict:
+        """Where a vote takes questions: lets its contestants answer one of the caller's own; returns what /vote_pair does."""
+        return pages.ask(session_id, prompt)
+
+    return ask_pair

@@ -1,0 +1,137 @@
+"""A class's vote in three browsers at once: an owner at the projector, two guests on phones."""
+
+import re
+
+import pytest
+
+PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
+
+
+@pytest.fixture(scope="module")
+def shared(tiny_home):
+    """The address of an app where ann is the owner and everybody else a guest."""
+    from tests.browser.conftest import running_app
+
+    with running_app(tiny_home, "--auth", "ann:secret") as url:
+        yield url
+
+
+@pytest.fixture
+def visit(browser):
+    """visit(url, **context options): a page whose `got` holds every byte that it was sent, and `errors` its mistakes."""
+    contexts = []
+
+    def open_(url: str, **options):
+        context = browser.new_context(**{"locale": "en-US", **options})
+        contexts.append(context)
+        page = context.new_page()
+        page.got, page.errors = [], []
+        page.on("pageerror", lambda error: page.errors.append(str(error)))
+        page.on("response", lambda answer: page.got.append(answer))
+        page.goto(url)
+        return page
+
+    yield open_
+    for context in contexts:
+        context.close()
+
+
+@pytest.fixture
+def owner(visit, shared):
+    page = visit(f"{shared}sign-in", viewport={"width": 1280, "height": 900})
+    page.fill("input[name=name]", "ann")
+    page.fill("input[name=password]", "secret")
+    page.press("input[name=password]", "Enter")
+    page.wait_for_selector("#votes summary", state="attached", timeout=40_000)
+    page.click('#panels button[role=tab][data-tab-id="arena"]')
+    return page
+
+
+def start(owner, prompts: str, title: str) -> str:
+    """Opens a vote; its link."""
+    owner.click("#votes summary")
+    owner.fill("#votes textarea", prompts)
+    owner.fill("#votes .title input", title)
+    owner.press("#votes .title input", "Tab")
+    owner.click("#votes .votes-form .btn.strong")
+    owner.wait_for_selector("#votes .votes-code", timeout=30_000)
+    return owner.get_attribute("#votes .votes-link", "href")
+
+
+def said(page) -> str:
+    """Everything that the page was sent as JSON or events."""
+    texts = []
+    for answer in page.got:
+        if re.search("json|event-stream", answer.headers.get("content-type", "")) and "/words/" not in answer.url:
+            try:
+                texts.append(answer.text())
+            except Exception:
+                continue  # a stream that is still open
+    return "\n".join(texts)
+
+
+def test_two_phones_vote_blind_and_the_board_fills_live(owner, visit, shared):
+    link = start(owner, "Hello\nWhat is rain?\nSay more", "Class 7b")
+    assert link.startswith(f"{shared}vote?vote=vote-")
+    phones = [visit(link, **PHONE), visit(link, **PHONE, locale="zh-TW")]
+    for phone in phones:
+        phone.wait_for_selector("#ballot .ballot-bar[role=group]", timeout=60_000)
+        assert phone.inner_text("#ballot h1") == "Class 7b"
+        assert phone.locator("#ballot .answer").count() == 2
+        assert "top_p" not in said(phone) and "lane" not in said(phone)
+        assert phone.evaluate("document.documentElement.scrollWidth") <= 390
+    assert phones[1].inner_text("#ballot .ballot-bar .btn >> nth=0") == "左邊較好"
+
+    for phone in phones:
+        phone.tap("#ballot .ballot-bar .btn >> nth=0")
+        phone.wait_for_selector("#ballot .ballot-next")
+        assert phone.locator("#ballot .answer.chosen").count() == 1
+        assert phone.locator("#ballot .answer h2 b").count() == 2  # both are named now
+    owner.wait_for_function("document.querySelector('#votes .votes-count b')?.textContent === '2'", timeout=15_000)
+    assert owner.locator("#votes .strength-row[role=row]").count() == 4
+
+    before = phones[0].inner_text("#ballot .ballot-prompt"), phones[0].inner_text("#ballot .answers")
+    phones[0].tap("#ballot .ballot-bar .btn >> text=Take back")
+    phones[0].wait_for_selector("#ballot .ballot-bar[role=group]")
+    assert before != (phones[0].inner_text("#ballot .ballot-prompt"), phones[0].inner_text("#ballot .answers"))
+    owner.wait_for_function("document.querySelector('#votes .votes-count b')?.textContent === '1'", timeout=15_000)
+
+    shown = phones[0].inner_text("#ballot .answers")
+    phones[0].reload()
+    phones[0].wait_for_selector("#ballot .ballot-bar[role=group]", timeout=30_000)
+    assert phones[0].inner_text("#ballot .answers") == shown
+
+    owner.click("#votes .votes-actions >> text=Make a preference data set")
+    owner.wait_for_selector("#votes .votes-actions >> text=Train on it", timeout=30_000)
+
+    owner.click("#votes .votes-actions >> text=Close the vote")
+    owner.click("#votes .votes-actions >> text=Nobody can vote then")
+    owner.wait_for_selector("#votes .votes-side >> text=This vote is closed")
+    phones[0].tap("#ballot .ballot-bar .btn >> nth=0")
+    phones[0].wait_for_selector("#ballot .notice >> text=not counted", timeout=15_000)
+    phones[0].wait_for_selector("#ballot .conclusion", timeout=15_000)  # the board, once the vote is closed
+    assert not [page.errors for page in (owner, *phones) if page.errors]
+
+
+def test_a_guests_own_question_comes_back_as_two_answers(owner, visit):
+    owner.click("#votes summary")
+    owner.wait_for_selector("#votes .votes-form, #votes .votes-running")
+    if owner.locator("#votes .votes-picker select").count():
+        owner.select_option("#votes .votes-picker select", "")
+    owner.fill("#votes textarea", "")
+    owner.press("#votes textarea", "Tab")
+    owner.check("#votes .votes-own input")
+    owner.click("#votes .votes-form .btn.strong")
+    owner.wait_for_selector("#votes .votes-code", timeout=30_000)
+    phone = visit(owner.get_attribute("#votes .votes-link", "href"), **PHONE)
+    phone.wait_for_selector("#ballot textarea", timeout=30_000)
+    phone.fill("#ballot textarea", "Why is it wet?")
+    phone.tap("#ballot .ballot-ask .btn")
+    phone.wait_for_selector("#ballot .ballot-bar[role=group]", timeout=60_000)
+    assert phone.inner_text("#ballot .ballot-prompt") == "Why is it wet?"
+    assert not phone.errors
+
+
+def test_a_link_of_no_vote_is_a_sentence(visit, shared):
+    phone = visit(f"{shared}vote?vote=vote-20260101-000000-abcdef", **PHONE)
+    phone.wait_for_selector("#ballot .notice >> text=There is no such vote", timeout=30_000)

@@ -14,6 +14,7 @@ const OFFERED = [
   "best_of_n",
   "self_consistency",
   "mbr",
+  "speculative",
 ];
 const SEVERAL = ["best_of_n", "self_consistency", "mbr"];
 const CHECKERS = ["normalised", "exact", "number", "contains", "regex", "json_schema"];

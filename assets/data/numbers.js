@@ -100,15 +100,19 @@ const shares = (counts) => {
 };
 // The kinds that a column tells, and that each is held out in its share.
 export const kinds = (page) => {
-  const counts = sizes(page.stats?.kinds).map(([name, n]) => [name || t("data_kinds_none"), n]);
+  const counts = sizes(page.stats?.kinds).map(([name, n]) => [name || t("data_by_kind_none"), n]);
   const column = page.report.info.roles?.kind || "kind";
   if (!counts.length) return null;
   return h(
     "section",
     { class: "box" },
-    h("h2", {}, t("data_kinds")),
+    h("h2", {}, t("data_by_kind")),
     shares(counts),
-    h("p", { class: "cap block" }, t(page.stats.held_out_fixed ? "data_kinds_fixed" : "data_kinds_held", { column })),
+    h(
+      "p",
+      { class: "cap block" },
+      t(page.stats.held_out_fixed ? "data_by_kind_fixed" : "data_by_kind_held", { column }),
+    ),
   );
 };
 // How the records are spread over the labels, with a word on it where that is uneven.

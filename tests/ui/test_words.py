@@ -1,6 +1,7 @@
 """The page's texts: both languages have all of them, none is missing where it is asked for, and none is there for nothing."""
 
 import ast
+import json
 import re
 from pathlib import Path
 
@@ -165,3 +166,15 @@ def test_the_values_of_an_error_are_those_of_its_words():
             counted = set(re.findall(r"\{(\w+)\|", ENGLISH[key] + hint))
             assert given - known - counted == set(), f"{name}:{node.lineno}"
             assert placeholders(ENGLISH[key]) <= given, f"{name}:{node.lineno}"
+
+
+def test_no_key_is_written_twice():
+    """Of two the last would count, and the first sentence be gone without a word."""
+
+    def once(pairs):
+        keys = [key for key, _ in pairs]
+        assert len(keys) == len(set(keys)), {key for key in keys if keys.count(key) > 1}
+        return dict(pairs)
+
+    for path in (ASSETS / "words").glob("*.json"):
+        json.loads(path.read_text("utf-8"), object_pairs_hook=once)

@@ -29,6 +29,7 @@ from llmdemo.arena.events import EventEncoder
 from llmdemo.arena.prompt import Prompt, check_length
 from llmdemo.arena.python_call import own_filters, plain_prompt, python_call, source_of
 from llmdemo.arena.response import ResponseAccumulator
+from llmdemo.arena.surprise import mean_surprise
 from llmdemo.arena.text import biases_of
 from llmdemo.arena.text_side import TextSide
 from llmdemo.core.errors import UserError
@@ -151,6 +152,15 @@ class Arena:
                     decoding.prepare(loaded.model, precision)
                 finally:
                     loaded.lock.release()
+
+    def surprise(self, model_id: str, prompt: Prompt, most: int) -> float | None:
+        """Mean −log p, in nats a token, of the last `most` tokens of a prompt; None while the model is not in memory, or in
+        use. Raises UserError for a model that is gone."""
+        entry = catalog.resolve(self._home, model_id)
+        if not self._cache.holds(entry, "auto"):
+            return None
+        with self._cache.use(entry) as loaded:
+            return mean_surprise(loaded, prompt, most)
 
     def stop(self, run_id: str) -> None:
         """Ends the run within one step; a run that has not begun yet ends before its first."""

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
@@ -37,9 +38,14 @@ _SILENT_SECONDS = 15.0
 Handler = Callable[[Request, ApiKey], Awaitable[Response]]
 
 
-def routes(serving: Serving, address: Callable[[Request], str] | None = None) -> list[Route]:
-    """The routes over `serving`. `address(request)` says where a request comes from, for the limit of wrong keys."""
-    api = _Api(serving, address or (lambda request: request.client.host if request.client else ""))
+def routes(
+    serving: Serving,
+    address: Callable[[Request], str] | None = None,
+    is_owner: Callable[[Request], bool] = lambda request: False,
+) -> list[Route]:
+    """The routes over `serving`. `address(request)` says where a request comes from, for the limit of wrong keys;
+    `is_owner(request)` whether it may see the figures at /metrics without a key."""
+    api = _Api(serving, address or (lambda request: request.client.host if request.client else ""), is_owner)
     return [
         Route("/v1/models", api.guarded(api.models), methods=["GET"]),
         Route("/v1/models/{name}", api.guarded(api.model), methods=["GET"]),
@@ -47,13 +53,14 @@ def routes(serving: Serving, address: Callable[[Request], str] | None = None) ->
         Route("/v1/completions", api.guarded(api.completions), methods=["POST"]),
         Route("/v1/classifications", api.guarded(api.classifications), methods=["POST"]),
         Route("/v1/openapi.json", api.guarded(api.openapi), methods=["GET"]),
+        Route("/metrics", api.metrics, methods=["GET"]),
         Route("/v1/{rest:path}", api.nothing, methods=["GET", "POST", "PUT", "PATCH", "DELETE"]),
     ]
 
 
 class _Api:
-    def __init__(self, serving: Serving, address: Callable[[Request], str]):
-        self._serving, self._address = serving, address
+    def __init__(self, serving: Serving, address: Callable[[Request], str], is_owner: Callable[[Request], bool]):
+        self._serving, self._address, self._is_owner = serving, address, is_owner
         self._wrong = Rates(_MOST_WRONG_KEYS)
 
     def guarded(self, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
@@ -95,6 +102,19 @@ class _Api:
 
     async def openapi(self, request: Request, key: ApiKey) -> Response:
         return JSONResponse(document())
+
+    async def metrics(self, request: Request) -> Response:
+        """Prometheus' text format, for owners and for keys that were made for it."""
+        if not self._is_owner(request):
+            try:
+                key = await run_in_threadpool(self._key, request)
+            except ApiError as error:
+                return refusal(error)
+            if not key.monitor:
+                return refusal(
+                    ApiError(403, "This key was not made to monitor. Make one with monitor: true.", "no_right")
+                )
+        return Response(self._serving.metrics.prometheus(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
     # ---- POST ----
 

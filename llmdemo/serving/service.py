@@ -23,6 +23,7 @@ from llmdemo.serving.metrics import Metrics
 from llmdemo.serving.prompts import plain_messages, refuse_unsupported
 from llmdemo.serving.registry import Registry, Served, checked_name
 from llmdemo.serving.responses import Shape
+from llmdemo.serving.surprise import Surprise
 from llmdemo.settings import Settings
 from llmdemo.settings.schema import show
 
@@ -50,7 +51,8 @@ class Serving:
         self.keys = ApiKeys(home.serving / "keys.json")
         self.registry = Registry(home.serving / "served.json")
         self.slots = Slots(settings.max_serving, settings.max_serving_waiting)
-        self.metrics = Metrics()
+        self.metrics = Metrics(lambda: self.slots.running, lambda: self.slots.queued)
+        self.surprise = Surprise(lambda model_id, prompt, most: self._arena().surprise(model_id, prompt, most))
 
     # ---- what owners do ----
 
@@ -96,6 +98,11 @@ class Serving:
             "served": [{**served.to_dict(), **self._state(served)} for served in self.registry.all().values()],
             "keys": [key.to_dict() for key in self.keys.list()],
         }
+
+    def figures(self, since: float = 0.0) -> list[dict[str, Any]]:
+        """metrics.summary of each model version, with `drift` of what it is asked (drift.py)."""
+        told = self.metrics.summary(since)
+        return [{**one, "drift": self.surprise.drift(one["name"], one["model_id"]).to_dict()} for one in told]
 
     # ---- what requests do ----
 
@@ -149,8 +156,13 @@ class Serving:
 
     def start(self, asked: Asked) -> Generation:
         """Starts answering. Call it in the event loop that reads. Raises ApiError 429 when too many wait already."""
-        record = functools.partial(self.metrics.finished, asked.served)
-        return Generation(self._arena(), asked.requests, self.slots, record)
+
+        def finished(generation: Generation) -> None:
+            self.metrics.finished(asked.served, generation)
+            if generation.error is None:
+                self.surprise.note(asked.served, asked.requests[0].prompt)
+
+        return Generation(self._arena(), asked.requests, self.slots, finished)
 
     def refused(self, asked: str, error: ApiError) -> None:
         """Counts a request that never reached the engine, by its model where there is one of that name."""

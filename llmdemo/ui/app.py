@@ -155,7 +155,7 @@ def _server(services: Services) -> dict:
         )
     ]
     middleware += [Middleware(RequestLimits, settings=settings, sessions=services.sessions)]
-    served = serving_routes.routes(services.serving, authentication.address_of)
+    served = serving_routes.routes(services.serving, authentication.address_of, authentication.is_owner)
     return {
         "middleware": middleware,
         "routes": [*served, *authentication.routes(services.access, tickets, cookies[0])],

@@ -55,6 +55,12 @@ def address_of(request) -> str:
     return visitor.address if visitor else _peer(request.scope)
 
 
+def is_owner(request) -> bool:
+    """Whether a request is an owner's."""
+    visitor = of_request(request)
+    return visitor is not None and visitor.is_owner
+
+
 class AuthenticationMiddleware:
     """ASGI middleware: who asks is known to everything behind it, and guests are led to the guests' page."""
 

@@ -13,6 +13,7 @@ from llmdemo.data.hub import PRESETS, add_from_hub
 from llmdemo.ui import bridge, downloads
 from llmdemo.ui.background import with_progress
 from llmdemo.ui.data_pages import DataPages
+from llmdemo.ui.generate_pages import GeneratePages
 from llmdemo.ui.rights import for_owners
 from llmdemo.ui.samples import SAMPLE_NAME, add_sample, starter_tokenizer
 from llmdemo.ui.services import Services
@@ -64,6 +65,8 @@ def build(services: Services) -> DataPanel:
                 bridge.island("kinds", value=services.settings.max_upload_bytes)
                 sample = gr.Button(t("data_sample"), size="sm", elem_id="data-sample")
                 hub = _hub_form(services)
+                with gr.Accordion(t("generate_title"), open=False, elem_classes="fold", elem_id="data-generate"):
+                    bridge.island("generate", GeneratePages(services).functions())
             bridge.island("data-side", elem_id="data-side")
     _connect(services, file, sample, widgets)
     _connect_hub(services, hub, widgets)

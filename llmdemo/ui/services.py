@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # the arena and the classifiers import torch, which takes sec
     from llmdemo.publish import Pushes
     from llmdemo.runs import Runs
     from llmdemo.serving import Serving
+    from llmdemo.serving.exports import Exports
 
 T = TypeVar("T")
 ASSETS = assets.FOLDER
@@ -54,6 +55,8 @@ class Services:
     """Races and searches of runs."""
     serving: "Serving"
     """Models that others call at /v1/."""
+    exports: "Exports"
+    """Finished models as GGUF files."""
     pushes: "Pushes"
     """Finished runs on their way to the hub."""
     votes: "Lazy[VoteSessions]"
@@ -161,12 +164,14 @@ def make_services(settings: Settings, *, access: Access | None = None, command=N
     from llmdemo.publish import Pushes
     from llmdemo.runs import Runs
     from llmdemo.serving import Serving
+    from llmdemo.serving.exports import Exports
 
     home = Home(settings.home, _model_roots(settings, access)).prepare()
     starter = StarterFetch(home)
     starter.start()
     jobs = Jobs(home, settings)
     runs = Runs(jobs, command=command)
+    evaluations = Evaluations(jobs, runs)
     arena = Lazy(lambda: _make_arena(home, settings))
     classifiers = Lazy(lambda: _make_classifiers(home, settings))
     arena = Lazy(lambda: _make_arena(home, settings))
@@ -181,7 +186,8 @@ def make_services(settings: Settings, *, access: Access | None = None, command=N
         votes=Lazy(lambda: _make_votes(home, settings, arena)),
         serving=Serving(home, settings, arena.get, classifiers.get),
         tokenizers=Tokenizers(lambda model_id, classifies: _load_tokenizer(home, model_id, classifies)),
-        evaluations=Evaluations(jobs, runs),
+        evaluations=evaluations,
+        exports=Exports(jobs, evaluations),
         generations=Generations(jobs),
         classifiers=classifiers,
         guests_only=access is not None and not access.has_owners,

@@ -5,6 +5,9 @@ What served models answer to is below /v1/ (serving/routes.py), which needs a ke
 
 from collections.abc import Callable
 
+import gradio as gr
+
+from llmdemo.ui import downloads
 from llmdemo.ui.rights import for_owners
 from llmdemo.ui.services import Services
 
@@ -55,4 +58,45 @@ def endpoints(services: Services) -> list[Callable]:
         services.require_owner()
         return serving.keys.revoke(key_id).to_dict()
 
-    return [serve_model, unserve_model, list_served, create_key, revoke_key]
+    @for_owners
+    def monitor(since: float = 0.0) -> dict:
+        """What happened at /v1/ since a time (seconds since 1970; 0: since the app's start, the last 20,000 requests).
+
+        Returns models [{name, model_id, requests, outcomes, codes, prompt_tokens, tokens, waited, first, each {p50, p95, p99}
+        in seconds}, drift {seen, reference, window, p, alarm_at}: the model's mean surprise at the first 100 prompts and the
+        last 30, and after how many requests they were found to differ}], running and queued: requests that are being answered now, and that wait.
+        """
+        services.require_owner()
+        slots = serving.slots
+        return {"models": serving.figures(float(since)), "running": slots.running, "queued": slots.queued}
+
+    return [serve_model, unserve_model, list_served, create_key, revoke_key, monitor, *_exports(services)]
+
+
+def _exports(services: Services) -> list[Callable]:
+    exports = services.exports
+
+    @for_owners
+    def export_gguf(run_id: str, quantisation: str = "q8_0") -> dict:
+        """Writes a finished run's model (or another model's, by its id) as GGUF, in the background; returns export_id.
+
+        quantisation: f16, q8_0 or q4_0. For models of the kinds llama, mistral, qwen2, qwen3, gemma, gemma2, gemma3_text and
+        phi3. Once /export_status says completed, the file lies in its folder with a Modelfile for Ollama and a README.
+        """
+        services.require_owner()
+        return {"export_id": exports.start(run_id, quantisation)}
+
+    @for_owners
+    def export_status(export_id: str) -> dict:
+        """How an export is: state, done of total; once completed file, bytes and loss {before, after, records, tokens}."""
+        services.require_owner()
+        return exports.status(export_id)
+
+    @for_owners
+    def download_export(export_id: str) -> gr.FileData:
+        """The .zip of a completed export: the GGUF, a Modelfile for Ollama, a README with the commands of llama.cpp."""
+        services.require_owner()
+        with downloads.new_folder() as folder:
+            return gr.FileData(path=str(exports.packed(export_id, folder)))
+
+    return [export_gguf, export_status, download_export]

@@ -1,0 +1,344 @@
+/* Beside a finished run: other programs ask its model through OpenAI's API, or take it away as GGUF. Lists what is
+   served, its commands, figures and keys. */
+import {
+  ask as call,
+  bytes,
+  button,
+  choice,
+  define,
+  entry,
+  h,
+  hear,
+  int,
+  menu,
+  notice,
+  num,
+  progressBar,
+  show,
+  sure,
+  t,
+  when,
+} from "../lib/panel.js";
+import { copy } from "../arena/dom.js";
+
+const LANES = ["greedy", "beam4", "top_p0.9", "top_k50", "min_p0.05", "sample"];
+const LOOK_MS = 5000;
+const EXPORT_MS = 1500;
+
+/** The app's address as this browser knows it. */
+const base = () => new URL(".", window.location.href).href.replace(/\/(arena)?$/, "");
+
+/** A name to serve under, from what the run is called. @param {{name?: string, run_id: string}} run */
+const servedName = (run) => {
+  const plain = (run.name || "").replace(/[^A-Za-z0-9._-]+/g, "-");
+  return plain.replace(/^[._-]+|[._-]+$/g, "").slice(0, 48) || run.run_id;
+};
+
+const BITS = ["f16", "q8_0", "q4_0"];
+const GOING = ["queued", "starting", "running", "stopping"];
+
+define("serving", ({ el, server, trigger }) => {
+  const view = {
+    run: null,
+    served: [],
+    exports: [],
+    gguf: false,
+    writes: true,
+    keys: [],
+    made: null,
+    error: null,
+    open: false,
+    how: "curl",
+    timer: 0,
+    copied: "",
+  };
+  const form = { name: "", lane: "greedy", key: "", bits: "q8_0" };
+
+  const ask = async (name, data = {}) => {
+    const answer = await call(server, name, { base: base(), model_id: view.run?.model_id || "", ...data });
+    view.error = answer.error || null;
+    if (!answer.error) Object.assign(view, answer);
+    follow();
+    return !answer.error;
+  };
+  const follow = () => {
+    clearTimeout(view.timer);
+    const going = view.exports.some((one) => GOING.includes(one.state));
+    if (document.visibilityState === "visible" && (going || (view.open && view.served.length)))
+      view.timer = setTimeout(() => ask("serving_state"), going ? EXPORT_MS : LOOK_MS);
+    draw();
+  };
+  const serve = (event) => {
+    event.preventDefault();
+    const lane = view.writes ? form.lane : "";
+    return ask("serving_start", { model_id: view.run.model_id, name: form.name.trim(), lane });
+  };
+  const makeKey = async (event) => {
+    event.preventDefault();
+    if (await ask("serving_key", { name: form.key.trim() })) form.key = "";
+    draw();
+  };
+  const copied = async (what, text) => {
+    try {
+      await copy(text);
+      view.copied = what;
+    } catch {
+      view.error = { message: t("arena_no_clipboard"), hint: "" };
+    }
+    draw();
+  };
+  const copier = (what, text) =>
+    button(t(view.copied === what ? "serve_copied" : "serve_copy"), () => copied(what, text), "quiet", {
+      "data-key": `copy-${what}`,
+    });
+
+  const startForm = () =>
+    h(
+      "form",
+      { class: "serveform", onsubmit: serve },
+      h(
+        "label",
+        { class: "pick" },
+        h("span", {}, t("serve_name")),
+        entry({
+          value: form.name,
+          maxlength: 64,
+          spellcheck: false,
+          autocomplete: "off",
+          "data-key": "serve-name",
+          onchange: (value) => (form.name = value),
+        }),
+      ),
+      !view.writes
+        ? null
+        : h(
+            "label",
+            { class: "pick" },
+            h("span", {}, t("serve_lane")),
+            menu({
+              options: LANES.map((lane) => [lane, t(`serve_lane_${lane.split(/[0-9]/)[0]}`)]),
+              value: form.lane,
+              "data-key": "serve-lane",
+              onchange: (value) => (form.lane = value),
+            }),
+          ),
+      h("button", { class: "btn strong", type: "submit" }, t("serve_go")),
+    );
+
+  const latency = (name, told, factor, unit) =>
+    told
+      ? h(
+          "tr",
+          {},
+          h("th", { scope: "row" }, t(name)),
+          ["p50", "p95", "p99"].map((p) =>
+            h("td", { class: "n" }, `${num(told[p] * factor, factor > 1 ? 0 : 2)} ${unit}`),
+          ),
+        )
+      : null;
+  const figures = (one) => {
+    const { figures: told } = one;
+    if (!told) return h("p", { class: "soft print" }, t("serve_unasked"));
+    const wrong = told.requests - (told.outcomes.answered || 0);
+    return h(
+      "div",
+      {},
+      h(
+        "p",
+        { class: "soft print" },
+        t("serve_counts", { n: int(told.requests), tokens: int(told.tokens), wrong: int(wrong) }),
+      ),
+      h(
+        "table",
+        { class: "servefigures" },
+        h(
+          "thead",
+          {},
+          h(
+            "tr",
+            {},
+            h("td", {}),
+            ["p50", "p95", "p99"].map((p) => h("th", { scope: "col", class: "n" }, p)),
+          ),
+        ),
+        h("tbody", {}, latency("serve_first", told.first, 1, "s"), latency("serve_each", told.each, 1000, "ms")),
+      ),
+    );
+  };
+  const commands = (one) =>
+    h(
+      "details",
+      { "data-key": `how-${one.name}` },
+      h("summary", {}, t("serve_commands")),
+      choice(
+        t("serve_commands"),
+        [
+          ["curl", "curl"],
+          ["python", "Python"],
+        ],
+        view.how,
+        (how) => {
+          view.how = how;
+          draw();
+        },
+      ),
+      h("pre", { class: "command", tabindex: 0 }, one.examples[view.how]),
+      copier(one.name + view.how, one.examples[view.how]),
+    );
+  const row = (one) =>
+    h(
+      "li",
+      { "data-key": one.name },
+      h(
+        "div",
+        { class: "servehead" },
+        h("b", {}, one.name),
+        h("span", { class: "soft" }, `${one.title}${one.lane.strategy ? ` · ${one.lane.strategy}` : ""}`),
+        sure(t("serve_stop"), t("serve_stop_sure"), () => ask("serving_stop", { name: one.name }), {
+          "aria-label": `${t("serve_stop")}: ${one.name}`,
+        }),
+      ),
+      one.problem ? notice({ message: one.problem, hint: "" }) : [drift(one), figures(one), commands(one)],
+    );
+
+  const keyRow = (key) =>
+    h(
+      "li",
+      { "data-key": key.key_id },
+      h(
+        "div",
+        { class: "servehead" },
+        h("span", {}, key.name),
+        h("span", { class: "soft" }, t("serve_key_made", { when: when(key.created) })),
+        sure(t("serve_revoke"), t("serve_revoke_sure"), () => ask("serving_revoke", { key_id: key.key_id }), {
+          "aria-label": `${t("serve_revoke")}: ${key.name}`,
+        }),
+      ),
+    );
+  const keys = () => {
+    const open = view.keys.filter((key) => !key.revoked);
+    const made = view.made && open.some((key) => key.key_id === view.made.key_id) ? view.made : null;
+    return h(
+      "div",
+      { class: "servekeys" },
+      h("h3", {}, t("serve_keys")),
+      open.length ? h("ul", {}, open.map(keyRow)) : h("p", { class: "soft print" }, t("serve_no_keys")),
+      made
+        ? h(
+            "div",
+            { class: "notice info", role: "status" },
+            h("p", {}, t("serve_key_once")),
+            h("pre", { class: "command", tabindex: 0 }, made.key),
+            copier("key", made.key),
+          )
+        : null,
+      h(
+        "form",
+        { class: "keyform", onsubmit: makeKey },
+        h(
+          "label",
+          { class: "pick" },
+          h("span", {}, t("serve_key_name")),
+          entry({
+            value: form.key,
+            maxlength: 80,
+            autocomplete: "off",
+            "data-key": "key-name",
+            onchange: (value) => (form.key = value),
+          }),
+        ),
+        h("button", { class: "btn", type: "submit" }, t("serve_key_go")),
+      ),
+    );
+  };
+
+  const drift = (one) => {
+    const told = one.figures?.drift;
+    if (!told?.alarm_at) return null;
+    return notice({ message: t("serve_drift", { then: num(told.reference), now: num(told.window) }), hint: "" });
+  };
+  const exported = (one) => {
+    const kind = one.quantisation;
+    if (GOING.includes(one.state))
+      return h(
+        "li",
+        { "data-key": one.export_id },
+        h("p", { class: "soft print", role: "status" }, t("gguf_going", { kind })),
+        progressBar(one.total ? one.done / one.total : null, t("gguf_title")),
+      );
+    if (one.state !== "completed")
+      return h("li", { "data-key": one.export_id }, notice({ message: one.message, hint: one.hint }));
+    const { loss } = one;
+    const told = loss && { before: num(loss.before, 3), after: num(loss.after, 3), n: int(loss.records) };
+    return h(
+      "li",
+      { "data-key": one.export_id },
+      h(
+        "div",
+        { class: "servehead" },
+        h("b", {}, t("gguf_done", { kind, size: bytes(one.bytes) })),
+        told ? h("span", { class: "soft" }, t("gguf_loss", told)) : null,
+        button(t("gguf_get"), () => trigger("submit", { export_id: one.export_id }), "quiet"),
+      ),
+    );
+  };
+  const takeAway = () =>
+    h(
+      "details",
+      { open: view.gguf, ontoggle: (event) => (view.gguf = event.target.open), "data-key": "gguf" },
+      h("summary", {}, t("gguf_title")),
+      h("p", { class: "soft print" }, t("gguf_about")),
+      h(
+        "form",
+        { class: "serveform", onsubmit: makeFile },
+        choice(
+          t("gguf_kind"),
+          BITS.map((bits) => [bits, bits]),
+          form.bits,
+          (bits) => {
+            form.bits = bits;
+            draw();
+          },
+        ),
+        h("button", { class: "btn", type: "submit" }, t("gguf_go")),
+      ),
+      view.exports.length ? h("ul", { class: "served" }, view.exports.map(exported)) : null,
+    );
+  const makeFile = (event) => {
+    event.preventDefault();
+    return ask("serving_export", { quantisation: form.bits });
+  };
+
+  const draw = () => {
+    const { run, served } = view;
+    const mine = run && served.some((one) => one.model_id === run.model_id);
+    if (!run && !served.length) return show(el);
+    const count = served.length ? ` · ${int(served.length)}` : "";
+    const fold = h(
+      "details",
+      { open: view.open, ontoggle: toggle },
+      h("summary", {}, t("serve_title") + count),
+      notice(view.error),
+      h("p", { class: "soft print" }, t("serve_about", { address: `${base()}/v1` })),
+      run && !mine ? startForm() : null,
+      served.length ? h("ul", { class: "served" }, served.map(row)) : null,
+      served.length ? keys() : null,
+    );
+    const away = run && view.writes ? takeAway() : null;
+    show(el, h("section", { class: "box" }, fold, away));
+  };
+  const toggle = (event) => {
+    if (view.open === event.target.open || event.target.parentElement?.parentElement !== el) return;
+    view.open = event.target.open;
+    follow();
+  };
+
+  hear("run-shown", (run) => {
+    const done = run && run.state === "completed" && run.model_id ? run : null;
+    if (done?.run_id === view.run?.run_id) return;
+    Object.assign(view, { run: done, error: null, made: null, exports: [], gguf: false });
+    if (done) form.name = servedName(done);
+    ask("serving_state");
+  });
+  ask("serving_state");
+});

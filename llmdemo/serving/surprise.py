@@ -1,0 +1,79 @@
+"""Measures, beside the requests and only while the model is idle, how surprised it is at their prompts; tells of drift.
+
+A prompt is kept until then in memory, in a short line, and no longer: what comes faster than it can be measured is left
+out. Imports torch when the first prompt comes.
+"""
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from llmdemo.core.errors import UserError
+from llmdemo.serving.drift import Drift
+from llmdemo.serving.registry import Served
+
+MOST_WAITING = 64
+MOST_TOKENS = 256
+"""Of a prompt's end, which is where the last turn stands."""
+_IDLE_SECONDS = 20.0
+"""How long a prompt waits for a moment in which nobody uses the model."""
+log = logging.getLogger(__name__)
+
+
+class Surprise:
+    """One for the app; a `Drift` for each served model version. `measure(model_id, prompt, most)` gives nats a token, or
+    None where the model is being used."""
+
+    def __init__(self, measure: Callable[[str, Any, int], float | None], idle_seconds: float = _IDLE_SECONDS):
+        self._measure, self._idle_seconds = measure, idle_seconds
+        self._waiting: queue.Queue[tuple[tuple[str, str], Any]] = queue.Queue(MOST_WAITING)
+        self._drifts: dict[tuple[str, str], Drift] = {}
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def note(self, served: Served, prompt: Any) -> None:
+        """A request with this prompt was answered; returns at once."""
+        try:
+            self._waiting.put_nowait(((served.name, served.model_id), prompt))
+        except queue.Full:
+            return
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name="surprise", daemon=True)
+                self._thread.start()
+
+    def drift(self, name: str, model_id: str) -> Drift:
+        """What is known of one served model version."""
+        with self._lock:
+            return self._drifts.setdefault((name, model_id), Drift())
+
+    def join(self) -> None:
+        """Waits until all that was noted is measured, or was left out. For tests."""
+        self._waiting.join()
+
+    def _work(self) -> None:
+        while True:
+            key, prompt = self._waiting.get()
+            try:
+                self._one(key, prompt)
+            except UserError:
+                pass  # the model is gone: said to who asks it
+            except Exception:
+                log.exception("a prompt's surprise could not be measured")
+            finally:
+                self._waiting.task_done()
+
+    def _one(self, key: tuple[str, str], prompt: Any) -> None:
+        until = time.monotonic() + self._idle_seconds
+        while True:
+            surprise = self._measure(key[1], prompt, MOST_TOKENS)
+            if surprise is not None:
+                if self.drift(*key).add(surprise) and self.drift(*key).to_dict()["seen"] == self.drift(*key).alarm_at:
+                    log.warning("%s is asked other things than before: %s", key[0], self.drift(*key).to_dict())
+                return
+            if time.monotonic() > until:
+                return
+            time.sleep(0.2)

@@ -1,0 +1,93 @@
+"""Beside a finished run: its model is served to other programs (assets/serving/panel.js). Knows no engine and no HTTP."""
+
+from pathlib import Path
+
+from llmdemo.core.errors import UserError
+from llmdemo.models import catalog
+from llmdemo.serving.examples import examples
+from llmdemo.ui import bridge, downloads
+from llmdemo.ui.rights import for_owners
+from llmdemo.ui.services import Services
+
+_MOST_ADDRESS = 300
+
+
+def build(services: Services) -> None:
+    """Builds the island inside the current Blocks context; it shows itself beside finished runs and what is served."""
+    serving = services.serving
+
+    @for_owners
+    def serving_state(request: dict) -> dict:
+        """What is served with its commands for the page's own address, the keys, and figures of each model."""
+        services.require_owner()
+        return _state(services, request)
+
+    @for_owners
+    def serving_start(request: dict) -> dict:
+        services.require_owner()
+        serving.serve(_text(request, "model_id"), _text(request, "name"), request.get("lane") or None)
+        return _state(services, request)
+
+    @for_owners
+    def serving_stop(request: dict) -> dict:
+        services.require_owner()
+        serving.unserve(_text(request, "name"))
+        return _state(services, request)
+
+    @for_owners
+    def serving_key(request: dict) -> dict:
+        """Makes a key for all that is served; `made` shows it, this once."""
+        services.require_owner()
+        made = serving.create_key(_text(request, "name"), [], None, False)
+        return {**_state(services, request), "made": made}
+
+    @for_owners
+    def serving_revoke(request: dict) -> dict:
+        services.require_owner()
+        serving.keys.revoke(_text(request, "key_id"))
+        return _state(services, request)
+
+    @for_owners
+    def serving_export(request: dict) -> dict:
+        """Queues the model as GGUF; `exports` tells how it goes."""
+        services.require_owner()
+        services.exports.start(_text(request, "model_id"), _text(request, "quantisation"))
+        return _state(services, request)
+
+    def packed(asked: dict, folder: Path) -> Path:
+        """The .zip of a finished export."""
+        services.require_owner()
+        return services.exports.packed(str(asked.get("export_id")), folder)
+
+    functions = [serving_state, serving_start, serving_stop, serving_key, serving_revoke, serving_export]
+    island = bridge.island("serving", functions, events=["submit"], elem_id="train-serving")
+    note = bridge.island("notice", elem_id="train-serving-note")
+    downloads.on_request(island.submit, packed, note, "train-gguf")
+
+
+def _state(services: Services, request: dict) -> dict:
+    serving, base = services.serving, _text(request, "base").rstrip("/")[:_MOST_ADDRESS]
+    told, figures = serving.overview(), serving.figures()
+    for one in told["served"]:
+        served = serving.registry.all().get(one["name"])
+        one["examples"] = examples(served, base, one["task"] == "classify") if served else {}
+        key = one["name"], one["model_id"]
+        one["figures"] = next((each for each in figures if (each["name"], each["model_id"]) == key), None)
+    model_id = _text(request, "model_id")
+    exports = services.exports.of_model(model_id) if model_id else []
+    return {**told, "exports": exports, "writes": not model_id or _writes(services, model_id)}
+
+
+def _writes(services: Services, model_id: str) -> bool:
+    """Whether the model goes on writing a text; a classifier has no strategy, and no place in GGUF."""
+    try:
+        return catalog.resolve(services.home, model_id).writes
+    except UserError:
+        return True  # it is gone: said where it is used
+
+
+def _text(request: dict, key: str) -> str:
+    value = request.get(key, "")
+    if not isinstance(value, str):
+        raise UserError("err_page_value", key=key)
+    return value

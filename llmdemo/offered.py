@@ -25,9 +25,11 @@ def offer(home: Home, preset: Preset) -> dict:
     return preset.facts() | {"ready": _is_here(catalog.hub_folder(home, preset.id))}
 
 
-def costs(home: Home, runs: list[dict], preset: Preset, values: dict | None = None) -> dict[str, dict]:
+def costs(
+    home: Home, runs: list[dict], preset: Preset, values: dict | None = None, methods: tuple[str, ...] = METHODS
+) -> dict[str, dict]:
     """`cost` by method."""
-    return {method: cost(home, runs, preset, {**(values or {}), "method": method}) for method in METHODS}
+    return {method: cost(home, runs, preset, {**(values or {}), "method": method}) for method in methods}
 
 
 def cost(home: Home, runs: list[dict], preset: Preset, values: dict) -> dict:

@@ -4,6 +4,8 @@ import { bytes, h, int, num, percent, t, timeRange } from "../lib/panel.js";
 import { Component } from "../lib/view.js";
 import { architecture } from "./architecture.js";
 
+const METHODS = ["galore", "adamw", "lora"];
+
 /** 134515008 → 135 M. @param {number} n */
 export const short = (n) => {
   const [size, unit] = [
@@ -32,7 +34,11 @@ export class Presets extends Component {
     this.load();
   }
   componentDidUpdate(before) {
-    if (before.follows !== this.props.follows && this.state.all) this.count();
+    if (!this.state.all) return;
+    if (before.follows !== this.props.follows) {
+      this.setState({ costs: {} });
+      setTimeout(() => this.count());
+    } else if (before.method !== this.props.method) this.count();
   }
   componentWillUnmount() {
     this.gone = true;
@@ -48,20 +54,30 @@ export class Presets extends Component {
   // One at a time: each lays a model out, and the page shows what is known.
   async count() {
     const mine = ++this.round;
-    this.setState({ costs: {} });
+    const { method } = this.props;
     for (const { id } of this.state.all) {
-      const answer = await this.props.ask("preset_costs", { id, config: this.props.config() });
+      if (!this.state.costs[id]?.[method]) await this.ask(id, [method]);
       if (this.gone || mine !== this.round) return;
-      const methods = answer.methods || {};
-      this.setState((state) => ({ costs: { ...state.costs, [id]: methods } }));
     }
+  }
+
+  async ask(id, methods) {
+    const { follows } = this.props;
+    const answer = await this.props.ask("preset_costs", { id, methods, config: this.props.config() });
+    if (this.gone || follows !== this.props.follows) return;
+    const failed = Object.fromEntries(methods.map((method) => [method, { error: answer.error?.message }]));
+    const found = answer.methods || failed;
+    this.setState((state) => ({ costs: { ...state.costs, [id]: { ...state.costs[id], ...found } } }));
   }
 
   async look(id) {
     this.setState({ open: this.state.open === id ? null : id, picture: null });
     if (this.state.open === id) return;
     const picture = await this.props.ask("architecture", { model_id: id });
-    if (!this.gone && this.state.open === id) this.setState({ picture });
+    if (this.gone || this.state.open !== id) return;
+    this.setState({ picture });
+    const missing = METHODS.filter((method) => !this.state.costs[id]?.[method]);
+    if (missing.length) this.ask(id, missing);
   }
 
   details(preset, costs) {
@@ -81,7 +97,7 @@ export class Presets extends Component {
       h("p", {}, shape),
       h("p", {}, t("preset_pretrained", { tokens: short(preset.tokens), data: preset.data })),
       h("p", { class: "soft" }, t("preset_source", { source: preset.source, licence: preset.licence })),
-      h("ul", {}, ["galore", "adamw", "lora"].map(costLine)),
+      h("ul", {}, METHODS.map(costLine)),
       picture?.error ? h("p", { class: "soft" }, picture.error.message) : picture ? architecture(picture) : null,
     );
   }
@@ -118,7 +134,7 @@ export class Presets extends Component {
     if (error) return h("p", { class: "soft" }, error.message);
     if (!all) return h("p", { class: "soft" }, t("preset_counting"));
     const families = [...new Set(all.map((each) => each.family))];
-    const done = Object.keys(costs).length / Math.max(1, all.length);
+    const done = all.filter((each) => costs[each.id]?.[method]).length / Math.max(1, all.length);
     return h(
       "div",
       { class: "presets" },

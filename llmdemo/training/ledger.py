@@ -20,12 +20,13 @@ from llmdemo.models.check import check_folder
 from llmdemo.models.load import load_config
 from llmdemo.settings.training import TrainConfig
 from llmdemo.training import device as devices
+from llmdemo.training.activations import Batch, activations_of
 from llmdemo.training.adamw import CHUNK_VALUES, SLICE_VALUES
 from llmdemo.training.adapters import add_adapters
 from llmdemo.training.factors import factorise
 from llmdemo.training.loss import CHUNK_BYTES
 from llmdemo.training.optimizer import FIRST_SHARE
-from llmdemo.training.outline import formula_bytes, lay_out, saved_bytes
+from llmdemo.training.outline import formula_bytes, lay_out
 from llmdemo.training.subspace import Subspace
 from llmdemo.training.targets import find_targets, output_embeddings
 
@@ -75,17 +76,6 @@ class Ledger:
 
     def to_dict(self) -> dict:
         return {**asdict(self), "other": self.other, "apart": self.apart}
-
-
-@dataclass(frozen=True)
-class Batch:
-    """The largest batch of a run: records, tokens of the longest one, trained tokens in all."""
-
-    records: int
-    length: int
-    trained: int
-    shared: int = 0
-    """Tokens with which all records begin and that go through the model once (loss.py)."""
 
 
 @dataclass(frozen=True)
@@ -160,7 +150,7 @@ def _laid_out(
         factorise(model, config.factor_rank, config.target_modules)
     weights = sum(p.numel() * p.element_size() for p in model.parameters())
     size = max((p.element_size() for p in model.parameters() if p.requires_grad), default=dtype.itemsize)
-    activations, one_layer, rough = _activations(model, config, batch, precision, device)
+    activations, one_layer, rough = activations_of(entry, model, config, batch, precision, device)
     head, copied = _head_values(model), _embedding_values(model)
     inputs: Any = model.get_input_embeddings()
     logits = _logits_bytes(inputs.weight.shape[0], batch)
@@ -364,31 +354,3 @@ def _embedding_values(model: PreTrainedModel) -> int:
 def _logits_bytes(vocabulary: int, batch: Batch) -> int:
     """fp32 logits of the labels, their log-probabilities and their gradient."""
     return 3 * min(batch.trained * vocabulary * 4, CHUNK_BYTES)
-
-
-def _activations(
-    model: nn.Module, config: TrainConfig, batch: Batch, precision: str, device: torch.device
-) -> tuple[int, int, bool]:
-    """(bytes kept for the backward pass, bytes of one layer's, whether that is rough).
-
-    With checkpointing, one state a layer and one layer's all.
-    """
-    layers = max(1, getattr(model.config, "num_hidden_layers", 1))
-    kept, rough = saved_bytes(model, batch.records, batch.length - batch.shared, precision, device)
-    if batch.shared:
-        kept += saved_bytes(model, 1, batch.shared, precision, device)[0] + _shared_states(model, batch, precision)
-    if not config.activation_checkpointing:
-        return kept, kept // layers, rough
-    hidden = getattr(model.config, "hidden_size", 0)
-    size = 2 if precision != "fp32" else 4
-    return layers * batch.records * batch.length * hidden * size + kept // layers, kept // layers, rough
-
-
-def _shared_states(model: nn.Module, batch: Batch, precision: str) -> int:
-    """Keys and values that each row's attention sees of the beginning that all rows share, and the cache of all."""
-    config = model.config
-    heads = getattr(config, "num_attention_heads", 1)
-    width = getattr(config, "head_dim", None) or getattr(config, "hidden_size", 0) // heads
-    few = getattr(config, "num_key_value_heads", None) or heads
-    values = batch.records * width * (heads * batch.shared + few * batch.length)
-    return 2 * getattr(config, "num_hidden_layers", 1) * values * (2 if precision != "fp32" else 4)

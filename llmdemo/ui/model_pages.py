@@ -3,6 +3,7 @@
 from llmdemo import offered
 from llmdemo.models import catalog, presets, scratch
 from llmdemo.models.library import import_library
+from llmdemo.settings.training import METHODS
 from llmdemo.ui.rights import for_owners
 from llmdemo.ui.services import Services
 
@@ -20,13 +21,14 @@ class ModelPages:
 
     @for_owners
     def preset_costs(self, request: dict) -> dict:
-        """{"methods"}: offered.costs of the preset `id` with the form's settings, `config`."""
+        """{"methods"}: offered.costs of the preset `id` with the form's settings, `config`, for these `methods`."""
         config = request.get("config")
         config = {key: value for key, value in config.items() if key != "method"} if isinstance(config, dict) else {}
         if not str(config.get("dataset_id") or "").startswith("data"):
             config.pop("dataset_id", None)  # the sample that is not added yet
         preset = presets.preset(str(request.get("id")))
-        return {"methods": offered.costs(self._services.home, self._services.runs.list(), preset, config)}
+        methods = tuple(method for method in METHODS if method in (request.get("methods") or METHODS))
+        return {"methods": offered.costs(self._services.home, self._services.runs.list(), preset, config, methods)}
 
     @for_owners
     def architecture(self, request: dict) -> dict:

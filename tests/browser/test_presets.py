@@ -15,7 +15,7 @@ def test_presets_tell_memory_first_and_a_missing_network_is_a_sentence(tiny_app,
     page = open_page(tiny_app)
     tab(page, "Train")
     page.locator("#train-model").select_option("+")
-    row = page.locator(".preset").filter(has_text="pythia-70m")
+    row = page.locator(".preset").filter(has_text="SmolLM2-135M")
     expect(row.locator(".preset-cost")).to_have_text(
         re.compile(r"[\d.]+ GB, (fits|[\d.]+ [GM]B too much)"), timeout=240 * SECONDS
     )
@@ -23,10 +23,10 @@ def test_presets_tell_memory_first_and_a_missing_network_is_a_sentence(tiny_app,
     expect(large).to_contain_text("too much")
     expect(large).to_contain_text("accept its licence")
     row.locator(".preset-name").click()
-    expect(row).to_contain_text("6 layers · 8 heads")
-    expect(row).to_contain_text("The Pile")
+    expect(row).to_contain_text("30 layers · 9 heads")
+    expect(row).to_contain_text("FineWeb-Edu")
     expect(row.locator(".arch figcaption")).to_contain_text(
-        "GPTNeoXForCausalLM: 70,426,624 parameters", timeout=30 * SECONDS
+        "LlamaForCausalLM: 134,515,008 parameters", timeout=30 * SECONDS
     )
     expect(row.locator(".arch-bar i").first).to_be_visible()
     shoot(page, "presets")

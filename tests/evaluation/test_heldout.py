@@ -57,6 +57,13 @@ def test_the_split_is_the_one_of_the_run_that_made_the_model(home, info):
     assert split_of(home, ("starter",), info.dataset_id)["split_version"] == 2
 
 
+@pytest.mark.parametrize("which", ["@4", "@last"])
+def test_a_step_of_a_run_and_its_last_model_hold_out_what_the_run_did(home, info, which):
+    trained_on(home, info, seed=3, eval_share=0.2)
+    found = split_of(home, (f"{SECOND}{which}",), info.dataset_id)
+    assert found == split_of(home, (SECOND,), info.dataset_id) and (found["seed"], found["eval_share"]) == (3, 0.2)
+
+
 def test_an_evaluation_asks_the_records_that_the_run_judged_itself_by_in_their_order(home, add, tiny_model_folder):
     kinds = add([{"instruction": f"{'Add' if n < 400 else 'Name'} {n}.", "output": f"{n}"} for n in range(800)])
     run = home.runs / SECOND

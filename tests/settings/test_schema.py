@@ -120,6 +120,21 @@ def test_every_setting_that_a_form_shows_has_its_words():
     assert missing == []
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("galore_optimizer", "adafactor"),
+        ("proj_type", "full"),
+        ("refresh", "svd"),
+        ("num_processes", 2),
+        ("stagger", False),
+    ],
+)
+def test_what_few_people_change_is_no_field_of_the_form_and_stays_in_the_api(name, value):
+    assert not describe(TrainConfig)[name]["form"]
+    assert getattr(TrainConfig.from_dict({"dataset_id": "d", name: value}), name) == value
+
+
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("task", TASKS)
 def test_only_settings_of_other_methods_and_tasks_have_no_effect(task, method):

@@ -1,0 +1,69 @@
+"""What the forward pass of a run keeps for the backward pass: activations, on the run's largest batch.
+
+For the memory estimate (ledger.py); outline.py asks the model. Knows nothing of optimizers.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from llmdemo.models.catalog import ModelEntry
+from llmdemo.settings.training import TrainConfig
+from llmdemo.training.outline import saved_bytes
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The largest batch of a run: records, tokens of the longest one, trained tokens in all."""
+
+    records: int
+    length: int
+    trained: int
+    shared: int = 0
+    """Tokens with which all records begin and that go through the model once (loss.py)."""
+
+
+_KEPT: dict[tuple, tuple[int, int, bool]] = {}
+"""Activations of models that have no files, which can't change: all methods but adapters and factors share them."""
+
+
+def activations_of(
+    entry: ModelEntry, model: nn.Module, config: TrainConfig, batch: Batch, precision: str, device: torch.device
+) -> tuple[int, int, bool]:
+    """(bytes kept for the backward pass, bytes of one layer's, whether that is rough) of `model`, laid out without numbers."""
+    again = (config.activation_checkpointing, config.task == "classify")
+    key = (entry, batch, precision, device.type, *again)
+    if entry.path is not None or config.method == "lora" or config.factor_rank:
+        return _activations(model, config, batch, precision, device)
+    if key not in _KEPT:
+        _KEPT[key] = _activations(model, config, batch, precision, device)
+    return _KEPT[key]
+
+
+def _activations(
+    model: nn.Module, config: TrainConfig, batch: Batch, precision: str, device: torch.device
+) -> tuple[int, int, bool]:
+    """(bytes kept for the backward pass, bytes of one layer's, whether that is rough).
+
+    With checkpointing, one state a layer and one layer's all.
+    """
+    layers = max(1, getattr(model.config, "num_hidden_layers", 1))
+    kept, rough = saved_bytes(model, batch.records, batch.length - batch.shared, precision, device)
+    if batch.shared:
+        kept += saved_bytes(model, 1, batch.shared, precision, device)[0] + _shared_states(model, batch, precision)
+    if not config.activation_checkpointing:
+        return kept, kept // layers, rough
+    hidden = getattr(model.config, "hidden_size", 0)
+    size = 2 if precision != "fp32" else 4
+    return layers * batch.records * batch.length * hidden * size + kept // layers, kept // layers, rough
+
+
+def _shared_states(model: nn.Module, batch: Batch, precision: str) -> int:
+    """Keys and values that each row's attention sees of the beginning that all rows share, and the cache of all."""
+    config = model.config
+    heads = getattr(config, "num_attention_heads", 1)
+    width = getattr(config, "head_dim", None) or getattr(config, "hidden_size", 0) // heads
+    few = getattr(config, "num_key_value_heads", None) or heads
+    values = batch.records * width * (heads * batch.shared + few * batch.length)
+    return 2 * getattr(config, "num_hidden_layers", 1) * values * (2 if precision != "fp32" else 4)

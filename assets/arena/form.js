@@ -178,7 +178,7 @@ export class Form {
     const select = h(
       "select",
       { id: "arena-" + key, onchange: () => this.hooks.changed() },
-      this.spec[key].choices.map((value) => h("option", { value }, t("choice_" + key + "_" + value))),
+      this.spec[key].choices.map((value) => h("option", { value: String(value) }, t("choice_" + key + "_" + value))),
     );
     this.inputs[key] = select;
     return this.field(key, select);

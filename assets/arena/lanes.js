@@ -7,7 +7,7 @@ import { RARE, rareParts, rareValues } from "./rare-lanes.js";
 
 const STRATEGIES = ["greedy", "top_k", "top_p", "beam", "min_p", "sample", ...RARE];
 const KEPT_IN_GRID = ["perplexity", "distinct_2", "loop", "tokens", "score"];
-const CHOICES = ["best_of_n", "self_consistency", "mbr", "diverse_beam", "stochastic_beam"];
+const CHOICES = ["speculative", "best_of_n", "self_consistency", "mbr", "diverse_beam", "stochastic_beam"];
 const CAPTION = {
   greedy: "spark_choice",
   top_k: "spark_mass",
@@ -35,6 +35,7 @@ function ownParts(info) {
     if (info.early_stopping !== false) parts.push(t("set_stop", { v: String(info.early_stopping) }));
     return parts;
   }
+  if (info.strategy === "speculative") return rareParts(info);
   parts.push(t("set_temperature", { n: number(info.temperature, 2) }));
   if (info.top_k) parts.push("k " + number(info.top_k));
   if (info.top_p < 1) parts.push("p " + number(info.top_p, 3));
@@ -201,7 +202,9 @@ export class LaneCard {
     this.element.classList.toggle("busy", Boolean(live && !this.lane.end));
     this.drawSpark(view, n);
     this.drawFacts(view, n);
-    this.candidates.replaceChildren(...[candidates(this.lane, () => this.redraw(n, live))].filter(Boolean));
+    this.candidates.replaceChildren(
+      ...[candidates(this.lane, () => this.redraw(n, live)), drafts(this.lane.end)].filter(Boolean),
+    );
   }
 
   /* After another answer was picked: the one that was focused stays focused. */
@@ -220,6 +223,12 @@ export class LaneCard {
     if (token.s === "") span.classList.add(special ? "ended" : "part");
     if (special) span.append(h("span", { class: "sr" }, t("end_token")));
     if (token.s.includes("\n")) span.classList.add("newline");
+    if (token.d) span.classList.add("accepted");
+    if (token.x) {
+      const wrong = token.x.map((id) => this.trace.name(this.lane.info.model, id)).join("");
+      span.classList.add("rejected");
+      span.title = t("drafted_wrong", { text: wrong });
+    }
     if (token.forked) span.classList.add("forked");
     else if (index < this.lane.prefix.length) span.classList.add("given");
     return span;
@@ -342,6 +351,20 @@ export class LaneCard {
     }
   }
 }
+
+/* How many tokens a forward of a speculative lane settled. */
+const drafts = (end) =>
+  end?.drafted
+    ? h(
+        "p",
+        { class: "how" },
+        t("drafts", {
+          n: number(end.metrics.tokens / end.forwards, 2),
+          right: number(end.accepted),
+          all: number(end.drafted),
+        }),
+      )
+    : null;
 
 /** What a lane is called: its own name, or its strategy's. */
 export const laneTitle = ({ name }) => (STRATEGIES.includes(name) ? t("name_" + name) : name);

@@ -4,7 +4,7 @@ import { h, t } from "./dom.js";
 import { groups } from "./rare-lanes.js";
 
 const MOST = 16;
-const COLD = ["beam", "diverse_beam"]; // a temperature says nothing to them
+const COLD = ["beam", "diverse_beam", "speculative"]; // a temperature says nothing to them
 
 /* strategy: [the setting that makes it, its short name, least, most, first value] */
 const OWN = {
@@ -24,6 +24,7 @@ const OWN = {
   mbr: ["num_return_sequences", "n", 1, 32, 4],
   diverse_beam: ["num_beam_groups", "g", 1, 16, 4],
   stochastic_beam: ["num_beams", "b", 1, 16, 3],
+  speculative: ["prompt_lookup_num_tokens", "≤", 1, 64, 4],
 };
 
 /* The usual strategies, and the others under the names of their groups. */

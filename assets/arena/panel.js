@@ -516,13 +516,16 @@ class App {
   }
 
   /* A finished run's model beside its base, on a record that the run held out: the page before and after it. */
-  async tryModel({ tuned, base, prompt, raw }) {
+  async tryModel({ tuned, base, prompt, raw, messages, settings }) {
     L.wanted.model = null;
     this.form.chooseModels(base ? [base, tuned] : [tuned]);
-    if (prompt) this.form.setPrompt(raw ? { raw: prompt } : { messages: [{ role: "user", content: prompt }] });
+    if (settings) this.form.setSettings(settings);
+    if (messages) this.form.setPrompt({ messages });
+    else if (prompt) this.form.setPrompt(raw ? { raw: prompt } : { messages: [{ role: "user", content: prompt }] });
+    this.form.showUnusual();
     await this.loadModels();
     this.remember();
-    if (prompt && !this.run && this.form.modelIds.includes(tuned)) this.compare();
+    if ((prompt || messages) && !this.run && this.form.modelIds.includes(tuned)) this.compare();
   }
 
   link() {

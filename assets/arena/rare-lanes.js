@@ -21,6 +21,9 @@ const GROUPS = {
     diverse_beam: ["num_beam_groups", "diversity_penalty"],
     stochastic_beam: [],
   },
+  fast_lanes: {
+    speculative: ["prompt_lookup_num_tokens"],
+  },
 };
 const OWN = Object.assign({}, ...Object.values(GROUPS));
 const KEYS = Array.from(new Set(Object.values(OWN).flat()));
@@ -38,6 +41,7 @@ const SHORT = {
   mirostat_tau: "τ",
   mirostat_eta: "η",
   num_return_sequences: "n",
+  prompt_lookup_num_tokens: "≤",
 };
 const told = (key, value) =>
   typeof value === "number" ? `${SHORT[key]} ${number(value, 4)}` : t(`choice_${key}_${value}`);
@@ -58,6 +62,7 @@ export const rareValues = (info) => ({
   tau: number(info.mirostat_tau, 1),
   answers: number(info.num_return_sequences),
   groups: number(info.num_beam_groups),
+  drafts: number(info.prompt_lookup_num_tokens),
   off: number(info.diversity_penalty, 2),
 });
 

@@ -253,7 +253,10 @@ const isAlternative = (item) => listOf(item, isNumber) && item.length === 3;
 const isShown = (token) => isObject(token) && isNumber(token.i) && isText(token.s) && listOf(token.a, isAlternative);
 const isRow = (row) => row === undefined || (Number.isInteger(row) && row >= 0 && row < 32);
 const isToken = (token) =>
-  isShown(token) && [token.l, token.f, token.r, token.k, token.m, token.e].every(isNumber) && isRow(token.w);
+  isShown(token) &&
+  [token.l, token.f, token.r, token.k, token.m, token.e].every(isNumber) &&
+  isRow(token.w) &&
+  (token.x === undefined || listOf(token.x, isNumber));
 const isSequence = (one) => Array.isArray(one) && isNumber(one[0]) && isText(one[1]) && isText(one[3]);
 const isChange = (change) =>
   Array.isArray(change) &&

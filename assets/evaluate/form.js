@@ -1,6 +1,7 @@
 /* The evaluate panel's form: which models on which held-out records, a judge, or folds. Knows no result. */
 import * as L from "../lib/panel.js";
 import { h, t } from "../lib/panel.js";
+import { strategyConfig, strategyFields, strategyState } from "./strategies-form.js";
 
 L.define("evaluate-form", ({ el, server }) => {
   const state = {
@@ -10,6 +11,7 @@ L.define("evaluate-form", ({ el, server }) => {
     second: null,
     how: "models",
     settings: {},
+    strategies: strategyState(),
     judge: { kind: "none" },
     key: "",
     folds: 5,
@@ -68,6 +70,7 @@ L.define("evaluate-form", ({ el, server }) => {
     const models = fitting(),
       classify = kind() === "classify",
       folds = classify && state.how === "folds",
+      lanes = kind() === "answers" && state.how === "lanes",
       titles = models.map((model) => [model.id, model.title]);
     const sets = choices.data_sets.map((each) => [each.dataset_id, `${each.name} · ${L.int(each.kept)}`]);
     const start = L.button(startWords(folds), begin, "strong go", {
@@ -95,17 +98,17 @@ L.define("evaluate-form", ({ el, server }) => {
         ...(folds ? (like() ? [] : beginning()) : sides(titles)),
         start,
       ),
-      classify
+      kind() !== "perplexity"
         ? h(
             "div",
             { class: "hows" },
             L.choice(
               t("eval_how"),
               [
-                ["models", t("eval_how_models")],
-                ["folds", t("eval_how_folds")],
+                ["models", t(classify ? "eval_how_models" : "eval_how_two")],
+                classify ? ["folds", t("eval_how_folds")] : ["lanes", t("eval_how_lanes")],
               ],
-              state.how,
+              folds || lanes ? state.how : "models",
               (how) => {
                 state.how = how;
                 draw();
@@ -115,7 +118,8 @@ L.define("evaluate-form", ({ el, server }) => {
         : null,
       L.notice(state.error),
       classify && !folds && !models.length ? h("p", { class: "soft summary" }, t("eval_no_classifier")) : said,
-      folds ? foldSettings() : settings(),
+      lanes ? strategyFields(state.strategies, draw) : null,
+      folds ? foldSettings() : settings(lanes),
     );
   };
   const sides = (titles) => [
@@ -168,7 +172,7 @@ L.define("evaluate-form", ({ el, server }) => {
     ),
   ];
   const like = () => state.choices.classifiers.find((run) => run.run_id === state.like);
-  const limit = () => state.settings.limit || state.choices.limits[kind()];
+  const limit = () => state.settings.limit || state.choices.limits[isLanes() ? "decoding" : kind()];
   const summary = () =>
     t(kind() === "answers" ? "eval_summary" : "eval_summary_plain", {
       n: L.int(limit()),
@@ -176,6 +180,7 @@ L.define("evaluate-form", ({ el, server }) => {
     });
   const startWords = (folds) =>
     state.busy ? t("eval_starting") : folds ? t("eval_folds_start", { n: state.folds }) : t("eval_start");
+  const isLanes = () => kind() === "answers" && state.how === "lanes";
   const about = (folds) => (folds ? t("eval_folds_about", { n: state.folds }) : summary());
   const number = (key) => (raw) => {
     if (raw.trim() === "") delete state.settings[key];
@@ -183,7 +188,7 @@ L.define("evaluate-form", ({ el, server }) => {
     draw();
   };
 
-  const settings = () =>
+  const settings = (lanes) =>
     h(
       "details",
       {
@@ -193,7 +198,7 @@ L.define("evaluate-form", ({ el, server }) => {
           state.open = event.target.open;
         },
       },
-      h("summary", {}, t(kind() === "answers" ? "eval_more" : "eval_more_plain")),
+      h("summary", {}, t(kind() === "answers" && !lanes ? "eval_more" : "eval_more_plain")),
       h(
         "div",
         { class: "fields" },
@@ -216,7 +221,7 @@ L.define("evaluate-form", ({ el, server }) => {
           placeholder: t("eval_share_auto"),
         }),
       ),
-      kind() === "answers" && state.second ? judge() : null,
+      kind() === "answers" && state.second && !lanes ? judge() : null,
     );
 
   const foldSettings = () =>
@@ -316,11 +321,16 @@ L.define("evaluate-form", ({ el, server }) => {
     );
   };
 
+  const decoding = () => {
+    const config = strategyConfig(state.strategies);
+    return { ...config, settings: { ...config.settings, max_new_tokens: state.settings.max_new_tokens || 96 } };
+  };
   const wanted = () => ({
     dataset_id: state.dataset_id,
     model_ids: [state.first, state.second].filter(Boolean),
     ...state.settings,
-    ...(state.judge.kind !== "none" && state.second && kind() === "answers"
+    ...(isLanes() ? { decoding: decoding() } : {}),
+    ...(state.judge.kind !== "none" && state.second && kind() === "answers" && !isLanes()
       ? { judge: state.judge, key: state.judge.kind === "endpoint" ? state.key : "" }
       : {}),
   });

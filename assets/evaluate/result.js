@@ -3,6 +3,7 @@
 import * as L from "../lib/panel.js";
 import { square } from "../lib/chart/square.js";
 import { differing, whisker, winBar } from "./plots.js";
+import { strategies, strategyRecords } from "./strategies.js";
 import { h, t } from "../lib/panel.js";
 
 const GOING = ["queued", "running", "stopping"],
@@ -218,7 +219,20 @@ const body = () => {
   if (!result.kind) return [];
   if (result.kind === "classify") return classified(result);
   if (result.kind === "kfold") return [folds(result)];
+  if (result.kind === "decoding") return [strategies(result, { draw }), strategyRecords(result, state, HOOKS)];
   return [figures(result), result.judge ? judged(result) : null, records(result)];
+};
+
+const HOOKS = {
+  unfold: (record) => unfold(record),
+  all: () => {
+    state.all = true;
+    draw();
+  },
+  differ: (on) => {
+    state.differ = on;
+    look(true);
+  },
 };
 
 // ---- two models

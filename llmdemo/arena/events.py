@@ -6,6 +6,7 @@ begin {models, lanes: [{id, model, name, strategy, …}], prompt, prompt_tokens,
 step  {model, n, t: seconds so far, rows}   before what happened in it
 names {model, names: {token id: text}, special: [token id]}    every token id that is mentioned has been named before
 token {lane, i: id, s: text it completes, l: logprob, f: drawn with, r: rank, k: kept, m: mass, e: entropy, a: alternatives}
+      and d, x of a speculative lane: was it drafted (1) or not (0), which drafted ids were not taken at it
       and w: which of several answers, counted from 0, where the lane draws several to choose from
 beam  {lane, live, cut, done: [[parent, id, logprob, score(, sequence score)]], tops, e, best: [keep, [[id, text], …]]}
 best  {lane, best}                           the final ranking chose another hypothesis than the last step
@@ -21,7 +22,7 @@ from typing import Any
 
 from llmdemo.arena.metrics import lane_metrics
 from llmdemo.arena.text import TextStream, TokenNames, cut_at, decode_whole
-from llmdemo.decoding import BeamStep, LaneResult, SeveralStep, Step, TokenStep
+from llmdemo.decoding import BeamStep, LaneResult, SeveralStep, SpeculativeStep, Step, TokenStep
 from llmdemo.decoding.steps import STOP
 
 _DIGITS = 5
@@ -78,9 +79,11 @@ class EventEncoder:
         timing = {"type": "step", "model": self._model, "n": step.index, "t": _round(step.seconds), "rows": step.rows}
         return [timing, *self.flush_names(), *events]
 
-    def _of_lane(self, name: str, part: TokenStep | SeveralStep | BeamStep) -> list[dict]:
+    def _of_lane(self, name: str, part: TokenStep | SeveralStep | BeamStep | SpeculativeStep) -> list[dict]:
         if isinstance(part, BeamStep):
             return [self._beam(name, part)]
+        if isinstance(part, SpeculativeStep):
+            return self._speculative(name, part)
         if isinstance(part, SeveralStep):
             return [self._token(name, step, row) | {"w": row} for row, step in part.rows.items()]
         return [self._token(name, part)]
@@ -126,6 +129,14 @@ class EventEncoder:
             "e": _round(step.entropy),
             "a": self._alternatives(step.top),
         }
+
+    def _speculative(self, name: str, part: SpeculativeStep) -> list[dict]:
+        """A token event each: d tells whether it was drafted; the last one's x are the drafted ids that were not taken."""
+        events = [self._token(name, step) | {"d": int(at < part.accepted)} for at, step in enumerate(part.tokens)]
+        wrong = part.drafted[part.accepted :]
+        if wrong:
+            events[-1]["x"] = [self.mention(token) for token in wrong]
+        return events
 
     def _beam(self, name: str, step: BeamStep) -> dict:
         return {
@@ -174,6 +185,7 @@ class EventEncoder:
             "metrics": metrics.to_dict() | {"tokens": len(result.token_ids)},
             "generated": result.generated,
             "forwards": result.forwards,
+            **({"drafted": result.drafted, "accepted": result.accepted} if result.drafted else {}),
             "text": self._stream(name, result.sequences[0].row if result.sequences else 0).text,
         }
         if result.score is not None:

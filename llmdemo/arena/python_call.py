@@ -141,6 +141,8 @@ def generate_arguments(lane: LaneSettings) -> dict:
     """The arguments of transformers' generate for one lane."""
     if lane.strategy == "greedy":
         return {"do_sample": False, "num_beams": 1}
+    if lane.strategy == "speculative":
+        return {"do_sample": False, "num_beams": 1, "prompt_lookup_num_tokens": lane.prompt_lookup_num_tokens}
     if lane.strategy == "stochastic_beam":
         filters = {"temperature": lane.temperature, "top_k": 0, "top_p": 1.0}
         return {"do_sample": True, **filters, "num_return_sequences": lane.num_beams}

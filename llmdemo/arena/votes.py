@@ -9,15 +9,17 @@ Nothing that is answered before a vote tells who wrote an answer. Knows no page;
 
 import hashlib
 import logging
+import math
 import secrets
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from llmdemo.arena.vote_answers import Answers, Stopped
 from llmdemo.arena.vote_state import CHOICES, VERSION, Asked, Pair, Voter, VoteState, items_of
-from llmdemo.core.errors import UserError
+from llmdemo.core.errors import DiskFull, NotNow, UserError, is_disk_full
 from llmdemo.core.events import EventWriter, read_events
 from llmdemo.core.sentences import say
 from llmdemo.core.store import Home, child, locked, new_id
@@ -28,6 +30,8 @@ _LONGEST_QUESTION = 2000
 _MOST_ASKED = 30
 """Questions of their own that one voter may ask in one vote."""
 _PREFIX = "vote"
+_RETRY_SECONDS = 60.0
+"""How long after a failure answers are tried again, when somebody looks."""
 T = TypeVar("T")
 
 Answer = Callable[..., Answers]
@@ -45,7 +49,8 @@ class VoteSessions:
         self._known: dict[str, tuple[VoteState, int]] = {}
         self._making: dict[str, str] = {}
         """Votes whose answers a thread is making, and the comparison that it is at."""
-        self._failed: dict[str, str] = {}
+        self._failed: dict[str, tuple[str, float]] = {}
+        """Why the answers of a vote are not made, and when that was."""
         self._asking: set[tuple[str, str]] = set()
         self._guard = threading.Lock()
         self._random = secrets.SystemRandom()
@@ -195,14 +200,15 @@ class VoteSessions:
         """Sees to it that a thread is making the answers that are missing; after a restart somebody's call does so."""
         state = self.state(session_id)
         with self._guard:
-            if not state.missing or state.closed or session_id in self._making or session_id in self._failed:
+            at_rest = time.monotonic() - self._failed.get(session_id, ("", -math.inf))[1] < _RETRY_SECONDS
+            if not state.missing or state.closed or session_id in self._making or at_rest:
                 return
             self._making[session_id] = ""
         threading.Thread(target=self._make, args=(session_id,), daemon=True, name="vote answers").start()
 
     def failure(self, session_id: str) -> str:
         """Why no more answers are made: a sentence, or ""."""
-        return self._failed.get(session_id, "")
+        return self._failed.get(session_id, ("", 0.0))[0]
 
     def is_making(self, session_id: str) -> bool:
         """Whether answers are being made now."""
@@ -216,11 +222,15 @@ class VoteSessions:
                 with self._changing(session_id) as (state, write):
                     if number not in state.asked:
                         write("answers", prompt=number, text=state.own[number], answers=made.texts, error=made.error)
+            self._failed.pop(session_id, None)
         except Stopped:
             pass  # with the app, or with the vote
+        except NotNow as error:
+            self._failed[session_id] = str(error), time.monotonic()
         except Exception as error:  # the end of a thread: what is wrong is told on the board
             _log.exception("the answers of %s", session_id)
-            self._failed[session_id] = say("vote_answers_failed", kind=type(error).__name__)
+            said = str(DiskFull()) if is_disk_full(error) else say("vote_answers_failed", kind=type(error).__name__)
+            self._failed[session_id] = said, time.monotonic()
         finally:
             with self._guard:
                 self._making.pop(session_id, None)
@@ -232,6 +242,8 @@ class VoteSessions:
 
         try:
             return self._answer(state.contestants, state.settings, prompt, None, started)
+        except NotNow:
+            raise  # a queue or a disk that is full: tried again
         except UserError as error:
             return Answers([None] * len(state.contestants), str(error))
 

@@ -7,6 +7,7 @@ Which records are kept follows from the flags and the filters in info.json.
 
 import functools
 import hashlib
+import re
 import shutil
 import tempfile
 import threading
@@ -23,6 +24,8 @@ from llmdemo.data.codes import BIT, mask
 
 TASKS = ("chat", "text", "classify", "preference")
 _FIGURES = frozenset(("total", "longest", "mean", "trained", "max_length"))
+_MEASURE_KEY = re.compile(r"[0-9a-f]{16}")
+"""What names a measurement's files (measure.measure_key)."""
 _CHANGING = threading.Lock()
 
 
@@ -128,6 +131,8 @@ def _odd_field(info: DatasetInfo) -> str | None:
         return "tokens"
     if info.tokens is not None and not (figures.keys() >= _FIGURES and isinstance(figures.get("loss_on"), str)):
         return "tokens"
+    if info.measured is not None and not _MEASURE_KEY.fullmatch(info.measured):
+        return "measured"
     return None if all(isinstance(problem, dict) for problem in info.problems) else "problems"
 
 

@@ -20,6 +20,7 @@ from llmdemo.decoding.steps import (
     LaneResult,
     Sequence,
     SeveralStep,
+    SpeculativeStep,
     Step,
     TokenStep,
 )
@@ -39,6 +40,7 @@ __all__ = [
     "LaneSettings",
     "Sequence",
     "SeveralStep",
+    "SpeculativeStep",
     "Step",
     "TokenStep",
     "decode_lanes",

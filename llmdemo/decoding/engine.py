@@ -10,7 +10,7 @@ from llmdemo.decoding.graphs import GraphRun, StaticForward
 from llmdemo.decoding.run import Run
 from llmdemo.decoding.steps import Step
 from llmdemo.settings.decoding import DecodeSettings
-from llmdemo.settings.lane import BEAMS, Resolved
+from llmdemo.settings.lane import BEAMS, OWN_FORWARD, Resolved
 
 
 def decode_lanes(model, prompt_ids: list[int], settings: DecodeSettings, eos_token_ids=None) -> Iterator[Step]:
@@ -28,14 +28,17 @@ def decode_lanes(model, prompt_ids: list[int], settings: DecodeSettings, eos_tok
     eos = end_tokens(model) if eos_token_ids is None else [int(token) for token in eos_token_ids]
     settings = replace(settings, resolved=_resolved(model, settings))
     forward = forward_for(model, settings.precision, waits=_waits(settings))
-    kind = GraphRun if isinstance(forward, StaticForward) else Run
-    return kind(forward, prompt, settings, max_new, eos, started).steps()
+    if isinstance(forward, StaticForward):
+        return GraphRun(forward, prompt, settings, max_new, eos, started).steps()
+    return Run(forward, prompt, settings, max_new, eos, started, model).steps()
 
 
 def _waits(settings: DecodeSettings) -> bool:
     """Whether the next forward depends on what only the host can tell, so that no step can be captured."""
     strategies = {lane.strategy for lane in settings.lanes}
-    return "stochastic_beam" in strategies or bool(settings.stop) and not strategies.isdisjoint(BEAMS)
+    if not strategies.isdisjoint(("stochastic_beam", *OWN_FORWARD)):
+        return True
+    return bool(settings.stop) and not strategies.isdisjoint(BEAMS)
 
 
 def check_prompt(model, prompt_ids) -> list[int]:

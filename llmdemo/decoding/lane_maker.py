@@ -1,5 +1,7 @@
 """Makes the lane of each strategy. Knows which class decodes what, and nothing of steps and forwards."""
 
+from dataclasses import replace
+
 import torch
 
 from llmdemo.decoding.beams import BeamLane
@@ -7,11 +9,12 @@ from llmdemo.decoding.diverse_beams import DiverseBeamLane, groups_of
 from llmdemo.decoding.lanes import TokenLane
 from llmdemo.decoding.penalties import Diversity, Penalties
 from llmdemo.decoding.several import SeveralLane, answers_of
+from llmdemo.decoding.speculative import SpeculativeLane
 from llmdemo.decoding.stochastic_beams import StochasticBeamLane
 from llmdemo.settings.decoding import DecodeSettings
 from llmdemo.settings.lane import SEVERAL, LaneSettings
 
-Lane = TokenLane | BeamLane | SeveralLane | DiverseBeamLane | StochasticBeamLane
+SharedLane = TokenLane | BeamLane | SeveralLane | DiverseBeamLane | StochasticBeamLane
 
 
 class LaneMaker:
@@ -21,8 +24,13 @@ class LaneMaker:
         self.prompt, self.settings, self.max_new, self.eos, self.device = prompt, settings, max_new, eos, device
         self.texts = settings.resolved.texts if settings.stop else None
 
-    def lane(self, lane: LaneSettings) -> Lane:
-        """The lane, at its beginning."""
+    def own_forward(self, lane: LaneSettings, model) -> SpeculativeLane:
+        """A lane of a strategy in OWN_FORWARD, at its beginning; it computes with `model` by itself."""
+        greedy = self._token_lane(replace(lane, strategy="greedy"))
+        return SpeculativeLane(model, self.prompt, greedy, lane.prompt_lookup_num_tokens, self.max_new)
+
+    def lane(self, lane: LaneSettings) -> SharedLane:
+        """The lane, at its beginning; of any strategy that is not in OWN_FORWARD."""
         if lane.strategy in SEVERAL:
             return SeveralLane(
                 lane, [self._token_lane(each) for each in answers_of(lane)], self.settings.resolved.texts

@@ -5,23 +5,34 @@ from collections.abc import Generator, Iterator
 
 import torch
 
-from llmdemo.core.errors import UserError
 from llmdemo.decoding.lane_maker import LaneMaker
 from llmdemo.decoding.lanes import Rows
+from llmdemo.decoding.numbers import check_numbers
 from llmdemo.decoding.steps import Step
 from llmdemo.decoding.thread_budget import ThreadBudget
 from llmdemo.settings.decoding import DecodeSettings
+from llmdemo.settings.lane import OWN_FORWARD
 
 
 class Run:
     """One comparison on its way: which lanes are live, and where their rows are."""
 
     def __init__(
-        self, forward, prompt: list[int], settings: DecodeSettings, max_new: int, eos: list[int], started: float
+        self,
+        forward,
+        prompt: list[int],
+        settings: DecodeSettings,
+        max_new: int,
+        eos: list[int],
+        started: float,
+        model=None,
     ):
+        """`model`: for the lanes that compute forwards of their own; those run beside the others, step by step."""
         self.forward, self.prompt, self.max_new, self.started = forward, prompt, max_new, started
         maker = LaneMaker(prompt, settings, max_new, eos, forward.device)
-        self.lanes = [maker.lane(lane) for lane in settings.lanes]
+        self.lanes = [maker.lane(lane) for lane in settings.lanes if lane.strategy not in OWN_FORWARD]
+        self.own = [maker.own_forward(lane, model) for lane in settings.lanes if lane.strategy in OWN_FORWARD]
+        self.order = [lane.name for lane in settings.lanes]
         self.threads = ThreadBudget(forward.device)
         self.paused = time.perf_counter()
 
@@ -45,13 +56,16 @@ class Run:
             # neither across a yield: mode and number of threads are the consumer's thread's too
             with self.threads.limited(), torch.inference_mode():
                 rows = self.rows
-                if t == 0:
-                    logits = self.forward.prefill(self.prompt, rows, self.max_new).expand(rows, -1)
-                else:
-                    logits = self.forward.step(tokens, parents)
-                tokens, parents, packed = choose(self.lanes, logits, torch.tensor([t], device=logits.device))
-                step = self.read(packed.tolist(), t, 1 if t == 0 else rows)
-                if not step.done:
+                values: list[float] = []
+                if self.lanes:
+                    if t == 0:
+                        logits = self.forward.prefill(self.prompt, rows, self.max_new).expand(rows, -1)
+                    else:
+                        logits = self.forward.step(tokens, parents)
+                    tokens, parents, packed = choose(self.lanes, logits, torch.tensor([t], device=logits.device))
+                    values = packed.tolist()
+                step = self.read(values, t, 1 if t == 0 else rows)
+                if not step.done and self.lanes:
                     tokens, parents = self._leave(tokens, parents)
             yield step
             if step.done:
@@ -64,13 +78,18 @@ class Run:
 
     def read(self, values: list[float], t: int, rows: int) -> Step:
         """The Step of `choose`'s packed numbers; lanes that ended earlier are passed over."""
-        taken, first = {}, 0
-        live = [lane for lane in self.lanes if not lane.finish_reason]
+        taken: dict = {}
+        first = 0
+        live: list = [lane for lane in self.lanes if not lane.finish_reason]
         for lane in self.lanes:
             size = lane.packed_size
             if lane in live:
                 taken[lane.lane.name] = lane.read(check_numbers(values[first : first + size]), t)
             first += size
+        for own in [lane for lane in self.own if not lane.finish_reason]:
+            taken[own.lane.name] = own.advance()
+            live.append(own)
+        taken = {name: taken[name] for name in self.order if name in taken}
         seconds = time.perf_counter() - self.started
         results = {lane.lane.name: lane.result(seconds) for lane in live if lane.finish_reason}
         return Step(t, taken, seconds, rows, done=len(results) == len(live), results=results)
@@ -103,10 +122,3 @@ def choose(lanes, logits: torch.Tensor, t: torch.Tensor) -> tuple[torch.Tensor, 
         packed += numbers
         first += count
     return torch.cat(tokens), torch.cat(parents), torch.cat([tensor.double() for tensor in packed])
-
-
-def check_numbers(values: list[float]) -> list[float]:
-    """`values`, or a UserError if a NaN is among them: the logits were not numbers."""
-    if any(value != value for value in values):
-        raise UserError("err_output_nan")
-    return values

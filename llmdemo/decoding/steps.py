@@ -68,6 +68,20 @@ class SeveralStep:
 
 
 @dataclass(frozen=True, slots=True)
+class SpeculativeStep:
+    """What one forward of a speculative lane settled."""
+
+    lane: str
+    tokens: tuple[TokenStep, ...]
+    """One or more: those that were drafted rightly, and one that the model chose itself."""
+    drafted: tuple[int, ...]
+    """The token ids that were drafted."""
+    accepted: int
+    """How many of them, from the first, greedy decoding says too."""
+    finish_reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Branch:
     """A hypothesis extended by one token in this step: one edge of the beam tree."""
 
@@ -155,6 +169,9 @@ class LaneResult:
     """Tokens that were generated for it, those that are not in the answer included."""
     forwards: int = 0
     """Forward passes from the prefill to its end."""
+    drafted: int = 0
+    """Speculative only: tokens that were drafted, and how many of them were right:"""
+    accepted: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +180,7 @@ class Step:
 
     index: int
     """0 is the prefill: its logits give the first token of every lane."""
-    lanes: dict[str, TokenStep | SeveralStep | BeamStep]
+    lanes: dict[str, TokenStep | SeveralStep | BeamStep | SpeculativeStep]
     """Only the lanes that were live in this step, in the order of settings.lanes."""
     seconds: float
     """Spent in decode_lanes so far, without the consumer's own time between steps; step 0's is the time to first token."""

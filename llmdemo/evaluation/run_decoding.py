@@ -12,7 +12,7 @@ from llmdemo.arena.text_side import TextSide
 from llmdemo.core.errors import UserError
 from llmdemo.core.store import Home
 from llmdemo.data.encode import encode_prompt
-from llmdemo.decoding import DecodeSettings, LaneResult, decode_lanes
+from llmdemo.decoding import DecodeSettings, LaneResult, decode_lanes, prepare
 from llmdemo.decoding.engine import context_length
 from llmdemo.evaluation.answers import identity, loaded, precision_of
 from llmdemo.evaluation.checkers import checker_of
@@ -112,6 +112,7 @@ class Asking:
         self._model, self._tokenizer, self._job = model, tokenizer, job
         resolved = Resolved(biases_of(settings, tokenizer), 0, TextSide(tokenizer, settings))
         self._settings = replace(settings, resolved=resolved)
+        prepare(model, settings.precision)  # so that no lane's seconds hold what is done once
 
     def cells(self, one: Example, alone: bool = False) -> list[dict]:
         """What each lane answers: {text, answers [texts of a lane that draws several], tokens, forwards, seconds, ended}.

@@ -71,6 +71,8 @@ class DecodeSettings:
     """The surprise that the mirostat lane aims at."""
     mirostat_eta: Annotated[float, Field(gt=0, le=1), Setting(form=True)] = 0.1
     """How fast the mirostat lane corrects itself."""
+    prompt_lookup_num_tokens: Annotated[int, Field(ge=1, le=64), Setting("tokens", form=True)] = 10
+    """Most tokens that the speculative lane drafts at once, from what stood in prompt and answer before."""
     length_penalty: Annotated[float, Field(ge=-10, le=10), Setting(form=True)] = 1.0
     """A hypothesis' score is its log-probability / length**length_penalty."""
     num_beam_groups: Annotated[int, Field(ge=1, le=MAX_ROWS), Setting(form=True)] = 2

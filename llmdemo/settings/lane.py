@@ -26,13 +26,16 @@ Strategy = Literal[
     "mbr",
     "diverse_beam",
     "stochastic_beam",
+    "speculative",
 ]
 SEVERAL = ("best_of_n", "self_consistency", "mbr")
 """Strategies that draw num_return_sequences answers in as many rows and then choose one of them."""
 BEAMS = ("beam", "diverse_beam", "stochastic_beam")
 """Strategies that search with num_beams rows."""
-SEARCHES = ("greedy", "beam", "diverse_beam")
+SEARCHES = ("greedy", "beam", "diverse_beam", "speculative")
 """Strategies that leave nothing to chance: a temperature and a seed say nothing to them."""
+OWN_FORWARD = ("speculative",)
+"""Strategies that compute forwards of their own, beside the one that the others share."""
 VoteOn = Literal["number", "regex", "text"]
 Precision = Literal["auto", "fp32", "bf16", "int8"]
 EarlyStopping = Literal[False, True, "never"]
@@ -62,6 +65,7 @@ OWN = {
     "self_consistency": ("num_return_sequences", "vote_on", "vote_regex"),
     "mbr": ("num_return_sequences",),
     "diverse_beam": ("num_beam_groups", "diversity_penalty"),
+    "speculative": ("prompt_lookup_num_tokens",),
 }
 """What makes a strategy what it is."""
 OFF = {
@@ -90,6 +94,7 @@ _KEYS: dict[str, tuple[str, ...]] = {
     "beam": OF_BEAMS,
     "diverse_beam": (*OF_BEAMS, *OWN["diverse_beam"]),
     "stochastic_beam": ("num_beams", "temperature"),
+    "speculative": OWN["speculative"],
 }
 """All settings of the strategies that are no plain sampling."""
 
@@ -130,6 +135,7 @@ class LaneSettings:
     vote_on: VoteOn = "number"
     vote_regex: str = ""
     num_beams: int = 1
+    prompt_lookup_num_tokens: int = 10
     num_beam_groups: int = 1
     diversity_penalty: float = 0.0
     length_penalty: float = 1.0
@@ -151,7 +157,7 @@ class LaneSettings:
     @property
     def rows(self) -> int:
         """Rows of one forward: one a sampling lane, one a beam, one an answer that is drawn to choose from."""
-        return self.num_return_sequences if self.strategy in SEVERAL else self.num_beams
+        return self.num_return_sequences if self.strategy in SEVERAL else self.num_beams  # speculative: 1, of its own
 
     @property
     def penalised(self) -> bool:

@@ -18,7 +18,7 @@ from llmdemo.ui.services import Services
 _MOST_ROWS = 2000
 _EXCERPT = 140
 _ALTERNATIVES = 10
-_NOT_IN_THE_TABLE = ("answers", "instruction", "sum", "bytes", "labels")
+_NOT_IN_THE_TABLE = ("answers", "instruction", "messages", "sum", "bytes", "labels")
 _MOST_CLASSIFIERS = 20
 _OWN_TO_A_RUN = ("dataset_id", "name", "task", "folds", "fold")
 _FOLD_KEYS = ("dataset_id", "model_id", "method", "max_steps", "seed")
@@ -189,6 +189,8 @@ def _row(record: dict) -> dict:
             kept[key] = kept[key][:_EXCERPT]
     if "alternatives" in record:
         kept["alternatives"] = [answer[:_EXCERPT] for answer in record["alternatives"][:_ALTERNATIVES]]
+    if "cells" in record:
+        kept["cells"] = [{"correct": cell["correct"]} for cell in record["cells"]]
     if "answers" in record:
         kept["answers"] = [answer[:_EXCERPT] for answer in record["answers"]]
     return kept

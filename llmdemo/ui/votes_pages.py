@@ -50,6 +50,8 @@ class VotePages:
         titles = {}
         for model_id in checked.model_ids:
             entry = catalog.resolve(self._services.home, model_id)
+            if not entry.writes:
+                raise UserError("err_vote_no_writer", title=entry.title)
             titles[model_id] = entry.title
         sessions = self._sessions()
         from llmdemo.arena.vote_answers import contestants_of

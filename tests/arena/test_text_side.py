@@ -181,3 +181,18 @@ def test_every_search_with_beams_streams_its_tree_and_its_texts(arena):
     for name in lanes:
         lane = final[name]
         assert lane["text"] and len(lane["logprobs"]) == len(lane["token_ids"]) and lane["score"] is not None
+
+
+def test_a_speculative_lane_tells_what_was_drafted_and_its_python_says_the_same(arena):
+    settings = {**SETTINGS, "lanes": ["greedy", "speculative"]}
+    events = list(arena.events(arena.request("starter", "Hello, hello, hello, hello", settings)))
+    tokens = [event for event in events if event["type"] == "token" and event["lane"] == "0:speculative"]
+    assert [event["i"] for event in tokens] == [
+        e["i"] for e in events if e["type"] == "token" and e["lane"] == "0:greedy"
+    ]
+    assert {event["d"] for event in tokens} <= {0, 1}
+    named = {int(token) for event in events if event["type"] == "names" for token in event["names"]}
+    assert {token for event in tokens for token in event.get("x", ())} <= named
+    names = executed(arena, lanes=["speculative"])
+    theirs = names["output"][0, names["inputs"]["input_ids"].shape[1] :].tolist()
+    assert theirs == compared(arena, lanes=["speculative"])["speculative"]["token_ids"]

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from llmdemo.arena import votes
 from llmdemo.arena.vote_answers import Answers, Stopped
 from llmdemo.arena.votes import VoteSessions
-from llmdemo.core.errors import UserError
+from llmdemo.core.errors import NotNow, UserError
 from llmdemo.core.store import Home
 from llmdemo.settings.votes import VoteConfig
 
@@ -308,3 +309,20 @@ def test_a_killed_app_has_kept_every_vote_that_it_acknowledged(sessions, home):
     kept = [pair.pair_id for pair in state.votes]
     assert set(acknowledged) <= set(kept)
     assert len(kept) == len(set(kept)) == state.count <= len(acknowledged) + 8  # written, not acknowledged yet
+
+
+def test_answers_that_cannot_be_made_now_are_tried_again_and_not_given_up(home, monkeypatch):
+    full = [NotNow("The queue is full.", "Try again.")]
+
+    def answer(*asked):
+        if full:
+            raise full.pop()
+        return said(*asked)
+
+    sessions = VoteSessions(home, answer, most_voters=9)
+    session_id = opened(sessions, prompts=["one"])
+    assert sessions.failure(session_id) == "The queue is full. Try again."
+    assert sessions.pair(session_id, "anna")["why"] == "failed"
+    monkeypatch.setattr(votes, "_RETRY_SECONDS", 0.0)
+    until(lambda: sessions.pair(session_id, "anna")["pair"])
+    assert sessions.failure(session_id) == ""

@@ -5,6 +5,7 @@ import pytest
 
 from llmdemo.core import events
 from llmdemo.core.events import EventWriter, read_events
+from llmdemo.core.sentences import say
 
 
 def test_what_is_written_is_read_once_and_in_order(tmp_path):
@@ -105,3 +106,14 @@ def test_a_lone_surrogate_does_not_break_the_writer(tmp_path):
     writer.write("sample", text="half \ud83d of a pair")
     writer.close()
     assert json.loads((tmp_path / "events.jsonl").read_text())["text"] == "half ? of a pair"
+
+
+def test_a_sentence_keeps_key_and_values_and_reads_as_english_without_them(tmp_path):
+    writer = EventWriter(tmp_path / "events.jsonl")
+    writer.write("note", message=say("err_empty_file", name="a.csv"))
+    writer.close()
+    line = json.loads((tmp_path / "events.jsonl").read_text())
+    assert line["message"] == "a.csv is empty."
+    (event,), _ = read_events(tmp_path / "events.jsonl")
+    assert event["message"].key == "err_empty_file" and event["message"].values == {"name": "a.csv"}
+    assert "said" not in event

@@ -100,3 +100,12 @@ def test_an_info_that_is_no_info_is_a_damaged_data_set(home, made, content):
     with pytest.raises(UserError, match="is damaged"):
         get_dataset(home, dataset_id)
     assert list_datasets(home) == []
+
+
+@pytest.mark.parametrize("key", ["x" * 100_000, "../../other", "", "0123456789ABCDEF"])
+def test_an_info_that_names_no_measurement_is_damaged_and_no_file_is_looked_for(home, made, key):
+    dataset_id = made()
+    path = home.datasets / dataset_id / "info.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"measured": key}))
+    with pytest.raises(UserError, match="is damaged"):
+        get_dataset(home, dataset_id)

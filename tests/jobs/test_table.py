@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from llmdemo.core.sentences import say
 from llmdemo.jobs.states import FAILED, LEGAL, QUEUED, RUNNING, STARTING, STOPPED
 from llmdemo.jobs.table import IllegalTransition, Table
 
@@ -129,3 +130,26 @@ def test_unknown_columns_are_refused(table):
     table.add("run-0", "run", "name", 0.0, QUEUED)
     with pytest.raises(KeyError):
         table.set("run-0", **{"state = 'x' --": 1})
+
+
+def test_key_and_values_of_what_a_job_said_are_kept_beside_its_english_text(table):
+    table.add("run-0", "run", "name", 0.0, QUEUED)
+    table.move("run-0", FAILED, reason="bad_config", message=say("err_empty_file", name="a.csv"), hint="Plain.")
+    job = table.get("run-0")
+    assert (job.message, job.hint) == ("a.csv is empty.", "Plain.")
+    assert (job.message.key, job.message.values) == ("err_empty_file", {"name": "a.csv"})
+    table.set("run-0", message="Another one.", hint="")
+    assert table.get("run-0").message == "Another one." and not hasattr(table.get("run-0").message, "key")
+
+
+def test_a_table_of_the_version_before_is_taken_over(tmp_path):
+    table = Table(tmp_path / "runs.sqlite")
+    table.add("run-0", "run", "name", 0.0, QUEUED)
+    table.close()
+    with sqlite3.connect(tmp_path / "runs.sqlite") as db:
+        db.execute("ALTER TABLE jobs DROP COLUMN said")
+        db.execute("PRAGMA user_version = 3")
+    db.close()
+    table = Table(tmp_path / "runs.sqlite")
+    assert [job.job_id for job in table.queue("run")] == ["run-0"] and table.get("run-0").said == ""
+    table.close()

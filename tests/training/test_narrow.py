@@ -19,7 +19,7 @@ from llmdemo.models.load import load_causal, usual_dtype
 from llmdemo.training import narrow, worker
 from llmdemo.training.batches import load_rows
 from llmdemo.training.narrow import Losses, rounded
-from llmdemo.training.objectives.preference import pair_losses
+from llmdemo.training.objectives.preference_losses import Answers, pair_losses
 from llmdemo.training.prepare import read_config
 
 TASKS = ("chat", "text", "classify", "preference")
@@ -65,7 +65,8 @@ def evaluated(run_dir, folder, base):
         return sum(loss for loss, _ in found) / sum(count for _, count in found)
     reference, _ = load_causal(base, torch.float32, "cpu")
     ratios = torch.tensor([b - a for (a, _), (b, _) in zip(found, losses_of(reference, tokenizer, rows), strict=True)])
-    return pair_losses(ratios[0::2], ratios[1::2], config).mean().item()
+    chosen, rejected = (Answers(side, side, torch.ones_like(side)) for side in (ratios[0::2], ratios[1::2]))
+    return pair_losses(chosen, rejected, config).mean().item()  # DPO's, which asks for the gain alone
 
 
 def short_run(task_run, task, folder, **changes):

@@ -14,6 +14,7 @@ from llmdemo.access.people import Access
 from llmdemo.core.errors import UserError
 from llmdemo.ui.app import build, launch_options
 from llmdemo.ui.services import Services
+from llmdemo.ui.votes_pages import VotePages
 from llmdemo.ui.votes_panel import qr_code
 
 LANES = ["greedy", {"strategy": "top_p", "name": "zebrafinch", "top_p": 0.97}, {"strategy": "sample", "name": "quokka"}]
@@ -34,12 +35,23 @@ def shared(services):
     page.close(verbose=False)
 
 
+_clients: list[httpx.Client] = []
+
+
+@pytest.fixture(scope="module", autouse=True)
+def closed_clients():
+    yield
+    for client in _clients:
+        client.close()
+
+
 class Browser:
     """A client with a cookie jar that keeps every byte that it was sent."""
 
     def __init__(self, url: str, page: str = "vote"):
         self.got: list[bytes] = []
         self.web = httpx.Client(base_url=url, timeout=60, follow_redirects=True)
+        _clients.append(self.web)
         self.get(page)
 
     def get(self, path: str) -> httpx.Response:
@@ -120,9 +132,9 @@ def test_a_guest_is_their_cookie(shared, opened):
     with pytest.raises(AssertionError, match="You have voted on this pair"):
         anna.call("vote", session_id, pair["pair_id"], "left")
     assert anna.call("undo_vote", session_id)["session"]["votes"] == 0
-    stranger = httpx.Client(base_url=shared, timeout=60)
-    event = stranger.post("gradio_api/call/vote_pair", json={"data": [session_id]}).json()["event_id"]
-    assert "keeps no cookies" in stranger.get(f"gradio_api/call/vote_pair/{event}").text
+    with httpx.Client(base_url=shared, timeout=60) as stranger:
+        event = stranger.post("gradio_api/call/vote_pair", json={"data": [session_id]}).json()["event_id"]
+        assert "keeps no cookies" in stranger.get(f"gradio_api/call/vote_pair/{event}").text
 
 
 def test_guests_open_and_close_nothing(shared, opened):
@@ -218,3 +230,24 @@ def test_the_link_is_drawn_as_a_qr_code():
     for link in (None, "javascript:alert(1)", "http://" + "x" * 600):
         with pytest.raises(UserError):
             qr_code(link)
+
+
+def test_the_class_votes_again_between_the_model_that_learned_and_the_one_before(services, monkeypatch):
+    """A finished run on the data set that these votes became is the second contestant of the next vote."""
+    pages = VotePages(services)
+    opened = pages.open({"prompts": ["Hello there"], "title": "First", "own_prompts": True}, SETTINGS)["session_id"]
+    with pytest.raises(UserError, match="No finished model has learned"):
+        pages.again(opened, "Second")
+    services.votes.get().note_dataset(opened, "data-20260101-000000-abcdef")
+    run = {"run_id": "run-20260101-000000-abcdef", "model_id": "run-20260101-000000-abcdef"}
+    config = {"dataset_id": "data-20260101-000000-abcdef", "model": {"id": "starter"}}
+    monkeypatch.setattr(type(services.runs), "list", lambda _: [run])
+    monkeypatch.setattr(type(services.runs), "config", lambda _, run_id: config)
+    assert pages.board(opened)["tuned"] == {"model_id": run["model_id"], "base": "starter"}
+    asked = []
+    monkeypatch.setattr(pages, "open", lambda *given: asked.append(given) or {})
+    pages.again(opened, "Second")
+    ((config, settings),) = asked
+    assert (config["title"], config["model_ids"]) == ("Second", ["starter", run["model_id"]])
+    assert (config["prompts"], config["own_prompts"]) == (["Hello there"], True)
+    assert settings["lanes"][1]["name"] == "zebrafinch"

@@ -1,0 +1,129 @@
+/* The evaluate form's fields for comparing decoding strategies: which, with which values, and what makes an answer right. */
+import * as L from "../lib/panel.js";
+import { h, s, t } from "../lib/panel.js";
+import { SHAPES } from "../lib/strategies.js";
+
+const OFFERED = [
+  "greedy",
+  "sample",
+  "top_p",
+  "min_p",
+  "beam",
+  "diverse_beam",
+  "stochastic_beam",
+  "best_of_n",
+  "self_consistency",
+  "mbr",
+  "speculative",
+];
+const SEVERAL = ["best_of_n", "self_consistency", "mbr"];
+const CHECKERS = ["normalised", "exact", "number", "contains", "regex", "json_schema"];
+
+/** What the fields hold at first. */
+export const strategyState = () => ({
+  chosen: ["greedy", "sample", "beam", "best_of_n", "self_consistency"],
+  temperature: 0.7,
+  answers: 8,
+  checker: "normalised",
+  pattern: "",
+  text: "",
+  schema: '{"type": "object"}',
+});
+
+const number = (key, label, state, more) =>
+  h(
+    "label",
+    { class: "pick" },
+    h("span", {}, label),
+    L.entry({
+      type: "number",
+      value: state[key],
+      onchange: (raw) => {
+        if (raw.trim() !== "") state[key] = Number(raw);
+      },
+      ...more,
+    }),
+  );
+
+/** The fields. @param {any} state of strategyState @param {() => void} draw */
+export const strategyFields = (state, draw) => {
+  const detail = { regex: "pattern", contains: "text", json_schema: "schema" }[state.checker];
+  const pick = (strategy) =>
+    h(
+      "label",
+      { class: "chip lanename", "data-strategy": strategy },
+      h("input", {
+        type: "checkbox",
+        checked: state.chosen.includes(strategy),
+        onchange: (event) => {
+          state.chosen = OFFERED.filter((each) =>
+            each === strategy ? event.target.checked : state.chosen.includes(each),
+          );
+          draw();
+        },
+      }),
+      s(
+        "svg",
+        { width: 12, height: 12, viewBox: "0 0 12 12", class: "shape", "aria-hidden": "true" },
+        s("path", { d: SHAPES[strategy] }),
+      ),
+      h("span", {}, t(`arena_name_${strategy}`)),
+    );
+  return h(
+    "div",
+    { class: "strategyfields" },
+    h("div", { class: "lanechips", role: "group", "aria-label": t("eval_strategies") }, OFFERED.map(pick)),
+    h(
+      "div",
+      { class: "fields" },
+      number("temperature", t("arena_set_label_temperature"), state, { min: 0, max: 5, step: 0.05 }),
+      SEVERAL.some((each) => state.chosen.includes(each))
+        ? number("answers", t("arena_set_label_num_return_sequences"), state, { min: 1, max: 32 })
+        : null,
+      h(
+        "label",
+        { class: "pick wide" },
+        h("span", {}, t("eval_checker")),
+        L.menu({
+          id: "evaluate-checker",
+          options: CHECKERS.map((key) => [key, t(`eval_checker_${key}`)]),
+          value: state.checker,
+          onchange: (key) => {
+            state.checker = key;
+            draw();
+          },
+        }),
+      ),
+      detail
+        ? h(
+            "label",
+            { class: "pick" },
+            h("span", {}, t(`eval_checker_${detail}`)),
+            L.entry({ value: state[detail], maxlength: 1000, onchange: (value) => (state[detail] = value) }),
+          )
+        : null,
+    ),
+  );
+};
+
+/** What the app is asked for; a schema that is no JSON is sent as it was typed, for the app to refuse.
+ * @param {any} state of strategyState */
+export const strategyConfig = (state) => {
+  const parsed = () => {
+    try {
+      return JSON.parse(state.schema);
+    } catch {
+      return state.schema;
+    }
+  };
+  const more = {
+    regex: { pattern: state.pattern },
+    contains: state.text ? { text: state.text } : {},
+    json_schema: { schema: parsed() },
+  };
+  return {
+    lanes: state.chosen,
+    settings: { temperature: state.temperature, num_return_sequences: state.answers },
+    checker: { kind: state.checker, ...more[state.checker] },
+  };
+};

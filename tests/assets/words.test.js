@@ -1,0 +1,28 @@
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import test from "node:test";
+
+Object.defineProperty(globalThis, "navigator", { value: { languages: ["zh-TW", "en"] } });
+const { inWords, isChinese, t, useWords } = await import("../../assets/lib/words.js");
+const read = (name) => JSON.parse(readFileSync(new URL(`../../assets/words/${name}.json`, import.meta.url), "utf8"));
+useWords({ ...read("zh-TW"), ...read("said.zh-TW") });
+
+test("what the app says reaches a Chinese page in Chinese", () => {
+  assert.ok(isChinese);
+  const error = { $say: "err_empty_file", values: { name: "a.csv" }, text: "a.csv is empty." };
+  assert.deepEqual(inWords({ error: { message: error, hint: "" } }), {
+    error: { message: "a.csv 是空的。", hint: "" },
+  });
+});
+
+test("a sentence inside of another is in Chinese too", () => {
+  const noun = { $say: "noun_run", values: {}, text: "run" };
+  const said = { $say: "err_going", values: { noun }, text: "The run is still going." };
+  assert.equal(inWords(said), t("err_going", { noun: "訓練" }));
+});
+
+test("a list is joined as Chinese joins it, and a key that this page does not know leaves the English text", () => {
+  const said = { $say: "err_no_shape_hint", values: { names: ["a", "b", "c"] }, text: "Choose a, b or c." };
+  assert.equal(inWords(said), "請選擇 a、b或c。");
+  assert.equal(inWords({ $say: "no_such_key", values: {}, text: "In English." }), "In English.");
+});

@@ -137,7 +137,9 @@ const evaluate = (model_id, dataset_id) => {
 const tryIt = (run) => {
   const { config = {}, samples = [], status } = run;
   const prompt = samples[Math.min(view.prompt, samples.length - 1)]?.prompt;
-  L.wanted.model = { tuned: status.model_id, base: config.model?.id, prompt, raw: config.task === "text" };
+  const isNew = config.task === "pretrain"; // a new model has no base to stand beside
+  const base = isNew ? undefined : config.model?.id;
+  L.wanted.model = { tuned: status.model_id, base, prompt, raw: isNew || config.task === "text" };
   L.tell("try-model", L.wanted.model);
   parts.trigger("select", { model_id: status.model_id });
 };

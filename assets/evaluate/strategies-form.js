@@ -1,4 +1,4 @@
-/* The evaluate form's fields for comparing decoding strategies: which, with which values, and what makes an answer right. */
+/* The evaluate form's fields for comparing decoding strategies: which, their values, and how an answer is checked. */
 import * as L from "../lib/panel.js";
 import { h, s, t } from "../lib/panel.js";
 import { SHAPES } from "../lib/strategies.js";

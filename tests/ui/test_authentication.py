@@ -28,6 +28,17 @@ OPEN_TO_GUESTS = {
     "missed",
     "python",
     "preference_sets",
+    # what a phone of a class vote asks; an owner has opened it, and no answer names a strategy before the vote
+    "vote_pair",
+    "vote",
+    "undo_vote",
+    "vote_board",
+    "ask_pair",
+    "ballot_pair",
+    "ballot_vote",
+    "ballot_undo",
+    "ballot_board",
+    "ballot_ask",
 }
 
 

@@ -23,10 +23,11 @@ def web(files):
 
 
 @pytest.mark.parametrize(
-    "words, most", [(("en.json",), 200_000), (("zh-TW.json", "said.zh-TW.json"), 210_000)], ids=["English", "Chinese"]
+    "words, most", [(("en.json",), 200_000), (("zh-TW.json", "said.zh-TW.json"), 225_000)], ids=["English", "Chinese"]
 )
 def test_a_first_visit_transfers_at_most_200_kb_of_scripts_and_words(words, most, files):
-    """A second one nothing at all: `immutable` files are not even asked for again. What the server says comes with its
+    """In Chinese 225: what the server says comes in English, and its Chinese is a file of its own. A second visit
+    transfers nothing at all: `immutable` files are not even asked for again. What the server says comes with its
     English text, so said.en.json is never fetched (assets/lib/words.js)."""
     first = [name for name in files.files if name.endswith(".js") or name in [f"words/{each}" for each in words]]
     assert sum(len(gzip.compress(files.files[name], 9)) for name in first) < most

@@ -7,8 +7,8 @@ const [WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM] = [640, 300, 44, 120, 12, 34];
 
 /**
  * @param {object} options
- * @param {{x: number, y: number, low: number, high: number, strategy: string, path: string, name: string, pale: boolean,
- *   open?: boolean, text: string}[]} options.points y, low and high from 0 to 1; `open`: drawn as an outline
+ * @param {{x: number, y: number, low: number, high: number, strategy: string, path: string, name: string,
+ *   pale: boolean, open?: boolean, text: string}[]} options.points y, low and high from 0 to 1; `open`: an outline
  * @param {string} options.xName @param {string} options.label
  */
 export const scatter = ({ points, xName, label }) => {

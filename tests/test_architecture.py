@@ -157,6 +157,7 @@ PACKAGES = (
     "learn",
     "models",
     "publish",
+    "runs",
     "serving",
     "settings",
     "training",

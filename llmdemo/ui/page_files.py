@@ -6,8 +6,10 @@ new addresses. The files name each other by relative addresses, so they need no 
 
 import gzip
 import hashlib
+from functools import cache
 from pathlib import Path
 
+import brotli  # Gradio brings it
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -32,7 +34,7 @@ class PageFiles:
         self.files = {**texts, STYLES: b"\n".join(styles)}
         content = b"".join(name.encode() + self.files[name] for name in sorted(self.files))
         self.folder = f"page-{hashlib.sha256(content).hexdigest()[:12]}"
-        self._packed = {name: gzip.compress(each, 9, mtime=0) for name, each in self.files.items()}
+        self._packed = cache(self._pack)  # at the first visit: packing all would hold up the app's start
 
     def head(self) -> str:
         """The <head> additions. All scripts are named, so that a browser fetches them at once and not in turn."""
@@ -51,6 +53,12 @@ class PageFiles:
             return Response("There is no such file.", 404, media_type="text/plain")
         headers = {"cache-control": _FOREVER, "vary": "accept-encoding"}
         kind = _TYPES[Path(path).suffix]
-        if "gzip" not in request.headers.get("accept-encoding", ""):
+        taken = request.headers.get("accept-encoding", "")
+        way = next((way for way in ("br", "gzip") if way in [each.strip() for each in taken.split(",")]), "")
+        if not way:
             return Response(self.files[path], headers=headers, media_type=kind)
-        return Response(self._packed[path], headers={**headers, "content-encoding": "gzip"}, media_type=kind)
+        return Response(self._packed(path, way), headers={**headers, "content-encoding": way}, media_type=kind)
+
+    def _pack(self, path: str, way: str) -> bytes:
+        content = self.files[path]
+        return brotli.compress(content, quality=11) if way == "br" else gzip.compress(content, 9, mtime=0)

@@ -64,7 +64,7 @@ def test_models_are_compared_and_a_classifier_is_tried(app_on, home_with_models,
         page.locator("#evaluate-first").select_option("starter")
         page.locator("#evaluate-second").select_option(TUNED)
         page.locator("#evaluate-start").click()
-        expect(page.locator(".figures tbody tr")).to_have_count(9, timeout=90_000)
+        expect(page.locator(".figures tbody tr")).to_have_count(10, timeout=90_000)
         page.locator(".sorter", has_text="ROUGE-L").first.click()
         expect(page.locator("th[aria-sort=ascending]")).to_contain_text("ROUGE-L", timeout=SOON)
         page.locator(".records .link").first.click()
@@ -78,7 +78,7 @@ def test_models_are_compared_and_a_classifier_is_tried(app_on, home_with_models,
         assert saved.value.path().read_text(encoding="utf-8-sig").count("onerror") >= 6
         page.reload()  # the evaluation is the server's: another visit shows it
         page.get_by_role("tab", name="Evaluate", exact=True).click()
-        expect(page.locator(".figures tbody tr")).to_have_count(9, timeout=SOON)
+        expect(page.locator(".figures tbody tr")).to_have_count(10, timeout=SOON)
         page.get_by_role("tab", name="Data", exact=True).click()
         upload(page, tmp_path / "texts.tsv")
         page.get_by_role("tab", name="Evaluate", exact=True).click()

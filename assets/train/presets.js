@@ -47,8 +47,8 @@ export class Presets extends Component {
   async load() {
     const answer = await this.props.ask("presets");
     if (this.gone) return;
-    this.setState({ all: answer.presets || [], error: answer.error || null });
-    if (!answer.error) this.count();
+    // The state is there only once it is drawn.
+    this.setState({ all: answer.presets || [], error: answer.error || null }, () => answer.error || this.count());
   }
 
   // One at a time: each lays a model out, and the page shows what is known.

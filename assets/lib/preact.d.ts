@@ -5,6 +5,6 @@ export class Component {
   constructor(props?: any);
   props: any;
   state: any;
-  setState(changes: any): void;
+  setState(changes: any, then?: () => void): void;
   render(props: any, state: any): any;
 }

@@ -1,8 +1,23 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { extent, nearest, progressAxis, spread, ticks, ticksFromZero, valueAxis } from "../../assets/lib/chart/axis.js";
+import {
+  extent,
+  namedOnce,
+  nearest,
+  progressAxis,
+  spread,
+  ticks,
+  ticksFromZero,
+  valueAxis,
+} from "../../assets/lib/chart/axis.js";
 
 const close = (a, b) => assert.ok(Math.abs(a - b) < 1e-9, `${a} is not ${b}`);
+
+test("of a run of two steps each place is named once, and by its own number", () => {
+  const whole = (x) => String(Math.round(x));
+  assert.deepEqual(namedOnce(ticks(0, 2, 6), whole), [0, 1, 2]);
+  assert.deepEqual(namedOnce([0, 20, 40], whole), [0, 20, 40]);
+});
 
 test("ticks are round and inside", () => {
   assert.deepEqual(ticks(0, 10), [0, 2, 4, 6, 8, 10]);

@@ -14,6 +14,21 @@ export const ticks = (low, high, count = 5) => {
   return places;
 };
 
+/**
+ * Those of `places` whose text differs from that of the place before, and says no other number: of two steps, 1 and 2 are
+ * named, not 0.5 and 1.5 as 1 and 2 again. @param {number[]} places @param {(x: number) => string} text
+ */
+export const namedOnce = (places, text) => {
+  const exact = new Map();
+  for (const place of places) {
+    const name = text(place);
+    const known = exact.get(name);
+    if (known === undefined || Math.abs(place - Math.round(place)) < Math.abs(known - Math.round(known)))
+      exact.set(name, place);
+  }
+  return places.filter((place) => exact.get(text(place)) === place);
+};
+
 /** Round places from 0 to at least `most`. @param {number} most */
 export const ticksFromZero = (most, count = 4) => {
   const places = ticks(0, most, count);

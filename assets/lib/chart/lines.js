@@ -3,7 +3,7 @@
 import { int, num } from "../format.js";
 import { Component, h, s } from "../view.js";
 import { t } from "../words.js";
-import { extent, nearest, progressAxis, spread, ticks, valueAxis } from "./axis.js";
+import { extent, namedOnce, nearest, progressAxis, spread, ticks, valueAxis } from "./axis.js";
 
 /**
  * @typedef {{name: string, short?: string, x: number[], y: number[], color: string, faint?: boolean, dots?: boolean,
@@ -90,7 +90,8 @@ const areaOf = (chart, options, { strip, last, goal, place }) => {
   const { px, py } = chart;
   const grid = gridOf(chart, strip ? [...new Set([chart.low, chart.high])] : ticks(chart.y0, chart.y1, 4));
   const [markLines, markLabels] = marksOf(chart.marks || [], px);
-  const steps = last ? ticks(options.range[0], options.range[1], window.innerWidth < NARROW ? 4 : 6) : [];
+  const places = last ? ticks(options.range[0], options.range[1], window.innerWidth < NARROW ? 4 : 6) : [];
+  const steps = namedOnce(places, options.xFormat);
   const drawn = chart.lines.filter((line) => !line.dots || strip);
   const dots = chart.lines.filter((line) => line.dots && line.x.length < MOST_DOTS);
   const dot = (line) =>

@@ -15,8 +15,8 @@ export const ticks = (low, high, count = 5) => {
 };
 
 /**
- * Those of `places` whose text differs from that of the place before, and says no other number: of two steps, 1 and 2 are
- * named, not 0.5 and 1.5 as 1 and 2 again. @param {number[]} places @param {(x: number) => string} text
+ * Those of `places` that have a text of their own: of several with the same one, that which is nearest to a whole number.
+ * @param {number[]} places @param {(x: number) => string} text
  */
 export const namedOnce = (places, text) => {
   const exact = new Map();

@@ -52,6 +52,7 @@ class Serving:
         self.registry = Registry(home.serving / "served.json")
         self.slots = Slots(settings.max_serving, settings.max_serving_waiting)
         self.metrics = Metrics(lambda: self.slots.running, lambda: self.slots.queued)
+        self._warming: list[threading.Thread] = []
         self.surprise = Surprise(lambda model_id, prompt, most: self._arena().surprise(model_id, prompt, most))
 
     # ---- what owners do ----
@@ -73,8 +74,17 @@ class Serving:
             raise UserError("err_serve_no_lane", title=entry.title)
         served = self.registry.put(name, entry.id, found)
         if entry.writes:
-            threading.Thread(target=self._warm, args=(entry.id,), name="warm-served", daemon=True).start()
+            thread = threading.Thread(target=self._warm, args=(entry.id,), name="warm-served", daemon=True)
+            self._warming = [*(each for each in self._warming if each.is_alive()), thread]
+            thread.start()
         return served
+
+    def join(self) -> None:
+        """Waits until served models are loaded and the prompts of requests measured: nothing goes on in the background.
+        For tests, which make models of their own while transformers can make one at a time only."""
+        for thread in self._warming:
+            thread.join()
+        self.surprise.join()
 
     def unserve(self, name: str) -> None:
         """Requests that have begun are answered to their end; later ones are told that there is no such model."""

@@ -27,10 +27,12 @@ def arena(home, settings, tiny_model_folder):
 
 
 @pytest.fixture
-def serving(home, settings, arena) -> Serving:
+def serving(home, settings, arena):
     made = Serving(home, settings, lambda: arena, NoClassifiers)
     made.serve("starter", "tiny")
-    return made
+    made.join()
+    yield made
+    made.join()
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ def services(tmp_path_factory, tiny_model_folder):
     shutil.copytree(tiny_model_folder, home / "models" / "starter")
     made = make_services(Settings(home=home, min_free_bytes=0))
     yield made
+    made.serving.join()
     made.runs.close()
 
 

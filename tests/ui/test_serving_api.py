@@ -23,8 +23,9 @@ def owner(server) -> Client:
 
 
 @pytest.fixture(scope="module")
-def key(owner) -> str:
+def key(owner, services) -> str:
     owner.predict("starter", "mine", "top_p0.9", api_name="/serve_model")
+    services.serving.join()
     return owner.predict("laptop", [], None, False, api_name="/create_key")["key"]
 
 

@@ -15,7 +15,7 @@ export const ticks = (low, high, count = 5) => {
 };
 
 /**
- * Those of `places` that have a text of their own: of several with the same one, that which is nearest to a whole number.
+ * Those of `places` with a text of their own: of several with the same one, that nearest to a whole number.
  * @param {number[]} places @param {(x: number) => string} text
  */
 export const namedOnce = (places, text) => {

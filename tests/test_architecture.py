@@ -155,6 +155,7 @@ PACKAGES = (
     "generation",
     "jobs",
     "learn",
+    "maps",
     "models",
     "publish",
     "runs",

@@ -8,6 +8,7 @@ from llmdemo.settings.app import Settings
 from llmdemo.settings.decoding import DecodeSettings
 from llmdemo.settings.evaluation import Spec
 from llmdemo.settings.generation import GenerationSpec
+from llmdemo.settings.maps import MapSpec
 from llmdemo.settings.schema import documentation, fields_of, one_of, show
 from llmdemo.settings.training import METHODS, TASKS, TrainConfig
 
@@ -22,6 +23,7 @@ def tables() -> str:
         ("A comparison", DecodeSettings),
         ("An evaluation", Spec),
         ("Data made by a model", GenerationSpec),
+        ("A map of a data set", MapSpec),
     ):
         parts += ["", f"## {title}", "", *_schema(schema)]
     return "\n".join(parts) + "\n"

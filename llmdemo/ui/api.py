@@ -26,6 +26,7 @@ from llmdemo.ui import (
     evaluate_api,
     experiments_api,
     generate_api,
+    maps_api,
     models_api,
     serving_api,
     votes_api,
@@ -47,6 +48,7 @@ def add_endpoints(services: Services) -> None:
     _add(*experiments_api.endpoints(services))
     _add(*evaluate_api.endpoints(services))
     _add(*generate_api.endpoints(services))
+    _add(*maps_api.endpoints(services))
     _add(*serving_api.endpoints(services))
     _vote_endpoints(services)
     _compare_endpoint(services)

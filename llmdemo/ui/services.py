@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # the arena and the classifiers import torch, which takes sec
     from llmdemo.evaluation.use import Classifiers
     from llmdemo.experiments import Experiments
     from llmdemo.generation import Generations
+    from llmdemo.maps import Maps
     from llmdemo.models.starter import StarterFetch
     from llmdemo.publish import Pushes
     from llmdemo.runs import Runs
@@ -47,8 +48,11 @@ class Services:
     tokenizers: "Tokenizers"
     """Loaded tokenizers by model id."""
     evaluations: "Evaluations"
-    generations: "Generations"
     """Models and classifiers on held-out data."""
+    generations: "Generations"
+    """Data sets that models make."""
+    maps: "Maps"
+    """Where the records of a data set lie."""
     classifiers: "Lazy[Classifiers]"
     """A finished classifier in use."""
     experiments: "Experiments"
@@ -160,6 +164,7 @@ def make_services(settings: Settings, *, access: Access | None = None, command=N
     from llmdemo.experiments import Experiments
     from llmdemo.generation import Generations
     from llmdemo.jobs import Jobs
+    from llmdemo.maps import Maps
     from llmdemo.models.starter import StarterFetch
     from llmdemo.publish import Pushes
     from llmdemo.runs import Runs
@@ -189,6 +194,7 @@ def make_services(settings: Settings, *, access: Access | None = None, command=N
         evaluations=evaluations,
         exports=Exports(jobs, evaluations),
         generations=Generations(jobs),
+        maps=Maps(jobs),
         classifiers=classifiers,
         guests_only=access is not None and not access.has_owners,
         access=access or Access(),

@@ -90,7 +90,8 @@ def _parse_line(data: bytes, line: int, path: Path):
     if not _LONG_NUMBER.search(data):
         try:
             value = orjson.loads(data)
-            if len(_KEY_END.findall(data)) == count_keys(value):  # otherwise a key may stand twice, which orjson doesn't tell
+            # Otherwise a key may stand twice, which orjson doesn't tell.
+            if len(_KEY_END.findall(data)) == count_keys(value):
                 return value
         except orjson.JSONDecodeError:
             pass

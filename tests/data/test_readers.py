@@ -129,6 +129,6 @@ def test_a_key_that_stands_twice_with_one_value_costs_nothing(home, settings, wr
 
 
 def test_a_file_that_is_one_object_with_a_list_twice_is_refused(home, settings, write):
-    text = '{"train": [%s], "train": [%s]}' % (TWICE.replace("second", "first"), '{"instruction": "a", "output": "b"}')
+    text = '{"train": [{"instruction": "a", "output": "b"}], "train": [{"instruction": "c", "output": "d"}]}'
     with pytest.raises(UserError, match="train twice"):
         add_dataset(home, settings, write("rows.json", text), "a")

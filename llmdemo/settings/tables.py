@@ -10,6 +10,7 @@ from llmdemo.settings.evaluation import Spec
 from llmdemo.settings.generation import GenerationSpec
 from llmdemo.settings.maps import MapSpec
 from llmdemo.settings.schema import documentation, fields_of, one_of, show
+from llmdemo.settings.selection import SelectionSpec
 from llmdemo.settings.training import METHODS, TASKS, TrainConfig
 
 _NOTHING: tuple[object, ...] = (None, "", (), {})
@@ -24,6 +25,7 @@ def tables() -> str:
         ("An evaluation", Spec),
         ("Data made by a model", GenerationSpec),
         ("A map of a data set", MapSpec),
+        ("A selection of records", SelectionSpec),
     ):
         parts += ["", f"## {title}", "", *_schema(schema)]
     return "\n".join(parts) + "\n"

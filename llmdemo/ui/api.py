@@ -28,6 +28,7 @@ from llmdemo.ui import (
     generate_api,
     maps_api,
     models_api,
+    selection_api,
     serving_api,
     votes_api,
 )
@@ -49,6 +50,7 @@ def add_endpoints(services: Services) -> None:
     _add(*evaluate_api.endpoints(services))
     _add(*generate_api.endpoints(services))
     _add(*maps_api.endpoints(services))
+    _add(*selection_api.endpoints(services))
     _add(*serving_api.endpoints(services))
     _vote_endpoints(services)
     _compare_endpoint(services)

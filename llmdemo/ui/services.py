@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # the arena and the classifiers import torch, which takes sec
     from llmdemo.models.starter import StarterFetch
     from llmdemo.publish import Pushes
     from llmdemo.runs import Runs
+    from llmdemo.selection import Selection
     from llmdemo.serving import Serving
     from llmdemo.serving.exports import Exports
 
@@ -53,6 +54,8 @@ class Services:
     """Data sets that models make."""
     maps: "Maps"
     """Where the records of a data set lie."""
+    selection: "Selection"
+    """Which of them to learn from, and whose labels may be wrong."""
     classifiers: "Lazy[Classifiers]"
     """A finished classifier in use."""
     experiments: "Experiments"
@@ -168,6 +171,7 @@ def make_services(settings: Settings, *, access: Access | None = None, command=N
     from llmdemo.models.starter import StarterFetch
     from llmdemo.publish import Pushes
     from llmdemo.runs import Runs
+    from llmdemo.selection import Selection
     from llmdemo.serving import Serving
     from llmdemo.serving.exports import Exports
 
@@ -177,6 +181,7 @@ def make_services(settings: Settings, *, access: Access | None = None, command=N
     jobs = Jobs(home, settings)
     runs = Runs(jobs, command=command)
     evaluations = Evaluations(jobs, runs)
+    maps = Maps(jobs)
     arena = Lazy(lambda: _make_arena(home, settings))
     classifiers = Lazy(lambda: _make_classifiers(home, settings))
     arena = Lazy(lambda: _make_arena(home, settings))
@@ -194,7 +199,8 @@ def make_services(settings: Settings, *, access: Access | None = None, command=N
         evaluations=evaluations,
         exports=Exports(jobs, evaluations),
         generations=Generations(jobs),
-        maps=Maps(jobs),
+        maps=maps,
+        selection=Selection(home, maps),
         classifiers=classifiers,
         guests_only=access is not None and not access.has_owners,
         access=access or Access(),

@@ -6,6 +6,8 @@ import { h, t } from "../lib/panel.js";
 import { differences, nameAndNote, nameButton } from "./compared.js";
 import { figures } from "./figures.js";
 import { memoryBars } from "./memory.js";
+import { samplesBox } from "./samples.js";
+import { shownToGuests } from "./watch.js";
 
 const ACTIVE = ["queued", "starting", "running", "stopping"];
 const parts = {};
@@ -119,11 +121,15 @@ const draw = () => {
   L.show(
     parts.main,
     L.notice(error),
-    run ? [stateBox(run), plotBox(run), heatBox(run), samplesBox(run)] : emptyBox(),
+    run ? [stateBox(run), plotBox(run), heatBox(run), samplesBox(run, view.prompt, choosePrompt)] : emptyBox(),
     runsBox(),
   );
   L.show(parts.side, run ? [factsBox(run), memoryBox(run)] : null, queueBox(), openerBox());
   L.tell("run-shown", run ? run.status : null);
+};
+const choosePrompt = (n) => {
+  view.prompt = n;
+  draw();
 };
 const emptyBox = () =>
   h("section", { class: "box empty" }, h("h2", {}, t("train_none_title")), h("p", {}, t("train_none")));
@@ -359,99 +365,6 @@ const heatBox = (run) => {
   );
 };
 
-// ---- samples
-const samplesBox = (run) => {
-  const samples = run.samples || [];
-  if (!samples.length) return null;
-  const n = (view.prompt = Math.min(view.prompt, samples.length - 1)),
-    sample = samples[n],
-    evals = run.series?.eval_loss;
-  const heldOut = (step) => {
-    const i = evals ? evals.step.indexOf(step) : -1;
-    return i < 0 ? "" : L.num(evals.value[i]);
-  };
-  const turn = (by) => {
-    view.prompt = n + by;
-    draw();
-  };
-  return h(
-    "section",
-    { class: "box" },
-    h(
-      "div",
-      { class: "boxline" },
-      h("h2", {}, t("samples_title")),
-      samples.length > 1
-        ? h(
-            "div",
-            { class: "pager" },
-            L.button("‹", () => turn(-1), "quiet", {
-              "aria-label": t("samples_previous"),
-              disabled: n === 0,
-              "data-key": "sample-prev",
-            }),
-            h("span", { class: "soft" }, t("data_of", { n: n + 1, total: samples.length })),
-            L.button("›", () => turn(1), "quiet", {
-              "aria-label": t("samples_next"),
-              disabled: n === samples.length - 1,
-              "data-key": "sample-next",
-            }),
-          )
-        : null,
-    ),
-    h(
-      "p",
-      { class: "prompt", tabindex: 0, role: "group", "aria-label": t("samples_prompt") },
-      L.clip(sample.prompt, 600),
-    ),
-    h(
-      "table",
-      { class: "samples" },
-      h(
-        "thead",
-        {},
-        h(
-          "tr",
-          {},
-          h("th", { class: "n" }, t("plot_step")),
-          h("th", {}, t("samples_answer")),
-          h("th", { class: "n" }, t("train_held_out")),
-        ),
-      ),
-      h(
-        "tbody",
-        {},
-        sample.outputs.map((output) =>
-          h(
-            "tr",
-            {},
-            h("td", { class: "n" }, L.int(output.step)),
-            h(
-              "td",
-              { class: "said" },
-              h(
-                "div",
-                { tabindex: 0, role: "group", "aria-label": `${t("plot_step")} ${output.step}` },
-                L.clip(output.text, 900) || "–",
-              ),
-            ),
-            h("td", { class: "n" }, heldOut(output.step)),
-          ),
-        ),
-        sample.expected
-          ? h(
-              "tr",
-              { class: "expected" },
-              h("td", { class: "n soft" }, t("samples_expected")),
-              h("td", { class: "said" }, h("div", {}, L.clip(sample.expected, 900))),
-              h("td", {}),
-            )
-          : null,
-      ),
-    ),
-  );
-};
-
 // ---- beside it
 const factsBox = (run) => {
   const { status: s, config = {}, title = {} } = run,
@@ -492,6 +405,7 @@ const factsBox = (run) => {
         row(t("run_tracker"), title.tracker ? h("code", {}, title.tracker) : ""),
       ),
     ),
+    shownToGuests(s, (on) => act("show", { run_id: s.run_id, on }), draw),
     nameAndNote(s, (data) => act("rename", { run_id: s.run_id, ...data }), draw),
     detailsBox(config, worker),
     h(

@@ -23,6 +23,7 @@ from llmdemo.settings.training import TrainConfig
 from llmdemo.ui import (
     authentication,
     bridge,
+    circle_api,
     evaluate_api,
     experiments_api,
     generate_api,
@@ -52,6 +53,7 @@ def add_endpoints(services: Services) -> None:
     _add(*maps_api.endpoints(services))
     _add(*selection_api.endpoints(services))
     _add(*serving_api.endpoints(services))
+    _add(*circle_api.endpoints(services))
     _vote_endpoints(services)
     _compare_endpoint(services)
 

@@ -96,6 +96,8 @@ const open = async (id, fresh) => {
     editing: null,
   });
   draw();
+  const { task, kept, source } = report.info;
+  L.tell("data-opened", { id, task, kept, selected: Boolean(source?.selection) });
   await turn(0);
   const stats = await ask("stats", { dataset_id: id });
   if (state.id !== id) return;

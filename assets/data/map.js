@@ -2,12 +2,12 @@
 import * as L from "../lib/panel.js";
 import { h, t } from "../lib/panel.js";
 import { points, unpack } from "../lib/chart/points.js";
+import { field, mapForm, mapProgress } from "./map-form.js";
 import { clusterColour, coloursOf, css, emphasised, scaleColour } from "./map-colours.js";
 
 const GOING = ["queued", "starting", "running", "stopping"];
 const LOOK_MS = 1500;
 const LISTED = 20;
-const field = (label, control) => h("label", { class: "pick" }, h("span", {}, label), control);
 
 const unpacked = (answer) => ({
   ...answer,
@@ -61,74 +61,15 @@ export const mapTool = (page) => {
   };
 
   // ---- making one
-  const set = (key) => (value) => {
-    state.spec[key] = value;
-    page.draw();
-  };
   const form = () => {
-    const { models, runs, map } = page.choices;
+    const { models, map } = page.choices;
     state.spec = state.spec || { model_id: models[0]?.id || map.model_id, losses: false, after_id: "" };
-    const { spec } = state;
-    const start = async (event) => {
-      event.preventDefault();
-      await act("start_map", spec);
+    const set = (key) => (value) => {
+      state.spec[key] = value;
+      page.draw();
     };
-    return h(
-      "form",
-      { class: "generate", onsubmit: start },
-      h("p", { class: "soft small" }, t("map_about")),
-      field(
-        t("map_model"),
-        L.menu({
-          id: "map-model",
-          value: spec.model_id,
-          options: models.map((model) => [model.id, L.clip(model.title, 60)]),
-          onchange: set("model_id"),
-        }),
-      ),
-      page.task === "classify" ? null : lossFields(spec, runs),
-      h("div", {}, h("button", { type: "submit", class: "btn strong", id: "map-start" }, t("map_make"))),
-    );
+    return mapForm(page, state.spec, set, () => act("start_map", state.spec));
   };
-  const lossFields = (spec, runs) => [
-    h(
-      "label",
-      { class: "tick" },
-      h("input", {
-        type: "checkbox",
-        id: "map-losses",
-        checked: spec.losses,
-        onchange: (event) => set("losses")(event.target.checked),
-      }),
-      " ",
-      t("map_losses"),
-    ),
-    runs.length
-      ? field(
-          t("map_after"),
-          L.menu({
-            id: "map-after",
-            value: spec.after_id,
-            options: [["", t("map_after_none")], ...runs.map((run) => [run.id, L.clip(run.title, 60)])],
-            onchange: set("after_id"),
-          }),
-        )
-      : null,
-  ];
-  const progress = () => {
-    const { job } = state;
-    const { phase, done, total, eta_seconds: left } = job.progress;
-    const what = phase ? t(`map_phase_${phase}`) : "";
-    const rest = left ? t("generate_left", { time: L.duration(left) }) : "";
-    return h(
-      "div",
-      {},
-      h("div", { class: "boxline" }, h("span", {}, [t(`state_${job.state}`), what, rest].filter(Boolean).join(" · "))),
-      L.progressBar(total ? done / total : null, t("map_progress")),
-      L.button(t("map_stop"), () => act("stop_map", { job_id: job.job_id }), "", { id: "map-stop" }),
-    );
-  };
-
   // ---- looking at one
   const choose = (indices) => {
     const { map } = state;
@@ -388,7 +329,7 @@ export const mapTool = (page) => {
       ended
         ? L.button(t("generate_resume"), () => act("resume_map", { job_id: job.job_id }), "", { id: "map-resume" })
         : null,
-      going ? progress() : null,
+      going ? mapProgress(job, () => act("stop_map", { job_id: job.job_id })) : null,
       map && !state.again ? whole() : going ? null : form(),
     ];
   };

@@ -97,7 +97,8 @@ const open = async (id, fresh) => {
   });
   draw();
   const { task, kept, source } = report.info;
-  L.tell("data-opened", { id, task, kept, selected: Boolean(source?.selection) });
+  L.wanted.data = { id, task, kept, selected: Boolean(source?.selection) };
+  L.tell("data-opened", L.wanted.data);
   await turn(0);
   const stats = await ask("stats", { dataset_id: id });
   if (state.id !== id) return;

@@ -47,18 +47,20 @@ L.define("data-tools", ({ el, server }) => {
     draw();
     if (page.id && page.choices && page.visible()) tools[page.tool]?.open?.();
   };
-  L.hear("data-opened", ({ id, task, kept, selected }) => {
-    if (page.id === id) return;
-    Object.assign(page, { id, task, kept, selected });
+  const take = (data) => {
+    if (!data || page.id === data.id) return;
+    Object.assign(page, data);
     if (page.visible()) open();
     else page.stale = true;
-  });
+  };
+  L.hear("data-opened", take);
   const again = () => {
     page.choices = null; // there is another model to choose
     if (page.visible()) open();
   };
   L.hear("run-ended", again);
   L.hear("starter", (starter) => starter.state === "ready" && again());
+  take(L.wanted.data); // this part of the page is made when its fold is opened
   L.whenShown(el, () => {
     if (page.id && (page.stale || !page.choices)) open();
     page.stale = false;

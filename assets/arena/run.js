@@ -1,7 +1,7 @@
 /* A comparison under way: its name, what it goes on from, and its stream of events. Knows no page. */
 import { randomId } from "../lib/api.js";
 import { readStream, streamAddress } from "../lib/stream.js";
-import { inWords, t } from "../lib/words.js";
+import { inWords, t as words } from "../lib/words.js";
 
 /** Events without sentences, which are nearly all. */
 const WORDLESS = ["token", "beam", "step", "names", "best"];
@@ -31,7 +31,7 @@ export class Run {
       { signal: this.leave.signal },
     );
     if (how === "done" || how === "left") return;
-    const message = how === "lost" ? t("connection_lost") : how;
+    const message = how === "lost" ? words("connection_lost") : how;
     take([{ type: "end", state: "failed", message, hint: "", seconds: 0 }]);
   }
 

@@ -6,7 +6,6 @@ new addresses. The files name each other by relative addresses, so they need no 
 
 import gzip
 import hashlib
-import json
 from functools import cache
 from pathlib import Path
 
@@ -17,13 +16,7 @@ from starlette.routing import Route
 
 from llmdemo.ui.services import ASSETS
 
-MAIN, STYLES, PRELOAD = "main.js", "main.css", "preload.js"
-_PRELOAD = """const here = document.currentScript.src;
-for (const name of %s)
-  document.head.append(
-    Object.assign(document.createElement("link"), { rel: "modulepreload", href: new URL(name, here).href }),
-  );
-"""
+MAIN, STYLES = "main.js", "main.css"
 _TYPES = {".js": "text/javascript", ".css": "text/css", ".json": "application/json"}
 _FOLDERS = ("arena", "data", "evaluate", "experiments", "learn", "lib", "serving", "train", "votes", "words")
 _SHEETS = ("lib/style", "data/data", "train/train", "serving/serving", "experiments/experiments", "learn/learn",
@@ -40,16 +33,14 @@ class PageFiles:
         styles = [texts.pop(f"{name}.css") for name in _SHEETS]
         self.files = {**texts, STYLES: b"\n".join(styles)}
         content = b"".join(name.encode() + self.files[name] for name in sorted(self.files))
-        scripts = sorted(name for name in self.files if name.endswith(".js") and name != MAIN)
-        self.files[PRELOAD] = (_PRELOAD % json.dumps(scripts)).encode()
         self.folder = f"page-{hashlib.sha256(content).hexdigest()[:12]}"
         self._packed = cache(self._pack)  # at the first visit: packing all would hold up the app's start
 
     def head(self) -> str:
-        """The <head> additions. `PRELOAD` names all scripts, so that a browser fetches them at once and not in turn; it is
-        a file, for as many tags would be sent anew with each visit."""
+        """The <head> additions. All scripts are named, so that a browser fetches them at once and not in turn."""
+        scripts = sorted(name for name in self.files if name.endswith(".js") and name != MAIN)
         lines = [f'<link rel="stylesheet" href="{self.folder}/{STYLES}">']
-        lines += [f'<script src="{self.folder}/{PRELOAD}"></script>']
+        lines += [f'<link rel="modulepreload" href="{self.folder}/{name}">' for name in scripts]
         return "\n".join([*lines, f'<script type="module" src="{self.folder}/{MAIN}"></script>'])
 
     def route(self) -> Route:

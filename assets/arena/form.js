@@ -7,6 +7,7 @@ import { numberInput } from "./number-input.js";
 import { penaltiesAreSet, penaltyFields } from "./penalties.js";
 import { fitFields, RARE, rareFields, showChosen } from "./rare-lanes.js";
 import { partsOf, StepSlider } from "./step-slider.js";
+import { inFormsNames, modelTitle, presets } from "./presets.js";
 
 const MAIN = ["temperature", "top_k", "top_p", "num_beams", "max_new_tokens", "seed"];
 const COMMON = ["greedy", "top_k", "top_p", "beam", "min_p", "sample"];
@@ -383,18 +384,12 @@ export class Form {
 
   /* An error with this form's names for the settings that it is about, whose fields are marked. */
   named(error) {
-    const about = (text) => Object.keys(this.spec).filter((key) => new RegExp(`\\b${key}\\b`).test(text || ""));
-    const wrong = about(error.message);
-    const rename = (text) =>
-      about(text).reduce(
-        (said, key) => said.replace(new RegExp(`\\b${key}\\b`, "g"), t("set_label_" + key)),
-        text || "",
-      );
+    const [said, wrong] = inFormsNames(error, Object.keys(this.spec));
     for (const [key, input] of Object.entries(this.inputs)) {
       if (wrong.includes(key)) input.setAttribute("aria-invalid", "true");
       else input.removeAttribute("aria-invalid");
     }
-    return { ...error, message: rename(error.message), hint: rename(error.hint) };
+    return said;
   }
 
   running(on) {
@@ -403,12 +398,3 @@ export class Form {
     this.go.classList.toggle("stop", on);
   }
 }
-
-function modelTitle(model) {
-  const kind = model.kind === "run" ? t("kind_tuned") : model.kind === "starter" ? t("kind_starter") : "";
-  return [model.title, kind, model.ready ? "" : model.note].filter(Boolean).join(" · ");
-}
-
-const PRESETS = ["sky", "json", "haiku", "facts", "story"];
-export const presets = () =>
-  PRESETS.map((key) => ({ title: t("preset_" + key), prompt: t("preset_" + key + "_prompt"), raw: key === "story" }));

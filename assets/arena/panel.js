@@ -291,9 +291,7 @@ class App {
     if ((prompt || messages) && !this.run && this.form.modelIds.includes(tuned)) this.compare();
   }
 
-  link() {
-    return link(this.form);
-  }
+  link = () => link(this.form);
 
   reply(lane) {
     const { prompt } = this.trace.meta;

@@ -23,6 +23,7 @@ from llmdemo.settings.training import TrainConfig
 from llmdemo.ui import (
     authentication,
     bridge,
+    circle_api,
     evaluate_api,
     experiments_api,
     generate_api,
@@ -48,6 +49,7 @@ def add_endpoints(services: Services) -> None:
     _add(*evaluate_api.endpoints(services))
     _add(*generate_api.endpoints(services))
     _add(*serving_api.endpoints(services))
+    _add(*circle_api.endpoints(services))
     _vote_endpoints(services)
     _compare_endpoint(services)
 

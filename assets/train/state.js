@@ -29,5 +29,6 @@ export const view = {
 
 export const ask = (name, data) => L.ask(parts.server, name, data);
 
-/** What run.js does: draws anew, asks the app anew, opens another run. @type {Record<string, (...given: any[]) => any>} */
+/** What run.js does: draws anew, asks the app anew, opens another run.
+   @type {Record<string, (...given: any[]) => any>} */
 export const page = {};

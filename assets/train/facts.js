@@ -4,6 +4,7 @@ import { h, t } from "../lib/panel.js";
 import { nameAndNote, nameButton } from "./compared.js";
 import { memoryBars } from "./memory.js";
 import { ask, page, parts, view } from "./state.js";
+import { shownToGuests } from "./watch.js";
 
 export const factsBox = (run) => {
   const { status: s, config = {}, title = {} } = run,
@@ -44,6 +45,7 @@ export const factsBox = (run) => {
         row(t("run_tracker"), title.tracker ? h("code", {}, title.tracker) : ""),
       ),
     ),
+    shownToGuests(s, (on) => page.act("show", { run_id: s.run_id, on }), page.draw),
     nameAndNote(s, (data) => page.act("rename", { run_id: s.run_id, ...data }), page.draw),
     detailsBox(config, worker),
     h(

@@ -99,11 +99,15 @@ const draw = () => {
   L.show(
     parts.main,
     L.notice(error),
-    run ? [stateBox(run), plotBox(run), heatBox(run), samplesBox(run)] : emptyBox(),
+    run ? [stateBox(run), plotBox(run), heatBox(run), samplesBox(run, view.prompt, choosePrompt)] : emptyBox(),
     runsBox(),
   );
   L.show(parts.side, run ? [factsBox(run), memoryBox(run)] : null, queueBox(), openerBox());
   L.tell("run-shown", run ? run.status : null);
+};
+const choosePrompt = (n) => {
+  view.prompt = n;
+  draw();
 };
 const emptyBox = () =>
   h("section", { class: "box empty" }, h("h2", {}, t("train_none_title")), h("p", {}, t("train_none")));

@@ -1,22 +1,22 @@
-/* The same prompt as a run learns. */
+/* What a model answers to the same prompt as it learns. Knows no server. */
 import * as L from "../lib/panel.js";
 import { h, t } from "../lib/panel.js";
-import { page, view } from "./state.js";
 
-export const samplesBox = (run) => {
+/**
+ * The samples of one prompt as a box; null where there are none.
+ * @param {{samples?: any[], series?: any}} run @param {number} wanted which prompt @param {(n: number) => void} choose
+ */
+export const samplesBox = (run, wanted, choose) => {
   const samples = run.samples || [];
   if (!samples.length) return null;
-  const n = (view.prompt = Math.min(view.prompt, samples.length - 1)),
+  const n = Math.min(wanted, samples.length - 1),
     sample = samples[n],
     evals = run.series?.eval_loss;
   const heldOut = (step) => {
     const i = evals ? evals.step.indexOf(step) : -1;
     return i < 0 ? "" : L.num(evals.value[i]);
   };
-  const turn = (by) => {
-    view.prompt = n + by;
-    page.draw();
-  };
+  const turn = (by) => choose(n + by);
   return h(
     "section",
     { class: "box" },

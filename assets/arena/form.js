@@ -1,4 +1,5 @@
 /* What a person sets: prompt, turns, models, numbers. Reads and writes itself as plain values; starts nothing. */
+import { constraintFields, constraintOf, FREE } from "./constraints.js";
 import { h, shape, t } from "./dom.js";
 import { help } from "./help.js";
 import { Modes, oneLine } from "./modes.js";
@@ -153,6 +154,7 @@ export class Form {
         h("div", { class: "aset" }, h("label", { class: "check" }, this.raw, t("raw")), this.help("raw")),
       ),
       ...(this.rare = rareFields(this, lane)),
+      (this.forms = constraintFields(this)),
       (this.penalties = penaltyFields(this)),
       h("div", { class: "system" }, h("label", { for: "arena-system" }, t("system")), this.help("system"), this.system),
     );
@@ -320,7 +322,10 @@ export class Form {
     const values = {};
     for (const [key, input] of Object.entries(this.inputs)) values[key] = this.value(key, input);
     values.early_stopping = { false: false, true: true, never: "never" }[values.early_stopping];
-    values.lanes = [...LANES.filter((strategy) => this.lanes[strategy].checked), ...this.moreLanes.values()];
+    values.lanes = [
+      ...LANES.filter((strategy) => this.lanes[strategy].checked),
+      ...this.moreLanes.values(freedOf(values)),
+    ];
     return values;
   }
 
@@ -377,7 +382,8 @@ export class Form {
     fitFields(this);
     const rare = showChosen(this.rare, this.lanes);
     if (set) this.penalties.open = true;
-    if (set || rare || this.moreLanes.rows.length || this.raw.checked || this.system.value.trim())
+    const held = (this.forms.open ||= this.forms.isOn());
+    if (set || held || rare || this.moreLanes.rows.length || this.raw.checked || this.system.value.trim())
       this.more.open = true;
   }
 
@@ -402,6 +408,12 @@ export class Form {
     this.go.textContent = t(on ? "stop" : "compare");
     this.go.classList.toggle("stop", on);
   }
+}
+
+/* What a lane that is free of the form says: the key that is on, switched off. */
+function freedOf(values) {
+  const on = constraintOf(values);
+  return on ? { [on]: FREE[on] } : null;
 }
 
 function modelTitle(model) {

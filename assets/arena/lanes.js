@@ -1,6 +1,7 @@
 /* The panes: one card a lane, drawn from a trace. Draws only what changed; tells what the pointer and keys do through
  `hooks` {card(pane, index, span, how), leave(), reply(lane), copy(lane), prefer(pane, button)}. */
 import { candidates } from "./candidates.js";
+import { forbiddenLine } from "./constraints.js";
 import { h, number, percent, shape, svg, t } from "./dom.js";
 import { penaltyParts } from "./penalties.js";
 import { RARE, rareParts, rareValues } from "./rare-lanes.js";
@@ -56,6 +57,7 @@ function sentence(info) {
 /* How strongly a token is coloured, 0…1. */
 function weight(token, mode) {
   if (mode === "probability") return token.l === null ? 0 : 1 - Math.exp(token.l);
+  if (mode === "form") return token.g || 0;
   if (mode === "entropy") return token.e === null ? 0 : Math.min(1, token.e / 6);
   return 0;
 }
@@ -203,7 +205,9 @@ export class LaneCard {
     this.drawSpark(view, n);
     this.drawFacts(view, n);
     this.candidates.replaceChildren(
-      ...[candidates(this.lane, () => this.redraw(n, live)), drafts(this.lane.end)].filter(Boolean),
+      ...[candidates(this.lane, () => this.redraw(n, live)), drafts(this.lane.end), forbiddenLine(view)].filter(
+        Boolean,
+      ),
     );
   }
 

@@ -87,7 +87,7 @@ class App {
     this.colour = h(
       "select",
       { id: "arena-colour", onchange: () => this.recolour() },
-      ["none", "probability", "entropy"].map((mode) => h("option", { value: mode }, t("colour_" + mode))),
+      ["none", "probability", "entropy", "form"].map((mode) => h("option", { value: mode }, t("colour_" + mode))),
     );
     this.slider = h("input", {
       type: "range",

@@ -1,5 +1,6 @@
 /* What any lane may have that changes its scores before it chooses: penalties, bans, biases. The fields, folded away,
    and how they are told in a lane's line of settings. Starts nothing. */
+import { constraintOf } from "./constraints.js";
 import { h, number, t } from "./dom.js";
 
 export const PENALTIES = [
@@ -60,14 +61,16 @@ export const textOf = (value) =>
         .map(([word, bias]) => `${word}: ${bias}`)
         .join("\n");
 
-/** @param {Record<string, any>} info of a lane: has it something that changes its scores? */
-export const penalised = (info) => Boolean(info.biased) || PENALTIES.some((key) => info[key] !== undefined);
+/** @param {Record<string, any>} info of a lane: has it something that changes its scores, a form included? */
+export const penalised = (info) =>
+  Boolean(info.biased) || constraintOf(info) !== "" || PENALTIES.some((key) => info[key] !== undefined);
 
 /** @param {Record<string, any>} info of a lane; the parts of its line of settings */
 export const penaltyParts = (info) =>
   PENALTIES.filter((key) => info[key] !== undefined)
     .map((key) => t("set_" + key, { n: number(info[key], 2) }))
-    .concat(info.biased ? [t("set_biased")] : []);
+    .concat(info.biased ? [t("set_biased")] : [])
+    .concat(constraintOf(info) ? [t("form_" + constraintOf(info))] : []);
 
 /** The folded fields; registers each in form.inputs. @param {any} form */
 export function penaltyFields(form) {

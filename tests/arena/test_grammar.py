@@ -126,7 +126,7 @@ def test_a_slow_tokenizer_is_refused(tiny_tokenizer):
 
 
 def test_the_side_of_texts_can_be_sent_to_another_process(tiny_tokenizer):
-    side = pickle.loads(pickle.dumps(TextSide(tiny_tokenizer, DecodeSettings())))
+    side = pickle.loads(pickle.dumps(TextSide(tiny_tokenizer, DecodeSettings())))  # noqa: S301 - our own
     assert side.masks(lane(choice=("yes",))).allowed([])
 
 

@@ -25,7 +25,7 @@ const READ = {
 };
 const OFF = { json_schema: "", regex: "", choice: [] };
 const WRITTEN = {
-  json_schema: (value) => (typeof value === "string" ? value : JSON.stringify(value, null, 1)),
+  json_schema: (value) => (typeof value === "string" ? value : JSON.stringify(value)),
   regex: String,
   choice: (value) => [].concat(value).join("\n"),
 };

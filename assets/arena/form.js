@@ -59,7 +59,7 @@ export class Form {
       ),
     );
     this.modelA = this.menu("model", t("set_label_model"));
-    this.modelB = this.menu("beside", t("set_label_beside"), true);
+    this.modelB = this.menu("beside", t("set_label_beside"), "nothing");
     this.steps = new StepSlider(() => this.hooks.stepped());
     for (const select of [this.modelA, this.modelB]) select.addEventListener("change", () => this.followSteps());
     const row = h(
@@ -82,7 +82,8 @@ export class Form {
       this.steps.element,
       this.more,
     );
-    this.inputs.vote_on.addEventListener("change", () => fitFields(this));
+    for (const key of ["vote_on", "assistant_model_id"])
+      this.inputs[key].addEventListener("change", () => fitFields(this));
     fitFields(this);
     this.system.addEventListener("input", () => {
       this.emptySystem = false;
@@ -176,6 +177,16 @@ export class Form {
     return this.field(key, input);
   }
 
+  /* A menu of the models, for one that helps. */
+  modelField(key) {
+    const select = this.menu(key, t("set_label_" + key), "drafted_by_text");
+    select.write = (value) => Object.assign(select, { wanted: value, value });
+    select.read = () => select.wanted || select.value;
+    select.addEventListener("change", () => (select.wanted = null));
+    this.inputs[key] = select;
+    return this.field(key, select);
+  }
+
   choice(key) {
     const select = h(
       "select",
@@ -204,9 +215,10 @@ export class Form {
 
   // ---- models ----
 
-  menu(key, label, optional) {
+  /* `empty`: the word for none, where there may be none. */
+  menu(key, label, empty) {
     const select = h("select", { id: "arena-" + key, "aria-label": label, onchange: () => this.hooks.changed() });
-    if (optional) select.append(h("option", { value: "" }, t("nothing")));
+    if (empty) select.append((select.none = h("option", { value: "" }, t(empty))));
     for (const kind of ["focus", "pointerenter"]) select.addEventListener(kind, () => this.hooks.models());
     return select;
   }
@@ -217,16 +229,16 @@ export class Form {
     if (key === this.known) return;
     this.known = key;
     this.models = models;
-    for (const select of [this.modelA, this.modelB]) {
+    for (const select of [this.modelA, this.modelB, this.inputs.assistant_model_id]) {
       const wanted = select.wanted || select.value;
       const options = models.map((model) =>
         h("option", { value: model.id, disabled: !model.ready }, modelTitle(model)),
       );
-      select.replaceChildren(...(select === this.modelB ? [h("option", { value: "" }, t("nothing"))] : []), ...options);
+      select.replaceChildren(...(select.none ? [select.none] : []), ...options);
       if (models.some((model) => model.id === wanted)) {
         select.value = wanted;
         select.wanted = null;
-      } else if (select === this.modelB) select.value = "";
+      } else if (select !== this.modelA) select.value = "";
     }
     this.followSteps();
   }

@@ -8,7 +8,16 @@ import { RARE, rareParts, rareValues } from "./rare-lanes.js";
 
 const STRATEGIES = ["greedy", "top_k", "top_p", "beam", "min_p", "sample", ...RARE];
 const KEPT_IN_GRID = ["perplexity", "distinct_2", "loop", "tokens", "score"];
-const CHOICES = ["speculative", "best_of_n", "self_consistency", "mbr", "diverse_beam", "stochastic_beam"];
+const CHOICES = [
+  "speculative",
+  "contrastive",
+  "dola",
+  "best_of_n",
+  "self_consistency",
+  "mbr",
+  "diverse_beam",
+  "stochastic_beam",
+];
 const CAPTION = {
   greedy: "spark_choice",
   top_k: "spark_mass",
@@ -36,7 +45,8 @@ function ownParts(info) {
     if (info.early_stopping !== false) parts.push(t("set_stop", { v: String(info.early_stopping) }));
     return parts;
   }
-  if (info.strategy === "speculative") return rareParts(info);
+  if (info.strategy === "contrastive") parts.push("k " + number(info.top_k));
+  if (["speculative", "contrastive", "dola"].includes(info.strategy)) return [...parts, ...rareParts(info)];
   parts.push(t("set_temperature", { n: number(info.temperature, 2) }));
   if (info.top_k) parts.push("k " + number(info.top_k));
   if (info.top_p < 1) parts.push("p " + number(info.top_p, 3));

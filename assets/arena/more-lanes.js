@@ -5,7 +5,7 @@ import { h, t } from "./dom.js";
 import { groups } from "./rare-lanes.js";
 
 const MOST = 16;
-const COLD = ["greedy", "beam", "diverse_beam", "speculative"]; // a temperature says nothing to them
+const COLD = ["greedy", "beam", "diverse_beam", "speculative", "contrastive", "dola"]; // a temperature says nothing to them
 
 /* strategy: [the setting that makes it, its short name, least, most, first value] */
 const OWN = {
@@ -27,6 +27,8 @@ const OWN = {
   diverse_beam: ["num_beam_groups", "g", 1, 16, 4],
   stochastic_beam: ["num_beams", "b", 1, 16, 3],
   speculative: ["prompt_lookup_num_tokens", "≤", 1, 64, 4],
+  contrastive: ["penalty_alpha", "α", 0, 1, 0.3],
+  dola: [null, "", 0, 0, 0],
 };
 
 /* The usual strategies, and the others under the names of their groups. */

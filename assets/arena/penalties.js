@@ -1,4 +1,4 @@
-/* What any lane may have that changes its scores before it chooses: penalties, bans, biases. The fields, folded away,
+/* What any lane may have that changes its scores before it chooses: penalties, guidance, bans, biases. The fields, folded away,
    and how they are told in a lane's line of settings. Starts nothing. */
 import { constraintOf } from "./constraints.js";
 import { h, number, t } from "./dom.js";
@@ -9,8 +9,11 @@ export const PENALTIES = [
   "frequency_penalty",
   "presence_penalty",
   "min_new_tokens",
+  "dry_multiplier",
+  "guidance_scale",
 ];
 const WORDS = {
+  negative_prompt: "negative_prompt_placeholder",
   stop: "stop_placeholder",
   bad_words: "bad_words_placeholder",
   logit_bias: "logit_bias_placeholder",
@@ -82,8 +85,10 @@ export function penaltyFields(form) {
       placeholder: t(placeholder),
       onchange: () => form.hooks.changed(),
     });
-    const read = { stop: stopsOf, bad_words: linesOf, logit_bias: biasesOf }[key];
-    const written = key === "stop" ? stopText : textOf;
+    const read = { negative_prompt: (text) => text.trim(), stop: stopsOf, bad_words: linesOf, logit_bias: biasesOf }[
+      key
+    ];
+    const written = { stop: stopText, negative_prompt: String }[key] || textOf;
     Object.assign(input, { read: () => read(input.value), write: (value) => (input.value = written(value)) });
     form.inputs[key] = input;
     return form.field(key, input);

@@ -45,13 +45,15 @@ define("train-form", ({ el, server }) => {
     busy: false,
     other: false,
     otherName: "",
+    goal: "", // what is learned from the data, where there is a choice
     inside: null, // the parts of the chosen model, where its picture is open
   };
   const ask = (name, data) => call(server, name, data);
   const setOf = (id) => state.choices.data_sets.find((set) => set.dataset_id === id);
   const dataTask = () => (state.choices && setOf(state.config.dataset_id)?.task) || "chat";
   const isNew = () => state.config.model_id === NEW && dataTask() === "text";
-  const task = () => (isNew() ? "pretrain" : dataTask());
+  const goals = () => state.choices?.tasks[dataTask()] || [];
+  const task = () => (isNew() ? "pretrain" : goals().includes(state.goal) ? state.goal : dataTask());
   const defaults = (method = state.config.method) => state.choices?.defaults[task()]?.[method] || {};
   const settings = () => ({ ...NAME, ...state.choices?.settings });
   const isThere = (key) => fits(settings()[key], state.config.method, task());
@@ -74,7 +76,7 @@ define("train-form", ({ el, server }) => {
   const wanted = () => ({
     ...state.config,
     ...(state.config.model_id === NEW ? { model_id: undefined } : {}),
-    ...(isNew() ? { task: "pretrain" } : {}),
+    ...(task() === dataTask() ? {} : { task: task() }),
     ...changed(),
   });
 
@@ -163,7 +165,7 @@ define("train-form", ({ el, server }) => {
       return entry({ ...attributes, type: "number", step: "any", inputmode: "decimal", value, onchange: set });
     },
     text: (key, attributes, value) =>
-      entry({ ...attributes, maxlength: 120, value, onchange: (raw) => keep(key, raw.trim()) }),
+      entry({ ...attributes, maxlength: key === "reward_text" ? 20000 : 120, value, onchange: (raw) => keep(key, raw.trim()) }),
     bool: (key, attributes, value) =>
       menu({
         ...attributes,
@@ -233,6 +235,25 @@ define("train-form", ({ el, server }) => {
     );
   };
 
+  // What may be learned from this data: from its answers, or by what a checker says of the model's own.
+  const goal = () =>
+    goals().length > 1 && !isNew()
+      ? h(
+          "div",
+          { class: "setting", "data-key": "task" },
+          h("div", { class: "setting-name" }, h("label", { for: "f-task" }, t("f_task")), help(t("h_task"), t("f_task"))),
+          menu({
+            id: "f-task",
+            class: "entry",
+            options: goals().map((key) => [key, t(`task_${key}`)]),
+            value: task(),
+            onchange: (key) => {
+              state.goal = key;
+              change({});
+            },
+          }),
+        )
+      : null;
   const advanced = () => {
     const reset = () => {
       state.changed = {};
@@ -248,7 +269,7 @@ define("train-form", ({ el, server }) => {
       h(
         "div",
         { class: "advanced-in" },
-        h("div", { class: "fields" }, Object.keys(settings()).filter(isThere).map(field)),
+        h("div", { class: "fields" }, goal(), Object.keys(settings()).filter(isThere).map(field)),
         h(
           "div",
           { class: "predicted" },
@@ -399,6 +420,7 @@ define("train-form", ({ el, server }) => {
   // A run's settings, put into the form: to change one of them, or those of the best run of a search.
   const fill = async (values) => {
     Object.assign(state.config, settingsForForm(values, {}).base);
+    state.goal = values.task || "";
     await load();
     state.changed = settingsForForm(values, defaults()).changed;
     state.open = true;

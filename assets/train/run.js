@@ -5,6 +5,7 @@ import * as L from "../lib/panel.js";
 import { h, t } from "../lib/panel.js";
 import { figures } from "./figures.js";
 import { memoryBars } from "./memory.js";
+import { rounds } from "./rounds.js";
 
 const ACTIVE = ["queued", "starting", "running", "stopping"];
 const parts = {};
@@ -17,6 +18,7 @@ const view = {
   all: true,
   over: "step",
   prompt: 0,
+  round: null, // which round of drawn answers is looked at; null: the newest
   heat: null,
   seen: null,
   log: null,
@@ -55,7 +57,7 @@ const begin = () => {
   look();
 };
 const choose = (id) => {
-  Object.assign(view, { id, run: null, seen: null, log: null, heat: null, prompt: 0, error: null, packing: false });
+  Object.assign(view, { id, run: null, seen: null, log: null, heat: null, prompt: 0, round: null, error: null, packing: false });
   look(true);
 };
 
@@ -117,7 +119,7 @@ const draw = () => {
   L.show(
     parts.main,
     L.notice(error),
-    run ? [stateBox(run), plotBox(run), heatBox(run), samplesBox(run)] : emptyBox(),
+    run ? [stateBox(run), plotBox(run), roundsBox(run), heatBox(run), samplesBox(run)] : emptyBox(),
     runsBox(),
   );
   L.show(parts.side, run ? [factsBox(run), memoryBox(run)] : null, queueBox(), openerBox());
@@ -356,6 +358,13 @@ const heatBox = (run) => {
     ),
   );
 };
+
+// ---- drawn answers
+const roundsBox = (run) =>
+  rounds(run.rounds || [], view.round, (round) => {
+    view.round = round;
+    draw();
+  });
 
 // ---- samples
 const samplesBox = (run) => {

@@ -34,7 +34,9 @@ def drawn_objective(tokenizer, policy_loss="grpo", kl_weight=0.05, **changes):
     """(objective, its model as it is now, as it was when it drew, as it started), with rewards that differ."""
     more = {"clip_high": 0.28} if policy_loss == "dapo" else {}
     values = {"batch_size": 3, "rollouts": 4, "rollout_steps": 2, "max_steps": 2, "max_new_tokens": 7, "kl_limit": 0.0}
-    config = TrainConfig("x", task="grpo", policy_loss=policy_loss, kl_weight=kl_weight, **{**values, **more, **changes})
+    config = TrainConfig(
+        "x", task="grpo", policy_loss=policy_loss, kl_weight=kl_weight, **{**values, **more, **changes}
+    )
     model = make_llama(384, seed=3).eval()
     model.generation_config.eos_token_id = list(range(2, 384, 5))  # a random model ends now and then
     data = RunData(_rows(PROMPTS), _rows([]), [], {}, {"right": _texts([["a"]] * 3), "held_right": _texts([])})

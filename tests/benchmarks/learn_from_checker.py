@@ -29,7 +29,11 @@ def main() -> int:
     home = Home(args.home.resolve()).prepare()
     fetch_starter(home)
     known = list_datasets(home)
-    sample = known[0] if known else add_dataset(home, Settings.from_env(), ROOT / "assets" / "sample-messages.json", "sample")
+    sample = (
+        known[0]
+        if known
+        else add_dataset(home, Settings.from_env(), ROOT / "assets" / "sample-messages.json", "sample")
+    )
     started, until = time.time(), time.monotonic() + args.seconds
     first = folder_of(home, "supervised", {"max_steps": args.supervised, "eval_steps": 0}, sample.dataset_id, "starter")
     done = ran(first, until)

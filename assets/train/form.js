@@ -165,7 +165,12 @@ define("train-form", ({ el, server }) => {
       return entry({ ...attributes, type: "number", step: "any", inputmode: "decimal", value, onchange: set });
     },
     text: (key, attributes, value) =>
-      entry({ ...attributes, maxlength: key === "reward_text" ? 20000 : 120, value, onchange: (raw) => keep(key, raw.trim()) }),
+      entry({
+        ...attributes,
+        maxlength: key === "reward_text" ? 20000 : 120,
+        value,
+        onchange: (raw) => keep(key, raw.trim()),
+      }),
     bool: (key, attributes, value) =>
       menu({
         ...attributes,
@@ -241,7 +246,12 @@ define("train-form", ({ el, server }) => {
       ? h(
           "div",
           { class: "setting", "data-key": "task" },
-          h("div", { class: "setting-name" }, h("label", { for: "f-task" }, t("f_task")), help(t("h_task"), t("f_task"))),
+          h(
+            "div",
+            { class: "setting-name" },
+            h("label", { for: "f-task" }, t("f_task")),
+            help(t("h_task"), t("f_task")),
+          ),
           menu({
             id: "f-task",
             class: "entry",

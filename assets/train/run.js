@@ -3,9 +3,12 @@
 import { heat } from "../lib/chart/heat.js";
 import * as L from "../lib/panel.js";
 import { h, t } from "../lib/panel.js";
+import { differences, nameAndNote, nameButton } from "./compared.js";
 import { figures } from "./figures.js";
 import { memoryBars } from "./memory.js";
 import { rounds } from "./rounds.js";
+import { samplesBox } from "./samples.js";
+import { shownToGuests } from "./watch.js";
 
 const ACTIVE = ["queued", "starting", "running", "stopping"];
 const parts = {};
@@ -15,6 +18,7 @@ const view = {
   runs: [],
   compared: new Set(),
   curves: [],
+  differ: {},
   all: true,
   over: "step",
   prompt: 0,
@@ -57,7 +61,17 @@ const begin = () => {
   look();
 };
 const choose = (id) => {
-  Object.assign(view, { id, run: null, seen: null, log: null, heat: null, prompt: 0, round: null, error: null, packing: false });
+  Object.assign(view, {
+    id,
+    run: null,
+    seen: null,
+    log: null,
+    heat: null,
+    prompt: 0,
+    round: null,
+    error: null,
+    packing: false,
+  });
   look(true);
 };
 
@@ -98,7 +112,7 @@ const compare = async () => {
   view.compared = new Set(ids);
   const answer = ids.length ? await ask("compare", { run_ids: ids }) : { runs: [] };
   if (answer.error) view.error = answer.error;
-  else view.curves = answer.runs;
+  else Object.assign(view, { curves: answer.runs, differ: answer.settings || {} });
 };
 const comparedGoes = () => view.runs.some((run) => view.compared.has(run.run_id) && ACTIVE.includes(run.state));
 
@@ -119,11 +133,17 @@ const draw = () => {
   L.show(
     parts.main,
     L.notice(error),
-    run ? [stateBox(run), plotBox(run), roundsBox(run), heatBox(run), samplesBox(run)] : emptyBox(),
+    run
+      ? [stateBox(run), plotBox(run), roundsBox(run), heatBox(run), samplesBox(run, view.prompt, choosePrompt)]
+      : emptyBox(),
     runsBox(),
   );
   L.show(parts.side, run ? [factsBox(run), memoryBox(run)] : null, queueBox(), openerBox());
   L.tell("run-shown", run ? run.status : null);
+};
+const choosePrompt = (n) => {
+  view.prompt = n;
+  draw();
 };
 const emptyBox = () =>
   h("section", { class: "box empty" }, h("h2", {}, t("train_none_title")), h("p", {}, t("train_none")));
@@ -366,99 +386,6 @@ const roundsBox = (run) =>
     draw();
   });
 
-// ---- samples
-const samplesBox = (run) => {
-  const samples = run.samples || [];
-  if (!samples.length) return null;
-  const n = (view.prompt = Math.min(view.prompt, samples.length - 1)),
-    sample = samples[n],
-    evals = run.series?.eval_loss;
-  const heldOut = (step) => {
-    const i = evals ? evals.step.indexOf(step) : -1;
-    return i < 0 ? "" : L.num(evals.value[i]);
-  };
-  const turn = (by) => {
-    view.prompt = n + by;
-    draw();
-  };
-  return h(
-    "section",
-    { class: "box" },
-    h(
-      "div",
-      { class: "boxline" },
-      h("h2", {}, t("samples_title")),
-      samples.length > 1
-        ? h(
-            "div",
-            { class: "pager" },
-            L.button("‹", () => turn(-1), "quiet", {
-              "aria-label": t("samples_previous"),
-              disabled: n === 0,
-              "data-key": "sample-prev",
-            }),
-            h("span", { class: "soft" }, t("data_of", { n: n + 1, total: samples.length })),
-            L.button("›", () => turn(1), "quiet", {
-              "aria-label": t("samples_next"),
-              disabled: n === samples.length - 1,
-              "data-key": "sample-next",
-            }),
-          )
-        : null,
-    ),
-    h(
-      "p",
-      { class: "prompt", tabindex: 0, role: "group", "aria-label": t("samples_prompt") },
-      L.clip(sample.prompt, 600),
-    ),
-    h(
-      "table",
-      { class: "samples" },
-      h(
-        "thead",
-        {},
-        h(
-          "tr",
-          {},
-          h("th", { class: "n" }, t("plot_step")),
-          h("th", {}, t("samples_answer")),
-          h("th", { class: "n" }, t("train_held_out")),
-        ),
-      ),
-      h(
-        "tbody",
-        {},
-        sample.outputs.map((output) =>
-          h(
-            "tr",
-            {},
-            h("td", { class: "n" }, L.int(output.step)),
-            h(
-              "td",
-              { class: "said" },
-              h(
-                "div",
-                { tabindex: 0, role: "group", "aria-label": `${t("plot_step")} ${output.step}` },
-                L.clip(output.text, 900) || "–",
-              ),
-            ),
-            h("td", { class: "n" }, heldOut(output.step)),
-          ),
-        ),
-        sample.expected
-          ? h(
-              "tr",
-              { class: "expected" },
-              h("td", { class: "n soft" }, t("samples_expected")),
-              h("td", { class: "said" }, h("div", {}, L.clip(sample.expected, 900))),
-              h("td", {}),
-            )
-          : null,
-      ),
-    ),
-  );
-};
-
 // ---- beside it
 const factsBox = (run) => {
   const { status: s, config = {}, title = {} } = run,
@@ -499,10 +426,13 @@ const factsBox = (run) => {
         row(t("run_tracker"), title.tracker ? h("code", {}, title.tracker) : ""),
       ),
     ),
+    shownToGuests(s, (on) => act("show", { run_id: s.run_id, on }), draw),
+    nameAndNote(s, (data) => act("rename", { run_id: s.run_id, ...data }), draw),
     detailsBox(config, worker),
     h(
       "div",
       { class: "acts runacts" },
+      nameButton(s, draw),
       L.button(t("train_again"), () => L.tell("train-settings", settingsOf(config)), "quiet", { "data-key": "again" }),
       L.button(
         t("train_bundle"),
@@ -693,6 +623,7 @@ const runsBox = () => {
       h("h2", {}, t("runs_all")),
       h("span", { class: "soft small" }, t("runs_compare_hint")),
     ),
+    differences(view.differ, view.curves),
     h(
       "div",
       { class: "scroll", tabindex: 0 },

@@ -112,7 +112,7 @@ def apply_filters(home: Home, dataset_id: str, filters: list[str]) -> DatasetInf
         again = measure.summary(measured, kept, tokens["max_length"], parent.task)
         tokens = {**again, "loss_on": tokens["loss_on"]}
     info = replace(
-        _child_of(home, parent, "Filters: " + (", ".join(CODES[name].title for name in filters) or "none") + "."),
+        child_of(home, parent, "Filters: " + (", ".join(CODES[name].title for name in filters) or "none") + "."),
         filters=filters,
         kept=int(kept.sum()),
         tokens=tokens,
@@ -187,7 +187,7 @@ def _check_places(info: DatasetInfo, places) -> None:
 
 def _rewrite(home, parent: DatasetInfo, change: str, edits: dict, drops: np.ndarray, tokenizer) -> DatasetInfo:
     source = folder_of(home, parent.dataset_id)
-    info = _child_of(home, parent, change)
+    info = child_of(home, parent, change)
     keep = np.setdiff1d(np.arange(parent.records), drops)
     if not len(keep):
         raise UserError("err_none_would_be_left")
@@ -284,7 +284,7 @@ def _labels(folder: Path) -> list[str]:
     return sorted(labels)
 
 
-def _child_of(home: Home, parent: DatasetInfo, change: str) -> DatasetInfo:
+def child_of(home: Home, parent: DatasetInfo, change: str) -> DatasetInfo:
     family = parent.family or parent.dataset_id
     versions = [info.version for info in list_datasets(home) if (info.family or info.dataset_id) == family]
     return replace(

@@ -23,6 +23,7 @@ from llmdemo.settings.training import TrainConfig
 from llmdemo.ui import (
     authentication,
     bridge,
+    circle_api,
     evaluate_api,
     experiments_api,
     generate_api,
@@ -48,6 +49,7 @@ def add_endpoints(services: Services) -> None:
     _add(*evaluate_api.endpoints(services))
     _add(*generate_api.endpoints(services))
     _add(*serving_api.endpoints(services))
+    _add(*circle_api.endpoints(services))
     _vote_endpoints(services)
     _compare_endpoint(services)
 
@@ -226,7 +228,8 @@ def _compare_endpoint(services: Services) -> None:
 
         Returns lanes {greedy, top_k, top_p, beam}, each with text, token_ids, logprobs, finish_reason and
         tokens_per_second; seed, settings as resolved, and seconds. `lanes` in settings lists strategies by name, or objects
-        {"strategy", "name" and what differs}. Keys of settings:
+        {"strategy", "name" and what differs}. A lane that json_schema, regex or choice hold to a form has `masked` too: the
+        share of the model's probability that the form forbade at each token. Keys of settings:
         """
         arena = services.arena.get()
         if model_id not in [model["id"] for model in arena.models()]:

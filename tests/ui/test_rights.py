@@ -17,6 +17,7 @@ GUESTS_MAY = {
     *("models", "stop", "warm", "missed", "python", "preference_sets", "pulse"),
     *("vote_pair", "ask_pair", "vote", "undo_vote", "vote_board"),
     *("ballot_pair", "ballot_ask", "ballot_vote", "ballot_undo", "ballot_board"),
+    "watch_run",
 }
 """All that an open address offers: whoever adds to this list opens something to everybody."""
 

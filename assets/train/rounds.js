@@ -1,18 +1,22 @@
 /* Answers that a run drew to learn from, a round at a time: what was asked, what was answered, what reward each got. */
 import * as L from "../lib/panel.js";
 import { h, t } from "../lib/panel.js";
+import { page, view } from "./state.js";
 
 /**
- * The box, or null where nothing was drawn.
- * @param {{step: number, prompt: string, expected: string, answers: {text: string, reward: number | null}[]}[]} all
- * @param {number | null} chosen the round's place; null: the newest @param {(place: number | null) => void} choose
+ * The box of a run, or null where nothing was drawn.
+ * @param {{rounds?: {step: number, prompt: string, expected: string,
+ *   answers: {text: string, reward: number | null}[]}[]}} run
  */
-export const rounds = (all, chosen, choose) => {
+export const roundsBox = ({ rounds: all = [] }) => {
   if (!all.length) return null;
   const last = all.length - 1;
-  const n = Math.min(chosen ?? last, last);
+  const n = Math.min(view.round ?? last, last);
   const round = all[n];
-  const turn = (by) => choose(n + by >= last ? null : n + by);
+  const turn = (by) => {
+    view.round = n + by >= last ? null : n + by;
+    page.draw();
+  };
   const step = (by, sign, word) =>
     L.button(sign, () => turn(by), "quiet", {
       "aria-label": t(word),

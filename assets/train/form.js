@@ -13,12 +13,12 @@ import {
   help,
   menu,
   notice,
-  percent,
   show,
   t,
   tell,
 } from "../lib/panel.js";
 import { architectureFold } from "./architecture.js";
+import { goalField, longest, shareControl } from "./controls.js";
 import { controlOf, errorOfField, fits, NAME, NAMED, settingsForForm, WORDED } from "./fields.js";
 import { memoryForecast, summaryLine } from "./forecast.js";
 import { Presets } from "./presets.js";
@@ -123,8 +123,9 @@ define("train-form", ({ el, server }) => {
       fail(answer.error && !answer.lost ? answer.error : null);
     }, PREDICT_MS);
   };
-  const change = (more) => {
+  const change = (more, goal = state.goal) => {
     Object.assign(state.config, more);
+    state.goal = goal;
     draw();
     predict();
   };
@@ -147,12 +148,7 @@ define("train-form", ({ el, server }) => {
       return entry({ ...attributes, type: "number", step: "any", inputmode: "decimal", value, onchange: set });
     },
     text: (key, attributes, value) =>
-      entry({
-        ...attributes,
-        maxlength: key === "reward_text" ? 20000 : 120,
-        value,
-        onchange: (raw) => keep(key, raw.trim()),
-      }),
+      entry({ ...attributes, maxlength: longest(key), value, onchange: (raw) => keep(key, raw.trim()) }),
     bool: (key, attributes, value) =>
       menu({
         ...attributes,
@@ -178,20 +174,7 @@ define("train-form", ({ el, server }) => {
       });
     },
     share: (key, attributes, value) =>
-      h(
-        "span",
-        { class: "with-unit" },
-        h("input", {
-          ...attributes,
-          type: "range",
-          min: 0,
-          max: settings()[key].high ?? 0.9,
-          step: 0.05,
-          value: value || 0,
-          oninput: (event) => keep(key, Number(event.target.value)),
-        }),
-        h("span", { class: "n" }, percent(value || 0)),
-      ),
+      shareControl(attributes, value || 0, settings()[key].high ?? 0.9, (share) => keep(key, share)),
     model: (key, attributes, value) => {
       const options = [
         ["", t("choice_own_tokenizer")],
@@ -222,30 +205,6 @@ define("train-form", ({ el, server }) => {
     );
   };
 
-  // What may be learned from this data: from its answers, or by what a checker says of the model's own.
-  const goal = () =>
-    goals().length > 1 && !isNew()
-      ? h(
-          "div",
-          { class: "setting", "data-key": "task" },
-          h(
-            "div",
-            { class: "setting-name" },
-            h("label", { for: "f-task" }, t("f_task")),
-            help(t("h_task"), t("f_task")),
-          ),
-          menu({
-            id: "f-task",
-            class: "entry",
-            options: goals().map((key) => [key, t(`task_${key}`)]),
-            value: task(),
-            onchange: (key) => {
-              state.goal = key;
-              change({});
-            },
-          }),
-        )
-      : null;
   const advanced = () => {
     const reset = () => {
       state.changed = {};
@@ -261,7 +220,12 @@ define("train-form", ({ el, server }) => {
       h(
         "div",
         { class: "advanced-in" },
-        h("div", { class: "fields" }, goal(), Object.keys(settings()).filter(isThere).map(field)),
+        h(
+          "div",
+          { class: "fields" },
+          isNew() ? null : goalField(goals(), task(), (goal) => change({}, goal)),
+          Object.keys(settings()).filter(isThere).map(field),
+        ),
         h(
           "div",
           { class: "predicted" },

@@ -3,26 +3,24 @@
 import {
   ask as call,
   button,
-  bytes,
   choice,
   clip,
   define,
   entry,
   h,
   hear,
-  help,
   int,
+  help,
   menu,
   notice,
   percent,
   show,
   t,
   tell,
-  timeRange,
 } from "../lib/panel.js";
+import { architectureFold } from "./architecture.js";
 import { controlOf, errorOfField, fits, NAME, NAMED, settingsForForm, WORDED } from "./fields.js";
-import { architecture } from "./architecture.js";
-import { memoryBars } from "./memory.js";
+import { memoryForecast, summaryLine } from "./forecast.js";
 import { Presets } from "./presets.js";
 
 /** What races and searches take as their base: filled when the form is drawn. @type {Record<string, any>} */
@@ -137,24 +135,8 @@ define("train-form", ({ el, server }) => {
   };
 
   // ---- the line below the form
-  const needOf = (ledger) => bytes(ledger.needed || ledger.predicted.total || 0);
-  const summary = () => {
-    const config = { ...defaults(), ...changed() };
-    const { ledger, seconds } = state.predicted || {};
-    const records = int(config.batch_size * (config.gradient_accumulation_steps || 1));
-    const parts = [t(`task_${task()}`), t("train_summary", { steps: int(config.max_steps), batch: records })];
-    parts.push(seconds ? timeRange(state.predicted) : t("train_time_later"));
-    if (ledger) parts.push(t("train_needs", { need: needOf(ledger), free: bytes(ledger.available) }));
-    if (ledger?.adamw_total && state.config.method !== "adamw")
-      parts.push(t("train_adamw_would", { need: bytes(ledger.adamw_total) }));
-    return h("p", { class: "soft summary", role: "status" }, parts.join(" · "));
-  };
-  const memory = () => {
-    const ledger = state.predicted?.ledger;
-    if (!ledger) return null;
-    const much = { message: t("train_too_much", { need: needOf(ledger), free: bytes(ledger.available) }) };
-    return [ledger.fits === false ? notice(much) : null, memoryBars(ledger)];
-  };
+  const summary = () =>
+    summaryLine({ ...defaults(), ...changed() }, state.config.method, task(), state.predicted || {});
 
   // ---- one setting
   const CONTROLS = {
@@ -252,7 +234,7 @@ define("train-form", ({ el, server }) => {
         h(
           "div",
           { class: "predicted" },
-          memory(),
+          memoryForecast(state.predicted?.ledger),
           list ? h("p", { class: "soft print" }, t("train_also_set", { list })) : null,
           Object.keys(state.changed).length ? button(t("train_defaults"), reset, "quiet") : null,
         ),
@@ -313,13 +295,7 @@ define("train-form", ({ el, server }) => {
       state.inside = answer.error ? { model_id: id, error: answer.error } : answer;
       draw();
     };
-    const known = state.inside?.model_id === id ? state.inside : null;
-    return h(
-      "details",
-      { class: "advanced inside", "data-key": id, ontoggle: open },
-      h("summary", {}, t("arch_open")),
-      known ? (known.error ? notice(known.error) : architecture(known)) : null,
-    );
+    return architectureFold(id, state.inside?.model_id === id ? state.inside : null, open);
   };
 
   const pick = (label, attributes) => h("label", { class: "pick" }, h("span", {}, label), menu(attributes));

@@ -27,7 +27,9 @@ from llmdemo.ui import (
     evaluate_api,
     experiments_api,
     generate_api,
+    maps_api,
     models_api,
+    selection_api,
     serving_api,
     votes_api,
 )
@@ -48,6 +50,8 @@ def add_endpoints(services: Services) -> None:
     _add(*experiments_api.endpoints(services))
     _add(*evaluate_api.endpoints(services))
     _add(*generate_api.endpoints(services))
+    _add(*maps_api.endpoints(services))
+    _add(*selection_api.endpoints(services))
     _add(*serving_api.endpoints(services))
     _add(*circle_api.endpoints(services))
     _vote_endpoints(services)

@@ -8,7 +8,7 @@ from llmdemo.data import get_dataset
 from llmdemo.models import catalog
 from llmdemo.settings.schema import describe
 from llmdemo.settings.training import METHODS, TASKS, TrainConfig
-from llmdemo.ui import samples
+from llmdemo.ui import authentication, samples
 from llmdemo.ui.rights import for_owners
 from llmdemo.ui.services import Services
 
@@ -159,6 +159,13 @@ class TrainPages:
         if request.get("note") is not None:
             runs.annotate(run_id, str(request["note"]))
         return runs.status(run_id)
+
+    @for_owners
+    def show(self, request: dict) -> dict:
+        """Lets guests watch the run, or no longer ("on"); {"link"} below the app's own address."""
+        self._services.require_owner()
+        self._services.runs.show(_id(request), bool(request.get("on")))
+        return {"link": f"{authentication.WATCH_PAGE}?run={_id(request)}"}
 
     @for_owners
     def delete(self, request: dict) -> dict:

@@ -28,7 +28,8 @@ export const firstOf = (n) => SIDES[(Math.imul(n, 2654435761) >>> 31) & 1];
 /** What a task's data set can be made of. @param {boolean} writes */
 export const tasksOf = (writes) => (writes ? ["chat", "preference"] : ["classify"]);
 
-/** A share with its interval, as a table shows it. @param {{share: number, low: number, high: number, of: number} | null} told */
+/** A share with its interval, as a table shows it.
+   @param {{share: number, low: number, high: number, of: number} | null} told */
 export const between = (told) =>
   told
     ? t("circle_between", {
@@ -155,7 +156,7 @@ export const makeCircle = (server, name, draw) => {
       h("p", { class: "soft print" }, [when(text.at), ...marks(text)].join(" · ")),
       turns(text),
       text.beside === null ? null : pair(text),
-      h("label", { class: "answer" }, h("span", { class: "soft" }, t("circle_answer")), edit),
+      h("label", { class: "learnt" }, h("span", { class: "soft" }, t("circle_answer")), edit),
       h(
         "div",
         { class: "acts" },

@@ -49,7 +49,7 @@ def test_requests_become_a_version_of_data_and_a_model_on_trial_is_promoted(home
         box.get_by_role("button", name="Take").click()
         box.get_by_text("corrected").wait_for()
         box.get_by_role("button", name="Make a version with 1").click()
-        box.get_by_text("mine, version 1, with 1 records, is there.").wait_for()
+        box.get_by_text("mine, version 1, is there, with 1 record.").wait_for()
 
         box.get_by_role("button", name="Put it beside").click()
         box.get_by_role("button", name="Promote it").click()

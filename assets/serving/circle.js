@@ -22,7 +22,7 @@ const STATES = ["new", "pairs", "all", "taken", "left", "done"];
 const SHARES = [0.05, 0.1, 0.25, 0.5];
 const SIDES = ["now", "beside"];
 
-/** Which answer of a pair is shown first: a fixed one, so that its place says nothing of whose it is. @param {number} n */
+/** Which answer of a pair is shown first: a fixed one, whose place says nothing of its model. @param {number} n */
 export const firstOf = (n) => SIDES[(Math.imul(n, 2654435761) >>> 31) & 1];
 
 /** What a task's data set can be made of. @param {boolean} writes */

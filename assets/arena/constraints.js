@@ -1,5 +1,5 @@
-/* The form that texts may be held to: a JSON schema, a pattern, or one of a few texts. The fields, folded away, and how a
-   lane tells of it. Starts nothing. */
+/* The form that texts may be held to: a JSON schema, a pattern, or one of a few texts. The fields, folded away, and how
+   a lane tells of it. Starts nothing. */
 import { h, number, percent, t } from "./dom.js";
 
 export const CONSTRAINTS = ["json_schema", "regex", "choice"];

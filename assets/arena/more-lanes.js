@@ -5,7 +5,8 @@ import { h, t } from "./dom.js";
 import { groups } from "./rare-lanes.js";
 
 const MOST = 16;
-const COLD = ["greedy", "beam", "diverse_beam", "speculative", "contrastive", "dola"]; // a temperature says nothing to them
+/* A temperature says nothing to them. */
+const COLD = ["greedy", "beam", "diverse_beam", "speculative", "contrastive", "dola"];
 
 /* strategy: [the setting that makes it, its short name, least, most, first value] */
 const OWN = {
@@ -141,8 +142,8 @@ export class MoreLanes {
     this.changed();
   }
 
-  /* [{strategy, name, its value, temperature if it has its own}]; an empty field is left to the common settings. `freed`:
-     what a lane says that is free of the form that all are held to; null where there is none. */
+  /* [{strategy, name, its value, temperature if it has its own}]; an empty field is left to the common settings.
+     `freed`: what a lane says that is free of the form that all are held to; null where there is none. */
   values(freed = null) {
     const taken = new Set();
     return this.rows.map((row) => {

@@ -1,5 +1,5 @@
-/* What any lane may have that changes its scores before it chooses: penalties, guidance, bans, biases. The fields, folded away,
-   and how they are told in a lane's line of settings. Starts nothing. */
+/* What any lane may have that changes its scores before it chooses: penalties, guidance, bans, biases. The fields,
+   folded away, and how they are told in a lane's line of settings. Starts nothing. */
 import { constraintOf } from "./constraints.js";
 import { h, number, t } from "./dom.js";
 

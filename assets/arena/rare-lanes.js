@@ -106,7 +106,8 @@ export const rareFields = (form, lane) =>
     ),
   );
 
-/** The pattern is asked for where the answers vote for what it finds, and of two ways to draft the numbers of one. @param {any} form */
+/** The pattern is asked for where the answers vote for what it finds, and of two ways to draft the numbers of one.
+ * @param {any} form */
 export const fitFields = (form) => {
   const drafts = form.inputs.assistant_model_id.value !== "";
   form.inputs.num_assistant_tokens.parentElement.hidden = !drafts;

@@ -6,6 +6,7 @@ import { factsBox, memoryBox } from "./facts.js";
 import { figures } from "./figures.js";
 import { openerBox, queueBox } from "./queue.js";
 import { runsBox } from "./runs.js";
+import { roundsBox } from "./rounds.js";
 import { samplesBox } from "./samples.js";
 import { ACTIVE, ask, page, parts, view } from "./state.js";
 import { heatBox } from "./subspace.js";
@@ -37,7 +38,17 @@ const begin = () => {
   look();
 };
 const choose = (id) => {
-  Object.assign(view, { id, run: null, seen: null, log: null, heat: null, prompt: 0, error: null, packing: false });
+  Object.assign(view, {
+    id,
+    run: null,
+    seen: null,
+    log: null,
+    heat: null,
+    prompt: 0,
+    round: null,
+    error: null,
+    packing: false,
+  });
   look(true);
 };
 
@@ -99,7 +110,9 @@ const draw = () => {
   L.show(
     parts.main,
     L.notice(error),
-    run ? [stateBox(run), plotBox(run), heatBox(run), samplesBox(run, view.prompt, choosePrompt)] : emptyBox(),
+    run
+      ? [stateBox(run), plotBox(run), roundsBox(run), heatBox(run), samplesBox(run, view.prompt, choosePrompt)]
+      : emptyBox(),
     runsBox(),
   );
   L.show(parts.side, run ? [factsBox(run), memoryBox(run)] : null, queueBox(), openerBox());

@@ -132,6 +132,11 @@ class Runs(JobsOfKind):
         with self._digest(run_id) as known:
             return known.samples()
 
+    def rounds(self, run_id: str) -> list[dict]:
+        """Answers that were drawn to learn from: [{step, prompt, expected, answers: [{text, reward}]}]."""
+        with self._digest(run_id) as known:
+            return known.rounds()
+
     def refreshes(self, run_id: str) -> dict:
         """GaLore's refreshes as a matrix: {layers: [name], steps: [int], energy, overlap: [[float | None]]}."""
         with self._digest(run_id) as known:

@@ -109,7 +109,7 @@ def launch_options(services: Services) -> dict:
         "max_file_size": services.settings.max_upload_bytes,
         "allowed_paths": [],
         "blocked_paths": _closed_paths(services.home),
-        "app_kwargs": {**server, "routes": [files.route(), *server["routes"]]},
+        "app_kwargs": {**server, "routes": [files.route(), services.streams.route(), *server["routes"]]},
         "ssr_mode": False,
         "pwa": False,
         "quiet": True,

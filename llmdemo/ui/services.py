@@ -14,6 +14,8 @@ from llmdemo.core.errors import UserError
 from llmdemo.core.store import Home
 from llmdemo.settings import Settings
 from llmdemo.ui import authentication
+from llmdemo.ui.event_streams import EventStreams
+from llmdemo.ui.fair_queue import standing_in
 
 if TYPE_CHECKING:  # the arena and the classifiers import torch, which takes seconds
     from llmdemo.arena import Arena
@@ -74,6 +76,8 @@ class Services:
     """How owners are told from guests."""
     sessions: Sessions = field(default_factory=Sessions)
     """Whose a page's session and an event are."""
+    streams: EventStreams = field(default_factory=lambda: EventStreams(standing_in))
+    """Events of comparisons on their way to the pages that wait for them."""
 
     def close(self) -> None:
         """Ends what is being computed in this process; runs go on or are stopped, as the settings say."""

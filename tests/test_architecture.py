@@ -154,6 +154,7 @@ PACKAGES = (
     "experiments",
     "generation",
     "jobs",
+    "knowledge",
     "learn",
     "maps",
     "models",

@@ -27,6 +27,7 @@ from llmdemo.ui import (
     evaluate_api,
     experiments_api,
     generate_api,
+    knowledge_api,
     maps_api,
     models_api,
     selection_api,
@@ -51,6 +52,7 @@ def add_endpoints(services: Services) -> None:
     _add(*evaluate_api.endpoints(services))
     _add(*generate_api.endpoints(services))
     _add(*maps_api.endpoints(services))
+    _add(*knowledge_api.endpoints(services))
     _add(*selection_api.endpoints(services))
     _add(*serving_api.endpoints(services))
     _add(*circle_api.endpoints(services))

@@ -26,6 +26,7 @@ from llmdemo.ui import (
     evaluate_api,
     experiments_api,
     generate_api,
+    interpret_api,
     models_api,
     serving_api,
     votes_api,
@@ -235,7 +236,8 @@ def _compare_endpoint(services: Services) -> None:
         with when_gone(lambda: arena.stop(run_id)):
             yield from arena.compare(model_id, prompt, settings, run_id=run_id, limits=services.limits())
 
-    _add(compare, concurrency_id="arena", concurrency_limit=services.settings.max_decodings)
+    arena = {"concurrency_id": "arena", "concurrency_limit": services.settings.max_decodings}
+    _add(compare, *interpret_api.endpoints(services), **arena)
 
 
 def _vote_endpoints(services: Services) -> None:

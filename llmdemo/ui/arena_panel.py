@@ -10,7 +10,7 @@ import gradio as gr
 from llmdemo.core.errors import UserError
 from llmdemo.models.library import import_library
 from llmdemo.settings.decoding import described
-from llmdemo.ui import bridge
+from llmdemo.ui import bridge, interpret_api
 from llmdemo.ui.arena_frames import Frames
 from llmdemo.ui.fair_queue import BATCHES, MOST_BATCHES, standing, when_gone
 from llmdemo.ui.rights import for_guests, for_owners
@@ -63,7 +63,7 @@ def build(services: Services, guests: bool = False) -> None:
     known = {"settings": described(allowed), "picks": not guests}
     panel = bridge.island(
         "arena",
-        [models, warm, stop, missed, python, *_picking(services)],
+        [models, warm, stop, missed, python, *interpret_api.for_the_card(services), *_picking(services)],
         value=bridge.to_json({"known": known}),
         events=["compare", "compare_many"],
         elem_id="arena",

@@ -581,7 +581,9 @@ class App {
   async loadModels() {
     const answer = await L.ask(this.server, "models");
     if (!answer.models) return;
+    const before = this.form.modelIds.join();
     this.form.setModels(answer.models);
+    if (this.form.modelIds.join() !== before) L.tell("arena-changed");
     this.warm();
   }
 

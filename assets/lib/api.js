@@ -21,6 +21,13 @@ export const define = (name, draw) => {
   drawers[name] = draw;
 };
 
+/** @type {Record<string, () => Promise<any>>} */
+const modules = {};
+
+/** Says which module defines these islands, where it isn't fetched with the page. @param {string[]} names
+   @param {() => Promise<any>} load */
+export const later = (names, load) => names.forEach((name) => (modules[name] = load));
+
 /** An island's value as it is now, its sentences in the page's language. @param {{value: any}} props */
 const inPageWords = (props) => ({
   get value() {
@@ -34,7 +41,12 @@ export const start = () => {
   /** @param {Island} island */
   const mount = (island) => {
     const draw = drawers[island.name];
-    if (!draw || island.el.dataset.mounted) return;
+    if (island.el.dataset.mounted) return;
+    if (!draw) {
+      const failed = () => (island.el.textContent = t("connection_lost"));
+      modules[island.name]?.().then(() => mount(island), failed);
+      return;
+    }
     island.el.dataset.mounted = "1";
     document.documentElement.lang = isChinese ? "zh-Hant" : "en";
     draw({ ...island, props: inPageWords(island.props) });

@@ -67,12 +67,20 @@ export const choice = (label, options, value, onchange) => h(Choice, { label, op
 
 class Entry extends Component {
   state = { typed: null };
+  left = false;
+  /* Whoever draws the field again after it was left knows what was taken; until then what was typed stays. */
+  componentWillReceiveProps() {
+    if (this.left) this.setState({ typed: null });
+  }
   render({ value, onchange, tag = "input", ...attributes }, { typed }) {
     const take = (event) => {
+      this.left = true;
       onchange(event.target.value);
-      this.setState({ typed: null });
     };
-    const oninput = (event) => this.setState({ typed: event.target.value });
+    const oninput = (event) => {
+      this.left = false;
+      this.setState({ typed: event.target.value });
+    };
     return h(tag, { ...attributes, value: typed ?? value ?? "", oninput, onchange: take });
   }
 }

@@ -3,6 +3,7 @@
 import { heat } from "../lib/chart/heat.js";
 import * as L from "../lib/panel.js";
 import { h, t } from "../lib/panel.js";
+import { differences, nameAndNote, nameButton } from "./compared.js";
 import { figures } from "./figures.js";
 import { memoryBars } from "./memory.js";
 
@@ -14,6 +15,7 @@ const view = {
   runs: [],
   compared: new Set(),
   curves: [],
+  differ: {},
   all: true,
   over: "step",
   prompt: 0,
@@ -96,7 +98,7 @@ const compare = async () => {
   view.compared = new Set(ids);
   const answer = ids.length ? await ask("compare", { run_ids: ids }) : { runs: [] };
   if (answer.error) view.error = answer.error;
-  else view.curves = answer.runs;
+  else Object.assign(view, { curves: answer.runs, differ: answer.settings || {} });
 };
 const comparedGoes = () => view.runs.some((run) => view.compared.has(run.run_id) && ACTIVE.includes(run.state));
 
@@ -490,10 +492,12 @@ const factsBox = (run) => {
         row(t("run_tracker"), title.tracker ? h("code", {}, title.tracker) : ""),
       ),
     ),
+    nameAndNote(s, (data) => act("rename", { run_id: s.run_id, ...data }), draw),
     detailsBox(config, worker),
     h(
       "div",
       { class: "acts runacts" },
+      nameButton(s, draw),
       L.button(t("train_again"), () => L.tell("train-settings", settingsOf(config)), "quiet", { "data-key": "again" }),
       L.button(
         t("train_bundle"),
@@ -684,6 +688,7 @@ const runsBox = () => {
       h("h2", {}, t("runs_all")),
       h("span", { class: "soft small" }, t("runs_compare_hint")),
     ),
+    differences(view.differ, view.curves),
     h(
       "div",
       { class: "scroll", tabindex: 0 },

@@ -258,7 +258,8 @@ class Votes {
       h(
         "div",
         {},
-        button(t("votes_open"), () => this.submit(), "strong", { disabled: this.busy }),
+        // No model stands in the arena's form until its menu is filled.
+        button(t("votes_open"), () => this.submit(), "strong", { disabled: this.busy || !this.setup.model_ids.length }),
       ),
     );
   }

@@ -7,8 +7,9 @@ step  {model, n, t: seconds so far, rows}   before what happened in it
 names {model, names: {token id: text}, special: [token id]}    every token id that is mentioned has been named before
 token {lane, i: id, s: text it completes, l: logprob, f: drawn with, r: rank, k: kept, m: mass, e: entropy, a: alternatives}
       and d, x of a speculative lane: was it drafted (1) or not (0), which drafted ids were not taken at it
+      and g where the lane is held to a form: the share of the raw distribution that it forbade
       and w: which of several answers, counted from 0, where the lane draws several to choose from
-beam  {lane, live, cut, done: [[parent, id, logprob, score(, sequence score)]], tops, e, best: [keep, [[id, text], …]]}
+beam  {lane, live, cut, done: [[parent, id, logprob, score(, sequence score)]], tops, e, g?, best: [keep, [[id, text], …]]}
 best  {lane, best}                           the final ranking chose another hypothesis than the last step
 lane  {lane, finish_reason, metrics, seconds, tokens_per_second, first_token_seconds, generated, forwards, score?, text,
        sequences?: [[score, finish_reason, ids, text, label, row], …] best first}
@@ -128,6 +129,7 @@ class EventEncoder:
             "m": _round(step.kept_mass),
             "e": _round(step.entropy),
             "a": self._alternatives(step.top),
+            **({} if step.masked is None else {"g": _round(step.masked)}),
         }
 
     def _speculative(self, name: str, part: SpeculativeStep) -> list[dict]:
@@ -147,6 +149,7 @@ class EventEncoder:
             "done": [[*self._branch(branch), _round(branch.sequence_score)] for branch in step.finished],
             "tops": [self._alternatives(top) for top in step.tops],
             "e": [_round(value) for value in step.entropies],
+            **({"g": [_round(value) for value in step.masked]} if step.masked else {}),
             "best": self._change_best(name, tuple(step.best)),
         }
 

@@ -15,7 +15,7 @@ from llmdemo.data.render import own_bos, render
 from llmdemo.decoding import PENALTIES, DecodeSettings, LaneSettings
 from llmdemo.models import starter
 from llmdemo.models.catalog import ModelEntry
-from llmdemo.settings.lane import BEAMS, SEVERAL
+from llmdemo.settings.lane import BEAMS, CONSTRAINTS, SEVERAL
 
 _HEAD = """\
 import torch
@@ -171,7 +171,7 @@ def penalty_arguments(lane: LaneSettings, settings: DecodeSettings) -> dict:
 
 def left_out(lane: LaneSettings) -> list[str]:
     """A line for each setting of the lane that generate does not have."""
-    on = [key for key in ("frequency_penalty", "presence_penalty") if getattr(lane, key)]
+    on = [key for key in ("frequency_penalty", "presence_penalty", *CONSTRAINTS) if getattr(lane, key)]
     if lane.samples:
         on += [*(["top_n_sigma"] if lane.top_n_sigma else []), *_NOT_IN_GENERATE.get(lane.strategy, ())]
     if lane.strategy == "diverse_beam":

@@ -49,6 +49,8 @@ class ResponseAccumulator:
         elif event["type"] == "token":
             lane["token_ids"].append(event["i"])
             lane["logprobs"].append(event["l"])
+            if "g" in event:
+                lane.setdefault("masked", []).append(event["g"])
             lane["text"] += event["s"]
         elif event["type"] in ("beam", "best"):
             _add_beam(lane, event)
@@ -78,6 +80,8 @@ def _public(lane: dict, seconds: float) -> dict:
     """The lane without its memory; what only its end tells is worked out from `seconds` while it goes on."""
     public = {key: value for key, value in lane.items() if key[0] != "_" and key != "name"}
     public["token_ids"] = list(lane["token_ids"])
+    if "masked" in lane:
+        public["masked"] = list(lane["masked"])
     public["logprobs"] = (
         _path_logprobs(lane["_steps"], lane["token_ids"]) if "_steps" in lane else list(lane["logprobs"])
     )
@@ -124,6 +128,7 @@ def _finish(lane: dict, event: dict) -> None:
 def _choose(lane: dict, sequences: list) -> None:
     """The answer that was chosen becomes the lane's; all stand in `candidates`, best first."""
     logprobs = {0: lane["logprobs"], **lane["_logprobs"]}
+    lane.pop("masked", None)  # of the first answer, and not of the one that was chosen
     lane["token_ids"], lane["logprobs"] = list(sequences[0][2]), list(logprobs[sequences[0][5]])
     lane["candidates"] = [
         {"text": text, "score": score, "vote": label, "finish_reason": reason, "tokens": len(ids), "row": row}

@@ -130,7 +130,8 @@ class Arena:
         self, model_id: str, prompt, settings: dict | None = None, run_id: str | None = None, limits=None
     ) -> Iterator[dict]:
         """Whole states of one comparison, the last one final: {lanes: {name: {text, token_ids, logprobs, finish_reason,
-        tokens_per_second, metrics, score for beams}}, seed, settings, seconds}. Raises UserError.
+        tokens_per_second, metrics, score for beams, masked (a share a token) where a lane is held to a form}}, seed, settings,
+        seconds}. Raises UserError.
         """
         states = ResponseAccumulator()
         for batch in self.stream(self.request(model_id, prompt, settings, run_id=run_id, limits=limits), every=0.1):

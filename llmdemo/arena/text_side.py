@@ -1,10 +1,11 @@
-"""What decoding asks of whoever has the tokenizer (settings.lane.TextSide): stop strings, and which answer is the best.
+"""What decoding asks of whoever has the tokenizer (settings.lane.TextSide): stop strings, which answer is the best, forms.
 
 Knows no model and no logits.
 """
 
 from collections.abc import Sequence
 
+from llmdemo.arena.grammar import GrammarMasks
 from llmdemo.arena.ranking import expected_utility, vote
 from llmdemo.arena.text import cut_at, decode_whole
 from llmdemo.settings.decoding import DecodeSettings
@@ -34,3 +35,7 @@ class TextSide:
         if lane.strategy == "self_consistency":
             return vote(texts, lane.vote_on, lane.vote_regex)
         return [(utility, "") for utility in expected_utility(texts)]
+
+    def masks(self, lane: LaneSettings) -> GrammarMasks:
+        """What holds the lane to its json_schema, regex or choice. Raises UserError."""
+        return GrammarMasks(self._tokenizer, lane)

@@ -17,6 +17,7 @@ from llmdemo.data.columns import KNOWN
 from llmdemo.data.rows import MAX_RECORD, BadRow, Batch, Gather
 from llmdemo.data.sniff import not_utf8, shown_name
 from llmdemo.data.tables import read_table
+from llmdemo.data.values import Pairs, count_keys
 
 _OBJECT_BYTES = 64 * 2**20
 _READ = 1 << 20
@@ -25,6 +26,8 @@ _MOST_BLANK = 1_000_000
 """Blank lines in a row: reading more would take minutes for nothing."""
 _LONG_NUMBER = re.compile(rb"[0-9]{19}")
 """What an integer beyond 64 bits has at least: orjson would make a float of it, which loses its digits."""
+_KEY_END = re.compile(rb'"\s*:')
+"""Stands after each key of an object; may stand inside a string as well."""
 _SPLIT_KEYS = ("train", "eval", "test", "validation", "valid", "dev")
 
 
@@ -86,11 +89,15 @@ def _line_too_long(path: Path, number: int, blank: int = 0) -> UserError:
 def _parse_line(data: bytes, line: int, path: Path):
     if not _LONG_NUMBER.search(data):
         try:
-            return orjson.loads(data)
+            value = orjson.loads(data)
+            # Otherwise a key may stand twice, which orjson doesn't tell.
+            if len(_KEY_END.findall(data)) == count_keys(value):
+                return value
         except orjson.JSONDecodeError:
             pass
+    pairs = Pairs()
     try:  # the standard parser also takes NaN, lone surrogates and integers of any size, which some programs write
-        return _DECODER.decode(data.decode())
+        return _once(_decoder(pairs).decode(data.decode()), pairs)
     except UnicodeDecodeError as error:
         raise not_utf8(path, "utf-8-sig") from error
     except json.JSONDecodeError as error:
@@ -104,7 +111,14 @@ def _parse_line(data: bytes, line: int, path: Path):
 
 # ---- JSON ----
 
-_DECODER = json.JSONDecoder(parse_constant=lambda _: None)
+
+def _decoder(pairs: Pairs | None = None) -> json.JSONDecoder:
+    return json.JSONDecoder(parse_constant=lambda _: None, object_pairs_hook=pairs)
+
+
+def _once(value, pairs: Pairs):
+    """A record that was read with `pairs`; no record where a key stands twice in it."""
+    return BadRow(say("reason_key_twice", key=pairs.twice[:80]), repr(value)[:200]) if pairs.twice else value
 
 
 def _json(path: Path, encoding: str) -> Iterator[Batch]:
@@ -146,6 +160,8 @@ class _Window:
         self.line, self.column, self._counted = 1, 1, 0
         self.since, self._before = 0, ""
         self.value_line = self.value_size = 0
+        self._pairs = Pairs()
+        self._decoder = _decoder(self._pairs)
 
     @property
     def passed(self) -> int:
@@ -172,7 +188,8 @@ class _Window:
         """The JSON value that begins here; passes it."""
         while True:
             try:
-                value, end = _DECODER.raw_decode(self.text, self.at)
+                self._pairs.start()
+                value, end = self._decoder.raw_decode(self.text, self.at)
                 if end < len(self.text) or not self._more():
                     break
             except RecursionError as error:
@@ -188,7 +205,7 @@ class _Window:
         self.value_line, self.value_size = self._place(self.at)[0], end - self.at
         self.at = self.since = end
         self._before = "[0"
-        return value
+        return _once(value, self._pairs)
 
     def error(self, reason: str, at: int | None = None) -> UserError:
         """The sentence for what is wrong at a place (default: where the window stands)."""
@@ -203,7 +220,7 @@ class _Window:
                 return self.error(f"record {row} is longer than {MAX_RECORD // 2**20} MB")
         end = self.at + MAX_RECORD + 2**20
         try:
-            _DECODER.decode(self._before + self.text[self.since : end])
+            self._decoder.decode(self._before + self.text[self.since : end])
         except json.JSONDecodeError as found:
             at = max(self.since, self.since + found.pos - len(self._before))
             cut = at >= len(self.text.rstrip()) or found.msg.startswith("Unterminated string")
@@ -247,7 +264,10 @@ def _json_object(path: Path, encoding: str) -> Iterator[Batch]:
     with open(path, encoding=encoding, newline="") as file:
         text = file.read()
     try:
-        value = _DECODER.decode(text)
+        pairs = Pairs()
+        value = _decoder(pairs).decode(text)
+        if pairs.twice:
+            raise UserError("err_key_twice", name=name, key=pairs.twice[:80])
     except RecursionError as error:
         raise UserError("err_nested_too_deep", name=name) from error
     except json.JSONDecodeError as error:
@@ -324,7 +344,7 @@ def _with_split(row, key: str):
 
 
 def _as_row(value):
-    if isinstance(value, dict | str):
+    if isinstance(value, dict | str | BadRow):
         return value
     kinds = {list: "list", bool: "boolean", int: "number", float: "number", type(None): "null"}
     kind = say(f"kind_{kinds.get(type(value), 'no_object')}")

@@ -168,6 +168,35 @@ _ROWS = re.compile(r"\}\s*\n\s*\{")
 """Where a NumPy array of objects, as it prints, has a line's end and no comma."""
 
 
+class Pairs:
+    """What a JSON decoder makes objects with (its object_pairs_hook); notes a key that stands twice with different values.
+
+    RFC 8259 leaves open which of them counts, and the usual parsers keep the last without a word.
+    """
+
+    def __init__(self) -> None:
+        self.twice = ""
+        """The first such key since `start`; "" where there is none."""
+
+    def start(self) -> None:
+        self.twice = ""
+
+    def __call__(self, pairs: list[tuple[str, object]]) -> dict[str, object]:
+        made = dict(pairs)
+        if len(made) < len(pairs) and not self.twice:
+            self.twice = next((key for key, value in pairs if made[key] != value), "")
+        return made
+
+
+def count_keys(value) -> int:
+    """The number of keys in a JSON value, at any depth."""
+    if isinstance(value, dict):
+        return len(value) + sum(count_keys(each) for each in value.values() if isinstance(each, dict | list))
+    if isinstance(value, list):
+        return sum(count_keys(each) for each in value if isinstance(each, dict | list))
+    return 0
+
+
 def unpacked(value):
     """The list or object that a string holds, as JSON or as Python and NumPy write it (pandas' CSV); any other value as
     it is."""
@@ -176,8 +205,10 @@ def unpacked(value):
     text = value.strip()
     if text[:1] + text[-1:] not in ("[]", "{}"):
         return value
+    pairs = Pairs()
     try:
-        return json.loads(text)
+        found = json.loads(text, object_pairs_hook=pairs)
+        return value if pairs.twice else found
     except (ValueError, RecursionError):
         pass
     if len(text) > _SPELLED_LIST:

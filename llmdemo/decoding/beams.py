@@ -9,10 +9,11 @@ import math
 
 import torch
 
+from llmdemo.decoding.constraints import Changes, constraint_of, masked_mass
 from llmdemo.decoding.lanes import TRACE_TOP, Rows
-from llmdemo.decoding.penalties import Diversity, Penalties
+from llmdemo.decoding.penalties import Diversity
 from llmdemo.decoding.steps import EOS, LENGTH, STOP, BeamStep, Branch, Candidates, Finished, LaneResult, Sequence
-from llmdemo.settings.lane import LaneSettings, TextSide
+from llmdemo.settings.lane import LaneSettings, Stops
 
 _NEVER = -1.0e9
 """generate's score of what may not be chosen."""
@@ -32,8 +33,8 @@ class BeamLane:
         max_new: int,
         eos: list[int],
         device: torch.device,
-        penalties: Penalties | Diversity | None = None,
-        texts: TextSide | None = None,
+        penalties: Changes | None = None,
+        texts: Stops | None = None,
     ):
         """`texts`: who can tell whether a stop string was reached; with one a step cannot be captured."""
         self.lane, self.max_new, self.penalties, self.texts = lane, max_new, penalties, texts
@@ -90,11 +91,12 @@ class BeamLane:
         live = left.topk(self.rows).indices  # (B,) into the candidates
         merged = self._finish(scores, hits, t)
         self.running.copy_(left[live])
-        if self.penalties is not None:
-            self.penalties.extend(tokens[live], parents[live], t)
         stop = self._stop(hits, t)
         self.over.logical_or_(stop)
-        trace = [rows.top_tokens[:, :TRACE_TOP], rows.top_logprobs[:, :TRACE_TOP], rows.entropies]
+        masked = masked_mass(self.penalties, rows.logprobs)
+        if self.penalties is not None:
+            self.penalties.extend(tokens[live], parents[live], t)
+        trace = [*masked, rows.top_tokens[:, :TRACE_TOP], rows.top_logprobs[:, :TRACE_TOP], rows.entropies]
         packed = [stop, live, merged, self.best, self.sent, tokens, parents, logprobs, scores, hits, *trace]
         return tokens[live], parents[live], [tensor.reshape(-1) for tensor in packed]
 
@@ -107,7 +109,7 @@ class BeamLane:
         best = self.penalties.apply(rows.logprobs, t).clamp_min(_NEVER).topk(width, dim=-1)
         return best.values, best.indices
 
-    def _stopped(self, texts: TextSide, tokens: torch.Tensor, parents: torch.Tensor) -> torch.Tensor:
+    def _stopped(self, texts: Stops, tokens: torch.Tensor, parents: torch.Tensor) -> torch.Tensor:
         """(C,) bool: which candidates hold a stop string. Waits for the device: texts are the host's."""
         ends = []
         for token, parent in zip(tokens.tolist(), parents.tolist(), strict=True):
@@ -132,7 +134,8 @@ class BeamLane:
         possible = self.running[:1] / self.hoped_norms[t]
         worst = torch.where(self.sent, self.best.min(), _NEVER)  # (B,)
         self.open.logical_and_((possible > worst).any())
-        stop = ~self.open | hits.all()
+        # none that is possible goes on: a form may allow fewer texts than there are beams
+        stop = ~self.open | hits.all() | (self.running[:1] < _JUNK)
         return stop | self.sent.all() if self.early else stop
 
     # --- the half on the host ------------------------------------------------------------------------------
@@ -152,6 +155,8 @@ class BeamLane:
         cut = iter(_sections(values, self.rows, self.candidates))
         stop, live, merged, best, sent, tokens, parents, logprobs, scores, hits = (next(cut) for _ in range(10))
         rest = next(cut)
+        count = self.rows if constraint_of(self.penalties) else 0
+        masked, rest = tuple(rest[:count]), rest[count:]
         live, tokens, parents = (list(map(int, column)) for column in (live, tokens, parents))
         branches = [Branch(*row) for row in zip(parents, tokens, logprobs, scores, strict=True)]
         over = all(hits)
@@ -174,6 +179,7 @@ class BeamLane:
             best=self.best_text,
             best_finished=self.best_finished,
             finish_reason=self.finish_reason,
+            masked=masked[: 1 if t == 0 else self.rows],
         )
 
     def _grow(self, branches: list[Branch]) -> list[int]:

@@ -85,6 +85,7 @@ class DiverseBeamLane:
             best=best.best_text,
             best_finished=best.best_finished,
             finish_reason=self.finish_reason,
+            masked=parts[0][1].masked if t == 0 else self._in_places(parts, "masked") if parts[0][1].masked else (),
         )
 
     def _in_places(self, parts: list[tuple[int, BeamStep]], key: str) -> tuple:

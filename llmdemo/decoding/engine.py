@@ -36,7 +36,7 @@ def decode_lanes(model, prompt_ids: list[int], settings: DecodeSettings, eos_tok
 def _waits(settings: DecodeSettings) -> bool:
     """Whether the next forward depends on what only the host can tell, so that no step can be captured."""
     strategies = {lane.strategy for lane in settings.lanes}
-    if not strategies.isdisjoint(("stochastic_beam", *OWN_FORWARD)):
+    if not strategies.isdisjoint(("stochastic_beam", *OWN_FORWARD)) or any(lane.constrained for lane in settings.lanes):
         return True
     return bool(settings.stop) and not strategies.isdisjoint(BEAMS)
 
@@ -87,6 +87,9 @@ def _check_needs_no_texts(settings: DecodeSettings) -> None:
         raise UserError("err_stop_without_tokenizer")
     if lane:
         raise UserError("err_strategy_without_tokenizer", strategy=lane.strategy)
+    constraint = next((lane.constrained for lane in settings.lanes if lane.constrained), "")
+    if constraint:
+        raise UserError("err_constraint_without_tokenizer", constraint=constraint)
 
 
 def context_length(model) -> int | None:

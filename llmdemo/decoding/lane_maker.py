@@ -4,7 +4,9 @@ from dataclasses import replace
 
 import torch
 
+from llmdemo.core.errors import UserError
 from llmdemo.decoding.beams import BeamLane
+from llmdemo.decoding.constraints import Changes, Constraint, EitherStops, constraint_of
 from llmdemo.decoding.diverse_beams import DiverseBeamLane, groups_of
 from llmdemo.decoding.lanes import TokenLane
 from llmdemo.decoding.penalties import Diversity, Penalties
@@ -12,7 +14,7 @@ from llmdemo.decoding.several import SeveralLane, answers_of
 from llmdemo.decoding.speculative import SpeculativeLane
 from llmdemo.decoding.stochastic_beams import StochasticBeamLane
 from llmdemo.settings.decoding import DecodeSettings
-from llmdemo.settings.lane import SEVERAL, LaneSettings
+from llmdemo.settings.lane import SEVERAL, LaneSettings, Stops
 
 SharedLane = TokenLane | BeamLane | SeveralLane | DiverseBeamLane | StochasticBeamLane
 
@@ -47,17 +49,33 @@ class LaneMaker:
             return self._beam_lane(lane, self._penalties(lane))
         return self._token_lane(lane)
 
-    def _penalties(self, lane: LaneSettings) -> Penalties | None:
-        resolved = self.settings.resolved
-        return Penalties.of(lane, self.prompt, lane.num_beams, self.max_new, self.eos, resolved, self.device)
+    def _penalties(self, lane: LaneSettings) -> Penalties | Constraint | None:
+        resolved, rows = self.settings.resolved, lane.num_beams
+        penalties = Penalties.of(lane, self.prompt, rows, self.max_new, self.eos, resolved, self.device)
+        if not lane.constrained:
+            return penalties
+        assert resolved.texts is not None, "the engine refuses such a lane"
+        masks, said = resolved.texts.masks(lane), self.prompt[len(self.prompt) - resolved.answer_tokens :]
+        if not any(masks.allowed(said)) and not masks.complete(said):
+            raise UserError("err_constraint_begun", constraint=lane.constrained)
+        return Constraint(masks, said, rows, self.eos, penalties)
+
+    def _stops(self, penalties: Changes | None) -> Stops | None:
+        """Who tells whether a lane with these penalties ends without a token for it; None: nobody has to be asked."""
+        constraint = constraint_of(penalties)
+        parts: list[Stops] = [self.texts] if self.texts else []
+        if constraint and not self.eos:
+            parts.append(constraint)
+        return EitherStops(*parts) if len(parts) > 1 else parts[0] if parts else None
 
     def _token_lane(self, lane: LaneSettings) -> TokenLane:
         seed, penalties = self.settings.seed, self._penalties(lane)
-        return TokenLane(lane, seed, self.max_new, self.eos, self.device, penalties, self.texts)
+        return TokenLane(lane, seed, self.max_new, self.eos, self.device, penalties, self._stops(penalties))
 
-    def _beam_lane(self, lane: LaneSettings, penalties: Penalties | Diversity | None) -> BeamLane:
-        return BeamLane(lane, self.max_new, self.eos, self.device, penalties, self.texts)
+    def _beam_lane(self, lane: LaneSettings, penalties: Changes | None) -> BeamLane:
+        return BeamLane(lane, self.max_new, self.eos, self.device, penalties, self._stops(penalties))
 
     def _stochastic(self, lane: LaneSettings) -> StochasticBeamLane:
         seed, penalties = self.settings.seed, self._penalties(lane)
-        return StochasticBeamLane(lane, seed, self.max_new, self.eos, self.device, penalties, self.texts)
+        stops = self._stops(penalties)
+        return StochasticBeamLane(lane, seed, self.max_new, self.eos, self.device, penalties, stops)

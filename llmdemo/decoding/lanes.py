@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from llmdemo.decoding.constraints import Constraint, constraint_of, masked_mass
 from llmdemo.decoding.filters import (
     keep_epsilon,
     keep_eta,
@@ -25,7 +26,7 @@ from llmdemo.decoding.filters import (
 )
 from llmdemo.decoding.penalties import Penalties
 from llmdemo.decoding.steps import EOS, LENGTH, STOP, Candidates, LaneResult, TokenStep
-from llmdemo.settings.lane import LaneSettings, TextSide
+from llmdemo.settings.lane import LaneSettings, Stops
 
 TRACE_TOP = 10
 """How many of the likeliest tokens a step reports."""
@@ -131,8 +132,8 @@ class TokenLane:
         max_new: int,
         eos: list[int],
         device: torch.device,
-        penalties: Penalties | None = None,
-        texts: TextSide | None = None,
+        penalties: Penalties | Constraint | None = None,
+        texts: Stops | None = None,
     ):
         """`texts`: who can tell whether a stop string was reached; None where there is none."""
         self.lane, self.max_new, self.eos, self.penalties = lane, max_new, frozenset(eos), penalties
@@ -158,6 +159,7 @@ class TokenLane:
             token = scores.argmax().view(1)
             filtered = (top == token).double()
             chosen = size = mass = torch.ones(1, dtype=torch.float64, device=logits.device)
+        masked = masked_mass(self.penalties, rows.logprobs)
         if self.penalties is not None:
             self.penalties.extend(token, None, t)
         rank = (logits > logits[token]).sum().view(1)
@@ -173,6 +175,7 @@ class TokenLane:
             top,
             rows.top_logprobs[0][:TRACE_TOP],
             filtered,
+            *masked,
         ]
         return token, None, packed
 
@@ -195,6 +198,7 @@ class TokenLane:
 
     def read(self, values: list[float], t: int) -> TokenStep:
         """The TokenStep of `choose`'s packed numbers; also remembers the token."""
+        values, masked = (values[:-1], values[-1]) if constraint_of(self.penalties) else (values, None)
         token, logprob, filtered, rank, size, mass, entropy = values[:7]
         count = (len(values) - 7) // 3
         top = values[7 : 7 + count], values[7 + count : 7 + 2 * count], values[7 + 2 * count :]
@@ -213,6 +217,7 @@ class TokenLane:
             entropy=entropy,
             top=Candidates(tuple(map(int, top[0])), tuple(top[1]), tuple(top[2])),
             finish_reason=self.finish_reason,
+            masked=masked,
         )
 
     def _reason(self, token: int, t: int) -> str | None:

@@ -9,9 +9,14 @@ presence, OpenAI's API reference. All tensors have fixed shapes and stay where t
 in a CUDA graph.
 """
 
+from typing import TYPE_CHECKING
+
 import torch
 
 from llmdemo.settings.lane import LaneSettings, Resolved
+
+if TYPE_CHECKING:
+    from llmdemo.decoding.constraints import Constraint
 
 _WILDCARD = -2
 """In a bias' prefix: any token, or none."""
@@ -88,7 +93,7 @@ class Diversity:
     Hamming diversity, Vijayakumar et al., arXiv 1610.02424; before the other penalties, as in transformers.
     """
 
-    def __init__(self, weight: float, penalties: Penalties | None):
+    def __init__(self, weight: float, penalties: "Penalties | Constraint | None"):
         self.weight, self.penalties = weight, penalties
         self.taken: list[tuple[torch.Tensor, torch.Tensor]] = []
         """(tokens (B,) int64, (1,) bool whether they count) of each earlier group in this step."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 EOS = "eos"
 """finish_reason: the model ended the text itself."""
 STOP = "stop"
-"""finish_reason: the text holds a stop string."""
+"""finish_reason: the text holds a stop string, or has all of its form and the model no token to end it with."""
 LENGTH = "length"
 """finish_reason: max_new_tokens, or the model's context, was reached."""
 
@@ -54,6 +54,8 @@ class TokenStep:
     """The likeliest tokens, kept or cut; the choice need not be among them."""
     finish_reason: str | None
     """None while the lane goes on, else EOS, STOP or LENGTH."""
+    masked: float | None = None
+    """Which share of the raw model's distribution the lane's form forbade, 0…1; None where it has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +130,8 @@ class BeamStep:
     best_finished: bool
     """True if `best` is a finished hypothesis."""
     finish_reason: str | None
+    masked: tuple[float, ...] = ()
+    """As TokenStep's, for each of the previous step's live hypotheses; empty without a form."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,13 +7,15 @@ the numerics. Its rows come and go, and random numbers come from the host, so a 
 """
 
 import math
+from dataclasses import replace
 
 import torch
 
+from llmdemo.decoding.constraints import Constraint, masked_mass
 from llmdemo.decoding.lanes import TRACE_TOP, Rows, lane_generator
 from llmdemo.decoding.penalties import Penalties
 from llmdemo.decoding.steps import EOS, LENGTH, STOP, BeamStep, Branch, Candidates, Finished, LaneResult, Sequence
-from llmdemo.settings.lane import LaneSettings, TextSide
+from llmdemo.settings.lane import LaneSettings, Stops
 
 _SHOWN_PRUNED = 2
 """So many times the beams: how many of the best continuations that were not taken are told of."""
@@ -50,8 +52,8 @@ class StochasticBeamLane:
         max_new: int,
         eos: list[int],
         device: torch.device,
-        penalties: Penalties | None = None,
-        texts: TextSide | None = None,
+        penalties: Penalties | Constraint | None = None,
+        texts: Stops | None = None,
     ):
         self.lane, self.max_new, self.eos, self.penalties, self.texts = lane, max_new, frozenset(eos), penalties, texts
         self.beams = self.rows = lane.num_beams
@@ -82,7 +84,8 @@ class StochasticBeamLane:
         order = [
             place for place, value in zip(best.indices.tolist(), best.values.tolist(), strict=True) if value > -math.inf
         ]
-        self._step = self._select(order, children, rows, step)
+        masked = [tuple(each.tolist()) for each in masked_mass(self.penalties, rows.logprobs)]
+        self._step = replace(self._select(order, children, rows, step), masked=masked[0] if masked else ())
         live = torch.tensor(self._live, dtype=torch.int64, device=device)  # places in (R · V)
         parents, tokens = live // shape[1], live % shape[1]
         self.logprobs, self.perturbed = whole.flatten()[live][:, None], children.flatten()[live][:, None]

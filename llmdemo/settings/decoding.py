@@ -15,6 +15,8 @@ from llmdemo.core.sentences import say
 from llmdemo.settings.app import Settings
 from llmdemo.settings.lane import (
     ALL_KEYS,
+    ANY_LANE,
+    CONSTRAINTS,
     DEFAULT_LANES,
     MAX_BEAMS,
     MAX_NEW_TOKENS,
@@ -31,7 +33,15 @@ from llmdemo.settings.lane import (
     common_keys_of,
     keys_of,
 )
-from llmdemo.settings.lane_checks import check_beams, check_least, check_stops, check_vote, check_words
+from llmdemo.settings.lane_checks import (
+    as_schema,
+    check_beams,
+    check_constraint,
+    check_least,
+    check_stops,
+    check_vote,
+    check_words,
+)
 from llmdemo.settings.schema import Limit, Setting, check, check_one, describe, fields_of, show
 
 _MAX_NAME = 40
@@ -97,6 +107,13 @@ class DecodeSettings:
     """{token id or text: what is added to its score, −100 to 100}; of a text of several tokens, to the last one's."""
     stop: Annotated[tuple[str, ...], Setting(form=True)] = ()
     """Texts at which every lane ends: its text is cut before the first of them, also where it crosses tokens."""
+    json_schema: Annotated[dict[str, Any], Setting(form=True)] = field(default_factory=dict)
+    """A JSON schema that every lane's text satisfies once it has ended; {"type": "object"}: any JSON object. Tokens that
+    would break it cannot be chosen."""
+    regex: Annotated[str, Field(max_length=1000), Setting(form=True)] = ""
+    """A pattern that every lane's whole text matches once it has ended, in the syntax of Rust's regex."""
+    choice: Annotated[tuple[str, ...], Setting(form=True)] = ()
+    """Texts, one of which is every lane's whole text."""
     num_return_sequences: Annotated[int, Field(ge=1, le=MAX_ROWS), Setting(form=True)] = 8
     """How many answers best_of_n, self_consistency and mbr draw and choose from."""
     vote_on: Annotated[VoteOn, Setting(form=True)] = "number"
@@ -125,7 +142,8 @@ class DecodeSettings:
         values = {} if values is None else values
         if not isinstance(values, dict):
             raise UserError("err_settings_no_object", kind=type(values).__name__)
-        common = {key: value for key, value in values.items() if key != "lanes"}
+        common = {key: as_schema(value) if key == "json_schema" else value for key, value in values.items()}
+        common.pop("lanes", None)
         base = cls(**check(cls, common, say("what_settings"), limits=_limits(limits)))
         lanes = _lanes(base, values.get("lanes"), limits)
         _check_rows(lanes)
@@ -135,6 +153,7 @@ class DecodeSettings:
             check_least(lane, base.max_new_tokens)
             check_vote(lane)
             check_beams(lane)
+            check_constraint(lane)
         return replace(base, lanes=lanes)
 
     def _lane(self, name: str, strategy: str, over: dict[str, Any]) -> LaneSettings:
@@ -155,12 +174,15 @@ class DecodeSettings:
             "bad_words": list(self.bad_words),
             "logit_bias": dict(self.logit_bias),
             "stop": list(self.stop),
+            "choice": list(self.choice),
             "lanes": [{**lane.to_dict(), **self._off_in(lane)} for lane in self.lanes],
         }
 
     def _off_in(self, lane: LaneSettings) -> dict[str, Any]:
-        """The penalties that are on in common and off in `lane`."""
-        return {key: off for key, off in PENALTIES.items() if getattr(lane, key) == off and getattr(self, key) != off}
+        """The penalties and constraints that are on in common and off in `lane`."""
+        offs = {**PENALTIES, **CONSTRAINTS}
+        off = {key: off for key, off in offs.items() if getattr(lane, key) == off and getattr(self, key) != off}
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in off.items()}
 
 
 def _lanes(base: DecodeSettings, items: Any, limits: Settings | None) -> tuple[LaneSettings, ...]:
@@ -190,13 +212,15 @@ def _one_lane(base: DecodeSettings, item: Any, limits: Settings | None) -> LaneS
     if not isinstance(name, str) or not 0 < len(name.strip()) <= _MAX_NAME:
         raise UserError("err_lane_name", name=show(name), most=_MAX_NAME)
     for key in item:
-        if key not in (*ALL_KEYS, *PENALTIES, "strategy", "name", "draws"):
-            raise UserError("err_lane_no_setting", key=show(key), names=list((*ALL_KEYS, *PENALTIES)))
+        if key not in (*ALL_KEYS, *ANY_LANE, "strategy", "name", "draws"):
+            raise UserError("err_lane_no_setting", key=show(key), names=list((*ALL_KEYS, *ANY_LANE)))
     over = {
         key: _lane_value(key, item[key], say("of_lane", name=show(name)), limits)
         for key in keys_of(strategy)
         if item.get(key) is not None
     }
+    if any(over.get(key, off) != off for key, off in CONSTRAINTS.items()):  # its own form, and not the common one too
+        over = {**CONSTRAINTS, **over}
     draws = item.get("draws") or ""
     if not isinstance(draws, str) or len(draws) > _MAX_NAME:
         raise UserError("err_lane_draws", name=show(name), draws=show(draws), most=_MAX_NAME)
@@ -206,6 +230,7 @@ def _one_lane(base: DecodeSettings, item: Any, limits: Settings | None) -> LaneS
 def _lane_value(key: str, value: Any, where: str, limits: Settings | None) -> Any:
     if type(value) in (int, float) and key in OFF and value == OFF[key]:
         return OFF[key]
+    value = as_schema(value) if key == "json_schema" else value
     return check_one(fields_of(DecodeSettings)[key], value, where=where, limit=_limits(limits).get(key))
 
 

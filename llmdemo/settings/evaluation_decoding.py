@@ -3,7 +3,6 @@
 Part of settings.evaluation.Spec; knows nothing of how models answer.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
@@ -14,6 +13,7 @@ from llmdemo.core.errors import UserError
 from llmdemo.core.patterns import check_pattern
 from llmdemo.settings.app import Settings
 from llmdemo.settings.decoding import DecodeSettings
+from llmdemo.settings.json_schema import check_schema
 from llmdemo.settings.lane import SEVERAL
 from llmdemo.settings.schema import check, show
 
@@ -22,8 +22,6 @@ USUAL_LANES: tuple[Any, ...] = ("greedy", "sample", "beam", {"strategy": "best_o
 USUAL_TOKENS = 96
 MOST_PROMPTS = 2000
 _MOST_CHARACTERS = 20_000
-_MOST_SCHEMA = 20_000
-_DEEPEST_SCHEMA = 32
 
 
 @dataclass(frozen=True)
@@ -60,26 +58,8 @@ class CheckerSpec:
                 raise UserError("err_checker_no_pattern")
             check_pattern("The checker's pattern", checker.pattern)
         if checker.kind == "json_schema":
-            _check_schema(schema)
+            check_schema("The checker's schema", schema)
         return checker
-
-
-def _check_schema(schema: Any) -> None:
-    if not isinstance(schema, dict) or not schema:
-        raise UserError("err_checker_schema", value=show(schema))
-    if len(json.dumps(schema)) > _MOST_SCHEMA or _depth(schema) > _DEEPEST_SCHEMA:
-        raise UserError("err_checker_large_schema", most=_MOST_SCHEMA, deepest=_DEEPEST_SCHEMA)
-    from jsonschema import Draft202012Validator, SchemaError  # only who gives a schema waits for it
-
-    try:
-        Draft202012Validator.check_schema(schema)
-    except SchemaError as error:
-        raise UserError("err_checker_odd_schema", why=error.message[:200]) from None
-
-
-def _depth(value: Any) -> int:
-    children = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return 1 + max(map(_depth, children), default=0)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ ask of whoever has the tokenizer.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, get_args
 
 Strategy = Literal[
@@ -87,7 +87,9 @@ PENALTIES = {
     "min_new_tokens": 0,
 }
 """What any lane may have that changes its scores before it chooses, and the values that are none of it."""
-
+CONSTRAINTS: dict[str, Any] = {"json_schema": {}, "regex": "", "choice": ()}
+"""The form that any lane's text may be held to, one of these at a time, and the values that are none."""
+ANY_LANE = (*PENALTIES, *CONSTRAINTS)
 
 _KEYS: dict[str, tuple[str, ...]] = {
     "greedy": (),
@@ -102,12 +104,12 @@ _KEYS: dict[str, tuple[str, ...]] = {
 def keys_of(strategy: str) -> tuple[str, ...]:
     """The settings that a lane of this strategy uses."""
     sampling = tuple(dict.fromkeys((*OF_SAMPLING, *OWN.get(strategy, ()))))
-    return (*_KEYS.get(strategy, sampling), *PENALTIES)
+    return (*_KEYS.get(strategy, sampling), *ANY_LANE)
 
 
 def common_keys_of(strategy: str) -> tuple[str, ...]:
     """Those of them that a lane takes from the common settings, where it has none of its own: not the other lanes' filters."""
-    return (*_KEYS.get(strategy, ("temperature", *OWN.get(strategy, ()))), *PENALTIES)
+    return (*_KEYS.get(strategy, ("temperature", *OWN.get(strategy, ()))), *ANY_LANE)
 
 
 @dataclass(frozen=True)
@@ -145,6 +147,9 @@ class LaneSettings:
     frequency_penalty: float = 0.0
     presence_penalty: float = 0.0
     min_new_tokens: int = 0
+    json_schema: dict[str, Any] = field(default_factory=dict)
+    regex: str = ""
+    choice: tuple[str, ...] = ()
     draws: str = ""
     """Seeds the lane in place of its name: lanes that share it draw with the same random numbers, so that what differs
     between them comes from their settings alone."""
@@ -164,29 +169,56 @@ class LaneSettings:
         """Whether one of PENALTIES is on."""
         return any(getattr(self, key) != off for key, off in PENALTIES.items())
 
+    @property
+    def constrained(self) -> str:
+        """Which of CONSTRAINTS its text is held to; "" for none."""
+        return next((key for key, off in CONSTRAINTS.items() if getattr(self, key) != off), "")
+
     def to_dict(self) -> dict[str, Any]:
-        """The values that matter to this lane's strategy, name and strategy first; of PENALTIES and the rarer filters
-        only those that are on."""
+        """The values that matter to this lane's strategy, name and strategy first; of PENALTIES, CONSTRAINTS and the
+        rarer filters only those that are on."""
         draws = {"draws": self.draws} if self.draws and self.strategy not in SEARCHES else {}
         values = {key: getattr(self, key) for key in keys_of(self.strategy)}
-        offs: dict[str, float | str] = {
+        offs: dict[str, Any] = {
             "vote_regex": "",
             **PENALTIES,
+            **CONSTRAINTS,
             **{key: OFF[key] for key in RARE_FILTERS if key not in OWN.get(self.strategy, ())},
         }
         on = {key: value for key, value in values.items() if key not in offs or value != offs[key]}
+        if "choice" in on:
+            on["choice"] = list(on["choice"])
         return {"name": self.name, "strategy": self.strategy, **on, **draws}
 
 
-class TextSide(Protocol):
-    """What decoding asks of whoever has the tokenizer. May be sent to another process: it must be picklable."""
+class TokenMasks(Protocol):
+    """Which tokens may follow, so that a text keeps a form. Knows texts; is asked by token ids only."""
+
+    def allowed(self, said: Sequence[int]) -> bytes:
+        """A bit for each token id, the lowest bit of a byte first: may it follow `said`, the tokens of an answer? Tokens
+        that end a text have no say in it, see `complete`. No bit is set behind what breaks the form.
+        Raises UserError where that takes too much work."""
+
+    def complete(self, said: Sequence[int]) -> bool:
+        """Whether a text that ends after `said` has the form."""
+
+
+class Stops(Protocol):
+    """Who can tell of an answer's tokens whether they end here, besides by a token that ends texts."""
 
     def stops(self, token_ids: Sequence[int]) -> bool:
         """Whether the text of these ids holds a stop string."""
 
+
+class TextSide(Stops, Protocol):
+    """What decoding asks of whoever has the tokenizer. May be sent to another process: it must be picklable."""
+
     def rank(self, lane: LaneSettings, answers: Sequence[Sequence[int]]) -> list[tuple[float, str]]:
         """(score, label) of each answer of a lane that chooses among several: the best has the highest score. The label
         is what it was voted for by, "" where nothing was found in it."""
+
+    def masks(self, lane: LaneSettings) -> TokenMasks:
+        """What holds a lane to its form, for one text or for several that are asked of in turn. Raises UserError."""
 
 
 @dataclass(frozen=True)

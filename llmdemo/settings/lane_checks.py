@@ -1,13 +1,18 @@
 """Checks of a comparison's settings that a type and a range cannot say. Each raises UserError."""
 
+import json
+from typing import Any
+
 from llmdemo.core.errors import UserError
 from llmdemo.core.patterns import check_pattern
-from llmdemo.settings.lane import LaneSettings
+from llmdemo.settings.json_schema import check_schema
+from llmdemo.settings.lane import CONSTRAINTS, LaneSettings
 from llmdemo.settings.schema import show
 
 _MOST_BIASES = 300
 _MOST_STOPS = 16
 _LONGEST_WORD = 200
+_MOST_CHOICES = 200
 
 
 def check_least(lane: LaneSettings, most: int) -> None:
@@ -52,3 +57,27 @@ def check_beams(lane: LaneSettings) -> None:
         raise UserError("err_beam_groups", name=show(lane.name), beams=lane.num_beams, groups=lane.num_beam_groups)
     if lane.strategy == "stochastic_beam" and lane.temperature == 0:
         raise UserError("err_nothing_to_draw", name=show(lane.name))
+
+
+def as_schema(value: Any) -> Any:
+    """A JSON schema that was given as text, as the object that it spells; "" is none. Raises UserError for no JSON."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value) if value.strip() else {}
+    except (ValueError, RecursionError) as error:
+        raise UserError("err_schema_no_json", value=show(value), why=str(error)[:200]) from None
+
+
+def check_constraint(lane: LaneSettings) -> None:
+    """Raises UserError for a lane that is held to several forms at once, or to one that is none or too large."""
+    on = [key for key, off in CONSTRAINTS.items() if getattr(lane, key) != off]
+    if len(on) > 1:
+        raise UserError("err_two_constraints", name=show(lane.name), one=on[0], other=on[1])
+    if lane.json_schema:
+        check_schema("json_schema", lane.json_schema)
+    if len(lane.choice) > _MOST_CHOICES:
+        raise UserError("err_many_choices", n=len(lane.choice), most=_MOST_CHOICES)
+    wrong = next((text for text in lane.choice if not 0 < len(text) <= _LONGEST_WORD), None)
+    if wrong is not None:
+        raise UserError("err_odd_choice", wrong=show(wrong), most=_LONGEST_WORD)

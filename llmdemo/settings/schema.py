@@ -52,7 +52,7 @@ class Field:
 
     name: str
     kind: type
-    """int, float, bool, str, tuple for a list of texts, or dict for numbers by text."""
+    """int, float, bool, str, tuple for a list of texts, or dict for numbers by text or any object."""
     optional: bool
     """Whether None is a value: the default then depends on other settings."""
     default: Any
@@ -63,6 +63,8 @@ class Field:
     """Whether `low` itself is excluded."""
     longest: int | None
     """Most characters of a text."""
+    of_numbers: bool
+    """Of a dict: whether it holds numbers, rather than anything."""
     setting: Setting
     adapter: TypeAdapter[Any]
 
@@ -74,7 +76,7 @@ class Field:
         if self.kind is str:
             return say("valid_text_of", n=self.longest) if self.longest else say("valid_text")
         if self.kind in _VALID:
-            return say(_VALID[self.kind])
+            return say("valid_any_object" if self.kind is dict and not self.of_numbers else _VALID[self.kind])
         low = ("_above" if self.above_low else "_from") if self.low is not None else ""
         to = "_to" if top is not None else ""
         key = f"valid_{'whole' if self.kind is int else 'number'}{low}{to}"
@@ -115,7 +117,8 @@ def _field(name: str, hint: Any, default: Any) -> Field | None:
     above = any(isinstance(c, Gt) for c in constraints)
     plain = Annotated[(Union[parts], *extras)] if extras else Union[parts]  # noqa: UP007 - built from parts
     adapter = TypeAdapter[Any](plain, config=_STRICT)
-    return Field(name, kind, optional, default, choices, low, high, above, longest, setting, adapter)
+    of_numbers = get_args(parts[0])[1:] == (float,)
+    return Field(name, kind, optional, default, choices, low, high, above, longest, of_numbers, setting, adapter)
 
 
 @dataclass(frozen=True)
@@ -150,7 +153,7 @@ def check_one(field: Field, value: Any, *, where: str = "", limit: Limit | None 
     """The clean value of one setting. Raises UserError."""
     lower = limit is not None and (field.high is None or limit.most <= field.high)
     try:
-        value_of_kind = _as_kind(field.kind, value)
+        value_of_kind = value if field.kind is dict and not field.of_numbers else _as_kind(field.kind, value)
         clean = field.adapter.validate_python(value_of_kind)
         if field.choices and type(clean) is not type(value_of_kind):
             raise ValueError  # Literal compares by ==, and 1 == True

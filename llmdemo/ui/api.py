@@ -227,7 +227,8 @@ def _compare_endpoint(services: Services) -> None:
 
         Returns lanes {greedy, top_k, top_p, beam}, each with text, token_ids, logprobs, finish_reason and
         tokens_per_second; seed, settings as resolved, and seconds. `lanes` in settings lists strategies by name, or objects
-        {"strategy", "name" and what differs}. Keys of settings:
+        {"strategy", "name" and what differs}. A lane that json_schema, regex or choice hold to a form has `masked` too: the
+        share of the model's probability that the form forbade at each token. Keys of settings:
         """
         arena = services.arena.get()
         if model_id not in [model["id"] for model in arena.models()]:

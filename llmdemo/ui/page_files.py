@@ -6,6 +6,8 @@ new addresses. The files name each other by relative addresses, so they need no 
 
 import gzip
 import hashlib
+import os
+import re
 from functools import cache
 from pathlib import Path
 
@@ -21,6 +23,7 @@ _TYPES = {".js": "text/javascript", ".css": "text/css", ".json": "application/js
 _FOLDERS = ("arena", "data", "evaluate", "experiments", "learn", "lib", "serving", "train", "votes", "words")
 _SHEETS = ("lib/style", "data/data", "train/train", "serving/serving", "experiments/experiments", "learn/learn",
            "arena/arena", "votes/votes", "evaluate/evaluate")  # fmt: skip
+_IMPORT = re.compile(r'\b(?:from|import) "(\.[^"]+)"')
 _FOREVER = "public, max-age=31536000, immutable"
 
 
@@ -36,9 +39,21 @@ class PageFiles:
         self.folder = f"page-{hashlib.sha256(content).hexdigest()[:12]}"
         self._packed = cache(self._pack)  # at the first visit: packing all would hold up the app's start
 
+    def needed(self, name: str = MAIN) -> set[str]:
+        """The script and all that it imports, directly or not; without what `import()` fetches later."""
+        found, waiting = set(), [name]
+        while waiting:
+            name = waiting.pop()
+            if name not in found:
+                found.add(name)
+                folder = Path("/", name).parent
+                for wanted in _IMPORT.findall(self.files[name].decode()):
+                    waiting.append(os.path.normpath(folder / wanted).lstrip("/"))
+        return found
+
     def head(self) -> str:
-        """The <head> additions. All scripts are named, so that a browser fetches them at once and not in turn."""
-        scripts = sorted(name for name in self.files if name.endswith(".js") and name != MAIN)
+        """The <head> additions. What the page needs at first is named, so that a browser fetches it at once, not in turn."""
+        scripts = sorted(self.needed() - {MAIN})
         lines = [f'<link rel="stylesheet" href="{self.folder}/{STYLES}">']
         lines += [f'<link rel="modulepreload" href="{self.folder}/{name}">' for name in scripts]
         return "\n".join([*lines, f'<script type="module" src="{self.folder}/{MAIN}"></script>'])

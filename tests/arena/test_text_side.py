@@ -135,11 +135,11 @@ def test_a_lane_of_several_answers_shows_them_all_with_their_scores(arena, strat
         assert [one["vote"] for one in candidates] == [one["text"].strip() for one in candidates]
 
 
-@pytest.mark.parametrize("strategy", SEVERAL)
-@pytest.mark.parametrize("vote_on", ["number", "text", "regex"])
+VOTES = [("self_consistency", vote_on) for vote_on in ("number", "text", "regex")]
+
+
+@pytest.mark.parametrize(("strategy", "vote_on"), [*VOTES, ("best_of_n", "number"), ("mbr", "number")])
 def test_the_copied_python_of_a_lane_of_several_chooses_one_of_its_texts(arena, capsys, strategy, vote_on):
-    if strategy != "self_consistency" and vote_on != "number":
-        pytest.skip("it does not vote")
     names = executed(arena, lanes=[strategy], num_return_sequences=3, vote_on=vote_on, vote_regex="(\\w)")
     output = names["output"]
     rows = output.sequences if strategy == "best_of_n" else output

@@ -41,9 +41,29 @@ def owner(visit, shared):
     page.fill("input[name=name]", "ann")
     page.fill("input[name=password]", "secret")
     page.press("input[name=password]", "Enter")
+    page.release_models = hold_models(page)
     page.click('#panels button[role=tab][data-tab-id="arena"]', timeout=60_000)
     page.wait_for_selector("#votes summary", timeout=40_000)
     return page
+
+
+def hold_models(page):
+    """Keeps back the answers to the arena's question for its models; returns what lets them go."""
+    held, state = [], {"held": True}
+
+    def keep(route):
+        if state["held"] and '"models"' in (route.request.post_data or ""):
+            held.append(route)
+        else:
+            route.continue_()
+
+    def release():
+        state["held"] = False
+        for route in held:
+            route.continue_()
+
+    page.route("**/component_server**", keep)
+    return release
 
 
 def start(owner, prompts: str, title: str) -> str:
@@ -52,6 +72,9 @@ def start(owner, prompts: str, title: str) -> str:
     owner.fill("#votes textarea", prompts)
     owner.fill("#votes .title input", title)
     owner.press("#votes .title input", "Tab")
+    # A vote is opened on the arena's models: not before its menu is filled.
+    assert owner.locator("#votes .votes-form .btn.strong").is_disabled()
+    owner.release_models()
     owner.click("#votes .votes-form .btn.strong")
     owner.wait_for_selector("#votes .votes-code", timeout=30_000)
     return owner.get_attribute("#votes .votes-link", "href")
@@ -112,6 +135,7 @@ def test_two_phones_vote_blind_and_the_board_fills_live(owner, visit, shared):
 
 
 def test_a_guests_own_question_comes_back_as_two_answers(owner, visit):
+    owner.release_models()
     owner.click("#votes summary")
     owner.wait_for_selector("#votes .votes-form, #votes .votes-running")
     if owner.locator("#votes .votes-picker select").count():

@@ -95,3 +95,40 @@ def test_numbers_beyond_64_bits_keep_their_digits(home, settings, write, name):
     info = add_dataset(home, settings, write(name, text), "a")
     answers = [record["messages"][-1]["content"] for record in open_records(home, info.dataset_id)]
     assert answers == ["1208925819614629174706176", "0.1"]
+
+
+TWICE = '{"instruction": "Ask", "output": "first", "output": "second"}'
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        TWICE,
+        TWICE.replace('"output": "second"', '"output" : "second"'),
+        '{"messages": [{"role": "user", "content": "a", "content": "b"}, {"role": "assistant", "content": "c"}]}',
+        '{"messages": "[{\\"role\\": \\"user\\", \\"role\\": \\"assistant\\", \\"content\\": \\"c\\"}]"}',
+    ],
+)
+@pytest.mark.parametrize("name", ["rows.jsonl", "rows.json"])
+def test_a_record_with_a_key_that_stands_twice_is_left_out_with_its_row(home, settings, write, name, row):
+    good = [json.dumps({key: value, "output": "x"}) for key, value in (("instruction", "How"), ("instruction", "Why"))]
+    if "messages" in row:
+        turns = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
+        good = [json.dumps({"messages": [{**turns[0], "content": text}, turns[1]]}) for text in "xy"]
+    rows = [good[0], row, good[1]]
+    text = "\n".join(rows) if name.endswith("l") else f"[{', '.join(rows)}]"
+    problems = add_dataset(home, settings, write(name, text), "a").problems
+    assert [problem["row"] for problem in problems] == [2]
+    assert "twice" in problems[0]["message"] or '"[{' in row
+
+
+def test_a_key_that_stands_twice_with_one_value_costs_nothing(home, settings, write):
+    row = TWICE.replace("second", "first")
+    info = add_dataset(home, settings, write("rows.jsonl", f"{row}\n{row.replace('Ask', 'Tell')}"), "a")
+    assert info.kept == 2 and info.problems == []
+
+
+def test_a_file_that_is_one_object_with_a_list_twice_is_refused(home, settings, write):
+    text = '{"train": [{"instruction": "a", "output": "b"}], "train": [{"instruction": "c", "output": "d"}]}'
+    with pytest.raises(UserError, match="train twice"):
+        add_dataset(home, settings, write("rows.json", text), "a")

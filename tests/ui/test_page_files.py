@@ -27,7 +27,7 @@ def test_a_first_visit_transfers_at_most_200_kb_of_scripts_and_words(words, file
     """By Brotli, as every browser takes it from this computer and over https. A second visit transfers nothing at all:
     `immutable` files are not even asked for again. What the server says comes with its English text, so said.en.json is
     never fetched (assets/lib/words.js)."""
-    first = [name for name in files.files if name.endswith(".js") or name in [f"words/{each}" for each in words]]
+    first = files.needed() | {f"words/{each}" for each in words}
     assert sum(len(brotli.compress(files.files[name], quality=11)) for name in first) < 200_000
     assert len(files.head().encode()) < 5_000
 
@@ -52,12 +52,19 @@ def test_nothing_else_is_served(path, files, web):
     assert web.get(f"/{files.folder}/{path}").status_code == 404
 
 
-def test_each_script_that_is_imported_is_there_and_fetched_at_once(files):
+def test_each_script_that_is_imported_is_there(files):
     for name, content in files.files.items():
-        for wanted in re.findall(r'(?:from|import) "(\.[^"]+)"', content.decode()):
+        for wanted in re.findall(r"""(?:from |import |import\()"(\.[^"]+)\"""", content.decode()):
             path = (ASSETS / name).parent.joinpath(wanted).resolve().relative_to(ASSETS).as_posix()
             assert path in files.files, f"{name} imports {wanted}"
-            assert f"{files.folder}/{path}" in files.head()
+
+
+def test_what_the_first_panel_needs_is_fetched_at_once_and_other_panels_only_when_they_are_opened(files):
+    head = files.head()
+    assert {"main.js", "lib/api.js", "data/panel.js", "data/numbers.js"} <= files.needed()
+    assert all(f"{files.folder}/{name}" in head for name in files.needed())
+    for panel in ("arena/panel.js", "train/run.js", "evaluate/result.js"):
+        assert panel in files.files and panel not in files.needed() and panel not in head
 
 
 def test_another_content_has_another_address(files, tmp_path):

@@ -3,6 +3,7 @@
 import { heat } from "../lib/chart/heat.js";
 import * as L from "../lib/panel.js";
 import { h, t } from "../lib/panel.js";
+import { changesBox } from "./changes.js";
 import { differences, nameAndNote, nameButton } from "./compared.js";
 import { figures } from "./figures.js";
 import { memoryBars } from "./memory.js";
@@ -119,7 +120,7 @@ const draw = () => {
   L.show(
     parts.main,
     L.notice(error),
-    run ? [stateBox(run), plotBox(run), heatBox(run), samplesBox(run)] : emptyBox(),
+    run ? [stateBox(run), plotBox(run), heatBox(run), changesBox(run.status, ask, draw), samplesBox(run)] : emptyBox(),
     runsBox(),
   );
   L.show(parts.side, run ? [factsBox(run), memoryBox(run)] : null, queueBox(), openerBox());

@@ -54,7 +54,7 @@ class Interpret:
         window, top = _whole("window", window, 1, _MOST_WINDOW), _whole("top", top, 1, _MOST_TOP)
         ids_of_models = [model_id, *([self._beside(model_id, beside)] if beside else [])]
         found, shown, spelt = [], [], None
-        names: dict[int, str] = {}
+        names: dict[str, str] = {}
         for each in ids_of_models:
             with self._use(each) as loaded:
                 ids = self._ids(loaded, prompt, prefix_ids)
@@ -147,9 +147,9 @@ def _texts(loaded: Loaded, ids: list[int]) -> list[dict]:
     return [{key: each[key] for key in keep} for each in token_view(Encoded(ids, ids), loaded.tokenizer, MOST_TOKENS)]
 
 
-def _names(tokenizer, ids: set[int]) -> dict[int, str]:
+def _names(tokenizer, ids: set[int]) -> dict[str, str]:
     known = sorted(ids)
-    return {each["id"]: each["text"] for each in token_view(Encoded(known, known), tokenizer, len(known))}
+    return {str(each["id"]): each["text"] for each in token_view(Encoded(known, known), tokenizer, len(known))}
 
 
 def _baseline(loaded: Loaded) -> int:

@@ -49,6 +49,7 @@ def add_endpoints(services: Services) -> None:
     _add(*evaluate_api.endpoints(services))
     _add(*generate_api.endpoints(services))
     _add(*serving_api.endpoints(services))
+    _add(*interpret_api.owners_endpoints(services))
     _vote_endpoints(services)
     _compare_endpoint(services)
 

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from llmdemo.ui.rights import for_guests
-from llmdemo.ui.services import Services
+from llmdemo.ui.rights import for_guests, for_owners
+from llmdemo.ui.services import Lazy, Services
 
 if TYPE_CHECKING:
     from llmdemo.interpret.service import Interpret
@@ -55,6 +55,36 @@ def endpoints(services: Services) -> tuple[Callable, ...]:
         return _inside(services, model_id).attribute(model_id, prompt, token, method, prefix_ids)
 
     return lens, attribute
+
+
+def owners_endpoints(services: Services) -> tuple[Callable, ...]:
+    """Those that read an owner's runs."""
+    changes = run_changes(services)
+
+    @for_owners
+    def weight_changes(run_id: str, start: int = 0) -> dict:
+        """How far training moved each weight matrix of a finished run: a part that takes some seconds, from the start'th on.
+
+        Returns total, start, next (null after the last part) and matrices [{name, layer, kind, shape, relative (norm of the
+        change by that of the weight before), effective_rank (exp of the entropy of its singular values), sketched, inside
+        (share of the change, squared, in the subspace that GaLore had last), by_chance (that share for a random one)}].
+        """
+        services.require_owner()
+        return changes(run_id, start)
+
+    return (weight_changes,)
+
+
+def run_changes(services: Services) -> Callable[[str, int], dict]:
+    """(run_id, start) → RunChanges.part, made at its first use, as it imports torch."""
+
+    def make():
+        from llmdemo.interpret.run_changes import RunChanges
+
+        return RunChanges(services.home)
+
+    made = Lazy(make)
+    return lambda run_id, start: made.get().part(run_id, start)
 
 
 def for_the_card(services: Services) -> tuple[Callable, ...]:

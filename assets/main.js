@@ -10,6 +10,7 @@ import "./data/panel.js";
 // Each of these is fetched when the first of its islands is on the page, which is when its panel is opened.
 later(["train-form"], () => import("./train/form.js"));
 later(["train-run", "train-side"], () => import("./train/run.js"));
+later(["watch"], () => import("./train/watch.js"));
 later(["push"], () => import("./train/push.js"));
 later(["serving"], () => import("./serving/panel.js"));
 later(["experiments"], () => import("./experiments/panel.js"));

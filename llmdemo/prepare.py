@@ -16,7 +16,7 @@ from llmdemo.models import catalog, scratch
 from llmdemo.models.catalog import ModelEntry
 from llmdemo.models.library import import_library
 from llmdemo.settings import Settings
-from llmdemo.settings.training import TrainConfig, by_loss, data_task, defaults_of
+from llmdemo.settings.training import TrainConfig, by_loss, data_task, defaults_of, rows_of
 from llmdemo.training.checks import check_gpus, check_task
 from llmdemo.training.trackers import require_installed
 
@@ -128,7 +128,8 @@ def predict(home: Home, values: dict, entry: ModelEntry | None = None) -> dict:
     tokens, kept, dataset_id, task = None, 1, values.get("dataset_id") or "none", values.get("task")
     if dataset_id != "none":
         info = data.get_dataset(home, dataset_id)
-        task, tokens, kept = "pretrain" if task == "pretrain" else info.task, info.tokens, info.kept
+        task = task if task and data_task(task) == info.task else info.task
+        tokens, kept = info.tokens, info.kept
     config = TrainConfig.from_dict({**values, "dataset_id": dataset_id, "task": task}).resolved()
     entry = entry or _starts_from(home, config)
     rows, longest, trained, mean = _batch(config, tokens, kept)
@@ -196,6 +197,9 @@ def _batch(config: TrainConfig, tokens: dict | None, kept: int) -> tuple[int, in
     if config.task == "preference":  # two rows a record, measured together
         return 2 * config.batch_size, min(limit, most), min(limit, -(-trained // 2)), min(mean, 2 * limit)
     longest = min(limit, most)
+    if config.task == "grpo":
+        rows, new = rows_of(config), config.max_new_tokens
+        return rows, longest + new, new, min(mean, limit)
     return config.batch_size, longest, min(longest, trained), min(mean, limit)
 
 

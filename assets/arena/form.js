@@ -7,6 +7,8 @@ import { numberInput } from "./number-input.js";
 import { penaltiesAreSet, penaltyFields } from "./penalties.js";
 import { fitFields, RARE, rareFields, showChosen } from "./rare-lanes.js";
 import { partsOf, StepSlider } from "./step-slider.js";
+import { inFormsNames, modelTitle, presets } from "./presets.js";
+import { Turns } from "./turns.js";
 
 const MAIN = ["temperature", "top_k", "top_p", "num_beams", "max_new_tokens", "seed"];
 const COMMON = ["greedy", "top_k", "top_p", "beam", "min_p", "sample"];
@@ -24,7 +26,7 @@ export class Form {
   constructor(hooks, known) {
     this.hooks = hooks;
     this.spec = known.settings;
-    this.turns = [];
+    this.turns = new Turns(() => this.hooks.changed());
     this.inputs = {};
     this.build();
   }
@@ -48,7 +50,6 @@ export class Form {
     this.go = h("button", { type: "button", class: "run", onclick: () => this.hooks.go() }, t("compare"));
     this.modes = new Modes((mode) => this.takeMode(mode));
     this.modes.file.addEventListener("change", () => this.readPrompts());
-    this.history = h("ol", { class: "turns", hidden: true });
     this.presets = h(
       "div",
       { class: "presets", role: "group", "aria-label": t("presets") },
@@ -74,7 +75,7 @@ export class Form {
       "div",
       { class: "form-body" },
       this.modes.element,
-      this.history,
+      this.turns.element,
       h("div", { class: "ask" }, this.prompt, this.go),
       this.presets,
       row,
@@ -253,43 +254,10 @@ export class Form {
     this.followSteps();
   }
 
-  // ---- turns ----
-
-  addTurns(turns) {
-    this.turns.push(...turns);
-    this.drawTurns();
-  }
-  clearTurns() {
-    this.turns = [];
-    this.drawTurns();
-  }
-  drawTurns() {
-    this.history.hidden = !this.turns.length;
-    const item = (turn) =>
-      h("li", { class: turn.role }, h("span", {}, t("role_" + turn.role)), h("p", { dir: "auto" }, turn.content));
-    this.history.replaceChildren(
-      ...this.turns.map(item),
-      h(
-        "li",
-        { class: "clear" },
-        h(
-          "button",
-          {
-            type: "button",
-            class: "quiet",
-            onclick: () => {
-              this.clearTurns();
-              this.hooks.changed();
-            },
-          },
-          t("new_conversation"),
-        ),
-      ),
-    );
-  }
+  // ---- the prompt ----
 
   usePreset(preset) {
-    this.clearTurns();
+    this.turns.set([]);
     this.raw.checked = Boolean(preset.raw);
     this.setSystem(preset.system || undefined);
     this.showMode();
@@ -313,7 +281,7 @@ export class Form {
   promptValue() {
     if (this.raw.checked) return { raw: this.prompt.value };
     const system = this.emptySystem || this.system.value.trim() ? [{ role: "system", content: this.system.value }] : [];
-    return { messages: [...system, ...this.turns, { role: "user", content: this.prompt.value }] };
+    return { messages: [...system, ...this.turns.turns, { role: "user", content: this.prompt.value }] };
   }
 
   settings() {
@@ -355,7 +323,7 @@ export class Form {
   }
 
   setPrompt(value) {
-    this.clearTurns();
+    this.turns.set([]);
     this.raw.checked = value.raw !== undefined && value.raw !== null;
     this.showMode();
     if (this.raw.checked) {
@@ -368,7 +336,7 @@ export class Form {
     const rest = messages.filter((message) => message !== system);
     const last = rest.pop();
     this.prompt.value = last ? last.content : "";
-    this.addTurns(rest);
+    this.turns.set(rest);
   }
 
   /* What is set below "More settings" and changes what is seen must not be hidden. */
@@ -383,18 +351,12 @@ export class Form {
 
   /* An error with this form's names for the settings that it is about, whose fields are marked. */
   named(error) {
-    const about = (text) => Object.keys(this.spec).filter((key) => new RegExp(`\\b${key}\\b`).test(text || ""));
-    const wrong = about(error.message);
-    const rename = (text) =>
-      about(text).reduce(
-        (said, key) => said.replace(new RegExp(`\\b${key}\\b`, "g"), t("set_label_" + key)),
-        text || "",
-      );
+    const [said, wrong] = inFormsNames(error, Object.keys(this.spec));
     for (const [key, input] of Object.entries(this.inputs)) {
       if (wrong.includes(key)) input.setAttribute("aria-invalid", "true");
       else input.removeAttribute("aria-invalid");
     }
-    return { ...error, message: rename(error.message), hint: rename(error.hint) };
+    return said;
   }
 
   running(on) {
@@ -403,12 +365,3 @@ export class Form {
     this.go.classList.toggle("stop", on);
   }
 }
-
-function modelTitle(model) {
-  const kind = model.kind === "run" ? t("kind_tuned") : model.kind === "starter" ? t("kind_starter") : "";
-  return [model.title, kind, model.ready ? "" : model.note].filter(Boolean).join(" · ");
-}
-
-const PRESETS = ["sky", "json", "haiku", "facts", "story"];
-export const presets = () =>
-  PRESETS.map((key) => ({ title: t("preset_" + key), prompt: t("preset_" + key + "_prompt"), raw: key === "story" }));

@@ -1,4 +1,4 @@
-/* The trace: what a comparison has told so far, lane by lane. Adds up events (llmdemo/arena/frames.py lists them),
+/* The trace: what a comparison has told so far, lane by lane. Adds up events (llmdemo/arena/events.py lists them),
  answers "what did this lane say after n steps", and goes to JSON and back. Knows no page. */
 
 const BEAMS = ["beam", "diverse_beam", "stochastic_beam"];

@@ -65,6 +65,10 @@ export const ask = async (server, name, data) => {
   }
 };
 
+/** A name that nobody guesses, for what the page asks for. */
+export const randomId = () =>
+  Array.from(crypto.getRandomValues(new Uint8Array(9)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+
 const bus = new EventTarget();
 
 /** Tells the other parts of the page. @param {string} name @param {any} [detail] */

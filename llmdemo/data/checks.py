@@ -33,6 +33,8 @@ _PATTERNS = {
     r"|\beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.|(?i:\b(?:password|passwd|api[_-]?key|secret[_-]?key)\s*[:=]\s*['\"]?[^\s'\",;]{8,})",
     "email": r"[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+\.[A-Za-z]{2,}",
 }
+PRIVATE = {name: _PATTERNS[name] for name in ("secret", "email")}
+"""What nobody else should read, for who must hide it (masking.py)."""
 _PERMUTATIONS, _BANDS, _SEED = 64, 8, 42
 _SHINGLED = 4000
 _FIXED_LEAST, _FIXED_SHARE = 20, 0.05

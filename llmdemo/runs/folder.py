@@ -1,4 +1,4 @@
-"""A run's folder: a job's, with data.json, note.txt, checkpoints/ and model/. Knows nothing of the queue or of signals."""
+"""A run's folder: a job's, with data.json, note.txt, shown, checkpoints/ and model/. Knows nothing of the queue or of signals."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,18 @@ class RunFolder(JobFolder):
 
     def has_model(self) -> bool:
         return (self.path / "model").is_dir()
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether guests may watch it."""
+        return (self.path / "shown").is_file()
+
+    def show(self, on: bool) -> None:
+        """Lets guests watch the run, or no longer."""
+        if on:
+            write_atomic(self.path / "shown", b"")
+        else:
+            (self.path / "shown").unlink(missing_ok=True)
 
     def own_note(self) -> str:
         """What somebody wrote of the run; "" where nobody did."""

@@ -45,7 +45,12 @@ class Runs(JobsOfKind):
         folder = RunFolder(self.jobs.home.runs / status["job_id"])
         known = run_status(status, folder.has_model)
         problem = [said] if (said := self._problem(folder)) else []
-        more = {"size_bytes": self.jobs.size(status), "note": folder.own_note(), "notes": [*problem, *known["notes"]]}
+        more = {
+            "size_bytes": self.jobs.size(status),
+            "note": folder.own_note(),
+            "shown": folder.is_shown,
+            "notes": [*problem, *known["notes"]],
+        }
         return known | more
 
     def _problem(self, folder: RunFolder) -> str:
@@ -76,6 +81,10 @@ class Runs(JobsOfKind):
     def annotate(self, run_id: str, note: str) -> None:
         """Keeps what somebody wrote of the run, at most 2,000 characters (else UserError); "" takes it away."""
         self._folder(self.own(run_id)).annotate(note)
+
+    def show(self, run_id: str, on: bool) -> None:
+        """Lets guests watch the run (see ui/watch_panel.py), or no longer."""
+        self._folder(self.own(run_id)).show(on)
 
     def differences(self, run_ids: list[str]) -> dict[str, dict]:
         """{setting: {run_id: its value}} of those settings in which these runs differ; see differences.py."""
@@ -121,6 +130,11 @@ class Runs(JobsOfKind):
         """What the model wrote as it learned: [{prompt, expected, outputs: [{step, text}]}]."""
         with self._digest(run_id) as known:
             return known.samples()
+
+    def rounds(self, run_id: str) -> list[dict]:
+        """Answers that were drawn to learn from: [{step, prompt, expected, answers: [{text, reward}]}]."""
+        with self._digest(run_id) as known:
+            return known.rounds()
 
     def refreshes(self, run_id: str) -> dict:
         """GaLore's refreshes as a matrix: {layers: [name], steps: [int], energy, overlap: [[float | None]]}."""

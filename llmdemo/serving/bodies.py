@@ -72,7 +72,8 @@ class Sampling(Body):
 
     service_tier: str | None = None
     store: bool | None = None
-    """service_tier is not looked at; store must not be true, as nothing is kept."""
+    """service_tier is not looked at. store: false keeps a request's texts from being kept where an owner keeps texts;
+    true is refused where nothing is kept."""
 
     def stops(self) -> tuple[str, ...]:
         """The stop sequences, as many as there are."""
@@ -131,14 +132,32 @@ class ClassificationBody(Body):
     input: _Text | Annotated[list[_Text], Field(min_length=1, max_length=MOST_TEXTS)]
 
 
-BodyT = TypeVar("BodyT", bound=Body)
+class FeedbackBody(BaseModel):
+    """POST /v1/feedback"""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    id: Annotated[str, Field(min_length=1, max_length=200)]
+    """Of the answer: its id."""
+    index: Annotated[int, Field(ge=0, le=1_000)] = 0
+    """Which of its choices, or of a classifier's texts."""
+    thumb: Literal["up", "down"] | None = None
+    correction: Annotated[str, Field(min_length=1, max_length=100_000)] | None = None
+    """How the answer should have been."""
+    label: Annotated[str, Field(min_length=1, max_length=1_000)] | None = None
+    """A classifier's text belongs to this class, as is known by now."""
+
+
+BodyT = TypeVar("BodyT", bound=BaseModel)
 
 
 def checked(kind: type[BodyT], value: Any) -> BodyT:
     """`value`, a body's JSON, as `kind`. Raises ApiError 400 that names the parameter, what it is and what is valid."""
     if not isinstance(value, dict):
         raise ApiError(
-            400, f"The body is {_shown(value)}. It must be a JSON object with the key model.", "invalid_type"
+            400,
+            f"The body is {_shown(value)}. It must be a JSON object with the key {next(iter(kind.model_fields))}.",
+            "invalid_type",
         )
     try:
         return kind.model_validate(value)
@@ -146,7 +165,7 @@ def checked(kind: type[BodyT], value: Any) -> BodyT:
         raise _explained(kind, error) from None
 
 
-def _explained(kind: type[Body], error: ValidationError) -> ApiError:
+def _explained(kind: type[BaseModel], error: ValidationError) -> ApiError:
     first = error.errors(include_url=False, include_context=False)[0]
     path = [str(part) for part in first["loc"] if not str(part).startswith(("constrained-", "list[", "str", "dict["))]
     param = ".".join(path)[:_MOST_SHOWN] or None

@@ -91,6 +91,7 @@ class Generation:
         self._gone = threading.Event()
         self.timing = Timing(time.monotonic())
         self.error: ApiError | None = None
+        self._texts: dict[tuple[int, int], list[str]] = {}
         self.ticket = slots.enter()
         self._loop = asyncio.get_running_loop()
         threading.Thread(target=self._work, name="serving", daemon=True).start()
@@ -110,6 +111,10 @@ class Generation:
                 raise event
             yield event
 
+    def answers(self, prompt: int = 0) -> list[str]:
+        """The texts of a prompt's answers, in the order of their index, as far as they have come."""
+        return ["".join(parts) for (number, _), parts in sorted(self._texts.items()) if number == prompt]
+
     @property
     def was_left(self) -> bool:
         """Whether nobody read it to its end."""
@@ -124,6 +129,8 @@ class Generation:
                     return
             for number, request in enumerate(self._requests):
                 for event in self._one(request):
+                    for piece in event.get("pieces", ()):
+                        self._texts.setdefault((number, piece.index), []).append(piece.text)
                     self._put({**event, "prompt": number})
         except ApiError as error:
             self.error = error

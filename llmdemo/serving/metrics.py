@@ -17,7 +17,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from llmdemo.serving.registry import Served
 
 if TYPE_CHECKING:
-    from llmdemo.serving.generation import Generation
+    from llmdemo.serving.errors import ApiError
+    from llmdemo.serving.generation import Generation, Timing
 
 MOST_RECORDS = 20_000
 """The last so many requests are remembered one by one, for percentiles; Prometheus' counters count all since the start."""
@@ -35,7 +36,8 @@ class Record:
     name: str
     model_id: str
     outcome: str
-    """answered, left (by its reader), refused (the caller's mistake) or failed (ours)."""
+    """answered, left (by its reader), refused (the caller's mistake), failed (ours), or shadow: answered a second time by
+    the model on trial, which no caller sees."""
     code: str = ""
     """Of a refusal or failure: ApiError.code."""
     prompt_tokens: int = 0
@@ -59,15 +61,19 @@ class Metrics:
 
     def finished(self, served: Served, generation: "Generation") -> None:
         """A generation has ended, in whatever way."""
-        timing, error = generation.timing, generation.error
+        error = generation.error
         outcome = "answered" if error is None else "failed" if error.status >= 500 else "refused"
+        self.timed(served, "left" if generation.was_left else outcome, generation.timing, error)
+
+    def timed(self, served: Served, outcome: str, timing: "Timing", error: "ApiError | None") -> None:
+        """A request has ended in this way, with these times."""
         ended = timing.ended or time.monotonic()
         self.add(
             Record(
                 time.time(),
                 served.name,
                 served.model_id,
-                "left" if generation.was_left else outcome,
+                outcome,
                 error.code if error else "",
                 timing.prompt_tokens,
                 timing.tokens,
@@ -85,6 +91,10 @@ class Metrics:
         with self._lock:
             self._records.append(record)
         self._series.add(record)
+
+    def opinion(self, name: str, model_id: str, thumb: str) -> None:
+        """Somebody found an answer good (up) or bad (down)."""
+        self._series.thumbs.labels(name, model_id, thumb).inc()
 
     def prometheus(self) -> bytes:
         """All since the app's start in Prometheus' text format."""
@@ -107,7 +117,7 @@ class Metrics:
 
 
 def _summed(name: str, model_id: str, records: list[Record]) -> dict[str, Any]:
-    answered = [record for record in records if record.outcome in ("answered", "left")]
+    answered = [record for record in records if record.outcome in ("answered", "left", "shadow")]
     return {
         "name": name,
         "model_id": model_id,
@@ -147,6 +157,7 @@ class _Series:
         self._each = Histogram(
             "llmdemo_token_seconds", "A token after the first", model, registry=registry, buckets=_SECONDS_A_TOKEN
         )
+        self.thumbs = Counter("llmdemo_thumbs", "Opinions of answers", (*model, "thumb"), registry=registry)
         Gauge("llmdemo_running", "Requests that are being answered", registry=registry).set_function(running)
         Gauge("llmdemo_queued", "Requests that wait", registry=registry).set_function(queued)
 

@@ -3,12 +3,15 @@
 from functools import cache
 from typing import Any
 
-from llmdemo.serving.bodies import Body, ChatBody, ClassificationBody, CompletionBody
+from pydantic import BaseModel
 
-POSTS: dict[str, type[Body]] = {
+from llmdemo.serving.bodies import ChatBody, ClassificationBody, CompletionBody, FeedbackBody
+
+POSTS: dict[str, type[BaseModel]] = {
     "/v1/chat/completions": ChatBody,
     "/v1/completions": CompletionBody,
     "/v1/classifications": ClassificationBody,
+    "/v1/feedback": FeedbackBody,
 }
 
 

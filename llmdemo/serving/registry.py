@@ -6,6 +6,7 @@ Knows no models and no keys: a name, an id, a lane.
 import logging
 import re
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,10 @@ class Served:
     """How it decodes unless a request says otherwise: {"strategy": …, and settings}; {} for a classifier."""
     created: float
     """When it was served under this name, in seconds since 1970."""
+    trial: dict[str, Any] | None = None
+    """The model on trial beside it, see trials.py: {"model_id", "mode", "share", "since"}."""
+    before: str = ""
+    """The model that was served under this name until another took its place; what a roll-back brings again."""
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -43,10 +48,14 @@ class Registry:
 
     def put(self, name: str, model_id: str, lane: dict[str, Any]) -> Served:
         """Serves a model under a name, in place of what was served under it before. Raises UserError."""
-        served = Served(checked_name(name), model_id, lane, round(time.time(), 3))
+        name = checked_name(name)
         self._file.parent.mkdir(parents=True, exist_ok=True)
         with store.locked(self._file.with_suffix(".lock")):
-            known = {**self.all(), served.name: served}
+            known = self.all()
+            earlier = known.get(name)
+            before = "" if earlier is None else earlier.before if earlier.model_id == model_id else earlier.model_id
+            served = Served(name, model_id, lane, round(time.time(), 3), None, before)
+            known = {**known, name: served}
             if len(known) > MOST_SERVED:
                 raise UserError("err_served_many", most=MOST_SERVED)
             self._write(known)
@@ -60,6 +69,18 @@ class Registry:
             if known.pop(str(name), None) is None:
                 raise UserError("err_served_none", name=repr(str(name)[:80]))
             self._write(known)
+
+    def change(self, name: str, change: Callable[[Served], Served]) -> Served:
+        """Puts `change(served)` in the place of what is served under this name. Raises UserError where nothing is, and what
+        `change` raises."""
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        with store.locked(self._file.with_suffix(".lock")):
+            known = self.all()
+            if str(name) not in known:
+                raise UserError("err_served_none", name=repr(str(name)[:80]))
+            known[str(name)] = changed = change(known[str(name)])
+            self._write(known)
+            return changed
 
     def all(self) -> dict[str, Served]:
         """The served models by name, the oldest first. A damaged file serves nothing, and the log says so."""

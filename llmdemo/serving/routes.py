@@ -21,7 +21,7 @@ from starlette.routing import Route
 from llmdemo.access.api_keys import ApiKey
 from llmdemo.access.json_body import Bounds, Refused, parsed
 from llmdemo.access.rate_limits import Rates
-from llmdemo.serving.bodies import ChatBody, ClassificationBody, CompletionBody, checked
+from llmdemo.serving.bodies import ChatBody, ClassificationBody, CompletionBody, FeedbackBody, checked
 from llmdemo.serving.errors import ApiError
 from llmdemo.serving.generation import Generation
 from llmdemo.serving.openapi import document
@@ -52,6 +52,7 @@ def routes(
         Route("/v1/chat/completions", api.guarded(api.chat), methods=["POST"]),
         Route("/v1/completions", api.guarded(api.completions), methods=["POST"]),
         Route("/v1/classifications", api.guarded(api.classifications), methods=["POST"]),
+        Route("/v1/feedback", api.guarded(api.feedback), methods=["POST"]),
         Route("/v1/openapi.json", api.guarded(api.openapi), methods=["GET"]),
         Route("/metrics", api.metrics, methods=["GET"]),
         Route("/v1/{rest:path}", api.nothing, methods=["GET", "POST", "PUT", "PATCH", "DELETE"]),
@@ -85,7 +86,7 @@ class _Api:
 
     async def nothing(self, request: Request) -> Response:
         """Any other path below /v1/."""
-        known = "GET /v1/models, POST /v1/chat/completions, /v1/completions, /v1/classifications"
+        known = "GET /v1/models, POST /v1/chat/completions, /v1/completions, /v1/classifications, /v1/feedback"
         return refusal(
             ApiError(404, f"There is no {request.method} {request.url.path[:80]} here, but {known}.", "unknown_url")
         )
@@ -127,7 +128,7 @@ class _Api:
     async def classifications(self, request: Request, key: ApiKey) -> Response:
         body = checked(ClassificationBody, await _json(request))
         texts = [body.input] if isinstance(body.input, str) else body.input
-        served, labels, shares, tokens = await run_in_threadpool(self._serving.classify, key, body.model, texts)
+        id_, labels, shares, tokens = await run_in_threadpool(self._serving.classify, key, body, texts)
         rows = [
             {
                 "index": index,
@@ -138,8 +139,14 @@ class _Api:
             }
             for index, row in enumerate(shares)
         ]
-        told = {"object": "list", "model": body.model, "data": rows, "usage": usage_of(tokens, 0)}
+        told = {"id": id_, "object": "list", "model": body.model, "data": rows, "usage": usage_of(tokens, 0)}
         return JSONResponse(told)
+
+    async def feedback(self, request: Request, key: ApiKey) -> Response:
+        """A thumb, a correction, a label that came later: of an answer, by its id."""
+        body = checked(FeedbackBody, await _json(request))
+        text = await run_in_threadpool(self._serving.opinion, key, body)
+        return JSONResponse({"id": body.id, "object": "feedback", "index": body.index, "model": text.name})
 
     async def _answer(self, request: Request, key: ApiKey, body: ChatBody | CompletionBody) -> Response:
         try:

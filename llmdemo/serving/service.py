@@ -6,6 +6,7 @@ Knows no HTTP and no page. Made at the start of the app; the arena, which import
 import functools
 import secrets
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,14 +16,26 @@ from llmdemo.core.errors import UserError
 from llmdemo.core.spaces import on_zero_gpu
 from llmdemo.core.store import Home
 from llmdemo.models import catalog
-from llmdemo.serving import lanes
-from llmdemo.serving.bodies import MOST_COMPLETION_LOGPROBS, MOST_TOP_LOGPROBS, ChatBody, CompletionBody, Sampling
+from llmdemo.serving import lanes, trials
+from llmdemo.serving.bodies import (
+    MOST_COMPLETION_LOGPROBS,
+    MOST_TOP_LOGPROBS,
+    ChatBody,
+    ClassificationBody,
+    CompletionBody,
+    FeedbackBody,
+    Sampling,
+)
 from llmdemo.serving.errors import ApiError, of_user_error
-from llmdemo.serving.generation import Generation, Slots
+from llmdemo.serving.feedback import Feedback
+from llmdemo.serving.generation import Generation, Slots, Timing
+from llmdemo.serving.kept import CHAT, CLASSIFY, Kept, Text
 from llmdemo.serving.metrics import Metrics
 from llmdemo.serving.prompts import plain_messages, refuse_unsupported
 from llmdemo.serving.registry import Registry, Served, checked_name
 from llmdemo.serving.responses import Shape
+from llmdemo.serving.shadow import Again, Shadow
+from llmdemo.serving.side_by_side import side_by_side
 from llmdemo.serving.surprise import Surprise
 from llmdemo.settings import Settings
 from llmdemo.settings.schema import show
@@ -41,6 +54,10 @@ class Asked:
     shape: Shape
     number: int
     """Answers to each prompt."""
+    keep: bool = False
+    """Whether its texts may be kept, where an owner has turned that on."""
+    shadow: Callable[[], Any] | None = None
+    """Makes the arena's request for the model on trial, where it answers unseen."""
 
 
 class Serving:
@@ -53,6 +70,9 @@ class Serving:
         self.slots = Slots(settings.max_serving, settings.max_serving_waiting)
         self.metrics = Metrics(lambda: self.slots.running, lambda: self.slots.queued)
         self._warming: list[threading.Thread] = []
+        self.kept = Kept(home.serving)
+        self.feedback = Feedback(self.kept)
+        self.shadow = Shadow(arena, lambda: self.slots.running > 0, self._shadowed)
         self.surprise = Surprise(lambda model_id, prompt, most: self._arena().surprise(model_id, prompt, most))
 
     # ---- what owners do ----
@@ -73,22 +93,54 @@ class Serving:
         if lane and not entry.writes:
             raise UserError("err_serve_no_lane", title=entry.title)
         served = self.registry.put(name, entry.id, found)
-        if entry.writes:
-            thread = threading.Thread(target=self._warm, args=(entry.id,), name="warm-served", daemon=True)
-            self._warming = [*(each for each in self._warming if each.is_alive()), thread]
-            thread.start()
+        self._warm_in_background(entry)
         return served
 
     def join(self) -> None:
-        """Waits until served models are loaded and the prompts of requests measured: nothing goes on in the background.
-        For tests, which make models of their own while transformers can make one at a time only."""
+        """Waits until served models are loaded, the prompts of requests measured and models on trial have answered: nothing
+        goes on in the background. For tests, which make models of their own while transformers can make one at a time."""
         for thread in self._warming:
             thread.join()
+        self.shadow.join()
         self.surprise.join()
 
     def unserve(self, name: str) -> None:
         """Requests that have begun are answered to their end; later ones are told that there is no such model."""
         self.registry.remove(name)
+
+    def begin_trial(self, name: str, model_id: str, mode: str = trials.SHARE, share: float = 0.5) -> Served:
+        """Puts a second model beside a served one (trials.py). Raises UserError for what does not go together."""
+        entry = catalog.resolve(self._home, model_id)
+
+        def begun(served: Served) -> Served:
+            now = catalog.resolve(self._home, served.model_id)
+            if entry.writes != now.writes or entry.task == "encode":
+                raise UserError("err_trial_task", title=entry.title, name=served.name)
+            return trials.begun(served, entry.id, mode, share)
+
+        served = self.registry.change(name, begun)
+        self._warm_in_background(entry)
+        return served
+
+    def promote(self, name: str) -> Served:
+        """The model on trial takes the name; requests that have begun end with what they began with. Raises UserError."""
+        return self.registry.change(name, trials.promoted)
+
+    def end_trial(self, name: str) -> Served:
+        """What is served goes on alone. Raises UserError where nothing was on trial."""
+        return self.registry.change(name, trials.ended)
+
+    def roll_back(self, name: str) -> Served:
+        """The model that had the name before has it again. Raises UserError where there was none, or it is gone."""
+
+        def back(served: Served) -> Served:
+            changed = trials.rolled_back(served)
+            catalog.resolve(self._home, changed.model_id)
+            return changed
+
+        served = self.registry.change(name, back)
+        self._warm_in_background(catalog.resolve(self._home, served.model_id))
+        return served
 
     def create_key(self, name: str, models: Sequence[str], requests_per_minute: int | None, monitor: bool) -> dict:
         """The key, shown this once: {key_id, key, …}. `models` must be served; empty: all. Raises UserError."""
@@ -110,9 +162,26 @@ class Serving:
         }
 
     def figures(self, since: float = 0.0) -> list[dict[str, Any]]:
-        """metrics.summary of each model version, with `drift` of what it is asked (drift.py)."""
-        told = self.metrics.summary(since)
-        return [{**one, "drift": self.surprise.drift(one["name"], one["model_id"]).to_dict()} for one in told]
+        """metrics.summary of each model version, with `drift` of what it is asked (drift.py) and its `opinions`."""
+        told, opinions = self.metrics.summary(since), self.kept.opinions(since)
+        return [
+            {
+                **one,
+                "drift": self.surprise.drift(one["name"], one["model_id"]).to_dict(),
+                "opinions": opinions.get((one["name"], one["model_id"])),
+            }
+            for one in told
+        ]
+
+    def comparison(self, served: Served, figures: list[dict[str, Any]]) -> dict[str, Any] | None:
+        """side_by_side of what is served and the model on trial, with that one's title; None without a trial."""
+        if served.trial is None:
+            return None
+        by_model = {one["model_id"]: one for one in figures if one["name"] == served.name}
+        now, beside = served.model_id, served.trial["model_id"]
+        picks = self.kept.picks(served.name, now, beside)
+        title = self._state(trials.on_trial(served))["title"]
+        return {"title": title, **served.trial, **side_by_side(by_model.get(now), by_model.get(beside), picks)}
 
     # ---- what requests do ----
 
@@ -145,13 +214,14 @@ class Serving:
 
     def prepare(self, key: ApiKey, body: ChatBody | CompletionBody) -> Asked:
         """Checks what is asked. Reads files and tokenizes: not for an event loop. Raises ApiError."""
-        served, suffix = self.served(key, body.model)
+        named, suffix = self.served(key, body.model)
+        served = trials.version_for(named, body.user)
         entry = self.entry(served)
         if not entry.writes:
             raise ApiError(
                 400, f"{served.name!r} is a classifier. Ask POST /v1/classifications.", "wrong_endpoint", "model"
             )
-        refuse_unsupported(body)
+        refuse_unsupported(body, self.kept.keeping().on)
         number, top = body.n or 1, _top_logprobs(body)
         if number > self._settings.max_lanes:
             raise ApiError(
@@ -162,7 +232,12 @@ class Serving:
             )
         seed = secrets.randbelow(_MOST_SEED) if body.seed is None else body.seed % _SEEDS
         requests = self._requests(served, entry, suffix, body, seed, top)
-        return Asked(served, requests, Shape(isinstance(body, ChatBody), body.model, seed, top is not None), number)
+        shape = Shape(isinstance(body, ChatBody), body.model, seed, top is not None)
+        shadow = None
+        if named.trial and named.trial["mode"] == trials.SHADOW:
+            other = trials.on_trial(named)
+            shadow = lambda: self._requests(other, self.entry(other), suffix, body, seed, None)[0]  # noqa: E731
+        return Asked(served, requests, shape, number, body.store is not False, shadow)
 
     def start(self, asked: Asked) -> Generation:
         """Starts answering. Call it in the event loop that reads. Raises ApiError 429 when too many wait already."""
@@ -171,6 +246,8 @@ class Serving:
             self.metrics.finished(asked.served, generation)
             if generation.error is None:
                 self.surprise.note(asked.served, asked.requests[0].prompt)
+                if not generation.was_left:
+                    self._answered(asked, generation)
 
         return Generation(self._arena(), asked.requests, self.slots, finished)
 
@@ -180,19 +257,60 @@ class Serving:
         known = (served.name, served.model_id) if served else ("", "")
         self.metrics.refused(*known, error.code, error.status >= 500)
 
-    def classify(self, key: ApiKey, asked: str, texts: list[str]) -> tuple[Served, list[str], list[list[float]], int]:
-        """(the model, its labels, a probability a label for each text, tokens read). Blocks. Raises ApiError."""
-        served, suffix = self.served(key, asked)
+    def opinion(self, key: ApiKey, body: FeedbackBody) -> Text:
+        """Takes what somebody says of an answer; what it is about. Raises ApiError."""
+        text = self.feedback.take(body, key.opens)
+        if body.thumb:
+            self.metrics.opinion(text.name, text.model_id, body.thumb)
+        return text
+
+    def classify(
+        self, key: ApiKey, body: ClassificationBody, texts: list[str]
+    ) -> tuple[str, list[str], list[list[float]], int]:
+        """(id, labels, a probability a label for each text, tokens read). Blocks. Raises ApiError."""
+        named, suffix = self.served(key, body.model)
+        served = trials.version_for(named, body.user)
         entry = self.entry(served)
         if entry.task != "classify" or suffix is not None:
             raise ApiError(
-                400, f"{asked[:80]!r} is no classifier. Ask POST /v1/chat/completions.", "wrong_endpoint", "model"
+                400, f"{body.model[:80]!r} is no classifier. Ask POST /v1/chat/completions.", "wrong_endpoint", "model"
             )
+        timing = Timing(time.monotonic())
         try:
             labels, shares, tokens = self._classifiers().classify(entry.id, texts)
         except UserError as error:
-            raise of_user_error(error, param="input") from None
-        return served, labels, shares, tokens
+            problem = of_user_error(error, param="input")
+            self.refused(body.model, problem)
+            raise problem from None
+        timing.began, timing.ended, timing.prompt_tokens = timing.asked, time.monotonic(), tokens
+        self.metrics.timed(served, "answered", timing, None)
+        id_ = "classify-" + secrets.token_hex(12)
+        for place, (text, row) in enumerate(zip(texts, shares, strict=True)):
+            best = labels[max(range(len(row)), key=row.__getitem__)]
+            self.feedback.answered(Text(id_, place, served.name, served.model_id, CLASSIFY, text, [best]))
+        return id_, labels, shares, tokens
+
+    def _answered(self, asked: Asked, generation: Generation) -> None:
+        """A generation was read to its end: remembered for opinions, kept where that is on, and answered once more."""
+        id_, prompt = asked.shape.common["id"], asked.requests[0].prompt
+        whole = prompt.raw is None
+        turns = [dict(turn) for turn in prompt.messages] if whole else ""
+        count = len(asked.requests)
+        answers = [text for number in range(count) for text in generation.answers(number)]
+        served = asked.served
+        self.feedback.answered(
+            Text(id_, 0, served.name, served.model_id, CHAT, turns, answers), keep=whole and asked.keep
+        )
+        if asked.shadow is not None:
+            trial = self.registry.all().get(served.name, served).trial
+            if trial is not None:
+                self.shadow.note(Again(id_, replace(served, model_id=trial["model_id"]), asked.shadow))
+
+    def _shadowed(self, again: Again, answer: str | None, timing: Timing, error: ApiError | None) -> None:
+        outcome = "shadow" if error is None else "failed" if error.status >= 500 else "refused"
+        self.metrics.timed(again.served, outcome, timing, error)
+        if answer is not None:
+            self.kept.add_beside(again.id, again.served.model_id, answer)
 
     def _requests(
         self, served: Served, entry: catalog.ModelEntry, suffix: dict | None, body: Sampling, seed: int, top: int | None
@@ -214,6 +332,12 @@ class Serving:
             return found
         except UserError as error:
             raise of_user_error(error) from None
+
+    def _warm_in_background(self, entry: catalog.ModelEntry) -> None:
+        if entry.writes:
+            thread = threading.Thread(target=self._warm, args=(entry.id,), name="warm-served", daemon=True)
+            self._warming = [*(each for each in self._warming if each.is_alive()), thread]
+            thread.start()
 
     def _warm(self, model_id: str) -> None:
         try:

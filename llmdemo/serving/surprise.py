@@ -33,6 +33,7 @@ class Surprise:
         self._drifts: dict[tuple[str, str], Drift] = {}
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
+        self._joining = False
 
     def note(self, served: Served, prompt: Any) -> None:
         """A request with this prompt was answered; returns at once."""
@@ -51,8 +52,12 @@ class Surprise:
             return self._drifts.setdefault((name, model_id), Drift())
 
     def join(self) -> None:
-        """Waits until all that was noted is measured, or was left out. For tests."""
-        self._waiting.join()
+        """Returns once all that was noted is measured, or left out where its model is not at hand right now. For tests."""
+        self._joining = True
+        try:
+            self._waiting.join()
+        finally:
+            self._joining = False
 
     def _work(self) -> None:
         while True:
@@ -74,6 +79,6 @@ class Surprise:
                 if self.drift(*key).add(surprise) and self.drift(*key).to_dict()["seen"] == self.drift(*key).alarm_at:
                     log.warning("%s is asked other things than before: %s", key[0], self.drift(*key).to_dict())
                 return
-            if time.monotonic() > until:
+            if self._joining or time.monotonic() > until:
                 return
             time.sleep(0.2)

@@ -154,6 +154,8 @@ def _laid_out(
     head, copied = _head_values(model), _embedding_values(model)
     inputs: Any = model.get_input_embeddings()
     logits = _logits_bytes(inputs.weight.shape[0], batch)
+    if config.task == "grpo":  # the trained weights as they were, which KL is measured against (objectives/policy.py)
+        weights += sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
     return _Parts(weights, size, _sizes(model, config), head, copied, activations, one_layer, logits, rough)
 
 

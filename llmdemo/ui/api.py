@@ -23,11 +23,14 @@ from llmdemo.settings.training import TrainConfig
 from llmdemo.ui import (
     authentication,
     bridge,
+    circle_api,
     evaluate_api,
     experiments_api,
     generate_api,
     interpret_api,
+    maps_api,
     models_api,
+    selection_api,
     serving_api,
     votes_api,
 )
@@ -48,8 +51,11 @@ def add_endpoints(services: Services) -> None:
     _add(*experiments_api.endpoints(services))
     _add(*evaluate_api.endpoints(services))
     _add(*generate_api.endpoints(services))
+    _add(*maps_api.endpoints(services))
+    _add(*selection_api.endpoints(services))
     _add(*serving_api.endpoints(services))
     _add(*interpret_api.owners_endpoints(services))
+    _add(*circle_api.endpoints(services))
     _vote_endpoints(services)
     _compare_endpoint(services)
 

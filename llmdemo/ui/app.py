@@ -25,6 +25,7 @@ from llmdemo.ui import (
     shell,
     train_panel,
     votes_panel,
+    watch_panel,
     words,
 )
 from llmdemo.ui.fair_queue import FairQueue
@@ -52,6 +53,7 @@ def build(services: Services) -> gr.Blocks:
     if services.access.has_guests and services.access.has_owners:
         _guest_page(services, page)
     votes_panel.build_page(services, page)
+    watch_panel.build_page(services, page)
     rights.close_to_guests(page)
     FairQueue.install(page, services.settings, services.sessions, reserve=services.access.has_owners)
     settings = services.settings
@@ -107,7 +109,7 @@ def launch_options(services: Services) -> dict:
         "max_file_size": services.settings.max_upload_bytes,
         "allowed_paths": [],
         "blocked_paths": _closed_paths(services.home),
-        "app_kwargs": {**server, "routes": [files.route(), *server["routes"]]},
+        "app_kwargs": {**server, "routes": [files.route(), services.streams.route(), *server["routes"]]},
         "ssr_mode": False,
         "pwa": False,
         "quiet": True,

@@ -23,11 +23,13 @@ from llmdemo.ui.sign_in_page import sign_in_page
 
 VOTE_PAGE = "vote"
 """The path of the page on which participants of a blind vote see its pairs."""
+WATCH_PAGE = "watch"
+"""The path of the page on which guests watch a run that its owner shows."""
 GUEST_PAGE = "arena"
 """The path of the page that guests are led to from the app's own address; see app.py."""
 _SCRIPTS_FIRST = "config"
 """What gradio_client asks for first; it keeps the cookie that it gets there."""
-_GIVE_COOKIES = (GUEST_PAGE, VOTE_PAGE, _SCRIPTS_FIRST)
+_GIVE_COOKIES = (GUEST_PAGE, VOTE_PAGE, WATCH_PAGE, _SCRIPTS_FIRST)
 """Where a guest gets a cookie, besides the app's own address."""
 VISITOR = "llmdemo.visitor"
 """Where a request's scope holds its Visitor."""

@@ -186,7 +186,7 @@ class FairQueue(Queue):
                 task.add_done_callback(self._asyncio_tasks.discard)
 
     def _unread_since(self, event: Event) -> float:
-        names = {event._id, event.session_hash}
+        names = {event._id, event.session_hash, _run_id(event.data) or event._id}
         return max(event.enqueue_time, *map(self._sessions.unread_since, names))
 
     async def _drop(self, event: Event) -> None:
@@ -205,9 +205,12 @@ class FairQueue(Queue):
 
     def standing(self, run_id: str) -> dict:
         """Of the page's event that carries this run_id: {"place", "waiting"} while it waits, 1 being the next;
-        {"refused": why} when there was no room for it; {} when it runs, has ended, or is unknown."""
+        {"running": True} while it runs; {"refused": why} when there was no room for it; {} when it has ended or is
+        unknown."""
         if run_id in self._refused:
             return {"refused": self._refused[run_id]}
+        if any(_run_id(event.data) == run_id for event in self._running()):
+            return {"running": True}
         for waiting in self.event_queue_per_concurrency_id.values():
             for place, event in enumerate(waiting.queue, 1):
                 if _run_id(event.data) == run_id:
@@ -279,6 +282,12 @@ def standing(run_id: str) -> dict:
     """Inside a handler: FairQueue.standing of this page's queue."""
     blocks = LocalContext.blocks.get(None)
     return blocks._queue.standing(run_id) if blocks and isinstance(blocks._queue, FairQueue) else {}
+
+
+def standing_in(app, run_id: str) -> dict:
+    """FairQueue.standing in the queue of Gradio's app."""
+    queue = app.get_blocks()._queue
+    return queue.standing(run_id) if isinstance(queue, FairQueue) else {}
 
 
 def _run_id(body) -> str:

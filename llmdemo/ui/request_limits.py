@@ -30,6 +30,7 @@ from llmdemo.settings import Settings
 from llmdemo.ui import request_body
 from llmdemo.ui.authentication import VISITOR
 from llmdemo.ui.bounded_log import say
+from llmdemo.ui.event_streams import PREFIX
 
 _POLICY = "; ".join(
     (
@@ -67,6 +68,7 @@ _CLOSED = re.compile(
 """Parts of Gradio that write files, tell of other visitors or run programs, and that this page has no use for."""
 _FILES = re.compile(r"^(?:/page-[0-9a-f]+/|/assets/|/static/|/svelte/|/theme\.css|/favicon|/robots|/manifest)")
 _STREAM = re.compile(r"/gradio_api/(?:heartbeat/([^/]+)|call/(?:v2/)?[^/]+/([^/]+))$")
+_OWN_STREAM = re.compile(f"{PREFIX}([^/]+)$")
 _NOT_YOURS = "This session is not yours, or is over. Load the page again."
 _MISUNDERSTOOD = (
     *(KeyError, IndexError, TypeError, ValueError, AttributeError, AssertionError, RecursionError),
@@ -170,11 +172,11 @@ class RequestLimits:
         kind, name = stream_of(scope)
         if not kind or scope["method"] != "GET":
             return await self._app(scope, receive, send)
+        if kind in ("heartbeat", "stream") and not self._sessions.claim(name, who):
+            raise Refused(403, _NOT_YOURS)
         if kind == "heartbeat":
-            if not self._sessions.claim(name, who):
-                raise Refused(403, _NOT_YOURS)
             return await self._app(scope, receive, send)
-        if self._sessions.whose(name) != who:
+        if kind != "stream" and self._sessions.whose(name) != who:
             if kind == "event":
                 raise Refused(404, "There is no such event of yours. Call the endpoint again.")
             return await _session_not_found(send)
@@ -288,11 +290,14 @@ class RequestLimits:
 
 
 def stream_of(scope) -> tuple[str, str]:
-    """("session", its hash), ("event", its id) or ("heartbeat", a session's hash) of a GET that streams; ("", "")."""
+    """("session", its hash), ("event", its id), ("heartbeat", a session's hash) or ("stream", the name of one of ours) of
+    a GET that streams; ("", "")."""
     path = scope["path"].rstrip("/")
     if path.endswith("/queue/data"):
         asked = parse_qs(scope.get("query_string", b"").decode("latin-1"), max_num_fields=20)
         return "session", asked.get("session_hash", [""])[-1]
+    if found := _OWN_STREAM.search(path):
+        return "stream", found[1]
     if found := _STREAM.search(path):
         return ("heartbeat" if found[1] else "event"), found[1] or found[2]
     return "", ""

@@ -7,8 +7,8 @@ from llmdemo.core.errors import UserError
 from llmdemo.data import get_dataset
 from llmdemo.models import catalog
 from llmdemo.settings.schema import describe
-from llmdemo.settings.training import METHODS, TASKS, TrainConfig
-from llmdemo.ui import samples
+from llmdemo.settings.training import METHODS, TASKS, TrainConfig, data_task
+from llmdemo.ui import authentication, samples
 from llmdemo.ui.interpret_api import run_changes
 from llmdemo.ui.rights import for_owners
 from llmdemo.ui.services import Services
@@ -43,6 +43,7 @@ class TrainPages:
                 for model in catalog.list_models(self._services.home)
             ],
             "methods": list(METHODS),
+            "tasks": {own: [task for task in TASKS if data_task(task) == own and task != "pretrain"] for own in TASKS},
             "settings": {key: each for key, each in describe(TrainConfig).items() if each["form"]},
             "defaults": {task: {method: prepare.defaults(method, task) for method in METHODS} for task in TASKS},
         }
@@ -104,6 +105,7 @@ class TrainPages:
             "title": self._title(config) | {"tracker": self._tracker(run_id, config)},
             "series": runs.series(run_id, _PLOT_POINTS),
             "samples": runs.samples(run_id),
+            "rounds": runs.rounds(run_id),
             "refreshes": runs.refreshes(run_id),
         }
 
@@ -161,6 +163,13 @@ class TrainPages:
         if request.get("note") is not None:
             runs.annotate(run_id, str(request["note"]))
         return runs.status(run_id)
+
+    @for_owners
+    def show(self, request: dict) -> dict:
+        """Lets guests watch the run, or no longer ("on"); {"link"} below the app's own address."""
+        self._services.require_owner()
+        self._services.runs.show(_id(request), bool(request.get("on")))
+        return {"link": f"{authentication.WATCH_PAGE}?run={_id(request)}"}
 
     @for_owners
     def delete(self, request: dict) -> dict:

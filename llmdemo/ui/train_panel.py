@@ -38,7 +38,7 @@ def build(services: Services) -> TrainPanel:
             experiments = experiments_panel.build(services)  # beside the form that they were started in
             run = bridge.island(
                 "train-run",
-                [pages.overview, pages.stop, pages.resume, pages.cancel, pages.clone, pages.delete, pages.rename, pages.reorder,
+                [pages.overview, pages.stop, pages.resume, pages.cancel, pages.clone, pages.delete, pages.rename, pages.show, pages.reorder,
                  pages.compare, pages.log, pages.changes, pages.open_bundle],
                 events=["select", "submit"],
                 elem_id="train-run",

@@ -69,6 +69,7 @@ def test_the_surprise_at_a_prompt_is_transformers_own_loss(arena, serving, web):
 
     prompt = Prompt.from_value("The quick brown fox")
     web.post("/v1/chat/completions", json=ASK)
+    serving.join()  # nobody uses the model meanwhile
     found = arena.surprise("starter", prompt, 64)
     with arena._cache.use(next(iter(arena._cache._models.values())).entry) as loaded:
         ids = torch.tensor([prompt.encode(loaded.tokenizer)])

@@ -7,6 +7,9 @@ import pytest
 from llmdemo.settings import Settings
 from llmdemo.ui.app import build, launch_options
 from llmdemo.ui.services import make_services
+from tests.jobs.conftest import bench
+
+__all__ = ["bench"]
 
 
 @pytest.fixture(scope="module")

@@ -293,3 +293,12 @@ def test_an_upload_that_is_broken_off_is_no_error_of_the_app():
         raise ClientDisconnect
 
     assert through(broken_off, path="/gradio_api/upload") == []
+
+
+def test_a_stream_belongs_to_who_asks_for_it_first():
+    sessions = Sessions()
+    limits = RequestLimits(_app, sessions=sessions)
+    ann, bob = Visitor("guest", "ann", "1.1.1.1"), Visitor("guest", "bob", "1.1.1.1")
+    assert once(limits, "GET", "/streams/abc", ann)[0] == 200
+    assert once(limits, "GET", "/streams/abc", ann)[0] == 200
+    assert once(limits, "GET", "/sub/streams/abc", bob)[0] == 403

@@ -14,10 +14,11 @@ from llmdemo.ui.services import Services
 
 GUESTS_MAY = {
     *("list_models", "compare", "compare_many"),
-    *("models", "stop", "warm", "missed", "python", "preference_sets", "pulse"),
+    *("models", "stop", "warm", "python", "preference_sets", "pulse"),
     *("lens", "attribute"),
     *("vote_pair", "ask_pair", "vote", "undo_vote", "vote_board"),
     *("ballot_pair", "ballot_ask", "ballot_vote", "ballot_undo", "ballot_board"),
+    "watch_run",
 }
 """All that an open address offers: whoever adds to this list opens something to everybody."""
 

@@ -1,0 +1,102 @@
+"""Does llama.cpp say to MT-bench's questions what we say? A GGUF at f16 by node-llama-cpp against our greedy answers in fp32.
+
+    python tests/benchmarks/gguf_questions.py --model FOLDER --questions questions.jsonl --node FOLDER [--tokens 64]
+        [--first 0] [--count 80] [--threads 1] [--out gguf.jsonl]
+
+FOLDER of --node is one in which `npm install --ignore-scripts node-llama-cpp@3.21.1` was run. The questions file holds
+one JSON object a line with "turns", of which the first is asked. Each question becomes a line of --out, so that it can be
+done in parts; `--summary gguf.jsonl` tells of all of them. llama.cpp multiplies in 16 bits where we use 32: where an answer
+differs, the two tokens' log-probabilities under our model in fp32 are compared, after the same text. Their gap says
+whether rounding decided (a near tie) or something is wrong.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+from llmdemo.decoding import DecodeSettings, decode_lanes  # noqa: E402
+from llmdemo.decoding.engine import end_tokens  # noqa: E402
+from llmdemo.serving.gguf_write import write_gguf  # noqa: E402
+
+SCRIPT = ROOT / "tests" / "serving" / "greedy.mjs"
+
+
+def main() -> None:
+    args = arguments()
+    if args.summary:
+        return summary(args.summary)
+    tokenizer = AutoTokenizer.from_pretrained(args.model)
+    model = AutoModelForCausalLM.from_pretrained(args.model, dtype=torch.float32).eval()
+    ends = end_tokens(model)
+    lines = args.questions.read_text(encoding="utf-8").splitlines()[args.first : args.first + args.count]
+    turns = [[{"role": "user", "content": json.loads(line)["turns"][0]}] for line in lines]
+    prompts = [tokenizer.apply_chat_template(each, add_generation_prompt=True, return_dict=False) for each in turns]
+    texts = [tokenizer.apply_chat_template(each, add_generation_prompt=True, tokenize=False) for each in turns]
+    theirs = by_llama_cpp(args, prompts, texts, ends)
+    settings = DecodeSettings.from_dict({"lanes": ["greedy"], "max_new_tokens": args.tokens, "precision": "fp32"})
+    with open(args.out, "a", encoding="utf-8") as out:
+        for place, prompt in enumerate(prompts):
+            *_, last = decode_lanes(model, prompt, settings)
+            ours = list(last.results["greedy"].token_ids)
+            found = {"question": args.first + place, "cut_alike": theirs["ids"][place] == prompt, "tokens": len(ours)}
+            found |= difference(model, prompt, ours, theirs["tokens"][place])
+            print(json.dumps(found), file=out, flush=True)
+            print(json.dumps(found), flush=True)
+
+
+def by_llama_cpp(args, prompts: list[list[int]], texts: list[str], ends: list[int]) -> dict:
+    """{"tokens": [[id]], "ids": [[id]]} as greedy.mjs prints it."""
+    with tempfile.TemporaryDirectory() as folder:
+        file, asked = Path(folder) / "model.gguf", Path(folder) / "asked.json"
+        write_gguf(args.model, file, "f16", "model")
+        wanted = {"prompts": prompts, "texts": texts, "most": args.tokens, "ends": ends, "threads": args.threads}
+        asked.write_text(json.dumps(wanted))
+        command = ["node", str(SCRIPT), str(file), str(asked)]
+        done = subprocess.run(command, cwd=args.node, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr[-2000:]
+        return json.loads(done.stdout.splitlines()[-1])
+
+
+def difference(model, prompt: list[int], ours: list[int], theirs: list[int]) -> dict:
+    """{"equal"}; where the answers part, also {"at": which token, "gap": of log-probabilities, "likelier": ours' own}."""
+    place = next((i for i, pair in enumerate(zip(ours, theirs, strict=False)) if pair[0] != pair[1]), None)
+    if place is None:
+        return {"equal": len(ours) == len(theirs)}
+    with torch.inference_mode():
+        logits = model(torch.tensor([prompt + ours[:place]])).logits[0, -1]
+    logprobs = torch.log_softmax(logits.double(), -1)
+    first, second = float(logprobs[ours[place]]), float(logprobs[theirs[place]])
+    return {"equal": False, "at": place, "gap": round(first - second, 6), "likelier": round(first, 4)}
+
+
+def summary(path: Path) -> None:
+    rows = {row["question"]: row for row in map(json.loads, path.read_text().splitlines())}
+    other = sorted((row for row in rows.values() if not row["equal"]), key=lambda row: -row.get("gap", 9))
+    print(f"{len(rows) - len(other)} of {len(rows)} equal; {sum(row['tokens'] for row in rows.values()):,} tokens")
+    print(f"prompts cut into the same tokens: {sum(row['cut_alike'] for row in rows.values())}")
+    for row in other:
+        print(f"question {row['question']}: differs at token {row.get('at')}, gap {row.get('gap')} nats")
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", type=Path)
+    parser.add_argument("--questions", type=Path)
+    parser.add_argument("--node", type=Path)
+    for name, default in (("tokens", 64), ("first", 0), ("count", 80), ("threads", 1)):
+        parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--out", type=Path, default=Path("gguf.jsonl"))
+    parser.add_argument("--summary", type=Path)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

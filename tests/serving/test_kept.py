@@ -1,0 +1,138 @@
+"""Texts of requests: kept only where an owner says so, masked, bounded, for a time; and gone from the disk afterwards."""
+
+import sqlite3
+
+import pytest
+
+from llmdemo.core.errors import UserError
+from llmdemo.serving.kept import Kept, Text
+
+
+class Clock:
+    now = 1_000_000.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def kept(tmp_path, clock):
+    return Kept(tmp_path / "serving", clock)
+
+
+def text(number=0, prompt="Hello", answer="Hi", **more) -> Text:
+    turns = [{"role": "user", "content": prompt}]
+    return Text(f"chatcmpl-{number}", 0, "mine", "starter", "chat", turns, [answer], **more)
+
+
+def on_disk(kept) -> bytes:
+    return b"".join(file.read_bytes() for file in kept._folder.iterdir())
+
+
+def test_nothing_is_kept_until_an_owner_says_so(kept):
+    assert not kept.add(text()) and kept.page("mine", "all") == ([], 0) and not kept._folder.exists()
+    kept.keep(True)
+    assert kept.add(text()) and kept.page("mine", "all")[1] == 1
+    kept.keep(False)
+    assert not kept.add(text(1)) and kept.page("mine", "all")[1] == 1
+
+
+def test_secrets_and_addresses_are_masked_before_they_reach_the_disk(kept):
+    kept.keep(True)
+    secret, mail = "sk-" + "a1B2" * 8, "ann.smith@mail.example.org"
+    block = "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBg\n-----END PRIVATE KEY-----"
+    kept.add(text(1, f"My key is {secret}, write to {mail}", f"Sure, {mail}. {block} Bye"))
+    kept.correct("chatcmpl-1", 0, 0, 1, f"Ask {mail}")
+    kept.add_beside("chatcmpl-1", "other", f"password: hunter2hunter2 of {mail}")
+    found = kept.by_id("chatcmpl-1")
+    assert found.prompt[0]["content"] == "My key is [secret], write to [e-mail]"
+    assert found.answers == ["Sure, [e-mail]. [secret] Bye"] and found.correction == "Ask [e-mail]"
+    assert found.beside == "[secret] of [e-mail]"
+    data = on_disk(kept)
+    assert not any(part in data for part in (secret.encode(), b"ann.smith", b"MIIEvQ", b"hunter2"))
+
+
+def test_the_oldest_go_beyond_the_bound_and_all_go_by_age_and_leave_no_bytes(kept, clock):
+    kept.keep(True, most=3, days=10)
+    for number in range(5):
+        kept.add(text(number, f"marker{number}"))
+    assert [each.id for each in kept.page("mine", "all")[0]] == ["chatcmpl-4", "chatcmpl-3", "chatcmpl-2"]
+    assert b"marker1" not in on_disk(kept) and b"marker2" in on_disk(kept)
+    clock.now += 9 * 86_400
+    kept.add(text(9, "marker9"))
+    clock.now += 2 * 86_400
+    assert [each.id for each in kept.page("mine", "all")[0]] == ["chatcmpl-9"]
+    assert b"marker4" not in on_disk(kept)
+    kept.forget()
+    assert b"marker9" not in on_disk(kept)
+
+
+def test_a_clock_that_is_set_back_removes_the_oldest_all_the_same(kept, clock):
+    kept.keep(True, most=2, days=1)
+    for number in range(4):
+        kept.add(text(number))
+        clock.now -= 40_000
+    assert [each.id for each in kept.page("mine", "all")[0]] == ["chatcmpl-3", "chatcmpl-2"]
+
+
+def test_a_full_disk_or_a_damaged_file_loses_the_text_and_raises_nothing(kept, monkeypatch):
+    kept.keep(True)
+    kept.add(text())
+    kept._connection.close()
+    kept._connection = None
+    (kept._folder / "requests.sqlite").write_bytes(b"no database at all" * 100)
+    assert not kept.add(text(1))
+    with pytest.raises(UserError, match="damaged"):
+        kept.page("mine", "all")
+
+    class Full:
+        def __enter__(self):
+            raise sqlite3.OperationalError("database or disk is full")
+
+        def __exit__(self, *_):
+            pass
+
+    monkeypatch.setattr(kept, "_db", Full)
+    assert not kept.add(text(2))
+    kept.add_beside("chatcmpl-0", "other", "x")
+
+
+def test_bounds_that_make_no_sense_are_refused(kept):
+    for values in ({"most": 0}, {"most": 10**7}, {"days": 1000}, {"days": True}, {"most": "9"}):
+        with pytest.raises(UserError, match=next(iter(values))):
+            kept.keep(True, **values)
+    (kept._folder).mkdir(exist_ok=True)
+    (kept._folder / "keeping.json").write_text('{"on": true, "odd": 1}')
+    assert not kept.keeping().on
+
+
+def test_a_request_goes_through_the_lists_as_it_is_reviewed(kept):
+    kept.keep(True)
+    kept.add(text())
+    assert kept.counts("mine")["new"] == 0
+    kept.correct("chatcmpl-0", 0, 0, -1, "Better")
+    found = kept.page("mine", "new")[0][0]
+    assert (found.thumb, found.correction) == (-1, "Better")
+    kept.review(found.number, verdict="take")
+    assert {state: count for state, count in kept.counts("mine").items() if count} == {"all": 1, "taken": 1}
+    kept.used([found.number], "data-x")
+    assert kept.counts("mine")["taken"] == 0 and kept.counts("mine")["done"] == 1
+    with pytest.raises(UserError, match="not kept"):
+        kept.review(999, verdict="take")
+    with pytest.raises(UserError, match="list"):
+        kept.page("mine", "1 OR 1=1")
+
+
+def test_an_opinion_is_counted_once_by_version_and_survives_a_restart(kept, tmp_path):
+    for thumb in (1, -1, -1):
+        kept.opinion(text(), thumb, None)
+    kept.opinion(Text("classify-1", 0, "sorts", "run-1", "classify", "", ["spam"]), None, "ham")
+    kept.opinion(Text("classify-1", 1, "sorts", "run-1", "classify", "", ["spam"]), None, "spam")
+    again = Kept(tmp_path / "serving").opinions()
+    assert again["mine", "starter"] == {"up": 0, "down": 1, "labelled": 0, "right": 0}
+    assert again["sorts", "run-1"] == {"up": 0, "down": 0, "labelled": 2, "right": 1}

@@ -84,9 +84,7 @@ class Interpret:
             wanted = _wanted(loaded, token, ids)
             found = attribute(loaded.model, ids, wanted, method, _baseline(loaded))
             p = lens_probability(loaded.model, ids, wanted)
-            tokens = [
-                {**each, "score": score} for each, score in zip(_texts(loaded, ids), found.scores, strict=True)
-            ]
+            tokens = [{**each, "score": score} for each, score in zip(_texts(loaded, ids), found.scores, strict=True)]
             about = {**_texts(loaded, [wanted])[0], "probability": p}
             return {
                 "method": method,

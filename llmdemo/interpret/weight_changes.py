@@ -115,7 +115,9 @@ def effective_rank(matrix: Tensor) -> tuple[float, bool]:
         directions = torch.randn((_MOST_SIDE, matrix.shape[0]), generator=generator)
         matrix = directions @ matrix
     gram = matrix @ matrix.T
-    values = torch.linalg.eigvalsh(gram.double()).clamp_min(0).sqrt()  # singular values, of a side of _MOST_SIDE at most
+    values = (
+        torch.linalg.eigvalsh(gram.double()).clamp_min(0).sqrt()
+    )  # singular values, of a side of _MOST_SIDE at most
     shares = values / values.sum()
     return float(torch.special.entr(shares).sum().exp()), sketched
 

@@ -17,9 +17,9 @@ TOKENS = (32, 64, 128)
 TURNS = 9
 
 
-def timed(act) -> float:
+def timed(act, *given, **named) -> float:
     start = time.perf_counter()
-    act()
+    act(*given, **named)
     return time.perf_counter() - start
 
 
@@ -32,7 +32,7 @@ def main() -> None:
 
     for tokens in TOKENS:
         ids = [(7 + 97 * n) % model.config.vocab_size for n in range(tokens)]
-        pairs = [(timed(lambda: step(ids)), timed(lambda: lens(model, ids, token=5))) for _ in range(TURNS + 1)][1:]
+        pairs = [(timed(step, ids), timed(lens, model, ids, token=5)) for _ in range(TURNS + 1)][1:]
         plain, seen = (statistics.median(each) for each in zip(*pairs, strict=True))
         print(f"{tokens} tokens: step {plain:.3f} s, lens {seen:.3f} s, {seen / plain:.2f} times")
 

@@ -43,7 +43,9 @@ def test_an_earlier_position_does_not_see_what_comes_after_it(inside):
     ids = [each["id"] for each in inside.lens("starter", {"raw": "the lazy dog"}, window=16)["positions"]]
     other = inside.lens("starter", {"raw": "the lazy dog"}, position=1, prefix_ids=[7])
     assert whole["models"][0]["rows"] == other["models"][0]["rows"]
-    assert whole["positions"] == [{"position": 1, "id": ids[1], "text": whole["positions"][0]["text"], "special": False}]
+    assert whole["positions"] == [
+        {"position": 1, "id": ids[1], "text": whole["positions"][0]["text"], "special": False}
+    ]
 
 
 def test_attribution_names_the_prompts_tokens(inside):

@@ -27,7 +27,9 @@ def planted(tmp_path):
     torch.manual_seed(0)
     before, (basis, _) = torch.randn(24, 40), torch.linalg.qr(torch.randn(24, 4))
     change = basis[:, :3] @ torch.linalg.qr(torch.randn(40, 3))[0].T
-    old = folder(tmp_path / "old", **{NAME: before, "model.norm.weight": torch.ones(8), "lm_head.weight": torch.ones(4, 4)})
+    old = folder(
+        tmp_path / "old", **{NAME: before, "model.norm.weight": torch.ones(8), "lm_head.weight": torch.ones(4, 4)}
+    )
     new = folder(tmp_path / "new", **{NAME: before + change, "model.norm.weight": torch.zeros(8),
                                       "lm_head.weight": torch.ones(4, 4)})  # fmt: skip
     step = tmp_path / "step"

@@ -27,7 +27,7 @@ class Readout:
     def __init__(self, model, ids: list[int], window: int = 1):
         self._window = min(window, len(ids))
         layers, ancestors = _layers_of(model)
-        self._after: list[tuple[nn.Module, Tensor]] = []
+        self._after: list[nn.Module] = []
         self._states: list[Tensor] = []
         row = torch.tensor([ids], device=next(model.parameters()).device)  # (1, T)
         takes = inspect.signature(model.forward).parameters

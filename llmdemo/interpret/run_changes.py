@@ -3,11 +3,12 @@
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Iterator
 from pathlib import Path
 
 from llmdemo.core.errors import UserError
 from llmdemo.core.store import Home, child
-from llmdemo.interpret.weight_changes import Changes
+from llmdemo.interpret.weight_changes import Change, Changes
 from llmdemo.models import catalog
 from llmdemo.models.files import read_object
 
@@ -39,7 +40,9 @@ class RunChanges:
         end = time.monotonic() + seconds
         with self._lock:
             known = self._remembered(folder)
-            found, place, measured = [], start, None
+            found: list[dict] = []
+            measured: Iterator[Change] | None = None
+            place = start
             while place < total and (not found or place in known or time.monotonic() < end):
                 if place not in known:
                     measured = measured or changes.measured(place)

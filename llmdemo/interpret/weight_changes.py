@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -138,7 +139,8 @@ class _Opened:
     """Files that are read from, each opened once."""
 
     def __init__(self, stack: ExitStack):
-        self._stack, self._files = stack, {}
+        self._stack = stack
+        self._files: dict[Path, Any] = {}
 
     def _of(self, path: Path):
         if path not in self._files:

@@ -13,8 +13,8 @@ import torch
 from llmdemo.interpret.lens import lens
 from llmdemo.models.load import load_causal
 
-TOKENS = (32, 64, 128)
-TURNS = 9
+TOKENS = (32, 64)
+TURNS = 5
 
 
 def timed(act, *given, **named) -> float:

@@ -70,7 +70,14 @@ const map = (figure) => {
     return `${kinds[y]} ${x}: ${each && values[y][x] !== null ? written[figure](each) : "–"}`;
   };
   const label = t("changes_title");
-  return heat({ values, color: "--greedy", low: low - 0.1 * (high - low), high, say, label, cell: 16, rows: kinds.map((kind) => kind.split(".").at(-1).replace(/_proj$/, "")), kind: "layer" }); // prettier-ignore
+  const names = kinds.map((kind) =>
+    kind
+      .split(".")
+      .at(-1)
+      .replace(/_proj$/, ""),
+  );
+  const around = { label, cell: 16, rows: names, kind: "layer" };
+  return heat({ values, color: "--greedy", low: low - 0.1 * (high - low), high, say, ...around });
 };
 
 /** A fold on a finished run. `ask(name, data)` calls the server. */

@@ -8,6 +8,7 @@ from typing import Any
 import gradio as gr
 
 from llmdemo import data
+from llmdemo.core.sentences import pack
 from llmdemo.data.columns import TASK_ROLES
 from llmdemo.data.hub import PRESETS, add_from_hub
 from llmdemo.ui import bridge, downloads
@@ -123,7 +124,7 @@ def _hub_form(services: Services) -> _Hub:
 def _about(key: str) -> list[str]:
     """What a person should know before fetching a preset, line by line."""
     preset = next(each for each in PRESETS if each.key == key)
-    return [f"{preset.hub_id} · {preset.megabytes:,} MB · {preset.licence}", preset.note, preset.citation]
+    return pack([f"{preset.hub_id} · {preset.megabytes:,} MB · {preset.licence}", preset.note, preset.citation])
 
 
 _HUB_KEYS = ("preset", "name", "config", "split", "limit")

@@ -1,5 +1,5 @@
-/* How far training moved each matrix of a finished run, as a heat map by layer and kind. It is computed when asked for, in
-   parts, and fills as they come. */
+/* How far training moved each matrix of a finished run, as a heat map by layer and kind. It is computed when asked for,
+   in parts, and fills as they come. */
 import { heat } from "../lib/chart/heat.js";
 import * as L from "../lib/panel.js";
 import { h, t } from "../lib/panel.js";

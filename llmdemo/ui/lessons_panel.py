@@ -74,8 +74,8 @@ def _first_result(services: Services) -> tuple[Callable, ...]:
         services.require_owner()
         settings = {"lanes": ["greedy"], "max_new_tokens": _FIRST_TOKENS}
         state: dict = {}
-        for state in services.arena.get().compare(str(asked.get("model_id")), asked.get("prompt"), settings):
-            pass
+        for each in services.arena.get().compare(str(asked.get("model_id")), asked.get("prompt"), settings):
+            state = each
         lanes = list(state.get("lanes", {}).values())
         if not lanes:
             raise UserError("err_no_answer")

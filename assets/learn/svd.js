@@ -1,4 +1,5 @@
-/* A small matrix's singular values and vectors by one-sided Jacobi rotations, and GaLore's step on it. Plain arrays of rows. */
+/* A small matrix's singular values and vectors by one-sided Jacobi rotations, and GaLore's step on it. Plain
+   arrays of rows. */
 
 /** @typedef {number[][]} Matrix */
 
@@ -49,8 +50,8 @@ export const svd = (a) => {
 };
 
 /**
- * GaLore's way of a gradient G: its basis P (m × r, the first left singular vectors), PᵀG, what Adam's first step makes of
- * it (each value by its own size, so its sign), and that taken back, P · N.
+ * GaLore's way of a gradient G: its basis P (m × r, the first left singular vectors), PᵀG, what Adam's first step
+ * makes of it (each value by its own size, so its sign), and that taken back, P · N.
  * @param {Matrix} gradient @param {number} rank
  */
 export const galore = (gradient, rank) => {

@@ -26,7 +26,10 @@ test("the left vectors are orthonormal, and the values are those of uᵀ a", () 
   const gram = product(transposed(u), u);
   gram.forEach((row, i) => row.forEach((value, j) => close(value, Number(i === j))));
   product(transposed(u), a).forEach((row, n) => close(Math.sqrt(energy([row])), s[n]));
-  close(s.reduce((sum, value) => sum + value * value, 0), energy(a));
+  close(
+    s.reduce((sum, value) => sum + value * value, 0),
+    energy(a),
+  );
 });
 
 test("what GaLore keeps and loses adds up, and a rank of all rows loses nothing", () => {

@@ -194,7 +194,7 @@ def _batch(config: TrainConfig, tokens: dict | None, kept: int) -> tuple[int, in
         return config.batch_size, limit, limit, limit
     if config.task == "classify":  # long texts are computed apart from short ones
         return config.batch_size, min(limit, most, 2 * round(mean)), 0, min(mean, limit)
-    if config.task == "preference":  # two rows a record, measured together
+    if config.task in ("preference", "reward"):  # two rows a record, measured together
         return 2 * config.batch_size, min(limit, most), min(limit, -(-trained // 2)), min(mean, 2 * limit)
     longest = min(limit, most)
     if config.task == "grpo":

@@ -37,7 +37,7 @@ class TrainPages:
         return {
             "data_sets": [{key: getattr(each, key) for key in ("dataset_id", "name", "kept", "task")} for each in sets],
             "models": [
-                {"id": model.id, "title": model.title, "ready": model.ready, "writes": model.writes}
+                {"id": model.id, "title": model.title, "ready": model.ready, "writes": model.writes, "task": model.task}
                 for model in catalog.list_models(self._services.home)
             ],
             "methods": list(METHODS),

@@ -10,11 +10,12 @@ from llmdemo.training.objectives.classify import Classify
 from llmdemo.training.objectives.policy import Policy
 from llmdemo.training.objectives.preference import Preference
 from llmdemo.training.objectives.pretrain import Pretrain
+from llmdemo.training.objectives.reward import Reward
 from llmdemo.training.objectives.text import Text
 
 __all__ = ["Objective", "Place", "Source", "of"]
 
-_OBJECTIVES = {objective.task: objective for objective in (Chat, Text, Classify, Preference, Pretrain, Policy)}
+_OBJECTIVES = {objective.task: objective for objective in (Chat, Text, Classify, Preference, Pretrain, Policy, Reward)}
 
 
 def of(task: str) -> type[Objective]:

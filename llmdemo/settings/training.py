@@ -16,13 +16,14 @@ from llmdemo.settings.schema import Setting, check, fields_of, one_of
 from llmdemo.settings.training_defaults import METHOD_DEFAULTS, OTHERWISE, TASK_DEFAULTS
 
 Method = Literal["galore", "adamw", "lora"]
-Task = Literal["chat", "text", "classify", "preference", "pretrain", "grpo", "reward"]
+Task = Literal["chat", "text", "classify", "preference", "pretrain", "grpo", "reward", "kto"]
 Precision = Literal["auto", "fp32", "bf16", "bf16_pure"]
 OWN_FIGURES = {
     "classify": "f1_macro",
     "preference": "reward_accuracy",
     "grpo": "held_out_check",
     "reward": "reward_accuracy",
+    "kto": "reward_accuracy",
 }
 """By task, its own figure of an evaluation, the higher the better; the other tasks measure none while they train."""
 HEADED = ("classify", "reward")
@@ -60,7 +61,8 @@ class TrainConfig:
     task: Task = "chat"
     """What is learned: answers (chat), raw text, classes, or preferences; it follows from the data set. pretrain: raw text
     by a new model, without a model_id. grpo: to answer a chat data set's prompts so that a checker gives reward. reward: which of
-    two answers is preferred, as one number for each (a reward model)."""
+    two answers is preferred, as one number for each (a reward model). kto: answers that are marked as desired or not, each
+    for itself; a preference data set's pairs are taken apart."""
     model_size: Annotated[
         Literal["1M", "3M", "10M", "30M", "60M", "130M", "350M", "1B"], Setting(tasks=("pretrain",), form=True)
     ] = "1M"
@@ -113,9 +115,13 @@ class TrainConfig:
     ] = "dpo"
     """preference: dpo (arXiv 2305.18290), ipo (2310.12036), robust (2403.00409), and without a reference model orpo
     (2403.07691) and simpo (2405.14734). The task may be given as orpo or simpo as well."""
-    beta: Annotated[float, Field(ge=1e-4, le=100), Setting(tasks=("preference",), form=True)] = 0.1
-    """preference: how much straying from the starting model costs (tau of IPO); orpo: weight of the odds ratio (lambda);
+    beta: Annotated[float, Field(ge=1e-4, le=100), Setting(tasks=("preference", "kto"), form=True)] = 0.1
+    """preference, kto: how much straying from the starting model costs (tau of IPO); orpo: weight of the odds ratio (lambda);
     simpo: factor of the margin, usually 2 to 2.5, its default 2."""
+    desired_weight: Annotated[float, Field(ge=0, le=100), Setting(tasks=("kto",), form=True)] = 1.0
+    """kto: what a desired answer counts (arXiv 2402.01306, lambda D)."""
+    undesired_weight: Annotated[float, Field(ge=0, le=100), Setting(tasks=("kto",), form=True)] = 1.0
+    """kto: what an undesired answer counts (lambda U)."""
     simpo_gamma: Annotated[float, Field(ge=0, le=100), Setting(tasks=("preference",))] = 0.5
     """simpo: the margin of the rewards that is asked for (gamma)."""
     label_smoothing: Annotated[float, Field(ge=0, le=0.49), Setting(tasks=("preference",), form=True)] = 0.0
@@ -273,14 +279,20 @@ class TrainConfig:
         return self.batch_size * self.gradient_accumulation_steps * self.num_processes
 
 
+def data_tasks(task: str) -> tuple[str, ...]:
+    """The tasks of which one must be that of a run's data set."""
+    others = {"pretrain": ("text",), "grpo": ("chat",), "reward": ("preference",), "kto": ("preference", "chat")}
+    return others.get(task, (task,))
+
+
 def data_task(task: str) -> str:
-    """The task that a run's data set must be of."""
-    return {"pretrain": "text", "grpo": "chat", "reward": "preference"}.get(task, task)
+    """The task that a run's data set usually is of."""
+    return data_tasks(task)[0]
 
 
 def rows_of(config: TrainConfig) -> int:
     """Rows of one forward pass."""
-    each = {"preference": 2, "reward": 2, "grpo": config.rollouts}
+    each = {"preference": 2, "reward": 2, "kto": 2, "grpo": config.rollouts}
     return config.batch_size * each.get(config.task, 1)
 
 

@@ -150,9 +150,9 @@ class Preference(Objective):
         indices = rows_of(items)
         entropies, of = self._loss.tokens(self._batch(rows, indices))
         counts = torch.from_numpy(np.diff(starts)[indices]).to(entropies)
-        sums = _sums(-entropies, of, len(indices))
+        sums = sums_of(-entropies, of, len(indices))
         ratios = self._ratios(name, indices, entropies) if self._refers else None
-        gains = None if ratios is None else _sums(ratios, of, len(indices))
+        gains = None if ratios is None else sums_of(ratios, of, len(indices))
         pairs = len(items)
         chosen, rejected = (
             Answers(sums[part], None if gains is None else gains[part], counts[part])
@@ -165,7 +165,7 @@ class Preference(Objective):
                 # Half the squared log-ratio a token, Schulman's k2 (joschu.net/blog/kl-approx.html). The tokens are the
                 # data's, not the policy's, so it is no unbiased estimate; k3 would grow as e to the log-ratio there. The
                 # rejected answers are left out: tuning makes them ever rarer, and the policy would not write them.
-                drift = _sums(ratios.float().square() / 2, of, len(indices)) / counts
+                drift = sums_of(ratios.float().square() / 2, of, len(indices)) / counts
                 figures["kl"] = drift[:pairs].sum().item()
         return pair_losses(chosen, rejected, config).sum(), figures
 
@@ -195,7 +195,7 @@ class Preference(Objective):
         yield from answered(self.place, self.data.samples)
 
 
-def _sums(values: Tensor, of: Tensor, rows: int) -> Tensor:
+def sums_of(values: Tensor, of: Tensor, rows: int) -> Tensor:
     """[rows] sums of the tokens' values [n], which are in the rows `of` [n]."""
     return torch.zeros(rows, device=values.device, dtype=values.dtype).index_add(0, of, values)
 

@@ -43,6 +43,7 @@ class Policy(Objective):
     """The task grpo. An item is a prompt."""
 
     task = "grpo"
+    pool = 1  # short prompts together would make easy steps and hard ones
     figures: tuple[str, ...] = FIGURES
 
     @classmethod

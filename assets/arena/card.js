@@ -1,5 +1,6 @@
 /* The card of alternatives: what else a lane could have said at one token, kept and cut, before and after the filter.
  Hover shows it, a click or Enter pins it; a click on an alternative forks. */
+import { constraintOf } from "./constraints.js";
 import { h, number, percent, t, visible } from "./dom.js";
 import { refiltered } from "./filter.js";
 import { penalised } from "./penalties.js";
@@ -20,6 +21,7 @@ function warmed(alternatives, temperature, mass) {
 
 function cutText(info, token) {
   if (token.beam) return t("cut_beam");
+  if (constraintOf(info)) return t("cut_form");
   if (penalised(info)) return t("cut_penalised");
   if (info.strategy === "greedy") return t("cut_greedy");
   if (info.strategy === "top_k") return t("cut_k", { k: number(info.top_k) });
@@ -138,6 +140,7 @@ export class Card {
       facts.push(t("kept_of", { k: number(token.k), shown: number(rows.filter((row) => row[2] > 0).length) }));
     if (token.r !== undefined) facts.push(t("rank_is", { n: number(token.r + 1) }));
     if (token.e !== null && token.e !== undefined) facts.push(t("entropy_is", { n: number(token.e, 2) }));
+    if (token.g !== undefined) facts.push(t("forbidden_here", { share: percent(token.g) }));
     this.element.setAttribute("aria-label", t("card_label", { token: visible(name(token.i)) }));
     this.shown = [card, index];
     const parts = [

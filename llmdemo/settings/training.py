@@ -311,9 +311,13 @@ def by_loss(values: Mapping[str, Any]) -> dict[str, Any]:
     return {**values, "task": "preference", "preference_loss": loss}
 
 
+METHOD_NAMES = {"galore": "GaLore", "adamw": "AdamW", "lora": "LoRA"}
+"""The methods as papers write them."""
+
+
 def reasons_without_effect(task: str, method: str) -> dict[str, str]:
     """{setting: why it has no effect} in a run of `task` by `method`."""
-    names = {"galore": "GaLore", "adamw": "AdamW", "lora": "LoRA"}
+    names = METHOD_NAMES
     reasons: dict[str, str] = {}
     for name, field in fields_of(TrainConfig).items():
         methods, tasks = field.setting.methods, field.setting.tasks

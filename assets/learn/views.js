@@ -135,7 +135,7 @@ class Memory extends Component {
   change = (values) => this.setState({ ...values, error: null }, this.compute);
   bar(method, most) {
     const blocks = this.state.found[this.key(method)];
-    if (!blocks) return h("p", { class: "soft", role: "status" }, t("learn_computing"));
+    if (!blocks) return h("p", { class: "soft", role: "status" }, t("lesson_computing"));
     const part = (name) =>
       h("i", {
         class: `part-${name}`,
@@ -211,7 +211,7 @@ class Sampler extends Component {
       {},
       h("label", { class: "lesson-range" }, t("lesson_sampler_text"), L.entry({ value: prompt, onchange: type })),
       range("top-p", p, 20, (value) => this.setState({ p: value }), L.num(p / 20, 2)),
-      busy ? h("p", { class: "soft", role: "status" }, t("learn_computing")) : found ? this.rows(found) : null,
+      busy ? h("p", { class: "soft", role: "status" }, t("lesson_computing")) : found ? this.rows(found) : null,
       L.notice(error),
     );
   }

@@ -33,10 +33,13 @@ def defaults(method: str, task: str = "chat") -> dict:
     }
 
 
-def checked(home: Home, values: dict) -> tuple[TrainConfig, data.DatasetInfo, ModelEntry]:
+def checked(
+    home: Home, values: dict, entry: ModelEntry | None = None, there: int | None = None
+) -> tuple[TrainConfig, data.DatasetInfo, ModelEntry]:
     """(config, DatasetInfo, ModelEntry) for settings by the contract's keys; the task follows the data set's.
 
-    Raises UserError for a setting, a data set or a model that cannot be used.
+    For a run on another machine: `entry`, a model that need not be here, instead of the settings' model_id; `there`, the GPUs
+    of that machine. Raises UserError for a setting, a data set or a model that cannot be used.
     """
     if not isinstance(values, dict):
         raise UserError("err_config_no_object")
@@ -54,9 +57,9 @@ def checked(home: Home, values: dict) -> tuple[TrainConfig, data.DatasetInfo, Mo
         if other not in ("", "none"):
             data.get_dataset(home, other)
     require_installed(config.log_with)
-    check_gpus(config, len(gpus()))
+    check_gpus(config, len(gpus()) if there is None else there)
     config = TrainConfig.from_dict({**given, "task": task}).resolved()
-    entry = _starts_from(home, config)
+    entry = entry or _starts_from(home, config)
     check_task(config, entry)
     return config, info, entry
 
@@ -81,11 +84,15 @@ def start(home: Home, runs, values: dict, extra: dict | None = None) -> str:
     `extra` is kept in the run's config.json beside the settings, for whoever started it.
     """
     config, info, entry = checked(home, values)
-    whole = config.to_dict() | {
+    return runs.start({**whole_config(config, info, entry), **(extra or {})}, name=config.name or None)
+
+
+def whole_config(config: TrainConfig, info: data.DatasetInfo, entry: ModelEntry) -> dict:
+    """What a run's config.json holds of checked settings: they, the data set and the model."""
+    return config.to_dict() | {
         "dataset": {"id": info.dataset_id, "name": info.name, "content_hash": info.content_hash},
         "model": {"id": entry.id, "title": entry.title, "path": str(entry.path or ""), "revision": entry.revision},
     }
-    return runs.start({**whole, **(extra or {})}, name=config.name or None)
 
 
 def started(home: Home, runs, values: dict) -> dict:

@@ -10,11 +10,12 @@ from pathlib import Path
 from llmdemo import data, pace
 from llmdemo.core.errors import UserError
 from llmdemo.core.sentences import say
-from llmdemo.core.store import Home
-from llmdemo.jobs.environment import gpus
+from llmdemo.core.store import Home, new_id
+from llmdemo.jobs.environment import gpus, has_accelerator
 from llmdemo.models import catalog, scratch
 from llmdemo.models.catalog import ModelEntry
 from llmdemo.models.library import import_library
+from llmdemo.runs.machines import checked_machines, script
 from llmdemo.settings import Settings
 from llmdemo.settings.training import TrainConfig, by_loss, data_task, defaults_of
 from llmdemo.training.checks import check_gpus, check_task
@@ -106,10 +107,29 @@ def clone(home: Home, runs, run_id: str) -> str:
 
     Raises UserError as a start does, and where the data is not here, as may be for a run from elsewhere.
     """
+    name = f"{runs.status(run_id)['name'][:90]} (copy)"
+    return start(home, runs, {**values_of(home, runs, run_id), "name": name})
+
+
+def values_of(home: Home, runs, run_id: str) -> dict:
+    """The settings of a run, on the same data. Raises UserError where that is not here."""
     config = runs.config(run_id)
     values = {key: value for key, value in config.items() if key in SETTINGS}
-    name = f"{runs.status(run_id)['name'][:90]} (copy)"
-    return start(home, runs, {**values, "dataset_id": _same_data(home, config), "name": name})
+    return {**values, "dataset_id": _same_data(home, config)}
+
+
+def on_machines(home: Home, values: dict, machines: int, processes: int) -> dict:
+    """{"run_id", "text"}: a run with these settings on several machines, as text for their shells, see runs/machines.py.
+
+    It is in the list as soon as its folder is there and the app is started again. Raises UserError as a start does.
+    """
+    machines, processes = checked_machines(machines, processes)
+    values = {**values, "num_processes": machines * processes}
+    config, info, entry = checked(home, values, there=machines * processes)
+    run_id = new_id("run")
+    whole = whole_config(config, info, entry) | {"run": {"id": run_id, "name": config.name or run_id}}
+    text = script(home.runs / run_id, whole, machines, processes, cpu=not has_accelerator())
+    return {"run_id": run_id, "text": text}
 
 
 def _same_data(home: Home, config: dict) -> str:

@@ -56,7 +56,7 @@ def test_nothing_below_the_page_imports_the_page():
     assert outside == []
 
 
-@pytest.mark.parametrize("folder", ["data", "jobs", "runs", "access", "settings"])
+@pytest.mark.parametrize("folder", ["data", "jobs", "runs", "access", "selection", "settings"])
 def test_data_and_runs_import_no_torch(folder):
     assert importers("torch", folder) == []
     assert importers("transformers", folder) == []
@@ -154,11 +154,14 @@ PACKAGES = (
     "evaluation",
     "experiments",
     "generation",
+    "interpret",
     "jobs",
     "learn",
+    "maps",
     "models",
     "publish",
     "runs",
+    "selection",
     "serving",
     "settings",
     "training",

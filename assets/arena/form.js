@@ -1,4 +1,5 @@
 /* What a person sets: prompt, turns, models, numbers. Reads and writes itself as plain values; starts nothing. */
+import { constraintFields, constraintOf, FREE } from "./constraints.js";
 import { h, shape, t } from "./dom.js";
 import { help } from "./help.js";
 import { Modes, oneLine } from "./modes.js";
@@ -7,6 +8,8 @@ import { numberInput } from "./number-input.js";
 import { penaltiesAreSet, penaltyFields } from "./penalties.js";
 import { fitFields, RARE, rareFields, showChosen } from "./rare-lanes.js";
 import { partsOf, StepSlider } from "./step-slider.js";
+import { inFormsNames, modelTitle, presets } from "./presets.js";
+import { Turns } from "./turns.js";
 
 const MAIN = ["temperature", "top_k", "top_p", "num_beams", "max_new_tokens", "seed"];
 const COMMON = ["greedy", "top_k", "top_p", "beam", "min_p", "sample"];
@@ -24,7 +27,7 @@ export class Form {
   constructor(hooks, known) {
     this.hooks = hooks;
     this.spec = known.settings;
-    this.turns = [];
+    this.turns = new Turns(() => this.hooks.changed());
     this.inputs = {};
     this.build();
   }
@@ -48,7 +51,6 @@ export class Form {
     this.go = h("button", { type: "button", class: "run", onclick: () => this.hooks.go() }, t("compare"));
     this.modes = new Modes((mode) => this.takeMode(mode));
     this.modes.file.addEventListener("change", () => this.readPrompts());
-    this.history = h("ol", { class: "turns", hidden: true });
     this.presets = h(
       "div",
       { class: "presets", role: "group", "aria-label": t("presets") },
@@ -58,7 +60,7 @@ export class Form {
       ),
     );
     this.modelA = this.menu("model", t("set_label_model"));
-    this.modelB = this.menu("beside", t("set_label_beside"), true);
+    this.modelB = this.menu("beside", t("set_label_beside"), "nothing");
     this.steps = new StepSlider(() => this.hooks.stepped());
     for (const select of [this.modelA, this.modelB]) select.addEventListener("change", () => this.followSteps());
     const row = h(
@@ -74,14 +76,15 @@ export class Form {
       "div",
       { class: "form-body" },
       this.modes.element,
-      this.history,
+      this.turns.element,
       h("div", { class: "ask" }, this.prompt, this.go),
       this.presets,
       row,
       this.steps.element,
       this.more,
     );
-    this.inputs.vote_on.addEventListener("change", () => fitFields(this));
+    for (const key of ["vote_on", "assistant_model_id"])
+      this.inputs[key].addEventListener("change", () => fitFields(this));
     fitFields(this);
     this.system.addEventListener("input", () => {
       this.emptySystem = false;
@@ -153,6 +156,7 @@ export class Form {
         h("div", { class: "aset" }, h("label", { class: "check" }, this.raw, t("raw")), this.help("raw")),
       ),
       ...(this.rare = rareFields(this, lane)),
+      (this.forms = constraintFields(this)),
       (this.penalties = penaltyFields(this)),
       h("div", { class: "system" }, h("label", { for: "arena-system" }, t("system")), this.help("system"), this.system),
     );
@@ -172,6 +176,16 @@ export class Form {
     const input = numberInput(key, this.spec[key], () => this.hooks.changed());
     this.inputs[key] = input;
     return this.field(key, input);
+  }
+
+  /* A menu of the models, for one that helps. */
+  modelField(key) {
+    const select = this.menu(key, t("set_label_" + key), "drafted_by_text");
+    select.write = (value) => Object.assign(select, { wanted: value, value });
+    select.read = () => select.wanted || select.value;
+    select.addEventListener("change", () => (select.wanted = null));
+    this.inputs[key] = select;
+    return this.field(key, select);
   }
 
   choice(key) {
@@ -202,9 +216,10 @@ export class Form {
 
   // ---- models ----
 
-  menu(key, label, optional) {
+  /* `empty`: the word for none, where there may be none. */
+  menu(key, label, empty) {
     const select = h("select", { id: "arena-" + key, "aria-label": label, onchange: () => this.hooks.changed() });
-    if (optional) select.append(h("option", { value: "" }, t("nothing")));
+    if (empty) select.append((select.none = h("option", { value: "" }, t(empty))));
     for (const kind of ["focus", "pointerenter"]) select.addEventListener(kind, () => this.hooks.models());
     return select;
   }
@@ -215,16 +230,16 @@ export class Form {
     if (key === this.known) return;
     this.known = key;
     this.models = models;
-    for (const select of [this.modelA, this.modelB]) {
+    for (const select of [this.modelA, this.modelB, this.inputs.assistant_model_id]) {
       const wanted = select.wanted || select.value;
       const options = models.map((model) =>
         h("option", { value: model.id, disabled: !model.ready }, modelTitle(model)),
       );
-      select.replaceChildren(...(select === this.modelB ? [h("option", { value: "" }, t("nothing"))] : []), ...options);
+      select.replaceChildren(...(select.none ? [select.none] : []), ...options);
       if (models.some((model) => model.id === wanted)) {
         select.value = wanted;
         select.wanted = null;
-      } else if (select === this.modelB) select.value = "";
+      } else if (select !== this.modelA) select.value = "";
     }
     this.followSteps();
   }
@@ -253,43 +268,10 @@ export class Form {
     this.followSteps();
   }
 
-  // ---- turns ----
-
-  addTurns(turns) {
-    this.turns.push(...turns);
-    this.drawTurns();
-  }
-  clearTurns() {
-    this.turns = [];
-    this.drawTurns();
-  }
-  drawTurns() {
-    this.history.hidden = !this.turns.length;
-    const item = (turn) =>
-      h("li", { class: turn.role }, h("span", {}, t("role_" + turn.role)), h("p", { dir: "auto" }, turn.content));
-    this.history.replaceChildren(
-      ...this.turns.map(item),
-      h(
-        "li",
-        { class: "clear" },
-        h(
-          "button",
-          {
-            type: "button",
-            class: "quiet",
-            onclick: () => {
-              this.clearTurns();
-              this.hooks.changed();
-            },
-          },
-          t("new_conversation"),
-        ),
-      ),
-    );
-  }
+  // ---- the prompt ----
 
   usePreset(preset) {
-    this.clearTurns();
+    this.turns.set([]);
     this.raw.checked = Boolean(preset.raw);
     this.setSystem(preset.system || undefined);
     this.showMode();
@@ -313,14 +295,17 @@ export class Form {
   promptValue() {
     if (this.raw.checked) return { raw: this.prompt.value };
     const system = this.emptySystem || this.system.value.trim() ? [{ role: "system", content: this.system.value }] : [];
-    return { messages: [...system, ...this.turns, { role: "user", content: this.prompt.value }] };
+    return { messages: [...system, ...this.turns.turns, { role: "user", content: this.prompt.value }] };
   }
 
   settings() {
     const values = {};
     for (const [key, input] of Object.entries(this.inputs)) values[key] = this.value(key, input);
     values.early_stopping = { false: false, true: true, never: "never" }[values.early_stopping];
-    values.lanes = [...LANES.filter((strategy) => this.lanes[strategy].checked), ...this.moreLanes.values()];
+    values.lanes = [
+      ...LANES.filter((strategy) => this.lanes[strategy].checked),
+      ...this.moreLanes.values(freedOf(values)),
+    ];
     return values;
   }
 
@@ -355,7 +340,7 @@ export class Form {
   }
 
   setPrompt(value) {
-    this.clearTurns();
+    this.turns.set([]);
     this.raw.checked = value.raw !== undefined && value.raw !== null;
     this.showMode();
     if (this.raw.checked) {
@@ -368,7 +353,7 @@ export class Form {
     const rest = messages.filter((message) => message !== system);
     const last = rest.pop();
     this.prompt.value = last ? last.content : "";
-    this.addTurns(rest);
+    this.turns.set(rest);
   }
 
   /* What is set below "More settings" and changes what is seen must not be hidden. */
@@ -377,24 +362,19 @@ export class Form {
     fitFields(this);
     const rare = showChosen(this.rare, this.lanes);
     if (set) this.penalties.open = true;
-    if (set || rare || this.moreLanes.rows.length || this.raw.checked || this.system.value.trim())
+    const held = (this.forms.open ||= this.forms.isOn());
+    if (set || held || rare || this.moreLanes.rows.length || this.raw.checked || this.system.value.trim())
       this.more.open = true;
   }
 
   /* An error with this form's names for the settings that it is about, whose fields are marked. */
   named(error) {
-    const about = (text) => Object.keys(this.spec).filter((key) => new RegExp(`\\b${key}\\b`).test(text || ""));
-    const wrong = about(error.message);
-    const rename = (text) =>
-      about(text).reduce(
-        (said, key) => said.replace(new RegExp(`\\b${key}\\b`, "g"), t("set_label_" + key)),
-        text || "",
-      );
+    const [said, wrong] = inFormsNames(error, Object.keys(this.spec));
     for (const [key, input] of Object.entries(this.inputs)) {
       if (wrong.includes(key)) input.setAttribute("aria-invalid", "true");
       else input.removeAttribute("aria-invalid");
     }
-    return { ...error, message: rename(error.message), hint: rename(error.hint) };
+    return said;
   }
 
   running(on) {
@@ -404,11 +384,8 @@ export class Form {
   }
 }
 
-function modelTitle(model) {
-  const kind = model.kind === "run" ? t("kind_tuned") : model.kind === "starter" ? t("kind_starter") : "";
-  return [model.title, kind, model.ready ? "" : model.note].filter(Boolean).join(" · ");
+/* What a lane that is free of the form says: the key that is on, switched off. */
+function freedOf(values) {
+  const on = constraintOf(values);
+  return on ? { [on]: FREE[on] } : null;
 }
-
-const PRESETS = ["sky", "json", "haiku", "facts", "story"];
-export const presets = () =>
-  PRESETS.map((key) => ({ title: t("preset_" + key), prompt: t("preset_" + key + "_prompt"), raw: key === "story" }));

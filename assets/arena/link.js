@@ -1,7 +1,7 @@
 /* A link that reopens prompt, settings and seed; and the settings that this browser had last. Knows the form only. */
 import { openPanel } from "../lib/api.js";
 import { t } from "./dom.js";
-import { presets } from "./form.js";
+import { presets } from "./presets.js";
 
 const KEY = "llmdemo-arena";
 const LONGEST = 6000;

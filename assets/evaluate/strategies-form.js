@@ -17,7 +17,7 @@ const OFFERED = [
   "speculative",
 ];
 const SEVERAL = ["best_of_n", "self_consistency", "mbr"];
-const CHECKERS = ["normalised", "exact", "number", "contains", "regex", "json_schema"];
+const CHECKERS = ["normalised", "exact", "number", "contains", "regex", "json", "json_schema", "expression"];
 
 /** What the fields hold at first. */
 export const strategyState = () => ({

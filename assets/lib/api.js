@@ -65,6 +65,10 @@ export const ask = async (server, name, data) => {
   }
 };
 
+/** A name that nobody guesses, for what the page asks for. */
+export const randomId = () =>
+  Array.from(crypto.getRandomValues(new Uint8Array(9)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+
 const bus = new EventTarget();
 
 /** Tells the other parts of the page. @param {string} name @param {any} [detail] */
@@ -74,7 +78,8 @@ export const tell = (name, detail) => bus.dispatchEvent(new CustomEvent(name, { 
 export const hear = (name, act) =>
   bus.addEventListener(name, (event) => act(/** @type {CustomEvent} */ (event).detail));
 
-/** What a panel is asked for before it is made: it looks here first. @type {{model?: any, evaluation?: any}} */
+/** What a panel is asked for before it is made: it looks here first.
+   @type {{model?: any, evaluation?: any, data?: any}} */
 export const wanted = {};
 
 /** Whether somebody can see `el`. @param {Element} el */

@@ -20,6 +20,7 @@ import {
   when,
 } from "../lib/panel.js";
 import { copy } from "../arena/dom.js";
+import { makeCircle } from "./circle.js";
 
 const LANES = ["greedy", "beam4", "top_p0.9", "top_k50", "min_p0.05", "sample"];
 const LOOK_MS = 5000;
@@ -53,6 +54,15 @@ define("serving", ({ el, server, trigger }) => {
     copied: "",
   };
   const form = { name: "", lane: "greedy", key: "", bits: "q8_0" };
+  const circles = new Map();
+  const circle = (name) => {
+    if (!circles.has(name))
+      circles.set(
+        name,
+        makeCircle(server, name, () => draw()),
+      );
+    return circles.get(name)();
+  };
 
   const ask = async (name, data = {}) => {
     const answer = await call(server, name, { base: base(), model_id: view.run?.model_id || "", ...data });
@@ -198,7 +208,9 @@ define("serving", ({ el, server, trigger }) => {
           "aria-label": `${t("serve_stop")}: ${one.name}`,
         }),
       ),
-      one.problem ? notice({ message: one.problem, hint: "" }) : [drift(one), figures(one), commands(one)],
+      one.problem
+        ? notice({ message: one.problem, hint: "" })
+        : [drift(one), figures(one), commands(one), circle(one.name)],
     );
 
   const keyRow = (key) =>

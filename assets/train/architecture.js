@@ -1,6 +1,6 @@
 /* A picture of a model: its blocks from first to last, each as wide as its share of the weights, and the tensors
    in it. Knows models.architecture's answer and nothing of how it is asked for. */
-import { h, int, num, t } from "../lib/panel.js";
+import { h, int, notice, num, t } from "../lib/panel.js";
 
 const BLOCKS = ["embedding", "attention", "mlp", "norm", "other", "head"];
 
@@ -74,3 +74,12 @@ export const architecture = (model) => {
     ),
   );
 };
+
+/** The picture in a fold; `open` asks for the model's parts, which are `known` then. */
+export const architectureFold = (id, known, open) =>
+  h(
+    "details",
+    { class: "advanced inside", "data-key": id, ontoggle: open },
+    h("summary", {}, t("arch_open")),
+    known ? (known.error ? notice(known.error) : architecture(known)) : null,
+  );

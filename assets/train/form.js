@@ -3,26 +3,24 @@
 import {
   ask as call,
   button,
-  bytes,
   choice,
   clip,
   define,
   entry,
   h,
   hear,
-  help,
   int,
+  help,
   menu,
   notice,
-  percent,
   show,
   t,
   tell,
-  timeRange,
 } from "../lib/panel.js";
+import { architectureFold } from "./architecture.js";
+import { goalField, longest, shareControl } from "./controls.js";
 import { controlOf, errorOfField, fits, NAME, NAMED, settingsForForm, WORDED } from "./fields.js";
-import { architecture } from "./architecture.js";
-import { memoryBars } from "./memory.js";
+import { memoryForecast, summaryLine } from "./forecast.js";
 import { Presets } from "./presets.js";
 
 /** What races and searches take as their base: filled when the form is drawn. @type {Record<string, any>} */
@@ -45,13 +43,15 @@ define("train-form", ({ el, server }) => {
     busy: false,
     other: false,
     otherName: "",
+    goal: "", // what is learned from the data, where there is a choice
     inside: null, // the parts of the chosen model, where its picture is open
   };
   const ask = (name, data) => call(server, name, data);
   const setOf = (id) => state.choices.data_sets.find((set) => set.dataset_id === id);
   const dataTask = () => (state.choices && setOf(state.config.dataset_id)?.task) || "chat";
   const isNew = () => state.config.model_id === NEW && dataTask() === "text";
-  const task = () => (isNew() ? "pretrain" : dataTask());
+  const goals = () => state.choices?.tasks[dataTask()] || [];
+  const task = () => (isNew() ? "pretrain" : goals().includes(state.goal) ? state.goal : dataTask());
   const defaults = (method = state.config.method) => state.choices?.defaults[task()]?.[method] || {};
   const settings = () => ({ ...NAME, ...state.choices?.settings });
   const isThere = (key) => fits(settings()[key], state.config.method, task());
@@ -74,7 +74,7 @@ define("train-form", ({ el, server }) => {
   const wanted = () => ({
     ...state.config,
     ...(state.config.model_id === NEW ? { model_id: undefined } : {}),
-    ...(isNew() ? { task: "pretrain" } : {}),
+    ...(task() === dataTask() ? {} : { task: task() }),
     ...changed(),
   });
 
@@ -123,8 +123,9 @@ define("train-form", ({ el, server }) => {
       fail(answer.error && !answer.lost ? answer.error : null);
     }, PREDICT_MS);
   };
-  const change = (more) => {
+  const change = (more, goal = state.goal) => {
     Object.assign(state.config, more);
+    state.goal = goal;
     draw();
     predict();
   };
@@ -137,24 +138,8 @@ define("train-form", ({ el, server }) => {
   };
 
   // ---- the line below the form
-  const needOf = (ledger) => bytes(ledger.needed || ledger.predicted.total || 0);
-  const summary = () => {
-    const config = { ...defaults(), ...changed() };
-    const { ledger, seconds } = state.predicted || {};
-    const records = int(config.batch_size * (config.gradient_accumulation_steps || 1));
-    const parts = [t(`task_${task()}`), t("train_summary", { steps: int(config.max_steps), batch: records })];
-    parts.push(seconds ? timeRange(state.predicted) : t("train_time_later"));
-    if (ledger) parts.push(t("train_needs", { need: needOf(ledger), free: bytes(ledger.available) }));
-    if (ledger?.adamw_total && state.config.method !== "adamw")
-      parts.push(t("train_adamw_would", { need: bytes(ledger.adamw_total) }));
-    return h("p", { class: "soft summary", role: "status" }, parts.join(" · "));
-  };
-  const memory = () => {
-    const ledger = state.predicted?.ledger;
-    if (!ledger) return null;
-    const much = { message: t("train_too_much", { need: needOf(ledger), free: bytes(ledger.available) }) };
-    return [ledger.fits === false ? notice(much) : null, memoryBars(ledger)];
-  };
+  const summary = () =>
+    summaryLine({ ...defaults(), ...changed() }, state.config.method, task(), state.predicted || {});
 
   // ---- one setting
   const CONTROLS = {
@@ -163,7 +148,7 @@ define("train-form", ({ el, server }) => {
       return entry({ ...attributes, type: "number", step: "any", inputmode: "decimal", value, onchange: set });
     },
     text: (key, attributes, value) =>
-      entry({ ...attributes, maxlength: 120, value, onchange: (raw) => keep(key, raw.trim()) }),
+      entry({ ...attributes, maxlength: longest(key), value, onchange: (raw) => keep(key, raw.trim()) }),
     bool: (key, attributes, value) =>
       menu({
         ...attributes,
@@ -189,25 +174,17 @@ define("train-form", ({ el, server }) => {
       });
     },
     share: (key, attributes, value) =>
-      h(
-        "span",
-        { class: "with-unit" },
-        h("input", {
-          ...attributes,
-          type: "range",
-          min: 0,
-          max: settings()[key].high ?? 0.9,
-          step: 0.05,
-          value: value || 0,
-          oninput: (event) => keep(key, Number(event.target.value)),
-        }),
-        h("span", { class: "n" }, percent(value || 0)),
-      ),
+      shareControl(attributes, value || 0, settings()[key].high ?? 0.9, (share) => keep(key, share)),
     model: (key, attributes, value) => {
       const options = [
         ["", t("choice_own_tokenizer")],
         ...state.choices.models.map((model) => [model.id, model.title]),
       ];
+      return menu({ ...attributes, options, value, onchange: (raw) => keep(key, raw) });
+    },
+    reward_model: (key, attributes, value) => {
+      const known = state.choices.models.filter((model) => model.task === "reward");
+      const options = [["", t("choice_no_reward_model")], ...known.map((model) => [model.id, model.title])];
       return menu({ ...attributes, options, value, onchange: (raw) => keep(key, raw) });
     },
     dataset: (key, attributes, value) => {
@@ -248,11 +225,16 @@ define("train-form", ({ el, server }) => {
       h(
         "div",
         { class: "advanced-in" },
-        h("div", { class: "fields" }, Object.keys(settings()).filter(isThere).map(field)),
+        h(
+          "div",
+          { class: "fields" },
+          isNew() ? null : goalField(goals(), task(), (goal) => change({}, goal)),
+          Object.keys(settings()).filter(isThere).map(field),
+        ),
         h(
           "div",
           { class: "predicted" },
-          memory(),
+          memoryForecast(state.predicted?.ledger),
           list ? h("p", { class: "soft print" }, t("train_also_set", { list })) : null,
           Object.keys(state.changed).length ? button(t("train_defaults"), reset, "quiet") : null,
         ),
@@ -313,13 +295,7 @@ define("train-form", ({ el, server }) => {
       state.inside = answer.error ? { model_id: id, error: answer.error } : answer;
       draw();
     };
-    const known = state.inside?.model_id === id ? state.inside : null;
-    return h(
-      "details",
-      { class: "advanced inside", "data-key": id, ontoggle: open },
-      h("summary", {}, t("arch_open")),
-      known ? (known.error ? notice(known.error) : architecture(known)) : null,
-    );
+    return architectureFold(id, state.inside?.model_id === id ? state.inside : null, open);
   };
 
   const pick = (label, attributes) => h("label", { class: "pick" }, h("span", {}, label), menu(attributes));
@@ -399,6 +375,7 @@ define("train-form", ({ el, server }) => {
   // A run's settings, put into the form: to change one of them, or those of the best run of a search.
   const fill = async (values) => {
     Object.assign(state.config, settingsForForm(values, {}).base);
+    state.goal = values.task || "";
     await load();
     state.changed = settingsForForm(values, defaults()).changed;
     state.open = true;

@@ -1,36 +1,16 @@
 /* One run as it goes: state line, loss plot, subspace, samples, memory, queue, all runs. What it shows comes from the
  runs' folders, so any number of pages show the same; it asks only while a run is going and the panel is seen. */
-import { heat } from "../lib/chart/heat.js";
 import * as L from "../lib/panel.js";
 import { h, t } from "../lib/panel.js";
-import { differences, nameAndNote, nameButton } from "./compared.js";
+import { changesBox } from "./changes.js";
+import { factsBox, memoryBox } from "./facts.js";
 import { figures } from "./figures.js";
-import { memoryBars } from "./memory.js";
+import { openerBox, queueBox } from "./queue.js";
+import { runsBox } from "./runs.js";
+import { roundsBox } from "./rounds.js";
 import { samplesBox } from "./samples.js";
-import { shownToGuests } from "./watch.js";
-
-const ACTIVE = ["queued", "starting", "running", "stopping"];
-const parts = {};
-const view = {
-  id: null,
-  run: null,
-  runs: [],
-  compared: new Set(),
-  curves: [],
-  differ: {},
-  all: true,
-  over: "step",
-  prompt: 0,
-  heat: null,
-  seen: null,
-  log: null,
-  error: null,
-  packing: false,
-  opening: false,
-  path: "",
-  open: {},
-};
-const ask = (name, data) => L.ask(parts.server, name, data);
+import { ACTIVE, ask, page, parts, view } from "./state.js";
+import { heatBox } from "./subspace.js";
 
 L.define("train-run", ({ el, props, watch, server, trigger }) => {
   watch("value", () => {
@@ -59,7 +39,17 @@ const begin = () => {
   look();
 };
 const choose = (id) => {
-  Object.assign(view, { id, run: null, seen: null, log: null, heat: null, prompt: 0, error: null, packing: false });
+  Object.assign(view, {
+    id,
+    run: null,
+    seen: null,
+    log: null,
+    heat: null,
+    prompt: 0,
+    round: null,
+    error: null,
+    packing: false,
+  });
   look(true);
 };
 
@@ -121,7 +111,16 @@ const draw = () => {
   L.show(
     parts.main,
     L.notice(error),
-    run ? [stateBox(run), plotBox(run), heatBox(run), samplesBox(run, view.prompt, choosePrompt)] : emptyBox(),
+    run
+      ? [
+          stateBox(run),
+          plotBox(run),
+          roundsBox(run),
+          heatBox(run),
+          changesBox(run.status, ask, draw),
+          samplesBox(run, view.prompt, choosePrompt),
+        ]
+      : emptyBox(),
     runsBox(),
   );
   L.show(parts.side, run ? [factsBox(run), memoryBox(run)] : null, queueBox(), openerBox());
@@ -186,10 +185,10 @@ const stateBox = (run) => {
     s.can_resume
       ? L.button(t("train_resume"), () => act("resume", { run_id: s.run_id }), "", { "data-key": "resume" })
       : null,
-    s.state === "completed" && s.model_id && view.run.config?.task !== "classify"
+    s.state === "completed" && s.model_id && !["classify", "reward"].includes(view.run.config?.task)
       ? L.button(t("train_try"), () => tryIt(run), "strong", { id: "train-try", "data-key": "try" })
       : null,
-    s.state === "completed" && s.model_id
+    s.state === "completed" && s.model_id && view.run.config?.task !== "reward"
       ? L.button(t("eval_start"), () => evaluate(s.model_id, view.run.config?.dataset?.id), "", {
           id: "train-evaluate",
           "data-key": "evaluate",
@@ -268,414 +267,4 @@ const plotBox = (run) => {
   );
 };
 
-// ---- the subspace
-const split = (name) => {
-  const m = name.match(/\.(\d+)\.(?:.*\.)?([^.]+?)(?:\.weight)?$/);
-  return m ? [+m[1], m[2].replace(/_proj$/, "")] : [0, name];
-};
-const KINDS = ["q", "k", "v", "o", "gate", "up", "down"];
-const place = (kind) => (KINDS.includes(kind) ? KINDS.indexOf(kind) : KINDS.length);
-const heatBox = (run) => {
-  const data = run.refreshes;
-  if (!data?.layers?.length) return null;
-  const all = data.energy.flat().filter((v) => v !== null),
-    low = Math.min(...all),
-    high = Math.max(...all);
-  const many = data.steps.length > 1,
-    mode = many && view.heat === "time" ? "time" : "layer",
-    span = Math.max(high - low, 0.02);
-  // Refreshes are spread over the steps: what counts for a matrix at a time is its newest refresh until then.
-  const filled = data.energy.map((row) => {
-    let known = null;
-    return row.map((value) => (known = value ?? known));
-  });
-  const names = data.layers.map(split),
-    last = data.steps.length - 1,
-    cell = (layer, step) => filled[layer]?.[step] ?? null;
-  let values, say, rows;
-  if (mode === "layer") {
-    rows = [...new Set(names.map(([, kind]) => kind))].sort((a, b) => place(a) - place(b) || (a < b ? -1 : 1));
-    const depth = Math.max(...names.map(([n]) => n)) + 1;
-    const at = (kind, n) => names.findIndex(([m, k]) => m === n && k === kind);
-    values = rows.map((kind) =>
-      Array.from({ length: depth }, (_, n) => {
-        const i = at(kind, n);
-        return i < 0 ? null : cell(i, last);
-      }),
-    );
-    say = (y, x) => `${rows[y]} ${x}: ${values[y][x] === null ? "–" : L.num(values[y][x] * 100, 1) + " %"}`;
-  } else {
-    const order = names
-      .map((_, i) => i)
-      .sort((a, b) => names[a][0] - names[b][0] || place(names[a][1]) - place(names[b][1]));
-    values = order.map((i) => data.steps.map((_, step) => cell(i, step)));
-    const value = (y, x) => (values[y][x] === null ? "–" : `${L.num(values[y][x] * 100, 1)} %`);
-    say = (y, x) => `${data.layers[order[y]]} · ${t("plot_step")} ${L.int(data.steps[x])}: ${value(y, x)}`;
-  }
-  const rank = run.config?.rank;
-  return h(
-    "section",
-    { class: "box" },
-    h(
-      "div",
-      { class: "boxline" },
-      h("h2", {}, t("heat_title")),
-      many
-        ? L.choice(
-            t("heat_view"),
-            [
-              ["layer", t("heat_by_layer")],
-              ["time", t("heat_by_time")],
-            ],
-            mode,
-            (value) => {
-              view.heat = value;
-              draw();
-            },
-          )
-        : null,
-    ),
-    heat({
-      values,
-      color: "--topp",
-      low: high - span * 1.1,
-      high,
-      say,
-      label: t("heat_title"),
-      cell: mode === "layer" ? 16 : 2,
-      rows,
-      kind: mode,
-    }),
-    h(
-      "div",
-      { class: "cap" },
-      h(
-        "span",
-        {},
-        [mode === "layer" ? t("heat_layers") : t("heat_times"), rank ? t("heat_about", { rank }) : null]
-          .filter(Boolean)
-          .join(". "),
-      ),
-      h(
-        "span",
-        { class: "n" },
-        `${L.num(low * 100, high - low < 0.05 ? 1 : 0)} – ${L.num(high * 100, high - low < 0.05 ? 1 : 0)} %`,
-      ),
-    ),
-  );
-};
-
-// ---- beside it
-const factsBox = (run) => {
-  const { status: s, config = {}, title = {} } = run,
-    worker = s.worker || {};
-  const row = (name, value) => (value ? h("tr", {}, h("td", {}, name), h("td", {}, value)) : null);
-  const batch = (config.batch_size || 1) * (config.gradient_accumulation_steps || 1);
-  return h(
-    "section",
-    { class: "box" },
-    h("h2", {}, t("this_run")),
-    h(
-      "table",
-      { class: "facts" },
-      h(
-        "tbody",
-        {},
-        row(t("run_name"), s.name),
-        row(t("train_data"), title.data),
-        row(t("train_model"), title.model),
-        row(
-          t("train_method"),
-          config.method ? t(`run_method_${config.method}`, { rank: config.rank, gap: config.update_proj_gap }) : "",
-        ),
-        row(
-          t("run_learns"),
-          config.loss_on && (config.task || "chat") === "chat" ? t(`run_learns_${config.loss_on}`) : "",
-        ),
-        row(t("run_rate"), config.learning_rate ? String(config.learning_rate) : ""),
-        row(
-          t("run_steps"),
-          s.total_steps ? t("run_steps_value", { steps: L.int(s.total_steps), batch: L.int(batch) }) : "",
-        ),
-        row(t("run_device"), [worker.device, worker.precision].filter(Boolean).join(", ")),
-        row(t("run_started"), L.when(s.created)),
-        row(t("run_hash"), title.hash),
-        row(t("run_size"), L.bytes(s.size_bytes)),
-        row(t("run_from"), s.imported ? t("run_imported") : ""),
-        row(t("run_tracker"), title.tracker ? h("code", {}, title.tracker) : ""),
-      ),
-    ),
-    shownToGuests(s, (on) => act("show", { run_id: s.run_id, on }), draw),
-    nameAndNote(s, (data) => act("rename", { run_id: s.run_id, ...data }), draw),
-    detailsBox(config, worker),
-    h(
-      "div",
-      { class: "acts runacts" },
-      nameButton(s, draw),
-      L.button(t("train_again"), () => L.tell("train-settings", settingsOf(config)), "quiet", { "data-key": "again" }),
-      L.button(
-        t("train_bundle"),
-        () => {
-          view.packing = !view.packing;
-          draw();
-        },
-        "quiet",
-        { "data-key": "bundle", "aria-expanded": String(!!view.packing) },
-      ),
-      L.button(t("train_log"), showLog, "quiet", { "data-key": "log", "aria-expanded": String(view.log !== null) }),
-      s.can_delete
-        ? L.sure(t("train_delete"), t("train_delete_sure", { size: L.bytes(s.size_bytes) }), () =>
-            act("delete", { run_id: s.run_id }).then((done) => done && choose(null)),
-          )
-        : null,
-    ),
-    view.packing
-      ? h(
-          "div",
-          { class: "packing" },
-          [
-            ["figures", true],
-            ["model", s.state === "completed"],
-            ["checkpoint", s.checkpoint_step !== null && s.checkpoint_step !== undefined && s.state !== "completed"],
-          ]
-            .filter(([, can]) => can)
-            .map(([what]) =>
-              L.button(
-                t(`bundle_${what}`),
-                () => {
-                  view.packing = false;
-                  draw();
-                  parts.trigger("submit", { run_id: s.run_id, what });
-                },
-                "quiet",
-                { "data-key": `pack-${what}` },
-              ),
-            ),
-        )
-      : null,
-    view.log !== null ? h("pre", { class: "log", tabindex: 0 }, view.log || t("train_log_empty")) : null,
-  );
-};
-/* A run's settings as the form takes them. */
-const settingsOf = (config) => ({ ...config, dataset_id: config.dataset?.id, model_id: config.model?.id, name: null });
-
-// All settings as they were given, and the versions that computed: what another person needs to do it again.
-const detailsBox = (config, worker) => {
-  const settings = Object.entries(config).filter(
-    ([key, value]) =>
-      !["dataset", "model", "group"].includes(key) && value !== null && value !== "" && typeof value !== "object",
-  );
-  const fold = (word, entries) =>
-    entries.length
-      ? h(
-          "details",
-          {
-            class: "fold-facts",
-            open: !!view.open[word],
-            ontoggle: (event) => {
-              view.open[word] = event.target.open;
-            },
-          },
-          h("summary", {}, t(word)),
-          h(
-            "table",
-            { class: "facts small-facts" },
-            h(
-              "tbody",
-              {},
-              entries.map(([key, value]) => h("tr", {}, h("td", {}, key), h("td", {}, String(value)))),
-            ),
-          ),
-        )
-      : null;
-  return [fold("run_settings", settings), fold("run_versions", Object.entries(worker.versions || {}))];
-};
-const showLog = async () => {
-  if (view.log !== null) {
-    view.log = null;
-    return draw();
-  }
-  const answer = await ask("log", { run_id: view.id });
-  view.log = answer.error ? answer.error.message : answer.text;
-  draw();
-};
-const memoryBox = (run) =>
-  run.status.ledger
-    ? h(
-        "section",
-        { class: "box" },
-        h("h2", {}, t("memory"), L.help(t("mem_help"), t("memory"))),
-        memoryBars(run.status.ledger),
-      )
-    : null;
-const queueBox = () => {
-  const waiting = view.runs.filter((run) => run.state === "queued").sort((a, b) => a.queue_position - b.queue_position);
-  if (!waiting.length) return null;
-  return h(
-    "section",
-    { class: "box" },
-    h("h2", {}, t("queue")),
-    h(
-      "ul",
-      { class: "sets" },
-      waiting.map((run, i) =>
-        h(
-          "li",
-          {},
-          h(
-            "button",
-            { type: "button", class: "link", onclick: () => choose(run.run_id), "data-key": `q-${run.run_id}` },
-            run.name,
-          ),
-          h("span", { class: "soft" }, t(i ? "queue_waiting" : "queue_next")),
-          h(
-            "div",
-            { class: "acts" },
-            i
-              ? L.button("↑", () => act("reorder", { run_id: run.run_id, place: i }), "quiet", {
-                  "aria-label": t("queue_first", { name: run.name }),
-                  "data-key": `up-${run.run_id}`,
-                })
-              : null,
-            L.button(t("queue_cancel"), () => act("cancel", { run_id: run.run_id }), "quiet", {
-              "data-key": `cancel-${run.run_id}`,
-            }),
-          ),
-        ),
-      ),
-    ),
-  );
-};
-
-/* A bundle with a model is often larger than what may be uploaded: one that is on this computer already is opened where
-   it is. */
-const openerBox = () => {
-  const start = () => {
-    view.opening = true;
-    draw();
-    L.find("#train-side .opener input")?.focus();
-  };
-  if (!view.opening)
-    return h("div", { class: "opener" }, L.button(t("runs_import_path"), start, "quiet", { "data-key": "opener" }));
-  const submit = async (event) => {
-    event.preventDefault();
-    const made = await act("open_bundle", { path: view.path });
-    if (!made) return;
-    view.opening = false;
-    choose(made.run_id);
-  };
-  const attributes = {
-    maxlength: 1000,
-    "aria-label": t("runs_import_where"),
-    placeholder: t("runs_import_where"),
-  };
-  return h(
-    "form",
-    { class: "opener renaming", onsubmit: submit },
-    L.entry({ value: view.path, onchange: (path) => (view.path = path), ...attributes }),
-    h("button", { type: "submit", class: "btn" }, t("runs_import_open")),
-    L.button(
-      t("cancel"),
-      () => {
-        view.opening = false;
-        draw();
-      },
-      "quiet",
-    ),
-  );
-};
-
-// ---- all runs
-const runsBox = () => {
-  if (!view.runs.length) return null;
-  const toggle = async (id, on) => {
-    on ? view.compared.add(id) : view.compared.delete(id);
-    await compare();
-    draw();
-  };
-  return h(
-    "section",
-    { class: "box" },
-    h(
-      "div",
-      { class: "boxline" },
-      h("h2", {}, t("runs_all")),
-      h("span", { class: "soft small" }, t("runs_compare_hint")),
-    ),
-    differences(view.differ, view.curves),
-    h(
-      "div",
-      { class: "scroll", tabindex: 0 },
-      h(
-        "table",
-        { class: "runs" },
-        h(
-          "thead",
-          {},
-          h(
-            "tr",
-            {},
-            h("th", {}, h("span", { class: "unseen" }, t("runs_compare"))),
-            h("th", {}, t("runs_run")),
-            h("th", {}, t("runs_state")),
-            h("th", { class: "n" }, t("train_steps")),
-            h("th", { class: "n" }, t("train_loss")),
-            h("th", { class: "n" }, t("train_held_out")),
-            h("th", { class: "n" }, t("runs_size")),
-          ),
-        ),
-        h(
-          "tbody",
-          {},
-          view.runs.map((run) =>
-            h(
-              "tr",
-              { class: run.run_id === view.id ? "on" : "" },
-              h(
-                "td",
-                {},
-                h("input", {
-                  type: "checkbox",
-                  checked: view.compared.has(run.run_id),
-                  "aria-label": t("runs_compare_one", { name: run.name }),
-                  "data-key": `cmp-${run.run_id}`,
-                  onchange: (event) => toggle(run.run_id, event.target.checked),
-                }),
-              ),
-              h(
-                "td",
-                {},
-                h(
-                  "button",
-                  {
-                    type: "button",
-                    class: "link",
-                    "data-key": `run-${run.run_id}`,
-                    "aria-current": run.run_id === view.id ? "true" : null,
-                    onclick: () => choose(run.run_id),
-                  },
-                  run.name,
-                ),
-                h("div", { class: "soft" }, L.when(run.created)),
-              ),
-              h(
-                "td",
-                {},
-                t(`state_${run.state}`),
-                run.reason ? h("div", { class: "soft" }, t(`reason_${run.reason}`)) : null,
-              ),
-              h(
-                "td",
-                { class: "n", "data-name": t("train_steps") },
-                run.total_steps ? `${L.int(run.step)} / ${L.int(run.total_steps)}` : "–",
-              ),
-              h("td", { class: "n", "data-name": t("train_loss") }, L.num(run.loss)),
-              h("td", { class: "n", "data-name": t("train_held_out") }, L.num(run.eval_loss)),
-              h("td", { class: "n", "data-name": t("runs_size") }, L.bytes(run.size_bytes)),
-            ),
-          ),
-        ),
-      ),
-    ),
-  );
-};
+Object.assign(page, { act, choose, compare, draw });

@@ -1,6 +1,6 @@
 /* A run that its owner shows: the switch on the owner's page, and the page on which guests watch it. */
-import { copy } from "../arena/dom.js";
 import * as L from "../lib/panel.js";
+import { copy } from "../arena/dom.js";
 import { h, t } from "../lib/panel.js";
 import { addressOf } from "../votes/link.js";
 import { figures } from "./figures.js";

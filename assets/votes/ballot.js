@@ -1,5 +1,5 @@
 /* The participants' page: two hidden answers, a choice, the names after it. Made for phones first. */
-import { ask, button, define, find, h, notice, ownId, progressBar, show, t } from "../lib/panel.js";
+import { ask, button, define, find, h, notice, ownId, progressBar, randomId, show, t } from "../lib/panel.js";
 import { drawBoard } from "./board.js";
 import { named } from "./names.js";
 
@@ -111,9 +111,7 @@ class Ballot {
 
   submit() {
     if (this.run || !this.question.trim()) return;
-    this.run = Array.from(crypto.getRandomValues(new Uint8Array(9)), (byte) => byte.toString(16).padStart(2, "0")).join(
-      "",
-    );
+    this.run = randomId();
     this.error = null;
     this.trigger("ask", { session_id: idOf(), prompt: this.question, run_id: this.run });
     this.again(WAITING_MS);

@@ -1,5 +1,6 @@
 """An upload becomes a checked, tokenised data set. Knows no torch, no transformers and no page."""
 
+from llmdemo.data.chosen import choose_records, mend_labels
 from llmdemo.data.columns import ColumnsNeeded
 from llmdemo.data.encode import (
     Encoded,
@@ -30,6 +31,7 @@ __all__ = [
     "Stopped",
     "add_dataset",
     "apply_filters",
+    "choose_records",
     "delete_dataset",
     "drop_records",
     "edit_record",
@@ -47,6 +49,7 @@ __all__ = [
     "in_order",
     "list_datasets",
     "measure_tokens",
+    "mend_labels",
     "merge_datasets",
     "open_records",
     "preview_filters",

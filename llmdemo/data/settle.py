@@ -56,7 +56,7 @@ class Held:
             line=np.array(lines, np.int64),
             flags=flags,
             characters=characters,
-            digest=np.frombuffer(b"".join(map(_digest, records)), "S16"),
+            digest=np.frombuffer(b"".join(map(digest_of, records)), "S16"),
             prompt=np.array([checks.loose_hash(prompt) for prompt in prompts], np.uint64),
             answer=np.array([checks.loose_hash(checks.answer_of(record)) for record in records], np.uint64),
             held_out=np.array([record.get("split") == "eval" for record in records], bool),
@@ -76,7 +76,8 @@ class Held:
         return len(self.row)
 
 
-def _digest(record: dict) -> bytes:
+def digest_of(record: dict) -> bytes:
+    """16 bytes that name the record's content, whatever its row."""
     content = {key: value for key, value in record.items() if key not in ("row", "cut_turns", "codes")}
     return hashlib.blake2b(orjson.dumps(content, option=orjson.OPT_SORT_KEYS), digest_size=16).digest()
 

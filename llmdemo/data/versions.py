@@ -121,7 +121,7 @@ def apply_filters(home: Home, dataset_id: str, filters: list[str]) -> DatasetInf
     with whole_folder(home.datasets / info.dataset_id, home.tmp) as folder:
         for file in source.iterdir():
             if file.name != "info.json" and not file.name.startswith("."):
-                _share(file, folder / file.name)
+                share_file(file, folder / file.name)
         save_info(folder, info)
     return with_problems(home, info)
 
@@ -133,7 +133,7 @@ def _checked(filters) -> list[str]:
     return [code.name for code in FLAGS if code.name in filters]
 
 
-def _share(file: Path, target: Path) -> None:
+def share_file(file: Path, target: Path) -> None:
     """The same immutable content under another path: a link where the file system has them, else a copy."""
     try:
         os.link(file, target)
@@ -196,12 +196,12 @@ def _rewrite(home, parent: DatasetInfo, change: str, edits: dict, drops: np.ndar
         one = Held.of([record], [int(held.line[place])], to_batch([record], parent.task))
         held = Held.joined([held.at(np.arange(place)), one, held.at(np.arange(place + 1, len(held)))])
     with whole_folder(home.datasets / info.dataset_id, home.tmp) as folder:
-        _share(source / "left_out.arrow", folder / "left_out.arrow")
+        share_file(source / "left_out.arrow", folder / "left_out.arrow")
         with Writer(folder / "records.arrow", SCHEMAS[parent.task]) as writer:
             for batch in _changed_batches(source, edits, drops, parent.task):
                 writer.write(batch)
-        key = _carry_measured(source, folder, parent, held, edits, keep, tokenizer)
-        info = _settled(folder, info, held.at(keep), parent, key)
+        key = carry_measured(source, folder, parent, held, edits, keep, tokenizer)
+        info = settled_info(folder, info, held.at(keep), parent, key)
         save_info(folder, info)
     return with_problems(home, info)
 
@@ -226,7 +226,7 @@ def _changed_batches(source: Path, edits: dict, drops: np.ndarray, task: str):
             yield conformed(batch, task)
 
 
-def _carry_measured(source, folder, parent, held, edits, keep, tokenizer) -> str | None:
+def carry_measured(source, folder, parent, held, edits, keep, tokenizer) -> str | None:
     """Takes over the parent's measurement where the tokenizer is the same (or nothing was edited); returns its key."""
     old = measure.read_measured(source, parent.measured) if parent.measured else None
     if old is None:
@@ -247,7 +247,7 @@ def _carry_measured(source, folder, parent, held, edits, keep, tokenizer) -> str
     return parent.measured
 
 
-def _settled(folder: Path, info: DatasetInfo, held: Held, parent: DatasetInfo, key: str | None) -> DatasetInfo:
+def settled_info(folder: Path, info: DatasetInfo, held: Held, parent: DatasetInfo, key: str | None) -> DatasetInfo:
     """The info with all that follows from the records in `folder`."""
     settled = settle(folder, held, info.task, info.filters)
     if not settled.kept.any():
@@ -285,6 +285,7 @@ def _labels(folder: Path) -> list[str]:
 
 
 def child_of(home: Home, parent: DatasetInfo, change: str) -> DatasetInfo:
+    """The info that a new version begins with: its parent's, but for what names it."""
     family = parent.family or parent.dataset_id
     versions = [info.version for info in list_datasets(home) if (info.family or info.dataset_id) == family]
     return replace(
@@ -342,7 +343,7 @@ def merge_datasets(home: Home, settings: Settings, dataset_ids: list[str], name:
             raise_if_gone(home, dataset_ids, error)
             raise
         Writer(folder / "left_out.arrow", LEFT_OUT).close()
-        info = _settled(folder, info, held, info, None)
+        info = settled_info(folder, info, held, info, None)
         save_info(folder, info)
     return with_problems(home, info)
 

@@ -8,7 +8,13 @@ import threading
 from pathlib import Path
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+)
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
@@ -115,6 +121,16 @@ def load_causal(source: ModelEntry | Path, dtype: torch.dtype | None = None, dev
     model = _load(AutoModelForCausalLM, folder, dtype=dtype or usual_dtype(folder, device))
     _keep_pad_inside(model, tokenizer)
     return model.to(device).eval(), tokenizer
+
+
+def load_encoder(source: ModelEntry | Path, dtype: torch.dtype | None = None):
+    """(model without a head in eval mode, tokenizer): what gives hidden states. Raises UserError as `load_causal` does."""
+    folder = _folder(source)
+    check_folder(folder)
+    tokenizer = load_tokenizer(folder)
+    model = _load(AutoModel, folder, dtype=dtype or usual_dtype(folder, best_device()))
+    _keep_pad_inside(model, tokenizer)
+    return model.to(best_device()).eval(), tokenizer
 
 
 def usable_pad(model, tokenizer) -> int:

@@ -87,10 +87,30 @@ def settings_of(
     lanes = [{**lane, "name": name if copy == 0 else f"{name} {copy + 1}"} for copy in range(copies)]
     settings: dict[str, Any] = {"lanes": lanes, "max_new_tokens": asked_tokens(body) or most, "seed": seed}
     settings["stop"] = list(body.stops())
+    if (schema := _schema(body)) is not None:
+        settings["json_schema"] = schema
     settings |= {
         key: value for key in ("logit_bias", "bad_words", "precision") if (value := getattr(body, key)) is not None
     }
     return settings
+
+
+def _schema(body: Sampling) -> dict[str, Any] | None:
+    """The JSON schema that response_format holds answers to; None for free text. Raises ApiError where it names none."""
+    form = body.response_format
+    if form is None or form.type == "text":
+        return None
+    if form.type == "json_object":
+        return {"type": "object"}
+    schema = (form.json_schema or {}).get("schema")
+    if not isinstance(schema, dict) or not schema:
+        raise ApiError(
+            400,
+            'response_format has no schema. Send {"type": "json_schema", "json_schema": {"name": …, "schema": {…}}}.',
+            "invalid_value",
+            "response_format.json_schema.schema",
+        )
+    return schema
 
 
 def asked_tokens(body: Sampling) -> int | None:

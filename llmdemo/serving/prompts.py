@@ -36,10 +36,6 @@ def _plain(index: int, message: Message) -> dict[str, str]:
 def refuse_unsupported(body: Sampling, keeps: bool = False) -> None:
     """Raises ApiError for what is part of OpenAI's API and not of this one: it would be wrong to leave it out silently.
     keeps: whether texts of requests are kept."""
-    if body.response_format is not None and body.response_format.type != "text":
-        raise _unsupported(
-            "response_format", "Answers cannot be held to a JSON schema here yet. Ask for JSON in the prompt instead."
-        )
     if body.store and not keeps:
         raise _unsupported("store", "Nothing of a request is kept here. Leave store out.")
     if body.stream_options is not None and not body.stream:

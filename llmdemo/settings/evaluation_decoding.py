@@ -17,7 +17,7 @@ from llmdemo.settings.json_schema import check_schema
 from llmdemo.settings.lane import SEVERAL
 from llmdemo.settings.schema import check, show
 
-CheckerKind = Literal["normalised", "exact", "number", "contains", "regex", "json_schema"]
+CheckerKind = Literal["normalised", "exact", "number", "contains", "regex", "json", "json_schema", "expression"]
 USUAL_LANES: tuple[Any, ...] = ("greedy", "sample", "beam", {"strategy": "best_of_n", "num_return_sequences": 4})
 USUAL_TOKENS = 96
 MOST_PROMPTS = 2000
@@ -31,7 +31,9 @@ class CheckerSpec:
     kind: CheckerKind = "normalised"
     """normalised: equal to the right answer but for form, as in /evaluate; exact: letter for letter; number: its last
     number is the right answer's; contains: it holds the right answer, or `text`; regex: what `pattern` finds in it is
-    what it finds in the right answer, or without one anything; json_schema: it is JSON that satisfies `schema`."""
+    what it finds in the right answer, or without one anything; json: it is JSON; json_schema: it is JSON that satisfies
+    `schema`; expression: arithmetic (numbers, + - * / // % ^, parentheses, abs, min, max, floor, ceil) with the value of the
+    right answer, or which passes its tests, as in "x=2: 7; x=3: 12"."""
     pattern: Annotated[str, Field(max_length=300)] = ""
     """Of regex, in RE2's syntax; the last match counts, or its first group."""
     text: Annotated[str, Field(max_length=1000)] = ""
@@ -42,7 +44,9 @@ class CheckerSpec:
     @property
     def needs_answers(self) -> bool:
         """Whether a record without a right answer cannot be checked."""
-        return self.kind in ("normalised", "exact", "number") or (self.kind == "contains" and not self.text)
+        return self.kind in ("normalised", "exact", "number", "expression") or (
+            self.kind == "contains" and not self.text
+        )
 
     @classmethod
     def from_value(cls, value: Any) -> "CheckerSpec":

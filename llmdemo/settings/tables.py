@@ -8,7 +8,9 @@ from llmdemo.settings.app import Settings
 from llmdemo.settings.decoding import DecodeSettings
 from llmdemo.settings.evaluation import Spec
 from llmdemo.settings.generation import GenerationSpec
+from llmdemo.settings.maps import MapSpec
 from llmdemo.settings.schema import documentation, fields_of, one_of, show
+from llmdemo.settings.selection import SelectionSpec
 from llmdemo.settings.training import METHODS, TASKS, TrainConfig
 
 _NOTHING: tuple[object, ...] = (None, "", (), {})
@@ -22,6 +24,8 @@ def tables() -> str:
         ("A comparison", DecodeSettings),
         ("An evaluation", Spec),
         ("Data made by a model", GenerationSpec),
+        ("A map of a data set", MapSpec),
+        ("A selection of records", SelectionSpec),
     ):
         parts += ["", f"## {title}", "", *_schema(schema)]
     return "\n".join(parts) + "\n"

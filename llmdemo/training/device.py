@@ -140,3 +140,9 @@ def _reclaimable(used: str, key: str) -> int:
             if name == key:
                 return int(value)
     return 0
+
+
+def release(model: torch.nn.Module) -> None:
+    """Gives the memory of the model's weights back; it is of no use after that."""
+    for parameter in model.parameters():
+        parameter.data, parameter.grad = parameter.data.new_empty(0), None

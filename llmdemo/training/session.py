@@ -13,7 +13,7 @@ from llmdemo.core import store
 from llmdemo.core.errors import UserError
 from llmdemo.core.sentences import say
 from llmdemo.models.catalog import LAST_MODEL, trust_model
-from llmdemo.settings.training import Precision
+from llmdemo.settings.training import Precision, rows_of
 from llmdemo.training import best as bests
 from llmdemo.training import checkpoint as checkpoints
 from llmdemo.training import device as devices
@@ -177,7 +177,8 @@ class Session:
         if self._accelerator.is_main_process:
             pure = device.type == "cuda" and usual == "bf16"
             precisions: tuple[Precision, ...] = (usual, "bf16_pure") if pure else (usual,)
-            rows, longest = config.batch_size * (2 if config.task == "preference" else 1), int(data.train.lengths.max())
+            rows, longest = rows_of(config), int(data.train.lengths.max())
+            longest += config.max_new_tokens if config.task == "grpo" else 0
             batch = ledger.Batch(rows, longest, rows * longest)
             fit.decide_precision(
                 self._run_dir, config, precisions, lambda way: ledger.report(entry, way, batch, device, here=self._here)

@@ -1,18 +1,19 @@
-"""The arena on the page: one island that draws prompt, panes, card and beam tree (assets/arena.js, assets/arena/).
+"""The arena on the page: one island that draws prompt, panes, card and beam tree (assets/arena/).
 
 The page sends {model_ids, prompt, settings, prefix_ids, run_id} with the event "compare", or with "compare_many" and
-`prompts` for a batch; the island's value then carries frames of events back, and the page adds them up. Nothing has to be included by hand: `bridge` puts the scripts and the
-style sheet into the page. A link with ?arena=… must open the arena's tab; the panel then fills itself from it.
+`prompts` for a batch, and reads the stream called `run_id` (event_streams.py). Gradio's queue decides who computes, and
+when; what is computed goes to the stream. A link with ?arena=… must open the arena's tab; the panel then fills itself
+from it.
 """
 
 import gradio as gr
 
 from llmdemo.core.errors import UserError
+from llmdemo.core.sentences import pack, say
 from llmdemo.models.library import import_library
 from llmdemo.settings.decoding import described
-from llmdemo.ui import bridge
-from llmdemo.ui.arena_frames import Frames
-from llmdemo.ui.fair_queue import BATCHES, MOST_BATCHES, standing, when_gone
+from llmdemo.ui import authentication, bridge, interpret_api
+from llmdemo.ui.fair_queue import BATCHES, MOST_BATCHES, when_gone
 from llmdemo.ui.rights import for_guests, for_owners
 from llmdemo.ui.samples import starter_tokenizer
 from llmdemo.ui.services import Lazy, Services
@@ -20,7 +21,6 @@ from llmdemo.ui.services import Lazy, Services
 
 def build(services: Services, guests: bool = False) -> None:
     """Builds the panel inside the current Blocks context; with `guests`, with the limits that guests have."""
-    frames = Frames()
 
     @for_guests
     def models(_: dict) -> dict:
@@ -44,15 +44,6 @@ def build(services: Services, guests: bool = False) -> None:
         return {}
 
     @for_guests
-    def missed(data: dict) -> dict:
-        """The events that the page did not get, as a frame; None when it missed nothing or the run is unknown.
-
-        Also where a run stands that has not begun: {"place", "waiting"}, or {"refused": why}.
-        """
-        run_id = str(data.get("run_id"))
-        return {"frame": frames.since(run_id, int(data.get("next", 0))), **standing(run_id)}
-
-    @for_guests
     def python(data: dict) -> dict:
         arena = services.arena.get()
         request = _request(arena, data)
@@ -63,13 +54,13 @@ def build(services: Services, guests: bool = False) -> None:
     known = {"settings": described(allowed), "picks": not guests}
     panel = bridge.island(
         "arena",
-        [models, warm, stop, missed, python, *_picking(services)],
-        value=bridge.to_json({"known": known}),
+        [models, warm, stop, python, *interpret_api.for_the_card(services), *_picking(services)],
+        value=pack({"known": known}),
         events=["compare", "compare_many"],
         elem_id="arena",
     )
 
-    _connect(services, panel, frames)
+    _connect(services, panel)
 
 
 def _menu(services: Services) -> list[dict]:
@@ -113,26 +104,36 @@ def _picking(services: Services) -> tuple:
     return preference_sets, prefer
 
 
-def _connect(services: Services, panel: gr.HTML, frames: Frames) -> None:
-    """A comparison that the page asks for streams into the island's value; a batch waits in a line of its own."""
-
-    def answered(data: dict, many: bool):
-        run_id = str(data.get("run_id"))
-        with when_gone(lambda: services.arena.get().stop(run_id)):
-            for events in _events(services, data, many):
-                yield frames.add(run_id, events)
+def _connect(services: Services, panel: gr.HTML) -> None:
+    """A comparison that the page asks for waits in the arena's line, a batch in a line of its own."""
 
     @for_guests
-    def compare(event: gr.EventData):
-        yield from answered(dict(event._data or {}), many=False)
+    def compare(event: gr.EventData) -> None:
+        _answer(services, dict(event._data or {}), many=False)
 
     @for_guests
-    def compare_many(event: gr.EventData):
-        yield from answered(dict(event._data or {}), many=True)
+    def compare_many(event: gr.EventData) -> None:
+        _answer(services, dict(event._data or {}), many=True)
 
-    quiet = {"show_progress": "hidden", "api_visibility": "private", "trigger_mode": "multiple", "outputs": panel}
+    quiet = {"show_progress": "hidden", "api_visibility": "private", "trigger_mode": "multiple"}
     panel.compare(compare, concurrency_limit=services.settings.max_decodings, concurrency_id="arena", **quiet)
     panel.compare_many(compare_many, concurrency_limit=MOST_BATCHES, concurrency_id=BATCHES, **quiet)
+
+
+_WORDLESS = frozenset(("token", "beam", "step", "names", "best"))
+"""Events without sentences, which are nearly all."""
+
+
+def _answer(services: Services, data: dict, many: bool) -> None:
+    """Computes what the page asks for and writes its events to the stream of its run_id. Raises gr.Error for a run_id that
+    is another visitor's."""
+    run_id, visitor = str(data.get("run_id")), authentication.current()
+    if not services.sessions.claim(run_id, visitor.identity if visitor else ""):
+        raise gr.Error(say("err_not_your_session"), print_exception=False)
+    streams, arena = services.streams, services.arena
+    with streams.writing(run_id) as stream, when_gone(lambda: stream.page_has_gone(lambda: arena.get().stop(run_id))):
+        for events in _events(services, data, many):
+            stream.add([event if event["type"] in _WORDLESS else pack(event) for event in events])
 
 
 def _events(services: Services, data: dict, many: bool = False):

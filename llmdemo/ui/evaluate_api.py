@@ -85,8 +85,8 @@ def _decoding(services: Services) -> Callable:
         dataset_id: whose held-out part is asked; or prompts: texts, or objects {prompt, answer}. model_ids: one or two, by
         default the starter. lanes and settings: as in /compare, where a lane of best_of_n, self_consistency or mbr draws
         num_return_sequences answers; by default greedy, sample, beam and best_of_n with 96 new tokens. checker: what makes
-        an answer right, one of normalised (the default, as in /evaluate), exact, number, contains, regex, json_schema, or
-        an object {kind, pattern, text, schema}. limit: most records, by default 104. pass_at: the k of pass@k.
+        an answer right, one of normalised (the default, as in /evaluate), exact, number, contains, regex, json,
+        json_schema, expression, or an object {kind, pattern, text, schema}. limit: most records, by default 104. pass_at: the k of pass@k.
         /evaluation_status gives the result: table {model, lane, score, low, high (95 %), difference to the first lane,
         forwards, tokens, seconds, pass_at, dominated}; /evaluation_records the answers.
         """

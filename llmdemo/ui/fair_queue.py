@@ -17,6 +17,7 @@ from gradio.queueing import Event, Queue
 
 from llmdemo.access.fair_turns import MOST_OF_ADDRESS, fair_order
 from llmdemo.access.sessions import Sessions
+from llmdemo.core.sentences import in_language, say, wanted_language
 from llmdemo.settings import Settings
 from llmdemo.ui import authentication
 
@@ -95,7 +96,8 @@ class FairQueue(Queue):
         refusal = self._refusal(body, request)
         if refusal:
             self._remember(self._refused, _run_id(body), refusal)
-            return False, refusal, "queue_full"
+            accepted = getattr(request, "headers", {}).get("accept-language", "")
+            return False, in_language(refusal, wanted_language(accepted)), "queue_full"
         asleep = time.monotonic() >= self._awake_until
         self._awake_until = time.monotonic() + _AWAKE_SECONDS
         taken = await super().push(body, request, username)
@@ -186,7 +188,7 @@ class FairQueue(Queue):
                 task.add_done_callback(self._asyncio_tasks.discard)
 
     def _unread_since(self, event: Event) -> float:
-        names = {event._id, event.session_hash}
+        names = {event._id, event.session_hash, _run_id(event.data) or event._id}
         return max(event.enqueue_time, *map(self._sessions.unread_since, names))
 
     async def _drop(self, event: Event) -> None:
@@ -205,9 +207,12 @@ class FairQueue(Queue):
 
     def standing(self, run_id: str) -> dict:
         """Of the page's event that carries this run_id: {"place", "waiting"} while it waits, 1 being the next;
-        {"refused": why} when there was no room for it; {} when it runs, has ended, or is unknown."""
+        {"running": True} while it runs; {"refused": why} when there was no room for it; {} when it has ended or is
+        unknown."""
         if run_id in self._refused:
             return {"refused": self._refused[run_id]}
+        if any(_run_id(event.data) == run_id for event in self._running()):
+            return {"running": True}
         for waiting in self.event_queue_per_concurrency_id.values():
             for place, event in enumerate(waiting.queue, 1):
                 if _run_id(event.data) == run_id:
@@ -257,15 +262,13 @@ class FairQueue(Queue):
         else:
             counted, room = len(waiting), share
         if counted >= room:
-            return f"{len(waiting)} requests wait already (LLMDEMO_MAX_WAITING is {most}). Try again in a minute."
+            return say("http_queue_full", n=len(waiting), most=most)
         if not guests:
             return ""
         if sum(who(event) == mine for event in waiting) >= max(1, most // _SHARE_OF_ONE):
-            return (
-                f"{most // _SHARE_OF_ONE} of your requests wait already (a tenth of LLMDEMO_MAX_WAITING). Wait for one."
-            )
+            return say("http_queue_yours", n=most // _SHARE_OF_ONE)
         if sum(_address(event) == address for event in waiting) >= max(1, most // 2):
-            return "Half of the queue are requests from your address (LLMDEMO_MAX_WAITING). Try again in a minute."
+            return say("http_queue_address")
         return ""
 
     def _forget_ended(self) -> None:
@@ -279,6 +282,12 @@ def standing(run_id: str) -> dict:
     """Inside a handler: FairQueue.standing of this page's queue."""
     blocks = LocalContext.blocks.get(None)
     return blocks._queue.standing(run_id) if blocks and isinstance(blocks._queue, FairQueue) else {}
+
+
+def standing_in(app, run_id: str) -> dict:
+    """FairQueue.standing in the queue of Gradio's app."""
+    queue = app.get_blocks()._queue
+    return queue.standing(run_id) if isinstance(queue, FairQueue) else {}
 
 
 def _run_id(body) -> str:

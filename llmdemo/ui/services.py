@@ -14,6 +14,8 @@ from llmdemo.core.errors import UserError
 from llmdemo.core.store import Home
 from llmdemo.settings import Settings
 from llmdemo.ui import authentication
+from llmdemo.ui.event_streams import EventStreams
+from llmdemo.ui.fair_queue import standing_in
 
 if TYPE_CHECKING:  # the arena and the classifiers import torch, which takes seconds
     from llmdemo.arena import Arena
@@ -23,9 +25,11 @@ if TYPE_CHECKING:  # the arena and the classifiers import torch, which takes sec
     from llmdemo.evaluation.use import Classifiers
     from llmdemo.experiments import Experiments
     from llmdemo.generation import Generations
+    from llmdemo.maps import Maps
     from llmdemo.models.starter import StarterFetch
     from llmdemo.publish import Pushes
     from llmdemo.runs import Runs
+    from llmdemo.selection import Selection
     from llmdemo.serving import Serving
     from llmdemo.serving.exports import Exports
 
@@ -48,8 +52,13 @@ class Services:
     tokenizers: "Tokenizers"
     """Loaded tokenizers by model id."""
     evaluations: "Evaluations"
-    generations: "Generations"
     """Models and classifiers on held-out data."""
+    generations: "Generations"
+    """Data sets that models make."""
+    maps: "Maps"
+    """Where the records of a data set lie."""
+    selection: "Selection"
+    """Which of them to learn from, and whose labels may be wrong."""
     classifiers: "Lazy[Classifiers]"
     """A finished classifier in use."""
     experiments: "Experiments"
@@ -70,6 +79,8 @@ class Services:
     """How owners are told from guests."""
     sessions: Sessions = field(default_factory=Sessions)
     """Whose a page's session and an event are."""
+    streams: EventStreams = field(default_factory=lambda: EventStreams(standing_in))
+    """Events of comparisons on their way to the pages that wait for them."""
 
     def close(self) -> None:
         """Ends what is being computed in this process; runs go on or are stopped, as the settings say."""
@@ -164,9 +175,11 @@ def make_services(settings: Settings, *, access: Access | None = None, command=N
     from llmdemo.experiments import Experiments
     from llmdemo.generation import Generations
     from llmdemo.jobs import Jobs
+    from llmdemo.maps import Maps
     from llmdemo.models.starter import StarterFetch
     from llmdemo.publish import Pushes
     from llmdemo.runs import Runs
+    from llmdemo.selection import Selection
     from llmdemo.serving import Serving
     from llmdemo.serving.exports import Exports
 
@@ -176,6 +189,7 @@ def make_services(settings: Settings, *, access: Access | None = None, command=N
     jobs = Jobs(home, settings)
     runs = Runs(jobs, command=command)
     evaluations = Evaluations(jobs, runs)
+    maps = Maps(jobs)
     arena = Lazy(lambda: _make_arena(home, settings))
     classifiers = Lazy(lambda: _make_classifiers(home, settings))
     arena = Lazy(lambda: _make_arena(home, settings))
@@ -194,6 +208,8 @@ def make_services(settings: Settings, *, access: Access | None = None, command=N
         evaluations=evaluations,
         exports=Exports(jobs, evaluations),
         generations=Generations(jobs),
+        maps=maps,
+        selection=Selection(home, maps),
         classifiers=classifiers,
         guests_only=access is not None and not access.has_owners,
         access=access or Access(),

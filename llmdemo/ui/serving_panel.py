@@ -6,6 +6,7 @@ from llmdemo.core.errors import UserError
 from llmdemo.models import catalog
 from llmdemo.serving.examples import examples
 from llmdemo.ui import bridge, downloads
+from llmdemo.ui.circle_pages import CirclePages
 from llmdemo.ui.rights import for_owners
 from llmdemo.ui.services import Services
 
@@ -60,6 +61,7 @@ def build(services: Services) -> None:
         return services.exports.packed(str(asked.get("export_id")), folder)
 
     functions = [serving_state, serving_start, serving_stop, serving_key, serving_revoke, serving_export]
+    functions += CirclePages(services).functions()
     island = bridge.island("serving", functions, events=["submit"], elem_id="train-serving")
     note = bridge.island("notice", elem_id="train-serving-note")
     downloads.on_request(island.submit, packed, note, "train-gguf")

@@ -60,7 +60,7 @@ def measure(url: str, flags: argparse.Namespace) -> list[dict]:
         page = browser.new_page(locale="en-US", viewport={"width": 1440, "height": 900})
         page.goto(url)
         page.get_by_role("tab", name="Arena").click()
-        page.wait_for_function(f"document.querySelector('#arena-model').value === '{flags.model}'", timeout=LIMIT)
+        page.wait_for_function(f"document.querySelector('#arena-model')?.value === '{flags.model}'", timeout=LIMIT)
         page.fill("#arena-max_new_tokens", "8")
         fit_prompt(page, flags.prompt_tokens)
         rows = [one(page) for _ in range(flags.rounds + 1)]
@@ -85,8 +85,8 @@ def one(page) -> dict:
     page.wait_for_function("!document.querySelector('.arena .run').classList.contains('stop')", timeout=LIMIT)
     return page.evaluate("""() => ({
       shown_ms: window.shown - window.pressed,
-      engine_ms: 1000 * llmdemoArena.app.trace.times[0].t,
-      prompt_tokens: llmdemoArena.app.trace.meta.prompt_tokens[0] })""")
+      engine_ms: 1000 * document.querySelector('.arena').app.trace.times[0].t,
+      prompt_tokens: document.querySelector('.arena').app.trace.meta.prompt_tokens[0] })""")
 
 
 def start(home: str) -> tuple[str, subprocess.Popen]:

@@ -1,7 +1,7 @@
-"""What trace, metrics, JSON and streaming cost: `Arena.stream` turned into page frames, against the bare engine.
+"""What trace, metrics, JSON and streaming cost: `Arena.stream` as a page's stream, against the bare engine.
 
 Both decode the same prompt with the same four lanes on the same loaded model, in turn, `--rounds` times; the medians
-of their wall-clock times are compared. Also says how many bytes go to the page and how long the first frame takes.
+of their wall-clock times are compared. Also says how many bytes go to the page and how long the first events take.
 
     python tests/benchmarks/arena_overhead.py [--home FOLDER] [--model starter] [--tokens 64] [--rounds 5] [--out FILE]
 """
@@ -22,7 +22,7 @@ from llmdemo.core.store import Home  # noqa: E402
 from llmdemo.decoding import decode_lanes  # noqa: E402
 from llmdemo.models import catalog, load  # noqa: E402
 from llmdemo.settings import Settings  # noqa: E402
-from llmdemo.ui.arena_frames import Frames  # noqa: E402
+from llmdemo.ui.event_streams import EventStream  # noqa: E402
 
 PROMPT = "Why is the sky blue? Explain it to a child, in a few sentences, and then name three other blue things."
 
@@ -34,7 +34,7 @@ def main() -> None:
     loaded = load.load_causal(catalog.resolve(home, flags.model), {"fp32": torch.float32}.get(flags.precision))
     arena = Arena(home, settings, load_model=lambda *_: loaded)
     request = arena.request(flags.model, PROMPT, {"max_new_tokens": flags.tokens, "temperature": 0.8, "seed": 7})
-    results = {"engine": [], "stream": [], "first_frame": [], "bytes": []}
+    results = {"engine": [], "stream": [], "first_events": [], "bytes": []}
     for _ in range(flags.rounds + 1):  # the first of each warms up and is dropped
         results["engine"].append(engine(loaded, request))
         for key, value in stream(arena, request).items():
@@ -43,8 +43,8 @@ def main() -> None:
     overhead = medians["stream"] / medians["engine"] - 1
     print(f"{flags.model}, {flags.tokens} tokens, 4 lanes, {torch.get_num_threads()} threads, median of {flags.rounds}")
     print(f"engine alone          {medians['engine']:.3f} s")
-    print(f"with trace and frames {medians['stream']:.3f} s  ({overhead:+.1%})")
-    print(f"first frame after     {1000 * medians['first_frame']:.0f} ms")
+    print(f"with trace and stream {medians['stream']:.3f} s  ({overhead:+.1%})")
+    print(f"first events after    {1000 * medians['first_events']:.0f} ms")
     print(f"sent to the page      {medians['bytes'] / 1000:.0f} kB")
     if flags.out:
         with open(flags.out, "w", encoding="utf-8") as file:
@@ -61,15 +61,15 @@ def engine(loaded, request) -> float:
 
 
 def stream(arena, request) -> dict[str, float]:
-    frames, first, sent = Frames(), None, 0
+    events, first = EventStream(), None
     started = time.perf_counter()
     for batch in arena.stream(request):
-        sent += len(frames.add(request.run_id, batch).encode())
+        events.add(batch)
         if first is None and any(event["type"] == "token" for event in batch):
             first = time.perf_counter() - started
         if batch[-1]["type"] == "end" and batch[-1]["state"] != "done":
             raise SystemExit(batch[-1]["message"])
-    return {"stream": time.perf_counter() - started, "first_frame": first, "bytes": sent}
+    return {"stream": time.perf_counter() - started, "first_events": first, "bytes": events.size}
 
 
 def arguments() -> argparse.Namespace:

@@ -135,6 +135,33 @@ def test_a_biased_token_is_said_and_a_banned_one_is_not(web):
     assert not ask(web, bad_words=[first]).json()["choices"][0]["message"]["content"].startswith(first)
 
 
+SCHEMA = {
+    "type": "object",
+    "properties": {"fruit": {"enum": ["apple", "pear"]}, "count": {"type": "integer", "minimum": 0, "maximum": 99}},
+    "required": ["fruit", "count"],
+    "additionalProperties": False,
+}
+
+
+@pytest.mark.parametrize("extra", [{}, {"temperature": 1.0, "n": 2}, {"model": "tiny:beam3"}, {"stream": True}])
+def test_an_answer_that_is_held_to_a_schema_is_json_of_it(web, extra):
+    """A random model, which left alone says nothing like JSON."""
+    import jsonschema
+
+    form = {"type": "json_schema", "json_schema": {"name": "fruit", "strict": True, "schema": SCHEMA}}
+    answer = ask(web, max_tokens=150, seed=2, response_format=form, **extra)
+    assert answer.status_code == 200, answer.text
+    if extra.get("stream"):
+        texts = ["".join(part["choices"][0]["delta"].get("content", "") for part in chunks(answer))]
+    else:
+        texts = [choice["message"]["content"] for choice in answer.json()["choices"]]
+        assert {choice["finish_reason"] for choice in answer.json()["choices"]} == {"stop"}
+    for text in texts:
+        jsonschema.validate(json.loads(text), SCHEMA)
+    free = ask(web, max_tokens=3, response_format={"type": "json_object"}).json()["choices"][0]["message"]["content"]
+    assert free.startswith("{")
+
+
 BAD = [
     ({"model": "other"}, 404, "model_not_found"),
     ({"model": "tiny:nonsense"}, 404, "model_not_found"),
@@ -153,7 +180,8 @@ BAD = [
     ({"logprobs": True, "top_logprobs": 50}, 400, "invalid_value"),
     ({"top_logprobs": 2}, 400, "invalid_value"),
     ({"tools": [{"type": "function"}]}, 400, "unsupported"),
-    ({"response_format": {"type": "json_schema", "json_schema": {"path": "a", "url": "b"}}}, 400, "unsupported"),
+    ({"response_format": {"type": "json_schema", "json_schema": {"path": "a", "url": "b"}}}, 400, "invalid_value"),
+    ({"response_format": {"type": "json_schema", "json_schema": {"schema": {"type": 7}}}}, 400, "invalid_value"),
     ({"logit_bias": {"99999999": 1}}, 400, "invalid_value"),
     ({"logit_bias": {"1": 101}}, 400, "invalid_value"),
     ({"stream_options": {"include_usage": True}}, 400, "invalid_value"),

@@ -1,4 +1,4 @@
-"""What the arena's panel does around the page: frames, words, guests, bad requests."""
+"""What the arena's panel does around the page: its stream, words, guests, bad requests."""
 
 import json
 import re
@@ -6,50 +6,13 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import gradio as gr
+import httpx
 import pytest
 
+from llmdemo.access.sessions import Sessions
 from llmdemo.core.errors import UserError
 from llmdemo.ui import arena_panel, words
-from llmdemo.ui.arena_frames import Frames
-
-
-def events(frame):
-    return [event["n"] for event in json.loads(frame)["events"]]
-
-
-def numbered(*numbers):
-    return [{"type": "step", "n": number} for number in numbers]
-
-
-def test_a_frame_repeats_the_batch_before_it():
-    frames = Frames()
-    first, second, third = (frames.add("r", numbered(*batch)) for batch in ([0, 1], [2], [3, 4]))
-    assert [(json.loads(frame)["from"], events(frame)) for frame in (first, second, third)] == [
-        (0, [0, 1]),
-        (0, [0, 1, 2]),
-        (2, [2, 3, 4]),
-    ]
-
-
-def test_a_page_that_missed_events_gets_them():
-    frames = Frames()
-    frames.add("r", numbered(0, 1, 2, 3))
-    assert events(frames.since("r", 2)) == [2, 3]
-    assert frames.since("r", 4) is None
-    assert frames.since("unknown", 0) is None
-
-
-def test_only_the_latest_runs_are_remembered():
-    frames = Frames(kept_runs=2)
-    for run in "abc":
-        frames.add(run, numbered(0))
-    assert frames.since("a", 0) is None and frames.since("c", 0)
-
-
-def test_a_frame_holds_no_markup():
-    frame = Frames().add("<b>", [{"type": "token", "s": "<script>alert(1)</script>"}])
-    assert "<" not in frame
-    assert json.loads(frame)["events"][0]["s"] == "<script>alert(1)</script>"
+from llmdemo.ui.event_streams import EventStreams
 
 
 def test_every_help_is_two_sentences():
@@ -92,6 +55,58 @@ def arena(home, settings, tiny_model_folder):
 
     shutil.copytree(tiny_model_folder, home.models / "starter")
     return Arena(home, replace(settings, max_new_tokens=16))
+
+
+def asked_live(web, session, **data):
+    """Asks the live page for a comparison, as its script does."""
+    config = web.get("config").json()
+    number = next(d["id"] for d in config["dependencies"] if d["targets"] and d["targets"][0][1] == "compare")
+    body = {"data": [], "fn_index": number, "session_hash": session, "event_data": data}
+    return web.post("gradio_api/queue/join", json=body)
+
+
+def read_live(web, name, last="", most=1000):
+    """(id, events) of each message that has events, until the stream's end or `most` of them."""
+    found = []
+    with web.stream("GET", f"streams/{name}", headers={"last-event-id": last} if last else {}) as answer:
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        for line in answer.iter_lines():
+            if line.startswith("id: "):
+                found.append([line[4:]])
+            elif line.startswith("data: ") and found and len(found[-1]) == 1:
+                found[-1].append(json.loads(line[6:]))
+                if len(found) == most:
+                    break
+    return found
+
+
+def test_a_comparison_streams_and_goes_on_after_a_break(server):
+    with httpx.Client(base_url=server, timeout=60) as web:
+        data = {"model_ids": ["starter"], "prompt": "Hello", "settings": {"max_new_tokens": 8}, "run_id": "live-1"}
+        assert asked_live(web, "s1", **data).status_code == 200
+        first = read_live(web, "live-1", most=2)  # and the connection is closed in the middle
+        rest = read_live(web, "live-1", last=first[-1][0])
+        numbers = [int(number) for number, _ in first + rest]
+        events = [event for _, batch in first + rest for event in batch]
+        assert numbers == list(range(1, len(numbers) + 1))
+        assert events[-1] == {"type": "end", "state": "done", "seconds": events[-1]["seconds"]}
+        greedy = [event for event in events if event["type"] == "token" and event["lane"] == "0:greedy"]
+        assert 1 <= len(greedy) <= 8 and sum(event["type"] == "begin" for event in events) == 1
+        assert read_live(web, "live-1") == first + rest  # all of it, for who begins anew
+
+
+def test_what_is_wrong_reaches_the_page_by_its_key(server):
+    with httpx.Client(base_url=server, timeout=60) as web:
+        asked_live(web, "s2", model_ids=["no such model"], prompt="Hello", run_id="live-2")
+        ((_, (end,)),) = read_live(web, "live-2")
+        assert end["state"] == "failed" and end["message"]["$say"].startswith("err_") and end["hint"]["$say"]
+
+
+def test_another_visitors_name_of_a_stream_is_refused(settings):
+    asked = Services(sessions=Sessions(), streams=EventStreams())
+    asked.sessions.claim("theirs", "somebody else")
+    with pytest.raises(gr.Error, match="not yours"):
+        arena_panel._answer(asked, {"run_id": "theirs"}, many=False)
 
 
 def run(services, **data):

@@ -25,7 +25,6 @@ OPEN_TO_GUESTS = {
     "models",
     "warm",
     "stop",
-    "missed",
     "python",
     "preference_sets",
     # what a phone of a class vote asks; an owner has opened it, and no answer names a strategy before the vote
@@ -38,6 +37,7 @@ OPEN_TO_GUESTS = {
     "ballot_vote",
     "ballot_undo",
     "ballot_board",
+    "watch_run",  # a run that its owner shows
     "ballot_ask",
 }
 

@@ -79,3 +79,8 @@ def test_no_line_of_ours_is_over_120_columns(files):
     ours = {name: content.decode() for name, content in files.files.items() if name.endswith((".js", ".css"))}
     ours.pop("lib/preact.js")
     assert [name for name, text in ours.items() if any(len(line) > 120 for line in text.split("\n"))] == []
+
+
+def test_no_script_of_ours_is_over_400_lines(files):
+    lines = {name: content.count(b"\n") for name, content in files.files.items() if name.endswith(".js")}
+    assert {name: number for name, number in lines.items() if number > 400} == {}

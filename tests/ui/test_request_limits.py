@@ -260,7 +260,7 @@ def test_a_body_that_drips_ends(monkeypatch):
     async def nothing_comes():
         await asyncio.sleep(60)
 
-    with pytest.raises(Refused, match="Nothing of the file"):
+    with pytest.raises(Refused, match="sent nothing"):
         asyncio.run(request_body.streamed(nothing_comes, 10**6, "X", idle=0.05)())
 
 
@@ -293,3 +293,20 @@ def test_an_upload_that_is_broken_off_is_no_error_of_the_app():
         raise ClientDisconnect
 
     assert through(broken_off, path="/gradio_api/upload") == []
+
+
+def test_a_stream_belongs_to_who_asks_for_it_first():
+    sessions = Sessions()
+    limits = RequestLimits(_app, sessions=sessions)
+    ann, bob = Visitor("guest", "ann", "1.1.1.1"), Visitor("guest", "bob", "1.1.1.1")
+    assert once(limits, "GET", "/streams/abc", ann)[0] == 200
+    assert once(limits, "GET", "/streams/abc", ann)[0] == 200
+    assert once(limits, "GET", "/sub/streams/abc", bob)[0] == 403
+
+
+@pytest.mark.parametrize(
+    ("accepted", "said"),
+    [("zh-TW,zh;q=0.9,en;q=0.8", "其他網站"), ("en-US,zh-TW;q=0.5", "another site"), ("zh-CN", "another site")],
+)
+def test_a_refusal_is_in_the_browsers_language(accepted, said):
+    assert said in answer(host="localhost:7860", origin="http://evil.example", accept_language=accepted)[2]

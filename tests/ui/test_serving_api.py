@@ -104,7 +104,7 @@ def test_a_schema_that_looks_like_a_file_is_no_attack(server, key):
     form = {"type": "json_schema", "json_schema": {"path": "http://x.example/a", "meta": {"_type": "gradio.FileData"}}}
     body = {"model": "mine", "messages": ASK, "response_format": form}
     answer = httpx.post(f"{server}v1/chat/completions", headers={"authorization": f"Bearer {key}"}, json=body)
-    assert answer.status_code == 400 and answer.json()["error"]["code"] == "unsupported"
+    assert answer.status_code == 400 and answer.json()["error"]["code"] == "invalid_value"
 
 
 def test_nothing_is_served_until_an_owner_says_so_and_guests_get_nothing(tmp_path, tiny_model_folder):

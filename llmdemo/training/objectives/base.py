@@ -142,6 +142,22 @@ class Objective:
         """Checks on a few items that short ways give the model's own loss; returns what people should know of it."""
         return []
 
+    def ready(self, step: int, items_of: Callable[[int], np.ndarray], report: Callable) -> None:
+        """Before step `step` (from 0), whose items are items_of(step): what is made anew from the weights as they are.
+
+        May take long; calls `place.check` meanwhile, and may be called again for the same step. Raises halt.Halt.
+        """
+
+    def after(self) -> None:
+        """After the step that `ready` was called for. Raises halt.Halt where the weights are not to be kept."""
+
+    def state(self) -> tuple[dict[str, Tensor], dict]:
+        """(tensors, JSON-able numbers) that a resumed run needs to go on with; `restore` takes them back."""
+        return {}, {}
+
+    def restore(self, tensors: dict[str, Tensor], numbers: dict) -> None:
+        """Takes back what `state` gave."""
+
     def loss_sum(self, items) -> tuple[Tensor, dict[str, float]]:
         """(sum of the items' losses [], sums of `figures`), to be divided by the step's `normaliser`."""
         raise NotImplementedError

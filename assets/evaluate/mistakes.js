@@ -1,0 +1,154 @@
+/* What a classifier takes for what: the matrix, class by class, how sure it is, its mistakes. */
+import * as L from "../lib/panel.js";
+import { square } from "../lib/chart/square.js";
+import { h, t } from "../lib/panel.js";
+import { FIRST, GOOD, page, SECOND, state } from "./state.js";
+
+export const confusion = (labels, model) => {
+  if (labels.length > 12 || !model.confusion) return null;
+  const most = model.confusion.map((row) =>
+    Math.max(
+      1,
+      row.reduce((a, b) => a + b, 0),
+    ),
+  );
+  return h(
+    "section",
+    { class: "box" },
+    h("h2", {}, t("eval_confusion")),
+    h(
+      "div",
+      { class: "scroll", tabindex: 0 },
+      h(
+        "table",
+        { class: "confusion" },
+        h(
+          "thead",
+          {},
+          h(
+            "tr",
+            {},
+            h("th", {}, `${t("eval_truth")} ↓ ${t("eval_taken")} →`),
+            labels.map((label) => h("th", { class: "n" }, L.clip(label, 16))),
+          ),
+        ),
+        h(
+          "tbody",
+          {},
+          model.confusion.map((row, i) =>
+            h(
+              "tr",
+              {},
+              h("th", {}, L.clip(labels[i], 16)),
+              row.map((n, j) =>
+                h(
+                  "td",
+                  { class: "n", style: `--share:${Math.round((45 * n) / most[i])}%;--tone:${i === j ? GOOD : SECOND}` },
+                  L.int(n),
+                ),
+              ),
+            ),
+          ),
+        ),
+      ),
+    ),
+  );
+};
+export const reliability = (model) => {
+  const total = model.bins.reduce((sum, bin) => sum + bin.n, 0);
+  const plot = square({
+    diagonal: true,
+    xName: t("eval_confidence"),
+    yName: t("eval_is_right"),
+    label: `${t("eval_ece")}: ${L.num(model.ece, 3)}`,
+    lines: [{ x: model.bins.map((bin) => bin.confidence), y: model.bins.map((bin) => bin.accuracy), color: FIRST }],
+    points: model.bins.map((bin) => ({
+      x: bin.confidence,
+      y: bin.accuracy,
+      r: 3 + 7 * Math.sqrt(bin.n / total),
+      color: FIRST,
+      text: `${L.percent(bin.confidence)} → ${L.percent(bin.accuracy)} (${L.int(bin.n)})`,
+    })),
+  });
+  return h(
+    "figure",
+    {},
+    plot,
+    h("figcaption", { class: "cap" }, `${t("eval_reliability")} ${t("eval_ece")} ${L.num(model.ece, 3)}`),
+  );
+};
+export const perClass = (labels, model) =>
+  h(
+    "section",
+    { class: "box" },
+    h("h2", {}, t("eval_classes")),
+    h(
+      "div",
+      { class: "scroll tall" },
+      h(
+        "table",
+        {},
+        h(
+          "thead",
+          {},
+          h(
+            "tr",
+            {},
+            [t("eval_class"), t("eval_precision"), t("eval_recall"), t("eval_f1"), t("eval_support")].map((name, i) =>
+              h("th", { class: i ? "n" : "" }, name),
+            ),
+          ),
+        ),
+        h(
+          "tbody",
+          {},
+          model.classes.slice(0, 200).map((each) =>
+            h(
+              "tr",
+              {},
+              h("td", {}, each.label),
+              [each.precision, each.recall, each.f1].map((value) =>
+                h("td", { class: "n" }, each.support ? L.num(value, 3) : "–"),
+              ),
+              h("td", { class: "n" }, L.int(each.support)),
+            ),
+          ),
+        ),
+      ),
+    ),
+  );
+const mistaken = ({ label, predicted, probability }) =>
+  t("eval_mistake", { label, predicted, share: L.percent(probability) });
+export const mistakes = (model) =>
+  h(
+    "section",
+    { class: "box" },
+    h("h2", {}, t("eval_mistakes")),
+    model.mistakes.length
+      ? h(
+          "ul",
+          { class: "mistakes" },
+          model.mistakes
+            .slice(0, state.all ? 50 : 8)
+            .map((each) =>
+              h(
+                "li",
+                {},
+                h("p", {}, L.clip(each.text, 300)),
+                h("p", { class: "soft small" }, `${t("eval_col_row")} ${L.int(each.row)}: ${mistaken(each)}`),
+              ),
+            ),
+        )
+      : h("p", { class: "soft" }, t("eval_no_mistakes")),
+    model.mistakes.length > 8 && !state.all
+      ? L.button(
+          t("eval_show_all", { n: model.mistakes.length }),
+          () => {
+            state.all = true;
+            page.draw();
+          },
+          "quiet",
+          { "data-key": "all" },
+        )
+      : null,
+  );

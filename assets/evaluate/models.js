@@ -1,0 +1,141 @@
+/* Two models side by side: their figures, and what a judge says of them. */
+import * as L from "../lib/panel.js";
+import { h, t } from "../lib/panel.js";
+import { whisker, winBar } from "./plots.js";
+import { SHARES } from "./state.js";
+
+export const shown = (key, value) =>
+  value === null
+    ? "–"
+    : SHARES.includes(key)
+      ? `${L.num(value * 100, 1)} %`
+      : key === "tokens" || key === "chrf"
+        ? L.num(value, 1)
+        : L.num(value, 3);
+export const signed = (key, value) =>
+  (value > 0 ? "+" : "") +
+  (SHARES.includes(key) ? `${L.num(value * 100, 1)}` : L.num(value, key === "tokens" || key === "chrf" ? 1 : 3));
+export const names = (result) =>
+  result.models.map((model, i) =>
+    h("th", { class: "n" }, h("i", { class: `which ${i ? "second" : "first"}` }), " ", L.clip(model.title, 26)),
+  );
+export const figures = (result) =>
+  h(
+    "section",
+    { class: "box" },
+    h(
+      "div",
+      { class: "scroll", tabindex: 0 },
+      h(
+        "table",
+        { class: "figures" },
+        h(
+          "thead",
+          {},
+          h(
+            "tr",
+            {},
+            h("th", {}, t("eval_figure")),
+            names(result),
+            result.models.length > 1
+              ? [h("th", { class: "n" }, t("eval_change")), h("th", { class: "wide" }, t("eval_sure"))]
+              : null,
+          ),
+        ),
+        h(
+          "tbody",
+          {},
+          result.figures.map((figure) => {
+            const word = figure.key === "loss" && result.kind !== "answers" ? "loss_text" : figure.key,
+              help = L.help(t(`eval_h_${word}`), t(`eval_f_${word}`)),
+              change = figure.difference;
+            return h(
+              "tr",
+              {},
+              h(
+                "td",
+                {},
+                t(`eval_f_${word}`),
+                help,
+                SHARES.slice(0, 2).includes(figure.key)
+                  ? h("span", { class: "soft small" }, ` n = ${L.int(figure.n)}`)
+                  : null,
+              ),
+              figure.values.map((value, i) =>
+                h(
+                  "td",
+                  { class: `n ${figure.better === i ? "better" : ""}` },
+                  shown(figure.key, value),
+                  figure.better === i ? h("span", { class: "unseen" }, ` ${t("eval_clear")}`) : null,
+                ),
+              ),
+              result.models.length > 1
+                ? [
+                    h("td", { class: "n" }, change ? signed(figure.key, change.value) : "–"),
+                    h(
+                      "td",
+                      { class: "wide" },
+                      change
+                        ? [
+                            whisker(change, figure.better !== null),
+                            h(
+                              "span",
+                              { class: "soft small n" },
+                              `${signed(figure.key, change.low)} … ${signed(figure.key, change.high)}`,
+                            ),
+                          ]
+                        : null,
+                    ),
+                  ]
+                : null,
+            );
+          }),
+        ),
+      ),
+    ),
+  );
+
+export const judged = (result) => {
+  const { tally, error, criteria, judge, pairs, of } = result.judge;
+  return h(
+    "section",
+    { class: "box" },
+    h("h2", {}, t("eval_win", { title: result.models[0].title })),
+    error ? L.notice(error) : null,
+    tally.n
+      ? [
+          h(
+            "p",
+            {},
+            h(
+              "b",
+              { class: "big" },
+              t("eval_win_rate", {
+                rate: L.percent(tally.rate),
+                low: L.percent(tally.low),
+                high: L.percent(tally.high),
+              }),
+            ),
+          ),
+          winBar(tally),
+          h(
+            "p",
+            { class: "cap block" },
+            [
+              of > pairs ? t("eval_judge_first", { n: L.int(pairs), of: L.int(of) }) : "",
+              tally.agreement === null ? "" : t("eval_agreement", { share: L.percent(tally.agreement) }),
+              tally.equal ? t("eval_judge_equal", { n: L.int(tally.equal) }) : "",
+              tally.scores
+                ? t("eval_scores", { first: L.num(tally.scores[0], 2), second: L.num(tally.scores[1], 2) })
+                : "",
+              tally.unclear ? t("eval_judge_unclear", { n: tally.unclear }) : "",
+              t("eval_judged_by", { judge: L.clip(judge, 60) }),
+            ]
+              .filter(Boolean)
+              .join(" · "),
+          ),
+        ]
+      : null,
+    h("p", { class: "soft small" }, criteria),
+  );
+};

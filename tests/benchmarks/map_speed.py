@@ -1,0 +1,88 @@
+"""How long a map takes: `python tests/benchmarks/map_speed.py --data records.json --model FOLDER --rows 50000`.
+
+Records are made of those of the file by exchanging words (data_speed.varied), so they have their lengths. `--rows` records are
+embedded, or with `--embed N` only N of them and the time is extrapolated, which is printed as such; everything after
+that (neighbours, clusters, titles, layout) is run on `--rows` vectors in full. With `--embed` less than `--rows` the
+missing vectors are those that there are with noise, so that places behind them mean nothing.
+"""
+
+import argparse
+import json
+import random
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from data_speed import varied
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="JSON: instruction, input, output")
+    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--rows", type=int, default=50_000)
+    parser.add_argument("--embed", type=int, default=0)
+    parser.add_argument("--depth", type=float, default=0.2)
+    parser.add_argument("--max-tokens", type=int, default=64)
+    args = parser.parse_args()
+    texts = made(json.loads(args.data.read_text(encoding="utf-8")), args.rows)
+    number = min(args.embed or args.rows, args.rows)
+    vectors, seconds = embedded(args, texts[:number])
+    print(f"vectors: {number} records in {seconds:.1f} s, {number / seconds:.0f} a second", flush=True)
+    whole = seconds * args.rows / number
+    if number < args.rows:
+        print(f"  extrapolated to {args.rows}: {whole:.0f} s")
+        generator = np.random.default_rng(0)
+        more = vectors[generator.integers(0, number, args.rows - number)]
+        vectors = np.concatenate([vectors, more + generator.normal(scale=0.1 * vectors.std(), size=more.shape)])
+    print(f"all together: {whole + placed(vectors, texts):.0f} s for {args.rows} records")
+
+
+def made(rows: list[dict], number: int) -> list[str]:
+    generator = random.Random(0)
+    words = sorted({w for row in rows for w in row["output"].split() if w.isalpha() and len(w) > 3})
+    chosen = (generator.choice(rows) for _ in range(number))
+    return [
+        "\n".join(varied(row[key], words, generator) for key in ("instruction", "input", "output")) for row in chosen
+    ]
+
+
+def embedded(args, texts: list[str]) -> tuple[np.ndarray, float]:
+    from llmdemo.maps.embed import Embedder
+    from llmdemo.maps.worker import CHUNK
+    from llmdemo.models.load import best_device, load_causal, usable_pad, usual_dtype
+
+    model, tokenizer = load_causal(args.model, usual_dtype(args.model, best_device()))
+    embedder = Embedder(model, tokenizer, args.depth, args.max_tokens, usable_pad(model, tokenizer))
+    began = time.perf_counter()
+    parts = [embedder.vectors(texts[start : start + CHUNK]).numpy() for start in range(0, len(texts), CHUNK)]
+    return np.concatenate(parts), time.perf_counter() - began
+
+
+def placed(vectors: np.ndarray, texts: list[str]) -> float:
+    from llmdemo.maps import clusters, layout, neighbours
+
+    total = 0.0
+
+    def timed(name: str, call):
+        nonlocal total
+        began = time.perf_counter()
+        value = call()
+        total += time.perf_counter() - began
+        print(f"{name}: {time.perf_counter() - began:.1f} s", flush=True)
+        return value
+
+    reduced = timed("principal components", lambda: neighbours.reduced(vectors, 7))
+    found, cosines = timed("neighbours", lambda: neighbours.nearest(reduced.vectors))
+    labels, _ = timed("clusters", lambda: clusters.clustered(reduced.vectors, 0, 7))
+    timed("titles", lambda: clusters.telling_terms([text[:2000] for text in texts], labels))
+    timed("layout", lambda: layout.placed(found, cosines, reduced.plane, 7))
+    return total
+
+
+if __name__ == "__main__":
+    main()

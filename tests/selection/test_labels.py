@@ -1,0 +1,35 @@
+"""Labels that may be wrong."""
+
+import numpy as np
+
+from llmdemo.selection.labels import out_of_fold, suspicions
+
+
+def test_the_joint_and_the_ranking_are_those_of_the_definition():
+    """Thresholds: class 0: mean(.9, .8, .2) = .633; class 1: mean(.7, .6) = .65. A plain argmax would also suspect record 4."""
+    first = np.array([0.9, 0.8, 0.2, 0.3, 0.4])
+    probabilities = np.stack([first, 1 - first], 1)
+    truth = np.array([0, 0, 0, 1, 1])
+    found = suspicions(probabilities, truth)
+    assert found.joint.tolist() == [[2, 1], [0, 1]]
+    assert found.suspicious.tolist() == [False, False, True, False, False]
+    assert found.order.tolist()[0] == 2 and found.suggested.tolist() == [0, 0, 1, 1, 1]
+
+
+def test_a_label_nobody_else_has_is_no_error():
+    found = suspicions(np.array([[0.6, 0.4, 0.0], [0.5, 0.5, 0.0]]), np.array([0, 1]))
+    assert np.isfinite(found.own).all() and found.joint.shape == (3, 3)
+
+
+def test_flipped_labels_are_found_by_models_that_never_saw_them():
+    generator = np.random.default_rng(0)
+    words = [["win", "prize", "cash", "free"], ["meeting", "lunch", "home", "later"]]
+    right = np.arange(300) % 2
+    texts = [" ".join(generator.choice(words[kind], 4)) + f" {generator.integers(50)}" for kind in right]
+    flipped = generator.permutation(300)[:15]
+    truth = right.copy()
+    truth[flipped] = 1 - truth[flipped]
+    found = suspicions(out_of_fold(texts, truth, np.arange(300) % 5, 2), truth)
+    assert np.isin(flipped, found.order[:30]).mean() >= 0.8
+    in_fold = out_of_fold(texts, truth, np.zeros(300, int) + (np.arange(300) > 298), 2)
+    assert in_fold.shape == (300, 2)

@@ -6,6 +6,7 @@ import "./shell.js";
 import "./data/add.js";
 import "./data/generate.js";
 import "./data/panel.js";
+import "./data/tools.js";
 
 // Each of these is fetched when the first of its islands is on the page, which is when its panel is opened.
 later(["train-form"], () => import("./train/form.js"));

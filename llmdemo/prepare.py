@@ -16,7 +16,7 @@ from llmdemo.models import catalog, scratch
 from llmdemo.models.catalog import ModelEntry
 from llmdemo.models.library import import_library
 from llmdemo.settings import Settings
-from llmdemo.settings.training import TrainConfig, by_loss, data_task, defaults_of, rows_of
+from llmdemo.settings.training import TrainConfig, by_loss, data_tasks, defaults_of, rows_of
 from llmdemo.training.checks import check_gpus, check_task
 from llmdemo.training.trackers import require_installed
 
@@ -46,7 +46,7 @@ def checked(home: Home, values: dict) -> tuple[TrainConfig, data.DatasetInfo, Mo
     task = _task_of(given, info)
     if task == "pretrain" and info.task != "text":
         raise UserError("err_task_of_data_pretrain", name=info.name, task=info.task)
-    if data_task(task) != info.task:
+    if info.task not in data_tasks(task):
         raise UserError("err_task_differs", asked=repr(config.task), name=info.name, own=repr(info.task))
     if not info.kept:
         raise UserError("err_no_record_to_train", name=info.name)
@@ -128,7 +128,7 @@ def predict(home: Home, values: dict, entry: ModelEntry | None = None) -> dict:
     tokens, kept, dataset_id, task = None, 1, values.get("dataset_id") or "none", values.get("task")
     if dataset_id != "none":
         info = data.get_dataset(home, dataset_id)
-        task = task if task and data_task(task) == info.task else info.task
+        task = task if task and info.task in data_tasks(task) else info.task
         tokens, kept = info.tokens, info.kept
     config = TrainConfig.from_dict({**values, "dataset_id": dataset_id, "task": task}).resolved()
     entry = entry or _starts_from(home, config)
@@ -194,7 +194,7 @@ def _batch(config: TrainConfig, tokens: dict | None, kept: int) -> tuple[int, in
         return config.batch_size, limit, limit, limit
     if config.task == "classify":  # long texts are computed apart from short ones
         return config.batch_size, min(limit, most, 2 * round(mean)), 0, min(mean, limit)
-    if config.task == "preference":  # two rows a record, measured together
+    if config.task in ("preference", "reward", "kto"):  # two rows a record, measured together
         return 2 * config.batch_size, min(limit, most), min(limit, -(-trained // 2)), min(mean, 2 * limit)
     longest = min(limit, most)
     if config.task == "grpo":

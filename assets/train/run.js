@@ -177,10 +177,10 @@ const stateBox = (run) => {
     s.can_resume
       ? L.button(t("train_resume"), () => act("resume", { run_id: s.run_id }), "", { "data-key": "resume" })
       : null,
-    s.state === "completed" && s.model_id && view.run.config?.task !== "classify"
+    s.state === "completed" && s.model_id && !["classify", "reward"].includes(view.run.config?.task)
       ? L.button(t("train_try"), () => tryIt(run), "strong", { id: "train-try", "data-key": "try" })
       : null,
-    s.state === "completed" && s.model_id
+    s.state === "completed" && s.model_id && view.run.config?.task !== "reward"
       ? L.button(t("eval_start"), () => evaluate(s.model_id, view.run.config?.dataset?.id), "", {
           id: "train-evaluate",
           "data-key": "evaluate",

@@ -25,6 +25,7 @@ from llmdemo.runs.differences import differences
 from llmdemo.runs.folder import RunFolder
 from llmdemo.runs.sanitise import settings
 from llmdemo.runs.status import run_status
+from llmdemo.settings.training import METHOD_NAMES
 
 _PRUNED = say("run_pruned_hint")
 
@@ -217,8 +218,8 @@ def _memory_advice(known: Digest, config: dict):
 
 
 def default_name(config: dict) -> str:
-    """For example "galore on receipts"."""
+    """For example "GaLore · receipts", which is the same in every language."""
     config = config if isinstance(config, dict) else {}
-    dataset = config.get("dataset")
+    dataset, method = config.get("dataset"), config.get("method") or "run"
     title = dataset.get("name") if isinstance(dataset, dict) else config.get("dataset_id")
-    return " on ".join(str(part) for part in (config.get("method") or "run", title) if part)[:MOST_NAME]
+    return " · ".join(str(part) for part in (METHOD_NAMES.get(method, method), title) if part)[:MOST_NAME]

@@ -18,7 +18,7 @@ from llmdemo.core.errors import UserError
 from llmdemo.models.catalog import ModelEntry
 from llmdemo.models.check import check_folder
 from llmdemo.models.load import load_config
-from llmdemo.settings.training import TrainConfig
+from llmdemo.settings.training import HEADED, TrainConfig
 from llmdemo.training import device as devices
 from llmdemo.training.activations import Batch, activations_of
 from llmdemo.training.adamw import CHUNK_VALUES, SLICE_VALUES
@@ -143,7 +143,7 @@ def predict(
 def _laid_out(
     entry: ModelEntry, config: TrainConfig, batch: Batch, dtype: torch.dtype, precision: str, device: torch.device
 ) -> _Parts:
-    model = lay_out(entry, dtype, config.task == "classify")
+    model = lay_out(entry, dtype, config.task in HEADED)
     if config.method == "lora":
         model = add_adapters(model, config)
     if config.factor_rank:

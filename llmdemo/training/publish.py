@@ -12,7 +12,7 @@ from llmdemo.models.catalog import ModelEntry
 from llmdemo.models.check import check_folder
 from llmdemo.models.closing import keep_closing
 from llmdemo.models.files import read_object
-from llmdemo.settings.training import TrainConfig
+from llmdemo.settings.training import HEADED, TrainConfig
 from llmdemo.training.factors import multiplied
 from llmdemo.training.narrow import Judge, Losses, Written, dtype_of, narrow
 from llmdemo.training.objectives.base import end_ids
@@ -128,7 +128,7 @@ def card(entry: ModelEntry, config: TrainConfig, about: dict) -> str:
     results = "\n".join(f"| {key} | {_cell(value)} |" for key, value in about.items())
     return f"""---
 library_name: transformers
-pipeline_tag: {"text-classification" if config.task == "classify" else "text-generation"}
+pipeline_tag: {"text-classification" if config.task in HEADED else "text-generation"}
 tags: [{config.method}, {config.task}, llmdemo]
 ---
 # {_cell(config.name or entry.title)}

@@ -7,7 +7,7 @@ from llmdemo.core.errors import UserError
 from llmdemo.data import get_dataset
 from llmdemo.models import catalog
 from llmdemo.settings.schema import describe
-from llmdemo.settings.training import METHODS, TASKS, TrainConfig, data_task
+from llmdemo.settings.training import METHODS, TASKS, TrainConfig, data_tasks
 from llmdemo.ui import authentication, samples
 from llmdemo.ui.rights import for_owners
 from llmdemo.ui.services import Services
@@ -37,11 +37,11 @@ class TrainPages:
         return {
             "data_sets": [{key: getattr(each, key) for key in ("dataset_id", "name", "kept", "task")} for each in sets],
             "models": [
-                {"id": model.id, "title": model.title, "ready": model.ready, "writes": model.writes}
+                {"id": model.id, "title": model.title, "ready": model.ready, "writes": model.writes, "task": model.task}
                 for model in catalog.list_models(self._services.home)
             ],
             "methods": list(METHODS),
-            "tasks": {own: [task for task in TASKS if data_task(task) == own and task != "pretrain"] for own in TASKS},
+            "tasks": {own: [task for task in TASKS if own in data_tasks(task) and task != "pretrain"] for own in TASKS},
             "settings": {key: each for key, each in describe(TrainConfig).items() if each["form"]},
             "defaults": {task: {method: prepare.defaults(method, task) for method in METHODS} for task in TASKS},
         }

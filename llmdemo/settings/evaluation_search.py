@@ -45,7 +45,7 @@ def candidates(search: Mapping[str, Any]) -> list[dict[str, Any]]:
         number *= len(each)
     if not 2 <= number <= _MOST:
         raise UserError("err_search_large", n=number, most=_MOST)
-    found = []
+    found: list[dict[str, Any]] = []
     for values in product(*lists):
         named = " · ".join(f"{key} {value}" for key, value in zip(keys, values, strict=True))
         name = named if len(named) <= _MOST_NAME else f"{named[: _MOST_NAME - 5]}… {len(found) + 1}"

@@ -1,5 +1,5 @@
-/* A search over a strategy's values: its fields in the evaluate form, and what it found. Half of the records chooses, the
-   other half tells. Knows no server. */
+/* A search over a strategy's values: its fields in the evaluate form, and what it found. Half of the records chooses,
+   the other half tells. Knows no server. */
 import * as L from "../lib/panel.js";
 import { h, t } from "../lib/panel.js";
 import { whisker } from "./plots.js";
@@ -16,8 +16,8 @@ const OFFERED = {
 /** What the fields hold at first. */
 export const searchState = () => ({ strategy: "", lines: "", open: false });
 
-/** {setting: [values]} of lines "SETTING: VALUE, VALUE"; what is no number stays as it was typed, for the app to refuse.
- * @param {string} text */
+/** {setting: [values]} of lines "SETTING: VALUE, VALUE"; what is no number stays as it was typed, for the app to
+ * refuse. @param {string} text */
 export const valuesOf = (text) =>
   Object.fromEntries(
     text

@@ -16,6 +16,7 @@ later(["push"], () => import("./train/push.js"));
 later(["serving"], () => import("./serving/panel.js"));
 later(["experiments"], () => import("./experiments/panel.js"));
 later(["learn"], () => import("./learn/card.js"));
+later(["lessons"], () => import("./learn/path.js"));
 later(["arena"], () => import("./arena/panel.js"));
 later(["votes"], () => import("./votes/panel.js"));
 later(["ballot"], () => import("./votes/ballot.js"));

@@ -153,6 +153,7 @@ PACKAGES = (
     "evaluation",
     "experiments",
     "generation",
+    "interpret",
     "jobs",
     "learn",
     "maps",

@@ -27,6 +27,7 @@ from llmdemo.ui import (
     evaluate_api,
     experiments_api,
     generate_api,
+    interpret_api,
     maps_api,
     models_api,
     selection_api,
@@ -53,6 +54,7 @@ def add_endpoints(services: Services) -> None:
     _add(*maps_api.endpoints(services))
     _add(*selection_api.endpoints(services))
     _add(*serving_api.endpoints(services))
+    _add(*interpret_api.owners_endpoints(services))
     _add(*circle_api.endpoints(services))
     _vote_endpoints(services)
     _compare_endpoint(services)
@@ -242,7 +244,8 @@ def _compare_endpoint(services: Services) -> None:
         with when_gone(lambda: arena.stop(run_id)):
             yield from arena.compare(model_id, prompt, settings, run_id=run_id, limits=services.limits())
 
-    _add(compare, concurrency_id="arena", concurrency_limit=services.settings.max_decodings)
+    arena = {"concurrency_id": "arena", "concurrency_limit": services.settings.max_decodings}
+    _add(compare, *interpret_api.endpoints(services), **arena)
 
 
 def _vote_endpoints(services: Services) -> None:

@@ -39,7 +39,7 @@ def build(services: Services) -> TrainPanel:
             run = bridge.island(
                 "train-run",
                 [pages.overview, pages.stop, pages.resume, pages.cancel, pages.clone, pages.delete, pages.rename, pages.show, pages.reorder,
-                 pages.compare, pages.log, pages.open_bundle],
+                 pages.compare, pages.log, pages.changes, pages.open_bundle],
                 events=["select", "submit"],
                 elem_id="train-run",
             )  # fmt: skip

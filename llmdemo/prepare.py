@@ -148,7 +148,7 @@ def predict(home: Home, values: dict, entry: ModelEntry | None = None) -> dict:
     take; weights of the model; tokens and records of a step; the work as pace.seconds takes it; sentences that people should
     know before the run.
 
-    The ledger is training.ledger.report's, for a batch of the data set's longest records; without a data set, for
+    The memory estimate is training.memory_estimate.report's, for a batch of the data set's longest records; without a data set, for
     records of a likely length. `entry`: a model that need not be here, instead of the settings' model_id. Imports torch at
     the first call. Raises UserError as a start would.
     """
@@ -255,19 +255,19 @@ def _ledger(entry: ModelEntry, config: TrainConfig, rows: int, longest: int, tra
     import_library()
     import torch
 
-    from llmdemo.training import ledger
+    from llmdemo.training import memory_estimate
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    batch = ledger.Batch(rows, longest, trained)
-    return ledger.report(entry, config, batch, device, predicting=_predicted)
+    batch = memory_estimate.Batch(rows, longest, trained)
+    return memory_estimate.report(entry, config, batch, device, predicting=_predicted)
 
 
 @lru_cache(maxsize=256)
 def _predicted(*asked):
-    """ledger.predict, remembered; what is free at the moment is asked for each time."""
-    from llmdemo.training import ledger
+    """memory_estimate.predict, remembered; what is free at the moment is asked for each time."""
+    from llmdemo.training import memory_estimate
 
-    return ledger.predict(*asked)
+    return memory_estimate.predict(*asked)
 
 
 def add_model(home: Home, model_id: str, settings: Settings | None = None) -> ModelEntry:

@@ -150,6 +150,7 @@ PACKAGES = (
     "core",
     "data",
     "decoding",
+    "elsewhere",
     "evaluation",
     "experiments",
     "generation",

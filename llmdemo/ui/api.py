@@ -24,6 +24,7 @@ from llmdemo.ui import (
     authentication,
     bridge,
     circle_api,
+    elsewhere_api,
     evaluate_api,
     experiments_api,
     generate_api,
@@ -49,6 +50,7 @@ def add_endpoints(services: Services) -> None:
     _run_endpoints(services)
     _kept_run_endpoints(services)
     _add(*experiments_api.endpoints(services))
+    _add(*elsewhere_api.endpoints(services))
     _add(*evaluate_api.endpoints(services))
     _add(*generate_api.endpoints(services))
     _add(*maps_api.endpoints(services))
@@ -158,6 +160,7 @@ def _run_endpoints(services: Services) -> None:
     def list_runs() -> list[dict]:
         """All runs, the newest first, each with its run_id first and the keys of /run_status."""
         services.require_owner()
+        services.elsewhere.collect()
         return runs.list()
 
     @for_owners

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from llmdemo.core.store import Home
 from llmdemo.models import catalog
-from llmdemo.settings.training import TrainConfig
+from llmdemo.settings.training import HEADED, TrainConfig, rows_of
 
 _TELLING_STEPS, _TELLING_RUNS = 10, 5
 _LIKE_SIZE = 3.0
@@ -48,11 +48,11 @@ def work(config: TrainConfig, kept: int, mean_tokens: float, step_tokens: float)
     way = min(config.eval_records, held)
     last = min(held, _MOST_JUDGED) if config.task == "classify" else way
     checks = 1 + (config.max_steps - 1) // config.eval_steps if config.eval_steps else 1
-    rows = 2 if config.task == "preference" else 1
+    rows = 1 if config.task == "grpo" else rows_of(config) // config.batch_size
     if config.task == "grpo":
         return _of_rollouts(config, mean_tokens, checks * way + last)
     read = (checks * way + last) * rows * mean_tokens * _READ_SHARE
-    written = 0 if config.task == "classify" else (checks + 1) * _SAMPLES * _SAMPLE_TOKENS * _WRITTEN_TOKENS
+    written = 0 if config.task in HEADED else (checks + 1) * _SAMPLES * _SAMPLE_TOKENS * _WRITTEN_TOKENS
     return Work(step_tokens, config.max_steps, read + written * bool(held))
 
 

@@ -26,6 +26,7 @@ export const WORDED = {
     json_schema: "eval_checker_json_schema",
     expression: "eval_checker_expression",
     length: "choice_length",
+    model: "choice_reward_model",
   },
   policy_loss: { rejection: "choice_rejection" },
   best_by: { loss: "choice_best_loss", figure: "choice_best_figure", last: "choice_best_last" },

@@ -182,6 +182,11 @@ define("train-form", ({ el, server }) => {
       ];
       return menu({ ...attributes, options, value, onchange: (raw) => keep(key, raw) });
     },
+    reward_model: (key, attributes, value) => {
+      const known = state.choices.models.filter((model) => model.task === "reward");
+      const options = [["", t("choice_no_reward_model")], ...known.map((model) => [model.id, model.title])];
+      return menu({ ...attributes, options, value, onchange: (raw) => keep(key, raw) });
+    },
     dataset: (key, attributes, value) => {
       const none = key === "replay_dataset_id" ? [["", t("choice_none")]] : [];
       const first = none.length ? none : [["", t("choice_sample")], ["none", t("choice_none")]]; // prettier-ignore

@@ -2,6 +2,7 @@
  runs' folders, so any number of pages show the same; it asks only while a run is going and the panel is seen. */
 import * as L from "../lib/panel.js";
 import { h, t } from "../lib/panel.js";
+import { changesBox } from "./changes.js";
 import { factsBox, memoryBox } from "./facts.js";
 import { figures } from "./figures.js";
 import { openerBox, queueBox } from "./queue.js";
@@ -111,7 +112,14 @@ const draw = () => {
     parts.main,
     L.notice(error),
     run
-      ? [stateBox(run), plotBox(run), roundsBox(run), heatBox(run), samplesBox(run, view.prompt, choosePrompt)]
+      ? [
+          stateBox(run),
+          plotBox(run),
+          roundsBox(run),
+          heatBox(run),
+          changesBox(run.status, ask, draw),
+          samplesBox(run, view.prompt, choosePrompt),
+        ]
       : emptyBox(),
     runsBox(),
   );
@@ -177,10 +185,10 @@ const stateBox = (run) => {
     s.can_resume
       ? L.button(t("train_resume"), () => act("resume", { run_id: s.run_id }), "", { "data-key": "resume" })
       : null,
-    s.state === "completed" && s.model_id && view.run.config?.task !== "classify"
+    s.state === "completed" && s.model_id && !["classify", "reward"].includes(view.run.config?.task)
       ? L.button(t("train_try"), () => tryIt(run), "strong", { id: "train-try", "data-key": "try" })
       : null,
-    s.state === "completed" && s.model_id
+    s.state === "completed" && s.model_id && view.run.config?.task !== "reward"
       ? L.button(t("eval_start"), () => evaluate(s.model_id, view.run.config?.dataset?.id), "", {
           id: "train-evaluate",
           "data-key": "evaluate",

@@ -7,7 +7,7 @@ from llmdemo.core.errors import UserError
 from llmdemo.settings.evaluation_decoding import CheckerSpec
 
 RewardKind = Literal[
-    "normalised", "exact", "number", "contains", "regex", "json", "json_schema", "expression", "length"
+    "normalised", "exact", "number", "contains", "regex", "json", "json_schema", "expression", "length", "model"
 ]
 CheckedBy = Literal["normalised", "exact", "number", "json", "expression"]
 """Checkers that need nothing but an answer and the right one."""
@@ -28,10 +28,12 @@ def checker_spec(kind: str, text: str = "") -> CheckerSpec:
     return CheckerSpec.from_value({"kind": kind, **({_NAMES[kind]: value} if kind in _NAMES else {})})
 
 
-def check_rewards(first: str, second: str, text: str) -> None:
+def check_rewards(first: str, second: str, text: str, model_id: str) -> None:
     """Raises UserError for rewards that cannot be told apart, or whose text cannot be used."""
     if first == second:
         raise UserError("err_same_rewards", kind=first)
+    if "model" in (first, second) and not model_id:
+        raise UserError("err_no_reward_model")
     need = [kind for kind in (first, second) if kind in _NAMES]
     if len(need) > 1:
         raise UserError("err_two_reward_texts", first=first, second=second)

@@ -16,10 +16,18 @@ from llmdemo.settings.schema import Setting, check, fields_of, one_of
 from llmdemo.settings.training_defaults import METHOD_DEFAULTS, OTHERWISE, TASK_DEFAULTS
 
 Method = Literal["galore", "adamw", "lora"]
-Task = Literal["chat", "text", "classify", "preference", "pretrain", "grpo"]
+Task = Literal["chat", "text", "classify", "preference", "pretrain", "grpo", "reward", "kto"]
 Precision = Literal["auto", "fp32", "bf16", "bf16_pure"]
-OWN_FIGURES = {"classify": "f1_macro", "preference": "reward_accuracy", "grpo": "held_out_check"}
+OWN_FIGURES = {
+    "classify": "f1_macro",
+    "preference": "reward_accuracy",
+    "grpo": "held_out_check",
+    "reward": "reward_accuracy",
+    "kto": "reward_accuracy",
+}
 """By task, its own figure of an evaluation, the higher the better; the other tasks measure none while they train."""
+HEADED = ("classify", "reward")
+"""Tasks whose model ends in a head of its own in place of the vocabulary's."""
 METHODS: tuple[str, ...] = get_args(Method)
 TASKS: tuple[str, ...] = get_args(Task)
 PRECISIONS: tuple[str, ...] = get_args(Precision)
@@ -52,7 +60,9 @@ class TrainConfig:
     """galore: all weights through a low-rank subspace; adamw: all weights; lora: small adapters beside frozen weights."""
     task: Task = "chat"
     """What is learned: answers (chat), raw text, classes, or preferences; it follows from the data set. pretrain: raw text
-    by a new model, without a model_id. grpo: to answer a chat data set's prompts so that a checker gives reward."""
+    by a new model, without a model_id. grpo: to answer a chat data set's prompts so that a checker gives reward. reward: which of
+    two answers is preferred, as one number for each (a reward model). kto: answers that are marked as desired or not, each
+    for itself; a preference data set's pairs are taken apart."""
     model_size: Annotated[
         Literal["1M", "3M", "10M", "30M", "60M", "130M", "350M", "1B"], Setting(tasks=("pretrain",), form=True)
     ] = "1M"
@@ -105,9 +115,13 @@ class TrainConfig:
     ] = "dpo"
     """preference: dpo (arXiv 2305.18290), ipo (2310.12036), robust (2403.00409), and without a reference model orpo
     (2403.07691) and simpo (2405.14734). The task may be given as orpo or simpo as well."""
-    beta: Annotated[float, Field(ge=1e-4, le=100), Setting(tasks=("preference",), form=True)] = 0.1
-    """preference: how much straying from the starting model costs (tau of IPO); orpo: weight of the odds ratio (lambda);
+    beta: Annotated[float, Field(ge=1e-4, le=100), Setting(tasks=("preference", "kto"), form=True)] = 0.1
+    """preference, kto: how much straying from the starting model costs (tau of IPO); orpo: weight of the odds ratio (lambda);
     simpo: factor of the margin, usually 2 to 2.5, its default 2."""
+    desired_weight: Annotated[float, Field(ge=0, le=100), Setting(tasks=("kto",), form=True)] = 1.0
+    """kto: what a desired answer counts (arXiv 2402.01306, lambda D)."""
+    undesired_weight: Annotated[float, Field(ge=0, le=100), Setting(tasks=("kto",), form=True)] = 1.0
+    """kto: what an undesired answer counts (lambda U)."""
     simpo_gamma: Annotated[float, Field(ge=0, le=100), Setting(tasks=("preference",))] = 0.5
     """simpo: the margin of the rewards that is asked for (gamma)."""
     label_smoothing: Annotated[float, Field(ge=0, le=0.49), Setting(tasks=("preference",), form=True)] = 0.0
@@ -120,6 +134,10 @@ class TrainConfig:
     arithmetic that gives the right value; length: no more than reward_tokens."""
     reward_text: Annotated[str, Field(max_length=20_000), Setting(tasks=_CHECKED, form=True)] = ""
     """grpo: what the reward looks for: regex's pattern, contains' text, or json_schema's schema as JSON."""
+    reward_model_id: Annotated[
+        str, Field(max_length=500), Setting(tasks=_CHECKED, form=True, widget="reward_model")
+    ] = ""
+    """grpo: the finished run of the task reward whose model gives the reward "model", made of a model with the same tokenizer."""
     second_reward: Annotated[RewardKind | Literal["none"], Setting(tasks=_CHECKED, form=True)] = "none"
     """grpo: another reward that is mixed in."""
     second_share: Annotated[float, Field(ge=0, le=1), Setting(tasks=_CHECKED, form=True, widget="share")] = 0.2
@@ -261,14 +279,20 @@ class TrainConfig:
         return self.batch_size * self.gradient_accumulation_steps * self.num_processes
 
 
+def data_tasks(task: str) -> tuple[str, ...]:
+    """The tasks of which one must be that of a run's data set."""
+    others = {"pretrain": ("text",), "grpo": ("chat",), "reward": ("preference",), "kto": ("preference", "chat")}
+    return others.get(task, (task,))
+
+
 def data_task(task: str) -> str:
-    """The task that a run's data set must be of."""
-    return {"pretrain": "text", "grpo": "chat"}.get(task, task)
+    """The task that a run's data set usually is of."""
+    return data_tasks(task)[0]
 
 
 def rows_of(config: TrainConfig) -> int:
     """Rows of one forward pass."""
-    each = {"preference": 2, "grpo": config.rollouts}
+    each = {"preference": 2, "reward": 2, "kto": 2, "grpo": config.rollouts}
     return config.batch_size * each.get(config.task, 1)
 
 
@@ -323,7 +347,7 @@ def _check_together(config: TrainConfig) -> None:
     if config.preference_loss in ("ipo", "orpo") and config.label_smoothing:
         raise UserError("err_no_smoothing", loss=config.preference_loss.upper())
     if config.task == "grpo":
-        check_rewards(config.reward, config.second_reward, config.reward_text)
+        check_rewards(config.reward, config.second_reward, config.reward_text, config.reward_model_id)
         if config.num_processes > 1:
             raise UserError("err_grpo_processes", n=config.num_processes)
     if config.folds == 1 or config.fold >= max(1, config.folds):

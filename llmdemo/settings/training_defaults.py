@@ -19,6 +19,16 @@ METHOD_DEFAULTS: dict[str, dict[str, dict[str, Any]]] = {
         "adamw": {"learning_rate": 1e-4},
         "lora": {"learning_rate": 5e-4},
     },
+    "kto": {
+        "galore": {"learning_rate": 1e-5, "scale": 4.0},
+        "adamw": {"learning_rate": 1e-5},
+        "lora": {"learning_rate": 5e-5},
+    },
+    "reward": {
+        "galore": {"learning_rate": 4e-5, "scale": 4.0},
+        "adamw": {"learning_rate": 5e-5},
+        "lora": {"learning_rate": 5e-4},
+    },
     "pretrain": {
         "galore": {"learning_rate": 1e-2, "scale": 0.25, "schedule": "cosine"},
         "adamw": {"learning_rate": 3e-3, "schedule": "cosine"},
@@ -53,6 +63,8 @@ TASK_DEFAULTS: dict[str, dict[str, Any]] = {
         "eval_steps": 64,
     },
     "preference": {"batch_size": 4, "max_steps": 16, "max_length": 384, "eval_records": 16, "eval_steps": 8},
+    "kto": {"batch_size": 8, "max_steps": 32, "max_length": 384, "eval_records": 32, "eval_steps": 8},
+    "reward": {"batch_size": 8, "max_steps": 60, "max_length": 384, "eval_records": 64, "eval_steps": 20},
     "grpo": {
         "batch_size": 2,
         "gradient_accumulation_steps": 4,

@@ -7,8 +7,8 @@ from llmdemo.evaluation.checkers import checker_of
 from llmdemo.settings.rewards import checker_spec
 from llmdemo.settings.training import TrainConfig
 
-Reward = Callable[[str, Sequence[str], int], float | None]
-"""(answer, right answers, its tokens) → reward; None where the record has nothing to compare with, whatever the answer."""
+Reward = Callable[[str, Sequence[str], int, float], float | None]
+"""(answer, right answers, its tokens, what the reward model says of it) → reward; None where the record has nothing to compare with, whatever the answer."""
 
 
 def reward_of(config: TrainConfig) -> Reward:
@@ -18,8 +18,8 @@ def reward_of(config: TrainConfig) -> Reward:
         return first
     second, share = _part(config.second_reward, config), config.second_share
 
-    def mixed(answer: str, right: Sequence[str], tokens: int) -> float | None:
-        parts = first(answer, right, tokens), second(answer, right, tokens)
+    def mixed(answer: str, right: Sequence[str], tokens: int, score: float) -> float | None:
+        parts = first(answer, right, tokens, score), second(answer, right, tokens, score)
         if parts[0] is None or parts[1] is None:
             return None
         return (1 - share) * parts[0] + share * parts[1]
@@ -35,14 +35,21 @@ def check_of(config: TrainConfig) -> Reward:
 def _part(kind: str, config: TrainConfig) -> Reward:
     if kind == "length":
         most = config.reward_tokens
-        return lambda answer, right, tokens: min(1.0, max(0.0, 2 - tokens / most))
+        return lambda answer, right, tokens, score: min(1.0, max(0.0, 2 - tokens / most))
+    if kind == "model":
+        return lambda answer, right, tokens, score: score
     return _checked(kind, config.reward_text)
+
+
+def asks_model(config: TrainConfig) -> bool:
+    """Whether a reward model is part of the reward."""
+    return "model" in (config.reward, config.second_reward)
 
 
 def _checked(kind: str, text: str) -> Reward:
     check = checker_of(checker_spec(kind, text))
 
-    def reward(answer: str, right: Sequence[str], tokens: int) -> float | None:
+    def reward(answer: str, right: Sequence[str], tokens: int, score: float) -> float | None:
         verdict = check(answer, right)
         return None if verdict is None else float(verdict)
 

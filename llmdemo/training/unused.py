@@ -32,6 +32,8 @@ def _of_rewards(config: TrainConfig) -> dict[str, str]:
         reasons["reward_text"] = say("why_reward_text", kinds=[kind for kind in kinds if kind != "none"])
     if "length" not in kinds:
         reasons["reward_tokens"] = say("why_reward_tokens")
+    if "model" not in kinds:
+        reasons["reward_model_id"] = say("why_reward_model")
     if config.second_reward == "none":
         reasons["second_share"] = say("why_second_share")
     return reasons

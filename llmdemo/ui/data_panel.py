@@ -14,6 +14,7 @@ from llmdemo.data.hub import PRESETS, add_from_hub
 from llmdemo.ui import bridge, downloads
 from llmdemo.ui.background import with_progress
 from llmdemo.ui.data_pages import DataPages
+from llmdemo.ui.data_tools_pages import DataToolsPages
 from llmdemo.ui.generate_pages import GeneratePages
 from llmdemo.ui.rights import for_owners
 from llmdemo.ui.samples import SAMPLE_NAME, add_sample, starter_tokenizer
@@ -58,6 +59,8 @@ def build(services: Services) -> DataPanel:
                     "data-report", pages.functions(), events=["select", "submit"], elem_id="data-report"
                 ),
             )
+            with gr.Accordion(t("tools_title"), open=False, elem_classes="fold", elem_id="data-tools"):
+                bridge.island("data-tools", DataToolsPages(services).functions())
         with gr.Column(elem_classes="stack data-aside"):
             with gr.Column(elem_classes="boxed add-data"):
                 bridge.island("heading", value="data_add")

@@ -169,7 +169,13 @@ def task_run(home, settings, tiny_model_folder, task_files, alpaca_file):
 
     def make(task, **changes):
         if task not in made:
-            path = {**task_files, "chat": alpaca_file, "grpo": alpaca_file}[task]
+            path = {
+                **task_files,
+                "chat": alpaca_file,
+                "grpo": alpaca_file,
+                "reward": task_files["preference"],
+                "kto": task_files["preference"],
+            }[task]
             dataset_id = add_dataset(home, settings, path, task, task=data_task(task)).dataset_id
             own = {"text": {"max_length": 64, "forgetting_dataset_id": "none"}}.get(task, {})
             made[task] = run_maker(home, dataset_id, tiny_model_folder, task=task, learning_rate=1e-3, **own)

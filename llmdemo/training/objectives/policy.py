@@ -16,19 +16,21 @@ from torch import Tensor
 
 from llmdemo.core.errors import UserError
 from llmdemo.core.sentences import say
+from llmdemo.core.store import Home
 from llmdemo.data.encode import encode_prompt
 from llmdemo.data.render import conversation
+from llmdemo.models import catalog
 from llmdemo.settings.training import TrainConfig
 from llmdemo.training.batches import NOT_TRAINED, RunData, TokenRows, collate
 from llmdemo.training.halt import Halt
-from llmdemo.training.ledger import Batch
 from llmdemo.training.loss import CausalLoss
+from llmdemo.training.memory_estimate import Batch
 from llmdemo.training.objectives.base import SAMPLES, Objective, Place, Source
 from llmdemo.training.objectives.policy_losses import Drawn, kl, token_losses, weights
 from llmdemo.training.objectives.rounds import Answer, Round, Rounds
 from llmdemo.training.objectives.tally import Tally
 from llmdemo.training.objectives.writing import write_greedily
-from llmdemo.training.rewards import Reward, check_of, reward_of
+from llmdemo.training.rewards import Reward, asks_model, check_of, reward_of
 
 FIGURES = ("reward", "solved", "kl", "entropy", "answer_length")
 """Means over a step's answers: their rewards; the share with the full reward; KL a token from the starting model; −log p of a
@@ -41,6 +43,7 @@ class Policy(Objective):
     """The task grpo. An item is a prompt."""
 
     task = "grpo"
+    pool = 1  # short prompts together would make easy steps and hard ones
     figures: tuple[str, ...] = FIGURES
 
     @classmethod
@@ -52,6 +55,8 @@ class Policy(Objective):
         facts = {
             "notes": tally.notes(), "left_out": tally.counts, "train_records": len(train), "card": {"prompts": len(train)},
         }  # fmt: skip
+        if asks_model(config):
+            facts["reward_model"] = str(_reward_model(source.home, config.reward_model_id))
         more = {"right": _texts(right), "held_right": _texts(held_right)}
         return RunData(_rows(train), _rows(held), [], {}, more, facts)
 
@@ -230,8 +235,8 @@ class Policy(Objective):
             for place, answer in enumerate(answers, start):
                 text = self._rounds.text(answer.token_ids)
                 lengths.append(len(answer.token_ids) + answer.ended)
-                scores.append(self._rounds.reward(text, right[place], lengths[-1]) or 0.0)
-                checks.append(self._check(text, right[place], lengths[-1]) or 0.0)
+                scores += self._rounds.rewards(prompts[place], [Answer(answer.token_ids, text=text)], right[place])
+                checks.append(self._check(text, right[place], lengths[-1], 0.0) or 0.0)
                 self._written.append({"text": text, "expected": right[place][0][:400], "ids": prompts[place]})
         reward = float(np.mean(scores))
         figures = {"reward": reward, "held_out_check": float(np.mean(checks)), "answer_length": float(np.mean(lengths))}
@@ -288,7 +293,7 @@ def _prompts(
             continue
         others = record.get("alternatives", ()) if last == len(turns) - 1 else ()
         answers = [turns[last]["content"], *others]
-        if reward("", answers, 0) is None:
+        if reward("", answers, 0, 0.0) is None:
             tally.add("unjudged", record)
             continue
         try:
@@ -303,6 +308,14 @@ def _prompts(
         found.append(ids)
         right.append(answers)
     return found, right
+
+
+def _reward_model(home: Home, model_id: str) -> Path:
+    """Its folder. Raises UserError where it is no finished run of the task reward."""
+    entry = catalog.resolve(home, model_id)
+    if entry.task != "reward" or entry.path is None:
+        raise UserError("err_not_reward_model", title=entry.title)
+    return entry.path
 
 
 def _rows(prompts: list[list[int]]) -> TokenRows:

@@ -6,6 +6,7 @@ Knows no loss; log-probabilities are asked of who has the model.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,8 +17,9 @@ from llmdemo.training.batches import NOT_TRAINED, RunData, TokenRows
 from llmdemo.training.halt import Halt
 from llmdemo.training.objectives.base import Place, positions
 from llmdemo.training.objectives.policy_losses import advantages
+from llmdemo.training.objectives.reward import RewardModel
 from llmdemo.training.objectives.writing import draw
-from llmdemo.training.rewards import finite, reward_of
+from llmdemo.training.rewards import asks_model, finite, reward_of
 
 MOST_FLAT = 8
 """Rounds in a row in which all answers to each prompt get the same reward, after which a run ends."""
@@ -100,7 +102,10 @@ class Rounds:
         """`right`: the right answers to each training prompt."""
         self._place, self._data, self._right = place, data, right
         self._log_probabilities = log_probabilities
-        self.reward = reward_of(place.config)
+        self._reward = reward_of(place.config)
+        self._judge: RewardModel | None = None
+        if asks_model(place.config):
+            self._judge = RewardModel(Path(data.facts["reward_model"]), place.tokenizer, place.device)
         self.flat = 0
         self.learned = False
         """Whether any round had something to learn from."""
@@ -143,12 +148,22 @@ class Rounds:
         found = {}
         for place, (_, item) in enumerate(pairs):
             own = texts[place * config.rollouts : (place + 1) * config.rollouts]
-            found[item] = self._rewarded(item, [Answer(ids, text=self.text(ids)) for ids in own])
+            answers = [Answer(ids, text=self.text(ids)) for ids in own]
+            self._rewarded(answers, self.rewards(prompts[place], answers, self._right[item]))
+            found[item] = answers
         return found
 
-    def _rewarded(self, item: int, answers: list[Answer]) -> list[Answer]:
+    def rewards(self, prompt: list[int], answers: list[Answer], right: list[str]) -> list[float]:
+        """The rewards of answers to one prompt."""
+        scores = [0.0] * len(answers)
+        if self._judge is not None:
+            self._place.check()
+            scores = self._judge([prompt + answer.ids for answer in answers])
+        pairs = zip(answers, scores, strict=True)
+        return [self._reward(each.text, right, len(each.ids), score) or 0.0 for each, score in pairs]
+
+    def _rewarded(self, answers: list[Answer], rewards: list[float]) -> None:
         config = self._place.config
-        rewards = [self.reward(each.text, self._right[item], len(each.ids)) or 0.0 for each in answers]
         if not finite(rewards):
             raise Halt(say("end_reward_nan"), say("hint_reward_nan"), good=self.learned)
         values = advantages(torch.tensor([rewards], dtype=torch.float64), config)[0].tolist()
@@ -159,7 +174,6 @@ class Rounds:
                 key = tuple(answer.ids)
                 answer.counts = reward >= config.pass_reward and key not in seen
                 seen.add(key)
-        return answers
 
     def _count(self, made: Round) -> None:
         groups = [[answer.reward for answer in answers] for answers in made.answers.values()]

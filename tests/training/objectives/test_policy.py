@@ -38,7 +38,7 @@ def test_a_run_tells_reward_kl_entropy_length_and_answers_of_each_round(checker_
 
 def test_the_loss_never_sees_a_right_answer(checker_run, ran, monkeypatch):
     """Other right answers, the same rewards: the same weights."""
-    monkeypatch.setattr(Rounds, "_rewarded", rewarded_by_length)
+    monkeypatch.setattr(Rounds, "rewards", lambda self, _, answers, __: [sum(each.ids) % 5 / 4 for each in answers])
     first = ran(checker_run()).weights()
 
     def reversed_answers(*arguments):
@@ -51,16 +51,6 @@ def test_the_loss_never_sees_a_right_answer(checker_run, ran, monkeypatch):
     monkeypatch.setattr(policy, "_prompts", reversed_answers)
     second = ran(checker_run()).weights()
     assert all(torch.equal(first[name], second[name]) for name in first)
-
-
-def rewarded_by_length(self, item, answers):
-    from llmdemo.training.objectives.policy_losses import advantages
-
-    rewards = [float(sum(answer.ids) % 5) / 4 for answer in answers]
-    values = advantages(torch.tensor([rewards], dtype=torch.float64), self._place.config)[0].tolist()
-    for answer, reward, advantage in zip(answers, rewards, values, strict=True):
-        answer.reward, answer.advantage = reward, advantage
-    return answers
 
 
 def test_a_checker_that_always_fails_ends_the_run_with_a_sentence(checker_run, ran):
@@ -91,7 +81,7 @@ def test_a_reward_that_is_no_number_is_never_learned_from(checker_run, ran, monk
     from llmdemo.training.objectives import rounds
 
     def reward_of(config):
-        return lambda text, right, tokens: float("nan") if right[0] else 0.0
+        return lambda text, right, tokens, score: float("nan") if right[0] else 0.0
 
     monkeypatch.setattr(rounds, "reward_of", reward_of)
     run = ran(checker_run(eval_steps=0))

@@ -45,7 +45,7 @@ def drawn_objective(tokenizer, policy_loss="grpo", kl_weight=0.05, **changes):
     objective.begin(None, np.arange(3), None, None)
     moved(model, 1)
     old = copy.deepcopy(model)
-    objective._rounds.reward = lambda text, right, tokens: (sum(text.encode()) % 7) / 6
+    objective._rounds._reward = lambda text, right, tokens, score: (sum(text.encode()) % 7) / 6
     objective.ready(0, lambda step: np.arange(3) if step == 0 else np.arange(0), lambda *_, **__: None)
     moved(model, 2)
     return objective, model, old, start

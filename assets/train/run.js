@@ -2,6 +2,7 @@
  runs' folders, so any number of pages show the same; it asks only while a run is going and the panel is seen. */
 import * as L from "../lib/panel.js";
 import { h, t } from "../lib/panel.js";
+import { changesBox } from "./changes.js";
 import { factsBox, memoryBox } from "./facts.js";
 import { figures } from "./figures.js";
 import { openerBox, queueBox } from "./queue.js";
@@ -111,7 +112,14 @@ const draw = () => {
     parts.main,
     L.notice(error),
     run
-      ? [stateBox(run), plotBox(run), roundsBox(run), heatBox(run), samplesBox(run, view.prompt, choosePrompt)]
+      ? [
+          stateBox(run),
+          plotBox(run),
+          roundsBox(run),
+          heatBox(run),
+          changesBox(run.status, ask, draw),
+          samplesBox(run, view.prompt, choosePrompt),
+        ]
       : emptyBox(),
     runsBox(),
   );

@@ -13,7 +13,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import product
@@ -161,6 +161,10 @@ class Arena:
             return None
         with self._cache.use(entry) as loaded:
             return mean_surprise(loaded, prompt, most)
+
+    def use_alone(self, model_id: str, seconds: float = 60) -> AbstractContextManager[Loaded]:
+        """ModelCache.use_alone of a model by its id."""
+        return self._cache.use_alone(catalog.resolve(self._home, model_id), seconds)
 
     def stop(self, run_id: str) -> None:
         """Ends the run within one step; a run that has not begun yet ends before its first."""

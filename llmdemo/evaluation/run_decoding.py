@@ -22,6 +22,7 @@ from llmdemo.evaluation.folder import Kept, content_key
 from llmdemo.evaluation.heldout import Example, example, held_out
 from llmdemo.evaluation.job import Job
 from llmdemo.evaluation.run_models import notes
+from llmdemo.evaluation.search import told
 from llmdemo.evaluation.strategies import table
 from llmdemo.jobs.worker import Stopped
 from llmdemo.models import catalog
@@ -36,7 +37,7 @@ _ALONE = 3
 
 
 def run_decoding(job: Job, home: Home, spec: Spec) -> dict:
-    """The result: {kind, models, data, records, checker, lanes, table, notes, seed}; records.jsonl is written too.
+    """The result: {kind, models, data, records, checker, lanes, table, search, notes, seed}; records.jsonl is written too.
 
     Raises UserError, Stopped; a stop after some records were asked of every model leaves the result of those.
     """
@@ -198,11 +199,19 @@ def _write(
         "settings": spec.decoding.settings,
         "lanes": lanes,
         "table": table(records, len(entries), lanes, spec.decoding.pass_at, spec.split_seed),
+        "search": _searched(spec, records, len(entries), len(lanes)),
         "notes": noted + ([{"code": "unchecked", "n": unchecked, "of": len(records)}] if unchecked else []),
         "seed": spec.split_seed,
     }
     job.folder.write("result", result)
     return result
+
+
+def _searched(spec: Spec, records: list[dict], models: int, lanes: int) -> dict | None:
+    """What the search found, or None where there was none: {strategy, values, first, told: one for each model}."""
+    assert spec.decoding is not None
+    search = spec.decoding.search
+    return search and {**search, "told": told(records, models, lanes, search["first"], spec.split_seed)}
 
 
 def _record(one: Example, lines: list[dict], checked) -> dict:

@@ -9,6 +9,7 @@ from llmdemo.models import catalog
 from llmdemo.settings.schema import describe
 from llmdemo.settings.training import METHODS, TASKS, TrainConfig, data_tasks
 from llmdemo.ui import authentication, samples
+from llmdemo.ui.interpret_api import run_changes
 from llmdemo.ui.rights import for_owners
 from llmdemo.ui.services import Services
 
@@ -27,6 +28,7 @@ class TrainPages:
 
     def __init__(self, services: Services):
         self._services = services
+        self._changes = run_changes(services)
 
     # ---- the form
 
@@ -81,6 +83,7 @@ class TrainPages:
 
         `seen` is what the page has of its figures; they come along only when there are others.
         """
+        self._services.elsewhere.collect()
         runs = self._services.runs.list()
         chosen = _choose(runs, request.get("run_id"))
         brief = [{key: run.get(key) for key in _BRIEF} for run in runs]
@@ -192,6 +195,12 @@ class TrainPages:
             brief = {key: status[key] for key in ("run_id", "name", "state")}
             found.append({**brief, "series": runs.series(run_id, _COMPARED_POINTS)})
         return {"runs": found, "settings": runs.differences(chosen)}
+
+    @for_owners
+    def changes(self, request: dict) -> dict:
+        """A part of how far training moved each matrix of the run, see RunChanges.part."""
+        self._services.require_owner()
+        return self._changes(_id(request), request.get("start", 0))
 
     @for_owners
     def open_bundle(self, request: dict) -> dict:

@@ -22,8 +22,8 @@ from llmdemo.models import catalog
 from llmdemo.settings.training import TrainConfig
 from llmdemo.training.batches import NOT_TRAINED, RunData, TokenRows, collate
 from llmdemo.training.halt import Halt
-from llmdemo.training.ledger import Batch
 from llmdemo.training.loss import CausalLoss
+from llmdemo.training.memory_estimate import Batch
 from llmdemo.training.objectives.base import SAMPLES, Objective, Place, Source
 from llmdemo.training.objectives.policy_losses import Drawn, kl, token_losses, weights
 from llmdemo.training.objectives.rounds import Answer, Round, Rounds, texts, texts_of

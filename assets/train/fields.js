@@ -59,7 +59,8 @@ const NEEDED = {
   reward_model_id: ["model"],
 };
 /**
- * Whether a setting has anything to do beside the others' values: what a reward looks for only where it looks for something.
+ * Whether a setting has anything to do beside the others' values: what a reward looks for only where it looks for
+ * something.
  * @param {string} key @param {Record<string, any>} values
  */
 export const needed = (key, { reward, second_reward: second, policy_loss: loss }) => {

@@ -1,5 +1,5 @@
-/* Whether a reward is won without right answers: on held-out prompts it rises and the check beside it does not. Curves in
-   ({step, seconds, value}), figures out. */
+/* Whether a reward is won without right answers: on held-out prompts it rises and the check beside it does not.
+   Curves in ({step, seconds, value}), figures out. */
 
 /* By how much the reward must have risen, and the check at most: less is the noise of a few dozen answers. */
 const GAIN = 0.1;

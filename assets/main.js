@@ -6,15 +6,18 @@ import "./shell.js";
 import "./data/add.js";
 import "./data/generate.js";
 import "./data/panel.js";
+import "./data/tools.js";
 
 // Each of these is fetched when the first of its islands is on the page, which is when its panel is opened.
 later(["train-form"], () => import("./train/form.js"));
 later(["train-run", "train-side"], () => import("./train/run.js"));
 later(["watch"], () => import("./train/watch.js"));
+later(["elsewhere"], () => import("./train/elsewhere.js"));
 later(["push"], () => import("./train/push.js"));
 later(["serving"], () => import("./serving/panel.js"));
 later(["experiments"], () => import("./experiments/panel.js"));
 later(["learn"], () => import("./learn/card.js"));
+later(["lessons"], () => import("./learn/path.js"));
 later(["arena"], () => import("./arena/panel.js"));
 later(["votes"], () => import("./votes/panel.js"));
 later(["ballot"], () => import("./votes/ballot.js"));

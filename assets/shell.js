@@ -10,6 +10,7 @@ import {
   hear,
   int,
   notice,
+  openPanel,
   progressBar,
   show,
   t,
@@ -30,6 +31,7 @@ const nameTab = () => {
 const watchTabs = () => {
   const tabs = find('#panels [role="tablist"]');
   if (!tabs) return setTimeout(watchTabs, 200); // Gradio has not drawn them yet
+  if (new URL(location.href).searchParams.has("lesson")) openPanel("learn");
   new MutationObserver(nameTab).observe(tabs, { subtree: true, attributeFilter: ["aria-selected"] });
   nameTab();
 };
@@ -57,6 +59,15 @@ const remembered = () => {
     return false; // a private window
   }
 };
+// ---- "Start here" leads a first visitor to the lessons, until the first is begun
+const begun = () => {
+  try {
+    return localStorage.getItem("llmdemo-lessons") !== null;
+  } catch {
+    return true; // a private window would be asked each time
+  }
+};
+
 const setLarge = (on) => {
   document.documentElement.classList.toggle("large-view", on);
   try {
@@ -143,6 +154,7 @@ define("header", ({ el, server }) => {
           "aria-pressed": String(large),
           title: t("large_view_help"),
         }),
+        begun() ? null : button(t("start_here"), () => openPanel("learn"), "quiet", { id: "start-here" }),
         h("span", { class: "who" }, pulse ? whoOf(pulse) : null),
       ),
       stripOf(pulse?.starter, () => ask(server, "retry").then(look)),

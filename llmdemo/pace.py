@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from llmdemo.core.store import Home
 from llmdemo.models import catalog
-from llmdemo.settings.training import TrainConfig
+from llmdemo.settings.training import HEADED, TrainConfig, rows_of
 
 _TELLING_STEPS, _TELLING_RUNS = 10, 5
 _LIKE_SIZE = 3.0
@@ -26,6 +26,8 @@ _READ_SHARE = 1 / 3
 """What a token that is only read costs, of one that is learned (a forward pass of forward and backward)."""
 _WRITTEN_TOKENS = 12
 """What a token that a sample is written with costs, in tokens learned: they come one after the other."""
+_LOCK_STEP = 0.1
+"""What such a token costs where many answers are written at once, of one that is written alone."""
 _SAMPLES, _SAMPLE_TOKENS = 2, 48  # training.objectives.base, which imports torch
 _MOST_JUDGED = 5000  # training.objectives.classify
 
@@ -46,10 +48,20 @@ def work(config: TrainConfig, kept: int, mean_tokens: float, step_tokens: float)
     way = min(config.eval_records, held)
     last = min(held, _MOST_JUDGED) if config.task == "classify" else way
     checks = 1 + (config.max_steps - 1) // config.eval_steps if config.eval_steps else 1
-    rows = 2 if config.task == "preference" else 1
+    rows = 1 if config.task == "grpo" else rows_of(config) // config.batch_size
+    if config.task == "grpo":
+        return _of_rollouts(config, mean_tokens, checks * way + last)
     read = (checks * way + last) * rows * mean_tokens * _READ_SHARE
-    written = 0 if config.task == "classify" else (checks + 1) * _SAMPLES * _SAMPLE_TOKENS * _WRITTEN_TOKENS
+    written = 0 if config.task in HEADED else (checks + 1) * _SAMPLES * _SAMPLE_TOKENS * _WRITTEN_TOKENS
     return Work(step_tokens, config.max_steps, read + written * bool(held))
+
+
+def _of_rollouts(config: TrainConfig, mean_tokens: float, judged: int) -> Work:
+    """Of a run whose answers are drawn: read by the starting model and learned, and each token written in lock step."""
+    answer = min(config.max_new_tokens, mean_tokens)  # as long as the right ones are
+    rows = config.global_batch * config.rollouts
+    learned = rows * mean_tokens * (1 + _READ_SHARE) + rows * answer * _WRITTEN_TOKENS * _LOCK_STEP
+    return Work(learned, config.max_steps, judged * answer * _WRITTEN_TOKENS * _LOCK_STEP)
 
 
 def seconds(home: Home, runs: list[dict], model_id: str, method: str | None, task: str, todo: Work) -> dict:

@@ -1,7 +1,9 @@
 /* The card of alternatives: what else a lane could have said at one token, kept and cut, before and after the filter.
  Hover shows it, a click or Enter pins it; a click on an alternative forks. */
+import { constraintOf } from "./constraints.js";
 import { h, number, percent, t, visible } from "./dom.js";
 import { refiltered } from "./filter.js";
+import { inside, questionOf } from "./inside.js";
 import { penalised } from "./penalties.js";
 import { RARE, rareValues } from "./rare-lanes.js";
 
@@ -20,6 +22,7 @@ function warmed(alternatives, temperature, mass) {
 
 function cutText(info, token) {
   if (token.beam) return t("cut_beam");
+  if (constraintOf(info)) return t("cut_form");
   if (penalised(info)) return t("cut_penalised");
   if (info.strategy === "greedy") return t("cut_greedy");
   if (info.strategy === "top_k") return t("cut_k", { k: number(info.top_k) });
@@ -40,7 +43,7 @@ const retried = (rows, settings) => {
 export class Card {
   /** The token that it is about. @type {any} */
   span = null;
-  /* hooks {fork(lane, index, token id, onlyThisLane), canFork()} */
+  /* hooks {fork(lane, index, token id, onlyThisLane), canFork(), ask(name, question)} */
   constructor(root, hooks) {
     this.root = root;
     this.hooks = hooks;
@@ -138,6 +141,7 @@ export class Card {
       facts.push(t("kept_of", { k: number(token.k), shown: number(rows.filter((row) => row[2] > 0).length) }));
     if (token.r !== undefined) facts.push(t("rank_is", { n: number(token.r + 1) }));
     if (token.e !== null && token.e !== undefined) facts.push(t("entropy_is", { n: number(token.e, 2) }));
+    if (token.g !== undefined) facts.push(t("forbidden_here", { share: percent(token.g) }));
     this.element.setAttribute("aria-label", t("card_label", { token: visible(name(token.i)) }));
     this.shown = [card, index];
     const parts = [
@@ -145,9 +149,24 @@ export class Card {
       h("p", { class: "about" }, facts.join(" · ")),
       rows.length ? list : h("p", { class: "about" }, t("no_alternatives")),
       token.beam || penalised(info) ? null : this.sliders(info),
+      this.inside(card, index),
       this.foot(warm),
     ].filter(Boolean);
     this.element.replaceChildren(...parts);
+  }
+
+  /* Where the token arises; whoever opens it wants the card to stay. */
+  inside(card, index) {
+    if (!this.hooks.canFork()) return null; // the model is at work
+    const question = questionOf(card.lane, card.trace, card.shown, index);
+    const fold = inside(question, this.hooks.ask, () => this.place());
+    fold.addEventListener("toggle", () => {
+      if (fold.open) this.pinned = true;
+      this.element.classList.toggle("wide", fold.open);
+      this.place();
+    });
+    this.element.classList.remove("wide");
+    return fold;
   }
 
   /* Temperature and top-p, tried on what was recorded: the bars follow at once, and nothing is computed anew. */
@@ -244,7 +263,8 @@ export class Card {
   place() {
     const { element } = this;
     const box = this.span.getClientRects()[0] || this.span.getBoundingClientRect();
-    const wide = Math.min(360, window.innerWidth - 20);
+    const most = this.element.classList.contains("wide") ? 480 : 360;
+    const wide = Math.min(most, window.innerWidth - 20);
     element.style.width = wide + "px";
     const high = element.offsetHeight;
     const left = Math.max(10, Math.min(box.left - 16, window.innerWidth - wide - 10));

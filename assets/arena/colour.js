@@ -1,7 +1,7 @@
 /* What the tokens' colour means: the menu, and which way is dark. */
 import { h, t } from "./dom.js";
 
-const MODES = ["none", "probability", "entropy"];
+const MODES = ["none", "probability", "entropy", "form"];
 const SHADES = [6, 18, 32, 46];
 
 export class Colour {

@@ -1,4 +1,5 @@
 /* What a person sets: prompt, turns, models, numbers. Reads and writes itself as plain values; starts nothing. */
+import { constraintFields, constraintOf, FREE } from "./constraints.js";
 import { h, shape, t } from "./dom.js";
 import { help } from "./help.js";
 import { Modes, oneLine } from "./modes.js";
@@ -59,7 +60,7 @@ export class Form {
       ),
     );
     this.modelA = this.menu("model", t("set_label_model"));
-    this.modelB = this.menu("beside", t("set_label_beside"), true);
+    this.modelB = this.menu("beside", t("set_label_beside"), "nothing");
     this.steps = new StepSlider(() => this.hooks.stepped());
     for (const select of [this.modelA, this.modelB]) select.addEventListener("change", () => this.followSteps());
     const row = h(
@@ -82,7 +83,8 @@ export class Form {
       this.steps.element,
       this.more,
     );
-    this.inputs.vote_on.addEventListener("change", () => fitFields(this));
+    for (const key of ["vote_on", "assistant_model_id"])
+      this.inputs[key].addEventListener("change", () => fitFields(this));
     fitFields(this);
     this.system.addEventListener("input", () => {
       this.emptySystem = false;
@@ -154,6 +156,7 @@ export class Form {
         h("div", { class: "aset" }, h("label", { class: "check" }, this.raw, t("raw")), this.help("raw")),
       ),
       ...(this.rare = rareFields(this, lane)),
+      (this.forms = constraintFields(this)),
       (this.penalties = penaltyFields(this)),
       h("div", { class: "system" }, h("label", { for: "arena-system" }, t("system")), this.help("system"), this.system),
     );
@@ -173,6 +176,16 @@ export class Form {
     const input = numberInput(key, this.spec[key], () => this.hooks.changed());
     this.inputs[key] = input;
     return this.field(key, input);
+  }
+
+  /* A menu of the models, for one that helps. */
+  modelField(key) {
+    const select = this.menu(key, t("set_label_" + key), "drafted_by_text");
+    select.write = (value) => Object.assign(select, { wanted: value, value });
+    select.read = () => select.wanted || select.value;
+    select.addEventListener("change", () => (select.wanted = null));
+    this.inputs[key] = select;
+    return this.field(key, select);
   }
 
   choice(key) {
@@ -203,9 +216,10 @@ export class Form {
 
   // ---- models ----
 
-  menu(key, label, optional) {
+  /* `empty`: the word for none, where there may be none. */
+  menu(key, label, empty) {
     const select = h("select", { id: "arena-" + key, "aria-label": label, onchange: () => this.hooks.changed() });
-    if (optional) select.append(h("option", { value: "" }, t("nothing")));
+    if (empty) select.append((select.none = h("option", { value: "" }, t(empty))));
     for (const kind of ["focus", "pointerenter"]) select.addEventListener(kind, () => this.hooks.models());
     return select;
   }
@@ -216,16 +230,16 @@ export class Form {
     if (key === this.known) return;
     this.known = key;
     this.models = models;
-    for (const select of [this.modelA, this.modelB]) {
+    for (const select of [this.modelA, this.modelB, this.inputs.assistant_model_id]) {
       const wanted = select.wanted || select.value;
       const options = models.map((model) =>
         h("option", { value: model.id, disabled: !model.ready }, modelTitle(model)),
       );
-      select.replaceChildren(...(select === this.modelB ? [h("option", { value: "" }, t("nothing"))] : []), ...options);
+      select.replaceChildren(...(select.none ? [select.none] : []), ...options);
       if (models.some((model) => model.id === wanted)) {
         select.value = wanted;
         select.wanted = null;
-      } else if (select === this.modelB) select.value = "";
+      } else if (select !== this.modelA) select.value = "";
     }
     this.followSteps();
   }
@@ -288,7 +302,10 @@ export class Form {
     const values = {};
     for (const [key, input] of Object.entries(this.inputs)) values[key] = this.value(key, input);
     values.early_stopping = { false: false, true: true, never: "never" }[values.early_stopping];
-    values.lanes = [...LANES.filter((strategy) => this.lanes[strategy].checked), ...this.moreLanes.values()];
+    values.lanes = [
+      ...LANES.filter((strategy) => this.lanes[strategy].checked),
+      ...this.moreLanes.values(freedOf(values)),
+    ];
     return values;
   }
 
@@ -345,7 +362,8 @@ export class Form {
     fitFields(this);
     const rare = showChosen(this.rare, this.lanes);
     if (set) this.penalties.open = true;
-    if (set || rare || this.moreLanes.rows.length || this.raw.checked || this.system.value.trim())
+    const held = (this.forms.open ||= this.forms.isOn());
+    if (set || held || rare || this.moreLanes.rows.length || this.raw.checked || this.system.value.trim())
       this.more.open = true;
   }
 
@@ -364,4 +382,10 @@ export class Form {
     this.go.textContent = t(on ? "stop" : "compare");
     this.go.classList.toggle("stop", on);
   }
+}
+
+/* What a lane that is free of the form says: the key that is on, switched off. */
+function freedOf(values) {
+  const on = constraintOf(values);
+  return on ? { [on]: FREE[on] } : null;
 }

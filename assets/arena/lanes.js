@@ -1,13 +1,23 @@
 /* The panes: one card a lane, drawn from a trace. Draws only what changed; tells what the pointer and keys do through
  `hooks` {card(pane, index, span, how), leave(), reply(lane), copy(lane), prefer(pane, button)}. */
 import { candidates } from "./candidates.js";
+import { forbiddenLine } from "./constraints.js";
 import { h, number, percent, shape, svg, t } from "./dom.js";
 import { penaltyParts } from "./penalties.js";
 import { RARE, rareParts, rareValues } from "./rare-lanes.js";
 
 const STRATEGIES = ["greedy", "top_k", "top_p", "beam", "min_p", "sample", ...RARE];
 const KEPT_IN_GRID = ["perplexity", "distinct_2", "loop", "tokens", "score"];
-const CHOICES = ["speculative", "best_of_n", "self_consistency", "mbr", "diverse_beam", "stochastic_beam"];
+const CHOICES = [
+  "speculative",
+  "contrastive",
+  "dola",
+  "best_of_n",
+  "self_consistency",
+  "mbr",
+  "diverse_beam",
+  "stochastic_beam",
+];
 const CAPTION = {
   greedy: "spark_choice",
   top_k: "spark_mass",
@@ -35,7 +45,8 @@ function ownParts(info) {
     if (info.early_stopping !== false) parts.push(t("set_stop", { v: String(info.early_stopping) }));
     return parts;
   }
-  if (info.strategy === "speculative") return rareParts(info);
+  if (info.strategy === "contrastive") parts.push("k " + number(info.top_k));
+  if (["speculative", "contrastive", "dola"].includes(info.strategy)) return [...parts, ...rareParts(info)];
   parts.push(t("set_temperature", { n: number(info.temperature, 2) }));
   if (info.top_k) parts.push("k " + number(info.top_k));
   if (info.top_p < 1) parts.push("p " + number(info.top_p, 3));
@@ -56,6 +67,7 @@ function sentence(info) {
 /* How strongly a token is coloured, 0…1. */
 function weight(token, mode) {
   if (mode === "probability") return token.l === null ? 0 : 1 - Math.exp(token.l);
+  if (mode === "form") return token.g || 0;
   if (mode === "entropy") return token.e === null ? 0 : Math.min(1, token.e / 6);
   return 0;
 }
@@ -203,7 +215,9 @@ export class LaneCard {
     this.drawSpark(view, n);
     this.drawFacts(view, n);
     this.candidates.replaceChildren(
-      ...[candidates(this.lane, () => this.redraw(n, live)), drafts(this.lane.end)].filter(Boolean),
+      ...[candidates(this.lane, () => this.redraw(n, live)), drafts(this.lane.end), forbiddenLine(view)].filter(
+        Boolean,
+      ),
     );
   }
 

@@ -1,16 +1,19 @@
 /* Further panes beside the strategies' own: a second top-p with another p, a beam search with other beams, …
    Each is a row of fields that becomes a lane with a name of its own. Starts nothing. */
+import { constraintOf, isOn } from "./constraints.js";
 import { h, t } from "./dom.js";
 import { groups } from "./rare-lanes.js";
 
 const MOST = 16;
-const COLD = ["beam", "diverse_beam", "speculative"]; // a temperature says nothing to them
+/* A temperature says nothing to them. */
+const COLD = ["greedy", "beam", "diverse_beam", "speculative", "contrastive", "dola"];
 
 /* strategy: [the setting that makes it, its short name, least, most, first value] */
 const OWN = {
   top_p: ["top_p", "p", 0.01, 1, 0.5],
   top_k: ["top_k", "k", 1, 100000, 5],
   min_p: ["min_p", "min-p", 0.001, 1, 0.2],
+  greedy: [null, "", 0, 0, 0],
   sample: [null, "", 0, 0, 0],
   beam: ["num_beams", "b", 1, 16, 2],
   typical_p: ["typical_p", "typical", 0.01, 1, 0.5],
@@ -25,6 +28,8 @@ const OWN = {
   diverse_beam: ["num_beam_groups", "g", 1, 16, 4],
   stochastic_beam: ["num_beams", "b", 1, 16, 3],
   speculative: ["prompt_lookup_num_tokens", "≤", 1, 64, 4],
+  contrastive: ["penalty_alpha", "α", 0, 1, 0.3],
+  dola: [null, "", 0, 0, 0],
 };
 
 /* The usual strategies, and the others under the names of their groups. */
@@ -88,6 +93,7 @@ export class MoreLanes {
     row.label = h("span", {});
     row.temperature = number(t("set_label_temperature"), { min: "0", max: "5", placeholder: t("lane_same") });
     row.heat = h("label", {}, "T ", row.temperature);
+    row.free = h("input", { type: "checkbox", checked: Boolean(lane.free), onchange: () => this.changed() });
     const remove = h(
       "button",
       {
@@ -105,6 +111,7 @@ export class MoreLanes {
       row.strategy,
       h("label", {}, row.label, " ", row.value),
       row.heat,
+      h("label", { class: "check free" }, row.free, t("lane_free")),
       remove,
     );
     this.fit(row, true);
@@ -135,8 +142,9 @@ export class MoreLanes {
     this.changed();
   }
 
-  /* [{strategy, name, its value, temperature if it has its own}]; an empty field is left to the common settings. */
-  values() {
+  /* [{strategy, name, its value, temperature if it has its own}]; an empty field is left to the common settings.
+     `freed`: what a lane says that is free of the form that all are held to; null where there is none. */
+  values(freed = null) {
     const taken = new Set();
     return this.rows.map((row) => {
       const [key, short] = OWN[row.strategy.value];
@@ -149,6 +157,7 @@ export class MoreLanes {
         t("name_" + row.strategy.value),
         own === null ? "" : `${short} ${own}`,
         heat === null ? "" : `T ${heat}`,
+        freed && row.free.checked ? t("lane_free") : "",
       ]
         .filter(Boolean)
         .join(" · ");
@@ -160,6 +169,7 @@ export class MoreLanes {
         name: name.slice(0, 40),
         ...(own === null ? {} : { [key]: own }),
         ...(heat === null ? {} : { temperature: heat }),
+        ...(freed && row.free.checked ? freed : {}),
       };
     });
   }
@@ -172,7 +182,8 @@ export class MoreLanes {
       if (!OWN[lane.strategy]) continue;
       const temperature =
         Number.isFinite(lane.temperature) && lane.temperature !== common.temperature ? lane.temperature : undefined;
-      this.append({ ...lane, temperature });
+      const held = constraintOf(common);
+      this.append({ ...lane, temperature, free: held !== "" && lane[held] !== undefined && !isOn(lane[held]) });
     }
   }
 }

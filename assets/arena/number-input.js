@@ -17,6 +17,9 @@ const STEPS = {
   top_n_sigma: 0.1,
   xtc_threshold: 0.01,
   xtc_probability: 0.1,
+  penalty_alpha: 0.05,
+  dry_multiplier: 0.1,
+  guidance_scale: 0.1,
   mirostat_tau: 0.5,
   mirostat_eta: 0.05,
 };

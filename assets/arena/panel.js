@@ -87,6 +87,7 @@ class App {
     this.card = new Card(this.root, {
       fork: (...what) => this.fork(...what),
       canFork: () => !this.run && Boolean(this.trace.meta),
+      ask: (name, question) => L.ask(this.server, name, question),
     });
     this.prefer = new Prefer({ save: (pair) => this.savePair(pair), train: (id) => this.trainOn(id) });
     this.colour.draw();

@@ -1,5 +1,6 @@
-/* What any lane may have that changes its scores before it chooses: penalties, bans, biases. The fields, folded away,
-   and how they are told in a lane's line of settings. Starts nothing. */
+/* What any lane may have that changes its scores before it chooses: penalties, guidance, bans, biases. The fields,
+   folded away, and how they are told in a lane's line of settings. Starts nothing. */
+import { constraintOf } from "./constraints.js";
 import { h, number, t } from "./dom.js";
 
 export const PENALTIES = [
@@ -8,8 +9,11 @@ export const PENALTIES = [
   "frequency_penalty",
   "presence_penalty",
   "min_new_tokens",
+  "dry_multiplier",
+  "guidance_scale",
 ];
 const WORDS = {
+  negative_prompt: "negative_prompt_placeholder",
   stop: "stop_placeholder",
   bad_words: "bad_words_placeholder",
   logit_bias: "logit_bias_placeholder",
@@ -60,14 +64,16 @@ export const textOf = (value) =>
         .map(([word, bias]) => `${word}: ${bias}`)
         .join("\n");
 
-/** @param {Record<string, any>} info of a lane: has it something that changes its scores? */
-export const penalised = (info) => Boolean(info.biased) || PENALTIES.some((key) => info[key] !== undefined);
+/** @param {Record<string, any>} info of a lane: has it something that changes its scores, a form included? */
+export const penalised = (info) =>
+  Boolean(info.biased) || constraintOf(info) !== "" || PENALTIES.some((key) => info[key] !== undefined);
 
 /** @param {Record<string, any>} info of a lane; the parts of its line of settings */
 export const penaltyParts = (info) =>
   PENALTIES.filter((key) => info[key] !== undefined)
     .map((key) => t("set_" + key, { n: number(info[key], 2) }))
-    .concat(info.biased ? [t("set_biased")] : []);
+    .concat(info.biased ? [t("set_biased")] : [])
+    .concat(constraintOf(info) ? [t("form_" + constraintOf(info))] : []);
 
 /** The folded fields; registers each in form.inputs. @param {any} form */
 export function penaltyFields(form) {
@@ -79,8 +85,10 @@ export function penaltyFields(form) {
       placeholder: t(placeholder),
       onchange: () => form.hooks.changed(),
     });
-    const read = { stop: stopsOf, bad_words: linesOf, logit_bias: biasesOf }[key];
-    const written = key === "stop" ? stopText : textOf;
+    const read = { negative_prompt: (text) => text.trim(), stop: stopsOf, bad_words: linesOf, logit_bias: biasesOf }[
+      key
+    ];
+    const written = { stop: stopText, negative_prompt: String }[key] || textOf;
     Object.assign(input, { read: () => read(input.value), write: (value) => (input.value = written(value)) });
     form.inputs[key] = input;
     return form.field(key, input);

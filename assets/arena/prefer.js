@@ -100,7 +100,12 @@ export class Prefer {
     } catch {
       /* as above */
     }
-    const answer = await this.hooks.save({ name: this.name.value, prompt: this.prompt, chosen: this.chosen, rejected });
+    const answer = await this.hooks.save({
+      name: this.name.value.trim() || t("prefer_default"),
+      prompt: this.prompt,
+      chosen: this.chosen,
+      rejected,
+    });
     if (answer.error) {
       this.message.replaceChildren(h("b", {}, answer.error.message), " ", answer.error.hint || "");
       return;

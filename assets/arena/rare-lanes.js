@@ -22,7 +22,11 @@ const GROUPS = {
     stochastic_beam: [],
   },
   fast_lanes: {
-    speculative: ["prompt_lookup_num_tokens"],
+    speculative: ["assistant_model_id", "num_assistant_tokens", "prompt_lookup_num_tokens"],
+  },
+  contrast_lanes: {
+    contrastive: ["penalty_alpha"],
+    dola: ["dola_layers"],
   },
 };
 const OWN = Object.assign({}, ...Object.values(GROUPS));
@@ -42,9 +46,15 @@ const SHORT = {
   mirostat_eta: "η",
   num_return_sequences: "n",
   prompt_lookup_num_tokens: "≤",
+  num_assistant_tokens: "≤",
+  penalty_alpha: "α",
 };
 const told = (key, value) =>
-  typeof value === "number" ? `${SHORT[key]} ${number(value, 4)}` : t(`choice_${key}_${value}`);
+  key === "assistant_model_id"
+    ? String(value)
+    : typeof value === "number"
+      ? `${SHORT[key]} ${number(value, 4)}`
+      : t(`choice_${key}_${value}`);
 
 /** The parts of a lane's line of settings. @param {Record<string, any>} info */
 export const rareParts = (info) =>
@@ -62,12 +72,15 @@ export const rareValues = (info) => ({
   tau: number(info.mirostat_tau, 1),
   answers: number(info.num_return_sequences),
   groups: number(info.num_beam_groups),
-  drafts: number(info.prompt_lookup_num_tokens),
+  drafts: number(info.num_assistant_tokens ?? info.prompt_lookup_num_tokens),
+  candidates: number(info.top_k),
+  alpha: number(100 * (info.penalty_alpha || 0), 0),
   off: number(info.diversity_penalty, 2),
 });
 
 const unique = (lanes) => Array.from(new Set(Object.values(lanes).flat()));
 const field = (form, key) => {
+  if (key === "assistant_model_id") return form.modelField(key);
   if (form.spec[key].choices.length) return form.choice(key);
   return form.spec[key].kind === "str" ? form.text(key) : form.number(key);
 };
@@ -93,8 +106,12 @@ export const rareFields = (form, lane) =>
     ),
   );
 
-/** The pattern is asked for where the answers vote for what it finds. @param {any} form */
+/** The pattern is asked for where the answers vote for what it finds, and of two ways to draft the numbers of one.
+ * @param {any} form */
 export const fitFields = (form) => {
+  const drafts = form.inputs.assistant_model_id.value !== "";
+  form.inputs.num_assistant_tokens.parentElement.hidden = !drafts;
+  form.inputs.prompt_lookup_num_tokens.parentElement.hidden = drafts;
   form.inputs.vote_regex.parentElement.hidden = form.inputs.vote_on.value !== "regex";
 };
 

@@ -85,7 +85,16 @@ class Lane {
         const edge = path && path[step];
         if (!edge) return { i, s, l: null, e: null, a: [] };
         const beam = this.beams[step];
-        return { i, s, l: edge[2], e: beam.e[edge[0]], a: beam.tops[edge[0]] || [], score: edge[3], beam: true };
+        return {
+          i,
+          s,
+          l: edge[2],
+          e: beam.e[edge[0]],
+          a: beam.tops[edge[0]] || [],
+          score: edge[3],
+          beam: true,
+          ...masked(beam, edge),
+        };
       }),
     );
   }
@@ -241,6 +250,9 @@ export class Trace {
   }
 }
 
+/* What a form forbade where a beam's token was chosen. */
+const masked = (beam, edge) => (beam.g ? { g: beam.g[edge[0]] } : {});
+
 /* Tokens with the text that each completes, as the server knows it: a forked token may be part of a character. */
 const spelt = (prefix, pairs) =>
   prefix.map((token, at) => (pairs && pairs[at] && pairs[at][0] === token.i ? { ...token, s: pairs[at][1] } : token));
@@ -256,6 +268,7 @@ const isToken = (token) =>
   isShown(token) &&
   [token.l, token.f, token.r, token.k, token.m, token.e].every(isNumber) &&
   isRow(token.w) &&
+  (token.g === undefined || isNumber(token.g)) &&
   (token.x === undefined || listOf(token.x, isNumber));
 const isSequence = (one) => Array.isArray(one) && isNumber(one[0]) && isText(one[1]) && isText(one[3]);
 const isChange = (change) =>
@@ -272,6 +285,7 @@ function isBeam(beam, index, beams) {
     edges.every((edge) => Number.isInteger(edge[0]) && edge[0] >= 0 && edge[0] < parents) &&
     isChange(beam.best) &&
     listOf(beam.e, isNumber) &&
+    (beam.g === undefined || listOf(beam.g, isNumber)) &&
     listOf(beam.tops, (top) => listOf(top, isAlternative))
   );
 }

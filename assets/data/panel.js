@@ -96,6 +96,9 @@ const open = async (id, fresh) => {
     editing: null,
   });
   draw();
+  const { task, kept, source } = report.info;
+  L.wanted.data = { id, task, kept, selected: Boolean(source?.selection) };
+  L.tell("data-opened", L.wanted.data);
   await turn(0);
   const stats = await ask("stats", { dataset_id: id });
   if (state.id !== id) return;

@@ -2,6 +2,7 @@
 import * as L from "../lib/panel.js";
 import { h, s, t } from "../lib/panel.js";
 import { SHAPES } from "../lib/strategies.js";
+import { searchConfig, searchFields, searchState } from "./search.js";
 
 const OFFERED = [
   "greedy",
@@ -17,7 +18,7 @@ const OFFERED = [
   "speculative",
 ];
 const SEVERAL = ["best_of_n", "self_consistency", "mbr"];
-const CHECKERS = ["normalised", "exact", "number", "contains", "regex", "json_schema"];
+const CHECKERS = ["normalised", "exact", "number", "contains", "regex", "json", "json_schema", "expression"];
 
 /** What the fields hold at first. */
 export const strategyState = () => ({
@@ -28,6 +29,7 @@ export const strategyState = () => ({
   pattern: "",
   text: "",
   schema: '{"type": "object"}',
+  search: searchState(),
 });
 
 const number = (key, label, state, more) =>
@@ -103,6 +105,7 @@ export const strategyFields = (state, draw) => {
           )
         : null,
     ),
+    searchFields(state.search, draw),
   );
 };
 
@@ -123,6 +126,7 @@ export const strategyConfig = (state) => {
   };
   return {
     lanes: state.chosen,
+    ...searchConfig(state.search),
     settings: { temperature: state.temperature, num_return_sequences: state.answers },
     checker: { kind: state.checker, ...more[state.checker] },
   };

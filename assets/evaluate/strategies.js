@@ -5,6 +5,7 @@ import * as L from "../lib/panel.js";
 import { h, s, t } from "../lib/panel.js";
 import { SHAPES } from "../lib/strategies.js";
 import { differing, whisker } from "./plots.js";
+import { searchResult } from "./search.js";
 
 const COSTS = ["forwards", "tokens", "seconds"];
 const FEW = 20;
@@ -67,6 +68,7 @@ export const strategies = (result, hooks) => {
           label: t("eval_strategies"),
         })
       : h("p", { class: "soft" }, t("eval_nothing_checked")),
+    searchResult(result),
     h("div", { class: "scroll", tabindex: 0 }, figures(result, key)),
     h("p", { class: "cap block" }, t("eval_strategies_about", { checker: t(`eval_checker_${result.checker}`) })),
   );

@@ -78,7 +78,8 @@ export const tell = (name, detail) => bus.dispatchEvent(new CustomEvent(name, { 
 export const hear = (name, act) =>
   bus.addEventListener(name, (event) => act(/** @type {CustomEvent} */ (event).detail));
 
-/** What a panel is asked for before it is made: it looks here first. @type {{model?: any, evaluation?: any}} */
+/** What a panel is asked for before it is made: it looks here first.
+   @type {{model?: any, evaluation?: any, data?: any}} */
 export const wanted = {};
 
 /** Whether somebody can see `el`. @param {Element} el */

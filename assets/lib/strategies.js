@@ -18,5 +18,7 @@ export const SHAPES = {
   diverse_beam: "M3.5 1 7 6 3.5 11 0 6z M8.5 1 12 6 8.5 11 7.2 9.2 9.4 6 7.2 2.8z",
   stochastic_beam: "M6 0 12 6 6 12 0 6z M6 3.5 3.5 6 6 8.5 8.5 6z",
   speculative: "M0 1 5 6 0 11z M5.5 1l5 5-5 5z M11 1h1v10h-1z",
+  contrastive: "M0 6 4 1v3h4V1l4 5-4 5V8H4v3z",
+  dola: "M0 1h12v2.4H0z M2 4.8h8v2.4H2z M4 8.6h4V11H4z",
   sample: "M4.2 0h3.6v4.2H12v3.6H7.8V12H4.2V7.8H0V4.2h4.2z",
 };

@@ -16,8 +16,23 @@ export const WORDED = {
   loss_on: { response: "data_response", all: "data_everything" },
   class_weights: { none: "choice_none", balanced: "choice_balanced" },
   log_with: { none: "choice_none" },
+  reward: {
+    normalised: "eval_checker_normalised",
+    exact: "eval_checker_exact",
+    number: "eval_checker_number",
+    contains: "eval_checker_contains",
+    regex: "eval_checker_regex",
+    json: "eval_checker_json",
+    json_schema: "eval_checker_json_schema",
+    expression: "eval_checker_expression",
+    length: "choice_length",
+    model: "choice_reward_model",
+  },
+  policy_loss: { rejection: "choice_rejection" },
   best_by: { loss: "choice_best_loss", figure: "choice_best_figure", last: "choice_best_last" },
 };
+WORDED.second_reward = { none: "choice_none", ...WORDED.reward };
+WORDED.held_out_check = WORDED.reward;
 export const NAMED = {
   warmup_stable_decay: "warm-up, stable, decay",
   dpo: "DPO",
@@ -25,6 +40,9 @@ export const NAMED = {
   robust: "robust DPO",
   orpo: "ORPO",
   simpo: "SimPO",
+  grpo: "GRPO",
+  dapo: "DAPO",
+  dr_grpo: "Dr. GRPO",
   tensorboard: "TensorBoard",
 };
 

@@ -40,6 +40,17 @@ const GROUPS = [
     share,
     [0, 1],
   ],
+  [
+    "reward",
+    [
+      ["reward", { word: "plot_train" }],
+      ["eval_reward", { color: AMBER, dots: true, word: "plot_eval" }],
+      ["eval_held_out_check", { color: PINK, dots: true }],
+    ],
+    share,
+    [0, 1],
+  ],
+  ["solved", [["solved", {}]], share, [0, 1]],
   ["learned", [["learned", {}]], share, [0, 1]],
   [
     "reward_accuracy",
@@ -62,6 +73,15 @@ const GROUPS = [
     [
       ["kl", { word: "plot_train" }],
       ["eval_kl", { color: AMBER, dots: true, word: "plot_eval" }],
+    ],
+    small,
+  ],
+  ["entropy", [["entropy", {}]], small],
+  [
+    "answer_length",
+    [
+      ["answer_length", { word: "plot_train" }],
+      ["eval_answer_length", { color: AMBER, dots: true, word: "plot_eval" }],
     ],
     small,
   ],

@@ -13,12 +13,12 @@ import {
   help,
   menu,
   notice,
-  percent,
   show,
   t,
   tell,
 } from "../lib/panel.js";
 import { architectureFold } from "./architecture.js";
+import { goalField, longest, shareControl } from "./controls.js";
 import { controlOf, errorOfField, fits, NAME, NAMED, settingsForForm, WORDED } from "./fields.js";
 import { memoryForecast, summaryLine } from "./forecast.js";
 import { Presets } from "./presets.js";
@@ -43,13 +43,15 @@ define("train-form", ({ el, server }) => {
     busy: false,
     other: false,
     otherName: "",
+    goal: "", // what is learned from the data, where there is a choice
     inside: null, // the parts of the chosen model, where its picture is open
   };
   const ask = (name, data) => call(server, name, data);
   const setOf = (id) => state.choices.data_sets.find((set) => set.dataset_id === id);
   const dataTask = () => (state.choices && setOf(state.config.dataset_id)?.task) || "chat";
   const isNew = () => state.config.model_id === NEW && dataTask() === "text";
-  const task = () => (isNew() ? "pretrain" : dataTask());
+  const goals = () => state.choices?.tasks[dataTask()] || [];
+  const task = () => (isNew() ? "pretrain" : goals().includes(state.goal) ? state.goal : dataTask());
   const defaults = (method = state.config.method) => state.choices?.defaults[task()]?.[method] || {};
   const settings = () => ({ ...NAME, ...state.choices?.settings });
   const isThere = (key) => fits(settings()[key], state.config.method, task());
@@ -72,7 +74,7 @@ define("train-form", ({ el, server }) => {
   const wanted = () => ({
     ...state.config,
     ...(state.config.model_id === NEW ? { model_id: undefined } : {}),
-    ...(isNew() ? { task: "pretrain" } : {}),
+    ...(task() === dataTask() ? {} : { task: task() }),
     ...changed(),
   });
 
@@ -121,8 +123,9 @@ define("train-form", ({ el, server }) => {
       fail(answer.error && !answer.lost ? answer.error : null);
     }, PREDICT_MS);
   };
-  const change = (more) => {
+  const change = (more, goal = state.goal) => {
     Object.assign(state.config, more);
+    state.goal = goal;
     draw();
     predict();
   };
@@ -145,7 +148,7 @@ define("train-form", ({ el, server }) => {
       return entry({ ...attributes, type: "number", step: "any", inputmode: "decimal", value, onchange: set });
     },
     text: (key, attributes, value) =>
-      entry({ ...attributes, maxlength: 120, value, onchange: (raw) => keep(key, raw.trim()) }),
+      entry({ ...attributes, maxlength: longest(key), value, onchange: (raw) => keep(key, raw.trim()) }),
     bool: (key, attributes, value) =>
       menu({
         ...attributes,
@@ -171,25 +174,17 @@ define("train-form", ({ el, server }) => {
       });
     },
     share: (key, attributes, value) =>
-      h(
-        "span",
-        { class: "with-unit" },
-        h("input", {
-          ...attributes,
-          type: "range",
-          min: 0,
-          max: settings()[key].high ?? 0.9,
-          step: 0.05,
-          value: value || 0,
-          oninput: (event) => keep(key, Number(event.target.value)),
-        }),
-        h("span", { class: "n" }, percent(value || 0)),
-      ),
+      shareControl(attributes, value || 0, settings()[key].high ?? 0.9, (share) => keep(key, share)),
     model: (key, attributes, value) => {
       const options = [
         ["", t("choice_own_tokenizer")],
         ...state.choices.models.map((model) => [model.id, model.title]),
       ];
+      return menu({ ...attributes, options, value, onchange: (raw) => keep(key, raw) });
+    },
+    reward_model: (key, attributes, value) => {
+      const known = state.choices.models.filter((model) => model.task === "reward");
+      const options = [["", t("choice_no_reward_model")], ...known.map((model) => [model.id, model.title])];
       return menu({ ...attributes, options, value, onchange: (raw) => keep(key, raw) });
     },
     dataset: (key, attributes, value) => {
@@ -230,7 +225,12 @@ define("train-form", ({ el, server }) => {
       h(
         "div",
         { class: "advanced-in" },
-        h("div", { class: "fields" }, Object.keys(settings()).filter(isThere).map(field)),
+        h(
+          "div",
+          { class: "fields" },
+          isNew() ? null : goalField(goals(), task(), (goal) => change({}, goal)),
+          Object.keys(settings()).filter(isThere).map(field),
+        ),
         h(
           "div",
           { class: "predicted" },
@@ -375,6 +375,7 @@ define("train-form", ({ el, server }) => {
   // A run's settings, put into the form: to change one of them, or those of the best run of a search.
   const fill = async (values) => {
     Object.assign(state.config, settingsForForm(values, {}).base);
+    state.goal = values.task || "";
     await load();
     state.changed = settingsForForm(values, defaults()).changed;
     state.open = true;

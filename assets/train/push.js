@@ -14,7 +14,7 @@ import {
   t,
   tell,
 } from "../lib/panel.js";
-import { elsewhere } from "./elsewhere.js";
+import { onServers } from "./servers.js";
 
 const LOOK_MS = 1000;
 const NAME_LENGTH = 60;
@@ -149,10 +149,10 @@ define("push", ({ el, server, trigger }) => {
   const servers = () =>
     h(
       "details",
-      { open: view.away, ontoggle: open, "data-key": "elsewhere" },
+      { open: view.away, ontoggle: open, "data-key": "servers" },
       h("summary", {}, t("deploy_title")),
       view.away && view.known
-        ? elsewhere(view.known, view.how, {
+        ? onServers(view.known, view.how, {
             choose: (how) => {
               view.how = how;
               draw();

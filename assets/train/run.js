@@ -2,10 +2,12 @@
  runs' folders, so any number of pages show the same; it asks only while a run is going and the panel is seen. */
 import * as L from "../lib/panel.js";
 import { h, t } from "../lib/panel.js";
+import { changesBox } from "./changes.js";
 import { factsBox, memoryBox } from "./facts.js";
 import { figures } from "./figures.js";
 import { openerBox, queueBox } from "./queue.js";
 import { runsBox } from "./runs.js";
+import { roundsBox } from "./rounds.js";
 import { samplesBox } from "./samples.js";
 import { ACTIVE, ask, page, parts, view } from "./state.js";
 import { heatBox } from "./subspace.js";
@@ -37,7 +39,17 @@ const begin = () => {
   look();
 };
 const choose = (id) => {
-  Object.assign(view, { id, run: null, seen: null, log: null, heat: null, prompt: 0, error: null, packing: false });
+  Object.assign(view, {
+    id,
+    run: null,
+    seen: null,
+    log: null,
+    heat: null,
+    prompt: 0,
+    round: null,
+    error: null,
+    packing: false,
+  });
   look(true);
 };
 
@@ -99,7 +111,16 @@ const draw = () => {
   L.show(
     parts.main,
     L.notice(error),
-    run ? [stateBox(run), plotBox(run), heatBox(run), samplesBox(run, view.prompt, choosePrompt)] : emptyBox(),
+    run
+      ? [
+          stateBox(run),
+          plotBox(run),
+          roundsBox(run),
+          heatBox(run),
+          changesBox(run.status, ask, draw),
+          samplesBox(run, view.prompt, choosePrompt),
+        ]
+      : emptyBox(),
     runsBox(),
   );
   L.show(parts.side, run ? [factsBox(run), memoryBox(run)] : null, queueBox(), openerBox());
@@ -164,10 +185,10 @@ const stateBox = (run) => {
     s.can_resume
       ? L.button(t("train_resume"), () => act("resume", { run_id: s.run_id }), "", { "data-key": "resume" })
       : null,
-    s.state === "completed" && s.model_id && view.run.config?.task !== "classify"
+    s.state === "completed" && s.model_id && !["classify", "reward"].includes(view.run.config?.task)
       ? L.button(t("train_try"), () => tryIt(run), "strong", { id: "train-try", "data-key": "try" })
       : null,
-    s.state === "completed" && s.model_id
+    s.state === "completed" && s.model_id && view.run.config?.task !== "reward"
       ? L.button(t("eval_start"), () => evaluate(s.model_id, view.run.config?.dataset?.id), "", {
           id: "train-evaluate",
           "data-key": "evaluate",

@@ -17,6 +17,7 @@ export const view = {
   all: true,
   over: "step",
   prompt: 0,
+  round: null, // which round of drawn answers is looked at; null: the newest
   heat: null,
   seen: null,
   log: null,

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from llmdemo.core.sentences import say
+
 MOST_DEPTH = 100
 """Deepest nesting of objects and lists; what the page sends has less than ten levels."""
 _MOST_EMBEDDED = 8
@@ -27,7 +29,7 @@ class Refused(Exception):
 
     def __init__(self, status: int, sentence: str):
         super().__init__(sentence)
-        self.status = status
+        self.status, self.sentence = status, sentence
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ def checked(body: bytes, bounds: Bounds, is_upload: Callable[[str], bool]) -> tu
         value = _Search(is_upload, bounds).rewritten(value)
         return value, json.dumps(value, allow_nan=False).encode("ascii")
     except ValueError:  # 1e999
-        raise Refused(400, "The request holds a number that is too large. Send finite numbers.") from None
+        raise Refused(400, say("http_number_too_large")) from None
 
 
 def parsed(body: bytes, bounds: Bounds) -> Any:
@@ -59,11 +61,11 @@ def parsed(body: bytes, bounds: Bounds) -> Any:
         value = json.loads(body.decode("utf-8"), parse_constant=_no_number)
         _measure_depth(value, bounds.depth)
     except UnicodeDecodeError as error:
-        raise Refused(400, f"The request is no UTF-8 (byte {error.start:,}). Send JSON in UTF-8.") from None
+        raise Refused(400, say("http_no_utf8", at=error.start)) from None
     except RecursionError:
         raise Refused(413, _too_deep(bounds.depth)) from None
     except ValueError as error:
-        raise Refused(400, f"The request is no JSON: {str(error)[:200]}.") from None
+        raise Refused(400, say("http_no_json", reason=str(error)[:200])) from None
     return value
 
 
@@ -72,7 +74,7 @@ def _no_number(name: str) -> NoReturn:
 
 
 def _too_deep(most: int) -> str:
-    return f"The request is nested too deep: at most {most} levels of objects and lists are taken."
+    return say("http_too_deep", most=most)
 
 
 def _count(body: bytes, bounds: Bounds, counted: int = 0) -> int:
@@ -87,7 +89,7 @@ def _count(body: bytes, bounds: Bounds, counted: int = 0) -> int:
         number = counted + sum(map(outside.count, _STRUCTURE))
         if number <= bounds.nodes:
             return number
-    raise Refused(413, f"The request holds too many values: at most {bounds.nodes:,} are taken ({bounds.variable}).")
+    raise Refused(413, say("http_too_many_values", most=bounds.nodes, variable=bounds.variable))
 
 
 def _measure_depth(value: Any, most: int) -> None:
@@ -124,12 +126,7 @@ class _Search:
     def _file(self, value: dict[str, Any]) -> dict[str, Any]:
         path = value.get("path")
         if not isinstance(path, str) or not self._is_upload(path):
-            raise Refused(
-                403,
-                f"The request names a file that you have not uploaded here ({str(path or value.get('url'))[:80]!r}). "
-                "This app fetches nothing from other addresses. Upload the file itself, in Python with "
-                "gradio_client.handle_file and a path on your computer.",
-            )
+            raise Refused(403, say("http_not_uploaded", path=repr(str(path or value.get("url"))[:80])))
         kinds = {"orig_name": str, "mime_type": str, "size": int}
         told = {key: value[key] for key, kind in kinds.items() if isinstance(value.get(key), kind)}
         return {"path": path, **told, "meta": {"_type": "gradio.FileData"}}
@@ -139,7 +136,7 @@ class _Search:
         if text.lstrip()[:1] not in ("{", "[", '"') or len(text) > _MOST_EMBEDDED_CHARACTERS:
             return
         if embedded == _MOST_EMBEDDED:
-            raise Refused(413, "The request holds JSON inside JSON inside JSON, too many times over.")
+            raise Refused(413, say("http_json_in_json"))
         self._embedded = _count(text.encode("utf-8", "replace"), self._bounds, self._embedded)
         try:
             inner = json.loads(text)

@@ -112,6 +112,19 @@ class ModelCache:
             if loaded is not None:
                 self._leave(loaded)
 
+    @contextmanager
+    def use_alone(self, entry, seconds: float) -> Iterator[Loaded]:
+        """As `use`, with the model's lock held: nobody else computes with it meanwhile. Raises UserError where others have
+        not done with it after `seconds`."""
+        end = time.monotonic() + seconds
+        with self.use(entry) as loaded:
+            if not loaded.lock.acquire(should_stop=lambda: time.monotonic() > end):
+                raise UserError("err_model_busy", title=loaded.entry.title)
+            try:
+                yield loaded
+            finally:
+                loaded.lock.release()
+
     def forget(self, model_id: str) -> None:
         """Drops a model that is gone or has changed; a run that uses it still ends well."""
         with self._lock:

@@ -61,7 +61,7 @@ class Preferences:
         rows = [row for pair in pairs for row in _pairs(*pair)]
         if not rows:
             raise UserError("err_no_pairs")
-        return self._add(name, rows, tokenizer, "The votes of a class were added.")
+        return self._add(name, rows, tokenizer, say("data_change_votes"))
 
     def _add(self, name: str, rows: list[dict], tokenizer, change: str) -> dict:
         name = clean_name(str(name or "").strip() or DEFAULT_NAME)

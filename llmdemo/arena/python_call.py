@@ -58,6 +58,11 @@ _OFF = {
 _FILTERS = ("min_p", "typical_p", "epsilon_cutoff", "eta_cutoff")
 """Filters that generate has, and whose argument is left out where they are off."""
 _STOCHASTIC = "Plain samples, which may repeat: transformers' generate has no stochastic beams."
+_GONE = {
+    "contrastive": "Greedy instead: contrastive search has left transformers.",
+    "dola": "Greedy instead: DoLa has left transformers.",
+}
+_ASSISTANT = "Plain greedy, which says the same: give assistant_model= to have it drafted by a smaller model."
 _NOT_IN_GENERATE = {"xtc": ("xtc_threshold", "xtc_probability"), "mirostat": ("mirostat_tau", "mirostat_eta")}
 
 
@@ -71,6 +76,13 @@ class Source:
     """The repository's commit; "" for a folder."""
     remark: str = ""
     """What who runs the script must know or do first; one line."""
+
+
+class _Code(str):
+    """An argument that is written as it is."""
+
+    def __repr__(self) -> str:
+        return str(self)
 
 
 def source_of(entry: ModelEntry, guest: bool) -> Source:
@@ -139,7 +151,7 @@ def _call(lane: LaneSettings, settings: DecodeSettings, switched_off: dict) -> s
 
 def generate_arguments(lane: LaneSettings) -> dict:
     """The arguments of transformers' generate for one lane."""
-    if lane.strategy == "greedy":
+    if lane.strategy in ("greedy", *_GONE) or lane.assistant_model_id:
         return {"do_sample": False, "num_beams": 1}
     if lane.strategy == "speculative":
         return {"do_sample": False, "num_beams": 1, "prompt_lookup_num_tokens": lane.prompt_lookup_num_tokens}
@@ -162,6 +174,10 @@ def penalty_arguments(lane: LaneSettings, settings: DecodeSettings) -> dict:
     values: dict[str, object] = {key: getattr(lane, key) for key in names if getattr(lane, key) != PENALTIES[key]}
     banned = [list(ids) for ids, bias in settings.resolved.biases if bias == -math.inf]
     biased = [[list(ids), bias] for ids, bias in settings.resolved.biases if bias != -math.inf]
+    if lane.guidance_scale != 1.0:
+        negative = list(settings.resolved.negative)
+        values |= {"guidance_scale": lane.guidance_scale}
+        values |= {"negative_prompt_ids": _Code(f"torch.tensor([{negative}])")} if negative else {}
     return {
         **values,
         **({"bad_words_ids": banned} if banned else {}),
@@ -171,14 +187,17 @@ def penalty_arguments(lane: LaneSettings, settings: DecodeSettings) -> dict:
 
 def left_out(lane: LaneSettings) -> list[str]:
     """A line for each setting of the lane that generate does not have."""
-    on = [key for key in ("frequency_penalty", "presence_penalty", *CONSTRAINTS) if getattr(lane, key)]
+    on = [
+        key for key in ("frequency_penalty", "presence_penalty", "dry_multiplier", *CONSTRAINTS) if getattr(lane, key)
+    ]
     if lane.samples:
         on += [*(["top_n_sigma"] if lane.top_n_sigma else []), *_NOT_IN_GENERATE.get(lane.strategy, ())]
     if lane.strategy == "diverse_beam":
         on += ["num_beam_groups", "diversity_penalty"]
     if lane.strategy == "stochastic_beam":
         return [_STOCHASTIC, *map(partial(_left, lane), on)]
-    return [_left(lane, key) for key in on]
+    gone = _GONE.get(lane.strategy) or (_ASSISTANT if lane.assistant_model_id else "")
+    return [*([gone] if gone else []), *(_left(lane, key) for key in on)]
 
 
 def _left(lane: LaneSettings, key: str) -> str:

@@ -13,9 +13,10 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import product
 from typing import Any
 
 import torch
@@ -28,10 +29,9 @@ from llmdemo.arena.cache import Loaded, ModelCache
 from llmdemo.arena.events import EventEncoder
 from llmdemo.arena.prompt import Prompt, check_length
 from llmdemo.arena.python_call import own_filters, plain_prompt, python_call, source_of
+from llmdemo.arena.resolve import assistant_ids, check_assistant, check_fork, resolved_of, rest_of
 from llmdemo.arena.response import ResponseAccumulator
 from llmdemo.arena.surprise import mean_surprise
-from llmdemo.arena.text import biases_of
-from llmdemo.arena.text_side import TextSide
 from llmdemo.core.errors import UserError
 from llmdemo.core.sentences import say
 from llmdemo.core.spaces import on_zero_gpu
@@ -39,7 +39,6 @@ from llmdemo.core.store import Home
 from llmdemo.decoding import DecodeSettings
 from llmdemo.models import catalog, load
 from llmdemo.settings import Settings
-from llmdemo.settings.lane import Resolved
 
 _log = logging.getLogger(__name__)
 _REMEMBERED_STOPS = 256
@@ -163,6 +162,10 @@ class Arena:
         with self._cache.use(entry) as loaded:
             return mean_surprise(loaded, prompt, most)
 
+    def use_alone(self, model_id: str, seconds: float = 60) -> AbstractContextManager[Loaded]:
+        """ModelCache.use_alone of a model by its id."""
+        return self._cache.use_alone(catalog.resolve(self._home, model_id), seconds)
+
     def stop(self, run_id: str) -> None:
         """Ends the run within one step; a run that has not begun yet ends before its first."""
         with self._stop_lock:
@@ -186,7 +189,7 @@ class Arena:
         if prompt.raw is None and not getattr(tokenizer, "chat_template", None):
             prompt = Prompt(raw=plain_prompt(prompt.messages, tokenizer))
         source = source_of(entry, guest)
-        settings = replace(request.settings, resolved=Resolved(biases_of(request.settings, tokenizer)))
+        settings = replace(request.settings, resolved=resolved_of(request.settings, tokenizer, prompt))
         return python_call(source, dtype, prompt, settings, own_filters(entry.path))
 
     def tokenizer(self, entry: catalog.ModelEntry):
@@ -263,42 +266,59 @@ class Arena:
 
     def _run(self, request: Request) -> Iterator[dict]:
         entries = [catalog.resolve(self._home, model_id) for model_id in request.model_ids]
-        for entry in entries:
+        drafts = {model_id: self._assistant(model_id) for model_id in assistant_ids(request.settings)}
+        for entry in [*entries, *drafts.values()]:
             if not self._cache.holds(entry, request.settings.precision):
                 yield {"type": "loading", "title": entry.title, "bytes": entry.bytes}
         with ExitStack() as stack:
-            models = [stack.enter_context(self._cache.use(entry, request.settings.precision)) for entry in entries]
-            for loaded in sorted(
-                {id(loaded): loaded for loaded in models}.values(), key=id
-            ):  # an order for all: no deadlock
+            use = partial(self._cache.use, precision=request.settings.precision)
+            models = [stack.enter_context(use(entry)) for entry in entries]
+            assistants = {model_id: stack.enter_context(use(entry)) for model_id, entry in drafts.items()}
+            every = {id(loaded): loaded for loaded in [*models, *assistants.values()]}
+            for loaded in sorted(every.values(), key=id):  # an order for all: no deadlock
                 shares = partial(self._shares, loaded, request.settings.precision)
                 if loaded.lock.would_wait(shares()):
                     yield {"type": "waiting"}
                 if not loaded.lock.acquire(shares, lambda: self._is_stopped(request)):
                     return
                 stack.callback(loaded.lock.release)
-            yield from self._lanes(request, models)
+            yield from self._lanes(request, models, assistants)
 
-    def _lanes(self, request: Request, models: list[Loaded]) -> Iterator[dict]:
+    def _assistant(self, model_id: str) -> catalog.ModelEntry:
+        """The draft model's entry, one of the menu. Raises UserError."""
+        found = next(
+            (entry for entry in catalog.list_models(self._home) if entry.id == model_id and entry.writes), None
+        )
+        if found is None:
+            raise UserError("err_no_assistant", id=model_id)
+        if on_zero_gpu():
+            raise UserError("err_assistant_zero_gpu")
+        return found
+
+    def _lanes(self, request: Request, models: list[Loaded], assistants: dict[str, Loaded]) -> Iterator[dict]:
         prompts = [request.prompt.encode(loaded.tokenizer) for loaded in models]
         for loaded, ids in zip(models, prompts, strict=True):
             length = len(ids) + len(request.prefix_ids)
             check_length(length, loaded.context, request.most_prompt_tokens, request.prompt_variable)
-        _check_fork(request, models)
+        check_fork(request.prefix_ids, [loaded.tokenizer for loaded in models])
+        for loaded, draft in product(models, assistants.values()):
+            check_assistant(loaded.entry.title, loaded.tokenizer, draft.entry.title, draft.tokenizer)
         stop = request.settings.stop
         makers = [request.encoder(loaded.tokenizer, index, stop=stop) for index, loaded in enumerate(models)]
         yield self._begin(request, models, prompts, makers)
         runs = []
         for loaded, ids, maker in zip(models, prompts, makers, strict=True):
-            settings = _rest(request.settings, len(request.prefix_ids), loaded.tokenizer)
-            runs.append((maker, self._steps(loaded, [*ids, *request.prefix_ids], settings)))
+            settings = rest_of(request.settings, loaded.tokenizer, request.prompt, len(request.prefix_ids))
+            runs.append((maker, self._steps(loaded, [*ids, *request.prefix_ids], settings, assistants)))
         yield from self._interleave(request, runs)
 
     def _shares(self, loaded: Loaded, precision: str) -> bool:
         """Whether a comparison may run beside others: their steps are computed in one forward."""
         return self._decode is None and not on_zero_gpu() and decoding.shares_steps(loaded.model, precision)
 
-    def _steps(self, loaded: Loaded, ids: list[int], settings: DecodeSettings) -> Iterator:
+    def _steps(
+        self, loaded: Loaded, ids: list[int], settings: DecodeSettings, assistants: dict[str, Loaded]
+    ) -> Iterator:
         if self._decode:
             return self._decode(loaded.model, ids, settings)
         if on_zero_gpu():
@@ -306,7 +326,8 @@ class Arena:
 
             assert loaded.entry.path is not None, "only a model with a folder is loaded"
             return zero_gpu.decode(loaded.entry.path, settings.precision, ids, settings)
-        return decoding.decode_lanes(loaded.model, ids, settings)
+        drafts = {model_id: assistant.model for model_id, assistant in assistants.items()}
+        return decoding.decode_lanes(loaded.model, ids, settings, assistants=drafts)
 
     def _interleave(self, request: Request, runs: list) -> Iterator[dict]:
         """One step of each model in turn, so that two models stream side by side."""
@@ -347,21 +368,6 @@ class Arena:
             "prefix": [[makers[0].mention(token), text] for token, text in zip(request.prefix_ids, texts, strict=True)],
             "versions": _versions(),
         }
-
-
-def _rest(settings: DecodeSettings, said: int, tokenizer) -> DecodeSettings:
-    """What is left of the settings' lengths after `said` tokens of the answer, for a model with this tokenizer."""
-    lanes = tuple(replace(lane, min_new_tokens=max(0, lane.min_new_tokens - said)) for lane in settings.lanes)
-    most = max(1, settings.max_new_tokens - said)
-    resolved = Resolved(biases_of(settings, tokenizer), said, TextSide(tokenizer, settings))
-    return replace(settings, max_new_tokens=most, lanes=lanes, resolved=resolved)
-
-
-def _check_fork(request: Request, models: list[Loaded]) -> None:
-    """The tokens of a fork come from one model; another one may know them by other numbers."""
-    spelt = [loaded.tokenizer.convert_ids_to_tokens(list(request.prefix_ids)) for loaded in models]
-    if any(other != spelt[0] for other in spelt[1:]):
-        raise UserError("err_different_tokens")
 
 
 def _batches(events: queue.SimpleQueue, every: float) -> Iterator[list[dict]]:

@@ -56,8 +56,26 @@ def _value(value: Any) -> Any:
     return operator.index(value) if hasattr(value, "__index__") else str(value)
 
 
-def fill(text: str, values: dict[str, Any]) -> str:
-    """An English `text` with its places filled in; those without a value stay."""
+def in_language(sentence: str, language: str) -> str:
+    """A sentence in `language`, with the sentences among its values; a plain text as it is. For answers that no script of
+    the page reads before a person does."""
+    if not isinstance(sentence, Sentence) or not sentence.key or language == "en":
+        return str(sentence)
+    values = {
+        name: in_language(each, language) if isinstance(each, str) else each for name, each in sentence.values.items()
+    }
+    return fill(texts(language)[sentence.key], values, language)
+
+
+def wanted_language(accepted: str) -> str:
+    """The language of the page for a browser with this Accept-Language header, as assets/lib/words.js chooses it."""
+    tags = (part.partition(";")[0].strip() for part in accepted.split(","))
+    wanted = next((tag for tag in tags if re.match("en|zh", tag, re.IGNORECASE)), "en")
+    return "zh-TW" if re.match(r"zh(-(TW|HK|MO|Hant)|$)", wanted, re.IGNORECASE) else "en"
+
+
+def fill(text: str, values: dict[str, Any], language: str = "en") -> str:
+    """A `text` in `language` with its places filled in; those without a value stay."""
 
     def one(place: re.Match[str]) -> str:
         name, form, counted, single, several = place.groups()
@@ -67,7 +85,7 @@ def fill(text: str, values: dict[str, Any]) -> str:
         if counted:
             return str(single if value == 1 else several)
         if isinstance(value, list | tuple):
-            return _joined([str(each) for each in value], form or ",")
+            return _joined([str(each) for each in value], form or ",", language)
         return f"{value:,}" if form == "," and isinstance(value, int | float) else str(value)
 
     return _PLACE.sub(one, text)
@@ -89,10 +107,11 @@ def placeholders(text: str) -> set[str]:
     return {name for name, _, _, _, _ in _PLACE.findall(text) if name}
 
 
-def _joined(items: list[str], form: str) -> str:
+def _joined(items: list[str], form: str, language: str) -> str:
+    comma, words = (", ", {"or": " or ", "and": " and "}) if language == "en" else ("、", {"or": "或", "and": "和"})
     if form == "," or len(items) < 2:
-        return ", ".join(items)
-    return f"{', '.join(items[:-1])} {form} {items[-1]}"
+        return comma.join(items)
+    return f"{comma.join(items[:-1])}{words[form]}{items[-1]}"
 
 
 def pack(value: Any) -> Any:

@@ -38,7 +38,6 @@ NO_RECORD = [
     Code("too_long", "over 1,000,000 characters", "", True),
     Code("not_learned", "marked as not to be learned", "", True),
     Code("partly_learned", "a part of an answer is not to be learned", "", True),
-    Code("undesired", "undesired answers", "", True),
     Code("same_answers", "chosen and rejected are the same", "", True),
 ]
 _FLAGS = [
@@ -121,6 +120,7 @@ _FLAGS = [
         False,
         True,
     ),
+    ("undesired", "undesired answers", "Marked as undesired: only KTO learns from it.", True, False),
 ]
 FLAGS = [Code(name, title, text, drops, bit, warns) for bit, (name, title, text, drops, warns) in enumerate(_FLAGS)]
 CODES = {code.name: code for code in (*NO_RECORD, *FLAGS)}

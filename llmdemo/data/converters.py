@@ -14,7 +14,7 @@ LONGEST_KIND = 80
 
 def _chat(row: dict, roles: dict, notes: Notes) -> list[dict]:
     if "desired" in roles and _is_false(row.get(roles["desired"])):
-        raise Bad("undesired", say("reason_undesired", column=roles["desired"][:40]))
+        notes.codes.add("undesired")  # left out by that filter; the task kto learns from it
     if "messages" in roles:
         turns = as_turns(row.get(roles["messages"]), notes)
         system = as_text(row.get(roles["system"]), notes) if "system" in roles else ""

@@ -59,19 +59,19 @@ class Preset:
 PRESETS = [
     Preset("alpaca", "Alpaca", "tatsu-lab/alpaca", "train", 52_002, 24, "CC BY-NC 4.0",
            "Taori et al. (2023), Stanford Alpaca: An Instruction-following LLaMA model",
-           "Answers by text-davinci-003; not for commercial use."),
+           say("hub_note_alpaca")),
     Preset("alpaca-gpt4", "Alpaca-GPT4", "vicgalle/alpaca-gpt4", "train", 52_002, 48, "CC BY-NC 4.0",
            "Peng et al. (2023), Instruction Tuning with GPT-4, arXiv 2304.03277",
-           "Alpaca's instructions answered by GPT-4; not for commercial use."),
+           say("hub_note_alpaca_gpt4")),
     Preset("lima", "LIMA", "GAIR/lima", "train", 1_030, 3, "CC BY-NC-SA (or stricter, by source)",
            "Zhou et al. (2023), LIMA: Less Is More for Alignment, arXiv 2305.11206",
-           "Its terms must be accepted on the hub, and HF_TOKEN set."),
+           say("hub_note_lima")),
     Preset("ultrachat", "UltraChat 200k", "HuggingFaceH4/ultrachat_200k", "train_sft", 207_865, 1_620, "MIT",
            "Ding et al. (2023), Enhancing Chat Language Models by Scaling High-quality Instructional Conversations, "
-           "arXiv 2305.14233", "Conversations of several turns by ChatGPT; streamed, so that only the rows taken are fetched."),
+           "arXiv 2305.14233", say("hub_note_ultrachat")),
     Preset("dolly", "Dolly 15k", "databricks/databricks-dolly-15k", "train", 15_011, 13, "CC BY-SA 3.0",
            "Conover et al. (2023), Free Dolly: Introducing the World's First Truly Open Instruction-Tuned LLM",
-           "Written by people."),
+           say("hub_note_dolly")),
 ]  # fmt: skip
 
 

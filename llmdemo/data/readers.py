@@ -14,8 +14,8 @@ import orjson
 from llmdemo.core.errors import UserError
 from llmdemo.core.sentences import say
 from llmdemo.data.columns import KNOWN
+from llmdemo.data.format_detection import not_utf8, shown_name
 from llmdemo.data.rows import MAX_RECORD, BadRow, Batch, Gather
-from llmdemo.data.sniff import not_utf8, shown_name
 from llmdemo.data.tables import read_table
 from llmdemo.data.values import Pairs, count_keys
 
@@ -32,7 +32,7 @@ _SPLIT_KEYS = ("train", "eval", "test", "validation", "valid", "dev")
 
 
 def read_batches(path: Path, format_: str, encoding: str) -> Iterator[Batch]:
-    """The rows of a text file whose format and encoding `sniff` has found. Raises UserError with the place."""
+    """The rows of a text file whose format and encoding `detect_format` has found. Raises UserError with the place."""
     readers = {"json": _json, "jsonl": _json_lines, "csv": _table, "tsv": _table, "text": _texts}
     try:
         yield from readers[format_](path, encoding)
@@ -142,7 +142,7 @@ def _json(path: Path, encoding: str) -> Iterator[Batch]:
             window.pass_character()
         window.pass_character()
         if window.next_character():
-            raise window.error("something follows the closing bracket")
+            raise window.error(say("reason_after_bracket"))
         yield from gather.rest()
 
 
@@ -193,15 +193,15 @@ class _Window:
                 if end < len(self.text) or not self._more():
                     break
             except RecursionError as error:
-                raise self.error(f"record {row} is nested too deeply") from error
+                raise self.error(say("reason_record_nested", row=row)) from error
             except json.JSONDecodeError as error:
                 if len(self.text) - self.at > MAX_RECORD or not self._more():
                     raise self.broken(row, error) from error
             except ValueError as error:  # a number of over 4,300 digits
                 if not self._more():
-                    raise self.error(f"record {row} has a number that is too long") from error
+                    raise self.error(say("reason_record_number", row=row)) from error
         if end - self.at > MAX_RECORD:
-            raise self.error(f"record {row} is longer than {MAX_RECORD // 2**20} MB")
+            raise self.error(say("reason_record_long", row=row, mb=MAX_RECORD // 2**20))
         self.value_line, self.value_size = self._place(self.at)[0], end - self.at
         self.at = self.since = end
         self._before = "[0"
@@ -217,18 +217,18 @@ class _Window:
         if error is not None and len(self.text) - self.at > MAX_RECORD:
             endless = error.pos > self.at + MAX_RECORD // 2 or error.msg.startswith("Unterminated string")
             if endless:
-                return self.error(f"record {row} is longer than {MAX_RECORD // 2**20} MB")
+                return self.error(say("reason_record_long", row=row, mb=MAX_RECORD // 2**20))
         end = self.at + MAX_RECORD + 2**20
         try:
             self._decoder.decode(self._before + self.text[self.since : end])
         except json.JSONDecodeError as found:
             at = max(self.since, self.since + found.pos - len(self._before))
             cut = at >= len(self.text.rstrip()) or found.msg.startswith("Unterminated string")
-            hint = "; the file may be cut off" if cut and self.ended else ""
-            return self.error(f"{found.msg} (record {row}){hint}", at)
+            key = "reason_in_record_cut" if cut and self.ended else "reason_in_record"
+            return self.error(say(key, what=found.msg, row=row), at)
         except (ValueError, RecursionError):
             pass
-        return self.error(f"it breaks in or after record {row}")
+        return self.error(say("reason_breaks", row=row))
 
     def _more(self) -> bool:
         """Reads on; what stands before the last value is let go. Leaves everything as it is at the end of the file."""

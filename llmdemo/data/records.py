@@ -70,24 +70,25 @@ def conformed(batch: pa.RecordBatch, task: str) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
-def open_records(home: Home, dataset_id: str, everything: bool = False) -> "Records":
-    """The kept records of a data set (with `everything`, those that filters leave out too). Raises UserError."""
+def open_records(home: Home, dataset_id: str, everything: bool = False, despite: tuple[str, ...] = ()) -> "Records":
+    """The kept records of a data set (with `everything`, those that filters leave out too; with `despite`, those that only
+    these filters do). Raises UserError."""
     info = get_dataset(home, dataset_id)
-    return Records(info, folder_of(home, dataset_id), everything)
+    return Records(info, folder_of(home, dataset_id), everything, despite)
 
 
 class Records:
     """len, [i] -> dict, [a:b] -> list of dicts. A dict has "row" and the fields of its task; "split",
     "untrained", "reasoning", "tools", "alternatives" and "kind" only where it has them."""
 
-    def __init__(self, info: DatasetInfo, folder, everything: bool = False):
+    def __init__(self, info: DatasetInfo, folder, everything: bool = False, despite: tuple[str, ...] = ()):
         self.info, self.task = info, info.task
         self._reader = open_arrow(folder / "records.arrow")
         checks = read_checks(folder)
         self._flags, self._groups = column(checks, "flags"), column(checks, "group")
         self._rows, self._lines, self._other = (column(checks, name) for name in ("row", "line", "other"))
         self._prompts = column(checks, "prompt")
-        kept = kept_mask(self._flags, info.filters)
+        kept = kept_mask(self._flags, tuple(name for name in info.filters if name not in despite))
         self.places = np.arange(len(kept)) if everything else np.flatnonzero(kept)
         """Index in the file of records of each record shown here."""
         self._kept = kept
@@ -134,6 +135,10 @@ class Records:
     def prompts(self) -> np.ndarray:
         """uint64 (N,): equal for records whose instruction (or text) is the same but for case and blanks."""
         return self._prompts[self.places]
+
+    def flagged(self, code: str) -> np.ndarray:
+        """bool (N,): which records have this problem, a code of codes.FLAGS."""
+        return (self._flags[self.places] & np.uint32(BIT[code])) != 0
 
     def labels(self) -> list[str] | None:
         """The label of each record, for classification only."""

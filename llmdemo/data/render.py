@@ -160,7 +160,7 @@ def render(conversations: list[list[dict]], tokenizer, generation: bool) -> list
         TypeError,
         ValueError,
     ) as error:
-        reason = str(error)[:200]
+        reason = getattr(error, "sentence", "") or str(error)[:200]
     raise UserError("err_template_refuses", reason=reason)
 
 

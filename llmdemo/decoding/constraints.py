@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from llmdemo.decoding.guidance import Guidance
 from llmdemo.decoding.penalties import Diversity, Penalties
 from llmdemo.settings.lane import Stops, TokenMasks
 
@@ -72,13 +73,13 @@ class EitherStops:
         return any(part.stops(token_ids) for part in self._parts)
 
 
-Changes = Penalties | Diversity | Constraint
+Changes = Penalties | Diversity | Constraint | Guidance
 """What changes a lane's scores before it chooses."""
 
 
 def constraint_of(changes: Changes | None) -> Constraint | None:
     """The constraint among a lane's changes."""
-    if isinstance(changes, Diversity):
+    if isinstance(changes, Diversity | Guidance):
         return constraint_of(changes.penalties)
     return changes if isinstance(changes, Constraint) else None
 

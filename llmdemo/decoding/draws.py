@@ -3,6 +3,7 @@
 A row's draws depend on its seed and its own logits alone: it is written the same in whichever batch it goes.
 """
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -35,3 +36,27 @@ class Draws:
         scaled = scores / self._temperature
         kept = scaled.masked_fill(~keep_top_p(scaled, self._top_p), -torch.inf)
         return torch.multinomial(kept.softmax(-1), 1, generator=generator)[0]
+
+
+class Sampler:
+    """Chooses for decoding.prompts.written from the whole distribution, all rows at once: one random number a row and token.
+
+    seeds: one an answer, by its place. tokens[place]: what was drawn, the token that ended the answer included.
+    """
+
+    def __init__(self, seeds: list[list[int]], temperature: float, most: int):
+        """`most`: tokens of an answer, at most."""
+        drawn = [np.random.default_rng(seed).random(most) for seed in seeds]
+        self._uniform = torch.from_numpy(np.array(drawn).reshape(len(seeds), most))
+        self._temperature = temperature
+        self.tokens: list[list[int]] = [[] for _ in seeds]
+
+    def __call__(self, logits: Tensor, places: list[int]) -> Tensor:
+        """[b] tokens for logits [b, V]: the first whose cumulative probability is above the row's number."""
+        numbers = torch.stack([self._uniform[place, len(self.tokens[place])] for place in places]).to(logits.device)
+        mass = (logits.float() / self._temperature).softmax(-1).cumsum(-1)
+        found = torch.searchsorted(mass, (numbers.to(mass) * mass[:, -1])[:, None], right=True)[:, 0]
+        chosen = found.clamp(max=logits.shape[-1] - 1).cpu()
+        for place, token in zip(places, chosen.tolist(), strict=True):
+            self.tokens[place].append(token)
+        return chosen

@@ -1,8 +1,9 @@
 """All lanes in lock step: one prefill, one forward a step, a Step out. Knows token ids only: no tokenizer, no page."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
 from llmdemo.core.errors import UserError
 from llmdemo.decoding.backend import forward_for
@@ -13,12 +14,18 @@ from llmdemo.settings.decoding import DecodeSettings
 from llmdemo.settings.lane import BEAMS, OWN_FORWARD, Resolved
 
 
-def decode_lanes(model, prompt_ids: list[int], settings: DecodeSettings, eos_token_ids=None) -> Iterator[Step]:
+def decode_lanes(
+    model,
+    prompt_ids: list[int],
+    settings: DecodeSettings,
+    eos_token_ids=None,
+    assistants: Mapping[str, Any] | None = None,
+) -> Iterator[Step]:
     """Yields one Step a forward until every lane has ended; close the iterator to cancel within one step.
 
     `model` is a causal language model of transformers; `prompt_ids` its tokens, without padding. The texts end at
     `eos_token_ids` (by default those of the model's generation config), at settings.max_new_tokens or at the
-    model's context, whichever comes first. Greedy and beam lanes give generate's tokens in fp32.
+    model's context, whichever comes first. `assistants`: the models of the lanes' assistant_model_id, by that id. Greedy and beam lanes give generate's tokens in fp32.
     Raises UserError at the call for a prompt or model that cannot be used, and at a step whose logits are not numbers.
     """
     started = time.perf_counter()
@@ -27,18 +34,31 @@ def decode_lanes(model, prompt_ids: list[int], settings: DecodeSettings, eos_tok
     max_new = settings.max_new_tokens if context is None else min(settings.max_new_tokens, context - len(prompt))
     eos = end_tokens(model) if eos_token_ids is None else [int(token) for token in eos_token_ids]
     settings = replace(settings, resolved=_resolved(model, settings))
+    _check_own(settings, assistants or {}, context)
     forward = forward_for(model, settings.precision, waits=_waits(settings))
     if isinstance(forward, StaticForward):
         return GraphRun(forward, prompt, settings, max_new, eos, started).steps()
-    return Run(forward, prompt, settings, max_new, eos, started, model).steps()
+    return Run(forward, prompt, settings, max_new, eos, started, model, assistants).steps()
 
 
 def _waits(settings: DecodeSettings) -> bool:
     """Whether the next forward depends on what only the host can tell, so that no step can be captured."""
     strategies = {lane.strategy for lane in settings.lanes}
-    if not strategies.isdisjoint(("stochastic_beam", *OWN_FORWARD)) or any(lane.constrained for lane in settings.lanes):
+    if not strategies.isdisjoint(("stochastic_beam", *OWN_FORWARD)) or any(
+        lane.constrained or lane.guidance_scale != 1.0 for lane in settings.lanes
+    ):
         return True
     return bool(settings.stop) and not strategies.isdisjoint(BEAMS)
+
+
+def _check_own(settings: DecodeSettings, assistants: Mapping[str, Any], context: int | None) -> None:
+    """Raises UserError for a draft model that is not there, and a negative prompt without room for an answer."""
+    asked = next((id for lane in settings.lanes if (id := lane.assistant_model_id) and id not in assistants), None)
+    if asked is not None:
+        raise UserError("err_no_assistant", id=asked)
+    length = len(settings.resolved.negative) + settings.resolved.answer_tokens + settings.max_new_tokens
+    if settings.resolved.negative and context is not None and length > context:
+        raise UserError("err_negative_prompt_long", n=len(settings.resolved.negative), context=context)
 
 
 def check_prompt(model, prompt_ids) -> list[int]:

@@ -27,26 +27,26 @@ class FusedRows:
         self._steps = 0
         self._threads = ThreadBudget(weights.device)
 
-    def start(self, rows, prompts: list[list[int]], pad_id: int) -> torch.Tensor:
-        """Logits [b, V] in fp32 after each prompt, which `rows` (prompts.PaddedRows), not started yet, reads: a model's
+    def start(self, rows, prompts: list[list[int]], pad_id: int, copies: int = 1) -> torch.Tensor:
+        """Logits [b, V] in fp32 after each prompt, `copies` rows of each side by side, which `rows` (prompts.PaddedRows), not started yet, reads: a model's
         own forward takes many tokens as fast as any."""
         w, width = self.w, max(map(len, prompts))
-        logits = rows.start(prompts, pad_id)
-        lengths = torch.tensor([len(prompt) for prompt in prompts], device=w.device)
+        logits = rows.start(prompts, pad_id).repeat_interleave(copies, 0)
+        lengths = torch.tensor([len(prompt) for prompt in prompts], device=w.device).repeat_interleave(copies)
         self.rotation = w.rotations(width + self._max_new)  # [positions, D/2]
         self.positions = lengths  # of each row's next token
         self.column = torch.full((1,), width, device=w.device)  # where it is kept
         room = -(-(width + self._max_new) // 64) * 64
-        shape = (len(w.layers), len(prompts), w.kv_heads, room, w.head_dim)
+        shape = (len(w.layers), len(lengths), w.kv_heads, room, w.head_dim)
         # Zeros, since room that was never written may hold NaN, and 0 · NaN is NaN even under the mask.
         self.keys, self.values = (torch.zeros(shape, dtype=w.dtype, device=w.device) for _ in range(2))
         for layer, (keys, values) in enumerate(rows.read()):
             # The two halves of a pair of the rotation lie side by side here (fused_llama.py).
-            self.keys[layer, :, :, :width] = keys.unflatten(-1, (2, -1)).transpose(-1, -2).flatten(-2)
-            self.values[layer, :, :, :width] = values
+            self.keys[layer, :, :, :width] = _copied(keys.unflatten(-1, (2, -1)).transpose(-1, -2).flatten(-2), copies)
+            self.values[layer, :, :, :width] = _copied(values, copies)
         columns = torch.arange(room, device=w.device)
         unseen = (columns < width - lengths[:, None]) | (columns >= width)  # [b, room]
-        self.mask = torch.zeros((len(prompts), room), dtype=w.dtype, device=w.device).masked_fill_(unseen, -torch.inf)
+        self.mask = torch.zeros((len(lengths), room), dtype=w.dtype, device=w.device).masked_fill_(unseen, -torch.inf)
         return logits
 
     def extend(self, tokens: torch.Tensor) -> torch.Tensor:
@@ -125,6 +125,10 @@ class _Part:
         mask = self.mask.expand(-1, -1, group, -1)
         mixed = F.scaled_dot_product_attention(q, keys[:, :, :end], values[:, :, :end], attn_mask=mask)
         return mixed.reshape(self.rows, -1)
+
+
+def _copied(x: torch.Tensor, copies: int) -> torch.Tensor:
+    return x if copies == 1 else x.repeat_interleave(copies, 0)
 
 
 def _rotate(x: torch.Tensor, rotation: torch.Tensor) -> torch.Tensor:

@@ -1,35 +1,59 @@
 """Makes the lane of each strategy. Knows which class decodes what, and nothing of steps and forwards."""
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import torch
 
 from llmdemo.core.errors import UserError
 from llmdemo.decoding.beams import BeamLane
 from llmdemo.decoding.constraints import Changes, Constraint, EitherStops, constraint_of
+from llmdemo.decoding.contrastive import ContrastiveLane
 from llmdemo.decoding.diverse_beams import DiverseBeamLane, groups_of
+from llmdemo.decoding.dola import DolaLane
+from llmdemo.decoding.guidance import Guidance
 from llmdemo.decoding.lanes import TokenLane
 from llmdemo.decoding.penalties import Diversity, Penalties
 from llmdemo.decoding.several import SeveralLane, answers_of
-from llmdemo.decoding.speculative import SpeculativeLane
+from llmdemo.decoding.speculative import ModelDraft, SpeculativeLane, lookup
 from llmdemo.decoding.stochastic_beams import StochasticBeamLane
 from llmdemo.settings.decoding import DecodeSettings
 from llmdemo.settings.lane import SEVERAL, LaneSettings, Stops
 
+OwnLane = SpeculativeLane | ContrastiveLane | DolaLane
 SharedLane = TokenLane | BeamLane | SeveralLane | DiverseBeamLane | StochasticBeamLane
 
 
 class LaneMaker:
     """Of one comparison: what its lanes have in common."""
 
-    def __init__(self, prompt: list[int], settings: DecodeSettings, max_new: int, eos: list[int], device: torch.device):
+    def __init__(
+        self,
+        prompt: list[int],
+        settings: DecodeSettings,
+        max_new: int,
+        eos: list[int],
+        device: torch.device,
+        model=None,
+        assistants: Mapping[str, Any] | None = None,
+    ):
+        """`model`: for lanes with forwards of their own; `assistants`: draft models by their ids."""
+        self.model, self.assistants = model, assistants or {}
         self.prompt, self.settings, self.max_new, self.eos, self.device = prompt, settings, max_new, eos, device
         self.texts = settings.resolved.texts if settings.stop else None
 
-    def own_forward(self, lane: LaneSettings, model) -> SpeculativeLane:
-        """A lane of a strategy in OWN_FORWARD, at its beginning; it computes with `model` by itself."""
+    def own_forward(self, lane: LaneSettings) -> OwnLane:
+        """A lane of a strategy in OWN_FORWARD, at its beginning; it computes with the model by itself."""
         greedy = self._token_lane(replace(lane, strategy="greedy"))
-        return SpeculativeLane(model, self.prompt, greedy, lane.prompt_lookup_num_tokens, self.max_new)
+        if lane.strategy == "contrastive":
+            return ContrastiveLane(self.model, self.prompt, greedy)
+        if lane.strategy == "dola":
+            return DolaLane(self.model, self.prompt, greedy)
+        if lane.assistant_model_id:
+            draft = ModelDraft(self.assistants[lane.assistant_model_id])
+            return SpeculativeLane(self.model, self.prompt, greedy, draft, lane.num_assistant_tokens, self.max_new)
+        return SpeculativeLane(self.model, self.prompt, greedy, lookup, lane.prompt_lookup_num_tokens, self.max_new)
 
     def lane(self, lane: LaneSettings) -> SharedLane:
         """The lane, at its beginning; of any strategy that is not in OWN_FORWARD."""
@@ -39,23 +63,39 @@ class LaneMaker:
             )
         if lane.strategy == "diverse_beam":
             groups = [
-                self._beam_lane(each, Diversity(lane.diversity_penalty, self._penalties(each)))
-                for each in groups_of(lane)
+                self._beam_lane(each, Diversity(lane.diversity_penalty, self._held(each))) for each in groups_of(lane)
             ]
             return DiverseBeamLane(lane, groups)
         if lane.strategy == "stochastic_beam":
             return self._stochastic(lane)
         if lane.strategy == "beam":
-            return self._beam_lane(lane, self._penalties(lane))
+            return self._beam_lane(lane, self._changes(lane))
         return self._token_lane(lane)
 
-    def _penalties(self, lane: LaneSettings) -> Penalties | Constraint | None:
+    def _changes(self, lane: LaneSettings) -> Guidance | Penalties | Constraint | None:
+        """What changes the lane's scores: guidance, then penalties, then its form."""
+        held = self._held(lane)
+        if lane.guidance_scale == 1.0:
+            return held
+        # without a negative prompt its last token stands for it, as in transformers
+        context = [
+            *(self.settings.resolved.negative or self.prompt[: len(self.prompt) - len(self._said)][-1:]),
+            *self._said,
+        ]
+        return Guidance(self.model, context, lane.num_beams, lane.guidance_scale, held)
+
+    @property
+    def _said(self) -> list[int]:
+        """Tokens of the answer that the prompt ends with."""
+        return self.prompt[len(self.prompt) - self.settings.resolved.answer_tokens :]
+
+    def _held(self, lane: LaneSettings) -> Penalties | Constraint | None:
         resolved, rows = self.settings.resolved, lane.num_beams
         penalties = Penalties.of(lane, self.prompt, rows, self.max_new, self.eos, resolved, self.device)
         if not lane.constrained:
             return penalties
         assert resolved.texts is not None, "the engine refuses such a lane"
-        masks, said = resolved.texts.masks(lane), self.prompt[len(self.prompt) - resolved.answer_tokens :]
+        masks, said = resolved.texts.masks(lane), self._said
         if not any(masks.allowed(said)) and not masks.complete(said):
             raise UserError("err_constraint_begun", constraint=lane.constrained)
         return Constraint(masks, said, rows, self.eos, penalties)
@@ -69,13 +109,13 @@ class LaneMaker:
         return EitherStops(*parts) if len(parts) > 1 else parts[0] if parts else None
 
     def _token_lane(self, lane: LaneSettings) -> TokenLane:
-        seed, penalties = self.settings.seed, self._penalties(lane)
+        seed, penalties = self.settings.seed, self._changes(lane)
         return TokenLane(lane, seed, self.max_new, self.eos, self.device, penalties, self._stops(penalties))
 
     def _beam_lane(self, lane: LaneSettings, penalties: Changes | None) -> BeamLane:
         return BeamLane(lane, self.max_new, self.eos, self.device, penalties, self._stops(penalties))
 
     def _stochastic(self, lane: LaneSettings) -> StochasticBeamLane:
-        seed, penalties = self.settings.seed, self._penalties(lane)
+        seed, penalties = self.settings.seed, self._changes(lane)
         stops = self._stops(penalties)
         return StochasticBeamLane(lane, seed, self.max_new, self.eos, self.device, penalties, stops)

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from llmdemo.decoding.constraints import Constraint, constraint_of, masked_mass
+from llmdemo.decoding.constraints import Changes, constraint_of, masked_mass
 from llmdemo.decoding.filters import (
     keep_epsilon,
     keep_eta,
@@ -24,7 +24,6 @@ from llmdemo.decoding.filters import (
     keep_typical,
     keep_xtc,
 )
-from llmdemo.decoding.penalties import Penalties
 from llmdemo.decoding.steps import EOS, LENGTH, STOP, Candidates, LaneResult, TokenStep
 from llmdemo.settings.lane import LaneSettings, Stops
 
@@ -132,7 +131,7 @@ class TokenLane:
         max_new: int,
         eos: list[int],
         device: torch.device,
-        penalties: Penalties | Constraint | None = None,
+        penalties: Changes | None = None,
         texts: Stops | None = None,
     ):
         """`texts`: who can tell whether a stop string was reached; None where there is none."""
@@ -148,11 +147,21 @@ class TokenLane:
         self.logprobs: list[float] = []
         self.finish_reason: str | None = None
 
-    def choose(self, rows: Rows, t: torch.Tensor) -> tuple[torch.Tensor, None, list[torch.Tensor]]:
-        """(token (1,) int64, no change of parents, packed numbers) for rows of one row at step t (1,) int64."""
+    def changed(self, scores: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        """Scores (1, V) as biases, penalties and a form change them at step t (1,) int64."""
+        return scores if self.penalties is None else self.penalties.apply(scores, t)
+
+    def choose(
+        self, rows: Rows, t: torch.Tensor, scores: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, None, list[torch.Tensor]]:
+        """(token (1,) int64, no change of parents, packed numbers) for rows of one row at step t (1,) int64.
+
+        `scores` (V,): what is chosen by, of a strategy that has worked them out itself; None: the changed logits.
+        """
         logits = rows.logits[0]
         top = rows.top_tokens[0][:TRACE_TOP]
-        scores = logits if self.penalties is None else self.penalties.apply(rows.logits, t)[0]  # (V,)
+        if scores is None:
+            scores = self.changed(rows.logits, t)[0]  # (V,)
         if self.lane.samples:
             token, filtered, chosen, size, mass = self._sample(scores, top, t)
         else:

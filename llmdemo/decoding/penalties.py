@@ -1,11 +1,11 @@
 """What changes a lane's scores before it chooses: biases, penalties for what was said, bans. Knows no filter and no model.
 
 The order is transformers' (its logits processors come before temperature and filters): biases, repetition penalty,
-frequency and presence penalty, no_repeat_ngram_size, min_new_tokens. Greedy and sampling lanes give it raw logits, beam
+frequency and presence penalty, DRY, no_repeat_ngram_size, min_new_tokens. Greedy and sampling lanes give it raw logits, beam
 lanes log-probabilities that are not normalised again, as generate does.
 
 Sources: repetition penalty, Keskar et al., arXiv 1909.05858; n-grams, Paulus et al., arXiv 1705.04304; frequency and
-presence, OpenAI's API reference. All tensors have fixed shapes and stay where they are, so that a step can be captured
+presence, OpenAI's API reference; DRY, P. E. Weidmann, text-generation-webui 5677. All tensors have fixed shapes and stay where they are, so that a step can be captured
 in a CUDA graph.
 """
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _WILDCARD = -2
 """In a bias' prefix: any token, or none."""
 _UNWRITTEN = -1
+_LONGEST_REPEAT = 50
+"""DRY counts no longer ones: as its author has it, so that the penalty stays a number."""
 
 
 class Penalties:
@@ -40,6 +42,7 @@ class Penalties:
         self.history = torch.full((rows, len(prompt) + max_new), _UNWRITTEN, dtype=torch.int64, device=device)
         self.history[:, : self.start] = torch.tensor(prompt, dtype=torch.int64, device=device)
         self.eos = torch.tensor(eos, dtype=torch.int64, device=device)
+        self.breakers = torch.tensor(resolved.breakers, dtype=torch.int64, device=device)
         self.biases = _Biases(resolved.biases, device) if resolved.biases else None
 
     @classmethod
@@ -66,6 +69,9 @@ class Penalties:
         if lane.frequency_penalty or lane.presence_penalty:
             said = self.history[:, self.answer :]
             changed = frequency_and_presence(changed, said, lane.frequency_penalty, lane.presence_penalty)
+        if lane.dry_multiplier:
+            repeats = repeat_lengths(self.history, t + self.start, self.breakers, scores.shape[-1])
+            changed = changed - dry(repeats, lane.dry_multiplier, lane.dry_base, lane.dry_allowed_length)
         if lane.no_repeat_ngram_size:
             changed = changed.masked_fill(
                 repeated_ngrams(self.history, t + self.start, lane.no_repeat_ngram_size, scores.shape[-1]), -torch.inf
@@ -109,6 +115,11 @@ class Diversity:
         """As Penalties.extend."""
         if self.penalties is not None:
             self.penalties.extend(tokens, parents, t)
+
+    def keep(self, rows: torch.Tensor) -> None:
+        """As Penalties.keep."""
+        if self.penalties is not None:
+            self.penalties.keep(rows)
 
 
 class _Biases:
@@ -157,6 +168,31 @@ def repeated_ngrams(history: torch.Tensor, length: torch.Tensor, size: int, voca
     repeats = (windows[..., :-1] == suffix[:, None]).all(-1)  # (R, W)
     last = _within(torch.where(repeats, windows[..., -1], _UNWRITTEN), vocabulary)
     return banned.scatter_(1, last, True)[:, :-1]
+
+
+def repeat_lengths(
+    history: torch.Tensor, length: torch.Tensor, breakers: torch.Tensor, vocabulary: int
+) -> torch.Tensor:
+    """(R, V) float: how many of the latest tokens of the first `length` (1,) of history (R, L) stood before in the same
+    order, directly before the token; 0 where none did. No repeat goes across one of the tokens `breakers`."""
+    reach = min(_LONGEST_REPEAT, history.shape[1])
+    back = length - 1 - torch.arange(reach, device=history.device)  # (M,) the latest place first
+    latest = history.index_select(1, back.clamp_min(0)).masked_fill((back < 0) | (back >= length), _WILDCARD)  # (R, M)
+    before = (
+        torch.nn.functional.pad(history, (reach - 1, 0), value=_UNWRITTEN).unfold(1, reach, 1).flip(-1)
+    )  # (R, L, M)
+    same = (before == latest[:, None]) & ~torch.isin(latest, breakers)[:, None]
+    lengths = same.cumprod(-1).sum(-1)[:, :-1]  # (R, L − 1), of what ends at each place
+    following = history[:, 1:]
+    known = torch.arange(1, history.shape[1], device=history.device) < length
+    lengths = lengths * (known & ~torch.isin(following, breakers))
+    found = torch.zeros((history.shape[0], vocabulary + 1), dtype=torch.int64, device=history.device)
+    return found.scatter_reduce_(1, _within(following, vocabulary), lengths, "amax")[:, :-1]
+
+
+def dry(repeats: torch.Tensor, multiplier: float, base: float, allowed: int) -> torch.Tensor:
+    """(R, V) what DRY takes off: multiplier · base^(n − allowed) for a token that would make a repeat of n ≥ allowed longer."""
+    return torch.where(repeats >= allowed, multiplier * base ** (repeats - allowed).clamp_min(0).double(), 0.0).float()
 
 
 def _within(tokens: torch.Tensor, vocabulary: int) -> torch.Tensor:

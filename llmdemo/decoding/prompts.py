@@ -77,6 +77,16 @@ class PaddedRows:
         (part,) = self._parts
         return part.past.layers()
 
+    def repeat(self, copies: int) -> None:
+        """Each row becomes `copies` rows that go on apart, side by side."""
+        if copies == 1:
+            return
+        for part in self._parts:
+            order = torch.arange(len(part.rows)).repeat_interleave(copies).to(self._device)
+            part.past.take(order)
+            part.mask = part.mask[order]
+            part.rows = (part.rows[:, None] * copies + torch.arange(copies)).flatten()
+
     def keep(self, rows: Tensor) -> None:
         """Goes on with these rows (indices [n], ascending) only."""
         for part in self._parts:
@@ -104,7 +114,7 @@ class _Part:
 
 
 Choose = Callable[[Tensor, list[int]], Tensor]
-"""(logits [b, V], the prompt's place that each row is of) → the next token [b] of each row, on any device."""
+"""(logits [b, V], the place of the answer that each row is) → the next token [b] of each row, on any device."""
 
 
 def _likeliest(logits: Tensor, places: list[int]) -> Tensor:
@@ -139,25 +149,29 @@ def written(
     end_ids: list[int] | None = None,
     weights: FusedLlamaWeights | None = None,
     context: Callable[[], AbstractContextManager] = nullcontext,
+    copies: int = 1,
 ) -> list[Answer]:
     """What `choose` takes each time until `end_ids` (None: the model's own end tokens).
 
     `weights`: the model's, fused; None: its own forward is used. `context`: what that runs in, such as autocast.
+    `copies`: answers to each prompt, which is read once: answers i·copies to (i + 1)·copies − 1 are those of prompt i, and
+    `choose` is told the answers' places.
     `tell(share)` is called at each step with about how much is done, 0 to 1; what it raises ends the work.
     """
     if not prompts:
         return []
     ends = torch.tensor((end_tokens(model) if end_ids is None else end_ids) or [-1])
-    texts: list[list[int]] = [[] for _ in prompts]
-    ended = [False] * len(prompts)
-    alive = torch.arange(len(prompts))  # which prompt each row of the batch belongs to
+    texts: list[list[int]] = [[] for _ in range(len(prompts) * copies)]
+    ended = [False] * len(texts)
+    alive = torch.arange(len(texts))  # which answer each row of the batch belongs to
     padded = PaddedRows(model, context)
     rows: PaddedRows | FusedRows
     if weights is None:
-        rows, logits = padded, padded.start(prompts, pad_id)
+        rows, logits = padded, padded.start(prompts, pad_id).repeat_interleave(copies, 0)
+        padded.repeat(copies)
     else:
         rows = fused = FusedRows(weights, max_new_tokens)
-        logits = fused.start(padded, prompts, pad_id)
+        logits = fused.start(padded, prompts, pad_id, copies)
     for step in range(max_new_tokens):
         tell(max(step / max_new_tokens, sum(ended) / len(ended)))
         tokens = choose(logits, alive.tolist()).cpu()  # [b]

@@ -1,7 +1,8 @@
 """The lock-step loop over a forward: logits to all lanes' tokens to a Step. Knows no model, only its forward."""
 
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
+from typing import Any
 
 import torch
 
@@ -26,12 +27,14 @@ class Run:
         eos: list[int],
         started: float,
         model=None,
+        assistants: Mapping[str, Any] | None = None,
     ):
-        """`model`: for the lanes that compute forwards of their own; those run beside the others, step by step."""
+        """`model`: for the lanes that compute forwards of their own; those run beside the others, step by step.
+        `assistants`: the models that draft, by their ids."""
         self.forward, self.prompt, self.max_new, self.started = forward, prompt, max_new, started
-        maker = LaneMaker(prompt, settings, max_new, eos, forward.device)
+        maker = LaneMaker(prompt, settings, max_new, eos, forward.device, model, assistants)
         self.lanes = [maker.lane(lane) for lane in settings.lanes if lane.strategy not in OWN_FORWARD]
-        self.own = [maker.own_forward(lane, model) for lane in settings.lanes if lane.strategy in OWN_FORWARD]
+        self.own = [maker.own_forward(lane) for lane in settings.lanes if lane.strategy in OWN_FORWARD]
         self.order = [lane.name for lane in settings.lanes]
         self.threads = ThreadBudget(forward.device)
         self.paused = time.perf_counter()

@@ -1,19 +1,19 @@
-"""Speculative decoding by prompt lookup: greedy's text, several tokens a forward. Knows its model's own forward.
+"""Speculative decoding: greedy's text, several tokens a forward. Knows its model's own forward.
 
-What followed the latest tokens where they stood before, in prompt or answer, is drafted, and one forward tells which of it
-greedy decoding would have said; the rest is thrown away. So this lane shares no forward with the others. The text is
+Some tokens are drafted, and one forward tells which of them greedy decoding would have said; the rest is thrown away. The
+draft is what followed the latest tokens where they stood before, in prompt or answer, or what a smaller model says next. So this lane shares no forward with the others. The text is
 greedy's wherever a forward of several tokens gives the logits of several forwards: in fp32 but for rounding.
 
-Sources: Leviathan et al., arXiv 2211.17192; prompt lookup, Saxena 2023, as transformers' PromptLookupCandidateGenerator.
+Sources: Leviathan et al., arXiv 2211.17192, with greedy decoding on both sides; prompt lookup, Saxena 2023, as transformers' PromptLookupCandidateGenerator.
 """
 
-import inspect
+from collections.abc import Callable
 
 import torch
 
 from llmdemo.decoding.lanes import Rows, TokenLane
 from llmdemo.decoding.numbers import check_numbers
-from llmdemo.decoding.past import PROVED
+from llmdemo.decoding.own_forward import OwnForward
 from llmdemo.decoding.steps import LaneResult, SpeculativeStep, TokenStep
 
 _LONGEST_MATCH = 2
@@ -30,17 +30,41 @@ def lookup(ids: list[int], most: int, longest: int = _LONGEST_MATCH) -> list[int
     return []
 
 
+Draft = Callable[[list[int], int], list[int]]
+"""(ids so far, most tokens) → what may come next."""
+
+
+class ModelDraft:
+    """A Draft by a smaller model with the same vocabulary: what it says greedily, one forward a token."""
+
+    def __init__(self, model):
+        self._forward = OwnForward(model)
+        self._vocabulary = model.get_input_embeddings().weight.shape[0]
+        self._context = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+
+    def __call__(self, ids: list[int], most: int) -> list[int]:
+        """At most `most` tokens; fewer where its context or its vocabulary ends."""
+        if any(token >= self._vocabulary for token in ids):
+            return []  # padded embeddings may differ between models of one family
+        drafted: list[int] = []
+        while len(drafted) < most and len(ids) + len(drafted) < (self._context or len(ids) + most):
+            logits, _ = self._forward.after([*ids, *drafted])
+            drafted.append(int(logits[0].argmax()))
+        return drafted
+
+
 class SpeculativeLane:
     """A greedy lane that is fed by forwards of its own; `advance` is one of them."""
 
     rows = 0
     """It has none in the forward that the other lanes share."""
 
-    def __init__(self, model, prompt: list[int], greedy: TokenLane, draft: int, max_new: int):
-        """`greedy` chooses among logits and keeps what was said; `draft`: most tokens that are drafted at once."""
-        self.lane, self._greedy, self._draft, self._max_new = greedy.lane, greedy, draft, max_new
+    def __init__(self, model, prompt: list[int], greedy: TokenLane, draft: Draft, most: int, max_new: int):
+        """`greedy` chooses among logits and keeps what was said; `most` tokens are drafted at once."""
+        self.lane, self._greedy, self._draft, self._most, self._max_new = greedy.lane, greedy, draft, most, max_new
         self._ids = list(prompt)
-        self._logits = _Logits(model)
+        self._vocabulary = model.get_input_embeddings().weight.shape[0]
+        self._forward = OwnForward(model)
         self.forwards = self.drafted = self.accepted = self.computed = 0
 
     @property
@@ -51,8 +75,9 @@ class SpeculativeLane:
     def advance(self) -> SpeculativeStep:
         """One forward over what is drafted, and the tokens that it settles: one more than were drafted rightly."""
         room = self._max_new - len(self._greedy.tokens) - 1
-        draft = lookup(self._ids, min(self._draft, room)) if self.forwards and room > 0 else []
-        logits = self._logits.after(self._ids, draft)  # (1 + D, V)
+        draft = self._draft(self._ids, min(self._most, room)) if self.forwards and room > 0 else []
+        strange = next((at for at, token in enumerate(draft) if token >= self._vocabulary), len(draft))
+        logits, _ = self._forward.after(self._ids, draft := draft[:strange])  # (1 + D, V)
         steps: list[TokenStep] = []
         for place in range(len(draft) + 1):
             steps.append(self._choose(logits[place : place + 1]))
@@ -87,35 +112,3 @@ class SpeculativeLane:
             drafted=self.drafted,
             accepted=self.accepted,
         )
-
-
-class _Logits:
-    """The model's logits after several tokens at once. Keeps keys and values where the class is known to give them back
-    as they were (past.PROVED); else everything is read again."""
-
-    def __init__(self, model):
-        self._model = model
-        self._keeps = type(model).__name__ in PROVED
-        self._takes = "logits_to_keep" in inspect.signature(model.forward).parameters
-        self._device = next(model.parameters()).device
-        self._past = None
-        self._read = 0  # tokens whose keys and values are kept
-
-    def after(self, ids: list[int], draft: list[int]) -> torch.Tensor:
-        """(1 + D, V) float32: after `ids`, and after each of the D tokens of `draft` behind them."""
-        count = 1 + len(draft)
-        if self._past is not None:
-            wrong = self._read - (len(ids) - 1)  # the last token is always read: its logits are wanted
-            if wrong > 0:
-                self._past.crop(-wrong)
-                self._read -= wrong
-        new = torch.tensor([[*ids[self._read :], *draft]], device=self._device)
-        given: dict = {"logits_to_keep": count} if self._takes else {}
-        if self._keeps:
-            given |= {"past_key_values": self._past, "use_cache": True}
-        else:
-            given["use_cache"] = False
-        out = self._model(input_ids=new, **given)
-        if self._keeps:
-            self._past, self._read = out.past_key_values, len(ids) + len(draft)
-        return out.logits[0, -count:].float()

@@ -11,9 +11,8 @@ from dataclasses import replace
 
 import torch
 
-from llmdemo.decoding.constraints import Constraint, masked_mass
+from llmdemo.decoding.constraints import Changes, masked_mass
 from llmdemo.decoding.lanes import TRACE_TOP, Rows, lane_generator
-from llmdemo.decoding.penalties import Penalties
 from llmdemo.decoding.steps import EOS, LENGTH, STOP, BeamStep, Branch, Candidates, Finished, LaneResult, Sequence
 from llmdemo.settings.lane import LaneSettings, Stops
 
@@ -52,7 +51,7 @@ class StochasticBeamLane:
         max_new: int,
         eos: list[int],
         device: torch.device,
-        penalties: Penalties | Constraint | None = None,
+        penalties: Changes | None = None,
         texts: Stops | None = None,
     ):
         self.lane, self.max_new, self.eos, self.penalties, self.texts = lane, max_new, frozenset(eos), penalties, texts

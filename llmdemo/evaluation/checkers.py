@@ -6,6 +6,7 @@ from functools import cache
 
 from llmdemo.arena.ranking import last_number
 from llmdemo.core.patterns import last_match
+from llmdemo.evaluation.expressions import passes
 from llmdemo.evaluation.text_metrics import exact_match, normalised_match
 from llmdemo.settings.evaluation_decoding import CheckerSpec
 
@@ -21,7 +22,9 @@ def checker_of(spec: CheckerSpec) -> Checker:
         "number": _number,
         "contains": lambda answer, right: _contains(answer, [spec.text] if spec.text else right),
         "regex": lambda answer, right: _found(answer, right, spec.pattern),
+        "json": lambda answer, right: _satisfies(answer, "{}"),
         "json_schema": lambda answer, right: _satisfies(answer, json.dumps(spec.schema)),
+        "expression": _expression,
     }
     return kinds[spec.kind]
 
@@ -47,6 +50,12 @@ def _found(answer: str, right: Sequence[str], pattern: str) -> bool:
     return found is not None and (not wanted or found in wanted)
 
 
+def _expression(answer: str, right: Sequence[str]) -> bool | None:
+    found = [passes(answer, each) for each in right if each.strip()]
+    known = [each for each in found if each is not None]
+    return any(known) if known else None
+
+
 def _satisfies(answer: str, schema: str) -> bool:
     from referencing.exceptions import Unresolvable
 
@@ -54,13 +63,17 @@ def _satisfies(answer: str, schema: str) -> bool:
     if text.startswith("```"):  # a code fence, as models write it
         text = text.removeprefix("```json").removeprefix("```").removesuffix("```").strip()
     try:
-        return bool(_validator(schema).is_valid(json.loads(text)))
+        return bool(_validator(schema).is_valid(json.loads(text, parse_constant=_no_number)))
     except (
         ValueError,
         RecursionError,
         Unresolvable,
     ):  # no JSON; a reference to elsewhere; a pattern that RE2 can't read
         return False
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is Python's, not JSON's")
 
 
 @cache

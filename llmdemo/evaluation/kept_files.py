@@ -146,6 +146,25 @@ class _Result(TypedDict):
     notes: list[_Note]
 
 
+class _Told(TypedDict):
+    n: list[Count]
+    chosen: Count
+    chose: Figure
+    score: Figure
+    low: Figure
+    high: Figure
+    base: Figure
+    difference: dict[Name, Figure] | None
+    agreement: Figure
+
+
+class _Search(TypedDict):
+    strategy: Name
+    values: dict[Name, list[Any]]
+    first: Count
+    told: list[_Told]
+
+
 class _Compared(_Result):
     kind: Literal["answers", "perplexity"]
     models: list[_Model]
@@ -160,6 +179,7 @@ class _Decoded(_Result):
     settings: dict[str, Any]
     lanes: list[dict[str, Any]]
     table: list[_Strategy]
+    search: NotRequired[_Search | None]
 
 
 class _Classified(_Result):

@@ -5,10 +5,12 @@ which gives the same answers and tells how long each takes alone.
 """
 
 import time
+from contextlib import ExitStack
 from dataclasses import replace
 
-from llmdemo.arena.text import biases_of, cut_at
-from llmdemo.arena.text_side import TextSide
+from llmdemo.arena.prompt import Prompt
+from llmdemo.arena.resolve import assistant_ids, check_assistant, resolved_of
+from llmdemo.arena.text import cut_at
 from llmdemo.core.errors import UserError
 from llmdemo.core.store import Home
 from llmdemo.data.encode import encode_prompt
@@ -20,12 +22,13 @@ from llmdemo.evaluation.folder import Kept, content_key
 from llmdemo.evaluation.heldout import Example, example, held_out
 from llmdemo.evaluation.job import Job
 from llmdemo.evaluation.run_models import notes
+from llmdemo.evaluation.search import told
 from llmdemo.evaluation.strategies import table
 from llmdemo.jobs.worker import Stopped
 from llmdemo.models import catalog
 from llmdemo.settings.evaluation import Spec
 from llmdemo.settings.evaluation_decoding import DecodingSpec
-from llmdemo.settings.lane import SEVERAL, Resolved
+from llmdemo.settings.lane import SEVERAL
 
 FORMAT = 1
 """Raised when what a kept line means changes."""
@@ -34,7 +37,7 @@ _ALONE = 3
 
 
 def run_decoding(job: Job, home: Home, spec: Spec) -> dict:
-    """The result: {kind, models, data, records, checker, lanes, table, notes, seed}; records.jsonl is written too.
+    """The result: {kind, models, data, records, checker, lanes, table, search, notes, seed}; records.jsonl is written too.
 
     Raises UserError, Stopped; a stop after some records were asked of every model leaves the result of those.
     """
@@ -46,7 +49,7 @@ def run_decoding(job: Job, home: Home, spec: Spec) -> dict:
     try:
         for entry, lines in zip(entries, kept, strict=True):
             job.next_phase()
-            _ask(job, entry, examples, lines, spec)
+            _ask(job, home, entry, examples, lines, spec)
     except Stopped:
         done = [each for each in examples if all(each.index in lines.lines for lines in kept)]
         if done:
@@ -82,7 +85,7 @@ def _kept(home: Home, entry, content_hash: str, spec: Spec) -> Kept:
     return Kept(home, "decoding", about)
 
 
-def _ask(job: Job, entry, examples: list[Example], kept: Kept, spec: Spec) -> None:
+def _ask(job: Job, home: Home, entry, examples: list[Example], kept: Kept, spec: Spec) -> None:
     """Keeps a line for each example: {id, cells: [a lane each]}; what is kept already is not asked again."""
     assert spec.decoding is not None
     settings = settings_of(spec.decoding)
@@ -92,8 +95,13 @@ def _ask(job: Job, entry, examples: list[Example], kept: Kept, spec: Spec) -> No
     if not missing:
         return
     alone = _ALONE - sum(line["cells"][0]["seconds"] is not None for line in kept.lines.values())
-    with loaded(entry, precision_of(spec, entry)) as (model, tokenizer):
-        asking = Asking(model, tokenizer, settings, job)
+    with ExitStack() as stack:
+        model, tokenizer = stack.enter_context(loaded(entry, precision_of(spec, entry)))
+        assistants = {}
+        for draft in [catalog.resolve(home, model_id) for model_id in assistant_ids(settings)]:
+            assistants[draft.id], other = stack.enter_context(loaded(draft, precision_of(spec, draft)))
+            check_assistant(entry.title, tokenizer, draft.title, other)
+        asking = Asking(model, tokenizer, settings, job, assistants)
         for place, each in enumerate(missing):
             kept.add([{"id": each.index, "cells": asking.cells(each, alone=place < alone)}])
             done += 1
@@ -108,10 +116,12 @@ def settings_of(spec: DecodingSpec) -> DecodeSettings:
 class Asking:
     """One model in memory, asked by every lane."""
 
-    def __init__(self, model, tokenizer, settings: DecodeSettings, job: Job | None = None):
+    def __init__(
+        self, model, tokenizer, settings: DecodeSettings, job: Job | None = None, assistants: dict | None = None
+    ):
+        """`assistants`: the lanes' draft models by their ids."""
         self._model, self._tokenizer, self._job = model, tokenizer, job
-        resolved = Resolved(biases_of(settings, tokenizer), 0, TextSide(tokenizer, settings))
-        self._settings = replace(settings, resolved=resolved)
+        self._settings, self._assistants = settings, assistants or {}
         prepare(model, settings.precision)  # so that no lane's seconds hold what is done once
 
     def cells(self, one: Example, alone: bool = False) -> list[dict]:
@@ -121,7 +131,8 @@ class Asking:
         lane is decoded `alone`. A prompt that leaves no room for an answer, or that the template refuses, is answered
         by nothing.
         """
-        settings = replace(self._settings, seed=(self._settings.seed + one.index) % 2**63)
+        resolved = resolved_of(self._settings, self._tokenizer, Prompt(messages=tuple(one.prompt)))
+        settings = replace(self._settings, seed=(self._settings.seed + one.index) % 2**63, resolved=resolved)
         prompt = self._prompt(one)
         room = (context_length(self._model) or 1_000_000) - settings.max_new_tokens
         if not 0 < len(prompt) <= room:
@@ -144,7 +155,7 @@ class Asking:
 
     def _decoded(self, prompt: list[int], settings: DecodeSettings) -> dict[str, LaneResult]:
         found: dict[str, LaneResult] = {}
-        for step in decode_lanes(self._model, prompt, settings):
+        for step in decode_lanes(self._model, prompt, settings, assistants=self._assistants):
             if self._job is not None:
                 self._job.check()
             found |= step.results
@@ -188,11 +199,19 @@ def _write(
         "settings": spec.decoding.settings,
         "lanes": lanes,
         "table": table(records, len(entries), lanes, spec.decoding.pass_at, spec.split_seed),
+        "search": _searched(spec, records, len(entries), len(lanes)),
         "notes": noted + ([{"code": "unchecked", "n": unchecked, "of": len(records)}] if unchecked else []),
         "seed": spec.split_seed,
     }
     job.folder.write("result", result)
     return result
+
+
+def _searched(spec: Spec, records: list[dict], models: int, lanes: int) -> dict | None:
+    """What the search found, or None where there was none: {strategy, values, first, told: one for each model}."""
+    assert spec.decoding is not None
+    search = spec.decoding.search
+    return search and {**search, "told": told(records, models, lanes, search["first"], spec.split_seed)}
 
 
 def _record(one: Example, lines: list[dict], checked) -> dict:

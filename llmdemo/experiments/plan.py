@@ -9,6 +9,7 @@ from typing import Literal
 
 from llmdemo.core.errors import UserError
 from llmdemo.experiments import halving, space
+from llmdemo.settings.training import METHOD_NAMES
 
 METHODS = ("galore", "adamw", "lora")
 STRATEGIES = ("grid", "random", "halving")
@@ -19,7 +20,6 @@ OWN = (
 """Settings that belong to a method: in a race each method has its own defaults for them."""
 MOST_RUNS = 64
 """Most runs of one experiment's first round."""
-NAMES = {"galore": "GaLore", "adamw": "AdamW", "lora": "LoRA"}
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def _race_trial(base: dict, method: str, own: dict) -> Trial:
         raise UserError("err_cannot_differ", setting=repr(strange[0][:60]), names=list(OWN[:5]))
     same = method == base.get("method", "galore")
     shared = {key: value for key, value in base.items() if same or key not in OWN}
-    return Trial(NAMES[method], {**shared, **own, "method": method}, {"method": method, **own})
+    return Trial(METHOD_NAMES[method], {**shared, **own, "method": method}, {"method": method, **own})
 
 
 def search(base: dict, asked: dict | None, steps: int) -> Plan:

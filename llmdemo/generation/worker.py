@@ -28,7 +28,7 @@ from llmdemo.settings import Settings
 from llmdemo.settings.generation import GenerationSpec
 
 RECORDS, RESULT = "records.jsonl", "result.json"
-RESUME = "Resume goes on from here; what was made is kept."
+RESUME = say("resume_generation")
 _SOON, _LEAST_SHARE = 64, 0.05
 """After so many attempts a share of kept records below this ends the work: it would take forever."""
 _SHOWN = 240
@@ -185,7 +185,7 @@ def _version(home: Home, dataset_id: str) -> dict:
     if before is None:
         return {}
     family = before.family or before.dataset_id
-    change = "More records were made."
+    change = say("data_change_more_made")
     return {"parent": before.dataset_id, "family": family, "version": before.version + 1, "change": change}
 
 

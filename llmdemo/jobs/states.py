@@ -27,7 +27,8 @@ LEGAL: dict[str | None, tuple[str, ...]] = {
 
 BAD_CONFIG, OUT_OF_MEMORY, DISK_FULL = "bad_config", "out_of_memory", "disk_full"
 LOST, NON_FINITE, WORKER_ERROR = "lost", "non_finite", "worker_error"
-REASONS = (BAD_CONFIG, OUT_OF_MEMORY, DISK_FULL, LOST, NON_FINITE, WORKER_ERROR)
+NOTHING_LEARNED = "nothing_learned"
+REASONS = (BAD_CONFIG, OUT_OF_MEMORY, DISK_FULL, LOST, NON_FINITE, NOTHING_LEARNED, WORKER_ERROR)
 """Why a job failed."""
 
 ASKING, TERMINATING, KILLING = "asking", "terminating", "killing"

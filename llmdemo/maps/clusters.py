@@ -4,14 +4,19 @@ c-TF-IDF (Grootendorst, arXiv 2203.05794): all texts of a cluster count as one; 
 cluster's words times log(1 + A / f), A being the mean number of words of a cluster and f the term's number over all.
 """
 
+import re
 import warnings
 
 import numpy as np
 
 _SAMPLE = 3000
 _TRIED = (2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32)
+_MANY, _LEAST_OF_MANY = 300, 5
+"""Of so many records fewer clusters than this say nothing, although the silhouette of two is often the best."""
 _LEAST_OF_EACH = 8
 _MOST_TERMS = 50_000
+_FEW = {"min_df": 2, "max_df": 0.5}
+"""A word that stands in one record, or in every other one, is no title."""
 WORDS = r"(?u)[^\W\d_][^\W_]+"
 """Two letters or more; of Chinese, characters in a row, which `analyse` cuts into pairs."""
 
@@ -19,13 +24,14 @@ WORDS = r"(?u)[^\W\d_][^\W_]+"
 def clustered(vectors: np.ndarray, wanted: int, seed: int) -> tuple[np.ndarray, float | None]:
     """(int16 (N,) a number for each record, 0 being the largest cluster; silhouette, None of one cluster).
 
-    wanted 0: of 2 to 32 clusters the number with the best silhouette (Rousseeuw 1987) over a sample; of two that are alike
+    wanted 0: of 2 (5, of 300 records and more) to 32 clusters the number with the best silhouette (Rousseeuw 1987) over a sample; of two that are alike
     within a hundredth, the smaller.
     """
     most = max(1, len(vectors) // _LEAST_OF_EACH)
     generator = np.random.default_rng(seed)
     sample = generator.permutation(len(vectors))[:_SAMPLE]
-    tried = [min(wanted, len(vectors))] if wanted else [number for number in _TRIED if number <= most]
+    least = _LEAST_OF_MANY if len(vectors) >= _MANY else 2
+    tried = [min(wanted, len(vectors))] if wanted else [number for number in _TRIED if least <= number <= most]
     best: tuple[np.ndarray, float | None] = (np.zeros(len(vectors), np.int16), None)
     for number in tried:
         if number < 2:
@@ -61,14 +67,14 @@ def _largest_first(labels: np.ndarray) -> np.ndarray:
 
 
 def analyse(text: str) -> list[str]:
-    """The words of a text in small letters; a run of Chinese characters as its pairs."""
-    import re
+    """The words of a text in small letters, without English stop words; a run of Chinese characters as its pairs."""
+    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
     found = []
     for word in re.findall(WORDS, text.lower()):
         if "\u3040" <= word[0] <= "\u9fff":
             found += [word[place : place + 2] for place in range(len(word) - 1)]
-        else:
+        elif word not in ENGLISH_STOP_WORDS:
             found.append(word)
     return found
 
@@ -78,7 +84,7 @@ def telling_terms(texts: list[str], labels: np.ndarray, number: int = 5) -> list
     from sklearn.feature_extraction.text import CountVectorizer
 
     groups = int(labels.max(initial=0)) + 1
-    vectorizer = CountVectorizer(analyzer=analyse, max_features=_MOST_TERMS, min_df=2 if len(texts) > 50 else 1)
+    vectorizer = CountVectorizer(analyzer=analyse, max_features=_MOST_TERMS, **(_FEW if len(texts) > 50 else {}))
     try:
         counts = vectorizer.fit_transform(texts)
     except ValueError:  # no text has a word

@@ -49,7 +49,7 @@ class ModelEntry:
     @property
     def writes(self) -> bool:
         """Whether it goes on writing a text: a causal language model."""
-        return self.task not in ("classify", "encode")
+        return self.task not in ("classify", "encode", "reward")
 
     def to_dict(self) -> dict:
         """JSON-able; the id comes first."""
@@ -195,6 +195,8 @@ def _entry(model_id: str, title: str, kind: str, folder: Path, note: str = "") -
 
 def _task(head: str, said: str) -> str:
     """The head that the weights have decides; a folder's own word counts only between tasks that share the head."""
+    if head == "classify" and said == "reward":
+        return "reward"
     if head != "write":
         return head
     return {"text": "text", "pretrain": "text", "preference": "preference"}.get(said, "chat")

@@ -34,13 +34,13 @@ def check_fields(config: dict) -> None:
             if key in part:
                 _check_size(key, part[key], least=0 if key == "sliding_window" else 1)
             if key in _LAYERS and type(part.get(key)) is int and part[key] > _MOST_LAYERS:
-                raise _odd(key, part[key], f"at most {_MOST_LAYERS:,}")
+                raise _odd(key, part[key], say("valid_at_most", most=_MOST_LAYERS))
         for key in _COUNTS:
             if key in part:
                 _check_size(key, part[key], least=0)
         for key in _SWITCHES:
             if not isinstance(part.get(key), (bool, type(None))):
-                raise _odd(key, part[key], "true or false")
+                raise _odd(key, part[key], say("valid_true_false"))
         check_ids(part)
         for key in ("dtype", "torch_dtype"):
             _check_type(key, part.get(key))
@@ -55,7 +55,7 @@ def check_ids(part: dict, name: str = "config.json") -> None:
         if len(ids) > _MOST_IDS:
             raise UserError("err_many_ids", _AGAIN, name=name, n=len(ids), key=key, most=_MOST_IDS)
         if not all(type(each) is int and -1 <= each < _LARGEST for each in ids):
-            raise _odd(key, value, "a whole number, or a list of some", name)
+            raise _odd(key, value, say("valid_ids"), name)
 
 
 def check_counts(config: dict, tensors: int, largest: int) -> None:
@@ -76,22 +76,22 @@ def check_counts(config: dict, tensors: int, largest: int) -> None:
 def _check_size(key: str, value, least: int) -> None:
     sizes = value if isinstance(value, list) else [] if value is None else [value]
     if len(sizes) > 10_000 or not all(type(each) is int and least <= each < _LARGEST for each in sizes):
-        raise _odd(key, value, f"a whole number from {least} to {_LARGEST - 1:,}")
+        raise _odd(key, value, say("valid_from_to", least=least, most=_LARGEST - 1))
 
 
 def _check_type(key: str, value) -> None:
     if value is not None and (not isinstance(value, str) or value.removeprefix("torch.") not in _TYPES):
-        raise _odd(key, value, "the name of a number type, such as float32 or bfloat16")
+        raise _odd(key, value, say("valid_type"))
 
 
 def _check_labels(part: dict) -> None:
     for key in ("num_labels", "_num_labels"):
         if part.get(key) is not None and not (type(part[key]) is int and 0 <= part[key] <= _MOST_LABELS):
-            raise _odd(key, part[key], f"a whole number up to {_MOST_LABELS:,}")
+            raise _odd(key, part[key], say("valid_up_to", most=_MOST_LABELS))
     for key in ("id2label", "label2id"):
         value = part.get(key)
         if value is not None and (not isinstance(value, dict) or len(value) > _MOST_LABELS):
-            raise _odd(key, value, f"an object of at most {_MOST_LABELS:,} names")
+            raise _odd(key, value, say("valid_names", most=_MOST_LABELS))
 
 
 def _odd(key: str, value, valid: str, name: str = "config.json") -> UserError:

@@ -37,7 +37,16 @@ _SHAPES = {
     "130M": Shape(768, 12, 12, 2048, False),
     "350M": Shape(1024, 24, 16, 2736, False),
     "1B": Shape(2048, 24, 32, 5461, False),
+    **{
+        # Not offered to be made: Llama's larger sizes, whose memory a lesson shows (70B without grouped heads).
+        "3B": Shape(3200, 26, 32, 8640, False),
+        "7B": Shape(4096, 32, 32, 11008, False),
+        "13B": Shape(5120, 40, 40, 13824, False),
+        "34B": Shape(6656, 60, 52, 17920, False),
+        "70B": Shape(8192, 80, 64, 24576, False),
+    },
 }
+LARGEST = "70B"
 
 
 def config_of(size: str, vocabulary: int, max_length: int, end: int | None = 0) -> dict:

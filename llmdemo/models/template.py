@@ -18,6 +18,8 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
 from jinja2.visitor import NodeTransformer
 
+from llmdemo.core.sentences import say
+
 SECONDS = 3.0
 """How long one conversation may render."""
 MOST_SOURCE = 2**20
@@ -42,7 +44,8 @@ class TooMuch(TemplateRuntimeError):
     """The template takes more than is allowed."""
 
     def __init__(self, what: str):
-        super().__init__(f"it {what}, more than a chat template may")
+        self.sentence = say("template_too_much", what=what)
+        super().__init__(str(self.sentence))
 
 
 class _Budget(threading.local):
@@ -59,14 +62,14 @@ class _Budget(threading.local):
         """Counts characters or items before, or right after, they are made."""
         self.made -= size
         if self.made < 0:
-            raise TooMuch("makes a text or a list of many million parts")
+            raise TooMuch(say("template_long"))
 
     def turn(self) -> None:
         self.turns -= 1
         if self.turns < 0:
-            raise TooMuch(f"loops over {_MOST_TURNS:,} times")
+            raise TooMuch(say("template_loops", most=_MOST_TURNS))
         if time.monotonic() > self.until:
-            raise TooMuch(f"takes over {SECONDS:g} seconds for one conversation")
+            raise TooMuch(say("template_slow", seconds=SECONDS))
 
 
 _budget = _Budget()
@@ -176,14 +179,14 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
 
     def _parse(self, source, name, filename):
         if len(source) > MOST_SOURCE:
-            raise TooMuch(f"is {len(source):,} characters long")
+            raise TooMuch(say("template_source_long", n=len(source)))
         return _Counting().visit(super()._parse(source, name, filename))
 
     def call_binop(self, context, operator, left, right):
         if operator == "*":
             _check_product(left, right)
         elif operator == "**" and not _is_small_power(left, right):
-            raise TooMuch("raises a number to a large power")
+            raise TooMuch(say("template_power"))
         elif operator == "%" and isinstance(left, str):
             _check_format(left)
             _budget.spend(weigh(right))
@@ -217,7 +220,7 @@ def _check_product(left, right) -> None:
         if isinstance(text, (str, list, tuple)) and isinstance(number, int):
             _budget.spend(len(text) * max(0, number) * (1 if isinstance(text, str) else _ITEM))
     if isinstance(left, int) and isinstance(right, int) and left.bit_length() + right.bit_length() > _MOST_BITS:
-        raise TooMuch("makes a number of thousands of digits")
+        raise TooMuch(say("template_digits"))
 
 
 def _is_small_power(left, right) -> bool:
@@ -227,7 +230,7 @@ def _is_small_power(left, right) -> bool:
 def _check_format(text: str) -> None:
     """Raises TooMuch where a format asks for a width of its own, or of many digits."""
     if re.search(r"\d{5}|%[^a-zA-Z%]*\*|\{[^{}]*\{", text):
-        raise TooMuch("pads a text to an unusual width")
+        raise TooMuch(say("template_pads"))
     _budget.spend(10 * len(text))
 
 
@@ -236,7 +239,7 @@ def _check_method(text: str, name: str, args: tuple, kwargs: dict) -> None:
     if name in _PADS:
         widths = [value for value in (*args, *kwargs.values()) if isinstance(value, int)]
         if any(width > _MOST_WIDTH for width in widths):
-            raise TooMuch("pads a text to an unusual width")
+            raise TooMuch(say("template_pads"))
         _budget.spend(len(text) * (max(widths, default=8) if name == "expandtabs" else 1) + max(widths, default=0))
     elif name == "replace" and len(args) >= 2:
         _count_replaced(text, *args[:2])
@@ -263,7 +266,7 @@ def _weighed(name: str, used):
         _budget.turn()
         values = [value for value in (*args, *kwargs.values()) if _is_plain(value)]
         if name in _WIDE and any(isinstance(value, int) and value > _MOST_WIDTH for value in values[1:]):
-            raise TooMuch("pads a text to an unusual width")
+            raise TooMuch(say("template_pads"))
         sizes = [weigh(value) for value in values]
         texts = [value for value in values if isinstance(value, str)]
         if name == "replace" and len(texts) >= 3:
@@ -301,7 +304,7 @@ class _Bounded:
         try:
             return self._template.render(**given)
         except (MemoryError, RecursionError, OverflowError) as error:
-            raise TooMuch(f"ends in a {type(error).__name__}") from error
+            raise TooMuch(say("template_ends_in", kind=type(error).__name__)) from error
         finally:
             _budget.__dict__.update(outer)
 
@@ -329,11 +332,11 @@ def install() -> None:
     @lru_cache(maxsize=32)
     def compile_bounded(source: str) -> _Bounded:
         if len(source) > MOST_SOURCE:
-            raise TooMuch(f"is {len(source):,} characters long")
+            raise TooMuch(say("template_source_long", n=len(source)))
         try:
             return _Bounded(BoundedEnvironment(plain("").environment).from_string(source))
         except (RecursionError, MemoryError, OverflowError) as error:
-            raise TooMuch(f"is nested too deep ({type(error).__name__})") from error
+            raise TooMuch(say("template_nested", kind=type(error).__name__)) from error
 
     compile_bounded.bounded = True  # type: ignore[attr-defined]
     chat_template_utils._compile_jinja_template = compile_bounded

@@ -157,7 +157,7 @@ def _check_template(tokenizer) -> None:
             [{"role": "user", "content": "Hello"}], tokenize=False, add_generation_prompt=True
         )
     except TooMuch as error:
-        raise UserError("err_template_refused", _AGAIN, error=error) from error
+        raise UserError("err_template_refused", _AGAIN, error=error.sentence) from error
     except (TemplateError, TypeError, ValueError, KeyError, AttributeError, IndexError):
         return  # said where a conversation is rendered that it does not take
 

@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass, field
 
 from llmdemo import __version__
+from llmdemo.settings.training import HEADED
 
 _MOST_TEXT = 1200
 _WORD = re.compile(r"[a-z][a-z0-9_-]{0,39}")
@@ -37,7 +38,7 @@ def card(facts: Facts, licence: str, base: str = "") -> str:
     model, data = facts.config.get("model") or {}, facts.config.get("dataset") or {}
     front = [
         "library_name: transformers",
-        f"pipeline_tag: {'text-classification' if facts.config.get('task') == 'classify' else 'text-generation'}",
+        f"pipeline_tag: {'text-classification' if facts.config.get('task') in HEADED else 'text-generation'}",
         f"license: {licence}",
         *([f"base_model: {base}"] if base else []),
         f"tags: [{', '.join((*_tag(facts.config.get('method')), 'llmdemo'))}]",

@@ -14,6 +14,7 @@ from llmdemo.runs.series import METRICS, MOST_EXTRA, Series, curve
 _MOST_EVALS = 4096
 _MOST_PROMPTS = 32
 _MOST_SAMPLES = 256  # of one prompt
+_MOST_ROUNDS, _MOST_ANSWERS = 64, 16
 _MOST_REFRESHES = 256
 _MOST_LAYERS = 2048
 _MOST_CELLS = 2**17
@@ -33,7 +34,7 @@ class Digest(general.Digest):
     """The state of affairs after the events given to `feed`."""
 
     TYPES = general.Digest.TYPES | {"ledger", "step", "eval", "sample", "refresh", "skip", "checkpoint"}
-    TYPES |= {"best", "published"}
+    TYPES |= {"best", "published", "answers"}
 
     def __init__(self) -> None:
         super().__init__()
@@ -48,6 +49,7 @@ class Digest(general.Digest):
         self._last_time: float | None = None
         self._evals: list[tuple[float, float, dict[str, float]]] = []
         self._samples: OrderedDict[str, dict] = OrderedDict()
+        self._rounds: list[dict] = []
         self._refreshes: list[tuple[float, float, dict]] = []
         self._layers: set[str] = set()  # names of those in the refreshes
 
@@ -81,6 +83,7 @@ class Digest(general.Digest):
         self.series.cut_after(step)
         self._evals = [each for each in self._evals if each[0] <= step]
         self._refreshes = [each for each in self._refreshes if each[0] <= step]
+        self._rounds = [each for each in self._rounds if each["step"] <= step]
         for sample in self._samples.values():
             sample["outputs"] = [each for each in sample["outputs"] if each["step"] <= step]
         scores = self._evals[-1][2] if self._evals else {}
@@ -140,6 +143,21 @@ class Digest(general.Digest):
         sample["outputs"].append({"step": whole(event.get("step")) or 0, "text": output})
         if len(sample["outputs"]) > _MOST_SAMPLES:
             sample["outputs"] = sample["outputs"][::2]
+
+    def _on_answers(self, event: dict) -> None:
+        """A round of drawn answers: of one prompt of it, what was answered, and what reward each got."""
+        given = event.get("answers")
+        if not isinstance(given, list):
+            return
+        answers = [
+            {"text": text(each.get("text")), "reward": number(each.get("reward"))}
+            for each in given[:_MOST_ANSWERS]
+            if isinstance(each, dict)
+        ]
+        about = {key: text(event.get(key)) for key in ("prompt", "expected")}
+        self._rounds.append({"step": whole(event.get("step")) or 0, **about, "answers": answers})
+        if len(self._rounds) > _MOST_ROUNDS:
+            self._rounds = self._rounds[::2]
 
     def _on_refresh(self, event: dict) -> None:
         step, layers = number(event.get("step")), event.get("layers")
@@ -204,6 +222,10 @@ class Digest(general.Digest):
     def samples(self) -> list[dict]:
         """[{prompt, expected, outputs: [{step, text}]}] in the order in which the prompts came first."""
         return [{**sample, "outputs": list(sample["outputs"])} for sample in self._samples.values()]
+
+    def rounds(self) -> list[dict]:
+        """[{step, prompt, expected, answers: [{text, reward}]}]: drawn answers, of at most _MOST_ROUNDS rounds."""
+        return list(self._rounds)
 
     def refreshes(self) -> dict:
         """{layers: [name], steps: [int], energy, overlap: [[float | None, a step] a layer]}: rows of a heat map."""

@@ -5,6 +5,7 @@ Knows no torch, no gradio and no worker's inside.
 
 from __future__ import annotations  # the method "list" would hide the type in the signatures
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +26,7 @@ from llmdemo.runs.differences import differences
 from llmdemo.runs.folder import RunFolder
 from llmdemo.runs.sanitise import settings
 from llmdemo.runs.status import run_status
+from llmdemo.settings.training import METHOD_NAMES
 
 _PRUNED = say("run_pruned_hint")
 
@@ -131,6 +133,11 @@ class Runs(JobsOfKind):
         with self._digest(run_id) as known:
             return known.samples()
 
+    def rounds(self, run_id: str) -> list[dict]:
+        """Answers that were drawn to learn from: [{step, prompt, expected, answers: [{text, reward}]}]."""
+        with self._digest(run_id) as known:
+            return known.rounds()
+
     def refreshes(self, run_id: str) -> dict:
         """GaLore's refreshes as a matrix: {layers: [name], steps: [int], energy, overlap: [[float | None]]}."""
         with self._digest(run_id) as known:
@@ -154,6 +161,14 @@ class Runs(JobsOfKind):
         room = free_bytes(home.root) - settings.min_free_bytes
         self.jobs.add_folder(self.kind, run_id, lambda folder: bundle.unpack(Path(path), folder, home, room))
         return run_id
+
+    def take_in(self, folder: Path) -> str:
+        """Makes a run of a folder that bundle.unpack made on this file system, named like the run's id; returns the id.
+
+        Raises FileNotFoundError where it is not there (any more), and UserError.
+        """
+        self.jobs.add_folder(self.kind, folder.name, lambda target: os.replace(folder, target))
+        return folder.name
 
     @contextmanager
     def _digest(self, run_id: str) -> Iterator[digest.Digest]:
@@ -212,8 +227,8 @@ def _memory_advice(known: Digest, config: dict):
 
 
 def default_name(config: dict) -> str:
-    """For example "galore on receipts"."""
+    """For example "GaLore · receipts", which is the same in every language."""
     config = config if isinstance(config, dict) else {}
-    dataset = config.get("dataset")
+    dataset, method = config.get("dataset"), config.get("method") or "run"
     title = dataset.get("name") if isinstance(dataset, dict) else config.get("dataset_id")
-    return " on ".join(str(part) for part in (config.get("method") or "run", title) if part)[:MOST_NAME]
+    return " · ".join(str(part) for part in (METHOD_NAMES.get(method, method), title) if part)[:MOST_NAME]

@@ -25,6 +25,7 @@ from llmdemo.settings.lane import (
     PENALTIES,
     SEARCHES,
     STRATEGIES,
+    DolaLayers,
     EarlyStopping,
     LaneSettings,
     Precision,
@@ -38,6 +39,7 @@ from llmdemo.settings.lane_checks import (
     check_beams,
     check_constraint,
     check_least,
+    check_own_forward,
     check_stops,
     check_vote,
     check_words,
@@ -45,6 +47,8 @@ from llmdemo.settings.lane_checks import (
 from llmdemo.settings.schema import Limit, Setting, check, check_one, describe, fields_of, show
 
 _MAX_NAME = 40
+_CONTRASTIVE_K = 4
+"""The contrastive lane's top_k unless it has its own: each of them is a row of its forward."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,14 @@ class DecodeSettings:
     """How fast the mirostat lane corrects itself."""
     prompt_lookup_num_tokens: Annotated[int, Field(ge=1, le=64), Setting("tokens", form=True)] = 10
     """Most tokens that the speculative lane drafts at once, from what stood in prompt and answer before."""
+    assistant_model_id: Annotated[str, Field(max_length=500), Setting(form=True, widget="model")] = ""
+    """A smaller model with the same vocabulary that drafts for the speculative lane; empty: it looks in the prompt."""
+    num_assistant_tokens: Annotated[int, Field(ge=1, le=64), Setting("tokens", form=True)] = 5
+    """Tokens that it drafts at once."""
+    penalty_alpha: Annotated[float, Field(ge=0, le=1), Setting(form=True)] = 0.6
+    """How much the contrastive lane minds likeness with what was said, against probability; its own top_k is 4."""
+    dola_layers: Annotated[DolaLayers, Setting(form=True)] = "low"
+    """The half of the model's layers, the lower or the higher, that the dola lane holds the last one against."""
     length_penalty: Annotated[float, Field(ge=-10, le=10), Setting(form=True)] = 1.0
     """A hypothesis' score is its log-probability / length**length_penalty."""
     num_beam_groups: Annotated[int, Field(ge=1, le=MAX_ROWS), Setting(form=True)] = 2
@@ -101,6 +113,21 @@ class DecodeSettings:
     """Taken off a token's score once the answer has it; 0: off."""
     min_new_tokens: Annotated[int, Field(ge=0, le=1_000_000), Setting("tokens", form=True)] = 0
     """So many tokens are generated before a text may end; 0: off."""
+    dry_multiplier: Annotated[float, Field(ge=0, le=100), Setting(form=True)] = 0.0
+    """DRY: taken off the score of a token that would make a repeat longer, times dry_base for each token that the repeat
+    has over dry_allowed_length; 0: off."""
+    dry_base: Annotated[float, Field(ge=1, le=4), Setting()] = 1.75
+    """DRY: how fast the penalty grows with the repeat's length."""
+    dry_allowed_length: Annotated[int, Field(ge=1, le=50), Setting("tokens")] = 2
+    """DRY: the longest repeat that may go on freely is one shorter."""
+    dry_sequence_breakers: tuple[str, ...] = ("\n", ":", '"', "*")
+    """DRY: texts that no repeat goes across."""
+    guidance_scale: Annotated[float, Field(ge=0, le=20), Setting(form=True)] = 1.0
+    """Classifier-free guidance: how far scores move away from what the model says to the negative prompt; 1: off. Pays a
+    forward of its own."""
+    negative_prompt: Annotated[str, Field(max_length=10_000), Setting(form=True)] = ""
+    """A text that stands as the system prompt in that second pass, or as the whole prompt of a raw continuation; empty:
+    nothing but the prompt's last token stands there."""
     bad_words: Annotated[tuple[str, ...], Setting(form=True)] = ()
     """Texts that no lane says, with or without a space before them."""
     logit_bias: Annotated[dict[str, float], Setting(form=True)] = field(default_factory=dict)
@@ -154,11 +181,14 @@ class DecodeSettings:
             check_vote(lane)
             check_beams(lane)
             check_constraint(lane)
+            check_own_forward(lane)
         return replace(base, lanes=lanes)
 
     def _lane(self, name: str, strategy: str, over: dict[str, Any]) -> LaneSettings:
         """The lane `strategy` with this object's values, changed by `over`; only its own filter is on unless `over` says more."""
         common = {key: getattr(self, key) for key in common_keys_of(strategy)}
+        if strategy == "contrastive":
+            common["top_k"] = _CONTRASTIVE_K
         return LaneSettings(name, strategy, **{**common, **over})
 
     @property
@@ -175,6 +205,7 @@ class DecodeSettings:
             "logit_bias": dict(self.logit_bias),
             "stop": list(self.stop),
             "choice": list(self.choice),
+            "dry_sequence_breakers": list(self.dry_sequence_breakers),
             "lanes": [{**lane.to_dict(), **self._off_in(lane)} for lane in self.lanes],
         }
 

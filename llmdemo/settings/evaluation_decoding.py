@@ -13,11 +13,12 @@ from llmdemo.core.errors import UserError
 from llmdemo.core.patterns import check_pattern
 from llmdemo.settings.app import Settings
 from llmdemo.settings.decoding import DecodeSettings
+from llmdemo.settings.evaluation_search import candidates, checked_search
 from llmdemo.settings.json_schema import check_schema
 from llmdemo.settings.lane import SEVERAL
 from llmdemo.settings.schema import check, show
 
-CheckerKind = Literal["normalised", "exact", "number", "contains", "regex", "json_schema"]
+CheckerKind = Literal["normalised", "exact", "number", "contains", "regex", "json", "json_schema", "expression"]
 USUAL_LANES: tuple[Any, ...] = ("greedy", "sample", "beam", {"strategy": "best_of_n", "num_return_sequences": 4})
 USUAL_TOKENS = 96
 MOST_PROMPTS = 2000
@@ -31,7 +32,9 @@ class CheckerSpec:
     kind: CheckerKind = "normalised"
     """normalised: equal to the right answer but for form, as in /evaluate; exact: letter for letter; number: its last
     number is the right answer's; contains: it holds the right answer, or `text`; regex: what `pattern` finds in it is
-    what it finds in the right answer, or without one anything; json_schema: it is JSON that satisfies `schema`."""
+    what it finds in the right answer, or without one anything; json: it is JSON; json_schema: it is JSON that satisfies
+    `schema`; expression: arithmetic (numbers, + - * / // % ^, parentheses, abs, min, max, floor, ceil) with the value of the
+    right answer, or which passes its tests, as in "x=2: 7; x=3: 12"."""
     pattern: Annotated[str, Field(max_length=300)] = ""
     """Of regex, in RE2's syntax; the last match counts, or its first group."""
     text: Annotated[str, Field(max_length=1000)] = ""
@@ -42,7 +45,9 @@ class CheckerSpec:
     @property
     def needs_answers(self) -> bool:
         """Whether a record without a right answer cannot be checked."""
-        return self.kind in ("normalised", "exact", "number") or (self.kind == "contains" and not self.text)
+        return self.kind in ("normalised", "exact", "number", "expression") or (
+            self.kind == "contains" and not self.text
+        )
 
     @classmethod
     def from_value(cls, value: Any) -> "CheckerSpec":
@@ -73,27 +78,34 @@ class DecodingSpec:
     """Own prompts instead of a data set's records: {"prompt", "answer"}."""
     pass_at: tuple[int, ...] = ()
     """The k of pass@k, for lanes that draw several answers; empty: 1, 2, 4, … up to their number."""
+    search: dict[str, Any] | None = None
+    """{"strategy", "values": {setting: [values]}, "first": which of the lanes is its first candidate}; None: no search."""
 
     @classmethod
     def from_value(cls, value: Any, limits: Settings | None = None) -> "DecodingSpec | None":
-        """From JSON: {lanes, settings, checker, prompts, pass_at}; None for an evaluation of another kind. Raises UserError."""
+        """From JSON: {lanes, settings, checker, prompts, pass_at, search}; None for an evaluation of another kind. Raises UserError."""
         if value is None:
             return None
         if not isinstance(value, Mapping):
             raise UserError("err_decoding_object", value=show(value))
-        known = ("lanes", "settings", "checker", "prompts", "pass_at")
+        known = ("lanes", "settings", "checker", "prompts", "pass_at", "search")
         strange = next((key for key in value if key not in known), None)
         if strange is not None:
             raise UserError("err_decoding_key", key=show(strange), known=", ".join(known))
         settings = value.get("settings")
         if settings is not None and not isinstance(settings, dict):
             raise UserError("err_decoding_settings", value=show(settings))
-        lanes = value.get("lanes") or (settings or {}).get("lanes") or list(USUAL_LANES)
+        search = checked_search(value.get("search"))
+        usual = USUAL_LANES if search is None else ("greedy",)
+        lanes = list(value.get("lanes") or (settings or {}).get("lanes") or usual)
+        if search is not None and "first" not in search:  # else its candidates are among the lanes already
+            search["first"] = len(lanes)
+            lanes += candidates(search)
         given = {"max_new_tokens": USUAL_TOKENS, "temperature": 0.7, **(settings or {}), "lanes": lanes}
         checked = DecodeSettings.from_dict(given, limits)
         spec = cls(
             checked.to_dict(), CheckerSpec.from_value(value.get("checker")), _prompts(value.get("prompts")),
-            _pass_at(value.get("pass_at"), checked),
+            _pass_at(value.get("pass_at"), checked), search,
         )  # fmt: skip
         if spec.prompts and spec.checker.needs_answers and not all(each["answer"].strip() for each in spec.prompts):
             raise UserError("err_checker_needs_answers", kind=spec.checker.kind)

@@ -27,15 +27,18 @@ Strategy = Literal[
     "diverse_beam",
     "stochastic_beam",
     "speculative",
+    "contrastive",
+    "dola",
 ]
 SEVERAL = ("best_of_n", "self_consistency", "mbr")
 """Strategies that draw num_return_sequences answers in as many rows and then choose one of them."""
 BEAMS = ("beam", "diverse_beam", "stochastic_beam")
 """Strategies that search with num_beams rows."""
-SEARCHES = ("greedy", "beam", "diverse_beam", "speculative")
+SEARCHES = ("greedy", "beam", "diverse_beam", "speculative", "contrastive", "dola")
 """Strategies that leave nothing to chance: a temperature and a seed say nothing to them."""
-OWN_FORWARD = ("speculative",)
+OWN_FORWARD = ("speculative", "contrastive", "dola")
 """Strategies that compute forwards of their own, beside the one that the others share."""
+DolaLayers = Literal["low", "high"]
 VoteOn = Literal["number", "regex", "text"]
 Precision = Literal["auto", "fp32", "bf16", "int8"]
 EarlyStopping = Literal[False, True, "never"]
@@ -65,7 +68,9 @@ OWN = {
     "self_consistency": ("num_return_sequences", "vote_on", "vote_regex"),
     "mbr": ("num_return_sequences",),
     "diverse_beam": ("num_beam_groups", "diversity_penalty"),
-    "speculative": ("prompt_lookup_num_tokens",),
+    "speculative": ("prompt_lookup_num_tokens", "assistant_model_id", "num_assistant_tokens"),
+    "contrastive": ("penalty_alpha", "top_k"),
+    "dola": ("dola_layers",),
 }
 """What makes a strategy what it is."""
 OFF = {
@@ -85,11 +90,15 @@ PENALTIES = {
     "frequency_penalty": 0.0,
     "presence_penalty": 0.0,
     "min_new_tokens": 0,
+    "dry_multiplier": 0.0,
+    "guidance_scale": 1.0,
 }
 """What any lane may have that changes its scores before it chooses, and the values that are none of it."""
 CONSTRAINTS: dict[str, Any] = {"json_schema": {}, "regex": "", "choice": ()}
 """The form that any lane's text may be held to, one of these at a time, and the values that are none."""
-ANY_LANE = (*PENALTIES, *CONSTRAINTS)
+DRY = {"dry_base": 1.75, "dry_allowed_length": 2}
+"""The further values of DRY, and what they are unless told."""
+ANY_LANE = (*PENALTIES, *DRY, *CONSTRAINTS)
 
 _KEYS: dict[str, tuple[str, ...]] = {
     "greedy": (),
@@ -97,6 +106,8 @@ _KEYS: dict[str, tuple[str, ...]] = {
     "diverse_beam": (*OF_BEAMS, *OWN["diverse_beam"]),
     "stochastic_beam": ("num_beams", "temperature"),
     "speculative": OWN["speculative"],
+    "contrastive": OWN["contrastive"],
+    "dola": OWN["dola"],
 }
 """All settings of the strategies that are no plain sampling."""
 
@@ -138,6 +149,10 @@ class LaneSettings:
     vote_regex: str = ""
     num_beams: int = 1
     prompt_lookup_num_tokens: int = 10
+    assistant_model_id: str = ""
+    num_assistant_tokens: int = 5
+    penalty_alpha: float = 0.6
+    dola_layers: DolaLayers = "low"
     num_beam_groups: int = 1
     diversity_penalty: float = 0.0
     length_penalty: float = 1.0
@@ -147,6 +162,10 @@ class LaneSettings:
     frequency_penalty: float = 0.0
     presence_penalty: float = 0.0
     min_new_tokens: int = 0
+    dry_multiplier: float = 0.0
+    dry_base: float = 1.75
+    dry_allowed_length: int = 2
+    guidance_scale: float = 1.0
     json_schema: dict[str, Any] = field(default_factory=dict)
     regex: str = ""
     choice: tuple[str, ...] = ()
@@ -166,8 +185,8 @@ class LaneSettings:
 
     @property
     def penalised(self) -> bool:
-        """Whether one of PENALTIES is on."""
-        return any(getattr(self, key) != off for key, off in PENALTIES.items())
+        """Whether one of PENALTIES is on; guidance, which pays a forward, is none of them."""
+        return any(getattr(self, key) != off for key, off in PENALTIES.items() if key != "guidance_scale")
 
     @property
     def constrained(self) -> str:
@@ -181,13 +200,17 @@ class LaneSettings:
         values = {key: getattr(self, key) for key in keys_of(self.strategy)}
         offs: dict[str, Any] = {
             "vote_regex": "",
+            "assistant_model_id": "",
             **PENALTIES,
+            **DRY,
             **CONSTRAINTS,
             **{key: OFF[key] for key in RARE_FILTERS if key not in OWN.get(self.strategy, ())},
         }
         on = {key: value for key, value in values.items() if key not in offs or value != offs[key]}
         if "choice" in on:
             on["choice"] = list(on["choice"])
+        if self.strategy == "speculative":  # what drafts otherwise says nothing
+            on.pop("prompt_lookup_num_tokens" if self.assistant_model_id else "num_assistant_tokens")
         return {"name": self.name, "strategy": self.strategy, **on, **draws}
 
 
@@ -229,5 +252,9 @@ class Resolved:
     """((token ids, bias), …) of bad_words (−∞) and logit_bias: added to the last id's score after the others."""
     answer_tokens: int = 0
     """So many tokens at the prompt's end are the answer's own: frequency and presence penalties count them."""
+    negative: tuple[int, ...] = ()
+    """The negative prompt's tokens; empty: there is none."""
+    breakers: tuple[int, ...] = ()
+    """Tokens that no repeat of DRY goes across."""
     texts: TextSide | None = None
     """Who has the tokenizer; None: nothing that is about texts can be asked for."""

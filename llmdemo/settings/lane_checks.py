@@ -6,7 +6,7 @@ from typing import Any
 from llmdemo.core.errors import UserError
 from llmdemo.core.patterns import check_pattern
 from llmdemo.settings.json_schema import check_schema
-from llmdemo.settings.lane import CONSTRAINTS, LaneSettings
+from llmdemo.settings.lane import CONSTRAINTS, MAX_ROWS, LaneSettings
 from llmdemo.settings.schema import show
 
 _MOST_BIASES = 300
@@ -81,3 +81,11 @@ def check_constraint(lane: LaneSettings) -> None:
     wrong = next((text for text in lane.choice if not 0 < len(text) <= _LONGEST_WORD), None)
     if wrong is not None:
         raise UserError("err_odd_choice", wrong=show(wrong), most=_LONGEST_WORD)
+
+
+def check_own_forward(lane: LaneSettings) -> None:
+    """Raises UserError for more candidates than a forward has rows, and for guidance of beams that search in groups."""
+    if lane.strategy == "contrastive" and not 1 <= lane.top_k <= MAX_ROWS:
+        raise UserError("err_contrastive_k", name=show(lane.name), k=lane.top_k, most=MAX_ROWS)
+    if lane.strategy == "diverse_beam" and lane.guidance_scale != 1.0:
+        raise UserError("err_guided_groups", name=show(lane.name))

@@ -11,13 +11,23 @@ from pydantic import Field
 
 from llmdemo.core.errors import UserError
 from llmdemo.core.sentences import say
+from llmdemo.settings.rewards import CheckedBy, RewardKind, check_rewards
 from llmdemo.settings.schema import Setting, check, fields_of, one_of
+from llmdemo.settings.training_defaults import METHOD_DEFAULTS, OTHERWISE, TASK_DEFAULTS
 
 Method = Literal["galore", "adamw", "lora"]
-Task = Literal["chat", "text", "classify", "preference", "pretrain"]
+Task = Literal["chat", "text", "classify", "preference", "pretrain", "grpo", "reward", "kto"]
 Precision = Literal["auto", "fp32", "bf16", "bf16_pure"]
-OWN_FIGURES = {"classify": "f1_macro", "preference": "reward_accuracy"}
+OWN_FIGURES = {
+    "classify": "f1_macro",
+    "preference": "reward_accuracy",
+    "grpo": "held_out_check",
+    "reward": "reward_accuracy",
+    "kto": "reward_accuracy",
+}
 """By task, its own figure of an evaluation, the higher the better; the other tasks measure none while they train."""
+HEADED = ("classify", "reward")
+"""Tasks whose model ends in a head of its own in place of the vocabulary's."""
 METHODS: tuple[str, ...] = get_args(Method)
 TASKS: tuple[str, ...] = get_args(Task)
 PRECISIONS: tuple[str, ...] = get_args(Precision)
@@ -29,67 +39,9 @@ runs made before go on, and are evaluated, with the records that they held out."
 LOSSES_AS_TASKS = ("orpo", "simpo")
 """Losses of the task preference that /start_run takes as a task too."""
 SIMPO_BETA = 2.0
+DAPO_CLIP_HIGH = 0.28
 
-_GALORE, _LOW_RANK = ("galore",), ("galore", "lora")
-
-_HIGH_THEN_DOWN = {"scale": 4.0, "schedule": "warmup_stable_decay"}
-METHOD_DEFAULTS: dict[str, dict[str, dict[str, Any]]] = {
-    "chat": {
-        "galore": {"learning_rate": 4e-5, **_HIGH_THEN_DOWN},
-        "adamw": {"learning_rate": 5e-5},
-        "lora": {"learning_rate": 5e-4},
-    },
-    "text": {
-        "galore": {"learning_rate": 1e-4, "scale": 4.0},
-        "adamw": {"learning_rate": 1e-4},
-        "lora": {"learning_rate": 5e-4},
-    },
-    "classify": {
-        "galore": {"learning_rate": 1e-4, "scale": 4.0},
-        "adamw": {"learning_rate": 1e-4},
-        "lora": {"learning_rate": 5e-4},
-    },
-    "pretrain": {
-        "galore": {"learning_rate": 1e-2, "scale": 0.25, "schedule": "cosine"},
-        "adamw": {"learning_rate": 3e-3, "schedule": "cosine"},
-        "lora": {"learning_rate": 5e-4},
-    },
-    "preference": {
-        "galore": {"learning_rate": 1e-5, "scale": 4.0},
-        "adamw": {"learning_rate": 1e-5},
-        "lora": {"learning_rate": 5e-5},
-    },
-}
-"""The defaults of a task and method; where they say nothing: scale 1 and a linear schedule.
-
-tests/benchmarks/sweep_defaults.py found those of chat: with scale 4 the projected matrices learn four times as fast as the
-embeddings, which AdamW's rate suits, and a rate that stays high before it falls learns an exact form of answer in fewer
-steps. sweep_tasks.py found those of the other tasks, on held-out records in several orders."""
-_OTHERWISE: dict[str, Any] = {"scale": 1.0, "schedule": "linear"}
-TASK_DEFAULTS: dict[str, dict[str, Any]] = {
-    "text": {"batch_size": 4, "max_steps": 24, "eval_records": 16, "eval_steps": 12, "packing": True},
-    "classify": {
-        "batch_size": 32,
-        "max_steps": 128,
-        "max_length": 128,
-        "least_loss": 0.01,
-        "eval_share": 0.2,
-        "eval_records": 200,
-        "eval_steps": 64,
-    },
-    "preference": {"batch_size": 4, "max_steps": 16, "max_length": 384, "eval_records": 16, "eval_steps": 8},
-    "pretrain": {
-        "batch_size": 8,
-        "max_steps": 600,
-        "max_length": 128,
-        "rank": 32,
-        "packing": True,
-        "warmup_steps": 20,
-        "eval_records": 32,
-        "eval_steps": 50,
-    },
-}
-"""Where a task's defaults differ from the fields' own, which are those of chat."""
+_GALORE, _LOW_RANK, _CHECKED = ("galore",), ("galore", "lora"), ("grpo",)
 
 
 @dataclass(frozen=True)
@@ -108,7 +60,9 @@ class TrainConfig:
     """galore: all weights through a low-rank subspace; adamw: all weights; lora: small adapters beside frozen weights."""
     task: Task = "chat"
     """What is learned: answers (chat), raw text, classes, or preferences; it follows from the data set. pretrain: raw text
-    by a new model, without a model_id."""
+    by a new model, without a model_id. grpo: to answer a chat data set's prompts so that a checker gives reward. reward: which of
+    two answers is preferred, as one number for each (a reward model). kto: answers that are marked as desired or not, each
+    for itself; a preference data set's pairs are taken apart."""
     model_size: Annotated[
         Literal["1M", "3M", "10M", "30M", "60M", "130M", "350M", "1B"], Setting(tasks=("pretrain",), form=True)
     ] = "1M"
@@ -161,13 +115,55 @@ class TrainConfig:
     ] = "dpo"
     """preference: dpo (arXiv 2305.18290), ipo (2310.12036), robust (2403.00409), and without a reference model orpo
     (2403.07691) and simpo (2405.14734). The task may be given as orpo or simpo as well."""
-    beta: Annotated[float, Field(ge=1e-4, le=100), Setting(tasks=("preference",), form=True)] = 0.1
-    """preference: how much straying from the starting model costs (tau of IPO); orpo: weight of the odds ratio (lambda);
+    beta: Annotated[float, Field(ge=1e-4, le=100), Setting(tasks=("preference", "kto"), form=True)] = 0.1
+    """preference, kto: how much straying from the starting model costs (tau of IPO); orpo: weight of the odds ratio (lambda);
     simpo: factor of the margin, usually 2 to 2.5, its default 2."""
+    desired_weight: Annotated[float, Field(ge=0, le=100), Setting(tasks=("kto",), form=True)] = 1.0
+    """kto: what a desired answer counts (arXiv 2402.01306, lambda D)."""
+    undesired_weight: Annotated[float, Field(ge=0, le=100), Setting(tasks=("kto",), form=True)] = 1.0
+    """kto: what an undesired answer counts (lambda U)."""
     simpo_gamma: Annotated[float, Field(ge=0, le=100), Setting(tasks=("preference",))] = 0.5
     """simpo: the margin of the rewards that is asked for (gamma)."""
     label_smoothing: Annotated[float, Field(ge=0, le=0.49), Setting(tasks=("preference",), form=True)] = 0.0
     """preference: share of the pairs that are taken to be the wrong way round; dpo, robust and simpo."""
+    policy_loss: Annotated[Literal["grpo", "dapo", "dr_grpo", "rejection"], Setting(tasks=_CHECKED, form=True)] = "grpo"
+    """grpo: answers are compared with the others to the same prompt (arXiv 2402.03300); dapo: as many parts as tokens
+    (2503.14476); dr_grpo: without dividing by length and spread (2503.20783); rejection: answers that pass are learned."""
+    reward: Annotated[RewardKind, Setting(tasks=_CHECKED, form=True)] = "normalised"
+    """grpo: what gives an answer its reward, from 0 to 1: a checker of /evaluate_decoding; json: valid JSON; expression:
+    arithmetic that gives the right value; length: no more than reward_tokens."""
+    reward_text: Annotated[str, Field(max_length=20_000), Setting(tasks=_CHECKED, form=True)] = ""
+    """grpo: what the reward looks for: regex's pattern, contains' text, or json_schema's schema as JSON."""
+    reward_model_id: Annotated[
+        str, Field(max_length=500), Setting(tasks=_CHECKED, form=True, widget="reward_model")
+    ] = ""
+    """grpo: the finished run of the task reward whose model gives the reward "model", made of a model with the same tokenizer."""
+    second_reward: Annotated[RewardKind | Literal["none"], Setting(tasks=_CHECKED, form=True)] = "none"
+    """grpo: another reward that is mixed in."""
+    second_share: Annotated[float, Field(ge=0, le=1), Setting(tasks=_CHECKED, form=True, widget="share")] = 0.2
+    """grpo: its share of the sum."""
+    reward_tokens: Annotated[int, Field(ge=1, le=4096), Setting("tokens", tasks=_CHECKED, form=True)] = 64
+    """grpo: longest answer with the whole reward of length; it falls to 0 at twice as many tokens."""
+    pass_reward: Annotated[float, Field(gt=0, le=1), Setting(tasks=_CHECKED)] = 1.0
+    """grpo: the reward from which on an answer counts as solved, and is learned by rejection."""
+    held_out_check: Annotated[CheckedBy, Setting(tasks=_CHECKED, form=True)] = "normalised"
+    """grpo: what held-out answers are checked by beside the reward, which tells a reward that is won without a right answer."""
+    rollouts: Annotated[int, Field(ge=2, le=256), Setting("answers", tasks=_CHECKED, form=True, searchable=True)] = 8
+    """grpo: answers that are drawn to each prompt."""
+    max_new_tokens: Annotated[int, Field(ge=1, le=4096), Setting("tokens", tasks=_CHECKED, form=True)] = 96
+    """grpo: longest answer that is drawn."""
+    rollout_temperature: Annotated[float, Field(ge=0.05, le=5), Setting(tasks=_CHECKED, form=True)] = 1.0
+    """grpo: temperature of the draws, and of the probabilities that are learned."""
+    rollout_steps: Annotated[int, Field(ge=1, le=1000), Setting("steps", tasks=_CHECKED, form=True)] = 1
+    """grpo: steps that learn from one round of answers before the next is drawn."""
+    kl_weight: Annotated[float, Field(ge=0, le=10), Setting(tasks=_CHECKED, form=True, searchable=True)] = 0.02
+    """grpo: what straying from the starting model costs (beta of the paper); not of rejection."""
+    kl_limit: Annotated[float, Field(ge=0, le=1000), Setting(tasks=_CHECKED)] = 2.0
+    """grpo: the KL divergence a token from the starting model at which the run ends with its best weights; 0: none."""
+    clip_low: Annotated[float, Field(gt=0, lt=1), Setting(tasks=_CHECKED)] = 0.2
+    """grpo: how far below 1 the ratio to the model that drew an answer still counts (epsilon)."""
+    clip_high: Annotated[float, Field(gt=0, le=10), Setting(tasks=_CHECKED)] = 0.2
+    """grpo: the same above 1; 0.28 in DAPO, which makes it its default."""
     schedule: Annotated[Literal["linear", "cosine", "constant", "warmup_stable_decay"] | None, Setting(form=True)] = (
         None
     )
@@ -255,6 +251,8 @@ class TrainConfig:
         clean = check(cls, by_loss(values), say("what_config"))
         if clean.get("preference_loss") == "simpo":
             clean = {"beta": SIMPO_BETA, **clean}
+        if clean.get("policy_loss") == "dapo":
+            clean = {"clip_high": DAPO_CLIP_HIGH, **clean}
         if not clean.get("dataset_id"):
             raise UserError("err_no_dataset_id")
         config = cls(**{**TASK_DEFAULTS.get(clean.get("task", ""), {}), **clean})
@@ -263,7 +261,7 @@ class TrainConfig:
 
     def resolved(self) -> "TrainConfig":
         """The same config with the defaults of its task and method filled in."""
-        defaults = _OTHERWISE | METHOD_DEFAULTS[self.task][self.method]
+        defaults = OTHERWISE | METHOD_DEFAULTS[self.task][self.method]
         return replace(self, **{key: value for key, value in defaults.items() if getattr(self, key) is None})
 
     @property
@@ -281,9 +279,21 @@ class TrainConfig:
         return self.batch_size * self.gradient_accumulation_steps * self.num_processes
 
 
+def data_tasks(task: str) -> tuple[str, ...]:
+    """The tasks of which one must be that of a run's data set."""
+    others = {"pretrain": ("text",), "grpo": ("chat",), "reward": ("preference",), "kto": ("preference", "chat")}
+    return others.get(task, (task,))
+
+
 def data_task(task: str) -> str:
-    """The task that a run's data set must be of."""
-    return "text" if task == "pretrain" else task
+    """The task that a run's data set usually is of."""
+    return data_tasks(task)[0]
+
+
+def rows_of(config: TrainConfig) -> int:
+    """Rows of one forward pass."""
+    each = {"preference": 2, "reward": 2, "kto": 2, "grpo": config.rollouts}
+    return config.batch_size * each.get(config.task, 1)
 
 
 def defaults_of(task: str, method: str) -> TrainConfig:
@@ -301,9 +311,13 @@ def by_loss(values: Mapping[str, Any]) -> dict[str, Any]:
     return {**values, "task": "preference", "preference_loss": loss}
 
 
+METHOD_NAMES = {"galore": "GaLore", "adamw": "AdamW", "lora": "LoRA"}
+"""The methods as papers write them."""
+
+
 def reasons_without_effect(task: str, method: str) -> dict[str, str]:
     """{setting: why it has no effect} in a run of `task` by `method`."""
-    names = {"galore": "GaLore", "adamw": "AdamW", "lora": "LoRA"}
+    names = METHOD_NAMES
     reasons: dict[str, str] = {}
     for name, field in fields_of(TrainConfig).items():
         methods, tasks = field.setting.methods, field.setting.tasks
@@ -332,5 +346,9 @@ def _check_together(config: TrainConfig) -> None:
         raise UserError("err_best_by_figure", task=config.task, tasks=one_of(list(OWN_FIGURES)))
     if config.preference_loss in ("ipo", "orpo") and config.label_smoothing:
         raise UserError("err_no_smoothing", loss=config.preference_loss.upper())
+    if config.task == "grpo":
+        check_rewards(config.reward, config.second_reward, config.reward_text, config.reward_model_id)
+        if config.num_processes > 1:
+            raise UserError("err_grpo_processes", n=config.num_processes)
     if config.folds == 1 or config.fold >= max(1, config.folds):
         raise UserError("err_fold_of_folds", fold=config.fold, folds=config.folds)

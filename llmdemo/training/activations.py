@@ -1,6 +1,6 @@
 """What the forward pass of a run keeps for the backward pass: activations, on the run's largest batch.
 
-For the memory estimate (ledger.py); outline.py asks the model. Knows nothing of optimizers.
+For the memory estimate (memory_estimate.py); activation_estimate.py asks the model. Knows nothing of optimizers.
 """
 
 from dataclasses import dataclass
@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from llmdemo.models.catalog import ModelEntry
-from llmdemo.settings.training import TrainConfig
-from llmdemo.training.outline import saved_bytes
+from llmdemo.settings.training import HEADED, TrainConfig
+from llmdemo.training.activation_estimate import saved_bytes
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ def activations_of(
     entry: ModelEntry, model: nn.Module, config: TrainConfig, batch: Batch, precision: str, device: torch.device
 ) -> tuple[int, int, bool]:
     """(bytes kept for the backward pass, bytes of one layer's, whether that is rough) of `model`, laid out without numbers."""
-    again = (config.activation_checkpointing, config.task == "classify")
+    again = (config.activation_checkpointing, config.task in HEADED)
     key = (entry, batch, precision, device.type, *again)
     if entry.path is not None or config.method == "lora" or config.factor_rank:
         return _activations(model, config, batch, precision, device)

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from llmdemo.core.errors import UserError, first_line
-from llmdemo.settings.training import TrainConfig
+from llmdemo.settings.training import HEADED, TrainConfig
 from llmdemo.training.factors import FactoredLinear
 from llmdemo.training.targets import check_rank, find_targets
 
@@ -31,7 +31,7 @@ def add_adapters(model, config: TrainConfig):
         target_modules=[target.name for target in targets],
         fan_in_fan_out=any(target.transposed for target in targets),
         # For classification, peft also trains the fresh head and keeps it with the adapters.
-        task_type="SEQ_CLS" if config.task == "classify" else "CAUSAL_LM",
+        task_type="SEQ_CLS" if config.task in HEADED else "CAUSAL_LM",
     )
     try:
         return get_peft_model(model, lora)

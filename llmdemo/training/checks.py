@@ -2,7 +2,7 @@
 
 from llmdemo.core.errors import UserError
 from llmdemo.core.sentences import say
-from llmdemo.settings.training import TrainConfig
+from llmdemo.settings.training import HEADED, TrainConfig
 
 
 def check_gpus(config: TrainConfig, gpus: int, here: int | None = None) -> None:
@@ -17,5 +17,5 @@ def check_gpus(config: TrainConfig, gpus: int, here: int | None = None) -> None:
 def check_task(config: TrainConfig, entry) -> None:
     """Raises UserError where the model of `entry` (a catalog.ModelEntry) cannot learn the config's task."""
     if config.task != "classify" and not entry.writes:
-        kind = say("model_only_classifies") if entry.task == "classify" else say("model_only_reads")
+        kind = say("model_only_classifies") if entry.task in HEADED else say("model_only_reads")
         raise UserError("err_task_writes", title=entry.title, kind=kind, task=repr(config.task))

@@ -13,9 +13,10 @@ from llmdemo.core.sentences import say, together
 from llmdemo.models.catalog import LAST_MODEL, ModelEntry
 from llmdemo.settings.training import OWN_FIGURES, TrainConfig
 from llmdemo.training import best as bests
+from llmdemo.training import device as devices
 from llmdemo.training.batches import RunData
 from llmdemo.training.judged import judge_of
-from llmdemo.training.loop import Loop, release
+from llmdemo.training.loop import Loop
 from llmdemo.training.narrow import Losses
 from llmdemo.training.publish import publish, written_before
 
@@ -107,7 +108,7 @@ def publish_chosen(
             bests.load_into(run_dir, model)
 
         def let_go():
-            release(model)
+            devices.release(model)
 
     judge = judge_of(
         run_dir, entry, tokenizer, data, config, loop.precision, loop.device, items, let_go, last=chosen.is_last
@@ -198,6 +199,8 @@ def told_before(loop: Loop, config: TrainConfig) -> list[str]:
 def ended_early(loop: Loop) -> str:
     """Why the run ended before its last step; "" where it did not."""
     progress, best = loop.progress, loop.best
+    if loop.ended:
+        return loop.ended
     if progress.step >= loop.config.max_steps or not loop.out_of_patience or best is None:
         return ""
     return say(

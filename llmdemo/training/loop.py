@@ -18,26 +18,22 @@ from llmdemo.core.sentences import say
 from llmdemo.settings.training import TrainConfig
 from llmdemo.training import best as bests
 from llmdemo.training import device as devices
-from llmdemo.training import objectives
+from llmdemo.training import objectives, snapshot
 from llmdemo.training.batches import Batches, RunData, share_of
 from llmdemo.training.checkpoint import Checkpoint, rng_state, set_rng_state
+from llmdemo.training.halt import Halt, NonFinite
 from llmdemo.training.interrupt import Interrupt, Stopped
-from llmdemo.training.ledger import Batch
+from llmdemo.training.memory_estimate import Batch
 from llmdemo.training.optimizer import Optimizer
 from llmdemo.training.passes import Passes
-from llmdemo.training.progress import Progress, Step
-from llmdemo.training.reduce import of_all_processes, reduce_gradients, sum_over_processes, take_first
+from llmdemo.training.progress import Progress, Step, told_refresh
+from llmdemo.training.reduce import reduce_gradients, sum_over_processes, take_first
 from llmdemo.training.schedule import learning_rate
-from llmdemo.training.subspace import Refresh
 
 MOST_SKIPS = 10
 """Steps in a row without finite gradients after which a run is given up."""
 STEPS_AHEAD = 2
 """Steps that the host of a GPU may be ahead of it: while one is computed, the next is started."""
-
-
-class NonFinite(Exception):
-    """The loss or the gradients stayed infinite or NaN."""
 
 
 class Loop:
@@ -53,11 +49,11 @@ class Loop:
         self.keep: Callable[[bests.Best], None] | None = None
         """Keeps the weights as they are, those of the best evaluation so far; None: nobody will ask for them."""
         self._report: Callable = report
-        self._process = dist.get_rank() if dist.is_initialized() else 0
+        self.process = dist.get_rank() if dist.is_initialized() else 0
         self._processes = dist.get_world_size() if dist.is_initialized() else 1
         self._interrupt = Interrupt()
         place = objectives.Place(
-            model, tokenizer, config, precision, self.device, self._process, self._processes, self._interrupt.check
+            model, tokenizer, config, precision, self.device, self.process, self._processes, self._interrupt.check
         )
         self.objective = objectives.of(config.task)(place, data)
         self._batches = Batches(self.objective.lengths, config.global_batch, config.seed, self.objective.pool)
@@ -66,7 +62,9 @@ class Loop:
         self._told = 0.0
         self._seconds: deque[float] = deque(maxlen=20)
         self._rates: deque[tuple[int, float]] = deque(maxlen=20)
-        self._eval_seconds = 0.0
+        self._eval_seconds, self._began = 0.0, time.monotonic()
+        self.ended = ""
+        """Why the run ended before its last step, where the objective had it end."""
         self.after_step: Callable[[int], None] = lambda step: None
         self.refreshed: list = []
         if self._processes > 1:
@@ -84,8 +82,15 @@ class Loop:
     # ---- the run
 
     def run(self, should_stop: Callable[[], bool], save: Callable[[Checkpoint], None]) -> bool:
-        """Trains to the last step, or until its patience has ended, after `begin`; False if it was asked to stop before.
-        Saves a checkpoint when it stops."""
+        """Trains to the last step, until its patience has ended or there is nothing to learn, after `begin`; False if it
+        was asked to stop before. Saves a checkpoint when it stops. Raises Halt where nothing good would be left."""
+        try:
+            return self._run(should_stop, save)
+        except Halt as halt:
+            self._end_early(halt)
+            return True
+
+    def _run(self, should_stop: Callable[[], bool], save: Callable[[Checkpoint], None]) -> bool:
         torch.manual_seed(self.config.seed) if self.progress.step == 0 else None
         if self.progress.step == 0 and not self._tried(should_stop):
             save(self.checkpoint())
@@ -93,10 +98,11 @@ class Loop:
         self._report("phase", phase="training")
         saved = time.monotonic()
         while self.progress.step < self.config.max_steps and not self.out_of_patience:
-            if self._agree(should_stop()):
+            if self._agree(should_stop()) or not self._ready(should_stop):
                 save(self.checkpoint())
                 return False
             self._step_or_give_up(save)
+            self.objective.after()
             self.after_step(self.progress.step)
             step, every = self.progress.step, self.config.eval_steps
             if step == self.config.max_steps or (every and step % every == 0):
@@ -106,6 +112,27 @@ class Loop:
                 save(self.checkpoint())
                 saved = time.monotonic()
         return True
+
+    def _ready(self, should_stop: Callable[[], bool]) -> bool:
+        """Lets the objective make what the step needs; False if it was asked to stop meanwhile, which loses nothing."""
+        self._began = time.monotonic()
+        if type(self.objective).ready is objectives.Objective.ready:
+            return True
+        try:
+            with self._interrupt.watching(should_stop):
+                self.objective.ready(self.progress.step, self._batches.rows_of, self._report)
+        except Stopped:
+            return False
+        return True
+
+    def _end_early(self, halt: Halt) -> None:
+        """Ends the run with weights that are good: these, or those of the best evaluation. Raises Halt without any."""
+        self._settle()
+        if halt.good:
+            self.evaluate()
+        elif not (self.best and 0 < self.best.step < self.progress.step and self.keep):
+            raise halt
+        self.ended = halt.message
 
     def _tried(self, should_stop: Callable[[], bool]) -> bool:
         """The dry step, and the figures before the first step; False if it was asked to stop meanwhile."""
@@ -160,7 +187,7 @@ class Loop:
         self._report("phase", phase="dry_step")
         state = rng_state()
         started = time.monotonic()
-        self._passes.measure(self._batches.rows_of(self._longest_step()), self._process, self._processes)
+        self._passes.measure(self._batches.rows_of(self._longest_step()), self.process, self._processes)
         self.optimizer.refresh()
         self.optimizer.forget()
         set_rng_state(state)
@@ -173,13 +200,13 @@ class Loop:
         return max(steps, key=lambda step: self.objective.cost(self._batches.rows_of(step)))
 
     def largest_batch(self) -> Batch:
-        """The largest micro-batch of this process, for the memory ledger."""
+        """The largest micro-batch of this process, for the memory estimate."""
         rows = self._batches.rows_of(self._longest_step())
         part = max(share_of(rows, 0, self._processes, self.config.gradient_accumulation_steps), key=len)
         return self.objective.shape(part)
 
     def _step(self) -> None:
-        started, progress, config = time.monotonic(), self.progress, self.config
+        started, progress, config = self._began, self.progress, self.config
         rows = self._batches.rows_of(progress.step)
         rate = learning_rate(config, progress.step)
         self.optimizer.set_lr(rate)
@@ -222,7 +249,7 @@ class Loop:
 
     def _gradients(self, rows) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """Accumulates the gradient of the mean loss of these items; returns that loss [], and the mean figures []."""
-        loss, figures = self._passes(rows, self._process, self._processes)
+        loss, figures = self._passes(rows, self.process, self._processes)
         values = torch.stack(
             [loss.double() if self.device.type != "mps" else loss, *map(loss.new_tensor, figures.values())]
         )
@@ -243,7 +270,7 @@ class Loop:
         self._told = now
         self._rates.append((step.tokens, self._seconds[-1]))
         if step.refreshed:
-            self._report("refresh", step=step.step, layers=[_layer(name, found) for name, found in step.refreshed])
+            self._report("refresh", step=step.step, layers=[told_refresh(*each) for each in step.refreshed])
         if left_out:
             progress.skipped += 1
             progress.skipped_in_a_row += 1
@@ -300,7 +327,7 @@ class Loop:
             rounded = {name: round(value, 6) for name, value in figures.items()}
             self._report("eval", step=progress.step, records=records, **rounded)
         self._compare(self.objective.on_the_way(found))
-        if self._process == 0:
+        if self.process == 0:
             for answer in self.objective.answers():
                 self._report("sample", step=progress.step, **answer)
         self._eval_seconds = time.monotonic() - started
@@ -353,7 +380,7 @@ class Loop:
 
     def let_go(self) -> None:
         """Gives the memory of the weights and of what the optimizer keeps back: the run is over, and on the disk."""
-        release(self.model)
+        devices.release(self.model)
         self.optimizer.__dict__.clear()
 
     # ---- what a checkpoint holds
@@ -361,36 +388,8 @@ class Loop:
     def checkpoint(self) -> Checkpoint:
         """Called on all processes, each of which has a random state of its own."""
         self._settle()
-        tensors, numbers = self.optimizer.named_state()
-        weights = bests.trained(self.model)
-        random = {
-            f"{name}{process or ''}": state
-            for name, own in rng_state().items()
-            for process, state in enumerate(of_all_processes(own, self.device))
-        }
-        groups = {"weights": weights, "optimizer": tensors, "random": random}
-        numbers = {"optimizer": numbers, "progress": vars(self.progress).copy()}
-        return Checkpoint(self.progress.step, groups, numbers)
+        return snapshot.taken(self)
 
-    @torch.no_grad()
     def restore(self, checkpoint: Checkpoint) -> None:
         """Goes on from `checkpoint` as if it had never ended."""
-        parameters = dict(self.model.named_parameters())
-        for name, tensor in checkpoint.groups["weights"].items():
-            parameters[name].copy_(tensor)
-        self.optimizer.load_state(checkpoint.groups["optimizer"], checkpoint.numbers["optimizer"])
-        random = checkpoint.groups["random"]
-        set_rng_state({name: random.get(f"{name}{self._process or ''}", random[name]) for name in rng_state()})
-        self.progress = Progress(**checkpoint.numbers["progress"])
-
-
-def release(model) -> None:
-    """Gives the memory of the model's weights back; it is of no use after that."""
-    for parameter in model.parameters():
-        parameter.data, parameter.grad = parameter.data.new_empty(0), None
-
-
-def _layer(name: str, found: Refresh) -> dict:
-    """What is told of a refreshed subspace."""
-    overlap = None if found.overlap is None else round(found.overlap, 5)
-    return {"name": name, "energy": round(found.energy, 5), "overlap": overlap}
+        snapshot.restore(self, checkpoint)

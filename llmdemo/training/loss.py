@@ -47,6 +47,8 @@ class CausalLoss:
         recomputes = any(getattr(m, "gradient_checkpointing", False) for m in base.modules())
         # Recomputed activations know no cache. On a GPU the launches of a second pass take longer than what it saves.
         self.shares = self.lean and not recomputes and next(model.parameters()).device.type != "cuda"
+        self.temperature = 1.0
+        """Divides the logits, as a draw at that temperature does."""
         self.passes = 1
         """Times that the last batch went through each layer: 2 where its beginning was shared."""
 
@@ -97,7 +99,7 @@ class CausalLoss:
         labels = batch["labels"][:, 1:]
         places = labels != -100
         logits = self._model(**_inputs(batch), use_cache=False).logits[:, :-1]
-        return _entropy(logits[places], labels[places], "none"), places.nonzero()[:, 0]
+        return _entropy(self._tempered(logits[places]), labels[places], "none"), places.nonzero()[:, 0]
 
     def fixed(self, batch: FixedBatch) -> Tensor:
         """As `__call__`, for a batch of fixed shapes on the model's device; waits for no value.
@@ -112,7 +114,7 @@ class CausalLoss:
     def _whole(self, batch: dict[str, Tensor]) -> Tensor:
         self.passes = 1
         logits = self._model(**_inputs(batch), use_cache=False).logits
-        return _entropy(logits[:, :-1].flatten(0, 1), batch["labels"][:, 1:].flatten())
+        return _entropy(self._tempered(logits[:, :-1].flatten(0, 1)), batch["labels"][:, 1:].flatten())
 
     def _lean(self, batch: dict[str, Tensor], least: int = LEAST_SHARED) -> Tensor:
         hidden, labels, _ = self._picked(batch, least)
@@ -140,7 +142,7 @@ class CausalLoss:
         """Cross entropies, summed or one a label, with the logits of a part of them at a time."""
         chunk = max(1, CHUNK_BYTES // (4 * self._head.weight.shape[0]))
         if len(labels) <= chunk:
-            return _entropy(self._head(hidden), labels, reduction)
+            return _entropy(self._tempered(self._head(hidden)), labels, reduction)
         parts = zip(hidden.split(chunk), labels.split(chunk), strict=True)
         # The output embedding draws no random numbers: none are kept for the second time.
         found = [
@@ -157,8 +159,11 @@ class CausalLoss:
             input_ids=ids[:, shared:], attention_mask=batch["attention_mask"], past_key_values=cache, use_cache=True
         ).last_hidden_state
 
+    def _tempered(self, logits: Tensor) -> Tensor:
+        return logits if self.temperature == 1 else logits.float() / self.temperature
+
     def _chunk(self, hidden: Tensor, labels: Tensor, reduction: str) -> Tensor:
-        return _entropy(self._head(hidden), labels, reduction)
+        return _entropy(self._tempered(self._head(hidden)), labels, reduction)
 
 
 def _inputs(batch: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -26,6 +26,8 @@ ALLOWED = 0.005
 ALLOWED_OF_CHANGE = 0.05
 """Share of what the run changed that loss by: a run that changed it by less than ALLOWED must not be rounded away."""
 TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+NEAR = 0.1
+"""Share of what is allowed within which nearest rounding is taken without trying the other: at 1.7B that saves some 20 s."""
 _IN_FILES = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
 
 Judge = Callable[[Path], float | None]
@@ -91,7 +93,7 @@ def narrow(folder: Path, wanted: str, base: str, losses: Losses, judge: Judge) -
         return Written("float32", message=say("note_float32_safe", target=target))
     if not _has_room(folder):
         return Written("float32", run_loss=run_loss, message=say("note_float32_no_room", target=target))
-    found = _best(folder, target, run_loss, judge)
+    found = _best(folder, target, losses, judge)
     within = _distance(found, run_loss) <= losses.allowed
     if wanted == "auto" and not within:
         _drop(folder)
@@ -109,9 +111,9 @@ def _distance(found: Written | None, run_loss: float | None) -> float:
     return abs(found.loss - run_loss)
 
 
-def _best(folder: Path, target: str, run_loss: float | None, judge: Judge) -> Written | None:
+def _best(folder: Path, target: str, losses: Losses, judge: Judge) -> Written | None:
     """The rounding whose files come nearest to the run's loss, its files kept aside; None where nothing can be measured."""
-    best = None
+    best, run_loss = None, losses.last
     if run_loss is None:
         return None
     for rounding in ("nearest", "stochastic") if target == "bfloat16" else ("nearest",):
@@ -123,6 +125,8 @@ def _best(folder: Path, target: str, run_loss: float | None, judge: Judge) -> Wr
         if best:
             shutil.rmtree(_aside(folder, best.rounding))
         best = made
+        if _distance(best, run_loss) <= NEAR * losses.allowed:
+            break
     return best
 
 

@@ -14,7 +14,7 @@ from llmdemo.core.sentences import pack, say, together, unpack
 from llmdemo.data.records import Records, open_records
 from llmdemo.data.split import in_order, split, why_none
 from llmdemo.models import catalog
-from llmdemo.settings.training import TrainConfig, data_task
+from llmdemo.settings.training import TrainConfig, data_tasks
 from llmdemo.training import new_model, objectives
 from llmdemo.training.batches import RunData, load_rows, save_rows
 from llmdemo.training.checks import check_task
@@ -46,8 +46,8 @@ def prepare_data(run_dir: Path, home: store.Home, config: TrainConfig, tokenizer
 
 
 def _encode(home: store.Home, config: TrainConfig, tokenizer) -> RunData:
-    records = open_records(home, config.dataset_id)
-    if records.task != data_task(config.task):
+    records = open_records(home, config.dataset_id, despite=("undesired",) if config.task == "kto" else ())
+    if records.task not in data_tasks(config.task):
         raise UserError("err_task_of_data", task=repr(records.task), asked=repr(config.task))
     train, held_out = split(records, config.seed, config.eval_share, config.fold, config.folds, config.split_version)
     if config.split_version > 1:

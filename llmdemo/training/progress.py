@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 
 import torch
 
+from llmdemo.training.subspace import Refresh
+
 
 @dataclass
 class Progress:
@@ -42,3 +44,9 @@ class Step:
     """[3 + names] the loss, the norm, 1 if it was left out, the figures."""
     arrived: "torch.cuda.Event | None" = None
     """When the values are on the host; None: they are."""
+
+
+def told_refresh(name: str, found: Refresh) -> dict:
+    """What is told of a refreshed subspace."""
+    overlap = None if found.overlap is None else round(found.overlap, 5)
+    return {"name": name, "energy": round(found.energy, 5), "overlap": overlap}

@@ -10,9 +10,9 @@ from llmdemo.core import store
 from llmdemo.core.sentences import say
 from llmdemo.models.catalog import ModelEntry
 from llmdemo.models.check import check_folder
-from llmdemo.models.closing import keep_closing
+from llmdemo.models.classifier_eos import keep_eos
 from llmdemo.models.files import read_object
-from llmdemo.settings.training import TrainConfig
+from llmdemo.settings.training import HEADED, TrainConfig
 from llmdemo.training.factors import multiplied
 from llmdemo.training.narrow import Judge, Losses, Written, dtype_of, narrow
 from llmdemo.training.objectives.base import end_ids
@@ -118,7 +118,7 @@ def _save(model, tokenizer, base: Path, folder: Path) -> None:
     if writes:
         store.write_json(folder / GENERATION, {**usage, "eos_token_id": ends})
     tokenizer.save_pretrained(folder)
-    keep_closing(folder, tokenizer)
+    keep_eos(folder, tokenizer)
 
 
 def card(entry: ModelEntry, config: TrainConfig, about: dict) -> str:
@@ -128,7 +128,7 @@ def card(entry: ModelEntry, config: TrainConfig, about: dict) -> str:
     results = "\n".join(f"| {key} | {_cell(value)} |" for key, value in about.items())
     return f"""---
 library_name: transformers
-pipeline_tag: {"text-classification" if config.task == "classify" else "text-generation"}
+pipeline_tag: {"text-classification" if config.task in HEADED else "text-generation"}
 tags: [{config.method}, {config.task}, llmdemo]
 ---
 # {_cell(config.name or entry.title)}

@@ -1,6 +1,7 @@
 """Settings that somebody changed and that do nothing in a run: each is a sentence, with the reason. Imports no torch."""
 
 from llmdemo.core.sentences import say
+from llmdemo.settings.rewards import WITH_TEXT
 from llmdemo.settings.schema import fields_of
 from llmdemo.settings.training import TrainConfig, defaults_of, reasons_without_effect
 
@@ -15,9 +16,27 @@ def unused(config: TrainConfig, device: str) -> list[str]:
         reasons["eps"] = say("why_adafactor_clip")
     if config.task == "preference" and config.preference_loss != "simpo":
         reasons["simpo_gamma"] = say("why_simpo", loss=config.preference_loss)
+    if config.task == "grpo":
+        reasons |= _of_rewards(config)
     usual, given = defaults_of(config.task, config.method), config.resolved()
     changed = [name for name in fields_of(TrainConfig) if getattr(given, name) != getattr(usual, name)]
     return [say("note_no_effect", name=name, why=reasons[name]) for name in changed if name in reasons]
+
+
+def _of_rewards(config: TrainConfig) -> dict[str, str]:
+    kinds = (config.reward, config.second_reward)
+    reasons: dict[str, str] = {}
+    if config.policy_loss == "rejection":
+        reasons = dict.fromkeys(("kl_weight", "clip_low", "clip_high"), say("why_rejection"))
+    if not set(kinds) & set(WITH_TEXT):
+        reasons["reward_text"] = say("why_reward_text", kinds=[kind for kind in kinds if kind != "none"])
+    if "length" not in kinds:
+        reasons["reward_tokens"] = say("why_reward_tokens")
+    if "model" not in kinds:
+        reasons["reward_model_id"] = say("why_reward_model")
+    if config.second_reward == "none":
+        reasons["second_share"] = say("why_second_share")
+    return reasons
 
 
 def clamped(spaces: list, rank: int) -> list[str]:

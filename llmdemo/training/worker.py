@@ -75,7 +75,7 @@ def _report_failure(report, said: dict) -> int:
 def explain(error: Exception, ledger: dict | None = None, config: dict | None = None) -> dict:
     """reason, message and hint for what ended a run: what it needed, what there was, what to change.
 
-    `ledger`: the run's last memory ledger; `config`: its settings.
+    `ledger`: the run's last memory estimate; `config`: its settings.
     """
     text = first_line(error, 300)
     if isinstance(error, UserError):
@@ -89,6 +89,8 @@ def explain(error: Exception, ledger: dict | None = None, config: dict | None = 
             "message": say("end_disk_full", line=text),
             "hint": say("hint_space_and", resume=RESUME),
         }
+    if type(error).__name__ == "Halt":
+        return {"reason": "nothing_learned", "message": error.args[0], "hint": getattr(error, "hint", "")}
     if type(error).__name__ == "NonFinite":
         hint = say("hint_non_finite")
         return {"reason": "non_finite", "message": error.args[0] if error.args else text, "hint": hint}

@@ -24,9 +24,11 @@ from llmdemo.ui import (
     authentication,
     bridge,
     circle_api,
+    elsewhere_api,
     evaluate_api,
     experiments_api,
     generate_api,
+    interpret_api,
     maps_api,
     models_api,
     selection_api,
@@ -48,11 +50,13 @@ def add_endpoints(services: Services) -> None:
     _run_endpoints(services)
     _kept_run_endpoints(services)
     _add(*experiments_api.endpoints(services))
+    _add(*elsewhere_api.endpoints(services))
     _add(*evaluate_api.endpoints(services))
     _add(*generate_api.endpoints(services))
     _add(*maps_api.endpoints(services))
     _add(*selection_api.endpoints(services))
     _add(*serving_api.endpoints(services))
+    _add(*interpret_api.owners_endpoints(services))
     _add(*circle_api.endpoints(services))
     _vote_endpoints(services)
     _compare_endpoint(services)
@@ -156,6 +160,7 @@ def _run_endpoints(services: Services) -> None:
     def list_runs() -> list[dict]:
         """All runs, the newest first, each with its run_id first and the keys of /run_status."""
         services.require_owner()
+        services.elsewhere.collect()
         return runs.list()
 
     @for_owners
@@ -242,7 +247,8 @@ def _compare_endpoint(services: Services) -> None:
         with when_gone(lambda: arena.stop(run_id)):
             yield from arena.compare(model_id, prompt, settings, run_id=run_id, limits=services.limits())
 
-    _add(compare, concurrency_id="arena", concurrency_limit=services.settings.max_decodings)
+    arena = {"concurrency_id": "arena", "concurrency_limit": services.settings.max_decodings}
+    _add(compare, *interpret_api.endpoints(services), **arena)
 
 
 def _vote_endpoints(services: Services) -> None:

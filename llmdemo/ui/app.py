@@ -20,6 +20,7 @@ from llmdemo.ui import (
     data_panel,
     evaluate_panel,
     gradio_internals,
+    lessons_panel,
     rights,
     server,
     shell,
@@ -49,6 +50,7 @@ def build(services: Services) -> gr.Blocks:
             if not services.guests_only:
                 with gr.Tab(words.t("tab_evaluate"), id="evaluate"):
                     evaluate_panel.build(services)
+            _learn(services)
         _space_sign_in(services)
     if services.access.has_guests and services.access.has_owners:
         _guest_page(services, page)
@@ -68,6 +70,7 @@ def _guest_page(services: Services, page: gr.Blocks) -> None:
         shell.header(services)
         with gr.Tabs(elem_id="panels"), gr.Tab(words.t("tab_arena"), id="arena"):
             _arena(services, guests=True)
+            _learn(services)
         _space_sign_in(services)
 
 
@@ -85,6 +88,11 @@ def _owner_panels(services: Services, tabs: gr.Tabs) -> None:
         train = train_panel.build(services)
     data_panel.open_train(data, tabs)
     train_panel.open_arena(train, tabs)
+
+
+def _learn(services: Services) -> None:
+    with gr.Tab(words.t("tab_learn"), id="learn"):
+        lessons_panel.build(services)
 
 
 def _arena(services: Services, guests: bool = False) -> None:

@@ -12,7 +12,7 @@ from llmdemo.core.errors import UserError
 from llmdemo.core.sentences import pack, say
 from llmdemo.models.library import import_library
 from llmdemo.settings.decoding import described
-from llmdemo.ui import authentication, bridge
+from llmdemo.ui import authentication, bridge, interpret_api
 from llmdemo.ui.fair_queue import BATCHES, MOST_BATCHES, when_gone
 from llmdemo.ui.rights import for_guests, for_owners
 from llmdemo.ui.samples import starter_tokenizer
@@ -54,7 +54,7 @@ def build(services: Services, guests: bool = False) -> None:
     known = {"settings": described(allowed), "picks": not guests}
     panel = bridge.island(
         "arena",
-        [models, warm, stop, python, *_picking(services)],
+        [models, warm, stop, python, *interpret_api.for_the_card(services), *_picking(services)],
         value=pack({"known": known}),
         events=["compare", "compare_many"],
         elem_id="arena",

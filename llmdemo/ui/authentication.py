@@ -19,6 +19,7 @@ from starlette.routing import Route
 from llmdemo.access.people import GUEST, OWNER, Access, Visitor
 from llmdemo.access.rate_limits import Rates
 from llmdemo.access.session_cookies import GUEST_SECONDS, SESSION_SECONDS, SessionCookies
+from llmdemo.core.sentences import wanted_language
 from llmdemo.ui.sign_in_page import sign_in_page
 
 VOTE_PAGE = "vote"
@@ -206,7 +207,7 @@ async def _form(request: Request) -> dict[str, str]:
 
 
 def _page(request: Request, status: int = 200, wait: float = 0) -> HTMLResponse:
-    chinese = request.headers.get("accept-language", "").lower().startswith("zh")
+    chinese = wanted_language(request.headers.get("accept-language", "")) == "zh-TW"
     headers = {"cache-control": "no-store", **({"retry-after": str(int(wait) + 1)} if wait else {})}
     return HTMLResponse(sign_in_page(status, chinese), status, headers)
 

@@ -8,11 +8,13 @@ from typing import Any
 import gradio as gr
 
 from llmdemo import data
+from llmdemo.core.sentences import pack
 from llmdemo.data.columns import TASK_ROLES
 from llmdemo.data.hub import PRESETS, add_from_hub
 from llmdemo.ui import bridge, downloads
 from llmdemo.ui.background import with_progress
 from llmdemo.ui.data_pages import DataPages
+from llmdemo.ui.data_tools_pages import DataToolsPages
 from llmdemo.ui.generate_pages import GeneratePages
 from llmdemo.ui.rights import for_owners
 from llmdemo.ui.samples import SAMPLE_NAME, add_sample, starter_tokenizer
@@ -57,6 +59,8 @@ def build(services: Services) -> DataPanel:
                     "data-report", pages.functions(), events=["select", "submit"], elem_id="data-report"
                 ),
             )
+            with gr.Accordion(t("tools_title"), open=False, elem_classes="fold", elem_id="data-tools"):
+                bridge.island("data-tools", DataToolsPages(services).functions())
         with gr.Column(elem_classes="stack data-aside"):
             with gr.Column(elem_classes="boxed add-data"):
                 bridge.island("heading", value="data_add")
@@ -123,7 +127,7 @@ def _hub_form(services: Services) -> _Hub:
 def _about(key: str) -> list[str]:
     """What a person should know before fetching a preset, line by line."""
     preset = next(each for each in PRESETS if each.key == key)
-    return [f"{preset.hub_id} · {preset.megabytes:,} MB · {preset.licence}", preset.note, preset.citation]
+    return pack([f"{preset.hub_id} · {preset.megabytes:,} MB · {preset.licence}", preset.note, preset.citation])
 
 
 _HUB_KEYS = ("preset", "name", "config", "split", "limit")

@@ -79,19 +79,24 @@ def _decoding(services: Services) -> Callable:
         settings: dict | None = None,
         limit: int = 0,
         pass_at: list | None = None,
+        search: dict | None = None,
     ) -> dict:
         """Compares decoding strategies on held-out records, or on prompts, in the background; returns evaluation_id.
 
         dataset_id: whose held-out part is asked; or prompts: texts, or objects {prompt, answer}. model_ids: one or two, by
         default the starter. lanes and settings: as in /compare, where a lane of best_of_n, self_consistency or mbr draws
         num_return_sequences answers; by default greedy, sample, beam and best_of_n with 96 new tokens. checker: what makes
-        an answer right, one of normalised (the default, as in /evaluate), exact, number, contains, regex, json_schema, or
-        an object {kind, pattern, text, schema}. limit: most records, by default 104. pass_at: the k of pass@k.
+        an answer right, one of normalised (the default, as in /evaluate), exact, number, contains, regex, json,
+        json_schema, expression, or an object {kind, pattern, text, schema}. limit: most records, by default 104. pass_at: the k of pass@k.
+        search: {strategy, values: {setting: [values]}}, such as {"strategy": "top_p", "values": {"temperature": [0.5, 1],
+        "top_p": [0.8, 0.95]}}: every combination is a lane too, half of the records chooses the best, the other half tells
+        what it is worth (search.told in the result).
         /evaluation_status gives the result: table {model, lane, score, low, high (95 %), difference to the first lane,
         forwards, tokens, seconds, pass_at, dominated}; /evaluation_records the answers.
         """
         services.require_owner()
         decoding = {"lanes": lanes, "checker": checker, "prompts": prompts, "settings": settings, "pass_at": pass_at}
+        decoding["search"] = search
         config = {"dataset_id": dataset_id, "model_ids": model_ids or ["starter"], "limit": limit, "decoding": decoding}
         return {"evaluation_id": services.evaluations.start(config)}
 

@@ -17,6 +17,7 @@ from gradio.queueing import Event, Queue
 
 from llmdemo.access.fair_turns import MOST_OF_ADDRESS, fair_order
 from llmdemo.access.sessions import Sessions
+from llmdemo.core.sentences import in_language, say, wanted_language
 from llmdemo.settings import Settings
 from llmdemo.ui import authentication
 
@@ -95,7 +96,8 @@ class FairQueue(Queue):
         refusal = self._refusal(body, request)
         if refusal:
             self._remember(self._refused, _run_id(body), refusal)
-            return False, refusal, "queue_full"
+            accepted = getattr(request, "headers", {}).get("accept-language", "")
+            return False, in_language(refusal, wanted_language(accepted)), "queue_full"
         asleep = time.monotonic() >= self._awake_until
         self._awake_until = time.monotonic() + _AWAKE_SECONDS
         taken = await super().push(body, request, username)
@@ -260,15 +262,13 @@ class FairQueue(Queue):
         else:
             counted, room = len(waiting), share
         if counted >= room:
-            return f"{len(waiting)} requests wait already (LLMDEMO_MAX_WAITING is {most}). Try again in a minute."
+            return say("http_queue_full", n=len(waiting), most=most)
         if not guests:
             return ""
         if sum(who(event) == mine for event in waiting) >= max(1, most // _SHARE_OF_ONE):
-            return (
-                f"{most // _SHARE_OF_ONE} of your requests wait already (a tenth of LLMDEMO_MAX_WAITING). Wait for one."
-            )
+            return say("http_queue_yours", n=most // _SHARE_OF_ONE)
         if sum(_address(event) == address for event in waiting) >= max(1, most // 2):
-            return "Half of the queue are requests from your address (LLMDEMO_MAX_WAITING). Try again in a minute."
+            return say("http_queue_address")
         return ""
 
     def _forget_ended(self) -> None:

@@ -21,8 +21,8 @@ from llmdemo.ui.services import ASSETS
 MAIN, STYLES = "main.js", "main.css"
 _TYPES = {".js": "text/javascript", ".css": "text/css", ".json": "application/json"}
 _FOLDERS = ("arena", "data", "evaluate", "experiments", "learn", "lib", "serving", "train", "votes", "words")
-_SHEETS = ("lib/style", "data/data", "train/train", "serving/serving", "experiments/experiments", "learn/learn",
-           "arena/arena", "votes/votes", "evaluate/evaluate")  # fmt: skip
+_SHEETS = ("lib/style", "data/data", "data/tools", "train/train", "serving/serving", "experiments/experiments",
+           "learn/learn", "arena/arena", "votes/votes", "evaluate/evaluate")  # fmt: skip
 _IMPORT = re.compile(r'\b(?:from|import) "(\.[^"]+)"')
 _FOREVER = "public, max-age=31536000, immutable"
 

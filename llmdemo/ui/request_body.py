@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from llmdemo.access.json_body import Refused
+from llmdemo.core.sentences import say
 
 Message = dict[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -39,12 +40,12 @@ async def read(receive: Receive, most: int, variable: str, seconds: float = BODY
                 if not message.get("more_body"):
                     return b"".join(pieces)
     except TimeoutError:
-        raise Refused(408, f"The request did not come whole within {seconds:.0f} seconds. Send it again.") from None
+        raise Refused(408, say("http_slow", seconds=round(seconds))) from None
 
 
 def too_large(most: int, variable: str) -> Refused:
     """What a caller is told whose body has more than `most` bytes."""
-    return Refused(413, f"The request is too large: at most {most:,} bytes are taken ({variable}).")
+    return Refused(413, say("http_too_large", most=most, variable=variable))
 
 
 def replayed(body: bytes, receive: Receive) -> Receive:
@@ -81,7 +82,7 @@ def streamed(receive: Receive, most: int, variable: str, idle: float = IDLE_SECO
             async with asyncio.timeout(idle):
                 message = await receive()
         except TimeoutError:
-            raise Refused(408, f"Nothing of the file came for {idle:.0f} seconds. Upload it again.") from None
+            raise Refused(408, say("http_upload_stalled", seconds=round(idle))) from None
         seen += len(message.get("body", b""))
         whole = not message.get("more_body")
         if seen > most:

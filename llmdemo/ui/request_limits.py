@@ -7,6 +7,7 @@ visitor's cookies. What Gradio's routes raise on a request that makes no sense i
 
 import functools
 import json
+import math
 import os
 import re
 from pathlib import Path
@@ -24,12 +25,12 @@ from llmdemo.access.rate_limits import Rates
 from llmdemo.access.sessions import Sessions
 from llmdemo.access.uploads import Uploads
 from llmdemo.core.errors import DiskFull, is_disk_full
+from llmdemo.core.sentences import in_language, say, together, wanted_language
 from llmdemo.serving.errors import ApiError
 from llmdemo.serving.routes import refusal
 from llmdemo.settings import Settings
-from llmdemo.ui import request_body
+from llmdemo.ui import bounded_log, request_body
 from llmdemo.ui.authentication import VISITOR
-from llmdemo.ui.bounded_log import say
 from llmdemo.ui.event_streams import PREFIX
 
 _POLICY = "; ".join(
@@ -69,7 +70,7 @@ _CLOSED = re.compile(
 _FILES = re.compile(r"^(?:/page-[0-9a-f]+/|/assets/|/static/|/svelte/|/theme\.css|/favicon|/robots|/manifest)")
 _STREAM = re.compile(r"/gradio_api/(?:heartbeat/([^/]+)|call/(?:v2/)?[^/]+/([^/]+))$")
 _OWN_STREAM = re.compile(f"{PREFIX}([^/]+)$")
-_NOT_YOURS = "This session is not yours, or is over. Load the page again."
+_NOT_YOURS = together(say("err_not_your_session"), say("err_not_your_session_hint"))
 _MISUNDERSTOOD = (
     *(KeyError, IndexError, TypeError, ValueError, AttributeError, AssertionError, RecursionError),
     FnIndexInferError,
@@ -127,22 +128,22 @@ class RequestLimits:
         except HTTPException as error:
             if not begun:
                 raise
-            say("stream", f"ended {path[:200]!r}: {str(error)[:200]!r}")
+            bounded_log.say("stream", f"ended {path[:200]!r}: {str(error)[:200]!r}")
             await send({"type": "http.response.body", "body": b""})
         except Refused as error:
             if begun:
                 raise
-            await _answer(scope, send_with_headers, error.status, str(error))
+            await _answer(scope, send_with_headers, error.status, error.sentence)
         except OSError as error:
             if begun or not is_disk_full(error):
                 raise
-            say("disk", f"507 {path[:200]!r}: {error.strerror}")
-            await _answer(scope, send_with_headers, 507, str(DiskFull()))
+            bounded_log.say("disk", f"507 {path[:200]!r}: {error.strerror}")
+            await _answer(scope, send_with_headers, 507, together(DiskFull().message, DiskFull().hint))
         except _MISUNDERSTOOD as error:
             if begun or scope["method"] in _SAFE:
                 raise
-            say("nonsense", f"400 {path[:200]!r}: {type(error).__name__}: {str(error)[:200]!r}")
-            await _answer(scope, send_with_headers, 400, f"This request makes no sense here ({type(error).__name__}).")
+            bounded_log.say("nonsense", f"400 {path[:200]!r}: {type(error).__name__}: {str(error)[:200]!r}")
+            await _answer(scope, send_with_headers, 400, say("http_nonsense", kind=type(error).__name__))
 
     async def _pass_on(self, scope, receive, send) -> None:
         """Calls the app, with a body that has been read and judged: uploads while they come, all else before."""
@@ -162,7 +163,7 @@ class RequestLimits:
         if body and not _is_form(scope):
             kind = dict(scope["headers"]).get(b"content-type", b"").decode("latin-1")
             if kind.partition(";")[0].strip().lower() != "application/json":
-                raise Refused(415, f"The request's content type is {kind[:80]!r}. Send JSON, as application/json.")
+                raise Refused(415, say("http_content_type", kind=repr(kind[:80])))
             body = await self._judged(body, who, is_guest=visitor is not None and not visitor.is_owner)
             scope = request_body.with_json(scope, body)
         await self._app(scope, request_body.replayed(body, receive), send)
@@ -178,7 +179,7 @@ class RequestLimits:
             return await self._app(scope, receive, send)
         if kind != "stream" and self._sessions.whose(name) != who:
             if kind == "event":
-                raise Refused(404, "There is no such event of yours. Call the endpoint again.")
+                raise Refused(404, say("http_no_event"))
             return await _session_not_found(send)
         with self._sessions.reading(name):
             await self._app(scope, receive, send)
@@ -199,16 +200,16 @@ class RequestLimits:
         """(HTTP status, why) of a request that goes no further."""
         path = unquote(scope["path"])
         if _FETCHES.search(path):
-            return 403, "This app fetches nothing from other hosts for its visitors."
+            return 403, say("http_fetches_nothing")
         if _CLOSED.search(path):
-            return 403, "This is a part of Gradio that this app does not use, and closed."
+            return 403, say("http_closed")
         if scope["method"] in _SAFE:
             if _is_served(scope):
                 return None
             return self._reading_refusal(scope.get(VISITOR), path)
         headers = dict(scope["headers"])
         if not self._from_here(headers):
-            return 403, "This request comes from another site. Open the app itself and try again."
+            return 403, say("http_other_site")
         return self._guests_refusal(scope, path) or self._size_refusal(scope, headers)
 
     def _from_here(self, headers: dict[bytes, bytes]) -> bool:
@@ -230,7 +231,7 @@ class RequestLimits:
         if visitor is None or visitor.is_owner:
             return None
         if path.rstrip("/").endswith("/upload"):
-            return 403, "Visitors cannot upload: only the owners of this app can."
+            return 403, say("http_guests_upload")
         if _is_served(scope):
             return None  # each key has a limit of its own, and so have wrong keys
         if _is_form({**scope, "path": path}):
@@ -244,7 +245,7 @@ class RequestLimits:
             return None
         if _FILES.search(path):
             seconds = self._file_rates.wait(visitor.address)
-            return (429, f"Too many files for your address. Wait {seconds:.0f} seconds.") if seconds else None
+            return (429, say("http_many_files", seconds=math.ceil(seconds))) if seconds else None
         refusal = self._too_often(visitor, self._get_rates, self._address_get_rates)
         return refusal or (self._too_costly(visitor) if _COSTLY.search(path) else None)
 
@@ -252,19 +253,19 @@ class RequestLimits:
         """Of large bodies, and of answers that take long to make. A script's first question brings no cookie yet, so
         that a class's first ones would be one guest's: they count for the address alone."""
         if visitor.key and (seconds := self._costly_rates.wait(visitor.key)):
-            return 429, f"Too many large requests in a minute. Wait {seconds:.0f} seconds."
+            return 429, say("http_many_large", seconds=math.ceil(seconds))
         if seconds := self._address_costly_rates.wait(visitor.address):
-            return 429, f"Too many large requests from your address in a minute. Wait {seconds:.0f} seconds."
+            return 429, say("http_many_large_address", seconds=math.ceil(seconds))
         return None
 
     def _too_often(self, visitor, rates: Rates, address_rates: Rates) -> tuple[int, str] | None:
         """Guests without a cookie are one guest, by their address."""
-        most = f"LLMDEMO_MAX_REQUESTS_PER_MINUTE is {self._settings.max_requests_per_minute}"
+        most = self._settings.max_requests_per_minute
         if seconds := rates.wait(visitor.identity):
-            return 429, f"Too many requests ({most}). Wait {seconds:.0f} seconds."
+            return 429, say("http_many", most=most, seconds=math.ceil(seconds))
         if seconds := address_rates.wait(visitor.address):
-            times = f"{most}; an address has {_SHARE_OF_ADDRESS} times that"
-            return 429, f"Too many requests from your address ({times}). Wait {seconds:.0f} seconds."
+            times = _SHARE_OF_ADDRESS
+            return 429, say("http_many_address", most=most, times=times, seconds=math.ceil(seconds))
         return None
 
     def _size_refusal(self, scope, headers) -> tuple[int, str] | None:
@@ -272,7 +273,7 @@ class RequestLimits:
         most, name = self._most_bytes(scope)
         if length.isdigit() and int(length) > most:
             refused = request_body.too_large(most, name)
-            return refused.status, str(refused)
+            return refused.status, refused.sentence
         return None
 
     def _most_bytes(self, scope) -> tuple[int, str]:
@@ -282,7 +283,7 @@ class RequestLimits:
         if _is_served(scope):
             return self._settings.guest_request_bytes, "LLMDEMO_GUEST_REQUEST_BYTES"
         if _is_form(scope):
-            return _MOST_FORM, "what a name and a password need"
+            return _MOST_FORM, say("http_form_bytes")
         visitor = scope.get(VISITOR)
         is_guest = visitor is not None and not visitor.is_owner
         limits = self._settings.for_guests() if is_guest else self._settings
@@ -340,6 +341,8 @@ async def _answer(scope, send, status: int, sentence: str) -> None:
         body, headers = bytes(answer.body), answer.raw_headers
         await send({"type": "http.response.start", "status": status, "headers": headers})
         return await send({"type": "http.response.body", "body": body})
+    accepted = dict(scope["headers"]).get(b"accept-language", b"").decode("latin-1")
+    sentence = in_language(sentence, wanted_language(accepted))
     is_json = "/gradio_api/" in scope["path"]
     body = json.dumps({"detail": sentence}, ensure_ascii=False).encode() if is_json else sentence.encode()
     kind = b"application/json" if is_json else b"text/plain; charset=utf-8"

@@ -14,8 +14,10 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from llmdemo.access.hosts import KnownHosts, host_name, origin_host
+from llmdemo.core.sentences import in_language, say, wanted_language
 from llmdemo.settings import Settings
-from llmdemo.ui.bounded_log import BoundedLog, say
+from llmdemo.ui import bounded_log
+from llmdemo.ui.bounded_log import BoundedLog
 from llmdemo.ui.request_body import Message, Receive, Send
 
 HEAD_SECONDS = 20.0
@@ -66,11 +68,11 @@ class Gate:
             self._hosts.add(shared)
         host = self._asked_host(scope)
         if not self._hosts.has(host):
-            return await _refuse(send, 400, _unknown(host))
+            return await _refuse(scope, send, 400, _unknown(host))
         origin = header(scope, b"origin")
         own = self._is_own_origin(scope, origin, bool(shared)) if origin else True
         if scope["method"] == "OPTIONS" and not own:
-            return await _refuse(send, 403, "Other sites may not use this app. Open the app itself.")
+            return await _refuse(scope, send, 403, say("http_other_site"))
         scope = self._believed(scope, bool(shared))
         await self._app(scope, receive, in_time(send if own else without_cors(send)))
 
@@ -115,11 +117,8 @@ def _local(scope: dict) -> bytes:
 def _unknown(host: str) -> str:
     name = host_name(host)
     if not name:
-        return f"The Host header is {host[:100]!r}. It must be a name or an address, and perhaps a port."
-    return (
-        f"This app does not know itself by the name {name[:100]!r}. Open it by its address, or start it with "
-        f"LLMDEMO_HOSTS={name[:100]} if that is its name."
-    )
+        return say("http_no_host", host=repr(host[:100]))
+    return say("http_unknown_host", name=name[:100])
 
 
 def header(scope: dict, name: bytes) -> str:
@@ -127,8 +126,8 @@ def header(scope: dict, name: bytes) -> str:
     return next((value.decode("latin-1") for key, value in scope["headers"] if key.lower() == name), "")
 
 
-async def _refuse(send: Send, status: int, sentence: str) -> None:
-    body = sentence.encode()
+async def _refuse(scope: dict, send: Send, status: int, sentence: str) -> None:
+    body = in_language(sentence, wanted_language(header(scope, b"accept-language"))).encode()
     headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(body)).encode())]
     headers.append((b"x-content-type-options", b"nosniff"))
     await send({"type": "http.response.start", "status": status, "headers": headers})
@@ -172,7 +171,7 @@ def limited_protocol(most: int, most_of_address: int, head_seconds: float = HEAD
                 mine = open_of[address] >= most_of_address
                 name = "LLMDEMO_CONNECTIONS_OF_ADDRESS" if mine else "LLMDEMO_MAX_CONNECTIONS"
                 text = f"Too many connections{' from your address' if mine else ''} ({name}). Try again in a while."
-                say("connections", f"refused a connection of {address}: {name}")
+                bounded_log.say("connections", f"refused a connection of {address}: {name}")
                 transport.write(_FULL % (len(text), text.encode()))
                 return transport.close()
             self._counted = address

@@ -7,8 +7,9 @@ from llmdemo.core.errors import UserError
 from llmdemo.data import get_dataset
 from llmdemo.models import catalog
 from llmdemo.settings.schema import describe
-from llmdemo.settings.training import METHODS, TASKS, TrainConfig
+from llmdemo.settings.training import METHODS, TASKS, TrainConfig, data_tasks
 from llmdemo.ui import authentication, samples
+from llmdemo.ui.interpret_api import run_changes
 from llmdemo.ui.rights import for_owners
 from llmdemo.ui.services import Services
 
@@ -27,6 +28,7 @@ class TrainPages:
 
     def __init__(self, services: Services):
         self._services = services
+        self._changes = run_changes(services)
 
     # ---- the form
 
@@ -37,10 +39,11 @@ class TrainPages:
         return {
             "data_sets": [{key: getattr(each, key) for key in ("dataset_id", "name", "kept", "task")} for each in sets],
             "models": [
-                {"id": model.id, "title": model.title, "ready": model.ready, "writes": model.writes}
+                {"id": model.id, "title": model.title, "ready": model.ready, "writes": model.writes, "task": model.task}
                 for model in catalog.list_models(self._services.home)
             ],
             "methods": list(METHODS),
+            "tasks": {own: [task for task in TASKS if own in data_tasks(task) and task != "pretrain"] for own in TASKS},
             "settings": {key: each for key, each in describe(TrainConfig).items() if each["form"]},
             "defaults": {task: {method: prepare.defaults(method, task) for method in METHODS} for task in TASKS},
         }
@@ -80,6 +83,7 @@ class TrainPages:
 
         `seen` is what the page has of its figures; they come along only when there are others.
         """
+        self._services.elsewhere.collect()
         runs = self._services.runs.list()
         chosen = _choose(runs, request.get("run_id"))
         brief = [{key: run.get(key) for key in _BRIEF} for run in runs]
@@ -102,6 +106,7 @@ class TrainPages:
             "title": self._title(config) | {"tracker": self._tracker(run_id, config)},
             "series": runs.series(run_id, _PLOT_POINTS),
             "samples": runs.samples(run_id),
+            "rounds": runs.rounds(run_id),
             "refreshes": runs.refreshes(run_id),
         }
 
@@ -190,6 +195,12 @@ class TrainPages:
             brief = {key: status[key] for key in ("run_id", "name", "state")}
             found.append({**brief, "series": runs.series(run_id, _COMPARED_POINTS)})
         return {"runs": found, "settings": runs.differences(chosen)}
+
+    @for_owners
+    def changes(self, request: dict) -> dict:
+        """A part of how far training moved each matrix of the run, see RunChanges.part."""
+        self._services.require_owner()
+        return self._changes(_id(request), request.get("start", 0))
 
     @for_owners
     def open_bundle(self, request: dict) -> dict:

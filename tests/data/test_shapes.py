@@ -86,11 +86,13 @@ def test_a_mark_that_is_no_mark_and_a_part_that_is_not_learned_cost_the_row(adde
 
 @pytest.mark.parametrize("label", ["label", "kto_tag"])
 @pytest.mark.parametrize("values", [(False, True), ("False", "True")])
-def test_undesired_answers_are_left_out_and_named(added, label, values):
+def test_undesired_answers_are_left_out_and_named(added, home, label, values):
     rows = [{"prompt": f"{ASK} {n}", "completion": f"{SAY} {n}", label: values[n % 2]} for n in range(6)]
     info, records = added(rows)
     assert info.task == "chat" and info.counts == {"undesired": 3}
-    assert [record["row"] for record in records] == [2, 4, 6]
+    assert [record["row"] for record in open_records(home, info.dataset_id)] == [2, 4, 6]
+    both = open_records(home, info.dataset_id, despite=("undesired",))
+    assert both.flagged("undesired").tolist() == [n % 2 == 0 for n in range(6)] and len(records) == 6
     rows = [{"conversations": chat(f"{ASK} {n}"), "kto_tag": bool(n % 2)} for n in range(4)]
     assert added(rows)[0].counts == {"undesired": 2}
 

@@ -311,3 +311,56 @@ def test_an_id_that_the_model_does_not_have_is_refused(tiny_llama, run):
 def test_a_text_cannot_be_banned_without_a_tokenizer(tiny_llama, values):
     with pytest.raises(UserError, match="knows no tokenizer"):
         decode_lanes(tiny_llama(), PROMPT, DecodeSettings.from_dict(values))
+
+
+def dry_by_hand(history, breakers, vocabulary, multiplier, base, allowed):
+    """What DRY takes off each token's score after `history`: its author's loop (text-generation-webui 5677)."""
+    off, last = [0.0] * vocabulary, history[-1]
+    if last in breakers:
+        return off
+    lengths = {}
+    for i, token in enumerate(history[:-1]):
+        following = history[i + 1]
+        if token != last or following in breakers:
+            continue
+        length = 1
+        while length < 50:
+            j, previous = i - length, history[-(length + 1)] if length < len(history) else None
+            if j < 0 or history[j] != previous or previous in breakers:
+                break
+            length += 1
+        lengths[following] = max(length, lengths.get(following, 0))
+    for token, length in lengths.items():
+        if length >= allowed:
+            off[token] = multiplier * base ** (length - allowed)
+    return off
+
+
+def dry_equals(cases):
+    for history, breakers, allowed in cases:
+        lane = LaneSettings("x", "greedy", dry_multiplier=0.8, dry_base=1.75, dry_allowed_length=allowed)
+        resolved = Resolved(breakers=tuple(breakers))
+        scores = torch.zeros(1, 7)
+        changed = Penalties(lane, history, 1, 5, [], resolved, scores.device).apply(scores, torch.tensor([0]))
+        assert changed[0].tolist() == pytest.approx(
+            [-x for x in dry_by_hand(history, breakers, 7, 0.8, 1.75, allowed)], rel=1e-6
+        )
+
+
+def dry_cases():
+    generator = torch.Generator().manual_seed(3)
+    for case in range(200):
+        history = torch.randint(0, 3 if case % 2 else 6, (1 + case % 40,), generator=generator).tolist()
+        yield history, [[], [1], [0, 2]][case % 3], 1 + case % 4
+    yield [4, 5] * 60, [], 2  # longer than DRY counts
+
+
+def test_dry_is_its_authors_loop():
+    dry_equals(dry_cases())
+
+
+def test_a_dry_that_counts_across_its_breakers_fails_the_check(monkeypatch):
+    right = penalties.repeat_lengths
+    monkeypatch.setattr(penalties, "repeat_lengths", lambda h, n, breakers, v: right(h, n, breakers[:0], v))
+    with pytest.raises(AssertionError):
+        dry_equals(dry_cases())

@@ -5,7 +5,7 @@ import torch
 from transformers.generation.candidate_generator import PromptLookupCandidateGenerator
 
 from llmdemo.core.errors import UserError
-from llmdemo.decoding import DecodeSettings, SpeculativeStep, speculative
+from llmdemo.decoding import DecodeSettings, SpeculativeStep, decode_lanes, speculative
 from llmdemo.decoding.speculative import lookup
 
 PROMPT = [5, 6, 7, 8, 5, 6, 7, 9, 5, 6]
@@ -117,3 +117,46 @@ def test_beside_sampling_and_beams_the_others_say_what_they_say_without_it(run, 
 def test_a_number_of_drafted_tokens_that_cannot_be_is_a_sentence(value):
     with pytest.raises(UserError, match="prompt_lookup_num_tokens"):
         DecodeSettings.from_dict({"lanes": ["speculative"], "prompt_lookup_num_tokens": value})
+
+
+def drafted_by(make, assistant, lane=None, eos=(3, 4, 5), length=30):
+    """{lane: LaneResult} of greedy and of a speculative lane for which `assistant` drafts."""
+    lanes = ["greedy", {"strategy": "speculative", "assistant_model_id": "small", **(lane or {})}]
+    settings = DecodeSettings.from_dict({"lanes": lanes, "max_new_tokens": length})
+    steps = list(decode_lanes(make, PROMPT, settings, list(eos), assistants={"small": assistant}))
+    return {name: result for step in steps for name, result in step.results.items()}
+
+
+@pytest.mark.parametrize("tokens", [1, 5, 40])
+def test_with_a_draft_model_the_text_is_greedys_whatever_it_drafts(tiny_llama, tiny_gpt2, tokens):
+    for seed in range(2):
+        model, lane = tiny_llama(seed), {"num_assistant_tokens": tokens}
+        for assistant in (tiny_llama(seed + 1), tiny_gpt2, model):
+            got = drafted_by(model, assistant, lane, () if assistant is model else (3, 4, 5))
+            assert got["speculative"].token_ids == got["greedy"].token_ids
+            if assistant is model:  # it drafts what greedy says, so that all of it is right
+                assert got["speculative"].accepted == got["speculative"].drafted > 0
+                fewest = -(-(len(got["greedy"].token_ids) - 1) // (tokens + 1)) + 1
+                assert got["speculative"].forwards == fewest
+
+
+def test_a_draft_does_not_depend_on_what_was_drafted_and_thrown_away_before(tiny_llama):
+    model, ids = tiny_llama(2), list(PROMPT)
+    one = speculative.ModelDraft(model)
+    for kept in (5, 0, 2, 5, 3):
+        drafted = one(ids, 5)
+        assert drafted == speculative.ModelDraft(model)(ids, 5)
+        ids += [*drafted[:kept], (drafted[-1] + 1) % 61]
+
+
+def test_a_draft_model_whose_context_or_vocabulary_ends_drafts_less_and_the_text_stays(tiny_llama):
+    model = tiny_llama(1)
+    for small in (tiny_llama(1, max_position_embeddings=16), tiny_llama(3, vocab_size=30)):
+        got = drafted_by(model, small)
+        assert got["speculative"].token_ids == got["greedy"].token_ids
+
+
+def test_a_draft_model_that_is_not_there_is_refused(tiny_llama):
+    settings = DecodeSettings.from_dict({"lanes": [{"strategy": "speculative", "assistant_model_id": "gone"}]})
+    with pytest.raises(UserError, match="gone"):
+        decode_lanes(tiny_llama(0), PROMPT, settings)

@@ -48,6 +48,14 @@ PERSON = {
         ({"kind": "json_schema", "schema": {"$ref": "http://127.0.0.1:1/x.json"}}, "{}", [], False),
         ({"kind": "json_schema", "schema": {"pattern": "(?=a)"}}, '"a"', [], False),
         ({"kind": "json_schema", "schema": {"not": {}}}, "1", [], False),
+        ("json", '```json\n{"a": [1, null]}\n```', ["anything"], True),
+        ("json", '{"a": NaN}', [], False),
+        ("json", "{'a': 1}", [], False),
+        ("expression", "So it is\n(3 + 4) * 2 = 14", ["14"], True),
+        ("expression", "2 * (x + 3) ^ 2", ["x=0: 18; x=1: 32"], True),
+        ("expression", "18 + 14 * x", ["x=0: 18; x=1: 32; x=2: 50"], False),
+        ("expression", "a paragraph", ["14"], False),
+        ("expression", "14", ["a paragraph"], None),
     ],
 )
 def test_an_answer_is_right_wrong_or_cannot_be_told(spec, answer, right, verdict):

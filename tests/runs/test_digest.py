@@ -119,6 +119,21 @@ def test_samples_stand_side_by_side_by_prompt():
     assert second["expected"] is None
 
 
+def test_drawn_answers_are_kept_by_round_and_those_after_a_checkpoint_are_forgotten():
+    answers = [{"text": "14", "reward": 1.0}, {"text": "no", "reward": "x"}, "odd"]
+    digest = fed(
+        *(("answers", {"step": step, "prompt": "7 + 7", "expected": "14", "answers": answers}) for step in (1, 2))
+    )
+    known = {
+        "prompt": "7 + 7",
+        "expected": "14",
+        "answers": [{"text": "14", "reward": 1.0}, {"text": "no", "reward": None}],
+    }
+    assert digest.rounds() == [{"step": 1, **known}, {"step": 2, **known}]
+    digest.feed({"type": "start", "t": 9, "step": 1})
+    assert [each["step"] for each in digest.rounds()] == [1]
+
+
 def test_refreshes_are_a_matrix_of_layers_and_steps():
     digest = fed(
         (
@@ -155,6 +170,8 @@ def test_what_is_kept_is_bounded():
         digest.feed({"type": "sample", "step": index, "prompt": f"p{index % 100}", "text": "x" * 10_000})
         digest.feed({"type": "refresh", "step": index, "layers": [{"name": "a", "energy": 0.5}]})
         digest.feed({"type": "eval", "step": index, "loss": 1.0})
+        digest.feed({"type": "answers", "step": index, "prompt": "p", "answers": [{"text": "x" * 10_000}] * 50})
+    assert len(digest.rounds()) <= 64 and len(digest.rounds()[-1]["answers"]) <= 16
     assert len(digest.samples()) == 32
     assert all(len(sample["outputs"]) <= 256 for sample in digest.samples())
     assert len(digest.samples()[0]["outputs"][0]["text"]) == 8192

@@ -25,7 +25,7 @@ def test_a_run_goes_from_the_queue_to_completed(bench):
     assert status["loss"] == pytest.approx(3.0 / 6**0.5)
     assert status["eval_loss"] == pytest.approx(3.5 / 5**0.5)
     assert status["peak_memory_bytes"] == 10**8 + 6
-    assert status["name"] == "galore on receipts"
+    assert status["name"] == "GaLore · receipts"
     assert status["size_bytes"] > 4000
     json.dumps(status, allow_nan=False)
     assert not bench.processes(run_id)

@@ -99,7 +99,7 @@ BAD = [
     ("lanes", [{"strategy": "beam", "min_new_tokens": 65}]),
     ("lanes", []),
     ("lanes", "greedy"),
-    ("lanes", ["contrastive"]),
+    ("lanes", ["lookahead"]),
     ("lanes", [["greedy"]]),
     ("lanes", [{"strategy": []}]),
     ("lanes", [{"strategy": "top_p", "name": ""}]),

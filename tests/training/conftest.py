@@ -9,6 +9,7 @@ import torch
 
 from llmdemo.core import store
 from llmdemo.data.ingest import add_dataset
+from llmdemo.settings.training import data_task
 from llmdemo.training import TrainConfig, build_optimizer
 
 
@@ -168,8 +169,14 @@ def task_run(home, settings, tiny_model_folder, task_files, alpaca_file):
 
     def make(task, **changes):
         if task not in made:
-            path = {**task_files, "chat": alpaca_file}[task]
-            dataset_id = add_dataset(home, settings, path, task, task=task).dataset_id
+            path = {
+                **task_files,
+                "chat": alpaca_file,
+                "grpo": alpaca_file,
+                "reward": task_files["preference"],
+                "kto": task_files["preference"],
+            }[task]
+            dataset_id = add_dataset(home, settings, path, task, task=data_task(task)).dataset_id
             own = {"text": {"max_length": 64, "forgetting_dataset_id": "none"}}.get(task, {})
             made[task] = run_maker(home, dataset_id, tiny_model_folder, task=task, learning_rate=1e-3, **own)
         return made[task](**changes)

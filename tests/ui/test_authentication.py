@@ -37,6 +37,7 @@ OPEN_TO_GUESTS = {
     "ballot_vote",
     "ballot_undo",
     "ballot_board",
+    "watch_run",  # a run that its owner shows
     "ballot_ask",
 }
 

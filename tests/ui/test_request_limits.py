@@ -260,7 +260,7 @@ def test_a_body_that_drips_ends(monkeypatch):
     async def nothing_comes():
         await asyncio.sleep(60)
 
-    with pytest.raises(Refused, match="Nothing of the file"):
+    with pytest.raises(Refused, match="sent nothing"):
         asyncio.run(request_body.streamed(nothing_comes, 10**6, "X", idle=0.05)())
 
 
@@ -302,3 +302,11 @@ def test_a_stream_belongs_to_who_asks_for_it_first():
     assert once(limits, "GET", "/streams/abc", ann)[0] == 200
     assert once(limits, "GET", "/streams/abc", ann)[0] == 200
     assert once(limits, "GET", "/sub/streams/abc", bob)[0] == 403
+
+
+@pytest.mark.parametrize(
+    ("accepted", "said"),
+    [("zh-TW,zh;q=0.9,en;q=0.8", "其他網站"), ("en-US,zh-TW;q=0.5", "another site"), ("zh-CN", "another site")],
+)
+def test_a_refusal_is_in_the_browsers_language(accepted, said):
+    assert said in answer(host="localhost:7860", origin="http://evil.example", accept_language=accepted)[2]

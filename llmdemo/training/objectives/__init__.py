@@ -7,13 +7,18 @@ run's folder, and none knows optimizers.
 from llmdemo.training.objectives.base import Objective, Place, Source
 from llmdemo.training.objectives.chat import Chat
 from llmdemo.training.objectives.classify import Classify
+from llmdemo.training.objectives.kto import Kto
+from llmdemo.training.objectives.policy import Policy
 from llmdemo.training.objectives.preference import Preference
 from llmdemo.training.objectives.pretrain import Pretrain
+from llmdemo.training.objectives.reward import Reward
 from llmdemo.training.objectives.text import Text
 
 __all__ = ["Objective", "Place", "Source", "of"]
 
-_OBJECTIVES = {objective.task: objective for objective in (Chat, Text, Classify, Preference, Pretrain)}
+_OBJECTIVES = {
+    objective.task: objective for objective in (Chat, Text, Classify, Preference, Pretrain, Policy, Reward, Kto)
+}
 
 
 def of(task: str) -> type[Objective]:

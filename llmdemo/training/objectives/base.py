@@ -18,7 +18,7 @@ from llmdemo.models.load import load_causal, load_tokenizer, usable_pad
 from llmdemo.settings.training import TrainConfig
 from llmdemo.training import device as devices
 from llmdemo.training.batches import POOL, FixedBatch, RunData
-from llmdemo.training.ledger import Batch
+from llmdemo.training.memory_estimate import Batch
 from llmdemo.training.reduce import sum_over_processes
 
 SAMPLES = 2
@@ -123,7 +123,7 @@ class Objective:
         return max(1, len(items))
 
     def shape(self, items) -> Batch:
-        """The batch that these items make, for the memory ledger."""
+        """The batch that these items make, for the memory estimate."""
         return Batch(len(items), int(self.lengths[items].max()), self.data.train.trained(items))
 
     @property
@@ -141,6 +141,22 @@ class Objective:
     def verify(self, items) -> list[str]:
         """Checks on a few items that short ways give the model's own loss; returns what people should know of it."""
         return []
+
+    def ready(self, step: int, items_of: Callable[[int], np.ndarray], report: Callable) -> None:
+        """Before step `step` (from 0), whose items are items_of(step): what is made anew from the weights as they are.
+
+        May take long; calls `place.check` meanwhile, and may be called again for the same step. Raises halt.Halt.
+        """
+
+    def after(self) -> None:
+        """After the step that `ready` was called for. Raises halt.Halt where the weights are not to be kept."""
+
+    def state(self) -> tuple[dict[str, Tensor], dict]:
+        """(tensors, JSON-able numbers) that a resumed run needs to go on with; `restore` takes them back."""
+        return {}, {}
+
+    def restore(self, tensors: dict[str, Tensor], numbers: dict) -> None:
+        """Takes back what `state` gave."""
 
     def loss_sum(self, items) -> tuple[Tensor, dict[str, float]]:
         """(sum of the items' losses [], sums of `figures`), to be divided by the step's `normaliser`."""

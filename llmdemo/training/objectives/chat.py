@@ -3,7 +3,6 @@
 Also what raw text shares with it: a causal loss over rows, packed or not, and samples that are written.
 """
 
-import contextlib
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,11 +13,7 @@ import torch
 from llmdemo.core.sentences import say
 from llmdemo.data.encode import encode_many, encode_prompt
 from llmdemo.data.render import TEMPLATE_KEYS, conversation, takes
-from llmdemo.decoding.backend import fresh_weights
-from llmdemo.decoding.prompts import greedy
 from llmdemo.settings.training import TrainConfig
-from llmdemo.training import device as devices
-from llmdemo.training.adapters import merged
 from llmdemo.training.batches import (
     FixedBatch,
     RunData,
@@ -28,10 +23,11 @@ from llmdemo.training.batches import (
     collate_packed,
     collate_unpacked,
 )
-from llmdemo.training.ledger import Batch
 from llmdemo.training.loss import CausalLoss
-from llmdemo.training.objectives.base import SAMPLE_TOKENS, SAMPLES, Objective, Place, Source, end_ids, positions
+from llmdemo.training.memory_estimate import Batch
+from llmdemo.training.objectives.base import SAMPLE_TOKENS, SAMPLES, Objective, Place, Source, positions
 from llmdemo.training.objectives.tally import Tally
+from llmdemo.training.objectives.writing import write_greedily
 from llmdemo.training.packing import pack
 
 _WIDTHS = 8
@@ -181,18 +177,6 @@ def write(place: Place, prompts: list[list[int]]) -> list[str]:
     limit = positions(place.model)
     new = SAMPLE_TOKENS if limit is None else min(SAMPLE_TOKENS, max(1, limit // 2))
     prompts = prompts if limit is None else [prompt[-max(1, limit - new) :] for prompt in prompts]
-    ends = end_ids(place.model, place.tokenizer)
-    with merged(place.model) if _has_room(place) else contextlib.nullcontext(place.model) as model:
-        # Its weights are others by the next evaluation: the fused ones are not kept.
-        weights = fresh_weights(model, "bf16" if place.precision == "bf16" else "auto")
-        answers = greedy(
-            model, prompts, new, place.pad, place.check, end_ids=ends, weights=weights, context=place.autocast
-        )
+    answers = write_greedily(place, prompts, new)
     # `str` for the types alone: `decode` gives a list only for a list of answers.
     return [str(place.tokenizer.decode(answer.token_ids, skip_special_tokens=True)) for answer in answers]
-
-
-def _has_room(place: Place) -> bool:
-    """Whether adapters may be merged into copies of their matrices: three times the weights, the fused ones among them."""
-    taken = sum(p.numel() * p.element_size() for p in place.model.parameters())
-    return devices.available_bytes(place.device) > 3 * taken

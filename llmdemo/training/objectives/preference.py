@@ -5,7 +5,6 @@ of them compare with, are computed once and kept in the run's folder, token by t
 """
 
 import math
-from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,14 +15,13 @@ from torch import Tensor
 
 from llmdemo.core.errors import UserError
 from llmdemo.core.sentences import say
-from llmdemo.data.encode import Refused, encode_many
-from llmdemo.data.render import conversation
 from llmdemo.settings.training import TrainConfig
 from llmdemo.training.batches import NOT_TRAINED, RunData, TokenRows, collate
-from llmdemo.training.ledger import Batch
 from llmdemo.training.loss import CausalLoss
-from llmdemo.training.objectives.base import SAMPLES, Objective, Place, Source
-from llmdemo.training.objectives.chat import answered, chat_sample, watched
+from llmdemo.training.memory_estimate import Batch
+from llmdemo.training.objectives.base import Objective, Place, Source
+from llmdemo.training.objectives.chat import answered
+from llmdemo.training.objectives.pairs import pair_rows, pair_samples, pairs_of, rows_of
 from llmdemo.training.objectives.preference_losses import WITHOUT_REFERENCE, Answers, margins, pair_losses
 from llmdemo.training.objectives.tally import Tally
 
@@ -40,16 +38,16 @@ class Preference(Objective):
     @classmethod
     def encode(cls, source: Source, config: TrainConfig, tokenizer) -> RunData:
         records, tally = source.records, Tally(config.max_length)
-        train = _pairs((records[int(i)] for i in source.train), config, tokenizer, tally)
-        judged = _pairs((records[int(i)] for i in source.held_out[: config.eval_records]), config, tokenizer, tally)
-        samples = [chat_sample(conversation(record), tokenizer, record["chosen"]) for record, _ in judged[:SAMPLES]]
+        train = pairs_of((records[int(i)] for i in source.train), config, tokenizer, tally)
+        judged = pairs_of((records[int(i)] for i in source.held_out[: config.eval_records]), config, tokenizer, tally)
+        samples = pair_samples(judged, tokenizer)
         facts = {
             "notes": [*tally.notes(), *_odd(config)],
             "left_out": tally.counts,
             "train_records": len(train),
             "card": {"pairs": len(train)},
         }
-        return RunData(_rows(train), _rows(judged), samples, {}, {}, facts)
+        return RunData(pair_rows(train), pair_rows(judged), samples, {}, {}, facts)
 
     @classmethod
     def load(cls, entry, config: TrainConfig, data: RunData, dtype: torch.dtype, device: torch.device):
@@ -80,7 +78,7 @@ class Preference(Objective):
         return int(self.data.train.lengths.reshape(-1, 2)[items].sum())
 
     def shape(self, items) -> Batch:
-        rows = _rows_of(items)
+        rows = rows_of(items)
         return Batch(len(rows), int(self.lengths[items].max()), self.data.train.trained(rows))
 
     @property
@@ -89,7 +87,7 @@ class Preference(Objective):
 
     def verify(self, items) -> list[str]:
         with self.place.autocast():
-            self._loss.verify(self._batch(self.data.train, _rows_of(items[-1:])))
+            self._loss.verify(self._batch(self.data.train, rows_of(items[-1:])))
         return []
 
     def _batch(self, rows: TokenRows, indices) -> dict[str, Tensor]:
@@ -105,7 +103,7 @@ class Preference(Objective):
         if path.is_file():
             self._reference = self._checked(load_file(path))
             return True
-        wanted = {"train": _rows_of(items), "held_out": np.arange(len(self.data.held_out))}
+        wanted = {"train": rows_of(items), "held_out": np.arange(len(self.data.held_out))}
         found, total, size = {}, sum(map(len, wanted.values())), place.config.batch_size * place.processes
         done = 0
         for name, indices in wanted.items():
@@ -149,12 +147,12 @@ class Preference(Objective):
     def _judge(self, name: str, items) -> tuple[Tensor, dict[str, float]]:
         """(sum of the pairs' losses, sums of the figures) of these pairs."""
         rows, starts, config = self._parts()[name], self._starts[name], self.place.config
-        indices = _rows_of(items)
+        indices = rows_of(items)
         entropies, of = self._loss.tokens(self._batch(rows, indices))
         counts = torch.from_numpy(np.diff(starts)[indices]).to(entropies)
-        sums = _sums(-entropies, of, len(indices))
+        sums = sums_of(-entropies, of, len(indices))
         ratios = self._ratios(name, indices, entropies) if self._refers else None
-        gains = None if ratios is None else _sums(ratios, of, len(indices))
+        gains = None if ratios is None else sums_of(ratios, of, len(indices))
         pairs = len(items)
         chosen, rejected = (
             Answers(sums[part], None if gains is None else gains[part], counts[part])
@@ -167,7 +165,7 @@ class Preference(Objective):
                 # Half the squared log-ratio a token, Schulman's k2 (joschu.net/blog/kl-approx.html). The tokens are the
                 # data's, not the policy's, so it is no unbiased estimate; k3 would grow as e to the log-ratio there. The
                 # rejected answers are left out: tuning makes them ever rarer, and the policy would not write them.
-                drift = _sums(ratios.float().square() / 2, of, len(indices)) / counts
+                drift = sums_of(ratios.float().square() / 2, of, len(indices)) / counts
                 figures["kl"] = drift[:pairs].sum().item()
         return pair_losses(chosen, rejected, config).sum(), figures
 
@@ -197,7 +195,7 @@ class Preference(Objective):
         yield from answered(self.place, self.data.samples)
 
 
-def _sums(values: Tensor, of: Tensor, rows: int) -> Tensor:
+def sums_of(values: Tensor, of: Tensor, rows: int) -> Tensor:
     """[rows] sums of the tokens' values [n], which are in the rows `of` [n]."""
     return torch.zeros(rows, device=values.device, dtype=values.dtype).index_add(0, of, values)
 
@@ -214,34 +212,7 @@ def place_size(place: Place) -> int:
     return max(1, math.ceil(place.config.batch_size / 2))
 
 
-def _rows_of(items) -> np.ndarray:
-    """Rows of these pairs: all chosen answers, then all rejected ones."""
-    items = np.asarray(items)
-    return np.concatenate([2 * items, 2 * items + 1])
-
-
 def _label_starts(rows: TokenRows) -> np.ndarray:
     """[rows + 1] where each row's trained tokens begin among all trained tokens."""
     trained = np.concatenate([[0], np.cumsum(rows.labels != NOT_TRAINED)])
     return trained[rows.offsets]
-
-
-def _pairs(records: Iterator[dict], config: TrainConfig, tokenizer, tally: Tally) -> list[tuple]:
-    """[(record, (chosen row, rejected row))]: both answers need a token within max_length, and must differ there."""
-    seen: deque[dict] = deque()
-    taken = []
-    for chosen, rejected in encode_many(watched(records, seen), tokenizer, config.max_length, refuse=False):
-        record = seen.popleft()
-        refused = next((row for row in (chosen, rejected) if isinstance(row, Refused)), None)
-        if refused:
-            tally.takes(record, refused)
-        elif not (chosen.trained and rejected.trained and chosen.input_ids != rejected.input_ids):
-            tally.add("alike", record)
-        elif tally.takes(record, max(chosen, rejected, key=lambda row: row.length)):
-            rows = tuple((row.input_ids, row.labels) for row in (chosen, rejected))
-            taken.append((record, rows))
-    return taken
-
-
-def _rows(pairs: list[tuple]) -> TokenRows:
-    return TokenRows.from_lists([row for _, rows in pairs for row in rows])

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from llmdemo.core.sentences import say
 from llmdemo.data.encode import Encoded, Refused
 
-LEFT_OUT = ("refused", "too_long", "untrained", "alike")
+LEFT_OUT = ("refused", "too_long", "untrained", "alike", "unjudged", "long_prompt")
 """Codes of records that are left out; `cut`, `hidden`, `no_tools` and `no_reasoning` are learned from in part."""
 _SHOWN = 5
 

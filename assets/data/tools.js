@@ -1,0 +1,68 @@
+/* What else can be done with the data set that is open: a map, a selection, its labels. One thing at a time. */
+import * as L from "../lib/panel.js";
+import { h, t } from "../lib/panel.js";
+import { labelsTool } from "./labels.js";
+import { mapTool } from "./map.js";
+import { selectTool } from "./select.js";
+import { wordsTool } from "./words.js";
+
+L.define("data-tools", ({ el, server }) => {
+  const page = {
+    id: null,
+    task: "",
+    kept: 0,
+    selected: false, // whether it was selected from another data set
+    choices: null,
+    tool: "map",
+    dark: () => document.body.classList.contains("dark"),
+    ask: (name, data) => L.ask(server, name, { dataset_id: page.id, ...data }),
+    visible: () => L.visible(el),
+    draw: () => draw(),
+  };
+  const tools = { map: mapTool(page), select: selectTool(page), labels: labelsTool(page), words: wordsTool(page) };
+  const offered = () => (page.task === "classify" ? ["map", "select", "labels", "words"] : ["map", "select"]);
+
+  const draw = () => {
+    if (!page.id || !page.choices) return L.show(el, L.notice(page.error));
+    const shown = offered().includes(page.tool) ? page.tool : "map";
+    const pick = (tool) => {
+      page.tool = tool;
+      tools[tool].open?.();
+      draw();
+    };
+    const names = offered().map((tool) => /** @type {[string, string]} */ ([tool, t(`tool_${tool}`)]));
+    L.show(
+      el,
+      L.choice(t("tools_title"), names, shown, pick),
+      h("div", { class: "tool", key: shown }, tools[shown].draw()),
+    );
+  };
+  const open = async () => {
+    for (const tool of Object.values(tools)) tool.reset();
+    if (!page.choices) {
+      const choices = await page.ask("choices");
+      page.error = choices.error;
+      if (!choices.error) page.choices = choices;
+    }
+    draw();
+    if (page.id && page.choices && page.visible()) tools[page.tool]?.open?.();
+  };
+  const take = (data) => {
+    if (!data || page.id === data.id) return;
+    Object.assign(page, data);
+    if (page.visible()) open();
+    else page.stale = true;
+  };
+  L.hear("data-opened", take);
+  const again = () => {
+    page.choices = null; // there is another model to choose
+    if (page.visible()) open();
+  };
+  L.hear("run-ended", again);
+  L.hear("starter", (starter) => starter.state === "ready" && again());
+  take(L.wanted.data); // this part of the page is made when its fold is opened
+  L.whenShown(el, () => {
+    if (page.id && (page.stale || !page.choices)) open();
+    page.stale = false;
+  });
+});

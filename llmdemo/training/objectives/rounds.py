@@ -1,0 +1,228 @@
+"""Rounds of drawn answers: what the model answers to a step's prompts, each with its reward and its advantage.
+
+A draw depends on the weights, the seed, the step, the prompt and the answer's number alone, so a resumed run draws the same.
+Knows no loss; log-probabilities are asked of who has the model.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from llmdemo.core.sentences import say
+from llmdemo.training.batches import NOT_TRAINED, RunData, TokenRows
+from llmdemo.training.halt import Halt
+from llmdemo.training.objectives.base import Place, positions
+from llmdemo.training.objectives.policy_losses import advantages
+from llmdemo.training.objectives.reward import RewardModel
+from llmdemo.training.objectives.writing import draw
+from llmdemo.training.rewards import asks_model, finite, reward_of
+
+MOST_FLAT = 8
+"""Rounds in a row in which all answers to each prompt get the same reward, after which a run ends."""
+_AT_ONCE = 128
+"""Answers that are drawn in lock step."""
+_SHOWN = 8
+_NO_VALUES = np.zeros(0, np.float32)
+
+
+@dataclass
+class Answer:
+    """One drawn answer."""
+
+    ids: list[int]
+    """With the token that ended it."""
+    reward: float = 0.0
+    advantage: float = 0.0
+    counts: bool = True
+    """Whether it is learned from: of rejection, only what passed, and of equal answers one."""
+    old: np.ndarray = field(default_factory=lambda: _NO_VALUES)
+    """[ids] log-probabilities by the policy that drew it, where several steps learn from a round."""
+    reference: np.ndarray = field(default_factory=lambda: _NO_VALUES)
+    """[ids] by the model that training started from."""
+    text: str = ""
+
+
+@dataclass
+class Round:
+    """The answers to the prompts of some steps."""
+
+    steps: tuple[int, ...]
+    answers: dict[int, list[Answer]]
+    """By item."""
+
+    def tensors(self) -> dict[str, Tensor]:
+        """For a checkpoint; `of_tensors` takes them back."""
+        known = [(item, answer) for item, answers in self.answers.items() for answer in answers]
+        joined = {
+            name: torch.from_numpy(np.concatenate([getattr(answer, name) for _, answer in known]).astype(np.float32))
+            for name in ("old", "reference")
+        }
+        numbers = [[item, len(a.ids), a.counts, len(a.old), len(a.reference)] for item, a in known]
+        return joined | {
+            "steps": torch.tensor(self.steps),
+            "numbers": torch.tensor(numbers, dtype=torch.long),
+            "ids": torch.tensor([token for _, answer in known for token in answer.ids], dtype=torch.long),
+            "values": torch.tensor([[answer.reward, answer.advantage] for _, answer in known], dtype=torch.float64),
+        }
+
+    @classmethod
+    def of_tensors(cls, tensors: dict[str, Tensor]) -> "Round | None":
+        """The round, without texts; None for {}."""
+        if not tensors:
+            return None
+        places = dict.fromkeys(("ids", "old", "reference"), 0)
+        answers: dict[int, list[Answer]] = {}
+
+        def part(name: str, count: int) -> Tensor:
+            begin = places[name]
+            places[name] += count
+            return tensors[name][begin : begin + count]
+
+        for (item, ids, counts, old, reference), (reward, advantage) in zip(
+            tensors["numbers"].tolist(), tensors["values"].tolist(), strict=True
+        ):
+            answer = Answer(part("ids", ids).tolist(), reward, advantage, bool(counts))
+            answer.old, answer.reference = part("old", old).numpy(), part("reference", reference).numpy()
+            answers.setdefault(item, []).append(answer)
+        return cls(tuple(tensors["steps"].tolist()), answers)
+
+
+LogProbabilities = Callable[[TokenRows, bool], list[np.ndarray]]
+"""(rows, whether by the starting model) → [tokens] of each row's trained tokens."""
+
+
+class Rounds:
+    """Draws and rewards; counts the rounds that had nothing to learn from."""
+
+    def __init__(self, place: Place, data: RunData, right: list[list[str]], log_probabilities: LogProbabilities):
+        """`right`: the right answers to each training prompt."""
+        self._place, self._data, self._right = place, data, right
+        self._log_probabilities = log_probabilities
+        self._reward = reward_of(place.config)
+        self._judge: RewardModel | None = None
+        if asks_model(place.config):
+            self._judge = RewardModel(Path(data.facts["reward_model"]), place.tokenizer, place.device)
+        self.flat = 0
+        self.learned = False
+        """Whether any round had something to learn from."""
+
+    def numbers(self) -> dict:
+        """For a checkpoint; `restore` takes it back."""
+        return {"flat": self.flat, "learned": self.learned}
+
+    def restore(self, numbers: dict) -> None:
+        self.flat, self.learned = int(numbers.get("flat", 0)), bool(numbers.get("learned", False))
+
+    def text(self, ids: list[int]) -> str:
+        """What people and the reward read."""
+        return str(self._place.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
+
+    def stand_in(self, most: int | None = None) -> Answer:
+        """An answer of so many tokens (None: the longest) that nobody drew: for a trial pass."""
+        return Answer([0] * (most or self._place.config.max_new_tokens), advantage=1.0)
+
+    def draw(self, items_of: dict[int, np.ndarray]) -> Round:
+        """The answers to these items, by step. Raises Halt where rewards are no numbers, or were all alike too often."""
+        config = self._place.config
+        pairs = [(step, int(item)) for step, items in items_of.items() for item in items]
+        drawn: dict[int, list[Answer]] = {}
+        size = max(1, _AT_ONCE // config.rollouts)
+        for start in range(0, len(pairs), size):
+            drawn |= self._drawn(pairs[start : start + size])
+        made = Round(tuple(items_of), drawn)
+        self._count(made)
+        self._compute(made)
+        return made
+
+    def _drawn(self, pairs: list[tuple[int, int]]) -> dict[int, list[Answer]]:
+        config = self._place.config
+        prompts = [self._data.train.row(item)[0].tolist() for _, item in pairs]
+        room = positions(self._place.model)
+        most = config.max_new_tokens if room is None else min(config.max_new_tokens, room - max(map(len, prompts)))
+        seeds = [[config.seed, step, item, number] for step, item in pairs for number in range(config.rollouts)]
+        texts = draw(self._place, prompts, config.rollouts, max(1, most), seeds, config.rollout_temperature)
+        found = {}
+        for place, (_, item) in enumerate(pairs):
+            own = texts[place * config.rollouts : (place + 1) * config.rollouts]
+            answers = [Answer(ids, text=self.text(ids)) for ids in own]
+            self._rewarded(answers, self.rewards(prompts[place], answers, self._right[item]))
+            found[item] = answers
+        return found
+
+    def rewards(self, prompt: list[int], answers: list[Answer], right: list[str]) -> list[float]:
+        """The rewards of answers to one prompt."""
+        scores = [0.0] * len(answers)
+        if self._judge is not None:
+            self._place.check()
+            scores = self._judge([prompt + answer.ids for answer in answers])
+        pairs = zip(answers, scores, strict=True)
+        return [self._reward(each.text, right, len(each.ids), score) or 0.0 for each, score in pairs]
+
+    def _rewarded(self, answers: list[Answer], rewards: list[float]) -> None:
+        config = self._place.config
+        if not finite(rewards):
+            raise Halt(say("end_reward_nan"), say("hint_reward_nan"), good=self.learned)
+        values = advantages(torch.tensor([rewards], dtype=torch.float64), config)[0].tolist()
+        seen: set[tuple[int, ...]] = set()
+        for answer, reward, advantage in zip(answers, rewards, values, strict=True):
+            answer.reward, answer.advantage = reward, advantage
+            if config.policy_loss == "rejection":
+                key = tuple(answer.ids)
+                answer.counts = reward >= config.pass_reward and key not in seen
+                seen.add(key)
+
+    def _count(self, made: Round) -> None:
+        groups = [[answer.reward for answer in answers] for answers in made.answers.values()]
+        mean = float(np.mean([reward for rewards in groups for reward in rewards]))
+        passing = self._place.config.pass_reward
+        alike = all(max(rewards) == min(rewards) for rewards in groups)
+        if self._place.config.policy_loss == "rejection":
+            passed = [reward >= passing for rewards in groups for reward in rewards]
+            alike = all(passed) or not any(passed)
+        self.flat = self.flat + 1 if alike else 0
+        self.learned = self.learned or not alike
+        if self.flat >= MOST_FLAT:
+            ending = "passes" if mean >= passing else "fails"
+            said = say(f"end_always_{ending}", n=self.flat, reward=f"{mean:.3g}")
+            raise Halt(said, say(f"hint_always_{ending}"), good=self.learned)
+
+    def _compute(self, made: Round) -> None:
+        """What the loss compares with: log-probabilities by the starting model, and by this one where it changes meanwhile."""
+        known = [(item, each) for item, answers in made.answers.items() for each in answers if each.counts]
+        rows = []
+        for item, answer in known:
+            prompt = self._data.train.row(item)[0].tolist()
+            rows.append((prompt + answer.ids, [NOT_TRAINED] * len(prompt) + answer.ids))
+        if not rows:
+            return
+        joined = TokenRows.from_lists(rows)
+        for (_, answer), values in zip(known, self._log_probabilities(joined, True), strict=True):
+            answer.reference = values
+        if len(made.steps) > 1:
+            for (_, answer), values in zip(known, self._log_probabilities(joined, False), strict=True):
+                answer.old = values
+
+    # ---- what is told
+
+    def figures_of(self, answers: list[Answer]) -> dict[str, float]:
+        """Means over these answers."""
+        passing = self._place.config.pass_reward
+        return {
+            "reward": float(np.mean([answer.reward for answer in answers])),
+            "solved": float(np.mean([answer.reward >= passing for answer in answers])),
+            "answer_length": float(np.mean([len(answer.ids) for answer in answers])),
+        }
+
+    def told(self, made: Round) -> dict:
+        """For the event: the first prompt, its right answer, and what was answered, the best first."""
+        item, answers = next(iter(made.answers.items()))
+        best = sorted(answers, key=lambda answer: -answer.reward)[:_SHOWN]
+        return {
+            "prompt": self.text(self._data.train.row(item)[0].tolist())[-400:],
+            "expected": self._right[item][0][:400],
+            "answers": [{"text": answer.text[:400], "reward": round(answer.reward, 4)} for answer in best],
+        }

@@ -1,0 +1,47 @@
+"""A model in training writes: adapters merged and weights fused for the while, rows in lock step. Token ids only."""
+
+import contextlib
+from typing import Any
+
+from llmdemo.decoding.backend import fresh_weights
+from llmdemo.decoding.draws import Sampler
+from llmdemo.decoding.prompts import Answer, greedy, written
+from llmdemo.training import device as devices
+from llmdemo.training.adapters import merged
+from llmdemo.training.objectives.base import Place, end_ids
+
+
+def write_greedily(place: Place, prompts: list[list[int]], most: int) -> list[Answer]:
+    """The likeliest answer to each prompt, of at most so many tokens."""
+    return _write(place, prompts, most)
+
+
+def draw(
+    place: Place, prompts: list[list[int]], copies: int, most: int, seeds: list[list[int]], temperature: float
+) -> list[list[int]]:
+    """`copies` answers to each prompt, side by side, of at most so many tokens, the token that ended one included.
+
+    seeds: one an answer."""
+    sampler = Sampler(seeds, temperature, most)
+    answers = _write(place, prompts, most, sampler, copies)
+    # Where rows cannot leave the batch, more is drawn after an answer's end.
+    return [
+        tokens[: len(answer.token_ids) + answer.ended] for tokens, answer in zip(sampler.tokens, answers, strict=True)
+    ]
+
+
+def _write(place: Place, prompts, most: int, choose: Sampler | None = None, copies: int = 1) -> list[Answer]:
+    with merged(place.model) if _has_room(place) else contextlib.nullcontext(place.model) as model:
+        # Its weights are others by the next time: the fused ones are not kept.
+        weights = fresh_weights(model, "bf16" if place.precision == "bf16" else "auto")
+        ends = end_ids(place.model, place.tokenizer)
+        more: dict[str, Any] = {"end_ids": ends, "weights": weights, "context": place.autocast}
+        if choose is None:
+            return greedy(model, prompts, most, place.pad, place.check, **more)
+        return written(model, prompts, most, place.pad, choose, place.check, copies=copies, **more)
+
+
+def _has_room(place: Place) -> bool:
+    """Whether adapters may be merged into copies of their matrices: three times the weights, the fused ones among them."""
+    taken = sum(p.numel() * p.element_size() for p in place.model.parameters())
+    return devices.available_bytes(place.device) > 3 * taken

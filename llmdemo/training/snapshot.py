@@ -1,0 +1,44 @@
+"""What a checkpoint holds of a loop, and how a loop goes on from it. checkpoint.py writes and reads the files."""
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from llmdemo.training import best as bests
+from llmdemo.training.checkpoint import Checkpoint, rng_state, set_rng_state
+from llmdemo.training.progress import Progress
+from llmdemo.training.reduce import of_all_processes
+
+if TYPE_CHECKING:
+    from llmdemo.training.loop import Loop
+
+
+def taken(loop: "Loop") -> Checkpoint:
+    """Of a settled loop; called on all processes."""
+    tensors, numbers = loop.optimizer.named_state()
+    random = {
+        f"{name}{process or ''}": state
+        for name, own in rng_state().items()
+        for process, state in enumerate(of_all_processes(own, loop.device))
+    }
+    groups = {"weights": bests.trained(loop.model), "optimizer": tensors, "random": random}
+    known = {"optimizer": numbers, "progress": vars(loop.progress).copy()}
+    made, told = loop.objective.state()
+    if made:
+        groups["objective"] = made
+    if told:
+        known["objective"] = told
+    return Checkpoint(loop.progress.step, groups, known)
+
+
+@torch.no_grad()
+def restore(loop: "Loop", checkpoint: Checkpoint) -> None:
+    """Goes on from `checkpoint` as if it had never ended."""
+    parameters = dict(loop.model.named_parameters())
+    for name, tensor in checkpoint.groups["weights"].items():
+        parameters[name].copy_(tensor)
+    loop.optimizer.load_state(checkpoint.groups["optimizer"], checkpoint.numbers["optimizer"])
+    random = checkpoint.groups["random"]
+    set_rng_state({name: random.get(f"{name}{loop.process or ''}", random[name]) for name in rng_state()})
+    loop.objective.restore(checkpoint.groups.get("objective", {}), checkpoint.numbers.get("objective", {}))
+    loop.progress = Progress(**checkpoint.numbers["progress"])

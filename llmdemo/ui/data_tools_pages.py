@@ -1,0 +1,138 @@
+"""What the data panel's script asks for when data is mapped, selected from and mended. JSON in, JSON out; knows no widget."""
+
+import base64
+
+import numpy as np
+
+from llmdemo import data
+from llmdemo.core.errors import UserError
+from llmdemo.models import catalog
+from llmdemo.settings.maps import MapSpec
+from llmdemo.settings.selection import SelectionSpec
+from llmdemo.ui.rights import for_owners
+from llmdemo.ui.services import Services
+
+_MOST_TEXTS = 50
+_CHARACTERS = 600
+
+
+class DataToolsPages:
+    """The functions behind the island "data-tools", over one installation's data sets and maps."""
+
+    def __init__(self, services: Services):
+        self._services, self._home = services, services.home
+        self._maps, self._selection = services.maps, services.selection
+
+    def functions(self) -> list:
+        """Those that the script may call."""
+        return [
+            self.choices, self.maps, self.map, self.start_map, self.stop_map, self.resume_map, self.remove_map, self.texts, self.search,
+            self.select, self.race, self.label_errors, self.mend, self.words,
+        ]  # fmt: skip
+
+    @for_owners
+    def choices(self, _: dict) -> dict:
+        """{"models": [{id, title, writes}], "runs": [{id, title}] for losses after, "map", "recipe": defaults}."""
+        models = [entry for entry in catalog.list_models(self._home) if entry.task != "classify"]
+        return {
+            "models": [{"id": entry.id, "title": entry.title, "writes": entry.writes} for entry in models],
+            "runs": [{"id": entry.id, "title": entry.title} for entry in models if entry.kind == "run"],
+            "map": MapSpec().to_dict(),
+            "recipe": SelectionSpec().to_dict(),
+        }
+
+    @for_owners
+    def maps(self, request: dict) -> dict:
+        """{"map": the newest map of this data set as Maps.shown, or null}."""
+        dataset_id = _dataset(request)
+        found = next((each for each in self._maps.list() if each["spec"].get("dataset_id") == dataset_id), None)
+        return {"map": found}
+
+    @for_owners
+    def map(self, request: dict) -> dict:
+        """Maps.points of `job_id`."""
+        return self._maps.points(str(request.get("job_id")))
+
+    @for_owners
+    def start_map(self, request: dict) -> dict:
+        """Puts it in the queue; {"job_id"}."""
+        return {"job_id": self._maps.start(request)}
+
+    @for_owners
+    def stop_map(self, request: dict) -> dict:
+        """The job's status; what was read is kept."""
+        return self._maps.stop(str(request.get("job_id")))
+
+    @for_owners
+    def resume_map(self, request: dict) -> dict:
+        """The job's status."""
+        return self._maps.resume(str(request.get("job_id")))
+
+    @for_owners
+    def remove_map(self, request: dict) -> dict:
+        """Deletes the map."""
+        self._maps.delete(str(request.get("job_id")))
+        return {}
+
+    @for_owners
+    def texts(self, request: dict) -> dict:
+        """{"texts": [{index, row, turns [{role, content}]}]} of kept records `indices`, 50 at most, each cut to a few lines."""
+        records = data.open_records(self._home, _dataset(request))
+        wanted = request.get("indices")
+        if not isinstance(wanted, list) or not all(isinstance(n, int) and 0 <= n < len(records) for n in wanted):
+            raise UserError("err_selection_no_indices")
+        return {"texts": [_shown(index, records[index]) for index in wanted[:_MOST_TEXTS]]}
+
+    @for_owners
+    def search(self, request: dict) -> dict:
+        """{"found": base64 of a byte a kept record, 1 where its text holds `text`, "total"}."""
+        records = data.open_records(self._home, _dataset(request))
+        hits = np.zeros(len(records), np.uint8)
+        text = str(request.get("text") or "")[:200]
+        hits[records.search(text) if text else []] = 1
+        return {"found": base64.b64encode(hits.tobytes()).decode(), "total": int(hits.sum())}
+
+    @for_owners
+    def select(self, request: dict) -> dict:
+        """{"dataset_id"} of a version by `recipe`."""
+        recipe = request.get("recipe")
+        return {"dataset_id": self._selection.select(_dataset(request), recipe).dataset_id}  # type: ignore[arg-type]
+
+    @for_owners
+    def race(self, request: dict) -> dict:
+        """{"run_ids"}: runs on the selection and on all."""
+        return {"run_ids": self._selection.race(self._services.runs, _dataset(request))}
+
+    @for_owners
+    def label_errors(self, request: dict) -> dict:
+        """Selection.label_errors."""
+        return self._selection.label_errors(_dataset(request))
+
+    @for_owners
+    def mend(self, request: dict) -> dict:
+        """{"dataset_id"} of a version with `changes` {place: label} and without `drops`."""
+        made = self._selection.mend_labels(_dataset(request), request.get("changes"), request.get("drops"))
+        return {"dataset_id": made.dataset_id}
+
+    @for_owners
+    def words(self, request: dict) -> dict:
+        """Selection.telling_words."""
+        return self._selection.telling_words(_dataset(request))
+
+
+def _dataset(request: dict) -> str:
+    dataset_id = request.get("dataset_id")
+    if not isinstance(dataset_id, str):
+        raise UserError("err_dataset_unnamed")
+    return dataset_id
+
+
+def _shown(index: int, record: dict) -> dict:
+    if "text" in record:
+        label = [{"role": "label", "content": str(record["label"])}] if record.get("label") is not None else []
+        turns = [{"role": "text", "content": record["text"]}, *label]
+    else:
+        turns = [{"role": turn["role"], "content": turn["content"] or ""} for turn in record["messages"]]
+        turns += [{"role": role, "content": record[role]} for role in ("chosen", "rejected") if role in record]
+    shown = [{"role": turn["role"], "content": turn["content"][:_CHARACTERS]} for turn in turns[:6]]
+    return {"index": index, "row": record["row"], "turns": shown}

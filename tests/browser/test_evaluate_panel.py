@@ -162,10 +162,10 @@ def test_strategies_are_compared_and_searched_and_a_record_opens_in_the_arena(
         page = open_page(url)
         upload(page, tmp_path / "sums.json")
         page.get_by_role("tab", name="Evaluate", exact=True).click()
-        page.get_by_text("Compare strategies", exact=True).click()
+        page.get_by_role("radio", name="Compare strategies").check()
         page.locator("#evaluate-second").select_option("")
         for unwanted in ("Beam search", "Best of n", "Self-consistency"):
-            page.locator(".lanechips").get_by_text(unwanted, exact=True).click()
+            page.locator(".lanechips").get_by_role("checkbox", name=unwanted).uncheck()
         page.get_by_text("Search a strategy's values").click()
         page.locator("#evaluate-search").select_option("sample")
         page.locator("#evaluate-search-values").fill("temperature: 0.2, 1.5")

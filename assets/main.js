@@ -12,6 +12,7 @@ import "./data/tools.js";
 later(["train-form"], () => import("./train/form.js"));
 later(["train-run", "train-side"], () => import("./train/run.js"));
 later(["watch"], () => import("./train/watch.js"));
+later(["elsewhere"], () => import("./train/elsewhere.js"));
 later(["push"], () => import("./train/push.js"));
 later(["serving"], () => import("./serving/panel.js"));
 later(["experiments"], () => import("./experiments/panel.js"));

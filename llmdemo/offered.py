@@ -1,4 +1,4 @@
-"""What each preset would take to train here, before a byte of it is fetched: memory by the ledger, time by the pace.
+"""What each preset would take to train here, before a byte of it is fetched: memory by the memory estimate, time by the pace.
 
 Joins presets, prediction and this machine's runs for the page and the endpoint. Imports torch only to predict.
 """

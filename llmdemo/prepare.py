@@ -10,11 +10,12 @@ from pathlib import Path
 from llmdemo import data, pace
 from llmdemo.core.errors import UserError
 from llmdemo.core.sentences import say
-from llmdemo.core.store import Home
-from llmdemo.jobs.environment import gpus
+from llmdemo.core.store import Home, new_id
+from llmdemo.jobs.environment import gpus, has_accelerator
 from llmdemo.models import catalog, scratch
 from llmdemo.models.catalog import ModelEntry
 from llmdemo.models.library import import_library
+from llmdemo.runs.machines import checked_machines, script
 from llmdemo.settings import Settings
 from llmdemo.settings.training import TrainConfig, by_loss, data_tasks, defaults_of, rows_of
 from llmdemo.training.checks import check_gpus, check_task
@@ -33,10 +34,13 @@ def defaults(method: str, task: str = "chat") -> dict:
     }
 
 
-def checked(home: Home, values: dict) -> tuple[TrainConfig, data.DatasetInfo, ModelEntry]:
+def checked(
+    home: Home, values: dict, entry: ModelEntry | None = None, there: int | None = None
+) -> tuple[TrainConfig, data.DatasetInfo, ModelEntry]:
     """(config, DatasetInfo, ModelEntry) for settings by the contract's keys; the task follows the data set's.
 
-    Raises UserError for a setting, a data set or a model that cannot be used.
+    For a run on another machine: `entry`, a model that need not be here, instead of the settings' model_id; `there`, the GPUs
+    of that machine. Raises UserError for a setting, a data set or a model that cannot be used.
     """
     if not isinstance(values, dict):
         raise UserError("err_config_no_object")
@@ -54,9 +58,9 @@ def checked(home: Home, values: dict) -> tuple[TrainConfig, data.DatasetInfo, Mo
         if other not in ("", "none"):
             data.get_dataset(home, other)
     require_installed(config.log_with)
-    check_gpus(config, len(gpus()))
+    check_gpus(config, len(gpus()) if there is None else there)
     config = TrainConfig.from_dict({**given, "task": task}).resolved()
-    entry = _starts_from(home, config)
+    entry = entry or _starts_from(home, config)
     check_task(config, entry)
     return config, info, entry
 
@@ -81,11 +85,15 @@ def start(home: Home, runs, values: dict, extra: dict | None = None) -> str:
     `extra` is kept in the run's config.json beside the settings, for whoever started it.
     """
     config, info, entry = checked(home, values)
-    whole = config.to_dict() | {
+    return runs.start({**whole_config(config, info, entry), **(extra or {})}, name=config.name or None)
+
+
+def whole_config(config: TrainConfig, info: data.DatasetInfo, entry: ModelEntry) -> dict:
+    """What a run's config.json holds of checked settings: they, the data set and the model."""
+    return config.to_dict() | {
         "dataset": {"id": info.dataset_id, "name": info.name, "content_hash": info.content_hash},
         "model": {"id": entry.id, "title": entry.title, "path": str(entry.path or ""), "revision": entry.revision},
     }
-    return runs.start({**whole, **(extra or {})}, name=config.name or None)
 
 
 def started(home: Home, runs, values: dict) -> dict:
@@ -99,10 +107,29 @@ def clone(home: Home, runs, run_id: str) -> str:
 
     Raises UserError as a start does, and where the data is not here, as may be for a run from elsewhere.
     """
+    name = f"{runs.status(run_id)['name'][:90]} (copy)"
+    return start(home, runs, {**values_of(home, runs, run_id), "name": name})
+
+
+def values_of(home: Home, runs, run_id: str) -> dict:
+    """The settings of a run, on the same data. Raises UserError where that is not here."""
     config = runs.config(run_id)
     values = {key: value for key, value in config.items() if key in SETTINGS}
-    name = f"{runs.status(run_id)['name'][:90]} (copy)"
-    return start(home, runs, {**values, "dataset_id": _same_data(home, config), "name": name})
+    return {**values, "dataset_id": _same_data(home, config)}
+
+
+def on_machines(home: Home, values: dict, machines: int, processes: int) -> dict:
+    """{"run_id", "text"}: a run with these settings on several machines, as text for their shells, see runs/machines.py.
+
+    It is in the list as soon as its folder is there and the app is started again. Raises UserError as a start does.
+    """
+    machines, processes = checked_machines(machines, processes)
+    values = {**values, "num_processes": machines * processes}
+    config, info, entry = checked(home, values, there=machines * processes)
+    run_id = new_id("run")
+    whole = whole_config(config, info, entry) | {"run": {"id": run_id, "name": config.name or run_id}}
+    text = script(home.runs / run_id, whole, machines, processes, cpu=not has_accelerator())
+    return {"run_id": run_id, "text": text}
 
 
 def _same_data(home: Home, config: dict) -> str:
@@ -121,7 +148,7 @@ def predict(home: Home, values: dict, entry: ModelEntry | None = None) -> dict:
     take; weights of the model; tokens and records of a step; the work as pace.seconds takes it; sentences that people should
     know before the run.
 
-    The ledger is training.ledger.report's, for a batch of the data set's longest records; without a data set, for
+    The memory estimate is training.memory_estimate.report's, for a batch of the data set's longest records; without a data set, for
     records of a likely length. `entry`: a model that need not be here, instead of the settings' model_id. Imports torch at
     the first call. Raises UserError as a start would.
     """
@@ -228,19 +255,19 @@ def _ledger(entry: ModelEntry, config: TrainConfig, rows: int, longest: int, tra
     import_library()
     import torch
 
-    from llmdemo.training import ledger
+    from llmdemo.training import memory_estimate
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    batch = ledger.Batch(rows, longest, trained)
-    return ledger.report(entry, config, batch, device, predicting=_predicted)
+    batch = memory_estimate.Batch(rows, longest, trained)
+    return memory_estimate.report(entry, config, batch, device, predicting=_predicted)
 
 
 @lru_cache(maxsize=256)
 def _predicted(*asked):
-    """ledger.predict, remembered; what is free at the moment is asked for each time."""
-    from llmdemo.training import ledger
+    """memory_estimate.predict, remembered; what is free at the moment is asked for each time."""
+    from llmdemo.training import memory_estimate
 
-    return ledger.predict(*asked)
+    return memory_estimate.predict(*asked)
 
 
 def add_model(home: Home, model_id: str, settings: Settings | None = None) -> ModelEntry:

@@ -38,11 +38,11 @@ def test_the_forms_settings_count(home, machine):
 
 
 def test_a_prediction_for_all_methods_lays_each_out_once(home, machine, monkeypatch):
-    from llmdemo.training import ledger
+    from llmdemo.training import memory_estimate
 
     laid = []
-    plain = ledger.predict
-    monkeypatch.setattr(ledger, "predict", lambda *asked: laid.append(asked[1].method) or plain(*asked))
+    plain = memory_estimate.predict
+    monkeypatch.setattr(memory_estimate, "predict", lambda *asked: laid.append(asked[1].method) or plain(*asked))
     prepare._predicted.cache_clear()
     offered.costs(home, [], presets.preset("EleutherAI/pythia-160m"))
     assert sorted(laid) == ["adamw", "galore", "lora"], "AdamW's figure, which all show, is counted once"

@@ -17,16 +17,7 @@ export const percent = (p) => {
   return number(100 * p, p < 0.0995 ? 1 : 0);
 };
 
-export const copy = async (text) => {
-  if (navigator.clipboard && window.isSecureContext) return navigator.clipboard.writeText(text);
-  const area = L.h("textarea", { class: "unseen", "aria-hidden": "true", value: text });
-  document.body.append(area);
-  area.select();
-  const copied = document.execCommand("copy"); // the only way on plain http
-  area.remove();
-  if (!copied) throw new Error("clipboard");
-};
-
+export { copy } from "../lib/clipboard.js";
 export { h, s as svg } from "../lib/dom.js";
 export { SHAPES } from "../lib/strategies.js";
 /** A text of the arena. @param {string} key @param {Record<string, unknown>} [values] */

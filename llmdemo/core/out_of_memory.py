@@ -81,7 +81,7 @@ _ADVICE = {
     "subspace": _moments,
     "weights": _weights,
 }
-"""By the part of the ledger that it makes smaller."""
+"""By the part of the memory estimate that it makes smaller."""
 
 
 def _now(config: dict[str, Any], key: str, unit: str = "") -> str:

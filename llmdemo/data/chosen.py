@@ -11,10 +11,10 @@ from llmdemo.core.errors import UserError
 from llmdemo.core.sentences import say
 from llmdemo.core.store import Home, whole_folder
 from llmdemo.data.checks import answer_of, loose_hash
+from llmdemo.data.deduplication import digest_of, load_held
 from llmdemo.data.ingest import with_problems
 from llmdemo.data.library import DatasetInfo, Writer, folder_of, get_dataset, save_info, still_there
 from llmdemo.data.records import SCHEMAS, open_records, to_batch
-from llmdemo.data.settle import digest_of, load_held
 from llmdemo.data.versions import carry_measured, child_of, settled_info, share_file
 
 _CHUNK = 1000

@@ -20,6 +20,8 @@ from llmdemo.core.sentences import Sentence, beside, say
 from llmdemo.core.store import Home, free_bytes, new_id, whole_folder
 from llmdemo.data import measure
 from llmdemo.data.codes import ABOUT_TOKENS, CODES, DEFAULT_FILTERS
+from llmdemo.data.deduplication import Held, deduplicate
+from llmdemo.data.format_detection import ENCODINGS, FORMATS, detect_format, shown_name
 from llmdemo.data.library import (
     LEFT_OUT,
     DatasetInfo,
@@ -36,9 +38,7 @@ from llmdemo.data.records import MAX_KINDS, SCHEMAS, to_batch
 from llmdemo.data.render import TEMPLATE_KEYS, takes
 from llmdemo.data.report import problems
 from llmdemo.data.rows import BadRow
-from llmdemo.data.settle import Held, settle
 from llmdemo.data.shapes import MAX_LABELS, SAMPLE_ROWS, Shape, detect
-from llmdemo.data.sniff import ENCODINGS, FORMATS, shown_name, sniff
 from llmdemo.data.values import Bad, Notes
 from llmdemo.settings import Settings
 
@@ -67,7 +67,7 @@ def add_dataset(
     """
     path = Path(path)
     with unpacked_file(path, home.tmp, settings.max_upload_bytes, should_stop) as inside:
-        format_, encoding = sniff(inside, settings.max_upload_bytes)
+        format_, encoding = detect_format(inside, settings.max_upload_bytes)
         source = {"file": shown_name(path.name), "bytes": path.stat().st_size}
         shown = FORMATS[format_]
         if encoding in ENCODINGS:
@@ -91,7 +91,7 @@ def add_dataset(
 
 
 def open_batches(path: Path, format_: str, encoding: str, max_rows: int):
-    """The batches of raw rows of a file that sniff has named."""
+    """The batches of raw rows of a file that detect_format has named."""
     if format_ in ("parquet", "arrow"):
         return read_parquet(path, max_rows, FORMATS[format_])
     return read_batches(path, format_, encoding)
@@ -250,7 +250,7 @@ class _Intake:
         task = self.shape.task
         self._must_be_usable()
         held = Held.joined(self.held)
-        settled = settle(self.folder, held, task, DEFAULT_FILTERS, step)
+        settled = deduplicate(self.folder, held, task, DEFAULT_FILTERS, step)
         if not settled.kept.any():
             raise UserError("err_checks_leave_none", what=_commonest(settled.counts))
         return DatasetInfo(

@@ -12,8 +12,8 @@ from pathlib import Path
 import pyarrow as pa
 
 from llmdemo.core.errors import UserError
+from llmdemo.data.format_detection import shown_name
 from llmdemo.data.measure import Stopped
-from llmdemo.data.sniff import shown_name
 
 _MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 _SUFFIXES = (".gz", ".gzip", ".zst", ".zstd")
@@ -42,7 +42,7 @@ def unpacked_file(path: Path, scratch: Path, max_bytes: int, should_stop: Callab
 
 
 def _kind(path: Path, max_bytes: int) -> str | None:
-    """ "gzip", "zstd", or None for anything else, also for what is no file of a size that is taken: sniff tells that."""
+    """ "gzip", "zstd", or None for anything else, also for what is no file of a size that is taken: detect_format tells that."""
     try:
         if not path.is_file() or path.stat().st_size > max_bytes:
             return None

@@ -14,8 +14,8 @@ import pyarrow as pa
 from llmdemo.core.bounded_child import BoundedChild
 from llmdemo.core.errors import UserError
 from llmdemo.core.sentences import say
+from llmdemo.data.format_detection import shown_name
 from llmdemo.data.rows import MAX_COLUMNS, MAX_RECORD, BadRow, Batch
-from llmdemo.data.sniff import shown_name
 
 CHILD_BYTES = 2**30
 """Memory that the child may take for decoding, in bytes."""

@@ -14,8 +14,8 @@ import orjson
 from llmdemo.core.errors import UserError
 from llmdemo.core.sentences import say
 from llmdemo.data.columns import KNOWN
+from llmdemo.data.format_detection import not_utf8, shown_name
 from llmdemo.data.rows import MAX_RECORD, BadRow, Batch, Gather
-from llmdemo.data.sniff import not_utf8, shown_name
 from llmdemo.data.tables import read_table
 from llmdemo.data.values import Pairs, count_keys
 
@@ -32,7 +32,7 @@ _SPLIT_KEYS = ("train", "eval", "test", "validation", "valid", "dev")
 
 
 def read_batches(path: Path, format_: str, encoding: str) -> Iterator[Batch]:
-    """The rows of a text file whose format and encoding `sniff` has found. Raises UserError with the place."""
+    """The rows of a text file whose format and encoding `detect_format` has found. Raises UserError with the place."""
     readers = {"json": _json, "jsonl": _json_lines, "csv": _table, "tsv": _table, "text": _texts}
     try:
         yield from readers[format_](path, encoding)

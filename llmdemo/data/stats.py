@@ -153,7 +153,7 @@ def epoch_cost(tokens: dict, records: int, tokens_per_second: float, batch_size:
     """What one pass over the data costs at a measured speed.
 
     {seconds, steps, tokens, longest_batch_tokens}: the last is batch_size rows of the greatest length after the
-    cut, which is what the memory of the activations grows with (training.ledger turns it into bytes).
+    cut, which is what the memory of the activations grows with (training.memory_estimate turns it into bytes).
     packed: raw text, laid out in full rows.
     """
     longest = min(tokens["longest"], tokens["max_length"])

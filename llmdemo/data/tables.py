@@ -14,8 +14,8 @@ from typing import Literal
 from llmdemo.core.errors import UserError
 from llmdemo.core.sentences import say
 from llmdemo.data.columns import KNOWN
+from llmdemo.data.format_detection import shown_name
 from llmdemo.data.rows import MAX_COLUMNS, MAX_RECORD, BadRow
-from llmdemo.data.sniff import shown_name
 
 _SAMPLE_LINES = 2000
 _SAMPLE_SIZE = 2**20

@@ -19,6 +19,7 @@ from llmdemo.core.sentences import say
 from llmdemo.core.store import Home, new_id, whole_folder
 from llmdemo.data import measure
 from llmdemo.data.codes import ABOUT_TOKENS, BIT, CODES, FLAGS, mask
+from llmdemo.data.deduplication import Held, deduplicate, load_held
 from llmdemo.data.ingest import now, with_problems
 from llmdemo.data.library import (
     LEFT_OUT,
@@ -38,7 +39,6 @@ from llmdemo.data.library import (
     still_there,
 )
 from llmdemo.data.records import SCHEMAS, conformed, to_batch
-from llmdemo.data.settle import Held, load_held, settle
 from llmdemo.data.shapes import MAX_LABELS, Shape
 from llmdemo.data.turns import raw_turns
 from llmdemo.data.values import Bad
@@ -249,7 +249,7 @@ def carry_measured(source, folder, parent, held, edits, keep, tokenizer) -> str 
 
 def settled_info(folder: Path, info: DatasetInfo, held: Held, parent: DatasetInfo, key: str | None) -> DatasetInfo:
     """The info with all that follows from the records in `folder`."""
-    settled = settle(folder, held, info.task, info.filters)
+    settled = deduplicate(folder, held, info.task, info.filters)
     if not settled.kept.any():
         raise UserError("err_checks_would_leave_none")
     tokens = None

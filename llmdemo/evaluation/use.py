@@ -12,10 +12,10 @@ from llmdemo.arena.cache import ModelCache
 from llmdemo.core import threads
 from llmdemo.core.errors import UserError
 from llmdemo.core.store import Home
+from llmdemo.data.format_detection import detect_format, shown_name
 from llmdemo.data.ingest import open_batches
 from llmdemo.data.report import safe_cell
 from llmdemo.data.rows import BadRow
-from llmdemo.data.sniff import shown_name, sniff
 from llmdemo.evaluation import classifier
 from llmdemo.evaluation.answers import chunks
 from llmdemo.evaluation.class_metrics import softmax
@@ -92,7 +92,7 @@ class Classifiers:
 
 def read_texts(path: Path, settings: Settings) -> list[str]:
     """The first 5,000 texts of a file of any kind that data sets are read from. Raises UserError when there are none."""
-    format_, encoding = sniff(path, settings.max_upload_bytes)
+    format_, encoding = detect_format(path, settings.max_upload_bytes)
     found: list[str] = []
     with closing(open_batches(path, format_, encoding, settings.max_rows)) as batches:
         for text in _texts(batches, format_ == "text"):

@@ -14,7 +14,7 @@ from llmdemo.core.spaces import on_zero_gpu
 PROJECT = Path(__file__).resolve().parents[2]
 _GIVEN_BACK_BYTES = 4 * 2**20
 """Freed memory from this size on goes back to the system. glibc would keep blocks of up to 32 MiB, in a heap with holes:
-a run on a CPU then takes 6 % more (tests/benchmarks/ledger_check.py). From 1 MiB on it would be 12 % less, and a quarter slower."""
+a run on a CPU then takes 6 % more (tests/benchmarks/memory_estimate_check.py). From 1 MiB on it would be 12 % less, and a quarter slower."""
 
 
 def worker_environment(

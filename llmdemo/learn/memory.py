@@ -11,7 +11,7 @@ from llmdemo.core.errors import UserError
 from llmdemo.models import scratch
 from llmdemo.settings.training import METHODS, TrainConfig
 from llmdemo.training.activations import Batch
-from llmdemo.training.ledger import predict
+from llmdemo.training.memory_estimate import predict
 
 SIZES = ("60M", "130M", "350M", "1B", "3B", "7B", "13B", "34B", "70B")
 RANKS = (4, 16, 64, 128, 256, 512, 1024)

@@ -23,7 +23,7 @@ from llmdemo.core.spaces import on_zero_gpu
 from llmdemo.models import presets, scratch, template
 from llmdemo.models.catalog import ModelEntry
 from llmdemo.models.check import check_folder, read_config
-from llmdemo.models.closing import close_texts
+from llmdemo.models.classifier_eos import append_eos
 from llmdemo.models.files import read_object
 
 transformers_logging.disable_progress_bar()
@@ -101,7 +101,7 @@ def load_classifier_tokenizer(source: ModelEntry | Path):
     folder = _folder(source)
     tokenizer = load_tokenizer(folder)
     if check_folder(folder).head != "classify" and tokenizer.is_fast:
-        close_texts(tokenizer)
+        append_eos(tokenizer)
     return tokenizer
 
 

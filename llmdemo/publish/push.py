@@ -43,7 +43,7 @@ def push(
     public where `private` was asked, no connection; Stopped. `files` must hold MARKER. The visibility of a repository
     that is there already is never changed.
     """
-    api = _api(token)
+    api = hub_api(token)
     repo = _whole_name(api, repo)
     _make(api, repo, private, files[MARKER])
     from huggingface_hub import CommitOperationAdd
@@ -65,10 +65,11 @@ def push(
     finally:
         for each in opened:
             each.close()
-    return {"repo": repo, "url": f"{_endpoint()}/{repo}", "revision": made.oid}
+    return {"repo": repo, "url": f"{hub_endpoint()}/{repo}", "revision": made.oid}
 
 
-def _api(token: str):
+def hub_api(token: str):
+    """The hub's client with this token. Raises UserError for what is no token."""
     from huggingface_hub import HfApi
     from huggingface_hub.utils import disable_progress_bars
 
@@ -76,10 +77,11 @@ def _api(token: str):
     logging.getLogger("huggingface_hub._commit_api").setLevel(logging.ERROR)  # it warns of what _Counting is for
     if not isinstance(token, str) or not _TOKEN.fullmatch(token.strip()):
         raise UserError("err_no_access_token")
-    return HfApi(endpoint=_endpoint(), token=token.strip())
+    return HfApi(endpoint=hub_endpoint(), token=token.strip())
 
 
-def _endpoint() -> str:
+def hub_endpoint() -> str:
+    """Where the hub is: HF_ENDPOINT, or huggingface.co."""
     return (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
 
 
@@ -174,7 +176,7 @@ def _ask(question: Callable, repo: str, watch: _Watch | None = None):
     try:
         return question()
     except Exception as error:  # sorted out below; what is none of the hub's or the network's goes on
-        causes = _chain(error)
+        causes = causes_of(error)
         for cause in causes:
             if isinstance(cause, (UserError, Stopped)):
                 raise cause from None
@@ -182,14 +184,15 @@ def _ask(question: Callable, repo: str, watch: _Watch | None = None):
                 code = cause.response.status_code if cause.response is not None else 0
                 log.warning("push to %s: HTTP %s", repo, code)
                 raise _refusal(repo, code) from None
-        if any(isinstance(cause, (*_transport_errors(), OSError)) for cause in causes):
+        if any(isinstance(cause, (*transport_errors(), OSError)) for cause in causes):
             log.warning("push to %s: %s", repo, type(error).__name__)
             sent = say("push_after", share=watch.share()) if watch else ""
-            raise UserError("err_push_broke", host=_endpoint(), sent=sent) from None
+            raise UserError("err_push_broke", host=hub_endpoint(), sent=sent) from None
         raise
 
 
-def _chain(error: BaseException | None) -> list[BaseException]:
+def causes_of(error: BaseException | None) -> list[BaseException]:
+    """The error and what it was raised from, the newest first."""
     chain: list[BaseException] = []
     while error is not None and len(chain) < 20:
         chain.append(error)
@@ -197,7 +200,8 @@ def _chain(error: BaseException | None) -> list[BaseException]:
     return chain
 
 
-def _transport_errors() -> tuple[type[Exception], ...]:
+def transport_errors() -> tuple[type[Exception], ...]:
+    """What the libraries that may carry the hub's client raise when a connection fails."""
     modules = [importlib.import_module(name) for name in ("httpx", "httpx2") if importlib.util.find_spec(name)]
     return tuple(module.HTTPError for module in modules)
 

@@ -5,6 +5,7 @@ Knows no torch, no gradio and no worker's inside.
 
 from __future__ import annotations  # the method "list" would hide the type in the signatures
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -160,6 +161,14 @@ class Runs(JobsOfKind):
         room = free_bytes(home.root) - settings.min_free_bytes
         self.jobs.add_folder(self.kind, run_id, lambda folder: bundle.unpack(Path(path), folder, home, room))
         return run_id
+
+    def take_in(self, folder: Path) -> str:
+        """Makes a run of a folder that bundle.unpack made on this file system, named like the run's id; returns the id.
+
+        Raises FileNotFoundError where it is not there (any more), and UserError.
+        """
+        self.jobs.add_folder(self.kind, folder.name, lambda target: os.replace(folder, target))
+        return folder.name
 
     @contextmanager
     def _digest(self, run_id: str) -> Iterator[digest.Digest]:

@@ -1,6 +1,6 @@
 """What the forward pass of a run keeps for the backward pass: activations, on the run's largest batch.
 
-For the memory estimate (ledger.py); outline.py asks the model. Knows nothing of optimizers.
+For the memory estimate (memory_estimate.py); activation_estimate.py asks the model. Knows nothing of optimizers.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from torch import nn
 
 from llmdemo.models.catalog import ModelEntry
 from llmdemo.settings.training import HEADED, TrainConfig
-from llmdemo.training.outline import saved_bytes
+from llmdemo.training.activation_estimate import saved_bytes
 
 
 @dataclass(frozen=True)

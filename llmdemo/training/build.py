@@ -11,7 +11,7 @@ from torch import nn
 from llmdemo.core.errors import UserError
 from llmdemo.settings.training import TrainConfig
 from llmdemo.training.adamw import ForeachGaLoreAdamW
-from llmdemo.training.gradients import Slot, attach
+from llmdemo.training.gradients import GradientAccumulator, attach
 from llmdemo.training.offload import HostSums
 from llmdemo.training.optimizer import Optimizer
 from llmdemo.training.projector import Projector
@@ -20,7 +20,7 @@ from llmdemo.training.targets import check_rank, find_targets
 from llmdemo.training.vocabulary import attach_vocabulary
 
 
-def _host_sums(slots: list[Slot], config: TrainConfig) -> HostSums | None:
+def _host_sums(slots: list[GradientAccumulator], config: TrainConfig) -> HostSums | None:
     """Set up where the config asks for it and there is a GPU; without one, the sums are in the computer's memory anyway."""
     if not (config.offload_gradients and slots and slots[0].weight.is_cuda):
         return None
@@ -64,15 +64,15 @@ def build_optimizer(model: nn.Module, config: TrainConfig) -> Optimizer:
     return Optimizer(model, slots, inner, config, _host_sums(slots, config))
 
 
-def _make_slots(model: nn.Module, config: TrainConfig) -> list[Slot]:
+def _make_slots(model: nn.Module, config: TrainConfig) -> list[GradientAccumulator]:
     targets = find_targets(model, config.target_modules)
     check_rank(targets, config.rank)
-    slots: dict[nn.Parameter, Slot] = {}
+    slots: dict[nn.Parameter, GradientAccumulator] = {}
     for target in targets:
         weight = target.weight
         if weight not in slots:
             space = Subspace((weight.shape[0], weight.shape[1]), config.rank, config.proj_type, config.basis_bits)
-            slots[weight] = Slot(target.name, weight, space, weight.dtype)
+            slots[weight] = GradientAccumulator(target.name, weight, space, weight.dtype)
         attach(target.module, slots[weight], target.transposed)
     return list(slots.values())
 

@@ -32,7 +32,7 @@ _PAYS = 0.75
 def resolve_precision(precision: Precision, device: torch.device) -> Precision:
     """fp32, bf16 (autocast over fp32 weights) or bf16_pure, for "auto" and for what is asked.
 
-    auto: autocast on a GPU that has bf16, and on a CPU that is faster with it; else fp32. (fit.py turns to pure bf16
+    auto: autocast on a GPU that has bf16, and on a CPU that is faster with it; else fp32. (automatic.py turns to pure bf16
     where autocast's weights don't fit.) Raises UserError for bf16 on a GPU without it at all.
     """
     if device.type == "cuda":

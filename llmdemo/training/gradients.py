@@ -5,7 +5,7 @@ projects a or b first and accumulates the small product, so neither the full gra
 only where a matrix is due for a refresh is the full one summed, for that step. The projection is linear, hence
 the sum over micro-batches (and processes) of projected gradients is the projection of the sum.
 
-Knows nothing of optimizers: `Slot.low` is the gradient that one sees.
+Knows nothing of optimizers: `GradientAccumulator.low` is the gradient that one sees.
 """
 
 from collections.abc import Callable
@@ -20,7 +20,7 @@ from llmdemo.training.offload import HostSums
 from llmdemo.training.subspace import Subspace
 
 
-class Slot:
+class GradientAccumulator:
     """One target matrix [m, n], its subspace and the gradient accumulated since the last step."""
 
     def __init__(self, name: str, weight: nn.Parameter, subspace: Subspace, dtype: torch.dtype):
@@ -38,7 +38,7 @@ class Slot:
         self._parts = 0
         self.parts = 1
         """Times that a backward pass comes by this layer."""
-        self.when_full: Callable[[Slot], None] | None = None
+        self.when_full: Callable[[GradientAccumulator], None] | None = None
         """Called as soon as `full` holds the whole gradient, where one backward pass makes a step: it is then freed
         before the next layer's is made."""
 
@@ -94,7 +94,9 @@ class _ProjectedLinear(torch.autograd.Function):
     """y = x Wᵀ + bias (or x W + bias for a Conv1D), whose backward hands the weight's gradient to a slot."""
 
     @staticmethod
-    def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor | None, slot: Slot, transposed: bool) -> Tensor:
+    def forward(
+        ctx, x: Tensor, weight: Tensor, bias: Tensor | None, slot: GradientAccumulator, transposed: bool
+    ) -> Tensor:
         ctx.slot, ctx.transposed, ctx.has_bias = slot, transposed, bias is not None
         ctx.save_for_backward(x if slot.active else None, weight)
         y = functional.linear(x, weight.T if transposed else weight, bias)
@@ -115,7 +117,7 @@ class _ProjectedLinear(torch.autograd.Function):
         return dx, None, flat.sum(0) if ctx.has_bias and ctx.needs_input_grad[2] else None, None, None
 
 
-def attach(module: nn.Module, slot: Slot, transposed: bool) -> None:
+def attach(module: nn.Module, slot: GradientAccumulator, transposed: bool) -> None:
     """Makes the linear layer `module` hand its weight's gradient to `slot`; `detach` undoes it."""
     module.forward = partial(_forward, module, slot, transposed)
 
@@ -124,7 +126,7 @@ def detach(module: nn.Module) -> None:
     module.__dict__.pop("forward", None)
 
 
-def _forward(module: nn.Module, slot: Slot, transposed: bool, x: Tensor) -> Tensor:
+def _forward(module: nn.Module, slot: GradientAccumulator, transposed: bool, x: Tensor) -> Tensor:
     weight, bias = cast(Tensor, module.weight), cast(Tensor | None, module.bias)
     if torch.is_autocast_enabled(x.device.type):
         # A custom function sees its inputs before autocast does: cast here what a linear layer would have had cast.

@@ -23,7 +23,7 @@ from llmdemo.training.batches import Batches, RunData, share_of
 from llmdemo.training.checkpoint import Checkpoint, rng_state, set_rng_state
 from llmdemo.training.halt import Halt, NonFinite
 from llmdemo.training.interrupt import Interrupt, Stopped
-from llmdemo.training.ledger import Batch
+from llmdemo.training.memory_estimate import Batch
 from llmdemo.training.optimizer import Optimizer
 from llmdemo.training.passes import Passes
 from llmdemo.training.progress import Progress, Step, told_refresh
@@ -200,7 +200,7 @@ class Loop:
         return max(steps, key=lambda step: self.objective.cost(self._batches.rows_of(step)))
 
     def largest_batch(self) -> Batch:
-        """The largest micro-batch of this process, for the memory ledger."""
+        """The largest micro-batch of this process, for the memory estimate."""
         rows = self._batches.rows_of(self._longest_step())
         part = max(share_of(rows, 0, self._processes, self.config.gradient_accumulation_steps), key=len)
         return self.objective.shape(part)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from llmdemo.core.errors import UserError
 from llmdemo.settings.training import TrainConfig
 from llmdemo.training.adamw import ForeachGaLoreAdamW
-from llmdemo.training.gradients import Slot, detach
+from llmdemo.training.gradients import GradientAccumulator, detach
 from llmdemo.training.offload import HostSums
 from llmdemo.training.projector import Projector, without_cuda_sync
 from llmdemo.training.subspace import Refresh
@@ -43,7 +43,7 @@ class Optimizer(torch.optim.Optimizer):
     def __init__(
         self,
         model: nn.Module,
-        slots: list[Slot],
+        slots: list[GradientAccumulator],
         inner: torch.optim.Optimizer,
         config: TrainConfig,
         host: HostSums | None = None,
@@ -147,7 +147,7 @@ class Optimizer(torch.optim.Optimizer):
             if slot.due and slot.full is not None:
                 self._refresh(slot)
 
-    def _refresh(self, slot: Slot) -> None:
+    def _refresh(self, slot: GradientAccumulator) -> None:
         space, full = slot.subspace, slot.full
         assert full is not None, "only a slot with the whole gradient is refreshed"
         slot.full, slot.due = None, False
@@ -161,7 +161,7 @@ class Optimizer(torch.optim.Optimizer):
             low = torch.full(space.low_shape, math.nan, dtype=slot.dtype, device=full.device)
         slot.add_low(low.to(slot.dtype))
 
-    def _generator(self, slot: Slot) -> torch.Generator:
+    def _generator(self, slot: GradientAccumulator) -> torch.Generator:
         # Seeded by matrix and step, never carried on: a resumed run and a second process draw the same numbers.
         seed = zlib.crc32(f"{self._config.seed} {slot.name} {self.steps}".encode())
         return torch.Generator(slot.weight.device).manual_seed(seed)
@@ -276,7 +276,7 @@ class Optimizer(torch.optim.Optimizer):
     def adopt(self, sums: dict) -> None:
         """Takes these tensors, by slot or weight, for the gradients that were accumulated."""
         for owner, total in sums.items():
-            if isinstance(owner, Slot):
+            if isinstance(owner, GradientAccumulator):
                 owner.low = total
             else:
                 owner.grad = total

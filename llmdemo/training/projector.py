@@ -6,14 +6,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from llmdemo.training.gradients import Slot
+from llmdemo.training.gradients import GradientAccumulator
 
 
 @dataclass
 class Projector:
     """Stands where galore_torch keeps its GaLoreProjector: the gradient is already projected when it is asked for."""
 
-    slot: Slot
+    slot: GradientAccumulator
     scale: float
 
     def project(self, gradient: Tensor, iteration: int) -> Tensor:

@@ -10,7 +10,7 @@ from llmdemo.core import store
 from llmdemo.core.sentences import say
 from llmdemo.models.catalog import ModelEntry
 from llmdemo.models.check import check_folder
-from llmdemo.models.closing import keep_closing
+from llmdemo.models.classifier_eos import keep_eos
 from llmdemo.models.files import read_object
 from llmdemo.settings.training import HEADED, TrainConfig
 from llmdemo.training.factors import multiplied
@@ -118,7 +118,7 @@ def _save(model, tokenizer, base: Path, folder: Path) -> None:
     if writes:
         store.write_json(folder / GENERATION, {**usage, "eos_token_id": ends})
     tokenizer.save_pretrained(folder)
-    keep_closing(folder, tokenizer)
+    keep_eos(folder, tokenizer)
 
 
 def card(entry: ModelEntry, config: TrainConfig, about: dict) -> str:

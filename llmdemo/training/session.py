@@ -14,10 +14,10 @@ from llmdemo.core.errors import UserError
 from llmdemo.core.sentences import say
 from llmdemo.models.catalog import LAST_MODEL, trust_model
 from llmdemo.settings.training import Precision, rows_of
+from llmdemo.training import automatic, memory_estimate, new_model, objectives, trackers
 from llmdemo.training import best as bests
 from llmdemo.training import checkpoint as checkpoints
 from llmdemo.training import device as devices
-from llmdemo.training import fit, ledger, new_model, objectives, trackers
 from llmdemo.training.adapters import add_adapters
 from llmdemo.training.build import build_optimizer
 from llmdemo.training.checkpoint import Checkpoint
@@ -179,14 +179,17 @@ class Session:
             precisions: tuple[Precision, ...] = (usual, "bf16_pure") if pure else (usual,)
             rows, longest = rows_of(config), int(data.train.lengths.max())
             longest += config.max_new_tokens if config.task == "grpo" else 0
-            batch = ledger.Batch(rows, longest, rows * longest)
-            fit.decide_precision(
-                self._run_dir, config, precisions, lambda way: ledger.report(entry, way, batch, device, here=self._here)
+            batch = memory_estimate.Batch(rows, longest, rows * longest)
+            automatic.decide_precision(
+                self._run_dir,
+                config,
+                precisions,
+                lambda way: memory_estimate.report(entry, way, batch, device, here=self._here),
             )
         self._accelerator.wait_for_everyone()
-        precision = fit.decided_precision(self._run_dir)
+        precision = automatic.decided_precision(self._run_dir)
         if precision == "bf16_pure":
-            self._report("note", message=fit.PURE_NOTE)
+            self._report("note", message=automatic.PURE_NOTE)
         return precision
 
     def _announce(self, loop: Loop, precision: str) -> None:
@@ -211,26 +214,26 @@ class Session:
         """Whether the backward pass computes activations again; says so where nobody asked for it."""
         if self._accelerator.is_main_process:
             self._predict = self._prediction(entry, loop)
-            fit.decide(self._run_dir, self._config, self._predict)
+            automatic.decide(self._run_dir, self._config, self._predict)
         self._accelerator.wait_for_everyone()
-        chosen = fit.decided(self._run_dir, self._config)
+        chosen = automatic.decided(self._run_dir, self._config)
         if chosen and not getattr(loop.model, "supports_gradient_checkpointing", False):
             if not self._config.activation_checkpointing:
                 return False
             raise UserError("err_no_checkpointing", kind=type(loop.model).__name__)
         if chosen and not self._config.activation_checkpointing:
-            self._report("note", message=fit.NOTE)
+            self._report("note", message=automatic.NOTE)
         return chosen
 
     def _prediction(self, entry, loop: Loop):
-        """The ledger's report for a config, on the run's largest batch; each is made once."""
+        """The memory estimate for a config, on the run's largest batch; each is made once."""
         taken, batch = devices.current_bytes(loop.device), loop.largest_batch()
 
         @cache
         def predict(config) -> dict:
             # Recomputed activations know no cache, so no beginning is shared then (loss.py).
             seen = replace(batch, shared=0) if config.activation_checkpointing else batch
-            return ledger.report(entry, config, seen, loop.device, taken, self._runtime, self._here)
+            return memory_estimate.report(entry, config, seen, loop.device, taken, self._runtime, self._here)
 
         return predict
 

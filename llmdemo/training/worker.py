@@ -75,7 +75,7 @@ def _report_failure(report, said: dict) -> int:
 def explain(error: Exception, ledger: dict | None = None, config: dict | None = None) -> dict:
     """reason, message and hint for what ended a run: what it needed, what there was, what to change.
 
-    `ledger`: the run's last memory ledger; `config`: its settings.
+    `ledger`: the run's last memory estimate; `config`: its settings.
     """
     text = first_line(error, 300)
     if isinstance(error, UserError):

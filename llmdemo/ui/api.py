@@ -24,10 +24,12 @@ from llmdemo.ui import (
     authentication,
     bridge,
     circle_api,
+    elsewhere_api,
     evaluate_api,
     experiments_api,
     generate_api,
     interpret_api,
+    knowledge_api,
     maps_api,
     models_api,
     selection_api,
@@ -49,9 +51,11 @@ def add_endpoints(services: Services) -> None:
     _run_endpoints(services)
     _kept_run_endpoints(services)
     _add(*experiments_api.endpoints(services))
+    _add(*elsewhere_api.endpoints(services))
     _add(*evaluate_api.endpoints(services))
     _add(*generate_api.endpoints(services))
     _add(*maps_api.endpoints(services))
+    _add(*knowledge_api.endpoints(services))
     _add(*selection_api.endpoints(services))
     _add(*serving_api.endpoints(services))
     _add(*interpret_api.owners_endpoints(services))
@@ -158,6 +162,7 @@ def _run_endpoints(services: Services) -> None:
     def list_runs() -> list[dict]:
         """All runs, the newest first, each with its run_id first and the keys of /run_status."""
         services.require_owner()
+        services.elsewhere.collect()
         return runs.list()
 
     @for_owners

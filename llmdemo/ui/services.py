@@ -20,10 +20,12 @@ from llmdemo.ui.fair_queue import standing_in
 if TYPE_CHECKING:  # the arena and the classifiers import torch, which takes seconds
     from llmdemo.arena import Arena
     from llmdemo.arena.votes import VoteSessions
+    from llmdemo.elsewhere import Elsewhere
     from llmdemo.evaluation import Evaluations
     from llmdemo.evaluation.use import Classifiers
     from llmdemo.experiments import Experiments
     from llmdemo.generation import Generations
+    from llmdemo.knowledge import Probes
     from llmdemo.maps import Maps
     from llmdemo.models.starter import StarterFetch
     from llmdemo.publish import Pushes
@@ -54,6 +56,8 @@ class Services:
     """Models and classifiers on held-out data."""
     generations: "Generations"
     """Data sets that models make."""
+    probes: "Probes"
+    """What models know already of a data set's answers."""
     maps: "Maps"
     """Where the records of a data set lie."""
     selection: "Selection"
@@ -68,6 +72,8 @@ class Services:
     """Finished models as GGUF files."""
     pushes: "Pushes"
     """Finished runs on their way to the hub."""
+    elsewhere: "Elsewhere"
+    """Runs on machines that are rented from the hub."""
     votes: "Lazy[VoteSessions]"
     """Blind votes of a class; it needs the arena, so it is made at its first use."""
     guests_only: bool = False
@@ -167,10 +173,12 @@ def make_services(settings: Settings, *, access: Access | None = None, command=N
     `access` says who may do what; without it everybody is an owner. `command` replaces the worker's command line
     (tests). Raises UserError when the home folder cannot be written.
     """
+    from llmdemo.elsewhere import Elsewhere
     from llmdemo.evaluation import Evaluations
     from llmdemo.experiments import Experiments
     from llmdemo.generation import Generations
     from llmdemo.jobs import Jobs
+    from llmdemo.knowledge import Probes
     from llmdemo.maps import Maps
     from llmdemo.models.starter import StarterFetch
     from llmdemo.publish import Pushes
@@ -195,6 +203,7 @@ def make_services(settings: Settings, *, access: Access | None = None, command=N
         runs=runs,
         experiments=Experiments(jobs, runs),
         pushes=Pushes(jobs, runs),
+        elsewhere=Elsewhere(jobs, runs),
         starter=starter,
         arena=arena,
         votes=Lazy(lambda: _make_votes(home, settings, arena)),
@@ -204,6 +213,7 @@ def make_services(settings: Settings, *, access: Access | None = None, command=N
         exports=Exports(jobs, evaluations),
         generations=Generations(jobs),
         maps=maps,
+        probes=Probes(jobs),
         selection=Selection(home, maps),
         classifiers=classifiers,
         guests_only=access is not None and not access.has_owners,

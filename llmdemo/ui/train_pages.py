@@ -83,6 +83,7 @@ class TrainPages:
 
         `seen` is what the page has of its figures; they come along only when there are others.
         """
+        self._services.elsewhere.collect()
         runs = self._services.runs.list()
         chosen = _choose(runs, request.get("run_id"))
         brief = [{key: run.get(key) for key in _BRIEF} for run in runs]

@@ -7,7 +7,7 @@ import gradio as gr
 
 from llmdemo.core.spaces import disk_lasts, on_zero_gpu
 from llmdemo.core.store import child
-from llmdemo.ui import bridge, downloads, experiments_panel, learn_panel, push_panel, serving_panel
+from llmdemo.ui import bridge, downloads, elsewhere_panel, experiments_panel, learn_panel, push_panel, serving_panel
 from llmdemo.ui.model_pages import ModelPages
 from llmdemo.ui.rights import for_owners
 from llmdemo.ui.services import Services
@@ -47,6 +47,7 @@ def build(services: Services) -> TrainPanel:
             bridge.island("train-side", elem_id="train-side")
             serving_panel.build(services)
             push_panel.build(services)
+            elsewhere_panel.build(services)
             opened = gr.UploadButton(t("runs_import"), file_types=[".zip"], size="sm", elem_id="train-import")
     note = bridge.island("notice", elem_id="train-notice")
 

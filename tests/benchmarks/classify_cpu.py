@@ -1,5 +1,5 @@
 """A classifier's step on a CPU three ways, on the same texts: a padded batch as transformers' Trainer makes it, several
-batches of like lengths, and all texts in one row (llmdemo/training/one_row.py).
+batches of like lengths, and all texts in one row (llmdemo/training/padding_free.py).
 
     python tests/benchmarks/classify_cpu.py --data sms-spam.tsv [--model FOLDER] [--steps 4] [--rounds 3]
 

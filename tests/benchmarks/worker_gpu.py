@@ -3,7 +3,7 @@
     python tests/benchmarks/worker_gpu.py [--shapes 135M 1.7B] [--methods adamw galore lora] [--steps 40] [--rounds 1]
 
 Each contender is a process of its own, imports included, and they take turns. Weights are random, records have about
-200 tokens (ledger_check.py makes both). Ours: batch 8, max_length 256, precision auto, all else by default: hooks,
+200 tokens (memory_estimate_check.py makes both). Ours: batch 8, max_length 256, precision auto, all else by default: hooks,
 clipping, events, evaluations, samples, the saved model. Trainer: batch 8, bf16 autocast, adamw_torch_fused, random
 batches padded to their longest record, nothing evaluated or saved. A step is the median, and the mean, of the time
 between two steps' ends over the second half of the steps, without what lies between two phases.
@@ -25,17 +25,17 @@ sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 
 def prepare(folder: Path, shapes: list[str]) -> tuple[Path, str]:
     """(home, id of the data set); the models lie in the folder by their shape's name."""
-    import ledger_check
+    import memory_estimate_check
 
     from llmdemo import data
     from llmdemo.core.store import Home
     from llmdemo.settings import Settings
 
     home = Home(folder / "home").prepare()
-    source = ledger_check.make_data(folder, 256)
+    source = memory_estimate_check.make_data(folder, 256)
     info = data.add_dataset(home, Settings(home=home.root), source, "records")
     for shape in shapes:
-        ledger_check.make_model(folder / shape, shape)
+        memory_estimate_check.make_model(folder / shape, shape)
     return home.root, info.dataset_id
 
 

@@ -22,7 +22,7 @@ from llmdemo.data import (
     token_view,
     view_record,
 )
-from llmdemo.models.closing import close_texts
+from llmdemo.models.classifier_eos import append_eos
 
 PAIRS = [("What is two and two?", "Four."), ("Name a colour.", "Blue, for example."), ("Say hi in French.", "Salut !")]
 
@@ -282,7 +282,7 @@ def test_the_view_of_a_record_marks_what_is_cut(tokenizer):
 
 def test_the_view_of_a_cut_text_keeps_the_token_that_closes_it(tiny_tokenizer):
     closing = copy.deepcopy(tiny_tokenizer)
-    close_texts(closing)
+    append_eos(closing)
     text = {"text": "a text of some words", "label": "x"}
     whole = view_record(text, closing, 512)[0]
     cut = view_record(text, closing, whole["length"] - 2)[0]
@@ -361,7 +361,7 @@ def test_a_full_disk_is_a_sentence_and_leaves_nothing(home, settings, write, mon
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("llmdemo.data.ingest.settle", full)
+    monkeypatch.setattr("llmdemo.data.ingest.deduplicate", full)
     with pytest.raises(UserError, match="No space left"):
         add_dataset(home, settings, write("a.json", SHAPES["alpaca"]), "a")
     assert list(home.datasets.iterdir()) == [] and list(home.tmp.iterdir()) == []

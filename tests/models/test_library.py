@@ -11,7 +11,7 @@ failed = []
 def ask():
     try:
         import_library()
-        from llmdemo.training import ledger
+        from llmdemo.training import memory_estimate
     except ImportError as error:
         failed.append(error)
 threads = [threading.Thread(target=ask) for _ in range(4)]

@@ -8,7 +8,7 @@ import transformers
 
 from llmdemo.core.events import read_events
 from llmdemo.models.catalog import ModelEntry
-from llmdemo.training import TrainConfig, ledger, outline, worker
+from llmdemo.training import TrainConfig, activation_estimate, memory_estimate, worker
 from llmdemo.training import device as devices
 from llmdemo.training.objectives.base import Objective
 from llmdemo.training.objectives.chat import Causal
@@ -36,7 +36,7 @@ EAGER = ("bloom", "gpt_neo", "gptj", "gemma2", "mamba")
 """Those that transformers gives no fused attention: matrices of probabilities are kept."""
 UNKNOWN = [("mixtral", "bf16")]
 """Whose rough figure was only compared with real ones in fp32."""
-BATCH = ledger.Batch(records=4, length=60, trained=100)
+BATCH = memory_estimate.Batch(records=4, length=60, trained=100)
 CPU = torch.device("cpu")
 
 
@@ -70,7 +70,7 @@ def quick(monkeypatch):
 
 def predicted(folder, **changes):
     entry = ModelEntry("m", "M", "folder", folder, task="chat")
-    return ledger.predict(entry, TrainConfig("x", rank=4, **changes), BATCH, CPU)
+    return memory_estimate.predict(entry, TrainConfig("x", rank=4, **changes), BATCH, CPU)
 
 
 def saved_by(model, precision: str) -> int:
@@ -128,7 +128,7 @@ def test_each_architecture_is_trained_by_each_method(run_on, folder_of, name, me
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "bf16_pure"])
 def test_where_no_forward_pass_works_on_shapes_a_formula_gives_a_rough_figure(folder_of, monkeypatch, precision):
     exact = predicted(folder_of("qwen2"), precision=precision)
-    monkeypatch.setattr(outline, "_saved_bytes", lambda *_: 1 / 0)
+    monkeypatch.setattr(activation_estimate, "_saved_bytes", lambda *_: 1 / 0)
     rough = predicted(folder_of("qwen2"), precision=precision)
     assert rough.rough and not exact.rough
     assert rough.activations == pytest.approx(exact.activations, rel=0.5)
@@ -138,7 +138,7 @@ def test_where_no_forward_pass_works_on_shapes_a_formula_gives_a_rough_figure(fo
 @pytest.mark.parametrize("method", ["galore", "adamw", "lora"])
 def test_a_model_that_cannot_be_laid_out_is_guessed_from_its_number_of_weights(folder_of, monkeypatch, method):
     exact = predicted(folder_of("qwen2"), method=method)
-    monkeypatch.setattr(ledger, "lay_out", lambda *_: 1 / 0)
+    monkeypatch.setattr(memory_estimate, "lay_out", lambda *_: 1 / 0)
     rough = predicted(folder_of("qwen2"), method=method)
     assert rough.rough and rough.weights == pytest.approx(exact.weights, rel=0.3)
     assert exact.moments / 2 < rough.moments < exact.moments * 2
@@ -146,7 +146,7 @@ def test_a_model_that_cannot_be_laid_out_is_guessed_from_its_number_of_weights(f
 
 
 def test_a_run_whose_memory_cannot_be_predicted_goes_on_and_says_that_it_is_rough(run_on, folder_of, monkeypatch):
-    monkeypatch.setattr(ledger, "lay_out", lambda *_: 1 / 0)
+    monkeypatch.setattr(memory_estimate, "lay_out", lambda *_: 1 / 0)
     run_dir = run_on(folder_of("qwen2"), max_steps=1, rank=4, eval_records=2)
     assert worker.main(run_dir) == 0
     told = [event for event in read_events(run_dir / "events.jsonl")[0] if event["type"] == "ledger"]
@@ -174,9 +174,9 @@ def test_a_model_that_cannot_recompute_is_refused_only_where_that_was_asked_for(
     kind = type(transformers.AutoModelForCausalLM.from_pretrained(folder_of("phi")))
     monkeypatch.setattr(kind, "supports_gradient_checkpointing", False)
     if not asked:
-        plain = ledger.report
-        monkeypatch.setattr(ledger, "report", lambda *given: plain(*given) | {"fits": False})
+        plain = memory_estimate.report
+        monkeypatch.setattr(memory_estimate, "report", lambda *given: plain(*given) | {"fits": False})
     run_dir = run_on(folder_of("phi"), max_steps=1, rank=4, eval_records=2, activation_checkpointing=asked)
     assert worker.main(run_dir) == int(asked)
     end = read_events(run_dir / "events.jsonl")[0][-1]
-    assert ("cannot compute its activations again" in end["message"]) is asked
+    assert ("cannot recompute its activations" in end["message"]) is asked

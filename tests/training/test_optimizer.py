@@ -6,7 +6,7 @@ import torch
 
 from llmdemo.core.errors import UserError
 from llmdemo.training import build_optimizer
-from llmdemo.training.gradients import Slot
+from llmdemo.training.gradients import GradientAccumulator
 from llmdemo.training.subspace import Subspace
 
 
@@ -308,7 +308,7 @@ def test_gpt2_with_its_transposed_layers_trains_as_galore_torch_does(tools):
 
 
 def test_a_slot_without_a_subspace_costs_no_gradient():
-    slot = Slot("x", torch.nn.Parameter(torch.zeros(8, 8)), Subspace((8, 8), 2), torch.float32)
+    slot = GradientAccumulator("x", torch.nn.Parameter(torch.zeros(8, 8)), Subspace((8, 8), 2), torch.float32)
     slot.add_outer(torch.ones(3, 8), torch.ones(3, 8))
     assert not slot.active and slot.low is None and slot.full is None
 

@@ -1,12 +1,11 @@
 """Two worker processes over gloo against one at the same global batch. Real processes: slow."""
 
 import json
-import re
+import shlex
 import shutil
 import socket
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -17,6 +16,7 @@ from llmdemo.core import store
 from llmdemo.core.events import read_events
 from llmdemo.data.ingest import add_dataset
 from llmdemo.runs.command import worker_command, worker_environment
+from llmdemo.runs.machines import commands
 from tests.training.conftest import run_maker
 
 pytestmark = pytest.mark.slow
@@ -74,29 +74,22 @@ def test_two_processes_with_dropout_resume_bit_for_bit(home, settings, tiny_toke
     assert starts == [0, 3]
 
 
-def test_the_readmes_accelerate_config_files_join_two_machines(make_run, home, tmp_path):
-    """Both are this one, with a process each. The command is the README's, word for word."""
-    readme = (Path(__file__).resolve().parents[2] / "llmdemo" / "training" / "README.md").read_text(encoding="utf-8")
-    (command,) = re.findall(
-        r"`accelerate (launch --config_file FILE -m llmdemo\.training\.worker )HOME/runs/NAME`", readme
-    )
+def test_the_commands_for_several_machines_join_two(make_run, home):
+    """Both are this one, with a process each: the commands that the page gives, word for word but for the address."""
     changes = {"batch_size": 2, "refresh": "svd"}
     one = launch(make_run(gradient_accumulation_steps=2, **changes), home)
     run_dir = make_run(num_processes=2, **changes)
-    env = worker_environment(home.root, {}) | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+    env = worker_environment(home.root, {}) | {"OMP_NUM_THREADS": "1"}
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     machines = []
-    for rank in range(2):
-        file = tmp_path / f"machine-{rank}.yaml"
-        file.write_text(
-            f"compute_environment: LOCAL_MACHINE\ndistributed_type: MULTI_GPU\nmixed_precision: 'no'\nuse_cpu: false\n"
-            f"num_machines: 2\nnum_processes: 2\nmachine_rank: {rank}\nmain_process_ip: 127.0.0.1\n"
-            f"main_process_port: {port}\nrdzv_backend: static\n"
-        )
-        words = command.replace("launch ", "-m accelerate.commands.launch ").replace("FILE", str(file)).split()
-        machines.append(subprocess.Popen([sys.executable, *words, str(run_dir)], env=env, stdin=subprocess.DEVNULL))
+    for command in commands(run_dir, 2, 1, cpu=True, host="127.0.0.1", port=port):
+        use_cpu, accelerate, *words = shlex.split(command)
+        argv = [sys.executable, "-m", "accelerate.commands.launch", *words[1:]]
+        assert accelerate == "accelerate" and words[0] == "launch"
+        env |= dict([use_cpu.split("=")])
+        machines.append(subprocess.Popen(argv, env=env, stdin=subprocess.DEVNULL))
     try:
         assert [machine.wait(timeout=300) for machine in machines] == [0, 0]
     finally:

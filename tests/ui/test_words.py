@@ -135,7 +135,7 @@ ERRORS = {"UserError", "NotNow", "MustWait"}
 
 
 def raised_without_a_key() -> list[str]:
-    """Where an error is made of a sentence that stands in the code: "data/sniff.py:79"."""
+    """Where an error is made of a sentence that stands in the code: "data/format_detection.py:79"."""
     found = []
     for name, text in python().items():
         for node in ast.walk(ast.parse(text)):

@@ -18,7 +18,7 @@ from llmdemo.models.load import load_causal, load_tokenizer, usable_pad
 from llmdemo.settings.training import TrainConfig
 from llmdemo.training import device as devices
 from llmdemo.training.batches import POOL, FixedBatch, RunData
-from llmdemo.training.ledger import Batch
+from llmdemo.training.memory_estimate import Batch
 from llmdemo.training.reduce import sum_over_processes
 
 SAMPLES = 2
@@ -123,7 +123,7 @@ class Objective:
         return max(1, len(items))
 
     def shape(self, items) -> Batch:
-        """The batch that these items make, for the memory ledger."""
+        """The batch that these items make, for the memory estimate."""
         return Batch(len(items), int(self.lengths[items].max()), self.data.train.trained(items))
 
     @property

@@ -23,8 +23,8 @@ from llmdemo.training.batches import (
     collate_packed,
     collate_unpacked,
 )
-from llmdemo.training.ledger import Batch
 from llmdemo.training.loss import CausalLoss
+from llmdemo.training.memory_estimate import Batch
 from llmdemo.training.objectives.base import SAMPLE_TOKENS, SAMPLES, Objective, Place, Source, positions
 from llmdemo.training.objectives.tally import Tally
 from llmdemo.training.objectives.writing import write_greedily

@@ -1,4 +1,4 @@
-"""Classification: a fresh head over a causal model's last token (closing.py), or an encoder's own pooling, says which class a text has.
+"""Classification: a fresh head over a causal model's last token (classifier_eos.py), or an encoder's own pooling, says which class a text has.
 
 The loss is PyTorch's weighted cross entropy: the sum of w_y · (−log p_y) over the texts of a step, divided by the sum of
 their w_y. scikit-learn computes the figures.
@@ -22,11 +22,11 @@ from llmdemo.data.encode import encode_many
 from llmdemo.data.labels import Classes, merge_labels
 from llmdemo.models.load import load_classifier, load_classifier_tokenizer
 from llmdemo.settings.training import TrainConfig
-from llmdemo.training import one_row
+from llmdemo.training import padding_free
 from llmdemo.training.batches import RunData, TokenRows, collate, like_lengths
-from llmdemo.training.ledger import Batch
+from llmdemo.training.memory_estimate import Batch
 from llmdemo.training.objectives.base import Objective, Place, Source, check_lengths
-from llmdemo.training.one_row import InOneRow
+from llmdemo.training.padding_free import PaddingFree
 
 MOST_JUDGED = 5000
 """Held-out texts that a run's last evaluation takes at most; those on the way take `eval_records`."""
@@ -126,7 +126,7 @@ class Classify(Objective):
         self._passes = 1
         self._cpu = place.device.type == "cpu"
         longest = max(int(rows.lengths.max(initial=0)) for rows in (data.train, data.held_out))
-        self._one_row = InOneRow(place.model, longest) if self._cpu else None
+        self._one_row = PaddingFree(place.model, longest) if self._cpu else None
 
     @property
     def passes(self) -> int:
@@ -149,7 +149,7 @@ class Classify(Objective):
 
     def shape(self, items) -> Batch:
         lengths = self.lengths[items]
-        groups = self._groups(lengths) if self._one_row is None else one_row.groups(lengths)
+        groups = self._groups(lengths) if self._one_row is None else padding_free.groups(lengths)
         tokens = sum(int(lengths[group].max()) * len(group) for group in groups)
         return Batch(len(items), -(-tokens // len(items)), 0)
 

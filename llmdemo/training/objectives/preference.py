@@ -17,8 +17,8 @@ from llmdemo.core.errors import UserError
 from llmdemo.core.sentences import say
 from llmdemo.settings.training import TrainConfig
 from llmdemo.training.batches import NOT_TRAINED, RunData, TokenRows, collate
-from llmdemo.training.ledger import Batch
 from llmdemo.training.loss import CausalLoss
+from llmdemo.training.memory_estimate import Batch
 from llmdemo.training.objectives.base import Objective, Place, Source
 from llmdemo.training.objectives.chat import answered
 from llmdemo.training.objectives.pairs import pair_rows, pair_samples, pairs_of, rows_of

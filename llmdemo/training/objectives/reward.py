@@ -16,7 +16,7 @@ from llmdemo.core.errors import UserError
 from llmdemo.models.load import load_classifier, load_classifier_tokenizer
 from llmdemo.settings.training import TrainConfig
 from llmdemo.training.batches import RunData, TokenRows, collate
-from llmdemo.training.ledger import Batch
+from llmdemo.training.memory_estimate import Batch
 from llmdemo.training.objectives.base import Objective, Source, check_lengths
 from llmdemo.training.objectives.pairs import pair_rows, pair_samples, pairs_of, rows_of
 from llmdemo.training.objectives.tally import Tally

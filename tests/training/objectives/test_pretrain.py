@@ -14,7 +14,7 @@ from llmdemo.data.ingest import add_dataset
 from llmdemo.models import catalog, scratch
 from llmdemo.models.load import load_outline
 from llmdemo.settings.training import TrainConfig
-from llmdemo.training import factors, ledger
+from llmdemo.training import factors, memory_estimate
 from llmdemo.training.targets import find_targets
 
 QUICK = {"task": "pretrain", "model_size": "1M", "vocabulary_size": 320, "max_length": 32, "batch_size": 4, "rank": 8,
@@ -187,11 +187,11 @@ def test_each_size_is_counted_as_the_model_that_it_makes(size):
 
 
 def test_memory_is_told_before_and_less_where_less_is_kept():
-    entry, batch = scratch.entry_of("60M", 32_000, 256), ledger.Batch(8, 256, 2048)
+    entry, batch = scratch.entry_of("60M", 32_000, 256), memory_estimate.Batch(8, 256, 2048)
 
     def predicted(**changes):
         config = TrainConfig.from_dict({"dataset_id": "x", "task": "pretrain", "rank": 128, **changes})
-        return ledger.predict(entry, config, batch, torch.device("cpu"))
+        return memory_estimate.predict(entry, config, batch, torch.device("cpu"))
 
     whole, factored, galore = predicted(method="adamw"), predicted(method="adamw", factor_rank=128), predicted()
     assert galore.moments < whole.moments and galore.weights == whole.weights

@@ -1,5 +1,5 @@
 """In which precision a run computes, and whether it keeps its activations or computes them again: as asked for, or as the
-ledger says that it fits.
+memory estimate says that it fits.
 
 The decisions are kept in the run's folder, since each way rounds differently: a resumed run goes on as it began, whatever
 else takes memory by then. Knows nothing of models.
@@ -21,7 +21,7 @@ NOTE = say("note_checkpointing")
 
 
 def decide(run_dir: Path, config: TrainConfig, predict: Callable[[TrainConfig], dict]) -> None:
-    """Decides, unless that was done before; `predict` gives ledger.report's figures for a config."""
+    """Decides, unless that was done before; `predict` gives memory_estimate.report's figures for a config."""
     path = run_dir / _FILE
     if config.activation_checkpointing or path.is_file():
         return

@@ -83,7 +83,7 @@ def digest_of(record: dict) -> bytes:
 
 
 @dataclass(frozen=True)
-class Settled:
+class Deduplicated:
     """What follows from all records together."""
 
     kept: np.ndarray
@@ -92,7 +92,7 @@ class Settled:
     characters: int
 
 
-def settle(folder: Path, held: Held, task: str, filters, step=lambda share: None) -> Settled:
+def deduplicate(folder: Path, held: Held, task: str, filters, step=lambda share: None) -> Deduplicated:
     """Finds what holds between the records in `folder` and writes checks.arrow and sketches.npy there.
 
     step(share done, 0…1) is called between its parts and may raise to give up.
@@ -130,7 +130,7 @@ def settle(folder: Path, held: Held, task: str, filters, step=lambda share: None
     step(0.9)
     np.save(folder / "sketches.npy", held.sketch, allow_pickle=False)
     kept = kept_mask(flags, filters)
-    return Settled(
+    return Deduplicated(
         kept, flag_counts(flags), content_hash(task, table.column("digest"), kept), int(held.characters.sum())
     )
 
@@ -153,7 +153,7 @@ def _prompts_in(folder: Path):
 
 
 def load_held(folder: Path) -> Held:
-    """The arrays of a data set that `settle` has written."""
+    """The arrays of a data set that `deduplicate` has written."""
     table = read_checks(folder)
     plain = {name: column(table, name) for name in ("row", "line", "flags", "characters", "prompt", "answer")}
     raw = b"".join(table.column("digest").to_pylist())

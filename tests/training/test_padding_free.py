@@ -5,9 +5,9 @@ import pytest
 import torch
 import transformers
 
-from llmdemo.training import one_row
+from llmdemo.training import padding_free
 from llmdemo.training.batches import TokenRows, collate
-from llmdemo.training.one_row import InOneRow
+from llmdemo.training.padding_free import PaddingFree
 
 CPU = torch.device("cpu")
 PAD = 2
@@ -56,7 +56,7 @@ def padded(model, rows: TokenRows, items) -> torch.Tensor:
 @pytest.mark.parametrize("name", READ)
 def test_logits_and_gradients_are_the_models_own(name):
     model, rows, items = classifier(name, READ[name]), texts(), np.array([3, 0, 8, 1, 7])
-    reads, usual = InOneRow(model, 18), model.config._attn_implementation
+    reads, usual = PaddingFree(model, 18), model.config._attn_implementation
     found = {}
     for way in ("padded", "one row"):
         model.zero_grad()
@@ -73,29 +73,29 @@ def test_logits_and_gradients_are_the_models_own(name):
 def test_texts_that_saw_each_other_would_be_noticed():
     """Mutation: attention over the whole row."""
     model, rows, items = classifier("llama", GATED), texts(), np.arange(9)
-    reads, expected = InOneRow(model, 18), padded(model, rows, items)
-    own = one_row._attention
+    reads, expected = PaddingFree(model, 18), padded(model, rows, items)
+    own = padding_free._attention
 
     def leaking(module, query, key, value, *rest, **more):
-        token = one_row._groups.set(([(1, query.shape[2])], 18))
+        token = padding_free._groups.set(([(1, query.shape[2])], 18))
         try:
             return own(module, query, key, value, *rest, **more)
         finally:
-            one_row._groups.reset(token)
+            padding_free._groups.reset(token)
 
-    one_row.AttentionInterface.register(one_row._NAME, leaking)
+    padding_free.AttentionInterface.register(padding_free._NAME, leaking)
     try:
         assert not reads.verify(rows, items, expected, PAD, exact=True) and not reads.works
     finally:
-        one_row.AttentionInterface.register(one_row._NAME, own)
-    assert InOneRow(model, 18).verify(rows, items, expected, PAD, exact=True)
+        padding_free.AttentionInterface.register(padding_free._NAME, own)
+    assert PaddingFree(model, 18).verify(rows, items, expected, PAD, exact=True)
 
 
 @pytest.mark.parametrize("why", NOT_READ)
 def test_a_model_that_works_otherwise_keeps_its_own_way(why):
     name, sizes = NOT_READ[why]
     model, rows, items = classifier(name, sizes), texts(), np.arange(9)
-    reads = InOneRow(model, 18)  # a window is too short if it is for any text, these or others
+    reads = PaddingFree(model, 18)  # a window is too short if it is for any text, these or others
     usual = model.config._attn_implementation
     with torch.no_grad():
         expected = padded(model, rows, items) if why != "no attention" else torch.zeros(9, 3)
@@ -106,7 +106,7 @@ def test_a_model_that_works_otherwise_keeps_its_own_way(why):
 def test_recomputed_activations_keep_the_models_own_way():
     model = classifier("llama", GATED)
     model.gradient_checkpointing_enable()
-    assert not InOneRow(model, 18).works
+    assert not PaddingFree(model, 18).works
 
 
 def test_adapters_learn_in_one_row_too():
@@ -115,7 +115,7 @@ def test_adapters_learn_in_one_row_too():
     model = get_peft_model(classifier("llama", GATED), LoraConfig(task_type="SEQ_CLS", target_modules=["q_proj"]))
     rows, items = texts(), np.arange(9)
     with torch.no_grad():
-        assert InOneRow(model, 18).verify(rows, items, padded(model, rows, items), PAD, exact=True)
-    InOneRow(model, 18)(rows, items, PAD, CPU).sum().backward()
+        assert PaddingFree(model, 18).verify(rows, items, padded(model, rows, items), PAD, exact=True)
+    PaddingFree(model, 18)(rows, items, PAD, CPU).sum().backward()
     trained = {name for name, p in model.named_parameters() if p.grad is not None and p.grad.abs().sum() > 0}
     assert any("lora_B" in name for name in trained) and any("score" in name for name in trained)

@@ -5,7 +5,7 @@ On a CPU a matrix product of 200 tokens is a third slower than one of 1,000, and
 much padding or several such passes. Here texts of like length lie together, padded to the longest of their group, one
 group after the other; positions begin again with each text, and attention takes the groups apart as views.
 
-Knows nothing of tasks. It is tried against the model's own way before it is used (`InOneRow.verify`).
+Knows nothing of tasks. It is tried against the model's own way before it is used (`PaddingFree.verify`).
 """
 
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ _groups: ContextVar[tuple[list[tuple[int, int]], int]] = ContextVar("groups")
 """(texts, tokens of each) of the groups in the row that is being read; the longest text of all rows."""
 
 
-class InOneRow:
+class PaddingFree:
     """Class logits of a causal classifier, for texts in one row. `works`: whether this model can be read so."""
 
     def __init__(self, model: nn.Module, longest: int):

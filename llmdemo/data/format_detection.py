@@ -65,7 +65,7 @@ _ARROW = (".arrow", ".feather", ".ipc", ".arrows")
 _MARKUP = ("<!doctype", "<html", "<?xml", "<svg")
 
 
-def sniff(path: Path, max_bytes: int) -> tuple[str, str]:
+def detect_format(path: Path, max_bytes: int) -> tuple[str, str]:
     """(format, encoding) of the file: a key of FORMATS, and "utf-8-sig", "utf-16", a key of ENCODINGS or "binary".
 
     Raises UserError when it is no regular file, empty, larger than `max_bytes`, or of a kind that is not read.

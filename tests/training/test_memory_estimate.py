@@ -1,4 +1,4 @@
-"""The ledger's figures against the bytes of real tensors, and what is told to fit."""
+"""The memory estimate's figures against the bytes of real tensors, and what is told to fit."""
 
 from types import SimpleNamespace
 
@@ -9,14 +9,14 @@ import torch
 from llmdemo.core.errors import UserError
 from llmdemo.models.catalog import ModelEntry
 from llmdemo.models.load import load_causal
-from llmdemo.training import TrainConfig, build_optimizer, ledger
+from llmdemo.training import TrainConfig, build_optimizer, memory_estimate
 from llmdemo.training import device as devices
 from llmdemo.training.adapters import add_adapters
 from llmdemo.training.checks import check_gpus
 from llmdemo.training.measured import optimizer_bytes
 from tests.conftest import make_llama
 
-BATCH = ledger.Batch(records=2, length=12, trained=20)
+BATCH = memory_estimate.Batch(records=2, length=12, trained=20)
 CPU = torch.device("cpu")
 
 
@@ -62,7 +62,7 @@ def test_weights_moments_bases_and_gradients_are_predicted_to_the_byte(folder, e
         tools.backward(model, ids)
         optimizer.step()
     tools.backward(model, tools.token_batches(1)[0])
-    found, held = ledger.predict(entry, config, BATCH, CPU), optimizer_bytes(optimizer)
+    found, held = memory_estimate.predict(entry, config, BATCH, CPU), optimizer_bytes(optimizer)
     assert found.weights == sum(p.numel() * p.element_size() for p in model.parameters())
     assert found.moments == held["moments"]
     assert found.subspace == held["subspace"]
@@ -70,26 +70,28 @@ def test_weights_moments_bases_and_gradients_are_predicted_to_the_byte(folder, e
 
 
 @pytest.mark.parametrize("changes", [{}, {"method": "adamw"}, {"method": "lora"}, {"gradient_accumulation_steps": 4}])
-@pytest.mark.parametrize("batch", [ledger.Batch(1, 8, 4), ledger.Batch(16, 128, 900)])
+@pytest.mark.parametrize("batch", [memory_estimate.Batch(1, 8, 4), memory_estimate.Batch(16, 128, 900)])
 def test_the_parts_with_what_comes_and_goes_are_the_prediction(entry, changes, batch):
     config = TrainConfig(dataset_id="x", rank=4, **changes)
-    told = ledger.predict(entry, config, batch, torch.device("cpu")).to_dict()
-    assert sum(told[part] for part in ledger.PARTS) + told["other"] - told["apart"] == told["total"]
+    told = memory_estimate.predict(entry, config, batch, torch.device("cpu")).to_dict()
+    assert sum(told[part] for part in memory_estimate.PARTS) + told["other"] - told["apart"] == told["total"]
     assert min(told["other"], told["apart"]) == 0
 
 
 def test_processes_that_share_a_machine_must_fit_together(entry, monkeypatch):
-    one = ledger.report(entry, TrainConfig("x", rank=4), BATCH, CPU)
+    one = memory_estimate.report(entry, TrainConfig("x", rank=4), BATCH, CPU)
     room = int(1.5 * one["predicted"]["total"])
     monkeypatch.setattr(devices, "available_bytes", lambda device: room)
-    assert ledger.report(entry, TrainConfig("x", rank=4), BATCH, CPU)["fits"]
-    two = ledger.report(entry, TrainConfig("x", rank=4, num_processes=2), BATCH, CPU)
+    assert memory_estimate.report(entry, TrainConfig("x", rank=4), BATCH, CPU)["fits"]
+    two = memory_estimate.report(entry, TrainConfig("x", rank=4, num_processes=2), BATCH, CPU)
     assert two["needed"] == 2 * two["predicted"]["total"] and not two["fits"]
-    assert ledger.report(entry, TrainConfig("x", rank=4, num_processes=2), BATCH, CPU, taken=room)["fits"]
-    two_machines = ledger.report(entry, TrainConfig("x", rank=4, num_processes=2), BATCH, CPU, here=1)
+    assert memory_estimate.report(entry, TrainConfig("x", rank=4, num_processes=2), BATCH, CPU, taken=room)["fits"]
+    two_machines = memory_estimate.report(entry, TrainConfig("x", rank=4, num_processes=2), BATCH, CPU, here=1)
     assert two_machines["needed"] == two_machines["predicted"]["total"] and two_machines["fits"]
     # On GPUs each has memory of its own.
-    gpu = ledger.report(entry, TrainConfig("x", rank=4, num_processes=2, precision="fp32"), BATCH, torch.device("cuda"))
+    gpu = memory_estimate.report(
+        entry, TrainConfig("x", rank=4, num_processes=2, precision="fp32"), BATCH, torch.device("cuda")
+    )
     assert gpu["needed"] == gpu["predicted"]["total"]
 
 
@@ -135,7 +137,7 @@ def test_a_containers_page_cache_counts_as_free(tmp_path, monkeypatch, files, ex
 def test_a_few_layers_tell_what_all_save(precision, method, monkeypatch):
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    from llmdemo.training import outline
+    from llmdemo.training import activation_estimate
     from llmdemo.training.adapters import add_adapters
 
     with torch.device("meta"):
@@ -145,20 +147,22 @@ def test_a_few_layers_tell_what_all_save(precision, method, monkeypatch):
         ))  # fmt: skip
     if method == "lora":
         model = add_adapters(model, TrainConfig("x", method="lora", rank=4))
-    outline.AttentionInterface.register(outline._ATTENTION, outline._fused_attention)
-    few = outline.saved_bytes(model, 3, 40, precision, torch.device("cpu"))
-    assert outline._alike_layers(model) is not None
-    monkeypatch.setattr(outline, "_alike_layers", lambda model: None)
-    assert few == outline.saved_bytes(model, 3, 40, precision, torch.device("cpu")) and not few[1]
+    activation_estimate.AttentionInterface.register(
+        activation_estimate._ATTENTION, activation_estimate._fused_attention
+    )
+    few = activation_estimate.saved_bytes(model, 3, 40, precision, torch.device("cpu"))
+    assert activation_estimate._alike_layers(model) is not None
+    monkeypatch.setattr(activation_estimate, "_alike_layers", lambda model: None)
+    assert few == activation_estimate.saved_bytes(model, 3, 40, precision, torch.device("cpu")) and not few[1]
 
 
 def test_layers_of_several_kinds_are_all_laid_out():
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    from llmdemo.training import outline
+    from llmdemo.training import activation_estimate
 
     with torch.device("meta"):
         model = LlamaForCausalLM(LlamaConfig(vocab_size=64, hidden_size=32, intermediate_size=48, num_hidden_layers=5))
-    assert outline._alike_layers(model) is not None
+    assert activation_estimate._alike_layers(model) is not None
     model.model.layers[3].mlp.up_proj = torch.nn.Linear(32, 96, device="meta")
-    assert outline._alike_layers(model) is None
+    assert activation_estimate._alike_layers(model) is None

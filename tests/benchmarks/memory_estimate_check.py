@@ -1,6 +1,6 @@
-"""The memory ledger against the measured peak: the real worker, a few steps of each configuration.
+"""The memory estimate against the measured peak: the real worker, a few steps of each configuration.
 
-    python tests/benchmarks/ledger_check.py [--device cpu|cuda] [--shape 135M|1.7B] [--only 0,3] [--out ledger.json]
+    python tests/benchmarks/memory_estimate_check.py [--device cpu|cuda] [--shape 135M|1.7B] [--only 0,3] [--out ledger.json]
 
 Weights are random, the tokenizer is made on the spot from the sample data set, and its messages are joined into records
 of about the length that a configuration asks for: memory depends on none of that. With "sample" they are the sample's own,

@@ -15,7 +15,7 @@ from transformers import (
 
 from llmdemo.data.encode import encode_classify
 from llmdemo.models import load
-from llmdemo.models.closing import close_texts, keep_closing
+from llmdemo.models.classifier_eos import append_eos, keep_eos
 
 WORDS = ["a text of some words", "and one more of them"]
 
@@ -68,9 +68,9 @@ def generic():
 def test_each_text_ends_with_the_same_token_also_after_saving(make, tmp_path):
     tokenizer = make()
     plain = tokenizer(WORDS)["input_ids"]
-    close_texts(tokenizer)
+    append_eos(tokenizer)
     tokenizer.save_pretrained(tmp_path)
-    keep_closing(tmp_path, tokenizer)
+    keep_eos(tmp_path, tokenizer)
     again = AutoTokenizer.from_pretrained(tmp_path)
     (newline,) = set(tokenizer("\n", add_special_tokens=False)["input_ids"][-1:])
     for told in (tokenizer, again):
@@ -86,15 +86,15 @@ def test_the_class_of_a_tokenizer_that_closes_nothing_is_kept(tmp_path):
     tokenizer = neox()
     tokenizer.save_pretrained(tmp_path)
     before = (tmp_path / "tokenizer_config.json").read_bytes()
-    keep_closing(tmp_path, tokenizer)
+    keep_eos(tmp_path, tokenizer)
     assert (tmp_path / "tokenizer_config.json").read_bytes() == before
 
 
 def test_a_tokenizer_is_closed_once():
     tokenizer = generic()
-    close_texts(tokenizer)
+    append_eos(tokenizer)
     once = tokenizer(WORDS[0])["input_ids"]
-    close_texts(tokenizer)
+    append_eos(tokenizer)
     assert tokenizer(WORDS[0])["input_ids"] == once
 
 
@@ -103,7 +103,7 @@ def test_an_encoders_tokenizer_ends_texts_itself():
     tokenizer = BertTokenizer(vocab={piece: place for place, piece in enumerate(pieces)})
     before = tokenizer(WORDS[0])["input_ids"]
     assert before[-1] == 3
-    close_texts(tokenizer)
+    append_eos(tokenizer)
     assert tokenizer(WORDS[0])["input_ids"] == before
 
 
@@ -111,7 +111,7 @@ def test_a_token_that_is_padding_closes_nothing():
     tokenizer = generic()
     tokenizer.pad_token = "Ċ"  # a line end, as bytes are written
     before = tokenizer(WORDS[0])["input_ids"]
-    close_texts(tokenizer)
+    append_eos(tokenizer)
     assert tokenizer(WORDS[0])["input_ids"] == before
 
 

@@ -16,7 +16,7 @@ CLOSING = "\n"
 _NAME = "closing"
 
 
-def close_texts(tokenizer) -> None:
+def append_eos(tokenizer) -> None:
     """Makes a fast tokenizer add CLOSING's last token to each text, unless it adds tokens at the end already."""
     token = _closing_token(tokenizer)
     if token is None or _ends_texts(tokenizer):
@@ -37,7 +37,7 @@ def close_texts(tokenizer) -> None:
     backend.post_processor = made
 
 
-def keep_closing(folder: Path, tokenizer) -> None:
+def keep_eos(folder: Path, tokenizer) -> None:
     """Lets the tokenizer that was saved in `folder` be read as tokenizer.json has it, if it closes texts.
 
     Some classes (GPTNeoXTokenizer, CodeLlamaTokenizer) make their own post-processor each time they are loaded.

@@ -4,7 +4,7 @@ import pytest
 
 from llmdemo.core.errors import UserError
 from llmdemo.core.events import read_events
-from llmdemo.training import TrainConfig, fit, ledger, session, worker
+from llmdemo.training import TrainConfig, automatic, memory_estimate, session, worker
 from llmdemo.training import device as devices
 from llmdemo.training.session import _check_kind
 
@@ -18,8 +18,8 @@ def predictions(kept: int, recomputed: int, available: int):
 
 
 def decide(run_dir, config, predict) -> bool:
-    fit.decide(run_dir, config, predict)
-    return fit.decided(run_dir, config)
+    automatic.decide(run_dir, config, predict)
+    return automatic.decided(run_dir, config)
 
 
 @pytest.mark.parametrize(
@@ -39,16 +39,16 @@ def test_what_is_asked_for_needs_no_prediction(tmp_path):
 
 
 def test_a_run_that_would_not_fit_says_that_it_recomputes_and_ends_well(make_run, monkeypatch):
-    plain = ledger.report
+    plain = memory_estimate.report
 
     def tight(entry, config, *rest):
         return plain(entry, config, *rest) | {"fits": config.activation_checkpointing}
 
-    monkeypatch.setattr(ledger, "report", tight)
+    monkeypatch.setattr(memory_estimate, "report", tight)
     run_dir = make_run()
     assert worker.main(run_dir) == 0
     events, _ = read_events(run_dir / "events.jsonl")
-    assert fit.NOTE in [event.get("message") for event in events if event["type"] == "note"]
+    assert automatic.NOTE in [event.get("message") for event in events if event["type"] == "note"]
     assert events[-1]["state"] == "completed"
 
 
@@ -92,24 +92,24 @@ def precisions_that_fit(*fitting):
     ids=["all", "pure with activations", "fp32 weights without", "pure without", "nothing"],
 )
 def test_auto_takes_the_best_precision_that_fits(tmp_path, fitting, expected):
-    fit.decide_precision(tmp_path, TrainConfig("x"), ("bf16", "bf16_pure"), precisions_that_fit(*fitting))
-    assert fit.decided_precision(tmp_path) == expected
+    automatic.decide_precision(tmp_path, TrainConfig("x"), ("bf16", "bf16_pure"), precisions_that_fit(*fitting))
+    assert automatic.decided_precision(tmp_path) == expected
 
 
 def test_a_resumed_run_computes_in_the_precision_that_it_began_with(tmp_path):
-    fit.decide_precision(tmp_path, TrainConfig("x"), ("fp32",), None)
-    fit.decide_precision(tmp_path, TrainConfig("x"), ("bf16",), None)
-    assert fit.decided_precision(tmp_path) == "fp32"
+    automatic.decide_precision(tmp_path, TrainConfig("x"), ("fp32",), None)
+    automatic.decide_precision(tmp_path, TrainConfig("x"), ("bf16",), None)
+    assert automatic.decided_precision(tmp_path) == "fp32"
 
 
 @pytest.mark.parametrize("kept", ['{"precision": "auto"}', '{"precision": ["fp32"]}', "{}", "[]", "not json"])
 def test_a_precision_that_is_none_is_a_sentence(tmp_path, kept):
     (tmp_path / "data-precision.json").write_text(kept)
     with pytest.raises(UserError, match="is damaged"):
-        fit.decided_precision(tmp_path)
+        automatic.decided_precision(tmp_path)
     (tmp_path / "data-fit.json").write_text(kept)
     with pytest.raises(UserError, match="is damaged"):
-        fit.decided(tmp_path, TrainConfig("x"))
+        automatic.decided(tmp_path, TrainConfig("x"))
 
 
 def test_a_worker_that_is_faster_in_bf16_goes_on_in_bf16_where_it_no_longer_is(make_run, monkeypatch):

@@ -1,4 +1,4 @@
-"""The memory ledger: what a run will take, before it starts, by what takes it.
+"""The memory estimate: what a run will take, before it starts, by what takes it.
 
 The model is laid out on the meta device (shapes without numbers), the run's own code picks its matrices, and one
 forward pass there says which tensors the backward pass will need. Knows nothing of runs and pages.
@@ -20,20 +20,20 @@ from llmdemo.models.check import check_folder
 from llmdemo.models.load import load_config
 from llmdemo.settings.training import HEADED, TrainConfig
 from llmdemo.training import device as devices
+from llmdemo.training.activation_estimate import formula_bytes, lay_out
 from llmdemo.training.activations import Batch, activations_of
 from llmdemo.training.adamw import CHUNK_VALUES, SLICE_VALUES
 from llmdemo.training.adapters import add_adapters
 from llmdemo.training.factors import factorise
 from llmdemo.training.loss import CHUNK_BYTES
 from llmdemo.training.optimizer import FIRST_SHARE
-from llmdemo.training.outline import formula_bytes, lay_out
 from llmdemo.training.subspace import Subspace
 from llmdemo.training.targets import find_targets, output_embeddings
 
 RUNTIME_BYTES = 490 * 2**20
 """A worker on a CPU before it loads a model: Python, torch, transformers, accelerate (measured; a GPU's is not counted)."""
 HEAP_BYTES = 430 * 2**20
-"""Most that the C library's heap holds in gaps between what is used, on a CPU (measured with ledger_check.py)."""
+"""Most that the C library's heap holds in gaps between what is used, on a CPU (measured with memory_estimate_check.py)."""
 _HEAP_SHARE, _LORA_HEAP_SHARE = 0.35, 0.75
 """What these gaps add to activations, gradients and what a step needs; adapters leave three short-lived results a layer."""
 _SEVERAL_GAPS = 1.7
@@ -47,7 +47,7 @@ PARTS = ("runtime", "weights", "gradients", "subspace", "moments", "activations"
 
 
 @dataclass(frozen=True)
-class Ledger:
+class MemoryEstimate:
     """Bytes by what takes them. `total` is the predicted peak: the parts, and `other`, less `apart`."""
 
     runtime: int
@@ -121,7 +121,7 @@ class _Parts:
 
 def predict(
     entry: ModelEntry, config: TrainConfig, batch: Batch, device: torch.device, runtime: int = RUNTIME_BYTES
-) -> Ledger:
+) -> MemoryEstimate:
     """What one process of a run of `config` on `entry` takes on `device` with batches like `batch`. Raises UserError as
     the run would.
 
@@ -183,8 +183,8 @@ def _by_formula(entry: ModelEntry, config: TrainConfig, batch: Batch, dtype: tor
     return _Parts(weights, size, sizes, head, 0, kept, kept // layers, _logits_bytes(vocabulary, batch), True)
 
 
-def _summed(parts: _Parts, config: TrainConfig, batch: Batch, device: torch.device, runtime: int) -> Ledger:
-    """The ledger of a resolved config."""
+def _summed(parts: _Parts, config: TrainConfig, batch: Batch, device: torch.device, runtime: int) -> MemoryEstimate:
+    """The memory estimate of a resolved config."""
     sizes, size, activations, logits = parts.sizes, parts.size, parts.activations, parts.logits
     moments = _moments_bytes(sizes, config, size)
     basis = sizes.basis + sizes.vectors * size if config.basis_bits == 8 else sizes.basis * size
@@ -206,7 +206,7 @@ def _summed(parts: _Parts, config: TrainConfig, batch: Batch, device: torch.devi
     else:
         runtime = 0
     total = runtime + parts.weights + basis + moments + peak
-    return Ledger(
+    return MemoryEstimate(
         runtime, parts.weights, kept + sizes.rest * size, basis, moments, activations, logits, total, rough=parts.rough
     )
 
@@ -285,7 +285,7 @@ def report(
     """
     found = _report(entry, config, batch, device, taken, runtime, here, predicting)
     if config.precision == "auto" and device.type == "cuda" and not found["fits"]:
-        # What a run then turns to (fit.py).
+        # What a run then turns to (automatic.py).
         pure = replace(config, precision="bf16_pure")
         found = _report(entry, pure, batch, device, taken, runtime, here, predicting)
     return found

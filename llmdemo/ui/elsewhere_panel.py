@@ -1,0 +1,89 @@
+"""Beside the runs: train on other machines (assets/train/elsewhere.js). Knows no hub and no widget but its island."""
+
+from llmdemo import prepare
+from llmdemo.core.errors import UserError
+from llmdemo.ui import authentication, bridge, samples
+from llmdemo.ui.rights import for_owners
+from llmdemo.ui.services import Services
+from llmdemo.ui.train_pages import SAMPLE_ID
+
+
+def build(services: Services) -> None:
+    """Builds the island inside the current Blocks context."""
+    elsewhere = services.elsewhere
+
+    @for_owners
+    def elsewhere_machines(request: dict) -> dict:
+        """{"text"}: the run on several machines, for their shells; of the form's settings, or of a run's."""
+        services.require_owner()
+        values = _values(services, request)
+        return prepare.on_machines(services.home, values, request.get("machines"), request.get("processes"))  # type: ignore[arg-type]
+
+    @for_owners
+    def elsewhere_hardware(request: dict) -> dict:
+        """{"hardware"}: what can be rented, with prices. The token is passed on and not kept."""
+        services.require_owner()
+        return {"hardware": elsewhere.hardware(_token(request))}
+
+    @for_owners
+    def elsewhere_start(request: dict) -> dict:
+        """{"job_id"} of a run on rented hardware."""
+        services.require_owner()
+        values = _values(services, request)
+        hours = request.get("hours")
+        return {"job_id": elsewhere.start(values, str(request.get("flavor")), _token(request), hours)}  # type: ignore[arg-type]
+
+    @for_owners
+    def elsewhere_list(_: dict) -> dict:
+        """{"jobs", "given"}: all runs elsewhere; whether a sign-in gives a token."""
+        services.require_owner()
+        return {"jobs": elsewhere.list(), "given": bool(authentication.hub_token())}
+
+    @for_owners
+    def elsewhere_stop(request: dict) -> dict:
+        services.require_owner()
+        return elsewhere.stop(_id(request))
+
+    @for_owners
+    def elsewhere_resume(request: dict) -> dict:
+        services.require_owner()
+        return elsewhere.go_on(_id(request), _token(request))
+
+    @for_owners
+    def elsewhere_log(request: dict) -> dict:
+        services.require_owner()
+        return {"text": elsewhere.log_tail(_id(request), 200)}
+
+    @for_owners
+    def elsewhere_delete(request: dict) -> dict:
+        services.require_owner()
+        elsewhere.delete(_id(request))
+        return {}
+
+    functions = [elsewhere_machines, elsewhere_hardware, elsewhere_start, elsewhere_list, elsewhere_stop]
+    bridge.island(
+        "elsewhere", [*functions, elsewhere_resume, elsewhere_log, elsewhere_delete], elem_id="train-elsewhere"
+    )
+
+
+def _values(services: Services, request: dict) -> dict:
+    """The settings that are meant: of the run `run_id`, else those of the form, of which the sample is added first."""
+    if run_id := request.get("run_id"):
+        return prepare.values_of(services.home, services.runs, str(run_id))
+    config = request.get("config")
+    if not isinstance(config, dict):
+        raise UserError("err_config_no_object")
+    if config.get("dataset_id") == SAMPLE_ID:
+        config = {**config, "dataset_id": samples.add_sample(services).dataset_id}
+    return config
+
+
+def _token(request: dict) -> str:
+    return str(request.get("token") or authentication.hub_token() or "")
+
+
+def _id(request: dict) -> str:
+    job_id = request.get("job_id")
+    if not isinstance(job_id, str):
+        raise UserError("err_run_unnamed")
+    return job_id

@@ -154,7 +154,7 @@ define("header", ({ el, server }) => {
           "aria-pressed": String(large),
           title: t("large_view_help"),
         }),
-        begun() ? null : button(t("start_here"), () => openPanel("learn"), "quiet", { id: "start-here" }),
+        begun() ? null : button(t("start_here"), () => openPanel("learn"), "quiet start-here", { id: "start-here" }),
         h("span", { class: "who" }, pulse ? whoOf(pulse) : null),
       ),
       stripOf(pulse?.starter, () => ask(server, "retry").then(look)),

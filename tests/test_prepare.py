@@ -65,7 +65,7 @@ def test_a_new_model_learns_from_raw_text_and_its_memory_is_told_before(home, da
     }  # fmt: skip
     with pytest.raises(UserError, match="A new model learns from raw text"):
         prepare.checked(home, {**values, "dataset_id": datasets["chat"]})
-    with pytest.raises(UserError, match="names no model"):
+    with pytest.raises(UserError, match="is not the name of a model"):
         prepare.checked(home, {**values, "tokenizer_from": "nothing"})
 
 

@@ -174,7 +174,7 @@ define("lessons", async ({ el, server }) => {
         quiz.right.map((_, n) => item(n)),
       ),
       notice(state.error),
-      button(t("quiz_send"), send, "primary", { id: "quiz-send" }),
+      button(t("quiz_send"), send, "strong", { id: "quiz-send" }),
     );
   };
 

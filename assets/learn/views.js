@@ -52,7 +52,7 @@ class Start extends Component {
     return h(
       "div",
       { class: "lesson-start" },
-      begun || busy ? null : L.button(t("lesson_start_go"), this.begin, "primary", { id: "lesson-start" }),
+      begun || busy ? null : L.button(t("lesson_start_go"), this.begin, "strong", { id: "lesson-start" }),
       begun ? said("lesson_start_prompt", begun.prompt.at(-1).content) : null,
       before === null ? null : said("lesson_start_before", before),
       busy ? L.progressBar(share, t("lesson_start_training")) : null,
@@ -69,7 +69,6 @@ class Start extends Component {
 const GRADIENT = example();
 const LARGEST = Math.max(...GRADIENT.flat().map(Math.abs));
 const matrix = (key, values, high = LARGEST) => {
-  const sizes = values.map((row) => row.map(Math.abs));
   const say = (y, x) => `${t(`galore_${key}`)} ${y + 1}, ${x + 1}: ${L.num(values[y][x], 2)}`;
   const form = `${values.length} × ${values[0].length}`;
   return h(
@@ -79,7 +78,7 @@ const matrix = (key, values, high = LARGEST) => {
     h(
       "div",
       { style: `width:${12 * values[0].length}px` },
-      heat({ values: sizes, color: "--greedy", low: 0, high, say, label: t(`galore_${key}`), cell: 12 }),
+      heat({ values, color: "--greedy", negative: "--topk", low: 0, high, say, label: t(`galore_${key}`), cell: 12 }),
     ),
   );
 };
@@ -136,7 +135,7 @@ class Memory extends Component {
   change = (values) => this.setState({ ...values, error: null }, this.compute);
   bar(method, most) {
     const blocks = this.state.found[this.key(method)];
-    if (!blocks) return h("p", { class: "soft", role: "status" }, t("learn_computing"));
+    if (!blocks) return h("p", { class: "soft", role: "status" }, t("lesson_computing"));
     const part = (name) =>
       h("i", {
         class: `part-${name}`,
@@ -212,7 +211,7 @@ class Sampler extends Component {
       {},
       h("label", { class: "lesson-range" }, t("lesson_sampler_text"), L.entry({ value: prompt, onchange: type })),
       range("top-p", p, 20, (value) => this.setState({ p: value }), L.num(p / 20, 2)),
-      busy ? h("p", { class: "soft", role: "status" }, t("learn_computing")) : found ? this.rows(found) : null,
+      busy ? h("p", { class: "soft", role: "status" }, t("lesson_computing")) : found ? this.rows(found) : null,
       L.notice(error),
     );
   }

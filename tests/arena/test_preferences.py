@@ -91,5 +91,5 @@ def test_what_is_no_pair_is_refused_in_a_sentence(preferences, home, prompt, cho
 
 def test_the_name_of_other_data_is_refused(preferences, home, settings, alpaca_file):
     data.add_dataset(home, settings, alpaca_file, "sums")
-    with pytest.raises(UserError, match="not one of preferences"):
+    with pytest.raises(UserError, match="does not hold preferences"):
         preferences.add("sums", "Why?", "Because.", "No.")

@@ -201,7 +201,7 @@ def test_bad_requests_are_refused_in_a_sentence(arena, changes, words):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"model_ids": "nothing"}, "names no model"),
+        ({"model_ids": "nothing"}, "is not the name of a model"),
         ({"model_ids": "/no/such/folder"}, "folder"),
         ({"prompt": "word " * 400}, "tokens long"),
         ({"prefix_ids": [10**9]}, "token"),
@@ -223,7 +223,7 @@ def test_a_model_whose_logits_are_nan_is_refused_and_the_next_request_works(aren
 
 
 def test_compare_raises_what_went_wrong(arena):
-    with pytest.raises(UserError, match="names no model"):
+    with pytest.raises(UserError, match="is not the name of a model"):
         list(arena.compare("nothing", "Hello", SETTINGS))
 
 

@@ -22,7 +22,7 @@ def test_contestants_are_the_lanes_of_each_model():
 
 
 def test_one_contestant_is_no_vote():
-    with pytest.raises(UserError, match="one contestant only"):
+    with pytest.raises(UserError, match="only one contestant"):
         contestants_of(("a",), {"a": "A"}, DecodeSettings.from_dict({"lanes": ["greedy"]}))
 
 

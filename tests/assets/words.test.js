@@ -17,7 +17,7 @@ test("what the app says reaches a Chinese page in Chinese", () => {
 
 test("a sentence inside of another is in Chinese too", () => {
   const noun = { $say: "noun_run", values: {}, text: "run" };
-  const said = { $say: "err_going", values: { noun }, text: "The run is still going." };
+  const said = { $say: "err_going", values: { noun }, text: "The run is still running." };
   assert.equal(inWords(said), t("err_going", { noun: "訓練" }));
 });
 

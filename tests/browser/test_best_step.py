@@ -37,7 +37,7 @@ def test_where_a_run_overfits_is_shaded_and_the_best_step_is_published(tiny_app,
     state_is(page, "Completed", 150)
     status = app.predict(run_id, api_name="/run_status")
     assert 0 < status["best_step"] < 80 and status["eval_loss"] > status["best_eval_loss"]
-    expect(page.locator("#run-state")).to_contain_text(f"Published are the weights of step {status['best_step']},")
+    expect(page.locator("#run-state")).to_contain_text(f"The weights of step {status['best_step']},")
     said = page.locator("#run-overfits")
     expect(said).to_contain_text("overfitting", timeout=10 * SECONDS)
     assert re.search(

@@ -37,7 +37,7 @@ def test_requests_become_a_version_of_data_and_a_model_on_trial_is_promoted(home
         box = page.locator("#train-serving")
         box.get_by_text("Serve to other programs").click()
         box.get_by_text("Learn from requests").click()
-        box.get_by_label("Keep the texts of requests").check()
+        box.get_by_label("Store the texts of requests").check()
         box.get_by_label("for days").wait_for()
         asked = {"model": "mine", "messages": [{"role": "user", "content": "Two?"}], "max_tokens": 8}
         told = ask("/chat/completions", **asked)
@@ -49,9 +49,9 @@ def test_requests_become_a_version_of_data_and_a_model_on_trial_is_promoted(home
         box.get_by_role("button", name="Take").click()
         box.get_by_text("corrected").wait_for()
         box.get_by_role("button", name="Make a version with 1").click()
-        box.get_by_text("mine, version 1, is there, with 1 record.").wait_for()
+        box.get_by_text("Version 1 of mine has been created, with 1 record.").wait_for()
 
-        box.get_by_role("button", name="Put it beside").click()
+        box.get_by_role("button", name="Start the trial").click()
         box.get_by_role("button", name="Promote it").click()
         box.get_by_role("button", name="Serve it instead?").click()
         box.get_by_role("button", name="Back to").wait_for()

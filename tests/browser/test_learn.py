@@ -32,7 +32,7 @@ def test_the_preference_card_follows_the_chosen_loss(tiny_app, open_page, tmp_pa
     page.locator("#f-preference_loss").select_option("ipo")
     expect(card).to_contain_text("squared distance")
     expect(formula).not_to_contain_text("σ")
-    expect(table).to_contain_text("aim 1/(2β)", timeout=30 * SECONDS)
+    expect(table).to_contain_text("target 1/(2β)", timeout=30 * SECONDS)
     expect(table).to_contain_text("25.000")  # (0 − 1/(2·0.1))²
     assert page.errors == [] and page.foreign == []
 

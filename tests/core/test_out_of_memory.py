@@ -21,8 +21,8 @@ def test_a_run_of_several_processes_tells_what_all_need_and_what_each_does():
 
 def test_the_setting_that_frees_the_most_comes_first_with_its_value():
     config = {"batch_size": 64, "max_length": 512, "rank": 128, "method": "galore"}
-    assert smaller(LEDGER, config).startswith("Lower the batch size (now 64), raising the batches a step")
-    assert "longest record (now 512 tokens)" in smaller(LEDGER, config)
+    assert smaller(LEDGER, config).startswith("Lower the batch size (now 64), raising the batches per step")
+    assert "maximum length (now 512 tokens)" in smaller(LEDGER, config)
     heavy = {"predicted": {**PREDICTED, "moments": 4 * GIB}}
     assert smaller(heavy, config).startswith("Lower the rank (now 128); or lower the batch size")
     assert smaller(heavy, {"method": "adamw"}).startswith("Choose GaLore or LoRA")

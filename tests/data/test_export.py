@@ -64,9 +64,9 @@ def test_what_is_exported_and_added_again_is_the_same_data_set(home, settings, w
 
 def test_an_export_that_cannot_be_says_so(home, settings, write, tmp_path):
     info = add_dataset(home, settings, write("a.json", DATA["texts"]), "a")
-    with pytest.raises(UserError, match="no shape"):
+    with pytest.raises(UserError, match="not a shape"):
         export_dataset(home, info.dataset_id, tmp_path, "alpaca")
-    with pytest.raises(UserError, match="no format"):
+    with pytest.raises(UserError, match="not a known format"):
         export_dataset(home, info.dataset_id, tmp_path, "text", "xlsx")
 
 
@@ -86,7 +86,7 @@ def test_the_report_holds_every_problem(home, settings, write):
     assert [row["code"] for row in rows] == ["empty_response", "duplicate"]
     assert problems(home, info.dataset_id, code="duplicate")[1] == 1
     assert problems(home, info.dataset_id, offset=1, limit=1)[0][0]["row"] == 3
-    with pytest.raises(UserError, match="no kind"):
+    with pytest.raises(UserError, match="not a kind"):
         problems(home, info.dataset_id, code="strange")
 
 

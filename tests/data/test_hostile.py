@@ -19,7 +19,7 @@ GOOD = json.dumps({"prompt": "a", "completion": "b"})
 DEEP = 200_000
 FILES = {
     "empty.json": (b"", "is empty"),
-    "blank.csv": (b" \n\n", "nothing but blanks"),
+    "blank.csv": (b" \n\n", "only whitespace"),
     "nul.csv": (b"a,b\n1,\x002\n", "byte 7 is NUL"),
     "picture.json": (b"\x89PNG\r\n\x1a\n0000", "is a picture"),
     "sheet.csv": (b"PK\x03\x04000", "ZIP archive or an Excel workbook"),
@@ -27,7 +27,7 @@ FILES = {
     "cut.xlsx": (b"PK\x03\x04\x14\x00", "ZIP archive or an Excel workbook"),
     "part.xlsx": (b"PK\x07\x08" + b"\0" * 99, "part of a ZIP archive"),
     "page.xlsx": (b"<html><table><tr><td>a</td></tr></table></html>", "page of HTML or XML"),
-    "table.xlsx": (b"a,b\n1,2\n", "not a data file that is known"),
+    "table.xlsx": (b"a,b\n1,2\n", "not a kind of data file known"),
     "locked.xlsx": (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 500, "old Excel or Word file"),
     "empty.csv.gz": (gzip.compress(b""), "is empty"),
     "cut.csv.gz": (gzip.compress(b"a,b\n" * 100_000)[:-20], "damaged or cut off"),
@@ -36,7 +36,7 @@ FILES = {
     "twice.csv.gz": (gzip.compress(gzip.compress(b"a,b\n")), "compressed with gzip"),
     "large.txt.gz": (gzip.compress(b"\0" * 70_000_000), "holds over 64 MB"),
     "page.json": (b"<!DOCTYPE html><html>404</html>", "page of HTML"),
-    "program.py": (b"import os\n", "not a data file that is known"),
+    "program.py": (b"import os\n", "not a kind of data file known"),
     "latin.json": ('[{"prompt":"a",\n"completion":"é"}]'.encode("latin-1"), "Line 2 of latin.json has the byte 0xE9"),
     "latin.csv": ("question,answer\na,b\nc,caf\xe9\n".encode("latin-1"), "Line 3 of latin.csv has the byte 0xE9"),
     "latin.jsonl": (GOOD.encode() + b'\n{"prompt": "\xe9"}', "Line 2"),
@@ -64,12 +64,12 @@ FILES = {
     "labels.csv": (b"text,label\n" + b"".join(b"text %d,label %d\n" % (n, n) for n in range(5000)), "more than 1,000 different values"),
     "one-label.csv": (b"text,label\n" + b"".join(b"text %d,same\n" % n for n in range(9)), "the same label, 'same'"),
     "prompts.json": (json.dumps([{"prompt": "a"}, {"prompt": "b"}]).encode(), "'prompt' but no answer"),
-    "answerless.json": (json.dumps([{"prompt": "a", "completion": ""}] * 3).encode(), "None of the 3 rows makes a record. Row 1 has an empty answer"),
+    "answerless.json": (json.dumps([{"prompt": "a", "completion": ""}] * 3).encode(), "None of the 3 rows is a valid record. Row 1 has an empty answer"),
     "numbers.json": (b"[1, 2, 3]", "No row of the file is a record"),
     "none.json": (b"[]", "No row of the file is a record"),
     "keys.jsonl": (b"\n".join(b'{"k%d": 1, "j%d": 2}' % (n, n + 20_000) for n in range(6000)), "columns .* are not known|different fields"),
-    "not.parquet": (b"hello", "is no Parquet file"),
-    "cut.parquet": (b"PAR1" + b"\x00" * 50, "damaged or no Parquet file"),
+    "not.parquet": (b"hello", "is not a Parquet file"),
+    "cut.parquet": (b"PAR1" + b"\x00" * 50, "damaged or not a Parquet file"),
     "utf32.json": ("[]".encode("utf-32"), "UTF-32"),
 }  # fmt: skip
 

@@ -75,7 +75,7 @@ def test_unknown_gated_and_unreadable_data_sets_get_a_sentence(home, settings, s
     with pytest.raises(UserError, match="no split"):
         hub.add_from_hub(home, settings, "org/lines", split="moon")
     for name in ("../../etc", "a b", "x/y/z", "", "https://example.org/x"):
-        with pytest.raises(UserError, match="no name of a data set"):
+        with pytest.raises(UserError, match="not the name of a data set"):
             hub.add_from_hub(home, settings, name)
     with pytest.raises(UserError, match="row limit"):
         hub.add_from_hub(home, settings, "org/lines", row_limit=0)

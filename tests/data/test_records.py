@@ -34,7 +34,7 @@ def test_search_does_not_mind_case_and_counts_all(home, many):
     page, total = records.page(query="it is 249", limit=3)
     assert total == 11 and page[0]["row"] == 250
     assert records.page(query=".*")[1] == 0
-    with pytest.raises(UserError, match="no problem"):
+    with pytest.raises(UserError, match="not a (kind of )?problem"):
         records.search(code="strange")
 
 

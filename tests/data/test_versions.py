@@ -50,7 +50,7 @@ def test_filters_make_a_new_version_and_leave_the_old_one(home, info):
     assert new.tokens["total"] != info.tokens["total"]
     back = apply_filters(home, new.dataset_id, info.filters)
     assert (back.version, back.content_hash, back.tokens) == (3, info.content_hash, info.tokens)
-    with pytest.raises(UserError, match="no filter"):
+    with pytest.raises(UserError, match="not a filter"):
         apply_filters(home, info.dataset_id, ["everything"])
 
 

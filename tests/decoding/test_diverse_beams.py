@@ -117,5 +117,5 @@ def test_a_group_that_has_ended_lowers_nobodys_scores():
 
 @pytest.mark.parametrize("lane", [{"num_beams": 4, "num_beam_groups": 3}, {"num_beams": 2, "num_beam_groups": 4}])
 def test_beams_that_cannot_be_dealt_into_groups_are_a_sentence(lane):
-    with pytest.raises(UserError, match="cannot be dealt evenly"):
+    with pytest.raises(UserError, match="cannot be divided evenly"):
         DecodeSettings.from_dict({"lanes": [{"strategy": "diverse_beam", **lane}]})

@@ -309,7 +309,7 @@ def test_an_id_that_the_model_does_not_have_is_refused(tiny_llama, run):
 
 @pytest.mark.parametrize("values", [{"bad_words": ["a"]}, {"logit_bias": {"a": 2}}])
 def test_a_text_cannot_be_banned_without_a_tokenizer(tiny_llama, values):
-    with pytest.raises(UserError, match="knows no tokenizer"):
+    with pytest.raises(UserError, match="has no(ne| tokenizer)"):
         decode_lanes(tiny_llama(), PROMPT, DecodeSettings.from_dict(values))
 
 

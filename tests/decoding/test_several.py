@@ -143,9 +143,9 @@ def test_a_step_of_fixed_shapes_gives_the_same_answers(tiny_llama, run, eos):
 
 @pytest.mark.parametrize("strategy", ["self_consistency", "mbr"])
 def test_without_a_tokenizer_what_is_about_texts_is_refused_in_a_sentence(tiny_llama, strategy):
-    with pytest.raises(UserError, match=f"{strategy} is about texts"):
+    with pytest.raises(UserError, match=f"{strategy} needs a tokenizer"):
         decode(tiny_llama(4), [strategy])
-    with pytest.raises(UserError, match="Stop strings are about texts"):
+    with pytest.raises(UserError, match="Stop strings need a tokenizer"):
         decode(tiny_llama(4), ["greedy"], stop=["x"])
 
 

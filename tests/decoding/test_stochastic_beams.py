@@ -180,6 +180,6 @@ def test_more_beams_than_there_are_texts_give_all_of_them():
 
 
 def test_a_temperature_of_zero_leaves_nothing_to_draw():
-    with pytest.raises(UserError, match="nothing to draw"):
+    with pytest.raises(UserError, match="nothing to sample"):
         DecodeSettings.from_dict({"lanes": ["stochastic_beam"], "temperature": 0})
     assert stochastic_beams._SHOWN_PRUNED > 0

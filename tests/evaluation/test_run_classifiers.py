@@ -186,7 +186,7 @@ def test_folds_do_not_start_from_what_has_learned_from_them(
         )
     about = {"model_id": "starter", "dataset": {"content_hash": info.content_hash}}
     write_json(home.runs / tiny_classifier / "config.json", about)
-    with pytest.raises(UserError, match="has learned from .* already.*Start from the model"):
+    with pytest.raises(UserError, match="has already learned from .*Start from its base model"):
         start_folds(home, runs, service, {"dataset_id": info.dataset_id, "model_id": start}, 2)
     assert runs.configs == []
 

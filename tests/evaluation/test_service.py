@@ -64,7 +64,7 @@ def test_records_are_cut_where_the_run_cut_them_or_the_context_ends_and_that_is_
 
 def test_what_holds_nothing_out_is_refused_before_there_is_a_job(waiting, add, models):
     info = add([{"instruction": "Say hi", "output": f"Hi {n}!"} for n in range(20)])
-    with pytest.raises(UserError, match="Nothing of rows can be asked. .* all 20 records ask the same"):
+    with pytest.raises(UserError, match="rows has no records to evaluate on. .* all 20 records ask the same"):
         waiting.start({"dataset_id": info.dataset_id, "model_ids": list(models)})
     assert waiting.list() == []
 
@@ -243,7 +243,7 @@ def wrong(models):
         ),
         "a judge's address with a slip": (
             {"model_ids": list(models), "judge": {"kind": "endpoint", "url": "http://[localhost/v1", "model": "m"}},
-            "no address of a judge",
+            "not a judge's address",
         ),
         "another kind": ({"kind": "classify"}, "not for"),
     }
@@ -271,7 +271,7 @@ def test_a_classifier_does_not_answer_and_a_causal_model_does_not_classify(waiti
     labels = add([{"text": f"text number {n}", "label": "ab"[n % 2]} for n in range(20)], "labels")
     with pytest.raises(UserError, match="does not classify"):
         waiting.start({"dataset_id": labels.dataset_id, "model_ids": ["starter"]})
-    with pytest.raises(UserError, match="does not write"):
+    with pytest.raises(UserError, match="does not generate text"):
         waiting.start({"dataset_id": add(chat_rows(10)).dataset_id, "model_ids": [tiny_classifier]})
 
 

@@ -189,7 +189,7 @@ def test_the_list_is_brief_and_newest_first(bench):
     first = experiments.start_race({**bench.base, "seed": 99}, {"name": "one"})
     second = experiments.start_race({**bench.base, "seed": 99}, {"name": "two", "methods": ["galore", "lora"]})
     assert {each["group_id"]: each["runs"] for each in experiments.list()} == {first: 3, second: 2}
-    with pytest.raises(UserError, match="still going"):
+    with pytest.raises(UserError, match="still running"):
         experiments.delete(first)
 
 
@@ -288,7 +288,7 @@ def queue(monkeypatch):
 
     def start(home, runs, values, *more, _start=prepare.start):
         if said["full"] and values["max_steps"] != HALVING["least_steps"]:
-            raise NotNow("4 runs wait already.", "Cancel some, or wait.")
+            raise NotNow("4 runs are waiting already.", "Cancel some, or wait.")
         return _start(home, runs, values, *more)
 
     monkeypatch.setattr(scheduler.prepare, "start", start)

@@ -63,9 +63,9 @@ def test_what_is_wrong_is_a_sentence(case):
 
 
 def test_a_setting_that_the_method_has_not_is_refused():
-    with pytest.raises(UserError, match="rank means nothing to adamw"):
+    with pytest.raises(UserError, match="rank has no meaning for adamw"):
         parsed({"rank": [8]}, method="adamw")
-    with pytest.raises(UserError, match="update_proj_gap means nothing to lora"):
+    with pytest.raises(UserError, match="update_proj_gap has no meaning for lora"):
         parsed({"update_proj_gap": [8]}, method="lora")
 
 

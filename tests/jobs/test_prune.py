@@ -35,5 +35,5 @@ def test_a_run_that_goes_keeps_everything(bench):
     app = bench.open()
     run_id = app.start({"steps": 10_000})
     bench.wait(app, run_id, "running")
-    with pytest.raises(UserError, match="still going"):
+    with pytest.raises(UserError, match="still running"):
         app.prune(run_id, "Another run is better.")

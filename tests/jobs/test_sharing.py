@@ -97,7 +97,7 @@ def test_a_run_that_goes_cannot_be_deleted(bench):
     app = bench.open()
     run_id = app.start({"steps": 10_000})
     bench.wait(app, run_id, "running")
-    with pytest.raises(UserError, match="still going"):
+    with pytest.raises(UserError, match="still running"):
         app.delete(run_id)
     app.stop(run_id)
     bench.wait(app, run_id, "stopped")

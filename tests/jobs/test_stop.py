@@ -96,7 +96,7 @@ def test_a_waiting_run_is_taken_out_of_the_queue_and_can_come_back(bench):
     assert app.stop(second)["state"] == "stopped"
     assert app.resume(second)["state"] == "queued"
     assert app.cancel(second)["message"].startswith("Taken out")
-    with pytest.raises(UserError, match="does not wait"):
+    with pytest.raises(UserError, match="is not waiting"):
         app.cancel(first)
     app.resume(second)
     app.stop(first)

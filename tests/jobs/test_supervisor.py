@@ -27,7 +27,7 @@ def worker_of(app, run_id) -> int:
     [
         ("crash", "worker_error", "mat1 and mat2 shapes"),
         ("crash_in_start", "worker_error", "No module named 'sorcery'"),
-        ("exit_silently", "lost", "left no word"),
+        ("exit_silently", "lost", "disappeared without a message"),
         ("kill_self", "lost", "signal 9"),
         ("no_memory", "out_of_memory", "9.00 GiB"),
         ("no_space", "disk_full", "No space left"),

@@ -181,7 +181,7 @@ def test_where_others_come_only_folders_below_the_allowed_ones_can_be_chosen(tmp
     home = Home(tmp_path / "home", (tmp_path / "allowed",)).prepare()
     assert catalog.resolve(home, str(tmp_path / "allowed" / "model")).ready
     for outside in ("elsewhere/model", "allowed/../elsewhere/model", "allowed/link"):
-        with pytest.raises(UserError, match="not open"):
+        with pytest.raises(UserError, match="cannot be opened"):
             catalog.resolve(home, str(tmp_path / outside))
     catalog.add_model(Home(home.root), str(tmp_path / "elsewhere" / "model"))  # by who sits at the computer
     assert catalog.resolve(home, str(tmp_path / "elsewhere" / "model")).ready

@@ -199,7 +199,7 @@ def test_a_model_that_only_classifies_is_not_loaded_to_write(tiny_model_folder, 
     model, tokenizer = load.load_classifier(tiny_model_folder, ["ham", "spam"], device="cpu")
     model.save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
-    with pytest.raises(UserError, match="does not write"):
+    with pytest.raises(UserError, match="does not generate text"):
         load.load_causal(tmp_path, device="cpu")
 
 

@@ -80,7 +80,7 @@ def test_a_name_that_is_taken_is_not_written_over(hub, files):
     with pytest.raises(UserError, match="already"):
         push(files, "tuned", TOKEN)
     hub.repos["ann/tuned"][MARKER] = b'{"run": "another"}'
-    with pytest.raises(UserError, match="not of this run"):
+    with pytest.raises(UserError, match="does not belong to this run"):
         push(files, "tuned", TOKEN)
     assert hub.repos["ann/tuned"]["README.md"] == b"mine" and hub.uploads == []
 
@@ -116,7 +116,7 @@ def test_a_token_without_the_right_is_said(hub, files):
 
 @pytest.mark.parametrize("token", ["", "x", None, "hf_ with space in it", "hf_\nInjected: header", "ü" * 20, "x" * 600])
 def test_what_is_no_token_is_refused_before_anything_is_asked(token, hub, files):
-    with pytest.raises(UserError, match="no access token"):
+    with pytest.raises(UserError, match="not an access token"):
         push(files, "tuned", token)
     assert hub.seen_tokens == set()
 

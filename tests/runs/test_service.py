@@ -104,7 +104,7 @@ def test_waiting_runs_can_be_reordered(bench):
     ids = [app.start({"steps": 1}) for _ in range(3)]
     app.reorder(ids[2], 1)
     assert [app.status(run_id)["queue_position"] for run_id in ids] == [2, 3, 1]
-    with pytest.raises(UserError, match="does not wait"):
+    with pytest.raises(UserError, match="is not waiting"):
         app.reorder(blocker, 1)
     app.stop(blocker)
 

@@ -136,7 +136,7 @@ def test_a_race_trains_on_the_selection_and_on_all_with_one_seed_and_share(home,
     (one, group), (two, same_group) = started
     assert [one["dataset_id"], two["dataset_id"]] == [made.dataset_id, chats.dataset_id] and group == same_group
     assert one["seed"] == two["seed"] == 3 and one["eval_share"] == 0.2 and two["max_steps"] == 5
-    with pytest.raises(UserError, match="no selection"):
+    with pytest.raises(UserError, match="not a selection"):
         selection.race(None, chats.dataset_id)
 
 

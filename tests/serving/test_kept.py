@@ -122,7 +122,7 @@ def test_a_request_goes_through_the_lists_as_it_is_reviewed(kept):
     assert {state: count for state, count in kept.counts("mine").items() if count} == {"all": 1, "taken": 1}
     kept.used([found.number], "data-x")
     assert kept.counts("mine")["taken"] == 0 and kept.counts("mine")["done"] == 1
-    with pytest.raises(UserError, match="not kept"):
+    with pytest.raises(UserError, match="no longer stored"):
         kept.review(999, verdict="take")
     with pytest.raises(UserError, match="list"):
         kept.page("mine", "1 OR 1=1")

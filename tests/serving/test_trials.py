@@ -50,7 +50,7 @@ def test_promoting_and_rolling_back_swap_the_two_and_ending_changes_nothing():
         (lambda: trials.begun(SERVED, "run-new", "share", 1.0), "share"),
         (lambda: trials.begun(SERVED, "run-new", "share", float("nan")), "share"),
         (lambda: trials.begun(SERVED, "run-new", "share", "half"), "share"),
-        (lambda: trials.promoted(SERVED), "no model is on trial"),
+        (lambda: trials.promoted(SERVED), "No model is on trial"),
         (lambda: trials.rolled_back(SERVED), "never another"),
     ],
 )

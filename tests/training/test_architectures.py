@@ -179,4 +179,4 @@ def test_a_model_that_cannot_recompute_is_refused_only_where_that_was_asked_for(
     run_dir = run_on(folder_of("phi"), max_steps=1, rank=4, eval_records=2, activation_checkpointing=asked)
     assert worker.main(run_dir) == int(asked)
     end = read_events(run_dir / "events.jsonl")[0][-1]
-    assert ("cannot compute its activations again" in end["message"]) is asked
+    assert ("cannot recompute its activations" in end["message"]) is asked

@@ -127,7 +127,7 @@ def test_forty_epochs_of_a_hundred_rows_publish_the_minimum_of_the_curve(
     known = status(run_dir)
     assert (known["best_step"], known["best_eval_loss"]) == (step, loss)
     assert (known["published"]["step"], known["published"]["last_step"]) == (step, 80)
-    assert f"Published are the weights of step {step}" in notes(run_dir) and f"{last['loss']:.4f}"[:4] in notes(run_dir)
+    assert f"The weights of step {step}" in notes(run_dir) and f"{last['loss']:.4f}"[:4] in notes(run_dir)
     card = (run_dir / "model" / "README.md").read_text()
     assert f"| published step | {step} |" in card and "held-out loss at the last step, which is not published" in card
     assert not (run_dir / "best").exists(), "what is published needs no second copy"
@@ -268,7 +268,7 @@ def test_the_last_is_published_on_request_and_nothing_is_kept_on_the_way(hundred
     ("changes", "words"),
     [
         ({"eval_share": 0.0, "patience": 2}, "Nothing is held out"),
-        ({"eval_steps": 0}, "before its first step and after its last only"),
+        ({"eval_steps": 0}, "only before its first step and after its last"),
         ({"eval_steps": 0, "patience": 2}, "patience has no effect"),
         ({"best_by": "last", "keep_last": True}, "keep_last has no effect"),
         ({}, "twice that while they are replaced"),

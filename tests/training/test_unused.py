@@ -81,7 +81,7 @@ def test_a_changed_setting_that_works_is_not_told_of(changes, device):
 def test_a_rank_above_some_matrices_is_told_of(llama64, tools):
     slots = build_optimizer(llama64(), tools.make_config(rank=20)).slots
     (told,) = clamped([slot.subspace for slot in slots], 20)
-    assert told.startswith("rank 20 is more than 4 of 14 matrices have") and "16 at least" in told
+    assert told.startswith("rank 20 exceeds what 4 of 14 matrices have") and "16 at least" in told
     assert clamped([slot.subspace for slot in slots], 16) == []
 
 
@@ -89,7 +89,7 @@ def test_a_run_says_what_does_nothing_in_it(make_run):
     run_dir = make_run(rank=24, offload_gradients=True, max_steps=1)
     assert worker.main(run_dir) == 0
     notes = [event["message"] for event in read_events(run_dir / "events.jsonl")[0] if event["type"] == "note"]
-    assert any("rank 24 is more than" in note for note in notes)
+    assert any("rank 24 exceeds what" in note for note in notes)
     assert any("offload_gradients has no effect" in note for note in notes)
 
 

@@ -70,7 +70,7 @@ def test_columns_can_be_told_and_what_has_no_use_comes_back(client, tmp_path):
         client.predict(file=handle_file(path), name="", api_name="/add_dataset")
     with pytest.raises(AppError, match="There is no column 'x'"):
         client.predict(file=handle_file(path), columns={"prompt": "x", "response": "tell me"}, api_name="/add_dataset")
-    with pytest.raises(AppError, match="no role of a column"):
+    with pytest.raises(AppError, match="not a role that a column"):
         client.predict(file=handle_file(path), columns={"wish": "ask me"}, api_name="/add_dataset")
     asked = {"prompt": "ask me", "response": "tell me"}
     info = client.predict(file=handle_file(path), columns=asked, name="told", api_name="/add_dataset")

@@ -168,7 +168,7 @@ def test_a_full_disk_at_an_upload_is_a_sentence_and_goes_on_once_there_is_room(s
     monkeypatch.setattr(GradioUploadFile, "write", _no_room)
     with httpx.Client(base_url=server, timeout=30) as client:
         refused = client.post("gradio_api/upload", files={"files": ("a.json", b"[1]" * 1000)})
-        assert refused.status_code == 507 and "disk of this computer is full" in refused.json()["detail"]
+        assert refused.status_code == 507 and "This computer's disk is full" in refused.json()["detail"]
         monkeypatch.undo()
         taken = client.post("gradio_api/upload", files={"files": ("a.json", b"[1]" * 1000)})
     assert taken.status_code == 200 and taken.json()[0].endswith("a.json")
@@ -182,5 +182,5 @@ def test_a_full_disk_in_a_handler_is_a_sentence_too(capsys):
     def handler(_):
         raise OSError(errno.EDQUOT, "Disk quota exceeded")
 
-    assert "disk of this computer is full" in bridge.guarded(handler)({})["error"]["message"]["text"]
+    assert "This computer's disk is full" in bridge.guarded(handler)({})["error"]["message"]["text"]
     assert not capsys.readouterr().err

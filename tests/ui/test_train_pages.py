@@ -105,11 +105,11 @@ def test_where_others_come_a_bundle_is_opened_only_where_model_folders_are(servi
     pages = TrainPages(Services(**{**services.__dict__, "home": home}))
     assert pages.open_bundle({"path": str(tmp_path / "allowed" / "run.zip")})["run_id"]
     for outside in ("elsewhere/run.zip", "elsewhere/none.zip", "allowed/../elsewhere/run.zip", "allowed/link.zip"):
-        with pytest.raises(UserError, match="not open") as caught:
+        with pytest.raises(UserError, match="cannot be opened") as caught:
             pages.open_bundle({"path": str(tmp_path / outside)})
         assert "LLMDEMO_MODEL_ROOTS" in caught.value.hint
     for bad in ("~nobody-of-this-name/run.zip", str(tmp_path / "allowed" / ("x" * 300)), "a\0b"):
-        with pytest.raises(UserError, match="no file"):
+        with pytest.raises(UserError, match="not a file"):
             pages.open_bundle({"path": bad})
 
 

@@ -217,7 +217,7 @@ def test_what_no_vote_can_be_is_refused_with_a_sentence(owner):
     ):
         with pytest.raises(AssertionError, match=said):
             owner.call("open_vote", config, SETTINGS)
-    with pytest.raises(AssertionError, match="one contestant only"):
+    with pytest.raises(AssertionError, match="only one contestant"):
         owner.call("open_vote", {"prompts": ["x"]}, {"lanes": ["greedy"]})
     with pytest.raises(AssertionError, match="one of: json, csv"):
         owner.call("export_votes", owner.call("list_votes")[0]["session_id"], "xlsx")

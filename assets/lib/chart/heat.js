@@ -17,13 +17,16 @@ class Heat extends Component {
     const { canvas } = this;
     const pen = canvas?.getContext("2d");
     if (!canvas || !pen) return;
-    const { values, color, low, high } = this.props;
+    const { values, color, low, high, negative } = this.props;
     pen.clearRect(0, 0, canvas.width, canvas.height);
-    pen.fillStyle = getComputedStyle(canvas).getPropertyValue(color).trim() || "#00775a";
+    const style = getComputedStyle(canvas);
+    const [plain, below] = [color, negative || color].map((name) => style.getPropertyValue(name).trim() || "#00775a");
     values.forEach((row, y) =>
       row.forEach((value, x) => {
         if (value === null || value === undefined) return;
-        pen.globalAlpha = 0.14 + (0.86 * (value - low)) / (high - low || 1);
+        const shown = negative ? Math.abs(value) : value;
+        pen.fillStyle = negative && value < 0 ? below : plain;
+        pen.globalAlpha = 0.14 + (0.86 * (shown - low)) / (high - low || 1);
         pen.fillRect(x, y, 1, 1);
       }),
     );
@@ -87,6 +90,7 @@ class Heat extends Component {
  * @param {object} options
  * @param {(number | null)[][]} options.values rows of cells
  * @param {string} options.color a custom property
+ * @param {string} [options.negative] another for values below 0, which are then as strong as their size; low is 0
  * @param {number} options.low @param {number} options.high
  * @param {(row: number, column: number) => string} options.say tells a cell
  * @param {string} options.label

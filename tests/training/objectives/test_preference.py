@@ -308,7 +308,7 @@ def test_a_pair_that_teaches_nothing_is_refused_with_a_sentence(home, settings, 
 
 def test_a_file_of_pairs_without_prompts_is_refused(home, settings, tmp_path):
     (tmp_path / "pairs.json").write_text(json.dumps([{"chosen": "yes", "rejected": "no"}] * 3))
-    with pytest.raises(UserError, match="None of the 3 rows makes a record"):
+    with pytest.raises(UserError, match="None of the 3 rows is a valid record"):
         add_dataset(home, settings, tmp_path / "pairs.json", "pairs")
 
 

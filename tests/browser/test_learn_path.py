@@ -1,0 +1,45 @@
+"""The path in a real browser: the first result at a button's press, and where a token arises, base beside tuned."""
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.steps import SECONDS, compare
+
+pytestmark = pytest.mark.slow
+
+
+def test_start_here_gives_a_before_and_an_after_and_a_lesson_is_resumed(tiny_app, open_page):
+    page = open_page(tiny_app)
+    page.locator("#start-here").click()
+    page.locator("#lesson-start").click()
+    said = page.locator(".lesson-said h4")
+    expect(said).to_have_text(["The message", "Before training"], timeout=30 * SECONDS)
+    expect(said).to_have_text(
+        ["The message", "Before training", "After training", "What was wanted"], timeout=120 * SECONDS
+    )
+    expect(page.locator(".lessons a.done")).to_have_count(1)
+
+    page.goto(f"{tiny_app}?lesson=galore")
+    expect(page.locator(".galore-steps")).to_have_count(0)  # predict first
+    page.locator(".predict input").nth(0).check()
+    expect(page.locator(".why")).to_contain_text("Not quite")
+    page.locator(".lesson-range input").fill("7")
+    expect(page.locator(".lesson")).to_contain_text("100.0 % of the energy")
+    expect(page.locator("#start-here")).to_have_count(0)
+    page.goto(tiny_app)
+    page.get_by_role("tab", name="Learn", exact=True).click()
+    expect(page.locator(".lessons a[aria-current]")).to_have_text("GaLore by hand")
+    assert page.errors == [] and page.foreign == []
+
+
+def test_a_token_tells_in_which_layer_it_arises_and_to_what_it_is_owed(tiny_app, open_page):
+    page = open_page(tiny_app)
+    compare(page, "What is the capital of France?", 6, 60)
+    page.locator("#arena .lane .token").nth(1).click()
+    page.get_by_text("Where does it arise?").click()
+    rows = page.locator(".lens-table tbody tr")
+    expect(rows).to_have_count(2, timeout=30 * SECONDS)
+    expect(page.locator(".lens").first).to_contain_text("of 2 on.")
+    page.locator(".alternatives select").select_option("gradient_x_input")
+    expect(page.locator(".scored span.for").first).to_be_visible(timeout=30 * SECONDS)
+    assert page.errors == [] and page.foreign == []

@@ -156,6 +156,7 @@ PACKAGES = (
     "generation",
     "interpret",
     "jobs",
+    "knowledge",
     "learn",
     "maps",
     "models",

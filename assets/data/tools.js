@@ -2,6 +2,7 @@
 import * as L from "../lib/panel.js";
 import { h, t } from "../lib/panel.js";
 import { labelsTool } from "./labels.js";
+import { knowledgeTool } from "./knowledge.js";
 import { mapTool } from "./map.js";
 import { selectTool } from "./select.js";
 import { wordsTool } from "./words.js";
@@ -19,8 +20,15 @@ L.define("data-tools", ({ el, server }) => {
     visible: () => L.visible(el),
     draw: () => draw(),
   };
-  const tools = { map: mapTool(page), select: selectTool(page), labels: labelsTool(page), words: wordsTool(page) };
-  const offered = () => (page.task === "classify" ? ["map", "select", "labels", "words"] : ["map", "select"]);
+  const tools = {
+    map: mapTool(page),
+    select: selectTool(page),
+    labels: labelsTool(page),
+    words: wordsTool(page),
+    known: knowledgeTool(page),
+  };
+  const own = { classify: ["labels", "words"], chat: ["known"] };
+  const offered = () => ["map", "select", ...(own[page.task] || [])];
 
   const draw = () => {
     if (!page.id || !page.choices) return L.show(el, L.notice(page.error));

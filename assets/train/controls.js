@@ -16,13 +16,17 @@ export const goalField = (tasks, chosen, choose) =>
         "div",
         { class: "setting", "data-key": "task" },
         h("div", { class: "setting-name" }, h("label", { for: "f-task" }, t("f_task")), help(t("h_task"), t("f_task"))),
-        menu({
-          id: "f-task",
-          class: "entry",
-          options: tasks.map((task) => [task, t(`task_${task}`)]),
-          value: chosen,
-          onchange: choose,
-        }),
+        h(
+          "div",
+          { class: "with-unit" },
+          menu({
+            id: "f-task",
+            class: "entry",
+            options: tasks.map((task) => [task, t(`task_${task}`)]),
+            value: chosen,
+            onchange: choose,
+          }),
+        ),
       );
 
 /**

@@ -53,6 +53,22 @@ export const NAMED = {
 export const fits = ({ methods, tasks }, method, task) =>
   (!methods.length || methods.includes(method)) && (!tasks.length || tasks.includes(task));
 
+const NEEDED = {
+  reward_text: ["contains", "regex", "json_schema"],
+  reward_tokens: ["length"],
+  reward_model_id: ["model"],
+};
+/**
+ * Whether a setting has anything to do beside the others' values: what a reward looks for only where it looks for
+ * something.
+ * @param {string} key @param {Record<string, any>} values
+ */
+export const needed = (key, { reward, second_reward: second, policy_loss: loss }) => {
+  if (NEEDED[key]) return NEEDED[key].includes(reward) || NEEDED[key].includes(second);
+  if (key === "second_share") return second !== "none";
+  return key !== "kl_weight" || loss !== "rejection";
+};
+
 /** What a setting is chosen with. @param {Setting} setting */
 export const controlOf = ({ widget, choices, kind }) =>
   widget || (choices.length ? "choices" : { bool: "bool", str: "text" }[kind] || "number");

@@ -4,6 +4,7 @@ import { plots } from "../lib/chart/lines.js";
 import * as L from "../lib/format.js";
 import { h } from "../lib/view.js";
 import { t } from "../lib/words.js";
+import { hacking } from "./hacking.js";
 import { overfitting } from "./overfitting.js";
 
 const BLUE = "var(--greedy)",
@@ -108,10 +109,17 @@ const others = (series) =>
     .map((name) => [name, [[name, { dots: name.startsWith("eval_") }]], small]);
 const x = (curve, over) => (over === "step" ? curve.step : curve.seconds);
 
+/* Where answers earn rewards, these are what is looked at first, and the loss says little. */
+const groupsOf = (series) => {
+  /** @param {any[]} group */
+  const rank = ([key]) => (series.reward && ["reward", "solved"].includes(key) ? 0 : 1);
+  return [...GROUPS].sort((a, b) => rank(a) - rank(b));
+};
+
 // Of one run: every metric with its own colour.
 /** @returns {any[]} */
 const ofOne = (series, over) =>
-  [...GROUPS, ...others(series)]
+  [...groupsOf(series), ...others(series)]
     .map(([key, metrics, yFormat, limits]) => ({
       title: named(key),
       label: named(key),
@@ -171,8 +179,17 @@ const told = (spans) => {
   return t("overfitting_note", { from, to, held_from, held_to, train_from, train_to });
 };
 
+/* Where a reward is won without right answers, in a sentence; "" where not. */
+const hacked = (series) => {
+  const found = hacking(series);
+  if (!found) return "";
+  const [from, to, check_from, check_to] = [...found.reward, ...found.check].map(share);
+  return t("hacked_note", { from, to, check_from, check_to });
+};
+
 /* The charts and their legend. runs: [{name, series}], one, or several to compare. options: {over: "step"|"seconds",
-   total (steps), all (every figure, not the first chart alone)}. `overfits`: a sentence where one run does. */
+   total (steps), all (every figure, not the first chart alone)}. `overfits` and
+   `hacked`: a sentence where one run does, or where its reward is won without right answers. */
 export const figures = (runs, { over, total, all }) => {
   const one = runs.length === 1 ? runs[0] : null,
     charts = one ? ofOne(one.series, over) : ofMany(runs, over);
@@ -211,5 +228,11 @@ export const figures = (runs, { over, total, all }) => {
             : [],
           spans.length ? [h("span", { class: "key" }, h("i", { class: "bandmark" }), t("plot_overfitting"))] : [],
         );
-  return { plots: drawn, keys, more: charts.slice(1).map((each) => each.title), overfits: told(spans) };
+  return {
+    plots: drawn,
+    keys,
+    more: charts.slice(1).map((each) => each.title),
+    overfits: told(spans),
+    hacked: one ? hacked(one.series) : "",
+  };
 };

@@ -19,7 +19,7 @@ import {
 } from "../lib/panel.js";
 import { architectureFold } from "./architecture.js";
 import { goalField, longest, shareControl } from "./controls.js";
-import { controlOf, errorOfField, fits, NAME, NAMED, settingsForForm, WORDED } from "./fields.js";
+import { controlOf, errorOfField, fits, NAME, NAMED, needed, settingsForForm, WORDED } from "./fields.js";
 import { memoryForecast, summaryLine } from "./forecast.js";
 import { Presets } from "./presets.js";
 
@@ -54,7 +54,8 @@ define("train-form", ({ el, server }) => {
   const task = () => (isNew() ? "pretrain" : goals().includes(state.goal) ? state.goal : dataTask());
   const defaults = (method = state.config.method) => state.choices?.defaults[task()]?.[method] || {};
   const settings = () => ({ ...NAME, ...state.choices?.settings });
-  const isThere = (key) => fits(settings()[key], state.config.method, task());
+  const isThere = (key) =>
+    fits(settings()[key], state.config.method, task()) && needed(key, { ...defaults(), ...state.changed });
 
   // Instruction data to be measured on; for replay raw text as well, but not the data that is trained.
   const others = (key) =>

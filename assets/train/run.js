@@ -221,7 +221,7 @@ const plotBox = (run) => {
   const own = { run_id: view.id, name: run.status.name, series: run.series || {} };
   const others = view.compared.size ? view.curves.filter((each) => each.run_id !== view.id) : [];
   const runs = [own, ...others]; // the run that is looked at is always among those compared
-  const { plots, keys, more, overfits } = figures(runs, {
+  const { plots, keys, more, overfits, hacked } = figures(runs, {
     over: view.over,
     total: run.status.total_steps,
     all: view.all,
@@ -242,6 +242,7 @@ const plotBox = (run) => {
     { class: "box" },
     plots,
     overfits ? h("p", { class: "soft small", id: "run-overfits" }, overfits) : null,
+    hacked ? h("p", { class: "soft small", id: "run-hacked" }, hacked) : null,
     h(
       "div",
       { class: "cap" },

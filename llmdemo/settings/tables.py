@@ -8,6 +8,7 @@ from llmdemo.settings.app import Settings
 from llmdemo.settings.decoding import DecodeSettings
 from llmdemo.settings.evaluation import Spec
 from llmdemo.settings.generation import GenerationSpec
+from llmdemo.settings.knowledge import ProbeSpec
 from llmdemo.settings.maps import MapSpec
 from llmdemo.settings.schema import documentation, fields_of, one_of, show
 from llmdemo.settings.selection import SelectionSpec
@@ -26,6 +27,7 @@ def tables() -> str:
         ("Data made by a model", GenerationSpec),
         ("A map of a data set", MapSpec),
         ("A selection of records", SelectionSpec),
+        ("What a model knows", ProbeSpec),
     ):
         parts += ["", f"## {title}", "", *_schema(schema)]
     return "\n".join(parts) + "\n"

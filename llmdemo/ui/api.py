@@ -29,6 +29,7 @@ from llmdemo.ui import (
     experiments_api,
     generate_api,
     interpret_api,
+    knowledge_api,
     maps_api,
     models_api,
     selection_api,
@@ -54,6 +55,7 @@ def add_endpoints(services: Services) -> None:
     _add(*evaluate_api.endpoints(services))
     _add(*generate_api.endpoints(services))
     _add(*maps_api.endpoints(services))
+    _add(*knowledge_api.endpoints(services))
     _add(*selection_api.endpoints(services))
     _add(*serving_api.endpoints(services))
     _add(*interpret_api.owners_endpoints(services))

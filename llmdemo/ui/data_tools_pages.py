@@ -22,12 +22,14 @@ class DataToolsPages:
     def __init__(self, services: Services):
         self._services, self._home = services, services.home
         self._maps, self._selection = services.maps, services.selection
+        self._probes = services.probes
 
     def functions(self) -> list:
         """Those that the script may call."""
         return [
             self.choices, self.maps, self.map, self.start_map, self.stop_map, self.resume_map, self.remove_map, self.texts, self.search,
             self.select, self.race, self.label_errors, self.mend, self.words,
+            self.probes, self.probe, self.start_probe, self.stop_probe, self.resume_probe,
         ]  # fmt: skip
 
     @for_owners
@@ -118,6 +120,32 @@ class DataToolsPages:
     def words(self, request: dict) -> dict:
         """Selection.telling_words."""
         return self._selection.telling_words(_dataset(request))
+
+    @for_owners
+    def probes(self, request: dict) -> dict:
+        """{"probes": those of this data set, the newest first, each as Probes.shown}."""
+        dataset_id = _dataset(request)
+        return {"probes": [each for each in self._probes.list() if each["spec"].get("dataset_id") == dataset_id]}
+
+    @for_owners
+    def probe(self, request: dict) -> dict:
+        """Probes.result of `job_id`, against `before_id` where there is one."""
+        return self._probes.result(str(request.get("job_id")), str(request.get("before_id") or ""))
+
+    @for_owners
+    def start_probe(self, request: dict) -> dict:
+        """Puts it in the queue; {"job_id"}."""
+        return {"job_id": self._probes.start(request)}
+
+    @for_owners
+    def stop_probe(self, request: dict) -> dict:
+        """The job's status; what was asked is kept."""
+        return self._probes.stop(str(request.get("job_id")))
+
+    @for_owners
+    def resume_probe(self, request: dict) -> dict:
+        """The job's status."""
+        return self._probes.resume(str(request.get("job_id")))
 
 
 def _dataset(request: dict) -> str:

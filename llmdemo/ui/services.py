@@ -25,6 +25,7 @@ if TYPE_CHECKING:  # the arena and the classifiers import torch, which takes sec
     from llmdemo.evaluation.use import Classifiers
     from llmdemo.experiments import Experiments
     from llmdemo.generation import Generations
+    from llmdemo.knowledge import Probes
     from llmdemo.maps import Maps
     from llmdemo.models.starter import StarterFetch
     from llmdemo.publish import Pushes
@@ -55,6 +56,8 @@ class Services:
     """Models and classifiers on held-out data."""
     generations: "Generations"
     """Data sets that models make."""
+    probes: "Probes"
+    """What models know already of a data set's answers."""
     maps: "Maps"
     """Where the records of a data set lie."""
     selection: "Selection"
@@ -175,6 +178,7 @@ def make_services(settings: Settings, *, access: Access | None = None, command=N
     from llmdemo.experiments import Experiments
     from llmdemo.generation import Generations
     from llmdemo.jobs import Jobs
+    from llmdemo.knowledge import Probes
     from llmdemo.maps import Maps
     from llmdemo.models.starter import StarterFetch
     from llmdemo.publish import Pushes
@@ -209,6 +213,7 @@ def make_services(settings: Settings, *, access: Access | None = None, command=N
         exports=Exports(jobs, evaluations),
         generations=Generations(jobs),
         maps=maps,
+        probes=Probes(jobs),
         selection=Selection(home, maps),
         classifiers=classifiers,
         guests_only=access is not None and not access.has_owners,

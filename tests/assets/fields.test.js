@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { controlOf, errorOfField, fits, NAME, settingsForForm } from "../../assets/train/fields.js";
+import { controlOf, errorOfField, fits, NAME, needed, settingsForForm } from "../../assets/train/fields.js";
 import { kindOf } from "../../assets/learn/formulas.js";
 
 const DEFAULTS = { max_steps: 84, rank: 128, loss_on: "response", target_modules: [], name: "" };
@@ -11,6 +11,15 @@ test("a setting is there for its method and its task", () => {
   assert.ok(fits(rank, "galore", "chat") && fits(rank, "lora", "text") && !fits(rank, "adamw", "chat"));
   assert.ok(fits(lossOn, "adamw", "chat") && !fits(lossOn, "galore", "text"));
   assert.ok(fits(NAME.name, "galore", "preference"));
+});
+
+test("what a reward looks for is asked where it looks for something, in either reward", () => {
+  const rewards = (reward, second = "none") => ({ reward, second_reward: second, policy_loss: "grpo" });
+  assert.ok(needed("reward_text", rewards("regex")) && needed("reward_text", rewards("exact", "contains")));
+  assert.ok(!needed("reward_text", rewards("exact")) && !needed("reward_tokens", rewards("exact", "json")));
+  assert.ok(needed("second_share", rewards("exact", "json")) && !needed("second_share", rewards("exact")));
+  assert.ok(needed("kl_weight", rewards("exact")) && !needed("kl_weight", { policy_loss: "rejection" }));
+  assert.ok(needed("rank", {}));
 });
 
 test("a setting is chosen with what suits it", () => {

@@ -31,8 +31,13 @@ def main() -> None:
     args = parser.parse_args()
     texts = made(json.loads(args.data.read_text(encoding="utf-8")), args.rows)
     number = min(args.embed or args.rows, args.rows)
+    used = time.process_time()
     vectors, seconds = embedded(args, texts[:number])
-    print(f"vectors: {number} records in {seconds:.1f} s, {number / seconds:.0f} a second", flush=True)
+    used = time.process_time() - used
+    print(
+        f"vectors: {number} records in {seconds:.1f} s, {number / seconds:.0f} a second; {used:.1f} s of CPU",
+        flush=True,
+    )
     whole = seconds * args.rows / number
     if number < args.rows:
         print(f"  extrapolated to {args.rows}: {whole:.0f} s")
@@ -70,10 +75,11 @@ def placed(vectors: np.ndarray, texts: list[str]) -> float:
 
     def timed(name: str, call):
         nonlocal total
-        began = time.perf_counter()
+        began, used = time.perf_counter(), time.process_time()
         value = call()
         total += time.perf_counter() - began
-        print(f"{name}: {time.perf_counter() - began:.1f} s", flush=True)
+        used = time.process_time() - used
+        print(f"{name}: {time.perf_counter() - began:.1f} s, {used:.1f} s of CPU", flush=True)
         return value
 
     reduced = timed("principal components", lambda: neighbours.reduced(vectors, 7))

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import orjson
 import torch
 from torch import Tensor
 
@@ -27,7 +26,7 @@ from llmdemo.training.loss import CausalLoss
 from llmdemo.training.memory_estimate import Batch
 from llmdemo.training.objectives.base import SAMPLES, Objective, Place, Source
 from llmdemo.training.objectives.policy_losses import Drawn, kl, token_losses, weights
-from llmdemo.training.objectives.rounds import Answer, Round, Rounds
+from llmdemo.training.objectives.rounds import Answer, Round, Rounds, texts, texts_of
 from llmdemo.training.objectives.tally import Tally
 from llmdemo.training.objectives.writing import write_greedily
 from llmdemo.training.rewards import Reward, asks_model, check_of, reward_of
@@ -35,6 +34,8 @@ from llmdemo.training.rewards import Reward, asks_model, check_of, reward_of
 FIGURES = ("reward", "solved", "kl", "entropy", "answer_length")
 """Means over a step's answers: their rewards; the share with the full reward; KL a token from the starting model; −log p of a
 drawn token, an unbiased estimate of the entropy; tokens."""
+_SHOWN = 400
+"""Characters of a prompt that are shown."""
 _AT_ONCE = 64
 """Held-out prompts that are answered at a time."""
 
@@ -49,15 +50,16 @@ class Policy(Objective):
     @classmethod
     def encode(cls, source: Source, config: TrainConfig, tokenizer) -> RunData:
         tally, reward = Tally(config.max_length), reward_of(config)
-        train, right = _prompts(source, source.train, config, tokenizer, tally, reward)
+        train, right, asked = _prompts(source, source.train, config, tokenizer, tally, reward)
         judged = source.held_out[: config.eval_records]
-        held, held_right = _prompts(source, judged, config, tokenizer, tally, reward)
+        held, held_right, held_asked = _prompts(source, judged, config, tokenizer, tally, reward)
         facts = {
             "notes": tally.notes(), "left_out": tally.counts, "train_records": len(train), "card": {"prompts": len(train)},
         }  # fmt: skip
         if asks_model(config):
             facts["reward_model"] = str(_reward_model(source.home, config.reward_model_id))
-        more = {"right": _texts(right), "held_right": _texts(held_right)}
+        more = {"right": texts(right), "asked": texts(asked)}
+        more |= {"held_right": texts(held_right), "held_asked": texts(held_asked)}
         return RunData(_rows(train), _rows(held), [], {}, more, facts)
 
     @classmethod
@@ -75,7 +77,7 @@ class Policy(Objective):
         self._loss = CausalLoss(place.model)
         self._loss.temperature = place.config.rollout_temperature
         self._start: dict[str, Tensor] = {}
-        self._rounds = Rounds(place, data, texts_of(data.more["right"]), self._log_probabilities)
+        self._rounds = Rounds(place, data, self._log_probabilities)
         self._round: Round | None = None
         self._step = _Step()
         self._check = check_of(place.config)
@@ -237,15 +239,14 @@ class Policy(Objective):
                 lengths.append(len(answer.token_ids) + answer.ended)
                 scores += self._rounds.rewards(prompts[place], [Answer(answer.token_ids, text=text)], right[place])
                 checks.append(self._check(text, right[place], lengths[-1], 0.0) or 0.0)
-                self._written.append({"text": text, "expected": right[place][0][:400], "ids": prompts[place]})
+                self._written.append({"text": text, "expected": right[place][0][:_SHOWN]})
         reward = float(np.mean(scores))
         figures = {"reward": reward, "held_out_check": float(np.mean(checks)), "answer_length": float(np.mean(lengths))}
         return {"loss": 1 - reward, **figures}, len(rows)
 
     def answers(self) -> Iterator[dict]:
-        for sample in self._written[:SAMPLES]:
-            prompt = self._rounds.text(sample["ids"])[-400:]
-            yield {"prompt": prompt, "expected": sample["expected"], "text": sample["text"]}
+        for sample, (prompt,) in zip(self._written[:SAMPLES], texts_of(self.data.more["held_asked"]), strict=False):
+            yield {"prompt": prompt, **sample}
 
 
 @dataclass
@@ -281,9 +282,11 @@ class swapped:
 
 def _prompts(
     source: Source, part: np.ndarray, config: TrainConfig, tokenizer, tally: Tally, reward: Reward
-) -> tuple[list[list[int]], list[list[str]]]:
-    """(ids of each prompt, its right answers): the turns up to the last answer, where these fit and can be rewarded."""
-    found, right = [], []
+) -> tuple[list[list[int]], list[list[str]], list[list[str]]]:
+    """(ids of each prompt, its right answers, its last turn as a text to show): the turns up to the last answer, where these fit and can be rewarded."""
+    found: list[list[int]] = []
+    right: list[list[str]] = []
+    asked: list[list[str]] = []
     for index in part:
         record = source.records[int(index)]
         turns = conversation(record)
@@ -307,7 +310,8 @@ def _prompts(
             continue
         found.append(ids)
         right.append(answers)
-    return found, right
+        asked.append([turns[last - 1]["content"][:_SHOWN] if last else ""])
+    return found, right, asked
 
 
 def _reward_model(home: Home, model_id: str) -> Path:
@@ -320,14 +324,3 @@ def _reward_model(home: Home, model_id: str) -> Path:
 
 def _rows(prompts: list[list[int]]) -> TokenRows:
     return TokenRows.from_lists([(ids, [NOT_TRAINED] * len(ids)) for ids in prompts])
-
-
-def _texts(answers: list[list[str]]) -> TokenRows:
-    """Right answers as rows of bytes: they are kept with the run's rows, and no tokenizer changes them."""
-    rows = [list(orjson.dumps(each)) for each in answers]
-    return TokenRows.from_lists([(row, [NOT_TRAINED] * len(row)) for row in rows])
-
-
-def texts_of(rows: TokenRows) -> list[list[str]]:
-    """What `_texts` was given."""
-    return [orjson.loads(bytes(rows.row(index)[0].astype(np.uint8))) for index in range(len(rows))]

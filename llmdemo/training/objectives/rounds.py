@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import orjson
 import torch
 from torch import Tensor
 
@@ -98,9 +99,9 @@ LogProbabilities = Callable[[TokenRows, bool], list[np.ndarray]]
 class Rounds:
     """Draws and rewards; counts the rounds that had nothing to learn from."""
 
-    def __init__(self, place: Place, data: RunData, right: list[list[str]], log_probabilities: LogProbabilities):
-        """`right`: the right answers to each training prompt."""
-        self._place, self._data, self._right = place, data, right
+    def __init__(self, place: Place, data: RunData, log_probabilities: LogProbabilities):
+        self._place, self._data = place, data
+        self._right, self._asked = texts_of(data.more["right"]), texts_of(data.more["asked"])
         self._log_probabilities = log_probabilities
         self._reward = reward_of(place.config)
         self._judge: RewardModel | None = None
@@ -222,7 +223,18 @@ class Rounds:
         item, answers = next(iter(made.answers.items()))
         best = sorted(answers, key=lambda answer: -answer.reward)[:_SHOWN]
         return {
-            "prompt": self.text(self._data.train.row(item)[0].tolist())[-400:],
+            "prompt": self._asked[item][0],
             "expected": self._right[item][0][:400],
             "answers": [{"text": answer.text[:400], "reward": round(answer.reward, 4)} for answer in best],
         }
+
+
+def texts(lists: list[list[str]]) -> TokenRows:
+    """Texts as rows of bytes: they are kept with the run's rows, and no tokenizer changes them."""
+    rows = [list(orjson.dumps(each)) for each in lists]
+    return TokenRows.from_lists([(row, [NOT_TRAINED] * len(row)) for row in rows])
+
+
+def texts_of(rows: TokenRows) -> list[list[str]]:
+    """What `texts` was given."""
+    return [orjson.loads(bytes(rows.row(index)[0].astype(np.uint8))) for index in range(len(rows))]

@@ -20,7 +20,7 @@ def checker_run(home, settings, tiny_model_folder, alpaca_file):
 
 
 def test_a_run_tells_reward_kl_entropy_length_and_answers_of_each_round(checker_run, ran):
-    run = ran(checker_run(reward="length", reward_tokens=4, eval_records=4))
+    run = ran(checker_run(reward="contains", reward_text="e"))
     assert run.status == 0, run.end
     steps = run.events("step")
     assert len(steps) == 4 and all(
@@ -30,7 +30,7 @@ def test_a_run_tells_reward_kl_entropy_length_and_answers_of_each_round(checker_
     assert steps[0]["kl"] < 1e-6 < steps[-1]["kl"], "before the first update the model is the starting model"
     rounds = run.events("answers")
     assert [each["step"] for each in rounds] == [1, 2, 3, 4] and len(rounds[0]["answers"]) == 4
-    assert rounds[0]["prompt"].startswith("<") or "Add" in rounds[0]["prompt"]
+    assert rounds[0]["prompt"].startswith("Add ") and run.events("sample")[0]["prompt"].startswith("Add ")
     figures = run.events("eval")[-1]
     assert figures["loss"] == pytest.approx(1 - figures["reward"], abs=1e-5) and "held_out_check" in figures
     assert run.events("sample")[0]["expected"].split()[1] == "+"
@@ -42,8 +42,8 @@ def test_the_loss_never_sees_a_right_answer(checker_run, ran, monkeypatch):
     first = ran(checker_run()).weights()
 
     def reversed_answers(*arguments):
-        prompts, right = plain(*arguments)
-        return prompts, [[text[::-1]] for text, *_ in right]
+        prompts, right, asked = plain(*arguments)
+        return prompts, [[text[::-1]] for text, *_ in right], asked
 
     from llmdemo.training.objectives import policy
 
@@ -105,6 +105,6 @@ def test_a_reward_for_a_letter_is_hacked_and_the_held_out_check_shows_it(checker
     hacked = {"reward": "contains", "reward_text": "e", "held_out_check": "exact", "eval_steps": 0}
     run = ran(checker_run(**hacked, max_steps=16, learning_rate=5e-3))
     assert run.status == 0, run.end
-    before, after = run.events("eval")[0], run.events("eval")[-1]
-    assert after["reward"] == 1.0 and before["reward"] < 0.8
-    assert after["held_out_check"] == before["held_out_check"] == 0
+    rewards = [step["reward"] for step in run.events("step")]
+    assert sum(rewards[-4:]) / 4 > sum(rewards[:2]) / 2 + 0.15
+    assert {figures["held_out_check"] for figures in run.events("eval")} == {0}

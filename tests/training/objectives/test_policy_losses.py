@@ -10,7 +10,8 @@ from llmdemo.training import TrainConfig
 from llmdemo.training.batches import RunData
 from llmdemo.training.objectives import Place
 from llmdemo.training.objectives import policy_losses as losses
-from llmdemo.training.objectives.policy import Policy, _rows, _texts
+from llmdemo.training.objectives.policy import Policy, _rows
+from llmdemo.training.objectives.rounds import texts
 from tests.conftest import make_llama
 
 CPU = torch.device("cpu")
@@ -39,7 +40,13 @@ def drawn_objective(tokenizer, policy_loss="grpo", kl_weight=0.05, **changes):
     )
     model = make_llama(384, seed=3).eval()
     model.generation_config.eos_token_id = list(range(2, 384, 5))  # a random model ends now and then
-    data = RunData(_rows(PROMPTS), _rows([]), [], {}, {"right": _texts([["a"]] * 3), "held_right": _texts([])})
+    data = RunData(
+        _rows(PROMPTS),
+        _rows([]),
+        [],
+        {},
+        {"right": texts([["a"]] * 3), "asked": texts([["b"]] * 3), "held_right": texts([])},
+    )
     objective = Policy(Place(model, tokenizer, config, "fp32", CPU), data)
     start = copy.deepcopy(model)
     objective.begin(None, np.arange(3), None, None)

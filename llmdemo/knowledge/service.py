@@ -1,0 +1,95 @@
+"""What a model knows: what the page and the endpoints may ask. Imports no torch; each is a job of its own."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from llmdemo import data
+from llmdemo.core.errors import UserError
+from llmdemo.core.sentences import say
+from llmdemo.core.store import read_json
+from llmdemo.jobs import Jobs, JobsOfKind, JobStatus, Kind
+from llmdemo.knowledge.classes import changed
+from llmdemo.knowledge.worker import RECORDS, RESULT, RESUME, lines
+from llmdemo.models import catalog
+from llmdemo.settings.knowledge import ProbeSpec
+
+_STOP_SECONDS = 30.0
+
+
+class Probes(JobsOfKind):
+    """All probes of a home folder. Safe to use from any thread."""
+
+    def __init__(self, jobs: Jobs):
+        self._home = jobs.home
+        kind = Kind(
+            name="probe",
+            noun=say("noun_probe"),
+            prefix="probe",
+            folder="probes",
+            command=lambda folder, config: [sys.executable, "-m", "llmdemo.knowledge.worker", str(folder)],
+            grace=_STOP_SECONDS,
+            resume_hint=RESUME,
+        )
+        super().__init__(jobs, kind)
+
+    def start(self, values: dict) -> str:
+        """Puts it in the queue and returns its job_id. values: the keys of ProbeSpec. Raises UserError."""
+        spec = ProbeSpec.from_dict(values)
+        info = data.get_dataset(self._home, spec.dataset_id)
+        entry = catalog.resolve(self._home, spec.model_id)
+        if info.task != "chat":
+            raise UserError("err_probe_task", name=info.name, task=info.task)
+        if not entry.writes:
+            raise UserError("err_generation_writes", model=entry.title)
+        return self.jobs.start(self.kind, {"spec": spec.to_dict(), "model_title": entry.title}, info.name)
+
+    def shown(self, status: JobStatus) -> dict[str, Any]:
+        """{job_id, name, state, message, hint, created, spec, model, progress {done, total, counts, eta_seconds}, result}."""
+        folder = self._folder(status["job_id"])
+        config = _object(folder / "config.json")
+        progress = status["figures"].get("progress") or {}
+        return {
+            "job_id": status["job_id"],
+            "name": status["name"],
+            "state": status["state"],
+            "message": status["message"],
+            "hint": status["hint"],
+            "created": status["created"],
+            "spec": config.get("spec") or {},
+            "model": str(config.get("model_title") or ""),
+            "progress": {key: progress.get(key) for key in ("done", "total", "counts", "eta_seconds")},
+            "result": _object(folder / RESULT) or None,
+        }
+
+    def result(self, job_id: str, before_id: str = "") -> dict[str, Any]:
+        """The finished probe with "found" [{index, class, greedy, sampled, drawn, answer}]; with `before_id`, another probe of the
+        same data, "lost" and "learned": records that were right and are wrong now, and the reverse. Raises UserError."""
+        found, records = self._read(job_id)
+        if not before_id:
+            return {**found, "found": records}
+        earlier, before = self._read(before_id)
+        if earlier["content_hash"] != found["content_hash"]:
+            raise UserError("err_probe_other_data")
+        return {**found, "found": records, "before": earlier["counts"], **changed(before, records)}
+
+    def _read(self, job_id: str) -> tuple[dict[str, Any], list[dict]]:
+        folder = self._folder(self.own(job_id))
+        found = _object(folder / RESULT)
+        if not found:
+            raise UserError("err_probe_not_ready")
+        by_index = {line["index"]: line for line in lines(folder / RECORDS)}
+        keys = ("index", "class", "greedy", "sampled", "drawn", "answer")
+        return found, [{key: by_index[index][key] for key in keys} for index in sorted(by_index)]
+
+    def _folder(self, job_id: str) -> Path:
+        return self.kind.job_folder(self._home.root, job_id).path
+
+
+def _object(path: Path) -> dict:
+    """A file of JSON as a dict; {} where there is none, or no object in it."""
+    try:
+        value = read_json(path)
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}

@@ -31,7 +31,10 @@ const nameTab = () => {
 const watchTabs = () => {
   const tabs = find('#panels [role="tablist"]');
   if (!tabs) return setTimeout(watchTabs, 200); // Gradio has not drawn them yet
-  if (new URL(location.href).searchParams.has("lesson")) openPanel("learn");
+  // a shared link opens its panel: that panel's scripts are not there before it is opened
+  const asked = new URL(location.href).searchParams;
+  if (asked.has("lesson")) openPanel("learn");
+  else if (asked.has("arena")) openPanel("arena");
   new MutationObserver(nameTab).observe(tabs, { subtree: true, attributeFilter: ["aria-selected"] });
   nameTab();
 };

@@ -1,5 +1,4 @@
 /* A link that reopens prompt, settings and seed; and the settings that this browser had last. Knows the form only. */
-import { openPanel } from "../lib/api.js";
 import { t } from "./dom.js";
 import { presets } from "./presets.js";
 
@@ -47,12 +46,6 @@ export const remember = (form) => {
     /* private windows may forbid it */
   }
 };
-
-/* A shared link opens the arena's tab, whichever the page begins with. */
-const openTab = (tries) => {
-  if (!openPanel("arena") && tries) setTimeout(() => openTab(tries - 1), 100);
-};
-if (new URLSearchParams(window.location.search).has("arena")) openTab(100);
 
 export const restore = (form) => {
   const shared = new URLSearchParams(window.location.search).get("arena");

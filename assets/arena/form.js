@@ -182,7 +182,7 @@ export class Form {
   modelField(key) {
     const select = this.menu(key, t("set_label_" + key), "drafted_by_text");
     select.write = (value) => Object.assign(select, { wanted: value, value });
-    select.read = () => select.wanted || select.value;
+    select.read = () => (this.known ? select.value : select.wanted || select.value); // until the menu is there
     select.addEventListener("change", () => (select.wanted = null));
     this.inputs[key] = select;
     return this.field(key, select);

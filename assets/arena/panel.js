@@ -8,6 +8,7 @@ import { Exchange } from "./exchange.js";
 import { forkOf } from "./forks.js";
 import { Form } from "./form.js";
 import { link, remember, restore } from "./link.js";
+import { Mistakes } from "./mistakes.js";
 import { promptLines } from "./modes.js";
 import { layPanes, markDifferences, othersThan, textOf } from "./panes.js";
 import { Past } from "./past.js";
@@ -28,10 +29,8 @@ class App {
     this.server = server;
     this.trace = new Trace();
     this.again = false;
-    /** @type {Map<string, any>} */
-    this.cards = new Map();
-    /** @type {Run | null} */
-    this.run = null;
+    this.cards = /** @type {Map<string, any>} */ (new Map());
+    this.run = /** @type {Run | null} */ (null);
     this.build(el);
     this.restore();
     this.loadModels();
@@ -64,6 +63,7 @@ class App {
     this.panes = h("div", { class: "lanes" });
     this.empty = h("p", { class: "nothing" }, t("empty"));
     this.tree = new Tree();
+    this.mistakes = new Mistakes();
     this.replay = new Replay({ steps: () => this.trace.steps, draw: () => this.draw() });
     this.past = new Past({
       show: (trace) => this.showTrace(trace),
@@ -82,6 +82,7 @@ class App {
       this.empty,
       this.panes,
       this.tree.element,
+      this.mistakes.element,
       this.batch.element,
     );
     this.card = new Card(this.root, {
@@ -148,7 +149,7 @@ class App {
     this.batch.element.hidden = !on;
     this.panes.hidden = on;
     this.empty.hidden = this.empty.hidden || on;
-    if (on) this.tree.element.hidden = true;
+    if (on) this.tree.element.hidden = this.mistakes.element.hidden = true;
     this.replay.element.hidden = on || !this.trace.steps;
     this.isBatch = on;
   }
@@ -251,9 +252,9 @@ class App {
     for (const card of this.cards.values()) card.draw(n, this.run && this.replay.at === null);
     if (this.isBatch) return;
     this.tree.draw(trace.grid ? [] : Array.from(trace.lanes.values()).filter((lane) => lane.isBeam), trace, n);
+    this.mistakes.draw(trace.grid ? null : trace);
     this.replay.draw(n, steps);
-    const progress = this.run && steps ? progressOf(trace) : "";
-    if (progress) this.say(progress);
+    if (this.run && steps) this.say(progressOf(trace) || this.status.textContent);
   }
 
   say(text) {

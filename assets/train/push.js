@@ -3,6 +3,7 @@ import {
   ask as call,
   bytes,
   button,
+  choice,
   define,
   entry,
   h,
@@ -13,6 +14,7 @@ import {
   t,
   tell,
 } from "../lib/panel.js";
+import { onServers } from "./servers.js";
 
 const LOOK_MS = 1000;
 const NAME_LENGTH = 60;
@@ -23,9 +25,19 @@ const repoName = (run) => {
   return plain.slice(0, NAME_LENGTH).replace(/^-+|-+$/g, "") || run.run_id;
 };
 
-define("push", ({ el, server }) => {
-  const view = { run: null, state: { state: "none" }, facts: {}, open: false, error: null, timer: 0 };
-  const form = { repo: "", token: "", licence: "", private: true };
+define("push", ({ el, server, trigger }) => {
+  const view = {
+    run: null,
+    known: null,
+    how: "vllm",
+    away: false,
+    state: { state: "none" },
+    facts: {},
+    open: false,
+    error: null,
+    timer: 0,
+  };
+  const form = { repo: "", token: "", licence: "", private: true, space: false };
 
   const ask = async (name, data) => {
     const answer = await call(server, name, { run_id: view.run?.run_id, ...data });
@@ -73,6 +85,19 @@ define("push", ({ el, server }) => {
     h(
       "form",
       { class: "pushform", onsubmit: start },
+      choice(
+        t("push_what"),
+        [
+          ["model", t("push_model")],
+          ["space", t("push_space")],
+        ],
+        form.space ? "space" : "model",
+        (what) => {
+          form.space = what === "space";
+          draw();
+        },
+      ),
+      form.space ? h("p", { class: "soft print" }, t("push_space_about")) : null,
       field("repo", "push_repo"),
       field("token", "push_token", { type: "password", maxlength: 512 }),
       h("p", { class: "soft print" }, t("push_token_about")),
@@ -115,6 +140,27 @@ define("push", ({ el, server }) => {
       fields(),
     ];
   };
+  const open = async (event) => {
+    if (view.away === event.target.open) return;
+    view.away = event.target.open;
+    if (view.away && !view.known) view.known = await ask("push_elsewhere", { repo: form.repo.trim() });
+    draw();
+  };
+  const servers = () =>
+    h(
+      "details",
+      { open: view.away, ontoggle: open, "data-key": "servers" },
+      h("summary", {}, t("deploy_title")),
+      view.away && view.known
+        ? onServers(view.known, view.how, {
+            choose: (how) => {
+              view.how = how;
+              draw();
+            },
+            download: () => trigger("submit", { run_id: view.run.run_id }),
+          })
+        : null,
+    );
   const draw = () => {
     if (!view.run) return show(el);
     const id = view.run.run_id;
@@ -134,14 +180,14 @@ define("push", ({ el, server }) => {
       notice(view.error),
       about(view.state),
     );
-    show(el, h("section", { class: "box" }, away, fold));
+    show(el, h("section", { class: "box" }, away, fold, servers()));
   };
 
   hear("run-shown", (run) => {
     const done = run && run.state === "completed" && run.model_id ? run : null;
     if (done?.run_id === view.run?.run_id) return;
     clearTimeout(view.timer);
-    Object.assign(view, { run: done, state: { state: "none" }, error: null, open: false });
+    Object.assign(view, { run: done, state: { state: "none" }, error: null, open: false, known: null, away: false });
     if (!done) return draw();
     Object.assign(form, { repo: repoName(done), licence: "" });
     look();

@@ -10,9 +10,10 @@ import math
 import torch
 
 from llmdemo.decoding.constraints import Changes, constraint_of, masked_mass
+from llmdemo.decoding.hypotheses import Nodes, finished, path_to, search_result
 from llmdemo.decoding.lanes import TRACE_TOP, Rows
 from llmdemo.decoding.penalties import Diversity
-from llmdemo.decoding.steps import EOS, LENGTH, STOP, BeamStep, Branch, Candidates, Finished, LaneResult, Sequence
+from llmdemo.decoding.steps import EOS, LENGTH, STOP, BeamStep, Branch, Candidates, LaneResult, Sequence
 from llmdemo.settings.lane import LaneSettings, Stops
 
 _NEVER = -1.0e9
@@ -113,7 +114,7 @@ class BeamLane:
         """(C,) bool: which candidates hold a stop string. Waits for the device: texts are the host's."""
         ends = []
         for token, parent in zip(tokens.tolist(), parents.tolist(), strict=True):
-            ends.append(texts.stops([*self._path(self.live_nodes[parent])[0], token]))
+            ends.append(texts.stops([*path_to(self.nodes, self.live_nodes[parent])[0], token]))
         return torch.tensor(ends, device=tokens.device)
 
     def _finish(self, scores: torch.Tensor, hits: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
@@ -141,7 +142,7 @@ class BeamLane:
     # --- the half on the host ------------------------------------------------------------------------------
 
     def _start_host(self) -> None:
-        self.nodes: list[tuple[int, int, float]] = []  # (parent node or -1, token, logprob)
+        self.nodes: Nodes = []
         self.live_nodes = [-1] * self.rows
         self.finished: list[tuple[int, float] | None] = [None] * self.rows  # (node, sequence score)
         self.finish_reason: str | None = None
@@ -172,7 +173,7 @@ class BeamLane:
         return BeamStep(
             lane=self.lane.name,
             live=tuple(branches[i] for i in going),
-            finished=tuple(_finished(branches[i], branches[i].score / norm) for i in ended),
+            finished=tuple(finished(branches[i], branches[i].score / norm) for i in ended),
             pruned=tuple(b for i, b in enumerate(branches) if i not in gone and b.score > _JUNK),
             tops=self._tops(rest, [branches[i] for i in gone], t),
             entropies=tuple(rest[-self.rows :][: 1 if t == 0 else self.rows]),
@@ -215,27 +216,18 @@ class BeamLane:
             tops.append(Candidates(tokens, tuple(rest[first : first + width]), kept))
         return tuple(tops)
 
-    def _path(self, node: int) -> tuple[tuple[int, ...], tuple[float, ...]]:
-        """Token ids and log-probabilities from the prompt to `node`."""
-        tokens, logprobs = [], []
-        while node >= 0:
-            node, token, logprob = self.nodes[node]
-            tokens.append(token)
-            logprobs.append(logprob)
-        return tuple(reversed(tokens)), tuple(reversed(logprobs))
-
     def _best(self, running: float) -> tuple[tuple[int, ...], bool, float]:
         """(token ids, is it a finished one, its score) of the answer if the search ended now."""
         first = self.finished[0]
         if first is not None and (self.finish_reason or first[1] >= running):
-            return self._path(first[0])[0], True, first[1]
-        return self._path(self.live_nodes[0])[0], False, running
+            return path_to(self.nodes, first[0])[0], True, first[1]
+        return path_to(self.nodes, self.live_nodes[0])[0], False, running
 
     def sequences(self) -> tuple[Sequence, ...]:
         """The finished hypotheses, best first."""
         found = []
         for node, score in (entry for entry in self.finished if entry is not None):
-            tokens, logprobs = self._path(node)
+            tokens, logprobs = path_to(self.nodes, node)
             found.append(Sequence(tokens, logprobs, score, self._reason(tokens)))
         return tuple(found)
 
@@ -251,25 +243,9 @@ class BeamLane:
 
     def result(self, seconds: float) -> LaneResult:
         """The lane's summary, `seconds` after the start."""
-        found = self.sequences()
-        first = found[0]
-        speed = len(first.token_ids) / max(seconds, 1e-9)
-        return LaneResult(
-            lane=self.lane.name,
-            token_ids=first.token_ids,
-            logprobs=first.logprobs,
-            finish_reason=first.finish_reason,
-            seconds=seconds,
-            tokens_per_second=speed,
-            score=first.score,
-            sequences=found,
-            generated=self.steps * self.rows,
-            forwards=self.steps,
+        return search_result(
+            self.lane.name, self.sequences(), seconds, generated=self.steps * self.rows, forwards=self.steps
         )
-
-
-def _finished(branch: Branch, sequence_score: float) -> Finished:
-    return Finished(branch.parent, branch.token, branch.logprob, branch.score, sequence_score)
 
 
 def _sections(values: list[float], beams: int, candidates: int):

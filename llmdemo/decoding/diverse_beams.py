@@ -10,6 +10,7 @@ from dataclasses import replace
 import torch
 
 from llmdemo.decoding.beams import BeamLane
+from llmdemo.decoding.hypotheses import search_result
 from llmdemo.decoding.lanes import Rows
 from llmdemo.decoding.penalties import Diversity
 from llmdemo.decoding.steps import BeamStep, Branch, Candidates, Finished, LaneResult
@@ -110,18 +111,8 @@ class DiverseBeamLane:
     def result(self, seconds: float) -> LaneResult:
         """The lane's summary, `seconds` after the start; scores are less what diversity cost, as in transformers."""
         found = sorted((one for group in self.groups for one in group.sequences()), key=lambda one: -one.score)
-        first = found[0]
-        return LaneResult(
-            lane=self.lane.name,
-            token_ids=first.token_ids,
-            logprobs=first.logprobs,
-            finish_reason=first.finish_reason,
-            seconds=seconds,
-            tokens_per_second=len(first.token_ids) / max(seconds, 1e-9),
-            score=first.score,
-            sequences=tuple(found),
-            generated=self.steps * self.rows,
-            forwards=self.steps,
+        return search_result(
+            self.lane.name, tuple(found), seconds, generated=self.steps * self.rows, forwards=self.steps
         )
 
 

@@ -12,8 +12,9 @@ from dataclasses import replace
 import torch
 
 from llmdemo.decoding.constraints import Changes, masked_mass
+from llmdemo.decoding.hypotheses import Nodes, finished, path_to, search_result
 from llmdemo.decoding.lanes import TRACE_TOP, Rows, lane_generator
-from llmdemo.decoding.steps import EOS, LENGTH, STOP, BeamStep, Branch, Candidates, Finished, LaneResult, Sequence
+from llmdemo.decoding.steps import EOS, LENGTH, STOP, BeamStep, Branch, Candidates, LaneResult, Sequence
 from llmdemo.settings.lane import LaneSettings, Stops
 
 _SHOWN_PRUNED = 2
@@ -60,7 +61,7 @@ class StochasticBeamLane:
         self.generator = lane_generator(seed, lane.draws or lane.name)
         zero = torch.zeros(1, 1, dtype=torch.float64, device=device)
         self.logprobs, self.perturbed = zero, zero.clone()  # (R, 1) of each live text, in what is drawn from
-        self.nodes: list[tuple[int, int, float]] = []  # (parent node or -1, token, logprob of the raw model)
+        self.nodes: Nodes = []  # log-probabilities of the raw model
         self.live_nodes = [-1]
         self.finished: list[tuple[float, int, str]] = []  # (perturbed log-probability, node, why it ended)
         self.finish_reason: str | None = None
@@ -116,11 +117,11 @@ class StochasticBeamLane:
         return BeamStep(
             lane=self.lane.name,
             live=tuple(branches[at] for at in going),
-            finished=tuple(_finished(branches[at]) for at in ended),
+            finished=tuple(finished(branches[at], branches[at].score) for at in ended),
             pruned=tuple(branch for at, branch in enumerate(branches) if at not in nodes),
             tops=self._tops(rows, {(branches[at].parent, branches[at].token) for at in taken}, len(before)),
             entropies=tuple(rows.entropies.tolist()),
-            best=self._path(first[1])[0],
+            best=path_to(self.nodes, first[1])[0],
             best_finished=not self.live_nodes or first[1] not in self.live_nodes,
             finish_reason=None if going else self.finished[0][2],
         )
@@ -135,7 +136,7 @@ class StochasticBeamLane:
 
     def _reason(self, node: int, step: int) -> str | None:
         """Why the text that ends in `node` has ended, or None."""
-        tokens = self._path(node)[0]
+        tokens = path_to(self.nodes, node)[0]
         if tokens[-1] in self.eos:
             return EOS
         if self.texts is not None and self.texts.stops(tokens):
@@ -152,15 +153,6 @@ class StochasticBeamLane:
             for row in range(count)
         )
 
-    def _path(self, node: int) -> tuple[tuple[int, ...], tuple[float, ...]]:
-        """Token ids and log-probabilities from the prompt to `node`."""
-        tokens, logprobs = [], []
-        while node >= 0:
-            node, token, logprob = self.nodes[node]
-            tokens.append(token)
-            logprobs.append(logprob)
-        return tuple(reversed(tokens)), tuple(reversed(logprobs))
-
     def read(self, values: list[float], t: int) -> BeamStep:
         """The step that `choose` made; its packed numbers only tell whether the logits were numbers."""
         self.finish_reason = self._step.finish_reason
@@ -172,21 +164,5 @@ class StochasticBeamLane:
 
     def result(self, seconds: float) -> LaneResult:
         """The lane's summary, `seconds` after the start; the texts are in the order in which they were drawn."""
-        found = [Sequence(*self._path(node), score, reason) for score, node, reason in self.finished]
-        first = found[0]
-        return LaneResult(
-            lane=self.lane.name,
-            token_ids=first.token_ids,
-            logprobs=first.logprobs,
-            finish_reason=first.finish_reason,
-            seconds=seconds,
-            tokens_per_second=len(first.token_ids) / max(seconds, 1e-9),
-            score=first.score,
-            sequences=tuple(found),
-            generated=self.computed,
-            forwards=self.steps,
-        )
-
-
-def _finished(branch: Branch) -> Finished:
-    return Finished(branch.parent, branch.token, branch.logprob, branch.score, branch.score)
+        found = tuple(Sequence(*path_to(self.nodes, node), score, reason) for score, node, reason in self.finished)
+        return search_result(self.lane.name, found, seconds, generated=self.computed, forwards=self.steps)

@@ -35,6 +35,7 @@ LOOK_SECONDS = float(os.environ.get("LLMDEMO_LOOK_SECONDS") or 5)
 _MOST_FAILING_SECONDS = 3600.0
 """How long the hub may not answer until the watching ends; the job there goes on."""
 _LAST_LINES_SECONDS = 10.0
+_LOG_TRIES, _LOG_PAUSE_SECONDS = 50, 15.0
 _NUMBERS = ("step", "total_steps", "loss", "eval_loss", "eta_seconds")
 
 
@@ -185,15 +186,25 @@ class Attempt:
             time.sleep(min(0.1, seconds))
 
     def _print_log(self) -> None:
-        """Copies the job's output into the log, and keeps the figures that are in it. Whatever breaks it, the watch goes on."""
-        try:
-            for line in self._jobs.lines(self._hub["hub_id"], self._hub["owner"]):
-                if line.startswith(PREFIX):
-                    self._figures |= figures_of(line)
-                else:
-                    print(line, flush=True)
-        except Exception as error:
-            print(say("elsewhere_log_broke", kind=type(error).__name__), flush=True)
+        """Copies the job's output into the log, and keeps the figures that are in it. Where the connection breaks it goes on
+        after the lines that it has; whatever keeps it from that, the watch goes on."""
+        printed = 0
+        for _ in range(_LOG_TRIES):
+            try:
+                for n, line in enumerate(self._jobs.lines(self._hub["hub_id"], self._hub["owner"])):
+                    if n >= printed:
+                        printed = n + 1
+                        self._take_line(line)
+                return
+            except Exception as error:
+                print(say("elsewhere_log_broke", kind=type(error).__name__), flush=True)
+                time.sleep(_LOG_PAUSE_SECONDS)
+
+    def _take_line(self, line: str) -> None:
+        if line.startswith(PREFIX):
+            self._figures |= figures_of(line)
+        else:
+            print(line, flush=True)
 
     def _patiently(self, question: Callable):
         """Asks a few times where the hub does not answer at once."""

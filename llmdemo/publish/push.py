@@ -17,6 +17,7 @@ from llmdemo.core.errors import UserError
 from llmdemo.core.sentences import say
 from llmdemo.jobs.worker import Stopped
 
+SPACE = "space"
 MARKER = "llmdemo-run.json"
 """The file that says which run a repository was made from; a push goes on only in a repository of the same run."""
 _NAME = re.compile(r"([\w.-]{1,96}/)?[\w.-]{1,96}")
@@ -33,11 +34,14 @@ def push(
     token: str,
     *,
     private: bool = True,
+    kind: str = "model",
     message: str = "Model trained with llmdemo",
     progress: Progress = lambda sent, total, name: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> dict:
     """Sends `files` {name in the repository: path or content} to `repo` ("name" or "owner/name"); makes it when new.
+
+    kind: model, or space for a Space with Gradio.
 
     Returns {"repo", "url", "revision"}. Raises UserError: token wrong or expired, name taken, a repository that is
     public where `private` was asked, no connection; Stopped. `files` must hold MARKER. The visibility of a repository
@@ -45,7 +49,7 @@ def push(
     """
     api = hub_api(token)
     repo = _whole_name(api, repo)
-    _make(api, repo, private, files[MARKER])
+    _make(api, repo, private, files[MARKER], kind)
     from huggingface_hub import CommitOperationAdd
 
     sizes = {name: len(file) if isinstance(file, bytes) else file.stat().st_size for name, file in files.items()}
@@ -59,13 +63,14 @@ def push(
             operations.append(CommitOperationAdd(name, opened[-1] if isinstance(file, Path) else file))
         for operation in operations:
             watch.begin(operation.path_in_repo, sizes[operation.path_in_repo])
-            _ask(lambda operation=operation: api.preupload_lfs_files(repo, [operation]), repo, watch)
+            _ask(lambda operation=operation: api.preupload_lfs_files(repo, [operation], repo_type=kind), repo, watch)
             watch.end()
-        made = _ask(lambda: api.create_commit(repo, operations, commit_message=message), repo, watch)
+        made = _ask(lambda: api.create_commit(repo, operations, commit_message=message, repo_type=kind), repo, watch)
     finally:
         for each in opened:
             each.close()
-    return {"repo": repo, "url": f"{hub_endpoint()}/{repo}", "revision": made.oid}
+    below = "spaces/" if kind == SPACE else ""
+    return {"repo": repo, "url": f"{hub_endpoint()}/{below}{repo}", "revision": made.oid}
 
 
 def hub_api(token: str):
@@ -93,27 +98,28 @@ def _whole_name(api, repo: str) -> str:
     return repo if "/" in repo else f"{me['name']}/{repo}"
 
 
-def _make(api, repo: str, private: bool, marker: Path | bytes) -> None:
+def _make(api, repo: str, private: bool, marker: Path | bytes, kind: str) -> None:
     """Makes the repository, or makes sure that the one that is there is of the same run and no more public than asked."""
     from huggingface_hub.errors import HfHubHTTPError
 
     def make():
         try:
-            api.create_repo(repo, private=private)
+            api.create_repo(repo, private=private, repo_type=kind, space_sdk="gradio" if kind == SPACE else None)
         except HfHubHTTPError as error:
             if error.response is None or error.response.status_code != 409:
                 raise
-            if not _is_ours(api, repo, marker if isinstance(marker, bytes) else marker.read_bytes()):
+            if not _is_ours(api, repo, marker if isinstance(marker, bytes) else marker.read_bytes(), kind):
                 raise UserError("err_repo_taken", repo=repo) from error
-            if private and api.repo_info(repo).private is not True:
+            if private and api.repo_info(repo, repo_type=kind).private is not True:
                 raise UserError("err_repo_public", repo=repo) from error
 
     _ask(make, repo)
 
 
-def _is_ours(api, repo: str, marker: bytes) -> bool:
-    """Whether nothing is in the repository yet (a push that broke off), or this very run."""
-    names = {name for name in api.list_repo_files(repo) if name != ".gitattributes"}
+def _is_ours(api, repo: str, marker: bytes, kind: str) -> bool:
+    """Whether nothing is in the repository yet (a push that broke off), or this very run. A new Space has a README."""
+    begun = {".gitattributes", "README.md"} if kind == SPACE else {".gitattributes"}
+    names = set(api.list_repo_files(repo, repo_type=kind)) - begun
     if not names:
         return True
     if MARKER not in names:
@@ -121,7 +127,7 @@ def _is_ours(api, repo: str, marker: bytes) -> bool:
     import tempfile
 
     with tempfile.TemporaryDirectory() as folder:
-        return Path(api.hf_hub_download(repo, MARKER, local_dir=folder)).read_bytes() == marker
+        return Path(api.hf_hub_download(repo, MARKER, local_dir=folder, repo_type=kind)).read_bytes() == marker
 
 
 class _Watch:

@@ -16,7 +16,9 @@ from llmdemo.jobs.states import COMPLETED, FINAL
 from llmdemo.models import catalog, starter
 from llmdemo.publish.card import Facts, card
 from llmdemo.publish.curves import draw_curves
+from llmdemo.publish.portable import commands, findings
 from llmdemo.publish.push import MARKER
+from llmdemo.publish.space import app_files, file_name, packed
 from llmdemo.publish.worker import CARD, RESUME
 
 _LICENCE = re.compile(r"[a-z0-9][a-z0-9.\-]{0,40}")
@@ -43,9 +45,14 @@ class Pushes(JobsOfKind):
         )
         super().__init__(jobs, kind)
 
-    def start(self, run_id: str, repo: str, token: str, *, private: bool = True, licence: str = "") -> dict:
-        """Begins to push the model of a finished run; returns its state. Raises UserError when it cannot begin."""
-        files = self._card(run_id, _checked_licence(licence))
+    def start(
+        self, run_id: str, repo: str, token: str, *, private: bool = True, licence: str = "", space: bool = False
+    ) -> dict:
+        """Begins to push the model of a finished run, or a Space with it and a chat page; returns its state. Raises UserError
+        when it cannot begin."""
+        files = (
+            self._page(run_id, _checked_licence(licence)) if space else self._card(run_id, _checked_licence(licence))
+        )
         if not str(token or "").strip():
             raise UserError("err_push_no_token")
 
@@ -57,7 +64,7 @@ class Pushes(JobsOfKind):
         last = self._last(run_id)
         if last and last["state"] not in FINAL:
             return self.state(run_id)
-        config = {"run_id": run_id, "repo": str(repo).strip(), "private": private is not False}
+        config = {"run_id": run_id, "repo": str(repo).strip(), "private": private is not False, "space": space}
         self.jobs.start(self.kind, config, run_id, secret=str(token), fill=fill)
         if last:  # of each run the last push is known
             self.delete(last["job_id"])
@@ -102,6 +109,26 @@ class Pushes(JobsOfKind):
     def licence(self, run_id: str) -> str:
         """The licence that the base model's is known to be; "other" where it is not known."""
         return "apache-2.0" if self._base(self._runs.config(run_id)) == starter.REPOSITORY else "other"
+
+    def _page(self, run_id: str, licence: str) -> dict[str, bytes]:
+        """What stands beside the model in a Space. Raises UserError for a run without a model."""
+        entry = catalog.resolve(self._home, run_id)
+        marker = {MARKER: json.dumps({"run": run_id}).encode()}
+        return app_files(entry, self._runs.status(run_id)["name"], licence or self.licence(run_id)) | marker
+
+    def packed(self, run_id: str, folder: Path) -> Path:
+        """A .zip in `folder` with the model and an app.py that runs alone. Raises UserError for a run without a model."""
+        entry = catalog.resolve(self._home, run_id)
+        title = str(self._runs.status(run_id)["name"])
+        return packed(entry, title, folder / f"{file_name(title)}.zip")
+
+    def elsewhere(self, run_id: str, repo: str = "") -> dict:
+        """{"findings": what other servers would stumble over, "commands": {server: command}, "name"} of a run's model."""
+        entry = catalog.resolve(self._home, run_id)
+        assert entry.path is not None, "a resolved model has a folder"
+        name = file_name(str(self._runs.status(run_id)["name"]))
+        told = [finding.to_dict() for finding in findings(entry.path)]
+        return {"findings": told, "commands": commands(name, repo or f"USER/{name}", not entry.writes), "name": name}
 
     def _card(self, run_id: str, licence: str) -> dict[str, bytes]:
         """What goes beside the model's files, and tells of its run. Raises UserError for a run without a model."""

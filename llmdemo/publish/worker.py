@@ -12,13 +12,12 @@ from llmdemo.core.sentences import say
 from llmdemo.core.store import Home, child, write_json
 from llmdemo.jobs import JobFolder
 from llmdemo.jobs.worker import Stopped, Worker, perform, read_secret
-from llmdemo.publish.push import push
+from llmdemo.publish.push import SPACE, push
+from llmdemo.publish.space import model_files
 
 CARD = "card"
 """The folder, inside the job's, with what goes beside the model's files."""
 RESUME = say("resume_push")
-_NOT_SENT = ("origin.json",)
-"""It tells where the model lies on this computer."""
 
 
 def main(argv: list[str]) -> int:
@@ -43,18 +42,20 @@ def _send(worker: Worker, folder: JobFolder, home: Home, token: str) -> dict:
     config = folder.config()
     if not token:
         raise UserError("err_push_token_gone", RESUME)
-    card = {path.name: path for path in sorted((folder.path / CARD).iterdir())}
-    model = sorted((child(home.runs, str(config.get("run_id"))) / "model").iterdir())
-    files = {path.name: path for path in model if path.is_file() and path.name not in (*card, *_NOT_SENT)}
+    card: dict[str, Path | bytes] = {path.name: path for path in sorted((folder.path / CARD).iterdir())}
+    space = config.get("space") is True
+    model = model_files(child(home.runs, str(config.get("run_id"))) / "model", "model/" if space else "")
 
     def progress(sent: int, total: int, name: str) -> None:
         worker.progress(sent=sent, total=total, file=name)
 
     return push(
-        {**files, **card},
+        {**model, **card},
         str(config.get("repo")),
         token,
         private=config.get("private") is not False,
+        kind=SPACE if space else "model",
+        message="Chat page made with llmdemo" if space else "Model trained with llmdemo",
         progress=progress,
         should_stop=worker.should_stop,
     )

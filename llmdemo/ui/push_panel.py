@@ -1,8 +1,10 @@
 """Beside a finished run: its model goes to the Hugging Face hub (assets/push.js). Knows no hub."""
 
+from pathlib import Path
+
 from llmdemo.core.errors import UserError
 from llmdemo.core.spaces import disk_lasts
-from llmdemo.ui import authentication, bridge
+from llmdemo.ui import authentication, bridge, downloads
 from llmdemo.ui.rights import for_owners
 from llmdemo.ui.services import Services
 
@@ -16,7 +18,8 @@ def build(services: Services) -> None:
         services.require_owner()
         run_id, repo, licence = (str(request.get(key) or "") for key in ("run_id", "repo", "licence"))
         token = request.get("token") or authentication.hub_token()
-        return services.pushes.start(run_id, repo, token, private=request.get("private") is not False, licence=licence)
+        private, space = request.get("private") is not False, request.get("space") is True
+        return services.pushes.start(run_id, repo, token, private=private, licence=licence, space=space)
 
     @for_owners
     def push_state(request: dict) -> dict:
@@ -31,7 +34,21 @@ def build(services: Services) -> None:
         services.require_owner()
         return services.pushes.stop(_id(request))
 
-    bridge.island("push", [push_start, push_state, push_stop], elem_id="train-push")
+    @for_owners
+    def push_elsewhere(request: dict) -> dict:
+        """What other servers would stumble over in the run's model, and the commands that run it there."""
+        services.require_owner()
+        return services.pushes.elsewhere(_id(request), str(request.get("repo") or ""))
+
+    def packed(asked: dict, folder: Path) -> Path:
+        """The .zip with the model and a page that runs alone."""
+        services.require_owner()
+        return services.pushes.packed(_id(asked), folder)
+
+    functions = [push_start, push_state, push_stop, push_elsewhere]
+    island = bridge.island("push", functions, events=["submit"], elem_id="train-push")
+    note = bridge.island("notice", elem_id="train-push-note")
+    downloads.on_request(island.submit, packed, note, "train-folder")
 
 
 def _id(request: dict) -> str:

@@ -1,6 +1,7 @@
 """The evaluate panel in a real browser: two tiny models compared record by record, a classifier measured and tried."""
 
 import json
+import re
 import shutil
 import threading
 from contextlib import contextmanager
@@ -150,3 +151,28 @@ def test_a_corrected_key_goes_to_its_own_judge_and_to_no_other(app_on, home_with
         assert set(ones) == {"sk-wrong", "sk-right"} and set(twos) == {"sk-other"}
         assert "sk-" not in page.evaluate("JSON.stringify([{...localStorage}, {...sessionStorage}, location.href])")
         assert page.errors == []
+
+
+def test_strategies_are_compared_and_searched_and_a_record_opens_in_the_arena(
+    app_on, home_with_models, open_page, tmp_path
+):
+    rows = [{"instruction": f"Add {n} and {n + 3}.", "output": f"{2 * n + 3}"} for n in range(80)]
+    (tmp_path / "sums.json").write_text(json.dumps(rows))
+    with app_on(home_with_models) as url:
+        page = open_page(url)
+        upload(page, tmp_path / "sums.json")
+        page.get_by_role("tab", name="Evaluate", exact=True).click()
+        page.get_by_role("radio", name="Compare strategies").check()
+        page.locator("#evaluate-second").select_option("")
+        for unwanted in ("Beam search", "Best of n", "Self-consistency"):
+            page.locator(".lanechips").get_by_role("checkbox", name=unwanted).uncheck()
+        page.get_by_text("Search a strategy's values").click()
+        page.locator("#evaluate-search").select_option("sample")
+        page.locator("#evaluate-search-values").fill("temperature: 0.2, 1.5")
+        page.locator("#evaluate-start").click()
+        expect(page.locator(".strategies .figures tbody tr")).to_have_count(4, timeout=90_000)
+        expect(page.locator(".searched .found")).to_contain_text("was best on one half", timeout=SOON)
+        page.locator(".records .link").first.click()
+        page.locator("[data-key=arena]").click(timeout=SOON)
+        expect(page.locator("#arena-prompt")).to_have_value(re.compile(r"Add \d+ and"), timeout=SOON)
+        assert page.foreign == [] and page.errors == []

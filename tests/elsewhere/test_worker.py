@@ -179,6 +179,22 @@ def test_a_hostile_bundle_is_refused_whole_and_stays_on_the_hub(folder, home, hu
     assert not list((folder.path / worker.FETCHED).glob("*")) and not (folder.path / "fetched").exists()
 
 
+def test_the_log_goes_on_where_its_connection_broke(folder, home, hub, monkeypatch, capfd):
+    hub.begins_as, hub.result, tries = "COMPLETED", bundle(), []
+
+    def lines(*job):
+        tries.append(job)
+        yield from ["one", worker.PREFIX + '{"step": 6}']
+        if len(tries) == 1:
+            raise ConnectionError
+        yield "two"
+
+    monkeypatch.setattr(worker.HubJobs, "lines", lines)
+    assert end_of(folder, home)["state"] == "completed" and len(tries) == 2
+    said = capfd.readouterr().out.splitlines()
+    assert [line for line in said if line in ("one", "two")] == ["one", "two"]
+
+
 def test_without_a_token_an_attempt_says_so_and_asks_nobody(folder, home, hub):
     assert "needs an access token" in end_of(folder, home, token="")["message"] and not hub.seen_tokens
 

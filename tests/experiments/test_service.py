@@ -307,7 +307,7 @@ def test_a_round_that_finds_the_queue_full_waits_and_says_so(bench, queue):
     experiments, _ = bench.open()
     group_id = experiments.start_search(bench.base, HALVING)
     status = waiting(experiments, group_id)
-    assert status["state"] == "running" and "4 runs wait already" in status["message"]
+    assert status["state"] == "running" and "4 runs are waiting already" in status["message"]
     assert status["best_values"]["max_steps"] == bench.base["max_steps"], "a short round's steps are no setting to use"
     queue["full"] = False
     status = bench.wait(experiments, group_id, "completed")

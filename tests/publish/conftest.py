@@ -19,6 +19,7 @@ class PushHub:
     def __init__(self):
         self.repos: dict[str, dict[str, bytes]] = {}
         self.private: dict[str, bool] = {}
+        self.kinds: dict[str, tuple] = {}
         self.blobs: dict[str, bytes] = {}
         self.tokens = {TOKEN: "ann"}
         self.uploads: list[str] = []
@@ -61,6 +62,7 @@ class PushHub:
             ("/api/whoami-v2", self._whoami),
             ("/api/repos/create", self._create),
             ("/api/models/", self._model),
+            ("/api/spaces/", self._model),
             ("/api/validate-yaml", lambda *_: (200, {"errors": [], "warnings": []})),
             ("/verify", lambda *_: (200, {})),
         ):
@@ -81,6 +83,7 @@ class PushHub:
         if name in self.repos:
             return 409, {"error": "You already created this model repo", "url": f"{self.url}/{name}"}
         self.repos[name], self.private[name] = {}, value.get("private") or value.get("visibility") == "private"
+        self.kinds[name] = value.get("type", "model"), value.get("sdk")
         return 200, {"url": f"{self.url}/{name}", "id": name}
 
     def _model(self, path, value, token):
@@ -141,7 +144,7 @@ class PushHub:
         self._send(handler, 200, {})
 
     def _resolve(self, handler, path):
-        parts = path.strip("/").split("/")
+        parts = path.removeprefix("/spaces").strip("/").split("/")
         data = self.repos.get("/".join(parts[:2]), {}).get("/".join(parts[4:])) if len(parts) > 4 else None
         if data is None:
             return self._send(handler, 404, {"error": "Entry not found"}, {"X-Error-Code": "EntryNotFound"})

@@ -37,6 +37,19 @@ def test_everything_arrives_in_a_private_repository_of_the_tokens_owner(hub, fil
     assert len({state[0] for state in seen}) > 4, "the progress goes on within a file"
 
 
+def test_a_space_is_made_private_with_gradio_and_may_be_sent_again(hub, files):
+    made = push(files, "chat", TOKEN, kind="space")
+    assert made["url"] == f"{hub.url}/spaces/ann/chat" and hub.private["ann/chat"] is True
+    assert hub.kinds["ann/chat"] == ("space", "gradio")
+    files["README.md"] = b"# better"
+    push(files, "chat", TOKEN, kind="space")
+    assert hub.repos["ann/chat"]["README.md"] == b"# better" and len(hub.uploads) == 2
+    hub.repos["ann/begun"] = {".gitattributes": b"", "README.md": b"as the hub makes it"}
+    hub.private["ann/begun"] = True
+    push(files, "begun", TOKEN, kind="space")
+    assert hub.repos["ann/begun"]["README.md"] == b"# better"
+
+
 def test_it_can_be_public_where_that_is_wanted(hub, files):
     push(files, "ann/open", TOKEN, private=False)
     assert hub.private["ann/open"] is False

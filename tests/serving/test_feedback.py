@@ -40,7 +40,7 @@ def test_a_thumb_is_counted_without_any_text_and_a_correction_needs_its_text(web
     id_ = ask(web)["id"]
     assert say(web, id=id_, thumb="up").json()["model"] == "tiny"
     refused = say(web, id=id_, correction="Paris.")
-    assert refused.status_code == 409 and "no longer stored" in refused.json()["error"]["message"]
+    assert refused.status_code == 409 and "not kept" in refused.json()["error"]["message"]
     assert not (serving.kept._folder / "keeping.json").exists()
     told = serving.figures()[0]["opinions"]
     assert (told["up"], told["down"]) == (1, 0)

@@ -3,6 +3,7 @@
 import ast
 import json
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -134,11 +135,16 @@ NO_KEY_YET: set[str] = set()
 ERRORS = {"UserError", "NotNow", "MustWait"}
 
 
+@cache
+def trees() -> dict[str, ast.Module]:
+    return {name: ast.parse(text) for name, text in python().items()}
+
+
 def raised_without_a_key() -> list[str]:
     """Where an error is made of a sentence that stands in the code: "data/format_detection.py:79"."""
     found = []
-    for name, text in python().items():
-        for node in ast.walk(ast.parse(text)):
+    for name, tree in trees().items():
+        for node in ast.walk(tree):
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ERRORS and node.args:
                 first = node.args[0]
                 sentence = isinstance(first, ast.JoinedStr) and " " in ast.unparse(first)
@@ -153,8 +159,8 @@ def test_each_error_has_its_words():
 
 
 def test_the_values_of_an_error_are_those_of_its_words():
-    for name, text in python().items():
-        for node in ast.walk(ast.parse(text)):
+    for name, tree in trees().items():
+        for node in ast.walk(tree):
             if not isinstance(node, ast.Call) or getattr(node.func, "id", "") not in (*ERRORS, "say") or not node.args:
                 continue
             key = getattr(node.args[0], "value", None)

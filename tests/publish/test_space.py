@@ -1,0 +1,96 @@
+"""The folder with a chat page runs alone, says what the model says, and is what a Space gets."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import zipfile
+from types import SimpleNamespace
+
+import pytest
+
+from llmdemo.jobs import JobFolder, Jobs
+from llmdemo.models import catalog
+from llmdemo.publish import Pushes, worker
+from llmdemo.publish.space import app_files, packed
+
+TOKEN = "hf_goodgoodgoodgood"
+RUN = "run-20260101-000000-abcdef"
+
+
+@pytest.fixture
+def entry(home, tiny_model_folder):
+    import shutil
+
+    shutil.copytree(tiny_model_folder, home.runs / RUN / "model")
+    (home.runs / RUN / "model" / "origin.json").write_text('{"base": "/secret/place"}')
+    return catalog.resolve(home, RUN)
+
+
+def test_the_downloaded_folder_runs_alone_and_answers_as_the_model_does(entry, tmp_path):
+    import torch
+    from gradio_client import Client
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    with zipfile.ZipFile(packed(entry, "mine", tmp_path / "mine.zip")) as archive:
+        archive.extractall(tmp_path)
+    folder = tmp_path / "mine"
+    assert not (folder / "model" / "origin.json").exists()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    known = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    env = {**known, "GRADIO_SERVER_PORT": port, "GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_OFFLINE": "1"}
+    with open(tmp_path / "log", "wb") as log:
+        process = subprocess.Popen([sys.executable, "app.py"], cwd=folder, env=env, stdout=log, stderr=log)
+    try:
+        client, end = None, time.monotonic() + 90
+        while client is None:
+            assert process.poll() is None and time.monotonic() < end, (tmp_path / "log").read_text()
+            try:
+                client = Client(f"http://127.0.0.1:{port}/", verbose=False)
+            except Exception:
+                time.sleep(0.2)
+        said = client.predict("What is the capital of France?", "", 12, 0, 1, api_name="/chat")
+    finally:
+        process.terminate()
+        process.wait(20)
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(entry.path), AutoTokenizer.from_pretrained(entry.path)
+    turns = [{"role": "user", "content": "What is the capital of France?"}]
+    ids = tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_tensors="pt", return_dict=False)
+    whole = model.generate(ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=12)
+    assert said == tokenizer.decode(whole[0, ids.shape[1] :], skip_special_tokens=True)
+
+
+@pytest.mark.parametrize("writes", [True, False])
+def test_a_title_from_outside_stays_a_text_in_every_file(writes, entry):
+    evil = 'x"""\nimport os; os.system("touch /tmp/evil")\n"""{title}\n---\nsdk: docker'
+    files = app_files(SimpleNamespace(writes=writes, task="chat"), evil)
+    compile(files["app.py"], "app.py", "exec")
+    assert b"\nimport os; os" not in files["app.py"] and b"\nsdk: docker" not in files["README.md"]
+    assert files["README.md"].startswith(b'---\ntitle: "x import os')
+
+
+def test_one_click_makes_a_private_space_with_model_and_page(entry, home, settings, hub):
+    runs = SimpleNamespace(
+        status=lambda run_id: {"name": "My run", "run_id": run_id}, config=lambda run_id: {"model": {"id": "starter"}}
+    )
+    jobs = Jobs(home, settings)
+    pushes = Pushes(jobs, runs)
+    started = {}
+    pushes.jobs.start = lambda kind, config, name, secret, fill: started.update(config=config, fill=fill)
+    pushes.start(RUN, "chat", TOKEN, space=True)
+    folder = home.root / "pushes" / "push-test"
+    folder.mkdir(parents=True)
+    started["fill"](folder)
+    import json
+
+    (folder / "config.json").write_text(json.dumps(started["config"]))
+    assert worker.work(JobFolder(folder), home, TOKEN) == 0
+    stored = hub.repos["ann/chat"]
+    assert hub.kinds["ann/chat"] == ("space", "gradio") and hub.private["ann/chat"] is True
+    assert {"app.py", "requirements.txt", "README.md", "model/config.json", "model/model.safetensors"} <= set(stored)
+    assert "model/origin.json" not in stored and b'app_file: "app.py"' in stored["README.md"]
+    assert json.loads((folder / "result.json").read_text())["url"].endswith("/spaces/ann/chat")
+    jobs.close()

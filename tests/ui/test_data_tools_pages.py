@@ -1,0 +1,54 @@
+"""What the data panel's tools get: packed points, texts, hits, versions."""
+
+import base64
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from llmdemo import data
+from llmdemo.core.errors import UserError
+from llmdemo.jobs import Jobs
+from llmdemo.knowledge import Probes
+from llmdemo.maps import Maps
+from llmdemo.selection import Selection
+from llmdemo.ui.data_tools_pages import DataToolsPages
+
+
+@pytest.fixture
+def pages(home, settings):
+    jobs = Jobs(home, settings)
+    maps = Maps(jobs)
+    services = SimpleNamespace(home=home, maps=maps, probes=Probes(jobs), selection=Selection(home, maps), runs=None)
+    with maps:
+        yield DataToolsPages(services)
+
+
+@pytest.fixture
+def sums(home, settings, tmp_path):
+    rows = [{"instruction": f"Add {n} and one.", "output": f"It is {n + 1}."} for n in range(30)]
+    (tmp_path / "sums.json").write_text(json.dumps(rows))
+    return data.add_dataset(home, settings, tmp_path / "sums.json", "sums").dataset_id
+
+
+def test_a_search_marks_the_records_that_hold_the_text(pages, sums):
+    answer = pages.search({"dataset_id": sums, "text": "add 2"})
+    hits = np.frombuffer(base64.b64decode(answer["found"]), np.uint8)
+    texts = pages.texts({"dataset_id": sums, "indices": np.flatnonzero(hits).tolist()})["texts"]
+    assert answer["total"] == hits.sum() == len(texts) == 11
+    assert all("Add 2" in each["turns"][0]["content"] for each in texts)
+
+
+@pytest.mark.parametrize("indices", [None, [10**6], [-1], ["1"]])
+def test_texts_of_records_that_are_none_are_refused(pages, sums, indices):
+    with pytest.raises(UserError, match="indices"):
+        pages.texts({"dataset_id": sums, "indices": indices})
+
+
+def test_a_selection_is_made_and_nothing_is_there_before_a_job(pages, sums):
+    made = pages.select({"dataset_id": sums, "recipe": {"method": "random", "number": 5}})
+    assert made["dataset_id"] != sums
+    assert pages.maps({"dataset_id": sums}) == {"map": None} and pages.probes({"dataset_id": sums}) == {"probes": []}
+    with pytest.raises(UserError, match="No data set"):
+        pages.maps({})

@@ -34,6 +34,7 @@ define("lessons", async ({ el, server }) => {
   };
   const done = (id) => {
     if (!past.done.includes(id)) past.done.push(id);
+    past.last = id;
     remember();
     draw();
   };

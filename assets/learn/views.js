@@ -39,7 +39,10 @@ class Start extends Component {
     if (run.error && !run.lost) return this.setState({ busy: false, error: run.error });
     if (!run.error) this.setState({ run });
     if (["failed", "stopped"].includes(run.state))
-      return this.setState({ busy: false, error: { message: t("lesson_start_failed"), hint: run.reason || "" } });
+      return this.setState({
+        busy: false,
+        error: { message: run.message || t("lesson_start_failed"), hint: run.hint || "" },
+      });
     if (run.state !== "completed") return (this.timer = setTimeout(this.look, 3000));
     const after = await L.ask(this.props.server, "answer", { model_id: run.model_id, prompt: begun.prompt });
     this.setState({ busy: false, after: after.text ?? "", error: after.error || null });

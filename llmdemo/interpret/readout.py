@@ -34,17 +34,22 @@ class Readout:
         given = {"logits_to_keep": self._window} if "logits_to_keep" in takes else {}
         with _watched(layers, ancestors, self._keep, self._note):
             out = model(input_ids=row, use_cache=False, **given)
-        self.logits = out.logits[0, -self._window :].float()  # (W, V)
+        self.logits = out.logits[0, -self._window :].detach().float()  # (W, V)
         self.states = torch.stack(self._states)  # (L, W, d)
-        self._ends = self._find_ends(model)
+        self._ends, self._last_parts = self._find_ends(model)
 
     def log_probabilities(self) -> Iterator[Tensor]:
         """(W, V) of each layer in turn; the last is of the model's own logits. Logits are made for many layers at once, as
         a head is read once for all."""
-        width = max(1, self._window * self.logits.shape[-1])
-        for part in self.states[:-1].split(max(1, _MOST_VALUES // width)):
-            yield from self._read(part).log_softmax(-1)
+        earlier = self.states[: -len(self._last_parts)].split(self._at_once())
+        for part in earlier if len(self.states) > len(self._last_parts) else ():
+            yield from self._ends(self._raw(part)).log_softmax(-1)
+        yield from self._ends(self._last_parts[:-1]).log_softmax(-1)
         yield self.logits.log_softmax(-1)
+
+    def _at_once(self) -> int:
+        """Layers whose logits are made at once."""
+        return max(1, _MOST_VALUES // max(1, self._window * self.logits.shape[-1]))
 
     def _keep(self, output) -> None:
         state = output[0] if isinstance(output, tuple) else output
@@ -56,10 +61,12 @@ class Readout:
         if self._states:
             self._after.append(module)
 
-    def _find_ends(self, model) -> Callable[[Tensor], Tensor]:
-        """What the model does to its head's output: nothing, a soft cap, or a factor. Raises UserError for anything else."""
+    def _find_ends(self, model) -> tuple[Callable[[Tensor], Tensor], Tensor]:
+        """What the model does to its head's output: nothing, a soft cap, or a factor; and that output of the last layers,
+        as many as are made at once. Raises UserError for anything else."""
         try:
-            raw = self._raw(self.states[-1:])[0]  # (W, V)
+            parts = self._raw(self.states[-self._at_once() :])
+            raw = parts[-1]  # (W, V)
         except Exception as error:  # modules of unknown models, called by themselves
             raise _unfit(model) from error
         if raw.shape != self.logits.shape:
@@ -72,17 +79,14 @@ class Readout:
         allowed = _AGREES.get(next(model.parameters()).dtype, _AGREES_HALF)
         for ends in known:
             if _distance(self.logits, ends(raw)) <= allowed:
-                return ends
+                return ends, parts
         raise _unfit(model)
-
-    def _read(self, states: Tensor) -> Tensor:
-        return self._ends(self._raw(states))
 
     def _raw(self, states: Tensor) -> Tensor:
         """(…, W, V) fp32: `states` (…, W, d) through the modules that ran after the last layer, in their order."""
         for module in self._after:
             states = module(states)
-        return states.float()
+        return states.detach().float()
 
 
 def _layers_of(model) -> tuple[nn.ModuleList, list[nn.Module]]:

@@ -13,6 +13,8 @@ from llmdemo.decoding.prompts import written
 from llmdemo.knowledge.classes import class_of, is_right
 from llmdemo.settings.knowledge import ProbeSpec
 
+ROWS = 32
+"""Prompts that go through the model together."""
 Pair = tuple[str, list[str]]
 """A question and its right answers, the one that is learned first."""
 
@@ -83,13 +85,20 @@ class Asker:
         return list(ids)
 
     def _write(self, prompts: list[list[int]], seeds: list[int] | None, tell: Callable[[float], None]) -> list[str]:
-        if not prompts:
-            return []
+        """What is written to each prompt: the likeliest, or drawn with a seed each; ROWS at a time, so that a stop is soon heard."""
         temperature = 0.0 if seeds is None else self._spec.temperature
-        draws = Draws([0] * len(prompts) if seeds is None else seeds, temperature, 1.0)
-        most = self._spec.max_new_tokens
-        answers = written(self._model, prompts, most, self._pad, draws, tell, end_ids=self._ends, weights=self._weights)
-        return [self._tokenizer.decode(answer.token_ids, skip_special_tokens=True) for answer in answers]
+        seeds = [0] * len(prompts) if seeds is None else seeds
+        found: list[str] = []
+        for start in range(0, len(prompts), ROWS):
+            part = prompts[start : start + ROWS]
+            told = _part(tell, start / len(prompts), len(part) / len(prompts))
+            draws = Draws(seeds[start : start + ROWS], temperature, 1.0)
+            most = self._spec.max_new_tokens
+            answers = written(
+                self._model, part, most, self._pad, draws, told, end_ids=self._ends, weights=self._weights
+            )
+            found += [self._tokenizer.decode(answer.token_ids, skip_special_tokens=True) for answer in answers]
+        return found
 
 
 def line_ends(tokenizer) -> list[int]:

@@ -66,7 +66,8 @@ def _first_result(services: Services) -> tuple[Callable, ...]:
         """See Runs.status; the keys that the lesson shows."""
         services.require_owner()
         status = services.runs.status(str(asked.get("run_id")))
-        return {key: status.get(key) for key in ("state", "reason", "step", "total_steps", "eta_seconds", "model_id")}
+        keys = ("state", "message", "hint", "step", "total_steps", "model_id")
+        return {key: status.get(key) for key in keys}
 
     @for_owners
     def answer(asked: dict) -> dict:

@@ -3,13 +3,27 @@
 import pytest
 from playwright.sync_api import expect
 
+from tests.browser.conftest import running_app
 from tests.browser.steps import SECONDS, compare
+from tests.conftest import make_llama, make_tokenizer
 
 pytestmark = pytest.mark.slow
 
 
-def test_start_here_gives_a_before_and_an_after_and_a_lesson_is_resumed(tiny_app, open_page):
-    page = open_page(tiny_app)
+@pytest.fixture(scope="module")
+def app(tmp_path_factory):
+    """An app whose starter is a tiny random Llama wide enough for the default rank."""
+    home = tmp_path_factory.mktemp("learn") / "home"
+    tokenizer = make_tokenizer()
+    model = make_llama(len(tokenizer), hidden_size=160, intermediate_size=192, max_position_embeddings=512)
+    for part in (model, tokenizer):
+        part.save_pretrained(home / "models" / "starter")
+    with running_app(home) as url:
+        yield url
+
+
+def test_start_here_gives_a_before_and_an_after_and_a_lesson_is_resumed(app, open_page):
+    page = open_page(app)
     page.locator("#start-here").click()
     page.locator("#lesson-start").click()
     said = page.locator(".lesson-said h4")
@@ -19,23 +33,23 @@ def test_start_here_gives_a_before_and_an_after_and_a_lesson_is_resumed(tiny_app
     )
     expect(page.locator(".lessons a.done")).to_have_count(1)
 
-    page.goto(f"{tiny_app}?lesson=galore")
+    page.goto(f"{app}?lesson=galore")
     expect(page.locator(".galore-steps")).to_have_count(0)  # predict first
     page.locator(".predict input").nth(0).check()
     expect(page.locator(".why")).to_contain_text("Not quite")
     page.locator(".lesson-range input").fill("7")
     expect(page.locator(".lesson")).to_contain_text("100.0 % of the energy")
     expect(page.locator("#start-here")).to_have_count(0)
-    page.goto(tiny_app)
+    page.goto(app)
     page.get_by_role("tab", name="Learn", exact=True).click()
     expect(page.locator(".lessons a[aria-current]")).to_have_text("GaLore by hand")
     assert page.errors == [] and page.foreign == []
 
 
-def test_a_token_tells_in_which_layer_it_arises_and_to_what_it_is_owed(tiny_app, open_page):
-    page = open_page(tiny_app)
+def test_a_token_tells_in_which_layer_it_arises_and_to_what_it_is_owed(app, open_page):
+    page = open_page(app)
     compare(page, "What is the capital of France?", 6, 60)
-    page.locator("#arena .lane .token").nth(1).click()
+    page.locator("#arena .lane .token:not(.part)").nth(0).click()
     page.get_by_text("Where does it arise?").click()
     rows = page.locator(".lens-table tbody tr")
     expect(rows).to_have_count(2, timeout=30 * SECONDS)

@@ -46,7 +46,9 @@ def test_gradient_x_input_is_the_derivative_along_each_embedding(model):
             moved = embedded.clone()
             moved[0, place] *= factor
             logs.append(wide(inputs_embeds=moved).logits[0, -1].log_softmax(-1)[token])
-        assert found.scores[place] == pytest.approx(float(logs[0] - logs[1]) / (2 * step), rel=0.02, abs=1e-3)
+        assert found.scores[place] == pytest.approx(
+            float((logs[0] - logs[1]).detach()) / (2 * step), rel=0.02, abs=1e-3
+        )
 
 
 def test_rollout_is_the_product_of_the_layers_mixed_attention(model):

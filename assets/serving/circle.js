@@ -249,7 +249,7 @@ export const makeCircle = (server, name, draw) => {
   const madeNote = () => {
     const { made } = view;
     if (!made) return null;
-    const said = t("circle_made", { name: made.name, version: int(made.version), n: int(made.kept) });
+    const said = t("circle_made", { name: made.name, version: int(made.version), n: made.kept });
     return h(
       "div",
       { class: "notice info", role: "status" },

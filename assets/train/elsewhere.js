@@ -258,7 +258,7 @@ define("elsewhere", ({ el, server }) => {
           : null,
         button(t("train_log"), () => showLog(id), "quiet", { "data-key": `log-${id}` }),
         job.url
-          ? h("a", { href: job.url, target: "_blank", rel: "noreferrer", class: "small" }, t("else_on_hub"))
+          ? h("a", { href: job.url, target: "_blank", rel: "noreferrer", class: "small link" }, t("else_on_hub"))
           : null,
         job.can_delete
           ? sure(t("train_delete"), t("else_delete_sure", { repo: job.repo || "–" }), act("elsewhere_delete"), {})
@@ -283,7 +283,7 @@ define("elsewhere", ({ el, server }) => {
       notice(view.error),
       view.way === "machines" ? machines() : rent(),
     );
-    const jobs = view.jobs.length ? h("ul", { class: "sets" }, view.jobs.map(one)) : null;
+    const jobs = view.jobs.length ? h("ul", { class: "elsewhere-list" }, view.jobs.map(one)) : null;
     show(el, h("section", { class: "box" }, fold, view.open ? null : notice(view.error), jobs));
   };
 

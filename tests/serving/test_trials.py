@@ -45,7 +45,7 @@ def test_promoting_and_rolling_back_swap_the_two_and_ending_changes_nothing():
 @pytest.mark.parametrize(
     "change, match",
     [
-        (lambda: trials.begun(SERVED, "run-old", "share", 0.5), "very model"),
+        (lambda: trials.begun(SERVED, "run-old", "share", 0.5), "already is this model"),
         (lambda: trials.begun(SERVED, "run-new", "both", 0.5), "mode"),
         (lambda: trials.begun(SERVED, "run-new", "share", 1.0), "share"),
         (lambda: trials.begun(SERVED, "run-new", "share", float("nan")), "share"),

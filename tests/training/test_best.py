@@ -333,7 +333,7 @@ def test_a_task_without_a_figure_refuses_it_and_says_which_have_one():
     for task in ("chat", "text"):
         with pytest.raises(UserError, match="no figure of its own") as error:
             TrainConfig.from_dict({"dataset_id": "x", "task": task, "best_by": "figure"})
-        assert "classify or preference" in error.value.hint
+        assert "classify, preference" in error.value.hint
 
 
 @pytest.mark.parametrize(("task", "name"), [("classify", "f1_macro"), ("preference", "reward_accuracy")])

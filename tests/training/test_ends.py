@@ -15,7 +15,7 @@ from llmdemo.models.load import load_causal
 from llmdemo.runs import bundle
 from llmdemo.runs.folder import RunFolder
 from llmdemo.training import worker
-from llmdemo.training.objectives import Place, chat
+from llmdemo.training.objectives import Place, chat, writing
 from llmdemo.training.objectives.base import end_ids
 
 EOS, TURN, OTHER = 0, 2, 9
@@ -87,7 +87,7 @@ def test_every_way_of_decoding_stops_at_each_of_them(base, own, monkeypatch):
     assert (answer.token_ids, answer.ended) == ([], True)
     place = Place(model, tokenizer, None, "fp32", torch.device("cpu"))
     seen = []
-    monkeypatch.setattr(chat, "greedy", lambda *given, **how: seen.extend(greedy(*given, **how)) or seen)
+    monkeypatch.setattr(writing, "greedy", lambda *given, **how: seen.extend(greedy(*given, **how)) or seen)
     chat.write(place, [prompt])
     assert [(answer.token_ids, answer.ended) for answer in seen] == [([], True)], "a sample of the run ends there too"
 

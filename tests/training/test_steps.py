@@ -140,7 +140,7 @@ def test_over_the_bound_every_other_step_is_left_out_and_the_bound_is_kept(kept_
     assert {b - a for a, b in zip(known, known[1:], strict=False)} <= {8, 16, 24}
     for event in events(run_dir, "kept_steps"):
         assert event["bytes"] <= bound * 1e9 + 1e4
-    with pytest.raises(UserError, match="was kept and left out again"):
+    with pytest.raises(UserError, match="was kept and later dropped"):
         catalog.resolve(home, f"{run_dir.name}@4")
     assert f"at most {bound:.3g}"[:10] in " ".join(event["message"] for event in events(run_dir, "note"))
 

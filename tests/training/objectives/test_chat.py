@@ -5,7 +5,7 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from llmdemo.training import TrainConfig
-from llmdemo.training.objectives import chat
+from llmdemo.training.objectives import chat, writing
 from llmdemo.training.objectives.base import SAMPLE_TOKENS, Place
 
 
@@ -15,7 +15,7 @@ def test_a_prompt_and_its_answer_stay_within_the_models_positions(tiny_tokenizer
     config = GPT2Config(vocab_size=len(tiny_tokenizer), n_embd=16, n_layer=1, n_head=2, n_positions=positions,
                         bos_token_id=1, eos_token_id=2)  # fmt: skip
     model, asked = GPT2LMHeadModel(config).eval(), {}
-    plain = chat.greedy
+    plain = writing.greedy
 
     def greedy(model, prompts, new, *rest, **more):
         asked.update(prompt=prompts[0], new=new)
@@ -23,7 +23,7 @@ def test_a_prompt_and_its_answer_stay_within_the_models_positions(tiny_tokenizer
         assert len(answer.token_ids) == new
         return [answer]
 
-    monkeypatch.setattr(chat, "greedy", greedy)
+    monkeypatch.setattr(writing, "greedy", greedy)
     place = Place(model, tiny_tokenizer, TrainConfig("x"), "fp32", torch.device("cpu"))
     prompt = [3 + n % 50 for n in range(length)]
     assert isinstance(chat.write(place, [prompt])[0], str)

@@ -32,12 +32,12 @@ test("an open lead says how many votes more it takes, and of whom it speaks", ()
   const told = conclusion(board({ code: "open", leaders: [0, 1, 2], more: 300 }, { voters: 3, by_voter: false }));
   assert.match(told, /^120 votes do not tell the contestants apart yet\./);
   assert.match(told, /about 300 more votes/);
-  assert.match(told, /3 voters are few/);
+  assert.match(told, /only 3 voters/);
 });
 
 test("one voter's votes are said to be one person's", () => {
-  assert.match(conclusion(board({ code: "open" }, { voters: 1, by_voter: false })), /one person's/);
-  assert.doesNotMatch(conclusion(board({ code: "few" }, { voters: 1 })), /one person's/);
+  assert.match(conclusion(board({ code: "open" }, { voters: 1, by_voter: false })), /from one person/);
+  assert.doesNotMatch(conclusion(board({ code: "few" }, { voters: 1 })), /from one person/);
 });
 
 test("the axis holds every interval and the middle", () => {

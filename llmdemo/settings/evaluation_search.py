@@ -32,7 +32,11 @@ def checked_search(value: Any) -> dict[str, Any] | None:
         if key not in keys_of(strategy) or key in CONSTRAINTS:
             names = [name for name in keys_of(strategy) if name not in CONSTRAINTS]
             raise UserError("err_search_key", key=show(key), strategy=strategy, names=names)
-        if not isinstance(each, list | tuple) or not each or not all(isinstance(one, str | int | float) for one in each):
+        if (
+            not isinstance(each, list | tuple)
+            or not each
+            or not all(isinstance(one, str | int | float) for one in each)
+        ):
             raise UserError("err_search_list", key=key, value=show(each))
     return {**value, "values": {key: list(dict.fromkeys(each)) for key, each in values.items()}}
 

@@ -38,7 +38,9 @@ def _with_ends(place: Place, prompts, most: int, choose: Sampler | Likeliest, co
     ]
 
 
-def _write(place: Place, prompts, most: int, choose: Sampler | Likeliest | None = None, copies: int = 1) -> list[Answer]:
+def _write(
+    place: Place, prompts, most: int, choose: Sampler | Likeliest | None = None, copies: int = 1
+) -> list[Answer]:
     with merged(place.model) if _has_room(place) else contextlib.nullcontext(place.model) as model:
         # Its weights are others by the next time: the fused ones are not kept.
         weights = fresh_weights(model, "bf16" if place.precision == "bf16" else "auto")

@@ -86,8 +86,9 @@ def test_what_cannot_be_drawn_from_ends_with_an_error_and_holds_no_place(entry, 
     *_, whole = app["answer"]("Hello", [], max_new_tokens=40)
     first = next(growing := app["answer"]("Hello", [], max_new_tokens=40))
     growing.close()  # its reader has gone: the model does not compute on
-    for thread in [each for each in threading.enumerate() if each.name.startswith("Thread-") and "generate" in each.name]:
-        thread.join(10)
+    for thread in threading.enumerate():
+        if thread.name.endswith("(generate)"):
+            thread.join(10)
     assert whole.startswith(first)
 
 

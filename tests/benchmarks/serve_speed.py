@@ -7,6 +7,7 @@ are counted as each server counts them (usage.completion_tokens). The first roun
 
 import contextlib
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -118,6 +119,8 @@ def report(name: str, url: str, model: str, key: str, clients: int, rounds: int,
 
 def main(clients: int = 16, rounds: int = 1) -> None:
     import platformdirs
+
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that both servers end with this script
 
     starter = Path(platformdirs.user_cache_dir("llmdemo-tests", appauthor=False)) / "models" / "starter"
     with tempfile.TemporaryDirectory() as folder:

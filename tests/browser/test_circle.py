@@ -6,6 +6,7 @@ import httpx
 import pytest
 from gradio_client import Client
 
+pytestmark = pytest.mark.slow
 OTHER = "run-20260101-000000-abcdef"
 
 

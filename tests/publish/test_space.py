@@ -28,6 +28,7 @@ def entry(home, tiny_model_folder):
     return catalog.resolve(home, RUN)
 
 
+@pytest.mark.slow
 def test_the_downloaded_folder_runs_alone_and_answers_as_the_model_does(entry, tmp_path):
     import torch
     from gradio_client import Client

@@ -114,7 +114,9 @@ def test_bounds_that_make_no_sense_are_refused(kept):
 def test_nothing_is_removed_by_bounds_that_cannot_be_read(kept):
     kept.keep(True, most=3000)
     with kept._changing() as db:
-        row = "(id, place, at, name, model_id, kind, prompt, answers) VALUES (?, 0, 1e6, 'mine', 'x', 'chat', '[]', '[]')"
+        row = (
+            "(id, place, at, name, model_id, kind, prompt, answers) VALUES (?, 0, 1e6, 'mine', 'x', 'chat', '[]', '[]')"
+        )
         db.executemany(f"INSERT INTO texts {row}", [(str(n),) for n in range(2100)])
     for damaged in ("{", '{"on": true, "most": "3000"}'):
         (kept._folder / "keeping.json").write_text(damaged)

@@ -190,11 +190,15 @@ class Pairs:
 
 def count_keys(value) -> int:
     """The number of keys in a JSON value, at any depth."""
-    if isinstance(value, dict):
-        return len(value) + sum(count_keys(each) for each in value.values() if isinstance(each, dict | list))
-    if isinstance(value, list):
-        return sum(count_keys(each) for each in value if isinstance(each, dict | list))
-    return 0
+    count, left = 0, [value]
+    while left:  # no recursion: orjson takes more levels than Python has frames
+        each = left.pop()
+        if isinstance(each, dict):
+            count += len(each)
+            left += [inner for inner in each.values() if isinstance(inner, dict | list)]
+        elif isinstance(each, list):
+            left += [inner for inner in each if isinstance(inner, dict | list)]
+    return count
 
 
 def unpacked(value):

@@ -36,6 +36,8 @@ _MOST_FAILING_SECONDS = 3600.0
 """How long the hub may not answer until the watching ends; the job there goes on."""
 _LAST_LINES_SECONDS = 10.0
 _LOG_TRIES, _LOG_PAUSE_SECONDS = 50, 15.0
+_CANCEL_TRIES, CANCEL_PAUSE_SECONDS = 4, 3.0
+"""Together less than the half minute after which a job that was asked to stop is ended."""
 _NUMBERS = ("step", "total_steps", "loss", "eval_loss", "eta_seconds")
 
 
@@ -175,8 +177,16 @@ class Attempt:
             )
 
     def _cancel(self) -> None:
-        """Another attempt begins another job."""
-        self._jobs.cancel(self._hub["hub_id"], self._hub["owner"])
+        """Ends the job there, which would go on to cost money: where the hub does not answer at once, it is asked again,
+        also once a stop was asked for. Another attempt begins another job."""
+        for last in (False,) * _CANCEL_TRIES + (True,):
+            try:
+                self._jobs.cancel(self._hub["hub_id"], self._hub["owner"])
+                break
+            except NotReached:
+                if last:
+                    raise
+                time.sleep(CANCEL_PAUSE_SECONDS)
         self._know(hub_id="", tag="")
         self._worker.write("note", message=say("elsewhere_cancelled_there"))
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from llmdemo.core.errors import UserError
+from llmdemo.interpret.readout import only_last
 
 _PARTS, _MOST_PARTS = 12, 32
 """Parts of the way from the baseline: at first, and at most (each is a forward and a backward pass)."""
@@ -145,7 +146,7 @@ def attribute(model, ids: list[int], token: int, method: str, baseline: int) -> 
 
     Raises UserError for a method that there is not, or that the model does not allow.
     """
-    if method not in METHODS:
+    if not isinstance(method, str) or method not in METHODS:
         raise UserError("err_attribution_method", method=repr(str(method)[:40]), names=list(METHODS))
     found = METHODS[method](model, ids, token, baseline)
     if not all(map(math.isfinite, found.scores)):
@@ -170,9 +171,10 @@ def _gradients(model, embedded: Tensor, token: int) -> tuple[Tensor, Tensor]:
 def _log_p(model, embedded: Tensor, token: int) -> Tensor:
     with torch.set_grad_enabled(embedded.requires_grad):
         try:
-            logits = model(inputs_embeds=embedded, use_cache=False).logits[:, -1]  # (B, V)
+            out = model(inputs_embeds=embedded, use_cache=False, **only_last(model, 1))
         except (TypeError, ValueError, NotImplementedError) as error:
             raise _without(model) from error
+        logits = out.logits[:, -1]  # (B, V)
         return logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(-1)[:, token]
 
 

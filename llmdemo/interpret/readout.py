@@ -30,10 +30,8 @@ class Readout:
         self._after: list[nn.Module] = []
         self._states: list[Tensor] = []
         row = torch.tensor([ids], device=next(model.parameters()).device)  # (1, T)
-        takes = inspect.signature(model.forward).parameters
-        given = {"logits_to_keep": self._window} if "logits_to_keep" in takes else {}
         with _watched(layers, ancestors, self._keep, self._note):
-            out = model(input_ids=row, use_cache=False, **given)
+            out = model(input_ids=row, use_cache=False, **only_last(model, self._window))
         self.logits = out.logits[0, -self._window :].detach().float()  # (W, V)
         self.states = torch.stack(self._states)  # (L, W, d)
         self._ends, self._last_parts = self._find_ends(model)
@@ -87,6 +85,12 @@ class Readout:
         for module in self._after:
             states = module(states)
         return states.detach().float()
+
+
+def only_last(model, count: int) -> dict[str, int]:
+    """What to call the model with so that it makes the logits of its last `count` positions and no others, where it can:
+    of a large vocabulary the others are most of the memory, and of a small model most of the work."""
+    return {"logits_to_keep": count} if "logits_to_keep" in inspect.signature(model.forward).parameters else {}
 
 
 def _layers_of(model) -> tuple[nn.ModuleList, list[nn.Module]]:

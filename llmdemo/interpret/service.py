@@ -17,6 +17,7 @@ from llmdemo.data.encode import Encoded
 from llmdemo.data.tokens import token_view
 from llmdemo.interpret.attribution import attribute
 from llmdemo.interpret.lens import Lens, lens
+from llmdemo.interpret.readout import only_last
 from llmdemo.models import catalog
 from llmdemo.models.files import read_object
 
@@ -120,7 +121,7 @@ class Interpret:
 def lens_probability(model, ids: list[int], token: int) -> float:
     """p(token) after `ids`, by the model's own logits."""
     row = torch.tensor([ids], device=next(model.parameters()).device)
-    return float(model(input_ids=row, use_cache=False).logits[0, -1].float().softmax(-1)[token])
+    return float(model(input_ids=row, use_cache=False, **only_last(model, 1)).logits[0, -1].float().softmax(-1)[token])
 
 
 def _told(loaded: Loaded, seen: Lens) -> dict:

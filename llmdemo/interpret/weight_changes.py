@@ -31,8 +31,8 @@ class Change:
     kind: str
     """Its name inside of a layer, such as self_attn.q_proj."""
     shape: tuple[int, int]
-    relative: float
-    """‖ΔW‖ / ‖W‖, Frobenius norms, W before training."""
+    relative: float | None
+    """‖ΔW‖ / ‖W‖, Frobenius norms, W before training; None where W was zero and moved, or where a value is not finite."""
     effective_rank: float | None
     """exp of the entropy of ΔW's normalised singular values (Roy and Vetterli 2007); None where nothing moved."""
     sketched: bool
@@ -79,10 +79,13 @@ class Changes:
         change = opened.tensor(self._after[name], name).float().sub_(before)
         norm, moved = float(before.norm()), float(change.norm())
         layer, kind = layer_of(name)
+        shape = (change.shape[0], change.shape[1])
+        if not math.isfinite(norm + moved):  # training that diverged: there is nothing to decompose
+            return Change(name, layer, kind, shape, None, None, False, None, None)
         rank, sketched = effective_rank(change) if moved else (None, False)
         inside, by_chance = self._share(opened, name, change) if moved else (None, None)
-        shape = (change.shape[0], change.shape[1])
-        return Change(name, layer, kind, shape, moved / norm if norm else math.inf, rank, sketched, inside, by_chance)
+        relative = 0.0 if not moved else moved / norm if norm else None
+        return Change(name, layer, kind, shape, relative, rank, sketched, inside, by_chance)
 
     def _share(self, opened: "_Opened", name: str, change: Tensor) -> tuple[float | None, float | None]:
         """(share of ΔW inside the subspace, share by chance); None, None where it has none."""

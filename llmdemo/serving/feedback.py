@@ -48,6 +48,9 @@ class Feedback:
         choice = 0 if text.kind == CLASSIFY else body.index
         beside_a_text = self._kept.correct(text.id, text.place, choice, thumb, correction)
         if body.correction is not None and not beside_a_text:
+            if self._kept.by_id(text.id, text.place) is not None:
+                sentence = "The correction was not taken: an owner of the app has reviewed this request already."
+                raise ApiError(409, sentence, "already_reviewed", "correction")
             raise ApiError(
                 409,
                 "The correction was not taken: the texts of this request are not kept. An owner of the app can turn that on.",

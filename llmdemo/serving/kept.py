@@ -110,13 +110,21 @@ class Kept:
 
     def keeping(self) -> Keeping:
         """What an owner has chosen; nothing is kept where that cannot be read."""
+        return self._chosen() or Keeping()
+
+    def _chosen(self) -> Keeping | None:
+        """What an owner has chosen; None where it cannot be read, so that nothing is removed by bounds that nobody chose."""
         try:
-            return Keeping(**store.read_json(self._folder / "keeping.json"))
+            keeping = Keeping(**store.read_json(self._folder / "keeping.json"))
+            bounds = (keeping.most, keeping.days)
+            if not isinstance(keeping.on, bool) or any(type(bound) is not int for bound in bounds):
+                raise ValueError(f"odd bounds {bounds}")
+            return keeping
         except FileNotFoundError:
             return Keeping()
         except (OSError, ValueError, TypeError) as error:
             log.error("no texts are kept: keeping.json cannot be read (%s)", error)
-            return Keeping()
+            return None
 
     def keep(self, on: bool, most: int = Keeping.most, days: int = Keeping.days) -> Keeping:
         """Turns it on or off; what is there already goes by its age and the bound. Raises UserError for odd bounds."""
@@ -181,11 +189,12 @@ class Kept:
             db.execute(f"DELETE FROM opinions WHERE number <= (SELECT max(number) FROM opinions) - {_MOST_OPINIONS}")
 
     def correct(self, id_: str, place: int, choice: int, thumb: int | None, correction: str | None) -> bool:
-        """Puts thumb and correction beside a kept text; whether there is one."""
+        """Puts thumb and correction beside a kept text; whether there is one that no owner has reviewed: what an owner has
+        taken stays as it was reviewed."""
         values: dict[str, Any] = {"choice": choice}
         values |= {"thumb": thumb} if thumb is not None else {}
         values |= {"correction": masked([correction])[0]} if correction is not None else {}
-        return self._update("id = ? AND place = ?", (id_, place), **values) > 0
+        return self._update("id = ? AND place = ? AND verdict = ''", (id_, place), **values) > 0
 
     # ---- what owners see
 
@@ -204,7 +213,8 @@ class Kept:
         """(texts of a served name in a state, the newest first, how many there are in all). Raises UserError."""
         if state not in STATES:
             raise UserError("err_kept_state", given=repr(str(state)[:40]), known=list(STATES))
-        self._sweep(self.keeping())
+        if keeping := self._chosen():
+            self._sweep(keeping)
         where, values = f"name = ? AND {STATES[state]}", (name,)
         return self._select(f"{where} ORDER BY number DESC LIMIT ? OFFSET ?", (*values, size, offset)), self._count(
             where, values

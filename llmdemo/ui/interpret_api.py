@@ -1,13 +1,22 @@
 """The lens and attribution as endpoints and for the arena's card. JSON in, JSON out; knows no widget."""
 
-from collections.abc import Callable
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from llmdemo.core.errors import UserError
+from llmdemo.ui import authentication
 from llmdemo.ui.rights import for_guests, for_owners
 from llmdemo.ui.services import Lazy, Services
 
 if TYPE_CHECKING:
     from llmdemo.interpret.service import Interpret
+
+_MOST_CALLS, _MOST_OF_ONE = 16, 4
+"""Guests' calls of islands at once, in all and of one guest. They wait for the model, each in one of the 40 threads that answer
+every call of the page; a script's calls wait in the queue."""
 
 
 def endpoints(services: Services) -> tuple[Callable, ...]:
@@ -88,23 +97,50 @@ def run_changes(services: Services) -> Callable[[str, int], dict]:
 
 
 def for_the_card(services: Services) -> tuple[Callable, ...]:
-    """The same as functions of an island."""
+    """The same as functions of an island, for so many guests' calls at once; they raise UserError for more."""
 
     @for_guests
     def lens(asked: dict) -> dict:
         model_id, beside = str(asked.get("model_id")), str(asked.get("beside") or "")
         names = ("prefix_ids", "token", "window", "top")
         more = {name: asked[name] for name in names if asked.get(name) is not None}
-        return _inside(services, model_id, beside).lens(model_id, asked.get("prompt"), beside=beside, **more)
+        with _place(model_id):
+            return _inside(services, model_id, beside).lens(model_id, asked.get("prompt"), beside=beside, **more)
 
     @for_guests
     def attribute(asked: dict) -> dict:
         model_id, method = str(asked.get("model_id")), str(asked.get("method"))
-        return _inside(services, model_id).attribute(
-            model_id, asked.get("prompt"), asked.get("token"), method, asked.get("prefix_ids")
-        )
+        with _place(model_id):
+            return _inside(services, model_id).attribute(
+                model_id, asked.get("prompt"), asked.get("token"), method, asked.get("prefix_ids")
+            )
 
     return lens, attribute
+
+
+_calls: Counter[str] = Counter()
+_calls_lock = threading.Lock()
+
+
+@contextmanager
+def _place(model_id: str) -> Iterator[None]:
+    """One of the places for guests' calls. Raises UserError at once where none is free, or the guest has their share."""
+    visitor = authentication.current()
+    if visitor is None or visitor.is_owner:
+        yield
+        return
+    who = visitor.identity
+    with _calls_lock:
+        if _calls.total() >= _MOST_CALLS or _calls[who] >= _MOST_OF_ONE:
+            raise UserError("err_model_busy", title=model_id[:80])
+        _calls[who] += 1
+    try:
+        yield
+    finally:
+        with _calls_lock:
+            _calls[who] -= 1
+            if not _calls[who]:
+                del _calls[who]
 
 
 def _inside(services: Services, *model_ids: str) -> "Interpret":

@@ -171,7 +171,7 @@ class RequestLimits:
     async def _read(self, scope, receive, send, who: str) -> None:
         """Calls the app for a GET; a stream of results is read by who asked for them only, and known to be read."""
         kind, name = stream_of(scope)
-        if not kind or scope["method"] != "GET":
+        if not kind or scope["method"] not in ("GET", "HEAD"):  # a HEAD reads along, as far as the stream knows
             return await self._app(scope, receive, send)
         if kind in ("heartbeat", "stream") and not self._sessions.claim(name, who):
             raise Refused(403, _NOT_YOURS)

@@ -122,6 +122,13 @@ def test_a_record_with_a_key_that_stands_twice_is_left_out_with_its_row(home, se
     assert "twice" in problems[0]["message"] or '"[{' in row
 
 
+@pytest.mark.parametrize("deep", ["[" * 900 + "]" * 900, '{"a":' * 900 + "1" + "}" * 900])
+def test_a_record_that_is_nested_as_deep_as_it_may_be_does_not_exhaust_the_stack(home, settings, write, deep):
+    row = '{"instruction": "a", "output": "b", "more": %s}'
+    info = add_dataset(home, settings, write("rows.jsonl", "\n".join([row % 1, row % deep])), "a")
+    assert info.kept + len(info.problems) >= 1
+
+
 def test_a_key_that_stands_twice_with_one_value_costs_nothing(home, settings, write):
     row = TWICE.replace("second", "first")
     info = add_dataset(home, settings, write("rows.jsonl", f"{row}\n{row.replace('Ask', 'Tell')}"), "a")

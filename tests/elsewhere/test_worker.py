@@ -111,6 +111,24 @@ def test_a_stop_cancels_the_job_on_the_hub(folder, home, hub, monkeypatch):
     assert end["state"] == "stopped" and hub.cancelled == list(hub.jobs)
 
 
+def test_a_hub_that_is_busy_for_a_moment_is_asked_again_to_cancel(folder, home, hub, monkeypatch):
+    """Else a machine would go on costing money that its owner has stopped."""
+    cancel, tries = worker.HubJobs.cancel, []
+
+    def busy_once(*asked):
+        tries.append(asked)
+        if len(tries) == 1:
+            hub.refusals["/api/jobs"] = (503, "busy")
+        else:
+            hub.refusals.clear()
+        return cancel(*asked)
+
+    monkeypatch.setattr(worker.HubJobs, "cancel", busy_once)
+    monkeypatch.setattr(worker, "CANCEL_PAUSE_SECONDS", 0, raising=False)
+    write_json(folder.path / "config.json", {**folder.config(), "wait_hours": 0})
+    assert "has waited 0 hours" in end_of(folder, home)["message"] and list(hub.jobs) == hub.cancelled
+
+
 @pytest.mark.parametrize(
     ("refused", "said"),
     [

@@ -64,6 +64,16 @@ def test_rollout_is_the_product_of_the_layers_mixed_attention(model):
     assert sum(found.scores) == pytest.approx(1)
 
 
+def test_only_the_last_positions_logits_are_made(model):
+    """Of a vocabulary of 150,000 and 1,024 tokens at once, all of them would take 600 MB, and again that for gradients."""
+    made = []
+    seen = model.lm_head.register_forward_hook(lambda _module, _given, logits: made.append(logits.shape[1]))
+    for method in ("gradient_x_input", "integrated_gradients"):
+        attribute(model, PROMPT, 3, method, BASELINE)
+    seen.remove()
+    assert set(made) == {1}
+
+
 def test_the_model_is_as_it_was_afterwards(model):
     implementation = model.config._attn_implementation
     for method in METHODS:
@@ -88,8 +98,9 @@ def test_a_planted_cause_is_found():
 
 
 def test_what_a_model_does_not_allow_is_refused_with_a_sentence(model, monkeypatch):
-    with pytest.raises(UserError, match="no way of attribution"):
-        attribute(model, PROMPT, 3, "guess", BASELINE)
+    for method in ("guess", ["guess"]):
+        with pytest.raises(UserError, match="no way of attribution"):
+            attribute(model, PROMPT, 3, method, BASELINE)
     monkeypatch.setattr(type(model), "set_attn_implementation", lambda *_: (_ for _ in ()).throw(ValueError("no")))
     with pytest.raises(UserError, match="LlamaForCausalLM"):
         attribution.attention_rollout(model, PROMPT, 3, BASELINE)

@@ -39,6 +39,16 @@ def planted(tmp_path):
     return old, new, step, before
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "relative"), [(0.0, 0.0, 0.0), (0.0, 1.0, None), (1.0, float("nan"), None), (1.0, 1e38, None)]
+)
+def test_a_ratio_that_is_no_number_is_none_and_ends_nothing(tmp_path, before, after, relative):
+    old, new = (folder(tmp_path / str(n), **{NAME: torch.full((4, 4), w)}) for n, w in enumerate((before, after)))
+    (change,) = Changes(old, new).measured()
+    assert change.relative == relative
+    json.dumps(change.to_dict(), allow_nan=False)
+
+
 def test_a_planted_change_is_measured(planted):
     old, new, step, before = planted
     still, moved = Changes(old, new, step).measured()

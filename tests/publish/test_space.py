@@ -64,6 +64,35 @@ def test_the_downloaded_folder_runs_alone_and_answers_as_the_model_does(entry, t
     assert said == tokenizer.decode(whole[0, ids.shape[1] :], skip_special_tokens=True)
 
 
+def test_what_cannot_be_drawn_from_ends_with_an_error_and_holds_no_place(entry, tmp_path):
+    """A Space answers one visitor at a time: an answer that never ended would be the last."""
+    import threading
+
+    import gradio
+
+    (tmp_path / "model").symlink_to(entry.path)
+    app = {"__name__": "app", "__file__": str(tmp_path / "app.py")}
+    exec(compile(app_files(entry, "mine")["app.py"], "app.py", "exec"), app)  # noqa: S102 - it is our own text
+    ended = []
+
+    def ask():
+        with pytest.raises(gradio.Error, match="RuntimeError"):
+            list(app["answer"]("Hello", [], temperature=1e-40))  # logits by that are infinite
+        ended.append(True)
+
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    asking.join(10)
+    assert ended
+    *_, whole = app["answer"]("Hello", [], max_new_tokens=40)
+    first = next(growing := app["answer"]("Hello", [], max_new_tokens=40))
+    growing.close()  # its reader has gone: the model does not compute on
+    for thread in threading.enumerate():
+        if thread.name.endswith("(generate)"):
+            thread.join(10)
+    assert whole.startswith(first)
+
+
 @pytest.mark.parametrize("writes", [True, False])
 def test_a_title_from_outside_stays_a_text_in_every_file(writes, entry):
     evil = 'x"""\nimport os; os.system("touch /tmp/evil")\n"""{title}\n---\nsdk: docker'

@@ -111,6 +111,27 @@ def test_bounds_that_make_no_sense_are_refused(kept):
     assert not kept.keeping().on
 
 
+def test_nothing_is_removed_by_bounds_that_cannot_be_read(kept):
+    kept.keep(True, most=3000)
+    with kept._changing() as db:
+        row = (
+            "(id, place, at, name, model_id, kind, prompt, answers) VALUES (?, 0, 1e6, 'mine', 'x', 'chat', '[]', '[]')"
+        )
+        db.executemany(f"INSERT INTO texts {row}", [(str(n),) for n in range(2100)])
+    for damaged in ("{", '{"on": true, "most": "3000"}'):
+        (kept._folder / "keeping.json").write_text(damaged)
+        assert not kept.keeping().on and kept.page("mine", "all")[1] == 2100
+
+
+def test_what_an_owner_has_reviewed_is_changed_by_no_caller(kept):
+    kept.keep(True)
+    kept.add(text())
+    kept.correct("chatcmpl-0", 0, 0, -1, "Better")
+    kept.review(kept.by_id("chatcmpl-0").number, verdict="take")
+    assert not kept.correct("chatcmpl-0", 0, 0, 1, "What nobody has read")
+    assert kept.by_id("chatcmpl-0").correction == "Better"
+
+
 def test_a_request_goes_through_the_lists_as_it_is_reviewed(kept):
     kept.keep(True)
     kept.add(text())

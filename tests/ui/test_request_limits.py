@@ -302,6 +302,7 @@ def test_a_stream_belongs_to_who_asks_for_it_first():
     assert once(limits, "GET", "/streams/abc", ann)[0] == 200
     assert once(limits, "GET", "/streams/abc", ann)[0] == 200
     assert once(limits, "GET", "/sub/streams/abc", bob)[0] == 403
+    assert once(limits, "HEAD", "/streams/abc", bob)[0] == 403
 
 
 @pytest.mark.parametrize(

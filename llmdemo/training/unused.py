@@ -3,7 +3,7 @@
 from llmdemo.core.sentences import say
 from llmdemo.settings.rewards import WITH_TEXT
 from llmdemo.settings.schema import fields_of
-from llmdemo.settings.training import TrainConfig, defaults_of, reasons_without_effect
+from llmdemo.settings.training import DAPO_CLIP_HIGH, TrainConfig, defaults_of, reasons_without_effect
 
 
 def unused(config: TrainConfig, device: str) -> list[str]:
@@ -28,6 +28,10 @@ def _of_rewards(config: TrainConfig) -> dict[str, str]:
     reasons: dict[str, str] = {}
     if config.policy_loss == "rejection":
         reasons = dict.fromkeys(("kl_weight", "clip_low", "clip_high"), say("why_rejection"))
+    elif config.rollout_steps == 1:  # the ratio is 1 throughout
+        reasons = dict.fromkeys(("clip_low", "clip_high"), say("why_one_step"))
+        if config.policy_loss == "dapo" and config.clip_high == DAPO_CLIP_HIGH:  # its default, which nobody changed
+            del reasons["clip_high"]
     if not set(kinds) & set(WITH_TEXT):
         reasons["reward_text"] = say("why_reward_text", kinds=[kind for kind in kinds if kind != "none"])
     if "length" not in kinds:

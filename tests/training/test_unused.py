@@ -19,6 +19,15 @@ def test_defaults_are_never_told_of(method, task):
     assert unused(config, "cpu") == unused(config.resolved(), "cuda") == []
 
 
+def test_the_clip_of_dapo_is_told_of_only_where_somebody_set_it():
+    def told(**changes):
+        return unused(
+            TrainConfig.from_dict({"dataset_id": "d", "task": "grpo", "policy_loss": "dapo", **changes}), "cpu"
+        )
+
+    assert told() == told(rollout_steps=2, clip_high=0.4) == [] and len(told(clip_high=0.4)) == 1
+
+
 @pytest.mark.parametrize(
     ("changes", "device", "words"),
     [
@@ -56,6 +65,7 @@ def test_defaults_are_never_told_of(method, task):
             "loss_on has no effect: it is for the task chat, and this one is text",
         ),
         ({"beta": 0.5}, "cpu", "beta has no effect: it is for the task preference"),
+        ({"task": "grpo", "clip_high": 0.5}, "cpu", "clip_high has no effect: with rollout_steps 1 the ratio"),
     ],
     ids=lambda value: next(reversed(value)) if isinstance(value, dict) else "",
 )

@@ -20,7 +20,7 @@ class Suspicions:
     order: np.ndarray
     """int64 (N,): all places, the most suspicious first."""
     suspicious: np.ndarray
-    """bool (N,): off the diagonal of the confident joint."""
+    """bool (N,): off the diagonal of the confident joint, and another class is likelier than the label, as cleanlab has it."""
     suggested: np.ndarray
     """int64 (N,): the class that is likelier than the label; the label itself where none is."""
     own: np.ndarray
@@ -69,6 +69,6 @@ def suspicions(probabilities: np.ndarray, truth: np.ndarray) -> Suspicions:
     confident, is_confident = reached.argmax(1), reached.max(1) >= 0
     joint = np.zeros((classes, classes), np.int64)
     np.add.at(joint, (truth[is_confident], confident[is_confident]), 1)
-    suspicious = is_confident & (confident != truth)
+    suspicious = is_confident & (confident != truth) & (other > own)
     order = np.lexsort((rows, own - other))
     return Suspicions(order, suspicious, np.where(other > own, best_other, truth), own, other, joint)

@@ -16,6 +16,15 @@ def test_the_joint_and_the_ranking_are_those_of_the_definition():
     assert found.order.tolist()[0] == 2 and found.suggested.tolist() == [0, 0, 1, 1, 1]
 
 
+def test_a_label_that_the_models_find_likeliest_is_never_suspicious():
+    """Class 1's threshold is mean(.99, .99, .55) = .84: record 3 misses it and reaches that of class 0, .4."""
+    first = np.array([0.4, 0.01, 0.01, 0.45])
+    found = suspicions(np.stack([first, 1 - first], 1), np.array([0, 1, 1, 1]))
+    assert found.joint[1].tolist() == [1, 2] and not found.suspicious[3] and found.suggested[3] == 1
+    alike = suspicions(np.full((4, 2), 0.5), np.array([0, 1, 0, 1]))
+    assert not alike.suspicious.any(), "models that cannot tell suspect nobody"
+
+
 def test_a_label_nobody_else_has_is_no_error():
     found = suspicions(np.array([[0.6, 0.4, 0.0], [0.5, 0.5, 0.0]]), np.array([0, 1]))
     assert np.isfinite(found.own).all() and found.joint.shape == (3, 3)

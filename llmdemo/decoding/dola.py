@@ -19,6 +19,8 @@ _LEAST_SHARE = 0.1
 """Of the likeliest token's probability."""
 _LEFT_OUT = -1e-3
 """The earlier layer's log-probability of what is left out, as in the authors' code; the last layer's is −∞."""
+_BEHIND = 1e3
+"""What a token that is left out has less than its log-probability: it is said only where all others are forbidden."""
 _MOST_LAYERS = 40
 """In deeper models only the first 20 layers, or the last 20, are looked at."""
 
@@ -29,7 +31,7 @@ def early_layers(layers: int, which: str, tied: bool) -> list[int]:
     if which == "high":
         return list(range(layers // 2 if layers <= _MOST_LAYERS else layers - 20, layers, 2))
     start = 0 if not tied else 2 if layers > 2 else 1 if layers == 2 else 0
-    if start == layers // 2:
+    if start >= layers // 2:  # three tied layers have none below their middle
         return [start]
     return list(range(start, layers // 2 if layers <= _MOST_LAYERS else 20, 2))
 
@@ -74,7 +76,10 @@ class DolaLane:
         logits, hidden = self._forward.after(self._ids)  # (1, V)
         early = self._head(torch.stack([hidden[layer][0, -1] for layer in self._layers])).float()  # (E, V)
         t = torch.tensor([len(self._greedy.tokens)], device=logits.device)
-        scores = self._greedy.changed(contrasted(logits[0], early)[None], t)[0]
+        contrast = contrasted(logits[0], early)  # (V,)
+        # Not −∞: a form may forbid all that is left, and guidance multiplies scores.
+        behind = logits[0].float().log_softmax(-1) - _BEHIND
+        scores = self._greedy.changed(torch.where(contrast > -torch.inf, contrast, behind)[None], t)[0]
         _, _, packed = self._greedy.choose(Rows.of(logits, self._greedy.width), t, scores)
         step = self._greedy.read(check_numbers(torch.cat([each.double() for each in packed]).tolist()), int(t))
         self._ids.append(step.token)

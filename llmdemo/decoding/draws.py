@@ -60,3 +60,17 @@ class Sampler:
         for place, token in zip(places, chosen.tolist(), strict=True):
             self.tokens[place].append(token)
         return chosen
+
+
+class Likeliest:
+    """Chooses the likeliest token, and keeps what was said as Sampler does."""
+
+    def __init__(self, answers: int):
+        self.tokens: list[list[int]] = [[] for _ in range(answers)]
+
+    def __call__(self, logits: Tensor, places: list[int]) -> Tensor:
+        """[b] tokens for logits [b, V]."""
+        chosen = logits.argmax(-1).cpu()
+        for place, token in zip(places, chosen.tolist(), strict=True):
+            self.tokens[place].append(token)
+        return chosen

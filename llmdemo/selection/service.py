@@ -18,6 +18,7 @@ from llmdemo.data.split import parts, split
 from llmdemo.maps.service import Maps, ifd
 from llmdemo.maps.worker import text_of
 from llmdemo.selection import choose, features, labels
+from llmdemo.settings.schema import show
 from llmdemo.settings.selection import NEEDS_LOSSES, SelectionSpec
 
 FOLDS = 5
@@ -57,14 +58,19 @@ class Selection:
     def race(self, runs: Any, dataset_id: str, config: dict | None = None) -> list[str]:
         """Queues two runs with the same settings, on the selection and on what it was selected from; returns their ids.
 
-        Both hold out the same records. Raises UserError for a data set that is no selection, and as a start does.
+        Both hold out the same records. Raises UserError for a data set that is no selection, for another seed or share than it
+        was selected with, and as a start does.
         """
         info = data.get_dataset(self._home, dataset_id)
         recipe = info.source.get("selection")
         if not isinstance(recipe, dict) or not info.parent:
             raise UserError("err_no_selection", name=info.name)
         parent = data.get_dataset(self._home, str(recipe.get("parent")))
-        same = {"seed": recipe.get("seed", 7), "eval_share": recipe.get("eval_share", 0.1), **(config or {})}
+        held = {"seed": recipe.get("seed", 7), "eval_share": recipe.get("eval_share", 0.1), "folds": 0}
+        for key, value in (config or {}).items():
+            if key in held and value != held[key]:
+                raise UserError("err_race_split", key=key, value=show(value), own=f"{held[key]:g}")
+        same = {**(config or {}), **held}
         group = {"id": new_id("group"), "kind": "selection", "label": say("selection_race", name=info.name)[:100]}
         started: list[str] = []
         try:

@@ -13,7 +13,7 @@ from llmdemo.core.errors import UserError
 from llmdemo.core.patterns import check_pattern
 from llmdemo.settings.app import Settings
 from llmdemo.settings.decoding import DecodeSettings
-from llmdemo.settings.evaluation_search import candidates, checked_search
+from llmdemo.settings.evaluation_search import candidates, check_first, checked_search
 from llmdemo.settings.json_schema import check_schema
 from llmdemo.settings.lane import SEVERAL
 from llmdemo.settings.schema import check, show
@@ -101,6 +101,8 @@ class DecodingSpec:
         if search is not None and "first" not in search:  # else its candidates are among the lanes already
             search["first"] = len(lanes)
             lanes += candidates(search)
+        elif search is not None:
+            check_first(search, len(lanes))
         given = {"max_new_tokens": USUAL_TOKENS, "temperature": 0.7, **(settings or {}), "lanes": lanes}
         checked = DecodeSettings.from_dict(given, limits)
         spec = cls(

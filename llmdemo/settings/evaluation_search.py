@@ -32,9 +32,20 @@ def checked_search(value: Any) -> dict[str, Any] | None:
         if key not in keys_of(strategy) or key in CONSTRAINTS:
             names = [name for name in keys_of(strategy) if name not in CONSTRAINTS]
             raise UserError("err_search_key", key=show(key), strategy=strategy, names=names)
-        if not isinstance(each, list | tuple) or not each:
+        if (
+            not isinstance(each, list | tuple)
+            or not each
+            or not all(isinstance(one, str | int | float) for one in each)
+        ):
             raise UserError("err_search_list", key=key, value=show(each))
     return {**value, "values": {key: list(dict.fromkeys(each)) for key, each in values.items()}}
+
+
+def check_first(search: Mapping[str, Any], lanes: int) -> None:
+    """Raises UserError unless the search's candidates are the last of so many lanes, as its "first" says."""
+    first, number = search["first"], len(candidates(search))
+    if type(first) is not int or first < 1 or first + number != lanes:
+        raise UserError("err_search_first", first=show(first), n=number, lanes=lanes)
 
 
 def candidates(search: Mapping[str, Any]) -> list[dict[str, Any]]:

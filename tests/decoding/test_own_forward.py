@@ -8,6 +8,7 @@ import torch
 
 from llmdemo.core.errors import UserError
 from llmdemo.decoding import DecodeSettings, contrastive, dola
+from tests.decoding import test_constraints
 from tests.decoding.data import old_searches
 
 PROMPT = old_searches.PROMPT
@@ -100,3 +101,29 @@ def test_more_candidates_than_a_forward_has_rows_are_refused():
         {"top_k": 50, "lanes": ["contrastive", {"strategy": "contrastive", "name": "8", "top_k": 8}]}
     ).lanes
     assert [lane.top_k for lane in lanes] == [4, 8]
+
+
+def test_dola_has_an_earlier_layer_in_every_model():
+    for layers in range(1, 60):
+        for which in ("low", "high"):
+            for tied in (False, True):
+                found = dola.early_layers(layers, which, tied)
+                assert found and all(0 <= layer < layers for layer in found)
+
+
+def test_dola_guided_by_the_negative_prompt_alone_says_what_a_greedy_lane_says(run, models):
+    """At scale 0 the prompt says nothing: −∞ times 0 would be no number."""
+    _, got = run(models[0], PROMPT, lanes=["dola", "greedy"], max_new_tokens=6, guidance_scale=0)
+    assert got["dola"].token_ids == got["greedy"].token_ids
+
+
+def test_dola_keeps_the_form_where_it_allows_none_of_the_tokens_that_dola_looks_at(tiny_llama):
+    """Masked with −∞ by both, every token would be impossible, and the first of the vocabulary would be said."""
+    for seed in range(3):
+        model = tiny_llama(seed)
+        with torch.no_grad():
+            model.lm_head.weight.mul_(40)  # so sure that nothing but the likeliest token is looked at
+        assert (
+            tuple(test_constraints.held(model, ["dola"], max_new_tokens=8)[1]["dola"].token_ids[:-1])
+            in test_constraints.TEXTS
+        )

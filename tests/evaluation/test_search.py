@@ -160,6 +160,9 @@ def test_a_search_that_tells_the_half_that_chose_fails_the_check(monkeypatch):
         {"strategy": "sample", "values": {"temperature": [1]}},
         {"strategy": "sample", "values": {"temperature": list(range(10)), "top_k": list(range(1, 11))}},
         {"strategy": "sample", "values": {"temperature": [1, 99]}},
+        {"strategy": "sample", "values": {"temperature": [[1], [2]]}},
+        {"strategy": "sample", "values": {"temperature": [1, 2]}, "first": 5},
+        {"strategy": "sample", "values": {"temperature": [1, 2]}, "first": "1"},
         "everything",
     ],
 )

@@ -138,6 +138,10 @@ def test_a_race_trains_on_the_selection_and_on_all_with_one_seed_and_share(home,
     assert one["seed"] == two["seed"] == 3 and one["eval_share"] == 0.2 and two["max_steps"] == 5
     with pytest.raises(UserError, match="not a selection"):
         selection.race(None, chats.dataset_id)
+    for other in ({"seed": 4}, {"eval_share": 0.1}, {"folds": 5}):  # all would be judged on other records
+        with pytest.raises(UserError, match="selection was made with"):
+            selection.race(None, made.dataset_id, other)
+    assert len(started) == 2
 
 
 def test_wrong_labels_are_ranked_mended_and_dropped_as_a_version(home, settings, selection, tmp_path):

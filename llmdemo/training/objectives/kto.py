@@ -4,7 +4,7 @@ With g an answer's log-ratio of the policy to the model that training started fr
 λ_D·(1 − σ(β·(g − z))), an undesired one's λ_U·(1 − σ(β·(z − g))). z is an estimate of the policy's KL divergence: the mean
 log-ratio of answers that belong to other prompts, over the batch, and not below 0; nothing is learned through it.
 
-Row 2i is item i, row 2i + 1 its prompt with another item's answer.
+Row 2i is item i, row 2i + 1 its prompt with an answer to another prompt.
 """
 
 from collections.abc import Iterator
@@ -112,12 +112,14 @@ def _items(source: Source, part: np.ndarray) -> Iterator[dict]:
 
 
 def _matched(items: Iterator[dict]) -> list[dict]:
-    """The same items, each with another one's answer as "rejected"; one whose neighbours all say the same is left as it is,
-    and counted as alike."""
+    """The same items, each with an answer to another prompt as "rejected", or, where its neighbours have no other prompt,
+    with another answer to its own; one whose neighbours all say the same is left as it is, and counted as alike."""
     known = list(items)
     for place, item in enumerate(known):
-        others = (known[(place + step) % len(known)]["chosen"] for step in range(1, _NEIGHBOURS + 1))
-        item["rejected"] = next((other for other in others if other != item["chosen"]), item["chosen"])
+        others = [known[(place + step) % len(known)] for step in range(1, _NEIGHBOURS + 1)]
+        others = [other for other in others if other["chosen"] != item["chosen"]]
+        apart = (other["chosen"] for other in others if other["messages"] != item["messages"])
+        item["rejected"] = next(apart, others[0]["chosen"] if others else item["chosen"])
     return known
 
 

@@ -24,11 +24,11 @@ from llmdemo.training.batches import NOT_TRAINED, RunData, TokenRows, collate
 from llmdemo.training.halt import Halt
 from llmdemo.training.loss import CausalLoss
 from llmdemo.training.memory_estimate import Batch
-from llmdemo.training.objectives.base import SAMPLES, Objective, Place, Source
+from llmdemo.training.objectives.base import SAMPLES, Objective, Place, Source, positions
 from llmdemo.training.objectives.policy_losses import Drawn, kl, token_losses, weights
 from llmdemo.training.objectives.rounds import Answer, Round, Rounds, texts, texts_of
 from llmdemo.training.objectives.tally import Tally
-from llmdemo.training.objectives.writing import write_greedily
+from llmdemo.training.objectives.writing import likeliest
 from llmdemo.training.rewards import Reward, asks_model, check_of, reward_of
 
 FIGURES = ("reward", "solved", "kl", "entropy", "answer_length")
@@ -66,6 +66,9 @@ class Policy(Objective):
     def load(cls, entry, config: TrainConfig, data: RunData, dtype: torch.dtype, device: torch.device):
         plain = RunData(data.train, data.held_out, data.samples, data.about)  # right answers are bytes, no tokens
         model = super().load(entry, config, plain, dtype, device)
+        longest, limit = int(max(each.lengths.max(initial=0) for each in (data.train, data.held_out))), positions(model)
+        if longest == limit:  # an answer needs a place too
+            raise UserError("err_longest_record", longest=longest, limit=limit - 1)
         for module in model.modules():
             # A policy with dropout would differ from the one that drew its answers.
             if isinstance(module, torch.nn.Dropout):
@@ -164,7 +167,8 @@ class Policy(Objective):
     def _answers_of(self, item: int) -> list[Answer]:
         """What is learned from of this prompt; before any round, stand-ins of the longest length."""
         if self._round is None:
-            return [self._rounds.stand_in() for _ in range(self.place.config.rollouts)]
+            longest = self._rounds.most(int(self.lengths[item]))
+            return [self._rounds.stand_in(longest) for _ in range(self.place.config.rollouts)]
         return [answer for answer in self._round.answers.get(int(item), ()) if answer.counts]
 
     def normaliser(self, items) -> float:
@@ -226,18 +230,18 @@ class Policy(Objective):
 
     @torch.no_grad()
     def evaluate(self, last: bool = True) -> tuple[dict[str, float], int]:
-        rows, config = self.data.held_out, self.place.config
+        rows = self.data.held_out
         if not len(rows):
             return {}, 0
         self._written, scores, checks, lengths = [], [], [], []
         right = texts_of(self.data.more["held_right"])
         prompts = [rows.row(index)[0].tolist() for index in range(len(rows))]
         for start in range(0, len(prompts), _AT_ONCE):
-            answers = write_greedily(self.place, prompts[start : start + _AT_ONCE], config.max_new_tokens)
-            for place, answer in enumerate(answers, start):
-                text = self._rounds.text(answer.token_ids)
-                lengths.append(len(answer.token_ids) + answer.ended)
-                scores += self._rounds.rewards(prompts[place], [Answer(answer.token_ids, text=text)], right[place])
+            part = prompts[start : start + _AT_ONCE]
+            for place, ids in enumerate(likeliest(self.place, part, self._rounds.most(max(map(len, part)))), start):
+                text = self._rounds.text(ids)
+                lengths.append(len(ids))
+                scores += self._rounds.rewards(prompts[place], [Answer(ids, text=text)], right[place])
                 checks.append(self._check(text, right[place], lengths[-1], 0.0) or 0.0)
                 self._written.append({"text": text, "expected": right[place][0][:_SHOWN]})
         reward = float(np.mean(scores))

@@ -122,9 +122,15 @@ class Rounds:
         """What people and the reward read."""
         return str(self._place.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
-    def stand_in(self, most: int | None = None) -> Answer:
-        """An answer of so many tokens (None: the longest) that nobody drew: for a trial pass."""
-        return Answer([0] * (most or self._place.config.max_new_tokens), advantage=1.0)
+    def stand_in(self, tokens: int) -> Answer:
+        """An answer of so many tokens that nobody drew: for a trial pass."""
+        return Answer([0] * tokens, advantage=1.0)
+
+    def most(self, prompt: int) -> int:
+        """Tokens that an answer to a prompt of so many may have: the model has positions for both, or too few."""
+        room = positions(self._place.model)
+        asked = self._place.config.max_new_tokens
+        return asked if room is None else max(1, min(asked, room - prompt))
 
     def draw(self, items_of: dict[int, np.ndarray]) -> Round:
         """The answers to these items, by step. Raises Halt where rewards are no numbers, or were all alike too often."""
@@ -142,10 +148,9 @@ class Rounds:
     def _drawn(self, pairs: list[tuple[int, int]]) -> dict[int, list[Answer]]:
         config = self._place.config
         prompts = [self._data.train.row(item)[0].tolist() for _, item in pairs]
-        room = positions(self._place.model)
-        most = config.max_new_tokens if room is None else min(config.max_new_tokens, room - max(map(len, prompts)))
+        most = self.most(max(map(len, prompts)))
         seeds = [[config.seed, step, item, number] for step, item in pairs for number in range(config.rollouts)]
-        texts = draw(self._place, prompts, config.rollouts, max(1, most), seeds, config.rollout_temperature)
+        texts = draw(self._place, prompts, config.rollouts, most, seeds, config.rollout_temperature)
         found = {}
         for place, (_, item) in enumerate(pairs):
             own = texts[place * config.rollouts : (place + 1) * config.rollouts]

@@ -4,7 +4,7 @@ import contextlib
 from typing import Any
 
 from llmdemo.decoding.backend import fresh_weights
-from llmdemo.decoding.draws import Sampler
+from llmdemo.decoding.draws import Likeliest, Sampler
 from llmdemo.decoding.prompts import Answer, greedy, written
 from llmdemo.training import device as devices
 from llmdemo.training.adapters import merged
@@ -22,15 +22,25 @@ def draw(
     """`copies` answers to each prompt, side by side, of at most so many tokens, the token that ended one included.
 
     seeds: one an answer."""
-    sampler = Sampler(seeds, temperature, most)
-    answers = _write(place, prompts, most, sampler, copies)
+    return _with_ends(place, prompts, most, Sampler(seeds, temperature, most), copies)
+
+
+def likeliest(place: Place, prompts: list[list[int]], most: int) -> list[list[int]]:
+    """The likeliest answer to each prompt as `draw` gives drawn ones, the token that ended it included."""
+    return _with_ends(place, prompts, most, Likeliest(len(prompts)), 1)
+
+
+def _with_ends(place: Place, prompts, most: int, choose: Sampler | Likeliest, copies: int) -> list[list[int]]:
+    answers = _write(place, prompts, most, choose, copies)
     # Where rows cannot leave the batch, more is drawn after an answer's end.
     return [
-        tokens[: len(answer.token_ids) + answer.ended] for tokens, answer in zip(sampler.tokens, answers, strict=True)
+        tokens[: len(answer.token_ids) + answer.ended] for tokens, answer in zip(choose.tokens, answers, strict=True)
     ]
 
 
-def _write(place: Place, prompts, most: int, choose: Sampler | None = None, copies: int = 1) -> list[Answer]:
+def _write(
+    place: Place, prompts, most: int, choose: Sampler | Likeliest | None = None, copies: int = 1
+) -> list[Answer]:
     with merged(place.model) if _has_room(place) else contextlib.nullcontext(place.model) as model:
         # Its weights are others by the next time: the fused ones are not kept.
         weights = fresh_weights(model, "bf16" if place.precision == "bf16" else "auto")

@@ -13,7 +13,7 @@ from llmdemo.data.ingest import add_dataset
 from llmdemo.training import TrainConfig
 from llmdemo.training.batches import RunData, TokenRows
 from llmdemo.training.objectives import Place
-from llmdemo.training.objectives.kto import Kto, kto_losses
+from llmdemo.training.objectives.kto import Kto, _items, _matched, kto_losses
 from tests.conftest import make_llama
 from tests.training.conftest import run_maker
 
@@ -110,6 +110,21 @@ def test_an_answer_is_worth_more_as_it_is_likelier_and_an_undesired_one_less():
     better, worse = kto_losses(gains, desired, zero, config)
     assert better < 0.5 < worse
     assert kto_losses(gains, desired, torch.tensor(3.0), config).tolist() == [0.5, 0.5], "gains count beside the KL"
+
+
+def test_the_kl_is_measured_on_answers_to_other_prompts_also_of_pairs():
+    """The next item of a pair's chosen answer is the rejected answer to the same prompt."""
+
+    class Pairs(list):
+        task = "preference"
+
+    def matched(prompts):
+        records = [{"messages": [p], "chosen": f"{p}{n}+", "rejected": f"{p}{n}-"} for n, p in enumerate(prompts)]
+        items = _items(SimpleNamespace(records=Pairs(records)), np.arange(len(records)))
+        return [(item["chosen"], item["rejected"]) for item in _matched(items)]
+
+    assert all(own[0] != other[0] for own, other in matched("abc")) and len(matched("abc")) == 6
+    assert all(own != other for own, other in matched("aa")), "with one prompt only, another answer to it"
 
 
 @pytest.fixture

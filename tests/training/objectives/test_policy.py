@@ -108,3 +108,38 @@ def test_a_reward_for_a_letter_is_hacked_and_the_held_out_check_shows_it(checker
     rewards = [step["reward"] for step in run.events("step")]
     assert sum(rewards[-4:]) / 4 > sum(rewards[:2]) / 2 + 0.15
     assert {figures["held_out_check"] for figures in run.events("eval")} == {0}
+
+
+def test_held_out_answers_are_rewarded_with_the_token_that_ended_them_as_drawn_ones_are(checker_run, ran, monkeypatch):
+    """A reward model reads an answer's last token, and learned from answers that were ended."""
+    from llmdemo.training.objectives import writing
+
+    ends, seen = set(range(0, 10_000, 3)), {1: [], 4: []}
+    monkeypatch.setattr(writing, "end_ids", lambda *_: sorted(ends))
+
+    def rewards(self, _, answers, __):
+        seen[len(answers)] += [each.ids for each in answers]
+        return [len(each.ids) % 2 / 2 for each in answers]
+
+    monkeypatch.setattr(Rounds, "rewards", rewards)
+    assert ran(checker_run(max_steps=1, eval_steps=0)).status == 0
+    for answers in seen.values():  # 1: of an evaluation, 4: of a round
+        assert answers and all(len(ids) == 12 or ids[-1] in ends for ids in answers)
+        assert any(len(ids) < 12 for ids in answers)
+
+
+def test_answers_stay_within_the_positions_of_a_model_that_has_few(home, settings, alpaca_file, tmp_path, ran):
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    from tests.conftest import make_tokenizer
+
+    tokenizer = make_tokenizer()
+    config = GPT2Config(vocab_size=len(tokenizer), n_positions=64, n_embd=16, n_layer=1, n_head=2)
+    config.bos_token_id = config.eos_token_id = tokenizer.eos_token_id
+    GPT2LMHeadModel(config).save_pretrained(tmp_path / "gpt2")
+    tokenizer.save_pretrained(tmp_path / "gpt2")
+    dataset_id = add_dataset(home, settings, alpaca_file, "sums").dataset_id
+    make = run_maker(home, dataset_id, tmp_path / "gpt2", **SMALL)
+    run = ran(make(method="adamw", reward="contains", reward_text="e", max_new_tokens=80, max_steps=1, eval_steps=0))
+    assert run.status == 0, run.end
+    assert run.events("step")[0]["answer_length"] < 64

@@ -22,9 +22,10 @@ def class_of(greedy: list[bool], sampled: int) -> str:
 
 
 def normal(text: str) -> str:
-    """Small letters without signs, articles and blanks beside each other, as SQuAD compares answers."""
+    """Small letters without signs, articles and blanks beside each other, as SQuAD compares answers; an answer that is nothing
+    but an article, such as the A of a multiple choice, keeps it."""
     text = _SIGNS.sub("", unicodedata.normalize("NFKC", text).casefold())
-    return " ".join(_ARTICLES.sub(" ", text).split())
+    return " ".join((_ARTICLES.sub(" ", text).strip() or text).split())
 
 
 def is_right(said: str, references: list[str]) -> bool:
@@ -41,10 +42,11 @@ def counted(found: list[dict]) -> dict[str, int]:
 def changed(before: list[dict], after: list[dict]) -> dict[str, list[int]]:
     """{"lost", "learned"}: indices of records that some likeliest answer got right before and none does after, and the reverse.
 
-    Records that only one of the two asked are left out.
+    Records that only one of the two asked are left out, and those whose prompts did not fit one of the two models.
     """
-    first = {each["index"]: any(each["greedy"]) for each in before}
-    second = {each["index"]: any(each["greedy"]) for each in after}
+    first, second = (
+        {each["index"]: any(each["greedy"]) for each in found if each["greedy"]} for found in (before, after)
+    )
     both = sorted(first.keys() & second.keys())
     return {
         "lost": [index for index in both if first[index] and not second[index]],

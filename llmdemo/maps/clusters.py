@@ -31,11 +31,11 @@ def clustered(vectors: np.ndarray, wanted: int, seed: int) -> tuple[np.ndarray, 
     generator = np.random.default_rng(seed)
     sample = generator.permutation(len(vectors))[:_SAMPLE]
     least = _LEAST_OF_MANY if len(vectors) >= _MANY else 2
-    tried = [min(wanted, len(vectors))] if wanted else [number for number in _TRIED if least <= number <= most]
+    if wanted:
+        labels = _means(vectors, min(wanted, len(vectors)), seed)
+        return _largest_first(labels), _silhouette(vectors[sample], labels[sample])
     best: tuple[np.ndarray, float | None] = (np.zeros(len(vectors), np.int16), None)
-    for number in tried:
-        if number < 2:
-            break
+    for number in (each for each in _TRIED if least <= each <= most):
         labels = _means(vectors, number, seed)
         score = _silhouette(vectors[sample], labels[sample])
         if score is not None and (best[1] is None or score > best[1] + 0.01):

@@ -9,6 +9,8 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from llmdemo.models.load import positions
+
 MOST_TOKENS = 4096
 """Of a batch with its padding: what its memory grows with."""
 
@@ -23,7 +25,7 @@ class Embedder:
     def __init__(self, model: nn.Module, tokenizer, depth: float, max_tokens: int, pad_id: int):
         self._model, self._tokenizer, self._pad = model, tokenizer, pad_id
         self._base = getattr(model, "base_model", model)
-        self._most = min(max_tokens, getattr(model.config, "max_position_embeddings", None) or max_tokens)
+        self._most = min(max_tokens, positions(model) or max_tokens)
         layers = layers_of(self._base, model.config) if self._base is not model else None  # an encoder has no head
         self._layer = None if layers is None or depth >= 1 else layers[max(0, round(depth * len(layers)) - 1)]
         self._tokens_only = layers is not None and round(depth * len(layers)) == 0

@@ -29,6 +29,8 @@ _NEIGHBOURS_KEPT = 5
 _CHARACTERS_OF_TOKEN = 12
 """No more than so many characters of a record are tokenised for a token that is read of it."""
 _LOSS_LENGTH = 512
+_LARGEST = 65504.0
+"""Of float16, in which vectors are kept: some models have a few larger states, which would be infinite there."""
 
 
 def main(argv: list[str]) -> int:
@@ -73,7 +75,8 @@ def _vectors(worker: Worker, home: Home, spec: MapSpec, records: Records) -> np.
 
         def made(part: list[dict]) -> np.ndarray:
             most = spec.max_tokens * _CHARACTERS_OF_TOKEN
-            return embedder.vectors([text_of(record)[:most] for record in part]).numpy()
+            vectors = embedder.vectors([text_of(record)[:most] for record in part]).numpy()
+            return vectors.clip(-_LARGEST, _LARGEST)
 
         return _chunks(worker, "embedding", worker.folder.path / "vectors.rows", records, made, np.dtype("<f2"))
 

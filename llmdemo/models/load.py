@@ -271,3 +271,15 @@ def load_outline(source: ModelEntry | Path, dtype: torch.dtype, classifies: bool
     kind = AutoModelForSequenceClassification if classifies else AutoModelForCausalLM
     with _MAKING, torch.device("meta"):
         return kind.from_config(config, trust_remote_code=False, dtype=dtype)
+
+
+def positions(model: torch.nn.Module) -> int | None:
+    """Most tokens that the model reads at once; None where its config does not say."""
+    limit = getattr(model.config, "max_position_embeddings", None) or getattr(model.config, "n_positions", None)
+    if not isinstance(limit, int):
+        return None
+    # RoBERTa's positions begin after its padding's.
+    for name, module in model.named_modules():
+        if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
+            return limit - module.padding_idx - 1
+    return limit

@@ -25,8 +25,13 @@ def test_an_answer_of_signs_alone_is_never_right():
     assert not is_right("...", ["!"])
 
 
+def test_the_letter_a_of_a_multiple_choice_is_an_answer():
+    assert is_right(" A.", ["A"]) and not is_right("B", ["A"]) and not is_right("...", ["A"])
+
+
 def test_what_was_right_and_is_wrong_now_is_told_of_records_asked_twice():
     before = [{"index": 1, "greedy": [True, False]}, {"index": 2, "greedy": [False]}, {"index": 3, "greedy": [True]}]
     after = [{"index": 1, "greedy": [False]}, {"index": 2, "greedy": [True]}]
+    after += [{"index": 3, "greedy": []}]  # its prompts were longer than the context
     assert changed(before, after) == {"lost": [1], "learned": [2]}
     assert counted([{"class": "maybe"}, {"class": ""}])["maybe"] == 1

@@ -22,6 +22,12 @@ def test_a_handful_of_records_are_one_cluster():
     assert labels.tolist() == [0] * 5 and silhouette is None
 
 
+def test_as_many_clusters_as_are_asked_for_are_made_also_where_they_have_no_silhouette():
+    labels, silhouette = clustered(np.eye(3, dtype=np.float32), 3, 0)
+    assert sorted(labels.tolist()) == [0, 1, 2] and silhouette is None
+    assert clustered(np.eye(3, dtype=np.float32), 1, 0)[0].tolist() == [0, 0, 0]
+
+
 def test_weights_are_those_of_the_formula():
     """Grootendorst's W = tf · log(1 + A / f); a plain TF-IDF would give the shared term 0."""
     weights = c_tf_idf(np.array([[6, 2], [1, 3]]))

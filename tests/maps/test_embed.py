@@ -49,3 +49,19 @@ def test_batches_hold_each_place_once_and_not_too_many_tokens():
     assert sorted(place for batch in found for place in batch) == list(range(200))
     assert all(len(batch) * max(lengths[p] for p in batch) <= MOST_TOKENS for batch in found)
     assert batches([MOST_TOKENS + 5]) == [[0]], "a longer text than a batch may hold goes alone"
+
+
+def test_a_text_is_cut_where_the_positions_end_which_roberta_begins_behind_its_padding():
+    from transformers import RobertaConfig, RobertaModel
+
+    torch.manual_seed(0)
+    config = RobertaConfig(
+        vocab_size=60, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16,
+        max_position_embeddings=18, pad_token_id=1,
+    )  # fmt: skip
+
+    def tokenizer(texts, **_):
+        return {"input_ids": [[5] * len(text) for text in texts]}
+
+    long, whole = Embedder(RobertaModel(config).eval(), tokenizer, 1.0, 64, 1).vectors(["x" * 30, "x" * 16])
+    assert torch.allclose(long, whole, atol=1e-5)

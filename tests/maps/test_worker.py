@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from llmdemo.jobs import Jobs
-from llmdemo.maps import Maps, embed, worker
+from llmdemo.maps import Maps, embed, layout, worker
 
 
 @pytest.fixture(autouse=True)
@@ -66,3 +66,16 @@ def test_records_that_are_all_alike_end_in_a_sentence(home, starter, two_kinds, 
     monkeypatch.setattr(worker, "text_of", lambda record: "always the same")
     end = done(job(dataset_id=two_kinds))
     assert end["state"] == "failed" and "alike" in end["message"] and end["hint"]
+
+
+def test_states_that_float16_cannot_hold_do_not_end_a_map(starter, two_kinds, job, done, monkeypatch):
+    whole = embed.Embedder.vectors
+
+    def massive(self, texts):
+        vectors = whole(self, texts).clone()
+        vectors[::2, 0] = 1e6
+        return vectors
+
+    monkeypatch.setattr(embed.Embedder, "vectors", massive)
+    monkeypatch.setattr(layout, "placed", lambda found, cosines, plane, seed, tell: plane)
+    assert done(job(dataset_id=two_kinds))["state"] == "completed"

@@ -14,7 +14,7 @@ from llmdemo.core.errors import UserError
 from llmdemo.core.store import Home
 from llmdemo.data.records import Records
 from llmdemo.decoding.engine import check_tokens
-from llmdemo.models.load import load_causal, load_tokenizer, usable_pad
+from llmdemo.models.load import load_causal, load_tokenizer, positions, usable_pad
 from llmdemo.settings.training import TrainConfig
 from llmdemo.training import device as devices
 from llmdemo.training.batches import POOL, FixedBatch, RunData
@@ -203,18 +203,6 @@ def end_ids(model: PreTrainedModel, tokenizer) -> list[int]:
     told = [getattr(config, "eos_token_id", None) for config in configs] + [tokenizer.eos_token_id]
     lists = [[each] if isinstance(each, int) else each for each in told if each is not None]
     return list(dict.fromkeys(token for each in lists for token in each))
-
-
-def positions(model: nn.Module) -> int | None:
-    """Most tokens that the model reads at once; None where its config does not say."""
-    limit = getattr(model.config, "max_position_embeddings", None) or getattr(model.config, "n_positions", None)
-    if not isinstance(limit, int):
-        return None
-    # RoBERTa's positions begin after its padding's.
-    for name, module in model.named_modules():
-        if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
-            return limit - module.padding_idx - 1
-    return limit
 
 
 def check_lengths(model: nn.Module, data: RunData) -> None:

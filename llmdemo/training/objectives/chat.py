@@ -13,6 +13,7 @@ import torch
 from llmdemo.core.sentences import say
 from llmdemo.data.encode import encode_many, encode_prompt
 from llmdemo.data.render import TEMPLATE_KEYS, conversation, takes
+from llmdemo.models.load import positions
 from llmdemo.settings.training import TrainConfig
 from llmdemo.training.batches import (
     FixedBatch,
@@ -25,7 +26,7 @@ from llmdemo.training.batches import (
 )
 from llmdemo.training.loss import CausalLoss
 from llmdemo.training.memory_estimate import Batch
-from llmdemo.training.objectives.base import SAMPLE_TOKENS, SAMPLES, Objective, Place, Source, positions
+from llmdemo.training.objectives.base import SAMPLE_TOKENS, SAMPLES, Objective, Place, Source
 from llmdemo.training.objectives.tally import Tally
 from llmdemo.training.objectives.writing import write_greedily
 from llmdemo.training.packing import pack

@@ -19,12 +19,13 @@ from llmdemo.core.store import Home
 from llmdemo.data.encode import encode_prompt
 from llmdemo.data.render import conversation
 from llmdemo.models import catalog
+from llmdemo.models.load import positions
 from llmdemo.settings.training import TrainConfig
 from llmdemo.training.batches import NOT_TRAINED, RunData, TokenRows, collate
 from llmdemo.training.halt import Halt
 from llmdemo.training.loss import CausalLoss
 from llmdemo.training.memory_estimate import Batch
-from llmdemo.training.objectives.base import SAMPLES, Objective, Place, Source, positions
+from llmdemo.training.objectives.base import SAMPLES, Objective, Place, Source
 from llmdemo.training.objectives.policy_losses import Drawn, kl, token_losses, weights
 from llmdemo.training.objectives.rounds import Answer, Round, Rounds, texts, texts_of
 from llmdemo.training.objectives.tally import Tally

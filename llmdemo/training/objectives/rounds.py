@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 
 from llmdemo.core.sentences import say
+from llmdemo.models.load import positions
 from llmdemo.training.batches import NOT_TRAINED, RunData, TokenRows
 from llmdemo.training.halt import Halt
-from llmdemo.training.objectives.base import Place, positions
+from llmdemo.training.objectives.base import Place
 from llmdemo.training.objectives.policy_losses import advantages
 from llmdemo.training.objectives.reward import RewardModel
 from llmdemo.training.objectives.writing import draw
@@ -141,8 +142,8 @@ class Rounds:
         for start in range(0, len(pairs), size):
             drawn |= self._drawn(pairs[start : start + size])
         made = Round(tuple(items_of), drawn)
-        self._count(made)
         self._compute(made)
+        self._count(made)  # last: a round that a stop ends on the way is drawn again, and counts once
         return made
 
     def _drawn(self, pairs: list[tuple[int, int]]) -> dict[int, list[Answer]]:

@@ -143,3 +143,17 @@ def test_answers_stay_within_the_positions_of_a_model_that_has_few(home, setting
     run = ran(make(method="adamw", reward="contains", reward_text="e", max_new_tokens=80, max_steps=1, eval_steps=0))
     assert run.status == 0, run.end
     assert run.events("step")[0]["answer_length"] < 64
+
+
+def test_a_round_that_is_stopped_on_the_way_counts_once(checker_run, ran, monkeypatch):
+    """What a checkpoint says of flat rounds is of whole ones: the stopped round is drawn again."""
+    from llmdemo.training.interrupt import Stopped
+
+    def stopped(self, made):
+        raise Stopped
+
+    counted = []
+    monkeypatch.setattr(Rounds, "_compute", stopped)
+    monkeypatch.setattr(Rounds, "_count", lambda self, made: counted.append(made))
+    run = ran(checker_run(reward="exact", eval_steps=0))
+    assert run.end["state"] == "stopped" and not counted

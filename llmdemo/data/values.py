@@ -184,7 +184,9 @@ class Pairs:
     def __call__(self, pairs: list[tuple[str, object]]) -> dict[str, object]:
         made = dict(pairs)
         if len(made) < len(pairs) and not self.twice:
-            self.twice = next((key for key, value in pairs if made[key] != value), "")
+            # False equals 0 for Python, and 1 equals 1.0; as labels and texts they differ.
+            unlike = (key for key, value in pairs if made[key] != value or type(made[key]) is not type(value))
+            self.twice = next(unlike, "")
         return made
 
 

@@ -28,6 +28,8 @@ _MODEL_KEYS = ("model_id", "tokenizer_from")
 _DATA_KEYS = ("dataset_id", "replay_dataset_id", "forgetting_dataset_id")
 _OF_THE_PAGE = ("gradio", "authlib", "itsdangerous", "segno", "prometheus", "llguidance", "rensa", "py3langid")
 _OWN = ("data-",)
+_OF_A_MODEL = (".safetensors", ".json", ".jinja", ".txt", ".model")
+"""A model folder of the hub's own cache consists of links to such files."""
 
 
 def requirements() -> list[str]:
@@ -79,20 +81,23 @@ def files(home: Home, run_id: str, config: dict, seconds: int) -> dict[str, Path
     }
     for key, model in models.items():
         if model["kind"] == "sent":
-            parcel |= _below(catalog.resolve(home, model["id"]).path, f"{MODELS}/{key}")
+            parcel |= _below(catalog.resolve(home, model["id"]).path, f"{MODELS}/{key}", through_links=_OF_A_MODEL)
     for dataset_id in {str(config.get(key) or "") for key in _DATA_KEYS}:
         if dataset_id.startswith(_OWN):
             parcel |= _below(child(home.datasets, dataset_id), f"{DATA}/{dataset_id}")
     return parcel
 
 
-def _below(folder: Path | None, name: str) -> dict[str, Path | bytes]:
+def _below(folder: Path | None, name: str, through_links: tuple[str, ...] = ()) -> dict[str, Path | bytes]:
+    """The files below `folder`; what a link leads to only where its name ends with one of `through_links`."""
     if folder is None or not folder.is_dir():
         raise UserError("err_elsewhere_not_here", name=name.rpartition("/")[2])
     return {
         f"{name}/{path.relative_to(folder).as_posix()}": path
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and not path.is_symlink() and not path.name.startswith(".")
+        if path.is_file()
+        and not path.name.startswith(".")
+        and (not path.is_symlink() or path.name.endswith(through_links))
     }
 
 

@@ -62,7 +62,8 @@ class Feedback:
 
     def _about(self, body: FeedbackBody, opens: Callable[[str], bool]) -> Text:
         with self._lock:
-            whole = self._recent.get((body.id, 0))
+            # Of a classifier's many texts the first may be forgotten before the others.
+            whole = self._recent.get((body.id, 0)) or self._recent.get((body.id, body.index))
             place = body.index if whole is not None and whole.kind == CLASSIFY else 0
             found = self._recent.get((body.id, place))
         if found is None and whole is None:

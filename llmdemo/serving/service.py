@@ -109,13 +109,16 @@ class Serving:
         self.registry.remove(name)
 
     def begin_trial(self, name: str, model_id: str, mode: str = trials.SHARE, share: float = 0.5) -> Served:
-        """Puts a second model beside a served one (trials.py). Raises UserError for what does not go together."""
+        """Puts a second model beside a served one (trials.py). Raises UserError for what does not go together, such as a
+        shadow of a classifier."""
         entry = catalog.resolve(self._home, model_id)
 
         def begun(served: Served) -> Served:
             now = catalog.resolve(self._home, served.model_id)
             if entry.writes != now.writes or entry.task == "encode":
                 raise UserError("err_trial_task", title=entry.title, name=served.name)
+            if mode == trials.SHADOW and not entry.writes:
+                raise UserError("err_trial_unseen", name=served.name)
             return trials.begun(served, entry.id, mode, share)
 
         served = self.registry.change(name, begun)

@@ -10,6 +10,7 @@ from llmdemo.core.errors import UserError
 from llmdemo.data import add_dataset, open_records
 from llmdemo.data import readers as readers_module
 from llmdemo.data.readers import read_batches
+from llmdemo.data.values import Pairs
 
 _PLACE = re.compile(r"line (\d+), column (\d+)")
 
@@ -127,6 +128,13 @@ def test_a_record_that_is_nested_as_deep_as_it_may_be_does_not_exhaust_the_stack
     row = '{"instruction": "a", "output": "b", "more": %s}'
     info = add_dataset(home, settings, write("rows.jsonl", "\n".join([row % 1, row % deep])), "a")
     assert info.kept + len(info.problems) >= 1
+
+
+@pytest.mark.parametrize(("first", "second"), [("0", "false"), ("1", "1.0"), ("true", "1")])
+def test_values_that_only_python_takes_for_equal_are_two(first, second):
+    pairs = Pairs()
+    json.loads(f'{{"label": {first}, "label": {second}}}', object_pairs_hook=pairs)
+    assert pairs.twice == "label"
 
 
 def test_a_key_that_stands_twice_with_one_value_costs_nothing(home, settings, write):

@@ -141,5 +141,5 @@ def test_a_lane_without_a_form_beside_one_with_it_is_as_ever_and_tells_no_mask(r
 
 
 def test_without_a_tokenizer_a_form_is_refused(run, tiny_llama):
-    with pytest.raises(UserError, match="regex is about texts"):
+    with pytest.raises(UserError, match="regex needs a tokenizer"):
         run(tiny_llama(0), PROMPT, lanes=["greedy"], regex="a")

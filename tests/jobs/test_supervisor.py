@@ -308,7 +308,7 @@ def test_many_queued_runs_go_in_order_and_several_at_once_if_wanted(bench):
     for run_id in busy:
         bench.wait(app, run_id, "running")
     ids = [app.start({"steps": 1}) for _ in range(6)]
-    with pytest.raises(UserError, match="6 runs wait already"):
+    with pytest.raises(UserError, match="6 runs are waiting already"):
         app.start({"steps": 1})
     assert [app.status(run_id)["queue_position"] for run_id in ids] == list(range(1, 7))
     app.reorder(ids[5], 1)

@@ -6,13 +6,14 @@ import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from llmdemo.serving import Serving
+from llmdemo.core.errors import UserError
+from llmdemo.serving import Serving, feedback
 from llmdemo.serving.review import row_of
 from llmdemo.serving.routes import routes
 
 ASK = [{"role": "user", "content": "What is the capital of France?"}]
 OTHER = "run-20260101-000000-abcdef"
-CLASSIFIER = "run-20260102-000000-abcdef"
+CLASSIFIER, SECOND = "run-20260102-000000-abcdef", "run-20260103-000000-abcdef"
 
 
 def ask(web, **body):
@@ -121,7 +122,6 @@ def test_a_shadow_answers_the_same_request_unseen_and_an_owner_compares_the_pair
 def test_a_model_that_is_gone_or_of_another_kind_is_no_trial_and_one_that_goes_hurts_no_caller(
     web, serving, other, home, classifier
 ):
-    from llmdemo.core.errors import UserError
 
     with pytest.raises(UserError, match="stand in"):
         serving.begin_trial("tiny", classifier)
@@ -170,6 +170,7 @@ def sorts(home, settings, classifier):
     """(a client, its Serving): the classifier is served as "sorts"."""
     from llmdemo.evaluation.use import Classifiers
 
+    shutil.copytree(home.runs / classifier, home.runs / SECOND)
     classifiers = Classifiers(home, settings)
     serving = Serving(home, settings, lambda: None, lambda: classifiers)
     serving.serve(classifier, "sorts")
@@ -220,8 +221,17 @@ def test_labels_that_come_later_are_the_classifiers_accuracy_and_records_of_the_
     assert row_of(texts[0], "chat") is None
 
 
+def test_a_label_reaches_a_text_that_is_remembered_when_the_first_of_its_request_is_not(sorts, monkeypatch):
+    web, serving = sorts
+    monkeypatch.setattr(feedback, "MOST_RECENT", 2)
+    told = web.post("/v1/classifications", json={"model": "sorts", "input": TEXTS}).json()
+    assert [say(web, id=told["id"], index=at, label="ham").status_code for at in range(3)] == [404, 200, 200]
+
+
 def test_a_classifier_is_refused_what_is_none_of_its_business(sorts):
     web, serving = sorts
+    with pytest.raises(UserError, match="not answered a second time"):
+        serving.begin_trial("sorts", SECOND, "shadow")
     refused = web.post("/v1/chat/completions", json={"model": "sorts", "messages": ASK})
     assert refused.status_code == 400 and refused.json()["error"]["code"] == "wrong_endpoint"
     for body in ({"input": ""}, {"input": ["a", " "]}, {"input": []}, {"input": "x" * 20_001}, {"input": "x", "n": 2}):

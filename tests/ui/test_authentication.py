@@ -15,36 +15,15 @@ from llmdemo.access.people import Access
 from llmdemo.ui import authentication, rights
 from llmdemo.ui.app import _server, build, launch_options
 from llmdemo.ui.services import Services
+from tests.ui.test_rights import GUESTS_MAY
 
 ACCOUNTS = {"ann": hash_password("right"), "bob": hash_password("other")}
-OPEN_TO_GUESTS = {
-    "list_models",
-    "compare",
-    "compare_many",
-    "pulse",
-    "models",
-    "warm",
-    "stop",
-    "python",
-    "preference_sets",
-    # what a phone of a class vote asks; an owner has opened it, and no answer names a strategy before the vote
-    "vote_pair",
-    "vote",
-    "undo_vote",
-    "vote_board",
-    "ask_pair",
-    "ballot_pair",
-    "ballot_vote",
-    "ballot_undo",
-    "ballot_board",
-    "watch_run",  # a run that its owner shows
-    "ballot_ask",
-}
 
 
 @pytest.fixture(scope="module")
 def shared(services):
-    return Services(**{**services.__dict__, "access": Access("accounts", ACCOUNTS)})
+    settings = replace(services.settings, max_requests_per_minute=10_000)  # one guest tries every handler below
+    return Services(**{**services.__dict__, "access": Access("accounts", ACCOUNTS), "settings": settings})
 
 
 @pytest.fixture(scope="module")
@@ -245,7 +224,7 @@ def test_every_question_of_an_island_refuses_a_guest(page, guest):
     islands = {number: block for number, block in page.blocks.items() if isinstance(block, gr.HTML)}
     for number, block in islands.items():
         for name in {name for name in dir(block) if getattr(getattr(block, name, None), "_is_server_fn", False)}:
-            if name in OPEN_TO_GUESTS:
+            if name in GUESTS_MAY:
                 continue
             body = {"data": {}, "component_id": number, "session_hash": "s", "fn_name": name}
             answer = guest.post("gradio_api/component_server", json=body)
@@ -258,7 +237,7 @@ def test_what_is_open_to_guests_is_what_is_meant_to_be(page):
     marked = {
         function.name for function in page.fns.values() if function.fn and rights.right_of(function.fn) == rights.GUESTS
     }
-    assert marked <= OPEN_TO_GUESTS
+    assert marked <= GUESTS_MAY
 
 
 def test_an_owners_results_are_not_read_by_others_though_they_know_the_names(owner, guest):

@@ -18,7 +18,7 @@ def pages(services):
 def test_the_choices_hold_a_default_for_every_setting(pages):
     choices = pages.choices({})
     assert choices["methods"] == ["galore", "adamw", "lora"]
-    assert list(choices["defaults"]) == ["chat", "text", "classify", "preference", "pretrain"]
+    assert list(choices["defaults"]) == ["chat", "text", "classify", "preference", "pretrain", "grpo", "reward", "kto"]
     for task, by_method in choices["defaults"].items():
         assert list(by_method) == choices["methods"], task
         for defaults in by_method.values():
@@ -130,7 +130,7 @@ def test_one_run_with_an_odd_config_does_not_take_the_panel_away(pages, services
     overview = pages.overview({"run_id": odd})
     assert overview["run_id"] == odd and overview["run"]["figures"]
     assert all(isinstance(value, str) for value in overview["run"]["title"].values())
-    with pytest.raises(UserError, match="which is no such setting|cannot be read|is damaged|not JSON"):
+    with pytest.raises(UserError, match="which is not a valid setting|cannot be read|is damaged|not JSON"):
         services.pushes.licence(odd)
     services.runs.delete(odd)
 

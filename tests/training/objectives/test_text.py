@@ -129,7 +129,7 @@ def test_forgetting_is_measured_on_the_shipped_sample_unless_told_otherwise(enco
     ("changes", "words"),
     [
         ({"replay_dataset_id": "data-1", "replay_share": 0.1}, "data-1"),
-        ({"replay_dataset_id": "labels", "replay_share": 0.1}, "of the task 'classify'"),
+        ({"replay_dataset_id": "labels", "replay_share": 0.1}, "for the task 'classify'"),
         ({"forgetting_dataset_id": "labels"}, "Forgetting is measured on instruction data"),
         ({"max_length": 400, "batch_size": 1}, "reads at most 256"),
     ],

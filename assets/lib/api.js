@@ -71,12 +71,28 @@ export const randomId = () =>
 
 const bus = new EventTarget();
 
-/** Tells the other parts of the page. @param {string} name @param {any} [detail] */
-export const tell = (name, detail) => bus.dispatchEvent(new CustomEvent(name, { detail }));
+/** Names that somebody listens to. @type {Set<string>} */
+const heard = new Set();
 
-/** @param {string} name @param {(detail: any) => void} act */
-export const hear = (name, act) =>
+/** What was told while nobody listened, as a panel's scripts are fetched when it is opened. @type {Map<string, any>} */
+const untold = new Map();
+
+/** Tells the other parts of the page. @param {string} name @param {any} [detail] */
+export const tell = (name, detail) => {
+  if (!heard.has(name)) untold.set(name, detail);
+  bus.dispatchEvent(new CustomEvent(name, { detail }));
+};
+
+/** Calls `act` whenever this is told; the first to listen also gets what was told last before.
+   @param {string} name @param {(detail: any) => void} act */
+export const hear = (name, act) => {
+  heard.add(name);
   bus.addEventListener(name, (event) => act(/** @type {CustomEvent} */ (event).detail));
+  if (!untold.has(name)) return;
+  const detail = untold.get(name);
+  untold.delete(name);
+  queueMicrotask(() => act(detail));
+};
 
 /** What a panel is asked for before it is made: it looks here first.
    @type {{model?: any, evaluation?: any, data?: any}} */

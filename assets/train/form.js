@@ -41,6 +41,7 @@ define("train-form", ({ el, server }) => {
     error: null,
     field: null, // the setting that the error is about
     busy: false,
+    awaited: "", // data that Train was opened for and that is not on the menu yet
     other: false,
     otherName: "",
     goal: "", // what is learned from the data, where there is a choice
@@ -90,7 +91,7 @@ define("train-form", ({ el, server }) => {
   };
 
   Object.assign(trainForm, {
-    slot: document.createElement("div"),
+    slot: Object.assign(document.createElement("div"), { className: "more" }),
     wanted,
     task,
     defaults,
@@ -98,10 +99,12 @@ define("train-form", ({ el, server }) => {
     seconds: () => state.predicted?.seconds || null,
     fail,
   });
-  trainForm.slot.className = "more";
 
   const load = async (datasetId) => {
+    state.awaited = datasetId || state.awaited; // nothing is started on other data meanwhile
+    if (datasetId && state.choices) draw();
     const choices = await ask("choices");
+    if (state.awaited === datasetId) state.awaited = "";
     if (choices.error) return fail(choices.error);
     state.choices = choices;
     if (datasetId) state.config.dataset_id = datasetId;
@@ -344,7 +347,7 @@ define("train-form", ({ el, server }) => {
         ),
         button(state.busy ? t("train_starting") : t("train_start"), begin, "strong go", {
           id: "train-start",
-          disabled: state.busy,
+          disabled: state.busy || !!state.awaited,
         }),
       ),
       state.other ? [otherModel(), presets()] : null,
@@ -388,13 +391,10 @@ define("train-form", ({ el, server }) => {
 
   hear("train-on", (id) => load(id));
   hear("train-settings", fill);
-  hear("datasets-changed", () => load());
-  hear("starter", () => load());
-  hear("run-ended", () => load());
+  for (const name of ["datasets-changed", "starter", "run-ended"]) hear(name, () => load());
   hear("loss-on", (value) => {
-    if (value === defaults().loss_on) delete state.changed.loss_on;
+    if (state.choices) keep("loss_on", value);
     else state.changed.loss_on = value;
-    if (state.choices) change({});
   });
   load();
 });

@@ -170,7 +170,7 @@ def test_the_slider_replays_the_decoding(arena):
     page.evaluate("s => { s.value = 3; s.dispatchEvent(new Event('input')); }", page.query_selector(".replay input"))
     page.wait_for_function("document.querySelectorAll('.lane[data-strategy=greedy] .token').length === 3")
     assert page.inner_text(".replay output") == "3 of 12"
-    page.click(".replay button[aria-label='One step on']")
+    page.click(".replay button[aria-label='One step forward']")
     page.wait_for_function("document.querySelector('.replay output').textContent === '4 of 12'")
     page.click(".replay button[aria-label='Replay']")
     page.wait_for_function(

@@ -94,14 +94,14 @@ def sign_in(page) -> None:
 
 def test_a_visitor_sees_the_arena_signs_in_sees_everything_and_signs_out(shared_app, visit):
     page = visit(shared_app)
-    expect(page.get_by_role("tab")).to_have_count(1)
+    expect(page.get_by_role("tab")).to_have_count(2)
     expect(page.locator(".titleline .status")).to_contain_text("visitor")
     expect(page.locator("nav")).to_be_hidden()
     sign_in(page)
     for name in ("Data", "Train", "Arena"):
         expect(page.get_by_role("tab", name=name, exact=True)).to_be_visible()
     page.get_by_role("button", name="Sign out ann").click()
-    expect(page.get_by_role("tab")).to_have_count(1, timeout=30_000)
+    expect(page.get_by_role("tab")).to_have_count(2, timeout=30_000)
     assert page.foreign == [] and page.errors == []
 
 
@@ -125,7 +125,7 @@ def test_hostile_names_samples_and_logs_of_runs_stay_text(shared_app, visit):
     expect(page.locator("#train-run")).to_contain_text("<script>", timeout=30_000)
     page.locator('[data-key="log"]').click()
     expect(page.locator("pre.log")).to_contain_text("onerror")
-    expect(page.locator("#train-push summary")).to_be_visible()
+    expect(page.locator("#train-push summary").first).to_be_visible()
     page.get_by_role("tab", name="Arena", exact=True).click()
     expect(page.locator("#arena-model")).to_contain_text("<img")
     assert page.locator("#panels img, #panels script").count() == 0

@@ -126,7 +126,7 @@ def test_two_phones_vote_blind_and_the_board_fills_live(owner, visit, shared):
     owner.wait_for_selector("#votes .votes-actions >> text=Train on it", timeout=30_000)
 
     owner.click("#votes .votes-actions >> text=Close the vote")
-    owner.click("#votes .votes-actions >> text=Nobody can vote then")
+    owner.click("#votes .votes-actions >> text=Nobody can vote after that")
     owner.wait_for_selector("#votes .votes-side >> text=This vote is closed")
     phones[0].tap("#ballot .ballot-bar .btn >> nth=0")
     phones[0].wait_for_selector("#ballot .notice >> text=not counted", timeout=15_000)

@@ -15,6 +15,8 @@ from llmdemo.models.files import read_object
 
 SERVERS = ("vllm", "sglang", "tgi", "endpoint")
 _MOST_BYTES = 16 * 2**20
+_MOST_NAME = 200
+"""Characters of what a foreign folder says of itself."""
 _OWN = {
     "LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM", "GemmaForCausalLM", "Gemma2ForCausalLM",
     "Gemma3ForCausalLM", "Phi3ForCausalLM", "PhiForCausalLM", "GPT2LMHeadModel", "GPTNeoXForCausalLM", "OPTForCausalLM",
@@ -104,9 +106,8 @@ def _of_files(folder: Path, config: dict[str, Any]) -> list[Finding]:
     if not any(folder.glob("*.safetensors")):
         found.append(Finding("no_weights", STOPS))
     index = _read(folder, "model.safetensors.index.json")
-    missing = sorted(
-        {str(file) for file in (index.get("weight_map") or {}).values() if not (folder / str(file)).is_file()}
-    )
+    named = {str(file)[:_MOST_NAME] for file in _object(index, "weight_map").values()}
+    missing = sorted(name for name in named if not (folder / name).is_file())
     if missing:
         found.append(Finding("missing_shard", STOPS, value=missing[0]))
     if not (folder / "tokenizer.json").is_file():
@@ -116,7 +117,7 @@ def _of_files(folder: Path, config: dict[str, Any]) -> list[Finding]:
 
 def _of_config(config: dict[str, Any]) -> list[Finding]:
     found = []
-    architecture = str((config.get("architectures") or [""])[0])
+    architecture = _architecture(config)
     if architecture.endswith("ForSequenceClassification"):
         found.append(Finding("classifier", STOPS, ("tgi",)))
     elif architecture and architecture not in _OWN:
@@ -125,7 +126,8 @@ def _of_config(config: dict[str, Any]) -> list[Finding]:
     if isinstance(rope, dict) and "rope_theta" not in config:
         theta = rope.get("rope_theta", _OLD_THETA)
         if theta != _OLD_THETA or rope.get("rope_type", "default") != "default":
-            found.append(Finding("rope", WRONG, mended=True, value=f"{theta:,.0f}"))
+            shown = f"{theta:,.0f}" if isinstance(theta, int | float) else str(theta)[:_MOST_NAME]
+            found.append(Finding("rope", WRONG, mended=True, value=shown))
     if config.get("dtype", "float32") != "float32" and "torch_dtype" not in config:
         found.append(Finding("dtype", NOTE, mended=True, value=str(config["dtype"])))
     return found
@@ -135,13 +137,14 @@ def _of_tokenizer(folder: Path, config: dict[str, Any], tokenizer: dict[str, Any
     found = []
     if tokenizer.get("tokenizer_class") == "TokenizersBackend":
         found.append(Finding("tokenizer_class", STOPS, mended=True))
-    writes = not str((config.get("architectures") or [""])[0]).endswith("ForSequenceClassification")
+    writes = not _architecture(config).endswith("ForSequenceClassification")
     own = "chat_template" in tokenizer
     if writes and not own and not (folder / "chat_template.jinja").is_file():
         found.append(Finding("no_template", STOPS))
     elif writes and not own:
         found.append(Finding("template_file", NOTE, ("tgi", "endpoint"), mended=True))
-    size = len((_read(folder, "tokenizer.json").get("model") or {}).get("vocab") or ())
+    vocabulary = _object(_read(folder, "tokenizer.json"), "model").get("vocab")
+    size = len(vocabulary) if isinstance(vocabulary, dict | list) else 0
     rows = config.get("vocab_size")
     if isinstance(rows, int) and size > rows:
         found.append(Finding("vocabulary", STOPS, value=f"{size:,} > {rows:,}"))
@@ -150,18 +153,18 @@ def _of_tokenizer(folder: Path, config: dict[str, Any], tokenizer: dict[str, Any
 
 def _of_ends(folder: Path, config: dict[str, Any], tokenizer: dict[str, Any]) -> list[Finding]:
     """Whether answers end: servers stop at generation_config's eos_token_id, and chat turns end with the tokenizer's."""
-    if str((config.get("architectures") or [""])[0]).endswith("ForSequenceClassification"):
+    if _architecture(config).endswith("ForSequenceClassification"):
         return []
     generation = _read(folder, "generation_config.json")
     if not generation:
         return [Finding("no_generation_config", NOTE)]
     ends = generation.get("eos_token_id", config.get("eos_token_id"))
-    known = set(ends if isinstance(ends, list) else [ends]) - {None}
+    known = {end for end in (ends if isinstance(ends, list) else [ends]) if isinstance(end, int)}
     found = [] if known else [Finding("no_end", WRONG)]
     eos = _content(tokenizer.get("eos_token"))
-    ids = {
-        token["content"]: token["id"] for token in _read(folder, "tokenizer.json").get("added_tokens") or () if token
-    }
+    added = _read(folder, "tokenizer.json").get("added_tokens")
+    tokens = [token for token in (added if isinstance(added, list) else []) if isinstance(token, dict)]
+    ids = {_content(token): token.get("id") for token in tokens}
     if known and eos in ids and ids[eos] not in known:
         found.append(Finding("other_end", WRONG, value=eos))
     drawn = {key: generation[key] for key in ("temperature", "top_p", "top_k") if generation.get(key) is not None}
@@ -169,6 +172,17 @@ def _of_ends(folder: Path, config: dict[str, Any], tokenizer: dict[str, Any]) ->
         shown = ", ".join(f"{key} {value}" for key, value in drawn.items())
         found.append(Finding("draws", NOTE, ("vllm", "sglang", "endpoint"), value=shown))
     return found
+
+
+def _object(values: dict[str, Any], key: str) -> dict[str, Any]:
+    value = values.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+def _architecture(config: dict[str, Any]) -> str:
+    """The first that config.json names; "" where it names none."""
+    named = config.get("architectures")
+    return str(named[0]) if isinstance(named, list) and named else ""
 
 
 def _content(token: Any) -> str:

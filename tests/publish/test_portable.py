@@ -101,3 +101,21 @@ def test_the_commands_quote_what_a_name_may_hold():
     assert set(told) == {"vllm", "sglang", "tgi", "endpoint", "mlx"}
     assert "'./my model; rm/model'" in told["vllm"] and "'ann/my model'" in told["endpoint"]
     assert set(commands("a", "b/a", True)) == {"vllm", "endpoint"}
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("config.json", {"architectures": 5}),
+        ("config.json", {"architectures": {}, "rope_parameters": {"rope_theta": "x"}}),
+        ("config.json", {"vocab_size": "many", "dtype": [1]}),
+        ("generation_config.json", {"eos_token_id": [[1], None, {}]}),
+        ("tokenizer.json", {"model": [1], "added_tokens": [5, {"content": 1}]}),
+        ("tokenizer_config.json", {"eos_token": [1], "tokenizer_class": 5}),
+    ],
+)
+def test_a_foreign_folder_with_odd_files_is_told_of_and_no_mistake(folder, name, values):
+    change(folder, name, **values)
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": 5, "b": "x" * 9999}}))
+    assert "missing_shard" in codes(folder)
+    assert all(isinstance(finding.value, str) for finding in findings(folder))

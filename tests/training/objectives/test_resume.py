@@ -8,7 +8,12 @@ CASES = [(task, method) for task in ("text", "classify", "preference") for metho
 
 
 @pytest.mark.parametrize(
-    ("task", "method"), [*CASES, ("chat", "galore"), ("reward", "galore"), ("reward", "lora"), ("kto", "galore")]
+    ("task", "method"),
+    [
+        *CASES,
+        ("chat", "galore"),
+        *((task, method) for task in ("reward", "kto") for method in ("galore", "adamw", "lora")),
+    ],
 )
 def test_a_stopped_and_resumed_run_ends_with_the_same_weights(task_run, ran, task, method):
     changes = {"method": method, "gradient_accumulation_steps": 2, "batch_size": 2, "max_steps": 5, "eval_steps": 0}

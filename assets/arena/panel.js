@@ -65,11 +65,7 @@ class App {
     this.tree = new Tree();
     this.mistakes = new Mistakes();
     this.replay = new Replay({ steps: () => this.trace.steps, draw: () => this.draw() });
-    this.past = new Past({
-      show: (trace) => this.showTrace(trace),
-      current: () => (this.trace.meta && !this.isBatch ? this.trace : null),
-      busy: () => Boolean(this.run),
-    });
+    this.past = new Past({ show: (trace) => this.showTrace(trace), busy: () => Boolean(this.run) });
     this.exchange = new Exchange(this);
     this.colour = new Colour((mode) => this.recolour(mode));
     this.batch = new Batch();
@@ -78,6 +74,7 @@ class App {
       { class: "arena" },
       this.form.element,
       this.toolbar(),
+      this.past.element,
       this.error,
       this.empty,
       this.panes,
@@ -101,8 +98,7 @@ class App {
       { class: "toolbar" },
       this.status,
       this.replay.element,
-      this.past.back,
-      this.past.menu,
+      this.past.buttons,
       this.colour.element,
       this.exchange.element,
     );
@@ -155,9 +151,9 @@ class App {
   }
 
   start(request, fork) {
-    this.past.keep();
     const run = new Run(fork);
     this.run = run;
+    this.past.leave();
     this.showError(null);
     if (!request.prompts) this.replay.seek(null);
     this.form.running(true);
@@ -197,8 +193,10 @@ class App {
   }
 
   finish(end) {
+    const { fork } = this.run;
     this.run.end();
     this.run = null;
+    this.past.draw();
     this.form.running(false);
     if (this.again) setTimeout(() => this.compare());
     this.again = false;
@@ -210,9 +208,10 @@ class App {
         t(this.isBatch && end.state === "done" ? "batch_done" : "end_" + end.state, {
           s: number(end.seconds, 1),
           n: number(this.trace.steps),
-        }) + (this.isBatch ? "" : approximationOf(this.trace)),
+        }) + (this.isBatch ? "" : [end.shared ? ` ${t("end_shared")}` : "", approximationOf(this.trace)].join("")),
       );
     if (this.isBatch) return;
+    if (end.state !== "failed" && this.trace.steps) this.past.add(this.trace, Boolean(fork));
     this.paint();
     markDifferences(this.cards);
   }

@@ -6,7 +6,7 @@ Knows nothing of prompts, strategies or pages. Loading blocks its thread: never 
 import hashlib
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,6 +38,8 @@ class Loaded:
     tokenizer: Any
     entry: ModelEntry
     fingerprint: str
+    content: Hashable = None
+    """Equal for what answers alike: the entry, its files and the numbers that it computes with."""
     lock: ReadersWriterLock = field(default_factory=ReadersWriterLock)
     users: int = 0
 
@@ -125,6 +127,16 @@ class ModelCache:
             finally:
                 loaded.lock.release()
 
+    @contextmanager
+    def keep(self, loaded: Loaded) -> Iterator[None]:
+        """Keeps a model that is in use from eviction, also after who uses it now has left."""
+        with self._lock:
+            loaded.users += 1
+        try:
+            yield
+        finally:
+            self._leave(loaded)
+
     def forget(self, model_id: str) -> None:
         """Drops a model that is gone or has changed; a run that uses it still ends well."""
         with self._lock:
@@ -152,7 +164,8 @@ class ModelCache:
             model, tokenizer = self._load(entry, _DTYPES.get(precision))
         except (MemoryError, torch.OutOfMemoryError) as error:
             raise UserError("err_model_too_large", title=entry.title) from error
-        loaded = Loaded(model, tokenizer, entry, fingerprint(entry.path), users=1)
+        content = (key, fingerprint(entry.path), _other_files(entry.path))
+        loaded = Loaded(model, tokenizer, entry, content[1], content, users=1)
         with self._lock:
             self._models[key] = loaded
         self._evict(0)
@@ -193,6 +206,16 @@ def fingerprint(folder: Path | None) -> str:
                 handle.seek(max(0, size - _SAMPLE_BYTES) * sample // (_SAMPLES - 1))
                 digest.update(handle.read(_SAMPLE_BYTES))
     return digest.hexdigest()[:12]
+
+
+def _other_files(folder: Path | None) -> str:
+    """SHA-256 of what stands beside the weights: tokenizer, template, configuration."""
+    digest = hashlib.sha256()
+    for file in sorted(folder.iterdir()) if folder else []:
+        if file.suffix in (".json", ".jinja", ".model", ".txt") and file.is_file():
+            digest.update(f"{file.name}:{file.stat().st_size};".encode())
+            digest.update(file.read_bytes())
+    return digest.hexdigest()
 
 
 def _expected_bytes(entry, precision: str) -> int:

@@ -1,5 +1,6 @@
 /* The arena's panel: joins form, panes, card, tree and the server. The parts are in this folder. */
 import * as L from "../lib/api.js";
+import { hearJobs } from "../lib/live.js";
 import { Batch } from "./batch.js";
 import { Card } from "./card.js";
 import { Colour } from "./colour.js";
@@ -37,12 +38,9 @@ class App {
     L.hear("arena-setup", (give) => give(this.setup())); // a vote is opened on what stands here
     L.hear("try-model", (wish) => this.tryModel(wish)); // a run's page asks for its model
     if (L.wanted.model) this.tryModel(L.wanted.model);
-    setInterval(() => {
-      if (L.visible(this.root)) this.loadModels();
-    }, MENU_MS);
-    document.addEventListener("visibilitychange", () => {
-      if (!document.hidden) this.loadModels();
-    });
+    hearJobs(["run"], () => this.loadModels(), this.root, MENU_MS); // its steps, too, are models to choose
+    for (const told of ["run-ended", "starter", "models-changed"]) L.hear(told, () => this.loadModels());
+    L.whenShown(this.root, () => this.loadModels());
   }
 
   build(element) {

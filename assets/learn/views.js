@@ -17,10 +17,16 @@ const range = (label, value, most, oninput, shown) =>
 // ---- one result within a minute
 class Start extends Component {
   state = { begun: null, before: null, after: null, run: null, error: null, busy: false };
-  /** @type {ReturnType<typeof setTimeout> | undefined} */
-  timer = undefined;
+  /** @type {(() => void) | undefined} */
+  deaf = undefined;
+  looking = false;
+  componentDidMount() {
+    this.deaf = L.hear("job", ({ kind, job_id: id }) => {
+      if (this.state.busy && (kind === "all" || id === this.state.begun?.run_id)) this.look();
+    });
+  }
   componentWillUnmount() {
-    clearTimeout(this.timer);
+    this.deaf?.();
   }
   begin = async () => {
     const { server } = this.props;
@@ -28,13 +34,18 @@ class Start extends Component {
     const begun = await L.ask(server, "begin");
     if (begun.error) return this.setState({ busy: false, error: begun.error });
     this.setState({ begun });
-    L.tell("runs-changed");
     const before = await L.ask(server, "answer", { model_id: "starter", prompt: begun.prompt });
     this.setState({ before: before.text ?? "", error: before.error || null });
     this.look();
   };
   look = async () => {
-    const { begun } = this.state;
+    const { begun, before } = this.state;
+    if (this.looking || before === null) return; // the base answers first
+    this.looking = true;
+    await this.lookOnce(begun);
+    this.looking = false;
+  };
+  lookOnce = async (begun) => {
     const run = await L.ask(this.props.server, "progress", { run_id: begun.run_id });
     if (run.error && !run.lost) return this.setState({ busy: false, error: run.error });
     if (!run.error) this.setState({ run });
@@ -43,7 +54,7 @@ class Start extends Component {
         busy: false,
         error: { message: run.message || t("lesson_start_failed"), hint: run.hint || "" },
       });
-    if (run.state !== "completed") return (this.timer = setTimeout(this.look, 3000));
+    if (run.state !== "completed") return;
     const after = await L.ask(this.props.server, "answer", { model_id: run.model_id, prompt: begun.prompt });
     this.setState({ busy: false, after: after.text ?? "", error: after.error || null });
     if (!after.error) this.props.done();

@@ -1,5 +1,5 @@
-/* Finished comparisons, kept in this browser: the latest within a number and a size. Knows no page, and of a comparison only
-   what its line in a list says. */
+/* Finished comparisons, kept in this browser: the latest within a number and a size. Knows no page, and of a comparison
+   only what its line in a list says. */
 
 /** @typedef {{id: string, at: number, prompt: string, seed: number, models: string[], parent: string | null,
     size: number}} About */

@@ -1,4 +1,5 @@
-/* Comparisons of this browser that have ended: reopened, from a fork back to what it was forked from, deleted. Knows no lane. */
+/* Comparisons of this browser that have ended: reopened, from a fork back to what it was forked from, deleted. Knows no
+   lane. */
 import { randomId } from "../lib/api.js";
 import { clip, when } from "../lib/format.js";
 import { button, h, show, sure } from "../lib/view.js";

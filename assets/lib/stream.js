@@ -42,7 +42,8 @@ const later = (ms) => new Promise((done) => setTimeout(done, ms));
  * Reads until `take` says that it has all, and connects again where it breaks off.
  * @param {string} address
  * @param {(data: any) => boolean} take what is done with each message's data; true when nothing more is wanted
- * @param {{signal?: AbortSignal, pauses?: number[], silence?: number, get?: typeof fetch, position?: {last: string}}} [options]
+ * @param {{signal?: AbortSignal, pauses?: number[], silence?: number, get?: typeof fetch,
+ *   position?: {last: string}}} [options]
  *   `position`: behind which message it begins, and where it has come to
  * @returns {Promise<string>} "done"; "left" where `signal` ended it; "lost" where no try to connect brought anything;
  *   else the sentence with which the app refused

@@ -4,13 +4,15 @@ gets what was kept of it. Knows no model, no prompt and no visitor: a key says w
 There is no worker thread. The viewer who needs the next batch of events computes it for all; the others wait for it.
 """
 
-import pickle
+import json
 import threading
 import time
 import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Hashable, Iterator
 from contextlib import contextmanager
+
+from llmdemo.core.sentences import pack, unpack
 
 _POLL_SECONDS = 0.1
 """How often a waiting viewer looks whether it has been stopped."""
@@ -166,7 +168,7 @@ class _Computation:
                 batches = [batch for batch in self._batches if batch[0]["type"] != "waiting"]
                 if sum(map(len, batches)) > _MOST_EVENTS:
                     return None
-                self._packed = zlib.compress(pickle.dumps(batches), 1)
+                self._packed = zlib.compress(json.dumps(pack(batches), separators=(",", ":")).encode(), 1)
             return self._packed
 
     def close(self) -> None:
@@ -174,7 +176,10 @@ class _Computation:
 
 
 def _unpacked(packed: bytes, left: Leaving) -> Iterator[dict]:
-    for batch in pickle.loads(zlib.decompress(packed)):  # noqa: S301 - our own bytes, which never left this process
+    for batch in unpack(json.loads(zlib.decompress(packed))):
         if left():
             return
-        yield from batch
+        for event in batch:
+            if event["type"] == "names":  # JSON has no numbers as keys
+                event["names"] = {int(token): name for token, name in event["names"].items()}
+            yield event

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from llmdemo.arena.shared import SharedComparisons
+from llmdemo.core.sentences import Sentence, say
 
 STEPS = 5
 
@@ -63,6 +64,16 @@ def test_who_asks_later_gets_what_was_kept_with_its_time_and_another_key_is_comp
     assert events == WHOLE and again.is_shared and again.seconds == first.seconds > 0
     watch(shared, "b", work)
     assert work.begun == 2
+
+
+def test_what_is_kept_is_as_it_was_sentences_and_names_of_tokens_too():
+    shared = SharedComparisons()
+
+    def work(leaving):
+        yield [{"type": "begin", "note": say("noun_job")}, {"type": "names", "names": {7: "a"}}]
+
+    assert watch(shared, "a", work)[0] == (again := watch(shared, "a", work)[0])
+    assert isinstance(again[0]["note"], Sentence) and again[0]["note"].key == "noun_job"
 
 
 def test_the_first_can_leave_and_the_others_get_the_rest():

@@ -14,7 +14,7 @@ from llmdemo.ui.services import Services
 
 GUESTS_MAY = {
     *("list_models", "compare", "compare_many"),
-    *("models", "stop", "warm", "python", "preference_sets", "pulse"),
+    *("models", "stop", "warm", "python", "preference_sets"),
     *("lens", "attribute", "memory", "quiz_submit"),
     *("vote_pair", "ask_pair", "vote", "undo_vote", "vote_board"),
     *("ballot_pair", "ballot_ask", "ballot_vote", "ballot_undo", "ballot_board"),

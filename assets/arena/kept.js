@@ -1,8 +1,8 @@
 /* Finished comparisons, kept in this browser: the latest within a number and a size. Knows no page, and of a comparison
    only what its line in a list says. */
 
-/** @typedef {{id: string, at: number, prompt: string, seed: number, models: string[], parent: string | null,
-    size: number}} About */
+/** `same`: equal for comparisons that ask the same. @typedef {{id: string, at: number, prompt: string, seed: number,
+    models: string[], parent: string | null, same: string, size: number}} About */
 
 /** @typedef {{all: () => Promise<About[]>, text: (id: string) => Promise<string | undefined>,
     put: (about: About, text: string) => Promise<unknown>, remove: (ids: string[]) => Promise<unknown>}} Shelf */
@@ -28,14 +28,16 @@ export class Kept {
     this.list = all.sort((a, b) => b.at - a.at);
   }
 
-  /** Keeps one more; the oldest go where it is too much. @param {Omit<About, "size">} about @param {string} text */
+  /** Keeps one more, in the place of one that asked the same; the oldest go where it is too much. Gives its id.
+     @param {Omit<About, "size">} about @param {string} text */
   async add(about, text) {
-    const whole = { ...about, size: text.length };
-    await this.shelf.put(whole, text);
+    const id = this.list.find((one) => one.same === about.same)?.id || about.id;
+    await this.shelf.put({ ...about, id, size: text.length }, text);
     await this.read();
     let size = 0;
     const over = this.list.filter((one, at) => (size += one.size) > this.size || at >= this.most);
     if (over.length) await this.remove(over.map((one) => one.id));
+    return id;
   }
 
   /** @param {string} id */

@@ -11,6 +11,15 @@ import { Trace } from "./trace.js";
 /** What stands for a prompt in a list. @param {any} prompt */
 const textOf = (prompt) => String(prompt.raw ?? prompt.messages?.at(-1)?.content ?? "");
 
+/* What a comparison asked: of which models, on what, from where on. @param {any} trace */
+const askedOf = ({ meta, lanes }) =>
+  JSON.stringify([
+    meta.models.map((model) => [model.id, model.fingerprint, model.dtype]),
+    meta.prompt,
+    meta.settings,
+    Array.from(lanes.values(), (lane) => [lane.info.id, lane.prefix.map((token) => token.i)]),
+  ]);
+
 export class Past {
   /** The one that is shown; null where that is under way, or not kept. @type {string | null} */
   shown = null;
@@ -54,11 +63,16 @@ export class Past {
       seed: meta.seed,
       models: meta.models.map((model) => String(model.title)),
       parent: forked ? this.before : null,
+      same: askedOf(trace),
     };
     this.shown = id;
     const text = JSON.stringify(trace); // at once, as the trace may go on
     await this.ready;
-    await this.tried(() => this.kept?.add(about, text));
+    await this.tried(async () => {
+      const known = await this.kept?.add(about, text);
+      if (this.shown === id) this.shown = known ?? id;
+      if (this.before === this.shown) this.before = null;
+    });
   }
 
   async read() {

@@ -1,4 +1,4 @@
-/* What goes on in the app, as it happens (llmdemo/ui/page_stream.py): one stream a page, open while somebody looks at it.
+/* What goes on in the app, as it happens (llmdemo/ui/page_stream.py): one stream a page, open while it is looked at.
    Tells the page "header" and "job", "runs-pulse" where a run's state has changed, "run-ended", and "connection" with
    whether there is one. */
 import { hear, tell, visible, whenShown } from "./api.js";

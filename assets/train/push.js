@@ -9,6 +9,7 @@ import {
   h,
   hear,
   hearJobs,
+  lang,
   notice,
   progressBar,
   show,
@@ -45,7 +46,7 @@ define("push", ({ el, server, trigger }) => {
   };
   const start = async (event) => {
     event.preventDefault();
-    const asked = { ...form, repo: form.repo.trim(), licence: form.licence.trim() };
+    const asked = { ...form, language: lang, repo: form.repo.trim(), licence: form.licence.trim() };
     form.token = "";
     const state = await ask("push_start", asked);
     if (state) view.state = state;

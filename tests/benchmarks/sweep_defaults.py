@@ -56,8 +56,10 @@ FULL = [
     *({"method": "galore", "rank": rank} for rank in (8, 64)),
     *({"method": "lora", "rank": 16, "learning_rate": rate} for rate in (2e-4, 5e-4, 1e-3)),
 ]
+
+
 class Muon(torch.optim.Optimizer):
-    """torch.optim.Muon for the layers' matrices, its rate adjusted to AdamW's, and AdamW for all else: a rival with full memory."""
+    """torch.optim.Muon for the layers' matrices, its rate adjusted to AdamW's, and AdamW for all else: full memory."""
 
     def __init__(self, model, config):
         inside = {module.weight for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)}

@@ -53,7 +53,7 @@ class Comparison:
             self._end(event["state"])
 
     def _end(self, state: str) -> None:
-        now, prompt = time.monotonic(), self._request.prompt
+        now = time.monotonic()
         record = {
             "at": time.time(),
             "outcome": _OUTCOMES.get(state, "failed"),
@@ -63,5 +63,4 @@ class Comparison:
             "first": self._first - self._asked if self._first else None,
             "each": (now - self._first) / (self._steps - 1) if self._steps > 1 else None,
         }
-        text = prompt.raw if prompt.raw is not None else prompt.messages[-1]["content"]
-        self._monitor.compared(self._request.model_ids, record, text, self._answers)
+        self._monitor.compared(self._request.model_ids, record, self._request.prompt, self._answers)

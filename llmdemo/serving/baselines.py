@@ -22,6 +22,8 @@ SAMPLE = 100
 """Prompts at which the model's surprise is measured."""
 TEXTS = 2000
 """Prompts of which the topics are made, and languages and classes counted."""
+_BUSY_SECONDS = 1.0
+"""Until it is tried again whether the model is free."""
 _MOST_CHARACTERS = 4000
 _MOST_FILES = 100
 _MOST_TOPICS = 8
@@ -71,10 +73,11 @@ class Baselines:
                 self._known[model_id] = None
         return self._known[model_id]
 
-    def step(self, model_id: str, writes: bool) -> bool:
-        """Measures one more prompt of a model that has no baseline yet; whether there is more to do. Raises UserError."""
+    def step(self, model_id: str, writes: bool) -> float | None:
+        """Measures one more prompt of a model that has no baseline yet: after how many seconds the next may follow, None
+        where there is no more to do. Raises UserError."""
         if self.of(model_id) is not None:
-            return False
+            return None
         if model_id not in self._begun:
             prompts = training_prompts(self._home, model_id, TEXTS)
             few = prompts[:: max(1, len(prompts) // SAMPLE)][:SAMPLE] if writes else []
@@ -82,12 +85,13 @@ class Baselines:
         few, found = self._begun[model_id]
         if few:
             surprise = self._measure(model_id, few[-1]["prompt"])
-            if surprise is not None:
-                found.append(surprise)
-                few.pop()
-            return True
+            if surprise is None:
+                return _BUSY_SECONDS
+            found.append(surprise)
+            few.pop()
+            return 0.0
         self._end(model_id, found)
-        return False
+        return None
 
     def topics(self, model_id: str) -> Topics | None:
         """The topics of a model's training data, made at the first call; None where there is too little."""

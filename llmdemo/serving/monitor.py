@@ -55,12 +55,12 @@ class Monitor:
         text = prompt.raw if prompt.raw is not None else prompt.messages[-1]["content"]
         self._look((served.name, served.model_id), text, answers)
 
-    def compared(self, model_ids: Sequence[str], record: dict[str, Any], text: str, answers: Sequence[str]) -> None:
+    def compared(self, model_ids: Sequence[str], record: dict[str, Any], prompt: Any, answers: Sequence[str]) -> None:
         """A comparison in the arena has ended; `record`: the fields of a Record but for name and model."""
         for model_id in model_ids:
             self.metrics.add(Record(name=ARENA, model_id=model_id, **record))
             if answers:
-                self._look((ARENA, model_id), text, answers)
+                self.answered(Served(ARENA, model_id, {}, 0.0), prompt, answers)
 
     def classified(self, served: Served, text: str, label: str, confidence: float) -> None:
         """A classifier has answered one text."""

@@ -32,7 +32,7 @@ class Surprise:
         self,
         measure: Callable[[str, Any, int], float | None],
         told: Callable[[tuple[str, str], float], None] = lambda key, surprise: None,
-        training: Callable[[str, bool], bool] = lambda model_id, writes: False,
+        training: Callable[[str, bool], float | None] = lambda model_id, writes: None,
         idle_seconds: float = _IDLE_SECONDS,
     ):
         """`told(key, surprise)` gets each; `training(model_id, writes)` measures one training prompt of a model (baselines.step),
@@ -57,7 +57,10 @@ class Surprise:
     def want(self, model_id: str, writes: bool = True) -> None:
         """What a model's training data is like shall be measured, once there is time; returns at once."""
         with self._lock:
+            news = model_id not in self._wanted
             self._wanted.setdefault(model_id, writes)
+            if news and self._waiting.empty():
+                self._waiting.put_nowait((("", model_id), None))  # wakes the thread
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="surprise", daemon=True)
                 self._thread.start()
@@ -76,14 +79,17 @@ class Surprise:
             self._joining = False
 
     def _work(self) -> None:
+        pause: float | None = 0.0
         while True:
             try:
-                key, prompt = self._waiting.get(timeout=_LOOK_SECONDS)
+                key, prompt = self._waiting.get(timeout=pause)
             except queue.Empty:
-                self._train()
+                pause = self._train()
                 continue
+            pause = 0.0
             try:
-                self._one(key, prompt)
+                if prompt is not None:
+                    self._one(key, prompt)
             except UserError:
                 pass  # the model is gone: said to who asks it
             except Exception:
@@ -91,20 +97,22 @@ class Surprise:
             finally:
                 self._waiting.task_done()
 
-    def _train(self) -> None:
-        """Measures one training prompt of a model that is waiting for it."""
+    def _train(self) -> float | None:
+        """Measures one training prompt of a model that is waiting for it; seconds until the next, None where none waits."""
         with self._lock:
             wanted = next(((model_id, writes) for model_id, writes in self._wanted.items() if writes is not None), None)
         if wanted is None:
-            return
+            return None
         try:
-            more = self._training(*wanted)
+            pause = self._training(*wanted)
         except Exception as error:
             log.info("what %s was trained on cannot be measured: %s", wanted[0], error)
-            more = False
-        if not more:
-            with self._lock:
-                self._wanted[wanted[0]] = None
+            pause = None
+        if pause is not None:
+            return pause
+        with self._lock:
+            self._wanted[wanted[0]] = None
+        return 0.0
 
     def _one(self, key: tuple[str, str], prompt: Any) -> None:
         until = time.monotonic() + self._idle_seconds

@@ -58,6 +58,12 @@ def endpoints(services: Services) -> list[Callable]:
         services.require_owner()
         return serving.keys.revoke(key_id).to_dict()
 
+    return [serve_model, unserve_model, list_served, create_key, revoke_key, _monitor(services), *_exports(services)]
+
+
+def _monitor(services: Services) -> Callable:
+    serving = services.serving
+
     @for_owners
     def monitor(since: float = 0.0) -> dict:
         """What happened at /v1/ since a time (seconds since 1970; 0: since the app's start, the last 20,000 requests).
@@ -78,7 +84,7 @@ def endpoints(services: Services) -> list[Callable]:
             "queued": slots.queued,
         }
 
-    return [serve_model, unserve_model, list_served, create_key, revoke_key, monitor, *_exports(services)]
+    return monitor
 
 
 def _exports(services: Services) -> list[Callable]:

@@ -66,14 +66,16 @@ def test_the_training_datas_surprise_languages_and_topics_are_measured_once(home
         return None if len(asked) == 1 else 2.5  # the first time somebody uses the model
 
     baselines = Baselines(home, measure)
-    while baselines.step(trained, True):
-        pass
+    pauses = []
+    while (pause := baselines.step(trained, True)) is not None:
+        pauses.append(pause)
+    assert pauses[0] > 0 and not any(pauses[1:])
     told = baselines.of(trained)
     assert told["surprise"] == 2.5 and len(told["surprises"]) == 60 and told["records"] == 60
     assert len(asked) == 61 and asked[0][-1]["role"] == "user" and "Which" in asked[0][-1]["content"]
     assert sum(told["languages"].values()) == pytest.approx(1, abs=0.01) and len(told["topics"]) > 1
     again = Baselines(home, lambda *_: 1 / 0)
-    assert again.of(trained) == told and not again.step(trained, True)
+    assert again.of(trained) == told and again.step(trained, True) is None
     assert training_prompts(home, "starter", 10) == []
 
 

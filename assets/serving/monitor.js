@@ -1,5 +1,5 @@
-/* Figures of what is served over time, a version at a time, as charts on one axis: drawn inside of the serving box, which
-   asks the app. */
+/* Figures of what is served over time, a version at a time, as charts on one axis: drawn inside of the serving box,
+   which asks the app. */
 import { plots } from "../lib/chart/lines.js";
 import { ask as call, h, int, lang, menu, notice, num, percent, t } from "../lib/panel.js";
 

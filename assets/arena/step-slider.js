@@ -1,18 +1,8 @@
 /* A slider through a run's kept steps: which of them the arena asks, the finished model at its end. Knows ids and
    steps, and nothing of how they are answered. */
 import { int } from "../lib/format.js";
+import { idAt } from "../lib/kept-steps.js";
 import { h, t } from "./dom.js";
-
-const AT = /^(run-[\w-]+)@(\d+)$/;
-
-/** {id, step} of a model's id; step is null for the model itself. @param {string} id */
-export const partsOf = (id) => {
-  const found = AT.exec(id || "");
-  return found ? { id: found[1], step: Number(found[2]) } : { id: id || "", step: null };
-};
-
-/** The id of the model at the slider's place: past the last kept step, the finished one. */
-export const idAt = (id, steps, place) => (place < steps.length ? `${id}@${steps[place]}` : id);
 
 /** The ids beside a place on the slider, of kept steps only, that on the side where it moves to first. */
 export const besidesOf = (id, steps, place, back) =>

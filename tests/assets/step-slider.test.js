@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { besidesOf, idAt, partsOf } from "../../assets/arena/step-slider.js";
+import { besidesOf } from "../../assets/arena/step-slider.js";
+import { idAt, partsOf } from "../../assets/lib/kept-steps.js";
 
 test("the slider's end is the finished model, each other place a kept step", () => {
   const steps = [0, 4, 8];

@@ -60,7 +60,9 @@ def texts(deb: Path) -> Iterator[str]:
     packed = subprocess.run(["dpkg-deb", "--fsys-tarfile", str(deb)], check=True, capture_output=True).stdout
     with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
         for member in archive:
-            if member.isfile() and (text := plain(member.name, lambda member=member: archive.extractfile(member).read())):
+            if member.isfile() and (
+                text := plain(member.name, lambda member=member: archive.extractfile(member).read())
+            ):
                 yield from pieces(text)
 
 
@@ -79,9 +81,19 @@ def plain(name: str, read) -> str:
         return _ROFF.sub("", gzip.decompress(read()).decode("utf-8", "replace"))
     if "/_sources/" in name and name.endswith(".gz"):
         return gzip.decompress(read()).decode("utf-8", "replace")
-    if name.endswith((".pod", ".rst.txt", ".txt")) or "/_sources/" in name or "/fortunes/" in name and "." not in name[-4:]:
+    if (
+        name.endswith((".pod", ".rst.txt", ".txt"))
+        or "/_sources/" in name
+        or "/fortunes/" in name
+        and "." not in name[-4:]
+    ):
         return read().decode("utf-8", "replace")
-    if name.endswith((".html", ".html.en")) and "linux-doc" not in name and "scipy" not in name and "genindex" not in name:
+    if (
+        name.endswith((".html", ".html.en"))
+        and "linux-doc" not in name
+        and "scipy" not in name
+        and "genindex" not in name
+    ):
         return html.unescape(_TAG.sub("", _DROP.sub("", read().decode("utf-8", "replace"))))
     return ""
 

@@ -40,7 +40,9 @@ def main() -> None:
     parser.add_argument("--size", default="1M")
     parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--rank", type=int, default=32)
-    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
+    parser.add_argument(
+        "--methods", nargs="+", default=list(METHODS), help="of adamw, galore, factors; adamw:0.001: at a rate"
+    )
     parser.add_argument("--set", type=json.loads, default={}, help="other settings of every run, as JSON")
     parser.add_argument("--home", type=Path, help="keep the runs here")
     parser.add_argument("--together", action="store_true", help="all runs at the same time")
@@ -53,11 +55,17 @@ def main() -> None:
         dataset_id = add_dataset(home, settings, arguments.text, arguments.text.name).dataset_id
         common = {"dataset_id": dataset_id, "task": "pretrain", "model_size": arguments.size, **arguments.set}
         common |= {"max_steps": arguments.steps, "eval_steps": arguments.eval_steps or max(1, arguments.steps // 4)}
-        ranks = {"galore": {"rank": arguments.rank}, "factors": {"factor_rank": arguments.rank}}
-        configs = [common | METHODS[name] | ranks.get(name, {}) for name in arguments.methods]
+        configs = [common | config_of(name, arguments.rank) for name in arguments.methods]
         with ThreadPoolExecutor(len(configs) if arguments.together else 1) as pool:
             for name, found in zip(arguments.methods, pool.map(lambda each: run(home, each), configs), strict=True):
                 tell(name, *found)
+
+
+def config_of(name: str, rank: int) -> dict:
+    """What distinguishes a contender: its method and rank, and the rate behind a colon."""
+    method, _, rate = name.partition(":")
+    ranks = {"galore": {"rank": rank}, "factors": {"factor_rank": rank}}.get(method, {})
+    return METHODS[method] | ranks | ({"learning_rate": float(rate)} if rate else {})
 
 
 def run(home: store.Home, config: dict) -> tuple[list[dict], float, float]:

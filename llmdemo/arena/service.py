@@ -87,6 +87,7 @@ class Arena:
         self._tokenizers: OrderedDict[tuple, object] = OrderedDict()
         self._tokenizer_lock = threading.Lock()
         self._closed = False
+        self.watch: Callable[[Request, Callable], Callable] = lambda request, put: put  # counts what `stream` gives
 
     # ---- what a page or an endpoint calls ----
 
@@ -243,6 +244,7 @@ class Arena:
     # ---- inside ----
 
     def _pump(self, request: Request, put: Callable) -> None:
+        put = self.watch(request, put)
         try:
             for event in self.events(request):
                 put(event)

@@ -6,7 +6,9 @@ import { h, t } from "./dom.js";
 
 /** The ids beside a place on the slider, of kept steps only, that on the side where it moves to first. */
 export const besidesOf = (id, steps, place, back) =>
-  (back ? [place - 1, place + 1] : [place + 1, place - 1]).filter((each) => each in steps).map((each) => idAt(id, steps, each));
+  (back ? [place - 1, place + 1] : [place + 1, place - 1])
+    .filter((each) => each in steps)
+    .map((each) => idAt(id, steps, each));
 
 export class StepSlider {
   /** @param {() => void} changed called when another step was chosen */

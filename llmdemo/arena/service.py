@@ -180,10 +180,7 @@ class Arena:
         self._closed = True
 
     def python(self, request: Request, guest: bool = False) -> str:
-        """The request's first model as a script for transformers; for a `guest` without paths of this machine.
-
-        Raises UserError when the model is not here yet.
-        """
+        """The request's first model as a script for transformers; for a `guest` without this machine's paths. Raises UserError."""
         entry = catalog.resolve(self._home, request.model_ids[0])
         dtype = "bfloat16" if request.settings.precision == "bf16" else "float32"
         tokenizer = self.tokenizer(entry)

@@ -64,7 +64,7 @@ def main() -> None:
 
 
 def trained(home: Path, method: str) -> str:
-    """A run of 12 steps on the sample that keeps each of them."""
+    """A run of 10 steps on the sample that keeps each of them."""
     from pretrain import run
 
     from llmdemo.core import store
@@ -74,8 +74,8 @@ def trained(home: Path, method: str) -> str:
     root = store.Home(home).prepare()
     sample = ROOT / "assets" / "sample-messages.json"
     dataset_id = add_dataset(root, Settings(home=home, min_free_bytes=0), sample, sample.name).dataset_id
-    config = {"dataset_id": dataset_id, "method": method, "max_steps": 12, "keep_steps": 1, "keep_steps_gb": 20.0,
-              "eval_steps": 0, "max_length": 128, "batch_size": 4}  # fmt: skip
+    config = {"dataset_id": dataset_id, "method": method, "max_steps": 10, "keep_steps": 1, "keep_steps_gb": 20.0,
+              "eval_steps": 0, "eval_records": 1, "best_by": "last", "max_length": 64, "batch_size": 1}  # fmt: skip
     run(root, config)
     return max(path.name for path in root.runs.glob("run-*"))
 

@@ -116,7 +116,7 @@ class Optimizer(torch.optim.Optimizer):
         found = [slot.full if slot.due else slot.low for slot in self.slots]
         return [gradient for gradient in [*found, *(p.grad for p in self.others)] if gradient is not None]
 
-    def backward_order(self) -> list[GradientAccumulator | nn.Parameter]:
+    def backward_order(self) -> list[GradientAccumulator | Tensor]:
         """Slots and other weights, about as the backward pass comes by them: the model's order, from its end."""
         places = {p: number for number, p in enumerate(self._names)}
         owners: list[tuple[int, Any]] = [(places[slot.weight], slot) for slot in self.slots]

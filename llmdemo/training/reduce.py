@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import Tensor
 
 from llmdemo.training.gradients import GradientAccumulator
 from llmdemo.training.optimizer import Optimizer
@@ -24,8 +24,8 @@ BUCKET_BYTES = 16 * 2**20
 _ALIGNED = 64
 """Each gradient begins at a multiple of so many values: kernels read whole lines of memory."""
 
-Owner = GradientAccumulator | nn.Parameter
-"""What a gradient belongs to: a projected matrix, or another weight."""
+Owner = GradientAccumulator | Tensor
+"""What a gradient belongs to: a projected matrix, or another weight that is trained."""
 
 
 @dataclass

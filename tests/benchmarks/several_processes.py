@@ -177,30 +177,36 @@ def block(contender, rows, device) -> tuple[float, int]:
     return (time.perf_counter() - started) / BLOCK, min(sent)
 
 
-def profiled(contender, rows, device) -> str:
-    """Where a block's time goes: the kernels and calls that take longest, and how long the GPU has nothing to do."""
+def profiled(contender, rows, device, number: int) -> str:
+    """Where a few steps' time goes on the first process: the kernels and calls that take longest, and how long the GPU
+    has nothing to do."""
     from torch.profiler import ProfilerActivity, profile
 
+    steps = 3
     wait_for(device)
+    if number:
+        for _ in range(steps):
+            contender.step(rows)
+        wait_for(device)
+        return ""
     kinds = [ProfilerActivity.CPU] + ([ProfilerActivity.CUDA] if device.type == "cuda" else [])
     started = time.perf_counter()
     with profile(activities=kinds) as found:
-        for _ in range(BLOCK):
+        for _ in range(steps):
             contender.step(rows)
         wait_for(device)
-    wall = time.perf_counter() - started
+    text = f"{steps} steps under the profiler took {time.perf_counter() - started:.4f} s\n"
     events = found.key_averages()
-    text = f"{BLOCK} steps under the profiler took {wall:.4f} s\n"
     if device.type == "cuda":
         from torch.autograd import DeviceType
 
-        kernels = [event for event in found.events() if event.device_type == DeviceType.CUDA]
-        spans = sorted((kernel.time_range.start, kernel.time_range.end) for kernel in kernels)
+        kernels = [event.time_range for event in found.events() if event.device_type == DeviceType.CUDA]
         busy, end = 0.0, 0.0
-        for start, stop in spans:
-            busy += max(0.0, stop - max(start, end))
-            end = max(end, stop)
-        text += f"the GPU was busy for {busy / 1e6:.4f} s of {(end - spans[0][0]) / 1e6:.4f} s, {len(spans)} kernels\n"
+        for span in sorted(kernels, key=lambda span: span.start):
+            busy += max(0.0, span.end - max(span.start, end))
+            end = max(end, span.end)
+        whole = end - min((span.start for span in kernels), default=0.0)
+        text += f"the GPU was busy for {busy / 1e6:.4f} s of {whole / 1e6:.4f} s, {len(kernels)} kernels\n"
         text += events.table(sort_by="self_device_time_total", row_limit=25, max_name_column_width=80)
     return text + events.table(sort_by="self_cpu_time_total", row_limit=25, max_name_column_width=80)
 
@@ -228,8 +234,8 @@ def work(number: int, args, processes: int) -> None:
                 if turn >= 0:
                     found[name, kind].append(measured)
     texts = {}
-    if args.profile:
-        texts = {name: profiled(each, batches["weak"], device) for name, each in contenders.items()}
+    if args.profile and processes == max(args.processes):
+        texts = {name: profiled(each, batches["weak"], device, number) for name, each in contenders.items()}
     if number == 0:
         show(found, args, processes, "nccl" if on_gpu else "gloo")
         for name, text in texts.items():

@@ -85,7 +85,7 @@ L.define("evaluate-form", ({ el, server }) => {
       el,
       h(
         "div",
-        { class: "ask" },
+        { class: `ask ${votes ? "of-vote" : ""}` },
         votes
           ? votePick()
           : select(

@@ -121,10 +121,14 @@ const how = (form) => {
           )
         : null,
       kept(form),
-      entry(t("eval_criteria"), judge.criteria || choices.criteria, change("criteria"), {
-        maxlength: 2000,
-        id: "judge-criteria",
-      }),
+      h(
+        "div",
+        { class: "judge-criteria" },
+        entry(t("eval_criteria"), judge.criteria || choices.criteria, change("criteria"), {
+          maxlength: 2000,
+          id: "judge-criteria",
+        }),
+      ),
     ),
     grading === "scores" || form.needed
       ? null

@@ -242,12 +242,13 @@ export const votedRecords = (result, { unfold }) => {
     "section",
     { class: "box records" },
     h("h2", {}, t("eval_records")),
+    h("p", { class: "cap block" }, t("eval_votes_order")),
     h(
       "div",
       { class: "scroll", tabindex: 0 },
       h(
         "table",
-        {},
+        { class: "voted" },
         h(
           "thead",
           {},

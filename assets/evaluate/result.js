@@ -104,7 +104,10 @@ const head = () => {
         {},
         state.result.records === undefined
           ? status.titles.data || ""
-          : t("eval_on", { n: L.int(state.result.records), data: status.titles.data || "" }),
+          : t(status.kind === "votes" ? "eval_on_votes" : "eval_on", {
+              n: L.int(state.result.records),
+              data: status.titles.data || "",
+            }),
       ),
       h("span", { class: status.state === "failed" ? "is-failed" : "" }, t(`eval_state_${status.state}`)),
       h(

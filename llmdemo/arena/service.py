@@ -29,8 +29,9 @@ from llmdemo.arena.cache import Loaded, ModelCache
 from llmdemo.arena.events import EventEncoder
 from llmdemo.arena.prompt import Prompt, check_length
 from llmdemo.arena.python_call import own_filters, plain_prompt, python_call, source_of
-from llmdemo.arena.resolve import assistant_ids, check_assistant, check_fork, resolved_of, rest_of
+from llmdemo.arena.resolve import assistant_ids, check_assistant, check_fork, resolved_of, rest_of, reward_ids
 from llmdemo.arena.response import ResponseAccumulator
+from llmdemo.arena.reward_models import RewardModels, RewardScorer
 from llmdemo.arena.surprise import mean_surprise
 from llmdemo.core.errors import UserError
 from llmdemo.core.sentences import say
@@ -80,6 +81,7 @@ class Arena:
         self._limits = settings
         self._decode = decode
         self._cache = ModelCache(load_model or load.load_causal)
+        self._rewards = RewardModels(home)
         self._batch_turns = BatchTurns(max(1, settings.max_decodings // 2))
         self._stopped: OrderedDict[str, None] = OrderedDict()
         self._stop_lock = threading.Lock()
@@ -282,7 +284,8 @@ class Arena:
                 if not loaded.lock.acquire(shares, lambda: self._is_stopped(request)):
                     return
                 stack.callback(loaded.lock.release)
-            yield from self._lanes(request, models, assistants)
+            rewards = {model_id: self._rewards.get(model_id) for model_id in reward_ids(request.settings)}
+            yield from self._lanes(request, models, assistants, rewards)
 
     def _assistant(self, model_id: str) -> catalog.ModelEntry:
         """The draft model's entry, one of the menu. Raises UserError."""
@@ -295,7 +298,9 @@ class Arena:
             raise UserError("err_assistant_zero_gpu")
         return found
 
-    def _lanes(self, request: Request, models: list[Loaded], assistants: dict[str, Loaded]) -> Iterator[dict]:
+    def _lanes(
+        self, request: Request, models: list[Loaded], assistants: dict[str, Loaded], rewards: dict[str, RewardScorer]
+    ) -> Iterator[dict]:
         prompts = [request.prompt.encode(loaded.tokenizer) for loaded in models]
         for loaded, ids in zip(models, prompts, strict=True):
             length = len(ids) + len(request.prefix_ids)
@@ -308,7 +313,7 @@ class Arena:
         yield self._begin(request, models, prompts, makers)
         runs = []
         for loaded, ids, maker in zip(models, prompts, makers, strict=True):
-            settings = rest_of(request.settings, loaded.tokenizer, request.prompt, len(request.prefix_ids))
+            settings = rest_of(request.settings, loaded.tokenizer, request.prompt, len(request.prefix_ids), rewards)
             runs.append((maker, self._steps(loaded, [*ids, *request.prefix_ids], settings, assistants)))
         yield from self._interleave(request, runs)
 

@@ -20,7 +20,7 @@ from llmdemo.evaluation.kappa import cohens_kappa
 from llmdemo.settings.evaluation import Spec
 
 TIE = 2
-"""The category of a pair without a majority; 0 and 1 are the answers by their contestants' order."""
+"""The category of a pair for which most say neither, or as many one thing as another; 0 and 1 are the answers by their contestants' order."""
 
 
 def run_votes(job: Job, home: Home, spec: Spec, key: str = "") -> dict[str, Any]:
@@ -86,7 +86,7 @@ def voted_records(state: VoteState) -> list[dict[str, Any]]:
                 "answers": answers,
                 "lanes": [_name(state.contestants[contestant]) for contestant in item[1:]],
                 "votes": votes,
-                "majority": TIE if votes[0] == votes[1] else int(votes[1] > votes[0]),
+                "majority": votes.index(max(votes)) if votes.count(max(votes)) == 1 else TIE,
                 "long": [False, False],
             }
         )

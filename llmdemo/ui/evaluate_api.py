@@ -19,9 +19,8 @@ def endpoints(services: Services) -> list[Callable]:
         max_length, precision (auto, fp32, bf16), seed, eval_share, judge {kind (none, model, endpoint, reward), model_id,
         url, model, grading (scores, absolute, relative), form (prometheus, phudge), criteria, rubric (five texts),
         reference, max_new_tokens, limit, timeout}; vote_id instead of dataset_id compares the judge with a class's votes.
-        Every key has a default; that of dataset_id
-        is the data of the model's own run, without which it must be given. judge_key is sent to the judge's
-        endpoint and kept nowhere.
+        Every key has a default; that of dataset_id is the data of the model's own run, without which it must be given.
+        judge_key is sent to the judge's endpoint and kept nowhere.
         """
         services.require_owner()
         return {"evaluation_id": evaluations.start(config, judge_key)}

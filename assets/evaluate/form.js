@@ -1,7 +1,9 @@
 /* The evaluate panel's form: which models on which held-out records, a judge, or folds. Knows no result. */
 import * as L from "../lib/panel.js";
 import { h, t } from "../lib/panel.js";
-import { judgeConfig, judgeFields, judgeState } from "./judge-form.js";
+import { partsOf } from "../lib/kept-steps.js";
+import { judgeConfig, judgeFields, judgeState, votePick } from "./judge-form.js";
+import { besideFirst, modelOf, stepsOf } from "./step-menu.js";
 import { strategyConfig, strategyFields, strategyState } from "./strategies-form.js";
 
 L.define("evaluate-form", ({ el, server }) => {
@@ -50,7 +52,7 @@ L.define("evaluate-form", ({ el, server }) => {
   // The base against the newest tuned one, also one that comes later, unless something else ("": nothing) was chosen.
   const settle = () => {
     const models = fitting(),
-      known = (id) => models.some((model) => model.id === id),
+      known = (id) => modelOf(models, id),
       runs = models.filter((model) => model.id.startsWith("run-")),
       tuned = runs.find((model) => model.dataset_id === state.dataset_id) || runs[0];
     if (!known(state.first))
@@ -87,7 +89,7 @@ L.define("evaluate-form", ({ el, server }) => {
         "div",
         { class: `ask ${votes ? "of-vote" : ""}` },
         votes
-          ? votePick()
+          ? votePick(state, voteId(), draw)
           : select(
               t(folds ? "eval_folds_data" : "eval_data"),
               sets,
@@ -133,40 +135,34 @@ L.define("evaluate-form", ({ el, server }) => {
       votes ? null : folds ? foldSettings() : settings(lanes),
     );
   };
-  const votePick = () =>
-    select(
-      t("eval_votes_of"),
-      state.choices.votes.map((each) => [each.session_id, `${each.title || "–"} · ${L.when(each.opened)}`]),
-      voteId(),
-      (id) => {
-        state.vote = id;
-        draw();
-      },
-      "evaluate-vote",
-    );
-  const sides = (titles) => [
-    select(
-      t("eval_first"),
-      titles,
-      state.first,
-      (id) => {
-        state.first = id;
-        settle();
-        draw();
-      },
-      "evaluate-first",
-    ),
-    select(
-      t("eval_second"),
-      [["", t("eval_no_second")], ...titles.filter(([id]) => id !== state.first)],
-      state.second,
-      (id) => {
-        state.second = id;
-        draw();
-      },
-      "evaluate-second",
-    ),
-  ];
+  const sides = (titles) => {
+    const first = (id) => {
+      state.first = id;
+      settle();
+      draw();
+    };
+    const second = (id) => {
+      state.second = besideFirst(fitting(), state.first, id);
+      draw();
+    };
+    const others = titles.filter(([id]) => id !== state.first || stepsOf(modelOf(fitting(), id)).length);
+    return [
+      select(t("eval_first"), titles, partsOf(state.first).id, first, "evaluate-first"),
+      stepField(state.first, first, "evaluate-first-step"),
+      select(
+        t("eval_second"),
+        [["", t("eval_no_second")], ...others],
+        partsOf(state.second).id,
+        second,
+        "evaluate-second",
+      ),
+      stepField(state.second, second, "evaluate-second-step"),
+    ];
+  };
+  const stepField = (id, take, name) => {
+    const steps = stepsOf(modelOf(fitting(), id));
+    return steps.length ? select(t("eval_step"), steps, id, take, name) : null;
+  };
   // What folds start from and how, unless a run's settings say both.
   const bases = () => state.choices.models.filter((model) => model.ready && model.task !== "classify");
   const beginning = () => [

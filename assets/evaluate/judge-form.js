@@ -217,3 +217,16 @@ const rubric = ({ judge, choices, draw, act }) => {
     ),
   );
 };
+
+/* Which of the class's votes a judge is held against. */
+export const votePick = (state, id, draw) =>
+  select(
+    t("eval_votes_of"),
+    state.choices.votes.map((each) => [each.session_id, `${each.title || "–"} · ${L.when(each.opened)}`]),
+    id,
+    (chosen) => {
+      state.vote = chosen;
+      draw();
+    },
+    "evaluate-vote",
+  );

@@ -8,7 +8,10 @@ from llmdemo.arena.prompt import Prompt
 from llmdemo.arena.text import biases_of
 from llmdemo.arena.text_side import TextSide
 from llmdemo.core.errors import UserError
+from llmdemo.core.spaces import on_zero_gpu
+from llmdemo.core.store import Home
 from llmdemo.decoding import DecodeSettings
+from llmdemo.models import catalog
 from llmdemo.settings.lane import Resolved
 
 if TYPE_CHECKING:
@@ -70,6 +73,16 @@ def breakers_of(texts: tuple[str, ...], tokenizer) -> tuple[int, ...]:
 def assistant_ids(settings: DecodeSettings) -> tuple[str, ...]:
     """The draft models that the lanes ask for, each once."""
     return tuple(dict.fromkeys(lane.assistant_model_id for lane in settings.lanes if lane.assistant_model_id))
+
+
+def draft_entry(home: Home, model_id: str) -> catalog.ModelEntry:
+    """The draft model's entry, one of the menu. Raises UserError."""
+    found = next((entry for entry in catalog.list_models(home) if entry.id == model_id and entry.writes), None)
+    if found is None:
+        raise UserError("err_no_assistant", id=model_id)
+    if on_zero_gpu():
+        raise UserError("err_assistant_zero_gpu")
+    return found
 
 
 def reward_ids(settings: DecodeSettings) -> tuple[str, ...]:

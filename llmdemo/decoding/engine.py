@@ -7,6 +7,7 @@ from typing import Any
 
 from llmdemo.core.errors import UserError
 from llmdemo.decoding.backend import forward_for
+from llmdemo.decoding.fused_llama import Begun, FusedLlamaForward
 from llmdemo.decoding.graphs import GraphRun, StaticForward
 from llmdemo.decoding.run import Run
 from llmdemo.decoding.steps import Step
@@ -28,6 +29,18 @@ def decode_lanes(
     model's context, whichever comes first. `assistants`: the models of the lanes' assistant_model_id, by that id. Greedy and beam lanes give generate's tokens in fp32.
     Raises UserError at the call for a prompt or model that cannot be used, and at a step whose logits are not numbers.
     """
+    return run_of(model, prompt_ids, settings, eos_token_ids, assistants).steps()
+
+
+def run_of(
+    model,
+    prompt_ids: list[int],
+    settings: DecodeSettings,
+    eos_token_ids=None,
+    assistants: Mapping[str, Any] | None = None,
+    begun: Begun | None = None,
+) -> Run:
+    """What decode_lanes takes, not begun yet. `begun`: the past of another prompt, FusedLlamaForward.prompt_past's."""
     started = time.perf_counter()
     prompt = check_prompt(model, prompt_ids)
     context = context_length(model)
@@ -37,8 +50,10 @@ def decode_lanes(
     _check_own(settings, assistants or {}, context)
     forward = forward_for(model, settings.precision, waits=_waits(settings))
     if isinstance(forward, StaticForward):
-        return GraphRun(forward, prompt, settings, max_new, eos, started).steps()
-    return Run(forward, prompt, settings, max_new, eos, started, model, assistants).steps()
+        return GraphRun(forward, prompt, settings, max_new, eos, started)
+    if isinstance(forward, FusedLlamaForward):
+        forward.begun = begun
+    return Run(forward, prompt, settings, max_new, eos, started, model, assistants)
 
 
 def _waits(settings: DecodeSettings) -> bool:

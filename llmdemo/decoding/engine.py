@@ -3,13 +3,17 @@
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from llmdemo.core.errors import UserError
-from llmdemo.decoding.backend import forward_for
+from llmdemo.decoding.backend import forward_for, fused_weights
 from llmdemo.decoding.fused_llama import Begun, FusedLlamaForward
+from llmdemo.decoding.fused_text import FusedText
 from llmdemo.decoding.graphs import GraphRun, StaticForward
+from llmdemo.decoding.own_forward import OwnForward
 from llmdemo.decoding.run import Run
+from llmdemo.decoding.speculative import Forward
 from llmdemo.decoding.steps import Step
 from llmdemo.settings.decoding import DecodeSettings
 from llmdemo.settings.lane import BEAMS, OWN_FORWARD, Resolved
@@ -53,7 +57,23 @@ def run_of(
         return GraphRun(forward, prompt, settings, max_new, eos, started)
     if isinstance(forward, FusedLlamaForward):
         forward.begun = begun
-    return Run(forward, prompt, settings, max_new, eos, started, model, assistants)
+    return Run(
+        forward,
+        prompt,
+        settings,
+        max_new,
+        eos,
+        started,
+        model,
+        assistants,
+        partial(_text_forward, model, settings.precision, max_new),
+    )
+
+
+def _text_forward(main, precision: str, max_new: int, model, most: int) -> Forward:
+    """A TextForward: the fused one, where `model` (`main` in `precision`, a draft model in its own) has it, else its own."""
+    weights = fused_weights(model, precision if model is main else "auto")
+    return OwnForward(model) if weights is None else FusedText(weights, max_new, most)
 
 
 def _waits(settings: DecodeSettings) -> bool:

@@ -217,6 +217,10 @@ class FusedLlamaForward:
         first, self.used = self.used, self.used + len(mask)
         return _Part(self, rotation, mask, slice(first, self.used))
 
+    def placed(self, rotation: torch.Tensor, mask: torch.Tensor, place: torch.Tensor) -> "_Part":
+        """New tokens whose keys and values are kept at `place` (M,), by a caller that says what each sees."""
+        return _Part(self, rotation, mask, place)
+
     def widened(self, mask: torch.Tensor) -> torch.Tensor:
         """`mask` (M, n) over all nodes there are; those that came since are no ancestors."""
         return F.pad(mask, (0, self.used - mask.shape[1]), value=-torch.inf)

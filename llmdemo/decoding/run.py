@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from llmdemo.decoding.fused_llama import Chain, Request
-from llmdemo.decoding.lane_maker import LaneMaker
+from llmdemo.decoding.lane_maker import LaneMaker, TextForward, own_forward_of
 from llmdemo.decoding.lanes import Rows
 from llmdemo.decoding.numbers import check_numbers
 from llmdemo.decoding.speculative import SpeculativeLane
@@ -34,14 +34,15 @@ class Run:
         started: float,
         model=None,
         assistants: Mapping[str, Any] | None = None,
+        text_forward: TextForward = own_forward_of,
     ):
         """`model`: for the lanes that compute forwards of their own; those run beside the others, step by step.
-        `assistants`: the models that draft, by their ids."""
+        `assistants`, `text_forward`: as LaneMaker's."""
         self.forward, self.prompt, self.max_new, self.started = forward, prompt, max_new, started
-        maker = LaneMaker(prompt, settings, max_new, eos, forward.device, model, assistants)
+        maker = LaneMaker(prompt, settings, max_new, eos, forward.device, model, assistants, text_forward)
         self.lanes = [maker.lane(lane) for lane in settings.lanes if lane.strategy not in OWN_FORWARD]
         self.own = [maker.own_forward(lane) for lane in settings.lanes if lane.strategy in OWN_FORWARD]
-        self.joined = [own for own in self.own if forward.joins and isinstance(own, SpeculativeLane)]
+        self.joined = [own for own in self.own if self._can_join(own)]
         self.tokens = self.parents = torch.empty(0, dtype=torch.int64)  # of the next forward's rows; step 0 has none
         self.places: list[int] = []  # which of the computed rows each row of a lane is
         self.order = [lane.name for lane in settings.lanes]
@@ -133,6 +134,10 @@ class Run:
         if not step.done and self.lanes:
             self.tokens, self.parents = self._leave(tokens, parents)
         return step
+
+    def _can_join(self, own) -> bool:
+        """Whether its tokens are a branch of the shared forward; on a GPU a forward of its own can be captured."""
+        return self.forward.joins and self.forward.device.type == "cpu" and isinstance(own, SpeculativeLane)
 
     @property
     def rows(self) -> int:

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from llmdemo.decoding.fused_llama import Chain
+from llmdemo.decoding.fused_text import FusedText
 from llmdemo.decoding.lanes import Rows, TokenLane
 from llmdemo.decoding.numbers import check_numbers
 from llmdemo.decoding.own_forward import OwnForward
@@ -33,6 +34,7 @@ def lookup(ids: list[int], most: int, longest: int = _LONGEST_MATCH) -> list[int
     return []
 
 
+Forward = OwnForward | FusedText
 Draft = Callable[[list[int], int], list[int]]
 """(ids so far, most tokens) → what may come next."""
 
@@ -40,8 +42,9 @@ Draft = Callable[[list[int], int], list[int]]
 class ModelDraft:
     """A Draft by a smaller model with the same vocabulary: what it says greedily, one forward a token."""
 
-    def __init__(self, model):
-        self._forward = OwnForward(model)
+    def __init__(self, model, forward: Forward | None = None):
+        """`forward`: a fresh one of the model's; None: its own."""
+        self._forward = forward or OwnForward(model)
         self._vocabulary = model.get_input_embeddings().weight.shape[0]
         self._context = getattr(model.config.get_text_config(), "max_position_embeddings", None)
 
@@ -62,12 +65,21 @@ class SpeculativeLane:
     rows = 0
     """It has none in the forward that the other lanes share."""
 
-    def __init__(self, model, prompt: list[int], greedy: TokenLane, draft: Draft, most: int, max_new: int):
-        """`greedy` chooses among logits and keeps what was said; `most` tokens are drafted at once."""
+    def __init__(
+        self,
+        model,
+        prompt: list[int],
+        greedy: TokenLane,
+        draft: Draft,
+        most: int,
+        max_new: int,
+        forward: Forward | None = None,
+    ):
+        """`greedy` chooses among logits and keeps what was said; `most` tokens are drafted at once; `forward` as ModelDraft's."""
         self.lane, self._greedy, self._propose, self._most, self._max_new = greedy.lane, greedy, draft, most, max_new
         self._ids = list(prompt)
         self._vocabulary = model.get_input_embeddings().weight.shape[0]
-        self._forward = OwnForward(model)
+        self._forward = forward or OwnForward(model)
         self._chain: Chain | None = None
         self._drafted: list[int] = []
         self._logits: torch.Tensor | None = None  # (1 + D, V) after the ids and each drafted token

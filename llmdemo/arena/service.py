@@ -86,6 +86,7 @@ class Arena:
         self._tokenizers: OrderedDict[tuple, object] = OrderedDict()
         self._tokenizer_lock = threading.Lock()
         self._closed = False
+        self.watch: Callable[[Request, Callable], Callable] = lambda request, put: put  # counts what `stream` gives
 
     # ---- what a page or an endpoint calls ----
 
@@ -242,6 +243,7 @@ class Arena:
     # ---- inside ----
 
     def _pump(self, request: Request, put: Callable) -> None:
+        put = self.watch(request, put)
         try:
             for event in self.events(request):
                 put(event)

@@ -26,7 +26,7 @@ from llmdemo.training.adamw import CHUNK_VALUES, SLICE_VALUES
 from llmdemo.training.adapters import add_adapters
 from llmdemo.training.factors import factorise
 from llmdemo.training.loss import CHUNK_BYTES
-from llmdemo.training.optimizer import FIRST_SHARE
+from llmdemo.training.refresh_schedule import FIRST_SHARE
 from llmdemo.training.subspace import Subspace
 from llmdemo.training.targets import find_targets, output_embeddings
 

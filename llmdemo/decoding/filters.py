@@ -91,9 +91,9 @@ def keep_typical(logits: torch.Tensor, mass: float) -> torch.Tensor:
     if logits.device.type == "cpu" and logits.numel() == logits.shape[-1]:
         for width in (width for width in _HEADS if 4 * width <= logits.shape[-1]):  # no sort of all, as in top-p
             near, order = distance.topk(width, dim=-1, largest=False)
-            last = int((logprobs.gather(-1, order).exp().cumsum(-1) < least).sum())
-            if last < width:
-                return (distance <= near[..., last : last + 1]) & possible
+            edge = int((logprobs.gather(-1, order).exp().cumsum(-1) < least).sum())
+            if edge < width:
+                return (distance <= near[..., edge : edge + 1]) & possible
     ranked, order = distance.sort(dim=-1, stable=True)
     reached = logprobs.exp().gather(-1, order).cumsum(-1)
     last = (reached < least).sum(-1, keepdim=True)

@@ -42,7 +42,7 @@ class Run:
         maker = LaneMaker(prompt, settings, max_new, eos, forward.device, model, assistants, text_forward)
         self.lanes = [maker.lane(lane) for lane in settings.lanes if lane.strategy not in OWN_FORWARD]
         self.own = [maker.own_forward(lane) for lane in settings.lanes if lane.strategy in OWN_FORWARD]
-        self.joined = [own for own in self.own if self._can_join(own)]
+        self.joined = [own for own in self.own if isinstance(own, SpeculativeLane) and self._can_branch()]
         self.tokens = self.parents = torch.empty(0, dtype=torch.int64)  # of the next forward's rows; step 0 has none
         self.places: list[int] = []  # which of the computed rows each row of a lane is
         self.order = [lane.name for lane in settings.lanes]
@@ -135,9 +135,9 @@ class Run:
             self.tokens, self.parents = self._leave(tokens, parents)
         return step
 
-    def _can_join(self, own) -> bool:
-        """Whether its tokens are a branch of the shared forward; on a GPU a forward of its own can be captured."""
-        return self.forward.joins and self.forward.device.type == "cpu" and isinstance(own, SpeculativeLane)
+    def _can_branch(self) -> bool:
+        """Whether several tokens can be a branch of the shared forward; on a GPU a forward of its own is captured."""
+        return self.forward.joins and self.forward.device.type == "cpu"
 
     @property
     def rows(self) -> int:

@@ -116,17 +116,12 @@ class Optimizer(torch.optim.Optimizer):
         found = [slot.full if slot.due else slot.low for slot in self.slots]
         return [gradient for gradient in [*found, *(p.grad for p in self.others)] if gradient is not None]
 
-    def fill_missing(self) -> None:
-        """Zeros where this process computed nothing, so that every process reduces the same tensors."""
-        for slot in self.slots:
-            device = slot.weight.device
-            if slot.due and slot.full is None:
-                slot.full = torch.zeros(slot.subspace.shape, dtype=slot.dtype, device=device)
-            elif slot.active and not slot.due and slot.low is None:
-                slot.low = torch.zeros(slot.subspace.low_shape, dtype=slot.dtype, device=device)
-        for p in self.others:
-            if p.grad is None:
-                p.grad = torch.zeros_like(p)
+    def backward_order(self) -> list[GradientAccumulator | Tensor]:
+        """Slots and other weights, about as the backward pass comes by them: the model's order, from its end."""
+        places = {p: number for number, p in enumerate(self._names)}
+        owners: list[tuple[int, Any]] = [(places[slot.weight], slot) for slot in self.slots]
+        owners += [(places[p], p) for p in self.others]
+        return [owner for _, owner in sorted(owners, key=lambda pair: -pair[0])]
 
     def refresh(self) -> list[tuple[str, Refresh]]:
         """Refreshes the subspaces that are due, from their full gradients; returns what changed since the last call.

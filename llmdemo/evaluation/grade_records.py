@@ -155,7 +155,8 @@ def summed(
     if reading == "absolute":
         rows = [[each["result"] if each else None for each in some] for some in found.values()]
         sides = range(max(map(len, rows), default=0))
-        result["grades"] = [_grades([row[side] for row in rows if row[side] is not None], seed) for side in sides]
+        known = [[value for row in rows if (value := row[side]) is not None] for side in sides]
+        result["grades"] = [_grades(values, seed) for values in known]
         both = np.array([row for row in rows if len(row) == 2 and None not in row], float).reshape(-1, 2)
         if len(both) > 1:
             weights = np.ones(len(both))

@@ -2,12 +2,14 @@
 
 import threading
 
+from llmdemo.arena.resolve import reward_ids
 from llmdemo.core.errors import UserError
 from llmdemo.core.spaces import on_zero_gpu
 from llmdemo.core.store import Home
 from llmdemo.evaluation.reward_scores import RewardScorer
 from llmdemo.models import catalog
 from llmdemo.models.catalog import ModelEntry
+from llmdemo.settings.decoding import DecodeSettings
 
 
 class RewardModels:
@@ -16,6 +18,10 @@ class RewardModels:
     def __init__(self, home: Home):
         self._home, self._lock = home, threading.Lock()
         self._kept: tuple[ModelEntry, RewardScorer] | None = None
+
+    def of(self, settings: DecodeSettings) -> dict[str, RewardScorer]:
+        """Those that the lanes choose by, by their ids. Raises UserError."""
+        return {model_id: self.get(model_id) for model_id in reward_ids(settings)}
 
     def get(self, model_id: str) -> RewardScorer:
         """The model of this id. Raises UserError where there is none, and on ZeroGPU, which loads one model a call."""

@@ -36,7 +36,6 @@ from llmdemo.arena.resolve import (
     draft_entry,
     resolved_of,
     rest_of,
-    reward_ids,
 )
 from llmdemo.arena.response import ResponseAccumulator
 from llmdemo.arena.reward_models import RewardModels, RewardScorer
@@ -292,8 +291,7 @@ class Arena:
                 if not loaded.lock.acquire(shares, lambda: self._is_stopped(request)):
                     return
                 stack.callback(loaded.lock.release)
-            rewards = {model_id: self._rewards.get(model_id) for model_id in reward_ids(request.settings)}
-            yield from self._lanes(request, models, assistants, rewards)
+            yield from self._lanes(request, models, assistants, self._rewards.of(request.settings))
 
     def _entry(self, model_id: str) -> catalog.ModelEntry:
         """The model with this id; a kept step gets a folder only where another process loads it. Raises UserError."""

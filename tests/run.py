@@ -14,6 +14,8 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
+"""Programs that the browser tests can use, the best first: the shell takes a quarter less CPU time than the whole browser."""
 
 
 def main(options: list[str]) -> int:
@@ -47,16 +49,15 @@ def install(*what: str) -> None:
 
 def provide_browser() -> None:
     """A Chromium for the browser tests; where none can be had, they say so themselves."""
-    if any(map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))):
+    if any(map(shutil.which, BROWSERS)):
         return
     if shutil.which("apt-get") and os.geteuid() == 0:
         run(["apt-get", "update", "-qq"])
-        run(
-            ["apt-get", "install", "-y", "-qq", "--no-install-recommends", "chromium"],
-            {"DEBIAN_FRONTEND": "noninteractive"},
-        )
-    if not shutil.which("chromium"):
-        run([sys.executable, "-m", "playwright", "install", "chromium"])
+        for package in BROWSERS[:2]:
+            command = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", package]
+            if run(command, {"DEBIAN_FRONTEND": "noninteractive"}) == 0:
+                return
+    run([sys.executable, "-m", "playwright", "install", "chromium"])
 
 
 def run(command: list[str], environment: dict[str, str] | None = None) -> int:

@@ -7,7 +7,8 @@ import { MoreLanes } from "./more-lanes.js";
 import { numberInput } from "./number-input.js";
 import { penaltiesAreSet, penaltyFields } from "./penalties.js";
 import { fitFields, RARE, rareFields, showChosen } from "./rare-lanes.js";
-import { partsOf, StepSlider } from "./step-slider.js";
+import { partsOf } from "../lib/kept-steps.js";
+import { StepSlider } from "./step-slider.js";
 import { inFormsNames, modelTitle, presets } from "./presets.js";
 import { Turns } from "./turns.js";
 

@@ -1,6 +1,8 @@
 /* The evaluate panel's form: which models on which held-out records, a judge, or folds. Knows no result. */
 import * as L from "../lib/panel.js";
 import { h, t } from "../lib/panel.js";
+import { partsOf } from "../lib/kept-steps.js";
+import { besideFirst, modelOf, stepsOf } from "./step-menu.js";
 import { strategyConfig, strategyFields, strategyState } from "./strategies-form.js";
 
 L.define("evaluate-form", ({ el, server }) => {
@@ -48,7 +50,7 @@ L.define("evaluate-form", ({ el, server }) => {
   // The base against the newest tuned one, also one that comes later, unless something else ("": nothing) was chosen.
   const settle = () => {
     const models = fitting(),
-      known = (id) => models.some((model) => model.id === id),
+      known = (id) => modelOf(models, id),
       runs = models.filter((model) => model.id.startsWith("run-")),
       tuned = runs.find((model) => model.dataset_id === state.dataset_id) || runs[0];
     if (!known(state.first))
@@ -122,29 +124,34 @@ L.define("evaluate-form", ({ el, server }) => {
       folds ? foldSettings() : settings(lanes),
     );
   };
-  const sides = (titles) => [
-    select(
-      t("eval_first"),
-      titles,
-      state.first,
-      (id) => {
-        state.first = id;
-        settle();
-        draw();
-      },
-      "evaluate-first",
-    ),
-    select(
-      t("eval_second"),
-      [["", t("eval_no_second")], ...titles.filter(([id]) => id !== state.first)],
-      state.second,
-      (id) => {
-        state.second = id;
-        draw();
-      },
-      "evaluate-second",
-    ),
-  ];
+  const sides = (titles) => {
+    const first = (id) => {
+      state.first = id;
+      settle();
+      draw();
+    };
+    const second = (id) => {
+      state.second = besideFirst(fitting(), state.first, id);
+      draw();
+    };
+    const others = titles.filter(([id]) => id !== state.first || stepsOf(modelOf(fitting(), id)).length);
+    return [
+      select(t("eval_first"), titles, partsOf(state.first).id, first, "evaluate-first"),
+      stepField(state.first, first, "evaluate-first-step"),
+      select(
+        t("eval_second"),
+        [["", t("eval_no_second")], ...others],
+        partsOf(state.second).id,
+        second,
+        "evaluate-second",
+      ),
+      stepField(state.second, second, "evaluate-second-step"),
+    ];
+  };
+  const stepField = (id, take, name) => {
+    const steps = stepsOf(modelOf(fitting(), id));
+    return steps.length ? select(t("eval_step"), steps, id, take, name) : null;
+  };
   // What folds start from and how, unless a run's settings say both.
   const bases = () => state.choices.models.filter((model) => model.ready && model.task !== "classify");
   const beginning = () => [

@@ -21,6 +21,7 @@ import {
 } from "../lib/panel.js";
 import { copy } from "../arena/dom.js";
 import { makeCircle } from "./circle.js";
+import { makeMonitor } from "./monitor.js";
 
 const LANES = ["greedy", "beam4", "top_p0.9", "top_k50", "min_p0.05", "sample"];
 const LOOK_MS = 5000;
@@ -35,7 +36,7 @@ const servedName = (run) => {
   return plain.replace(/^[._-]+|[._-]+$/g, "").slice(0, 48) || run.run_id;
 };
 
-const BITS = ["f16", "q8_0", "q4_0"];
+const BITS = ["f32", "f16", "q8_0", "q4_0"];
 const GOING = ["queued", "starting", "running", "stopping"];
 
 define("serving", ({ el, server, trigger }) => {
@@ -45,6 +46,7 @@ define("serving", ({ el, server, trigger }) => {
     exports: [],
     gguf: false,
     writes: true,
+    watched: false,
     keys: [],
     made: null,
     error: null,
@@ -54,6 +56,7 @@ define("serving", ({ el, server, trigger }) => {
     copied: "",
   };
   const form = { name: "", lane: "greedy", key: "", bits: "q8_0" };
+  const monitor = makeMonitor(server, () => draw());
   const circles = new Map();
   const circle = (name) => {
     if (!circles.has(name))
@@ -324,7 +327,7 @@ define("serving", ({ el, server, trigger }) => {
   const draw = () => {
     const { run, served } = view;
     const mine = run && served.some((one) => one.model_id === run.model_id);
-    if (!run && !served.length) return show(el);
+    if (!run && !served.length && !view.watched) return show(el);
     const count = served.length ? ` · ${int(served.length)}` : "";
     const fold = h(
       "details",
@@ -337,7 +340,7 @@ define("serving", ({ el, server, trigger }) => {
       served.length ? keys() : null,
     );
     const away = run && view.writes ? takeAway() : null;
-    show(el, h("section", { class: "box" }, fold, away));
+    show(el, h("section", { class: "box" }, run || served.length ? fold : null, monitor.draw(), away));
   };
   const toggle = (event) => {
     if (view.open === event.target.open || event.target.parentElement?.parentElement !== el) return;

@@ -38,6 +38,7 @@ from llmdemo.core.spaces import on_zero_gpu
 from llmdemo.core.store import Home
 from llmdemo.decoding import DecodeSettings
 from llmdemo.models import catalog, load
+from llmdemo.models.step_models import StepModels
 from llmdemo.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -79,13 +80,14 @@ class Arena:
         self._home = home
         self._limits = settings
         self._decode = decode
-        self._cache = ModelCache(load_model or load.load_causal)
+        self._cache = ModelCache(load_model or StepModels().load)
         self._batch_turns = BatchTurns(max(1, settings.max_decodings // 2))
         self._stopped: OrderedDict[str, None] = OrderedDict()
         self._stop_lock = threading.Lock()
         self._tokenizers: OrderedDict[tuple, object] = OrderedDict()
         self._tokenizer_lock = threading.Lock()
         self._closed = False
+        self.watch: Callable[[Request, Callable], Callable] = lambda request, put: put  # counts what `stream` gives
 
     # ---- what a page or an endpoint calls ----
 
@@ -146,7 +148,7 @@ class Arena:
 
         Does nothing while another model is being loaded, nor, without `make_room`, where others would have to leave.
         """
-        with self._cache.use_at_once(catalog.resolve(self._home, model_id), precision, make_room) as loaded:
+        with self._cache.use_at_once(self._entry(model_id), precision, make_room) as loaded:
             if loaded is not None and loaded.lock.try_acquire():  # whoever holds it has prepared it
                 try:
                     decoding.prepare(loaded.model, precision)
@@ -156,7 +158,7 @@ class Arena:
     def surprise(self, model_id: str, prompt: Prompt, most: int) -> float | None:
         """Mean −log p, in nats a token, of the last `most` tokens of a prompt; None while the model is not in memory, or in
         use. Raises UserError for a model that is gone."""
-        entry = catalog.resolve(self._home, model_id)
+        entry = self._entry(model_id)
         if not self._cache.holds(entry, "auto"):
             return None
         with self._cache.use(entry) as loaded:
@@ -164,7 +166,7 @@ class Arena:
 
     def use_alone(self, model_id: str, seconds: float = 60) -> AbstractContextManager[Loaded]:
         """ModelCache.use_alone of a model by its id."""
-        return self._cache.use_alone(catalog.resolve(self._home, model_id), seconds)
+        return self._cache.use_alone(self._entry(model_id), seconds)
 
     def stop(self, run_id: str) -> None:
         """Ends the run within one step; a run that has not begun yet ends before its first."""
@@ -178,10 +180,7 @@ class Arena:
         self._closed = True
 
     def python(self, request: Request, guest: bool = False) -> str:
-        """The request's first model as a script for transformers; for a `guest` without paths of this machine.
-
-        Raises UserError when the model is not here yet.
-        """
+        """The request's first model as a script for transformers; for a `guest` without this machine's paths. Raises UserError."""
         entry = catalog.resolve(self._home, request.model_ids[0])
         dtype = "bfloat16" if request.settings.precision == "bf16" else "float32"
         tokenizer = self.tokenizer(entry)
@@ -242,6 +241,7 @@ class Arena:
     # ---- inside ----
 
     def _pump(self, request: Request, put: Callable) -> None:
+        put = self.watch(request, put)
         try:
             for event in self.events(request):
                 put(event)
@@ -265,7 +265,7 @@ class Arena:
         yield from run_batch(events, list(request.prompts), request.samples, request.settings)
 
     def _run(self, request: Request) -> Iterator[dict]:
-        entries = [catalog.resolve(self._home, model_id) for model_id in request.model_ids]
+        entries = [self._entry(model_id) for model_id in request.model_ids]
         drafts = {model_id: self._assistant(model_id) for model_id in assistant_ids(request.settings)}
         for entry in [*entries, *drafts.values()]:
             if not self._cache.holds(entry, request.settings.precision):
@@ -283,6 +283,10 @@ class Arena:
                     return
                 stack.callback(loaded.lock.release)
             yield from self._lanes(request, models, assistants)
+
+    def _entry(self, model_id: str) -> catalog.ModelEntry:
+        """The model with this id; a kept step gets a folder only where another process loads it. Raises UserError."""
+        return (catalog.resolve if on_zero_gpu() else catalog.resolve_in_memory)(self._home, model_id)
 
     def _assistant(self, model_id: str) -> catalog.ModelEntry:
         """The draft model's entry, one of the menu. Raises UserError."""

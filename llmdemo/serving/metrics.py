@@ -1,5 +1,6 @@
-"""What happened to the requests of served models: counts, tokens, latencies, by model version. Kept in memory, bounded.
+"""What happened to the requests of served models: counts, tokens, latencies, by model version.
 
+The last requests are kept in memory, bounded, all of them as Prometheus' counters, and figures over time by timeline.py.
 Knows no HTTP and no texts: a `Record` holds figures only.
 """
 
@@ -14,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from llmdemo.serving.cells import bin_of
 from llmdemo.serving.registry import Served
+from llmdemo.serving.timeline import Timeline
 
 if TYPE_CHECKING:
     from llmdemo.serving.errors import ApiError
@@ -24,6 +27,10 @@ MOST_RECORDS = 20_000
 """The last so many requests are remembered one by one, for percentiles; Prometheus' counters count all since the start."""
 PERCENTILES = (50, 95, 99)
 _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+_TOKENS = (1, 4, 16, 32, 64, 128, 256, 512, 1024, 4096)
+_SHARES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 0.9)
+_CONFIDENCES = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
+_NATS = (0.5, 1, 1.5, 2, 2.5, 3, 3.5, 4, 5, 6, 8)
 _SECONDS_A_TOKEN = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1)
 
 
@@ -53,8 +60,15 @@ class Record:
 class Metrics:
     """The last requests. Any thread may call it."""
 
-    def __init__(self, running: Callable[[], int] = lambda: 0, queued: Callable[[], int] = lambda: 0) -> None:
-        """`running` and `queued` say how many requests are being answered now, and how many wait."""
+    def __init__(
+        self,
+        running: Callable[[], int] = lambda: 0,
+        queued: Callable[[], int] = lambda: 0,
+        timeline: Timeline | None = None,
+    ) -> None:
+        """`running` and `queued` say how many requests are being answered now, and how many wait. `timeline` keeps the
+        figures over time."""
+        self._timeline, self._queued = timeline, queued
         self._records: deque[Record] = deque(maxlen=MOST_RECORDS)
         self._lock = threading.Lock()
         self._series = _Series(running, queued)
@@ -91,10 +105,54 @@ class Metrics:
         with self._lock:
             self._records.append(record)
         self._series.add(record)
+        self._over_time(record.name, record.model_id, {**_cell_of(record), "queued": self._queued()})
 
     def opinion(self, name: str, model_id: str, thumb: str) -> None:
         """Somebody found an answer good (up) or bad (down)."""
         self._series.thumbs.labels(name, model_id, thumb).inc()
+        self._over_time(name, model_id, {thumb: 1})
+
+    def labelled(self, name: str, model_id: str, right: bool) -> None:
+        """The right class of a classifier's text has come."""
+        self._over_time(name, model_id, {"labelled": 1, "right": int(right)})
+
+    def surprised(self, name: str, model_id: str, surprise: float) -> None:
+        """The model's surprise at a prompt, in nats a token."""
+        self._series.surprise.labels(name, model_id).observe(surprise)
+        self._over_time(name, model_id, {"surprise": surprise, "surprises": 1})
+
+    def about(self, name: str, model_id: str, language: str, topic: str | None, repetitions: list[float]) -> None:
+        """What a prompt was about, and how repetitive each answer was, from 0 to 1."""
+        self._series.languages.labels(name, model_id, language).inc()
+        cell: dict[str, Any] = {"languages": {language: 1}}
+        if topic is not None:
+            self._series.topics.labels(name, model_id, topic).inc()
+            cell["topics"] = {topic: 1}
+        for repetition in repetitions:
+            self._series.repetition.labels(name, model_id).observe(repetition)
+        if repetitions:
+            cell |= {"repetition": sum(repetitions), "looked": len(repetitions)}
+        self._over_time(name, model_id, cell)
+
+    def classified(self, name: str, model_id: str, label: str, confidence: float) -> None:
+        """A classifier's answer to one text."""
+        self._series.classes.labels(name, model_id, label).inc()
+        self._series.confidence.labels(name, model_id).observe(confidence)
+        cell = {"classes": {label: 1}, "confidence": confidence, "confidences": 1}
+        self._over_time(name, model_id, cell)
+
+    def gauges(self, name: str, model_id: str, told: dict[str, Any]) -> None:
+        """The state of drift and of the training data (Monitor.told), for the next `prometheus`."""
+        training = told["training"] or {}
+        if training.get("surprise") is not None:
+            self._series.training.labels(name, model_id).set(training["surprise"])
+        for kind in ("drift", "class_drift", "confidence_drift"):
+            if told[kind] is not None:
+                self._series.drift.labels(name, model_id, kind).set(told[kind]["alarm_at"] is not None)
+
+    def _over_time(self, name: str, model_id: str, cell: dict[str, Any]) -> None:
+        if self._timeline is not None:
+            self._timeline.add(name, model_id, cell)
 
     def prometheus(self) -> bytes:
         """All since the app's start in Prometheus' text format."""
@@ -114,6 +172,19 @@ class Metrics:
         """Those that ended after `since` (seconds since 1970), the oldest first."""
         with self._lock:
             return [record for record in self._records if record.at > since]
+
+
+def _cell_of(record: Record) -> dict[str, Any]:
+    """What a request adds to its cell (cells.py)."""
+    cell: dict[str, Any] = {"outcomes": {record.outcome: 1}, "prompt_tokens": record.prompt_tokens}
+    cell["tokens"] = record.tokens
+    for key in ("waited", "first", "each"):
+        seconds = getattr(record, key)
+        if seconds is not None:
+            cell[key] = {bin_of(seconds): 1}
+    if record.tokens and record.outcome in ("answered", "left", "shadow"):
+        cell |= {"length": record.tokens, "answers": 1}
+    return cell
 
 
 def _summed(name: str, model_id: str, records: list[Record]) -> dict[str, Any]:
@@ -157,6 +228,25 @@ class _Series:
         self._each = Histogram(
             "llmdemo_token_seconds", "A token after the first", model, registry=registry, buckets=_SECONDS_A_TOKEN
         )
+        self._length = Histogram(
+            "llmdemo_answer_tokens", "Tokens of an answer", model, registry=registry, buckets=_TOKENS
+        )
+        self.repetition = Histogram(
+            "llmdemo_repetition", "Repeated phrases of an answer, a share", model, registry=registry, buckets=_SHARES
+        )
+        self.surprise = Histogram(
+            "llmdemo_prompt_surprise_nats", "Mean -log p a token of prompts", model, registry=registry, buckets=_NATS
+        )
+        self.training = Gauge(
+            "llmdemo_training_surprise_nats", "The same of the training data's prompts", model, registry=registry
+        )
+        self.drift = Gauge("llmdemo_drift_alarm", "1: the alarm is raised", (*model, "kind"), registry=registry)
+        self.languages = Counter("llmdemo_prompts_language", "Prompts", (*model, "language"), registry=registry)
+        self.topics = Counter("llmdemo_prompts_topic", "Prompts", (*model, "topic"), registry=registry)
+        self.classes = Counter("llmdemo_classes", "Texts that got a class", (*model, "class"), registry=registry)
+        self.confidence = Histogram(
+            "llmdemo_confidence", "Probability of the class", model, registry=registry, buckets=_CONFIDENCES
+        )
         self.thumbs = Counter("llmdemo_thumbs", "Opinions of answers", (*model, "thumb"), registry=registry)
         Gauge("llmdemo_running", "Requests that are being answered", registry=registry).set_function(running)
         Gauge("llmdemo_queued", "Requests that wait", registry=registry).set_function(queued)
@@ -166,6 +256,8 @@ class _Series:
         self._requests.labels(*labels, record.outcome, record.code).inc()
         self._prompt.labels(*labels).inc(record.prompt_tokens)
         self._tokens.labels(*labels).inc(record.tokens)
+        if record.tokens:
+            self._length.labels(*labels).observe(record.tokens)
         if record.first is not None:
             self._first.labels(*labels).observe(record.first)
         if record.each is not None:

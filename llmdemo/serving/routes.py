@@ -115,7 +115,7 @@ class _Api:
                 return refusal(
                     ApiError(403, "This key was not made to monitor. Make one with monitor: true.", "no_right")
                 )
-        return Response(self._serving.metrics.prometheus(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
+        return Response(await run_in_threadpool(self._serving.monitor.prometheus), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
     # ---- POST ----
 

@@ -30,13 +30,12 @@ from llmdemo.serving.errors import ApiError, of_user_error
 from llmdemo.serving.feedback import Feedback
 from llmdemo.serving.generation import Generation, Slots, Timing
 from llmdemo.serving.kept import CHAT, CLASSIFY, Kept, Text
-from llmdemo.serving.metrics import Metrics
+from llmdemo.serving.monitor import Monitor
 from llmdemo.serving.prompts import plain_messages, refuse_unsupported
 from llmdemo.serving.registry import Registry, Served, checked_name
 from llmdemo.serving.responses import Shape
 from llmdemo.serving.shadow import Again, Shadow
 from llmdemo.serving.side_by_side import side_by_side
-from llmdemo.serving.surprise import Surprise
 from llmdemo.settings import Settings
 from llmdemo.settings.schema import show
 
@@ -68,12 +67,14 @@ class Serving:
         self.keys = ApiKeys(home.serving / "keys.json")
         self.registry = Registry(home.serving / "served.json")
         self.slots = Slots(settings.max_serving, settings.max_serving_waiting)
-        self.metrics = Metrics(lambda: self.slots.running, lambda: self.slots.queued)
         self._warming: list[threading.Thread] = []
         self.kept = Kept(home.serving)
         self.feedback = Feedback(self.kept)
         self.shadow = Shadow(arena, lambda: self.slots.running > 0, self._shadowed)
-        self.surprise = Surprise(lambda model_id, prompt, most: self._arena().surprise(model_id, prompt, most))
+        self.monitor = Monitor(
+            home, lambda *asked: self._arena().surprise(*asked), lambda: self.slots.running, lambda: self.slots.queued
+        )
+        self.metrics = self.monitor.metrics
 
     # ---- what owners do ----
 
@@ -102,7 +103,7 @@ class Serving:
         for thread in self._warming:
             thread.join()
         self.shadow.join()
-        self.surprise.join()
+        self.monitor.join()
 
     def unserve(self, name: str) -> None:
         """Requests that have begun are answered to their end; later ones are told that there is no such model."""
@@ -165,12 +166,12 @@ class Serving:
         }
 
     def figures(self, since: float = 0.0) -> list[dict[str, Any]]:
-        """metrics.summary of each model version, with `drift` of what it is asked (drift.py) and its `opinions`."""
+        """metrics.summary of each model version, with Monitor.told of what it is asked and its `opinions`."""
         told, opinions = self.metrics.summary(since), self.kept.opinions(since)
         return [
             {
                 **one,
-                "drift": self.surprise.drift(one["name"], one["model_id"]).to_dict(),
+                **self.monitor.told(one["name"], one["model_id"]),
                 "opinions": opinions.get((one["name"], one["model_id"])),
             }
             for one in told
@@ -248,7 +249,7 @@ class Serving:
         def finished(generation: Generation) -> None:
             self.metrics.finished(asked.served, generation)
             if generation.error is None:
-                self.surprise.note(asked.served, asked.requests[0].prompt)
+                self.monitor.answered(asked.served, asked.requests[0].prompt, generation.answers())
                 if not generation.was_left:
                     self._answered(asked, generation)
 
@@ -265,6 +266,8 @@ class Serving:
         text = self.feedback.take(body, key.opens)
         if body.thumb:
             self.metrics.opinion(text.name, text.model_id, body.thumb)
+        if body.label is not None:
+            self.metrics.labelled(text.name, text.model_id, body.label == text.answers[0])
         return text
 
     def classify(
@@ -290,6 +293,7 @@ class Serving:
         id_ = "classify-" + secrets.token_hex(12)
         for place, (text, row) in enumerate(zip(texts, shares, strict=True)):
             best = labels[max(range(len(row)), key=row.__getitem__)]
+            self.monitor.classified(served, text, best, max(row))
             self.feedback.answered(Text(id_, place, served.name, served.model_id, CLASSIFY, text, [best]))
         return id_, labels, shares, tokens
 

@@ -18,6 +18,7 @@ from llmdemo.serving.registry import Served
 MOST_WAITING = 64
 MOST_TOKENS = 256
 """Of a prompt's end, which is where the last turn stands."""
+_LOOK_SECONDS = 0.05
 _IDLE_SECONDS = 20.0
 """How long a prompt waits for a moment in which nobody uses the model."""
 log = logging.getLogger(__name__)
@@ -27,8 +28,18 @@ class Surprise:
     """One for the app; a `Drift` for each served model version. `measure(model_id, prompt, most)` gives nats a token, or
     None where the model is being used."""
 
-    def __init__(self, measure: Callable[[str, Any, int], float | None], idle_seconds: float = _IDLE_SECONDS):
-        self._measure, self._idle_seconds = measure, idle_seconds
+    def __init__(
+        self,
+        measure: Callable[[str, Any, int], float | None],
+        told: Callable[[tuple[str, str], float], None] = lambda key, surprise: None,
+        training: Callable[[str, bool], float | None] = lambda model_id, writes: None,
+        idle_seconds: float = _IDLE_SECONDS,
+    ):
+        """`told(key, surprise)` gets each; `training(model_id, writes)` measures one training prompt of a model (baselines.step),
+        called while no request's prompt waits."""
+        self._measure, self._told, self._training, self._idle_seconds = measure, told, training, idle_seconds
+        self._wanted: dict[str, bool | None] = {}
+        """By model id: whether it writes; None once it is measured, or cannot be."""
         self._waiting: queue.Queue[tuple[tuple[str, str], Any]] = queue.Queue(MOST_WAITING)
         self._drifts: dict[tuple[str, str], Drift] = {}
         self._lock = threading.Lock()
@@ -41,7 +52,15 @@ class Surprise:
             self._waiting.put_nowait(((served.name, served.model_id), prompt))
         except queue.Full:
             return
+        self.want(served.model_id)
+
+    def want(self, model_id: str, writes: bool = True) -> None:
+        """What a model's training data is like shall be measured, once there is time; returns at once."""
         with self._lock:
+            news = model_id not in self._wanted
+            self._wanted.setdefault(model_id, writes)
+            if news and self._waiting.empty():
+                self._waiting.put_nowait((("", model_id), None))  # wakes the thread
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="surprise", daemon=True)
                 self._thread.start()
@@ -60,10 +79,17 @@ class Surprise:
             self._joining = False
 
     def _work(self) -> None:
+        pause: float | None = 0.0
         while True:
-            key, prompt = self._waiting.get()
             try:
-                self._one(key, prompt)
+                key, prompt = self._waiting.get(timeout=pause)
+            except queue.Empty:
+                pause = self._train()
+                continue
+            pause = 0.0
+            try:
+                if prompt is not None:
+                    self._one(key, prompt)
             except UserError:
                 pass  # the model is gone: said to who asks it
             except Exception:
@@ -71,11 +97,29 @@ class Surprise:
             finally:
                 self._waiting.task_done()
 
+    def _train(self) -> float | None:
+        """Measures one training prompt of a model that is waiting for it; seconds until the next, None where none waits."""
+        with self._lock:
+            wanted = next(((model_id, writes) for model_id, writes in self._wanted.items() if writes is not None), None)
+        if wanted is None:
+            return None
+        try:
+            pause = self._training(*wanted)
+        except Exception as error:
+            log.info("what %s was trained on cannot be measured: %s", wanted[0], error)
+            pause = None
+        if pause is not None:
+            return pause
+        with self._lock:
+            self._wanted[wanted[0]] = None
+        return 0.0
+
     def _one(self, key: tuple[str, str], prompt: Any) -> None:
         until = time.monotonic() + self._idle_seconds
         while True:
             surprise = self._measure(key[1], prompt, MOST_TOKENS)
             if surprise is not None:
+                self._told(key, surprise)
                 if self.drift(*key).add(surprise) and self.drift(*key).to_dict()["seen"] == self.drift(*key).alarm_at:
                     log.warning("%s is asked other things than before: %s", key[0], self.drift(*key).to_dict())
                 return

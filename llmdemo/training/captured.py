@@ -18,6 +18,7 @@ from torch import Tensor
 
 from llmdemo.training.batches import FixedBatch
 from llmdemo.training.optimizer import Optimizer
+from llmdemo.training.reduce import Reduction
 
 
 class _Capture:
@@ -29,16 +30,27 @@ class _Capture:
         self.loss: Tensor | None = None
         self.owners: list = []
         """Slots and weights that got a gradient."""
+        self.ready: dict[int, torch.cuda.Event] = {}
+        """Of several processes: the event after which each bucket of gradients is whole."""
 
 
 class CapturedPasses:
     """`run` puts a batch through the model, forward and backward, and hands the gradients to the optimizer."""
 
-    def __init__(self, loss_of: Callable[[FixedBatch], Tensor], optimizer: Optimizer, device: torch.device):
-        """`loss_of` gives the summed loss [] of a batch, and waits for nothing. Without CUDA, a replay computes anew."""
-        self._loss_of, self._optimizer, self._device = loss_of, optimizer, device
+    def __init__(
+        self,
+        loss_of: Callable[[FixedBatch], Tensor],
+        optimizer: Optimizer,
+        device: torch.device,
+        reduction: Reduction | None = None,
+    ):
+        """`loss_of` gives the summed loss [] of a batch, and waits for nothing. Without CUDA, a replay computes anew.
+
+        `reduction`: its buffers are where the sums lie; it has begun before each `run` that is the first of a step.
+        """
+        self._loss_of, self._optimizer, self._device, self._reduction = loss_of, optimizer, device, reduction
         self._captures: dict[tuple, _Capture] = {}
-        self._sums: dict[object, Tensor] = {}
+        self._sums: dict = {}
         if device.type == "cuda":
             self._pool = torch.cuda.graph_pool_handle()
             self._stream = torch.cuda.Stream(device)
@@ -47,11 +59,11 @@ class CapturedPasses:
         """Shapes captured so far."""
         return len(self._captures)
 
-    def run(self, batch: FixedBatch, scale: float, first: bool) -> Tensor:
+    def run(self, batch: FixedBatch, scale: float, first: bool, send: bool = False) -> Tensor:
         """Adds the gradients of scale · loss; returns that product [].
 
-        `first`: whether what was accumulated before is forgotten. Raises RuntimeError, and what the model raises, where
-        it cannot be captured.
+        `first`: whether what was accumulated before is forgotten; `send`: whether the sums over processes begin as their
+        parts become whole. Raises RuntimeError, and what the model raises, where it cannot be captured.
         """
         key = (batch.shape, first)
         if key not in self._captures:
@@ -61,6 +73,8 @@ class CapturedPasses:
         capture.scale.fill_(scale)
         assert capture.replay is not None, "a capture is kept only once it can be replayed"
         capture.replay()
+        if send and self._reduction:
+            self._reduction.send_after(capture.ready)
         self._optimizer.adopt({owner: self._sums[owner] for owner in capture.owners})
         assert capture.loss is not None, "the pass that is replayed has set it"
         return capture.loss.clone()
@@ -83,6 +97,10 @@ class CapturedPasses:
         optimizer.zero_grad()
         optimizer.expect_parts(1)
         capture.owners.clear()
+        if self._reduction:
+            self._reduction.watch(partial(self._mark, capture))
+            if not first:  # these are added to where they lie
+                optimizer.adopt({slot: self._sums[slot] for slot in optimizer.slots})
         hooks = [p.register_post_accumulate_grad_hook(partial(self._add, capture, first)) for p in optimizer.others]
         try:
             loss = self._loss_of(capture.batch) * capture.scale
@@ -92,10 +110,14 @@ class CapturedPasses:
         finally:
             for hook in hooks:
                 hook.remove()
+            if self._reduction:
+                self._reduction.unwatch()
             optimizer.zero_grad()
 
     def _make_sums(self) -> None:
         """Before a capture: what is made within one belongs to the pool."""
+        if self._reduction:
+            self._sums = self._reduction.places
         for p in self._optimizer.others:
             if p not in self._sums:
                 self._sums[p] = torch.zeros_like(p)
@@ -109,11 +131,22 @@ class CapturedPasses:
         (self._sums[p].copy_ if first else self._sums[p].add_)(p.grad)
         p.grad = None
         capture.owners.append(p)
+        if self._reduction:
+            self._reduction.whole(p)
+
+    def _mark(self, capture: _Capture, number: int) -> None:
+        """Called while a bucket's last gradient is recorded."""
+        if self._device.type == "cuda":
+            # External: a node of the graph, recorded anew by each replay, that other streams can wait for.
+            capture.ready[number] = event = torch.cuda.Event(external=True)
+            event.record(torch.cuda.current_stream(self._device))
 
     @torch.no_grad()
     def _add_projected(self, capture: _Capture, first: bool) -> None:
         found = [(slot, slot.low) for slot in self._optimizer.slots if slot.low is not None]
-        if found:
+        if self._reduction:  # they lie where they belong already
+            capture.owners += [slot for slot, _ in found]
+        elif found:
             add = torch._foreach_copy_ if first else torch._foreach_add_
             add([self._sums[slot] for slot, _ in found], [low for _, low in found])
             capture.owners += [slot for slot, _ in found]

@@ -41,6 +41,12 @@ class GradientAccumulator:
         self.when_full: Callable[[GradientAccumulator], None] | None = None
         """Called as soon as `full` holds the whole gradient, where one backward pass makes a step: it is then freed
         before the next layer's is made."""
+        self.place: Tensor | None = None
+        """Where `low` is to lie, if anyone asks for that: a view of a buffer that processes sum (reduce.py)."""
+        self.when_whole: Callable[[GradientAccumulator], None] | None = None
+        """Called when the backward pass has come by this matrix as often as the forward passes did."""
+        self.passes_left = 0
+        """Forward passes whose backward pass is to come."""
 
     @property
     def active(self) -> bool:
@@ -54,15 +60,25 @@ class GradientAccumulator:
             self._parts += 1
             if self.when_full and self._parts == self.parts:
                 self.when_full(self)
+        elif self.subspace.ready and self.place is not None and self.low is None:
+            self.low = self._project_outer(a, b, self.place)
         elif self.subspace.ready:
             self.add_low(self._project_outer(a, b))
 
     def add_low(self, part: Tensor) -> None:
         """Adds a projected gradient."""
-        if self.host is None:
-            self.low = _added(self.low, part, self.dtype)
-        else:
+        if self.host is not None:
             self.host.add(self, part.to(self.dtype))
+        elif self.place is not None and self.low is None:
+            self.low = self.place.copy_(part)
+        else:
+            self.low = _added(self.low, part, self.dtype)
+
+    def passed(self) -> None:
+        """A backward pass has come by this matrix."""
+        self.passes_left -= 1
+        if self.when_whole and self.passes_left == 0:
+            self.when_whole(self)
 
     @property
     def has_low(self) -> bool:
@@ -74,11 +90,11 @@ class GradientAccumulator:
         assert low is not None, "asked where has_low says so"
         return low
 
-    def _project_outer(self, a: Tensor, b: Tensor) -> Tensor:
+    def _project_outer(self, a: Tensor, b: Tensor, out: Tensor | None = None) -> Tensor:
         space = self.subspace
         if space.dtype == a.dtype:
-            return space.project_outer(a, b)
-        return space.project_outer(a.to(self.dtype), b.to(self.dtype))
+            return space.project_outer(a, b, out)
+        return space.project_outer(a.to(self.dtype), b.to(self.dtype), out)
 
     def clear(self) -> None:
         """Forgets what was accumulated here; what `host` keeps, it forgets itself."""
@@ -110,6 +126,7 @@ class _ProjectedLinear(torch.autograd.Function):
         if x is not None:
             inputs = x.reshape(-1, x.shape[-1]).to(flat.dtype)
             ctx.slot.add_outer(*((inputs, flat) if ctx.transposed else (flat, inputs)))
+        ctx.slot.passed()
         dx = None
         if ctx.needs_input_grad[0]:
             dx = dy @ weight.to(dy.dtype).T if ctx.transposed else dy @ weight.to(dy.dtype)
@@ -134,4 +151,6 @@ def _forward(module: nn.Module, slot: GradientAccumulator, transposed: bool, x: 
         x, weight, bias = x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
     if not torch.is_grad_enabled():
         return functional.linear(x, weight.T if transposed else weight, bias)
+    if torch._C._current_graph_task_id() < 0:  # not where a backward pass computes its activations again
+        slot.passes_left += 1
     return _ProjectedLinear.apply(x, weight, bias, slot, transposed)

@@ -19,6 +19,7 @@ from llmdemo.settings.training import TrainConfig
 from llmdemo.training import best as bests
 from llmdemo.training import device as devices
 from llmdemo.training import objectives, snapshot
+from llmdemo.training.agreement import SAVE, STOP, Agreement
 from llmdemo.training.batches import Batches, RunData, share_of
 from llmdemo.training.checkpoint import Checkpoint, rng_state, set_rng_state
 from llmdemo.training.halt import Halt, NonFinite
@@ -27,7 +28,7 @@ from llmdemo.training.memory_estimate import Batch
 from llmdemo.training.optimizer import Optimizer
 from llmdemo.training.passes import Passes
 from llmdemo.training.progress import Progress, Step, told_refresh
-from llmdemo.training.reduce import reduce_gradients, sum_over_processes, take_first
+from llmdemo.training.reduce import Reduction, take_first
 from llmdemo.training.schedule import learning_rate
 
 MOST_SKIPS = 10
@@ -50,14 +51,16 @@ class Loop:
         """Keeps the weights as they are, those of the best evaluation so far; None: nobody will ask for them."""
         self._report: Callable = report
         self.process = dist.get_rank() if dist.is_initialized() else 0
-        self._processes = dist.get_world_size() if dist.is_initialized() else 1
+        self.processes = dist.get_world_size() if dist.is_initialized() else 1
         self._interrupt = Interrupt()
         place = objectives.Place(
-            model, tokenizer, config, precision, self.device, self.process, self._processes, self._interrupt.check
+            model, tokenizer, config, precision, self.device, self.process, self.processes, self._interrupt.check
         )
         self.objective = objectives.of(config.task)(place, data)
         self._batches = Batches(self.objective.lengths, config.global_batch, config.seed, self.objective.pool)
-        self._passes = Passes(model, self.objective, optimizer, config, precision, report)
+        self._reduction = Reduction(optimizer, self.device) if self.processes > 1 else None
+        self._agreement = Agreement(self.processes, self.device, optimizer.runs_ahead)
+        self._passes = Passes(model, self.objective, optimizer, config, precision, report, self._reduction)
         self._under_way: deque[Step] = deque()
         self._told = 0.0
         self._seconds: deque[float] = deque(maxlen=20)
@@ -67,9 +70,9 @@ class Loop:
         """Why the run ended before its last step, where the objective had it end."""
         self.after_step: Callable[[int], None] = lambda step: None
         self.refreshed: list = []
-        if self._processes > 1:
+        if self.processes > 1:
             optimizer.share = take_first
-        if self._processes == 1 and config.gradient_accumulation_steps == 1 and self._one_layer_each():
+        if self.processes == 1 and config.gradient_accumulation_steps == 1 and self._one_layer_each():
             optimizer.refresh_at_once()
 
     def _one_layer_each(self) -> bool:
@@ -98,7 +101,7 @@ class Loop:
         self._report("phase", phase="training")
         saved = time.monotonic()
         while self.progress.step < self.config.max_steps and not self.out_of_patience:
-            if self._agree(should_stop()) or not self._ready(should_stop):
+            if self._agreement.between(STOP, should_stop()) or not self._ready(should_stop):
                 save(self.checkpoint())
                 return False
             self._step_or_give_up(save)
@@ -108,8 +111,9 @@ class Loop:
             if step == self.config.max_steps or (every and step % every == 0):
                 self.evaluate()
                 self._report("phase", phase="training")
-            if self._agree(time.monotonic() - saved > self.config.checkpoint_seconds):
+            if self._agreement.between(SAVE, time.monotonic() - saved > self.config.checkpoint_seconds):
                 save(self.checkpoint())
+                self._agreement.saved()
                 saved = time.monotonic()
         return True
 
@@ -136,7 +140,7 @@ class Loop:
 
     def _tried(self, should_stop: Callable[[], bool]) -> bool:
         """The dry step, and the figures before the first step; False if it was asked to stop meanwhile."""
-        if self._processes > 1:  # they stop together, between steps
+        if self.processes > 1:  # they stop together, between steps
             self._dry_step()
             self.evaluate()
             return True
@@ -162,10 +166,6 @@ class Loop:
                 save(self.checkpoint())
             raise
 
-    def _agree(self, wish: bool) -> bool:
-        """Whether any process wants it: all must stop, or save, at the same step."""
-        return wish if self._processes == 1 else bool(sum_over_processes([float(wish)], self.device)[0])
-
     def begin(self, folder: Path, should_stop: Callable[[], bool]) -> bool:
         """What the objective computes once from the untouched weights, before `restore` or `run`; False if it was
         asked to stop. `folder` is the run's.
@@ -176,7 +176,7 @@ class Loop:
         self._verify_loss()
         steps = range(min(self.config.max_steps, self._batches.per_epoch))
         items = np.unique(np.concatenate([self._batches.rows_of(step) for step in steps]))
-        return self.objective.begin(folder, items, self._report, lambda: self._agree(should_stop()))
+        return self.objective.begin(folder, items, self._report, lambda: self._agreement.at_once(should_stop()))
 
     def _verify_loss(self) -> None:
         for note in self.objective.verify(self._batches.rows_of(0)):
@@ -187,7 +187,7 @@ class Loop:
         self._report("phase", phase="dry_step")
         state = rng_state()
         started = time.monotonic()
-        self._passes.measure(self._batches.rows_of(self._longest_step()), self.process, self._processes)
+        self._passes.measure(self._batches.rows_of(self._longest_step()), self.process, self.processes)
         self.optimizer.refresh()
         self.optimizer.forget()
         set_rng_state(state)
@@ -202,7 +202,7 @@ class Loop:
     def largest_batch(self) -> Batch:
         """The largest micro-batch of this process, for the memory estimate."""
         rows = self._batches.rows_of(self._longest_step())
-        part = max(share_of(rows, 0, self._processes, self.config.gradient_accumulation_steps), key=len)
+        part = max(share_of(rows, 0, self.processes, self.config.gradient_accumulation_steps), key=len)
         return self.objective.shape(part)
 
     def _step(self) -> None:
@@ -211,7 +211,8 @@ class Loop:
         rate = learning_rate(config, progress.step)
         self.optimizer.set_lr(rate)
         loss, figures = self._gradients(rows)
-        reduce_gradients(self.optimizer)
+        if self._reduction:
+            self._reduction.wait()
         self.refreshed = refreshed = self.optimizer.refresh()
         if self.optimizer.runs_ahead:
             norm, left_out = self.optimizer.step_where_finite(config.max_grad_norm, loss)
@@ -249,11 +250,10 @@ class Loop:
 
     def _gradients(self, rows) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """Accumulates the gradient of the mean loss of these items; returns that loss [], and the mean figures []."""
-        loss, figures = self._passes(rows, self.process, self._processes)
-        values = torch.stack(
-            [loss.double() if self.device.type != "mps" else loss, *map(loss.new_tensor, figures.values())]
-        )
-        if self._processes > 1:
+        loss, means = self._passes(rows, self.process, self.processes)
+        figures = {name: loss.new_tensor(mean) for name, mean in means.items()} | self._agreement.figures(loss)
+        values = torch.stack([loss.double() if self.device.type != "mps" else loss, *figures.values()])
+        if self.processes > 1:
             dist.all_reduce(values)
         return values[0], dict(zip(figures, values[1:], strict=True))
 
@@ -262,7 +262,9 @@ class Loop:
         if step.arrived is not None:
             step.arrived.synchronize()
             now = time.monotonic()
-        loss, norm, left_out, *figures = step.values.tolist()
+        loss, norm, left_out, *means = step.values.tolist()
+        figures = dict(zip(step.names, means, strict=True))
+        self._agreement.hear(figures)
         if self.optimizer.runs_ahead:
             self.optimizer.tell(bool(left_out))
         # Where steps overlap, one takes as long as lies between two ends.
@@ -293,7 +295,7 @@ class Loop:
             eta_seconds=round(self._seconds_left(step.step), 1),
             epoch=round(step.step / self._batches.per_epoch, 3),
             # A figure that overflowed says nothing; the run goes on by its loss.
-            **{n: round(value, 6) for n, value in zip(step.names, figures, strict=True) if math.isfinite(value)},
+            **{name: round(value, 6) for name, value in figures.items() if math.isfinite(value)},
         )
 
     def _seconds_left(self, step: int | None = None) -> float:

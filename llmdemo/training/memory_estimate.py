@@ -26,7 +26,7 @@ from llmdemo.training.adamw import CHUNK_VALUES, SLICE_VALUES
 from llmdemo.training.adapters import add_adapters
 from llmdemo.training.factors import factorise
 from llmdemo.training.loss import CHUNK_BYTES
-from llmdemo.training.optimizer import FIRST_SHARE
+from llmdemo.training.refresh_schedule import FIRST_SHARE
 from llmdemo.training.subspace import Subspace
 from llmdemo.training.targets import find_targets, output_embeddings
 
@@ -191,8 +191,9 @@ def _summed(parts: _Parts, config: TrainConfig, batch: Batch, device: torch.devi
     kept = 0 if config.offload_gradients and device.type == "cuda" else sizes.low * size
     several = config.gradient_accumulation_steps > 1
     # The peak is at one of three moments: when the backward pass begins, when it ends, or inside the optimizer's step.
-    # Captured passes leave their gradients in sums that are there all the time (captured.py).
-    there = several or _captures(config, device)
+    # Captured passes leave their gradients in sums that are there all the time (captured.py), and several processes in
+    # the buffers that they send from (reduce.py).
+    there = several or config.num_processes > 1 or _captures(config, device)
     begin = activations + logits + parts.head * size + (kept + sizes.rest * size if there else 0)
     end = kept + sizes.rest * size + _full_gradients(sizes, config, batch, size)
     # On a CPU both embeddings' gradients are added to one tensor (vocabulary.py).

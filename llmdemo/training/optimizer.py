@@ -20,14 +20,8 @@ from llmdemo.training.adamw import ForeachGaLoreAdamW
 from llmdemo.training.gradients import GradientAccumulator, detach
 from llmdemo.training.offload import HostSums
 from llmdemo.training.projector import Projector, without_cuda_sync
+from llmdemo.training.refresh_schedule import RefreshSchedule
 from llmdemo.training.subspace import Refresh
-
-REFRESH_FLOPS = 1.2e12
-"""Most work that the first refreshes may do in one step (some 30 ms of an H100)."""
-FIRST_SHARE = 1 / 4
-"""Most of all projected values that get their first subspace in one step: until then their full gradients exist."""
-ROUND_STEPS = 10
-"""Steps between two rounds of refreshes, where they come in rounds."""
 
 
 class Optimizer(torch.optim.Optimizer):
@@ -60,7 +54,7 @@ class Optimizer(torch.optim.Optimizer):
         """Overwrites a tensor with that of the first of several processes: bases that differ by rounding would drift."""
         self._reports: list[tuple[str, Refresh]] = []
         self._host = host
-        self._round = 1
+        self._schedule = RefreshSchedule(slots, config)
         self._mark_due()
 
     @property
@@ -112,6 +106,7 @@ class Optimizer(torch.optim.Optimizer):
         if self.steps == 0:
             for slot in self.slots:
                 slot.subspace.forget()
+            self._schedule.load_state({})
         self._mark_due()
 
     # ---- one step ----
@@ -121,17 +116,12 @@ class Optimizer(torch.optim.Optimizer):
         found = [slot.full if slot.due else slot.low for slot in self.slots]
         return [gradient for gradient in [*found, *(p.grad for p in self.others)] if gradient is not None]
 
-    def fill_missing(self) -> None:
-        """Zeros where this process computed nothing, so that every process reduces the same tensors."""
-        for slot in self.slots:
-            device = slot.weight.device
-            if slot.due and slot.full is None:
-                slot.full = torch.zeros(slot.subspace.shape, dtype=slot.dtype, device=device)
-            elif slot.active and not slot.due and slot.low is None:
-                slot.low = torch.zeros(slot.subspace.low_shape, dtype=slot.dtype, device=device)
-        for p in self.others:
-            if p.grad is None:
-                p.grad = torch.zeros_like(p)
+    def backward_order(self) -> list[GradientAccumulator | Tensor]:
+        """Slots and other weights, about as the backward pass comes by them: the model's order, from its end."""
+        places = {p: number for number, p in enumerate(self._names)}
+        owners: list[tuple[int, Any]] = [(places[slot.weight], slot) for slot in self.slots]
+        owners += [(places[p], p) for p in self.others]
+        return [owner for _, owner in sorted(owners, key=lambda pair: -pair[0])]
 
     def refresh(self) -> list[tuple[str, Refresh]]:
         """Refreshes the subspaces that are due, from their full gradients; returns what changed since the last call.
@@ -155,6 +145,7 @@ class Optimizer(torch.optim.Optimizer):
         if torch.isfinite(full).all():
             report, low = space.refresh_and_project(gradient, self._config.refresh, self._generator(slot), self.share)
             self._reports.append((slot.name, report))
+            self._schedule.refreshed(slot, self.steps, report.overlap)
         elif space.ready:
             low = space.project(gradient)
         else:
@@ -265,7 +256,7 @@ class Optimizer(torch.optim.Optimizer):
 
     def refresh_in_rounds(self) -> None:
         """From now on the refreshes that are due within some steps come together: the steps between are all alike."""
-        self._round = max(1, min(ROUND_STEPS, int(self._config.update_proj_gap * FIRST_SHARE)))
+        self._schedule.in_rounds()
         self._mark_due()
 
     @property
@@ -304,21 +295,7 @@ class Optimizer(torch.optim.Optimizer):
 
     def _mark_due(self) -> None:
         """Marks the slots whose subspace the coming step refreshes."""
-        gap, count, work = self._config.update_proj_gap, len(self.slots), REFRESH_FLOPS
-        room = FIRST_SHARE * sum(slot.weight.numel() for slot in self.slots)
-        first = True
-        for index, slot in enumerate(self.slots):
-            if not self._config.stagger:
-                slot.due = self.steps % gap == 0 or not slot.subspace.ready
-            elif slot.subspace.ready:
-                turn = index * gap // count
-                slot.due = (self.steps - (turn - turn % self._round)) % gap == 0
-            else:
-                size = slot.weight.numel()
-                work, room = work - 8 * size * slot.subspace.rank, room - size
-                # The first in line always gets its turn, however large it is.
-                slot.due = first or (work > 0 and room >= 0)
-                first = False
+        self._schedule.mark(self.steps)
 
     # ---- what a checkpoint holds ----
 
@@ -332,6 +309,7 @@ class Optimizer(torch.optim.Optimizer):
         }
         packed["steps"] = self.steps
         packed["bases"] = [slot.subspace.state() for slot in self.slots]
+        packed["gaps"] = self._schedule.state()
         return packed
 
     @torch.no_grad()
@@ -346,6 +324,7 @@ class Optimizer(torch.optim.Optimizer):
             assert self._config.scale is not None, "a resolved config has one"
             self.inner.state[slot.weight]["projector"] = Projector(slot, self._config.scale)
         self.steps = int(state_dict["steps"])
+        self._schedule.load_state(state_dict.get("gaps", {}))
         self._mark_due()
 
     def named_state(self) -> tuple[dict[str, Tensor], dict]:
@@ -361,7 +340,7 @@ class Optimizer(torch.optim.Optimizer):
                     scalars.setdefault(name, {})[key] = value
         for slot in self.slots:
             tensors |= {f"basis/{slot.name}/{key}": value for key, value in slot.subspace.state().items()}
-        return tensors, {"steps": self.steps, "state": scalars}
+        return tensors, {"steps": self.steps, "state": scalars, "gaps": self._schedule.state()}
 
     def load_state(self, tensors: dict[str, Tensor], numbers: dict) -> None:
         """Takes back what `named_state` gave, onto the weights' devices."""
@@ -382,6 +361,7 @@ class Optimizer(torch.optim.Optimizer):
             device = slot.weight.device
             slot.subspace.load_state({key: value.to(device) for key, value in bases.get(slot.name, {}).items()})
         self.steps = numbers["steps"]
+        self._schedule.load_state(numbers.get("gaps", {}))
         self._mark_due()
 
     def detach(self, model: nn.Module) -> None:

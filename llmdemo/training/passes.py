@@ -16,6 +16,7 @@ from llmdemo.training import device as devices
 from llmdemo.training.batches import share_of
 from llmdemo.training.objectives import Objective
 from llmdemo.training.optimizer import Optimizer
+from llmdemo.training.reduce import Reduction
 
 if TYPE_CHECKING:
     from llmdemo.training.captured import CapturedPasses
@@ -27,11 +28,23 @@ _ROOM = 1.1
 
 
 class Passes:
-    """Of one process of a run. `report(kind, **fields)` tells what people should know."""
+    """Of one process of a run. `report(kind, **fields)` tells what people should know.
 
-    def __init__(self, model, objective: Objective, optimizer: Optimizer, config: TrainConfig, precision: str, report):
+    `reduction` sums over several processes while the last micro-batch goes back; its `wait` is left to the caller.
+    """
+
+    def __init__(
+        self,
+        model,
+        objective: Objective,
+        optimizer: Optimizer,
+        config: TrainConfig,
+        precision: str,
+        report,
+        reduction: Reduction | None = None,
+    ):
         self._model, self._objective, self._optimizer, self._config = model, objective, optimizer, config
-        self._precision, self._report = precision, report
+        self._precision, self._report, self._reduction = precision, report, reduction
         self._device = next(model.parameters()).device
         self._captured: CapturedPasses | None = None
         self._tried = False
@@ -46,7 +59,9 @@ class Passes:
     def measure(self, rows, process: int, processes: int) -> None:
         """A trial pass: it tells what passes take, by the highest memory use until now."""
         before = devices.current_bytes(self._device)
-        self.launch(rows, process, processes)
+        self.launch(rows, process, processes, send=True)
+        if self._reduction:
+            self._reduction.wait()
         if self._device.type == "cuda":
             self._working_bytes = devices.peak_bytes(self._device) - before
 
@@ -57,16 +72,22 @@ class Passes:
             if not self._tried:
                 self._try(rows, process, processes)
             if self.captures:
-                return self._capture(rows, process, processes), {}
-        return self.launch(rows, process, processes)
+                return self._capture(rows, process, processes, send=True), {}
+        return self.launch(rows, process, processes, send=True)
 
-    def launch(self, rows, process: int, processes: int) -> tuple[Tensor, dict[str, float]]:
-        """The same, kernel by kernel."""
+    def launch(self, rows, process: int, processes: int, send: bool = False) -> tuple[Tensor, dict[str, float]]:
+        """The same, kernel by kernel; `send`: with the sums over processes."""
+        reduction = self._reduction
         objective = self._objective
         count = objective.normaliser(rows)
         total, sums = torch.zeros((), device=self._device), dict.fromkeys(objective.figures, 0.0)
         self._train()
-        for part in self._parts(rows, process, processes):
+        if reduction:
+            reduction.begin()
+        parts = self._parts(rows, process, processes)
+        for number, part in enumerate(parts, 1):
+            if reduction and send and number == len(parts):
+                reduction.watch()
             with devices.autocast(self._precision, self._device):
                 loss, figures = objective.loss_sum(part)
                 loss = loss / count
@@ -75,6 +96,8 @@ class Passes:
             total = total + loss.detach()
             for name, value in figures.items():
                 sums[name] += value / count
+        if reduction and send:
+            reduction.finish()
         return total, sums
 
     def _train(self) -> None:
@@ -90,14 +113,20 @@ class Passes:
     def _may_capture(self) -> bool:
         return self.captures and not self._objective.figures and self._optimizer.settled
 
-    def _capture(self, rows, process: int, processes: int) -> Tensor:
+    def _capture(self, rows, process: int, processes: int, send: bool = False) -> Tensor:
         assert self._captured is not None, "`_try` has made them, and has not given them up"
         scale, total = 1.0 / self._objective.normaliser(rows), torch.zeros((), device=self._device)
         self._train()
-        for number, part in enumerate(self._parts(rows, process, processes)):
+        if self._reduction:
+            self._reduction.begin()
+        parts = self._parts(rows, process, processes)
+        for number, part in enumerate(parts, 1):
             batch = self._objective.fixed(part)
             assert batch is not None, "an objective has this form for all of its items or for none (`_obstacle`)"
-            total = total + self._captured.run(batch, scale, first=number == 0)
+            last = number == len(parts)
+            total = total + self._captured.run(batch, scale, first=number == 1, send=send and last)
+        if self._reduction and send:
+            self._reduction.finish()
         return total
 
     def _try(self, rows, process: int, processes: int) -> None:
@@ -107,7 +136,7 @@ class Passes:
         if not why:
             from llmdemo.training.captured import CapturedPasses
 
-            self._captured = CapturedPasses(self._fixed_loss, self._optimizer, self._device)
+            self._captured = CapturedPasses(self._fixed_loss, self._optimizer, self._device, self._reduction)
             why = self._difference(rows, process, processes)
         self._optimizer.zero_grad()
         if why:

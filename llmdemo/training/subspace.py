@@ -123,26 +123,27 @@ class Subspace:
             "full": (self.rank, self.rank),
         }[self.side]
 
-    def project(self, gradient: Tensor) -> Tensor:
-        """The gradient [m, n] in the subspace, `low_shape`."""
-        low, left, right = gradient, self.left, self.right
-        if left is not None:
-            low = left.T @ low
-        return low @ right.T if right is not None else low
+    def project(self, gradient: Tensor, out: Tensor | None = None) -> Tensor:
+        """The gradient [m, n] in the subspace, `low_shape`; written into `out` where that is given."""
+        left, right = self.left, self.right
+        if right is None:
+            assert left is not None, "only a subspace that is ready is used"
+            return torch.mm(left.T, gradient, out=out)
+        return torch.mm(gradient if left is None else left.T @ gradient, right.T, out=out)
 
-    def project_outer(self, a: Tensor, b: Tensor) -> Tensor:
+    def project_outer(self, a: Tensor, b: Tensor, out: Tensor | None = None) -> Tensor:
         """project(aᵀ b) for a [t, m], b [t, n], without ever making the [m, n] product where that is cheaper."""
         (m, n), t = self.shape, a.shape[0]
         width = (self.rank if self.side != "right" else m) + (self.rank if self.side != "left" else n)
         through_factors = t * self.rank * width if self.side != "full" else t * self.rank * (m + n + self.rank)
         if through_factors > t * m * n + m * n * self.rank:
-            return self.project(a.T @ b)
+            return self.project(a.T @ b, out)
         left, right = self.left, self.right
         if left is not None:
             a = a @ left
         if right is not None:
             b = b @ right.T
-        return a.T @ b
+        return torch.mm(a.T, b, out=out)
 
     def back(self, low: Tensor) -> Tensor:
         """The full-size [m, n] matrix of a projected one."""

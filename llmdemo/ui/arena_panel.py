@@ -39,8 +39,12 @@ def build(services: Services, guests: bool = False) -> None:
         """
         arena = services.arena.get()
         model_id, precision = str(data.get("model_id")), str(data.get("precision") or "auto")
+        base, _, step = model_id.partition("@")
+        owner = services.is_owner()
         if model_id in [model["id"] for model in arena.models() if model["ready"]]:
-            arena.warm(model_id, precision, make_room=services.is_owner())
+            arena.warm(model_id, precision, make_room=owner)
+        elif owner and base.startswith("run-") and step.isdecimal():
+            arena.warm(model_id, precision, make_room=False)
         return {}
 
     @for_guests

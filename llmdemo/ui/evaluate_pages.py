@@ -10,6 +10,7 @@ from llmdemo.evaluation.export import differs
 from llmdemo.evaluation.folds import start_folds
 from llmdemo.jobs.states import COMPLETED, FAILED
 from llmdemo.models import catalog
+from llmdemo.models.steps import steps_of
 from llmdemo.settings.evaluation import CRITERIA, KIND_OF_TASK, LIMITS
 from llmdemo.settings.training import METHODS
 from llmdemo.ui.rights import for_owners
@@ -35,8 +36,8 @@ class EvaluatePages:
 
     @for_owners
     def choices(self, _: dict) -> dict:
-        """What can be chosen: data sets with the kind of their evaluation, models with what they can do and the data set of
-        their own run (None without one), defaults."""
+        """What can be chosen: data sets with the kind of their evaluation, models with what they can do, the data set of
+        their own run (None without one) and the steps that it kept, defaults."""
         sets = data.list_datasets(self._services.home)
         models = catalog.list_models(self._services.home)
         return {
@@ -52,6 +53,7 @@ class EvaluatePages:
                     "task": model.task,
                     "writes": model.writes,
                     "dataset_id": heldout.own_dataset(self._services.home, (model.id,), sets),
+                    "steps": steps_of(self._services.home.runs / model.id) if model.kind == "run" else [],
                 }
                 for model in models
             ],

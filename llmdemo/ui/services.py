@@ -33,6 +33,7 @@ if TYPE_CHECKING:  # the arena and the classifiers import torch, which takes sec
     from llmdemo.selection import Selection
     from llmdemo.serving import Serving
     from llmdemo.serving.exports import Exports
+    from llmdemo.serving.monitor import Monitor
 
 T = TypeVar("T")
 ASSETS = assets.FOLDER
@@ -89,6 +90,7 @@ class Services:
         """Ends what is being computed in this process; runs go on or are stopped, as the settings say."""
         if arena := self.arena.made():
             arena.close()
+        self.serving.monitor.close()
         if self.settings.stop_runs_at_exit and self.runs.leads:
             stop_runs(self.runs, self.settings.stop_grace_seconds)
         self.runs.close()
@@ -194,9 +196,9 @@ def make_services(settings: Settings, *, access: Access | None = None, command=N
     runs = Runs(jobs, command=command)
     evaluations = Evaluations(jobs, runs)
     maps = Maps(jobs)
-    arena = Lazy(lambda: _make_arena(home, settings))
+    arena = Lazy(lambda: _make_arena(home, settings, serving.monitor))
     classifiers = Lazy(lambda: _make_classifiers(home, settings))
-    arena = Lazy(lambda: _make_arena(home, settings))
+    serving = Serving(home, settings, arena.get, classifiers.get)
     return Services(
         settings=settings,
         home=home,
@@ -207,7 +209,7 @@ def make_services(settings: Settings, *, access: Access | None = None, command=N
         starter=starter,
         arena=arena,
         votes=Lazy(lambda: _make_votes(home, settings, arena)),
-        serving=Serving(home, settings, arena.get, classifiers.get),
+        serving=serving,
         tokenizers=Tokenizers(lambda model_id, classifies: _load_tokenizer(home, model_id, classifies)),
         evaluations=evaluations,
         exports=Exports(jobs, evaluations),
@@ -228,13 +230,16 @@ def _model_roots(settings: Settings, access: Access | None) -> tuple[Path, ...] 
     return None
 
 
-def _make_arena(home: Home, settings: Settings) -> "Arena":
+def _make_arena(home: Home, settings: Settings, monitor: "Monitor") -> "Arena":
     from llmdemo.models.library import import_library
 
     import_library()
     from llmdemo.arena import Arena
+    from llmdemo.serving.arena_watch import watcher
 
-    return Arena(home, settings)
+    arena = Arena(home, settings)
+    arena.watch = watcher(monitor)
+    return arena
 
 
 def _make_votes(home: Home, settings: Settings, arena: "Lazy[Arena]") -> "VoteSessions":

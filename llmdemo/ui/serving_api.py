@@ -58,19 +58,33 @@ def endpoints(services: Services) -> list[Callable]:
         services.require_owner()
         return serving.keys.revoke(key_id).to_dict()
 
+    return [serve_model, unserve_model, list_served, create_key, revoke_key, _monitor(services), *_exports(services)]
+
+
+def _monitor(services: Services) -> Callable:
+    serving = services.serving
+
     @for_owners
     def monitor(since: float = 0.0) -> dict:
         """What happened at /v1/ since a time (seconds since 1970; 0: since the app's start, the last 20,000 requests).
 
         Returns models [{name, model_id, requests, outcomes, codes, prompt_tokens, tokens, waited, first, each {p50, p95, p99}
         in seconds}, drift {seen, reference, window, p, alarm_at}: the model's mean surprise at the first 100 prompts and the
-        last 30, and after how many requests they were found to differ}], running and queued: requests that are being answered now, and that wait.
+        last 30, and after how many requests they were found to differ}, class_drift, confidence_drift of a classifier, training
+        {surprise, languages, topics, classes, p} of the training data], over_time [{name ("arena": its comparisons), model_id,
+        points [{at, seconds, requests, outcomes, tokens, first, each, queued, length, repetition, surprise, languages, topics,
+        classes, confidence, up, down …}]}] from a file that outlives a restart, at most 120 points, running and queued: requests that are being answered now, and that wait.
         """
         services.require_owner()
         slots = serving.slots
-        return {"models": serving.figures(float(since)), "running": slots.running, "queued": slots.queued}
+        return {
+            "models": serving.figures(float(since)),
+            "over_time": serving.monitor.over_time(float(since)),
+            "running": slots.running,
+            "queued": slots.queued,
+        }
 
-    return [serve_model, unserve_model, list_served, create_key, revoke_key, monitor, *_exports(services)]
+    return monitor
 
 
 def _exports(services: Services) -> list[Callable]:
@@ -80,7 +94,7 @@ def _exports(services: Services) -> list[Callable]:
     def export_gguf(run_id: str, quantisation: str = "q8_0") -> dict:
         """Writes a finished run's model (or another model's, by its id) as GGUF, in the background; returns export_id.
 
-        quantisation: f16, q8_0 or q4_0. For models of the kinds llama, mistral, qwen2, qwen3, gemma, gemma2, gemma3_text and
+        quantisation: f32, f16, q8_0 or q4_0. For models of the kinds llama, mistral, qwen2, qwen3, gemma, gemma2, gemma3_text and
         phi3. Once /export_status says completed, the file lies in its folder with a Modelfile for Ollama and a README.
         """
         services.require_owner()

@@ -1,5 +1,6 @@
 """Beside a finished run: its model is served to other programs (assets/serving/panel.js). Knows no engine and no HTTP."""
 
+import time
 from pathlib import Path
 
 from llmdemo.core.errors import UserError
@@ -11,6 +12,7 @@ from llmdemo.ui.rights import for_owners
 from llmdemo.ui.services import Services
 
 _MOST_ADDRESS = 300
+_MOST_SECONDS = 10 * 366 * 86_400
 
 
 def build(services: Services) -> None:
@@ -55,12 +57,19 @@ def build(services: Services) -> None:
         services.exports.start(_text(request, "model_id"), _text(request, "quantisation"))
         return _state(services, request)
 
+    @for_owners
+    def serving_monitor(request: dict) -> dict:
+        """Figures over time of the last `seconds` (0: all), each version with its title, drift and training data."""
+        services.require_owner()
+        return _monitored(services, request.get("seconds"))
+
     def packed(asked: dict, folder: Path) -> Path:
         """The .zip of a finished export."""
         services.require_owner()
         return services.exports.packed(str(asked.get("export_id")), folder)
 
     functions = [serving_state, serving_start, serving_stop, serving_key, serving_revoke, serving_export]
+    functions.append(serving_monitor)
     functions += CirclePages(services).functions()
     island = bridge.island("serving", functions, events=["submit"], elem_id="train-serving")
     note = bridge.island("notice", elem_id="train-serving-note")
@@ -77,7 +86,30 @@ def _state(services: Services, request: dict) -> dict:
         one["figures"] = next((each for each in figures if (each["name"], each["model_id"]) == key), None)
     model_id = _text(request, "model_id")
     exports = services.exports.of_model(model_id) if model_id else []
+    told["watched"] = bool(serving.metrics.records())
     return {**told, "exports": exports, "writes": not model_id or _writes(services, model_id)}
+
+
+def _monitored(services: Services, seconds: object) -> dict:
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds <= _MOST_SECONDS:
+        raise UserError("err_page_value", key="seconds")
+    monitor, slots, now = services.serving.monitor, services.serving.slots, time.time()
+    versions = [
+        {
+            **one,
+            "title": _title(services, one["model_id"]),
+            **(monitor.told(one["name"], one["model_id"]) if one["name"] else {}),
+        }
+        for one in monitor.over_time(now - seconds if seconds else 0.0)
+    ]
+    return {"versions": versions, "now": round(now), "running": slots.running, "queued": slots.queued}
+
+
+def _title(services: Services, model_id: str) -> str:
+    try:
+        return catalog.resolve(services.home, model_id).title if model_id else ""
+    except UserError:
+        return model_id
 
 
 def _writes(services: Services, model_id: str) -> bool:

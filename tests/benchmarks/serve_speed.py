@@ -1,11 +1,16 @@
 """Sixteen clients at once, 64 tokens each, starter model: our /v1/chat/completions against `transformers serve`.
 
-`python tests/benchmarks/serve_speed.py [clients] [rounds]`. Both serve the same folder on this machine's CPU in float32, one
-after the other in the same run; `transformers serve` with its continuous batching, and without where that fails. Tokens
-are counted as each server counts them (usage.completion_tokens). The first round of each is a warm-up and not counted.
+    python tests/benchmarks/serve_speed.py [clients] [rounds] [--shapes 135M 1.7B --device cuda --dtype bfloat16] [--plain]
+
+Both serve the same folder on this machine in the same dtype, one after the other in the same run; `transformers serve`
+with its continuous batching, with --plain without it too. Tokens are counted as each server counts them
+(usage.completion_tokens). The first round of each is a warm-up and not counted. --shapes: models of random weights
+(memory_estimate_check.py makes them) in the place of the starter, for a machine without it; on a GPU `--device cuda`.
 """
 
+import argparse
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -14,6 +19,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -22,6 +28,10 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 TOKENS = 64
 QUESTIONS = [f"Tell me about number {n}, and about three things that people associate with it." for n in range(64)]
+TEMPLATE = (
+    "{% for message in messages %}{{ message['role'] + ': ' + message['content'] + '\\n' }}{% endfor %}assistant:"
+)
+THEIRS = "import sys; from transformers.cli.transformers import main; sys.argv[0] = 'transformers'; main()"
 OURS = """
 import sys, uvicorn
 from pathlib import Path
@@ -117,32 +127,71 @@ def report(name: str, url: str, model: str, key: str, clients: int, rounds: int,
     return speed
 
 
-def main(clients: int = 16, rounds: int = 1) -> None:
-    import platformdirs
+def compare(folder: Path, model: Path, args: argparse.Namespace) -> None:
+    """Serves `model` by each server in turn and prints their speeds."""
+    home, port, key_file = folder / "home", free_port(), folder / "key"
+    (home / "models").mkdir(parents=True)
+    (home / "models" / "starter").symlink_to(model)
+    command = [sys.executable, "-c", OURS, str(home), str(port), str(key_file)]
+    precision = {"float32": "fp32", "bfloat16": "bf16"}[args.dtype]
+    with server(command, port, folder / "ours.log") as url:
+        extra = {"temperature": 0, "min_tokens": TOKENS, "precision": precision}
+        ours = report(f"ours, {precision}", url, "starter", key_file.read_text(), args.clients, args.rounds, extra)
+    for flags in (["--continuous-batching"], []) if args.plain else (["--continuous-batching"],):
+        port = free_port()
+        command = [sys.executable, "-c", THEIRS, "serve", "--host", "127.0.0.1", "--port", str(port)]
+        command += ["--device", args.device, "--dtype", args.dtype, *flags, str(model)]
+        name = f"transformers serve {' '.join(flags)}".strip()
+        try:
+            with server(command, port, folder / "theirs.log", {"HF_HUB_OFFLINE": "1"}) as url:
+                extra = {"temperature": 0}
+                theirs = report(f"{name}, {precision}", url, str(model), "x", args.clients, args.rounds, extra)
+            print(f"ours / {name}: {ours / theirs:.2f}", flush=True)
+        except (AssertionError, httpx.HTTPError) as error:
+            print(f"{name} did not answer: {str(error)[:500]}", flush=True)
 
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("clients", type=int, nargs="?", default=16)
+    parser.add_argument("rounds", type=int, nargs="?", default=1)
+    parser.add_argument("--shapes", nargs="*", default=[])
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"))
+    parser.add_argument("--plain", action="store_true")
+    args = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that both servers end with this script
-
-    starter = Path(platformdirs.user_cache_dir("llmdemo-tests", appauthor=False)) / "models" / "starter"
     with tempfile.TemporaryDirectory() as folder:
-        home, port, key_file = Path(folder) / "home", free_port(), Path(folder) / "key"
-        (home / "models").mkdir(parents=True)
-        (home / "models" / "starter").symlink_to(starter)
-        command = [sys.executable, "-c", OURS, str(home), str(port), str(key_file)]
-        with server(command, port, Path(folder) / "ours.log") as url:
-            extra = {"temperature": 0, "min_tokens": TOKENS, "precision": "fp32"}
-            ours = report("ours, fp32", url, "starter", key_file.read_text(), clients, rounds, extra)
-        for flags in (["--continuous-batching"], []):
-            port = free_port()
-            command = ["transformers", "serve", "--host", "127.0.0.1", "--port", str(port), "--device", "cpu"]
-            command += ["--dtype", "float32", *flags, str(starter)]
-            name = f"transformers serve {' '.join(flags)}".strip()
-            try:
-                with server(command, port, Path(folder) / "theirs.log", {"HF_HUB_OFFLINE": "1"}) as url:
-                    theirs = report(f"{name}, fp32", url, str(starter), "x", clients, rounds, {"temperature": 0})
-                print(f"ours / {name}: {ours / theirs:.2f}", flush=True)
-            except (AssertionError, httpx.HTTPError) as error:
-                print(f"{name} did not answer: {str(error)[:500]}", flush=True)
+        for model in models(Path(folder), args.shapes):
+            print(f"## {model.name}", flush=True)
+            (Path(folder) / f"of-{model.name}").mkdir()
+            compare(Path(folder) / f"of-{model.name}", model, args)
+
+
+def models(folder: Path, shapes: list[str]) -> Iterator[Path]:
+    """The folder of each model: the tests' starter, or one of random weights a shape, with a chat template."""
+    if not shapes:
+        import platformdirs
+
+        yield Path(platformdirs.user_cache_dir("llmdemo-tests", appauthor=False)) / "models" / "starter"
+        return
+    sys.path.insert(0, str(Path(__file__).parent))
+    import memory_estimate_check
+
+    for shape in shapes:
+        memory_estimate_check.make_model(folder / shape, shape)
+        (folder / shape / "chat_template.jinja").write_text(TEMPLATE)
+        name_all_tokens(folder / shape)
+        yield folder / shape
+
+
+def name_all_tokens(folder: Path) -> None:
+    """A random model says any of its tokens: those that the small tokenizer lacks get names, which no text is cut into."""
+    made = json.loads((folder / "tokenizer.json").read_text())
+    vocabulary, rows = made["model"]["vocab"], json.loads((folder / "config.json").read_text())["vocab_size"]
+    vocabulary |= {f"t{number}": number for number in range(len(vocabulary), rows)}
+    (folder / "tokenizer.json").write_text(json.dumps(made))
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    main()

@@ -30,6 +30,7 @@ from llmdemo.training import TrainConfig, build_optimizer
 from llmdemo.training.adapters import add_adapters
 from llmdemo.training.device import resolve_precision
 from llmdemo.training.loop import Loop
+from llmdemo.training.optimizer import Optimizer
 from llmdemo.training.prepare import prepare_data
 
 QUICK = [
@@ -55,13 +56,36 @@ FULL = [
     *({"method": "galore", "rank": rank} for rank in (8, 64)),
     *({"method": "lora", "rank": 16, "learning_rate": rate} for rate in (2e-4, 5e-4, 1e-3)),
 ]
+
+
+class Muon(torch.optim.Optimizer):
+    """torch.optim.Muon for the layers' matrices, its rate adjusted to AdamW's, and AdamW for all else: full memory."""
+
+    def __init__(self, model, config):
+        inside = {module.weight for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)}
+        inside -= {model.get_input_embeddings().weight, model.get_output_embeddings().weight}
+        rest = [p for p in model.parameters() if p.requires_grad and p not in inside]
+        options = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
+        self.parts = [
+            torch.optim.Muon([p for p in model.parameters() if p in inside], **options, adjust_lr_fn="match_rms_adamw"),
+            torch.optim.AdamW(rest, **options, betas=(config.beta1, config.beta2), eps=config.eps),
+        ]
+        super().__init__([group for part in self.parts for group in part.param_groups], {})
+        self.param_groups = [group for part in self.parts for group in part.param_groups]
+
+    def step(self, closure=None):
+        for part in self.parts:
+            part.step()
+
+
 GRIDS = {"quick": QUICK, "sensitivity": SENSITIVITY, "full": FULL}
 PLOTTED = ("learning_rate", "rank", "scale", "update_proj_gap")
 
 
 def run(point, run_data, model_folder, tokenizer, args):
     """Held-out loss before and after one training."""
-    config = TrainConfig("x", max_steps=args.steps, eval_steps=0, **point).resolved()
+    settings = {**point, "method": "adamw"} if point["method"] == "muon" else point
+    config = TrainConfig("x", max_steps=args.steps, eval_steps=0, **settings).resolved()
     config = replace(config, eval_records=args.eval_records)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.manual_seed(config.seed)
@@ -70,6 +94,8 @@ def run(point, run_data, model_folder, tokenizer, args):
         model = add_adapters(model, config)
     precision = resolve_precision("fp32" if device.type == "cuda" else "auto", device)
     optimizer = build_optimizer(model, config)
+    if point["method"] == "muon":
+        optimizer = Optimizer(model, [], Muon(model, config), config)
     loop = Loop(
         model, tokenizer, optimizer, replace(run_data, samples=[]), config, precision, lambda kind, **fields: None
     )

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.run import BROWSERS
+
 ROOT = Path(__file__).resolve().parents[2]
 NO_BROWSER = (
     "No Chromium was found for the browser tests. Install Debian's (apt-get install chromium) or Playwright's "
@@ -24,7 +26,7 @@ def browser():
     """A headless Chromium: the system's, else Playwright's own; fails with a sentence when there is neither."""
     from playwright.sync_api import Error, sync_playwright
 
-    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
     with sync_playwright() as playwright:
         try:
             found = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])

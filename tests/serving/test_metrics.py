@@ -82,7 +82,7 @@ def test_the_surprise_at_a_prompt_is_transformers_own_loss(arena, serving, web):
 def test_each_answered_prompt_is_measured_and_told(web, serving):
     for _ in range(3):
         web.post("/v1/chat/completions", json=ASK)
-    serving.surprise.join()
+    serving.monitor.join()
     drift = serving.figures()[0]["drift"]
     assert drift["seen"] == 3 and drift["reference"] > 0 and drift["alarm_at"] is None
 

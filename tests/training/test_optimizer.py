@@ -152,7 +152,7 @@ def test_refreshes_are_spread_over_the_gap(llama64, tools):
 
 
 def test_large_models_get_their_first_subspaces_over_several_steps(llama64, tools, monkeypatch):
-    from llmdemo.training import optimizer as module
+    from llmdemo.training import refresh_schedule as module
 
     monkeypatch.setattr(module, "REFRESH_FLOPS", 8 * 32 * 48 * 4 * 3)
     model = llama64()

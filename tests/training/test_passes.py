@@ -11,6 +11,7 @@ from llmdemo.training import build_optimizer, objectives, passes
 from llmdemo.training.batches import NOT_TRAINED, RunData, TokenRows, collate_fixed
 from llmdemo.training.objectives import Place
 from llmdemo.training.passes import Passes
+from llmdemo.training.reduce import Reduction
 
 
 def token_rows(count=12, seed=5):
@@ -26,7 +27,7 @@ def token_rows(count=12, seed=5):
 def make_passes(llama64, tools):
     """(passes, optimizer, what was reported) of a float64 Llama; captured unless told otherwise."""
 
-    def make(captures=True, model=None, **changes):
+    def make(captures=True, model=None, several=False, **changes):
         model = model or llama64()
         config = tools.make_config(**changes)
         optimizer = build_optimizer(model, config)
@@ -34,7 +35,9 @@ def make_passes(llama64, tools):
         place = Place(model, tokenizer, config, "fp32", torch.device("cpu"))
         objective = objectives.of("chat")(place, RunData(token_rows(), token_rows(2), [], {}))
         told = []
-        made = Passes(model, objective, optimizer, config, "fp32", lambda kind, **fields: told.append(fields))
+        report = lambda kind, **fields: told.append(fields)  # noqa: E731
+        reduction = Reduction(optimizer, torch.device("cpu")) if several else None
+        made = Passes(model, objective, optimizer, config, "fp32", report, reduction)
         made.captures = captures
         return made, optimizer, told
 
@@ -45,6 +48,8 @@ def steps(made, optimizer, count=8, size=4):
     losses = []
     for step in range(count):
         loss, _ = made(np.arange(step * size, (step + 1) * size) % 12, 0, 1)
+        if made._reduction:
+            made._reduction.wait()
         optimizer.refresh()
         optimizer.clip(1.0)
         optimizer.step()
@@ -74,6 +79,21 @@ def test_captured_steps_are_launched_ones(make_passes, changes):
     assert made._captured is not None and len(made._captured) > 0
     assert found[True][0] == pytest.approx(found[False][0], rel=1e-6)  # logits become fp32
     assert max((a - b).abs().max() for a, b in zip(found[True][1], found[False][1], strict=True)) < 1e-5
+
+
+@pytest.mark.parametrize("changes", [{}, {"method": "adamw"}, {"gradient_accumulation_steps": 2}])
+@pytest.mark.parametrize("captures", [False, True])
+def test_steps_with_sums_over_processes_are_those_without(make_passes, monkeypatch, captures, changes):
+    """The others send zeros: what each gradient is, and where it lies, is as for one process, step after step."""
+    work = type("Work", (), {"wait": lambda self: None})()
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda flat, async_op: work)
+    found = {}
+    for several in (False, True):
+        made, optimizer, told = make_passes(captures, several=several, stagger=False, update_proj_gap=3, **changes)
+        found[several] = steps(made, optimizer), [p.detach().clone() for p in made._model.parameters()]
+        assert not told and made.captures == captures
+    assert found[True][0] == pytest.approx(found[False][0], rel=1e-9)
+    assert max((a - b).abs().max() for a, b in zip(found[True][1], found[False][1], strict=True)) < 1e-9
 
 
 def test_a_replay_forgets_the_step_before(make_passes):

@@ -1,0 +1,66 @@
+"""Counts the arena's comparisons as they pass: tokens, the time to the first token and of each, how they end. Keeps no text
+beyond a comparison's end. Knows the arena's events, not the arena.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from llmdemo.serving.monitor import Monitor
+
+_OUTCOMES = {"done": "answered", "stopped": "left", "failed": "refused"}
+
+
+def watcher(monitor: Monitor) -> Callable[[Any, Callable[[dict], None]], Callable[[dict], None]]:
+    """What Arena.watch wants: (request, put) → a `put` that counts too."""
+
+    def watch(request: Any, put: Callable[[dict], None]) -> Callable[[dict], None]:
+        comparison = Comparison(monitor, request)
+
+        def passed(event: dict) -> None:
+            put(event)
+            comparison.add(event)
+
+        return passed
+
+    return watch
+
+
+class Comparison:
+    """One on its way; `add` each of its events (arena/events.py)."""
+
+    def __init__(self, monitor: Monitor, request: Any):
+        self._monitor, self._request = monitor, request
+        self._asked, self._began, self._first = time.monotonic(), 0.0, 0.0
+        self._prompt_tokens = self._steps = 0
+        self._tokens: dict[str, int] = {}
+        self._answers: list[str] = []
+
+    def add(self, event: dict) -> None:
+        kind = event["type"]
+        if kind == "step":
+            self._first = self._first or time.monotonic()
+            self._steps += 1
+        elif kind == "token":
+            self._tokens[event["lane"]] = self._tokens.get(event["lane"], 0) + 1
+        elif kind == "lane":
+            self._tokens[event["lane"]] = event["generated"]
+            self._answers.append(event["text"])
+        elif kind == "begin":
+            self._began = time.monotonic()
+            self._prompt_tokens = sum(event["prompt_tokens"])
+        elif kind == "end":
+            self._end(event["state"])
+
+    def _end(self, state: str) -> None:
+        now = time.monotonic()
+        record = {
+            "at": time.time(),
+            "outcome": _OUTCOMES.get(state, "failed"),
+            "prompt_tokens": self._prompt_tokens,
+            "tokens": sum(self._tokens.values()),
+            "waited": self._began - self._asked if self._began else None,
+            "first": self._first - self._asked if self._first else None,
+            "each": (now - self._first) / (self._steps - 1) if self._steps > 1 else None,
+        }
+        self._monitor.compared(self._request.model_ids, record, self._request.prompt, self._answers)

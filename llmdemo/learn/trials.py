@@ -81,7 +81,7 @@ def _answer(loaded: Loaded, question: str) -> str:
     return _written(loaded, ids, 1, 0, _ANSWER_TOKENS, temperature=0)[0][0].strip()
 
 
-def several(loaded: Loaded, prompt: Any, wanted: str, count: int = 8, seed: int = 0) -> list[dict]:
+def several(loaded: Loaded, prompt: Any, wanted: Any, count: int = 8, seed: int = 0) -> list[dict]:
     """[{"text", "tokens", "quality"}]: `count` answers drawn at temperature 1, with their length and how close each is to the
     right one (chrF, from 0 to 1)."""
     count, seed = _whole("count", count, 1, MOST_ANSWERS), _whole("seed", seed, 0, 2**31 - 1)
@@ -90,7 +90,7 @@ def several(loaded: Loaded, prompt: Any, wanted: str, count: int = 8, seed: int 
     return [{"text": text, "tokens": tokens, "quality": chrf(text, wanted) / 100} for text, tokens in found]
 
 
-def judged(loaded: Loaded, pairs: Any, criteria: str) -> list[dict]:
+def judged(loaded: Loaded, pairs: Any, criteria: Any) -> list[dict]:
     """[{"orders": [[first, second] | None, …], "winner", "agreed"}] of each pair {instruction, reference, answers: [first,
     second]}: the scores from 1 to 5 that a model gives with the first answer shown first, and with the second shown first;
     what both say together (see evaluation.judge.verdict)."""

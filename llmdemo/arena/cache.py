@@ -241,10 +241,10 @@ def _expected_bytes(entry, precision: str) -> int:
 
 
 def _key(entry, precision: str) -> tuple:
-    return entry.id, entry.revision, _changed(entry.path), precision if precision in _DTYPES else "auto"
+    return entry.id, entry.revision, changed(entry.path), precision if precision in _DTYPES else "auto"
 
 
-def _changed(folder: Path | None) -> float:
+def changed(folder: Path | None) -> float:
     """When the folder's weights were written: a model that was replaced under the same id is loaded anew."""
     try:
         return max((file.stat().st_mtime for file in folder.glob("*.safetensors")), default=0.0) if folder else 0.0

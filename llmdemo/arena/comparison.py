@@ -1,7 +1,7 @@
 """What one comparison says: its first event, its steps' events, and which comparisons are the same. Knows no lock."""
 
 import platform
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -9,8 +9,9 @@ import torch
 import transformers
 
 from llmdemo import __version__, decoding
-from llmdemo.arena.cache import Loaded
+from llmdemo.arena.cache import Loaded, changed
 from llmdemo.arena.events import EventEncoder
+from llmdemo.evaluation.reward_scores import RewardScorer
 
 if TYPE_CHECKING:
     from llmdemo.arena.service import Request
@@ -19,7 +20,11 @@ _numbers = count()
 
 
 def key_of(
-    request: "Request", models: Sequence[Loaded], prompts: list[list[int]], assistants: dict[str, Loaded]
+    request: "Request",
+    models: Sequence[Loaded],
+    prompts: list[list[int]],
+    assistants: dict[str, Loaded],
+    rewards: Mapping[str, RewardScorer],
 ) -> Hashable:
     """Equal for comparisons that say the same: models by content, prompt, prefix and settings, the seed among them. What is
     computed for others than a page, and each prompt of a batch, is like nothing else."""
@@ -27,7 +32,8 @@ def key_of(
         return next(_numbers)
     loaded = tuple(each.content for each in [*models, *assistants.values()])
     asked = repr((request.prompt.to_dict(), prompts, request.prefix_ids, request.settings))
-    return loaded, tuple(assistants), asked
+    choosing = tuple((model_id, changed(scorer.entry.path)) for model_id, scorer in rewards.items())
+    return loaded, tuple(assistants), choosing, asked
 
 
 def begin(

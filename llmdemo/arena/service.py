@@ -28,8 +28,16 @@ from llmdemo.arena.comparison import begin, interleave, key_of
 from llmdemo.arena.events import EventEncoder
 from llmdemo.arena.prompt import Prompt, check_length
 from llmdemo.arena.python_call import own_filters, plain_prompt, python_call, source_of
-from llmdemo.arena.resolve import assistant_ids, check_assistant, check_fork, resolved_of, rest_of
+from llmdemo.arena.resolve import (
+    assistant_ids,
+    check_assistant,
+    check_fork,
+    draft_entry,
+    resolved_of,
+    rest_of,
+)
 from llmdemo.arena.response import ResponseAccumulator
+from llmdemo.arena.reward_models import RewardModels, RewardScorer
 from llmdemo.arena.shared import Batches, Leaving, SharedComparisons
 from llmdemo.arena.surprise import mean_surprise
 from llmdemo.core.errors import UserError
@@ -83,6 +91,7 @@ class Arena:
         self._limits = settings
         self._decode = decode
         self._cache = ModelCache(load_model or StepModels().load)
+        self._rewards = RewardModels(home)
         self._shared = SharedComparisons()
         self._batch_turns = BatchTurns(max(1, settings.max_decodings // 2))
         self._stopped: OrderedDict[str, None] = OrderedDict()
@@ -276,7 +285,7 @@ class Arena:
     def _run(self, request: Request) -> Generator[dict, None, dict]:
         """The events; returns what `end` says of the time where somebody else asked the same first."""
         entries = [self._entry(model_id) for model_id in request.model_ids]
-        drafts = {model_id: self._assistant(model_id) for model_id in assistant_ids(request.settings)}
+        drafts = {model_id: draft_entry(self._home, model_id) for model_id in assistant_ids(request.settings)}
         for entry in [*entries, *drafts.values()]:
             if not self._cache.holds(entry, request.settings.precision):
                 yield {"type": "loading", "title": entry.title, "bytes": entry.bytes}
@@ -285,8 +294,9 @@ class Arena:
             models = [stack.enter_context(use(entry)) for entry in entries]
             assistants = {model_id: stack.enter_context(use(entry)) for model_id, entry in drafts.items()}
             prompts = self._checked(request, models, assistants)
-            key = key_of(request, models, prompts, assistants)
-            compute = partial(self._compute, request, models, prompts, assistants)
+            rewards = self._rewards.of(request.settings)
+            key = key_of(request, models, prompts, assistants, rewards)
+            compute = partial(self._compute, request, models, prompts, assistants, rewards)
             view = stack.enter_context(self._shared.watch(key, compute, partial(self._is_stopped, request)))
             yield from view.events
         return {"shared": True, "seconds": round(view.seconds, 3)} if view.is_shared else {}
@@ -294,17 +304,6 @@ class Arena:
     def _entry(self, model_id: str) -> catalog.ModelEntry:
         """The model with this id; a kept step gets a folder only where another process loads it. Raises UserError."""
         return (catalog.resolve if on_zero_gpu() else catalog.resolve_in_memory)(self._home, model_id)
-
-    def _assistant(self, model_id: str) -> catalog.ModelEntry:
-        """The draft model's entry, one of the menu. Raises UserError."""
-        found = next(
-            (entry for entry in catalog.list_models(self._home) if entry.id == model_id and entry.writes), None
-        )
-        if found is None:
-            raise UserError("err_no_assistant", id=model_id)
-        if on_zero_gpu():
-            raise UserError("err_assistant_zero_gpu")
-        return found
 
     def _checked(self, request: Request, models: list[Loaded], assistants: dict[str, Loaded]) -> list[list[int]]:
         """The prompt's ids for each model. Raises UserError for what only the models know."""
@@ -323,6 +322,7 @@ class Arena:
         models: list[Loaded],
         prompts: list[list[int]],
         assistants: dict[str, Loaded],
+        rewards: dict[str, RewardScorer],
         leaving: Leaving,
     ) -> Batches:
         """Batches of events, one a step, for whoever asks (shared.py). `leaving`: who computes does not want to wait on."""
@@ -341,7 +341,8 @@ class Arena:
             yield [begin(request, models, prompts, makers)]
             runs = []
             for loaded, ids, maker in zip(models, prompts, makers, strict=True):
-                settings = rest_of(request.settings, loaded.tokenizer, request.prompt, len(request.prefix_ids))
+                said = len(request.prefix_ids)
+                settings = rest_of(request.settings, loaded.tokenizer, request.prompt, said, rewards)
                 runs.append((maker, self._steps(loaded, [*ids, *request.prefix_ids], settings, assistants)))
             yield from interleave(runs)
 

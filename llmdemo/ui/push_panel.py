@@ -20,8 +20,9 @@ def build(services: Services) -> None:
         token = request.get("token") or authentication.hub_token()
         private, space = request.get("private") is not False, request.get("space") is True
         language = str(request.get("language") or "en")
-        options = {"private": private, "licence": licence, "space": space, "language": language}
-        return services.pushes.start(run_id, repo, token, **options)
+        return services.pushes.start(
+            run_id, repo, token, private=private, licence=licence, space=space, language=language
+        )
 
     @for_owners
     def push_state(request: dict) -> dict:

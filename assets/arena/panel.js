@@ -18,6 +18,7 @@ import { Replay } from "./replay.js";
 import { Run } from "./run.js";
 import { Trace } from "./trace.js";
 import { Tree } from "./tree.js";
+import { Warm } from "./warm.js";
 
 const MENU_MS = 8000;
 const STOP_MS = 1500;
@@ -28,11 +29,12 @@ class App {
     this.trigger = trigger;
     this.server = server;
     this.trace = new Trace();
+    this.ahead = new Warm(server);
     this.again = false;
     this.cards = /** @type {Map<string, any>} */ (new Map());
     this.run = /** @type {Run | null} */ (null);
     this.build(el);
-    this.restore();
+    restore(this.form);
     this.loadModels();
     L.hear("arena-setup", (give) => give(this.setup())); // a vote is opened on what stands here
     L.hear("try-model", (wish) => this.tryModel(wish)); // a run's page asks for its model
@@ -201,6 +203,7 @@ class App {
     this.run = null;
     this.form.running(false);
     if (this.again) setTimeout(() => this.compare());
+    else this.warm();
     this.again = false;
     if (end.state === "failed") {
       this.showError(end);
@@ -342,13 +345,11 @@ class App {
     this.warm();
   }
 
-  /* Whoever looks at the arena will press Compare: the model is loaded meanwhile. */
+  /* Whoever looks at the arena will press Compare, or move the slider: models are loaded meanwhile. */
   warm() {
-    const [model_id] = this.form.modelIds;
-    const { precision } = this.form.settings();
-    if (!model_id || this.warmed === model_id + precision || !L.visible(this.root)) return;
-    this.warmed = model_id + precision;
-    L.ask(this.server, "warm", { model_id, precision });
+    const [first] = this.form.modelIds;
+    if (!first || this.run || !L.visible(this.root)) return;
+    this.ahead.want([first, ...this.form.steps.besides], this.form.settings().precision);
   }
 
   /* Another step of a run's training was chosen: the same question to the model as it was then. */
@@ -387,10 +388,6 @@ class App {
     remember(this.form);
     L.tell("arena-changed");
     this.warm();
-  }
-
-  restore() {
-    restore(this.form);
   }
 }
 

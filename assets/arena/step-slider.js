@@ -1,18 +1,15 @@
 /* A slider through a run's kept steps: which of them the arena asks, the finished model at its end. Knows ids and
    steps, and nothing of how they are answered. */
 import { int } from "../lib/format.js";
+import { idAt } from "../lib/kept-steps.js";
 import { h, t } from "./dom.js";
 
-const AT = /^(run-[\w-]+)@(\d+)$/;
-
-/** {id, step} of a model's id; step is null for the model itself. @param {string} id */
-export const partsOf = (id) => {
-  const found = AT.exec(id || "");
-  return found ? { id: found[1], step: Number(found[2]) } : { id: id || "", step: null };
+/** The ids beside a place on the slider, of kept steps only: the two next where it moves to, and the one behind. */
+export const besidesOf = (id, steps, place, back) => {
+  const way = back ? -1 : 1;
+  const near = [place + way, place - way, place + 2 * way].filter((each) => each in steps);
+  return near.map((each) => idAt(id, steps, each));
 };
-
-/** The id of the model at the slider's place: past the last kept step, the finished one. */
-export const idAt = (id, steps, place) => (place < steps.length ? `${id}@${steps[place]}` : id);
 
 export class StepSlider {
   /** @param {() => void} changed called when another step was chosen */
@@ -20,6 +17,8 @@ export class StepSlider {
     this.id = "";
     /** @type {number[]} */
     this.steps = [];
+    this.place = 0;
+    this.back = true;
     this.said = h("output", { class: "n" });
     this.input = h("input", {
       type: "range",
@@ -27,7 +26,11 @@ export class StepSlider {
       min: 0,
       step: 1,
       oninput: () => this.say(),
-      onchange: () => changed(),
+      onchange: () => {
+        this.back = Number(this.input.value) < this.place;
+        this.place = Number(this.input.value);
+        changed();
+      },
     });
     this.element = h(
       "div",
@@ -46,12 +49,18 @@ export class StepSlider {
     this.element.hidden = !steps.length;
     this.input.max = String(steps.length);
     const place = wanted === null ? -1 : steps.indexOf(wanted);
-    this.input.value = String(place < 0 ? steps.length : place);
+    this.place = place < 0 ? steps.length : place;
+    this.input.value = String(this.place);
     this.say();
   }
 
   get modelId() {
     return idAt(this.id, this.steps, Number(this.input.value));
+  }
+
+  /** The models that the next move of the slider asks, most likely one first. */
+  get besides() {
+    return besidesOf(this.id, this.steps, this.place, this.back);
   }
 
   say() {

@@ -36,7 +36,7 @@ const servedName = (run) => {
   return plain.replace(/^[._-]+|[._-]+$/g, "").slice(0, 48) || run.run_id;
 };
 
-const BITS = ["f16", "q8_0", "q4_0"];
+const BITS = ["f32", "f16", "q8_0", "q4_0"];
 const GOING = ["queued", "starting", "running", "stopping"];
 
 define("serving", ({ el, server, trigger }) => {

@@ -18,6 +18,7 @@ import torch
 from llmdemo.arena.readers_writer_lock import ReadersWriterLock
 from llmdemo.core.errors import UserError
 from llmdemo.core.spaces import on_zero_gpu
+from llmdemo.models import steps
 from llmdemo.models.catalog import ModelEntry
 from llmdemo.models.load import best_device, usual_dtype
 
@@ -26,6 +27,8 @@ _SHARE_OF_MEMORY = 0.4
 _MOST_BUDGETS = 1.5
 """Models in use may exceed the budget, as nobody's run is ended for another's; so far and no further: decoding keeps a
 copy of the weights beside each, in half the bytes or all of them, which is not counted here."""
+_MOST_STEPS = 4
+"""Models of kept steps that stay in memory unused: the one on the slider, its neighbours, and where it was before."""
 _SAMPLES, _SAMPLE_BYTES = 64, 65536
 
 
@@ -152,11 +155,19 @@ class ModelCache:
             model, tokenizer = self._load(entry, _DTYPES.get(precision))
         except (MemoryError, torch.OutOfMemoryError) as error:
             raise UserError("err_model_too_large", title=entry.title) from error
-        loaded = Loaded(model, tokenizer, entry, fingerprint(entry.path), users=1)
+        loaded = Loaded(model, tokenizer, entry, fingerprint(entry.path, entry.at_step), users=1)
         with self._lock:
             self._models[key] = loaded
+            self._drop_steps()
         self._evict(0)
         return loaded
+
+    def _drop_steps(self) -> None:
+        """Keeps the kept steps that were used last: a slider through a run would fill the budget."""
+        known = [key for key, loaded in self._models.items() if loaded.entry.at_step is not None]
+        for key in known[:-_MOST_STEPS]:
+            if self._models[key].users == 0:
+                del self._models[key]
 
     def _evict(self, needed: int) -> int:
         """Drops what was used longest ago, and nobody uses now, until `needed` more bytes are within the budget.
@@ -179,13 +190,17 @@ class ModelCache:
         return sum(loaded.bytes for loaded in self._models.values())
 
 
-def fingerprint(folder: Path | None) -> str:
+def fingerprint(folder: Path | None, at_step: int | None = None) -> str:
     """12 hex digits that tell one model from another: SHA-256 over the weight files' sizes and 64 samples of each.
 
     Reading all of a 7B model's bytes would take longer than loading it, and fine-tuning changes them everywhere.
+    `at_step`: the kept step of the run whose model the folder is, where that is what was loaded.
     """
     digest = hashlib.sha256()
-    for file in sorted(folder.glob("*.safetensors")) if folder else []:
+    files = sorted(folder.glob("*.safetensors")) if folder else []
+    if folder and at_step is not None:
+        files += [path for path in steps.files_at(folder.parent, at_step) if path.is_file()]
+    for file in files:
         size = file.stat().st_size
         digest.update(f"{file.name}:{size};".encode())
         with open(file, "rb") as handle:
@@ -197,7 +212,8 @@ def fingerprint(folder: Path | None) -> str:
 
 def _expected_bytes(entry, precision: str) -> int:
     """What its weights will take: a file of bf16 takes twice its size as fp32."""
-    dtype = _DTYPES.get(precision) or usual_dtype(entry, best_device())
+    usual = torch.float32 if entry.at_step is not None else usual_dtype(entry, best_device())
+    dtype = _DTYPES.get(precision) or usual
     return entry.parameters * dtype.itemsize or entry.bytes
 
 

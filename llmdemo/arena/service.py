@@ -29,8 +29,16 @@ from llmdemo.arena.cache import Loaded, ModelCache
 from llmdemo.arena.events import EventEncoder
 from llmdemo.arena.prompt import Prompt, check_length
 from llmdemo.arena.python_call import own_filters, plain_prompt, python_call, source_of
-from llmdemo.arena.resolve import assistant_ids, check_assistant, check_fork, resolved_of, rest_of
+from llmdemo.arena.resolve import (
+    assistant_ids,
+    check_assistant,
+    check_fork,
+    draft_entry,
+    resolved_of,
+    rest_of,
+)
 from llmdemo.arena.response import ResponseAccumulator
+from llmdemo.arena.reward_models import RewardModels, RewardScorer
 from llmdemo.arena.surprise import mean_surprise
 from llmdemo.core.errors import UserError
 from llmdemo.core.sentences import say
@@ -38,6 +46,7 @@ from llmdemo.core.spaces import on_zero_gpu
 from llmdemo.core.store import Home
 from llmdemo.decoding import DecodeSettings
 from llmdemo.models import catalog, load
+from llmdemo.models.step_models import StepModels
 from llmdemo.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -79,7 +88,8 @@ class Arena:
         self._home = home
         self._limits = settings
         self._decode = decode
-        self._cache = ModelCache(load_model or load.load_causal)
+        self._cache = ModelCache(load_model or StepModels().load)
+        self._rewards = RewardModels(home)
         self._batch_turns = BatchTurns(max(1, settings.max_decodings // 2))
         self._stopped: OrderedDict[str, None] = OrderedDict()
         self._stop_lock = threading.Lock()
@@ -147,7 +157,7 @@ class Arena:
 
         Does nothing while another model is being loaded, nor, without `make_room`, where others would have to leave.
         """
-        with self._cache.use_at_once(catalog.resolve(self._home, model_id), precision, make_room) as loaded:
+        with self._cache.use_at_once(self._entry(model_id), precision, make_room) as loaded:
             if loaded is not None and loaded.lock.try_acquire():  # whoever holds it has prepared it
                 try:
                     decoding.prepare(loaded.model, precision)
@@ -157,7 +167,7 @@ class Arena:
     def surprise(self, model_id: str, prompt: Prompt, most: int) -> float | None:
         """Mean −log p, in nats a token, of the last `most` tokens of a prompt; None while the model is not in memory, or in
         use. Raises UserError for a model that is gone."""
-        entry = catalog.resolve(self._home, model_id)
+        entry = self._entry(model_id)
         if not self._cache.holds(entry, "auto"):
             return None
         with self._cache.use(entry) as loaded:
@@ -165,7 +175,7 @@ class Arena:
 
     def use_alone(self, model_id: str, seconds: float = 60) -> AbstractContextManager[Loaded]:
         """ModelCache.use_alone of a model by its id."""
-        return self._cache.use_alone(catalog.resolve(self._home, model_id), seconds)
+        return self._cache.use_alone(self._entry(model_id), seconds)
 
     def stop(self, run_id: str) -> None:
         """Ends the run within one step; a run that has not begun yet ends before its first."""
@@ -179,10 +189,7 @@ class Arena:
         self._closed = True
 
     def python(self, request: Request, guest: bool = False) -> str:
-        """The request's first model as a script for transformers; for a `guest` without paths of this machine.
-
-        Raises UserError when the model is not here yet.
-        """
+        """The request's first model as a script for transformers; for a `guest` without this machine's paths. Raises UserError."""
         entry = catalog.resolve(self._home, request.model_ids[0])
         dtype = "bfloat16" if request.settings.precision == "bf16" else "float32"
         tokenizer = self.tokenizer(entry)
@@ -267,8 +274,8 @@ class Arena:
         yield from run_batch(events, list(request.prompts), request.samples, request.settings)
 
     def _run(self, request: Request) -> Iterator[dict]:
-        entries = [catalog.resolve(self._home, model_id) for model_id in request.model_ids]
-        drafts = {model_id: self._assistant(model_id) for model_id in assistant_ids(request.settings)}
+        entries = [self._entry(model_id) for model_id in request.model_ids]
+        drafts = {model_id: draft_entry(self._home, model_id) for model_id in assistant_ids(request.settings)}
         for entry in [*entries, *drafts.values()]:
             if not self._cache.holds(entry, request.settings.precision):
                 yield {"type": "loading", "title": entry.title, "bytes": entry.bytes}
@@ -284,20 +291,15 @@ class Arena:
                 if not loaded.lock.acquire(shares, lambda: self._is_stopped(request)):
                     return
                 stack.callback(loaded.lock.release)
-            yield from self._lanes(request, models, assistants)
+            yield from self._lanes(request, models, assistants, self._rewards.of(request.settings))
 
-    def _assistant(self, model_id: str) -> catalog.ModelEntry:
-        """The draft model's entry, one of the menu. Raises UserError."""
-        found = next(
-            (entry for entry in catalog.list_models(self._home) if entry.id == model_id and entry.writes), None
-        )
-        if found is None:
-            raise UserError("err_no_assistant", id=model_id)
-        if on_zero_gpu():
-            raise UserError("err_assistant_zero_gpu")
-        return found
+    def _entry(self, model_id: str) -> catalog.ModelEntry:
+        """The model with this id; a kept step gets a folder only where another process loads it. Raises UserError."""
+        return (catalog.resolve if on_zero_gpu() else catalog.resolve_in_memory)(self._home, model_id)
 
-    def _lanes(self, request: Request, models: list[Loaded], assistants: dict[str, Loaded]) -> Iterator[dict]:
+    def _lanes(
+        self, request: Request, models: list[Loaded], assistants: dict[str, Loaded], rewards: dict[str, RewardScorer]
+    ) -> Iterator[dict]:
         prompts = [request.prompt.encode(loaded.tokenizer) for loaded in models]
         for loaded, ids in zip(models, prompts, strict=True):
             length = len(ids) + len(request.prefix_ids)
@@ -310,7 +312,7 @@ class Arena:
         yield self._begin(request, models, prompts, makers)
         runs = []
         for loaded, ids, maker in zip(models, prompts, makers, strict=True):
-            settings = rest_of(request.settings, loaded.tokenizer, request.prompt, len(request.prefix_ids))
+            settings = rest_of(request.settings, loaded.tokenizer, request.prompt, len(request.prefix_ids), rewards)
             runs.append((maker, self._steps(loaded, [*ids, *request.prefix_ids], settings, assistants)))
         yield from self._interleave(request, runs)
 

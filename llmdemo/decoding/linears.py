@@ -11,6 +11,7 @@ import warnings
 import torch
 import torch.nn.functional as F
 
+_FEW_ROWS = 4
 _FP16_EXPONENT = 14
 """Scaled weights stay under 2**14: fp16 ends at 2**16."""
 
@@ -69,6 +70,13 @@ class Fp16Linear(Linear):
 
 def fp16_scale(weight: torch.Tensor) -> float | None:
     """The power of two by which fp32 `weight` becomes exactly a tensor of fp16, or None where none does."""
+    some = weight[:_FEW_ROWS]
+    if _fp16_scale(some) is None and bool(some.any()):  # as of most weights that 16 bits don't hold
+        return None
+    return _fp16_scale(weight)
+
+
+def _fp16_scale(weight: torch.Tensor) -> float | None:
     most = float(weight.abs().amax())
     if not 0 < most < float("inf"):
         return None

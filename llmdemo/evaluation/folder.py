@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llmdemo.core.errors import UserError
-from llmdemo.core.store import Home, parse_json, read_json, write_json
+from llmdemo.core.json_lines import append_lines, read_lines
+from llmdemo.core.store import Home, read_json, write_json
 from llmdemo.evaluation.kept_files import odd_config, odd_mistakes, odd_records, odd_result
 from llmdemo.jobs import JobFolder
 
@@ -92,35 +93,10 @@ class Kept:
 
     def add(self, lines: list[dict]) -> None:
         """Keeps lines that each have an "id"; on disk when this returns."""
-        text = "".join(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n" for line in lines)
-        with open(self._path, "ab") as file:
-            if file.tell() and not _ends_whole(self._path):
-                text = "\n" + text
-            file.write(text.encode("utf-8", "replace"))
+        append_lines(self._path, lines)
         self.lines |= {line["id"]: line for line in lines}
 
 
 def content_key(about: dict) -> str:
     """24 hex digits of SHA-256 over `about`, the same for equal content."""
     return hashlib.sha256(json.dumps(about, sort_keys=True, ensure_ascii=False).encode()).hexdigest()[:24]
-
-
-def read_lines(path: Path):
-    """The JSON objects of a file of lines; none if there is no file, broken lines are skipped."""
-    try:
-        with open(path, "rb") as file:
-            for line in file:
-                try:
-                    value = parse_json(line)
-                except ValueError:
-                    continue
-                if isinstance(value, dict):
-                    yield value
-    except FileNotFoundError:
-        return
-
-
-def _ends_whole(path: Path) -> bool:
-    with open(path, "rb") as file:
-        file.seek(-1, os.SEEK_END)
-        return file.read(1) == b"\n"

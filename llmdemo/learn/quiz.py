@@ -5,10 +5,10 @@ A code that the browser made up joins what the same pupil answered before and af
 
 import csv
 import io
-import json
 import re
 
 from llmdemo.core.errors import UserError
+from llmdemo.core.json_lines import append_lines, read_lines
 from llmdemo.core.store import Home, locked
 
 PHASES = ("before", "after")
@@ -34,24 +34,13 @@ def submit(home: Home, code, phase, answers) -> int:
         known = read(home)
         if not any((each["code"], each["phase"]) == (code, phase) for each in known):
             known.append({"code": code, "phase": phase, "answers": answers})
-            with open(path, "a", encoding="utf-8") as file:
-                file.write(json.dumps(known[-1]) + "\n")
+            append_lines(path, known[-1:])
         return len(known)
 
 
 def read(home: Home) -> list[dict]:
     """All answers in the order in which they came; a line that was not written whole is left out."""
-    found = []
-    try:
-        lines = (home.root / "quiz.jsonl").read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        return []
-    for line in lines:
-        try:
-            found.append(json.loads(line))
-        except ValueError:
-            continue
-    return found
+    return list(read_lines(home.root / "quiz.jsonl"))
 
 
 def table(home: Home, right: list[int]) -> str:

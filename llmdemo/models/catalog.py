@@ -5,7 +5,7 @@ a kept step), an absolute folder, or "org/name" with an optional "@revision".
 """
 
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from llmdemo.core import store
@@ -45,6 +45,8 @@ class ModelEntry:
     note: str = ""
     task: str = "chat"
     """What it was tuned for (chat, text, preference, classify); encode: an encoder without a head for any of these."""
+    at_step: int | None = None
+    """The kept step of a run whose weights are not written out; `path` is the folder of the run's finished model."""
 
     @property
     def writes(self) -> bool:
@@ -53,7 +55,8 @@ class ModelEntry:
 
     def to_dict(self) -> dict:
         """JSON-able; the id comes first."""
-        return {**asdict(self), "path": str(self.path) if self.path else None, "writes": self.writes}
+        values = {**asdict(self), "path": str(self.path) if self.path else None, "writes": self.writes}
+        return {key: value for key, value in values.items() if key != "at_step"}
 
 
 def starter_folder(home: store.Home) -> Path:
@@ -81,6 +84,16 @@ def resolve(home: store.Home, model_id: str) -> ModelEntry:
     if entry.path is not None:
         try_model(home, entry.path)
     return entry
+
+
+def resolve_in_memory(home: store.Home, model_id: str) -> ModelEntry:
+    """As `resolve`, but RUN@STEP gets no folder: its entry, with `at_step`, is for models/step_models.py only."""
+    at = _AT_STEP.fullmatch(model_id.strip()) if isinstance(model_id, str) else None
+    if at is None:
+        return resolve(home, model_id)
+    last, step = resolve(home, at[1]), int(at[2])
+    steps.check_kept(store.child(home.runs, at[1]), step)
+    return replace(last, id=f"{at[1]}@{step}", title=f"{last.title} @{step}", at_step=step)
 
 
 def try_model(home: store.Home, folder: Path) -> None:

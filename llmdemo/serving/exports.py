@@ -18,7 +18,7 @@ from llmdemo.jobs.states import COMPLETED
 from llmdemo.models import catalog
 from llmdemo.settings.evaluation import Spec
 
-QUANTISATIONS = ("f16", "q8_0", "q4_0")
+QUANTISATIONS = ("f32", "f16", "q8_0", "q4_0")
 """As gguf_write.py has them, which imports torch."""
 LOSS_RECORDS = 32
 """Held-out records on which an export's loss is taken."""

@@ -1,4 +1,4 @@
-"""A model's folder as one GGUF file, weight by weight: f16, q8_0 or q4_0. Never holds more than one matrix.
+"""A model's folder as one GGUF file, weight by weight: f32, f16, q8_0 or q4_0. Never holds more than one matrix.
 
 Matrices are quantised by the gguf package; vectors stay float32. In q4_0 the embedding and the head are q8_0, as they
 cost little and matter much. Writes beside the file what Ollama and llama.cpp need to be told.
@@ -19,13 +19,15 @@ from llmdemo.core.store import read_json
 from llmdemo.serving.gguf_shapes import Shape, add_common, rope_factors, shape_of
 from llmdemo.serving.gguf_tokenizer import add_tokenizer
 
-QUANTISATIONS = ("f16", "q8_0", "q4_0")
+QUANTISATIONS = ("f32", "f16", "q8_0", "q4_0")
 _FILE_TYPES = {
+    "f32": LlamaFileType.ALL_F32,
     "f16": LlamaFileType.MOSTLY_F16,
     "q8_0": LlamaFileType.MOSTLY_Q8_0,
     "q4_0": LlamaFileType.MOSTLY_Q4_0,
 }
 _TYPES = {
+    "f32": (GGMLQuantizationType.F32, GGMLQuantizationType.F32),
     "f16": (GGMLQuantizationType.F16, GGMLQuantizationType.F16),
     "q8_0": (GGMLQuantizationType.Q8_0, GGMLQuantizationType.Q8_0),
     "q4_0": (GGMLQuantizationType.Q4_0, GGMLQuantizationType.Q8_0),
@@ -93,7 +95,7 @@ def _type(name: str, size: tuple[int, ...], quantisation: str) -> GGMLQuantizati
     if len(size) < 2:
         return GGMLQuantizationType.F32
     kind = _TYPES[quantisation][name in _OUTER]
-    return kind if size[-1] % _BLOCK == 0 else GGMLQuantizationType.F16
+    return kind if size[-1] % _BLOCK == 0 or kind not in _QUANTISED else GGMLQuantizationType.F16
 
 
 def _weights(folder: Path) -> Iterator[tuple[str, tuple[int, ...]]]:

@@ -3,11 +3,13 @@
 Texts are kept only while an owner has turned that on: at most so many, for so many days, with secrets and e-mail
 addresses masked (data/masking.py). Opinions (a thumb, a label that came later) hold no text and are always taken. Which
 are removed first follows from the order in which they came, not from a clock that may be set back. What is removed is
-overwritten on the disk (secure_delete).
+overwritten in the file (secure_delete) and in its journal, which stays for that; a disk that writes elsewhere instead (an
+SSD, a file system that copies on write) may hold it a while longer.
 """
 
 import json
 import logging
+import os
 import sqlite3
 import threading
 import time
@@ -140,7 +142,8 @@ class Kept:
     def forget(self) -> None:
         """Removes all texts; opinions, which are figures, stay."""
         with self._changing() as db:
-            db.execute("DELETE FROM texts")
+            gone = db.execute("DELETE FROM texts").rowcount
+        self._wipe_journal(gone)
 
     # ---- what comes from requests
 
@@ -286,11 +289,28 @@ class Kept:
             return
         oldest = self._clock() - keeping.days * _DAY
         with self._changing() as db:
-            db.execute("DELETE FROM texts WHERE at < ?", (oldest,))
-            db.execute(
+            gone = db.execute("DELETE FROM texts WHERE at < ?", (oldest,)).rowcount
+            gone += db.execute(
                 "DELETE FROM texts WHERE number <= (SELECT number FROM texts ORDER BY number DESC LIMIT 1 OFFSET ?)",
                 (keeping.most,),
-            )
+            ).rowcount
+        self._wipe_journal(gone)
+
+    def _wipe_journal(self, gone: int) -> None:
+        """Overwrites the journal, which holds what was in the file before the last change, where rows are gone."""
+        journal = self._folder / "requests.sqlite-journal"
+        if not gone or not journal.is_file():
+            return
+        with self._lock:
+            db = self._db()
+            db.execute("BEGIN EXCLUSIVE")  # no other app is amid a change, which would need its journal
+            try:
+                with open(journal, "r+b") as file:
+                    file.write(bytes(journal.stat().st_size))
+                    file.flush()
+                    os.fsync(file.fileno())
+            finally:
+                db.execute("COMMIT")
 
     @contextmanager
     def _changing(self) -> Iterator[sqlite3.Connection]:
@@ -303,7 +323,7 @@ class Kept:
             path = self._folder / "requests.sqlite"
             connection = sqlite3.connect(path, timeout=30, check_same_thread=False)
             path.chmod(0o600)
-            settings = "PRAGMA journal_mode=DELETE; PRAGMA synchronous=OFF; PRAGMA secure_delete=ON;"
+            settings = "PRAGMA journal_mode=PERSIST; PRAGMA synchronous=OFF; PRAGMA secure_delete=ON;"
             try:
                 connection.executescript(settings + _SCHEMA)
             except sqlite3.OperationalError:

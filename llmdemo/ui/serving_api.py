@@ -94,7 +94,7 @@ def _exports(services: Services) -> list[Callable]:
     def export_gguf(run_id: str, quantisation: str = "q8_0") -> dict:
         """Writes a finished run's model (or another model's, by its id) as GGUF, in the background; returns export_id.
 
-        quantisation: f16, q8_0 or q4_0. For models of the kinds llama, mistral, qwen2, qwen3, gemma, gemma2, gemma3_text and
+        quantisation: f32, f16, q8_0 or q4_0. For models of the kinds llama, mistral, qwen2, qwen3, gemma, gemma2, gemma3_text and
         phi3. Once /export_status says completed, the file lies in its folder with a Modelfile for Ollama and a README.
         """
         services.require_owner()

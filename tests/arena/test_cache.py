@@ -193,3 +193,15 @@ def test_a_fingerprint_tells_other_weights_apart(tmp_path):
     changed[100_000] = 1
     weights.write_bytes(changed)
     assert fingerprint(tmp_path) != first
+
+
+def test_a_slider_through_a_run_keeps_few_of_its_steps_and_drops_no_other_model():
+    cache = ModelCache(Loader(), 10_000)
+    steps = [replace(entry(f"run-1@{step}"), at_step=step) for step in range(6)]
+    for each in [entry("finished"), *steps]:
+        with cache.use(each):
+            pass
+    assert cache.holds(entry("finished"), "auto")
+    assert [cache.holds(each, "auto") for each in steps] == [False, False, True, True, True, True]
+    with cache.use(steps[2]), cache.use(steps[0]), cache.use(steps[1]):
+        assert cache.holds(steps[2], "auto"), "a model in use stays"

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { idAt, partsOf } from "../../assets/arena/step-slider.js";
+import { besidesOf } from "../../assets/arena/step-slider.js";
+import { idAt, partsOf } from "../../assets/lib/kept-steps.js";
 
 test("the slider's end is the finished model, each other place a kept step", () => {
   const steps = [0, 4, 8];
@@ -14,4 +15,13 @@ test("a model's id is told apart from its step, a hub's revision and the last st
   assert.deepEqual(partsOf("run-20261129-1-ab@12"), { id: "run-20261129-1-ab", step: 12 });
   for (const id of ["starter", "org/name@12", "run-x@last", "/folder/run-x@1/y"])
     assert.deepEqual(partsOf(id), { id, step: null });
+});
+
+test("what is loaded ahead are the kept steps beside the place, that in the slider's direction first", () => {
+  const beside = (place, back) => besidesOf("run-1", [0, 4, 8], place, back);
+  assert.deepEqual(beside(1, true), ["run-1@0", "run-1@8"]);
+  assert.deepEqual(beside(1, false), ["run-1@8", "run-1@0"]);
+  assert.deepEqual(beside(3, true), ["run-1@8", "run-1@4"], "the finished model is in the menu, and is loaded as such");
+  assert.deepEqual(beside(0, false), ["run-1@4", "run-1@8"]);
+  assert.deepEqual(besidesOf("", [], 0, true), []);
 });

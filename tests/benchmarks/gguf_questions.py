@@ -1,11 +1,13 @@
-"""Does llama.cpp say to MT-bench's questions what we say? A GGUF at f16 by node-llama-cpp against our greedy answers in fp32.
+"""Does llama.cpp say to MT-bench's questions what we say? A GGUF by node-llama-cpp against our greedy answers in fp32.
 
     python tests/benchmarks/gguf_questions.py --model FOLDER --questions questions.jsonl --node FOLDER [--tokens 64]
-        [--first 0] [--count 80] [--threads 1] [--out gguf.jsonl]
+        [--weights f16] [--exact] [--ours ours.jsonl] [--first 0] [--count 80] [--threads 1] [--out gguf.jsonl]
 
 FOLDER of --node is one in which `npm install --ignore-scripts node-llama-cpp@3.21.1` was run. The questions file holds
 one JSON object a line with "turns", of which the first is asked. Each question becomes a line of --out, so that it can be
-done in parts; `--summary gguf.jsonl` tells of all of them. llama.cpp multiplies in 16 bits where we use 32: where an answer
+done in parts; `--summary gguf.jsonl` tells of all of them. --weights: f16 or f32 in the file; --exact: llama.cpp keeps keys
+and values in 32 bits and takes no flash attention; --ours keeps our answers for the next way to compare. Our weights are
+rounded to those of the file, which changes nothing where 16 bits hold them exactly (the starter). llama.cpp multiplies in 16 bits where we use 32: where an answer
 differs, the two tokens' log-probabilities under our model in fp32 are compared, after the same text. Their gap says
 whether rounding decided (a near tie) or something is wrong.
 """
@@ -24,6 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 from llmdemo.decoding import DecodeSettings, decode_lanes  # noqa: E402
 from llmdemo.decoding.engine import end_tokens  # noqa: E402
+from llmdemo.serving.export_worker import round_weights  # noqa: E402
 from llmdemo.serving.gguf_write import write_gguf  # noqa: E402
 
 SCRIPT = ROOT / "tests" / "serving" / "greedy.mjs"
@@ -35,6 +38,7 @@ def main() -> None:
         return summary(args.summary)
     tokenizer = AutoTokenizer.from_pretrained(args.model)
     model = AutoModelForCausalLM.from_pretrained(args.model, dtype=torch.float32).eval()
+    round_weights(model, args.model, args.weights)
     ends = end_tokens(model)
     lines = args.questions.read_text(encoding="utf-8").splitlines()[args.first : args.first + args.count]
     turns = [[{"role": "user", "content": json.loads(line)["turns"][0]}] for line in lines]
@@ -44,20 +48,33 @@ def main() -> None:
     settings = DecodeSettings.from_dict({"lanes": ["greedy"], "max_new_tokens": args.tokens, "precision": "fp32"})
     with open(args.out, "a", encoding="utf-8") as out:
         for place, prompt in enumerate(prompts):
-            *_, last = decode_lanes(model, prompt, settings)
-            ours = list(last.results["greedy"].token_ids)
+            ours = said_by_us(args, model, prompt, settings)
             found = {"question": args.first + place, "cut_alike": theirs["ids"][place] == prompt, "tokens": len(ours)}
             found |= difference(model, prompt, ours, theirs["tokens"][place])
             print(json.dumps(found), file=out, flush=True)
             print(json.dumps(found), flush=True)
 
 
+def said_by_us(args, model, prompt: list[int], settings: DecodeSettings) -> list[int]:
+    """Our greedy answer, from --ours where it stands there already."""
+    key, file = json.dumps([prompt, args.tokens]), args.ours
+    known = dict(map(json.loads, file.read_text().splitlines())) if file and file.exists() else {}
+    if key not in known:
+        *_, last = decode_lanes(model, prompt, settings)
+        known[key] = list(last.results["greedy"].token_ids)
+        if file:
+            with open(file, "a") as out:
+                print(json.dumps([key, known[key]]), file=out)
+    return known[key]
+
+
 def by_llama_cpp(args, prompts: list[list[int]], texts: list[str], ends: list[int]) -> dict:
     """{"tokens": [[id]], "ids": [[id]]} as greedy.mjs prints it."""
     with tempfile.TemporaryDirectory() as folder:
         file, asked = Path(folder) / "model.gguf", Path(folder) / "asked.json"
-        write_gguf(args.model, file, "f16", "model")
+        write_gguf(args.model, file, args.weights, "model")
         wanted = {"prompts": prompts, "texts": texts, "most": args.tokens, "ends": ends, "threads": args.threads}
+        wanted["exact"] = args.exact
         asked.write_text(json.dumps(wanted))
         command = ["node", str(SCRIPT), str(file), str(asked)]
         done = subprocess.run(command, cwd=args.node, capture_output=True, text=True)
@@ -93,6 +110,9 @@ def arguments():
     parser.add_argument("--node", type=Path)
     for name, default in (("tokens", 64), ("first", 0), ("count", 80), ("threads", 1)):
         parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--weights", default="f16", choices=("f16", "f32"))
+    parser.add_argument("--exact", action="store_true")
+    parser.add_argument("--ours", type=Path)
     parser.add_argument("--out", type=Path, default=Path("gguf.jsonl"))
     parser.add_argument("--summary", type=Path)
     return parser.parse_args()

@@ -1,5 +1,6 @@
 /* node greedy.mjs MODEL.gguf ASKED.json: what llama.cpp says to prompts of token ids, always the likeliest token.
-   ASKED: {prompts: [[id]], texts: [text], most, ends: [id], threads}. Prints {tokens: [[id]], ids: [[id]]}: what it says,
+   ASKED: {prompts: [[id]], texts: [text], most, ends: [id], threads, exact}; exact: keys and values in 32 bits and no
+   flash attention, as llama.cpp's own defaults round both to 16. Prints {tokens: [[id]], ids: [[id]]}: what it says,
    and into which tokens it cuts the texts. Run in a folder whose node_modules hold node-llama-cpp. */
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -8,10 +9,12 @@ import { pathToFileURL } from "node:url";
 const found = createRequire(`${process.cwd()}/`).resolve("node-llama-cpp");
 const { getLlama, LlamaLogLevel } = await import(pathToFileURL(found).href);
 const [file, asked] = process.argv.slice(2);
-const { prompts, texts, most, ends, threads } = JSON.parse(readFileSync(asked, "utf8"));
+const { prompts, texts, most, ends, threads, exact } = JSON.parse(readFileSync(asked, "utf8"));
 const llama = await getLlama({ gpu: false, build: "never", logLevel: LlamaLogLevel.error, maxThreads: threads });
 const model = await llama.loadModel({ modelPath: file });
-const context = await model.createContext({ contextSize: Math.min(2048, model.trainContextSize), threads });
+const wide = { flashAttention: false, experimentalKvCacheKeyType: "F32", experimentalKvCacheValueType: "F32" };
+const contextSize = Math.min(2048, model.trainContextSize);
+const context = await model.createContext({ contextSize, threads, ...(exact ? wide : {}) });
 const sequence = context.getSequence();
 const tokens = [];
 for (const prompt of prompts) {

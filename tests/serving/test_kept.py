@@ -72,6 +72,20 @@ def test_the_oldest_go_beyond_the_bound_and_all_go_by_age_and_leave_no_bytes(kep
     assert b"marker9" not in on_disk(kept)
 
 
+def test_what_is_removed_is_overwritten_in_the_journal_too_which_is_never_unlinked(kept):
+    kept.keep(True)
+    kept.add(text(1, "marker1 " * 300))
+    kept.add(text(2, "marker2 " * 300))
+    journal = kept._folder / "requests.sqlite-journal"
+    with open(journal, "rb") as opened:  # as who reads the disk's blocks: an unlinked file keeps its bytes
+        kept.forget()
+        opened.seek(0)
+        data = opened.read()
+    assert len(data) > 2000 and not any(data)
+    assert b"marker" not in on_disk(kept)
+    assert kept.add(text(3, "later")) and Kept(kept._folder, kept._clock).page("mine", "all")[1] == 1
+
+
 def test_a_clock_that_is_set_back_removes_the_oldest_all_the_same(kept, clock):
     kept.keep(True, most=2, days=1)
     for number in range(4):

@@ -3,6 +3,7 @@
 import copy
 import json
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -12,6 +13,7 @@ from llmdemo.core.errors import UserError
 from llmdemo.core.events import read_events
 from llmdemo.models import catalog, steps
 from llmdemo.models.load import load_causal
+from llmdemo.models.step_models import StepModels
 from llmdemo.training import worker
 from llmdemo.training.loop import Loop
 from llmdemo.training.objectives.base import Objective
@@ -77,13 +79,21 @@ def test_a_kept_step_is_the_model_of_a_run_that_was_stopped_there(kept_run, home
     assert steps.steps_of(run_dir) == [0, 4, 8, 12, 16, 20]
     found = {step: model_of(home, f"{run_dir.name}@{step}") for step in (8, 16, 20)}
     assert (logits(found[8]) - logits(found[16])).abs().max() > 1e-2, "the run must learn to show anything"
+    in_memory = StepModels()
     for step, model in found.items():
+        entry = catalog.resolve_in_memory(home, f"{run_dir.name}@{step}")
+        assert alike_in(in_memory.load(entry)[0], model), "the arena's models are those with a folder"
         alike = kept_run(stop=step, **METHODS[how]) if step < 20 else run_dir
         weights = load_file(alike / "checkpoints" / f"step-{step:06d}" / "weights.safetensors")
         expected = as_model(home, run_dir, weights, how)
         if how in BITWISE:
-            assert all(torch.equal(a, b) for a, b in zip(model.parameters(), expected.parameters(), strict=True))
+            assert alike_in(model, expected)
         assert (logits(model) - logits(expected)).abs().max() <= 1e-6
+
+
+def alike_in(model, other) -> bool:
+    pairs = zip(model.named_parameters(), other.named_parameters(), strict=True)
+    return all(a == b and torch.equal(one, two) for (a, one), (b, two) in pairs)
 
 
 def as_model(home, run_dir, weights, how):
@@ -124,7 +134,7 @@ def test_a_resumed_run_keeps_the_same_steps(kept_run):
     ran(parted)
     assert steps.steps_of(parted) == steps.steps_of(whole) == [0, 4, 8, 12, 16, 20]
     for step in (0, 8, 12, 20):
-        expected, found = steps.weights_at(whole, step), steps.weights_at(parted, step)
+        expected, found = (steps.KeptSteps(run_dir).weights(step) for run_dir in (whole, parted))
         assert expected.keys() == found.keys()
         for name, values in expected.items():
             assert abs(found[name] - values).max() <= 1e-6
@@ -175,6 +185,24 @@ def test_a_run_without_kept_steps_and_damaged_ones_are_sentences(kept_run, home)
     assert not list((run_dir / "at").glob("step-*")), "nothing half made is left"
 
 
+def test_steps_in_memory_share_what_was_not_trained_and_write_no_folder(kept_run, home):
+    run_dir = kept_run(**METHODS["lora"])
+    in_memory = StepModels()
+    entries = {step: catalog.resolve_in_memory(home, f"{run_dir.name}@{step}") for step in (4, 8)}
+    four, eight = (dict(in_memory.load(entry)[0].named_parameters()) for entry in entries.values())
+    shared = {name for name in four if four[name] is eight[name]}
+    assert "model.embed_tokens.weight" in shared and "model.layers.0.mlp.up_proj.weight" not in shared
+    assert not (run_dir / "at").exists() and entries[8].title.endswith("@8")
+    with pytest.raises(UserError, match="not kept"):
+        catalog.resolve_in_memory(home, f"{run_dir.name}@5")
+    (run_dir / "steps" / steps.file_of(8)).write_bytes(b"x" * 100)
+    save_file({"a": torch.ones(2)}, run_dir / "steps" / steps.file_of(12))
+    with pytest.raises(UserError, match="damaged or gone"):
+        in_memory.load(entries[8])
+    with pytest.raises(UserError, match="other names than those"):
+        in_memory.load(catalog.resolve_in_memory(home, f"{run_dir.name}@12"))
+
+
 def test_few_made_models_lie_on_the_disk_and_the_menu_does_not_list_them(kept_run, home):
     run_dir = kept_run(**METHODS["galore"])
     for step in (0, 4, 8, 12, 16):
@@ -192,7 +220,7 @@ def test_what_rounding_left_is_kept_in_half_a_byte_a_value(tmp_path):
     values = torch.randn(7, 9) * 1e-8
     packed, unit = in_4_bits(values)
     assert packed.numel() == 32 and packed.dtype == torch.uint8
-    again = torch.from_numpy(_of_4_bits(packed.numpy(), (7, 9))) * unit
+    again = torch.from_numpy(_of_4_bits(packed.numpy(), np.float32(unit), 63)).view(7, 9)
     assert (again - values).abs().max() <= 0.501 * unit and unit == pytest.approx(values.abs().max().item() / 7)
     nothing, unit = in_4_bits(torch.zeros(3, 3))
-    assert unit == 0.0 and (_of_4_bits(nothing.numpy(), (3, 3)) == 0).all()
+    assert unit == 0.0 and (_of_4_bits(nothing.numpy(), np.float32(0), 9) == 0).all()

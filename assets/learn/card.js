@@ -126,7 +126,8 @@ define("learn", ({ el, server }) => {
     if (state.shown && TABLES[task]) compute();
   });
   // A finished run is what "after" was missing. On another panel, the numbers are computed when they are come back to.
-  const missing = () => state.shown && TABLES[state.task] && !state.found && !state.error && el.getClientRects().length > 0;
+  const missing = () =>
+    state.shown && TABLES[state.task] && !state.found && !state.error && el.getClientRects().length > 0;
   hear("run-ended", () => {
     state.found = null;
     missing() ? compute() : draw();

@@ -14,6 +14,7 @@ from llmdemo.data import get_dataset
 from llmdemo.jobs import Jobs, JobsOfKind, JobStatus, Kind
 from llmdemo.jobs.states import COMPLETED, FINAL
 from llmdemo.models import catalog, starter
+from llmdemo.publish.adapter import packed_adapter
 from llmdemo.publish.card import Facts, card
 from llmdemo.publish.curves import draw_curves
 from llmdemo.publish.portable import commands, findings
@@ -121,6 +122,10 @@ class Pushes(JobsOfKind):
         entry = catalog.resolve(self._home, run_id)
         title = str(self._runs.status(run_id)["name"])
         return packed(entry, title, folder / f"{file_name(title)}.zip")
+
+    def adapter(self, run_id: str, folder: Path) -> Path:
+        """A .zip in `folder` with a LoRA run's adapters by themselves. Raises UserError for another run."""
+        return packed_adapter(self._home, run_id, folder, file_name(str(self._runs.status(run_id)["name"])))
 
     def elsewhere(self, run_id: str, repo: str = "") -> dict:
         """{"findings": what other servers would stumble over, "commands": {server: command}, "name"} of a run's model."""

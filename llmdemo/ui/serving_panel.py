@@ -5,6 +5,7 @@ from pathlib import Path
 
 from llmdemo.core.errors import UserError
 from llmdemo.models import catalog
+from llmdemo.publish.adapter import has_adapter
 from llmdemo.serving.examples import examples
 from llmdemo.ui import bridge, downloads
 from llmdemo.ui.circle_pages import CirclePages
@@ -64,8 +65,10 @@ def build(services: Services) -> None:
         return _monitored(services, request.get("seconds"))
 
     def packed(asked: dict, folder: Path) -> Path:
-        """The .zip of a finished export."""
+        """The .zip of a finished export, or of a LoRA run's adapters."""
         services.require_owner()
+        if asked.get("adapter"):
+            return services.pushes.adapter(str(asked["adapter"]), folder)
         return services.exports.packed(str(asked.get("export_id")), folder)
 
     functions = [serving_state, serving_start, serving_stop, serving_key, serving_revoke, serving_export]
@@ -86,6 +89,7 @@ def _state(services: Services, request: dict) -> dict:
         one["figures"] = next((each for each in figures if (each["name"], each["model_id"]) == key), None)
     model_id = _text(request, "model_id")
     exports = services.exports.of_model(model_id) if model_id else []
+    told["adapter"] = has_adapter(services.home, model_id)
     told["watched"] = bool(serving.metrics.records())
     return {**told, "exports": exports, "writes": not model_id or _writes(services, model_id)}
 

@@ -3,12 +3,17 @@
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from llmdemo.core.errors import UserError
-from llmdemo.decoding.backend import forward_for
+from llmdemo.decoding.backend import forward_for, fused_weights
+from llmdemo.decoding.fused_llama import Begun, FusedLlamaForward
+from llmdemo.decoding.fused_text import FusedText
 from llmdemo.decoding.graphs import GraphRun, StaticForward
+from llmdemo.decoding.own_forward import OwnForward
 from llmdemo.decoding.run import Run
+from llmdemo.decoding.speculative import Forward
 from llmdemo.decoding.steps import Step
 from llmdemo.settings.decoding import DecodeSettings
 from llmdemo.settings.lane import BEAMS, OWN_FORWARD, Resolved
@@ -28,6 +33,18 @@ def decode_lanes(
     model's context, whichever comes first. `assistants`: the models of the lanes' assistant_model_id, by that id. Greedy and beam lanes give generate's tokens in fp32.
     Raises UserError at the call for a prompt or model that cannot be used, and at a step whose logits are not numbers.
     """
+    return run_of(model, prompt_ids, settings, eos_token_ids, assistants).steps()
+
+
+def run_of(
+    model,
+    prompt_ids: list[int],
+    settings: DecodeSettings,
+    eos_token_ids=None,
+    assistants: Mapping[str, Any] | None = None,
+    begun: Begun | None = None,
+) -> Run:
+    """What decode_lanes takes, not begun yet. `begun`: the past of another prompt, FusedLlamaForward.prompt_past's."""
     started = time.perf_counter()
     prompt = check_prompt(model, prompt_ids)
     context = context_length(model)
@@ -37,8 +54,26 @@ def decode_lanes(
     _check_own(settings, assistants or {}, context)
     forward = forward_for(model, settings.precision, waits=_waits(settings))
     if isinstance(forward, StaticForward):
-        return GraphRun(forward, prompt, settings, max_new, eos, started).steps()
-    return Run(forward, prompt, settings, max_new, eos, started, model, assistants).steps()
+        return GraphRun(forward, prompt, settings, max_new, eos, started)
+    if isinstance(forward, FusedLlamaForward):
+        forward.begun = begun
+    return Run(
+        forward,
+        prompt,
+        settings,
+        max_new,
+        eos,
+        started,
+        model,
+        assistants,
+        partial(_text_forward, model, settings.precision, max_new),
+    )
+
+
+def _text_forward(main, precision: str, max_new: int, model, most: int) -> Forward:
+    """A TextForward: the fused one, where `model` (`main` in `precision`, a draft model in its own) has it, else its own."""
+    weights = fused_weights(model, precision if model is main else "auto")
+    return OwnForward(model) if weights is None else FusedText(weights, max_new, most)
 
 
 def _waits(settings: DecodeSettings) -> bool:

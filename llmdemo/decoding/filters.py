@@ -87,9 +87,16 @@ def keep_typical(logits: torch.Tensor, mass: float) -> torch.Tensor:
         return possible
     logprobs = logits.double().log_softmax(-1)  # (…, V)
     distance = (logprobs + _entropy(logprobs)).abs()
+    least = mass - exact_hit_tolerance(logits.dtype)
+    if logits.device.type == "cpu" and logits.numel() == logits.shape[-1]:
+        for width in (width for width in _HEADS if 4 * width <= logits.shape[-1]):  # no sort of all, as in top-p
+            near, order = distance.topk(width, dim=-1, largest=False)
+            edge = int((logprobs.gather(-1, order).exp().cumsum(-1) < least).sum())
+            if edge < width:
+                return (distance <= near[..., edge : edge + 1]) & possible
     ranked, order = distance.sort(dim=-1, stable=True)
     reached = logprobs.exp().gather(-1, order).cumsum(-1)
-    last = (reached < mass - exact_hit_tolerance(logits.dtype)).sum(-1, keepdim=True)
+    last = (reached < least).sum(-1, keepdim=True)
     return (distance <= ranked.gather(-1, last.clamp_max(logits.shape[-1] - 1))) & possible
 
 

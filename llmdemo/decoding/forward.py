@@ -19,6 +19,9 @@ NOTES = {
 class ModelForward:
     """Prefill once, give the past to every row, then one forward a step."""
 
+    joins = False
+    """Whether several runs can be computed in one forward."""
+
     def __init__(self, model):
         self.model = model.eval()  # dropout would make every lane random
         self.device = next(model.parameters()).device

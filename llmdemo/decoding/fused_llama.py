@@ -9,6 +9,7 @@ What makes it faster than the model's own forward at a few rows:
 - Rotary embedding as one complex product: the rows of the q and k weights are permuted so that the two halves of a
   rotated pair are adjacent, which changes no dot product of q and k.
 - Dynamic batching (step_batcher.py): concurrent comparisons share every linear; attention is computed per comparison.
+- A text that goes on by several tokens at once (Chain) is one more branch of the tree, in the same forward.
 """
 
 from collections.abc import Sequence
@@ -46,13 +47,17 @@ class Part(Protocol):
         """[rows, Hq · D]: the layer's attention of its new tokens from x [rows, (Hq + 2 · Hkv) · D]; keeps k and v."""
 
 
+Request = list[tuple[torch.Tensor, Part]]
+"""What one run asks of a forward: the new tokens (M,) of each of its parts."""
+
+
 class FusedLlamaWeights:
     """A plain Llama's weights, fused and packed. Built once per model; `plain_llama` (backend.py) says for which models."""
 
     def __init__(self, model, dtype: torch.dtype, int8: bool = False, threads: ThreadBudget | None = None):
         config, inner = model.config, model.model
         self.device = inner.embed_tokens.weight.device
-        self.batcher: StepBatcher[tuple[torch.Tensor, _Part]] = StepBatcher(threads or ThreadBudget(self.device))
+        self.batcher: StepBatcher[Request] = StepBatcher(threads or ThreadBudget(self.device))
         self.dtype = (
             torch.float32 if dtype == torch.bfloat16 and self.device.type == "cpu" and not cpu_has_bf16() else dtype
         )
@@ -125,11 +130,12 @@ class FusedLlamaWeights:
         """(M, V) of hidden states (M, hidden)."""
         return self.head(F.rms_norm(hidden, (hidden.shape[-1],), self.norm, self.eps))
 
-    def batched_logits(self, requests: "list[tuple[torch.Tensor, _Part]]") -> list[torch.Tensor]:
-        """Logits (R, V) of each request (tokens (R,), part), from one forward over all of them."""
-        tokens = torch.cat([tokens for tokens, _ in requests])
-        parts = [part for _, part in requests]
-        return list(self.logits(self.hidden_states(tokens, parts)).split([part.rows for part in parts]))
+    def batched_logits(self, requests: list[Request]) -> list[torch.Tensor]:
+        """Logits (M, V) of each request, over its parts one after another, from one forward over all of them."""
+        every = [each for request in requests for each in request]
+        hidden = self.hidden_states(torch.cat([tokens for tokens, _ in every]), [part for _, part in every])
+        sizes = [sum(part.rows for _, part in request) for request in requests]
+        return list(self.logits(hidden).split(sizes))
 
     def rotations(self, length: int) -> torch.Tensor:
         """(length, D/2) complex64: the rotation of each position, from the model's own rotary embedding."""
@@ -142,20 +148,25 @@ class FusedLlamaWeights:
 class FusedLlamaForward:
     """Prefill, then one step after another over rows; the same interface as forward.ModelForward."""
 
-    def __init__(self, weights: FusedLlamaWeights):
-        self.w = weights
+    joins = True
+
+    def __init__(self, weights: FusedLlamaWeights, begun: "Begun | None" = None):
+        """`begun`: what another prompt that begins alike left; that much of it is not computed again."""
+        self.w, self.begun = weights, begun
         self.device = weights.device
         self.group = weights.heads // weights.kv_heads
+        self.chains: list[Chain] = []
 
     def prefill(self, prompt_ids: list[int], rows: int, max_new: int) -> torch.Tensor:
         """Logits (1, V) after the prompt; room is made for `rows` rows."""
         count = len(prompt_ids)
-        self.rows, self.used = rows, 0
+        self.prompt, self.rows = prompt_ids, rows
         self._allocate(count + rows * min(max_new, _FIRST_STEPS))
         self.rotation = self.w.rotations(count + max_new)  # (P + max_new, D/2)
         self.position = count
+        self.used = self._begin()
         tokens = torch.tensor(prompt_ids, device=self.device)
-        for first in range(0, count, _PREFILL_CHUNK):
+        for first in range(self.used, count, _PREFILL_CHUNK):
             part = tokens[first : first + _PREFILL_CHUNK]
             end = first + len(part)
             mask = torch.full((len(part), end), -torch.inf, dtype=self.w.dtype, device=self.device).triu(first + 1)
@@ -166,18 +177,53 @@ class FusedLlamaForward:
         )  # every row descends from the prompt
         return self.w.logits(hidden[-1:])
 
+    def _begin(self) -> int:
+        """Takes over the keys and values of the tokens that the prompt begins with as `begun` does; how many."""
+        if self.begun is None:
+            return 0
+        ids, keys, values = self.begun
+        most = min(len(ids), len(self.prompt) - 1)  # the last one's hidden state is asked for
+        same = next((at for at in range(most) if ids[at] != self.prompt[at]), most)
+        self.keys[:, :, :same] = keys[:, :, :same]
+        self.values[:, :, :same] = values[:, :, :same]
+        return same
+
+    def prompt_past(self) -> "Begun":
+        """The prompt's own keys and values, for another forward to begin with; directly after `prefill`."""
+        count = len(self.prompt)
+        return self.prompt, self.keys[:, :, :count].clone(), self.values[:, :, :count].clone()
+
     def step(self, tokens: torch.Tensor, parents: torch.Tensor) -> torch.Tensor:
         """Logits (R, V) after `tokens` (R,) int64, where row i goes on from row parents[i] of the step before."""
+        return self.logits([self.request(tokens, parents)])
+
+    def logits(self, request: Request) -> torch.Tensor:
+        """Logits (M, V) of this run's parts of one forward, joined with other runs of the same weights."""
+        return self.w.batcher.step(request, self.w.batched_logits)
+
+    def request(self, tokens: torch.Tensor, parents: torch.Tensor) -> tuple[torch.Tensor, "_Part"]:
+        """What `step` asks of a forward; the rows are nodes of the tree from now on."""
         rows = len(tokens)
+        self.mask = self.mask[parents]
+        self.room(rows)
         own = torch.full((rows, rows), -torch.inf, dtype=self.w.dtype, device=self.device).fill_diagonal_(0.0)
-        self.mask = torch.cat((self.mask[parents], own), dim=1)  # (R, nodes)
-        if self.used + rows > self.keys.shape[2]:
-            self._make_room(rows)
+        self.mask = torch.cat((self.widened(self.mask), own), dim=1)  # (R, nodes)
         rotation = self.rotation[self.position : self.position + 1]
-        part = _Part(self, rotation, self.mask, slice(self.used, self.used + rows))
         self.position += 1
-        self.used += rows
-        return self.w.batcher.step((tokens, part), self.w.batched_logits)
+        return tokens, self.part(rotation, self.mask)
+
+    def part(self, rotation: torch.Tensor, mask: torch.Tensor) -> "_Part":
+        """The new nodes at the end of `mask` (M, nodes), with their places."""
+        first, self.used = self.used, self.used + len(mask)
+        return _Part(self, rotation, mask, slice(first, self.used))
+
+    def placed(self, rotation: torch.Tensor, mask: torch.Tensor, place: torch.Tensor) -> "_Part":
+        """New tokens whose keys and values are kept at `place` (M,), by a caller that says what each sees."""
+        return _Part(self, rotation, mask, place)
+
+    def widened(self, mask: torch.Tensor) -> torch.Tensor:
+        """`mask` (M, n) over all nodes there are; those that came since are no ancestors."""
+        return F.pad(mask, (0, self.used - mask.shape[1]), value=-torch.inf)
 
     def _allocate(self, nodes: int) -> None:
         nodes = -(-nodes // 64) * 64  # a GPU's attention kernels like round sizes
@@ -185,11 +231,16 @@ class FusedLlamaForward:
         self.keys = torch.empty(shape, dtype=self.w.dtype, device=self.device)
         self.values = torch.empty_like(self.keys)
 
-    def _make_room(self, rows: int) -> None:
-        """Clears away the nodes that no live row descends from; grows the memory if that frees under a quarter."""
-        alive = (self.mask[:, : self.used] == 0).any(0).nonzero()[:, 0]  # (nodes that stay,)
-        new = self.mask[:, self.used :]
-        self.mask = torch.cat((self.mask[:, alive], new), dim=1)
+    def room(self, rows: int) -> None:
+        """Makes room for `rows` nodes: clears away those that nothing live descends from; grows the memory if that
+        frees under a quarter."""
+        if self.used + rows <= self.keys.shape[2]:
+            return
+        own, *masks = [self.widened(mask) for mask in (self.mask, *(chain.mask for chain in self.chains))]
+        alive = (torch.cat([own, *masks]) == 0).any(0).nonzero()[:, 0]  # (nodes that stay,)
+        self.mask = own[:, alive]
+        for chain, mask in zip(self.chains, masks, strict=True):
+            chain.mask = mask[:, alive]
         self._keep(alive, rows)
 
     def _keep(self, alive: torch.Tensor, rows: int) -> bool:
@@ -227,6 +278,34 @@ class FusedLlamaForward:
         q = q.view(rows, -1, self.group, dim).transpose(0, 1).reshape(-1, rows * self.group, dim)  # (Hkv, M·G, D)
         mixed = F.scaled_dot_product_attention(q[None], keys[None], values[None], attn_mask=mask[None])[0]
         return mixed.view(-1, rows, self.group, dim).transpose(0, 1).reshape(rows, heads * dim)
+
+
+class Chain:
+    """A text that goes on from the prompt by several tokens a forward, of which the first so many stay."""
+
+    def __init__(self, forward: FusedLlamaForward):
+        """After the prompt was read."""
+        self._forward, self.position = forward, forward.position
+        self.mask = torch.zeros(1, len(forward.prompt), dtype=forward.w.dtype, device=forward.device)  # (1, nodes)
+        forward.chains.append(self)
+
+    def request(self, tokens: list[int]) -> tuple[torch.Tensor, "_Part"]:
+        """What a forward is asked for the logits after each of `tokens`, which follow one another."""
+        forward, count = self._forward, len(tokens)
+        forward.room(count)
+        own = torch.full((count, count), -torch.inf, dtype=forward.w.dtype, device=forward.device).triu(1)
+        self.mask = torch.cat((forward.widened(self.mask).expand(count, -1), own), dim=1)
+        rotation = forward.rotation[self.position : self.position + count]
+        return torch.tensor(tokens, device=forward.device), forward.part(rotation, self.mask)
+
+    def keep(self, count: int) -> None:
+        """The first `count` of the latest tokens, at least one, belong to the text."""
+        self.mask = self.mask[count - 1 : count]
+        self.position += count
+
+
+Begun = tuple[list[int], torch.Tensor, torch.Tensor]
+"""A prompt's ids (T,) and its keys and values [layers, kv heads, T, D]."""
 
 
 class _Part:

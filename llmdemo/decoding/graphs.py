@@ -9,6 +9,7 @@ ended stay in the batch: a row costs nearly nothing, a new capture does. Where c
 import logging
 from collections.abc import Generator
 from contextlib import nullcontext
+from typing import Any
 
 import torch
 
@@ -73,6 +74,10 @@ class GraphRun(Run):
         self.graph: torch.cuda.CUDAGraph | None = None
 
     def _steps(self) -> Generator[Step]:
+        return self.work()
+
+    def work(self) -> Generator[Any, torch.Tensor | None]:
+        """The Steps; each is computed here."""
         with torch.inference_mode():
             step = self._first()
         yield step

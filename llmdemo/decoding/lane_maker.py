@@ -1,6 +1,6 @@
 """Makes the lane of each strategy. Knows which class decodes what, and nothing of steps and forwards."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -14,15 +14,23 @@ from llmdemo.decoding.diverse_beams import DiverseBeamLane, groups_of
 from llmdemo.decoding.dola import DolaLane
 from llmdemo.decoding.guidance import Guidance
 from llmdemo.decoding.lanes import TokenLane
+from llmdemo.decoding.own_forward import OwnForward
 from llmdemo.decoding.penalties import Diversity, Penalties
 from llmdemo.decoding.several import SeveralLane, answers_of
-from llmdemo.decoding.speculative import ModelDraft, SpeculativeLane, lookup
+from llmdemo.decoding.speculative import Draft, Forward, ModelDraft, SpeculativeLane, lookup
 from llmdemo.decoding.stochastic_beams import StochasticBeamLane
 from llmdemo.settings.decoding import DecodeSettings
 from llmdemo.settings.lane import SEVERAL, LaneSettings, Stops
 
+TextForward = Callable[[Any, int], Forward]
+"""(model, most tokens in a forward) → a fresh forward of one text."""
 OwnLane = SpeculativeLane | ContrastiveLane | DolaLane
 SharedLane = TokenLane | BeamLane | SeveralLane | DiverseBeamLane | StochasticBeamLane
+
+
+def own_forward_of(model, most: int) -> Forward:
+    """A TextForward: the model's own."""
+    return OwnForward(model)
 
 
 class LaneMaker:
@@ -37,8 +45,11 @@ class LaneMaker:
         device: torch.device,
         model=None,
         assistants: Mapping[str, Any] | None = None,
+        text_forward: TextForward = own_forward_of,
     ):
-        """`model`: for lanes with forwards of their own; `assistants`: draft models by their ids."""
+        """`model`: for lanes with forwards of their own; `assistants`: draft models by their ids; `text_forward`: what a
+        speculative lane computes with."""
+        self.text_forward = text_forward
         self.model, self.assistants = model, assistants or {}
         self.prompt, self.settings, self.max_new, self.eos, self.device = prompt, settings, max_new, eos, device
         self.texts = settings.resolved.texts if settings.stop else None
@@ -50,10 +61,13 @@ class LaneMaker:
             return ContrastiveLane(self.model, self.prompt, greedy)
         if lane.strategy == "dola":
             return DolaLane(self.model, self.prompt, greedy)
+        draft: Draft = lookup
+        most = lane.prompt_lookup_num_tokens
         if lane.assistant_model_id:
-            draft = ModelDraft(self.assistants[lane.assistant_model_id])
-            return SpeculativeLane(self.model, self.prompt, greedy, draft, lane.num_assistant_tokens, self.max_new)
-        return SpeculativeLane(self.model, self.prompt, greedy, lookup, lane.prompt_lookup_num_tokens, self.max_new)
+            assistant, most = self.assistants[lane.assistant_model_id], lane.num_assistant_tokens
+            draft = ModelDraft(assistant, self.text_forward(assistant, 1))
+        forward = self.text_forward(self.model, 1 + most)
+        return SpeculativeLane(self.model, self.prompt, greedy, draft, most, self.max_new, forward)
 
     def lane(self, lane: LaneSettings) -> SharedLane:
         """The lane, at its beginning; of any strategy that is not in OWN_FORWARD."""

@@ -6,7 +6,7 @@ those numbers into a TokenStep on the host.
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,6 +58,14 @@ class Rows:
         """The rows of one lane."""
         fields = (self.logits, self.logprobs, self.top_logprobs, self.top_tokens, self.entropies)
         return Rows(*(tensor[first : first + count] for tensor in fields))
+
+    def at(self, places: Sequence[int]) -> "Rows":
+        """The rows at these places, one of them maybe several times."""
+        if len(places) == 1:
+            return self.part(places[0], 1)
+        index = torch.tensor(places, device=self.logits.device)
+        fields = (self.logits, self.logprobs, self.top_logprobs, self.top_tokens, self.entropies)
+        return Rows(*(tensor[index] for tensor in fields))
 
 
 def kept_mask(scaled: torch.Tensor, lane: LaneSettings) -> torch.Tensor:

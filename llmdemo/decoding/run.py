@@ -1,14 +1,20 @@
-"""The lock-step loop over a forward: logits to all lanes' tokens to a Step. Knows no model, only its forward."""
+"""The lock-step loop over a forward: logits to all lanes' tokens to a Step. Knows no model, only its forward.
+
+Rows that have said the same are one row of the forward: a model that is sure of what it says lets most lanes go the same
+way, and their logits are the same. A speculative lane's tokens are a branch of the same forward, where it can branch.
+"""
 
 import time
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 
-from llmdemo.decoding.lane_maker import LaneMaker
+from llmdemo.decoding.fused_llama import Chain, Request
+from llmdemo.decoding.lane_maker import LaneMaker, TextForward, own_forward_of
 from llmdemo.decoding.lanes import Rows
 from llmdemo.decoding.numbers import check_numbers
+from llmdemo.decoding.speculative import SpeculativeLane
 from llmdemo.decoding.steps import Step
 from llmdemo.decoding.thread_budget import ThreadBudget
 from llmdemo.settings.decoding import DecodeSettings
@@ -28,13 +34,17 @@ class Run:
         started: float,
         model=None,
         assistants: Mapping[str, Any] | None = None,
+        text_forward: TextForward = own_forward_of,
     ):
         """`model`: for the lanes that compute forwards of their own; those run beside the others, step by step.
-        `assistants`: the models that draft, by their ids."""
+        `assistants`, `text_forward`: as LaneMaker's."""
         self.forward, self.prompt, self.max_new, self.started = forward, prompt, max_new, started
-        maker = LaneMaker(prompt, settings, max_new, eos, forward.device, model, assistants)
+        maker = LaneMaker(prompt, settings, max_new, eos, forward.device, model, assistants, text_forward)
         self.lanes = [maker.lane(lane) for lane in settings.lanes if lane.strategy not in OWN_FORWARD]
         self.own = [maker.own_forward(lane) for lane in settings.lanes if lane.strategy in OWN_FORWARD]
+        self.joined = [own for own in self.own if isinstance(own, SpeculativeLane) and self._can_branch()]
+        self.tokens = self.parents = torch.empty(0, dtype=torch.int64)  # of the next forward's rows; step 0 has none
+        self.places: list[int] = []  # which of the computed rows each row of a lane is
         self.order = [lane.name for lane in settings.lanes]
         self.threads = ThreadBudget(forward.device)
         self.paused = time.perf_counter()
@@ -54,25 +64,80 @@ class Run:
             work.close()
 
     def _steps(self) -> Generator[Step]:
-        tokens = parents = torch.empty(0, dtype=torch.int64)  # step 0 has none
-        for t in range(self.max_new):
+        work = self.work()
+        while True:
             # neither across a yield: mode and number of threads are the consumer's thread's too
             with self.threads.limited(), torch.inference_mode():
-                rows = self.rows
-                values: list[float] = []
-                if self.lanes:
-                    if t == 0:
-                        logits = self.forward.prefill(self.prompt, rows, self.max_new).expand(rows, -1)
-                    else:
-                        logits = self.forward.step(tokens, parents)
-                    tokens, parents, packed = choose(self.lanes, logits, torch.tensor([t], device=logits.device))
-                    values = packed.tolist()
-                step = self.read(values, t, 1 if t == 0 else rows)
-                if not step.done and self.lanes:
-                    tokens, parents = self._leave(tokens, parents)
+                now = next(work, None)
+                while isinstance(now, list):
+                    now = work.send(self.forward.logits(now))
+            if now is None:
+                return
+            yield now
+
+    def work(self) -> Generator[Any, torch.Tensor | None]:
+        """Yields the Steps, and before each but the first what it asks of a forward (Request), to be sent its logits.
+
+        A forward that nobody can join is computed here instead. To be resumed under torch.inference_mode.
+        """
+        logits, rows = self._prefill(), 1
+        for t in range(self.max_new):
+            if t and self.forward.joins:
+                request = self._request()
+                rows = sum(part.rows for _, part in request)
+                logits = (yield request) if request else None
+            elif t and self.lanes:
+                logits, rows = self.forward.step(self.tokens, self.parents), self.rows
+                self.places = list(range(rows))
+            step = self._step(logits, t, rows)
             yield step
             if step.done:
                 return
+
+    def _prefill(self) -> torch.Tensor | None:
+        """Logits (1, V) after the prompt; None where no lane asks for them here."""
+        self.places = [0] * self.rows
+        if not self.lanes and not self.joined:
+            return None
+        logits = self.forward.prefill(self.prompt, self.rows, self.max_new)
+        for own in self.joined:
+            own.begin(Chain(self.forward), logits)
+        return logits
+
+    def _request(self) -> Request:
+        """What the next step asks of a forward: its rows, each once, then the chains."""
+        tokens = torch.empty(0)
+        if self.lanes:
+            tokens, parents, self.places = distinct(self.tokens, self.parents)
+        going = [own for own in self.joined if not own.finish_reason]
+        rows = len(tokens) + sum(own.draft() for own in going)
+        if not rows:
+            return []
+        self.forward.room(rows)
+        request = [self.forward.request(tokens, parents)] if self.lanes else []
+        return request + [own.request() for own in going]
+
+    def _step(self, logits: torch.Tensor | None, t: int, rows: int) -> Step:
+        """The Step of logits (M, V) of the rows and the chains."""
+        values: list[float] = []
+        if self.lanes:
+            assert logits is not None
+            at = torch.tensor([t], device=self.forward.device)
+            tokens, parents, packed = choose(self.lanes, logits, at, self.places)
+            values = packed.tolist()
+            parents = torch.tensor(self.places, device=parents.device)[parents]
+        if t and logits is not None:
+            first = max(self.places) + 1 if self.lanes else 0
+            for own in [own for own in self.joined if not own.finish_reason]:
+                first = own.give(logits, first)
+        step = self.read(values, t, rows)
+        if not step.done and self.lanes:
+            self.tokens, self.parents = self._leave(tokens, parents)
+        return step
+
+    def _can_branch(self) -> bool:
+        """Whether several tokens can be a branch of the shared forward; on a GPU a forward of its own is captured."""
+        return self.forward.joins and self.forward.device.type == "cpu"
 
     @property
     def rows(self) -> int:
@@ -108,20 +173,35 @@ class Run:
         self.lanes = [lane for lane in self.lanes if not lane.finish_reason]
         if len(kept) == first:
             return tokens, parents
-        index = torch.tensor(kept, device=tokens.device)
+        index = torch.tensor(kept, dtype=torch.int64, device=tokens.device)
         return tokens[index], parents[index]
 
 
-def choose(lanes, logits: torch.Tensor, t: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """(next tokens (R,), their parents (R,) among these rows, all lanes' packed numbers) from logits (R, V)."""
+def choose(
+    lanes, logits: torch.Tensor, t: torch.Tensor, places: Sequence[int] | None = None
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """(next tokens (R,), their parents (R,) among the lanes' rows, all lanes' packed numbers) from logits (M, V).
+
+    `places`: which row of the logits each row of the lanes is; None: the one of its own number.
+    """
+    if places is not None:
+        logits = logits[: max(places) + 1]
     rows = Rows.of(logits, max(lane.width for lane in lanes))
     tokens, parents, packed, first = [], [], [], 0
     for lane in lanes:
         count = lane.rows
-        token, parent, numbers = lane.choose(rows.part(first, count), t)
+        part = rows.part(first, count) if places is None else rows.at(places[first : first + count])
+        token, parent, numbers = lane.choose(part, t)
         tokens.append(token)
         parents.append(torch.full((1,), first, device=logits.device) if parent is None else parent + first)
         lane.packed_size = sum(tensor.numel() for tensor in numbers)
         packed += numbers
         first += count
     return torch.cat(tokens), torch.cat(parents), torch.cat([tensor.double() for tensor in packed])
+
+
+def distinct(tokens: torch.Tensor, parents: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, list[int]]:
+    """(tokens (U,), parents (U,), which of these each row is) of rows with tokens and parents (R,), each pair once."""
+    base = int(tokens.max()) + 1
+    found, places = torch.unique(parents * base + tokens, return_inverse=True)
+    return found % base, found // base, places.tolist()

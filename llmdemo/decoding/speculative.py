@@ -1,16 +1,20 @@
-"""Speculative decoding: greedy's text, several tokens a forward. Knows its model's own forward.
+"""Speculative decoding: greedy's text, several tokens a forward. Knows its model's own forward, and joins one that branches.
 
 Some tokens are drafted, and one forward tells which of them greedy decoding would have said; the rest is thrown away. The
-draft is what followed the latest tokens where they stood before, in prompt or answer, or what a smaller model says next. So this lane shares no forward with the others. The text is
+draft is what followed the latest tokens where they stood before, in prompt or answer, or what a smaller model says next. What is
+computed for it is a branch of the others' forward where that can branch (fused_llama.Chain), else a forward of its own. The text is
 greedy's wherever a forward of several tokens gives the logits of several forwards: in fp32 but for rounding.
 
 Sources: Leviathan et al., arXiv 2211.17192, with greedy decoding on both sides; prompt lookup, Saxena 2023, as transformers' PromptLookupCandidateGenerator.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 
+from llmdemo.decoding.fused_llama import Chain
+from llmdemo.decoding.fused_text import FusedText
 from llmdemo.decoding.lanes import Rows, TokenLane
 from llmdemo.decoding.numbers import check_numbers
 from llmdemo.decoding.own_forward import OwnForward
@@ -30,6 +34,7 @@ def lookup(ids: list[int], most: int, longest: int = _LONGEST_MATCH) -> list[int
     return []
 
 
+Forward = OwnForward | FusedText
 Draft = Callable[[list[int], int], list[int]]
 """(ids so far, most tokens) → what may come next."""
 
@@ -37,8 +42,9 @@ Draft = Callable[[list[int], int], list[int]]
 class ModelDraft:
     """A Draft by a smaller model with the same vocabulary: what it says greedily, one forward a token."""
 
-    def __init__(self, model):
-        self._forward = OwnForward(model)
+    def __init__(self, model, forward: Forward | None = None):
+        """`forward`: a fresh one of the model's; None: its own."""
+        self._forward = forward or OwnForward(model)
         self._vocabulary = model.get_input_embeddings().weight.shape[0]
         self._context = getattr(model.config.get_text_config(), "max_position_embeddings", None)
 
@@ -59,12 +65,24 @@ class SpeculativeLane:
     rows = 0
     """It has none in the forward that the other lanes share."""
 
-    def __init__(self, model, prompt: list[int], greedy: TokenLane, draft: Draft, most: int, max_new: int):
-        """`greedy` chooses among logits and keeps what was said; `most` tokens are drafted at once."""
-        self.lane, self._greedy, self._draft, self._most, self._max_new = greedy.lane, greedy, draft, most, max_new
+    def __init__(
+        self,
+        model,
+        prompt: list[int],
+        greedy: TokenLane,
+        draft: Draft,
+        most: int,
+        max_new: int,
+        forward: Forward | None = None,
+    ):
+        """`greedy` chooses among logits and keeps what was said; `most` tokens are drafted at once; `forward` as ModelDraft's."""
+        self.lane, self._greedy, self._propose, self._most, self._max_new = greedy.lane, greedy, draft, most, max_new
         self._ids = list(prompt)
         self._vocabulary = model.get_input_embeddings().weight.shape[0]
-        self._forward = OwnForward(model)
+        self._forward = forward or OwnForward(model)
+        self._chain: Chain | None = None
+        self._drafted: list[int] = []
+        self._logits: torch.Tensor | None = None  # (1 + D, V) after the ids and each drafted token
         self.forwards = self.drafted = self.accepted = self.computed = 0
 
     @property
@@ -72,19 +90,45 @@ class SpeculativeLane:
         """None while the lane goes on."""
         return self._greedy.finish_reason
 
-    def advance(self) -> SpeculativeStep:
-        """One forward over what is drafted, and the tokens that it settles: one more than were drafted rightly."""
+    def begin(self, chain: Chain, logits: torch.Tensor) -> None:
+        """Goes on in a forward that others take part in, from logits (1, V) after the prompt."""
+        self._chain, self._logits = chain, logits
+
+    def draft(self) -> int:
+        """Drafts what the next forward is to judge; how many tokens that forward reads."""
         room = self._max_new - len(self._greedy.tokens) - 1
-        draft = self._draft(self._ids, min(self._most, room)) if self.forwards and room > 0 else []
+        draft = self._propose(self._ids, min(self._most, room)) if self.forwards and room > 0 else []
         strange = next((at for at, token in enumerate(draft) if token >= self._vocabulary), len(draft))
-        logits, _ = self._forward.after(self._ids, draft := draft[:strange])  # (1 + D, V)
-        steps: list[TokenStep] = []
+        self._drafted = draft[:strange]
+        return 1 + len(self._drafted)
+
+    def request(self) -> tuple[torch.Tensor, Any]:
+        """What it asks of the forward that others take part in, after `draft`."""
+        assert self._chain is not None
+        return self._chain.request([self._ids[-1], *self._drafted])
+
+    def give(self, logits: torch.Tensor, first: int) -> int:
+        """Takes its rows of that forward's logits (M, V), which are those from `first` on; where they end."""
+        end = first + 1 + len(self._drafted)
+        self._logits = logits[first:end]
+        return end
+
+    def advance(self) -> SpeculativeStep:
+        """What one forward over what was drafted settles: one token more than were drafted rightly."""
+        logits = self._logits
+        if self._chain is None:
+            self.draft()
+            logits, _ = self._forward.after(self._ids, self._drafted)  # (1 + D, V)
+        assert logits is not None
+        draft, steps = self._drafted, []
         for place in range(len(draft) + 1):
             steps.append(self._choose(logits[place : place + 1]))
             if self.finish_reason or place == len(draft) or steps[-1].token != draft[place]:
                 break
         right = sum(step.token == token for step, token in zip(steps, draft, strict=False))
         self._ids += [step.token for step in steps]
+        if self._chain is not None and self.forwards and not self.finish_reason:
+            self._chain.keep(1 + right)
         self.forwards += 1
         self.drafted += len(draft)
         self.accepted += right

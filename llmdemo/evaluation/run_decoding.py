@@ -1,12 +1,14 @@
 """Evaluations of kind "decoding": one or two models, several decoding strategies, the same records and seeds for all.
 
-The lanes of a record are decoded in lock step, as in the arena. The first few records are decoded lane by lane instead,
-which gives the same answers and tells how long each takes alone.
+The lanes of many records are decoded in lock step, one forward a step for all of them. The first few records are decoded
+lane by lane instead, which gives the same answers and tells how long each takes alone.
 """
 
 import time
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
+from itertools import chain
 
 from llmdemo.arena.prompt import Prompt
 from llmdemo.arena.resolve import assistant_ids, check_assistant, resolved_of
@@ -16,6 +18,7 @@ from llmdemo.core.store import Home
 from llmdemo.data.encode import encode_prompt
 from llmdemo.decoding import DecodeSettings, LaneResult, decode_lanes, prepare
 from llmdemo.decoding.engine import context_length
+from llmdemo.decoding.together import decode_together
 from llmdemo.evaluation.answers import identity, loaded, precision_of
 from llmdemo.evaluation.checkers import checker_of
 from llmdemo.evaluation.folder import Kept, content_key
@@ -102,8 +105,10 @@ def _ask(job: Job, home: Home, entry, examples: list[Example], kept: Kept, spec:
             assistants[draft.id], other = stack.enter_context(loaded(draft, precision_of(spec, draft)))
             check_assistant(entry.title, tokenizer, draft.title, other)
         asking = Asking(model, tokenizer, settings, job, assistants)
-        for place, each in enumerate(missing):
-            kept.add([{"id": each.index, "cells": asking.cells(each, alone=place < alone)}])
+        alone = max(0, alone)
+        first = ((each, asking.cells(each)) for each in missing[:alone])
+        for each, cells in chain(first, asking.together(missing[alone:])):
+            kept.add([{"id": each.index, "cells": cells}])
             done += 1
             job.tell(done, len(examples), fresh=1)
 
@@ -124,42 +129,69 @@ class Asking:
         self._settings, self._assistants = settings, assistants or {}
         prepare(model, settings.precision)  # so that no lane's seconds hold what is done once
 
-    def cells(self, one: Example, alone: bool = False) -> list[dict]:
+    def cells(self, one: Example) -> list[dict]:
         """What each lane answers: {text, answers [texts of a lane that draws several], tokens, forwards, seconds, ended}.
 
-        Every record has draws of its own, which depend on its index and the seed alone. `seconds` is None unless each
-        lane is decoded `alone`. A prompt that leaves no room for an answer, or that the template refuses, is answered
-        by nothing.
+        Every record has draws of its own, which depend on its index and the seed alone. Each lane is decoded alone, which
+        takes `seconds`. A prompt that leaves no room for an answer, or that the template refuses, is answered by nothing.
         """
-        resolved = resolved_of(self._settings, self._tokenizer, Prompt(messages=tuple(one.prompt)))
-        settings = replace(self._settings, seed=(self._settings.seed + one.index) % 2**63, resolved=resolved)
-        prompt = self._prompt(one)
-        room = (context_length(self._model) or 1_000_000) - settings.max_new_tokens
-        if not 0 < len(prompt) <= room:
-            nothing = {"text": "", "answers": [], "tokens": 0, "forwards": 0, "seconds": None, "ended": False}
-            return [dict(nothing) for _ in settings.lanes]
-        parts = [replace(settings, lanes=(lane,)) for lane in settings.lanes] if alone else [settings]
-        results: dict[str, tuple[LaneResult, float | None]] = {}
-        for part in parts:
+        prompt, settings = self._prompt(one), self._settings_of(one)
+        if not prompt:
+            return self._nothing()
+        found: dict[str, tuple[LaneResult, float]] = {}
+        for lane in settings.lanes:
             started = time.perf_counter()
-            found = self._decoded(prompt, part)
-            seconds = time.perf_counter() - started if alone else None
-            results |= {name: (result, seconds) for name, result in found.items()}
-        return [self._cell(lane.strategy, *results[lane.name]) for lane in settings.lanes]
+            steps = decode_lanes(self._model, prompt, replace(settings, lanes=(lane,)), assistants=self._assistants)
+            for step in self._checked(steps):
+                if step.done:
+                    found[lane.name] = step.results[lane.name], time.perf_counter() - started
+        return [self._cell(lane.strategy, *found[lane.name]) for lane in settings.lanes]
 
-    def _prompt(self, one: Example) -> list[int]:
-        try:
-            return encode_prompt(one.prompt, self._tokenizer)
-        except UserError:
-            return []
+    def together(self, examples: list[Example]) -> Iterator[tuple[Example, list[dict]]]:
+        """(example, cells) of each, in the order in which they are done; `seconds` is None: forwards serve several records."""
+        waiting = []
+        for one in examples:
+            prompt = self._prompt(one)
+            if prompt:
+                waiting.append((one, prompt))
+            else:
+                yield one, self._nothing()
+        asked = ((one.index, prompt, self._settings_of(one)) for one, prompt in waiting)
+        by_index = {one.index: one for one, _ in waiting}
+        results: dict[int, dict[str, LaneResult]] = {}
+        for index, step in self._checked(decode_together(self._model, asked, self._assistants)):
+            found = results.setdefault(index, {})
+            found |= step.results
+            if step.done:
+                del results[index]
+                yield (
+                    by_index[index],
+                    [self._cell(lane.strategy, found[lane.name], None) for lane in self._settings.lanes],
+                )
 
-    def _decoded(self, prompt: list[int], settings: DecodeSettings) -> dict[str, LaneResult]:
-        found: dict[str, LaneResult] = {}
-        for step in decode_lanes(self._model, prompt, settings, assistants=self._assistants):
+    def _settings_of(self, one: Example) -> DecodeSettings:
+        resolved = resolved_of(self._settings, self._tokenizer, Prompt(messages=tuple(one.prompt)))
+        return replace(self._settings, seed=(self._settings.seed + one.index) % 2**63, resolved=resolved)
+
+    def _checked(self, steps):
+        """`steps`, up to a stop of the job."""
+        for step in steps:
             if self._job is not None:
                 self._job.check()
-            found |= step.results
-        return found
+            yield step
+
+    def _nothing(self) -> list[dict]:
+        nothing = {"text": "", "answers": [], "tokens": 0, "forwards": 0, "seconds": None, "ended": False}
+        return [dict(nothing) for _ in self._settings.lanes]
+
+    def _prompt(self, one: Example) -> list[int]:
+        """The ids that are asked with; [] where the template refuses the turns, or no room is left for an answer."""
+        try:
+            prompt = encode_prompt(one.prompt, self._tokenizer)
+        except UserError:
+            return []
+        room = (context_length(self._model) or 1_000_000) - self._settings.max_new_tokens
+        return prompt if len(prompt) <= room else []
 
     def _cell(self, strategy: str, result: LaneResult, seconds: float | None) -> dict:
         several = strategy in SEVERAL

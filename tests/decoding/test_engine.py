@@ -134,8 +134,8 @@ def test_a_lane_that_ended_is_absent_from_later_steps(tiny_llama, run):
 
 def test_closing_the_iterator_ends_the_work_within_one_step(tiny_llama, monkeypatch):
     calls = []
-    step = FusedLlamaForward.step
-    monkeypatch.setattr(FusedLlamaForward, "step", lambda *args: calls.append(1) or step(*args))
+    step = FusedLlamaForward.logits
+    monkeypatch.setattr(FusedLlamaForward, "logits", lambda *args: calls.append(1) or step(*args))
     model = tiny_llama(1)
     list(decode_lanes(model, PROMPT, DecodeSettings(max_new_tokens=2)))  # the fused weights are made and checked
     calls.clear()

@@ -123,12 +123,13 @@ def test_answers_that_have_ended_leave_the_forward_and_cost_is_counted(tiny_llam
     steps, got = decode(tiny_llama(4), ["greedy", {"strategy": "best_of_n", "num_return_sequences": 6}])
     result = got["best_of_n"]
     lengths = [len(one.token_ids) for one in result.sequences]
-    greedy = len(got["greedy"].token_ids)
+    texts = [got["greedy"].token_ids, *(one.token_ids for one in result.sequences)]
     assert len(set(lengths)) > 1
     for step in steps[1:]:
-        assert step.rows == sum(length > step.index for length in lengths) + (greedy > step.index)
+        going = [each for each in texts if len(each) > step.index]
+        assert step.rows == len({each[: step.index] for each in going})
     assert result.generated == sum(lengths) and result.forwards == max(lengths)
-    assert got["greedy"].generated == got["greedy"].forwards == greedy
+    assert got["greedy"].generated == got["greedy"].forwards == len(texts[0])
 
 
 @pytest.mark.parametrize("eos", [(), tuple(EOS)])

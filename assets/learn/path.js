@@ -2,7 +2,7 @@
    resources. What there is stands in lessons.json; progress stays in the browser. A lesson's link is ?lesson=<id>. */
 import * as L from "../lib/panel.js";
 import { button, define, h, notice, show, t } from "../lib/panel.js";
-import { kept, linkOf, nextOf, progress, score } from "./progress.js";
+import { kept, linkOf, nextOf, progress, score, shuffled } from "./progress.js";
 import { VIEWS } from "./views.js";
 
 const PAGES = ["path", "quiz", "teacher", "resources"];
@@ -53,7 +53,8 @@ define("lessons", async ({ el, server }) => {
         h("input", { type: "radio", name: `lesson-${id}`, checked: chosen === n, onchange: () => pick(n) }),
         h("span", {}, t(`lesson_${id}_${key}`)),
       );
-    return h("fieldset", { class: "predict" }, h("legend", {}, t(`lesson_${id}_ask`)), ["a", "b", "c"].map(option));
+    const shown = shuffled(["a", "b", "c"], id).map(([key, n]) => option(key, n));
+    return h("fieldset", { class: "predict" }, h("legend", {}, t(`lesson_${id}_ask`)), shown);
   };
   const open = (lesson) => {
     state.error = L.openPanel(lesson.panel) ? null : { message: t("lesson_no_panel"), kind: "info" };
@@ -69,7 +70,8 @@ define("lessons", async ({ el, server }) => {
         " ",
         t(`lesson_${lesson.id}_why`),
       ),
-      View ? h(View, { server, key: lesson.id }) : null,
+      View ? h(View, { server, open: go, key: lesson.id }) : null,
+      lesson.panel ? h("h3", {}, t("lesson_further")) : null,
       lesson.panel ? h("p", {}, t(`lesson_${lesson.id}_see`)) : null,
       lesson.panel ? button(t(`lesson_open_${lesson.panel}`), () => open(lesson), "", { id: "lesson-open" }) : null,
     ];
@@ -153,7 +155,12 @@ define("lessons", async ({ el, server }) => {
       return h(
         "li",
         {},
-        h("fieldset", { class: "predict" }, h("legend", {}, t(`quiz_${n + 1}_ask`)), ["a", "b", "c"].map(option)),
+        h(
+          "fieldset",
+          { class: "predict" },
+          h("legend", {}, t(`quiz_${n + 1}_ask`)),
+          shuffled(["a", "b", "c"], `${past.code} ${n}`).map(([key, at]) => option(key, at)),
+        ),
       );
     };
     const of = quiz.right.length;

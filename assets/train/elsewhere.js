@@ -49,9 +49,10 @@ define("elsewhere", ({ el, server }) => {
     text: "",
     copied: false,
     hardware: null,
+    models: [],
     log: {},
   };
-  const form = { machines: 2, processes: 1, token: "", flavor: "", hours: 2 };
+  const form = { machines: 2, processes: 1, token: "", flavor: "", hours: 2, model_id: "", gpus: 0 };
   let timer = 0;
 
   const ask = async (name, data) => {
@@ -153,11 +154,34 @@ define("elsewhere", ({ el, server }) => {
   const prices = async () => {
     const answer = await ask("elsewhere_hardware", { token: form.token });
     if (!answer) return;
-    view.hardware = answer.hardware;
+    Object.assign(view, { hardware: answer.hardware, models: answer.models || [] });
     const known = answer.hardware.some((each) => each.name === form.flavor);
     if (!known) form.flavor = (answer.hardware.find((each) => each.gpus) || answer.hardware[0])?.name || "";
     draw();
   };
+  const picked = (word, key, options) =>
+    h(
+      "label",
+      { class: "pick" },
+      h("span", {}, t(word)),
+      menu({
+        options,
+        value: String(form[key] || options[0][0]),
+        "data-key": `else-${key}`,
+        onchange: (value) => redraw(() => (form[key] = key === "gpus" ? Number(value) : value)),
+      }),
+    );
+  const gpus = (chosen) =>
+    picked(
+      "else_gpus",
+      "gpus",
+      Array.from({ length: chosen.gpus }, (_, index) => [String(index + 1), int(index + 1)]),
+    );
+  const models = () =>
+    picked("else_model", "model_id", [
+      ["", t("else_model_form")],
+      ...view.models.map((each) => [each.id, each.gated ? t("else_model_gated", { title: each.title }) : each.title]),
+    ]);
   const rent = () => {
     const chosen = (view.hardware || []).find((each) => each.name === form.flavor);
     const start = async (event) => {
@@ -168,6 +192,8 @@ define("elsewhere", ({ el, server }) => {
         flavor: form.flavor,
         hours: form.hours,
         token: form.token,
+        model_id: form.model_id,
+        gpus: Math.min(form.gpus || 1, chosen.gpus || 1),
       });
       if (!answer) return;
       form.token = "";
@@ -195,6 +221,8 @@ define("elsewhere", ({ el, server }) => {
                 onchange: (name) => redraw(() => (form.flavor = name)),
               }),
             ),
+            chosen.gpus > 1 ? gpus(chosen) : null,
+            view.models.length ? models() : null,
             field("hours", "else_hours", { type: "number", min: 0.25, max: 72, step: 0.25 }),
             h(
               "p",

@@ -56,15 +56,22 @@ class Elsewhere(JobsOfKind):
         """What can be rented now, each with its price an hour, the cheapest first. Raises UserError within a second or two."""
         return [each.to_dict() for each in self._offers(_checked_token(token))]
 
+    def only_there(self) -> list[dict]:
+        """{"id", "title", "gated"} of the presets that are not on this computer, which a job can fetch."""
+        absent = (each for each in presets.list_presets() if _only_there(self._home, {"model_id": each.id}))
+        return [{"id": each.id, "title": each.title, "gated": each.gated} for each in absent]
+
     def start(self, values: dict, flavor: str, token: str, hours: float = DEFAULT_HOURS) -> str:
         """Begins a run with these settings on that hardware, for at most so many hours; returns its job_id.
 
         Raises UserError: settings, data, model, hardware or hours that cannot be, no network, a token that the hub
-        does not know.
+        does not know, or that it does not give the model to.
         """
         token, hours = _checked_token(token), _checked_hours(hours)
         machine = self._machine(flavor, token)
         entry = _only_there(self._home, values)
+        if entry is not None and presets.preset(entry.id).gated:
+            HubJobs(token).require_access(entry.id)
         config, info, entry = prepare.checked(self._home, values, entry, machine.gpus)
         whole = prepare.whole_config(config, info, entry)
         name = config.name or f"{config.method} · {info.name}"[:80]

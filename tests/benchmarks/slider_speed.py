@@ -97,7 +97,7 @@ def measure(url: str, run_id: str, moves: int) -> tuple[list[dict], list[dict]]:
         settle(page)
         last = int(page.get_attribute("#arena-step", "max"))
         near = [moved(page, place) for place in range(last - 1, max(-1, last - 2 - moves), -1)][1:]
-        far = [moved(page, place) for place in (0, last - 1, 4, last - 3)][1:]
+        far = [moved(page, place) for place in (0, last - 1, 3, last - 3)][1:]
         browser.close()
     return near, far
 

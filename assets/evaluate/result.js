@@ -4,7 +4,8 @@ import * as L from "../lib/panel.js";
 import { h, t } from "../lib/panel.js";
 import { classified } from "./classes.js";
 import { folds } from "./folds.js";
-import { figures, judged } from "./models.js";
+import { againstVotes, judged, votedRecords } from "./judged.js";
+import { figures } from "./models.js";
 import { records, unfold } from "./records.js";
 import { ask, page, parts, state } from "./state.js";
 import { strategies, strategyRecords } from "./strategies.js";
@@ -103,7 +104,10 @@ const head = () => {
         {},
         state.result.records === undefined
           ? status.titles.data || ""
-          : t("eval_on", { n: L.int(state.result.records), data: status.titles.data || "" }),
+          : t(status.kind === "votes" ? "eval_on_votes" : "eval_on", {
+              n: L.int(state.result.records),
+              data: status.titles.data || "",
+            }),
       ),
       h("span", { class: status.state === "failed" ? "is-failed" : "" }, t(`eval_state_${status.state}`)),
       h(
@@ -198,6 +202,7 @@ const body = () => {
   if (!result.kind) return [];
   if (result.kind === "classify") return classified(result);
   if (result.kind === "kfold") return [folds(result)];
+  if (result.kind === "votes") return [againstVotes(result), votedRecords(result, HOOKS)];
   if (result.kind === "decoding") return [strategies(result, { draw }), strategyRecords(result, state, HOOKS)];
   return [figures(result), result.judge ? judged(result) : null, records(result)];
 };

@@ -29,8 +29,16 @@ from llmdemo.arena.cache import Loaded, ModelCache
 from llmdemo.arena.events import EventEncoder
 from llmdemo.arena.prompt import Prompt, check_length
 from llmdemo.arena.python_call import own_filters, plain_prompt, python_call, source_of
-from llmdemo.arena.resolve import assistant_ids, check_assistant, check_fork, resolved_of, rest_of
+from llmdemo.arena.resolve import (
+    assistant_ids,
+    check_assistant,
+    check_fork,
+    draft_entry,
+    resolved_of,
+    rest_of,
+)
 from llmdemo.arena.response import ResponseAccumulator
+from llmdemo.arena.reward_models import RewardModels, RewardScorer
 from llmdemo.arena.surprise import mean_surprise
 from llmdemo.core.errors import UserError
 from llmdemo.core.sentences import say
@@ -82,6 +90,7 @@ class Arena:
         self._limits = settings
         self._decode = decode
         self._cache = ModelCache(load_model or StepModels().load)
+        self._rewards = RewardModels(home)
         self._batch_turns = BatchTurns(max(1, settings.max_decodings // 2))
         self._stopped: OrderedDict[str, None] = OrderedDict()
         self._stop_lock = threading.Lock()
@@ -267,7 +276,7 @@ class Arena:
 
     def _run(self, request: Request) -> Iterator[dict]:
         entries = [self._entry(model_id) for model_id in request.model_ids]
-        drafts = {model_id: self._assistant(model_id) for model_id in assistant_ids(request.settings)}
+        drafts = {model_id: draft_entry(self._home, model_id) for model_id in assistant_ids(request.settings)}
         for entry in [*entries, *drafts.values()]:
             if not self._cache.holds(entry, request.settings.precision):
                 yield {"type": "loading", "title": entry.title, "bytes": entry.bytes}
@@ -283,24 +292,15 @@ class Arena:
                 if not loaded.lock.acquire(shares, lambda: self._is_stopped(request)):
                     return
                 stack.callback(loaded.lock.release)
-            yield from self._lanes(request, models, assistants)
+            yield from self._lanes(request, models, assistants, self._rewards.of(request.settings))
 
     def _entry(self, model_id: str) -> catalog.ModelEntry:
         """The model with this id; a kept step gets a folder only where another process loads it. Raises UserError."""
         return (catalog.resolve if on_zero_gpu() else catalog.resolve_in_memory)(self._home, model_id)
 
-    def _assistant(self, model_id: str) -> catalog.ModelEntry:
-        """The draft model's entry, one of the menu. Raises UserError."""
-        found = next(
-            (entry for entry in catalog.list_models(self._home) if entry.id == model_id and entry.writes), None
-        )
-        if found is None:
-            raise UserError("err_no_assistant", id=model_id)
-        if on_zero_gpu():
-            raise UserError("err_assistant_zero_gpu")
-        return found
-
-    def _lanes(self, request: Request, models: list[Loaded], assistants: dict[str, Loaded]) -> Iterator[dict]:
+    def _lanes(
+        self, request: Request, models: list[Loaded], assistants: dict[str, Loaded], rewards: dict[str, RewardScorer]
+    ) -> Iterator[dict]:
         prompts = [request.prompt.encode(loaded.tokenizer) for loaded in models]
         for loaded, ids in zip(models, prompts, strict=True):
             length = len(ids) + len(request.prefix_ids)
@@ -313,7 +313,7 @@ class Arena:
         yield self._begin(request, models, prompts, makers)
         runs = []
         for loaded, ids, maker in zip(models, prompts, makers, strict=True):
-            settings = rest_of(request.settings, loaded.tokenizer, request.prompt, len(request.prefix_ids))
+            settings = rest_of(request.settings, loaded.tokenizer, request.prompt, len(request.prefix_ids), rewards)
             runs.append((maker, self._steps(loaded, [*ids, *request.prefix_ids], settings, assistants)))
         yield from self._interleave(request, runs)
 

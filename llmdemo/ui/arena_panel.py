@@ -68,7 +68,7 @@ def build(services: Services, guests: bool = False) -> None:
 
 
 def _menu(services: Services) -> list[dict]:
-    """The model menu, from the disk, with the steps that runs kept, which are the owners'; imports no torch."""
+    """The model menu and the reward models, from the disk, with the steps that runs kept, which are the owners'; imports no torch."""
     from llmdemo.models.catalog import list_models
     from llmdemo.models.steps import steps_of
 
@@ -77,8 +77,8 @@ def _menu(services: Services) -> list[dict]:
         known = steps_of(services.home.runs / entry["id"]) if own else []
         return {"steps": known} if known else {}
 
-    keep = ("id", "title", "kind", "ready", "note")
-    entries = [entry.to_dict() for entry in list_models(services.home) if entry.writes]
+    keep = ("id", "title", "kind", "ready", "note", "task")
+    entries = [entry.to_dict() for entry in list_models(services.home) if entry.writes or entry.task == "reward"]
     return [{key: entry[key] for key in keep} | steps(entry) for entry in entries]
 
 

@@ -1,6 +1,7 @@
 """Beside a finished run: its model is served to other programs (assets/serving/panel.js). Knows no engine and no HTTP."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from llmdemo.core.errors import UserError
@@ -64,6 +65,15 @@ def build(services: Services) -> None:
         services.require_owner()
         return _monitored(services, request.get("seconds"))
 
+    functions = [serving_state, serving_start, serving_stop, serving_key, serving_revoke, serving_export]
+    functions.append(serving_monitor)
+    functions += CirclePages(services).functions()
+    island = bridge.island("serving", functions, events=["submit"], elem_id="train-serving")
+    note = bridge.island("notice", elem_id="train-serving-note")
+    downloads.on_request(island.submit, _packed(services), note, "train-gguf")
+
+
+def _packed(services: Services) -> Callable[[dict, Path], Path]:
     def packed(asked: dict, folder: Path) -> Path:
         """The .zip of a finished export, or of a LoRA run's adapters."""
         services.require_owner()
@@ -71,12 +81,7 @@ def build(services: Services) -> None:
             return services.pushes.adapter(str(asked["adapter"]), folder)
         return services.exports.packed(str(asked.get("export_id")), folder)
 
-    functions = [serving_state, serving_start, serving_stop, serving_key, serving_revoke, serving_export]
-    functions.append(serving_monitor)
-    functions += CirclePages(services).functions()
-    island = bridge.island("serving", functions, events=["submit"], elem_id="train-serving")
-    note = bridge.island("notice", elem_id="train-serving-note")
-    downloads.on_request(island.submit, packed, note, "train-gguf")
+    return packed
 
 
 def _state(services: Services, request: dict) -> dict:

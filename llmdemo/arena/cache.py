@@ -6,7 +6,7 @@ Knows nothing of prompts, strategies or pages. Loading blocks its thread: never 
 import hashlib
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,6 +41,8 @@ class Loaded:
     tokenizer: Any
     entry: ModelEntry
     fingerprint: str
+    content: Hashable = None
+    """Equal for what answers alike: the entry, its files and the numbers that it computes with."""
     lock: ReadersWriterLock = field(default_factory=ReadersWriterLock)
     users: int = 0
 
@@ -128,6 +130,16 @@ class ModelCache:
             finally:
                 loaded.lock.release()
 
+    @contextmanager
+    def keep(self, loaded: Loaded) -> Iterator[None]:
+        """Keeps a model that is in use from eviction, also after who uses it now has left."""
+        with self._lock:
+            loaded.users += 1
+        try:
+            yield
+        finally:
+            self._leave(loaded)
+
     def forget(self, model_id: str) -> None:
         """Drops a model that is gone or has changed; a run that uses it still ends well."""
         with self._lock:
@@ -155,7 +167,8 @@ class ModelCache:
             model, tokenizer = self._load(entry, _DTYPES.get(precision))
         except (MemoryError, torch.OutOfMemoryError) as error:
             raise UserError("err_model_too_large", title=entry.title) from error
-        loaded = Loaded(model, tokenizer, entry, fingerprint(entry.path, entry.at_step), users=1)
+        content = (key, fingerprint(entry.path, entry.at_step), _other_files(entry.path))
+        loaded = Loaded(model, tokenizer, entry, content[1], content, users=1)
         with self._lock:
             self._models[key] = loaded
             self._drop_steps()
@@ -210,6 +223,16 @@ def fingerprint(folder: Path | None, at_step: int | None = None) -> str:
     return digest.hexdigest()[:12]
 
 
+def _other_files(folder: Path | None) -> str:
+    """SHA-256 of what stands beside the weights: tokenizer, template, configuration."""
+    digest = hashlib.sha256()
+    for file in sorted(folder.iterdir()) if folder else []:
+        if file.suffix in (".json", ".jinja", ".model", ".txt") and file.is_file():
+            digest.update(f"{file.name}:{file.stat().st_size};".encode())
+            digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
 def _expected_bytes(entry, precision: str) -> int:
     """What its weights will take: a file of bf16 takes twice its size as fp32."""
     usual = torch.float32 if entry.at_step is not None else usual_dtype(entry, best_device())
@@ -218,10 +241,10 @@ def _expected_bytes(entry, precision: str) -> int:
 
 
 def _key(entry, precision: str) -> tuple:
-    return entry.id, entry.revision, _changed(entry.path), precision if precision in _DTYPES else "auto"
+    return entry.id, entry.revision, changed(entry.path), precision if precision in _DTYPES else "auto"
 
 
-def _changed(folder: Path | None) -> float:
+def changed(folder: Path | None) -> float:
     """When the folder's weights were written: a model that was replaced under the same id is loaded anew."""
     try:
         return max((file.stat().st_mtime for file in folder.glob("*.safetensors")), default=0.0) if folder else 0.0

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from llmdemo.core.errors import UserError
-from llmdemo.core.sentences import say
+from llmdemo.core.sentences import LANGUAGES, say
 from llmdemo.core.store import read_json
 from llmdemo.data import get_dataset
 from llmdemo.jobs import Jobs, JobsOfKind, JobStatus, Kind
@@ -46,13 +46,22 @@ class Pushes(JobsOfKind):
         super().__init__(jobs, kind)
 
     def start(
-        self, run_id: str, repo: str, token: str, *, private: bool = True, licence: str = "", space: bool = False
+        self,
+        run_id: str,
+        repo: str,
+        token: str,
+        *,
+        private: bool = True,
+        licence: str = "",
+        space: bool = False,
+        language: str = "en",
     ) -> dict:
-        """Begins to push the model of a finished run, or a Space with it and a chat page; returns its state. Raises UserError
-        when it cannot begin."""
-        files = (
-            self._page(run_id, _checked_licence(licence)) if space else self._card(run_id, _checked_licence(licence))
-        )
+        """Begins to push the model of a finished run with a card in this language, or a Space with it and a chat page;
+        returns its state. Raises UserError when it cannot begin."""
+        if language not in LANGUAGES:
+            raise UserError("err_card_language", language=repr(language)[:40], names=list(LANGUAGES))
+        licence = _checked_licence(licence)
+        files = self._page(run_id, licence) if space else self._card(run_id, licence, language)
         if not str(token or "").strip():
             raise UserError("err_push_no_token")
 
@@ -130,7 +139,7 @@ class Pushes(JobsOfKind):
         told = [finding.to_dict() for finding in findings(entry.path)]
         return {"findings": told, "commands": commands(name, repo or f"USER/{name}", not entry.writes), "name": name}
 
-    def _card(self, run_id: str, licence: str) -> dict[str, bytes]:
+    def _card(self, run_id: str, licence: str, language: str) -> dict[str, bytes]:
         """What goes beside the model's files, and tells of its run. Raises UserError for a run without a model."""
         status = self._runs.status(run_id)
         catalog.resolve(self._home, run_id)  # raises unless its model is whole
@@ -140,7 +149,7 @@ class Pushes(JobsOfKind):
         return {
             "training.json": json.dumps(training, ensure_ascii=False, indent=1).encode(),
             "curves.png": draw_curves(facts.curves),
-            "README.md": card(facts, licence or self.licence(run_id), base).encode(),
+            "README.md": card(facts, licence or self.licence(run_id), base, language).encode(),
             MARKER: json.dumps({"run": run_id}).encode(),
         }
 

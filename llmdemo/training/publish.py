@@ -1,5 +1,6 @@
 """The end of a run: a model folder that plain from_pretrained opens, with tokenizer, chat template and a model card."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -32,12 +33,13 @@ def publish(
     judge: Judge,
     name: str = "model",
     weights: dict | None = None,
+    kept: Callable[[], None] = lambda: None,
 ) -> Written:
     """Writes run_dir/`name`, whole or not at all; returns in which type, and why (narrow.py).
 
     LoRA's adapters are merged into the weights, in float32. `about` is shown in the card: losses, steps, data.
     `judge` gives the held-out loss of a model's files; it is called after `model` was written, and may take its memory.
-    weights: which step's they are, for origin.json.
+    weights: which step's they are, for origin.json. kept() is called before the model is whole.
     Raises OSError where the disk has no room.
     """
     target, base = run_dir / name, _folder_of(entry)
@@ -66,6 +68,7 @@ def publish(
         }
         store.write_json(folder / "origin.json", origin)
         (folder / "README.md").write_text(card(entry, config, {**about, "weights": written.row()}), encoding="utf-8")
+        kept()
     return written
 
 

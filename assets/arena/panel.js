@@ -113,7 +113,7 @@ class App {
 
   compare() {
     this.form.freshenSeed();
-    this.remember();
+    this.remember(false);
     const { modes } = this.form;
     const request = {
       model_ids: this.form.modelIds,
@@ -204,7 +204,7 @@ class App {
     this.past.draw();
     this.form.running(false);
     if (this.again) setTimeout(() => this.compare());
-    else this.warm();
+    else this.warm(true);
     this.again = false;
     if (end.state === "failed") {
       this.showError(end);
@@ -347,16 +347,16 @@ class App {
   }
 
   /* Whoever looks at the arena will press Compare, or move the slider: models are loaded meanwhile. */
-  warm() {
+  warm(anew = false) {
     const [first] = this.form.modelIds;
     if (!first || this.run || !L.visible(this.root)) return;
-    this.ahead.want([first, ...this.form.steps.besides], this.form.settings().precision);
+    this.ahead.want([first, ...this.form.steps.besides], this.form.settings().precision, anew);
   }
 
   /* Another step of a run's training was chosen: the same question to the model as it was then. */
   stepped() {
-    this.remember();
-    if (this.form.modes.mode !== "one" || this.isBatch || !(this.run || this.trace.lanes.size)) return;
+    this.remember(false); // what is loaded ahead waits for the answer
+    if (this.form.modes.mode !== "one" || this.isBatch || !(this.run || this.trace.lanes.size)) return this.warm();
     if (!this.run) this.compare();
     else {
       this.again = true; // as soon as what is under way has stopped
@@ -385,11 +385,11 @@ class App {
     return { model_ids: form.modelIds, models, settings: form.settings(), prompts };
   }
 
-  remember() {
+  remember(warm = true) {
     remember(this.form);
     this.speaks.draw(this.form);
     L.tell("arena-changed");
-    this.warm();
+    if (warm) this.warm();
   }
 }
 

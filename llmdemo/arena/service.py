@@ -11,7 +11,7 @@ import secrets
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -82,11 +82,12 @@ class Request:
 
 
 class Arena:
-    """One for the app. `decode` and `load_model` are replaced in tests only."""
+    """One for the app. `decode` and `load_model` are replaced in tests only. `keep`: see ModelCache."""
 
     def __init__(
-        self, home: Home, settings: Settings, decode: Callable | None = None, load_model: Callable | None = None
-    ):
+        self, home: Home, settings: Settings, decode: Callable | None = None, load_model: Callable | None = None,
+        keep: Callable[[], Collection[str]] = lambda: (),
+    ):  # fmt: skip
         self._home = home
         self._limits = settings
         self._decode = decode

@@ -42,6 +42,9 @@ const shareOf = (runs) => {
 // ---- one result within a minute
 export class Start extends Asking {
   state = { record: null, before: null, after: null, run: null, kept: false, error: null, busy: false };
+  componentDidMount() {
+    if (this.props.now) this.begin();
+  }
   greedy = async (model_id) => {
     const asked = { model_id, prompt: this.state.record.prompt, lanes: ["greedy"], max_new_tokens: 48 };
     return this.ask("answers", asked);

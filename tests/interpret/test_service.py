@@ -84,3 +84,22 @@ def test_a_model_that_others_compute_with_is_waited_for_no_longer_than_said(insi
     use = inside._use
     with use("starter"), pytest.raises(UserError, match="Others are computing"), use("starter", 0.05):
         pass
+
+
+def test_an_encoder_and_a_classifier_are_refused_with_a_sentence(inside, tmp_path):
+    from transformers import BertConfig, BertModel, LlamaForSequenceClassification
+
+    sizes = {
+        "vocab_size": 64,
+        "hidden_size": 16,
+        "intermediate_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+    }
+    classifier = LlamaForSequenceClassification(make_llama(len(make_tokenizer())).config)
+    for name, model in (("encoder", BertModel(BertConfig(**sizes))), ("classifier", classifier)):
+        for part in (model, make_tokenizer()):
+            part.save_pretrained(tmp_path / name)
+        with pytest.raises(UserError) as error:
+            inside.lens(str(tmp_path / name), {"raw": "the lazy dog"})
+        assert error.value.hint

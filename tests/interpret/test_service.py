@@ -62,13 +62,13 @@ REFUSED = [
     (lambda it: it.lens("starter", "Hi", position=10_000), "position"),
     (lambda it: it.lens("starter", "Hi", window=0), "window"),
     (lambda it: it.lens("starter", "Hi", top="5"), "top"),
-    (lambda it: it.lens("starter", "Hi", token=10**9), "no token id"),
-    (lambda it: it.lens("starter", "Hi", prefix_ids=[-1]), "no token id"),
+    (lambda it: it.lens("starter", "Hi", token=10**9), "not a token id"),
+    (lambda it: it.lens("starter", "Hi", prefix_ids=[-1]), "not a token id"),
     (lambda it: it.lens("starter", "Hi", prefix_ids="ab"), "not token ids"),
     (lambda it: it.lens("starter", "Hi", beside="base"), "did not come from a run"),
     (lambda it: it.lens("starter", "", beside=""), "empty"),
     (lambda it: it.attribute("starter", "Hi", token="the quick brown fox"), "tokens in this model"),
-    (lambda it: it.attribute("starter", "Hi", method="x"), "no way of attribution"),
+    (lambda it: it.attribute("starter", "Hi", method="x"), "not an attribution method"),
     (lambda it: it.attribute("starter", "word " * 600), "at most 255"),
 ]
 

@@ -79,6 +79,11 @@ def test_runs_of_a_lesson_are_made_once_and_kept(call, services, monkeypatch):
             call("race", kind=kind)
 
 
+def test_only_a_runs_model_has_a_base(call):
+    with pytest.raises(UserError, match="did not come from a run"):
+        call("surprises", model_id="starter", base=True, texts=["one two three"])
+
+
 def test_who_has_no_preferences_gets_pairs_once(call):
     dataset_id = call("pairs")["dataset_id"]
     assert call("pairs")["dataset_id"] == dataset_id

@@ -337,7 +337,6 @@ L.define("evaluate-form", ({ el, server }) => {
     fail(answer.error);
     if (answer.error) return;
     L.tell("evaluation-started", { id: answer.evaluation_id, key: sent.key || "" });
-    if (folds) L.tell("runs-changed");
   };
 
   L.hear("datasets-changed", () => load());

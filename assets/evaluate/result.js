@@ -14,25 +14,24 @@ const GOING = ["queued", "running", "stopping"];
 
 L.define("evaluate-result", ({ el, server, trigger }) => {
   Object.assign(parts, { main: el, server, trigger });
-  if (parts.side) look();
+  if (parts.side) begin();
 });
 L.define("evaluate-side", ({ el }) => {
   parts.side = el;
-  if (parts.main) look();
+  if (parts.main) begin();
 });
 let timer;
-const look = async (force) => {
+const begin = () => {
+  L.hearJobs(["evaluation"], look, parts.main.closest(".tabitem") || parts.main);
+  look();
+};
+const look = async () => {
   clearTimeout(timer);
-  let wait = 4000;
-  if (force || L.visible(parts.main.closest(".tabitem") || parts.main)) {
-    const answer = await ask("overview", { evaluation_id: state.id, seen: state.seen, differ: state.differ });
-    if (answer.error) {
-      if (!answer.lost) state.error = answer.error;
-    } else takeIn(answer);
-    if (state.status && GOING.includes(state.status.state)) wait = 800;
-    draw();
-  }
-  timer = setTimeout(look, wait);
+  const answer = await ask("overview", { evaluation_id: state.id, seen: state.seen, differ: state.differ });
+  if (answer.lost) timer = setTimeout(look, 4000);
+  else if (answer.error) state.error = answer.error;
+  else takeIn(answer);
+  draw();
 };
 const takeIn = (answer) => {
   state.list = answer.evaluations;
@@ -44,7 +43,7 @@ const takeIn = (answer) => {
 };
 const choose = (id) => {
   Object.assign(state, { id, seen: null, open: null, all: false, side: 0, klass: null, at: 0.5 });
-  look(true);
+  look();
 };
 const act = async (name, data) => {
   const answer = await ask(name, { evaluation_id: state.id, ...data });
@@ -56,14 +55,12 @@ const act = async (name, data) => {
     delete state.keys[state.id];
     Object.assign(state, { id: null, seen: null });
   }
-  look(true);
+  look();
 };
 L.hear("evaluation-started", ({ id, key }) => {
   if (key) state.keys[id] = key;
   choose(id);
-  L.tell("runs-changed");
 });
-document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && parts.main && look());
 
 const draw = () => {
   if (!state.status) {
@@ -215,7 +212,7 @@ const HOOKS = {
   },
   differ: (on) => {
     state.differ = on;
-    look(true);
+    look();
   },
 };
 

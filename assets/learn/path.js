@@ -3,6 +3,7 @@
 import * as L from "../lib/panel.js";
 import { button, define, h, notice, show, t } from "../lib/panel.js";
 import { kept, linkOf, nextOf, progress, score, shuffled } from "./progress.js";
+import { TeacherPage } from "./teacher-page.js";
 import { VIEWS } from "./views.js";
 
 const PAGES = ["path", "quiz", "teacher", "resources"];
@@ -186,46 +187,6 @@ define("lessons", async ({ el, server }) => {
     );
   };
 
-  // ---- for teachers
-  const table = async () => {
-    const answer = await L.ask(server, "quiz_table");
-    state.error = answer.error || null;
-    if (!answer.error) L.save("quiz.csv", "text/csv", answer.text);
-    draw();
-  };
-  const teacherPage = () => {
-    const minutes = (id) => lessons.find((lesson) => lesson.id === id).minutes;
-    const plan = (name) => [
-      h("h3", {}, t("teacher_plan", { n: name })),
-      h(
-        "ol",
-        {},
-        h("li", {}, t("teacher_quiz", { n: 5 })),
-        plans[name].map((id) =>
-          h(
-            "li",
-            {},
-            button(t(`lesson_${id}_title`), () => go(id), "quiet"),
-            " ",
-            t("lesson_minutes", { n: minutes(id) }),
-          ),
-        ),
-        h("li", {}, t("teacher_quiz", { n: 5 })),
-      ),
-    ];
-    const about = ["before", "room", "pupils", "projector"].map((key) => h("p", {}, t(`teacher_${key}`)));
-    return h(
-      "div",
-      { class: "lesson" },
-      h("h2", {}, t("teacher_title")),
-      about,
-      Object.keys(plans).map(plan),
-      h("p", {}, t("teacher_table")),
-      button(t("teacher_export"), table, "", { id: "quiz-export" }),
-      notice(state.error),
-    );
-  };
-
   // ---- resources
   const resourcesPage = () => {
     const place = (each) =>
@@ -246,7 +207,12 @@ define("lessons", async ({ el, server }) => {
   };
 
   const draw = () => {
-    const pages = { path: pathPage, quiz: quizPage, teacher: teacherPage, resources: resourcesPage };
+    const pages = {
+      path: pathPage,
+      quiz: quizPage,
+      teacher: () => h(TeacherPage, { server, lessons, plans, go }),
+      resources: resourcesPage,
+    };
     const turn = (page) => {
       Object.assign(state, { page, error: null });
       draw();

@@ -6,11 +6,20 @@ import { Asking, bars, dataMenu, mean, newest, range, said, table, waiting } fro
 import { Loss } from "./text-views.js";
 
 const ENDED = ["completed", "failed", "stopped"];
-const pause = (seconds) => new Promise((done) => setTimeout(done, 1000 * seconds));
+/** Until something of these runs has changed. @param {string[]} run_ids @returns {Promise<void>} */
+const changed = (run_ids) =>
+  new Promise((done) => {
+    const deaf = L.hear("job", ({ kind, job_id: id }) => {
+      if (kind !== "all" && !run_ids.includes(id)) return;
+      deaf();
+      done();
+    });
+  });
 
 /** Asks for the runs' progress until all have ended: {runs}, or {error}. `see(runs)` gets each. */
 const followed = async (view, run_ids, late, see) => {
   for (;;) {
+    const news = changed(run_ids);
     const found = await view.ask("progress", { run_ids });
     if (late()) return null;
     if (found.error && !found.lost) return { error: found.error };
@@ -20,7 +29,7 @@ const followed = async (view, run_ids, late, see) => {
       if (failed) return { error: { message: failed.message || t("lesson_start_failed"), hint: failed.hint || "" } };
       if (found.runs.every((run) => ENDED.includes(run.state))) return { runs: found.runs };
     }
-    await pause(2);
+    await news;
   }
 };
 const shareOf = (runs) => {
@@ -41,7 +50,6 @@ export class Start extends Asking {
     this.work(async (late) => {
       const begun = await this.ask("begin", {});
       if (begun.error || late()) return { error: begun.error };
-      L.tell("runs-changed");
       const { records, error } = await this.ask("records", { dataset_id: begun.dataset_id, count: 1 });
       if (error || late()) return { error };
       this.setState({ record: records[0], kept: begun.kept });
@@ -55,7 +63,6 @@ export class Start extends Asking {
       const after = await this.greedy(model_id);
       if (after.error || late()) return { error: after.error };
       this.props.done();
-      L.tell("run-ended");
       return { after: after.lanes.greedy.text, model_id };
     });
   arena = () => {
@@ -99,12 +106,10 @@ class Race extends Asking {
     this.work(async (late) => {
       const begun = await this.ask("race", { kind: this.kind, dataset_id: this.state.data });
       if (begun.error || late()) return { error: begun.error };
-      L.tell("runs-changed");
       this.setState({ parts: begun.runs.map((run) => run.part) });
       const ids = begun.runs.map((run) => run.run_id);
       const ended = await followed(this, ids, late, (runs) => this.setState({ runs }));
       if (!ended || ended.error) return { error: ended?.error };
-      L.tell("run-ended");
       return this.outcome(ended.runs);
     });
   curves() {

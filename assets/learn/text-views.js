@@ -94,7 +94,7 @@ export class Template extends Asking {
       found ? tokens(found.tokens, special, (token) => String(token.id)) : null,
       found ? h("p", { role: "status" }, t("lesson_template_count", { n: found.tokens.length, own })) : null,
       L.notice(error),
-      error ? h("p", { class: "soft" }, t("lesson_template_none")) : null,
+      found && !found.template ? L.notice({ message: t("lesson_template_none"), kind: "info" }) : null,
     );
   }
 }

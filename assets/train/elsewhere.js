@@ -11,6 +11,7 @@ import {
   entry,
   h,
   hear,
+  hearJobs,
   int,
   menu,
   notice,
@@ -20,11 +21,9 @@ import {
   sure,
   t,
   tell,
-  visible,
   whenShown,
 } from "../lib/panel.js";
 
-const LOOK_MS = 2000;
 const GOING = ["queued", "starting", "running", "stopping"];
 
 /** $0.4 an hour for 2 hours: what it can cost at most. @param {number} price @param {number} hours */
@@ -53,7 +52,6 @@ define("elsewhere", ({ el, server }) => {
     log: {},
   };
   const form = { machines: 2, processes: 1, token: "", flavor: "", hours: 2, model_id: "", gpus: 0 };
-  let timer = 0;
 
   const ask = async (name, data) => {
     Object.assign(view, { busy: true, error: null });
@@ -70,18 +68,15 @@ define("elsewhere", ({ el, server }) => {
   const asked = () => (view.of === "run" && view.run ? { run_id: view.run.run_id } : { config: view.config });
 
   const look = async () => {
-    clearTimeout(timer);
     const answer = await call(server, "elsewhere_list");
     if (!answer.error) {
       const back = answer.jobs.filter(
         (job) => job.run_id && view.jobs.some((old) => old.job_id === job.job_id && !old.run_id),
       );
       Object.assign(view, { jobs: answer.jobs, given: answer.given });
-      if (back.length) tell("runs-changed");
       back.slice(0, 1).forEach((job) => tell("run-started", job.run_id));
       draw();
     }
-    if (view.jobs.some((job) => GOING.includes(job.state)) && visible(el)) timer = setTimeout(look, LOOK_MS);
   };
 
   const field = (key, word, more = {}) => {
@@ -325,6 +320,7 @@ define("elsewhere", ({ el, server }) => {
     Object.assign(view, { run, of: run ? view.of : "form" });
     draw();
   });
+  hearJobs(["elsewhere"], look, el);
   whenShown(el, look);
   draw();
 });

@@ -372,7 +372,6 @@ define("train-form", ({ el, server }) => {
     fail(null);
     await load();
     tell("run-started", answer.run_id);
-    tell("runs-changed");
     tell("datasets-changed");
   };
 

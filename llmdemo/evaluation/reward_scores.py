@@ -24,6 +24,7 @@ class RewardScorer:
         """Raises UserError for a model that gives no single number."""
         if entry.task != "reward":
             raise UserError("err_no_reward_model_of_name", title=entry.title)
+        self.entry = entry
         model, self._tokenizer = load_classifier(entry, dtype=torch.float32, device=device)
         self._model = model.eval()
         self._most = context_length(model) or 1_000_000

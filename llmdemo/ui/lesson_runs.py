@@ -10,8 +10,15 @@ from llmdemo.ui.samples import add_sample, starter_tokenizer
 from llmdemo.ui.services import Services
 
 FIRST_RUN = "Start here"
-FIRST = {"max_steps": 40}
-"""Short, yet the answer's form changes from prose to JSON."""
+FIRST = {
+    "max_steps": 16,
+    "learning_rate": 1e-4,
+    "warmup_steps": 2,
+    "max_length": 128,
+    "eval_records": 8,
+    "eval_steps": 16,
+}
+"""Short, yet the answer's form changes: some 11,000 tokens."""
 _GOING = ("queued", "starting", "running", "stopping")
 _KEYS = ("run_id", "state", "message", "hint", "step", "total_steps", "model_id", "eta_seconds")
 _SHORT = {"batch_size": 4, "max_length": 128, "eval_records": 16, "warmup_steps": 2}

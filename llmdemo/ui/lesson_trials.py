@@ -50,7 +50,7 @@ def _materials(services: Services) -> list[Callable]:
 
     @for_guests
     def tokens(asked: dict) -> dict:
-        """{"tokens"}: a conversation as a model's template writes it (data.token_view), with what is trained of it; one that
+        """{"tokens", "template": whether the model has one}: a conversation as a model's template writes it (data.token_view), with what is trained of it; one that
         ends with a user's turn up to where the answer begins."""
         interpret_api.known_only(services, str(asked.get("model_id")))
         tokenizer = services.tokenizers.get(str(asked.get("model_id")))
@@ -58,10 +58,11 @@ def _materials(services: Services) -> list[Callable]:
         turns = _turns(asked.get("messages"))
         if turns[-1]["role"] == "assistant":
             rows = data.view_record({"messages": turns, "row": 1}, tokenizer, _SHOWN_TOKENS, loss_on, _SHOWN_TOKENS)
-            return {"tokens": rows[0]["tokens"]}
+            return {"tokens": rows[0]["tokens"], "template": bool(tokenizer.chat_template)}
         ids = data.encode_prompt(turns, tokenizer)
         row = data.Encoded(ids, [NOT_TRAINED] * len(ids))
-        return {"tokens": data.token_view(row, tokenizer, _SHOWN_TOKENS)}
+        shown = data.token_view(row, tokenizer, _SHOWN_TOKENS)
+        return {"tokens": shown, "template": bool(tokenizer.chat_template)}
 
     pages = LearnPages(services)
 

@@ -1,5 +1,7 @@
 """The lessons' functions: the starter and the sample where a visitor has nothing, their own where they have it, and refusals."""
 
+import copy
+
 import pytest
 
 from llmdemo.core.errors import UserError
@@ -94,3 +96,16 @@ def test_guests_get_models_and_the_sample_but_no_runs_and_no_data(services):
     for name, more in asked:
         with pytest.raises(UserError, match="password"):
             guest(name, **more)
+
+
+def test_a_model_without_a_template_is_told_so_by_the_lesson_that_needs_one(call, services, monkeypatch):
+    tokenizer = services.tokenizers.get("starter")
+    plain = copy.deepcopy(tokenizer)
+    plain.chat_template = None
+    monkeypatch.setattr(services.tokenizers, "get", lambda *_: plain)
+    found = call("tokens", model_id="starter", messages=[{"role": "user", "content": "Who?"}])
+    assert found["tokens"] and found["template"] is False
+    for turns in ([], None, [5]):
+        with pytest.raises(UserError) as error:
+            call("tokens", model_id="starter", messages=turns)
+        assert error.value.hint

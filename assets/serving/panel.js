@@ -47,6 +47,7 @@ define("serving", ({ el, server, trigger }) => {
     gguf: false,
     writes: true,
     watched: false,
+    adapter: false,
     keys: [],
     made: null,
     error: null,
@@ -317,6 +318,14 @@ define("serving", ({ el, server, trigger }) => {
         h("button", { class: "btn", type: "submit" }, t("gguf_go")),
       ),
       view.exports.length ? h("ul", { class: "served" }, view.exports.map(exported)) : null,
+      view.adapter
+        ? h(
+            "div",
+            { class: "servehead" },
+            h("span", { class: "soft" }, t("adapter_about")),
+            button(t("adapter_get"), () => trigger("submit", { adapter: view.run.model_id }), "quiet"),
+          )
+        : null,
     );
   const makeFile = (event) => {
     event.preventDefault();

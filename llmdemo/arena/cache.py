@@ -6,7 +6,7 @@ Knows nothing of prompts, strategies or pages. Loading blocks its thread: never 
 import hashlib
 import threading
 import time
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Collection, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -74,8 +74,11 @@ class ModelCache:
     """`load(entry, dtype) -> (model, tokenizer)` is called at most once a model and precision while it stays in memory,
     and never for two at a time: the room for a load is made before it, and two could count on the same bytes."""
 
-    def __init__(self, load: Callable, budget_bytes: int | None = None):
-        self._load = load
+    def __init__(
+        self, load: Callable, budget_bytes: int | None = None, keep: Callable[[], Collection[str]] = lambda: ()
+    ):
+        """`keep` gives the ids of models that leave after all others: those that are served."""
+        self._load, self._keep = load, keep
         self._budget = budget_bytes or int(_SHARE_OF_MEMORY * _memory())
         self._lock = threading.Lock()
         self._turn = threading.Lock()
@@ -183,12 +186,14 @@ class ModelCache:
                 del self._models[key]
 
     def _evict(self, needed: int) -> int:
-        """Drops what was used longest ago, and nobody uses now, until `needed` more bytes are within the budget.
+        """Drops what was used longest ago, and nobody uses now, until `needed` more bytes are within the budget; what is
+        served only where that is not enough.
 
         Returns the bytes of those that stay.
         """
+        kept = self._keep()
         with self._lock:
-            for key, loaded in list(self._models.items()):
+            for key, loaded in sorted(self._models.items(), key=lambda item: item[0][0] in kept):
                 if needed + self._bytes() <= self._budget:
                     break
                 if loaded.users == 0:

@@ -11,7 +11,7 @@ import secrets
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -82,11 +82,12 @@ class Request:
 
 
 class Arena:
-    """One for the app. `decode` and `load_model` are replaced in tests only."""
+    """One for the app. `decode` and `load_model` are replaced in tests only. `keep`: see ModelCache."""
 
     def __init__(
-        self, home: Home, settings: Settings, decode: Callable | None = None, load_model: Callable | None = None
-    ):
+        self, home: Home, settings: Settings, decode: Callable | None = None, load_model: Callable | None = None,
+        keep: Callable[[], Collection[str]] = lambda: (),
+    ):  # fmt: skip
         self._home = home
         self._limits = settings
         self._decode = decode
@@ -192,8 +193,13 @@ class Arena:
         self._closed = True
 
     def python(self, request: Request, guest: bool = False) -> str:
-        """The request's first model as a script for transformers; for a `guest` without this machine's paths. Raises UserError."""
-        entry = catalog.resolve(self._home, request.model_ids[0])
+        """The request as a script for transformers, model by model; for a `guest` without this machine's paths. Raises
+        UserError."""
+        parts = [self._python_of(request, model_id, guest) for model_id in request.model_ids]
+        return "\n\n".join(parts)
+
+    def _python_of(self, request: Request, model_id: str, guest: bool) -> str:
+        entry = catalog.resolve(self._home, model_id)
         dtype = "bfloat16" if request.settings.precision == "bf16" else "float32"
         tokenizer = self.tokenizer(entry)
         prompt = request.prompt

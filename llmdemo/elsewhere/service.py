@@ -1,7 +1,6 @@
 """Runs elsewhere: what the page and the endpoints may ask. Each is a job whose process watches a Hugging Face Job."""
 
 import re
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from llmdemo.core.store import Home, read_json, write_json
 from llmdemo.data.hub import must_reach
 from llmdemo.elsewhere.hub_jobs import Hardware, HubJobs, address
 from llmdemo.elsewhere.worker import FETCHED, HUB, RESUME
-from llmdemo.jobs import Jobs, JobsOfKind, JobStatus, Kind
+from llmdemo.jobs import Jobs, JobsOfKind, JobStatus, hub_kind
 from llmdemo.jobs.states import COMPLETED
 from llmdemo.models import presets
 from llmdemo.models.catalog import ModelEntry
@@ -39,16 +38,8 @@ class Elsewhere(JobsOfKind):
 
     def __init__(self, jobs: Jobs, runs: Runs):
         self._home, self._runs = jobs.home, runs
-        kind = Kind(
-            name="elsewhere",
-            noun=say("noun_elsewhere"),
-            prefix="elsewhere",
-            folder="elsewhere",
-            command=lambda folder, config: [sys.executable, "-m", "llmdemo.elsewhere.worker", str(folder)],
-            at_once=lambda settings, gpus: _AT_ONCE,
-            disk_need=None,
-            grace=_STOP_SECONDS,
-            resume_hint=RESUME,
+        kind = hub_kind(
+            "elsewhere", say("noun_elsewhere"), "elsewhere", "llmdemo.elsewhere.worker", _AT_ONCE, _STOP_SECONDS, RESUME
         )
         super().__init__(jobs, kind)
 

@@ -5,7 +5,6 @@ One after the other, in the order in which they were started; a cross-validation
 
 from __future__ import annotations  # the method "list" would hide the type in the signatures
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from llmdemo.evaluation.export import write_csv
 from llmdemo.evaluation.folder import EvaluationFolder
 from llmdemo.evaluation.judge_address import checked_key, parsed_url
 from llmdemo.evaluation.worker import RESUME
-from llmdemo.jobs import JobFolder, Jobs, JobsOfKind, JobStatus, Kind
+from llmdemo.jobs import JobFolder, Jobs, JobsOfKind, JobStatus, Kind, worker_of
 from llmdemo.jobs.states import ALIVE, COMPLETED, FAILED, FINAL, QUEUED, RUNNING, STARTING
 from llmdemo.models import catalog
 from llmdemo.settings.evaluation import KIND_OF_TASK, LIMITS, Spec
@@ -43,7 +42,7 @@ class Evaluations(JobsOfKind):
             noun=say("noun_evaluation"),
             prefix="eval",
             folder="evaluations",
-            command=lambda folder, config: [sys.executable, "-m", "llmdemo.evaluation.worker", str(folder)],
+            command=worker_of("llmdemo.evaluation.worker"),
             take_over=takeover.take_over,
             waits=self._waits,
             disk_need=None,

@@ -2,7 +2,6 @@
 
 import json
 import re
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,9 +10,10 @@ from llmdemo.core.errors import UserError
 from llmdemo.core.sentences import LANGUAGES, say
 from llmdemo.core.store import read_json
 from llmdemo.data import get_dataset
-from llmdemo.jobs import Jobs, JobsOfKind, JobStatus, Kind
+from llmdemo.jobs import Jobs, JobsOfKind, JobStatus, hub_kind
 from llmdemo.jobs.states import COMPLETED, FINAL
 from llmdemo.models import catalog, starter
+from llmdemo.publish.adapter import packed_adapter
 from llmdemo.publish.card import Facts, card
 from llmdemo.publish.curves import draw_curves
 from llmdemo.publish.portable import commands, findings
@@ -32,17 +32,7 @@ class Pushes(JobsOfKind):
 
     def __init__(self, jobs: Jobs, runs):
         self._home, self._runs = jobs.home, runs
-        kind = Kind(
-            name="push",
-            noun=say("noun_push"),
-            prefix="push",
-            folder="pushes",
-            command=lambda folder, config: [sys.executable, "-m", "llmdemo.publish.worker", str(folder)],
-            at_once=lambda settings, gpus: _AT_ONCE,
-            disk_need=None,
-            grace=_STOP_SECONDS,
-            resume_hint=RESUME,
-        )
+        kind = hub_kind("push", say("noun_push"), "pushes", "llmdemo.publish.worker", _AT_ONCE, _STOP_SECONDS, RESUME)
         super().__init__(jobs, kind)
 
     def start(
@@ -130,6 +120,10 @@ class Pushes(JobsOfKind):
         entry = catalog.resolve(self._home, run_id)
         title = str(self._runs.status(run_id)["name"])
         return packed(entry, title, folder / f"{file_name(title)}.zip")
+
+    def adapter(self, run_id: str, folder: Path) -> Path:
+        """A .zip in `folder` with a LoRA run's adapters by themselves. Raises UserError for another run."""
+        return packed_adapter(self._home, run_id, folder, file_name(str(self._runs.status(run_id)["name"])))
 
     def elsewhere(self, run_id: str, repo: str = "") -> dict:
         """{"findings": what other servers would stumble over, "commands": {server: command}, "name"} of a run's model."""

@@ -34,7 +34,6 @@ if TYPE_CHECKING:  # the arena and the classifiers import torch, which takes sec
     from llmdemo.selection import Selection
     from llmdemo.serving import Serving
     from llmdemo.serving.exports import Exports
-    from llmdemo.serving.monitor import Monitor
 
 T = TypeVar("T")
 ASSETS = assets.FOLDER
@@ -213,7 +212,7 @@ def make_services(
     runs = Runs(jobs, command=command)
     evaluations = Evaluations(jobs, runs)
     maps = Maps(jobs)
-    arena = Lazy(lambda: _make_arena(home, settings, serving.monitor))
+    arena = Lazy(lambda: _make_arena(home, settings, serving))
     classifiers = Lazy(lambda: _make_classifiers(home, settings))
     serving = Serving(home, settings, arena.get, classifiers.get)
     return Services(
@@ -248,15 +247,15 @@ def _model_roots(settings: Settings, access: Access | None) -> tuple[Path, ...] 
     return None
 
 
-def _make_arena(home: Home, settings: Settings, monitor: "Monitor") -> "Arena":
+def _make_arena(home: Home, settings: Settings, serving: "Serving") -> "Arena":
     from llmdemo.models.library import import_library
 
     import_library()
     from llmdemo.arena import Arena
     from llmdemo.serving.arena_watch import watcher
 
-    arena = Arena(home, settings)
-    arena.watch = watcher(monitor)
+    arena = Arena(home, settings, keep=serving.registry.model_ids)
+    arena.watch = watcher(serving.monitor)
     return arena
 
 

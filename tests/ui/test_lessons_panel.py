@@ -70,6 +70,7 @@ def test_runs_of_a_lesson_are_made_once_and_kept(call, services, monkeypatch):
     race = call("race", kind="facts")["runs"]
     assert [each["part"] for each in race] == ["known", "new"] and call("race", kind="facts")["runs"] == race
     assert configs[race[0]["run_id"]]["dataset_id"] != configs[race[1]["run_id"]]["dataset_id"]
+    assert call("progress", run_ids="run-0") == call("progress") == {"runs": []}
     runs[0]["state"] = "failed"
     assert call("begin")["run_id"] != first["run_id"]
     losses = [configs[each["run_id"]]["loss_on"] for each in call("race", kind="instructions")["runs"]]

@@ -8,7 +8,7 @@ import { calm, h, number, t } from "./dom.js";
 import { Exchange } from "./exchange.js";
 import { forkOf } from "./forks.js";
 import { Form } from "./form.js";
-import { link, remember, restore } from "./link.js";
+import { remember, restore } from "./link.js";
 import { Mistakes } from "./mistakes.js";
 import { promptLines } from "./modes.js";
 import { layPanes, markDifferences, othersThan, textOf } from "./panes.js";
@@ -17,6 +17,7 @@ import { Prefer } from "./prefer.js";
 import { approximationOf, progressOf } from "./progress.js";
 import { Replay } from "./replay.js";
 import { Run } from "./run.js";
+import { Speaks } from "./speaks.js";
 import { Trace } from "./trace.js";
 import { Tree } from "./tree.js";
 import { Warm } from "./warm.js";
@@ -69,10 +70,14 @@ class App {
     this.exchange = new Exchange(this);
     this.colour = new Colour((mode) => this.recolour(mode));
     this.batch = new Batch();
+    const choose = (id) => (this.form.chooseModels([id]), this.remember());
+    const fetch = (id) => L.openPanel("train") && L.tell("model-wanted", id);
+    this.speaks = new Speaks({ choose, fetch }, known.speakers);
     this.root = h(
       "div",
       { class: "arena" },
       this.form.element,
+      this.speaks.element,
       this.toolbar(),
       this.past.element,
       this.error,
@@ -108,7 +113,7 @@ class App {
 
   compare() {
     this.form.freshenSeed();
-    this.remember();
+    this.remember(false);
     const { modes } = this.form;
     const request = {
       model_ids: this.form.modelIds,
@@ -199,7 +204,7 @@ class App {
     this.past.draw();
     this.form.running(false);
     if (this.again) setTimeout(() => this.compare());
-    else this.warm();
+    else this.warm(true);
     this.again = false;
     if (end.state === "failed") {
       this.showError(end);
@@ -293,8 +298,6 @@ class App {
     if ((prompt || messages) && !this.run && this.form.modelIds.includes(tuned)) this.compare();
   }
 
-  link = () => link(this.form);
-
   reply(lane) {
     const { prompt } = this.trace.meta;
     if (!prompt.messages) return;
@@ -339,20 +342,21 @@ class App {
     const before = this.form.modelIds.join();
     this.form.setModels(answer.models);
     if (this.form.modelIds.join() !== before) L.tell("arena-changed");
+    this.speaks.draw(this.form);
     this.warm();
   }
 
   /* Whoever looks at the arena will press Compare, or move the slider: models are loaded meanwhile. */
-  warm() {
+  warm(anew = false) {
     const [first] = this.form.modelIds;
     if (!first || this.run || !L.visible(this.root)) return;
-    this.ahead.want([first, ...this.form.steps.besides], this.form.settings().precision);
+    this.ahead.want([first, ...this.form.steps.besides], this.form.settings().precision, anew);
   }
 
   /* Another step of a run's training was chosen: the same question to the model as it was then. */
   stepped() {
-    this.remember();
-    if (this.form.modes.mode !== "one" || this.isBatch || !(this.run || this.trace.lanes.size)) return;
+    this.remember(false); // what is loaded ahead waits for the answer
+    if (this.form.modes.mode !== "one" || this.isBatch || !(this.run || this.trace.lanes.size)) return this.warm();
     if (!this.run) this.compare();
     else {
       this.again = true; // as soon as what is under way has stopped
@@ -381,10 +385,11 @@ class App {
     return { model_ids: form.modelIds, models, settings: form.settings(), prompts };
   }
 
-  remember() {
+  remember(warm = true) {
     remember(this.form);
+    this.speaks.draw(this.form);
     L.tell("arena-changed");
-    this.warm();
+    if (warm) this.warm();
   }
 }
 

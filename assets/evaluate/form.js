@@ -3,6 +3,7 @@ import * as L from "../lib/panel.js";
 import { h, t } from "../lib/panel.js";
 import { partsOf } from "../lib/kept-steps.js";
 import { besideFirst, modelOf, stepsOf } from "./step-menu.js";
+import { benchmarkFields, lookUp, ofBenchmark, ways } from "./benchmark.js";
 import { strategyConfig, strategyFields, strategyState } from "./strategies-form.js";
 
 L.define("evaluate-form", ({ el, server }) => {
@@ -16,6 +17,8 @@ L.define("evaluate-form", ({ el, server }) => {
     strategies: strategyState(),
     judge: { kind: "none" },
     key: "",
+    source: "",
+    benchmark: null,
     folds: 5,
     method: "galore",
     base: "starter",
@@ -72,31 +75,35 @@ L.define("evaluate-form", ({ el, server }) => {
     const models = fitting(),
       classify = kind() === "classify",
       folds = classify && state.how === "folds",
-      lanes = kind() === "answers" && state.how === "lanes",
+      lanes = isLanes(),
+      bench = isBenchmark(),
       titles = models.map((model) => [model.id, model.title]);
     const sets = choices.data_sets.map((each) => [each.dataset_id, `${each.name} · ${L.int(each.kept)}`]);
     const start = L.button(startWords(folds), begin, "strong go", {
       id: "evaluate-start",
-      disabled: state.busy || (!folds && !models.length),
+      disabled: state.busy || (!folds && !models.length) || (bench && !state.benchmark),
     });
+    document.body.classList.toggle("asks-benchmark", bench);
     const said = h("p", { class: "soft summary" }, about(folds));
     L.show(
       el,
       h(
         "div",
         { class: "ask" },
-        select(
-          t(folds ? "eval_folds_data" : "eval_data"),
-          sets,
-          state.dataset_id,
-          (id) => {
-            state.dataset_id = id;
-            state.second = null;
-            settle();
-            draw();
-          },
-          "evaluate-data",
-        ),
+        bench
+          ? null
+          : select(
+              t(folds ? "eval_folds_data" : "eval_data"),
+              sets,
+              state.dataset_id,
+              (id) => {
+                state.dataset_id = id;
+                state.second = null;
+                settle();
+                draw();
+              },
+              "evaluate-data",
+            ),
         ...(folds ? (like() ? [] : beginning()) : sides(titles)),
         start,
       ),
@@ -104,23 +111,16 @@ L.define("evaluate-form", ({ el, server }) => {
         ? h(
             "div",
             { class: "hows" },
-            L.choice(
-              t("eval_how"),
-              [
-                ["models", t(classify ? "eval_how_models" : "eval_how_two")],
-                classify ? ["folds", t("eval_how_folds")] : ["lanes", t("eval_how_lanes")],
-              ],
-              folds || lanes ? state.how : "models",
-              (how) => {
-                state.how = how;
-                draw();
-              },
-            ),
+            L.choice(t("eval_how"), ways(classify), folds || lanes || bench ? state.how : "models", (how) => {
+              state.how = how;
+              draw();
+            }),
           )
         : null,
       L.notice(state.error),
       classify && !folds && !models.length ? h("p", { class: "soft summary" }, t("eval_no_classifier")) : said,
       lanes ? strategyFields(state.strategies, draw) : null,
+      bench ? benchmarkFields(state, (source) => lookUp(state, server, draw, fail, source)) : null,
       folds ? foldSettings() : settings(lanes),
     );
   };
@@ -179,7 +179,8 @@ L.define("evaluate-form", ({ el, server }) => {
     ),
   ];
   const like = () => state.choices.classifiers.find((run) => run.run_id === state.like);
-  const limit = () => state.settings.limit || state.choices.limits[isLanes() ? "decoding" : kind()];
+  const limit = () =>
+    state.settings.limit || state.choices.limits[isLanes() ? "decoding" : isBenchmark() ? "benchmark" : kind()];
   const summary = () =>
     t(kind() === "answers" ? "eval_summary" : "eval_summary_plain", {
       n: L.int(limit()),
@@ -188,6 +189,7 @@ L.define("evaluate-form", ({ el, server }) => {
   const startWords = (folds) =>
     state.busy ? t("eval_starting") : folds ? t("eval_folds_start", { n: state.folds }) : t("eval_start");
   const isLanes = () => kind() === "answers" && state.how === "lanes";
+  const isBenchmark = () => kind() === "answers" && state.how === "benchmark";
   const about = (folds) => (folds ? t("eval_folds_about", { n: state.folds }) : summary());
   const number = (key) => (raw) => {
     if (raw.trim() === "") delete state.settings[key];
@@ -332,7 +334,8 @@ L.define("evaluate-form", ({ el, server }) => {
     const config = strategyConfig(state.strategies);
     return { ...config, settings: { ...config.settings, max_new_tokens: state.settings.max_new_tokens || 96 } };
   };
-  const wanted = () => ({
+  const wanted = () => (isBenchmark() ? ofBenchmark(state) : ofRecords());
+  const ofRecords = () => ({
     dataset_id: state.dataset_id,
     model_ids: [state.first, state.second].filter(Boolean),
     ...state.settings,
@@ -363,6 +366,10 @@ L.define("evaluate-form", ({ el, server }) => {
     if (folds) L.tell("runs-changed");
   };
 
+  L.hear("benchmark-read", ({ benchmark, error }) => {
+    Object.assign(state, { source: "", benchmark: benchmark || null });
+    fail(error);
+  });
   L.hear("datasets-changed", () => load());
   L.hear("starter", () => load());
   L.hear("run-ended", () => load());

@@ -94,6 +94,16 @@ class _DecodedRecord(_Record):
     cells: list[_Cell]
 
 
+class _Question(_Record):
+    prompt: str
+    reference: str
+    said: list[str]
+    acc: NotRequired[list[StrictBool]]
+    acc_norm: NotRequired[list[StrictBool]]
+    strict: NotRequired[list[StrictBool]]
+    flexible: NotRequired[list[StrictBool]]
+
+
 class _Difference(TypedDict):
     value: Figure
     low: Figure
@@ -107,6 +117,7 @@ class _Figures(TypedDict):
     higher: StrictBool | None
     difference: _Difference | None
     better: StrictInt | None
+    intervals: NotRequired[list[list[Figure]]]
 
 
 class _Strategy(TypedDict):
@@ -172,6 +183,13 @@ class _Compared(_Result):
     judge: dict[Name, Any] | None
 
 
+class _Benchmark(_Result):
+    kind: Literal["benchmark"]
+    shape: Name
+    models: list[_Model]
+    figures: list[_Figures]
+
+
 class _Decoded(_Result):
     kind: Literal["decoding"]
     models: list[_Model]
@@ -198,12 +216,13 @@ class _Folded(_Result):
 
 _CONFIG: TypeAdapter[Any] = TypeAdapter(_Config)
 _RESULT: TypeAdapter[Any] = TypeAdapter(
-    Annotated[_Compared | _Decoded | _Classified | _Folded, Field(discriminator="kind")]
+    Annotated[_Compared | _Benchmark | _Decoded | _Classified | _Folded, Field(discriminator="kind")]
 )
 _RECORDS: dict[str, TypeAdapter[Any]] = {
     "answers": TypeAdapter(list[_AnswerRecord]),
     "predicted": TypeAdapter(list[_ClassRecord]),
     "cells": TypeAdapter(list[_DecodedRecord]),
+    "said": TypeAdapter(list[_Question]),
     "": TypeAdapter(list[_TextRecord]),
 }
 """By a key that only records of this kind have."""
@@ -220,6 +239,11 @@ _OF_EACH = (
     "predicted",
     "probability",
     "cells",
+    "said",
+    "acc",
+    "acc_norm",
+    "strict",
+    "flexible",
 )
 """Lists in a record with one value for each model."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations  # the method "list" would hide the type in t
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 from llmdemo import data
 from llmdemo.core.errors import NotNow, UserError
@@ -23,7 +24,7 @@ from llmdemo.models import catalog
 from llmdemo.settings.evaluation import KIND_OF_TASK, LIMITS, Spec
 
 _STOP_SECONDS = 8.0
-WRITTEN = ("answers", "perplexity", "decoding")
+WRITTEN = ("answers", "perplexity", "decoding", "benchmark")
 """Kinds of models that write."""
 
 
@@ -68,13 +69,16 @@ class Evaluations(JobsOfKind):
         if (
             isinstance(values, dict)
             and not values.get("dataset_id")
+            and not values.get("benchmark")
             and isinstance(values.get("model_ids"), list | tuple)
         ):
             own = heldout.own_dataset(self._home, tuple(map(str, values["model_ids"])))
             values = {**values, "dataset_id": own or ""}
         spec = Spec.from_dict(values)
+        if spec.benchmark:
+            return self._checked_without_data(replace(spec, decoding=None), "benchmark")
         if spec.decoding and spec.decoding.prompts:
-            return self._checked_prompts(spec)
+            return self._checked_without_data(spec, "decoding")
         info = data.get_dataset(self._home, spec.dataset_id)
         kind = KIND_OF_TASK[info.task]
         if spec.run_ids:
@@ -97,12 +101,13 @@ class Evaluations(JobsOfKind):
             heldout.held_out(self._home, whole)
         return whole
 
-    def _checked_prompts(self, spec: Spec) -> Spec:
-        """Of an evaluation of strategies on own prompts, which have no split."""
+    def _checked_without_data(self, spec: Spec, kind: Literal["decoding", "benchmark"]) -> Spec:
+        """Of an evaluation on own prompts, or on a benchmark's questions, which have no split."""
         model_ids = spec.model_ids or ("starter",)
-        self._check_models("decoding", model_ids, spec)
+        self._check_models(kind, model_ids, spec)
         seed = heldout.SEED if spec.seed is None else spec.seed
-        return replace(spec, kind="decoding", model_ids=model_ids, dataset_id="", seed=seed)
+        limit = spec.limit or (LIMITS[kind] if kind == "benchmark" else 0)
+        return replace(spec, kind=kind, model_ids=model_ids, dataset_id="", seed=seed, limit=limit)
 
     def resume(self, evaluation_id: str, key: str = "") -> dict:
         """Puts one that has ended, or whose judge failed, back in the queue. Returns status.
@@ -220,5 +225,7 @@ class Evaluations(JobsOfKind):
                 models.append(catalog.resolve(self._home, model_id).title)
             except UserError:
                 models.append(model_id)
-        name = data.get_dataset(self._home, spec.dataset_id).name if spec.dataset_id else say("eval_own_prompts")
+        name = spec.benchmark.name if spec.benchmark else say("eval_own_prompts")
+        if spec.dataset_id:
+            name = data.get_dataset(self._home, spec.dataset_id).name
         return {"data": str(name), "models": models}

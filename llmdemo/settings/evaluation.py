@@ -11,13 +11,14 @@ from pydantic import Field
 
 from llmdemo.core.errors import UserError
 from llmdemo.core.sentences import say
+from llmdemo.settings.evaluation_benchmark import BenchmarkSpec
 from llmdemo.settings.evaluation_decoding import DecodingSpec
 from llmdemo.settings.schema import check
 from llmdemo.settings.training import SPLIT_VERSION
 
-Kind = Literal["answers", "perplexity", "classify", "kfold", "decoding"]
+Kind = Literal["answers", "perplexity", "classify", "kfold", "decoding", "benchmark"]
 KIND_OF_TASK = {"chat": "answers", "preference": "answers", "text": "perplexity", "classify": "classify"}
-LIMITS = {"answers": 32, "perplexity": 64, "classify": 2000, "kfold": 2000, "decoding": 104}
+LIMITS = {"answers": 32, "perplexity": 64, "classify": 2000, "kfold": 2000, "decoding": 104, "benchmark": 200}
 """Most held-out records that are evaluated unless told otherwise: about two minutes on two cores with the starter model."""
 CRITERIA = "Is the response correct, complete and in the form that the instruction asks for?"
 
@@ -91,6 +92,8 @@ class Spec:
     judge: JudgeSpec = field(default_factory=JudgeSpec)
     decoding: DecodingSpec | None = None
     """Of an evaluation of decoding strategies; None: another kind."""
+    benchmark: BenchmarkSpec | None = None
+    """Of an evaluation on a standard benchmark's questions; None: another kind."""
 
     @property
     def split_seed(self) -> int:
@@ -106,8 +109,10 @@ class Spec:
         values = dict(values)
         judge = JudgeSpec.from_value(values.pop("judge", None))
         decoding = DecodingSpec.from_value(values.pop("decoding", None))
-        spec = replace(cls(**check(cls, values, say("what_config"))), judge=judge, decoding=decoding)
-        if not spec.dataset_id and not (decoding and decoding.prompts):
+        benchmark = BenchmarkSpec.from_value(values.pop("benchmark", None))
+        checked = cls(**check(cls, values, say("what_config")))
+        spec = replace(checked, judge=judge, decoding=decoding, benchmark=benchmark)
+        if not spec.dataset_id and not (decoding and decoding.prompts) and not benchmark:
             raise UserError("err_eval_no_dataset")
         return spec
 

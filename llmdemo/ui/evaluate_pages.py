@@ -1,11 +1,12 @@
 """What the evaluate panel's scripts ask for: choices, evaluations as they go, records, one text. Knows no widget."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from llmdemo import data, prepare
 from llmdemo.core.errors import UserError
-from llmdemo.evaluation import heldout
+from llmdemo.evaluation import benchmark_files, heldout
 from llmdemo.evaluation.export import differs
 from llmdemo.evaluation.folds import start_folds
 from llmdemo.jobs.states import COMPLETED, FAILED
@@ -87,6 +88,18 @@ class EvaluatePages:
         self._services.require_owner()
         values = {name: value for name, value in config.items() if name != "key"}
         return {"evaluation_id": self._evaluations.start(values, str(config.get("key") or ""))}
+
+    @for_owners
+    def benchmark(self, request: dict) -> dict:
+        """What was read of a folder or a data set of the hub: {key, name, shape, count} of BenchmarkSpec."""
+        self._services.require_owner()
+        home, settings = self._services.home, self._services.settings
+        return asdict(benchmark_files.add_source(home, settings, str(request.get("source") or "")))
+
+    def benchmark_file(self, path: Path) -> dict:
+        """The same of an uploaded file."""
+        self._services.require_owner()
+        return asdict(benchmark_files.add_file(self._services.home, self._services.settings, path))
 
     @for_owners
     def folds(self, config: dict) -> dict:
@@ -193,6 +206,8 @@ def _row(record: dict) -> dict:
         kept["alternatives"] = [answer[:_EXCERPT] for answer in record["alternatives"][:_ALTERNATIVES]]
     if "cells" in record:
         kept["cells"] = [{"correct": cell["correct"]} for cell in record["cells"]]
+    if "said" in record:
+        kept["said"] = [text[:_EXCERPT] for text in record["said"]]
     if "answers" in record:
         kept["answers"] = [answer[:_EXCERPT] for answer in record["answers"]]
     return kept

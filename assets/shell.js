@@ -9,6 +9,7 @@ import {
   h,
   hear,
   int,
+  live,
   notice,
   openPanel,
   progressBar,
@@ -19,7 +20,6 @@ import {
 
 const SOURCES = { hub: "huggingface.co", pypi: "PyPI" };
 const STARTER = "SmolLM2-135M-Instruct";
-const [RARELY, OFTEN, FETCHING] = [15_000, 3000, 700]; // ms between two looks
 const LARGE = "llmdemo-large";
 
 // ---- the open panel names the browser's tab
@@ -81,18 +81,18 @@ const setLarge = (on) => {
 };
 
 /** What the status says of the runs, the evaluation or the model. */
-const statusOf = (pulse) => {
-  const running = pulse.runs.find((run) => run.state !== "queued");
+const statusOf = (now) => {
+  const running = now.runs.find((run) => run.state !== "queued");
   const method = running ? clip(running.name, 40) : "";
   // How many steps there are is known once the worker has counted the records.
   if (running && !running.total_steps) return t("status_starting", { method });
   if (running) return t("status_running", { method, step: int(running.step || 0), total: int(running.total_steps) });
-  const { done, total } = pulse.evaluation || {};
-  if (pulse.evaluation && !total) return t("status_evaluating_starts");
-  if (pulse.evaluation) return t("status_evaluating", { done: int(done), total: int(total) });
-  if (pulse.runs.length) return t("status_queued", { n: pulse.runs.length });
-  if (!pulse.owner) return t(`guest_${pulse.policy}`);
-  return pulse.starter.state === "ready" ? t("status_ready", { model: STARTER }) : "";
+  const { done, total } = now.evaluation || {};
+  if (now.evaluation && !total) return t("status_evaluating_starts");
+  if (now.evaluation) return t("status_evaluating", { done: int(done), total: int(total) });
+  if (now.runs.length) return t("status_queued", { n: now.runs.length });
+  if (!now.owner) return t(`guest_${now.policy}`);
+  return now.starter.state === "ready" ? t("status_ready", { model: STARTER }) : "";
 };
 
 const whoOf = ({ policy, owner, name }) => {
@@ -134,18 +134,17 @@ const stripOf = (starter, retry) => {
 
 define("header", ({ el, server }) => {
   watchTabs();
-  const state = { pulse: null, lost: "", large: remembered() };
-  let timer;
-  let told = { starter: "", runs: "" };
+  /** `now`: what the app last told of itself. @type {{now: any, lost: boolean, error: any, large: boolean}} */
+  const state = { now: null, lost: false, error: null, large: remembered() };
 
   const draw = () => {
-    const { pulse, large } = state;
+    const { now, large, error } = state;
     const flip = () => {
       state.large = !large;
       setLarge(state.large);
       draw();
     };
-    const status = state.lost || (pulse ? statusOf(pulse) : "");
+    const status = state.lost ? t("connection_lost") : now ? statusOf(now) : "";
     show(
       el,
       h(
@@ -158,42 +157,34 @@ define("header", ({ el, server }) => {
           title: t("large_view_help"),
         }),
         begun() ? null : button(t("start_here"), () => openPanel("learn"), "quiet start-here", { id: "start-here" }),
-        h("span", { class: "who" }, pulse ? whoOf(pulse) : null),
+        h("span", { class: "who" }, now ? whoOf(now) : null),
       ),
-      stripOf(pulse?.starter, () => ask(server, "retry").then(look)),
+      error ? notice(error) : null,
+      stripOf(now?.starter, retry),
     );
   };
-
-  const tellOthers = ({ runs, starter }) => {
-    const now = { runs: runs.map((run) => run.run_id + run.state).join(), starter: starter.state };
-    const before = told;
-    told = now;
-    if (now.runs !== before.runs) tell("runs-pulse");
-    if (now.starter !== before.starter) tell("starter", starter);
+  const retry = async () => {
+    state.error = (await ask(server, "retry")).error || null;
+    draw();
   };
 
-  const look = async () => {
-    clearTimeout(timer);
-    let wait = RARELY;
-    if (document.visibilityState === "visible") {
-      const pulse = await ask(server, "pulse");
-      state.lost = pulse.error ? pulse.error.message : "";
-      if (!pulse.error) {
-        state.pulse = pulse;
-        if (pulse.starter.state === "fetching") wait = FETCHING;
-        else if (pulse.runs.length || pulse.evaluation) wait = OFTEN;
-        tellOthers(pulse);
-      }
-      draw();
-    }
-    timer = setTimeout(look, wait);
-  };
-
-  document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && look());
-  hear("runs-changed", look);
+  const runsOf = (now) => (now?.runs || []).map((run) => run.run_id + run.state).join();
+  hear("header", (told) => {
+    const before = state.now;
+    state.now = { ...before, ...told };
+    if (before && runsOf(before) !== runsOf(state.now)) tell("runs-pulse");
+    if (before && before.finished !== state.now.finished) tell("models-changed");
+    if (before?.starter.state !== state.now.starter.state) tell("starter", state.now.starter);
+    draw();
+  });
+  hear("connection", (there) => {
+    if (state.lost === !there) return;
+    state.lost = !there;
+    draw();
+  });
   setLarge(state.large);
   draw();
-  look();
+  live();
 });
 
 /* ?view=api names Gradio's page of the endpoints, but Gradio fetches that page only when its button is pressed: the

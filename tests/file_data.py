@@ -15,7 +15,7 @@ ENDPOINTS = (
     *("compare", "list_models", "add_dataset", "start_run", "run_status", "rename_dataset", "list_datasets"),
     *("python", "models", "nothing"),
 )
-SERVER_FUNCTIONS = ("models", "warm", "stop", "python", "pulse", "retry", "process_example", "preprocess")
+SERVER_FUNCTIONS = ("models", "warm", "stop", "python", "retry", "process_example", "preprocess")
 
 
 class CountingHost:

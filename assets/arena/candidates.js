@@ -6,12 +6,14 @@ const DIGITS = { best_of_n: 3, mbr: 1 };
 
 /** An answer's score as it is told: a share of the votes, a chrF, a mean log-probability.
  * @param {string} strategy @param {number} score @param {string} label what it voted for */
-export const scoreText = (strategy, score, label) =>
-  strategy === "self_consistency"
-    ? label
-      ? t("candidate_votes", { share: number(100 * score), label })
-      : t("candidate_no_vote")
-    : t("candidate_" + strategy, { n: number(score, DIGITS[strategy]) });
+export const scoreText = (strategy, score, label, rewarded = false) =>
+  rewarded
+    ? t("candidate_reward", { n: number(score, 2) })
+    : strategy === "self_consistency"
+      ? label
+        ? t("candidate_votes", { share: number(100 * score), label })
+        : t("candidate_no_vote")
+      : t("candidate_" + strategy, { n: number(score, DIGITS[strategy]) });
 
 /** The list, or null where there is nothing to choose from. @param {any} lane of a trace @param {() => void} changed */
 export function candidates(lane, changed) {
@@ -35,7 +37,11 @@ export function candidates(lane, changed) {
         h(
           "span",
           { class: "score" },
-          [at ? "" : t("candidate_chosen"), scoreText(lane.info.strategy, score, label), t("by_" + reason)]
+          [
+            at ? "" : t("candidate_chosen"),
+            scoreText(lane.info.strategy, score, label, Boolean(lane.info.reward_model_id)),
+            t("by_" + reason),
+          ]
             .filter(Boolean)
             .join(" · "),
         ),

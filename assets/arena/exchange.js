@@ -72,7 +72,10 @@ export class Exchange {
     if (!file || this.app.run) return;
     try {
       if (file.size > MOST_BYTES) throw new Error("trace");
-      this.app.showTrace(Trace.parse(await file.text()));
+      const trace = Trace.parse(await file.text());
+      this.app.past.leave();
+      this.app.showTrace(trace);
+      this.app.past.add(trace);
       this.app.say(t("imported", { name: file.name }));
     } catch {
       this.app.showError({ message: t("bad_trace", { name: file.name }), hint: t("bad_trace_hint") });

@@ -181,7 +181,7 @@ export class Form {
 
   /* A menu of the models, for one that helps. */
   modelField(key) {
-    const select = this.menu(key, t("set_label_" + key), "drafted_by_text");
+    const select = this.menu(key, t("set_label_" + key), "none_" + key);
     select.write = (value) => Object.assign(select, { wanted: value, value });
     select.read = () => (this.known ? select.value : select.wanted || select.value); // until the menu is there
     select.addEventListener("change", () => (select.wanted = null));
@@ -231,13 +231,15 @@ export class Form {
     if (key === this.known) return;
     this.known = key;
     this.models = models;
-    for (const select of [this.modelA, this.modelB, this.inputs.assistant_model_id]) {
+    const { assistant_model_id, reward_model_id } = this.inputs;
+    for (const select of [this.modelA, this.modelB, assistant_model_id, reward_model_id]) {
       const wanted = select.wanted || select.value;
-      const options = models.map((model) =>
+      const fitting = models.filter((model) => (model.task === "reward") === (select === reward_model_id));
+      const options = fitting.map((model) =>
         h("option", { value: model.id, disabled: !model.ready }, modelTitle(model)),
       );
       select.replaceChildren(...(select.none ? [select.none] : []), ...options);
-      if (models.some((model) => model.id === wanted)) {
+      if (fitting.some((model) => model.id === wanted)) {
         select.value = wanted;
         select.wanted = null;
       } else if (select !== this.modelA) select.value = "";

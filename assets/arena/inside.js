@@ -1,7 +1,11 @@
 /* What the token card shows on demand: where in the layers a token arises (base beside tuned), and which tokens of the
    prompt it is owed to. Each is asked for when it is opened, and asked for anew for another token. */
+import { decidedIn, LensMap } from "../learn/lens-map.js";
+import { h as drawn, show } from "../lib/view.js";
 import { h, number, percent, t, visible } from "./dom.js";
 
+const MAP_POSITIONS = 8;
+const MOST_GAP = 0.05; // of integrated gradients, as attribution.py aims at
 const METHODS = ["gradient_x_input", "integrated_gradients", "attention_rollout"];
 
 /** What the server is asked about: the token at `index` of a lane, with the answer's tokens before it. */
@@ -16,15 +20,6 @@ export const questionOf = (lane, trace, shown, index) => {
     prefix_ids: shown.slice(0, index).map((token) => token.i),
     token: shown[index].i,
   };
-};
-
-/** The sentence on where the models decide. */
-export const decidedIn = ({ models, names }) => {
-  const part = (model) => ({ answer: visible(names[model.answer] ?? ""), layer: model.decided, layers: model.layers });
-  const [own, other] = models.map(part);
-  if (!other) return t("lens_decides", own);
-  const values = { ...own, title: models[0].title };
-  return t("lens_decides_two", { ...values, title2: models[1].title, answer2: other.answer, layer2: other.layer });
 };
 
 /** Shades from −1 to 1 of scores, whole at the largest; a first token that only anchors attention does not count. */
@@ -83,6 +78,7 @@ const scored = (found) => {
     about.push(
       t("attribute_sum", { total: number(found.total, 2), gap: percent(found.gap), parts: number(found.parts) }),
     );
+  if (found.gap > MOST_GAP) about.push(t("attribute_gap"));
   return [h("p", { class: "about" }, about.join(" ")), h("p", { class: "scored" }, found.tokens.map(one))];
 };
 
@@ -114,7 +110,21 @@ export const inside = (question, ask, changed) => {
       table(known),
     );
     const about = [h("p", {}, decidedIn(found)), h("p", { class: "about" }, t("lens_about"))];
-    fill(seen, about, scroll, h("h5", {}, t("attribute_title")), method, scores);
+    const map = h(
+      "div",
+      { class: "map" },
+      h("button", { type: "button", class: "btn quiet", onclick: () => spread(map) }, t("lens_map")),
+    );
+    fill(seen, about, scroll, map, h("h5", {}, t("attribute_title")), method, scores);
+  };
+  /* The positions before it too: as much again as a step for each, so only when asked for. */
+  const spread = async (map) => {
+    fill(map, waiting());
+    const found = await ask("lens", { ...question, window: MAP_POSITIONS, top: 3 });
+    if (found.error) return fill(map, failed(found.error));
+    fill(map);
+    show(map, drawn(LensMap, { found }));
+    changed();
   };
   const attribute = async () => {
     const asked = method.value;

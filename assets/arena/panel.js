@@ -1,5 +1,6 @@
 /* The arena's panel: joins form, panes, card, tree and the server. The parts are in this folder. */
 import * as L from "../lib/api.js";
+import { hearJobs } from "../lib/live.js";
 import { Batch } from "./batch.js";
 import { Card } from "./card.js";
 import { Colour } from "./colour.js";
@@ -39,12 +40,9 @@ class App {
     L.hear("arena-setup", (give) => give(this.setup())); // a vote is opened on what stands here
     L.hear("try-model", (wish) => this.tryModel(wish)); // a run's page asks for its model
     if (L.wanted.model) this.tryModel(L.wanted.model);
-    setInterval(() => {
-      if (L.visible(this.root)) this.loadModels();
-    }, MENU_MS);
-    document.addEventListener("visibilitychange", () => {
-      if (!document.hidden) this.loadModels();
-    });
+    hearJobs(["run"], () => this.loadModels(), this.root, MENU_MS); // its steps, too, are models to choose
+    for (const told of ["run-ended", "starter", "models-changed"]) L.hear(told, () => this.loadModels());
+    L.whenShown(this.root, () => this.loadModels());
   }
 
   build(element) {
@@ -67,11 +65,7 @@ class App {
     this.tree = new Tree();
     this.mistakes = new Mistakes();
     this.replay = new Replay({ steps: () => this.trace.steps, draw: () => this.draw() });
-    this.past = new Past({
-      show: (trace) => this.showTrace(trace),
-      current: () => (this.trace.meta && !this.isBatch ? this.trace : null),
-      busy: () => Boolean(this.run),
-    });
+    this.past = new Past({ show: (trace) => this.showTrace(trace), busy: () => Boolean(this.run) });
     this.exchange = new Exchange(this);
     this.colour = new Colour((mode) => this.recolour(mode));
     this.batch = new Batch();
@@ -80,6 +74,7 @@ class App {
       { class: "arena" },
       this.form.element,
       this.toolbar(),
+      this.past.element,
       this.error,
       this.empty,
       this.panes,
@@ -103,8 +98,7 @@ class App {
       { class: "toolbar" },
       this.status,
       this.replay.element,
-      this.past.back,
-      this.past.menu,
+      this.past.buttons,
       this.colour.element,
       this.exchange.element,
     );
@@ -114,7 +108,7 @@ class App {
 
   compare() {
     this.form.freshenSeed();
-    this.remember();
+    this.remember(false);
     const { modes } = this.form;
     const request = {
       model_ids: this.form.modelIds,
@@ -157,9 +151,9 @@ class App {
   }
 
   start(request, fork) {
-    this.past.keep();
     const run = new Run(fork);
     this.run = run;
+    this.past.leave();
     this.showError(null);
     if (!request.prompts) this.replay.seek(null);
     this.form.running(true);
@@ -199,11 +193,13 @@ class App {
   }
 
   finish(end) {
+    const { fork } = this.run;
     this.run.end();
     this.run = null;
+    this.past.draw();
     this.form.running(false);
     if (this.again) setTimeout(() => this.compare());
-    else this.warm();
+    else this.warm(true);
     this.again = false;
     if (end.state === "failed") {
       this.showError(end);
@@ -213,9 +209,10 @@ class App {
         t(this.isBatch && end.state === "done" ? "batch_done" : "end_" + end.state, {
           s: number(end.seconds, 1),
           n: number(this.trace.steps),
-        }) + (this.isBatch ? "" : approximationOf(this.trace)),
+        }) + (this.isBatch ? "" : [end.shared ? ` ${t("end_shared")}` : "", approximationOf(this.trace)].join("")),
       );
     if (this.isBatch) return;
+    if (end.state !== "failed" && this.trace.steps) this.past.add(this.trace, Boolean(fork));
     this.paint();
     markDifferences(this.cards);
   }
@@ -346,16 +343,16 @@ class App {
   }
 
   /* Whoever looks at the arena will press Compare, or move the slider: models are loaded meanwhile. */
-  warm() {
+  warm(anew = false) {
     const [first] = this.form.modelIds;
     if (!first || this.run || !L.visible(this.root)) return;
-    this.ahead.want([first, ...this.form.steps.besides], this.form.settings().precision);
+    this.ahead.want([first, ...this.form.steps.besides], this.form.settings().precision, anew);
   }
 
   /* Another step of a run's training was chosen: the same question to the model as it was then. */
   stepped() {
-    this.remember();
-    if (this.form.modes.mode !== "one" || this.isBatch || !(this.run || this.trace.lanes.size)) return;
+    this.remember(false); // what is loaded ahead waits for the answer
+    if (this.form.modes.mode !== "one" || this.isBatch || !(this.run || this.trace.lanes.size)) return this.warm();
     if (!this.run) this.compare();
     else {
       this.again = true; // as soon as what is under way has stopped
@@ -384,10 +381,10 @@ class App {
     return { model_ids: form.modelIds, models, settings: form.settings(), prompts };
   }
 
-  remember() {
+  remember(warm = true) {
     remember(this.form);
     L.tell("arena-changed");
-    this.warm();
+    if (warm) this.warm();
   }
 }
 

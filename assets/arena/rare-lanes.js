@@ -13,7 +13,7 @@ const GROUPS = {
     mirostat: ["mirostat_tau", "mirostat_eta"],
   },
   several_lanes: {
-    best_of_n: ["num_return_sequences"],
+    best_of_n: ["num_return_sequences", "reward_model_id"],
     self_consistency: ["num_return_sequences", "vote_on", "vote_regex"],
     mbr: ["num_return_sequences"],
   },
@@ -50,7 +50,7 @@ const SHORT = {
   penalty_alpha: "α",
 };
 const told = (key, value) =>
-  key === "assistant_model_id"
+  key.endsWith("_model_id")
     ? String(value)
     : typeof value === "number"
       ? `${SHORT[key]} ${number(value, 4)}`
@@ -80,7 +80,7 @@ export const rareValues = (info) => ({
 
 const unique = (lanes) => Array.from(new Set(Object.values(lanes).flat()));
 const field = (form, key) => {
-  if (key === "assistant_model_id") return form.modelField(key);
+  if (key.endsWith("_model_id")) return form.modelField(key);
   if (form.spec[key].choices.length) return form.choice(key);
   return form.spec[key].kind === "str" ? form.text(key) : form.number(key);
 };

@@ -4,11 +4,12 @@ import { int } from "../lib/format.js";
 import { idAt } from "../lib/kept-steps.js";
 import { h, t } from "./dom.js";
 
-/** The ids beside a place on the slider, of kept steps only, that on the side where it moves to first. */
-export const besidesOf = (id, steps, place, back) =>
-  (back ? [place - 1, place + 1] : [place + 1, place - 1])
-    .filter((each) => each in steps)
-    .map((each) => idAt(id, steps, each));
+/** The ids beside a place on the slider, of kept steps only: the two next where it moves to, and the one behind. */
+export const besidesOf = (id, steps, place, back) => {
+  const way = back ? -1 : 1;
+  const near = [place + way, place - way, place + 2 * way].filter((each) => each in steps);
+  return near.map((each) => idAt(id, steps, each));
+};
 
 export class StepSlider {
   /** @param {() => void} changed called when another step was chosen */

@@ -205,12 +205,6 @@ export class Trace {
     return name === undefined ? "[" + id + "]" : name;
   }
 
-  /* What goes on without this one: lanes that a fork replaces stay in it. */
-  copy() {
-    const other = new Trace();
-    return Object.assign(other, this, { lanes: new Map(this.lanes), names: [...this.names], times: [...this.times] });
-  }
-
   get steps() {
     return Math.max(0, ...Array.from(this.lanes.values(), (lane) => lane.length));
   }

@@ -3,21 +3,27 @@ import { ask } from "../lib/api.js";
 
 export class Warm {
   wanted = "";
+  turn = 0;
   done = true; // whether all that is wanted has been answered
 
   constructor(server) {
     this.server = server;
   }
 
-  /** Loads these in turn, until others are wanted. @param {string[]} ids @param {string} precision */
-  async want(ids, precision) {
+  /**
+   * Loads these in turn, until others are wanted. What was wanted before is asked `anew` only: the app does nothing while
+   * a comparison loads a model.
+   * @param {string[]} ids @param {string} precision @param {boolean} anew
+   */
+  async want(ids, precision, anew = false) {
     const wanted = [...ids, precision].join(" ");
-    if (!ids.length || wanted === this.wanted) return;
+    if (!ids.length || (wanted === this.wanted && !anew)) return;
     this.wanted = wanted;
     this.done = false;
+    const turn = (this.turn += 1);
     for (const model_id of ids) {
-      if (this.wanted === wanted) await ask(this.server, "warm", { model_id, precision });
+      if (this.turn === turn) await ask(this.server, "warm", { model_id, precision });
     }
-    this.done = this.done || this.wanted === wanted;
+    this.done = this.done || this.turn === turn;
   }
 }

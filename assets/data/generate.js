@@ -3,7 +3,6 @@ import * as L from "../lib/panel.js";
 import { h, t } from "../lib/panel.js";
 
 const GOING = ["queued", "starting", "running", "stopping"];
-const LOOK_MS = 1500;
 
 L.define("generate", ({ el, server }) => {
   const ask = (name, data) => L.ask(server, name, data);
@@ -26,8 +25,7 @@ L.define("generate", ({ el, server }) => {
       }
     }
     draw();
-    const going = state.jobs.some((job) => GOING.includes(job.state));
-    if ((going || answer.lost) && L.visible(el)) timer = setTimeout(look, LOOK_MS);
+    if (answer.lost) timer = setTimeout(look, 4000);
   };
 
   const act = async (what, data) => {

@@ -5,17 +5,12 @@ import { field } from "./map-form.js";
 
 const GOING = ["queued", "starting", "running", "stopping"];
 const CLASSES = ["highly", "maybe", "weakly", "unknown"];
-const LOOK_MS = 1500;
 const LISTED = 20;
 
 export const knowledgeTool = (page) => {
   const fresh = () => ({ probes: [], found: null, texts: new Map(), shown: "unknown" });
   let state = /** @type {any} */ (fresh());
-  /** @type {any} */
-  let timer;
-
   const look = async () => {
-    clearTimeout(timer);
     const id = page.id;
     const answer = await page.ask("probes");
     if (page.id !== id) return;
@@ -30,8 +25,8 @@ export const knowledgeTool = (page) => {
     }
     page.draw();
     if (state.found) list();
-    if (GOING.includes(state.probes[0]?.state) && page.visible()) timer = setTimeout(look, LOOK_MS);
   };
+  page.hearJobs("probe", look);
   const act = async (what, data) => {
     const answer = await page.ask(what, data);
     await look();
@@ -194,7 +189,6 @@ export const knowledgeTool = (page) => {
     draw,
     open: look,
     reset: () => {
-      clearTimeout(timer);
       state = fresh();
     },
   };

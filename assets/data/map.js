@@ -6,7 +6,6 @@ import { field, mapForm, mapProgress } from "./map-form.js";
 import { clusterColour, coloursOf, css, emphasised, scaleColour } from "./map-colours.js";
 
 const GOING = ["queued", "starting", "running", "stopping"];
-const LOOK_MS = 1500;
 const LISTED = 20;
 
 const unpacked = (answer) => ({
@@ -35,10 +34,9 @@ export const mapTool = (page) => {
   /** @type {Map<number, any>} */
   let texts = new Map();
   /** @type {any} */
-  let timer, waiting;
+  let waiting;
 
   const look = async () => {
-    clearTimeout(timer);
     const id = page.id;
     const answer = await page.ask("maps");
     if (page.id !== id) return;
@@ -51,8 +49,8 @@ export const mapTool = (page) => {
       else state.map = { ...unpacked(map), of: state.job.job_id };
     }
     page.draw();
-    if (GOING.includes(state.job?.state) && page.visible()) timer = setTimeout(look, LOOK_MS);
   };
+  page.hearJobs("map", look);
   const act = async (what, data) => {
     const answer = await page.ask(what, data);
     await look();
@@ -337,7 +335,6 @@ export const mapTool = (page) => {
     draw,
     open: look,
     reset: () => {
-      clearTimeout(timer);
       state = fresh();
       texts = new Map();
     },

@@ -30,7 +30,6 @@ export const selectTool = (page) => {
     page.draw();
     if (answer.error) return;
     L.tell("run-started", answer.run_ids[0]);
-    L.tell("runs-changed");
     L.openPanel("train");
   };
   const form = () => {

@@ -19,6 +19,7 @@ L.define("data-tools", ({ el, server }) => {
     ask: (name, data) => L.ask(server, name, { dataset_id: page.id, ...data }),
     visible: () => L.visible(el),
     draw: () => draw(),
+    hearJobs: (kind, look) => L.hearJobs([kind], () => page.id && page.choices && look(), el),
   };
   const tools = {
     map: mapTool(page),

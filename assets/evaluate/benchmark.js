@@ -9,17 +9,11 @@ L.define("evaluate-benchmark", ({ el, props, watch }) => {
 });
 
 /** The ways to evaluate. @returns {[string, string][]} */
-export const ways = (classify) =>
-  classify
-    ? [
-        ["models", t("eval_how_models")],
-        ["folds", t("eval_how_folds")],
-      ]
-    : [
-        ["models", t("eval_how_two")],
-        ["lanes", t("eval_how_lanes")],
-        ["benchmark", t("eval_how_benchmark")],
-      ];
+export const ways = (classify, votes) => {
+  const keys = classify ? ["models", "folds"] : ["models", "lanes", "benchmark"];
+  const words = { models: classify ? "eval_how_models" : "eval_how_two" };
+  return [...keys, ...(votes ? ["votes"] : [])].map((key) => [key, t(words[key] || `eval_how_${key}`)]);
+};
 
 /** Reads what the field names, by the app's own look. @param {any} state @param {any} server @param {() => void} draw
  * @param {(error: any) => void} fail */

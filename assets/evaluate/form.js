@@ -2,6 +2,7 @@
 import * as L from "../lib/panel.js";
 import { h, t } from "../lib/panel.js";
 import { partsOf } from "../lib/kept-steps.js";
+import { judgeConfig, judgeFields, judgeState, votePick } from "./judge-form.js";
 import { besideFirst, modelOf, stepsOf } from "./step-menu.js";
 import { benchmarkFields, lookUp, ofBenchmark, ways } from "./benchmark.js";
 import { strategyConfig, strategyFields, strategyState } from "./strategies-form.js";
@@ -15,7 +16,8 @@ L.define("evaluate-form", ({ el, server }) => {
     how: "models",
     settings: {},
     strategies: strategyState(),
-    judge: { kind: "none" },
+    judge: judgeState(),
+    vote: null,
     key: "",
     source: "",
     benchmark: null,
@@ -74,6 +76,7 @@ L.define("evaluate-form", ({ el, server }) => {
     if (!choices.data_sets.length) return L.show(el, h("p", { class: "soft" }, t("eval_no_data")));
     const models = fitting(),
       classify = kind() === "classify",
+      votes = isVotes(),
       folds = classify && state.how === "folds",
       lanes = isLanes(),
       bench = isBenchmark(),
@@ -81,7 +84,7 @@ L.define("evaluate-form", ({ el, server }) => {
     const sets = choices.data_sets.map((each) => [each.dataset_id, `${each.name} · ${L.int(each.kept)}`]);
     const start = L.button(startWords(folds), begin, "strong go", {
       id: "evaluate-start",
-      disabled: state.busy || (!folds && !models.length) || (bench && !state.benchmark),
+      disabled: state.busy || (!folds && !votes && !models.length) || (bench && !state.benchmark),
     });
     document.body.classList.toggle("asks-benchmark", bench);
     const said = h("p", { class: "soft summary" }, about(folds));
@@ -89,39 +92,51 @@ L.define("evaluate-form", ({ el, server }) => {
       el,
       h(
         "div",
-        { class: "ask" },
+        { class: `ask ${votes ? "of-vote" : ""}` },
         bench
           ? null
-          : select(
-              t(folds ? "eval_folds_data" : "eval_data"),
-              sets,
-              state.dataset_id,
-              (id) => {
-                state.dataset_id = id;
-                state.second = null;
-                settle();
-                draw();
-              },
-              "evaluate-data",
-            ),
-        ...(folds ? (like() ? [] : beginning()) : sides(titles)),
+          : votes
+            ? votePick(state, voteId(), draw)
+            : select(
+                t(folds ? "eval_folds_data" : "eval_data"),
+                sets,
+                state.dataset_id,
+                (id) => {
+                  state.dataset_id = id;
+                  state.second = null;
+                  settle();
+                  draw();
+                },
+                "evaluate-data",
+              ),
+        ...(votes ? [] : folds ? (like() ? [] : beginning()) : sides(titles)),
         start,
       ),
       kind() !== "perplexity"
         ? h(
             "div",
             { class: "hows" },
-            L.choice(t("eval_how"), ways(classify), folds || lanes || bench ? state.how : "models", (how) => {
-              state.how = how;
-              draw();
-            }),
+            L.choice(
+              t("eval_how"),
+              ways(classify, choices.votes.length > 0),
+              folds || lanes || votes || bench ? state.how : "models",
+              (how) => {
+                state.how = how;
+                if (isVotes() && state.judge.kind === "none")
+                  Object.assign(state.judge, { kind: "model", model_id: "starter" });
+                draw();
+              },
+            ),
           )
         : null,
       L.notice(state.error),
-      classify && !folds && !models.length ? h("p", { class: "soft summary" }, t("eval_no_classifier")) : said,
+      classify && !folds && !votes && !models.length
+        ? h("p", { class: "soft summary" }, t("eval_no_classifier"))
+        : said,
+      votes ? judge(true) : null,
       lanes ? strategyFields(state.strategies, draw) : null,
       bench ? benchmarkFields(state, (source) => lookUp(state, server, draw, fail, source)) : null,
-      folds ? foldSettings() : settings(lanes),
+      votes ? null : folds ? foldSettings() : settings(lanes),
     );
   };
   const sides = (titles) => {
@@ -190,7 +205,10 @@ L.define("evaluate-form", ({ el, server }) => {
     state.busy ? t("eval_starting") : folds ? t("eval_folds_start", { n: state.folds }) : t("eval_start");
   const isLanes = () => kind() === "answers" && state.how === "lanes";
   const isBenchmark = () => kind() === "answers" && state.how === "benchmark";
-  const about = (folds) => (folds ? t("eval_folds_about", { n: state.folds }) : summary());
+  const isVotes = () => state.how === "votes" && state.choices.votes.length > 0;
+  const voteId = () => state.vote || state.choices.votes[0]?.session_id;
+  const about = (folds) =>
+    isVotes() ? t("eval_votes_about") : folds ? t("eval_folds_about", { n: state.folds }) : summary();
   const number = (key) => (raw) => {
     if (raw.trim() === "") delete state.settings[key];
     else state.settings[key] = Number(raw);
@@ -230,7 +248,7 @@ L.define("evaluate-form", ({ el, server }) => {
           placeholder: t("eval_share_auto"),
         }),
       ),
-      kind() === "answers" && state.second && !lanes ? judge() : null,
+      kind() === "answers" && !lanes ? judge(false) : null,
     );
 
   const foldSettings = () =>
@@ -272,63 +290,24 @@ L.define("evaluate-form", ({ el, server }) => {
       ),
     );
 
-  const judge = () => {
-    const one = state.judge,
-      change = (key) => (value) => {
-        one[key] = value;
-      };
-    return h(
-      "div",
-      { class: "judge" },
-      h(
-        "div",
-        { class: "setting-name" },
-        h("span", {}, t("eval_judge")),
-        L.help(t("eval_judge_help"), t("eval_judge")),
-      ),
-      L.choice(
-        t("eval_judge"),
-        ["none", "model", "endpoint"].map((key) => [key, t(`eval_judge_${key}`)]),
-        one.kind,
-        (value) => {
-          one.kind = value;
-          if (value === "model") one.model_id = one.model_id || fitting()[0]?.id;
-          draw();
-        },
-      ),
-      one.kind === "none"
-        ? null
-        : h(
-            "div",
-            { class: "judge-fields" },
-            one.kind === "model"
-              ? select(
-                  t("eval_first"),
-                  fitting().map((model) => [model.id, model.title]),
-                  one.model_id,
-                  change("model_id"),
-                )
-              : [
-                  entry(t("eval_judge_url"), one.url, change("url"), {
-                    type: "url",
-                    placeholder: "http://localhost:11434/v1",
-                    maxlength: 500,
-                    id: "judge-url",
-                  }),
-                  entry(t("eval_judge_name"), one.model, change("model"), { maxlength: 200, id: "judge-model" }),
-                  entry(
-                    t("eval_judge_key"),
-                    state.key,
-                    (value) => {
-                      state.key = value;
-                    },
-                    { type: "password", autocomplete: "off", maxlength: 500, id: "judge-key" },
-                  ),
-                ],
-            entry(t("eval_criteria"), one.criteria || state.choices.criteria, change("criteria"), { maxlength: 2000 }),
-          ),
-    );
-  };
+  const judge = (needed) =>
+    judgeFields({
+      judge: state.judge,
+      choices: state.choices,
+      two: needed || Boolean(state.second),
+      needed,
+      key: state.key,
+      setKey: (key) => {
+        state.key = key;
+      },
+      draw,
+      act: async (name, data) => {
+        const answer = await L.ask(server, name, data);
+        state.error = answer.error || null;
+        draw();
+        return answer;
+      },
+    });
 
   const decoding = () => {
     const config = strategyConfig(state.strategies);
@@ -340,16 +319,18 @@ L.define("evaluate-form", ({ el, server }) => {
     model_ids: [state.first, state.second].filter(Boolean),
     ...state.settings,
     ...(isLanes() ? { decoding: decoding() } : {}),
-    ...(state.judge.kind !== "none" && state.second && kind() === "answers" && !isLanes()
-      ? { judge: state.judge, key: state.judge.kind === "endpoint" ? state.key : "" }
-      : {}),
+    ...(state.judge.kind !== "none" && kind() === "answers" && !isLanes() ? judging(Boolean(state.second)) : {}),
+  });
+  const judging = (two) => ({
+    judge: judgeConfig(state.judge, two),
+    key: state.judge.kind === "endpoint" ? state.key : "",
   });
   const begin = async () => {
     if (state.busy) return;
     state.busy = true;
     draw();
     const folds = kind() === "classify" && state.how === "folds";
-    const sent = wanted();
+    const sent = isVotes() ? { vote_id: voteId(), ...judging(true) } : wanted();
     const answer = folds
       ? await L.ask(server, "folds", {
           dataset_id: state.dataset_id,
@@ -363,7 +344,6 @@ L.define("evaluate-form", ({ el, server }) => {
     fail(answer.error);
     if (answer.error) return;
     L.tell("evaluation-started", { id: answer.evaluation_id, key: sent.key || "" });
-    if (folds) L.tell("runs-changed");
   };
 
   L.hear("benchmark-read", ({ benchmark, error }) => {

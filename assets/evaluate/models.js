@@ -1,7 +1,7 @@
-/* Two models side by side: their figures, and what a judge says of them. */
+/* One model, or two side by side: their figures. */
 import * as L from "../lib/panel.js";
 import { h, t } from "../lib/panel.js";
-import { whisker, winBar } from "./plots.js";
+import { whisker } from "./plots.js";
 import { SHARES } from "./state.js";
 
 export const shown = (key, value) =>
@@ -101,48 +101,3 @@ export const figures = (result) =>
       ),
     ),
   );
-
-export const judged = (result) => {
-  const { tally, error, criteria, judge, pairs, of } = result.judge;
-  return h(
-    "section",
-    { class: "box" },
-    h("h2", {}, t("eval_win", { title: result.models[0].title })),
-    error ? L.notice(error) : null,
-    tally.n
-      ? [
-          h(
-            "p",
-            {},
-            h(
-              "b",
-              { class: "big" },
-              t("eval_win_rate", {
-                rate: L.percent(tally.rate),
-                low: L.percent(tally.low),
-                high: L.percent(tally.high),
-              }),
-            ),
-          ),
-          winBar(tally),
-          h(
-            "p",
-            { class: "cap block" },
-            [
-              of > pairs ? t("eval_judge_first", { n: L.int(pairs), of: L.int(of) }) : "",
-              tally.agreement === null ? "" : t("eval_agreement", { share: L.percent(tally.agreement) }),
-              tally.equal ? t("eval_judge_equal", { n: L.int(tally.equal) }) : "",
-              tally.scores
-                ? t("eval_scores", { first: L.num(tally.scores[0], 2), second: L.num(tally.scores[1], 2) })
-                : "",
-              tally.unclear ? t("eval_judge_unclear", { n: tally.unclear }) : "",
-              t("eval_judged_by", { judge: L.clip(judge, 60) }),
-            ]
-              .filter(Boolean)
-              .join(" · "),
-          ),
-        ]
-      : null,
-    h("p", { class: "soft small" }, criteria),
-  );
-};

@@ -1,6 +1,7 @@
 /* An evaluation record by record. */
 import * as L from "../lib/panel.js";
 import { h, t } from "../lib/panel.js";
+import { opinions } from "./judged.js";
 import { differing } from "./plots.js";
 import { ask, page, parts, state } from "./state.js";
 
@@ -237,6 +238,7 @@ const whole = (record, width) =>
                     .filter(Boolean)
                     .join(" · "),
                 ),
+                opinions(record, i),
               ),
             ),
           ),

@@ -5,7 +5,8 @@ import { h, t } from "../lib/panel.js";
 import { questions } from "./benchmark.js";
 import { classified } from "./classes.js";
 import { folds } from "./folds.js";
-import { figures, judged } from "./models.js";
+import { againstVotes, judged, votedRecords } from "./judged.js";
+import { figures } from "./models.js";
 import { records, unfold } from "./records.js";
 import { ask, page, parts, state } from "./state.js";
 import { strategies, strategyRecords } from "./strategies.js";
@@ -14,25 +15,24 @@ const GOING = ["queued", "running", "stopping"];
 
 L.define("evaluate-result", ({ el, server, trigger }) => {
   Object.assign(parts, { main: el, server, trigger });
-  if (parts.side) look();
+  if (parts.side) begin();
 });
 L.define("evaluate-side", ({ el }) => {
   parts.side = el;
-  if (parts.main) look();
+  if (parts.main) begin();
 });
 let timer;
-const look = async (force) => {
+const begin = () => {
+  L.hearJobs(["evaluation"], look, parts.main.closest(".tabitem") || parts.main);
+  look();
+};
+const look = async () => {
   clearTimeout(timer);
-  let wait = 4000;
-  if (force || L.visible(parts.main.closest(".tabitem") || parts.main)) {
-    const answer = await ask("overview", { evaluation_id: state.id, seen: state.seen, differ: state.differ });
-    if (answer.error) {
-      if (!answer.lost) state.error = answer.error;
-    } else takeIn(answer);
-    if (state.status && GOING.includes(state.status.state)) wait = 800;
-    draw();
-  }
-  timer = setTimeout(look, wait);
+  const answer = await ask("overview", { evaluation_id: state.id, seen: state.seen, differ: state.differ });
+  if (answer.lost) timer = setTimeout(look, 4000);
+  else if (answer.error) state.error = answer.error;
+  else takeIn(answer);
+  draw();
 };
 const takeIn = (answer) => {
   state.list = answer.evaluations;
@@ -44,7 +44,7 @@ const takeIn = (answer) => {
 };
 const choose = (id) => {
   Object.assign(state, { id, seen: null, open: null, all: false, side: 0, klass: null, at: 0.5 });
-  look(true);
+  look();
 };
 const act = async (name, data) => {
   const answer = await ask(name, { evaluation_id: state.id, ...data });
@@ -56,14 +56,12 @@ const act = async (name, data) => {
     delete state.keys[state.id];
     Object.assign(state, { id: null, seen: null });
   }
-  look(true);
+  look();
 };
 L.hear("evaluation-started", ({ id, key }) => {
   if (key) state.keys[id] = key;
   choose(id);
-  L.tell("runs-changed");
 });
-document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && parts.main && look());
 
 const draw = () => {
   if (!state.status) {
@@ -104,7 +102,10 @@ const head = () => {
         {},
         state.result.records === undefined
           ? status.titles.data || ""
-          : t("eval_on", { n: L.int(state.result.records), data: status.titles.data || "" }),
+          : t(status.kind === "votes" ? "eval_on_votes" : "eval_on", {
+              n: L.int(state.result.records),
+              data: status.titles.data || "",
+            }),
       ),
       h("span", { class: status.state === "failed" ? "is-failed" : "" }, t(`eval_state_${status.state}`)),
       h(
@@ -200,6 +201,7 @@ const body = () => {
   if (result.kind === "classify") return classified(result);
   if (result.kind === "kfold") return [folds(result)];
   if (result.kind === "benchmark") return [figures(result), questions(result, state, draw)];
+  if (result.kind === "votes") return [againstVotes(result), votedRecords(result, HOOKS)];
   if (result.kind === "decoding") return [strategies(result, { draw }), strategyRecords(result, state, HOOKS)];
   return [figures(result), result.judge ? judged(result) : null, records(result)];
 };
@@ -212,7 +214,7 @@ const HOOKS = {
   },
   differ: (on) => {
     state.differ = on;
-    look(true);
+    look();
   },
 };
 

@@ -37,14 +37,12 @@ L.define("experiments", ({ el, server, trigger }) => {
     if (view.told.startsWith(view.id || "?") && view.told !== state && !GOING.includes(view.group?.state))
       L.tell("run-ended");
     view.told = state;
-    if ((GOING.includes(view.group?.state) || answer.lost) && L.visible(el))
-      timer = setTimeout(look, answer.lost ? 4000 : 1500);
+    if (answer.lost) timer = setTimeout(look, 4000);
   };
   const act = async (what) => {
     const answer = await ask(what, { group_id: view.id });
     view.error = answer.error || null;
     if (what === "delete" && !answer.error) view.id = null;
-    L.tell("runs-changed");
     look(true);
   };
 
@@ -372,14 +370,13 @@ L.define("experiments", ({ el, server, trigger }) => {
 
   experimentForm(server, async (id) => {
     Object.assign(view, { id, group: null, open: true });
-    L.tell("runs-changed");
     L.tell("datasets-changed");
     await look(true);
     el.scrollIntoView({ block: "nearest", behavior: "smooth" });
   });
-  L.hear("runs-pulse", () => L.visible(el) && look());
-  L.hear("runs-changed", () => view.group && look());
-  document.addEventListener("visibilitychange", () => L.visible(el) && look());
+  const panel = el.closest(".tabitem") || el; // empty, it cannot be seen
+  L.hearJobs(["experiment"], () => look(), panel);
+  L.hearJobs(["run"], () => GOING.includes(view.group?.state) && look(), panel);
   L.whenShown(el, look);
   look();
 });

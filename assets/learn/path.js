@@ -2,7 +2,8 @@
    resources. What there is stands in lessons.json; progress stays in the browser. A lesson's link is ?lesson=<id>. */
 import * as L from "../lib/panel.js";
 import { button, define, h, notice, show, t } from "../lib/panel.js";
-import { kept, linkOf, nextOf, progress, score } from "./progress.js";
+import { kept, linkOf, nextOf, progress, score, shuffled } from "./progress.js";
+import { TeacherPage } from "./teacher-page.js";
 import { VIEWS } from "./views.js";
 
 const PAGES = ["path", "quiz", "teacher", "resources"];
@@ -53,7 +54,8 @@ define("lessons", async ({ el, server }) => {
         h("input", { type: "radio", name: `lesson-${id}`, checked: chosen === n, onchange: () => pick(n) }),
         h("span", {}, t(`lesson_${id}_${key}`)),
       );
-    return h("fieldset", { class: "predict" }, h("legend", {}, t(`lesson_${id}_ask`)), ["a", "b", "c"].map(option));
+    const shown = shuffled(["a", "b", "c"], id).map(([key, n]) => option(key, n));
+    return h("fieldset", { class: "predict" }, h("legend", {}, t(`lesson_${id}_ask`)), shown);
   };
   const open = (lesson) => {
     state.error = L.openPanel(lesson.panel) ? null : { message: t("lesson_no_panel"), kind: "info" };
@@ -69,7 +71,8 @@ define("lessons", async ({ el, server }) => {
         " ",
         t(`lesson_${lesson.id}_why`),
       ),
-      View ? h(View, { server, key: lesson.id }) : null,
+      View ? h(View, { server, open: go, key: lesson.id }) : null,
+      lesson.panel ? h("h3", {}, t("lesson_further")) : null,
       lesson.panel ? h("p", {}, t(`lesson_${lesson.id}_see`)) : null,
       lesson.panel ? button(t(`lesson_open_${lesson.panel}`), () => open(lesson), "", { id: "lesson-open" }) : null,
     ];
@@ -153,7 +156,12 @@ define("lessons", async ({ el, server }) => {
       return h(
         "li",
         {},
-        h("fieldset", { class: "predict" }, h("legend", {}, t(`quiz_${n + 1}_ask`)), ["a", "b", "c"].map(option)),
+        h(
+          "fieldset",
+          { class: "predict" },
+          h("legend", {}, t(`quiz_${n + 1}_ask`)),
+          shuffled(["a", "b", "c"], `${past.code} ${n}`).map(([key, at]) => option(key, at)),
+        ),
       );
     };
     const of = quiz.right.length;
@@ -179,46 +187,6 @@ define("lessons", async ({ el, server }) => {
     );
   };
 
-  // ---- for teachers
-  const table = async () => {
-    const answer = await L.ask(server, "quiz_table");
-    state.error = answer.error || null;
-    if (!answer.error) L.save("quiz.csv", "text/csv", answer.text);
-    draw();
-  };
-  const teacherPage = () => {
-    const minutes = (id) => lessons.find((lesson) => lesson.id === id).minutes;
-    const plan = (name) => [
-      h("h3", {}, t("teacher_plan", { n: name })),
-      h(
-        "ol",
-        {},
-        h("li", {}, t("teacher_quiz", { n: 5 })),
-        plans[name].map((id) =>
-          h(
-            "li",
-            {},
-            button(t(`lesson_${id}_title`), () => go(id), "quiet"),
-            " ",
-            t("lesson_minutes", { n: minutes(id) }),
-          ),
-        ),
-        h("li", {}, t("teacher_quiz", { n: 5 })),
-      ),
-    ];
-    const about = ["before", "room", "pupils", "projector"].map((key) => h("p", {}, t(`teacher_${key}`)));
-    return h(
-      "div",
-      { class: "lesson" },
-      h("h2", {}, t("teacher_title")),
-      about,
-      Object.keys(plans).map(plan),
-      h("p", {}, t("teacher_table")),
-      button(t("teacher_export"), table, "", { id: "quiz-export" }),
-      notice(state.error),
-    );
-  };
-
   // ---- resources
   const resourcesPage = () => {
     const place = (each) =>
@@ -239,7 +207,12 @@ define("lessons", async ({ el, server }) => {
   };
 
   const draw = () => {
-    const pages = { path: pathPage, quiz: quizPage, teacher: teacherPage, resources: resourcesPage };
+    const pages = {
+      path: pathPage,
+      quiz: quizPage,
+      teacher: () => h(TeacherPage, { server, lessons, plans, go }),
+      resources: resourcesPage,
+    };
     const turn = (page) => {
       Object.assign(state, { page, error: null });
       draw();

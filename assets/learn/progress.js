@@ -47,3 +47,20 @@ export const linkOf = (href, id) => {
 
 /** {right: how many answers are}. @param {(number | null)[]} answers @param {number[]} right */
 export const score = (answers, right) => ({ right: answers.filter((answer, n) => answer === right[n]).length });
+
+/**
+ * [item, its place] in an order that `seed` alone decides, so that no pupil learns where right answers stand.
+ * @template T @param {T[]} items @param {string} seed @returns {[T, number][]}
+ */
+export const shuffled = (items, seed) => {
+  let state = 2166136261; // FNV-1a
+  const next = (code) => (state = Math.imul(state ^ code, 16777619) >>> 0);
+  for (const character of seed) next(character.charCodeAt(0));
+  /** @type {[T, number][]} */
+  const found = items.map((item, n) => [item, n]);
+  for (let n = found.length - 1; n > 0; n -= 1) {
+    const other = (next(n) >>> 8) % (n + 1);
+    [found[n], found[other]] = [found[other], found[n]];
+  }
+  return found;
+};

@@ -1,72 +1,16 @@
-/* What lessons show in place, on the visitor's own model where they need one: the first result, GaLore by hand, memory
-   as blocks, the sampler. Each is a component with {server}; none knows which lesson it is in. */
+/* What lessons show in place, by name: those by hand (GaLore, memory) are here, the others beside. Each is a component with
+   {server, open, done}; none knows which lesson it is in. */
 import { heat } from "../lib/chart/heat.js";
 import * as L from "../lib/panel.js";
 import { Component, h, t } from "../lib/panel.js";
+import { Drift, Forgetting } from "./change-views.js";
+import { Arises, Beam, Human, Sampler } from "./decoding-views.js";
+import { Hacking, Judges } from "./judge-views.js";
+import { range } from "./parts.js";
+import { Facts, Instructions, Preference, Start } from "./run-views.js";
+import { Classify, Pretrain } from "./small-views.js";
 import { example, galore } from "./svd.js";
-
-const range = (label, value, most, oninput, shown) =>
-  h(
-    "label",
-    { class: "lesson-range" },
-    h("span", {}, label),
-    h("input", { type: "range", min: 0, max: most, value, oninput: (event) => oninput(Number(event.target.value)) }),
-    h("output", {}, shown),
-  );
-
-// ---- one result within a minute
-class Start extends Component {
-  state = { begun: null, before: null, after: null, run: null, error: null, busy: false };
-  /** @type {ReturnType<typeof setTimeout> | undefined} */
-  timer = undefined;
-  componentWillUnmount() {
-    clearTimeout(this.timer);
-  }
-  begin = async () => {
-    const { server } = this.props;
-    this.setState({ busy: true, error: null });
-    const begun = await L.ask(server, "begin");
-    if (begun.error) return this.setState({ busy: false, error: begun.error });
-    this.setState({ begun });
-    L.tell("runs-changed");
-    const before = await L.ask(server, "answer", { model_id: "starter", prompt: begun.prompt });
-    this.setState({ before: before.text ?? "", error: before.error || null });
-    this.look();
-  };
-  look = async () => {
-    const { begun } = this.state;
-    const run = await L.ask(this.props.server, "progress", { run_id: begun.run_id });
-    if (run.error && !run.lost) return this.setState({ busy: false, error: run.error });
-    if (!run.error) this.setState({ run });
-    if (["failed", "stopped"].includes(run.state))
-      return this.setState({
-        busy: false,
-        error: { message: run.message || t("lesson_start_failed"), hint: run.hint || "" },
-      });
-    if (run.state !== "completed") return (this.timer = setTimeout(this.look, 3000));
-    const after = await L.ask(this.props.server, "answer", { model_id: run.model_id, prompt: begun.prompt });
-    this.setState({ busy: false, after: after.text ?? "", error: after.error || null });
-    if (!after.error) this.props.done();
-  };
-  render(_props, { begun, before, after, run, error, busy }) {
-    const share = run?.total_steps ? Math.min(1, (run.step || 0) / run.total_steps) : null;
-    const said = (key, text) =>
-      h("div", { class: "lesson-said" }, h("h4", {}, t(key)), h("p", { class: "prompt" }, text));
-    return h(
-      "div",
-      { class: "lesson-start" },
-      begun || busy ? null : L.button(t("lesson_start_go"), this.begin, "strong", { id: "lesson-start" }),
-      begun ? said("lesson_start_prompt", begun.prompt.at(-1).content) : null,
-      before === null ? null : said("lesson_start_before", before),
-      busy ? L.progressBar(share, t("lesson_start_training")) : null,
-      busy ? h("p", { class: "soft", role: "status" }, t(begun ? "lesson_start_training" : "lesson_start_wait")) : null,
-      after === null ? null : said("lesson_start_after", after),
-      after === null ? null : said("lesson_start_wanted", begun.wanted),
-      L.notice(error),
-      error ? L.button(t("lesson_again"), this.begin, "quiet") : null,
-    );
-  }
-}
+import { Loss, Magpie, Mask, Template } from "./text-views.js";
 
 // ---- GaLore by hand
 const GRADIENT = example();
@@ -169,55 +113,25 @@ class Memory extends Component {
   }
 }
 
-// ---- the sampler
-/** How many of these falling probabilities top-p keeps: the smallest set whose sum reaches p. */
-export const keptBy = (probabilities, p) => {
-  let sum = 0;
-  for (let n = 0; n < probabilities.length; n += 1) {
-    sum += probabilities[n];
-    if (sum >= p - 1e-9) return n + 1;
-  }
-  return probabilities.length;
+export const VIEWS = {
+  start: Start,
+  loss: Loss,
+  pretrain: Pretrain,
+  galore: GaLore,
+  memory: Memory,
+  sampler: Sampler,
+  beam: Beam,
+  human: Human,
+  arises: Arises,
+  classify: Classify,
+  template: Template,
+  mask: Mask,
+  magpie: Magpie,
+  instructions: Instructions,
+  judges: Judges,
+  facts: Facts,
+  preference: Preference,
+  hacking: Hacking,
+  forgetting: Forgetting,
+  drift: Drift,
 };
-
-class Sampler extends Component {
-  state = { prompt: t("lesson_sampler_prompt"), p: 10, found: null, error: null, busy: false };
-  componentDidMount() {
-    this.look();
-  }
-  look = async () => {
-    this.setState({ busy: true, error: null });
-    const asked = { model_id: "starter", prompt: { raw: this.state.prompt }, top: 20 };
-    const found = await L.ask(this.props.server, "lens", asked);
-    this.setState({ busy: false, error: found.error || null, found: found.error ? null : found });
-  };
-  rows({ models, names }) {
-    const tokens = models[0].rows.at(-1).at(-1);
-    const probabilities = tokens.map(([, share]) => share);
-    const kept = keptBy(probabilities, this.state.p / 20);
-    const row = ([id, share], n) =>
-      h(
-        "li",
-        { class: n < kept ? "" : "cut" },
-        h("code", {}, names[id].replace(/ /g, "␣").replace(/\n/g, "↵")),
-        h("span", { class: "bar" }, h("i", { style: `width:${((100 * share) / probabilities[0]).toFixed(1)}%` })),
-        h("span", { class: "n" }, `${L.num(100 * share, 1)} %`),
-      );
-    const all = kept === tokens.length;
-    const said = t(all ? "lesson_sampler_more" : "lesson_sampler_kept", { n: kept, p: L.num(this.state.p / 20, 2) });
-    return [h("p", { role: "status" }, said), h("ol", { class: "sampler" }, tokens.slice(0, 12).map(row))];
-  }
-  render(_props, { prompt, p, found, error, busy }) {
-    const type = (value) => this.setState({ prompt: value }, this.look);
-    return h(
-      "div",
-      {},
-      h("label", { class: "lesson-range" }, t("lesson_sampler_text"), L.entry({ value: prompt, onchange: type })),
-      range("top-p", p, 20, (value) => this.setState({ p: value }), L.num(p / 20, 2)),
-      busy ? h("p", { class: "soft", role: "status" }, t("lesson_computing")) : found ? this.rows(found) : null,
-      L.notice(error),
-    );
-  }
-}
-
-export const VIEWS = { start: Start, galore: GaLore, memory: Memory, sampler: Sampler };

@@ -83,15 +83,18 @@ export const tell = (name, detail) => {
   bus.dispatchEvent(new CustomEvent(name, { detail }));
 };
 
-/** Calls `act` whenever this is told; the first to listen also gets what was told last before.
-   @param {string} name @param {(detail: any) => void} act */
+/** Calls `act` whenever this is told, until what it returns is called; the first to listen also gets what was told last
+   before. @param {string} name @param {(detail: any) => void} act */
 export const hear = (name, act) => {
+  const listen = (event) => act(event.detail);
   heard.add(name);
-  bus.addEventListener(name, (event) => act(/** @type {CustomEvent} */ (event).detail));
-  if (!untold.has(name)) return;
-  const detail = untold.get(name);
-  untold.delete(name);
-  queueMicrotask(() => act(detail));
+  bus.addEventListener(name, listen);
+  if (untold.has(name)) {
+    const detail = untold.get(name);
+    untold.delete(name);
+    queueMicrotask(() => act(detail));
+  }
+  return () => bus.removeEventListener(name, listen);
 };
 
 /** What a panel is asked for before it is made: it looks here first.

@@ -1,5 +1,6 @@
 /* What the panels share. */
 export * from "./api.js";
 export * from "./format.js";
+export * from "./live.js";
 export * from "./view.js";
 export { has, isChinese, lang, t } from "./words.js";

@@ -42,13 +42,14 @@ const later = (ms) => new Promise((done) => setTimeout(done, ms));
  * Reads until `take` says that it has all, and connects again where it breaks off.
  * @param {string} address
  * @param {(data: any) => boolean} take what is done with each message's data; true when nothing more is wanted
- * @param {{signal?: AbortSignal, pauses?: number[], silence?: number, get?: typeof fetch}} [options]
+ * @param {{signal?: AbortSignal, pauses?: number[], silence?: number, get?: typeof fetch,
+ *   position?: {last: string}}} [options]
+ *   `position`: behind which message it begins, and where it has come to
  * @returns {Promise<string>} "done"; "left" where `signal` ended it; "lost" where no try to connect brought anything;
  *   else the sentence with which the app refused
  */
 export const readStream = async (address, take, options = {}) => {
-  const { signal, pauses = PAUSES_MS, silence = SILENCE_MS, get = fetch } = options;
-  let last = "";
+  const { signal, pauses = PAUSES_MS, silence = SILENCE_MS, get = fetch, position = { last: "" } } = options;
   for (let tries = 0; tries < pauses.length; tries += 1) {
     await later(pauses[tries]);
     if (signal?.aborted) return "left";
@@ -57,7 +58,10 @@ export const readStream = async (address, take, options = {}) => {
     const timer = { id: setTimeout(() => broken.abort(), silence) };
     try {
       const signals = AbortSignal.any([broken.signal, ...(signal ? [signal] : [])]);
-      const answer = await get(address, { signal: signals, headers: last ? { "last-event-id": last } : {} });
+      const answer = await get(address, {
+        signal: signals,
+        headers: position.last ? { "last-event-id": position.last } : {},
+      });
       if (!answer.ok && answer.status < 500) return (await answer.text()) || String(answer.status);
       const reader = answer.ok && answer.body ? answer.body.pipeThrough(new TextDecoderStream()).getReader() : null;
       for (;;) {
@@ -66,7 +70,7 @@ export const readStream = async (address, take, options = {}) => {
         clearTimeout(timer.id);
         timer.id = setTimeout(() => broken.abort(), silence);
         for (const message of parser.push(value)) {
-          last = message.id || last;
+          position.last = message.id || position.last;
           tries = 0;
           if (take(JSON.parse(message.data))) {
             broken.abort();

@@ -54,6 +54,18 @@ const joined = (items, form) => {
   return items.slice(0, -1).join(isChinese ? "、" : ", ") + word + last;
 };
 
+const SETTING = /(\s?[(（])?\b([a-z]+(?:_[a-z0-9]+)+)\b([)）])?/g;
+
+/* A sentence with the form's labels for the settings of a run, which scripts know by their keys. The arena's own form
+   does so for its settings, and marks their fields. @param {string} text */
+const withLabels = (text) =>
+  text.replace(SETTING, (whole, open = "", key, close = "", at, all) => {
+    const label = words[`f_${key}`];
+    if (!label || has(`arena_set_label_${key}`) || all[at - 1] === '"' || all[at + whole.length] === '"') return whole;
+    if (open && close && all.slice(0, at).toLowerCase().endsWith(label.toLowerCase())) return "";
+    return open + (isChinese ? `「${label}」` : `“${label}”`) + close;
+  });
+
 /**
  * `value` as the server sent it, with the sentences in it ({"$say": key, values, text}) in the page's language.
  * @param {any} value
@@ -63,6 +75,8 @@ export const inWords = (value) => {
   if (Array.isArray(value)) return value.map(inWords);
   if (!value || typeof value !== "object") return value;
   if ("$say" in value)
-    return isChinese && has(value.$say) ? t(value.$say, inWords(value.values || {})) : String(value.text ?? "");
+    return withLabels(
+      isChinese && has(value.$say) ? t(value.$say, inWords(value.values || {})) : String(value.text ?? ""),
+    );
   return Object.fromEntries(Object.entries(value).map(([key, each]) => [key, inWords(each)]));
 };

@@ -243,7 +243,6 @@ export const makeCircle = (server, name, draw) => {
     if (!answer) return;
     view.run = answer.run_id;
     tell("run-started", answer.run_id);
-    tell("runs-changed");
     draw();
   };
   const madeNote = () => {

@@ -9,6 +9,7 @@ import {
   entry,
   h,
   hear,
+  hearJobs,
   int,
   menu,
   notice,
@@ -25,7 +26,6 @@ import { makeMonitor } from "./monitor.js";
 
 const LANES = ["greedy", "beam4", "top_p0.9", "top_k50", "min_p0.05", "sample"];
 const LOOK_MS = 5000;
-const EXPORT_MS = 1500;
 
 /** The app's address as this browser knows it. */
 const base = () => new URL(".", window.location.href).href.replace(/\/(arena)?$/, "");
@@ -47,6 +47,7 @@ define("serving", ({ el, server, trigger }) => {
     gguf: false,
     writes: true,
     watched: false,
+    adapter: false,
     keys: [],
     made: null,
     error: null,
@@ -76,9 +77,8 @@ define("serving", ({ el, server, trigger }) => {
   };
   const follow = () => {
     clearTimeout(view.timer);
-    const going = view.exports.some((one) => GOING.includes(one.state));
-    if (document.visibilityState === "visible" && (going || (view.open && view.served.length)))
-      view.timer = setTimeout(() => ask("serving_state"), going ? EXPORT_MS : LOOK_MS);
+    if (document.visibilityState === "visible" && view.open && view.served.length)
+      view.timer = setTimeout(() => ask("serving_state"), LOOK_MS); // who calls a model is no job
     draw();
   };
   const serve = (event) => {
@@ -318,6 +318,14 @@ define("serving", ({ el, server, trigger }) => {
         h("button", { class: "btn", type: "submit" }, t("gguf_go")),
       ),
       view.exports.length ? h("ul", { class: "served" }, view.exports.map(exported)) : null,
+      view.adapter
+        ? h(
+            "div",
+            { class: "servehead" },
+            h("span", { class: "soft" }, t("adapter_about")),
+            button(t("adapter_get"), () => trigger("submit", { adapter: view.run.model_id }), "quiet"),
+          )
+        : null,
     );
   const makeFile = (event) => {
     event.preventDefault();
@@ -348,6 +356,7 @@ define("serving", ({ el, server, trigger }) => {
     follow();
   };
 
+  hearJobs(["export"], () => ask("serving_state"), el);
   hear("run-shown", (run) => {
     const done = run && run.state === "completed" && run.model_id ? run : null;
     if (done?.run_id === view.run?.run_id) return;

@@ -11,6 +11,7 @@ import {
   entry,
   h,
   hear,
+  hearJobs,
   int,
   menu,
   notice,
@@ -20,11 +21,9 @@ import {
   sure,
   t,
   tell,
-  visible,
   whenShown,
 } from "../lib/panel.js";
 
-const LOOK_MS = 2000;
 const GOING = ["queued", "starting", "running", "stopping"];
 
 /** $0.4 an hour for 2 hours: what it can cost at most. @param {number} price @param {number} hours */
@@ -49,10 +48,10 @@ define("elsewhere", ({ el, server }) => {
     text: "",
     copied: false,
     hardware: null,
+    models: [],
     log: {},
   };
-  const form = { machines: 2, processes: 1, token: "", flavor: "", hours: 2 };
-  let timer = 0;
+  const form = { machines: 2, processes: 1, token: "", flavor: "", hours: 2, model_id: "", gpus: 0 };
 
   const ask = async (name, data) => {
     Object.assign(view, { busy: true, error: null });
@@ -69,18 +68,15 @@ define("elsewhere", ({ el, server }) => {
   const asked = () => (view.of === "run" && view.run ? { run_id: view.run.run_id } : { config: view.config });
 
   const look = async () => {
-    clearTimeout(timer);
     const answer = await call(server, "elsewhere_list");
     if (!answer.error) {
       const back = answer.jobs.filter(
         (job) => job.run_id && view.jobs.some((old) => old.job_id === job.job_id && !old.run_id),
       );
       Object.assign(view, { jobs: answer.jobs, given: answer.given });
-      if (back.length) tell("runs-changed");
       back.slice(0, 1).forEach((job) => tell("run-started", job.run_id));
       draw();
     }
-    if (view.jobs.some((job) => GOING.includes(job.state)) && visible(el)) timer = setTimeout(look, LOOK_MS);
   };
 
   const field = (key, word, more = {}) => {
@@ -153,11 +149,34 @@ define("elsewhere", ({ el, server }) => {
   const prices = async () => {
     const answer = await ask("elsewhere_hardware", { token: form.token });
     if (!answer) return;
-    view.hardware = answer.hardware;
+    Object.assign(view, { hardware: answer.hardware, models: answer.models || [] });
     const known = answer.hardware.some((each) => each.name === form.flavor);
     if (!known) form.flavor = (answer.hardware.find((each) => each.gpus) || answer.hardware[0])?.name || "";
     draw();
   };
+  const picked = (word, key, options) =>
+    h(
+      "label",
+      { class: "pick" },
+      h("span", {}, t(word)),
+      menu({
+        options,
+        value: String(form[key] || options[0][0]),
+        "data-key": `else-${key}`,
+        onchange: (value) => redraw(() => (form[key] = key === "gpus" ? Number(value) : value)),
+      }),
+    );
+  const gpus = (chosen) =>
+    picked(
+      "else_gpus",
+      "gpus",
+      Array.from({ length: chosen.gpus }, (_, index) => [String(index + 1), int(index + 1)]),
+    );
+  const models = () =>
+    picked("else_model", "model_id", [
+      ["", t("else_model_form")],
+      ...view.models.map((each) => [each.id, each.gated ? t("else_model_gated", { title: each.title }) : each.title]),
+    ]);
   const rent = () => {
     const chosen = (view.hardware || []).find((each) => each.name === form.flavor);
     const start = async (event) => {
@@ -168,6 +187,8 @@ define("elsewhere", ({ el, server }) => {
         flavor: form.flavor,
         hours: form.hours,
         token: form.token,
+        model_id: form.model_id,
+        gpus: Math.min(form.gpus || 1, chosen.gpus || 1),
       });
       if (!answer) return;
       form.token = "";
@@ -195,6 +216,8 @@ define("elsewhere", ({ el, server }) => {
                 onchange: (name) => redraw(() => (form.flavor = name)),
               }),
             ),
+            chosen.gpus > 1 ? gpus(chosen) : null,
+            view.models.length ? models() : null,
             field("hours", "else_hours", { type: "number", min: 0.25, max: 72, step: 0.25 }),
             h(
               "p",
@@ -297,6 +320,7 @@ define("elsewhere", ({ el, server }) => {
     Object.assign(view, { run, of: run ? view.of : "form" });
     draw();
   });
+  hearJobs(["elsewhere"], look, el);
   whenShown(el, look);
   draw();
 });

@@ -356,7 +356,7 @@ define("train-form", ({ el, server }) => {
       (state.predicted?.notes || []).map((note) => notice({ message: note, kind: "info" })),
       h("div", { class: "folds" }, advanced(), inside(), h("div", { class: "more-place", ref: placeSlot })),
     );
-    tell("train-form", { ...wanted(), task: dataTask() });
+    tell("train-form", { ...wanted(), task: dataTask(), goal: task() });
   };
   // Races and searches draw themselves into their own place here.
   const placeSlot = (node) => node && trainForm.slot.parentNode !== node && node.append(trainForm.slot);
@@ -372,7 +372,6 @@ define("train-form", ({ el, server }) => {
     fail(null);
     await load();
     tell("run-started", answer.run_id);
-    tell("runs-changed");
     tell("datasets-changed");
   };
 

@@ -8,6 +8,8 @@ import {
   entry,
   h,
   hear,
+  hearJobs,
+  lang,
   notice,
   progressBar,
   show,
@@ -16,7 +18,6 @@ import {
 } from "../lib/panel.js";
 import { onServers } from "./servers.js";
 
-const LOOK_MS = 1000;
 const NAME_LENGTH = 60;
 
 /** A name for a repository, from what the run is called. @param {{name?: string, run_id: string}} run */
@@ -35,7 +36,6 @@ define("push", ({ el, server, trigger }) => {
     facts: {},
     open: false,
     error: null,
-    timer: 0,
   };
   const form = { repo: "", token: "", licence: "", private: true, space: false };
 
@@ -46,11 +46,11 @@ define("push", ({ el, server, trigger }) => {
   };
   const start = async (event) => {
     event.preventDefault();
-    const asked = { ...form, repo: form.repo.trim(), licence: form.licence.trim() };
+    const asked = { ...form, language: lang, repo: form.repo.trim(), licence: form.licence.trim() };
     form.token = "";
     const state = await ask("push_start", asked);
     if (state) view.state = state;
-    follow();
+    draw();
   };
   const look = async () => {
     const { run } = view;
@@ -59,11 +59,6 @@ define("push", ({ el, server, trigger }) => {
     const { licence: known, token: given, lasts, ...rest } = state;
     Object.assign(view, { state: rest, facts: { given, lasts } });
     if (!form.licence) form.licence = known || "";
-    follow();
-  };
-  const follow = () => {
-    clearTimeout(view.timer);
-    if (view.state.state === "going") view.timer = setTimeout(look, LOOK_MS);
     draw();
   };
 
@@ -183,10 +178,10 @@ define("push", ({ el, server, trigger }) => {
     show(el, h("section", { class: "box" }, away, fold, servers()));
   };
 
+  hearJobs(["push"], () => view.run && look(), el);
   hear("run-shown", (run) => {
     const done = run && run.state === "completed" && run.model_id ? run : null;
     if (done?.run_id === view.run?.run_id) return;
-    clearTimeout(view.timer);
     Object.assign(view, { run: done, state: { state: "none" }, error: null, open: false, known: null, away: false });
     if (!done) return draw();
     Object.assign(form, { repo: repoName(done), licence: "" });

@@ -1,5 +1,5 @@
 /* One run as it goes: state line, loss plot, subspace, samples, memory, queue, all runs. What it shows comes from the
- runs' folders, so any number of pages show the same; it asks only while a run is going and the panel is seen. */
+ runs' folders, so any number of pages show the same; it asks when a run has changed and the panel is seen. */
 import * as L from "../lib/panel.js";
 import { h, t } from "../lib/panel.js";
 import { changesBox } from "./changes.js";
@@ -27,6 +27,7 @@ L.define("train-side", ({ el }) => {
 });
 
 let timer,
+  countdown,
   looking = false;
 const begin = () => {
   L.hear("run-started", (id) => {
@@ -35,7 +36,7 @@ const begin = () => {
   L.hear("bundle-wanted", (id) => parts.trigger("submit", { run_id: id, what: "model" }));
   document.addEventListener("visibilitychange", () => L.visible(parts.main) && look());
   L.whenShown(parts.main, look);
-  L.hear("runs-pulse", () => L.visible(parts.main) && look());
+  L.hearJobs(["run"], () => look(), parts.main);
   look();
 };
 const choose = (id) => {
@@ -64,24 +65,29 @@ const look = async (force) => {
     view.error = answer.error;
   } else {
     view.error = null;
-    const before = view.run?.status?.state,
-      id = answer.run_id;
+    const id = answer.run_id;
     view.runs = answer.runs;
     if (id !== view.id) Object.assign(view, { id, run: null });
     if (answer.run) {
       view.run = answer.run.figures ? answer.run : { ...view.run, status: answer.run.status };
       view.seen = answer.run.seen;
     } else view.run = null;
-    const after = view.run?.status?.state;
-    if (before && before !== after && !ACTIVE.includes(after)) {
-      L.tell("run-ended", view.id);
-      L.tell("runs-changed");
-    }
   }
   if (comparedGoes()) await compare();
   draw();
-  const going = view.runs.some((run) => ACTIVE.includes(run.state));
-  if ((going || answer.lost) && L.visible(parts.main)) timer = setTimeout(look, answer.lost ? 4000 : 1000);
+  if (answer.lost) timer = setTimeout(look, 4000);
+  countDown();
+};
+
+/* How long a stop may still take is counted here: the app says it once. */
+const countDown = () => {
+  clearInterval(countdown);
+  const { status } = view.run || {};
+  if (status?.state !== "stopping" || !status.stop_seconds_left) return;
+  countdown = setInterval(() => {
+    status.stop_seconds_left = Math.max(0, status.stop_seconds_left - 1);
+    draw();
+  }, 1000);
 };
 
 // The figures of the ticked runs, again as long as one of them goes.
@@ -101,7 +107,6 @@ const act = async (name, data) => {
     draw();
     return null;
   }
-  L.tell("runs-changed");
   look(true);
   return answer;
 };

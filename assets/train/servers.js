@@ -1,7 +1,7 @@
 /* A finished run's model on other servers: what they would stumble over in its folder, and the commands that run it. */
 import { button, h, menu, t } from "../lib/panel.js";
 
-const NAMES = { vllm: "vLLM", sglang: "SGLang", tgi: "TGI", endpoint: "Inference Endpoint", mlx: "MLX" };
+const NAMES = { vllm: "vLLM", sglang: "SGLang", tgi: "TGI", endpoint: "Inference Endpoint", mlx: "MLX", onnx: "ONNX" };
 
 /** One thing in a sentence: for which servers it holds, and whether the folder that is given has it mended. */
 export const said = ({ code, level, servers, mended, value }) => {
@@ -38,5 +38,6 @@ export const onServers = (known, how, act) => {
       }),
     ),
     h("pre", { class: "command", tabindex: 0 }, known.commands[chosen]),
+    chosen === "onnx" ? h("p", { class: "soft print" }, t("deploy_onnx")) : null,
   ];
 };

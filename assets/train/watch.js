@@ -58,6 +58,8 @@ class Watch {
   /** @type {any} */
   error = null;
   prompt = 0;
+  waits = false;
+  looked = 0;
   over = "step";
 
   /** @param {import("../lib/api.js").Island} island */
@@ -65,7 +67,8 @@ class Watch {
     this.el = el;
     this.server = server;
     this.id = new URLSearchParams(window.location.search).get("run") || "";
-    setInterval(() => this.goes() && L.visible(this.el) && this.look(), LOOK_MS);
+    L.live();
+    L.hear("job", ({ kind, job_id: id }) => (kind === "all" || id === this.id) && this.look());
     this.look();
   }
 
@@ -73,7 +76,14 @@ class Watch {
     return !this.run.status || ACTIVE.includes(this.run.status.state);
   }
 
+  /* Soon after a change, and not more often than `LOOK_MS`: a whole class may watch. */
   async look() {
+    if (this.waits) return;
+    this.waits = true;
+    const pause = Math.max(0, this.looked + LOOK_MS - Date.now());
+    if (pause) await new Promise((done) => setTimeout(done, pause));
+    this.waits = false;
+    this.looked = Date.now();
     const answer = await L.ask(this.server, "watch_run", { run_id: this.id, seen: this.run.seen });
     this.error = answer.error || null;
     if (!answer.error) this.run = { ...this.run, ...answer };

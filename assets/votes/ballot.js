@@ -1,5 +1,6 @@
 /* The participants' page: two hidden answers, a choice, the names after it. Made for phones first. */
-import { ask, button, define, find, h, notice, ownId, progressBar, randomId, show, t } from "../lib/panel.js";
+import { ask, button, define, find, h, notice, ownId, progressBar, show, t } from "../lib/panel.js";
+import { Run } from "../arena/run.js";
 import { drawBoard } from "./board.js";
 import { named } from "./names.js";
 
@@ -21,19 +22,21 @@ class Ballot {
   by = "";
   busy = false;
   question = "";
-  run = ""; // a question that is being answered
+  /** A question that is being answered. @type {Run | null} */
+  run = null;
+  /** @type {any} Its place in the queue. */
+  place = null;
   note = "";
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   timer = undefined;
 
   /** @param {import("../lib/api.js").Island} island */
-  constructor({ el, server, trigger, props, watch }) {
+  constructor({ el, server, trigger }) {
     Object.assign(this, { el, server, trigger });
     this.el = el;
     this.server = server;
     this.trigger = trigger;
     this.label = ownId("ballot");
-    watch("value", () => this.receive(props.value));
     document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && this.look());
     this.look();
   }
@@ -43,9 +46,7 @@ class Ballot {
   async look() {
     clearTimeout(this.timer);
     if (this.result || this.busy || document.visibilityState !== "visible") return;
-    const answer = await ask(this.server, "ballot_pair", { session_id: idOf(), run_id: this.run });
-    if (answer.refused) this.stopWaiting({ message: answer.refused, hint: "" });
-    else this.take(answer);
+    this.take(await ask(this.server, "ballot_pair", { session_id: idOf() }));
   }
 
   /* What the app says this participant sees now. */
@@ -57,12 +58,12 @@ class Ballot {
     }
     this.error = this.run ? null : this.error;
     this.seen = answer;
-    if (answer.pair) this.run = "";
+    if (answer.pair) this.stopWaiting();
     if (answer.why === "closed" && !this.board) {
       const board = await ask(this.server, "ballot_board", { session_id: idOf() });
       this.board = board.error ? null : board;
     }
-    if (this.run || answer.why === "making") this.again(WAITING_MS);
+    if (answer.why === "making") this.again(WAITING_MS);
     else if (!answer.pair && answer.why !== "closed") this.again(RESTING_MS);
     this.draw();
   }
@@ -111,28 +112,35 @@ class Ballot {
 
   submit() {
     if (this.run || !this.question.trim()) return;
-    this.run = randomId();
-    this.error = null;
-    this.trigger("ask", { session_id: idOf(), prompt: this.question, run_id: this.run });
-    this.again(WAITING_MS);
+    const run = new Run(null);
+    Object.assign(this, { run, error: null, place: null });
+    clearTimeout(this.timer);
+    this.trigger("ask", { session_id: idOf(), prompt: this.question, run_id: run.id });
+    run.follow((events) => {
+      for (const event of events) if (this.run === run) this.answered(event);
+    });
     this.draw();
   }
 
-  /* The answer to a question of one's own; where it gets lost, `look` finds the pair. */
-  receive(value) {
-    if (typeof value !== "string" || !value) return;
-    const { run_id: run, answer } = JSON.parse(value);
-    if (run !== this.run) return;
-    if (answer.error) return this.stopWaiting(answer.error);
-    this.question = "";
-    this.run = "";
-    this.take(answer);
+  /* An event of the answer to a question of one's own. */
+  answered(event) {
+    if (event.type === "pair" && !event.answer.error) {
+      this.question = "";
+      this.stopWaiting();
+      return this.take(event.answer);
+    }
+    if (event.type === "begin") this.place = null;
+    else if (event.type === "queued") this.place = { n: event.place, all: event.waiting };
+    else {
+      this.stopWaiting();
+      this.error = event.type === "pair" ? event.answer.error : event;
+    }
+    this.draw();
   }
 
-  stopWaiting(error) {
-    this.run = "";
-    this.error = error;
-    this.draw();
+  stopWaiting() {
+    this.run?.end();
+    this.run = null;
   }
 
   // ---- drawing ----
@@ -159,7 +167,7 @@ class Ballot {
     const { seen, result } = this;
     if (result) return this.pair(result.texts, result);
     if (seen.pair) return this.pair(seen.pair, null);
-    if (this.run) return this.waiting(t("ballot_answering"), null);
+    if (this.run) return this.waiting(this.place ? t("arena_waiting_queue", this.place) : t("ballot_answering"), null);
     if (seen.why === "closed") return [h("p", {}, t("ballot_closed")), this.board && this.drawBoard()];
     const last = seen.last && !seen.session.closed ? this.undoButton() : null;
     if (seen.why === "ask") return [this.asking(), last];

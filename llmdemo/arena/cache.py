@@ -6,7 +6,7 @@ Knows nothing of prompts, strategies or pages. Loading blocks its thread: never 
 import hashlib
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,6 +41,8 @@ class Loaded:
     tokenizer: Any
     entry: ModelEntry
     fingerprint: str
+    content: Hashable = None
+    """Equal for what answers alike: the entry, its files and the numbers that it computes with."""
     lock: ReadersWriterLock = field(default_factory=ReadersWriterLock)
     users: int = 0
 
@@ -72,8 +74,11 @@ class ModelCache:
     """`load(entry, dtype) -> (model, tokenizer)` is called at most once a model and precision while it stays in memory,
     and never for two at a time: the room for a load is made before it, and two could count on the same bytes."""
 
-    def __init__(self, load: Callable, budget_bytes: int | None = None):
-        self._load = load
+    def __init__(
+        self, load: Callable, budget_bytes: int | None = None, keep: Callable[[], Collection[str]] = lambda: ()
+    ):
+        """`keep` gives the ids of models that leave after all others: those that are served."""
+        self._load, self._keep = load, keep
         self._budget = budget_bytes or int(_SHARE_OF_MEMORY * _memory())
         self._lock = threading.Lock()
         self._turn = threading.Lock()
@@ -128,6 +133,16 @@ class ModelCache:
             finally:
                 loaded.lock.release()
 
+    @contextmanager
+    def keep(self, loaded: Loaded) -> Iterator[None]:
+        """Keeps a model that is in use from eviction, also after who uses it now has left."""
+        with self._lock:
+            loaded.users += 1
+        try:
+            yield
+        finally:
+            self._leave(loaded)
+
     def forget(self, model_id: str) -> None:
         """Drops a model that is gone or has changed; a run that uses it still ends well."""
         with self._lock:
@@ -155,7 +170,8 @@ class ModelCache:
             model, tokenizer = self._load(entry, _DTYPES.get(precision))
         except (MemoryError, torch.OutOfMemoryError) as error:
             raise UserError("err_model_too_large", title=entry.title) from error
-        loaded = Loaded(model, tokenizer, entry, fingerprint(entry.path, entry.at_step), users=1)
+        content = (key, fingerprint(entry.path, entry.at_step), _other_files(entry.path))
+        loaded = Loaded(model, tokenizer, entry, content[1], content, users=1)
         with self._lock:
             self._models[key] = loaded
             self._drop_steps()
@@ -170,12 +186,14 @@ class ModelCache:
                 del self._models[key]
 
     def _evict(self, needed: int) -> int:
-        """Drops what was used longest ago, and nobody uses now, until `needed` more bytes are within the budget.
+        """Drops what was used longest ago, and nobody uses now, until `needed` more bytes are within the budget; what is
+        served only where that is not enough.
 
         Returns the bytes of those that stay.
         """
+        kept = self._keep()
         with self._lock:
-            for key, loaded in list(self._models.items()):
+            for key, loaded in sorted(self._models.items(), key=lambda item: item[0][0] in kept):
                 if needed + self._bytes() <= self._budget:
                     break
                 if loaded.users == 0:
@@ -210,6 +228,16 @@ def fingerprint(folder: Path | None, at_step: int | None = None) -> str:
     return digest.hexdigest()[:12]
 
 
+def _other_files(folder: Path | None) -> str:
+    """SHA-256 of what stands beside the weights: tokenizer, template, configuration."""
+    digest = hashlib.sha256()
+    for file in sorted(folder.iterdir()) if folder else []:
+        if file.suffix in (".json", ".jinja", ".model", ".txt") and file.is_file():
+            digest.update(f"{file.name}:{file.stat().st_size};".encode())
+            digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
 def _expected_bytes(entry, precision: str) -> int:
     """What its weights will take: a file of bf16 takes twice its size as fp32."""
     usual = torch.float32 if entry.at_step is not None else usual_dtype(entry, best_device())
@@ -218,10 +246,10 @@ def _expected_bytes(entry, precision: str) -> int:
 
 
 def _key(entry, precision: str) -> tuple:
-    return entry.id, entry.revision, _changed(entry.path), precision if precision in _DTYPES else "auto"
+    return entry.id, entry.revision, changed(entry.path), precision if precision in _DTYPES else "auto"
 
 
-def _changed(folder: Path | None) -> float:
+def changed(folder: Path | None) -> float:
     """When the folder's weights were written: a model that was replaced under the same id is loaded anew."""
     try:
         return max((file.stat().st_mtime for file in folder.glob("*.safetensors")), default=0.0) if folder else 0.0

@@ -13,7 +13,7 @@ beam  {lane, live, cut, done: [[parent, id, logprob, score(, sequence score)]], 
 best  {lane, best}                           the final ranking chose another hypothesis than the last step
 lane  {lane, finish_reason, metrics, seconds, tokens_per_second, first_token_seconds, generated, forwards, score?, text,
        sequences?: [[score, finish_reason, ids, text, label, row], …] best first}
-end   {state: done | stopped | failed, seconds, message?, hint?}
+end   {state: done | stopped | failed, seconds, message?, hint?, shared?: another visitor asked the same before}
 
 Alternatives are [id, logprob, filtered probability], likeliest first. `best` says how much of the beam lane's text
 so far stays and what follows it: the best hypothesis may change.

@@ -188,7 +188,9 @@ def penalty_arguments(lane: LaneSettings, settings: DecodeSettings) -> dict:
 def left_out(lane: LaneSettings) -> list[str]:
     """A line for each setting of the lane that generate does not have."""
     on = [
-        key for key in ("frequency_penalty", "presence_penalty", "dry_multiplier", *CONSTRAINTS) if getattr(lane, key)
+        key
+        for key in ("frequency_penalty", "presence_penalty", "dry_multiplier", "reward_model_id", *CONSTRAINTS)
+        if getattr(lane, key)
     ]
     if lane.samples:
         on += [*(["top_n_sigma"] if lane.top_n_sigma else []), *_NOT_IN_GENERATE.get(lane.strategy, ())]

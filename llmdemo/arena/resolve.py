@@ -1,18 +1,33 @@
 """What a comparison's settings mean for one tokenizer, and which draft models they ask for. Knows no model's weights."""
 
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llmdemo.arena.prompt import Prompt
 from llmdemo.arena.text import biases_of
 from llmdemo.arena.text_side import TextSide
 from llmdemo.core.errors import UserError
+from llmdemo.core.spaces import on_zero_gpu
+from llmdemo.core.store import Home
 from llmdemo.decoding import DecodeSettings
+from llmdemo.models import catalog
 from llmdemo.settings.lane import Resolved
 
+if TYPE_CHECKING:
+    from llmdemo.evaluation.reward_scores import RewardScorer
 
-def resolved_of(settings: DecodeSettings, tokenizer, prompt: Prompt, said: int = 0) -> Resolved:
-    """settings.resolved for a tokenizer; `said`: tokens of the answer that the prompt ends with."""
+
+def resolved_of(
+    settings: DecodeSettings,
+    tokenizer,
+    prompt: Prompt,
+    said: int = 0,
+    rewards: "Mapping[str, RewardScorer] | None" = None,
+) -> Resolved:
+    """settings.resolved for a tokenizer; `said`: tokens of the answer that the prompt ends with; `rewards`: the reward
+    models that lanes choose by, by their ids."""
+    turns = prompt.messages or ({"role": "user", "content": prompt.raw or ""},)
     dry = any(lane.dry_multiplier for lane in settings.lanes)
     guided = settings.negative_prompt and any(lane.guidance_scale != 1.0 for lane in settings.lanes)
     return Resolved(
@@ -20,15 +35,17 @@ def resolved_of(settings: DecodeSettings, tokenizer, prompt: Prompt, said: int =
         said,
         negative_ids(settings.negative_prompt, tokenizer, prompt) if guided else (),
         breakers_of(settings.dry_sequence_breakers, tokenizer) if dry else (),
-        TextSide(tokenizer, settings),
+        TextSide(tokenizer, settings, turns, rewards),
     )
 
 
-def rest_of(settings: DecodeSettings, tokenizer, prompt: Prompt, said: int) -> DecodeSettings:
+def rest_of(
+    settings: DecodeSettings, tokenizer, prompt: Prompt, said: int, rewards: "Mapping[str, RewardScorer] | None" = None
+) -> DecodeSettings:
     """What is left of the settings' lengths after `said` tokens of the answer, resolved for this tokenizer."""
     lanes = tuple(replace(lane, min_new_tokens=max(0, lane.min_new_tokens - said)) for lane in settings.lanes)
     most = max(1, settings.max_new_tokens - said)
-    resolved = resolved_of(settings, tokenizer, prompt, said)
+    resolved = resolved_of(settings, tokenizer, prompt, said, rewards)
     return replace(settings, max_new_tokens=most, lanes=lanes, resolved=resolved)
 
 
@@ -56,6 +73,21 @@ def breakers_of(texts: tuple[str, ...], tokenizer) -> tuple[int, ...]:
 def assistant_ids(settings: DecodeSettings) -> tuple[str, ...]:
     """The draft models that the lanes ask for, each once."""
     return tuple(dict.fromkeys(lane.assistant_model_id for lane in settings.lanes if lane.assistant_model_id))
+
+
+def draft_entry(home: Home, model_id: str) -> catalog.ModelEntry:
+    """The draft model's entry, one of the menu. Raises UserError."""
+    found = next((entry for entry in catalog.list_models(home) if entry.id == model_id and entry.writes), None)
+    if found is None:
+        raise UserError("err_no_assistant", id=model_id)
+    if on_zero_gpu():
+        raise UserError("err_assistant_zero_gpu")
+    return found
+
+
+def reward_ids(settings: DecodeSettings) -> tuple[str, ...]:
+    """The reward models that the lanes choose by, each once."""
+    return tuple(dict.fromkeys(lane.reward_model_id for lane in settings.lanes if lane.reward_model_id))
 
 
 def check_assistant(model_title: str, tokenizer: Any, title: str, other: Any) -> None:

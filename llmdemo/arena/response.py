@@ -11,6 +11,7 @@ class ResponseAccumulator:
         self.begun: dict | None = None
         self.error: UserError | None = None
         self.ended: str | None = None
+        self.shared = False
         self.special: set[int] = set()
         self._lanes: dict[str, dict] = {}
         self._seconds = 0.0
@@ -22,7 +23,7 @@ class ResponseAccumulator:
             self._lanes = {lane["id"]: _empty(lane) for lane in event["lanes"] if lane["model"] == 0}
         elif kind == "end":
             self._seconds = event["seconds"]
-            self.ended = event["state"]
+            self.ended, self.shared = event["state"], bool(event.get("shared"))
             if event["state"] == "failed":
                 self.error = UserError(event["message"], event.get("hint", ""))
         elif kind == "names" and event["model"] == 0:
@@ -33,7 +34,7 @@ class ResponseAccumulator:
             self._add_to(self._lanes[event["lane"]], event)
 
     def whole(self) -> dict:
-        """{lanes, seed, settings, model, seconds}; a copy, safe to keep."""
+        """{lanes, seed, settings, model, seconds, shared}; a copy, safe to keep."""
         assert self.begun is not None
         return {
             "lanes": {lane["name"]: _public(lane, self._seconds) for lane in self._lanes.values()},
@@ -41,6 +42,7 @@ class ResponseAccumulator:
             "settings": self.begun["settings"],
             "model": self.begun["models"][0],
             "seconds": self._seconds,
+            "shared": self.shared,
         }
 
     def _add_to(self, lane: dict, event: dict) -> None:

@@ -6,13 +6,12 @@ decodes in a thread of its own so that a slow page does not slow the model.
 
 import contextvars
 import logging
-import platform
 import queue
 import secrets
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -20,17 +19,26 @@ from itertools import product
 from typing import Any
 
 import torch
-import transformers
 
-from llmdemo import __version__, decoding
+from llmdemo import decoding
 from llmdemo.arena.batch import check_batch, run_batch
 from llmdemo.arena.batch_turns import BatchTurns
 from llmdemo.arena.cache import Loaded, ModelCache
+from llmdemo.arena.comparison import begin, interleave, key_of
 from llmdemo.arena.events import EventEncoder
 from llmdemo.arena.prompt import Prompt, check_length
 from llmdemo.arena.python_call import own_filters, plain_prompt, python_call, source_of
-from llmdemo.arena.resolve import assistant_ids, check_assistant, check_fork, resolved_of, rest_of
+from llmdemo.arena.resolve import (
+    assistant_ids,
+    check_assistant,
+    check_fork,
+    draft_entry,
+    resolved_of,
+    rest_of,
+)
 from llmdemo.arena.response import ResponseAccumulator
+from llmdemo.arena.reward_models import RewardModels, RewardScorer
+from llmdemo.arena.shared import Batches, Leaving, SharedComparisons
 from llmdemo.arena.surprise import mean_surprise
 from llmdemo.core.errors import UserError
 from llmdemo.core.sentences import say
@@ -69,18 +77,23 @@ class Request:
     """The environment variable that says so."""
     encoder: Callable[..., Any] = EventEncoder
     """Called with (tokenizer, the model's index): what makes events of steps."""
+    shares: bool = True
+    """Whether its events may be those of another request that asks the same."""
 
 
 class Arena:
-    """One for the app. `decode` and `load_model` are replaced in tests only."""
+    """One for the app. `decode` and `load_model` are replaced in tests only. `keep`: see ModelCache."""
 
     def __init__(
-        self, home: Home, settings: Settings, decode: Callable | None = None, load_model: Callable | None = None
-    ):
+        self, home: Home, settings: Settings, decode: Callable | None = None, load_model: Callable | None = None,
+        keep: Callable[[], Collection[str]] = lambda: (),
+    ):  # fmt: skip
         self._home = home
         self._limits = settings
         self._decode = decode
         self._cache = ModelCache(load_model or StepModels().load)
+        self._rewards = RewardModels(home)
+        self._shared = SharedComparisons()
         self._batch_turns = BatchTurns(max(1, settings.max_decodings // 2))
         self._stopped: OrderedDict[str, None] = OrderedDict()
         self._stop_lock = threading.Lock()
@@ -223,9 +236,13 @@ class Arena:
     def events(self, request: Request) -> Iterator[dict]:
         """The events of events.py, or batch.py's for many prompts, one by one; `end` last. Problems are in `end`, nothing is raised but bugs."""
         started = time.monotonic()
-        state = {"state": "done"}
+        state: dict[str, Any] = {"state": "done"}
+        shared: dict[str, Any] = {}
         try:
-            yield from self._run_batch(request) if request.prompts else self._run(request)
+            if request.prompts:
+                yield from self._run_batch(request)
+            else:
+                shared = yield from self._run(request)
             if self._is_stopped(request):
                 state = {"state": "stopped"}
         except UserError as error:
@@ -236,7 +253,7 @@ class Arena:
                 "message": say("end_memory_full"),
                 "hint": say("arena_memory_hint"),
             }
-        yield {"type": "end", **state, "seconds": round(time.monotonic() - started, 3)}
+        yield {"type": "end", "seconds": round(time.monotonic() - started, 3), **shared, **state}
 
     # ---- inside ----
 
@@ -259,14 +276,17 @@ class Arena:
                 yield {"type": "waiting"}
             with self._batch_turns.turn(lambda: self._is_stopped(request)) as has_turn:
                 if has_turn:
-                    one = replace(request, prompt=Prompt.from_value(prompt), settings=settings, prompts=())
+                    one = replace(
+                        request, prompt=Prompt.from_value(prompt), settings=settings, prompts=(), shares=False
+                    )
                     yield from self.events(one)
 
         yield from run_batch(events, list(request.prompts), request.samples, request.settings)
 
-    def _run(self, request: Request) -> Iterator[dict]:
+    def _run(self, request: Request) -> Generator[dict, None, dict]:
+        """The events; returns what `end` says of the time where somebody else asked the same first."""
         entries = [self._entry(model_id) for model_id in request.model_ids]
-        drafts = {model_id: self._assistant(model_id) for model_id in assistant_ids(request.settings)}
+        drafts = {model_id: draft_entry(self._home, model_id) for model_id in assistant_ids(request.settings)}
         for entry in [*entries, *drafts.values()]:
             if not self._cache.holds(entry, request.settings.precision):
                 yield {"type": "loading", "title": entry.title, "bytes": entry.bytes}
@@ -274,32 +294,20 @@ class Arena:
             use = partial(self._cache.use, precision=request.settings.precision)
             models = [stack.enter_context(use(entry)) for entry in entries]
             assistants = {model_id: stack.enter_context(use(entry)) for model_id, entry in drafts.items()}
-            every = {id(loaded): loaded for loaded in [*models, *assistants.values()]}
-            for loaded in sorted(every.values(), key=id):  # an order for all: no deadlock
-                shares = partial(self._shares, loaded, request.settings.precision)
-                if loaded.lock.would_wait(shares()):
-                    yield {"type": "waiting"}
-                if not loaded.lock.acquire(shares, lambda: self._is_stopped(request)):
-                    return
-                stack.callback(loaded.lock.release)
-            yield from self._lanes(request, models, assistants)
+            prompts = self._checked(request, models, assistants)
+            rewards = self._rewards.of(request.settings)
+            key = key_of(request, models, prompts, assistants, rewards)
+            compute = partial(self._compute, request, models, prompts, assistants, rewards)
+            view = stack.enter_context(self._shared.watch(key, compute, partial(self._is_stopped, request)))
+            yield from view.events
+        return {"shared": True, "seconds": round(view.seconds, 3)} if view.is_shared else {}
 
     def _entry(self, model_id: str) -> catalog.ModelEntry:
         """The model with this id; a kept step gets a folder only where another process loads it. Raises UserError."""
         return (catalog.resolve if on_zero_gpu() else catalog.resolve_in_memory)(self._home, model_id)
 
-    def _assistant(self, model_id: str) -> catalog.ModelEntry:
-        """The draft model's entry, one of the menu. Raises UserError."""
-        found = next(
-            (entry for entry in catalog.list_models(self._home) if entry.id == model_id and entry.writes), None
-        )
-        if found is None:
-            raise UserError("err_no_assistant", id=model_id)
-        if on_zero_gpu():
-            raise UserError("err_assistant_zero_gpu")
-        return found
-
-    def _lanes(self, request: Request, models: list[Loaded], assistants: dict[str, Loaded]) -> Iterator[dict]:
+    def _checked(self, request: Request, models: list[Loaded], assistants: dict[str, Loaded]) -> list[list[int]]:
+        """The prompt's ids for each model. Raises UserError for what only the models know."""
         prompts = [request.prompt.encode(loaded.tokenizer) for loaded in models]
         for loaded, ids in zip(models, prompts, strict=True):
             length = len(ids) + len(request.prefix_ids)
@@ -307,14 +315,37 @@ class Arena:
         check_fork(request.prefix_ids, [loaded.tokenizer for loaded in models])
         for loaded, draft in product(models, assistants.values()):
             check_assistant(loaded.entry.title, loaded.tokenizer, draft.entry.title, draft.tokenizer)
-        stop = request.settings.stop
-        makers = [request.encoder(loaded.tokenizer, index, stop=stop) for index, loaded in enumerate(models)]
-        yield self._begin(request, models, prompts, makers)
-        runs = []
-        for loaded, ids, maker in zip(models, prompts, makers, strict=True):
-            settings = rest_of(request.settings, loaded.tokenizer, request.prompt, len(request.prefix_ids))
-            runs.append((maker, self._steps(loaded, [*ids, *request.prefix_ids], settings, assistants)))
-        yield from self._interleave(request, runs)
+        return prompts
+
+    def _compute(
+        self,
+        request: Request,
+        models: list[Loaded],
+        prompts: list[list[int]],
+        assistants: dict[str, Loaded],
+        rewards: dict[str, RewardScorer],
+        leaving: Leaving,
+    ) -> Batches:
+        """Batches of events, one a step, for whoever asks (shared.py). `leaving`: who computes does not want to wait on."""
+        with ExitStack() as stack:
+            every = {id(loaded): loaded for loaded in [*models, *assistants.values()]}
+            for loaded in sorted(every.values(), key=id):  # an order for all: no deadlock
+                stack.enter_context(self._cache.keep(loaded))
+                shares = partial(self._shares, loaded, request.settings.precision)
+                if loaded.lock.would_wait(shares()):
+                    yield [{"type": "waiting"}]
+                while not loaded.lock.acquire(shares, leaving):
+                    yield []  # another viewer waits on
+                stack.callback(loaded.lock.release)
+            stop = request.settings.stop
+            makers = [request.encoder(loaded.tokenizer, index, stop=stop) for index, loaded in enumerate(models)]
+            yield [begin(request, models, prompts, makers)]
+            runs = []
+            for loaded, ids, maker in zip(models, prompts, makers, strict=True):
+                said = len(request.prefix_ids)
+                settings = rest_of(request.settings, loaded.tokenizer, request.prompt, said, rewards)
+                runs.append((maker, self._steps(loaded, [*ids, *request.prefix_ids], settings, assistants)))
+            yield from interleave(runs)
 
     def _shares(self, loaded: Loaded, precision: str) -> bool:
         """Whether a comparison may run beside others: their steps are computed in one forward."""
@@ -333,46 +364,6 @@ class Arena:
         drafts = {model_id: assistant.model for model_id, assistant in assistants.items()}
         return decoding.decode_lanes(loaded.model, ids, settings, assistants=drafts)
 
-    def _interleave(self, request: Request, runs: list) -> Iterator[dict]:
-        """One step of each model in turn, so that two models stream side by side."""
-        waiting = list(runs)
-        try:
-            while waiting and not self._is_stopped(request):
-                for run in list(waiting):
-                    maker, steps = run
-                    step = next(steps, None)
-                    if step is not None:
-                        yield from maker.events(step)
-                    if step is None or step.done:
-                        waiting.remove(run)
-        finally:
-            for _, steps in runs:
-                steps.close()
-
-    def _begin(
-        self, request: Request, models: list[Loaded], prompts: list[list[int]], makers: list[EventEncoder]
-    ) -> dict:
-        lanes, texts = [], []
-        biased = {"biased": True} if request.settings.bad_words or request.settings.logit_bias else {}
-        for index, maker in enumerate(makers):
-            for lane in request.settings.lanes:
-                texts = maker.begin_lane(lane.name, request.prefix_ids)
-                lanes.append({"id": maker.lane_id(lane.name), "model": index, **lane.to_dict(), **biased})
-        return {
-            "type": "begin",
-            "models": [
-                {**loaded.facts(), "forward": decoding.describe(loaded.model, request.settings.precision)}
-                for loaded in models
-            ],
-            "lanes": lanes,
-            "prompt": request.prompt.to_dict(),
-            "prompt_tokens": [len(ids) for ids in prompts],
-            "settings": request.settings.to_dict(),
-            "seed": request.settings.seed,
-            "prefix": [[makers[0].mention(token), text] for token, text in zip(request.prefix_ids, texts, strict=True)],
-            "versions": _versions(),
-        }
-
 
 def _batches(events: queue.SimpleQueue, every: float) -> Iterator[list[dict]]:
     last = 0.0
@@ -387,12 +378,3 @@ def _batches(events: queue.SimpleQueue, every: float) -> Iterator[list[dict]]:
         yield batch
         if batch[-1]["type"] == "end":
             return
-
-
-def _versions() -> dict:
-    return {
-        "llmdemo": __version__,
-        "torch": torch.__version__,
-        "transformers": transformers.__version__,
-        "python": platform.python_version(),
-    }

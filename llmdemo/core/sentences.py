@@ -14,6 +14,7 @@ from typing import Any
 
 from llmdemo.core import assets
 
+LANGUAGES = ("en", "zh-TW")
 FOLDER = assets.FOLDER / "words"
 MARK = "$say"
 """The key that tells a packed sentence from any other object: no setting, column or field begins with $."""

@@ -201,8 +201,7 @@ def whole_folder(target: Path, scratch: Path) -> Iterator[Path]:
         yield folder
         for file in folder.rglob("*"):
             if file.is_file():
-                with open(file, "rb") as handle:
-                    os.fsync(handle.fileno())
+                sync_file(file)
         os.replace(folder, target)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
@@ -254,6 +253,12 @@ def locked(path: Path) -> Iterator[None]:
         if fcntl is not None:  # on Windows, one app has one home folder
             fcntl.flock(handle, fcntl.LOCK_EX)
         yield
+
+
+def sync_file(path: Path) -> None:
+    """What was written to this file is on the disk after this, also if the power fails then."""
+    with open(path, "rb") as handle:
+        os.fsync(handle.fileno())
 
 
 def sync_folder(folder: Path) -> None:

@@ -137,7 +137,9 @@ def _resolved(model, settings: DecodeSettings) -> Resolved:
 
 def _check_needs_no_texts(settings: DecodeSettings) -> None:
     """Raises UserError where what was asked for is about texts, which are not decoding's."""
-    lane = next((lane for lane in settings.lanes if lane.strategy in ("self_consistency", "mbr")), None)
+    lane = next(
+        (lane for lane in settings.lanes if lane.strategy in ("self_consistency", "mbr") or lane.reward_model_id), None
+    )
     if settings.stop:
         raise UserError("err_stop_without_tokenizer")
     if lane:

@@ -76,7 +76,7 @@ class SeveralLane:
     def _ranked(self) -> tuple[Sequence, ...]:
         """All answers, best first: by score, then by their own mean log-probability, then in the order of their rows."""
         means = [math.fsum(answer.logprobs) / len(answer.logprobs) for answer in self.answers]
-        if self.lane.strategy == "best_of_n":
+        if self.lane.strategy == "best_of_n" and not self.lane.reward_model_id:
             scores = [(mean, "") for mean in means]
         else:
             assert self.texts is not None, "the engine refuses such a lane"

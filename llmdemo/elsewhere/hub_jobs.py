@@ -76,6 +76,20 @@ class HubJobs:
         offers = _ask(lambda: [_hardware(each) for each in self._api.list_jobs_hardware()])
         return sorted(offers, key=lambda each: each.dollars_per_hour)
 
+    def require_access(self, repo: str) -> None:
+        """Raises UserError where the hub would not give this model to the token's owner: its licence is not accepted."""
+        from huggingface_hub.errors import HfHubHTTPError
+
+        def ask() -> None:
+            try:
+                self._api.auth_check(repo)
+            except HfHubHTTPError as error:
+                if error.response is None or error.response.status_code not in (401, 403, 404):
+                    raise
+                raise UserError("err_elsewhere_gated", repo=repo, address=f"{hub_endpoint()}/{repo}") from None
+
+        _ask(ask)
+
     def begin(self, tag: str, owner: str, flavor: str, command: list[str], env: dict, seconds: int) -> str:
         """Starts a job with the token as its secret HF_TOKEN; returns the id that the hub gives it."""
         made = _ask(

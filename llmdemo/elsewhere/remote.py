@@ -64,7 +64,7 @@ def _with_models(home: Home, work: Path, ask: dict) -> dict:
         if model["kind"] == "starter":
             fetch_starter(home)
         elif model["kind"] == "hub":
-            config[key] = fetch(home, model["id"]).id
+            config[key] = fetch(home, model["id"], token=os.environ.get("HF_TOKEN")).id
         else:
             config[key] = str((work / "input" / "models" / key).resolve())
     return config

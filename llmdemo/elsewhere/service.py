@@ -1,7 +1,6 @@
 """Runs elsewhere: what the page and the endpoints may ask. Each is a job whose process watches a Hugging Face Job."""
 
 import re
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from llmdemo.core.store import Home, read_json, write_json
 from llmdemo.data.hub import must_reach
 from llmdemo.elsewhere.hub_jobs import Hardware, HubJobs, address
 from llmdemo.elsewhere.worker import FETCHED, HUB, RESUME
-from llmdemo.jobs import Jobs, JobsOfKind, JobStatus, Kind
+from llmdemo.jobs import Jobs, JobsOfKind, JobStatus, hub_kind
 from llmdemo.jobs.states import COMPLETED
 from llmdemo.models import presets
 from llmdemo.models.catalog import ModelEntry
@@ -39,16 +38,8 @@ class Elsewhere(JobsOfKind):
 
     def __init__(self, jobs: Jobs, runs: Runs):
         self._home, self._runs = jobs.home, runs
-        kind = Kind(
-            name="elsewhere",
-            noun=say("noun_elsewhere"),
-            prefix="elsewhere",
-            folder="elsewhere",
-            command=lambda folder, config: [sys.executable, "-m", "llmdemo.elsewhere.worker", str(folder)],
-            at_once=lambda settings, gpus: _AT_ONCE,
-            disk_need=None,
-            grace=_STOP_SECONDS,
-            resume_hint=RESUME,
+        kind = hub_kind(
+            "elsewhere", say("noun_elsewhere"), "elsewhere", "llmdemo.elsewhere.worker", _AT_ONCE, _STOP_SECONDS, RESUME
         )
         super().__init__(jobs, kind)
 
@@ -56,15 +47,22 @@ class Elsewhere(JobsOfKind):
         """What can be rented now, each with its price an hour, the cheapest first. Raises UserError within a second or two."""
         return [each.to_dict() for each in self._offers(_checked_token(token))]
 
+    def only_there(self) -> list[dict]:
+        """{"id", "title", "gated"} of the presets that are not on this computer, which a job can fetch."""
+        absent = (each for each in presets.list_presets() if _only_there(self._home, {"model_id": each.id}))
+        return [{"id": each.id, "title": each.title, "gated": each.gated} for each in absent]
+
     def start(self, values: dict, flavor: str, token: str, hours: float = DEFAULT_HOURS) -> str:
         """Begins a run with these settings on that hardware, for at most so many hours; returns its job_id.
 
         Raises UserError: settings, data, model, hardware or hours that cannot be, no network, a token that the hub
-        does not know.
+        does not know, or that it does not give the model to.
         """
         token, hours = _checked_token(token), _checked_hours(hours)
         machine = self._machine(flavor, token)
         entry = _only_there(self._home, values)
+        if entry is not None and presets.preset(entry.id).gated:
+            HubJobs(token).require_access(entry.id)
         config, info, entry = prepare.checked(self._home, values, entry, machine.gpus)
         whole = prepare.whole_config(config, info, entry)
         name = config.name or f"{config.method} · {info.name}"[:80]

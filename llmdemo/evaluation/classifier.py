@@ -35,7 +35,7 @@ def logits_of(model, tokenizer, texts: list[str], max_length: int, tell=None) ->
     found = np.zeros((len(rows), model.config.num_labels), np.float32)
     order, done = sorted(range(len(rows)), key=lambda place: len(rows[place])), 0
     for batch in _batches(order, rows):
-        found[batch] = _forward(model, [rows[place] for place in batch], _pad(tokenizer))
+        found[batch] = forward(model, [rows[place] for place in batch], _pad(tokenizer))
         done += len(batch)
         if tell:
             tell(done)
@@ -47,7 +47,8 @@ def cut_of(model, tokenizer, texts: list[str], max_length: int) -> list[bool]:
     return [row.truncated for row in _encode(texts, tokenizer, _limit(model, max_length))]
 
 
-def _forward(model, rows: list[list[int]], pad: int) -> np.ndarray:
+def forward(model, rows: list[list[int]], pad: int) -> np.ndarray:
+    """float32 (N, C): a classifier's logits of rows of ids, padded on the right with `pad`."""
     check_tokens(model, (token for row in rows for token in row))
     width = max(map(len, rows))
     ids = torch.tensor([row + [pad] * (width - len(row)) for row in rows], device=model.device)  # [b, t]

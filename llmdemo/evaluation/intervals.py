@@ -39,6 +39,23 @@ class Ratio:
         return float(self.sums.sum() / weight) if weight else None
 
 
+def interval(ratio: Ratio, seed: int) -> dict | None:
+    """{"mean", "low", "high"}: the ratio and its 95 % percentile interval by drawing records with replacement.
+
+    low and high are None of a single record, whose spread nothing tells; None without records.
+    """
+    value, count = ratio.value(), len(ratio.sums)
+    if value is None:
+        return None
+    if count < 2:
+        return {"mean": value, "low": None, "high": None}
+    times = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), _DRAWS)  # (draws, N)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        drawn = (times @ ratio.sums) / (times @ ratio.weights)
+    low, high = np.quantile(drawn[np.isfinite(drawn)], (0.025, 0.975))
+    return {"mean": value, "low": float(low), "high": float(high)}
+
+
 def difference(first: Ratio, second: Ratio, seed: int, transform=None) -> dict | None:
     """{"value", "low", "high"}: second − first and its 95 % percentile interval by the paired bootstrap.
 

@@ -83,7 +83,7 @@ def messages(pair: Pair, criteria: str, swapped: bool) -> list[dict]:
     """The conversation that a judge goes on from; `swapped` shows the second answer as A."""
     first, second = reversed(pair.answers) if swapped else pair.answers
     asked = {"instruction": pair.instruction, "reference": pair.reference, "a": first, "b": second}
-    shown = {key: _shown(text, key == "instruction") for key, text in asked.items()}
+    shown = {key: clipped(text, key == "instruction").replace("</", "< /") for key, text in asked.items()}
     content = _TASK.format(criteria=criteria.strip(), **shown)
     return [{"role": "system", "content": _SYSTEM}, {"role": "user", "content": content}]
 
@@ -147,9 +147,9 @@ def _sign(change: float) -> int:
     return 0 if abs(change) < _NEARLY else 1 if change > 0 else -1
 
 
-def _shown(text: str, is_conversation: bool) -> str:
-    """Clipped, and without anything that could close the tag around it. Of a conversation the end is what is answered."""
-    text = text.strip().replace("</", "< /")
+def clipped(text: str, is_conversation: bool = False) -> str:
+    """What a judge is shown of a text: of a conversation its end, which is what is answered, else the beginning."""
+    text = text.strip()
     if len(text) <= _MOST_CHARACTERS:
         return text
     return f"[…] {text[-_MOST_CHARACTERS:]}" if is_conversation else f"{text[:_MOST_CHARACTERS]} […]"

@@ -8,7 +8,7 @@ bytes would become gigabytes.
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import httpx
 
@@ -73,13 +73,13 @@ class EndpointJudge:
     def close(self) -> None:
         self._client.close()
 
-    def complete(self, messages: list[dict]) -> str:
-        """The endpoint's text; "" where it gave an answer without one. Raises JudgeFailed when it cannot be asked."""
+    def complete(self, messages: Sequence[dict], most: int = _MOST_TOKENS) -> str:
+        """The endpoint's text of at most so many tokens; "" where it gave an answer without one. Raises JudgeFailed when it cannot be asked."""
         body = {
             "model": self._model,
-            "messages": messages,
+            "messages": list(messages),
             "temperature": 0,
-            "max_tokens": _MOST_TOKENS,
+            "max_tokens": most,
             "seed": 0,
             "stream": False,
         }

@@ -1,15 +1,20 @@
-"""A local causal model as the judge: its scores are read from the probabilities of the digits 1 to 5.
+"""A local causal model as the judge: scores from the probabilities of the digits 1 to 5, or feedback that it writes.
 
-Small models seldom keep to a form, so nothing is parsed: the answer's beginning is given ("[RESULT] A: "), and a score
-is the mean of 1 … 5 under the model's own probabilities (as G-Eval weights them, arXiv 2303.16634).
+Small models seldom keep to a form, so LocalJudge parses nothing: the answer's beginning is given ("[RESULT] A: "), and a
+score is the mean of 1 … 5 under the model's own probabilities (as G-Eval weights them, arXiv 2303.16634). LocalWriter
+lets a model that was trained to judge write its feedback.
 """
+
+from collections.abc import Sequence
 
 import torch
 
 from llmdemo.core.errors import UserError
 from llmdemo.core.sentences import say
 from llmdemo.data.encode import encode_prompt
-from llmdemo.decoding.prompts import PaddedRows
+from llmdemo.decoding.backend import fused_weights
+from llmdemo.decoding.prompts import PaddedRows, greedy
+from llmdemo.evaluation.grading import MARKERS, Question
 from llmdemo.evaluation.judge import JudgeFailed
 
 _DIGITS = "12345"
@@ -45,15 +50,7 @@ class LocalJudge:
         return found
 
     def _encode(self, conversation: list[dict]) -> list[int]:
-        try:
-            return encode_prompt(conversation, self._tokenizer)
-        except UserError:
-            if conversation[0]["role"] != "system":
-                raise
-        # Some templates (Gemma's) refuse a system turn: the user says it then.
-        system, user, *rest = conversation
-        said = {**user, "content": f"{system['content']}\n\n{user['content']}"}
-        return encode_prompt([said, *rest], self._tokenizer)
+        return _encoded(conversation, self._tokenizer)
 
     def _read(self, logits: torch.Tensor, digits: list[int]) -> tuple[list[float], list[int]]:
         """(mean score, likeliest digit as 0 … 4) of each row of `logits` [b, V]."""
@@ -68,6 +65,49 @@ class LocalJudge:
         if not length or len(set(digits)) < 5:
             raise _strange()
         return ids[0][:length], digits
+
+
+class LocalWriter:
+    """`write(questions)` for a loaded model: its feedback, greedily."""
+
+    def __init__(self, model, tokenizer, context: int, most: int):
+        """`most`: tokens of a feedback."""
+        self._model, self._tokenizer, self._context, self._most = model, tokenizer, context, most
+        self._weights = fused_weights(model)
+
+    def write(self, questions: Sequence[Question]) -> list[str | None]:
+        """The text for each question; None where question and feedback are longer than the model's context."""
+        prompts = [self._prompt(each) for each in questions]
+        fits = [place for place, prompt in enumerate(prompts) if 0 < len(prompt) <= self._context - self._most]
+        found: list[str | None] = [None] * len(prompts)
+        asked = [prompts[place] for place in fits]
+        if not asked:
+            return found
+        pad = self._tokenizer.pad_token_id or 0
+        for place, answer in zip(fits, greedy(self._model, asked, self._most, pad, weights=self._weights), strict=True):
+            # A text that was cut off may end in "[RESULT] 1" by chance: a grade counts where the judge came to an end.
+            text = self._tokenizer.decode(answer.token_ids, skip_special_tokens=True)
+            found[place] = text if answer.ended else f"{text} […]"
+        return found
+
+    def _prompt(self, question: Question) -> list[int]:
+        markers = [self._tokenizer.convert_tokens_to_ids(each) for each in MARKERS]
+        known = all(each is not None and each != self._tokenizer.unk_token_id for each in markers)
+        if question.raw and known:
+            return self._tokenizer(question.raw)["input_ids"]
+        return _encoded(list(question.messages), self._tokenizer)
+
+
+def _encoded(conversation: list[dict], tokenizer) -> list[int]:
+    try:
+        return encode_prompt(conversation, tokenizer)
+    except UserError:
+        if conversation[0]["role"] != "system":
+            raise
+    # Some templates (Gemma's, Mistral's) refuse a system turn: the user says it then.
+    system, user, *rest = conversation
+    said = {**user, "content": f"{system['content']}\n\n{user['content']}"}
+    return encode_prompt([said, *rest], tokenizer)
 
 
 def _strange() -> UserError:

@@ -1,68 +1,85 @@
-"""All pairs of an evaluation before a judge, local or by address; verdicts are kept and used again.
+"""All pairs of an evaluation before a judge of any kind; what scores two answers at once is asked here.
 
-Knows how judges are reached and nothing of how pages show it. A judge that fails ends the judging, not the evaluation.
+Verdicts are kept and used again. Knows how judges are reached and nothing of how pages show it. A judge that fails ends the judging, not the evaluation.
 """
 
 from llmdemo.core.errors import UserError
 from llmdemo.core.sentences import say
 from llmdemo.core.store import Home
-from llmdemo.evaluation.answers import chunks, identity, loaded, precision_of
+from llmdemo.evaluation.answers import chunks, loaded, precision_of
 from llmdemo.evaluation.folder import Kept
+from llmdemo.evaluation.grade_records import about_judge, equal, grade_all
 from llmdemo.evaluation.job import Job
 from llmdemo.evaluation.judge import EQUAL, PROMPT_VERSION, JudgeFailed, Pair, messages, pair_key, parse, tally, verdict
 from llmdemo.evaluation.judge_endpoint import EndpointJudge
 from llmdemo.evaluation.judge_local import LocalJudge
+from llmdemo.evaluation.judge_reward import reward_all
 from llmdemo.models import catalog
-from llmdemo.settings.evaluation import JudgeSpec, Spec
+from llmdemo.settings.evaluation import Spec
+from llmdemo.settings.judge import JudgeSpec
 
 _BATCH = 4
 _MOST_UNCLEAR = 5
 """So many answers in a row without a result, and the judge is given up."""
 
 
-def judge_all(job: Job, home: Home, spec: JudgeSpec, records: list[dict], key: str = "") -> dict:
-    """{"tally", "error", "criteria", "judge", "pairs", "of"}; each judged record gets a "verdict". Raises Stopped.
+def judge_all(
+    job: Job,
+    home: Home,
+    spec: JudgeSpec,
+    records: list[dict],
+    key: str = "",
+    seed: int = 0,
+    prompts: dict[int, list[dict]] | None = None,
+) -> dict:
+    """What the judge says of the records' answers; each judged record gets a "verdict", or "opinions". Raises Stopped.
 
-    Equal answers are a tie that no judge is asked about. `error` is {"message", "hint"} or None; `pairs` of the `of`
-    records with two answers were to be judged.
+    {"tally", "error", "criteria", "judge", "pairs", "of", "grading"} and, of a judge that grades, what grade_all or
+    reward_all say. Equal answers are a tie. `error` is {"message", "hint"} or None; `pairs` of the `of` records that have
+    their answers were to be judged. `prompts`: the turns before the answers by the records' indices, for a reward model.
     """
     every = [_pair(record) for record in records if not any(record["long"])]
     pairs = every[: spec.limit]
+    if spec.kind == "reward":
+        found = reward_all(job, home, spec, records, pairs, prompts or {}, seed)
+    elif spec.grading == "scores":
+        found = _score_all(job, home, spec, records, pairs, key)
+    else:
+        found = grade_all(job, home, spec, records, pairs, key, seed)
+    return {
+        **found,
+        "criteria": spec.criteria,
+        "judge": spec.model if spec.kind == "endpoint" else spec.model_id,
+        "pairs": len(pairs),
+        "of": len(every),
+        "grading": "reward" if spec.kind == "reward" else spec.grading,
+        "form": spec.form,
+        "reference": spec.reference,
+    }
+
+
+def _score_all(job: Job, home: Home, spec: JudgeSpec, records: list[dict], pairs: list[Pair], key: str) -> dict:
+    """{"tally", "error"}: both answers of each pair scored at once, in both orders."""
     error, lines = None, {}
     try:
-        kept = Kept(home, "verdicts", _about(home, spec))
+        kept = Kept(home, "verdicts", {"v": PROMPT_VERSION, **about_judge(home, spec)})
         lines = dict(kept.lines)
-        asked = [pair for pair in pairs if pair.answers[0].strip() != pair.answers[1].strip()]
-        _ask(job, home, spec, asked, kept, lines, key)
+        _ask(job, home, spec, [pair for pair in pairs if not equal(pair)], kept, lines, key)
     except UserError as failed:  # the judge; what the models did stays
         error = {"message": failed.message, "hint": failed.hint}
     found = {}
     for pair in pairs:
-        if pair.answers[0].strip() == pair.answers[1].strip():
+        if equal(pair):
             found[pair.index] = EQUAL
         elif line := lines.get(pair_key(pair, spec.criteria)):
             found[pair.index] = verdict([tuple(scores) if scores else None for scores in line["orders"]])
     for record in records:
         record["verdict"] = found.get(record["index"])
-    who = spec.model if spec.kind == "endpoint" else spec.model_id
-    return {
-        "tally": tally(list(found.values())),
-        "error": error,
-        "criteria": spec.criteria,
-        "judge": who,
-        "pairs": len(pairs),
-        "of": len(every),
-    }
+    return {"tally": tally(list(found.values())), "error": error}
 
 
 def _pair(record: dict) -> Pair:
     return Pair(record["index"], record["instruction"], record["reference"], tuple(record["answers"]))
-
-
-def _about(home: Home, spec: JudgeSpec) -> dict:
-    if spec.kind == "endpoint":
-        return {"v": PROMPT_VERSION, "url": spec.url.strip(), "model": spec.model.strip()}
-    return {"v": PROMPT_VERSION, "model": identity(catalog.resolve(home, spec.model_id))}
 
 
 def _ask(job: Job, home: Home, spec: JudgeSpec, pairs: list[Pair], kept: Kept, lines: dict, key: str) -> None:

@@ -42,6 +42,11 @@ class _Verdict(TypedDict):
     scores: list[Figure] | None
 
 
+class _Opinion(TypedDict):
+    result: float | int | None
+    feedback: str
+
+
 class _Record(TypedDict):
     index: Count
     row: StrictInt
@@ -68,6 +73,17 @@ class _AnswerRecord(_TextRecord):
     tokens: NotRequired[list[Count]]
     ended: NotRequired[list[StrictBool]]
     verdict: NotRequired[_Verdict | None]
+    opinions: NotRequired[list[_Opinion | None] | None]
+
+
+class _VotedRecord(_Record):
+    prompt: str
+    answers: list[str]
+    lanes: list[Name]
+    votes: list[Count]
+    majority: Count
+    verdict: NotRequired[_Verdict | None]
+    opinions: NotRequired[list[_Opinion | None] | None]
 
 
 class _ClassRecord(_Record):
@@ -200,6 +216,13 @@ class _Decoded(_Result):
     search: NotRequired[_Search | None]
 
 
+class _Voted(_Result):
+    kind: Literal["votes"]
+    models: list[_Model]
+    judge: dict[Name, Any]
+    agreement: dict[Name, Any] | None
+
+
 class _Classified(_Result):
     kind: Literal["classify"]
     labels: list[Name]
@@ -216,9 +239,10 @@ class _Folded(_Result):
 
 _CONFIG: TypeAdapter[Any] = TypeAdapter(_Config)
 _RESULT: TypeAdapter[Any] = TypeAdapter(
-    Annotated[_Compared | _Benchmark | _Decoded | _Classified | _Folded, Field(discriminator="kind")]
+    Annotated[_Compared | _Benchmark | _Decoded | _Voted | _Classified | _Folded, Field(discriminator="kind")]
 )
 _RECORDS: dict[str, TypeAdapter[Any]] = {
+    "votes": TypeAdapter(list[_VotedRecord]),
     "answers": TypeAdapter(list[_AnswerRecord]),
     "predicted": TypeAdapter(list[_ClassRecord]),
     "cells": TypeAdapter(list[_DecodedRecord]),

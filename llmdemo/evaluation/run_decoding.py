@@ -11,7 +11,7 @@ from dataclasses import replace
 from itertools import chain
 
 from llmdemo.arena.prompt import Prompt
-from llmdemo.arena.resolve import assistant_ids, check_assistant, resolved_of
+from llmdemo.arena.resolve import assistant_ids, check_assistant, resolved_of, reward_ids
 from llmdemo.arena.text import cut_at
 from llmdemo.core.errors import UserError
 from llmdemo.core.store import Home
@@ -24,6 +24,7 @@ from llmdemo.evaluation.checkers import checker_of
 from llmdemo.evaluation.folder import Kept, content_key
 from llmdemo.evaluation.heldout import Example, example, held_out
 from llmdemo.evaluation.job import Job
+from llmdemo.evaluation.reward_scores import RewardScorer
 from llmdemo.evaluation.run_models import notes
 from llmdemo.evaluation.search import told
 from llmdemo.evaluation.strategies import table
@@ -104,7 +105,8 @@ def _ask(job: Job, home: Home, entry, examples: list[Example], kept: Kept, spec:
         for draft in [catalog.resolve(home, model_id) for model_id in assistant_ids(settings)]:
             assistants[draft.id], other = stack.enter_context(loaded(draft, precision_of(spec, draft)))
             check_assistant(entry.title, tokenizer, draft.title, other)
-        asking = Asking(model, tokenizer, settings, job, assistants)
+        rewards = {model_id: RewardScorer(catalog.resolve(home, model_id)) for model_id in reward_ids(settings)}
+        asking = Asking(model, tokenizer, settings, job, assistants, rewards)
         alone = max(0, alone)
         first = ((each, asking.cells(each)) for each in missing[:alone])
         for each, cells in chain(first, asking.together(missing[alone:])):
@@ -122,9 +124,16 @@ class Asking:
     """One model in memory, asked by every lane."""
 
     def __init__(
-        self, model, tokenizer, settings: DecodeSettings, job: Job | None = None, assistants: dict | None = None
+        self,
+        model,
+        tokenizer,
+        settings: DecodeSettings,
+        job: Job | None = None,
+        assistants: dict | None = None,
+        rewards: dict[str, RewardScorer] | None = None,
     ):
-        """`assistants`: the lanes' draft models by their ids."""
+        """`assistants`: the lanes' draft models by their ids; `rewards`: the reward models that they choose by."""
+        self._rewards = rewards
         self._model, self._tokenizer, self._job = model, tokenizer, job
         self._settings, self._assistants = settings, assistants or {}
         prepare(model, settings.precision)  # so that no lane's seconds hold what is done once
@@ -170,7 +179,8 @@ class Asking:
                 )
 
     def _settings_of(self, one: Example) -> DecodeSettings:
-        resolved = resolved_of(self._settings, self._tokenizer, Prompt(messages=tuple(one.prompt)))
+        prompt = Prompt(messages=tuple(one.prompt))
+        resolved = resolved_of(self._settings, self._tokenizer, prompt, rewards=self._rewards)
         return replace(self._settings, seed=(self._settings.seed + one.index) % 2**63, resolved=resolved)
 
     def _checked(self, steps):

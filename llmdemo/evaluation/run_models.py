@@ -25,7 +25,7 @@ def run_models(job: Job, home: Home, spec: Spec, key: str = "") -> dict:
     """
     held = held_out(home, spec)
     entries = [catalog.resolve(home, model_id) for model_id in spec.model_ids]
-    judging = spec.judge.kind != "none" and len(entries) == 2 and spec.kind == "answers"
+    judging = spec.judge.kind != "none" and spec.kind == "answers"
     job.plan([(spec.kind, entry.title) for entry in entries] + [("judging", "")] * judging)
     sides = []
     try:
@@ -41,7 +41,8 @@ def run_models(job: Job, home: Home, spec: Spec, key: str = "") -> dict:
         job.folder.write_records(records)
         job.folder.write("result", _result(home, spec, held, entries, records, None))
         job.next_phase()
-        judged = judge_all(job, home, spec.judge, records, key)
+        prompts = {int(index): example(held.records, index).prompt for index in held.indices}
+        judged = judge_all(job, home, spec.judge, records, key, spec.split_seed, prompts)
     job.folder.write_records(records)
     return _result(home, spec, held, entries, records, judged)
 

@@ -5,7 +5,6 @@ One after the other, in the order in which they were started; a cross-validation
 
 from __future__ import annotations  # the method "list" would hide the type in the signatures
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -13,15 +12,17 @@ from typing import Literal
 from llmdemo import data
 from llmdemo.core.errors import NotNow, UserError
 from llmdemo.core.sentences import say
+from llmdemo.core.store import child
 from llmdemo.evaluation import heldout, takeover
 from llmdemo.evaluation.export import write_csv
 from llmdemo.evaluation.folder import EvaluationFolder
 from llmdemo.evaluation.judge_address import checked_key, parsed_url
 from llmdemo.evaluation.worker import RESUME
-from llmdemo.jobs import JobFolder, Jobs, JobsOfKind, JobStatus, Kind
+from llmdemo.jobs import JobFolder, Jobs, JobsOfKind, JobStatus, Kind, worker_of
 from llmdemo.jobs.states import ALIVE, COMPLETED, FAILED, FINAL, QUEUED, RUNNING, STARTING
 from llmdemo.models import catalog
 from llmdemo.settings.evaluation import KIND_OF_TASK, LIMITS, Spec
+from llmdemo.settings.judge import JudgeSpec
 
 _STOP_SECONDS = 8.0
 WRITTEN = ("answers", "perplexity", "decoding", "benchmark")
@@ -42,7 +43,7 @@ class Evaluations(JobsOfKind):
             noun=say("noun_evaluation"),
             prefix="eval",
             folder="evaluations",
-            command=lambda folder, config: [sys.executable, "-m", "llmdemo.evaluation.worker", str(folder)],
+            command=worker_of("llmdemo.evaluation.worker"),
             take_over=takeover.take_over,
             waits=self._waits,
             disk_need=None,
@@ -77,6 +78,8 @@ class Evaluations(JobsOfKind):
         spec = Spec.from_dict(values)
         if spec.benchmark:
             return self._checked_without_data(replace(spec, decoding=None), "benchmark")
+        if spec.vote_id:
+            return self._checked_votes(spec, with_key)
         if spec.decoding and spec.decoding.prompts:
             return self._checked_without_data(spec, "decoding")
         info = data.get_dataset(self._home, spec.dataset_id)
@@ -91,8 +94,7 @@ class Evaluations(JobsOfKind):
             raise UserError("err_kind_of_data", name=info.name, kind=repr(kind), asked=repr(spec.kind))
         model_ids = spec.model_ids or (("starter",) if kind in WRITTEN else ())
         self._check_models(kind, model_ids, spec)
-        if spec.judge.kind == "endpoint":  # so that no model runs for hours before a slip of the pen is told
-            parsed_url(spec.judge.url, with_key)
+        self._check_judge(kind, model_ids, spec.judge, with_key)
         split = heldout.split_of(self._home, model_ids, spec.dataset_id)
         given = {key: value for key, value in values.items() if value is not None and key in split}
         filled = {"kind": kind, "limit": spec.limit or LIMITS[kind], "model_ids": list(model_ids)} | split | given
@@ -100,6 +102,17 @@ class Evaluations(JobsOfKind):
         if kind != "kfold":  # whose runs each tell their own part
             heldout.held_out(self._home, whole)
         return whole
+
+    def _checked_votes(self, spec: Spec, with_key: bool) -> Spec:
+        """Of a judge on the pairs of a class's vote, which has no split and no right answers."""
+        if not child(self._home.votes, spec.vote_id).is_dir():
+            raise UserError("err_vote_none")
+        if spec.judge.kind == "none":
+            raise UserError("err_votes_no_judge")
+        self._check_judge("votes", ("-", "-"), spec.judge, with_key)
+        seed = heldout.SEED if spec.seed is None else spec.seed
+        judge = replace(spec.judge, reference=False, limit=spec.limit or LIMITS["votes"])
+        return replace(spec, kind="votes", limit=judge.limit, dataset_id="", model_ids=(), seed=seed, judge=judge)
 
     def _checked_without_data(self, spec: Spec, kind: Literal["decoding", "benchmark"]) -> Spec:
         """Of an evaluation on own prompts, or on a benchmark's questions, which have no split."""
@@ -212,20 +225,34 @@ class Evaluations(JobsOfKind):
                 raise UserError("err_no_classifier", title=entry.title)
             if kind != "classify" and not entry.writes:
                 raise UserError("err_no_writer_of_name", title=entry.title)
-        if spec.judge.kind == "model" and not catalog.resolve(self._home, spec.judge.model_id).writes:
+
+    def _check_judge(self, kind: str, model_ids: tuple[str, ...], judge: JudgeSpec, with_key: bool) -> None:
+        """Tells what is wrong with a judge before any model runs for hours."""
+        if judge.kind == "none":
+            return
+        if judge.kind == "endpoint":
+            parsed_url(judge.url, with_key)
+        elif (entry := catalog.resolve(self._home, judge.model_id)) and judge.kind == "model" and not entry.writes:
             raise UserError("err_judge_no_writer")
-        if spec.judge.kind != "none" and (kind != "answers" or len(model_ids) < 2):
+        elif judge.kind == "reward" and entry.task != "reward":
+            raise UserError("err_no_reward_model_of_name", title=entry.title)
+        alone = judge.kind == "reward" or judge.grading == "absolute"
+        if kind not in ("answers", "votes") or len(model_ids) < (1 if alone else 2):
             raise UserError("err_nothing_to_judge")
 
     def _titles(self, spec: Spec) -> dict:
         """Names that stay readable when the things are gone."""
-        models = []
-        for model_id in spec.model_ids or spec.run_ids:
-            try:
-                models.append(catalog.resolve(self._home, model_id).title)
-            except UserError:
-                models.append(model_id)
+        models = [self._title(model_id) for model_id in spec.model_ids or spec.run_ids]
+        if spec.vote_id:
+            return {"data": say("eval_of_vote"), "models": [spec.judge.model or self._title(spec.judge.model_id)]}
         name = spec.benchmark.name if spec.benchmark else say("eval_own_prompts")
         if spec.dataset_id:
             name = data.get_dataset(self._home, spec.dataset_id).name
         return {"data": str(name), "models": models}
+
+    def _title(self, model_id: str) -> str:
+        """What a model is called, or its id where there is none."""
+        try:
+            return catalog.resolve(self._home, model_id).title
+        except UserError:
+            return model_id

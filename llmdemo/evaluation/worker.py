@@ -50,6 +50,10 @@ def _run(job: Job, home: Home, spec: Spec, key: str) -> dict:
         from llmdemo.evaluation.run_decoding import run_decoding
 
         return run_decoding(job, home, spec)
+    if spec.kind == "votes":
+        from llmdemo.evaluation.run_votes import run_votes
+
+        return run_votes(job, home, spec, key)
     from llmdemo.evaluation.run_models import run_models
 
     return run_models(job, home, spec, key)

@@ -1,6 +1,5 @@
 """Making data sets with a model: what the page and the endpoints may ask. Imports no torch; each is a job of its own."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +7,7 @@ from llmdemo import data
 from llmdemo.core.errors import UserError
 from llmdemo.core.store import read_json
 from llmdemo.generation.worker import RESULT, RESUME
-from llmdemo.jobs import Jobs, JobsOfKind, JobStatus, Kind
+from llmdemo.jobs import Jobs, JobsOfKind, JobStatus, Kind, worker_of
 from llmdemo.models import catalog
 from llmdemo.settings.generation import GenerationSpec
 
@@ -26,7 +25,7 @@ class Generations(JobsOfKind):
             noun="making of data",
             prefix="gen",
             folder="generations",
-            command=lambda folder, config: [sys.executable, "-m", "llmdemo.generation.worker", str(folder)],
+            command=worker_of("llmdemo.generation.worker"),
             grace=_STOP_SECONDS,
             resume_hint=RESUME,
         )

@@ -15,10 +15,12 @@ from torch import Tensor
 from llmdemo.core.errors import UserError
 from llmdemo.interpret.readout import only_last
 
-_PARTS, _MOST_PARTS = 12, 32
-"""Parts of the way from the baseline: at first, and at most (each is a forward and a backward pass)."""
-_MISSING = 0.03
-"""Share of the whole difference by which the parts may miss theirs, before they are halved no further."""
+_PARTS, _ENOUGH, _MOST_PARTS = 12, 32, 128
+"""Parts of the way from the baseline: at first, up to which all of them are to be close, and at most, where the sum is still
+not (each is a forward and a backward pass)."""
+_MISSING, _GAP = 0.03, 0.05
+"""Shares of the whole difference: by which the parts together may miss theirs, whichever way, before they are halved no
+further; and by which their sum may miss it, where they are more than enough."""
 _AT_ONCE = 1024
 """Tokens that are put through the model at once, with what the backward pass needs of them."""
 
@@ -68,13 +70,22 @@ def integrated_gradients(model, ids: list[int], token: int, baseline: int) -> At
     parts = measured([_Part(0.0, 1.0, *ends)])
     while len(parts) < _PARTS:  # evenly, at first
         parts = measured([half for part in parts for half in part.halves()])
-    while len(parts) < _MOST_PARTS and sum(part.missed for part in parts) > _MISSING * abs(total):
+    while not _is_close(parts, total):
         parts.sort(key=lambda part: -part.missed)
-        worst, parts = parts[:4], parts[4:]
+        several = max(4, len(parts) // 4)
+        worst, parts = parts[:several], parts[several:]
         parts += measured([half for part in worst for half in part.halves()])
-    scores = sum(part.scores for part in parts)
-    gap = abs(float(scores.sum()) - total) / max(abs(total), 1e-6)
-    return Attribution(scores.tolist(), total, gap, len(parts))
+    return Attribution(sum(part.scores for part in parts).tolist(), total, _gap(parts, total), len(parts))
+
+
+def _is_close(parts: "list[_Part]", total: float) -> bool:
+    if len(parts) < _ENOUGH:
+        return sum(part.missed for part in parts) <= _MISSING * abs(total)
+    return len(parts) >= _MOST_PARTS or _gap(parts, total) < _GAP
+
+
+def _gap(parts: "list[_Part]", total: float) -> float:
+    return abs(sum(float(part.scores.sum()) for part in parts) - total) / max(abs(total), 1e-6)
 
 
 @dataclass

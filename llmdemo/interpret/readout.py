@@ -36,14 +36,15 @@ class Readout:
         self.states = torch.stack(self._states)  # (L, W, d)
         self._ends, self._last_parts = self._find_ends(model)
 
-    def log_probabilities(self) -> Iterator[Tensor]:
-        """(W, V) of each layer in turn; the last is of the model's own logits. Logits are made for many layers at once, as
-        a head is read once for all."""
-        earlier = self.states[: -len(self._last_parts)].split(self._at_once())
-        for part in earlier if len(self.states) > len(self._last_parts) else ():
-            yield from self._ends(self._raw(part)).log_softmax(-1)
-        yield from self._ends(self._last_parts[:-1]).log_softmax(-1)
-        yield self.logits.log_softmax(-1)
+    def logits_by_layer(self) -> Iterator[Tensor]:
+        """(l, W, V) fp32, the layers in turn, as many at once as memory allows, as a head is read once for all of them; the
+        last layer's are the model's own."""
+        known = len(self._last_parts)
+        for part in self.states[:-known].split(self._at_once()) if len(self.states) > known else ():
+            yield self._ends(self._raw(part))
+        last = self._ends(self._last_parts)
+        last[-1] = self.logits
+        yield last
 
     def _at_once(self) -> int:
         """Layers whose logits are made at once."""
@@ -63,7 +64,7 @@ class Readout:
         """What the model does to its head's output: nothing, a soft cap, or a factor; and that output of the last layers,
         as many as are made at once. Raises UserError for anything else."""
         try:
-            parts = self._raw(self.states[-self._at_once() :])
+            parts = self._raw(self.states[-self._at_once() :])  # (l, W, V)
             raw = parts[-1]  # (W, V)
         except Exception as error:  # modules of unknown models, called by themselves
             raise _unfit(model) from error

@@ -5,9 +5,27 @@ Knows no torch, no gradio and no kind of work.
 
 from llmdemo.jobs.digest import Digest, End, Event
 from llmdemo.jobs.folder import Config, JobFolder
-from llmdemo.jobs.kinds import Kind
+from llmdemo.jobs.kinds import Kind, hub_kind, worker_of
+from llmdemo.jobs.seen import Mark
 from llmdemo.jobs.service import Jobs
+from llmdemo.jobs.states import ACTIVE, COMPLETED
 from llmdemo.jobs.status import JobStatus, NumberedEvent
 from llmdemo.jobs.view import JobsOfKind
 
-__all__ = ["Config", "Digest", "End", "Event", "JobFolder", "JobStatus", "Jobs", "JobsOfKind", "Kind", "NumberedEvent"]
+__all__ = [
+    "ACTIVE",
+    "COMPLETED",
+    "Config",
+    "Digest",
+    "End",
+    "Event",
+    "JobFolder",
+    "JobStatus",
+    "Jobs",
+    "JobsOfKind",
+    "Kind",
+    "Mark",
+    "NumberedEvent",
+    "hub_kind",
+    "worker_of",
+]

@@ -1,6 +1,7 @@
 """What a kind of job declares. All that the rest of jobs/ knows of what a job does stands here."""
 
 import math
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -75,3 +76,23 @@ class Kind:
     def owns(self, name: object) -> bool:
         """Whether an id, or a folder's name, is of this kind."""
         return isinstance(name, str) and name.startswith(f"{self.prefix}-")
+
+
+def worker_of(module: str) -> Callable[[Path, Config], list[str]]:
+    """A kind's `command` that runs `python -m module FOLDER`."""
+    return lambda folder, config: [sys.executable, "-m", module, str(folder)]
+
+
+def hub_kind(name: str, noun: str, folder: str, module: str, at_once: int, grace: float, resume_hint: str) -> Kind:
+    """A kind whose worker only talks with the hub: several go at once, next to nothing is written, no GPU is taken."""
+    return Kind(
+        name=name,
+        noun=noun,
+        prefix=name,
+        folder=folder,
+        command=worker_of(module),
+        at_once=lambda settings, gpus: at_once,
+        disk_need=None,
+        grace=grace,
+        resume_hint=resume_hint,
+    )

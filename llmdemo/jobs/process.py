@@ -47,23 +47,26 @@ def launch(
     """
     output = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)  # append: survives being cut short
     try:
-        child = subprocess.Popen(
-            argv,
-            cwd=folder,
-            env={**env, TOKEN_VARIABLE: token},
-            stdin=subprocess.PIPE if secret else subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
+        stdin = subprocess.PIPE if secret else subprocess.DEVNULL
+        child = start(argv, folder, {**env, TOKEN_VARIABLE: token}, output, stdin)
     finally:
         os.close(output)
-    _children[child.pid] = child
-    _prefer_for_oom_killer(child.pid)
     if child.stdin:
         with contextlib.suppress(OSError), child.stdin:  # it may have ended at once
             child.stdin.write(json.dumps(secret).encode() + b"\n")
     return child.pid, identity(child.pid)
+
+
+def start(
+    argv: list[str], folder: Path | None, env: dict[str, str], output: int, stdin: int
+) -> subprocess.Popen[bytes]:
+    """Starts `argv` in a session of its own, as a child whose exit status is kept. Raises OSError."""
+    child = subprocess.Popen(
+        argv, cwd=folder, env=env, stdin=stdin, stdout=output, stderr=output, start_new_session=True
+    )
+    _children[child.pid] = child
+    _prefer_for_oom_killer(child.pid)
+    return child
 
 
 def _prefer_for_oom_killer(pid: int) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
+from typing import NamedTuple
 
 from llmdemo.core.errors import UserError
 from llmdemo.core.events import read_numbered
@@ -18,6 +19,18 @@ from llmdemo.jobs.states import FINAL
 from llmdemo.jobs.status import JobStatus, NumberedEvent, status_of
 from llmdemo.jobs.supervisor import Supervisor
 from llmdemo.jobs.table import Job, Table
+
+
+class Mark(NamedTuple):
+    """What tells that a job has changed: its row's columns, and how many bytes of events there are while it is not over."""
+
+    kind: str
+    state: str
+    name: str
+    attempt: int
+    position: int | None
+    stop_phase: str
+    bytes: int
 
 
 class JobsSeen:
@@ -42,6 +55,21 @@ class JobsSeen:
         """The status of every job of a kind, the newest first."""
         queue = [job.job_id for job in self._table.queue(kind.name)]
         return [self._status(kind, job, queue) for job in self._table.all(kind.name)]
+
+    def marks(self) -> dict[str, Mark]:
+        """A mark of every job of the known kinds, by its id; another mark means that something of it has changed.
+
+        Cheap: one query, and a look at the file of each job that is not over.
+        """
+        kinds = self._supervisor.kinds
+        return {job.job_id: self._mark(kinds[job.kind], job) for job in self._table.all(*kinds)}
+
+    def _mark(self, kind: Kind, job: Job) -> Mark:
+        size = 0
+        if job.state not in FINAL:
+            with suppress(OSError):
+                size = JobFolder(self.home.root / kind.folder / job.job_id).events.stat().st_size
+        return Mark(job.kind, job.state, job.name, job.attempt, job.position, job.stop_phase, size)
 
     def size(self, status: JobStatus) -> int:
         """Bytes on disk; counted again when the state changed, and every 10 s while the job goes."""

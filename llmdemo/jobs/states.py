@@ -11,6 +11,8 @@ COMPLETED, STOPPED, FAILED = "completed", "stopped", "failed"
 
 ALIVE = (STARTING, RUNNING, STOPPING)
 """States in which a process of the job may exist."""
+ACTIVE = (QUEUED, *ALIVE)
+"""States of a job that is not over."""
 FINAL = (COMPLETED, STOPPED, FAILED)
 """States in which none does, and none will until somebody resumes the job."""
 

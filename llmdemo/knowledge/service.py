@@ -1,6 +1,5 @@
 """What a model knows: what the page and the endpoints may ask. Imports no torch; each is a job of its own."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +7,7 @@ from llmdemo import data
 from llmdemo.core.errors import UserError
 from llmdemo.core.sentences import say
 from llmdemo.core.store import read_json
-from llmdemo.jobs import Jobs, JobsOfKind, JobStatus, Kind
+from llmdemo.jobs import Jobs, JobsOfKind, JobStatus, Kind, worker_of
 from llmdemo.knowledge.classes import changed
 from llmdemo.knowledge.worker import RECORDS, RESULT, RESUME, lines
 from llmdemo.models import catalog
@@ -27,7 +26,7 @@ class Probes(JobsOfKind):
             noun=say("noun_probe"),
             prefix="probe",
             folder="probes",
-            command=lambda folder, config: [sys.executable, "-m", "llmdemo.knowledge.worker", str(folder)],
+            command=worker_of("llmdemo.knowledge.worker"),
             grace=_STOP_SECONDS,
             resume_hint=RESUME,
         )

@@ -1,7 +1,6 @@
 """Maps of data sets: what the page and the endpoints may ask. Imports no torch; each is a job of its own."""
 
 import base64
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from llmdemo.core.errors import UserError
 from llmdemo.core.sentences import say
 from llmdemo.core.store import read_json
 from llmdemo.data.split import split
-from llmdemo.jobs import Jobs, JobsOfKind, JobStatus, Kind
+from llmdemo.jobs import Jobs, JobsOfKind, JobStatus, Kind, worker_of
 from llmdemo.maps.worker import POINTS, RESULT, RESUME
 from llmdemo.models import catalog
 from llmdemo.prepare import defaults
@@ -32,7 +31,7 @@ class Maps(JobsOfKind):
             noun=say("noun_map"),
             prefix="map",
             folder="maps",
-            command=lambda folder, config: [sys.executable, "-m", "llmdemo.maps.worker", str(folder)],
+            command=worker_of("llmdemo.maps.worker"),
             grace=_STOP_SECONDS,
             resume_hint=RESUME,
         )

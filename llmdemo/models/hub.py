@@ -33,12 +33,12 @@ Progress = Callable[[int, int], None]
 """Called with (bytes done, bytes in all)."""
 
 
-def repository_facts(repo: str, revision: str | None = None) -> tuple[str, int]:
+def repository_facts(repo: str, revision: str | None = None, token: str | None = None) -> tuple[str, int]:
     """(commit sha, bytes to fetch) of a repository; raises UserError when not reachable, unknown or unsafe."""
     from huggingface_hub import HfApi
 
     info = _ask(
-        lambda: HfApi(endpoint=_endpoint(), token=False).model_info(
+        lambda: HfApi(endpoint=_endpoint(), token=token or False).model_info(
             repo, revision=revision, files_metadata=True, timeout=PROBE_SECONDS
         ),
         repo,
@@ -53,11 +53,16 @@ def repository_facts(repo: str, revision: str | None = None) -> tuple[str, int]:
 
 
 def fetch(
-    home: store.Home, model_id: str, progress: Progress = lambda done, total: None, settings: Settings | None = None
+    home: store.Home,
+    model_id: str,
+    progress: Progress = lambda done, total: None,
+    settings: Settings | None = None,
+    token: str | None = None,
 ) -> catalog.ModelEntry:
     """Fetches hub model "org/name[@revision]" into the home folder and adds it to the catalog.
 
-    With `settings`, within their disk quota.
+    With `settings`, within their disk quota. `token`: what the hub is shown, for a model that it gives to some only;
+    without one it is shown none, whatever this computer is signed in with.
 
     Raises UserError when the hub is not reachable, the repository is unknown, or it may not be loaded.
     """
@@ -68,12 +73,12 @@ def fetch(
     if not target.is_dir():
         if settings is not None:
             check_quota(home, settings)
-        sha, total = repository_facts(repo, revision or None)
+        sha, total = repository_facts(repo, revision or None, token)
         if store.free_bytes(home.models) < 2 * total:
             raise UserError("err_repo_space", repo=repo, size=f"{total / 1000000000.0:.1f}")
         try:
             with store.whole_folder(target, home.tmp) as folder:
-                download(repo, sha, folder, total, progress)
+                download(repo, sha, folder, total, progress, token)
                 check_folder(folder)
                 catalog.try_model(home, folder)
                 store.write_json(folder / "origin.json", {"source": "hub", "repository": repo, "revision": sha})
@@ -83,7 +88,7 @@ def fetch(
     return catalog.add_model(home, model_id)
 
 
-def download(repo: str, sha: str, folder: Path, total: int, progress: Progress) -> None:
+def download(repo: str, sha: str, folder: Path, total: int, progress: Progress, token: str | None = None) -> None:
     """Downloads the wanted files of `repo` at commit `sha` into `folder`, without the hub's cache."""
     from huggingface_hub import snapshot_download
 
@@ -98,7 +103,7 @@ def download(repo: str, sha: str, folder: Path, total: int, progress: Progress) 
                 allow_patterns=list(_WANTED),
                 ignore_patterns=["*/*"],
                 endpoint=_endpoint(),
-                token=False,
+                token=token or False,
             ),
             repo,
         )

@@ -114,9 +114,9 @@ def _make(run_dir: Path, step: int, folder: Path) -> None:
         raise UserError("err_steps_names", run_id=run_dir.name, name=sorted(weights)[0][:80])
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     for name in ("config.json", "origin.json"):
-        told = json.loads((folder / name).read_text(encoding="utf-8"))
+        told = json.loads((folder / name).read_text(encoding="utf-8")) if (folder / name).is_file() else {}
         told |= {key: "float32" for key in ("dtype", "torch_dtype") if key in told}
-        told |= {"at_step": step} if name == "origin.json" else {}
+        told |= {"at_step": step, "dtype": "float32"} if name == "origin.json" else {}
         store.write_json(folder / name, told)
 
 

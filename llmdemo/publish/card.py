@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass, field
 
 from llmdemo import __version__
+from llmdemo.core.sentences import in_language, say, texts
 from llmdemo.settings.training import HEADED
 
 _MOST_TEXT = 1200
@@ -33,8 +34,9 @@ class Facts:
     """What is known of the data set: rows, kept, licence, source; empty when it is gone."""
 
 
-def card(facts: Facts, licence: str, base: str = "") -> str:
-    """The card. `licence` is the hub's name of one ("apache-2.0", "other"); `base` the hub's name of the base model."""
+def card(facts: Facts, licence: str, base: str = "", language: str = "en") -> str:
+    """The card in `language` ("en", "zh-TW"). `licence` is the hub's name of one ("apache-2.0", "other"); `base` the hub's
+    name of the base model."""
     model, data = facts.config.get("model") or {}, facts.config.get("dataset") or {}
     front = [
         "library_name: transformers",
@@ -43,26 +45,47 @@ def card(facts: Facts, licence: str, base: str = "") -> str:
         *([f"base_model: {base}"] if base else []),
         f"tags: [{', '.join((*_tag(facts.config.get('method')), 'llmdemo'))}]",
     ]
+    word = _Words(language)
+    about = {
+        "model": plain(model.get("title") or model.get("id")),
+        "revision": plain(model.get("revision") or word("card_local")),
+        "method": plain(facts.config.get("method", "galore")),
+        "version": __version__,
+    }
+    data_licence = plain(facts.dataset.get("licence") or word("card_not_stated"))
     parts = [
         "---\n" + "\n".join(front) + "\n---",
         f"# {plain(facts.name)}",
-        f"{plain(model.get('title') or model.get('id'))} (revision {plain(model.get('revision') or 'local')}), fine-tuned with "
-        f"{plain(facts.config.get('method', 'galore'))} by llmdemo {__version__}.",
-        "## Before and after",
-        _before_and_after(facts),
-        *filter(None, [_weights(facts)]),
-        *_samples(facts.samples),
-        "## Curves",
-        "![Loss by step](curves.png)",
-        "## Data",
-        _data(data, facts.dataset, facts.status.get("worker") or {}),
-        "## Settings",
-        _table(_settings(facts.config), ("setting", "value")),
-        "## Licence",
-        f"This model: {plain(licence)}. The licences of the base model and of the data apply beside it; the data's is "
-        f"{plain(facts.dataset.get('licence') or 'not stated')}.",
+        word("card_about", **about),
+        f"## {word('card_before_after')}",
+        _before_and_after(facts, word),
+        *filter(None, [_weights(facts, word)]),
+        *_samples(facts.samples, word),
+        f"## {word('card_curves')}",
+        f"![{word('card_curves_alt')}](curves.png)",
+        f"## {word('card_data')}",
+        _data(data, facts.dataset, facts.status.get("worker") or {}, word),
+        f"## {word('card_settings')}",
+        _table(_settings(facts.config, word), (word("card_setting"), word("card_value"))),
+        f"## {word('card_licence')}",
+        word("card_licences", licence=plain(licence), data=data_licence),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+class _Words:
+    """The card's texts in one language, by key."""
+
+    def __init__(self, language: str):
+        self._language, self._texts = language, texts(language)
+
+    def __call__(self, key: str, **values: object) -> str:
+        return in_language(say(key, **values), self._language)
+
+    def label(self, setting: str) -> str:
+        """A setting as the form calls it, and as scripts do."""
+        label = self._texts.get(f"f_{setting}", "")
+        return f"{label} ({setting})" if label else setting
 
 
 def _tag(value) -> list[str]:
@@ -77,38 +100,40 @@ def plain(value) -> str:
     return text.translate(_MARKS)
 
 
-def _before_and_after(facts: Facts) -> str:
+def _before_and_after(facts: Facts, word: _Words) -> str:
     rows = []
     for key, curve in sorted(facts.curves.items()):
         values = [value for value in curve.get("value", []) if value is not None]
         if key.startswith("eval_") and values:
-            title = "held-out " + key.removeprefix("eval_").replace("_", " ")
+            title = word("card_held_out_figure", figure=key.removeprefix("eval_").replace("_", " "))
             rows.append((title, f"{values[0]:.4g}", f"{values[-1]:.4g}"))
     if not rows:
-        return "Nothing was held out of the training."
-    return _table(rows, ("figure", "first", "last"))
+        return word("card_nothing_held_out")
+    return _table(rows, (word("card_figure"), word("card_first"), word("card_last")))
 
 
-def _weights(facts: Facts) -> str:
+def _weights(facts: Facts, word: _Words) -> str:
     """In which type the weights are, and what the held-out loss of these files is beside the run's own."""
     told = facts.status.get("published")
     if not isinstance(told, dict) or not told.get("dtype"):
         return ""
-    how = f"{told['dtype']}, {told['rounding']} rounding" if told.get("rounding") else told["dtype"]
-    rows = [("weights", how), ("held-out loss of the run", told.get("run_loss"))]
-    rows += [("held-out loss of these files", told.get("loss"))]
+    how = str(told["dtype"])
+    if told.get("rounding"):
+        how = word("card_rounded", dtype=how, rounding=str(told["rounding"]))
+    rows = [(word("card_weights"), how), (word("card_run_loss"), told.get("run_loss"))]
+    rows += [(word("card_files_loss"), told.get("loss"))]
     known = [(name, f"{value:.5g}" if isinstance(value, float) else value) for name, value in rows if value is not None]
-    return _table(known, ("files", ""))
+    return _table(known, (word("card_files"), ""))
 
 
-def _samples(samples: list) -> list[str]:
+def _samples(samples: list, word: _Words) -> list[str]:
     parts = []
     for sample in samples[:_MOST_SAMPLES]:
         outputs = sample.get("outputs") or []
         if outputs:
-            parts.append(f"Prompt:\n\n{_block(sample.get('prompt'))}")
-            parts.append(f"Before, at step {outputs[0].get('step')}:\n\n{_block(outputs[0].get('text'))}")
-            parts.append(f"After, at step {outputs[-1].get('step')}:\n\n{_block(outputs[-1].get('text'))}")
+            parts.append(f"{word('card_prompt')}\n\n{_block(sample.get('prompt'))}")
+            for key, output in (("card_before", outputs[0]), ("card_after", outputs[-1])):
+                parts.append(f"{word(key, step=plain(output.get('step')))}\n\n{_block(output.get('text'))}")
     return parts
 
 
@@ -118,21 +143,30 @@ def _block(value) -> str:
     return "\n".join("    " + line for line in (text or " ").split("\n"))
 
 
-def _data(data: dict, known: dict, worker: dict) -> str:
+def _data(data: dict, known: dict, worker: dict, word: _Words) -> str:
     """`worker`: what the run's start said of its records: fewer may have been learned than were kept."""
-    rows = [("name", data.get("name")), ("records", known.get("rows")), ("kept", known.get("kept"))]
     given = worker.get("left_out")
     left_out: dict = given if isinstance(given, dict) else {}
-    rows += [("learned from", worker.get("train_records")), ("held out", worker.get("held_out_records"))]
-    rows += [(f"not learned, or not whole: {why.replace('_', ' ')}", count) for why, count in left_out.items()]
-    rows += [("source", known.get("source")), ("licence", known.get("licence")), ("citation", known.get("citation"))]
-    rows += [("hash of the records", data.get("content_hash"))]
-    return _table([(key, value) for key, value in rows if value not in (None, "")], ("data set", ""))
+    rows = [
+        (word("card_name"), data.get("name")),
+        (word("card_records"), known.get("rows")),
+        (word("card_kept"), known.get("kept")),
+        (word("card_learned"), worker.get("train_records")),
+        (word("card_held_out"), worker.get("held_out_records")),
+        *((word("card_left_out", why=why.replace("_", " ")), count) for why, count in left_out.items()),
+        (word("card_source"), known.get("source")),
+        (word("card_licence"), known.get("licence")),
+        (word("card_citation"), known.get("citation")),
+        (word("card_hash"), data.get("content_hash")),
+    ]
+    return _table([(key, value) for key, value in rows if value not in (None, "")], (word("card_dataset"), ""))
 
 
-def _settings(config: dict) -> list[tuple]:
+def _settings(config: dict, word: _Words) -> list[tuple]:
     hidden = ("dataset", "model", "dataset_id", "model_id", "name", "versions", "run", "group")
-    rows = [(key, value) for key, value in sorted(config.items()) if key not in hidden and value is not None]
+    rows = [
+        (word.label(key), value) for key, value in sorted(config.items()) if key not in hidden and value is not None
+    ]
     return rows + [(name, version) for name, version in sorted((config.get("versions") or {}).items())]
 
 

@@ -22,6 +22,8 @@ _OWN = {
     "Gemma3ForCausalLM", "Phi3ForCausalLM", "PhiForCausalLM", "GPT2LMHeadModel", "GPTNeoXForCausalLM", "OPTForCausalLM",
 }  # fmt: skip
 """Of which vLLM, SGLang and TGI have an implementation of their own (their lists of supported models, November 2026)."""
+_OPTIMUM = "0.1.0"
+"""The last one in November 2026: needs transformers below 4.58, so it is no part of this app, whose is 5."""
 _OLD_THETA = 10_000.0
 _FAST = "PreTrainedTokenizerFast"
 STOPS, WRONG, NOTE = "stops", "wrong", "note"
@@ -96,7 +98,14 @@ def commands(name: str, repo: str, classifies: bool) -> dict[str, str]:
         "endpoint": f"{endpoint} \\\n  --task text-generation --engine vllm",
         "mlx": f"mlx_lm.convert --hf-path {folder} --mlx-path {shlex.quote(f'./{name}-mlx')} -q\n"
         f"mlx_lm.server --model {shlex.quote(f'./{name}-mlx')}",
+        "onnx": _onnx(folder, shlex.quote(f"./{name}-onnx")),
     }
+
+
+def _onnx(folder: str, target: str) -> str:
+    """optimum's exporter in an environment of its own: it needs another transformers than this app."""
+    needs = f"optimum-onnx[onnxruntime]=={_OPTIMUM} torch"
+    return f"python -m venv onnx && onnx/bin/pip install {needs} &&\n  onnx/bin/optimum-cli export onnx --model {folder} {target}"
 
 
 def _of_files(folder: Path, config: dict[str, Any]) -> list[Finding]:

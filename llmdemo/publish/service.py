@@ -2,18 +2,18 @@
 
 import json
 import re
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from llmdemo.core.errors import UserError
-from llmdemo.core.sentences import say
+from llmdemo.core.sentences import LANGUAGES, say
 from llmdemo.core.store import read_json
 from llmdemo.data import get_dataset
-from llmdemo.jobs import Jobs, JobsOfKind, JobStatus, Kind
+from llmdemo.jobs import Jobs, JobsOfKind, JobStatus, hub_kind
 from llmdemo.jobs.states import COMPLETED, FINAL
 from llmdemo.models import catalog, starter
+from llmdemo.publish.adapter import packed_adapter
 from llmdemo.publish.card import Facts, card
 from llmdemo.publish.curves import draw_curves
 from llmdemo.publish.portable import commands, findings
@@ -32,27 +32,26 @@ class Pushes(JobsOfKind):
 
     def __init__(self, jobs: Jobs, runs):
         self._home, self._runs = jobs.home, runs
-        kind = Kind(
-            name="push",
-            noun=say("noun_push"),
-            prefix="push",
-            folder="pushes",
-            command=lambda folder, config: [sys.executable, "-m", "llmdemo.publish.worker", str(folder)],
-            at_once=lambda settings, gpus: _AT_ONCE,
-            disk_need=None,
-            grace=_STOP_SECONDS,
-            resume_hint=RESUME,
-        )
+        kind = hub_kind("push", say("noun_push"), "pushes", "llmdemo.publish.worker", _AT_ONCE, _STOP_SECONDS, RESUME)
         super().__init__(jobs, kind)
 
     def start(
-        self, run_id: str, repo: str, token: str, *, private: bool = True, licence: str = "", space: bool = False
+        self,
+        run_id: str,
+        repo: str,
+        token: str,
+        *,
+        private: bool = True,
+        licence: str = "",
+        space: bool = False,
+        language: str = "en",
     ) -> dict:
-        """Begins to push the model of a finished run, or a Space with it and a chat page; returns its state. Raises UserError
-        when it cannot begin."""
-        files = (
-            self._page(run_id, _checked_licence(licence)) if space else self._card(run_id, _checked_licence(licence))
-        )
+        """Begins to push the model of a finished run with a card in this language, or a Space with it and a chat page;
+        returns its state. Raises UserError when it cannot begin."""
+        if language not in LANGUAGES:
+            raise UserError("err_card_language", language=repr(language)[:40], names=list(LANGUAGES))
+        licence = _checked_licence(licence)
+        files = self._page(run_id, licence) if space else self._card(run_id, licence, language)
         if not str(token or "").strip():
             raise UserError("err_push_no_token")
 
@@ -122,6 +121,10 @@ class Pushes(JobsOfKind):
         title = str(self._runs.status(run_id)["name"])
         return packed(entry, title, folder / f"{file_name(title)}.zip")
 
+    def adapter(self, run_id: str, folder: Path) -> Path:
+        """A .zip in `folder` with a LoRA run's adapters by themselves. Raises UserError for another run."""
+        return packed_adapter(self._home, run_id, folder, file_name(str(self._runs.status(run_id)["name"])))
+
     def elsewhere(self, run_id: str, repo: str = "") -> dict:
         """{"findings": what other servers would stumble over, "commands": {server: command}, "name"} of a run's model."""
         entry = catalog.resolve(self._home, run_id)
@@ -130,7 +133,7 @@ class Pushes(JobsOfKind):
         told = [finding.to_dict() for finding in findings(entry.path)]
         return {"findings": told, "commands": commands(name, repo or f"USER/{name}", not entry.writes), "name": name}
 
-    def _card(self, run_id: str, licence: str) -> dict[str, bytes]:
+    def _card(self, run_id: str, licence: str, language: str) -> dict[str, bytes]:
         """What goes beside the model's files, and tells of its run. Raises UserError for a run without a model."""
         status = self._runs.status(run_id)
         catalog.resolve(self._home, run_id)  # raises unless its model is whole
@@ -140,7 +143,7 @@ class Pushes(JobsOfKind):
         return {
             "training.json": json.dumps(training, ensure_ascii=False, indent=1).encode(),
             "curves.png": draw_curves(facts.curves),
-            "README.md": card(facts, licence or self.licence(run_id), base).encode(),
+            "README.md": card(facts, licence or self.licence(run_id), base, language).encode(),
             MARKER: json.dumps({"run": run_id}).encode(),
         }
 

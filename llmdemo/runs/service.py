@@ -55,6 +55,10 @@ class Runs(JobsOfKind):
         }
         return known | more
 
+    def is_shown(self, run_id: str) -> bool:
+        """Whether guests may watch it; False for one that does not exist."""
+        return RunFolder(self.jobs.home.runs / run_id).is_shown
+
     def _problem(self, folder: RunFolder) -> str:
         """What is wrong with the run's config.json, looked at again when the file has changed; "" for nothing."""
         try:

@@ -5,7 +5,6 @@ Joins jobs and evaluations' held-out records. The writing is in export_worker.py
 
 import os
 import shutil
-import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from typing import Any
 from llmdemo.core.errors import UserError
 from llmdemo.core.sentences import say
 from llmdemo.core.store import read_json
-from llmdemo.jobs import Jobs, JobsOfKind, JobStatus, Kind
+from llmdemo.jobs import Jobs, JobsOfKind, JobStatus, Kind, worker_of
 from llmdemo.jobs.states import COMPLETED
 from llmdemo.models import catalog
 from llmdemo.settings.evaluation import Spec
@@ -34,7 +33,7 @@ class Exports(JobsOfKind):
             noun=say("noun_export"),
             prefix="export",
             folder="exports",
-            command=lambda folder, config: [sys.executable, "-m", "llmdemo.serving.export_worker", str(folder)],
+            command=worker_of("llmdemo.serving.export_worker"),
         )
         super().__init__(jobs, kind)
 

@@ -93,6 +93,11 @@ class Registry:
             self._known = stamp, _read(self._file)
         return dict(self._known[1])
 
+    def model_ids(self) -> set[str]:
+        """The ids of all models that are served or on trial."""
+        found = self.all().values()
+        return {served.model_id for served in found} | {one.trial["model_id"] for one in found if one.trial}
+
     def _write(self, known: dict[str, Served]) -> None:
         store.write_json(self._file, {"served": [served.to_dict() for served in known.values()]})
 

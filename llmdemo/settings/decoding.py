@@ -143,6 +143,8 @@ class DecodeSettings:
     """Texts, one of which is every lane's whole text."""
     num_return_sequences: Annotated[int, Field(ge=1, le=MAX_ROWS), Setting(form=True)] = 8
     """How many answers best_of_n, self_consistency and mbr draw and choose from."""
+    reward_model_id: Annotated[str, Field(max_length=500), Setting(form=True, widget="reward_model")] = ""
+    """A reward model whose number chooses among best_of_n's answers; empty: the likeliest by the model itself is taken."""
     vote_on: Annotated[VoteOn, Setting(form=True)] = "number"
     """What self_consistency's answers vote for: their last number, what vote_regex finds in them, or their whole text."""
     vote_regex: Annotated[str, Field(max_length=300), Setting(form=True)] = ""

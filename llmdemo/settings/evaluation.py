@@ -13,50 +13,22 @@ from llmdemo.core.errors import UserError
 from llmdemo.core.sentences import say
 from llmdemo.settings.evaluation_benchmark import BenchmarkSpec
 from llmdemo.settings.evaluation_decoding import DecodingSpec
+from llmdemo.settings.judge import JudgeSpec
 from llmdemo.settings.schema import check
 from llmdemo.settings.training import SPLIT_VERSION
 
-Kind = Literal["answers", "perplexity", "classify", "kfold", "decoding", "benchmark"]
+Kind = Literal["answers", "perplexity", "classify", "kfold", "decoding", "benchmark", "votes"]
 KIND_OF_TASK = {"chat": "answers", "preference": "answers", "text": "perplexity", "classify": "classify"}
-LIMITS = {"answers": 32, "perplexity": 64, "classify": 2000, "kfold": 2000, "decoding": 104, "benchmark": 200}
+LIMITS = {
+    "answers": 32,
+    "perplexity": 64,
+    "classify": 2000,
+    "kfold": 2000,
+    "decoding": 104,
+    "benchmark": 200,
+    "votes": 64,
+}
 """Most held-out records that are evaluated unless told otherwise: about two minutes on two cores with the starter model."""
-CRITERIA = "Is the response correct, complete and in the form that the instruction asks for?"
-
-
-@dataclass(frozen=True)
-class JudgeSpec:
-    """Who says which of two answers is better."""
-
-    kind: Literal["none", "model", "endpoint"] = "none"
-    """none, model (a local causal model), or endpoint (an OpenAI-compatible address)."""
-    model_id: str = ""
-    """The local model."""
-    url: str = ""
-    """The endpoint's base address, such as http://localhost:11434/v1."""
-    model: str = ""
-    """The model's name there."""
-    criteria: str = CRITERIA
-    """What is judged, as a question."""
-    limit: Annotated[int, Field(ge=1, le=100_000)] = 32
-    """Most records that are judged; each takes two calls."""
-    timeout: Annotated[float, Field(ge=0.1, le=600)] = 60.0
-    """Seconds to wait for one answer of the endpoint."""
-
-    @classmethod
-    def from_value(cls, value: Any) -> "JudgeSpec":
-        """From JSON; None: no judge. Raises UserError."""
-        if value in (None, "", {}, "none"):
-            return cls()
-        if not isinstance(value, dict):
-            raise UserError("err_judge_no_object")
-        judge = cls(**check(cls, value, say("what_judge")))
-        if judge.kind == "model" and not judge.model_id:
-            raise UserError("err_judge_no_model")
-        if judge.kind == "endpoint" and not (judge.url.strip() and judge.model.strip()):
-            raise UserError("err_judge_no_address")
-        if not judge.criteria.strip() or len(judge.criteria) > 2000:
-            raise UserError("err_judge_criterion")
-        return judge
 
 
 @dataclass(frozen=True)
@@ -89,6 +61,8 @@ class Spec:
     """How held-out records are drawn (data/split.py): as the run did. An evaluation that does not say so is an old one."""
     run_ids: tuple[str, ...] = ()
     """The runs of a K-fold cross-validation, whose models are evaluated each on its own part."""
+    vote_id: str = ""
+    """A class's vote whose pairs of answers the judge grades too, so that both can be compared."""
     judge: JudgeSpec = field(default_factory=JudgeSpec)
     decoding: DecodingSpec | None = None
     """Of an evaluation of decoding strategies; None: another kind."""
@@ -112,7 +86,7 @@ class Spec:
         benchmark = BenchmarkSpec.from_value(values.pop("benchmark", None))
         checked = cls(**check(cls, values, say("what_config")))
         spec = replace(checked, judge=judge, decoding=decoding, benchmark=benchmark)
-        if not spec.dataset_id and not (decoding and decoding.prompts) and not benchmark:
+        if not (spec.dataset_id or spec.vote_id or benchmark) and not (decoding and decoding.prompts):
             raise UserError("err_eval_no_dataset")
         return spec
 

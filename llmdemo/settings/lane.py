@@ -64,7 +64,7 @@ OWN = {
     "top_n_sigma": ("top_n_sigma",),
     "xtc": ("xtc_threshold", "xtc_probability"),
     "mirostat": ("mirostat_tau", "mirostat_eta"),
-    "best_of_n": ("num_return_sequences",),
+    "best_of_n": ("num_return_sequences", "reward_model_id"),
     "self_consistency": ("num_return_sequences", "vote_on", "vote_regex"),
     "mbr": ("num_return_sequences",),
     "diverse_beam": ("num_beam_groups", "diversity_penalty"),
@@ -145,6 +145,7 @@ class LaneSettings:
     mirostat_tau: float = 5.0
     mirostat_eta: float = 0.1
     num_return_sequences: int = 1
+    reward_model_id: str = ""
     vote_on: VoteOn = "number"
     vote_regex: str = ""
     num_beams: int = 1
@@ -200,6 +201,7 @@ class LaneSettings:
         values = {key: getattr(self, key) for key in keys_of(self.strategy)}
         offs: dict[str, Any] = {
             "vote_regex": "",
+            "reward_model_id": "",
             "assistant_model_id": "",
             **PENALTIES,
             **DRY,

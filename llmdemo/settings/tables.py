@@ -8,6 +8,7 @@ from llmdemo.settings.app import Settings
 from llmdemo.settings.decoding import DecodeSettings
 from llmdemo.settings.evaluation import Spec
 from llmdemo.settings.generation import GenerationSpec
+from llmdemo.settings.judge import JudgeSpec
 from llmdemo.settings.knowledge import ProbeSpec
 from llmdemo.settings.maps import MapSpec
 from llmdemo.settings.schema import documentation, fields_of, one_of, show
@@ -24,6 +25,7 @@ def tables() -> str:
         ("A training run", TrainConfig),
         ("A comparison", DecodeSettings),
         ("An evaluation", Spec),
+        ("An evaluation's judge", JudgeSpec),
         ("Data made by a model", GenerationSpec),
         ("A map of a data set", MapSpec),
         ("A selection of records", SelectionSpec),

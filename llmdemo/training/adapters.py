@@ -1,12 +1,15 @@
 """LoRA through peft: small trained matrices beside frozen ones (arXiv 2106.09685)."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from llmdemo.core import store
 from llmdemo.core.errors import UserError, first_line
 from llmdemo.settings.training import HEADED, TrainConfig
 from llmdemo.training.factors import FactoredLinear
@@ -37,6 +40,31 @@ def add_adapters(model, config: TrainConfig):
         return get_peft_model(model, lora)
     except ValueError as error:  # such as the output matrices of Mamba, which its kernels read by themselves
         raise UserError("err_lora_cannot", error=first_line(error)) from error
+
+
+def save_adapters(model: Any, target: Path, scratch: Path, base: str, revision: str) -> None:
+    """Writes the adapters of `model` to the folder `target` as peft's own files, whole or not at all: adapter_model.safetensors
+    in the type that they are trained in, and adapter_config.json, which names `base` instead of a path of this computer."""
+    shutil.rmtree(target, ignore_errors=True)  # of an attempt that ended before the model was written
+    config = model.peft_config["default"]
+    config.base_model_name_or_path, config.revision = base, revision or None
+    with store.whole_folder(target, scratch) as folder:
+        # without "auto", which would ask the hub whether the vocabulary has grown; it never does here
+        model.save_pretrained(folder, save_embedding_layers=False)
+        (folder / "README.md").write_text(_README.format(base=base), encoding="utf-8")
+
+
+_README = """# Adapters for {base}
+
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    base = AutoModelForCausalLM.from_pretrained("{base}", dtype="float32")
+    model = PeftModel.from_pretrained(base, ".")
+
+For a classifier AutoModelForSequenceClassification, with the number of its classes as num_labels. vLLM takes the folder
+with --enable-lora --lora-modules name=FOLDER.
+"""
 
 
 @contextmanager

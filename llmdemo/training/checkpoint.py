@@ -30,6 +30,11 @@ class Checkpoint:
     numbers: dict
 
 
+def size_of(checkpoint: Checkpoint) -> int:
+    """Bytes of the tensors."""
+    return sum(t.numel() * t.element_size() for group in checkpoint.groups.values() for t in group.values())
+
+
 def save(folder: Path, scratch: Path, checkpoint: Checkpoint) -> int:
     """Writes folder/step-NNNNNN and prunes older ones; returns its size in bytes. OSError when the disk is full."""
     target = folder / f"step-{checkpoint.step:06d}"
@@ -39,14 +44,17 @@ def save(folder: Path, scratch: Path, checkpoint: Checkpoint) -> int:
             return store.folder_bytes(target)
         shutil.rmtree(target)  # a damaged one, which a resumed run has come by again
     with store.whole_folder(target, scratch) as aside:
-        # A file is hashed while the next one is written.
-        with ThreadPoolExecutor(len(checkpoint.groups)) as pool:
-            found = {}
+        # A file is hashed, and goes from the system's cache to the disk, while the next one is written.
+        with ThreadPoolExecutor(2 * len(checkpoint.groups)) as pool:
+            found, on_disk = {}, []
             for name, tensors in checkpoint.groups.items():
                 path = aside / f"{name}.safetensors"
                 save_file(separate(tensors), path)
                 found[path.name] = pool.submit(_hash, path)
+                on_disk.append(pool.submit(store.sync_file, path))
             hashes = {name: future.result() for name, future in found.items()}
+            for future in on_disk:
+                future.result()
         store.write_json(
             aside / "state.json", {"step": checkpoint.step, "sha256": hashes, "numbers": checkpoint.numbers}
         )

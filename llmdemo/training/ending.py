@@ -20,6 +20,9 @@ from llmdemo.training.loop import Loop
 from llmdemo.training.narrow import Losses
 from llmdemo.training.publish import publish, written_before
 
+_ROOM = 3
+"""Memory that a second model is sure to have room in, as a multiple of its weights: activations of an evaluation as well."""
+
 
 @dataclass(frozen=True)
 class Chosen:
@@ -84,11 +87,14 @@ def publish_chosen(
     about: dict,
     fresh: Callable[[], torch.nn.Module],
     report: Callable,
+    kept: Callable[[], None],
 ) -> None:
     """Writes model/ from the weights that are chosen, and model-last/ from the last ones where that is asked for.
 
     config: as the run computed, with its precision; about: rows of the card; fresh(): the model as it was before the first
-    step, which is asked for only after the trained one has given its memory back. Nothing of `loop` trains after this.
+    step, which is asked for only after the trained one has given its memory back; kept(): waits for the last step's
+    checkpoint, which is written meanwhile and holds the weights' memory until then. No model is whole before it is. Nothing
+    of `loop` trains after this.
     """
     if (run_dir / "model").is_dir():  # an earlier attempt at the end came so far
         written, weights = written_before(run_dir / "model")
@@ -101,7 +107,8 @@ def publish_chosen(
     model, let_go = loop.model, loop.let_go
     if not chosen.is_last:
         if config.keep_last:
-            _publish_last(run_dir, scratch, loop, tokenizer, entry, config, about, chosen)
+            _publish_last(run_dir, scratch, loop, tokenizer, entry, config, about, chosen, kept)
+        _wait_for_room(loop, kept)
         loop.let_go()
         model = fresh()
         if chosen.step:
@@ -110,11 +117,17 @@ def publish_chosen(
         def let_go():
             devices.release(model)
 
+    def before():
+        if chosen.is_last:
+            _wait_for_room(loop, kept)
+        let_go()
+
     judge = judge_of(
-        run_dir, entry, tokenizer, data, config, loop.precision, loop.device, items, let_go, last=chosen.is_last
+        run_dir, entry, tokenizer, data, config, loop.precision, loop.device, items, before, last=chosen.is_last
     )
     losses = Losses(loop.progress.first_eval_loss, chosen.figures.get("loss"))
-    written = publish(run_dir, scratch, model, tokenizer, entry, config, about, losses, judge, weights=chosen.to_dict())
+    found = chosen.to_dict()
+    written = publish(run_dir, scratch, model, tokenizer, entry, config, about, losses, judge, weights=found, kept=kept)
     report("published", **written.to_dict(), **chosen.to_dict())
     if written.message:
         report("note", message=written.message)
@@ -122,7 +135,7 @@ def publish_chosen(
 
 
 def _publish_last(
-    run_dir: Path, scratch: Path, loop: Loop, tokenizer, entry, config, about: dict, chosen: Chosen
+    run_dir: Path, scratch: Path, loop: Loop, tokenizer, entry, config, about: dict, chosen: Chosen, kept: Callable
 ) -> None:
     """Writes the last step's weights; without a measure of what fewer bits would lose, so in no fewer unless asked."""
     if config.publish_dtype == "auto" and loop.model.dtype == torch.float32:
@@ -133,7 +146,15 @@ def _publish_last(
         *(run_dir, scratch, loop.model, tokenizer, entry, config, about, Losses(), lambda _: None),
         name=LAST_MODEL,
         weights=weights,
+        kept=kept,
     )
+
+
+def _wait_for_room(loop: Loop, kept: Callable[[], None]) -> None:
+    """Waits for the checkpoint where the device has no memory for a second model beside the one that is written there."""
+    size = sum(p.numel() * p.element_size() for p in loop.model.parameters())
+    if devices.available_bytes(loop.device) < _ROOM * size:
+        kept()
 
 
 def _rows(chosen: Chosen, first: dict[str, float]) -> dict:

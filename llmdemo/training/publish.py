@@ -1,5 +1,7 @@
 """The end of a run: a model folder that plain from_pretrained opens, with tokenizer, chat template and a model card."""
 
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -8,16 +10,19 @@ from transformers import GenerationConfig
 from llmdemo import __version__
 from llmdemo.core import store
 from llmdemo.core.sentences import say
-from llmdemo.models.catalog import ModelEntry
+from llmdemo.models.catalog import STARTER_ID, ModelEntry
 from llmdemo.models.check import check_folder
 from llmdemo.models.classifier_eos import keep_eos
 from llmdemo.models.files import read_object
+from llmdemo.models.starter import REPOSITORY
 from llmdemo.settings.training import HEADED, TrainConfig
+from llmdemo.training.adapters import save_adapters
 from llmdemo.training.factors import multiplied
 from llmdemo.training.narrow import Judge, Losses, Written, dtype_of, narrow
 from llmdemo.training.objectives.base import end_ids
 
 GENERATION = "generation_config.json"
+ADAPTER = "adapter"
 
 
 def publish(
@@ -32,17 +37,21 @@ def publish(
     judge: Judge,
     name: str = "model",
     weights: dict | None = None,
+    kept: Callable[[], None] = lambda: None,
 ) -> Written:
     """Writes run_dir/`name`, whole or not at all; returns in which type, and why (narrow.py).
 
-    LoRA's adapters are merged into the weights, in float32. `about` is shown in the card: losses, steps, data.
+    LoRA's adapters are merged into the weights, in float32, and stand by themselves in run_dir/adapter. `about` is shown in
+    the card: losses, steps, data.
     `judge` gives the held-out loss of a model's files; it is called after `model` was written, and may take its memory.
-    weights: which step's they are, for origin.json.
+    weights: which step's they are, for origin.json. kept() is called before the model is whole.
     Raises OSError where the disk has no room.
     """
     target, base = run_dir / name, _folder_of(entry)
     if target.is_dir():
         return written_before(target)[0]
+    if config.method == "lora" and name == "model":
+        save_adapters(model, run_dir / ADAPTER, scratch, public_name(entry), entry.revision)
     model = _whole_weights(model, config)
     own = str(model.dtype).removeprefix("torch.")
     _check_room(run_dir, model)
@@ -66,7 +75,16 @@ def publish(
         }
         store.write_json(folder / "origin.json", origin)
         (folder / "README.md").write_text(card(entry, config, {**about, "weights": written.row()}), encoding="utf-8")
+        kept()
     return written
+
+
+def public_name(entry: ModelEntry) -> str:
+    """The base model's name on the hub, or that of its folder, without the path."""
+    if entry.id == STARTER_ID:
+        return REPOSITORY
+    name = entry.id.partition("@")[0]
+    return name if re.fullmatch(r"[\w.-]+/[\w.-]+", name) else Path(name).name
 
 
 def _folder_of(entry: ModelEntry) -> Path:

@@ -3,6 +3,8 @@
 import importlib.metadata
 import os
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -34,6 +36,8 @@ from llmdemo.training.unused import clamped, unused
 
 _WHOLE = ("NO", "MULTI_CPU", "MULTI_GPU", "MULTI_NPU", "MULTI_XPU", "MULTI_MLU")
 """Accelerate's kinds of several processes in which each holds the whole model."""
+_MODELS = 4
+"""Models in fp32 that have to have room on the disk while a run's end is written: the last, and the published one's roundings."""
 _PACKAGES = ("torch", "transformers", "accelerate", "galore-torch", "peft")
 
 
@@ -251,8 +255,7 @@ class Session:
     def _save(self, checkpoint: checkpoints.Checkpoint) -> None:
         """Writes a checkpoint where the disk has room for it: an old one is removed only after the new one is whole."""
         if self._accelerator.is_main_process:
-            needed = sum(t.numel() * t.element_size() for group in checkpoint.groups.values() for t in group.values())
-            free = store.free_bytes(self._run_dir)
+            needed, free = checkpoints.size_of(checkpoint), store.free_bytes(self._run_dir)
             if free < needed * 1.05:
                 raise OSError(28, f"a checkpoint needs {needed / 1e9:.2f} GB, {free / 1e9:.2f} GB are free")
             size = checkpoints.save(self._run_dir / "checkpoints", self._home.tmp, checkpoint)
@@ -274,17 +277,20 @@ class Session:
         }
         checkpoint = loop.checkpoint()
         if self._accelerator.is_main_process:
-            if progress.step not in (0, *self._saved_steps()):
-                self._save_last(checkpoint)
+            kept = self._save_last(loop, checkpoint)
             del checkpoint
             early = ended_early(loop)
             if early:
                 self._report("note", message=early)
-            publish_chosen(
-                *(self._run_dir, self._home.tmp, loop, entry, tokenizer, data, self._config, about),
-                fresh=lambda: self._model(entry, data),
-                report=self._report,
-            )
+            try:
+                publish_chosen(
+                    *(self._run_dir, self._home.tmp, loop, entry, tokenizer, data, self._config, about),
+                    fresh=lambda: self._model(entry, data),
+                    report=self._report,
+                    kept=kept,
+                )
+            finally:
+                kept()
             for name in ("model", LAST_MODEL):
                 if (self._run_dir / name).is_dir():
                     trust_model(self._home, self._run_dir / name)
@@ -293,10 +299,28 @@ class Session:
     def _saved_steps(self) -> list[int]:
         return [int(folder.name[5:]) for folder in (self._run_dir / "checkpoints").glob("step-*")]
 
-    def _save_last(self, checkpoint: checkpoints.Checkpoint) -> None:
-        """The last step's checkpoint, so that a crash while the model is written loses nothing."""
-        size = checkpoints.save(self._run_dir / "checkpoints", self._home.tmp, checkpoint)
-        self._report("checkpoint", step=checkpoint.step, bytes=size)
+    def _save_last(self, loop: Loop, checkpoint: checkpoints.Checkpoint) -> Callable[[], None]:
+        """Writes the last step's checkpoint, so that a crash while the model is written loses nothing; beside what follows
+        where the disk has room for all of it. Returns what waits for its end, and raises what was raised meanwhile."""
+        if checkpoint.step in (0, *self._saved_steps()):
+            return lambda: None
+        model = sum(p.numel() * 4 for p in loop.model.parameters())
+        room = store.free_bytes(self._run_dir) > 1.05 * checkpoints.size_of(checkpoint) + _MODELS * model
+        step = checkpoint.step
+        told: list[int] = []
+        writing = ThreadPoolExecutor(1).submit(
+            checkpoints.save, self._run_dir / "checkpoints", self._home.tmp, checkpoint
+        )
+
+        def kept() -> None:
+            size = writing.result()
+            if not told:
+                told.append(size)
+                self._report("checkpoint", step=step, bytes=size)
+
+        if not room:
+            kept()
+        return kept
 
 
 def _card_records(data) -> dict:

@@ -1,5 +1,7 @@
 """`accelerate launch -m llmdemo.training.worker RUN_DIR`: trains the run in that folder, and says how it ended.
 
+With --wait in the place of the folder it imports what a run needs, and waits to be told of one (jobs/spare.py).
+
 Reads config.json, appends to events.jsonl, looks for the file `stop` before each step, writes checkpoints/ and at the
 end model/. Started again on the same folder, it goes on from the newest whole checkpoint. Exit status 0: completed or
 stopped. Knows nothing of the queue that started it.
@@ -132,6 +134,15 @@ def _leave(status: int) -> None:
     sys.exit(status)
 
 
+def _wait() -> int:
+    """Waits for a run with everything imported; the exit status."""
+    from llmdemo.jobs.spare import wait_for_job
+    from llmdemo.training import ahead  # noqa: F401
+
+    folder = wait_for_job()
+    return 0 if folder is None else main(Path(folder).resolve())
+
+
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    _leave(main(Path(sys.argv[1]).resolve()))
+    _leave(_wait() if sys.argv[1:] == ["--wait"] else main(Path(sys.argv[1]).resolve()))

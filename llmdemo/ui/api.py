@@ -217,14 +217,18 @@ def _kept_run_endpoints(services: Services) -> None:
         return {"settings": runs.differences(named), "runs": [runs.status(run_id) for run_id in named]}
 
     @for_owners
-    def push_run(run_id: str, repo: str, token: str, private: bool = True, licence: str = "") -> Iterator[dict]:
+    def push_run(
+        run_id: str, repo: str, token: str, private: bool = True, licence: str = "", language: str = "en"
+    ) -> Iterator[dict]:
         """Pushes the model of a finished run to the Hugging Face hub, with a card; streams {state, sent, total, file}.
 
         repo: "name" or "owner/name"; token: an access token that may write, used once and kept nowhere; licence: as the
-        hub writes it, by default the base model's. The last state is done, with url and revision, or why it failed.
+        hub writes it, by default the base model's; language: the card's, "en" or "zh-TW". The last state is done, with url and revision, or why it failed.
         """
         services.require_owner()
-        services.pushes.start(run_id, repo, token or authentication.hub_token(), private=private, licence=licence)
+        services.pushes.start(
+            run_id, repo, token or authentication.hub_token(), private=private, licence=licence, language=language
+        )
         yield from services.pushes.follow(run_id)
 
     _add(clone_run, delete_run, rename_run, compare_runs, push_run)

@@ -31,6 +31,7 @@ from llmdemo.ui import (
 )
 from llmdemo.ui.fair_queue import FairQueue
 from llmdemo.ui.page_files import PageFiles
+from llmdemo.ui.page_stream import PageStream
 from llmdemo.ui.request_limits import RequestLimits
 from llmdemo.ui.services import Services
 from llmdemo.ui.theme import theme
@@ -106,6 +107,7 @@ def _arena(services: Services, guests: bool = False) -> None:
 def launch_options(services: Services) -> dict:
     """What `Blocks.launch` gets, beyond host, port, share and auth: looks, words, and what it must not do."""
     files, server = PageFiles(), _server(services)
+    streams = (PageStream(services).route(), services.streams.route())
     return {
         "theme": theme(),
         "head": files.head(),
@@ -117,7 +119,7 @@ def launch_options(services: Services) -> dict:
         "max_file_size": services.settings.max_upload_bytes,
         "allowed_paths": [],
         "blocked_paths": _closed_paths(services.home),
-        "app_kwargs": {**server, "routes": [files.route(), services.streams.route(), *server["routes"]]},
+        "app_kwargs": {**server, "routes": [files.route(), *streams, *server["routes"]]},
         "ssr_mode": False,
         "pwa": False,
         "quiet": True,

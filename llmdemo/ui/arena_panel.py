@@ -9,10 +9,10 @@ from it.
 import gradio as gr
 
 from llmdemo.core.errors import UserError
-from llmdemo.core.sentences import pack, say
+from llmdemo.core.sentences import pack
 from llmdemo.models.library import import_library
 from llmdemo.settings.decoding import described
-from llmdemo.ui import authentication, bridge, interpret_api
+from llmdemo.ui import bridge, interpret_api
 from llmdemo.ui.fair_queue import BATCHES, MOST_BATCHES, when_gone
 from llmdemo.ui.rights import for_guests, for_owners
 from llmdemo.ui.samples import starter_tokenizer
@@ -68,7 +68,7 @@ def build(services: Services, guests: bool = False) -> None:
 
 
 def _menu(services: Services) -> list[dict]:
-    """The model menu, from the disk, with the steps that runs kept, which are the owners'; imports no torch."""
+    """The model menu and the reward models, from the disk, with the steps that runs kept, which are the owners'; imports no torch."""
     from llmdemo.models.catalog import list_models
     from llmdemo.models.steps import steps_of
 
@@ -77,8 +77,8 @@ def _menu(services: Services) -> list[dict]:
         known = steps_of(services.home.runs / entry["id"]) if own else []
         return {"steps": known} if known else {}
 
-    keep = ("id", "title", "kind", "ready", "note")
-    entries = [entry.to_dict() for entry in list_models(services.home) if entry.writes]
+    keep = ("id", "title", "kind", "ready", "note", "task")
+    entries = [entry.to_dict() for entry in list_models(services.home) if entry.writes or entry.task == "reward"]
     return [{key: entry[key] for key in keep} | steps(entry) for entry in entries]
 
 
@@ -131,11 +131,12 @@ _WORDLESS = frozenset(("token", "beam", "step", "names", "best"))
 def _answer(services: Services, data: dict, many: bool) -> None:
     """Computes what the page asks for and writes its events to the stream of its run_id. Raises gr.Error for a run_id that
     is another visitor's."""
-    run_id, visitor = str(data.get("run_id")), authentication.current()
-    if not services.sessions.claim(run_id, visitor.identity if visitor else ""):
-        raise gr.Error(say("err_not_your_session"), print_exception=False)
-    streams, arena = services.streams, services.arena
-    with streams.writing(run_id) as stream, when_gone(lambda: stream.page_has_gone(lambda: arena.get().stop(run_id))):
+    run_id = str(data.get("run_id"))
+
+    def stop() -> None:
+        services.arena.get().stop(run_id)
+
+    with bridge.own_stream(services, run_id) as stream, when_gone(lambda: stream.page_has_gone(stop)):
         for events in _events(services, data, many):
             stream.add([event if event["type"] in _WORDLESS else pack(event) for event in events])
 

@@ -8,7 +8,8 @@ import functools
 import json
 import sys
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 import gradio as gr
 
@@ -16,6 +17,7 @@ from llmdemo.core.errors import DiskFull, UserError, is_disk_full
 from llmdemo.core.sentences import pack, say
 from llmdemo.ui import authentication
 from llmdemo.ui.bounded_log import may_say
+from llmdemo.ui.event_streams import EventStream
 from llmdemo.ui.rights import GUESTS, right_of
 from llmdemo.ui.services import not_an_owner
 
@@ -84,13 +86,19 @@ def sentence(error: Exception) -> dict[str, str]:
     return {"message": say("err_mistake", name=type(error).__name__), "hint": say("err_mistake_hint")}
 
 
+@contextmanager
+def own_stream(services, run_id: str) -> Iterator[EventStream]:
+    """The stream that the page which sent an event reads as `run_id`, to be filled. Raises gr.Error where that is another
+    visitor's."""
+    visitor = authentication.current()
+    if not services.sessions.claim(run_id, visitor.identity if visitor else ""):
+        raise gr.Error(say("err_not_your_session"), print_exception=False)
+    with services.streams.writing(run_id) as stream:
+        yield stream
+
+
 def notice(error: Exception | None = None, *, message: str = "", kind: str = "error") -> dict:
     """The value of a "notice" island: a calm message next to the thing it is about; empty hides it."""
     if error is not None:
         return {"kind": "error", **pack(sentence(error))}
     return {"kind": kind, "message": pack(message), "hint": ""} if message else {}
-
-
-def to_json(value) -> str:
-    """JSON that may stand inside <script> and that nothing takes for markup."""
-    return json.dumps(pack(value), ensure_ascii=False).replace("<", "\\u003c")

@@ -21,15 +21,16 @@ def build(services: Services) -> None:
 
     @for_owners
     def elsewhere_hardware(request: dict) -> dict:
-        """{"hardware"}: what can be rented, with prices. The token is passed on and not kept."""
+        """{"hardware", "models"}: what can be rented, with prices, and presets that a job can fetch. The token is passed on
+        and not kept."""
         services.require_owner()
-        return {"hardware": elsewhere.hardware(_token(request))}
+        return {"hardware": elsewhere.hardware(_token(request)), "models": elsewhere.only_there()}
 
     @for_owners
     def elsewhere_start(request: dict) -> dict:
         """{"job_id"} of a run on rented hardware."""
         services.require_owner()
-        values = _values(services, request)
+        values = {**_values(services, request), **_of_the_job(request)}
         hours = request.get("hours")
         return {"job_id": elsewhere.start(values, str(request.get("flavor")), _token(request), hours)}  # type: ignore[arg-type]
 
@@ -76,6 +77,12 @@ def _values(services: Services, request: dict) -> dict:
     if config.get("dataset_id") == SAMPLE_ID:
         config = {**config, "dataset_id": samples.add_sample(services).dataset_id}
     return config
+
+
+def _of_the_job(request: dict) -> dict:
+    """Settings that are chosen for the job alone: a model that is not here, and a process for each of several GPUs."""
+    chosen = {"model_id": request.get("model_id"), "num_processes": request.get("gpus")}
+    return {key: value for key, value in chosen.items() if value}
 
 
 def _token(request: dict) -> str:

@@ -22,10 +22,10 @@ def endpoints(services: Services) -> list[Callable]:
         """Evaluates one or two models on the held-out part of a data set, in the background; returns evaluation_id.
 
         Keys of config: dataset_id, model_ids (one or two; the second is compared with the first), limit, max_new_tokens,
-        max_length, precision (auto, fp32, bf16), seed, eval_share, judge {kind (none, model, endpoint), model_id, url,
-        model, criteria, limit, timeout}. Every key has a default; that of dataset_id
-        is the data of the model's own run, without which it must be given. judge_key is sent to the judge's
-        endpoint and kept nowhere.
+        max_length, precision (auto, fp32, bf16), seed, eval_share, judge {kind (none, model, endpoint, reward), model_id,
+        url, model, grading (scores, absolute, relative), form (prometheus, phudge), criteria, rubric (five texts),
+        reference, max_new_tokens, limit, timeout}; vote_id instead of dataset_id: the judge beside a class's votes. Every key
+        has a default; dataset_id's is the model's own run's. judge_key is sent to the judge's endpoint and kept nowhere.
         """
         services.require_owner()
         return {"evaluation_id": evaluations.start(config, judge_key)}

@@ -6,13 +6,16 @@ from typing import Any
 
 from llmdemo import data, prepare
 from llmdemo.core.errors import UserError
+from llmdemo.core.store import parse_json
 from llmdemo.evaluation import benchmark_files, heldout
 from llmdemo.evaluation.export import differs
 from llmdemo.evaluation.folds import start_folds
+from llmdemo.evaluation.rubrics import drop, keep, rubrics
 from llmdemo.jobs.states import COMPLETED, FAILED
 from llmdemo.models import catalog
 from llmdemo.models.steps import steps_of
-from llmdemo.settings.evaluation import CRITERIA, KIND_OF_TASK, LIMITS
+from llmdemo.settings.evaluation import KIND_OF_TASK, LIMITS
+from llmdemo.settings.judge import CRITERIA, SCORES
 from llmdemo.settings.training import METHODS
 from llmdemo.ui.rights import for_owners
 from llmdemo.ui.services import Services
@@ -22,6 +25,9 @@ _EXCERPT = 140
 _ALTERNATIVES = 10
 _NOT_IN_THE_TABLE = ("answers", "instruction", "messages", "sum", "bytes", "labels")
 _MOST_CLASSIFIERS = 20
+_MOST_VOTES = 50
+_MOST_OPENED = 4 * 2**20
+"""Bytes that are read of a vote's first event, which holds its prompts."""
 _OWN_TO_A_RUN = ("dataset_id", "name", "task", "folds", "fold")
 _FOLD_KEYS = ("dataset_id", "model_id", "method", "max_steps", "seed")
 
@@ -60,10 +66,44 @@ class EvaluatePages:
             ],
             "limits": LIMITS,
             "criteria": CRITERIA,
+            "scores": list(SCORES),
+            "rubrics": rubrics(self._services.home),
+            "votes": self._votes(),
             "methods": list(METHODS),
             "fold_steps": prepare.defaults("galore", "classify")["max_steps"],
             "classifiers": self._classifiers(),
         }
+
+    def _votes(self) -> list[dict]:
+        """[{session_id, title, opened}] of the newest votes, from the first event of each: no other is read."""
+        folder, found = self._services.home.votes, []
+        names = (
+            sorted((each.name for each in folder.iterdir() if each.is_dir()), reverse=True) if folder.is_dir() else []
+        )
+        for name in names[:_MOST_VOTES]:
+            try:
+                with open(folder / name / "events.jsonl", "rb") as file:
+                    opened = parse_json(file.readline(_MOST_OPENED))
+                title, time = str(opened["config"]["title"])[:120], float(opened["t"])
+            except (OSError, ValueError, LookupError, TypeError):
+                continue  # no vote, or one that is just being opened
+            found.append({"session_id": name, "title": title, "opened": time})
+        return found
+
+    @for_owners
+    def keep_rubric(self, request: dict) -> dict:
+        """Keeps criteria and what each grade means under a name; {"rubrics"}: all that are kept."""
+        self._services.require_owner()
+        scores = request.get("rubric")
+        texts = tuple(map(str, scores)) if isinstance(scores, list) else ()
+        name, criteria = str(request.get("name") or ""), str(request.get("criteria") or "")
+        return {"rubrics": keep(self._services.home, name, criteria, texts)}
+
+    @for_owners
+    def drop_rubric(self, request: dict) -> dict:
+        """Forgets kept criteria; {"rubrics"}: those that are left."""
+        self._services.require_owner()
+        return {"rubrics": drop(self._services.home, str(request.get("name") or ""))}
 
     def _classifiers(self) -> list[dict]:
         """[{run_id, name, max_steps}] of the newest finished runs whose settings a cross-validation can take over."""
@@ -208,6 +248,7 @@ def _row(record: dict) -> dict:
         kept["cells"] = [{"correct": cell["correct"]} for cell in record["cells"]]
     if "said" in record:
         kept["said"] = [text[:_EXCERPT] for text in record["said"]]
+    kept.pop("opinions", None)
     if "answers" in record:
         kept["answers"] = [answer[:_EXCERPT] for answer in record["answers"]]
     return kept

@@ -17,7 +17,8 @@ _FILE_TYPES = [".txt", ".csv", ".tsv", ".json", ".jsonl", ".parquet", ".gz"]
 def build(services: Services) -> None:
     """The panel's widgets and what they do."""
     pages = EvaluatePages(services)
-    bridge.island("evaluate-form", [pages.choices, pages.start, pages.folds, pages.benchmark], elem_id="evaluate-form")
+    functions = [pages.choices, pages.start, pages.folds, pages.benchmark, pages.keep_rubric, pages.drop_rubric]
+    bridge.island("evaluate-form", functions, elem_id="evaluate-form")
     questions = gr.UploadButton(
         t("eval_bench_file"), file_types=_FILE_TYPES, size="sm", elem_id="evaluate-benchmark-file"
     )

@@ -20,6 +20,8 @@ from starlette.routing import Route
 from llmdemo.core.sentences import pack, say
 
 PREFIX = "/streams/"
+EVERYBODYS = "page"
+"""The stream that each visitor reads (page_stream.py); every other belongs to who asked for its work."""
 MOST_BYTES = 16 * 2**20
 """What one stream keeps: a comparison at the largest settings writes less, so that a break of any length loses nothing."""
 _MOST_KEPT, _MOST_KEPT_BYTES = 64, 64 * 2**20
@@ -47,13 +49,18 @@ class EventStream:
         self.begun = self.ended = False
 
     @property
+    def count(self) -> int:
+        """Batches so far, those that are kept no longer among them: the latest one's number."""
+        return self._dropped + len(self._batches)
+
+    @property
     def size(self) -> int:
         """Bytes that are kept."""
         return self._bytes
 
     def add(self, events: list[dict]) -> None:
         """Appends a batch and wakes the readers; returns at once, however slow they are."""
-        batch = json.dumps(events, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+        batch = _json(events)
         with self._lock:
             self._batches.append(batch)
             self._bytes += len(batch)
@@ -165,9 +172,7 @@ class EventStreams:
         return Route(PREFIX + "{name}", self._answer, methods=["GET"])
 
     async def _answer(self, request: Request) -> StreamingResponse:
-        last = request.headers.get("last-event-id", "")
-        number = int(last) if last.isdecimal() and len(last) < 10 else 0
-        messages = self._messages(request.app, request.path_params["name"], number)
+        messages = self._messages(request.app, request.path_params["name"], last_event_id(request))
         headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
         return StreamingResponse(messages, media_type="text/event-stream", headers=headers)
 
@@ -188,10 +193,10 @@ class EventStreams:
                     return
                 for batch in batches:
                     number += 1
-                    yield b"id: %d\ndata: %s\n\n" % (number, batch)
+                    yield numbered(number, batch)
                 if ended:
                     return
-                if not batches and not await _comes(news, HEARTBEAT_SECONDS):
+                if not batches and not await comes(news, HEARTBEAT_SECONDS):
                     yield b": still here\n\n"
 
     async def _waiting(self, app: object, name: str, stream: EventStream, news: asyncio.Event) -> AsyncIterator[bytes]:
@@ -199,7 +204,7 @@ class EventStreams:
         begin."""
         told: dict = {}
         unknown, quiet = 0, 0.0
-        while not stream.begun and not await _comes(news, _PLACE_SECONDS):
+        while not stream.begun and not await comes(news, _PLACE_SECONDS):
             where, quiet = self._where(app, name), quiet + _PLACE_SECONDS
             unknown = 0 if where else unknown + 1
             if unknown > _UNKNOWN_LOOKS:
@@ -218,7 +223,7 @@ class EventStreams:
                 yield b": still here\n\n"
 
 
-async def _comes(news: asyncio.Event, seconds: float) -> bool:
+async def comes(news: asyncio.Event, seconds: float) -> bool:
     """Whether `news` is set within so many seconds."""
     try:
         await asyncio.wait_for(news.wait(), seconds)
@@ -227,9 +232,25 @@ async def _comes(news: asyncio.Event, seconds: float) -> bool:
     return True
 
 
+def last_event_id(request: Request) -> int:
+    """The number of the last batch that the reader has; 0 for none."""
+    last = request.headers.get("last-event-id", "")
+    return int(last) if last.isdecimal() and len(last) < 10 else 0
+
+
+def numbered(number: int, batch: bytes | list[dict]) -> bytes:
+    """A batch as a message with its number as id."""
+    data = batch if isinstance(batch, bytes) else _json(batch)
+    return b"id: %d\ndata: %s\n\n" % (number, data)
+
+
+def _json(events: list[dict]) -> bytes:
+    return json.dumps(events, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+
+
 def _message(event: dict) -> bytes:
     """A message without an id: it is about the stream itself, and does not count among its events."""
-    return b"data: %s\n\n" % json.dumps([pack(event)], ensure_ascii=False).encode()
+    return b"data: %s\n\n" % _json([pack(event)])
 
 
 def _failed(key: str) -> dict:

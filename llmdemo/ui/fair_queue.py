@@ -278,12 +278,6 @@ class FairQueue(Queue):
                 del self.pending_event_ids_session[session]
 
 
-def standing(run_id: str) -> dict:
-    """Inside a handler: FairQueue.standing of this page's queue."""
-    blocks = LocalContext.blocks.get(None)
-    return blocks._queue.standing(run_id) if blocks and isinstance(blocks._queue, FairQueue) else {}
-
-
 def standing_in(app, run_id: str) -> dict:
     """FairQueue.standing in the queue of Gradio's app."""
     queue = app.get_blocks()._queue

@@ -12,6 +12,7 @@ from llmdemo.ui.rights import for_guests, for_owners
 from llmdemo.ui.services import Lazy, Services
 
 if TYPE_CHECKING:
+    from llmdemo.arena.cache import Loaded
     from llmdemo.interpret.service import Interpret
 
 _MOST_CALLS, _MOST_OF_ONE = 16, 4
@@ -104,13 +105,13 @@ def for_the_card(services: Services) -> tuple[Callable, ...]:
         model_id, beside = str(asked.get("model_id")), str(asked.get("beside") or "")
         names = ("prefix_ids", "token", "window", "top")
         more = {name: asked[name] for name in names if asked.get(name) is not None}
-        with _place(model_id):
+        with place_for(model_id):
             return _inside(services, model_id, beside).lens(model_id, asked.get("prompt"), beside=beside, **more)
 
     @for_guests
     def attribute(asked: dict) -> dict:
         model_id, method = str(asked.get("model_id")), str(asked.get("method"))
-        with _place(model_id):
+        with place_for(model_id):
             return _inside(services, model_id).attribute(
                 model_id, asked.get("prompt"), asked.get("token"), method, asked.get("prefix_ids")
             )
@@ -123,7 +124,7 @@ _calls_lock = threading.Lock()
 
 
 @contextmanager
-def _place(model_id: str) -> Iterator[None]:
+def place_for(model_id: str) -> Iterator[None]:
     """One of the places for guests' calls. Raises UserError at once where none is free, or the guest has their share."""
     visitor = authentication.current()
     if visitor is None or visitor.is_owner:
@@ -143,12 +144,25 @@ def _place(model_id: str) -> Iterator[None]:
                 del _calls[who]
 
 
+@contextmanager
+def alone(services: Services, model_id: str) -> Iterator["Loaded"]:
+    """The loaded model that nobody else computes with meanwhile, within the places of `place_for`. Raises UserError."""
+    known_only(services, model_id)
+    with place_for(model_id), services.arena.get().use_alone(model_id) as loaded:
+        yield loaded
+
+
+def known_only(services: Services, *model_ids: str) -> None:
+    """Raises UserError for a guest who names a model that is not in the menu."""
+    known = [model["id"] for model in services.arena.get().models()]
+    if any(each not in known for each in model_ids):
+        services.require_owner()
+
+
 def _inside(services: Services, *model_ids: str) -> "Interpret":
     """Raises UserError for a guest who names a model that is not in the menu."""
     arena = services.arena.get()
     from llmdemo.interpret.service import BASE, Interpret
 
-    known = [model["id"] for model in arena.models()]
-    if any(each not in known for each in model_ids if each not in ("", BASE)):
-        services.require_owner()
+    known_only(services, *(each for each in model_ids if each not in ("", BASE)))
     return Interpret(services.home, arena.use_alone)

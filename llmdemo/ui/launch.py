@@ -45,10 +45,11 @@ def serve(
     keep_uploads_at_home(Home(settings.home))
     if on_zero_gpu():
         from llmdemo.arena import zero_gpu  # noqa: F401  # `spaces` wants to know of it before the launch
+    from llmdemo.jobs.spare import Spare
     from llmdemo.ui.app import build, launch_options
     from llmdemo.ui.services import make_services
 
-    services = make_services(settings, access=access)
+    services = make_services(settings, access=access, spare=Spare())
     signal.signal(signal.SIGTERM, _interrupt)
     page = build(services)
     try:

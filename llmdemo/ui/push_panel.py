@@ -19,7 +19,10 @@ def build(services: Services) -> None:
         run_id, repo, licence = (str(request.get(key) or "") for key in ("run_id", "repo", "licence"))
         token = request.get("token") or authentication.hub_token()
         private, space = request.get("private") is not False, request.get("space") is True
-        return services.pushes.start(run_id, repo, token, private=private, licence=licence, space=space)
+        language = str(request.get("language") or "en")
+        return services.pushes.start(
+            run_id, repo, token, private=private, licence=licence, space=space, language=language
+        )
 
     @for_owners
     def push_state(request: dict) -> dict:

@@ -31,7 +31,7 @@ from llmdemo.serving.routes import refusal
 from llmdemo.settings import Settings
 from llmdemo.ui import bounded_log, request_body
 from llmdemo.ui.authentication import VISITOR
-from llmdemo.ui.event_streams import PREFIX
+from llmdemo.ui.event_streams import EVERYBODYS, PREFIX
 
 _POLICY = "; ".join(
     (
@@ -297,7 +297,7 @@ def stream_of(scope) -> tuple[str, str]:
     if path.endswith("/queue/data"):
         asked = parse_qs(scope.get("query_string", b"").decode("latin-1"), max_num_fields=20)
         return "session", asked.get("session_hash", [""])[-1]
-    if found := _OWN_STREAM.search(path):
+    if (found := _OWN_STREAM.search(path)) and found[1] != EVERYBODYS:
         return "stream", found[1]
     if found := _STREAM.search(path):
         return ("heartbeat" if found[1] else "event"), found[1] or found[2]

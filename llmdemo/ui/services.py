@@ -25,6 +25,7 @@ if TYPE_CHECKING:  # the arena and the classifiers import torch, which takes sec
     from llmdemo.evaluation.use import Classifiers
     from llmdemo.experiments import Experiments
     from llmdemo.generation import Generations
+    from llmdemo.jobs.spare import Spare
     from llmdemo.knowledge import Probes
     from llmdemo.maps import Maps
     from llmdemo.models.starter import StarterFetch
@@ -33,7 +34,6 @@ if TYPE_CHECKING:  # the arena and the classifiers import torch, which takes sec
     from llmdemo.selection import Selection
     from llmdemo.serving import Serving
     from llmdemo.serving.exports import Exports
-    from llmdemo.serving.monitor import Monitor
 
 T = TypeVar("T")
 ASSETS = assets.FOLDER
@@ -85,15 +85,29 @@ class Services:
     """Whose a page's session and an event are."""
     streams: EventStreams = field(default_factory=lambda: EventStreams(standing_in))
     """Events of comparisons on their way to the pages that wait for them."""
+    spare: "Spare | None" = None
+    """A worker that has its imports done before Start is pressed."""
 
     def close(self) -> None:
         """Ends what is being computed in this process; runs go on or are stopped, as the settings say."""
         if arena := self.arena.made():
             arena.close()
+        if self.spare:
+            self.spare.close()
         self.serving.monitor.close()
         if self.settings.stop_runs_at_exit and self.runs.leads:
             stop_runs(self.runs, self.settings.stop_grace_seconds)
         self.runs.close()
+
+    def get_ready(self) -> None:
+        """Has a worker import what a run needs, as somebody is about to start one; not while runs go, which need the CPU."""
+        seconds = self.settings.spare_seconds
+        if self.spare is None or not seconds or any(run["state"] in _GOING for run in self.runs.list()):
+            return
+        from llmdemo.runs.command import worker_command, worker_environment
+
+        argv = worker_command(self.home.root, {})[:-1]
+        self.spare.get_ready(argv, worker_environment(self.home.root, {}), seconds)
 
     def is_owner(self) -> bool:
         """Whether who asks, in this very request, may change things on this machine."""
@@ -169,11 +183,13 @@ class Tokenizers:
             return self._kept[key]
 
 
-def make_services(settings: Settings, *, access: Access | None = None, command=None) -> Services:
+def make_services(
+    settings: Settings, *, access: Access | None = None, command=None, spare: "Spare | None" = None
+) -> Services:
     """The services of the home folder in `settings`. Starts fetching the starter model in the background.
 
     `access` says who may do what; without it everybody is an owner. `command` replaces the worker's command line
-    (tests). Raises UserError when the home folder cannot be written.
+    (tests); `spare` starts workers, and has one ready. Raises UserError when the home folder cannot be written.
     """
     from llmdemo.elsewhere import Elsewhere
     from llmdemo.evaluation import Evaluations
@@ -192,11 +208,11 @@ def make_services(settings: Settings, *, access: Access | None = None, command=N
     home = Home(settings.home, _model_roots(settings, access)).prepare()
     starter = StarterFetch(home)
     starter.start()
-    jobs = Jobs(home, settings)
+    jobs = Jobs(home, settings, spare.launch) if spare else Jobs(home, settings)
     runs = Runs(jobs, command=command)
     evaluations = Evaluations(jobs, runs)
     maps = Maps(jobs)
-    arena = Lazy(lambda: _make_arena(home, settings, serving.monitor))
+    arena = Lazy(lambda: _make_arena(home, settings, serving))
     classifiers = Lazy(lambda: _make_classifiers(home, settings))
     serving = Serving(home, settings, arena.get, classifiers.get)
     return Services(
@@ -220,6 +236,7 @@ def make_services(settings: Settings, *, access: Access | None = None, command=N
         classifiers=classifiers,
         guests_only=access is not None and not access.has_owners,
         access=access or Access(),
+        spare=spare,
     )
 
 
@@ -230,15 +247,15 @@ def _model_roots(settings: Settings, access: Access | None) -> tuple[Path, ...] 
     return None
 
 
-def _make_arena(home: Home, settings: Settings, monitor: "Monitor") -> "Arena":
+def _make_arena(home: Home, settings: Settings, serving: "Serving") -> "Arena":
     from llmdemo.models.library import import_library
 
     import_library()
     from llmdemo.arena import Arena
     from llmdemo.serving.arena_watch import watcher
 
-    arena = Arena(home, settings)
-    arena.watch = watcher(monitor)
+    arena = Arena(home, settings, keep=serving.registry.model_ids)
+    arena.watch = watcher(serving.monitor)
     return arena
 
 

@@ -113,4 +113,11 @@ def _exports(services: Services) -> list[Callable]:
         with downloads.new_folder() as folder:
             return gr.FileData(path=str(exports.packed(export_id, folder)))
 
-    return [export_gguf, export_status, download_export]
+    @for_owners
+    def download_adapter(run_id: str) -> gr.FileData:
+        """The .zip of a finished LoRA run's adapters: peft's adapter_model.safetensors and adapter_config.json."""
+        services.require_owner()
+        with downloads.new_folder() as folder:
+            return gr.FileData(path=str(services.pushes.adapter(run_id, folder)))
+
+    return [export_gguf, export_status, download_export, download_adapter]

@@ -1,10 +1,12 @@
 """Beside a finished run: its model is served to other programs (assets/serving/panel.js). Knows no engine and no HTTP."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from llmdemo.core.errors import UserError
 from llmdemo.models import catalog
+from llmdemo.publish.adapter import has_adapter
 from llmdemo.serving.examples import examples
 from llmdemo.ui import bridge, downloads
 from llmdemo.ui.circle_pages import CirclePages
@@ -63,17 +65,23 @@ def build(services: Services) -> None:
         services.require_owner()
         return _monitored(services, request.get("seconds"))
 
-    def packed(asked: dict, folder: Path) -> Path:
-        """The .zip of a finished export."""
-        services.require_owner()
-        return services.exports.packed(str(asked.get("export_id")), folder)
-
     functions = [serving_state, serving_start, serving_stop, serving_key, serving_revoke, serving_export]
     functions.append(serving_monitor)
     functions += CirclePages(services).functions()
     island = bridge.island("serving", functions, events=["submit"], elem_id="train-serving")
     note = bridge.island("notice", elem_id="train-serving-note")
-    downloads.on_request(island.submit, packed, note, "train-gguf")
+    downloads.on_request(island.submit, _packed(services), note, "train-gguf")
+
+
+def _packed(services: Services) -> Callable[[dict, Path], Path]:
+    def packed(asked: dict, folder: Path) -> Path:
+        """The .zip of a finished export, or of a LoRA run's adapters."""
+        services.require_owner()
+        if asked.get("adapter"):
+            return services.pushes.adapter(str(asked["adapter"]), folder)
+        return services.exports.packed(str(asked.get("export_id")), folder)
+
+    return packed
 
 
 def _state(services: Services, request: dict) -> dict:
@@ -86,6 +94,7 @@ def _state(services: Services, request: dict) -> dict:
         one["figures"] = next((each for each in figures if (each["name"], each["model_id"]) == key), None)
     model_id = _text(request, "model_id")
     exports = services.exports.of_model(model_id) if model_id else []
+    told["adapter"] = has_adapter(services.home, model_id)
     told["watched"] = bool(serving.metrics.records())
     return {**told, "exports": exports, "writes": not model_id or _writes(services, model_id)}
 

@@ -55,6 +55,7 @@ class TrainPages:
         if config.get("dataset_id") == SAMPLE_ID:
             config = {**config, "dataset_id": None}
         predicted = prepare.predict(self._services.home, config)
+        self._services.get_ready()
         how = (predicted["parameters"], config.get("method"), predicted["task"], predicted["work"])
         told = pace.seconds_of_size(self._services.runs.list(), *how)
         return told | {"ledger": predicted["ledger"], "notes": predicted["notes"]}

@@ -9,7 +9,6 @@ import segno
 
 from llmdemo.core.errors import UserError
 from llmdemo.ui import authentication, bridge
-from llmdemo.ui.fair_queue import standing
 from llmdemo.ui.rights import for_guests, for_owners
 from llmdemo.ui.services import Services
 from llmdemo.ui.votes_pages import VotePages
@@ -71,9 +70,8 @@ def _ballot(services: Services) -> None:
 
     @for_guests
     def ballot_pair(data: dict) -> dict:
-        """What the participant sees now; where they wait for answers to their question (`run_id`), also their place."""
-        run_id = str(data.get("run_id") or "")
-        return {**pages.pair(data.get("session_id", "")), **(standing(run_id) if run_id else {})}
+        """What the participant sees now."""
+        return pages.pair(data.get("session_id", ""))
 
     @for_guests
     def ballot_vote(data: dict) -> dict:
@@ -88,14 +86,17 @@ def _ballot(services: Services) -> None:
         return pages.board(data.get("session_id", ""))
 
     @for_guests
-    def ballot_ask(event: gr.EventData) -> str:
+    def ballot_ask(event: gr.EventData) -> None:
+        """Two answers to a question of the participant's own, as the event `pair` of the stream called run_id."""
         data = dict(event._data or {})
-        asked = bridge.guarded(lambda _: pages.ask(data.get("session_id", ""), data.get("prompt", "")))
-        return bridge.to_json({"run_id": str(data.get("run_id")), "answer": asked({})})
+        with bridge.own_stream(services, str(data.get("run_id"))) as stream:
+            stream.add([{"type": "begin"}])
+            asked = bridge.guarded(lambda _: pages.ask(data.get("session_id", ""), data.get("prompt", "")))
+            stream.add([{"type": "pair", "answer": asked({})}, {"type": "end"}])
 
     functions = [ballot_pair, ballot_vote, ballot_undo, ballot_board]
     island = bridge.island("ballot", functions, events=["ask"], elem_id="ballot")
-    quiet = {"show_progress": "hidden", "api_visibility": "private", "trigger_mode": "multiple", "outputs": island}
+    quiet = {"show_progress": "hidden", "api_visibility": "private", "trigger_mode": "multiple"}
     island.ask(ballot_ask, concurrency_limit=services.settings.max_decodings, concurrency_id="arena", **quiet)
 
 

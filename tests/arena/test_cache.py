@@ -70,6 +70,16 @@ def test_the_least_recently_used_model_makes_room():
     assert [cache.holds(entry(name), "auto") for name in "abc"] == [True, False, True]
 
 
+def test_what_is_served_leaves_after_all_others_but_leaves_where_there_is_no_other_way():
+    cache = ModelCache(Loader(), 100, keep=lambda: {"a"})
+    for name in ("a", "b", "c"):
+        with cache.use(entry(name)):
+            pass
+    assert [cache.holds(entry(name), "auto") for name in "abc"] == [True, False, True]
+    with cache.use(entry("d", 90)):
+        assert not cache.holds(entry("a"), "auto")
+
+
 def test_a_model_in_use_is_never_dropped():
     load = Loader()
     cache = ModelCache(load, 60)

@@ -12,6 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from llmdemo.arena.response import ResponseAccumulator
 from llmdemo.core.errors import UserError
+from llmdemo.decoding import decode_lanes
 from llmdemo.models import starter
 
 SETTINGS = {"max_new_tokens": 12, "temperature": 1.0, "num_beams": 3, "seed": 5}
@@ -166,6 +167,56 @@ def test_visitors_who_ask_at_the_same_time_get_what_each_would_get_alone(arena):
     assert [{n: lane["token_ids"] for n, lane in lanes.items()} for lanes in together] == [
         {n: lane["token_ids"] for n, lane in lanes.items()} for lanes in alone
     ]
+
+
+@pytest.fixture
+def prefills(arena):
+    """Appended to at each comparison that is computed: its settings."""
+    found = []
+
+    def decode(model, ids, settings):
+        found.append(settings)
+        return decode_lanes(model, ids, settings)
+
+    arena._decode = decode
+    return found
+
+
+def test_a_class_that_asks_the_same_is_computed_once(arena, prefills):
+    def ask(_):
+        return last(arena.compare("starter", "Hello", SETTINGS))
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(ask, range(8)))
+    assert len(prefills) == 1
+    assert all(answer["lanes"] == answers[0]["lanes"] for answer in answers)
+    assert sorted(answer["shared"] for answer in answers) == [False] + [True] * 7
+    later = ask(None)
+    assert len(prefills) == 1 and later["shared"]
+    assert later["lanes"] == answers[0]["lanes"] and later["seconds"] > 0
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"settings": {**SETTINGS, "seed": 6}},
+        {"settings": {**SETTINGS, "top_k": 3}},
+        {"prompt": {"raw": "Hello"}},
+        {"prefix_ids": [5]},
+    ],
+)
+def test_what_differs_in_anything_is_computed_by_itself(arena, prefills, changes):
+    run(arena)
+    run(arena, **changes)
+    assert len(prefills) == 2
+
+
+def test_a_model_that_has_changed_answers_anew(arena, prefills, second_model, home, make_tiny_llama):
+    before = run(arena, model_ids=second_model)
+    make_tiny_llama(seed=3).save_pretrained(home.runs / second_model / "model")
+    after = run(arena, model_ids=second_model)
+    assert len(prefills) == 2 and "shared" not in after[-1]
+    assert [e["i"] for e in before if e["type"] == "token"] != [e["i"] for e in after if e["type"] == "token"]
 
 
 def test_with_the_weights_ready_nobody_waits_for_another_visitor(arena):

@@ -1,7 +1,8 @@
 /* What the card asks about a token, and how it tells what comes back. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { decidedIn, questionOf, shades } from "../../assets/arena/inside.js";
+import { questionOf, shades } from "../../assets/arena/inside.js";
+import { cellsOf, decidedIn } from "../../assets/learn/lens-map.js";
 import { useWords } from "../../assets/lib/words.js";
 
 const trace = (...ids) => ({ meta: { prompt: { raw: "a" }, models: ids.map((id) => ({ id })) } });
@@ -31,4 +32,15 @@ test("the sentence says who decides what where", () => {
 
 test("shades keep the sign, are whole at the largest, and the first token's anchor does not pale the rest", () => {
   assert.deepEqual(shades([{ score: 90 }, { score: 2 }, { score: -1 }]), [1, 1, -0.5]);
+});
+
+test("a map's last row on the page is the first layer, and each cell the probability of its likeliest token", () => {
+  const rows = [
+    [[[1, 0.2]], [[2, 0.3]]],
+    [[[1, 0.9], [3, 0.1]], [[2, 0.8]]],
+  ]; // prettier-ignore
+  assert.deepEqual(cellsOf(/** @type {any} */ ({ rows })), [
+    [0.9, 0.8],
+    [0.2, 0.3],
+  ]);
 });

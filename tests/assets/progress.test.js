@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { KEY, kept, linkOf, nextOf, progress, score } from "../../assets/learn/progress.js";
-import { keptBy } from "../../assets/learn/views.js";
+import { keptBy } from "../../assets/learn/decoding-views.js";
 
 const store = new Map();
 globalThis.localStorage = /** @type {any} */ ({
@@ -47,11 +47,15 @@ test("each lesson, question and resource has its words, and points to what there
     if (panel) lacking(`lesson_${id}_see`, `lesson_open_${panel}`);
     if (needs) lacking(`lesson_needs_${needs}`);
     assert.ok(view === "start" || [0, 1, 2].includes(right), id);
-    assert.ok(["start", "galore", "memory", "sampler"].includes(view) || panel, id);
   }
   assert.equal(quiz.right.length, 10);
   quiz.right.forEach((_, n) => lacking(...["ask", "a", "b", "c"].map((key) => `quiz_${n + 1}_${key}`)));
   assert.ok(Object.values(plans).flat().every((id) => ids.includes(id))); // prettier-ignore
+  for (const [length, named] of Object.entries(plans)) {
+    const minutes = named.map((id) => lessons.find((lesson) => lesson.id === id).minutes).reduce((a, b) => a + b, 10);
+    assert.ok(minutes <= Number(length) && minutes > Number(length) - 10, `${minutes} of ${length}`); // with the quiz twice
+  }
+  for (const { who } of lessons) lacking(`lesson_who_${who}`);
   for (const { id, lesson, panel } of resources) {
     lacking(`resource_${id}_title`, `resource_${id}_about`);
     assert.ok(lesson ? ids.includes(lesson) : panel, id);

@@ -21,7 +21,7 @@ test("what is loaded ahead are the kept steps beside the place, that in the slid
   const beside = (place, back) => besidesOf("run-1", [0, 4, 8], place, back);
   assert.deepEqual(beside(1, true), ["run-1@0", "run-1@8"]);
   assert.deepEqual(beside(1, false), ["run-1@8", "run-1@0"]);
-  assert.deepEqual(beside(3, true), ["run-1@8"], "the finished model is in the menu, and is loaded as such");
-  assert.deepEqual(beside(0, true), ["run-1@4"]);
+  assert.deepEqual(beside(3, true), ["run-1@8", "run-1@4"], "the finished model is in the menu, and is loaded as such");
+  assert.deepEqual(beside(0, false), ["run-1@4", "run-1@8"]);
   assert.deepEqual(besidesOf("", [], 0, true), []);
 });

@@ -107,30 +107,6 @@ test("a trace comes back from JSON as it was, and what is none is refused", () =
     assert.throws(() => Trace.parse(text), /trace/);
 });
 
-test("a copy keeps the lanes that a fork of one lane replaces", () => {
-  const trace = told(begin(), token(1, "a"));
-  const before = trace.copy();
-  const fork = { prefix: [{ i: 9, s: "z", a: [] }], only: "0:greedy", model: 0 };
-  trace.add(begin(), fork);
-  trace.add(token(3, "c"), fork);
-  assert.equal(
-    trace.lanes
-      .get("0:greedy")
-      .view(1)
-      .map((each) => each.s)
-      .join(""),
-    "zc",
-  );
-  assert.equal(
-    before.lanes
-      .get("0:greedy")
-      .view(1)
-      .map((each) => each.s)
-      .join(""),
-    "a",
-  );
-});
-
 test("differences are what is not in the longest common subsequence", () => {
   const [here, there] = differences(["a", "b", "c", "d"], ["a", "x", "c"]);
   assert.deepEqual([[...here], [...there]], [[1, 3], [1]]);

@@ -18,4 +18,8 @@ test("models are loaded one after another, and no further once others are wanted
   answers.shift()({});
   await Promise.all([first, second]);
   assert.deepEqual(asked, ["a", "b", "d"]);
+  warm.want(["d"], "auto");
+  assert.equal(asked.length, 3);
+  warm.want(["d"], "auto", true); // after a comparison, which may have kept the app from it
+  assert.equal(asked.length, 4);
 });

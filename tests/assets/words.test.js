@@ -26,3 +26,12 @@ test("a list is joined as Chinese joins it, and a key that this page does not kn
   assert.equal(inWords(said), "請選擇 a、b或c。");
   assert.equal(inWords({ $say: "no_such_key", values: {}, text: "In English." }), "In English.");
 });
+
+test("a sentence names the settings of a run as the form does, and the arena's as they are", () => {
+  const said = (text) => inWords({ $say: "no_such_key", values: {}, text });
+  assert.equal(said("eval_share is 2."), "「保留比例」 is 2.".replace("保留比例", t("f_eval_share")));
+  assert.equal(said(`${t("f_max_length")}（max_length）太短。`), `${t("f_max_length")}太短。`);
+  assert.equal(said("4 GB（keep_steps_gb）。"), `4 GB（「${t("f_keep_steps_gb")}」）。`);
+  for (const text of ["max_new_tokens is 0.", 'Give {"eval_share": 0.1}.', "no_setting_at_all"])
+    assert.equal(said(text), text);
+});

@@ -123,7 +123,7 @@ class Maker:
         body = {"data": self.odd(), "component_id": self.random.randint(-5, 150), "session_hash": "s"}
         return "gradio_api/component_server", {
             **body,
-            "fn_name": self.random.choice(["pulse", "models", "python", "predict", "stop", "label", "page"]),
+            "fn_name": self.random.choice(["models", "python", "predict", "stop", "label", "page"]),
         }
 
 

@@ -25,10 +25,10 @@ LIMIT = 240_000
 WATCH = """(value) => {
   const slider = document.querySelector("#arena-step");
   const app = document.querySelector(".arena").app;
-  const before = app.trace;
+  const before = app.trace.meta;
   window.shown = 0;
   const look = () => {
-    if (app.trace !== before && document.querySelector(".lane .token")) window.shown = performance.now();
+    if (app.trace.meta !== before && document.querySelector(".lane .token")) window.shown = performance.now();
     else setTimeout(look, 2);
   };
   document.querySelector(".lanes").replaceChildren();
@@ -97,7 +97,7 @@ def measure(url: str, run_id: str, moves: int) -> tuple[list[dict], list[dict]]:
         settle(page)
         last = int(page.get_attribute("#arena-step", "max"))
         near = [moved(page, place) for place in range(last - 1, max(-1, last - 2 - moves), -1)][1:]
-        far = [moved(page, place) for place in (0, last - 1, 4, last - 3)][1:]
+        far = [moved(page, place) for place in (0, last - 1, 3, last - 3)][1:]
         browser.close()
     return near, far
 
@@ -105,8 +105,10 @@ def measure(url: str, run_id: str, moves: int) -> tuple[list[dict], list[dict]]:
 def moved(page, place: int) -> dict:
     page.evaluate(WATCH, str(place))
     page.wait_for_function("window.shown > 0", timeout=LIMIT)
+    found = page.evaluate(TOLD)
+    print(f"{found['id']}: {found['shown']:.0f} ms, the engine's prefill {found['engine']:.0f}", flush=True)
     settle(page)
-    return page.evaluate(TOLD)
+    return found
 
 
 def settle(page) -> None:

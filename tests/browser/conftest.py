@@ -73,6 +73,7 @@ def running_app(home: Path, *flags: str, env: dict | None = None):
         "LLMDEMO_HOME": str(home),
         "HF_HUB_OFFLINE": "1",
         "LLMDEMO_MIN_FREE_BYTES": "0",
+        "LLMDEMO_SPARE_SECONDS": "0",
         **(env or {}),
     }
     command = [sys.executable, "app.py", "--port", str(port), *flags]

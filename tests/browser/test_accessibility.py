@@ -116,3 +116,26 @@ def test_every_panel_with_work_in_it(scheme, width, worked, open_page, axe):
     page.locator(".alternatives .tried summary").first.click()
     found += violations(page, axe, "arena, alternatives")
     assert found == []
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390)])
+def test_every_lesson_asks_first_and_then_shows_something_in_place(scheme, width, tiny_app, open_page, axe):
+    """Without data and without a run: each lesson works on the sample and the starter, or says what it needs."""
+    page = open_page(tiny_app, color_scheme=scheme, viewport={"width": width, "height": 844})
+    tab(page, "Learn")
+    lessons = json.loads((ASSETS.parents[1] / "assets" / "learn" / "lessons.json").read_text())["lessons"]
+    found = []
+    for lesson in [each["id"] for each in lessons if each["id"] != "start"]:
+        page.locator(f".lessons a[href*='lesson={lesson}']").click()
+        expect(page.locator(".lesson .why")).to_have_count(0)
+        page.locator(".predict input").first.check()
+        expect(page.locator(".lesson .why")).to_be_visible()
+        waiting = page.locator("#lessons [role=status]", has_text="Computing")
+        expect(waiting).to_have_count(0, timeout=30 * SECONDS)
+        expect(page.locator(".lesson .notice.error")).to_have_count(0)
+        found += violations(page, axe, f"lesson {lesson}")
+    for place in ("Quiz", "For teachers", "Resources"):
+        page.get_by_role("radio", name=place).check(force=True)
+        found += violations(page, axe, place)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert found == [] and page.errors == [] and page.foreign == []

@@ -29,7 +29,7 @@ def test_start_here_gives_a_before_and_an_after_and_a_lesson_is_resumed(app, ope
     said = page.locator(".lesson-said h4")
     expect(said).to_have_text(["The message", "Before training"], timeout=30 * SECONDS)
     expect(said).to_have_text(
-        ["The message", "Before training", "After training", "What was wanted"], timeout=120 * SECONDS
+        ["The message", "Before training", "After training", "Expected answer"], timeout=120 * SECONDS
     )
     expect(page.locator(".lessons a.done")).to_have_count(1)
 
@@ -50,7 +50,7 @@ def test_a_token_tells_in_which_layer_it_arises_and_to_what_it_is_owed(app, open
     page = open_page(app)
     compare(page, "What is the capital of France?", 6, 60)
     page.locator("#arena .lane .token:not(.part)").nth(0).click()
-    page.get_by_text("Where does it arise?").click()
+    page.get_by_text("Where does it come from?").click()
     rows = page.locator(".lens-table tbody tr")
     expect(rows).to_have_count(2, timeout=30 * SECONDS)
     expect(page.locator(".lens").first).to_contain_text("of 2 on.")

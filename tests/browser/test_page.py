@@ -96,7 +96,7 @@ def test_a_chinese_browser_gets_chinese(tiny_app, open_page):
     page = open_page(tiny_app, locale="zh-TW")
     for name in ("資料", "訓練", "競技場", "評估"):
         expect(page.get_by_role("tab", name=name, exact=True)).to_be_visible()
-    expect(page.locator("h1")).to_have_text("調校與解碼")
+    expect(page.locator("h1")).to_have_text("微調與解碼")
     expect(page.locator("#data-sample")).to_have_text("使用範例資料")
     drop = "getComputedStyle(document.querySelector('#data-file [data-testid=upload-text]'), '::after').content"
     assert "拖到這裡" in page.evaluate(drop)

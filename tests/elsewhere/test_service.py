@@ -108,6 +108,36 @@ def test_a_preset_that_is_not_here_is_fetched_there(here, hub, values):
     assert asked["models"]["model_id"] == {"kind": "hub", "id": "HuggingFaceTB/SmolLM2-1.7B"}
 
 
+def test_a_gated_preset_needs_a_token_that_it_is_given_to_before_anything_is_sent(here, hub, values):
+    gated = {**values, "model_id": "meta-llama/Llama-3.2-1B"}
+    hub.refusals["/api/models/meta-llama"] = (403, "Access to model meta-llama/Llama-3.2-1B is restricted")
+    with pytest.raises(UserError, match="licence has not been accepted"):
+        here.start(gated, "t4-small", TOKEN)
+    assert not hub.repos and not here.list()
+    hub.refusals["/api/models/meta-llama"] = (200, "")
+    hub.begins_as, hub.result = "COMPLETED", bundle()
+    job_id = here.start(gated, "t4-small", TOKEN)
+    asked = json.loads(hub.repos[ended(here, job_id)["repo"]]["input/ask.json"])
+    assert asked["models"]["model_id"] == {"kind": "hub", "id": "meta-llama/Llama-3.2-1B"}
+
+
+def test_several_gpus_are_used_where_the_hardware_has_them(here, hub, values, monkeypatch):
+    from tests.elsewhere import jobs_hub
+
+    four = {
+        **jobs_hub.OFFERS[0],
+        "name": "t4-x4",
+        "accelerator": {**jobs_hub.OFFERS[0]["accelerator"], "quantity": "4"},
+    }
+    monkeypatch.setattr(jobs_hub, "OFFERS", [*jobs_hub.OFFERS, four])
+    with pytest.raises(UserError, match="num_processes"):
+        here.start({**values, "num_processes": 4}, "t4-small", TOKEN)
+    hub.begins_as, hub.result = "COMPLETED", bundle()
+    job_id = here.start({**values, "num_processes": 4}, "t4-x4", TOKEN)
+    asked = json.loads(hub.repos[ended(here, job_id)["repo"]]["input/ask.json"])
+    assert asked["config"]["num_processes"] == 4
+
+
 def test_offers_that_make_no_sense_are_a_sentence(here, hub, monkeypatch):
     from tests.elsewhere import jobs_hub
 

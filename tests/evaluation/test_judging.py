@@ -14,7 +14,7 @@ from llmdemo.evaluation.judge import JudgeFailed
 from llmdemo.evaluation.judge_address import checked_key, checked_url, parsed_url
 from llmdemo.evaluation.judge_endpoint import EndpointJudge
 from llmdemo.evaluation.judging import judge_all
-from llmdemo.settings.evaluation import JudgeSpec
+from llmdemo.settings.judge import JudgeSpec
 
 KEY = "sk-secret-4711"
 

@@ -35,6 +35,28 @@ def test_integrated_gradients_add_up_to_the_difference_from_the_baseline(token, 
     assert abs(sum(plain.scores) - wanted) > 0.05 * abs(wanted)
 
 
+def test_integrated_gradients_are_the_integral_also_where_the_way_bends_sharply():
+    """In float64 against 1,000 even points: the sum's gap is below 5 %, which 32 even points miss by far."""
+    wide = make_llama(61, initializer_range=0.9).double()
+    token = 17
+    target = wide.get_input_embeddings()(torch.tensor([PROMPT])).detach()[0]
+    start = wide.get_input_embeddings()(torch.tensor([[PROMPT[0], *[BASELINE] * 5]])).detach()[0]
+
+    def even(points):
+        """Scores by `points` midpoints, the plain way."""
+        shares = (torch.arange(points, dtype=torch.float64) + 0.5) / points
+        gradients, _ = attribution._gradients(wide, start + shares[:, None, None] * (target - start), token)
+        return (gradients.mean(0) * (target - start)).sum(-1)
+
+    reference = even(1000)
+    found = attribute(wide, PROMPT, token, "integrated_gradients", BASELINE)
+    assert abs(float(reference.sum()) - found.total) < 0.01 * abs(found.total)  # the reference itself adds up
+    assert found.gap < 0.05 and found.parts <= 128
+    worst = float((torch.tensor(found.scores) - reference).abs().max())
+    assert worst < 0.05 * float(reference.abs().max())
+    assert abs(float(even(32).sum()) - found.total) > 2 * found.gap * abs(found.total)
+
+
 def test_gradient_x_input_is_the_derivative_along_each_embedding(model):
     token, step = 17, 1e-2
     wide = make_llama(61, initializer_range=0.3).double()

@@ -7,7 +7,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from llmdemo.core.errors import UserError
 from llmdemo.decoding import DecodeSettings, decode_lanes
-from llmdemo.interpret.lens import lens
+from llmdemo.interpret.lens import lens, likeliest
 from llmdemo.interpret.readout import Readout
 from tests.conftest import make_llama
 
@@ -111,3 +111,14 @@ def test_no_hook_stays_in_the_model():
     model = make_llama(61)
     lens(model, PROMPT)
     assert not any(module._forward_hooks for module in model.modules())
+
+
+@pytest.mark.parametrize("size", [63, 1000, 4096])
+def test_the_likeliest_are_topks_also_in_a_vocabulary_that_no_chunks_fill(size):
+    torch.manual_seed(size)
+    logits = torch.randn(3, 2, size)
+    logits[0, 0, -1] = 9.0  # the last token, beyond the last whole chunk
+    logits[1, 1, 5:9] = 8.0 + torch.arange(4)  # several of one chunk
+    values, ids = likeliest(logits, 5)
+    wanted = logits.topk(5, dim=-1)
+    assert torch.equal(values, wanted.values) and torch.equal(ids, wanted.indices)

@@ -53,7 +53,7 @@ class ModelHub:
                 return self._json(handler, [self._entry(name, data) for name, data in files.items()])
             if path.startswith(f"/api/models/{repo}"):
                 return self._json(handler, self._info(repo, files))
-            if path.startswith(f"/{repo}/resolve/") and repo in self.gated:
+            if path.startswith(f"/{repo}/resolve/") and repo in self.gated and not self.tokens[-1]:
                 return self._send(
                     handler, 401, b'{"error":"Access is restricted"}', {"X-Error-Code": "GatedRepo"}, body
                 )

@@ -83,6 +83,12 @@ def test_a_gated_repository_says_that_it_must_be_downloaded_by_hand(served, home
     assert not list(home.tmp.iterdir()) and not list(home.models.iterdir())
 
 
+def test_a_gated_repository_is_fetched_with_a_token_that_was_given_for_it(served, home):
+    served.gated.add("org/tiny")
+    assert module.fetch(home, "org/tiny", token="hf_ann").id == "org/tiny"
+    assert set(served.tokens) == {"Bearer hf_ann"}
+
+
 def test_an_unknown_repository_is_named(served, home):
     with pytest.raises(UserError, match="knows no public repository org/other"):
         module.fetch(home, "org/other")

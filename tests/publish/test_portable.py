@@ -98,7 +98,7 @@ def test_each_thing_that_a_server_stumbles_over_is_found_and_a_whole_folder_has_
 
 def test_the_commands_quote_what_a_name_may_hold():
     told = commands("my model; rm", "ann/my model", False)
-    assert set(told) == {"vllm", "sglang", "tgi", "endpoint", "mlx"}
+    assert set(told) == {"vllm", "sglang", "tgi", "endpoint", "mlx", "onnx"}
     assert "'./my model; rm/model'" in told["vllm"] and "'ann/my model'" in told["endpoint"]
     assert set(commands("a", "b/a", True)) == {"vllm", "endpoint"}
 

@@ -1,12 +1,17 @@
 """Two worker processes over gloo against one at the same global batch. Real processes: slow."""
 
+import contextlib
 import json
+import os
 import shlex
 import shutil
+import signal
 import socket
 import subprocess
 import sys
+import time
 
+import psutil
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -74,17 +79,42 @@ def test_two_processes_with_dropout_resume_bit_for_bit(home, settings, tiny_toke
     assert starts == [0, 3]
 
 
-def test_the_commands_for_several_machines_join_two(make_run, home):
-    """Both are this one, with a process each: the commands that the page gives, word for word but for the address."""
+CONFIG = """compute_environment: LOCAL_MACHINE
+debug: false
+distributed_type: MULTI_GPU
+downcast_bf16: 'no'
+enable_cpu_affinity: false
+machine_rank: 1
+main_process_ip: 127.0.0.1
+main_process_port: {port}
+main_training_function: main
+mixed_precision: 'no'
+num_machines: 2
+num_processes: 2
+rdzv_backend: static
+same_network: true
+use_cpu: false
+"""
+"""As `accelerate config` writes it on the second of two machines."""
+
+
+def test_two_machines_are_joined_by_the_page_s_command_and_by_accelerate_config(make_run, home, tmp_path):
+    """Both are this one, with a process each: the command that the page gives, word for word but for the address, and
+    the README's for a config file."""
     changes = {"batch_size": 2, "refresh": "svd"}
     one = launch(make_run(gradient_accumulation_steps=2, **changes), home)
     run_dir = make_run(num_processes=2, **changes)
-    env = worker_environment(home.root, {}) | {"OMP_NUM_THREADS": "1"}
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
+    (tmp_path / "two.yaml").write_text(CONFIG.format(port=port))
+    page = commands(run_dir, 2, 1, cpu=True, host="127.0.0.1", port=port)[0]
+    readme = (
+        f"ACCELERATE_USE_CPU=true accelerate launch --config_file {tmp_path / 'two.yaml'} -m llmdemo.training.worker"
+    )
+    env = worker_environment(home.root, {}) | {"OMP_NUM_THREADS": "1"}
     machines = []
-    for command in commands(run_dir, 2, 1, cpu=True, host="127.0.0.1", port=port):
+    for command in (page, f"{readme} {run_dir}"):
         use_cpu, accelerate, *words = shlex.split(command)
         argv = [sys.executable, "-m", "accelerate.commands.launch", *words[1:]]
         assert accelerate == "accelerate" and words[0] == "launch"
@@ -97,6 +127,45 @@ def test_the_commands_for_several_machines_join_two(make_run, home):
             machine.kill()
     two = load_file(sorted((run_dir / "checkpoints").iterdir())[-1] / "weights.safetensors")
     assert max((one[name] - two[name]).abs().max().item() for name in one) <= 1e-5
+
+
+def test_a_run_of_two_processes_goes_on_in_one(make_run, home):
+    whole = launch(make_run(batch_size=2, gradient_accumulation_steps=2, refresh="svd", max_steps=6), home)
+    run_dir = make_run(batch_size=2, num_processes=2, refresh="svd", max_steps=3)
+    launch(run_dir, home)
+    shutil.rmtree(run_dir / "model")
+    one = {"max_steps": 6, "num_processes": 1, "gradient_accumulation_steps": 2}
+    store.write_json(run_dir / "config.json", store.read_json(run_dir / "config.json") | one)
+    again = launch(run_dir, home)
+    assert [e["step"] for e in read_events(run_dir / "events.jsonl")[0] if e["type"] == "start"] == [0, 3]
+    assert max((whole[name] - again[name]).abs().max().item() for name in whole) <= 1e-5
+
+
+def test_a_killed_process_ends_the_run_which_can_be_resumed(make_run, home):
+    run_dir = make_run(batch_size=2, num_processes=2, max_steps=2000, eval_steps=0)
+    config = store.read_json(run_dir / "config.json")
+    launcher = subprocess.Popen(
+        worker_command(run_dir, config),
+        env=worker_environment(home.root, config),
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        events = run_dir / "events.jsonl"
+        while not (events.exists() and any(e["type"] == "step" for e in read_events(events)[0])):
+            assert launcher.poll() is None
+            time.sleep(0.05)
+        family = psutil.Process(launcher.pid).children(recursive=True)
+        next(p for p in family if p.environ().get("RANK") == "1").kill()
+        assert launcher.wait(timeout=100) != 0
+        gone, left = psutil.wait_procs(family, timeout=10)
+        assert not left
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(launcher.pid, signal.SIGKILL)
+    store.write_json(run_dir / "config.json", config | {"max_steps": 8})
+    assert all(torch.isfinite(tensor).all() for tensor in launch(run_dir, home).values())
 
 
 @pytest.mark.parametrize("task", ["text", "classify", "preference"])

@@ -126,6 +126,7 @@ def test_choices_say_what_each_model_can_do_and_each_data_set_is_for(services, d
         "task": "chat",
         "writes": True,
         "dataset_id": None,
+        "steps": [],
     }
 
 

@@ -76,7 +76,7 @@ def test_what_happens_inside_is_not_shown(path, web):
 
 
 NONSENSE = [
-    ("gradio_api/component_server", {"data": {}, "component_id": 99_999, "session_hash": "s", "fn_name": "pulse"}),
+    ("gradio_api/component_server", {"data": {}, "component_id": 99_999, "session_hash": "s", "fn_name": "models"}),
     ("gradio_api/component_server", {"data": {}, "component_id": "x", "session_hash": [], "fn_name": "__init__"}),
     ("gradio_api/component_server", {}),
     ("gradio_api/queue/join", {"data": [], "fn_index": 10_000, "session_hash": "s"}),

@@ -23,7 +23,7 @@ def test_guests_who_wait_for_a_model_leave_threads_for_all_else(monkeypatch):
         monkeypatch.setattr(interpret_api, "_inside", lambda *_: inside)
         for call in (lens, attribute):
             call({"model_id": "starter"})
-        going.enter_context(interpret_api._place("starter"))
+        going.enter_context(interpret_api.place_for("starter"))
         return len(begun)
 
     one, owner = Visitor("guest", "one"), Visitor("owner", "")

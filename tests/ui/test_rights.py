@@ -14,8 +14,9 @@ from llmdemo.ui.services import Services
 
 GUESTS_MAY = {
     *("list_models", "compare", "compare_many"),
-    *("models", "stop", "warm", "python", "preference_sets", "pulse"),
+    *("models", "stop", "warm", "python", "preference_sets"),
     *("lens", "attribute", "memory", "quiz_submit"),
+    *("things", "records", "tokens", "surprises", "questions", "several", "judged", "answers"),
     *("vote_pair", "ask_pair", "vote", "undo_vote", "vote_board"),
     *("ballot_pair", "ballot_ask", "ballot_vote", "ballot_undo", "ballot_board"),
     "watch_run",

@@ -1,0 +1,154 @@
+/* What the lessons' views share: fields, menus of the visitor's models and data, tokens, an answer that is waited for. Knows
+   no lesson. */
+import * as L from "../lib/panel.js";
+import { Component, h, t } from "../lib/panel.js";
+
+export const mean = (values) => values.reduce((all, value) => all + value, 0) / Math.max(1, values.length);
+
+/** A slider with what it stands at. */
+export const range = (label, value, most, oninput, shown, least = 0) =>
+  h(
+    "label",
+    { class: "lesson-range" },
+    h("span", {}, label),
+    h("input", {
+      type: "range",
+      min: least,
+      max: most,
+      value,
+      oninput: (event) => oninput(Number(event.target.value)),
+    }),
+    h("output", {}, shown),
+  );
+
+/** A text field with its name. */
+export const text = (label, value, onchange, attributes = {}) =>
+  h(
+    "label",
+    { class: "lesson-field" },
+    h("span", {}, label),
+    L.entry({ value, onchange, maxlength: 2000, ...attributes }),
+  );
+
+export const waiting = (busy) => (busy ? h("p", { class: "soft", role: "status" }, t("lesson_computing")) : null);
+export const visible = (words) => words.replace(/ /g, "␣").replace(/\n/g, "↵");
+export const said = (name, words, attributes = {}) =>
+  h("div", { class: "lesson-said", ...attributes }, h("h4", {}, name), h("p", { class: "prompt" }, words || "∅"));
+
+/** A table: names of columns, then rows of cells; the first cell of a row is its name. */
+export const table = (heads, rows, label) =>
+  h(
+    "div",
+    { class: "lesson-table", tabindex: 0, role: "group", "aria-label": label },
+    h(
+      "table",
+      {},
+      h(
+        "thead",
+        {},
+        h(
+          "tr",
+          {},
+          heads.map((each) => h("th", { scope: "col" }, each)),
+        ),
+      ),
+      h(
+        "tbody",
+        {},
+        rows.map(([first, ...rest]) =>
+          h(
+            "tr",
+            {},
+            h("th", { scope: "row" }, first),
+            rest.map((each) => h("td", {}, each)),
+          ),
+        ),
+      ),
+    ),
+  );
+
+/** Shares as bars, from nought; [name, value, text, colour]. */
+export const bars = (rows) => {
+  const most = Math.max(1e-9, ...rows.map(([, value]) => value || 0));
+  const one = ([name, value, shown, color]) =>
+    h(
+      "li",
+      {},
+      h("span", {}, name),
+      h(
+        "span",
+        { class: "bar" },
+        h("i", { style: `width:${((100 * (value || 0)) / most).toFixed(1)}%;background:var(${color || "--greedy"})` }),
+      ),
+      h("span", { class: "n" }, shown),
+    );
+  return h("ol", { class: "lesson-bars" }, rows.map(one));
+};
+
+/** Tokens as they stand in a row; `kind` gives a class, `tip` what is told of one. @param {any[]} list
+   @param {(token: any) => string} kind @param {(token: any) => string} [tip] */
+export const tokens = (list, kind, tip) =>
+  h(
+    "p",
+    { class: "tok" },
+    list.map((token) => h("span", { class: `t ${kind(token)}`, title: tip ? tip(token) : null }, visible(token.text))),
+  );
+
+/** The newest data set of these tasks, or "" for the sample. */
+export const newest = (things, tasks) => things.datasets.find((each) => tasks.includes(each.task))?.id || "";
+const isRun = (model) => model.kind === "run";
+/** The newest finished run among the models, or null. */
+export const newestRun = (things) => things.models.find(isRun)?.id || null;
+
+export const modelMenu = (things, value, onchange, label = t("lesson_model"), only = () => true) =>
+  h(
+    "label",
+    { class: "lesson-field" },
+    h("span", {}, label),
+    L.menu({
+      value,
+      onchange,
+      options: things.models.filter(only).map((each) => [each.id, each.title]),
+      "aria-label": label,
+    }),
+  );
+
+export const dataMenu = (things, value, onchange, tasks) => {
+  const own = things.datasets.filter((each) => tasks.includes(each.task));
+  if (!own.length) return null;
+  const options = [["", t("lesson_sample")], ...own.map((each) => [each.id, each.name])];
+  return h(
+    "label",
+    { class: "lesson-field" },
+    h("span", {}, t("lesson_data")),
+    L.menu({ value, onchange, options, "aria-label": t("lesson_data") }),
+  );
+};
+
+/**
+ * A view with an answer of the server in its state: `this.call(name, asked, key)` puts it under `key`, or its error under
+ * "error". Answers that come after another was asked for are dropped.
+ */
+export class Asking extends Component {
+  asked = 0;
+  gone = false;
+  componentWillUnmount() {
+    this.gone = true;
+  }
+  /** What may be chosen, asked for once. */
+  async things() {
+    const found = await this.ask("things", {});
+    const things = found.error ? { models: [{ id: "starter", title: "starter" }], datasets: [] } : found;
+    if (!this.gone) this.setState({ things });
+    return things;
+  }
+  ask = (name, asked) => L.ask(this.props.server, name, asked);
+  /** @param {(again: () => boolean) => Promise<any>} work gives the new state, or {error}; `again()`: it is too late */
+  async work(work) {
+    const turn = ++this.asked;
+    const late = () => this.gone || turn !== this.asked;
+    this.setState({ busy: true, error: null });
+    const found = await work(late);
+    if (!late()) this.setState({ busy: false, error: null, ...(found || {}) });
+  }
+}

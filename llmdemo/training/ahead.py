@@ -1,0 +1,13 @@
+"""What a run imports on its way, imported at once: by a worker that waits for its run (jobs/spare.py).
+
+Nothing here may start a GPU: which one it is to be, the worker learns with the run.
+"""
+
+import accelerate  # noqa: F401
+import accelerate.state  # noqa: F401
+import safetensors.numpy  # noqa: F401
+import torch.optim  # noqa: F401
+from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: F401
+from transformers.models.llama import modeling_llama  # noqa: F401
+
+from llmdemo.training import captured, session  # noqa: F401

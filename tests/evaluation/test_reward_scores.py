@@ -1,0 +1,91 @@
+"""A reward model at work: its numbers are the model's own on the rows it was trained on, alone or in a batch; as a judge; and
+as what chooses best of n."""
+
+import json
+import shutil
+
+import pytest
+
+from llmdemo.core.errors import UserError
+from llmdemo.evaluation.reward_scores import RewardScorer
+from llmdemo.models import catalog
+
+RUN = "run-20260103-000000-abcdef"
+PROMPTS = [[{"role": "user", "content": text}] for text in ("Hello", "Name a fruit, please.", "x")]
+ANSWERS = ["Hi there.", "pear", "a longer answer with many more words in it"]
+
+
+@pytest.fixture
+def reward_model(home, tiny_model_folder):
+    """The entry of a finished run of the task reward, with random weights."""
+    import torch
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    folder = home.runs / RUN / "model"
+    torch.manual_seed(3)
+    names = {"id2label": {0: "reward"}, "label2id": {"reward": 0}}
+    model = AutoModelForSequenceClassification.from_pretrained(tiny_model_folder, **names)
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model_folder)
+    model.config.pad_token_id = tokenizer.pad_token_id
+    model.score.weight.data *= 50  # so that answers differ
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    (folder / "origin.json").write_text(json.dumps({"task": "reward"}), encoding="utf-8")
+    return catalog.resolve(home, RUN)
+
+
+def test_a_number_is_the_models_own_on_the_row_of_training_whatever_else_is_in_the_batch(reward_model):
+    import torch
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    from llmdemo.data.encode import encode_preference
+
+    model = AutoModelForSequenceClassification.from_pretrained(reward_model.path).eval()
+    tokenizer = AutoTokenizer.from_pretrained(reward_model.path)
+    scorer = RewardScorer(reward_model)
+    together = scorer.scores(PROMPTS, ANSWERS)
+    for turns, answer, value in zip(PROMPTS, ANSWERS, together, strict=True):
+        row, _ = encode_preference({"messages": turns, "chosen": answer, "rejected": "z"}, tokenizer, None)
+        with torch.no_grad():
+            by_hand = model(torch.tensor([row.input_ids])).logits[0, 0]
+        assert value == pytest.approx(float(by_hand), abs=1e-4) == scorer.scores([turns], [answer])[0]
+
+
+def test_best_of_n_by_a_reward_model_is_the_answer_with_the_highest_number(
+    home, settings, tiny_model_folder, reward_model
+):
+    from llmdemo.arena import Arena
+
+    shutil.copytree(tiny_model_folder, home.models / "starter")
+    arena = Arena(home, settings)
+    lanes = [{"strategy": "best_of_n", "num_return_sequences": 6, "reward_model_id": RUN}]
+    common = {"max_new_tokens": 12, "precision": "fp32", "lanes": lanes}
+    *_, final = arena.compare("starter", "Hello", common)
+    found = final["lanes"]["best_of_n"]["candidates"]
+    values = RewardScorer(reward_model).scores([PROMPTS[0]] * 6, [one["text"] for one in found])
+    assert [one["score"] for one in found] == pytest.approx(values, abs=1e-4)
+    assert values == sorted(values, reverse=True) and len(set(values)) > 1
+    assert final["settings"]["lanes"][0]["reward_model_id"] == RUN
+    for other in ("starter", "nothing"):
+        with pytest.raises(UserError, match="reward model"):
+            list(arena.compare("starter", "Hello", {**common, "lanes": [{**lanes[0], "reward_model_id": other}]}))
+
+
+def test_a_reward_model_judges_without_reading_twice(home, evaluations, over, add, models, reward_model):
+    rows = [{"instruction": f"Say {n}.", "output": f"{n}"} for n in range(30)]
+    info = add(rows)
+    judge = {"kind": "reward", "model_id": RUN}
+    config = {"dataset_id": info.dataset_id, "model_ids": list(models), "limit": 4, "max_new_tokens": 8, "judge": judge}
+    started = evaluations.start(config)
+    assert over(started)["state"] == "completed"
+    result, records = evaluations.result_with_records(started)
+    assert result["judge"]["error"] is None and result["judge"]["grading"] == "reward"
+    scorer = RewardScorer(reward_model)
+    for record in records:
+        turns = [{"role": "user", "content": record["instruction"]}]
+        values = scorer.scores([turns] * 2, record["answers"])
+        assert [each["result"] for each in record["opinions"]] == pytest.approx(values, abs=1e-4)
+        if record["answers"][0] != record["answers"][1]:
+            assert record["verdict"]["winner"] == int(values[1] > values[0])
+    with pytest.raises(UserError, match="no reward model"):
+        evaluations.start({**config, "judge": {"kind": "reward", "model_id": models[1]}})

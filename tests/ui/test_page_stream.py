@@ -1,0 +1,125 @@
+"""What goes on in the app reaches the pages by one stream: what has changed, once, also after a break, to who may know."""
+
+import asyncio
+import json
+import threading
+from types import SimpleNamespace
+
+import pytest
+
+from llmdemo.jobs import Mark
+from llmdemo.ui import page_stream
+from llmdemo.ui.page_stream import PageStream
+
+WHO = {"policy": "open", "owner": True, "name": ""}
+
+
+def mark(state="running", size=0, kind="run"):
+    return Mark(kind, state, "a name", 1, None, "", size)
+
+
+@pytest.fixture
+def app(monkeypatch):
+    """Services whose jobs are `marks`, of which the run "shown" may be seen by guests; nobody looks but the test."""
+    marks = {"run-1": mark(), "shown": mark()}
+    rows = [{"run_id": "run-1", "state": "running", "step": 3, "total_steps": 9, "name": "a name", "loss": 1.0}]
+    runs = SimpleNamespace(
+        jobs=SimpleNamespace(marks=lambda: dict(marks)), list=lambda: rows, is_shown=lambda run_id: run_id == "shown"
+    )
+    starter = SimpleNamespace(progress=lambda: {"state": "ready"})
+    monkeypatch.setattr(PageStream, "_keep_looking", lambda self: None)
+    return SimpleNamespace(runs=runs, starter=starter, evaluations=None, guests_only=False, marks=marks, rows=rows)
+
+
+def read(stream, number=0, owner=True, changes=(), messages=1):
+    """The next messages of a page as (number, events); `changes` are made and looked at once it reads."""
+
+    async def reads():
+        found = []
+        async for message in stream._messages(owner, {**WHO, "owner": owner}, number):
+            fields = dict(line.split(": ", 1) for line in message.decode().splitlines() if line and line[0] != ":")
+            if fields:
+                found.append((int(fields["id"]), json.loads(fields["data"])))
+                for change in changes:
+                    change()
+                    stream.look()
+                changes_made.append(True)
+            if len(found) >= messages:
+                break
+        return found
+
+    changes_made: list = []
+    return asyncio.run(asyncio.wait_for(reads(), 5))
+
+
+def jobs_of(events):
+    return [(event["job_id"], event["state"], event["at"]) for event in events if event["type"] == "job"]
+
+
+def test_a_new_page_gets_the_header_with_who_it_is_and_no_job_is_new_to_it(app):
+    [(number, [header])] = read(PageStream(app))
+    assert header["type"] == "header" and header["policy"] == "open" and header["owner"]
+    assert header["starter"] == {"state": "ready"} and header["evaluation"] is None and header["finished"] == 0
+    assert header["runs"] == [{"run_id": "run-1", "state": "running", "step": 3, "total_steps": 9, "name": "a name"}]
+    assert number == 1
+
+
+def test_what_has_changed_is_told_once_and_after_a_break_from_where_the_page_was(app):
+    stream = PageStream(app)
+    [(first, _)] = read(stream)
+    app.marks["run-1"] = mark(size=500)
+    stream.look()
+    stream.look()  # nothing new
+    app.marks["run-1"] = mark("completed")
+    del app.marks["shown"]
+    app.rows.clear()
+    stream.look()
+    told = read(stream, first, messages=2)
+    assert [jobs_of(events) for _, events in told] == [
+        [("run-1", "running", 500)],
+        [("shown", "deleted", 0), ("run-1", "completed", 0)],
+    ]
+    assert told[1][1][0]["runs"] == [] and told[1][1][0]["finished"] == 1
+    [(_, again)] = read(stream, told[0][0], messages=1)
+    assert again == told[1][1]
+
+
+def test_a_page_from_before_a_restart_learns_that_all_may_have_changed(app):
+    [(number, [header, job])] = read(PageStream(app), 7)
+    assert header["type"] == "header" and job["kind"] == "all" and number == 1
+
+
+def test_guests_are_told_of_shown_runs_alone(app):
+    stream = PageStream(app)
+    [(first, [header])] = read(stream, owner=False)
+    assert header["runs"] == [] and header["evaluation"] is None
+    app.marks |= {"run-1": mark(size=9), "shown": mark(size=9), "evaluation-1": mark(kind="evaluation")}
+    stream.look()
+    [(_, events)] = read(stream, first, owner=False)
+    assert jobs_of(events) == [("shown", "running", 9)]
+    [(_, events)] = read(stream, first)
+    assert len(jobs_of(events)) == 3
+
+
+def test_one_thread_looks_for_all_pages_and_ends_after_the_last(app, monkeypatch):
+    monkeypatch.undo()
+    monkeypatch.setattr(page_stream, "EVERY_SECONDS", 0.01)
+    monkeypatch.setattr(page_stream, "_LINGER_SECONDS", 0.02)
+    app.runs.closed = False
+    stream = PageStream(app)
+
+    async def pages():
+        readers = [stream._messages(True, WHO, 0) for _ in range(3)]
+        for reader in readers:
+            assert await anext(reader) == b": here\n\n"
+            assert await anext(reader)
+        app.marks["run-1"] = mark(size=77)
+        for reader in readers:
+            assert b'"at":77' in await asyncio.wait_for(anext(reader), 5)
+            await reader.aclose()
+
+        return [thread for thread in threading.enumerate() if thread.name == "page stream"]
+
+    [thread] = asyncio.run(pages())
+    thread.join(5)
+    assert not thread.is_alive()

@@ -98,6 +98,7 @@ class _Cell(TypedDict):
     correct: StrictBool | None
     n: Count
     right: Count
+    agreement: NotRequired[Figure]
     tokens: Count
     forwards: Count
     seconds: Figure
@@ -136,6 +137,11 @@ class _Figures(TypedDict):
     intervals: NotRequired[list[list[Figure]]]
 
 
+class _Calibration(TypedDict):
+    error: Figure
+    bins: list[list[Figure | Count]]
+
+
 class _Strategy(TypedDict):
     model: Count
     lane: Count
@@ -151,6 +157,7 @@ class _Strategy(TypedDict):
     difference: _Difference | None
     pass_at: dict[Name, Figure]
     dominated: dict[Name, StrictBool]
+    calibration: NotRequired[_Calibration | None]
 
 
 class _Model(TypedDict):

@@ -389,6 +389,7 @@ define("train-form", ({ el, server }) => {
   };
 
   hear("train-on", (id) => load(id));
+  hear("model-wanted", (id) => (Object.assign(state, { other: true, otherName: id }), state.choices && draw()));
   hear("train-settings", fill);
   for (const name of ["datasets-changed", "starter", "run-ended"]) hear(name, () => load());
   hear("loss-on", (value) => {

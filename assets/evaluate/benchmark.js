@@ -9,10 +9,13 @@ L.define("evaluate-benchmark", ({ el, props, watch }) => {
 });
 
 /** The ways to evaluate. @returns {[string, string][]} */
-export const ways = (classify, votes) => {
+export const ways = (classify, rewards, votes) => {
   const keys = classify ? ["models", "folds"] : ["models", "lanes", "benchmark"];
   const words = { models: classify ? "eval_how_models" : "eval_how_two" };
-  return [...keys, ...(votes ? ["votes"] : [])].map((key) => [key, t(words[key] || `eval_how_${key}`)]);
+  return [...keys, ...(rewards ? ["rewards"] : []), ...(votes ? ["votes"] : [])].map((key) => [
+    key,
+    t(words[key] || `eval_how_${key}`),
+  ]);
 };
 
 /** Reads what the field names, by the app's own look. @param {any} state @param {any} server @param {() => void} draw

@@ -38,8 +38,12 @@ L.define("evaluate-form", ({ el, server }) => {
   const kind = () => set()?.kind || "answers";
   const fitting = () =>
     state.choices.models.filter(
-      (model) => model.ready && (kind() === "classify" ? model.task === "classify" : model.writes),
+      (model) =>
+        model.ready &&
+        (isRewards() ? model.task === "reward" : kind() === "classify" ? model.task === "classify" : model.writes),
     );
+  const rewards = () => state.choices.models.some((model) => model.ready && model.task === "reward");
+  const isRewards = () => state.how === "rewards" && set()?.task === "preference" && rewards();
 
   const load = async (datasetId) => {
     const choices = await L.ask(server, "choices");
@@ -118,10 +122,11 @@ L.define("evaluate-form", ({ el, server }) => {
             { class: "hows" },
             L.choice(
               t("eval_how"),
-              ways(classify, choices.votes.length > 0),
-              folds || lanes || votes || bench ? state.how : "models",
+              ways(classify, set()?.task === "preference" && rewards(), choices.votes.length > 0),
+              folds || lanes || votes || bench || isRewards() ? state.how : "models",
               (how) => {
                 state.how = how;
+                settle();
                 if (isVotes() && state.judge.kind === "none")
                   Object.assign(state.judge, { kind: "model", model_id: "starter" });
                 draw();
@@ -195,9 +200,10 @@ L.define("evaluate-form", ({ el, server }) => {
   ];
   const like = () => state.choices.classifiers.find((run) => run.run_id === state.like);
   const limit = () =>
-    state.settings.limit || state.choices.limits[isLanes() ? "decoding" : isBenchmark() ? "benchmark" : kind()];
+    state.settings.limit ||
+    state.choices.limits[isLanes() ? "decoding" : isBenchmark() ? "benchmark" : isRewards() ? "reward" : kind()];
   const summary = () =>
-    t(kind() === "answers" ? "eval_summary" : "eval_summary_plain", {
+    t(isRewards() ? "eval_rewards_summary" : kind() === "answers" ? "eval_summary" : "eval_summary_plain", {
       n: L.int(limit()),
       tokens: L.int(state.settings.max_new_tokens || 96),
     });
@@ -248,7 +254,7 @@ L.define("evaluate-form", ({ el, server }) => {
           placeholder: t("eval_share_auto"),
         }),
       ),
-      kind() === "answers" && !lanes ? judge(false) : null,
+      kind() === "answers" && !lanes && !isRewards() ? judge(false) : null,
     );
 
   const foldSettings = () =>
@@ -319,7 +325,9 @@ L.define("evaluate-form", ({ el, server }) => {
     model_ids: [state.first, state.second].filter(Boolean),
     ...state.settings,
     ...(isLanes() ? { decoding: decoding() } : {}),
-    ...(state.judge.kind !== "none" && kind() === "answers" && !isLanes() ? judging(Boolean(state.second)) : {}),
+    ...(state.judge.kind !== "none" && kind() === "answers" && !isLanes() && !isRewards()
+      ? judging(Boolean(state.second))
+      : {}),
   });
   const judging = (two) => ({
     judge: judgeConfig(state.judge, two),

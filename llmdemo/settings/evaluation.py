@@ -17,7 +17,7 @@ from llmdemo.settings.judge import JudgeSpec
 from llmdemo.settings.schema import check
 from llmdemo.settings.training import SPLIT_VERSION
 
-Kind = Literal["answers", "perplexity", "classify", "kfold", "decoding", "benchmark", "votes"]
+Kind = Literal["answers", "perplexity", "classify", "kfold", "decoding", "benchmark", "votes", "reward"]
 KIND_OF_TASK = {"chat": "answers", "preference": "answers", "text": "perplexity", "classify": "classify"}
 LIMITS = {
     "answers": 32,
@@ -27,6 +27,7 @@ LIMITS = {
     "decoding": 104,
     "benchmark": 200,
     "votes": 64,
+    "reward": 500,
 }
 """Most held-out records that are evaluated unless told otherwise: about two minutes on two cores with the starter model."""
 

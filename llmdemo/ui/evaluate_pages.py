@@ -49,7 +49,13 @@ class EvaluatePages:
         models = catalog.list_models(self._services.home)
         return {
             "data_sets": [
-                {"dataset_id": each.dataset_id, "name": each.name, "kept": each.kept, "kind": KIND_OF_TASK[each.task]}
+                {
+                    "dataset_id": each.dataset_id,
+                    "name": each.name,
+                    "kept": each.kept,
+                    "task": each.task,
+                    "kind": KIND_OF_TASK[each.task],
+                }
                 for each in sets
             ],
             "models": [
@@ -248,7 +254,8 @@ def _row(record: dict) -> dict:
         kept["cells"] = [{"correct": cell["correct"]} for cell in record["cells"]]
     if "said" in record:
         kept["said"] = [text[:_EXCERPT] for text in record["said"]]
-    kept.pop("opinions", None)
+    for key in ("opinions", "chosen", "rejected"):
+        kept.pop(key, None)
     if "answers" in record:
         kept["answers"] = [answer[:_EXCERPT] for answer in record["answers"]]
     return kept

@@ -16,6 +16,11 @@ _LIKE_SIZE = 3.0
 """How many times as large a model may be whose speed says something: of a tiny one, most of a step is no arithmetic."""
 _FASTER = {"classify": 1.5}
 """Than other tasks: a classifier has no logits of a vocabulary, and learns from few of the texts that it reads."""
+_DRAWN = 2.0
+"""What a token of a run on drawn answers costs, of one that is only learned: most of them are written by the model first,
+and all are read by the starting model. Such a run's steps hold all that."""
+_FLAT = 0.5
+"""Share of the prompts whose answers are drawn again, where that is asked for: at the begin most, later few."""
 _WITHIN = {0: 3.0, 1: 2.0}
 _WITHIN_MORE = 1.5
 """The range by how many runs tell: that many times less or more. One run may have had the machine to itself, or not."""
@@ -60,7 +65,8 @@ def _of_rollouts(config: TrainConfig, mean_tokens: float, judged: int) -> Work:
     """Of a run whose answers are drawn: read by the starting model and learned, and each token written in lock step."""
     answer = min(config.max_new_tokens, mean_tokens)  # as long as the right ones are
     rows = config.global_batch * config.rollouts
-    learned = rows * mean_tokens * (1 + _READ_SHARE) + rows * answer * _WRITTEN_TOKENS * _LOCK_STEP
+    written = rows * answer * _WRITTEN_TOKENS * _LOCK_STEP * (1 + _FLAT * config.redraws)
+    learned = rows * mean_tokens * (1 + _READ_SHARE) + written
     return Work(learned, config.max_steps, judged * answer * _WRITTEN_TOKENS * _LOCK_STEP)
 
 
@@ -113,7 +119,10 @@ def shown_speed(
     best = max(map(alike, known), default=0)
     like = [run for run in known if alike(run) == best][:_TELLING_RUNS]
     speeds = [
-        run["tokens_per_second"] / _FASTER.get(run["worker"].get("task"), 1.0) * run["worker"]["parameters"]
+        run["tokens_per_second"]
+        * (_DRAWN if run["worker"].get("task") == "grpo" else 1.0)
+        / _FASTER.get(run["worker"].get("task"), 1.0)
+        * run["worker"]["parameters"]
         for run in like
     ]
     return (

@@ -65,3 +65,19 @@ def test_checks_are_of_what_is_held_out_and_a_classifiers_last_one_of_all():
     assert work(eval_share=0.0).check_tokens == 0
     labels = work(task="classify", max_steps=128, eval_steps=64, eval_records=50)
     assert labels.check_tokens == pytest.approx((2 * 50 + 200) * 90 / 3)
+
+
+def test_a_run_on_drawn_answers_is_predicted_from_what_such_a_run_took(home, tiny_model_folder):
+    """Its steps hold the drawing, and the work is told in tokens learned: each must be counted once."""
+    from llmdemo.models import catalog
+
+    size = catalog.resolve(home, str(tiny_model_folder)).parameters
+    config = TrainConfig.from_dict({"dataset_id": "x", "task": "grpo", "max_steps": 60}).resolved()
+    rows, mean = config.global_batch * config.rollouts, 90.0
+    step_seconds = 12.0
+    run = run_of(rows * mean / step_seconds, parameters=size, task="grpo", seconds_to_start=0.0)
+    todo = pace.work(config, 1000, mean, rows * mean)
+    told = pace.seconds(home, [run] * 3, str(tiny_model_folder), "galore", "grpo", pace.Work(todo.step_tokens, 60, 0.0))
+    assert told["seconds_low"] < 60 * step_seconds < told["seconds_high"]
+    again = TrainConfig.from_dict({"dataset_id": "x", "task": "grpo", "max_steps": 60, "redraws": 2}).resolved()
+    assert pace.work(again, 1000, mean, rows * mean).step_tokens > todo.step_tokens

@@ -44,8 +44,10 @@ export class Exchange {
     this.tell(copy(textOf(lane)), "copied_text");
   }
 
+  link = () => link(this.app.form);
+
   copyLink() {
-    const made = Promise.resolve().then(() => copy(link(this.app.form)));
+    const made = Promise.resolve().then(() => copy(this.link()));
     this.tell(made, "copied_link");
   }
 

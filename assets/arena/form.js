@@ -97,6 +97,7 @@ export class Form {
   takeMode(mode) {
     const many = mode === "many";
     this.element.classList.toggle("is-many", many);
+    this.element.classList.toggle("is-sweep", mode === "sweep");
     this.prompt.rows = many ? 6 : 2;
     this.prompt.placeholder = t(many ? "prompts_placeholder" : "prompt_placeholder");
     this.prompt.setAttribute("aria-label", t(many ? "prompts" : "prompt"));

@@ -8,7 +8,7 @@ import { calm, h, number, t } from "./dom.js";
 import { Exchange } from "./exchange.js";
 import { forkOf } from "./forks.js";
 import { Form } from "./form.js";
-import { link, remember, restore } from "./link.js";
+import { remember, restore } from "./link.js";
 import { Mistakes } from "./mistakes.js";
 import { promptLines } from "./modes.js";
 import { layPanes, markDifferences, othersThan, textOf } from "./panes.js";
@@ -17,6 +17,7 @@ import { Prefer } from "./prefer.js";
 import { approximationOf, progressOf } from "./progress.js";
 import { Replay } from "./replay.js";
 import { Run } from "./run.js";
+import { Speaks } from "./speaks.js";
 import { Trace } from "./trace.js";
 import { Tree } from "./tree.js";
 import { Warm } from "./warm.js";
@@ -69,10 +70,14 @@ class App {
     this.exchange = new Exchange(this);
     this.colour = new Colour((mode) => this.recolour(mode));
     this.batch = new Batch();
+    const choose = (id) => (this.form.chooseModels([id]), this.remember());
+    const fetch = (id) => L.openPanel("train") && L.tell("model-wanted", id);
+    this.speaks = new Speaks({ choose, fetch }, known.speakers);
     this.root = h(
       "div",
       { class: "arena" },
       this.form.element,
+      this.speaks.element,
       this.toolbar(),
       this.past.element,
       this.error,
@@ -293,8 +298,6 @@ class App {
     if ((prompt || messages) && !this.run && this.form.modelIds.includes(tuned)) this.compare();
   }
 
-  link = () => link(this.form);
-
   reply(lane) {
     const { prompt } = this.trace.meta;
     if (!prompt.messages) return;
@@ -339,6 +342,7 @@ class App {
     const before = this.form.modelIds.join();
     this.form.setModels(answer.models);
     if (this.form.modelIds.join() !== before) L.tell("arena-changed");
+    this.speaks.draw(this.form);
     this.warm();
   }
 
@@ -383,6 +387,7 @@ class App {
 
   remember(warm = true) {
     remember(this.form);
+    this.speaks.draw(this.form);
     L.tell("arena-changed");
     if (warm) this.warm();
   }

@@ -1,7 +1,8 @@
 /* The card that opens the train panel: three sentences on the task of the chosen data, its loss as a formula, and, when
  asked for, its numbers on one of the visitor's own records, before and after training. Closed cards stay closed. */
-import { ask, button, define, h, hear, int, notice, num, show, t } from "../lib/panel.js";
+import { ask, button, define, h, hear, int, notice, num, show, t, tell } from "../lib/panel.js";
 import { formula, kindOf } from "./formulas.js";
+import { HACKABLE } from "./hackable.js";
 import { TABLES } from "./tables.js";
 
 const remembered = (task) => {
@@ -56,12 +57,17 @@ define("learn", ({ el, server }) => {
           { class: "learn-in" },
           h("div", {}, h("p", {}, t(`learn_about_${task}`)), h("p", { class: "soft" }, t(`learn_torch_${kind}`))),
           h("div", { class: "formula" }, formula(kind)),
-          h(
-            "details",
-            { class: "learn-numbers", open: state.shown, ontoggle: openNumbers },
-            h("summary", { id: "learn-numbers" }, t("learn_numbers")),
-            state.shown ? numbers() : null,
-          ),
+          task === "grpo"
+            ? button(t("learn_hackable"), () => tell("train-settings", HACKABLE), "quiet", { id: "learn-hackable" })
+            : null,
+          !TABLES[task]
+            ? null
+            : h(
+                "details",
+                { class: "learn-numbers", open: state.shown, ontoggle: openNumbers },
+                h("summary", { id: "learn-numbers" }, t("learn_numbers")),
+                state.shown ? numbers() : null,
+              ),
         ),
       ),
     );
@@ -98,18 +104,30 @@ define("learn", ({ el, server }) => {
   // The form tells what is chosen; only what changes the numbers makes them stale.
   hear("train-form", (settings) => {
     const about = JSON.stringify(
-      ["dataset_id", "model_id", "seed", "eval_share", "loss_on", "beta", "preference_loss", "label_smoothing"].map(
-        (key) => settings[key],
-      ),
+      [
+        "dataset_id",
+        "model_id",
+        "seed",
+        "eval_share",
+        "loss_on",
+        "beta",
+        "preference_loss",
+        "label_smoothing",
+        "policy_loss",
+        "goal",
+      ].map((key) => settings[key]),
     );
-    const kind = kindOf(settings);
+    // What is learned: of the data's own task the numbers too, of a reward or of single answers the loss alone.
+    const task = ["grpo", "reward", "kto"].includes(settings.goal) ? settings.goal : settings.task;
+    const kind = kindOf({ ...settings, task });
     if (about === state.about) return;
-    Object.assign(state, { about, settings, task: settings.task, kind, found: null, error: null, place: 0 });
+    Object.assign(state, { about, settings, task, kind, found: null, error: null, place: 0 });
     draw();
-    if (state.shown) compute();
+    if (state.shown && TABLES[task]) compute();
   });
   // A finished run is what "after" was missing. On another panel, the numbers are computed when they are come back to.
-  const missing = () => state.shown && !state.found && !state.error && el.getClientRects().length > 0;
+  const missing = () =>
+    state.shown && TABLES[state.task] && !state.found && !state.error && el.getClientRects().length > 0;
   hear("run-ended", () => {
     state.found = null;
     missing() ? compute() : draw();

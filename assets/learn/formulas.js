@@ -20,6 +20,35 @@ const ofMargin = (...sign) => row(i("σ"), o("("), ...sign, i("β"), i("Δ"), o(
 const perToken = (answer) =>
   row(over(n("1"), row(o("|"), i(answer), o("|"))), log(), i("π"), o("("), i(answer), o(")"));
 const softmax = () => call("softmax", sub(i("z"), i("t")));
+const strayed = (first, second) =>
+  row(o("("), n("1"), minus(), i("σ"), o("("), i("β"), o("("), first, minus(), second, o(")"), o(")"), o(")"));
+const mean = () => row(word("mean"), o("("), i("r"), o(")"));
+const spread = () =>
+  row(
+    o(","),
+    gap(),
+    sub(i("A"), i("i")),
+    eq(),
+    over(row(sub(i("r"), i("i")), minus(), mean()), row(word("std"), o("("), i("r"), o(")"))),
+  );
+/* A policy's loss over G answers: `outer` before the sum over answers, `inner` before that over each one's tokens. */
+const averaged = (outer, inner) => [
+  i("L"),
+  eq(),
+  minus(),
+  outer,
+  sum(i("i")),
+  inner,
+  sum(i("t")),
+  word("min"),
+  o("("),
+  i("ρ"),
+  sub(i("A"), i("i")),
+  o(","),
+  call("clip", i("ρ")),
+  sub(i("A"), i("i")),
+  o(")"),
+];
 const FORMULAS = {
   chat: () => [
     i("L"),
@@ -165,9 +194,59 @@ const FORMULAS = {
     i("γ"),
     o(")"),
   ],
+  reward: () => [
+    i("L"),
+    eq(),
+    minus(),
+    log(),
+    i("σ"),
+    o("("),
+    i("r"),
+    o("("),
+    i("w"),
+    o(")"),
+    minus(),
+    i("r"),
+    o("("),
+    i("l"),
+    o(")"),
+    o(")"),
+  ],
+  // g is an answer's log-ratio to the reference, z the batch's.
+  kto: () => [
+    i("L"),
+    eq(),
+    sub(i("λ"), i("D")),
+    strayed(i("g"), i("z")),
+    gap(),
+    word("or"),
+    gap(),
+    sub(i("λ"), i("U")),
+    strayed(i("z"), i("g")),
+  ],
+  grpo: () => [...averaged(over(n("1"), i("G")), over(n("1"), row(o("|"), sub(i("o"), i("i")), o("|")))), spread()],
+  grpo_dapo: () => [...averaged(over(n("1"), row(sum(i("i")), o("|"), sub(i("o"), i("i")), o("|"))), null), spread()],
+  grpo_dr_grpo: () => [
+    ...averaged(over(n("1"), row(i("G"), sub(i("T"), word("max")))), null),
+    row(o(","), gap(), sub(i("A"), i("i")), eq(), sub(i("r"), i("i")), minus(), mean()),
+  ],
+  grpo_rejection: () => [
+    i("L"),
+    eq(),
+    minus(),
+    over(n("1"), i("N")),
+    sum(row(sub(i("r"), i("i")), o("≥"), n("1"))),
+    sum(i("t")),
+    log(),
+    i("π"),
+    o("("),
+    sub(i("o"), row(i("i"), o(","), i("t"))),
+    o(")"),
+  ],
 };
 // Which formula and which words: a preference run's depend on its loss.
-export const kindOf = ({ task, preference_loss: loss, label_smoothing: share }) => {
+export const kindOf = ({ task, preference_loss: loss, label_smoothing: share, policy_loss: policy }) => {
+  if (task === "grpo") return ["dapo", "dr_grpo", "rejection"].includes(policy) ? `grpo_${policy}` : task;
   if (task !== "preference") return task;
   if (["ipo", "robust", "orpo", "simpo"].includes(loss)) return `preference_${loss}`;
   return Number(share) > 0 ? "preference_smoothed" : task;

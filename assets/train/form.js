@@ -356,7 +356,7 @@ define("train-form", ({ el, server }) => {
       (state.predicted?.notes || []).map((note) => notice({ message: note, kind: "info" })),
       h("div", { class: "folds" }, advanced(), inside(), h("div", { class: "more-place", ref: placeSlot })),
     );
-    tell("train-form", { ...wanted(), task: dataTask() });
+    tell("train-form", { ...wanted(), task: dataTask(), goal: task() });
   };
   // Races and searches draw themselves into their own place here.
   const placeSlot = (node) => node && trainForm.slot.parentNode !== node && node.append(trainForm.slot);
@@ -389,6 +389,7 @@ define("train-form", ({ el, server }) => {
   };
 
   hear("train-on", (id) => load(id));
+  hear("model-wanted", (id) => (Object.assign(state, { other: true, otherName: id }), state.choices && draw()));
   hear("train-settings", fill);
   for (const name of ["datasets-changed", "starter", "run-ended"]) hear(name, () => load());
   hear("loss-on", (value) => {

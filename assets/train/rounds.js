@@ -6,7 +6,7 @@ import { page, view } from "./state.js";
 /**
  * The box of a run, or null where nothing was drawn.
  * @param {{rounds?: {step: number, prompt: string, expected: string,
- *   answers: {text: string, reward: number | null}[]}[]}} run
+ *   answers: {text: string, reward: number | null}[], again?: number, prompts?: number}[]}} run
  */
 export const roundsBox = ({ rounds: all = [] }) => {
   if (!all.length) return null;
@@ -38,6 +38,9 @@ export const roundsBox = ({ rounds: all = [] }) => {
         step(1, "›", "rounds_next"),
       ),
     ),
+    round.again
+      ? h("p", { class: "cap" }, t("rounds_again", { n: L.int(round.again), of: L.int(round.prompts || 0) }))
+      : null,
     h(
       "p",
       { class: "prompt", tabindex: 0, role: "group", "aria-label": t("samples_prompt") },

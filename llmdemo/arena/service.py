@@ -193,8 +193,13 @@ class Arena:
         self._closed = True
 
     def python(self, request: Request, guest: bool = False) -> str:
-        """The request's first model as a script for transformers; for a `guest` without this machine's paths. Raises UserError."""
-        entry = catalog.resolve(self._home, request.model_ids[0])
+        """The request as a script for transformers, model by model; for a `guest` without this machine's paths. Raises
+        UserError."""
+        parts = [self._python_of(request, model_id, guest) for model_id in request.model_ids]
+        return "\n\n".join(parts)
+
+    def _python_of(self, request: Request, model_id: str, guest: bool) -> str:
+        entry = catalog.resolve(self._home, model_id)
         dtype = "bfloat16" if request.settings.precision == "bf16" else "float32"
         tokenizer = self.tokenizer(entry)
         prompt = request.prompt

@@ -9,11 +9,12 @@ from functools import lru_cache
 from pathlib import Path
 
 from llmdemo.core.errors import UserError
-from llmdemo.models.catalog import ModelEntry
+from llmdemo.models.catalog import STARTER_ID, ModelEntry
 from llmdemo.models.files import read_object
 
 KIND = "preset"
 """The kind of an entry that stands for a preset: it has no folder."""
+_STARTERS_BASE = "HuggingFaceTB/SmolLM2-135M"
 _FILE = Path(__file__).with_name("presets.json")
 
 
@@ -34,6 +35,8 @@ class Preset:
     """What these were, as published."""
     source: str
     """The address that says so."""
+    languages: tuple[str, ...]
+    """Languages (BCP 47) that it was made for, as far as that is published; () where it is not. Of many, the common ones."""
     config: dict = field(repr=False, hash=False, compare=False)
     """As transformers reads it, the model_type included."""
 
@@ -70,7 +73,14 @@ def list_presets() -> tuple[Preset, ...]:
     known = read_object(_FILE, 2**20)
     families = known["families"]
     return tuple(
-        Preset(**{**families[model["family"]], **model, "source": _source(families[model["family"]], model["id"])})
+        Preset(
+            **{
+                **families[model["family"]],
+                **model,
+                "source": _source(families[model["family"]], model["id"]),
+                "languages": tuple(families[model["family"]]["languages"]),
+            }
+        )
         for model in known["models"]
     )
 
@@ -81,6 +91,20 @@ def preset(model_id: str) -> Preset:
         if each.id == model_id:
             return each
     raise UserError("err_no_preset", id=repr(str(model_id)[:80]))
+
+
+def languages_of(model_id: str) -> tuple[str, ...]:
+    """The languages that the starter or a preset, as it was published, was made for; () for any other model."""
+    wanted = _STARTERS_BASE if model_id == STARTER_ID else model_id.partition("@")[0]
+    return next((each.languages for each in list_presets() if each.id == wanted), ())
+
+
+def speakers() -> list[dict]:
+    """The presets that anybody may fetch and that were made for more than English: {id, title, languages, parameters}, the
+    smallest first."""
+    found = [each for each in list_presets() if len(each.languages) > 1 and not each.gated]
+    keys = ("id", "title", "languages", "parameters")
+    return [{key: getattr(each, key) for key in keys} for each in sorted(found, key=lambda each: each.parameters)]
 
 
 def _source(family: dict, model_id: str) -> str:

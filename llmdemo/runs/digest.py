@@ -155,7 +155,8 @@ class Digest(general.Digest):
             if isinstance(each, dict)
         ]
         about = {key: text(event.get(key)) for key in ("prompt", "expected")}
-        self._rounds.append({"step": whole(event.get("step")) or 0, **about, "answers": answers})
+        again = {key: count for key in ("again", "prompts") if (count := whole(event.get(key))) is not None}
+        self._rounds.append({"step": whole(event.get("step")) or 0, **about, "answers": answers, **again})
         if len(self._rounds) > _MOST_ROUNDS:
             self._rounds = self._rounds[::2]
 
@@ -224,7 +225,7 @@ class Digest(general.Digest):
         return [{**sample, "outputs": list(sample["outputs"])} for sample in self._samples.values()]
 
     def rounds(self) -> list[dict]:
-        """[{step, prompt, expected, answers: [{text, reward}]}]: drawn answers, of at most _MOST_ROUNDS rounds."""
+        """[{step, prompt, expected, answers: [{text, reward}], again?, prompts?}]: drawn answers, of at most _MOST_ROUNDS rounds."""
         return list(self._rounds)
 
     def refreshes(self) -> dict:

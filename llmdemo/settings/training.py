@@ -39,7 +39,7 @@ runs made before go on, and are evaluated, with the records that they held out."
 LOSSES_AS_TASKS = ("orpo", "simpo")
 """Losses of the task preference that /start_run takes as a task too."""
 SIMPO_BETA = 2.0
-DAPO_CLIP_HIGH = 0.28
+DAPO_CLIP_HIGH, DAPO_REDRAWS = 0.28, 2
 
 _GALORE, _LOW_RANK, _CHECKED = ("galore",), ("galore", "lora"), ("grpo",)
 
@@ -159,6 +159,9 @@ class TrainConfig:
     """grpo: temperature of the draws, and of the probabilities that are learned."""
     rollout_steps: Annotated[int, Field(ge=1, le=1000), Setting("steps", tasks=_CHECKED, form=True)] = 1
     """grpo: steps that learn from one round of answers before the next is drawn."""
+    redraws: Annotated[int, Field(ge=0, le=8), Setting(tasks=_CHECKED, form=True)] = 0
+    """grpo: how often answers are drawn again to prompts whose answers all got the same reward, which teach nothing; those
+    that stay so are left out (dynamic sampling of DAPO, whose default is 2). rejection: to prompts without a passing answer."""
     kl_weight: Annotated[float, Field(ge=0, le=10), Setting(tasks=_CHECKED, form=True, searchable=True)] = 0.02
     """grpo: what straying from the starting model costs (beta of the paper); not of rejection."""
     kl_limit: Annotated[float, Field(ge=0, le=1000), Setting(tasks=_CHECKED)] = 2.0
@@ -255,7 +258,7 @@ class TrainConfig:
         if clean.get("preference_loss") == "simpo":
             clean = {"beta": SIMPO_BETA, **clean}
         if clean.get("policy_loss") == "dapo":
-            clean = {"clip_high": DAPO_CLIP_HIGH, **clean}
+            clean = {"clip_high": DAPO_CLIP_HIGH, "redraws": DAPO_REDRAWS, **clean}
         if not clean.get("dataset_id"):
             raise UserError("err_no_dataset_id")
         config = cls(**{**TASK_DEFAULTS.get(clean.get("task", ""), {}), **clean})

@@ -30,6 +30,7 @@ from llmdemo.training.passes import Passes
 from llmdemo.training.progress import Progress, Step, told_refresh
 from llmdemo.training.reduce import Reduction, take_first
 from llmdemo.training.schedule import learning_rate
+from llmdemo.training.untouched import Untouched
 
 MOST_SKIPS = 10
 """Steps in a row without finite gradients after which a run is given up."""
@@ -62,14 +63,14 @@ class Loop:
         self._agreement = Agreement(self.processes, self.device, optimizer.runs_ahead)
         self._passes = Passes(model, self.objective, optimizer, config, precision, report, self._reduction)
         self._under_way: deque[Step] = deque()
-        self._told = 0.0
         self._seconds: deque[float] = deque(maxlen=20)
         self._rates: deque[tuple[int, float]] = deque(maxlen=20)
-        self._eval_seconds, self._began = 0.0, time.monotonic()
+        self._told, self._eval_seconds, self._began = 0.0, 0.0, time.monotonic()
         self.ended = ""
         """Why the run ended before its last step, where the objective had it end."""
         self.after_step: Callable[[int], None] = lambda step: None
         self.refreshed: list = []
+        self.untouched = Untouched()
         if self.processes > 1:
             optimizer.share = take_first
         if self.processes == 1 and config.gradient_accumulation_steps == 1 and self._one_layer_each():
@@ -320,7 +321,9 @@ class Loop:
         self._report("phase", phase="evaluating")
         started, progress = time.monotonic(), self.progress
         self.model.eval()
-        found, records = self.objective.evaluate(last=progress.step >= self.config.max_steps)
+        judge = self.untouched if progress.step == 0 else Untouched()
+        last, asks = progress.step >= self.config.max_steps, self.process == 0
+        found, records, answers = judge.judged(self.objective, last, asks)
         figures = {name: value for name, value in found.items() if math.isfinite(value)}
         if "loss" in figures:
             progress.last_eval = figures
@@ -329,10 +332,9 @@ class Loop:
             rounded = {name: round(value, 6) for name, value in figures.items()}
             self._report("eval", step=progress.step, records=records, **rounded)
         self._compare(self.objective.on_the_way(found))
-        if self.process == 0:
-            for answer in self.objective.answers():
-                self._report("sample", step=progress.step, **answer)
-        self._eval_seconds = time.monotonic() - started
+        for answer in answers:
+            self._report("sample", step=progress.step, **answer)
+        self._eval_seconds = max(judge.seconds, time.monotonic() - started)
 
     def _compare(self, found: dict[str, float]) -> None:
         """Whether the weights are better than at any evaluation before; what is no number is not, and equal is not."""

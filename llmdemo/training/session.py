@@ -32,6 +32,7 @@ from llmdemo.training.measured import optimizer_bytes
 from llmdemo.training.prepare import model_entry, prepare_data, read_config
 from llmdemo.training.steps import StepWriter
 from llmdemo.training.targets import about_experts
+from llmdemo.training.untouched import untouched
 from llmdemo.training.unused import clamped, unused
 
 _WHOLE = ("NO", "MULTI_CPU", "MULTI_GPU", "MULTI_NPU", "MULTI_XPU", "MULTI_MLU")
@@ -159,6 +160,7 @@ class Session:
             self._config = config = replace(config, activation_checkpointing=True)
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
             loop = Loop(model, tokenizer, optimizer, data, config, precision, self._report)
+        loop.untouched = untouched(self._home, self._run_dir, entry.path, config, device)
         self._tell_memory()
         self._last = checkpoints.newest(self._run_dir / "checkpoints")
         self._announce(loop, precision)

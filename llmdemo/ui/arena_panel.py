@@ -11,6 +11,7 @@ import gradio as gr
 from llmdemo.core.errors import UserError
 from llmdemo.core.sentences import pack
 from llmdemo.models.library import import_library
+from llmdemo.models.presets import speakers
 from llmdemo.settings.decoding import described
 from llmdemo.ui import bridge, interpret_api
 from llmdemo.ui.fair_queue import BATCHES, MOST_BATCHES, when_gone
@@ -55,7 +56,7 @@ def build(services: Services, guests: bool = False) -> None:
         return {"code": arena.python(request, guest=not services.is_owner())}
 
     allowed = services.settings.for_guests() if guests else services.settings
-    known = {"settings": described(allowed), "picks": not guests}
+    known = {"settings": described(allowed), "picks": not guests, "speakers": [] if guests else speakers()}
     panel = bridge.island(
         "arena",
         [models, warm, stop, python, *interpret_api.for_the_card(services), *_picking(services)],
@@ -70,6 +71,7 @@ def build(services: Services, guests: bool = False) -> None:
 def _menu(services: Services) -> list[dict]:
     """The model menu and the reward models, from the disk, with the steps that runs kept, which are the owners'; imports no torch."""
     from llmdemo.models.catalog import list_models
+    from llmdemo.models.presets import languages_of
     from llmdemo.models.steps import steps_of
 
     def steps(entry: dict) -> dict:
@@ -79,7 +81,9 @@ def _menu(services: Services) -> list[dict]:
 
     keep = ("id", "title", "kind", "ready", "note", "task")
     entries = [entry.to_dict() for entry in list_models(services.home) if entry.writes or entry.task == "reward"]
-    return [{key: entry[key] for key in keep} | steps(entry) for entry in entries]
+    return [
+        {key: entry[key] for key in keep} | {"languages": languages_of(entry["id"])} | steps(entry) for entry in entries
+    ]
 
 
 def _picking(services: Services) -> tuple:

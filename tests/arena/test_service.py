@@ -342,6 +342,15 @@ def test_the_copied_python_gives_the_same_tokens(arena, home, prompt, lane, kind
     assert theirs[: len(ours)] == ours and set(theirs[len(ours) :]) <= {2}  # generate pads finished beams with EOS
 
 
+def test_the_copied_python_of_two_models_asks_both(arena, second_model, capsys):
+    settings = {**SETTINGS, "precision": "fp32", "lanes": ["greedy"]}
+    exec(compile(arena.python(arena.request(["starter", second_model], "Hello", settings)), "copied", "exec"), {})  # noqa: S102
+    printed = capsys.readouterr().out
+    for model_id in ("starter", second_model):
+        text = last(arena.compare(model_id, "Hello", settings))["lanes"]["greedy"]["text"]
+        assert text.rstrip("\ufffd") in printed
+
+
 def test_the_copied_python_sets_every_filter(arena):
     code = arena.python(arena.request("starter", {"raw": "It's"}, {**SETTINGS, "lanes": ["top_p", "min_p"]}))
     assert "top_k=0" in code and "top_p=0.9" in code and "min_p=0.05" in code and "set_seed(5)" in code

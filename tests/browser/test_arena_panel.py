@@ -201,7 +201,7 @@ def test_a_link_reopens_prompt_settings_and_seed(arena):
     page.fill("#arena-prompt", 'Say "hi" & <b>bye</b>?')
     set_number(page, "temperature", 1.3)
     set_number(page, "seed", 99)
-    link = page.evaluate("document.querySelector('.arena').app.link()")
+    link = page.evaluate("document.querySelector('.arena').app.exchange.link()")
     page = arena("?" + link.split("?", 1)[1])
     assert page.input_value("#arena-prompt") == 'Say "hi" & <b>bye</b>?'
     assert page.input_value("#arena-temperature") == "1.3"
@@ -329,7 +329,7 @@ def test_further_panes_have_their_own_values_and_a_link_brings_them_back(arena):
     titles = page.eval_on_selector_all(".lane h3", "heads => heads.map(head => head.children[1].textContent)")
     assert titles == ["Greedy", "Top-k", "Top-p", "Beam search", "Min-p", "Top-p · p 0.5", "Beam search · b 2"]
     assert page.inner_text(".lane >> nth=5 >> .set") == "T 0.8 · p 0.5"
-    link = page.evaluate("document.querySelector('.arena').app.link()")
+    link = page.evaluate("document.querySelector('.arena').app.exchange.link()")
     other = arena("?" + link.split("?", 1)[1])
     assert other.evaluate("document.querySelector('.arena').app.form.settings().lanes") == page.evaluate(
         "document.querySelector('.arena').app.form.settings().lanes"

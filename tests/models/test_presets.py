@@ -95,3 +95,11 @@ def test_a_tensors_block_is_told_by_its_name(name, block):
 def test_a_model_of_the_catalog_is_pictured_too(tiny_model_folder):
     found = architecture(ModelEntry("tiny", "tiny", "folder", tiny_model_folder))
     assert found["parts"][0]["name"] == "embed_tokens" and found["parameters"] > 0
+
+
+def test_the_starter_and_presets_say_which_languages_they_were_made_for_and_unknown_models_do_not():
+    assert presets.languages_of("starter") == presets.languages_of("HuggingFaceTB/SmolLM2-135M") == ("en",)
+    assert "zh" in presets.languages_of("Qwen/Qwen3-0.6B@abc")
+    assert presets.languages_of("run-20260101-000000-abcdef") == ()
+    speakers = presets.speakers()
+    assert speakers[0]["id"] == "Qwen/Qwen3-0.6B" and "meta-llama/Llama-3.2-1B" not in {each["id"] for each in speakers}

@@ -55,6 +55,8 @@ class Round:
     steps: tuple[int, ...]
     answers: dict[int, list[Answer]]
     """By item."""
+    again: int = 0
+    """Prompts whose answers were drawn again, as all of them got the same reward."""
 
     def tensors(self) -> dict[str, Tensor]:
         """For a checkpoint; `of_tensors` takes them back."""
@@ -141,16 +143,35 @@ class Rounds:
         size = max(1, _AT_ONCE // config.rollouts)
         for start in range(0, len(pairs), size):
             drawn |= self._drawn(pairs[start : start + size])
-        made = Round(tuple(items_of), drawn)
+        again: set[int] = set()
+        for attempt in range(1, config.redraws + 1):
+            flat = [pair for pair in pairs if self._teaches_nothing(drawn[pair[1]])]
+            again |= {item for _, item in flat}
+            for start in range(0, len(flat), size):
+                drawn |= self._drawn(flat[start : start + size], attempt)
+        if config.redraws and config.policy_loss != "rejection":
+            for answers in drawn.values():
+                for answer in answers if self._teaches_nothing(answers) else ():
+                    answer.counts = False
+        made = Round(tuple(items_of), drawn, len(again))
         self._compute(made)
         self._count(made)  # last: a round that a stop ends on the way is drawn again, and counts once
         return made
 
-    def _drawn(self, pairs: list[tuple[int, int]]) -> dict[int, list[Answer]]:
+    def _teaches_nothing(self, answers: list[Answer]) -> bool:
+        """Whether all answers to a prompt have the same reward; of rejection, whether none passes."""
+        rewards = [answer.reward for answer in answers]
+        if self._place.config.policy_loss == "rejection":
+            return max(rewards) < self._place.config.pass_reward
+        return max(rewards) == min(rewards)
+
+    def _drawn(self, pairs: list[tuple[int, int]], attempt: int = 0) -> dict[int, list[Answer]]:
+        """The answers to (step, item); those of a further attempt are others, and the same ones after a resume."""
         config = self._place.config
         prompts = [self._data.train.row(item)[0].tolist() for _, item in pairs]
         most = self.most(max(map(len, prompts)))
-        seeds = [[config.seed, step, item, number] for step, item in pairs for number in range(config.rollouts)]
+        numbers = range(attempt * config.rollouts, (attempt + 1) * config.rollouts)
+        seeds = [[config.seed, step, item, number] for step, item in pairs for number in numbers]
         texts = draw(self._place, prompts, config.rollouts, most, seeds, config.rollout_temperature)
         found = {}
         for place, (_, item) in enumerate(pairs):
@@ -232,6 +253,7 @@ class Rounds:
             "prompt": self._asked[item][0],
             "expected": self._right[item][0][:400],
             "answers": [{"text": answer.text[:400], "reward": round(answer.reward, 4)} for answer in best],
+            **({"again": made.again, "prompts": len(made.answers)} if self._place.config.redraws else {}),
         }
 
 

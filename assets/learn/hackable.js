@@ -1,0 +1,14 @@
+/* A reward that is won without right answers: brevity alone. What a run of it is set to; the form takes it as a whole. */
+
+/** Full reward for at most 12 tokens, none from 24 on; held-out answers are checked for being exactly right beside it. */
+export const HACKABLE = {
+  task: "grpo",
+  reward: "length",
+  reward_tokens: 12,
+  second_reward: "none",
+  held_out_check: "exact",
+  max_steps: 24,
+  eval_steps: 6,
+  max_new_tokens: 64,
+  kl_weight: 0,
+};

@@ -1,0 +1,73 @@
+"""Which answers are drawn again (dynamic sampling of DAPO, arXiv 2503.14476): the groups that teach nothing, a bounded time."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from llmdemo.settings.training import DAPO_REDRAWS, TrainConfig
+from llmdemo.training.objectives.rounds import Answer, Rounds
+
+REWARDS = {
+    1: [[1, 1, 1, 1]] * 9,  # always right: nothing to compare with
+    2: [[0, 0, 0, 0], [0, 0, 0, 0], [0, 1, 0, 0]],  # right once, the third time
+    3: [[0, 1, 1, 0]],
+    4: [[0, 0, 0, 0]] * 9,
+}
+"""By prompt: the rewards of its four answers at each attempt."""
+
+
+@pytest.fixture
+def drawn():
+    """drawn(**settings) → (the round, [(attempt, its prompts)])."""
+
+    def draw(**settings):
+        config = TrainConfig.from_dict({"dataset_id": "d", "task": "grpo", "rollouts": 4, **settings}).resolved()
+        rounds, asked = object.__new__(Rounds), []
+
+        def drawn_(pairs, attempt=0):
+            asked.append((attempt, [item for _, item in pairs]))
+            return {item: [Answer([7], reward) for reward in REWARDS[item][attempt]] for _, item in pairs}
+
+        rounds._place, rounds._drawn = SimpleNamespace(config=config), drawn_
+        rounds._compute = rounds._count = lambda made: None
+        return rounds.draw({5: np.array([1, 2]), 6: np.array([3, 4])}), asked
+
+    return draw
+
+
+def test_groups_that_are_all_right_or_all_wrong_are_drawn_again_until_they_differ_or_the_bound(drawn):
+    made, asked = drawn(policy_loss="dapo", redraws=3)
+    assert asked == [(0, [1, 2, 3, 4]), (1, [1, 2, 4]), (2, [1, 2, 4]), (3, [1, 4])] and made.again == 3
+    assert [answer.reward for answer in made.answers[2]] == [0, 1, 0, 0]
+    counts = {item: {answer.counts for answer in answers} for item, answers in made.answers.items()}
+    assert counts == {1: {False}, 2: {True}, 3: {True}, 4: {False}}
+
+
+def test_rejection_draws_again_where_nothing_passes_and_keeps_what_all_passes(drawn):
+    made, asked = drawn(policy_loss="rejection", redraws=1)
+    assert asked == [(0, [1, 2, 3, 4]), (1, [2, 4])]
+    assert all(answer.counts for answer in made.answers[1])
+
+
+def test_nothing_is_drawn_again_unless_it_is_asked_for_and_dapo_asks_for_it(drawn):
+    made, asked = drawn(policy_loss="grpo")
+    assert asked == [(0, [1, 2, 3, 4])] and all(answer.counts for each in made.answers.values() for answer in each)
+    assert len(drawn(policy_loss="dapo")[1]) == 1 + DAPO_REDRAWS == 3
+
+
+def test_further_attempts_have_seeds_of_their_own(monkeypatch):
+    from llmdemo.training.objectives import rounds as module
+
+    seen = []
+    monkeypatch.setattr(module, "draw", lambda place, prompts, copies, most, seeds, *_: seen.append(seeds) or [[7]] * 4)
+    rounds = object.__new__(Rounds)
+    config = TrainConfig.from_dict({"dataset_id": "d", "task": "grpo", "rollouts": 4, "seed": 3}).resolved()
+    rounds._place = SimpleNamespace(config=config)
+    rounds._data = SimpleNamespace(train=SimpleNamespace(row=lambda item: [np.array([1])]))
+    rounds._right = {9: ["r"]}
+    rounds.most, rounds.text = lambda n: 8, lambda ids: ""
+    rounds.rewards, rounds._rewarded = lambda *_: [0.0] * 4, lambda *_: None
+    for attempt in (0, 1):
+        rounds._drawn([(5, 9)], attempt)
+    assert seen[0] == [[3, 5, 9, n] for n in range(4)] and seen[1] == [[3, 5, 9, n] for n in range(4, 8)]

@@ -1,0 +1,94 @@
+"""The figures of the untouched model are computed once for the same files and rows, and again where anything differs."""
+
+import os
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from llmdemo.core import store
+from llmdemo.training.untouched import MOST_KEPT, Untouched, prune, untouched
+
+FIGURES = {"loss": 1.0 / 3.0, "perplexity": 1.3956124250860895}
+ANSWERS = [{"text": "four", "prompt": "2 + 2 =", "expected": "4"}]
+
+
+class Counted:
+    """An objective that counts what it is asked."""
+
+    def __init__(self):
+        self.asked = 0
+
+    def evaluate(self, last):
+        self.asked += 1
+        return dict(FIGURES), 7
+
+    def answers(self):
+        yield from ANSWERS
+
+
+@pytest.fixture
+def place(tmp_path, tools):
+    """(home, run folder, model folder, config): what `untouched` looks at."""
+    run, model = tmp_path / "run", tmp_path / "model"
+    for folder in (run, model):
+        folder.mkdir()
+    for file in (run / "data.safetensors", run / "data.json", model / "model.safetensors"):
+        file.write_text("as it was")
+    return SimpleNamespace(home=store.Home(tmp_path), run=run, model=model, config=tools.make_config())
+
+
+def judged(place, objective, **changes):
+    from dataclasses import replace
+
+    kept = untouched(place.home, place.run, place.model, replace(place.config, **changes), torch.device("cpu"))
+    found, records, answers = kept.judged(objective, last=False, asks=True)
+    return found, records, list(answers)
+
+
+def test_a_second_run_is_told_what_the_first_one_computed_bit_for_bit(place):
+    objective = Counted()
+    first = judged(place, objective)
+    assert judged(place, objective, learning_rate=3e-3, rank=8, method="lora", max_steps=7) == first
+    assert first == (FIGURES, 7, ANSWERS) and objective.asked == 1
+
+
+@pytest.mark.parametrize("change", ["weights", "rows", "batch", "task", "damage"])
+def test_what_the_figures_depend_on_has_them_computed_again(place, change):
+    objective, changes = Counted(), {}
+    judged(place, objective)
+    if change == "weights":
+        (place.model / "model.safetensors").write_text("as it became")
+    elif change == "rows":
+        (place.run / "data.safetensors").write_text("others")
+    elif change == "damage":
+        (file,) = (place.home.root / "untouched").iterdir()
+        file.write_text('{"figures": [], "records": 7, "answers": [], "seconds": 1}')
+    else:
+        changes = {"batch_size": 3} if change == "batch" else {"task": "classify"}
+    assert judged(place, objective, **changes) == (FIGURES, 7, ANSWERS)
+    assert objective.asked == 2
+
+
+def test_an_evaluation_whose_answers_were_not_all_taken_is_not_kept(place):
+    objective = Counted()
+    kept = untouched(place.home, place.run, place.model, place.config, torch.device("cpu"))
+    kept.judged(objective, last=False, asks=True)
+    judged(place, objective)
+    assert objective.asked == 2
+
+
+def test_several_processes_and_no_path_compute_them(place):
+    objective = Counted()
+    for _ in range(2):
+        judged(place, objective, num_processes=2)
+        Untouched().judged(objective, last=False, asks=False)
+    assert objective.asked == 4 and not (place.home.root / "untouched").exists()
+
+
+def test_the_files_that_were_used_last_are_kept(tmp_path):
+    for number in range(MOST_KEPT + 3):
+        (tmp_path / f"{number}.json").touch()
+        os.utime(tmp_path / f"{number}.json", (number, number))
+    prune(tmp_path)
+    assert not (tmp_path / "2.json").exists() and (tmp_path / "3.json").exists()

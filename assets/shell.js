@@ -71,6 +71,12 @@ const begun = () => {
   }
 };
 
+/* The first lesson, which begins at once: a first visitor has nothing to read before there is a result. */
+const startHere = () => {
+  openPanel("learn");
+  tell("first-lesson");
+};
+
 const setLarge = (on) => {
   document.documentElement.classList.toggle("large-view", on);
   try {
@@ -156,7 +162,7 @@ define("header", ({ el, server }) => {
           "aria-pressed": String(large),
           title: t("large_view_help"),
         }),
-        begun() ? null : button(t("start_here"), () => openPanel("learn"), "quiet start-here", { id: "start-here" }),
+        begun() ? null : button(t("start_here"), startHere, "quiet start-here", { id: "start-here" }),
         h("span", { class: "who" }, now ? whoOf(now) : null),
       ),
       error ? notice(error) : null,

@@ -1,30 +1,38 @@
 /* Lessons on what changes: what a run has forgotten, and when a model is asked other things than before. */
 import * as L from "../lib/panel.js";
 import { h, t } from "../lib/panel.js";
-import { Asking, bars, mean, modelMenu, newestRun, text, waiting } from "./parts.js";
+import { Asking, bars, dataMenu, mean, modelMenu, newestRun, text, waiting } from "./parts.js";
 
 const lines = (value) => value.split("\n").map((line) => line.trim()).filter(Boolean).slice(0, 12); // prettier-ignore
 const area = (label, value, onchange) => text(label, value, onchange, { tag: "textarea", rows: 4 });
 
 /** Loss on the task and on other texts, by the base and by a finished run. */
 export class Forgetting extends Asking {
-  state = { things: null, model: null, other: t("lesson_forgetting_texts"), found: null, error: null, busy: false };
+  state = {
+    things: null,
+    model: null,
+    data: "",
+    other: t("lesson_forgetting_texts"),
+    found: null,
+    error: null,
+    busy: false,
+  };
   async componentDidMount() {
     const things = await this.things();
     const run = newestRun(things);
     if (run) this.look({ model: run });
   }
   look = (change) => {
-    const { model, other } = { ...this.state, ...change };
+    const { model, data, other } = { ...this.state, ...change };
     this.setState(change);
     return this.work(async () => {
-      const { records, error } = await this.ask("records", { dataset_id: "", count: 8 });
+      const { records, error } = await this.ask("records", { dataset_id: data, count: 8 });
       if (error) return { error };
       const found = [];
-      for (const model_id of ["starter", model]) {
+      for (const base of [true, false]) {
         const both = [];
         for (const texts of [records, lines(other)]) {
-          const answer = await this.ask("surprises", { model_id, texts });
+          const answer = await this.ask("surprises", { model_id: model, base, texts });
           if (answer.error) return { error: answer.error };
           both.push(mean(answer.texts.map((each) => each.mean)));
         }
@@ -33,7 +41,7 @@ export class Forgetting extends Asking {
       return { found };
     });
   };
-  render({ open }, { things, model, other, found, error, busy }) {
+  render({ open }, { things, model, data, other, found, error, busy }) {
     if (things && !model)
       return h(
         "div",
@@ -51,6 +59,7 @@ export class Forgetting extends Asking {
       "div",
       {},
       things ? modelMenu(things, model, (value) => this.look({ model: value }), t("lesson_run"), isRun) : null,
+      things ? dataMenu(things, data, (value) => this.look({ data: value }), ["chat"]) : null,
       area(t("lesson_forgetting_other"), other, (value) => this.look({ other: value })),
       waiting(busy),
       found && !busy
@@ -67,16 +76,24 @@ export const above = (a, b) =>
 
 /** A model's surprise at the questions of its data and at others. */
 export class Drift extends Asking {
-  state = { things: null, model: "starter", other: t("lesson_drift_texts"), found: null, error: null, busy: true };
+  state = {
+    things: null,
+    model: "starter",
+    data: "",
+    other: t("lesson_drift_texts"),
+    found: null,
+    error: null,
+    busy: true,
+  };
   async componentDidMount() {
     const things = await this.things();
     this.look({ model: newestRun(things) || "starter" });
   }
   look = (change) => {
-    const { model, other } = { ...this.state, ...change };
+    const { model, data, other } = { ...this.state, ...change };
     this.setState(change);
     return this.work(async () => {
-      const { records, error } = await this.ask("records", { dataset_id: "", count: 12 });
+      const { records, error } = await this.ask("records", { dataset_id: data, count: 12 });
       if (error) return { error };
       const found = [];
       for (const texts of [records.map((each) => each.prompt.at(-1).content), lines(other)]) {
@@ -91,7 +108,7 @@ export class Drift extends Asking {
     const dot = (value) => h("i", { style: `left:${((100 * value) / most).toFixed(1)}%;border-color:var(${color})` });
     return h("div", { class: "lesson-strip", role: "img", "aria-label": label }, values.map(dot));
   }
-  render(_props, { things, model, other, found, error, busy }) {
+  render(_props, { things, model, data, other, found, error, busy }) {
     const most = found ? 1.05 * Math.max(...found.flat()) : 1;
     const row = (n, key, color) => {
       const name = t(key, { mean: L.num(mean(found[n]), 2) });
@@ -101,6 +118,7 @@ export class Drift extends Asking {
       "div",
       {},
       things ? modelMenu(things, model, (value) => this.look({ model: value })) : null,
+      things ? dataMenu(things, data, (value) => this.look({ data: value }), ["chat"]) : null,
       area(t("lesson_drift_other"), other, (value) => this.look({ other: value })),
       waiting(busy),
       found && !busy

@@ -124,7 +124,16 @@ export const bestOf = (answers, n) => {
 
 /** The more answers a reward may choose from, the more of it is won, and the answers' quality falls behind. */
 export class Hacking extends Asking {
-  state = { things: null, data: "", record: null, answers: null, reward: "length", error: null, busy: false };
+  state = {
+    things: null,
+    data: "",
+    model: "starter",
+    record: null,
+    answers: null,
+    reward: "length",
+    error: null,
+    busy: false,
+  };
   async componentDidMount() {
     const things = await this.things();
     this.setState({ data: newest(things, ["chat"]) });
@@ -134,7 +143,7 @@ export class Hacking extends Asking {
       const { records, error } = await this.ask("records", { dataset_id: this.state.data, count: 1 });
       if (error) return { error };
       const [record] = records;
-      const asked = { model_id: "starter", prompt: record.prompt, wanted: record.answer, count: 16 };
+      const asked = { model_id: this.state.model, prompt: record.prompt, wanted: record.answer, count: 16 };
       const found = await this.ask("several", asked);
       return found.error ? { error: found.error } : { record, answers: found.answers };
     });
@@ -163,13 +172,14 @@ export class Hacking extends Asking {
       said(t("lesson_start_wanted"), record.answer),
     ];
   }
-  render(_props, { things, data, record, answers, reward, error, busy }) {
+  render(_props, { things, data, model, record, answers, reward, error, busy }) {
     /** @type {[string, string][]} */
     const options = Object.keys(REWARDS).map((key) => [key, t(`lesson_hacking_by_${key}`)]);
     return h(
       "div",
       {},
       things ? dataMenu(things, data, (value) => this.setState({ data: value, answers: null }), ["chat"]) : null,
+      things ? modelMenu(things, model, (value) => this.setState({ model: value, answers: null })) : null,
       record ? said(t("lesson_start_prompt"), record.prompt.at(-1).content) : null,
       busy ? null : L.button(t(answers ? "lesson_hacking_again" : "lesson_hacking_go"), this.look, answers ? "quiet" : "strong", { id: "lesson-hacking" }), // prettier-ignore
       waiting(busy),

@@ -20,7 +20,7 @@ define("lessons", async ({ el, server }) => {
     id: first,
     chosen: {},
     answers: Array(quiz.right.length).fill(null),
-    sent: "",
+    asked: 0, // how often "Start here" was pressed
     error: null,
   };
 
@@ -93,7 +93,9 @@ define("lessons", async ({ el, server }) => {
         h("a", { href: lesson.source, target: "_blank", rel: "noreferrer" }, t("lesson_source")),
       ),
       isStart ? h("p", {}, t("lesson_start_why")) : question(lesson),
-      isStart ? h(VIEWS.start, { server, done: () => done("start"), key: "start" }) : null,
+      isStart
+        ? h(VIEWS.start, { server, done: () => done("start"), now: state.asked > 0, key: `start ${state.asked}` })
+        : null,
       !isStart && state.chosen[lesson.id] !== undefined ? seen(lesson) : null,
       notice(state.error),
       next
@@ -236,4 +238,9 @@ define("lessons", async ({ el, server }) => {
     );
   };
   draw();
+  // "Start here" was pressed: the first lesson is shown, and it begins by itself.
+  L.hear("first-lesson", () => {
+    state.asked += 1;
+    go("start");
+  });
 });

@@ -2,24 +2,15 @@
 import { plot } from "../lib/chart/lines.js";
 import * as L from "../lib/panel.js";
 import { h, t } from "../lib/panel.js";
-import { Asking, bars, dataMenu, mean, newest, range, said, table, waiting } from "./parts.js";
+import { Asking, bars, dataMenu, mean, newest, newestRun, range, said, table, waiting } from "./parts.js";
 import { Loss } from "./text-views.js";
 
 const ENDED = ["completed", "failed", "stopped"];
-/** Until something of these runs has changed. @param {string[]} run_ids @returns {Promise<void>} */
-const changed = (run_ids) =>
-  new Promise((done) => {
-    const deaf = L.hear("job", ({ kind, job_id: id }) => {
-      if (kind !== "all" && !run_ids.includes(id)) return;
-      deaf();
-      done();
-    });
-  });
 
 /** Asks for the runs' progress until all have ended: {runs}, or {error}. `see(runs)` gets each. */
 const followed = async (view, run_ids, late, see) => {
   for (;;) {
-    const news = changed(run_ids);
+    const news = L.changed(run_ids);
     const found = await view.ask("progress", { run_ids });
     if (late()) return null;
     if (found.error && !found.lost) return { error: found.error };
@@ -41,7 +32,10 @@ const shareOf = (runs) => {
 
 // ---- one result within a minute
 export class Start extends Asking {
-  state = { record: null, before: null, after: null, run: null, kept: false, error: null, busy: false };
+  state = { record: null, before: null, after: null, run: null, error: null, busy: false };
+  componentDidMount() {
+    if (this.props.now) this.begin();
+  }
   greedy = async (model_id) => {
     const asked = { model_id, prompt: this.state.record.prompt, lanes: ["greedy"], max_new_tokens: 48 };
     return this.ask("answers", asked);
@@ -49,22 +43,28 @@ export class Start extends Asking {
   begin = () =>
     this.work(async (late) => {
       const begun = await this.ask("begin", {});
-      if (begun.error || late()) return { error: begun.error };
-      const { records, error } = await this.ask("records", { dataset_id: begun.dataset_id, count: 1 });
+      if (late()) return {};
+      const made = begun.error ? newestRun(await this.things()) : null; // who may not train sees what others have trained
+      if (begun.error && !made) return { error: begun.error };
+      const { records, error } = await this.ask("records", { dataset_id: begun.dataset_id || "", count: 1 });
       if (error || late()) return { error };
-      this.setState({ record: records[0], kept: begun.kept });
+      this.setState({ record: records[0] });
       this.state.record = records[0];
       const before = await this.greedy("starter");
       if (before.error || late()) return { error: before.error };
       this.setState({ before: before.lanes.greedy.text });
-      const ended = await followed(this, [begun.run_id], late, ([run]) => this.setState({ run }));
-      if (!ended || ended.error) return { error: ended?.error };
-      const [{ model_id }] = ended.runs;
+      const model_id = made || (await this.trained(begun.run_id, late));
+      if (typeof model_id !== "string") return model_id;
       const after = await this.greedy(model_id);
       if (after.error || late()) return { error: after.error };
       this.props.done();
       return { after: after.lanes.greedy.text, model_id };
     });
+  /** The id of the run's model, or the new state where there is none. */
+  trained = async (run_id, late) => {
+    const ended = await followed(this, [run_id], late, ([run]) => this.setState({ run }));
+    return ended?.runs ? ended.runs[0].model_id : { error: ended?.error };
+  };
   arena = () => {
     L.wanted.model = { tuned: this.state.model_id, base: "starter", messages: this.state.record.prompt };
     L.openPanel("arena");

@@ -8,22 +8,30 @@ const TRAINED = ["chat", "text", "classify", "preference"];
 
 /** A record of the visitor's data in numbers, before training and after. */
 export class Loss extends Asking {
-  state = /** @type {any} */ ({ things: null, data: "", place: 0, found: null, error: null, busy: true, p: 25 });
+  state = /** @type {any} */ ({
+    things: null,
+    data: "",
+    place: 0,
+    found: null,
+    error: null,
+    busy: true,
+    p: 25,
+    model: "starter",
+  });
   async componentDidMount() {
     const things = await this.things();
     this.look({ data: this.props.data ?? newest(things, this.tasks()) });
   }
   tasks = () => this.props.tasks || TRAINED;
   look = (change) => {
-    const { data, place } = { ...this.state, ...change };
-    const config = { dataset_id: data || "sample", model_id: "starter", ...this.settings() };
+    const { data, place, model } = { ...this.state, ...change };
+    const config = { dataset_id: data || "sample", model_id: model };
     this.setState(change);
     return this.work(async () => {
       const found = await this.ask("numbers", { config, place });
       return found.error ? { error: found.error } : { found };
     });
   };
-  settings = () => ({});
   numbers() {
     const { found, place } = this.state;
     return [
@@ -37,7 +45,7 @@ export class Loss extends Asking {
       found.places > 1 ? L.button(t("learn_other"), () => this.look({ place: place + 1 }), "quiet") : null,
     ];
   }
-  render(_props, { things, data, found, error, busy, p }) {
+  render(_props, { things, data, model, found, error, busy, p }) {
     const share = p / 100;
     return h(
       "div",
@@ -51,6 +59,7 @@ export class Loss extends Asking {
         1,
       ),
       things ? dataMenu(things, data, (value) => this.look({ data: value, place: 0 }), this.tasks()) : null,
+      things ? modelMenu(things, model, (value) => this.look({ model: value })) : null,
       waiting(busy),
       !busy && found ? this.numbers() : null,
       L.notice(error),
@@ -101,7 +110,17 @@ export class Template extends Asking {
 
 /** Which tokens of a record are trained. */
 export class Mask extends Asking {
-  state = { things: null, data: "", place: 0, records: [], on: "response", found: null, error: null, busy: true };
+  state = {
+    things: null,
+    data: "",
+    place: 0,
+    records: [],
+    on: "response",
+    model: "starter",
+    found: null,
+    error: null,
+    busy: true,
+  };
   async componentDidMount() {
     const things = await this.things();
     this.choose(newest(things, ["chat"]));
@@ -113,16 +132,16 @@ export class Mask extends Asking {
     this.setState({ records }, () => this.look({}));
   };
   look = (change) => {
-    const { records, place, on } = { ...this.state, ...change };
+    const { records, place, on, model } = { ...this.state, ...change };
     const { prompt, answer } = records[place % records.length];
     this.setState(change);
     return this.work(async () => {
       const messages = [...prompt, { role: "assistant", content: answer }];
-      const found = await this.ask("tokens", { model_id: "starter", messages, loss_on: on });
+      const found = await this.ask("tokens", { model_id: model, messages, loss_on: on });
       return found.error ? { error: found.error, found: null } : { found };
     });
   };
-  render(_props, { things, data, place, on, found, error, busy }) {
+  render(_props, { things, data, model, place, on, found, error, busy }) {
     const kind = (token) => `${token.trained ? "tr" : ""} ${special(token)}`;
     const trained = found?.tokens.filter((token) => token.trained).length;
     /** @type {[string, string][]} */
@@ -131,6 +150,7 @@ export class Mask extends Asking {
       "div",
       {},
       things ? dataMenu(things, data, this.choose, ["chat"]) : null,
+      things ? modelMenu(things, model, (value) => this.look({ model: value })) : null,
       L.choice(t("lesson_mask_on"), options, on, (value) => this.look({ on: value })),
       waiting(busy && !found),
       found ? tokens(found.tokens, kind) : null,

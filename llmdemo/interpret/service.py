@@ -105,16 +105,19 @@ class Interpret:
 
     def _beside(self, model_id: str, beside: str) -> str:
         """The id of the other model: `beside`, or the one that the run `model_id` started from."""
-        if beside != BASE:
-            return beside
-        entry = catalog.resolve(self._home, model_id)
-        try:
-            base = read_object(entry.path / "origin.json", 2**20).get("base") if entry.path else None
-        except (OSError, UserError):
-            base = None
-        if not base:
-            raise UserError("err_no_base", title=entry.title)
-        return str(base)
+        return base_of(self._home, model_id) if beside == BASE else beside
+
+
+def base_of(home: Home, model_id: str) -> str:
+    """The id of the model that a run's model started from. Raises UserError for a model that did not come from a run."""
+    entry = catalog.resolve(home, model_id)
+    try:
+        base = read_object(entry.path / "origin.json", 2**20).get("base") if entry.path else None
+    except (OSError, UserError):
+        base = None
+    if not base:
+        raise UserError("err_no_base", title=entry.title)
+    return str(base)
 
 
 @torch.inference_mode()

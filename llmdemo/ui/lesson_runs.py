@@ -11,14 +11,15 @@ from llmdemo.ui.services import Services
 
 FIRST_RUN = "Start here"
 FIRST = {
-    "max_steps": 16,
+    "max_steps": 12,
+    "batch_size": 4,
     "learning_rate": 1e-4,
     "warmup_steps": 2,
     "max_length": 128,
-    "eval_records": 8,
-    "eval_steps": 16,
+    "eval_records": 4,
+    "eval_steps": 12,
 }
-"""Short, yet the answer's form changes: some 11,000 tokens."""
+"""Short, yet the answer's form changes: some 4,000 tokens."""
 _GOING = ("queued", "starting", "running", "stopping")
 _KEYS = ("run_id", "state", "message", "hint", "step", "total_steps", "model_id", "eta_seconds")
 _SHORT = {"batch_size": 4, "max_length": 128, "eval_records": 16, "warmup_steps": 2}

@@ -78,7 +78,14 @@ def _model_trials(services: Services) -> list[Callable]:
     """What a loaded model says of texts: see learn.trials."""
 
     def loaded(asked: dict):
-        return interpret_api.alone(services, str(asked.get("model_id")))
+        """The model that is asked for; with "base", the one that this one, a run's, started from."""
+        model_id = str(asked.get("model_id"))
+        interpret_api.known_only(services, model_id)
+        if asked.get("base") is True:
+            from llmdemo.interpret.service import base_of
+
+            model_id = base_of(services.home, model_id)
+        return interpret_api.alone(services, model_id)
 
     @for_guests
     def surprises(asked: dict) -> dict:

@@ -121,7 +121,7 @@ def test_a_planted_cause_is_found():
 
 def test_what_a_model_does_not_allow_is_refused_with_a_sentence(model, monkeypatch):
     for method in ("guess", ["guess"]):
-        with pytest.raises(UserError, match="no way of attribution"):
+        with pytest.raises(UserError, match="not an attribution method"):
             attribute(model, PROMPT, 3, method, BASELINE)
     monkeypatch.setattr(type(model), "set_attn_implementation", lambda *_: (_ for _ in ()).throw(ValueError("no")))
     with pytest.raises(UserError, match="LlamaForCausalLM"):

@@ -62,13 +62,13 @@ REFUSED = [
     (lambda it: it.lens("starter", "Hi", position=10_000), "position"),
     (lambda it: it.lens("starter", "Hi", window=0), "window"),
     (lambda it: it.lens("starter", "Hi", top="5"), "top"),
-    (lambda it: it.lens("starter", "Hi", token=10**9), "no token id"),
-    (lambda it: it.lens("starter", "Hi", prefix_ids=[-1]), "no token id"),
+    (lambda it: it.lens("starter", "Hi", token=10**9), "not a token id"),
+    (lambda it: it.lens("starter", "Hi", prefix_ids=[-1]), "not a token id"),
     (lambda it: it.lens("starter", "Hi", prefix_ids="ab"), "not token ids"),
     (lambda it: it.lens("starter", "Hi", beside="base"), "did not come from a run"),
     (lambda it: it.lens("starter", "", beside=""), "empty"),
     (lambda it: it.attribute("starter", "Hi", token="the quick brown fox"), "tokens in this model"),
-    (lambda it: it.attribute("starter", "Hi", method="x"), "no way of attribution"),
+    (lambda it: it.attribute("starter", "Hi", method="x"), "not an attribution method"),
     (lambda it: it.attribute("starter", "word " * 600), "at most 255"),
 ]
 
@@ -84,3 +84,22 @@ def test_a_model_that_others_compute_with_is_waited_for_no_longer_than_said(insi
     use = inside._use
     with use("starter"), pytest.raises(UserError, match="Others are computing"), use("starter", 0.05):
         pass
+
+
+def test_an_encoder_and_a_classifier_are_refused_with_a_sentence(inside, tmp_path):
+    from transformers import BertConfig, BertModel, LlamaForSequenceClassification
+
+    sizes = {
+        "vocab_size": 64,
+        "hidden_size": 16,
+        "intermediate_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+    }
+    classifier = LlamaForSequenceClassification(make_llama(len(make_tokenizer())).config)
+    for name, model in (("encoder", BertModel(BertConfig(**sizes))), ("classifier", classifier)):
+        for part in (model, make_tokenizer()):
+            part.save_pretrained(tmp_path / name)
+        with pytest.raises(UserError) as error:
+            inside.lens(str(tmp_path / name), {"raw": "the lazy dog"})
+        assert error.value.hint

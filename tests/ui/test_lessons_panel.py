@@ -70,6 +70,7 @@ def test_runs_of_a_lesson_are_made_once_and_kept(call, services, monkeypatch):
     race = call("race", kind="facts")["runs"]
     assert [each["part"] for each in race] == ["known", "new"] and call("race", kind="facts")["runs"] == race
     assert configs[race[0]["run_id"]]["dataset_id"] != configs[race[1]["run_id"]]["dataset_id"]
+    assert call("progress", run_ids="run-0") == call("progress") == {"runs": []}
     runs[0]["state"] = "failed"
     assert call("begin")["run_id"] != first["run_id"]
     losses = [configs[each["run_id"]]["loss_on"] for each in call("race", kind="instructions")["runs"]]
@@ -77,6 +78,11 @@ def test_runs_of_a_lesson_are_made_once_and_kept(call, services, monkeypatch):
     for kind in ("none", None, ["facts"]):
         with pytest.raises(UserError, match="kind is"):
             call("race", kind=kind)
+
+
+def test_only_a_runs_model_has_a_base(call):
+    with pytest.raises(UserError, match="did not come from a run"):
+        call("surprises", model_id="starter", base=True, texts=["one two three"])
 
 
 def test_who_has_no_preferences_gets_pairs_once(call):

@@ -6,20 +6,11 @@ import { Asking, bars, dataMenu, mean, newest, newestRun, range, said, table, wa
 import { Loss } from "./text-views.js";
 
 const ENDED = ["completed", "failed", "stopped"];
-/** Until something of these runs has changed. @param {string[]} run_ids @returns {Promise<void>} */
-const changed = (run_ids) =>
-  new Promise((done) => {
-    const deaf = L.hear("job", ({ kind, job_id: id }) => {
-      if (kind !== "all" && !run_ids.includes(id)) return;
-      deaf();
-      done();
-    });
-  });
 
 /** Asks for the runs' progress until all have ended: {runs}, or {error}. `see(runs)` gets each. */
 const followed = async (view, run_ids, late, see) => {
   for (;;) {
-    const news = changed(run_ids);
+    const news = L.changed(run_ids);
     const found = await view.ask("progress", { run_ids });
     if (late()) return null;
     if (found.error && !found.lost) return { error: found.error };

@@ -24,11 +24,11 @@ class Prepared extends Component {
       if (race.error) return this.setState({ busy: false, error: race.error });
       runs.push({ lesson: kind, ids: race.runs.map((run) => run.run_id) });
     }
-    L.tell("runs-changed");
     this.follow(runs);
   };
   follow = async (runs) => {
     while (!this.gone) {
+      const news = L.changed(runs.flatMap((each) => each.ids));
       const found = [];
       for (const each of runs) {
         const { runs: states, error, lost } = await this.ask("progress", { run_ids: each.ids });
@@ -40,7 +40,7 @@ class Prepared extends Component {
       const busy = all.length === 0 || all.some(isGoing);
       this.setState({ runs: found, busy });
       if (!busy) return;
-      await new Promise((done) => setTimeout(done, 3000));
+      await news;
     }
   };
   said = ({ states }) => {

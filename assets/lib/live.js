@@ -90,3 +90,13 @@ export const hearJobs = (kinds, act, el, pause = 0) => {
     missed = false;
   });
 };
+
+/** Until something of these jobs has changed, or may have. @param {string[]} ids @returns {Promise<void>} */
+export const changed = (ids) =>
+  new Promise((done) => {
+    const deaf = hear("job", ({ kind, job_id: id }) => {
+      if (kind !== "all" && !ids.includes(id)) return;
+      deaf();
+      done();
+    });
+  });

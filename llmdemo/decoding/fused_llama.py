@@ -42,9 +42,12 @@ class Part(Protocol):
 
     rows: int
     """Its new tokens."""
+    rotation: torch.Tensor
+    """[rows or 1, D/2], complex: of their positions."""
 
-    def attend(self, layer: int, x: torch.Tensor) -> torch.Tensor:
-        """[rows, Hq · D]: the layer's attention of its new tokens from x [rows, (Hq + 2 · Hkv) · D]; keeps k and v."""
+    def attend(self, layer: int, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+        """[rows, Hq · D]: the layer's attention of its new tokens from q [rows, Hq, D], k and v [rows, Hkv, D], q and k rotated
+        to their positions; keeps k and v."""
 
 
 Request = list[tuple[torch.Tensor, Part]]
@@ -118,9 +121,17 @@ class FusedLlamaWeights:
         hidden = F.embedding(tokens, self.embedding).to(self.dtype)
         width = (hidden.shape[-1],)
         sizes = [part.rows for part in parts]
+        # of all parts at once: sixteen requests would be sixteen times as many small operations
+        rotation = (
+            torch.cat([part.rotation.expand(part.rows, -1) for part in parts]) if len(parts) > 1 else parts[0].rotation
+        )
         for i, (norm1, qkv, out, norm2, gate_up, down) in enumerate(self.layers):
-            x = qkv(F.rms_norm(hidden, width, norm1, self.eps))  # (M, (Hq + 2·Hkv)·D)
-            mixed = [part.attend(i, own) for part, own in zip(parts, x.split(sizes), strict=True)]
+            x = qkv(F.rms_norm(hidden, width, norm1, self.eps)).view(
+                len(tokens), -1, self.head_dim
+            )  # (M, Hq + 2·Hkv, D)
+            q, k = rotated(x[:, : -self.kv_heads], rotation).split((self.heads, self.kv_heads), 1)
+            own = zip(q.split(sizes), k.split(sizes), x[:, -self.kv_heads :].split(sizes), strict=True)
+            mixed = [part.attend(i, *each) for part, each in zip(parts, own, strict=True)]
             hidden = out.plus(hidden, torch.cat(mixed) if len(mixed) > 1 else mixed[0])
             gate, up = gate_up(F.rms_norm(hidden, width, norm2, self.eps)).chunk(2, -1)
             hidden = down.plus(hidden, F.silu(gate) * up)
@@ -258,19 +269,11 @@ class FusedLlamaForward:
         """Hidden states (M, hidden) of M new nodes of this run alone; see `_Part`."""
         return self.w.hidden_states(tokens, [_Part(self, rotation, mask, place)])
 
-    def attend(self, i: int, x: torch.Tensor, part: "_Part") -> torch.Tensor:
-        """(M, Hq·D): layer i's attention of new nodes, whose q, k and v are x (M, (Hq + 2·Hkv)·D); keeps k and v."""
-        w = self.w
-        x = x.view(part.rows, -1, w.head_dim)
-        q, k = self._rotate(x[:, : w.heads + w.kv_heads], part.rotation).split((w.heads, w.kv_heads), 1)
+    def attend(self, i: int, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, part: "_Part") -> torch.Tensor:
+        """(M, Hq·D): layer i's attention of new nodes; keeps k and v."""
         self.keys[i, :, part.place] = k.transpose(0, 1)
-        self.values[i, :, part.place] = x[:, w.heads + w.kv_heads :].transpose(0, 1)
+        self.values[i, :, part.place] = v.transpose(0, 1)
         return self._mix(q, self.keys[i, :, : part.end], self.values[i, :, : part.end], part.mask)
-
-    def _rotate(self, x: torch.Tensor, rotation: torch.Tensor) -> torch.Tensor:
-        """x (M, H, D) rotated by `rotation` (M or 1, D/2) complex."""
-        pairs = torch.view_as_complex(x.float().unflatten(-1, (-1, 2)))  # (M, H, D/2)
-        return torch.view_as_real(pairs * rotation[:, None]).flatten(-2).to(x.dtype)
 
     def _mix(self, q: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """(M, Hq·D) from q (M, Hq, D) over keys and values (Hkv, nodes, D)."""
@@ -322,6 +325,12 @@ class _Part:
         self.mask = mask[:, None].expand(-1, group, -1).reshape(1, self.rows * group, self.end)
         self._forward = forward
 
-    def attend(self, layer: int, x: torch.Tensor) -> torch.Tensor:
+    def attend(self, layer: int, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
         """See FusedLlamaForward.attend."""
-        return self._forward.attend(layer, x, self)
+        return self._forward.attend(layer, q, k, v, self)
+
+
+def rotated(x: torch.Tensor, rotation: torch.Tensor) -> torch.Tensor:
+    """x (M, H, D) rotated by `rotation` (M or 1, D/2) complex."""
+    pairs = torch.view_as_complex(x.float().unflatten(-1, (-1, 2)))  # (M, H, D/2)
+    return torch.view_as_real(pairs * rotation[:, None]).flatten(-2).to(x.dtype)

@@ -110,18 +110,14 @@ class _Part:
         self.rows, self.rotation, self.mask, self.column = rows, rotation, mask, column
         self._owner = owner
 
-    def attend(self, layer: int, x: torch.Tensor) -> torch.Tensor:
-        """[b, Hq · D] from x [b, (Hq + 2 · Hkv) · D]."""
+    def attend(self, layer: int, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+        """[b, Hq · D] from q [b, Hq, D], k and v [b, Hkv, D]."""
         w, end = self._owner.w, self.mask.shape[-1]
-        x = x.view(self.rows, -1, w.head_dim)
-        turned = _rotate(x[:, : w.heads + w.kv_heads], self.rotation)
         keys, values = self._owner.keys[layer], self._owner.values[layer]
-        keys[:, :, self.column] = turned[:, w.heads :, None]
-        values[:, :, self.column] = x[:, w.heads + w.kv_heads :, None]
+        keys[:, :, self.column] = k[:, :, None]
+        values[:, :, self.column] = v[:, :, None]
         group = w.heads // w.kv_heads
-        q = turned[:, : w.heads].reshape(
-            self.rows, w.kv_heads, group, w.head_dim
-        )  # heads of a group as rows of a product
+        q = q.reshape(self.rows, w.kv_heads, group, w.head_dim)  # heads of a group as rows of a product
         mask = self.mask.expand(-1, -1, group, -1)
         mixed = F.scaled_dot_product_attention(q, keys[:, :, :end], values[:, :, :end], attn_mask=mask)
         return mixed.reshape(self.rows, -1)
@@ -129,9 +125,3 @@ class _Part:
 
 def _copied(x: torch.Tensor, copies: int) -> torch.Tensor:
     return x if copies == 1 else x.repeat_interleave(copies, 0)
-
-
-def _rotate(x: torch.Tensor, rotation: torch.Tensor) -> torch.Tensor:
-    """x [M, H, D] rotated by `rotation` [M, D/2], complex."""
-    pairs = torch.view_as_complex(x.float().unflatten(-1, (-1, 2)))  # [M, H, D/2]
-    return torch.view_as_real(pairs * rotation[:, None]).flatten(-2).to(x.dtype)

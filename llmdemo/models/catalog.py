@@ -278,14 +278,16 @@ def _run(home: store.Home, run_id: str) -> ModelEntry:
 
 
 def _run_title(folder: Path) -> str:
-    """The run's name if somebody gave it one; else what its model is made of, and when: such models are alike in all else."""
+    """The run's name, as the list of runs has it; with its time where nobody gave it one, as such runs are called alike."""
+    name = ""
     try:
         about = read_object(folder.parent / "config.json", 2**20)["run"]
+        name = str(about["name"])
         if about.get("named"):
-            return str(about["name"])
+            return name
     except (OSError, UserError, LookupError, TypeError, AttributeError):
-        about = {}
-    title, began = str(_origin(folder).get("title") or ""), _BEGAN.match(folder.parent.name)
+        pass
+    title, began = name or str(_origin(folder).get("title") or ""), _BEGAN.match(folder.parent.name)
     return " · ".join(part for part in (title, began and "{}-{}-{} {}:{}".format(*began.groups())) if part)
 
 

@@ -91,6 +91,7 @@ def _mean(losses: list[tuple[float, int]]) -> tuple[float, int]:
 def readme(file: str, title: str, loss: dict[str, Any] | None) -> str:
     """How the file is run by Ollama and llama.cpp, and what writing it cost."""
     name = re.sub(r"[^a-z0-9]+", "-", Path(file).stem.lower()).strip("-")
+    exact = " -fa off -ctk f32 -ctv f32" if file.endswith("-f32.gguf") else ""
     lines = [
         f"# {title} as GGUF",
         "",
@@ -100,9 +101,11 @@ def readme(file: str, title: str, loss: dict[str, Any] | None) -> str:
         "",
         "With llama.cpp (its chat template is in the file):",
         "",
-        f"    llama-server -m {file} --jinja --port 8080",
+        f"    llama-server -m {file} --jinja --port 8080{exact}",
         f'    llama-cli -m {file} --jinja -p "What is the capital of France?"',
     ]
+    if exact:
+        lines += ["", "-fa, -ctk and -ctv keep keys and values in 32 bits too, so that it answers as the model itself."]
     if loss:
         lines += [
             "",

@@ -52,15 +52,17 @@ class Monitor:
     def answered(self, served: Served, prompt: Any, answers: Sequence[str]) -> None:
         """A request was answered: its prompt (arena.prompt.Prompt) is measured and looked at beside the next ones."""
         self.surprise.note(served, prompt)
-        text = prompt.raw if prompt.raw is not None else prompt.messages[-1]["content"]
-        self._look((served.name, served.model_id), text, answers)
+        self._look((served.name, served.model_id), _text_of(prompt), answers)
 
     def compared(self, model_ids: Sequence[str], record: dict[str, Any], prompt: Any, answers: Sequence[str]) -> None:
         """A comparison in the arena has ended; `record`: the fields of a Record but for name and model."""
         for model_id in model_ids:
-            self.metrics.add(Record(name=ARENA, model_id=model_id, **record))
-            if answers:
+            whole = model_id.partition("@")[0]  # a run's kept steps are one: a slider would make hundreds of versions
+            self.metrics.add(Record(name=ARENA, model_id=whole, **record))
+            if answers and whole == model_id:
                 self.answered(Served(ARENA, model_id, {}, 0.0), prompt, answers)
+            elif answers:
+                self._look((ARENA, whole), _text_of(prompt), answers)
 
     def classified(self, served: Served, text: str, label: str, confidence: float) -> None:
         """A classifier has answered one text."""
@@ -143,6 +145,11 @@ class Monitor:
                 log.exception("a request could not be looked at")
             finally:
                 self._waiting.task_done()
+
+
+def _text_of(prompt: Any) -> str:
+    """What was said last, of an arena.prompt.Prompt."""
+    return prompt.raw if prompt.raw is not None else prompt.messages[-1]["content"]
 
 
 def _prompt(value: Any) -> Any:

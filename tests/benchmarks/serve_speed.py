@@ -26,7 +26,8 @@ import httpx
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
-TOKENS = 64
+TOKENS, WAIT = 64, 120
+"""Of each answer; seconds after which a server has not answered."""
 QUESTIONS = [f"Tell me about number {n}, and about three things that people associate with it." for n in range(64)]
 TEMPLATE = (
     "{% for message in messages %}{{ message['role'] + ': ' + message['content'] + '\\n' }}{% endfor %}assistant:"
@@ -73,6 +74,9 @@ def server(command: list[str], port: int, log: Path, env: dict | None = None):
                 assert process.poll() is None, log.read_text()[-3000:]
                 time.sleep(0.2)
             yield f"http://127.0.0.1:{port}/v1"
+        except BaseException:
+            print(f"{log.name} ends with: {log.read_text(errors='replace')[-2500:]}", flush=True)
+            raise
         finally:
             process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -95,9 +99,12 @@ def measure(url: str, model: str, key: str, clients: int, extra: dict) -> tuple[
         }
         gate.wait()
         begun = time.perf_counter()
-        answer = httpx.post(
-            f"{url}/chat/completions", json=body, headers={"authorization": f"Bearer {key}"}, timeout=300
-        )
+        try:
+            answer = httpx.post(
+                f"{url}/chat/completions", json=body, headers={"authorization": f"Bearer {key}"}, timeout=WAIT
+            )
+        except httpx.HTTPError as error:
+            return errors.append(f"{type(error).__name__} after {time.perf_counter() - begun:.0f} s")
         if answer.status_code != 200:
             return errors.append(answer.text[:300])
         counts.append(answer.json()["usage"]["completion_tokens"])
@@ -147,7 +154,7 @@ def compare(folder: Path, model: Path, args: argparse.Namespace) -> None:
                 extra = {"temperature": 0}
                 theirs = report(f"{name}, {precision}", url, str(model), "x", args.clients, args.rounds, extra)
             print(f"ours / {name}: {ours / theirs:.2f}", flush=True)
-        except (AssertionError, httpx.HTTPError) as error:
+        except (AssertionError, httpx.HTTPError, IndexError, ZeroDivisionError) as error:
             print(f"{name} did not answer: {str(error)[:500]}", flush=True)
 
 
@@ -158,8 +165,10 @@ def main() -> None:
     parser.add_argument("--shapes", nargs="*", default=[])
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"))
+    parser.add_argument("--wait", type=float, default=WAIT)
     parser.add_argument("--plain", action="store_true")
     args = parser.parse_args()
+    globals()["WAIT"] = args.wait
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that both servers end with this script
     with tempfile.TemporaryDirectory() as folder:
         for model in models(Path(folder), args.shapes):

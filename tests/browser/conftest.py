@@ -61,12 +61,17 @@ def _foreign(url: str, own: str) -> bool:
     return not url.startswith((own, "data:", "blob:", "about:"))
 
 
+def free_port() -> int:
+    """A port on which nobody listens now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
 @contextmanager
 def running_app(home: Path, *flags: str, env: dict | None = None):
     """`python app.py` on `home` and a free port; yields its address. Ends it, and what it left running, afterwards."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     url = f"http://127.0.0.1:{port}/"
     environment = {
         **os.environ,

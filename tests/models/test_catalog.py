@@ -40,12 +40,12 @@ def test_a_finished_run_is_in_the_menu_under_its_title(home, tiny_model_folder):
     ("config", "title"),
     [
         ({"run": {"name": "mine", "named": True}}, "mine"),
-        ({"run": {"name": "galore on sums", "named": False}}, "Sums · 2026-01-01 00:00"),
+        ({"run": {"name": "GaLore · sums", "named": False}}, "GaLore · sums · 2026-01-01 00:00"),
         ({"run": "odd"}, "Sums · 2026-01-01 00:00"),
         ([], "Sums · 2026-01-01 00:00"),
     ],
 )
-def test_a_models_title_is_its_runs_name_where_somebody_named_it(home, tiny_model_folder, config, title):
+def test_a_models_title_is_its_runs_name_with_its_time_where_nobody_gave_it_one(home, tiny_model_folder, config, title):
     run_id = add_run(home, tiny_model_folder, title="Sums")
     (home.runs / run_id / "config.json").write_text(json.dumps(config))
     assert catalog.resolve(home, run_id).title == title

@@ -77,7 +77,8 @@ def _pieces(path: str, unpacked_bytes: int) -> Iterator[tuple[int, str]]:
             text = "\n".join("\t".join(cell.text.strip() for cell in row.cells) for row in block.rows)
             heading = False
         else:
-            text, heading = block.text.strip(), (block.style.name or "").startswith(("Heading", "Title"))
+            style = (block.style.name or "") if block.style else ""
+            text, heading = block.text.strip(), style.startswith(("Heading", "Title"))
         if not text:
             continue
         if waiting and (size >= PIECE or (heading and size >= PIECE // 4)):

@@ -35,8 +35,12 @@ L.define("evaluate-form", ({ el, server }) => {
   const kind = () => set()?.kind || "answers";
   const fitting = () =>
     state.choices.models.filter(
-      (model) => model.ready && (kind() === "classify" ? model.task === "classify" : model.writes),
+      (model) =>
+        model.ready &&
+        (isRewards() ? model.task === "reward" : kind() === "classify" ? model.task === "classify" : model.writes),
     );
+  const rewards = () => state.choices.models.some((model) => model.ready && model.task === "reward");
+  const isRewards = () => state.how === "rewards" && set()?.task === "preference" && rewards();
 
   const load = async (datasetId) => {
     const choices = await L.ask(server, "choices");
@@ -114,11 +118,13 @@ L.define("evaluate-form", ({ el, server }) => {
               /** @type {[string, string][]} */ ([
                 ["models", t(classify ? "eval_how_models" : "eval_how_two")],
                 classify ? ["folds", t("eval_how_folds")] : ["lanes", t("eval_how_lanes")],
+                ...(set()?.task === "preference" && rewards() ? [["rewards", t("eval_how_rewards")]] : []),
                 ...(choices.votes.length ? [["votes", t("eval_how_votes")]] : []),
               ]),
-              folds || lanes || votes ? state.how : "models",
+              folds || lanes || votes || isRewards() ? state.how : "models",
               (how) => {
                 state.how = how;
+                settle();
                 if (isVotes() && state.judge.kind === "none")
                   Object.assign(state.judge, { kind: "model", model_id: "starter" });
                 draw();
@@ -190,9 +196,10 @@ L.define("evaluate-form", ({ el, server }) => {
     ),
   ];
   const like = () => state.choices.classifiers.find((run) => run.run_id === state.like);
-  const limit = () => state.settings.limit || state.choices.limits[isLanes() ? "decoding" : kind()];
+  const limit = () =>
+    state.settings.limit || state.choices.limits[isLanes() ? "decoding" : isRewards() ? "reward" : kind()];
   const summary = () =>
-    t(kind() === "answers" ? "eval_summary" : "eval_summary_plain", {
+    t(isRewards() ? "eval_rewards_summary" : kind() === "answers" ? "eval_summary" : "eval_summary_plain", {
       n: L.int(limit()),
       tokens: L.int(state.settings.max_new_tokens || 96),
     });
@@ -242,7 +249,7 @@ L.define("evaluate-form", ({ el, server }) => {
           placeholder: t("eval_share_auto"),
         }),
       ),
-      kind() === "answers" && !lanes ? judge(false) : null,
+      kind() === "answers" && !lanes && !isRewards() ? judge(false) : null,
     );
 
   const foldSettings = () =>
@@ -312,7 +319,9 @@ L.define("evaluate-form", ({ el, server }) => {
     model_ids: [state.first, state.second].filter(Boolean),
     ...state.settings,
     ...(isLanes() ? { decoding: decoding() } : {}),
-    ...(state.judge.kind !== "none" && kind() === "answers" && !isLanes() ? judging(Boolean(state.second)) : {}),
+    ...(state.judge.kind !== "none" && kind() === "answers" && !isLanes() && !isRewards()
+      ? judging(Boolean(state.second))
+      : {}),
   });
   const judging = (two) => ({
     judge: judgeConfig(state.judge, two),

@@ -7,6 +7,7 @@ import { folds } from "./folds.js";
 import { againstVotes, judged, votedRecords } from "./judged.js";
 import { figures } from "./models.js";
 import { records, unfold } from "./records.js";
+import { rewarded, rewardedRecords } from "./rewards.js";
 import { ask, page, parts, state } from "./state.js";
 import { strategies, strategyRecords } from "./strategies.js";
 
@@ -199,6 +200,7 @@ const body = () => {
   if (!result.kind) return [];
   if (result.kind === "classify") return classified(result);
   if (result.kind === "kfold") return [folds(result)];
+  if (result.kind === "reward") return [rewarded(result), rewardedRecords(result, HOOKS)];
   if (result.kind === "votes") return [againstVotes(result), votedRecords(result, HOOKS)];
   if (result.kind === "decoding") return [strategies(result, { draw }), strategyRecords(result, state, HOOKS)];
   return [figures(result), result.judge ? judged(result) : null, records(result)];

@@ -19,10 +19,12 @@ L.define("experiments", ({ el, server, trigger }) => {
 
   // ---- what came of it
   let timer,
-    looking = false;
+    looking = false,
+    again = false; // something has changed since it began to look
   const look = async (force) => {
-    if (looking && !force) return;
+    if (looking && !force) return (again = true);
     looking = true;
+    again = false;
     clearTimeout(timer);
     const answer = await ask("overview", { group_id: view.id });
     looking = false;
@@ -38,6 +40,7 @@ L.define("experiments", ({ el, server, trigger }) => {
       L.tell("run-ended");
     view.told = state;
     if (answer.lost) timer = setTimeout(look, 4000);
+    else if (again) look();
   };
   const act = async (what) => {
     const answer = await ask(what, { group_id: view.id });

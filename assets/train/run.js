@@ -28,7 +28,8 @@ L.define("train-side", ({ el }) => {
 
 let timer,
   countdown,
-  looking = false;
+  looking = false,
+  again = false; // something has changed since it began to look
 const begin = () => {
   L.hear("run-started", (id) => {
     choose(id);
@@ -56,8 +57,9 @@ const choose = (id) => {
 
 // One look: the list, and the chosen run with its figures if there are new ones.
 const look = async (force) => {
-  if (looking && !force) return;
+  if (looking && !force) return (again = true);
   looking = true;
+  again = false;
   clearTimeout(timer);
   const answer = await ask("overview", { run_id: view.id, seen: view.seen });
   looking = false;
@@ -76,6 +78,7 @@ const look = async (force) => {
   if (comparedGoes()) await compare();
   draw();
   if (answer.lost) timer = setTimeout(look, 4000);
+  else if (again) look();
   countDown();
 };
 

@@ -2,7 +2,6 @@
 
 import platform
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from itertools import count
 from typing import TYPE_CHECKING
 
 import torch
@@ -16,8 +15,6 @@ from llmdemo.evaluation.reward_scores import RewardScorer
 if TYPE_CHECKING:
     from llmdemo.arena.service import Request
 
-_numbers = count()
-
 
 def key_of(
     request: "Request",
@@ -25,11 +22,11 @@ def key_of(
     prompts: list[list[int]],
     assistants: dict[str, Loaded],
     rewards: Mapping[str, RewardScorer],
-) -> Hashable:
-    """Equal for comparisons that say the same: models by content, prompt, prefix and settings, the seed among them. What is
-    computed for others than a page, and each prompt of a batch, is like nothing else."""
+) -> Hashable | None:
+    """Equal for comparisons that say the same: models by content, prompt, prefix and settings, the seed among them. None
+    for what is not shared: each prompt of a batch, and what others than a page are told."""
     if request.encoder is not EventEncoder or not request.shares:
-        return next(_numbers)
+        return None
     loaded = tuple(each.content for each in [*models, *assistants.values()])
     asked = repr((request.prompt.to_dict(), prompts, request.prefix_ids, request.settings))
     choosing = tuple((model_id, changed(scorer.entry.path)) for model_id, scorer in rewards.items())

@@ -37,15 +37,19 @@ class SharedComparisons:
         self._lock = threading.Lock()
 
     @contextmanager
-    def watch(self, key: Hashable, compute: Callable[[Leaving], Batches], left: Leaving) -> Iterator["View"]:
-        """The comparison called `key`, for one viewer, who goes when `left` says so; the others go on.
+    def watch(self, key: Hashable | None, compute: Callable[[Leaving], Batches], left: Leaving) -> Iterator["View"]:
+        """The comparison called `key` (None: it is this viewer's alone), for one viewer, who goes when `left` says so; the
+        others go on.
 
         `compute(leaving)` makes the events, in batches, in the thread of whichever viewer asks next; `leaving` says
         whether that viewer wants to go: then it gives an empty batch soon. It is closed when the last viewer has left.
         """
         kept, run, first = None, None, False
         with self._lock:
-            if key in self._kept:
+            if key is None:
+                run, first = _Computation(compute), True
+                run.viewers += 1
+            elif key in self._kept:
                 self._kept.move_to_end(key)
                 kept = self._kept[key]
             else:
@@ -63,11 +67,13 @@ class SharedComparisons:
         finally:
             self._leave(key, run)
 
-    def _leave(self, key: Hashable, run: "_Computation") -> None:
-        packed = run.pack() if run.is_whole else None  # before it leaves `running`: who asks now finds one or the other
+    def _leave(self, key: Hashable | None, run: "_Computation") -> None:
+        packed = (
+            run.pack() if run.is_whole and key is not None else None
+        )  # before it leaves `running`: who asks now finds one or the other
         with self._lock:
             run.viewers -= 1
-            if not run.viewers:
+            if not run.viewers and key is not None:
                 self._running.pop(key, None)
             if packed and key not in self._kept:
                 self._kept[key] = run.seconds, packed

@@ -11,6 +11,10 @@ _OF_EACH = ("loss", "exact", "normalised", "f1", "rouge_l", "chrf", "tokens", "e
 def differs(record: dict) -> bool:
     """Whether two models did not say the same, letter for letter; of raw text, whether they find it equally likely; of
     strategies, whether some are right and some are not."""
+    if "rewards" in record:
+        return (
+            len({pair[0] is not None and pair[1] is not None and pair[0] > pair[1] for pair in record["rewards"]}) > 1
+        )
     if "cells" in record:
         return len({cell["correct"] for cell in record["cells"]}) > 1
     both = record.get("answers") or record["loss"]

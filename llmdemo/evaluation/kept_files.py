@@ -86,6 +86,14 @@ class _VotedRecord(_Record):
     opinions: NotRequired[list[_Opinion | None] | None]
 
 
+class _RewardRecord(_Record):
+    prompt: str
+    kind: Name
+    chosen: str
+    rejected: str
+    rewards: list[list[Figure]]
+
+
 class _ClassRecord(_Record):
     text: str
     label: Name
@@ -205,6 +213,28 @@ class _Voted(_Result):
     agreement: dict[Name, Any] | None
 
 
+class _CategoryValue(TypedDict):
+    right: Count
+    accuracy: Figure
+    low: Figure
+    high: Figure
+    margin: Figure
+
+
+class _Category(TypedDict):
+    name: Name
+    n: Count
+    values: list[_CategoryValue]
+
+
+class _Rewarded(_Result):
+    kind: Literal["reward"]
+    models: list[_Model]
+    categories: list[_Category]
+    mean: list[Figure] | None
+    difference: _Difference | None
+
+
 class _Classified(_Result):
     kind: Literal["classify"]
     labels: list[Name]
@@ -221,10 +251,11 @@ class _Folded(_Result):
 
 _CONFIG: TypeAdapter[Any] = TypeAdapter(_Config)
 _RESULT: TypeAdapter[Any] = TypeAdapter(
-    Annotated[_Compared | _Decoded | _Voted | _Classified | _Folded, Field(discriminator="kind")]
+    Annotated[_Compared | _Decoded | _Voted | _Rewarded | _Classified | _Folded, Field(discriminator="kind")]
 )
 _RECORDS: dict[str, TypeAdapter[Any]] = {
     "votes": TypeAdapter(list[_VotedRecord]),
+    "rewards": TypeAdapter(list[_RewardRecord]),
     "answers": TypeAdapter(list[_AnswerRecord]),
     "predicted": TypeAdapter(list[_ClassRecord]),
     "cells": TypeAdapter(list[_DecodedRecord]),

@@ -86,6 +86,8 @@ class Evaluations(JobsOfKind):
             if kind != "answers":
                 raise UserError("err_eval_not_text", name=info.name)
             kind = "decoding"
+        if info.task == "preference" and kind == "answers" and self._are_rewards(spec.model_ids):
+            kind = "reward"
         if spec.kind not in ("", kind):
             raise UserError("err_kind_of_data", name=info.name, kind=repr(kind), asked=repr(spec.kind))
         model_ids = spec.model_ids or (("starter",) if kind in WRITTEN else ())
@@ -216,10 +218,16 @@ class Evaluations(JobsOfKind):
             )
         for model_id in model_ids:
             entry = catalog.resolve(self._home, model_id)
+            if kind == "reward":
+                continue  # all of them are
             if kind == "classify" and entry.task != "classify":
                 raise UserError("err_no_classifier", title=entry.title)
             if kind != "classify" and not entry.writes:
                 raise UserError("err_no_writer_of_name", title=entry.title)
+
+    def _are_rewards(self, model_ids: tuple[str, ...]) -> bool:
+        """Whether these are reward models, all of them."""
+        return bool(model_ids) and all(catalog.resolve(self._home, each).task == "reward" for each in model_ids)
 
     def _check_judge(self, kind: str, model_ids: tuple[str, ...], judge: JudgeSpec, with_key: bool) -> None:
         """Tells what is wrong with a judge before any model runs for hours."""

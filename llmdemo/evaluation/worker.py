@@ -50,6 +50,10 @@ def _run(job: Job, home: Home, spec: Spec, key: str) -> dict:
         from llmdemo.evaluation.run_votes import run_votes
 
         return run_votes(job, home, spec, key)
+    if spec.kind == "reward":
+        from llmdemo.evaluation.run_rewards import run_rewards
+
+        return run_rewards(job, home, spec)
     from llmdemo.evaluation.run_models import run_models
 
     return run_models(job, home, spec, key)

@@ -16,9 +16,9 @@ from llmdemo.settings.judge import JudgeSpec
 from llmdemo.settings.schema import check
 from llmdemo.settings.training import SPLIT_VERSION
 
-Kind = Literal["answers", "perplexity", "classify", "kfold", "decoding", "votes"]
+Kind = Literal["answers", "perplexity", "classify", "kfold", "decoding", "votes", "reward"]
 KIND_OF_TASK = {"chat": "answers", "preference": "answers", "text": "perplexity", "classify": "classify"}
-LIMITS = {"answers": 32, "perplexity": 64, "classify": 2000, "kfold": 2000, "decoding": 104, "votes": 64}
+LIMITS = {"answers": 32, "perplexity": 64, "classify": 2000, "kfold": 2000, "decoding": 104, "votes": 64, "reward": 500}
 """Most held-out records that are evaluated unless told otherwise: about two minutes on two cores with the starter model."""
 
 

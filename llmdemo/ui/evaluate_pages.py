@@ -48,7 +48,13 @@ class EvaluatePages:
         models = catalog.list_models(self._services.home)
         return {
             "data_sets": [
-                {"dataset_id": each.dataset_id, "name": each.name, "kept": each.kept, "kind": KIND_OF_TASK[each.task]}
+                {
+                    "dataset_id": each.dataset_id,
+                    "name": each.name,
+                    "kept": each.kept,
+                    "task": each.task,
+                    "kind": KIND_OF_TASK[each.task],
+                }
                 for each in sets
             ],
             "models": [
@@ -233,7 +239,8 @@ def _row(record: dict) -> dict:
         kept["alternatives"] = [answer[:_EXCERPT] for answer in record["alternatives"][:_ALTERNATIVES]]
     if "cells" in record:
         kept["cells"] = [{"correct": cell["correct"]} for cell in record["cells"]]
-    kept.pop("opinions", None)
+    for key in ("opinions", "chosen", "rejected"):
+        kept.pop(key, None)
     if "answers" in record:
         kept["answers"] = [answer[:_EXCERPT] for answer in record["answers"]]
     return kept

@@ -130,3 +130,14 @@ def test_the_latest_are_kept_within_their_number_and_bytes():
     tiny = SharedComparisons(most_bytes=1)
     watch(tiny, "a", work), watch(tiny, "a", work)
     assert work.begun == 6
+
+
+def test_what_has_no_key_is_one_viewers_alone_and_nothing_of_it_is_kept():
+    shared, marks = SharedComparisons(), [object(), object()]
+
+    def work(leaving):
+        yield [{"type": "pieces", "pieces": marks}]  # no JSON
+
+    for _ in range(2):
+        events, view = watch(shared, None, work)
+        assert events[0]["pieces"] is marks and not view.is_shared

@@ -164,6 +164,26 @@ def test_one_pane_alone_can_be_forked(arena):
     assert dict(texts(page)) == before
 
 
+def test_earlier_comparisons_outlive_the_page_and_are_reopened_and_deleted(arena):
+    page = arena()
+    compare(page)
+    first = texts(page)
+    set_number(page, "seed", 99)
+    compare(page)
+    page.reload()
+    page.get_by_role("tab", name="Arena").click()
+    page.click("#arena-earlier", timeout=LIMIT)
+    page.locator(".past li .open").nth(1).click()
+    page.wait_for_function("document.querySelectorAll('.lane .token').length > 0")
+    assert texts(page) == first and page.input_value("#arena-seed") == "7"
+    page.locator(".past li .small").first.click()
+    page.wait_for_function("document.querySelectorAll('.past li').length === 1")
+    for _ in range(2):  # it asks once
+        page.locator(".past .cap button").click()
+    page.wait_for_selector("#arena-earlier", state="detached")
+    assert page.errors == []
+
+
 def test_the_slider_replays_the_decoding(arena):
     page = arena()
     compare(page)

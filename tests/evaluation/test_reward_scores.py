@@ -89,3 +89,37 @@ def test_a_reward_model_judges_without_reading_twice(home, evaluations, over, ad
             assert record["verdict"]["winner"] == int(values[1] > values[0])
     with pytest.raises(UserError, match="no reward model"):
         evaluations.start({**config, "judge": {"kind": "reward", "model_id": models[1]}})
+
+
+def test_a_reward_model_is_right_by_category_as_often_as_its_numbers_say(evaluations, over, add, reward_model):
+    from llmdemo.evaluation.intervals import wilson
+
+    rows = [
+        {
+            "prompt": f"Say {n}.",
+            "chosen": f"{n}" + f" {n}" * (n % 5),
+            "rejected": f"no {n}",
+            "subset": ["chat", "safety"][n % 3 == 0],
+        }
+        for n in range(30)
+    ]
+    info = add(rows)
+    started = evaluations.start({"dataset_id": info.dataset_id, "model_ids": [RUN]})
+    status = over(started)
+    assert (status["state"], status["kind"]) == ("completed", "reward"), status
+    result, records = evaluations.result_with_records(started)
+    assert result["records"] == len(records) == 30, "none of them was learned from: all are asked"
+    scorer, right = RewardScorer(reward_model), {"chat": [], "safety": []}
+    for row in rows:
+        turns = [{"role": "user", "content": row["prompt"]}]
+        chosen, rejected = scorer.scores([turns] * 2, [row["chosen"], row["rejected"]])
+        right[row["subset"]].append(chosen > rejected)
+    shares = {name: sum(each) / len(each) for name, each in right.items()}
+    found = {each["name"]: each["values"][0] for each in result["categories"]}
+    assert {name: found[name]["accuracy"] for name in shares} == shares
+    assert result["mean"] == [pytest.approx(sum(shares.values()) / 2)]
+    assert (found[""]["low"], found[""]["high"]) == wilson(found[""]["right"], 30)
+    assert sum(found[name]["right"] for name in shares) == found[""]["right"]
+    with pytest.raises(UserError):
+        evaluations.start({"dataset_id": add([{"instruction": "a", "output": f"b{n}"} for n in range(9)], "chat").dataset_id,
+                           "model_ids": [RUN]})  # fmt: skip

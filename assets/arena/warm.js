@@ -11,8 +11,8 @@ export class Warm {
   }
 
   /**
-   * Loads these in turn, until others are wanted. What was wanted before is asked `anew` only: the app does nothing while
-   * a comparison loads a model.
+   * Loads these in turn, until others are wanted. What was wanted before is asked only `anew`: the app does nothing
+   * while a comparison loads a model.
    * @param {string[]} ids @param {string} precision @param {boolean} anew
    */
   async want(ids, precision, anew = false) {

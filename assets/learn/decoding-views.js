@@ -6,7 +6,7 @@ import * as L from "../lib/panel.js";
 import { h, t } from "../lib/panel.js";
 import { SHAPES } from "../lib/strategies.js";
 import { LensMap } from "./lens-map.js";
-import { Asking, modelMenu, newestRun, range, said, table, text, visible, waiting } from "./parts.js";
+import { Asking, modelMenu, newestRun, range, said, table, text, visible, waiting, wide } from "./parts.js";
 
 const nameOf = (strategy) => t(`arena_name_${strategy}`);
 const sum = (values) => values.reduce((all, value) => all + value, 0);
@@ -220,7 +220,10 @@ export class Human extends Asking {
     });
     return [
       table(["", t("lesson_perplexity"), t("lesson_repetition")], rows, t("lesson_human_title")),
-      scatter({ points, xName: t("lesson_perplexity"), label: t("lesson_human_figure") }),
+      wide(
+        t("lesson_human_figure"),
+        scatter({ points, xName: t("lesson_perplexity"), label: t("lesson_human_figure") }),
+      ),
       h("p", { class: "soft" }, t("lesson_human_rounds", { n: rounds.length })),
       text(t("lesson_human_write"), own, this.write),
       this.curve(),

@@ -35,11 +35,14 @@ export const visible = (words) => words.replace(/ /g, "␣").replace(/\n/g, "↵
 export const said = (name, words, attributes = {}) =>
   h("div", { class: "lesson-said", ...attributes }, h("h4", {}, name), h("p", { class: "prompt" }, words || "∅"));
 
+/** What may be wider than a phone, and scrolls by itself there. */
+export const wide = (label, content) =>
+  h("div", { class: "lesson-table", tabindex: 0, role: "group", "aria-label": label }, content);
+
 /** A table: names of columns, then rows of cells; the first cell of a row is its name. */
 export const table = (heads, rows, label) =>
-  h(
-    "div",
-    { class: "lesson-table", tabindex: 0, role: "group", "aria-label": label },
+  wide(
+    label,
     h(
       "table",
       {},

@@ -55,7 +55,7 @@ export class Classify extends Component {
     const model = examples.length ? wordClassifier(examples) : null;
     const token = (word) => {
       const weight = model?.weight(word) || 0;
-      const strength = Math.min(60, Math.round(60 * Math.abs(weight)));
+      const strength = Math.min(40, Math.round(40 * Math.abs(weight)));
       const color = weight < 0 ? "--greedy" : "--topk";
       const style = `background:color-mix(in srgb, var(${color}) ${strength}%, transparent)`;
       return h("span", { style, title: L.num(weight, 2) }, `${word} `);

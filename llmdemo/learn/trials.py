@@ -39,7 +39,7 @@ def surprises(loaded: Loaded, texts: Any) -> list[dict]:
 
 def _row(loaded: Loaded, text: Any) -> Encoded:
     if isinstance(text, dict):
-        asked = Prompt.from_value(text.get("prompt"))
+        asked = _asked(text.get("prompt"))
         said = [*asked.messages, {"role": "assistant", "content": _text("answer", text.get("answer"))}]
         row = encode_chat(said, loaded.tokenizer, MOST_TEXT_TOKENS)
     else:
@@ -114,8 +114,16 @@ def _pair(index: int, value: Any) -> Pair:
     return Pair(index, instruction, reference, (_text("answer", answers[0]), _text("answer", answers[1])))
 
 
+def _asked(prompt: Any) -> Prompt:
+    """The prompt, which is short enough that tokenising it takes no time."""
+    asked = Prompt.from_value(prompt)
+    if len(asked.raw or "") + sum(len(turn["content"]) for turn in asked.messages) > _MOST_CHARACTERS:
+        raise UserError("err_lesson_text", name="prompt", most=_MOST_CHARACTERS)
+    return asked
+
+
 def _prompt(loaded: Loaded, prompt: Any) -> list[int]:
-    ids = Prompt.from_value(prompt).encode(loaded.tokenizer)
+    ids = _asked(prompt).encode(loaded.tokenizer)
     check_length(len(ids), loaded.context, _MOST_PROMPT)
     return ids
 

@@ -89,9 +89,6 @@ class TrainConfig:
         int, Field(ge=1, le=1_000_000), Setting("steps", methods=_GALORE, form=True, searchable=True)
     ] = 200
     """GaLore: steps between two refreshes of one matrix's subspace."""
-    adaptive_gap: Annotated[bool, Setting(methods=_GALORE)] = False
-    """GaLore: each matrix has a gap of its own, from 10 steps, doubled while its subspace stays alike, up to update_proj_gap
-    (arXiv 2407.08296)."""
     scale: Annotated[float | None, Field(ge=1e-6, le=1000), Setting(methods=_LOW_RANK, form=True, searchable=True)] = (
         None
     )

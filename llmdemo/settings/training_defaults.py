@@ -6,7 +6,7 @@ _HIGH_THEN_DOWN = {"scale": 4.0, "schedule": "warmup_stable_decay"}
 METHOD_DEFAULTS: dict[str, dict[str, dict[str, Any]]] = {
     "chat": {
         "galore": {"learning_rate": 4e-5, **_HIGH_THEN_DOWN},
-        "adamw": {"learning_rate": 5e-5},
+        "adamw": {"learning_rate": 1e-4},
         "lora": {"learning_rate": 5e-4},
     },
     "text": {

@@ -106,7 +106,6 @@ class Optimizer(torch.optim.Optimizer):
         if self.steps == 0:
             for slot in self.slots:
                 slot.subspace.forget()
-            self._schedule.load_state({})
         self._mark_due()
 
     # ---- one step ----
@@ -145,7 +144,6 @@ class Optimizer(torch.optim.Optimizer):
         if torch.isfinite(full).all():
             report, low = space.refresh_and_project(gradient, self._config.refresh, self._generator(slot), self.share)
             self._reports.append((slot.name, report))
-            self._schedule.refreshed(slot, self.steps, report.overlap)
         elif space.ready:
             low = space.project(gradient)
         else:
@@ -309,7 +307,6 @@ class Optimizer(torch.optim.Optimizer):
         }
         packed["steps"] = self.steps
         packed["bases"] = [slot.subspace.state() for slot in self.slots]
-        packed["gaps"] = self._schedule.state()
         return packed
 
     @torch.no_grad()
@@ -324,7 +321,6 @@ class Optimizer(torch.optim.Optimizer):
             assert self._config.scale is not None, "a resolved config has one"
             self.inner.state[slot.weight]["projector"] = Projector(slot, self._config.scale)
         self.steps = int(state_dict["steps"])
-        self._schedule.load_state(state_dict.get("gaps", {}))
         self._mark_due()
 
     def named_state(self) -> tuple[dict[str, Tensor], dict]:
@@ -340,7 +336,7 @@ class Optimizer(torch.optim.Optimizer):
                     scalars.setdefault(name, {})[key] = value
         for slot in self.slots:
             tensors |= {f"basis/{slot.name}/{key}": value for key, value in slot.subspace.state().items()}
-        return tensors, {"steps": self.steps, "state": scalars, "gaps": self._schedule.state()}
+        return tensors, {"steps": self.steps, "state": scalars}
 
     def load_state(self, tensors: dict[str, Tensor], numbers: dict) -> None:
         """Takes back what `named_state` gave, onto the weights' devices."""
@@ -361,7 +357,6 @@ class Optimizer(torch.optim.Optimizer):
             device = slot.weight.device
             slot.subspace.load_state({key: value.to(device) for key, value in bases.get(slot.name, {}).items()})
         self.steps = numbers["steps"]
-        self._schedule.load_state(numbers.get("gaps", {}))
         self._mark_due()
 
     def detach(self, model: nn.Module) -> None:

@@ -15,7 +15,7 @@ from llmdemo.ui.samples import sample_path
 from llmdemo.ui.services import Services
 
 _MOST_RECORDS, _SHOWN_TOKENS, _MOST_LISTED = 16, 512, 50
-_MOST_NEW_TOKENS = 64
+_MOST_NEW_TOKENS, _MOST_CHARACTERS = 64, 8000
 _LANES = ("greedy", "top_k", "top_p", "sample", "beam")
 
 
@@ -182,4 +182,8 @@ def _turns(value) -> list[dict]:
     turns = value if isinstance(value, list) else []
     answered = bool(turns) and isinstance(turns[-1], dict) and turns[-1].get("role") == "assistant"
     asked = [*Prompt.from_value(turns[:-1] if answered else turns).messages]
-    return [*asked, {"role": "assistant", "content": str(turns[-1].get("content", ""))[:4000]}] if answered else asked
+    if sum(len(turn["content"]) for turn in asked) > _MOST_CHARACTERS:
+        raise UserError("err_lesson_text", name="messages", most=_MOST_CHARACTERS)
+    if not answered:
+        return asked
+    return [*asked, {"role": "assistant", "content": str(turns[-1].get("content", ""))[:_MOST_CHARACTERS]}]

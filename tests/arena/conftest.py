@@ -48,3 +48,19 @@ def make_tiny_llama(tiny_tokenizer):
         return AutoModelForCausalLM.from_config(config).eval()
 
     return make
+
+
+@pytest.fixture
+def kept_steps(home, second_model) -> str:
+    """The id of a run whose kept step 0 has the starter's weights and step 4 the finished model's."""
+    from safetensors.torch import load_file, save_file
+
+    from llmdemo.core import store
+    from llmdemo.models import steps
+
+    folder = home.runs / second_model / steps.FOLDER
+    folder.mkdir()
+    for file, model in ((steps.START, home.models / "starter"), (steps.file_of(4), home.runs / second_model / "model")):
+        save_file(load_file(model / "model.safetensors"), folder / file)
+    store.write_json(folder / steps.INDEX, {"steps": [0, 4], "every": 4, "asked": 4})
+    return second_model

@@ -211,6 +211,20 @@ def test_what_differs_in_anything_is_computed_by_itself(arena, prefills, changes
     assert len(prefills) == 2
 
 
+def test_a_kept_step_answers_as_its_model_without_a_folder_and_is_loaded_ahead(arena, home, kept_steps):
+    def texts(model_id):
+        lanes = last(arena.compare(model_id, "Hello", {**SETTINGS, "precision": "fp32"}))["lanes"]
+        return {name: lane["token_ids"] for name, lane in lanes.items()}
+
+    arena.warm(f"{kept_steps}@4", "fp32", make_room=False)
+    asked = arena.request(f"{kept_steps}@4", "Hello", {**SETTINGS, "precision": "fp32"})
+    assert "loading" not in [event["type"] for event in arena.events(asked)], "it was loaded ahead"
+    assert texts(f"{kept_steps}@0") == texts("starter") != texts(kept_steps) == texts(f"{kept_steps}@4")
+    assert not (home.runs / kept_steps / "at").exists()
+    with pytest.raises(UserError, match="not kept"):
+        last(arena.compare(f"{kept_steps}@3", "Hello", SETTINGS))
+
+
 def test_a_model_that_has_changed_answers_anew(arena, prefills, second_model, home, make_tiny_llama):
     before = run(arena, model_ids=second_model)
     make_tiny_llama(seed=3).save_pretrained(home.runs / second_model / "model")

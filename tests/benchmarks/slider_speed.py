@@ -11,6 +11,7 @@ what the engine's prefill took of it, the load of the machine and the CPU's seco
 import argparse
 import os
 import shutil
+import signal
 import statistics
 import sys
 import time
@@ -49,6 +50,7 @@ QUIET = "document.querySelector('.arena').app.ahead.done"
 def main() -> None:
     flags = arguments()
     run_id = flags.run or trained(Path(flags.home), flags.method)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # the app ends too
     url, app = start(flags.home)
     try:
         near, far = measure(url, run_id, flags.moves)

@@ -24,12 +24,12 @@ def test_a_texts_surprise_is_cross_entropy_and_an_answers_leaves_its_prompt_out(
     raw, answer = trials.surprises(loaded, ["The quick brown fox.", {"prompt": "Who?", "answer": "The fox."}])
     ids = torch.tensor([loaded.tokenizer("The quick brown fox.")["input_ids"]])
     own = loaded.model(input_ids=ids, labels=ids)
-    assert raw["mean"] == pytest.approx(float(own.loss), abs=1e-5)
+    assert raw["mean"] == pytest.approx(own.loss.item(), abs=1e-5)
     assert len(raw["tokens"]) == ids.shape[1] - 1
     turns = [{"role": "user", "content": "Who?"}, {"role": "assistant", "content": "The fox."}]
     row = encode_chat(turns, loaded.tokenizer, None)
     ids, labels = torch.tensor([row.input_ids]), torch.tensor([row.labels])
-    assert answer["mean"] == pytest.approx(float(loaded.model(input_ids=ids, labels=labels).loss), abs=1e-5)
+    assert answer["mean"] == pytest.approx(loaded.model(input_ids=ids, labels=labels).loss.item(), abs=1e-5)
     assert len(answer["tokens"]) == row.trained < len(row.input_ids)
 
 
@@ -71,11 +71,13 @@ def test_a_judge_is_asked_in_both_orders_and_scores_stay_with_their_answer(loade
         (lambda it: trials.surprises(it, [{"prompt": "a", "answer": ""}]), "empty"),
         (lambda it: trials.surprises(it, [{"answer": "b"}]), "prompt"),
         (lambda it: trials.several(it, "Who?", "x", 1000), "from 1 to 16"),
-        (lambda it: trials.several(it, "Who? " * 900, "x"), "tokens"),
+        (lambda it: trials.several(it, "Who? " * 500, "x"), "tokens"),
+        (lambda it: trials.several(it, "x" * 5000, "x"), "1 to 4,000"),
+        (lambda it: trials.surprises(it, [{"prompt": "x" * 10**6, "answer": "y"}]), "1 to 4,000"),
         (lambda it: trials.judged(it, [{"instruction": "a", "reference": "b", "answers": ["c"]}], "d"), "two answers"),
         (lambda it: trials.questions(it, True), "from 1 to 8"),
     ],
-    ids=range(9),
+    ids=range(11),
 )
 def test_what_makes_no_sense_is_refused_with_a_sentence(act, said, loaded):
     with pytest.raises(UserError) as error:

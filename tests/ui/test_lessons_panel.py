@@ -111,7 +111,7 @@ def test_a_model_without_a_template_is_told_so_by_the_lesson_that_needs_one(call
     monkeypatch.setattr(services.tokenizers, "get", lambda *_: plain)
     found = call("tokens", model_id="starter", messages=[{"role": "user", "content": "Who?"}])
     assert found["tokens"] and found["template"] is False
-    for turns in ([], None, [5]):
+    for turns in ([], None, [5], [{"role": "user", "content": "x" * 9000}]):
         with pytest.raises(UserError) as error:
             call("tokens", model_id="starter", messages=turns)
         assert error.value.hint

@@ -154,6 +154,7 @@ export class Form {
         this.number("min_p"),
         this.number("length_penalty"),
         this.choice("early_stopping"),
+        this.choice("filter_order"),
         this.choice("precision"),
         h("div", { class: "aset" }, h("label", { class: "check" }, this.raw, t("raw")), this.help("raw")),
       ),

@@ -51,6 +51,7 @@ function ownParts(info) {
   if (info.top_k) parts.push("k " + number(info.top_k));
   if (info.top_p < 1) parts.push("p " + number(info.top_p, 3));
   if (info.min_p) parts.push("min-p " + number(info.min_p, 3));
+  if (info.filter_order === "filters_first") parts.push(t("set_filters_first"));
   return [...parts, ...rareParts(info)];
 }
 

@@ -4,6 +4,7 @@ import { h, t } from "../lib/panel.js";
 import { partsOf } from "../lib/kept-steps.js";
 import { judgeConfig, judgeFields, judgeState, votePick } from "./judge-form.js";
 import { besideFirst, modelOf, stepsOf } from "./step-menu.js";
+import { benchmarkFields, lookUp, ofBenchmark, ways } from "./benchmark.js";
 import { strategyConfig, strategyFields, strategyState } from "./strategies-form.js";
 
 L.define("evaluate-form", ({ el, server }) => {
@@ -18,6 +19,8 @@ L.define("evaluate-form", ({ el, server }) => {
     judge: judgeState(),
     vote: null,
     key: "",
+    source: "",
+    benchmark: null,
     folds: 5,
     method: "galore",
     base: "starter",
@@ -79,33 +82,37 @@ L.define("evaluate-form", ({ el, server }) => {
       classify = kind() === "classify",
       votes = isVotes(),
       folds = classify && state.how === "folds",
-      lanes = kind() === "answers" && state.how === "lanes",
+      lanes = isLanes(),
+      bench = isBenchmark(),
       titles = models.map((model) => [model.id, model.title]);
     const sets = choices.data_sets.map((each) => [each.dataset_id, `${each.name} · ${L.int(each.kept)}`]);
     const start = L.button(startWords(folds), begin, "strong go", {
       id: "evaluate-start",
-      disabled: state.busy || (!folds && !votes && !models.length),
+      disabled: state.busy || (!folds && !votes && !models.length) || (bench && !state.benchmark),
     });
+    document.body.classList.toggle("asks-benchmark", bench);
     const said = h("p", { class: "soft summary" }, about(folds));
     L.show(
       el,
       h(
         "div",
         { class: `ask ${votes ? "of-vote" : ""}` },
-        votes
-          ? votePick(state, voteId(), draw)
-          : select(
-              t(folds ? "eval_folds_data" : "eval_data"),
-              sets,
-              state.dataset_id,
-              (id) => {
-                state.dataset_id = id;
-                state.second = null;
-                settle();
-                draw();
-              },
-              "evaluate-data",
-            ),
+        bench
+          ? null
+          : votes
+            ? votePick(state, voteId(), draw)
+            : select(
+                t(folds ? "eval_folds_data" : "eval_data"),
+                sets,
+                state.dataset_id,
+                (id) => {
+                  state.dataset_id = id;
+                  state.second = null;
+                  settle();
+                  draw();
+                },
+                "evaluate-data",
+              ),
         ...(votes ? [] : folds ? (like() ? [] : beginning()) : sides(titles)),
         start,
       ),
@@ -115,13 +122,8 @@ L.define("evaluate-form", ({ el, server }) => {
             { class: "hows" },
             L.choice(
               t("eval_how"),
-              /** @type {[string, string][]} */ ([
-                ["models", t(classify ? "eval_how_models" : "eval_how_two")],
-                classify ? ["folds", t("eval_how_folds")] : ["lanes", t("eval_how_lanes")],
-                ...(set()?.task === "preference" && rewards() ? [["rewards", t("eval_how_rewards")]] : []),
-                ...(choices.votes.length ? [["votes", t("eval_how_votes")]] : []),
-              ]),
-              folds || lanes || votes || isRewards() ? state.how : "models",
+              ways(classify, set()?.task === "preference" && rewards(), choices.votes.length > 0),
+              folds || lanes || votes || bench || isRewards() ? state.how : "models",
               (how) => {
                 state.how = how;
                 settle();
@@ -138,7 +140,8 @@ L.define("evaluate-form", ({ el, server }) => {
         : said,
       votes ? judge(true) : null,
       lanes ? strategyFields(state.strategies, draw) : null,
-      votes ? null : folds ? foldSettings() : settings(lanes),
+      bench ? benchmarkFields(state, (source) => lookUp(state, server, draw, fail, source)) : null,
+      votes ? null : folds ? foldSettings() : settings(lanes || bench),
     );
   };
   const sides = (titles) => {
@@ -197,7 +200,8 @@ L.define("evaluate-form", ({ el, server }) => {
   ];
   const like = () => state.choices.classifiers.find((run) => run.run_id === state.like);
   const limit = () =>
-    state.settings.limit || state.choices.limits[isLanes() ? "decoding" : isRewards() ? "reward" : kind()];
+    state.settings.limit ||
+    state.choices.limits[isLanes() ? "decoding" : isBenchmark() ? "benchmark" : isRewards() ? "reward" : kind()];
   const summary = () =>
     t(isRewards() ? "eval_rewards_summary" : kind() === "answers" ? "eval_summary" : "eval_summary_plain", {
       n: L.int(limit()),
@@ -206,6 +210,7 @@ L.define("evaluate-form", ({ el, server }) => {
   const startWords = (folds) =>
     state.busy ? t("eval_starting") : folds ? t("eval_folds_start", { n: state.folds }) : t("eval_start");
   const isLanes = () => kind() === "answers" && state.how === "lanes";
+  const isBenchmark = () => kind() === "answers" && state.how === "benchmark";
   const isVotes = () => state.how === "votes" && state.choices.votes.length > 0;
   const voteId = () => state.vote || state.choices.votes[0]?.session_id;
   const about = (folds) =>
@@ -314,7 +319,8 @@ L.define("evaluate-form", ({ el, server }) => {
     const config = strategyConfig(state.strategies);
     return { ...config, settings: { ...config.settings, max_new_tokens: state.settings.max_new_tokens || 96 } };
   };
-  const wanted = () => ({
+  const wanted = () => (isBenchmark() ? ofBenchmark(state) : ofRecords());
+  const ofRecords = () => ({
     dataset_id: state.dataset_id,
     model_ids: [state.first, state.second].filter(Boolean),
     ...state.settings,
@@ -348,6 +354,10 @@ L.define("evaluate-form", ({ el, server }) => {
     L.tell("evaluation-started", { id: answer.evaluation_id, key: sent.key || "" });
   };
 
+  L.hear("benchmark-read", ({ benchmark, error }) => {
+    Object.assign(state, { source: "", benchmark: benchmark || null });
+    fail(error);
+  });
   L.hear("datasets-changed", () => load());
   L.hear("starter", () => load());
   L.hear("run-ended", () => load());

@@ -66,6 +66,13 @@ export const figures = (result) =>
                   "td",
                   { class: `n ${figure.better === i ? "better" : ""}` },
                   shown(figure.key, value),
+                  figure.intervals
+                    ? h(
+                        "span",
+                        { class: "soft small n" },
+                        ` ${figure.intervals[i].map((end) => shown(figure.key, end)).join(" … ")}`,
+                      )
+                    : null,
                   figure.better === i ? h("span", { class: "unseen" }, ` ${t("eval_clear")}`) : null,
                 ),
               ),

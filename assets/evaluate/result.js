@@ -2,6 +2,7 @@
  Everything that models or data say goes through text nodes. Knows no form. */
 import * as L from "../lib/panel.js";
 import { h, t } from "../lib/panel.js";
+import { questions } from "./benchmark.js";
 import { classified } from "./classes.js";
 import { folds } from "./folds.js";
 import { againstVotes, judged, votedRecords } from "./judged.js";
@@ -200,6 +201,7 @@ const body = () => {
   if (!result.kind) return [];
   if (result.kind === "classify") return classified(result);
   if (result.kind === "kfold") return [folds(result)];
+  if (result.kind === "benchmark") return [figures(result), questions(result, state, draw)];
   if (result.kind === "reward") return [rewarded(result), rewardedRecords(result, HOOKS)];
   if (result.kind === "votes") return [againstVotes(result), votedRecords(result, HOOKS)];
   if (result.kind === "decoding") return [strategies(result, { draw }), strategyRecords(result, state, HOOKS)];

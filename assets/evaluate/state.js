@@ -31,4 +31,4 @@ export const ask = (name, data) => L.ask(parts.server, name, data);
 export const FIRST = "var(--greedy)";
 export const SECOND = "var(--topk)";
 export const GOOD = "var(--topp)";
-export const SHARES = ["exact", "normalised", "ended"];
+export const SHARES = ["exact", "normalised", "acc", "acc_norm", "strict", "flexible", "ended"];

@@ -17,6 +17,7 @@ const OFFERED = [
   "mbr",
   "speculative",
 ];
+const RARE = ["top_k", "typical_p", "epsilon", "eta", "top_n_sigma", "xtc", "mirostat", "contrastive", "dola"];
 const SEVERAL = ["best_of_n", "self_consistency", "mbr"];
 const CHECKERS = ["normalised", "exact", "number", "contains", "regex", "json", "json_schema", "expression"];
 
@@ -25,6 +26,7 @@ export const strategyState = () => ({
   chosen: ["greedy", "sample", "beam", "best_of_n", "self_consistency"],
   temperature: 0.7,
   answers: 8,
+  rare: false,
   checker: "normalised",
   pattern: "",
   text: "",
@@ -58,7 +60,7 @@ export const strategyFields = (state, draw) => {
         type: "checkbox",
         checked: state.chosen.includes(strategy),
         onchange: (event) => {
-          state.chosen = OFFERED.filter((each) =>
+          state.chosen = [...OFFERED, ...RARE].filter((each) =>
             each === strategy ? event.target.checked : state.chosen.includes(each),
           );
           draw();
@@ -75,6 +77,12 @@ export const strategyFields = (state, draw) => {
     "div",
     { class: "strategyfields" },
     h("div", { class: "lanechips", role: "group", "aria-label": t("eval_strategies") }, OFFERED.map(pick)),
+    h(
+      "details",
+      { class: "rare", open: state.rare, ontoggle: (event) => (state.rare = event.target.open) },
+      h("summary", {}, t("eval_strategies_more")),
+      h("div", { class: "lanechips", role: "group", "aria-label": t("eval_strategies_more") }, RARE.map(pick)),
+    ),
     h(
       "div",
       { class: "fields" },

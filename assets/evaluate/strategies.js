@@ -70,6 +70,7 @@ export const strategies = (result, hooks) => {
       : h("p", { class: "soft" }, t("eval_nothing_checked")),
     searchResult(result),
     h("div", { class: "scroll", tabindex: 0 }, figures(result, key)),
+    calibrated(result),
     h("p", { class: "cap block" }, t("eval_strategies_about", { checker: t(`eval_checker_${result.checker}`) })),
   );
 };
@@ -128,6 +129,38 @@ const figures = (result, key) =>
       }),
     ),
   );
+
+/* How sure a lane is that draws several answers, against how often it is right. */
+const calibrated = (result) => {
+  const rows = result.table.filter((row) => row.calibration);
+  return rows.length
+    ? h(
+        "details",
+        { class: "calibration" },
+        h("summary", {}, t("eval_calibration")),
+        h("p", { class: "soft" }, t("eval_calibration_about")),
+        rows.map((row) =>
+          h(
+            "p",
+            { "data-strategy": row.strategy },
+            h("span", { class: "lanename" }, shape(row.strategy), " ", title(result, row)),
+            ": ",
+            t("eval_calibration_error", { points: points(row.calibration.error) }),
+            " ",
+            h(
+              "span",
+              { class: "soft n" },
+              row.calibration.bins
+                .map(([agreed, right, n]) =>
+                  t("eval_calibration_bin", { agreed: L.percent(agreed), right: L.percent(right), n: L.int(n) }),
+                )
+                .join(" · "),
+            ),
+          ),
+        ),
+      )
+    : null;
+};
 
 /* The first and the last of a list. */
 const ends = (list) => (list.length > 2 ? [list[0], list[list.length - 1]] : list);

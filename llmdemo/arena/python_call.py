@@ -193,6 +193,7 @@ def left_out(lane: LaneSettings) -> list[str]:
         if getattr(lane, key)
     ]
     if lane.samples:
+        on += ["filter_order"] if lane.filter_order == "filters_first" else []
         on += [*(["top_n_sigma"] if lane.top_n_sigma else []), *_NOT_IN_GENERATE.get(lane.strategy, ())]
     if lane.strategy == "diverse_beam":
         on += ["num_beam_groups", "diversity_penalty"]

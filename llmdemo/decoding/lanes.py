@@ -92,11 +92,18 @@ def kept_mask(scaled: torch.Tensor, lane: LaneSettings) -> torch.Tensor:
 
 
 def lane_weights(logits: torch.Tensor, lane: LaneSettings) -> tuple[torch.Tensor, torch.Tensor]:
-    """What `lane` draws from: (unnormalised weights (V,) float64, 0 = cut; the same before the filter)."""
+    """What `lane` draws from: (unnormalised weights (V,) float64, 0 = cut; what its filter saw, uncut)."""
     scaled = logits / lane.temperature  # (V,), in the logits' own type, as generate does it
-    wide = scaled.double()
-    everything = (wide - wide.amax()).exp()  # (V,)
+    everything = _weights(scaled)
+    if lane.filter_order == "filters_first":
+        return everything * kept_mask(logits, lane), _weights(logits)
     return everything * kept_mask(scaled, lane), everything
+
+
+def _weights(logits: torch.Tensor) -> torch.Tensor:
+    """(V,) float64, unnormalised probabilities, 1 for the likeliest."""
+    wide = logits.double()
+    return (wide - wide.amax()).exp()
 
 
 def draw(weights: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:
@@ -199,18 +206,19 @@ class TokenLane:
     def _sample(self, logits: torch.Tensor, top: torch.Tensor, t: torch.Tensor) -> tuple[torch.Tensor, ...]:
         assert self.uniforms is not None
         weights, everything = lane_weights(logits, self.lane)
+        left = everything * (weights > 0)  # what the strategy's own filter sees
         if self.lane.strategy == "xtc":
             cut = self.coins[t] < self.lane.xtc_probability  # (1,)
-            weights = weights * (keep_xtc(weights.log(), self.lane.xtc_threshold) | ~cut)
+            weights = weights * (keep_xtc(left.log(), self.lane.xtc_threshold) | ~cut)
         elif self.lane.strategy == "mirostat":
-            weights = weights * keep_surprise(weights.log(), self.most_surprise)
+            weights = weights * keep_surprise(left.log(), self.most_surprise)
         total = weights.sum()
         # NaN logits draw past the end; the clamp keeps a GPU alive until the host sees the NaN and says so
         token = draw(weights, self.uniforms[t]).clamp_max(logits.shape[-1] - 1)
         if self.lane.strategy == "mirostat":
             surprise = everything.sum().log2() - everything[token].log2()  # of the whole distribution, as in the paper
             self.most_surprise.sub_(self.lane.mirostat_eta * (surprise - self.lane.mirostat_tau))
-        mass = (total / everything.sum()).view(1)
+        mass = ((everything * (weights > 0)).sum() / everything.sum()).view(1)
         return token, weights[top] / total, weights[token] / total, (weights > 0).sum().view(1), mass
 
     def read(self, values: list[float], t: int) -> TokenStep:

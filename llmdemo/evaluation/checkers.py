@@ -29,6 +29,16 @@ def checker_of(spec: CheckerSpec) -> Checker:
     return kinds[spec.kind]
 
 
+def agreement(spec: CheckerSpec, answer: str, answers: Sequence[str]) -> float:
+    """The share of `answers` that say what `answer` says: how sure a lane that draws several is of the one it chose."""
+    if spec.kind in ("number", "expression"):
+        said = last_number(answer)
+        same = [last_number(each) == said for each in answers]
+    else:
+        same = [each == answer or normalised_match(each, answer) for each in answers]
+    return sum(same) / len(same)
+
+
 def _any(match: Callable[[str, str], bool], answer: str, right: Sequence[str]) -> bool | None:
     known = [each for each in right if each.strip()]
     return any(match(answer, each) for each in known) if known else None

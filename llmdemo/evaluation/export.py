@@ -17,6 +17,8 @@ def differs(record: dict) -> bool:
         )
     if "cells" in record:
         return len({cell["correct"] for cell in record["cells"]}) > 1
+    if "said" in record:
+        return len(set(record["said"])) > 1
     both = record.get("answers") or record["loss"]
     return len(both) == 2 and both[0] != both[1]
 

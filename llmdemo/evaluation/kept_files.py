@@ -106,6 +106,7 @@ class _Cell(TypedDict):
     correct: StrictBool | None
     n: Count
     right: Count
+    agreement: NotRequired[Figure]
     tokens: Count
     forwards: Count
     seconds: Figure
@@ -116,6 +117,16 @@ class _DecodedRecord(_Record):
     messages: list[dict[str, str]]
     reference: str
     cells: list[_Cell]
+
+
+class _Question(_Record):
+    prompt: str
+    reference: str
+    said: list[str]
+    acc: NotRequired[list[StrictBool]]
+    acc_norm: NotRequired[list[StrictBool]]
+    strict: NotRequired[list[StrictBool]]
+    flexible: NotRequired[list[StrictBool]]
 
 
 class _Difference(TypedDict):
@@ -131,6 +142,12 @@ class _Figures(TypedDict):
     higher: StrictBool | None
     difference: _Difference | None
     better: StrictInt | None
+    intervals: NotRequired[list[list[Figure]]]
+
+
+class _Calibration(TypedDict):
+    error: Figure
+    bins: list[list[Figure | Count]]
 
 
 class _Strategy(TypedDict):
@@ -148,6 +165,7 @@ class _Strategy(TypedDict):
     difference: _Difference | None
     pass_at: dict[Name, Figure]
     dominated: dict[Name, StrictBool]
+    calibration: NotRequired[_Calibration | None]
 
 
 class _Model(TypedDict):
@@ -194,6 +212,13 @@ class _Compared(_Result):
     models: list[_Model]
     figures: list[_Figures]
     judge: dict[Name, Any] | None
+
+
+class _Benchmark(_Result):
+    kind: Literal["benchmark"]
+    shape: Name
+    models: list[_Model]
+    figures: list[_Figures]
 
 
 class _Decoded(_Result):
@@ -251,7 +276,9 @@ class _Folded(_Result):
 
 _CONFIG: TypeAdapter[Any] = TypeAdapter(_Config)
 _RESULT: TypeAdapter[Any] = TypeAdapter(
-    Annotated[_Compared | _Decoded | _Voted | _Rewarded | _Classified | _Folded, Field(discriminator="kind")]
+    Annotated[
+        _Compared | _Benchmark | _Decoded | _Voted | _Rewarded | _Classified | _Folded, Field(discriminator="kind")
+    ]
 )
 _RECORDS: dict[str, TypeAdapter[Any]] = {
     "votes": TypeAdapter(list[_VotedRecord]),
@@ -259,6 +286,7 @@ _RECORDS: dict[str, TypeAdapter[Any]] = {
     "answers": TypeAdapter(list[_AnswerRecord]),
     "predicted": TypeAdapter(list[_ClassRecord]),
     "cells": TypeAdapter(list[_DecodedRecord]),
+    "said": TypeAdapter(list[_Question]),
     "": TypeAdapter(list[_TextRecord]),
 }
 """By a key that only records of this kind have."""
@@ -275,6 +303,11 @@ _OF_EACH = (
     "predicted",
     "probability",
     "cells",
+    "said",
+    "acc",
+    "acc_norm",
+    "strict",
+    "flexible",
 )
 """Lists in a record with one value for each model."""
 

@@ -20,7 +20,7 @@ from llmdemo.decoding import DecodeSettings, LaneResult, decode_lanes, prepare
 from llmdemo.decoding.engine import context_length
 from llmdemo.decoding.together import decode_together
 from llmdemo.evaluation.answers import identity, loaded, precision_of
-from llmdemo.evaluation.checkers import checker_of
+from llmdemo.evaluation.checkers import agreement, checker_of
 from llmdemo.evaluation.folder import Kept, content_key
 from llmdemo.evaluation.heldout import Example, example, held_out
 from llmdemo.evaluation.job import Job
@@ -31,7 +31,7 @@ from llmdemo.evaluation.strategies import table
 from llmdemo.jobs.worker import Stopped
 from llmdemo.models import catalog
 from llmdemo.settings.evaluation import Spec
-from llmdemo.settings.evaluation_decoding import DecodingSpec
+from llmdemo.settings.evaluation_decoding import CheckerSpec, DecodingSpec
 from llmdemo.settings.lane import SEVERAL
 
 FORMAT = 1
@@ -226,8 +226,7 @@ def _write(
 ) -> dict:
     """Writes the records and the result; the result."""
     assert spec.decoding is not None
-    checked = checker_of(spec.decoding.checker)
-    records = [_record(each, [lines.lines[each.index] for lines in kept], checked) for each in examples]
+    records = [_record(each, [lines.lines[each.index] for lines in kept], spec.decoding.checker) for each in examples]
     lanes = [lane.to_dict() for lane in settings_of(spec.decoding).lanes]
     job.folder.write_records(records)
     noted = [] if spec.decoding.prompts else notes(home, spec, held_out(home, spec), entries)
@@ -256,8 +255,9 @@ def _searched(spec: Spec, records: list[dict], models: int, lanes: int) -> dict 
     return search and {**search, "told": told(records, models, lanes, search["first"], spec.split_seed)}
 
 
-def _record(one: Example, lines: list[dict], checked) -> dict:
+def _record(one: Example, lines: list[dict], checker: CheckerSpec) -> dict:
     """A record with a cell for each model and lane."""
+    checked = checker_of(checker)
     right = one.references
     cells = []
     for cell in (cell for line in lines for cell in line["cells"]):
@@ -269,6 +269,7 @@ def _record(one: Example, lines: list[dict], checked) -> dict:
                 "correct": checked(cell["text"], right),
                 "n": len(answers),
                 "right": sum(bool(verdict) for verdict in verdicts),
+                "agreement": agreement(checker, cell["text"], answers) if len(answers) > 1 else None,
                 "tokens": cell["tokens"],
                 "forwards": cell["forwards"],
                 "seconds": cell["seconds"],

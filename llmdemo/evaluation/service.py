@@ -7,6 +7,7 @@ from __future__ import annotations  # the method "list" would hide the type in t
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 from llmdemo import data
 from llmdemo.core.errors import NotNow, UserError
@@ -24,7 +25,7 @@ from llmdemo.settings.evaluation import KIND_OF_TASK, LIMITS, Spec
 from llmdemo.settings.judge import JudgeSpec
 
 _STOP_SECONDS = 8.0
-WRITTEN = ("answers", "perplexity", "decoding")
+WRITTEN = ("answers", "perplexity", "decoding", "benchmark")
 """Kinds of models that write."""
 
 
@@ -69,15 +70,18 @@ class Evaluations(JobsOfKind):
         if (
             isinstance(values, dict)
             and not values.get("dataset_id")
+            and not values.get("benchmark")
             and isinstance(values.get("model_ids"), list | tuple)
         ):
             own = heldout.own_dataset(self._home, tuple(map(str, values["model_ids"])))
             values = {**values, "dataset_id": own or ""}
         spec = Spec.from_dict(values)
+        if spec.benchmark:
+            return self._checked_without_data(replace(spec, decoding=None), "benchmark")
         if spec.vote_id:
             return self._checked_votes(spec, with_key)
         if spec.decoding and spec.decoding.prompts:
-            return self._checked_prompts(spec)
+            return self._checked_without_data(spec, "decoding")
         info = data.get_dataset(self._home, spec.dataset_id)
         kind = KIND_OF_TASK[info.task]
         if spec.run_ids:
@@ -112,12 +116,13 @@ class Evaluations(JobsOfKind):
         judge = replace(spec.judge, reference=False, limit=spec.limit or LIMITS["votes"])
         return replace(spec, kind="votes", limit=judge.limit, dataset_id="", model_ids=(), seed=seed, judge=judge)
 
-    def _checked_prompts(self, spec: Spec) -> Spec:
-        """Of an evaluation of strategies on own prompts, which have no split."""
+    def _checked_without_data(self, spec: Spec, kind: Literal["decoding", "benchmark"]) -> Spec:
+        """Of an evaluation on own prompts, or on a benchmark's questions, which have no split."""
         model_ids = spec.model_ids or ("starter",)
-        self._check_models("decoding", model_ids, spec)
+        self._check_models(kind, model_ids, spec)
         seed = heldout.SEED if spec.seed is None else spec.seed
-        return replace(spec, kind="decoding", model_ids=model_ids, dataset_id="", seed=seed)
+        limit = spec.limit or (LIMITS[kind] if kind == "benchmark" else 0)
+        return replace(spec, kind=kind, model_ids=model_ids, dataset_id="", seed=seed, limit=limit)
 
     def resume(self, evaluation_id: str, key: str = "") -> dict:
         """Puts one that has ended, or whose judge failed, back in the queue. Returns status.
@@ -248,7 +253,9 @@ class Evaluations(JobsOfKind):
         models = [self._title(model_id) for model_id in spec.model_ids or spec.run_ids]
         if spec.vote_id:
             return {"data": say("eval_of_vote"), "models": [spec.judge.model or self._title(spec.judge.model_id)]}
-        name = data.get_dataset(self._home, spec.dataset_id).name if spec.dataset_id else say("eval_own_prompts")
+        name = spec.benchmark.name if spec.benchmark else say("eval_own_prompts")
+        if spec.dataset_id:
+            name = data.get_dataset(self._home, spec.dataset_id).name
         return {"data": str(name), "models": models}
 
     def _title(self, model_id: str) -> str:

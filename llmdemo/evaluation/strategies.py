@@ -12,6 +12,7 @@ import numpy as np
 from llmdemo.core.errors import UserError
 from llmdemo.evaluation.intervals import Ratio, difference, wilson
 
+_BINS = 5
 COSTS = ("forwards", "tokens", "seconds")
 
 
@@ -27,7 +28,7 @@ def table(records: list[dict], models: int, lanes: list[dict], pass_at: tuple[in
 
     {model, lane, name, strategy, score, low, high, n (checked records), forwards, tokens (means an answer), seconds (of an
     answer that is decoded alone; None where none was), difference to the model's first lane {value, low, high} | None,
-    pass_at {k: estimate}, dominated {cost: bool}}.
+    pass_at {k: estimate}, calibration, dominated {cost: bool}}.
     """
     rows: list[dict[str, Any]] = []
     for model in range(models):
@@ -58,7 +59,24 @@ def _row(records: list[dict], place: int, first: int, pass_at: tuple[int, ...], 
         "seconds": _mean(seconds),
         "difference": change,
         "pass_at": _passes([row[place] for row in checked], pass_at),
+        "calibration": calibration([row[place] for row in checked]),
     }
+
+
+def calibration(cells: list[dict]) -> dict[str, Any] | None:
+    """How far the agreement between a lane's answers is the chance that the chosen one is right; None without agreements.
+
+    {error: the expected calibration error, bins: [[mean agreement, share that is right, cells], …]} over five bins of equal
+    width, as in Guo et al., arXiv 1706.04599.
+    """
+    known = [(cell["agreement"], cell["correct"]) for cell in cells if cell.get("agreement") is not None]
+    if not known:
+        return None
+    agreed, right = (np.array(column, dtype=float) for column in zip(*known, strict=True))
+    which = np.clip(np.ceil(agreed * _BINS) - 1, 0, _BINS - 1)  # a share of exactly 0.4 is the second's
+    bins = [(agreed[which == at], right[which == at]) for at in range(_BINS)]
+    told = [[float(a.mean()), float(r.mean()), len(a)] for a, r in bins if len(a)]
+    return {"error": fsum(n * abs(a - r) for a, r, n in told) / len(known), "bins": told}
 
 
 def _passes(cells: list[dict], pass_at: tuple[int, ...]) -> dict[str, float]:

@@ -42,6 +42,10 @@ def _run(job: Job, home: Home, spec: Spec, key: str) -> dict:
         from llmdemo.evaluation.run_classifiers import run_classifiers
 
         return run_classifiers(job, home, spec)
+    if spec.kind == "benchmark":
+        from llmdemo.evaluation.run_benchmark import run_benchmark
+
+        return run_benchmark(job, home, spec)
     if spec.kind == "decoding":
         from llmdemo.evaluation.run_decoding import run_decoding
 

@@ -22,11 +22,13 @@ from llmdemo.settings.lane import (
     MAX_NEW_TOKENS,
     MAX_ROWS,
     OFF,
+    ORDER,
     PENALTIES,
     SEARCHES,
     STRATEGIES,
     DolaLayers,
     EarlyStopping,
+    FilterOrder,
     LaneSettings,
     Precision,
     Resolved,
@@ -77,6 +79,9 @@ class DecodeSettings:
     """The eta lane's ε: it keeps tokens as likely as ε or √ε · exp(−entropy), whichever is less."""
     top_n_sigma: Annotated[float, Field(gt=0, le=100), Setting(form=True)] = 1.0
     """The top_n_sigma lane keeps tokens whose logit is at most so many standard deviations below the highest."""
+    filter_order: Annotated[FilterOrder, Setting(form=True)] = "temperature_first"
+    """temperature_first: filters measure what the temperature made of the distribution, as in transformers; filters_first: they
+    measure the model's own, and the temperature evens out or sharpens what they left."""
     xtc_threshold: Annotated[float, Field(gt=0, le=0.5), Setting(form=True)] = 0.1
     """The xtc lane leaves out the tokens of at least this probability, all but the least likely of them."""
     xtc_probability: Annotated[float, Field(ge=0, le=1), Setting(form=True)] = 0.5
@@ -213,7 +218,7 @@ class DecodeSettings:
 
     def _off_in(self, lane: LaneSettings) -> dict[str, Any]:
         """The penalties and constraints that are on in common and off in `lane`."""
-        offs = {**PENALTIES, **CONSTRAINTS}
+        offs = {**PENALTIES, **CONSTRAINTS, **(ORDER if lane.samples else {})}
         off = {key: off for key, off in offs.items() if getattr(lane, key) == off and getattr(self, key) != off}
         return {key: list(value) if isinstance(value, tuple) else value for key, value in off.items()}
 

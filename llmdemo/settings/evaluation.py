@@ -11,14 +11,24 @@ from pydantic import Field
 
 from llmdemo.core.errors import UserError
 from llmdemo.core.sentences import say
+from llmdemo.settings.evaluation_benchmark import BenchmarkSpec
 from llmdemo.settings.evaluation_decoding import DecodingSpec
 from llmdemo.settings.judge import JudgeSpec
 from llmdemo.settings.schema import check
 from llmdemo.settings.training import SPLIT_VERSION
 
-Kind = Literal["answers", "perplexity", "classify", "kfold", "decoding", "votes", "reward"]
+Kind = Literal["answers", "perplexity", "classify", "kfold", "decoding", "benchmark", "votes", "reward"]
 KIND_OF_TASK = {"chat": "answers", "preference": "answers", "text": "perplexity", "classify": "classify"}
-LIMITS = {"answers": 32, "perplexity": 64, "classify": 2000, "kfold": 2000, "decoding": 104, "votes": 64, "reward": 500}
+LIMITS = {
+    "answers": 32,
+    "perplexity": 64,
+    "classify": 2000,
+    "kfold": 2000,
+    "decoding": 104,
+    "benchmark": 200,
+    "votes": 64,
+    "reward": 500,
+}
 """Most held-out records that are evaluated unless told otherwise: about two minutes on two cores with the starter model."""
 
 
@@ -57,6 +67,8 @@ class Spec:
     judge: JudgeSpec = field(default_factory=JudgeSpec)
     decoding: DecodingSpec | None = None
     """Of an evaluation of decoding strategies; None: another kind."""
+    benchmark: BenchmarkSpec | None = None
+    """Of an evaluation on a standard benchmark's questions; None: another kind."""
 
     @property
     def split_seed(self) -> int:
@@ -72,8 +84,10 @@ class Spec:
         values = dict(values)
         judge = JudgeSpec.from_value(values.pop("judge", None))
         decoding = DecodingSpec.from_value(values.pop("decoding", None))
-        spec = replace(cls(**check(cls, values, say("what_config"))), judge=judge, decoding=decoding)
-        if not (spec.dataset_id or spec.vote_id) and not (decoding and decoding.prompts):
+        benchmark = BenchmarkSpec.from_value(values.pop("benchmark", None))
+        checked = cls(**check(cls, values, say("what_config")))
+        spec = replace(checked, judge=judge, decoding=decoding, benchmark=benchmark)
+        if not (spec.dataset_id or spec.vote_id or benchmark) and not (decoding and decoding.prompts):
             raise UserError("err_eval_no_dataset")
         return spec
 

@@ -40,6 +40,7 @@ OWN_FORWARD = ("speculative", "contrastive", "dola")
 """Strategies that compute forwards of their own, beside the one that the others share."""
 DolaLayers = Literal["low", "high"]
 VoteOn = Literal["number", "regex", "text"]
+FilterOrder = Literal["temperature_first", "filters_first"]
 Precision = Literal["auto", "fp32", "bf16", "int8"]
 EarlyStopping = Literal[False, True, "never"]
 STRATEGIES: tuple[str, ...] = get_args(Strategy)
@@ -53,7 +54,9 @@ MAX_ROWS = 32
 """Most rows (one a sampling lane, one a beam) that one forward may carry."""
 OF_BEAMS = ("num_beams", "length_penalty", "early_stopping")
 RARE_FILTERS = ("typical_p", "epsilon_cutoff", "eta_cutoff", "top_n_sigma")
-OF_SAMPLING = ("temperature", "top_k", "top_p", "min_p", *RARE_FILTERS)
+OF_SAMPLING = ("temperature", "top_k", "top_p", "min_p", *RARE_FILTERS, "filter_order")
+ORDER: dict[str, Any] = {"filter_order": "temperature_first"}
+"""Whether filters see what the temperature made of the distribution, as in transformers."""
 OWN = {
     "top_k": ("top_k",),
     "top_p": ("top_p",),
@@ -120,7 +123,7 @@ def keys_of(strategy: str) -> tuple[str, ...]:
 
 def common_keys_of(strategy: str) -> tuple[str, ...]:
     """Those of them that a lane takes from the common settings, where it has none of its own: not the other lanes' filters."""
-    return (*_KEYS.get(strategy, ("temperature", *OWN.get(strategy, ()))), *ANY_LANE)
+    return (*_KEYS.get(strategy, ("temperature", "filter_order", *OWN.get(strategy, ()))), *ANY_LANE)
 
 
 @dataclass(frozen=True)
@@ -140,6 +143,7 @@ class LaneSettings:
     epsilon_cutoff: float = 0.0
     eta_cutoff: float = 0.0
     top_n_sigma: float = 0.0
+    filter_order: FilterOrder = "temperature_first"
     xtc_threshold: float = 0.1
     xtc_probability: float = 0.5
     mirostat_tau: float = 5.0
@@ -206,6 +210,7 @@ class LaneSettings:
             **PENALTIES,
             **DRY,
             **CONSTRAINTS,
+            **ORDER,
             **{key: OFF[key] for key in RARE_FILTERS if key not in OWN.get(self.strategy, ())},
         }
         on = {key: value for key, value in values.items() if key not in offs or value != offs[key]}

@@ -4,6 +4,7 @@ Captured passes are tried on their first step against passes that are launched o
 be had, the run says so and goes on without. Knows nothing of what is done with the gradients.
 """
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
@@ -16,7 +17,7 @@ from llmdemo.training import device as devices
 from llmdemo.training.batches import share_of
 from llmdemo.training.objectives import Objective
 from llmdemo.training.optimizer import Optimizer
-from llmdemo.training.reduce import Reduction
+from llmdemo.training.reduce import Reduction, sum_over_processes
 
 if TYPE_CHECKING:
     from llmdemo.training.captured import CapturedPasses
@@ -133,6 +134,8 @@ class Passes:
         """Captures this step, and compares; afterwards `captures` says whether it is right."""
         self._tried = True
         why = self._obstacle(rows)
+        if self._reduction and sum_over_processes([float(bool(why))], self._device)[0]:
+            why = why or say("why_other_process")  # all try, or none: what is compared is the sum over all
         if not why:
             from llmdemo.training.captured import CapturedPasses
 
@@ -155,20 +158,17 @@ class Passes:
         return ""
 
     def _difference(self, rows, process: int, processes: int) -> str:
-        """What is wrong with captured passes, "" if nothing is."""
-        found = []
+        """What is wrong with captured passes, or with how their gradients are summed; "" if nothing is."""
+        launched = self._summed(lambda: self.launch(rows, process, processes, send=True)[0])
         try:
-            for way in (
-                lambda: self.launch(rows, process, processes)[0],
-                lambda: self._capture(rows, process, processes),
-            ):
-                self._optimizer.zero_grad()
-                found.append((way().item(), self._optimizer.norm()))
+            captured = self._summed(lambda: self._capture(rows, process, processes, send=True))
         except (RuntimeError, ValueError, TypeError, AttributeError, IndexError) as error:
             # A model that waits for values, or whose attention or body works otherwise.
+            if self._reduction:  # the others wait for what this process has to send
+                self._reduction.finish()
+                self._reduction.wait()
             cause = error.__context__ or error
             return f"{type(cause).__name__}: {first_line(cause)}"
-        launched, captured = found
         allowed = _AGREES[self._precision == "fp32"]
         if all(abs(a - b) <= allowed * max(abs(a), 1e-6) for a, b in zip(launched, captured, strict=True)):
             return ""
@@ -179,6 +179,14 @@ class Passes:
             loss2=f"{launched[0]:.6g}",
             norm2=f"{launched[1]:.6g}",
         )
+
+    def _summed(self, way: Callable[[], Tensor]) -> tuple[float, float]:
+        """(this process's loss, the norm of all processes' gradients) of a way to make them."""
+        self._optimizer.zero_grad()
+        loss = way()
+        if self._reduction:
+            self._reduction.wait()
+        return loss.item(), self._optimizer.norm()
 
     def _fixed_loss(self, batch) -> Tensor:
         with devices.autocast(self._precision, self._device):

@@ -52,13 +52,14 @@ def publish(
         return written_before(target)[0]
     if config.method == "lora" and name == "model":
         save_adapters(model, run_dir / ADAPTER, scratch, public_name(entry), entry.revision)
+    device = next(model.parameters()).device
     model = _whole_weights(model, config)
     own = str(model.dtype).removeprefix("torch.")
     _check_room(run_dir, model)
     with store.whole_folder(target, scratch) as folder:
         _save(model, tokenizer, base, folder)
         if own == "float32":
-            written = narrow(folder, config.publish_dtype, dtype_of(base), losses, judge)
+            written = narrow(folder, config.publish_dtype, dtype_of(base), losses, judge, device)
         else:
             written = Written(own, run_loss=losses.last, message=say("note_published_own", own=own))
         title = config.name or f"{entry.title} · {about['data']}"

@@ -8,10 +8,8 @@ import functools
 import inspect
 import secrets
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import gradio as gr
-from gradio.utils import get_upload_folder
 
 from llmdemo import data, prepare
 from llmdemo.core.errors import UserError
@@ -40,6 +38,7 @@ from llmdemo.ui.fair_queue import when_gone
 from llmdemo.ui.rights import for_guests, for_owners
 from llmdemo.ui.samples import starter_tokenizer
 from llmdemo.ui.services import Services
+from llmdemo.ui.uploads import uploaded
 
 _MOST_COMPARED = 100
 
@@ -124,7 +123,7 @@ def _data_endpoints(services: Services) -> None:
 
 
 def _added(services: Services, file, name: str, columns: dict | None, task: str) -> dict:
-    path, given = _uploaded(file)
+    path, given = uploaded(file)
     tokenizer = starter_tokenizer(services)
     info = data.add_dataset(
         services.home,
@@ -313,17 +312,3 @@ def _spoken(error: Exception) -> gr.Error:
 def _without_path(entry: dict) -> dict:
     """gradio_client takes every object with a "path" for a file and tries to download it."""
     return {key: value for key, value in entry.items() if key != "path"}
-
-
-def _uploaded(file) -> tuple[Path, str]:
-    """(path, original name) of an uploaded file. Raises UserError for anything but a file that was uploaded here."""
-    values = file if isinstance(file, dict) else getattr(file, "model_dump", dict)()
-    folder = Path(get_upload_folder()).resolve()
-    try:
-        path = Path(str(values.get("path") or "")).resolve()
-        inside = path.is_relative_to(folder) and path.is_file()
-    except (OSError, ValueError):
-        inside = False
-    if not inside:
-        raise UserError("err_no_upload")
-    return path, str(values.get("orig_name") or path.name)

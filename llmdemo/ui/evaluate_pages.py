@@ -1,12 +1,13 @@
 """What the evaluate panel's scripts ask for: choices, evaluations as they go, records, one text. Knows no widget."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from llmdemo import data, prepare
 from llmdemo.core.errors import UserError
 from llmdemo.core.store import parse_json
-from llmdemo.evaluation import heldout
+from llmdemo.evaluation import benchmark_files, heldout, run_lm_eval
 from llmdemo.evaluation.export import differs
 from llmdemo.evaluation.folds import start_folds
 from llmdemo.evaluation.rubrics import drop, keep, rubrics
@@ -19,6 +20,8 @@ from llmdemo.settings.training import METHODS
 from llmdemo.ui.rights import for_owners
 from llmdemo.ui.services import Services
 
+_TASK = "lm-eval:"
+"""Before the name of a task of that package, in the place of a folder or a data set."""
 _MOST_ROWS = 2000
 _EXCERPT = 140
 _ALTERNATIVES = 10
@@ -135,6 +138,20 @@ class EvaluatePages:
         return {"evaluation_id": self._evaluations.start(values, str(config.get("key") or ""))}
 
     @for_owners
+    def benchmark(self, request: dict) -> dict:
+        """What was read of a folder or a data set of the hub: {key, name, shape, count} of BenchmarkSpec."""
+        self._services.require_owner()
+        source = str(request.get("source") or "")
+        if source.startswith(_TASK):
+            return asdict(run_lm_eval.task_spec(source.removeprefix(_TASK)))
+        return asdict(benchmark_files.add_source(self._services.home, self._services.settings, source))
+
+    def benchmark_file(self, path: Path) -> dict:
+        """The same of an uploaded file."""
+        self._services.require_owner()
+        return asdict(benchmark_files.add_file(self._services.home, self._services.settings, path))
+
+    @for_owners
     def folds(self, config: dict) -> dict:
         """{"evaluation_id"} of a K-fold cross-validation: its runs are in the queue.
 
@@ -239,6 +256,8 @@ def _row(record: dict) -> dict:
         kept["alternatives"] = [answer[:_EXCERPT] for answer in record["alternatives"][:_ALTERNATIVES]]
     if "cells" in record:
         kept["cells"] = [{"correct": cell["correct"]} for cell in record["cells"]]
+    if "said" in record:
+        kept["said"] = [text[:_EXCERPT] for text in record["said"]]
     for key in ("opinions", "chosen", "rejected"):
         kept.pop(key, None)
     if "answers" in record:

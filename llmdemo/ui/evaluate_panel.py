@@ -17,8 +17,12 @@ _FILE_TYPES = [".txt", ".csv", ".tsv", ".json", ".jsonl", ".parquet", ".gz"]
 def build(services: Services) -> None:
     """The panel's widgets and what they do."""
     pages = EvaluatePages(services)
-    functions = [pages.choices, pages.start, pages.folds, pages.keep_rubric, pages.drop_rubric]
+    functions = [pages.choices, pages.start, pages.folds, pages.benchmark, pages.keep_rubric, pages.drop_rubric]
     bridge.island("evaluate-form", functions, elem_id="evaluate-form")
+    questions = gr.UploadButton(
+        t("eval_bench_file"), file_types=_FILE_TYPES, size="sm", elem_id="evaluate-benchmark-file"
+    )
+    read = bridge.island("evaluate-benchmark", elem_id="evaluate-benchmark")
     with gr.Row(elem_classes="cols evaluate-cols"):
         with gr.Column(elem_classes="stack"):
             result = bridge.island(
@@ -35,6 +39,16 @@ def build(services: Services) -> None:
             file = gr.UploadButton(t("eval_file"), file_types=_FILE_TYPES, size="sm", elem_id="evaluate-file")
             note = bridge.island("notice", elem_id="evaluate-notice")
     _connect(services, use, file, note)
+
+    @for_owners
+    def take(path: str | None) -> dict:
+        try:
+            assert path is not None, "the upload button sends a file"
+            return {"benchmark": pages.benchmark_file(Path(path))}
+        except Exception as error:  # the boundary to the page
+            return {"error": bridge.notice(error)}
+
+    questions.upload(take, questions, read, api_visibility="private", show_progress="hidden")
     downloads.on_request(result.submit, pages.table, note, "evaluate-records-csv")
 
 

@@ -20,7 +20,6 @@ sys.path.insert(0, str(ROOT))
 import torch
 
 from llmdemo.decoding import prepare
-from llmdemo.evaluation.checkers import checker_of
 from llmdemo.evaluation.heldout import Example
 from llmdemo.evaluation.run_decoding import Asking, _record, settings_of
 from llmdemo.evaluation.strategies import table
@@ -74,9 +73,9 @@ def main() -> None:
     settings = settings_of(spec)
     print(prepare(model, "auto"), f"load {os.getloadavg()[0]:.1f}")
     wall, cpu = time.perf_counter(), time.process_time()
-    asking, checked = Asking(model, tokenizer, settings), checker_of(CheckerSpec("exact"))
+    asking = Asking(model, tokenizer, settings)
     cells = dict(asking.together(examples(asked.limit)))
-    records = [_record(one, [{"cells": found}], checked) for one, found in cells.items()]
+    records = [_record(one, [{"cells": found}], CheckerSpec("exact")) for one, found in cells.items()]
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     for row in table(records, 1, [lane.to_dict() for lane in settings.lanes], (), 0):
         change = row["difference"]

@@ -1,7 +1,7 @@
 """A step of several processes, and what crosses the wire in it: projected gradients against plain DistributedDataParallel.
 
     python tests/benchmarks/several_processes.py [--processes 1 2] [--shape 135M|1B] [--rank 128] [--out wire.json]
-                                                 [--profile FOLDER]
+                                                 [--profile FOLDER] [--alone | --one-gpu] [--fp32]
 
 One process a GPU over NCCL where there are as many GPUs, else processes on the CPU over gloo. Weights are random, in
 bf16 on a GPU; all see the same tokens. "ours" steps as a run does (passes.py, reduce.py: captured on a GPU), "launched"
@@ -9,6 +9,10 @@ the same kernel by kernel, DDP steps torch's fused AdamW. Weak: `--batch` rows a
 in all. Contenders take turns by blocks of ten steps, in which each matrix that is due is refreshed (update_proj_gap 200);
 a step is a tenth of a block without a wait inside; the median block is shown. Bytes are those that one process gives into
 all-reduce in a block's cheapest step, counted where ours sends them, and for DDP in its communication hook.
+
+With one GPU: `--alone --processes 1` sends everything to nobody, as DDP alone does: the step of several processes without
+the wire. `--one-gpu --fp32` has several processes on the one GPU over gloo: the times mean nothing, but at the end the
+weights of ours, of launched ours and of the other processes are compared.
 """
 
 import argparse
@@ -42,7 +46,7 @@ def make_model(args, device):
     from transformers import LlamaConfig, LlamaForCausalLM
 
     torch.manual_seed(0)
-    torch.set_default_dtype(torch.bfloat16 if device.type == "cuda" else torch.float32)
+    torch.set_default_dtype(torch.bfloat16 if device.type == "cuda" and not args.fp32 else torch.float32)
     with device:
         model = LlamaForCausalLM(LlamaConfig(vocab_size=32000, tie_word_embeddings=True, **SHAPES[args.shape]))
     torch.set_default_dtype(torch.float32)
@@ -95,15 +99,17 @@ class Ours:
         model, world = make_model(args, device), dist.get_world_size()
         config = TrainConfig("x", rank=args.rank, update_proj_gap=200, learning_rate=1e-4, num_processes=world)
         self.optimizer = build_optimizer(model, config)
-        self.reduction = Reduction(self.optimizer, device) if world > 1 else None
-        if world > 1:
+        self.model, several = model, world > 1 or args.alone
+        self.reduction = Reduction(self.optimizer, device) if several else None
+        if several:
             self.optimizer.share = take_first
         else:
             self.optimizer.refresh_at_once()
         objective = Tokens(model, make_rows(args), device)
         self.notes: list = []
         report = lambda kind, **fields: self.notes.append(fields)  # noqa: E731
-        self.passes = Passes(model, objective, self.optimizer, config, "bf16_pure", report, self.reduction)
+        precision = "fp32" if args.fp32 else "bf16_pure"
+        self.passes = Passes(model, objective, self.optimizer, config, precision, report, self.reduction)
         self.passes.captures &= captured
         self.under_way: deque = deque()
         self.device = device
@@ -213,13 +219,14 @@ def profiled(contender, rows, device, number: int) -> str:
 
 def work(number: int, args, processes: int) -> None:
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(args.port + processes)}
-    on_gpu = torch.cuda.device_count() >= processes
-    device = torch.device("cuda", number) if on_gpu else torch.device("cpu")
+    on_gpu = args.one_gpu or torch.cuda.device_count() >= processes
+    device = torch.device("cuda", 0 if args.one_gpu else number) if on_gpu else torch.device("cpu")
     if on_gpu:
         torch.cuda.set_device(device)
     else:
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // processes))
-    dist.init_process_group("nccl" if on_gpu else "gloo", rank=number, world_size=processes)
+    backend = "nccl" if on_gpu and not args.one_gpu else "gloo"
+    dist.init_process_group(backend, rank=number, world_size=processes)
     contenders = {"ours": Ours(args, device, True), "DDP AdamW": Ddp(args, device)}
     if on_gpu:
         contenders["launched"] = Ours(args, device, False)
@@ -237,14 +244,32 @@ def work(number: int, args, processes: int) -> None:
     if args.profile and processes == max(args.processes):
         texts = {name: profiled(each, batches["weak"], device, number) for name, each in contenders.items()}
     if number == 0:
-        show(found, args, processes, "nccl" if on_gpu else "gloo")
+        show(found, args, processes, backend)
         for name, text in texts.items():
             path = args.profile / f"{args.shape}-{processes}-{name.replace(' ', '-')}.txt"
             path.write_text(text)
         for name, contender in contenders.items():
             print(*(f"{name}: {note}" for note in contender.notes), sep="\n", end="", flush=True)
+    compare(contenders, number)
     dist.barrier()
     dist.destroy_process_group()
+
+
+@torch.no_grad()
+def compare(contenders, number: int) -> None:
+    """Prints how far the weights of ours are from those of the first process, and of ours launched kernel by kernel."""
+    apart = 0.0
+    for p in contenders["ours"].model.parameters():
+        first = p.clone()
+        dist.broadcast(first, 0)
+        apart = max(apart, (p - first).abs().max().item())
+    told = f"process {number}: weights of ours from the first process's at most {apart:.2g}"
+    if "launched" in contenders:
+        pairs = zip(contenders["ours"].model.parameters(), contenders["launched"].model.parameters(), strict=True)
+        told += f", from launched ours at most {max((a - b).abs().max().item() for a, b in pairs):.2g}"
+        captures = contenders["ours"].passes
+        told += f", captured: {captures.captures and len(captures._captured or ())} shapes"
+    print(told, flush=True)
 
 
 def show(found, args, processes: int, backend: str) -> None:
@@ -279,6 +304,9 @@ def main():
         "--blocks", type=int, default=5, help="measured blocks of ten steps, after one without the clock"
     )
     parser.add_argument("--port", type=int, default=29511)
+    parser.add_argument("--alone", action="store_true", help="one process sends as several do, to nobody")
+    parser.add_argument("--one-gpu", action="store_true", help="all processes on the first GPU, over gloo")
+    parser.add_argument("--fp32", action="store_true")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--profile", type=Path, help="a folder for the profiles of a block")
     args = parser.parse_args()

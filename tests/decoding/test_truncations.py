@@ -287,3 +287,39 @@ def test_rows_of_a_lane_tell_what_was_kept():
     token, _, packed = lane.choose(Rows.of(LOGITS[None], 10), torch.tensor([0]))
     size = int(packed[4])
     assert size == int(keep_top_n_sigma(LOGITS, 0.7).sum()) and int(token) < size
+
+
+def drawn_as(logits, lane, kept):
+    """Asserts that 100,000 draws fit the float64 probabilities of the tokens in `kept` at the lane's temperature."""
+    weights, _ = lane_weights(torch.tensor(logits), lane)
+    want = softmax64(np.array(logits, dtype=np.float64) / lane.temperature) * kept
+    tokens = draw(weights, lane_uniforms(3, "order", 100_000))
+    chi_square_fits(tokens, want / want.sum())
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("top_p", 0.75), ("min_p", 0.2), ("typical_p", 0.6), ("epsilon_cutoff", 0.06)]
+)
+def test_the_order_of_temperature_and_filter_decides_what_is_kept_and_the_draws_fit_float64(key, value):
+    logits = [2.0, 1.4, 1.1, 0.2, -0.5, -1.5, -3.0]
+    first = LaneSettings("a", "sample", temperature=2.0, **{key: value})
+    last = replace(first, filter_order="filters_first")
+    plain = kept_mask(torch.tensor(logits, dtype=torch.float64), first).numpy()
+    heated = kept_mask(torch.tensor(logits, dtype=torch.float64) / 2, first).numpy()
+    assert plain.sum() != heated.sum()
+    drawn_as(logits, first, heated)
+    drawn_as(logits, last, plain)
+    with pytest.raises(AssertionError):  # the mutant: the switch does nothing
+        drawn_as(logits, first, plain)
+
+
+def test_what_is_kept_with_the_filters_first_does_not_depend_on_the_temperature():
+    for lane in (LaneSettings("a", "xtc", xtc_probability=1.0), LaneSettings("a", "mirostat", mirostat_tau=1.0)):
+        kept = set()
+        for temperature in (0.3, 1.0, 4.0):
+            one = replace(lane, temperature=temperature, filter_order="filters_first")
+            token = TokenLane(one, 1, 4, [], CPU)
+            rows = Rows.of(torch.tensor([[2.0, 1.4, 1.1, 0.2, -0.5, -1.5]]), 10)
+            packed = token.choose(rows, torch.tensor([0]))[2]
+            kept.add((int(packed[4]), round(float(packed[5]), 6)))  # how many are kept, and their mass
+        assert len(kept) == 1, (lane.strategy, kept)

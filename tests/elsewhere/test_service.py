@@ -65,8 +65,8 @@ def test_a_run_that_came_back_is_in_the_list_with_its_figures_and_is_there_once(
     [
         ({"flavor": "h9000"}, "no hardware called 'h9000'"),
         ({"flavor": "../x"}, "no hardware called"),
-        ({"hours": 1000}, "1000 is no number of hours"),
-        ({"hours": float("nan")}, "no number of hours"),
+        ({"hours": 1000}, "1000 is not a valid number of hours"),
+        ({"hours": float("nan")}, "not a valid number of hours"),
         ({"token": ""}, "needs an access token"),
         ({"token": "hf_expiredexpired"}, "does not know this token"),
         ({"values": {"dataset_id": "data-gone"}}, "data-gone"),
@@ -147,7 +147,7 @@ def test_offers_that_make_no_sense_are_a_sentence(here, hub, monkeypatch):
         [{**jobs_hub.OFFERS[0], "unitLabel": "year"}],
     ):
         monkeypatch.setattr(jobs_hub, "OFFERS", odd)
-        with pytest.raises(UserError, match="makes no sense"):
+        with pytest.raises(UserError, match="does not understand the hub.s answer"):
             here.hardware(TOKEN)
     assert hub_jobs.address("ann", "x1") == f"{hub.url}/jobs/ann/x1"
 

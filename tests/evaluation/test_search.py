@@ -8,7 +8,6 @@ from transformers.modeling_outputs import CausalLMOutput
 
 from llmdemo.core.errors import UserError
 from llmdemo.evaluation import search
-from llmdemo.evaluation.checkers import checker_of
 from llmdemo.evaluation.heldout import Example
 from llmdemo.evaluation.run_decoding import Asking, _record, settings_of
 from llmdemo.evaluation.strategies import table
@@ -59,8 +58,7 @@ def asked(tokenizer, chain, lanes, right, records=40, **settings):
     asking = Asking(Planted(tokenizer, chain), tokenizer, settings_of(spec))
     turns = [{"role": "user", "content": "?"}]
     examples = [Example(place, place, turns, turns, right) for place in range(records)]
-    checked = checker_of(CheckerSpec("exact"))
-    return [_record(each, [{"cells": asking.cells(each)}], checked) for each in examples]
+    return [_record(each, [{"cells": asking.cells(each)}], CheckerSpec("exact")) for each in examples]
 
 
 def scores(tokenizer, chain, lanes, right, **settings):

@@ -8,8 +8,10 @@ import pytest
 
 from llmdemo.core.errors import UserError
 from llmdemo.evaluation import strategies
+from llmdemo.evaluation.checkers import agreement
 from llmdemo.evaluation.intervals import Ratio, difference
 from llmdemo.evaluation.strategies import pass_at_k, table
+from llmdemo.settings.evaluation_decoding import CheckerSpec
 
 
 def is_the_chance_that_one_of_k_is_right(estimate):
@@ -92,3 +94,25 @@ def test_two_models_have_a_row_each_for_every_lane_and_each_its_own_first_lane()
     rows = table(records_of(*columns), 2, LANES, (), 7)
     assert [(row["model"], row["lane"]) for row in rows] == [(m, n) for m in range(2) for n in range(3)]
     assert [row["difference"] is None for row in rows] == [True, False, False] * 2
+
+
+def test_agreement_is_held_against_how_often_it_is_right():
+    cells = [{"agreement": a, "correct": c} for a, c in [(1.0, True)] * 3 + [(1.0, False)] + [(0.5, False)] * 4]
+    found = strategies.calibration(cells)
+    assert found["bins"] == [[0.5, 0.0, 4], [1.0, 0.75, 4]] and found["error"] == pytest.approx((0.5 + 0.25) / 2)
+    assert strategies.calibration([{"agreement": None, "correct": True}]) is None
+    sure = [{"agreement": 0.4, "correct": at < 2} for at in range(5)]
+    assert strategies.calibration(sure)["error"] == pytest.approx(0.0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "answer", "answers", "share"),
+    [
+        ("number", "so 7", ["7", "It is 7.0", "8", "none"], 0.5),
+        ("normalised", '{"a": 1, "b": 2}', ['{"b":2,"a":1}', '{"a": 1}'], 0.5),
+        ("normalised", "The cat", ["the cat", "a cat.", "dog", "cat"], 0.75),
+        ("exact", "", ["", "x"], 0.5),
+    ],
+)
+def test_answers_agree_as_the_checker_reads_them(kind, answer, answers, share):
+    assert agreement(CheckerSpec(kind), answer, answers) == share

@@ -86,7 +86,7 @@ def test_captured_steps_are_launched_ones(make_passes, changes):
 def test_steps_with_sums_over_processes_are_those_without(make_passes, monkeypatch, captures, changes):
     """The others send zeros: what each gradient is, and where it lies, is as for one process, step after step."""
     work = type("Work", (), {"wait": lambda self: None})()
-    monkeypatch.setattr(torch.distributed, "all_reduce", lambda flat, async_op: work)
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda flat, async_op=False: work)
     found = {}
     for several in (False, True):
         made, optimizer, told = make_passes(captures, several=several, stagger=False, update_proj_gap=3, **changes)
@@ -94,6 +94,22 @@ def test_steps_with_sums_over_processes_are_those_without(make_passes, monkeypat
         assert not told and made.captures == captures
     assert found[True][0] == pytest.approx(found[False][0], rel=1e-9)
     assert max((a - b).abs().max() for a, b in zip(found[True][1], found[False][1], strict=True)) < 1e-9
+
+
+def test_captured_sums_that_are_sent_too_early_are_told_and_not_used(make_passes, monkeypatch):
+    """Mutation: buckets sent before the replay has filled them, as with an event that nobody waits for."""
+    made, _, told = make_passes(method="adamw", several=True)
+
+    def all_reduce(flat, async_op=False):
+        def wait(work):
+            if made._captured is not None and len(made._captured):
+                flat.zero_()  # what was there before the replay
+
+        return type("Work", (), {"wait": wait})()
+
+    monkeypatch.setattr(torch.distributed, "all_reduce", all_reduce)
+    made(np.arange(4), 0, 1)
+    assert not made.captures and "norm" in told[0]["message"]
 
 
 def test_a_replay_forgets_the_step_before(make_passes):

@@ -130,8 +130,9 @@ def test_two_machines_are_joined_by_the_page_s_command_and_by_accelerate_config(
 
 
 def test_a_run_of_two_processes_goes_on_in_one(make_run, home):
-    whole = launch(make_run(batch_size=2, gradient_accumulation_steps=2, refresh="svd", max_steps=6), home)
-    run_dir = make_run(batch_size=2, num_processes=2, refresh="svd", max_steps=3)
+    same = {"batch_size": 2, "refresh": "svd", "schedule": "constant", "warmup_steps": 1}
+    whole = launch(make_run(gradient_accumulation_steps=2, max_steps=6, **same), home)
+    run_dir = make_run(num_processes=2, max_steps=3, **same)
     launch(run_dir, home)
     shutil.rmtree(run_dir / "model")
     one = {"max_steps": 6, "num_processes": 1, "gradient_accumulation_steps": 2}

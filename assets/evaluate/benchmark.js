@@ -1,0 +1,127 @@
+/* A standard benchmark: its questions for the form, what came out of them, question by question. */
+import * as L from "../lib/panel.js";
+import { h, t } from "../lib/panel.js";
+
+// What Gradio's upload button has read is told to the form.
+L.define("evaluate-benchmark", ({ el, props, watch }) => {
+  L.show(el);
+  watch("value", () => props.value && L.tell("benchmark-read", props.value));
+});
+
+/** The ways to evaluate. @returns {[string, string][]} */
+export const ways = (classify, rewards, votes) => {
+  const keys = classify ? ["models", "folds"] : ["models", "lanes", "benchmark"];
+  const words = { models: classify ? "eval_how_models" : "eval_how_two" };
+  return [...keys, ...(rewards ? ["rewards"] : []), ...(votes ? ["votes"] : [])].map((key) => [
+    key,
+    t(words[key] || `eval_how_${key}`),
+  ]);
+};
+
+/** Reads what the field names, by the app's own look. @param {any} state @param {any} server @param {() => void} draw
+ * @param {(error: any) => void} fail */
+export const lookUp = async (state, server, draw, fail, source) => {
+  Object.assign(state, { source, benchmark: null });
+  draw();
+  if (!source) return;
+  const answer = await L.ask(server, "benchmark", { source });
+  if (!answer.error) state.benchmark = answer;
+  fail(answer.error);
+};
+
+/** What the app is asked for. @param {any} state the form's */
+export const ofBenchmark = (state) => ({
+  benchmark: state.benchmark,
+  key: "",
+  model_ids: [state.first, state.second].filter(Boolean),
+  ...(state.settings.limit ? { limit: state.settings.limit } : {}),
+});
+
+/** The form's fields. @param {any} state {source, benchmark} @param {(source: string) => void} look */
+export const benchmarkFields = (state, look) => {
+  const read = state.benchmark;
+  return h(
+    "div",
+    { class: "benchmark-fields" },
+    h("p", { class: "soft summary" }, t("eval_bench_about")),
+    h(
+      "label",
+      { class: "pick wide" },
+      h("span", {}, t("eval_bench_source")),
+      L.entry({
+        id: "evaluate-benchmark-source",
+        value: state.source,
+        maxlength: 500,
+        placeholder: "allenai/ai2_arc:ARC-Easy",
+        onchange: (value) => look(value.trim()),
+      }),
+    ),
+    read
+      ? h(
+          "p",
+          { class: "summary", role: "status" },
+          t(read.shape === "lm_eval" ? "eval_bench_task" : "eval_bench_read", {
+            name: read.name,
+            shape: t(`eval_bench_${read.shape}`),
+            n: L.int(read.count),
+          }),
+        )
+      : null,
+  );
+};
+
+const FIRST = 50;
+const MARKS = { acc: "eval_f_acc", acc_norm: "eval_f_acc_norm", strict: "eval_f_strict", flexible: "eval_f_flexible" };
+
+/** Each question with what each model said. @param {any} result @param {any} state @param {() => void} draw */
+export const questions = (result, state, draw) => {
+  const keys = Object.keys(MARKS).filter((key) => state.records[0]?.[key]);
+  const shown = state.all ? state.records : state.records.slice(0, FIRST);
+  const marked = (record, side) =>
+    keys.map((key) => h("span", { class: "soft small" }, ` ${record[key][side] ? "✓" : "✗"} ${t(MARKS[key])}`));
+  return h(
+    "section",
+    { class: "box" },
+    h("h2", {}, t("eval_records")),
+    h(
+      "div",
+      { class: "scroll", tabindex: 0 },
+      h(
+        "table",
+        { class: "records" },
+        h(
+          "thead",
+          {},
+          h(
+            "tr",
+            {},
+            h("th", {}, t("eval_col_row")),
+            h("th", {}, t("eval_col_prompt")),
+            h("th", {}, t("eval_reference")),
+            result.models.map((model) => h("th", {}, L.clip(model.title, 26))),
+          ),
+        ),
+        h(
+          "tbody",
+          {},
+          shown.map((record) =>
+            h(
+              "tr",
+              {},
+              h("td", { class: "n" }, L.int(record.row)),
+              h("td", {}, record.prompt),
+              h("td", {}, record.reference),
+              record.said.map((text, side) => h("td", {}, L.clip(text, 140), h("br", {}), marked(record, side))),
+            ),
+          ),
+        ),
+      ),
+    ),
+    shown.length < state.records.length
+      ? L.button(t("eval_show_all", { n: L.int(state.records.length) }), () => {
+          state.all = true;
+          draw();
+        })
+      : null,
+  );
+};

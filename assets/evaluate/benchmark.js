@@ -60,7 +60,11 @@ export const benchmarkFields = (state, look) => {
       ? h(
           "p",
           { class: "summary", role: "status" },
-          t("eval_bench_read", { name: read.name, shape: t(`eval_bench_${read.shape}`), n: L.int(read.count) }),
+          t(read.shape === "lm_eval" ? "eval_bench_task" : "eval_bench_read", {
+            name: read.name,
+            shape: t(`eval_bench_${read.shape}`),
+            n: L.int(read.count),
+          }),
         )
       : null,
   );

@@ -141,7 +141,7 @@ L.define("evaluate-form", ({ el, server }) => {
       votes ? judge(true) : null,
       lanes ? strategyFields(state.strategies, draw) : null,
       bench ? benchmarkFields(state, (source) => lookUp(state, server, draw, fail, source)) : null,
-      votes ? null : folds ? foldSettings() : settings(lanes),
+      votes ? null : folds ? foldSettings() : settings(lanes || bench),
     );
   };
   const sides = (titles) => {

@@ -6,6 +6,7 @@ Knows nothing of records. The name's ending decides only where the content leave
 import codecs
 import json
 import stat
+import zipfile
 from pathlib import Path
 
 from charset_normalizer import from_bytes
@@ -20,6 +21,8 @@ FORMATS = {
     "tsv": "TSV",
     "parquet": "Parquet",
     "arrow": "Arrow",
+    "pdf": "PDF",
+    "docx": "Word",
     "text": "plain text",
 }
 TAKES = say("takes_files")
@@ -39,7 +42,6 @@ _MAGIC: list[tuple[bytes, str, str | None]] = [
     (b"PK\x03\x04", "err_is_zip", None),
     (b"PK\x05\x06", "err_is_empty_zip", None),
     (b"PK\x07\x08", "err_is_part_of_zip", None),
-    (b"%PDF-", "err_is_pdf", None),
     (b"\xd0\xcf\x11\xe0", "err_is_office", None),
     (b"FEA1", "err_is_feather", None),
     (b"SQLite format 3", "err_is_sqlite", None),
@@ -76,6 +78,10 @@ def detect_format(path: Path, max_bytes: int) -> tuple[str, str]:
         return "parquet", "binary"
     if head.startswith(b"ARROW1") or (head.startswith(b"\xff\xff\xff\xff") and path.suffix.lower() in _ARROW):
         return "arrow", "binary"
+    if b"%PDF-" in head[:1024]:
+        return "pdf", "binary"
+    if head.startswith(b"PK\x03\x04") and _is_word(path):
+        return "docx", "binary"
     for magic, key, hint in _MAGIC:
         if head.startswith(magic):
             raise UserError(key, hint, name=name)
@@ -90,6 +96,15 @@ def detect_format(path: Path, max_bytes: int) -> tuple[str, str]:
             raise UserError("err_only_blanks", TAKES, name=name)
         raise UserError("err_begins_blank", name=name, n=_HEAD_BYTES)
     return _text_format(text, path, name), encoding
+
+
+def _is_word(path: Path) -> bool:
+    """Whether a ZIP archive is a Word document (.docx)."""
+    try:
+        with zipfile.ZipFile(path) as packed:
+            return "word/document.xml" in packed.NameToInfo
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        return False
 
 
 def _east_asian(path: Path) -> str | None:

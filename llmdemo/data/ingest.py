@@ -21,6 +21,7 @@ from llmdemo.core.store import Home, free_bytes, new_id, whole_folder
 from llmdemo.data import measure
 from llmdemo.data.codes import ABOUT_TOKENS, CODES, DEFAULT_FILTERS
 from llmdemo.data.deduplication import Held, deduplicate
+from llmdemo.data.documents import read_document
 from llmdemo.data.format_detection import ENCODINGS, FORMATS, detect_format, shown_name
 from llmdemo.data.library import (
     LEFT_OUT,
@@ -94,6 +95,8 @@ def open_batches(path: Path, format_: str, encoding: str, max_rows: int):
     """The batches of raw rows of a file that detect_format has named."""
     if format_ in ("parquet", "arrow"):
         return read_parquet(path, max_rows, FORMATS[format_])
+    if format_ in ("pdf", "docx"):
+        return read_document(path, format_)
     return read_batches(path, format_, encoding)
 
 

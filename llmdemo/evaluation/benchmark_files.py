@@ -6,7 +6,7 @@ examples before the question. What was read is kept in the home folder by its co
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,7 +84,7 @@ def questions_of(rows: Iterator[tuple[int, Any]]) -> tuple[Shape, list[Question]
     return shape, found
 
 
-NAMES = {"hellaswag": "HellaSwag", "arc": "ARC", "gsm8k": "GSM8K"}
+NAMES: dict[Shape, str] = {"hellaswag": "HellaSwag", "arc": "ARC", "gsm8k": "GSM8K"}
 
 
 def _shape_of(row: dict) -> Shape:
@@ -133,7 +133,7 @@ def _gsm8k(row: dict) -> Question:
     return Question(f"Question: {row['question'].strip() and row['question']}\nAnswer:", answer=row["answer"])
 
 
-_READERS = {"hellaswag": _hellaswag, "arc": _arc, "gsm8k": _gsm8k}
+_READERS: dict[Shape, Callable[[dict], Question]] = {"hellaswag": _hellaswag, "arc": _arc, "gsm8k": _gsm8k}
 
 
 def _kept(home: Home, batches, name: str) -> BenchmarkSpec:

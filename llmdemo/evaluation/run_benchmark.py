@@ -11,6 +11,7 @@ from llmdemo.evaluation.benchmark_files import Question, read
 from llmdemo.evaluation.folder import Kept
 from llmdemo.evaluation.intervals import Ratio, difference, wilson
 from llmdemo.evaluation.job import Job
+from llmdemo.evaluation.run_lm_eval import records_of, samples_of
 from llmdemo.jobs.worker import Stopped
 from llmdemo.models import catalog
 from llmdemo.settings.evaluation import Spec
@@ -28,6 +29,8 @@ def run_benchmark(job: Job, home: Home, spec: Spec) -> dict:
     Raises UserError, Stopped; a stop after some questions were asked of every model leaves the result of those.
     """
     assert spec.benchmark is not None, "only an evaluation of a benchmark comes here"
+    if spec.benchmark.shape == "lm_eval":
+        return _by_lm_eval(job, home, spec)
     questions = read(home, spec.benchmark)
     order = np.random.default_rng(spec.split_seed).permutation(len(questions))[: spec.limit].tolist()
     entries = [catalog.resolve(home, model_id) for model_id in spec.model_ids]
@@ -43,6 +46,19 @@ def run_benchmark(job: Job, home: Home, spec: Spec) -> dict:
             job.folder.write("result", _result(job, spec, entries, questions, done, kept))
         raise
     return _result(job, spec, entries, questions, order, kept)
+
+
+def _by_lm_eval(job: Job, home: Home, spec: Spec) -> dict:
+    assert spec.benchmark is not None
+    entries = [catalog.resolve(home, model_id) for model_id in spec.model_ids]
+    job.plan([("benchmark", entry.title) for entry in entries])
+    sides = []
+    for entry in entries:
+        job.next_phase()
+        with loaded(entry, precision_of(spec, entry)) as (model, tokenizer):
+            sides.append(samples_of(spec.benchmark.name, model, tokenizer, spec.limit))
+    records, keys = records_of(sides, spec.benchmark.name)
+    return _told(job, spec, entries, records, keys)
 
 
 def _kept(home: Home, entry, spec: Spec) -> Kept:
@@ -85,6 +101,12 @@ def _result(job: Job, spec: Spec, entries: list, questions: list[Question], orde
     assert spec.benchmark is not None
     keys = FIGURES[spec.benchmark.writes]
     records = [_record(place, questions[place], [lines.lines[place] for lines in kept], keys) for place in order]
+    return _told(job, spec, entries, records, keys)
+
+
+def _told(job: Job, spec: Spec, entries: list, records: list[dict], keys: tuple[str, ...]) -> dict:
+    """The result of the records, which are written."""
+    assert spec.benchmark is not None
     job.folder.write_records(records)
     return {
         "kind": "benchmark",

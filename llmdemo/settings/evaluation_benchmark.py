@@ -9,7 +9,8 @@ from llmdemo.core.errors import UserError
 from llmdemo.settings.schema import check, show
 
 MOST_QUESTIONS = 20_000
-Shape = Literal["hellaswag", "arc", "gsm8k"]
+Shape = Literal["hellaswag", "arc", "gsm8k", "lm_eval"]
+"""lm_eval: a task of that package, by its name."""
 NEW_TOKENS = 256
 """Longest answer that is written; lm-eval's max_gen_toks."""
 

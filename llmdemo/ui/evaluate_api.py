@@ -6,7 +6,7 @@ from dataclasses import asdict
 import gradio as gr
 
 from llmdemo.core.errors import UserError
-from llmdemo.evaluation import benchmark_files
+from llmdemo.evaluation import benchmark_files, run_lm_eval
 from llmdemo.evaluation.folds import start_folds
 from llmdemo.ui.rights import for_owners
 from llmdemo.ui.services import Services
@@ -115,24 +115,27 @@ def _benchmark(services: Services) -> Callable:
         file: gr.FileData | None = None,
         source: str = "",
         split: str = "",
+        task: str = "",
         model_ids: list | None = None,
         limit: int = 0,
     ) -> dict:
         """Evaluates one or two models on a standard benchmark's questions, in the background; returns evaluation_id.
 
         file: HellaSwag-, ARC- or GSM8K-shaped rows (JSON Lines, JSON, CSV, Parquet); or source: a folder of this machine,
-        or a data set of the hub such as "allenai/ai2_arc", with its split. Counted as lm-eval's tasks hellaswag,
+        or a data set of the hub such as "allenai/ai2_arc", with its split; or task: a task of the package lm-eval by its name, where that is installed. Files are counted as lm-eval's tasks hellaswag,
         arc_easy and gsm8k do without examples: acc and acc_norm by likelihood, exact match of what is written. limit: most
         questions, by default 200 drawn by the seed. /evaluation_status gives figures {key, values, intervals (95 %),
         difference of the second model to the first}; /evaluation_records what was said to each question.
         """
         services.require_owner()
         home, settings = services.home, services.settings
-        if (file is None) == (not source):
+        if sum((file is not None, bool(source), bool(task))) != 1:
             raise UserError("err_benchmark_source")
         if file is not None:
             path, given = uploaded(file)
             spec = benchmark_files.add_file(home, settings, path, given)
+        elif task:
+            spec = run_lm_eval.task_spec(task)
         else:
             spec = benchmark_files.add_source(home, settings, source, split)
         config = {"model_ids": model_ids or ["starter"], "limit": limit, "benchmark": asdict(spec)}

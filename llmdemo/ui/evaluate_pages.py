@@ -7,7 +7,7 @@ from typing import Any
 from llmdemo import data, prepare
 from llmdemo.core.errors import UserError
 from llmdemo.core.store import parse_json
-from llmdemo.evaluation import benchmark_files, heldout
+from llmdemo.evaluation import benchmark_files, heldout, run_lm_eval
 from llmdemo.evaluation.export import differs
 from llmdemo.evaluation.folds import start_folds
 from llmdemo.evaluation.rubrics import drop, keep, rubrics
@@ -20,6 +20,8 @@ from llmdemo.settings.training import METHODS
 from llmdemo.ui.rights import for_owners
 from llmdemo.ui.services import Services
 
+_TASK = "lm-eval:"
+"""Before the name of a task of that package, in the place of a folder or a data set."""
 _MOST_ROWS = 2000
 _EXCERPT = 140
 _ALTERNATIVES = 10
@@ -139,8 +141,10 @@ class EvaluatePages:
     def benchmark(self, request: dict) -> dict:
         """What was read of a folder or a data set of the hub: {key, name, shape, count} of BenchmarkSpec."""
         self._services.require_owner()
-        home, settings = self._services.home, self._services.settings
-        return asdict(benchmark_files.add_source(home, settings, str(request.get("source") or "")))
+        source = str(request.get("source") or "")
+        if source.startswith(_TASK):
+            return asdict(run_lm_eval.task_spec(source.removeprefix(_TASK)))
+        return asdict(benchmark_files.add_source(self._services.home, self._services.settings, source))
 
     def benchmark_file(self, path: Path) -> dict:
         """The same of an uploaded file."""

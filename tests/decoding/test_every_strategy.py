@@ -1,4 +1,4 @@
-"""The table of strategies: each has its words in both languages, a shape, a trace, a reference it equals, and a mutant that fails."""
+"""The table of strategies: words in both languages, a shape, a trace, a reference it equals, a mutant that fails."""
 
 import ast
 import json
@@ -27,25 +27,73 @@ _CUTS = (
 PROOFS = {
     "greedy": ("decoding/test_engine.py", "greedy_is_that_of_generate", "../test_every_strategy.py"),
     "top_k": _DRAWS,
-    "top_p": ("decoding/test_filters.py", "the_filters_are_those_of_transformers", "a_filter_that_drops_the_crossing_token_fails_the_check"),
+    "top_p": (
+        "decoding/test_filters.py",
+        "the_filters_are_those_of_transformers",
+        "a_filter_that_drops_the_crossing_token_fails_the_check",
+    ),
     "min_p": _DRAWS,
     "sample": _DRAWS,
     "typical_p": _CUTS,
     "epsilon": _CUTS,
     "eta": _CUTS,
-    "top_n_sigma": ("decoding/test_truncations.py", "top_n_sigma_keeps_the_same_tokens_at_any_temperature", "a_deviation_of_probabilities_fails_the_same_check"),
+    "top_n_sigma": (
+        "decoding/test_truncations.py",
+        "top_n_sigma_keeps_the_same_tokens_at_any_temperature",
+        "a_deviation_of_probabilities_fails_the_same_check",
+    ),
     "xtc": ("decoding/test_truncations.py", "xtc_draws_from_its_mixture", "a_wrong_xtc_fails_the_same_check"),
-    "mirostat": ("decoding/test_truncations.py", "mirostat_is_the_papers_second_algorithm", "a_mirostat_that_reads_its_surprise_in_nats_fails_the_same_check"),
-    "beam": ("decoding/test_beams.py", "beams_are_those_of_generate_with_all_that_it_returns", "../test_every_strategy.py"),
-    "diverse_beam": ("decoding/test_diverse_beams.py", "all_texts_and_scores_are_those_of_transformers", "another_diversity_fails_the_check"),
-    "stochastic_beam": ("decoding/test_stochastic_beams.py", "two_beams_over_two_steps_are_two_texts_drawn_without_replacement", "children_whose_maximum_is_not_their_parents_fail_the_check"),
-    "contrastive": ("decoding/test_own_forward.py", "contrastive_search_says_what_transformers_4_said", "a_contrastive_search_that_forgets_what_it_said_itself_fails_the_check"),
-    "dola": ("decoding/test_own_forward.py", "dola_says_what_transformers_4_said", "a_dola_that_takes_the_layer_that_differs_least_fails_the_check"),
-    "speculative": ("decoding/test_speculative.py", "the_text_is_greedys", "a_lane_that_takes_a_draft_unchecked_fails_the_check"),
-    "best_of_n": ("decoding/test_several.py", "the_best_of_n_has_the_highest_mean_log_probability_of_the_raw_model", "a_best_of_n_by_the_sum_of_log_probabilities_fails_the_check"),
-    "self_consistency": ("arena/test_ranking.py", "answers_that_come_to_the_same_vote_together_and_those_without_one_do_not_vote", "a_vote_for_the_first_number_fails_the_check"),
-    "mbr": ("arena/test_ranking.py", "the_expected_utility_is_the_mean_with_every_other_answer_as_the_reference", "a_chrf_with_a_beta_of_one_fails_the_check"),
-}  # fmt: skip
+    "mirostat": (
+        "decoding/test_truncations.py",
+        "mirostat_is_the_papers_second_algorithm",
+        "a_mirostat_that_reads_its_surprise_in_nats_fails_the_same_check",
+    ),
+    "beam": (
+        "decoding/test_beams.py",
+        "beams_are_those_of_generate_with_all_that_it_returns",
+        "../test_every_strategy.py",
+    ),
+    "diverse_beam": (
+        "decoding/test_diverse_beams.py",
+        "all_texts_and_scores_are_those_of_transformers",
+        "another_diversity_fails_the_check",
+    ),
+    "stochastic_beam": (
+        "decoding/test_stochastic_beams.py",
+        "two_beams_over_two_steps_are_two_texts_drawn_without_replacement",
+        "children_whose_maximum_is_not_their_parents_fail_the_check",
+    ),
+    "contrastive": (
+        "decoding/test_own_forward.py",
+        "contrastive_search_says_what_transformers_4_said",
+        "a_contrastive_search_that_forgets_what_it_said_itself_fails_the_check",
+    ),
+    "dola": (
+        "decoding/test_own_forward.py",
+        "dola_says_what_transformers_4_said",
+        "a_dola_that_takes_the_layer_that_differs_least_fails_the_check",
+    ),
+    "speculative": (
+        "decoding/test_speculative.py",
+        "the_text_is_greedys",
+        "a_lane_that_takes_a_draft_unchecked_fails_the_check",
+    ),
+    "best_of_n": (
+        "decoding/test_several.py",
+        "the_best_of_n_has_the_highest_mean_log_probability_of_the_raw_model",
+        "a_best_of_n_by_the_sum_of_log_probabilities_fails_the_check",
+    ),
+    "self_consistency": (
+        "arena/test_ranking.py",
+        "answers_that_come_to_the_same_vote_together_and_those_without_one_do_not_vote",
+        "a_vote_for_the_first_number_fails_the_check",
+    ),
+    "mbr": (
+        "arena/test_ranking.py",
+        "the_expected_utility_is_the_mean_with_every_other_answer_as_the_reference",
+        "a_chrf_with_a_beta_of_one_fails_the_check",
+    ),
+}
 """strategy: (file of tests, the test against a reference, the test of a wrong version; or the one below)."""
 
 

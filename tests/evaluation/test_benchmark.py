@@ -9,7 +9,7 @@ import json
 import pytest
 
 from llmdemo.core.errors import UserError
-from llmdemo.evaluation import benchmark_files
+from llmdemo.evaluation import benchmark_files, run_lm_eval
 from llmdemo.evaluation.benchmark import choice_logprobs, cut, encoded_pair, extracted, marks, matches, written
 from llmdemo.evaluation.benchmark_files import questions_of
 from llmdemo.settings import Settings
@@ -134,3 +134,39 @@ def test_a_spec_comes_back_and_an_odd_one_is_refused(evaluations, models):
     with pytest.raises(UserError, match="no longer here") as caught:
         benchmark_files.read(evaluations.jobs.home, BenchmarkSpec("a" * 24, "arc.jsonl", "arc", 8))
     assert caught.value.hint
+
+
+ASKED = [("Question: Which?\nAnswer:", " 3"), ("Question: Which?\nAnswer:", " a stone")]
+SAMPLE = {
+    "doc_id": 4,
+    "target": "0",
+    "arguments": ASKED,
+    "resps": [[(-18.9, False)], [(-5.0, False)]],
+    "filtered_resps": [(-18.9, False), (-5.0, False)],
+    "filter": "none",
+    "acc": 0.0,
+    "acc_norm": 1.0,
+}
+"""As lm-eval 0.4.13 logs a question of arc_easy."""
+
+
+def test_what_lm_eval_logs_becomes_records_of_the_same_form():
+    records, keys = run_lm_eval.records_of([[SAMPLE], [{**SAMPLE, "acc": 1.0}]], "arc_easy")
+    assert keys == ("acc", "acc_norm")
+    (record,) = records
+    assert record["acc"] == [False, True] and record["acc_norm"] == [True, True]
+    assert (record["said"], record["reference"], record["prompt"]) == (["a stone"] * 2, "3", ASKED[0][0])
+    written = {"doc_id": 0, "target": "#### 7", "arguments": [("Q", {})], "resps": [["It is 7"]], "exact_match": 1.0}
+    both = [{**written, "filter": "strict-match"}, {**written, "filter": "flexible-extract", "exact_match": 0.0}]
+    records, keys = run_lm_eval.records_of([both], "gsm8k")
+    assert keys == ("strict", "flexible") and (records[0]["strict"], records[0]["flexible"]) == ([True], [False])
+    assert records[0]["said"] == ["It is 7"]
+    with pytest.raises(UserError, match="none of the figures"):
+        run_lm_eval.records_of([[{**written, "bleu": 1.0, "filter": "none"}]], "translation")
+
+
+def test_a_task_of_a_package_that_is_not_here_is_a_sentence(monkeypatch):
+    monkeypatch.setattr(run_lm_eval, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match="not installed") as caught:
+        run_lm_eval.task_spec("arc_easy")
+    assert "pip install lm-eval" in caught.value.hint

@@ -95,3 +95,24 @@ def test_a_schema_that_is_nested_too_deep_is_a_sentence():
         schema = {"not": schema}
     with pytest.raises(UserError, match="deeper than 32"):
         CheckerSpec.from_value({"kind": "json_schema", "schema": schema})
+
+
+@pytest.mark.parametrize("kind", ["normalised", "exact", "number", "contains", "json", "expression"])
+def test_no_checker_raises_for_any_text(kind):
+    checked = checker_of(CheckerSpec(kind))
+    odd = [
+        "",
+        "\x00",
+        "[" * 5000,
+        "1" * 5000,
+        "9" * 400 + "e999999",
+        "1/0",
+        "(" * 300,
+        "\ud800",
+        "NaN",
+        "x=1: 2; x",
+        "2^9^9^9",
+    ]
+    for answer in odd:
+        for right in odd:
+            assert checked(answer, [right]) in (True, False, None)

@@ -1,0 +1,12 @@
+/* What the evaluate form asks for of a standard benchmark. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { ofBenchmark } from "../../assets/evaluate/benchmark.js";
+
+test("a benchmark is asked of the models that were chosen, with a limit where one was given", () => {
+  const benchmark = { key: "a".repeat(24), name: "arc.jsonl", shape: "arc", count: 8 };
+  const state = { benchmark, first: "starter", second: "", settings: {} };
+  assert.deepEqual(ofBenchmark(state), { benchmark, key: "", model_ids: ["starter"] });
+  const both = { ...state, second: "run-1", settings: { limit: 5, eval_share: 0.2 } };
+  assert.deepEqual(ofBenchmark(both), { benchmark, key: "", model_ids: ["starter", "run-1"], limit: 5 });
+});

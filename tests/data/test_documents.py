@@ -1,0 +1,136 @@
+"""Documents as raw text: pages of a PDF, pieces of a Word file, and those that hurt or hold nothing."""
+
+import io
+import zipfile
+
+import pytest
+
+from llmdemo import data
+from llmdemo.core.errors import UserError
+from llmdemo.data import documents
+from llmdemo.data.format_detection import detect_format
+
+PAGE = "Low rank projection of gradients saves optimizer memory on page"
+
+
+def pdf(texts: list[str], password: str = "") -> bytes:
+    """A PDF with a line of text on each page; "" is a page without any."""
+    from pypdf import PdfWriter
+    from pypdf.generic import DecodedStreamObject, DictionaryObject, NameObject
+
+    writer = PdfWriter()
+    font = DictionaryObject(
+        {NameObject(key): NameObject(value) for key, value in
+         {"/Type": "/Font", "/Subtype": "/Type1", "/BaseFont": "/Helvetica"}.items()}
+    )  # fmt: skip
+    for text in texts:
+        page = writer.add_blank_page(300, 300)
+        fonts = DictionaryObject({NameObject("/F1"): writer._add_object(font)})
+        page[NameObject("/Resources")] = DictionaryObject({NameObject("/Font"): fonts})
+        if text:
+            stream = DecodedStreamObject()
+            stream.set_data(f"BT /F1 12 Tf 20 200 Td ({text}) Tj ET".encode())
+            page[NameObject("/Contents")] = writer._add_object(stream)
+    if password:
+        writer.encrypt(password, algorithm="RC4-128")
+    out = io.BytesIO()
+    writer.write(out)
+    return out.getvalue()
+
+
+def docx() -> bytes:
+    from docx import Document
+
+    document = Document()
+    document.add_heading("Memory", 1)
+    document.add_paragraph("Gradients are projected.")
+    table = document.add_table(1, 2)
+    table.cell(0, 0).text, table.cell(0, 1).text = "rank", "128"
+    document.add_paragraph("word " * 900)
+    document.add_heading("Speed", 1)
+    document.add_paragraph("A step takes a second.")
+    out = io.BytesIO()
+    document.save(out)
+    return out.getvalue()
+
+
+@pytest.fixture
+def written(tmp_path):
+    def write(name: str, content: bytes):
+        path = tmp_path / name
+        path.write_bytes(content)
+        return path
+
+    return write
+
+
+def test_a_pdfs_pages_become_records_of_raw_text(home, settings, written):
+    info = data.add_dataset(home, settings, written("paper.pdf", pdf([f"{PAGE} 1", "", f"{PAGE} 3"])), "paper")
+    assert (info.task, info.kept) == ("text", 2)
+    assert [record["text"] for record in data.open_records(home, info.dataset_id)] == [f"{PAGE} 1", f"{PAGE} 3"]
+
+
+def test_a_word_documents_paragraphs_and_tables_become_pieces_that_begin_at_headings(written):
+    path = written("notes.docx", docx())
+    assert detect_format(path, 2**30) == ("docx", "binary")
+    (batch,) = documents.read_document(path, "docx")
+    first, last = (row["text"] for row in batch.rows)
+    assert first.startswith("Memory\n\nGradients are projected.\n\nrank\t128\n\nword word")
+    assert last == "Speed\n\nA step takes a second."
+
+
+def test_an_encrypted_pdf_is_a_sentence_and_one_that_opens_without_a_password_is_read(written, tmp_path):
+    with pytest.raises(UserError, match="encrypted"):
+        list(documents.read_document(written("locked.pdf", pdf([PAGE], "secret")), "pdf"))
+
+
+def test_pictures_alone_damage_and_too_many_pages_are_sentences(written, monkeypatch):
+    cases = [("scan.pdf", pdf(["", ""]), "only pictures"), ("torn.pdf", b"%PDF-1.4\n" + b"\x00garbage" * 50, "damaged")]
+    for name, content, said in cases:
+        with pytest.raises(UserError, match=said):
+            list(documents.read_document(written(name, content), "pdf"))
+    monkeypatch.setattr(documents, "MAX_PAGES", 2)
+    with pytest.raises(UserError, match="more than 2 pages"):
+        list(documents.read_document(written("long.pdf", pdf([PAGE] * 3)), "pdf"))
+
+
+def test_a_word_document_that_unpacks_to_gigabytes_is_refused_before_it_is_unpacked(written, monkeypatch):
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.writestr("word/document.xml", b" " * (8 * 2**20))
+    monkeypatch.setattr(documents, "UNPACKED_BYTES", 2**20)
+    with pytest.raises(UserError, match="unpacks to more than 1 MB"):
+        list(documents.read_document(written("bomb.docx", out.getvalue()), "docx"))
+
+
+def test_entities_that_multiply_are_not_expanded(written):
+    """XML whose entities would be gigabytes (billion laughs), in a document that is well formed otherwise."""
+    source, out = zipfile.ZipFile(io.BytesIO(docx())), io.BytesIO()
+    entities = '<!ENTITY a "haha">' + "".join(
+        f'<!ENTITY {b} "{f"&{a};" * 20}">' for a, b in zip("abcdefgh", "bcdefghi", strict=True)
+    )
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as packed:
+        for part in source.infolist():
+            content = source.read(part)
+            if part.filename == "word/document.xml":
+                head, _, rest = content.partition(b"?>")
+                rest = rest.replace(b"Gradients are projected.", b"&i;")
+                content = head + b"?><!DOCTYPE w [" + entities.encode() + b"]>" + rest
+            packed.writestr(part, content)
+    try:
+        rows = [
+            row
+            for batch in documents.read_document(written("laughs.docx", out.getvalue()), "docx")
+            for row in batch.rows
+        ]
+        assert "hahahaha" not in str(rows)
+    except UserError as refused:
+        assert "damaged" in refused.message or "memory" in refused.message
+
+
+def test_a_zip_archive_that_is_no_word_document_is_still_told_as_one(written):
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as packed:
+        packed.writestr("xl/workbook.xml", "x")
+    with pytest.raises(UserError, match="ZIP"):
+        detect_format(written("book.xlsx", out.getvalue()), 2**30)

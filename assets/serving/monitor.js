@@ -198,7 +198,8 @@ export const makeMonitor = (server, draw) => {
       controls,
       h("p", { class: "soft print" }, t("monitor_now", { running: int(running), queued: int(queued) })),
       one.name ? alarms(one) : null,
-      plots(chartsOf(one, now), { xFormat, label: t("monitor_title") }),
+      h("p", { class: "print" }, t("monitor_requests")),
+      plots(chartsOf(one, now), { xFormat, label: t("monitor_title"), ticks: 3 }),
       one.name ? trained(one) : null,
       h("p", { class: "soft print" }, t("monitor_about")),
     ];

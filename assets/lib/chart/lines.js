@@ -90,7 +90,7 @@ const areaOf = (chart, options, { strip, last, goal, place }) => {
   const { px, py } = chart;
   const grid = gridOf(chart, strip ? [...new Set([chart.low, chart.high])] : ticks(chart.y0, chart.y1, 4));
   const [markLines, markLabels] = marksOf(chart.marks || [], px);
-  const places = last ? ticks(options.range[0], options.range[1], window.innerWidth < NARROW ? 4 : 6) : [];
+  const places = last ? ticks(options.range[0], options.range[1], options.ticks) : [];
   const steps = namedOnce(places, options.xFormat);
   const drawn = chart.lines.filter((line) => !line.dots || strip);
   const dots = chart.lines.filter((line) => line.dots && line.x.length < MOST_DOTS);
@@ -241,7 +241,8 @@ class Plots extends Component {
     const { end, goal } = progressAxis(high, options.xMax || 0);
     /** @type {[number, number]} */
     const range = [Math.min(0, low), Math.max(end, Math.min(0, low) + 1)];
-    const settings = { xName: options.xName, xFormat: options.xFormat || int, range };
+    const wide = window.innerWidth < NARROW ? 4 : 6;
+    const settings = { xName: options.xName, xFormat: options.xFormat || int, range, ticks: options.ticks || wide };
     const made = whole.map((each) => scaled(each, range));
     const main = mainOf(made[0]);
     const moving = made.filter((chart, i) => !i || chart.low !== chart.high);
@@ -293,7 +294,8 @@ class Plots extends Component {
  * Charts one below the other on one axis, the first one large; the pointer, or the arrow keys, read all of them at the
  * same place.
  * @param {Chart[]} charts
- * @param {{xName?: string, xFormat?: (x: number) => string, xMax?: number, label?: string, empty?: string}} options
+ * @param {{xName?: string, xFormat?: (x: number) => string, xMax?: number, label?: string, empty?: string,
+ *   ticks?: number}} options ticks: about how many places of the axis are named, where they stand in a narrow place
  */
 export const plots = (charts, options) => h(Plots, { charts, options });
 

@@ -65,6 +65,11 @@ class Home:
         return self.root / "serving"
 
     @property
+    def untouched(self) -> Path:
+        """By data set, figures and answers of models before their first step, for later runs on the same."""
+        return self.root / "untouched"
+
+    @property
     def tmp(self) -> Path:
         """On the same file system as the rest, so that os.replace out of it is atomic."""
         return self.root / "tmp"

@@ -146,6 +146,15 @@ def read_json(path: Path) -> Any:
     return parse_json(path.read_text(encoding="utf-8"))
 
 
+def object_or_empty(path: Path) -> dict[str, Any]:
+    """A file of JSON as a dict; {} where there is none (yet), it is damaged, or no object is in it."""
+    try:
+        value = read_json(path)
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
 def parse_json(text: str | bytes) -> Any:
     """The value in a JSON text; halves of surrogate pairs become question marks.
 

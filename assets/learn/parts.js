@@ -52,7 +52,7 @@ export const table = (heads, rows, label) =>
         h(
           "tr",
           {},
-          heads.map((each) => h("th", { scope: "col" }, each)),
+          heads.map((each) => (each ? h("th", { scope: "col" }, each) : h("td", {}))),
         ),
       ),
       h(

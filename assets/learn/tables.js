@@ -22,7 +22,7 @@ const heads = (found) => [
   h(
     "tr",
     {},
-    h("th", {}),
+    h("td", {}),
     h("th", { class: "over split", colspan: 3 }, t("learn_before")),
     found.after
       ? h("th", { class: "over split", colspan: 3 }, t("learn_after", { run: clip(found.run_name, 30) }))
@@ -134,7 +134,7 @@ const pairTable = (found) => {
       h(
         "tr",
         {},
-        h("th", {}),
+        h("td", {}),
         times.map(([key]) =>
           h("th", { class: "over split", colspan: 3 }, t(key, { run: clip(found.run_name || "", 30) })),
         ),

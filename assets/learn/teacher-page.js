@@ -56,9 +56,9 @@ class Prepared extends Component {
       busy || runs.length ? null : L.button(t("teacher_prepare"), this.begin, "", { id: "teacher-prepare" }),
       busy && !runs.length ? h("p", { class: "soft", role: "status" }, t("lesson_start_wait")) : null,
       h(
-        "ul",
+        "div",
         { role: "status" },
-        runs.map((each) => h("li", {}, `${t(`lesson_${each.lesson}_title`)}: ${this.said(each)}`)),
+        runs.map((each) => h("p", {}, `${t(`lesson_${each.lesson}_title`)}: ${this.said(each)}`)),
       ),
       L.notice(error),
     );

@@ -51,6 +51,8 @@ class Preset:
     licence: str
     citation: str
     note: str = ""
+    config: str = ""
+    """Which of several configurations; "": there is one."""
 
     def to_dict(self) -> dict:
         return asdict(self)
@@ -72,6 +74,20 @@ PRESETS = [
     Preset("dolly", "Dolly 15k", "databricks/databricks-dolly-15k", "train", 15_011, 13, "CC BY-SA 3.0",
            "Conover et al. (2023), Free Dolly: Introducing the World's First Truly Open Instruction-Tuned LLM",
            say("hub_note_dolly")),
+    Preset("magpie", "Magpie-Pro 300K", "Magpie-Align/Magpie-Pro-300K-Filtered", "train", 300_000, 563, "Llama 3",
+           "Xu et al. (2024), Magpie: Alignment Data Synthesis from Scratch by Prompting Aligned LLMs with Nothing, "
+           "arXiv 2406.08464", say("hub_note_magpie")),
+    Preset("smoltalk", "SmolTalk", "HuggingFaceTB/smoltalk", "train", 1_043_917, 2_009, "Apache 2.0",
+           "Allal et al. (2025), SmolLM2: When Smol Goes Big, arXiv 2502.02737", say("hub_note_smoltalk"), "all"),
+    Preset("tulu3", "Tulu 3 SFT mixture", "allenai/tulu-3-sft-mixture", "train", 939_343, 1_413, "ODC-BY 1.0; parts by source",
+           "Lambert et al. (2024), Tulu 3: Pushing Frontiers in Open Language Model Post-Training, arXiv 2411.15124",
+           say("hub_note_tulu3")),
+    Preset("openhermes", "OpenHermes 2.5", "teknium/OpenHermes-2.5", "train", 1_001_551, 1_936, "not stated; by source",
+           "Teknium (2023), OpenHermes 2.5: An Open Dataset of Synthetic Data for Generalist LLM Assistants",
+           say("hub_note_openhermes")),
+    Preset("ultrafeedback", "UltraFeedback", "HuggingFaceH4/ultrafeedback_binarized", "train_prefs", 61_135, 636, "MIT",
+           "Cui et al. (2023), UltraFeedback: Boosting Language Models with Scaled AI Feedback, arXiv 2310.01377",
+           say("hub_note_ultrafeedback")),
 ]  # fmt: skip
 
 
@@ -99,7 +115,7 @@ def add_from_hub(
     """
     preset = next((item for item in PRESETS if item.key == hub_id), None)
     if preset:
-        hub_id, split = preset.hub_id, split or preset.split
+        hub_id, split, config = preset.hub_id, split or preset.split, config or preset.config or None
     if not isinstance(row_limit, int) or not 1 <= row_limit <= settings.max_rows:
         raise UserError("err_row_limit", row_limit=str(row_limit)[:20], max_rows=settings.max_rows)
     local = Path(hub_id).is_absolute()

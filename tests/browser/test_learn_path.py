@@ -59,7 +59,8 @@ def test_a_token_tells_in_which_layer_it_arises_and_to_what_it_is_owed(app, open
 
 
 def test_two_runs_are_raced_and_measured_by_the_same_answers(app, open_page):
-    page = open_page(f"{app}?lesson=instructions")
+    page = open_page(app)
+    page.goto(f"{app}?lesson=instructions")
     page.locator(".predict input").first.check()
     page.locator("#lesson-race").click()
     bars = page.locator(".lesson-bars li")

@@ -101,7 +101,9 @@ def test_a_hub_that_cannot_be_reached_says_so_within_a_second(home, settings, mo
 
 
 def test_each_preset_says_what_it_is():
-    assert [preset.key for preset in hub.PRESETS] == ["alpaca", "alpaca-gpt4", "lima", "ultrachat", "dolly"]
+    assert [preset.key for preset in hub.PRESETS] == [
+        "alpaca", "alpaca-gpt4", "lima", "ultrachat", "dolly", "magpie", "smoltalk", "tulu3", "openhermes", "ultrafeedback",
+    ]  # fmt: skip
     for preset in hub.PRESETS:
         assert preset.rows and preset.megabytes and preset.licence and "20" in preset.citation
         assert set(preset.to_dict()) >= {"key", "title", "hub_id", "rows", "megabytes", "licence", "citation"}
@@ -135,6 +137,34 @@ configs:
     path: data/test_sft-*
 ---
 """
+SMOLTALK = b"""---
+configs:
+- config_name: all
+  data_files:
+  - split: train
+    path: data/all/train-*
+- config_name: smol-rewrite
+  data_files:
+  - split: train
+    path: data/smol-rewrite/train-*
+---
+"""
+SHARED = [
+    {"conversations": [{"from": "human", "value": f"q {n}"}, {"from": "gpt", "value": f"a {n}"}], "uuid": str(n)}
+    for n in range(30)
+]
+MESSAGES = [{"messages": row["messages"], "source": "x"} for row in CHATS]
+PREFERRED = [
+    {
+        "prompt": f"q {n}",
+        "chosen": [{"role": "user", "content": f"q {n}"}, {"role": "assistant", "content": f"good {n}"}],
+        "rejected": [{"role": "user", "content": f"q {n}"}, {"role": "assistant", "content": f"bad {n}"}],
+        "messages": [{"role": "user", "content": f"q {n}"}, {"role": "assistant", "content": f"good {n}"}],
+        "score_chosen": 8.0,
+        "score_rejected": 3.0,
+    }
+    for n in range(30)
+]
 LAYOUTS = {
     "alpaca": {"data/train-00000-of-00001-a09b74b3ef9c3b56.parquet": ALPACA},
     "alpaca-gpt4": {"data/train-00000-of-00001-6ef3991c06080e14.parquet": ALPACA},
@@ -142,6 +172,13 @@ LAYOUTS = {
     "ultrachat": {"README.md": ULTRACHAT, "data/train_sft-00000-of-00001-a.parquet": CHATS,
                   "data/test_sft-00000-of-00001-b.parquet": CHATS[:3]},
     "dolly": {"databricks-dolly-15k.jsonl": DOLLY, "README.md": b"# Dolly\n"},
+    "magpie": {"data/train-00000-of-00003.parquet": SHARED, "data/train-00001-of-00003.parquet": SHARED},
+    "smoltalk": {"README.md": SMOLTALK, "data/all/train-00000-of-00009.parquet": MESSAGES,
+                 "data/smol-rewrite/train-00000-of-00001.parquet": MESSAGES[:3]},
+    "tulu3": {"data/train-00000-of-00006.parquet": MESSAGES},
+    "openhermes": {"openhermes2_5.json": json.dumps(SHARED).encode()},
+    "ultrafeedback": {"data/train_prefs-00000-of-00001.parquet": PREFERRED,
+                      "README.md": ULTRACHAT.replace(b"_sft", b"_prefs"), "data/test_prefs-00000-of-00001.parquet": PREFERRED[:3]},
 }  # fmt: skip
 """The files of each preset's repository, as they lie on the hub, with fewer rows."""
 
@@ -156,10 +193,12 @@ def test_each_preset_loads_from_a_repository_laid_out_as_its_own(home, settings,
     preset = next(each for each in hub.PRESETS if each.key == key)
     server.repos[preset.hub_id] = {name: _file(name, content) for name, content in LAYOUTS[key].items()}
     info = hub.add_from_hub(home, settings, key, row_limit=20)
-    assert (info.name, info.task, info.rows, info.kept) == (preset.title, "chat", 20, 20)
+    task = "preference" if key == "ultrafeedback" else "chat"
+    assert (info.name, info.task, info.rows, info.kept) == (preset.title, task, 20, 20)
     assert info.source["citation"] == preset.citation
-    answers = [record["messages"][-1]["content"] for record in open_records(home, info.dataset_id)]
-    assert answers[0] in ("answer 0", "assistant 0", "a 0") and len(set(answers)) == 20
+    records = open_records(home, info.dataset_id)
+    answers = [record.get("chosen") or record["messages"][-1]["content"] for record in records]
+    assert answers[0] in ("answer 0", "assistant 0", "a 0", "good 0") and len(set(answers)) == 20
 
 
 @pytest.mark.slow

@@ -25,7 +25,7 @@ def app(tmp_path_factory):
 def test_start_here_begins_at_once_and_gives_a_before_and_an_after_and_a_lesson_is_resumed(app, open_page):
     page = open_page(app)
     page.locator("#start-here").click()
-    said = page.locator(".lesson-said h4")
+    said = page.locator(".lesson-said h3")
     expect(said).to_have_text(["The message", "Before training"], timeout=30 * SECONDS)
     expect(said).to_have_text(
         ["The message", "Before training", "After training", "Expected answer"], timeout=120 * SECONDS

@@ -62,7 +62,7 @@ def measure(url: str, flags: argparse.Namespace) -> list[dict]:
         page.get_by_role("tab", name="Arena").click()
         page.wait_for_function(f"document.querySelector('#arena-model')?.value === '{flags.model}'", timeout=LIMIT)
         page.fill("#arena-max_new_tokens", "8")
-        page.check("#arena-fresh")  # a seed of its own each time: what is asked again is not computed again
+        page.check(".arena .fresh input")  # a seed of its own each time: what is asked again is not computed again
         fit_prompt(page, flags.prompt_tokens)
         rows = [one(page) for _ in range(flags.rounds + 1)]
         browser.close()

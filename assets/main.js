@@ -22,6 +22,7 @@ later(["arena"], () => import("./arena/panel.js"));
 later(["votes"], () => import("./votes/panel.js"));
 later(["ballot"], () => import("./votes/ballot.js"));
 later(["evaluate-form"], () => import("./evaluate/form.js"));
+later(["evaluate-benchmark"], () => import("./evaluate/benchmark.js"));
 later(["evaluate-result", "evaluate-side"], () => import("./evaluate/result.js"));
 later(["evaluate-use"], () => import("./evaluate/use.js"));
 

@@ -33,7 +33,7 @@ export const text = (label, value, onchange, attributes = {}) =>
 export const waiting = (busy) => (busy ? h("p", { class: "soft", role: "status" }, t("lesson_computing")) : null);
 export const visible = (words) => words.replace(/ /g, "␣").replace(/\n/g, "↵");
 export const said = (name, words, attributes = {}) =>
-  h("div", { class: "lesson-said", ...attributes }, h("h4", {}, name), h("p", { class: "prompt" }, words || "∅"));
+  h("div", { class: "lesson-said", ...attributes }, h("h3", {}, name), h("p", { class: "prompt" }, words || "∅"));
 
 /** What may be wider than a phone, and scrolls by itself there. */
 export const wide = (label, content) =>

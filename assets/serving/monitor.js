@@ -68,7 +68,7 @@ export const chartsOf = (version, now) => {
     yFormat,
     ...more,
   });
-  const seconds = (v) => `${num(v, v < 1 ? 3 : 2)} s`;
+  const seconds = (v) => `${num(v, 2)} s`;
   const ms = (v) => `${num(v * 1000, v < 0.01 ? 1 : 0)} ms`;
   const latency = (key) => PERCENTILES.map((p, i) => line((point) => point[key]?.[p] ?? null, p, i));
   const level = (value) => ({
@@ -84,7 +84,7 @@ export const chartsOf = (version, now) => {
   const surprise = line((point) => point.surprise, t("monitor_prompts"), 0);
   const trained = training?.surprise !== null && training?.surprise !== undefined;
   const thumbs = ["up", "down"].map((name, i) => line((point) => point[name], t(`monitor_${name}`), i));
-  const right = line((point) => (point.labelled ? point.right / point.labelled : null), t("monitor_right"), 0);
+  const right = single("right", (point) => (point.labelled ? point.right / point.labelled : null));
   const some = (lines) => (lines.some((each) => each.y.some((v) => v > 0)) ? lines : []);
   return [
     chart(
@@ -116,7 +116,7 @@ export const chartsOf = (version, now) => {
       single("confidence", (point) => point.confidence),
       percent,
     ),
-    chart("right", [right], percent),
+    chart("right", right, percent),
     chart("thumbs", some(thumbs), int),
     chart("languages", mix("languages", language), percent),
     chart(

@@ -65,6 +65,11 @@ class Home:
         return self.root / "serving"
 
     @property
+    def untouched(self) -> Path:
+        """By data set, figures and answers of models before their first step, for later runs on the same."""
+        return self.root / "untouched"
+
+    @property
     def tmp(self) -> Path:
         """On the same file system as the rest, so that os.replace out of it is atomic."""
         return self.root / "tmp"
@@ -139,6 +144,15 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path) -> Any:
     """The value in a file of JSON. Raises OSError, and ValueError as `parse_json` does."""
     return parse_json(path.read_text(encoding="utf-8"))
+
+
+def object_or_empty(path: Path) -> dict[str, Any]:
+    """A file of JSON as a dict; {} where there is none (yet), it is damaged, or no object is in it."""
+    try:
+        value = read_json(path)
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
 
 
 def parse_json(text: str | bytes) -> Any:

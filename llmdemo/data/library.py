@@ -199,6 +199,7 @@ def delete_dataset(home: Home, dataset_id: str) -> None:
     trash = Path(tempfile.mkdtemp(dir=home.tmp, prefix="deleted."))
     try:
         folder.rename(trash / folder.name)  # gone at once for everyone else, even if removing it takes a while
+        shutil.rmtree(home.untouched / dataset_id, ignore_errors=True)  # it has the held-out records' texts
     except FileNotFoundError as error:  # somebody else was faster
         raise _gone(dataset_id) from error
     finally:

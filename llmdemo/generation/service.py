@@ -1,11 +1,10 @@
 """Making data sets with a model: what the page and the endpoints may ask. Imports no torch; each is a job of its own."""
 
-from pathlib import Path
 from typing import Any
 
 from llmdemo import data
 from llmdemo.core.errors import UserError
-from llmdemo.core.store import read_json
+from llmdemo.core.store import object_or_empty
 from llmdemo.generation.worker import RESULT, RESUME
 from llmdemo.jobs import Jobs, JobsOfKind, JobStatus, Kind, worker_of
 from llmdemo.models import catalog
@@ -53,26 +52,6 @@ class Generations(JobsOfKind):
 
     def shown(self, status: JobStatus) -> dict[str, Any]:
         """{job_id, name, state, message, hint, spec, progress {kept, made, cut, total, reasons, last, eta_seconds}, dataset_id}."""
-        folder = self.kind.job_folder(self._home.root, status["job_id"]).path
-        result, config = _object(folder / RESULT), _object(folder / "config.json")
-        progress = status["figures"].get("progress") or {}
-        return {
-            "job_id": status["job_id"],
-            "name": status["name"],
-            "state": status["state"],
-            "message": status["message"],
-            "hint": status["hint"],
-            "created": status["created"],
-            "spec": config.get("spec") or {},
-            "progress": {key: progress.get(key) for key in _PROGRESS},
-            "dataset_id": str(result.get("dataset_id") or ""),
-        }
-
-
-def _object(path: Path) -> dict:
-    """A file of JSON as a dict; {} where there is none, or no object in it."""
-    try:
-        value = read_json(path)
-    except (OSError, ValueError):
-        return {}
-    return value if isinstance(value, dict) else {}
+        result = object_or_empty(self.path_of(status["job_id"]) / RESULT)
+        told = self.told(status, _PROGRESS)
+        return {**told, "dataset_id": str(result.get("dataset_id") or "")}

@@ -1,8 +1,11 @@
 """The jobs of one kind under their own name: what Runs, Evaluations, Experiments and Pushes have in common."""
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Self
 
 from llmdemo.core.errors import UserError
+from llmdemo.core.store import object_or_empty
 from llmdemo.jobs.kinds import Kind
 from llmdemo.jobs.service import Jobs
 from llmdemo.jobs.status import JobStatus
@@ -18,6 +21,27 @@ class JobsOfKind:
     def shown(self, status: JobStatus) -> dict[str, Any]:
         """The status as endpoints and pages know it; ready for JSON."""
         return dict(status)
+
+    def path_of(self, job_id: str) -> Path:
+        """Where the job's folder is, or would be."""
+        return self.kind.job_folder(self.jobs.home.root, job_id).path
+
+    def told(self, status: JobStatus, progress: Sequence[str]) -> dict[str, Any]:
+        """What every kind with a `spec` in its config shows: {job_id, name, state, message, hint, created, spec, model,
+        progress}, of the progress these keys, None where they are not told yet."""
+        config = object_or_empty(self.path_of(status["job_id"]) / "config.json")
+        known = status["figures"].get("progress") or {}
+        return {
+            "job_id": status["job_id"],
+            "name": status["name"],
+            "state": status["state"],
+            "message": status["message"],
+            "hint": status["hint"],
+            "created": status["created"],
+            "spec": config.get("spec") or {},
+            "model": str(config.get("model_title") or ""),
+            "progress": {key: known.get(key) for key in progress},
+        }
 
     @property
     def leads(self) -> bool:

@@ -1,12 +1,11 @@
 """What a model knows: what the page and the endpoints may ask. Imports no torch; each is a job of its own."""
 
-from pathlib import Path
 from typing import Any
 
 from llmdemo import data
 from llmdemo.core.errors import UserError
 from llmdemo.core.sentences import say
-from llmdemo.core.store import read_json
+from llmdemo.core.store import object_or_empty
 from llmdemo.jobs import Jobs, JobsOfKind, JobStatus, Kind, worker_of
 from llmdemo.knowledge.classes import changed
 from llmdemo.knowledge.worker import RECORDS, RESULT, RESUME, lines
@@ -45,21 +44,8 @@ class Probes(JobsOfKind):
 
     def shown(self, status: JobStatus) -> dict[str, Any]:
         """{job_id, name, state, message, hint, created, spec, model, progress {done, total, counts, eta_seconds}, result}."""
-        folder = self._folder(status["job_id"])
-        config = _object(folder / "config.json")
-        progress = status["figures"].get("progress") or {}
-        return {
-            "job_id": status["job_id"],
-            "name": status["name"],
-            "state": status["state"],
-            "message": status["message"],
-            "hint": status["hint"],
-            "created": status["created"],
-            "spec": config.get("spec") or {},
-            "model": str(config.get("model_title") or ""),
-            "progress": {key: progress.get(key) for key in ("done", "total", "counts", "eta_seconds")},
-            "result": _object(folder / RESULT) or None,
-        }
+        told = self.told(status, ("done", "total", "counts", "eta_seconds"))
+        return {**told, "result": object_or_empty(self.path_of(status["job_id"]) / RESULT) or None}
 
     def result(self, job_id: str, before_id: str = "") -> dict[str, Any]:
         """The finished probe with "found" [{index, class, greedy, sampled, drawn, answer}]; with `before_id`, another probe of the
@@ -73,22 +59,10 @@ class Probes(JobsOfKind):
         return {**found, "found": records, "before": earlier["counts"], **changed(before, records)}
 
     def _read(self, job_id: str) -> tuple[dict[str, Any], list[dict]]:
-        folder = self._folder(self.own(job_id))
-        found = _object(folder / RESULT)
+        folder = self.path_of(self.own(job_id))
+        found = object_or_empty(folder / RESULT)
         if not found:
             raise UserError("err_probe_not_ready")
         by_index = {line["index"]: line for line in lines(folder / RECORDS)}
         keys = ("index", "class", "greedy", "sampled", "drawn", "answer")
         return found, [{key: by_index[index][key] for key in keys} for index in sorted(by_index)]
-
-    def _folder(self, job_id: str) -> Path:
-        return self.kind.job_folder(self._home.root, job_id).path
-
-
-def _object(path: Path) -> dict:
-    """A file of JSON as a dict; {} where there is none, or no object in it."""
-    try:
-        value = read_json(path)
-    except (OSError, ValueError):
-        return {}
-    return value if isinstance(value, dict) else {}

@@ -1,7 +1,6 @@
 """Maps of data sets: what the page and the endpoints may ask. Imports no torch; each is a job of its own."""
 
 import base64
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,7 +8,7 @@ import numpy as np
 from llmdemo import data
 from llmdemo.core.errors import UserError
 from llmdemo.core.sentences import say
-from llmdemo.core.store import read_json
+from llmdemo.core.store import object_or_empty
 from llmdemo.data.split import split
 from llmdemo.jobs import Jobs, JobsOfKind, JobStatus, Kind, worker_of
 from llmdemo.maps.worker import POINTS, RESULT, RESUME
@@ -54,21 +53,8 @@ class Maps(JobsOfKind):
 
     def shown(self, status: JobStatus) -> dict[str, Any]:
         """{job_id, name, state, message, hint, created, spec, model, progress {phase, done, total, eta_seconds}, ready}."""
-        folder = self._folder(status["job_id"])
-        config = _object(folder / "config.json")
-        progress = status["figures"].get("progress") or {}
-        return {
-            "job_id": status["job_id"],
-            "name": status["name"],
-            "state": status["state"],
-            "message": status["message"],
-            "hint": status["hint"],
-            "created": status["created"],
-            "spec": config.get("spec") or {},
-            "model": str(config.get("model_title") or ""),
-            "progress": {key: progress.get(key) for key in ("phase", "done", "total", "eta_seconds")},
-            "ready": (folder / RESULT).is_file(),
-        }
+        told = self.told(status, ("phase", "done", "total", "eta_seconds"))
+        return {**told, "ready": (self.path_of(status["job_id"]) / RESULT).is_file()}
 
     def newest(self, dataset_id: str) -> str:
         """The newest finished map of this data set; "" where there is none."""
@@ -81,7 +67,7 @@ class Maps(JobsOfKind):
     def result(self, job_id: str) -> dict[str, Any]:
         """What the worker wrote beside the points: {dataset_id, content_hash, clusters [{id, size, terms}], silhouette,
         explained, duplicates [[record, record, cosine]], duplicates_total, records}. Raises UserError before it is done."""
-        result = _object(self._folder(self.own(job_id)) / RESULT)
+        result = object_or_empty(self.path_of(self.own(job_id)) / RESULT)
         if not result:
             raise UserError("err_map_not_ready")
         return result
@@ -89,7 +75,7 @@ class Maps(JobsOfKind):
     def arrays(self, job_id: str) -> dict[str, np.ndarray]:
         """The arrays of worker.POINTS by name, a row a record. Raises UserError before it is done."""
         self.result(job_id)
-        with np.load(self._folder(job_id) / POINTS, allow_pickle=False) as file:
+        with np.load(self.path_of(job_id) / POINTS, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
 
     def points(self, job_id: str) -> dict[str, Any]:
@@ -151,9 +137,6 @@ class Maps(JobsOfKind):
         usual = defaults("galore", records.task)
         return split(records, usual["seed"], usual["eval_share"])[1]
 
-    def _folder(self, job_id: str) -> Path:
-        return self.kind.job_folder(self._home.root, job_id).path
-
 
 def ifd(scores: np.ndarray) -> np.ndarray:
     """float64 (N,): loss of the answer after its question over its loss alone (arXiv 2308.12032). scores: losses.scores."""
@@ -174,12 +157,3 @@ def _packed(values: np.ndarray) -> str:
 
 def _number(value: float) -> float | None:
     return round(float(value), 5) if np.isfinite(value) else None
-
-
-def _object(path: Path) -> dict:
-    """A file of JSON as a dict; {} where there is none, or no object in it."""
-    try:
-        value = read_json(path)
-    except (OSError, ValueError):
-        return {}
-    return value if isinstance(value, dict) else {}

@@ -60,7 +60,7 @@ class Untouched:
             kept = {"figures": found, "records": records, "answers": answers, "seconds": seconds}
             try:
                 store.write_json(self._path, kept)
-                prune(self._path.parent)
+                prune(self._path.parents[1])
             except (OSError, ValueError):  # a full disk, or a figure that is no number: computed again next time
                 self._path.unlink(missing_ok=True)
 
@@ -78,8 +78,8 @@ class Untouched:
 
 
 def prune(folder: Path) -> None:
-    """Removes all but the files that were used last."""
-    files = sorted(folder.glob("*.json"), key=lambda file: file.stat().st_mtime, reverse=True)
+    """Removes all but the files that were used last; in `folder`, one folder a data set, which is deleted with it."""
+    files = sorted(folder.glob("*/*.json"), key=lambda file: file.stat().st_mtime, reverse=True)
     for file in files[MOST_KEPT:]:
         file.unlink(missing_ok=True)
 
@@ -96,4 +96,4 @@ def untouched(home: Home, run_dir: Path, model: Path | None, config: TrainConfig
         found.update(f"{file.resolve()} {stamp.st_size} {stamp.st_mtime_ns} {stamp.st_ino}\n".encode())
     for name in ("data.safetensors", "data.json"):
         found.update(hashlib.sha256((run_dir / name).read_bytes()).digest())
-    return Untouched(home.root / "untouched" / f"{found.hexdigest()}.json")
+    return Untouched(home.untouched / config.dataset_id / f"{found.hexdigest()}.json")

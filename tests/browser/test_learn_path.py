@@ -25,7 +25,7 @@ def app(tmp_path_factory):
 def test_start_here_begins_at_once_and_gives_a_before_and_an_after_and_a_lesson_is_resumed(app, open_page):
     page = open_page(app)
     page.locator("#start-here").click()
-    said = page.locator(".lesson-said h4")
+    said = page.locator(".lesson-said h3")
     expect(said).to_have_text(["The message", "Before training"], timeout=30 * SECONDS)
     expect(said).to_have_text(
         ["The message", "Before training", "After training", "Expected answer"], timeout=120 * SECONDS
@@ -55,20 +55,4 @@ def test_a_token_tells_in_which_layer_it_arises_and_to_what_it_is_owed(app, open
     expect(page.locator(".lens").first).to_contain_text("of 2 on.")
     page.locator(".alternatives select").select_option("gradient_x_input")
     expect(page.locator(".scored span.for").first).to_be_visible(timeout=30 * SECONDS)
-    assert page.errors == [] and page.foreign == []
-
-
-def test_two_runs_are_raced_and_measured_by_the_same_answers(app, open_page):
-    page = open_page(app)
-    page.goto(f"{app}?lesson=instructions")
-    page.locator(".predict input").first.check()
-    page.locator("#lesson-race").click()
-    bars = page.locator(".lesson-bars li")
-    expect(bars).to_have_count(3, timeout=120 * SECONDS)
-    expect(bars).to_contain_text(["Before training", "Loss on answers", "Loss on everything"])
-    expect(page.locator(".lesson .plotarea")).to_be_visible()
-
-    page.get_by_role("radio", name="For teachers").check(force=True)  # runs are kept: they are ready at once
-    page.locator("#teacher-prepare").click()
-    expect(page.get_by_text("Loss over instructions: ready")).to_be_visible(timeout=20 * SECONDS)
     assert page.errors == [] and page.foreign == []

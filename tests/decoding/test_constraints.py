@@ -127,7 +127,7 @@ def test_penalties_give_way_where_they_ban_all_that_the_form_allows(tiny_llama):
 def test_a_fork_goes_on_within_the_form_or_is_refused(tiny_llama):
     _, got = held(tiny_llama(2), ["greedy"], prompt=[*PROMPT, 11, 12], answer_tokens=2, max_new_tokens=8)
     assert (11, 12, *got["greedy"].token_ids[:-1]) in TEXTS
-    with pytest.raises(UserError, match="does not keep to regex"):
+    with pytest.raises(UserError, match="does not satisfy regex"):
         held(tiny_llama(2), ["greedy"], prompt=[*PROMPT, 11, 40], answer_tokens=2)
 
 

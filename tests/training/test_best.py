@@ -269,7 +269,7 @@ def test_the_last_is_published_on_request_and_nothing_is_kept_on_the_way(hundred
     [
         ({"eval_share": 0.0, "patience": 2}, "Nothing is held out"),
         ({"eval_steps": 0}, "only before its first step and after its last"),
-        ({"eval_steps": 0, "patience": 2}, "patience has no effect"),
+        ({"eval_steps": 0, "patience": 2}, "Patience has no effect"),
         ({"best_by": "last", "keep_last": True}, "keep_last has no effect"),
         ({}, "twice that while they are replaced"),
     ],

@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from llmdemo.core import store
+from llmdemo.data import add_dataset, delete_dataset
+from llmdemo.settings import Settings
 from llmdemo.training.untouched import MOST_KEPT, Untouched, prune, untouched
 
 FIGURES = {"loss": 1.0 / 3.0, "perplexity": 1.3956124250860895}
@@ -62,7 +64,7 @@ def test_what_the_figures_depend_on_has_them_computed_again(place, change):
     elif change == "rows":
         (place.run / "data.safetensors").write_text("others")
     elif change == "damage":
-        (file,) = (place.home.root / "untouched").iterdir()
+        (file,) = place.home.untouched.rglob("*.json")
         file.write_text('{"figures": [], "records": 7, "answers": [], "seconds": 1}')
     else:
         changes = {"batch_size": 3} if change == "batch" else {"task": "classify"}
@@ -83,12 +85,27 @@ def test_several_processes_and_no_path_compute_them(place):
     for _ in range(2):
         judged(place, objective, num_processes=2)
         Untouched().judged(objective, last=False, asks=False)
-    assert objective.asked == 4 and not (place.home.root / "untouched").exists()
+    assert objective.asked == 4 and not place.home.untouched.exists()
 
 
 def test_the_files_that_were_used_last_are_kept(tmp_path):
     for number in range(MOST_KEPT + 3):
-        (tmp_path / f"{number}.json").touch()
-        os.utime(tmp_path / f"{number}.json", (number, number))
+        file = tmp_path / f"set-{number % 2}" / f"{number}.json"
+        file.parent.mkdir(exist_ok=True)
+        file.touch()
+        os.utime(file, (number, number))
     prune(tmp_path)
-    assert not (tmp_path / "2.json").exists() and (tmp_path / "3.json").exists()
+    assert not (tmp_path / "set-0" / "2.json").exists() and (tmp_path / "set-1" / "3.json").exists()
+
+
+def test_texts_of_a_deleted_data_set_do_not_stay(tmp_path):
+    home = store.Home(tmp_path / "home").prepare()
+    source = tmp_path / "a.jsonl"
+    source.write_text('{"prompt": "2 + 2 =", "completion": "4"}\n' * 3)
+    dataset_id = add_dataset(home, Settings(home=home.root), source, "sums").dataset_id
+    other = home.untouched / "another" / "1.json"
+    for file in (home.untouched / dataset_id / "1.json", other):
+        file.parent.mkdir(parents=True)
+        file.write_text("{}")
+    delete_dataset(home, dataset_id)
+    assert list(home.untouched.rglob("*.json")) == [other]

@@ -58,7 +58,11 @@ define("learn", ({ el, server }) => {
           h("div", {}, h("p", {}, t(`learn_about_${task}`)), h("p", { class: "soft" }, t(`learn_torch_${kind}`))),
           h("div", { class: "formula" }, formula(kind)),
           task === "grpo"
-            ? button(t("learn_hackable"), () => tell("train-settings", HACKABLE), "quiet", { id: "learn-hackable" })
+            ? h(
+                "p",
+                {},
+                button(t("learn_hackable"), () => tell("train-settings", HACKABLE), "quiet", { id: "learn-hackable" }),
+              )
             : null,
           !TABLES[task]
             ? null

@@ -8,6 +8,8 @@ import { h as make } from "../lib/dom.js";
 import { Kept, MOST, browserShelf } from "./kept.js";
 import { Trace } from "./trace.js";
 
+const PAUSE_MS = 500;
+
 /** What stands for a prompt in a list. @param {any} prompt */
 const textOf = (prompt) => String(prompt.raw ?? prompt.messages?.at(-1)?.content ?? "");
 
@@ -68,6 +70,7 @@ export class Past {
     this.shown = id;
     const text = JSON.stringify(trace); // at once, as the trace may go on
     await this.ready;
+    await new Promise((done) => setTimeout(done, PAUSE_MS)); // whoever presses again at once waits for no disk
     await this.tried(async () => {
       const known = await this.kept?.add(about, text);
       if (this.shown === id) this.shown = known ?? id;

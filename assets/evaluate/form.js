@@ -203,10 +203,19 @@ L.define("evaluate-form", ({ el, server }) => {
     state.settings.limit ||
     state.choices.limits[isLanes() ? "decoding" : isBenchmark() ? "benchmark" : isRewards() ? "reward" : kind()];
   const summary = () =>
-    t(isRewards() ? "eval_rewards_summary" : kind() === "answers" ? "eval_summary" : "eval_summary_plain", {
-      n: L.int(limit()),
-      tokens: L.int(state.settings.max_new_tokens || 96),
-    });
+    t(
+      isBenchmark()
+        ? "eval_bench_limit"
+        : isRewards()
+          ? "eval_rewards_summary"
+          : kind() === "answers"
+            ? "eval_summary"
+            : "eval_summary_plain",
+      {
+        n: L.int(limit()),
+        tokens: L.int(state.settings.max_new_tokens || 96),
+      },
+    );
   const startWords = (folds) =>
     state.busy ? t("eval_starting") : folds ? t("eval_folds_start", { n: state.folds }) : t("eval_start");
   const isLanes = () => kind() === "answers" && state.how === "lanes";

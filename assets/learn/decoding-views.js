@@ -6,7 +6,7 @@ import * as L from "../lib/panel.js";
 import { h, t } from "../lib/panel.js";
 import { SHAPES } from "../lib/strategies.js";
 import { LensMap } from "./lens-map.js";
-import { Asking, modelMenu, newestRun, range, said, table, text, visible, waiting, wide } from "./parts.js";
+import { Asking, legend, modelMenu, newestRun, range, said, table, text, visible, waiting, wide } from "./parts.js";
 
 const nameOf = (strategy) => t(`arena_name_${strategy}`);
 const sum = (values) => values.reduce((all, value) => all + value, 0);
@@ -188,12 +188,15 @@ export class Human extends Asking {
     const lines = [line(nameOf("beam"), lanes.beam.logprobs.map(Math.exp), "var(--beam)")];
     if (surprise)
       lines.push(line(t("lesson_human_own"), surprise.tokens.map((token) => Math.exp(-token.surprise)), "var(--ink)")); // prettier-ignore
-    return plot(lines, [], {
-      xName: t("lesson_token"),
-      label: t("lesson_human_curve"),
-      limits: [0, 1],
-      title: t("lesson_human_curve"),
-    });
+    return [
+      legend(lines),
+      plot(lines, [], {
+        xName: t("lesson_token"),
+        label: t("lesson_human_curve"),
+        limits: [0, 1],
+        title: t("lesson_human_curve"),
+      }),
+    ];
   }
   revealed() {
     const { order, lanes, picked, rounds, own } = this.state;

@@ -2,7 +2,7 @@
 import { plot } from "../lib/chart/lines.js";
 import * as L from "../lib/panel.js";
 import { h, t } from "../lib/panel.js";
-import { Asking, dataMenu, modelMenu, newest, said, table, text, waiting } from "./parts.js";
+import { Asking, dataMenu, legend, modelMenu, newest, said, table, text, waiting } from "./parts.js";
 
 /* In English, as the starter knows little else: a right answer, another right one, and the first in many words. */
 const PAIRS = [
@@ -159,6 +159,7 @@ export class Hacking extends Asking {
     const right = line("lesson_hacking_quality", means.map((each) => each.quality / best), "var(--topp)"); // prettier-ignore
     const winner = scored.reduce((a, b) => (b.reward > a.reward ? b : a));
     return [
+      legend([won, right]),
       plot([won, right], [], {
         xName: t("lesson_hacking_n"),
         label: t("lesson_hacking_curve"),

@@ -1,5 +1,6 @@
 /* What the lessons' views share: fields, menus of the visitor's models and data, tokens, an answer that is waited for. Knows
    no lesson. */
+import { keyOf } from "../lib/chart/lines.js";
 import * as L from "../lib/panel.js";
 import { Component, h, t } from "../lib/panel.js";
 
@@ -34,6 +35,14 @@ export const waiting = (busy) => (busy ? h("p", { class: "soft", role: "status" 
 export const visible = (words) => words.replace(/ /g, "␣").replace(/\n/g, "↵");
 export const said = (name, words, attributes = {}) =>
   h("div", { class: "lesson-said", ...attributes }, h("h3", {}, name), h("p", { class: "prompt" }, words || "∅"));
+
+/** Which line of a chart is which. */
+export const legend = (lines) =>
+  h(
+    "p",
+    { class: "soft keys" },
+    lines.map((line) => h("span", {}, keyOf(line), " ", line.name, " ")),
+  );
 
 /** What may be wider than a phone, and scrolls by itself there. */
 export const wide = (label, content) =>

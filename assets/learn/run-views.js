@@ -2,7 +2,7 @@
 import { plot } from "../lib/chart/lines.js";
 import * as L from "../lib/panel.js";
 import { h, t } from "../lib/panel.js";
-import { Asking, bars, dataMenu, mean, newest, newestRun, range, said, table, waiting } from "./parts.js";
+import { Asking, bars, dataMenu, legend, mean, newest, newestRun, range, said, table, waiting } from "./parts.js";
 import { Loss } from "./text-views.js";
 
 const ENDED = ["completed", "failed", "stopped"];
@@ -120,11 +120,14 @@ class Race extends Asking {
       y: run.curve.value,
       color: COLORS[n],
     }));
-    return plot(drawn, [], {
-      xName: t("lesson_step"),
-      label: t("lesson_race_curves"),
-      empty: t("lesson_race_waiting"),
-    });
+    return [
+      legend(drawn),
+      plot(drawn, [], {
+        xName: t("lesson_step"),
+        label: t("lesson_race_curves"),
+        empty: t("lesson_race_waiting"),
+      }),
+    ];
   }
   /** @param {any[]} runs @returns {Promise<any>} */
   async outcome(runs) {

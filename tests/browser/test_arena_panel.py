@@ -170,6 +170,7 @@ def test_earlier_comparisons_outlive_the_page_and_are_reopened_and_deleted(arena
     first = texts(page)
     set_number(page, "seed", 99)
     compare(page)
+    page.wait_for_selector("#arena-earlier:has-text('(2)')")
     page.reload()
     page.get_by_role("tab", name="Arena").click()
     page.click("#arena-earlier", timeout=LIMIT)

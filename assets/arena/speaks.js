@@ -1,5 +1,5 @@
-/* Says so where the chosen model was not made for the language of the prompt, and offers one that was. Tells a language by
-   its script alone, as a prompt is short: of the Latin ones it says nothing. */
+/* Says so where the chosen model was not made for the language of the prompt, and offers one that was. Tells a
+   language by its script alone, as a prompt is short: of the Latin ones it says nothing. */
 import { lang } from "../lib/words.js";
 import { h, t } from "./dom.js";
 
@@ -19,8 +19,8 @@ const SCRIPTS = [
 export const languageOf = (text) => SCRIPTS.find(([, script]) => script.test(text))?.[0] || "";
 
 /**
- * What is to be said of a prompt: its language, the first chosen model that was made for others, and what was made for it,
- * in the menu (`model`) or to be fetched (`preset`). Null where there is nothing to say.
+ * What is to be said of a prompt: its language, the first chosen model that was made for others, and what was made for
+ * it, in the menu (`model`) or to be fetched (`preset`). Null where there is nothing to say.
  * @param {string} text
  * @param {string[]} chosen the ids of the chosen models
  * @param {any[]} menu

@@ -1,5 +1,5 @@
-/* Lessons on decoding: what the sampler keeps, what beams find, how surprising each strategy's text is and which one people
-   like, where in the layers a token arises. */
+/* Lessons on decoding: what the sampler keeps, what beams find, how surprising each strategy's text is and which one
+   people like, where in the layers a token arises. */
 import { plot } from "../lib/chart/lines.js";
 import { scatter } from "../lib/chart/scatter.js";
 import * as L from "../lib/panel.js";
@@ -126,7 +126,10 @@ export const wilson = (wins, n) => {
   return [Math.max(0, middle - half), Math.min(1, middle + half)];
 };
 
-/** What the rounds so far say of each strategy: {wins, rounds, perplexity}. @param {{lanes: any, picked: string}[]} rounds */
+/**
+ * What the rounds so far say of each strategy: {wins, rounds, perplexity}.
+ * @param {{lanes: any, picked: string}[]} rounds
+ */
 export const talliedBy = (rounds) => {
   /** @type {Record<string, {wins: number, rounds: number, logs: number}>} */
   const found = {};
@@ -147,10 +150,24 @@ export const talliedBy = (rounds) => {
 
 const JUDGED = ["greedy", "top_k", "top_p", "sample", "beam"];
 
-/** Perplexity against one's own judgement, strategy by strategy, blind (Holtzman et al.), and one's own text beside them. */
+/**
+ * Perplexity against one's own judgement, strategy by strategy, blind (Holtzman et al.), and one's own text beside
+ * them.
+ */
 export class Human extends Asking {
-  state = { things: null, model: "starter", prompt: t("lesson_human_prompt"), own: "", order: null, lanes: null, picked: null,
-            rounds: [], surprise: null, error: null, busy: false }; // prettier-ignore
+  state = {
+    things: null,
+    model: "starter",
+    prompt: t("lesson_human_prompt"),
+    own: "",
+    order: null,
+    lanes: null,
+    picked: null,
+    rounds: [],
+    surprise: null,
+    error: null,
+    busy: false,
+  };
   componentDidMount() {
     this.things();
   }
@@ -187,7 +204,13 @@ export class Human extends Asking {
     const line = (name, values, color) => ({ name, x: values.map((_, n) => n + 1), y: values, color });
     const lines = [line(nameOf("beam"), lanes.beam.logprobs.map(Math.exp), "var(--beam)")];
     if (surprise)
-      lines.push(line(t("lesson_human_own"), surprise.tokens.map((token) => Math.exp(-token.surprise)), "var(--ink)")); // prettier-ignore
+      lines.push(
+        line(
+          t("lesson_human_own"),
+          surprise.tokens.map((token) => Math.exp(-token.surprise)),
+          "var(--ink)",
+        ),
+      );
     return [
       legend(lines),
       plot(lines, [], {

@@ -1,6 +1,9 @@
-/* A reward that is won without right answers: brevity alone. What a run of it is set to; the form takes it as a whole. */
+/* A reward that is won without right answers: brevity alone. What a run of it is set to; the form takes it as a
+   whole. */
 
-/** Full reward for at most 12 tokens, none from 24 on; held-out answers are checked for being exactly right beside it. */
+/**
+ * Full reward for at most 12 tokens, none from 24 on; held-out answers are checked for being exactly right beside it.
+ */
 export const HACKABLE = {
   task: "grpo",
   reward: "length",

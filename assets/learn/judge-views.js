@@ -11,7 +11,9 @@ const PAIRS = [
   ["Name a fruit.", "An apple.", "A pear."],
   ["What do bees make?", "Honey.", "They make honey."],
 ];
-const PADDING = " Let me put this in other words, so that it is entirely clear: the answer that was just given is the one that I would give again, and I am glad to have been asked."; // prettier-ignore
+const PADDING =
+  " Let me put this in other words, so that it is entirely clear: the answer that was just given is the one " +
+  "that I would give again, and I am glad to have been asked.";
 const CRITERIA = "Is the answer right and helpful?";
 
 /** Of both orders' scores [first, second]: whether the place decided, and the mean lead of what stood first. */
@@ -87,7 +89,12 @@ export class Judges extends Asking {
       things
         ? modelMenu(things, model, (value) => this.setState({ model: value, found: null }), t("lesson_judge"))
         : null,
-      h("details", {}, h("summary", {}, t("lesson_judges_own")), ["lesson_judges_question", "lesson_judges_one", "lesson_judges_two"].map(field)), // prettier-ignore
+      h(
+        "details",
+        {},
+        h("summary", {}, t("lesson_judges_own")),
+        ["lesson_judges_question", "lesson_judges_one", "lesson_judges_two"].map(field),
+      ),
       busy ? null : L.button(t("lesson_judges_go"), this.look, "strong", { id: "lesson-judges" }),
       waiting(busy),
       found && !busy ? this.tables(found) : null,
@@ -155,8 +162,16 @@ export class Hacking extends Asking {
     const most = Math.max(1e-9, ...means.map((each) => each.reward));
     const best = Math.max(1e-9, ...means.map((each) => each.quality));
     const line = (key, values, color) => ({ name: t(key), x: counts, y: values, color });
-    const won = line("lesson_hacking_reward", means.map((each) => each.reward / most), "var(--topk)"); // prettier-ignore
-    const right = line("lesson_hacking_quality", means.map((each) => each.quality / best), "var(--topp)"); // prettier-ignore
+    const won = line(
+      "lesson_hacking_reward",
+      means.map((each) => each.reward / most),
+      "var(--topk)",
+    );
+    const right = line(
+      "lesson_hacking_quality",
+      means.map((each) => each.quality / best),
+      "var(--topp)",
+    );
     const winner = scored.reduce((a, b) => (b.reward > a.reward ? b : a));
     return [
       legend([won, right]),
@@ -182,7 +197,11 @@ export class Hacking extends Asking {
       things ? dataMenu(things, data, (value) => this.setState({ data: value, answers: null }), ["chat"]) : null,
       things ? modelMenu(things, model, (value) => this.setState({ model: value, answers: null })) : null,
       record ? said(t("lesson_start_prompt"), record.prompt.at(-1).content) : null,
-      busy ? null : L.button(t(answers ? "lesson_hacking_again" : "lesson_hacking_go"), this.look, answers ? "quiet" : "strong", { id: "lesson-hacking" }), // prettier-ignore
+      busy
+        ? null
+        : L.button(t(answers ? "lesson_hacking_again" : "lesson_hacking_go"), this.look, answers ? "quiet" : "strong", {
+            id: "lesson-hacking",
+          }),
       waiting(busy),
       answers && !busy
         ? L.choice(t("lesson_hacking_by"), options, reward, (value) => this.setState({ reward: value }))

@@ -1,5 +1,5 @@
-/* The lens as a map: a row a layer, a column a position, stronger for what the layer is surer of; base beside tuned, and the
-   sentence on where they decide. Used by the lesson and by the arena's token card. Knows no server. */
+/* The lens as a map: a row a layer, a column a position, stronger for what the layer is surer of; base beside tuned,
+   and the sentence on where they decide. Used by the lesson and by the arena's token card. Knows no server. */
 import { heat } from "../lib/chart/heat.js";
 import * as L from "../lib/panel.js";
 import { Component, h, t } from "../lib/panel.js";

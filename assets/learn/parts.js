@@ -1,5 +1,5 @@
-/* What the lessons' views share: fields, menus of the visitor's models and data, tokens, an answer that is waited for. Knows
-   no lesson. */
+/* What the lessons' views share: fields, menus of the visitor's models and data, tokens, an answer that is waited
+   for. Knows no lesson. */
 import { keyOf } from "../lib/chart/lines.js";
 import * as L from "../lib/panel.js";
 import { Component, h, t } from "../lib/panel.js";
@@ -138,8 +138,8 @@ export const dataMenu = (things, value, onchange, tasks) => {
 };
 
 /**
- * A view with an answer of the server in its state: `this.call(name, asked, key)` puts it under `key`, or its error under
- * "error". Answers that come after another was asked for are dropped.
+ * A view with an answer of the server in its state: `this.call(name, asked, key)` puts it under `key`, or its error
+ * under "error". Answers that come after another was asked for are dropped.
  */
 export class Asking extends Component {
   asked = 0;

@@ -44,7 +44,8 @@ export class Start extends Asking {
     this.work(async (late) => {
       const begun = await this.ask("begin", {});
       if (late()) return {};
-      const made = begun.error ? newestRun(await this.things()) : null; // who may not train sees what others have trained
+      // who may not train sees what others have trained
+      const made = begun.error ? newestRun(await this.things()) : null;
       if (begun.error && !made) return { error: begun.error };
       const { records, error } = await this.ask("records", { dataset_id: begun.dataset_id || "", count: 1 });
       if (error || late()) return { error };
@@ -177,7 +178,14 @@ export class Instructions extends Race {
   }
 }
 
-const KEPT_BACK = [["Norway", "Oslo"], ["Poland", "Warsaw"], ["Hungary", "Budapest"], ["Turkey", "Ankara"], ["Finland", "Helsinki"], ["Belgium", "Brussels"]]; // prettier-ignore
+const KEPT_BACK = [
+  ["Norway", "Oslo"],
+  ["Poland", "Warsaw"],
+  ["Hungary", "Budapest"],
+  ["Turkey", "Ankara"],
+  ["Finland", "Helsinki"],
+  ["Belgium", "Brussels"],
+];
 const NOWHERE = ["Ostravia", "Kelmund", "Sorvane"];
 const capital = (country) => `What is the capital of ${country}?`;
 

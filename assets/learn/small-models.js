@@ -17,8 +17,8 @@ const softmax = (row) => {
 };
 
 /**
- * A language model whose next character depends on the last alone: a matrix of logits, V × V, trained by gradient descent on
- * the mean cross entropy of all pairs of `text`. Its first loss is ln V but for the noise it begins with.
+ * A language model whose next character depends on the last alone: a matrix of logits, V × V, trained by gradient
+ * descent on the mean cross entropy of all pairs of `text`. Its first loss is ln V but for the noise it begins with.
  */
 export class Bigram {
   /** @param {string} text */
@@ -42,7 +42,10 @@ export class Bigram {
     });
     return sum / this.pairs;
   }
-  /** One step of gradient descent, whose rate no alphabet makes unstable (the Hessian of a row is at most half); the gradient of a row is (p · how often it was left) − counts. */
+  /**
+   * One step of gradient descent, whose rate no alphabet makes unstable (the Hessian of a row is at most half); the
+   * gradient of a row is (p · how often it was left) − counts.
+   */
   step(rate = 6) {
     this.counts.forEach((row, i) => {
       const left = row.reduce((all, count) => all + count, 0);
@@ -68,8 +71,9 @@ export class Bigram {
 export const wordsOf = (text) => text.toLowerCase().match(/[\p{L}\p{N}$£€!]+/gu) || [];
 
 /**
- * Logistic regression on which words a text has: weights by word, and a bias, by gradient descent on cross entropy with a
- * small penalty on large weights. @param {{label: string, text: string}[]} examples the first label is class 0
+ * Logistic regression on which words a text has: weights by word, and a bias, by gradient descent on cross entropy
+ * with a small penalty on large weights.
+ * @param {{label: string, text: string}[]} examples the first label is class 0
  */
 export const wordClassifier = (examples, steps = 300, rate = 0.5, penalty = 0.01) => {
   const labels = [...new Set(examples.map(({ label }) => label))];

@@ -1,4 +1,5 @@
-/* Lessons whose model is so small that the page itself trains it: pretraining from nothing, and a classifier by words. */
+/* Lessons whose model is so small that the page itself trains it: pretraining from nothing, and a classifier by
+   words. */
 import { plot } from "../lib/chart/lines.js";
 import * as L from "../lib/panel.js";
 import { Component, h, t } from "../lib/panel.js";
@@ -31,7 +32,13 @@ export class Pretrain extends Component {
       text(t("lesson_pretrain_own"), typed, type, { tag: "textarea", rows: 4, maxlength: MOST }),
       few ? h("p", { class: "soft" }, t("lesson_pretrain_few")) : null,
       curve || few ? null : L.button(t("lesson_pretrain_go"), this.train, "strong", { id: "lesson-pretrain" }),
-      curve ? h("p", { role: "status" }, t("lesson_pretrain_said", { size, start: L.num(Math.log(size), 2), end: L.num(curve.at(-1), 2) })) : null, // prettier-ignore
+      curve
+        ? h(
+            "p",
+            { role: "status" },
+            t("lesson_pretrain_said", { size, start: L.num(Math.log(size), 2), end: L.num(curve.at(-1), 2) }),
+          )
+        : null,
       curve ? plot([line], [], { xName: t("lesson_step"), label: t("lesson_pretrain_curve") }) : null,
       curve ? said(t("learn_before"), before) : null,
       curve ? said(t("lesson_tuned"), after) : null,
@@ -67,7 +74,15 @@ export class Classify extends Component {
       text(t("lesson_classify_new"), asked, (value) => this.setState({ asked: value })),
       model
         ? [
-            h("p", { role: "status" }, t("lesson_classify_said", { label: model.labels[1], share: L.percent(model.chance(asked)), n: examples.length })), // prettier-ignore
+            h(
+              "p",
+              { role: "status" },
+              t("lesson_classify_said", {
+                label: model.labels[1],
+                share: L.percent(model.chance(asked)),
+                n: examples.length,
+              }),
+            ),
             h("p", { class: "tok" }, wordsOf(asked).map(token)),
             h("p", { class: "soft" }, t("lesson_classify_colours", { a: model.labels[0], b: model.labels[1] })),
           ]

@@ -1,5 +1,5 @@
-/* The teacher's page: runs that are prepared once and kept, plans of a lesson, what a class can do at once, the quiz's answers.
-   Knows no view of a lesson. */
+/* The teacher's page: runs that are prepared once and kept, plans of a lesson, what a class can do at once, the
+   quiz's answers. Knows no view of a lesson. */
 import * as L from "../lib/panel.js";
 import { Component, h, t } from "../lib/panel.js";
 

@@ -1,5 +1,5 @@
-/* What lessons show in place, by name: those by hand (GaLore, memory) are here, the others beside. Each is a component with
-   {server, open, done}; none knows which lesson it is in. */
+/* What lessons show in place, by name: those by hand (GaLore, memory) are here, the others beside. Each is a
+   component with {server, open, done}; none knows which lesson it is in. */
 import { heat } from "../lib/chart/heat.js";
 import * as L from "../lib/panel.js";
 import { Component, h, t } from "../lib/panel.js";

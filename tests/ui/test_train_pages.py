@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from llmdemo.core.errors import UserError
-from llmdemo.ui.services import Services
 from llmdemo.settings.training import TrainConfig
+from llmdemo.ui.services import Services
 from llmdemo.ui.train_pages import SAMPLE_ID, TrainPages
 
 

@@ -104,7 +104,7 @@ def judged(loaded: Loaded, pairs: Any, criteria: Any) -> list[dict]:
         plain, turned = judge.scores([messages(pair, criteria, swapped) for swapped in (False, True)])
         if plain is None or turned is None:
             raise UserError("err_lesson_pair_long", n=number, most=_MOST_JUDGED)
-        orders = [plain, (turned[1], turned[0])]
+        orders: list[tuple[float, float] | None] = [plain, (turned[1], turned[0])]
         said = verdict(orders)
         found.append({"orders": orders, "winner": said["winner"], "agreed": said["agreed"]})
     return found

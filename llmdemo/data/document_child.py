@@ -74,7 +74,7 @@ def _pieces(path: str, unpacked_bytes: int) -> Iterator[tuple[int, str]]:
     size = number = 0
     for block in Document(path).iter_inner_content():
         if isinstance(block, Table):
-            text = "\n".join("\t".join(cell.text.strip() for cell in row.cells) for row in block.rows)
+            text = _table(block)
             heading = False
         else:
             style = (block.style.name or "") if block.style else ""
@@ -89,6 +89,17 @@ def _pieces(path: str, unpacked_bytes: int) -> Iterator[tuple[int, str]]:
         size += len(text)
     if waiting:
         yield number + 1, "\n\n".join(waiting)
+
+
+def _table(table) -> str:
+    """Its rows, with tabs between cells. What several places of the grid share is said at the first of them."""
+    said: set = set()
+    rows = []
+    for row in table.rows:
+        cells = {cell._tc: cell for cell in row.cells}
+        rows.append("\t".join("" if place in said else cell.text.strip() for place, cell in cells.items()))
+        said |= set(cells)
+    return "\n".join(rows)
 
 
 if __name__ == "__main__":

@@ -64,6 +64,10 @@ _FAMILIES = {
 }  # fmt: skip
 _ARROW = (".arrow", ".feather", ".ipc", ".arrows")
 """Endings of files of Arrow's stream format, which has no mark of its own; `datasets` keeps its data so."""
+_MOST_DIRECTORY = 4 * 2**20
+"""Bytes of the directory of a ZIP archive that is looked into: of a Word document it takes some kilobytes."""
+_MOST_END = 22 + 65_536 + 20
+"""Bytes that the end of a ZIP archive takes at most: its end record with a comment, and what says that another stands before."""
 _MARKUP = ("<!doctype", "<html", "<?xml", "<svg")
 
 
@@ -78,7 +82,7 @@ def detect_format(path: Path, max_bytes: int) -> tuple[str, str]:
         return "parquet", "binary"
     if head.startswith(b"ARROW1") or (head.startswith(b"\xff\xff\xff\xff") and path.suffix.lower() in _ARROW):
         return "arrow", "binary"
-    if b"%PDF-" in head[:1024]:
+    if head.startswith(b"%PDF-") or (path.suffix.lower() == ".pdf" and b"%PDF-" in head[:1024]):
         return "pdf", "binary"
     if head.startswith(b"PK\x03\x04") and _is_word(path):
         return "docx", "binary"
@@ -101,10 +105,24 @@ def detect_format(path: Path, max_bytes: int) -> tuple[str, str]:
 def _is_word(path: Path) -> bool:
     """Whether a ZIP archive is a Word document (.docx)."""
     try:
+        if _directory_bytes(path) > _MOST_DIRECTORY:
+            return False
         with zipfile.ZipFile(path) as packed:
             return "word/document.xml" in packed.NameToInfo
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
         return False
+
+
+def _directory_bytes(path: Path) -> int:
+    """The size of a ZIP archive's directory, which zipfile would read whole; the file's own in the form for more than 4 GB."""
+    size = path.stat().st_size
+    with open(path, "rb") as file:
+        file.seek(max(0, size - _MOST_END))
+        end = file.read()
+    place = end.rfind(b"PK\x05\x06")
+    if b"PK\x06\x07" in end or not 0 <= place <= len(end) - 22:
+        return size
+    return int.from_bytes(end[place + 12 : place + 16], "little")
 
 
 def _east_asian(path: Path) -> str | None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from llmdemo.core.errors import UserError
-from llmdemo.core.store import Home, write_atomic
+from llmdemo.core.store import Home, parse_json, write_atomic
 from llmdemo.data.format_detection import detect_format, shown_name
 from llmdemo.data.hub import stream_rows
 from llmdemo.data.ingest import open_batches
@@ -57,10 +57,10 @@ def add_source(home: Home, settings: Settings, source: str, split: str = "") -> 
 def read(home: Home, spec: BenchmarkSpec) -> list[Question]:
     """The questions that were kept. Raises UserError where they are gone."""
     try:
-        lines = (_folder(home) / f"{spec.key}.jsonl").read_text(encoding="utf-8").splitlines()
+        with open(_folder(home) / f"{spec.key}.jsonl", encoding="utf-8") as file:
+            values = [json.loads(line) for line in file]  # str.splitlines would end a line at U+2028 too
     except FileNotFoundError:
         raise UserError("err_benchmark_gone", name=spec.name) from None
-    values = [json.loads(line) for line in lines]
     return [Question(each["context"], tuple(each["choices"]), each["right"], each["answer"]) for each in values]
 
 
@@ -139,7 +139,7 @@ _READERS: dict[Shape, Callable[[dict], Question]] = {"hellaswag": _hellaswag, "a
 def _kept(home: Home, batches, name: str) -> BenchmarkSpec:
     with closing(batches):
         shape, questions = questions_of(_numbered(batches))
-    values = [vars(each) | {"choices": list(each.choices)} for each in questions]
+    values = parse_json(json.dumps([vars(each) | {"choices": list(each.choices)} for each in questions]))
     key = content_key({"shape": shape, "questions": values})
     text = "".join(json.dumps(each, ensure_ascii=False) + "\n" for each in values)
     write_atomic(_folder(home) / f"{key}.jsonl", text)

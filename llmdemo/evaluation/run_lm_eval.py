@@ -37,7 +37,14 @@ def samples_of(task: str, model, tokenizer, limit: int) -> list[dict[str, Any]]:
         found = simple_evaluate(model=harness, tasks=[task], limit=limit, log_samples=True, bootstrap_iters=0)
     except Exception as error:  # whatever a task's own code or the hub says
         raise UserError("err_lm_eval_failed", task=task, reason=first_line(error)) from error
-    return [sample for samples in (found or {}).get("samples", {}).values() for sample in samples]
+    return numbered((found or {}).get("samples", {}))
+
+
+def numbered(samples: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """The samples of all tasks, each question with a doc_id of its own: each task of a group counts its own from 0."""
+    questions = dict.fromkeys((task, sample["doc_id"]) for task in sorted(samples) for sample in samples[task])
+    numbers = {question: number for number, question in enumerate(questions)}
+    return [{**sample, "doc_id": numbers[task, sample["doc_id"]]} for task in samples for sample in samples[task]]
 
 
 def records_of(sides: list[list[dict[str, Any]]], task: str) -> tuple[list[dict], tuple[str, ...]]:

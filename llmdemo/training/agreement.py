@@ -42,3 +42,5 @@ class Agreement:
     def saved(self) -> None:
         """Forgets the wishes to save: every process has, after all steps that were under way."""
         self._heard.discard(SAVE)
+        if SAVE in self._wished:  # else the next step's figures would carry what has been done
+            self._wished[SAVE] = False

@@ -134,3 +134,34 @@ def test_a_zip_archive_that_is_no_word_document_is_still_told_as_one(written):
         packed.writestr("xl/workbook.xml", "x")
     with pytest.raises(UserError, match="ZIP"):
         detect_format(written("book.xlsx", out.getvalue()), 2**30)
+
+
+def test_a_cell_that_spans_others_is_said_once(written):
+    from docx import Document
+
+    document = Document()
+    wide, tall = document.add_table(2, 2), document.add_table(2, 2)
+    wide.cell(0, 0).merge(wide.cell(0, 1)).text = "both"
+    tall.cell(0, 0).merge(tall.cell(1, 0)).text = "side"
+    for table, place, text in ((wide, (1, 0), "a"), (wide, (1, 1), "b"), (tall, (0, 1), "c"), (tall, (1, 1), "d")):
+        table.cell(*place).text = text
+    out = io.BytesIO()
+    document.save(out)
+    (batch,) = documents.read_document(written("merged.docx", out.getvalue()), "docx")
+    assert batch.rows == [{"text": "both\na\tb\n\nside\tc\n\td"}]
+
+
+def test_the_directory_of_a_zip_archive_is_read_only_where_it_is_small(written, monkeypatch):
+    """zipfile keeps some 300 bytes for each entry of 47: a directory as large as an upload may be is gigabytes."""
+    directory = (b"PK\x01\x02" + b"\0" * 24 + b"\x01\0" + b"\0" * 16 + b"a") * 100_000
+    end = b"PK\x05\x06" + b"\0" * 8 + len(directory).to_bytes(4, "little") + b"\x04\0\0\0" + b"\0\0"
+    monkeypatch.setattr(zipfile, "ZipFile", lambda path: pytest.fail("its directory is read"))
+    for name, tail in (("many.docx", end), ("sixty-four.docx", b"PK\x06\x07" + b"\0" * 16 + end)):
+        with pytest.raises(UserError, match="ZIP"):
+            detect_format(written(name, b"PK\x03\x04" + directory + tail), 2**30)
+
+
+def test_a_text_about_pdf_files_is_a_text(written):
+    record = b'{"instruction": "How does a PDF begin?", "output": "With %PDF-1.7"}\n'
+    assert detect_format(written("about.jsonl", record), 2**30)[0] == "jsonl"
+    assert detect_format(written("late.pdf", b"\r\n" + pdf([PAGE])), 2**30)[0] == "pdf"

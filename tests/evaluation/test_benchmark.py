@@ -126,6 +126,15 @@ def test_a_benchmark_is_evaluated_with_two_models_and_not_asked_twice(evaluation
         assert sorted(line["id"] for line in lines) == list(range(8))
 
 
+def test_questions_with_line_separators_and_halves_of_characters_come_back(home, tmp_path):
+    rows = [{**samples.ARC[0], "question": text} for text in ("one\u2028two", "one\x85two", "half \ud800")]
+    path = tmp_path / "odd.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = benchmark_files.read(home, benchmark_files.add_file(home, Settings(home=home.root), path))
+    asked = [question.context.removeprefix("Question: ").removesuffix("\nAnswer:") for question in found]
+    assert asked == ["one\u2028two", "one\x85two", "half ?"]
+
+
 def test_a_spec_comes_back_and_an_odd_one_is_refused(evaluations, models):
     with pytest.raises(UserError, match="The benchmark is"):
         evaluations.start({"benchmark": {"key": "../../x"}})
@@ -163,6 +172,13 @@ def test_what_lm_eval_logs_becomes_records_of_the_same_form():
     assert records[0]["said"] == ["It is 7"]
     with pytest.raises(UserError, match="none of the figures"):
         run_lm_eval.records_of([[{**written, "bleu": 1.0, "filter": "none"}]], "translation")
+
+
+def test_questions_of_a_group_of_tasks_are_not_mixed_up():
+    """Each task of a group, as of mmlu, counts its questions from 0."""
+    found = run_lm_eval.numbered({"b": [{**SAMPLE, "doc_id": 0, "acc": 1.0}], "a": [{**SAMPLE, "doc_id": 0}, SAMPLE]})
+    records, _ = run_lm_eval.records_of([found], "group")
+    assert [record["acc"] for record in records] == [[False], [False], [True]]
 
 
 def test_a_task_of_a_package_that_is_not_here_is_a_sentence(monkeypatch):

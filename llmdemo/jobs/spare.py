@@ -9,6 +9,7 @@ starts one. A worker that nobody asks for ends after some time, and when this ap
 Knows nothing of what the worker does.
 """
 
+import contextlib
 import ctypes
 import json
 import os
@@ -16,6 +17,7 @@ import select
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -41,6 +43,10 @@ class Spare:
         self._child: subprocess.Popen[bytes] | None = None
         self._argv: list[str] = []
         self._env: dict[str, str] = {}
+        self._until = 0.0
+        """When its patience may end, by time.monotonic; from then on it takes no job, as it may be ending."""
+        self._gone: list[subprocess.Popen[bytes]] = []
+        """Those that were let go of and may still run."""
 
     def get_ready(self, argv: list[str], env: dict[str, str], seconds: float) -> bool:
         """Starts a worker that waits for at most `seconds`, unless one does; whether one is there now.
@@ -48,41 +54,59 @@ class Spare:
         argv: the worker's command without its last word, the job's folder.
         """
         with self._lock:
+            self._reap()
             if self._child is not None and self._child.poll() is None:
-                return True
+                if time.monotonic() < self._until:
+                    return True
+                self._let_go(self._child)
+            self._child = None
             if not sys.platform.startswith("linux") or psutil.virtual_memory().available < LEAST_FREE_BYTES:
                 return False
-            self._argv, self._env = list(argv), _fixed(env)
+            self._argv, self._env, self._until = list(argv), _fixed(env), time.monotonic() + seconds
             own = {**self._env, process.TOKEN_VARIABLE: "-" * 32, "LLMDEMO_WAIT_SECONDS": str(seconds)}
             try:
                 self._child = process.start([*argv, WAIT], None, own, subprocess.DEVNULL, subprocess.PIPE)
             except OSError:
-                self._child = None
-            return self._child is not None
+                return False
+            return True
 
     def launch(
         self, argv: list[str], folder: Path, env: dict[str, str], log: Path, token: str, secret: str = ""
     ) -> tuple[int, str]:
         """As process.launch, by the waiting worker where that is of use."""
         with self._lock:
+            self._reap()
             child, self._child = self._child, None
         if child is None:
             return self._start(argv, folder, env, log, token, secret)
         same = argv[:-1] == self._argv and argv[-1] == str(folder) and _fixed(env) == self._env
-        if same and not secret and len(token) == 32 and child.poll() is None:
+        waits = time.monotonic() < self._until and child.poll() is None
+        if same and waits and not secret and len(token) == 32:
             later = {name: env[name] for name in _ALSO_LATER if name in env} | {process.TOKEN_VARIABLE: token}
             known = process.identity(child.pid)
             if known and _tell(child, {"folder": str(folder), "log": str(log), "env": later}):
                 return child.pid, known
-        _let_go(child)
+        with self._lock:
+            self._let_go(child)
         return self._start(argv, folder, env, log, token, secret)
 
     def close(self) -> None:
         """Ends the waiting worker."""
         with self._lock:
             child, self._child = self._child, None
-        if child is not None:
-            _let_go(child)
+            if child is not None:
+                self._let_go(child)
+
+    def _let_go(self, child: subprocess.Popen[bytes]) -> None:
+        """Without anybody at the other end of the pipe it ends by itself, once its imports are done."""
+        assert child.stdin is not None, "a waiting worker has a pipe"
+        self._gone.append(child)
+        with contextlib.suppress(OSError):
+            child.stdin.close()
+
+    def _reap(self) -> None:
+        """Takes the exit status of those that have ended: until somebody does, the system keeps them."""
+        self._gone = [child for child in self._gone if child.poll() is None]
 
 
 def wait_for_job() -> str | None:
@@ -135,12 +159,3 @@ def _tell(child: subprocess.Popen[bytes], job: dict[str, object]) -> bool:
     except OSError:
         return False
     return True
-
-
-def _let_go(child: subprocess.Popen[bytes]) -> None:
-    """Without anybody at the other end of the pipe it ends by itself, once its imports are done."""
-    assert child.stdin is not None, "a waiting worker has a pipe"
-    try:
-        child.stdin.close()
-    except OSError:
-        return

@@ -91,6 +91,23 @@ def test_one_that_nobody_asks_for_ends(bench):
     assert status(pid) == 5 and len(cold) == 1
 
 
+@linux
+def test_one_whose_patience_is_over_but_that_still_runs_gets_no_job(bench, tmp_path):
+    """It ends without looking again; what was written into its pipe then would be nobody's."""
+    spare, argv, env, folder, log, cold = bench
+    slow = tmp_path / "slow.py"
+    slow.write_text("import sys; sys.stdin.read() if sys.argv[1] == '--wait' else sys.exit(5)")
+    argv = [sys.executable, str(slow)]
+    spare.get_ready(argv, env, 0.0)
+    waiting: subprocess.Popen = spare._child
+    pid, _ = spare.launch([*argv, str(folder)], folder, env, log, TOKEN)
+    assert pid != waiting.pid and status(pid) == 5 and len(cold) == 1
+    assert waiting.wait(60) == 0
+    spare.get_ready(argv, env, 0.0)
+    first: subprocess.Popen = spare._child
+    assert spare.get_ready(argv, env, 60) and spare._child is not first, "another one takes its place"
+
+
 def test_where_memory_is_short_none_waits(bench, monkeypatch):
     spare, argv, env, *_ = bench
     monkeypatch.setattr("llmdemo.jobs.spare.LEAST_FREE_BYTES", 2**60)

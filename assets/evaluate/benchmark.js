@@ -25,6 +25,7 @@ export const lookUp = async (state, server, draw, fail, source) => {
   draw();
   if (!source) return;
   const answer = await L.ask(server, "benchmark", { source });
+  if (state.source !== source) return; // another one was named meanwhile
   if (!answer.error) state.benchmark = answer;
   fail(answer.error);
 };

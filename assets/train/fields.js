@@ -73,6 +73,19 @@ export const needed = (key, { reward, second_reward: second, policy_loss: loss }
 export const controlOf = ({ widget, choices, kind }) =>
   widget || (choices.length ? "choices" : { bool: "bool", str: "text" }[kind] || "number");
 
+/** The setting that a task's loss is chosen by. @type {Record<string, string>} */
+const LOSS = { preference: "preference_loss", grpo: "policy_loss" };
+
+/**
+ * What settings are unless somebody changes them, the loss among what was `changed` included.
+ * @param {Record<string, any> | null} choices @param {string} task @param {string} method
+ * @param {Record<string, any>} changed @returns {Record<string, any>}
+ */
+export const defaultsFor = (choices, task, method, changed) => ({
+  ...choices?.defaults[task]?.[method],
+  ...choices?.defaults_by_loss?.[LOSS[task]]?.[changed[LOSS[task]]],
+});
+
 const BASE = ["dataset_id", "model_id", "method"];
 
 /**

@@ -19,7 +19,7 @@ import {
 } from "../lib/panel.js";
 import { architectureFold } from "./architecture.js";
 import { goalField, longest, shareControl } from "./controls.js";
-import { controlOf, errorOfField, fits, NAME, NAMED, needed, settingsForForm, WORDED } from "./fields.js";
+import { controlOf, defaultsFor, errorOfField, fits, NAME, NAMED, needed, settingsForForm, WORDED } from "./fields.js";
 import { memoryForecast, summaryLine } from "./forecast.js";
 import { Presets } from "./presets.js";
 
@@ -53,7 +53,7 @@ define("train-form", ({ el, server }) => {
   const isNew = () => state.config.model_id === NEW && dataTask() === "text";
   const goals = () => state.choices?.tasks[dataTask()] || [];
   const task = () => (isNew() ? "pretrain" : goals().includes(state.goal) ? state.goal : dataTask());
-  const defaults = (method = state.config.method) => state.choices?.defaults[task()]?.[method] || {};
+  const defaults = (method = state.config.method, by = state.changed) => defaultsFor(state.choices, task(), method, by);
   const settings = () => ({ ...NAME, ...state.choices?.settings });
   const isThere = (key) =>
     fits(settings()[key], state.config.method, task()) && needed(key, { ...defaults(), ...state.changed });
@@ -380,7 +380,7 @@ define("train-form", ({ el, server }) => {
     Object.assign(state.config, settingsForForm(values, {}).base);
     state.goal = values.task || "";
     await load();
-    state.changed = settingsForForm(values, defaults()).changed;
+    state.changed = settingsForForm(values, defaults(undefined, values)).changed;
     state.open = true;
     draw();
     predict();

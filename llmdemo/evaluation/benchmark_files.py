@@ -24,6 +24,9 @@ from llmdemo.settings import Settings
 from llmdemo.settings.evaluation_benchmark import MOST_QUESTIONS, BenchmarkSpec, Shape
 from llmdemo.settings.schema import show
 
+_SPLITS = ("test", "validation", "")
+"""Those that a benchmark is asked from, the first that there is; "": the data set's usual one."""
+_NOT_THIS_SPLIT = ("err_hub_no_split", "err_benchmark_question")
 _GOLD = re.compile(r"####\s*(\S.*)$", re.MULTILINE)
 
 
@@ -48,10 +51,23 @@ def add_file(home: Home, settings: Settings, path: Path, name: str = "") -> Benc
 
 
 def add_source(home: Home, settings: Settings, source: str, split: str = "") -> BenchmarkSpec:
-    """Reads a folder of this machine, or a data set of the hub: "owner/name", or "owner/name:configuration". Raises UserError."""
+    """Reads a folder of this machine, or a data set of the hub: "owner/name", or "owner/name:configuration". Raises UserError.
+
+    split: "" takes test; where there is none, or its answers are kept secret as HellaSwag's are, validation; else train.
+    """
     source, _, config = source.strip().partition(":") if not source.startswith("/") else (source.strip(), "", "")
-    rows = stream_rows(settings, source, config or None, split or None, min(MOST_QUESTIONS, settings.max_rows))
-    return _kept(home, rows, source.rstrip("/").split("/")[-1])
+    title, most = (
+        " ".join(filter(None, [source.rstrip("/").split("/")[-1], config])),
+        min(MOST_QUESTIONS, settings.max_rows),
+    )
+    for wanted in (split,) if split else _SPLITS:
+        rows = stream_rows(settings, source, config or None, wanted or None, most)
+        try:
+            return _kept(home, rows, f"{title} · {wanted}" if wanted else title)
+        except UserError as error:
+            if wanted in (split, "") or getattr(error.message, "key", "") not in _NOT_THIS_SPLIT:
+                raise
+    raise AssertionError("the last split is read, or an error says why not")
 
 
 def read(home: Home, spec: BenchmarkSpec) -> list[Question]:

@@ -40,6 +40,11 @@ LOSSES_AS_TASKS = ("orpo", "simpo")
 """Losses of the task preference that /start_run takes as a task too."""
 SIMPO_BETA = 2.0
 DAPO_CLIP_HIGH, DAPO_REDRAWS = 0.28, 2
+DEFAULTS_BY_LOSS: dict[str, dict[str, dict[str, Any]]] = {
+    "preference_loss": {"simpo": {"beta": SIMPO_BETA}},
+    "policy_loss": {"dapo": {"clip_high": DAPO_CLIP_HIGH, "redraws": DAPO_REDRAWS}},
+}
+"""Defaults that come with the value of another setting, in place of the fields' own."""
 
 _GALORE, _LOW_RANK, _CHECKED = ("galore",), ("galore", "lora"), ("grpo",)
 
@@ -252,10 +257,8 @@ class TrainConfig:
         if not isinstance(values, dict):
             raise UserError("err_config_no_object")
         clean = check(cls, by_loss(values), say("what_config"))
-        if clean.get("preference_loss") == "simpo":
-            clean = {"beta": SIMPO_BETA, **clean}
-        if clean.get("policy_loss") == "dapo":
-            clean = {"clip_high": DAPO_CLIP_HIGH, "redraws": DAPO_REDRAWS, **clean}
+        for key, by_value in DEFAULTS_BY_LOSS.items():
+            clean = by_value.get(clean.get(key, ""), {}) | clean
         if not clean.get("dataset_id"):
             raise UserError("err_no_dataset_id")
         config = cls(**{**TASK_DEFAULTS.get(clean.get("task", ""), {}), **clean})

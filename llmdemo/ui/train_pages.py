@@ -7,7 +7,7 @@ from llmdemo.core.errors import UserError
 from llmdemo.data import get_dataset
 from llmdemo.models import catalog
 from llmdemo.settings.schema import describe
-from llmdemo.settings.training import METHODS, TASKS, TrainConfig, data_tasks
+from llmdemo.settings.training import DEFAULTS_BY_LOSS, METHODS, TASKS, TrainConfig, data_tasks
 from llmdemo.ui import authentication, samples
 from llmdemo.ui.interpret_api import run_changes
 from llmdemo.ui.rights import for_owners
@@ -46,6 +46,7 @@ class TrainPages:
             "tasks": {own: [task for task in TASKS if own in data_tasks(task) and task != "pretrain"] for own in TASKS},
             "settings": {key: each for key, each in describe(TrainConfig).items() if each["form"]},
             "defaults": {task: {method: prepare.defaults(method, task) for method in METHODS} for task in TASKS},
+            "defaults_by_loss": DEFAULTS_BY_LOSS,
         }
 
     @for_owners

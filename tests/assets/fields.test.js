@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { controlOf, errorOfField, fits, NAME, needed, settingsForForm } from "../../assets/train/fields.js";
+import { controlOf, defaultsFor, errorOfField, fits, NAME, needed, settingsForForm } from "../../assets/train/fields.js";
 import { kindOf } from "../../assets/learn/formulas.js";
 
 const DEFAULTS = { max_steps: 84, rank: 128, loss_on: "response", target_modules: [], name: "" };
@@ -46,6 +46,20 @@ test("a run's settings become those of the form: what is unusual, without what i
     base: { dataset_id: "d", model_id: "starter", method: "lora" },
     changed: { max_steps: 20 },
   });
+});
+
+test("a loss brings defaults of its own, and what is not them is sent", () => {
+  const choices = {
+    defaults: { grpo: { galore: { redraws: 0, rank: 8 } }, chat: { galore: { rank: 8 } } },
+    defaults_by_loss: { policy_loss: { dapo: { redraws: 2 } } },
+  };
+  const usual = (task, changed) => defaultsFor(choices, task, "galore", changed);
+  assert.deepEqual(usual("grpo", {}), { redraws: 0, rank: 8 });
+  assert.deepEqual(usual("grpo", { policy_loss: "dapo" }), { redraws: 2, rank: 8 });
+  assert.deepEqual(usual("chat", { policy_loss: "dapo" }), { rank: 8 }, "kept in mind of another task");
+  assert.deepEqual(defaultsFor(null, "chat", "galore", {}), {});
+  const run = { policy_loss: "dapo", redraws: 0 };
+  assert.deepEqual(settingsForForm(run, usual("grpo", run)).changed, { redraws: 0 });
 });
 
 test("an error says the form's name of the setting, and which field it is about", () => {

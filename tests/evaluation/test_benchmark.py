@@ -9,6 +9,7 @@ import json
 import pytest
 
 from llmdemo.core.errors import UserError
+from llmdemo.data.rows import Batch
 from llmdemo.evaluation import benchmark_files, run_lm_eval
 from llmdemo.evaluation.benchmark import choice_logprobs, cut, encoded_pair, extracted, marks, matches, written
 from llmdemo.evaluation.benchmark_files import questions_of
@@ -133,6 +134,34 @@ def test_questions_with_line_separators_and_halves_of_characters_come_back(home,
     found = benchmark_files.read(home, benchmark_files.add_file(home, Settings(home=home.root), path))
     asked = [question.context.removeprefix("Question: ").removesuffix("\nAnswer:") for question in found]
     assert asked == ["one\u2028two", "one\x85two", "half ?"]
+
+
+def test_of_a_data_set_the_part_that_benchmarks_are_asked_from_is_read(home, monkeypatch):
+    secret = [{**row, "label": ""} for row in samples.HELLASWAG]
+    parts = {"train": samples.HELLASWAG, "test": secret, "validation": samples.HELLASWAG[:5]}
+    asked = []
+
+    def stream_rows(settings, hub_id, config, split, rows):
+        asked.append((hub_id, config, split))
+        if (split or "train") not in parts:
+            raise UserError("err_hub_no_split", id=hub_id, split=split, names=list(parts))
+        yield Batch(1, parts[split or "train"])
+
+    monkeypatch.setattr(benchmark_files, "stream_rows", stream_rows)
+
+    def read(split=""):
+        spec = benchmark_files.add_source(home, Settings(home=home.root), "org/set:small", split)
+        return spec.name, spec.count
+
+    assert read() == ("set small · validation", 5), "test has no answers"
+    assert asked == [("org/set", "small", "test"), ("org/set", "small", "validation")]
+    assert read("train") == ("set small · train", 8)
+    parts["test"] = samples.HELLASWAG[:3]
+    assert read() == ("set small · test", 3)
+    del parts["test"], parts["validation"]
+    assert read() == ("set small", 8)
+    with pytest.raises(UserError, match="no split"):
+        read("moon")
 
 
 def test_a_spec_comes_back_and_an_odd_one_is_refused(evaluations, models):

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from llmdemo.core.errors import UserError
+from llmdemo.settings.training import TrainConfig
 from llmdemo.ui.services import Services
 from llmdemo.ui.train_pages import SAMPLE_ID, TrainPages
 
@@ -24,6 +25,11 @@ def test_the_choices_hold_a_default_for_every_setting(pages):
         for defaults in by_method.values():
             assert defaults["learning_rate"] > 0 and defaults["max_steps"] >= 1 and "dataset_id" not in defaults
     assert choices["models"][0]["id"] == "starter"
+    for key, by_value in choices["defaults_by_loss"].items():
+        for value, defaults in by_value.items():
+            task = "grpo" if key == "policy_loss" else "preference"
+            config = TrainConfig.from_dict({"dataset_id": "d", "task": task, key: value}).to_dict()
+            assert {name: config[name] for name in defaults} == defaults
 
 
 def test_without_runs_the_overview_is_empty(pages):

@@ -24,6 +24,8 @@ from llmdemo.generation.template import user_turn
 MOST_TEXTS, MOST_TEXT_TOKENS = 24, 256
 MOST_PAIRS, MOST_ANSWERS = 8, 16
 _MOST_PROMPT, _QUESTION_TOKENS, _ANSWER_TOKENS = 512, 48, 48
+_MOST_JUDGED = 1024
+"""Tokens of a pair as a judge reads it: 16 of them at once are the dearest of all trials, 20 s on two cores."""
 _MOST_CHARACTERS = 4000
 
 
@@ -96,11 +98,13 @@ def judged(loaded: Loaded, pairs: Any, criteria: Any) -> list[dict]:
     what both say together (see evaluation.judge.verdict)."""
     checked = [_pair(n, each) for n, each in enumerate(_some("pairs", pairs, MOST_PAIRS))]
     criteria = _text("criteria", criteria)
-    judge = LocalJudge(loaded.model, loaded.tokenizer, loaded.context or 1_000_000)
+    judge = LocalJudge(loaded.model, loaded.tokenizer, min(loaded.context or _MOST_JUDGED, _MOST_JUDGED))
     found = []
-    for pair in checked:
+    for number, pair in enumerate(checked, 1):
         plain, turned = judge.scores([messages(pair, criteria, swapped) for swapped in (False, True)])
-        orders = [plain, (turned[1], turned[0]) if turned else None]
+        if plain is None or turned is None:
+            raise UserError("err_lesson_pair_long", n=number, most=_MOST_JUDGED)
+        orders: list[tuple[float, float] | None] = [plain, (turned[1], turned[0])]
         said = verdict(orders)
         found.append({"orders": orders, "winner": said["winner"], "agreed": said["agreed"]})
     return found

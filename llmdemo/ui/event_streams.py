@@ -39,10 +39,11 @@ _UNKNOWN_LOOKS = 20
 class EventStream:
     """The events of one piece of work. Any thread may write; readers are coroutines of one event loop."""
 
-    def __init__(self, most_bytes: int = MOST_BYTES):
+    def __init__(self, most_bytes: int = MOST_BYTES, *, before: int = 0):
+        """`before`: the number that comes before the first batch's."""
         self._most = most_bytes
         self._batches: deque[bytes] = deque()
-        self._bytes = self._dropped = 0
+        self._bytes, self._dropped = 0, before
         self._readers: dict[asyncio.Event, asyncio.AbstractEventLoop] = {}
         self._leave: Callable[[], None] | None = None
         self._lock = threading.Lock()
@@ -50,7 +51,7 @@ class EventStream:
 
     @property
     def count(self) -> int:
-        """Batches so far, those that are kept no longer among them: the latest one's number."""
+        """The latest batch's number."""
         return self._dropped + len(self._batches)
 
     @property
@@ -79,8 +80,8 @@ class EventStream:
         self._wake()
 
     def after(self, number: int) -> list[bytes] | None:
-        """The batches behind batch `number`, the first being 1; None where some of them are kept no longer, or a number
-        is told that no batch has had."""
+        """The batches behind batch `number`; None where some of them are kept no longer, or a number is told that no batch
+        has had."""
         with self._lock:
             skipped = number - self._dropped
             return list(self._batches)[skipped:] if 0 <= skipped <= len(self._batches) else None

@@ -14,6 +14,7 @@ the workers are processes of their own, and write to their folders.
 
 import asyncio
 import logging
+import secrets
 import threading
 import time
 from collections.abc import AsyncIterator
@@ -34,6 +35,8 @@ EVERY_SECONDS = 0.8
 _LINGER_SECONDS = 5.0
 """The looking goes on for so long without a page: one that is loaded anew finds it going."""
 _MOST_BYTES = 256 * 2**10
+_FIRST_IDS = 10**8
+"""Ids begin anywhere below, so that one from before a restart, or from a guest's stream, is known to be none of these."""
 _log = logging.getLogger(__name__)
 
 
@@ -42,7 +45,9 @@ class PageStream:
 
     def __init__(self, services: Services):
         self._services = services
-        self._streams = {owner: EventStream(_MOST_BYTES) for owner in (True, False)}
+        self._streams = {
+            owner: EventStream(_MOST_BYTES, before=secrets.randbelow(_FIRST_IDS)) for owner in (True, False)
+        }
         self._marks: dict[str, Mark] | None = None
         self._headers: dict[bool, dict] = {}
         self._lock, self._turning = threading.Lock(), threading.Lock()

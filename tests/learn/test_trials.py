@@ -91,3 +91,11 @@ def test_a_model_without_a_template_is_told_so(loaded):
 
     with pytest.raises(UserError, match="no chat template"):
         trials.questions(SimpleNamespace(model=loaded.model, tokenizer=Plain(), context=64), 1)
+
+
+def test_a_judge_reads_no_more_than_a_class_can_wait_for(loaded, monkeypatch):
+    """A model's context may be 128,000 tokens: 16 prompts of that length would take hours and all memory."""
+    long = SimpleNamespace(model=loaded.model, tokenizer=loaded.tokenizer, context=128_000)
+    monkeypatch.setattr(trials.LocalJudge, "_read", lambda *_: pytest.fail("nothing may be computed"))
+    with pytest.raises(UserError, match="Pair 1 is too long"):
+        trials.judged(long, [{**JUDGED, "answers": ["a b c d " * 400, "it"]}], "Is it right?")

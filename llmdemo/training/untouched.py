@@ -9,6 +9,7 @@ import json
 import platform
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -56,13 +57,14 @@ class Untouched:
             yield answer
         if self._path:
             seconds = time.monotonic() - started
-            self._path.parent.mkdir(parents=True, exist_ok=True)
             kept = {"figures": found, "records": records, "answers": answers, "seconds": seconds}
             try:
+                self._path.parent.mkdir(parents=True, exist_ok=True)
                 store.write_json(self._path, kept)
                 prune(self._path.parents[1])
             except (OSError, ValueError):  # a full disk, or a figure that is no number: computed again next time
-                self._path.unlink(missing_ok=True)
+                with suppress(OSError):
+                    self._path.unlink(missing_ok=True)
 
     def _read(self) -> tuple[dict[str, float], int, list[dict], float] | None:
         if self._path is None:

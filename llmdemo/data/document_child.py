@@ -13,6 +13,13 @@ from llmdemo.core.bounded_child import limit
 
 PIECE = 4000
 """Characters from which on the next heading or paragraph of a Word document begins another piece."""
+_W = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
+_AROUND = {f"{_W}{name}" for name in ("sdt", "sdtContent", "customXml", "ins", "moveTo")}
+_MARKS = {f"{_W}tab": "\t", f"{_W}br": "\n", f"{_W}cr": "\n", f"{_W}noBreakHyphen": "-"}
+_UNSAID = {f"{_W}{name}" for name in ("pPr", "rPr", "tblPr", "tblGrid", "trPr", "tcPr", "sdtPr", "del", "moveFrom")}
+_UNSAID.add(
+    "{http://schemas.openxmlformats.org/markup-compatibility/2006}Fallback"
+)  # the same once more, for old readers
 _MOST_PARTS = 20_000
 _CPU_SECONDS = 240
 
@@ -69,16 +76,20 @@ def _pieces(path: str, unpacked_bytes: int) -> Iterator[tuple[int, str]]:
             raise _Refused(4)
     from docx import Document
     from docx.table import Table
+    from docx.text.paragraph import Paragraph
 
     waiting: list[str] = []
     size = number = 0
-    for block in Document(path).iter_inner_content():
-        if isinstance(block, Table):
-            text = _table(block)
-            heading = False
+    document = Document(path)
+    for element in _blocks(document.element.body):
+        if element.tag == f"{_W}tbl":
+            text, heading = _table(Table(element, document)), False
         else:
-            style = (block.style.name or "") if block.style else ""
-            text, heading = block.text.strip(), style.startswith(("Heading", "Title"))
+            style = Paragraph(element, document).style
+            text, heading = (
+                _text(element).strip(),
+                ((style.name if style else "") or "").startswith(("Heading", "Title")),
+            )
         if not text:
             continue
         if waiting and (size >= PIECE or (heading and size >= PIECE // 4)):
@@ -91,13 +102,37 @@ def _pieces(path: str, unpacked_bytes: int) -> Iterator[tuple[int, str]]:
         yield number + 1, "\n\n".join(waiting)
 
 
+def _blocks(parent) -> Iterator:
+    """The paragraphs and tables in an element, those in content controls and custom XML too, which python-docx leaves out."""
+    for element in parent:
+        if element.tag in (f"{_W}p", f"{_W}tbl"):
+            yield element
+        elif element.tag in _AROUND:
+            yield from _blocks(element)
+
+
+def _text(element) -> str:
+    """What a paragraph, or a table in a cell, says: with what was inserted while changes were tracked, without what was deleted."""
+    said = []
+    for each in element:
+        if each.tag == f"{_W}t":
+            said.append(each.text or "")
+        elif each.tag in _MARKS:
+            said.append(_MARKS[each.tag])
+        elif each.tag not in _UNSAID:
+            said.append(_text(each))
+            if each.tag in (f"{_W}tc", f"{_W}tr"):
+                said.append("\t" if each.tag == f"{_W}tc" else "\n")
+    return "".join(said)
+
+
 def _table(table) -> str:
     """Its rows, with tabs between cells. What several places of the grid share is said at the first of them."""
     said: set = set()
     rows = []
     for row in table.rows:
-        cells = {cell._tc: cell for cell in row.cells}
-        rows.append("\t".join("" if place in said else cell.text.strip() for place, cell in cells.items()))
+        cells = dict.fromkeys(cell._tc for cell in row.cells)
+        rows.append("\t".join("" if cell in said else "\n".join(map(_text, _blocks(cell))).strip() for cell in cells))
         said |= set(cells)
     return "\n".join(rows)
 

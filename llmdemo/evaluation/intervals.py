@@ -1,6 +1,7 @@
 """How sure a figure is: Wilson's interval for a share, the paired bootstrap for a difference. Numbers only."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,9 +50,11 @@ def interval(ratio: Ratio, seed: int) -> dict | None:
         return None
     if count < 2:
         return {"mean": value, "low": None, "high": None}
-    times = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), _DRAWS)  # (draws, N)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        drawn = (times @ ratio.sums) / (times @ ratio.weights)
+    parts = []
+    for times in _times(count, seed):
+        with np.errstate(divide="ignore", invalid="ignore"):
+            parts.append((times @ ratio.sums) / (times @ ratio.weights))
+    drawn = np.concatenate(parts)
     low, high = np.quantile(drawn[np.isfinite(drawn)], (0.025, 0.975))
     return {"mean": value, "low": float(low), "high": float(high)}
 
@@ -67,10 +70,7 @@ def difference(first: Ratio, second: Ratio, seed: int, transform=None) -> dict |
         return None
     change = transform or (lambda ratio: ratio)
     drawn = []
-    generator, count = np.random.default_rng(seed), len(first.sums)
-    step = max(1, _MOST_CELLS // max(1, count))
-    for start in range(0, _DRAWS, step):
-        times = generator.multinomial(count, np.full(count, 1 / count), min(step, _DRAWS - start))  # (draws, N)
+    for times in _times(len(first.sums), seed):
         with np.errstate(divide="ignore", invalid="ignore"):
             pair = [change((times @ each.sums) / (times @ each.weights)) for each in (first, second)]
         drawn.append(pair[1] - pair[0])
@@ -80,3 +80,10 @@ def difference(first: Ratio, second: Ratio, seed: int, transform=None) -> dict |
         return None
     low, high = np.quantile(changes, (0.025, 0.975))
     return {"value": float(change(values[1]) - change(values[0])), "low": float(low), "high": float(high)}
+
+
+def _times(count: int, seed: int) -> Iterator[np.ndarray]:
+    """How often each of `count` records is drawn, (some draws, count), of all draws so many at a time as memory is fine with."""
+    generator, step = np.random.default_rng(seed), max(1, _MOST_CELLS // max(1, count))
+    for start in range(0, _DRAWS, step):
+        yield generator.multinomial(count, np.full(count, 1 / count), min(step, _DRAWS - start))

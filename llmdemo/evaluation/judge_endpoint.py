@@ -135,7 +135,7 @@ class EndpointJudge:
             text = json.loads(content)["choices"][0]["message"]["content"]
         except (ValueError, LookupError, TypeError, RecursionError) as error:
             raise JudgeFailed(say("judge_odd"), _HINT) from error
-        return text if isinstance(text, str) else ""
+        return text.encode("utf-8", "replace").decode() if isinstance(text, str) else ""  # half a pair is no text
 
     def _quoted(self, content: bytes) -> str:
         """What the endpoint says of its failure, as the end of a sentence, without the key; "" where it says nothing."""

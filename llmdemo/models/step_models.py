@@ -18,7 +18,7 @@ from llmdemo.models.steps import FOLDER, INDEX, KeptSteps, made_at, told_of_dama
 
 class StepModels:
     """Loads any model, as load.load_causal does, and those of kept steps in less time: of the run used last, it keeps what
-    its steps share."""
+    its steps share, until another model is loaded: it is as much memory as a model, or more, that no cache counts."""
 
     def __init__(self) -> None:
         self._run: _Run | None = None
@@ -28,6 +28,8 @@ class StepModels:
         """(model in eval mode, tokenizer) as load_causal; of an entry with `at_step`, in float32 if `dtype` is None. Models
         of one run share the tensors that the run did not train: nobody may write to them. Raises UserError."""
         if entry.at_step is None:
+            with self._lock:
+                self._run = None
             return load.load_causal(entry, dtype)
         assert entry.path is not None, "a kept step has the folder of its run's model"
         run_dir = entry.path.parent

@@ -60,7 +60,8 @@ class Monitor:
             whole = model_id.partition("@")[0]  # a run's kept steps are one: a slider would make hundreds of versions
             self.metrics.add(Record(name=ARENA, model_id=whole, **record))
             if answers and whole == model_id:
-                self.answered(Served(ARENA, model_id, {}, 0.0), prompt, answers)
+                self.surprise.note(Served(ARENA, model_id, {}, 0.0), prompt, at_rest=True)
+                self._look((ARENA, model_id), _text_of(prompt), answers)
             elif answers:
                 self._look((ARENA, whole), _text_of(prompt), answers)
 

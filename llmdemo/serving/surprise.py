@@ -4,6 +4,7 @@ A prompt is kept until then in memory, in a short line, and no longer: what come
 out. Imports torch when the first prompt comes.
 """
 
+import collections
 import logging
 import queue
 import threading
@@ -21,6 +22,8 @@ MOST_TOKENS = 256
 _LOOK_SECONDS = 0.05
 _IDLE_SECONDS = 20.0
 """How long a prompt waits for a moment in which nobody uses the model."""
+REST_SECONDS = 3.0
+"""After a visitor's comparison, so long without another request: who asks again at once shall not wait for a measurement."""
 log = logging.getLogger(__name__)
 
 
@@ -41,15 +44,23 @@ class Surprise:
         self._wanted: dict[str, bool | None] = {}
         """By model id: whether it writes; None once it is measured, or cannot be."""
         self._waiting: queue.Queue[tuple[tuple[str, str], Any]] = queue.Queue(MOST_WAITING)
+        self._at_rest: collections.deque[tuple[tuple[str, str], Any]] = collections.deque(maxlen=MOST_WAITING)
+        """Prompts that are measured once nobody has asked anything for REST_SECONDS; the latest."""
+        self._latest = 0.0
         self._drifts: dict[tuple[str, str], Drift] = {}
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._joining = False
 
-    def note(self, served: Served, prompt: Any) -> None:
-        """A request with this prompt was answered; returns at once."""
+    def note(self, served: Served, prompt: Any, at_rest: bool = False) -> None:
+        """A request with this prompt was answered; returns at once. at_rest: it is measured only after REST_SECONDS without
+        another."""
+        self._latest = time.monotonic()
+        key = served.name, served.model_id
+        if at_rest:
+            self._at_rest.append((key, prompt))
         try:
-            self._waiting.put_nowait(((served.name, served.model_id), prompt))
+            self._waiting.put_nowait((key, None if at_rest else prompt))  # None only wakes the thread
         except queue.Full:
             return
         self.want(served.model_id)
@@ -75,6 +86,9 @@ class Surprise:
         self._joining = True
         try:
             self._waiting.join()
+            while self._at_rest:
+                self._waiting.put((("", ""), None))
+                self._waiting.join()
         finally:
             self._joining = False
 
@@ -84,18 +98,38 @@ class Surprise:
             try:
                 key, prompt = self._waiting.get(timeout=pause)
             except queue.Empty:
-                pause = self._train()
+                pause = self._beside()
                 continue
             pause = 0.0
             try:
                 if prompt is not None:
                     self._one(key, prompt)
+                elif self._joining and self._at_rest:
+                    self._one(*self._at_rest.popleft())
             except UserError:
                 pass  # the model is gone: said to who asks it
             except Exception:
                 log.exception("a prompt's surprise could not be measured")
             finally:
                 self._waiting.task_done()
+
+    def _beside(self) -> float | None:
+        """Measures what waits for a time of rest; seconds until the next, None where nothing waits."""
+        rest = self._latest + REST_SECONDS - time.monotonic()
+        if rest > 0:
+            return rest
+        if not self._at_rest:
+            return self._train()
+        key, prompt = self._at_rest.popleft()
+        try:
+            surprise = self._measure(key[1], prompt, MOST_TOKENS)  # of a model in use: left out
+            if surprise is not None:
+                self._took(key, surprise)
+        except UserError:
+            pass  # the model is gone: said to who asks it
+        except Exception:
+            log.exception("a prompt's surprise could not be measured")
+        return 0.0
 
     def _train(self) -> float | None:
         """Measures one training prompt of a model that is waiting for it; seconds until the next, None where none waits."""
@@ -119,10 +153,13 @@ class Surprise:
         while True:
             surprise = self._measure(key[1], prompt, MOST_TOKENS)
             if surprise is not None:
-                self._told(key, surprise)
-                if self.drift(*key).add(surprise) and self.drift(*key).to_dict()["seen"] == self.drift(*key).alarm_at:
-                    log.warning("%s is asked other things than before: %s", key[0], self.drift(*key).to_dict())
+                self._took(key, surprise)
                 return
             if self._joining or time.monotonic() > until:
                 return
             time.sleep(0.2)
+
+    def _took(self, key: tuple[str, str], surprise: float) -> None:
+        self._told(key, surprise)
+        if self.drift(*key).add(surprise) and self.drift(*key).to_dict()["seen"] == self.drift(*key).alarm_at:
+            log.warning("%s is asked other things than before: %s", key[0], self.drift(*key).to_dict())

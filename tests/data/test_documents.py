@@ -165,3 +165,31 @@ def test_a_text_about_pdf_files_is_a_text(written):
     record = b'{"instruction": "How does a PDF begin?", "output": "With %PDF-1.7"}\n'
     assert detect_format(written("about.jsonl", record), 2**30)[0] == "jsonl"
     assert detect_format(written("late.pdf", b"\r\n" + pdf([PAGE])), 2**30)[0] == "pdf"
+
+
+def test_what_stands_in_content_controls_and_was_inserted_is_read_and_what_was_deleted_is_not(written):
+    from docx import Document
+
+    document = Document()
+    for word in ("INLINE", "BLOCK", "TRACKED"):
+        document.add_paragraph(word)
+    document.add_table(1, 1).cell(0, 0).text = "CELL"
+    out, changed = io.BytesIO(), io.BytesIO()
+    document.save(out)
+    run = "<w:r><w:t>{}</w:t></w:r>".format
+    control = "<w:sdt><w:sdtContent>{}</w:sdtContent></w:sdt>".format
+    cases = {
+        run("INLINE"): run("Name: ") + control(run("Ann")),
+        f"<w:p>{run('BLOCK')}</w:p>": control(f"<w:p>{run('In a control.')}</w:p>"),
+        run("TRACKED"): f"<w:ins>{run('Inserted')}</w:ins><w:del><w:r><w:delText>gone</w:delText></w:r></w:del>",
+        run("CELL"): f"{run('a')}<w:r><w:tab/><w:t>b</w:t><w:br/><w:t>c</w:t></w:r>",
+    }
+    with zipfile.ZipFile(out) as source, zipfile.ZipFile(changed, "w") as packed:
+        for part in source.infolist():
+            content = source.read(part).decode("utf-8", "surrogateescape")
+            for old, new in cases.items() if part.filename == "word/document.xml" else ():
+                assert content.count(old) == 1
+                content = content.replace(old, new)
+            packed.writestr(part, content.encode("utf-8", "surrogateescape"))
+    (batch,) = documents.read_document(written("form.docx", changed.getvalue()), "docx")
+    assert batch.rows == [{"text": "Name: Ann\n\nIn a control.\n\nInserted\n\na\tb\nc"}]

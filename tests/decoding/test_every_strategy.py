@@ -179,3 +179,13 @@ def test_beams_without_the_length_penalty_fail_the_beams_check(tiny_llama, run, 
 
 def test_the_table_is_of_all_strategies():
     assert set(PROOFS) == set(STRATEGIES)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_strategy_is_offered_and_has_a_colour_on_the_page(strategy):
+    offered = "".join((ROOT / f"assets/{name}.js").read_text() for name in ("arena/rare-lanes", "arena/more-lanes"))
+    evaluated = (ROOT / "assets/evaluate/strategies-form.js").read_text()
+    named = re.compile(rf"\b{strategy}\b")
+    assert named.search(offered) and named.search(evaluated)
+    colours = "".join(path.read_text() for path in (ROOT / "assets/arena").glob("*.css"))
+    assert f'[data-strategy="{strategy}"]' in colours

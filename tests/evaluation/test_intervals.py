@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from llmdemo.evaluation.intervals import Ratio, difference, wilson
+from llmdemo.evaluation import intervals
+from llmdemo.evaluation.intervals import Ratio, difference, interval, wilson
 
 
 @pytest.mark.parametrize("successes, trials", [(0, 10), (3, 10), (10, 10), (1, 1), (45, 100), (7.5, 20)])
@@ -56,3 +57,13 @@ def test_a_transform_goes_over_both_ratios():
 
 def test_nothing_to_count_is_no_difference():
     assert difference(ratio([]), ratio([]), 0) is None
+
+
+def test_an_interval_is_the_same_however_many_draws_are_made_at_a_time(monkeypatch):
+    """100,000 records are as many as an evaluation may have: all draws of them at once would be gigabytes."""
+    values = ratio(np.random.default_rng(0).normal(2, 1, 50))
+    whole = interval(values, seed=1)
+    monkeypatch.setattr("llmdemo.evaluation.intervals._MOST_CELLS", 700)
+    sizes, drawn = [], intervals._times
+    monkeypatch.setattr(intervals, "_times", lambda *of: (sizes.append(len(part)) or part for part in drawn(*of)))
+    assert interval(values, seed=1) == whole and max(sizes) == 14

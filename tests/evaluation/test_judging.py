@@ -260,3 +260,11 @@ def test_a_judge_must_be_named_whole():
     for value in ({"kind": "model"}, {"kind": "endpoint", "url": "http://x"}, {"kind": "oracle"}, {"who": 1}, "yes"):
         with pytest.raises(UserError):
             JudgeSpec.from_value(value)
+
+
+def test_half_a_character_in_a_judges_answer_is_a_question_mark():
+    """JSON can hold half of a surrogate pair; a file of records in UTF-8 cannot, and the evaluation would end there."""
+    judge = EndpointJudge("http://127.0.0.1:9/v1", "m")
+    said = judge._text(200, b'{"choices": [{"message": {"content": "good \\ud83d [RESULT] 4"}}]}')
+    assert said == "good ? [RESULT] 4"
+    judge.close()

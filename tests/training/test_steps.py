@@ -1,7 +1,9 @@
 """A run's kept steps: each is the model of a run that was stopped there, within a bound on the disk, by every method."""
 
 import copy
+import gc
 import json
+import weakref
 
 import numpy as np
 import pytest
@@ -201,6 +203,15 @@ def test_steps_in_memory_share_what_was_not_trained_and_write_no_folder(kept_run
         in_memory.load(entries[8])
     with pytest.raises(UserError, match="other names than those"):
         in_memory.load(catalog.resolve_in_memory(home, f"{run_dir.name}@12"))
+
+
+def test_what_steps_share_leaves_the_memory_when_another_model_is_loaded(kept_run, home):
+    run_dir, in_memory = kept_run(**METHODS["lora"]), StepModels()
+    in_memory.load(catalog.resolve_in_memory(home, f"{run_dir.name}@4"))
+    kept = weakref.ref(in_memory._run)
+    in_memory.load(catalog.resolve(home, run_dir.name))
+    gc.collect()
+    assert kept() is None
 
 
 def test_few_made_models_lie_on_the_disk_and_the_menu_does_not_list_them(kept_run, home):

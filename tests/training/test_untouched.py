@@ -80,6 +80,11 @@ def test_an_evaluation_whose_answers_were_not_all_taken_is_not_kept(place):
     assert objective.asked == 2
 
 
+def test_a_run_goes_on_where_nothing_can_be_kept(place):
+    place.home.untouched.write_text("no folder")  # as on a disk that is full, the folder cannot be made
+    assert judged(place, Counted()) == (FIGURES, 7, ANSWERS)
+
+
 def test_several_processes_and_no_path_compute_them(place):
     objective = Counted()
     for _ in range(2):

@@ -283,6 +283,7 @@ class App {
 
   fork(lane, index, id, only) {
     this.start(...forkOf(this.trace, lane, this.replay.at, index, id, only));
+    this.form.go.focus({ preventScroll: true }); // the card that was chosen in has gone
   }
 
   /* A finished run's model beside its base, on a record that the run held out: the page before and after it. */

@@ -74,6 +74,7 @@ export class Past {
     await this.tried(async () => {
       const known = await this.kept?.add(about, text);
       if (this.shown === id) this.shown = known ?? id;
+      if (this.before === id) this.before = known ?? id; // another has begun meanwhile
       if (this.before === this.shown) this.before = null;
     });
   }

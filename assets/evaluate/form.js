@@ -4,7 +4,7 @@ import { h, t } from "../lib/panel.js";
 import { partsOf } from "../lib/kept-steps.js";
 import { judgeConfig, judgeFields, judgeState, votePick } from "./judge-form.js";
 import { besideFirst, modelOf, stepsOf } from "./step-menu.js";
-import { benchmarkFields, lookUp, ofBenchmark, ways } from "./benchmark.js";
+import { benchmarkFields, limitWords, lookUp, ofBenchmark, ways } from "./benchmark.js";
 import { strategyConfig, strategyFields, strategyState } from "./strategies-form.js";
 
 L.define("evaluate-form", ({ el, server }) => {
@@ -96,7 +96,7 @@ L.define("evaluate-form", ({ el, server }) => {
       el,
       h(
         "div",
-        { class: `ask ${votes ? "of-vote" : ""}` },
+        { class: `ask ${votes ? "of-vote" : bench ? "of-benchmark" : ""}` },
         bench
           ? null
           : votes
@@ -205,7 +205,7 @@ L.define("evaluate-form", ({ el, server }) => {
   const summary = () =>
     t(
       isBenchmark()
-        ? "eval_bench_limit"
+        ? limitWords(state.benchmark)
         : isRewards()
           ? "eval_rewards_summary"
           : kind() === "answers"
@@ -249,19 +249,21 @@ L.define("evaluate-form", ({ el, server }) => {
           min: 1,
           id: "evaluate-limit",
         }),
-        kind() === "answers"
+        kind() === "answers" && !isBenchmark()
           ? entry(t("eval_new_tokens"), state.settings.max_new_tokens || 96, number("max_new_tokens"), {
               type: "number",
               min: 1,
             })
           : null,
-        entry(t("eval_share"), state.settings.eval_share, number("eval_share"), {
-          type: "number",
-          min: 0.01,
-          max: 0.9,
-          step: 0.01,
-          placeholder: t("eval_share_auto"),
-        }),
+        isBenchmark()
+          ? null
+          : entry(t("eval_share"), state.settings.eval_share, number("eval_share"), {
+              type: "number",
+              min: 0.01,
+              max: 0.9,
+              step: 0.01,
+              placeholder: t("eval_share_auto"),
+            }),
       ),
       kind() === "answers" && !lanes && !isRewards() ? judge(false) : null,
     );

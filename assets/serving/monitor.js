@@ -139,6 +139,17 @@ const mixTold = (shares, say) =>
     .map(([name, share]) => `${say(name)} ${percent(share)}`)
     .join(", ");
 
+/** What the training data was like, in words; none where it is not here, or not measured yet. @param {any} training */
+export const trainedParts = (training) =>
+  training
+    ? [
+        training.surprise === null ? "" : t("monitor_trained_surprise", { nats: num(training.surprise, 2) }),
+        mixTold(training.languages, language),
+        mixTold(training.topics, (name) => name),
+        mixTold(training.classes, (name) => name),
+      ].filter(Boolean)
+    : [];
+
 /** One fold of the box. @param {any} server @param {() => void} draw */
 export const makeMonitor = (server, draw) => {
   const view = { open: false, period: "day", key: "", known: null, error: null, busy: false };
@@ -159,13 +170,8 @@ export const makeMonitor = (server, draw) => {
       .filter((kind) => one[kind]?.alarm_at)
       .map((kind) => notice({ message: t(`monitor_${kind}`, { n: int(one[kind].alarm_at) }), hint: "" }));
   const trained = ({ training }) => {
-    if (!training) return h("p", { class: "soft print" }, t("monitor_no_training"));
-    const parts = [
-      training.surprise === null ? "" : t("monitor_trained_surprise", { nats: num(training.surprise, 2) }),
-      mixTold(training.languages, language),
-      mixTold(training.topics, (name) => name),
-      mixTold(training.classes, (name) => name),
-    ].filter(Boolean);
+    const parts = trainedParts(training);
+    if (!parts.length) return h("p", { class: "soft print" }, t("monitor_no_training"));
     const apart = training.p !== null && training.p < 0.001 ? h("p", { class: "print" }, t("monitor_apart")) : null;
     return [h("p", { class: "soft print" }, `${t("monitor_trained")} ${parts.join(" · ")}`), apart];
   };

@@ -7,7 +7,7 @@ examples before the question. What was read is kept in the home folder by its co
 import json
 import re
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,8 @@ from llmdemo.settings import Settings
 from llmdemo.settings.evaluation_benchmark import MOST_QUESTIONS, BenchmarkSpec, Shape
 from llmdemo.settings.schema import show
 
+MOST_KEPT = 100
+"""Benchmarks whose questions are kept, the last ones used."""
 _SPLITS = ("test", "validation", "")
 """Those that a benchmark is asked from, the first that there is; "": the data set's usual one."""
 _NOT_THIS_SPLIT = ("err_hub_no_split", "err_benchmark_question")
@@ -73,7 +75,10 @@ def add_source(home: Home, settings: Settings, source: str, split: str = "") -> 
 def read(home: Home, spec: BenchmarkSpec) -> list[Question]:
     """The questions that were kept. Raises UserError where they are gone."""
     try:
-        with open(_folder(home) / f"{spec.key}.jsonl", encoding="utf-8") as file:
+        path = _folder(home) / f"{spec.key}.jsonl"
+        if path.is_file():
+            path.touch()  # it is used
+        with open(path, encoding="utf-8") as file:
             values = [json.loads(line) for line in file]  # str.splitlines would end a line at U+2028 too
     except FileNotFoundError:
         raise UserError("err_benchmark_gone", name=spec.name) from None
@@ -159,7 +164,18 @@ def _kept(home: Home, batches, name: str) -> BenchmarkSpec:
     key = content_key({"shape": shape, "questions": values})
     text = "".join(json.dumps(each, ensure_ascii=False) + "\n" for each in values)
     write_atomic(_folder(home) / f"{key}.jsonl", text)
+    _prune(_folder(home))
     return BenchmarkSpec(key, name[:200], shape, len(questions))
+
+
+def _prune(folder: Path) -> None:
+    """Removes all but the files that were used last. Another process may do so at the same time."""
+    times = {}
+    for file in folder.glob("*.jsonl"):
+        with suppress(FileNotFoundError):
+            times[file] = file.stat().st_mtime
+    for file in sorted(times, key=lambda each: times[each], reverse=True)[MOST_KEPT:]:
+        file.unlink(missing_ok=True)
 
 
 def _numbered(batches) -> Iterator[tuple[int, Any]]:

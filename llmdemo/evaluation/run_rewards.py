@@ -13,7 +13,7 @@ from llmdemo.core.store import Home
 from llmdemo.data.render import conversation
 from llmdemo.evaluation.answers import chunks, identity
 from llmdemo.evaluation.folder import Kept
-from llmdemo.evaluation.heldout import HeldOut, held_out, own_dataset
+from llmdemo.evaluation.heldout import HeldOut, held_out, run_config
 from llmdemo.evaluation.intervals import Ratio, difference, wilson
 from llmdemo.evaluation.job import Job
 from llmdemo.evaluation.reward_scores import RewardScorer
@@ -68,7 +68,9 @@ def run_rewards(job: Job, home: Home, spec: Spec) -> dict[str, Any]:
 def asked(home: Home, spec: Spec) -> HeldOut:
     """The held-out pairs; of data that none of the models was made from, as of a benchmark, all of them."""
     held = held_out(home, spec)
-    if any(own_dataset(home, (model_id,)) == spec.dataset_id for model_id in spec.model_ids):
+    configs = [run_config(home, model_id) or {} for model_id in spec.model_ids]
+    learned = {(config.get("dataset") or {}).get("content_hash") for config in configs}
+    if held.records.info.content_hash in learned:  # the same records may be here under another id too
         return held
     order = data.in_order(held.records, np.arange(len(held.records)), spec.split_seed)
     return HeldOut(held.records, np.zeros(0, np.int64), order[: spec.limit])

@@ -1,6 +1,14 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { controlOf, defaultsFor, errorOfField, fits, NAME, needed, settingsForForm } from "../../assets/train/fields.js";
+import {
+  controlOf,
+  defaultsFor,
+  errorOfField,
+  fits,
+  NAME,
+  needed,
+  settingsForForm,
+} from "../../assets/train/fields.js";
 import { kindOf } from "../../assets/learn/formulas.js";
 
 const DEFAULTS = { max_steps: 84, rank: 128, loss_on: "response", target_modules: [], name: "" };

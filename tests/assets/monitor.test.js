@@ -1,7 +1,8 @@
 /* Figures over time: which names are shown, where points stand, which charts there are. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { chartsOf, lineOf, timeName, topNames } from "../../assets/serving/monitor.js";
+import { dotted } from "../../assets/lib/chart/lines.js";
+import { chartsOf, lineOf, timeName, topNames, trainedParts } from "../../assets/serving/monitor.js";
 
 const NOW = 1_800_000_000;
 const point = (at, more = {}) => ({
@@ -57,4 +58,19 @@ test("a chart without figures is not drawn, and the training data's surprise is 
 test("a period of a day is told in hours, a longer one in days", () => {
   assert.match(timeName(-30, NOW, 3600), /:/);
   assert.doesNotMatch(timeName(-30, NOW, 7 * 86_400), /:/);
+});
+
+test("training data that is not here is no heading over nothing", () => {
+  const none = { surprise: null, languages: {}, topics: {}, classes: {}, p: null };
+  assert.deepEqual(trainedParts(none), []);
+  assert.deepEqual(trainedParts(null), []);
+  assert.equal(trainedParts({ ...none, languages: { en: 1 } }).length, 1);
+});
+
+test("the first point of a line is seen", () => {
+  const line = (x, more) => ({ name: "", color: "", x, y: x, ...more });
+  assert.deepEqual(
+    dotted([line([0]), line([0, 1]), line([0, 1], { dots: true })]).map(({ x }) => x.length),
+    [1, 2],
+  );
 });

@@ -5,6 +5,7 @@ hellaswag, arc_easy and gsm8k with dataset_path "json", num_fewshot 0, HFLM(batc
 """
 
 import json
+import os
 
 import pytest
 
@@ -134,6 +135,22 @@ def test_questions_with_line_separators_and_halves_of_characters_come_back(home,
     found = benchmark_files.read(home, benchmark_files.add_file(home, Settings(home=home.root), path))
     asked = [question.context.removeprefix("Question: ").removesuffix("\nAnswer:") for question in found]
     assert asked == ["one\u2028two", "one\x85two", "half ?"]
+
+
+def test_the_questions_that_were_used_last_are_kept(home, tmp_path, monkeypatch):
+    monkeypatch.setattr(benchmark_files, "MOST_KEPT", 2)
+    specs = []
+    for number in range(3):
+        path = tmp_path / f"{number}.jsonl"
+        path.write_text(json.dumps({**samples.ARC[0], "question": f"{number}?"}) + "\n")
+        specs.append(benchmark_files.add_file(home, Settings(home=home.root), path))
+        kept = home.root / "benchmarks" / f"{specs[-1].key}.jsonl"
+        os.utime(kept, (number, number))
+        if number == 1:
+            benchmark_files.read(home, specs[0])
+    assert [len(benchmark_files.read(home, specs[place])) for place in (0, 2)] == [1, 1]
+    with pytest.raises(UserError, match="no longer here"):
+        benchmark_files.read(home, specs[1])
 
 
 def test_of_a_data_set_the_part_that_benchmarks_are_asked_from_is_read(home, monkeypatch):

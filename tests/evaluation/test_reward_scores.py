@@ -7,6 +7,7 @@ import shutil
 import pytest
 
 from llmdemo.core.errors import UserError
+from llmdemo.evaluation import run_rewards
 from llmdemo.evaluation.reward_scores import RewardScorer
 from llmdemo.models import catalog
 
@@ -89,6 +90,19 @@ def test_a_reward_model_judges_without_reading_twice(home, evaluations, over, ad
             assert record["verdict"]["winner"] == int(values[1] > values[0])
     with pytest.raises(UserError, match="not a reward model"):
         evaluations.start({**config, "judge": {"kind": "reward", "model_id": models[1]}})
+
+
+def test_a_copy_of_the_data_that_a_reward_model_learned_from_is_not_asked_whole(home, evaluations, add, reward_model):
+    rows = [{"prompt": f"Say {n}.", "chosen": f"{n}", "rejected": f"no {n}"} for n in range(40)]
+    own, copy = add(rows, "own"), add(rows, "copy")
+    assert own.content_hash == copy.content_hash
+    dataset = {"id": own.dataset_id, "content_hash": own.content_hash}
+    (home.runs / RUN / "config.json").write_text(json.dumps({"dataset": dataset, "seed": 7, "eval_share": 0.2}))
+    asked = []
+    for info in (own, copy):
+        spec = evaluations.checked({"dataset_id": info.dataset_id, "model_ids": [RUN]})
+        asked.append(run_rewards.asked(home, spec).indices.tolist())
+    assert asked[0] == asked[1] and len(asked[1]) == 8
 
 
 def test_a_reward_model_is_right_by_category_as_often_as_its_numbers_say(evaluations, over, add, reward_model):

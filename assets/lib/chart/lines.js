@@ -24,9 +24,12 @@ const TABLE_ROWS = 40;
 
 const at = (place) => (place * SIZE) / 100;
 const path = (line, px, py) => {
-  const d = line.x.map((x, i) => `${i ? "L" : "M"}${at(px(x)).toFixed(1)} ${at(py(line.y[i])).toFixed(1)}`).join("");
-  return line.x.length === 1 ? `${d}h.01` : d;
+  return line.x.map((x, i) => `${i ? "L" : "M"}${at(px(x)).toFixed(1)} ${at(py(line.y[i])).toFixed(1)}`).join("");
 };
+
+/** Those drawn as dots: a line of one point would not be seen. @param {Line[]} lines */
+export const dotted = (lines) =>
+  lines.filter((line) => line.x.length === 1 || (line.dots && line.x.length < MOST_DOTS));
 
 /** A small piece of a line, or a dot, in its colour. @param {Line} line */
 export const keyOf = (line) =>
@@ -93,7 +96,7 @@ const areaOf = (chart, options, { strip, last, goal, place }) => {
   const places = last ? ticks(options.range[0], options.range[1], options.ticks) : [];
   const steps = namedOnce(places, options.xFormat);
   const drawn = chart.lines.filter((line) => !line.dots || strip);
-  const dots = chart.lines.filter((line) => line.dots && line.x.length < MOST_DOTS);
+  const dots = dotted(chart.lines);
   const dot = (line) =>
     line.x.map((x, i) =>
       h("i", { class: "dot", style: `left:${px(x)}%;top:${py(line.y[i])}%;border-color:${line.color}` }),

@@ -4,7 +4,7 @@ import { h, t } from "../lib/panel.js";
 import { partsOf } from "../lib/kept-steps.js";
 import { judgeConfig, judgeFields, judgeState, votePick } from "./judge-form.js";
 import { besideFirst, modelOf, stepsOf } from "./step-menu.js";
-import { benchmarkFields, lookUp, ofBenchmark, ways } from "./benchmark.js";
+import { benchmarkFields, limitWords, lookUp, ofBenchmark, ways } from "./benchmark.js";
 import { strategyConfig, strategyFields, strategyState } from "./strategies-form.js";
 
 L.define("evaluate-form", ({ el, server }) => {
@@ -205,7 +205,7 @@ L.define("evaluate-form", ({ el, server }) => {
   const summary = () =>
     t(
       isBenchmark()
-        ? "eval_bench_limit"
+        ? limitWords(state.benchmark)
         : isRewards()
           ? "eval_rewards_summary"
           : kind() === "answers"

@@ -218,7 +218,7 @@ def test_other_answers_of_a_column_that_are_no_texts_cost_the_record(added):
     info, _ = added(
         [{"question": ASK, "answer": SAY}, {"question": "Why?", "answer": SAY, "other_answers": [{"a": 1}]}]
     )
-    assert info.kept == 1 and info.problems[0]["row"] == 2 and "no texts" in info.problems[0]["message"]
+    assert info.kept == 1 and info.problems[0]["row"] == 2 and "not texts" in info.problems[0]["message"]
 
 
 def test_an_edit_keeps_other_answers_and_the_kind(home, added):

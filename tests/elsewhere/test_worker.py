@@ -77,7 +77,7 @@ def test_the_token_is_a_secret_of_the_job_and_in_no_file(folder, home, hub):
     [
         ("CANCELED", None, "was cancelled on the hub"),
         ("ERROR", "Job failed with exit code: 137", "exit code: 137"),
-        ("COMPLETED", None, "no run lies in ann/llmdemo-"),
+        ("COMPLETED", None, "there is no run in ann/llmdemo-"),
         ("DELETED", None, "DELETED"),
     ],
 )

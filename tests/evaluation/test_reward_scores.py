@@ -88,7 +88,7 @@ def test_a_reward_model_judges_without_reading_twice(home, evaluations, over, ad
         assert [each["result"] for each in record["opinions"]] == pytest.approx(values, abs=1e-4)
         if record["answers"][0] != record["answers"][1]:
             assert record["verdict"]["winner"] == int(values[1] > values[0])
-    with pytest.raises(UserError, match="no reward model"):
+    with pytest.raises(UserError, match="not a reward model"):
         evaluations.start({**config, "judge": {"kind": "reward", "model_id": models[1]}})
 
 

@@ -177,7 +177,7 @@ def test_the_card_says_what_was_done_and_shows_strangers_text_as_text():
     front, _, body = text.removeprefix("---\n").partition("\n---\n")
     assert "license: apache-2.0" in front and "base_model: org/base" in front and "<" not in front
     assert "| held-out loss | 3.1 | 1.9 |" in body and "| held-out accuracy | 0.25 | 0.75 |" in body
-    assert "CC BY 4.0" in body and "| rank | 8 |" in body and "![Loss by step](curves.png)" in body
+    assert "CC BY 4.0" in body and "| Rank (rank) | 8 |" in body and "![Loss by step](curves.png)" in body
     for line in body.splitlines():
         if "other.example" in line and not line.startswith("    "):
             assert "\\<img" in line and "\\!\\[x\\]" in line, line

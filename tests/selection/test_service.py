@@ -160,7 +160,7 @@ def test_wrong_labels_are_ranked_mended_and_dropped_as_a_version(home, settings,
 
 @pytest.mark.parametrize(
     ("changes", "drops", "words"),
-    [({"x": "ham"}, None, "Place x"), ({"1": "eggs"}, None, "ham and spam"), ([], [], "object"), (None, [10**9], "no record"), (None, None, ".")],
+    [({"x": "ham"}, None, "Record x"), ({"1": "eggs"}, None, "ham and spam"), ([], [], "object"), (None, [10**9], "no record"), (None, None, ".")],
 )  # fmt: skip
 def test_changes_that_cannot_be_are_refused(selection, classes, changes, drops, words):
     with pytest.raises(UserError, match=words):

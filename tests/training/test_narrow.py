@@ -226,7 +226,7 @@ def test_a_model_written_in_float32_because_less_would_lose_is_used_in_it(tmp_pa
     assert usual_dtype(folder, device) == torch.bfloat16, "a model from elsewhere: the fast type"
     for dtype, used in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
         (folder / "origin.json").write_text(json.dumps({"source": "run", "dtype": dtype}))
-        entry = SimpleNamespace(path=folder, parameters=1000, bytes=4000)
+        entry = SimpleNamespace(path=folder, parameters=1000, bytes=4000, at_step=None)
         assert usual_dtype(folder, device) == used == load_causal(folder, device="cpu")[0].dtype
         assert usual_dtype(SimpleNamespace(path=None), device) == torch.bfloat16
         monkeypatch.setattr("llmdemo.arena.cache.best_device", lambda: device)

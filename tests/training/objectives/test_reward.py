@@ -133,7 +133,7 @@ def test_a_reward_model_learns_which_answers_are_preferred_and_gives_a_run_its_r
     refused = ran(
         run_maker(home, dataset_id, tiny_model_folder)(**{**changes, "reward_model_id": str(tiny_model_folder)})
     )
-    assert refused.end["reason"] == "bad_config" and "no reward model" in refused.end["message"]
+    assert refused.end["reason"] == "bad_config" and "not a reward model" in refused.end["message"]
 
 
 def test_a_reward_model_with_another_tokenizer_is_refused(trained):

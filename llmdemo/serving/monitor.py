@@ -12,6 +12,7 @@ from typing import Any
 
 from llmdemo.core.errors import UserError
 from llmdemo.core.store import Home
+from llmdemo.models import catalog
 from llmdemo.serving.baselines import Baselines
 from llmdemo.serving.drift import Drift, classes_p_value, ks_p_value
 from llmdemo.serving.metrics import Metrics, Record
@@ -39,6 +40,7 @@ class Monitor:
         running: Callable[[], int],
         queued: Callable[[], int],
     ):
+        self._home = home
         self.timeline = Timeline(home.serving / "monitor.sqlite")
         self.metrics = Metrics(running, queued, self.timeline)
         self.baselines = Baselines(home, lambda model_id, prompt: measure(model_id, _prompt(prompt), MOST_TOKENS))
@@ -58,6 +60,8 @@ class Monitor:
         """A comparison in the arena has ended; `record`: the fields of a Record but for name and model."""
         for model_id in model_ids:
             whole = model_id.partition("@")[0]  # a run's kept steps are one: a slider would make hundreds of versions
+            if not answers and not self._is_model(whole):
+                continue  # anything may be asked for: each name would be a version for ever
             self.metrics.add(Record(name=ARENA, model_id=whole, **record))
             if answers and whole == model_id:
                 self.surprise.note(Served(ARENA, model_id, {}, 0.0), prompt, at_rest=True)
@@ -118,6 +122,9 @@ class Monitor:
         self.timeline.flush()
 
     # ---- beside the requests ----
+
+    def _is_model(self, model_id: str) -> bool:
+        return any(entry.id == model_id for entry in catalog.list_models(self._home))
 
     def _measured(self, key: Key, surprise: float) -> None:
         self.metrics.surprised(*key, surprise)

@@ -46,6 +46,19 @@ def test_the_arenas_comparisons_are_counted_as_they_pass(serving, arena):
     assert again["first"] == point["first"], "what was computed before is no measure of the model's speed"
 
 
+def test_a_model_that_there_is_not_makes_no_version(serving, arena):
+    from llmdemo.core.errors import UserError
+    from llmdemo.serving.arena_watch import watcher
+
+    arena.watch = watcher(serving.monitor)
+    for name in ("no-such-model", "starter"):  # the second is there, and refuses the prompt
+        with pytest.raises(UserError):
+            list(arena.compare(name, "word " * 20_000, {"lanes": ["greedy"]}))
+    arenas = [one for one in serving.monitor.over_time() if one["name"] == "arena"]
+    assert [one["model_id"] for one in arenas] == ["starter"]
+    assert b"no-such-model" not in serving.monitor.prometheus()
+
+
 @pytest.fixture
 def trained(home, settings, tmp_path):
     """A data set, and a run's config that names it; the run's model id."""

@@ -85,7 +85,7 @@ export const questions = (result, state, draw) => {
     keys.map((key) => h("span", { class: "soft small" }, ` ${record[key][side] ? "✓" : "✗"} ${t(MARKS[key])}`));
   return h(
     "section",
-    { class: "box" },
+    { class: "box questions" },
     h("h2", {}, t("eval_records")),
     h(
       "div",

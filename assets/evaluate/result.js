@@ -12,6 +12,9 @@ import { rewarded, rewardedRecords } from "./rewards.js";
 import { ask, page, parts, state } from "./state.js";
 import { strategies, strategyRecords } from "./strategies.js";
 
+/** What was asked, by the result's kind; records that were held out else. */
+export const ON = { votes: "eval_on_votes", benchmark: "eval_on_questions" };
+
 const GOING = ["queued", "running", "stopping"];
 
 L.define("evaluate-result", ({ el, server, trigger }) => {
@@ -103,7 +106,7 @@ const head = () => {
         {},
         state.result.records === undefined
           ? status.titles.data || ""
-          : t(status.kind === "votes" ? "eval_on_votes" : "eval_on", {
+          : t(ON[state.result.kind] || "eval_on", {
               n: L.int(state.result.records),
               data: status.titles.data || "",
             }),

@@ -138,6 +138,7 @@ def test_the_keyboard_alone_reaches_tokens_alternatives_and_a_fork(arena):
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")
     wait_done(page)
+    assert page.evaluate("document.activeElement.textContent") == "Compare", "the keyboard's place is not lost"
     assert len(page.query_selector_all(".token.forked")) == 4
     for pane in page.query_selector_all(".lane"):
         assert len(pane.query_selector_all(".token.given")) == int(third)

@@ -50,17 +50,18 @@ class Comparison:
             self._began = time.monotonic()
             self._prompt_tokens = sum(event["prompt_tokens"])
         elif kind == "end":
-            self._end(event["state"])
+            self._end(event["state"], bool(event.get("shared")))
 
-    def _end(self, state: str) -> None:
+    def _end(self, state: str, is_shared: bool) -> None:
+        """`is_shared`: most of it was not computed for this one, so that how fast it came says nothing of the model."""
         now = time.monotonic()
         record = {
             "at": time.time(),
             "outcome": _OUTCOMES.get(state, "failed"),
             "prompt_tokens": self._prompt_tokens,
             "tokens": sum(self._tokens.values()),
-            "waited": self._began - self._asked if self._began else None,
-            "first": self._first - self._asked if self._first else None,
-            "each": (now - self._first) / (self._steps - 1) if self._steps > 1 else None,
+            "waited": self._began - self._asked if self._began and not is_shared else None,
+            "first": self._first - self._asked if self._first and not is_shared else None,
+            "each": (now - self._first) / (self._steps - 1) if self._steps > 1 and not is_shared else None,
         }
         self._monitor.compared(self._request.model_ids, record, self._request.prompt, self._answers)

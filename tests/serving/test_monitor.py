@@ -1,6 +1,7 @@
 """The monitor over served models and the arena: what is counted over time, the training data beside it, drift of classes."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -40,20 +41,30 @@ def test_the_arenas_comparisons_are_counted_as_they_pass(serving, arena):
     said = sum(len(lane["token_ids"]) for lane in last["lanes"].values())
     assert point["outcomes"] == {"answered": 1} and point["tokens"] == said
     assert point["first"] and point["languages"] == {"en": 1.0}
-    list(arena.compare("starter", "Tell me what a planet is", {"lanes": ["greedy", "top_k"], "max_new_tokens": 6}))
-    again = over_time(serving, "arena")["points"][0]
-    assert again["outcomes"] == {"answered": 2}
-    assert again["first"] == point["first"], "what was computed before is no measure of the model's speed"
 
 
-def test_a_model_that_there_is_not_makes_no_version(serving, arena):
-    from llmdemo.core.errors import UserError
-    from llmdemo.serving.arena_watch import watcher
+def test_what_was_computed_for_another_before_is_no_measure_of_speed(serving):
+    from llmdemo.serving.arena_watch import Comparison
 
-    arena.watch = watcher(serving.monitor)
-    for name in ("no-such-model", "starter"):  # the second is there, and refuses the prompt
-        with pytest.raises(UserError):
-            list(arena.compare(name, "word " * 20_000, {"lanes": ["greedy"]}))
+    request = SimpleNamespace(model_ids=("starter",), prompt=SimpleNamespace(raw="Tell me what a planet is"))
+    for end in ({}, {"shared": True}):
+        comparison = Comparison(serving.monitor, request)
+        comparison.add({"type": "begin", "prompt_tokens": [5]})
+        comparison.add({"type": "step"})
+        comparison.add({"type": "lane", "lane": "greedy", "generated": 3, "text": "A planet is"})
+        comparison.add({"type": "end", "state": "done", **end})
+    records = [one for one in serving.monitor.metrics.records() if one.name == "arena"]
+    assert [(one.outcome, one.tokens, one.first is None) for one in records] == [
+        ("answered", 3, False),
+        ("answered", 3, True),
+    ]
+
+
+def test_a_model_that_there_is_not_makes_no_version(serving):
+    refused = {"at": 1.0, "outcome": "refused", "prompt_tokens": 0, "tokens": 0}
+    refused |= {"waited": None, "first": None, "each": None}
+    for name in ("no-such-model", "starter"):  # the second is there, and refuses a prompt
+        serving.monitor.compared([name], refused, SimpleNamespace(raw="word"), [])
     arenas = [one for one in serving.monitor.over_time() if one["name"] == "arena"]
     assert [one["model_id"] for one in arenas] == ["starter"]
     assert b"no-such-model" not in serving.monitor.prometheus()

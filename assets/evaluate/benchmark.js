@@ -38,7 +38,11 @@ export const ofBenchmark = (state) => ({
   ...(state.settings.limit ? { limit: state.settings.limit } : {}),
 });
 
-/** Which of the questions are asked: lm-eval takes the first of each of its tasks. @param {any} read @returns {string} */
+/**
+ * Which of the questions are asked: lm-eval takes the first of each of its tasks.
+ * @param {any} read
+ * @returns {string}
+ */
 export const limitWords = (read) => (read?.shape === "lm_eval" ? "eval_bench_first" : "eval_bench_limit");
 
 /** The form's fields. @param {any} state {source, benchmark} @param {(source: string) => void} look */

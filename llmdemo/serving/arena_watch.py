@@ -18,8 +18,13 @@ def watcher(monitor: Monitor) -> Callable[[Any, Callable[[dict], None]], Callabl
         comparison = Comparison(monitor, request)
 
         def passed(event: dict) -> None:
-            put(event)
-            comparison.add(event)
+            if event["type"] != "end":
+                put(event)
+                return comparison.add(event)
+            try:
+                comparison.add(event)  # before who asked knows that it has ended, and may ask for the figures
+            finally:
+                put(event)
 
         return passed
 

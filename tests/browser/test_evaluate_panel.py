@@ -147,7 +147,9 @@ def test_a_corrected_key_goes_to_its_own_judge_and_to_no_other(app_on, home_with
         expect(page.locator("[data-key=judge-key]")).to_have_value("sk-wrong", timeout=SOON)
         page.locator("[data-key=judge-key]").fill("sk-right")
         page.locator("[data-key=resume]").click()
+        expect(page.locator("#evaluate-result").get_by_text("refused the key")).to_have_count(0, timeout=90_000)
         expect(page.locator("#evaluate-result").get_by_text("judged by m")).to_be_visible(timeout=90_000)
+        expect(page.locator("#evaluate-result")).to_contain_text("done", timeout=90_000)
         assert set(ones) == {"sk-wrong", "sk-right"} and set(twos) == {"sk-other"}
         assert "sk-" not in page.evaluate("JSON.stringify([{...localStorage}, {...sessionStorage}, location.href])")
         assert page.errors == []

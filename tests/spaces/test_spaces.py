@@ -111,9 +111,7 @@ def test_the_arena_decodes_in_the_process_that_the_gpu_is_lent_to(tiny_model_fol
     assert seen["lent"] and seen["here"] == 0, "the model of the lanes is in the other process only"
     first, second = seen["lanes"]
     assert first.keys() == {"greedy", "top_k", "top_p", "beam"}
-    assert {name: lane["token_ids"] for name, lane in first.items()} == {
-        n: lane["token_ids"] for n, lane in second.items()
-    }
+    assert all(first[name]["token_ids"] == second[name]["token_ids"] for name in ("greedy", "beam"))
     asked = [path for path, _ in seen["asked"]]
     assert asked.count("/schedule") >= 2 and asked.count("/release") >= 2
     assert all(int(query["durationSeconds"]) > 0 for path, query in seen["asked"] if path == "/schedule")

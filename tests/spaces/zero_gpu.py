@@ -63,7 +63,8 @@ def main(home: Path) -> None:
     from llmdemo.settings import Settings
 
     arena = Arena(Home(home), Settings(home=home))
-    states = [list(arena.compare("starter", "Hello", {"max_new_tokens": 5, "seed": 1}))[-1] for _ in range(2)]
+    # Another seed each time: an equal comparison would not be computed again.
+    states = [list(arena.compare("starter", "Hello", {"max_new_tokens": 5, "seed": n}))[-1] for n in (1, 2)]
     stopped = arena.compare("starter", "Hello", {"max_new_tokens": 200})
     next(stopped)
     stopped.close()

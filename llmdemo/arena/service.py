@@ -125,7 +125,7 @@ class Arena:
         limits = limits or self._limits
         ids = (model_ids,) if isinstance(model_ids, str) else tuple(model_ids or ())
         if not 1 <= len(ids) <= _MOST_MODELS:
-            raise UserError("err_models_given", n=len(ids), most=_MOST_MODELS)
+            raise UserError("err_models_given" if ids else "err_no_model_chosen", n=len(ids), most=_MOST_MODELS)
         if not all(type(token) is int and token >= 0 for token in prefix_ids):
             raise UserError("err_no_token_ids")
         checked = DecodeSettings.from_dict(settings, limits)

@@ -252,7 +252,7 @@ def test_with_the_weights_ready_nobody_waits_for_another_visitor(arena):
         ({"settings": {"top_p": 0}}, "top_p"),
         ({"settings": {"max_new_tokens": 10_000}}, "max_new_tokens"),
         ({"settings": "hot"}, "settings"),
-        ({"model_ids": []}, "0 models"),
+        ({"model_ids": []}, "No model was chosen"),
         ({"model_ids": ["starter"] * 3}, "3 models"),
         ({"prefix_ids": ["x"]}, "token ids"),
     ],

@@ -54,7 +54,8 @@ const joined = (items, form) => {
   return items.slice(0, -1).join(isChinese ? "、" : ", ") + word + last;
 };
 
-const SETTING = /(\s?[(（])?\b([a-z]+(?:_[a-z0-9]+)+)\b([)）])?/g;
+/* A key in a sentence, but not as a part of a file's name or path. */
+const SETTING = /(\s?[(（])?(?<![\w./\\-])([a-z]+(?:_[a-z0-9]+)+)(?![\w/\\-]|\.\w)([)）])?/g;
 
 /* A sentence with the form's labels for the settings of a run, which scripts know by their keys. The arena's own form
    does so for its settings, and marks their fields. @param {string} text */

@@ -32,6 +32,12 @@ test("a sentence names the settings of a run as the form does, and the arena's a
   assert.equal(said("eval_share is 2."), "「保留比例」 is 2.".replace("保留比例", t("f_eval_share")));
   assert.equal(said(`${t("f_max_length")}（max_length）太短。`), `${t("f_max_length")}太短。`);
   assert.equal(said("4 GB（keep_steps_gb）。"), `4 GB（「${t("f_keep_steps_gb")}」）。`);
-  for (const text of ["max_new_tokens is 0.", 'Give {"eval_share": 0.1}.', "no_setting_at_all"])
+  for (const text of [
+    "max_new_tokens is 0.",
+    'Give {"eval_share": 0.1}.',
+    "no_setting_at_all",
+    "my/eval_share",
+    "max_length.csv: bad.",
+  ])
     assert.equal(said(text), text);
 });

@@ -3,6 +3,7 @@
 import ast
 import json
 import re
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 
 from llmdemo.decoding import DecodeSettings, decode_lanes
 from llmdemo.decoding.lanes import TokenLane
-from llmdemo.settings.lane import BEAMS, OWN, STRATEGIES
+from llmdemo.settings.lane import BEAMS, OWN, STRATEGIES, Resolved
 from tests.decoding import test_beams, test_engine
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -138,7 +139,7 @@ class Plain:
 def test_every_strategy_is_a_lane_with_a_trace_of_each_step(tiny_llama):
     for strategy in STRATEGIES:
         settings = DecodeSettings.from_dict({"lanes": [strategy], "max_new_tokens": 4, "num_return_sequences": 2})
-        object.__setattr__(settings.resolved, "texts", Plain())
+        settings = replace(settings, resolved=Resolved(texts=Plain()))
         steps = list(decode_lanes(tiny_llama(1), [5, 6, 7], settings, eos_token_ids=[]))
         result = steps[-1].results[strategy]
         assert len(result.token_ids) == len(result.logprobs) == 4 and result.forwards >= 1, strategy

@@ -29,25 +29,10 @@ from llmdemo.core.sentences import in_language, say, together, wanted_language
 from llmdemo.serving.errors import ApiError
 from llmdemo.serving.routes import refusal
 from llmdemo.settings import Settings
-from llmdemo.ui import bounded_log, request_body
+from llmdemo.ui import bounded_log, content_policy, request_body
 from llmdemo.ui.authentication import VISITOR
 from llmdemo.ui.event_streams import EVERYBODYS, PREFIX
 
-_POLICY = "; ".join(
-    (
-        "default-src 'self'",
-        # Gradio puts its configuration into inline scripts, and runs gr.HTML's js_on_load through Function().
-        "script-src 'self' 'unsafe-inline' 'unsafe-eval'",
-        "style-src 'self' 'unsafe-inline'",
-        "img-src 'self' data: blob:",
-        "font-src 'self' data:",
-        "connect-src 'self' data: blob:",
-        "worker-src 'self' blob:",
-        "object-src 'none'",
-        "base-uri 'self'",
-        "form-action 'self'",
-    )
-)
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _FOREIGN = ("cross-site", "same-site")
 _SHARE_OF_ADDRESS = 20
@@ -96,10 +81,13 @@ class RequestLimits:
         self._costly_rates, self._address_costly_rates = Rates(costly), Rates(costly * 10)
         self._file_rates = Rates(most * _SHARE_OF_ADDRESS * 5)
         # A Space is shown inside a frame of the hub's page; elsewhere nobody has a reason to frame the app.
-        ancestors = "" if os.environ.get("SPACE_ID") else "; frame-ancestors 'self'"
+        self._ancestors = "" if os.environ.get("SPACE_ID") else "frame-ancestors 'self'"
         self._hosts = {host.strip().lower() for host in os.environ.get("SPACE_HOST", "").split(",")} - {""}
-        self._headers = [
-            (b"content-security-policy", (_POLICY + ancestors).encode()),
+
+    def _headers_of(self, page: bytes) -> list[tuple[bytes, bytes]]:
+        """The security headers of an answer that is the HTML `page`, or none."""
+        return [
+            (b"content-security-policy", content_policy.policy(page, self._ancestors).encode()),
             (b"x-content-type-options", b"nosniff"),
             (b"referrer-policy", b"same-origin"),
         ]
@@ -108,16 +96,15 @@ class RequestLimits:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
         begun = False
+        send_policy = content_policy.with_policy(scope, send, self._headers_of)
 
         async def send_with_headers(message):
             nonlocal begun
-            if message["type"] == "http.response.start":
-                begun = True
-                present = {name.lower() for name, _ in message["headers"]}
-                extra = [pair for pair in self._headers if pair[0] not in present]
-                message = {**message, "headers": [*message["headers"], *extra]}
-            await send(message)
+            begun = begun or message["type"] == "http.response.start"
+            await send_policy(message)
 
+        if scope["method"] == "GET" and b"text/html" in dict(scope["headers"]).get(b"accept", b""):
+            scope = content_policy.uncompressed(scope)
         path, refusal = scope["path"], self._refusal(scope)
         if refusal:
             return await _answer(scope, send_with_headers, *refusal)

@@ -1,0 +1,80 @@
+"""The Content-Security-Policy of every answer: what a page of this app may load and run. Knows no path and no visitor.
+
+A page's own inline scripts, of which Gradio writes several with the app's configuration in them, are named by their
+SHA-256, so that any other script that reaches a page's markup stays text. 'unsafe-eval' remains: Gradio makes gr.HTML's
+template and js_on_load with Function().
+"""
+
+import base64
+import hashlib
+import re
+from collections.abc import Callable
+
+import brotli  # Gradio brings it
+from starlette.types import Message, Scope, Send
+
+_INLINE = re.compile(rb"<script(?![^>]*\bsrc\b)[^>]*>(.*?)</script>", re.DOTALL | re.IGNORECASE)
+_DIRECTIVES = (
+    "default-src 'self'",
+    "style-src 'self' 'unsafe-inline'",
+    "img-src 'self' data: blob:",
+    "font-src 'self' data:",
+    "connect-src 'self' data: blob:",
+    "worker-src 'self' blob:",
+    "object-src 'none'",
+    "base-uri 'self'",
+    "form-action 'self'",
+)
+
+
+def policy(page: bytes = b"", ancestors: str = "") -> str:
+    """The header's value for an HTML `page`; `ancestors` may be a directive about frames.
+
+    A browser hashes a script after it has made all line ends of the page into \\n, and so does this.
+    """
+    found = _INLINE.findall(page.replace(b"\r\n", b"\n").replace(b"\r", b"\n"))
+    hashes = [f"'sha256-{base64.b64encode(hashlib.sha256(script).digest()).decode()}'" for script in found if script]
+    scripts = " ".join(["script-src 'self'", *dict.fromkeys(hashes), "'unsafe-eval'"])
+    return "; ".join([scripts, *_DIRECTIVES, *filter(None, [ancestors])])
+
+
+def uncompressed(scope: Scope) -> Scope:
+    """`scope` as one that takes no compression: what is inside answers with text that can be read."""
+    return {**scope, "headers": [pair for pair in scope["headers"] if pair[0].lower() != b"accept-encoding"]}
+
+
+def with_policy(scope: Scope, send: Send, headers_of: Callable[[bytes], list[tuple[bytes, bytes]]]) -> Send:
+    """`send` that holds an HTML answer until it is whole, and sends it with the headers that `headers_of` its bytes
+    gives, compressed if the reader of `scope` takes Brotli; other answers go on as they come, with those of no page.
+    A header that the answer has itself stays as it is."""
+    held: list[Message] = []
+    takes = b"br" in dict(scope["headers"]).get(b"accept-encoding", b"").replace(b" ", b"").split(b",")
+
+    async def sender(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            names = dict(message["headers"])
+            if names.get(b"content-type", b"").startswith(b"text/html") and b"content-encoding" not in names:
+                held.append(message)
+                return
+            message = _extended(message, headers_of(b""))
+        if not held:
+            return await send(message)
+        held.append(message)
+        if message.get("more_body"):
+            return
+        page = b"".join(part.get("body", b"") for part in held[1:])
+        start = _extended(held[0], headers_of(page))
+        if takes and page:
+            page = brotli.compress(page, quality=4)
+            start = _extended(start, [(b"content-encoding", b"br"), (b"vary", b"accept-encoding")])
+        kept = [pair for pair in start["headers"] if pair[0].lower() != b"content-length"]
+        held.clear()
+        await send({**start, "headers": [*kept, (b"content-length", str(len(page)).encode())]})
+        await send({"type": "http.response.body", "body": page})
+
+    return sender
+
+
+def _extended(message: Message, headers: list[tuple[bytes, bytes]]) -> Message:
+    present = {name.lower() for name, _ in message["headers"]}
+    return {**message, "headers": [*message["headers"], *(pair for pair in headers if pair[0] not in present)]}

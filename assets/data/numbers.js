@@ -66,7 +66,7 @@ export const numbers = (page) => {
             ]
           : null,
         info.version > 1 ? row(t("data_n_version"), `${info.version}`) : null,
-        row(t("run_hash"), info.content_hash.slice(0, 12)),
+        row(t("numbers_version"), info.content_hash.slice(0, 12)),
       ),
     ),
     info.change ? h("p", { class: "cap" }, info.change) : null,

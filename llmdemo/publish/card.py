@@ -155,7 +155,7 @@ def _data(data: dict, known: dict, worker: dict, word: _Words) -> str:
         (word("card_held_out"), worker.get("held_out_records")),
         *((word("card_left_out", why=why.replace("_", " ")), count) for why, count in left_out.items()),
         (word("card_source"), known.get("source")),
-        (word("card_licence"), known.get("licence")),
+        (word("card_data_licence"), known.get("licence")),
         (word("card_citation"), known.get("citation")),
         (word("card_hash"), data.get("content_hash")),
     ]

@@ -173,6 +173,15 @@ def test_the_large_view_uses_the_whole_width_and_stays(tiny_app, open_page):
     assert page.evaluate("document.documentElement.scrollWidth") <= 1920
 
 
+def test_markup_that_reaches_the_page_runs_no_script(tiny_app, open_page):
+    page = open_page(tiny_app)
+    refused = page.evaluate("""new Promise((done) => {
+        document.addEventListener("securitypolicyviolation", (event) => done(event.effectiveDirective));
+        document.body.insertAdjacentHTML("beforeend", '<img src="data:," onerror="window.ran = true">');
+    })""")
+    assert refused == "script-src-attr" and page.evaluate("window.ran") is None
+
+
 def test_an_address_with_view_api_opens_the_page_of_the_endpoints(tiny_app, open_page):
     page = open_page(tiny_app + "?view=api")
     expect(page.get_by_text("/start_run").first).to_be_visible(timeout=20_000)

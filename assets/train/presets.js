@@ -90,13 +90,14 @@ export class Presets extends Component {
       context: int(preset.context),
       vocabulary: int(preset.vocabulary),
     });
+    const sources = [...new Set(Object.values(preset.sources))].join(" · ");
     const costLine = (method) => h("li", {}, `${t(`method_${method}`)}: ${verdict(costs?.[method])}`);
     return h(
       "div",
       { class: "preset-more" },
       h("p", {}, shape),
       h("p", {}, t("preset_pretrained", { tokens: short(preset.tokens), data: preset.data })),
-      h("p", { class: "soft" }, t("preset_source", { source: preset.source, licence: preset.licence })),
+      h("p", { class: "soft" }, t("preset_source", { licence: preset.licence, sources })),
       h("ul", {}, METHODS.map(costLine)),
       picture?.error ? h("p", { class: "soft" }, picture.error.message) : picture ? architecture(picture) : null,
     );

@@ -46,8 +46,9 @@ class Preset:
     hub_id: str
     split: str
     rows: int
+    """Of the split that is taken."""
     megabytes: int
-    """Size of the download."""
+    """Size of the whole download, as the set's card tells it; 0: that could not be read."""
     licence: str
     citation: str
     note: str = ""
@@ -59,36 +60,41 @@ class Preset:
 
 
 PRESETS = [
-    Preset("alpaca", "Alpaca", "tatsu-lab/alpaca", "train", 52_002, 24, "CC BY-NC 4.0",
+    Preset("alpaca", "Alpaca", "tatsu-lab/alpaca", "train", 52_002, 0, "CC BY-NC 4.0",
            "Taori et al. (2023), Stanford Alpaca: An Instruction-following LLaMA model",
            say("hub_note_alpaca")),
-    Preset("alpaca-gpt4", "Alpaca-GPT4", "vicgalle/alpaca-gpt4", "train", 52_002, 48, "CC BY-NC 4.0",
+    Preset("alpaca-gpt4", "Alpaca-GPT4", "vicgalle/alpaca-gpt4", "train", 52_002, 0, "CC BY-NC 4.0",
            "Peng et al. (2023), Instruction Tuning with GPT-4, arXiv 2304.03277",
            say("hub_note_alpaca_gpt4")),
-    Preset("lima", "LIMA", "GAIR/lima", "train", 1_030, 3, "CC BY-NC-SA (or stricter, by source)",
+    Preset("lima", "LIMA", "GAIR/lima", "train", 1_030, 0, "CC BY-NC-SA (or stricter, by source)",
            "Zhou et al. (2023), LIMA: Less Is More for Alignment, arXiv 2305.11206",
            say("hub_note_lima")),
-    Preset("ultrachat", "UltraChat 200k", "HuggingFaceH4/ultrachat_200k", "train_sft", 207_865, 1_620, "MIT",
+    Preset("ultrachat", "UltraChat 200k", "HuggingFaceH4/ultrachat_200k", "train_sft", 207_865, 1_624, "MIT",
            "Ding et al. (2023), Enhancing Chat Language Models by Scaling High-quality Instructional Conversations, "
            "arXiv 2305.14233", say("hub_note_ultrachat")),
-    Preset("dolly", "Dolly 15k", "databricks/databricks-dolly-15k", "train", 15_011, 13, "CC BY-SA 3.0",
+    Preset("dolly", "Dolly 15k", "databricks/databricks-dolly-15k", "train", 15_011, 0, "CC BY-SA 3.0",
            "Conover et al. (2023), Free Dolly: Introducing the World's First Truly Open Instruction-Tuned LLM",
            say("hub_note_dolly")),
-    Preset("magpie", "Magpie-Pro 300K", "Magpie-Align/Magpie-Pro-300K-Filtered", "train", 300_000, 563, "Llama 3",
+    Preset("magpie", "Magpie-Pro 300K", "Magpie-Align/Magpie-Pro-300K-Filtered", "train", 300_000, 0, "CC BY-NC 4.0",
            "Xu et al. (2024), Magpie: Alignment Data Synthesis from Scratch by Prompting Aligned LLMs with Nothing, "
            "arXiv 2406.08464", say("hub_note_magpie")),
-    Preset("smoltalk", "SmolTalk", "HuggingFaceTB/smoltalk", "train", 1_043_917, 2_009, "Apache 2.0",
+    Preset("smoltalk", "SmolTalk", "HuggingFaceTB/smoltalk", "train", 1_043_917, 0, "Apache 2.0",
            "Allal et al. (2025), SmolLM2: When Smol Goes Big, arXiv 2502.02737", say("hub_note_smoltalk"), "all"),
     Preset("tulu3", "Tulu 3 SFT mixture", "allenai/tulu-3-sft-mixture", "train", 939_343, 1_413, "ODC-BY 1.0; parts by source",
            "Lambert et al. (2024), Tulu 3: Pushing Frontiers in Open Language Model Post-Training, arXiv 2411.15124",
            say("hub_note_tulu3")),
-    Preset("openhermes", "OpenHermes 2.5", "teknium/OpenHermes-2.5", "train", 1_001_551, 1_936, "not stated; by source",
+    Preset("openhermes", "OpenHermes 2.5", "teknium/OpenHermes-2.5", "train", 1_001_551, 0, "not stated; by source",
            "Teknium (2023), OpenHermes 2.5: An Open Dataset of Synthetic Data for Generalist LLM Assistants",
            say("hub_note_openhermes")),
-    Preset("ultrafeedback", "UltraFeedback", "HuggingFaceH4/ultrafeedback_binarized", "train_prefs", 61_135, 636, "MIT",
+    Preset("ultrafeedback", "UltraFeedback", "HuggingFaceH4/ultrafeedback_binarized", "train_prefs", 61_135, 650, "MIT",
            "Cui et al. (2023), UltraFeedback: Boosting Language Models with Scaled AI Feedback, arXiv 2310.01377",
            say("hub_note_ultrafeedback")),
 ]  # fmt: skip
+"""Each licence, count and size was read on 29 November 2026: of UltraChat, Tulu 3 and UltraFeedback in copies of their cards;
+of Alpaca the licence there, of Alpaca-GPT4 and Magpie in the repositories of their authors (github.com/Instruction-Tuning-
+with-GPT-4/GPT-4-LLM, magpie-align/magpie), of LIMA in litgpt's documentation, of Dolly and SmolTalk in cards of sets that
+were made of them. The rows of Alpaca, LIMA, Dolly, SmolTalk and OpenHermes are what people counted who had loaded them;
+OpenHermes' card names no licence. A size that no such text gave is 0."""
 
 
 def add_from_hub(

@@ -4,6 +4,9 @@ Knows nothing of where the judge runs. Models that were trained to judge were tr
 any other; so these are the published ones: of Prometheus 2 (arXiv 2405.01535) as the package prometheus-eval 0.1.20 has
 it, and of PHUDGE's causal model (arXiv 2405.08029), which is that of the first Prometheus (arXiv 2310.08491) between
 Phi-3's markers. A grade counts only in the form that was asked for.
+
+Prometheus' models, whose prompts these are, are published under Apache 2.0 (their pages on the hub, read in November 2026);
+the package's metadata and PHUDGE's repository name no licence.
 """
 
 import re

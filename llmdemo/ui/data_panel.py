@@ -127,7 +127,8 @@ def _hub_form(services: Services) -> _Hub:
 def _about(key: str) -> list[str]:
     """What a person should know before fetching a preset, line by line."""
     preset = next(each for each in PRESETS if each.key == key)
-    return pack([f"{preset.hub_id} · {preset.megabytes:,} MB · {preset.licence}", preset.note, preset.citation])
+    size = f"{preset.megabytes:,} MB · " if preset.megabytes else ""
+    return pack([f"{preset.hub_id} · {size}{preset.licence}", preset.note, preset.citation])
 
 
 _HUB_KEYS = ("preset", "name", "config", "split", "limit")

@@ -40,15 +40,22 @@ def test_a_config_that_is_off_by_a_layer_would_be_seen():
     assert sum(p.numel() for p in model.parameters()) != preset.parameters
 
 
-def test_every_preset_names_its_licence_its_data_and_who_says_so():
+def test_every_preset_names_for_each_of_its_facts_the_text_that_says_so():
     families = {each.family for each in PRESETS.values()}
     assert {"SmolLM2", "Qwen3", "Llama 3.2", "Llama 3", "Gemma 3", "Phi-3", "Phi-3.5", "OLMo 2", "Pythia"} == families
     for preset in PRESETS.values():
         facts = preset.facts()
-        assert facts["licence"] and facts["data"] and facts["tokens"] >= 3e11
-        assert re.fullmatch(r"https://\S+", facts["source"]) and "{" not in facts["source"]
+        assert facts["licence"] and facts["data"] and facts["tokens"] > 2.9e11
+        assert set(facts["sources"]) == set(presets.FACTS)
+        for address in (facts["source"], *facts["sources"].values()):
+            assert re.fullmatch(r"https://[^\s{}]+", address)
         assert preset.gated is (preset.family.startswith(("Llama", "Gemma")))
         assert {"layers", "heads", "kv_heads", "width", "context", "vocabulary", "title"} <= facts.keys()
+
+
+def test_the_context_is_what_the_authors_name_and_a_run_may_use_what_the_config_allows():
+    preset = PRESETS["Qwen/Qwen3-0.6B"]
+    assert preset.facts()["context"] == 32_768 and preset.entry().context == 40_960
 
 
 def test_an_unknown_preset_is_a_sentence():

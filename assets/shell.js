@@ -3,12 +3,15 @@ import {
   ask,
   bytes,
   button,
+  choose,
   clip,
   define,
   find,
   h,
   hear,
   int,
+  lang,
+  languages,
   live,
   notice,
   openPanel,
@@ -111,6 +114,19 @@ const whoOf = ({ policy, owner, name }) => {
   return button(t("sign_out", { name }), leave, "quiet");
 };
 
+/* The page's language follows the browser until one is chosen here. */
+const languageMenu = () => {
+  const entries = Object.entries(languages);
+  if (entries.length < 2) return null;
+  const option = ([tag, { name }]) => h("option", { value: tag, lang: tag, selected: tag === lang }, name);
+  const pick = (event) => choose(event.target.value);
+  return h(
+    "select",
+    { class: "quiet language", "aria-label": t("language_menu"), onchange: pick },
+    entries.map(option),
+  );
+};
+
 const starterSays = ({ source, done_bytes: done, total_bytes: total }) => {
   if (!source) return t("starter_preparing");
   if (total && done >= total) return t("starter_unpacking");
@@ -162,6 +178,7 @@ define("header", ({ el, server }) => {
           "aria-pressed": String(large),
           title: t("large_view_help"),
         }),
+        languageMenu(),
         begun() ? null : button(t("start_here"), startHere, "quiet start-here", { id: "start-here" }),
         h("span", { class: "who" }, now ? whoOf(now) : null),
       ),

@@ -1,6 +1,6 @@
 /* Says so where the chosen model was not made for the language of the prompt, and offers one that was. Tells a
    language by its script alone, as a prompt is short: of the Latin ones it says nothing. */
-import { lang } from "../lib/words.js";
+import { joined, lang } from "../lib/words.js";
 import { h, t } from "./dom.js";
 
 /** The first that fits counts: Japanese has Han, too. @type {[string, RegExp][]} */
@@ -58,7 +58,7 @@ export class Speaks {
     const { language, silent, model, preset } = found;
     const values = {
       model: silent.title,
-      languages: silent.languages.map(nameOf).join(lang === "zh-TW" ? "、" : ", "),
+      languages: joined(silent.languages.map(nameOf)),
       language: nameOf(language),
     };
     const act = (text, onclick) => h("button", { type: "button", class: "quiet", onclick }, text);

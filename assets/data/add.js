@@ -29,6 +29,7 @@ L.define("kinds", ({ el, props }) => {
   };
   document.addEventListener("change", (event) => check(event, /** @type {any} */ (event.target).files), true);
   document.addEventListener("drop", (event) => check(event, event.dataTransfer?.files), true);
+  document.documentElement.style.setProperty("--drop-a-file", JSON.stringify(t("data_drop"))); // for data.css
   draw(null);
 });
 

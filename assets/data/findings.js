@@ -76,7 +76,7 @@ const switches = (page) => {
 const kindName = ({ code, title }) => (has(`problem_${code}`) ? t(`problem_${code}`) : title);
 const saying = ({ code, message, title, other }) => {
   if (has(`problem_says_${code}`)) return t(`problem_says_${code}`, { other: L.int(other) });
-  return L.isChinese ? kindName({ code, title }) : message; // a row that made no record has its reason in English
+  return L.lang === "en" ? message : kindName({ code, title }); // a row that made no record has its reason in English
 };
 
 const problemTable = (page) => {

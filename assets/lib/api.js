@@ -1,7 +1,7 @@
 /* How the parts of the page are mounted, call the app, and tell each other what has happened. Knows no panel.
 
    Python's bridge.island() puts {name, el, props, trigger, server, watch} into window.llmdemoIslands. */
-import { inWords, isChinese, t } from "./words.js";
+import { inWords, lang, t } from "./words.js";
 
 /**
  * @typedef {object} Island
@@ -48,7 +48,7 @@ export const start = () => {
       return;
     }
     island.el.dataset.mounted = "1";
-    document.documentElement.lang = isChinese ? "zh-Hant" : "en";
+    document.documentElement.lang = lang;
     draw({ ...island, props: inPageWords(island.props) });
   };
   const waiting = page.llmdemoIslands || [];

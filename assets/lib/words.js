@@ -1,19 +1,44 @@
-/* Words in the browser's language, English where there is no other. Knows nothing of where they are shown. */
+/* Words in the browser's language, or the one that was chosen; English where there is no other. Knows nothing of where
+   they are shown. */
 
-const wanted = (globalThis.navigator?.languages || ["en"]).find((tag) => /^(en|zh)/i.test(tag || ""));
+/** {tag: {name, tags}}: the languages of assets/words/, as the page's head tells them.
+   @type {Record<string, {name: string, tags: string[]}>} */
+export const languages = /** @type {any} */ (globalThis).llmdemoLanguages || { en: { name: "English", tags: ["en"] } };
+
+/** How closely a wanted tag fits a language, as llmdemo/core/languages.py says it. */
+const fit = (wanted, language) => {
+  const fits = (tag) =>
+    wanted === tag || (wanted.startsWith(`${tag}-`) && (tag.includes("-") || !language.includes("-")));
+  const fitting = languages[language].tags.map((tag) => tag.toLowerCase()).filter(fits);
+  return Math.max(0, ...fitting.map((tag) => tag.length));
+};
+
+/** The language for a browser that wants these, in their order. @param {readonly string[]} accepted */
+export const languageFor = (accepted) => {
+  const bare = (tag) => tag.toLowerCase().split("-")[0];
+  const known = Object.values(languages).flatMap(({ tags }) => tags.map(bare));
+  const wanted = (accepted.find((tag) => known.includes(bare(tag))) || "en").toLowerCase();
+  const best = Object.keys(languages).sort((one, two) => fit(wanted, two) - fit(wanted, one))[0];
+  return fit(wanted, best) ? best : "en";
+};
 
 /** The page's language. */
-export const lang = /^zh(-(TW|HK|MO|Hant)|$)/i.test(wanted || "en") ? "zh-TW" : "en";
+export const lang = languageFor(globalThis.navigator?.languages || []);
 
-/** Whether the page is in Chinese. */
-export const isChinese = lang === "zh-TW";
+/** Shows the page in another of its languages from now on: the server puts it before navigator's languages
+   (llmdemo/ui/chosen_language.py). @param {string} language */
+export const choose = (language) => {
+  const framed = location.protocol === "https:" ? "none; secure" : "lax"; // a Space's page is in a frame of another site
+  document.cookie = `llmdemo-language=${language}; path=/; max-age=31536000; samesite=${framed}`;
+  location.reload();
+};
 
 /** @type {Record<string, string>} */
 let words = {};
 
 /** Fetches the words once; without them the page would show their keys. */
 export const loadWords = async () => {
-  const names = isChinese ? [lang, `said.${lang}`] : [lang]; // what the server says comes with its English text
+  const names = lang === "en" ? [lang] : [lang, `said.${lang}`]; // what the server says comes with its English text
   const files = names.map(async (name) => (await fetch(new URL(`../words/${name}.json`, import.meta.url))).json());
   useWords(Object.assign({}, ...(await Promise.all(files))));
 };
@@ -46,12 +71,11 @@ const said = (value, form) => {
   return Array.isArray(value) ? joined(value.map(String), form) : String(value);
 };
 
-/** @param {string[]} items @param {string} [form] */
-const joined = (items, form) => {
+/** The items as one list. @param {string[]} items @param {string} [form] */
+export const joined = (items, form) => {
   const last = form === "or" || form === "and" ? items.length > 1 && items[items.length - 1] : false;
-  if (last === false) return items.join(isChinese ? "、" : ", ");
-  const word = isChinese ? (form === "or" ? "或" : "和") : ` ${form} `;
-  return items.slice(0, -1).join(isChinese ? "、" : ", ") + word + last;
+  if (last === false) return items.join(t("list_comma"));
+  return items.slice(0, -1).join(t("list_comma")) + t(`list_${form}`) + last;
 };
 
 /* A key in a sentence, but not as a part of a file's name or path. */
@@ -64,7 +88,7 @@ const withLabels = (text) =>
     const label = words[`f_${key}`];
     if (!label || has(`arena_set_label_${key}`) || all[at - 1] === '"' || all[at + whole.length] === '"') return whole;
     if (open && close && all.slice(0, at).toLowerCase().endsWith(label.toLowerCase())) return "";
-    return open + (isChinese ? `「${label}」` : `“${label}”`) + close;
+    return open + t("quoted", { text: label }) + close;
   });
 
 /**
@@ -77,7 +101,7 @@ export const inWords = (value) => {
   if (!value || typeof value !== "object") return value;
   if ("$say" in value)
     return withLabels(
-      isChinese && has(value.$say) ? t(value.$say, inWords(value.values || {})) : String(value.text ?? ""),
+      lang !== "en" && has(value.$say) ? t(value.$say, inWords(value.values || {})) : String(value.text ?? ""),
     );
   return Object.fromEntries(Object.entries(value).map(([key, each]) => [key, inWords(each)]));
 };

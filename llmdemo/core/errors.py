@@ -3,7 +3,8 @@
 import errno
 from typing import Any
 
-from llmdemo.core.sentences import say, texts
+from llmdemo.core.languages import texts
+from llmdemo.core.sentences import say
 
 
 class UserError(Exception):

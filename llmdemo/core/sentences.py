@@ -1,21 +1,16 @@
 """Sentences for people, by key: English text that remembers its key and values, so that a page can say it in another
 language. Knows no page and no error.
 
-The texts are in assets/words/: <language>.json for the page, said.<language>.json for errors, notes and reasons. In a
-text, {name} is a value, {n:,} a number with separators, {names:or} and {names:and} a list as the language joins it, {n|record|records} one of two forms by the number n.
+The texts are in assets/words/ (languages.py). In a text, {name} is a value, {n:,} a number with separators, {names:or} and {names:and} a list as the language joins it, {n|record|records} one of two forms by the number n.
 """
 
-import functools
-import json
 import math
 import operator
 import re
 from typing import Any
 
-from llmdemo.core import assets
+from llmdemo.core.languages import ENGLISH, texts
 
-LANGUAGES = ("en", "zh-TW")
-FOLDER = assets.FOLDER / "words"
 MARK = "$say"
 """The key that tells a packed sentence from any other object: no setting, column or field begins with $."""
 _PLACE = re.compile(r"\{(\w+)(?::(,|or|and))?\}|\{(\w+)\|([^{}|]*)\|([^{}|]*)\}")
@@ -32,14 +27,6 @@ class Sentence(str):
         made = super().__new__(cls, text)
         made.key, made.values = key, values or {}
         return made
-
-
-@functools.cache
-def texts(language: str = "en") -> dict[str, str]:
-    """{key: text} in `language`, "en" or "zh-TW": what the page says, and what the app says wherever it is used."""
-    names = (f"{language}.json", f"said.{language}.json")
-    page, said = (json.loads((FOLDER / name).read_text(encoding="utf-8")) for name in names)
-    return {**page, **said}
 
 
 def say(key: str, /, **values: Any) -> Sentence:
@@ -60,7 +47,7 @@ def _value(value: Any) -> Any:
 def in_language(sentence: str, language: str) -> str:
     """A sentence in `language`, with the sentences among its values; a plain text as it is. For answers that no script of
     the page reads before a person does."""
-    if not isinstance(sentence, Sentence) or not sentence.key or language == "en":
+    if not isinstance(sentence, Sentence) or not sentence.key or language == ENGLISH:
         return str(sentence)
     values = {
         name: in_language(each, language) if isinstance(each, str) else each for name, each in sentence.values.items()
@@ -68,14 +55,7 @@ def in_language(sentence: str, language: str) -> str:
     return fill(texts(language)[sentence.key], values, language)
 
 
-def wanted_language(accepted: str) -> str:
-    """The language of the page for a browser with this Accept-Language header, as assets/lib/words.js chooses it."""
-    tags = (part.partition(";")[0].strip() for part in accepted.split(","))
-    wanted = next((tag for tag in tags if re.match("en|zh", tag, re.IGNORECASE)), "en")
-    return "zh-TW" if re.match(r"zh(-(TW|HK|MO|Hant)|$)", wanted, re.IGNORECASE) else "en"
-
-
-def fill(text: str, values: dict[str, Any], language: str = "en") -> str:
+def fill(text: str, values: dict[str, Any], language: str = ENGLISH) -> str:
     """A `text` in `language` with its places filled in; those without a value stay."""
 
     def one(place: re.Match[str]) -> str:
@@ -109,10 +89,10 @@ def placeholders(text: str) -> set[str]:
 
 
 def _joined(items: list[str], form: str, language: str) -> str:
-    comma, words = (", ", {"or": " or ", "and": " and "}) if language == "en" else ("、", {"or": "或", "and": "和"})
+    words = texts(language)
     if form == "," or len(items) < 2:
-        return comma.join(items)
-    return f"{comma.join(items[:-1])}{words[form]}{items[-1]}"
+        return words["list_comma"].join(items)
+    return f"{words['list_comma'].join(items[:-1])}{words[f'list_{form}']}{items[-1]}"
 
 
 def pack(value: Any) -> Any:

@@ -8,7 +8,8 @@ import re
 from dataclasses import dataclass, field
 
 from llmdemo import __version__
-from llmdemo.core.sentences import in_language, say, texts
+from llmdemo.core.languages import texts
+from llmdemo.core.sentences import in_language, say
 from llmdemo.settings.training import HEADED
 
 _MOST_TEXT = 1200
@@ -35,7 +36,7 @@ class Facts:
 
 
 def card(facts: Facts, licence: str, base: str = "", language: str = "en") -> str:
-    """The card in `language` ("en", "zh-TW"). `licence` is the hub's name of one ("apache-2.0", "other"); `base` the hub's
+    """The card in `language` (its tag). `licence` is the hub's name of one ("apache-2.0", "other"); `base` the hub's
     name of the base model."""
     model, data = facts.config.get("model") or {}, facts.config.get("dataset") or {}
     front = [

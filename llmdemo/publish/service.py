@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from llmdemo.core.errors import UserError
-from llmdemo.core.sentences import LANGUAGES, say
+from llmdemo.core.languages import languages
+from llmdemo.core.sentences import say
 from llmdemo.core.store import read_json
 from llmdemo.data import get_dataset
 from llmdemo.jobs import Jobs, JobsOfKind, JobStatus, hub_kind
@@ -48,8 +49,8 @@ class Pushes(JobsOfKind):
     ) -> dict:
         """Begins to push the model of a finished run with a card in this language, or a Space with it and a chat page;
         returns its state. Raises UserError when it cannot begin."""
-        if language not in LANGUAGES:
-            raise UserError("err_card_language", language=repr(language)[:40], names=list(LANGUAGES))
+        if language not in languages():
+            raise UserError("err_card_language", language=repr(language)[:40], names=list(languages()))
         licence = _checked_licence(licence)
         files = self._page(run_id, licence) if space else self._card(run_id, licence, language)
         if not str(token or "").strip():

@@ -223,7 +223,7 @@ def _kept_run_endpoints(services: Services) -> None:
         """Pushes the model of a finished run to the Hugging Face hub, with a card; streams {state, sent, total, file}.
 
         repo: "name" or "owner/name"; token: an access token that may write, used once and kept nowhere; licence: as the
-        hub writes it, by default the base model's; language: the card's, "en" or "zh-TW". The last state is done, with url and revision, or why it failed.
+        hub writes it, by default the base model's; language: the card's, "en", "zh-TW" or another of the page's. The last state is done, with url and revision, or why it failed.
         """
         services.require_owner()
         services.pushes.start(

@@ -29,6 +29,7 @@ from llmdemo.ui import (
     watch_panel,
     words,
 )
+from llmdemo.ui.chosen_language import ChosenLanguage
 from llmdemo.ui.fair_queue import FairQueue
 from llmdemo.ui.page_files import PageFiles
 from llmdemo.ui.page_stream import PageStream
@@ -166,7 +167,7 @@ def _server(services: Services) -> dict:
             behind_proxy=proxied,
         )
     ]
-    middleware += [Middleware(RequestLimits, settings=settings, sessions=services.sessions)]
+    middleware += [Middleware(RequestLimits, settings=settings, sessions=services.sessions), Middleware(ChosenLanguage)]
     served = serving_routes.routes(services.serving, authentication.address_of, authentication.is_owner)
     return {
         "middleware": middleware,

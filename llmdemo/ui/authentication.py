@@ -19,7 +19,7 @@ from starlette.routing import Route
 from llmdemo.access.people import GUEST, OWNER, Access, Visitor
 from llmdemo.access.rate_limits import Rates
 from llmdemo.access.session_cookies import GUEST_SECONDS, SESSION_SECONDS, SessionCookies
-from llmdemo.core.sentences import wanted_language
+from llmdemo.ui.chosen_language import language_of
 from llmdemo.ui.sign_in_page import sign_in_page
 
 VOTE_PAGE = "vote"
@@ -207,9 +207,8 @@ async def _form(request: Request) -> dict[str, str]:
 
 
 def _page(request: Request, status: int = 200, wait: float = 0) -> HTMLResponse:
-    chinese = wanted_language(request.headers.get("accept-language", "")) == "zh-TW"
     headers = {"cache-control": "no-store", **({"retry-after": str(int(wait) + 1)} if wait else {})}
-    return HTMLResponse(sign_in_page(status, chinese), status, headers)
+    return HTMLResponse(sign_in_page(status, language_of(request.headers)), status, headers)
 
 
 def _to_guest_page(scope) -> Response:

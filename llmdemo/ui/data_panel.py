@@ -8,6 +8,7 @@ from typing import Any
 import gradio as gr
 
 from llmdemo import data
+from llmdemo.core.languages import languages
 from llmdemo.core.sentences import pack
 from llmdemo.data.columns import TASK_ROLES
 from llmdemo.data.hub import PRESETS, add_from_hub
@@ -19,7 +20,7 @@ from llmdemo.ui.generate_pages import GeneratePages
 from llmdemo.ui.rights import for_owners
 from llmdemo.ui.samples import SAMPLE_NAME, add_sample, starter_tokenizer
 from llmdemo.ui.services import Services
-from llmdemo.ui.words import LANGUAGES, say, t
+from llmdemo.ui.words import say, t
 
 _QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 _ADD: dict[str, Any] = {**_QUIET, "concurrency_limit": 2, "concurrency_id": "add-data"}
@@ -81,7 +82,7 @@ def build(services: Services) -> DataPanel:
         path = data.export_dataset(services.home, str(asked.get("dataset_id")), folder, shape, format_)
         formulas = data.formula_cells(path)
         language = str(asked.get("language"))
-        language = language if language in LANGUAGES else "en"
+        language = language if language in languages() else "en"
         return (path, say("data_export_formulas", language, n=f"{formulas:,}")) if formulas else path
 
     downloads.on_request(widgets.report.submit, export, widgets.note, "data-export")

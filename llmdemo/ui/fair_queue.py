@@ -17,9 +17,10 @@ from gradio.queueing import Event, Queue
 
 from llmdemo.access.fair_turns import MOST_OF_ADDRESS, fair_order
 from llmdemo.access.sessions import Sessions
-from llmdemo.core.sentences import in_language, say, wanted_language
+from llmdemo.core.sentences import in_language, say
 from llmdemo.settings import Settings
 from llmdemo.ui import authentication
+from llmdemo.ui.chosen_language import language_of
 
 _SHARE_OF_ONE = 10
 """One visitor may have a tenth of the queue's places, one address half of them."""
@@ -96,8 +97,7 @@ class FairQueue(Queue):
         refusal = self._refusal(body, request)
         if refusal:
             self._remember(self._refused, _run_id(body), refusal)
-            accepted = getattr(request, "headers", {}).get("accept-language", "")
-            return False, in_language(refusal, wanted_language(accepted)), "queue_full"
+            return False, in_language(refusal, language_of(getattr(request, "headers", {}))), "queue_full"
         asleep = time.monotonic() >= self._awake_until
         self._awake_until = time.monotonic() + _AWAKE_SECONDS
         taken = await super().push(body, request, username)

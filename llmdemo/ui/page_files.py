@@ -6,6 +6,7 @@ new addresses. The files name each other by relative addresses, so they need no 
 
 import gzip
 import hashlib
+import json
 import os
 import re
 from functools import cache
@@ -16,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from llmdemo.core.languages import languages
 from llmdemo.ui.services import ASSETS
 
 MAIN, STYLES = "main.js", "main.css"
@@ -56,7 +58,10 @@ class PageFiles:
     def head(self) -> str:
         """The <head> additions. What the page needs at first is named, so that a browser fetches it at once, not in turn."""
         scripts = sorted(self.needed() - {MAIN})
-        lines = [f'<link rel="stylesheet" href="{self.folder}/{STYLES}">']
+        known = {each.tag: {"name": each.name, "tags": each.tags} for each in languages().values()}
+        told = json.dumps(known, ensure_ascii=False).replace("<", "\\u003c")
+        lines = [f"<script>globalThis.llmdemoLanguages = {told};</script>"]
+        lines += [f'<link rel="stylesheet" href="{self.folder}/{STYLES}">']
         lines += [f'<link rel="modulepreload" href="{self.folder}/{name}">' for name in scripts]
         return "\n".join([*lines, f'<script type="module" src="{self.folder}/{MAIN}"></script>'])
 

@@ -16,6 +16,7 @@ from urllib.parse import parse_qs, unquote
 from gradio.exceptions import Error as GradioError
 from gradio.route_utils import FnIndexInferError
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
@@ -25,12 +26,13 @@ from llmdemo.access.rate_limits import Rates
 from llmdemo.access.sessions import Sessions
 from llmdemo.access.uploads import Uploads
 from llmdemo.core.errors import DiskFull, is_disk_full
-from llmdemo.core.sentences import in_language, say, together, wanted_language
+from llmdemo.core.sentences import in_language, say, together
 from llmdemo.serving.errors import ApiError
 from llmdemo.serving.routes import refusal
 from llmdemo.settings import Settings
 from llmdemo.ui import bounded_log, content_policy, request_body
 from llmdemo.ui.authentication import VISITOR
+from llmdemo.ui.chosen_language import language_of
 from llmdemo.ui.event_streams import EVERYBODYS, PREFIX
 
 _SAFE = ("GET", "HEAD", "OPTIONS")
@@ -328,8 +330,7 @@ async def _answer(scope, send, status: int, sentence: str) -> None:
         body, headers = bytes(answer.body), answer.raw_headers
         await send({"type": "http.response.start", "status": status, "headers": headers})
         return await send({"type": "http.response.body", "body": body})
-    accepted = dict(scope["headers"]).get(b"accept-language", b"").decode("latin-1")
-    sentence = in_language(sentence, wanted_language(accepted))
+    sentence = in_language(sentence, language_of(Headers(scope=scope)))
     is_json = "/gradio_api/" in scope["path"]
     body = json.dumps({"detail": sentence}, ensure_ascii=False).encode() if is_json else sentence.encode()
     kind = b"application/json" if is_json else b"text/plain; charset=utf-8"

@@ -11,13 +11,15 @@ from typing import Any
 
 import h11
 import uvicorn
+from starlette.datastructures import Headers
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from llmdemo.access.hosts import KnownHosts, host_name, origin_host
-from llmdemo.core.sentences import in_language, say, wanted_language
+from llmdemo.core.sentences import in_language, say
 from llmdemo.settings import Settings
 from llmdemo.ui import bounded_log
 from llmdemo.ui.bounded_log import BoundedLog
+from llmdemo.ui.chosen_language import language_of
 from llmdemo.ui.request_body import Message, Receive, Send
 
 HEAD_SECONDS = 20.0
@@ -127,7 +129,7 @@ def header(scope: dict, name: bytes) -> str:
 
 
 async def _refuse(scope: dict, send: Send, status: int, sentence: str) -> None:
-    body = in_language(sentence, wanted_language(header(scope, b"accept-language"))).encode()
+    body = in_language(sentence, language_of(Headers(scope=scope))).encode()
     headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(body)).encode())]
     headers.append((b"x-content-type-options", b"nosniff"))
     await send({"type": "http.response.start", "status": status, "headers": headers})

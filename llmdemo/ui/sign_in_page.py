@@ -2,6 +2,7 @@
 
 from html import escape
 
+from llmdemo.core.languages import ENGLISH
 from llmdemo.ui.words import say
 
 _KEYS = ("title", "about", "name", "password", "go", "back", "403", "429")
@@ -19,13 +20,12 @@ button { font: inherit; font-weight: 600; padding: 8px 18px; border: 0; border-r
 }"""
 
 
-def sign_in_page(status: int = 200, chinese: bool = False) -> str:
+def sign_in_page(status: int = 200, language: str = ENGLISH) -> str:
     """The page as HTML; `status` 403 and 429 say why the last try failed."""
-    language = "zh-TW" if chinese else "en"
     words = {key: escape(say(f"sign_in_{key}", language)) for key in _KEYS}
     notice = f'<p class="notice" role="alert">{words[str(status)]}</p>' if str(status) in words else ""
     return f"""<!doctype html>
-<html lang="{"zh-Hant" if chinese else "en"}"><head><meta charset="utf-8">
+<html lang="{language}"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1"><title>{words["title"]}</title>
 <style>{_STYLE}</style></head><body><main>
 <h1>{words["title"]}</h1><p>{words["about"]}</p>{notice}

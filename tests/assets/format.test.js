@@ -43,7 +43,8 @@ test("a text's places are filled in, and those that nobody fills stay", () => {
 });
 
 test("lists, counts and numbers have their forms", () => {
-  useWords({ a: "{n:,} {n|record|records}", b: "{x:or}", c: "{x:and}", d: "{x}" });
+  const lists = { list_comma: ", ", list_or: " or ", list_and: " and " };
+  useWords({ a: "{n:,} {n|record|records}", b: "{x:or}", c: "{x:and}", d: "{x}", ...lists });
   assert.equal(t("a", { n: 1234 }), "1,234 records");
   assert.equal(t("a", { n: 1 }), "1 record");
   assert.equal(t("b", { x: ["p", "q", "r"] }), "p, q or r");

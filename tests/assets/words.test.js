@@ -3,12 +3,17 @@ import { readFileSync } from "node:fs";
 import test from "node:test";
 
 Object.defineProperty(globalThis, "navigator", { value: { languages: ["zh-TW", "en"] } });
-const { inWords, isChinese, t, useWords } = await import("../../assets/lib/words.js");
+globalThis.llmdemoLanguages = {
+  en: { name: "English", tags: ["en"] },
+  "zh-TW": { name: "繁體中文", tags: ["zh-TW", "zh-HK", "zh-MO", "zh-Hant", "zh"] },
+  de: { name: "Deutsch", tags: ["de"] },
+};
+const { inWords, lang, languageFor, t, useWords } = await import("../../assets/lib/words.js");
 const read = (name) => JSON.parse(readFileSync(new URL(`../../assets/words/${name}.json`, import.meta.url), "utf8"));
 useWords({ ...read("zh-TW"), ...read("said.zh-TW") });
 
 test("what the app says reaches a Chinese page in Chinese", () => {
-  assert.ok(isChinese);
+  assert.equal(lang, "zh-TW");
   const error = { $say: "err_empty_file", values: { name: "a.csv" }, text: "a.csv is empty." };
   assert.deepEqual(inWords({ error: { message: error, hint: "" } }), {
     error: { message: "a.csv 是空的。", hint: "" },
@@ -40,4 +45,10 @@ test("a sentence names the settings of a run as the form does, and the arena's a
     "max_length.csv: bad.",
   ])
     assert.equal(said(text), text);
+});
+
+test("a browser gets the language that it wants first of those that are there", () => {
+  // the same cases as in tests/core/test_languages.py
+  const cases = JSON.parse(readFileSync(new URL("../core/languages.json", import.meta.url), "utf8"));
+  for (const { accepted, language } of cases) assert.equal(languageFor(accepted), language, accepted.join());
 });

@@ -100,7 +100,7 @@ def test_a_chinese_browser_gets_chinese(tiny_app, open_page):
     expect(page.locator("#data-sample")).to_have_text("使用範例資料")
     drop = "getComputedStyle(document.querySelector('#data-file [data-testid=upload-text]'), '::after').content"
     assert "拖到這裡" in page.evaluate(drop)
-    assert page.evaluate("document.documentElement.lang") == "zh-Hant"
+    assert page.evaluate("document.documentElement.lang") == "zh-TW"
 
 
 def test_the_panels_are_reached_by_keyboard(tiny_app, open_page):

@@ -12,6 +12,7 @@ from llmdemo.core.sentences import Sentence, beside, fill, pack, restored, say, 
 @pytest.fixture(autouse=True)
 def texts(monkeypatch):
     known = {"a": "{n:,} {n|record|records} of {name}.", "b": "{why} twice.", "both": "{first} {second}"}
+    known |= {"list_comma": ", ", "list_or": " or ", "list_and": " and "}
     known |= {"err_a": "{name} is odd.", "err_a_hint": "At most {most:,}."}
     monkeypatch.setattr(sentences, "texts", lambda language="en": known)
     monkeypatch.setattr("llmdemo.core.errors.texts", lambda language="en": known)

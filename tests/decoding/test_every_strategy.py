@@ -1,7 +1,6 @@
-"""The table of strategies: words in both languages, a shape, a trace, a reference it equals, a mutant that fails."""
+"""The table of strategies: words in each language, a shape, a trace, a reference it equals, a mutant that fails."""
 
 import ast
-import json
 import re
 from dataclasses import replace
 from functools import cache
@@ -9,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from llmdemo.core.languages import languages, texts
 from llmdemo.decoding import DecodeSettings, decode_lanes
 from llmdemo.decoding.lanes import TokenLane
 from llmdemo.settings.lane import BEAMS, OWN, STRATEGIES, Resolved
@@ -104,21 +104,16 @@ def names_in(file: str) -> set[str]:
     return {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
 
 
-@cache
-def words(language: str) -> dict[str, str]:
-    return json.loads((ROOT / "assets" / "words" / f"{language}.json").read_text(encoding="utf-8"))
-
-
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_a_strategy_has_words_a_shape_a_reference_and_a_mutant(strategy):
-    for language in ("en", "zh-TW"):
+    for language in languages():
         keys = [f"arena_name_{strategy}", f"arena_how_{strategy}"]
         if strategy not in ("sample", *BEAMS):  # of these a card says of no token that it is cut
             keys.append("arena_cut_" + {"top_k": "k", "top_p": "p"}.get(strategy, strategy))
         for key in keys:
-            assert words(language).get(key), (language, key)
+            assert texts(language).get(key), (language, key)
         for setting in OWN.get(strategy, ()):
-            assert words(language).get(f"arena_help_{setting}"), (language, setting)
+            assert texts(language).get(f"arena_help_{setting}"), (language, setting)
     shapes = (ROOT / "assets" / "lib" / "strategies.js").read_text(encoding="utf-8")
     assert re.search(rf"^  {strategy}: \"M", shapes, re.MULTILINE), "no shape"
     file, reference, mutant = PROOFS[strategy]

@@ -51,7 +51,7 @@ def test_what_is_different_on_a_space_is_said_on_the_train_panel(monkeypatch, ho
     monkeypatch.setenv("SPACE_ID", "lab/demo")
     (disk,) = _notes_of_the_place(services)
     assert "not persistent" in words.say(disk["word"])
-    for texts in map(words.texts, words.LANGUAGES):
+    for texts in map(words.texts, words.languages()):
         assert texts["train_bundle"] in texts[disk["word"]], "it names the button as it is called"
     monkeypatch.setenv("SPACES_ZERO_GPU", "true")
     assert "processor" in words.say(_notes_of_the_place(services)[0]["word"])

@@ -11,7 +11,7 @@ from llmdemo.ui.train_pages import SAMPLE_ID
 
 @pytest.mark.parametrize("task", ["chat", "text", "classify", "preference"])
 def test_each_task_has_three_sentences_or_so_a_title_and_what_torch_does(task):
-    for language in words.LANGUAGES:
+    for language in words.languages():
         texts = words.texts(language)
         about = texts[f"learn_about_{task}"]
         assert 3 <= sum(about.count(stop) for stop in (". ", "。")) + about.endswith(".") <= 4
@@ -21,7 +21,7 @@ def test_each_task_has_three_sentences_or_so_a_title_and_what_torch_does(task):
 
 @pytest.mark.parametrize("loss", ["smoothed", "robust", "ipo"])
 def test_each_loss_of_preferences_has_words_and_a_formula_of_its_own(loss):
-    assert all("cross_entropy" in words.texts(each)[f"learn_torch_preference_{loss}"] for each in words.LANGUAGES)
+    assert all("cross_entropy" in words.texts(each)[f"learn_torch_preference_{loss}"] for each in words.languages())
     assert f"preference_{loss}: ()" in (ASSETS / "learn" / "formulas.js").read_text(encoding="utf-8")
 
 

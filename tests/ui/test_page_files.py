@@ -8,6 +8,7 @@ import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
+from llmdemo.core.languages import languages
 from llmdemo.ui.page_files import PageFiles
 from llmdemo.ui.services import ASSETS
 
@@ -22,12 +23,13 @@ def web(files):
     return TestClient(Starlette(routes=[files.route()]))
 
 
-@pytest.mark.parametrize("words", [("en.json",), ("zh-TW.json", "said.zh-TW.json")], ids=["English", "Chinese"])
-def test_a_first_visit_transfers_at_most_200_kb_of_scripts_and_words(words, files):
+@pytest.mark.parametrize("language", languages())
+def test_a_first_visit_transfers_at_most_200_kb_of_scripts_and_words(language, files):
     """By Brotli, as every browser takes it from this computer and over https. A second visit transfers nothing at all:
     `immutable` files are not even asked for again. What the server says comes with its English text, so said.en.json is
     never fetched (assets/lib/words.js)."""
-    first = files.needed() | {f"words/{each}" for each in words}
+    words = [f"words/{language}.json"] + [f"words/said.{language}.json"] * (language != "en")
+    first = files.needed() | set(words)
     assert sum(len(brotli.compress(files.files[name], quality=11)) for name in first) < 200_000
     assert len(files.head().encode()) < 5_000
 

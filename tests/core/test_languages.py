@@ -1,0 +1,87 @@
+"""A language is two files: one that a machine makes of English is spoken everywhere, without a line of Python or JavaScript."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
+
+from llmdemo.core import languages
+from llmdemo.core.errors import UserError
+from llmdemo.core.sentences import in_language, say
+from llmdemo.publish.card import Facts, card
+from llmdemo.ui import chosen_language, words
+from llmdemo.ui.page_files import PageFiles
+from llmdemo.ui.services import ASSETS
+from llmdemo.ui.sign_in_page import sign_in_page
+
+CASES = json.loads(Path(__file__).with_name("languages.json").read_text("utf-8"))
+ITSELF = {"language_name": "Deutsch", "language_tags": "de", "list_or": " oder ", "quoted": "„{text}“"}
+
+
+def upper(text: str) -> str:
+    """In capitals but for the names of its places, which are the code's."""
+    return "".join(part if part[:1] == "{" else part.upper() for part in re.split(r"(\{\w+(?::[^{}]+\}|\}|\|))", text))
+
+
+@pytest.fixture(scope="module")
+def german(tmp_path_factory):
+    """A copy of assets/ with a third language, German for as much as the app can tell, in which the app then speaks."""
+    root = tmp_path_factory.mktemp("assets") / "assets"
+    shutil.copytree(ASSETS, root, ignore=shutil.ignore_patterns("screenshots"))
+    for name in ("{}.json", "said.{}.json"):
+        english = json.loads((root / "words" / name.format("en")).read_text("utf-8"))
+        made = {key: ITSELF.get(key, upper(text)) for key, text in english.items()}
+        (root / "words" / name.format("de")).write_text(json.dumps(made, ensure_ascii=False), encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(languages, "FOLDER", root / "words")
+        _forget()
+        yield root
+    _forget()
+
+
+def _forget():
+    languages.languages.cache_clear()
+    languages.texts.cache_clear()
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: ",".join(case["accepted"]) or "none")
+def test_a_browser_gets_the_language_that_it_wants_first_of_those_that_are_there(case, german):
+    """The same cases as in tests/assets/words.test.js."""
+    assert languages.wanted_language(",".join(case["accepted"])) == case["language"]
+    assert languages.wanted_language("; q=0.9, ".join(case["accepted"])) == case["language"]
+
+
+def test_a_language_is_found_by_its_files_and_english_comes_first(german):
+    assert list(languages.languages()) == ["en", "de", "zh-TW"]
+    assert languages.languages()["de"].name == "Deutsch"
+
+
+def test_errors_lists_and_the_model_card_are_in_it(german):
+    error = UserError("err_card_language", language="xx", names=["a", "b"])
+    assert in_language(error.message, "de") == "xx IS NOT A LANGUAGE OF THIS APP."
+    assert in_language(error.hint, "de") == "MODEL CARDS ARE WRITTEN IN a oder b."
+    assert in_language(say("both", first=error.message, second=""), "de").startswith("xx IS NOT")
+    assert "## BEFORE AND AFTER" in card(Facts("run", {}, {"worker": None}), "mit", language="de")
+
+
+def test_pages_that_have_no_scripts_and_refusals_are_in_it(german):
+    chosen = {"cookie": "a=b; llmdemo-language=de", "accept-language": "zh-TW"}
+    assert chosen_language.language_of(chosen) == "de", (
+        "what was chosen on the page comes before what the browser wants"
+    )
+    assert chosen_language.language_of({"cookie": "llmdemo-language=../x", "accept-language": "zh-TW"}) == "zh-TW"
+    page = sign_in_page(403, chosen_language.language_of(chosen))
+    assert '<html lang="de">' in page and words.say("sign_in_go").upper() in page
+
+
+def test_the_page_offers_it_and_its_scripts_and_gradios_widgets_get_its_texts(german):
+    files = PageFiles(german)
+    assert '"de": {"name": "Deutsch", "tags": ["de"]}' in files.head()
+    web = TestClient(Starlette(routes=[files.route()]))
+    assert web.get(f"/{files.folder}/words/de.json").json()["tab_data"] == "DATA"
+    words.t("tab_data")
+    assert words.for_gradio().translations_dict["de"]["tab_data"] == "DATA"

@@ -1,6 +1,9 @@
 /* A standard benchmark: its questions for the form, what came out of them, question by question. */
 import * as L from "../lib/panel.js";
 import { h, t } from "../lib/panel.js";
+import { ntd, table, td, th, tr, wide } from "../lib/table.js";
+import { showAll } from "./record-table.js";
+import { state as panel } from "./state.js";
 
 // What Gradio's upload button has read is told to the form.
 L.define("evaluate-benchmark", ({ el, props, watch }) => {
@@ -81,55 +84,33 @@ export const benchmarkFields = (state, look) => {
 const FIRST = 50;
 const MARKS = { acc: "eval_f_acc", acc_norm: "eval_f_acc_norm", strict: "eval_f_strict", flexible: "eval_f_flexible" };
 
-/** Each question with what each model said. @param {any} result @param {any} state @param {() => void} draw */
-export const questions = (result, state, draw) => {
-  const keys = Object.keys(MARKS).filter((key) => state.records[0]?.[key]);
-  const shown = state.all ? state.records : state.records.slice(0, FIRST);
+/** Each question with what each model said. @param {any} result */
+export const questions = (result) => {
+  const keys = Object.keys(MARKS).filter((key) => panel.records[0]?.[key]);
+  const shown = panel.all ? panel.records : panel.records.slice(0, FIRST);
   const marked = (record, side) =>
     keys.map((key) => h("span", { class: "soft small" }, ` ${record[key][side] ? "✓" : "✗"} ${t(MARKS[key])}`));
   return h(
     "section",
     { class: "box questions" },
     h("h2", {}, t("eval_records")),
-    h(
-      "div",
-      { class: "scroll", tabindex: 0 },
-      h(
-        "table",
+    wide(
+      table(
         { class: "records" },
-        h(
-          "thead",
-          {},
-          h(
-            "tr",
-            {},
-            h("th", {}, t("eval_col_row")),
-            h("th", {}, t("eval_col_prompt")),
-            h("th", {}, t("eval_reference")),
-            result.models.map((model) => h("th", {}, L.clip(model.title, 26))),
-          ),
-        ),
-        h(
-          "tbody",
-          {},
-          shown.map((record) =>
-            h(
-              "tr",
-              {},
-              h("td", { class: "n" }, L.int(record.row)),
-              h("td", {}, record.prompt),
-              h("td", {}, record.reference),
-              record.said.map((text, side) => h("td", {}, L.clip(text, 140), h("br", {}), marked(record, side))),
-            ),
+        [
+          ["eval_col_row", "eval_col_prompt", "eval_reference"].map((key) => th(t(key))),
+          result.models.map((model) => th(L.clip(model.title, 26))),
+        ],
+        shown.map((record) =>
+          tr(
+            ntd(L.int(record.row)),
+            td(record.prompt),
+            td(record.reference),
+            record.said.map((text, side) => td(L.clip(text, 140), h("br", {}), marked(record, side))),
           ),
         ),
       ),
     ),
-    shown.length < state.records.length
-      ? L.button(t("eval_show_all", { n: L.int(state.records.length) }), () => {
-          state.all = true;
-          draw();
-        })
-      : null,
+    showAll(panel.records.length, shown.length, ""),
   );
 };

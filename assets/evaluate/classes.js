@@ -3,6 +3,7 @@ import * as L from "../lib/panel.js";
 import { square } from "../lib/chart/square.js";
 import { h, t } from "../lib/panel.js";
 import { confusion, mistakes, perClass, reliability } from "./mistakes.js";
+import { nth, table, td, th, tr, wide } from "../lib/table.js";
 import { FIRST, page, state } from "./state.js";
 
 export const classified = (result) => {
@@ -44,55 +45,35 @@ const contest = (result) => {
   return h(
     "section",
     { class: "box" },
-    h(
-      "div",
-      { class: "scroll", tabindex: 0 },
-      h(
-        "table",
+    wide(
+      table(
         {},
-        h(
-          "thead",
-          {},
-          h(
-            "tr",
-            {},
-            h("th", {}, t("eval_who")),
-            columns.map(([name]) => h("th", { class: "n" }, name)),
-          ),
-        ),
-        h(
-          "tbody",
-          {},
-          rows.map((row) =>
-            h(
-              "tr",
-              {},
-              h(
-                "td",
-                {},
-                row.mine && result.models.length > 1
-                  ? h(
-                      "button",
-                      {
-                        type: "button",
-                        class: "link",
-                        "data-key": `side-${row.id}`,
-                        "aria-current": result.models[state.side]?.id === row.id ? "true" : null,
-                        onclick: () => {
-                          state.side = result.models.findIndex((each) => each.id === row.id);
-                          page.draw();
-                        },
+        [th(t("eval_who")), columns.map(([name]) => nth(name))],
+        rows.map((row) =>
+          tr(
+            td(
+              row.mine && result.models.length > 1
+                ? h(
+                    "button",
+                    {
+                      type: "button",
+                      class: "link",
+                      "data-key": `side-${row.id}`,
+                      "aria-current": result.models[state.side]?.id === row.id ? "true" : null,
+                      onclick: () => {
+                        state.side = result.models.findIndex((each) => each.id === row.id);
+                        page.draw();
                       },
-                      row.name,
-                    )
-                  : row.name,
-                row.seconds !== undefined
-                  ? h("span", { class: "soft small" }, ` ${t("eval_fit_time", { time: fitTime(row.seconds) })}`)
-                  : null,
-              ),
-              columns.map(([, value], i) =>
-                h("td", { class: `n ${value(row) === best[i] ? "better" : ""}` }, L.num(value(row), 3)),
-              ),
+                    },
+                    row.name,
+                  )
+                : row.name,
+              row.seconds !== undefined
+                ? h("span", { class: "soft small" }, ` ${t("eval_fit_time", { time: fitTime(row.seconds) })}`)
+                : null,
+            ),
+            columns.map(([, value], i) =>
+              h("td", { class: `n ${value(row) === best[i] ? "better" : ""}` }, L.num(value(row), 3)),
             ),
           ),
         ),

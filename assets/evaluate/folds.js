@@ -1,6 +1,7 @@
 /* Cross-validation, fold by fold. */
 import * as L from "../lib/panel.js";
 import { h, t } from "../lib/panel.js";
+import { nth, ntd, table, td, th, tr, wide } from "../lib/table.js";
 
 export const folds = (result) => {
   const keys = [
@@ -34,44 +35,26 @@ export const folds = (result) => {
   return h(
     "section",
     { class: "box" },
-    h(
-      "div",
-      { class: "scroll", tabindex: 0 },
-      h(
-        "table",
+    wide(
+      table(
         {},
-        h(
-          "thead",
-          {},
-          h(
-            "tr",
-            {},
-            h("th", {}, t("eval_fold")),
-            keys.map(([, name]) => h("th", { class: "n" }, name)),
+        [th(t("eval_fold")), keys.map(([, name]) => nth(name))],
+        result.folds.map((fold) =>
+          tr(
+            td(`${fold.fold + 1} · ${L.int(fold.n)} ${t("unit_records")}`),
+            keys.map(([key]) => ntd(L.num(fold.model[key], 3))),
           ),
         ),
-        h(
-          "tbody",
-          {},
-          result.folds.map((fold) =>
+        whos
+          .filter(([who]) => result.spread[who])
+          .map(([who, name]) =>
             h(
               "tr",
-              {},
-              h("td", {}, `${fold.fold + 1} · ${L.int(fold.n)} ${t("unit_records")}`),
-              keys.map(([key]) => h("td", { class: "n" }, L.num(fold.model[key], 3))),
+              { class: who === "model" ? "sum" : "" },
+              th(`${name}, ${t("eval_mean")}`),
+              keys.map(([key]) => ntd(mean(who, key))),
             ),
           ),
-          whos
-            .filter(([who]) => result.spread[who])
-            .map(([who, name]) =>
-              h(
-                "tr",
-                { class: who === "model" ? "sum" : "" },
-                h("th", {}, `${name}, ${t("eval_mean")}`),
-                keys.map(([key]) => h("td", { class: "n" }, mean(who, key))),
-              ),
-            ),
-        ),
       ),
     ),
   );

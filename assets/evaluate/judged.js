@@ -1,8 +1,10 @@
 /* What a judge says: who wins, what each answer is worth, and how far a class's votes agree. */
 import * as L from "../lib/panel.js";
 import { h, t } from "../lib/panel.js";
+import { nth, ntd, table, td, th, tr, wide } from "../lib/table.js";
 import { whisker, winBar } from "./plots.js";
-import { page, state } from "./state.js";
+import { opener, recordTable, which } from "./record-table.js";
+import { state } from "./state.js";
 
 export const judged = (result) => {
   const { tally, error, criteria, grading } = result.judge;
@@ -68,34 +70,19 @@ const grades = (judge, titles) => {
   const points = judge.grading === "absolute",
     change = judge.difference;
   return [
-    h(
-      "div",
-      { class: "scroll", tabindex: 0 },
-      h(
-        "table",
+    wide(
+      table(
         { class: "figures" },
-        h(
-          "thead",
-          {},
-          h(
-            "tr",
-            {},
-            h("th", {}, ""),
-            h("th", { class: "n" }, t(points ? "eval_grade_mean" : "eval_reward_mean")),
-            points ? [1, 2, 3, 4, 5].map((score) => h("th", { class: "n" }, L.int(score))) : null,
-          ),
-        ),
-        h(
-          "tbody",
-          {},
-          judge.grades.map((each, i) =>
-            h(
-              "tr",
-              {},
-              h("td", {}, h("i", { class: `which ${i ? "second" : "first"}` }), " ", L.clip(titles[i] || "", 40)),
-              h("td", { class: "n" }, L.num(each.mean, 2), h("span", { class: "soft small" }, ` ${reach(each)}`)),
-              points ? each.counts.map((count) => h("td", { class: "n" }, count ? L.int(count) : "·")) : null,
-            ),
+        [
+          th(),
+          nth(t(points ? "eval_grade_mean" : "eval_reward_mean")),
+          points ? [1, 2, 3, 4, 5].map((score) => nth(L.int(score))) : null,
+        ],
+        judge.grades.map((each, i) =>
+          tr(
+            td(which(i), " ", L.clip(titles[i] || "", 40)),
+            ntd(L.num(each.mean, 2), h("span", { class: "soft small" }, ` ${reach(each)}`)),
+            points ? each.counts.map((count) => ntd(count ? L.int(count) : "·")) : null,
           ),
         ),
       ),
@@ -164,7 +151,7 @@ export const againstVotes = (result) => {
               ? ` · ${t("eval_votes_voters", { share: L.percent(agreement.voters.share) })}`
               : ` · ${t("eval_votes_single")}`,
           ]),
-          table(agreement),
+          votesTable(agreement),
         ]
       : null,
     said(judge),
@@ -179,125 +166,43 @@ const kappa = ({ kappa: value, low, high }) =>
         low: low === null ? "–" : L.num(low, 2),
         high: high === null ? "–" : L.num(high, 2),
       });
-const table = (agreement) =>
-  h(
-    "div",
-    { class: "scroll", tabindex: 0 },
-    h(
-      "table",
+const votesTable = (agreement) =>
+  wide(
+    table(
       { class: "figures votes-table" },
-      h(
-        "thead",
-        {},
-        h(
-          "tr",
-          {},
-          h("th", {}, t("eval_votes_rows")),
-          SIDES.map((side) => h("th", { class: "n" }, t(`eval_side_${side}`))),
-        ),
-      ),
-      h(
-        "tbody",
-        {},
-        SIDES.map((side, i) =>
-          h(
-            "tr",
-            {},
-            h("td", {}, t(`eval_side_${side}`)),
-            agreement.table[i].map((count, j) => h("td", { class: `n ${i === j ? "better" : ""}` }, L.int(count))),
-          ),
+      [th(t("eval_votes_rows")), SIDES.map((side) => nth(t(`eval_side_${side}`)))],
+      SIDES.map((side, i) =>
+        tr(
+          td(t(`eval_side_${side}`)),
+          agreement.table[i].map((count, j) => h("td", { class: `n ${i === j ? "better" : ""}` }, L.int(count))),
         ),
       ),
     ),
   );
 
-export const votedRecords = (result, { unfold }) => {
+export const votedRecords = () => {
   const side = (value) => t(`eval_side_${SIDES[value]}`);
   const judge = (record) => (record.verdict?.clear ? side(record.verdict.winner ?? 2) : "–");
-  const line = (record) =>
-    h(
-      "tr",
-      { class: state.open?.index === record.index ? "on" : "" },
-      h(
-        "td",
-        {},
+  return recordTable({
+    above: [h("h2", {}, t("eval_records")), h("p", { class: "cap block" }, t("eval_votes_order"))],
+    name: "voted",
+    head: ["prompt", "votes", "class", "judge"].map((key) => th(t(`eval_votes_${key}`))),
+    records: state.records,
+    line: (record) => [
+      opener(record),
+      ntd(record.votes.map((count) => L.int(count)).join(" : ")),
+      td(side(record.majority)),
+      td(judge(record)),
+    ],
+    sides: (record) =>
+      record.answers.map((answer, i) =>
         h(
-          "button",
-          {
-            type: "button",
-            class: "link",
-            "data-key": `record-${record.index}`,
-            "aria-expanded": String(state.open?.index === record.index),
-            onclick: () => unfold(record),
-          },
-          L.clip(record.prompt, 80) || "–",
+          "div",
+          {},
+          h("h3", {}, which(i), " ", L.clip(record.lanes[i], 40)),
+          h("p", {}, answer || t("eval_answer_none")),
+          opinions(record, i),
         ),
       ),
-      h("td", { class: "n" }, record.votes.map((count) => L.int(count)).join(" : ")),
-      h("td", {}, side(record.majority)),
-      h("td", {}, judge(record)),
-    );
-  const rows = state.all ? state.records : state.records.slice(0, 20);
-  return h(
-    "section",
-    { class: "box records" },
-    h("h2", {}, t("eval_records")),
-    h("p", { class: "cap block" }, t("eval_votes_order")),
-    h(
-      "div",
-      { class: "scroll", tabindex: 0 },
-      h(
-        "table",
-        { class: "voted" },
-        h(
-          "thead",
-          {},
-          h(
-            "tr",
-            {},
-            ["prompt", "votes", "class", "judge"].map((key) => h("th", {}, t(`eval_votes_${key}`))),
-          ),
-        ),
-        h(
-          "tbody",
-          {},
-          rows.map((record) => [line(record), state.open?.index === record.index ? both(state.open) : null]),
-        ),
-      ),
-    ),
-    state.records.length > rows.length
-      ? L.button(
-          t("eval_show_all", { n: L.int(state.records.length) }),
-          () => {
-            state.all = true;
-            page.draw();
-          },
-          "quiet",
-          { "data-key": "all" },
-        )
-      : null,
-  );
+  });
 };
-const both = (record) =>
-  h(
-    "tr",
-    { class: "unfolded" },
-    h(
-      "td",
-      { colspan: 4 },
-      h("p", { class: "prompt" }, record.prompt),
-      h(
-        "div",
-        { class: "sides" },
-        record.answers.map((answer, i) =>
-          h(
-            "div",
-            {},
-            h("h3", {}, h("i", { class: `which ${i ? "second" : "first"}` }), " ", L.clip(record.lanes[i], 40)),
-            h("p", {}, answer || t("eval_answer_none")),
-            opinions(record, i),
-          ),
-        ),
-      ),
-    ),
-  );

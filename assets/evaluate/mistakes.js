@@ -2,7 +2,9 @@
 import * as L from "../lib/panel.js";
 import { square } from "../lib/chart/square.js";
 import { h, t } from "../lib/panel.js";
-import { FIRST, GOOD, page, SECOND, state } from "./state.js";
+import { nth, ntd, table, td, th, tr, wide } from "../lib/table.js";
+import { showAll } from "./record-table.js";
+import { FIRST, GOOD, SECOND, state } from "./state.js";
 
 export const confusion = (labels, model) => {
   if (labels.length > 12 || !model.confusion) return null;
@@ -16,36 +18,18 @@ export const confusion = (labels, model) => {
     "section",
     { class: "box" },
     h("h2", {}, t("eval_confusion")),
-    h(
-      "div",
-      { class: "scroll", tabindex: 0 },
-      h(
-        "table",
+    wide(
+      table(
         { class: "confusion" },
-        h(
-          "thead",
-          {},
-          h(
-            "tr",
-            {},
-            h("th", {}, `${t("eval_truth")} ↓ ${t("eval_taken")} →`),
-            labels.map((label) => h("th", { class: "n" }, L.clip(label, 16))),
-          ),
-        ),
-        h(
-          "tbody",
-          {},
-          model.confusion.map((row, i) =>
-            h(
-              "tr",
-              {},
-              h("th", {}, L.clip(labels[i], 16)),
-              row.map((n, j) =>
-                h(
-                  "td",
-                  { class: "n", style: `--share:${Math.round((45 * n) / most[i])}%;--tone:${i === j ? GOOD : SECOND}` },
-                  L.int(n),
-                ),
+        [th(`${t("eval_truth")} ↓ ${t("eval_taken")} →`), labels.map((label) => nth(L.clip(label, 16)))],
+        model.confusion.map((row, i) =>
+          tr(
+            th(L.clip(labels[i], 16)),
+            row.map((n, j) =>
+              h(
+                "td",
+                { class: "n", style: `--share:${Math.round((45 * n) / most[i])}%;--tone:${i === j ? GOOD : SECOND}` },
+                L.int(n),
               ),
             ),
           ),
@@ -85,33 +69,16 @@ export const perClass = (labels, model) =>
     h(
       "div",
       { class: "scroll tall" },
-      h(
-        "table",
+      table(
         {},
-        h(
-          "thead",
-          {},
-          h(
-            "tr",
-            {},
-            [t("eval_class"), t("eval_precision"), t("eval_recall"), t("eval_f1"), t("eval_support")].map((name, i) =>
-              h("th", { class: i ? "n" : "" }, name),
-            ),
-          ),
+        [t("eval_class"), t("eval_precision"), t("eval_recall"), t("eval_f1"), t("eval_support")].map((name, i) =>
+          i ? nth(name) : th(name),
         ),
-        h(
-          "tbody",
-          {},
-          model.classes.slice(0, 200).map((each) =>
-            h(
-              "tr",
-              {},
-              h("td", {}, each.label),
-              [each.precision, each.recall, each.f1].map((value) =>
-                h("td", { class: "n" }, each.support ? L.num(value, 3) : "–"),
-              ),
-              h("td", { class: "n" }, L.int(each.support)),
-            ),
+        model.classes.slice(0, 200).map((each) =>
+          tr(
+            td(each.label),
+            [each.precision, each.recall, each.f1].map((value) => ntd(each.support ? L.num(value, 3) : "–")),
+            ntd(L.int(each.support)),
           ),
         ),
       ),
@@ -140,15 +107,5 @@ export const mistakes = (model) =>
             ),
         )
       : h("p", { class: "soft" }, t("eval_no_mistakes")),
-    model.mistakes.length > 8 && !state.all
-      ? L.button(
-          t("eval_show_all", { n: model.mistakes.length }),
-          () => {
-            state.all = true;
-            page.draw();
-          },
-          "quiet",
-          { "data-key": "all" },
-        )
-      : null,
+    showAll(model.mistakes.length, state.all ? Infinity : 8),
   );

@@ -1,9 +1,11 @@
 /* An evaluation record by record. */
 import * as L from "../lib/panel.js";
 import { h, t } from "../lib/panel.js";
+import { ntd } from "../lib/table.js";
 import { opinions } from "./judged.js";
 import { differing } from "./plots.js";
-import { ask, page, parts, state } from "./state.js";
+import { mark, onlyDiffering, opener, recordTable, which } from "./record-table.js";
+import { page, parts, state } from "./state.js";
 
 export const records = (result) => {
   if (!state.records.length && !state.differ) return null;
@@ -31,7 +33,6 @@ export const records = (result) => {
       way = state.sort.down ? -1 : 1;
     return x === y ? a.row - b.row : x === null ? 1 : y === null ? -1 : x < y ? -way : way;
   });
-  const limit = state.all ? rows.length : 20;
   const header = ([key, text, , i]) =>
     h(
       "th",
@@ -50,197 +51,91 @@ export const records = (result) => {
             page.draw();
           },
         },
-        i === undefined || !two ? null : h("i", { class: `which ${i ? "second" : "first"}` }),
+        i === undefined || !two ? null : which(i),
         " ",
         text,
         state.sort.key === key ? (state.sort.down ? " ↓" : " ↑") : "",
       ),
     );
-  return h(
-    "section",
-    { class: "box records" },
-    h(
-      "div",
-      { class: "boxline" },
-      h("h2", {}, t("eval_records")),
+  const csv = () => parts.trigger("submit", { evaluation_id: state.id });
+  return recordTable({
+    above: [
       h(
-        "span",
-        { class: "acts" },
-        two
-          ? h(
-              "label",
-              { class: "chip" },
-              h("input", {
-                type: "checkbox",
-                checked: state.differ,
-                "data-key": "differ",
-                onchange: (event) => {
-                  state.differ = event.target.checked;
-                  page.draw();
-                  page.look(true);
-                },
-              }),
-              h("span", {}, t("eval_only_differ")),
-            )
-          : null,
-        L.button(t("eval_csv"), () => parts.trigger("submit", { evaluation_id: state.id }), "quiet", {
-          "data-key": "csv",
-        }),
-      ),
-    ),
-    state.of > state.records.length
-      ? h("p", { class: "cap block" }, t("eval_first_rows", { n: L.int(state.records.length), of: L.int(state.of) }))
-      : null,
-    h(
-      "div",
-      { class: "scroll", tabindex: 0 },
-      h(
-        "table",
-        {},
-        h("thead", {}, h("tr", {}, columns.map(header))),
+        "div",
+        { class: "boxline" },
+        h("h2", {}, t("eval_records")),
         h(
-          "tbody",
-          {},
-          rows
-            .slice(0, limit)
-            .map((record) => [
-              line(record, columns),
-              state.open?.index === record.index ? whole(state.open, columns.length) : null,
-            ]),
+          "span",
+          { class: "acts" },
+          two ? onlyDiffering(t("eval_only_differ")) : null,
+          L.button(t("eval_csv"), csv, "quiet", { "data-key": "csv" }),
         ),
       ),
-    ),
-    rows.length > limit
-      ? L.button(
-          t("eval_show_all", { n: L.int(rows.length) }),
-          () => {
-            state.all = true;
-            page.draw();
-          },
-          "quiet",
-          { "data-key": "all" },
-        )
-      : null,
-  );
+      state.of > state.records.length
+        ? h("p", { class: "cap block" }, t("eval_first_rows", { n: L.int(state.records.length), of: L.int(state.of) }))
+        : null,
+    ],
+    head: columns.map(header),
+    records: rows,
+    line: (record) => line(record, columns),
+    sides,
+  });
 };
 const rank = (record, i) => (record.exact[i] === null ? -1 : record.exact[i] ? 2 : record.normalised[i] ? 1 : 0);
 const line = (record, columns) =>
-  h(
-    "tr",
-    { class: state.open?.index === record.index ? "on" : "" },
-    columns.map(([key, , value, i]) => {
-      if (key === "row") return h("td", { class: "n" }, L.int(record.row));
-      if (key === "prompt")
-        return h(
-          "td",
-          {},
-          h(
-            "button",
-            {
-              type: "button",
-              class: "link",
-              "data-key": `record-${record.index}`,
-              "aria-expanded": String(state.open?.index === record.index),
-              onclick: () => unfold(record),
-            },
-            L.clip(record.prompt, 90) || "–",
-          ),
-        );
-      if (key.startsWith("right")) return h("td", { class: "n" }, mark(rank(record, i)));
-      if (key === "verdict")
-        return h(
-          "td",
-          { class: "n" },
-          record.verdict
-            ? record.verdict.winner === null
-              ? "="
-              : h("i", { class: `which ${record.verdict.winner ? "second" : "first"}` })
-            : "–",
-        );
-      const here = value(record),
-        other = columns.filter(([k]) => k.slice(0, -1) === key.slice(0, -1)).map(([, , v]) => v(record));
-      const best = key.startsWith("loss") ? Math.min(...other) : Math.max(...other);
-      return h(
-        "td",
-        { class: `n ${other.length > 1 && other[0] !== other[1] && here === best ? "ahead" : ""}` },
-        L.num(here, key.startsWith("loss") ? 3 : 2),
-      );
-    }),
-  );
-const mark = (value) =>
-  value < 0
-    ? "–"
-    : value === 2
-      ? h("span", { class: "yes" }, "✓", h("span", { class: "unseen" }, t("eval_yes")))
-      : value === 1
-        ? h("span", { title: t("eval_form") }, "≈")
-        : h("span", { class: "no" }, "✗", h("span", { class: "unseen" }, t("eval_no")));
-export const unfold = async (record) => {
-  if (state.open?.index === record.index) {
-    state.open = null;
-    return page.draw();
-  }
-  const answer = await ask("record", { evaluation_id: state.id, index: record.index });
-  if (answer.error) {
-    state.error = answer.error;
-    return page.draw();
-  }
-  state.open = answer;
-  page.draw();
-};
-const whole = (record, width) =>
-  h(
-    "tr",
-    { class: "unfolded" },
-    h(
+  columns.map(([key, , value, i]) => {
+    if (key === "row") return ntd(L.int(record.row));
+    if (key === "prompt") return opener(record, 90);
+    if (key.startsWith("right")) return ntd(ranked(rank(record, i)));
+    if (key === "verdict")
+      return ntd(record.verdict ? (record.verdict.winner === null ? "=" : which(record.verdict.winner)) : "–");
+    const here = value(record),
+      other = columns.filter(([k]) => k.slice(0, -1) === key.slice(0, -1)).map(([, , v]) => v(record));
+    const best = key.startsWith("loss") ? Math.min(...other) : Math.max(...other);
+    return h(
       "td",
-      { colspan: width },
-      h("p", { class: "prompt" }, record.prompt),
-      record.reference === undefined
-        ? null
-        : h(
+      { class: `n ${other.length > 1 && other[0] !== other[1] && here === best ? "ahead" : ""}` },
+      L.num(here, key.startsWith("loss") ? 3 : 2),
+    );
+  });
+const ranked = (value) =>
+  value === 1 ? h("span", { title: t("eval_form") }, "≈") : mark(value < 0 ? null : value === 2);
+const sides = (record) =>
+  record.reference === undefined
+    ? null
+    : [
+        h(
+          "div",
+          {},
+          h("h3", {}, t("eval_reference")),
+          [record.reference, ...(record.alternatives || [])].map((text) => h("p", {}, text)),
+        ),
+        record.answers.map((answer, i) =>
+          h(
             "div",
-            { class: "sides" },
+            {},
+            h("h3", {}, which(i), " ", L.clip(state.result.models[i].title, 40)),
             h(
-              "div",
+              "p",
               {},
-              h("h3", {}, t("eval_reference")),
-              [record.reference, ...(record.alternatives || [])].map((text) => h("p", {}, text)),
+              record.long[i]
+                ? t("eval_too_long")
+                : answer
+                  ? differing(answer, record.reference)
+                  : t("eval_answer_none"),
             ),
-            record.answers.map((answer, i) =>
-              h(
-                "div",
-                {},
-                h(
-                  "h3",
-                  {},
-                  h("i", { class: `which ${i ? "second" : "first"}` }),
-                  " ",
-                  L.clip(state.result.models[i].title, 40),
-                ),
-                h(
-                  "p",
-                  {},
-                  record.long[i]
-                    ? t("eval_too_long")
-                    : answer
-                      ? differing(answer, record.reference)
-                      : t("eval_answer_none"),
-                ),
-                h(
-                  "p",
-                  { class: "cap" },
-                  [
-                    `${L.int(record.tokens[i])} ${t("unit_tokens")}`,
-                    record.ended[i] ? "" : t("eval_did_not_end"),
-                    record.verdict?.scores ? `${L.num(record.verdict.scores[i], 1)} / 5` : "",
-                  ]
-                    .filter(Boolean)
-                    .join(" · "),
-                ),
-                opinions(record, i),
-              ),
+            h(
+              "p",
+              { class: "cap" },
+              [
+                `${L.int(record.tokens[i])} ${t("unit_tokens")}`,
+                record.ended[i] ? "" : t("eval_did_not_end"),
+                record.verdict?.scores ? `${L.num(record.verdict.scores[i], 1)} / 5` : "",
+              ]
+                .filter(Boolean)
+                .join(" · "),
             ),
+            opinions(record, i),
           ),
-    ),
-  );
+        ),
+      ];

@@ -7,7 +7,7 @@ import { classified } from "./classes.js";
 import { folds } from "./folds.js";
 import { againstVotes, judged, votedRecords } from "./judged.js";
 import { figures } from "./models.js";
-import { records, unfold } from "./records.js";
+import { records } from "./records.js";
 import { rewarded, rewardedRecords } from "./rewards.js";
 import { ask, page, parts, state } from "./state.js";
 import { strategies, strategyRecords } from "./strategies.js";
@@ -204,23 +204,11 @@ const body = () => {
   if (!result.kind) return [];
   if (result.kind === "classify") return classified(result);
   if (result.kind === "kfold") return [folds(result)];
-  if (result.kind === "benchmark") return [figures(result), questions(result, state, draw)];
-  if (result.kind === "reward") return [rewarded(result), rewardedRecords(result, HOOKS)];
-  if (result.kind === "votes") return [againstVotes(result), votedRecords(result, HOOKS)];
-  if (result.kind === "decoding") return [strategies(result, { draw }), strategyRecords(result, state, HOOKS)];
+  if (result.kind === "benchmark") return [figures(result), questions(result)];
+  if (result.kind === "reward") return [rewarded(result), rewardedRecords(result)];
+  if (result.kind === "votes") return [againstVotes(result), votedRecords()];
+  if (result.kind === "decoding") return [strategies(result), strategyRecords(result)];
   return [figures(result), result.judge ? judged(result) : null, records(result)];
-};
-
-const HOOKS = {
-  unfold: (record) => unfold(record),
-  all: () => {
-    state.all = true;
-    draw();
-  },
-  differ: (on) => {
-    state.differ = on;
-    look();
-  },
 };
 
 // ---- the list

@@ -1,7 +1,9 @@
 /* How often reward models give the preferred answer the higher number: by kind of record, and pair by pair. */
 import * as L from "../lib/panel.js";
 import { h, t } from "../lib/panel.js";
+import { nth, ntd, table, td, th, tr, wide } from "../lib/table.js";
 import { names, signed } from "./models.js";
+import { mark, opener, recordTable } from "./record-table.js";
 import { state } from "./state.js";
 
 const share = ({ accuracy, low, high }) => [
@@ -16,46 +18,27 @@ export const rewarded = (result) => {
     h(
       "tr",
       { class: strong ? "total" : "" },
-      h("td", {}, name, h("span", { class: "soft small" }, ` n = ${L.int(each.n)}`)),
-      each.values.map((value) => h("td", { class: "n" }, share(value))),
-      each.values.map((value) => h("td", { class: "n" }, L.num(value.margin, 2))),
+      td(name, h("span", { class: "soft small" }, ` n = ${L.int(each.n)}`)),
+      each.values.map((value) => ntd(share(value))),
+      each.values.map((value) => ntd(L.num(value.margin, 2))),
     );
   return h(
     "section",
     { class: "box" },
     h("h2", {}, t("eval_rewards_title"), " ", L.help(t("eval_rewards_help"), t("eval_rewards_title"))),
-    h(
-      "div",
-      { class: "scroll", tabindex: 0 },
-      h(
-        "table",
+    wide(
+      table(
         { class: "figures" },
-        h(
-          "thead",
-          {},
-          h(
-            "tr",
-            {},
-            h("th", {}, t("eval_rewards_kind")),
-            names(result),
-            result.models.map(() => h("th", { class: "n" }, t("eval_rewards_margin"))),
-          ),
-        ),
-        h(
-          "tbody",
-          {},
-          line(t("eval_rewards_all"), all, true),
-          categories.map((each) => line(L.clip(each.name, 60), each, false)),
-          result.mean
-            ? h(
-                "tr",
-                {},
-                h("td", {}, t("eval_rewards_mean")),
-                result.mean.map((value) => h("td", { class: "n" }, L.percent(value))),
-                result.models.map(() => h("td", {})),
-              )
-            : null,
-        ),
+        [th(t("eval_rewards_kind")), names(result), result.models.map(() => nth(t("eval_rewards_margin")))],
+        line(t("eval_rewards_all"), all, true),
+        categories.map((each) => line(L.clip(each.name, 60), each, false)),
+        result.mean
+          ? tr(
+              td(t("eval_rewards_mean")),
+              result.mean.map((value) => ntd(L.percent(value))),
+              result.models.map(() => td()),
+            )
+          : null,
       ),
     ),
     categories.length ? null : h("p", { class: "cap block" }, t("eval_rewards_no_kinds")),
@@ -73,83 +56,21 @@ export const rewarded = (result) => {
   );
 };
 
-const verdict = ([chosen, rejected]) => {
-  if (chosen === null || rejected === null) return "–";
-  return chosen > rejected
-    ? h("span", { class: "yes" }, "✓", h("span", { class: "unseen" }, t("eval_yes")))
-    : h("span", { class: "no" }, "✗", h("span", { class: "unseen" }, t("eval_no")));
-};
-export const rewardedRecords = (result, { unfold, all }) => {
-  const rows = state.all ? state.records : state.records.slice(0, 20);
-  const line = (record) =>
-    h(
-      "tr",
-      { class: state.open?.index === record.index ? "on" : "" },
-      h(
-        "td",
-        {},
+const verdict = ([chosen, rejected]) => mark(chosen === null || rejected === null ? null : chosen > rejected);
+export const rewardedRecords = (result) =>
+  recordTable({
+    above: h("h2", {}, t("eval_records")),
+    head: [th(t("eval_col_prompt")), th(t("eval_rewards_kind")), names(result)],
+    records: state.records,
+    line: (record) => [opener(record), td(L.clip(record.kind, 30)), record.rewards.map((pair) => ntd(verdict(pair)))],
+    sides: (record) =>
+      ["chosen", "rejected"].map((key, i) =>
         h(
-          "button",
-          {
-            type: "button",
-            class: "link",
-            "data-key": `record-${record.index}`,
-            "aria-expanded": String(state.open?.index === record.index),
-            onclick: () => unfold(record),
-          },
-          L.clip(record.prompt, 80) || "–",
-        ),
-      ),
-      h("td", {}, L.clip(record.kind, 30)),
-      record.rewards.map((pair) => h("td", { class: "n" }, verdict(pair))),
-    );
-  return h(
-    "section",
-    { class: "box records" },
-    h("h2", {}, t("eval_records")),
-    h(
-      "div",
-      { class: "scroll", tabindex: 0 },
-      h(
-        "table",
-        {},
-        h(
-          "thead",
+          "div",
           {},
-          h("tr", {}, h("th", {}, t("eval_col_prompt")), h("th", {}, t("eval_rewards_kind")), names(result)),
-        ),
-        h(
-          "tbody",
-          {},
-          rows.map((record) => [line(record), state.open?.index === record.index ? both(state.open, result) : null]),
+          h("h3", {}, t(`eval_rewards_${key}`)),
+          h("p", {}, record[key]),
+          h("p", { class: "cap" }, record.rewards.map((pair) => L.num(pair[i], 3)).join(" · ")),
         ),
       ),
-    ),
-    state.records.length > rows.length
-      ? L.button(t("eval_show_all", { n: L.int(state.records.length) }), all, "quiet", { "data-key": "all" })
-      : null,
-  );
-};
-const both = (record, result) =>
-  h(
-    "tr",
-    { class: "unfolded" },
-    h(
-      "td",
-      { colspan: 2 + result.models.length },
-      h("p", { class: "prompt" }, record.prompt),
-      h(
-        "div",
-        { class: "sides" },
-        ["chosen", "rejected"].map((key, i) =>
-          h(
-            "div",
-            {},
-            h("h3", {}, t(`eval_rewards_${key}`)),
-            h("p", {}, record[key]),
-            h("p", { class: "cap" }, record.rewards.map((pair) => L.num(pair[i], 3)).join(" · ")),
-          ),
-        ),
-      ),
-    ),
-  );
+  });

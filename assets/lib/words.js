@@ -3,7 +3,10 @@
 
 /** {tag: {name, tags}}: the languages of assets/words/, as the page's head tells them.
    @type {Record<string, {name: string, tags: string[]}>} */
-export const languages = /** @type {any} */ (globalThis).llmdemoLanguages || { en: { name: "English", tags: ["en"] } };
+export const languages = JSON.parse(
+  /** @type {HTMLMetaElement | null} */ (globalThis.document?.querySelector('meta[name="llmdemo-languages"]'))
+    ?.content || '{"en": {"name": "English", "tags": ["en"]}}',
+);
 
 /** How closely a wanted tag fits a language, as llmdemo/core/languages.py says it. */
 const fit = (wanted, language) => {
@@ -28,7 +31,8 @@ export const lang = languageFor(globalThis.navigator?.languages || []);
 /** Shows the page in another of its languages from now on: the server puts it before navigator's languages
    (llmdemo/ui/chosen_language.py). @param {string} language */
 export const choose = (language) => {
-  const framed = location.protocol === "https:" ? "none; secure" : "lax"; // a Space's page is in a frame of another site
+  // a Space's page is in a frame of another site
+  const framed = location.protocol === "https:" ? "none; secure" : "lax";
   document.cookie = `llmdemo-language=${language}; path=/; max-age=31536000; samesite=${framed}`;
   location.reload();
 };

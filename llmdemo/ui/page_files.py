@@ -10,6 +10,7 @@ import json
 import os
 import re
 from functools import cache
+from html import escape
 from pathlib import Path
 
 import brotli  # Gradio brings it
@@ -59,8 +60,8 @@ class PageFiles:
         """The <head> additions. What the page needs at first is named, so that a browser fetches it at once, not in turn."""
         scripts = sorted(self.needed() - {MAIN})
         known = {each.tag: {"name": each.name, "tags": each.tags} for each in languages().values()}
-        told = json.dumps(known, ensure_ascii=False).replace("<", "\\u003c")
-        lines = [f"<script>globalThis.llmdemoLanguages = {told};</script>"]
+        told = escape(json.dumps(known, ensure_ascii=False))
+        lines = [f'<meta name="llmdemo-languages" content="{told}">']  # an inline script would not be run
         lines += [f'<link rel="stylesheet" href="{self.folder}/{STYLES}">']
         lines += [f'<link rel="modulepreload" href="{self.folder}/{name}">' for name in scripts]
         return "\n".join([*lines, f'<script type="module" src="{self.folder}/{MAIN}"></script>'])

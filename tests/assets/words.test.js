@@ -3,11 +3,15 @@ import { readFileSync } from "node:fs";
 import test from "node:test";
 
 Object.defineProperty(globalThis, "navigator", { value: { languages: ["zh-TW", "en"] } });
-globalThis.llmdemoLanguages = {
+const languages = {
   en: { name: "English", tags: ["en"] },
   "zh-TW": { name: "繁體中文", tags: ["zh-TW", "zh-HK", "zh-MO", "zh-Hant", "zh"] },
   de: { name: "Deutsch", tags: ["de"] },
 };
+const meta = { content: JSON.stringify(languages) };
+globalThis.document = /** @type {any} */ ({
+  querySelector: (what) => what === 'meta[name="llmdemo-languages"]' && meta,
+});
 const { inWords, lang, languageFor, t, useWords } = await import("../../assets/lib/words.js");
 const read = (name) => JSON.parse(readFileSync(new URL(`../../assets/words/${name}.json`, import.meta.url), "utf8"));
 useWords({ ...read("zh-TW"), ...read("said.zh-TW") });

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -80,7 +81,7 @@ def test_pages_that_have_no_scripts_and_refusals_are_in_it(german):
 
 def test_the_page_offers_it_and_its_scripts_and_gradios_widgets_get_its_texts(german):
     files = PageFiles(german)
-    assert '"de": {"name": "Deutsch", "tags": ["de"]}' in files.head()
+    assert '"de": {"name": "Deutsch", "tags": ["de"]}' in unescape(files.head())
     web = TestClient(Starlette(routes=[files.route()]))
     assert web.get(f"/{files.folder}/words/de.json").json()["tab_data"] == "DATA"
     words.t("tab_data")

@@ -23,7 +23,7 @@ from typing import Any
 
 from llmdemo.arena.metrics import lane_metrics
 from llmdemo.arena.text import TextStream, TokenNames, cut_at, decode_whole
-from llmdemo.decoding import BeamStep, LaneResult, SeveralStep, SpeculativeStep, Step, TokenStep
+from llmdemo.decoding import BeamStep, LaneResult, PlainStep, SeveralStep, SpeculativeStep, Step, TokenStep
 from llmdemo.decoding.steps import STOP
 
 _DIGITS = 5
@@ -72,6 +72,7 @@ class EventEncoder:
             self._first_seconds = step.seconds
         events = []
         for name, part in step.lanes.items():
+            assert not isinstance(part, PlainStep), "who asks for events asks for a trace"
             events += self._of_lane(name, part)
         for name, result in step.results.items():
             if name in self._best:

@@ -79,6 +79,10 @@ class Request:
     """Called with (tokenizer, the model's index): what makes events of steps."""
     shares: bool = True
     """Whether its events may be those of another request that asks the same."""
+    trace: bool = True
+    """Whether `encoder` needs more of a token than which it is."""
+    surprise_of: int = 0
+    """Of how many of the prompt's last tokens the first step tells how likely they were."""
 
 
 class Arena:
@@ -336,7 +340,7 @@ class Arena:
             every = {id(loaded): loaded for loaded in [*models, *assistants.values()]}
             for loaded in sorted(every.values(), key=id):  # an order for all: no deadlock
                 stack.enter_context(self._cache.keep(loaded))
-                shares = partial(self._shares, loaded, request.settings.precision)
+                shares = partial(self._shares, loaded, request.settings.precision, request.trace)
                 if loaded.lock.would_wait(shares()):
                     yield [{"type": "waiting"}]
                 while not loaded.lock.acquire(shares, leaving):
@@ -349,12 +353,14 @@ class Arena:
             for loaded, ids, maker in zip(models, prompts, makers, strict=True):
                 said = len(request.prefix_ids)
                 settings = rest_of(request.settings, loaded.tokenizer, request.prompt, said, rewards)
+                told = replace(settings.resolved, trace=request.trace, surprise_of=request.surprise_of)
+                settings = replace(settings, resolved=told)
                 runs.append((maker, self._steps(loaded, [*ids, *request.prefix_ids], settings, assistants)))
             yield from interleave(runs)
 
-    def _shares(self, loaded: Loaded, precision: str) -> bool:
+    def _shares(self, loaded: Loaded, precision: str, trace: bool) -> bool:
         """Whether a comparison may run beside others: their steps are computed in one forward."""
-        return self._decode is None and not on_zero_gpu() and decoding.shares_steps(loaded.model, precision)
+        return self._decode is None and not on_zero_gpu() and decoding.shares_steps(loaded.model, precision, trace)
 
     def _steps(
         self, loaded: Loaded, ids: list[int], settings: DecodeSettings, assistants: dict[str, Loaded]

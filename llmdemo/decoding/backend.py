@@ -82,12 +82,13 @@ def fresh_weights(model, precision: str = "auto") -> FusedLlamaWeights | None:
     return _make(model, *_key(model, precision)[:2])
 
 
-def shares_steps(model, precision: str = "auto") -> bool:
-    """True if several comparisons in `precision` can batch their steps: its fused weights are ready on a CPU."""
+def shares_steps(model, precision: str = "auto", trace: bool = True) -> bool:
+    """True if several comparisons in `precision` can batch their steps: its fused weights are ready, on a CPU or for who
+    asks for no `trace`. With one, a GPU's are captured for each comparison by itself."""
     kept = _kept.get(model)
-    return (
-        kept is not None and kept[0] == _key(model, precision) and kept[1] is not None and kept[1].device.type == "cpu"
-    )
+    if kept is None or kept[0] != _key(model, precision) or kept[1] is None:
+        return False
+    return kept[1].device.type == "cpu" or not trace
 
 
 def _key(model, precision: str) -> tuple:

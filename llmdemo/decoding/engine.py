@@ -8,7 +8,6 @@ from typing import Any
 
 from llmdemo.core.errors import UserError
 from llmdemo.decoding.backend import forward_for, fused_weights
-from llmdemo.decoding.fused_llama import Begun, FusedLlamaForward
 from llmdemo.decoding.fused_text import FusedText
 from llmdemo.decoding.graphs import GraphRun, StaticForward
 from llmdemo.decoding.own_forward import OwnForward
@@ -42,9 +41,8 @@ def run_of(
     settings: DecodeSettings,
     eos_token_ids=None,
     assistants: Mapping[str, Any] | None = None,
-    begun: Begun | None = None,
 ) -> Run:
-    """What decode_lanes takes, not begun yet. `begun`: the past of another prompt, FusedLlamaForward.prompt_past's."""
+    """What decode_lanes takes, not begun yet."""
     started = time.perf_counter()
     prompt = check_prompt(model, prompt_ids)
     context = context_length(model)
@@ -52,11 +50,9 @@ def run_of(
     eos = end_tokens(model) if eos_token_ids is None else [int(token) for token in eos_token_ids]
     settings = replace(settings, resolved=_resolved(model, settings))
     _check_own(settings, assistants or {}, context)
-    forward = forward_for(model, settings.precision, waits=_waits(settings))
+    forward = forward_for(model, settings.precision, waits=_waits(settings) or not settings.resolved.trace)
     if isinstance(forward, StaticForward):
         return GraphRun(forward, prompt, settings, max_new, eos, started)
-    if isinstance(forward, FusedLlamaForward):
-        forward.begun = begun
     return Run(
         forward,
         prompt,

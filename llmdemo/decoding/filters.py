@@ -47,22 +47,23 @@ def keep_top_p(logits: torch.Tensor, p: float) -> torch.Tensor:
 
 
 def _top_p_by_its_head(logits: torch.Tensor, p: float) -> torch.Tensor | None:
-    """keep_top_p's mask for one row on the CPU without sorting the vocabulary, or None when the set is no small head.
+    """keep_top_p's mask on the CPU without sorting the vocabulary, or None when a row's set is no small head.
 
     A full sort of 50,000 logits costs more than all else that a lane does; most sets have under 256 tokens, nearly all under 4096.
     """
     size = logits.shape[-1]
-    if logits.device.type != "cpu" or logits.numel() != size:
+    if logits.device.type != "cpu" or not logits.numel():
         return None
-    wide = logits.double().flatten()  # (V,)
-    everything = wide.logsumexp(-1)
+    wide = logits.double()  # (…, V)
+    everything = wide.logsumexp(-1, keepdim=True)
     for width in (width for width in _HEADS if 4 * width <= size):
-        head = wide.topk(width).values  # (width,)
+        head = wide.topk(width).values  # (…, width)
         kept = kept_in_ranking((head - everything).exp(), p, exact_hit_tolerance(logits.dtype))
-        count = int(kept.sum())
-        if count < width:
-            mask = logits >= head[count - 1].to(logits.dtype)
-            return mask if int(mask.sum()) == count else None  # a tie at the edge: let the stable sort decide
+        counts = kept.sum(-1, keepdim=True)
+        if bool((counts < width).all()):
+            mask = logits >= head.gather(-1, counts - 1).to(logits.dtype)
+            # a tie at an edge: let the stable sort decide
+            return mask if torch.equal(mask.sum(-1, keepdim=True), counts) else None
     return None
 
 

@@ -12,12 +12,13 @@ What makes it faster than the model's own forward at a few rows:
 - A text that goes on by several tokens at once (Chain) is one more branch of the tree, in the same forward.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 
+from llmdemo.decoding.kv_slots import Slot, SlotPart, Slots, beside, merged
 from llmdemo.decoding.linears import (
     Fp16Linear,
     Int8Linear,
@@ -29,11 +30,15 @@ from llmdemo.decoding.linears import (
     cpu_has_bf16,
     fp16_scale,
 )
+from llmdemo.decoding.prefixes import Prefix, Prefixes
 from llmdemo.decoding.step_batcher import StepBatcher
 from llmdemo.decoding.thread_budget import ThreadBudget
 
 PACK_ROWS = 8
-_PREFILL_CHUNK = 512
+_PREFILL_CHUNK, _SHARED_CHUNK = 512, 128
+"""Tokens of a prompt in one forward; while others decode, who would wait for them."""
+_HEAD_ROWS = 64
+"""Rows of log-probabilities that are made at once where all of a prompt's are wanted."""
 _FIRST_STEPS = 128
 
 
@@ -50,7 +55,7 @@ class Part(Protocol):
         to their positions; keeps k and v."""
 
 
-Request = list[tuple[torch.Tensor, Part]]
+Parts = list[tuple[torch.Tensor, SlotPart]]
 """What one run asks of a forward: the new tokens (M,) of each of its parts."""
 
 
@@ -60,7 +65,8 @@ class FusedLlamaWeights:
     def __init__(self, model, dtype: torch.dtype, int8: bool = False, threads: ThreadBudget | None = None):
         config, inner = model.config, model.model
         self.device = inner.embed_tokens.weight.device
-        self.batcher: StepBatcher[Request] = StepBatcher(threads or ThreadBudget(self.device))
+        self.batcher: StepBatcher = StepBatcher(threads or ThreadBudget(self.device))
+        self.prefixes = Prefixes()
         self.dtype = (
             torch.float32 if dtype == torch.bfloat16 and self.device.type == "cpu" and not cpu_has_bf16() else dtype
         )
@@ -75,6 +81,7 @@ class FusedLlamaWeights:
         self.error: float | None = None
         """Relative distance of the logits from the model's own, once backend.py has measured it."""
         self.layers = [self._layer(layer) for layer in inner.layers]
+        self.slots = Slots(len(self.layers), self.kv_heads, self.head_dim, self.dtype, self.device)
         self.norm = self._cast(inner.norm.weight)
         self.head = self._linear([model.lm_head])
         self.vocabulary = model.lm_head.weight.shape[0]
@@ -141,12 +148,32 @@ class FusedLlamaWeights:
         """(M, V) of hidden states (M, hidden)."""
         return self.head(F.rms_norm(hidden, (hidden.shape[-1],), self.norm, self.eps))
 
-    def batched_logits(self, requests: list[Request]) -> list[torch.Tensor]:
+    def batched_logits(self, requests: Sequence[Parts]) -> list[torch.Tensor]:
         """Logits (M, V) of each request, over its parts one after another, from one forward over all of them."""
         every = [each for request in requests for each in request]
-        hidden = self.hidden_states(torch.cat([tokens for tokens, _ in every]), [part for _, part in every])
-        sizes = [sum(part.rows for _, part in request) for request in requests]
-        return list(self.logits(hidden).split(sizes))
+        order = sorted(range(len(every)), key=lambda at: beside(every[at][1]))
+        tokens, parts = torch.cat([every[at][0] for at in order]), [every[at][1] for at in order]
+        hidden = dict(
+            zip(order, self.hidden_states(tokens, list(merged(parts))).split([p.rows for p in parts]), strict=True)
+        )
+        wanted = [hidden[at][part.rows - part.logits :] for at, (_, part) in enumerate(every)]
+        self._tell_surprise([(hidden[at], part) for at, (_, part) in enumerate(every) if len(part.following)])
+        sizes = [sum(part.logits for _, part in request) for request in requests]
+        return list(self.logits(torch.cat(wanted) if len(wanted) > 1 else wanted[0]).split(sizes))
+
+    def _tell_surprise(self, told: list[tuple[torch.Tensor, SlotPart]]) -> None:
+        """Sets `surprise` of each part, whose hidden states these are."""
+        if not told:
+            return
+        hidden = torch.cat([states[: len(part.following)] for states, part in told])
+        following = torch.cat([part.following for _, part in told])
+        found = [
+            F.cross_entropy(self.logits(some).float(), ids, reduction="none")
+            for some, ids in zip(hidden.split(_HEAD_ROWS), following.split(_HEAD_ROWS), strict=True)
+        ]
+        sizes = [len(part.following) for _, part in told]
+        for (_, part), own in zip(told, torch.cat(found).split(sizes), strict=True):
+            part.surprise = own
 
     def rotations(self, length: int) -> torch.Tensor:
         """(length, D/2) complex64: the rotation of each position, from the model's own rotary embedding."""
@@ -161,58 +188,59 @@ class FusedLlamaForward:
 
     joins = True
 
-    def __init__(self, weights: FusedLlamaWeights, begun: "Begun | None" = None):
-        """`begun`: what another prompt that begins alike left; that much of it is not computed again."""
-        self.w, self.begun = weights, begun
+    def __init__(self, weights: FusedLlamaWeights):
+        self.w = weights
         self.device = weights.device
-        self.group = weights.heads // weights.kv_heads
         self.chains: list[Chain] = []
+        self.surprise = torch.empty(0)
+        """(T − 1,) −log p in nats of the prompt's tokens after the first; NaN: not known."""
 
     def prefill(self, prompt_ids: list[int], rows: int, max_new: int) -> torch.Tensor:
-        """Logits (1, V) after the prompt; room is made for `rows` rows."""
+        """Logits (1, V) after the prompt, computed by this run alone; room is made for `rows` rows."""
+        self.begin(prompt_ids, rows, max_new)
+        for part in self.reading():
+            logits = self.w.batched_logits([[part]])[0]
+        return logits
+
+    def begin(self, prompt_ids: list[int], rows: int, max_new: int, surprise_of: int = 0) -> None:
+        """Makes room for a prompt and what `rows` rows will say; `reading` is next. `surprise_of`: of so many of the prompt's
+        last tokens `surprise` is wanted."""
         count = len(prompt_ids)
-        self.prompt, self.rows = prompt_ids, rows
+        self.prompt, self.rows, self._surprise_of = prompt_ids, rows, surprise_of
         self._allocate(count + rows * min(max_new, _FIRST_STEPS))
         self.rotation = self.w.rotations(count + max_new)  # (P + max_new, D/2)
         self.position = count
-        self.used = self._begin()
-        tokens = torch.tensor(prompt_ids, device=self.device)
-        for first in range(self.used, count, _PREFILL_CHUNK):
-            part = tokens[first : first + _PREFILL_CHUNK]
-            end = first + len(part)
-            mask = torch.full((len(part), end), -torch.inf, dtype=self.w.dtype, device=self.device).triu(first + 1)
-            hidden = self._layers(part, self.rotation[first:end], mask, slice(first, end))
-            self.used = end
-        self.mask = torch.zeros(
-            rows, count, dtype=self.w.dtype, device=self.device
-        )  # every row descends from the prompt
-        return self.w.logits(hidden[-1:])
+        self.used = 0
+        self.surprise = torch.full((count - 1,), torch.nan, device=self.device)
+        if found := self.w.prefixes.longest(prompt_ids, bool(surprise_of)):
+            prefix, same = found
+            self.used = same - bool(surprise_of)  # the last one is read again for the first that differs
+            self.keys[:, :, : self.used] = prefix.keys[:, :, : self.used]
+            self.values[:, :, : self.used] = prefix.values[:, :, : self.used]
+            known = prefix.surprise[: self.used]
+            self.surprise[: len(known)] = known
 
-    def _begin(self) -> int:
-        """Takes over the keys and values of the tokens that the prompt begins with as `begun` does; how many."""
-        if self.begun is None:
-            return 0
-        ids, keys, values = self.begun
-        most = min(len(ids), len(self.prompt) - 1)  # the last one's hidden state is asked for
-        same = next((at for at in range(most) if ids[at] != self.prompt[at]), most)
-        self.keys[:, :, :same] = keys[:, :, :same]
-        self.values[:, :, :same] = values[:, :, :same]
-        return same
-
-    def prompt_past(self) -> "Begun":
-        """The prompt's own keys and values, for another forward to begin with; directly after `prefill`."""
+    def reading(self, is_alone: Callable[[], bool] = lambda: True) -> Iterator[tuple[torch.Tensor, SlotPart]]:
+        """The parts that read the prompt, each to be computed before the next; the last one's logits are those after it.
+        `is_alone`: whether nobody waits meanwhile."""
         count = len(self.prompt)
-        return self.prompt, self.keys[:, :, :count].clone(), self.values[:, :, :count].clone()
+        tokens = torch.tensor(self.prompt, device=self.device)
+        while (first := self.used) < count:
+            end = min(count, first + (_PREFILL_CHUNK if is_alone() else _SHARED_CHUNK))
+            mask = torch.full((end - first, end), -torch.inf, dtype=self.w.dtype, device=self.device).triu(first + 1)
+            part = self.part(self.rotation[first:end], mask, int(end == count))
+            if end > count - self._surprise_of:
+                part.following = tokens[first + 1 : end + 1]
+            yield tokens[first:end], part
+            self.surprise[first : first + len(part.surprise)] = part.surprise
+        self.mask = torch.zeros(self.rows, count, dtype=self.w.dtype, device=self.device)  # all rows descend from it
+        self.w.prefixes.add(Prefix(self.prompt, self.keys, self.values, self.surprise, bool(self._surprise_of)))
 
     def step(self, tokens: torch.Tensor, parents: torch.Tensor) -> torch.Tensor:
         """Logits (R, V) after `tokens` (R,) int64, where row i goes on from row parents[i] of the step before."""
-        return self.logits([self.request(tokens, parents)])
+        return self.w.batched_logits([[self.request(tokens, parents)]])[0]
 
-    def logits(self, request: Request) -> torch.Tensor:
-        """Logits (M, V) of this run's parts of one forward, joined with other runs of the same weights."""
-        return self.w.batcher.step(request, self.w.batched_logits)
-
-    def request(self, tokens: torch.Tensor, parents: torch.Tensor) -> tuple[torch.Tensor, "_Part"]:
+    def request(self, tokens: torch.Tensor, parents: torch.Tensor) -> tuple[torch.Tensor, SlotPart]:
         """What `step` asks of a forward; the rows are nodes of the tree from now on."""
         rows = len(tokens)
         self.mask = self.mask[parents]
@@ -223,24 +251,22 @@ class FusedLlamaForward:
         self.position += 1
         return tokens, self.part(rotation, self.mask)
 
-    def part(self, rotation: torch.Tensor, mask: torch.Tensor) -> "_Part":
+    def part(self, rotation: torch.Tensor, mask: torch.Tensor, logits: int | None = None) -> SlotPart:
         """The new nodes at the end of `mask` (M, nodes), with their places."""
         first, self.used = self.used, self.used + len(mask)
-        return _Part(self, rotation, mask, slice(first, self.used))
+        return SlotPart(self.keys, self.values, rotation, mask, slice(first, self.used), self.slot, logits)
 
-    def placed(self, rotation: torch.Tensor, mask: torch.Tensor, place: torch.Tensor) -> "_Part":
+    def placed(self, rotation: torch.Tensor, mask: torch.Tensor, place: torch.Tensor) -> SlotPart:
         """New tokens whose keys and values are kept at `place` (M,), by a caller that says what each sees."""
-        return _Part(self, rotation, mask, place)
+        return SlotPart(self.keys, self.values, rotation, mask, place)
 
     def widened(self, mask: torch.Tensor) -> torch.Tensor:
         """`mask` (M, n) over all nodes there are; those that came since are no ancestors."""
         return F.pad(mask, (0, self.used - mask.shape[1]), value=-torch.inf)
 
     def _allocate(self, nodes: int) -> None:
-        nodes = -(-nodes // 64) * 64  # a GPU's attention kernels like round sizes
-        shape = (len(self.w.layers), self.w.kv_heads, nodes, self.w.head_dim)
-        self.keys = torch.empty(shape, dtype=self.w.dtype, device=self.device)
-        self.values = torch.empty_like(self.keys)
+        self.slot: Slot | None = self.w.slots.take(nodes)
+        self.keys, self.values = self.slot.keys, self.slot.values
 
     def room(self, rows: int) -> None:
         """Makes room for `rows` nodes: clears away those that nothing live descends from; grows the memory if that
@@ -257,30 +283,19 @@ class FusedLlamaForward:
     def _keep(self, alive: torch.Tensor, rows: int) -> bool:
         """Moves the keys and values of the nodes `alive` to the front; True if that took new, larger memory."""
         keys, values, size = self.keys, self.values, self.keys.shape[2]
+        before = self.slot  # others may have it once nobody refers to it
         grown = len(alive) + rows > 0.75 * size
         if grown:
             self._allocate(size + size // 2 + rows)
         self.keys[:, :, : len(alive)] = keys[:, :, alive]
         self.values[:, :, : len(alive)] = values[:, :, alive]
         self.used = len(alive)
+        del before
         return grown
 
     def _layers(self, tokens: torch.Tensor, rotation: torch.Tensor, mask: torch.Tensor, place) -> torch.Tensor:
         """Hidden states (M, hidden) of M new nodes of this run alone; see `_Part`."""
-        return self.w.hidden_states(tokens, [_Part(self, rotation, mask, place)])
-
-    def attend(self, i: int, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, part: "_Part") -> torch.Tensor:
-        """(M, Hq·D): layer i's attention of new nodes; keeps k and v."""
-        self.keys[i, :, part.place] = k.transpose(0, 1)
-        self.values[i, :, part.place] = v.transpose(0, 1)
-        return self._mix(q, self.keys[i, :, : part.end], self.values[i, :, : part.end], part.mask)
-
-    def _mix(self, q: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """(M, Hq·D) from q (M, Hq, D) over keys and values (Hkv, nodes, D)."""
-        rows, heads, dim = q.shape
-        q = q.view(rows, -1, self.group, dim).transpose(0, 1).reshape(-1, rows * self.group, dim)  # (Hkv, M·G, D)
-        mixed = F.scaled_dot_product_attention(q[None], keys[None], values[None], attn_mask=mask[None])[0]
-        return mixed.view(-1, rows, self.group, dim).transpose(0, 1).reshape(rows, heads * dim)
+        return self.w.hidden_states(tokens, [self.placed(rotation, mask, place)])
 
 
 class Chain:
@@ -292,42 +307,21 @@ class Chain:
         self.mask = torch.zeros(1, len(forward.prompt), dtype=forward.w.dtype, device=forward.device)  # (1, nodes)
         forward.chains.append(self)
 
-    def request(self, tokens: list[int]) -> tuple[torch.Tensor, "_Part"]:
+    def request(self, tokens: list[int]) -> tuple[torch.Tensor, SlotPart]:
         """What a forward is asked for the logits after each of `tokens`, which follow one another."""
         forward, count = self._forward, len(tokens)
         forward.room(count)
         own = torch.full((count, count), -torch.inf, dtype=forward.w.dtype, device=forward.device).triu(1)
         self.mask = torch.cat((forward.widened(self.mask).expand(count, -1), own), dim=1)
         rotation = forward.rotation[self.position : self.position + count]
-        return torch.tensor(tokens, device=forward.device), forward.part(rotation, self.mask)
+        part = forward.part(rotation, self.mask)
+        part.slot = None  # the rows of the same run have that one
+        return torch.tensor(tokens, device=forward.device), part
 
     def keep(self, count: int) -> None:
         """The first `count` of the latest tokens, at least one, belong to the text."""
         self.mask = self.mask[count - 1 : count]
         self.position += count
-
-
-Begun = tuple[list[int], torch.Tensor, torch.Tensor]
-"""A prompt's ids (T,) and its keys and values [layers, kv heads, T, D]."""
-
-
-class _Part:
-    """What one run brings to a forward of M new nodes besides their tokens.
-
-    rotation (M or 1, D/2): of their positions; mask (M, nodes): 0 where a new node descends from a node (or is it) and
-    −inf elsewhere; place: where their keys and values are kept, a slice or indices.
-    """
-
-    def __init__(self, forward: FusedLlamaForward, rotation: torch.Tensor, mask: torch.Tensor, place):
-        self.rows, self.end = mask.shape
-        self.rotation, self.place = rotation, place
-        group = forward.group
-        self.mask = mask[:, None].expand(-1, group, -1).reshape(1, self.rows * group, self.end)
-        self._forward = forward
-
-    def attend(self, layer: int, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-        """See FusedLlamaForward.attend."""
-        return self._forward.attend(layer, q, k, v, self)
 
 
 def rotated(x: torch.Tensor, rotation: torch.Tensor) -> torch.Tensor:

@@ -53,7 +53,7 @@ class FusedText:
         # Zeros, since room that was never written may hold NaN, and 0 · NaN is NaN even under the mask.
         keys, values = forward.keys.new_zeros(shape), forward.values.new_zeros(shape)
         keys[:, :, :count], values[:, :, :count] = forward.keys[:, :, :count], forward.values[:, :, :count]
-        forward.keys, forward.values = keys, values
+        forward.keys, forward.values, forward.slot = keys, values, None
         self._columns = torch.arange(shape[2], device=self.device)
         self._tokens = torch.zeros(self._rows, dtype=torch.int64, device=self.device)
         self._place = torch.zeros(1, dtype=torch.int64, device=self.device)

@@ -24,7 +24,7 @@ from llmdemo.decoding.filters import (
     keep_typical,
     keep_xtc,
 )
-from llmdemo.decoding.steps import EOS, LENGTH, STOP, Candidates, LaneResult, TokenStep
+from llmdemo.decoding.steps import EOS, LENGTH, STOP, Candidates, LaneResult, PlainStep, TokenStep
 from llmdemo.settings.lane import LaneSettings, Stops
 
 TRACE_TOP = 10
@@ -92,8 +92,8 @@ def kept_mask(scaled: torch.Tensor, lane: LaneSettings) -> torch.Tensor:
 
 
 def lane_weights(logits: torch.Tensor, lane: LaneSettings) -> tuple[torch.Tensor, torch.Tensor]:
-    """What `lane` draws from: (unnormalised weights (V,) float64, 0 = cut; what its filter saw, uncut)."""
-    scaled = logits / lane.temperature  # (V,), in the logits' own type, as generate does it
+    """What `lane` draws from: (unnormalised weights (…, V) float64, 0 = cut; what its filter saw, uncut)."""
+    scaled = logits / lane.temperature  # (…, V), in the logits' own type, as generate does it
     everything = _weights(scaled)
     if lane.filter_order == "filters_first":
         return everything * kept_mask(logits, lane), _weights(logits)
@@ -101,19 +101,19 @@ def lane_weights(logits: torch.Tensor, lane: LaneSettings) -> tuple[torch.Tensor
 
 
 def _weights(logits: torch.Tensor) -> torch.Tensor:
-    """(V,) float64, unnormalised probabilities, 1 for the likeliest."""
+    """(…, V) float64, unnormalised probabilities, 1 for the likeliest."""
     wide = logits.double()
-    return (wide - wide.amax()).exp()
+    return (wide - wide.amax(-1, keepdim=True)).exp()
 
 
 def draw(weights: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:
-    """Indices (N,) drawn from unnormalised `weights` (V,) float64 by the uniform numbers (N,) in [0, 1).
+    """Indices (…, N) drawn from unnormalised `weights` (…, V) float64 by the uniform numbers (…, N) in [0, 1).
 
     Inverse of the cumulative distribution: one uniform number a token, so that a lane's draws depend on nothing
     but its own seed and distribution.
     """
-    ladder = weights.cumsum(0)  # (V,)
-    return torch.searchsorted(ladder, uniform * ladder[-1], right=True)
+    ladder = weights.cumsum(-1)  # (…, V)
+    return torch.searchsorted(ladder, uniform * ladder[..., -1:], right=True)
 
 
 def lane_generator(seed: int, name: str) -> torch.Generator:
@@ -244,6 +244,12 @@ class TokenLane:
             finish_reason=self.finish_reason,
             masked=masked,
         )
+
+    def say(self, token: int, t: int) -> PlainStep:
+        """Remembers the token of step t, of which nothing more is told."""
+        self.tokens.append(token)
+        self.finish_reason = self._reason(token, t)
+        return PlainStep(self.lane.name, token, self.finish_reason)
 
     def _reason(self, token: int, t: int) -> str | None:
         """The finish_reason after `token` at step t."""

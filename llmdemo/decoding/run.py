@@ -6,16 +6,19 @@ way, and their logits are the same. A speculative lane's tokens are a branch of 
 
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import torch
 
-from llmdemo.decoding.fused_llama import Chain, Request
+from llmdemo.decoding.fused_llama import Chain, Parts
 from llmdemo.decoding.lane_maker import LaneMaker, TextForward, own_forward_of
-from llmdemo.decoding.lanes import Rows
+from llmdemo.decoding.lanes import Rows, TokenLane
 from llmdemo.decoding.numbers import check_numbers
+from llmdemo.decoding.plain import Request, computed, is_plain
 from llmdemo.decoding.speculative import SpeculativeLane
-from llmdemo.decoding.steps import Step
+from llmdemo.decoding.steps import AnyStep, Step
 from llmdemo.decoding.thread_budget import ThreadBudget
 from llmdemo.settings.decoding import DecodeSettings
 from llmdemo.settings.lane import OWN_FORWARD
@@ -43,6 +46,11 @@ class Run:
         self.lanes = [maker.lane(lane) for lane in settings.lanes if lane.strategy not in OWN_FORWARD]
         self.own = [maker.own_forward(lane) for lane in settings.lanes if lane.strategy in OWN_FORWARD]
         self.joined = [own for own in self.own if isinstance(own, SpeculativeLane) and self._can_branch()]
+        self.plain: list[TokenLane] = []
+        """All live lanes, where a trace of none of them is wanted and each needs no more than its row of the logits."""
+        if not settings.resolved.trace and not self.own and forward.joins and all(map(is_plain, self.lanes)):
+            self.plain = [lane for lane in self.lanes if is_plain(lane)]
+        self.surprise_of, self.surprise = settings.resolved.surprise_of, None
         self.tokens = self.parents = torch.empty(0, dtype=torch.int64)  # of the next forward's rows; step 0 has none
         self.places: list[int] = []  # which of the computed rows each row of a lane is
         self.order = [lane.name for lane in settings.lanes]
@@ -62,49 +70,62 @@ class Run:
                 yield step
         finally:
             work.close()
+            if self.forward.joins:
+                self.forward.w.batcher.leave()
 
     def _steps(self) -> Generator[Step]:
         work = self.work()
         while True:
             # neither across a yield: mode and number of threads are the consumer's thread's too
-            with self.threads.limited(), torch.inference_mode():
+            with nullcontext() if self.plain else self.threads.limited(), torch.inference_mode():
                 now = next(work, None)
-                while isinstance(now, list):
-                    now = work.send(self.forward.logits(now))
+                while isinstance(now, Request):
+                    weights = self.forward.w
+                    now = work.send(weights.batcher.step(now, partial(computed, weights), now.rows))
             if now is None:
                 return
             yield now
 
-    def work(self) -> Generator[Any, torch.Tensor | None]:
-        """Yields the Steps, and before each but the first what it asks of a forward (Request), to be sent its logits.
+    def work(self) -> Generator[Any, Any]:
+        """Yields the Steps, and before each what it asks of forwards (Requests), to be sent what came of them.
 
         A forward that nobody can join is computed here instead. To be resumed under torch.inference_mode.
         """
-        logits, rows = self._prefill(), 1
+        found, rows = (yield from self._prefill()), 1
         for t in range(self.max_new):
             if t and self.forward.joins:
-                request = self._request()
-                rows = sum(part.rows for _, part in request)
-                logits = (yield request) if request else None
+                parts = self._parts()
+                rows = sum(part.rows for _, part in parts)
+                found = (yield self._asked(parts, t)) if parts else None
             elif t and self.lanes:
-                logits, rows = self.forward.step(self.tokens, self.parents), self.rows
+                found, rows = self.forward.step(self.tokens, self.parents), self.rows
                 self.places = list(range(rows))
-            step = self._step(logits, t, rows)
+            step = self._plain_step(found, t, rows) if self.plain else self._step(found, t, rows)
             yield step
             if step.done:
                 return
 
-    def _prefill(self) -> torch.Tensor | None:
-        """Logits (1, V) after the prompt; None where no lane asks for them here."""
+    def _prefill(self) -> Generator[Request, Any, Any]:
+        """What came of the prompt: logits (1, V), plain lanes' first tokens; None where no lane asks for it here."""
         self.places = [0] * self.rows
         if not self.lanes and not self.joined:
             return None
-        logits = self.forward.prefill(self.prompt, self.rows, self.max_new)
+        if not self.forward.joins:
+            return self.forward.prefill(self.prompt, self.rows, self.max_new)
+        self.forward.begin(self.prompt, self.rows, self.max_new, self.surprise_of)
+        for part in self.forward.reading(self.forward.w.batcher.is_alone):
+            found = yield self._asked([part], 0) if part[1].logits else Request([part])
+        if self.surprise_of:
+            told = self.forward.surprise[-self.surprise_of :].nanmean().item()
+            self.surprise = told if told == told else None  # NaN: a prompt of one token
         for own in self.joined:
-            own.begin(Chain(self.forward), logits)
-        return logits
+            own.begin(Chain(self.forward), found)
+        return found
 
-    def _request(self) -> Request:
+    def _asked(self, parts: Parts, t: int) -> Request:
+        return Request(parts, self.plain, self.places, t)
+
+    def _parts(self) -> Parts:
         """What the next step asks of a forward: its rows, each once, then the chains."""
         tokens = torch.empty(0)
         if self.lanes:
@@ -114,8 +135,24 @@ class Run:
         if not rows:
             return []
         self.forward.room(rows)
-        request = [self.forward.request(tokens, parents)] if self.lanes else []
-        return request + [own.request() for own in going]
+        parts = [self.forward.request(tokens, parents)] if self.lanes else []
+        return parts + [own.request() for own in going]
+
+    def _plain_step(self, found: list[list[float]], t: int, rows: int) -> Step:
+        """The Step of what plain.computed gives each lane."""
+        live, places = self.plain, self.places
+        taken: dict[str, AnyStep] = {
+            lane.lane.name: lane.say(int(check_numbers(numbers)[0]), t)
+            for lane, numbers in zip(live, found, strict=True)
+        }
+        going = [number for number, lane in enumerate(live) if not lane.finish_reason]
+        self.plain = [live[number] for number in going]
+        self.lanes = list(self.plain)
+        self.tokens = torch.tensor([live[number].tokens[-1] for number in going], device=self.forward.device)
+        self.parents = torch.tensor([places[number] for number in going], device=self.forward.device)
+        seconds = time.perf_counter() - self.started
+        results = {lane.lane.name: lane.result(seconds) for lane in live if lane.finish_reason}
+        return Step(t, taken, seconds, rows, not self.lanes, results, None if t else self.surprise)
 
     def _step(self, logits: torch.Tensor | None, t: int, rows: int) -> Step:
         """The Step of logits (M, V) of the rows and the chains."""
@@ -160,7 +197,8 @@ class Run:
         taken = {name: taken[name] for name in self.order if name in taken}
         seconds = time.perf_counter() - self.started
         results = {lane.lane.name: lane.result(seconds) for lane in live if lane.finish_reason}
-        return Step(t, taken, seconds, rows, done=len(results) == len(live), results=results)
+        done = len(results) == len(live)
+        return Step(t, taken, seconds, rows, done, results, None if t else self.surprise)
 
     def _leave(self, tokens: torch.Tensor, parents: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Takes the rows of lanes and answers that have ended out of the next forward."""
@@ -202,6 +240,8 @@ def choose(
 
 def distinct(tokens: torch.Tensor, parents: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, list[int]]:
     """(tokens (U,), parents (U,), which of these each row is) of rows with tokens and parents (R,), each pair once."""
+    if len(tokens) == 1:
+        return tokens, parents, [0]
     base = int(tokens.max()) + 1
     found, places = torch.unique(parents * base + tokens, return_inverse=True)
     return found % base, found // base, places.tolist()

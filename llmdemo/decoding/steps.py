@@ -59,6 +59,15 @@ class TokenStep:
 
 
 @dataclass(frozen=True, slots=True)
+class PlainStep:
+    """One token of a lane whose trace nobody asked for (settings.lane.Resolved.trace)."""
+
+    lane: str
+    token: int
+    finish_reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class SeveralStep:
     """One token of each answer that a lane draws to choose from."""
 
@@ -159,7 +168,7 @@ class LaneResult:
     token_ids: tuple[int, ...]
     """The EOS token included when the model ended the text. For beams: of the best sequence."""
     logprobs: tuple[float, ...]
-    """Of the raw model, one a token."""
+    """Of the raw model, one a token; none of a lane whose trace nobody asked for."""
     finish_reason: str
     seconds: float
     """Spent in decode_lanes up to this lane's end, the prefill included; see Step.seconds."""
@@ -178,13 +187,16 @@ class LaneResult:
     accepted: int = 0
 
 
+AnyStep = TokenStep | PlainStep | SeveralStep | BeamStep | SpeculativeStep
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """One forward of the model and what each live lane made of it."""
 
     index: int
     """0 is the prefill: its logits give the first token of every lane."""
-    lanes: dict[str, TokenStep | SeveralStep | BeamStep | SpeculativeStep]
+    lanes: dict[str, AnyStep]
     """Only the lanes that were live in this step, in the order of settings.lanes."""
     seconds: float
     """Spent in decode_lanes so far, without the consumer's own time between steps; step 0's is the time to first token."""
@@ -194,3 +206,6 @@ class Step:
     """True in the last step: every lane has ended."""
     results: dict[str, LaneResult] = field(default_factory=dict)
     """The lanes that ended in this step."""
+    surprise: float | None = None
+    """Of the first step, where it was asked for (settings.lane.Resolved.surprise_of) and known: the mean −log p, in nats, of the
+    prompt's last tokens under the raw model."""

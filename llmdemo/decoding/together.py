@@ -12,8 +12,8 @@ from typing import Any, Generic, TypeVar
 import torch
 
 from llmdemo.decoding.engine import run_of
-from llmdemo.decoding.fused_llama import Begun, Request
 from llmdemo.decoding.graphs import GraphRun
+from llmdemo.decoding.plain import Request, computed
 from llmdemo.decoding.run import Run
 from llmdemo.decoding.steps import Step
 from llmdemo.settings.decoding import DecodeSettings
@@ -39,12 +39,19 @@ class _Going(Generic[Key]):
 
     @property
     def rows(self) -> int:
-        return sum(part.rows for _, part in self.request or ())
+        return self.request.rows if self.request else 0
 
-    def steps(self, logits: torch.Tensor | None = None) -> list[tuple[Key, Step]]:
-        """The steps up to the next request, from the logits of the one before."""
+    def first(self) -> list[tuple[Key, Step]]:
+        """The steps up to the first request after the prompt was read, which is done here."""
+        now = next(self.work)
+        while isinstance(now, Request):
+            now = self.work.send(computed(self.run.forward.w, [now])[0])
+        return [(self.key, now), *self.steps()]
+
+    def steps(self, came: Any = None) -> list[tuple[Key, Step]]:
+        """The steps up to the next request, from what came of the one before."""
         found = []
-        now = self.work.send(logits)
+        now = self.work.send(came) if came is not None else next(self.work, None)
         while isinstance(now, Step):
             found.append((self.key, now))
             now = next(self.work, None)
@@ -64,18 +71,16 @@ def decode_together(
     """
     left = iter(asked)
     going: list[_Going[Key]] = []
-    begun: Begun | None = None
     while True:
         while sum(each.rows for each in going) < most_rows and (item := next(left, None)) is not None:
             key, prompt, settings = item
-            run = run_of(model, prompt, settings, None, assistants, begun)
+            run = run_of(model, prompt, settings, None, assistants)
             if isinstance(run, GraphRun) or not run.forward.joins or not (run.lanes or run.joined):
                 yield from ((key, step) for step in run.steps())
                 continue
             fresh = _Going(key, run, run.work())
             with run.threads.limited(), torch.inference_mode():
-                steps = fresh.steps()
-                begun = run.forward.prompt_past()
+                steps = fresh.first()
             going += [fresh] if fresh.request else []
             yield from steps
         if not going:
@@ -87,5 +92,5 @@ def decode_together(
 def _stepped(going: list[_Going[Key]]) -> list[tuple[Key, Step]]:
     """The next Step of each, from one forward."""
     with going[0].run.threads.limited(), torch.inference_mode():
-        logits = going[0].run.forward.w.batched_logits([each.request for each in going])
-        return [step for each, own in zip(going, logits, strict=True) for step in each.steps(own)]
+        found = computed(going[0].run.forward.w, [each.request for each in going if each.request])
+        return [step for each, own in zip(going, found, strict=True) for step in each.steps(own)]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from llmdemo.arena.text import TextStream, TokenNames
-from llmdemo.decoding import Candidates, LaneResult, Step, TokenStep
+from llmdemo.decoding import Candidates, LaneResult, PlainStep, Step, TokenStep
 from llmdemo.decoding.steps import EOS, LENGTH
 
 
@@ -113,14 +113,15 @@ class AnswerEncoder:
     def events(self, step: Step) -> list[dict]:
         pieces: list[Piece] = []
         for name, part in step.lanes.items():
-            if isinstance(part, TokenStep):
+            if isinstance(part, TokenStep | PlainStep):
                 self._generated += 1
                 pieces += self._push(name, part)
         for result in step.results.values():
             if result.sequences:
                 pieces += self._beams(result)
         done = step.done or bool(self._choices) and all(choice.ended for choice in self._choices.values())
-        return [{"type": "pieces", "pieces": self._copied(pieces), "tokens": self._generated, "done": done}]
+        told = {"surprise": step.surprise} if step.surprise is not None else {}
+        return [{"type": "pieces", "pieces": self._copied(pieces), "tokens": self._generated, "done": done, **told}]
 
     def begin_lane(self, name: str, prefix: tuple[int, ...] = ()) -> list[str]:
         """Called for each lane, in order, before its first step."""
@@ -128,14 +129,15 @@ class AnswerEncoder:
         self._choices[name] = _Choice(index, self._stops, TextStream(self._tokenizer))
         return [self._choices[name].stream.push(token) for token in prefix]
 
-    def _push(self, name: str, step: TokenStep) -> list[Piece]:
+    def _push(self, name: str, step: TokenStep | PlainStep) -> list[Piece]:
         choice = self._choices[name]
         if choice.ended:
             return []
         ends = step.finish_reason == EOS
         found: list[Piece] = []
         if not ends:
-            piece = choice.push(step.token, self._token(step.token, step.logprob, step.top))
+            told = self._token(step.token, step.logprob, step.top) if isinstance(step, TokenStep) else None
+            piece = choice.push(step.token, told)
             found += [piece] if piece else []
         if step.finish_reason and not choice.ended:
             found.append(choice.end("length" if step.finish_reason == LENGTH else "stop"))

@@ -91,6 +91,8 @@ class Generation:
         self._gone = threading.Event()
         self.timing = Timing(time.monotonic())
         self.error: ApiError | None = None
+        self.surprise: float | None = None
+        """Mean −log p, in nats a token, of the first prompt under the model; None: not known."""
         self._texts: dict[tuple[int, int], list[str]] = {}
         self.ticket = slots.enter()
         self._loop = asyncio.get_running_loop()
@@ -165,6 +167,9 @@ class Generation:
                 elif event["type"] == "pieces":
                     self.timing.first = self.timing.first or time.monotonic()
                     self.timing.tokens = before + event["tokens"]
+                    self.surprise = (
+                        event.get("surprise", self.surprise) if request is self._requests[0] else self.surprise
+                    )
                     yield event
                     if event["done"]:
                         return

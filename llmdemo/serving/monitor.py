@@ -51,9 +51,13 @@ class Monitor:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
-    def answered(self, served: Served, prompt: Any, answers: Sequence[str]) -> None:
-        """A request was answered: its prompt (arena.prompt.Prompt) is measured and looked at beside the next ones."""
-        self.surprise.note(served, prompt)
+    def answered(self, served: Served, prompt: Any, answers: Sequence[str], surprise: float | None = None) -> None:
+        """A request was answered: its prompt (arena.prompt.Prompt) is looked at beside the next ones, and measured then where
+        its `surprise` did not come with the answer."""
+        if surprise is None:
+            self.surprise.note(served, prompt)
+        else:
+            self.surprise.told((served.name, served.model_id), surprise)
         self._look((served.name, served.model_id), _text_of(prompt), answers)
 
     def compared(self, model_ids: Sequence[str], record: dict[str, Any], prompt: Any, answers: Sequence[str]) -> None:

@@ -36,6 +36,7 @@ from llmdemo.serving.registry import Registry, Served, checked_name
 from llmdemo.serving.responses import Shape
 from llmdemo.serving.shadow import Again, Shadow
 from llmdemo.serving.side_by_side import side_by_side
+from llmdemo.serving.surprise import MOST_TOKENS
 from llmdemo.settings import Settings
 from llmdemo.settings.schema import show
 
@@ -249,7 +250,8 @@ class Serving:
         def finished(generation: Generation) -> None:
             self.metrics.finished(asked.served, generation)
             if generation.error is None:
-                self.monitor.answered(asked.served, asked.requests[0].prompt, generation.answers())
+                prompt = asked.requests[0].prompt
+                self.monitor.answered(asked.served, prompt, generation.answers(), generation.surprise)
                 if not generation.was_left:
                     self._answered(asked, generation)
 
@@ -335,7 +337,8 @@ class Serving:
             for prompt in prompts:
                 request = arena.request(served.model_id, prompt, settings, limits=self._settings)
                 request = fitted(request, arena.tokenizer(entry), entry.context, lanes.asked_tokens(body))
-                found.append(replace(request, encoder=functools.partial(AnswerEncoder, wanted)))
+                encoder = functools.partial(AnswerEncoder, wanted)
+                found.append(replace(request, encoder=encoder, trace=top is not None, surprise_of=MOST_TOKENS))
             return found
         except UserError as error:
             raise of_user_error(error) from None

@@ -65,6 +65,12 @@ class Surprise:
             return
         self.want(served.model_id)
 
+    def told(self, key: tuple[str, str], surprise: float) -> None:
+        """A request's prompt was measured while it was answered; `key`: the served name, the model's id."""
+        self._latest = time.monotonic()
+        self._took(key, surprise)
+        self.want(key[1])
+
     def want(self, model_id: str, writes: bool = True) -> None:
         """What a model's training data is like shall be measured, once there is time; returns at once."""
         with self._lock:
@@ -161,5 +167,6 @@ class Surprise:
 
     def _took(self, key: tuple[str, str], surprise: float) -> None:
         self._told(key, surprise)
-        if self.drift(*key).add(surprise) and self.drift(*key).to_dict()["seen"] == self.drift(*key).alarm_at:
-            log.warning("%s is asked other things than before: %s", key[0], self.drift(*key).to_dict())
+        drift = self.drift(*key)
+        if drift.add(surprise) and drift.to_dict()["seen"] == drift.alarm_at:
+            log.warning("%s is asked other things than before: %s", key[0], drift.to_dict())

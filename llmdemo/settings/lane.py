@@ -265,3 +265,7 @@ class Resolved:
     """Tokens that no repeat of DRY goes across."""
     texts: TextSide | None = None
     """Who has the tokenizer; None: nothing that is about texts can be asked for."""
+    trace: bool = True
+    """Whether steps tell more of a token than which it is; where not, lanes that need no more leave it out."""
+    surprise_of: int = 0
+    """Of how many of the prompt's last tokens the first step tells the mean −log p, where the forward can."""

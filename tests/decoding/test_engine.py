@@ -7,7 +7,7 @@ from transformers import LlamaForSequenceClassification, T5Config, T5ForConditio
 
 from llmdemo.core.errors import UserError
 from llmdemo.decoding import BeamStep, DecodeSettings, TokenStep, decode_lanes
-from llmdemo.decoding.fused_llama import FusedLlamaForward
+from llmdemo.decoding.fused_llama import FusedLlamaWeights
 
 PROMPT = [5, 6, 7, 8]
 
@@ -134,8 +134,8 @@ def test_a_lane_that_ended_is_absent_from_later_steps(tiny_llama, run):
 
 def test_closing_the_iterator_ends_the_work_within_one_step(tiny_llama, monkeypatch):
     calls = []
-    step = FusedLlamaForward.logits
-    monkeypatch.setattr(FusedLlamaForward, "logits", lambda *args: calls.append(1) or step(*args))
+    step = FusedLlamaWeights.batched_logits
+    monkeypatch.setattr(FusedLlamaWeights, "batched_logits", lambda *args: calls.append(1) or step(*args))
     model = tiny_llama(1)
     list(decode_lanes(model, PROMPT, DecodeSettings(max_new_tokens=2)))  # the fused weights are made and checked
     calls.clear()
@@ -143,7 +143,7 @@ def test_closing_the_iterator_ends_the_work_within_one_step(tiny_llama, monkeypa
     next(steps)
     next(steps)
     steps.close()
-    assert len(calls) == 1 and list(steps) == []
+    assert len(calls) == 2 and list(steps) == []  # of the prompt, and of one step
 
 
 def test_the_consumers_own_time_is_not_counted(tiny_llama, monkeypatch):

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from llmdemo.decoding import DecodeSettings, decode_lanes
-from llmdemo.decoding.fused_llama import FusedLlamaForward, FusedLlamaWeights
+from llmdemo.decoding.fused_llama import FusedLlamaWeights
 from llmdemo.decoding.run import distinct
 from llmdemo.decoding.together import decode_together
 
@@ -69,18 +69,18 @@ def test_lanes_with_forwards_of_their_own_take_part(tiny_llama):
 
 def test_prompts_share_forwards_and_what_they_begin_with(tiny_llama, monkeypatch):
     model, asked = tiny_llama(4, eos_token_id=None), asked_of(["greedy"], 8)
-    read, forwards = [], []
-    layers, batched = FusedLlamaForward._layers, FusedLlamaWeights.batched_logits
-    monkeypatch.setattr(
-        FusedLlamaForward, "_layers", lambda self, ids, *a: read.append(len(ids)) or layers(self, ids, *a)
-    )
-    monkeypatch.setattr(FusedLlamaWeights, "batched_logits", lambda *a: forwards.append(len(a[1])) or batched(*a))
+    forwards, batched = [], FusedLlamaWeights.batched_logits
+
+    def counted(weights, requests):
+        forwards.append([tokens.numel() for parts in requests for tokens, _ in parts])
+        return batched(weights, requests)
+
     list(decode_lanes(model, [3], asked[0][2]))  # the weights are made and checked
-    read.clear(), forwards.clear()
+    monkeypatch.setattr(FusedLlamaWeights, "batched_logits", counted)
     list(decode_together(model, asked))
-    assert forwards == [7] * 7
-    # the second begins as the first, the fifth and sixth as none; of one that another begins with, the last is read
-    assert read == [9, 1, 1, 6, 5, 37, 6]
+    # the first prompt is read whole; of what begins as one before it does, the rest, and the last token in any case
+    assert forwards[:7] == [[9], [1], [1], [1], [5], [37], [1]]
+    assert forwards[7:] == [[1] * 7] * 7
 
 
 def test_rows_that_have_said_the_same_are_one_row_of_the_forward(tiny_llama):

@@ -12,6 +12,7 @@ from llmdemo.core.errors import UserError
 from llmdemo.core.sentences import say
 from llmdemo.core.store import Home, new_id
 from llmdemo.jobs.environment import gpus, has_accelerator
+from llmdemo.knowledge.found import probe_for
 from llmdemo.models import catalog, scratch
 from llmdemo.models.catalog import ModelEntry
 from llmdemo.models.library import import_library
@@ -57,6 +58,8 @@ def checked(
     for other in (config.replay_dataset_id, config.forgetting_dataset_id) if task == "text" else ():
         if other not in ("", "none"):
             data.get_dataset(home, other)
+    if task == "chat":
+        probe_for(home, info.content_hash, config.model_id, config.probe_id)
     require_installed(config.log_with)
     check_gpus(config, len(gpus()) if there is None else there)
     config = TrainConfig.from_dict({**given, "task": task}).resolved()

@@ -5,6 +5,7 @@ import { h, t } from "../lib/panel.js";
 import { changesBox } from "./changes.js";
 import { factsBox, memoryBox } from "./facts.js";
 import { figures } from "./figures.js";
+import { knowledgeBox } from "./knowledge.js";
 import { openerBox, queueBox } from "./queue.js";
 import { runsBox } from "./runs.js";
 import { roundsBox } from "./rounds.js";
@@ -123,6 +124,7 @@ const draw = () => {
       ? [
           stateBox(run),
           plotBox(run),
+          knowledgeBox(run),
           roundsBox(run),
           heatBox(run),
           changesBox(run.status, ask, draw),

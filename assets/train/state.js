@@ -18,6 +18,7 @@ export const view = {
   over: "step",
   prompt: 0,
   round: null, // which round of drawn answers is looked at; null: the newest
+  known: "lost", // which records of what the model knew before are listed
   heat: null,
   seen: null,
   log: null,

@@ -6,6 +6,7 @@ until the end are a few numbers (hashes, flags, a signature of 256 bytes).
 
 import time
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import closing
 from itertools import chain
 from pathlib import Path
@@ -21,8 +22,7 @@ from llmdemo.core.store import Home, free_bytes, new_id, whole_folder
 from llmdemo.data import measure
 from llmdemo.data.codes import ABOUT_TOKENS, CODES, DEFAULT_FILTERS
 from llmdemo.data.deduplication import Held, deduplicate
-from llmdemo.data.documents import read_document
-from llmdemo.data.format_detection import ENCODINGS, FORMATS, detect_format, shown_name
+from llmdemo.data.files import Part, file_parts, several
 from llmdemo.data.library import (
     LEFT_OUT,
     DatasetInfo,
@@ -32,12 +32,9 @@ from llmdemo.data.library import (
     save_info,
 )
 from llmdemo.data.measure import DEFAULT_MAX_LENGTH, Meter, Stopped
-from llmdemo.data.packed import unpacked_file
-from llmdemo.data.parquet import read_parquet
-from llmdemo.data.readers import read_batches
 from llmdemo.data.records import MAX_KINDS, SCHEMAS, to_batch
 from llmdemo.data.render import TEMPLATE_KEYS, takes
-from llmdemo.data.report import problems
+from llmdemo.data.report import by_file, problems
 from llmdemo.data.rows import BadRow
 from llmdemo.data.shapes import MAX_LABELS, SAMPLE_ROWS, Shape, detect
 from llmdemo.data.values import Bad, Notes
@@ -50,7 +47,7 @@ _LEFT_OUT_KEPT = 100_000
 def add_dataset(
     home: Home,
     settings: Settings,
-    path: Path,
+    path: Path | str | Sequence[Path | str],
     name: str,
     *,
     tokenizer=None,
@@ -62,42 +59,17 @@ def add_dataset(
 ) -> DatasetInfo:
     """Adds the file at `path`, which may be packed with gzip or zstd, under `name`; returns what is known of it.
 
-    columns maps roles to columns by hand (see columns.ROLES), task is one of shapes.TASKS or None to detect it.
-    progress(share done 0…1, what is being done) is called often; once should_stop() is true, Stopped is raised.
-    Raises UserError (ColumnsNeeded where a mapping would help) with the place; nothing is left behind then.
+    Several paths become one data set: each file may have a format and columns of its own, and all must be of one task. Rows are
+    counted on from file to file; source["files"] tells of each its first row, rows, kept records and problems.
+    columns maps roles to columns by hand (see columns.ROLES), in the files that have these columns; task is one of
+    shapes.TASKS or None to detect it. progress(share done 0…1, what is being done) is called often; once should_stop() is
+    true, Stopped is raised. Raises UserError (ColumnsNeeded where a mapping would help) with the place; nothing is left behind then.
     """
-    path = Path(path)
-    with unpacked_file(path, home.tmp, settings.max_upload_bytes, should_stop) as inside:
-        format_, encoding = detect_format(inside, settings.max_upload_bytes)
-        source = {"file": shown_name(path.name), "bytes": path.stat().st_size}
-        shown = FORMATS[format_]
-        if encoding in ENCODINGS:
-            shown = f"{shown} in {ENCODINGS[encoding]}"
-            source["encoding"] = ENCODINGS[encoding]
-        return add_rows(
-            home,
-            settings,
-            open_batches(inside, format_, encoding, settings.max_rows),
-            name or inside.stem,
-            shown,
-            source,
-            tokenizer=tokenizer,
-            columns=columns,
-            task=task,
-            max_length=max_length,
-            progress=progress,
-            should_stop=should_stop,
-            size=inside.stat().st_size,
-        )
-
-
-def open_batches(path: Path, format_: str, encoding: str, max_rows: int):
-    """The batches of raw rows of a file that detect_format has named."""
-    if format_ in ("parquet", "arrow"):
-        return read_parquet(path, max_rows, FORMATS[format_])
-    if format_ in ("pdf", "docx"):
-        return read_document(path, format_)
-    return read_batches(path, format_, encoding)
+    paths = several(path)
+    parts = file_parts(paths, settings, home.tmp, should_stop)
+    intake = _Intake(settings, tokenizer, max_length, columns, task, len(paths))
+    size = sum(each.stat().st_size for each in paths if each.is_file())
+    return _add(home, settings, parts, name, intake, size, progress, should_stop)
 
 
 def add_rows(
@@ -114,40 +86,53 @@ def add_rows(
     max_length: int = DEFAULT_MAX_LENGTH,
     progress=None,
     should_stop=None,
-    size: int = 0,
     expected_rows: int = 0,
     **extra,
 ) -> DatasetInfo:
     """As `add_dataset`, for batches of raw rows (rows.Batch) from anywhere; `extra` goes into the DatasetInfo.
 
-    size or expected_rows (one of them) is what the batches' `done` is a share of.
+    expected_rows is what the batches' `done` is a share of.
     """
+    intake = _Intake(settings, tokenizer, max_length, columns, task)
+    with closing(batches):
+        parts = (part for part in (Part(batches, format_, source, expected_rows),))
+        return _add(home, settings, parts, name, intake, 0, progress, should_stop, **extra)
+
+
+def _add(
+    home: Home, settings: Settings, parts, name: str, intake: "_Intake", size: int, progress, should_stop, **extra
+) -> DatasetInfo:
+    """Takes the parts in, into a folder that is whole or not there. size: bytes of all files, 0 where there is none."""
     check_quota(home, settings)
     if free_bytes(home.root) < size * 3 + 64 * 2**20:
         raise UserError("err_no_room_for_data")
     dataset_id = new_id("data")
     try:
-        with closing(batches), whole_folder(home.datasets / dataset_id, home.tmp) as folder:
-            head, rows = _peek(batches)
-            shape = detect([row for batch in head for row in batch.rows][:SAMPLE_ROWS], columns, task)
-            intake = _Intake(folder, shape, settings, tokenizer, max_length)
-            _take_all(intake, rows, size or expected_rows, progress, should_stop)
+        with closing(parts), whole_folder(home.datasets / dataset_id, home.tmp) as folder:
+            _take_all(intake, folder, parts, size, progress, should_stop)
             step = _steps(progress, should_stop)
-            info = intake.finish(dataset_id, clean_name(name), format_, source, extra, step)
+            info = intake.finish(dataset_id, clean_name(name or intake.parts[0].stem), extra, step)
             save_info(folder, info)
     except OSError as error:
         raise UserError("err_data_not_written", reason=error.strerror or error) from error
     return with_problems(home, info)
 
 
-def _take_all(intake: "_Intake", batches, whole: int, progress, should_stop) -> None:
+def _take_all(intake: "_Intake", folder: Path, parts, whole: int, progress, should_stop) -> None:
+    before = 0
     try:
-        for batch in batches:
-            if should_stop and should_stop():
-                raise Stopped()
-            intake.take(batch)
-            if progress:
-                progress(0.95 * min(1.0, batch.done / max(1, whole)), say("data_working_read", n=intake.rows))
+        for part in parts:
+            head, batches = _peek(part.batches)
+            intake.begin(folder, part, [row for batch in head for row in batch.rows][:SAMPLE_ROWS])
+            own = part.source.get("bytes", 1) if whole else 1
+            for batch in batches:
+                if should_stop and should_stop():
+                    raise Stopped()
+                intake.take(batch)
+                if progress:
+                    share = (before + own * min(1.0, batch.done / max(1, part.size))) / max(1, whole)
+                    progress(0.95 * min(1.0, share), say("data_working_read", n=intake.rows))
+            before += own
     finally:
         intake.close()
 
@@ -165,8 +150,9 @@ def _steps(progress, should_stop):
 
 
 def with_problems(home: Home, info: DatasetInfo) -> DatasetInfo:
-    """The info with its first 200 problems, in the data set's folder too."""
-    return change_info(home, info.dataset_id, problems=problems(home, info.dataset_id)[0])
+    """The info with its first 200 problems, and what each of several files has, in the data set's folder too."""
+    source = {**info.source, "files": by_file(home, info)} if "files" in info.source else info.source
+    return change_info(home, info.dataset_id, problems=problems(home, info.dataset_id)[0], source=source)
 
 
 def _peek(batches):
@@ -184,9 +170,14 @@ def _peek(batches):
 class _Intake:
     """Takes batches of raw rows into the files of a folder that is not a data set yet."""
 
-    def __init__(self, folder: Path, shape: Shape, settings: Settings, tokenizer, max_length: int):
-        self.folder, self.shape, self.settings, self.max_length = folder, shape, settings, max_length
-        self.tokenizer = tokenizer
+    def __init__(
+        self, settings: Settings, tokenizer, max_length: int, columns: dict | None, task: str | None, files: int = 1
+    ):
+        self.settings, self.tokenizer, self.max_length = settings, tokenizer, max_length
+        self.columns, self.task, self.several = columns, task, files > 1
+        self.parts: list[Part] = []
+        self.firsts: list[int] = []  # the first row of each
+        self.shapes: list[Shape] = []
         self.rows = self.left_out = 0
         self.counts: Counter[str] = Counter()
         self.labels: Counter[str] = Counter()
@@ -195,18 +186,53 @@ class _Intake:
         self.notes = Notes()
         self.carried: set[str] = set()
         self.kinds: set[str] = set()
-        self.records = Writer(folder / "records.arrow", SCHEMAS[shape.task])
-        self.bad = Writer(folder / "left_out.arrow", LEFT_OUT)
-        self.meter = Meter(folder, shape.task, tokenizer, max_length, "response") if tokenizer is not None else None
+        self.records: Writer | None = None
+        self.meter: Meter | None = None
+
+    @property
+    def shape(self) -> Shape:
+        """That of the part that is being read."""
+        return self.shapes[-1]
+
+    def begin(self, folder: Path, part: Part, sample: list) -> None:
+        """Goes on with this part, whose first rows are `sample`. Raises UserError where it is not of the others' task."""
+        shape = self._shape_of(part, sample)
+        if self.records is None:
+            self.folder = folder
+            self.records = Writer(folder / "records.arrow", SCHEMAS[shape.task])
+            self.bad = Writer(folder / "left_out.arrow", LEFT_OUT)
+            if self.tokenizer is not None:
+                self.meter = Meter(folder, shape.task, self.tokenizer, self.max_length, "response")
+        self.parts.append(part)
+        self.firsts.append(self.rows + 1)
+        self.shapes.append(shape)
+
+    def _shape_of(self, part: Part, sample: list) -> Shape:
+        if not self.several:
+            return detect(sample, self.columns, self.task)
+        name = part.source["file"]
+        there = {column for row in sample if isinstance(row, dict) for column in row}
+        mapping = self.columns if isinstance(self.columns, dict) and set(self.columns.values()) <= there else None
+        try:
+            shape = detect(sample, mapping, self.task)
+        except UserError as error:
+            error.message = say("err_in_file", name=name, said=error.message)
+            raise
+        if self.shapes and shape.task != self.shape.task:
+            tasks = {"task": shape.task, "other": self.shape.task}
+            raise UserError("err_files_of_tasks", name=name, first=self.parts[0].source["file"], **tasks)
+        return shape
 
     def close(self) -> None:
-        self.records.close()
-        self.bad.close()
+        if self.records is not None:
+            self.records.close()
+            self.bad.close()
 
     def take(self, batch) -> None:
         records, lines, bad = [], [], []
         for number, raw in enumerate(batch.rows):
-            row, line = batch.first_row + number, batch.lines[number] if batch.lines else 0
+            row = self.firsts[-1] - 1 + batch.first_row + number
+            line = batch.lines[number] if batch.lines else 0
             try:
                 made = self.shape.records(raw, self.notes)
             except Bad as problem:
@@ -234,6 +260,7 @@ class _Intake:
 
     def _add(self, records: list[dict], lines: list[int]) -> None:
         batch = to_batch(records, self.shape.task)
+        assert self.records is not None, "begin() was called"
         self.records.write(batch)
         for name in ("tools", "reasoning"):
             if name in batch.schema.names and batch.column(name).null_count < batch.num_rows:
@@ -249,8 +276,8 @@ class _Intake:
             if len(self.labels) > MAX_LABELS:
                 raise UserError("err_label_column", max_labels=MAX_LABELS)
 
-    def finish(self, dataset_id: str, name: str, format_: str, source: dict, extra: dict, step) -> DatasetInfo:
-        task = self.shape.task
+    def finish(self, dataset_id: str, name: str, extra: dict, step) -> DatasetInfo:
+        task, source = self.shape.task, self._source()
         self._must_be_usable()
         held = Held.joined(self.held)
         settled = deduplicate(self.folder, held, task, DEFAULT_FILTERS, step)
@@ -259,8 +286,8 @@ class _Intake:
         return DatasetInfo(
             dataset_id=dataset_id,
             name=name,
-            format=format_,
-            shape=self.shape.name,
+            format=_listed([part.format for part in self.parts]),
+            shape=_listed([shape.name for shape in self.shapes]),
             task=task,
             rows=self.rows,
             records=len(held),
@@ -271,8 +298,8 @@ class _Intake:
             created=now(),
             tokens=self._measured(settled.kept),
             measured=self.meter.key if self.meter else None,
-            columns=list(self.shape.columns)[:100],
-            roles=self.shape.roles,
+            columns=self._columns()[:100],
+            roles=self.shapes[0].roles,
             unused=self._unused(),
             labels=sorted(self.labels),
             characters=settled.characters,
@@ -282,12 +309,27 @@ class _Intake:
             **extra,
         )
 
+    def _columns(self) -> list:
+        """Of all files, each once."""
+        return list(dict.fromkeys(column for shape in self.shapes for column in shape.columns))
+
+    def _source(self) -> dict:
+        """Where it came from: the file, or each of the files."""
+        if not self.several:
+            return self.parts[0].source
+        ends = [*self.firsts[1:], self.rows + 1]
+        files = [
+            {**part.source, "format": part.format, "first_row": first, "rows": end - first}
+            for part, first, end in zip(self.parts, self.firsts, ends, strict=True)
+        ]
+        return {"files": files, "bytes": sum(each["bytes"] for each in files)}
+
     def _unused(self) -> list[str]:
         """Columns and keys without a use, in the order of the file; with them what the model's template does not take."""
-        names = {str(column)[:80]: place for place, column in enumerate(self.shape.columns)}
+        names = {str(column)[:80]: place for place, column in enumerate(self._columns())}
         unused = set(self.notes.unused)
-        if "kind" in self.shape.roles and not 2 <= len(self.kinds) <= MAX_KINDS:
-            unused.add(self.shape.roles["kind"][:80])
+        if not 2 <= len(self.kinds) <= MAX_KINDS:
+            unused |= {shape.roles["kind"][:80] for shape in self.shapes if "kind" in shape.roles}
         if self.tokenizer is not None:
             unused |= {
                 shown
@@ -309,6 +351,11 @@ class _Intake:
         measured = measure.read_measured(self.folder, self.meter.finish())
         assert measured is not None, "the meter has just written it"
         return {**measure.summary(measured, kept, self.max_length, self.shape.task), "loss_on": "response"}
+
+
+def _listed(names: list[str]) -> str:
+    """Each once."""
+    return ", ".join(dict.fromkeys(names))
 
 
 def now() -> str:

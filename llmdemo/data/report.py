@@ -6,6 +6,7 @@ Problems are derived from the flags of the records and from the rows left out; n
 import csv
 import io
 import json
+from collections import Counter
 from collections.abc import Iterator
 
 import numpy as np
@@ -14,7 +15,16 @@ from llmdemo.core.errors import UserError
 from llmdemo.core.sentences import Sentence, restored
 from llmdemo.core.store import Home
 from llmdemo.data.codes import CODES, FLAGS, mask
-from llmdemo.data.library import DatasetInfo, column, folder_of, get_dataset, open_arrow, read_checks, still_there
+from llmdemo.data.library import (
+    DatasetInfo,
+    column,
+    folder_of,
+    get_dataset,
+    kept_mask,
+    open_arrow,
+    read_checks,
+    still_there,
+)
 from llmdemo.data.records import open_records
 
 _FIELDS = ("row", "line", "code", "message", "action", "excerpt")
@@ -39,6 +49,16 @@ def problems(home: Home, dataset_id: str, offset: int = 0, limit: int = 200, cod
     )
 
 
+def by_file(home: Home, info: DatasetInfo) -> list[dict]:
+    """Of a data set of several files each one's {"file", "bytes", "format", "first_row", "rows"} with "kept" (records) and
+    "problems" ({code: how many}; rows left out beyond the first 100,000 are not among them)."""
+    index = _Index(home, info)
+    return [
+        {**each, "kept": int((index.files_of(index.kept_rows) == place).sum()), "problems": index.counts_of(place)}
+        for place, each in enumerate(info.source["files"])
+    ]
+
+
 class _Index:
     """All problems in the order of their rows, without their sentences."""
 
@@ -61,11 +81,36 @@ class _Index:
         keys.append(np.stack([rows, np.full(len(left), -1), left], axis=1))
         found = np.concatenate(keys).astype(np.int64)
         self._found = found[np.lexsort((found[:, 1], found[:, 0]))]
+        self.kept_rows = self._row[kept_mask(flags, info.filters)]
+        """[kept records] the row of each."""
+        files = info.source.get("files") or []
+        self.names = [str(each["file"]) for each in files]
+        """Of the files, where there are several."""
+        self._firsts = np.array([each["first_row"] for each in files], np.int64)
+
+    def files_of(self, rows: np.ndarray) -> np.ndarray:
+        """Numbers of the files that these rows are in."""
+        return np.searchsorted(self._firsts, rows, side="right") - 1
+
+    def counts_of(self, file: int) -> dict[str, int]:
+        """{code: how many problems} of one of several files."""
+        mine = self._found[self.files_of(self._found[:, 0]) == file]
+        codes = [FLAGS[bit].name for bit in mine[mine[:, 1] >= 0][:, 1]]
+        left = self._left.column("code")
+        return dict(Counter(codes + [left[int(place)].as_py() for place in mine[mine[:, 1] < 0][:, 2]]))
 
     def __len__(self) -> int:
         return len(self._found)
 
     def problem(self, at: int) -> dict:
+        """As `problems` has it; of several files also "file" and "file_row", the row's number in it."""
+        found = self._problem(at)
+        if not self.names:
+            return found
+        file = int(self.files_of(found["row"]))
+        return {**found, "file": self.names[file], "file_row": found["row"] - int(self._firsts[file]) + 1}
+
+    def _problem(self, at: int) -> dict:
         row, bit, place = (int(value) for value in self._found[at])
         if bit < 0:
             left = {name: self._left.column(name)[place].as_py() for name in self._left.column_names}
@@ -132,10 +177,11 @@ def report_json(home: Home, dataset_id: str) -> Iterator[str]:
 def report_csv(home: Home, dataset_id: str) -> Iterator[str]:
     """The whole report as CSV, in pieces. A cell that a spreadsheet would take for a formula gets a quote before it."""
     index = _Index(home, get_dataset(home, dataset_id))
-    yield _csv_line(_FIELDS)
+    fields = (*_FIELDS, "file", "file_row") if index.names else _FIELDS
+    yield _csv_line(fields)
     for at in range(len(index)):
         problem = index.problem(at)
-        yield _csv_line([safe_cell(problem[name]) for name in _FIELDS])
+        yield _csv_line([safe_cell(problem[name]) for name in fields])
 
 
 def safe_cell(value) -> str:

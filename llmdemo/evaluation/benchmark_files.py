@@ -14,9 +14,9 @@ from typing import Any
 
 from llmdemo.core.errors import UserError
 from llmdemo.core.store import Home, parse_json, write_atomic
+from llmdemo.data.files import open_batches
 from llmdemo.data.format_detection import detect_format, shown_name
 from llmdemo.data.hub import stream_rows
-from llmdemo.data.ingest import open_batches
 from llmdemo.data.packed import unpacked_file
 from llmdemo.data.rows import BadRow
 from llmdemo.evaluation.folder import content_key

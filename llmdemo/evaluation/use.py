@@ -12,8 +12,8 @@ from llmdemo.arena.cache import ModelCache
 from llmdemo.core import threads
 from llmdemo.core.errors import UserError
 from llmdemo.core.store import Home
+from llmdemo.data.files import open_batches
 from llmdemo.data.format_detection import detect_format, shown_name
-from llmdemo.data.ingest import open_batches
 from llmdemo.data.report import safe_cell
 from llmdemo.data.rows import BadRow
 from llmdemo.evaluation import classifier

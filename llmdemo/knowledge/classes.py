@@ -34,6 +34,14 @@ def is_right(said: str, references: list[str]) -> bool:
     return any(line == normal(each) for each in references) and bool(line)
 
 
+def pair_of(record: dict) -> tuple[str, list[str]] | None:
+    """(question, right answers) of a conversation with one question; None for another."""
+    turns = [turn for turn in record["messages"] if turn["role"] != "system"]
+    if [turn["role"] for turn in turns] != ["user", "assistant"]:
+        return None
+    return turns[0]["content"], [turns[1]["content"], *record.get("alternatives", ())]
+
+
 def counted(found: list[dict]) -> dict[str, int]:
     """How many records each class has. found: {"class"} of each record."""
     return {name: sum(each["class"] == name for each in found) for name in CLASSES}

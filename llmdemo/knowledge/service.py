@@ -8,7 +8,8 @@ from llmdemo.core.sentences import say
 from llmdemo.core.store import object_or_empty
 from llmdemo.jobs import Jobs, JobsOfKind, JobStatus, Kind, worker_of
 from llmdemo.knowledge.classes import changed
-from llmdemo.knowledge.worker import RECORDS, RESULT, RESUME, lines
+from llmdemo.knowledge.found import FOLDER, RESULT, finished
+from llmdemo.knowledge.worker import RESUME
 from llmdemo.models import catalog
 from llmdemo.settings.knowledge import ProbeSpec
 
@@ -24,7 +25,7 @@ class Probes(JobsOfKind):
             name="probe",
             noun=say("noun_probe"),
             prefix="probe",
-            folder="probes",
+            folder=FOLDER,
             command=worker_of("llmdemo.knowledge.worker"),
             grace=_STOP_SECONDS,
             resume_hint=RESUME,
@@ -50,19 +51,10 @@ class Probes(JobsOfKind):
     def result(self, job_id: str, before_id: str = "") -> dict[str, Any]:
         """The finished probe with "found" [{index, class, greedy, sampled, drawn, answer}]; with `before_id`, another probe of the
         same data, "lost" and "learned": records that were right and are wrong now, and the reverse. Raises UserError."""
-        found, records = self._read(job_id)
+        found, records = finished(self.path_of(self.own(job_id)))
         if not before_id:
             return {**found, "found": records}
-        earlier, before = self._read(before_id)
+        earlier, before = finished(self.path_of(self.own(before_id)))
         if earlier["content_hash"] != found["content_hash"]:
             raise UserError("err_probe_other_data")
         return {**found, "found": records, "before": earlier["counts"], **changed(before, records)}
-
-    def _read(self, job_id: str) -> tuple[dict[str, Any], list[dict]]:
-        folder = self.path_of(self.own(job_id))
-        found = object_or_empty(folder / RESULT)
-        if not found:
-            raise UserError("err_probe_not_ready")
-        by_index = {line["index"]: line for line in lines(folder / RECORDS)}
-        keys = ("index", "class", "greedy", "sampled", "drawn", "answer")
-        return found, [{key: by_index[index][key] for key in keys} for index in sorted(by_index)]

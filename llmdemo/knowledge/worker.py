@@ -12,17 +12,17 @@ import numpy as np
 
 from llmdemo import data
 from llmdemo.core.errors import UserError
-from llmdemo.core.events import EventWriter, read_events
+from llmdemo.core.events import EventWriter
 from llmdemo.core.sentences import say
 from llmdemo.core.store import Home, write_json
 from llmdemo.data.records import Records
 from llmdemo.jobs import JobFolder
 from llmdemo.jobs.worker import Worker, perform
-from llmdemo.knowledge.classes import counted
+from llmdemo.knowledge.classes import counted, pair_of
+from llmdemo.knowledge.found import RECORDS, RESULT, lines
 from llmdemo.models import catalog
 from llmdemo.settings.knowledge import ProbeSpec
 
-RECORDS, RESULT = "records.jsonl", "result.json"
 RESUME = say("probe_resume")
 BATCH = 32
 
@@ -34,14 +34,6 @@ def main(argv: list[str]) -> int:
 def work(folder: JobFolder, home: Home) -> int:
     """Does what the folder asks; writes RESULT. 0 unless our mistake ended it."""
     return perform(Worker(folder), lambda worker: _probe(worker, home), RESUME)
-
-
-def pair_of(record: dict) -> tuple[str, list[str]] | None:
-    """(question, right answers) of a conversation with one question; None for another."""
-    turns = [turn for turn in record["messages"] if turn["role"] != "system"]
-    if [turn["role"] for turn in turns] != ["user", "assistant"]:
-        return None
-    return turns[0]["content"], [turns[1]["content"], *record.get("alternatives", ())]
 
 
 def asked_of(records: Records, spec: ProbeSpec, tokenizer) -> tuple[list[int], list[tuple[str, list[str]]]]:
@@ -110,18 +102,6 @@ def advice(counts: dict[str, int]) -> str:
     share = counts["unknown"] / total
     key = "probe_advice_unknown" if share > 0.5 else "probe_advice_some" if share > 0.1 else "probe_advice_known"
     return say(key, share=f"{share:.0%}")
-
-
-def lines(path: Path) -> list[dict]:
-    """What records.jsonl holds of each record."""
-    found, offset = [], 0
-    while path.is_file():
-        events, end = read_events(path, offset)
-        found += [each for each in events if each.get("type") == "record" and isinstance(each.get("index"), int)]
-        if end == offset:
-            break
-        offset = end
-    return found
 
 
 if __name__ == "__main__":

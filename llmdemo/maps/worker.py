@@ -24,7 +24,7 @@ from llmdemo.settings.maps import MapSpec
 
 POINTS, RESULT = "points.npz", "result.json"
 RESUME = say("map_resume")
-CHUNK = 512
+CHUNK = 128
 _NEIGHBOURS_KEPT = 5
 _CHARACTERS_OF_TOKEN = 12
 """No more than so many characters of a record are tokenised for a token that is read of it."""

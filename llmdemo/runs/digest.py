@@ -9,6 +9,7 @@ import numpy as np
 
 from llmdemo.jobs import digest as general
 from llmdemo.jobs.digest import number, plain, text, whole
+from llmdemo.runs.knowledge import Knowledge
 from llmdemo.runs.series import METRICS, MOST_EXTRA, Series, curve
 
 _MOST_EVALS = 4096
@@ -34,7 +35,7 @@ class Digest(general.Digest):
     """The state of affairs after the events given to `feed`."""
 
     TYPES = general.Digest.TYPES | {"ledger", "step", "eval", "sample", "refresh", "skip", "checkpoint"}
-    TYPES |= {"best", "published", "answers"}
+    TYPES |= {"best", "published", "answers", "asked", "known"}
 
     def __init__(self) -> None:
         super().__init__()
@@ -50,6 +51,7 @@ class Digest(general.Digest):
         self._evals: list[tuple[float, float, dict[str, float]]] = []
         self._samples: OrderedDict[str, dict] = OrderedDict()
         self._rounds: list[dict] = []
+        self.knowledge = Knowledge()
         self._refreshes: list[tuple[float, float, dict]] = []
         self._layers: set[str] = set()  # names of those in the refreshes
 
@@ -84,6 +86,7 @@ class Digest(general.Digest):
         self._evals = [each for each in self._evals if each[0] <= step]
         self._refreshes = [each for each in self._refreshes if each[0] <= step]
         self._rounds = [each for each in self._rounds if each["step"] <= step]
+        self.knowledge.cut_after(step)
         for sample in self._samples.values():
             sample["outputs"] = [each for each in sample["outputs"] if each["step"] <= step]
         scores = self._evals[-1][2] if self._evals else {}
@@ -159,6 +162,12 @@ class Digest(general.Digest):
         self._rounds.append({"step": whole(event.get("step")) or 0, **about, "answers": answers, **again})
         if len(self._rounds) > _MOST_ROUNDS:
             self._rounds = self._rounds[::2]
+
+    def _on_asked(self, event: dict) -> None:
+        self.knowledge.ask(event)
+
+    def _on_known(self, event: dict) -> None:
+        self.knowledge.add(event, self._seconds)
 
     def _on_refresh(self, event: dict) -> None:
         step, layers = number(event.get("step")), event.get("layers")

@@ -142,6 +142,11 @@ class Runs(JobsOfKind):
         with self._digest(run_id) as known:
             return known.rounds()
 
+    def knowledge(self, run_id: str) -> dict:
+        """What the model knew before, as it learns: see Knowledge.result; {} where no probe is known."""
+        with self._digest(run_id) as known:
+            return known.knowledge.result()
+
     def refreshes(self, run_id: str) -> dict:
         """GaLore's refreshes as a matrix: {layers: [name], steps: [int], energy, overlap: [[float | None]]}."""
         with self._digest(run_id) as known:

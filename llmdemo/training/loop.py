@@ -323,7 +323,7 @@ class Loop:
         self.model.eval()
         judge = self.untouched if progress.step == 0 else Untouched()
         last, asks = progress.step >= self.config.max_steps, self.process == 0
-        found, records, answers = judge.judged(self.objective, last, asks)
+        found, records, told = judge.judged(self.objective, last, asks)
         figures = {name: value for name, value in found.items() if math.isfinite(value)}
         if "loss" in figures:
             progress.last_eval = figures
@@ -332,8 +332,8 @@ class Loop:
             rounded = {name: round(value, 6) for name, value in figures.items()}
             self._report("eval", step=progress.step, records=records, **rounded)
         self._compare(self.objective.on_the_way(found))
-        for answer in answers:
-            self._report("sample", step=progress.step, **answer)
+        for kind, fields in told:
+            self._report(kind, step=progress.step, **fields)
         self._eval_seconds = max(judge.seconds, time.monotonic() - started)
 
     def _compare(self, found: dict[str, float]) -> None:

@@ -8,7 +8,7 @@ import hashlib
 import json
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -40,15 +40,19 @@ class Untouched:
         self.seconds = 0.0
         """What it took where it was computed."""
 
-    def judged(self, objective: Objective, last: bool, asks: bool) -> tuple[dict[str, float], int, Iterator[dict]]:
-        """(figures, of how many items, the answers, which are computed as they are taken); `asks`: whether they are."""
+    def judged(
+        self, objective: Objective, last: bool, asks: bool
+    ) -> tuple[dict[str, float], int, Iterator[tuple[str, dict]]]:
+        """(figures, of how many items, (event, fields) of the answers and of what else is observed, which are computed as they
+        are taken); `asks`: whether they are."""
         kept = self._read()
         if kept:
             figures, records, answers, self.seconds = kept
-            return figures, records, iter(answers)
+            return figures, records, _told(answers, objective)
         started = time.monotonic()
         found, records = objective.evaluate(last=last)
-        return found, records, self._answered(objective, found, records, started) if asks else iter(())
+        told = _told(self._answered(objective, found, records, started), objective)
+        return found, records, told if asks else iter(())
 
     def _answered(self, objective: Objective, found: dict, records: int, started: float) -> Iterator[dict]:
         answers = []
@@ -77,6 +81,11 @@ class Untouched:
             return figures, int(kept["records"]), answers, float(kept["seconds"])
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None  # damaged: it is computed, and written anew
+
+
+def _told(answers: Iterable[dict], objective: Objective) -> Iterator[tuple[str, dict]]:
+    yield from (("sample", answer) for answer in answers)
+    yield from objective.observed()
 
 
 def prune(folder: Path) -> None:

@@ -39,6 +39,19 @@ def endpoints(services: Services) -> list[Callable]:
         return probes.result(job_id, before_id)
 
     @for_owners
+    def run_knowledge(run_id: str) -> dict:
+        """What the model of a run knew before, as it learns: evaluations [{step, seconds, groups [{class, trained, n, right, loss}]}],
+        lost (was right, is wrong now) and learned. {} for a run without a finished probe of its data by its model."""
+        services.require_owner()
+        return services.runs.knowledge(run_id)
+
+    return [run_knowledge, probe_knowledge, probe_status, probe_result, *_job_endpoints(services)]
+
+
+def _job_endpoints(services: Services) -> list[Callable]:
+    probes = services.probes
+
+    @for_owners
     def list_probes() -> list[dict]:
         """All probes, the newest first, each with its job_id first."""
         services.require_owner()
@@ -63,4 +76,4 @@ def endpoints(services: Services) -> list[Callable]:
         probes.delete(job_id)
         return {"job_id": job_id}
 
-    return [probe_knowledge, probe_status, probe_result, list_probes, stop_probe, resume_probe, delete_probe]
+    return [list_probes, stop_probe, resume_probe, delete_probe]

@@ -109,6 +109,7 @@ class TrainPages:
             "series": runs.series(run_id, _PLOT_POINTS),
             "samples": runs.samples(run_id),
             "rounds": runs.rounds(run_id),
+            "knowledge": runs.knowledge(run_id),
             "refreshes": runs.refreshes(run_id),
         }
 

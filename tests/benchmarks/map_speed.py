@@ -4,12 +4,19 @@ Records are made of those of the file by exchanging words (data_speed.varied), s
 embedded, or with `--embed N` only N of them and the time is extrapolated, which is printed as such; everything after
 that (neighbours, clusters, titles, layout) is run on `--rows` vectors in full. With `--embed` less than `--rows` the
 missing vectors are those that there are with noise, so that places behind them mean nothing.
+
+`--job` runs the whole job instead, as the app does: a data set in a home folder of its own, the worker in a process of its own,
+stopped on the way and resumed; it tells seconds, CPU seconds and the peak of its memory.
 """
 
 import argparse
 import json
+import os
 import random
+import resource
+import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -28,7 +35,10 @@ def main() -> None:
     parser.add_argument("--embed", type=int, default=0)
     parser.add_argument("--depth", type=float, default=0.2)
     parser.add_argument("--max-tokens", type=int, default=64)
+    parser.add_argument("--job", action="store_true")
     args = parser.parse_args()
+    if args.job:
+        return as_job(args)
     texts = made(json.loads(args.data.read_text(encoding="utf-8")), args.rows)
     number = min(args.embed or args.rows, args.rows)
     used = time.process_time()
@@ -88,6 +98,62 @@ def placed(vectors: np.ndarray, texts: list[str]) -> float:
     timed("titles", lambda: clusters.telling_terms([text[:2000] for text in texts], labels))
     timed("layout", lambda: layout.placed(found, cosines, reduced.plane, 7))
     return total
+
+
+def as_job(args) -> None:
+    """The worker on a data set of `--rows` records, asked to stop after a third of the vectors, then resumed to its end."""
+    from llmdemo.core.events import read_events
+    from llmdemo.core.store import Home, write_json
+    from llmdemo.data.ingest import add_dataset
+    from llmdemo.settings import Settings
+
+    with tempfile.TemporaryDirectory() as scratch:
+        home = Home(Path(scratch)).prepare()
+        file = home.tmp / "records.jsonl"
+        with open(file, "w", encoding="utf-8") as out:
+            for text in made(json.loads(args.data.read_text(encoding="utf-8")), args.rows):
+                asked, _, answered = text.partition("\n")
+                out.write(json.dumps({"instruction": asked, "output": answered}) + "\n")
+        info = add_dataset(home, Settings(home=home.root), file, "records")
+        folder = home.root / "maps" / "map-20260101-000000-abcdef"
+        folder.mkdir(parents=True)
+        spec = {"dataset_id": info.dataset_id, "model_id": str(args.model), "depth": args.depth}
+        spec["max_tokens"] = args.max_tokens
+        write_json(folder / "config.json", {"spec": spec, "map": {"id": folder.name, "name": "x", "created": ""}})
+        print(f"{info.kept:,} records kept of {args.rows:,}", flush=True)
+        for stops in (True, False):
+            began, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
+            process = subprocess.Popen(
+                [sys.executable, "-m", "llmdemo.maps.worker", str(folder)],
+                env={**os.environ, "LLMDEMO_HOME": str(home.root)},
+                cwd=Path(__file__).resolve().parents[2],
+            )
+            while stops and process.poll() is None:
+                time.sleep(1)
+                rows = folder / "vectors.rows"
+                if rows.is_file() and rows.stat().st_size > info.kept * 2 * 576 / 3:
+                    (folder / "stop").touch()
+                    stops, asked_at = False, time.perf_counter()
+                    process.wait()
+                    print(f"stopped {time.perf_counter() - asked_at:.1f} s after it was asked to", flush=True)
+            process.wait()
+            (folder / "stop").unlink(missing_ok=True)
+            used = resource.getrusage(resource.RUSAGE_CHILDREN)
+            cpu = used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime
+            ends = [event for event in read_events(folder / "events.jsonl")[0] if event["type"] == "end"]
+            print(
+                f"{ends[-1]['state']}: {time.perf_counter() - began:.0f} s, {cpu:.0f} s of CPU, "
+                f"peak {used.ru_maxrss / 1024:.0f} MiB",
+                flush=True,
+            )
+        events, offset = [], 0
+        while (more := read_events(folder / "events.jsonl", offset))[1] > offset:
+            events, offset = [*events, *more[0]], more[1]
+        first = {}
+        for event in events:
+            if event["type"] == "progress":
+                first.setdefault(event.get("phase"), event["t"])
+        print({phase: round(at - min(first.values()), 1) for phase, at in first.items()}, ends[-1].get("message", ""))
 
 
 if __name__ == "__main__":

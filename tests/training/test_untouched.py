@@ -28,6 +28,10 @@ class Counted:
     def answers(self):
         yield from ANSWERS
 
+    def observed(self):
+        """What an objective tells besides is never kept: it is computed each time."""
+        yield "known", {"asked": self.asked}
+
 
 @pytest.fixture
 def place(tmp_path, tools):
@@ -44,8 +48,10 @@ def judged(place, objective, **changes):
     from dataclasses import replace
 
     kept = untouched(place.home, place.run, place.model, replace(place.config, **changes), torch.device("cpu"))
-    found, records, answers = kept.judged(objective, last=False, asks=True)
-    return found, records, list(answers)
+    found, records, told = kept.judged(objective, last=False, asks=True)
+    *answers, (kind, fields) = told
+    assert (kind, fields["asked"]) == ("known", objective.asked)
+    return found, records, [fields for kind, fields in answers if kind == "sample"]
 
 
 def test_a_second_run_is_told_what_the_first_one_computed_bit_for_bit(place):

@@ -192,6 +192,10 @@ class Objective:
         """{"prompt", "text", "expected"} for each sample. Called on the first process only."""
         yield from ()
 
+    def observed(self) -> Iterator[tuple[str, dict]]:
+        """(event, its fields) of what else an evaluation tells. Called on the first process only."""
+        yield from ()
+
     def about(self) -> dict:
         """Rows of the model card that only this task has."""
         return dict(self.data.facts.get("card", {}))

@@ -27,6 +27,7 @@ from llmdemo.training.batches import (
 from llmdemo.training.loss import CausalLoss
 from llmdemo.training.memory_estimate import Batch
 from llmdemo.training.objectives.base import SAMPLE_TOKENS, SAMPLES, Objective, Place, Source
+from llmdemo.training.objectives.known import known_of, known_rows
 from llmdemo.training.objectives.tally import Tally
 from llmdemo.training.objectives.writing import write_greedily
 from llmdemo.training.packing import pack
@@ -116,6 +117,14 @@ class Chat(Causal):
 
     task = "chat"
 
+    def __init__(self, place: Place, data: RunData):
+        super().__init__(place, data)
+        self._known = known_of(self)
+
+    def observed(self) -> Iterator[tuple[str, dict]]:
+        if self._known:
+            yield from self._known.observed(lambda rows, items: self._loss(self._batch(rows, items)))
+
     @classmethod
     def encode(cls, source: Source, config: TrainConfig, tokenizer) -> RunData:
         records, tally = source.records, Tally(config.max_length)
@@ -126,8 +135,9 @@ class Chat(Causal):
             (records[int(i)] for i in source.held_out[: config.eval_records]), config, tokenizer, tally
         )
         samples = [chat_sample(conversation(record), tokenizer) for record, _ in judged[:SAMPLES]]
-        return RunData(train, TokenRows.from_lists([piece for _, piece in judged]), samples, {}, {}, {
-            "notes": tally.notes(), "left_out": tally.counts, "train_records": len(encoded),
+        known, facts, notes = known_rows(source, config, tokenizer)
+        return RunData(train, TokenRows.from_lists([piece for _, piece in judged]), samples, {}, {"known": known}, {
+            "notes": [*tally.notes(), *notes], "left_out": tally.counts, "train_records": len(encoded), "known": facts,
         })  # fmt: skip
 
 

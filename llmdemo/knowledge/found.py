@@ -1,0 +1,79 @@
+"""What a probe found, as its folder keeps it, and which records a run asks again by it. Knows no job that goes, and no model."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from llmdemo.core.errors import UserError
+from llmdemo.core.events import read_events
+from llmdemo.core.store import Home, object_or_empty
+from llmdemo.knowledge.classes import CLASSES
+from llmdemo.settings.knowledge import ProbeSpec
+
+FOLDER, RECORDS, RESULT = "probes", "records.jsonl", "result.json"
+
+
+def lines(path: Path) -> list[dict]:
+    """What records.jsonl holds of each record."""
+    found, offset = [], 0
+    while path.is_file():
+        events, end = read_events(path, offset)
+        found += [each for each in events if each.get("type") == "record" and isinstance(each.get("index"), int)]
+        if end == offset:
+            break
+        offset = end
+    return found
+
+
+def finished(folder: Path) -> tuple[dict[str, Any], list[dict]]:
+    """(what result.json tells, [{index, class, greedy, sampled, drawn, answer}] by index). Raises UserError before its end."""
+    found = object_or_empty(folder / RESULT)
+    if not found:
+        raise UserError("err_probe_not_ready")
+    by_index = {line["index"]: line for line in lines(folder / RECORDS)}
+    keys = ("index", "class", "greedy", "sampled", "drawn", "answer")
+    return found, [{key: by_index[index][key] for key in keys} for index in sorted(by_index)]
+
+
+def probe_for(home: Home, content_hash: str, model_id: str, probe_id: str = "") -> Path | None:
+    """The folder of the probe that a run on this data from this model goes by; None where there is none, or "none" is asked.
+
+    probe_id: one by name, of whatever model; "": the newest finished one of these records by this model. Raises UserError
+    where the one that is named is not there, has not ended, or asked other records.
+    """
+    root = home.root / FOLDER
+    if probe_id == "none":
+        return None
+    if probe_id:
+        named = {folder.name: folder for folder in root.glob("probe-*")}.get(probe_id)
+        if named is None:
+            raise UserError("err_probe_unknown", probe=probe_id[:80])
+        if finished(named)[0].get("content_hash") != content_hash:
+            raise UserError("err_probe_of_other_data", probe=probe_id)
+        return named
+    for folder in sorted(root.glob("probe-*"), key=lambda each: each.name, reverse=True):
+        asked = object_or_empty(folder / "config.json").get("spec")
+        same = isinstance(asked, dict) and asked.get("model_id") == model_id
+        if same and object_or_empty(folder / RESULT).get("content_hash") == content_hash:
+            return folder
+    return None
+
+
+def longest_answer(folder: Path) -> int:
+    """Tokens that the probe let an answer have."""
+    asked = object_or_empty(folder / "config.json").get("spec")
+    return ProbeSpec.from_dict(asked if isinstance(asked, dict) else {}).max_new_tokens
+
+
+def drawn(found: list[dict], train: np.ndarray, held_out: np.ndarray, most: int, seed: int) -> list[dict]:
+    """[{index, class, trained}]: at most `most` of each class that are learned from, and as many that are held out, the same
+    for the same seed. train, held_out: indices of the data set's kept records."""
+    random, chosen = np.random.default_rng([seed, 2]), []
+    for name in CLASSES:
+        members = [each["index"] for each in found if each["class"] == name]
+        for part, trained in ((train, True), (held_out, False)):
+            mine = np.intersect1d(members, part)
+            some = np.sort(random.permutation(mine)[:most])
+            chosen += [{"index": int(index), "class": name, "trained": trained} for index in some]
+    return chosen

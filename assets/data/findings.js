@@ -11,7 +11,34 @@ export const findings = (page) => {
   const found = kinds.length
     ? [switches(page), problemTable(page)]
     : h("p", { class: "soft" }, t("data_problems_none"));
-  return h("section", { class: "box findings" }, title, found, unusedLine(info), exportLine(page));
+  return h("section", { class: "box findings" }, title, filesTable(info), found, unusedLine(info), exportLine(page));
+};
+
+// Of a data set of several files, what came of each.
+const filesTable = ({ source }) => {
+  if (!source?.files?.length) return null;
+  const problems = (file) => Object.values(file.problems || {}).reduce((sum, n) => sum + n, 0);
+  const heads = [t("data_rows"), t("data_kept"), t("data_problems")].map((name) =>
+    h("th", { class: "n", scope: "col" }, name),
+  );
+  const rows = source.files.map((file) =>
+    h(
+      "tr",
+      {},
+      h("td", {}, file.file, h("div", { class: "code" }, file.format)),
+      [file.rows, file.kept, problems(file)].map((n) => h("td", { class: "n" }, L.int(n))),
+    ),
+  );
+  return h(
+    "div",
+    { class: "scroll", tabindex: 0 },
+    h(
+      "table",
+      { id: "data-files" },
+      h("thead", {}, h("tr", {}, h("th", { scope: "col" }, t("data_file")), heads)),
+      h("tbody", {}, rows),
+    ),
+  );
 };
 
 // Columns, and keys of turns, that hold something and play no part.
@@ -128,7 +155,7 @@ const problemTable = (page) => {
               h(
                 "tr",
                 {},
-                h("td", { class: "n" }, rowLink(page, problem.row, problem.place)),
+                h("td", { class: "n" }, rowLink(page, problem.row, problem.place), whereIn(problem)),
                 h("td", { class: "why" }, saying(problem), h("div", { class: "code" }, problem.code)),
                 h("td", { class: "excerpt" }, problem.excerpt || ""),
                 h("td", { class: "happens" }, happens(problem.action)),
@@ -152,6 +179,8 @@ const problemTable = (page) => {
         : null,
   ];
 };
+const whereIn = ({ file, file_row: row }) =>
+  file ? h("div", { class: "code" }, `${L.clip(file, 40)} ${L.int(row)}`) : null;
 const happens = (action) =>
   ({ "left out": t("data_dropped"), "kept, cut": t("data_cut"), kept: t("data_kept") })[action] || action;
 

@@ -31,7 +31,8 @@ def append_rows(
         delete_dataset(home, added.dataset_id)
     child = child_of(home, parent, change)
     lineage = {key: getattr(child, key) for key in ("parent", "family", "version", "change", "name")}
-    info = replace(merged, **lineage, format=parent.format, shape=parent.shape, source=parent.source)
+    source = {key: value for key, value in parent.source.items() if key != "files"}  # rows are numbered anew
+    info = replace(merged, **lineage, format=parent.format, shape=parent.shape, source=source)
     save_info(folder_of(home, info.dataset_id), info)
     return with_problems(home, info)
 

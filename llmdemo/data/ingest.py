@@ -217,6 +217,7 @@ class _Intake:
             shape = detect(sample, mapping, self.task)
         except UserError as error:
             error.message = say("err_in_file", name=name, said=error.message)
+            error.args = (f"{error.message} {error.hint}".strip(),)
             raise
         if self.shapes and shape.task != self.shape.task:
             tasks = {"task": shape.task, "other": self.shape.task}

@@ -38,7 +38,7 @@ from llmdemo.ui.fair_queue import when_gone
 from llmdemo.ui.rights import for_guests, for_owners
 from llmdemo.ui.samples import starter_tokenizer
 from llmdemo.ui.services import Services
-from llmdemo.ui.uploads import uploaded
+from llmdemo.ui.uploads import name_of, uploaded
 
 _MOST_COMPARED = 100
 
@@ -65,10 +65,13 @@ def add_endpoints(services: Services) -> None:
 
 def _data_endpoints(services: Services) -> None:
     @for_owners
-    def add_dataset(file: gr.FileData, name: str = "", columns: dict | None = None, task: str = "") -> dict:
+    def add_dataset(
+        file: gr.FileData | list[gr.FileData], name: str = "", columns: dict | None = None, task: str = ""
+    ) -> dict:
         """Adds an uploaded file as a data set: read, checked, measured. Returns what was kept, and why the rest was not.
 
-        In Python: client.predict(file=handle_file("instructions.json"), name="mine", api_name="/add_dataset").
+        In Python: client.predict(file=handle_file("instructions.json"), name="mine", api_name="/add_dataset"). A list of
+        files becomes one data set: source.files tells of each its first_row, rows, kept and problems, a problem its file.
         columns says which column is which where their names are not known: {"prompt": "question", "response": "reply"},
         {"text": …, "label": …}, {"text": …} or {"prompt": …, "chosen": …, "rejected": …}; also messages, input, system,
         history, tools, desired, split, alternatives (other right answers) and kind (each is held out in its share).
@@ -123,13 +126,13 @@ def _data_endpoints(services: Services) -> None:
 
 
 def _added(services: Services, file, name: str, columns: dict | None, task: str) -> dict:
-    path, given = uploaded(file)
+    files = [uploaded(each) for each in (file if isinstance(file, list) else [file])]
     tokenizer = starter_tokenizer(services)
     info = data.add_dataset(
         services.home,
         services.settings,
-        path,
-        str(name or given),
+        [path for path, _ in files],
+        str(name or name_of([given for _, given in files])),
         tokenizer=tokenizer,
         columns=columns or None,
         task=task or None,

@@ -20,6 +20,7 @@ from llmdemo.ui.generate_pages import GeneratePages
 from llmdemo.ui.rights import for_owners
 from llmdemo.ui.samples import SAMPLE_NAME, add_sample, starter_tokenizer
 from llmdemo.ui.services import Services
+from llmdemo.ui.uploads import name_of
 from llmdemo.ui.words import say, t
 
 _QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
@@ -66,7 +67,9 @@ def build(services: Services) -> DataPanel:
             with gr.Column(elem_classes="boxed add-data"):
                 bridge.island("heading", value="data_add")
                 # Any kind of file may come: what is no data gets our own sentence, with what to do about it.
-                file = gr.File(label=t("data_drop"), show_label=False, height=132, elem_id="data-file")
+                file = gr.File(
+                    label=t("data_drop"), show_label=False, height=132, file_count="multiple", elem_id="data-file"
+                )
                 bridge.island("kinds", value=services.settings.max_upload_bytes)
                 sample = gr.Button(t("data_sample"), size="sm", elem_id="data-sample")
                 hub = _hub_form(services)
@@ -172,17 +175,17 @@ def _fetching(services: Services, asked: dict, again: dict | None = None, **how)
 
 def _connect(services: Services, file: gr.File, sample: gr.Button, widgets: _Widgets) -> None:
     @for_owners
-    def add_file(path: str | None):
-        yield from _adding(services, path)
+    def add_file(paths: list[str] | None):
+        yield from _adding(services, paths)
 
     @for_owners
-    def add_mapped(path: str | None, event: gr.EventData):
+    def add_mapped(paths: list[str] | None, event: gr.EventData):
         asked = event._data or {}
         how = {"columns": asked.get("columns"), "task": asked.get("task"), "again": asked.get("asked")}
         if isinstance(asked.get("hub"), dict):
             yield from _fetching(services, asked["hub"], **how)
         else:
-            yield from _adding(services, path, **how)
+            yield from _adding(services, paths, **how)
 
     @for_owners
     def use_sample():
@@ -199,17 +202,17 @@ def _connect(services: Services, file: gr.File, sample: gr.Button, widgets: _Wid
         event.then(for_owners(lambda columns: gr.skip() if columns else None), widgets.columns, file, **_QUIET)
 
 
-def _adding(services: Services, path: str | None, again: dict | None = None, **how) -> Iterator[tuple]:
-    if not path:
+def _adding(services: Services, paths: list[str] | None, again: dict | None = None, **how) -> Iterator[tuple]:
+    if not paths:
         return
-    name = Path(path).name
+    name = name_of([Path(path).name for path in paths])
 
     def call(progress, should_stop):
         services.require_owner()
         return data.add_dataset(
             services.home,
             services.settings,
-            Path(path),
+            paths,
             name,
             tokenizer=starter_tokenizer(services),
             progress=progress,

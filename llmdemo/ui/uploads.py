@@ -19,3 +19,8 @@ def uploaded(file) -> tuple[Path, str]:
     if not inside:
         raise UserError("err_no_upload")
     return path, str(values.get("orig_name") or path.name)
+
+
+def name_of(names: list[str]) -> str:
+    """What a data set of these files is called: the file's name, or the first one's with how many follow; "" of none."""
+    return names[0] if len(names) == 1 else f"{Path(names[0]).stem} + {len(names) - 1}" if names else ""

@@ -63,6 +63,20 @@ def test_an_added_file_comes_back_with_what_was_found(client, dataset_id, tmp_pa
     assert info["name"] == "one.json"
 
 
+def test_a_list_of_files_becomes_one_data_set(client, tmp_path):
+    (tmp_path / "a.json").write_text(json.dumps([{"instruction": "a few", "output": "two or three"}]))
+    (tmp_path / "b.csv").write_text("prompt,response\nsome more,four or five\nnothing,\n")
+    files = [handle_file(tmp_path / name) for name in ("a.json", "b.csv")]
+    info = client.predict(file=files, api_name="/add_dataset")
+    assert [(each["file"], each["rows"], each["kept"]) for each in info["source"]["files"]] == [
+        ("a.json", 1, 1), ("b.csv", 2, 1)
+    ]  # fmt: skip
+    assert info["name"] == "a + 1" and (info["problems"][0]["file"], info["problems"][0]["file_row"]) == ("b.csv", 2)
+    for odd in ([], [files[0], None], [[files[0]]]):
+        with pytest.raises(AppError, match="upload|files"):
+            client.predict(file=odd, api_name="/add_dataset")
+
+
 def test_columns_can_be_told_and_what_has_no_use_comes_back(client, tmp_path):
     path = tmp_path / "odd.csv"
     path.write_text("ask me,tell me,mood\n" + "".join(f"question {n},an answer {n},fine {n}\n" for n in range(9)))

@@ -1,4 +1,5 @@
-/* What a run's model knew before, as it learns: right answers and loss by class of knowledge, what was lost and learned. */
+/* What a run's model knew before, as it learns: right answers and loss by class of knowledge, what was lost and
+   learned. */
 import { keyOf, plots } from "../lib/chart/lines.js";
 import * as L from "../lib/panel.js";
 import { h, t } from "../lib/panel.js";

@@ -46,6 +46,7 @@ _MOST_COMPARED = 100
 def add_endpoints(services: Services) -> None:
     """Registers every endpoint in the current Blocks context."""
     _data_endpoints(services)
+    _kept_data_endpoints(services)
     _add(*models_api.endpoints(services))
     _run_endpoints(services)
     _kept_run_endpoints(services)
@@ -71,7 +72,7 @@ def _data_endpoints(services: Services) -> None:
         """Adds an uploaded file as a data set: read, checked, measured. Returns what was kept, and why the rest was not.
 
         In Python: client.predict(file=handle_file("instructions.json"), name="mine", api_name="/add_dataset"). A list of
-        files becomes one data set: source.files tells of each its first_row, rows, kept and problems, a problem its file.
+        files becomes one data set, whose source.files tells each one's first_row, rows, kept and problems.
         columns says which column is which where their names are not known: {"prompt": "question", "response": "reply"},
         {"text": …, "label": …}, {"text": …} or {"prompt": …, "chosen": …, "rejected": …}; also messages, input, system,
         history, tools, desired, split, alternatives (other right answers) and kind (each is held out in its share).
@@ -82,6 +83,10 @@ def _data_endpoints(services: Services) -> None:
         services.require_owner()
         return _added(services, file, name, columns, task)
 
+    _add(add_dataset)
+
+
+def _kept_data_endpoints(services: Services) -> None:
     @for_owners
     def list_datasets() -> list[dict]:
         """All data sets, the newest first, each with its dataset_id first."""
@@ -122,7 +127,7 @@ def _data_endpoints(services: Services) -> None:
         """All models that can be trained or compared, each with its id first: the starter, finished runs, added ones."""
         return [_without_path(entry.to_dict()) for entry in catalog.list_models(services.home)]
 
-    _add(add_dataset, list_datasets, rename_dataset, delete_dataset, add_preference, list_models)
+    _add(list_datasets, rename_dataset, delete_dataset, add_preference, list_models)
 
 
 def _added(services: Services, file, name: str, columns: dict | None, task: str) -> dict:

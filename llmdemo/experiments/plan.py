@@ -14,8 +14,8 @@ from llmdemo.settings.training import METHOD_NAMES
 METHODS = ("galore", "adamw", "lora")
 STRATEGIES = ("grid", "random", "halving")
 OWN = (
-    "learning_rate", "rank", "scale", "update_proj_gap", "optim_bits", "basis_bits", "offload_gradients", "proj_type",
-    "refresh", "stagger", "galore_optimizer",
+    "learning_rate", "rank", "scale", "update_proj_gap", "optim_bits", "weight_bits", "basis_bits",
+    "offload_gradients", "proj_type", "refresh", "stagger", "galore_optimizer",
 )  # fmt: skip
 """Settings that belong to a method: in a race each method has its own defaults for them."""
 MOST_RUNS = 64

@@ -47,6 +47,8 @@ DEFAULTS_BY_LOSS: dict[str, dict[str, dict[str, Any]]] = {
 """Defaults that come with the value of another setting, in place of the fields' own."""
 
 _GALORE, _LOW_RANK, _CHECKED = ("galore",), ("galore", "lora"), ("grpo",)
+_QUANTISABLE: tuple[str, ...] = tuple(task for task in TASKS if task not in _CHECKED)
+"""Tasks that keep no second copy of the weights while they train."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,9 @@ class TrainConfig:
     """GaLore: factor of the projected update (alpha of the paper); LoRA: alpha / rank. None: as METHOD_DEFAULTS says."""
     optim_bits: Annotated[Literal[32, 8], Setting("bits", methods=("galore", "adamw"), form=True)] = 32
     """Bits of the optimizer's moments."""
+    weight_bits: Annotated[Literal[32, 8], Setting("bits", methods=_GALORE, tasks=_QUANTISABLE, form=True)] = 32
+    """GaLore: 8 keeps the matrices of attention and MLP in 8 bits and the 8 bits below in the computer's memory, one moment
+    in 8 bits, the bases in 4 and the sums of gradients off a GPU: the least memory, for more time. 32: in 32 or 16 bits."""
     loss_on: Annotated[Literal["response", "all"], Setting(tasks=("chat",), form=True)] = "response"
     """chat: learn from the answers alone, or from the prompts as well (arXiv 2405.14394)."""
     packing: Annotated[bool, Setting(tasks=("chat", "text", "pretrain"), form=True)] = False
@@ -218,8 +223,8 @@ class TrainConfig:
     """GaLore: spread the refreshes over the steps; False refreshes all matrices in the same step, as galore_torch does."""
     galore_optimizer: Annotated[Literal["adamw", "adafactor"], Setting(methods=_GALORE)] = "adamw"
     """GaLore: the optimizer inside the subspace."""
-    basis_bits: Annotated[Literal[32, 8], Setting("bits", methods=_GALORE)] = 32
-    """GaLore: 8 keeps the bases of the subspaces in 8 bits; 32: in the weights' type."""
+    basis_bits: Annotated[Literal[32, 8, 4] | None, Setting("bits", methods=_GALORE)] = None
+    """GaLore: 8 and 4 keep the bases of the subspaces in so many bits; 32: in the weights' type. None: 32, with weight_bits 8: 4."""
     offload_gradients: Annotated[bool, Setting(methods=_GALORE)] = False
     """GaLore on a GPU: keep the sums of projected gradients in the computer's memory rather than the GPU's."""
     target_modules: Annotated[tuple[str, ...], Setting(methods=_LOW_RANK)] = ()
@@ -272,13 +277,23 @@ class TrainConfig:
 
     def resolved(self) -> "TrainConfig":
         """The same config with the defaults of its task and method filled in."""
-        defaults = OTHERWISE | METHOD_DEFAULTS[self.task][self.method]
+        defaults = OTHERWISE | METHOD_DEFAULTS[self.task][self.method] | {"basis_bits": 4 if self.quantises else 32}
         return replace(self, **{key: value for key, value in defaults.items() if getattr(self, key) is None})
 
     @property
     def saves_memory(self) -> bool:
         """Whether somebody chose less memory over time."""
-        return self.activation_checkpointing or self.optim_bits == 8
+        return self.activation_checkpointing or self.optim_bits == 8 or self.quantises
+
+    @property
+    def quantises(self) -> bool:
+        """Whether matrices are kept in 8 bits."""
+        return self.weight_bits == 8 and self.method == "galore" and self.task in _QUANTISABLE
+
+    @property
+    def offloads(self) -> bool:
+        """Whether a GPU's sums of projected gradients are kept in the computer's memory."""
+        return self.offload_gradients or self.quantises
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able; `from_dict` takes it back."""
@@ -345,6 +360,8 @@ def _check_together(config: TrainConfig) -> None:
         raise UserError("err_lora_8bit")
     if config.galore_optimizer == "adafactor" and config.optim_bits == 8:
         raise UserError("err_adafactor_8bit")
+    if config.quantises:
+        _check_quantised(config)
     if config.offload_gradients and config.num_processes > 1:
         raise UserError("err_offload_processes")
     if config.task == "pretrain" and config.method == "lora":
@@ -363,3 +380,13 @@ def _check_together(config: TrainConfig) -> None:
             raise UserError("err_grpo_processes", n=config.num_processes)
     if config.folds == 1 or config.fold >= max(1, config.folds):
         raise UserError("err_fold_of_folds", fold=config.fold, folds=config.folds)
+
+
+def _check_quantised(config: TrainConfig) -> None:
+    """Raises UserError for what cannot be had with weight_bits 8."""
+    if config.num_processes > 1:
+        raise UserError("err_quantised_processes", n=config.num_processes)
+    if config.galore_optimizer != "adamw":
+        raise UserError("err_quantised_optimizer", optimizer=config.galore_optimizer)
+    if config.keep_steps:
+        raise UserError("err_quantised_steps", n=config.keep_steps)

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from llmdemo.core import store
 from llmdemo.settings.training import OWN_FIGURES, TrainConfig
 from llmdemo.training.checkpoint import separate
+from llmdemo.training.quantised import quantised_layers
 
 FOLDER = "best"
 _FILE = "weights.safetensors"
@@ -71,8 +72,12 @@ def has_evaluations_between(config: TrainConfig) -> bool:
 
 
 def trained(model: nn.Module) -> dict[str, Tensor]:
-    """The trained weights by name; no copies."""
-    return {name: p.data for name, p in model.named_parameters() if p.requires_grad}
+    """The trained weights by name; no copies. Of a quantised matrix its parts, as NAME.weight/high."""
+    found = {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
+    for name, layer in quantised_layers(model).items():
+        found.pop(f"{name}.weight", None)
+        found |= {f"{name}.weight/{part}": tensor for part, tensor in layer.matrix.state().items()}
+    return found
 
 
 def bytes_of(model: nn.Module) -> int:
@@ -133,10 +138,10 @@ def fits(run_dir: Path, model: nn.Module) -> bool:
 @torch.no_grad()
 def load_into(run_dir: Path, model: nn.Module) -> None:
     """Gives `model` the kept weights, one tensor after another: there is never a second copy of them all."""
-    parameters = dict(model.named_parameters())
+    weights = trained(model)
     with safe_open(_path(run_dir), "pt") as file:
         for name in file.keys():  # noqa: SIM118
-            parameters[name].copy_(file.get_tensor(name))
+            weights[name].copy_(file.get_tensor(name))
 
 
 def drop(run_dir: Path) -> None:

@@ -13,6 +13,7 @@ from llmdemo.settings.training import TrainConfig
 from llmdemo.training.adamw import ForeachGaLoreAdamW
 from llmdemo.training.gradients import GradientAccumulator, attach
 from llmdemo.training.offload import HostSums
+from llmdemo.training.one_moment import OneMomentAdamW
 from llmdemo.training.optimizer import Optimizer
 from llmdemo.training.projector import Projector
 from llmdemo.training.subspace import Subspace
@@ -22,7 +23,7 @@ from llmdemo.training.vocabulary import attach_vocabulary
 
 def _host_sums(slots: list[GradientAccumulator], config: TrainConfig) -> HostSums | None:
     """Set up where the config asks for it and there is a GPU; without one, the sums are in the computer's memory anyway."""
-    if not (config.offload_gradients and slots and slots[0].weight.is_cuda):
+    if not (config.offloads and slots and slots[0].weight.is_cuda):
         return None
     host = HostSums(slots[0].weight.device)
     for slot in slots:
@@ -31,7 +32,7 @@ def _host_sums(slots: list[GradientAccumulator], config: TrainConfig) -> HostSum
 
 
 def build_optimizer(model: nn.Module, config: TrainConfig) -> Optimizer:
-    """The optimizer for `model` (for LoRA: already with its adapters) as `config` asks.
+    """The optimizer for `model` (for LoRA: already with its adapters; for weight_bits 8: already quantised) as `config` asks.
 
     Raises UserError for what cannot work: a rank above every matrix, unknown target modules, nothing to train.
     """
@@ -71,6 +72,7 @@ def _make_slots(model: nn.Module, config: TrainConfig) -> list[GradientAccumulat
     for target in targets:
         weight = target.weight
         if weight not in slots:
+            assert config.basis_bits is not None, "a resolved config has them"
             space = Subspace((weight.shape[0], weight.shape[1]), config.rank, config.proj_type, config.basis_bits)
             slots[weight] = GradientAccumulator(target.name, weight, space, weight.dtype)
         attach(target.module, slots[weight], target.transposed)
@@ -79,6 +81,8 @@ def _make_slots(model: nn.Module, config: TrainConfig) -> list[GradientAccumulat
 
 def _inner(config: TrainConfig, groups: list[dict]) -> torch.optim.Optimizer:
     options: dict[str, Any] = {"lr": config.learning_rate, "betas": (config.beta1, config.beta2), "eps": config.eps}
+    if config.quantises:
+        return OneMomentAdamW(groups, **options, seed=config.seed)
     if config.method != "galore":
         if config.optim_bits == 8:
             from bitsandbytes.optim import AdamW8bit

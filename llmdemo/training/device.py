@@ -15,7 +15,8 @@ import torch
 from llmdemo.core import threads
 from llmdemo.core.errors import UserError
 from llmdemo.models.load import cpu_has_bf16
-from llmdemo.settings.training import Precision
+from llmdemo.settings.training import Precision, TrainConfig
+from llmdemo.training.quantised import quantised_layers
 
 _CGROUPS = (
     ("memory.max", "memory.current", "inactive_file"),
@@ -66,6 +67,14 @@ def bf16_pays() -> bool:
     finally:
         torch.set_num_threads(threads.FULL)
     return least[torch.bfloat16] < _PAYS * least[torch.float32]
+
+
+def precision_of(config: TrainConfig, device: torch.device) -> Precision:
+    """`resolve_precision` of what a run's settings ask for: with quantised matrices "auto" is pure bf16 on a GPU, as fp32
+    beside them would take the memory that they save; what is bf16 then is rounded by chance."""
+    found = resolve_precision(config.precision, device)
+    pure = config.quantises and config.precision == "auto" and device.type == "cuda" and found == "bf16"
+    return "bf16_pure" if pure else found
 
 
 def weight_dtype(precision: str) -> torch.dtype:
@@ -146,3 +155,5 @@ def release(model: torch.nn.Module) -> None:
     """Gives the memory of the model's weights back; it is of no use after that."""
     for parameter in model.parameters():
         parameter.data, parameter.grad = parameter.data.new_empty(0), None
+    for layer in quantised_layers(model).values():
+        layer.matrix.release()

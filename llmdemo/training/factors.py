@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from llmdemo.core.errors import UserError
-from llmdemo.training.targets import find_targets
+from llmdemo.training.targets import find_targets, put_layer
 
 
 class FactoredLinear(nn.Module):
@@ -54,7 +54,7 @@ def factorise(model: nn.Module, rank: int, wanted: tuple[str, ...] = ()) -> nn.M
             down, up = (root[:, None] * v[:rank]).to(weight.dtype), (u[:, :rank] * root).to(weight.dtype)
         bias = target.module.bias
         assert bias is None or isinstance(bias, nn.Parameter)
-        _replace(model, target.name, FactoredLinear(down.contiguous(), up.contiguous(), bias))
+        put_layer(model, target.name, FactoredLinear(down.contiguous(), up.contiguous(), bias))
         count += 1
     if not count:
         raise UserError("err_factors_too_wide", rank=rank)
@@ -65,10 +65,5 @@ def multiplied(model: nn.Module) -> nn.Module:
     """`model`, with plain linear layers in place of the factored ones, for good."""
     for name, module in list(model.named_modules()):
         if isinstance(module, FactoredLinear):
-            _replace(model, name, module.whole())
+            put_layer(model, name, module.whole())
     return model
-
-
-def _replace(model: nn.Module, name: str, layer: nn.Module) -> None:
-    parent, _, own = name.rpartition(".")
-    setattr(model.get_submodule(parent), own, layer)

@@ -2,7 +2,8 @@
 
 A linear layer's weight gradient is a product aᵀb of what went in and what came back. The autograd function here
 projects a or b first and accumulates the small product, so neither the full gradient nor its memory ever exists;
-only where a matrix is due for a refresh is the full one summed, for that step. The projection is linear, hence
+only where a matrix is due for a refresh is the full one summed, for that step. A quantised matrix is dequantised for each
+product anew. The projection is linear, hence
 the sum over micro-batches (and processes) of projected gradients is the projection of the sum.
 
 Knows nothing of optimizers: `GradientAccumulator.low` is the gradient that one sees.
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from llmdemo.training.offload import HostSums
+from llmdemo.training.quantised import QuantisedLinear, QuantisedMatrix
 from llmdemo.training.subspace import Subspace
 
 
@@ -35,6 +37,10 @@ class GradientAccumulator:
         """The sum, unless `host` keeps it."""
         self.full: Tensor | None = None
         self.host: HostSums | None = None
+        self.matrix: QuantisedMatrix | None = None
+        """The matrix, where it is quantised: `weight` has no values then."""
+        self.generator: torch.Generator | None = None
+        """What the coming step rounds a quantised matrix with."""
         self._parts = 0
         self.parts = 1
         """Times that a backward pass comes by this layer."""
@@ -56,7 +62,7 @@ class GradientAccumulator:
     def add_outer(self, a: Tensor, b: Tensor) -> None:
         """Adds the gradient aᵀb, a [t, m], b [t, n]."""
         if self.due:
-            self.full = _added(self.full, a.T @ b, self.dtype)
+            self._add_full(a.T @ b)
             self._parts += 1
             if self.when_full and self._parts == self.parts:
                 self.when_full(self)
@@ -64,6 +70,26 @@ class GradientAccumulator:
             self.low = self._project_outer(a, b, self.place)
         elif self.subspace.ready:
             self.add_low(self._project_outer(a, b))
+
+    def _add_full(self, part: Tensor) -> None:
+        """To the sum on the device, or with several micro-batches to that of `host`: each is as large as the matrix."""
+        if self.host is not None and self.when_full is None:
+            self.host.add((self, "full"), part.to(self.dtype))
+        else:
+            self.full = _added(self.full, part, self.dtype)
+
+    @property
+    def has_full(self) -> bool:
+        return self.full is not None or self.host is not None and (self, "full") in self.host
+
+    def take_full(self) -> Tensor:
+        """The accumulated whole gradient, on the weight's device; this step asks for none any more."""
+        full = self.full
+        if full is None:
+            assert self.host is not None, "asked where has_full says so"
+            full = self.host.pop((self, "full"))
+        self.full, self.due = None, False
+        return full
 
     def add_low(self, part: Tensor) -> None:
         """Adds a projected gradient."""
@@ -114,10 +140,10 @@ class _ProjectedLinear(torch.autograd.Function):
         ctx, x: Tensor, weight: Tensor, bias: Tensor | None, slot: GradientAccumulator, transposed: bool
     ) -> Tensor:
         ctx.slot, ctx.transposed, ctx.has_bias = slot, transposed, bias is not None
-        ctx.save_for_backward(x if slot.active else None, weight)
-        y = functional.linear(x, weight.T if transposed else weight, bias)
+        # A dequantised matrix is not kept: the backward pass makes it again.
+        ctx.save_for_backward(x if slot.active else None, None if slot.matrix else weight)
         ctx.x_dtype = x.dtype
-        return y
+        return _linear(x, weight, bias, slot, transposed)
 
     @staticmethod
     def backward(ctx, dy: Tensor):
@@ -129,13 +155,15 @@ class _ProjectedLinear(torch.autograd.Function):
         ctx.slot.passed()
         dx = None
         if ctx.needs_input_grad[0]:
-            dx = dy @ weight.to(dy.dtype).T if ctx.transposed else dy @ weight.to(dy.dtype)
+            weight = ctx.slot.matrix.tensor(dy.dtype) if ctx.slot.matrix else weight.to(dy.dtype)
+            dx = dy @ weight.T if ctx.transposed else dy @ weight
             dx = dx.to(ctx.x_dtype)
         return dx, None, flat.sum(0) if ctx.has_bias and ctx.needs_input_grad[2] else None, None, None
 
 
 def attach(module: nn.Module, slot: GradientAccumulator, transposed: bool) -> None:
     """Makes the linear layer `module` hand its weight's gradient to `slot`; `detach` undoes it."""
+    slot.matrix = module.matrix if isinstance(module, QuantisedLinear) else None
     module.forward = partial(_forward, module, slot, transposed)
 
 
@@ -148,9 +176,16 @@ def _forward(module: nn.Module, slot: GradientAccumulator, transposed: bool, x: 
     if torch.is_autocast_enabled(x.device.type):
         # A custom function sees its inputs before autocast does: cast here what a linear layer would have had cast.
         dtype = torch.get_autocast_dtype(x.device.type)
-        x, weight, bias = x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
+        x, weight = x.to(dtype), weight if slot.matrix else weight.to(dtype)
+        bias = None if bias is None else bias.to(dtype)
     if not torch.is_grad_enabled():
-        return functional.linear(x, weight.T if transposed else weight, bias)
+        return _linear(x, weight, bias, slot, transposed)
     if torch._C._current_graph_task_id() < 0:  # not where a backward pass computes its activations again
         slot.passes_left += 1
     return _ProjectedLinear.apply(x, weight, bias, slot, transposed)
+
+
+def _linear(x: Tensor, weight: Tensor, bias: Tensor | None, slot: GradientAccumulator, transposed: bool) -> Tensor:
+    if slot.matrix:
+        weight = slot.matrix.tensor(x.dtype)
+    return functional.linear(x, weight.T if transposed else weight, bias)

@@ -162,7 +162,7 @@ class Loop:
             self._step()
         except NonFinite:
             # Left-out steps touch no weight; if the weights are not finite themselves, an older checkpoint is the good one.
-            if all(torch.isfinite(p).all() for p in self.model.parameters()):
+            if all(torch.isfinite(tensor).all() for tensor in bests.trained(self.model).values()):
                 self.progress.skipped_in_a_row = 0  # resumed, it tries as often again
                 save(self.checkpoint())
             raise

@@ -20,14 +20,17 @@ from llmdemo.models.check import check_folder
 from llmdemo.models.load import load_config
 from llmdemo.settings.training import HEADED, TrainConfig
 from llmdemo.training import device as devices
+from llmdemo.training import one_moment, quantised
 from llmdemo.training.activation_estimate import formula_bytes, lay_out
 from llmdemo.training.activations import Batch, activations_of
 from llmdemo.training.adamw import CHUNK_VALUES, SLICE_VALUES
 from llmdemo.training.adapters import add_adapters
 from llmdemo.training.factors import factorise
 from llmdemo.training.loss import CHUNK_BYTES
+from llmdemo.training.offload import IN_FLIGHT
+from llmdemo.training.quantised import SLICE_GPU, block_of
 from llmdemo.training.refresh_schedule import FIRST_SHARE
-from llmdemo.training.subspace import Subspace
+from llmdemo.training.subspace import BLOCK_4_BITS, Subspace
 from llmdemo.training.targets import find_targets, output_embeddings
 
 RUNTIME_BYTES = 490 * 2**20
@@ -89,7 +92,9 @@ class _Sizes:
     """Projected gradients."""
     basis: int = 0
     vectors: int = 0
-    """Vectors of all bases."""
+    """Vectors of all bases; bytes and scales of these in 4 bits."""
+    in_4_bits: int = 0
+    scales: int = 0
     projected: int = 0
     """The matrices that are projected, in all; `largest` of them."""
     largest: int = 0
@@ -128,7 +133,7 @@ def predict(
     `runtime`: bytes that the worker takes on a CPU before it loads a model.
     """
     config = config.resolved()
-    precision = devices.resolve_precision(config.precision, device)
+    precision = devices.precision_of(config, device)
     dtype = devices.weight_dtype(precision)
     try:
         parts = _laid_out(entry, config, batch, dtype, precision, device)
@@ -136,7 +141,7 @@ def predict(
         raise
     except Exception:  # a model that cannot be laid out may still be trained: a rough figure is better than none
         log.warning("the model of %s cannot be laid out; its memory is guessed", entry.title, exc_info=True)
-        parts = _by_formula(entry, config, batch, dtype, precision)
+        parts = _by_formula(entry, config, batch, dtype, precision, device)
     return _summed(parts, config, batch, device, runtime)
 
 
@@ -149,6 +154,8 @@ def _laid_out(
     if config.factor_rank:
         factorise(model, config.factor_rank, config.target_modules)
     weights = sum(p.numel() * p.element_size() for p in model.parameters())
+    if config.quantises:
+        weights += _quantised_bytes(model, config, device)
     size = max((p.element_size() for p in model.parameters() if p.requires_grad), default=dtype.itemsize)
     activations, one_layer, rough = activations_of(entry, model, config, batch, precision, device)
     head, copied = _head_values(model), _embedding_values(model)
@@ -159,7 +166,15 @@ def _laid_out(
     return _Parts(weights, size, _sizes(model, config), head, copied, activations, one_layer, logits, rough)
 
 
-def _by_formula(entry: ModelEntry, config: TrainConfig, batch: Batch, dtype: torch.dtype, precision: str) -> _Parts:
+def _quantised_bytes(model: nn.Module, config: TrainConfig, device: torch.device) -> int:
+    """What quantised matrices take more than plain ones: less than nothing."""
+    weights = {t.weight for t in find_targets(model, config.target_modules) if type(t.module) is nn.Linear}
+    return sum(quantised.bytes_of(tuple(w.shape), device) - w.numel() * w.element_size() for w in weights)
+
+
+def _by_formula(
+    entry: ModelEntry, config: TrainConfig, batch: Batch, dtype: torch.dtype, precision: str, device: torch.device
+) -> _Parts:
     """From the number of weights and the config alone: all but the embeddings is taken for square matrices."""
     shape, parameters = load_config(entry), check_folder(entry.path).parameters if entry.path else entry.parameters
     width, vocabulary = max(1, getattr(shape, "hidden_size", 0) or 1), getattr(shape, "vocab_size", 0) or 0
@@ -168,6 +183,8 @@ def _by_formula(entry: ModelEntry, config: TrainConfig, batch: Batch, dtype: tor
     matrices = parameters - embeddings
     low = matrices // width * min(config.rank, width)
     weights, size = parameters * dtype.itemsize, dtype.itemsize
+    if config.quantises:
+        weights = embeddings * dtype.itemsize + matrices * (1 if device.type == "cuda" else 2)
     sizes = _Sizes((), ((parameters,),), rest=parameters, largest_rest=embedding)
     if config.method == "lora":
         weights, size = weights + 2 * low * 4, 4
@@ -175,7 +192,8 @@ def _by_formula(entry: ModelEntry, config: TrainConfig, batch: Batch, dtype: tor
     elif config.method == "galore":
         vectors = matrices // width**2 * min(config.rank, width)
         shapes = ((low,),), ((embeddings,),)
-        sizes = _Sizes(*shapes, low, vectors * width, vectors, matrices, 4 * width**2, embeddings, embedding)
+        basis = vectors * width, vectors, vectors * width // 2, vectors * width // BLOCK_4_BITS
+        sizes = _Sizes(*shapes, low, *basis, matrices, 4 * width**2, embeddings, embedding)
     kept = formula_bytes(shape, batch.records, batch.length, precision, fused=False)  # on the high side where it is
     layers = max(1, getattr(shape, "num_hidden_layers", 1) or 1)
     head = 0 if config.method == "lora" else embedding
@@ -187,19 +205,26 @@ def _summed(parts: _Parts, config: TrainConfig, batch: Batch, device: torch.devi
     """The memory estimate of a resolved config."""
     sizes, size, activations, logits = parts.sizes, parts.size, parts.activations, parts.logits
     moments = _moments_bytes(sizes, config, size)
-    basis = sizes.basis + sizes.vectors * size if config.basis_bits == 8 else sizes.basis * size
-    kept = 0 if config.offload_gradients and device.type == "cuda" else sizes.low * size
+    whole = sizes.basis * size
+    basis = {8: sizes.basis + sizes.vectors * size, 4: sizes.in_4_bits + sizes.scales * size}.get(
+        config.basis_bits or 32, whole
+    )
+    offloads = config.offloads and device.type == "cuda"
+    kept = 0 if offloads else sizes.low * size
     several = config.gradient_accumulation_steps > 1
     # The peak is at one of three moments: when the backward pass begins, when it ends, or inside the optimizer's step.
     # Captured passes leave their gradients in sums that are there all the time (captured.py), and several processes in
     # the buffers that they send from (reduce.py).
     there = several or config.num_processes > 1 or _captures(config, device)
     begin = activations + logits + parts.head * size + (kept + sizes.rest * size if there else 0)
-    end = kept + sizes.rest * size + _full_gradients(sizes, config, batch, size)
+    end = kept + sizes.rest * size + _full_gradients(sizes, config, batch, size, device)
     # On a CPU both embeddings' gradients are added to one tensor (vocabulary.py).
     end += (parts.copied * size if parts.head and device.type != "cpu" else 0) + parts.one_layer
     step = kept + sizes.rest * size + _step_bytes(sizes, config, parts.head, size, device)
-    peak = max(begin, end, step)
+    # On their way to the computer's memory, and a dequantised matrix (on a CPU, as it is made, twice).
+    passing = 2 * IN_FLIGHT * max(map(math.prod, sizes.lows)) * size if offloads else 0
+    passing += sizes.largest * size * (1 if device.type == "cuda" else 2) if config.quantises else 0
+    peak = max(begin + passing, end + passing, step)
     if device.type == "cpu":
         gaps = _SEVERAL_GAPS if several else 1
         lora = config.method == "lora"
@@ -214,15 +239,17 @@ def _summed(parts: _Parts, config: TrainConfig, batch: Batch, device: torch.devi
 
 def _captures(config: TrainConfig, device: torch.device) -> bool:
     """Whether the run's passes are captured as CUDA graphs, as passes.py and the objectives decide it."""
-    launched = config.activation_checkpointing or config.offload_gradients or config.compile or config.packing
+    launched = config.activation_checkpointing or config.offloads or config.compile or config.packing
     return device.type == "cuda" and config.task in ("chat", "text", "pretrain") and not launched
 
 
 def _moments_bytes(sizes: _Sizes, config: TrainConfig, size: int) -> int:
     """Bytes of what the optimizer keeps: two moments; in 8 bits with two scales a block of 256 values and two tables of
     what the bits mean. Adafactor: a first moment, a row and a column of the second, and a norm, in fp32 but for those
-    of projected gradients, which stay in the weights' type."""
+    of projected gradients, which stay in the weights' type. Beside quantised matrices, as one_moment.py says."""
     counts = [math.prod(shape) for shape in (*sizes.lows, *sizes.others)]
+    if config.quantises:
+        return sum(map(one_moment.state_bytes, (*sizes.lows, *sizes.others)))
     if config.method == "galore" and config.galore_optimizer == "adafactor":
         kept = [size * _adafactor_values(shape, config) for shape in sizes.lows]
         return sum(kept) + 4 * sum(_adafactor_values(shape, config) for shape in sizes.others) + 4 * len(counts)
@@ -242,11 +269,13 @@ def _adafactor_values(shape: tuple[int, ...], config: TrainConfig) -> int:
     return first + math.prod(shape[:-1]) + math.prod(shape[:-2]) * shape[-1]
 
 
-def _full_gradients(sizes: _Sizes, config: TrainConfig, batch: Batch, size: int) -> int:
+def _full_gradients(sizes: _Sizes, config: TrainConfig, batch: Batch, size: int, device: torch.device) -> int:
     """Full gradients of matrices that are due at once, and the fp32 copies of the one that is refreshed."""
     if not sizes.projected:
         return 0
-    if not config.stagger:
+    if config.offloads and device.type == "cuda":  # each goes to the computer's memory: one on its way, one at work
+        together = 2 * sizes.largest
+    elif not config.stagger:
         together = sizes.projected
     elif config.gradient_accumulation_steps > 1 or config.num_processes > 1 or batch.shared:
         together = max(sizes.largest, int(FIRST_SHARE * sizes.projected))
@@ -257,6 +286,10 @@ def _full_gradients(sizes: _Sizes, config: TrainConfig, batch: Batch, size: int)
 
 def _step_bytes(sizes: _Sizes, config: TrainConfig, head: int, size: int, device: torch.device) -> int:
     """Intermediate results of the optimizer's step."""
+    if config.quantises:
+        # The update of a matrix, its projected gradient, and what its slices take in fp32.
+        slices = 6 * 4 * (SLICE_GPU if device.type == "cuda" else 0)
+        return sizes.largest * size + max(map(math.prod, sizes.lows)) * size + slices
     if config.optim_bits == 8:
         # Without a GPU's kernels, bitsandbytes makes five fp32 copies of the matrix at hand.
         unpacked = 20 * max(head, sizes.largest_rest) if device.type == "cpu" else 0
@@ -320,7 +353,7 @@ def _report(
 
 
 def _sizes(model: nn.Module, config: TrainConfig) -> _Sizes:
-    low = basis = vectors = largest = 0
+    low = basis = vectors = in_4_bits = scales = largest = 0
     projected: set[nn.Parameter] = set()
     lows = []
     if config.method == "galore":
@@ -335,11 +368,15 @@ def _sizes(model: nn.Module, config: TrainConfig) -> _Sizes:
             low += math.prod(space.low_shape)
             basis += space.rank * ((rows if space.side != "right" else 0) + (columns if space.side != "left" else 0))
             vectors += space.rank * (2 if space.side == "full" else 1)
+            for height, width in space.basis_shapes:
+                in_4_bits += height * -(-width // 2)
+                scales += height * (width // block_of(width, BLOCK_4_BITS))
             largest = max(largest, weight.numel())
     others = [tuple(p.shape) for p in model.parameters() if p.requires_grad and p not in projected]
     rest = [math.prod(shape) for shape in others]
     values = sum(weight.numel() for weight in projected)
-    return _Sizes(tuple(lows), tuple(others), low, basis, vectors, values, largest, sum(rest), max(rest, default=0))
+    bases = basis, vectors, in_4_bits, scales
+    return _Sizes(tuple(lows), tuple(others), low, *bases, values, largest, sum(rest), max(rest, default=0))
 
 
 def _head_values(model: nn.Module) -> int:

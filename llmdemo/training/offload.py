@@ -64,6 +64,13 @@ class HostSums:
         total = self._pinned[key].to(self._device, non_blocking=True)
         return total if self.factor == 1.0 else total.mul_(self.factor)
 
+    def pop(self, key) -> Tensor:
+        """The sum of `key` on the GPU as it is; its memory here is given back."""
+        torch.cuda.current_stream(self._device).wait_stream(self._stream)
+        total = self._pinned[key].to(self._device, non_blocking=True)
+        del self._pinned[key], self._filled[key]
+        return total
+
     def clear(self) -> None:
         """Forgets the sums; their memory stays for the next step."""
         # What comes next on the second stream must not overtake a `take` on the first.

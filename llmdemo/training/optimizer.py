@@ -133,13 +133,11 @@ class Optimizer(torch.optim.Optimizer):
 
     def _refresh_due(self) -> None:
         for slot in self.slots:
-            if slot.due and slot.full is not None:
+            if slot.due and slot.has_full:
                 self._refresh(slot)
 
     def _refresh(self, slot: GradientAccumulator) -> None:
-        space, full = slot.subspace, slot.full
-        assert full is not None, "only a slot with the whole gradient is refreshed"
-        slot.full, slot.due = None, False
+        space, full = slot.subspace, slot.take_full()
         gradient = full.to(slot.weight.dtype)
         if torch.isfinite(full).all():
             report, low = space.refresh_and_project(gradient, self._config.refresh, self._generator(slot), self.share)
@@ -150,9 +148,9 @@ class Optimizer(torch.optim.Optimizer):
             low = torch.full(space.low_shape, math.nan, dtype=slot.dtype, device=full.device)
         slot.add_low(low.to(slot.dtype))
 
-    def _generator(self, slot: GradientAccumulator) -> torch.Generator:
+    def _generator(self, slot: GradientAccumulator, use: str = "") -> torch.Generator:
         # Seeded by matrix and step, never carried on: a resumed run and a second process draw the same numbers.
-        seed = zlib.crc32(f"{self._config.seed} {slot.name} {self.steps}".encode())
+        seed = zlib.crc32(f"{self._config.seed} {slot.name} {self.steps}{use}".encode())
         return torch.Generator(slot.weight.device).manual_seed(seed)
 
     def clip(self, max_norm: float) -> float:
@@ -211,6 +209,8 @@ class Optimizer(torch.optim.Optimizer):
             if not slot.has_low:
                 weight.grad = None
                 continue
+            if slot.matrix:
+                slot.generator = self._generator(slot, " rounding")
             kind = (weight.dtype, weight.device)
             if kind not in zeros:
                 zeros[kind] = torch.zeros((), dtype=weight.dtype, device=weight.device)

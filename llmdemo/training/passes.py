@@ -50,7 +50,7 @@ class Passes:
         self._captured: CapturedPasses | None = None
         self._tried = False
         self.captures = self._device.type == "cuda" and not (
-            config.activation_checkpointing or config.offload_gradients or config.compile
+            config.activation_checkpointing or config.offloads or config.compile
         )
         """Whether steps are captured once that is tried."""
         self._working_bytes: int | None = None

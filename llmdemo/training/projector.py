@@ -24,9 +24,15 @@ class Projector:
         self.slot.weight.grad = None
         return self.slot.subspace.back(low).mul_(self.scale)
 
-    def add_back(self, weight: Tensor, low: Tensor, factor: float) -> None:
-        """weight += factor · project_back(low), in place."""
-        self.slot.subspace.add_back(weight, low, factor * self.scale)
+    def add_back(self, weight: Tensor, low: Tensor, factor: float, keep: float = 1.0) -> None:
+        """The weight becomes keep · (weight + factor · project_back(low)), in place."""
+        slot = self.slot
+        if slot.matrix:
+            slot.matrix.add_back(slot.subspace, low, factor * self.scale, slot.generator, keep)
+            return
+        slot.subspace.add_back(weight, low, factor * self.scale)
+        if keep != 1.0:
+            weight.mul_(keep)
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from llmdemo.training.adapters import save_adapters
 from llmdemo.training.factors import multiplied
 from llmdemo.training.narrow import Judge, Losses, Written, dtype_of, narrow
 from llmdemo.training.objectives.base import end_ids
+from llmdemo.training.quantised import plain, quantised_layers
 
 GENERATION = "generation_config.json"
 ADAPTER = "adapter"
@@ -52,7 +53,9 @@ def publish(
         return written_before(target)[0]
     if config.method == "lora" and name == "model":
         save_adapters(model, run_dir / ADAPTER, scratch, public_name(entry), entry.revision)
-    device = next(model.parameters()).device
+    device, note = next(model.parameters()).device, "note_published_own"
+    if quantised_layers(model):
+        note = "note_published_quantised"
     model = _whole_weights(model, config)
     own = str(model.dtype).removeprefix("torch.")
     _check_room(run_dir, model)
@@ -61,7 +64,7 @@ def publish(
         if own == "float32":
             written = narrow(folder, config.publish_dtype, dtype_of(base), losses, judge, device)
         else:
-            written = Written(own, run_loss=losses.last, message=say("note_published_own", own=own))
+            written = Written(own, run_loss=losses.last, message=say(note, own=own))
         title = config.name or f"{entry.title} · {about['data']}"
         origin = {
             "source": "run",
@@ -103,8 +106,9 @@ def written_before(target: Path) -> tuple[Written, dict]:
 
 
 def _whole_weights(model, config: TrainConfig):
-    """The model as transformers knows it: with adapters merged, in float32 so that none of them is rounded away, and
-    factors multiplied."""
+    """The model as transformers knows it: with adapters merged, in float32 so that none of them is rounded away, factors
+    multiplied, and quantised matrices with all their bits."""
+    model = plain(model, torch.float32 if config.publish_dtype == "float32" else model.dtype, config.seed)
     if config.method == "lora":
         if model.dtype != torch.float32:
             model = model.cpu()  # the computer has room for what a GPU held in half as many bytes

@@ -30,6 +30,7 @@ from llmdemo.training.ending import adopt, ended_early, publish_chosen, told_bef
 from llmdemo.training.loop import Loop
 from llmdemo.training.measured import optimizer_bytes
 from llmdemo.training.prepare import model_entry, prepare_data, read_config
+from llmdemo.training.quantised import quantise
 from llmdemo.training.steps import StepWriter
 from llmdemo.training.targets import about_experts
 from llmdemo.training.untouched import untouched
@@ -58,7 +59,7 @@ class Session:
         check_gpus(self._config, torch.cuda.device_count(), self._here)
         tracker = self._config.log_with
         self._accelerator = _accelerator(trackers.accelerator_options(tracker, run_dir))
-        if self._config.optim_bits == 8:
+        if self._config.optim_bits == 8 and not self._config.quantises:
             require_8bit(self._accelerator.device)
         self._report = trackers.tracked(report, self._accelerator, tracker, run_dir, self._config.to_dict())
         _check_kind(self._accelerator.distributed_type.name)
@@ -170,8 +171,11 @@ class Session:
         """The model as the run starts from it, the same each time: with adapters, and with a fresh head drawn by the seed."""
         config = self._config
         torch.manual_seed(config.seed)
-        dtype = devices.weight_dtype(config.precision)
-        model = objectives.of(config.task).load(entry, config, data, dtype, self._accelerator.device)
+        dtype, device = devices.weight_dtype(config.precision), self._accelerator.device
+        if config.quantises:  # a GPU need not have room for the whole model
+            model = objectives.of(config.task).load(entry, config, data, dtype, torch.device("cpu"))
+            return quantise(model, config.target_modules, device)
+        model = objectives.of(config.task).load(entry, config, data, dtype, device)
         return add_adapters(model, config) if config.method == "lora" else model
 
     def _precision(self, entry, data) -> Precision:
@@ -179,7 +183,7 @@ class Session:
         config, device = self._config, self._accelerator.device
         if config.precision != "auto":
             return devices.resolve_precision(config.precision, device)
-        usual = devices.resolve_precision("auto", device)
+        usual = devices.precision_of(config, device)
         if self._accelerator.is_main_process:
             pure = device.type == "cuda" and usual == "bf16"
             precisions: tuple[Precision, ...] = (usual, "bf16_pure") if pure else (usual,)
@@ -194,7 +198,7 @@ class Session:
             )
         self._accelerator.wait_for_everyone()
         precision = automatic.decided_precision(self._run_dir)
-        if precision == "bf16_pure":
+        if precision == "bf16_pure" and not config.quantises:
             self._report("note", message=automatic.PURE_NOTE)
         return precision
 

@@ -37,9 +37,9 @@ def taken(loop: "Loop") -> Checkpoint:
 def restore(loop: "Loop", checkpoint: Checkpoint) -> None:
     """Goes on from `checkpoint` as if it had never ended. Raises UserError where another number of processes cannot."""
     _check_shares(loop, checkpoint.numbers.get("processes", {}))
-    parameters = dict(loop.model.named_parameters())
+    weights = bests.trained(loop.model)
     for name, tensor in checkpoint.groups["weights"].items():
-        parameters[name].copy_(tensor)
+        weights[name].copy_(tensor)
     loop.optimizer.load_state(checkpoint.groups["optimizer"], checkpoint.numbers["optimizer"])
     random = checkpoint.groups["random"]
     set_rng_state({name: random.get(f"{name}{loop.process or ''}", random[name]) for name in rng_state()})

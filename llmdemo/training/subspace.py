@@ -8,8 +8,9 @@ Knows nothing of models, optimizers or processes. The shapes are galore_torch's:
 
 With proj_type "std" the shorter side is projected: "right" if m >= n.
 
-A basis may be kept in 8 bits, one scale a basis vector: it is used the same both ways, so the sum over micro-batches stays
-the projection of the sum, and what changes is the subspace, by about a hundredth of an angle.
+A basis may be kept in 8 bits, one scale a basis vector, or in 4, one scale a block of a row: it is used the same both ways,
+so the sum over micro-batches stays the projection of the sum, and what changes is the subspace: by about a hundredth of
+an angle, or a tenth.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,6 +19,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from llmdemo.training.quantised import block_of
+
+BLOCK_4_BITS = 64
+"""Most values that share a scale in a basis of 4 bits."""
 
 
 def side_of(proj_type: str, rows: int, columns: int) -> str:
@@ -39,21 +45,36 @@ class Refresh:
 
 
 class Basis:
-    """A basis [m, r] or [r, n] as it is kept: as it is, or in 8 bits with one scale a basis vector."""
+    """A basis [m, r] or [r, n] as it is kept: as it is, in 8 bits with one scale a basis vector, or in 4 by blocks."""
 
-    def __init__(self, kept: Tensor, scale: Tensor | None = None):
+    def __init__(self, kept: Tensor, scale: Tensor | None, columns: int):
         self.kept = kept
+        """The values; int8, or uint8 with two of a row in a byte, the first in its lower half, as 1 … 15 around 8."""
         self.scale = scale
-        """Shape [1, r] or [r, 1] beside 8-bit values, else None."""
+        """Shape [1, r] or [r, 1] beside 8-bit values, [rows, blocks] beside 4-bit ones, else None."""
+        self._columns = columns
+        """Of the basis as it is used: r or n."""
 
     @classmethod
     def of(cls, tensor: Tensor, vectors: int, bits: int) -> "Basis":
-        """`tensor` kept in 8 bits, or as it is; `vectors` is the dimension that counts the basis vectors."""
+        """`tensor` kept in 8 or 4 bits, or as it is; `vectors` is the dimension that counts the basis vectors."""
+        columns = tensor.shape[1]
         # Contiguous, as a checkpoint gives it back: another layout is another order of rounding in the products.
-        if bits != 8:
-            return cls(tensor.contiguous())
+        if bits not in (8, 4):
+            return cls(tensor.contiguous(), None, columns)
+        if bits == 4:
+            return cls._in_4_bits(tensor)
         scale = (tensor.abs().amax(1 - vectors, keepdim=True).float() / 127).clamp_min(1e-30).to(tensor.dtype)
-        return cls((tensor / scale).round_().clamp_(-127, 127).to(torch.int8).contiguous(), scale.contiguous())
+        kept = (tensor / scale).round_().clamp_(-127, 127).to(torch.int8).contiguous()
+        return cls(kept, scale.contiguous(), columns)
+
+    @classmethod
+    def _in_4_bits(cls, tensor: Tensor) -> "Basis":
+        blocks = tensor.unflatten(1, (-1, block_of(tensor.shape[1], BLOCK_4_BITS)))
+        scale = (blocks.abs().amax(-1).float() / 7).clamp_min(1e-30).to(tensor.dtype)
+        counts = (blocks / scale[..., None]).round_().clamp_(-7, 7).add_(8).to(torch.uint8).flatten(1)
+        counts = torch.nn.functional.pad(counts, (0, counts.shape[1] % 2))
+        return cls(counts[:, 0::2] | counts[:, 1::2] << 4, scale.contiguous(), tensor.shape[1])
 
     @property
     def dtype(self) -> torch.dtype:
@@ -71,7 +92,14 @@ class Basis:
         return self.kept.shape == other.kept.shape and self.kept.dtype == other.kept.dtype
 
     def tensor(self) -> Tensor:
-        return self.kept if self.scale is None else self.kept.to(self.scale.dtype).mul_(self.scale)
+        """The basis, of its own memory where it is kept in fewer bits."""
+        if self.scale is None:
+            return self.kept
+        if self.kept.dtype == torch.int8:
+            return self.kept.to(self.scale.dtype).mul_(self.scale)
+        counts = torch.stack([self.kept & 15, self.kept >> 4], 2).flatten(1)[:, : self._columns]
+        values = counts.to(self.scale.dtype).sub_(8).unflatten(1, (self.scale.shape[1], -1))
+        return values.mul_(self.scale[..., None]).flatten(1)
 
 
 class Subspace:
@@ -82,7 +110,7 @@ class Subspace:
         self.rank = min(rank, *shape)
         self.side = side_of(proj_type, *shape)
         self.bits = bits
-        """8: the basis is kept in 8 bits; else in the gradient's type."""
+        """8, 4: the basis is kept in so many bits; else in the gradient's type."""
         self._kept: dict[str, Basis] = {}
 
     @property
@@ -112,7 +140,8 @@ class Subspace:
 
     def load_state(self, tensors: dict[str, Tensor]) -> None:
         sides = [side for side in ("left", "right") if side in tensors]
-        self._kept = {side: Basis(tensors[side], tensors.get(f"{side}_scale")) for side in sides}
+        columns = {"left": self.rank, "right": self.shape[1]}
+        self._kept = {side: Basis(tensors[side], tensors.get(f"{side}_scale"), columns[side]) for side in sides}
 
     @property
     def low_shape(self) -> tuple[int, int]:
@@ -122,6 +151,12 @@ class Subspace:
             "left": (self.rank, self.shape[1]),
             "full": (self.rank, self.rank),
         }[self.side]
+
+    @property
+    def basis_shapes(self) -> list[tuple[int, int]]:
+        """Of the left basis and the right one, as far as they are used."""
+        left, right = (self.shape[0], self.rank), (self.rank, self.shape[1])
+        return {"right": [right], "left": [left], "full": [left, right]}[self.side]
 
     def project(self, gradient: Tensor, out: Tensor | None = None) -> Tensor:
         """The gradient [m, n] in the subspace, `low_shape`; written into `out` where that is given."""

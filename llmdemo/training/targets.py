@@ -90,3 +90,9 @@ def output_embeddings(model: nn.Module) -> nn.Module | None:
 
 def _embedding_weights(model: nn.Module) -> list[Tensor]:
     return [module.weight for module in model.modules() if isinstance(module, nn.Embedding)]
+
+
+def put_layer(model: nn.Module, name: str, layer: nn.Module) -> None:
+    """Puts `layer` in the place of the module of this name."""
+    parent, _, own = name.rpartition(".")
+    setattr(model.get_submodule(parent), own, layer)

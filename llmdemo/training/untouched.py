@@ -27,7 +27,7 @@ TASKS = ("chat", "text")
 """Whose figures come from the weights and the rows alone: no head drawn by a seed, no reference, no draws."""
 _VERSION = 1
 """Of how they are computed: another one computes anew."""
-_COUNT = ("task", "precision", "batch_size", "max_length", "loss_on", "packing")
+_COUNT = ("task", "precision", "batch_size", "max_length", "loss_on", "packing", "quantises", "target_modules")
 """Settings that the figures depend on beyond the token ids, by a rounding at least."""
 
 

@@ -9,7 +9,10 @@ from llmdemo.settings.training import DAPO_CLIP_HIGH, TrainConfig, defaults_of, 
 def unused(config: TrainConfig, device: str) -> list[str]:
     """A sentence for each setting that is not its default and has no effect; `device`: torch's type, such as "cpu"."""
     reasons = reasons_without_effect(config.task, config.method)
-    if config.method == "galore" and device != "cuda":
+    if config.quantises:
+        reasons["optim_bits"] = say("why_quantised_moment")
+        reasons["offload_gradients"] = say("why_quantised_sums")
+    elif config.method == "galore" and device != "cuda":
         reasons["offload_gradients"] = say("why_no_gpu")
     if config.method == "galore" and config.galore_optimizer == "adafactor":
         reasons["beta2"] = say("why_adafactor_beta2")

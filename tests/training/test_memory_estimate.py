@@ -12,8 +12,10 @@ from llmdemo.models.load import load_causal
 from llmdemo.training import TrainConfig, build_optimizer, memory_estimate
 from llmdemo.training import device as devices
 from llmdemo.training.adapters import add_adapters
+from llmdemo.training.best import trained
 from llmdemo.training.checks import check_gpus
 from llmdemo.training.measured import optimizer_bytes
+from llmdemo.training.quantised import quantise
 from tests.conftest import make_llama
 
 BATCH = memory_estimate.Batch(records=2, length=12, trained=20)
@@ -42,7 +44,10 @@ def entry(folder):
         {"proj_type": "full"},
         {"rank": 48, "optim_bits": 8},
         {"basis_bits": 8, "proj_type": "reverse_std"},
+        {"basis_bits": 4, "proj_type": "full"},
         {"target_modules": ("q_proj", "up_proj")},
+        {"weight_bits": 8},
+        {"weight_bits": 8, "target_modules": ("q_proj", "up_proj"), "basis_bits": 8},
         {"galore_optimizer": "adafactor"},
         {"galore_optimizer": "adafactor", "beta1": 0.0},
         {"method": "adamw"},
@@ -56,6 +61,8 @@ def test_weights_moments_bases_and_gradients_are_predicted_to_the_byte(folder, e
     model, _ = load_causal(folder, dtype=devices.weight_dtype(precision), device=CPU)
     if config.method == "lora":
         model = add_adapters(model, config)
+    if config.quantises:
+        model = quantise(model, config.target_modules, CPU)
     optimizer = build_optimizer(model, config)
     # The first steps give each matrix its subspace; then no full gradient is left.
     for ids in tools.token_batches(8):
@@ -63,7 +70,8 @@ def test_weights_moments_bases_and_gradients_are_predicted_to_the_byte(folder, e
         optimizer.step()
     tools.backward(model, tools.token_batches(1)[0])
     found, held = memory_estimate.predict(entry, config, BATCH, CPU), optimizer_bytes(optimizer)
-    assert found.weights == sum(p.numel() * p.element_size() for p in model.parameters())
+    held_weights = trained(model) if config.quantises else dict(model.named_parameters())
+    assert found.weights == sum(t.numel() * t.element_size() for t in held_weights.values())
     assert found.moments == held["moments"]
     assert found.subspace == held["subspace"]
     assert found.gradients == sum(g.numel() * g.element_size() for g in optimizer.gradients())

@@ -50,6 +50,10 @@ def test_the_clip_of_dapo_is_told_of_only_where_somebody_set_it():
         ({"method": "adamw", "stagger": False}, "cpu", "stagger has no effect"),
         ({"method": "adamw", "update_proj_gap": 5}, "cpu", "update_proj_gap has no effect"),
         ({"offload_gradients": True}, "cpu", "offload_gradients has no effect: without an NVIDIA GPU"),
+        ({"method": "adamw", "weight_bits": 8}, "cuda", "weight_bits has no effect: it is for GaLore"),
+        ({"task": "grpo", "weight_bits": 8}, "cuda", "weight_bits has no effect: it is for the task"),
+        ({"weight_bits": 8, "optim_bits": 8}, "cuda", "optim_bits has no effect: with weight_bits 8"),
+        ({"weight_bits": 8, "offload_gradients": True}, "cuda", "offload_gradients has no effect: with weight_bits 8"),
         ({"galore_optimizer": "adafactor", "beta2": 0.99}, "cpu", "beta2 has no effect: Adafactor"),
         ({"galore_optimizer": "adafactor", "eps": 1e-6}, "cpu", "eps has no effect: Adafactor"),
         (

@@ -85,6 +85,7 @@ def test_a_run_tells_what_happens(make_run):
         {"refresh": "svd", "stagger": False},
         {"gradient_accumulation_steps": 2, "refresh": "random"},
         {"optim_bits": 8},
+        {"weight_bits": 8, "gradient_accumulation_steps": 2},
         {"galore_optimizer": "adafactor"},
         {"method": "adamw"},
         {"method": "lora"},

@@ -113,11 +113,11 @@ def _update_matrix(group: dict, state: dict, gradient: Tensor) -> Tensor:
 
 
 def _begin(state: dict, gradient: Tensor) -> None:
-    a, b = gradient.shape
-    like = {"dtype": _fp32(gradient), "device": gradient.device}
-    state["moment"] = torch.zeros((a, b), dtype=torch.int8, device=gradient.device)
-    state["scale"] = torch.zeros((a, b // block_of(b)), **like)
-    state["rows"], state["columns"] = torch.zeros(a, **like), torch.zeros(b, **like)
+    (a, b), dtype, device = gradient.shape, _fp32(gradient), gradient.device
+    state["moment"] = torch.zeros((a, b), dtype=torch.int8, device=device)
+    state["scale"] = torch.zeros((a, b // block_of(b)), dtype=dtype, device=device)
+    state["rows"] = torch.zeros(a, dtype=dtype, device=device)
+    state["columns"] = torch.zeros(b, dtype=dtype, device=device)
 
 
 def _root(rows: Tensor, columns: Tensor, part: slice, eps: float) -> Tensor:

@@ -1,5 +1,6 @@
 /* What an evaluation of decoding strategies found: score against cost as a plot and a table, and record by record. */
 import { scatter } from "../lib/chart/scatter.js";
+import { square } from "../lib/chart/square.js";
 import * as L from "../lib/panel.js";
 import { h, s, t } from "../lib/panel.js";
 import { SHAPES } from "../lib/strategies.js";
@@ -10,7 +11,7 @@ import { searchResult } from "./search.js";
 import { page, state } from "./state.js";
 
 const COSTS = ["forwards", "tokens", "seconds"];
-const view = { cost: "forwards" };
+const view = { cost: "tokens" }; // forward passes do not tell several drawn answers from one
 
 const shape = (strategy) =>
   s(
@@ -127,27 +128,43 @@ const calibrated = (result) => {
         { class: "calibration" },
         h("summary", {}, t("eval_calibration")),
         h("p", { class: "soft" }, t("eval_calibration_about")),
-        rows.map((row) =>
-          h(
-            "p",
-            { "data-strategy": row.strategy },
-            h("span", { class: "lanename" }, shape(row.strategy), " ", title(result, row)),
-            ": ",
-            t("eval_calibration_error", { points: points(row.calibration.error) }),
-            " ",
-            h(
-              "span",
-              { class: "soft n" },
-              row.calibration.bins
-                .map(([agreed, right, n]) =>
-                  t("eval_calibration_bin", { agreed: L.percent(agreed), right: L.percent(right), n: L.int(n) }),
-                )
-                .join(" · "),
-            ),
-          ),
+        h(
+          "div",
+          { class: "squares" },
+          rows.map((row) => reliability(result, row)),
         ),
       )
     : null;
+};
+
+/* One lane's: a bubble for each share of agreement, the larger the more records; on the diagonal it would be as right
+   as it is sure. */
+const reliability = (result, row) => {
+  const { bins, error } = row.calibration;
+  const most = Math.max(...bins.map((bin) => bin[2]));
+  return h(
+    "figure",
+    { "data-strategy": row.strategy },
+    h("figcaption", { class: "lanename" }, shape(row.strategy), " ", title(result, row)),
+    square({
+      points: bins.map(([agreed, right, n]) => ({
+        x: agreed,
+        y: right,
+        r: 3 + 6 * Math.sqrt(n / most),
+        color: "var(--accent)",
+      })),
+      diagonal: true,
+      xName: t("eval_agreed_share"),
+      yName: t("eval_right"),
+      label: `${title(result, row)}: ${t("eval_calibration_error", { points: points(error) })}`,
+    }),
+    table(
+      { class: "figures" },
+      [nth(t("eval_agreed_share")), nth(t("eval_right")), nth(t("eval_records_short"))],
+      bins.map(([agreed, right, n]) => h("tr", {}, ntd(L.percent(agreed)), ntd(L.percent(right)), ntd(L.int(n)))),
+    ),
+    h("p", { class: "cap block" }, t("eval_calibration_error", { points: points(error) })),
+  );
 };
 
 /* The first and the last of a list. */

@@ -96,22 +96,34 @@ class DecodingSpec:
         if settings is not None and not isinstance(settings, dict):
             raise UserError("err_decoding_settings", value=show(settings))
         search = checked_search(value.get("search"))
-        usual = USUAL_LANES if search is None else ("greedy",)
-        lanes = list(value.get("lanes") or (settings or {}).get("lanes") or usual)
+        usual_lanes = USUAL_LANES if search is None else ("greedy",)
+        lanes = list(value.get("lanes") or (settings or {}).get("lanes") or usual_lanes)
         if search is not None and "first" not in search:  # else its candidates are among the lanes already
             search["first"] = len(lanes)
             lanes += candidates(search)
         elif search is not None:
             check_first(search, len(lanes))
+        checker = CheckerSpec.from_value(value.get("checker"))
+        if "vote_on" not in (settings or {}):
+            lanes = [_voting(lane, checker) for lane in lanes]
         given = {"max_new_tokens": USUAL_TOKENS, "temperature": 0.7, **(settings or {}), "lanes": lanes}
         checked = DecodeSettings.from_dict(given, limits)
         spec = cls(
-            checked.to_dict(), CheckerSpec.from_value(value.get("checker")), _prompts(value.get("prompts")),
+            checked.to_dict(), checker, _prompts(value.get("prompts")),
             _pass_at(value.get("pass_at"), checked), search,
         )  # fmt: skip
         if spec.prompts and spec.checker.needs_answers and not all(each["answer"].strip() for each in spec.prompts):
             raise UserError("err_checker_needs_answers", kind=spec.checker.kind)
         return spec
+
+
+def _voting(lane: Any, checker: CheckerSpec) -> Any:
+    """A lane of self_consistency that does not say what is voted on votes on what is checked: answers to other questions
+    than sums have no last number, or one by chance."""
+    own = {"strategy": lane} if isinstance(lane, str) else lane
+    if not isinstance(own, dict) or own.get("strategy") != "self_consistency" or "vote_on" in own:
+        return lane
+    return {**own, "vote_on": "number" if checker.kind == "number" else "text"}
 
 
 def _prompts(value: Any) -> tuple[dict[str, str], ...]:

@@ -83,11 +83,11 @@ def test_answers_do_not_depend_on_whether_a_lane_is_decoded_alone(evaluations, o
 def test_what_was_asked_once_is_not_asked_again(evaluations, over, add, models):
     info = add(chat_rows())
     assert over(started(evaluations, info, models))["state"] == "completed"
-    again = started(evaluations, info, models, checker="number")
+    again = started(evaluations, info, models, checker="exact")
     assert over(again)["state"] == "completed"
     kept = list((evaluations.jobs.home.root / "evaluations" / "kept").glob("decoding-*.jsonl"))
     assert len(kept) == 2 and all(len(path.read_text().splitlines()) == 12 for path in kept)
-    assert evaluations.result(again)["checker"] == "number"
+    assert evaluations.result(again)["checker"] == "exact"
 
 
 def test_own_prompts_are_asked_with_their_answers_or_with_a_checker_that_needs_none(evaluations, over, models):
@@ -147,3 +147,14 @@ def test_data_without_answers_is_refused(evaluations, add, models):
 def test_a_spec_comes_back_from_its_json():
     spec = Spec.from_dict({"decoding": {"prompts": [{"prompt": "a", "answer": "b"}], "lanes": LANES, "pass_at": [2]}})
     assert Spec.from_dict(spec.to_dict()) == spec
+
+
+def test_answers_vote_for_what_they_are_checked_for_unless_it_is_said():
+    def voted_on(checker, **settings):
+        lanes = [{"strategy": "self_consistency", "num_return_sequences": 2}]
+        spec = DecodingSpec.from_value({"lanes": lanes, "checker": checker, "settings": settings})
+        (lane,) = run_decoding.settings_of(spec).lanes
+        return lane.vote_on
+
+    assert [voted_on(checker) for checker in ("number", "exact", "normalised")] == ["number", "text", "text"]
+    assert voted_on("exact", vote_on="number") == "number"

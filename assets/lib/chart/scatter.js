@@ -3,6 +3,8 @@ import { num, percent } from "../format.js";
 import { h, s } from "../view.js";
 import { ticks, ticksFromZero } from "./axis.js";
 
+/** About what a name takes, in the chart's units. */
+const [NAME_WIDTH, NAME_HEIGHT] = [110, 13];
 const [WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM] = [640, 300, 44, 120, 12, 34];
 
 /**
@@ -34,29 +36,34 @@ export const scatter = ({ points, xName, label }) => {
       ),
     ),
     s("text", { class: "axisname", x: (LEFT + WIDTH - RIGHT) / 2, y: HEIGHT - 3, "text-anchor": "middle" }, xName),
-    apart(points, px, py).map(([point, at]) =>
+    apart(points, px, py).map(([point, at, right]) =>
       s(
         "g",
         { class: `point ${point.pale ? "pale" : ""} ${point.open ? "open" : ""}`, "data-strategy": point.strategy },
         s("title", {}, point.text),
         s("line", { class: "reach", x1: px(point.x), x2: px(point.x), y1: py(point.low), y2: py(point.high) }),
         s("path", { d: point.path, transform: `translate(${px(point.x) - 6} ${py(point.y) - 6})` }),
-        s("text", { class: "name", x: px(point.x) + 10, y: at + 4 }, point.name),
+        s("text", { class: "name", x: right + 10, y: at + 4 }, point.name),
       ),
     ),
   );
 };
 
-/* Names that would lie on each other are moved apart: [point, height of its name], the highest first. */
-const apart = (points, px, py) => {
+/** Names that would lie on each other, or on another's shape, are moved apart: [point, height of its name, where the
+ * last shape before it stands], the highest first.
+ * @param {{x: number, y: number, name: string}[]} points
+ * @param {(x: number) => number} px @param {(y: number) => number} py @returns {[any, number, number][]} */
+export const apart = (points, px, py) => {
   const sorted = [...points].sort((a, b) => b.y - a.y);
-  /** @type {[any, number][]} */
+  const near = (one, other) => Math.abs(px(other.x) - px(one.x)) < NAME_WIDTH;
+  /** @type {[any, number, number][]} */
   const placed = [];
   for (const point of sorted) {
     let at = py(point.y);
     for (const [other, height] of placed)
-      if (Math.abs(px(other.x) - px(point.x)) < 110 && Math.abs(height - at) < 13) at = height + 13;
-    placed.push([point, at]);
+      if (near(point, other) && Math.abs(height - at) < NAME_HEIGHT) at = height + NAME_HEIGHT;
+    const covered = points.filter((other) => near(point, other) && Math.abs(py(other.y) - at) < NAME_HEIGHT);
+    placed.push([point, at, Math.max(px(point.x), ...covered.map((other) => px(other.x)))]);
   }
   return placed;
 };

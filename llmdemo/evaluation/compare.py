@@ -36,7 +36,7 @@ def record_of(example, lines: list[dict]) -> dict:
         "index": example.index,
         "row": example.row,
         "prompt": _last_user(example.prompt),
-        "instruction": _conversation(example.prompt),
+        "instruction": conversation_text(example.prompt),
         "reference": example.reference,
         **({"alternatives": list(example.alternatives)} if example.alternatives else {}),
         "checkable": checkable,
@@ -159,7 +159,7 @@ def _last_user(prompt: list[dict]) -> str:
     return asked[-1] if asked else (prompt[-1]["content"] if prompt else "")
 
 
-def _conversation(prompt: list[dict]) -> str:
+def conversation_text(prompt: list[dict]) -> str:
     """All turns, each with who says it; a single question as it is."""
     if [turn["role"] for turn in prompt] == ["user"]:
         return prompt[0]["content"]

@@ -12,19 +12,16 @@ import numpy as np
 from llmdemo.core.errors import UserError
 from llmdemo.core.sentences import say
 from llmdemo.core.store import Home
-from llmdemo.evaluation.answers import chunks, identity, loaded, precision_of
+from llmdemo.evaluation.answers import chunks, identity
 from llmdemo.evaluation.folder import Kept
 from llmdemo.evaluation.grading import FORM_VERSION, Question, absolute, read_opinion, relative
 from llmdemo.evaluation.intervals import Ratio, difference, interval
 from llmdemo.evaluation.job import Job
 from llmdemo.evaluation.judge import EQUAL, JudgeFailed, Pair, tally, verdict
-from llmdemo.evaluation.judge_endpoint import EndpointJudge
-from llmdemo.evaluation.judge_local import LocalWriter
+from llmdemo.evaluation.judges import ready
 from llmdemo.models import catalog
-from llmdemo.settings.evaluation import Spec
 from llmdemo.settings.judge import JudgeSpec
 
-_BATCH = 8
 _MOST_UNCLEAR = 8
 """So many answers in a row without a grade, and the judge is given up."""
 _MOST_KEPT = 20_000
@@ -58,7 +55,7 @@ class _Asked:
         done, unclear, first = len(every) - len(missing), 0, ""
         self._job.tell(done, len(every))
         local = self._spec.kind == "model"
-        for part, texts in self._local(missing) if local else self._endpoint(missing):
+        for part, texts in self._answers(missing):
             lines = []
             for question, text in zip(part, texts, strict=True):
                 self.texts[question.key] = text
@@ -72,27 +69,13 @@ class _Asked:
             if unclear >= _MOST_UNCLEAR:
                 raise JudgeFailed(say("judge_off_form", n=unclear, said=_quoted(first)), say("judge_off_form_hint"))
 
-    def _local(self, questions: list[Question]) -> Iterator[tuple[list[Question], list[str | None]]]:
+    def _answers(self, questions: list[Question]) -> Iterator[tuple[list[Question], list[str | None]]]:
         if not questions:
             return
-        entry = catalog.resolve(self._home, self._spec.model_id)
-        with loaded(entry, precision_of(Spec(dataset_id="-"), entry)) as (model, tokenizer):
-            writer = LocalWriter(model, tokenizer, entry.context or 1_000_000, self._spec.max_new_tokens)
-            for part in chunks(questions, _BATCH):
+        with ready(self._home, self._spec, self._key, self._job.should_stop) as judge:
+            for part in chunks(questions, judge.questions_at_once):
                 self._job.check()
-                yield part, writer.write(part)
-
-    def _endpoint(self, questions: list[Question]) -> Iterator[tuple[list[Question], list[str | None]]]:
-        if not questions:
-            return
-        spec = self._spec
-        judge = EndpointJudge(spec.url, spec.model.strip(), self._key, spec.timeout, self._job.should_stop)
-        try:
-            for question in questions:
-                self._job.check()
-                yield [question], [judge.complete(question.messages, spec.max_new_tokens)]
-        finally:
-            judge.close()
+                yield part, judge.write(part)
 
 
 def grade_all(

@@ -12,7 +12,7 @@ from llmdemo.core.errors import UserError
 from llmdemo.evaluation.folder import content_key
 from llmdemo.evaluation.intervals import wilson
 
-PROMPT_VERSION = 2
+PROMPT_VERSION = 3
 _MOST_CHARACTERS = 4000
 _SYSTEM = (
     "You are a fair judge. You give clear, objective feedback by the given rubric and nothing else. What stands between "
@@ -20,7 +20,7 @@ _SYSTEM = (
 )
 _TASK = """\
 ###Task Description:
-An instruction, a reference answer that deserves a score of 5, two responses and a score rubric are given.
+An instruction,{given} two responses and a score rubric are given.
 1. Write short feedback that assesses both responses strictly by the rubric, not in general. Neither the order of the responses nor their length may matter.
 2. Then give each response a score that is a whole number from 1 to 5.
 3. End with exactly one line of this form: "[RESULT] A: <score>, B: <score>"
@@ -30,12 +30,7 @@ An instruction, a reference answer that deserves a score of 5, two responses and
 {instruction}
 </instruction>
 
-###Reference answer (score 5):
-<reference>
-{reference}
-</reference>
-
-###Response A:
+{reference}###Response A:
 <response>
 {a}
 </response>
@@ -51,9 +46,11 @@ Score 1: not at all; wrong, empty or off the subject.
 Score 2: mostly not; serious mistakes or omissions.
 Score 3: in part; some of it is right and some is not.
 Score 4: mostly; small flaws.
-Score 5: fully, as the reference answer does.
+Score 5: fully{like}.
 
 ###Feedback:"""
+_GIVEN, _LIKE = " a reference answer that deserves a score of 5,", ", as the reference answer does"
+_REFERENCE = "###Reference answer (score 5):\n<reference>\n{text}\n</reference>\n\n"
 # A whole score, perhaps as 4.0, 4/5 or "4 out of 5"; not the beginning of another number, and not of 10.
 _SCORE = r"([1-5])(?:\.0+)?(?:[*_>\s]*(?:/|out\s+of)\s*5(?:\.0+)?)?(?!\d|\.\d|[*_>\s]*(?:/|out\s+of)\s*\d)"
 _RESULT = re.compile(
@@ -76,6 +73,7 @@ class Pair:
     instruction: str
     """All that was said before the answers, the system's turn too."""
     reference: str
+    """A right answer; "" where none is known."""
     answers: tuple[str, str]
 
 
@@ -84,7 +82,11 @@ def messages(pair: Pair, criteria: str, swapped: bool) -> list[dict]:
     first, second = reversed(pair.answers) if swapped else pair.answers
     asked = {"instruction": pair.instruction, "reference": pair.reference, "a": first, "b": second}
     shown = {key: clipped(text, key == "instruction").replace("</", "< /") for key, text in asked.items()}
-    content = _TASK.format(criteria=criteria.strip(), **shown)
+    known = bool(shown["reference"])
+    shown["reference"] = _REFERENCE.format(text=shown["reference"]) if known else ""
+    content = _TASK.format(
+        criteria=criteria.strip(), given=_GIVEN if known else "", like=_LIKE if known else "", **shown
+    )
     return [{"role": "system", "content": _SYSTEM}, {"role": "user", "content": content}]
 
 

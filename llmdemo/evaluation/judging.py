@@ -6,19 +6,15 @@ Verdicts are kept and used again. Knows how judges are reached and nothing of ho
 from llmdemo.core.errors import UserError
 from llmdemo.core.sentences import say
 from llmdemo.core.store import Home
-from llmdemo.evaluation.answers import chunks, loaded, precision_of
+from llmdemo.evaluation.answers import chunks
 from llmdemo.evaluation.folder import Kept
 from llmdemo.evaluation.grade_records import about_judge, equal, grade_all
 from llmdemo.evaluation.job import Job
-from llmdemo.evaluation.judge import EQUAL, PROMPT_VERSION, JudgeFailed, Pair, messages, pair_key, parse, tally, verdict
-from llmdemo.evaluation.judge_endpoint import EndpointJudge
-from llmdemo.evaluation.judge_local import LocalJudge
+from llmdemo.evaluation.judge import EQUAL, PROMPT_VERSION, JudgeFailed, Pair, pair_key, tally, verdict
 from llmdemo.evaluation.judge_reward import reward_all
-from llmdemo.models import catalog
-from llmdemo.settings.evaluation import Spec
+from llmdemo.evaluation.judges import ready
 from llmdemo.settings.judge import JudgeSpec
 
-_BATCH = 4
 _MOST_UNCLEAR = 5
 """So many answers in a row without a result, and the judge is given up."""
 
@@ -92,46 +88,20 @@ def _ask(job: Job, home: Home, spec: JudgeSpec, pairs: list[Pair], kept: Kept, l
     job.tell(done, len(pairs))
     if not missing:
         return
-    ask = _ask_model if spec.kind == "model" else _ask_endpoint
-    for some in ask(job, home, spec, missing, key):
-        kept.add([line for line in some if spec.kind == "model" or None not in line["orders"]])
-        lines |= {line["id"]: line for line in some}
-        done += len(some)
-        job.tell(done, len(pairs), fresh=len(some))
-
-
-def _ask_model(job: Job, home: Home, spec: JudgeSpec, pairs: list[Pair], _: str):
-    entry = catalog.resolve(home, spec.model_id)
-    with loaded(entry, precision_of(Spec(dataset_id="-"), entry)) as (model, tokenizer):
-        judge = LocalJudge(model, tokenizer, entry.context or 1_000_000)
-        for some in chunks(pairs, _BATCH):
-            job.check()
-            plain = judge.scores([messages(pair, spec.criteria, False) for pair in some])
-            swapped = judge.scores([messages(pair, spec.criteria, True) for pair in some])
-            yield [_line(pair, spec, one, other) for pair, one, other in zip(some, plain, swapped, strict=True)]
-
-
-def _ask_endpoint(job: Job, home: Home, spec: JudgeSpec, pairs: list[Pair], key: str):
-    judge = EndpointJudge(spec.url, spec.model.strip(), key, spec.timeout, job.should_stop)
     unclear = 0
-    try:
-        for pair in pairs:
-            scores = []
-            for swapped in (False, True):
-                job.check()
-                scores.append(parse(judge.complete(messages(pair, spec.criteria, swapped))))
-            unclear = unclear + 1 if None in scores else 0
-            if unclear >= _MOST_UNCLEAR:
-                raise JudgeFailed(
-                    say("judge_unclear", n=unclear),
-                    say("judge_unclear_hint"),
-                )
-            yield [_line(pair, spec, *scores)]
-    finally:
-        judge.close()
-
-
-def _line(pair: Pair, spec: JudgeSpec, plain, swapped) -> dict:
-    """Both orders as scores of (first answer, second answer): in the second, A was the second answer."""
-    turned = [swapped[1], swapped[0]] if swapped else None
-    return {"id": pair_key(pair, spec.criteria), "orders": [list(plain) if plain else None, turned]}
+    with ready(home, spec, key, job.should_stop) as judge:
+        for some in chunks(missing, judge.pairs_at_once):
+            job.check()
+            orders = judge.orders(some)
+            made = [
+                {"id": pair_key(pair, spec.criteria), "orders": [scores and list(scores) for scores in both]}
+                for pair, both in zip(some, orders, strict=True)
+            ]
+            kept.add([line for line in made if spec.kind == "model" or None not in line["orders"]])
+            for line in made:
+                unclear = unclear + 1 if None in line["orders"] else 0
+            if spec.kind == "endpoint" and unclear >= _MOST_UNCLEAR:
+                raise JudgeFailed(say("judge_unclear", n=unclear), say("judge_unclear_hint"))
+            lines |= {line["id"]: line for line in made}
+            done += len(some)
+            job.tell(done, len(pairs), fresh=len(some))

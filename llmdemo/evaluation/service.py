@@ -14,9 +14,9 @@ from llmdemo.core.errors import NotNow, UserError
 from llmdemo.core.sentences import say
 from llmdemo.core.store import child
 from llmdemo.evaluation import heldout, takeover
+from llmdemo.evaluation.endpoint_address import checked_key, parsed_url
 from llmdemo.evaluation.export import write_csv
 from llmdemo.evaluation.folder import EvaluationFolder
-from llmdemo.evaluation.judge_address import checked_key, parsed_url
 from llmdemo.evaluation.worker import RESUME
 from llmdemo.jobs import JobFolder, Jobs, JobsOfKind, JobStatus, Kind, worker_of
 from llmdemo.jobs.states import ALIVE, COMPLETED, FAILED, FINAL, QUEUED, RUNNING, STARTING

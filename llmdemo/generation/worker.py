@@ -5,167 +5,203 @@ only, and what was kept becomes a data set all the same. Resumed, it goes on wit
 """
 
 import itertools
+import json
 import os
 import sys
 import time
-from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 from llmdemo import data
 from llmdemo.core.errors import UserError
-from llmdemo.core.events import EventWriter, read_events
 from llmdemo.core.sentences import say
 from llmdemo.core.store import Home, read_json, write_json
 from llmdemo.data.ingest import add_rows
 from llmdemo.data.library import folder_of, save_info
 from llmdemo.data.rows import Batch
+from llmdemo.generation.kinds import KINDS, sources_of
+from llmdemo.generation.log import RECORDS, Log, highest
 from llmdemo.jobs import JobFolder
-from llmdemo.jobs.worker import Stopped, Worker, perform
+from llmdemo.jobs.worker import Stopped, Worker, perform, read_secret
 from llmdemo.models import catalog
-from llmdemo.models.catalog import ModelEntry
 from llmdemo.settings import Settings
 from llmdemo.settings.generation import GenerationSpec
 
-RECORDS, RESULT = "records.jsonl", "result.json"
+RESULT = "result.json"
 RESUME = say("resume_generation")
+BATCH, JUDGED_BATCH = 32, 8
+"""Records at once; fewer where each waits for a judge, since a stop loses those on their way."""
 _SOON, _LEAST_SHARE = 64, 0.05
 """After so many attempts a share of kept records below this ends the work: it would take forever."""
 _SHOWN = 240
 """Characters of the newest record that the progress tells."""
 
 
-class _Log:
-    """What was made so far, on disk and in figures."""
-
-    def __init__(self, folder: JobFolder):
-        self._path = folder.path / RECORDS
-        self.kept: list[list[dict]] = []
-        self.reasons: Counter[str] = Counter()
-        self.cut = 0
-        self.next_number = 0
-        for line in _lines(self._path):
-            self._count(line)
-        self.made_before = self.made
-        self._writer = EventWriter(self._path)
-
-    def add(self, record: dict) -> None:
-        self._writer.write("record", **record)
-        self._count(record)
-
-    def _count(self, line: dict) -> None:
-        self.next_number = max(self.next_number, line["number"] + 1)
-        if line["reason"]:
-            self.reasons[line["reason"]] += 1
-        else:
-            self.kept.append(line["messages"])
-            self.cut += bool(line.get("cut"))
-
-    @property
-    def made(self) -> int:
-        return len(self.kept) + self.reasons.total()
+def main(argv: list[str], stdin=None) -> int:
+    keys = read_secret(stdin or sys.stdin)
+    return work(JobFolder(Path(argv[0])), Home(Path(os.environ["LLMDEMO_HOME"])), json.loads(keys) if keys else {})
 
 
-def main(argv: list[str]) -> int:
-    return work(JobFolder(Path(argv[0])), Home(Path(os.environ["LLMDEMO_HOME"])))
+def work(folder: JobFolder, home: Home, keys: dict[str, str] | None = None) -> int:
+    """Does what the folder asks, and writes result.json {dataset_id, kept, made, cut, reasons}; 0 unless our mistake ended it.
 
-
-def work(folder: JobFolder, home: Home) -> int:
-    """Does what the folder asks, and writes result.json {dataset_id, kept, made, reasons}; 0 unless our mistake ended it."""
+    keys: of the endpoints that write ("maker") and judge ("judge"); they are written nowhere.
+    """
 
     def generate(worker: Worker) -> None:
-        spec = GenerationSpec.from_dict(folder.config()["spec"])
-        entry, log = catalog.resolve(home, spec.model_id), _Log(folder)
+        config = folder.config()
+        spec = GenerationSpec.from_dict(config["spec"])
+        log = Log(folder.path / RECORDS)
         try:
-            _make(worker, home, spec, entry, log)
-        except Stopped:
-            _finish(folder, home, spec, entry, log)
+            _Work(worker, home, spec, keys or {}, log).do()
+        except (Stopped, UserError):  # what was made stays, whatever ended it
+            _finish(folder, home, spec, str(config.get("model_title") or ""), log)
             raise
-        _finish(folder, home, spec, entry, log)
+        finally:
+            log.close()
+        _finish(folder, home, spec, str(config.get("model_title") or ""), log)
         if not log.kept:
-            raise UserError("err_generation_nothing", made=log.made, kept=0, reasons=_told(log))
+            raise _nothing(spec, log)
 
     return perform(Worker(folder), generate, RESUME)
 
 
-def _make(worker: Worker, home: Home, spec: GenerationSpec, entry: ModelEntry, log: _Log) -> None:
-    worker.write("phase", phase="loading")
-    # Imported here, since they bring torch: what is wrong with the settings is told before that takes its seconds.
-    from llmdemo.evaluation.answers import loaded
-    from llmdemo.generation.make import Maker, batches, key_of
-    from llmdemo.models.load import best_device, usual_dtype
+class _Work:
+    """The making itself: models, batches, progress."""
 
-    prompts = _prompts(home, spec)
-    wanted = spec.number if prompts is None else min(spec.number, len(prompts))
-    numbers = itertools.count(log.next_number) if prompts is None else iter(range(log.next_number, len(prompts)))
-    seen = {key_of(turns[0]["content"]) for kept in log.kept if (turns := [t for t in kept if t["role"] == "user"])}
-    began = time.monotonic()
+    def __init__(self, worker: Worker, home: Home, spec: GenerationSpec, keys: dict[str, str], log: Log):
+        self._worker, self._home, self._spec, self._keys, self._log = worker, home, spec, keys, log
+        self._sources = sources_of(home, spec)
+        self._wanted = to_make(spec, None if self._sources is None else len(self._sources))
+        self._began, self._size = time.monotonic(), 1
 
-    def tell(share: float = 0.0, count: int = 0) -> None:
-        kept = len(log.kept)
-        fresh = log.made - log.made_before
-        pace = (time.monotonic() - began) / fresh if fresh else None
+    def do(self) -> None:
+        self._worker.write("phase", phase="loading")
+        # Imported here, since they bring torch: what is wrong with the settings is told before that takes its seconds.
+        from llmdemo.generation.make import Maker, key_of
+        from llmdemo.generation.referee import referee_of
+
+        spec, log = self._spec, self._log
+        users = ([turn for turn in line["messages"] if turn["role"] == "user"] for line in log.kept)
+        seen = {key_of(turns[0]["content"]) for turns in users if turns}
+        numbers = itertools.count() if self._sources is None else iter(range(len(self._sources)))
+        left = (number for number in numbers if number not in log.done)
+        judged = spec.judge.kind != "none" or spec.checker is not None
+        with ExitStack() as stack:
+            load = held_by(stack)
+            writers = self._writers(stack, load)
+            referee = stack.enter_context(referee_of(self._home, spec, self._keys.get("judge", ""), self._tell, load))
+            self._worker.write("phase", phase="writing")
+            maker = Maker(writers, spec, seen, referee)
+            while len(log.kept) < self._wanted and (part := list(islice(left, JUDGED_BATCH if judged else BATCH))):
+                self._size = len(part)
+                sources = [None if self._sources is None else self._sources[number] for number in part]
+                for each in KINDS[spec.kind].make(maker, list(zip(part, sources, strict=True))):
+                    if each.reason != "lost" and len(log.kept) < self._wanted:
+                        log.add(each.to_dict())
+                self._tell()
+                if maker.failure:
+                    raise maker.failure
+                if log.made >= _SOON and len(log.kept) < _LEAST_SHARE * log.made:
+                    raise _nothing(spec, log)
+
+    def _writers(self, stack: ExitStack, load) -> list:
+        """The one that writes, and of pairs the one of the second answers, which may be the same."""
+        from llmdemo.generation.endpoint_writer import EndpointWriter
+        from llmdemo.generation.writers import LocalWriter
+        from llmdemo.models.load import best_device, usual_dtype
+
+        spec = self._spec
+
+        def local(model_id: str) -> LocalWriter:
+            entry = catalog.resolve(self._home, model_id)
+            model, tokenizer = stack.enter_context(load(entry, usual_dtype(entry, best_device())))
+            return LocalWriter(entry.id, model, tokenizer, self._tell)
+
+        def remote(model: str) -> EndpointWriter:
+            writer = EndpointWriter(spec, model, self._keys.get("maker", ""), self._tell)
+            stack.callback(writer.close)
+            return writer
+
+        writers = [remote(spec.model) if spec.url.strip() else local(spec.model_id)]
+        if spec.kind == "pairs" and spec.second_model_id:
+            writers.append(local(spec.second_model_id))
+        elif spec.kind == "pairs" and spec.url.strip() and spec.second_model.strip():
+            writers.append(remote(spec.second_model))
+        return writers
+
+    def _tell(self, share: float = 0.0) -> None:
+        """Progress; raises Stopped once a stop was asked for."""
+        log, wanted = self._log, self._wanted
+        kept, fresh = len(log.kept), log.made - log.made_before
+        pace = (time.monotonic() - self._began) / fresh if fresh else None
         rate = kept / log.made if log.made else 0.0
         left = pace * (wanted - kept) / rate if pace and rate else None
-        worker.progress(
-            kept=kept, made=log.made, cut=log.cut, total=wanted, under_way=round(share * count, 1), reasons=dict(log.reasons),
-            last=_shown(log.kept[-1]) if log.kept else [], eta_seconds=None if left is None else round(left),
+        self._worker.progress(
+            kept=kept, made=log.made, cut=log.cut, total=wanted, under_way=round(share * self._size, 1),
+            reasons=dict(log.reasons), last=_shown(log.kept[-1]) if log.kept else [],
+            eta_seconds=None if left is None else round(left),
         )  # fmt: skip
 
-    with loaded(entry, usual_dtype(entry, best_device())) as (model, tokenizer):
-        worker.write("phase", phase="writing")
-        size = [1]
-        maker = Maker(model, tokenizer, spec, seen, lambda share: tell(share, size[0]))
-        for part in batches(numbers):
-            if len(log.kept) >= wanted:
-                break
-            size[0] = len(part)
-            made = maker.conversations(part) if prompts is None else maker.answers({n: prompts[n] for n in part})
-            for each in made:
-                if len(log.kept) < wanted:
-                    log.add(each.to_dict())
-            tell()
-            if log.made >= _SOON and len(log.kept) < _LEAST_SHARE * log.made:
-                raise UserError("err_generation_nothing", made=log.made, kept=len(log.kept), reasons=_told(log))
+
+def held_by(stack: ExitStack):
+    """As evaluation.answers.loaded, but each model is loaded once and stays until `stack` is left."""
+    from llmdemo.evaluation.answers import loaded
+
+    held: dict = {}
+
+    @contextmanager
+    def load(entry, dtype) -> Iterator[tuple]:
+        if (entry.id, dtype) not in held:
+            held[entry.id, dtype] = stack.enter_context(loaded(entry, dtype))
+        yield held[entry.id, dtype]
+
+    return load
 
 
-def _prompts(home: Home, spec: GenerationSpec) -> list[list[dict]] | None:
-    """The turns to answer, from another data set; None where instructions are made."""
-    if spec.kind != "answers":
-        return None
-    records = data.open_records(home, spec.dataset_id)
-    found = []
-    for record in records:
-        turns = [{"role": turn["role"], "content": turn["content"]} for turn in record["messages"]]
-        if (
-            "chosen" not in record
-        ):  # up to its first answer: a later question leans on answers that are not this model's
-            first = next((n for n, turn in enumerate(turns) if turn["role"] == "assistant"), len(turns))
-            turns = turns[:first]
-        if turns:
-            found.append(turns)
-    return found
+def to_make(spec: GenerationSpec, sources: int | None) -> int:
+    """Records to keep before a share of them is left out at the end, so that `number` stay; no more than there are sources."""
+    number = spec.number
+    while number - int(spec.perplexity_share * number) < spec.number:
+        number += 1
+    return number if sources is None else min(number, sources)
 
 
-def _finish(folder: JobFolder, home: Home, spec: GenerationSpec, entry: ModelEntry, log: _Log) -> None:
+def _finish(folder: JobFolder, home: Home, spec: GenerationSpec, title: str, log: Log) -> None:
     """The kept records as a data set, in the place of one that an earlier stop left; none where nothing was kept."""
-    result = {"dataset_id": "", "kept": len(log.kept), "made": log.made, "cut": log.cut, "reasons": dict(log.reasons)}
-    if log.kept:
+    from llmdemo.generation.make import row_of
+
+    left_out = highest(log.kept, spec.perplexity_share)
+    lines = [line for line in log.kept if line["number"] not in left_out]
+    reasons = dict(log.reasons) | ({"perplexity_share": len(left_out)} if left_out else {})
+    result = {"dataset_id": "", "kept": len(lines), "made": log.made, "cut": log.cut, "reasons": reasons}
+    result["left_out"] = sorted(left_out)
+    if lines:
         info = add_rows(
             home,
             Settings.from_env(),
-            _rows(log.kept),
-            spec.name or f"Made by {entry.title}",
+            _batches([row_of(line) for line in lines]),
+            spec.name or f"Made by {title}",
             "generated",
-            {"generated": spec.to_dict() | {"model_title": entry.title, "revision": entry.revision}},
-            task="chat",
-            expected_rows=len(log.kept),
+            {
+                "generated": spec.to_dict()
+                | {"model_title": title, "job_id": folder.id, "revision": _revision(home, spec)}
+            },
+            task=KINDS[spec.kind].gives,
+            expected_rows=len(lines),
         )
         earlier = _version(home, str(_result(folder).get("dataset_id") or ""))
         if earlier:
             save_info(folder_of(home, info.dataset_id), replace(info, **earlier))
         result["dataset_id"] = info.dataset_id
     write_json(folder.path / RESULT, result)
+
+
+def _revision(home: Home, spec: GenerationSpec) -> str | None:
+    return None if spec.url.strip() else catalog.resolve(home, spec.model_id).revision
 
 
 def _result(folder: JobFolder) -> dict:
@@ -189,28 +225,31 @@ def _version(home: Home, dataset_id: str) -> dict:
     return {"parent": before.dataset_id, "family": family, "version": before.version + 1, "change": change}
 
 
-def _rows(kept: list[list[dict]]):
-    for start in range(0, len(kept), 1000):
-        part = [{"messages": messages} for messages in kept[start : start + 1000]]
+def _batches(rows: list[dict]) -> Iterator[Batch]:
+    for start in range(0, len(rows), 1000):
+        part = rows[start : start + 1000]
         yield Batch(first_row=start + 1, rows=part, done=start + len(part))
 
 
-def _told(log: _Log) -> list[str]:
-    return [say(f"generation_{reason}", n=count) for reason, count in log.reasons.most_common()]
+def _nothing(spec: GenerationSpec, log: Log) -> UserError:
+    """Nearly nothing of what was made could be kept."""
+    reasons = [say(f"generation_{reason}", n=count) for reason, count in log.reasons.most_common()]
+    key = "err_generation_pairs" if KINDS[spec.kind].judged else "err_generation_nothing"
+    return UserError(key, made=log.made, kept=len(log.kept), reasons=reasons)
 
 
-def _shown(messages: list[dict]) -> list[dict]:
-    return [{"role": turn["role"], "content": turn["content"][:_SHOWN]} for turn in messages]
-
-
-def _lines(path: Path):
-    offset = 0
-    while True:
-        events, end = read_events(path, offset)
-        yield from (event for event in events if event.get("type") == "record" and isinstance(event.get("number"), int))
-        if end == offset:
-            return
-        offset = end
+def _shown(line: dict) -> list[dict]:
+    turns = line["messages"]
+    if "answers" in line:
+        winner = line["judged"]["winner"]
+        turns = [
+            *turns,
+            *(
+                {"role": role, "content": line["answers"][n]}
+                for role, n in (("chosen", winner), ("rejected", 1 - winner))
+            ),
+        ]
+    return [{"role": turn["role"], "content": turn["content"][:_SHOWN]} for turn in turns]
 
 
 if __name__ == "__main__":

@@ -15,16 +15,22 @@ def endpoints(services: Services) -> list[Callable]:
 
     @for_owners
     def generate_dataset(
-        model_id: str = "starter", kind: str = "magpie", number: int = 200, settings: dict | None = None
+        model_id: str = "starter",
+        kind: str = "magpie",
+        number: int = 200,
+        settings: dict | None = None,
+        key: str = "",
+        judge_key: str = "",
     ) -> dict:
         """Lets a model make a data set, in the background; returns job_id.
 
-        kind: magpie (instructions and answers, from nothing but the model's chat template, arXiv 2406.08464), or answers
-        (new answers to the prompts of the data set settings["dataset_id"]). number: records to keep. Keys of settings:
+        kind: magpie, answers, pairs or paraphrases (below). number: records to keep. key, judge_key: sent to the endpoints
+        that write (settings["url"]) and judge, and kept nowhere. settings["judge"]: an object as in /evaluate, kind none, model,
+        endpoint or reward; settings["checker"]: one as in /evaluate_decoding. Other keys of settings:
         """
         services.require_owner()
         values = {**(settings or {}), "model_id": model_id, "kind": kind, "number": number}
-        return {"job_id": generations.start(values)}
+        return {"job_id": generations.start(values, key, judge_key)}
 
     generate_dataset.__doc__ = f"{inspect.getdoc(generate_dataset)}\n\n{document(GenerationSpec)}"
 
@@ -48,10 +54,20 @@ def endpoints(services: Services) -> list[Callable]:
         return generations.stop(job_id)
 
     @for_owners
-    def resume_generation(job_id: str) -> dict:
-        """Lets a stopped or failed one go on where it was; the data set becomes a new version. Returns its status."""
+    def resume_generation(job_id: str, key: str = "", judge_key: str = "") -> dict:
+        """Lets a stopped or failed one go on where it was; the data set becomes a new version. Returns its status.
+
+        Keys of endpoints have to be given again, as they are kept nowhere."""
         services.require_owner()
-        return generations.resume(job_id)
+        return generations.resume(job_id, key, judge_key)
+
+    @for_owners
+    def generation_records(job_id: str, reason: str | None = None, offset: int = 0, limit: int = 20) -> dict:
+        """What was made, kept or left out: total and records, each with number, source (the place of its prompt), messages,
+        answers (of a pair), reason, perplexity, judged (what judge or checker said) and drawn (model, temperature and seed of
+        each text). reason: those left out for it, "" those that were kept; None: all. limit: 200 at most."""
+        services.require_owner()
+        return generations.records(job_id, reason, offset, limit)
 
     @for_owners
     def delete_generation(job_id: str) -> dict:
@@ -66,5 +82,6 @@ def endpoints(services: Services) -> list[Callable]:
         list_generations,
         stop_generation,
         resume_generation,
+        generation_records,
         delete_generation,
     ]

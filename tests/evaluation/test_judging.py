@@ -7,12 +7,11 @@ import time
 import pytest
 
 from llmdemo.core.errors import UserError
-from llmdemo.evaluation import judging
+from llmdemo.evaluation import judges
 from llmdemo.evaluation.folder import EvaluationFolder, evaluations_folder
 from llmdemo.evaluation.job import Job
-from llmdemo.evaluation.judge import JudgeFailed
-from llmdemo.evaluation.judge_address import checked_key, checked_url, parsed_url
-from llmdemo.evaluation.judge_endpoint import EndpointJudge
+from llmdemo.evaluation.endpoint import Endpoint
+from llmdemo.evaluation.endpoint_address import EndpointFailed, checked_key, checked_url, parsed_url
 from llmdemo.evaluation.judging import judge_all
 from llmdemo.settings.judge import JudgeSpec
 
@@ -154,13 +153,13 @@ def test_what_an_endpoint_says_of_its_failure_is_quoted_in_part_and_without_the_
     for odd in (b"[]", b'{"error": {"message": 3}}', b'{"error": null}', b"<html>"):
         judge_server.say = lambda body, odd=odd: (400, {}, odd)
         found = judge_all(job, home, at(judge_server), records(), KEY)
-        assert found["error"]["message"] == "The judge answered with status 400."
+        assert found["error"]["message"] == "The endpoint answered with status 400."
 
 
 def test_an_endpoint_that_is_busy_is_asked_again(judge_server, monkeypatch):
-    monkeypatch.setattr(EndpointJudge, "_pause", lambda *_: None)
+    monkeypatch.setattr(Endpoint, "_pause", lambda *_: None)
     judge_server.say = lambda body: 503 if len(judge_server.asked) < 3 else "hello"
-    assert EndpointJudge(judge_server.url, "m").complete([]) == "hello"
+    assert Endpoint(judge_server.url, "m").complete([]) == "hello"
 
 
 def test_words_without_scores_end_the_judging_after_a_few(job, home, judge_server):
@@ -187,12 +186,12 @@ def test_nobody_at_the_address_is_a_sentence(job, home, judge_server):
 @pytest.mark.parametrize(
     "url, told",
     [
-        ("ftp://example.org/v1", "not a judge.s address"),
-        ("localhost:11434", "not a judge.s address"),
-        ("http://", "not a judge.s address"),
-        ("http://host:port/v1", "not a judge.s address"),
-        ("http://[localhost/v1", "not a judge.s address"),
-        ("http://host:99999/v1", "not a judge.s address"),
+        ("ftp://example.org/v1", "not an endpoint.s address"),
+        ("localhost:11434", "not an endpoint.s address"),
+        ("http://", "not an endpoint.s address"),
+        ("http://host:port/v1", "not an endpoint.s address"),
+        ("http://[localhost/v1", "not an endpoint.s address"),
+        ("http://host:99999/v1", "not an endpoint.s address"),
         ("http://me:secret@localhost/v1", "password"),
         ("http://localhost/v1?key=secret", "query"),
         ("http://169.254.169.254/latest", "may be contacted"),
@@ -204,17 +203,17 @@ def test_nobody_at_the_address_is_a_sentence(job, home, judge_server):
     ],
 )
 def test_addresses_that_are_refused(url, told):
-    with pytest.raises(JudgeFailed, match=told) as caught:
+    with pytest.raises(EndpointFailed, match=told) as caught:
         checked_url(url, with_key=True)
     assert "secret" not in str(caught.value)
-    with pytest.raises(JudgeFailed, match=told):  # told from its words alone, before anything is asked
+    with pytest.raises(EndpointFailed, match=told):  # told from its words alone, before anything is asked
         parsed_url(url, with_key=True)
 
 
 def test_a_key_is_taken_without_blanks_around_it_and_one_that_no_header_can_hold_is_a_sentence():
     assert checked_key(" sk-1\n") == "sk-1" and checked_key("") == ""
     for key in ("sk-é4711", "sk-4711\nHost: x", "“sk-4711”", "sk\x004711"):
-        with pytest.raises(JudgeFailed, match="characters") as caught:
+        with pytest.raises(EndpointFailed, match="characters") as caught:
             checked_key(key)
         assert "4711" not in str(caught.value)
 
@@ -235,7 +234,7 @@ def test_a_local_model_whose_context_is_shorter_than_the_rubric_judges_nothing(j
 def test_a_local_model_judges_by_its_probabilities_and_its_verdicts_are_kept(job, home, models, monkeypatch):
     asked = []
 
-    class Short(judging.LocalJudge):
+    class Short(judges.LocalJudge):
         """The tiny model's context is shorter than the rubric, so that it is told less."""
 
         def scores(self, conversations):
@@ -244,7 +243,7 @@ def test_a_local_model_judges_by_its_probabilities_and_its_verdicts_are_kept(job
             talks = [[{"role": "user", "content": "pear" if a < b else "stone"}] for a, b in places]
             return super().scores(talks)
 
-    monkeypatch.setattr(judging, "LocalJudge", Short)
+    monkeypatch.setattr(judges, "LocalJudge", Short)
     spec = JudgeSpec.from_value({"kind": "model", "model_id": "starter"})
     some = records(5)
     found = judge_all(job, home, spec, some, "")
@@ -264,7 +263,11 @@ def test_a_judge_must_be_named_whole():
 
 def test_half_a_character_in_a_judges_answer_is_a_question_mark():
     """JSON can hold half of a surrogate pair; a file of records in UTF-8 cannot, and the evaluation would end there."""
-    judge = EndpointJudge("http://127.0.0.1:9/v1", "m")
-    said = judge._text(200, b'{"choices": [{"message": {"content": "good \\ud83d [RESULT] 4"}}]}')
+    judge = Endpoint("http://127.0.0.1:9/v1", "m")
+    said = judge._read_answer(
+        200,
+        b'{"choices": [{"message": {"content": "good \\ud83d [RESULT] 4"}}]}',
+        lambda choice: choice["message"]["content"],
+    ).text
     assert said == "good ? [RESULT] 4"
     judge.close()

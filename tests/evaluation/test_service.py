@@ -243,7 +243,7 @@ def wrong(models):
         ),
         "a judge's address with a slip": (
             {"model_ids": list(models), "judge": {"kind": "endpoint", "url": "http://[localhost/v1", "model": "m"}},
-            "not a judge's address",
+            "not an endpoint's address",
         ),
         "another kind": ({"kind": "classify"}, "not for"),
     }

@@ -8,6 +8,7 @@ from llmdemo.core.store import write_json
 from llmdemo.generation import worker
 from llmdemo.jobs import JobFolder
 from llmdemo.settings.generation import GenerationSpec
+from tests.evaluation.conftest import judge_server  # noqa: F401 - an endpoint that says what a test wants
 
 
 @pytest.fixture
@@ -36,12 +37,12 @@ def job(home, monkeypatch):
 
 @pytest.fixture
 def done(home):
-    """done(folder) → the last event, after the work was done."""
+    """done(folder, keys) → the last event, after the work was done."""
 
-    def work(folder: JobFolder) -> dict:
+    def work(folder: JobFolder, keys: dict | None = None) -> dict:
         from llmdemo.core.events import read_events
 
-        worker.work(folder, home)
+        worker.work(folder, home, keys)
         return read_events(folder.events)[0][-1]
 
     return work

@@ -35,7 +35,7 @@ def test_what_cannot_be_is_refused_with_a_sentence(generations, starter, values,
 def test_raw_text_has_no_prompts_to_answer(generations, starter, home, settings, tmp_path):
     (tmp_path / "a.txt").write_text("A text.\n\nAnother text of a few words.\n")
     info = data.add_dataset(home, settings, tmp_path / "a.txt", "texts")
-    with pytest.raises(UserError, match="has no prompts"):
+    with pytest.raises(UserError, match="its task is text"):
         generations.start({"kind": "answers", "dataset_id": info.dataset_id})
 
 

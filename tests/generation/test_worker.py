@@ -20,13 +20,12 @@ def writes(monkeypatch):
     """writes(reasons): the model's records are LINES in turn, numbered, with these reasons for leaving them out."""
 
     def of(reasons=lambda number: ""):
-        def conversations(self, numbers):
-            self._tell(0.5)
+        def conversations(self, batch):
             found = []
-            for number in numbers:
+            for number, source in batch:
                 asked, answer = LINES[number % 3]
                 turns = [{"role": "user", "content": f"{asked} ({number})"}, {"role": "assistant", "content": answer}]
-                found.append(Made(number, turns, reasons(number)))
+                found.append(Made(number, source, turns, reason=reasons(number)))
             return found
 
         monkeypatch.setattr(make.Maker, "conversations", conversations)
@@ -56,18 +55,15 @@ def test_a_stop_keeps_what_was_made_and_a_resume_goes_on_from_it(home, starter, 
     folder = job(number=60)
     whole = make.Maker.conversations
 
-    def stopping(self, numbers):
-        if numbers[0] >= make.BATCH:
-            folder.stop.touch()
-            self._tell(0.1)  # the worker looks a few times a second only
+    def stopping(self, batch):
+        if batch[0][0] >= worker.BATCH:
             raise worker.Stopped
-        return whole(self, numbers)
+        return whole(self, batch)
 
     monkeypatch.setattr(make.Maker, "conversations", stopping)
     assert done(folder)["state"] == "stopped"
     first = result(folder)
-    assert first["kept"] == make.BATCH and data.get_dataset(home, first["dataset_id"]).records == make.BATCH
-    folder.stop.unlink()
+    assert first["kept"] == worker.BATCH and data.get_dataset(home, first["dataset_id"]).records == worker.BATCH
     monkeypatch.setattr(make.Maker, "conversations", whole)
     assert done(folder)["state"] == "completed"
     second = data.get_dataset(home, result(folder)["dataset_id"])
@@ -87,8 +83,8 @@ def test_answers_are_written_to_the_prompts_of_another_set(home, settings, start
     (tmp_path / "sums.json").write_text(json.dumps(rows))
     info = data.add_dataset(home, settings, tmp_path / "sums.json", "sums")
 
-    def answers(self, prompts):
-        return [Made(n, [*turns, {"role": "assistant", "content": f"new {n}"}]) for n, turns in prompts.items()]
+    def answers(self, batch):
+        return [Made(n, at, [*at.prompt, {"role": "assistant", "content": f"new {n}"}]) for n, at in batch]
 
     monkeypatch.setattr(make.Maker, "answers", answers)
     folder = job(kind="answers", dataset_id=info.dataset_id, number=3)

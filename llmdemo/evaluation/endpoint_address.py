@@ -1,7 +1,7 @@
-"""Which address and which key a judge's endpoint may have: every reason to refuse one is a sentence.
+"""Which address and which key an OpenAI-compatible endpoint may have: every reason to refuse one is a sentence.
 
 What can be told from the words alone (`parsed_url`, `checked_key`) is told before any model runs; what takes the name
-service (`checked_url`) is told when the judge is first asked. Addresses that are nobody's to ask (cloud metadata,
+service (`checked_url`) is told when the endpoint is first asked. Addresses that are nobody's to ask (cloud metadata,
 link-local) are refused, and a key does not travel unencrypted to another network. Asks no endpoint.
 """
 
@@ -10,16 +10,20 @@ import socket
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from llmdemo.core.errors import UserError
 from llmdemo.core.sentences import say
-from llmdemo.evaluation.judge import JudgeFailed
 
 _NOBODYS = ("metadata.google.internal", "metadata", "instance-data")
-_EXAMPLE = say("judge_example")
+_EXAMPLE = say("endpoint_example")
+
+
+class EndpointFailed(UserError):
+    """The endpoint cannot be asked; what it said before stays."""
 
 
 @dataclass(frozen=True)
 class Address:
-    """Where a judge is asked."""
+    """Where an endpoint is asked."""
 
     url: str
     """Of the chat completions."""
@@ -29,27 +33,27 @@ class Address:
 
 
 def checked_key(key: str) -> str:
-    """The key without blanks around it, as it goes into a header. Raises JudgeFailed, in whose words it is not."""
+    """The key without blanks around it, as it goes into a header. Raises EndpointFailed, in whose words it is not."""
     key = key.strip()
     if not (key.isascii() and key.isprintable()):
-        raise JudgeFailed(
-            say("judge_key"),
-            say("judge_key_hint"),
+        raise EndpointFailed(
+            say("endpoint_key"),
+            say("endpoint_key_hint"),
         )
     return key
 
 
 def parsed_url(url: str, with_key: bool) -> Address:
-    """The address that `url` names, as far as its words tell; knows no name service. Raises JudgeFailed."""
+    """The address that `url` names, as far as its words tell; knows no name service. Raises EndpointFailed."""
     try:
         parts = urlsplit(url.strip())
         host, port = parts.hostname or "", parts.port
     except ValueError:  # a bracket that is not closed, a port that is no number
-        raise JudgeFailed(say("judge_no_url", url=repr(_shown(url))), _EXAMPLE) from None
+        raise EndpointFailed(say("endpoint_no_url", url=repr(_shown(url))), _EXAMPLE) from None
     if parts.scheme not in ("http", "https") or not host:
-        raise JudgeFailed(say("judge_no_url", url=repr(_shown(url))), _EXAMPLE)
+        raise EndpointFailed(say("endpoint_no_url", url=repr(_shown(url))), _EXAMPLE)
     if parts.username or parts.password or parts.query or parts.fragment:
-        raise JudgeFailed(say("judge_url_secret"), say("judge_url_secret_hint"))
+        raise EndpointFailed(say("endpoint_url_secret"), say("endpoint_url_secret_hint"))
     base = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
     whole = base if base.endswith("/chat/completions") else f"{base}/chat/completions"
     encrypted = parts.scheme == "https"
@@ -59,7 +63,7 @@ def parsed_url(url: str, with_key: bool) -> Address:
 
 
 def checked_url(url: str, with_key: bool) -> tuple[str, bool]:
-    """(address of the chat completions, whether it is on this computer or network). Raises JudgeFailed."""
+    """(address of the chat completions, whether it is on this computer or network). Raises EndpointFailed."""
     address = parsed_url(url, with_key)
     found = _addresses(address.host, address.port)
     _check(address, found, with_key)
@@ -70,15 +74,15 @@ def checked_url(url: str, with_key: bool) -> tuple[str, bool]:
 
 
 def _check(address: Address, found: list, with_key: bool) -> None:
-    """Raises JudgeFailed where one of the addresses `found` for the host, perhaps none, may not be asked."""
+    """Raises EndpointFailed where one of the addresses `found` for the host, perhaps none, may not be asked."""
     if address.host.lower().rstrip(".") in _NOBODYS or any(map(_is_nobodys, found)):
-        raise JudgeFailed(say("judge_url_forbidden", host=address.host), say("judge_url_forbidden_hint"))
+        raise EndpointFailed(say("endpoint_url_forbidden", host=address.host), say("endpoint_url_forbidden_hint"))
     if with_key and found and not address.encrypted and not _are_local(found):
         raise _unencrypted()
 
 
-def _unencrypted() -> JudgeFailed:
-    return JudgeFailed(say("judge_unencrypted"), say("judge_unencrypted_hint"))
+def _unencrypted() -> EndpointFailed:
+    return EndpointFailed(say("endpoint_unencrypted"), say("endpoint_unencrypted_hint"))
 
 
 def _literal(host: str) -> list:

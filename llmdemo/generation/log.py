@@ -1,0 +1,63 @@
+"""What was made so far, kept or not: records.jsonl of a job's folder, and its figures. Knows no model."""
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from llmdemo.core.events import EventWriter, read_events
+
+RECORDS = "records.jsonl"
+
+
+class Log:
+    """Reads what is there, and adds to it. Lines are Made.to_dict's."""
+
+    def __init__(self, path: Path):
+        self._path = path
+        self.kept: list[dict] = []
+        """The lines of the records that are kept."""
+        self.reasons: Counter[str] = Counter()
+        self.cut = 0
+        self.done: set[int] = set()
+        """Numbers that were made."""
+        for line in read_lines(path):
+            self._count(line)
+        self.made_before = self.made
+        self._writer = EventWriter(path)
+
+    def add(self, record: dict) -> None:
+        """On disk when this returns. Raises OSError."""
+        self._writer.write("record", **record)
+        self._count(record)
+
+    def _count(self, line: dict) -> None:
+        self.done.add(line["number"])
+        if line["reason"]:
+            self.reasons[line["reason"]] += 1
+        else:
+            self.kept.append(line)
+            self.cut += bool(line.get("cut"))
+
+    @property
+    def made(self) -> int:
+        return len(self.kept) + self.reasons.total()
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+def read_lines(path: Path) -> Iterator[dict]:
+    """The records' lines, in the order of being made; what is torn or damaged is passed over."""
+    offset = 0
+    while True:
+        events, end = read_events(path, offset)
+        yield from (event for event in events if event.get("type") == "record" and isinstance(event.get("number"), int))
+        if end == offset:
+            return
+        offset = end
+
+
+def highest(lines: list[dict], share: float) -> set[int]:
+    """The numbers of the `share` of these with the highest perplexity, rounded down; those without one stay."""
+    known = sorted((line["perplexity"], line["number"]) for line in lines if line.get("perplexity") is not None)
+    return {number for _, number in known[len(known) - int(share * len(lines)) :]} if known else set()

@@ -6,7 +6,6 @@ import pytest
 
 from llmdemo import data
 from llmdemo.generation import worker
-from llmdemo.generation.make import Maker
 from llmdemo.generation.writers import LocalWriter, Text
 
 QUESTIONS = 12
@@ -141,17 +140,25 @@ def test_a_checker_takes_the_answer_that_is_right(home, starter, job, done, prom
     assert lines[-1]["judged"]["right"] == [True, False]
 
 
-def test_a_local_judge_and_the_writer_share_one_copy_of_the_model(starter, job, done, prompts, says, monkeypatch):
-    """The tiny judge's context is too short for the rubric: every pair is unclear, and that is a sentence."""
-    from llmdemo.evaluation import answers
-
-    loads, whole = [], answers.load_causal
-    monkeypatch.setattr(answers, "load_causal", lambda *args, **more: loads.append(1) or whole(*args, **more))
+def test_a_local_judge_that_cannot_read_the_rubric_is_a_sentence(starter, job, done, prompts, says):
+    """The tiny judge's context is too short for it."""
     says(lambda n: f"pear {n}", lambda n: f"stone {n}")
-    monkeypatch.setattr(answers.loaded.__wrapped__, "__defaults__", (answers.load_causal,))
-    folder = job(kind="pairs", dataset_id=prompts, number=3, judge={"kind": "model", "model_id": "starter"})
-    end = done(folder)
-    assert end["state"] == "failed" and "could not be used" in end["message"] and len(loads) == 1
+    end = done(job(kind="pairs", dataset_id=prompts, number=3, judge={"kind": "model", "model_id": "starter"}))
+    assert end["state"] == "failed" and "could not be used" in end["message"] and "long prompts" in end["hint"]
+
+
+def test_a_model_that_is_needed_twice_is_loaded_once(starter, home):
+    from contextlib import ExitStack
+
+    import torch
+
+    from llmdemo.models import catalog
+
+    entry = catalog.resolve(home, starter)
+    with ExitStack() as stack:
+        load = worker.held_by(stack)
+        models = [stack.enter_context(load(entry, torch.float32))[0] for _ in range(2)]
+        assert models[0] is models[1]
 
 
 def test_a_stop_while_the_judge_is_asked_loses_only_the_batch_on_its_way(
@@ -179,7 +186,6 @@ def test_a_stop_while_the_judge_is_asked_loses_only_the_batch_on_its_way(
 def test_the_real_model_writes_pairs_and_paraphrases(starter, job, done, prompts, judge_server):
     """Tiny random weights: whatever they say, each attempt has a line, with a reason where it was left out."""
     judge_server.say = lambda body: "[RESULT] A: 4, B: 2"
-    assert hasattr(Maker, "pairs")
     for kind in ("pairs", "paraphrases"):
         extra = {"judge": judged_by(judge_server)} if kind == "pairs" else {}
         folder = job(kind=kind, dataset_id=prompts, number=4, max_new_tokens=8, **extra)

@@ -1,12 +1,13 @@
-/* A model makes a data set: what it is asked for, how far it is, its newest record. */
+/* A model makes a data set: how far it is, its newest record, what was left out. */
 import * as L from "../lib/panel.js";
 import { h, t } from "../lib/panel.js";
+import { generateForm, generateRequest, generateState } from "./generate-form.js";
 
 const GOING = ["queued", "starting", "running", "stopping"];
 
 L.define("generate", ({ el, server }) => {
   const ask = (name, data) => L.ask(server, name, data);
-  const state = { choices: null, spec: null, jobs: [], error: null, busy: false };
+  const state = { choices: null, form: null, jobs: [], error: null, busy: false, left: null };
   const ended = new Set();
   let timer;
 
@@ -28,6 +29,7 @@ L.define("generate", ({ el, server }) => {
     if (answer.lost) timer = setTimeout(look, 4000);
   };
 
+  const keys = () => ({ key: state.form.key, judge_key: state.form.judgeKey });
   const act = async (what, data) => {
     const answer = await ask(what, data);
     state.error = answer.error || null;
@@ -37,67 +39,62 @@ L.define("generate", ({ el, server }) => {
     event.preventDefault();
     state.busy = true;
     draw();
-    await act("start", state.spec);
+    await act("start", generateRequest(state.form, state.choices));
     state.busy = false;
     draw();
   };
 
-  // ---- the form
-  const set = (key) => (value) => {
-    state.spec = { ...state.spec, [key]: value };
+  // ---- what is being made, and what was
+  const showLeft = async (job_id, reason) => {
+    if (state.left?.job_id === job_id && state.left.reason === reason) state.left = null;
+    else {
+      const answer = await ask("records", { job_id, reason });
+      state.error = answer.error || null;
+      state.left = answer.error ? null : { job_id, reason, records: answer.records };
+    }
     draw();
   };
-  const field = (label, control) => h("label", { class: "pick" }, h("span", {}, label), control);
-  const form = () =>
-    h(
-      "form",
-      { class: "generate", onsubmit: start },
-      h("p", { class: "soft small" }, t("generate_about")),
-      field(
-        t("generate_model"),
-        L.menu({
-          id: "generate-model",
-          value: state.spec.model_id,
-          options: state.choices.models.map((model) => [model.id, L.clip(model.title, 60)]),
-          onchange: set("model_id"),
-        }),
+  const leftOut = ({ job_id, progress }) => {
+    const reasons = Object.entries(progress.reasons || {}).sort((a, b) => b[1] - a[1]);
+    if (!reasons.length) return null;
+    const shown = state.left?.job_id === job_id ? state.left : null;
+    return h(
+      "div",
+      { class: "left-out" },
+      h("span", { class: "soft small" }, t("generate_left_out")),
+      reasons.map(([reason, n]) =>
+        h(
+          "button",
+          {
+            type: "button",
+            class: "link small",
+            "aria-expanded": String(shown?.reason === reason),
+            onclick: () => showLeft(job_id, reason),
+          },
+          t(`generation_${reason}`, { n: L.int(n) }),
+        ),
       ),
-      field(
-        t("generate_number"),
-        L.entry({
-          id: "generate-number",
-          type: "number",
-          min: 1,
-          max: state.choices.most,
-          value: state.spec.number,
-          onchange: (value) => set("number")(Number(value)),
-        }),
-      ),
-      field(
-        t("generate_system"),
-        h("textarea", {
-          id: "generate-system",
-          class: "entry",
-          rows: 2,
-          maxlength: 4000,
-          placeholder: t("generate_system_example"),
-          value: state.spec.system,
-          onchange: (event) => set("system")(event.target.value),
-        }),
-      ),
-      h(
-        "button",
-        { type: "submit", class: "btn strong", id: "generate-start", disabled: state.busy },
-        t("generate_go"),
-      ),
-      L.notice(state.error),
+      shown
+        ? h(
+            "ul",
+            { class: "plain" },
+            shown.records.map((record) => h("li", {}, turnsOf(record))),
+          )
+        : null,
     );
-
-  // ---- what is being made, and what was
-  const said = ({ progress }) =>
-    Object.entries(progress.reasons || {})
-      .map(([reason, n]) => t(`generation_${reason}`, { n: L.int(n) }))
-      .join(", ");
+  };
+  const turnsOf = ({ messages, answers = [], judged }) => {
+    const turns = [
+      ...messages.map((turn) => [t(`data_role_${turn.role}`), turn.content]),
+      ...answers.map((answer, n) => [t("generate_answer_n", { n: n + 1 }), answer]),
+      ...(judged?.feedback || []).map((feedback) => [t("generate_judged"), feedback]),
+    ];
+    return h(
+      "dl",
+      { class: "newest" },
+      turns.flatMap(([name, text]) => [h("dt", {}, name), h("dd", {}, L.clip(text || "–", 400))]),
+    );
+  };
   const far = (job) => {
     const { kept, total, eta_seconds: left } = job.progress;
     const count = kept === null ? "" : t("generate_kept", { kept: L.int(kept), total: L.int(total) });
@@ -115,7 +112,7 @@ L.define("generate", ({ el, server }) => {
       ? L.button(t("generate_stop"), () => act("stop", { job_id: job.job_id }), "", { id: "generate-stop" })
       : null,
     ["stopped", "failed"].includes(job.state)
-      ? L.button(t("generate_resume"), () => act("resume", { job_id: job.job_id }), "quiet")
+      ? L.button(t("generate_resume"), () => act("resume", { job_id: job.job_id, ...keys() }), "quiet")
       : null,
     job.dataset_id && !GOING.includes(job.state)
       ? L.button(t("generate_open"), () => L.tell("data-made", job.dataset_id), "quiet")
@@ -135,14 +132,23 @@ L.define("generate", ({ el, server }) => {
       going ? L.progressBar(share, t("generate_progress", { name: job.name })) : null,
       job.message && job.state === "failed" ? L.notice({ message: job.message, hint: job.hint }) : null,
       going && job.progress.last?.length ? newest(job) : null,
-      said(job) ? h("p", { class: "soft small" }, t("generate_left_out", { reasons: said(job) })) : null,
+      leftOut(job),
       h("div", { class: "stripline" }, buttons(job)),
     );
   };
 
   const draw = () => {
     if (!state.choices) return L.show(el, L.notice(state.error));
-    L.show(el, form(), state.jobs.length ? h("ul", { class: "made" }, state.jobs.map(one)) : null);
+    const form = generateForm({
+      state: state.form,
+      choices: state.choices,
+      busy: state.busy,
+      error: state.error,
+      draw,
+      start,
+      act: (name, data) => ask(name, data),
+    });
+    L.show(el, form, state.jobs.length ? h("ul", { class: "made" }, state.jobs.map(one)) : null);
   };
 
   const begin = async () => {
@@ -152,13 +158,13 @@ L.define("generate", ({ el, server }) => {
       return draw();
     }
     state.choices = choices;
-    const { number, system } = choices.defaults;
-    state.spec = state.spec || { model_id: choices.models[0]?.id, number, system };
+    state.form = state.form || generateState(choices);
     await look();
   };
   L.hear("starter", (starter) => {
     if (starter.state === "ready") begin();
   });
   L.hear("run-ended", begin); // a finished run is a model that can write
+  L.hear("datasets-changed", begin);
   L.whenShown(el, begin);
 });

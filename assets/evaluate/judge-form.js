@@ -24,7 +24,8 @@ const entry = (label, value, take, more = {}) =>
 
 /**
  * @param {{judge: any, choices: any, two: boolean, needed?: boolean, key: string, setKey: (key: string) => void,
- *   draw: () => void, act: (name: string, data: object) => Promise<any>}} form needed: whether there must be a judge
+ *   draw: () => void, act: (name: string, data: object) => Promise<any>, ids?: string}} form needed: whether there must be a
+ *   judge; ids: what the fields' ids begin with, "judge" where nothing is said
  */
 export const judgeFields = (form) => {
   const { judge, choices, draw } = form;
@@ -54,7 +55,7 @@ export const judgeFields = (form) => {
   );
 };
 
-const who = ({ judge, key, setKey, draw }, models, rewards) => {
+const who = ({ judge, key, setKey, draw, ids = "judge" }, models, rewards) => {
   const change = (name) => (value) => {
     judge[name] = value;
     draw();
@@ -66,7 +67,7 @@ const who = ({ judge, key, setKey, draw }, models, rewards) => {
       list.map((model) => [model.id, model.title]),
       judge.model_id,
       change("model_id"),
-      "judge-local",
+      `${ids}-local`,
     );
   }
   return [
@@ -74,20 +75,20 @@ const who = ({ judge, key, setKey, draw }, models, rewards) => {
       type: "url",
       placeholder: "http://localhost:11434/v1",
       maxlength: 500,
-      id: "judge-url",
+      id: `${ids}-url`,
     }),
-    entry(t("eval_judge_name"), judge.model, change("model"), { maxlength: 200, id: "judge-model" }),
+    entry(t("eval_judge_name"), judge.model, change("model"), { maxlength: 200, id: `${ids}-model` }),
     entry(t("eval_judge_key"), key, setKey, {
       type: "password",
       autocomplete: "off",
       maxlength: 500,
-      id: "judge-key",
+      id: `${ids}-key`,
     }),
   ];
 };
 
 const how = (form) => {
-  const { judge, choices, two, draw } = form;
+  const { judge, choices, two, draw, ids = "judge" } = form;
   const grading = two ? judge.grading : "absolute";
   const change = (name) => (value) => {
     judge[name] = value;
@@ -117,7 +118,7 @@ const how = (form) => {
             ["prometheus", "phudge"].map((each) => [each, t(`eval_judge_form_${each}`)]),
             judge.form,
             change("form"),
-            "judge-form",
+            `${ids}-form`,
           )
         : null,
       kept(form),
@@ -126,7 +127,7 @@ const how = (form) => {
         { class: "judge-criteria" },
         entry(t("eval_criteria"), judge.criteria || choices.criteria, change("criteria"), {
           maxlength: 2000,
-          id: "judge-criteria",
+          id: `${ids}-criteria`,
         }),
       ),
     ),
@@ -147,7 +148,7 @@ const how = (form) => {
 };
 
 /* Criteria of one's own: a menu of what is kept. */
-const kept = ({ judge, choices, draw }) => {
+const kept = ({ judge, choices, draw, ids = "judge" }) => {
   if (!choices.rubrics.length) return null;
   const take = (name) => {
     const one = choices.rubrics.find((each) => each.name === name);
@@ -155,10 +156,10 @@ const kept = ({ judge, choices, draw }) => {
     draw();
   };
   const names = choices.rubrics.map((each) => [each.name, each.name]);
-  return select(t("eval_rubric_kept"), [["", t("eval_rubric_usual")], ...names], judge.kept || "", take, "judge-kept");
+  return select(t("eval_rubric_kept"), [["", t("eval_rubric_usual")], ...names], judge.kept || "", take, `${ids}-kept`);
 };
 
-const rubric = ({ judge, choices, draw, act }) => {
+const rubric = ({ judge, choices, draw, act, ids = "judge" }) => {
   const scores = judge.rubric || choices.scores;
   const write = (place) => (value) => {
     judge.rubric = scores.map((text, i) => (i === place ? value : text));
@@ -188,7 +189,7 @@ const rubric = ({ judge, choices, draw, act }) => {
       scores.map((text, place) =>
         entry(t("eval_rubric_score", { n: place + 1 }), text, write(place), {
           maxlength: 2000,
-          id: `judge-score-${place + 1}`,
+          id: `${ids}-score-${place + 1}`,
         }),
       ),
     ),
@@ -202,7 +203,7 @@ const rubric = ({ judge, choices, draw, act }) => {
           judge.name = value;
           draw();
         },
-        { maxlength: 80, id: "judge-rubric-name" },
+        { maxlength: 80, id: `${ids}-rubric-name` },
       ),
       L.button(t("eval_rubric_keep"), () =>
         keep("keep_rubric", {

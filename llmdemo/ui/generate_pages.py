@@ -1,13 +1,21 @@
 """What the data panel's script asks for when a model makes data. JSON in, JSON out; knows no widget."""
 
+from llmdemo import data
+from llmdemo.evaluation.rubrics import rubrics
+from llmdemo.generation.kinds import KINDS
 from llmdemo.models import catalog
+from llmdemo.settings.evaluation_decoding import CheckerSpec
 from llmdemo.settings.generation import GenerationSpec
+from llmdemo.settings.judge import CRITERIA, SCORES
 from llmdemo.settings.schema import fields_of
+from llmdemo.ui.evaluate_pages import EvaluatePages
 from llmdemo.ui.rights import for_owners
 from llmdemo.ui.services import Services
 
 _SHOWN = 5
-"""Jobs that the panel lists, the newest."""
+"""Jobs that the panel lists, the newest; records that were left out, the first."""
+_CHECKERS = ("normalised", "exact", "number", "contains", "expression")
+"""Those that need no further setting."""
 
 
 class GeneratePages:
@@ -18,22 +26,44 @@ class GeneratePages:
 
     def functions(self) -> list:
         """Those that the script may call."""
-        return [self.choices, self.start, self.jobs, self.stop, self.resume, self.remove]
+        return [
+            self.choices, self.start, self.jobs, self.stop, self.resume, self.remove, self.records, self.keep_rubric,
+            self.drop_rubric,
+        ]  # fmt: skip
 
     @for_owners
     def choices(self, _: dict) -> dict:
-        """{"models": [{id, title}] that write, "most": records at most, "defaults": a GenerationSpec's}."""
-        models = [entry for entry in catalog.list_models(self._services.home) if entry.writes]
+        """{"models": [{id, title, ready, writes, task}], "data_sets": [{dataset_id, name, task, kept}], "kinds": {name: {reads,
+        invents, judged}}, "most": records at most, "templates", "checkers", "defaults": a GenerationSpec's, "criteria", "scores",
+        "rubrics": of judges}."""
+        home = self._services.home
         return {
-            "models": [{"id": entry.id, "title": entry.title} for entry in models],
+            "models": [
+                {"id": each.id, "title": each.title, "ready": each.ready, "writes": each.writes, "task": each.task}
+                for each in catalog.list_models(home)
+            ],
+            "data_sets": [
+                {"dataset_id": each.dataset_id, "name": each.name, "task": each.task, "kept": each.kept}
+                for each in data.list_datasets(home)
+            ],
+            "kinds": {
+                name: {"reads": list(kind.reads), "invents": kind.invents, "judged": kind.judged}
+                for name, kind in KINDS.items()
+            },
             "most": fields_of(GenerationSpec)["number"].high,
+            "templates": list(fields_of(GenerationSpec)["template"].choices),
+            "checkers": [kind for kind in fields_of(CheckerSpec)["kind"].choices if kind in _CHECKERS],
             "defaults": GenerationSpec().to_dict(),
+            "criteria": CRITERIA,
+            "scores": list(SCORES),
+            "rubrics": rubrics(home),
         }
 
     @for_owners
     def start(self, request: dict) -> dict:
-        """Puts it in the queue; {"job_id"}."""
-        return {"job_id": self._jobs.start(request)}
+        """Puts `spec` in the queue, with `key` and `judge_key` for the endpoints; {"job_id"}."""
+        key, judge_key = _keys(request)
+        return {"job_id": self._jobs.start(request.get("spec") or {}, key, judge_key)}
 
     @for_owners
     def jobs(self, _: dict) -> dict:
@@ -48,10 +78,29 @@ class GeneratePages:
     @for_owners
     def resume(self, request: dict) -> dict:
         """The job's status."""
-        return self._jobs.resume(str(request.get("job_id")))
+        return self._jobs.resume(str(request.get("job_id")), *_keys(request))
+
+    @for_owners
+    def records(self, request: dict) -> dict:
+        """Some of the records that were left out for `reason`, as Generations.records."""
+        return self._jobs.records(str(request.get("job_id")), str(request.get("reason") or ""), 0, _SHOWN)
 
     @for_owners
     def remove(self, request: dict) -> dict:
         """Deletes the job; its data set stays."""
         self._jobs.delete(str(request.get("job_id")))
         return {}
+
+    @for_owners
+    def keep_rubric(self, request: dict) -> dict:
+        """As the evaluate panel's."""
+        return EvaluatePages(self._services).keep_rubric(request)
+
+    @for_owners
+    def drop_rubric(self, request: dict) -> dict:
+        """As the evaluate panel's."""
+        return EvaluatePages(self._services).drop_rubric(request)
+
+
+def _keys(request: dict) -> tuple[str, str]:
+    return str(request.get("key") or ""), str(request.get("judge_key") or "")

@@ -1,10 +1,14 @@
 """What the data panel asks when a model makes data, with a tiny model and the real worker."""
 
+from typing import get_args
+
 import pytest
 from gradio_client import Client
 
 from llmdemo import data
 from llmdemo.core.errors import UserError
+from llmdemo.generation.kinds import KINDS
+from llmdemo.settings.generation import GenerationKind
 from llmdemo.ui.generate_pages import GeneratePages
 from tests.jobs.conftest import wait_for
 
@@ -18,11 +22,16 @@ def test_the_form_offers_models_that_write_and_the_defaults(pages):
     choices = pages.choices({})
     assert [model["id"] for model in choices["models"]][0] == "starter"
     assert choices["defaults"]["number"] == 200 and choices["most"] == 100_000
+    assert choices["kinds"]["pairs"] == {"reads": ["chat", "preference"], "invents": True, "judged": True}
+
+
+def test_every_kind_of_records_is_named_in_the_settings_and_defined_in_the_registry():
+    assert set(KINDS) == set(get_args(GenerationKind))
 
 
 def test_what_cannot_be_is_a_sentence(pages):
     with pytest.raises(UserError, match="number"):
-        pages.start({"model_id": "starter", "number": 0})
+        pages.start({"spec": {"model_id": "starter", "number": 0}})
 
 
 @pytest.mark.slow

@@ -8,10 +8,10 @@ import pytest
 
 from llmdemo.core.errors import UserError
 from llmdemo.evaluation import judges
-from llmdemo.evaluation.folder import EvaluationFolder, evaluations_folder
-from llmdemo.evaluation.job import Job
 from llmdemo.evaluation.endpoint import Endpoint
 from llmdemo.evaluation.endpoint_address import EndpointFailed, checked_key, checked_url, parsed_url
+from llmdemo.evaluation.folder import EvaluationFolder, evaluations_folder
+from llmdemo.evaluation.job import Job
 from llmdemo.evaluation.judging import judge_all
 from llmdemo.settings.judge import JudgeSpec
 

@@ -97,7 +97,7 @@ const open = async (id, fresh) => {
   });
   draw();
   const { task, kept, source } = report.info;
-  L.wanted.data = { id, task, kept, selected: Boolean(source?.selection) };
+  L.wanted.data = { id, task, kept, selected: Boolean(source?.selection), made: Boolean(source?.generated) };
   L.tell("data-opened", L.wanted.data);
   await turn(0);
   const stats = await ask("stats", { dataset_id: id });

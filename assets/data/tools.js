@@ -4,6 +4,7 @@ import { h, t } from "../lib/panel.js";
 import { labelsTool } from "./labels.js";
 import { knowledgeTool } from "./knowledge.js";
 import { mapTool } from "./map.js";
+import { raceTool } from "./race.js";
 import { selectTool } from "./select.js";
 import { wordsTool } from "./words.js";
 
@@ -13,6 +14,7 @@ L.define("data-tools", ({ el, server }) => {
     task: "",
     kept: 0,
     selected: false, // whether it was selected from another data set
+    made: false, // whether a model made it
     choices: null,
     tool: "map",
     dark: () => document.body.classList.contains("dark"),
@@ -27,9 +29,15 @@ L.define("data-tools", ({ el, server }) => {
     labels: labelsTool(page),
     words: wordsTool(page),
     known: knowledgeTool(page),
+    race: raceTool(page),
   };
   const own = { classify: ["labels", "words"], chat: ["known"] };
-  const offered = () => ["map", "select", ...(own[page.task] || [])];
+  const offered = () => [
+    "map",
+    "select",
+    ...(own[page.task] || []),
+    ...(page.made && page.task === "chat" ? ["race"] : []),
+  ];
 
   const draw = () => {
     if (!page.id || !page.choices) return L.show(el, L.notice(page.error));

@@ -30,6 +30,7 @@ class DataToolsPages:
             self.choices, self.maps, self.map, self.start_map, self.stop_map, self.resume_map, self.remove_map, self.texts, self.search,
             self.select, self.race, self.label_errors, self.mend, self.words,
             self.probes, self.probe, self.start_probe, self.stop_probe, self.resume_probe,
+            self.races, self.start_race, self.stop_race, self.resume_race,
         ]  # fmt: skip
 
     @for_owners
@@ -146,6 +147,36 @@ class DataToolsPages:
     def resume_probe(self, request: dict) -> dict:
         """The job's status."""
         return self._probes.resume(str(request.get("job_id")))
+
+    @for_owners
+    def races(self, request: dict) -> dict:
+        """{"races": those of this made data set, the newest first, each as DataRaces.shown, "people": [{dataset_id, name, kept}] that
+        it can race against}."""
+        dataset_id = _dataset(request)
+        found = [each for each in self._services.data_races.list() if each["spec"].get("dataset_id") == dataset_id]
+        sets = [each for each in data.list_datasets(self._home) if each.task == "chat"]
+        people = [
+            {"dataset_id": each.dataset_id, "name": each.name, "kept": each.kept}
+            for each in sets
+            if not {"generated", "data_race"} & set(each.source)
+        ]
+        return {"races": found, "people": people}
+
+    @for_owners
+    def start_race(self, request: dict) -> dict:
+        """DataRaces.start with as many as `number` records."""
+        number, people_id = request.get("number"), str(request.get("people_id") or "")
+        return self._services.data_races.start(_dataset(request), people_id, number)  # type: ignore[arg-type]
+
+    @for_owners
+    def stop_race(self, request: dict) -> dict:
+        """The race's status; its runs stop too."""
+        return self._services.data_races.stop(str(request.get("job_id")))
+
+    @for_owners
+    def resume_race(self, request: dict) -> dict:
+        """The race's status."""
+        return self._services.data_races.resume(str(request.get("job_id")))
 
 
 def _dataset(request: dict) -> str:

@@ -11,7 +11,7 @@ from llmdemo.ui.services import Services
 
 def endpoints(services: Services) -> list[Callable]:
     """The functions, each named as its endpoint."""
-    generations = services.generations
+    generations, races = services.generations, services.data_races
 
     @for_owners
     def generate_dataset(
@@ -76,7 +76,39 @@ def endpoints(services: Services) -> list[Callable]:
         generations.delete(job_id)
         return {"job_id": job_id}
 
+    @for_owners
+    def race_generated(dataset_id: str, people_id: str, number: int = 500, config: dict | None = None) -> dict:
+        """Queues three runs with the same settings, on `number` records by people, as many made by a model, and half of each, all
+        judged on the same held-out part of people's data; returns job_id and run_ids.
+
+        dataset_id: a made data set; people_id: one that people wrote. config: as for /start_run, without dataset_id."""
+        services.require_owner()
+        return races.start(dataset_id, people_id, number, config)
+
+    @for_owners
+    def generated_race_status(job_id: str) -> dict:
+        """How such a race is: state, message, runs and, once it has ended, result: held_out and rows, one a part (before, people,
+        made, both), each with loss (nats a token of the held-out answers, 95 % interval) and difference from people's, paired."""
+        services.require_owner()
+        return races.status(job_id)
+
+    @for_owners
+    def list_generated_races() -> list[dict]:
+        """All such races, the newest first, each with its job_id first."""
+        services.require_owner()
+        return races.list()
+
+    @for_owners
+    def stop_generated_race(job_id: str) -> dict:
+        """Stops the race and its runs. Returns its status."""
+        services.require_owner()
+        return races.stop(job_id)
+
     return [
+        race_generated,
+        generated_race_status,
+        list_generated_races,
+        stop_generated_race,
         generate_dataset,
         generation_status,
         list_generations,

@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # the arena and the classifiers import torch, which takes sec
     from llmdemo.evaluation import Evaluations
     from llmdemo.evaluation.use import Classifiers
     from llmdemo.experiments import Experiments
-    from llmdemo.generation import Generations
+    from llmdemo.generation import DataRaces, Generations
     from llmdemo.jobs.spare import Spare
     from llmdemo.knowledge import Probes
     from llmdemo.maps import Maps
@@ -57,6 +57,8 @@ class Services:
     """Models and classifiers on held-out data."""
     generations: "Generations"
     """Data sets that models make."""
+    data_races: "DataRaces"
+    """Made data against people's, on the same held-out records."""
     probes: "Probes"
     """What models know already of a data set's answers."""
     maps: "Maps"
@@ -194,7 +196,7 @@ def make_services(
     from llmdemo.elsewhere import Elsewhere
     from llmdemo.evaluation import Evaluations
     from llmdemo.experiments import Experiments
-    from llmdemo.generation import Generations
+    from llmdemo.generation import DataRaces, Generations
     from llmdemo.jobs import Jobs
     from llmdemo.knowledge import Probes
     from llmdemo.maps import Maps
@@ -211,6 +213,7 @@ def make_services(
     jobs = Jobs(home, settings, spare.launch) if spare else Jobs(home, settings)
     runs = Runs(jobs, command=command)
     evaluations = Evaluations(jobs, runs)
+    generations = Generations(jobs)
     maps = Maps(jobs)
     arena = Lazy(lambda: _make_arena(home, settings, serving))
     classifiers = Lazy(lambda: _make_classifiers(home, settings))
@@ -229,7 +232,8 @@ def make_services(
         tokenizers=Tokenizers(lambda model_id, classifies: _load_tokenizer(home, model_id, classifies)),
         evaluations=evaluations,
         exports=Exports(jobs, evaluations),
-        generations=Generations(jobs),
+        generations=generations,
+        data_races=DataRaces(jobs, runs, generations),
         maps=maps,
         probes=Probes(jobs),
         selection=Selection(home, maps),

@@ -1,7 +1,7 @@
 /* What a model is asked to make: the kind of records, who writes, who judges; the rest behind a fold. Knows no job. */
 import * as L from "../lib/panel.js";
 import { h, t } from "../lib/panel.js";
-import { judgeConfig, judgeFields, judgeState } from "../evaluate/judge-form.js";
+import { judgeConfig, judgeFields, judgeHow, judgeState } from "../evaluate/judge-form.js";
 
 const ENDPOINT = "-endpoint-";
 const SHOWN = [
@@ -93,7 +93,8 @@ export const generateForm = ({ state, choices, busy, error, draw, start, act }) 
   const pickKind = (name) => {
     spec.kind = name;
     const { judged, invents } = choices.kinds[name];
-    if (!invents && !spec.dataset_id) spec.dataset_id = readable()[0]?.dataset_id || "";
+    const sets = readable().map((each) => each.dataset_id);
+    if (!sets.includes(spec.dataset_id)) spec.dataset_id = (!invents && sets[0]) || "";
     if (judged && state.judge.kind === "none")
       Object.assign(state.judge, { kind: writers.length ? "model" : "endpoint", model_id: writers[0]?.id });
     if (!judged && state.judge.kind === "reward") state.judge.kind = "none";
@@ -154,10 +155,10 @@ export const generateForm = ({ state, choices, busy, error, draw, start, act }) 
           },
         )
       : null,
-    state.checker && spec.dataset_id ? null : judge(),
+    checked ? null : judge(judgeFields),
   ];
-  const judge = () =>
-    judgeFields({
+  const judge = (part) =>
+    part({
       judge: state.judge,
       choices: kind.judged ? choices : { ...choices, models: choices.models.filter((each) => each.task !== "reward") },
       two: kind.judged,
@@ -169,11 +170,12 @@ export const generateForm = ({ state, choices, busy, error, draw, start, act }) 
       draw,
       act,
       ids: "generate-judge",
+      brief: true,
     });
+  const checked = kind.judged && state.checker && spec.dataset_id;
   const invents = kind.invents && !spec.dataset_id;
   const rewords = spec.kind === "paraphrases";
-  const grades =
-    state.judge.kind !== "none" && (!kind.judged || (state.judge.grading === "absolute" && !state.checker));
+  const grades = state.judge.kind !== "none" && (!kind.judged || (state.judge.grading === "absolute" && !checked));
   const further = () =>
     h(
       "details",
@@ -182,6 +184,18 @@ export const generateForm = ({ state, choices, busy, error, draw, start, act }) 
       h(
         "div",
         { class: "generate" },
+        field(
+          t("generate_system"),
+          h("textarea", {
+            id: "generate-system",
+            class: "entry",
+            rows: 2,
+            maxlength: 4000,
+            placeholder: t("generate_system_example"),
+            value: spec.system,
+            onchange: (event) => set("system")(event.target.value),
+          }),
+        ),
         kind.judged
           ? state.maker === ENDPOINT
             ? text("second_model", { maxlength: 200, placeholder: spec.model })
@@ -220,7 +234,8 @@ export const generateForm = ({ state, choices, busy, error, draw, start, act }) 
               number("most_perplexity", { min: 0, step: 0.5 }),
               number("perplexity_share", { min: 0, max: 0.9, step: 0.05 }),
             ),
-        kind.judged ? null : judge(),
+        kind.judged ? null : judge(judgeFields),
+        checked ? null : judge(judgeHow),
         grades ? number("least_grade", { min: 0, max: 5 }) : null,
       ),
     );
@@ -239,18 +254,6 @@ export const generateForm = ({ state, choices, busy, error, draw, start, act }) 
     maker(),
     number("number", { min: 1, max: choices.most }),
     kind.judged ? chooser() : null,
-    field(
-      t("generate_system"),
-      h("textarea", {
-        id: "generate-system",
-        class: "entry",
-        rows: 2,
-        maxlength: 4000,
-        placeholder: t("generate_system_example"),
-        value: spec.system,
-        onchange: (event) => set("system")(event.target.value),
-      }),
-    ),
     further(),
     h("button", { type: "submit", class: "btn strong", id: "generate-start", disabled: busy }, t("generate_go")),
     L.notice(error),

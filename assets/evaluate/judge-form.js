@@ -24,8 +24,8 @@ const entry = (label, value, take, more = {}) =>
 
 /**
  * @param {{judge: any, choices: any, two: boolean, needed?: boolean, key: string, setKey: (key: string) => void,
- *   draw: () => void, act: (name: string, data: object) => Promise<any>, ids?: string}} form needed: whether there must be a
- *   judge; ids: what the fields' ids begin with, "judge" where nothing is said
+ *   draw: () => void, act: (name: string, data: object) => Promise<any>, ids?: string, brief?: boolean}} form needed: whether
+ *   there must be a judge; brief: how it judges is asked elsewhere (judgeHow); ids: what the fields' ids begin with, "judge" where nothing is said
  */
 export const judgeFields = (form) => {
   const { judge, choices, draw } = form;
@@ -51,7 +51,7 @@ export const judgeFields = (form) => {
       },
     ),
     judge.kind === "none" ? null : h("div", { class: "judge-fields" }, who(form, models, rewards)),
-    ["none", "reward"].includes(judge.kind) ? null : how(form),
+    form.brief ? null : judgeHow(form),
   );
 };
 
@@ -87,8 +87,10 @@ const who = ({ judge, key, setKey, draw, ids = "judge" }, models, rewards) => {
   ];
 };
 
-const how = (form) => {
+/** How the judge of the same `form` is asked: grading, criteria, rubric; nothing where there is none to ask. */
+export const judgeHow = (form) => {
   const { judge, choices, two, draw, ids = "judge" } = form;
+  if (["none", "reward"].includes(judge.kind)) return null;
   const grading = two ? judge.grading : "absolute";
   const change = (name) => (value) => {
     judge[name] = value;

@@ -11,7 +11,11 @@ from llmdemo.ui.services import Services
 
 def endpoints(services: Services) -> list[Callable]:
     """The functions, each named as its endpoint."""
-    generations, races = services.generations, services.data_races
+    return [_start(services), *_jobs(services), *_races(services)]
+
+
+def _start(services: Services) -> Callable:
+    generations = services.generations
 
     @for_owners
     def generate_dataset(
@@ -33,6 +37,11 @@ def endpoints(services: Services) -> list[Callable]:
         return {"job_id": generations.start(values, key, judge_key)}
 
     generate_dataset.__doc__ = f"{inspect.getdoc(generate_dataset)}\n\n{document(GenerationSpec)}"
+    return generate_dataset
+
+
+def _jobs(services: Services) -> list[Callable]:
+    generations = services.generations
 
     @for_owners
     def generation_status(job_id: str) -> dict:
@@ -76,6 +85,19 @@ def endpoints(services: Services) -> list[Callable]:
         generations.delete(job_id)
         return {"job_id": job_id}
 
+    return [
+        generation_status,
+        list_generations,
+        stop_generation,
+        resume_generation,
+        generation_records,
+        delete_generation,
+    ]
+
+
+def _races(services: Services) -> list[Callable]:
+    races = services.data_races
+
     @for_owners
     def race_generated(dataset_id: str, people_id: str, number: int = 500, config: dict | None = None) -> dict:
         """Queues three runs with the same settings, on `number` records by people, as many made by a model, and half of each, all
@@ -104,16 +126,4 @@ def endpoints(services: Services) -> list[Callable]:
         services.require_owner()
         return races.stop(job_id)
 
-    return [
-        race_generated,
-        generated_race_status,
-        list_generated_races,
-        stop_generated_race,
-        generate_dataset,
-        generation_status,
-        list_generations,
-        stop_generation,
-        resume_generation,
-        generation_records,
-        delete_generation,
-    ]
+    return [race_generated, generated_race_status, list_generated_races, stop_generated_race]

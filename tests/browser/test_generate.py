@@ -34,7 +34,7 @@ def test_pairs_of_two_temperatures_are_made_and_a_run_on_them_begins(tiny_app, o
     page.locator("#generate-model_id").select_option("-endpoint-")
     for name, value in (("url", server.url), ("model", "maker"), ("number", "24")):
         page.locator(f"#generate-{name}").fill(value)
-    page.locator("#data-generate").get_by_text("an API endpoint").click()
+    page.locator("#data-generate").get_by_role("radio", name="an API endpoint").check()
     page.locator("#generate-judge-url").fill(server.url)
     page.locator("#generate-judge-model").fill("judge")
     page.locator("#generate-start").click()
@@ -43,7 +43,7 @@ def test_pairs_of_two_temperatures_are_made_and_a_run_on_them_begins(tiny_app, o
     assert {body["temperature"] for body in server.asked if body["model"] == "maker"} == {0, 1}
     expect(page.locator("#data-report")).to_contain_text("preference")
 
-    page.get_by_role("button", name="Train on").first.click()
+    page.get_by_role("button", name="Train on it").click()
     expect(page.locator("#train-data")).to_contain_text("Made by maker", timeout=30_000)
     page.locator("#train-start").click()
     expect(page.locator("#train-run")).to_contain_text("Made by maker", timeout=60_000)

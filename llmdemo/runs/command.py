@@ -37,7 +37,10 @@ def worker_command(run_dir: Path, config: dict) -> list[str]:
 
 def worker_environment(home: Path, config: dict, env=None, devices: list[str] | None = None) -> dict[str, str]:
     """The environment of the worker of a run with these settings; see jobs.environment."""
-    return environment.worker_environment(home, env, devices, processes(config))
+    found = environment.worker_environment(home, env, devices, processes(config))
+    if config.get("weight_bits") == 8:  # who saves memory loses none to gaps between blocks of fixed size
+        found.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
+    return found
 
 
 def at_once(settings: Settings, there: list[str]) -> int:

@@ -36,6 +36,16 @@ def test_the_threads_are_what_the_environment_says(accelerator, monkeypatch, tmp
         assert found == (threads or found) and int(found) > 0
 
 
+def test_a_run_that_saves_memory_leaves_no_gaps_unless_somebody_says_otherwise(accelerator, tmp_path):
+    accelerator(True)
+    name = "PYTORCH_CUDA_ALLOC_CONF"
+    assert worker_environment(tmp_path, {"weight_bits": 8}, {})[name] == "expandable_segments:True"
+    assert (
+        worker_environment(tmp_path, {"weight_bits": 8}, {name: "max_split_size_mb:64"})[name] == "max_split_size_mb:64"
+    )
+    assert name not in worker_environment(tmp_path, {"weight_bits": 32}, {})
+
+
 def test_several_gpus_are_asked_for_by_the_setting(accelerator, tmp_path):
     accelerator(True)
     argv = worker_command(tmp_path, {"num_processes": 2})

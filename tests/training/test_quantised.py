@@ -4,10 +4,13 @@ import copy
 
 import pytest
 import torch
+from safetensors import safe_open
 from torch import nn
 
 from llmdemo.core.errors import UserError
-from llmdemo.training import build_optimizer
+from llmdemo.core.events import read_events
+from llmdemo.training import TrainConfig, best, build_optimizer, worker
+from llmdemo.training import device as devices
 from llmdemo.training.best import trained
 from llmdemo.training.quantised import (
     LEVELS,
@@ -248,3 +251,67 @@ def test_a_model_without_plain_linear_layers_is_refused():
     model = GPT2LMHeadModel(GPT2Config(vocab_size=64, n_embd=16, n_layer=1, n_head=2, n_positions=16))
     with pytest.raises(UserError, match="no plain linear layers.*weight_bits 32"):
         quantise(model, (), CPU)
+
+
+def events(run_dir, kind):
+    return [event for event in read_events(run_dir / "events.jsonl", 0)[0] if event["type"] == kind]
+
+
+@pytest.mark.parametrize(("precision", "spacing"), [("fp32", 2.0**-20), ("bf16_pure", 2.0**-7)])
+def test_a_run_publishes_plain_weights_of_all_that_was_learned(make_run, precision, spacing):
+    from transformers import AutoModelForCausalLM
+
+    run_dir = make_run(weight_bits=8, learning_rate=1e-3, best_by="last", publish_dtype="auto", precision=precision)
+    assert worker.main(run_dir) == 0, events(run_dir, "end")
+    with safe_open(sorted((run_dir / "checkpoints").glob("step-*"))[-1] / "weights.safetensors", "pt") as file:
+        kept = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    name = "model.layers.0.mlp.up_proj.weight"
+    learned = QuantisedMatrix(*(kept[f"{name}/{part}"] for part in ("high", "low", "unit"))).whole()
+    published = events(run_dir, "published")[-1]
+    found = dict(AutoModelForCausalLM.from_pretrained(run_dir / "model").named_parameters())[name].detach().float()
+    assert published["dtype"] == ("float32" if precision == "fp32" else "bfloat16")
+    assert ((found - learned).abs() <= spacing * learned.abs() + 1e-9).all()
+    notes = [event["message"] for event in events(run_dir, "note")]
+    assert any("rounded up or down by chance" in note for note in notes) == (precision == "bf16_pure")
+    assert not any("small updates round away" in note for note in notes)
+
+
+def test_the_best_steps_matrices_are_kept_and_come_back(llama64, tools, tmp_path):
+    model = quantised_llama(llama64)
+    tools.train(model, tools.make_config(weight_bits=8), tools.token_batches(4))
+    kept = {name: tensor.clone() for name, tensor in trained(model).items()}
+    best.keep(tmp_path, trained(model), best.Best(4, {"loss": 1.0}, (1.0,)))
+    tools.train(model, tools.make_config(weight_bits=8), tools.token_batches(4))
+    assert best.fits(tmp_path, model) and not best.fits(tmp_path, llama64())
+    best.load_into(tmp_path, model)
+    assert all(torch.equal(tensor, kept[name]) for name, tensor in trained(model).items())
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"num_processes": 2}, "one process.*num_processes to 1"),
+        ({"galore_optimizer": "adafactor"}, "optimizer of its own.*galore_optimizer adamw"),
+        ({"keep_steps": 3}, "keep_steps is 3.*keep_steps to 0"),
+    ],
+)
+def test_what_cannot_be_had_with_8_bits_is_a_sentence(changes, words):
+    values = {"dataset_id": "d", "weight_bits": 8, **changes}
+    with pytest.raises(UserError, match=words):
+        TrainConfig.from_dict(values)
+    TrainConfig.from_dict({**values, "method": "adamw", "galore_optimizer": "adamw"})  # where it has no effect
+
+
+def test_it_is_one_choice_that_brings_bases_in_4_bits_and_sums_off_a_gpu():
+    config = TrainConfig.from_dict({"dataset_id": "d", "weight_bits": 8}).resolved()
+    assert (config.quantises, config.basis_bits, config.offloads, config.saves_memory) == (True, 4, True, True)
+    assert TrainConfig("d", weight_bits=8, basis_bits=8).resolved().basis_bits == 8
+    plain_run = TrainConfig("d").resolved()
+    assert (plain_run.quantises, plain_run.basis_bits, plain_run.offloads) == (False, 32, False)
+
+
+def test_on_a_gpu_auto_is_pure_bf16(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda *args: True)
+    for config, expected in ((TrainConfig("d", weight_bits=8), "bf16_pure"), (TrainConfig("d"), "bf16")):
+        assert devices.precision_of(config, torch.device("cuda")) == expected
+    assert devices.precision_of(TrainConfig("d", weight_bits=8, precision="fp32"), torch.device("cuda")) == "fp32"

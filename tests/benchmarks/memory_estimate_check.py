@@ -46,6 +46,8 @@ CONFIGS = [
      "max_length": 256, "gradient_accumulation_steps": 2},
     {"sample": True, "method": "galore", "batch_size": 8},
     {"sample": True, "method": "adamw", "batch_size": 8},
+    {"method": "galore", "weight_bits": 8, "batch_size": 4, "max_length": 256, "gradient_accumulation_steps": 4,
+     "activation_checkpointing": True},
 ]  # fmt: skip
 
 

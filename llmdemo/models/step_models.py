@@ -6,6 +6,7 @@ and what the trained ones are told from. Knows no ids and no cache of models.
 
 import copy
 import threading
+import weakref
 from pathlib import Path
 
 import torch
@@ -69,7 +70,9 @@ class _Run:
             memo[id(parameter)] = nn.Parameter(own, requires_grad=False)
             parameter.data = own.new_empty(0)  # the outline needs no numbers of its own here
         self._emptied |= set(weights)
-        return copy.deepcopy(self._outline, memo), self._tokenizer
+        model = copy.deepcopy(self._outline, memo)
+        model.outline = weakref.ref(self._outline)  # what was found out of one's forward is true of the others'
+        return model, self._tokenizer
 
 
 def _changed(run_dir: Path) -> tuple:

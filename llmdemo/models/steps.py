@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
+from threadpoolctl import threadpool_limits
 
 from llmdemo.core import store
 from llmdemo.core.errors import UserError
@@ -201,7 +202,8 @@ class KeptSteps:
 
     def _joined(self, kept: "dict[str, Callable[[], np.ndarray]]") -> dict[str, np.ndarray]:
         """Adapters added to their matrices, factors multiplied, names as in the model's files; matrix by matrix, on a few
-        threads, as NumPy uses one for all but products."""
+        threads, as NumPy uses one for all but products. Of products too each takes one: OpenBLAS' own threads wait for one
+        another in a busy loop, which beside other programs took four times the CPU's seconds and six times as long."""
         assert self._start is not None
         made: dict[str, Callable[[], np.ndarray]] = {}
         for name, tensor in kept.items():
@@ -214,7 +216,7 @@ class KeptSteps:
                 made[name.removesuffix(".down") + ".weight"] = partial(_product, up, tensor)
             elif not name.endswith((".lora_B.default.weight", ".up")):
                 made.setdefault(plain_name(name), tensor)
-        with ThreadPoolExecutor(_THREADS) as pool:
+        with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(_THREADS) as pool:
             return dict(zip(made, pool.map(lambda make: make(), made.values()), strict=True))
 
 

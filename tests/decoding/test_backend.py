@@ -1,3 +1,5 @@
+import weakref
+
 import pytest
 import torch
 
@@ -103,6 +105,19 @@ def test_a_model_that_only_looks_plain_is_found_out(tiny_llama, caplog):
     model.model.layers[1].mlp.act_fn = torch.nn.GELU()
     assert isinstance(forward_for(model), ModelForward)
     assert "differs from the model's own" in caplog.text
+
+
+def test_of_models_with_one_outline_the_first_is_checked_in_whole_and_each_by_its_prompt(tiny_llama, monkeypatch):
+    outline, asked = tiny_llama(1), []
+    steps = FusedLlamaForward.step
+    monkeypatch.setattr(FusedLlamaForward, "step", lambda self, *given: asked.append(1) or steps(self, *given))
+    models = [tiny_llama(seed) for seed in (1, 2, 3)]
+    for model in models:
+        model.outline = weakref.ref(outline)
+    assert fused_weights(models[0]) and len(asked) == 2
+    assert fused_weights(models[1]).error < 1e-5 and len(asked) == 2
+    monkeypatch.setattr(FusedLlamaWeights, "_paired", lambda self, tensor: tensor)
+    assert fused_weights(models[2]) is None and len(asked) == 2
 
 
 def test_what_is_not_plain_is_left_to_the_model_itself(tiny_llama, tiny_gpt2):

@@ -7,7 +7,8 @@ import pytest
 from llmdemo import data, prepare
 from llmdemo.core.errors import UserError
 from llmdemo.data.ingest import add_dataset
-from llmdemo.settings.training import METHOD_DEFAULTS, METHODS, TASK_DEFAULTS, TASKS, data_task
+from llmdemo.settings.training import METHODS, TASK_DEFAULTS, TASKS, data_task
+from llmdemo.settings.training_defaults import METHOD_DEFAULTS
 
 DATA_TASKS = tuple(task for task in TASKS if data_task(task) == task)
 """Those that a data set is of."""

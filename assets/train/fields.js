@@ -77,14 +77,18 @@ export const controlOf = ({ widget, choices, kind }) =>
 const LOSS = { preference: "preference_loss", grpo: "policy_loss" };
 
 /**
- * What settings are unless somebody changes them, the loss among what was `changed` included.
+ * What settings are unless somebody changes them; a loss or a new model's size among what was `changed` brings its own.
  * @param {Record<string, any> | null} choices @param {string} task @param {string} method
  * @param {Record<string, any>} changed @returns {Record<string, any>}
  */
-export const defaultsFor = (choices, task, method, changed) => ({
-  ...choices?.defaults[task]?.[method],
-  ...choices?.defaults_by_loss?.[LOSS[task]]?.[changed[LOSS[task]]],
-});
+export const defaultsFor = (choices, task, method, changed) => {
+  const rate = task === "pretrain" && method === "adamw" && choices?.pretrain_rates?.[changed.model_size];
+  return {
+    ...choices?.defaults[task]?.[method],
+    ...choices?.defaults_by_loss?.[LOSS[task]]?.[changed[LOSS[task]]],
+    ...(rate ? { learning_rate: rate } : {}),
+  };
+};
 
 const BASE = ["dataset_id", "model_id", "method"];
 

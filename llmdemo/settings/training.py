@@ -13,7 +13,7 @@ from llmdemo.core.errors import UserError
 from llmdemo.core.sentences import say
 from llmdemo.settings.rewards import CheckedBy, RewardKind, check_rewards
 from llmdemo.settings.schema import Setting, check, fields_of, one_of
-from llmdemo.settings.training_defaults import METHOD_DEFAULTS, OTHERWISE, TASK_DEFAULTS
+from llmdemo.settings.training_defaults import TASK_DEFAULTS, of_run
 
 Method = Literal["galore", "adamw", "lora"]
 Task = Literal["chat", "text", "classify", "preference", "pretrain", "grpo", "reward", "kto"]
@@ -87,7 +87,8 @@ class TrainConfig:
     batch_size: Annotated[int, Field(ge=1, le=4096), Setting("records", form=True)] = 8
     """Records of one forward pass, a process."""
     learning_rate: Annotated[float | None, Field(ge=1e-9, le=10), Setting(form=True, searchable=True)] = None
-    """Highest learning rate; None: as METHOD_DEFAULTS says."""
+    """Highest learning rate; None: as METHOD_DEFAULTS says, and in pretraining by AdamW as PRETRAIN_RATES does: 0.001 at a
+    width of 512, lower for wider models; GaLore's is 0.01 at every size."""
     max_length: Annotated[int, Field(ge=8, le=1_000_000), Setting("tokens", form=True)] = 512
     """Longest record in tokens; longer ones are cut."""
     rank: Annotated[int, Field(ge=1, le=16384), Setting(methods=_LOW_RANK, form=True, searchable=True)] = 128
@@ -277,7 +278,7 @@ class TrainConfig:
 
     def resolved(self) -> "TrainConfig":
         """The same config with the defaults of its task and method filled in."""
-        defaults = OTHERWISE | METHOD_DEFAULTS[self.task][self.method] | {"basis_bits": 4 if self.quantises else 32}
+        defaults = of_run(self.task, self.method, self.model_size) | {"basis_bits": 4 if self.quantises else 32}
         return replace(self, **{key: value for key, value in defaults.items() if getattr(self, key) is None})
 
     @property

@@ -3,6 +3,20 @@
 from typing import Any
 
 _HIGH_THEN_DOWN = {"scale": 4.0, "schedule": "warmup_stable_decay"}
+PRETRAIN_RATES = {
+    "1M": 4e-3,
+    "3M": 2.7e-3,
+    "10M": 1.6e-3,
+    "30M": 1e-3,
+    "60M": 1e-3,
+    "130M": 6.7e-4,
+    "350M": 5e-4,
+    "1B": 2.5e-4,
+}
+"""AdamW's highest rate in pretraining by the new model's size, for whole matrices and for factors: 1e-3 at a width of 512
+and inversely as the width, as muP has it for matrices that Adam learns (arXiv 2203.03466). Pythia's rates at widths of 512,
+768, 1024 and 2048 are 1e-3, 6e-4, 3e-4 and 3e-4 (arXiv 2304.01373). GaLore's is the same at every size: 0.01 at a scale of
+0.25 in its authors' runs from 60M to 1B (github.com/jiaweizzhao/GaLore, scripts/benchmark_c4)."""
 METHOD_DEFAULTS: dict[str, dict[str, dict[str, Any]]] = {
     "chat": {
         "galore": {"learning_rate": 4e-5, **_HIGH_THEN_DOWN},
@@ -31,7 +45,7 @@ METHOD_DEFAULTS: dict[str, dict[str, dict[str, Any]]] = {
     },
     "pretrain": {
         "galore": {"learning_rate": 1e-2, "scale": 0.25, "schedule": "cosine"},
-        "adamw": {"learning_rate": 3e-3, "schedule": "cosine"},
+        "adamw": {"learning_rate": PRETRAIN_RATES["1M"], "schedule": "cosine"},
         "lora": {"learning_rate": 5e-4},
     },
     "preference": {
@@ -51,6 +65,14 @@ tests/benchmarks/sweep_defaults.py found those of chat: with scale 4 the project
 embeddings, which AdamW's rate suits, and a rate that stays high before it falls learns an exact form of answer in fewer
 steps. sweep_tasks.py found those of the other tasks, on held-out records in several orders."""
 OTHERWISE: dict[str, Any] = {"scale": 1.0, "schedule": "linear"}
+
+
+def of_run(task: str, method: str, model_size: str) -> dict[str, Any]:
+    """The defaults of a run with these settings, by the fields' names."""
+    rate = {"learning_rate": PRETRAIN_RATES[model_size]} if (task, method) == ("pretrain", "adamw") else {}
+    return OTHERWISE | METHOD_DEFAULTS[task][method] | rate
+
+
 TASK_DEFAULTS: dict[str, dict[str, Any]] = {
     "text": {"batch_size": 4, "max_steps": 24, "eval_records": 16, "eval_steps": 12, "packing": True},
     "classify": {

@@ -8,6 +8,7 @@ from llmdemo.data import get_dataset
 from llmdemo.models import catalog
 from llmdemo.settings.schema import describe
 from llmdemo.settings.training import DEFAULTS_BY_LOSS, METHODS, TASKS, TrainConfig, data_tasks
+from llmdemo.settings.training_defaults import PRETRAIN_RATES
 from llmdemo.ui import authentication, samples
 from llmdemo.ui.interpret_api import run_changes
 from llmdemo.ui.rights import for_owners
@@ -47,6 +48,7 @@ class TrainPages:
             "settings": {key: each for key, each in describe(TrainConfig).items() if each["form"]},
             "defaults": {task: {method: prepare.defaults(method, task) for method in METHODS} for task in TASKS},
             "defaults_by_loss": DEFAULTS_BY_LOSS,
+            "pretrain_rates": PRETRAIN_RATES,
         }
 
     @for_owners

@@ -70,6 +70,16 @@ test("a loss brings defaults of its own, and what is not them is sent", () => {
   assert.deepEqual(settingsForForm(run, usual("grpo", run)).changed, { redraws: 0 });
 });
 
+test("a larger new model learns at a lower rate with AdamW, and at the same with GaLore", () => {
+  const own = { adamw: { learning_rate: 0.004, rank: 8 }, galore: { learning_rate: 0.01 } };
+  const choices = { defaults: { pretrain: own, text: own }, pretrain_rates: { "1M": 0.004, "60M": 0.001 } };
+  const rate = (task, method, changed) => defaultsFor(choices, task, method, changed).learning_rate;
+  assert.equal(rate("pretrain", "adamw", {}), 0.004);
+  assert.equal(rate("pretrain", "adamw", { model_size: "60M" }), 0.001);
+  assert.equal(rate("pretrain", "galore", { model_size: "60M" }), 0.01);
+  assert.equal(rate("text", "adamw", { model_size: "60M" }), 0.004, "kept in mind of another task");
+});
+
 test("an error says the form's name of the setting, and which field it is about", () => {
   const keys = ["max_steps", "rank", "name"];
   const names = { max_steps: "Steps", rank: "Rank", name: "Name" };

@@ -3,6 +3,7 @@ import math
 import pytest
 
 from llmdemo.core.errors import UserError
+from llmdemo.models import scratch
 from llmdemo.models.catalog import ModelEntry
 from llmdemo.settings.training import METHODS, TASK_DEFAULTS, TASKS
 from llmdemo.training import TrainConfig
@@ -25,6 +26,17 @@ def test_each_task_and_method_have_a_learning_rate_of_their_own(method, task):
     if (task, method) == ("pretrain", "lora"):
         return  # refused: a new model has no weights that adapters could stand beside
     assert TrainConfig.from_dict({"dataset_id": "d", "method": method, "task": task}).resolved().learning_rate > 0
+
+
+def test_adamws_rate_of_a_new_model_goes_down_with_its_width_and_galores_stays():
+    for size in scratch.SIZES:
+        config = {"dataset_id": "d", "task": "pretrain", "model_size": size}
+        width = scratch.config_of(size, 2048, 128)["hidden_size"]
+        rate = TrainConfig.from_dict({**config, "method": "adamw"}).resolved().learning_rate
+        assert rate == pytest.approx(1e-3 * 512 / width, rel=0.02)
+        assert TrainConfig.from_dict({**config, "method": "galore"}).resolved().learning_rate == 0.01
+        given = {**config, "method": "adamw", "learning_rate": 5e-3}
+        assert TrainConfig.from_dict(given).resolved().learning_rate == 5e-3
 
 
 def test_a_task_has_defaults_of_its_own_which_what_is_given_goes_before():

@@ -113,12 +113,14 @@ def tell(name: str, events: list[dict], seconds: float, cpu: float) -> None:
     def of(kind: str) -> list[dict]:
         return [event for event in events if event["type"] == kind]
 
+    if not of("step"):
+        return print(f"{name}: stopped before its first step, after {seconds:.0f} s", flush=True)
     step = of("step")[-1]
     each = step["tokens"] / step["step"]
     points = ", ".join(f"{event['step'] * each / 1e3:,.0f}k: {event['perplexity']:.1f}" for event in of("eval"))
     ledger = of("ledger")[-1]
     kept = {part: ledger["predicted"][part] / 1e6 for part in ("weights", "moments", "subspace")}
-    measured = ledger["measured"]["total"] / 1e6
+    measured = ledger.get("measured", {}).get("total", 0) / 1e6  # told where a run comes to its end
     print(
         f"{name}: {of('start')[-1]['trained_parameters']:,} trained weights, {step['tokens']:,} tokens in {seconds:.0f} s "
         f"({step['tokens_per_second']:,.0f}/s), {cpu:.0f} s of CPU\n  perplexity at tokens: {points}\n  predicted MB: "

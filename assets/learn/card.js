@@ -5,6 +5,24 @@ import { formula, kindOf } from "./formulas.js";
 import { HACKABLE } from "./hackable.js";
 import { TABLES } from "./tables.js";
 
+/* What the numbers of a task that learns from rewards depend on beside the data. */
+const OF_POLICY = [
+  "policy_loss",
+  "reward",
+  "reward_text",
+  "reward_model_id",
+  "second_reward",
+  "second_share",
+  "reward_tokens",
+  "pass_reward",
+  "rollouts",
+  "max_new_tokens",
+  "rollout_temperature",
+  "kl_weight",
+  "clip_low",
+  "clip_high",
+];
+
 const remembered = (task) => {
   try {
     return localStorage.getItem(`llmdemo-learn-${task}`) !== "closed";
@@ -117,8 +135,11 @@ define("learn", ({ el, server }) => {
         "beta",
         "preference_loss",
         "label_smoothing",
-        "policy_loss",
         "goal",
+        "simpo_gamma",
+        "desired_weight",
+        "undesired_weight",
+        ...OF_POLICY,
       ].map((key) => settings[key]),
     );
     // What is learned: of the data's own task the numbers too, of a reward or of single answers the loss alone.

@@ -1,7 +1,7 @@
 /* Lessons on what changes: what a run has forgotten, and when a model is asked other things than before. */
 import * as L from "../lib/panel.js";
 import { h, t } from "../lib/panel.js";
-import { Asking, bars, dataMenu, mean, modelMenu, newestRun, text, waiting } from "./parts.js";
+import { aRun, Asking, bars, dataMenu, lastChosen, mean, modelMenu, text, waiting } from "./parts.js";
 
 const lines = (value) => value.split("\n").map((line) => line.trim()).filter(Boolean).slice(0, 12); // prettier-ignore
 const area = (label, value, onchange) => text(label, value, onchange, { tag: "textarea", rows: 4 });
@@ -19,7 +19,7 @@ export class Forgetting extends Asking {
   };
   async componentDidMount() {
     const things = await this.things();
-    const run = newestRun(things);
+    const run = aRun(things);
     if (run) this.look({ model: run });
   }
   look = (change) => {
@@ -87,7 +87,7 @@ export class Drift extends Asking {
   };
   async componentDidMount() {
     const things = await this.things();
-    this.look({ model: newestRun(things) || "starter" });
+    this.look({ model: lastChosen(things, aRun(things) || "starter") });
   }
   look = (change) => {
     const { model, data, other } = { ...this.state, ...change };

@@ -6,7 +6,21 @@ import * as L from "../lib/panel.js";
 import { h, t } from "../lib/panel.js";
 import { SHAPES } from "../lib/strategies.js";
 import { LensMap } from "./lens-map.js";
-import { Asking, legend, modelMenu, newestRun, range, said, table, text, visible, waiting, wide } from "./parts.js";
+import {
+  Asking,
+  lastChosen,
+  legend,
+  Looking,
+  modelMenu,
+  aRun,
+  range,
+  said,
+  table,
+  text,
+  visible,
+  waiting,
+  wide,
+} from "./parts.js";
 
 const nameOf = (strategy) => t(`arena_name_${strategy}`);
 const sum = (values) => values.reduce((all, value) => all + value, 0);
@@ -21,7 +35,7 @@ export const keptBy = (probabilities, p) => {
   return probabilities.length;
 };
 
-export class Sampler extends Asking {
+export class Sampler extends Looking {
   state = {
     things: null,
     model: "starter",
@@ -31,18 +45,10 @@ export class Sampler extends Asking {
     error: null,
     busy: true,
   };
-  componentDidMount() {
-    this.things();
-    this.look({});
+  call = "lens";
+  asking({ model, prompt }) {
+    return { model_id: model, prompt: { raw: prompt }, top: 20 };
   }
-  look = (change) => {
-    const { model, prompt } = { ...this.state, ...change };
-    this.setState(change);
-    return this.work(async () => {
-      const found = await this.ask("lens", { model_id: model, prompt: { raw: prompt }, top: 20 });
-      return found.error ? { error: found.error, found: null } : { found };
-    });
-  };
   rows({ models, names }) {
     const tokens = models[0].rows.at(-1).at(-1);
     const probabilities = tokens.map(([, share]) => share);
@@ -59,12 +65,12 @@ export class Sampler extends Asking {
     const told = t(all ? "lesson_sampler_more" : "lesson_sampler_kept", { n: kept, p: L.num(this.state.p / 20, 2) });
     return [h("p", { role: "status" }, told), h("ol", { class: "sampler" }, tokens.slice(0, 12).map(row))];
   }
-  render(_props, { things, model, prompt, p, found, error, busy }) {
+  render(_props, { prompt, p, found, error, busy }) {
     return h(
       "div",
       {},
       text(t("lesson_sampler_text"), prompt, (value) => this.look({ prompt: value })),
-      things ? modelMenu(things, model, (value) => this.look({ model: value })) : null,
+      this.models(),
       range("top-p", p, 20, (value) => this.setState({ p: value }), L.num(p / 20, 2)),
       waiting(busy && !found),
       found ? this.rows(found) : null,
@@ -76,22 +82,15 @@ export class Sampler extends Asking {
 const loopOf = (lane) => (lane.metrics?.loop ? t("lesson_loops", lane.metrics.loop) : t("lesson_no_loop"));
 
 /** Greedy and beam search on one prompt: which text is likelier, and which one repeats itself. */
-export class Beam extends Asking {
-  state = { things: null, model: "starter", prompt: t("lesson_beam_prompt"), lanes: null, error: null, busy: true };
-  componentDidMount() {
-    this.things();
-    this.look({});
+export class Beam extends Looking {
+  state = { things: null, model: "starter", prompt: t("lesson_beam_prompt"), found: null, error: null, busy: true };
+  call = "answers";
+  asking({ model, prompt }) {
+    const asked = { model_id: model, prompt, lanes: ["greedy", "beam", "top_p"], max_new_tokens: 48 };
+    return asked;
   }
-  look = (change) => {
-    const { model, prompt } = { ...this.state, ...change };
-    this.setState(change);
-    return this.work(async () => {
-      const asked = { model_id: model, prompt, lanes: ["greedy", "beam", "top_p"], max_new_tokens: 48 };
-      const found = await this.ask("answers", asked);
-      return found.error ? { error: found.error, lanes: null } : { lanes: found.lanes };
-    });
-  };
-  render(_props, { things, model, prompt, lanes, error, busy }) {
+  render(_props, { prompt, found, error, busy }) {
+    const lanes = found?.lanes;
     const rows = lanes
       ? Object.entries(lanes).map(([name, lane]) => [
           nameOf(name),
@@ -104,7 +103,7 @@ export class Beam extends Asking {
       "div",
       {},
       text(t("lesson_prompt"), prompt, (value) => this.look({ prompt: value })),
-      things ? modelMenu(things, model, (value) => this.look({ model: value })) : null,
+      this.models(),
       waiting(busy),
       lanes && !busy
         ? Object.entries(lanes).map(([name, lane]) => said(nameOf(name), lane.text, { "data-strategy": name }))
@@ -273,28 +272,24 @@ export class Human extends Asking {
 }
 
 /** Layers × positions, the base beside a run, on a text of one's own. */
-export class Arises extends Asking {
+export class Arises extends Looking {
   state = { things: null, model: null, prompt: t("lesson_sampler_prompt"), found: null, error: null, busy: true };
-  async componentDidMount() {
-    const things = await this.things();
-    this.look({ model: newestRun(things) || "starter" });
+  first(things) {
+    return lastChosen(things, aRun(things) || "starter");
   }
-  look = (change) => {
-    const { model, prompt } = { ...this.state, ...change };
-    this.setState(change);
-    return this.work(async () => {
-      const beside = this.state.things?.models.find((each) => each.id === model)?.kind === "run" ? "base" : "";
-      const found = await this.ask("lens", { model_id: model, prompt: { raw: prompt }, beside, window: 8, top: 3 });
-      return found.error ? { error: found.error, found: null } : { found };
-    });
-  };
-  render(_props, { things, model, prompt, found, error, busy }) {
+  call = "lens";
+  asking({ things, model, prompt }) {
+    const beside = things.models.find((each) => each.id === model)?.kind === "run" ? "base" : "";
+    const asked = { model_id: model, prompt: { raw: prompt }, beside, window: 8, top: 3 };
+    return asked;
+  }
+  render(_props, { things, prompt, found, error, busy }) {
     return h(
       "div",
       {},
       text(t("lesson_sampler_text"), prompt, (value) => this.look({ prompt: value })),
-      things && model ? modelMenu(things, model, (value) => this.look({ model: value })) : null,
-      things && !newestRun(things) ? h("p", { class: "soft" }, t("lesson_arises_alone")) : null,
+      this.models(),
+      things && !aRun(things) ? h("p", { class: "soft" }, t("lesson_arises_alone")) : null,
       waiting(busy),
       found && !busy ? h(LensMap, { found }) : null,
       L.notice(error),

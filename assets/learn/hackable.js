@@ -2,12 +2,12 @@
    whole. */
 
 /**
- * Full reward for at most 12 tokens, none from 24 on; held-out answers are checked for being exactly right beside it.
+ * Full reward for at most 32 tokens, none from 64 on, where a right answer of the sample takes some 40; held-out answers are checked for being exactly right beside it.
  */
 export const HACKABLE = {
   task: "grpo",
   reward: "length",
-  reward_tokens: 12,
+  reward_tokens: 32,
   second_reward: "none",
   held_out_check: "exact",
   max_steps: 24,

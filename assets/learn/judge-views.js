@@ -1,8 +1,7 @@
-/* Lessons on what is rewarded: a judge's biases, and a reward that is won without right answers. */
-import { plot } from "../lib/chart/lines.js";
+/* A lesson on what is rewarded: a judge's biases. */
 import * as L from "../lib/panel.js";
 import { h, t } from "../lib/panel.js";
-import { Asking, dataMenu, legend, modelMenu, newest, said, table, text, waiting } from "./parts.js";
+import { Asking, modelMenu, table, text, waiting } from "./parts.js";
 
 /* In English, as the starter knows little else: a right answer, another right one, and the first in many words. */
 const PAIRS = [
@@ -98,115 +97,6 @@ export class Judges extends Asking {
       busy ? null : L.button(t("lesson_judges_go"), this.look, "strong", { id: "lesson-judges" }),
       waiting(busy),
       found && !busy ? this.tables(found) : null,
-      L.notice(error),
-    );
-  }
-}
-
-/* What a reward counts; none of them asks whether the answer is right. */
-export const REWARDS = {
-  length: (answer) => answer.trim().split(/\s+/).length,
-  exclaims: (answer) => (answer.match(/!/g) || []).length,
-  commas: (answer) => (answer.match(/,/g) || []).length,
-};
-
-/**
- * Mean reward and quality of the best-rewarded of `n` answers, over all choices of n among those drawn (no luck in the
- * order). @param {{reward: number, quality: number}[]} answers @param {number} n
- */
-export const bestOf = (answers, n) => {
-  const sorted = [...answers].sort((a, b) => b.reward - a.reward || a.quality - b.quality);
-  const total = sorted.length;
-  let left = n / total; // the chance that the first is among the n
-  const found = { reward: 0, quality: 0 };
-  let none = 1;
-  for (let i = 0; i + n <= total; i += 1) {
-    left = (none * n) / (total - i);
-    found.reward += left * sorted[i].reward;
-    found.quality += left * sorted[i].quality;
-    none -= left;
-  }
-  return found;
-};
-
-/** The more answers a reward may choose from, the more of it is won, and the answers' quality falls behind. */
-export class Hacking extends Asking {
-  state = {
-    things: null,
-    data: "",
-    model: "starter",
-    record: null,
-    answers: null,
-    reward: "length",
-    error: null,
-    busy: false,
-  };
-  async componentDidMount() {
-    const things = await this.things();
-    this.setState({ data: newest(things, ["chat"]) });
-  }
-  look = () =>
-    this.work(async () => {
-      const { records, error } = await this.ask("records", { dataset_id: this.state.data, count: 1 });
-      if (error) return { error };
-      const [record] = records;
-      const asked = { model_id: this.state.model, prompt: record.prompt, wanted: record.answer, count: 16 };
-      const found = await this.ask("several", asked);
-      return found.error ? { error: found.error } : { record, answers: found.answers };
-    });
-  shown() {
-    const { answers, reward, record } = this.state;
-    const scored = answers.map((each) => ({ ...each, reward: REWARDS[reward](each.text) }));
-    const counts = [1, 2, 4, 8, 16].filter((n) => n <= scored.length);
-    const means = counts.map((n) => bestOf(scored, n));
-    const most = Math.max(1e-9, ...means.map((each) => each.reward));
-    const best = Math.max(1e-9, ...means.map((each) => each.quality));
-    const line = (key, values, color) => ({ name: t(key), x: counts, y: values, color });
-    const won = line(
-      "lesson_hacking_reward",
-      means.map((each) => each.reward / most),
-      "var(--topk)",
-    );
-    const right = line(
-      "lesson_hacking_quality",
-      means.map((each) => each.quality / best),
-      "var(--topp)",
-    );
-    const winner = scored.reduce((a, b) => (b.reward > a.reward ? b : a));
-    return [
-      legend([won, right]),
-      plot([won, right], [], {
-        xName: t("lesson_hacking_n"),
-        label: t("lesson_hacking_curve"),
-        limits: [0, 1],
-        yFormat: L.percent,
-      }),
-      said(
-        t("lesson_hacking_winner", { reward: L.int(winner.reward), quality: L.percent(winner.quality) }),
-        winner.text,
-      ),
-      said(t("lesson_start_wanted"), record.answer),
-    ];
-  }
-  render(_props, { things, data, model, record, answers, reward, error, busy }) {
-    /** @type {[string, string][]} */
-    const options = Object.keys(REWARDS).map((key) => [key, t(`lesson_hacking_by_${key}`)]);
-    return h(
-      "div",
-      {},
-      things ? dataMenu(things, data, (value) => this.setState({ data: value, answers: null }), ["chat"]) : null,
-      things ? modelMenu(things, model, (value) => this.setState({ model: value, answers: null })) : null,
-      record ? said(t("lesson_start_prompt"), record.prompt.at(-1).content) : null,
-      busy
-        ? null
-        : L.button(t(answers ? "lesson_hacking_again" : "lesson_hacking_go"), this.look, answers ? "quiet" : "strong", {
-            id: "lesson-hacking",
-          }),
-      waiting(busy),
-      answers && !busy
-        ? L.choice(t("lesson_hacking_by"), options, reward, (value) => this.setState({ reward: value }))
-        : null,
-      answers && !busy ? this.shown() : null,
       L.notice(error),
     );
   }

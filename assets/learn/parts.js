@@ -109,8 +109,14 @@ export const tokens = (list, kind, tip) =>
 /** The newest data set of these tasks, or "" for the sample. */
 export const newest = (things, tasks) => things.datasets.find((each) => tasks.includes(each.task))?.id || "";
 const isRun = (model) => model.kind === "run";
-/** The newest finished run among the models, or null. */
-export const newestRun = (things) => things.models.find(isRun)?.id || null;
+/** A finished run: the first lesson's, else the newest; or null. */
+export const aRun = (things) => things.first || things.models.find(isRun)?.id || null;
+
+let remembered = "";
+/** The model that was last chosen in any lesson, where it is still there. @param {any} things @param {string} otherwise
+    @returns {string} */
+export const lastChosen = (things, otherwise) =>
+  things.models.some((each) => each.id === remembered) ? remembered : otherwise;
 
 export const modelMenu = (things, value, onchange, label = t("lesson_model"), only = () => true) =>
   h(
@@ -119,7 +125,10 @@ export const modelMenu = (things, value, onchange, label = t("lesson_model"), on
     h("span", {}, label),
     L.menu({
       value,
-      onchange,
+      onchange: (id) => {
+        remembered = id;
+        onchange(id);
+      },
       options: things.models.filter(only).map((each) => [each.id, each.title]),
       "aria-label": label,
     }),
@@ -150,8 +159,9 @@ export class Asking extends Component {
   /** What may be chosen, asked for once. */
   async things() {
     const found = await this.ask("things", {});
-    const things = found.error ? { models: [{ id: "starter", title: "starter" }], datasets: [] } : found;
-    if (!this.gone) this.setState({ things });
+    const things = found.error ? { models: [{ id: "starter", title: "starter" }], datasets: [], first: null } : found;
+    const { model } = /** @type {any} */ (this.state);
+    if (!this.gone) this.setState({ things, ...(model ? { model: lastChosen(things, model) } : {}) });
     return things;
   }
   ask = (name, asked) => L.ask(this.props.server, name, asked);
@@ -162,5 +172,35 @@ export class Asking extends Component {
     this.setState({ busy: true, error: null });
     const found = await work(late);
     if (!late()) this.setState({ busy: false, error: null, ...(found || {}) });
+  }
+}
+
+/** A view of one answer that is asked for anew at every change. */
+export class Looking extends Asking {
+  /** The server's function. */
+  call = "";
+  /** What it is asked in this state. @param {any} state @returns {any} */
+  asking({ model }) {
+    return { model_id: model };
+  }
+  /** The model that is looked at first. @param {any} things @returns {string} */
+  first(things) {
+    return lastChosen(things, "starter");
+  }
+  async componentDidMount() {
+    const things = await this.things();
+    if (!this.gone) this.look({ model: this.first(things) });
+  }
+  look = (change) => {
+    const state = { ...this.state, ...change };
+    this.setState(change);
+    return this.work(async () => {
+      const found = await this.ask(this.call, this.asking(state));
+      return found.error ? { error: found.error, found: null } : { found };
+    });
+  };
+  models() {
+    const { things, model } = /** @type {any} */ (this.state);
+    return things ? modelMenu(things, model, (value) => this.look({ model: value })) : null;
   }
 }

@@ -2,7 +2,21 @@
 import { plot } from "../lib/chart/lines.js";
 import * as L from "../lib/panel.js";
 import { h, t } from "../lib/panel.js";
-import { Asking, bars, dataMenu, legend, mean, newest, newestRun, range, said, table, waiting } from "./parts.js";
+import {
+  aRun,
+  Asking,
+  bars,
+  dataMenu,
+  lastChosen,
+  legend,
+  mean,
+  modelMenu,
+  newest,
+  range,
+  said,
+  table,
+  waiting,
+} from "./parts.js";
 import { Loss } from "./text-views.js";
 
 const ENDED = ["completed", "failed", "stopped"];
@@ -45,7 +59,7 @@ export class Start extends Asking {
       const begun = await this.ask("begin", {});
       if (late()) return {};
       // who may not train sees what others have trained
-      const made = begun.error ? newestRun(await this.things()) : null;
+      const made = begun.error ? aRun(await this.things()) : null;
       if (begun.error && !made) return { error: begun.error };
       const { records, error } = await this.ask("records", { dataset_id: begun.dataset_id || "", count: 1 });
       if (error || late()) return { error };
@@ -95,17 +109,33 @@ export class Start extends Asking {
 
 // ---- two runs raced
 const COLORS = ["var(--greedy)", "var(--topk)"];
-/** The race `kind`: both curves as they come; then what `outcome(view, runs)` measures of the models. */
-class Race extends Asking {
-  state = { things: null, data: "", runs: null, parts: [], outcome: null, error: null, busy: false };
+/** The race `kind` from the chosen model: its curves as they come; then what `outcome(runs)` measures of the models. */
+export class Race extends Asking {
+  state = {
+    things: null,
+    data: "",
+    model: "starter",
+    runs: null,
+    parts: [],
+    outcome: null,
+    error: null,
+    busy: false,
+  };
   kind = "";
+  go = "lesson_race_go";
+  training = "lesson_race_training";
   async componentDidMount() {
     const things = await this.things();
-    this.setState({ data: newest(things, ["chat"]) });
+    this.setState({ data: newest(things, ["chat"]), model: this.from(things) });
+  }
+  /** What it starts from unless another model is chosen here. @param {any} things @returns {string} */
+  from(things) {
+    return lastChosen(things, "starter");
   }
   begin = () =>
     this.work(async (late) => {
-      const begun = await this.ask("race", { kind: this.kind, dataset_id: this.state.data });
+      const { data, model } = this.state;
+      const begun = await this.ask("race", { kind: this.kind, dataset_id: data, model_id: model });
       if (begun.error || late()) return { error: begun.error };
       this.setState({ parts: begun.runs.map((run) => run.part) });
       const ids = begun.runs.map((run) => run.run_id);
@@ -117,18 +147,14 @@ class Race extends Asking {
     const { runs, parts } = this.state;
     const drawn = runs.map((run, n) => ({
       name: t(`lesson_race_${parts[n]}`),
-      x: run.curve.step,
-      y: run.curve.value,
+      x: run.curves.loss.step,
+      y: run.curves.loss.value,
       color: COLORS[n],
     }));
-    return [
-      legend(drawn),
-      plot(drawn, [], {
-        xName: t("lesson_step"),
-        label: t("lesson_race_curves"),
-        empty: t("lesson_race_waiting"),
-      }),
-    ];
+    return this.drawn(drawn, { label: t("lesson_race_curves") });
+  }
+  drawn(lines, options) {
+    return [legend(lines), plot(lines, [], { xName: t("lesson_step"), empty: t("lesson_race_waiting"), ...options })];
   }
   /** @param {any[]} runs @returns {Promise<any>} */
   async outcome(runs) {
@@ -138,15 +164,17 @@ class Race extends Asking {
   shown(outcome) {
     return outcome && null;
   }
-  render(_props, { things, data, runs, outcome, error, busy }) {
-    const choose = (value) => this.setState({ data: value, runs: null, outcome: null });
+  render(_props, { things, data, model, runs, outcome, error, busy }) {
+    const change = (values) => this.setState({ ...values, runs: null, outcome: null });
+    const choose = (value) => change({ data: value });
     return h(
       "div",
       {},
       this.kind !== "facts" && things && !busy ? dataMenu(things, data, choose, ["chat"]) : null,
-      busy || outcome ? null : L.button(t("lesson_race_go"), this.begin, "strong", { id: "lesson-race" }),
-      busy ? L.progressBar(runs ? shareOf(runs) : null, t("lesson_race_training")) : null,
-      busy ? h("p", { class: "soft", role: "status" }, t("lesson_race_training")) : null,
+      things && !busy ? modelMenu(things, model, (value) => change({ model: value }), t("lesson_race_from")) : null,
+      busy || outcome ? null : L.button(t(this.go), this.begin, "strong", { id: `lesson-race-${this.kind}` }),
+      busy ? L.progressBar(runs ? shareOf(runs) : null, t(this.training)) : null,
+      busy ? h("p", { class: "soft", role: "status" }, t(this.training)) : null,
       runs ? this.curves() : null,
       outcome ? this.shown(outcome) : null,
       L.notice(error),
@@ -160,7 +188,7 @@ export class Instructions extends Race {
     const { records, error } = await this.ask("records", { dataset_id: this.state.data, count: 12 });
     if (error) return { error };
     const losses = [];
-    for (const model_id of ["starter", ...runs.map((run) => run.model_id)]) {
+    for (const model_id of [this.state.model, ...runs.map((run) => run.model_id)]) {
       const found = await this.ask("surprises", { model_id, texts: records });
       if (found.error) return { error: found.error };
       losses.push(mean(found.texts.map((each) => each.mean)));
@@ -194,7 +222,7 @@ export class Facts extends Race {
   async outcome(runs) {
     const rows = [];
     const texts = KEPT_BACK.map(([country, city]) => ({ prompt: capital(country), answer: city }));
-    for (const model_id of ["starter", ...runs.map((run) => run.model_id)]) {
+    for (const model_id of [this.state.model, ...runs.map((run) => run.model_id)]) {
       const found = await this.ask("surprises", { model_id, texts });
       if (found.error) return { error: found.error };
       const made = [];

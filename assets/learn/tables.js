@@ -2,8 +2,8 @@
 import { clip, int, num } from "../lib/format.js";
 import { h } from "../lib/view.js";
 import { t } from "../lib/words.js";
+import { kto, pair, policy, reward, short } from "./pair-tables.js";
 
-const short = (value) => num(value, 2);
 const p = (value) =>
   value >= 0.001 || value === 0 ? `${num(100 * value, value < 0.1 ? 2 : 1)} %` : `${value.toExponential(1)}`;
 const chance = (value) => [
@@ -110,71 +110,12 @@ const classTable = (found) =>
       h("tr", { class: "total" }, h("td", {}, t("learn_loss")), total(found.before), total(found.after)),
     ),
   );
-const pairTable = (found) => {
-  const times = [
-    ["learn_before", found.before],
-    ["learn_after", found.after],
-  ].filter(([, each]) => each);
-  const { refers } = found.before;
-  const isMean = found.before.target !== null || !refers;
-  const gain = (each, key) => each.policy[key] - each.reference[key];
-  const single = (name, of) =>
-    h(
-      "tr",
-      { class: "total" },
-      h("td", {}, name),
-      times.map(([, each]) => h("td", { class: "n split", colspan: 3 }, of(each))),
-    );
-  return h(
-    "table",
-    {},
-    h(
-      "thead",
-      {},
-      h(
-        "tr",
-        {},
-        h("td", {}),
-        times.map(([key]) =>
-          h("th", { class: "over split", colspan: 3 }, t(key, { run: clip(found.run_name || "", 30) })),
-        ),
-      ),
-      h(
-        "tr",
-        {},
-        h("th", {}, t("learn_answer")),
-        times.map(() => [
-          h("th", { class: "n split" }, t("learn_policy")),
-          h("th", { class: "n" }, t(refers ? "learn_reference" : "learn_tokens")),
-          h("th", { class: "n" }, t(refers ? "learn_gain" : "learn_per_token")),
-        ]),
-      ),
-    ),
-    h(
-      "tbody",
-      {},
-      ["chosen", "rejected"].map((key) =>
-        h(
-          "tr",
-          {},
-          h(
-            "td",
-            { class: "piece", title: found.before.answers[key] },
-            `${t(`data_role_${key}`)}: ${clip(found.before.answers[key], 24)}`,
-          ),
-          times.map(([, each]) => [
-            h("td", { class: "n split" }, short(each.policy[key])),
-            h("td", { class: "n" }, refers ? short(each.reference[key]) : int(each.lengths[key])),
-            h("td", { class: "n" }, short(refers ? gain(each, key) : each.policy[key] / each.lengths[key])),
-          ]),
-        ),
-      ),
-      single(t(isMean ? "learn_margin_mean" : "learn_margin"), (each) => short(each.margin)),
-      found.before.target !== null && refers
-        ? single(t("learn_target", { beta: found.beta }), (each) => short(each.target))
-        : single(t("learn_scaled", { beta: found.beta }), (each) => short(each.scaled)),
-      single(t("learn_loss"), (each) => num(each.loss, 3)),
-    ),
-  );
+export const TABLES = {
+  chat: tokenTable,
+  text: tokenTable,
+  classify: classTable,
+  preference: pair,
+  reward,
+  kto,
+  grpo: policy,
 };
-export const TABLES = { chat: tokenTable, text: tokenTable, classify: classTable, preference: pairTable };

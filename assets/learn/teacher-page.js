@@ -4,7 +4,7 @@ import * as L from "../lib/panel.js";
 import { Component, h, t } from "../lib/panel.js";
 
 const WHO = ["own", "shared", "teacher"];
-const RACES = ["facts", "instructions"];
+const RACES = ["facts", "instructions", "hacking"];
 
 /** All runs that lessons start, made at a button's press; those that are there are found again. */
 class Prepared extends Component {

@@ -1,7 +1,19 @@
 /* Lessons on texts and tokens: the loss in numbers, the template, the mask, data from nothing. */
 import * as L from "../lib/panel.js";
 import { h, t } from "../lib/panel.js";
-import { Asking, dataMenu, modelMenu, newest, range, said, text, tokens, waiting } from "./parts.js";
+import {
+  Asking,
+  dataMenu,
+  lastChosen,
+  Looking,
+  modelMenu,
+  newest,
+  range,
+  said,
+  text,
+  tokens,
+  waiting,
+} from "./parts.js";
 import { TABLES } from "./tables.js";
 
 const TRAINED = ["chat", "text", "classify", "preference"];
@@ -20,7 +32,8 @@ export class Loss extends Asking {
   });
   async componentDidMount() {
     const things = await this.things();
-    this.look({ data: this.props.data ?? newest(things, this.tasks()) });
+    const model = lastChosen(things, "starter");
+    this.look({ data: this.props.data ?? newest(things, this.tasks()), model });
   }
   tasks = () => this.props.tasks || TRAINED;
   look = (change) => {
@@ -71,7 +84,7 @@ const messageOf = (content) => [{ role: "user", content }];
 const special = (token) => (token.special ? "sp" : "");
 
 /** What a model reads of a message, token by token. */
-export class Template extends Asking {
+export class Template extends Looking {
   state = {
     things: null,
     model: "starter",
@@ -80,25 +93,17 @@ export class Template extends Asking {
     error: null,
     busy: true,
   };
-  componentDidMount() {
-    this.things();
-    this.look({});
+  call = "tokens";
+  asking({ model, message }) {
+    return { model_id: model, messages: messageOf(message) };
   }
-  look = (change) => {
-    const { model, message } = { ...this.state, ...change };
-    this.setState(change);
-    return this.work(async () => {
-      const found = await this.ask("tokens", { model_id: model, messages: messageOf(message) });
-      return found.error ? { error: found.error, found: null } : { found };
-    });
-  };
-  render(_props, { things, model, message, found, error, busy }) {
+  render(_props, { message, found, error, busy }) {
     const own = found?.tokens.filter((token) => !token.special).length;
     return h(
       "div",
       {},
       text(t("lesson_template_typed"), message, (value) => this.look({ message: value })),
-      things ? modelMenu(things, model, (value) => this.look({ model: value })) : null,
+      this.models(),
       waiting(busy),
       found ? tokens(found.tokens, special, (token) => String(token.id)) : null,
       found ? h("p", { role: "status" }, t("lesson_template_count", { n: found.tokens.length, own })) : null,
@@ -109,7 +114,7 @@ export class Template extends Asking {
 }
 
 /** Which tokens of a record are trained. */
-export class Mask extends Asking {
+export class Mask extends Looking {
   state = {
     things: null,
     data: "",
@@ -131,17 +136,13 @@ export class Mask extends Asking {
     if (error) return this.setState({ error, busy: false });
     this.setState({ records }, () => this.look({}));
   };
-  look = (change) => {
-    const { records, place, on, model } = { ...this.state, ...change };
+  call = "tokens";
+  asking({ records, place, on, model }) {
     const { prompt, answer } = records[place % records.length];
-    this.setState(change);
-    return this.work(async () => {
-      const messages = [...prompt, { role: "assistant", content: answer }];
-      const found = await this.ask("tokens", { model_id: model, messages, loss_on: on });
-      return found.error ? { error: found.error, found: null } : { found };
-    });
-  };
-  render(_props, { things, data, model, place, on, found, error, busy }) {
+    const messages = [...prompt, { role: "assistant", content: answer }];
+    return { model_id: model, messages, loss_on: on };
+  }
+  render(_props, { things, data, place, on, found, error, busy }) {
     const kind = (token) => `${token.trained ? "tr" : ""} ${special(token)}`;
     const trained = found?.tokens.filter((token) => token.trained).length;
     /** @type {[string, string][]} */
@@ -150,7 +151,7 @@ export class Mask extends Asking {
       "div",
       {},
       things ? dataMenu(things, data, this.choose, ["chat"]) : null,
-      things ? modelMenu(things, model, (value) => this.look({ model: value })) : null,
+      this.models(),
       L.choice(t("lesson_mask_on"), options, on, (value) => this.look({ on: value })),
       waiting(busy && !found),
       found ? tokens(found.tokens, kind) : null,

@@ -10,7 +10,10 @@ from torch.nn import functional
 
 from llmdemo.data.encode import NOT_TRAINED, Encoded
 from llmdemo.settings.training import TrainConfig
+from llmdemo.training.objectives.kto import kto_losses
+from llmdemo.training.objectives.policy_losses import Drawn, advantages, kl, shares
 from llmdemo.training.objectives.preference_losses import WITHOUT_REFERENCE, Answers, margins, pair_losses
+from llmdemo.training.objectives.reward import reward_losses
 
 
 @torch.no_grad()
@@ -82,12 +85,18 @@ def likeliest(before: dict, after: dict | None, most: int) -> tuple[dict, dict |
 
 
 @torch.no_grad()
-def answer_log_probability(model, row: Encoded) -> float:
-    """Sum of log p over the trained tokens: what the model gives to the whole answer."""
+def log_probabilities(model, row: Encoded, temperature: float = 1.0) -> Tensor:
+    """[n] log p of each of the row's n trained tokens, in fp32 on the CPU."""
     ids = torch.tensor([row.input_ids], device=model.device)
     labels = torch.tensor(row.labels, device=model.device)[1:]
-    logits = model(input_ids=ids).logits[0, :-1].float()
-    return -functional.cross_entropy(logits, labels, ignore_index=NOT_TRAINED, reduction="sum").item()
+    logits = model(input_ids=ids).logits[0, :-1].float() / temperature
+    trained = labels != NOT_TRAINED
+    return -functional.cross_entropy(logits[trained], labels[trained], reduction="none").cpu()
+
+
+def answer_log_probability(model, row: Encoded) -> float:
+    """Sum of log p over the trained tokens: what the model gives to the whole answer."""
+    return log_probabilities(model, row).sum().item()
 
 
 def preference(
@@ -122,6 +131,79 @@ def preference(
         "target": targets.get(kind),
         "loss": pair_losses(chosen, rejected, config).item(),
     }
+
+
+def reward(chosen: float, rejected: float) -> dict:
+    """The terms of a reward model's loss (reward_losses), from the numbers of both answers. probability: that the chosen
+    one is preferred."""
+    margin = torch.tensor([chosen - rejected], dtype=torch.float64)
+    return {
+        "rewards": {"chosen": chosen, "rejected": rejected},
+        "margin": margin.item(),
+        "probability": margin.sigmoid().item(),
+        "loss": reward_losses(margin).item(),
+    }
+
+
+def kto(
+    policy: list[float], reference: list[float], marks: list[bool], strayed: list[float], config: TrainConfig
+) -> dict:
+    """The terms of KTO's loss (kto_losses) of answers, from their log-probabilities and whether each is desired.
+
+    strayed: log-ratios of answers that belong to other prompts, whose mean, not below 0, is z. rows: {desired, policy,
+    reference, gain, lead (β times the gain's distance from z, in the direction that is wanted), weight, loss}.
+    """
+    gains = torch.tensor(policy, dtype=torch.float64) - torch.tensor(reference, dtype=torch.float64)  # (n,)
+    desired = torch.tensor(marks)
+    z = torch.tensor(strayed, dtype=torch.float64).mean().clamp(min=0)
+    losses = kto_losses(gains, desired, z, config)
+    rows = [
+        {
+            "desired": mark,
+            "policy": ours,
+            "reference": theirs,
+            "gain": gain,
+            "lead": config.beta * (gain - z.item()) * (1 if mark else -1),
+            "weight": config.desired_weight if mark else config.undesired_weight,
+            "loss": loss,
+        }
+        for mark, ours, theirs, gain, loss in zip(
+            marks, policy, reference, gains.tolist(), losses.tolist(), strict=True
+        )
+    ]
+    return {"rows": rows, "strayed": z.item(), "others": len(strayed), "loss": losses.mean().item()}
+
+
+def policy(
+    now: list[Tensor], drawn: list[Tensor], rewards: list[float], counts: list[bool], config: TrainConfig
+) -> dict:
+    """The terms of a policy's loss (advantages, shares) of the answers that one prompt was given, as if it were all of a step.
+
+    now, drawn: log-probabilities [tokens] of each answer, by the model and by the one that drew it, which it started from;
+    counts: whether it is learned from. rows: {reward, advantage (None of rejection), tokens, ratio (the tokens' geometric
+    mean), kl (the tokens' mean), loss (its share; 0 where it is not learned from)}.
+    """
+    values = advantages(torch.tensor([rewards], dtype=torch.float64), config)[0]  # (answers,)
+    learned = [n for n, each in enumerate(counts) if each and len(now[n])]
+    found = torch.zeros(len(rewards), dtype=torch.float64)
+    if learned:
+        rows = torch.cat([torch.full((len(now[n]),), place) for place, n in enumerate(learned)])
+        ours, old = (torch.cat([each[n].double() for n in learned]) for each in (now, drawn))
+        tokens = shares(Drawn(ours, old, old, rows), values[learned], (len(rows), len(learned)), config)
+        found[learned] = torch.zeros(len(learned), dtype=torch.float64).index_add_(0, rows, tokens)
+    told = [
+        {
+            "reward": rewards[n],
+            "advantage": None if config.policy_loss == "rejection" else values[n].item(),
+            "tokens": len(now[n]),
+            "ratio": (now[n] - drawn[n]).double().mean().exp().item(),
+            "kl": kl(Drawn(now[n], drawn[n], drawn[n], now[n])).mean().item(),
+            "loss": found[n].item(),
+            "counts": counts[n],
+        }
+        for n in range(len(rewards))
+    ]
+    return {"rows": told, "loss": found.sum().item()}
 
 
 def _mean(values: Tensor) -> float | None:

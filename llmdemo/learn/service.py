@@ -14,13 +14,22 @@ from llmdemo.jobs.states import COMPLETED
 from llmdemo.models import catalog
 from llmdemo.models.catalog import ModelEntry
 from llmdemo.models.library import import_library
-from llmdemo.settings.training import TrainConfig
+from llmdemo.settings.training import TrainConfig, data_tasks
 
 _REMEMBERED = 128
 _MOST_TOKENS = 512
 _SHOWN = 10
-_MATTER, _OF_PAIRS = ("loss_on", "seed", "eval_share"), ("preference_loss", "beta", "label_smoothing", "simpo_gamma")
-"""The settings that change the numbers: of every task, of preferences."""
+_MATTER = ("loss_on", "seed", "eval_share")
+"""The settings that change the numbers of every task."""
+_OF_TASK = {
+    "preference": ("preference_loss", "beta", "label_smoothing", "simpo_gamma"),
+    "kto": ("beta", "desired_weight", "undesired_weight"),
+    "grpo": (
+        "policy_loss", "reward", "reward_text", "reward_model_id", "second_reward", "second_share", "reward_tokens",
+        "pass_reward", "rollouts", "max_new_tokens", "rollout_temperature", "kl_weight", "clip_low", "clip_high",
+    ),
+}  # fmt: skip
+"""Those of one task."""
 _SHORT = 160
 """Tokens up to which a record is preferred: it can be read."""
 _TRIED = 40
@@ -39,23 +48,24 @@ class Learn:
     def numbers(self, config: dict, place: int = 0) -> dict:
         """What the loss of `config` (a run's settings; its data set and model count) is on one of the data's records.
 
-        `place` counts held-out records that are short enough to read, from 0. {"task", "record" (its row), "place",
+        The task is the data's, or what else is to be learned from it: `goal`, as the form says. `place` counts held-out records that are short enough to read, from 0. {"task", "record" (its row), "place",
         "places", "text", "before", "after" (None without a finished run), "run_id", "run_name", "beta"}; before and
-        after: see `numbers.tokens`, `numbers.likeliest`, `numbers.preference`, each with the tokens' texts. Raises
-        UserError.
+        after: see `numbers`, of tokens, likeliest, preference, reward, kto or policy. Raises UserError.
         """
         info = data.get_dataset(self._home, str(config.get("dataset_id")))
         entry = catalog.resolve(self._home, str(config.get("model_id") or catalog.STARTER_ID))
-        given = _settings(config, info.task)
-        settings = TrainConfig.from_dict(given | {"dataset_id": info.dataset_id, "task": info.task})
-        run = self._finished(info, entry)
+        task = _task(config, info)
+        given = _settings(config, task)
+        settings = TrainConfig.from_dict(given | {"dataset_id": info.dataset_id, "task": task})
+        run = self._finished(info, entry, task)
         place = max(0, int(place))
         key = (
             info.content_hash,
             entry.id,
             entry.revision,
             run and run["run_id"],
-            *(getattr(settings, name) for name in (*_MATTER, *_OF_PAIRS)),
+            task,
+            *(getattr(settings, name) for name in (*_MATTER, *_OF_TASK.get(task, ()))),
             place,
         )
         with self._lock:
@@ -66,8 +76,8 @@ class Learn:
             self._known.move_to_end(key)
             return self._known[key]
 
-    def _finished(self, info, entry: ModelEntry) -> dict | None:
-        """The newest completed run from this model on this data that still has its model."""
+    def _finished(self, info, entry: ModelEntry, task: str) -> dict | None:
+        """The newest completed run of this task from this model on this data that still has its model."""
         for run in self._runs.list():
             if run["state"] == COMPLETED and run["model_id"]:
                 try:
@@ -75,19 +85,19 @@ class Learn:
                 except UserError:
                     continue  # deleted meanwhile
                 of = (config.get("dataset") or {}).get("content_hash"), (config.get("model") or {}).get("id")
-                if of == (info.content_hash, entry.id):
+                if of == (info.content_hash, entry.id) and config.get("task", info.task) == task:
                     return run
         return None
 
     def _compute(self, info, entry: ModelEntry, run: dict | None, settings: TrainConfig, place: int) -> dict:
         import_library()
         from llmdemo.core import threads
-        from llmdemo.learn import tasks
+        from llmdemo.learn.reward_tasks import ALL_TASKS
 
         threads.use_all()
 
         records = data.open_records(self._home, info.dataset_id)
-        task = tasks.TASKS[info.task](records, settings, _MOST_TOKENS, _SHOWN)
+        task = ALL_TASKS[settings.task](self._home, records, settings, _MOST_TOKENS, _SHOWN)
         chosen, place, places = _choose(records, task, entry, settings, place)
         after_entry = catalog.resolve(self._home, run["run_id"]) if run else None
         try:
@@ -97,7 +107,7 @@ class Learn:
         finally:
             gc.collect()
         return {
-            "task": info.task,
+            "task": settings.task,
             "record": chosen["row"],
             "place": place,
             "places": places,
@@ -114,7 +124,7 @@ def _choose(records, task, entry: ModelEntry, settings: TrainConfig, place: int)
     """(record, place, places): a held-out record that can be read; the shortest that was looked at where none can."""
     _, held_out = data.split(records, settings.seed, settings.eval_share or 0.1)
     indices = held_out if len(held_out) else range(len(records))
-    found = [records[int(index)] for index in indices[:_TRIED]]
+    found = [{**records[int(index)], "index": int(index)} for index in indices[:_TRIED]]
     sized = [(task.length(record, entry), record) for record in found]
     trained = [(length, record) for length, record in sized if length]
     if not trained:
@@ -123,7 +133,14 @@ def _choose(records, task, entry: ModelEntry, settings: TrainConfig, place: int)
     return short[place % len(short)], place % len(short), len(short)
 
 
+def _task(config: dict, info) -> str:
+    """What is to be learned: `goal`, where the data can teach it and it has a card of its own, else the data's task."""
+    goal = config.get("goal")
+    fits = goal in ("reward", "kto", "grpo") and info.task in data_tasks(goal)
+    return str(goal) if fits else info.task
+
+
 def _settings(config: dict, task: str) -> dict:
     """The settings that the numbers depend on."""
-    names = (*_MATTER, *(_OF_PAIRS if task == "preference" else ()))
+    names = (*_MATTER, *_OF_TASK.get(task, ()))
     return {key: config[key] for key in names if config.get(key) is not None}

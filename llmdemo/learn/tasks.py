@@ -3,6 +3,7 @@
 import torch
 
 from llmdemo.core.errors import UserError
+from llmdemo.core.store import Home
 from llmdemo.data.encode import Encoded, encode_classify, encode_many, encode_preference, encode_text
 from llmdemo.data.labels import merge_labels
 from llmdemo.learn import numbers
@@ -16,8 +17,8 @@ _MOST_CLASSES = 12
 class Task:
     """One task on the records of one data set."""
 
-    def __init__(self, records, settings: TrainConfig, most_tokens: int, shown: int):
-        self._records, self._settings = records, settings
+    def __init__(self, home: Home, records, settings: TrainConfig, most_tokens: int, shown: int):
+        self._home, self._records, self._settings = home, records, settings
         self._most, self._shown = most_tokens, shown
         self._tokenizers: dict = {}
 
@@ -27,7 +28,7 @@ class Task:
             rows = self.rows(record, self.tokenizer(entry))
         except UserError:
             return 0  # the model's chat template refuses it, as training would
-        return max(len(row.input_ids) for row in rows) if all(self.is_trained(row) for row in rows) else 0
+        return max(len(row.input_ids) for row in rows) if rows and all(map(self.is_trained, rows)) else 0
 
     def is_trained(self, row: Encoded) -> bool:
         return row.trained > 0
@@ -53,7 +54,7 @@ class Task:
         return self.one(record, before, large), self.one(record, after, large) if after else None
 
     def one(self, record: dict, entry: ModelEntry, large: int) -> dict:
-        model, tokenizer = load_causal(entry, **_how(entry, large))
+        model, tokenizer = load_causal(entry, **how(entry, large))
         found = numbers.tokens(model, self.rows(record, tokenizer)[0], self._shown)
         for row in found["rows"]:
             row["text"] = _text(tokenizer, row["id"])
@@ -99,7 +100,7 @@ class Classify(Task):
     def one(self, record: dict, entry: ModelEntry, large: int) -> dict:
         merged = merge_labels(self._records.labels())
         torch.manual_seed(self._settings.seed)  # the head that a run would begin with
-        model, tokenizer = load_classifier(entry, merged.names, device=_how(entry, large)["device"])
+        model, tokenizer = load_classifier(entry, merged.names, device=how(entry, large)["device"])
         label = merged.names[merged.index[record["label"]]]
         return numbers.classes(model, self.rows(record, tokenizer)[0].input_ids, label)
 
@@ -122,20 +123,24 @@ class Preference(Task):
 
     def _pair(self, record: dict, entry: ModelEntry, large: int) -> tuple[tuple[float, float], tuple[int, int]]:
         """(log-probabilities, trained tokens) of the chosen and the rejected answer."""
-        model, tokenizer = load_causal(entry, **_how(entry, large))
+        model, tokenizer = load_causal(entry, **how(entry, large))
         chosen, rejected = self.rows(record, tokenizer)
         found = [numbers.answer_log_probability(model, row) for row in (chosen, rejected)]
         return (found[0], found[1]), (chosen.trained, rejected.trained)
 
     def _told(self, record: dict, policy: tuple, reference: tuple, lengths: tuple) -> dict:
-        answers = {key: record[key][:300] for key in ("chosen", "rejected")}
-        return numbers.preference(policy, reference, lengths, self._settings) | {"answers": answers}
+        return numbers.preference(policy, reference, lengths, self._settings) | {"answers": answers_of(record)}
 
 
 TASKS = {"chat": Chat, "text": Text, "classify": Classify, "preference": Preference}
 
 
-def _how(entry: ModelEntry, large: int) -> dict:
+def answers_of(pair: dict) -> dict:
+    """What is shown of a pair's answers."""
+    return {key: pair[key][:300] for key in ("chosen", "rejected")}
+
+
+def how(entry: ModelEntry, large: int) -> dict:
     """A small model is computed on the CPU in fp32: exact, and out of the way of a run on the GPU."""
     return {"dtype": None, "device": None} if entry.parameters > large else {"dtype": torch.float32, "device": "cpu"}
 

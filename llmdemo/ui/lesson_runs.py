@@ -5,31 +5,16 @@ from collections.abc import Callable
 from llmdemo import data, prepare
 from llmdemo.core.assets import FOLDER
 from llmdemo.core.errors import UserError
+from llmdemo.learn.prepared import FIRST, FIRST_RUN, RACES
+from llmdemo.models.catalog import STARTER_ID
 from llmdemo.ui.rights import for_owners
 from llmdemo.ui.samples import add_sample, starter_tokenizer
 from llmdemo.ui.services import Services
 
-FIRST_RUN = "Start here"
-FIRST = {
-    "max_steps": 12,
-    "batch_size": 4,
-    "learning_rate": 1e-4,
-    "warmup_steps": 2,
-    "max_length": 128,
-    "eval_records": 4,
-    "eval_steps": 12,
-}
-"""Short, yet the answer's form changes: some 4,000 tokens, held-out loss 2.6 → 0.2."""
 _GOING = ("queued", "starting", "running", "stopping")
 _KEYS = ("run_id", "state", "message", "hint", "step", "total_steps", "model_id", "eta_seconds")
-_SHORT = {"batch_size": 4, "max_length": 128, "eval_records": 8, "warmup_steps": 2, "learning_rate": 1e-4}
-_FACTS = {**_SHORT, "max_steps": 32, "eval_share": 0.0, "schedule": "constant"}
-_ANSWERS = {**_SHORT, "max_steps": 16, "eval_steps": 8}
-RACES: dict[str, dict[str, dict]] = {
-    "instructions": {"response": {**_ANSWERS, "loss_on": "response"}, "all": {**_ANSWERS, "loss_on": "all"}},
-    "facts": {"known": {**_FACTS, "file": "facts-known"}, "new": {**_FACTS, "file": "facts-new"}},
-}
-"""Settings of each run of a race, by its name; "file": data of assets/learn instead of the visitor's."""
+_CURVES = ("loss", "eval_reward", "eval_held_out_check")
+_POINTS = 200
 
 
 def functions(services: Services) -> list[Callable]:
@@ -40,12 +25,13 @@ def functions(services: Services) -> list[Callable]:
         """{"run_id", "kept", "dataset_id"}: the first run, which is started unless it is there (kept)."""
         services.require_owner()
         info = add_sample(services)
-        run_id, kept = _run(services, FIRST_RUN, {**FIRST, "dataset_id": info.dataset_id})
+        run_id, kept = _run(services, FIRST_RUN, {**FIRST, "dataset_id": info.dataset_id, "model_id": STARTER_ID})
         return {"run_id": run_id, "kept": kept, "dataset_id": info.dataset_id}
 
     @for_owners
     def race(asked: dict) -> dict:
-        """{"runs": [{run_id, part, name}]}: the runs of a race `kind`, on `dataset_id` (the sample without one)."""
+        """{"runs": [{run_id, part}]}: the runs of a race `kind`, on `dataset_id` (the sample without one), from `model_id`
+        (the starter without one)."""
         services.require_owner()
         kind = asked.get("kind")
         if not isinstance(kind, str) or kind not in RACES:
@@ -54,23 +40,19 @@ def functions(services: Services) -> list[Callable]:
         for part, settings in RACES[kind].items():
             values = {key: value for key, value in settings.items() if key != "file"}
             values["dataset_id"] = _dataset(services, settings.get("file"), str(asked.get("dataset_id") or ""))
+            values["model_id"] = str(asked.get("model_id") or STARTER_ID)
             run_id, _ = _run(services, f"Lesson: {kind}, {part}", values)
             found.append({"run_id": run_id, "part": part})
         return {"runs": found}
 
     @for_owners
     def progress(asked: dict) -> dict:
-        """{"runs": [{state, step, …, curve: {step, value}}]} of `run_ids`, at most four; see Runs.status."""
+        """{"runs": [{state, step, …, curves: {name: {step, value}}, samples}]} of `run_ids`, at most four; see Runs.status,
+        Runs.series and Runs.samples."""
         services.require_owner()
         named = asked.get("run_ids")
         run_ids = [str(each) for each in named[:4]] if isinstance(named, list) else []
-        curves = services.runs.compare(run_ids, "loss", 200)
-        return {
-            "runs": [
-                {key: status.get(key) for key in _KEYS} | {"curve": {key: curve[key] for key in ("step", "value")}}
-                for status, curve in zip(map(services.runs.status, run_ids), curves, strict=True)
-            ]
-        }
+        return {"runs": [_progress(services, run_id) for run_id in run_ids]}
 
     @for_owners
     def pairs(_: dict) -> dict:
@@ -81,13 +63,21 @@ def functions(services: Services) -> list[Callable]:
     return [begin, race, progress, pairs]
 
 
+def _progress(services: Services, run_id: str) -> dict:
+    status, series = services.runs.status(run_id), services.runs.series(run_id, _POINTS)
+    empty: dict[str, list] = {"step": [], "value": []}
+    curves = {name: {key: series.get(name, empty)[key] for key in empty} for name in _CURVES}
+    return {key: status.get(key) for key in _KEYS} | {"curves": curves, "samples": services.runs.samples(run_id)[:2]}
+
+
 def _run(services: Services, name: str, values: dict) -> tuple[str, bool]:
-    """(run_id, whether it was there): the run of this name on this data, which is started where none is usable."""
+    """(run_id, whether it was there): the run of this name on this data from this model, started where none is usable."""
     for run in services.runs.list():
         usable = run["state"] in _GOING or (run["state"] == "completed" and run["model_id"])
         if run["name"] != name or not usable:
             continue
-        if services.runs.config(run["run_id"]).get("dataset_id") == values["dataset_id"]:
+        known = services.runs.config(run["run_id"])
+        if all(known.get(key) == values[key] for key in ("dataset_id", "model_id")):
             return run["run_id"], True
     return prepare.started(services.home, services.runs, {**values, "name": name})["run_id"], False
 

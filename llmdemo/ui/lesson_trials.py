@@ -8,6 +8,7 @@ from llmdemo import data
 from llmdemo.core.errors import UserError
 from llmdemo.data.encode import NOT_TRAINED
 from llmdemo.data.records import Records
+from llmdemo.learn.prepared import FIRST_RUN
 from llmdemo.ui import interpret_api
 from llmdemo.ui.learn_panel import LearnPages
 from llmdemo.ui.rights import for_guests, for_owners
@@ -29,11 +30,13 @@ def _materials(services: Services) -> list[Callable]:
 
     @for_guests
     def things(_: dict) -> dict:
-        """{"models": [{id, title, base}], "datasets": [{id, name, task}]}: what may be chosen; guests have no data."""
+        """{"models": [{id, title, kind}], "first": the first lesson's model, where there is one, "datasets": [{id, name,
+        task}]}: what may be chosen; guests have no data."""
         models = [{key: each[key] for key in ("id", "title", "kind")} for each in services.arena.get().models()]
         own = data.list_datasets(services.home) if services.is_owner() else []
         datasets = [{"id": each.dataset_id, "name": each.name, "task": each.task} for each in own if each.kept]
-        return {"models": models[:_MOST_LISTED], "datasets": datasets[:_MOST_LISTED]}
+        first = next((each["id"] for each in models if (each["kind"], each["title"]) == ("run", FIRST_RUN)), None)
+        return {"models": models[:_MOST_LISTED], "datasets": datasets[:_MOST_LISTED], "first": first}
 
     @for_guests
     def records(asked: dict) -> dict:

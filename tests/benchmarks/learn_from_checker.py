@@ -21,23 +21,11 @@ sys.path.insert(0, str(ROOT))
 
 def main() -> int:
     args = arguments()
-    from llmdemo.core.store import Home
-    from llmdemo.data import add_dataset, list_datasets
-    from llmdemo.models.starter import fetch_starter
-    from llmdemo.settings import Settings
-
-    home = Home(args.home.resolve()).prepare()
-    fetch_starter(home)
-    known = list_datasets(home)
-    sample = (
-        known[0]
-        if known
-        else add_dataset(home, Settings.from_env(), ROOT / "assets" / "sample-messages.json", "sample")
-    )
+    home, sample = opened(args.home)
     started, until = time.time(), time.monotonic() + args.seconds
-    first = folder_of(home, "supervised", {"max_steps": args.supervised, "eval_steps": 0}, sample.dataset_id, "starter")
+    first = folder_of(home, "supervised", {"max_steps": args.supervised, "eval_steps": 0}, sample, "starter")
     done = ran(first, until)
-    second = folder_of(home, args.name, settings(args), sample.dataset_id, first.name)
+    second = folder_of(home, args.name, settings(args), sample, first.name)
     done = done and ran(second, until)
     show(second, started)
     return 0 if done else 3
@@ -54,9 +42,28 @@ def arguments():
     return parser.parse_args()
 
 
+def opened(folder: Path) -> tuple:
+    """(the home folder with the starter, the id of the sample there)."""
+    from llmdemo.core.store import Home
+    from llmdemo.data import add_dataset, list_datasets
+    from llmdemo.models.starter import fetch_starter
+    from llmdemo.settings import Settings
+
+    home = Home(folder.resolve()).prepare()
+    fetch_starter(home)
+    path = ROOT / "assets" / "sample-messages.json"
+    known = list_datasets(home)
+    return home, (known[0] if known else add_dataset(home, Settings.from_env(), path, "sample")).dataset_id
+
+
+def values_of(given: list[str]) -> dict:
+    """Settings from KEY=VALUE."""
+    pairs = dict(each.partition("=")[::2] for each in given)
+    return {key: json.loads(value) if value[:1] in "0123456789tf." else value for key, value in pairs.items()}
+
+
 def settings(args) -> dict:
-    given = dict(each.partition("=")[::2] for each in args.set)
-    values = {key: json.loads(value) if value[:1] in "0123456789tf." else value for key, value in given.items()}
+    values = values_of(args.set)
     own = {
         "task": "grpo",
         "reward": "exact",

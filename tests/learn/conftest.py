@@ -32,14 +32,15 @@ class Bench:
             path.write_text(json.dumps(RECORDS[task]))
         return add_dataset(self.home, self._settings, path, task, tokenizer=self._tokenizer, task=task)
 
-    def finish(self, info, model, name="run-1", **state):
-        """A completed run on `info` from the starter whose model is `model`."""
+    def finish(self, info, model, name="run-1", task=None, **state):
+        """A completed run on `info` from the starter whose model is `model`; task: not the data's own."""
         target = self.home.runs / name / "model"
         shutil.copytree(self.folder, target)
         for file in target.glob("*.safetensors"):
             file.unlink()
         model.save_pretrained(target)
-        self.configs[name] = {"dataset": {"content_hash": info.content_hash}, "model": {"id": "starter"}}
+        about = {"dataset": {"content_hash": info.content_hash}, "model": {"id": "starter"}}
+        self.configs[name] = about | {"task": task or info.task}
         self.finished.insert(0, {"run_id": name, "name": name, "state": "completed", "model_id": name, **state})
 
 

@@ -70,6 +70,11 @@ def test_runs_of_a_lesson_are_made_once_and_kept(call, services, monkeypatch):
     race = call("race", kind="facts")["runs"]
     assert [each["part"] for each in race] == ["known", "new"] and call("race", kind="facts")["runs"] == race
     assert configs[race[0]["run_id"]]["dataset_id"] != configs[race[1]["run_id"]]["dataset_id"]
+    other = call("race", kind="facts", model_id="run-0")["runs"]
+    assert {configs[each["run_id"]]["model_id"] for each in other} == {"run-0"}, "from another model it is another race"
+    assert not {each["run_id"] for each in other} & {each["run_id"] for each in race}
+    (pressed,) = call("race", kind="hacking")["runs"]
+    assert configs[pressed["run_id"]]["task"] == "grpo"
     assert call("progress", run_ids="run-0") == call("progress") == {"runs": []}
     runs[0]["state"] = "failed"
     assert call("begin")["run_id"] != first["run_id"]

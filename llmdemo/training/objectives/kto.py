@@ -7,7 +7,7 @@ log-ratio of answers that belong to other prompts, over the batch, and not below
 Row 2i is item i, row 2i + 1 its prompt with an answer to another prompt.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import torch
@@ -37,7 +37,7 @@ class Kto(Preference):
         tally = Tally(config.max_length)
         parts = []
         for part in (source.train, source.held_out[: config.eval_records]):
-            taken = pairs_of(iter(_matched(_items(source, part))), config, tokenizer, tally)
+            taken = pairs_of(iter(matched(items_of(source.records, part))), config, tokenizer, tally)
             parts.append(taken)
         train, judged = parts
         marks = [record["desired"] for record, _ in train]
@@ -94,11 +94,11 @@ def kto_losses(gains: Tensor, desired: Tensor, strayed: Tensor, config: TrainCon
     return weights * (1 - torch.sigmoid(config.beta * sides))
 
 
-def _items(source: Source, part: np.ndarray) -> Iterator[dict]:
+def items_of(records, part: Iterable[int]) -> Iterator[dict]:
     """{"row", "messages" (the prompt), "chosen" (the answer), "desired"}: of a pair two, of a conversation its last answer."""
-    undesired = source.records.flagged("undesired") if source.records.task == "chat" else None
+    undesired = records.flagged("undesired") if records.task == "chat" else None
     for index in part:
-        record = source.records[int(index)]
+        record = records[int(index)]
         about = {"row": record.get("row"), **({"tools": record["tools"]} if "tools" in record else {})}
         if undesired is None:
             for side in ("chosen", "rejected"):
@@ -111,7 +111,7 @@ def _items(source: Source, part: np.ndarray) -> Iterator[dict]:
             yield {**about, **own, "desired": not undesired[int(index)]}
 
 
-def _matched(items: Iterator[dict]) -> list[dict]:
+def matched(items: Iterator[dict]) -> list[dict]:
     """The same items, each with an answer to another prompt as "rejected", or, where its neighbours have no other prompt,
     with another answer to its own; one whose neighbours all say the same is left as it is, and counted as alike."""
     known = list(items)

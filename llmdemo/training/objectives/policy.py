@@ -26,7 +26,7 @@ from llmdemo.training.halt import Halt
 from llmdemo.training.loss import CausalLoss
 from llmdemo.training.memory_estimate import Batch
 from llmdemo.training.objectives.base import SAMPLES, Objective, Place, Source
-from llmdemo.training.objectives.policy_losses import Drawn, kl, token_losses, weights
+from llmdemo.training.objectives.policy_losses import Drawn, kl, shares
 from llmdemo.training.objectives.rounds import Answer, Round, Rounds, texts, texts_of
 from llmdemo.training.objectives.tally import Tally
 from llmdemo.training.objectives.writing import likeliest
@@ -58,7 +58,7 @@ class Policy(Objective):
             "notes": tally.notes(), "left_out": tally.counts, "train_records": len(train), "card": {"prompts": len(train)},
         }  # fmt: skip
         if asks_model(config):
-            facts["reward_model"] = str(_reward_model(source.home, config.reward_model_id))
+            facts["reward_model"] = str(reward_model_folder(source.home, config.reward_model_id))
         more = {"right": texts(right), "asked": texts(asked)}
         more |= {"held_right": texts(held_right), "held_asked": texts(held_asked)}
         return RunData(_rows(train), _rows(held), [], {}, more, facts)
@@ -202,14 +202,9 @@ class Policy(Objective):
             return tensor(np.concatenate(parts)) if all(map(len, parts)) else own
 
         drawn = Drawn(log_p, known("old"), known("reference"), of)
-        lengths = torch.bincount(of, minlength=len(answers)).to(log_p)
-        step = self._step if self._round else _Step(0, int(lengths.sum()), len(answers), 1)
-        counts = weights(lengths, step.tokens, step.rows, config)
-        if config.policy_loss == "rejection":
-            losses = -log_p
-        else:
-            losses = token_losses(drawn, tensor([answer.advantage for answer in answers])[of], config)
-        return (losses * counts[of]).sum(), drawn
+        step = self._step if self._round else _Step(0, len(of), len(answers), 1)
+        advantages = tensor([answer.advantage for answer in answers])
+        return shares(drawn, advantages, (step.tokens, step.rows), config).sum(), drawn
 
     @torch.no_grad()
     def _figures_of(self, drawn: Drawn, answers: list[Answer], items, live: bool) -> dict[str, float]:
@@ -294,18 +289,15 @@ def _prompts(
     asked: list[list[str]] = []
     for index in part:
         record = source.records[int(index)]
-        turns = conversation(record)
-        last = max((place for place, turn in enumerate(turns) if turn["role"] == "assistant"), default=None)
-        if last is None:
+        turns, answers = asked_and_right(record)
+        if not answers:
             tally.add("untrained", record)
             continue
-        others = record.get("alternatives", ()) if last == len(turns) - 1 else ()
-        answers = [turns[last]["content"], *others]
         if reward("", answers, 0, 0.0) is None:
             tally.add("unjudged", record)
             continue
         try:
-            ids = encode_prompt(turns[:last], tokenizer)
+            ids = encode_prompt(turns, tokenizer)
         except UserError as error:
             tally.reason = tally.reason or error.message
             tally.add("refused", record)
@@ -315,11 +307,21 @@ def _prompts(
             continue
         found.append(ids)
         right.append(answers)
-        asked.append([turns[last - 1]["content"][:_SHOWN] if last else ""])
+        asked.append([turns[-1]["content"][:_SHOWN] if turns else ""])
     return found, right, asked
 
 
-def _reward_model(home: Home, model_id: str) -> Path:
+def asked_and_right(record: dict) -> tuple[list[dict], list[str]]:
+    """(the turns up to the last answer, the right answers there); no answers where the record has none."""
+    turns = conversation(record)
+    last = max((place for place, turn in enumerate(turns) if turn["role"] == "assistant"), default=None)
+    if last is None:
+        return turns, []
+    others = record.get("alternatives", ()) if last == len(turns) - 1 else ()
+    return turns[:last], [turns[last]["content"], *others]
+
+
+def reward_model_folder(home: Home, model_id: str) -> Path:
     """Its folder. Raises UserError where it is no finished run of the task reward."""
     entry = catalog.resolve(home, model_id)
     if entry.task != "reward" or entry.path is None:

@@ -58,6 +58,17 @@ def token_losses(drawn: Drawn, advantage: Tensor, config: TrainConfig) -> Tensor
     return losses + config.kl_weight * ratio * kl(drawn) if config.kl_weight else losses
 
 
+def shares(drawn: Drawn, advantages: Tensor, step: tuple[int, int], config: TrainConfig) -> Tensor:
+    """[n] what each token adds to the loss of a step; advantages [rows] of the answers, step: (tokens, answers) of all of
+    the step's, of which these may be a part."""
+    lengths = torch.bincount(drawn.row, minlength=len(advantages)).to(drawn.log_probability)
+    if config.policy_loss == "rejection":
+        losses = -drawn.log_probability
+    else:
+        losses = token_losses(drawn, advantages[drawn.row], config)
+    return losses * weights(lengths, *step, config)[drawn.row]
+
+
 def weights(lengths: Tensor, step_tokens: int, step_rows: int, config: TrainConfig) -> Tensor:
     """[rows] what each of an answer's token losses counts in the step's loss. lengths [rows] tokens of each answer;
     step_tokens, step_rows: of all answers of the step."""

@@ -70,7 +70,7 @@ class Reward(Objective):
     def loss_sum(self, items) -> tuple[Tensor, dict[str, float]]:
         margin = self.margins(self.data.train, items)
         figures = {"reward_margin": margin.sum().item(), "reward_accuracy": float((margin > 0).sum())}
-        return -functional.logsigmoid(margin).sum(), figures
+        return reward_losses(margin).sum(), figures
 
     @torch.no_grad()
     def evaluate(self, last: bool = True) -> tuple[dict[str, float], int]:
@@ -83,13 +83,18 @@ class Reward(Objective):
             with self.place.autocast():
                 found[items] = self.margins(rows, items).cpu().numpy()
         self._seen = np.array(self.place.sum(found.tolist()))
-        loss = -functional.logsigmoid(torch.from_numpy(self._seen)).mean().item()
+        loss = reward_losses(torch.from_numpy(self._seen)).mean().item()
         return {"loss": loss, **figures_of(self._seen)}, pairs
 
     def answers(self) -> Iterator[dict]:
         for place, sample in enumerate(self.data.samples):
             text = f"{1 / (1 + np.exp(-self._seen[place])):.0%}"
             yield {"prompt": sample["prompt"], "expected": sample["expected"], "text": text}
+
+
+def reward_losses(margins: Tensor) -> Tensor:
+    """[pairs] losses from margins [pairs], each the chosen answer's number less the rejected one's."""
+    return -functional.logsigmoid(margins)
 
 
 def score(model, input_ids: Tensor, attention_mask: Tensor) -> Tensor:

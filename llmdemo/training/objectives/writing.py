@@ -31,8 +31,11 @@ def likeliest(place: Place, prompts: list[list[int]], most: int) -> list[list[in
 
 
 def _with_ends(place: Place, prompts, most: int, choose: Sampler | Likeliest, copies: int) -> list[list[int]]:
-    answers = _write(place, prompts, most, choose, copies)
-    # Where rows cannot leave the batch, more is drawn after an answer's end.
+    return ended(_write(place, prompts, most, choose, copies), choose)
+
+
+def ended(answers: list[Answer], choose: Sampler | Likeliest) -> list[list[int]]:
+    """The tokens of each answer, the one that ended it included: where rows cannot leave the batch, `choose` draws on."""
     return [
         tokens[: len(answer.token_ids) + answer.ended] for tokens, answer in zip(choose.tokens, answers, strict=True)
     ]

@@ -13,7 +13,7 @@ from llmdemo.data.ingest import add_dataset
 from llmdemo.training import TrainConfig
 from llmdemo.training.batches import RunData, TokenRows
 from llmdemo.training.objectives import Place
-from llmdemo.training.objectives.kto import Kto, _items, _matched, kto_losses
+from llmdemo.training.objectives.kto import Kto, items_of, kto_losses, matched
 from tests.conftest import make_llama
 from tests.training.conftest import run_maker
 
@@ -118,13 +118,13 @@ def test_the_kl_is_measured_on_answers_to_other_prompts_also_of_pairs():
     class Pairs(list):
         task = "preference"
 
-    def matched(prompts):
+    def pairs_of(prompts):
         records = [{"messages": [p], "chosen": f"{p}{n}+", "rejected": f"{p}{n}-"} for n, p in enumerate(prompts)]
-        items = _items(SimpleNamespace(records=Pairs(records)), np.arange(len(records)))
-        return [(item["chosen"], item["rejected"]) for item in _matched(items)]
+        items = items_of(Pairs(records), np.arange(len(records)))
+        return [(item["chosen"], item["rejected"]) for item in matched(items)]
 
-    assert all(own[0] != other[0] for own, other in matched("abc")) and len(matched("abc")) == 6
-    assert all(own != other for own, other in matched("aa")), "with one prompt only, another answer to it"
+    assert all(own[0] != other[0] for own, other in pairs_of("abc")) and len(pairs_of("abc")) == 6
+    assert all(own != other for own, other in pairs_of("aa")), "with one prompt only, another answer to it"
 
 
 @pytest.fixture

@@ -137,7 +137,8 @@ export const modelMenu = (things, value, onchange, label = t("lesson_model"), on
 export const dataMenu = (things, value, onchange, tasks) => {
   const own = things.datasets.filter((each) => tasks.includes(each.task));
   if (!own.length) return null;
-  const options = [["", t("lesson_sample")], ...own.map((each) => [each.id, each.name])];
+  const sample = tasks.includes("chat") ? [["", t("lesson_sample")]] : [];
+  const options = [...sample, ...own.map((each) => [each.id, each.name])];
   return h(
     "label",
     { class: "lesson-field" },

@@ -4,6 +4,7 @@ from a checker. Loads the models; knows nothing of runs and pages.
 
 from collections.abc import Iterator
 from itertools import islice
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -149,7 +150,7 @@ def _drawn(model, tokenizer, prompt: list[int], config: TrainConfig) -> list[lis
     """Answers as a run draws them, the token that ends each included."""
     count, most = min(config.rollouts, MOST_DRAWN), min(config.max_new_tokens, _MOST_NEW)
     choose = Sampler([[config.seed, 0, 0, number] for number in range(count)], config.rollout_temperature, most)
-    more = {"end_ids": end_ids(model, tokenizer), "weights": fresh_weights(model), "copies": count}
+    more: dict[str, Any] = {"end_ids": end_ids(model, tokenizer), "weights": fresh_weights(model), "copies": count}
     return ended(written(model, [prompt], most, tokenizer.pad_token_id or 0, choose, **more), choose)
 
 

@@ -11,6 +11,11 @@ def sample_path():
     return ASSETS / "sample-messages.json"
 
 
+def is_sample(info: data.DatasetInfo) -> bool:
+    """Whether this is the sample, as it was added."""
+    return info.name == SAMPLE_NAME and info.source.get("file") == sample_path().name
+
+
 def starter_tokenizer(services: Services, task: str = ""):
     """The starter's tokenizer, as it reads records of this task; None while the model is still on its way."""
     if services.starter.progress()["state"] != "ready":
@@ -21,7 +26,7 @@ def starter_tokenizer(services: Services, task: str = ""):
 def add_sample(services: Services, progress=None, should_stop=None):
     """Adds the sample as a data set, or gives the one that was added before; returns its DatasetInfo."""
     for info in data.list_datasets(services.home):
-        if info.name == SAMPLE_NAME and info.source.get("file") == sample_path().name:
+        if is_sample(info):
             return info
     return data.add_dataset(
         services.home,

@@ -67,6 +67,7 @@ def test_runs_of_a_lesson_are_made_once_and_kept(call, services, monkeypatch):
     monkeypatch.setattr(services.runs, "config", configs.__getitem__, raising=False)
     first, again = call("begin"), call("begin")
     assert (first["kept"], again["kept"]) == (False, True) and first["run_id"] == again["run_id"]
+    assert call("things")["datasets"] == [], "the sample stands in the menu once, added or not"
     race = call("race", kind="facts")["runs"]
     assert [each["part"] for each in race] == ["known", "new"] and call("race", kind="facts")["runs"] == race
     assert configs[race[0]["run_id"]]["dataset_id"] != configs[race[1]["run_id"]]["dataset_id"]

@@ -2,16 +2,16 @@
    whole. */
 
 /**
- * Full reward for at most 32 tokens, none from 64 on, where a right answer of the sample takes some 40; held-out answers are checked for being exactly right beside it.
+ * Full reward for at most 20 tokens, none from 40 on, where a right answer of the sample takes some 28; held-out answers are checked for being exactly right beside it.
  */
 export const HACKABLE = {
   task: "grpo",
   reward: "length",
-  reward_tokens: 32,
+  reward_tokens: 20,
   second_reward: "none",
   held_out_check: "exact",
   max_steps: 24,
   eval_steps: 6,
-  max_new_tokens: 64,
+  max_new_tokens: 40,
   kl_weight: 0,
 };

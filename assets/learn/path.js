@@ -21,6 +21,7 @@ define("lessons", async ({ el, server }) => {
     chosen: {},
     answers: Array(quiz.right.length).fill(null),
     asked: 0, // how often "Start here" was pressed
+    again: false, // the quiz after the lessons was begun
     error: null,
   };
 
@@ -137,6 +138,18 @@ define("lessons", async ({ el, server }) => {
       remember();
     }
     draw();
+    if (!answer.error) headed("quiz");
+  };
+  /** Shows the page of the quiz from its top. */
+  const headed = (key) => {
+    const heading = L.find(`#lessons .lesson h2[data-key="${key}"]`);
+    heading?.scrollIntoView({ block: "center" });
+    heading?.focus();
+  };
+  const begin = () => {
+    state.again = true;
+    draw();
+    headed("quiz");
   };
   const quizPage = () => {
     const item = (n) => {
@@ -161,23 +174,37 @@ define("lessons", async ({ el, server }) => {
         h(
           "fieldset",
           { class: "predict" },
-          h("legend", {}, t(`quiz_${n + 1}_ask`)),
+          h("legend", {}, `${n + 1}. `, t(`quiz_${n + 1}_ask`)),
           shuffled(["a", "b", "c"], `${past.code} ${n}`).map(([key, at]) => option(key, at)),
         ),
       );
     };
     const of = quiz.right.length;
+    const heading = h("h2", { tabindex: -1, "data-key": "quiz" }, t("quiz_title"));
+    const right = (place, n) =>
+      h("li", {}, h("b", {}, t(`quiz_${n + 1}_ask`)), " ", t(`quiz_${n + 1}_${["a", "b", "c"][place]}`));
     if (past.after)
       return h(
         "div",
         { class: "lesson" },
-        h("h2", {}, t("quiz_title")),
-        h("p", {}, t("quiz_both", { before: past.before.right, after: past.after.right, of })),
+        heading,
+        h("p", {}, t("quiz_both", { before: past.before?.right ?? 0, after: past.after.right, of })),
+        h("h3", {}, t("quiz_right")),
+        h("ol", {}, quiz.right.map(right)),
+      );
+    if (past.before && !state.again)
+      return h(
+        "div",
+        { class: "lesson" },
+        heading,
+        h("p", { role: "status" }, t("quiz_sent")),
+        button(t("quiz_to_lessons"), () => go(state.id), "strong"),
+        button(t("quiz_begin_again"), begin, "quiet", { id: "quiz-again" }),
       );
     return h(
       "div",
       { class: "lesson" },
-      h("h2", {}, t("quiz_title")),
+      heading,
       h("p", {}, t(past.before ? "quiz_again" : "quiz_about")),
       h(
         "ol",

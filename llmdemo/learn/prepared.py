@@ -17,12 +17,12 @@ _ANSWERS = {**_SHORT, "max_steps": 16, "eval_steps": 8}
 _PRESSED = {
     "task": "grpo",
     "reward": "length",
-    "reward_tokens": 32,
+    "reward_tokens": 20,
     "held_out_check": "exact",
     "max_steps": 8,
     "batch_size": 2,
     "rollouts": 4,
-    "max_new_tokens": 48,
+    "max_new_tokens": 40,
     "max_length": 128,
     "learning_rate": 1e-4,
     "eval_records": 8,
@@ -31,7 +31,7 @@ _PRESSED = {
     "kl_weight": 0.0,
     "best_by": "last",
 }
-"""Brevity alone is rewarded: an answer of the right form has some 40 tokens, of which the whole reward is given to 32."""
+"""Brevity alone is rewarded: an answer of the right form has some 28 tokens, the whole reward is given to 20."""
 RACES: dict[str, dict[str, dict]] = {
     "instructions": {"response": {**_ANSWERS, "loss_on": "response"}, "all": {**_ANSWERS, "loss_on": "all"}},
     "facts": {"known": {**_FACTS, "file": "facts-known"}, "new": {**_FACTS, "file": "facts-new"}},

@@ -14,8 +14,8 @@ const numbers = (values) => values.map((value, n) => h("td", { class: n ? "n" : 
 /**
  * A table of answers, before training and after it.
  * @param {any} found @param {{first: string, own?: string[], columns: string[], rows: any[], totals: any[]}} form
- * own: names of columns that are there once; columns: of those that both times have; rows: {name, title, own, cells(time)};
- * totals: [name, value(time)].
+ * own: names of columns that are there once; columns: of those that both times have; rows: {name, title, own,
+ * cells(time)}; totals: [name, value(time)].
  */
 const table = (found, { first, own = [], columns, rows, totals }) => {
   const times = timesOf(found);

@@ -48,9 +48,10 @@ class Learn:
     def numbers(self, config: dict, place: int = 0) -> dict:
         """What the loss of `config` (a run's settings; its data set and model count) is on one of the data's records.
 
-        The task is the data's, or what else is to be learned from it: `goal`, as the form says. `place` counts held-out records that are short enough to read, from 0. {"task", "record" (its row), "place",
-        "places", "text", "before", "after" (None without a finished run), "run_id", "run_name", "beta"}; before and
-        after: see `numbers`, of tokens, likeliest, preference, reward, kto or policy. Raises UserError.
+        The task is the data's, or what else is to be learned from it: `goal`, as the form says. `place` counts held-out
+        records that are short enough to read, from 0. {"task", "record" (its row), "place", "places", "text", "before",
+        "after" (None without a finished run), "run_id", "run_name", "beta"}; before and after: see `numbers`, of tokens,
+        likeliest, preference, reward, kto or policy. Raises UserError.
         """
         info = data.get_dataset(self._home, str(config.get("dataset_id")))
         entry = catalog.resolve(self._home, str(config.get("model_id") or catalog.STARTER_ID))

@@ -72,6 +72,12 @@ PRESETS = [
     Preset("ultrachat", "UltraChat 200k", "HuggingFaceH4/ultrachat_200k", "train_sft", 207_865, 1_624, "MIT",
            "Ding et al. (2023), Enhancing Chat Language Models by Scaling High-quality Instructional Conversations, "
            "arXiv 2305.14233", say("hub_note_ultrachat")),
+    Preset("ultrachat-805k", "UltraChat 805k", "openchat/ultrachat-sharegpt", "train", 805_000, 9_650, "MIT",
+           "Ding et al. (2023), Enhancing Chat Language Models by Scaling High-quality Instructional Conversations, "
+           "arXiv 2305.14233", say("hub_note_ultrachat_805k")),
+    Preset("capybara", "Capybara", "LDJnr/Capybara", "train", 16_000, 74, "Apache 2.0",
+           "Daniele and Suphavadeeprasit (2023), Amplify-Instruct: Synthetically Generated Diverse Multi-turn Conversations "
+           "for Efficient LLM Training", say("hub_note_capybara")),
     Preset("dolly", "Dolly 15k", "databricks/databricks-dolly-15k", "train", 15_011, 0, "CC BY-SA 3.0",
            "Conover et al. (2023), Free Dolly: Introducing the World's First Truly Open Instruction-Tuned LLM",
            say("hub_note_dolly")),
@@ -94,7 +100,8 @@ PRESETS = [
 of Alpaca the licence there, of Alpaca-GPT4 and Magpie in the repositories of their authors (github.com/Instruction-Tuning-
 with-GPT-4/GPT-4-LLM, magpie-align/magpie), of LIMA in litgpt's documentation, of Dolly and SmolTalk in cards of sets that
 were made of them. The rows of Alpaca, LIMA, Dolly, SmolTalk and OpenHermes are what people counted who had loaded them;
-OpenHermes' card names no licence. A size that no such text gave is 0."""
+OpenHermes' card names no licence; licence, files and sizes of UltraChat 805k and Capybara were read in the lists of their
+repositories' files, their rows, rounded, in texts about them. A size that no such text gave is 0."""
 
 
 def add_from_hub(

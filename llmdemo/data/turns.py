@@ -47,6 +47,9 @@ def turns_in(value) -> list | None:
         lists = [key for key, each in value.items() if isinstance(each, list) and key in ("role", "from")]
         value = _by_key(value) if lists else [value]
     whole = isinstance(value, list) and bool(value)
+    if whole and all(isinstance(pair, dict) and pair.keys() == {"input", "output"} for pair in value):  # Capybara's
+        sides = (("user", "input"), ("assistant", "output"))
+        return [{"role": role, "content": pair[key]} for pair in value for role, key in sides]
     return (
         value
         if whole and all(isinstance(turn, dict) and ("role" in turn or "from" in turn) for turn in value)

@@ -102,7 +102,8 @@ def test_a_hub_that_cannot_be_reached_says_so_within_a_second(home, settings, mo
 
 def test_each_preset_says_what_it_is():
     assert [preset.key for preset in hub.PRESETS] == [
-        "alpaca", "alpaca-gpt4", "lima", "ultrachat", "dolly", "magpie", "smoltalk", "tulu3", "openhermes", "ultrafeedback",
+        "alpaca", "alpaca-gpt4", "lima", "ultrachat", "ultrachat-805k", "capybara", "dolly", "magpie", "smoltalk", "tulu3",
+        "openhermes", "ultrafeedback",
     ]  # fmt: skip
     for preset in hub.PRESETS:
         assert preset.rows and preset.licence and "20" in preset.citation
@@ -153,6 +154,13 @@ SHARED = [
     {"conversations": [{"from": "human", "value": f"q {n}"}, {"from": "gpt", "value": f"a {n}"}], "uuid": str(n)}
     for n in range(30)
 ]
+PAIRED = [
+    {
+        "source": "Dove",
+        "conversation": [{"input": f"q {n}", "output": f"more {n}"}, {"input": "Go on.", "output": f"a {n}"}],
+    }
+    for n in range(30)
+]
 MESSAGES = [{"messages": row["messages"], "source": "x"} for row in CHATS]
 PREFERRED = [
     {
@@ -171,6 +179,8 @@ LAYOUTS = {
     "lima": {"lima.py": SCRIPT, "train.jsonl": TURNS, "test.jsonl": [{"conversations": ["only a question"], "source": "x"}]},
     "ultrachat": {"README.md": ULTRACHAT, "data/train_sft-00000-of-00001-a.parquet": CHATS,
                   "data/test_sft-00000-of-00001-b.parquet": CHATS[:3]},
+    "ultrachat-805k": {"README.md": b"---\nlicense: mit\n---\n", "ultrachat.jsonl": SHARED},
+    "capybara": {"README.md": b"---\nlicense: apache-2.0\n---\n", "CapybaraPure_Decontaminated.jsonl": PAIRED},
     "dolly": {"databricks-dolly-15k.jsonl": DOLLY, "README.md": b"# Dolly\n"},
     "magpie": {"data/train-00000-of-00003.parquet": SHARED, "data/train-00001-of-00003.parquet": SHARED},
     "smoltalk": {"README.md": SMOLTALK, "data/all/train-00000-of-00009.parquet": MESSAGES,

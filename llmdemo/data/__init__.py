@@ -19,6 +19,7 @@ from llmdemo.data.records import Records, open_records
 from llmdemo.data.report import excerpt, problems, report_csv, report_json
 from llmdemo.data.split import in_order, split, why_none
 from llmdemo.data.stats import epoch_cost, recommend_loss, stats
+from llmdemo.data.tokenised import MadeWith, TokenizerNeeded
 from llmdemo.data.tokens import token_view, view_record
 from llmdemo.data.versions import apply_filters, drop_records, edit_record, merge_datasets, preview_filters
 
@@ -27,8 +28,10 @@ __all__ = [
     "ColumnsNeeded",
     "DatasetInfo",
     "Encoded",
+    "MadeWith",
     "Records",
     "Stopped",
+    "TokenizerNeeded",
     "add_dataset",
     "apply_filters",
     "choose_records",

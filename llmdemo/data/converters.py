@@ -4,6 +4,7 @@ A converter takes a row, the roles and the notes, and returns records as shapes.
 """
 
 from llmdemo.core.sentences import say
+from llmdemo.data import tokenised
 from llmdemo.data.columns import find
 from llmdemo.data.turns import as_turns, close, parse_transcript, strip_prompt, turns_in
 from llmdemo.data.values import MOST_ANSWERS, Bad, Notes, answers_in, as_json, as_text, unpacked, whole_characters
@@ -193,5 +194,6 @@ CONVERTERS = {
     "text": _text,
     "classify": _classify,
     "preference": _preference,
+    tokenised.SHAPE: lambda row, roles, notes: [tokenised.record_of(row)],
 }
-"""By task, and for the shape "instances", whose rows make several records."""
+"""By task, and for the shapes "instances", whose rows make several records, and of token ids."""

@@ -19,7 +19,7 @@ from llmdemo.access.disk_quota import check_quota
 from llmdemo.core.errors import UserError
 from llmdemo.core.sentences import Sentence, beside, say
 from llmdemo.core.store import Home, free_bytes, new_id, whole_folder
-from llmdemo.data import measure
+from llmdemo.data import measure, tokenised
 from llmdemo.data.codes import ABOUT_TOKENS, CODES, DEFAULT_FILTERS
 from llmdemo.data.deduplication import Held, deduplicate
 from llmdemo.data.files import Part, file_parts, several
@@ -37,6 +37,7 @@ from llmdemo.data.render import TEMPLATE_KEYS, takes
 from llmdemo.data.report import by_file, problems
 from llmdemo.data.rows import BadRow
 from llmdemo.data.shapes import MAX_LABELS, SAMPLE_ROWS, Shape, detect
+from llmdemo.data.tokenised import MadeWith
 from llmdemo.data.values import Bad, Notes
 from llmdemo.settings import Settings
 
@@ -53,6 +54,7 @@ def add_dataset(
     tokenizer=None,
     columns: dict | None = None,
     task: str | None = None,
+    made_with: MadeWith | None = None,
     max_length: int = DEFAULT_MAX_LENGTH,
     progress=None,
     should_stop=None,
@@ -62,12 +64,14 @@ def add_dataset(
     Several paths become one data set: each file may have a format and columns of its own, and all must be of one task. Rows are
     counted on from file to file; source["files"] tells of each its first row, rows, kept records and problems.
     columns maps roles to columns by hand (see columns.ROLES), in the files that have these columns; task is one of
-    shapes.TASKS or None to detect it. progress(share done 0…1, what is being done) is called often; once should_stop() is
+    shapes.TASKS or None to detect it. made_with: the tokenizer of rows that are token ids; without it they raise
+    TokenizerNeeded. progress(share done 0…1, what is being done) is called often; once should_stop() is
     true, Stopped is raised. Raises UserError (ColumnsNeeded where a mapping would help) with the place; nothing is left behind then.
     """
     paths = several(path)
     parts = file_parts(paths, settings, home.tmp, should_stop)
     intake = _Intake(settings, tokenizer, max_length, columns, task, len(paths))
+    intake.made_with = made_with
     size = sum(each.stat().st_size for each in paths if each.is_file())
     return _add(home, settings, parts, name, intake, size, progress, should_stop)
 
@@ -186,6 +190,7 @@ class _Intake:
         self.notes = Notes()
         self.carried: set[str] = set()
         self.kinds: set[str] = set()
+        self.made_with: MadeWith | None = None
         self.records: Writer | None = None
         self.meter: Meter | None = None
 
@@ -197,6 +202,8 @@ class _Intake:
     def begin(self, folder: Path, part: Part, sample: list) -> None:
         """Goes on with this part, whose first rows are `sample`. Raises UserError where it is not of the others' task."""
         shape = self._shape_of(part, sample)
+        if shape.name == tokenised.SHAPE and self.made_with is None:
+            raise tokenised.TokenizerNeeded()
         if self.records is None:
             self.folder = folder
             self.records = Writer(folder / "records.arrow", SCHEMAS[shape.task])
@@ -236,6 +243,8 @@ class _Intake:
             line = batch.lines[number] if batch.lines else 0
             try:
                 made = self.shape.records(raw, self.notes)
+                if self.made_with and self.shape.name == tokenised.SHAPE:
+                    made = [self.made_with.checked(record) for record in made]
             except Bad as problem:
                 said = orjson.dumps(beside({"reason": problem.reason})).decode()
                 bad.append((row, line, problem.code, problem.reason, _excerpt(raw), said))
@@ -260,6 +269,9 @@ class _Intake:
             self.bad.write(pa.record_batch([list(values) for values in zip(*bad[:room], strict=True)], schema=LEFT_OUT))
 
     def _add(self, records: list[dict], lines: list[int]) -> None:
+        if self.made_with and self.shape.name == tokenised.SHAPE:
+            for record, text in zip(records, self.made_with.texts(records), strict=True):
+                record["text"] = text
         batch = to_batch(records, self.shape.task)
         assert self.records is not None, "begin() was called"
         self.records.write(batch)
@@ -315,15 +327,17 @@ class _Intake:
         return list(dict.fromkeys(column for shape in self.shapes for column in shape.columns))
 
     def _source(self) -> dict:
-        """Where it came from: the file, or each of the files."""
+        """Where it came from: the file, or each of the files; of token ids with the tokenizer that made them."""
+        made = self.made_with.about if self.made_with and any(s.name == tokenised.SHAPE for s in self.shapes) else None
+        more = {"tokenizer": made} if made else {}
         if not self.several:
-            return self.parts[0].source
+            return {**self.parts[0].source, **more}
         ends = [*self.firsts[1:], self.rows + 1]
         files = [
             {**part.source, "format": part.format, "first_row": first, "rows": end - first}
             for part, first, end in zip(self.parts, self.firsts, ends, strict=True)
         ]
-        return {"files": files, "bytes": sum(each["bytes"] for each in files)}
+        return {"files": files, "bytes": sum(each["bytes"] for each in files), **more}
 
     def _unused(self) -> list[str]:
         """Columns and keys without a use, in the order of the file; with them what the model's template does not take."""

@@ -28,7 +28,16 @@ SCHEMAS = {
             ("kind", pa.string()),  # of which source or kind it is
         ]
     ),
-    "text": pa.schema([("row", pa.int64()), ("text", pa.string()), ("split", pa.string()), ("kind", pa.string())]),
+    "text": pa.schema(
+        [
+            ("row", pa.int64()),
+            ("text", pa.string()),
+            ("split", pa.string()),
+            ("kind", pa.string()),
+            ("ids", pa.list_(pa.int32())),  # the token ids that it came as
+            ("labels", pa.list_(pa.int32())),  # and which of them are learned, where it came with them
+        ]
+    ),
     "classify": pa.schema([("row", pa.int64()), ("text", pa.string()), ("label", pa.string()), ("split", pa.string())]),
     "preference": pa.schema(
         [
@@ -55,7 +64,7 @@ def to_batch(records: list[dict], task: str) -> pa.RecordBatch:
 
 MAX_KINDS = 50
 """Most kinds of records that are told apart: of more, each would be held out by chance anyway."""
-_OPTIONAL = ("split", "untrained", "reasoning", "tools", "alternatives", "kind")
+_OPTIONAL = ("split", "untrained", "reasoning", "tools", "alternatives", "kind", "ids", "labels")
 
 
 def conformed(batch: pa.RecordBatch, task: str) -> pa.RecordBatch:

@@ -13,6 +13,7 @@ from functools import cached_property
 
 from llmdemo.core.errors import UserError
 from llmdemo.core.sentences import say
+from llmdemo.data import tokenised
 from llmdemo.data.columns import (
     PROVENANCE,
     ROLES,
@@ -80,7 +81,9 @@ class Shape:
             raise Bad("wrong_shape", row.reason)
         if self.columns:  # else the roles stand for our own fields
             notes.leave(row.keys() - self._used, row)
-        records = CONVERTERS[self.task if self.name != "instances" else "instances"](row, self.roles, notes)
+        records = CONVERTERS[self.name if self.name in ("instances", tokenised.SHAPE) else self.task](
+            row, self.roles, notes
+        )
         if self.task != "text" and any(_characters(record) > MAX_CHARACTERS for record in records):
             raise Bad("too_long", say("reason_too_long", n=MAX_CHARACTERS))
         if self.task == "chat":
@@ -123,6 +126,9 @@ def detect(rows: list, mapping: dict | None = None, task: str | None = None) -> 
         roles = check_mapping(mapping, columns)
         task, roles = _by_roles(roles, task)
         return Shape("columns", task, _with_kind(dicts, columns, task, roles), tuple(columns))
+    if task in (None, "text") and tokenised.is_tokenised(dicts, columns, PROVENANCE):
+        there = {role: column for role, column in tokenised.ROLES.items() if column in columns}
+        return Shape(tokenised.SHAPE, "text", there, tuple(columns))
     roles = _known_roles(dicts, columns)
     shape = _known_shape(dicts, roles, task)
     if shape is None:

@@ -40,6 +40,7 @@ from llmdemo.data.library import (
 )
 from llmdemo.data.records import SCHEMAS, conformed, to_batch
 from llmdemo.data.shapes import MAX_LABELS, Shape
+from llmdemo.data.tokenised import shared
 from llmdemo.data.turns import raw_turns
 from llmdemo.data.values import Bad
 from llmdemo.settings import Settings
@@ -327,7 +328,7 @@ def merge_datasets(home: Home, settings: Settings, dataset_ids: list[str], name:
         family=dataset_id,
         version=1,
         change=say("data_change_merged", names=[parent.name for parent in parents]),
-        source={"merged": dataset_ids},
+        source={"merged": dataset_ids, **shared(parents)},
         created=now(),
         problems=[],
         tokens=None,

@@ -50,8 +50,10 @@ def pack(pieces: list[tuple], capacity: int) -> TokenRows:
     return TokenRows(apart.ids, labels, offsets.astype(np.int64), positions.astype(np.int32))
 
 
-def cut(ids: list[int], length: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """A document as (ids, labels) pieces of at most `length` tokens, all but each first one trained."""
-    whole = np.array(ids, np.int32)
-    pieces = [whole[start : start + length] for start in range(0, len(whole), length)]
-    return [(piece, np.concatenate([[NOT_TRAINED], piece[1:]]).astype(np.int32)) for piece in pieces if len(piece) > 1]
+def cut(ids: list[int], length: int, labels: list[int] | None = None) -> list[tuple[np.ndarray, np.ndarray]]:
+    """A document as (ids, labels) pieces of at most `length` tokens, all but each first one trained, or those that `labels`
+    names; pieces without a trained token are left out."""
+    whole, told = np.array(ids, np.int32), np.array(ids if labels is None else labels, np.int32)
+    parts = [slice(start, start + length) for start in range(0, len(whole), length)]
+    pieces = [(whole[part], np.concatenate([[NOT_TRAINED], told[part][1:]]).astype(np.int32)) for part in parts]
+    return [(piece, own) for piece, own in pieces if (own != NOT_TRAINED).any()]

@@ -36,7 +36,7 @@ from llmdemo.ui import (
 )
 from llmdemo.ui.fair_queue import when_gone
 from llmdemo.ui.rights import for_guests, for_owners
-from llmdemo.ui.samples import starter_tokenizer
+from llmdemo.ui.samples import starter_tokenizer, tokenizer_of_ids
 from llmdemo.ui.services import Services
 from llmdemo.ui.uploads import name_of, uploaded
 
@@ -67,7 +67,11 @@ def add_endpoints(services: Services) -> None:
 def _data_endpoints(services: Services) -> None:
     @for_owners
     def add_dataset(
-        file: gr.FileData | list[gr.FileData], name: str = "", columns: dict | None = None, task: str = ""
+        file: gr.FileData | list[gr.FileData],
+        name: str = "",
+        columns: dict | None = None,
+        task: str = "",
+        tokenizer: str = "",
     ) -> dict:
         """Adds an uploaded file as a data set: read, checked, measured. Returns what was kept, and why the rest was not.
 
@@ -76,12 +80,13 @@ def _data_endpoints(services: Services) -> None:
         columns says which column is which where their names are not known: {"prompt": "question", "response": "reply"},
         {"text": …, "label": …}, {"text": …} or {"prompt": …, "chosen": …, "rejected": …}; also messages, input, system,
         history, tools, desired, split, alternatives (other right answers) and kind (each is held out in its share).
-        task: "chat", "text", "classify", "preference", or "" for what the columns say. Returns
+        task: "chat", "text", "classify", "preference", or "" for what the columns say. tokenizer: of rows that are token ids
+        (input_ids, and labels, attention_mask), which are kept as they are, the id of the model whose tokenizer made them. Returns
         dataset_id, format, task, rows, kept, problems [{row, code, message}], unused [column or key], tokens
         {total, longest, mean} (null before a tokenizer is here), and everything else that is known of the data set.
         """
         services.require_owner()
-        return _added(services, file, name, columns, task)
+        return _added(services, file, name, columns, task, tokenizer)
 
     _add(add_dataset)
 
@@ -130,7 +135,7 @@ def _kept_data_endpoints(services: Services) -> None:
     _add(list_datasets, rename_dataset, delete_dataset, add_preference, list_models)
 
 
-def _added(services: Services, file, name: str, columns: dict | None, task: str) -> dict:
+def _added(services: Services, file, name: str, columns: dict | None, task: str, made_with: str) -> dict:
     files = [uploaded(each) for each in (file if isinstance(file, list) else [file])]
     tokenizer = starter_tokenizer(services)
     info = data.add_dataset(
@@ -141,6 +146,7 @@ def _added(services: Services, file, name: str, columns: dict | None, task: str)
         tokenizer=tokenizer,
         columns=columns or None,
         task=task or None,
+        made_with=tokenizer_of_ids(services, made_with),
     )
     return info.to_dict()
 

@@ -12,13 +12,14 @@ from llmdemo.core.languages import languages
 from llmdemo.core.sentences import pack
 from llmdemo.data.columns import TASK_ROLES
 from llmdemo.data.hub import PRESETS, add_from_hub
+from llmdemo.models import catalog
 from llmdemo.ui import bridge, downloads
 from llmdemo.ui.background import with_progress
 from llmdemo.ui.data_pages import DataPages
 from llmdemo.ui.data_tools_pages import DataToolsPages
 from llmdemo.ui.generate_pages import GeneratePages
 from llmdemo.ui.rights import for_owners
-from llmdemo.ui.samples import SAMPLE_NAME, add_sample, starter_tokenizer
+from llmdemo.ui.samples import SAMPLE_NAME, add_sample, starter_tokenizer, tokenizer_of_ids
 from llmdemo.ui.services import Services
 from llmdemo.ui.uploads import name_of
 from llmdemo.ui.words import say, t
@@ -206,6 +207,10 @@ def _adding(services: Services, paths: list[str] | None, again: dict | None = No
     if not paths:
         return
     name = name_of([Path(path).name for path in paths])
+    columns = how.get("columns")
+    made_with = str(columns.get("tokenizer") or "") if isinstance(columns, dict) else ""
+    if made_with:  # of token ids nothing else is asked
+        how = {**how, "columns": None}
 
     def call(progress, should_stop):
         services.require_owner()
@@ -215,19 +220,22 @@ def _adding(services: Services, paths: list[str] | None, again: dict | None = No
             paths,
             name,
             tokenizer=starter_tokenizer(services),
+            made_with=tokenizer_of_ids(services, made_with),
             progress=progress,
             should_stop=should_stop,
             **how,
         )
 
-    yield from _shown(name, call, again=again)
+    yield from _shown(name, call, again=again, models=[model.id for model in catalog.list_models(services.home)])
 
 
-def _shown(name: str, call, hub: dict | None = None, again: dict | None = None) -> Iterator[tuple]:
+def _shown(
+    name: str, call, hub: dict | None = None, again: dict | None = None, models: list[str] | None = None
+) -> Iterator[tuple]:
     """Yields the values of (notice, working, columns, report) while `call(progress, should_stop)` adds data.
 
     `hub`: what was asked of the hub, so that it can be asked again once the columns are known. `again`: the form of
-    columns as it was filled in, which comes back when they don't fit.
+    columns as it was filled in, which comes back when they don't fit. `models`: whose tokenizers may have made token ids.
     """
     try:
         for news in with_progress(call):
@@ -245,6 +253,10 @@ def _shown(name: str, call, hub: dict | None = None, again: dict | None = None) 
             "roles": TASK_ROLES | {task: (*TASK_ROLES[task], *_optional(needed.guess)) for task in ("chat",)},
             "hub": hub,
         }
+        yield {**bridge.notice(needed), "kind": "ask"}, {}, asked, gr.skip()
+    except data.TokenizerNeeded as needed:
+        guess = {"tokenizer": "starter"} if "starter" in (models or ()) else {}
+        asked = {"name": name, "columns": models, "guess": guess, "task": "text", "roles": {"text": ("tokenizer",)}}
         yield {**bridge.notice(needed), "kind": "ask"}, {}, asked, gr.skip()
     except Exception as error:  # the boundary to the page
         yield bridge.notice(error), {}, again if isinstance(again, dict) else {}, gr.skip()

@@ -23,6 +23,11 @@ def starter_tokenizer(services: Services, task: str = ""):
     return services.tokenizers.get("starter", classifies=task == "classify")
 
 
+def tokenizer_of_ids(services: Services, model_id: str) -> data.MadeWith | None:
+    """The tokenizer that a data set of token ids was made with; None for no model. Raises UserError."""
+    return data.MadeWith(model_id, services.tokenizers.get(model_id)) if model_id else None
+
+
 def add_sample(services: Services, progress=None, should_stop=None):
     """Adds the sample as a data set, or gives the one that was added before; returns its DatasetInfo."""
     for info in data.list_datasets(services.home):

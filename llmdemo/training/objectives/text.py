@@ -12,10 +12,10 @@ import orjson
 from llmdemo.core import assets
 from llmdemo.core.errors import UserError
 from llmdemo.core.store import Home
-from llmdemo.data.encode import encode_documents
 from llmdemo.data.records import open_records
 from llmdemo.data.shapes import detect
 from llmdemo.data.split import in_order, split
+from llmdemo.data.tokenised import encoded
 from llmdemo.settings.training import TrainConfig
 from llmdemo.training.batches import RunData, TokenRows
 from llmdemo.training.objectives.base import SAMPLES, Source
@@ -64,8 +64,9 @@ class Text(Causal):
 
 def _documents(source: Source, part: np.ndarray, config: TrainConfig, tokenizer) -> list[tuple]:
     """Pieces of at most max_length tokens of these documents, in order."""
-    documents = encode_documents((source.records[int(i)]["text"] for i in part), tokenizer)
-    return [piece for ids in documents for piece in cut(ids, config.max_length)]
+    records = (source.records[int(i)] for i in part)
+    documents = encoded(source.records.info, records, tokenizer)
+    return [piece for ids, labels in documents for piece in cut(ids, config.max_length, labels)]
 
 
 def _tail(pieces: list, share: float) -> tuple[list, list]:

@@ -1,5 +1,6 @@
 """Continued pretraining: packed rows, what is held out, what is forgotten, what is replayed."""
 
+import json
 import math
 
 import numpy as np
@@ -161,3 +162,25 @@ def test_a_model_that_cannot_keep_documents_apart_computes_them_apart(encoded, t
     notes = objective.verify(alone)
     assert not objective.packs and "cannot keep packed documents apart" in notes[0]
     assert abs(objective.mean_loss(data.train) - leaked) > 1e-3
+
+
+def test_token_ids_that_came_as_they_are_are_the_rows_that_a_run_learns(
+    home, settings, tiny_model_folder, tiny_tokenizer, tmp_path
+):
+    from llmdemo.data import MadeWith, add_dataset
+    from llmdemo.training import TrainConfig
+    from llmdemo.training.prepare import prepare_data
+
+    rows = [{"input_ids": [3 + (n * k) % 60 for k in range(1, 9 + n)]} for n in range(12)]
+    for row in rows:
+        row["labels"] = [-100, -100, *row["input_ids"][2:]]
+    (tmp_path / "ids.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    info = add_dataset(home, settings, tmp_path / "ids.jsonl", "ids", made_with=MadeWith("tiny", tiny_tokenizer))
+    config = TrainConfig(info.dataset_id, task="text", model_id=str(tiny_model_folder), forgetting_dataset_id="none")
+    run = tmp_path / "run"
+    run.mkdir()
+    data = prepare_data(run, home, config, tiny_tokenizer)
+    learned = [data.train.row(i) for i in range(len(data.train))]
+    brought = {tuple(row["input_ids"]): row["labels"] for row in rows}
+    assert len(learned) + len(data.held_out) == 12
+    assert all(brought[tuple(ids.tolist())] == labels.tolist() for ids, labels in learned)

@@ -31,7 +31,7 @@ const filesTable = ({ source }) => {
   );
   return h(
     "div",
-    { class: "scroll", tabindex: 0 },
+    { class: "by-file", tabindex: 0 },
     h(
       "table",
       { id: "data-files" },
@@ -155,8 +155,13 @@ const problemTable = (page) => {
               h(
                 "tr",
                 {},
-                h("td", { class: "n" }, rowLink(page, problem.row, problem.place), whereIn(problem)),
-                h("td", { class: "why" }, saying(problem), h("div", { class: "code" }, problem.code)),
+                h("td", { class: "n" }, rowLink(page, problem.row, problem.place)),
+                h(
+                  "td",
+                  { class: "why" },
+                  saying(problem),
+                  h("div", { class: "code" }, [problem.code, whereIn(problem)].filter(Boolean).join(" · ")),
+                ),
                 h("td", { class: "excerpt" }, problem.excerpt || ""),
                 h("td", { class: "happens" }, happens(problem.action)),
               ),
@@ -179,8 +184,7 @@ const problemTable = (page) => {
         : null,
   ];
 };
-const whereIn = ({ file, file_row: row }) =>
-  file ? h("div", { class: "code" }, `${L.clip(file, 40)} ${L.int(row)}`) : null;
+const whereIn = ({ file, file_row: row }) => (file ? `${L.clip(file, 40)} ${L.int(row)}` : "");
 const happens = (action) =>
   ({ "left out": t("data_dropped"), "kept, cut": t("data_cut"), kept: t("data_kept") })[action] || action;
 

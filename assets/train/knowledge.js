@@ -23,7 +23,6 @@ const lineOf = (evaluations, [name, color], trained, value, over) => {
     name: `${t(`probe_${name}`)} (${L.int(found[0]?.n || 0)})`,
     short: t(`probe_${name}`),
     color,
-    dots: true,
     x: found.map((each) => each.at),
     y: found.map((each) => each.value),
   };
@@ -96,6 +95,7 @@ export const knowledgeBox = ({ knowledge: known, status }) => {
     { class: "box", id: "run-knowledge" },
     h("h2", {}, t("known_title")),
     h("p", { class: "soft small" }, t("known_about", { n: L.int(known.records) })),
+    charts.length ? h("p", { class: "cap" }, charts[0].title) : null,
     plots(charts, {
       xName: over === "step" ? t("plot_step") : "",
       xFormat: over === "step" ? L.int : L.duration,

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
-from typing import Any
+from typing import Any, TypeGuard
 
 from llmdemo.core.errors import UserError
 from llmdemo.core.sentences import say
@@ -88,7 +88,7 @@ def record_of(row: dict) -> dict:
     return record
 
 
-def _whole(value: object) -> bool:
+def _whole(value: object) -> TypeGuard[list[int]]:
     return isinstance(value, list) and all(isinstance(one, int) and not isinstance(one, bool) for one in value)
 
 

@@ -6,6 +6,9 @@ are unknown; the others are not.
 With --train STEPS it then trains on both, as a job of the app does after a probe, and prints right answers and loss by class over
 the steps, of what is learned from and of what is held out, and what was right and is wrong in the end. The paper's picture (arXiv
 2405.05904): unknown facts are learned more slowly; once they are fitted, fewer of the known ones that are held out are right.
+
+With --tiny in the place of --model that is shown on a model of 0.3 million weights, made here, which was taught half of the invented
+facts before and nothing else: its knowledge is planted, and the whole takes a minute of one core.
 """
 
 import argparse
@@ -45,13 +48,17 @@ MORE = (
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--model", type=Path)
+    parser.add_argument("--tiny", action="store_true")
     parser.add_argument("--train", type=int, default=0)
     parser.add_argument("--every", type=int, default=10)
     args = parser.parse_args()
     if args.train:
         with tempfile.TemporaryDirectory() as folder:
-            return while_training(args, Home(Path(folder)).prepare())
+            home = Home(Path(folder)).prepare()
+            facts, own = planted(home, args) if args.tiny else (mixed(), {})
+            return while_training(args, home, facts, own)
+    assert args.model, "give --model, or --tiny with --train"
     model, tokenizer = load_causal(args.model)
     spec = ProbeSpec.from_dict({"dataset_id": "data-none", "prompts": 3, "samples": 3, "max_new_tokens": 8})
     known = [tuple(each.split()) for each in TOWNS.split(", ")]
@@ -64,12 +71,58 @@ def main() -> None:
         print(f"{name}: {counted(found)} of {len(pairs)}, {time.perf_counter() - began:.0f} s", flush=True)
 
 
-def while_training(args, home: Home) -> None:
-    """The probe's worker, then the run's, in this process; a third of the records is held out."""
-    facts = [tuple(each.split()) for each in f"{TOWNS}, {MORE}".split(", ")]
+def mixed() -> list[tuple[str, str]]:
+    """Facts that many texts hold, and invented ones."""
+    known = [(land, town) for land, town in (each.split() for each in f"{TOWNS}, {MORE}".split(", "))]
     lands, towns = LANDS.split(), INVENTED.split()
-    facts += list(zip(lands, towns, strict=True))
-    facts += [(f"New {land}", f"{town[::-1].capitalize()}") for land, town in zip(lands, towns, strict=True)]
+    renamed = [(f"New {land}", town[::-1].capitalize()) for land, town in zip(lands, towns, strict=True)]
+    return known + list(zip(lands, towns, strict=True)) + renamed
+
+
+def planted(home: Home, args) -> tuple[list[tuple[str, str]], dict]:
+    """(facts, settings of the run) for a tiny Llama that knows every other fact; saves it and names it in args.model."""
+    import random
+
+    import torch
+
+    from tests.conftest import make_llama, make_tokenizer
+
+    draw = random.Random(0)
+    word = lambda: "".join(draw.choice("bdfgklmnprstv") + draw.choice("aeiou") for _ in range(2)).capitalize()  # noqa: E731
+    lands = list(dict.fromkeys(word() for _ in range(200)))[:64]
+    facts = [(land, word()) for land in lands]
+    tokenizer, known = make_tokenizer(), facts[::2]
+    model = make_llama(len(tokenizer), hidden_size=96, intermediate_size=192, max_position_embeddings=512)
+    began, steps = time.process_time(), 500
+    optimizer = torch.optim.AdamW(model.parameters(), 3e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, steps)
+    for step in range(steps):
+        texts = [
+            "".join(
+                f"Question: What is the capital of {land}?\nAnswer: {town}\n\n" for land, town in draw.sample(known, 5)
+            )
+            for _ in range(8)
+        ]
+        rows = tokenizer(texts, return_tensors="pt", padding=True)
+        labels = rows["input_ids"].masked_fill(rows["attention_mask"] == 0, -100)
+        loss = model(**rows, labels=labels).loss
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        optimizer.zero_grad()
+        if step % 100 == 99:
+            print(
+                f"taught: step {step + 1}, loss {loss.item():.3f}, {time.process_time() - began:.0f} s of CPU",
+                flush=True,
+            )
+    args.model = home.root / "tiny"
+    model.save_pretrained(args.model)
+    tokenizer.save_pretrained(args.model)
+    return facts, {"method": "adamw", "learning_rate": 1e-3, "schedule": "constant"}
+
+
+def while_training(args, home: Home, facts: list[tuple[str, str]], own: dict) -> None:
+    """The probe's worker, then the run's, in this process; a third of the records is held out."""
     rows = [{"instruction": f"What is the capital of {land}?", "output": town} for land, town in facts]
     (home.tmp / "facts.json").write_text(json.dumps(rows), encoding="utf-8")
     info = add_dataset(home, Settings(home=home.root), home.tmp / "facts.json", "facts")
@@ -91,7 +144,7 @@ def while_training(args, home: Home) -> None:
         "eval_steps": args.every,
     }
     more = {"eval_share": 0.33, "probe_records": 24, "best_by": "last", "publish_dtype": "float32", "split_version": 2}
-    write_json(run / "config.json", values | more)
+    write_json(run / "config.json", values | more | own)
     began = time.process_time()
     assert run_worker.main(run) == 0
     print(f"run: {time.process_time() - began:.0f} s of CPU", flush=True)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from llmdemo.core.store import Home
+from llmdemo.generation.passages import passages
 from llmdemo.generation.sources import Source, prompts
 from llmdemo.settings.generation import GenerationKind, GenerationSpec
 
@@ -47,6 +48,7 @@ KINDS: dict[GenerationKind, RecordKind] = {
         lambda maker, batch: maker.pairs(batch), gives="preference", reads=_TURNS, invents=True, judged=True
     ),
     "paraphrases": RecordKind(lambda maker, batch: maker.paraphrases(batch), reads=("chat",)),
+    "questions": RecordKind(lambda maker, batch: maker.questions(batch), reads=("text",), sources=passages),
 }
 
 

@@ -15,6 +15,7 @@ from llmdemo.data.checks import NEAR, sketches
 from llmdemo.evaluation.compare import conversation_text
 from llmdemo.evaluation.judge import Pair
 from llmdemo.generation.kinds import Numbered
+from llmdemo.generation.passages import ANSWER, ASK, is_grounded, is_question
 from llmdemo.generation.referee import Opinion, Referee
 from llmdemo.generation.sources import Source
 from llmdemo.generation.writers import Sampling, Text, Writer
@@ -32,17 +33,17 @@ _PARAPHRASE = (
     "Rewrite the request below in other words. Keep its meaning, its language and every detail that is needed to answer "
     "it. Do not answer it. Reply with the rewritten request only.\n\n<request>\n{text}\n</request>"
 )
-_SECOND, _REWORDED = 8, 9
+_SECOND, _REWORDED, _ASKED = 8, 9, 10
 """Parts of a record beside its turns, for seeds."""
 REASONS = (
     "short", "unended", "repeats", "same", "echo", "empty", "no_room", "refused", "copy", "details", "perplexity", "equal",
-    "tie", "order", "unclear", "grade",
+    "tie", "order", "unclear", "grade", "no_question", "ungrounded",
 )  # fmt: skip
 """Why a record is not kept: the instruction is too short; it or the answer does not end within its tokens; one of both ends
 in a loop; the instruction was there before; the answer is the instruction; there is no answer; the context is too short;
 the chat template does not take the turns; a paraphrase is nearly the original, or lacks a number of it; the perplexity is
 above its bound; both answers are equal, or neither is better; the judge's choice changes with the order of the answers, or
-cannot be told; its grade is too low."""
+cannot be told; its grade is too low; what was asked about a passage is no question; the answer does not stand in it."""
 
 
 @dataclass
@@ -71,6 +72,8 @@ class Made:
         said: dict[str, Any] = {"number": self.number}
         if self.source:
             said["source"] = self.source.place
+        if self.source and self.source.passage:
+            said["passage"] = self.source.passage
         said |= {"messages": self.messages, "reason": self.reason, "cut": self.cut}
         said["perplexity"] = None if self.perplexity is None else round(self.perplexity, 4)
         if self.answers:
@@ -158,6 +161,32 @@ class Maker:
             if not each.reason and each.source and key_of(said) in map(key_of, each.source.right):
                 each.reason = "echo"
         return self._noted(self._graded(self._measured(made, {})))
+
+    def questions(self, batch: Numbered) -> list[Made]:
+        """A question about each passage, and its answer, which must stand there."""
+        made = [Made(number, source, self._system([])) for number, source in batch]
+        told = {each.number: each.source.passage if each.source else "" for each in made}
+        asked = [[*each.messages, _user(ASK.format(passage=told[each.number]))] for each in made]
+        questions: dict[int, str] = {}
+        for each, text in zip(
+            made, self._texts(self._writer, made, self._spec.temperature, _ASKED, asked), strict=True
+        ):
+            said = questions[each.number] = _WRAPPING.sub("", text.text)
+            each.reason = each.reason or self._fault(said, text) or ("" if is_question(said) else "no_question")
+        going, logprobs = _going(made), {}
+        asked = [
+            [*each.messages, _user(ANSWER.format(passage=told[each.number], question=questions[each.number]))]
+            for each in going
+        ]
+        texts = self._texts(self._writer, going, self._spec.answer_temperature, 1, asked)
+        for each, text in zip(going, texts, strict=True):
+            shown = f"{told[each.number]}\n\n" if self._spec.with_passage else ""
+            each.messages.append(_user(shown + questions[each.number]))
+            said, logprobs[each.number] = self._said(each, text), text.logprobs
+            if not each.reason and not is_grounded(said, told[each.number], questions[each.number]):
+                each.reason = "ungrounded"
+            each.messages.append({"role": "assistant", "content": said})
+        return self._noted(self._graded(self._measured(made, logprobs)))
 
     # ---- inside
 
@@ -290,6 +319,10 @@ class Maker:
 
     def _too_low(self, opinion: Opinion, side: int) -> bool:
         return bool(self._spec.least_grade) and opinion["grades"][side] < self._spec.least_grade
+
+
+def _user(content: str) -> dict:
+    return {"role": "user", "content": content}
 
 
 def _going(made: list[Made]) -> list[Made]:

@@ -22,6 +22,8 @@ class Source:
     """All that follows them; [] where nothing does."""
     right: tuple[str, ...] = ()
     """The answers that are right by the data set, the first of them shown as reference."""
+    passage: str = ""
+    """What a question is asked about, where a document is the source; there are no turns then."""
 
 
 def prompts(home: Home, dataset_id: str) -> Sequence[Source]:

@@ -15,8 +15,8 @@ from llmdemo.settings.evaluation_decoding import CheckerSpec
 from llmdemo.settings.judge import JudgeSpec
 from llmdemo.settings.schema import Setting, check
 
-GenerationKind = Literal["magpie", "answers", "pairs", "paraphrases"]
-NEEDS_DATA = ("answers", "paraphrases")
+GenerationKind = Literal["magpie", "answers", "pairs", "paraphrases", "questions"]
+NEEDS_DATA = ("answers", "paraphrases", "questions")
 TurnTemplate = Literal["chatml", "llama3", "gemma", "phi3"]
 
 
@@ -29,7 +29,8 @@ class GenerationSpec:
     kind: GenerationKind = "magpie"
     """magpie: instructions and answers, from nothing but the model's chat template (arXiv 2406.08464); answers: new answers to
     the prompts of dataset_id; pairs: two answers to each prompt, of dataset_id or made as magpie does, and which is better by
-    judge or checker: a preference data set; paraphrases: the instructions of dataset_id in other words, their answers kept."""
+    judge or checker: a preference data set; paraphrases: the instructions of dataset_id in other words, their answers kept; questions: a question about each passage of
+    documents (a data set of raw text), answered from it; answers that do not stand in the passage are left out."""
     number: Annotated[int, Field(ge=1, le=100_000), Setting("records")] = 200
     """Records to keep; with a data set, at most as many as it has prompts."""
     name: Annotated[str, Field(max_length=120)] = ""
@@ -38,6 +39,8 @@ class GenerationSpec:
     """answers, pairs, paraphrases: the data set whose prompts are used."""
     system: Annotated[str, Field(max_length=4000)] = ""
     """A system prompt, which steers the topics; empty: the template's own."""
+    with_passage: bool = True
+    """questions: whether the passage stands before its question in the data set; records.jsonl keeps it either way."""
     turns: Annotated[int, Field(ge=1, le=4)] = 1
     """magpie: questions of a conversation, each with its answer."""
     temperature: Annotated[float, Field(ge=0, le=2)] = 1.0

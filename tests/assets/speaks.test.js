@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
-globalThis.document = /** @type {any} */ ({});
+globalThis.document = /** @type {any} */ ({ querySelector: () => null });
 const { languageOf, unspoken } = await import("../../assets/arena/speaks.js");
 
 test("a language is told by its script, and none where the script is Latin", () => {

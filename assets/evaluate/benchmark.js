@@ -21,6 +21,12 @@ export const ways = (classify, rewards, votes) => {
   ]);
 };
 
+/** What stands there while the app has no data set; a benchmark needs none. @param {() => void} choose */
+export const noData = (choose) => [
+  h("p", { class: "soft" }, t("eval_no_data")),
+  L.button(t("eval_how_benchmark"), choose, "quiet", { id: "evaluate-benchmark-alone" }),
+];
+
 /** Reads what the field names, by the app's own look. @param {any} state @param {any} server @param {() => void} draw
  * @param {(error: any) => void} fail */
 export const lookUp = async (state, server, draw, fail, source) => {

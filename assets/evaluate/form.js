@@ -4,7 +4,7 @@ import { h, t } from "../lib/panel.js";
 import { partsOf } from "../lib/kept-steps.js";
 import { judgeConfig, judgeFields, judgeState, votePick } from "./judge-form.js";
 import { besideFirst, modelOf, stepsOf } from "./step-menu.js";
-import { benchmarkFields, limitWords, lookUp, ofBenchmark, ways } from "./benchmark.js";
+import { benchmarkFields, limitWords, lookUp, noData, ofBenchmark, ways } from "./benchmark.js";
 import { strategyConfig, strategyFields, strategyState } from "./strategies-form.js";
 
 L.define("evaluate-form", ({ el, server }) => {
@@ -77,7 +77,8 @@ L.define("evaluate-form", ({ el, server }) => {
 
   const draw = () => {
     const { choices } = state;
-    if (!choices.data_sets.length) return L.show(el, h("p", { class: "soft" }, t("eval_no_data")));
+    const without = () => Object.assign(state, { how: "benchmark" }) && (settle(), draw());
+    if (!choices.data_sets.length && !isBenchmark()) return L.show(el, noData(without));
     const models = fitting(),
       classify = kind() === "classify",
       votes = isVotes(),
@@ -127,8 +128,6 @@ L.define("evaluate-form", ({ el, server }) => {
               (how) => {
                 state.how = how;
                 settle();
-                if (isVotes() && state.judge.kind === "none")
-                  Object.assign(state.judge, { kind: "model", model_id: "starter" });
                 draw();
               },
             ),
@@ -140,6 +139,7 @@ L.define("evaluate-form", ({ el, server }) => {
         : said,
       votes ? judge(true) : null,
       lanes ? strategyFields(state.strategies, draw) : null,
+      graded() ? judge(true, false) : null,
       bench ? benchmarkFields(state, (source) => lookUp(state, server, draw, fail, source)) : null,
       votes ? null : folds ? foldSettings() : settings(lanes || bench),
     );
@@ -307,12 +307,15 @@ L.define("evaluate-form", ({ el, server }) => {
       ),
     );
 
-  const judge = (needed) =>
-    judgeFields({
+  const graded = () => isLanes() && state.strategies.checker === "judge";
+  const judge = (needed, two = needed || Boolean(state.second)) => {
+    if (needed && state.judge.kind === "none") Object.assign(state.judge, { kind: "model", model_id: "starter" });
+    return judgeFields({
       judge: state.judge,
       choices: state.choices,
-      two: needed || Boolean(state.second),
+      two,
       needed,
+      alone: graded(),
       key: state.key,
       setKey: (key) => {
         state.key = key;
@@ -325,6 +328,7 @@ L.define("evaluate-form", ({ el, server }) => {
         return answer;
       },
     });
+  };
 
   const decoding = () => {
     const config = strategyConfig(state.strategies);
@@ -336,8 +340,8 @@ L.define("evaluate-form", ({ el, server }) => {
     model_ids: [state.first, state.second].filter(Boolean),
     ...state.settings,
     ...(isLanes() ? { decoding: decoding() } : {}),
-    ...(state.judge.kind !== "none" && kind() === "answers" && !isLanes() && !isRewards()
-      ? judging(Boolean(state.second))
+    ...(state.judge.kind !== "none" && kind() === "answers" && (isLanes() ? graded() : !isRewards())
+      ? judging(Boolean(state.second) && !graded())
       : {}),
   });
   const judging = (two) => ({

@@ -24,15 +24,16 @@ const entry = (label, value, take, more = {}) =>
 
 /**
  * @param {{judge: any, choices: any, two: boolean, needed?: boolean, key: string, setKey: (key: string) => void,
- *   draw: () => void, act: (name: string, data: object) => Promise<any>, ids?: string, brief?: boolean}} form needed: whether
- *   there must be a judge; brief: how it judges is asked elsewhere (judgeHow); ids: what the fields' ids begin with, "judge" where nothing is said
+ *   alone?: boolean, draw: () => void, act: (name: string, data: object) => Promise<any>, ids?: string,
+ *   brief?: boolean}} form needed: whether there must be a judge; alone: one that grades each answer by itself; brief: how
+ *   it judges is asked elsewhere (judgeHow); ids: what the fields' ids begin with, "judge" where nothing is said
  */
 export const judgeFields = (form) => {
   const { judge, choices, draw } = form;
   const models = choices.models.filter((model) => model.ready && model.writes),
     rewards = choices.models.filter((model) => model.ready && model.task === "reward");
   const kinds = ["none", "model", "endpoint", "reward"].filter(
-    (kind) => (kind !== "none" || !form.needed) && (kind !== "reward" || rewards.length),
+    (kind) => (kind !== "none" || !form.needed) && (kind !== "reward" || (rewards.length && !form.alone)),
   );
   return h(
     "div",
@@ -133,7 +134,7 @@ export const judgeHow = (form) => {
         }),
       ),
     ),
-    grading === "scores" || form.needed
+    grading === "scores" || (form.needed && !form.alone)
       ? null
       : h(
           "label",

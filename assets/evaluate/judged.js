@@ -40,8 +40,8 @@ export const judged = (result) => {
   );
 };
 
-/* What there is to be said of the judging itself, in one line, and what kept to no form. */
-const said = (judge) => {
+/** What there is to be said of the judging itself, in one line, and what kept to no form. */
+export const said = (judge) => {
   const { tally } = judge;
   const parts = [
     judge.of > judge.pairs ? t("eval_judge_first", { n: L.int(judge.pairs), of: L.int(judge.of) }) : "",

@@ -19,7 +19,7 @@ const OFFERED = [
 ];
 const RARE = ["top_k", "typical_p", "epsilon", "eta", "top_n_sigma", "xtc", "mirostat", "contrastive", "dola"];
 const SEVERAL = ["best_of_n", "self_consistency", "mbr"];
-const CHECKERS = ["normalised", "exact", "number", "contains", "regex", "json", "json_schema", "expression"];
+const CHECKERS = ["normalised", "exact", "number", "contains", "regex", "json", "json_schema", "expression", "judge"];
 
 /** What the fields hold at first. */
 export const strategyState = () => ({
@@ -96,7 +96,7 @@ export const strategyFields = (state, draw) => {
         h("span", {}, t("eval_checker")),
         L.menu({
           id: "evaluate-checker",
-          options: CHECKERS.map((key) => [key, t(`eval_checker_${key}`)]),
+          options: CHECKERS.map((key) => [key, t(`eval_checker_${key}`, { grade: 4 })]),
           value: state.checker,
           onchange: (key) => {
             state.checker = key;

@@ -5,6 +5,7 @@ import * as L from "../lib/panel.js";
 import { h, s, t } from "../lib/panel.js";
 import { SHAPES } from "../lib/strategies.js";
 import { nth, ntd, table, td, th, wide } from "../lib/table.js";
+import { said as ofJudge } from "./judged.js";
 import { differing, whisker } from "./plots.js";
 import { mark, onlyDiffering, opener, recordTable } from "./record-table.js";
 import { searchResult } from "./search.js";
@@ -75,7 +76,14 @@ export const strategies = (result) => {
     searchResult(result),
     wide(figures(result, key)),
     calibrated(result),
-    h("p", { class: "cap block" }, t("eval_strategies_about", { checker: t(`eval_checker_${result.checker}`) })),
+    h(
+      "p",
+      { class: "cap block" },
+      t("eval_strategies_about", { checker: t(`eval_checker_${result.checker}`, { grade: result.judge?.grade }) }),
+    ),
+    result.judge
+      ? [L.notice(result.judge.error), h("p", { class: "soft small" }, result.judge.criteria), ofJudge(result.judge)]
+      : null,
   );
 };
 
@@ -218,10 +226,12 @@ const said = (record, cell, row, name) =>
         `${L.int(cell.tokens)} ${t("unit_tokens")}`,
         cell.n > 1 ? t("eval_right_of", { n: cell.right, of: cell.n }) : "",
         cell.ended ? "" : t("eval_did_not_end"),
+        cell.opinion?.result ? t("eval_graded", { grade: cell.opinion.result }) : "",
       ]
         .filter(Boolean)
         .join(" · "),
     ),
+    cell.opinion?.feedback ? h("p", { class: "soft small" }, cell.opinion.feedback) : null,
   );
 
 /* The arena with this prompt and the same strategies, seeds and number format, so that it gives the same answers. */

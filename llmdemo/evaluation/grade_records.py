@@ -5,6 +5,7 @@ that keeps to no form is counted and told.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -88,10 +89,18 @@ def grade_all(
     where nobody was asked. With two answers it gets a "verdict" too. `seed`: of the intervals.
     """
     reading: Literal["absolute", "relative"] = "relative" if spec.grading == "relative" else "absolute"
+    found, told = opinions(job, home, spec, [pair for pair in pairs if reading == "absolute" or not equal(pair)], key)
+    return {**told, **summed(records, pairs, found, reading, seed)}
+
+
+def opinions(
+    job: Job, home: Home, spec: JudgeSpec, pairs: list[Pair], key: str
+) -> tuple[dict[int, list[dict | None]], dict[str, Any]]:
+    """The opinions by the pairs' indices, as grade_all puts them into records, and {error, asked, off_form, long, example}.
+    Raises Stopped."""
+    reading: Literal["absolute", "relative"] = "relative" if spec.grading == "relative" else "absolute"
     asked = {
-        pair.index: [_question(pair, place, spec, reading) for place in range(len(pair.answers))]
-        for pair in pairs
-        if reading == "absolute" or not equal(pair)
+        pair.index: [_question(pair, place, spec, reading) for place in range(len(pair.answers))] for pair in pairs
     }
     error, texts = None, {}
     try:
@@ -105,13 +114,13 @@ def grade_all(
         for index, some in asked.items()
     }
     off = [each["feedback"] for some in found.values() for each in some if each and each["result"] is None]
-    told = {
+    return found, {
+        "error": error,
         "asked": sum(each is not None for some in found.values() for each in some),
         "off_form": sum(text != "" for text in off),
         "long": sum(text == "" for text in off),
         "example": next((text[:_EXAMPLE] for text in off if text), ""),
     }
-    return {"error": error, **told, **summed(records, pairs, found, reading, seed)}
 
 
 def summed(
@@ -148,6 +157,8 @@ def summed(
 
 
 def _question(pair: Pair, place: int, spec: JudgeSpec, reading: Literal["absolute", "relative"]) -> Question:
+    if not pair.reference.strip():  # of a prompt without one: there is nothing to show
+        spec = replace(spec, reference=False)
     return relative(pair, bool(place), spec) if reading == "relative" else absolute(pair, place, spec)
 
 

@@ -74,7 +74,7 @@ class Pair:
     """All that was said before the answers, the system's turn too."""
     reference: str
     """A right answer; "" where none is known."""
-    answers: tuple[str, str]
+    answers: tuple[str, ...]
 
 
 def messages(pair: Pair, criteria: str, swapped: bool) -> list[dict]:

@@ -107,6 +107,7 @@ class _Cell(TypedDict):
     n: Count
     right: Count
     agreement: NotRequired[Figure]
+    opinion: NotRequired[_Opinion | None]
     tokens: Count
     forwards: Count
     seconds: Figure

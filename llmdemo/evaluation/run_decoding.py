@@ -7,7 +7,7 @@ lane by lane instead, which gives the same answers and tells how long each takes
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import chain
 
 from llmdemo.arena.prompt import Prompt
@@ -20,10 +20,12 @@ from llmdemo.decoding import DecodeSettings, LaneResult, decode_lanes, prepare
 from llmdemo.decoding.engine import context_length
 from llmdemo.decoding.together import decode_together
 from llmdemo.evaluation.answers import identity, loaded, precision_of
-from llmdemo.evaluation.checkers import agreement, checker_of
+from llmdemo.evaluation.checkers import Checker, agreement, checker_of
 from llmdemo.evaluation.folder import Kept, content_key
+from llmdemo.evaluation.grade_records import opinions
 from llmdemo.evaluation.heldout import Example, example, held_out
 from llmdemo.evaluation.job import Job
+from llmdemo.evaluation.judge import Pair
 from llmdemo.evaluation.reward_scores import RewardScorer
 from llmdemo.evaluation.run_models import notes
 from llmdemo.evaluation.search import told
@@ -40,26 +42,31 @@ _ALONE = 3
 """So many records are decoded lane by lane, for the seconds of each lane."""
 
 
-def run_decoding(job: Job, home: Home, spec: Spec) -> dict:
-    """The result: {kind, models, data, records, checker, lanes, table, search, notes, seed}; records.jsonl is written too.
+def run_decoding(job: Job, home: Home, spec: Spec, key: str = "") -> dict:
+    """The result: {kind, models, data, records, checker, judge, lanes, table, search, notes, seed}; records.jsonl too. `key`:
+    of the judge's endpoint, where one checks the answers.
 
     Raises UserError, Stopped; a stop after some records were asked of every model leaves the result of those.
     """
     assert spec.decoding is not None, "only an evaluation of strategies comes here"
     examples, about = _examples(home, spec)
     entries = [catalog.resolve(home, model_id) for model_id in spec.model_ids]
-    job.plan([("decoding", entry.title) for entry in entries])
+    judges = spec.decoding.checker.kind == "judge"
+    job.plan([("decoding", entry.title) for entry in entries] + [("judging", "")] * judges)
     kept = [_kept(home, entry, about["content_hash"], spec) for entry in entries]
     try:
         for entry, lines in zip(entries, kept, strict=True):
             job.next_phase()
             _ask(job, home, entry, examples, lines, spec)
+        if judges:
+            job.next_phase()
+        graded = _graded(job, home, spec, examples, kept, key) if judges else None
     except Stopped:
         done = [each for each in examples if all(each.index in lines.lines for lines in kept)]
-        if done:
+        if done and not judges:  # what no judge has read tells nothing; the answers are kept
             _write(job, home, spec, entries, done, kept, about)
         raise
-    return _write(job, home, spec, entries, examples, kept, about)
+    return _write(job, home, spec, entries, examples, kept, about, graded)
 
 
 def _examples(home: Home, spec: Spec) -> tuple[list[Example], dict]:
@@ -113,6 +120,40 @@ def _ask(job: Job, home: Home, entry, examples: list[Example], kept: Kept, spec:
             kept.add([{"id": each.index, "cells": cells}])
             done += 1
             job.tell(done, len(examples), fresh=1)
+
+
+@dataclass(frozen=True)
+class Graded:
+    """What a judge said of the answers."""
+
+    opinions: dict[tuple[int, str], dict | None]
+    """{"result": 1 … 5 or None, "feedback"} by (the example's index, the answer); None: nobody was asked."""
+    told: dict
+    """{judge, criteria, grade, error, asked, off_form, long, example}"""
+
+
+def _graded(job: Job, home: Home, spec: Spec, examples: list[Example], kept: list[Kept], key: str) -> Graded:
+    """Each answer that some lane chose, graded once. Raises Stopped."""
+    assert spec.decoding is not None
+    asked: dict[tuple[int, str], Pair] = {}
+    for one in examples:
+        for cell in _cells(one, kept):
+            place = one.index, cell["text"]
+            asked.setdefault(place, Pair(len(asked), _last_turn(one), one.reference, (cell["text"],)))
+    found, told = opinions(job, home, spec.judge, list(asked.values()), key)
+    by_place = {place: found.get(pair.index, [None])[0] for place, pair in asked.items()}
+    judge = spec.judge.model if spec.judge.kind == "endpoint" else spec.judge.model_id
+    about = {"judge": judge, "criteria": spec.judge.criteria, "grade": spec.decoding.checker.grade}
+    return Graded(by_place, about | told)
+
+
+def _cells(one: Example, kept: list[Kept]) -> list[dict]:
+    return [cell for lines in kept for cell in lines.lines[one.index]["cells"]]
+
+
+def _last_turn(one: Example) -> str:
+    """What the last user's turn asks."""
+    return next((turn["content"] for turn in reversed(one.prompt) if turn["role"] == "user"), "")
 
 
 def settings_of(spec: DecodingSpec) -> DecodeSettings:
@@ -222,11 +263,18 @@ class Asking:
 
 
 def _write(
-    job: Job, home: Home, spec: Spec, entries: list, examples: list[Example], kept: list[Kept], about: dict
+    job: Job,
+    home: Home,
+    spec: Spec,
+    entries: list,
+    examples: list[Example],
+    kept: list[Kept],
+    about: dict,
+    graded: Graded | None = None,
 ) -> dict:
     """Writes the records and the result; the result."""
     assert spec.decoding is not None
-    records = [_record(each, [lines.lines[each.index] for lines in kept], spec.decoding.checker) for each in examples]
+    records = [_record(each, _cells(each, kept), spec.decoding.checker, graded) for each in examples]
     lanes = [lane.to_dict() for lane in settings_of(spec.decoding).lanes]
     job.folder.write_records(records)
     noted = [] if spec.decoding.prompts else notes(home, spec, held_out(home, spec), entries)
@@ -237,6 +285,7 @@ def _write(
         "data": about,
         "records": len(records),
         "checker": spec.decoding.checker.kind,
+        "judge": graded.told if graded else None,
         "settings": spec.decoding.settings,
         "lanes": lanes,
         "table": table(records, len(entries), lanes, spec.decoding.pass_at, spec.split_seed),
@@ -255,19 +304,19 @@ def _searched(spec: Spec, records: list[dict], models: int, lanes: int) -> dict 
     return search and {**search, "told": told(records, models, lanes, search["first"], spec.split_seed)}
 
 
-def _record(one: Example, lines: list[dict], checker: CheckerSpec) -> dict:
+def _record(one: Example, told: list[dict], checker: CheckerSpec, graded: Graded | None = None) -> dict:
     """A record with a cell for each model and lane."""
-    checked = checker_of(checker)
+    checked = _by_grade(one, checker.grade, graded) if graded else checker_of(checker)
     right = one.references
     cells = []
-    for cell in (cell for line in lines for cell in line["cells"]):
+    for cell in told:
         answers = cell["answers"] or [cell["text"]]
-        verdicts = [checked(text, right) for text in answers]
+        verdicts = [checked(text, right) for text in ([cell["text"]] if graded else answers)]
         cells.append(
             {
                 "text": cell["text"],
                 "correct": checked(cell["text"], right),
-                "n": len(answers),
+                "n": len(verdicts),
                 "right": sum(bool(verdict) for verdict in verdicts),
                 "agreement": agreement(checker, cell["text"], answers) if len(answers) > 1 else None,
                 "tokens": cell["tokens"],
@@ -275,12 +324,23 @@ def _record(one: Example, lines: list[dict], checker: CheckerSpec) -> dict:
                 "seconds": cell["seconds"],
                 "ended": cell["ended"],
             }
+            | ({"opinion": graded.opinions[one.index, cell["text"]]} if graded else {})
         )
+    if any(cell["correct"] is None for cell in cells):  # all lanes are compared on the same records
+        cells = [{**cell, "correct": None, "right": 0} for cell in cells]
     return {
         "index": one.index,
         "row": one.row,
-        "prompt": next((turn["content"] for turn in reversed(one.prompt) if turn["role"] == "user"), ""),
+        "prompt": _last_turn(one),
         "messages": one.prompt,
         "reference": one.reference,
         "cells": cells,
     }
+
+
+def _by_grade(one: Example, least: int, graded: Graded) -> Checker:
+    def check(answer: str, _) -> bool | None:
+        said = graded.opinions[one.index, answer]
+        return None if said is None or said["result"] is None else said["result"] >= least
+
+    return check

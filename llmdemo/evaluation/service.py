@@ -77,10 +77,12 @@ class Evaluations(JobsOfKind):
             values = {**values, "dataset_id": own or ""}
         spec = Spec.from_dict(values)
         if spec.benchmark:
+            self._check_judge("benchmark", spec.model_ids, spec.judge, with_key)
             return self._checked_without_data(replace(spec, decoding=None), "benchmark")
         if spec.vote_id:
             return self._checked_votes(spec, with_key)
         if spec.decoding and spec.decoding.prompts:
+            spec = replace(spec, judge=self._checker_judge(spec, with_key))
             return self._checked_without_data(spec, "decoding")
         info = data.get_dataset(self._home, spec.dataset_id)
         kind = KIND_OF_TASK[info.task]
@@ -96,7 +98,10 @@ class Evaluations(JobsOfKind):
             raise UserError("err_kind_of_data", name=info.name, kind=repr(kind), asked=repr(spec.kind))
         model_ids = spec.model_ids or (("starter",) if kind in WRITTEN else ())
         self._check_models(kind, model_ids, spec)
-        self._check_judge(kind, model_ids, spec.judge, with_key)
+        if kind == "decoding":
+            spec = replace(spec, judge=self._checker_judge(spec, with_key))
+        else:
+            self._check_judge(kind, model_ids, spec.judge, with_key)
         split = heldout.split_of(self._home, model_ids, spec.dataset_id)
         given = {key: value for key, value in values.items() if value is not None and key in split}
         filled = {"kind": kind, "limit": spec.limit or LIMITS[kind], "model_ids": list(model_ids)} | split | given
@@ -247,6 +252,17 @@ class Evaluations(JobsOfKind):
         alone = judge.kind == "reward" or judge.grading == "absolute"
         if kind not in ("answers", "votes") or len(model_ids) < (1 if alone else 2):
             raise UserError("err_nothing_to_judge")
+
+    def _checker_judge(self, spec: Spec, with_key: bool) -> JudgeSpec:
+        """The judge of an evaluation of strategies, who grades each answer by itself; refused where nothing asks it."""
+        if not (spec.decoding and spec.decoding.checker.kind == "judge"):
+            self._check_judge("decoding", (), spec.judge, with_key)
+            return spec.judge
+        if spec.judge.kind not in ("model", "endpoint"):
+            raise UserError("err_checker_no_judge")
+        judge = replace(spec.judge, grading="absolute")
+        self._check_judge("answers", ("-",), judge, with_key)
+        return judge
 
     def _titles(self, spec: Spec) -> dict:
         """Names that stay readable when the things are gone."""

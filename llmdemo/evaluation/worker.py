@@ -49,7 +49,7 @@ def _run(job: Job, home: Home, spec: Spec, key: str) -> dict:
     if spec.kind == "decoding":
         from llmdemo.evaluation.run_decoding import run_decoding
 
-        return run_decoding(job, home, spec)
+        return run_decoding(job, home, spec, key)
     if spec.kind == "votes":
         from llmdemo.evaluation.run_votes import run_votes
 

@@ -18,7 +18,9 @@ from llmdemo.settings.json_schema import check_schema
 from llmdemo.settings.lane import SEVERAL
 from llmdemo.settings.schema import check, show
 
-CheckerKind = Literal["normalised", "exact", "number", "contains", "regex", "json", "json_schema", "expression"]
+CheckerKind = Literal[
+    "normalised", "exact", "number", "contains", "regex", "json", "json_schema", "expression", "judge"
+]
 USUAL_LANES: tuple[Any, ...] = ("greedy", "sample", "beam", {"strategy": "best_of_n", "num_return_sequences": 4})
 USUAL_TOKENS = 96
 MOST_PROMPTS = 2000
@@ -34,11 +36,14 @@ class CheckerSpec:
     number is the right answer's; contains: it holds the right answer, or `text`; regex: what `pattern` finds in it is
     what it finds in the right answer, or without one anything; json: it is JSON; json_schema: it is JSON that satisfies
     `schema`; expression: arithmetic (numbers, + - * / // % ^, parentheses, abs, min, max, floor, ceil) with the value of the
-    right answer, or which passes its tests, as in "x=2: 7; x=3: 12"."""
+    right answer, or which passes its tests, as in "x=2: 7; x=3: 12"; judge: the evaluation's judge gives it `grade` of 5 or
+    more, by itself and with feedback. A judge reads the answer that a lane chose, not all that it drew."""
     pattern: Annotated[str, Field(max_length=300)] = ""
     """Of regex, in RE2's syntax; the last match counts, or its first group."""
     text: Annotated[str, Field(max_length=1000)] = ""
     """Of contains, where it is the same for all; empty: the record's right answer."""
+    grade: Annotated[int, Field(ge=2, le=5)] = 4
+    """Of judge: the lowest grade that is right."""
     schema: Any = None
     """Of json_schema: a JSON schema (draft 2020-12), an object."""
 

@@ -86,6 +86,8 @@ def _decoding(services: Services) -> Callable:
         limit: int = 0,
         pass_at: list | None = None,
         search: dict | None = None,
+        judge: dict | None = None,
+        judge_key: str = "",
     ) -> dict:
         """Compares decoding strategies on held-out records, or on prompts, in the background; returns evaluation_id.
 
@@ -93,7 +95,8 @@ def _decoding(services: Services) -> Callable:
         default the starter. lanes and settings: as in /compare, where a lane of best_of_n, self_consistency or mbr draws
         num_return_sequences answers; by default greedy, sample, beam and best_of_n with 96 new tokens. checker: what makes
         an answer right, one of normalised (the default, as in /evaluate), exact, number, contains, regex, json,
-        json_schema, expression, or an object {kind, pattern, text, schema}. limit: most records, by default 104. pass_at: the k of pass@k.
+        json_schema, expression, judge, or an object {kind, pattern, text, schema, grade}; judge: who grades for checker
+        "judge", as in /evaluate, and judge_key its endpoint's, kept nowhere. limit: most records, by default 104. pass_at: the k of pass@k.
         search: {strategy, values: {setting: [values]}}, such as {"strategy": "top_p", "values": {"temperature": [0.5, 1],
         "top_p": [0.8, 0.95]}}: every combination is a lane too, half of the records chooses the best, the other half tells
         what it is worth (search.told in the result).
@@ -104,7 +107,7 @@ def _decoding(services: Services) -> Callable:
         decoding = {"lanes": lanes, "checker": checker, "prompts": prompts, "settings": settings, "pass_at": pass_at}
         decoding["search"] = search
         config = {"dataset_id": dataset_id, "model_ids": model_ids or ["starter"], "limit": limit, "decoding": decoding}
-        return {"evaluation_id": services.evaluations.start(config)}
+        return {"evaluation_id": services.evaluations.start({**config, "judge": judge}, judge_key)}
 
     return evaluate_decoding
 

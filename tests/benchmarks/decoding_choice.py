@@ -75,7 +75,7 @@ def main() -> None:
     wall, cpu = time.perf_counter(), time.process_time()
     asking = Asking(model, tokenizer, settings)
     cells = list(asking.together(examples(asked.limit)))
-    records = [_record(one, [{"cells": found}], CheckerSpec("exact")) for one, found in cells]
+    records = [_record(one, found, CheckerSpec("exact")) for one, found in cells]
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     for row in table(records, 1, [lane.to_dict() for lane in settings.lanes], (), 0):
         change = row["difference"]

@@ -158,3 +158,61 @@ def test_answers_vote_for_what_they_are_checked_for_unless_it_is_said():
 
     assert [voted_on(checker) for checker in ("number", "exact", "normalised")] == ["number", "text", "text"]
     assert voted_on("exact", vote_on="number") == "number"
+
+
+def test_a_judge_checks_what_each_lane_chose_and_equal_answers_once(evaluations, over, models, judge_server):
+    def say(body):
+        asked = body["messages"][-1]["content"]
+        assert "Reference Answer" not in asked  # there is none to show
+        return f"Feedback: so so. [RESULT] {5 if 'Name a bird' in asked else 3}"
+
+    judge_server.say = say
+    evaluation_id = evaluations.start(
+        {
+            "decoding": {
+                "prompts": ["Name a bird.", "Name a fish."],
+                "lanes": [
+                    "greedy",
+                    {"strategy": "best_of_n", "num_return_sequences": 3},
+                    {"strategy": "beam", "num_beams": 1},
+                ],
+                "checker": {"kind": "judge", "grade": 5},
+                "settings": SETTINGS,
+            },
+            "judge": {"kind": "endpoint", "url": judge_server.url, "model": "m"},
+        },
+        "secret",
+    )
+    assert over(evaluation_id)["state"] == "completed", over(evaluation_id)
+    result, records = evaluations.result(evaluation_id), evaluations.records(evaluation_id)
+    assert [row["score"] for row in result["table"]] == [0.5, 0.5, 0.5] and result["judge"]["error"] is None
+    assert [[cell["correct"] for cell in record["cells"]] for record in records] == [[True] * 3, [False] * 3]
+    assert {cell["n"] for record in records for cell in record["cells"]} == {1}  # what a lane has chosen, no more
+    assert records[0]["cells"][0]["opinion"] == {"result": 5, "feedback": "so so."}
+    texts = {(record["index"], cell["text"]) for record in records for cell in record["cells"]}
+    assert len(judge_server.asked) == len(texts) < 6 and set(judge_server.keys) == {"Bearer secret"}
+
+
+def test_a_record_with_an_answer_that_the_judge_gave_no_grade_counts_for_no_lane(
+    evaluations, over, models, judge_server
+):
+    judge_server.say = lambda body: "hm" if "Name a fish" in body["messages"][-1]["content"] else "Good. [RESULT] 4"
+    decoding = {"prompts": ["Name a bird.", "Name a fish."], "lanes": ["greedy", "sample"], "settings": SETTINGS}
+    evaluation_id = evaluations.start(
+        {
+            "decoding": {**decoding, "checker": "judge"},
+            "judge": {"kind": "endpoint", "url": judge_server.url, "model": "m"},
+        }
+    )
+    assert over(evaluation_id)["state"] == "completed", over(evaluation_id)
+    result = evaluations.result(evaluation_id)
+    assert [(row["score"], row["n"]) for row in result["table"]] == [(1.0, 1), (1.0, 1)]
+    assert result["judge"]["off_form"] in (1, 2) and {"code": "unchecked", "n": 1, "of": 2} in result["notes"]
+
+
+def test_a_judge_without_anything_to_judge_is_refused_and_so_is_a_checker_without_a_judge(evaluations, models):
+    judge = {"kind": "model", "model_id": models[0]}
+    with pytest.raises(UserError, match="nothing to judge"):
+        evaluations.start({"decoding": {"prompts": [{"prompt": "1+1?", "answer": "2"}]}, "judge": judge})
+    with pytest.raises(UserError, match="no judge was chosen"):
+        evaluations.start({"decoding": {"prompts": ["Say a digit."], "checker": "judge"}})

@@ -9,6 +9,7 @@ import math
 import os
 import re
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -36,6 +37,8 @@ MOST_MADE = 3
 """Steps of one run whose models lie on the disk at a time."""
 _RAW = {"BF16": np.uint16, "F16": np.float16, "F32": np.float32, "U8": np.uint8}
 _THREADS = min(4, os.cpu_count() or 1)
+_ONE_RUN = threading.Lock()
+"""Held while BLAS is limited to one thread: of two at once, the later would set that back for good."""
 _PEFT = re.compile(r"\.(base_layer|modules_to_save\.default)(?=\.)")
 
 
@@ -216,7 +219,7 @@ class KeptSteps:
                 made[name.removesuffix(".down") + ".weight"] = partial(_product, up, tensor)
             elif not name.endswith((".lora_B.default.weight", ".up")):
                 made.setdefault(plain_name(name), tensor)
-        with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(_THREADS) as pool:
+        with _ONE_RUN, threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(_THREADS) as pool:
             return dict(zip(made, pool.map(lambda make: make(), made.values()), strict=True))
 
 

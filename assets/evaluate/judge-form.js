@@ -25,8 +25,8 @@ const entry = (label, value, take, more = {}) =>
 /**
  * @param {{judge: any, choices: any, two: boolean, needed?: boolean, key: string, setKey: (key: string) => void,
  *   alone?: boolean, draw: () => void, act: (name: string, data: object) => Promise<any>, ids?: string,
- *   brief?: boolean}} form needed: whether there must be a judge; alone: one that grades each answer by itself; brief: how
- *   it judges is asked elsewhere (judgeHow); ids: what the fields' ids begin with, "judge" where nothing is said
+ *   brief?: boolean}} form needed: whether there must be a judge; alone: one that grades each answer by itself;
+ *   brief: how it judges is asked elsewhere (judgeHow); ids: what the fields' ids begin with, "judge" where none is given
  */
 export const judgeFields = (form) => {
   const { judge, choices, draw } = form;

@@ -53,13 +53,13 @@ const switches = (page) => {
   const changed = on.size !== page.report.info.filters.length || page.report.info.filters.some((code) => !on.has(code));
   const flip = async (code, wanted) => {
     wanted ? on.add(code) : on.delete(code);
-    const answer = await page.ask("preview", { dataset_id: page.id, filters: [...on] });
+    const answer = await page.ask("filter_dataset", { dataset_id: page.id, filters: [...on], preview: true });
     if (answer.error) return page.fail(answer.error);
     page.wouldKeep = answer.kept;
     page.draw();
   };
   const apply = async () => {
-    const answer = await page.ask("apply_filters", { dataset_id: page.id, filters: [...on] });
+    const answer = await page.ask("filter_dataset", { dataset_id: page.id, filters: [...on] });
     if (answer.error) return page.fail(answer.error);
     page.open(answer.dataset_id, true);
     L.tell("datasets-changed");

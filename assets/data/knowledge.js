@@ -12,13 +12,13 @@ export const knowledgeTool = (page) => {
   let state = /** @type {any} */ (fresh());
   const look = async () => {
     const id = page.id;
-    const answer = await page.ask("probes");
+    const answer = await page.ask("list_probes");
     if (page.id !== id) return;
     state.error = answer.error;
-    state.probes = answer.probes || [];
+    state.probes = answer.error ? [] : answer.filter((job) => job.spec.dataset_id === id);
     const [newest, before] = state.probes.filter((probe) => probe.result);
     if (newest && state.found?.of !== newest.job_id) {
-      const found = await page.ask("probe", { job_id: newest.job_id, before_id: before?.job_id });
+      const found = await page.ask("probe_result", { job_id: newest.job_id, before_id: before?.job_id || "" });
       if (page.id !== id) return;
       if (found.error) state.error = found.error;
       else state.found = { ...found, of: newest.job_id, model: newest.model, earlier: before?.model };
@@ -54,7 +54,7 @@ export const knowledgeTool = (page) => {
   const drop = async () => {
     const unknown = new Set(state.found.found.filter((each) => each.class === "unknown").map((each) => each.index));
     const kept = Array.from({ length: state.found.records }, (_, n) => n).filter((n) => !unknown.has(n));
-    const answer = await page.ask("select", { recipe: { method: "chosen", indices: kept } });
+    const answer = await page.ask("select_records", { recipe: { method: "chosen", indices: kept } });
     if (!answer.error) return L.tell("data-made", answer.dataset_id);
     state.error = answer.error;
     page.draw();
@@ -69,7 +69,8 @@ export const knowledgeTool = (page) => {
     };
     const submit = (event) => {
       event.preventDefault();
-      act("start_probe", state.spec);
+      const { model_id, ...settings } = state.spec;
+      act("probe_knowledge", { model_id, settings });
     };
     return h(
       "form",

@@ -21,7 +21,7 @@ export const labelsTool = (page) => {
     for (const [place, what] of Object.entries(state.done))
       if (what === "drop") drops.push(Number(place));
       else changes[place] = what.slice(1);
-    const answer = await page.ask("mend", { changes, drops });
+    const answer = await page.ask("mend_labels", { changes, drops });
     if (!answer.error) return L.tell("data-made", answer.dataset_id);
     state.error = answer.error;
     page.draw();

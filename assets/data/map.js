@@ -38,10 +38,10 @@ export const mapTool = (page) => {
 
   const look = async () => {
     const id = page.id;
-    const answer = await page.ask("maps");
+    const answer = await page.ask("list_maps");
     if (page.id !== id) return;
     state.error = answer.error;
-    if (!answer.error) state.job = answer.map;
+    if (!answer.error) state.job = answer.find((job) => job.spec.dataset_id === id);
     if (state.job?.ready && state.map?.of !== state.job.job_id) {
       const map = await page.ask("map", { job_id: state.job.job_id });
       if (page.id !== id) return;
@@ -59,6 +59,10 @@ export const mapTool = (page) => {
   };
 
   // ---- making one
+  const start = () => {
+    const { model_id, ...settings } = state.spec;
+    act("map_dataset", { model_id, settings });
+  };
   const form = () => {
     const { models, map } = page.choices;
     state.spec = state.spec || { model_id: models[0]?.id || map.model_id, losses: false, after_id: "" };
@@ -66,7 +70,7 @@ export const mapTool = (page) => {
       state.spec[key] = value;
       page.draw();
     };
-    return mapForm(page, state.spec, set, () => act("start_map", state.spec));
+    return mapForm(page, state.spec, set, start);
   };
   // ---- looking at one
   const choose = (indices) => {
@@ -118,7 +122,7 @@ export const mapTool = (page) => {
     choose(found);
   };
   const keep = async () => {
-    const answer = await page.ask("select", { recipe: { method: "chosen", indices: state.chosen.indices } });
+    const answer = await page.ask("select_records", { recipe: { method: "chosen", indices: state.chosen.indices } });
     if (answer.error) {
       state.error = answer.error;
       return page.draw();

@@ -94,7 +94,7 @@ const editor = (page, record) => {
   const save = (event) => {
     event.preventDefault();
     page.editing = null;
-    renew(page, "edit", { contents });
+    renew(page, "edit_record", { place: page.record.place, contents });
   };
   const area = (one, i) => {
     const rows = Math.min(10, 1 + Math.ceil(one.content.length / 90));
@@ -120,8 +120,8 @@ const editor = (page, record) => {
 };
 // An edit or a drop makes a new version; runs keep the one they were started with.
 const renew = async (page, name, more) => {
-  const { place, index } = page.record;
-  const answer = await page.ask(name, { dataset_id: page.id, place, ...more });
+  const { index } = page.record;
+  const answer = await page.ask(name, { dataset_id: page.id, ...more });
   if (answer.error) return page.fail(answer.error);
   L.tell("datasets-changed");
   await page.open(answer.dataset_id, true);
@@ -327,7 +327,9 @@ export const recordBox = (page) => {
             "span",
             { class: "acts" },
             L.button(t("data_edit"), edit, "quiet", { "data-key": "edit" }),
-            L.sure(t("data_drop_record"), t("data_drop_sure"), () => renew(page, "drop")),
+            L.sure(t("data_drop_record"), t("data_drop_sure"), () =>
+              renew(page, "drop_records", { places: [page.record.place] }),
+            ),
           ),
     ),
     body,

@@ -17,7 +17,7 @@ export const selectTool = (page) => {
     event.preventDefault();
     state.busy = true;
     page.draw();
-    const answer = await page.ask("select", { recipe: state.recipe });
+    const answer = await page.ask("select_records", { recipe: state.recipe });
     state = { ...state, busy: false, error: answer.error };
     page.draw();
     if (!answer.error) L.tell("data-made", answer.dataset_id);
@@ -25,7 +25,7 @@ export const selectTool = (page) => {
   const race = async () => {
     state.busy = true;
     page.draw();
-    const answer = await page.ask("race");
+    const answer = await page.ask("race_selection");
     state = { ...state, busy: false, error: answer.error };
     page.draw();
     if (answer.error) return;

@@ -22,7 +22,7 @@ export const dataSets = (page) =>
       : null,
   );
 const merge = async (page) => {
-  const answer = await page.ask("merge", { dataset_ids: [...page.merging] });
+  const answer = await page.ask("merge_datasets", { dataset_ids: [...page.merging] });
   if (answer.error) return page.fail(answer.error);
   page.merging.clear();
   L.tell("datasets-changed");
@@ -33,7 +33,7 @@ const renameForm = (page, set) => {
     event.preventDefault();
     const { name } = page.renaming;
     page.renaming = null;
-    const answer = await page.ask("rename", { dataset_id: set.dataset_id, name });
+    const answer = await page.ask("rename_dataset", { dataset_id: set.dataset_id, name });
     if (answer.error) return page.fail(answer.error);
     if (set.dataset_id === page.id) page.report.info.name = answer.name;
     await page.list();
@@ -68,7 +68,7 @@ const setLine = (page, set) => {
     field?.select();
   };
   const remove = async () => {
-    const answer = await page.ask("delete", { dataset_id: id });
+    const answer = await page.ask("delete_dataset", { dataset_id: id });
     if (answer.error) return page.fail(answer.error);
     merging.delete(id);
     L.tell("datasets-changed");

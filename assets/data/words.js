@@ -19,7 +19,7 @@ export const wordsTool = (page) => {
     state = { busy: true };
     page.draw();
     const id = page.id;
-    const found = await page.ask("words");
+    const found = await page.ask("telling_words");
     if (page.id !== id) return;
     state = found.error ? { error: found.error } : { found };
     page.draw();

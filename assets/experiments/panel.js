@@ -45,7 +45,7 @@ L.define("experiments", ({ el, server, trigger }) => {
   const act = async (what) => {
     const answer = await ask(what, { group_id: view.id });
     view.error = answer.error || null;
-    if (what === "delete" && !answer.error) view.id = null;
+    if (what === "delete_experiment" && !answer.error) view.id = null;
     look(true);
   };
 
@@ -136,12 +136,12 @@ L.define("experiments", ({ el, server, trigger }) => {
             )
           : null,
         going
-          ? L.button(t("exp_cancel"), () => act("cancel"), "", {
+          ? L.button(t("exp_cancel"), () => act("cancel_experiment"), "", {
               "data-key": "exp-cancel",
               id: "exp-cancel",
               disabled: group.state === "stopping",
             })
-          : L.sure(t("exp_delete"), t("exp_delete_sure"), () => act("delete")),
+          : L.sure(t("exp_delete"), t("exp_delete_sure"), () => act("delete_experiment")),
       ),
     );
   };
@@ -347,7 +347,7 @@ L.define("experiments", ({ el, server, trigger }) => {
           ? raceSvg(lines(group), { title: name(group), ...plotOptions() })
           : standalone(el.querySelector(".parallel svg"), name(group));
     const csv = async () => {
-      const answer = await ask("table", { group_id: view.id });
+      const answer = await ask("experiment_table", { group_id: view.id });
       if (answer.error) {
         view.error = answer.error;
         draw();

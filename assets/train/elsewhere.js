@@ -274,17 +274,17 @@ define("elsewhere", ({ el, server }) => {
           ? button(t("else_open"), () => tell("run-started", job.run_id), "", { "data-key": `open-${id}` })
           : null,
         job.can_stop
-          ? sure(t("else_cancel"), t("else_cancel_sure"), act("elsewhere_stop"), { "data-key": `stop-${id}` })
+          ? sure(t("else_cancel"), t("else_cancel_sure"), act("stop_elsewhere"), { "data-key": `stop-${id}` })
           : null,
         job.can_resume
-          ? button(t("else_resume"), act("elsewhere_resume", { token: form.token }), "", { "data-key": `again-${id}` })
+          ? button(t("else_resume"), act("resume_elsewhere", { token: form.token }), "", { "data-key": `again-${id}` })
           : null,
         button(t("train_log"), () => showLog(id), "quiet", { "data-key": `log-${id}` }),
         job.url
           ? h("a", { href: job.url, target: "_blank", rel: "noreferrer", class: "small link" }, t("else_on_hub"))
           : null,
         job.can_delete
-          ? sure(t("train_delete"), t("else_delete_sure", { repo: job.repo || "–" }), act("elsewhere_delete"), {})
+          ? sure(t("train_delete"), t("else_delete_sure", { repo: job.repo || "–" }), act("delete_elsewhere"), {})
           : null,
       ),
       view.log[id] !== undefined ? h("pre", { class: "log", tabindex: 0 }, view.log[id] || t("train_log_empty")) : null,

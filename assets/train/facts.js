@@ -45,8 +45,8 @@ export const factsBox = (run) => {
         row(t("run_tracker"), title.tracker ? h("code", {}, title.tracker) : ""),
       ),
     ),
-    shownToGuests(s, (on) => page.act("show", { run_id: s.run_id, on }), page.draw),
-    nameAndNote(s, (data) => page.act("rename", { run_id: s.run_id, ...data }), page.draw),
+    shownToGuests(s, (on) => page.act("show_run", { run_id: s.run_id, on }), page.draw),
+    nameAndNote(s, (data) => page.act("rename_run", { run_id: s.run_id, ...data }), page.draw),
     detailsBox(config, worker),
     h(
       "div",
@@ -65,7 +65,7 @@ export const factsBox = (run) => {
       L.button(t("train_log"), showLog, "quiet", { "data-key": "log", "aria-expanded": String(view.log !== null) }),
       s.can_delete
         ? L.sure(t("train_delete"), t("train_delete_sure", { size: L.bytes(s.size_bytes) }), () =>
-            page.act("delete", { run_id: s.run_id }).then((done) => done && page.choose(null)),
+            page.act("delete_run", { run_id: s.run_id }).then((done) => done && page.choose(null)),
           )
         : null,
     ),
@@ -135,7 +135,7 @@ const showLog = async () => {
     view.log = null;
     return page.draw();
   }
-  const answer = await ask("log", { run_id: view.id });
+  const answer = await ask("run_log", { run_id: view.id });
   view.log = answer.error ? answer.error.message : answer.text;
   page.draw();
 };

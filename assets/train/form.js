@@ -365,7 +365,7 @@ define("train-form", ({ el, server }) => {
     if (state.busy) return;
     state.busy = true;
     draw();
-    const answer = await ask("start", wanted());
+    const answer = await ask("start_run", { config: wanted() });
     state.busy = false;
     if (answer.error) return fail(answer.error);
     delete state.changed.name; // the next run has a name of its own

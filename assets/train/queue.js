@@ -27,12 +27,12 @@ export const queueBox = () => {
             "div",
             { class: "acts" },
             i
-              ? L.button("↑", () => page.act("reorder", { run_id: run.run_id, place: i }), "quiet", {
+              ? L.button("↑", () => page.act("reorder_run", { run_id: run.run_id, place: i }), "quiet", {
                   "aria-label": t("queue_first", { name: run.name }),
                   "data-key": `up-${run.run_id}`,
                 })
               : null,
-            L.button(t("queue_cancel"), () => page.act("cancel", { run_id: run.run_id }), "quiet", {
+            L.button(t("queue_cancel"), () => page.act("cancel_run", { run_id: run.run_id }), "quiet", {
               "data-key": `cancel-${run.run_id}`,
             }),
           ),

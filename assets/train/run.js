@@ -190,10 +190,13 @@ const stateBox = (run) => {
     "span",
     { class: "acts" },
     s.can_stop
-      ? L.button(t("train_stop"), () => act("stop", { run_id: s.run_id }), "", { id: "train-stop", "data-key": "stop" })
+      ? L.button(t("train_stop"), () => act("stop_run", { run_id: s.run_id }), "", {
+          id: "train-stop",
+          "data-key": "stop",
+        })
       : null,
     s.can_resume
-      ? L.button(t("train_resume"), () => act("resume", { run_id: s.run_id }), "", { "data-key": "resume" })
+      ? L.button(t("train_resume"), () => act("resume_run", { run_id: s.run_id }), "", { "data-key": "resume" })
       : null,
     s.state === "completed" && s.model_id && !["classify", "reward"].includes(view.run.config?.task)
       ? L.button(t("train_try"), () => tryIt(run), "strong", { id: "train-try", "data-key": "try" })

@@ -58,7 +58,7 @@ def build(services: Services) -> gr.Blocks:
         _guest_page(services, page)
     votes_panel.build_page(services, page)
     watch_panel.build_page(services, page)
-    rights.close_to_guests(page)
+    rights.close_to_guests(page, services.require_owner)
     FairQueue.install(page, services.settings, services.sessions, reserve=services.access.has_owners)
     settings = services.settings
     known = known_hosts(settings.hosts, os.environ, bool(settings.behind_proxy))

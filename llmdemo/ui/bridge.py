@@ -18,8 +18,6 @@ from llmdemo.core.sentences import pack, say
 from llmdemo.ui import authentication
 from llmdemo.ui.bounded_log import may_say
 from llmdemo.ui.event_streams import EventStream
-from llmdemo.ui.rights import GUESTS, right_of
-from llmdemo.ui.services import not_an_owner
 
 _MOUNT = """(window.llmdemoIslands = window.llmdemoIslands || []).push(
   {name: %s, el: element.firstElementChild || element, props, trigger, server, watch});  // events: %s"""
@@ -32,31 +30,16 @@ def island(
 
     `functions` take one JSON value (a dict) and return JSON; the island's script calls them by name, and gets
     {"error": {"message", "hint"}} where a UserError was raised. `events` are names that the script may trigger.
-    Guests may call those that are marked for them (rights.py).
+    Who may call them is marked at each (rights.py).
     """
     return gr.HTML(
         value=value,
         html_template=f'<div class="island island-{name}"></div>',
         js_on_load=_MOUNT % (json.dumps(name), json.dumps(list(events))),
         apply_default_css=False,
-        server_functions=[guarded(_as_declared(function)) for function in functions],
+        server_functions=[guarded(function) for function in functions],
         **options,
     )
-
-
-def _as_declared(function: Callable) -> Callable:
-    """`function`, but unless it is for guests a guest's request is refused before it begins."""
-    if right_of(function) == GUESTS:
-        return function
-
-    @functools.wraps(function)
-    def call(data):
-        visitor = authentication.current()
-        if visitor is not None and not visitor.is_owner:
-            raise not_an_owner(visitor.policy)
-        return function(data)
-
-    return call
 
 
 def guarded(function: Callable) -> Callable:

@@ -24,14 +24,12 @@ def _requests(services: Services) -> list[Callable]:
     def keep_texts(on: bool, most: int = 2000, days: int = 30) -> dict:
         """Keeps the texts of requests at /v1/ from now on, or no more: at most so many, for so many days, with secrets and
         e-mail addresses masked. What is kept already goes by these bounds. A request with store: false is never kept."""
-        services.require_owner()
         keeping = kept.keep(on, most, days)
         return {"on": keeping.on, "most": keeping.most, "days": keeping.days}
 
     @for_owners
     def forget_texts() -> dict:
         """Deletes all kept texts of requests. Thumbs and labels, which are figures, stay."""
-        services.require_owner()
         kept.forget()
         return {}
 
@@ -42,7 +40,6 @@ def _requests(services: Services) -> list[Callable]:
         state: new (with a thumb or a correction, not reviewed), pairs (answered by a model on trial too, not compared), all,
         taken, left, done (part of a data set).
         """
-        services.require_owner()
         texts, total = kept.page(name, state, max(0, int(offset)), _PAGE)
         return {"texts": [text.to_dict() for text in texts], "total": total, "counts": kept.counts(name)}
 
@@ -50,7 +47,6 @@ def _requests(services: Services) -> list[Callable]:
     def review_text(number: int, verdict: str = "", answer: str | None = None, better: str | None = None) -> dict:
         """Reviews one kept request, by its number: verdict take, leave or ""; answer: how it should have been; better: of
         a pair of answers now, beside or same. Returns the request."""
-        services.require_owner()
         return review(services, number, verdict, answer, better)
 
     @for_owners
@@ -59,7 +55,6 @@ def _requests(services: Services) -> list[Callable]:
 
         task: chat (answers to learn), preference (better and worse answers) or classify. Returns the data set.
         """
-        services.require_owner()
         return make_dataset(services.home, services.settings, kept, name, task, dataset_id, title).to_dict()
 
     return [keep_texts, forget_texts, kept_texts, review_text, feedback_dataset]
@@ -89,13 +84,11 @@ def _trials(services: Services) -> list[Callable]:
     def begin_trial(name: str, model_id: str, mode: str = "share", share: float = 0.5) -> dict:
         """Puts a second model beside a served one. mode share: it answers this share of the requests (a caller who names a
         user gets the same model each time); shadow: it answers all of them a second time, unseen, while there is time."""
-        services.require_owner()
         return serving.begin_trial(name, model_id, mode, share).to_dict()
 
     @for_owners
     def trial_figures(name: str) -> dict:
         """The served model and the one on trial side by side: requests, latencies, length, thumbs and an owner's picks."""
-        services.require_owner()
         served = serving.registry.all().get(str(name))
         if served is None:
             raise UserError("err_served_none", name=repr(str(name)[:80]))
@@ -104,19 +97,16 @@ def _trials(services: Services) -> list[Callable]:
     @for_owners
     def promote_trial(name: str) -> dict:
         """The model on trial takes the name; /roll_back brings the one before again."""
-        services.require_owner()
         return serving.promote(name).to_dict()
 
     @for_owners
     def end_trial(name: str) -> dict:
         """What is served goes on alone."""
-        services.require_owner()
         return serving.end_trial(name).to_dict()
 
     @for_owners
     def roll_back(name: str) -> dict:
         """The model that had the name before has it again; done twice, nothing has changed."""
-        services.require_owner()
         return serving.roll_back(name).to_dict()
 
     return [begin_trial, trial_figures, promote_trial, end_trial, roll_back]

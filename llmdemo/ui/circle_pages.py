@@ -33,7 +33,6 @@ class CirclePages:
     def circle(self, request: dict) -> dict:
         """What one served model's box shows: keeping, counts and a page of one list of requests, data sets that they may go
         into, models that may stand beside it, the one on trial with its figures."""
-        self._services.require_owner()
         kept, name, home = self._serving.kept, str(request.get("name")), self._services.home
         served = self._serving.registry.all().get(name)
         if served is None:
@@ -67,7 +66,6 @@ class CirclePages:
     @for_owners
     def circle_keep(self, request: dict) -> dict:
         """Turns the keeping of texts on or off, with its bounds."""
-        self._services.require_owner()
         keeping = self._serving.kept.keeping()
         most, days = request.get("most", keeping.most), request.get("days", keeping.days)
         self._serving.kept.keep(request.get("on") is True, most, days)
@@ -75,14 +73,12 @@ class CirclePages:
 
     @for_owners
     def circle_forget(self, request: dict) -> dict:
-        self._services.require_owner()
         self._serving.kept.forget()
         return self.circle(request)
 
     @for_owners
     def circle_review(self, request: dict) -> dict:
         """Sets verdict, answer or the better one of a pair of one request; then the list."""
-        self._services.require_owner()
         asked = (request.get(key) for key in ("answer", "better"))
         review(self._services, request.get("number"), request.get("verdict") or "", *asked)
         return self.circle(request)
@@ -90,7 +86,6 @@ class CirclePages:
     @for_owners
     def circle_dataset(self, request: dict) -> dict:
         """The taken requests as a version of a data set; {"made": {dataset_id, name, version, kept}} and the list."""
-        self._services.require_owner()
         asked = (str(request.get(key) or "") for key in ("name", "task", "dataset_id", "title"))
         info = make_dataset(self._services.home, self._services.settings, self._serving.kept, *asked)
         made = {key: getattr(info, key) for key in ("dataset_id", "name", "version", "kept", "task")}
@@ -99,7 +94,6 @@ class CirclePages:
     @for_owners
     def circle_train(self, request: dict) -> dict:
         """{"run_id"} of a run on a data set, with the settings of the run behind the served model where there is one."""
-        self._services.require_owner()
         served = self._serving.registry.all().get(str(request.get("name")))
         dataset_id, runs = str(request.get("dataset_id")), self._services.runs
         values: dict = {}
@@ -111,26 +105,22 @@ class CirclePages:
 
     @for_owners
     def trial_begin(self, request: dict) -> dict:
-        self._services.require_owner()
         mode, share = str(request.get("mode")), request.get("share", 0.5)
         self._serving.begin_trial(str(request.get("name")), str(request.get("model_id")), mode, share)
         return self.circle(request)
 
     @for_owners
     def trial_promote(self, request: dict) -> dict:
-        self._services.require_owner()
         self._serving.promote(str(request.get("name")))
         return self.circle(request)
 
     @for_owners
     def trial_end(self, request: dict) -> dict:
-        self._services.require_owner()
         self._serving.end_trial(str(request.get("name")))
         return self.circle(request)
 
     @for_owners
     def trial_back(self, request: dict) -> dict:
-        self._services.require_owner()
         self._serving.roll_back(str(request.get("name")))
         return self.circle(request)
 

@@ -4,6 +4,9 @@ from llmdemo import data, prepare
 from llmdemo.core.errors import UserError
 from llmdemo.data.codes import CODES
 from llmdemo.data.export import FORMATS, SHAPES
+from llmdemo.ui import data_api
+from llmdemo.ui.data_api import turns
+from llmdemo.ui.endpoints import of_endpoints
 from llmdemo.ui.rights import for_owners
 from llmdemo.ui.samples import starter_tokenizer
 from llmdemo.ui.services import Services
@@ -24,8 +27,8 @@ class DataPages:
     def functions(self) -> list:
         """Those that the script may call."""
         return [
-            self.data_sets, self.report, self.stats, self.cost, self.record, self.listing, self.problems, self.search, self.findings, self.preview,
-            self.apply_filters, self.edit, self.drop, self.merge, self.rename, self.delete,
+            self.data_sets, self.report, self.stats, self.cost, self.record, self.listing, self.problems, self.search, self.findings,
+            *of_endpoints(data_api.of_data_sets(self._services)),
         ]  # fmt: skip
 
     @for_owners
@@ -97,7 +100,7 @@ class DataPages:
             index = min(max(int(request.get("index", 0)), 0), len(records) - 1)
             record, place = records[index], int(records.places[index])
         about = {"row": record["row"], "place": place, "index": index, "kept": index is not None}
-        return about | {"kind": info.task, "turns": _turns(record)} | self._rows(record, info, request)
+        return about | {"kind": info.task, "turns": turns(record)} | self._rows(record, info, request)
 
     def _rows(self, record: dict, info, request: dict) -> dict:
         """{"rows", "max_length"}: the record token by token; "refused" where the chat template does not take it."""
@@ -137,57 +140,6 @@ class DataPages:
         return {"indices": [int(index) for index in records.search(str(request.get("text", ""))[:200])[:_FOUND]]}
 
     @for_owners
-    def preview(self, request: dict) -> dict:
-        """{"kept"}: how many records these filters would leave."""
-        return {"kept": data.preview_filters(self._home, self._id(request), _texts(request, "filters"))["kept"]}
-
-    @for_owners
-    def apply_filters(self, request: dict) -> dict:
-        """{"dataset_id"} of a version with these filters."""
-        self._services.require_owner()
-        return _made(data.apply_filters(self._home, self._id(request), _texts(request, "filters")))
-
-    @for_owners
-    def edit(self, request: dict) -> dict:
-        """{"dataset_id"} of a version in which the record at `place` says `contents`, turn by turn."""
-        self._services.require_owner()
-        dataset_id, place = self._id(request), int(request.get("place", -1))
-        record = data.open_records(self._home, dataset_id, everything=True)[place]
-        edited = _with_contents(record, _texts(request, "contents"))
-        return _made(
-            data.edit_record(self._home, dataset_id, place, edited, tokenizer=starter_tokenizer(self._services))
-        )
-
-    @for_owners
-    def drop(self, request: dict) -> dict:
-        """{"dataset_id"} of a version without the record at `place`."""
-        self._services.require_owner()
-        place = int(request.get("place", -1))
-        tokenizer = starter_tokenizer(self._services)
-        return _made(data.drop_records(self._home, self._id(request), [place], tokenizer=tokenizer))
-
-    @for_owners
-    def merge(self, request: dict) -> dict:
-        """{"dataset_id"} of a data set with the kept records of several."""
-        self._services.require_owner()
-        ids = _texts(request, "dataset_ids")
-        name = " + ".join(data.get_dataset(self._home, dataset_id).name for dataset_id in ids)
-        return _made(data.merge_datasets(self._home, self._services.settings, ids, name))
-
-    @for_owners
-    def rename(self, request: dict) -> dict:
-        """{"name"} as it is kept."""
-        self._services.require_owner()
-        return {"name": data.rename_dataset(self._home, self._id(request), str(request.get("name", ""))).name}
-
-    @for_owners
-    def delete(self, request: dict) -> dict:
-        """Deletes it for good."""
-        self._services.require_owner()
-        data.delete_dataset(self._home, self._id(request))
-        return {}
-
-    @for_owners
     def findings(self, request: dict) -> dict:
         """{"text"}: every problem as JSON or CSV."""
         pieces = data.report_csv if request.get("kind") == "csv" else data.report_json
@@ -201,39 +153,3 @@ class DataPages:
 
     def _info(self, request: dict):
         return data.get_dataset(self._home, self._id(request))
-
-
-def _made(info) -> dict:
-    return {"dataset_id": info.dataset_id}
-
-
-def _texts(request: dict, key: str) -> list[str]:
-    """The request's list of texts under `key`; raises UserError for anything else."""
-    values = request.get(key)
-    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
-        raise UserError("err_no_list_of_texts", key=key)
-    return values
-
-
-def _with_contents(record: dict, contents: list[str]) -> dict:
-    """The record with the texts of its turns, in the order of `_turns`, replaced."""
-    turns = _turns(record)
-    if len(contents) != len(turns):
-        raise UserError("err_record_changed")
-    edited = {key: value for key, value in record.items() if key != "row"}
-    if "text" in record:
-        return edited | dict(zip(("text", "label"), contents, strict=False))
-    asked = len(record["messages"])
-    messages = [
-        {**turn, "content": content} for turn, content in zip(record["messages"], contents[:asked], strict=True)
-    ]
-    return edited | {"messages": messages} | dict(zip(("chosen", "rejected"), contents[asked:], strict=False))
-
-
-def _turns(record: dict) -> list[dict]:
-    """Any kind of record as [{role, content}], for reading."""
-    if "text" in record:
-        label = [{"role": "label", "content": str(record["label"])}] if record.get("label") is not None else []
-        return [{"role": "text", "content": record["text"]}, *label]
-    turns = [{"role": turn["role"], "content": turn["content"] or ""} for turn in record["messages"]]
-    return turns + [{"role": role, "content": record[role]} for role in ("chosen", "rejected") if role in record]

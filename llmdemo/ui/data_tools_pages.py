@@ -1,4 +1,6 @@
-"""What the data panel's script asks for when data is mapped, selected from and mended. JSON in, JSON out; knows no widget."""
+"""What the data panel's script asks for when data is mapped, selected from and mended, beside the endpoints for
+it (maps_api, knowledge_api, selection_api). JSON in, JSON out; knows no widget.
+"""
 
 import base64
 
@@ -9,6 +11,8 @@ from llmdemo.core.errors import UserError
 from llmdemo.models import catalog
 from llmdemo.settings.maps import MapSpec
 from llmdemo.settings.selection import SelectionSpec
+from llmdemo.ui import knowledge_api, maps_api, selection_api
+from llmdemo.ui.endpoints import of_endpoints
 from llmdemo.ui.rights import for_owners
 from llmdemo.ui.services import Services
 
@@ -21,17 +25,12 @@ class DataToolsPages:
 
     def __init__(self, services: Services):
         self._services, self._home = services, services.home
-        self._maps, self._selection = services.maps, services.selection
-        self._probes = services.probes
 
     def functions(self) -> list:
         """Those that the script may call."""
-        return [
-            self.choices, self.maps, self.map, self.start_map, self.stop_map, self.resume_map, self.remove_map, self.texts, self.search,
-            self.select, self.race, self.label_errors, self.mend, self.words,
-            self.probes, self.probe, self.start_probe, self.stop_probe, self.resume_probe,
-            self.races, self.start_race, self.stop_race, self.resume_race,
-        ]  # fmt: skip
+        apis = (maps_api, knowledge_api, selection_api)
+        endpoints = [endpoint for api in apis for endpoint in api.endpoints(self._services)]
+        return [self.choices, self.map, self.texts, self.search, *of_endpoints(endpoints)]
 
     @for_owners
     def choices(self, _: dict) -> dict:
@@ -45,37 +44,9 @@ class DataToolsPages:
         }
 
     @for_owners
-    def maps(self, request: dict) -> dict:
-        """{"map": the newest map of this data set as Maps.shown, or null}."""
-        dataset_id = _dataset(request)
-        found = next((each for each in self._maps.list() if each["spec"].get("dataset_id") == dataset_id), None)
-        return {"map": found}
-
-    @for_owners
     def map(self, request: dict) -> dict:
         """Maps.points of `job_id`."""
-        return self._maps.points(str(request.get("job_id")))
-
-    @for_owners
-    def start_map(self, request: dict) -> dict:
-        """Puts it in the queue; {"job_id"}."""
-        return {"job_id": self._maps.start(request)}
-
-    @for_owners
-    def stop_map(self, request: dict) -> dict:
-        """The job's status; what was read is kept."""
-        return self._maps.stop(str(request.get("job_id")))
-
-    @for_owners
-    def resume_map(self, request: dict) -> dict:
-        """The job's status."""
-        return self._maps.resume(str(request.get("job_id")))
-
-    @for_owners
-    def remove_map(self, request: dict) -> dict:
-        """Deletes the map."""
-        self._maps.delete(str(request.get("job_id")))
-        return {}
+        return self._services.maps.points(str(request.get("job_id")))
 
     @for_owners
     def texts(self, request: dict) -> dict:
@@ -94,59 +65,6 @@ class DataToolsPages:
         text = str(request.get("text") or "")[:200]
         hits[records.search(text) if text else []] = 1
         return {"found": base64.b64encode(hits.tobytes()).decode(), "total": int(hits.sum())}
-
-    @for_owners
-    def select(self, request: dict) -> dict:
-        """{"dataset_id"} of a version by `recipe`."""
-        recipe = request.get("recipe")
-        return {"dataset_id": self._selection.select(_dataset(request), recipe).dataset_id}  # type: ignore[arg-type]
-
-    @for_owners
-    def race(self, request: dict) -> dict:
-        """{"run_ids"}: runs on the selection and on all."""
-        return {"run_ids": self._selection.race(self._services.runs, _dataset(request))}
-
-    @for_owners
-    def label_errors(self, request: dict) -> dict:
-        """Selection.label_errors."""
-        return self._selection.label_errors(_dataset(request))
-
-    @for_owners
-    def mend(self, request: dict) -> dict:
-        """{"dataset_id"} of a version with `changes` {place: label} and without `drops`."""
-        made = self._selection.mend_labels(_dataset(request), request.get("changes"), request.get("drops"))
-        return {"dataset_id": made.dataset_id}
-
-    @for_owners
-    def words(self, request: dict) -> dict:
-        """Selection.telling_words."""
-        return self._selection.telling_words(_dataset(request))
-
-    @for_owners
-    def probes(self, request: dict) -> dict:
-        """{"probes": those of this data set, the newest first, each as Probes.shown}."""
-        dataset_id = _dataset(request)
-        return {"probes": [each for each in self._probes.list() if each["spec"].get("dataset_id") == dataset_id]}
-
-    @for_owners
-    def probe(self, request: dict) -> dict:
-        """Probes.result of `job_id`, against `before_id` where there is one."""
-        return self._probes.result(str(request.get("job_id")), str(request.get("before_id") or ""))
-
-    @for_owners
-    def start_probe(self, request: dict) -> dict:
-        """Puts it in the queue; {"job_id"}."""
-        return {"job_id": self._probes.start(request)}
-
-    @for_owners
-    def stop_probe(self, request: dict) -> dict:
-        """The job's status; what was asked is kept."""
-        return self._probes.stop(str(request.get("job_id")))
-
-    @for_owners
-    def resume_probe(self, request: dict) -> dict:
-        """The job's status."""
-        return self._probes.resume(str(request.get("job_id")))
 
     @for_owners
     def races(self, request: dict) -> dict:

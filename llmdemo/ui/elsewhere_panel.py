@@ -2,10 +2,11 @@
 
 from llmdemo import prepare
 from llmdemo.core.errors import UserError
-from llmdemo.ui import authentication, bridge, samples
+from llmdemo.ui import authentication, bridge, elsewhere_api
+from llmdemo.ui.endpoints import of_endpoints
 from llmdemo.ui.rights import for_owners
+from llmdemo.ui.samples import with_sample
 from llmdemo.ui.services import Services
-from llmdemo.ui.train_pages import SAMPLE_ID
 
 
 def build(services: Services) -> None:
@@ -15,7 +16,6 @@ def build(services: Services) -> None:
     @for_owners
     def elsewhere_machines(request: dict) -> dict:
         """{"text"}: the run on several machines, for their shells; of the form's settings, or of a run's."""
-        services.require_owner()
         values = _values(services, request)
         return prepare.on_machines(services.home, values, request.get("machines"), request.get("processes"))  # type: ignore[arg-type]
 
@@ -23,13 +23,11 @@ def build(services: Services) -> None:
     def elsewhere_hardware(request: dict) -> dict:
         """{"hardware", "models"}: what can be rented, with prices, and presets that a job can fetch. The token is passed on
         and not kept."""
-        services.require_owner()
         return {"hardware": elsewhere.hardware(_token(request)), "models": elsewhere.only_there()}
 
     @for_owners
     def elsewhere_start(request: dict) -> dict:
         """{"job_id"} of a run on rented hardware."""
-        services.require_owner()
         values = {**_values(services, request), **_of_the_job(request)}
         hours = request.get("hours")
         return {"job_id": elsewhere.start(values, str(request.get("flavor")), _token(request), hours)}  # type: ignore[arg-type]
@@ -37,34 +35,11 @@ def build(services: Services) -> None:
     @for_owners
     def elsewhere_list(_: dict) -> dict:
         """{"jobs", "given"}: all runs elsewhere; whether a sign-in gives a token."""
-        services.require_owner()
         return {"jobs": elsewhere.list(), "given": bool(authentication.hub_token())}
 
-    @for_owners
-    def elsewhere_stop(request: dict) -> dict:
-        services.require_owner()
-        return elsewhere.stop(_id(request))
-
-    @for_owners
-    def elsewhere_resume(request: dict) -> dict:
-        services.require_owner()
-        return elsewhere.go_on(_id(request), _token(request))
-
-    @for_owners
-    def elsewhere_log(request: dict) -> dict:
-        services.require_owner()
-        return {"text": elsewhere.log_tail(_id(request), 200)}
-
-    @for_owners
-    def elsewhere_delete(request: dict) -> dict:
-        services.require_owner()
-        elsewhere.delete(_id(request))
-        return {}
-
-    functions = [elsewhere_machines, elsewhere_hardware, elsewhere_start, elsewhere_list, elsewhere_stop]
-    bridge.island(
-        "elsewhere", [*functions, elsewhere_resume, elsewhere_log, elsewhere_delete], elem_id="train-elsewhere"
-    )
+    functions = [elsewhere_machines, elsewhere_hardware, elsewhere_start, elsewhere_list]
+    functions += of_endpoints(elsewhere_api.watching(services))
+    bridge.island("elsewhere", functions, elem_id="train-elsewhere")
 
 
 def _values(services: Services, request: dict) -> dict:
@@ -74,9 +49,7 @@ def _values(services: Services, request: dict) -> dict:
     config = request.get("config")
     if not isinstance(config, dict):
         raise UserError("err_config_no_object")
-    if config.get("dataset_id") == SAMPLE_ID:
-        config = {**config, "dataset_id": samples.add_sample(services).dataset_id}
-    return config
+    return with_sample(services, config)
 
 
 def _of_the_job(request: dict) -> dict:
@@ -87,10 +60,3 @@ def _of_the_job(request: dict) -> dict:
 
 def _token(request: dict) -> str:
     return str(request.get("token") or authentication.hub_token() or "")
-
-
-def _id(request: dict) -> str:
-    job_id = request.get("job_id")
-    if not isinstance(job_id, str):
-        raise UserError("err_run_unnamed")
-    return job_id

@@ -27,7 +27,6 @@ def endpoints(services: Services) -> list[Callable]:
         reference, max_new_tokens, limit, timeout}; vote_id instead of dataset_id: the judge beside a class's votes. Every key
         has a default; dataset_id's is the model's own run's. judge_key is sent to the judge's endpoint and kept nowhere.
         """
-        services.require_owner()
         return {"evaluation_id": evaluations.start(config, judge_key)}
 
     @for_owners
@@ -36,38 +35,32 @@ def endpoints(services: Services) -> list[Callable]:
 
         config: the keys of /start_run. Returns evaluation_id; /evaluation_status tells when all is done.
         """
-        services.require_owner()
         return {"evaluation_id": start_folds(services.home, services.runs, evaluations, config, int(folds))}
 
     @for_owners
     def evaluation_status(evaluation_id: str) -> dict:
         """How an evaluation is: state, message, hint, progress (with eta_seconds), and its result once there is one."""
-        services.require_owner()
         status = evaluations.status(evaluation_id)
         return status | {"result": evaluations.result(evaluation_id)}
 
     @for_owners
     def evaluation_records(evaluation_id: str) -> list[dict]:
         """What came out for each record of an evaluation: answers, losses, matches, verdicts or labels."""
-        services.require_owner()
         return evaluations.records(evaluation_id)
 
     @for_owners
     def list_evaluations() -> list[dict]:
         """All evaluations, the newest first, each with its evaluation_id first."""
-        services.require_owner()
         return evaluations.list()
 
     @for_owners
     def stop_evaluation(evaluation_id: str) -> dict:
         """Asks an evaluation to stop; what is done is kept. Returns its status."""
-        services.require_owner()
         return evaluations.stop(evaluation_id)
 
     @for_owners
     def resume_evaluation(evaluation_id: str, judge_key: str = "") -> dict:
         """Lets a stopped or failed evaluation go on; nothing is done twice. Returns its status."""
-        services.require_owner()
         return evaluations.resume(evaluation_id, judge_key)
 
     return [evaluate, _decoding(services), _benchmark(services), cross_validate, evaluation_status, evaluation_records, list_evaluations, stop_evaluation,
@@ -103,7 +96,6 @@ def _decoding(services: Services) -> Callable:
         /evaluation_status gives the result: table {model, lane, score, low, high (95 %), difference to the first lane,
         forwards, tokens, seconds, pass_at, dominated}; /evaluation_records the answers.
         """
-        services.require_owner()
         decoding = {"lanes": lanes, "checker": checker, "prompts": prompts, "settings": settings, "pass_at": pass_at}
         decoding["search"] = search
         config = {"dataset_id": dataset_id, "model_ids": model_ids or ["starter"], "limit": limit, "decoding": decoding}
@@ -131,7 +123,6 @@ def _benchmark(services: Services) -> Callable:
         questions, by default 200 drawn by the seed; of lm-eval the first of each of its tasks. /evaluation_status gives figures {key, values, intervals (95 %),
         difference of the second model to the first}; /evaluation_records what was said to each question.
         """
-        services.require_owner()
         home, settings = services.home, services.settings
         if sum((file is not None, bool(source), bool(task))) != 1:
             raise UserError("err_benchmark_source")
@@ -152,7 +143,6 @@ def _classify(services: Services) -> Callable:
     @for_owners
     def classify(model_id: str, text: str) -> dict:
         """The classes of one text by a finished classifier: label, probabilities, and each token's contribution."""
-        services.require_owner()
         return services.classifiers.get().explain(model_id, text)
 
     return classify

@@ -101,7 +101,6 @@ class EvaluatePages:
     @for_owners
     def keep_rubric(self, request: dict) -> dict:
         """Keeps criteria and what each grade means under a name; {"rubrics"}: all that are kept."""
-        self._services.require_owner()
         scores = request.get("rubric")
         texts = tuple(map(str, scores)) if isinstance(scores, list) else ()
         name, criteria = str(request.get("name") or ""), str(request.get("criteria") or "")
@@ -110,7 +109,6 @@ class EvaluatePages:
     @for_owners
     def drop_rubric(self, request: dict) -> dict:
         """Forgets kept criteria; {"rubrics"}: those that are left."""
-        self._services.require_owner()
         return {"rubrics": drop(self._services.home, str(request.get("name") or ""))}
 
     def _classifiers(self) -> list[dict]:
@@ -133,14 +131,12 @@ class EvaluatePages:
     @for_owners
     def start(self, config: dict) -> dict:
         """{"evaluation_id"} of a new evaluation; "key" is the judge's and is passed on, not kept."""
-        self._services.require_owner()
         values = {name: value for name, value in config.items() if name != "key"}
         return {"evaluation_id": self._evaluations.start(values, str(config.get("key") or ""))}
 
     @for_owners
     def benchmark(self, request: dict) -> dict:
         """What was read of a folder or a data set of the hub: {key, name, shape, count} of BenchmarkSpec."""
-        self._services.require_owner()
         source = str(request.get("source") or "")
         if source.startswith(_TASK):
             return asdict(run_lm_eval.task_spec(source.removeprefix(_TASK)))
@@ -157,7 +153,6 @@ class EvaluatePages:
 
         What `config` does not say is as in the run `like`, else the default.
         """
-        self._services.require_owner()
         values = {key: config[key] for key in _FOLD_KEYS if config.get(key) is not None}
         if config.get("like"):
             like = self._services.runs.config(str(config["like"]))
@@ -174,7 +169,6 @@ class EvaluatePages:
 
         `seen` is what the page has already; with `differ` its records are those where the two models differ.
         """
-        self._services.require_owner()
         known = self._evaluations.list()
         chosen = _choose(known, request.get("evaluation_id"))
         brief = [
@@ -206,7 +200,6 @@ class EvaluatePages:
     @for_owners
     def record(self, request: dict) -> dict:
         """One record of an evaluation, whole."""
-        self._services.require_owner()
         index = request.get("index")
         for record in self._evaluations.records(_id(request)):
             if record["index"] == index:
@@ -220,17 +213,14 @@ class EvaluatePages:
 
     @for_owners
     def stop(self, request: dict) -> dict:
-        self._services.require_owner()
         return _public(self._evaluations.stop(_id(request)))
 
     @for_owners
     def resume(self, request: dict) -> dict:
-        self._services.require_owner()
         return _public(self._evaluations.resume(_id(request), str(request.get("key") or "")))
 
     @for_owners
     def delete(self, request: dict) -> dict:
-        self._services.require_owner()
         self._evaluations.delete(_id(request))
         return {}
 
@@ -239,7 +229,6 @@ class EvaluatePages:
     @for_owners
     def classify(self, request: dict) -> dict:
         """{"label", "probabilities", "tokens", "truncated"} of one text."""
-        self._services.require_owner()
         return self._services.classifiers.get().explain(
             str(request.get("model_id") or ""), str(request.get("text", ""))
         )

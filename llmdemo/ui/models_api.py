@@ -1,8 +1,8 @@
-"""The endpoints about models that may be chosen: presets with what they would take here, and a model's parts."""
+"""The endpoints about models that may be chosen: presets with what they would take here, a model's parts, one to add."""
 
 from collections.abc import Callable
 
-from llmdemo import offered
+from llmdemo import offered, prepare
 from llmdemo.ui import model_pages
 from llmdemo.ui.rights import for_owners
 from llmdemo.ui.services import Services
@@ -21,7 +21,6 @@ def endpoints(services: Services) -> tuple[Callable, ...]:
         available, fits, short_by (bytes that are missing), seconds, seconds_low, seconds_high and rough (whether no run
         here has shown the speed yet). Nothing is downloaded. The first call takes a minute or two.
         """
-        services.require_owner()
         return offered.list_presets(services.home, services.runs.list())
 
     @for_owners
@@ -29,7 +28,12 @@ def endpoints(services: Services) -> tuple[Callable, ...]:
         """What a model, or a preset that is not fetched, is made of: parameters, layers, tied (the head is the embedding),
         and parts: {name, block, shape, count, parameters, in_layers}, tensors of alike layers counted together.
         """
-        services.require_owner()
         return model_pages.describe_model(services, model_id)
 
-    return list_presets, describe_model
+    @for_owners
+    def add_model(model_id: str) -> dict:
+        """Puts a model on the menu: a folder of this computer, or a name on the hub, whose files are fetched first. Returns its
+        id."""
+        return {"id": prepare.add_model(services.home, model_id, services.settings).id}
+
+    return list_presets, describe_model, add_model

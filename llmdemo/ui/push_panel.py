@@ -15,7 +15,6 @@ def build(services: Services) -> None:
     @for_owners
     def push_start(request: dict) -> dict:
         """Begins a push; its first state. The token is passed on and not kept."""
-        services.require_owner()
         run_id, repo, licence = (str(request.get(key) or "") for key in ("run_id", "repo", "licence"))
         token = request.get("token") or authentication.hub_token()
         private, space = request.get("private") is not False, request.get("space") is True
@@ -27,20 +26,17 @@ def build(services: Services) -> None:
     @for_owners
     def push_state(request: dict) -> dict:
         """How the push of a run is, and what the form should know: its licence, whether a token is at hand."""
-        services.require_owner()
         run_id = _id(request)
         known = {"token": bool(authentication.hub_token()), "lasts": disk_lasts(services.home.root)}
         return services.pushes.state(run_id) | known | {"licence": services.pushes.licence(run_id)}
 
     @for_owners
     def push_stop(request: dict) -> dict:
-        services.require_owner()
         return services.pushes.stop(_id(request))
 
     @for_owners
     def push_elsewhere(request: dict) -> dict:
         """What other servers would stumble over in the run's model, and the commands that run it there."""
-        services.require_owner()
         return services.pushes.elsewhere(_id(request), str(request.get("repo") or ""))
 
     def packed(asked: dict, folder: Path) -> Path:

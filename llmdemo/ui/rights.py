@@ -1,17 +1,19 @@
 """Who may call what of the page: each handler, endpoint and island's function says so with one of two decorators.
 
-What says nothing is closed to guests, and a test fails for it. The handlers ask for an owner themselves besides
-(Services.require_owner); islands' functions are closed by bridge.py. Knows no panel.
+`close_to_guests` goes through all of them once the page is built, and is the only place that refuses; what says nothing is
+closed too, and a test fails for it. What guests may call asks `Services.require_owner` itself where a request may go further
+than theirs. Knows no panel.
 """
 
 import functools
 import inspect
 from collections.abc import Callable
+from typing import Any
 
 import gradio as gr
 
-from llmdemo.ui import authentication
-from llmdemo.ui.services import not_an_owner
+from llmdemo.core.errors import UserError
+from llmdemo.core.sentences import pack
 
 GUESTS, OWNERS = "guests", "owners"
 
@@ -35,32 +37,55 @@ def right_of(function: Callable) -> str:
     return getattr(function, "right", "")
 
 
-def close_to_guests(page: gr.Blocks) -> None:
-    """After this, what is not marked with `for_guests` refuses guests, events and endpoints alike."""
+def close_to_guests(page: gr.Blocks, require_owner: Callable[[], None]) -> None:
+    """After this, what is not marked with `for_guests` refuses whom `require_owner` refuses: events, endpoints and islands'
+    functions alike."""
     for block_function in page.fns.values():
         function = block_function.fn
         if function is not None and right_of(function) != GUESTS:
-            block_function.fn = _owners_only(function)
+            block_function.fn = _event(function, require_owner)
+    for block in page.blocks.values():
+        functions = getattr(block, "server_fns", [])
+        for place, function in enumerate(functions):
+            if right_of(function) != GUESTS:
+                functions[place] = _island_function(function, require_owner)
+                setattr(block, function.__name__, functions[place])  # where Gradio looks for it
 
 
-def _owners_only(function: Callable) -> Callable:
+def _event(function: Callable, require_owner: Callable[[], None]) -> Callable:
+    """The event or endpoint; it raises a gr.Error for a guest before it begins."""
+
+    def refuse_guests() -> None:
+        try:
+            require_owner()
+        except UserError as error:
+            raise gr.Error(str(error), print_exception=False) from None
+
     if inspect.isgeneratorfunction(function):
 
         @functools.wraps(function)
         def closed(*arguments, **named):
-            _refuse_guests()
+            refuse_guests()
             yield from function(*arguments, **named)
     else:
 
         @functools.wraps(function)
         def closed(*arguments, **named):
-            _refuse_guests()
+            refuse_guests()
             return function(*arguments, **named)
 
     return closed
 
 
-def _refuse_guests() -> None:
-    visitor = authentication.current()
-    if visitor is not None and not visitor.is_owner:
-        raise gr.Error(str(not_an_owner(visitor.policy)), print_exception=False)
+def _island_function(function: Callable, require_owner: Callable[[], None]) -> Callable:
+    """The function of an island; it answers {"error": {message, hint}} to a guest."""
+
+    @functools.wraps(function)
+    def closed(data: Any = None) -> Any:
+        try:
+            require_owner()
+        except UserError as error:
+            return {"error": pack({"message": error.message, "hint": error.hint})}
+        return function(data)
+
+    return closed

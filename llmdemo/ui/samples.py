@@ -1,9 +1,13 @@
 """The sample data that ships with the app. Knows no widget."""
 
+from typing import Any
+
 from llmdemo import data
 from llmdemo.ui.services import ASSETS, Services
 
 SAMPLE_NAME = "Messages to JSON (sample)"
+SAMPLE_ID = "sample"
+"""Stands for the sample data where a data set is asked for: it is added then."""
 
 
 def sample_path():
@@ -42,3 +46,10 @@ def add_sample(services: Services, progress=None, should_stop=None):
         progress=progress,
         should_stop=should_stop,
     )
+
+
+def with_sample(services: Services, config: Any) -> Any:
+    """The settings of a run as they were given; of SAMPLE_ID, the sample's data set, which is added first."""
+    if isinstance(config, dict) and config.get("dataset_id") == SAMPLE_ID:
+        return {**config, "dataset_id": add_sample(services).dataset_id}
+    return config

@@ -24,20 +24,17 @@ def endpoints(services: Services) -> list[Callable]:
         {"strategy", and its settings}; greedy by default, none for a classifier. name: by default made of the id. What was
         served under the name is replaced. Who asks needs a key of /create_key. Returns name, model_id, lane, created.
         """
-        services.require_owner()
         return serving.serve(model_id, name, lane).to_dict()
 
     @for_owners
     def unserve_model(name: str) -> dict:
         """Stops serving what has this name; requests that have begun are answered to their end. Returns the name."""
-        services.require_owner()
         serving.unserve(name)
         return {"name": name}
 
     @for_owners
     def list_served() -> dict:
         """{served: [{name, model_id, lane, created, title, task, problem}], keys: [{key_id, name, models, …}]}"""
-        services.require_owner()
         return serving.overview()
 
     @for_owners
@@ -49,13 +46,11 @@ def endpoints(services: Services) -> list[Callable]:
         models: names of served models that it opens; none or []: all of them. requests_per_minute: its limit.
         monitor: whether it also opens the figures at /metrics.
         """
-        services.require_owner()
         return serving.create_key(name, models or [], requests_per_minute, monitor)
 
     @for_owners
     def revoke_key(key_id: str) -> dict:
         """A key opens nothing from now on; returns what is known of it. Harmless when done again."""
-        services.require_owner()
         return serving.keys.revoke(key_id).to_dict()
 
     return [serve_model, unserve_model, list_served, create_key, revoke_key, _monitor(services), *_exports(services)]
@@ -75,7 +70,6 @@ def _monitor(services: Services) -> Callable:
         points [{at, seconds, requests, outcomes, tokens, first, each, queued, length, repetition, surprise, languages, topics,
         classes, confidence, up, down …}]}] from a file that outlives a restart, at most 120 points, running and queued: requests that are being answered now, and that wait.
         """
-        services.require_owner()
         slots = serving.slots
         return {
             "models": serving.figures(float(since)),
@@ -97,26 +91,22 @@ def _exports(services: Services) -> list[Callable]:
         quantisation: f32, f16, q8_0 or q4_0. For models of the kinds llama, mistral, qwen2, qwen3, gemma, gemma2, gemma3_text and
         phi3. Once /export_status says completed, the file lies in its folder with a Modelfile for Ollama and a README.
         """
-        services.require_owner()
         return {"export_id": exports.start(run_id, quantisation)}
 
     @for_owners
     def export_status(export_id: str) -> dict:
         """How an export is: state, done of total; once completed file, bytes and loss {before, after, records, tokens}."""
-        services.require_owner()
         return exports.status(export_id)
 
     @for_owners
     def download_export(export_id: str) -> gr.FileData:
         """The .zip of a completed export: the GGUF, a Modelfile for Ollama, a README with the commands of llama.cpp."""
-        services.require_owner()
         with downloads.new_folder() as folder:
             return gr.FileData(path=str(exports.packed(export_id, folder)))
 
     @for_owners
     def download_adapter(run_id: str) -> gr.FileData:
         """The .zip of a finished LoRA run's adapters: peft's adapter_model.safetensors and adapter_config.json."""
-        services.require_owner()
         with downloads.new_folder() as folder:
             return gr.FileData(path=str(services.pushes.adapter(run_id, folder)))
 

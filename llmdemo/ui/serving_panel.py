@@ -24,45 +24,38 @@ def build(services: Services) -> None:
     @for_owners
     def serving_state(request: dict) -> dict:
         """What is served with its commands for the page's own address, the keys, and figures of each model."""
-        services.require_owner()
         return _state(services, request)
 
     @for_owners
     def serving_start(request: dict) -> dict:
-        services.require_owner()
         serving.serve(_text(request, "model_id"), _text(request, "name"), request.get("lane") or None)
         return _state(services, request)
 
     @for_owners
     def serving_stop(request: dict) -> dict:
-        services.require_owner()
         serving.unserve(_text(request, "name"))
         return _state(services, request)
 
     @for_owners
     def serving_key(request: dict) -> dict:
         """Makes a key for all that is served; `made` shows it, this once."""
-        services.require_owner()
         made = serving.create_key(_text(request, "name"), [], None, False)
         return {**_state(services, request), "made": made}
 
     @for_owners
     def serving_revoke(request: dict) -> dict:
-        services.require_owner()
         serving.keys.revoke(_text(request, "key_id"))
         return _state(services, request)
 
     @for_owners
     def serving_export(request: dict) -> dict:
         """Queues the model as GGUF; `exports` tells how it goes."""
-        services.require_owner()
         services.exports.start(_text(request, "model_id"), _text(request, "quantisation"))
         return _state(services, request)
 
     @for_owners
     def serving_monitor(request: dict) -> dict:
         """Figures over time of the last `seconds` (0: all), each version with its title, drift and training data."""
-        services.require_owner()
         return _monitored(services, request.get("seconds"))
 
     functions = [serving_state, serving_start, serving_stop, serving_key, serving_revoke, serving_export]

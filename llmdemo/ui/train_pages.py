@@ -1,5 +1,7 @@
 """What the train panel's scripts ask for: choices, a prediction, runs as they go. JSON in, JSON out; knows no widget."""
 
+import inspect
+from collections.abc import Callable
 from pathlib import Path
 
 from llmdemo import data, pace, prepare
@@ -9,13 +11,13 @@ from llmdemo.models import catalog
 from llmdemo.settings.schema import describe
 from llmdemo.settings.training import DEFAULTS_BY_LOSS, METHODS, TASKS, TrainConfig, data_tasks
 from llmdemo.settings.training_defaults import PRETRAIN_RATES
-from llmdemo.ui import authentication, samples
+from llmdemo.ui import models_api, runs_api
+from llmdemo.ui.endpoints import of_endpoints
 from llmdemo.ui.interpret_api import run_changes
 from llmdemo.ui.rights import for_owners
+from llmdemo.ui.samples import SAMPLE_ID
 from llmdemo.ui.services import Services
 
-SAMPLE_ID = "sample"
-"""Stands for the sample data in the menu while there is no data set at all; Start adds it."""
 _PLOT_POINTS = 400
 _MOST_COMPARED, _COMPARED_POINTS = 12, 200
 _BRIEF = (
@@ -30,6 +32,20 @@ class TrainPages:
     def __init__(self, services: Services):
         self._services = services
         self._changes = run_changes(services)
+
+    def of_form(self) -> list[Callable]:
+        """Those that the form's script may call."""
+        return [
+            self.choices,
+            self.predict,
+            *of_endpoints([*runs_api.endpoints(self._services)[:1], *models_api.endpoints(self._services)]),
+        ]
+
+    def of_runs(self) -> list[Callable]:
+        """Those that the script of the runs may call."""
+        streams = inspect.isgeneratorfunction
+        endpoints = [each for each in runs_api.endpoints(self._services) if not streams(each)]
+        return [self.overview, self.compare, self.changes, self.open_bundle, *of_endpoints(endpoints)]
 
     # ---- the form
 
@@ -62,22 +78,6 @@ class TrainPages:
         how = (predicted["parameters"], config.get("method"), predicted["task"], predicted["work"])
         told = pace.seconds_of_size(self._services.runs.list(), *how)
         return told | {"ledger": predicted["ledger"], "notes": predicted["notes"]}
-
-    @for_owners
-    def start(self, config: dict) -> dict:
-        """{"run_id", "notes"} of a new run with these settings; adds the sample first where that was chosen."""
-        self._services.require_owner()
-        if config.get("dataset_id") == SAMPLE_ID:
-            config = {**config, "dataset_id": samples.add_sample(self._services).dataset_id}
-        return prepare.started(self._services.home, self._services.runs, config)
-
-    @for_owners
-    def add_model(self, request: dict) -> dict:
-        """{"id"} of a model folder or hub model that is put on the menu; fetches a hub model first."""
-        self._services.require_owner()
-        return {
-            "id": prepare.add_model(self._services.home, str(request.get("model_id", "")), self._services.settings).id
-        }
 
     # ---- runs
 
@@ -139,57 +139,6 @@ class TrainPages:
         return commands.get(str(config.get("log_with")), "")
 
     @for_owners
-    def stop(self, request: dict) -> dict:
-        self._services.require_owner()
-        return self._services.runs.stop(_id(request))
-
-    @for_owners
-    def resume(self, request: dict) -> dict:
-        self._services.require_owner()
-        return self._services.runs.resume(_id(request))
-
-    @for_owners
-    def cancel(self, request: dict) -> dict:
-        self._services.require_owner()
-        return self._services.runs.cancel(_id(request))
-
-    @for_owners
-    def clone(self, request: dict) -> dict:
-        """{"run_id"} of a new run with the settings of this one; one from elsewhere needs the same data here."""
-        self._services.require_owner()
-        return {"run_id": prepare.clone(self._services.home, self._services.runs, _id(request))}
-
-    @for_owners
-    def rename(self, request: dict) -> dict:
-        """Gives the run another name ("name") or note ("note"); returns its status."""
-        self._services.require_owner()
-        runs, run_id = self._services.runs, _id(request)
-        if request.get("name") is not None:
-            runs.rename(run_id, str(request["name"]))
-        if request.get("note") is not None:
-            runs.annotate(run_id, str(request["note"]))
-        return runs.status(run_id)
-
-    @for_owners
-    def show(self, request: dict) -> dict:
-        """Lets guests watch the run, or no longer ("on"); {"link"} below the app's own address."""
-        self._services.require_owner()
-        self._services.runs.show(_id(request), bool(request.get("on")))
-        return {"link": f"{authentication.WATCH_PAGE}?run={_id(request)}"}
-
-    @for_owners
-    def delete(self, request: dict) -> dict:
-        self._services.require_owner()
-        self._services.runs.delete(_id(request))
-        return {}
-
-    @for_owners
-    def reorder(self, request: dict) -> dict:
-        self._services.require_owner()
-        self._services.runs.reorder(_id(request), int(request.get("place", 1)))
-        return {}
-
-    @for_owners
     def compare(self, request: dict) -> dict:
         """{"runs": [{run_id, name, state, series}], "settings"}: all figures of several runs, for one plot, and the settings
         in which they differ, see Runs.differences."""
@@ -204,13 +153,11 @@ class TrainPages:
     @for_owners
     def changes(self, request: dict) -> dict:
         """A part of how far training moved each matrix of the run, see RunChanges.part."""
-        self._services.require_owner()
         return self._changes(_id(request), request.get("start", 0))
 
     @for_owners
     def open_bundle(self, request: dict) -> dict:
         """{"run_id"} of a run from the bundle at `path` on this computer, however large it is."""
-        self._services.require_owner()
         text = str(request.get("path") or "").strip()
         path = catalog.as_path(text)
         if path is not None and not catalog.is_open(self._services.home, path):
@@ -218,10 +165,6 @@ class TrainPages:
         if path is None or not _is_file(path):
             raise UserError("err_no_file_here", text=repr(text[:200]))
         return {"run_id": self._services.runs.import_bundle(path)}
-
-    @for_owners
-    def log(self, request: dict) -> dict:
-        return {"text": self._services.runs.log_tail(_id(request), 200)}
 
 
 def _is_file(path: Path) -> bool:

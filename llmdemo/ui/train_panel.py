@@ -31,18 +31,12 @@ def build(services: Services) -> TrainPanel:
     if notes := _notes_of_the_place(services):
         bridge.island("facts", value=notes, elem_id="train-place")
     learn_panel.build(services)
-    bridge.island("train-form", [pages.choices, pages.predict, pages.start, pages.add_model, models.presets, models.preset_costs, models.architecture],
-                  elem_id="train-form")  # fmt: skip
+    of_models = [models.presets, models.preset_costs, models.architecture]
+    bridge.island("train-form", [*pages.of_form(), *of_models], elem_id="train-form")
     with gr.Row(elem_classes="cols train-cols"):
         with gr.Column(elem_classes="stack"):
             experiments = experiments_panel.build(services)  # beside the form that they were started in
-            run = bridge.island(
-                "train-run",
-                [pages.overview, pages.stop, pages.resume, pages.cancel, pages.clone, pages.delete, pages.rename, pages.show, pages.reorder,
-                 pages.compare, pages.log, pages.changes, pages.open_bundle],
-                events=["select", "submit"],
-                elem_id="train-run",
-            )  # fmt: skip
+            run = bridge.island("train-run", pages.of_runs(), events=["select", "submit"], elem_id="train-run")
         with gr.Column(elem_classes="stack"):
             bridge.island("train-side", elem_id="train-side")
             serving_panel.build(services)

@@ -1,10 +1,9 @@
 """The named endpoints of a class's blind vote. JSON in, JSON out; knows no widget. Registered by api.py."""
 
-import inspect
 from collections.abc import Callable
 
-from llmdemo.settings.schema import document
 from llmdemo.settings.votes import VoteConfig
+from llmdemo.ui.endpoints import takes
 from llmdemo.ui.rights import for_guests, for_owners
 from llmdemo.ui.services import Services
 from llmdemo.ui.votes_pages import VotePages
@@ -18,32 +17,27 @@ def endpoints(services: Services) -> tuple[list[Callable], list[Callable]]:
 
 def _owners(services: Services, pages: VotePages) -> list[Callable]:
     @for_owners
+    @takes(VoteConfig)
     def open_vote(config: dict, settings: dict | None = None) -> dict:
         """Opens a blind vote; returns session_id, link (below this app's address) and contestants.
 
         Every strategy of settings (the keys of /compare) with every model is a contestant. Keys of config:
         """
-        services.require_owner()
         return pages.open(config, settings)
-
-    open_vote.__doc__ = f"{inspect.getdoc(open_vote)}\n\n{document(VoteConfig)}"
 
     @for_owners
     def list_votes() -> list[dict]:
         """All votes, the newest first, each with its session_id first, title, votes, wanted, voters, closed."""
-        services.require_owner()
         return pages.list()
 
     @for_owners
     def close_vote(session_id: str) -> dict:
         """Ends a vote; what was voted stays. Returns its board. Harmless when it is over."""
-        services.require_owner()
         return pages.close(session_id)
 
     @for_owners
     def export_votes(session_id: str, format: str = "json") -> dict:
         """A vote's votes: {name, votes: one object a vote} for format "json", {name, text} for "csv"."""
-        services.require_owner()
         return pages.export(session_id, format)
 
     @for_owners
@@ -52,7 +46,6 @@ def _owners(services: Services, pages: VotePages) -> list[Callable]:
 
         Returns dataset_id, name, pairs, added, undecided (two answers without a majority), empty (left out).
         """
-        services.require_owner()
         return pages.to_preferences(session_id, name)
 
     return [open_vote, list_votes, close_vote, export_votes, votes_to_preferences]

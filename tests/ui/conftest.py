@@ -1,6 +1,7 @@
 """A live server over a tiny model, in this process: what gradio_client and the panels' functions are tested against."""
 
 import shutil
+from types import SimpleNamespace
 
 import pytest
 
@@ -10,6 +11,11 @@ from llmdemo.ui.services import make_services
 from tests.jobs.conftest import bench
 
 __all__ = ["bench"]
+
+
+def by_name(functions) -> SimpleNamespace:
+    """An island's functions as attributes."""
+    return SimpleNamespace(**{function.__name__: function for function in functions})
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ from llmdemo.knowledge import Probes
 from llmdemo.maps import Maps
 from llmdemo.selection import Selection
 from llmdemo.ui.data_tools_pages import DataToolsPages
+from tests.ui.conftest import by_name
 
 
 @pytest.fixture
@@ -46,9 +47,11 @@ def test_texts_of_records_that_are_none_are_refused(pages, sums, indices):
         pages.texts({"dataset_id": sums, "indices": indices})
 
 
-def test_a_selection_is_made_and_nothing_is_there_before_a_job(pages, sums):
-    made = pages.select({"dataset_id": sums, "recipe": {"method": "random", "number": 5}})
-    assert made["dataset_id"] != sums
-    assert pages.maps({"dataset_id": sums}) == {"map": None} and pages.probes({"dataset_id": sums}) == {"probes": []}
-    with pytest.raises(UserError, match="No data set"):
-        pages.maps({})
+def test_a_selection_is_made_by_the_endpoint_that_scripts_call(pages, sums):
+    asked = by_name(pages.functions())
+    made = asked.select_records({"dataset_id": sums, "recipe": {"method": "random", "number": 5}})
+    assert made["dataset_id"] != sums and made["kept"] < 30
+    assert asked.list_maps({"dataset_id": sums}) == asked.list_probes({"dataset_id": sums}) == []
+    for wrong in ({}, {"dataset_id": [sums], "recipe": {}}):
+        with pytest.raises(UserError, match="dataset_id"):
+            asked.select_records(wrong)

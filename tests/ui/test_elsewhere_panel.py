@@ -6,8 +6,7 @@ import pytest
 from gradio_client import Client
 
 from llmdemo.ui import elsewhere_panel
-from llmdemo.ui.samples import add_sample
-from llmdemo.ui.train_pages import SAMPLE_ID
+from llmdemo.ui.samples import SAMPLE_ID, add_sample
 
 SMALL = {"rank": 8, "max_steps": 2, "max_length": 64, "batch_size": 2}
 

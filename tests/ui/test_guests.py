@@ -7,7 +7,6 @@ from gradio_client.exceptions import AppError
 
 from llmdemo.access.people import Access
 from llmdemo.ui.app import build, launch_options
-from llmdemo.ui.data_pages import DataPages
 from llmdemo.ui.services import Services
 
 
@@ -71,8 +70,14 @@ def test_visitors_cannot_upload(guest_server):
     assert answer.status_code == 403
 
 
-def test_the_rights_are_checked_inside_each_handler_too(guests):
-    pages = DataPages(guests)
-    for act in (pages.rename, pages.delete, pages.apply_filters, pages.edit, pages.drop, pages.merge):
-        with pytest.raises(Exception, match="without a password"):
-            act({"dataset_id": "data-x"})
+def test_an_islands_function_that_is_the_owners_is_refused_over_http(guests, guest_server):
+    """As a script of a visitor would call it, past the page."""
+    arena = next(
+        c for c in httpx.get(f"{guest_server}config").json()["components"] if c["props"].get("elem_id") == "arena"
+    )
+    asked = {"session_hash": "abc", "component_id": arena["id"], "fn_name": "prefer", "data": {}}
+    told = httpx.post(f"{guest_server}gradio_api/component_server", json=asked).json()
+    assert told["error"]["message"]["$say"] == "err_not_owner_guests"
+    assert (
+        "models" in httpx.post(f"{guest_server}gradio_api/component_server", json={**asked, "fn_name": "models"}).text
+    )

@@ -205,7 +205,7 @@ def everything(services, dataset_id):
         lambda: [entry.to_dict() for entry in catalog.list_models(home)], lambda: experiments.status(EXPERIMENT),
         lambda: sets.report(named), lambda: sets.stats(named), lambda: sets.problems(named), lambda: sets.record(named),
         lambda: sets.listing(named),
-        lambda: race.table({"group_id": EXPERIMENT}), lambda: train.compare({"run_ids": [RUN, OTHER]}),
+        lambda: experiments.csv(EXPERIMENT), lambda: train.compare({"run_ids": [RUN, OTHER]}),
         lambda: evaluations._waits(JobFolder(home.root / "evaluations" / FOLDS)),
         lambda: heldout.split_of(home, (RUN,), dataset_id), lambda: services.pushes.licence(RUN),
         lambda: prepare.checked(home, {key: value for key, value in runs.config(RUN).items() if key in prepare.SETTINGS}),

@@ -25,9 +25,15 @@ GUESTS_MAY = {
 
 
 @pytest.fixture(scope="module")
-def page(services) -> gr.Blocks:
-    """The whole page with the guests' page beside it, as where owners have accounts."""
-    return build(Services(**{**services.__dict__, "access": Access("accounts", {"ann": "hashed"})}))
+def shared(services) -> Services:
+    """Owners have accounts, so everybody else is a guest."""
+    return Services(**{**services.__dict__, "access": Access("accounts", {"ann": "hashed"})})
+
+
+@pytest.fixture(scope="module")
+def page(shared) -> gr.Blocks:
+    """The whole page with the guests' page beside it."""
+    return build(shared)
 
 
 @pytest.fixture
@@ -64,19 +70,19 @@ def test_each_says_whether_guests_may_call_it(page):
     assert len(called(page)) > 90 and undeclared(page) == []
 
 
-def test_one_that_says_nothing_is_found(page):
+def test_one_that_says_nothing_is_found(shared):
     with gr.Blocks() as forgetful:
         gr.api(lambda: "secret", api_name="forgotten")
         bridge.island("x", [lambda _: {"secret": 1}])
-    rights.close_to_guests(forgetful)
+    rights.close_to_guests(forgetful, shared.require_owner)
     assert len(undeclared(forgetful)) == 2
 
 
-def test_what_says_nothing_is_closed_to_guests(as_guest):
+def test_what_says_nothing_is_closed_to_guests(shared, as_guest):
     with gr.Blocks() as forgetful:
         gr.api(lambda: "secret", api_name="forgotten")
         bridge.island("x", [lambda _: {"secret": 1}])
-    rights.close_to_guests(forgetful)
+    rights.close_to_guests(forgetful, shared.require_owner)
     assert all("Only an owner" in str(answer(function)["error"]["message"]) for function in called(forgetful))
 
 
@@ -88,6 +94,20 @@ def test_a_guest_is_refused_by_each_that_is_the_owners(page, as_guest):
         if "Only an owner" not in str((answer(function) or {}).get("error", {}).get("message"))
     ]
     assert len(owners) > 80 and open_ones == []
+
+
+def test_what_gradio_calls_by_name_is_what_was_closed(page):
+    for block in page.blocks.values():
+        for function in getattr(block, "server_fns", ()):
+            assert getattr(block, function.__name__) is function and function._is_server_fn
+
+
+def test_a_request_that_nobody_is_known_to_have_sent_is_refused(page):
+    """As a guest's is: where guests are let in, nobody is an owner by default."""
+    function = next(
+        each for each in called(page) if rights.right_of(each) == rights.OWNERS and each.__name__ == "list_runs"
+    )
+    assert "Only an owner" in answer(function)["error"]["message"]
 
 
 def test_guests_may_call_what_is_listed_here_and_nothing_else(page):

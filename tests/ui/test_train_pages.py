@@ -7,13 +7,16 @@ import pytest
 
 from llmdemo.core.errors import UserError
 from llmdemo.settings.training import TrainConfig
+from llmdemo.ui.samples import SAMPLE_ID
 from llmdemo.ui.services import Services
-from llmdemo.ui.train_pages import SAMPLE_ID, TrainPages
+from llmdemo.ui.train_pages import TrainPages
+from tests.ui.conftest import by_name
 
 
 @pytest.fixture
 def pages(services):
-    return TrainPages(services)
+    made = TrainPages(services)
+    return by_name([*made.of_form(), *made.of_runs()])
 
 
 def test_the_choices_hold_a_default_for_every_setting(pages):
@@ -37,7 +40,9 @@ def test_without_runs_the_overview_is_empty(pages):
 
 
 def test_start_adds_the_sample_when_nothing_else_is_there(pages, services):
-    run_id = pages.start({"dataset_id": SAMPLE_ID, "rank": 8, "max_steps": 2, "max_length": 64})["run_id"]
+    run_id = pages.start_run({"config": {"dataset_id": SAMPLE_ID, "rank": 8, "max_steps": 2, "max_length": 64}})[
+        "run_id"
+    ]
     assert [each["dataset_id"] for each in pages.choices({})["data_sets"]] == [
         services.runs.config(run_id)["dataset"]["id"]
     ]
@@ -52,16 +57,7 @@ def test_start_adds_the_sample_when_nothing_else_is_there(pages, services):
 
 def test_a_wrong_setting_names_the_key(pages):
     with pytest.raises(UserError, match="rank"):
-        pages.start({"dataset_id": SAMPLE_ID, "rank": -1})
-
-
-def test_guests_may_not_start(services):
-    guests = TrainPages(Services(**{**services.__dict__, "guests_only": True}))
-    with pytest.raises(UserError, match="--auth|password"):
-        guests.start({"dataset_id": SAMPLE_ID})
-    for act in (guests.stop, guests.delete, guests.clone, guests.resume):
-        with pytest.raises(UserError, match="password"):
-            act({"run_id": "run-x"})
+        pages.start_run({"config": {"dataset_id": SAMPLE_ID, "rank": -1}})
 
 
 def test_a_model_folder_without_weights_or_with_pickles_only_is_refused(pages, tmp_path):
@@ -83,7 +79,9 @@ def test_the_memory_is_predicted_before_the_start(pages):
 
 
 def test_a_finished_runs_bundle_opens_again(pages, services, tmp_path):
-    run_id = pages.start({"dataset_id": SAMPLE_ID, "rank": 8, "max_steps": 2, "max_length": 64})["run_id"]
+    run_id = pages.start_run({"config": {"dataset_id": SAMPLE_ID, "rank": 8, "max_steps": 2, "max_length": 64}})[
+        "run_id"
+    ]
     services.runs.stop(run_id)
     path = services.runs.export_bundle(run_id, tmp_path / "run.zip")
     opened = services.runs.import_bundle(path)
@@ -91,7 +89,9 @@ def test_a_finished_runs_bundle_opens_again(pages, services, tmp_path):
 
 
 def test_a_bundle_on_this_computer_is_opened_where_it_lies(pages, services, tmp_path):
-    run_id = pages.start({"dataset_id": SAMPLE_ID, "rank": 8, "max_steps": 2, "max_length": 64})["run_id"]
+    run_id = pages.start_run({"config": {"dataset_id": SAMPLE_ID, "rank": 8, "max_steps": 2, "max_length": 64}})[
+        "run_id"
+    ]
     services.runs.stop(run_id)
     path = services.runs.export_bundle(run_id, tmp_path / "run.zip")
     opened = pages.open_bundle({"path": f" {path} "})["run_id"]
@@ -142,16 +142,18 @@ def test_one_run_with_an_odd_config_does_not_take_the_panel_away(pages, services
 
 
 def test_an_imported_run_starts_anew_on_the_same_data_and_says_when_it_is_not_here(pages, services, tmp_path):
-    run_id = pages.start({"dataset_id": SAMPLE_ID, "rank": 8, "max_steps": 2, "max_length": 64})["run_id"]
+    run_id = pages.start_run({"config": {"dataset_id": SAMPLE_ID, "rank": 8, "max_steps": 2, "max_length": 64}})[
+        "run_id"
+    ]
     services.runs.stop(run_id)
     opened = services.runs.import_bundle(services.runs.export_bundle(run_id, tmp_path / "run.zip"))
-    again = pages.clone({"run_id": opened})["run_id"]
+    again = pages.clone_run({"run_id": opened})["run_id"]
     assert services.runs.config(again)["rank"] == 8 and not services.runs.status(again)["imported"]
     services.runs.stop(again)
     folder = services.home.runs / opened / "config.json"
     folder.write_text(folder.read_text().replace('"content_hash": "', '"content_hash": "other'))
     with pytest.raises(UserError, match="is not here"):
-        pages.clone({"run_id": opened})
+        pages.clone_run({"run_id": opened})
 
 
 def test_runs_are_compared_with_all_their_figures(pages, services):
@@ -161,7 +163,10 @@ def test_runs_are_compared_with_all_their_figures(pages, services):
 
 
 def test_the_tracker_of_a_run_is_told_with_its_command(pages, services):
-    assert "tensorboard --logdir" in pages._tracker("run-1", {"log_with": "tensorboard"})
-    assert "trackio show" in pages._tracker("run-1", {"log_with": "trackio"}) and pages._tracker("run-1", {}) == ""
+    assert "tensorboard --logdir" in TrainPages(services)._tracker("run-1", {"log_with": "tensorboard"})
+    assert (
+        "trackio show" in TrainPages(services)._tracker("run-1", {"log_with": "trackio"})
+        and TrainPages(services)._tracker("run-1", {}) == ""
+    )
     with pytest.raises(UserError, match="not installed"):
-        pages.start({"dataset_id": SAMPLE_ID, "log_with": "trackio"})
+        pages.start_run({"config": {"dataset_id": SAMPLE_ID, "log_with": "trackio"}})

@@ -6,8 +6,10 @@ from types import SimpleNamespace
 import pytest
 
 from llmdemo.core.errors import UserError
-from llmdemo.ui.train_pages import TrainPages
+from llmdemo.ui import runs_api
+from llmdemo.ui.endpoints import of_endpoints
 from llmdemo.ui.watch_panel import watched
+from tests.ui.conftest import by_name
 
 
 @pytest.fixture
@@ -23,13 +25,13 @@ def installation(bench):
 
 def test_a_run_is_watched_only_while_its_owner_shows_it(installation):
     services, run_id = installation
-    pages = TrainPages(services)
+    show = by_name(of_endpoints(runs_api.endpoints(services))).show_run
     for hidden in (run_id, "run-x", "../etc"):
         with pytest.raises(UserError, match="guests may watch"):
             watched(services, hidden)
-    assert pages.show({"run_id": run_id, "on": True}) == {"link": f"watch?run={run_id}"}
+    assert show({"run_id": run_id, "on": True}) == {"link": f"watch?run={run_id}"}
     assert watched(services, run_id)["status"]["name"] == "For the class"
-    pages.show({"run_id": run_id, "on": False})
+    show({"run_id": run_id, "on": False})
     with pytest.raises(UserError, match="guests may watch"):
         watched(services, run_id)
 

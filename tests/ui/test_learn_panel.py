@@ -5,7 +5,7 @@ import pytest
 from llmdemo.core.errors import UserError
 from llmdemo.ui import words
 from llmdemo.ui.learn_panel import LearnPages
-from llmdemo.ui.services import ASSETS, Services
+from llmdemo.ui.services import ASSETS
 from llmdemo.ui.train_pages import SAMPLE_ID
 
 
@@ -32,8 +32,3 @@ def test_the_numbers_are_of_the_forms_data_or_of_the_sample(services):
     for wrong in ({}, {"config": "all"}, {"config": {"dataset_id": "data-none"}}):
         with pytest.raises(UserError):
             pages.numbers(wrong)
-
-
-def test_guests_get_no_numbers(services):
-    with pytest.raises(UserError, match="password"):
-        LearnPages(Services(**{**services.__dict__, "guests_only": True})).numbers({})

@@ -102,8 +102,7 @@ def test_guests_get_models_and_the_sample_but_no_runs_and_no_data(services):
     guest = by_name(Services(**{**services.__dict__, "guests_only": True}))
     assert guest("things")["datasets"] == [] and guest("records")["records"]
     assert guest("surprises", model_id="starter", texts=["one two three"])["texts"]
-    asked = [("begin", {}), ("race", {"kind": "facts"}), ("pairs", {}), ("progress", {"run_ids": []}), ("numbers", {}),
-             ("records", {"dataset_id": "data-1"}), ("surprises", {"model_id": "/etc", "texts": ["a b"]}),
+    asked = [("records", {"dataset_id": "data-1"}), ("surprises", {"model_id": "/etc", "texts": ["a b"]}),
              ("tokens", {"model_id": "/etc"}), ("answers", {"model_id": "/etc", "prompt": "a"})]  # fmt: skip
     for name, more in asked:
         with pytest.raises(UserError, match="password"):

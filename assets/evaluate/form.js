@@ -353,7 +353,7 @@ L.define("evaluate-form", ({ el, server }) => {
     state.busy = true;
     draw();
     const folds = kind() === "classify" && state.how === "folds";
-    const sent = isVotes() ? { vote_id: voteId(), ...judging(true) } : wanted();
+    const { key = "", ...config } = isVotes() ? { vote_id: voteId(), ...judging(true) } : wanted();
     const answer = folds
       ? await L.ask(server, "folds", {
           dataset_id: state.dataset_id,
@@ -361,12 +361,12 @@ L.define("evaluate-form", ({ el, server }) => {
           folds: state.folds,
           max_steps: state.fold_steps,
         })
-      : await L.ask(server, "start", sent);
+      : await L.ask(server, "evaluate", { config, judge_key: key });
     state.busy = false;
     draw();
     fail(answer.error);
     if (answer.error) return;
-    L.tell("evaluation-started", { id: answer.evaluation_id, key: sent.key || "" });
+    L.tell("evaluation-started", { id: answer.evaluation_id, key });
   };
 
   L.hear("benchmark-read", ({ benchmark, error }) => {

@@ -56,7 +56,7 @@ const act = async (name, data) => {
     state.error = answer.error;
     return draw();
   }
-  if (name === "delete") {
+  if (name === "delete_evaluation") {
     delete state.keys[state.id];
     Object.assign(state, { id: null, seen: null });
   }
@@ -116,7 +116,7 @@ const head = () => {
         "span",
         { class: "acts" },
         going
-          ? L.button(t("eval_stop"), () => act("stop"), "", {
+          ? L.button(t("eval_stop"), () => act("stop_evaluation"), "", {
               "data-key": "stop",
               disabled: status.state === "stopping",
             })
@@ -128,12 +128,14 @@ const head = () => {
                     L.button(
                       t("eval_resume"),
                       () =>
-                        act("resume", { key: status.judged_by_endpoint ? state.keys[status.evaluation_id] || "" : "" }),
+                        act("resume_evaluation", {
+                          judge_key: status.judged_by_endpoint ? state.keys[status.evaluation_id] || "" : "",
+                        }),
                       "",
                       { "data-key": "resume" },
                     ),
                   ],
-              L.sure(t("eval_delete"), t("eval_delete_sure"), () => act("delete")),
+              L.sure(t("eval_delete"), t("eval_delete_sure"), () => act("delete_evaluation")),
             ],
       ),
     ),

@@ -52,6 +52,15 @@ export const makeCircle = (server, name, draw) => {
     draw();
     return answer.error ? null : answer;
   };
+  const act = async (what, data = {}) => {
+    const answer = await call(server, what, { name, ...data });
+    if (!answer.error) await ask("circle");
+    else {
+      view.error = answer.error;
+      draw();
+    }
+    return answer.error ? null : answer;
+  };
   const look = (state, offset = 0) => {
     Object.assign(view, { state, offset });
     return ask("circle");
@@ -59,7 +68,7 @@ export const makeCircle = (server, name, draw) => {
 
   // ---- whether texts are kept
   const keepForm = ({ keeping, counts }) => {
-    const set = (change) => ask("circle_keep", { ...keeping, ...change });
+    const set = (change) => act("keep_texts", { ...keeping, ...change });
     const days = Number.parseInt;
     return h(
       "div",
@@ -92,7 +101,7 @@ export const makeCircle = (server, name, draw) => {
           )
         : null,
       counts.all
-        ? sure(t("circle_forget"), t("circle_forget_sure", { n: int(counts.all) }), () => ask("circle_forget"))
+        ? sure(t("circle_forget"), t("circle_forget_sure", { n: int(counts.all) }), () => act("forget_texts"))
         : null,
       h("p", { class: "soft print" }, t("circle_keep_about", { most: int(keeping.most) })),
     );
@@ -100,7 +109,7 @@ export const makeCircle = (server, name, draw) => {
 
   // ---- the review
   const review = (text, values) =>
-    ask("circle_review", { number: text.number, verdict: text.verdict, ...values }).then(
+    act("review_text", { number: text.number, verdict: text.verdict || "", ...values }).then(
       (done) => done && delete view.edits[text.number],
     );
   const answerOf = (text) => text.correction ?? text.answers[text.choice] ?? "";
@@ -200,11 +209,11 @@ export const makeCircle = (server, name, draw) => {
     const own = sets.some(([id]) => id === known.own_set) ? known.own_set : "";
     const into = sets.some(([id]) => id === form.into) || form.into === "" ? form.into : own;
     const make = async () => {
-      const answer = await ask("circle_dataset", { task, dataset_id: into, title: form.title });
-      if (!answer) return;
-      view.made = answer.made;
+      const made = await act("feedback_dataset", { task, dataset_id: into || "", title: form.title });
+      if (!made) return;
+      view.made = made;
       tell("datasets-changed");
-      tell("data-made", answer.made.dataset_id);
+      tell("data-made", made.dataset_id);
       draw();
     };
     return h(
@@ -267,7 +276,7 @@ export const makeCircle = (server, name, draw) => {
   // ---- a second model beside it
   const begin = (event) => {
     event.preventDefault();
-    return ask("trial_begin", { model_id: form.model, mode: form.mode, share: form.share });
+    return act("begin_trial", { model_id: form.model, mode: form.mode, share: form.share });
   };
   const trialForm = (known) => {
     if (!known.models.length) return h("p", { class: "soft print" }, t("trial_no_model"));
@@ -349,7 +358,7 @@ export const makeCircle = (server, name, draw) => {
       ? h(
           "div",
           { class: "acts" },
-          sure(t("trial_back", { title: before }), t("trial_back_sure"), () => ask("trial_back"), {
+          sure(t("trial_back", { title: before }), t("trial_back_sure"), () => act("roll_back"), {
             "data-key": "back",
           }),
         )
@@ -366,8 +375,8 @@ export const makeCircle = (server, name, draw) => {
       h(
         "div",
         { class: "acts" },
-        sure(t("trial_promote"), t("trial_promote_sure"), () => ask("trial_promote"), { "data-key": "promote" }),
-        sure(t("trial_end"), t("trial_end_sure"), () => ask("trial_end"), { "data-key": "end-trial" }),
+        sure(t("trial_promote"), t("trial_promote_sure"), () => act("promote_trial"), { "data-key": "promote" }),
+        sure(t("trial_end"), t("trial_end_sure"), () => act("end_trial"), { "data-key": "end-trial" }),
       ),
       back,
     ];

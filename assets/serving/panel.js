@@ -75,6 +75,13 @@ define("serving", ({ el, server, trigger }) => {
     follow();
     return !answer.error;
   };
+  const act = async (name, data) => {
+    const answer = await call(server, name, data);
+    view.error = answer.error || null;
+    if (answer.error) draw();
+    else await ask("serving_state");
+    return answer.error ? null : answer;
+  };
   const follow = () => {
     clearTimeout(view.timer);
     if (document.visibilityState === "visible" && view.open && view.served.length)
@@ -83,12 +90,16 @@ define("serving", ({ el, server, trigger }) => {
   };
   const serve = (event) => {
     event.preventDefault();
-    const lane = view.writes ? form.lane : "";
-    return ask("serving_start", { model_id: view.run.model_id, name: form.name.trim(), lane });
+    const lane = view.writes ? form.lane : null;
+    return act("serve_model", { model_id: view.run.model_id, name: form.name.trim(), lane });
   };
   const makeKey = async (event) => {
     event.preventDefault();
-    if (await ask("serving_key", { name: form.key.trim() })) form.key = "";
+    const made = await act("create_key", { name: form.key.trim() });
+    if (made) {
+      view.made = made;
+      form.key = "";
+    }
     draw();
   };
   const copied = async (what, text) => {
@@ -207,7 +218,7 @@ define("serving", ({ el, server, trigger }) => {
         { class: "servehead" },
         h("b", {}, one.name),
         h("span", { class: "soft" }, `${one.title}${one.lane.strategy ? ` · ${one.lane.strategy}` : ""}`),
-        sure(t("serve_stop"), t("serve_stop_sure"), () => ask("serving_stop", { name: one.name }), {
+        sure(t("serve_stop"), t("serve_stop_sure"), () => act("unserve_model", { name: one.name }), {
           "aria-label": `${t("serve_stop")}: ${one.name}`,
         }),
       ),
@@ -225,7 +236,7 @@ define("serving", ({ el, server, trigger }) => {
         { class: "servehead" },
         h("span", {}, key.name),
         h("span", { class: "soft" }, t("serve_key_made", { when: when(key.created) })),
-        sure(t("serve_revoke"), t("serve_revoke_sure"), () => ask("serving_revoke", { key_id: key.key_id }), {
+        sure(t("serve_revoke"), t("serve_revoke_sure"), () => act("revoke_key", { key_id: key.key_id }), {
           "aria-label": `${t("serve_revoke")}: ${key.name}`,
         }),
       ),
@@ -329,7 +340,7 @@ define("serving", ({ el, server, trigger }) => {
     );
   const makeFile = (event) => {
     event.preventDefault();
-    return ask("serving_export", { quantisation: form.bits });
+    return act("export_gguf", { run_id: view.run.model_id, quantisation: form.bits });
   };
 
   const draw = () => {

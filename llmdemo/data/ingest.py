@@ -293,9 +293,9 @@ class _Intake:
         task, source = self.shape.task, self._source()
         self._must_be_usable()
         held = Held.joined(self.held)
-        settled = deduplicate(self.folder, held, task, DEFAULT_FILTERS, step)
-        if not settled.kept.any():
-            raise UserError("err_checks_leave_none", what=_commonest(settled.counts))
+        found = deduplicate(self.folder, held, task, DEFAULT_FILTERS, step)
+        if not found.kept.any():
+            raise UserError("err_checks_leave_none", what=_commonest(found.counts))
         return DatasetInfo(
             dataset_id=dataset_id,
             name=name,
@@ -304,18 +304,18 @@ class _Intake:
             task=task,
             rows=self.rows,
             records=len(held),
-            kept=int(settled.kept.sum()),
-            counts={**self.counts, **settled.counts},
+            kept=int(found.kept.sum()),
+            counts={**self.counts, **found.counts},
             filters=list(DEFAULT_FILTERS),
-            content_hash=settled.content_hash,
+            content_hash=found.content_hash,
             created=now(),
-            tokens=self._measured(settled.kept),
+            tokens=self._measured(found.kept),
             measured=self.meter.key if self.meter else None,
             columns=self._columns()[:100],
             roles=self.shapes[0].roles,
             unused=self._unused(),
             labels=sorted(self.labels),
-            characters=settled.characters,
+            characters=found.characters,
             bytes=source.get("bytes", 0),
             source=source,
             family=dataset_id,

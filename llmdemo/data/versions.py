@@ -250,13 +250,13 @@ def carry_measured(source, folder, parent, held, edits, keep, tokenizer) -> str 
 
 def settled_info(folder: Path, info: DatasetInfo, held: Held, parent: DatasetInfo, key: str | None) -> DatasetInfo:
     """The info with all that follows from the records in `folder`."""
-    settled = deduplicate(folder, held, info.task, info.filters)
-    if not settled.kept.any():
+    found = deduplicate(folder, held, info.task, info.filters)
+    if not found.kept.any():
         raise UserError("err_checks_would_leave_none")
     tokens = None
     if key and (measured := measure.read_measured(folder, key)):
         assert parent.tokens, "its measurement was carried over"
-        tokens = measure.summary(measured, settled.kept, parent.tokens["max_length"], info.task)
+        tokens = measure.summary(measured, found.kept, parent.tokens["max_length"], info.task)
         tokens["loss_on"] = parent.tokens["loss_on"]
     labels = info.labels
     if info.task == "classify":
@@ -265,10 +265,10 @@ def settled_info(folder: Path, info: DatasetInfo, held: Held, parent: DatasetInf
     return replace(
         info,
         records=len(held),
-        kept=int(settled.kept.sum()),
-        counts={**lost, **settled.counts},
-        content_hash=settled.content_hash,
-        characters=settled.characters,
+        kept=int(found.kept.sum()),
+        counts={**lost, **found.counts},
+        content_hash=found.content_hash,
+        characters=found.characters,
         tokens=tokens,
         measured=key if tokens else None,
         labels=labels,

@@ -114,7 +114,7 @@ class SpeculativeLane:
         return end
 
     def advance(self) -> SpeculativeStep:
-        """What one forward over what was drafted settles: one token more than were drafted rightly."""
+        """The step of one forward over what was drafted: one token more than were drafted rightly."""
         logits = self._logits
         if self._chain is None:
             self.draft()

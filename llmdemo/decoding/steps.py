@@ -80,7 +80,7 @@ class SeveralStep:
 
 @dataclass(frozen=True, slots=True)
 class SpeculativeStep:
-    """What one forward of a speculative lane settled."""
+    """The tokens that one forward of a speculative lane gave."""
 
     lane: str
     tokens: tuple[TokenStep, ...]

@@ -77,7 +77,7 @@ class Optimizer(torch.optim.Optimizer):
         pass
 
     def add_param_group(self, param_group: dict) -> None:
-        """Refused: what is trained is settled when the optimizer is built."""
+        """Refused: what is trained is chosen when the optimizer is built."""
         if any(param_group is group for group in self.inner.param_groups):
             return
         raise UserError("err_add_group")
@@ -258,7 +258,7 @@ class Optimizer(torch.optim.Optimizer):
         self._mark_due()
 
     @property
-    def settled(self) -> bool:
+    def no_refresh_due(self) -> bool:
         """Whether the coming step finds every subspace and refreshes none."""
         return all(slot.subspace.ready and not slot.due for slot in self.slots)
 

@@ -112,7 +112,7 @@ class Passes:
     # ---- captured
 
     def _may_capture(self) -> bool:
-        return self.captures and not self._objective.figures and self._optimizer.settled
+        return self.captures and not self._objective.figures and self._optimizer.no_refresh_due
 
     def _capture(self, rows, process: int, processes: int, send: bool = False) -> Tensor:
         assert self._captured is not None, "`_try` has made them, and has not given them up"

@@ -81,7 +81,7 @@ class Reduction:
             flat.zero_()
         for p in self._optimizer.others:
             p.grad = self.places[p]
-        self._messages = self._buckets if self._optimizer.settled else list(self._due_messages())
+        self._messages = self._buckets if self._optimizer.no_refresh_due else list(self._due_messages())
         self._message_of = {owner: n for n, message in enumerate(self._messages) for owner in message.owners}
         self._sent = self.bytes = 0
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def taken(loop: "Loop") -> Checkpoint:
-    """Of a settled loop; called on all processes."""
+    """Of a loop between two steps; called on all processes."""
     tensors, numbers = loop.optimizer.named_state()
     random = {
         f"{name}{process or ''}": state

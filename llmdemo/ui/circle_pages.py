@@ -1,4 +1,4 @@
-"""What the serving box asks for on the way back from requests to data: lists, reviews, data sets, runs, models on trial.
+"""What the serving box asks for on the way back from requests to data, beside the endpoints (circle_api.py): lists, a run.
 JSON in, JSON out; knows no widget.
 """
 
@@ -8,8 +8,6 @@ from llmdemo import data, prepare
 from llmdemo.core.errors import UserError
 from llmdemo.models import catalog
 from llmdemo.serving.kept import STATES
-from llmdemo.serving.review import make_dataset
-from llmdemo.ui.circle_api import review
 from llmdemo.ui.rights import for_owners
 from llmdemo.ui.services import Services
 
@@ -24,10 +22,7 @@ class CirclePages:
 
     def functions(self) -> list[Callable]:
         """Those that the script may call."""
-        return [
-            self.circle, self.circle_keep, self.circle_forget, self.circle_review, self.circle_dataset, self.circle_train,
-            self.trial_begin, self.trial_promote, self.trial_end, self.trial_back,
-        ]  # fmt: skip
+        return [self.circle, self.circle_train]
 
     @for_owners
     def circle(self, request: dict) -> dict:
@@ -64,34 +59,6 @@ class CirclePages:
         }
 
     @for_owners
-    def circle_keep(self, request: dict) -> dict:
-        """Turns the keeping of texts on or off, with its bounds."""
-        keeping = self._serving.kept.keeping()
-        most, days = request.get("most", keeping.most), request.get("days", keeping.days)
-        self._serving.kept.keep(request.get("on") is True, most, days)
-        return self.circle(request)
-
-    @for_owners
-    def circle_forget(self, request: dict) -> dict:
-        self._serving.kept.forget()
-        return self.circle(request)
-
-    @for_owners
-    def circle_review(self, request: dict) -> dict:
-        """Sets verdict, answer or the better one of a pair of one request; then the list."""
-        asked = (request.get(key) for key in ("answer", "better"))
-        review(self._services, request.get("number"), request.get("verdict") or "", *asked)
-        return self.circle(request)
-
-    @for_owners
-    def circle_dataset(self, request: dict) -> dict:
-        """The taken requests as a version of a data set; {"made": {dataset_id, name, version, kept}} and the list."""
-        asked = (str(request.get(key) or "") for key in ("name", "task", "dataset_id", "title"))
-        info = make_dataset(self._services.home, self._services.settings, self._serving.kept, *asked)
-        made = {key: getattr(info, key) for key in ("dataset_id", "name", "version", "kept", "task")}
-        return {**self.circle(request), "made": made}
-
-    @for_owners
     def circle_train(self, request: dict) -> dict:
         """{"run_id"} of a run on a data set, with the settings of the run behind the served model where there is one."""
         served = self._serving.registry.all().get(str(request.get("name")))
@@ -102,27 +69,6 @@ class CirclePages:
             values = {key: value for key, value in config.items() if key in prepare.SETTINGS}
             values.pop("name", None)
         return prepare.started(self._services.home, runs, {**values, "dataset_id": dataset_id})
-
-    @for_owners
-    def trial_begin(self, request: dict) -> dict:
-        mode, share = str(request.get("mode")), request.get("share", 0.5)
-        self._serving.begin_trial(str(request.get("name")), str(request.get("model_id")), mode, share)
-        return self.circle(request)
-
-    @for_owners
-    def trial_promote(self, request: dict) -> dict:
-        self._serving.promote(str(request.get("name")))
-        return self.circle(request)
-
-    @for_owners
-    def trial_end(self, request: dict) -> dict:
-        self._serving.end_trial(str(request.get("name")))
-        return self.circle(request)
-
-    @for_owners
-    def trial_back(self, request: dict) -> dict:
-        self._serving.roll_back(str(request.get("name")))
-        return self.circle(request)
 
     def _data_of(self, model_id: str) -> str:
         """The newest version of the data that the served model's run was on; "" for another model."""

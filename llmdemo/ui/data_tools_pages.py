@@ -30,7 +30,8 @@ class DataToolsPages:
         """Those that the script may call."""
         apis = (maps_api, knowledge_api, selection_api)
         endpoints = [endpoint for api in apis for endpoint in api.endpoints(self._services)]
-        return [self.choices, self.map, self.texts, self.search, *of_endpoints(endpoints)]
+        races = [self.races, self.start_race, self.stop_race, self.resume_race]
+        return [self.choices, self.map, self.texts, self.search, *races, *of_endpoints(endpoints)]
 
     @for_owners
     def choices(self, _: dict) -> dict:

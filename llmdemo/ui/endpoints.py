@@ -26,8 +26,11 @@ def takes(schema: type) -> Callable[[Callable], Callable]:
 
 def of_endpoints(endpoints: Iterable[Callable]) -> list[Callable]:
     """The endpoints that scripts call, as an island's script calls them: under the same names, with their parameters as the
-    keys of its one JSON value. Other keys are left to the page's own functions."""
-    return [_of_endpoint(endpoint) for endpoint in endpoints]
+    keys of its one JSON value. Other keys are left to the page's own functions; streams and files come to it in other ways."""
+    signatures = {endpoint: inspect.signature(endpoint) for endpoint in endpoints}
+    return [
+        _of_endpoint(endpoint) for endpoint, its in signatures.items() if its.return_annotation in (dict, list[dict])
+    ]
 
 
 def _of_endpoint(endpoint: Callable) -> Callable:

@@ -63,8 +63,14 @@ def endpoints(services: Services) -> list[Callable]:
         """Lets a stopped or failed evaluation go on; nothing is done twice. Returns its status."""
         return evaluations.resume(evaluation_id, judge_key)
 
+    @for_owners
+    def delete_evaluation(evaluation_id: str) -> dict:
+        """Deletes an evaluation and its records for good; returns its evaluation_id."""
+        evaluations.delete(evaluation_id)
+        return {"evaluation_id": evaluation_id}
+
     return [evaluate, _decoding(services), _benchmark(services), cross_validate, evaluation_status, evaluation_records, list_evaluations, stop_evaluation,
-            resume_evaluation, _classify(services)]  # fmt: skip
+            resume_evaluation, delete_evaluation, _classify(services)]  # fmt: skip
 
 
 def _decoding(services: Services) -> Callable:

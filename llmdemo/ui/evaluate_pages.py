@@ -129,12 +129,6 @@ class EvaluatePages:
         return found
 
     @for_owners
-    def start(self, config: dict) -> dict:
-        """{"evaluation_id"} of a new evaluation; "key" is the judge's and is passed on, not kept."""
-        values = {name: value for name, value in config.items() if name != "key"}
-        return {"evaluation_id": self._evaluations.start(values, str(config.get("key") or ""))}
-
-    @for_owners
     def benchmark(self, request: dict) -> dict:
         """What was read of a folder or a data set of the hub: {key, name, shape, count} of BenchmarkSpec."""
         source = str(request.get("source") or "")
@@ -210,28 +204,6 @@ class EvaluatePages:
         """All records of an evaluation as a .csv in `folder`."""
         self._services.require_owner()
         return self._evaluations.export(_id(request), folder)
-
-    @for_owners
-    def stop(self, request: dict) -> dict:
-        return _public(self._evaluations.stop(_id(request)))
-
-    @for_owners
-    def resume(self, request: dict) -> dict:
-        return _public(self._evaluations.resume(_id(request), str(request.get("key") or "")))
-
-    @for_owners
-    def delete(self, request: dict) -> dict:
-        self._evaluations.delete(_id(request))
-        return {}
-
-    # ---- a classifier in use
-
-    @for_owners
-    def classify(self, request: dict) -> dict:
-        """{"label", "probabilities", "tokens", "truncated"} of one text."""
-        return self._services.classifiers.get().explain(
-            str(request.get("model_id") or ""), str(request.get("text", ""))
-        )
 
 
 def _row(record: dict) -> dict:

@@ -5,7 +5,8 @@ from typing import Any
 
 import gradio as gr
 
-from llmdemo.ui import bridge, downloads
+from llmdemo.ui import bridge, downloads, evaluate_api
+from llmdemo.ui.endpoints import of_endpoints
 from llmdemo.ui.evaluate_pages import EvaluatePages
 from llmdemo.ui.rights import for_owners
 from llmdemo.ui.services import Services
@@ -17,7 +18,8 @@ _FILE_TYPES = [".txt", ".csv", ".tsv", ".json", ".jsonl", ".parquet", ".gz"]
 def build(services: Services) -> None:
     """The panel's widgets and what they do."""
     pages = EvaluatePages(services)
-    functions = [pages.choices, pages.start, pages.folds, pages.benchmark, pages.keep_rubric, pages.drop_rubric]
+    endpoints = of_endpoints(evaluate_api.endpoints(services))
+    functions = [pages.choices, pages.folds, pages.benchmark, pages.keep_rubric, pages.drop_rubric, *endpoints]
     bridge.island("evaluate-form", functions, elem_id="evaluate-form")
     questions = gr.UploadButton(
         t("eval_bench_file"), file_types=_FILE_TYPES, size="sm", elem_id="evaluate-benchmark-file"
@@ -27,15 +29,13 @@ def build(services: Services) -> None:
         with gr.Column(elem_classes="stack"):
             result = bridge.island(
                 "evaluate-result",
-                [pages.overview, pages.record, pages.stop, pages.resume, pages.delete],
+                [pages.overview, pages.record, *endpoints],
                 events=["submit"],
                 elem_id="evaluate-result",
             )
         with gr.Column(elem_classes="stack"):
             bridge.island("evaluate-side", elem_id="evaluate-side")
-            use = bridge.island(
-                "evaluate-use", [pages.choices, pages.classify], events=["select"], elem_id="evaluate-use"
-            )
+            use = bridge.island("evaluate-use", [pages.choices, *endpoints], events=["select"], elem_id="evaluate-use")
             file = gr.UploadButton(t("eval_file"), file_types=_FILE_TYPES, size="sm", elem_id="evaluate-file")
             note = bridge.island("notice", elem_id="evaluate-notice")
     _connect(services, use, file, note)

@@ -8,8 +8,9 @@ from llmdemo.core.errors import UserError
 from llmdemo.models import catalog
 from llmdemo.publish.adapter import has_adapter
 from llmdemo.serving.examples import examples
-from llmdemo.ui import bridge, downloads
+from llmdemo.ui import bridge, circle_api, downloads, serving_api
 from llmdemo.ui.circle_pages import CirclePages
+from llmdemo.ui.endpoints import of_endpoints
 from llmdemo.ui.rights import for_owners
 from llmdemo.ui.services import Services
 
@@ -19,7 +20,6 @@ _MOST_SECONDS = 10 * 366 * 86_400
 
 def build(services: Services) -> None:
     """Builds the island inside the current Blocks context; it shows itself beside finished runs and what is served."""
-    serving = services.serving
 
     @for_owners
     def serving_state(request: dict) -> dict:
@@ -27,40 +27,12 @@ def build(services: Services) -> None:
         return _state(services, request)
 
     @for_owners
-    def serving_start(request: dict) -> dict:
-        serving.serve(_text(request, "model_id"), _text(request, "name"), request.get("lane") or None)
-        return _state(services, request)
-
-    @for_owners
-    def serving_stop(request: dict) -> dict:
-        serving.unserve(_text(request, "name"))
-        return _state(services, request)
-
-    @for_owners
-    def serving_key(request: dict) -> dict:
-        """Makes a key for all that is served; `made` shows it, this once."""
-        made = serving.create_key(_text(request, "name"), [], None, False)
-        return {**_state(services, request), "made": made}
-
-    @for_owners
-    def serving_revoke(request: dict) -> dict:
-        serving.keys.revoke(_text(request, "key_id"))
-        return _state(services, request)
-
-    @for_owners
-    def serving_export(request: dict) -> dict:
-        """Queues the model as GGUF; `exports` tells how it goes."""
-        services.exports.start(_text(request, "model_id"), _text(request, "quantisation"))
-        return _state(services, request)
-
-    @for_owners
     def serving_monitor(request: dict) -> dict:
         """Figures over time of the last `seconds` (0: all), each version with its title, drift and training data."""
         return _monitored(services, request.get("seconds"))
 
-    functions = [serving_state, serving_start, serving_stop, serving_key, serving_revoke, serving_export]
-    functions.append(serving_monitor)
-    functions += CirclePages(services).functions()
+    endpoints = [*serving_api.endpoints(services), *circle_api.endpoints(services)]
+    functions = [serving_state, serving_monitor, *CirclePages(services).functions(), *of_endpoints(endpoints)]
     island = bridge.island("serving", functions, events=["submit"], elem_id="train-serving")
     note = bridge.island("notice", elem_id="train-serving-note")
     downloads.on_request(island.submit, _packed(services), note, "train-gguf")

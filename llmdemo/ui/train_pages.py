@@ -1,6 +1,5 @@
 """What the train panel's scripts ask for: choices, a prediction, runs as they go. JSON in, JSON out; knows no widget."""
 
-import inspect
 from collections.abc import Callable
 from pathlib import Path
 
@@ -43,9 +42,8 @@ class TrainPages:
 
     def of_runs(self) -> list[Callable]:
         """Those that the script of the runs may call."""
-        streams = inspect.isgeneratorfunction
-        endpoints = [each for each in runs_api.endpoints(self._services) if not streams(each)]
-        return [self.overview, self.compare, self.changes, self.open_bundle, *of_endpoints(endpoints)]
+        endpoints = of_endpoints(runs_api.endpoints(self._services))
+        return [self.overview, self.compare, self.changes, self.open_bundle, *endpoints]
 
     # ---- the form
 

@@ -413,7 +413,7 @@ def test_refreshes_in_rounds_come_as_often_and_leave_steps_between(llama64, tool
         rounds.append(len(due))
         for name in due:
             model_of[name] += 1
-        assert optimizer.settled == (not due)
+        assert optimizer.no_refresh_due == (not due)
     assert set(model_of.values()) == {2}
     assert sum(map(bool, rounds)) == 8 and max(rounds) <= 14 / 4 + 1
 

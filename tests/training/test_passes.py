@@ -126,7 +126,7 @@ def test_a_replay_forgets_the_step_before(make_passes):
 def test_a_step_that_refreshes_is_launched(make_passes):
     made, optimizer, _ = make_passes(stagger=False, update_proj_gap=4)
     made(np.arange(4), 0, 1)
-    assert made._captured is None and not optimizer.settled and optimizer.refresh()
+    assert made._captured is None and not optimizer.no_refresh_due and optimizer.refresh()
 
 
 def test_a_captured_pass_that_differs_is_told_and_not_used(make_passes, monkeypatch):

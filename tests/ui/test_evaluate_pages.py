@@ -12,7 +12,10 @@ from llmdemo.core.errors import UserError
 from llmdemo.evaluation import Evaluations
 from llmdemo.evaluation.folder import EvaluationFolder
 from llmdemo.evaluation.worker import work
+from llmdemo.ui import evaluate_api
+from llmdemo.ui.endpoints import of_endpoints
 from llmdemo.ui.evaluate_pages import EvaluatePages
+from tests.ui.conftest import by_name
 
 ENDPOINTS = {"/evaluate", "/evaluation_status", "/evaluation_records", "/list_evaluations", "/stop_evaluation",
              "/resume_evaluation", "/cross_validate", "/classify"}  # fmt: skip
@@ -147,14 +150,13 @@ def test_a_damaged_run_takes_only_itself_from_the_choices(services, monkeypatch)
 
 def test_the_panel_starts_stops_and_deletes(services, dataset_id):
     assert isinstance(services.evaluations, Evaluations)
-    pages = EvaluatePages(services)
-    evaluation_id = pages.start({"dataset_id": dataset_id, "limit": 3, "max_new_tokens": 2, "key": "secret"})[
-        "evaluation_id"
-    ]
+    panel = by_name(of_endpoints(evaluate_api.endpoints(services)))
+    config = {"dataset_id": dataset_id, "limit": 3, "max_new_tokens": 2}
+    evaluation_id = panel.evaluate({"config": config, "judge_key": "secret"})["evaluation_id"]
     end = time.monotonic() + 60
     while services.evaluations.status(evaluation_id)["state"] in ("queued", "running"):
         assert time.monotonic() < end
         time.sleep(0.05)
-    assert pages.stop({"evaluation_id": evaluation_id})["state"] == "completed"
-    pages.delete({"evaluation_id": evaluation_id})
+    assert panel.stop_evaluation({"evaluation_id": evaluation_id})["state"] == "completed"
+    panel.delete_evaluation({"evaluation_id": evaluation_id})
     assert evaluation_id not in [each["evaluation_id"] for each in services.evaluations.list()]

@@ -1,6 +1,7 @@
 /* What a model knows already of the answers: asked before a run, and after it again. */
 import * as L from "../lib/panel.js";
 import { h, t } from "../lib/panel.js";
+import { table, wide } from "../lib/table.js";
 import { field } from "./map-form.js";
 
 const GOING = ["queued", "starting", "running", "stopping"];
@@ -149,24 +150,11 @@ export const knowledgeTool = (page) => {
         shown,
         show,
       ),
-      h(
-        "div",
-        { class: "scroll" },
-        h(
-          "table",
+      wide(
+        table(
           { class: "labels" },
-          h(
-            "thead",
-            {},
-            h(
-              "tr",
-              {},
-              ["labels_row", "probe_question", "probe_right", "probe_said"].map((key) =>
-                h("th", { scope: "col" }, t(key)),
-              ),
-            ),
-          ),
-          h("tbody", {}, found.found.filter((each) => listed.has(each.index)).map(row)),
+          ["labels_row", "probe_question", "probe_right", "probe_said"].map((key) => h("th", { scope: "col" }, t(key))),
+          found.found.filter((each) => listed.has(each.index)).map(row),
         ),
       ),
       found.counts.unknown ? L.button(t("probe_drop"), drop, "", { id: "probe-drop" }) : null,

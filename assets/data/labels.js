@@ -1,6 +1,7 @@
 /* Labels that may be wrong, the most suspicious first: each is mended, dropped or left, in a new version. */
 import * as L from "../lib/panel.js";
 import { h, t } from "../lib/panel.js";
+import { table as tableOf, wide } from "../lib/table.js";
 
 const STEP = 25;
 
@@ -67,24 +68,13 @@ export const labelsTool = (page) => {
     const count = Object.keys(done).length;
     return [
       h("p", {}, t("labels_found", { n: found.suspicious, of: found.records })),
-      h(
-        "div",
-        { class: "scroll" },
-        h(
-          "table",
+      wide(
+        tableOf(
           { class: "labels" },
-          h(
-            "thead",
-            {},
-            h(
-              "tr",
-              {},
-              ["labels_row", "labels_text", "labels_label", "labels_likely", "labels_what"].map((key) =>
-                h("th", { scope: "col" }, t(key)),
-              ),
-            ),
+          ["labels_row", "labels_text", "labels_label", "labels_likely", "labels_what"].map((key) =>
+            h("th", { scope: "col" }, t(key)),
           ),
-          h("tbody", {}, found.ranked.slice(0, shown).map(row)),
+          found.ranked.slice(0, shown).map(row),
         ),
       ),
       h(

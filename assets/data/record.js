@@ -2,6 +2,7 @@
  with ask, fail, draw, turn. Everything from a data set goes through text nodes. */
 import * as L from "../lib/panel.js";
 import { Component, h, t } from "../lib/panel.js";
+import { nth, ntd, table, td, th, wide } from "../lib/table.js";
 
 const RULER = 50; // every so many tokens their number is shown
 
@@ -148,31 +149,20 @@ const list = (page) => {
     if (!page.listing) listPage(page);
     return h("p", { class: "soft", role: "status" }, t("loading"));
   }
-  return h(
-    "div",
-    { class: "scroll", tabindex: 0 },
-    h(
-      "table",
+  return wide(
+    table(
       { class: "listing" },
-      h(
-        "thead",
-        {},
-        h("tr", {}, h("th", { class: "n" }, t("data_row")), h("th", {}, t("data_what")), h("th", {}, t("data_why"))),
-      ),
-      h(
-        "tbody",
-        {},
-        found.records.map((each) =>
+      [nth(t("data_row")), th(t("data_what")), th(t("data_why"))],
+      found.records.map((each) =>
+        h(
+          "tr",
+          { class: each.kept ? "" : "left-out" },
+          ntd(rowLink(page, each.row, each.place)),
+          td(each.excerpt),
           h(
-            "tr",
-            { class: each.kept ? "" : "left-out" },
-            h("td", { class: "n" }, rowLink(page, each.row, each.place)),
-            h("td", {}, each.excerpt),
-            h(
-              "td",
-              { class: "soft" },
-              [each.kept ? null : t("data_is_left_out"), ...each.problems].filter(Boolean).join(", "),
-            ),
+            "td",
+            { class: "soft" },
+            [each.kept ? null : t("data_is_left_out"), ...each.problems].filter(Boolean).join(", "),
           ),
         ),
       ),

@@ -1,17 +1,9 @@
 /* Which words tell classes apart, and how small models do with few of them. */
 import * as L from "../lib/panel.js";
 import { h, t } from "../lib/panel.js";
+import { ntd, table, td, wide } from "../lib/table.js";
 
-const head = (keys) =>
-  h(
-    "thead",
-    {},
-    h(
-      "tr",
-      {},
-      keys.map((key) => h("th", { scope: "col" }, t(key))),
-    ),
-  );
+const head = (keys) => keys.map((key) => h("th", { scope: "col" }, t(key)));
 
 export const wordsTool = (page) => {
   let state = /** @type {any} */ ({});
@@ -28,44 +20,30 @@ export const wordsTool = (page) => {
     h(
       "tr",
       { key: each.term },
-      h("td", {}, each.term),
-      h("td", {}, each.label),
-      h("td", { class: "n" }, L.int(each.records)),
-      h("td", { class: "n" }, L.num(each.chi2, 1)),
-      h("td", { class: "n" }, L.num(each.mutual_information, 4)),
+      td(each.term),
+      td(each.label),
+      ntd(L.int(each.records)),
+      ntd(L.num(each.chi2, 1)),
+      ntd(L.num(each.mutual_information, 4)),
     );
   const model = (each) =>
     h(
       "tr",
       { key: `${each.features} ${each.k}` },
-      h("td", {}, t(`words_${each.features}`)),
-      h("td", { class: "n" }, L.int(each.k)),
-      h("td", { class: "n" }, L.num(each.accuracy, 3)),
-      h("td", { class: "n" }, L.num(each.f1, 3)),
+      td(t(`words_${each.features}`)),
+      ntd(L.int(each.k)),
+      ntd(L.num(each.accuracy, 3)),
+      ntd(L.num(each.f1, 3)),
     );
   const tables = ({ terms, models, trained, held_out: held }) =>
     h(
       "div",
       { class: "map-cols words" },
-      h(
-        "div",
-        { class: "scroll" },
-        h(
-          "table",
-          {},
-          head(["words_term", "words_class", "words_records", "words_chi", "words_mi"]),
-          h("tbody", {}, terms.map(term)),
-        ),
-      ),
+      wide(table({}, head(["words_term", "words_class", "words_records", "words_chi", "words_mi"]), terms.map(term))),
       h(
         "div",
         {},
-        h(
-          "table",
-          {},
-          head(["words_features", "words_k", "words_accuracy", "words_f1"]),
-          h("tbody", {}, models.map(model)),
-        ),
+        table({}, head(["words_features", "words_k", "words_accuracy", "words_f1"]), models.map(model)),
         h("p", { class: "soft small" }, t("words_split", { trained: L.int(trained), held: L.int(held) })),
       ),
     );

@@ -3,6 +3,7 @@ import { plot } from "../lib/chart/lines.js";
 import { parallel, stroke } from "../lib/chart/parallel.js";
 import * as L from "../lib/panel.js";
 import { h, t } from "../lib/panel.js";
+import { table } from "../lib/table.js";
 import { raceSvg, savePng, standalone } from "./draw.js";
 import { experimentForm } from "./form.js";
 
@@ -336,7 +337,7 @@ L.define("experiments", ({ el, server, trigger }) => {
     return h(
       "div",
       { class: "scroll exp-table", tabindex: 0, role: "group", "aria-label": name(group) },
-      h("table", {}, h("thead", {}, h("tr", {}, head)), h("tbody", {}, body)),
+      table({}, head, body),
     );
   };
 

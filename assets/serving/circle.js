@@ -17,6 +17,7 @@ import {
   tell,
   when,
 } from "../lib/panel.js";
+import { table, td } from "../lib/table.js";
 
 const STATES = ["new", "pairs", "all", "taken", "left", "done"];
 const SHARES = [0.05, 0.1, 0.25, 0.5];
@@ -345,12 +346,7 @@ export const makeCircle = (server, name, draw) => {
       row("trial_failed", (side) => int(side.failed)),
     ];
     const head = SIDES.map((side) => h("th", { scope: "col" }, t(`circle_side_${side}`)));
-    return h(
-      "table",
-      { class: "servefigures trial" },
-      h("thead", {}, h("tr", {}, h("td", {}), head)),
-      h("tbody", {}, rows),
-    );
+    return table({ class: "servefigures trial" }, [td(), head], rows);
   };
   const trialPart = (known) => {
     const { trial, before } = known;

@@ -20,6 +20,7 @@ import {
   t,
   when,
 } from "../lib/panel.js";
+import { table, td } from "../lib/table.js";
 import { copy } from "../arena/dom.js";
 import { makeCircle } from "./circle.js";
 import { makeMonitor } from "./monitor.js";
@@ -172,20 +173,11 @@ define("serving", ({ el, server, trigger }) => {
         { class: "soft print" },
         t("serve_counts", { n: int(told.requests), tokens: int(told.tokens), wrong: int(wrong) }),
       ),
-      h(
-        "table",
+      table(
         { class: "servefigures" },
-        h(
-          "thead",
-          {},
-          h(
-            "tr",
-            {},
-            h("td", {}),
-            ["p50", "p95", "p99"].map((p) => h("th", { scope: "col", class: "n" }, p)),
-          ),
-        ),
-        h("tbody", {}, latency("serve_first", told.first, 1, "s"), latency("serve_each", told.each, 1000, "ms")),
+        [td(), ["p50", "p95", "p99"].map((p) => h("th", { scope: "col", class: "n" }, p))],
+        latency("serve_first", told.first, 1, "s"),
+        latency("serve_each", told.each, 1000, "ms"),
       ),
     );
   };

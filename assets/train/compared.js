@@ -1,6 +1,7 @@
 /* A run's own name and note, and in what compared runs differ. Knows no server: run.js gives it what to do. */
 import * as L from "../lib/panel.js";
 import { h, t } from "../lib/panel.js";
+import { tr } from "../lib/table.js";
 import { has } from "../lib/words.js";
 
 const MOST_NAME = 120;
@@ -78,9 +79,7 @@ export const differences = (settings, runs) => {
       h(
         "thead",
         {},
-        h(
-          "tr",
-          {},
+        tr(
           h("th", { scope: "col" }, t("runs_setting")),
           runs.map((run) => h("th", { scope: "col" }, run.name)),
         ),

@@ -1,6 +1,7 @@
 /* Answers that a run drew to learn from, a round at a time: what was asked, what was answered, what reward each got. */
 import * as L from "../lib/panel.js";
 import { h, t } from "../lib/panel.js";
+import { nth, ntd, table, th, tr } from "../lib/table.js";
 import { page, view } from "./state.js";
 
 /**
@@ -46,30 +47,23 @@ export const roundsBox = ({ rounds: all = [] }) => {
       { class: "prompt", tabindex: 0, role: "group", "aria-label": t("samples_prompt") },
       L.clip(round.prompt, 600),
     ),
-    h(
-      "table",
+    table(
       { class: "samples" },
-      h("thead", {}, h("tr", {}, h("th", { class: "n" }, t("metric_reward")), h("th", {}, t("samples_answer")))),
-      h(
-        "tbody",
-        {},
-        round.answers.map((answer) =>
-          h(
-            "tr",
-            {},
-            h("td", { class: "n" }, answer.reward === null ? "–" : L.num(answer.reward, 2)),
-            h("td", { class: "said" }, h("div", {}, L.clip(answer.text, 400) || "–")),
-          ),
+      [nth(t("metric_reward")), th(t("samples_answer"))],
+      round.answers.map((answer) =>
+        tr(
+          ntd(answer.reward === null ? "–" : L.num(answer.reward, 2)),
+          h("td", { class: "said" }, h("div", {}, L.clip(answer.text, 400) || "–")),
         ),
-        round.expected
-          ? h(
-              "tr",
-              { class: "expected" },
-              h("td", { class: "n soft" }, t("rounds_expected")),
-              h("td", { class: "said" }, h("div", {}, L.clip(round.expected, 400))),
-            )
-          : null,
       ),
+      round.expected
+        ? h(
+            "tr",
+            { class: "expected" },
+            h("td", { class: "n soft" }, t("rounds_expected")),
+            h("td", { class: "said" }, h("div", {}, L.clip(round.expected, 400))),
+          )
+        : null,
     ),
   );
 };

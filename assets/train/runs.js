@@ -1,6 +1,7 @@
 /* The table of all runs. */
 import * as L from "../lib/panel.js";
 import { h, t } from "../lib/panel.js";
+import { nth, table, td, th, wide } from "../lib/table.js";
 import { differences } from "./compared.js";
 import { page, view } from "./state.js";
 
@@ -21,76 +22,51 @@ export const runsBox = () => {
       h("span", { class: "soft small" }, t("runs_compare_hint")),
     ),
     differences(view.differ, view.curves),
-    h(
-      "div",
-      { class: "scroll", tabindex: 0 },
-      h(
-        "table",
+    wide(
+      table(
         { class: "runs" },
-        h(
-          "thead",
-          {},
+        [
+          th(h("span", { class: "unseen" }, t("runs_compare"))),
+          th(t("runs_run")),
+          th(t("runs_state")),
+          ["train_steps", "train_loss", "train_held_out", "runs_size"].map((key) => nth(t(key))),
+        ],
+        view.runs.map((run) =>
           h(
             "tr",
-            {},
-            h("th", {}, h("span", { class: "unseen" }, t("runs_compare"))),
-            h("th", {}, t("runs_run")),
-            h("th", {}, t("runs_state")),
-            h("th", { class: "n" }, t("train_steps")),
-            h("th", { class: "n" }, t("train_loss")),
-            h("th", { class: "n" }, t("train_held_out")),
-            h("th", { class: "n" }, t("runs_size")),
-          ),
-        ),
-        h(
-          "tbody",
-          {},
-          view.runs.map((run) =>
-            h(
-              "tr",
-              { class: run.run_id === view.id ? "on" : "" },
-              h(
-                "td",
-                {},
-                h("input", {
-                  type: "checkbox",
-                  checked: view.compared.has(run.run_id),
-                  "aria-label": t("runs_compare_one", { name: run.name }),
-                  "data-key": `cmp-${run.run_id}`,
-                  onchange: (event) => toggle(run.run_id, event.target.checked),
-                }),
-              ),
-              h(
-                "td",
-                {},
-                h(
-                  "button",
-                  {
-                    type: "button",
-                    class: "link",
-                    "data-key": `run-${run.run_id}`,
-                    "aria-current": run.run_id === view.id ? "true" : null,
-                    onclick: () => page.choose(run.run_id),
-                  },
-                  run.name,
-                ),
-                h("div", { class: "soft" }, L.when(run.created)),
-              ),
-              h(
-                "td",
-                {},
-                t(`state_${run.state}`),
-                run.reason ? h("div", { class: "soft" }, t(`reason_${run.reason}`)) : null,
-              ),
-              h(
-                "td",
-                { class: "n", "data-name": t("train_steps") },
-                run.total_steps ? `${L.int(run.step)} / ${L.int(run.total_steps)}` : "–",
-              ),
-              h("td", { class: "n", "data-name": t("train_loss") }, L.num(run.loss)),
-              h("td", { class: "n", "data-name": t("train_held_out") }, L.num(run.eval_loss)),
-              h("td", { class: "n", "data-name": t("runs_size") }, L.bytes(run.size_bytes)),
+            { class: run.run_id === view.id ? "on" : "" },
+            td(
+              h("input", {
+                type: "checkbox",
+                checked: view.compared.has(run.run_id),
+                "aria-label": t("runs_compare_one", { name: run.name }),
+                "data-key": `cmp-${run.run_id}`,
+                onchange: (event) => toggle(run.run_id, event.target.checked),
+              }),
             ),
+            td(
+              h(
+                "button",
+                {
+                  type: "button",
+                  class: "link",
+                  "data-key": `run-${run.run_id}`,
+                  "aria-current": run.run_id === view.id ? "true" : null,
+                  onclick: () => page.choose(run.run_id),
+                },
+                run.name,
+              ),
+              h("div", { class: "soft" }, L.when(run.created)),
+            ),
+            td(t(`state_${run.state}`), run.reason ? h("div", { class: "soft" }, t(`reason_${run.reason}`)) : null),
+            h(
+              "td",
+              { class: "n", "data-name": t("train_steps") },
+              run.total_steps ? `${L.int(run.step)} / ${L.int(run.total_steps)}` : "–",
+            ),
+            h("td", { class: "n", "data-name": t("train_loss") }, L.num(run.loss)),
+            h("td", { class: "n", "data-name": t("train_held_out") }, L.num(run.eval_loss)),
+            h("td", { class: "n", "data-name": t("runs_size") }, L.bytes(run.size_bytes)),
           ),
         ),
       ),

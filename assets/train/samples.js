@@ -1,6 +1,7 @@
 /* What a model answers to the same prompt as it learns. Knows no server. */
 import * as L from "../lib/panel.js";
 import { h, t } from "../lib/panel.js";
+import { nth, ntd, table, td, th, tr } from "../lib/table.js";
 
 /**
  * The samples of one prompt as a box; null where there are none.
@@ -47,50 +48,33 @@ export const samplesBox = (run, wanted, choose) => {
       { class: "prompt", tabindex: 0, role: "group", "aria-label": t("samples_prompt") },
       L.clip(sample.prompt, 600),
     ),
-    h(
-      "table",
+    table(
       { class: "samples" },
-      h(
-        "thead",
-        {},
-        h(
-          "tr",
-          {},
-          h("th", { class: "n" }, t("plot_step")),
-          h("th", {}, t("samples_answer")),
-          h("th", { class: "n" }, t("train_held_out")),
-        ),
-      ),
-      h(
-        "tbody",
-        {},
-        sample.outputs.map((output) =>
+      [nth(t("plot_step")), th(t("samples_answer")), nth(t("train_held_out"))],
+      sample.outputs.map((output) =>
+        tr(
+          ntd(L.int(output.step)),
           h(
-            "tr",
-            {},
-            h("td", { class: "n" }, L.int(output.step)),
+            "td",
+            { class: "said" },
             h(
-              "td",
-              { class: "said" },
-              h(
-                "div",
-                { tabindex: 0, role: "group", "aria-label": `${t("plot_step")} ${output.step}` },
-                L.clip(output.text, 900) || "–",
-              ),
+              "div",
+              { tabindex: 0, role: "group", "aria-label": `${t("plot_step")} ${output.step}` },
+              L.clip(output.text, 900) || "–",
             ),
-            h("td", { class: "n" }, heldOut(output.step)),
           ),
+          ntd(heldOut(output.step)),
         ),
-        sample.expected
-          ? h(
-              "tr",
-              { class: "expected" },
-              h("td", { class: "n soft" }, t("samples_expected")),
-              h("td", { class: "said" }, h("div", {}, L.clip(sample.expected, 900))),
-              h("td", {}),
-            )
-          : null,
       ),
+      sample.expected
+        ? h(
+            "tr",
+            { class: "expected" },
+            h("td", { class: "n soft" }, t("samples_expected")),
+            h("td", { class: "said" }, h("div", {}, L.clip(sample.expected, 900))),
+            td(),
+          )
+        : null,
     ),
   );
 };

@@ -46,7 +46,7 @@ class Ballot {
   async look() {
     clearTimeout(this.timer);
     if (this.result || this.busy || document.visibilityState !== "visible") return;
-    this.take(await ask(this.server, "ballot_pair", { session_id: idOf() }));
+    this.take(await ask(this.server, "vote_pair", { session_id: idOf() }));
   }
 
   /* What the app says this participant sees now. */
@@ -60,7 +60,7 @@ class Ballot {
     this.seen = answer;
     if (answer.pair) this.stopWaiting();
     if (answer.why === "closed" && !this.board) {
-      const board = await ask(this.server, "ballot_board", { session_id: idOf() });
+      const board = await ask(this.server, "vote_board", { session_id: idOf() });
       this.board = board.error ? null : board;
     }
     if (answer.why === "making") this.again(WAITING_MS);
@@ -86,7 +86,7 @@ class Ballot {
   }
 
   async vote(choice) {
-    const answer = await this.act("ballot_vote", { pair_id: this.seen.pair.pair_id, choice });
+    const answer = await this.act("vote", { pair_id: this.seen.pair.pair_id, choice });
     if (!answer) return;
     if (answer.error) return this.look(); // it may have been counted all the same, or the vote be over
     this.result = answer;
@@ -102,7 +102,7 @@ class Ballot {
   }
 
   async undo() {
-    const answer = await this.act("ballot_undo", {});
+    const answer = await this.act("undo_vote", {});
     if (!answer) return;
     if (answer.error) return this.draw();
     this.result = null;

@@ -64,8 +64,8 @@ class Votes {
   // ---- asking ----
 
   async list() {
-    const answer = await ask(this.server, "votes_list");
-    if (!answer.error) this.votes = answer.votes;
+    const answer = await ask(this.server, "list_votes");
+    if (!answer.error) this.votes = answer;
   }
 
   /* The models and settings of the arena's form, and its prompt, where none was written here. */
@@ -100,7 +100,7 @@ class Votes {
   async look(now = false) {
     if (!now && (!this.open || !this.chosen || this.board?.closed || !visible(this.el))) return;
     const id = this.chosen;
-    const answer = await ask(this.server, "votes_board", { session_id: id });
+    const answer = await ask(this.server, "vote_board", { session_id: id });
     if (id !== this.chosen) return;
     this.error = answer.error || null;
     if (!answer.error) this.board = answer;
@@ -119,7 +119,7 @@ class Votes {
   }
 
   async start(config, settings) {
-    const answer = await this.act("votes_open", { config, settings });
+    const answer = await this.act("open_vote", { config, settings });
     if (!answer) return;
     this.choose(answer.session_id);
     this.list();
@@ -133,21 +133,21 @@ class Votes {
   }
 
   async close() {
-    const answer = await this.act("votes_close", { session_id: this.chosen });
+    const answer = await this.act("close_vote", { session_id: this.chosen });
     if (answer) this.board = answer;
     await this.list();
     this.draw();
   }
 
   async download(kind) {
-    const answer = await this.act("votes_export", { session_id: this.chosen, kind });
+    const answer = await this.act("export_votes", { session_id: this.chosen, format: kind });
     if (!answer) return;
     if (kind === "csv") save(answer.name, "text/csv", `\ufeff${answer.text}`);
     else save(answer.name, "application/json", JSON.stringify(answer.votes, null, 1));
   }
 
   async learn() {
-    const answer = await this.act("votes_learn", { session_id: this.chosen });
+    const answer = await this.act("votes_to_preferences", { session_id: this.chosen });
     if (!answer) return;
     this.made = answer;
     tell("preference-added", answer.dataset_id);
@@ -162,7 +162,7 @@ class Votes {
   /* The same prompts once more: the model that learned from the votes against the one before. */
   async again() {
     const title = t("votes_again_title", { title: this.board.title });
-    const answer = await this.act("votes_again", { session_id: this.chosen, title });
+    const answer = await this.act("vote_again", { session_id: this.chosen, title });
     if (!answer) return;
     this.choose(answer.session_id);
     this.list();

@@ -150,7 +150,7 @@ def object_or_empty(path: Path) -> dict[str, Any]:
     """A file of JSON as a dict; {} where there is none (yet), it is damaged, or no object is in it."""
     try:
         value = read_json(path)
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
 

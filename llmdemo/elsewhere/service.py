@@ -8,7 +8,7 @@ from typing import Any
 from llmdemo import prepare
 from llmdemo.core.errors import UserError
 from llmdemo.core.sentences import say
-from llmdemo.core.store import Home, read_json, write_json
+from llmdemo.core.store import Home, object_or_empty, write_json
 from llmdemo.data.hub import must_reach
 from llmdemo.elsewhere.hub_jobs import Hardware, HubJobs, address
 from llmdemo.elsewhere.worker import FETCHED, HUB, RESUME
@@ -89,7 +89,7 @@ class Elsewhere(JobsOfKind):
         running_seconds, step, total_steps, loss, eval_loss, eta_seconds, phase}}. run_id: of the run in the list, once it
         is back."""
         folder = self.kind.job_folder(self._home.root, status["job_id"]).path
-        config, hub = _object(folder / "config.json"), _object(folder / HUB)
+        config, hub = object_or_empty(folder / "config.json"), object_or_empty(folder / HUB)
         hardware = config.get("hardware") or {}
         progress = status["figures"].get("progress") or {}
         hub_id, owner = str(hub.get("hub_id") or ""), str(hub.get("owner") or "")
@@ -114,7 +114,7 @@ class Elsewhere(JobsOfKind):
 
     def _taken(self, folder: Path) -> str | None:
         """The id of the run that came back, which is put in the list where it is not yet."""
-        known = _object(folder / _TAKEN).get("run_id")
+        known = object_or_empty(folder / _TAKEN).get("run_id")
         if isinstance(known, str):
             return known
         found = next(iter(sorted((folder / FETCHED).glob("run-*"))), None)
@@ -161,11 +161,3 @@ def _checked_hours(hours: object) -> float:
     if isinstance(hours, bool) or not isinstance(hours, int | float) or not 0.25 <= hours <= MOST_HOURS:
         raise UserError("err_elsewhere_hours", hours=repr(hours)[:40], most=f"{MOST_HOURS:g}")
     return float(hours)
-
-
-def _object(path: Path) -> dict:
-    try:
-        value = read_json(path)
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) else {}

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from llmdemo.core.errors import UserError
 from llmdemo.core.sentences import say
-from llmdemo.core.store import Home, free_bytes, new_id, read_json, write_json
+from llmdemo.core.store import Home, free_bytes, new_id, object_or_empty, write_json
 from llmdemo.elsewhere import parcel
 from llmdemo.elsewhere.hub_jobs import CANCELED, COMPLETED, OVER, RUNNING, WAITING, HubJobs, NotReached, Seen
 from llmdemo.elsewhere.remote import PREFIX
@@ -67,7 +67,7 @@ class Attempt:
     def __init__(self, worker: Worker, folder: JobFolder, home: Home, jobs: HubJobs, token: str):
         self._worker, self._folder, self._home, self._jobs, self._token = worker, folder, home, jobs, token
         self._config = folder.config()
-        self._hub = _object(folder.path / HUB)
+        self._hub = object_or_empty(folder.path / HUB)
         self._figures: dict = {}
         self._failing: float | None = None
 
@@ -268,14 +268,6 @@ def figures_of(line: str) -> dict:
         return {}
     found: dict = {key: number(said.get(key)) for key in _NUMBERS if number(said.get(key)) is not None}
     return found | ({"phase": text(said["phase"], 40)} if isinstance(said.get("phase"), str) else {})
-
-
-def _object(path: Path) -> dict:
-    try:
-        value = read_json(path)
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) else {}
 
 
 if __name__ == "__main__":

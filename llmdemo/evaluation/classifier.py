@@ -3,6 +3,8 @@
 Knows nothing of data sets or of what is right. Texts are encoded as in training (data.encode_classify).
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 
@@ -12,6 +14,7 @@ from llmdemo.decoding.engine import check_tokens
 from llmdemo.models.load import load_classifier
 
 _MOST_TOKENS = 4096
+"""Of the rows of a batch together, padding too."""
 
 
 def load(entry, dtype: torch.dtype | None = None):
@@ -34,7 +37,7 @@ def logits_of(model, tokenizer, texts: list[str], max_length: int, tell=None) ->
     rows = [row.input_ids or [_pad(tokenizer)] for row in _encode(texts, tokenizer, _limit(model, max_length))]
     found = np.zeros((len(rows), model.config.num_labels), np.float32)
     order, done = sorted(range(len(rows)), key=lambda place: len(rows[place])), 0
-    for batch in _batches(order, rows):
+    for batch in batches(order, rows):
         found[batch] = forward(model, [rows[place] for place in batch], _pad(tokenizer))
         done += len(batch)
         if tell:
@@ -116,7 +119,8 @@ def _limit(model, max_length: int) -> int:
     return min(max_length, context)
 
 
-def _batches(order: list[int], rows: list[list[int]]):
+def batches(order: list[int], rows: list[list[int]]) -> Iterator[list[int]]:
+    """Places in `order`, the shortest first, in batches of at most _MOST_TOKENS with their padding, or of one row."""
     batch: list[int] = []
     for place in order:
         if batch and (len(batch) + 1) * len(rows[place]) > _MOST_TOKENS:

@@ -10,11 +10,8 @@ import torch
 from llmdemo.core.errors import UserError
 from llmdemo.data.encode import Refused, encode_many
 from llmdemo.decoding.engine import context_length
-from llmdemo.evaluation.classifier import forward
+from llmdemo.evaluation.classifier import batches, forward
 from llmdemo.models.load import load_classifier
-
-_MOST_TOKENS = 4096
-"""Of the rows of a batch together, padding too."""
 
 
 class RewardScorer:
@@ -44,20 +41,8 @@ class RewardScorer:
             rows.append([] if isinstance(row, Refused) else row.input_ids)
             found.append(None)
         order = sorted((place for place, row in enumerate(rows) if row), key=lambda place: len(rows[place]))
-        for batch in _batches(order, rows):
+        for batch in batches(order, rows):
             logits = forward(self._model, [rows[place] for place in batch], self._tokenizer.pad_token_id or 0)
             for place, value in zip(batch, logits[:, 0].tolist(), strict=True):
                 found[place] = value
         return found
-
-
-def _batches(order: list[int], rows: list[list[int]]):
-    """Places in `order`, the shortest first, in batches of at most _MOST_TOKENS with their padding, or of one row."""
-    batch: list[int] = []
-    for place in order:
-        if batch and (len(batch) + 1) * len(rows[place]) > _MOST_TOKENS:
-            yield batch
-            batch = []
-        batch.append(place)
-    if batch:
-        yield batch

@@ -17,13 +17,13 @@ from llmdemo.serving import routes as serving_routes
 from llmdemo.ui import (
     api,
     authentication,
+    bridge,
     data_panel,
     evaluate_panel,
     gradio_internals,
     lessons_panel,
     rights,
     server,
-    shell,
     train_panel,
     votes_panel,
     watch_panel,
@@ -43,7 +43,7 @@ def build(services: Services) -> gr.Blocks:
     gradio_internals.install()
     with gr.Blocks(title="Tune & Decode", analytics_enabled=False, fill_width=True, delete_cache=(3600, 86400)) as page:
         api.add_endpoints(services)  # first: the endpoints' names are a contract, those of the panels' events are not
-        shell.header(services)
+        _header(services)
         with gr.Tabs(elem_id="panels") as tabs:
             if not services.guests_only:
                 _owner_panels(services, tabs)
@@ -66,10 +66,22 @@ def build(services: Services) -> gr.Blocks:
     return page
 
 
+def _header(services: Services) -> None:
+    """The title line with a live status and who is signed in, and the strip that shows the starter model arriving; what
+    they say comes by page_stream.py."""
+
+    @rights.for_owners
+    def retry(_: dict) -> dict:
+        services.starter.start()
+        return services.starter.progress()
+
+    bridge.island("header", [retry], elem_id="header")
+
+
 def _guest_page(services: Services, page: gr.Blocks) -> None:
     """The arena alone."""
     with page.route("Arena", authentication.GUEST_PAGE, show_in_navbar=False):
-        shell.header(services)
+        _header(services)
         with gr.Tabs(elem_id="panels"), gr.Tab(words.t("tab_arena"), id="arena"):
             _arena(services, guests=True)
             _learn(services)

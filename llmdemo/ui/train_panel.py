@@ -7,7 +7,8 @@ import gradio as gr
 
 from llmdemo.core.spaces import disk_lasts, on_zero_gpu
 from llmdemo.core.store import child
-from llmdemo.ui import bridge, downloads, elsewhere_panel, experiments_panel, learn_panel, push_panel, serving_panel
+from llmdemo.ui import bridge, downloads, elsewhere_panel, learn_panel, push_panel, serving_panel
+from llmdemo.ui.experiments_pages import ExperimentsPages
 from llmdemo.ui.model_pages import ModelPages
 from llmdemo.ui.rights import for_owners
 from llmdemo.ui.services import Services
@@ -35,7 +36,9 @@ def build(services: Services) -> TrainPanel:
     bridge.island("train-form", [*pages.of_form(), *of_models], elem_id="train-form")
     with gr.Row(elem_classes="cols train-cols"):
         with gr.Column(elem_classes="stack"):
-            experiments = experiments_panel.build(services)  # beside the form that they were started in
+            # beside the form that they were started in
+            of_experiments = ExperimentsPages(services).functions()
+            experiments = bridge.island("experiments", of_experiments, events=["select"], elem_id="experiments")
             run = bridge.island("train-run", pages.of_runs(), events=["select", "submit"], elem_id="train-run")
         with gr.Column(elem_classes="stack"):
             bridge.island("train-side", elem_id="train-side")

@@ -48,7 +48,12 @@ def _owners(services: Services, pages: VotePages) -> list[Callable]:
         """
         return pages.to_preferences(session_id, name)
 
-    return [open_vote, list_votes, close_vote, export_votes, votes_to_preferences]
+    @for_owners
+    def vote_again(session_id: str, title: str = "") -> dict:
+        """Opens the same vote once more, between the model that learned from its votes and the one before; as /open_vote."""
+        return pages.again(session_id, title)
+
+    return [open_vote, list_votes, close_vote, export_votes, votes_to_preferences, vote_again]
 
 
 def _guests(pages: VotePages) -> list[Callable]:

@@ -8,8 +8,9 @@ import gradio as gr
 import segno
 
 from llmdemo.core.errors import UserError
-from llmdemo.ui import authentication, bridge
-from llmdemo.ui.rights import for_guests, for_owners
+from llmdemo.ui import authentication, bridge, votes_api
+from llmdemo.ui.endpoints import of_endpoints
+from llmdemo.ui.rights import GUESTS, for_guests, for_owners, right_of
 from llmdemo.ui.services import Services
 from llmdemo.ui.votes_pages import VotePages
 
@@ -18,44 +19,14 @@ _LONGEST_LINK = 500
 
 def build(services: Services) -> gr.HTML:
     """The owners' section, inside the current Blocks context."""
-    pages = VotePages(services)
-
-    @for_owners
-    def votes_open(data: dict) -> dict:
-        config = data.get("config")
-        return pages.open(config if isinstance(config, dict) else {}, data.get("settings"))
-
-    @for_owners
-    def votes_list(_: dict) -> dict:
-        return {"votes": pages.list()}
-
-    @for_owners
-    def votes_board(data: dict) -> dict:
-        return pages.board(data.get("session_id", ""))
-
-    @for_owners
-    def votes_close(data: dict) -> dict:
-        return pages.close(data.get("session_id", ""))
-
-    @for_owners
-    def votes_again(data: dict) -> dict:
-        return pages.again(data.get("session_id", ""), str(data.get("title") or ""))
-
-    @for_owners
-    def votes_export(data: dict) -> dict:
-        return pages.export(data.get("session_id", ""), data.get("kind", ""))
-
-    @for_owners
-    def votes_learn(data: dict) -> dict:
-        return pages.to_preferences(data.get("session_id", ""), str(data.get("name") or ""))
 
     @for_owners
     def votes_code(data: dict) -> dict:
         """The QR code of a link: {rows: texts of 0 and 1}."""
         return {"rows": qr_code(data.get("link"))}
 
-    functions = [votes_open, votes_list, votes_board, votes_close, votes_again, votes_export, votes_learn, votes_code]
-    return bridge.island("votes", functions, elem_id="votes")
+    quick, _ = votes_api.endpoints(services)
+    return bridge.island("votes", [votes_code, *of_endpoints(quick)], elem_id="votes")
 
 
 def build_page(services: Services, page: gr.Blocks) -> None:
@@ -68,23 +39,6 @@ def _ballot(services: Services) -> None:
     pages = VotePages(services)
 
     @for_guests
-    def ballot_pair(data: dict) -> dict:
-        """What the participant sees now."""
-        return pages.pair(data.get("session_id", ""))
-
-    @for_guests
-    def ballot_vote(data: dict) -> dict:
-        return pages.vote(data.get("session_id", ""), str(data.get("pair_id")), str(data.get("choice")))
-
-    @for_guests
-    def ballot_undo(data: dict) -> dict:
-        return pages.undo(data.get("session_id", ""))
-
-    @for_guests
-    def ballot_board(data: dict) -> dict:
-        return pages.board(data.get("session_id", ""))
-
-    @for_guests
     def ballot_ask(event: gr.EventData) -> None:
         """Two answers to a question of the participant's own, as the event `pair` of the stream called run_id."""
         data = dict(event._data or {})
@@ -93,8 +47,9 @@ def _ballot(services: Services) -> None:
             asked = bridge.guarded(lambda _: pages.ask(data.get("session_id", ""), data.get("prompt", "")))
             stream.add([{"type": "pair", "answer": asked({})}, {"type": "end"}])
 
-    functions = [ballot_pair, ballot_vote, ballot_undo, ballot_board]
-    island = bridge.island("ballot", functions, events=["ask"], elem_id="ballot")
+    quick, _ = votes_api.endpoints(services)
+    of_guests = [each for each in of_endpoints(quick) if right_of(each) == GUESTS]
+    island = bridge.island("ballot", of_guests, events=["ask"], elem_id="ballot")
     quiet = {"show_progress": "hidden", "api_visibility": "private", "trigger_mode": "multiple"}
     island.ask(ballot_ask, concurrency_limit=services.settings.max_decodings, concurrency_id="arena", **quiet)
 

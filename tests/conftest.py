@@ -2,10 +2,12 @@
 
 import json
 import os
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from llmdemo.access import passwords
 from llmdemo.core.store import Home
 from llmdemo.settings import Settings
 
@@ -70,6 +72,28 @@ def make_llama(vocab_size: int, seed: int = 0, **changes):
     }
     torch.manual_seed(seed)
     return LlamaForCausalLM(LlamaConfig(vocab_size=vocab_size, **{**sizes, **changes})).eval()
+
+
+def quick_hash(password: str) -> str:
+    """A password's hash at a thirtieth of the app's costs, for tests that sign in often (real ones: test_passwords.py)."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(passwords, "_N", 1024)
+        return passwords.hash_password(password)
+
+
+def pytest_ignore_collect(collection_path: Path, config) -> bool | None:
+    """With `-m slow` or `-m alone`, files without such a test are not even imported."""
+    mark = config.option.markexpr
+    if mark in ("slow", "alone") and collection_path.match("test_*.py"):
+        return f"mark.{mark}" not in collection_path.read_text(encoding="utf-8") or None
+    return None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests first, then those with many: what ends a run on several cores must be short."""
+    counts = Counter(item.path for item in items)
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: (item.path not in slow, -counts[item.path]))
 
 
 @pytest.fixture(autouse=True)

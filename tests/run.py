@@ -1,21 +1,27 @@
 """The whole test suite: `python tests/run.py [--quick] [pytest options]`. Sets up all that it needs, a browser included.
 
 Installs tests/requirements.txt with pip, and Chromium: Debian's through apt where that can be, else Playwright's own
-download; with neither, the browser tests fail with a sentence. The page's scripts are checked by their own tools, from npm
-(tests/assets/check.py). Then the quick tests run on all cores, one thread each,
-and after them those that need the starter model, the real worker or the browser, two at a time, as they wait a lot;
-those that measure time come last, alone. With --quick, linters, types and quick tests only.
+download; with neither, the browser tests fail with a sentence. Linters, types, pip-audit and the tools for the page's
+scripts (tests/assets/check.py) run one after another beside the tests; what they say is printed when these have ended. The
+tests run with one thread each, one more at a time than there are cores: first those that need the starter model, the real
+worker or the browser, as they take long and wait a lot (tests/conftest.py). Those that measure time come last, alone. With
+--quick, no slow tests.
 """
 
 import os
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 """Programs that the browser tests can use, the best first: the shell takes a quarter less CPU time than the whole browser."""
+
+
+MOST_CORES = 8
+"""Each test process takes a gigabyte, and the app and the browser that it starts as much again."""
 
 
 def main(options: list[str]) -> int:
@@ -24,18 +30,25 @@ def main(options: list[str]) -> int:
     install("-r", str(ROOT / "tests" / "requirements.txt"))
     if not is_quick:
         provide_browser()
-    lint = [[sys.executable, "-m", "ruff", *command, "."] for command in (["check"], ["format", "--check"])]
-    quick = [*pytest("not slow"), "-n", str(os.cpu_count() or 1), "--dist", "loadfile"]
-    slow = [*pytest("slow and not alone"), "-n", "2", "--dist", "loadfile", "--durations", "12"]
-    results = [run(command) for command in lint]
-    results.append(run([sys.executable, "-m", "mypy"]))
-    results.append(run([sys.executable, str(ROOT / "tests" / "audit.py")]))
-    results.append(run([sys.executable, str(ROOT / "tests" / "assets" / "check.py")]))
-    results.append(run([*quick, *options], {"OMP_NUM_THREADS": "1"}))
-    if is_quick:
-        return max(results)
-    results.append(run([*slow, *options], {"OMP_NUM_THREADS": "1"}))
-    results.append(run([*pytest("alone"), *options]))
+    checks = [
+        [sys.executable, "-m", "ruff", "check", "."],
+        [sys.executable, "-m", "ruff", "format", "--check", "."],
+        [sys.executable, str(ROOT / "tests" / "assets" / "check.py")],
+        [sys.executable, "-m", "mypy"],
+        [sys.executable, str(ROOT / "tests" / "audit.py")],
+    ]
+    count = min(os.cpu_count() or 1, MOST_CORES) + 1
+    workers = ["-n", str(count), "--dist", "loadfile", "--no-loadscope-reorder", "--durations", "12"]
+    with ThreadPoolExecutor(1) as beside:
+        checked = [beside.submit(run_aside, command) for command in checks]
+        tests = [*pytest("not slow" if is_quick else "not alone"), *workers, *options]
+        results = [run(tests, {"OMP_NUM_THREADS": "1"})]
+        for answer in checked:
+            status, said = answer.result()
+            print(said, flush=True)
+            results.append(status)
+    if not is_quick:
+        results.append(run([*pytest("alone"), *options]))
     return max(results)
 
 
@@ -58,6 +71,12 @@ def provide_browser() -> None:
             if run(command, {"DEBIAN_FRONTEND": "noninteractive"}) == 0:
                 return
     run([sys.executable, "-m", "playwright", "install", "chromium"])
+
+
+def run_aside(command: list[str]) -> tuple[int, str]:
+    """(exit status, the command and all that it said)."""
+    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return done.returncode, f"$ {' '.join(command)}\n{done.stdout.rstrip()}"
 
 
 def run(command: list[str], environment: dict[str, str] | None = None) -> int:

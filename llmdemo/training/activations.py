@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from llmdemo.models.catalog import ModelEntry
-from llmdemo.settings.training import HEADED, TrainConfig
+from llmdemo.settings.training import TrainConfig
 from llmdemo.training.activation_estimate import saved_bytes
 
 
@@ -25,18 +24,21 @@ class Batch:
 
 
 _KEPT: dict[tuple, tuple[int, int, bool]] = {}
-"""Activations of models that have no files, which can't change: all methods but adapters and factors share them."""
+"""Activations by all that they depend on, the model's config included: all methods but adapters and factors share them."""
+_MOST_KEPT = 256
 
 
 def activations_of(
-    entry: ModelEntry, model: nn.Module, config: TrainConfig, batch: Batch, precision: str, device: torch.device
+    model: nn.Module, config: TrainConfig, batch: Batch, precision: str, device: torch.device
 ) -> tuple[int, int, bool]:
     """(bytes kept for the backward pass, bytes of one layer's, whether that is rough) of `model`, laid out without numbers."""
-    again = (config.activation_checkpointing, config.task in HEADED)
-    key = (entry, batch, precision, device.type, *again)
-    if entry.path is not None or config.method == "lora" or config.factor_rank:
+    if config.method == "lora" or config.factor_rank:
         return _activations(model, config, batch, precision, device)
+    known = type(model), model.config.to_json_string(), config.activation_checkpointing
+    key = (*known, batch, precision, device.type)
     if key not in _KEPT:
+        if len(_KEPT) >= _MOST_KEPT:
+            _KEPT.pop(next(iter(_KEPT)), None)
         _KEPT[key] = _activations(model, config, batch, precision, device)
     return _KEPT[key]
 

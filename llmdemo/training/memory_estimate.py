@@ -157,7 +157,7 @@ def _laid_out(
     if config.quantises:
         weights += _quantised_bytes(model, config, device)
     size = max((p.element_size() for p in model.parameters() if p.requires_grad), default=dtype.itemsize)
-    activations, one_layer, rough = activations_of(entry, model, config, batch, precision, device)
+    activations, one_layer, rough = activations_of(model, config, batch, precision, device)
     head, copied = _head_values(model), _embedding_values(model)
     inputs: Any = model.get_input_embeddings()
     logits = _logits_bytes(inputs.weight.shape[0], batch)

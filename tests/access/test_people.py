@@ -2,10 +2,10 @@
 
 import pytest
 
-from llmdemo.access.passwords import hash_password
 from llmdemo.access.people import GUEST, OWNER, Access, names_this_computer, space_access
+from tests.conftest import quick_hash
 
-ANN = hash_password("right")
+ANN = quick_hash("right")
 SPACE = {"SPACE_ID": "lab/demo", "SPACE_AUTHOR_NAME": "lab", "OAUTH_CLIENT_ID": "x", "OAUTH_CLIENT_SECRET": "y"}
 
 
@@ -40,7 +40,7 @@ def test_an_account_owns_and_an_unknown_one_does_not():
 
 
 def test_a_session_is_tied_to_the_password():
-    assert Access("accounts", {"ann": ANN}).stamp("ann") != Access("accounts", {"ann": hash_password("right")}).stamp(
+    assert Access("accounts", {"ann": ANN}).stamp("ann") != Access("accounts", {"ann": quick_hash("right")}).stamp(
         "ann"
     )
     assert Access("accounts", {"ann": ANN}).stamp("bob") is None

@@ -8,7 +8,7 @@ import transformers
 
 from llmdemo.core.events import read_events
 from llmdemo.models.catalog import ModelEntry
-from llmdemo.training import TrainConfig, activation_estimate, memory_estimate, worker
+from llmdemo.training import TrainConfig, activation_estimate, activations, memory_estimate, worker
 from llmdemo.training import device as devices
 from llmdemo.training.objectives.base import Objective
 from llmdemo.training.objectives.chat import Causal
@@ -128,11 +128,23 @@ def test_each_architecture_is_trained_by_each_method(run_on, folder_of, name, me
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "bf16_pure"])
 def test_where_no_forward_pass_works_on_shapes_a_formula_gives_a_rough_figure(folder_of, monkeypatch, precision):
     exact = predicted(folder_of("qwen2"), precision=precision)
+    monkeypatch.setattr(activations, "_KEPT", {})
     monkeypatch.setattr(activation_estimate, "_saved_bytes", lambda *_: 1 / 0)
     rough = predicted(folder_of("qwen2"), precision=precision)
     assert rough.rough and not exact.rough
     assert rough.activations == pytest.approx(exact.activations, rel=0.5)
     assert (rough.weights, rough.moments, rough.subspace) == (exact.weights, exact.moments, exact.subspace)
+
+
+def test_methods_share_what_the_model_was_asked_and_another_model_is_asked_anew(folder_of, monkeypatch):
+    asked, plain = [], activation_estimate._saved_bytes
+    monkeypatch.setattr(activations, "_KEPT", {})
+    monkeypatch.setattr(activation_estimate, "_saved_bytes", lambda *given: asked.append(1) or plain(*given))
+    same = [predicted(folder_of("qwen2"), method=name, precision="bf16") for name in ("galore", "adamw", "galore")]
+    assert len(asked) == 1 and len({found.activations for found in same}) == 1
+    for name, precision, again in (("mistral", "bf16", False), ("qwen2", "fp32", False), ("qwen2", "bf16", True)):
+        assert predicted(folder_of(name), precision=precision, activation_checkpointing=again).activations
+    assert len(asked) == 4
 
 
 @pytest.mark.parametrize("method", ["galore", "adamw", "lora"])

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -22,15 +23,34 @@ from llmdemo.core.events import read_events
 from llmdemo.data.ingest import add_dataset
 from llmdemo.runs.command import worker_command, worker_environment
 from llmdemo.runs.machines import commands
+from llmdemo.training import worker
 from tests.training.conftest import run_maker
 
 pytestmark = pytest.mark.slow
+ROOT = Path(__file__).resolve().parents[2]
 
 
-def launch(run_dir, home):
+def weights_of(run_dir):
+    return load_file(sorted((run_dir / "checkpoints").iterdir())[-1] / "weights.safetensors")
+
+
+def in_this_process(run_dir):
+    """The weights of a run of one process."""
+    assert worker.main(run_dir) == 0
+    return weights_of(run_dir)
+
+
+def launch(run_dir, home, *others):
+    """The weights of a run by the app's own command. `others` are trained by the same processes before it, so that
+    several runs import once what all need."""
     config = store.read_json(run_dir / "config.json")
+    command = worker_command(run_dir, config)
+    if others:
+        at = command.index("llmdemo.training.worker")
+        command[at:] = ["tests.training.in_turn", *map(str, others), str(run_dir)]
     result = subprocess.run(
-        worker_command(run_dir, config),
+        command,
+        cwd=ROOT,
         env=worker_environment(home.root, config),
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -38,21 +58,26 @@ def launch(run_dir, home):
         timeout=300,
     )
     assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-2000:]
-    folder = sorted((run_dir / "checkpoints").iterdir())[-1]
-    return load_file(folder / "weights.safetensors")
+    return weights_of(run_dir)
 
 
-@pytest.mark.parametrize(
-    "changes", [{"refresh": "svd"}, {"refresh": "power"}, {"method": "adamw"}], ids=lambda c: next(iter(c.values()))
-)
-def test_two_processes_give_the_weights_of_one_at_the_same_global_batch(make_run, home, changes):
-    one = launch(make_run(batch_size=2, gradient_accumulation_steps=2, **changes), home)
-    two_dir = make_run(batch_size=2, num_processes=2, **changes)
-    two = launch(two_dir, home)
-    assert max((one[name] - two[name]).abs().max().item() for name in one) <= 1e-5
-    steps = [event["step"] for event in read_events(two_dir / "events.jsonl")[0] if event["type"] == "step"]
-    assert steps == list(range(1, 9)), "only the first process writes"
-    assert all(torch.isfinite(tensor).all() for tensor in two.values())
+def distance(one, two) -> float:
+    return max((one[name] - two[name]).abs().max().item() for name in one)
+
+
+def test_two_processes_give_the_weights_of_one_at_the_same_global_batch(make_run, home):
+    ways = [{"refresh": "svd"}, {"refresh": "power"}, {"method": "adamw"}]
+    two_dirs = [make_run(batch_size=2, num_processes=2, **changes) for changes in ways]
+    launch(two_dirs[-1], home, *two_dirs[:-1])
+    for changes, two_dir in zip(ways, two_dirs, strict=True):
+        one, two = (
+            in_this_process(make_run(batch_size=2, gradient_accumulation_steps=2, **changes)),
+            weights_of(two_dir),
+        )
+        assert distance(one, two) <= 1e-5, changes
+        steps = [event["step"] for event in read_events(two_dir / "events.jsonl")[0] if event["type"] == "step"]
+        assert steps == list(range(1, 9)), "only the first process writes"
+        assert all(torch.isfinite(tensor).all() for tensor in two.values())
 
 
 def test_two_processes_with_dropout_resume_bit_for_bit(home, settings, tiny_tokenizer, tmp_path):
@@ -66,9 +91,9 @@ def test_two_processes_with_dropout_resume_bit_for_bit(home, settings, tiny_toke
     dataset = add_dataset(home, settings, tmp_path / "counts.json", "counts")
     run = run_maker(home, dataset.dataset_id, tmp_path / "gpt2")
     same = {"batch_size": 2, "num_processes": 2, "eval_steps": 0, "schedule": "constant", "warmup_steps": 1}
-    whole = launch(run(max_steps=6, **same), home)
-    run_dir = run(max_steps=3, **same)
-    launch(run_dir, home)
+    whole_dir, run_dir = run(max_steps=6, **same), run(max_steps=3, **same)
+    launch(run_dir, home, whole_dir)
+    whole = weights_of(whole_dir)
     random = load_file(run_dir / "checkpoints" / "step-000003" / "random.safetensors")
     assert not torch.equal(random["cpu"], random["cpu1"])
     shutil.rmtree(run_dir / "model")
@@ -102,7 +127,7 @@ def test_two_machines_are_joined_by_the_page_s_command_and_by_accelerate_config(
     """Both are this one, with a process each: the command that the page gives, word for word but for the address, and
     the README's for a config file."""
     changes = {"batch_size": 2, "refresh": "svd"}
-    one = launch(make_run(gradient_accumulation_steps=2, **changes), home)
+    one = in_this_process(make_run(gradient_accumulation_steps=2, **changes))
     run_dir = make_run(num_processes=2, **changes)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -125,13 +150,12 @@ def test_two_machines_are_joined_by_the_page_s_command_and_by_accelerate_config(
     finally:
         for machine in machines:
             machine.kill()
-    two = load_file(sorted((run_dir / "checkpoints").iterdir())[-1] / "weights.safetensors")
-    assert max((one[name] - two[name]).abs().max().item() for name in one) <= 1e-5
+    assert distance(one, weights_of(run_dir)) <= 1e-5
 
 
 def test_a_run_of_two_processes_goes_on_in_one(make_run, home):
     same = {"batch_size": 2, "refresh": "svd", "schedule": "constant", "warmup_steps": 1}
-    whole = launch(make_run(gradient_accumulation_steps=2, max_steps=6, **same), home)
+    whole = in_this_process(make_run(gradient_accumulation_steps=2, max_steps=6, **same))
     run_dir = make_run(num_processes=2, max_steps=3, **same)
     launch(run_dir, home)
     shutil.rmtree(run_dir / "model")
@@ -139,7 +163,7 @@ def test_a_run_of_two_processes_goes_on_in_one(make_run, home):
     store.write_json(run_dir / "config.json", store.read_json(run_dir / "config.json") | one)
     again = launch(run_dir, home)
     assert [e["step"] for e in read_events(run_dir / "events.jsonl")[0] if e["type"] == "start"] == [0, 3]
-    assert max((whole[name] - again[name]).abs().max().item() for name in whole) <= 1e-5
+    assert distance(whole, again) <= 1e-5
 
 
 def test_a_killed_process_ends_the_run_which_can_be_resumed(make_run, home):
@@ -169,19 +193,20 @@ def test_a_killed_process_ends_the_run_which_can_be_resumed(make_run, home):
     assert all(torch.isfinite(tensor).all() for tensor in launch(run_dir, home).values())
 
 
-@pytest.mark.parametrize("task", ["text", "classify", "preference"])
-def test_two_processes_learn_each_task_as_one_does(task_run, home, task):
+def test_two_processes_learn_each_task_as_one_does(task_run, home):
     # Rank 2: the gradient of a few labels has no more directions, and Adam makes steps of rounding in empty ones.
     changes = {"batch_size": 2, "max_steps": 4, "eval_steps": 0, "refresh": "svd", "rank": 2}
-    one_dir = task_run(task, gradient_accumulation_steps=2, **changes)
-    two_dir = task_run(task, num_processes=2, **changes)
-    one, two = launch(one_dir, home), launch(two_dir, home)
-    assert max((one[name] - two[name]).abs().max().item() for name in one) <= 1e-5
-    told = [
-        [e for e in read_events(each / "events.jsonl")[0] if e["type"] in ("step", "eval")]
-        for each in (one_dir, two_dir)
-    ]
+    tasks = ("text", "classify", "preference")
+    two_dirs = [task_run(task, num_processes=2, **changes) for task in tasks]
+    launch(two_dirs[-1], home, *two_dirs[:-1])
     figures = {"loss", "perplexity", "accuracy", "f1", "reward_margin", "reward_accuracy", "kl"}
-    for ours, theirs in zip(*told, strict=True):
-        for name in figures & set(ours):
-            assert theirs[name] == pytest.approx(ours[name], abs=1e-4)
+    for task, two_dir in zip(tasks, two_dirs, strict=True):
+        one_dir = task_run(task, gradient_accumulation_steps=2, **changes)
+        assert distance(in_this_process(one_dir), weights_of(two_dir)) <= 1e-5, task
+        told = [
+            [e for e in read_events(each / "events.jsonl")[0] if e["type"] in ("step", "eval")]
+            for each in (one_dir, two_dir)
+        ]
+        for ours, theirs in zip(*told, strict=True):
+            for name in figures & set(ours):
+                assert theirs[name] == pytest.approx(ours[name], abs=1e-4)

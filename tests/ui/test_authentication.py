@@ -10,14 +10,14 @@ from gradio_client import Client
 from gradio_client.exceptions import AppError
 from starlette.testclient import TestClient
 
-from llmdemo.access.passwords import hash_password
 from llmdemo.access.people import Access
 from llmdemo.ui import authentication, rights
 from llmdemo.ui.app import _server, build, launch_options
 from llmdemo.ui.services import Services
+from tests.conftest import quick_hash
 from tests.ui.test_rights import GUESTS_MAY
 
-ACCOUNTS = {"ann": hash_password("right"), "bob": hash_password("other")}
+ACCOUNTS = {"ann": quick_hash("right"), "bob": quick_hash("other")}
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,9 @@ from llmdemo.access.people import Access
 from llmdemo.ui.app import build, launch_options
 from llmdemo.ui.services import Services
 
-MOST_SECONDS, ATTACKERS, SECONDS = 2.0, 6, 4.0
+MOST_SECONDS, ATTACKERS = 2.0, 6
+SECONDS = 2.5
+"""How long an attack lasts; a pulse that was asked for in this time is waited for to its end."""
 SESSION = {"session_hash": "SESSION", "fn_index": 0}
 FILE = {"path": "http://127.0.0.1:9/x", "meta": {"_type": "gradio.FileData"}}
 ATTACKS = {

@@ -1,6 +1,7 @@
 """A share link that cannot be made is said at once, in one sentence."""
 
 import socket
+import threading
 import time
 
 import pytest
@@ -22,10 +23,17 @@ def test_a_server_that_refuses_is_named(monkeypatch):
 
 
 def test_a_server_that_never_answers_is_not_waited_for_long(monkeypatch):
-    monkeypatch.setattr(share.socket, "create_connection", lambda *_, **__: time.sleep(60))
+    over = threading.Event()
+
+    def wait_for_answer(*_, **__):
+        over.wait(60)
+        raise TimeoutError
+
+    monkeypatch.setattr(share.socket, "create_connection", wait_for_answer)
     begun = time.monotonic()
     assert "no answer within" in share.why_no_link(seconds=0.2)
     assert time.monotonic() - begun < 2
+    over.set()
 
 
 def test_a_server_that_answers_is_no_reason(monkeypatch):

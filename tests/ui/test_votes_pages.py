@@ -9,13 +9,13 @@ from collections import Counter
 import httpx
 import pytest
 
-from llmdemo.access.passwords import hash_password
 from llmdemo.access.people import Access
 from llmdemo.core.errors import UserError
 from llmdemo.ui.app import build, launch_options
 from llmdemo.ui.services import Services
 from llmdemo.ui.votes_pages import VotePages
 from llmdemo.ui.votes_panel import qr_code
+from tests.conftest import quick_hash
 
 LANES = ["greedy", {"strategy": "top_p", "name": "zebrafinch", "top_p": 0.97}, {"strategy": "sample", "name": "quokka"}]
 SETTINGS = {"max_new_tokens": 8, "lanes": LANES}
@@ -24,7 +24,7 @@ SETTINGS = {"max_new_tokens": 8, "lanes": LANES}
 @pytest.fixture(scope="module")
 def shared(services):
     """The address of an app where ann is the owner and everybody else a guest."""
-    access = Access("accounts", {"ann": hash_password("secret")})
+    access = Access("accounts", {"ann": quick_hash("secret")})
     page = build(Services(**{**services.__dict__, "access": access}))
     _, url, _ = page.launch(
         server_name="127.0.0.1",

@@ -9,6 +9,7 @@ import pytest
 
 from llmdemo.access import passwords
 from llmdemo.core.store import Home
+from llmdemo.models import catalog, trial
 from llmdemo.settings import Settings
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
@@ -74,6 +75,15 @@ def make_llama(vocab_size: int, seed: int = 0, **changes):
     return LlamaForCausalLM(LlamaConfig(vocab_size=vocab_size, **{**sizes, **changes})).eval()
 
 
+def own_model(folder: Path, home: Home | None = None) -> Path:
+    """`folder`, which a test made: not tried in a process of its own by this one, nor by an app on `home`, as the app does
+    not try what it made itself. (What is not its own is tried in tests/models/test_trial.py and on the Evaluate page.)"""
+    trial._passed.add(trial.digest(folder))
+    if home:
+        catalog.trust_model(home, folder)
+    return folder
+
+
 def quick_hash(password: str) -> str:
     """A password's hash at a thirtieth of the app's costs, for tests that sign in often (real ones: test_passwords.py)."""
     with pytest.MonkeyPatch.context() as patch:
@@ -119,7 +129,7 @@ def tiny_model_folder(tmp_path_factory) -> Path:
     tokenizer = make_tokenizer()
     make_llama(len(tokenizer)).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    return folder
+    return own_model(folder)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -20,9 +21,15 @@ def trees(*folders: str):
     for path in SOURCES:
         inside = path.relative_to(PACKAGE).parts[0] if path.is_relative_to(PACKAGE) else "app.py"
         if not folders or inside in folders or inside.removesuffix(".py") in folders:
-            yield path, ast.parse(path.read_text(encoding="utf-8"))
+            yield path, tree_of(path)
 
 
+@cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@cache
 def imported(tree: ast.AST) -> set[str]:
     """Full names of the modules that are imported anywhere in the tree, also inside functions."""
     names = set()

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from llmdemo.core.store import Home
+from tests.conftest import own_model
 from tests.run import BROWSERS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -112,7 +114,7 @@ def _wait(url: str, process: subprocess.Popen, limit: float) -> None:
 def tiny_home(tmp_path_factory, tiny_model_folder) -> Path:
     """A home folder whose starter model is a tiny random Llama: everything is real but the weights."""
     home = tmp_path_factory.mktemp("browser") / "home"
-    shutil.copytree(tiny_model_folder, home / "models" / "starter")
+    own_model(shutil.copytree(tiny_model_folder, home / "models" / "starter"), Home(home))
     return home
 
 

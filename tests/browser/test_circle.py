@@ -6,16 +6,17 @@ import httpx
 import pytest
 from gradio_client import Client
 
+from llmdemo.core.store import Home
+from tests.conftest import make_llama, make_tokenizer, own_model
+
 pytestmark = pytest.mark.slow
 OTHER = "run-20260101-000000-abcdef"
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory, tiny_model_folder):
-    from tests.conftest import make_llama, make_tokenizer
-
     home = tmp_path_factory.mktemp("circle") / "home"
-    shutil.copytree(tiny_model_folder, home / "models" / "starter")
+    own_model(shutil.copytree(tiny_model_folder, home / "models" / "starter"), Home(home))
     tokenizer = make_tokenizer()
     make_llama(len(tokenizer), seed=9).save_pretrained(home / "runs" / OTHER / "model")
     tokenizer.save_pretrained(home / "runs" / OTHER / "model")

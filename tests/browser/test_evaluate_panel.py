@@ -11,6 +11,7 @@ import pytest
 from playwright.sync_api import expect
 
 from llmdemo.core.store import write_json
+from tests.browser.conftest import running_app
 
 pytestmark = pytest.mark.slow
 
@@ -42,12 +43,19 @@ def home_with_models(tmp_path_factory, tiny_model_folder):
     return home
 
 
+@pytest.fixture(scope="module")
+def app(home_with_models):
+    """The address of an app on it; each test has files of its own."""
+    with running_app(home_with_models) as url:
+        yield url
+
+
 def upload(page, path) -> None:
     page.set_input_files("#data-file input[type=file]", str(path))
-    expect(page.locator(".set-title h2")).to_have_text(path.name, timeout=SOON)
+    expect(page.locator(".set-title h2")).to_have_text(path.name, timeout=2 * SOON)
 
 
-def test_models_are_compared_and_a_classifier_is_tried(app_on, home_with_models, open_page, tmp_path):
+def test_models_are_compared_and_a_classifier_is_tried(app, open_page, tmp_path):
     evil = "<img src=x onerror=document.title='hit'>"
     rows = [{"instruction": f"{evil} Add {n} and {n + 1}.", "output": f"{2 * n + 1}"} for n in range(60)]
     (tmp_path / "sums.json").write_text(json.dumps(rows))
@@ -55,47 +63,46 @@ def test_models_are_compared_and_a_classifier_is_tried(app_on, home_with_models,
         f"{'spam' if n % 4 == 0 else 'ham'}\t{'win a prize' if n % 4 == 0 else 'see you'} {n}" for n in range(120)
     ]
     (tmp_path / "texts.tsv").write_text("label\ttext\n" + "\n".join(labelled))
-    with app_on(home_with_models) as url:
-        page = open_page(url)
-        upload(page, tmp_path / "sums.json")
-        page.get_by_role("tab", name="Evaluate", exact=True).click()
-        expect(page.locator("#evaluate-second")).to_have_value(TUNED, timeout=SOON)
-        page.locator("#evaluate-first").select_option(TUNED)
-        expect(page.locator("#evaluate-second")).to_have_value("")  # no model stands beside itself
-        page.locator("#evaluate-first").select_option("starter")
-        page.locator("#evaluate-second").select_option(TUNED)
-        page.locator("#evaluate-start").click()
-        expect(page.locator(".figures tbody tr")).to_have_count(10, timeout=90_000)
-        page.locator(".sorter", has_text="ROUGE-L").first.click()
-        expect(page.locator("th[aria-sort=ascending]")).to_contain_text("ROUGE-L", timeout=SOON)
-        page.locator(".records .link").first.click()
-        expect(page.locator(".unfolded")).to_contain_text("onerror", timeout=SOON)
-        assert page.title() != "hit"
-        page.get_by_text("only where they differ").click()
-        expect(page.locator("[data-key=differ]")).to_be_checked(timeout=SOON)
-        with page.expect_download(timeout=SOON) as saved:
-            page.locator("[data-key=csv]").click()
-        assert saved.value.suggested_filename.startswith("eval-")
-        assert saved.value.path().read_text(encoding="utf-8-sig").count("onerror") >= 6
-        page.reload()  # the evaluation is the server's: another visit shows it
-        page.get_by_role("tab", name="Evaluate", exact=True).click()
-        expect(page.locator(".figures tbody tr")).to_have_count(10, timeout=SOON)
-        page.get_by_role("tab", name="Data", exact=True).click()
-        upload(page, tmp_path / "texts.tsv")
-        page.get_by_role("tab", name="Evaluate", exact=True).click()
-        page.locator("#evaluate-data").select_option(label="texts.tsv · 120")
-        page.locator("#evaluate-start").click()
-        expect(page.locator(".confusion")).to_be_visible(timeout=90_000)
-        expect(page.locator("#evaluate-result th", has_text="recall, macro")).to_be_visible(timeout=SOON)
-        page.locator("#evaluate-threshold").fill("0.2")
-        expect(page.locator(".threshold b")).to_have_text("0.20", timeout=SOON)
-        page.locator(".use textarea").fill("win a prize")
-        page.locator("#evaluate-classify").click()
-        expect(page.locator(".shares > div")).to_have_count(2, timeout=SOON)
-        assert page.evaluate("document.documentElement.scrollWidth") <= 1280
-        page.set_viewport_size({"width": 390, "height": 844})
-        assert page.evaluate("document.documentElement.scrollWidth") <= 390
-        assert page.foreign == [] and page.errors == []
+    page = open_page(app)
+    upload(page, tmp_path / "sums.json")
+    page.get_by_role("tab", name="Evaluate", exact=True).click()
+    expect(page.locator("#evaluate-second")).to_have_value(TUNED, timeout=SOON)
+    page.locator("#evaluate-first").select_option(TUNED)
+    expect(page.locator("#evaluate-second")).to_have_value("")  # no model stands beside itself
+    page.locator("#evaluate-first").select_option("starter")
+    page.locator("#evaluate-second").select_option(TUNED)
+    page.locator("#evaluate-start").click()
+    expect(page.locator(".figures tbody tr")).to_have_count(10, timeout=90_000)
+    page.locator(".sorter", has_text="ROUGE-L").first.click()
+    expect(page.locator("th[aria-sort=ascending]")).to_contain_text("ROUGE-L", timeout=SOON)
+    page.locator(".records .link").first.click()
+    expect(page.locator(".unfolded")).to_contain_text("onerror", timeout=SOON)
+    assert page.title() != "hit"
+    page.get_by_text("only where they differ").click()
+    expect(page.locator("[data-key=differ]")).to_be_checked(timeout=SOON)
+    with page.expect_download(timeout=SOON) as saved:
+        page.locator("[data-key=csv]").click()
+    assert saved.value.suggested_filename.startswith("eval-")
+    assert saved.value.path().read_text(encoding="utf-8-sig").count("onerror") >= 6
+    page.reload()  # the evaluation is the server's: another visit shows it
+    page.get_by_role("tab", name="Evaluate", exact=True).click()
+    expect(page.locator(".figures tbody tr")).to_have_count(10, timeout=SOON)
+    page.get_by_role("tab", name="Data", exact=True).click()
+    upload(page, tmp_path / "texts.tsv")
+    page.get_by_role("tab", name="Evaluate", exact=True).click()
+    page.locator("#evaluate-data").select_option(label="texts.tsv · 120")
+    page.locator("#evaluate-start").click()
+    expect(page.locator(".confusion")).to_be_visible(timeout=90_000)
+    expect(page.locator("#evaluate-result th", has_text="recall, macro")).to_be_visible(timeout=SOON)
+    page.locator("#evaluate-threshold").fill("0.2")
+    expect(page.locator(".threshold b")).to_have_text("0.20", timeout=SOON)
+    page.locator(".use textarea").fill("win a prize")
+    page.locator("#evaluate-classify").click()
+    expect(page.locator(".shares > div")).to_have_count(2, timeout=SOON)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 1280
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert page.foreign == [] and page.errors == []
 
 
 @contextmanager
@@ -123,12 +130,12 @@ def judge_with(right: str):
     server.server_close()
 
 
-def test_a_corrected_key_goes_to_its_own_judge_and_to_no_other(app_on, home_with_models, open_page, tmp_path):
+def test_a_corrected_key_goes_to_its_own_judge_and_to_no_other(app, open_page, tmp_path):
     rows = [{"instruction": f"Add {n} and {n + 2}.", "output": f"{2 * n + 2}"} for n in range(40)]
-    (tmp_path / "sums.json").write_text(json.dumps(rows))
-    with judge_with("sk-right") as (one, ones), judge_with("sk-other") as (two, twos), app_on(home_with_models) as url:
-        page = open_page(url)
-        upload(page, tmp_path / "sums.json")
+    (tmp_path / "judged.json").write_text(json.dumps(rows))
+    with judge_with("sk-right") as (one, ones), judge_with("sk-other") as (two, twos):
+        page = open_page(app)
+        upload(page, tmp_path / "judged.json")
         page.get_by_role("tab", name="Evaluate", exact=True).click()
         expect(page.locator("#evaluate-second")).to_have_value(TUNED, timeout=SOON)
         page.locator("#evaluate-form summary").click()
@@ -155,26 +162,23 @@ def test_a_corrected_key_goes_to_its_own_judge_and_to_no_other(app_on, home_with
         assert page.errors == []
 
 
-def test_strategies_are_compared_and_searched_and_a_record_opens_in_the_arena(
-    app_on, home_with_models, open_page, tmp_path
-):
+def test_strategies_are_compared_and_searched_and_a_record_opens_in_the_arena(app, open_page, tmp_path):
     rows = [{"instruction": f"Add {n} and {n + 3}.", "output": f"{2 * n + 3}"} for n in range(80)]
-    (tmp_path / "sums.json").write_text(json.dumps(rows))
-    with app_on(home_with_models) as url:
-        page = open_page(url)
-        upload(page, tmp_path / "sums.json")
-        page.get_by_role("tab", name="Evaluate", exact=True).click()
-        page.get_by_role("radio", name="Compare strategies").check()
-        page.locator("#evaluate-second").select_option("")
-        for unwanted in ("Beam search", "Best of n", "Self-consistency"):
-            page.locator(".lanechips").get_by_role("checkbox", name=unwanted).uncheck()
-        page.get_by_text("Search a strategy's values").click()
-        page.locator("#evaluate-search").select_option("sample")
-        page.locator("#evaluate-search-values").fill("temperature: 0.2, 1.5")
-        page.locator("#evaluate-start").click()
-        expect(page.locator(".strategies .figures tbody tr")).to_have_count(4, timeout=90_000)
-        expect(page.locator(".searched .found")).to_contain_text("was best on one half", timeout=SOON)
-        page.locator(".records .link").first.click()
-        page.locator("[data-key=arena]").click(timeout=SOON)
-        expect(page.locator("#arena-prompt")).to_have_value(re.compile(r"Add \d+ and"), timeout=SOON)
-        assert page.foreign == [] and page.errors == []
+    (tmp_path / "searched.json").write_text(json.dumps(rows))
+    page = open_page(app)
+    upload(page, tmp_path / "searched.json")
+    page.get_by_role("tab", name="Evaluate", exact=True).click()
+    page.get_by_role("radio", name="Compare strategies").check()
+    page.locator("#evaluate-second").select_option("")
+    for unwanted in ("Beam search", "Best of n", "Self-consistency"):
+        page.locator(".lanechips").get_by_role("checkbox", name=unwanted).uncheck()
+    page.get_by_text("Search a strategy's values").click()
+    page.locator("#evaluate-search").select_option("sample")
+    page.locator("#evaluate-search-values").fill("temperature: 0.2, 1.5")
+    page.locator("#evaluate-start").click()
+    expect(page.locator(".strategies .figures tbody tr")).to_have_count(4, timeout=90_000)
+    expect(page.locator(".searched .found")).to_contain_text("was best on one half", timeout=SOON)
+    page.locator(".records .link").first.click()
+    page.locator("[data-key=arena]").click(timeout=SOON)
+    expect(page.locator("#arena-prompt")).to_have_value(re.compile(r"Add \d+ and"), timeout=SOON)
+    assert page.foreign == [] and page.errors == []

@@ -10,7 +10,9 @@ import shutil
 import pytest
 from playwright.sync_api import expect
 
+from llmdemo.core.store import Home
 from tests.browser.steps import SECONDS, add_file, before_and_after, compare, start_run, state_is, tab, use_sample
+from tests.conftest import own_model
 
 pytestmark = pytest.mark.slow
 
@@ -60,7 +62,7 @@ def test_a_run_can_be_stopped_and_resumed_on_the_page(tiny_app, open_page, alpac
 def test_a_run_that_ends_is_offered_for_evaluation_beside_its_base(
     app_on, open_page, alpaca_file, tiny_model_folder, tmp_path
 ):
-    shutil.copytree(tiny_model_folder, tmp_path / "home" / "models" / "starter")
+    own_model(shutil.copytree(tiny_model_folder, tmp_path / "home" / "models" / "starter"), Home(tmp_path / "home"))
     with app_on(tmp_path / "home") as url:
         page = open_page(url)
         add_file(page, alpaca_file)

@@ -7,6 +7,9 @@ import time
 import pytest
 from playwright.sync_api import expect
 
+from llmdemo.core.store import Home
+from tests.conftest import own_model
+
 pytestmark = pytest.mark.slow
 EVIL = (
     "<img src=http://other.example/x onerror=\"document.title='hit'\"><script>document.title='hit'</script>"
@@ -18,7 +21,7 @@ EVIL = (
 def evil_home(tmp_path_factory, tiny_model_folder):
     """Runs whose names, model titles, samples and cards are hostile; the tiny model answers with markup too."""
     home = tmp_path_factory.mktemp("public") / "home"
-    shutil.copytree(tiny_model_folder, home / "models" / "starter")
+    own_model(shutil.copytree(tiny_model_folder, home / "models" / "starter"), Home(home))
     run = home / "runs" / "run-20260101-000000-abcdef"
     shutil.copytree(tiny_model_folder, run / "model")
     (run / "model" / "origin.json").write_text(json.dumps({"title": f"title {EVIL}"}))

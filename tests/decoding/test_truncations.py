@@ -116,9 +116,8 @@ def wanted_xtc(threshold, chance):
     return chance * cut / cut.sum() + (1 - chance) * probs
 
 
-def xtc_fits(keep, monkeypatch, threshold=0.1, chance=0.5):
+def xtc_fits(keep, monkeypatch, count=20_000, threshold=0.1, chance=0.5):
     monkeypatch.setattr(lanes, "keep_xtc", keep)
-    count = 20_000
     lane = TokenLane(
         LaneSettings("x", "xtc", temperature=0.8, xtc_threshold=threshold, xtc_probability=chance), 3, count, [], CPU
     )
@@ -140,7 +139,7 @@ def test_xtc_draws_from_its_mixture(monkeypatch):
 )
 def test_a_wrong_xtc_fails_the_same_check(mutant, monkeypatch):
     with pytest.raises(AssertionError):
-        xtc_fits(mutant, monkeypatch)
+        xtc_fits(mutant, monkeypatch, 4_000)
 
 
 @pytest.mark.parametrize(

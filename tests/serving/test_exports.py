@@ -30,6 +30,7 @@ def until_over(exports: Exports, export_id: str) -> dict:
     return status
 
 
+@pytest.mark.slow
 def test_an_export_is_a_job_whose_folder_holds_all_that_is_needed(exports, tmp_path):
     status = until_over(exports, exports.start("starter", "q8_0"))
     assert status["state"] == "completed", status

@@ -121,7 +121,7 @@ def check(web, path: str, body: dict) -> int:
 
 
 @settings(
-    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 @given(request=REQUESTS)
 def test_no_request_of_the_schema_or_beside_it_is_a_mistake_of_the_app(web, request):

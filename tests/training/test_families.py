@@ -19,6 +19,7 @@ from llmdemo.settings import Settings
 from llmdemo.training import worker
 from llmdemo.training.objectives.base import Objective
 from llmdemo.training.objectives.chat import Causal
+from tests.conftest import own_model
 
 BASE = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8,
         "intermediate_size": 64, "max_position_embeddings": 256}  # fmt: skip
@@ -36,6 +37,8 @@ FAMILIES = {
     "gpt2": GPT,
     "openai-gpt": GPT,
     "gptj": {**GPT, "rotary_dim": 4},
+    "gpt_neo": {"hidden_size": 32, "num_layers": 2, "num_heads": 4, "attention_types": [[["global", "local"], 1]],
+                "max_position_embeddings": 256, "window_size": 16},
     "opt": {**BASE, "ffn_dim": 64, "word_embed_proj_dim": 32},
     "bloom": {"hidden_size": 32, "n_layer": 2, "n_head": 4},
     "falcon": SMALL,
@@ -91,9 +94,11 @@ def random_model(folder, name, tokenizer):
             parameter.data += 0.1 * torch.randn_like(parameter)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    own_model(folder)
 
 
 @pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.slow
 def test_each_family_is_trained_compared_and_evaluated(place, name, tiny_tokenizer, monkeypatch):
     monkeypatch.setattr(Causal, "answers", Objective.answers)
     home, dataset_id = place
@@ -103,7 +108,10 @@ def test_each_family_is_trained_compared_and_evaluated(place, name, tiny_tokeniz
     store.write_json(run_dir / "config.json", {**config, "eval_records": 1, "eval_steps": 0, "warmup_steps": 0})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # transformers' own, of kernels that are not here
-        assert worker.main(run_dir) == 0, read_events(run_dir / "events.jsonl")[0][-1]
+        done = worker.main(run_dir)
+        events, _ = read_events(run_dir / "events.jsonl")
+        assert done == 0 and [event["step"] for event in events if event["type"] == "step"] == [1], events[-1]
+        assert all(event["predicted"]["total"] > 0 for event in events if event["type"] == "ledger")
         model, _ = load_causal(run_dir / "model", torch.float32, "cpu")
         compared_as_generate_decodes(model, name)
         evaluated_as_alone(model)

@@ -26,6 +26,7 @@ def compare(model, config, tools, accumulation=4, steps=20):
 
 @pytest.mark.parametrize("proj_type", ["std", "reverse_std", "left", "right", "full"])
 @pytest.mark.parametrize("galore_optimizer", ["adamw", "adafactor"])
+@pytest.mark.slow
 def test_twenty_steps_of_four_micro_batches_are_those_of_galore_torch(llama64, tools, proj_type, galore_optimizer):
     decay = 0.1 if galore_optimizer == "adamw" else 0.0
     config = tools.make_config(

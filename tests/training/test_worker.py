@@ -92,6 +92,7 @@ def test_a_run_tells_what_happens(make_run):
     ],
     ids=lambda changes: " ".join(f"{key}={value}" for key, value in changes.items()) or "galore",
 )
+@pytest.mark.slow
 def test_a_run_stopped_at_any_step_and_resumed_ends_with_the_same_weights(make_run, monkeypatch, changes):
     whole = make_run(**changes)
     assert worker.main(whole) == 0

@@ -73,6 +73,7 @@ def test_what_was_reviewed_is_a_version_of_the_data_with_the_correction_in_the_a
         owner.predict("mine", "chat", parent, "", api_name="/feedback_dataset")
 
 
+@pytest.mark.slow
 def test_the_next_run_starts_from_it_stands_beside_the_old_model_and_is_promoted_or_brought_back(
     version, owner, ask, services
 ):

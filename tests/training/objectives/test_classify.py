@@ -228,6 +228,7 @@ def others(tmp_path, tiny_tokenizer):
 
 @pytest.mark.parametrize("name", ["bert", "roberta", "gpt2"])
 @pytest.mark.parametrize("method", ["galore", "lora"])
+@pytest.mark.slow
 def test_encoders_and_models_with_conv1d_learn_to_classify(task_run, ran, others, name, method):
     run = ran(
         task_run("classify", method=method, model_id=str(others / name), learning_rate=1e-2, max_steps=24, eval_steps=0)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-pytestmark = pytest.mark.usefixtures("without_samples")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("without_samples")]
 CASES = [(task, method) for task in ("text", "classify", "preference") for method in ("galore", "adamw", "lora")]
 
 

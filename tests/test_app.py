@@ -91,6 +91,7 @@ def test_only_loopback_counts_as_this_computer(host, local):
     assert launch.is_local(host) is local
 
 
+@pytest.mark.slow
 def test_the_page_is_up_in_under_ten_seconds(tmp_path):
     port = free_port()
     env = {

@@ -16,6 +16,7 @@ def machine(monkeypatch):
     monkeypatch.setattr("llmdemo.training.speed._measured", lambda device, dtype: 1e12)
 
 
+@pytest.mark.slow
 def test_a_small_preset_fits_and_a_large_one_is_told_by_how_much_not(home, machine):
     small = offered.costs(home, [], presets.preset(SMALL))
     large = offered.costs(home, [], presets.preset(LARGE))

@@ -326,6 +326,7 @@ def test_the_copied_python_repeats_greedy_and_beam_search(arena, capsys):
     ],
 )
 @pytest.mark.parametrize("kind", ["plain", "own penalties", "no template"])
+@pytest.mark.slow
 def test_the_copied_python_gives_the_same_tokens(arena, home, prompt, lane, kind):
     folder = home.models / "starter"
     if kind == "own penalties":  # such as Qwen's: generate applies them unless it is told not to

@@ -49,6 +49,7 @@ def test_a_lane_with_stop_strings_ends_at_the_token_where_generate_ends(arena, t
         assert got["finish_reason"] == ("stop" if ends else "length")
 
 
+@pytest.mark.slow
 def test_every_text_of_a_stopped_lane_and_what_was_streamed_of_it_is_without_the_stop_string(arena):
     lanes = ["greedy", "sample", "beam", "mbr"]
     plain = compared(arena, lanes=lanes)

@@ -296,6 +296,7 @@ for number in range(8):
 """
 
 
+@pytest.mark.slow
 def test_a_killed_app_has_kept_every_vote_that_it_acknowledged(sessions, home):
     session_id = opened(sessions, prompts=[f"prompt {number}" for number in range(40)], votes=2000)
     root = str(Path(__file__).parents[2])

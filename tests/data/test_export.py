@@ -45,6 +45,7 @@ DATA = {
 
 
 @pytest.mark.parametrize("name", DATA)
+@pytest.mark.slow
 def test_what_is_exported_and_added_again_is_the_same_data_set(home, settings, write, tmp_path, name):
     info = add_dataset(home, settings, write("a.json", DATA[name]), "a")
     written = 0

@@ -29,6 +29,7 @@ def made(home, settings, write):
     return lambda: add_dataset(home, settings, write("a.json", [*ROWS, ROWS[0]]), "a").dataset_id
 
 
+@pytest.mark.slow
 def test_what_is_done_to_a_data_set_while_it_is_deleted_ends_or_says_that_it_is_gone(home, settings, made, tmp_path):
     wrong, done = [], []
 

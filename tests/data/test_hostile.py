@@ -79,6 +79,7 @@ def nothing_left(home):
 
 
 @pytest.mark.parametrize("name", FILES)
+@pytest.mark.slow
 def test_a_file_that_hurts_gets_a_sentence_and_leaves_nothing(home, settings, write, name):
     content, words = FILES[name]
     with pytest.raises(UserError, match=words) as caught:
@@ -99,6 +100,7 @@ BOMBS = {
 
 
 @pytest.mark.parametrize("name", BOMBS)
+@pytest.mark.slow
 def test_a_parquet_file_that_inflates_is_refused(home, settings, tmp_path, name):
     table, words = BOMBS[name]()
     pq.write_table(table, tmp_path / "bomb.parquet", compression="zstd")
@@ -217,6 +219,7 @@ ROW = st.dictionaries(KEY, VALUE | st.lists(TURN | VALUE, max_size=4), max_size=
 
 @hypothesis_settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=st.lists(ROW, max_size=6), as_lines=st.booleans())
+@pytest.mark.slow
 def test_any_json_is_a_data_set_or_a_sentence(home, settings, write, tokenizer, rows, as_lines):
     content = "\n".join(map(json.dumps, rows)) if as_lines else json.dumps(rows)
     try:

@@ -42,6 +42,7 @@ def gives_what_transformers_gave(run, models, cases):
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.slow
 def test_all_texts_and_scores_are_those_of_transformers(run, models, seed):
     gives_what_transformers_gave(run, models, [case for case in CASES if case["seed"] == seed])
 

@@ -34,6 +34,7 @@ def says_what_generate_says(make):
                 assert list(got["greedy"].token_ids) == want, (seed, scale, negative)
 
 
+@pytest.mark.slow
 def test_greedy_says_what_generate_says(tiny_llama, monkeypatch):
     says_what_generate_says(tiny_llama)
 

@@ -28,6 +28,7 @@ def says_what_greedy_says(run, make, **more):
 
 
 @pytest.mark.parametrize("more", [{}, {"prompt_lookup_num_tokens": 1}, {"prompt_lookup_num_tokens": 64}])
+@pytest.mark.slow
 def test_the_text_is_greedys(run, tiny_llama, more):
     drafted, accepted = says_what_greedy_says(run, tiny_llama, **more)
     assert 0 < accepted < drafted
@@ -128,6 +129,7 @@ def drafted_by(make, assistant, lane=None, eos=(3, 4, 5), length=30):
 
 
 @pytest.mark.parametrize("tokens", [1, 5, 40])
+@pytest.mark.slow
 def test_with_a_draft_model_the_text_is_greedys_whatever_it_drafts(tiny_llama, tiny_gpt2, tokens):
     for seed in range(2):
         model, lane = tiny_llama(seed), {"num_assistant_tokens": tokens}

@@ -109,6 +109,7 @@ class Table:
         return lane.result(1.0)
 
 
+@pytest.mark.slow
 def test_the_lanes_first_text_is_a_sample_of_the_model_and_no_two_are_the_same():
     counts = dict.fromkeys(itertools.product(range(3), repeat=2), 0)
     draws = 3000

@@ -43,6 +43,7 @@ def alone(model, asked) -> dict:
 
 
 @pytest.mark.parametrize("most_rows", [1, 9, 64])
+@pytest.mark.slow
 def test_each_prompt_gets_what_it_gets_alone(tiny_llama, most_rows):
     model, asked = tiny_llama(4, eos_token_id=[2, 3]), asked_of(LANES, 20)
     want = alone(model, asked)

@@ -125,6 +125,7 @@ def xtc_fits(keep, monkeypatch, count=20_000, threshold=0.1, chance=0.5):
     chi_square_fits(torch.tensor(drawn), wanted_xtc(threshold, chance))
 
 
+@pytest.mark.slow
 def test_xtc_draws_from_its_mixture(monkeypatch):
     xtc_fits(keep_xtc, monkeypatch)
 

@@ -109,6 +109,7 @@ def folds_service(home, settings, work_here):
 
 
 @pytest.mark.parametrize("spelt", [list, spelt_otherwise])
+@pytest.mark.slow
 def test_cross_validation_waits_for_its_runs_and_tests_each_on_its_own_part(
     spelt, folds_service, add, models, tiny_classifier, home
 ):

@@ -28,6 +28,7 @@ def waiting(home, settings):
         yield service
 
 
+@pytest.mark.slow
 def test_two_models_are_compared_record_by_record(evaluations, over, add, models):
     info = add(chat_rows())
     evaluation_id = evaluations.start({"dataset_id": info.dataset_id, "model_ids": list(models), **SMALL})

@@ -55,6 +55,7 @@ def kept_aside(bench) -> list:
 
 
 @pytest.mark.timeout(120)
+@pytest.mark.slow
 def test_whatever_bytes_are_flipped_every_state_is_right_and_the_damaged_file_is_kept(bench, ended):
     damaged = 0
     for seed in range(24):
@@ -152,6 +153,7 @@ def test_a_file_that_may_not_be_written_is_put_aside_where_its_folder_may(bench,
         *(("created", "x"), ("attempt", "x"), ("message", b"\xff"), ("pid", "x"), ("position", "x")),
     ],
 )
+@pytest.mark.slow
 def test_a_row_that_no_run_can_have_is_damage_too(bench, ended, column, value):
     database = sqlite3.connect(bench.home.database)
     database.execute(f"UPDATE jobs SET {column} = ? WHERE job_id = 'run-02'", (value,))

@@ -79,6 +79,7 @@ def test_evaluations_are_as_they_were(evaluations, bench):
     assert evaluations.records(old_home.EVALUATIONS["stopped"])[0]["answers"] == ["a", "b"]
 
 
+@pytest.mark.slow
 def test_evaluations_can_be_resumed_and_deleted_and_are_taken_over_once(evaluations, app, bench):
     evaluations.stop(old_home.EVALUATIONS["queued"])
     assert evaluations.resume(old_home.EVALUATIONS["stopped"])["state"] in ("queued", "running")

@@ -14,6 +14,7 @@ def planted():
     return parts, *nearest(parts.vectors, 20)
 
 
+@pytest.mark.slow
 def test_neighbours_stay_neighbours_and_the_same_seed_gives_the_same_map():
     parts, found, cosines = planted()
     told = []

@@ -18,6 +18,7 @@ def maps(home, settings):
         yield service
 
 
+@pytest.mark.slow
 def test_a_map_has_points_clusters_and_neighbours(home, settings, starter, two_kinds, job, done):
     folder = job(dataset_id=two_kinds, clusters=2, losses=True, after_id="starter", duplicates=0.5)
     assert done(folder)["state"] == "completed"
@@ -35,6 +36,7 @@ def test_a_map_has_points_clusters_and_neighbours(home, settings, starter, two_k
     assert shown["places"] and shown["change"] and not list(folder.path.glob("*.rows"))
 
 
+@pytest.mark.slow
 def test_a_stop_keeps_what_was_read_and_a_resume_makes_the_same_map(home, starter, two_kinds, job, done, monkeypatch):
     folder = job(dataset_id=two_kinds)
     whole, asked = embed.Embedder.vectors, []

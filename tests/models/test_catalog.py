@@ -157,6 +157,7 @@ def test_entries_are_json_with_the_id_first(home):
         ("BertModel", "encode"),
     ],
 )
+@pytest.mark.slow
 def test_an_entry_tells_what_its_model_can_do(home, tiny_model_folder, tmp_path, architecture, task):
     folder = shutil.copytree(tiny_model_folder, tmp_path / "m")
     config = json.loads((folder / "config.json").read_text())
@@ -200,6 +201,7 @@ for folder in sys.argv[2:]:
 
 
 @pytest.mark.timeout(60)
+@pytest.mark.slow
 def test_of_eight_models_that_two_apps_add_at_once_all_are_on_both_menus(home, tiny_model_folder, tmp_path):
     folders = [str(shutil.copytree(tiny_model_folder, tmp_path / f"model-{number}")) for number in range(8)]
     catalog.resolve(home, folders[0])  # tried once, so that the two below get to the menu at the same moment

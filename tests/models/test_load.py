@@ -51,6 +51,7 @@ def test_models_of_two_types_that_are_made_at_once_keep_theirs(tiny_model_folder
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@pytest.mark.slow
 def test_a_process_that_is_forked_while_a_model_is_made_can_make_one():
     # In a process of its own: one with many threads should not be forked.
     code = """

@@ -64,6 +64,7 @@ def tokenizer(tiny_model_folder):
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("source", [*(GROW.replace("STEP", step) for step in STEPS.values()), *ONCE.values()],
                          ids=[*STEPS, *ONCE])  # fmt: skip
+@pytest.mark.slow
 def test_a_template_that_grows_or_loops_without_end_is_a_sentence_within_seconds(tokenizer, source):
     tokenizer.chat_template = source
     began = time.monotonic()

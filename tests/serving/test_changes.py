@@ -62,6 +62,7 @@ def ended(serving) -> bool:
 
 
 @pytest.mark.parametrize("change", ["replaced", "stopped", "deleted"])
+@pytest.mark.slow
 def test_a_request_on_its_way_ends_with_the_model_that_it_began_with(change, web, serving, arena, key, other, home):
     expected = ask(web).json()["choices"][0]["message"]["content"]
     changes = {

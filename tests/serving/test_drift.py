@@ -14,6 +14,7 @@ def surprises(rng, number: int, mean: float = 3.2, spread: float = 0.6) -> list[
 
 
 @pytest.mark.parametrize("seed", range(40))
+@pytest.mark.slow
 def test_a_thousand_requests_of_one_kind_raise_no_alarm(seed):
     drift, rng = Drift(), np.random.default_rng(seed)
     assert not any([drift.add(value) for value in surprises(rng, 1000 + REFERENCE)])
@@ -22,6 +23,7 @@ def test_a_thousand_requests_of_one_kind_raise_no_alarm(seed):
 
 @pytest.mark.parametrize("seed", range(40))
 @pytest.mark.parametrize("mean, spread", [(4.4, 0.6), (2.2, 0.5), (3.2, 2.5)])
+@pytest.mark.slow
 def test_planted_drift_raises_the_alarm_within_fifty_requests(seed, mean, spread):
     """Another language or topic is more surprising, the same prompt over and over less; a mixture only spreads."""
     drift, rng = Drift(), np.random.default_rng(seed)

@@ -123,6 +123,7 @@ def labels(rng, number, share):
 
 
 @pytest.mark.parametrize("seed", range(20))
+@pytest.mark.slow
 def test_classes_that_drift_raise_the_alarm_within_fifty_requests_and_others_never(seed):
     rng, drift = np.random.default_rng(seed), Drift(classes_p_value)
     assert not any([drift.add(label) for label in labels(rng, 1000 + REFERENCE, 0.2)])

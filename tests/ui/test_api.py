@@ -44,6 +44,7 @@ def wait_for(client, run_id: str, *states: str, seconds: float = 120) -> dict:
         time.sleep(0.1)
 
 
+@pytest.mark.slow
 def test_every_endpoint_of_the_contract_is_named_typed_and_documented(client):
     endpoints = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
     assert endpoints.keys() >= CONTRACT

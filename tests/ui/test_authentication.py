@@ -201,6 +201,7 @@ def test_forged_cookies_gain_nothing(forged, url, owner):
             assert call(client, "list_runs")["event"] == "error"
 
 
+@pytest.mark.slow
 def test_every_private_handler_refuses_a_guest(page, guest):
     """By number, as the page's own script would call it: what is not marked for guests refuses before it begins."""
     joined = 0

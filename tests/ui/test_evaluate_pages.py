@@ -63,6 +63,7 @@ def test_every_endpoint_is_named_typed_and_documented(client):
     assert all(endpoints[name]["description"] for name in ENDPOINTS)
 
 
+@pytest.mark.slow
 def test_an_evaluation_is_started_followed_and_read_by_a_script(client, done):
     assert done["state"] == "completed" and done["result"]["records"] == 4
     records = client.predict(done["evaluation_id"], api_name="/evaluation_records")

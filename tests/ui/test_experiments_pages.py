@@ -74,6 +74,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("case", WRONG)
+@pytest.mark.slow
 def test_what_is_wrong_at_an_endpoint_is_one_sentence(server, case):
     endpoint, arguments, said = WRONG[case]
     client = Client(server, verbose=False)

@@ -148,6 +148,7 @@ def test_no_folder_is_opened_and_caches_are_emptied(services, server):
     assert build(services).delete_cache == (3600, 86400)
 
 
+@pytest.mark.slow
 def test_the_state_that_gradio_keeps_of_visitors_is_bounded(services):
     from gradio.state_holder import SessionState
 

@@ -224,6 +224,7 @@ def may_begin(running: list, waiting: list, limit: int = 4, reserve: bool = True
     return [waiting.index(event) for event in queue._eligible(kind, limit)]
 
 
+@pytest.mark.slow
 def test_guests_leave_a_place_for_owners():
     guests = [event_of("guest", f"g{number}") for number in range(3)]
     waiting = [event_of("guest", "g4"), event_of("owner", "ann")]

@@ -81,6 +81,7 @@ def test_gradio_alone_would_ask(host, without_our_parts):
     assert fetched(host) >= 5
 
 
+@pytest.mark.slow
 def test_gradio_with_our_parts_does_not_ask_though_nothing_guards_it(host):
     gradio_internals.install()
     assert fetched(host) == 0

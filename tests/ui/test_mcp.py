@@ -70,6 +70,7 @@ def test_a_site_that_is_open_in_the_same_browser_reaches_no_tool(server):
 
 
 @pytest.mark.parametrize("policy", ["guests", "accounts"])
+@pytest.mark.slow
 def test_where_others_can_reach_the_page_there_are_no_tools(tmp_path, policy):
     """Gradio's MCP server would call the endpoints from this computer, whoever asks."""
     access = Access(policy, {"ann": "x"} if policy == "accounts" else {})

@@ -1,10 +1,12 @@
 /* The panes: one card a lane, drawn from a trace. Draws only what changed; tells what the pointer and keys do through
- `hooks` {card(pane, index, span, how), leave(), reply(lane), copy(lane), prefer(pane, button)}. */
+ `hooks` {card(pane, index, span, how), leave(), reply(lane), copy(lane), prefer(pane, button), rate(lane's id, thumb)}.
+ */
 import { candidates } from "./candidates.js";
 import { forbiddenLine } from "./constraints.js";
 import { h, number, percent, shape, svg, t } from "./dom.js";
 import { penaltyParts } from "./penalties.js";
 import { RARE, rareParts, rareValues } from "./rare-lanes.js";
+import { thumbs } from "./thumbs.js";
 
 const STRATEGIES = ["greedy", "top_k", "top_p", "beam", "min_p", "sample", ...RARE];
 const KEPT_IN_GRID = ["perplexity", "distinct_2", "loop", "tokens", "score"];
@@ -159,6 +161,7 @@ export class LaneCard {
               },
               t("prefer"),
             ),
+          this.hooks.rate && (this.thumbs = thumbs(title, (thumb) => this.hooks.rate(info.id, thumb))),
         ),
       ),
     );
@@ -213,6 +216,7 @@ export class LaneCard {
     if (live && this.stick) this.text.scrollTop = this.text.scrollHeight;
     this.caret.hidden = !(live && !this.lane.end);
     this.element.classList.toggle("busy", Boolean(live && !this.lane.end));
+    if (this.thumbs) this.thumbs.hidden = !this.lane.end;
     this.drawSpark(view, n);
     this.drawFacts(view, n);
     this.candidates.replaceChildren(

@@ -18,6 +18,7 @@ import { approximationOf, progressOf } from "./progress.js";
 import { Replay } from "./replay.js";
 import { Run } from "./run.js";
 import { Speaks } from "./speaks.js";
+import { rating } from "./thumbs.js";
 import { Trace } from "./trace.js";
 import { Tree } from "./tree.js";
 import { Warm } from "./warm.js";
@@ -92,7 +93,7 @@ class App {
       canFork: () => !this.run && Boolean(this.trace.meta),
       ask: (name, question) => L.ask(this.server, name, question),
     });
-    this.prefer = new Prefer({ save: (pair) => this.savePair(pair), train: (id) => this.trainOn(id) });
+    this.prefer = new Prefer(this.server);
     this.colour.draw();
     element.replaceChildren(this.root);
   }
@@ -234,6 +235,7 @@ class App {
       reply: (lane) => this.reply(lane),
       copy: (lane) => this.exchange.copyText(lane),
       prefer: this.canPick ? (...what) => this.choosePair(...what) : null,
+      rate: this.run ? rating(this.server, this.run.id, (text) => this.say(text)) : null,
     };
     this.cards = layPanes(this.panes, this.trace, hooks, this.colour.mode);
     if (this.run && this.panes.getBoundingClientRect().top > window.innerHeight - 120) {
@@ -322,17 +324,6 @@ class App {
     const chosen = textOf(card.lane).trim();
     const rest = othersThan(card.lane, this.trace);
     this.prefer.open(card.element, button, this.trace.meta.prompt, chosen, rest, answer.sets || []);
-  }
-
-  async savePair(pair) {
-    const answer = await L.ask(this.server, "prefer", pair);
-    if (!answer.error) L.tell("preference-added", answer.dataset_id);
-    return answer;
-  }
-
-  trainOn(datasetId) {
-    L.tell("train-on", datasetId);
-    L.openPanel("train");
   }
 
   // ---- models and settings ----

@@ -1,6 +1,6 @@
-/* "This one is better": asks which answers it beats and in which data set that is kept. Sends what the person picks
- through `hooks` {save(pair) → promise of {dataset_id, name, pairs, added} or {error},
-   train(dataset id), say(text)}. */
+/* "This one is better": asks which answers it beats and in which data set that is kept. Sends what the person picks to
+ `server`. */
+import * as L from "../lib/api.js";
 import { h, number, shape, t } from "./dom.js";
 
 const KEY = "llmdemo-arena-picks";
@@ -12,8 +12,8 @@ export class Prefer {
   prompt = null;
   chosen = "";
 
-  constructor(hooks) {
-    this.hooks = hooks;
+  constructor(server) {
+    this.server = server;
     this.names = h("datalist", { id: "arena-picks-names" });
     this.name = h("input", {
       type: "text",
@@ -100,7 +100,7 @@ export class Prefer {
     } catch {
       /* as above */
     }
-    const answer = await this.hooks.save({
+    const answer = await L.ask(this.server, "prefer", {
       name: this.name.value.trim() || t("prefer_default"),
       prompt: this.prompt,
       chosen: this.chosen,
@@ -110,14 +110,20 @@ export class Prefer {
       this.message.replaceChildren(h("b", {}, answer.error.message), " ", answer.error.hint || "");
       return;
     }
+    L.tell("preference-added", answer.dataset_id);
     this.message.replaceChildren(
       t(answer.added ? "prefer_saved" : "prefer_known", { name: answer.name, n: number(answer.pairs) }),
       " ",
       h(
         "button",
-        { type: "button", class: "quiet", onclick: () => this.hooks.train(answer.dataset_id) },
+        { type: "button", class: "quiet", onclick: () => trainOn(answer.dataset_id) },
         t("prefer_train"),
       ),
     );
   }
 }
+
+const trainOn = (datasetId) => {
+  L.tell("train-on", datasetId);
+  L.openPanel("train");
+};

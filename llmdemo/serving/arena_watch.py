@@ -7,15 +7,16 @@ from collections.abc import Callable
 from typing import Any
 
 from llmdemo.serving.monitor import Monitor
+from llmdemo.serving.thumbs import Thumbs
 
 _OUTCOMES = {"done": "answered", "stopped": "left", "failed": "refused"}
 
 
-def watcher(monitor: Monitor) -> Callable[[Any, Callable[[dict], None]], Callable[[dict], None]]:
+def watcher(monitor: Monitor, thumbs: Thumbs) -> Callable[[Any, Callable[[dict], None]], Callable[[dict], None]]:
     """What Arena.watch wants: (request, put) → a `put` that counts too."""
 
     def watch(request: Any, put: Callable[[dict], None]) -> Callable[[dict], None]:
-        comparison = Comparison(monitor, request)
+        comparison = Comparison(monitor, request, thumbs)
 
         def passed(event: dict) -> None:
             if event["type"] != "end":
@@ -34,8 +35,8 @@ def watcher(monitor: Monitor) -> Callable[[Any, Callable[[dict], None]], Callabl
 class Comparison:
     """One on its way; `add` each of its events (arena/events.py)."""
 
-    def __init__(self, monitor: Monitor, request: Any):
-        self._monitor, self._request = monitor, request
+    def __init__(self, monitor: Monitor, request: Any, thumbs: Thumbs):
+        self._monitor, self._request, self._thumbs = monitor, request, thumbs
         self._asked, self._began, self._first = time.monotonic(), 0.0, 0.0
         self._prompt_tokens = self._steps = 0
         self._tokens: dict[str, int] = {}
@@ -51,6 +52,8 @@ class Comparison:
         elif kind == "lane":
             self._tokens[event["lane"]] = event["generated"]
             self._answers.append(event["text"])
+            whole = self._request.model_ids[int(event["lane"].partition(":")[0])].partition("@")[0]
+            self._thumbs.answered(self._request.run_id, event["lane"], whole)
         elif kind == "begin":
             self._began = time.monotonic()
             self._prompt_tokens = sum(event["prompt_tokens"])

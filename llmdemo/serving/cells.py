@@ -80,8 +80,8 @@ def told(cell: Cell) -> dict[str, Any]:
         "repetition": _mean(cell, "repetition", "looked", 4),
         "surprise": _mean(cell, "surprise", "surprises", 4),
         "confidence": _mean(cell, "confidence", "confidences", 4),
-        "up": cell.get("up", 0),
-        "down": cell.get("down", 0),
+        # what is taken back later than it was said counts there
+        **{thumb: max(0, cell.get(thumb, 0)) for thumb in ("up", "down")},
         "right": cell.get("right", 0),
         "labelled": cell.get("labelled", 0),
         **{key: shares(cell.get(key)) for key in ("languages", "topics", "classes")},

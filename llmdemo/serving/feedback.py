@@ -8,11 +8,10 @@ from collections.abc import Callable
 
 from llmdemo.serving.bodies import FeedbackBody
 from llmdemo.serving.errors import ApiError
-from llmdemo.serving.kept import CLASSIFY, Kept, Text
+from llmdemo.serving.kept import CLASSIFY, THUMBS, Kept, Text
 
 MOST_RECENT = 20_000
 """Answers whose ids are remembered, with the classes that were predicted and without any text."""
-_THUMBS = {"up": 1, "down": -1}
 
 
 class Feedback:
@@ -43,7 +42,7 @@ class Feedback:
             right, wrong = ("label", "correction") if text.kind == CLASSIFY else ("correction", "label")
             what = "a classifier" if text.kind == CLASSIFY else "no classifier"
             raise ApiError(400, f"{text.name!r} is {what}: send {right} instead of {wrong}.", "invalid_value", wrong)
-        thumb = _THUMBS[body.thumb] if body.thumb else None
+        thumb = THUMBS[body.thumb] if body.thumb else None
         correction = body.label if text.kind == CLASSIFY else body.correction
         choice = 0 if text.kind == CLASSIFY else body.index
         beside_a_text = self._kept.correct(text.id, text.place, choice, thumb, correction)

@@ -47,6 +47,7 @@ CREATE TABLE IF NOT EXISTS opinions (
 );
 """
 CHAT, CLASSIFY = "chat", "classify"
+THUMBS = {"up": 1, "down": -1}
 STATES = {
     "new": "verdict = '' AND (thumb IS NOT NULL OR correction IS NOT NULL OR better IS NOT NULL)",
     "pairs": "beside IS NOT NULL AND better IS NULL",
@@ -190,6 +191,11 @@ class Kept:
                 (text.id, text.place, self._clock(), text.name, text.model_id, thumb, predicted, label),
             )
             db.execute(f"DELETE FROM opinions WHERE number <= (SELECT max(number) FROM opinions) - {_MOST_OPINIONS}")
+
+    def withdraw(self, id_: str) -> None:
+        """Takes an opinion back."""
+        with self._changing() as db:
+            db.execute("DELETE FROM opinions WHERE id = ? AND place = 0", (id_,))
 
     def correct(self, id_: str, place: int, choice: int, thumb: int | None, correction: str | None) -> bool:
         """Puts thumb and correction beside a kept text; whether there is one that no owner has reviewed: what an owner has

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from llmdemo.serving.errors import ApiError
     from llmdemo.serving.generation import Generation, Timing
 
+ARENA = "arena"
+"""The name under which the arena's comparisons are counted; a served model cannot be told from it by its key, as keys
+open served names only."""
 MOST_RECORDS = 20_000
 """The last so many requests are remembered one by one, for percentiles; Prometheus' counters count all since the start."""
 PERCENTILES = (50, 95, 99)
@@ -107,10 +110,10 @@ class Metrics:
         self._series.add(record)
         self._over_time(record.name, record.model_id, {**_cell_of(record), "queued": self._queued()})
 
-    def opinion(self, name: str, model_id: str, thumb: str) -> None:
-        """Somebody found an answer good (up) or bad (down)."""
-        self._series.thumbs.labels(name, model_id, thumb).inc()
-        self._over_time(name, model_id, {thumb: 1})
+    def opinion(self, name: str, model_id: str, thumb: str, withdrawn: bool = False) -> None:
+        """Somebody found an answer good (up) or bad (down), or takes that back; a counter that may only grow counts that too."""
+        self._series.thumbs.labels(name, model_id, f"{thumb}_withdrawn" if withdrawn else thumb).inc()
+        self._over_time(name, model_id, {thumb: -1 if withdrawn else 1})
 
     def labelled(self, name: str, model_id: str, right: bool) -> None:
         """The right class of a classifier's text has come."""

@@ -15,15 +15,12 @@ from llmdemo.core.store import Home
 from llmdemo.models import catalog
 from llmdemo.serving.baselines import Baselines
 from llmdemo.serving.drift import Drift, classes_p_value, ks_p_value
-from llmdemo.serving.metrics import Metrics, Record
+from llmdemo.serving.metrics import ARENA, Metrics, Record
 from llmdemo.serving.mix import language_of, repetition_of
 from llmdemo.serving.registry import Served
 from llmdemo.serving.surprise import MOST_TOKENS, Surprise
 from llmdemo.serving.timeline import Timeline
 
-ARENA = "arena"
-"""The name under which the arena's comparisons are counted; a served model cannot be told from it by its key, as keys
-open served names only."""
 MOST_WAITING = 1024
 _MOST_ANSWERS = 4
 Key = tuple[str, str]
@@ -44,21 +41,22 @@ class Monitor:
         self.timeline = Timeline(home.serving / "monitor.sqlite")
         self.metrics = Metrics(running, queued, self.timeline)
         self.baselines = Baselines(home, lambda model_id, prompt: measure(model_id, _prompt(prompt), MOST_TOKENS))
-        self.surprise = Surprise(measure, self._measured, self.baselines.step)
+        self.surprise = Surprise(measure, self._measured, self.baselines.step, running=running)
         self._classes: dict[Key, Drift] = {}
         self._confidence: dict[Key, Drift] = {}
         self._waiting: queue.Queue[tuple[Key, str, Sequence[str]]] = queue.Queue(MOST_WAITING)
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
-    def answered(self, served: Served, prompt: Any, answers: Sequence[str], surprise: float | None = None) -> None:
-        """A request was answered: its prompt (arena.prompt.Prompt) is looked at beside the next ones, and measured then where
-        its `surprise` did not come with the answer."""
-        if surprise is None:
-            self.surprise.note(served, prompt)
-        else:
-            self.surprise.told((served.name, served.model_id), surprise)
-        self._look((served.name, served.model_id), _text_of(prompt), answers)
+    def answered(self, served: Served, request: Any, answers: Sequence[str], surprise: float | None = None) -> None:
+        """A request (arena.service.Request) was answered: its prompt is looked at beside the next ones, and where its `surprise`
+        was wanted and did not come with the answer, measured then."""
+        key = served.name, served.model_id
+        if surprise is not None:
+            self.surprise.told(key, surprise)
+        elif request.surprise_of:
+            self.surprise.note(served, request.prompt)
+        self._look(key, _text_of(request.prompt), answers)
 
     def compared(self, model_ids: Sequence[str], record: dict[str, Any], prompt: Any, answers: Sequence[str]) -> None:
         """A comparison in the arena has ended; `record`: the fields of a Record but for name and model."""

@@ -36,7 +36,7 @@ from llmdemo.serving.registry import Registry, Served, checked_name
 from llmdemo.serving.responses import Shape
 from llmdemo.serving.shadow import Again, Shadow
 from llmdemo.serving.side_by_side import side_by_side
-from llmdemo.serving.surprise import MOST_TOKENS
+from llmdemo.serving.thumbs import Thumbs
 from llmdemo.settings import Settings
 from llmdemo.settings.schema import show
 
@@ -76,6 +76,7 @@ class Serving:
             home, lambda *asked: self._arena().surprise(*asked), lambda: self.slots.running, lambda: self.slots.queued
         )
         self.metrics = self.monitor.metrics
+        self.thumbs = Thumbs(self.kept, self.metrics)
 
     # ---- what owners do ----
 
@@ -250,8 +251,7 @@ class Serving:
         def finished(generation: Generation) -> None:
             self.metrics.finished(asked.served, generation)
             if generation.error is None:
-                prompt = asked.requests[0].prompt
-                self.monitor.answered(asked.served, prompt, generation.answers(), generation.surprise)
+                self.monitor.answered(asked.served, asked.requests[0], generation.answers(), generation.surprise)
                 if not generation.was_left:
                     self._answered(asked, generation)
 
@@ -334,11 +334,12 @@ class Serving:
             wanted = Wanted(body.n or 1, top)
             prompts: list[Any] = [plain_messages(body.messages)] if isinstance(body, ChatBody) else _raw(body)
             arena, found = self._arena(), list[Request]()
+            surprise_of = self.monitor.surprise.tokens()
             for prompt in prompts:
                 request = arena.request(served.model_id, prompt, settings, limits=self._settings)
                 request = fitted(request, arena.tokenizer(entry), entry.context, lanes.asked_tokens(body))
                 encoder = functools.partial(AnswerEncoder, wanted)
-                found.append(replace(request, encoder=encoder, trace=top is not None, surprise_of=MOST_TOKENS))
+                found.append(replace(request, encoder=encoder, trace=top is not None, surprise_of=surprise_of))
             return found
         except UserError as error:
             raise of_user_error(error) from None

@@ -7,6 +7,7 @@ out. Imports torch when the first prompt comes.
 import collections
 import logging
 import queue
+import random
 import threading
 import time
 from collections.abc import Callable
@@ -22,6 +23,9 @@ MOST_TOKENS = 256
 _LOOK_SECONDS = 0.05
 _IDLE_SECONDS = 20.0
 """How long a prompt waits for a moment in which nobody uses the model."""
+MEASURED_AT_ONCE = 4
+"""Where more requests are being answered at once, about so many of them have their prompts measured: then a request costs
+little, and reading how likely each token of its prompt was would be the twentieth part of it."""
 REST_SECONDS = 3.0
 """After a visitor's comparison, so long without another request: who asks again at once shall not wait for a measurement."""
 log = logging.getLogger(__name__)
@@ -37,10 +41,12 @@ class Surprise:
         told: Callable[[tuple[str, str], float], None] = lambda key, surprise: None,
         training: Callable[[str, bool], float | None] = lambda model_id, writes: None,
         idle_seconds: float = _IDLE_SECONDS,
+        running: Callable[[], int] = lambda: 0,
     ):
-        """`told(key, surprise)` gets each; `training(model_id, writes)` measures one training prompt of a model (baselines.step),
+        """`running`: how many requests are being answered. `told(key, surprise)` gets each; `training(model_id, writes)` measures one training prompt of a model (baselines.step),
         called while no request's prompt waits."""
         self._measure, self._told, self._training, self._idle_seconds = measure, told, training, idle_seconds
+        self._running = running
         self._wanted: dict[str, bool | None] = {}
         """By model id: whether it writes; None once it is measured, or cannot be."""
         self._waiting: queue.Queue[tuple[tuple[str, str], Any]] = queue.Queue(MOST_WAITING)
@@ -64,6 +70,10 @@ class Surprise:
         except queue.Full:
             return
         self.want(served.model_id)
+
+    def tokens(self) -> int:
+        """Of how many of the next request's last prompt tokens it is wanted how likely they are."""
+        return MOST_TOKENS if random.random() * self._running() < MEASURED_AT_ONCE else 0
 
     def told(self, key: tuple[str, str], surprise: float) -> None:
         """A request's prompt was measured while it was answered; `key`: the served name, the model's id."""

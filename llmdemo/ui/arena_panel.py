@@ -13,7 +13,7 @@ from llmdemo.core.sentences import pack
 from llmdemo.models.library import import_library
 from llmdemo.models.presets import speakers
 from llmdemo.settings.decoding import described
-from llmdemo.ui import bridge, interpret_api
+from llmdemo.ui import authentication, bridge, interpret_api
 from llmdemo.ui.fair_queue import BATCHES, MOST_BATCHES, when_gone
 from llmdemo.ui.rights import for_guests, for_owners
 from llmdemo.ui.samples import starter_tokenizer
@@ -55,11 +55,19 @@ def build(services: Services, guests: bool = False) -> None:
         _check_guest(services, request)
         return {"code": arena.python(request, guest=not services.is_owner())}
 
+    @for_guests
+    def thumb(data: dict) -> dict:
+        """What the visitor finds of an answer that they got: thumb "up", "down", or "" to take it back."""
+        run_id, visitor = str(data.get("run_id")), authentication.current()
+        if services.sessions.whose(run_id) != (visitor.identity if visitor else ""):
+            raise UserError("err_not_your_session")
+        return services.serving.thumbs.take(run_id, str(data.get("lane")), str(data.get("thumb")))
+
     allowed = services.settings.for_guests() if guests else services.settings
     known = {"settings": described(allowed), "picks": not guests, "speakers": [] if guests else speakers()}
     panel = bridge.island(
         "arena",
-        [models, warm, stop, python, *interpret_api.for_the_card(services), *_picking(services)],
+        [models, warm, stop, python, thumb, *interpret_api.for_the_card(services), *_picking(services)],
         value=pack({"known": known}),
         events=["compare", "compare_many"],
         elem_id="arena",

@@ -259,7 +259,7 @@ def _make_arena(home: Home, settings: Settings, serving: "Serving") -> "Arena":
     from llmdemo.serving.arena_watch import watcher
 
     arena = Arena(home, settings, keep=serving.registry.model_ids)
-    arena.watch = watcher(serving.monitor)
+    arena.watch = watcher(serving.monitor, serving.thumbs)
     return arena
 
 

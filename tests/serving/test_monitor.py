@@ -35,7 +35,7 @@ def test_requests_are_figures_over_time_without_their_texts(web, serving, home):
 def test_the_arenas_comparisons_are_counted_as_they_pass(serving, arena):
     from llmdemo.serving.arena_watch import watcher
 
-    arena.watch = watcher(serving.monitor)
+    arena.watch = watcher(serving.monitor, serving.thumbs)
     *_, last = arena.compare("starter", "Tell me what a planet is", {"lanes": ["greedy", "top_k"], "max_new_tokens": 6})
     point = over_time(serving, "arena")["points"][0]
     said = sum(len(lane["token_ids"]) for lane in last["lanes"].values())
@@ -46,12 +46,14 @@ def test_the_arenas_comparisons_are_counted_as_they_pass(serving, arena):
 def test_what_was_computed_for_another_before_is_no_measure_of_speed(serving):
     from llmdemo.serving.arena_watch import Comparison
 
-    request = SimpleNamespace(model_ids=("starter",), prompt=SimpleNamespace(raw="Tell me what a planet is"))
+    request = SimpleNamespace(
+        model_ids=("starter",), run_id="r", prompt=SimpleNamespace(raw="Tell me what a planet is")
+    )
     for end in ({}, {"shared": True}):
-        comparison = Comparison(serving.monitor, request)
+        comparison = Comparison(serving.monitor, request, serving.thumbs)
         comparison.add({"type": "begin", "prompt_tokens": [5]})
         comparison.add({"type": "step"})
-        comparison.add({"type": "lane", "lane": "greedy", "generated": 3, "text": "A planet is"})
+        comparison.add({"type": "lane", "lane": "0:greedy", "generated": 3, "text": "A planet is"})
         comparison.add({"type": "end", "state": "done", **end})
     records = [one for one in serving.monitor.metrics.records() if one.name == "arena"]
     assert [(one.outcome, one.tokens, one.first is None) for one in records] == [

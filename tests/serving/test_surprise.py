@@ -2,6 +2,7 @@
 
 import threading
 
+import numpy as np
 import pytest
 
 from llmdemo.serving import surprise as module
@@ -47,3 +48,29 @@ def test_a_model_in_use_is_left_alone(clock):
     watch.note(SERVED, "one", at_rest=True)
     clock[0] += module.REST_SECONDS
     assert watch._beside() == 0.0 and not watch._at_rest
+
+
+def test_of_many_requests_at_once_a_share_is_measured_and_of_few_all(monkeypatch):
+    monkeypatch.setattr(module.random, "random", iter(np.random.default_rng(0).random(10_000)).__next__)
+    running = [1]
+    watch = Surprise(lambda model_id, prompt, most: 1.0, running=lambda: running[0])
+    shares = {}
+    for running[0] in (0, 1, 4, 16):
+        shares[running[0]] = sum(watch.tokens() == module.MOST_TOKENS for _ in range(2000)) / 2000
+    assert shares[0] == shares[1] == shares[4] == 1 and 0.2 < shares[16] < 0.3
+
+
+def test_what_came_with_the_answer_is_not_measured_again(web, serving, arena):
+    """And it is what the model's own forward over the prompt gives, also where another prompt began alike."""
+    from llmdemo.arena.prompt import Prompt
+
+    serving.monitor.surprise.note = lambda *_: pytest.fail("measured twice")
+    wanted = []
+    for word in ("planet", "star", "planet"):
+        text = f"Tell me what a {word} is, please"
+        asked = {"model": "tiny", "messages": [{"role": "user", "content": text}], "max_tokens": 4}
+        assert web.post("/v1/chat/completions", json=asked).status_code == 200
+        serving.join()
+        wanted.append(arena.surprise("starter", Prompt.from_value(text), module.MOST_TOKENS))
+    assert serving.monitor.surprise.drift("tiny", "starter")._reference == pytest.approx(wanted, abs=5e-3)  # 16 bits
+    assert abs(wanted[0] - wanted[1]) > 0.02

@@ -14,7 +14,7 @@ from llmdemo.ui.services import Services
 
 GUESTS_MAY = {
     *("list_models", "compare", "compare_many"),
-    *("models", "stop", "warm", "python", "preference_sets"),
+    *("models", "stop", "warm", "python", "thumb", "preference_sets"),
     *("lens", "attribute", "memory", "quiz_submit"),
     *("things", "records", "tokens", "surprises", "questions", "several", "judged", "answers"),
     *("vote_pair", "ask_pair", "vote", "undo_vote", "vote_board"),

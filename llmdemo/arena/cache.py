@@ -71,7 +71,7 @@ class Loaded:
 
 
 class ModelCache:
-    """`load(entry, dtype) -> (model, tokenizer)` is called at most once a model and precision while it stays in memory,
+    """Within one budget of bytes. `load(entry, dtype) -> (model, tokenizer)` is called at most once a model and precision while it stays in memory,
     and never for two at a time: the room for a load is made before it, and two could count on the same bytes."""
 
     def __init__(
@@ -83,6 +83,8 @@ class ModelCache:
         self._lock = threading.Lock()
         self._turn = threading.Lock()
         self._models: dict[tuple, Loaded] = {}  # in the order of use, the latest last
+        self._beside = 0
+        self._let_go: Callable[[], None] = lambda: None
 
     def holds(self, entry, precision: str) -> bool:
         with self._lock:
@@ -110,7 +112,7 @@ class ModelCache:
         if loaded is None and self._turn.acquire(blocking=False):
             try:
                 loaded = self._take(key)
-                if loaded is None and (make_room or self._total() + _expected_bytes(entry, precision) <= self._budget):
+                if loaded is None and (make_room or self._total() + expected_bytes(entry, precision) <= self._budget):
                     loaded = self._read(key, entry, precision)
             finally:
                 self._turn.release()
@@ -143,6 +145,23 @@ class ModelCache:
         finally:
             self._leave(loaded)
 
+    @contextmanager
+    def room_beside(self, title: str, needed: int, let_go: Callable[[], None]) -> Iterator[None]:
+        """While the body loads a model of so many bytes that is kept elsewhere, nothing else is loaded; from then on it counts
+        as one of these, in the place of an earlier one. `let_go` drops it where the room is needed. Raises UserError where
+        there is none."""
+        with self._turn:
+            self._leave_beside()
+            others = self._evict(needed)
+            if others and others + needed > _MOST_BUDGETS * self._budget:
+                raise UserError("err_no_room_beside", title=title)
+            yield
+            self._beside, self._let_go = needed, let_go
+
+    def _leave_beside(self) -> None:
+        self._beside = 0
+        self._let_go()
+
     def forget(self, model_id: str) -> None:
         """Drops a model that is gone or has changed; a run that uses it still ends well."""
         with self._lock:
@@ -162,7 +181,7 @@ class ModelCache:
 
     def _read(self, key, entry, precision) -> Loaded:
         """Loads it; for who has the turn. Raises UserError when there is no room for it."""
-        needed = _expected_bytes(entry, precision)
+        needed = expected_bytes(entry, precision)
         others = self._evict(needed)
         if others and others + needed > _MOST_BUDGETS * self._budget:
             raise UserError("err_no_room_beside", title=entry.title)
@@ -198,6 +217,8 @@ class ModelCache:
                     break
                 if loaded.users == 0:
                     del self._models[key]
+            if self._beside and needed + self._bytes() > self._budget:
+                self._leave_beside()
             return self._bytes()
 
     def _total(self) -> int:
@@ -205,7 +226,7 @@ class ModelCache:
             return self._bytes()
 
     def _bytes(self) -> int:
-        return sum(loaded.bytes for loaded in self._models.values())
+        return self._beside + sum(loaded.bytes for loaded in self._models.values())
 
 
 def fingerprint(folder: Path | None, at_step: int | None = None) -> str:
@@ -238,7 +259,7 @@ def _other_files(folder: Path | None) -> str:
     return digest.hexdigest()
 
 
-def _expected_bytes(entry, precision: str) -> int:
+def expected_bytes(entry, precision: str) -> int:
     """What its weights will take: a file of bf16 takes twice its size as fp32."""
     usual = torch.float32 if entry.at_step is not None else usual_dtype(entry, best_device())
     dtype = _DTYPES.get(precision) or usual

@@ -2,6 +2,7 @@
 
 import threading
 
+from llmdemo.arena.cache import ModelCache, expected_bytes
 from llmdemo.arena.resolve import reward_ids
 from llmdemo.core.errors import UserError
 from llmdemo.core.spaces import on_zero_gpu
@@ -15,8 +16,9 @@ from llmdemo.settings.decoding import DecodeSettings
 class RewardModels:
     """One for an arena; any thread may call it."""
 
-    def __init__(self, home: Home):
-        self._home, self._lock = home, threading.Lock()
+    def __init__(self, home: Home, cache: ModelCache):
+        """`cache`: whose budget the model counts to."""
+        self._home, self._cache, self._lock = home, cache, threading.Lock()
         self._kept: tuple[ModelEntry, RewardScorer] | None = None
 
     def of(self, settings: DecodeSettings) -> dict[str, RewardScorer]:
@@ -31,7 +33,14 @@ class RewardModels:
         if on_zero_gpu():
             raise UserError("err_lane_reward_zero_gpu")
         with self._lock:
-            if self._kept is None or self._kept[0] != entry:
-                self._kept = None  # two at once may be too much for the memory
-                self._kept = entry, RewardScorer(entry)
-            return self._kept[1]
+            kept = self._kept
+            if kept is not None and kept[0] == entry:
+                return kept[1]
+            with self._cache.room_beside(entry.title, expected_bytes(entry, "fp32"), self._let_go):
+                scorer = RewardScorer(entry)
+                self._kept = entry, scorer
+            return scorer
+
+    def _let_go(self) -> None:
+        """Who scores with it now goes on; asked for again, it is loaded again."""
+        self._kept = None

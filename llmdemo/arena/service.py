@@ -96,7 +96,7 @@ class Arena:
         self._limits = settings
         self._decode = decode
         self._cache = ModelCache(load_model or StepModels().load)
-        self._rewards = RewardModels(home)
+        self._rewards = RewardModels(home, self._cache)
         self._shared = SharedComparisons()
         self._batch_turns = BatchTurns(max(1, settings.max_decodings // 2))
         self._stopped: OrderedDict[str, None] = OrderedDict()

@@ -25,9 +25,18 @@ from llmdemo.settings.judge import JudgeSpec
 
 _MOST_UNCLEAR = 8
 """So many answers in a row without a grade, and the judge is given up."""
-_MOST_KEPT = 20_000
+_MOST_KEPT, _KEPT_END = 20_000, 2000
+"""Characters of a judge's text that are kept, and how many of these from its end, where its result stands."""
 _EXAMPLE = 400
 """Characters that are shown of an answer that keeps to no form."""
+
+
+def _shortened(text: str) -> str:
+    """`text` as it is kept; where it is too long, what is left out of its middle is told in its place."""
+    if len(text) <= _MOST_KEPT:
+        return text
+    left = len(text) - _MOST_KEPT
+    return f"{text[: _MOST_KEPT - _KEPT_END]}\n[… {left:,} characters left out …]\n{text[-_KEPT_END:]}"
 
 
 def about_judge(home: Home, spec: JudgeSpec) -> dict:
@@ -63,7 +72,7 @@ class _Asked:
                 clear = text is not None and bool(read_opinion(text, grading).result)
                 unclear, first = (0, "") if clear else (unclear + 1, first or text or "")
                 if clear or local:
-                    lines.append({"id": question.key, "text": None if text is None else text[:_MOST_KEPT]})
+                    lines.append({"id": question.key, "text": None if text is None else _shortened(text)})
             self._kept.add(lines)
             done += len(part)
             self._job.tell(done, len(every), fresh=len(part))

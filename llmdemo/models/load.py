@@ -90,6 +90,10 @@ def load_tokenizer(source: ModelEntry | Path):
     getattr(tokenizer, "init_kwargs", {}).pop("auto_map", None)  # code that never runs here is not handed on either
     if tokenizer.pad_token_id is None and tokenizer.eos_token_id is not None:
         tokenizer.pad_token = tokenizer.eos_token
+    if tokenizer.is_fast:
+        # threads share it: a call without them would take these off first, which fails while another thread is encoding
+        tokenizer.backend_tokenizer.no_truncation()
+        tokenizer.backend_tokenizer.no_padding()
     return tokenizer
 
 

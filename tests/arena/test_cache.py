@@ -215,3 +215,34 @@ def test_a_slider_through_a_run_keeps_few_of_its_steps_and_drops_no_other_model(
     assert [cache.holds(each, "auto") for each in steps] == [False, False, True, True, True, True]
     with cache.use(steps[2]), cache.use(steps[0]), cache.use(steps[1]):
         assert cache.holds(steps[2], "auto"), "a model in use stays"
+
+
+def test_a_model_that_is_kept_elsewhere_counts_to_the_budget_and_goes_where_the_room_is_needed():
+    dropped = []
+    cache = ModelCache(Loader(), 100)
+    with cache.use(entry("a")):
+        pass
+    with cache.room_beside("judge", 50, lambda: dropped.append("judge")):
+        assert cache.holds(entry("a"), "auto"), "both fit"
+    with cache.use(entry("b")):
+        assert not cache.holds(entry("a"), "auto") and not dropped, "what nobody uses goes first"
+        with cache.use(entry("c")):
+            assert dropped == ["judge"]
+    assert cache._total() == 80
+
+
+def test_there_is_no_room_beside_models_in_use_that_fill_the_budget():
+    cache = ModelCache(Loader(), 60)
+    beside = cache.room_beside("judge", 40, lambda: None)
+    with cache.use(entry("a")), cache.use(entry("b")), pytest.raises(UserError, match="judge"), beside:
+        raise AssertionError("loaded beside 80 bytes of 60")
+    with cache.room_beside("judge", 40, lambda: None):
+        pass
+    assert cache._total() == 40
+
+
+def test_a_model_elsewhere_whose_load_fails_counts_for_nothing():
+    cache = ModelCache(Loader(), 60)
+    with pytest.raises(MemoryError), cache.room_beside("judge", 40, lambda: None):
+        raise MemoryError
+    assert cache._total() == 0

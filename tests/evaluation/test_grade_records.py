@@ -178,3 +178,14 @@ def test_a_judge_is_compared_with_the_classs_votes(evaluations, home, over, judg
     for odd in ({"vote_id": folder.name}, {"vote_id": "vote-20260101-000000-000000", "judge": judge}):
         with pytest.raises(UserError):
             evaluations.start(odd)
+
+
+def test_a_long_text_is_kept_with_its_result_and_says_what_was_left_out(job, home, judge_server):
+    judge_server.say = lambda body: "word " * 10_000 + "[RESULT] 4"
+    spec = at(judge_server, grading="absolute")
+    first, again = (judge_all(job, home, spec, some := records(1)) and some for _ in range(2))
+    assert len(judge_server.asked) == 2, "the second time it was read from what is kept"
+    assert (
+        [each["result"] for each in again[0]["opinions"]] == [each["result"] for each in first[0]["opinions"]] == [4, 4]
+    )
+    assert "30,010 characters left out" in again[0]["opinions"][0]["feedback"]

@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -229,3 +230,29 @@ def test_a_config_of_a_larger_model_than_its_weights_is_refused_before_it_is_mad
 def test_the_weights_that_a_head_lacks_are_no_mismatch(tiny_model_folder, monkeypatch):
     monkeypatch.setattr(load, "_FEW", 1000)
     assert load.load_classifier(tiny_model_folder, ["a", "b"], device="cpu")[0].config.num_labels == 2
+
+
+def test_threads_that_share_a_tokenizer_of_a_folder_that_cuts_and_pads_get_what_one_gets(tiny_model_folder, tmp_path):
+    from transformers import AutoTokenizer
+
+    made = AutoTokenizer.from_pretrained(tiny_model_folder)
+    made.backend_tokenizer.enable_truncation(4)
+    made.backend_tokenizer.enable_padding(length=12)
+    folder = tmp_path / "cuts"
+    shutil.copytree(tiny_model_folder, folder)
+    made.backend_tokenizer.save(str(folder / "tokenizer.json"))
+    tokenizer = load.load_tokenizer(folder)
+    # nothing is left to be taken off amid another thread's call, which tokenizers refuses ("Already borrowed")
+    assert tokenizer.backend_tokenizer.truncation is None and tokenizer.backend_tokenizer.padding is None
+    texts = [f"Tell me about number {n} and what follows it." for n in range(8)]
+    want = [tokenizer(text)["input_ids"] for text in texts]
+    found: list = [None] * 8
+
+    def use(at):
+        found[at] = [tokenizer(texts[at])["input_ids"] for _ in range(100)]
+        assert all(tokenizer.decode(ids) for ids in found[at])
+
+    threads = [threading.Thread(target=use, args=(at,)) for at in range(8)]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    assert found == [[ids] * 100 for ids in want] and min(map(len, want)) > 4

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from torch.nn import functional
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from llmdemo.arena.cache import _expected_bytes
+from llmdemo.arena.cache import expected_bytes
 from llmdemo.core import store
 from llmdemo.core.events import read_events
 from llmdemo.evaluation import classifier
@@ -230,4 +230,4 @@ def test_a_model_written_in_float32_because_less_would_lose_is_used_in_it(tmp_pa
         assert usual_dtype(folder, device) == used == load_causal(folder, device="cpu")[0].dtype
         assert usual_dtype(SimpleNamespace(path=None), device) == torch.bfloat16
         monkeypatch.setattr("llmdemo.arena.cache.best_device", lambda: device)
-        assert _expected_bytes(entry, "auto") == 1000 * used.itemsize
+        assert expected_bytes(entry, "auto") == 1000 * used.itemsize

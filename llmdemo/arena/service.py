@@ -340,7 +340,8 @@ class Arena:
             every = {id(loaded): loaded for loaded in [*models, *assistants.values()]}
             for loaded in sorted(every.values(), key=id):  # an order for all: no deadlock
                 stack.enter_context(self._cache.keep(loaded))
-                shares = partial(self._shares, loaded, request.settings.precision, request.trace)
+                plain = decoding.is_plain(request.settings, request.trace)
+                shares = partial(self._shares, loaded, request.settings.precision, plain)
                 if loaded.lock.would_wait(shares()):
                     yield [{"type": "waiting"}]
                 while not loaded.lock.acquire(shares, leaving):
@@ -358,9 +359,9 @@ class Arena:
                 runs.append((maker, self._steps(loaded, [*ids, *request.prefix_ids], settings, assistants)))
             yield from interleave(runs)
 
-    def _shares(self, loaded: Loaded, precision: str, trace: bool) -> bool:
+    def _shares(self, loaded: Loaded, precision: str, plain: bool) -> bool:
         """Whether a comparison may run beside others: their steps are computed in one forward."""
-        return self._decode is None and not on_zero_gpu() and decoding.shares_steps(loaded.model, precision, trace)
+        return self._decode is None and not on_zero_gpu() and decoding.shares_steps(loaded.model, precision, plain)
 
     def _steps(
         self, loaded: Loaded, ids: list[int], settings: DecodeSettings, assistants: dict[str, Loaded]

@@ -12,6 +12,7 @@ from llmdemo.decoding.filters import (
     keep_typical,
     keep_xtc,
 )
+from llmdemo.decoding.plain import is_plain
 from llmdemo.decoding.steps import (
     BeamStep,
     Branch,
@@ -47,6 +48,7 @@ __all__ = [
     "TokenStep",
     "decode_lanes",
     "describe",
+    "is_plain",
     "keep_epsilon",
     "keep_eta",
     "keep_min_p",

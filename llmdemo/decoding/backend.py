@@ -84,13 +84,13 @@ def fresh_weights(model, precision: str = "auto") -> FusedLlamaWeights | None:
     return _make(model, *_key(model, precision)[:2])
 
 
-def shares_steps(model, precision: str = "auto", trace: bool = True) -> bool:
-    """True if several comparisons in `precision` can batch their steps: its fused weights are ready, on a CPU or for who
-    asks for no `trace`. With one, a GPU's are captured for each comparison by itself."""
+def shares_steps(model, precision: str = "auto", plain: bool = False) -> bool:
+    """True if several comparisons in `precision` can batch their steps: its fused weights are ready, on a CPU or for those
+    that are `plain` (plain.is_plain). Others' steps on a GPU are captured, for each comparison by itself."""
     kept = _kept.get(model)
     if kept is None or kept[0] != _key(model, precision) or kept[1] is None:
         return False
-    return kept[1].device.type == "cpu" or not trace
+    return kept[1].device.type == "cpu" or plain
 
 
 def _key(model, precision: str) -> tuple:

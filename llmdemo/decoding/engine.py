@@ -11,6 +11,7 @@ from llmdemo.decoding.backend import forward_for, fused_weights
 from llmdemo.decoding.fused_text import FusedText
 from llmdemo.decoding.graphs import GraphRun, StaticForward
 from llmdemo.decoding.own_forward import OwnForward
+from llmdemo.decoding.plain import is_plain
 from llmdemo.decoding.run import Run
 from llmdemo.decoding.speculative import Forward
 from llmdemo.decoding.steps import Step
@@ -50,7 +51,8 @@ def run_of(
     eos = end_tokens(model) if eos_token_ids is None else [int(token) for token in eos_token_ids]
     settings = replace(settings, resolved=_resolved(model, settings))
     _check_own(settings, assistants or {}, context)
-    forward = forward_for(model, settings.precision, waits=_waits(settings) or not settings.resolved.trace)
+    plain = is_plain(settings, settings.resolved.trace)
+    forward = forward_for(model, settings.precision, waits=_waits(settings) or plain)
     if isinstance(forward, StaticForward):
         return GraphRun(forward, prompt, settings, max_new, eos, started)
     return Run(

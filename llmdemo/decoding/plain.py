@@ -5,14 +5,14 @@ What a lane says is what it says with its trace (lanes.py). Knows no model but f
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeGuard
+from typing import Any
 
 import torch
 
 from llmdemo.decoding.fused_llama import FusedLlamaWeights, Parts
 from llmdemo.decoding.lanes import TokenLane, draw, lane_weights
-from llmdemo.decoding.penalties import Penalties
-from llmdemo.settings.lane import OF_SAMPLING
+from llmdemo.settings.decoding import DecodeSettings
+from llmdemo.settings.lane import BEAMS, OF_SAMPLING, OWN_FORWARD, SEVERAL, LaneSettings
 
 
 @dataclass(frozen=True)
@@ -33,14 +33,17 @@ class Request:
         return sum(part.rows for _, part in self.parts)
 
 
-def is_plain(lane: Any) -> TypeGuard[TokenLane]:
-    """Whether all that the lane does is to choose by its row of the logits, and at most not to end too soon."""
-    if not isinstance(lane, TokenLane) or lane.lane.strategy in ("xtc", "mirostat"):
+def is_plain(settings: DecodeSettings, trace: bool) -> bool:
+    """Whether a trace is not wanted, and all that each lane does is to choose by its row of the logits, and at most not to
+    end too soon."""
+    biased = settings.logit_bias or settings.bad_words or settings.resolved.biases
+    return not trace and not biased and all(map(_by_its_row, settings.lanes))
+
+
+def _by_its_row(lane: LaneSettings) -> bool:
+    if lane.strategy in (*BEAMS, *SEVERAL, *OWN_FORWARD, "xtc", "mirostat") or lane.constrained:
         return False
-    changes = lane.penalties
-    if isinstance(changes, Penalties):
-        return changes.biases is None and not replace(lane.lane, min_new_tokens=0).penalised
-    return changes is None
+    return lane.guidance_scale == 1.0 and not replace(lane, min_new_tokens=0).penalised
 
 
 def computed(weights: FusedLlamaWeights, requests: Sequence[Request]) -> list[torch.Tensor | list[list[float]]]:

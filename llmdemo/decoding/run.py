@@ -48,8 +48,8 @@ class Run:
         self.joined = [own for own in self.own if isinstance(own, SpeculativeLane) and self._can_branch()]
         self.plain: list[TokenLane] = []
         """All live lanes, where a trace of none of them is wanted and each needs no more than its row of the logits."""
-        if not settings.resolved.trace and not self.own and forward.joins and all(map(is_plain, self.lanes)):
-            self.plain = [lane for lane in self.lanes if is_plain(lane)]
+        if forward.joins and is_plain(settings, settings.resolved.trace):
+            self.plain = [lane for lane in self.lanes if isinstance(lane, TokenLane)]
         self.surprise_of, self.surprise = settings.resolved.surprise_of, None
         self.tokens = self.parents = torch.empty(0, dtype=torch.int64)  # of the next forward's rows; step 0 has none
         self.places: list[int] = []  # which of the computed rows each row of a lane is

@@ -4,8 +4,13 @@
 
 Both serve the same folder on this machine in the same dtype, one after the other in the same run; `transformers serve`
 with its continuous batching, with --plain without it too. Tokens are counted as each server counts them
-(usage.completion_tokens). The first round of each is a warm-up and not counted. --shapes: models of random weights
-(memory_estimate_check.py makes them) in the place of the starter, for a machine without it; on a GPU `--device cuda`.
+(usage.completion_tokens). The first round of each is a warm-up and not counted. Beside tokens a second it says tokens a second
+of CPU time of the server, which other work on the machine disturbs less. --shapes: models of random weights
+(memory_estimate_check.py makes them) in the place of the starter, for a machine without it. On a GPU, in some four minutes:
+
+    python tests/benchmarks/serve_speed.py 16 2 --shapes 135M --device cuda --dtype bfloat16 --alone --wait 60
+
+--alone: ours is asked by one client too, as a GPU's steps are shared between requests and captured for none.
 """
 
 import argparse
@@ -23,6 +28,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import psutil
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
@@ -73,7 +79,7 @@ def server(command: list[str], port: int, log: Path, env: dict | None = None):
                         break
                 assert process.poll() is None, log.read_text()[-3000:]
                 time.sleep(0.2)
-            yield f"http://127.0.0.1:{port}/v1"
+            yield f"http://127.0.0.1:{port}/v1", psutil.Process(process.pid)
         except BaseException:
             print(f"{log.name} ends with: {log.read_text(errors='replace')[-2500:]}", flush=True)
             raise
@@ -121,17 +127,29 @@ def measure(url: str, model: str, key: str, clients: int, extra: dict) -> tuple[
     return time.perf_counter() - started, sum(counts), seconds
 
 
-def report(name: str, url: str, model: str, key: str, clients: int, rounds: int, extra: dict) -> float:
+def report(
+    name: str, served: tuple[str, psutil.Process], model: str, key: str, clients: int, rounds: int, extra: dict
+) -> tuple[float, float]:
+    """(tokens a second, tokens a second of the server's CPU time), which are printed too."""
+    url, process = served
     measure(url, model, key, clients, extra)
+    began = cpu_seconds(process)
     runs = [measure(url, model, key, clients, extra) for _ in range(rounds)]
-    speed = sum(tokens for _, tokens, _ in runs) / sum(wall for wall, _, _ in runs)
-    slowest = max(each for _, _, seconds in runs for each in seconds)
+    cpu = cpu_seconds(process) - began
     tokens = [count for _, count, _ in runs]
+    speeds = sum(tokens) / sum(wall for wall, _, _ in runs), sum(tokens) / cpu
+    slowest = max(each for _, _, seconds in runs for each in seconds)
     print(
-        f"{name}: {speed:.1f} tokens/s ({clients} clients, tokens {tokens}, slowest request {slowest:.1f} s)",
+        f"{name}: {speeds[0]:.1f} tokens/s, {speeds[1]:.1f} a CPU second ({clients} clients, tokens {tokens}, slowest "
+        f"request {slowest:.1f} s, load {os.getloadavg()[0]:.1f})",
         flush=True,
     )
-    return speed
+    return speeds
+
+
+def cpu_seconds(process: psutil.Process) -> float:
+    """Of the server and its children."""
+    return sum(sum(one.cpu_times()[:2]) for one in [process, *process.children(recursive=True)])
 
 
 def compare(folder: Path, model: Path, args: argparse.Namespace) -> None:
@@ -141,19 +159,20 @@ def compare(folder: Path, model: Path, args: argparse.Namespace) -> None:
     (home / "models" / "starter").symlink_to(model)
     command = [sys.executable, "-c", OURS, str(home), str(port), str(key_file)]
     precision = {"float32": "fp32", "bfloat16": "bf16"}[args.dtype]
-    with server(command, port, folder / "ours.log") as url:
+    with server(command, port, folder / "ours.log") as served:
         extra = {"temperature": 0, "min_tokens": TOKENS, "precision": precision}
-        ours = report(f"ours, {precision}", url, "starter", key_file.read_text(), args.clients, args.rounds, extra)
+        for clients in (1, args.clients) if args.alone else (args.clients,):
+            ours = report(f"ours, {precision}", served, "starter", key_file.read_text(), clients, args.rounds, extra)
     for flags in (["--continuous-batching"], []) if args.plain else (["--continuous-batching"],):
         port = free_port()
         command = [sys.executable, "-c", THEIRS, "serve", "--host", "127.0.0.1", "--port", str(port)]
         command += ["--device", args.device, "--dtype", args.dtype, *flags, str(model)]
         name = f"transformers serve {' '.join(flags)}".strip()
         try:
-            with server(command, port, folder / "theirs.log", {"HF_HUB_OFFLINE": "1"}) as url:
+            with server(command, port, folder / "theirs.log", {"HF_HUB_OFFLINE": "1"}) as served:
                 extra = {"temperature": 0}
-                theirs = report(f"{name}, {precision}", url, str(model), "x", args.clients, args.rounds, extra)
-            print(f"ours / {name}: {ours / theirs:.2f}", flush=True)
+                theirs = report(f"{name}, {precision}", served, str(model), "x", args.clients, args.rounds, extra)
+            print(f"ours / {name}: {ours[0] / theirs[0]:.2f}, by CPU time {ours[1] / theirs[1]:.2f}", flush=True)
         except (AssertionError, httpx.HTTPError, IndexError, ZeroDivisionError) as error:
             print(f"{name} did not answer: {str(error)[:500]}", flush=True)
 
@@ -167,6 +186,7 @@ def main() -> None:
     parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"))
     parser.add_argument("--wait", type=float, default=WAIT)
     parser.add_argument("--plain", action="store_true")
+    parser.add_argument("--alone", action="store_true")
     args = parser.parse_args()
     globals()["WAIT"] = args.wait
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that both servers end with this script

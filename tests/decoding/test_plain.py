@@ -89,11 +89,11 @@ def test_rows_that_draw_unlike_are_each_drawn_by_their_own(tiny_llama, monkeypat
     assert results(decode_together(model, asked)) != want
 
 
-def test_a_gpu_shares_steps_with_who_asks_for_no_trace_only(tiny_llama, monkeypatch):
+def test_a_gpu_shares_the_steps_of_plain_requests_only(tiny_llama, monkeypatch):
     model = tiny_llama(4)
     prepare(model)
     monkeypatch.setattr(fused_weights(model), "device", torch.device("cuda"))
-    assert shares_steps(model, trace=False) and not shares_steps(model)
+    assert shares_steps(model, plain=True) and not shares_steps(model)
 
 
 def test_what_a_gpu_is_asked_without_a_trace_goes_through_the_forward_that_joins(tiny_llama, monkeypatch):
@@ -108,18 +108,21 @@ def test_what_a_gpu_is_asked_without_a_trace_goes_through_the_forward_that_joins
     )
     monkeypatch.setattr("llmdemo.decoding.engine.forward_for", static)
     assert isinstance(run_of(model, [5], settings(["greedy"], 0, True)), GraphRun)
+    assert isinstance(run_of(model, [5], settings(["beam"], 0, False)), GraphRun), "its steps are captured as before"
     run = run_of(model, [5], settings(["greedy"], 0, False))
     assert not isinstance(run, GraphRun) and run.plain and run.forward.joins
 
 
-def test_plain_is_what_needs_its_row_of_logits_only(tiny_llama):
-    from llmdemo.decoding.engine import run_of
-
-    model = tiny_llama(4)
+def test_plain_is_what_needs_its_row_of_logits_only():
+    others = [*TRACED, ["self_consistency"], [{"strategy": "greedy", "guidance_scale": 2.0}], [{"regex": "a+"}]]
     for lanes in PLAIN:
-        assert all(is_plain(lane) for lane in run_of(model, [5], settings(lanes, 0, False)).lanes)
-    for lanes in TRACED[:4]:
-        assert not all(is_plain(lane) for lane in run_of(model, [5], settings(lanes, 0, False)).lanes)
+        assert is_plain(settings(lanes, 0, False), trace=False) and not is_plain(settings(lanes, 0, False), trace=True)
+    for lanes in others:
+        made = settings(
+            [{"strategy": "greedy", **lane} if isinstance(lane, dict) else lane for lane in lanes], 0, False
+        )
+        assert not is_plain(made, trace=False)
+    assert not is_plain(DecodeSettings.from_dict({"lanes": ["greedy"], "logit_bias": {"3": 1}}), trace=False)
 
 
 def test_a_lane_that_may_not_end_yet_and_can_say_nothing_else_ends(tiny_llama):

@@ -131,3 +131,41 @@ def test_another_runs_rows_would_be_noticed(tiny_llama):
     weights.batched_logits = lambda requests: right(requests)[::-1]
     together = in_threads(*(lambda p=prompt: texts(model, p, 1) for prompt in PROMPTS[:2]))
     assert together != alone
+
+
+def test_steps_come_before_prompts_and_a_forward_takes_no_more_rows_than_it_may():
+    batcher, batches = StepBatcher(ThreadBudget(torch.device("cpu"))), []
+    began, gate = threading.Event(), threading.Event()
+
+    def compute(names):
+        batches.append(sorted(names))
+        began.set()
+        assert gate.wait(10)
+        return names
+
+    rows = {"first": 1, "long": 400, "longer": 450, "step": 1}
+    threads = [threading.Thread(target=batcher.step, args=(name, compute, size)) for name, size in rows.items()]
+    threads[0].start()
+    assert began.wait(10)
+    [thread.start() for thread in threads[1:]]
+    with batcher._condition:
+        assert batcher._condition.wait_for(lambda: len(batcher._pending) == 3, 10)
+    gate.set()
+    [thread.join(10) for thread in threads]
+    assert batches == [["first"], ["long", "step"], ["longer"]]
+
+
+def test_nobody_waits_for_a_thread_that_has_left(monkeypatch):
+    monkeypatch.setattr("llmdemo.decoding.step_batcher._WAIT_SECONDS", 30.0)
+    batcher = StepBatcher(ThreadBudget(torch.device("cpu")))
+    assert batcher.is_alone()
+    other = threading.Thread(target=lambda: (batcher.step(1, list), batcher.leave()))
+    other.start()
+    other.join(10)
+    began = time.monotonic()
+    assert batcher.step(2, list) == 2 and time.monotonic() - began < 20 and batcher.is_alone()
+    stays = threading.Thread(target=lambda: batcher.step(3, list))
+    monkeypatch.setattr("llmdemo.decoding.step_batcher._WAIT_SECONDS", 0.01)
+    stays.start()
+    stays.join(10)
+    assert not batcher.is_alone()

@@ -14,7 +14,7 @@ const CLASSES = [
 const LISTED = 20;
 const share = (v) => `${L.num(v * 100, 0)} %`;
 
-const lineOf = (evaluations, [name, color], trained, value, over) => {
+const lineOf = (evaluations, name, color, trained, value, over) => {
   const found = evaluations.flatMap((each) => {
     const group = each.groups.find((one) => one.class === name && one.trained === trained);
     return group && group.n && group.loss !== null ? [{ at: each[over], value: value(group), n: group.n }] : [];
@@ -30,7 +30,9 @@ const lineOf = (evaluations, [name, color], trained, value, over) => {
 const chartOf = (evaluations, over, key, trained, value, more) => ({
   title: t(key),
   label: t(key),
-  lines: CLASSES.map((each) => lineOf(evaluations, each, trained, value, over)).filter((line) => line.x.length),
+  lines: CLASSES.map(([name, color]) => lineOf(evaluations, name, color, trained, value, over)).filter(
+    (line) => line.x.length,
+  ),
   ...more,
 });
 

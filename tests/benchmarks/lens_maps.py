@@ -18,7 +18,6 @@ sys.path.insert(0, str(ROOT))
 
 import torch  # noqa: E402
 
-from llmdemo.interpret.readout import Readout  # noqa: E402
 from llmdemo.models.load import load_causal  # noqa: E402
 
 ENGLISH = (
@@ -50,7 +49,7 @@ def main() -> None:
     print(
         f"{seen.shape[1]} tokens: {forward:.1f} s of CPU for their states, {time.process_time() - begun:.1f} s for the maps"
     )
-    for name, texts in (("sample, held out", held[:8]), ("plain English", ENGLISH)):
+    for name, texts in (("sample, held out", held[:5]), ("plain English", ENGLISH)):
         found = states(model, tokenizer, texts, 10**6)
         print(name, found.shape[1], "tokens: layer, then KL and agreement, plain → mapped")
         for layer in (4, 9, 14, 19, 24, 27, 28):
@@ -65,13 +64,18 @@ def written(row: dict, tokenizer) -> str:
 
 def states(model, tokenizer, texts, least: int) -> torch.Tensor:
     """(L, N, d) of so many texts that N >= least."""
-    found: list[torch.Tensor] = []
+    found: list[list[torch.Tensor]] = [[] for _ in model.model.layers]
+    for each, layer in zip(found, model.model.layers, strict=True):
+        layer.register_forward_hook(
+            lambda _, __, out, kept=each: kept.append(out[0] if isinstance(out, tuple) else out)
+        )
     for text in texts:
-        ids = tokenizer(text, add_special_tokens=False)["input_ids"][:256]
-        found.append(Readout(model, ids, len(ids)).states)
-        if sum(each.shape[1] for each in found) >= least:
+        model.model(input_ids=torch.tensor([tokenizer(text, add_special_tokens=False)["input_ids"][:256]]))
+        if sum(each.shape[1] for each in found[0]) >= least:
             break
-    return torch.cat(found, 1)
+    for layer in model.model.layers:
+        layer._forward_hooks.clear()
+    return torch.stack([torch.cat(each, 1)[0] for each in found])
 
 
 def fitted(seen: torch.Tensor, ridge: float) -> tuple[torch.Tensor, torch.Tensor]:

@@ -9,6 +9,7 @@ import pytest
 
 from llmdemo import data
 from llmdemo.core.errors import UserError
+from llmdemo.generation import DataRaces, Generations
 from llmdemo.jobs import Jobs
 from llmdemo.knowledge import Probes
 from llmdemo.maps import Maps
@@ -21,7 +22,10 @@ from tests.ui.conftest import by_name
 def pages(home, settings):
     jobs = Jobs(home, settings)
     maps = Maps(jobs)
-    services = SimpleNamespace(home=home, maps=maps, probes=Probes(jobs), selection=Selection(home, maps), runs=None)
+    races = DataRaces(jobs, None, Generations(jobs))
+    services = SimpleNamespace(
+        home=home, maps=maps, probes=Probes(jobs), selection=Selection(home, maps), runs=None, data_races=races
+    )
     with maps:
         yield DataToolsPages(services)
 
@@ -55,3 +59,12 @@ def test_a_selection_is_made_by_the_endpoint_that_scripts_call(pages, sums):
     for wrong in ({}, {"dataset_id": [sums], "recipe": {}}):
         with pytest.raises(UserError, match="dataset_id"):
             asked.select_records(wrong)
+
+
+def test_made_data_race_against_what_people_wrote_alone(pages, sums, home, settings):
+    rows = [{"messages": [{"role": "user", "content": "Hi?"}, {"role": "assistant", "content": "Hello."}]}]
+    made = data.append.rows_as_dataset(home, settings, rows, "made", "chat", {"generated": {"kind": "magpie"}})
+    offered = pages.races({"dataset_id": made.dataset_id})
+    assert [each["dataset_id"] for each in offered["people"]] == [sums] and offered["races"] == []
+    with pytest.raises(UserError, match="1 made"):
+        pages.start_race({"dataset_id": made.dataset_id, "people_id": sums, "number": 500})

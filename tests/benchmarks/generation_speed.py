@@ -58,12 +58,17 @@ def main() -> None:
         make = {"magpie": maker.conversations, "answers": maker.answers}.get(args.kind) or getattr(maker, args.kind)
         reasons.update(each.reason or "kept" for each in make(batch))
         number += size
-    clock, cpu = time.perf_counter() - began, cpu_seconds() - spent
+        tell(args.kind, reasons, time.perf_counter() - began, cpu_seconds() - spent)
+
+
+def tell(kind: str, reasons: Counter[str], clock: float, cpu: float) -> None:
+    """What was made up to the end of a batch, and what that is in 15 minutes."""
     kept, whole = reasons["kept"], 60 * MINUTES
     print(
-        f"{args.kind}: {kept} of {number} kept in {clock:.0f} s of the clock and {cpu:.0f} CPU seconds (load "
+        f"{kind}: {kept} of {reasons.total()} kept in {clock:.0f} s of the clock and {cpu:.0f} CPU seconds (load "
         f"{os.getloadavg()[0]:.0f}); in {MINUTES} minutes {kept / clock * whole:.0f} at this load, "
-        f"{kept / cpu * whole * CORES:.0f} where all of {CORES} cores were used. {dict(reasons.most_common())}"
+        f"{kept / cpu * whole * CORES:.0f} where all of {CORES} cores were used. {dict(reasons.most_common())}",
+        flush=True,
     )
 
 

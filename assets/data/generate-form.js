@@ -156,6 +156,7 @@ export const generateForm = ({ state, choices, busy, error, draw, start, act }) 
         )
       : null,
     checked ? null : judge(judgeFields),
+    !checked && state.judge.kind === "model" ? h("p", { class: "soft small" }, t("generate_small_judge")) : null,
   ];
   const judge = (part) =>
     part({

@@ -166,5 +166,6 @@ L.define("generate", ({ el, server }) => {
   });
   L.hear("run-ended", begin); // a finished run is a model that can write
   L.hear("datasets-changed", begin);
+  L.hearJobs(["generation"], () => state.choices && look(), el, 500);
   L.whenShown(el, begin);
 });

@@ -28,6 +28,7 @@ _LEAST_OF_CUT = 0.5
 """Of an answer's characters, what must be left when it is cut at the end of a sentence."""
 _LETTERS = re.compile(r"[^\W\d_]")
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
+_TELLING = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]|[^\W\d_]{4,}")
 _WRAPPING = re.compile(r"^(?:<request>|[\"“”'`*\s])+|(?:</request>|[\"“”'`*\s])+$")
 _PARAPHRASE = (
     "Rewrite the request below in other words. Keep its meaning, its language and every detail that is needed to answer "
@@ -36,13 +37,13 @@ _PARAPHRASE = (
 _SECOND, _REWORDED, _ASKED = 8, 9, 10
 """Parts of a record beside its turns, for seeds."""
 REASONS = (
-    "short", "unended", "repeats", "same", "echo", "empty", "no_room", "refused", "copy", "details", "perplexity", "equal",
-    "tie", "order", "unclear", "grade", "no_question", "ungrounded",
+    "short", "unended", "repeats", "same", "echo", "empty", "no_room", "refused", "copy", "details", "off", "perplexity",
+    "equal", "tie", "order", "unclear", "grade", "no_question", "ungrounded",
 )  # fmt: skip
 """Why a record is not kept: the instruction is too short; it or the answer does not end within its tokens; one of both ends
 in a loop; the instruction was there before; the answer is the instruction; there is no answer; the context is too short;
-the chat template does not take the turns; a paraphrase is nearly the original, or lacks a number of it; the perplexity is
-above its bound; both answers are equal, or neither is better; the judge's choice changes with the order of the answers, or
+the chat template does not take the turns; a paraphrase is nearly the original or quotes it, lacks a number of it, or shares
+no word with it; the perplexity is above its bound; both answers are equal, or neither is better; the judge's choice changes with the order of the answers, or
 cannot be told; its grade is too low; what was asked about a passage is no question; the answer does not stand in it."""
 
 
@@ -341,13 +342,17 @@ def _undecided(opinion: Opinion | None) -> str:
 
 
 def unlike(original: str, said: str) -> str:
-    """Why `said` is no paraphrase of `original`: "copy", nearly the same; "details", a number is gone; else ""."""
-    if key_of(original) == key_of(said):
+    """Why `said` is no paraphrase of `original`: "copy", nearly the same or around it; "details", a number is gone; "off", not
+    one longer word, or sign of a script without spaces, in common, as answers and excuses have it; else ""."""
+    if key_of(original) in key_of(said):
         return "copy"
     first, second = sketches([original, said])
     if (first == second).mean() >= NEAR:
         return "copy"
-    return "details" if set(_NUMBER.findall(original)) - set(_NUMBER.findall(said)) else ""
+    if set(_NUMBER.findall(original)) - set(_NUMBER.findall(said)):
+        return "details"
+    words = set(_TELLING.findall(original.casefold()))
+    return "off" if words and words.isdisjoint(_TELLING.findall(said.casefold())) else ""
 
 
 def whole_sentences(text: str) -> str:

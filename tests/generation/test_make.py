@@ -206,7 +206,10 @@ LONG = "Please explain to me in a few short words why the sky over the sea is bl
     [
         (LONG, LONG.lower().replace(".", "!"), "copy"),
         (LONG, LONG.replace("night", "dusk"), "copy"),
-        (LONG, "What makes the heavens change their colour between dawn and dusk?", ""),
+        (LONG, "What makes the sky above the water change its colour between morning and night?", ""),
+        (LONG, f'The request "{LONG}" can be simplified.', "copy"),
+        ("What is the capital of France?", "It seems that this was not one of those answers.", "off"),
+        ("法國的首都是哪裡？", "巴黎。", "off"),
         ("Add 2 and 3.", "Compute the sum of two and 3.", "details"),
         ("Translate 1,000 words.", "Bring 1,000 words into another language.", ""),
         (

@@ -43,8 +43,9 @@ REASONS = (
 """Why a record is not kept: the instruction is too short; it or the answer does not end within its tokens; one of both ends
 in a loop; the instruction was there before; the answer is the instruction; there is no answer; the context is too short;
 the chat template does not take the turns; a paraphrase is nearly the original or quotes it, lacks a number of it, or shares
-no word with it; the perplexity is above its bound; both answers are equal, or neither is better; the judge's choice changes with the order of the answers, or
-cannot be told; its grade is too low; what was asked about a passage is no question; the answer does not stand in it."""
+no word with it; the perplexity is above its bound; both answers are equal, or neither is better; the judge's choice changes
+with the order of the answers, or cannot be told; its grade is too low; what was asked about a passage is no question; the
+answer does not stand in it."""
 
 
 @dataclass

@@ -24,9 +24,9 @@ const entry = (label, value, take, more = {}) =>
 
 /**
  * @param {{judge: any, choices: any, two: boolean, needed?: boolean, key: string, setKey: (key: string) => void,
- *   draw: () => void, act: (name: string, data: object) => Promise<any>, ids?: string, brief?: boolean}} form
- *   needed: whether there must be a judge; brief: how it judges is asked elsewhere (judgeHow); ids: what the fields' ids
- *   begin with, "judge" where nothing is said
+ *   alone?: boolean, draw: () => void, act: (name: string, data: object) => Promise<any>, ids?: string,
+ *   brief?: boolean}} form needed: whether there must be a judge; alone: one that grades each answer by itself;
+ *   brief: how it judges is asked elsewhere (judgeHow); ids: what the fields' ids begin with, "judge" unless given
  */
 export const judgeFields = (form) => {
   const { judge, choices, draw } = form;

@@ -68,7 +68,15 @@ const listOf = (known) => {
       h(
         "table",
         { class: "samples" },
-        h("thead", {}, h("tr", {}, heads.map((key) => h("th", { scope: "col" }, t(key))))),
+        h(
+          "thead",
+          {},
+          h(
+            "tr",
+            {},
+            heads.map((key) => h("th", { scope: "col" }, t(key))),
+          ),
+        ),
         h("tbody", {}, known[shown].slice(0, LISTED).map(row)),
       ),
     ),

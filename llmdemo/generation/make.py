@@ -175,7 +175,8 @@ class Maker:
         ):
             said = questions[each.number] = _WRAPPING.sub("", text.text)
             each.reason = each.reason or self._fault(said, text) or ("" if is_question(said) else "no_question")
-        going, logprobs = _going(made), {}
+        going = _going(made)
+        logprobs: dict[int, list[float] | None] = {}
         asked = [
             [*each.messages, _user(ANSWER.format(passage=told[each.number], question=questions[each.number]))]
             for each in going

@@ -55,12 +55,10 @@ export const makeCircle = (server, name, draw) => {
   };
   const act = async (what, data = {}) => {
     const answer = await call(server, what, { name, ...data });
-    if (!answer.error) await ask("circle");
-    else {
-      view.error = answer.error;
-      draw();
-    }
-    return answer.error ? null : answer;
+    view.error = answer.error || null;
+    if (answer.error) return draw();
+    await ask("circle");
+    return answer;
   };
   const look = (state, offset = 0) => {
     Object.assign(view, { state, offset });

@@ -2,8 +2,8 @@
    whole. */
 
 /**
- * Full reward for at most 20 tokens, none from 40 on, where a right answer of the sample takes some 28; held-out answers
- * are checked for being exactly right beside it.
+ * Full reward for at most 20 tokens, none from 40 on, where a right answer of the sample takes some 28; held-out
+ * answers are checked for being exactly right beside it.
  */
 export const HACKABLE = {
   task: "grpo",

@@ -92,31 +92,32 @@ def test_the_first_screen_and_empty_panels(app_on, tiny_home, open_page, axe, tm
 
 
 @pytest.mark.parametrize("width", [1280, 390])
-def test_every_panel_with_work_in_it(width, worked, open_page, axe):
-    page = open_page(worked, viewport={"width": width, "height": 844})
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_panel_with_work_in_it(scheme, width, worked, open_page, axe):
+    page = open_page(worked, color_scheme=scheme, viewport={"width": width, "height": 844})
     found = []
     expect(page.locator(".tok").first).to_be_visible(timeout=20 * SECONDS)
-    found += violations(page, axe, "data, tokens")
+    found += violations(page, axe, "data, tokens", [scheme])
     for view in ("conversation", "list"):
         page.get_by_role("radio", name=view).check(force=True)
-        found += violations(page, axe, f"data, {view}")
+        found += violations(page, axe, f"data, {view}", [scheme])
     tab(page, "Train")
     expect(page.locator("#run-state")).to_be_visible(timeout=20 * SECONDS)
     page.get_by_text("Settings", exact=True).click()
     page.locator("#exp-open").click()
     page.locator("#train-form .help").first.click()
     page.locator("#train-run .plot-table summary").click()
-    found += violations(page, axe, "train, a finished run")
+    found += violations(page, axe, "train, a finished run", [scheme])
     tab(page, "Evaluate")
     for shown in (".figures", ".confusion"):
         page.locator("#evaluate-side .sets button.link").nth(0 if shown == ".figures" else 1).click()
         expect(page.locator(shown)).to_be_visible(timeout=20 * SECONDS)
-        found += violations(page, axe, f"evaluate, {shown}")
+        found += violations(page, axe, f"evaluate, {shown}", [scheme])
     compare(page, "Add 3 and 4.", 12, 60)
-    found += violations(page, axe, "arena, compared")
+    found += violations(page, axe, "arena, compared", [scheme])
     page.locator(".lane[data-strategy=top_p] .token:not(.part)").nth(2).click()
     page.locator(".alternatives .tried summary").first.click()
-    found += violations(page, axe, "arena, alternatives")
+    found += violations(page, axe, "arena, alternatives", [scheme])
     assert found == []
 
 

@@ -19,7 +19,7 @@ _PRESSED = {
     "reward": "length",
     "reward_tokens": 20,
     "held_out_check": "exact",
-    "max_steps": 8,
+    "max_steps": 6,
     "batch_size": 4,
     "gradient_accumulation_steps": 1,
     "rollouts": 4,
@@ -27,9 +27,10 @@ _PRESSED = {
     "max_length": 128,
     "learning_rate": 1e-4,
     "eval_records": 8,
-    "eval_steps": 4,
+    "eval_steps": 3,
     "warmup_steps": 1,
     "kl_weight": 0.0,
+    "kl_limit": 0.0,
     "best_by": "last",
 }
 """Brevity alone is rewarded: an answer of the right form has some 28 tokens, the whole reward is given to 20."""

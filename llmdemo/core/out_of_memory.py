@@ -70,7 +70,8 @@ def _moments(config: dict[str, Any]) -> str:
 
 
 def _weights(config: dict[str, Any]) -> str:
-    return say("oom_weights")
+    narrower = config.get("method") == "galore" and config.get("weight_bits") != 8 and config.get("task") != "grpo"
+    return say("oom_weight_bits" if narrower else "oom_weights")
 
 
 _ADVICE = {

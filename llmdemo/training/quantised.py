@@ -84,15 +84,12 @@ class QuantisedMatrix:
 
     def tensor(self, dtype: torch.dtype) -> Tensor:
         """[m, n] as forward and backward take it: the upper 8 bits."""
-        if (
-            not self.high.is_cuda
-        ):  # there the product below would convert its factors first, which takes three times as long
-            return (
-                self.high.float().unflatten(1, (-1, self.block)).mul_(self.unit[..., None] * _STEP).flatten(1).to(dtype)
-            )
+        step = self.unit[..., None] * _STEP
+        if not self.high.is_cuda:  # there the product below converts its factors first, which takes three times as long
+            return self.high.float().unflatten(1, (-1, self.block)).mul_(step).flatten(1).to(dtype)
         result = torch.empty(self.high.shape, dtype=dtype, device=self.high.device)
         blocks = result.unflatten(1, (-1, self.block))
-        torch.mul(self.high.unflatten(1, (-1, self.block)), self.unit[..., None] * _STEP, out=blocks)
+        torch.mul(self.high.unflatten(1, (-1, self.block)), step, out=blocks)
         return result
 
     @torch.no_grad()

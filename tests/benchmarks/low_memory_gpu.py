@@ -203,7 +203,8 @@ def loss(args, device: torch.device) -> None:
     means = {name: statistics.mean(losses) for name, losses in found.items()}
     for name, mean in means.items():
         note(f"held-out loss, mean of {len(args.seeds)} orders, {name}", round(mean, 4))
-        note(f"8 bits against {name}", round(means["8 bits"] / mean - 1, 4))
+        if name != "8 bits":
+            note(f"8 bits against {name}", round(means["8 bits"] / mean - 1, 4))
 
 
 def trained_loss(folder: Path, tokenizer, data, config: TrainConfig, device: torch.device) -> float:

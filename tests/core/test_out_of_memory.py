@@ -26,6 +26,10 @@ def test_the_setting_that_frees_the_most_comes_first_with_its_value():
     heavy = {"predicted": {**PREDICTED, "moments": 4 * GIB}}
     assert smaller(heavy, config).startswith("Lower the rank (now 128); or lower the batch size")
     assert smaller(heavy, {"method": "adamw"}).startswith("Choose GaLore or LoRA")
+    large = {"predicted": {**PREDICTED, "weights": 9 * GIB}}
+    assert smaller(large, config).startswith("Choose weight_bits 8, or a smaller model")
+    for there in ({"weight_bits": 8}, {"task": "grpo"}, {"method": "lora"}):  # where it is chosen, or has no effect
+        assert smaller(large, {**config, **there}).startswith("Choose a smaller model")
 
 
 def test_nonsense_in_a_ledger_is_left_out():

@@ -114,11 +114,7 @@ export class Prefer {
     this.message.replaceChildren(
       t(answer.added ? "prefer_saved" : "prefer_known", { name: answer.name, n: number(answer.pairs) }),
       " ",
-      h(
-        "button",
-        { type: "button", class: "quiet", onclick: () => trainOn(answer.dataset_id) },
-        t("prefer_train"),
-      ),
+      h("button", { type: "button", class: "quiet", onclick: () => trainOn(answer.dataset_id) }, t("prefer_train")),
     );
   }
 }

@@ -92,9 +92,9 @@ export const generateForm = ({ state, choices, busy, error, draw, start, act }) 
 
   const pickKind = (name) => {
     spec.kind = name;
-    const { judged, invents } = choices.kinds[name];
+    const { judged, invents: hasNoData } = choices.kinds[name];
     const sets = readable().map((each) => each.dataset_id);
-    if (!sets.includes(spec.dataset_id)) spec.dataset_id = (!invents && sets[0]) || "";
+    if (!sets.includes(spec.dataset_id)) spec.dataset_id = (!hasNoData && sets[0]) || "";
     if (judged && state.judge.kind === "none")
       Object.assign(state.judge, { kind: writers.length ? "model" : "endpoint", model_id: writers[0]?.id });
     if (!judged && state.judge.kind === "reward") state.judge.kind = "none";

@@ -34,7 +34,8 @@ def activations_of(
     """(bytes kept for the backward pass, bytes of one layer's, whether that is rough) of `model`, laid out without numbers."""
     if config.method == "lora" or config.factor_rank:
         return _activations(model, config, batch, precision, device)
-    known = type(model), model.config.to_json_string(), config.activation_checkpointing
+    about: Any = model.config
+    known = type(model), about.to_json_string(), config.activation_checkpointing
     key = (*known, batch, precision, device.type)
     if key not in _KEPT:
         if len(_KEPT) >= _MOST_KEPT:

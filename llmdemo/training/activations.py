@@ -4,6 +4,7 @@ For the memory estimate (memory_estimate.py); activation_estimate.py asks the mo
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn

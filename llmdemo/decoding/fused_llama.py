@@ -215,10 +215,14 @@ class FusedLlamaForward:
         if found := self.w.prefixes.longest(prompt_ids, bool(surprise_of)):
             prefix, same = found
             self.used = same - bool(surprise_of)  # the last one is read again for the first that differs
-            self.keys[:, :, : self.used] = prefix.keys[:, :, : self.used]
-            self.values[:, :, : self.used] = prefix.values[:, :, : self.used]
             known = prefix.surprise[: self.used]
             self.surprise[: len(known)] = known
+            if surprise_of:  # there, only its own last ones may have been asked for
+                first = max(0, count - 1 - surprise_of)
+                unknown = self.surprise[first : self.used].isnan().nonzero()
+                self.used = first + int(unknown[0]) if len(unknown) else self.used
+            self.keys[:, :, : self.used] = prefix.keys[:, :, : self.used]
+            self.values[:, :, : self.used] = prefix.values[:, :, : self.used]
 
     def reading(self, is_alone: Callable[[], bool] = lambda: True) -> Iterator[tuple[torch.Tensor, SlotPart]]:
         """The parts that read the prompt, each to be computed before the next; the last one's logits are those after it.
@@ -229,7 +233,7 @@ class FusedLlamaForward:
             end = min(count, first + (_PREFILL_CHUNK if is_alone() else _SHARED_CHUNK))
             mask = torch.full((end - first, end), -torch.inf, dtype=self.w.dtype, device=self.device).triu(first + 1)
             part = self.part(self.rotation[first:end], mask, int(end == count))
-            if end > count - self._surprise_of:
+            if self._surprise_of and end >= count - self._surprise_of:
                 part.following = tokens[first + 1 : end + 1]
             yield tokens[first:end], part
             self.surprise[first : first + len(part.surprise)] = part.surprise

@@ -47,7 +47,7 @@ class StepBatcher(Generic[T]):
 
         `compute` maps the inputs of all requests in the batch to what comes of them, in the same order. It runs in one of the
         waiting threads; what it raises is raised in every thread whose request was in that batch. `rows`: how much the
-        request is to compute; those of few rows come first.
+        request is to compute; those of few rows come first, once.
         """
         request: _Request[T] = _Request(inputs, rows)
         with self._condition:
@@ -73,12 +73,15 @@ class StepBatcher(Generic[T]):
                 self._condition.notify_all()
 
     def _batch(self) -> "list[_Request[T]]":
-        """Takes what is computed next out of what is pending."""
+        """Takes what is computed next out of what is pending. What was left out once comes first: steps follow one another
+        without end, and a prompt that never fits beside them would wait until their texts have ended."""
         batch: list[_Request[T]] = []
-        for request in sorted(self._pending, key=lambda other: other.rows):
+        for request in sorted(self._pending, key=lambda other: (not other.left_out, other.rows)):
             if not batch or sum(other.rows for other in batch) + request.rows <= _MOST_ROWS:
                 batch.append(request)
         self._pending = [request for request in self._pending if request not in batch]
+        for request in self._pending:
+            request.left_out = True
         self._previous = {other.thread for other in batch}
         return batch
 
@@ -102,6 +105,7 @@ class _Request(Generic[T]):
 
     def __init__(self, inputs: T, rows: int):
         self.thread, self.inputs, self.rows = threading.get_ident(), inputs, rows
+        self.left_out = False
         self.result: Any = None
 
     def value(self) -> Any:

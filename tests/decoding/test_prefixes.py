@@ -39,19 +39,34 @@ def test_what_is_kept_is_a_copy_within_its_bounds(monkeypatch):
     assert len(known._latest) == 8
 
 
+def told_and_true(model, prompt: list[int], surprise_of: int) -> tuple[float, float]:
+    """The surprise that the first step tells, and the model's own over the prompt's last tokens."""
+    settings = DecodeSettings(max_new_tokens=2, lanes=DecodeSettings.from_dict({"lanes": ["greedy"]}).lanes)
+    object.__setattr__(settings, "resolved", Resolved(trace=False, surprise_of=surprise_of))
+    first, second = decode_lanes(model, prompt, settings, eos_token_ids=[])
+    assert second.surprise is None
+    with torch.no_grad():
+        logits = model(input_ids=torch.tensor([prompt])).logits[0, :-1].double()
+    each = torch.nn.functional.cross_entropy(logits, torch.tensor(prompt[1:]), reduction="none")
+    return first.surprise, float(each[-surprise_of:].mean())
+
+
 @pytest.mark.parametrize("surprise_of", [4, 256])
 def test_a_prompts_surprise_is_the_models_own_with_and_without_a_known_beginning(tiny_llama, surprise_of):
     model = tiny_llama(3)
     for prompt in (PROMPT, [*PROMPT[:5], 3, 4, 9], PROMPT, [*PROMPT, 2, 2]):
-        resolved = Resolved(trace=False, surprise_of=surprise_of)
-        settings = DecodeSettings(max_new_tokens=2, lanes=DecodeSettings.from_dict({"lanes": ["greedy"]}).lanes)
-        object.__setattr__(settings, "resolved", resolved)
-        first, second = decode_lanes(model, prompt, settings, eos_token_ids=[])
-        with torch.no_grad():
-            logits = model(input_ids=torch.tensor([prompt])).logits[0, :-1].double()
-        each = torch.nn.functional.cross_entropy(logits, torch.tensor(prompt[1:]), reduction="none")
-        assert first.surprise == pytest.approx(float(each[-surprise_of:].mean()), abs=1e-5)
-        assert second.surprise is None
+        told, true = told_and_true(model, prompt, surprise_of)
+        assert told == pytest.approx(true, abs=1e-5)
+
+
+def test_a_surprise_counts_all_its_tokens_where_of_a_known_beginning_only_the_end_was_asked_for(
+    tiny_llama, monkeypatch
+):
+    monkeypatch.setattr("llmdemo.decoding.fused_llama._PREFILL_CHUNK", 4)
+    model, long = tiny_llama(3), [3 + 7 * number % 50 for number in range(24)]
+    for prompt, surprise_of in ((long, 4), ([*long[:18], 5, 9], 12), ([*long[:6], 2, 2], 4)):
+        told, true = told_and_true(model, prompt, surprise_of)
+        assert told == pytest.approx(true, abs=1e-5)
 
 
 def test_a_prompt_that_begins_as_another_says_what_it_says_alone(tiny_llama):

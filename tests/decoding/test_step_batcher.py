@@ -155,6 +155,39 @@ def test_steps_come_before_prompts_and_a_forward_takes_no_more_rows_than_it_may(
     assert batches == [["first"], ["long", "step"], ["longer"]]
 
 
+def test_a_prompt_that_fits_beside_no_step_waits_for_one_of_them_only(monkeypatch):
+    """A prompt of as many rows as a forward may have, while a text goes on."""
+    monkeypatch.setattr("llmdemo.decoding.step_batcher._WAIT_SECONDS", 30.0)
+    batcher, order, began, gate = (
+        StepBatcher(ThreadBudget(torch.device("cpu"))),
+        [],
+        threading.Event(),
+        threading.Event(),
+    )
+
+    def compute(names):
+        order.extend(names)
+        began.set()
+        assert gate.wait(10)
+        return names
+
+    def text():
+        for number in range(6):
+            batcher.step(f"step {number}", compute)
+        batcher.leave()
+
+    threads = [threading.Thread(target=text), threading.Thread(target=batcher.step, args=("prompt", compute, 512))]
+    threads[0].start()
+    assert began.wait(10)
+    threads[1].start()
+    with batcher._condition:
+        assert batcher._condition.wait_for(lambda: len(batcher._pending) == 1, 10)
+    monkeypatch.setattr("llmdemo.decoding.step_batcher._WAIT_SECONDS", 0.2)
+    gate.set()
+    [thread.join(10) for thread in threads]
+    assert "prompt" in order[:3]
+
+
 def test_nobody_waits_for_a_thread_that_has_left(monkeypatch):
     monkeypatch.setattr("llmdemo.decoding.step_batcher._WAIT_SECONDS", 30.0)
     batcher = StepBatcher(ThreadBudget(torch.device("cpu")))

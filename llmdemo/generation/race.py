@@ -107,10 +107,8 @@ class DataRaces(JobsOfKind):
             if spec["dataset_id"] != people.info.dataset_id:
                 raise UserError("err_data_race_version")
             rows = self._made_of(spec, set(map(int, held)))
-        asked = {loose_hash(prompt_of(people[int(n)])) for n in held}
-        found = [
-            n for n, each in enumerate(made) if loose_hash(prompt_of(each)) not in asked and each["row"] not in rows
-        ]
+        asked = {_asked(people[int(n)]) for n in held}
+        found = [n for n, each in enumerate(made) if _asked(each) not in asked and each["row"] not in rows]
         return np.array(found, int)
 
     def _related(self, spec: dict, people: Records) -> bool:
@@ -187,3 +185,10 @@ class DataRaces(JobsOfKind):
         if failed := sum(state != COMPLETED for state in states):
             raise UserError("err_runs_failed", failed=failed)
         return ""
+
+
+def _asked(record: dict) -> int:
+    """What a conversation begins with, as a hash. A made one may have a system prompt of its own, and ends where the model's first
+    answer does: its whole prompt need not be the one that it was made of."""
+    first = next((turn["content"] for turn in record["messages"] if turn["role"] == "user"), prompt_of(record))
+    return loose_hash(first)

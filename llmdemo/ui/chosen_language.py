@@ -12,6 +12,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from llmdemo.core.languages import languages, wanted_language
+from llmdemo.ui.content_policy import is_page
 
 _COOKIE = re.compile(r"(?:^|;\s*)llmdemo-language=([\w-]+)")
 _SCRIPT = """<head><script>{
@@ -50,7 +51,7 @@ def _with_script(send: Send, chosen: str) -> Send:
     async def sender(message: Message) -> None:
         nonlocal started, body
         if message["type"] == "http.response.start":
-            if not MutableHeaders(raw=message["headers"]).get("content-type", "").startswith("text/html"):
+            if not is_page(message):
                 return await send(message)
             started = message
         elif started is None:

@@ -43,8 +43,18 @@ def uncompressed(scope: Scope) -> Scope:
     return {**scope, "headers": [pair for pair in scope["headers"] if pair[0].lower() != b"accept-encoding"]}
 
 
+def is_page(start: Message) -> bool:
+    """Whether the answer that begins so is an HTML page in plain text that is shown: no download, which may be large, and whose
+    bytes are the reader's."""
+    names = {name.lower(): value for name, value in start["headers"]}
+    downloaded = names.get(b"content-disposition", b"").startswith(b"attachment")
+    return (
+        names.get(b"content-type", b"").startswith(b"text/html") and b"content-encoding" not in names and not downloaded
+    )
+
+
 def with_policy(scope: Scope, send: Send, headers_of: Callable[[bytes], list[tuple[bytes, bytes]]]) -> Send:
-    """`send` that holds an HTML answer until it is whole, and sends it with the headers that `headers_of` its bytes
+    """`send` that holds an HTML page until it is whole, and sends it with the headers that `headers_of` its bytes
     gives, compressed if the reader of `scope` takes Brotli; other answers go on as they come, with those of no page.
     A header that the answer has itself stays as it is."""
     held: list[Message] = []
@@ -52,8 +62,7 @@ def with_policy(scope: Scope, send: Send, headers_of: Callable[[bytes], list[tup
 
     async def sender(message: Message) -> None:
         if message["type"] == "http.response.start":
-            names = dict(message["headers"])
-            if names.get(b"content-type", b"").startswith(b"text/html") and b"content-encoding" not in names:
+            if is_page(message):
                 held.append(message)
                 return
             message = _extended(message, headers_of(b""))

@@ -50,6 +50,9 @@ def close_to_guests(page: gr.Blocks, require_owner: Callable[[], None]) -> None:
             if right_of(function) != GUESTS:
                 functions[place] = _island_function(function, require_owner)
                 setattr(block, function.__name__, functions[place])  # where Gradio looks for it
+        if given := getattr(block, "constructor_args", {}).get("server_functions"):
+            # of these it makes the island anew for a session in which an event changes more than its value
+            given[:] = [getattr(block, function.__name__) for function in given]
 
 
 def _event(function: Callable, require_owner: Callable[[], None]) -> Callable:

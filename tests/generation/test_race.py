@@ -96,6 +96,28 @@ def test_what_was_made_of_held_out_records_is_not_learned_from(races, add, home)
         races.start(own.dataset_id, people.dataset_id, 40)
 
 
+def test_new_answers_to_held_out_prompts_are_not_learned_from(races, add, home):
+    """Also where the model was told a system prompt, or answered the first of several questions."""
+    rows = by_people()
+    for row in rows[::2]:
+        row["messages"] += turns("And who was the second to do so?", "Nobody knows.")["messages"]
+    people = add(rows, "people")
+    told = [{"role": "system", "content": "Be brief."}]
+    own = add(
+        [{"messages": [*(told if k % 3 else []), *row["messages"][:1], {"role": "assistant", "content": f"I, {k}."}]}
+         for k, row in enumerate(rows)],
+        "answered", {"kind": "answers", "dataset_id": people.dataset_id},
+    )  # fmt: skip
+    started = races.start(own.dataset_id, people.dataset_id, 40)
+    made_part = races.status(started["job_id"])["spec"]["parts"][1]["dataset_id"]
+
+    def asked(split):
+        found = [each for each in data.open_records(home, made_part) if each.get("split") == split]
+        return {next(turn["content"] for turn in each["messages"] if turn["role"] == "user") for each in found}
+
+    assert asked("eval") and len(asked("train")) == 40 and not asked("eval") & asked("train")
+
+
 @pytest.mark.parametrize(
     ("case", "told"),
     [("twice", "versions of one"), ("people first", "No model made"), ("few", "must be 4"), ("number", "number")],

@@ -11,7 +11,8 @@ from llmdemo.ui.chosen_language import ChosenLanguage
 
 def test_a_page_begins_with_the_language_that_was_chosen_and_nothing_else_is_changed():
     html, text = HTMLResponse("<!doctype html><head><title>ä</title></head>"), PlainTextResponse("<head>")
-    routes = [Route("/", lambda _: html), Route("/text", lambda _: text)]
+    saved = HTMLResponse(html.body, headers={"content-disposition": "attachment"})
+    routes = [Route("/", lambda _: html), Route("/text", lambda _: text), Route("/saved", lambda _: saved)]
     web = TestClient(Starlette(routes=routes, middleware=[Middleware(ChosenLanguage)]))
     assert web.get("/").content == html.body
     web.cookies.set("llmdemo-language", "zh-TW")
@@ -20,4 +21,4 @@ def test_a_page_begins_with_the_language_that_was_chosen_and_nothing_else_is_cha
         "ä</title></head>"
     )
     assert int(page.headers["content-length"]) == len(page.content)
-    assert web.get("/text").text == "<head>"
+    assert web.get("/text").text == "<head>" and web.get("/saved").content == html.body

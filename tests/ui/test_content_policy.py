@@ -59,3 +59,10 @@ def test_a_page_comes_whole_with_its_policy_and_compressed_for_who_takes_that():
 def test_what_is_no_page_goes_on_as_it_comes_with_the_policy_of_no_script():
     headers, body = answered(JSONResponse({"a": f"<script>{SCRIPT}</script>"}))
     assert digest(SCRIPT).encode() not in headers[b"content-security-policy"] and b"script" in body
+
+
+def test_a_download_of_markup_goes_on_as_it_comes_and_none_of_its_scripts_is_named():
+    saved = HTMLResponse(PAGE, headers={"content-disposition": 'attachment; filename="a.html"'})
+    headers, body = answered(saved, **{"accept-encoding": "br"})
+    assert body.decode() == PAGE and b"content-encoding" not in headers
+    assert headers[b"content-security-policy"] == policy().encode()

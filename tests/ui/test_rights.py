@@ -102,6 +102,17 @@ def test_what_gradio_calls_by_name_is_what_was_closed(page):
             assert getattr(block, function.__name__) is function and function._is_server_fn
 
 
+def test_an_island_that_an_event_makes_anew_stays_closed(page, as_guest):
+    """As Gradio does for a session when an event gives `gr.HTML(visible=…)`: from what the island was made of."""
+    with gr.Blocks():
+        islands = [block for block in page.blocks.values() if getattr(block, "server_fns", ())]
+        again = [type(island)(**{**island.constructor_args, "render": False}) for island in islands]
+    functions = [function for island in again for function in island.server_fns]
+    owners = [function for function in functions if rights.right_of(function) == rights.OWNERS]
+    open_ones = [each.__qualname__ for each in owners if "Only an owner" not in str(answer(each))]
+    assert len(owners) > 80 and open_ones == []
+
+
 def test_a_request_that_nobody_is_known_to_have_sent_is_refused(page):
     """As a guest's is: where guests are let in, nobody is an owner by default."""
     function = next(

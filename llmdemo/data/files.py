@@ -8,7 +8,9 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from llmdemo.access.disk_quota import check_quota
 from llmdemo.core.errors import UserError
+from llmdemo.core.store import Home, free_bytes
 from llmdemo.data.documents import read_document
 from llmdemo.data.format_detection import ENCODINGS, FORMATS, detect_format, shown_name
 from llmdemo.data.packed import unpacked_file
@@ -55,15 +57,23 @@ def several(path: Path | str | Sequence[Path | str]) -> list[Path]:
     return paths
 
 
+def require_room(home: Home, settings: Settings, size: int) -> None:
+    """Raises UserError where there is no room for a data set of so many bytes."""
+    check_quota(home, settings)
+    if free_bytes(home.root) < size * 3 + 64 * 2**20:
+        raise UserError("err_no_room_for_data")
+
+
 def file_parts(
-    paths: list[Path], settings: Settings, scratch: Path, should_stop: Callable[[], bool] | None = None
+    paths: list[Path], home: Home, settings: Settings, should_stop: Callable[[], bool] | None = None
 ) -> Iterator[Part]:
     """Each file in turn, which may be packed with gzip or zstd; the last one is closed when the next is asked for.
 
-    Raises UserError for one that cannot be read, by its name.
+    Raises UserError for one that cannot be read, by its name, and where there is no room for what it holds.
     """
     for path in paths:
-        with unpacked_file(path, scratch, settings.max_upload_bytes, should_stop) as inside:
+        with unpacked_file(path, home.tmp, settings.max_upload_bytes, should_stop) as inside:
+            require_room(home, settings, inside.stat().st_size if inside != path else 0)
             format_, encoding = detect_format(inside, settings.max_upload_bytes)
             source = {"file": shown_name(path.name), "bytes": path.stat().st_size}
             shown = FORMATS[format_]

@@ -15,14 +15,14 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
-from llmdemo.access.disk_quota import check_quota
 from llmdemo.core.errors import UserError
 from llmdemo.core.sentences import Sentence, beside, say
-from llmdemo.core.store import Home, free_bytes, new_id, whole_folder
+from llmdemo.core.store import Home, new_id, whole_folder
 from llmdemo.data import measure, tokenised
 from llmdemo.data.codes import ABOUT_TOKENS, CODES, DEFAULT_FILTERS
+from llmdemo.data.columns import check_mapping
 from llmdemo.data.deduplication import Held, deduplicate
-from llmdemo.data.files import Part, file_parts, several
+from llmdemo.data.files import Part, file_parts, require_room, several
 from llmdemo.data.library import (
     LEFT_OUT,
     DatasetInfo,
@@ -69,7 +69,7 @@ def add_dataset(
     true, Stopped is raised. Raises UserError (ColumnsNeeded where a mapping would help) with the place; nothing is left behind then.
     """
     paths = several(path)
-    parts = file_parts(paths, settings, home.tmp, should_stop)
+    parts = file_parts(paths, home, settings, should_stop)
     intake = _Intake(settings, tokenizer, max_length, columns, task, len(paths))
     intake.made_with = made_with
     size = sum(each.stat().st_size for each in paths if each.is_file())
@@ -107,9 +107,7 @@ def _add(
     home: Home, settings: Settings, parts, name: str, intake: "_Intake", size: int, progress, should_stop, **extra
 ) -> DatasetInfo:
     """Takes the parts in, into a folder that is whole or not there. size: bytes of all files, 0 where there is none."""
-    check_quota(home, settings)
-    if free_bytes(home.root) < size * 3 + 64 * 2**20:
-        raise UserError("err_no_room_for_data")
+    require_room(home, settings, size)
     dataset_id = new_id("data")
     try:
         with closing(parts), whole_folder(home.datasets / dataset_id, home.tmp) as folder:
@@ -218,10 +216,10 @@ class _Intake:
         if not self.several:
             return detect(sample, self.columns, self.task)
         name = part.source["file"]
-        there = {column for row in sample if isinstance(row, dict) for column in row}
-        mapping = self.columns if isinstance(self.columns, dict) and set(self.columns.values()) <= there else None
+        there = [column for row in sample if isinstance(row, dict) for column in row]
+        own = isinstance(self.columns, dict) and all(column in there for column in self.columns.values() if column)
         try:
-            shape = detect(sample, mapping, self.task)
+            shape = detect(sample, self.columns if own else None, self.task)
         except UserError as error:
             error.message = say("err_in_file", name=name, said=error.message)
             error.args = (f"{error.message} {error.hint}".strip(),)
@@ -291,6 +289,8 @@ class _Intake:
 
     def finish(self, dataset_id: str, name: str, extra: dict, step) -> DatasetInfo:
         task, source = self.shape.task, self._source()
+        if self.several and self.columns and not any(shape.name == "columns" for shape in self.shapes):
+            check_mapping(self.columns, self._columns())  # that no file has
         self._must_be_usable()
         held = Held.joined(self.held)
         found = deduplicate(self.folder, held, task, DEFAULT_FILTERS, step)

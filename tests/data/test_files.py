@@ -8,6 +8,7 @@ import pytest
 
 from llmdemo.core.errors import UserError
 from llmdemo.data import add_dataset, apply_filters, open_records
+from llmdemo.data import files as data_files
 from llmdemo.data.files import several
 from llmdemo.data.report import problems, report_csv
 
@@ -92,6 +93,22 @@ def test_columns_named_by_hand_are_those_of_the_files_that_have_them(home, setti
         home, settings, [files[0], tmp_path / "odd.csv"], "both", columns={"prompt": "x", "response": "y"}
     )
     assert [each["kept"] for each in info.source["files"]] == [4, 2]
+
+
+@pytest.mark.parametrize("columns", [{"prompt": "zz"}, {"prompt": ["x"]}, ["x"]])
+def test_columns_that_no_file_has_are_a_sentence_and_leave_nothing(home, settings, files, columns):
+    with pytest.raises(UserError, match="column"):
+        add_dataset(home, settings, files[:2], "both", columns=columns)
+    assert list(home.datasets.iterdir()) == []
+
+
+def test_there_must_be_room_for_what_a_packed_file_holds(home, settings, files, tmp_path, monkeypatch):
+    """One of some kilobytes may hold hundreds of megabytes, and a hundred of them come at once."""
+    (tmp_path / "packed.jsonl.gz").write_bytes(gzip.compress(files[0].read_bytes() * 1000))
+    monkeypatch.setattr(data_files, "free_bytes", lambda _: 64 * 2**20 + 2**16)
+    with pytest.raises(UserError, match="too full"):
+        add_dataset(home, settings, [files[0], tmp_path / "packed.jsonl.gz"], "both")
+    assert list(home.datasets.iterdir()) == []
 
 
 def test_how_many_files_there_may_be(files):

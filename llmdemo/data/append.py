@@ -31,7 +31,9 @@ def append_rows(
         delete_dataset(home, added.dataset_id)
     child = child_of(home, parent, change)
     lineage = {key: getattr(child, key) for key in ("parent", "family", "version", "change", "name")}
-    source = {key: value for key, value in parent.source.items() if key != "files"}  # rows are numbered anew
+    source = {key: value for key, value in parent.source.items() if key != "files"}
+    if "generated" in source:  # rows are numbered anew: the job's log tells no longer which record is which
+        source["generated"] = {**source["generated"], "job_id": ""}
     info = replace(merged, **lineage, format=parent.format, shape=parent.shape, source=source)
     save_info(folder_of(home, info.dataset_id), info)
     return with_problems(home, info)

@@ -51,7 +51,7 @@ class DataRaces(JobsOfKind):
 
         dataset_id: the made one; people_id: the one whose held-out part all are judged on; number: records of each, fewer
         where there are not as many. config: as for /start_run, without dataset_id; by default as many steps as see each record
-        once. Raises UserError for data that cannot race; then no run is left behind.
+        once. Raises UserError for data that cannot race; then nothing is left behind.
         """
         made, people = (data.open_records(self._home, each) for each in (dataset_id, people_id))
         self._check(made, people, number)
@@ -68,8 +68,15 @@ class DataRaces(JobsOfKind):
             "made": (theirs[:0], mine),
             "both": (theirs[: number - half], mine[:half]),
         }
-        parts = [self._part(name, people, made, held, *chosen[name]) for name in PARTS]
-        return self._started(parts, people.info.name, config or {}, {"dataset_id": dataset_id, "people_id": people_id})
+        parts: list[dict] = []
+        try:
+            for name in PARTS:
+                parts.append(self._part(name, people, made, held, *chosen[name]))
+            about = {"dataset_id": dataset_id, "people_id": people_id}
+            return self._started(parts, people.info.name, config or {}, about)
+        except UserError:
+            self._take_back(parts)
+            raise
 
     def stop(self, job_id: str) -> dict[str, Any]:
         """Stops its runs too. Returns its status."""
@@ -146,18 +153,22 @@ class DataRaces(JobsOfKind):
         steps = math.ceil(sum(parts[0][key] for key in ("people", "made")) / rows_of(checked))
         same = {"max_steps": steps, **config}
         group = {"id": new_id("group"), "kind": "data_race", "label": str(say("data_race_of", name=name))[:100]}
-        try:
-            for part in parts:
-                values = {**same, "dataset_id": part["dataset_id"], "name": f"{name[:40]}: {part['label']}"[:100]}
-                part["run_id"] = prepare.start(self._home, self._runs, values, extra={"group": group})
-            spec = {**about, "parts": parts, "model_id": checked.model_id, "max_length": checked.max_length}
-            job_id = self.jobs.start(self.kind, {"spec": spec | {"seed": _SEED}}, name)
-        except UserError:
-            for part in parts:
+        for part in parts:
+            values = {**same, "dataset_id": part["dataset_id"], "name": f"{name[:40]}: {part['label']}"[:100]}
+            part["run_id"] = prepare.start(self._home, self._runs, values, extra={"group": group})
+        spec = {**about, "parts": parts, "model_id": checked.model_id, "max_length": checked.max_length}
+        job_id = self.jobs.start(self.kind, {"spec": spec | {"seed": _SEED}}, name)
+        return {"job_id": job_id, "run_ids": [part["run_id"] for part in parts]}
+
+    def _take_back(self, parts: list[dict]) -> None:
+        """The runs that were queued before one could not be, and the data that was made for them; one that has begun is
+        stopped and stays, with its data."""
+        for part in parts:
+            with contextlib.suppress(UserError):
                 if "run_id" in part:
                     self._runs.stop(part["run_id"])
-            raise
-        return {"job_id": job_id, "run_ids": [part["run_id"] for part in parts]}
+                    self._runs.delete(part["run_id"])
+                data.delete_dataset(self._home, part["dataset_id"])
 
     def _run_ids(self, folder: JobFolder) -> list[str]:
         parts = object_or_empty(folder.path / "config.json").get("spec", {}).get("parts") or []

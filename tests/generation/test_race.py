@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
-from llmdemo import data
+from llmdemo import data, prepare
 from llmdemo.core.errors import UserError
 from llmdemo.generation import DataRaces, Generations, race_worker
 from llmdemo.generation.log import Log
@@ -116,6 +116,32 @@ def test_new_answers_to_held_out_prompts_are_not_learned_from(races, add, home):
         return {next(turn["content"] for turn in each["messages"] if turn["role"] == "user") for each in found}
 
     assert asked("eval") and len(asked("train")) == 40 and not asked("eval") & asked("train")
+
+
+def test_a_race_that_cannot_start_leaves_nothing_behind(races, add, home, monkeypatch):
+    people, own = add(by_people(), "people"), add(made(), "made", {"kind": "magpie"})
+    with pytest.raises(UserError, match="batch_size"):
+        races.start(own.dataset_id, people.dataset_id, 20, {"batch_size": 0})
+
+    def full(*_, **__):
+        raise UserError("err_data_race_same")
+
+    monkeypatch.setattr(prepare, "start", full)
+    with pytest.raises(UserError, match="versions of one"):
+        races.start(own.dataset_id, people.dataset_id, 20)
+    assert {each.dataset_id for each in data.list_datasets(home)} == {own.dataset_id, people.dataset_id}
+
+
+def test_paraphrases_whose_rows_were_numbered_anew_cannot_be_told_apart(races, add, home, settings):
+    people = add(by_people(), "people")
+    own = add(made(), "reworded", {"kind": "paraphrases", "dataset_id": people.dataset_id, "job_id": "gen-1"})
+    more = data.append.append_rows(
+        home, settings, own.dataset_id, [turns("What is new here?", "This is.")], "chat", "x"
+    )
+    (home.root / "generations" / "gen-1").mkdir(parents=True)
+    Log(home.root / "generations" / "gen-1" / "records.jsonl").close()
+    with pytest.raises(UserError, match="cannot be told"):
+        races.start(more.dataset_id, people.dataset_id, 40)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ What makes it faster than the model's own forward at a few rows:
 - A text that goes on by several tokens at once (Chain) is one more branch of the tree, in the same forward.
 """
 
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
@@ -191,7 +192,8 @@ class FusedLlamaForward:
     def __init__(self, weights: FusedLlamaWeights):
         self.w = weights
         self.device = weights.device
-        self.chains: list[Chain] = []
+        # weak, as each refers to this: in a circle, the slot would be taken until garbage is collected
+        self.chains: weakref.WeakSet[Chain] = weakref.WeakSet()
         self.surprise = torch.empty(0)
         """(T − 1,) −log p in nats of the prompt's tokens after the first; NaN: not known."""
 
@@ -277,10 +279,11 @@ class FusedLlamaForward:
         frees under a quarter."""
         if self.used + rows <= self.keys.shape[2]:
             return
-        own, *masks = [self.widened(mask) for mask in (self.mask, *(chain.mask for chain in self.chains))]
+        chains = list(self.chains)
+        own, *masks = [self.widened(mask) for mask in (self.mask, *(chain.mask for chain in chains))]
         alive = (torch.cat([own, *masks]) == 0).any(0).nonzero()[:, 0]  # (nodes that stay,)
         self.mask = own[:, alive]
-        for chain, mask in zip(self.chains, masks, strict=True):
+        for chain, mask in zip(chains, masks, strict=True):
             chain.mask = mask[:, alive]
         self._keep(alive, rows)
 
@@ -309,7 +312,7 @@ class Chain:
         """After the prompt was read."""
         self._forward, self.position = forward, forward.position
         self.mask = torch.zeros(1, len(forward.prompt), dtype=forward.w.dtype, device=forward.device)  # (1, nodes)
-        forward.chains.append(self)
+        forward.chains.add(self)
 
     def request(self, tokens: list[int]) -> tuple[torch.Tensor, SlotPart]:
         """What a forward is asked for the logits after each of `tokens`, which follow one another."""

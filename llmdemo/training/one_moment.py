@@ -28,6 +28,14 @@ class OneMomentAdamW(torch.optim.Optimizer):
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": 0.0})
         self._seed = seed
 
+    def load_state_dict(self, state_dict: dict) -> None:
+        """As torch's, but that each tensor keeps its type: torch gives all of them the weights'."""
+        super().load_state_dict(state_dict)
+        weights = [p for group in self.param_groups for p in group["params"]]
+        for number, state in state_dict["state"].items():
+            own = {key: value for key, value in state.items() if isinstance(value, Tensor)}
+            self.state[weights[number]].update({key: t.to(weights[number].device, copy=True) for key, t in own.items()})
+
     @torch.no_grad()
     def step(self, closure=None):
         """One step; returns what `closure` does, which computes the gradients anew."""

@@ -1,7 +1,10 @@
 import gc
 
+import pytest
 import torch
 
+from llmdemo.decoding import DecodeSettings
+from llmdemo.decoding.engine import run_of
 from llmdemo.decoding.kv_slots import SlotPart, Slots, beside, merged
 
 LAYERS, HEADS, KV_HEADS, DIM = 2, 6, 3, 8
@@ -81,3 +84,19 @@ def test_long_runs_have_room_of_their_own(monkeypatch):
         SlotPart(each.keys, each.values, torch.ones(1, 4), mask, slice(4, 5), each) for each in (long, room.take(2000))
     ]
     assert list(merged(sorted(parts, key=beside))) == sorted(parts, key=beside), "each attends for itself"
+
+
+@pytest.mark.parametrize("strategy", ["greedy", "speculative"])
+def test_a_runs_slot_is_free_as_soon_as_the_run_is_dropped(tiny_llama, strategy):
+    settings = DecodeSettings.from_dict({"max_new_tokens": 6, "lanes": [strategy]})
+    run = run_of(tiny_llama(3), [5, 6, 7, 5, 6], settings)
+    gc.collect()
+    gc.disable()  # what refers to itself in a circle stays until garbage is collected
+    try:
+        list(run.steps())
+        chunk = run.forward.slot.chunk
+        assert len(chunk.free) == chunk.slots - 1
+        del run
+        assert len(chunk.free) == chunk.slots
+    finally:
+        gc.enable()

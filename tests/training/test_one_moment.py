@@ -98,6 +98,30 @@ def test_weights_in_bf16_take_updates_below_half_of_their_step_in_the_mean():
     assert abs(p.detach().double().mean().item() - (1 - 20 * 1e-4)) < 3e-4
 
 
+def test_state_that_is_loaded_goes_on_bit_for_bit():
+    """Beside weights in bf16, whose type torch would give all of it."""
+    weight, (*before, last) = torch.randn(24, 96).bfloat16(), list(gradients())[:5]
+
+    def made(p):
+        return OneMomentAdamW([{"params": [p]}], RATE, BETAS, EPS, seed=7)
+
+    first = nn.Parameter(weight.clone())
+    optimizer = made(first)
+    for g in before:
+        first.grad = g.bfloat16()
+        optimizer.step()
+    second = nn.Parameter(first.detach().clone())
+    other = made(second)
+    other.load_state_dict(optimizer.state_dict())
+    assert {key: t.dtype for key, t in other.state[second].items() if key != "step"} == {
+        "moment": torch.int8, "scale": torch.float32, "rows": torch.float32, "columns": torch.float32
+    }  # fmt: skip
+    for p, each in ((first, optimizer), (second, other)):
+        p.grad = last.bfloat16()
+        each.step()
+    assert torch.equal(first, second) and not torch.equal(first, weight)
+
+
 def test_slices_change_nothing(monkeypatch):
     start = torch.zeros(24, 96)
     whole, _ = stepped(start, gradients(factored=False))

@@ -294,7 +294,7 @@ class TrainConfig:
     @property
     def offloads(self) -> bool:
         """Whether a GPU's sums of projected gradients are kept in the computer's memory."""
-        return self.offload_gradients or self.quantises
+        return self.method == "galore" and (self.offload_gradients or self.quantises)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able; `from_dict` takes it back."""

@@ -1,5 +1,6 @@
 """The memory estimate's figures against the bytes of real tensors, and what is told to fit."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import psutil
@@ -84,6 +85,14 @@ def test_the_parts_with_what_comes_and_goes_are_the_prediction(entry, changes, b
     told = memory_estimate.predict(entry, config, batch, torch.device("cpu")).to_dict()
     assert sum(told[part] for part in memory_estimate.PARTS) + told["other"] - told["apart"] == told["total"]
     assert min(told["other"], told["apart"]) == 0
+
+
+@pytest.mark.parametrize("method", ["adamw", "lora"])
+def test_sums_that_a_method_does_not_have_take_nothing_off_a_gpu(entry, method):
+    config = TrainConfig("x", rank=4, method=method, precision="fp32")
+    gpu = torch.device("cuda")
+    told = memory_estimate.predict(entry, config, BATCH, gpu)
+    assert memory_estimate.predict(entry, replace(config, offload_gradients=True), BATCH, gpu) == told
 
 
 def test_processes_that_share_a_machine_must_fit_together(entry, monkeypatch):

@@ -214,7 +214,9 @@ class FusedLlamaForward:
         self.position = count
         self.used = 0
         self.surprise = torch.full((count - 1,), torch.nan, device=self.device)
-        if found := self.w.prefixes.longest(prompt_ids, bool(surprise_of)):
+        # longrope turns the positions of a long text by other angles than those of a short one
+        turns_alike = getattr(self.w.rotary, "rope_type", "") != "longrope"
+        if turns_alike and (found := self.w.prefixes.longest(prompt_ids, bool(surprise_of))):
             prefix, same = found
             self.used = same - bool(surprise_of)  # the last one is read again for the first that differs
             known = prefix.surprise[: self.used]

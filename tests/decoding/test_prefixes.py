@@ -3,6 +3,7 @@ import torch
 
 from llmdemo.decoding import DecodeSettings, decode_lanes
 from llmdemo.decoding.backend import fused_weights
+from llmdemo.decoding.fused_llama import FusedLlamaForward
 from llmdemo.decoding.prefixes import Prefix, Prefixes
 from llmdemo.settings.lane import Resolved
 
@@ -92,3 +93,15 @@ def test_a_prompt_that_begins_as_another_says_what_it_says_alone(tiny_llama):
         read.clear()
         assert said(model, prompt) == want
     assert read[0] == 1, "all but the last token of the fourth prompt was known"
+
+
+def test_a_beginning_whose_keys_were_rotated_for_short_texts_serves_no_long_one(tiny_llama):
+    """With longrope, positions turn by other angles as soon as a text is longer than those of the pretraining."""
+    rope = {"rope_type": "longrope", "rope_theta": 10000.0, "original_max_position_embeddings": 32}
+    rope |= {"short_factor": [1.0] * 4, "long_factor": [4.0] * 4}
+    model = tiny_llama(3, rope_parameters=rope)
+    weights = fused_weights(model)
+    for prompt in (PROMPT, [*PROMPT, *range(10, 50)]):
+        with torch.inference_mode():
+            got, want = FusedLlamaForward(weights).prefill(prompt, 1, 2)[0], model(torch.tensor([prompt])).logits[0, -1]
+        assert torch.allclose(got, want, atol=1e-4)

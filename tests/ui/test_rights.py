@@ -1,15 +1,17 @@
 """Every handler, endpoint and island's function says who may call it; a guest gets a refusal from each owners' one."""
 
+import dataclasses
 import inspect
 from types import SimpleNamespace
 
 import gradio as gr
+import httpx
 import pytest
 from gradio.context import LocalContext
 
 from llmdemo.access.people import Access, Visitor
 from llmdemo.ui import authentication, bridge, rights
-from llmdemo.ui.app import build
+from llmdemo.ui.app import build, launch_options
 from llmdemo.ui.services import Services
 
 GUESTS_MAY = {
@@ -26,8 +28,10 @@ GUESTS_MAY = {
 
 @pytest.fixture(scope="module")
 def shared(services) -> Services:
-    """Owners have accounts, so everybody else is a guest."""
-    return Services(**{**services.__dict__, "access": Access("accounts", {"ann": "hashed"})})
+    """Owners have accounts, so everybody else is a guest; one may ask as often as this file does."""
+    settings = dataclasses.replace(services.settings, max_requests_per_minute=100_000)
+    access = Access("accounts", {"ann": "hashed"})
+    return Services(**{**services.__dict__, "settings": settings, "access": access})
 
 
 @pytest.fixture(scope="module")
@@ -124,3 +128,46 @@ def test_a_request_that_nobody_is_known_to_have_sent_is_refused(page):
 def test_guests_may_call_what_is_listed_here_and_nothing_else(page):
     may = {function.__name__ for function in called(page) if rights.right_of(function) == rights.GUESTS}
     assert may == GUESTS_MAY
+
+
+def said(web: httpx.Client, body: dict) -> str:
+    """All that a guest reads of an event that they put into the queue, past the page."""
+    web.post("gradio_api/queue/join", json=body).raise_for_status()
+    with web.stream("GET", "gradio_api/queue/data", params={"session_hash": body["session_hash"]}) as stream:
+        lines = []
+        for line in stream.iter_lines():
+            lines.append(line)
+            if "process_completed" in line:
+                break
+    return "\n".join(lines)
+
+
+def test_over_http_a_guest_is_refused_in_every_way_that_a_function_can_be_called(page, shared):
+    """As endpoint, as event by its number, and as an island's function: all that are the owners'."""
+    _, url, _ = page.launch(server_name="127.0.0.1", prevent_thread_lock=True, **launch_options(shared))
+    open_ones, asked = [], 0
+    try:
+        with httpx.Client(base_url=url, timeout=30) as web:
+            for number, event in page.fns.items():
+                if event.fn is None or rights.right_of(event.fn) == rights.GUESTS:
+                    continue
+                asked += 1
+                given = {"data": [None] * len(event.inputs)}
+                if event.api_visibility == "public":  # the route of scripts puts it into the same queue
+                    called = web.post(f"gradio_api/call/{event.api_name}", json=given).json()
+                    told = web.get(f"gradio_api/call/{event.api_name}/{called['event_id']}").text
+                else:
+                    told = said(web, {**given, "fn_index": number, "session_hash": f"s{number}", "event_data": {}})
+                if "Only an owner" not in told:
+                    open_ones.append(event.name)
+            for number, block in page.blocks.items():
+                for function in getattr(block, "server_fns", ()):
+                    if rights.right_of(function) == rights.GUESTS:
+                        continue
+                    asked += 1
+                    body = {"data": {}, "component_id": number, "session_hash": "x", "fn_name": function.__name__}
+                    if "Only an owner" not in web.post("gradio_api/component_server", json=body).text:
+                        open_ones.append(function.__qualname__)
+    finally:
+        page.close(verbose=False)
+    assert asked > 180 and open_ones == []

@@ -127,8 +127,10 @@ def _versions(services: Services) -> list[Callable]:
     def edit_record(dataset_id: str, place: int, contents: list[str]) -> dict:
         """A version in which the record at `place` (from 0, among all, also those that are left out) says these texts: its turns
         in order, and after them chosen and rejected; or text and label. Returns what is known of it."""
-        record = data.open_records(home, dataset_id, everything=True)[place]
-        edited = _with_contents(record, contents)
+        records = data.open_records(home, dataset_id, everything=True)
+        if type(place) is not int or not 0 <= place < len(records):
+            raise UserError("err_no_record_at", place=str(place)[:20], last=len(records) - 1)
+        edited = _with_contents(records[place], contents)
         made = data.edit_record(home, dataset_id, place, edited, tokenizer=starter_tokenizer(services))
         return _without_problems(made)
 
@@ -159,7 +161,7 @@ def turns(record: dict) -> list[dict]:
 
 def _with_contents(record: dict, contents: list[str]) -> dict:
     """The record with the texts of its `turns` replaced."""
-    if len(contents) != len(turns(record)):
+    if not isinstance(contents, list) or len(contents) != len(turns(record)):
         raise UserError("err_record_changed")
     edited = {key: value for key, value in record.items() if key != "row"}
     if "text" in record:

@@ -6,8 +6,9 @@ import pytest
 
 from llmdemo import data
 from llmdemo.core.errors import UserError
-from llmdemo.ui import data_panel
+from llmdemo.ui import data_api, data_panel
 from llmdemo.ui.data_pages import DataPages
+from tests.ui.conftest import by_name
 
 
 @pytest.fixture(scope="module")
@@ -90,3 +91,18 @@ def test_columns_named_by_hand_go_to_the_hub_again(services, monkeypatch):
     assert last[2]["hub"] == request and last[2]["columns"] == ["ask", "tell"]
     list(data_panel._fetching(services, last[2]["hub"], columns={"prompt": "ask", "response": "tell"}, task="chat"))
     assert asked[1] == ("org/name", "main", "test", 5, {"prompt": "ask", "response": "tell"})
+
+
+def test_a_record_is_edited_by_its_place_and_what_fits_none_is_a_sentence(services, dataset_id):
+    edit = by_name(data_api.of_data_sets(services)).edit_record
+    made = edit(dataset_id, 1, ["What is one plus one?", "It is two."])
+    assert data.open_records(services.home, made["dataset_id"], everything=True)[1]["messages"][1]["content"] == (
+        "It is two."
+    )
+    assert data.open_records(services.home, dataset_id, everything=True)[1]["messages"][1]["content"] == "It is 2."
+    for place in (29, -1, "1", None):
+        with pytest.raises(UserError, match="There is no record"):
+            edit(dataset_id, place, ["Hello there", "Hi"])
+    for contents in (["one alone"], "ab", None):
+        with pytest.raises(UserError, match="changed"):
+            edit(dataset_id, 1, contents)

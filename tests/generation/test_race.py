@@ -146,7 +146,12 @@ def test_paraphrases_whose_rows_were_numbered_anew_cannot_be_told_apart(races, a
 
 @pytest.mark.parametrize(
     ("case", "told"),
-    [("twice", "versions of one"), ("people first", "No model made"), ("few", "must be 4"), ("number", "number")],
+    [
+        ("twice", "versions of one"),
+        ("people first", "No model made"),
+        ("few", "at least 4 of each"),
+        ("number", "number"),
+    ],
 )
 def test_data_that_cannot_race_is_a_sentence(races, add, case, told):
     people, own = add(by_people(12 if case == "few" else 60), "people"), add(made(), "made", {"kind": "magpie"})

@@ -47,7 +47,7 @@ def test_a_thumb_counts_once_may_change_and_is_taken_back(serving, asked):
     ("run_id", "lane", "thumb"), [("other", "0:greedy", "up"), ("mine", "1:greedy", "up"), ("mine", "0:greedy", "left")]
 )
 def test_what_is_no_opinion_of_a_known_answer_is_refused(serving, asked, run_id, lane, thumb):
-    with pytest.raises(UserError, match="can no longer be rated|A thumb is 'left'"):
+    with pytest.raises(UserError, match="can no longer be rated|“thumb” is 'left'"):
         serving.thumbs.take(run_id, lane, thumb)
     assert figures(serving) == (None, {"up": 0, "down": 0})
 

@@ -82,11 +82,10 @@ def _dataset(services: Services, file: str | None, dataset_id: str) -> str:
     """The id of the data set that is named, or of one that ships with the app, which is added once."""
     if file is None:
         return dataset_id or add_sample(services).dataset_id
-    path = FOLDER / "learn" / f"{file}.json"
+    path, name = FOLDER / "learn" / f"{file}.json", f"Lesson: {file}"
     for info in data.list_datasets(services.home):
-        if info.source.get("file") == path.name:
+        if (info.name, info.source.get("file")) == (name, path.name):  # a visitor's own file may be called so too
             return info.dataset_id
-    name = f"Lesson: {file}"
     return data.add_dataset(
         services.home, services.settings, path, name, tokenizer=starter_tokenizer(services)
     ).dataset_id

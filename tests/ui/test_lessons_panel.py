@@ -4,6 +4,7 @@ import copy
 
 import pytest
 
+from llmdemo import data
 from llmdemo.core.errors import UserError
 from llmdemo.ui import lesson_runs, lessons_panel
 from llmdemo.ui.services import Services
@@ -91,8 +92,12 @@ def test_only_a_runs_model_has_a_base(call):
         call("surprises", model_id="starter", base=True, texts=["one two three"])
 
 
-def test_who_has_no_preferences_gets_pairs_once(call):
+def test_who_has_no_preferences_gets_pairs_once(call, services, tmp_path):
+    """And not a file of one's own that is called as theirs."""
+    (tmp_path / "pairs.json").write_text('[{"prompt": "Who is there?", "response": "It is me."}]')
+    own = data.add_dataset(services.home, services.settings, tmp_path / "pairs.json", "pairs.json")
     dataset_id = call("pairs")["dataset_id"]
+    assert dataset_id != own.dataset_id
     assert call("pairs")["dataset_id"] == dataset_id
     records = call("records", dataset_id=dataset_id)["records"]
     assert records and all(each["prompt"] and each["answer"] for each in records)

@@ -24,7 +24,7 @@ def _requests(services: Services) -> list[Callable]:
     def keep_texts(on: bool, most: int = 2000, days: int = 30) -> dict:
         """Keeps the texts of requests at /v1/ from now on, or no more: at most so many, for so many days, with secrets and
         e-mail addresses masked. What is kept already goes by these bounds. A request with store: false is never kept."""
-        keeping = kept.keep(on, most, days)
+        keeping = kept.keep(on is True, most, days)  # a script may send any text
         return {"on": keeping.on, "most": keeping.most, "days": keeping.days}
 
     @for_owners

@@ -75,7 +75,7 @@ def _queued(services: Services) -> list[Callable]:
     @for_owners
     def show_run(run_id: str, on: bool = True) -> dict:
         """Lets guests watch a run as it goes, or no longer; returns the link, below the app's own address."""
-        runs.show(run_id, on)
+        runs.show(run_id, on is True)  # a script may send any text
         return {"link": f"{authentication.WATCH_PAGE}?run={run_id}"}
 
     return [cancel_run, reorder_run, run_log, show_run]

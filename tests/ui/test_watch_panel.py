@@ -31,9 +31,12 @@ def test_a_run_is_watched_only_while_its_owner_shows_it(installation):
             watched(services, hidden)
     assert show({"run_id": run_id, "on": True}) == {"link": f"watch?run={run_id}"}
     assert watched(services, run_id)["status"]["name"] == "For the class"
-    show({"run_id": run_id, "on": False})
-    with pytest.raises(UserError, match="guests may watch"):
-        watched(services, run_id)
+    past_the_page = by_name(runs_api.endpoints(services)).show_run
+    for hide in (lambda: show({"run_id": run_id, "on": False}), lambda: past_the_page(run_id, "false")):
+        services.runs.show(run_id, True)
+        hide()
+        with pytest.raises(UserError, match="guests may watch"):
+            watched(services, run_id)
 
 
 def test_a_guest_is_told_figures_and_samples_once_and_never_settings_or_notes(installation):

@@ -25,8 +25,11 @@ class Chunk:
         """`shape`: layers, kv heads, nodes, D."""
         self.nodes, self.slots = shape[2], slots
         whole = (shape[0], slots, *shape[1:])
-        self.keys = torch.empty(whole, dtype=dtype, device=device)
-        self.values = torch.empty_like(self.keys)
+        with torch.inference_mode(
+            False
+        ):  # made in it, only runs in it might write here, and who takes a slot may not be
+            self.keys = torch.empty(whole, dtype=dtype, device=device)
+            self.values = torch.empty_like(self.keys)
         self.free = list(reversed(range(slots)))
 
 

@@ -73,6 +73,18 @@ def test_a_slot_that_nobody_holds_any_more_is_given_again_and_is_clean():
     assert not again.keys.any()
 
 
+def test_room_that_was_made_in_inference_mode_serves_runs_outside_of_it():
+    given = slots()
+    with torch.inference_mode():
+        first = given.take(20)
+        first.keys[0, :, :2] = 1.0
+    chunk = first.chunk
+    del first
+    second = given.take(20)
+    assert second.chunk is chunk and not second.keys.any()
+    second.values[1, :, 3:5] = 1.0
+
+
 def test_long_runs_have_room_of_their_own(monkeypatch):
     room = slots()
     monkeypatch.setattr("llmdemo.decoding.kv_slots._CHUNK_BYTES", 4 * 2**17)

@@ -17,6 +17,7 @@ from llmdemo.core.store import new_id, object_or_empty
 from llmdemo.data.append import rows_as_dataset
 from llmdemo.data.checks import loose_hash, prompt_of
 from llmdemo.data.records import Records
+from llmdemo.data.turns import raw_turns
 from llmdemo.generation.log import RECORDS, read_lines
 from llmdemo.generation.race_worker import RESULT
 from llmdemo.jobs import JobFolder, Jobs, JobsOfKind, JobStatus, Kind, worker_of
@@ -139,9 +140,9 @@ class DataRaces(JobsOfKind):
         self, name: str, people: Records, made: Records, held: np.ndarray, theirs: np.ndarray, mine: np.ndarray
     ) -> dict[str, Any]:
         """A data set of these records, with people's held-out ones as its fixed eval part."""
-        rows = [{"messages": people[int(n)]["messages"], "split": "eval"} for n in held]
-        rows += [{"messages": people[int(n)]["messages"], "split": "train"} for n in theirs]
-        rows += [{"messages": made[int(n)]["messages"], "split": "train"} for n in mine]
+        rows = [{"messages": raw_turns(people[int(n)]), "split": "eval"} for n in held]
+        rows += [{"messages": raw_turns(people[int(n)]), "split": "train"} for n in theirs]
+        rows += [{"messages": raw_turns(made[int(n)]), "split": "train"} for n in mine]
         label = say(f"data_race_{name}", people=len(theirs), made=len(mine))
         title = say("data_race_name", name=people.info.name[:60], label=label)
         source = {"data_race": {"people": people.info.dataset_id, "made": made.info.dataset_id}}

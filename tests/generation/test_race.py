@@ -118,6 +118,16 @@ def test_new_answers_to_held_out_prompts_are_not_learned_from(races, add, home):
     assert asked("eval") and len(asked("train")) == 40 and not asked("eval") & asked("train")
 
 
+def test_the_thoughts_of_peoples_answers_are_raced_with_them(races, add, home):
+    rows = by_people()
+    for row in rows:
+        row["messages"][1]["reasoning_content"] = "I remember that."
+    people, own = add(rows, "people"), add(made(), "made", {"kind": "magpie"})
+    part = races.status(races.start(own.dataset_id, people.dataset_id, 20)["job_id"])["spec"]["parts"][0]
+    found = list(data.open_records(home, part["dataset_id"]))
+    assert found and all(each["reasoning"] == [None, "I remember that."] for each in found)
+
+
 def test_a_race_that_cannot_start_leaves_nothing_behind(races, add, home, monkeypatch):
     people, own = add(by_people(), "people"), add(made(), "made", {"kind": "magpie"})
     with pytest.raises(UserError, match="batch_size"):

@@ -6,8 +6,10 @@ from typing import Any
 
 from llmdemo import data
 from llmdemo.core.store import Home
+from llmdemo.data.turns import raw_turns
 
-Turns = list[dict[str, str]]
+Turns = list[dict[str, Any]]
+"""{"role", "content"}, and of an answer "weight" 0 where it is not learned and "reasoning_content" where it has one."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ def prompts(home: Home, dataset_id: str) -> Sequence[Source]:
 
 
 def _source(place: int, record: dict[str, Any]) -> Source:
-    turns = [{"role": turn["role"], "content": turn["content"]} for turn in record["messages"]]
+    turns = raw_turns(record)
     if "chosen" in record:
         return Source(place, turns, [{"role": "assistant", "content": record["chosen"]}], (record["chosen"],))
     first = next((n for n, turn in enumerate(turns) if turn["role"] == "assistant"), len(turns))

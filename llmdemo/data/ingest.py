@@ -4,6 +4,7 @@ Knows no page and no torch. Memory is bounded: rows pass through in batches, and
 until the end are a few numbers (hashes, flags, a signature of 256 bytes).
 """
 
+import os
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -72,7 +73,9 @@ def add_dataset(
     parts = file_parts(paths, home, settings, should_stop)
     intake = _Intake(settings, tokenizer, max_length, columns, task, len(paths))
     intake.made_with = made_with
-    size = sum(each.stat().st_size for each in paths if each.is_file())
+    size = sum(
+        os.path.getsize(each) for each in paths if os.path.isfile(each)
+    )  # pathlib raises for a name that is too long
     return _add(home, settings, parts, name, intake, size, progress, should_stop)
 
 

@@ -69,8 +69,8 @@ class Settings:
     """How often a guest may ask in a minute, everything counted that their page sends; an address twenty times that."""
     max_voters: int = 500
     """Most participants of one blind vote."""
-    max_sessions: int = 600
-    """Pages whose state is kept, the last ones used: some 0.4 MiB each, and every call past the page opens one more."""
+    max_sessions: int = 500
+    """Pages whose state is kept, the last ones used: some 0.5 MiB each, and every call past the page opens one more."""
     max_connections: int = 800
     """Most open connections of all visitors."""
     connections_of_address: int = 400

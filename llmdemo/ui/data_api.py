@@ -23,7 +23,7 @@ def endpoints(services: Services) -> list[Callable]:
 
     @for_owners
     def add_dataset(
-        file: gr.FileData | list[gr.FileData],
+        file: gr.FileData,  # or a list: Gradio's MCP tools take a file sent as data for this type alone
         name: str = "",
         columns: dict | None = None,
         task: str = "",

@@ -58,7 +58,7 @@ def asked(tokenizer, chain, lanes, right, records=40, **settings):
     asking = Asking(Planted(tokenizer, chain), tokenizer, settings_of(spec))
     turns = [{"role": "user", "content": "?"}]
     examples = [Example(place, place, turns, turns, right) for place in range(records)]
-    return [_record(each, [{"cells": asking.cells(each)}], CheckerSpec("exact")) for each in examples]
+    return [_record(each, asking.cells(each), CheckerSpec("exact")) for each in examples]
 
 
 def scores(tokenizer, chain, lanes, right, **settings):

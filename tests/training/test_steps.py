@@ -90,7 +90,8 @@ def test_a_kept_step_is_the_model_of_a_run_that_was_stopped_there(kept_run, home
         expected = as_model(home, run_dir, weights, how)
         if how in BITWISE:
             assert alike_in(model, expected)
-        assert (logits(model) - logits(expected)).abs().max() <= 1e-6
+        # Float32 itself is 2.4e-7 apart at the largest of these logits; processors differ in the last bits of the run.
+        assert (logits(model) - logits(expected)).abs().max() <= 2e-6
 
 
 def alike_in(model, other) -> bool:

@@ -209,7 +209,7 @@ def everything(services, dataset_id):
         lambda: evaluations._waits(JobFolder(home.root / "evaluations" / FOLDS)),
         lambda: heldout.split_of(home, (RUN,), dataset_id), lambda: services.pushes.licence(RUN),
         lambda: prepare.checked(home, {key: value for key, value in runs.config(RUN).items() if key in prepare.SETTINGS}),
-        lambda: Learn(home, runs)._finished(data.get_dataset(home, dataset_id), catalog.resolve(home, "starter")),
+        lambda: Learn(home, runs)._finished(data.get_dataset(home, dataset_id), catalog.resolve(home, "starter"), "chat"),
         lambda: services.pushes._facts(RUN, runs.status(RUN)).config,
     ]  # fmt: skip
     for run_id in (RUN, OTHER):

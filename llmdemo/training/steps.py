@@ -212,9 +212,13 @@ class StepWriter:
 
 
 def in_4_bits(values: Tensor) -> tuple[Tensor, float]:
-    """(two values a byte, the first in the lower half, as 1 … 15 around 8; the unit they count), the largest at 7 units."""
-    unit = values.abs().max().item() / 7
-    counts = (values / unit if unit else values).round().to(torch.int8).add_(8).view(torch.uint8).flatten()
+    """(two values a byte, the first in the lower half, as 1 … 15 around 8; the unit they count).
+
+    What is beyond 7 units counts 7. A unit of 0.335 standard deviations leaves the least squared error of normal values in
+    fifteen levels (Max 1960, table I); values that end before that need no larger one than their largest asks for.
+    """
+    unit = min(values.abs().max().item() / 7, 0.335 * values.square().mean().sqrt().item())
+    counts = (values / unit if unit else values).round().clamp(-7, 7).to(torch.int8).add_(8).view(torch.uint8).flatten()
     counts = torch.nn.functional.pad(counts, (0, counts.numel() % 2))
     return counts[0::2] | counts[1::2] << 4, unit
 

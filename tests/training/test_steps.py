@@ -90,8 +90,7 @@ def test_a_kept_step_is_the_model_of_a_run_that_was_stopped_there(kept_run, home
         expected = as_model(home, run_dir, weights, how)
         if how in BITWISE:
             assert alike_in(model, expected)
-        # Float32 itself is 2.4e-7 apart at the largest of these logits; processors differ in the last bits of the run.
-        assert (logits(model) - logits(expected)).abs().max() <= 2e-6
+        assert (logits(model) - logits(expected)).abs().max() <= 1e-6
 
 
 def alike_in(model, other) -> bool:
@@ -233,6 +232,11 @@ def test_what_rounding_left_is_kept_in_half_a_byte_a_value(tmp_path):
     packed, unit = in_4_bits(values)
     assert packed.numel() == 32 and packed.dtype == torch.uint8
     again = torch.from_numpy(_of_4_bits(packed.numpy(), np.float32(unit), 63)).view(7, 9)
-    assert (again - values).abs().max() <= 0.501 * unit and unit == pytest.approx(values.abs().max().item() / 7)
+    inside = values.abs() <= 7.5 * unit
+    assert (again - values)[inside].abs().max() <= 0.501 * unit and (again[~inside].abs() == 7 * np.float32(unit)).all()
+    widest = values.abs().max() / 7  # the unit that cuts nothing is coarser for all
+    assert (again - values).square().mean() < ((values / widest).round() * widest - values).square().mean()
+    even = torch.linspace(-1, 1, 15)
+    assert in_4_bits(even)[1] == pytest.approx(1 / 7)  # nothing is far out: nothing is cut
     nothing, unit = in_4_bits(torch.zeros(3, 3))
     assert unit == 0.0 and (_of_4_bits(nothing.numpy(), np.float32(0), 9) == 0).all()

@@ -23,9 +23,12 @@ NO_BROWSER = (
 )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser():
-    """A headless Chromium: the system's, else Playwright's own; fails with a sentence when there is neither."""
+    """A headless Chromium: the system's, else Playwright's own; fails with a sentence when there is neither.
+
+    Ended with each module: Playwright's loop runs in this thread until then, and other tests' asyncio.run would fail.
+    """
     from playwright.sync_api import Error, sync_playwright
 
     path = next(filter(None, map(shutil.which, BROWSERS)), None)

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from llmdemo.core.store import Home
+from tests.browser.steps import LONGEST
 from tests.conftest import own_model
 from tests.run import BROWSERS
 
@@ -29,8 +30,9 @@ def browser():
 
     Ended with each module: Playwright's loop runs in this thread until then, and other tests' asyncio.run would fail.
     """
-    from playwright.sync_api import Error, sync_playwright
+    from playwright.sync_api import Error, expect, sync_playwright
 
+    expect.set_options(timeout=LONGEST)
     path = next(filter(None, map(shutil.which, BROWSERS)), None)
     with sync_playwright() as playwright:
         try:
@@ -41,20 +43,27 @@ def browser():
         found.close()
 
 
+def new_context(browser, **options):
+    """A visitor's browser with nothing stored; `options` as Playwright's new_context takes them."""
+    context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, "locale": "en-US", **options})
+    context.set_default_timeout(LONGEST)
+    return context
+
+
 @pytest.fixture
 def open_page(browser):
     """open_page(url, **context options): a page whose `foreign` and `errors` lists what it must not have done."""
     contexts = []
 
     def open_(url: str, **options):
-        context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, "locale": "en-US", **options})
+        context = new_context(browser, **options)
         contexts.append(context)
         page = context.new_page()
         page.foreign, page.errors = [], []
         page.on("request", lambda request: page.foreign.append(request.url) if _foreign(request.url, url) else None)
         page.on("pageerror", lambda error: page.errors.append(str(error)))
         page.goto(url)
-        page.wait_for_selector("#data-report .island *", timeout=30_000)
+        page.wait_for_selector("#data-report .island *")
         return page
 
     yield open_

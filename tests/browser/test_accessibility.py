@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.steps import SECONDS, add_file, compare, start_run, state_is, tab
+from tests.browser.conftest import new_context
+from tests.browser.steps import add_file, compare, start_run, state_is, tab
 
 pytestmark = pytest.mark.slow
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
@@ -60,19 +61,19 @@ def worked(browser, tiny_app, tmp_path_factory):
     (folder / "sums.json").write_text(json.dumps(rows))
     texts = "".join(f"{'spam' if n % 3 == 0 else 'ham'}\tnumber {n} wins\n" for n in range(60))
     (folder / "texts.tsv").write_text(texts)
-    page = browser.new_context(viewport={"width": 1280, "height": 800}, locale="en-US").new_page()
+    page = new_context(browser).new_page()
     page.goto(tiny_app)
-    page.wait_for_selector("#data-report .island *", timeout=30 * SECONDS)
+    page.wait_for_selector("#data-report .island *")
     for name in ("texts.tsv", "sums.json"):
         add_file(page, folder / name)
         page.locator("#data-train-on").click()
         start_run(page, **({"max_steps": 4, "max_length": 64, "rank": 8} if name == "texts.tsv" else {}))
-        expect(page.locator("#train-side .facts").first).to_contain_text(f"{name}, ", timeout=60 * SECONDS)
+        expect(page.locator("#train-side .facts").first).to_contain_text(f"{name}, ")
         state_is(page, "Completed", 120)
         page.locator("#train-evaluate").click()
         page.locator("#evaluate-start").click()
         shown = page.locator(".confusion" if name == "texts.tsv" else ".figures")
-        expect(shown).to_be_visible(timeout=120 * SECONDS)
+        expect(shown).to_be_visible()
         tab(page, "Data")
     page.context.close()
     return tiny_app
@@ -96,13 +97,13 @@ def test_the_first_screen_and_empty_panels(app_on, tiny_home, open_page, axe, tm
 def test_every_panel_with_work_in_it(scheme, width, worked, open_page, axe):
     page = open_page(worked, color_scheme=scheme, viewport={"width": width, "height": 844})
     found = []
-    expect(page.locator(".tok").first).to_be_visible(timeout=20 * SECONDS)
+    expect(page.locator(".tok").first).to_be_visible()
     found += violations(page, axe, "data, tokens", [scheme])
     for view in ("conversation", "list"):
         page.get_by_role("radio", name=view).check(force=True)
         found += violations(page, axe, f"data, {view}", [scheme])
     tab(page, "Train")
-    expect(page.locator("#run-state")).to_be_visible(timeout=20 * SECONDS)
+    expect(page.locator("#run-state")).to_be_visible()
     page.get_by_text("Settings", exact=True).click()
     page.locator("#exp-open").click()
     page.locator("#train-form .help").first.click()
@@ -111,7 +112,7 @@ def test_every_panel_with_work_in_it(scheme, width, worked, open_page, axe):
     tab(page, "Evaluate")
     for shown in (".figures", ".confusion"):
         page.locator("#evaluate-side .sets button.link").nth(0 if shown == ".figures" else 1).click()
-        expect(page.locator(shown)).to_be_visible(timeout=20 * SECONDS)
+        expect(page.locator(shown)).to_be_visible()
         found += violations(page, axe, f"evaluate, {shown}", [scheme])
     compare(page, "Add 3 and 4.", 12, 60)
     found += violations(page, axe, "arena, compared", [scheme])
@@ -134,7 +135,7 @@ def test_every_lesson_asks_first_and_then_shows_something_in_place(scheme, width
         page.locator(".predict input").first.check()
         expect(page.locator(".lesson .why")).to_be_visible()
         waiting = page.locator("#lessons [role=status]", has_text="Computing")
-        expect(waiting).to_have_count(0, timeout=30 * SECONDS)
+        expect(waiting).to_have_count(0)
         expect(page.locator(".lesson .notice.error")).to_have_count(0)
         found += violations(page, axe, f"lesson {lesson}", [scheme])
     for place in ("Quiz", "For teachers", "Resources"):

@@ -15,7 +15,6 @@ from tests.browser.conftest import running_app
 
 pytestmark = pytest.mark.slow
 
-SOON = 30_000
 TUNED, CLASSIFIER = "run-20260101-000000-abcdef", "run-20260102-000000-abcdef"
 
 
@@ -52,7 +51,7 @@ def app(home_with_models):
 
 def upload(page, path) -> None:
     page.set_input_files("#data-file input[type=file]", str(path))
-    expect(page.locator(".set-title h2")).to_have_text(path.name, timeout=2 * SOON)
+    expect(page.locator(".set-title h2")).to_have_text(path.name)
 
 
 def test_models_are_compared_and_a_classifier_is_tried(app, open_page, tmp_path):
@@ -66,39 +65,39 @@ def test_models_are_compared_and_a_classifier_is_tried(app, open_page, tmp_path)
     page = open_page(app)
     upload(page, tmp_path / "sums.json")
     page.get_by_role("tab", name="Evaluate", exact=True).click()
-    expect(page.locator("#evaluate-second")).to_have_value(TUNED, timeout=SOON)
+    expect(page.locator("#evaluate-second")).to_have_value(TUNED)
     page.locator("#evaluate-first").select_option(TUNED)
     expect(page.locator("#evaluate-second")).to_have_value("")  # no model stands beside itself
     page.locator("#evaluate-first").select_option("starter")
     page.locator("#evaluate-second").select_option(TUNED)
     page.locator("#evaluate-start").click()
-    expect(page.locator(".figures tbody tr")).to_have_count(10, timeout=90_000)
+    expect(page.locator(".figures tbody tr")).to_have_count(10)
     page.locator(".sorter", has_text="ROUGE-L").first.click()
-    expect(page.locator("th[aria-sort=ascending]")).to_contain_text("ROUGE-L", timeout=SOON)
+    expect(page.locator("th[aria-sort=ascending]")).to_contain_text("ROUGE-L")
     page.locator(".records .link").first.click()
-    expect(page.locator(".unfolded")).to_contain_text("onerror", timeout=SOON)
+    expect(page.locator(".unfolded")).to_contain_text("onerror")
     assert page.title() != "hit"
     page.get_by_text("only where they differ").click()
-    expect(page.locator("[data-key=differ]")).to_be_checked(timeout=SOON)
-    with page.expect_download(timeout=SOON) as saved:
+    expect(page.locator("[data-key=differ]")).to_be_checked()
+    with page.expect_download() as saved:
         page.locator("[data-key=csv]").click()
     assert saved.value.suggested_filename.startswith("eval-")
     assert saved.value.path().read_text(encoding="utf-8-sig").count("onerror") >= 6
     page.reload()  # the evaluation is the server's: another visit shows it
     page.get_by_role("tab", name="Evaluate", exact=True).click()
-    expect(page.locator(".figures tbody tr")).to_have_count(10, timeout=SOON)
+    expect(page.locator(".figures tbody tr")).to_have_count(10)
     page.get_by_role("tab", name="Data", exact=True).click()
     upload(page, tmp_path / "texts.tsv")
     page.get_by_role("tab", name="Evaluate", exact=True).click()
     page.locator("#evaluate-data").select_option(label="texts.tsv · 120")
     page.locator("#evaluate-start").click()
-    expect(page.locator(".confusion")).to_be_visible(timeout=90_000)
-    expect(page.locator("#evaluate-result th", has_text="recall, macro")).to_be_visible(timeout=SOON)
+    expect(page.locator(".confusion")).to_be_visible()
+    expect(page.locator("#evaluate-result th", has_text="recall, macro")).to_be_visible()
     page.locator("#evaluate-threshold").fill("0.2")
-    expect(page.locator(".threshold b")).to_have_text("0.20", timeout=SOON)
+    expect(page.locator(".threshold b")).to_have_text("0.20")
     page.locator(".use textarea").fill("win a prize")
     page.locator("#evaluate-classify").click()
-    expect(page.locator(".shares > div")).to_have_count(2, timeout=SOON)
+    expect(page.locator(".shares > div")).to_have_count(2)
     assert page.evaluate("document.documentElement.scrollWidth") <= 1280
     page.set_viewport_size({"width": 390, "height": 844})
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
@@ -137,7 +136,7 @@ def test_a_corrected_key_goes_to_its_own_judge_and_to_no_other(app, open_page, t
         page = open_page(app)
         upload(page, tmp_path / "judged.json")
         page.get_by_role("tab", name="Evaluate", exact=True).click()
-        expect(page.locator("#evaluate-second")).to_have_value(TUNED, timeout=SOON)
+        expect(page.locator("#evaluate-second")).to_have_value(TUNED)
         page.locator("#evaluate-form summary").click()
         page.locator("#evaluate-limit").fill("2")
         page.locator("#evaluate-form input[value=endpoint]").check(force=True)
@@ -147,16 +146,16 @@ def test_a_corrected_key_goes_to_its_own_judge_and_to_no_other(app, open_page, t
                 page.locator(f"#judge-{field}").fill(value)
             before = started.count()
             page.locator("#evaluate-start").click()
-            expect(started).to_have_count(before + 1, timeout=SOON)
+            expect(started).to_have_count(before + 1)
             said = page.locator("#evaluate-result").get_by_text("refused the key" if count == 1 else "judged by m")
-            expect(said).to_be_visible(timeout=90_000)
+            expect(said).to_be_visible()
         started.nth(1).click()  # the first one again
-        expect(page.locator("[data-key=judge-key]")).to_have_value("sk-wrong", timeout=SOON)
+        expect(page.locator("[data-key=judge-key]")).to_have_value("sk-wrong")
         page.locator("[data-key=judge-key]").fill("sk-right")
         page.locator("[data-key=resume]").click()
-        expect(page.locator("#evaluate-result").get_by_text("refused the key")).to_have_count(0, timeout=90_000)
-        expect(page.locator("#evaluate-result").get_by_text("judged by m")).to_be_visible(timeout=90_000)
-        expect(page.locator("#evaluate-result")).to_contain_text("done", timeout=90_000)
+        expect(page.locator("#evaluate-result").get_by_text("refused the key")).to_have_count(0)
+        expect(page.locator("#evaluate-result").get_by_text("judged by m")).to_be_visible()
+        expect(page.locator("#evaluate-result")).to_contain_text("done")
         assert set(ones) == {"sk-wrong", "sk-right"} and set(twos) == {"sk-other"}
         assert "sk-" not in page.evaluate("JSON.stringify([{...localStorage}, {...sessionStorage}, location.href])")
         assert page.errors == []
@@ -176,9 +175,9 @@ def test_strategies_are_compared_and_searched_and_a_record_opens_in_the_arena(ap
     page.locator("#evaluate-search").select_option("sample")
     page.locator("#evaluate-search-values").fill("temperature: 0.2, 1.5")
     page.locator("#evaluate-start").click()
-    expect(page.locator(".strategies .figures tbody tr")).to_have_count(4, timeout=90_000)
-    expect(page.locator(".searched .found")).to_contain_text("was best on one half", timeout=SOON)
+    expect(page.locator(".strategies .figures tbody tr")).to_have_count(4)
+    expect(page.locator(".searched .found")).to_contain_text("was best on one half")
     page.locator(".records .link").first.click()
-    page.locator("[data-key=arena]").click(timeout=SOON)
-    expect(page.locator("#arena-prompt")).to_have_value(re.compile(r"Add \d+ and"), timeout=SOON)
+    page.locator("[data-key=arena]").click()
+    expect(page.locator("#arena-prompt")).to_have_value(re.compile(r"Add \d+ and"))
     assert page.foreign == [] and page.errors == []

@@ -4,7 +4,6 @@ import pytest
 from playwright.sync_api import expect
 
 pytestmark = pytest.mark.slow
-SECONDS = 1000
 
 
 def test_two_methods_race_and_the_best_one_fills_the_form(tiny_app, open_page, alpaca_file, tmp_path):
@@ -13,7 +12,7 @@ def test_two_methods_race_and_the_best_one_fills_the_form(tiny_app, open_page, a
     page = open_page(tiny_app)
     for path in (spam, alpaca_file):
         page.set_input_files("#data-file input[type=file]", str(path))
-        expect(page.locator(".set-title h2")).to_have_text(path.name, timeout=60 * SECONDS)
+        expect(page.locator(".set-title h2")).to_have_text(path.name)
     page.get_by_role("tab", name="Train", exact=True).click()
     page.get_by_text("Settings", exact=True).click()
 
@@ -33,14 +32,14 @@ def test_two_methods_race_and_the_best_one_fills_the_form(tiny_app, open_page, a
     expect(page.locator("#f-learning_rate")).to_have_value(usual)  # nothing typed: what will be taken is shown
 
     page.locator("#learn-numbers").click()
-    expect(page.locator(".learn-table tbody tr.total")).to_be_visible(timeout=30 * SECONDS)
+    expect(page.locator(".learn-table tbody tr.total")).to_be_visible()
 
     page.locator("#exp-open").click()
     page.locator("[data-key=race-adamw]").uncheck()
     page.locator("[data-key=race-lora-rank]").fill("8")  # its default is more than so small a model has
     page.locator("[data-key=race-lora-rank]").press("Tab")
     page.locator("#race-start").click()
-    expect(page.locator("#exp-state")).to_have_text("Completed", timeout=120 * SECONDS)
+    expect(page.locator("#exp-state")).to_have_text("Completed")
     rows = page.locator(".exp-table tbody tr")
     expect(rows).to_have_count(2)
     assert all("kB" in row or "MB" in row for row in rows.all_inner_texts())

@@ -4,7 +4,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import running_app
-from tests.browser.steps import SECONDS, compare
+from tests.browser.steps import compare
 from tests.conftest import make_llama, make_tokenizer
 
 pytestmark = pytest.mark.slow
@@ -26,10 +26,8 @@ def test_start_here_begins_at_once_and_gives_a_before_and_an_after_and_a_lesson_
     page = open_page(app)
     page.locator("#start-here").click()
     said = page.locator(".lesson-said h3")
-    expect(said).to_have_text(["The message", "Before training"], timeout=30 * SECONDS)
-    expect(said).to_have_text(
-        ["The message", "Before training", "After training", "Expected answer"], timeout=120 * SECONDS
-    )
+    expect(said).to_have_text(["The message", "Before training"])
+    expect(said).to_have_text(["The message", "Before training", "After training", "Expected answer"])
     expect(page.locator(".lessons a.done")).to_have_count(1)
 
     page.goto(f"{app}?lesson=galore")
@@ -51,8 +49,8 @@ def test_a_token_tells_in_which_layer_it_arises_and_to_what_it_is_owed(app, open
     page.locator("#arena .lane .token:not(.part)").nth(0).click()
     page.get_by_text("Where does it come from?").click()
     rows = page.locator(".lens-table tbody tr")
-    expect(rows).to_have_count(2, timeout=30 * SECONDS)
+    expect(rows).to_have_count(2)
     expect(page.locator(".lens").first).to_contain_text("of 2 on.")
     page.locator(".alternatives select").select_option("gradient_x_input")
-    expect(page.locator(".scored span.for").first).to_be_visible(timeout=30 * SECONDS)
+    expect(page.locator(".scored span.for").first).to_be_visible()
     assert page.errors == [] and page.foreign == []

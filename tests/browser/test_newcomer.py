@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import expect
 
 from llmdemo.core.store import Home
-from tests.browser.steps import SECONDS, add_file, before_and_after, compare, start_run, state_is, tab, use_sample
+from tests.browser.steps import add_file, before_and_after, compare, start_run, state_is, tab, use_sample
 from tests.conftest import own_model
 
 pytestmark = pytest.mark.slow
@@ -48,7 +48,7 @@ def test_a_run_can_be_stopped_and_resumed_on_the_page(tiny_app, open_page, alpac
     add_file(page, alpaca_file)
     start_run(page, max_steps=5000, max_length=128, rank=8)
     # While the worker starts, nobody knows yet how many steps there are: the page's head must not say "of –".
-    expect(page.locator("body")).to_contain_text("· starting", timeout=30 * SECONDS)
+    expect(page.locator("body")).to_contain_text("· starting")
     state_is(page, "Running", 60)
     page.locator("#train-stop").click()
     state_is(page, "Stopped", 60)
@@ -72,11 +72,11 @@ def test_a_run_that_ends_is_offered_for_evaluation_beside_its_base(
         state_is(page, "Completed", 120)
         tab(page, "Evaluate")
         expect(page.locator("#evaluate-first")).to_have_value("starter")
-        expect(page.locator("#evaluate-second")).to_have_value(re.compile("^run-"), timeout=10 * SECONDS)
+        expect(page.locator("#evaluate-second")).to_have_value(re.compile("^run-"))
         page.locator("#evaluate-second").select_option("")
         page.locator("#evaluate-start").click()
         page.set_viewport_size({"width": 390, "height": 844})
-        expect(page.locator(".figures tbody tr").first).to_be_visible(timeout=120 * SECONDS)
+        expect(page.locator(".figures tbody tr").first).to_be_visible()
         table = page.locator(".figures")
         assert table.evaluate("table => table.scrollWidth <= table.parentElement.clientWidth"), "no figure is cut off"
         expect(page.locator("#evaluate-second")).to_have_value("")  # what was chosen stays
@@ -101,8 +101,8 @@ def test_a_newcomers_path_with_the_starter_model(starter_home, tmp_path, open_pa
     with app_on(home) as url:
         page = open_page(url)
         use_sample(page)
-        expect(page.locator(".set-title")).to_contain_text("records", timeout=60 * SECONDS)
-        expect(page.locator(".tok .tr").first).to_be_visible(timeout=60 * SECONDS)
+        expect(page.locator(".set-title")).to_contain_text("records")
+        expect(page.locator(".tok .tr").first).to_be_visible()
         before = compare(page, "Turn this message into JSON.\n\nDinner with Ann on Friday at 7.", 24, 180)
         start_run(page, max_steps=10)
         state_is(page, "Running", 120)

@@ -34,11 +34,11 @@ def test_a_bad_file_is_one_calm_sentence_and_leaves_nothing(tiny_app, tiny_home,
         (tmp_path / name).write_bytes(content)
         before = sorted((tiny_home / "datasets").iterdir())
         upload(page, tmp_path / name)
-        expect(page.locator("#data-notice .notice")).to_contain_text(said, timeout=60_000)
+        expect(page.locator("#data-notice .notice")).to_contain_text(said)
         assert sorted((tiny_home / "datasets").iterdir()) == before
         use_sample(page)  # the page goes on
-        expect(page.locator(".set-title h2")).to_be_visible(timeout=30_000)
-        expect(page.locator("#data-notice .notice")).to_have_count(0, timeout=30_000)
+        expect(page.locator(".set-title h2")).to_be_visible()
+        expect(page.locator("#data-notice .notice")).to_have_count(0)
     assert page.errors == []
 
 
@@ -61,8 +61,8 @@ def test_unknown_columns_are_asked_for(tiny_app, open_page, tmp_path):
     )
     page = open_page(tiny_app)
     upload(page, path)
-    page.get_by_role("button", name="Use these columns").click(timeout=20_000)
-    expect(page.locator(".set-title h2")).to_have_text("plain.json", timeout=20_000)
+    page.get_by_role("button", name="Use these columns").click()
+    expect(page.locator(".set-title h2")).to_have_text("plain.json")
     expect(page.locator("#data-columns form")).to_have_count(0)
 
 
@@ -72,8 +72,8 @@ def test_text_from_data_is_shown_as_text(tiny_app, open_page, tmp_path):
     path.write_text(json.dumps([{"instruction": f"{evil} {n}", "output": f"{evil} {n}"} for n in range(30)]))
     page = open_page(tiny_app)
     upload(page, path)
-    expect(page.locator(".set-title h2")).to_contain_text("evil", timeout=20_000)
-    expect(page.locator(".tok")).to_contain_text("onerror", timeout=20_000)
+    expect(page.locator(".set-title h2")).to_contain_text("evil")
+    expect(page.locator(".tok")).to_contain_text("onerror")
     page.get_by_role("radio", name="conversation").check()
     expect(page.locator(".talk")).to_contain_text("<script>")
     page.get_by_role("tab", name="Train", exact=True).click()
@@ -121,8 +121,8 @@ def test_the_panels_are_reached_by_keyboard(tiny_app, open_page):
 def test_what_is_drawn_anew_keeps_the_focus_and_what_is_being_typed(tiny_app, open_page, alpaca_file):
     page = open_page(tiny_app)
     upload(page, alpaca_file)
-    expect(page.locator(".set-title h2")).to_have_text(alpaca_file.name, timeout=20_000)  # no longer another's
-    expect(page.locator(".tok").first).to_be_visible(timeout=20_000)
+    expect(page.locator(".set-title h2")).to_have_text(alpaca_file.name)  # no longer another's
+    expect(page.locator(".tok").first).to_be_visible()
 
     def redraw(view: str, shown: str) -> None:
         """As late figures do: without the focus going anywhere, and with the same elements."""
@@ -151,7 +151,7 @@ def test_the_form_of_columns_says_what_is_missing_keeps_what_was_chosen_and_can_
     upload(page, path)
     form = page.locator("#data-columns form")
     menus = form.locator("select")
-    menus.first.select_option("preference", timeout=20_000)
+    menus.first.select_option("preference")
     for index, column in ((1, "ask"), (2, "tell"), (3, "")):
         menus.nth(index).select_option(column)
     page.get_by_role("button", name="Use these columns").click()
@@ -159,8 +159,8 @@ def test_the_form_of_columns_says_what_is_missing_keeps_what_was_chosen_and_can_
     expect(menus.nth(3)).to_have_attribute("aria-invalid", "true")
     assert menus.nth(1).input_value() == "ask" and menus.nth(2).input_value() == "tell"
     page.locator("#data-columns-cancel").click()
-    expect(form).to_have_count(0, timeout=10_000)
-    expect(page.locator("#data-file input[type=file]")).to_be_attached(timeout=10_000)
+    expect(form).to_have_count(0)
+    expect(page.locator("#data-file input[type=file]")).to_be_attached()
     assert page.errors == []
 
 
@@ -171,7 +171,7 @@ def test_the_large_view_uses_the_whole_width_and_stays(tiny_app, open_page):
     page.get_by_role("button", name="Large view").click()
     assert page.evaluate(width) > 1800
     page.reload()
-    page.wait_for_selector(".large-switch[aria-pressed=true]", timeout=30_000)
+    page.wait_for_selector(".large-switch[aria-pressed=true]")
     assert page.evaluate("document.documentElement.scrollWidth") <= 1920
 
 
@@ -186,7 +186,7 @@ def test_markup_that_reaches_the_page_runs_no_script(tiny_app, open_page):
 
 def test_an_address_with_view_api_opens_the_page_of_the_endpoints(tiny_app, open_page):
     page = open_page(tiny_app + "?view=api")
-    expect(page.get_by_text("/start_run").first).to_be_visible(timeout=20_000)
+    expect(page.get_by_text("/start_run").first).to_be_visible()
     assert page.errors == []
 
 
@@ -196,12 +196,12 @@ def test_a_second_visit_fetches_no_script_again(tiny_app, open_page):
     first = page.evaluate(f"{ours}.reduce((sum, e) => sum + e.transferSize, 0)")
     assert 20_000 < first < 200_000
     page.goto(tiny_app)
-    page.wait_for_selector("#data-report .island *", timeout=30_000)
+    page.wait_for_selector("#data-report .island *")
     assert page.evaluate(f"{ours}.reduce((sum, e) => sum + e.transferSize, 0)") < 5_000
 
 
 def test_the_api_page_opens_without_other_hosts(tiny_app, open_page):
     page = open_page(tiny_app)
     page.get_by_text("Use via API").click()
-    expect(page.get_by_text("/start_run").first).to_be_visible(timeout=10_000)
+    expect(page.get_by_text("/start_run").first).to_be_visible()
     assert page.foreign == []

@@ -25,16 +25,14 @@ def test_presets_tell_memory_first_and_a_missing_network_is_a_sentence(tiny_app,
     row.locator(".preset-name").click()
     expect(row).to_contain_text("30 layers · 9 heads")
     expect(row).to_contain_text("FineWeb-Edu")
-    expect(row.locator(".arch figcaption")).to_contain_text(
-        "LlamaForCausalLM: 134,515,008 parameters", timeout=30 * SECONDS
-    )
+    expect(row.locator(".arch figcaption")).to_contain_text("LlamaForCausalLM: 134,515,008 parameters")
     expect(row.locator(".arch-bar i").first).to_be_visible()
     shoot(page, "presets")
     page.set_viewport_size({"width": 390, "height": 844})
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     row.get_by_role("button", name="Fetch").click()
-    expect(page.locator("#train-form .notice")).to_contain_text("cannot be reached", timeout=30 * SECONDS)
+    expect(page.locator("#train-form .notice")).to_contain_text("cannot be reached")
     page.locator("#train-model").select_option("starter")
     page.get_by_text("What the model is made of").click()
-    expect(page.locator(".inside .arch figcaption")).to_contain_text("LlamaForCausalLM", timeout=30 * SECONDS)
+    expect(page.locator(".inside .arch figcaption")).to_contain_text("LlamaForCausalLM")
     assert page.errors == [] and page.foreign == []

@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import expect
 
 from llmdemo.core.store import Home
+from tests.browser.conftest import new_context
 from tests.conftest import own_model
 
 pytestmark = pytest.mark.slow
@@ -63,7 +64,7 @@ def visit(browser):
     contexts = []
 
     def open_(url: str):
-        context = browser.new_context(viewport={"width": 1280, "height": 800}, locale="en-US")
+        context = new_context(browser)
         contexts.append(context)
         page = context.new_page()
         page.foreign, page.errors = [], []
@@ -75,7 +76,7 @@ def visit(browser):
         )
         page.on("pageerror", lambda error: page.errors.append(str(error)))
         page.goto(url)
-        page.wait_for_selector(".titleline h1", timeout=30_000)
+        page.wait_for_selector(".titleline h1")
         return page
 
     yield open_
@@ -92,7 +93,7 @@ def sign_in(page) -> None:
     page.get_by_label("Name").fill("ann")
     page.get_by_label("Password").fill("right")
     page.get_by_role("button", name="Sign in").click()
-    page.wait_for_selector(".titleline h1", timeout=30_000)
+    page.wait_for_selector(".titleline h1")
 
 
 def test_a_visitor_sees_the_arena_signs_in_sees_everything_and_signs_out(shared_app, visit):
@@ -104,20 +105,20 @@ def test_a_visitor_sees_the_arena_signs_in_sees_everything_and_signs_out(shared_
     for name in ("Data", "Train", "Arena"):
         expect(page.get_by_role("tab", name=name, exact=True)).to_be_visible()
     page.get_by_role("button", name="Sign out ann").click()
-    expect(page.get_by_role("tab")).to_have_count(2, timeout=30_000)
+    expect(page.get_by_role("tab")).to_have_count(2)
     assert page.foreign == [] and page.errors == []
 
 
 def test_a_visitor_compares_within_the_guests_limits(shared_app, visit):
     page = visit(shared_app)
-    page.wait_for_selector(".arena .run", timeout=30_000)
+    page.wait_for_selector(".arena .run")
     page.wait_for_function("document.querySelector('#arena-model').value !== ''")
     assert page.locator("#arena-max_new_tokens").get_attribute("max") == "256"
     page.fill("#arena-prompt", EVIL)
     page.fill("#arena-max_new_tokens", "8")
     page.dispatch_event("#arena-max_new_tokens", "change")
     page.click(".arena .run")
-    expect(page.locator(".lane .text").first).not_to_be_empty(timeout=30_000)
+    expect(page.locator(".lane .text").first).not_to_be_empty()
     assert page.title() != "hit" and page.foreign == [] and page.errors == []
 
 
@@ -125,7 +126,7 @@ def test_hostile_names_samples_and_logs_of_runs_stay_text(shared_app, visit):
     page = visit(shared_app)
     sign_in(page)
     page.get_by_role("tab", name="Train", exact=True).click()
-    expect(page.locator("#train-run")).to_contain_text("<script>", timeout=30_000)
+    expect(page.locator("#train-run")).to_contain_text("<script>")
     page.locator('[data-key="log"]').click()
     expect(page.locator("pre.log")).to_contain_text("onerror")
     expect(page.locator("#train-push summary").first).to_be_visible()
@@ -142,15 +143,15 @@ def test_a_closed_tab_frees_its_place_within_a_second(evil_home, visit, app_on, 
     with app_on(home, "--host", "0.0.0.0", env={"LLMDEMO_MAX_DECODINGS": "1"}) as url:
         leaving, waiting = visit(url), visit(url)
         for page, tokens in ((leaving, 240), (waiting, 2)):
-            page.wait_for_selector(".arena .run", timeout=30_000)
+            page.wait_for_selector(".arena .run")
             page.wait_for_function("document.querySelector('#arena-model').value !== ''")
             page.fill("#arena-prompt", "Hello")
             page.fill("#arena-max_new_tokens", str(tokens))
             page.dispatch_event("#arena-max_new_tokens", "change")
         leaving.click(".arena .run")
-        expect(leaving.locator(".lane .text").first).not_to_be_empty(timeout=30_000)
+        expect(leaving.locator(".lane .text").first).not_to_be_empty()
         waiting.click(".arena .run")
         leaving.context.close()
         closed = time.monotonic()
-        expect(waiting.locator(".lane .text").first).not_to_be_empty(timeout=30_000)
+        expect(waiting.locator(".lane .text").first).not_to_be_empty()
         assert time.monotonic() - closed < 3  # the place within a second, then the answer

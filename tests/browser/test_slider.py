@@ -6,7 +6,7 @@ import pytest
 from gradio_client import Client, handle_file
 from playwright.sync_api import expect
 
-from tests.browser.steps import SECONDS, add_file, state_is, tab
+from tests.browser.steps import add_file, state_is, tab
 from tests.browser.test_best_step import shoot
 
 pytestmark = pytest.mark.slow
@@ -33,7 +33,7 @@ def test_a_model_is_pretrained_and_looked_at_as_it_learned(tiny_app, open_page, 
                        ("keep_steps", 5), ("learning_rate", 0.005)):  # fmt: skip
         page.locator(f"#f-{key}").fill(str(value))
         page.locator(f"#f-{key}").press("Tab")
-    expect(page.locator("#train-form .summary")).to_contain_text("Pretraining", timeout=30 * SECONDS)
+    expect(page.locator("#train-form .summary")).to_contain_text("Pretraining")
     shoot(page, "pretrain-form")
     page.get_by_role("button", name="Start", exact=True).click()
     state_is(page, "Completed", 150)
@@ -42,9 +42,9 @@ def test_a_model_is_pretrained_and_looked_at_as_it_learned(tiny_app, open_page, 
     shoot(page, "pretrain-run")
     page.get_by_role("button", name="Try it in the Arena").click()
     slider = page.locator("#arena-step")
-    expect(slider).to_be_visible(timeout=60 * SECONDS)
-    expect(page.locator("#arena .lane")).to_have_count(4, timeout=60 * SECONDS)
-    expect(page.get_by_role("button", name="Compare", exact=True)).to_be_visible(timeout=60 * SECONDS)
+    expect(slider).to_be_visible()
+    expect(page.locator("#arena .lane")).to_have_count(4)
+    expect(page.get_by_role("button", name="Compare", exact=True)).to_be_visible()
     first = page.locator("#arena .lane .text").first
     finished = first.inner_text()
     expect(page.locator(".step-slider output")).to_have_text("finished")
@@ -52,12 +52,12 @@ def test_a_model_is_pretrained_and_looked_at_as_it_learned(tiny_app, open_page, 
     page.keyboard.press("Home")
     begun = time.monotonic()
     expect(page.locator(".step-slider output")).to_have_text("after step 0")
-    expect(first).not_to_have_text(finished, timeout=30 * SECONDS)
+    expect(first).not_to_have_text(finished)
     print(f"another step's first words after {time.monotonic() - begun:.2f} s")
-    expect(page.get_by_role("button", name="Compare", exact=True)).to_be_visible(timeout=60 * SECONDS)
+    expect(page.get_by_role("button", name="Compare", exact=True)).to_be_visible()
     shoot(page, "slider")
     page.keyboard.press("End")
-    expect(first).to_have_text(finished, timeout=30 * SECONDS)
+    expect(first).to_have_text(finished)
     assert page.errors == [] and page.foreign == []
 
 

@@ -13,7 +13,7 @@ import pytest
 from llmdemo.core.store import Home
 from llmdemo.models import catalog
 from llmdemo.publish.space import packed
-from tests.browser.conftest import free_port
+from tests.browser.conftest import free_port, new_context
 
 pytestmark = pytest.mark.slow
 RUN = "run-20260101-000000-abcdef"
@@ -72,14 +72,14 @@ def test_the_downloaded_folder_runs_alone_and_answers_as_the_model_does(folder, 
     assert not (folder / "model" / "origin.json").exists()
     said = Client(space, verbose=False).predict(QUESTION, "", 12, 0, 1, api_name="/chat")
     assert said == expected(folder, 12)
-    context = browser.new_context(viewport={"width": 390, "height": 800})
+    context = new_context(browser, viewport={"width": 390, "height": 800})
     page, errors = context.new_page(), []
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.goto(space)
     page.get_by_role("textbox").first.fill(QUESTION)
     page.keyboard.press("Enter")
     page.get_by_text(QUESTION).first.wait_for()
-    page.wait_for_function("document.querySelector('[data-testid=bot]')?.innerText.trim().length > 3", timeout=30_000)
+    page.wait_for_function("document.querySelector('[data-testid=bot]')?.innerText.trim().length > 3")
     assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
     assert errors == []
     context.close()

@@ -8,7 +8,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.steps import SECONDS, add_file, before_and_after, compare, set_field, state_is, tab
+from tests.browser.steps import add_file, before_and_after, compare, set_field, state_is, tab
 
 pytestmark = pytest.mark.slow
 QUICK = {"max_length": 64, "batch_size": 4, "rank": 8}
@@ -27,7 +27,7 @@ def prepare_run(page, name: str, records: int, steps: int) -> None:
 def run_through(page, name: str, steps: int) -> None:
     """Starts the run that was prepared, and waits until it has ended well."""
     page.get_by_role("button", name="Start", exact=True).click()
-    expect(page.locator("#train-side .facts").first).to_contain_text(f"{name}, ", timeout=30 * SECONDS)  # not another's
+    expect(page.locator("#train-side .facts").first).to_contain_text(f"{name}, ")  # not another's
     state_is(page, "Completed", 120)
     expect(page.locator("#run-state")).to_contain_text(f"step {steps} of {steps}")
 
@@ -60,7 +60,7 @@ def test_texts_are_classified_by_a_model_trained_on_a_small_table(tiny_app, open
     page = open_page(tiny_app)
     add_file(page, tmp_path / "texts.tsv")
     expect(page.locator(".set-title")).to_contain_text("90 of 91 records")
-    expect(page.locator("#data-side .shares")).to_contain_text("spam", timeout=30 * SECONDS)
+    expect(page.locator("#data-side .shares")).to_contain_text("spam")
     prepare_run(page, "texts.tsv", 90, 6)
     run_through(page, "texts.tsv", 6)
     expect(chart(page, "scores, held out")).to_contain_text("accuracy")
@@ -68,7 +68,7 @@ def test_texts_are_classified_by_a_model_trained_on_a_small_table(tiny_app, open
     page.locator("#train-evaluate").click()
     page.locator("#evaluate-start").click()
     confusion = page.locator(".confusion tbody tr")
-    expect(confusion).to_have_count(2, timeout=60 * SECONDS)
+    expect(confusion).to_have_count(2)
     held_out = sum(int(cell) for cell in page.locator(".confusion td").all_inner_texts())
     assert 0 < held_out < 90
     expect(page.locator("#evaluate-result")).to_contain_text("Naive Bayes")
@@ -79,7 +79,7 @@ def test_texts_are_classified_by_a_model_trained_on_a_small_table(tiny_app, open
     page.locator(".use textarea").fill("win a prize")
     page.locator("#evaluate-classify").click()
     shares = page.locator(".shares em")
-    expect(shares).to_have_count(2, timeout=30 * SECONDS)
+    expect(shares).to_have_count(2)
     assert abs(sum(int(share.removesuffix(" %")) for share in shares.all_inner_texts()) - 100) <= 1
     expect(page.locator(".tokens-why")).to_contain_text("prize")
     assert page.locator(".tokens-why span[title]").count() >= 3
@@ -93,12 +93,12 @@ def test_texts_are_classified_by_a_model_trained_on_a_small_table(tiny_app, open
     page.get_by_label("Folds", exact=True).fill("2")
     page.get_by_label("Steps of each run", exact=True).fill("4")
     page.get_by_role("button", name="Queue 2 runs").click()
-    expect(page.locator("#evaluate-result")).to_contain_text("mean ± spread", timeout=120 * SECONDS)
+    expect(page.locator("#evaluate-result")).to_contain_text("mean ± spread")
     assert page.locator("#evaluate-result tr", has_text=re.compile(r"^[12] · \d+")).count() == 2
     expect(page.locator("#evaluate-result tr.sum")).to_contain_text(re.compile(r"\d\.\d{3} ± \d\.\d{3}"))
     fits_the_screen(page)
     tab(page, "Train")
-    expect(page.locator(".runs tr", has_text="fold 2 of 2")).to_contain_text("4 / 4", timeout=30 * SECONDS)
+    expect(page.locator(".runs tr", has_text="fold 2 of 2")).to_contain_text("4 / 4")
     assert page.errors == [] and page.foreign == []
 
 
@@ -122,7 +122,7 @@ def test_a_model_reads_on_and_what_it_learns_and_forgets_is_shown(tiny_app, open
     page.locator("#train-evaluate").click()
     page.locator("#evaluate-start").click()
     figure = page.locator(".figures tbody tr", has_text="perplexity")
-    expect(figure.locator("td.n")).to_have_count(3, timeout=60 * SECONDS)  # the base, the tuned one, the difference
+    expect(figure.locator("td.n")).to_have_count(3)  # the base, the tuned one, the difference
     base, tuned = (float(text.split()[0]) for text in figure.locator("td.n").all_inner_texts()[:2])
     assert tuned < base
     fits_the_screen(page)
@@ -162,7 +162,7 @@ def test_a_grid_of_two_rates_is_searched_and_its_best_is_one_click_away(tiny_app
     rates.press("Tab")
     expect(page.locator(".exp-form")).to_contain_text("2 runs, 8 steps in all")
     page.locator("#search-start").click()
-    expect(page.locator("#exp-state")).to_have_text("Completed", timeout=120 * SECONDS)
+    expect(page.locator("#exp-state")).to_have_text("Completed")
     expect(page.locator(".exp-table tbody tr")).to_have_count(2)
     expect(page.locator(".parallel path.run")).to_have_count(2)
     expect(page.locator(".parallel path.winner")).to_have_count(1)

@@ -2,6 +2,8 @@
 
 import pytest
 
+from tests.browser.conftest import new_context, running_app
+
 pytestmark = pytest.mark.slow
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 
@@ -9,8 +11,6 @@ PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobil
 @pytest.fixture(scope="module")
 def shared(tiny_home):
     """The address of an app where ann is the owner and everybody else a guest."""
-    from tests.browser.conftest import running_app
-
     with running_app(tiny_home, "--auth", "ann:secret") as url:
         yield url
 
@@ -21,7 +21,7 @@ def visit(browser):
     contexts = []
 
     def open_(url: str, **options):
-        context = browser.new_context(**{"locale": "en-US", **options})
+        context = new_context(browser, **options)
         contexts.append(context)
         page = context.new_page()
         page.got, page.errors = [], []
@@ -42,8 +42,8 @@ def owner(visit, shared):
     page.fill("input[name=password]", "secret")
     page.press("input[name=password]", "Enter")
     page.release_models = hold_models(page)
-    page.click('#panels button[role=tab][data-tab-id="arena"]', timeout=60_000)
-    page.wait_for_selector("#votes summary", timeout=40_000)
+    page.click('#panels button[role=tab][data-tab-id="arena"]')
+    page.wait_for_selector("#votes summary")
     return page
 
 
@@ -76,7 +76,7 @@ def start(owner, prompts: str, title: str) -> str:
     assert owner.locator("#votes .votes-form .btn.strong").is_disabled()
     owner.release_models()
     owner.click("#votes .votes-form .btn.strong")
-    owner.wait_for_selector("#votes .votes-code", timeout=30_000)
+    owner.wait_for_selector("#votes .votes-code")
     return owner.get_attribute("#votes .votes-link", "href")
 
 
@@ -96,7 +96,7 @@ def test_two_phones_vote_blind_and_the_board_fills_live(owner, visit, shared):
     assert link.startswith(f"{shared}vote?vote=vote-")
     phones = [visit(link, **PHONE), visit(link, **PHONE, locale="zh-TW")]
     for phone in phones:
-        phone.wait_for_selector("#ballot .ballot-bar[role=group]", timeout=60_000)
+        phone.wait_for_selector("#ballot .ballot-bar[role=group]")
         assert phone.inner_text("#ballot h1") == "Class 7b"
         assert phone.locator("#ballot .answer").count() == 2
         assert "top_p" not in said(phone) and "lane" not in said(phone)
@@ -108,29 +108,29 @@ def test_two_phones_vote_blind_and_the_board_fills_live(owner, visit, shared):
         phone.wait_for_selector("#ballot .ballot-next")
         assert phone.locator("#ballot .answer.chosen").count() == 1
         assert phone.locator("#ballot .answer h2 b").count() == 2  # both are named now
-    owner.wait_for_function("document.querySelector('#votes .votes-count b')?.textContent === '2'", timeout=15_000)
+    owner.wait_for_function("document.querySelector('#votes .votes-count b')?.textContent === '2'")
     assert owner.locator("#votes .strength-row[role=row]").count() == 4
 
     before = phones[0].inner_text("#ballot .ballot-prompt"), phones[0].inner_text("#ballot .answers")
     phones[0].tap("#ballot .ballot-bar .btn >> text=Take back")
     phones[0].wait_for_selector("#ballot .ballot-bar[role=group]")
     assert before != (phones[0].inner_text("#ballot .ballot-prompt"), phones[0].inner_text("#ballot .answers"))
-    owner.wait_for_function("document.querySelector('#votes .votes-count b')?.textContent === '1'", timeout=15_000)
+    owner.wait_for_function("document.querySelector('#votes .votes-count b')?.textContent === '1'")
 
     shown = phones[0].inner_text("#ballot .answers")
     phones[0].reload()
-    phones[0].wait_for_selector("#ballot .ballot-bar[role=group]", timeout=30_000)
+    phones[0].wait_for_selector("#ballot .ballot-bar[role=group]")
     assert phones[0].inner_text("#ballot .answers") == shown
 
     owner.click("#votes .votes-actions >> text=Make a preference data set")
-    owner.wait_for_selector("#votes .votes-actions >> text=Train on it", timeout=30_000)
+    owner.wait_for_selector("#votes .votes-actions >> text=Train on it")
 
     owner.click("#votes .votes-actions >> text=Close the vote")
     owner.click("#votes .votes-actions >> text=Nobody can vote after that")
     owner.wait_for_selector("#votes .votes-side >> text=This vote is closed")
     phones[0].tap("#ballot .ballot-bar .btn >> nth=0")
-    phones[0].wait_for_selector("#ballot .notice >> text=not counted", timeout=15_000)
-    phones[0].wait_for_selector("#ballot .conclusion", timeout=15_000)  # the board, once the vote is closed
+    phones[0].wait_for_selector("#ballot .notice >> text=not counted")
+    phones[0].wait_for_selector("#ballot .conclusion")  # the board, once the vote is closed
     assert not [page.errors for page in (owner, *phones) if page.errors]
 
 
@@ -144,16 +144,16 @@ def test_a_guests_own_question_comes_back_as_two_answers(owner, visit):
     owner.press("#votes textarea", "Tab")
     owner.check("#votes .votes-own input")
     owner.click("#votes .votes-form .btn.strong")
-    owner.wait_for_selector("#votes .votes-code", timeout=30_000)
+    owner.wait_for_selector("#votes .votes-code")
     phone = visit(owner.get_attribute("#votes .votes-link", "href"), **PHONE)
-    phone.wait_for_selector("#ballot textarea", timeout=30_000)
+    phone.wait_for_selector("#ballot textarea")
     phone.fill("#ballot textarea", "Why is it wet?")
     phone.tap("#ballot .ballot-ask .btn")
-    phone.wait_for_selector("#ballot .ballot-bar[role=group]", timeout=60_000)
+    phone.wait_for_selector("#ballot .ballot-bar[role=group]")
     assert phone.inner_text("#ballot .ballot-prompt") == "Why is it wet?"
     assert not phone.errors
 
 
 def test_a_link_of_no_vote_is_a_sentence(visit, shared):
     phone = visit(f"{shared}vote?vote=vote-20260101-000000-abcdef", **PHONE)
-    phone.wait_for_selector("#ballot .notice >> text=There is no such vote", timeout=30_000)
+    phone.wait_for_selector("#ballot .notice >> text=There is no such vote")

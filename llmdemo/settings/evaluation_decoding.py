@@ -15,7 +15,7 @@ from llmdemo.settings.app import Settings
 from llmdemo.settings.decoding import DecodeSettings
 from llmdemo.settings.evaluation_search import candidates, check_first, checked_search
 from llmdemo.settings.json_schema import check_schema
-from llmdemo.settings.lane import SEVERAL
+from llmdemo.settings.lane import SEVERAL, STRATEGIES
 from llmdemo.settings.schema import check, show
 
 CheckerKind = Literal[
@@ -102,7 +102,10 @@ class DecodingSpec:
             raise UserError("err_decoding_settings", value=show(settings))
         search = checked_search(value.get("search"))
         usual_lanes = USUAL_LANES if search is None else ("greedy",)
-        lanes = list(value.get("lanes") or (settings or {}).get("lanes") or usual_lanes)
+        lanes = value.get("lanes") or (settings or {}).get("lanes") or usual_lanes
+        if not isinstance(lanes, list | tuple):
+            raise UserError("err_lanes_no_list", items=show(lanes), names=list(STRATEGIES))
+        lanes = list(lanes)
         if search is not None and "first" not in search:  # else its candidates are among the lanes already
             search["first"] = len(lanes)
             lanes += candidates(search)

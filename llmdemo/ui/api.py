@@ -29,7 +29,7 @@ from llmdemo.ui import (
     serving_api,
     votes_api,
 )
-from llmdemo.ui.endpoints import takes
+from llmdemo.ui.endpoints import checked, takes
 from llmdemo.ui.fair_queue import when_gone
 from llmdemo.ui.rights import for_guests
 from llmdemo.ui.services import Services
@@ -88,13 +88,14 @@ def _add(*functions: Callable, **options) -> None:
 
 
 def _said(function: Callable) -> Callable:
-    """`function`, but what goes wrong reaches the caller as one sentence, never as a traceback."""
+    """`function`, but what goes wrong, with its arguments too, reaches the caller as one sentence, never as a traceback."""
+    call = checked(function)
     if inspect.isgeneratorfunction(function):
 
         @functools.wraps(function)
         def stream(*arguments):
             try:
-                yield from function(*arguments)
+                yield from call(*arguments)
             except Exception as error:  # the boundary to the caller
                 raise _spoken(error) from None
     else:
@@ -102,7 +103,7 @@ def _said(function: Callable) -> Callable:
         @functools.wraps(function)
         def stream(*arguments):
             try:
-                return function(*arguments)
+                return call(*arguments)
             except Exception as error:  # the boundary to the caller
                 raise _spoken(error) from None
 

@@ -150,6 +150,12 @@ def test_a_spec_comes_back_from_its_json():
     assert Spec.from_dict(spec.to_dict()) == spec
 
 
+@pytest.mark.parametrize("odd", [{"lanes": 5}, {"settings": {"lanes": "greedy"}}, {"lanes": {"strategy": "greedy"}}])
+def test_lanes_that_are_no_list_are_refused_with_a_sentence(odd):
+    with pytest.raises(UserError, match="lanes is .*It must be a list"):
+        DecodingSpec.from_value(odd)
+
+
 def test_answers_vote_for_what_they_are_checked_for_unless_it_is_said():
     def voted_on(checker, **settings):
         lanes = [{"strategy": "self_consistency", "num_return_sequences": 2}]

@@ -154,6 +154,8 @@ WRONG = {
     "a config that is text": ("/start_run", {"config": "everything"}, "object"),
     "an unknown model": ("/compare", {"model_id": "nobody", "prompt": "a", "settings": {}}, "model"),
     "a negative top_k": ("/compare", {"model_id": "starter", "prompt": "a", "settings": {"top_k": -1}}, "top_k"),
+    "a number for a text": ("/run_status", {"run_id": 5}, "run_id is 5. It must be text."),
+    "a list for an object": ("/compare", {"model_id": "starter", "prompt": "a", "settings": [1]}, "settings is [1]"),
     "no file": ("/add_dataset", {"file": None, "name": "x"}, "upload"),
 }
 

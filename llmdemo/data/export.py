@@ -93,7 +93,8 @@ def _rows(records: Records, shape: str, flat: bool, should_stop) -> Iterator[dic
 # ---- shapes ----
 
 
-def _messages(record: dict) -> dict:
+def messages_row(record: dict) -> dict:
+    """A chat record as {"messages"}, with its "tools" and "other_answers" where it has them: adding it again loses nothing."""
     return {"messages": raw_turns(record), **_with_tools(record), **_with_others(record)}
 
 
@@ -157,7 +158,7 @@ def _conversations(record: dict) -> dict:
 
 
 _CONVERT = {
-    "messages": _messages,
+    "messages": messages_row,
     "sharegpt": _sharegpt,
     "alpaca": _alpaca,
     "pairs": _pairs,

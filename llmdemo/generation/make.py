@@ -56,6 +56,8 @@ class Made:
     source: Source | None = None
     messages: list[dict] = field(default_factory=list)
     """Turns {"role", "content"}; of a pair those before its answers."""
+    beside: dict[str, Any] = field(default_factory=dict)
+    """The source's (Source.beside), where what follows the prompt is the source's too."""
     answers: list[str] = field(default_factory=list)
     """Of a pair."""
     opinion: Opinion | None = None
@@ -76,7 +78,7 @@ class Made:
             said["source"] = self.source.place
         if self.source and self.source.passage:
             said["passage"] = self.source.passage
-        said |= {"messages": self.messages, "reason": self.reason, "cut": self.cut}
+        said |= {"messages": self.messages, **self.beside, "reason": self.reason, "cut": self.cut}
         said["perplexity"] = None if self.perplexity is None else round(self.perplexity, 4)
         if self.answers:
             said["answers"] = self.answers
@@ -87,8 +89,8 @@ class Made:
 
 def row_of(line: dict[str, Any]) -> dict[str, Any]:
     """The raw row of a data set for a kept record as Made.to_dict gives it."""
-    if "answers" not in line:
-        return {"messages": line["messages"]}
+    if "answers" not in line:  # None stands for nothing: a column that only the last rows have would not be found
+        return {"messages": line["messages"], "tools": line.get("tools"), "other_answers": line.get("other_answers")}
     winner = line["judged"]["winner"]
     return {"messages": line["messages"], "chosen": line["answers"][winner], "rejected": line["answers"][1 - winner]}
 
@@ -159,7 +161,8 @@ class Maker:
             said = _WRAPPING.sub("", text.text)
             each.reason = each.reason or self._fault(said, text) or unlike(original, said)
             each.messages[n] = {"role": "user", "content": said}
-            each.messages += each.source.rest if each.source else []
+            if each.source:
+                each.messages, each.beside = [*each.messages, *each.source.rest], each.source.beside
             if not each.reason and each.source and key_of(said) in map(key_of, each.source.right):
                 each.reason = "echo"
         return self._noted(self._graded(self._measured(made, {})))

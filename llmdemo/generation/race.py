@@ -16,8 +16,8 @@ from llmdemo.core.sentences import say
 from llmdemo.core.store import new_id, object_or_empty
 from llmdemo.data.append import rows_as_dataset
 from llmdemo.data.checks import loose_hash, prompt_of
+from llmdemo.data.export import messages_row
 from llmdemo.data.records import Records
-from llmdemo.data.turns import raw_turns
 from llmdemo.generation.log import RECORDS, read_lines
 from llmdemo.generation.race_worker import RESULT
 from llmdemo.jobs import JobFolder, Jobs, JobsOfKind, JobStatus, Kind, worker_of
@@ -140,9 +140,13 @@ class DataRaces(JobsOfKind):
         self, name: str, people: Records, made: Records, held: np.ndarray, theirs: np.ndarray, mine: np.ndarray
     ) -> dict[str, Any]:
         """A data set of these records, with people's held-out ones as its fixed eval part."""
-        rows = [{"messages": raw_turns(people[int(n)]), "split": "eval"} for n in held]
-        rows += [{"messages": raw_turns(people[int(n)]), "split": "train"} for n in theirs]
-        rows += [{"messages": raw_turns(made[int(n)]), "split": "train"} for n in mine]
+        chosen = ((people, held, "eval"), (people, theirs, "train"), (made, mine, "train"))
+        # None stands for nothing: a column that only the last rows have would not be found
+        rows = [
+            {"tools": None, "other_answers": None, **messages_row(records[int(n)]), "split": split}
+            for records, indices, split in chosen
+            for n in indices
+        ]
         label = say(f"data_race_{name}", people=len(theirs), made=len(mine))
         title = say("data_race_name", name=people.info.name[:60], label=label)
         source = {"data_race": {"people": people.info.dataset_id, "made": made.info.dataset_id}}

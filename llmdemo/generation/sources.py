@@ -1,12 +1,12 @@
 """What records are made of: the conversations of another data set, by their place in it. Knows no model."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from llmdemo import data
 from llmdemo.core.store import Home
-from llmdemo.data.turns import raw_turns
+from llmdemo.data.export import messages_row
 
 Turns = list[dict[str, Any]]
 """{"role", "content"}, and of an answer "weight" 0 where it is not learned and "reasoning_content" where it has one."""
@@ -26,6 +26,8 @@ class Source:
     """The answers that are right by the data set, the first of them shown as reference."""
     passage: str = ""
     """What a question is asked about, where a document is the source; there are no turns then."""
+    beside: dict[str, Any] = field(default_factory=dict)
+    """What the conversation has beside its turns: "tools", "other_answers" (than its last turn)."""
 
 
 def prompts(home: Home, dataset_id: str) -> Sequence[Source]:
@@ -35,10 +37,11 @@ def prompts(home: Home, dataset_id: str) -> Sequence[Source]:
 
 
 def _source(place: int, record: dict[str, Any]) -> Source:
-    turns = raw_turns(record)
+    beside = messages_row(record)
+    turns = beside.pop("messages")
     if "chosen" in record:
         return Source(place, turns, [{"role": "assistant", "content": record["chosen"]}], (record["chosen"],))
     first = next((n for n, turn in enumerate(turns) if turn["role"] == "assistant"), len(turns))
     rest = turns[first:]
     others = record.get("alternatives") or () if len(rest) == 1 else ()
-    return Source(place, turns[:first], rest, (rest[0]["content"], *others) if rest else ())
+    return Source(place, turns[:first], rest, (rest[0]["content"], *others) if rest else (), beside=beside)

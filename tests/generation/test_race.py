@@ -128,6 +128,17 @@ def test_the_thoughts_of_peoples_answers_are_raced_with_them(races, add, home):
     assert found and all(each["reasoning"] == [None, "I remember that."] for each in found)
 
 
+def test_tools_and_other_answers_are_raced_with_their_records(races, add, home):
+    rows, tool = by_people(), {"type": "function", "function": {"name": "look_up"}}
+    for row in rows:
+        row |= {"tools": [tool], "other_answers": ["Somebody."]}
+    people, own = add(rows, "people"), add([{**row, "tools": [tool]} for row in made()], "made", {"kind": "magpie"})
+    for part in races.status(races.start(own.dataset_id, people.dataset_id, 20)["job_id"])["spec"]["parts"]:
+        found = list(data.open_records(home, part["dataset_id"]))
+        assert found and all(json.loads(each["tools"]) == [tool] for each in found)
+        assert sum("alternatives" in each for each in found) == len(found) - part["made"]
+
+
 def test_a_race_that_cannot_start_leaves_nothing_behind(races, add, home, monkeypatch):
     people, own = add(by_people(), "people"), add(made(), "made", {"kind": "magpie"})
     with pytest.raises(UserError, match="batch_size"):

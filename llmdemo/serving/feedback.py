@@ -33,8 +33,9 @@ class Feedback:
         if keep:
             self._kept.add(text)
 
-    def take(self, body: FeedbackBody, opens: Callable[[str], bool]) -> Text:
-        """Takes an opinion; what it is about. `opens(name)`: whether who says it may ask that model. Raises ApiError."""
+    def take(self, body: FeedbackBody, opens: Callable[[str], bool]) -> tuple[Text, str, str | None]:
+        """Takes an opinion; what it is about, and the thumb ("" for none) and the label that were given before. `opens(name)`:
+        whether who says it may ask that model. Raises ApiError."""
         text = self._about(body, opens)
         if body.thumb is None and body.correction is None and body.label is None:
             raise ApiError(400, "Nothing is said: give thumb (up or down), correction or label.", "invalid_value")
@@ -56,8 +57,8 @@ class Feedback:
                 "texts_not_kept",
                 "correction",
             )
-        self._kept.opinion(text, thumb, body.label)
-        return text
+        before, label = self._kept.opinion(text, thumb, body.label)
+        return text, next((name for name, value in THUMBS.items() if value == before), ""), label
 
     def _about(self, body: FeedbackBody, opens: Callable[[str], bool]) -> Text:
         with self._lock:

@@ -179,11 +179,16 @@ class Kept:
         except (sqlite3.Error, OSError, UserError) as error:
             log.warning("an answer of the model on trial was not kept: %s", error)
 
-    def opinion(self, text: Text, thumb: int | None, label: str | None) -> None:
-        """Takes an opinion of a request, in place of an earlier one; `text` needs no texts, but answers[choice] of a
-        classifier, its predicted label."""
+    def opinion(self, text: Text, thumb: int | None, label: str | None) -> tuple[int | None, str | None]:
+        """Takes an opinion of a request, in place of an earlier one, whose (thumb, label) this returns; the same said again
+        changes nothing, nor when it was said. `text` needs no texts, but answers[choice] of a classifier, its predicted label."""
         predicted = text.answers[text.choice] if text.kind == CLASSIFY else None
         with self._changing() as db:
+            db.execute("BEGIN IMMEDIATE")  # no other app takes one between reading and writing
+            found = db.execute("SELECT thumb, label FROM opinions WHERE id = ? AND place = ?", (text.id, text.place))
+            before: tuple[int | None, str | None] = found.fetchone() or (None, None)
+            if before != (None, None) and thumb in (None, before[0]) and label in (None, before[1]):
+                return before
             db.execute(
                 "INSERT INTO opinions (id, place, at, name, model_id, thumb, predicted, label) VALUES (?,?,?,?,?,?,?,?)"
                 " ON CONFLICT (id, place) DO UPDATE SET thumb = coalesce(excluded.thumb, thumb),"
@@ -191,6 +196,7 @@ class Kept:
                 (text.id, text.place, self._clock(), text.name, text.model_id, thumb, predicted, label),
             )
             db.execute(f"DELETE FROM opinions WHERE number <= (SELECT max(number) FROM opinions) - {_MOST_OPINIONS}")
+        return before
 
     def withdraw(self, id_: str) -> None:
         """Takes an opinion back."""

@@ -110,14 +110,18 @@ class Metrics:
         self._series.add(record)
         self._over_time(record.name, record.model_id, {**_cell_of(record), "queued": self._queued()})
 
-    def opinion(self, name: str, model_id: str, thumb: str, withdrawn: bool = False) -> None:
-        """Somebody found an answer good (up) or bad (down), or takes that back; a counter that may only grow counts that too."""
-        self._series.thumbs.labels(name, model_id, f"{thumb}_withdrawn" if withdrawn else thumb).inc()
-        self._over_time(name, model_id, {thumb: -1 if withdrawn else 1})
+    def opinion(self, name: str, model_id: str, thumb: str, before: str = "") -> None:
+        """Somebody finds an answer good (up) or bad (down), or nothing any more (""), and found it so `before`. The same again
+        does not count; a counter that may only grow counts what was taken back too."""
+        for said, label, by in ((before, f"{before}_withdrawn", -1), (thumb, thumb, 1)):
+            if said and thumb != before:
+                self._series.thumbs.labels(name, model_id, label).inc()
+                self._over_time(name, model_id, {said: by})
 
-    def labelled(self, name: str, model_id: str, right: bool) -> None:
-        """The right class of a classifier's text has come."""
-        self._over_time(name, model_id, {"labelled": 1, "right": int(right)})
+    def labelled(self, name: str, model_id: str, right: bool, before: bool | None = None) -> None:
+        """The right class of a classifier's text has come: whether the classifier was right, and by the class that it was given
+        `before`, None for none."""
+        self._over_time(name, model_id, {"labelled": int(before is None), "right": int(right) - bool(before)})
 
     def surprised(self, name: str, model_id: str, surprise: float) -> None:
         """The model's surprise at a prompt, in nats a token."""

@@ -264,12 +264,13 @@ class Serving:
         self.metrics.refused(*known, error.code, error.status >= 500)
 
     def opinion(self, key: ApiKey, body: FeedbackBody) -> Text:
-        """Takes what somebody says of an answer; what it is about. Raises ApiError."""
-        text = self.feedback.take(body, key.opens)
+        """Takes what somebody says of an answer; what it is about. The same said again is not counted. Raises ApiError."""
+        text, thumb, label = self.feedback.take(body, key.opens)
         if body.thumb:
-            self.metrics.opinion(text.name, text.model_id, body.thumb)
+            self.metrics.opinion(text.name, text.model_id, body.thumb, thumb)
         if body.label is not None:
-            self.metrics.labelled(text.name, text.model_id, body.label == text.answers[0])
+            before = None if label is None else label == text.answers[0]
+            self.metrics.labelled(text.name, text.model_id, body.label == text.answers[0], before)
         return text
 
     def classify(

@@ -58,8 +58,5 @@ class Thumbs:
             except (sqlite3.Error, OSError) as error:
                 raise UserError("err_thumb_not_kept", why=str(error)) from error
             before, answer.thumb = answer.thumb, thumb
-        if before:
-            self._metrics.opinion(ARENA, answer.model_id, before, withdrawn=True)
-        if thumb:
-            self._metrics.opinion(ARENA, answer.model_id, thumb)
+        self._metrics.opinion(ARENA, answer.model_id, thumb, before)
         return {"thumb": thumb}

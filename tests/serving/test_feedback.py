@@ -48,6 +48,19 @@ def test_a_thumb_is_counted_without_any_text_and_a_correction_needs_its_text(web
     assert b'llmdemo_thumbs_total{model_id="starter",name="tiny",thumb="up"} 1.0' in serving.metrics.prometheus()
 
 
+def test_a_thumb_sent_again_is_not_counted_again_and_another_takes_its_place(web, serving):
+    id_ = ask(web)["id"]
+    for thumb in ("up", "up", "down", "down"):
+        assert say(web, id=id_, thumb=thumb).status_code == 200
+    assert {key: serving.figures()[0]["opinions"][key] for key in ("up", "down")} == {"up": 0, "down": 1}
+    points = serving.monitor.over_time()[0]["points"]
+    assert [sum(point[key] for point in points) for key in ("up", "down")] == [0, 1]
+    counted = serving.metrics.prometheus().decode()
+    for thumb in ("up", "up_withdrawn", "down"):
+        assert f'thumb="{thumb}"}} 1.0' in counted
+    assert 'thumb="down_withdrawn"' not in counted
+
+
 def test_a_correction_stands_beside_the_answer_that_it_is_about_streamed_or_not(web, serving):
     serving.kept.keep(True)
     whole = ask(web, n=2, temperature=1.0, seed=3)
@@ -211,8 +224,12 @@ def test_labels_that_come_later_are_the_classifiers_accuracy_and_records_of_the_
     assert say(web, id=told["id"], index=1, label=wrong).status_code == 200
     assert say(web, id=told["id"], index=9, label="ham").status_code == 404
     assert say(web, id=told["id"], index=0, correction="ham").status_code == 400
+    for label in (wrong, predicted[1], wrong):  # sent again, thought better of, and back
+        assert say(web, id=told["id"], index=1, label=label).status_code == 200
     opinions = serving.figures()[0]["opinions"]
     assert (opinions["labelled"], opinions["right"]) == (2, 1)
+    points = serving.monitor.over_time()[0]["points"]
+    assert [sum(point[key] for point in points) for key in ("labelled", "right")] == [2, 1]
     texts, _ = serving.kept.page("sorts", "new")
     assert [row_of(text, "classify") for text in reversed(texts)] == [
         {"text": TEXTS[0], "label": predicted[0]},

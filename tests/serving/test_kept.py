@@ -163,6 +163,14 @@ def test_a_request_goes_through_the_lists_as_it_is_reviewed(kept):
         kept.page("mine", "1 OR 1=1")
 
 
+def test_an_opinion_said_again_stays_where_it_was_in_time(kept, clock):
+    assert kept.opinion(text(), 1, None) == (None, None)
+    between, clock.now = clock.now + 1, clock.now + 2
+    assert kept.opinion(text(), 1, None) == (1, None) and kept.opinions(since=between) == {}
+    assert kept.opinion(text(), -1, None) == (1, None)
+    assert kept.opinions(since=between)["mine", "starter"]["down"] == 1
+
+
 def test_an_opinion_is_counted_once_by_version_and_survives_a_restart(kept, tmp_path):
     for thumb in (1, -1, -1):
         kept.opinion(text(), thumb, None)

@@ -12,28 +12,38 @@ from llmdemo.knowledge.classes import CLASSES
 from llmdemo.settings.knowledge import ProbeSpec
 
 FOLDER, RECORDS, RESULT = "probes", "records.jsonl", "result.json"
+_LINE = {"index": int, "class": str, "greedy": list, "sampled": int, "drawn": int, "answer": str}
+_RESULT = {"content_hash": str, "asked": int, "records": int, "counts": dict}
+"""What a line of records.jsonl and result.json hold at least, and of which type."""
 
 
 def lines(path: Path) -> list[dict]:
-    """What records.jsonl holds of each record."""
+    """What records.jsonl holds of each record; what is torn or damaged is passed over, and so asked again by a resume."""
     found, offset = [], 0
     while path.is_file():
         events, end = read_events(path, offset)
-        found += [each for each in events if each.get("type") == "record" and isinstance(each.get("index"), int)]
+        found += [each for each in events if each.get("type") == "record" and _is_whole(each)]
         if end == offset:
             break
         offset = end
     return found
 
 
+def _is_whole(line: dict) -> bool:
+    return all(isinstance(line.get(key), kind) for key, kind in _LINE.items()) and line["index"] >= 0
+
+
 def finished(folder: Path) -> tuple[dict[str, Any], list[dict]]:
-    """(what result.json tells, [{index, class, greedy, sampled, drawn, answer}] by index). Raises UserError before its end."""
+    """(what result.json tells, [{index, class, greedy, sampled, drawn, answer}] by index). Raises UserError before its end, and
+    where not all that was found can be read."""
     found = object_or_empty(folder / RESULT)
-    if not found:
+    if not all(isinstance(found.get(key), kind) for key, kind in _RESULT.items()):
         raise UserError("err_probe_not_ready")
-    by_index = {line["index"]: line for line in lines(folder / RECORDS)}
-    keys = ("index", "class", "greedy", "sampled", "drawn", "answer")
-    return found, [{key: by_index[index][key] for key in keys} for index in sorted(by_index)]
+    by_index = {line["index"]: line for line in lines(folder / RECORDS) if line["index"] < found["records"]}
+    if len(by_index) < found["asked"]:
+        lost = found["asked"] - len(by_index)
+        raise UserError("err_probe_damaged", probe=folder.name, n=lost, asked=found["asked"])
+    return found, [{key: by_index[index][key] for key in _LINE} for index in sorted(by_index)]
 
 
 def probe_for(home: Home, content_hash: str, model_id: str, probe_id: str = "") -> Path | None:

@@ -9,6 +9,7 @@ from itertools import groupby
 
 import torch
 
+from llmdemo.core.errors import UserError
 from llmdemo.core.sentences import say
 from llmdemo.data.encode import encode_many
 from llmdemo.knowledge.classes import is_right, pair_of
@@ -35,7 +36,13 @@ def known_rows(source: Source, config: TrainConfig, tokenizer) -> tuple[TokenRow
     probe = probe_for(source.home, info.content_hash, config.model_id, config.probe_id)
     if probe is None:
         return TokenRows.from_lists([]), {}, []
-    chosen = drawn(finished(probe)[1], source.train, source.held_out, config.probe_records, config.seed)
+    try:
+        found = finished(probe)[1]
+    except UserError as error:
+        if config.probe_id:
+            raise
+        return TokenRows.from_lists([]), {}, [error.message]  # nobody asked for this one: the run goes on without it
+    chosen = drawn(found, source.train, source.held_out, config.probe_records, config.seed)
     records = [source.records[each["index"]] for each in chosen]
     encoded = encode_many(iter(records), tokenizer, config.max_length, "response", refuse=False)
     rows, asked = [], []

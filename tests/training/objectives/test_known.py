@@ -120,6 +120,19 @@ def test_the_newest_probe_of_the_same_data_and_model_is_taken_and_a_named_one_mu
         probe_for(home, content, model, PROBE)
 
 
+def test_a_probe_with_damaged_records_is_refused_where_it_is_named_and_told_where_it_is_not(
+    home, facts, probe, tiny_model_folder, ran, without_samples
+):
+    lines = (probe / "records.jsonl").read_text().splitlines()
+    lines[3:6] = ['{"type": "record", "index": 3}', lines[4].replace('"unknown"', "7").replace('"highly"', "7"), "torn"]
+    (probe / "records.jsonl").write_text("\n".join(lines) + "\n")
+    with pytest.raises(UserError, match=f"3 of 40 records of the probe {PROBE} are damaged"):
+        probe_for(home, get_dataset(home, facts).content_hash, str(tiny_model_folder), PROBE)
+    run = ran(run_folder(home, facts, tiny_model_folder, max_steps=1))
+    assert run.end["state"] == "completed" and run.events("known") == []
+    assert any("3 of 40 records" in event["message"] for event in run.events("note"))
+
+
 def test_a_worker_tells_a_probe_that_has_none_of_its_records(
     home, facts, probe, tiny_model_folder, ran, without_samples
 ):

@@ -15,7 +15,7 @@ from llmdemo.data.deduplication import digest_of, load_held
 from llmdemo.data.ingest import with_problems
 from llmdemo.data.library import DatasetInfo, Writer, folder_of, get_dataset, save_info, still_there
 from llmdemo.data.records import SCHEMAS, open_records, to_batch
-from llmdemo.data.versions import carry_measured, child_of, settled_info, share_file
+from llmdemo.data.versions import carry_measured, child_of, settled_info, share_beside
 
 _CHUNK = 1000
 
@@ -40,7 +40,7 @@ def choose_records(
     known.digest = known.digest.copy()
     info = replace(child_of(home, parent, change), source={**parent.source, "selection": recipe})
     with whole_folder(home.datasets / info.dataset_id, home.tmp) as folder:
-        share_file(source / "left_out.arrow", folder / "left_out.arrow")
+        share_beside(source, folder)
         with Writer(folder / "records.arrow", SCHEMAS[parent.task]) as writer:
             for start in range(0, len(indices), _CHUNK):
                 part = records.rows(indices[start : start + _CHUNK])
@@ -72,7 +72,7 @@ def mend_labels(home: Home, dataset_id: str, changes: dict[int, str], drops: lis
     known.digest, known.answer = known.digest.copy(), known.answer.copy()
     info = child_of(home, parent, say("data_change_labels", n=len(changes), dropped=len(set(drops))))
     with whole_folder(home.datasets / info.dataset_id, home.tmp) as folder:
-        share_file(source / "left_out.arrow", folder / "left_out.arrow")
+        share_beside(source, folder)
         with Writer(folder / "records.arrow", SCHEMAS[parent.task]) as writer:
             for start in range(0, len(places), _CHUNK):
                 part = records.rows(places[start : start + _CHUNK])

@@ -1,7 +1,8 @@
 """The data sets of the home folder: one folder each, immutable but for its name. Knows nothing of how they come.
 
 A folder holds info.json, records.arrow (the normalised records), checks.arrow (a row for each record: its row
-and line in the file, flags, group, digest), left_out.arrow (rows that make no record) and measured-<key>.* files.
+and line in the file, flags, group, digest), left_out.arrow (rows that make no record) and measured-<key>.* files; of
+records that a model made also made.jsonl, a line a row of how it was made, which outlives the job that made it.
 Which records are kept follows from the flags and the filters in info.json.
 """
 
@@ -27,6 +28,7 @@ _FIGURES = frozenset(("total", "longest", "mean", "trained", "max_length"))
 _MEASURE_KEY = re.compile(r"[0-9a-f]{16}")
 """What names a measurement's files (measure.measure_key)."""
 _CHANGING = threading.Lock()
+MADE = "made.jsonl"
 
 
 @dataclass(frozen=True)

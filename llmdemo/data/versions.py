@@ -23,6 +23,7 @@ from llmdemo.data.deduplication import Held, deduplicate, load_held
 from llmdemo.data.ingest import now, with_problems
 from llmdemo.data.library import (
     LEFT_OUT,
+    MADE,
     DatasetInfo,
     Writer,
     clean_name,
@@ -142,6 +143,13 @@ def share_file(file: Path, target: Path) -> None:
         shutil.copyfile(file, target)
 
 
+def share_beside(source: Path, folder: Path) -> None:
+    """What a version with other records takes over of its parent: the rows that make none, and how each row was made."""
+    share_file(source / "left_out.arrow", folder / "left_out.arrow")
+    if (source / MADE).exists():
+        share_file(source / MADE, folder / MADE)
+
+
 # ---- records ----
 
 
@@ -197,7 +205,7 @@ def _rewrite(home, parent: DatasetInfo, change: str, edits: dict, drops: np.ndar
         one = Held.of([record], [int(held.line[place])], to_batch([record], parent.task))
         held = Held.joined([held.at(np.arange(place)), one, held.at(np.arange(place + 1, len(held)))])
     with whole_folder(home.datasets / info.dataset_id, home.tmp) as folder:
-        share_file(source / "left_out.arrow", folder / "left_out.arrow")
+        share_beside(source, folder)
         with Writer(folder / "records.arrow", SCHEMAS[parent.task]) as writer:
             for batch in _changed_batches(source, edits, drops, parent.task):
                 writer.write(batch)

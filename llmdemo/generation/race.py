@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 
 from llmdemo import data, prepare
+from llmdemo.core import json_lines
 from llmdemo.core.errors import NotNow, UserError
 from llmdemo.core.sentences import say
 from llmdemo.core.store import new_id, object_or_empty
 from llmdemo.data.append import rows_as_dataset
 from llmdemo.data.checks import loose_hash, prompt_of
 from llmdemo.data.export import messages_row
+from llmdemo.data.library import MADE, folder_of
 from llmdemo.data.records import Records
 from llmdemo.generation.log import RECORDS, read_lines
 from llmdemo.generation.race_worker import RESULT
@@ -114,7 +116,7 @@ class DataRaces(JobsOfKind):
         if spec.get("kind") == "paraphrases" and self._related(spec, people):
             if spec["dataset_id"] != people.info.dataset_id:
                 raise UserError("err_data_race_version")
-            rows = self._made_of(spec, set(map(int, held)))
+            rows = self._made_of(made, set(map(int, held)))
         asked = {_asked(people[int(n)]) for n in held}
         found = [n for n, each in enumerate(made) if _asked(each) not in asked and each["row"] not in rows]
         return np.array(found, int)
@@ -127,9 +129,13 @@ class DataRaces(JobsOfKind):
             raise UserError("err_data_race_source_gone") from None
         return (source.family or source.dataset_id) == (people.info.family or people.info.dataset_id)
 
-    def _made_of(self, spec: dict, places: set[int]) -> set[int]:
-        """Rows of the made data set that were made of records at these places, by its job's log."""
-        folder = self._generations.path_of(str(spec.get("job_id") or "-"))
+    def _made_of(self, made: Records, places: set[int]) -> set[int]:
+        """Rows of the made data set that were made of records at these places, by what it keeps of each row, or where that is
+        not whole by its job's log. Raises UserError where both are gone."""
+        known = list(json_lines.read_lines(folder_of(self._home, made.info.dataset_id) / MADE))
+        if len(known) == made.info.rows:
+            return {line.get("row") for line in known if line.get("source") in places}
+        folder = self._generations.path_of(str(made.info.source["generated"].get("job_id") or "-"))
         if not (folder / RECORDS).is_file():
             raise UserError("err_data_race_source_gone")
         dropped = set(object_or_empty(folder / RESULT).get("left_out") or [])

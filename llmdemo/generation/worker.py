@@ -17,10 +17,11 @@ from pathlib import Path
 
 from llmdemo import data
 from llmdemo.core.errors import UserError
+from llmdemo.core.json_lines import append_lines
 from llmdemo.core.sentences import say
 from llmdemo.core.store import Home, read_json, write_json
 from llmdemo.data.ingest import add_rows
-from llmdemo.data.library import folder_of, save_info
+from llmdemo.data.library import MADE, folder_of, save_info
 from llmdemo.data.rows import Batch
 from llmdemo.generation.kinds import KINDS, sources_of
 from llmdemo.generation.log import RECORDS, Log, highest
@@ -180,24 +181,30 @@ def _finish(folder: JobFolder, home: Home, spec: GenerationSpec, title: str, log
     result = {"dataset_id": "", "kept": len(lines), "made": log.made, "cut": log.cut, "reasons": reasons}
     result["left_out"] = sorted(left_out)
     if lines:
+        about = {"model_title": title, "job_id": folder.id, "revision": _revision(home, spec)}
+        about |= {key: result[key] for key in ("made", "cut", "reasons")}
         info = add_rows(
             home,
             Settings.from_env(),
             _batches([row_of(line) for line in lines]),
             spec.name or f"Made by {title}",
             "generated",
-            {
-                "generated": spec.to_dict()
-                | {"model_title": title, "job_id": folder.id, "revision": _revision(home, spec)}
-            },
+            {"generated": spec.to_dict() | about},
             task=KINDS[spec.kind].gives,
             expected_rows=len(lines),
         )
+        append_lines(folder_of(home, info.dataset_id) / MADE, [_how(row, line) for row, line in enumerate(lines, 1)])
         earlier = _version(home, str(_result(folder).get("dataset_id") or ""))
         if earlier:
             save_info(folder_of(home, info.dataset_id), replace(info, **earlier))
         result["dataset_id"] = info.dataset_id
     write_json(folder.path / RESULT, result)
+
+
+def _how(row: int, line: dict) -> dict:
+    """What the data set keeps of the log's line beside the record itself: number, source, perplexity, judged, drawn, …"""
+    itself = ("type", "t", "reason", "messages", "answers", "tools", "other_answers")
+    return {"row": row} | {key: value for key, value in line.items() if key not in itself}
 
 
 def _revision(home: Home, spec: GenerationSpec) -> str | None:

@@ -9,6 +9,7 @@ import pytest
 
 from llmdemo import data, prepare
 from llmdemo.core.errors import UserError
+from llmdemo.core.json_lines import append_lines
 from llmdemo.generation import DataRaces, Generations, race_worker
 from llmdemo.generation.log import Log
 from llmdemo.jobs import JobFolder, Jobs, process
@@ -91,7 +92,13 @@ def test_what_was_made_of_held_out_records_is_not_learned_from(races, add, home)
     parts = races.status(started["job_id"])["spec"]["parts"]
     forbidden = {made(50)[place]["messages"][0]["content"] for place in held if place < 50}
     assert forbidden and not forbidden & texts(home, parts[1]["dataset_id"], "train")
+    how = [{"row": place + 1, "number": place, "source": place} for place in range(50)]
+    kept = home.datasets / own.dataset_id / "made.jsonl"
+    append_lines(kept, how)
     shutil.rmtree(folder)
+    parts = races.status(races.start(own.dataset_id, people.dataset_id, 40)["job_id"])["spec"]["parts"]
+    assert not forbidden & texts(home, parts[1]["dataset_id"], "train"), "the data set knows it without its job"
+    kept.write_text("torn\n" + kept.read_text().partition("\n")[2])
     with pytest.raises(UserError, match="cannot be told"):
         races.start(own.dataset_id, people.dataset_id, 40)
 

@@ -1,10 +1,12 @@
 """The job's work, on a tiny model: what is kept becomes a data set, also after a stop."""
 
 import json
+import shutil
 
 import pytest
 
 from llmdemo import data
+from llmdemo.core.json_lines import read_lines
 from llmdemo.generation import make, worker
 from llmdemo.generation.make import Made
 
@@ -48,6 +50,24 @@ def test_kept_records_become_a_data_set_that_says_how_it_was_made(home, starter,
     assert info.source["generated"]["system"] == "Be brief." and info.source["generated"]["seed"] == 7
     lines = [json.loads(line) for line in (folder.path / worker.RECORDS).read_text().splitlines()]
     assert [line["number"] for line in lines] == list(range(found["made"])), "those left out are there as well"
+
+
+def test_a_data_set_and_its_versions_tell_how_each_row_was_made_when_the_job_is_gone(
+    home, starter, job, done, writes, monkeypatch
+):
+    writes(lambda number: "short" if number % 4 == 0 else "")
+    folder = job(number=6)
+    done(folder)
+    info = data.get_dataset(home, result(folder)["dataset_id"])
+    shutil.rmtree(folder.path)
+    filtered = data.apply_filters(home, info.dataset_id, [])
+    dropped = data.drop_records(home, info.dataset_id, [0])
+    for each in {info.dataset_id, filtered.dataset_id, dropped.dataset_id}:
+        lines = list(read_lines(home.datasets / each / "made.jsonl"))
+        assert [(line["row"], line["number"]) for line in lines] == list(enumerate([1, 2, 3, 5, 6, 7], 1))
+        assert all(line.keys() >= {"drawn", "perplexity", "cut"} and "messages" not in line for line in lines)
+        told = data.get_dataset(home, each).source["generated"]
+        assert told["reasons"] == {"short": 2} and told["made"] == 8
 
 
 def test_a_stop_keeps_what_was_made_and_a_resume_goes_on_from_it(home, starter, job, done, writes, monkeypatch):

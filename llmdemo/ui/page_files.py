@@ -38,6 +38,10 @@ class PageFiles:
     def __init__(self, root: Path = ASSETS):
         paths = [*root.glob("*.js"), *(path for folder in _FOLDERS for path in (root / folder).rglob("*.*"))]
         texts = {path.relative_to(root).as_posix(): path.read_bytes() for path in paths if path.suffix in _TYPES}
+        english = json.loads(texts["words/en.json"])
+        for name in (f"words/{tag}.json" for tag in languages()):
+            if english.keys() - (own := json.loads(texts[name])).keys():  # what a language lacks is English
+                texts[name] = json.dumps({**english, **own}, ensure_ascii=False).encode()
         styles = [texts.pop(f"{name}.css") for name in _SHEETS]
         self.files = {**texts, STYLES: b"\n".join(styles)}
         content = b"".join(name.encode() + self.files[name] for name in sorted(self.files))

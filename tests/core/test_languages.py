@@ -86,3 +86,60 @@ def test_the_page_offers_it_and_its_scripts_and_gradios_widgets_get_its_texts(ge
     assert web.get(f"/{files.folder}/words/de.json").json()["tab_data"] == "DATA"
     words.t("tab_data")
     assert words.for_gradio().translations_dict["de"]["tab_data"] == "DATA"
+
+
+@pytest.fixture
+def words_folder(tmp_path, monkeypatch):
+    """A copy of assets/words/ in which the app speaks; what is changed in it counts from then on."""
+    folder = tmp_path / "words"
+    shutil.copytree(ASSETS / "words", folder)
+    monkeypatch.setattr(languages, "FOLDER", folder)
+    _forget()
+    yield folder
+    _forget()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "why"),
+    [
+        ("zh-TW.json", b'{"title": "Tun', "zh-TW.json: "),
+        ("said.zh-TW.json", b"\xff\xfe", "said.zh-TW.json: "),
+        ("zh-TW.json", b'["title"]', "no object of texts"),
+        ("zh-TW.json", b'{"title": 5}', "no object of texts"),
+        ("zh-TW.json", b'{"title": "x"}', "zh-TW.json has no language_name"),
+        ("zh-TW.json", b"[" * 100_000, "zh-TW.json: "),
+        ("said.de.json", b"{}", "de.json: "),
+    ],
+)
+def test_a_damaged_language_is_left_out_with_a_sentence_and_english_is_spoken(words_folder, capsys, name, content, why):
+    (words_folder / name).write_bytes(content)
+    known = ["en", "zh-TW"] if name == "said.de.json" else ["en"]
+    assert list(languages.languages()) == list(languages.languages()) == known
+    (told,) = capsys.readouterr().err.splitlines()
+    assert told.startswith("A language of the page is left out: ") and why in told
+    assert languages.wanted_language("zh-TW") == known[-1] and str(say("resume_run"))
+
+
+def test_what_a_language_lacks_is_said_in_english_by_the_app_and_the_page(german):
+    words_folder = german / "words"
+    kept = {name: (words_folder / name).read_bytes() for name in ("de.json", "said.de.json")}
+    try:
+        for name, key in (("de.json", "tab_data"), ("said.de.json", "err_card_language")):
+            (words_folder / name).write_text(json.dumps({k: v for k, v in json.loads(kept[name]).items() if k != key}))
+        _forget()
+        assert languages.texts("de")["tab_data"] == "Data" and languages.texts("de")["tab_train"] == "TRAIN"
+        error = UserError("err_card_language", language="xx", names=["a"])
+        assert in_language(error.message, "de") == "xx is not a language of this app."
+        page = json.loads(PageFiles(german).files["words/de.json"])
+        assert (page["tab_data"], page["tab_train"]) == ("Data", "TRAIN")
+    finally:
+        for name, content in kept.items():
+            (words_folder / name).write_bytes(content)
+        _forget()
+
+
+def test_without_its_english_texts_the_app_ends_with_a_sentence(words_folder):
+    (words_folder / "said.en.json").write_text("{")
+    with pytest.raises(SystemExit, match=r"English texts are damaged: said\.en\.json: .*Get the folder"):
+        languages.texts()
+    shutil.copy(ASSETS / "words" / "said.en.json", words_folder)

@@ -58,6 +58,11 @@ class ReadersWriterLock:
         with self._condition:
             return bool(self._waiting) or not self._is_free(exclusive=not shared)
 
+    def is_wanted(self) -> bool:
+        """Whether somebody waits for it."""
+        with self._condition:
+            return bool(self._waiting)
+
     def _is_free(self, exclusive: bool) -> bool:
         return not self._exclusive and not (exclusive and self._holders)
 

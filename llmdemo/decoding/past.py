@@ -36,13 +36,17 @@ class Past:
 
     def read(self, ids: Tensor, mask: Tensor | None = None) -> Tensor:
         """Logits (B, V) after `ids` (B, T) more; mask (B, all tokens so far): 0 where a row is padded on the left."""
+        return self.read_last(ids, 1, mask)[:, -1]
+
+    def read_last(self, ids: Tensor, count: int, mask: Tensor | None = None) -> Tensor:
+        """The same after each of the last `count` of `ids`: (B, count, V), 1 ≤ count ≤ T."""
         if self._way == AGAIN:
             ids = self._ids = ids if self._ids is None else torch.cat([self._ids, ids], dim=1)
         # Said to all: some models take positions from the length of a cache's first layer, which may have none.
         first = 0 if self._way == AGAIN else self._length
         self._rows, self._length = len(ids), first + ids.shape[1]
         positions = torch.arange(first, self._length, device=ids.device)[None]
-        given: dict = {"logits_to_keep": 1} if "logits_to_keep" in self._takes else {}
+        given: dict = {"logits_to_keep": count} if "logits_to_keep" in self._takes else {}
         if mask is not None:
             given["attention_mask"] = mask
             positions = (mask.cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1] :]
@@ -53,7 +57,7 @@ class Past:
             self._kept = {name: out[name] for name in _NAMES if out.get(name) is not None and name in self._takes}
             if not self._kept:
                 raise TypeError(f"{type(self._model).__name__} gives no past back.")
-        return out.logits[:, -1]
+        return out.logits[:, -count:]
 
     def layers(self) -> Iterator[tuple[Tensor, Tensor]]:
         """(keys, values) [b, kv heads, t, d] of each layer, where the model keeps these in transformers' cache."""

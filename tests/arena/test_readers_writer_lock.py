@@ -42,13 +42,13 @@ def test_a_later_shared_request_does_not_pass_a_waiting_exclusive_one():
     first = acquires(lock, exclusive)
     assert has_waiters(lock, 1)
     second = acquires(lock, later, is_shared=shared)
-    assert has_waiters(lock, 2) and lock.would_wait(shared=True)
+    assert has_waiters(lock, 2) and lock.would_wait(shared=True) and lock.is_wanted()
     lock.release()
     first.join(5)
     assert exclusive.is_set() and has_waiters(lock, 1) and not later.is_set()
     lock.release()
     second.join(5)
-    assert later.is_set()
+    assert later.is_set() and not lock.is_wanted()
 
 
 def test_whether_it_is_shared_is_asked_when_its_turn_has_come():

@@ -4,7 +4,10 @@ import threading
 
 import numpy as np
 import pytest
+import torch
 
+from llmdemo.arena import surprise as of_the_arena
+from llmdemo.arena.prompt import Prompt
 from llmdemo.serving import surprise as module
 from llmdemo.serving.registry import Served
 from llmdemo.serving.surprise import Surprise
@@ -62,8 +65,6 @@ def test_of_many_requests_at_once_a_share_is_measured_and_of_few_all(monkeypatch
 
 def test_what_came_with_the_answer_is_not_measured_again(web, serving, arena):
     """And it is what the model's own forward over the prompt gives, also where another prompt began alike."""
-    from llmdemo.arena.prompt import Prompt
-
     serving.monitor.surprise.note = lambda *_: pytest.fail("measured twice")
     wanted = []
     for word in ("planet", "star", "planet"):
@@ -74,3 +75,47 @@ def test_what_came_with_the_answer_is_not_measured_again(web, serving, arena):
         wanted.append(arena.surprise("starter", Prompt.from_value(text), module.MOST_TOKENS))
     assert serving.monitor.surprise.drift("tiny", "starter")._reference == pytest.approx(wanted, abs=5e-3)  # 16 bits
     assert abs(wanted[0] - wanted[1]) > 0.02
+
+
+@pytest.fixture
+def short(monkeypatch):
+    """Of a prompt's 16 last tokens, read 8 at a time: a short prompt is a long one."""
+    monkeypatch.setattr(module, "MOST_TOKENS", 16)
+    monkeypatch.setattr(of_the_arena, "_PIECE", 8)
+
+
+def test_of_a_long_prompt_the_end_is_measured_after_all_that_stands_before_it_whoever_measures(
+    web, serving, arena, short
+):
+    prompt = Prompt.from_value("Tell me what a planet is, and why some have rings, please")
+    asked = {"model": "tiny", "messages": [{"role": "user", "content": prompt.raw or prompt.messages[0]["content"]}]}
+    assert web.post("/v1/chat/completions", json={**asked, "max_tokens": 4}).status_code == 200
+    serving.join()
+    with arena._cache.use(next(iter(arena._cache._models.values())).entry) as loaded:
+        ids = torch.tensor([prompt.encode(loaded.tokenizer)])
+        with torch.inference_mode():
+            logits = loaded.model(input_ids=ids).logits[0, :-1].float()
+            alone = loaded.model(input_ids=ids[:, -16:], labels=ids[:, -16:]).loss.item()
+        each = torch.nn.functional.cross_entropy(logits, ids[0, 1:], reduction="none")
+    assert len(each) > 20
+    expected = each[-16:].mean().item()
+    assert min(abs(expected - other) for other in (alone, each.mean().item())) > 0.02, "they would be told apart"
+    assert arena.surprise("starter", prompt, 16) == pytest.approx(expected, abs=5e-3)
+    assert serving.monitor.surprise.drift("tiny", "starter")._reference == pytest.approx([expected], abs=5e-3)
+
+
+def test_who_comes_to_use_the_model_ends_a_measurement_after_a_piece(web, serving, arena, short, monkeypatch):
+    prompt = Prompt.from_value("Tell me what a planet is, and why some have rings, please")
+    asked = {"model": "tiny", "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 2}
+    assert web.post("/v1/chat/completions", json=asked).status_code == 200
+    serving.join()
+    with arena._cache.use(next(iter(arena._cache._models.values())).entry) as loaded:
+        pieces = []
+        monkeypatch.setattr(loaded.lock, "is_wanted", lambda: len(pieces) >= 2)
+        watched = loaded.model.register_forward_hook(lambda *_: pieces.append(1))
+        try:
+            assert arena.surprise("starter", prompt, 16) is None and len(pieces) == 2
+            assert loaded.lock.try_acquire(), "it was given back"
+            loaded.lock.release()
+        finally:
+            watched.remove()

@@ -13,7 +13,7 @@ from llmdemo.evaluation.job import Job
 from llmdemo.evaluation.judge import EQUAL, PROMPT_VERSION, JudgeFailed, Pair, pair_key, tally, verdict
 from llmdemo.evaluation.judge_reward import reward_all
 from llmdemo.evaluation.judges import ready
-from llmdemo.settings.judge import JudgeSpec
+from llmdemo.settings.judge import USUAL_LIMIT, JudgeSpec
 
 _MOST_UNCLEAR = 5
 """So many answers in a row without a result, and the judge is given up."""
@@ -35,7 +35,7 @@ def judge_all(
     their answers were to be judged. `prompts`: the turns before the answers by the records' indices, for a reward model.
     """
     every = [_pair(record) for record in records if not any(record["long"])]
-    pairs = every[: spec.limit]
+    pairs = every[: spec.limit or USUAL_LIMIT]
     if spec.kind == "reward":
         found = reward_all(job, home, spec, records, pairs, prompts or {}, seed)
     elif spec.grading == "scores":

@@ -82,7 +82,7 @@ class Evaluations(JobsOfKind):
         if spec.vote_id:
             return self._checked_votes(spec, with_key)
         if spec.decoding and spec.decoding.prompts:
-            spec = replace(spec, judge=self._checker_judge(spec, with_key))
+            spec = self._with_checker(spec, with_key)
             return self._checked_without_data(spec, "decoding")
         info = data.get_dataset(self._home, spec.dataset_id)
         kind = KIND_OF_TASK[info.task]
@@ -99,7 +99,7 @@ class Evaluations(JobsOfKind):
         model_ids = spec.model_ids or (("starter",) if kind in WRITTEN else ())
         self._check_models(kind, model_ids, spec)
         if kind == "decoding":
-            spec = replace(spec, judge=self._checker_judge(spec, with_key))
+            spec = self._with_checker(spec, with_key, LIMITS[kind])
         else:
             self._check_judge(kind, model_ids, spec.judge, with_key)
         split = heldout.split_of(self._home, model_ids, spec.dataset_id)
@@ -118,8 +118,9 @@ class Evaluations(JobsOfKind):
             raise UserError("err_votes_no_judge")
         self._check_judge("votes", ("-", "-"), spec.judge, with_key)
         seed = heldout.SEED if spec.seed is None else spec.seed
-        judge = replace(spec.judge, reference=False, limit=spec.limit or LIMITS["votes"])
-        return replace(spec, kind="votes", limit=judge.limit, dataset_id="", model_ids=(), seed=seed, judge=judge)
+        limit = _least(spec.limit, spec.judge.limit) or LIMITS["votes"]
+        judge = replace(spec.judge, reference=False, limit=limit)
+        return replace(spec, kind="votes", limit=limit, dataset_id="", model_ids=(), seed=seed, judge=judge)
 
     def _checked_without_data(self, spec: Spec, kind: Literal["decoding", "benchmark"]) -> Spec:
         """Of an evaluation on own prompts, or on a benchmark's questions, which have no split."""
@@ -253,16 +254,17 @@ class Evaluations(JobsOfKind):
         if kind not in ("answers", "votes") or len(model_ids) < (1 if alone else 2):
             raise UserError("err_nothing_to_judge")
 
-    def _checker_judge(self, spec: Spec, with_key: bool) -> JudgeSpec:
-        """The judge of an evaluation of strategies, who grades each answer by itself; refused where nothing asks it."""
+    def _with_checker(self, spec: Spec, with_key: bool, usual: int = 0) -> Spec:
+        """An evaluation of strategies with its judge, who grades each answer by itself, and as many records as that may grade;
+        refused where nothing asks it. usual: the limit where none is given."""
         if not (spec.decoding and spec.decoding.checker.kind == "judge"):
             self._check_judge("decoding", (), spec.judge, with_key)
-            return spec.judge
+            return spec
         if spec.judge.kind not in ("model", "endpoint"):
             raise UserError("err_checker_no_judge")
         judge = replace(spec.judge, grading="absolute")
         self._check_judge("answers", ("-",), judge, with_key)
-        return judge
+        return replace(spec, judge=judge, limit=_least(spec.limit or usual, judge.limit))
 
     def _titles(self, spec: Spec) -> dict:
         """Names that stay readable when the things are gone."""
@@ -280,3 +282,8 @@ class Evaluations(JobsOfKind):
             return catalog.resolve(self._home, model_id).title
         except UserError:
             return model_id
+
+
+def _least(*limits: int | None) -> int:
+    """The smallest limit of those that were given; 0 for none."""
+    return min((limit for limit in limits if limit), default=0)

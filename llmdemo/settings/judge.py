@@ -22,6 +22,7 @@ SCORES = (
 )
 """What each score from 1 to 5 means unless a rubric of one's own says so."""
 MOST_CHARACTERS = 2000
+USUAL_LIMIT = 32
 
 Grading = Literal["scores", "absolute", "relative"]
 Form = Literal["prometheus", "phudge"]
@@ -53,8 +54,9 @@ class JudgeSpec:
     """absolute and relative: whether the judge is shown the right answer."""
     max_new_tokens: Annotated[int, Field(ge=16, le=4096)] = 320
     """absolute and relative: longest feedback with its grade; a judge that is not at its end by then has given none."""
-    limit: Annotated[int, Field(ge=1, le=100_000)] = 32
-    """Most records that are judged; each takes two calls."""
+    limit: Annotated[int | None, Field(ge=1, le=100_000)] = None
+    """Most records that are judged, by default 32; each takes two calls. Where a judge checks decoding strategies or grades a
+    vote, no more than these are asked, by default the evaluation's limit; of data that is made, all is judged."""
     timeout: Annotated[float, Field(ge=0.1, le=600)] = 60.0
     """Seconds to wait for one answer of the endpoint."""
 

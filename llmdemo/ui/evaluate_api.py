@@ -95,7 +95,7 @@ def _decoding(services: Services) -> Callable:
         num_return_sequences answers; by default greedy, sample, beam and best_of_n with 96 new tokens. checker: what makes
         an answer right, one of normalised (the default, as in /evaluate), exact, number, contains, regex, json,
         json_schema, expression, judge, or an object {kind, pattern, text, schema, grade}; judge: who grades for checker
-        "judge", as in /evaluate, and judge_key its endpoint's, kept nowhere. limit: most records, by default 104. pass_at: the k of pass@k.
+        "judge", as in /evaluate (with its limit no more records are asked), and judge_key its endpoint's, kept nowhere. limit: most records, by default 104. pass_at: the k of pass@k.
         search: {strategy, values: {setting: [values]}}, such as {"strategy": "top_p", "values": {"temperature": [0.5, 1],
         "top_p": [0.8, 0.95]}}: every combination is a lane too, half of the records chooses the best, the other half tells
         what it is worth (search.told in the result).

@@ -200,6 +200,26 @@ def test_a_judge_checks_what_each_lane_chose_and_equal_answers_once(evaluations,
     assert len(judge_server.asked) == len(texts) < 6 and set(judge_server.keys) == {"Bearer secret"}
 
 
+@pytest.mark.parametrize(("limit", "most", "asked"), [(0, 2, 2), (0, None, 3), (1, 2, 1), (2, 9, 2)])
+def test_no_more_records_are_asked_than_the_judge_may_grade(evaluations, models, limit, most, asked):
+    judge = {"kind": "model", "model_id": models[0]} | ({"limit": most} if most else {})
+    decoding = {"prompts": ["Name a bird.", "Name a fish.", "Name a tree."], "lanes": ["greedy"], "checker": "judge"}
+    spec = evaluations.checked({"decoding": decoding, "judge": judge, "limit": limit})
+    examples, _ = run_decoding._examples(None, spec)
+    assert [each.prompt[0]["content"] for each in examples] == decoding["prompts"][:asked]
+
+
+def test_a_judge_that_checks_held_out_records_bounds_the_usual_number(evaluations, models, add):
+    given = {
+        "dataset_id": add(chat_rows()).dataset_id,
+        "model_ids": [models[0]],
+        "decoding": {"lanes": ["greedy"], "checker": "judge"},
+    }
+    for judge, limit, asked in (({}, 0, 104), ({"limit": 3}, 0, 3), ({"limit": 500}, 0, 104), ({"limit": 3}, 2, 2)):
+        judge |= {"kind": "model", "model_id": models[0]}
+        assert evaluations.checked({**given, "judge": judge, "limit": limit}).limit == asked
+
+
 def test_a_record_with_an_answer_that_the_judge_gave_no_grade_counts_for_no_lane(
     evaluations, over, models, judge_server
 ):

@@ -42,6 +42,18 @@ def choice_logprobs(model, tokenizer, questions: list[Question]) -> list[list[fl
     return found
 
 
+def cut_to(model, tokenizer, questions: list[Question]) -> list[int]:
+    """Of each question that the model's context does not hold, with a choice or with room for an answer: how many of its last
+    tokens are read; 0 of the others."""
+    context, found = context_length(model) or 1_000_000, []
+    for question in questions:
+        texts = [f"{question.context} {choice}" for choice in question.choices] or [question.context]
+        most = context if question.choices else max(1, context - NEW_TOKENS)
+        longest = max(len(tokenizer.encode(text, add_special_tokens=False)) for text in texts)
+        found.append(most if longest > most else 0)
+    return found
+
+
 def encoded_pair(tokenizer, context: str, continuation: str) -> tuple[list[int], list[int]]:
     """(ids of the context, ids that the continuation adds to them): spaces at the context's end belong to what follows."""
     spaces = len(context) - len(context.rstrip())

@@ -1,12 +1,13 @@
 """Evaluations of kind "benchmark": one or two models on a standard benchmark's questions, side by side with intervals."""
 
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
 
 from llmdemo.core.store import Home
 from llmdemo.evaluation.answers import chunks, identity, loaded, precision_of
-from llmdemo.evaluation.benchmark import FIGURES, choice_logprobs, marks, written
+from llmdemo.evaluation.benchmark import FIGURES, choice_logprobs, cut_to, marks, written
 from llmdemo.evaluation.benchmark_files import Question, read
 from llmdemo.evaluation.folder import Kept
 from llmdemo.evaluation.intervals import Ratio, difference, wilson
@@ -16,7 +17,7 @@ from llmdemo.jobs.worker import Stopped
 from llmdemo.models import catalog
 from llmdemo.settings.evaluation import Spec
 
-FORMAT = 1
+FORMAT = 2
 """Raised when what a kept line means changes."""
 _BATCH = 16
 _MOST_SHOWN = 2000
@@ -73,7 +74,7 @@ def _kept(home: Home, entry, spec: Spec) -> Kept:
 
 
 def _ask(job: Job, entry, questions: list[Question], order: list[int], kept: Kept, spec: Spec) -> None:
-    """Keeps a line for each question: {id, lls} or {id, text}."""
+    """Keeps a line for each question: {id, cut, lls} or {id, cut, text}; cut: see `cut_to`."""
     missing = [place for place in order if place not in kept.lines]
     done = len(order) - len(missing)
     job.tell(done, len(order))
@@ -88,7 +89,8 @@ def _ask(job: Job, entry, questions: list[Question], order: list[int], kept: Kep
                 found = [{"lls": each} for each in choice_logprobs(model, tokenizer, asked)]
             else:
                 found = [{"text": each} for each in written(model, tokenizer, asked, tell)]
-            kept.add([{"id": place, **each} for place, each in zip(part, found, strict=True)])
+            cuts = cut_to(model, tokenizer, asked)
+            kept.add([{"id": at, "cut": cut, **each} for at, cut, each in zip(part, cuts, found, strict=True)])
             done += len(part)
             job.tell(done, len(order), fresh=len(part))
 
@@ -101,11 +103,23 @@ def _result(job: Job, spec: Spec, entries: list, questions: list[Question], orde
     assert spec.benchmark is not None
     keys = FIGURES[spec.benchmark.writes]
     records = [_record(place, questions[place], [lines.lines[place] for lines in kept], keys) for place in order]
-    return _told(job, spec, entries, records, keys)
+    cuts = [
+        _about_cuts(entry, [lines.lines[place]["cut"] for place in order])
+        for entry, lines in zip(entries, kept, strict=True)
+    ]
+    return _told(job, spec, entries, records, keys, [note for note in cuts if note["n"]])
 
 
-def _told(job: Job, spec: Spec, entries: list, records: list[dict], keys: tuple[str, ...]) -> dict:
-    """The result of the records, which are written."""
+def _about_cuts(entry, cuts: list[int]) -> dict:
+    """The note of the questions that a model did not read whole."""
+    n = sum(cut > 0 for cut in cuts)
+    return {"code": "cut_questions", "model": entry.title, "n": n, "of": len(cuts), "tokens": max(cuts, default=0)}
+
+
+def _told(
+    job: Job, spec: Spec, entries: list, records: list[dict], keys: tuple[str, ...], notes: Sequence[dict] = ()
+) -> dict:
+    """The result of the records, which are written. lm-eval tells of what it cuts in its own log alone."""
     assert spec.benchmark is not None
     job.folder.write_records(records)
     return {
@@ -118,7 +132,7 @@ def _told(job: Job, spec: Spec, entries: list, records: list[dict], keys: tuple[
         "data": {"name": spec.benchmark.name, "content_hash": spec.benchmark.key},
         "records": len(records),
         "figures": [_figure(key, records, len(entries), spec.split_seed) for key in keys],
-        "notes": [{"code": "small", "n": len(records)}] if len(records) < 20 else [],
+        "notes": [*notes, *([{"code": "small", "n": len(records)}] if len(records) < 20 else [])],
         "judge": None,
         "seed": spec.seed,
     }

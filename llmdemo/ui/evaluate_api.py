@@ -125,7 +125,8 @@ def _benchmark(services: Services) -> Callable:
         file: HellaSwag-, ARC- or GSM8K-shaped rows (JSON Lines, JSON, CSV, Parquet); or source: a folder of this machine,
         or a data set of the hub such as "allenai/ai2_arc:ARC-Easy", with its split, by default test, or validation where test
         is not there or has no answers; or task: a task of the package lm-eval by its name, where that is installed. Files are counted as lm-eval's tasks hellaswag,
-        arc_easy and gsm8k do without examples: acc and acc_norm by likelihood, exact match of what is written. limit: most
+        arc_easy and gsm8k do without examples: acc and acc_norm by likelihood, exact match of what is written; a question that is longer than a model's
+        context loses its beginning, as there, and notes tell of how many. limit: most
         questions, by default 200 drawn by the seed; of lm-eval the first of each of its tasks. /evaluation_status gives figures {key, values, intervals (95 %),
         difference of the second model to the first}; /evaluation_records what was said to each question.
         """

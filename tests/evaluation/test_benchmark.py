@@ -6,13 +6,23 @@ hellaswag, arc_easy and gsm8k with dataset_path "json", num_fewshot 0, HFLM(batc
 
 import json
 import os
+from types import SimpleNamespace
 
 import pytest
 
 from llmdemo.core.errors import UserError
 from llmdemo.data.rows import Batch
 from llmdemo.evaluation import benchmark_files, run_lm_eval
-from llmdemo.evaluation.benchmark import choice_logprobs, cut, encoded_pair, extracted, marks, matches, written
+from llmdemo.evaluation.benchmark import (
+    choice_logprobs,
+    cut,
+    cut_to,
+    encoded_pair,
+    extracted,
+    marks,
+    matches,
+    written,
+)
 from llmdemo.evaluation.benchmark_files import questions_of
 from llmdemo.settings import Settings
 from llmdemo.settings.evaluation_benchmark import BenchmarkSpec
@@ -126,6 +136,40 @@ def test_a_benchmark_is_evaluated_with_two_models_and_not_asked_twice(evaluation
     for path in (home.root / "evaluations" / "kept").glob("benchmark-*.jsonl"):
         lines = [json.loads(line) for line in path.read_text().splitlines()]
         assert sorted(line["id"] for line in lines) == list(range(8))
+
+
+def test_questions_that_are_longer_than_a_models_context_lose_their_beginning_and_are_counted(
+    evaluations, over, models, tmp_path
+):
+    filler = "word " * 300 + samples.ARC[0]["question"]
+    long, other = ({**samples.ARC[0], "question": f"{first} {filler}"} for first in ("One", "Another"))
+    rows = [long, samples.ARC[1], other]
+    (tmp_path / "long.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    home = evaluations.jobs.home
+    spec = benchmark_files.add_file(home, Settings(home=home.root), tmp_path / "long.jsonl")
+    told = evaluations.start({"benchmark": vars(spec), "model_ids": list(models)})
+    assert over(told)["state"] == "completed", over(told)
+    notes = [note for note in evaluations.result(told)["notes"] if note["code"] == "cut_questions"]
+    assert [(note["n"], note["of"], note["tokens"]) for note in notes] == [(2, 3, 256)] * 2
+    (path, *_) = (home.root / "evaluations" / "kept").glob("benchmark-*.jsonl")
+    lines = {line["id"]: line for line in map(json.loads, path.read_text().splitlines())}
+    assert lines[0]["lls"] == pytest.approx(lines[2]["lls"], abs=1e-4), "their beginnings are not read"
+
+
+def test_whether_a_question_is_cut_is_told_to_the_token(model):
+    question = asked(samples.ARC)[0]
+    tokenizer = model[1]
+    longest = max(
+        len(tokenizer.encode(f"{question.context} {choice}", add_special_tokens=False)) for choice in question.choices
+    )
+    for context, want in ((longest, 0), (longest - 1, longest - 1)):
+        small = SimpleNamespace(config=SimpleNamespace(max_position_embeddings=context))
+        assert cut_to(small, tokenizer, [question]) == [want]
+    written = asked(samples.GSM8K)[0]
+    whole = len(tokenizer.encode(written.context, add_special_tokens=False))
+    for context, want in ((whole + 256, 0), (whole + 255, whole - 1)):
+        small = SimpleNamespace(config=SimpleNamespace(max_position_embeddings=context))
+        assert cut_to(small, tokenizer, [written]) == [want]
 
 
 def test_questions_with_line_separators_and_halves_of_characters_come_back(home, tmp_path):

@@ -95,7 +95,7 @@ class QuantisedMatrix:
     @torch.no_grad()
     def whole(self) -> Tensor:
         """[m, n] with all 16 bits, in fp32 on the CPU: what was learned."""
-        self.settle()
+        self.synchronize()
         return (self._numbers(self.high.cpu(), self.low) * self.unit.cpu()[..., None]).flatten(1)
 
     @torch.no_grad()
@@ -133,22 +133,22 @@ class QuantisedMatrix:
         above = ((numbers + _STEP // 2) / _STEP).floor_()
         self.unit[part].copy_(unit)
         self.high[part].copy_(above)
-        # On a GPU the copy out is only begun, behind what is computed; `settle` waits for it.
+        # On a GPU the copy out is only begun, behind what is computed; `synchronize` waits for it.
         self.low[part].copy_((numbers - above * _STEP).to(torch.int8), non_blocking=self.high.is_cuda)
 
     def release(self) -> None:
         """Gives its memory back; it is of no use after that."""
-        self.settle()
+        self.synchronize()
         self.high, self.low, self.unit = (tensor.new_empty((0, 0)) for tensor in (self.high, self.low, self.unit))
 
-    def settle(self) -> None:
+    def synchronize(self) -> None:
         """Waits until `low` holds what was written last."""
         if self.high.is_cuda:
             torch.cuda.current_stream(self.high.device).synchronize()
 
     def state(self) -> dict[str, Tensor]:
         """Its tensors, no copies; written into, they are its new values."""
-        self.settle()
+        self.synchronize()
         return {"high": self.high, "low": self.low, "unit": self.unit}
 
 

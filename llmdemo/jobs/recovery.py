@@ -50,7 +50,7 @@ def _is_read_only(home: Home, error: Exception) -> bool:
 def put_aside(home: Home, why: object) -> None:
     """Renames the file of the table, and what belongs to it, so that a new one can be made; it stays in the home folder."""
     ending = new_id("damaged")
-    for suffix in ("", "-wal", "-shm"):
+    for suffix in ("-wal", "-shm", ""):  # the file last: another app takes its absence for a new one's beginning
         path = home.database.with_name(home.database.name + suffix)
         if path.exists():
             path.rename(path.with_name(f"{path.name}.{ending}"))

@@ -120,13 +120,13 @@ class Table:
     """
 
     def __init__(self, path: Path):
-        self._path, self._lock = path, threading.RLock()
+        self._path, self._lock, self._opened = path, threading.RLock(), 0
         # On a full disk the truth must still be written: this file gives its space for it.
         self._reserve = path.with_name(path.name + ".reserve")
         self._open()
 
     def _open(self) -> None:
-        self.damaged = False
+        before, self.damaged = getattr(self, "_db", None), False
         self._db = sqlite3.connect(self._path, timeout=_LOCK_SECONDS, isolation_level=None, check_same_thread=False)
         try:
             with self._held():
@@ -135,10 +135,13 @@ class Table:
                 self._db.execute("PRAGMA synchronous=FULL")
                 self._migrate()
                 self._db.executescript(_SCHEMA)
-                self._file = _identity(self._path)
+                self._file, self._opened = _identity(self._path), self._opened + 1
         except BaseException:
             self._db.close()
+            self._db = before or self._db  # whoever asks meanwhile reads what was known, or is told of the damage
             raise
+        if before is not None:
+            before.close()
 
     def _check(self) -> None:
         """Raises sqlite3.DatabaseError for a file that is no whole database, or holds what this app does not write.
@@ -188,7 +191,7 @@ class Table:
             except Damaged:
                 raise
             except (sqlite3.Error, UnicodeDecodeError) as error:
-                if not is_damage(error):
+                if not is_damage(error) and not (self.damaged and "closed" in str(error)):
                     raise
                 self.damaged = True
                 raise Damaged(error) from error
@@ -231,12 +234,15 @@ class Table:
             ]
 
     def version(self) -> int:
-        """A number that changes when somebody else writes."""
+        """A number that changes when somebody else writes.
+
+        A file that is another one, since whoever leads has made it again, or that was written to is read anew: SQLite would
+        answer from its memory, for as long as nobody changes the table, and damage be met at the next start.
+        """
         with self._held():
             if _identity(self._path) != self._file:
-                self._db.close()  # whoever leads has made it again
                 self._open()
-            return int(self._db.execute("PRAGMA data_version").fetchone()[0])
+            return self._opened * 2**32 + int(self._db.execute("PRAGMA data_version").fetchone()[0])
 
     def _select(self, where: str, *values: object) -> list[Job]:
         with self._held():
@@ -366,13 +372,14 @@ def _job(row: tuple[Any, ...]) -> Job:
     return replace(job, message=texts["message"], hint=texts["hint"])
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
-    """What tells the file at `path` from another one that takes its name; None without one."""
+def _identity(path: Path) -> tuple[int, ...] | None:
+    """What tells the file at `path` from another one that takes its name, and from what it was before somebody wrote to it
+    (SQLite does so now and then only, when it moves its journal there); None without one."""
     try:
         found = path.stat()
     except OSError:
         return None
-    return found.st_dev, found.st_ino
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _marks(values: tuple[str, ...]) -> str:

@@ -154,6 +154,12 @@ const stripOf = (starter, retry) => {
   );
 };
 
+/* The tabs lie over the title line: they are told how much stands below it, as a notice or a progress bar do. */
+const tellHeight = (el) => {
+  const height = el.offsetHeight - el.querySelector("h1").offsetHeight;
+  document.documentElement.style.setProperty("--below-title", `${height}px`);
+};
+
 define("header", ({ el, server }) => {
   watchTabs();
   /** `now`: what the app last told of itself. @type {{now: any, lost: boolean, error: any, large: boolean}} */
@@ -207,6 +213,7 @@ define("header", ({ el, server }) => {
   });
   setLarge(state.large);
   draw();
+  new ResizeObserver(() => tellHeight(el)).observe(el);
   live();
 });
 

@@ -102,7 +102,7 @@ export const generateForm = ({ state, choices, busy, error, draw, start, act }) 
   };
   const readable = () => choices.data_sets.filter((each) => choices.kinds[spec.kind].reads.includes(each.task));
   const source = () => {
-    const sets = readable().map((each) => [each.dataset_id, `${L.clip(each.name, 50)} · ${L.int(each.kept)}`]);
+    const sets = readable().map((each) => [each.dataset_id, L.setTitle(each)]);
     const made = kind.invents ? [["", t("generate_dataset_made")]] : [];
     const none = !made.length && !sets.length ? [["", t("generate_dataset_none")]] : [];
     return menu("dataset", [...made, ...sets, ...none], spec.dataset_id, set("dataset_id"));

@@ -45,11 +45,12 @@ L.define("data-side", ({ el }) => {
 
 const begin = async () => {
   Object.assign(state, { ask, fail, draw, open, turn, turnTo, list, leave, trigger: parts.trigger });
-  L.hear("preference-added", (id) => open(id, true)); // a pair that was picked in the arena
-  L.hear("data-made", (id) => {
-    open(id, true);
-    L.tell("datasets-changed");
-  });
+  // A pair that was picked in the arena, or what a model or a tool has made.
+  for (const made of ["preference-added", "data-made"])
+    L.hear(made, (id) => {
+      open(id, true);
+      L.tell("datasets-changed");
+    });
   L.hear("starter", (starter) => {
     if (starter.state === "ready" && state.id && state.record && !state.record.rows) open(state.id);
   });

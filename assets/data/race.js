@@ -44,7 +44,7 @@ export const raceTool = (page) => {
           L.menu({
             id: "race-people",
             value: people,
-            options: state.people.map((each) => [each.dataset_id, `${L.clip(each.name, 50)} · ${L.int(each.kept)}`]),
+            options: state.people.map((each) => [each.dataset_id, L.setTitle(each)]),
             onchange: (value) => {
               state.id = value;
               page.draw();

@@ -86,7 +86,7 @@ L.define("evaluate-form", ({ el, server }) => {
       lanes = isLanes(),
       bench = isBenchmark(),
       titles = models.map((model) => [model.id, model.title]);
-    const sets = choices.data_sets.map((each) => [each.dataset_id, `${each.name} · ${L.int(each.kept)}`]);
+    const sets = choices.data_sets.map((each) => [each.dataset_id, L.setTitle(each)]);
     const start = L.button(startWords(folds), begin, "strong go", {
       id: "evaluate-start",
       disabled: state.busy || state.waits || (!folds && !votes && !models.length) || (bench && !state.benchmark),

@@ -37,6 +37,10 @@ export const duration = (seconds) => {
 export const timeRange = ({ seconds_low: low, seconds_high: high, rough }) =>
   t(rough ? "data_n_rough_range" : "data_n_about_range", { low: duration(low), high: duration(high) });
 
+/** A data set in a menu: its version from the second on, as its versions share a name, and how many records it keeps.
+   @param {{name: string, version: number, kept: number}} set */
+export const setTitle = ({ name, version, kept }) => `${name}${version > 1 ? ` · v${version}` : ""} · ${int(kept)}`;
+
 export const clip = (text, n) => (text.length > n ? `${text.slice(0, n)}…` : text);
 
 /** @param {number | string} time seconds since 1970, or an ISO date */

@@ -39,7 +39,6 @@ export const factsBox = (run) => {
         ),
         row(t("run_device"), [worker.device, worker.precision].filter(Boolean).join(", ")),
         row(t("run_started"), L.when(s.created)),
-        row(t("run_hash"), title.hash),
         row(t("run_size"), L.bytes(s.size_bytes)),
         row(t("run_from"), s.imported ? t("run_imported") : ""),
         row(t("run_tracker"), title.tracker ? h("code", {}, title.tracker) : ""),
@@ -47,7 +46,7 @@ export const factsBox = (run) => {
     ),
     shownToGuests(s, (on) => page.act("show_run", { run_id: s.run_id, on }), page.draw),
     nameAndNote(s, (data) => page.act("rename_run", { run_id: s.run_id, ...data }), page.draw),
-    detailsBox(config, worker),
+    detailsBox(config, worker, title.hash),
     h(
       "div",
       { class: "acts runacts" },
@@ -100,7 +99,7 @@ export const factsBox = (run) => {
 const settingsOf = (config) => ({ ...config, dataset_id: config.dataset?.id, model_id: config.model?.id, name: null });
 
 // All settings as they were given, and the versions that computed: what another person needs to do it again.
-const detailsBox = (config, worker) => {
+const detailsBox = (config, worker, hash) => {
   const settings = Object.entries(config).filter(
     ([key, value]) =>
       !["dataset", "model", "group"].includes(key) && value !== null && value !== "" && typeof value !== "object",
@@ -128,7 +127,8 @@ const detailsBox = (config, worker) => {
           ),
         )
       : null;
-  return [fold("run_settings", settings), fold("run_versions", Object.entries(worker.versions || {}))];
+  const versions = [...(hash ? [[t("run_hash"), hash]] : []), ...Object.entries(worker.versions || {})];
+  return [fold("run_settings", settings), fold("run_versions", versions)];
 };
 const showLog = async () => {
   if (view.log !== null) {

@@ -9,10 +9,10 @@ import {
   entry,
   h,
   hear,
-  int,
   help,
   menu,
   notice,
+  setTitle,
   show,
   t,
   tell,
@@ -305,7 +305,7 @@ define("train-form", ({ el, server }) => {
   const pick = (label, attributes) => h("label", { class: "pick" }, h("span", {}, label), menu(attributes));
   const draw = () => {
     const { choices, config } = state;
-    const sets = choices.data_sets.map((set) => [set.dataset_id, `${set.name} · ${int(set.kept)}`]);
+    const sets = choices.data_sets.map((set) => [set.dataset_id, setTitle(set)]);
     if (!sets.length) sets.push([SAMPLE, t("train_sample_choice")]);
     // A model that only classifies, or only reads, is no start for anything else.
     const models = choices.models

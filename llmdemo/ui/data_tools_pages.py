@@ -69,13 +69,13 @@ class DataToolsPages:
 
     @for_owners
     def races(self, request: dict) -> dict:
-        """{"races": those of this made data set, the newest first, each as DataRaces.shown, "people": [{dataset_id, name, kept}] that
-        it can race against}."""
+        """{"races": those of this made data set, the newest first, each as DataRaces.shown, "people": [{dataset_id, name,
+        version, kept}] that it can race against}."""
         dataset_id = _dataset(request)
         found = [each for each in self._services.data_races.list() if each["spec"].get("dataset_id") == dataset_id]
         sets = [each for each in data.list_datasets(self._home) if each.task == "chat"]
         people = [
-            {"dataset_id": each.dataset_id, "name": each.name, "kept": each.kept}
+            {key: getattr(each, key) for key in ("dataset_id", "name", "version", "kept")}
             for each in sets
             if not {"generated", "data_race"} & set(each.source)
         ]

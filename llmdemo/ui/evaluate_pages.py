@@ -54,6 +54,7 @@ class EvaluatePages:
                 {
                     "dataset_id": each.dataset_id,
                     "name": each.name,
+                    "version": each.version,
                     "kept": each.kept,
                     "task": each.task,
                     "kind": KIND_OF_TASK[each.task],

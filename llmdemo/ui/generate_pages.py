@@ -43,7 +43,7 @@ class GeneratePages:
                 for each in catalog.list_models(home)
             ],
             "data_sets": [
-                {"dataset_id": each.dataset_id, "name": each.name, "task": each.task, "kept": each.kept}
+                {key: getattr(each, key) for key in ("dataset_id", "name", "version", "task", "kept")}
                 for each in data.list_datasets(home)
             ],
             "kinds": {

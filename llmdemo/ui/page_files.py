@@ -24,10 +24,11 @@ from llmdemo.ui.services import ASSETS
 MAIN, STYLES = "main.js", "main.css"
 _TYPES = {".js": "text/javascript", ".css": "text/css", ".json": "application/json"}
 _FOLDERS = ("arena", "data", "evaluate", "experiments", "learn", "lib", "serving", "train", "votes", "words")
-_SHEETS = ("lib/style", "data/data", "data/tools", "train/form", "train/plots", "train/run", "serving/serving",
-           "experiments/experiments", "learn/learn", "learn/lessons", "arena/arena", "arena/form", "arena/bar",
-           "arena/past", "arena/lanes", "arena/prefer", "arena/batch", "arena/card", "arena/tree", "arena/mistakes",
-           "arena/narrow", "votes/votes", "evaluate/evaluate")  # fmt: skip
+_SHEETS = ("lib/style", "lib/controls", "lib/header", "data/record", "data/data", "data/tools", "train/form",
+           "train/plots", "train/run", "serving/serving", "experiments/experiments", "learn/learn", "learn/lessons",
+           "arena/arena", "arena/form", "arena/bar", "arena/past", "arena/lanes", "arena/prefer", "arena/batch",
+           "arena/card", "arena/tree", "arena/mistakes", "arena/narrow", "votes/votes", "evaluate/form",
+           "evaluate/evaluate", "evaluate/strategies")  # fmt: skip
 _IMPORT = re.compile(r'\b(?:from|import) "(\.[^"]+)"')
 _FOREVER = "public, max-age=31536000, immutable"
 

@@ -1,6 +1,6 @@
-"""The app's own theme: system fonts, two greys, one ink. Knows nothing of panels; layout is in assets/style.css.
+"""The app's own theme: system fonts, two greys, one ink. Knows nothing of panels; layout is in assets/lib/style.css.
 
-Colours are those of assets/style.css (light, dark), written twice because Gradio wants them before CSS is loaded.
+Colours are those of assets/lib/style.css (light, dark), written twice because Gradio wants them before CSS is loaded.
 """
 
 from gradio.themes import Base, Color, Size

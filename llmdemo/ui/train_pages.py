@@ -51,8 +51,9 @@ class TrainPages:
     def choices(self, _: dict) -> dict:
         """What can be chosen, and the settings that each task and method starts from."""
         sets = data.list_datasets(self._services.home)
+        keys = ("dataset_id", "name", "version", "kept", "task")
         return {
-            "data_sets": [{key: getattr(each, key) for key in ("dataset_id", "name", "kept", "task")} for each in sets],
+            "data_sets": [{key: getattr(each, key) for key in keys} for each in sets],
             "models": [
                 {"id": model.id, "title": model.title, "ready": model.ready, "writes": model.writes, "task": model.task}
                 for model in catalog.list_models(self._services.home)

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import test, { beforeEach } from "node:test";
-import { bytes, clip, duration, int, num, percent } from "../../assets/lib/format.js";
+import { bytes, clip, duration, int, num, percent, setTitle } from "../../assets/lib/format.js";
 import { has, inWords, t, useWords } from "../../assets/lib/words.js";
 
 const words = JSON.parse(readFileSync(new URL("../../assets/words/en.json", import.meta.url), "utf8"));
@@ -19,6 +19,11 @@ test("numbers, sizes and shares", () => {
   assert.equal(num(2, 3), "2.000");
   assert.deepEqual([999, 1000, 999_499, 1e6, 2.5e9].map(bytes), ["999 B", "1 kB", "999 kB", "1 MB", "2.50 GB"]);
   assert.equal(percent(0.125), "13 %");
+});
+
+test("a data set in a menu is told from its earlier versions", () => {
+  assert.equal(setTitle({ name: "a.json", version: 1, kept: 1100 }), "a.json · 1,100");
+  assert.equal(setTitle({ name: "a.json", version: 2, kept: 1099 }), "a.json · v2 · 1,099");
 });
 
 test("times get coarser as they get longer, and stay on one line", () => {

@@ -57,7 +57,7 @@ def test_no_id_is_a_sentence(pages):
 
 def test_the_form_knows_each_data_sets_task(services):
     choices = TrainPages(services).choices({})
-    assert all({"dataset_id", "name", "kept", "task"} == set(each) for each in choices["data_sets"])
+    assert all({"dataset_id", "name", "version", "kept", "task"} == set(each) for each in choices["data_sets"])
     assert choices["defaults"]["classify"]["lora"]["class_weights"] == "none"
     assert choices["defaults"]["preference"]["galore"]["beta"] == 0.1
     assert choices["defaults"]["text"]["adamw"]["packing"] is True

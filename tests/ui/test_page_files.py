@@ -83,6 +83,7 @@ def test_no_line_of_ours_is_over_120_columns(files):
     assert [name for name, text in ours.items() if any(len(line) > 120 for line in text.split("\n"))] == []
 
 
-def test_no_script_of_ours_is_over_400_lines(files):
-    lines = {name: content.count(b"\n") for name, content in files.files.items() if name.endswith(".js")}
+def test_no_script_and_no_style_sheet_of_ours_is_over_400_lines():
+    paths = [path for path in ASSETS.rglob("*.*") if path.suffix in (".js", ".css")]
+    lines = {path.relative_to(ASSETS).as_posix(): path.read_bytes().count(b"\n") for path in paths}
     assert {name: number for name, number in lines.items() if number > 400} == {}

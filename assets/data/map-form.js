@@ -32,7 +32,7 @@ export const mapForm = (page, spec, set, start) => {
 const lossFields = (spec, runs, set) => [
   h(
     "label",
-    { class: "tick" },
+    { class: "check" },
     h("input", {
       type: "checkbox",
       id: "map-losses",

@@ -149,21 +149,24 @@ const list = (page) => {
     if (!page.listing) listPage(page);
     return h("p", { class: "soft", role: "status" }, t("loading"));
   }
+  const odd = found.records.some((each) => !each.kept || each.problems.length);
   return wide(
     table(
       { class: "listing" },
-      [nth(t("data_row")), th(t("data_what")), th(t("data_why"))],
+      [nth(t("data_row")), th(t("data_what")), odd ? th(t("data_why")) : null],
       found.records.map((each) =>
         h(
           "tr",
           { class: each.kept ? "" : "left-out" },
           ntd(rowLink(page, each.row, each.place)),
           td(each.excerpt),
-          h(
-            "td",
-            { class: "soft" },
-            [each.kept ? null : t("data_is_left_out"), ...each.problems].filter(Boolean).join(", "),
-          ),
+          odd
+            ? h(
+                "td",
+                { class: "soft" },
+                [each.kept ? null : t("data_is_left_out"), ...each.problems].filter(Boolean).join(", "),
+              )
+            : null,
         ),
       ),
     ),

@@ -9,10 +9,37 @@ const RULER = 50; // every so many tokens their number is shown
 const role = (name) => (t(`data_role_${name}`) === `data_role_${name}` ? name : t(`data_role_${name}`));
 
 // ---- tokens
+const BYTES = /^(?:<0x[0-9A-F]{2}>)+$/; // a part of a character, as llmdemo/data/tokens.py writes it
+
+/** @param {string} text */
+const bytesOf = (text) => Uint8Array.from(text.matchAll(/[0-9A-F]{2}/g), ([hex]) => parseInt(hex, 16));
+
+/**
+ * What each token shows: its text; where it holds bytes, the characters that end with it, "" where none does. Bytes of
+ * no character, and those whose rest is not there, stay as they are.
+ * @param {{text: string}[]} tokens
+ */
+export const shownTexts = (tokens) => {
+  const texts = tokens.map((token) => token.text);
+  for (let from = 0, to = 0; from < texts.length; from = to + 1) {
+    for (to = from; to < texts.length && BYTES.test(texts[to]);) to += 1;
+    const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+    try {
+      const whole = texts.slice(from, to).map((text) => decoder.decode(bytesOf(text), { stream: true }));
+      decoder.decode();
+      texts.splice(from, whole.length, ...whole);
+    } catch {
+      // no UTF-8
+    }
+  }
+  return texts;
+};
+
 // What a token is, for the line under the tokens: place, id, learned or not.
 const about = (token, row) =>
   [
     t("data_token_at", { n: L.int(token.position + 1), total: L.int(row.length), id: token.id }),
+    BYTES.test(token.text) ? t("data_token_bytes", { bytes: token.text }) : null,
     token.cut ? t("data_token_gone") : token.trained ? t("data_token_learnt") : t("data_token_read"),
     token.eos ? t("data_token_end") : null,
   ]
@@ -26,8 +53,10 @@ const tokenClass = (token) =>
 
 const pieces = (page, row) => {
   const firstCut = row.tokens.findIndex((token) => token.cut);
+  const shown = shownTexts(row.tokens);
   const piece = (token, i) => {
-    const text = token.special ? `‹${token.text.replace(/^<|>$/g, "")}›` : token.text.replace(/\n/g, "↵\n");
+    const plain = shown[i] || (token.text ? "·" : ""); // a dot for each part that comes before its character
+    const text = token.special ? `‹${token.text.replace(/^<|>$/g, "")}›` : plain.replace(/\n/g, "↵\n");
     return [
       i === firstCut
         ? h("span", { class: "cut-mark" }, t("data_cut_here", { n: L.int(page.record.max_length) }))

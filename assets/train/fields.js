@@ -1,5 +1,6 @@
 /* The settings of the train form. What each is, and which methods and tasks use it, comes with the page from
    llmdemo/settings/training.py. No page. */
+import { t } from "../lib/words.js";
 
 /**
  * @typedef {{kind: string, unit: string, widget: string, choices: any[], high: number | null, methods: string[],
@@ -106,7 +107,7 @@ export const settingsForForm = (values, defaults) => {
 };
 
 /** Where a text speaks of the setting `key`: a name with a line in it is never a word, another only at the start. */
-const about = (key) => new RegExp(key.includes("_") ? `\\b${key}\\b` : `^${key}(?= is )`, "g");
+const about = (key) => new RegExp(key.includes("_") ? `\\b${key}\\b` : `^${key}(?= is |是)`, "g");
 
 /**
  * An error of the app with the form's names for the settings that it speaks of, and the one that it is about.
@@ -114,6 +115,8 @@ const about = (key) => new RegExp(key.includes("_") ? `\\b${key}\\b` : `^${key}(
  */
 export const errorOfField = (error, keys, nameOf) => {
   const rename = (text) => keys.reduce((said, key) => said.replace(about(key), nameOf(key)), text || "");
-  const field = keys.find((key) => about(key).test(error.message)) || null;
+  // lib/words.js has already put a label, quoted, in the place of a name with a line in it
+  const names = (key) => about(key).test(error.message) || error.message.includes(t("quoted", { text: nameOf(key) }));
+  const field = keys.find(names) || null;
   return { field, error: { ...error, message: rename(error.message), hint: rename(error.hint) } };
 };

@@ -352,7 +352,7 @@ define("train-form", ({ el, server }) => {
       ),
       state.other ? [otherModel(), presets()] : null,
       h("div", {}, notice(state.error)),
-      summary(),
+      state.field ? null : summary(),
       (state.predicted?.notes || []).map((note) => notice({ message: note, kind: "info" })),
       h("div", { class: "folds" }, advanced(), inside(), h("div", { class: "more-place", ref: placeSlot })),
     );

@@ -10,6 +10,7 @@ import {
   settingsForForm,
 } from "../../assets/train/fields.js";
 import { kindOf } from "../../assets/learn/formulas.js";
+import { useWords } from "../../assets/lib/words.js";
 
 const DEFAULTS = { max_steps: 84, rank: 128, loss_on: "response", target_modules: [], name: "" };
 
@@ -89,6 +90,18 @@ test("an error says the form's name of the setting, and which field it is about"
   assert.deepEqual(found.error, { message: "Steps is -1.", hint: "Lower Steps or the rank." });
   assert.equal(errorOfField({ message: "rank is 0.", hint: "" }, keys, (key) => names[key]).field, "rank");
   assert.equal(errorOfField({ message: "The name is gone.", hint: "" }, keys, String).field, null);
+});
+
+test("the field is found where the sentence names its label already, and in Chinese", () => {
+  const names = { max_steps: "Steps", rank: "秩（rank）" };
+  const fieldOf = (message) => errorOfField({ message, hint: "" }, Object.keys(names), (key) => names[key]).field;
+  useWords({ quoted: "“{text}”" });
+  assert.equal(fieldOf("“Steps” is -1."), "max_steps");
+  assert.equal(fieldOf("Steps is a word."), null);
+  useWords({ quoted: "「{text}」" });
+  assert.equal(fieldOf("「Steps」是 -1。"), "max_steps");
+  assert.equal(fieldOf("rank是 99999。"), "rank");
+  assert.equal(fieldOf("這裡的 rank 太大。"), null);
 });
 
 test("which formula: a preference run's depends on its loss", () => {

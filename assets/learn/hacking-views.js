@@ -7,6 +7,8 @@ import { hacking } from "../train/hacking.js";
 import { Asking, dataMenu, lastChosen, legend, modelMenu, newest, said, waiting } from "./parts.js";
 import { Race } from "./run-views.js";
 
+const DRAWN = 16;
+
 /* What a reward counts; none of them asks whether the answer is right. */
 export const REWARDS = {
   length: (answer) => answer.trim().split(/\s+/).length,
@@ -42,6 +44,7 @@ export class Hacking extends Asking {
     record: null,
     answers: null,
     reward: "length",
+    seed: 0,
     error: null,
     busy: false,
   };
@@ -49,14 +52,14 @@ export class Hacking extends Asking {
     const things = await this.things();
     this.setState({ data: newest(things, ["chat"]) });
   }
-  look = () =>
+  look = (seed) =>
     this.work(async () => {
       const { records, error } = await this.ask("records", { dataset_id: this.state.data, count: 1 });
       if (error) return { error };
       const [record] = records;
-      const asked = { model_id: this.state.model, prompt: record.prompt, wanted: record.answer, count: 16 };
-      const found = await this.ask("several", asked);
-      return found.error ? { error: found.error } : { record, answers: found.answers };
+      const asked = { model_id: this.state.model, prompt: record.prompt, wanted: record.answer, count: DRAWN };
+      const found = await this.ask("several", { ...asked, seed });
+      return found.error ? { error: found.error } : { record, answers: found.answers, seed };
     });
   shown() {
     const { answers, reward, record } = this.state;
@@ -92,18 +95,19 @@ export class Hacking extends Asking {
       said(t("lesson_start_wanted"), record.answer),
     ];
   }
-  render({ server }, { things, data, model, record, answers, reward, error, busy }) {
+  render({ server }, { things, data, model, record, answers, reward, seed, error, busy }) {
+    const draw = () => this.look(answers ? seed + DRAWN : 0); // answer n is drawn with the seed + n
     /** @type {[string, string][]} */
     const options = Object.keys(REWARDS).map((key) => [key, t(`lesson_hacking_by_${key}`)]);
     return h(
       "div",
       {},
-      things ? dataMenu(things, data, (value) => this.setState({ data: value, answers: null }), ["chat"]) : null,
+      things ? dataMenu(things, data, (value) => this.setState({ data: value, record: null, answers: null }), ["chat"]) : null,
       things ? modelMenu(things, model, (value) => this.setState({ model: value, answers: null })) : null,
       record ? said(t("lesson_start_prompt"), record.prompt.at(-1).content) : null,
       busy
         ? null
-        : L.button(t(answers ? "lesson_hacking_again" : "lesson_hacking_go"), this.look, answers ? "quiet" : "strong", {
+        : L.button(t(answers ? "lesson_hacking_again" : "lesson_hacking_go"), draw, answers ? "quiet" : "strong", {
             id: "lesson-hacking",
           }),
       waiting(busy),

@@ -32,7 +32,14 @@ define("lessons", async ({ el, server }) => {
     remember();
     history.replaceState(null, "", linkOf(location.href, id));
     draw();
+    inSight();
     L.find("#lessons .lesson h2")?.focus();
+  };
+  /* On a phone the lessons stand in one line: the open one is brought into sight. */
+  const inSight = () => {
+    const link = L.find("#lessons .lessons a[aria-current]");
+    const line = link?.closest("ol");
+    if (line) line.scrollLeft += link.getBoundingClientRect().left - line.getBoundingClientRect().left - 24;
   };
   const done = (id) => {
     if (!past.done.includes(id)) past.done.push(id);
@@ -245,6 +252,7 @@ define("lessons", async ({ el, server }) => {
     const turn = (page) => {
       Object.assign(state, { page, error: null });
       draw();
+      inSight();
     };
     /** @type {[string, string][]} */
     const options = PAGES.map((page) => [page, t(`learn_page_${page}`)]);
@@ -265,6 +273,7 @@ define("lessons", async ({ el, server }) => {
     );
   };
   draw();
+  inSight();
   // "Start here" was pressed: the first lesson is shown, and it begins by itself.
   L.hear("first-lesson", () => {
     state.asked += 1;

@@ -4,7 +4,9 @@ import * as L from "../lib/panel.js";
 import { Component, h, t } from "../lib/panel.js";
 
 const WHO = ["own", "shared", "teacher"];
-const RACES = ["facts", "instructions", "hacking"];
+const RACES = ["facts", "instructions"];
+const FAILED = ["failed", "stopped"];
+const isGoing = (run) => run.state !== "completed" && !FAILED.includes(run.state);
 
 /** All runs that lessons start, made at a button's press; those that are there are found again. */
 class Prepared extends Component {
@@ -19,13 +21,17 @@ class Prepared extends Component {
     const first = await this.ask("begin");
     if (first.error) return this.setState({ busy: false, error: first.error });
     const runs = [{ lesson: "start", ids: [first.run_id] }];
-    for (const kind of RACES) {
-      const race = await this.ask("race", { kind });
-      if (race.error) return this.setState({ busy: false, error: race.error });
-      runs.push({ lesson: kind, ids: race.runs.map((run) => run.run_id) });
-    }
-    this.follow(runs);
+    for (const kind of RACES) if (!(await this.add(runs, kind))) return;
+    this.follow([...runs, { lesson: "hacking", ids: [] }]);
   };
+  /** Starts the race `kind`; false where that is refused. @param {any[]} runs @param {string} kind @param {any} [from] */
+  add = async (runs, kind, from = {}) => {
+    const race = await this.ask("race", { kind, ...from });
+    if (race.error) this.setState({ busy: false, error: race.error });
+    else runs.push({ lesson: kind, ids: race.runs.map((run) => run.run_id) });
+    return !race.error;
+  };
+  /** The last lesson's run starts from the first run's model, as the lesson itself does: it waits for that. */
   follow = async (runs) => {
     while (!this.gone) {
       const news = L.changed(runs.flatMap((each) => each.ids));
@@ -35,8 +41,13 @@ class Prepared extends Component {
         if (error && !lost) return this.setState({ busy: false, error });
         found.push({ ...each, states: states || [] });
       }
+      const [first] = found[0].states;
+      if (!runs.at(-1).ids.length && first && !isGoing(first)) {
+        runs.pop();
+        if (first.state === "completed" && !(await this.add(runs, "hacking", { model_id: first.model_id }))) return;
+        continue;
+      }
       const all = found.flatMap((each) => each.states);
-      const isGoing = (run) => !["completed", "failed", "stopped"].includes(run.state);
       const busy = all.length === 0 || all.some(isGoing);
       this.setState({ runs: found, busy });
       if (!busy) return;
@@ -44,16 +55,20 @@ class Prepared extends Component {
     }
   };
   said = ({ states }) => {
-    const failed = states.find((run) => ["failed", "stopped"].includes(run.state));
+    const failed = states.find((run) => FAILED.includes(run.state));
     if (failed) return failed.message || t("lesson_start_failed");
+    if (!states.length) return t("teacher_waiting");
     const done = states.filter((run) => run.state === "completed").length;
-    return done === states.length ? t("teacher_ready") : t("teacher_making", { n: done, of: states.length });
+    if (done === states.length) return t("teacher_ready");
+    const method = t("teacher_making", { n: done, of: states.length });
+    const at = states.find((run) => isGoing(run) && run.total_steps);
+    return at ? t("status_running", { method, step: L.int(at.step || 0), total: L.int(at.total_steps) }) : method;
   };
   render(_props, { runs, error, busy }) {
     return h(
       "div",
       {},
-      busy || runs.length ? null : L.button(t("teacher_prepare"), this.begin, "", { id: "teacher-prepare" }),
+      busy || runs.length || error ? null : L.button(t("teacher_prepare"), this.begin, "", { id: "teacher-prepare" }),
       busy && !runs.length ? h("p", { class: "soft", role: "status" }, t("lesson_start_wait")) : null,
       h(
         "div",
@@ -61,6 +76,9 @@ class Prepared extends Component {
         runs.map((each) => h("p", {}, `${t(`lesson_${each.lesson}_title`)}: ${this.said(each)}`)),
       ),
       L.notice(error),
+      !busy && (error || runs.some(({ states }) => states.some((run) => FAILED.includes(run.state))))
+        ? L.button(t("lesson_again"), this.begin, "quiet")
+        : null,
     );
   }
 }

@@ -82,10 +82,25 @@ def _dataset(services: Services, file: str | None, dataset_id: str) -> str:
     """The id of the data set that is named, or of one that ships with the app, which is added once."""
     if file is None:
         return dataset_id or add_sample(services).dataset_id
-    path, name = FOLDER / "learn" / f"{file}.json", f"Lesson: {file}"
+    path, name = FOLDER / "learn" / f"{file}.json", _name_of(file)
     for info in data.list_datasets(services.home):
-        if (info.name, info.source.get("file")) == (name, path.name):  # a visitor's own file may be called so too
+        if _is_file(info, file):
             return info.dataset_id
     return data.add_dataset(
         services.home, services.settings, path, name, tokenizer=starter_tokenizer(services)
     ).dataset_id
+
+
+def is_raced(info: data.DatasetInfo) -> bool:
+    """Whether this is the data of one race alone: no visitor's own, and nothing for another lesson."""
+    files = [settings["file"] for race in RACES.values() for settings in race.values() if "file" in settings]
+    return any(_is_file(info, file) for file in files)
+
+
+def _name_of(file: str) -> str:
+    return f"Lesson: {file}"
+
+
+def _is_file(info: data.DatasetInfo, file: str) -> bool:
+    """By name and file: a visitor's own file may be called so too."""
+    return (info.name, info.source.get("file")) == (_name_of(file), f"{file}.json")

@@ -11,6 +11,7 @@ from llmdemo.data.records import Records
 from llmdemo.learn.prepared import FIRST_RUN
 from llmdemo.ui import interpret_api
 from llmdemo.ui.learn_panel import LearnPages
+from llmdemo.ui.lesson_runs import is_raced
 from llmdemo.ui.rights import for_guests, for_owners
 from llmdemo.ui.samples import is_sample, sample_path
 from llmdemo.ui.services import Services
@@ -34,7 +35,8 @@ def _materials(services: Services) -> list[Callable]:
         task}]}: what may be chosen; guests have no data."""
         models = [{key: each[key] for key in ("id", "title", "kind")} for each in services.arena.get().models()]
         own = data.list_datasets(services.home) if services.is_owner() else []
-        chosen = [each for each in own if each.kept and not is_sample(each)]  # the sample is there without being added
+        # The sample is there without being added.
+        chosen = [each for each in own if each.kept and not is_sample(each) and not is_raced(each)]
         datasets = [{"id": each.dataset_id, "name": each.name, "task": each.task} for each in chosen]
         first = next((each["id"] for each in models if (each["kind"], each["title"]) == ("run", FIRST_RUN)), None)
         return {"models": models[:_MOST_LISTED], "datasets": datasets[:_MOST_LISTED], "first": first}

@@ -72,6 +72,7 @@ def test_runs_of_a_lesson_are_made_once_and_kept(call, services, monkeypatch):
     race = call("race", kind="facts")["runs"]
     assert [each["part"] for each in race] == ["known", "new"] and call("race", kind="facts")["runs"] == race
     assert configs[race[0]["run_id"]]["dataset_id"] != configs[race[1]["run_id"]]["dataset_id"]
+    assert call("things")["datasets"] == [], "the facts of a race are no data of the visitor's"
     other = call("race", kind="facts", model_id="run-0")["runs"]
     assert {configs[each["run_id"]]["model_id"] for each in other} == {"run-0"}, "from another model it is another race"
     assert not {each["run_id"] for each in other} & {each["run_id"] for each in race}

@@ -40,7 +40,7 @@ export class Pretrain extends Component {
           )
         : null,
       curve ? plot([line], [], { xName: t("lesson_step"), label: t("lesson_pretrain_curve") }) : null,
-      curve ? said(t("learn_before"), before) : null,
+      curve ? said(t("lesson_start_before"), before) : null,
       curve ? said(t("lesson_tuned"), after) : null,
     );
   }

@@ -121,6 +121,15 @@ class Help extends Component {
   componentDidUpdate() {
     const watch = this.state.open ? "addEventListener" : "removeEventListener";
     for (const kind of ["keydown", "pointerdown"]) document[watch](kind, this.close, true);
+    if (this.state.open) this.keepInside();
+  }
+  /* A bubble near the window's right edge would be cut off: it is moved to the left by what is over. */
+  keepInside() {
+    const bubble = /** @type {HTMLElement | null} */ (this.root?.querySelector(".bubble") ?? null);
+    if (!bubble) return;
+    bubble.style.translate = "none";
+    const over = bubble.getBoundingClientRect().right - document.documentElement.clientWidth + 8;
+    if (over > 0) bubble.style.translate = `${-over}px`;
   }
   componentWillUnmount() {
     for (const kind of ["keydown", "pointerdown"]) document.removeEventListener(kind, this.close, true);

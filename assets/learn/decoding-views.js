@@ -81,12 +81,19 @@ export class Sampler extends Looking {
 
 const loopOf = (lane) => (lane.metrics?.loop ? t("lesson_loops", lane.metrics.loop) : t("lesson_no_loop"));
 
+/** Whether beam search found a likelier text than greedy search, which it need not. */
+const likelier = ({ greedy, beam }) => {
+  const [own, other] = [sum(beam.logprobs), sum(greedy.logprobs)];
+  const key = beam.text === greedy.text ? "same" : own > other ? "more" : "less";
+  return t(`lesson_beam_${key}`, { beam: L.num(own, 1), greedy: L.num(other, 1) });
+};
+
 /** Greedy and beam search on one prompt: which text is likelier, and which one repeats itself. */
 export class Beam extends Looking {
   state = { things: null, model: "starter", prompt: t("lesson_beam_prompt"), found: null, error: null, busy: true };
   call = "answers";
   asking({ model, prompt }) {
-    const asked = { model_id: model, prompt, lanes: ["greedy", "beam", "top_p"], max_new_tokens: 48 };
+    const asked = { model_id: model, prompt, lanes: ["greedy", "beam", "top_p"], max_new_tokens: 64 };
     return asked;
   }
   render(_props, { prompt, found, error, busy }) {
@@ -109,7 +116,14 @@ export class Beam extends Looking {
         ? Object.entries(lanes).map(([name, lane]) => said(nameOf(name), lane.text, { "data-strategy": name }))
         : null,
       lanes && !busy
-        ? table(["", t("lesson_log_p"), t("lesson_log_p_token"), t("lesson_repetition")], rows, t("lesson_beam_title"))
+        ? [
+            table(
+              ["", t("lesson_log_p"), t("lesson_log_p_token"), t("lesson_repetition")],
+              rows,
+              t("lesson_beam_title"),
+            ),
+            h("p", { role: "status" }, likelier(lanes)),
+          ]
         : null,
       L.notice(error),
     );
@@ -221,12 +235,13 @@ export class Human extends Asking {
     ];
   }
   revealed() {
-    const { order, lanes, picked, rounds, own } = this.state;
+    const { order, lanes, picked, rounds, own, surprise } = this.state;
     const rows = order.map((name) => [
       `${nameOf(name)}${name === picked ? ` ✓` : ""}`,
       L.num(lanes[name].metrics.perplexity, 1),
       loopOf(lanes[name]),
     ]);
+    if (surprise) rows.push([t("lesson_human_own"), L.num(Math.exp(surprise.mean), 1), ""]);
     const points = talliedBy(rounds).map(({ strategy, wins, rounds: n, perplexity }) => {
       const [low, high] = wilson(wins, n);
       const name = nameOf(strategy);

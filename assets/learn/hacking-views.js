@@ -130,6 +130,10 @@ class Pressed extends Race {
   kind = "hacking";
   go = "lesson_hacking_run_go";
   training = "lesson_hacking_run_training";
+  /* The sample: its answers have one right form and a length that is known. */
+  of() {
+    return "";
+  }
   from(things) {
     return lastChosen(things, things.first || "starter"); // a model that gives right answers has some to lose
   }

@@ -126,7 +126,11 @@ export class Race extends Asking {
   training = "lesson_race_training";
   async componentDidMount() {
     const things = await this.things();
-    this.setState({ data: newest(things, ["chat"]), model: this.from(things) });
+    this.setState({ data: this.of(things), model: this.from(things) });
+  }
+  /** The data that it learns from unless other data is chosen here. @param {any} things @returns {string} */
+  of(things) {
+    return newest(things, ["chat"]);
   }
   /** What it starts from unless another model is chosen here. @param {any} things @returns {string} */
   from(things) {

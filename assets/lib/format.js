@@ -7,8 +7,11 @@ const known = (n) => n !== null && n !== undefined && Number.isFinite(n);
 
 export const int = (n) => (n === null || n === undefined ? NONE : Math.round(n).toLocaleString(lang));
 
-export const num = (n, digits = 2) =>
-  known(n) ? n.toLocaleString(lang, { minimumFractionDigits: digits, maximumFractionDigits: digits }) : NONE;
+export const num = (n, digits = 2) => {
+  if (!known(n)) return NONE;
+  const shown = Math.abs(n) < 0.5 * 10 ** -digits ? 0 : n; // not "-0.00"
+  return shown.toLocaleString(lang, { minimumFractionDigits: digits, maximumFractionDigits: digits });
+};
 
 /** Bytes in the unit that suits them. */
 export const bytes = (n) => {

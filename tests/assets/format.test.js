@@ -17,6 +17,7 @@ test("numbers, sizes and shares", () => {
   assert.equal(int(1234.6), "1,235");
   assert.equal(num(1.005, 2), "1.01");
   assert.equal(num(2, 3), "2.000");
+  assert.deepEqual([num(-0, 3), num(-0.0004, 3), num(-0.0006, 3)], ["0.000", "0.000", "-0.001"]);
   assert.deepEqual([999, 1000, 999_499, 1e6, 2.5e9].map(bytes), ["999 B", "1 kB", "999 kB", "1 MB", "2.50 GB"]);
   assert.equal(percent(0.125), "13 %");
 });

@@ -24,7 +24,8 @@ class Prepared extends Component {
     for (const kind of RACES) if (!(await this.add(runs, kind))) return;
     this.follow([...runs, { lesson: "hacking", ids: [] }]);
   };
-  /** Starts the race `kind`; false where that is refused. @param {any[]} runs @param {string} kind @param {any} [from] */
+  /** Starts the race `kind`; false where it is refused.
+   * @param {any[]} runs @param {string} kind @param {any} [from] */
   add = async (runs, kind, from = {}) => {
     const race = await this.ask("race", { kind, ...from });
     if (race.error) this.setState({ busy: false, error: race.error });

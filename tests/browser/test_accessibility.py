@@ -18,6 +18,9 @@ ASSETS = Path(__file__).resolve().parents[1] / "assets"
 AXE = ASSETS / "node_modules" / "axe-core" / "axe.min.js"
 GRADIOS_OWN = ["footer", ".toast-wrap", "#data-file", "#train-import"]
 """Parts of Gradio that it draws by itself."""
+NO_TRANSITION = (
+    "!document.getAnimations().some((each) => each instanceof CSSTransition && each.playState === 'running')"
+)
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +43,7 @@ def violations(page, axe: str, state: str, schemes=("light", "dark")) -> list[st
     for scheme in schemes:
         page.emulate_media(color_scheme=scheme)
         page.wait_for_function(f"document.body.classList.contains('dark') === {str(scheme == 'dark').lower()}")
-        page.wait_for_timeout(350)  # a colour on its way to another one has neither's contrast
+        page.wait_for_function(NO_TRANSITION)  # a colour on its way to another one has neither's contrast
         found = page.evaluate(
             "async (own) => (await axe.run({exclude: own.map((each) => [each])}, {resultTypes: ['violations']})).violations",
             GRADIOS_OWN,

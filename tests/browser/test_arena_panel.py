@@ -50,7 +50,8 @@ def compare(page, tokens=12, prompt="Hello there"):
 
 def wait_done(page):
     page.wait_for_function("document.querySelector('.arena .run').textContent === 'Compare'")
-    page.wait_for_timeout(60)  # the last frame is drawn in the next animation frame
+    # What came last is drawn in the next animation frame.
+    page.evaluate("new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))")
 
 
 def texts(page):

@@ -2,7 +2,7 @@
 
     python tests/benchmarks/runs_faults.py                  # all parts, about ten minutes, mostly waiting
     python tests/benchmarks/runs_faults.py kills --kills 60 --seed 7
-    python tests/benchmarks/runs_faults.py kills --real --kills 30 --longest 12 --patience 300
+    python tests/benchmarks/runs_faults.py kills --real --minutes 13 --longest 12 --patience 300
     python tests/benchmarks/runs_faults.py --out faults.json
 
 Parts: kills, full_disk, torn_record, read_only, queue, presses, stubborn, clock, flood. `--real` starts the real worker, through accelerate's launcher, on
@@ -87,8 +87,8 @@ def kills(args) -> dict:
         config = tiny_config(root) if args.real else FAKE_CONFIG
         app = App(root, args.real)
         expected = undisturbed(app, root, config, args)
-        done = 0
-        while done < args.kills:
+        done, end = 0, time.monotonic() + 60 * args.minutes
+        while done < args.kills and time.monotonic() < end:
             victim = rng.choice(args.victims)
             run_id = app.do("start", config)
             folder = root / "runs" / run_id
@@ -124,7 +124,7 @@ def kills(args) -> dict:
             app.do("delete", run_id)
         app.kill()
     rows = dict(sorted(counts.items()))
-    return {**rows, "kills": args.kills, "slowest to a true state (s)": round(worst, 2), "problems": problems}
+    return {**rows, "kills": done, "slowest to a true state (s)": round(worst, 2), "problems": problems}
 
 
 def undisturbed(app: App, root: Path, config: dict, args) -> str:
@@ -402,6 +402,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", choices=[[], *PARTS], default=[], metavar="PART")
     parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="kills: begin no further one after so long")
     victims = ["worker", "launcher", "app"]
     parser.add_argument("--victims", nargs="+", choices=victims, default=victims, help="whom to kill")
     parser.add_argument("--longest", type=float, default=0.8, help="kill within so many seconds of the launch")

@@ -10,12 +10,11 @@ from llmdemo.evaluation.endpoint_address import checked_key, parsed_url
 from llmdemo.generation.kinds import KINDS
 from llmdemo.generation.log import RECORDS, read_lines
 from llmdemo.generation.worker import RESULT, RESUME
-from llmdemo.jobs import Jobs, JobsOfKind, JobStatus, Kind, worker_of
+from llmdemo.jobs import Jobs, JobsOfKind, JobStatus, model_kind
 from llmdemo.jobs.states import FINAL
 from llmdemo.models import catalog
 from llmdemo.settings.generation import GenerationSpec
 
-_STOP_SECONDS = 30.0
 _MOST_RECORDS = 200
 _PROGRESS = ("kept", "made", "cut", "total", "reasons", "last", "eta_seconds")
 
@@ -25,16 +24,9 @@ class Generations(JobsOfKind):
 
     def __init__(self, jobs: Jobs):
         self._home = jobs.home
-        kind = Kind(
-            name="generation",
-            noun="making of data",
-            prefix="gen",
-            folder="generations",
-            command=worker_of("llmdemo.generation.worker"),
-            grace=_STOP_SECONDS,
-            resume_hint=RESUME,
+        super().__init__(
+            jobs, model_kind("generation", "making of data", "gen", "generations", "llmdemo.generation.worker", RESUME)
         )
-        super().__init__(jobs, kind)
 
     def start(self, values: dict, key: str = "", judge_key: str = "") -> str:
         """Puts it in the queue and returns its job_id. values: the keys of GenerationSpec. Raises UserError.

@@ -5,7 +5,7 @@ Knows no torch, no gradio and no kind of work.
 
 from llmdemo.jobs.digest import Digest, End, Event
 from llmdemo.jobs.folder import Config, JobFolder
-from llmdemo.jobs.kinds import Kind, hub_kind, worker_of
+from llmdemo.jobs.kinds import Kind, hub_kind, model_kind, worker_of
 from llmdemo.jobs.seen import Mark
 from llmdemo.jobs.service import Jobs
 from llmdemo.jobs.states import ACTIVE, COMPLETED
@@ -27,5 +27,6 @@ __all__ = [
     "Mark",
     "NumberedEvent",
     "hub_kind",
+    "model_kind",
     "worker_of",
 ]

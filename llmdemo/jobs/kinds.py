@@ -15,6 +15,9 @@ Advice = Callable[[str, int | None], tuple[str, str]]
 """(what a library said, bytes of the machine) → what was needed, what to make smaller: sentences on lacking memory."""
 
 
+_STOP_SECONDS = 30.0
+
+
 @dataclass(frozen=True)
 class Kind:
     """One kind of job. Either `command` gives its worker's process, or `advance` does its work here, bit by bit."""
@@ -81,6 +84,12 @@ class Kind:
 def worker_of(module: str) -> Callable[[Path, Config], list[str]]:
     """A kind's `command` that runs `python -m module FOLDER`."""
     return lambda folder, config: [sys.executable, "-m", module, str(folder)]
+
+
+def model_kind(name: str, noun: str, prefix: str, folder: str, module: str, resume_hint: str) -> Kind:
+    """A kind whose worker asks a model and keeps all that it found so far: to stop takes it seconds, and no checkpoint."""
+    command = worker_of(module)
+    return Kind(name, noun, prefix, folder, command, grace=_STOP_SECONDS, resume_hint=resume_hint)
 
 
 def hub_kind(name: str, noun: str, folder: str, module: str, at_once: int, grace: float, resume_hint: str) -> Kind:

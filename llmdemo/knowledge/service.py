@@ -6,14 +6,12 @@ from llmdemo import data
 from llmdemo.core.errors import UserError
 from llmdemo.core.sentences import say
 from llmdemo.core.store import object_or_empty
-from llmdemo.jobs import Jobs, JobsOfKind, JobStatus, Kind, worker_of
+from llmdemo.jobs import Jobs, JobsOfKind, JobStatus, model_kind
 from llmdemo.knowledge.classes import changed
 from llmdemo.knowledge.found import FOLDER, RESULT, finished
 from llmdemo.knowledge.worker import RESUME
 from llmdemo.models import catalog
 from llmdemo.settings.knowledge import ProbeSpec
-
-_STOP_SECONDS = 30.0
 
 
 class Probes(JobsOfKind):
@@ -21,16 +19,9 @@ class Probes(JobsOfKind):
 
     def __init__(self, jobs: Jobs):
         self._home = jobs.home
-        kind = Kind(
-            name="probe",
-            noun=say("noun_probe"),
-            prefix="probe",
-            folder=FOLDER,
-            command=worker_of("llmdemo.knowledge.worker"),
-            grace=_STOP_SECONDS,
-            resume_hint=RESUME,
+        super().__init__(
+            jobs, model_kind("probe", say("noun_probe"), "probe", FOLDER, "llmdemo.knowledge.worker", RESUME)
         )
-        super().__init__(jobs, kind)
 
     def start(self, values: dict) -> str:
         """Puts it in the queue and returns its job_id. values: the keys of ProbeSpec. Raises UserError."""

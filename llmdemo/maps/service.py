@@ -10,13 +10,12 @@ from llmdemo.core.errors import UserError
 from llmdemo.core.sentences import say
 from llmdemo.core.store import object_or_empty
 from llmdemo.data.split import split
-from llmdemo.jobs import Jobs, JobsOfKind, JobStatus, Kind, worker_of
+from llmdemo.jobs import Jobs, JobsOfKind, JobStatus, model_kind
 from llmdemo.maps.worker import POINTS, RESULT, RESUME
 from llmdemo.models import catalog
 from llmdemo.prepare import defaults
 from llmdemo.settings.maps import MapSpec
 
-_STOP_SECONDS = 30.0
 _GRID = 65535
 
 
@@ -25,16 +24,7 @@ class Maps(JobsOfKind):
 
     def __init__(self, jobs: Jobs):
         self._home = jobs.home
-        kind = Kind(
-            name="map",
-            noun=say("noun_map"),
-            prefix="map",
-            folder="maps",
-            command=worker_of("llmdemo.maps.worker"),
-            grace=_STOP_SECONDS,
-            resume_hint=RESUME,
-        )
-        super().__init__(jobs, kind)
+        super().__init__(jobs, model_kind("map", say("noun_map"), "map", "maps", "llmdemo.maps.worker", RESUME))
 
     def start(self, values: dict) -> str:
         """Puts it in the queue and returns its job_id. values: the keys of MapSpec. Raises UserError."""

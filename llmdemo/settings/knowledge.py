@@ -1,20 +1,19 @@
 """How a model is asked what it knows of a data set's answers, checked before anything starts. Imports no torch."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Annotated, Any
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from llmdemo.core.errors import UserError
-from llmdemo.core.sentences import say
-from llmdemo.settings.schema import Setting, check
+from llmdemo.settings.of_dataset import OfDataset
+from llmdemo.settings.schema import Setting
 
 
 @dataclass(frozen=True)
-class ProbeSpec:
+class ProbeSpec(OfDataset):
     """Every field but dataset_id has a default that works; the paper (arXiv 2405.05904) takes 10 prompts of 4 and 16 samples."""
 
+    noun: ClassVar[str] = "noun_probe"
     dataset_id: str = ""
     """Questions with short answers."""
     model_id: str = "starter"
@@ -33,17 +32,3 @@ class ProbeSpec:
     """Longest answer. Records whose own answer is longer cannot be asked."""
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 7
     """Of examples and samples."""
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "ProbeSpec":
-        """A checked spec. Raises UserError naming the key, what was got and what is valid."""
-        if not isinstance(values, dict):
-            raise UserError("err_probe_no_object")
-        spec = cls(**check(cls, values, say("what_settings")))
-        if not spec.dataset_id:
-            raise UserError("err_dataset_unnamed")
-        return spec
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able; `from_dict` takes it back."""
-        return asdict(self)

@@ -1,20 +1,19 @@
 """The settings of a map of a data set, checked before anything starts. Imports no torch."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Annotated, Any
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from llmdemo.core.errors import UserError
-from llmdemo.core.sentences import say
-from llmdemo.settings.schema import Setting, check
+from llmdemo.settings.of_dataset import OfDataset
+from llmdemo.settings.schema import Setting
 
 
 @dataclass(frozen=True)
-class MapSpec:
+class MapSpec(OfDataset):
     """How records are placed. Every field but dataset_id has a default that works."""
 
+    noun: ClassVar[str] = "noun_map"
     dataset_id: str = ""
     """The data set that is mapped."""
     model_id: str = "starter"
@@ -33,17 +32,3 @@ class MapSpec:
     """A finished run's model: each record's loss by it as well, so before and after."""
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 7
     """Of clusters and layout."""
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "MapSpec":
-        """A checked spec. Raises UserError naming the key, what was got and what is valid."""
-        if not isinstance(values, dict):
-            raise UserError("err_map_no_object")
-        spec = cls(**check(cls, values, say("what_settings")))
-        if not spec.dataset_id:
-            raise UserError("err_dataset_unnamed")
-        return spec
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able; `from_dict` takes it back."""
-        return asdict(self)

@@ -11,7 +11,7 @@ where a gradient is not finite.
 
 import math
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -49,10 +49,7 @@ class ForeachGaLoreAdamW(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self, closure=None):
         """One step; returns what `closure` does, which computes the gradients anew."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+        loss = closure_loss(closure)
         for group in self.param_groups:
             parameters = [p for p in group["params"] if p.grad is not None]
             on_cpu = bool(parameters) and parameters[0].device.type == "cpu"
@@ -87,12 +84,7 @@ class ForeachGaLoreAdamW(torch.optim.Optimizer):
 
     def _step_fused(self, group: dict, parameters: list[Tensor], divisor: Tensor | None, skip: Tensor) -> None:
         """torch's fused Adam on the projected gradients: what it writes into zeros is the update."""
-        states = [self.state[p] for p in parameters]
-        gradients = [self._gradient(group, p, state) for p, state in zip(parameters, states, strict=True)]
-        for state, gradient in zip(states, gradients, strict=True):
-            if "exp_avg" not in state:
-                state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(gradient), torch.zeros_like(gradient)
-            state["step"] += 1
+        states, gradients = self._begin(group, parameters)
         count, (beta1, beta2) = states[0]["step"], group["betas"]
         updated = _zeros_like(gradients) if "rank" in group else parameters
         torch._fused_adam_(
@@ -120,12 +112,7 @@ class ForeachGaLoreAdamW(torch.optim.Optimizer):
             torch._foreach_mul_(parameters, 1.0 - group["lr"] * group["weight_decay"] * (1.0 - skip))
 
     def _step_chunk(self, group: dict, parameters: list[Tensor]) -> None:
-        states = [self.state[p] for p in parameters]
-        gradients = [self._gradient(group, p, state) for p, state in zip(parameters, states, strict=True)]
-        for state, gradient in zip(states, gradients, strict=True):
-            if "exp_avg" not in state:
-                state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(gradient), torch.zeros_like(gradient)
-            state["step"] += 1
+        states, gradients = self._begin(group, parameters)
         first, second = [s["exp_avg"] for s in states], [s["exp_avg_sq"] for s in states]
         if "rank" not in group and parameters[0].device.type == "cpu":
             for p, state, *tensors in zip(parameters, states, first, second, gradients, strict=True):
@@ -138,6 +125,16 @@ class ForeachGaLoreAdamW(torch.optim.Optimizer):
         if group["weight_decay"] > 0.0:
             torch._foreach_mul_(parameters, 1.0 - group["lr"] * group["weight_decay"])
 
+    def _begin(self, group: dict, parameters: list[Tensor]) -> tuple[list[dict], list[Tensor]]:
+        """The states of one more step, with moments, and the gradients, where there is a rank projected ones."""
+        states = [self.state[p] for p in parameters]
+        gradients = [self._gradient(group, p, state) for p, state in zip(parameters, states, strict=True)]
+        for state, gradient in zip(states, gradients, strict=True):
+            if "exp_avg" not in state:
+                state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(gradient), torch.zeros_like(gradient)
+            state["step"] += 1
+        return states, gradients
+
     def _gradient(self, group: dict, p: Tensor, state: dict) -> Tensor:
         state.setdefault("step", 0)
         assert p.grad is not None, "only parameters with a gradient are stepped"
@@ -148,6 +145,14 @@ class ForeachGaLoreAdamW(torch.optim.Optimizer):
             state["projector"].add_back(p, update, -_size(group, state))
         else:
             p.add_(update, alpha=-_size(group, state))
+
+
+def closure_loss(closure: Callable | None):
+    """What `closure` returns, which computes the gradients anew, as torch's optimizers call it; None without one."""
+    if closure is None:
+        return None
+    with torch.enable_grad():
+        return closure()
 
 
 def _updates(group: dict, first: list[Tensor], second: list[Tensor], gradients: list[Tensor]) -> Sequence[Tensor]:

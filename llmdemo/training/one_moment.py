@@ -14,6 +14,7 @@ import zlib
 import torch
 from torch import Tensor
 
+from llmdemo.training.adamw import closure_loss
 from llmdemo.training.narrow import rounded
 from llmdemo.training.quantised import block_of, slices
 
@@ -39,10 +40,7 @@ class OneMomentAdamW(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self, closure=None):
         """One step; returns what `closure` does, which computes the gradients anew."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+        loss = closure_loss(closure)
         number = 0
         for group in self.param_groups:
             for p in group["params"]:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from llmdemo.core.errors import UserError
 from llmdemo.settings.training import TrainConfig
-from llmdemo.training.adamw import ForeachGaLoreAdamW
+from llmdemo.training.adamw import ForeachGaLoreAdamW, closure_loss
 from llmdemo.training.gradients import GradientAccumulator, detach
 from llmdemo.training.offload import HostSums
 from llmdemo.training.projector import Projector, without_cuda_sync
@@ -188,10 +188,7 @@ class Optimizer(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self, closure: Callable | None = None):
         """One optimizer step from the accumulated gradients; returns what `closure` does, which makes them anew."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+        loss = closure_loss(closure)
         self._mark_gradients()
         with without_cuda_sync(self.inner):
             self.inner.step()

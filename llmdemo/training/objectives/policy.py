@@ -25,7 +25,7 @@ from llmdemo.training.batches import NOT_TRAINED, RunData, TokenRows, collate
 from llmdemo.training.halt import Halt
 from llmdemo.training.loss import CausalLoss
 from llmdemo.training.memory_estimate import Batch
-from llmdemo.training.objectives.base import SAMPLES, Objective, Place, Source
+from llmdemo.training.objectives.base import SAMPLES, Objective, Place, Source, without_dropout
 from llmdemo.training.objectives.policy_losses import Drawn, kl, shares
 from llmdemo.training.objectives.rounds import Answer, Round, Rounds, texts, texts_of
 from llmdemo.training.objectives.tally import Tally
@@ -70,11 +70,7 @@ class Policy(Objective):
         longest, limit = int(max(each.lengths.max(initial=0) for each in (data.train, data.held_out))), positions(model)
         if longest == limit:  # an answer needs a place too
             raise UserError("err_longest_record", longest=longest, limit=limit - 1)
-        for module in model.modules():
-            # A policy with dropout would differ from the one that drew its answers.
-            if isinstance(module, torch.nn.Dropout):
-                module.p = 0.0
-        return model
+        return without_dropout(model)  # with it, a policy would differ from the one that drew its answers
 
     def __init__(self, place: Place, data: RunData):
         super().__init__(place, data)

@@ -19,7 +19,7 @@ from llmdemo.settings.training import TrainConfig
 from llmdemo.training.batches import NOT_TRAINED, RunData, TokenRows, collate
 from llmdemo.training.loss import CausalLoss
 from llmdemo.training.memory_estimate import Batch
-from llmdemo.training.objectives.base import Objective, Place, Source
+from llmdemo.training.objectives.base import Objective, Place, Source, without_dropout
 from llmdemo.training.objectives.chat import answered
 from llmdemo.training.objectives.pairs import pair_rows, pair_samples, pairs_of, rows_of
 from llmdemo.training.objectives.preference_losses import WITHOUT_REFERENCE, Answers, margins, pair_losses
@@ -52,11 +52,7 @@ class Preference(Objective):
     @classmethod
     def load(cls, entry, config: TrainConfig, data: RunData, dtype: torch.dtype, device: torch.device):
         model = super().load(entry, config, data, dtype, device)
-        for module in model.modules():
-            # A policy with dropout would differ from its reference before the first step.
-            if isinstance(module, torch.nn.Dropout):
-                module.p = 0.0
-        return model
+        return without_dropout(model)  # with it, a policy would differ from its reference before the first step
 
     def __init__(self, place: Place, data: RunData):
         super().__init__(place, data)

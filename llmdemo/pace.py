@@ -27,12 +27,14 @@ _WITHIN_MORE = 1.5
 _START_SECONDS = 20.0
 _STEP_SECONDS = 0.03
 """What a step takes beside its tokens, however small the model."""
-_READ_SHARE = 1 / 3
+READ_SHARE = 1 / 3
 """What a token that is only read costs, of one that is learned (a forward pass of forward and backward)."""
 _WRITTEN_TOKENS = 12
 """What a token that a sample is written with costs, in tokens learned: they come one after the other."""
 _LOCK_STEP = 0.1
 """What such a token costs where many answers are written at once, of one that is written alone."""
+WRITTEN_TOGETHER = _WRITTEN_TOKENS * _LOCK_STEP
+"""What a token costs that is written in a batch of many texts, in tokens learned."""
 _SAMPLES, _SAMPLE_TOKENS = 2, 48  # training.objectives.base, which imports torch
 _MOST_JUDGED = 5000  # training.objectives.classify
 
@@ -46,9 +48,14 @@ class Work:
     check_tokens: float
     """Tokens learned that would take as long as all its held-out checks."""
 
+    @property
+    def tokens(self) -> float:
+        """Of the whole; the longest batch is tried before the first step."""
+        return (self.steps + 1) * self.step_tokens + self.check_tokens
 
-def work(config: TrainConfig, kept: int, mean_tokens: float, step_tokens: float) -> Work:
-    """The work of a run on `kept` records of so many tokens."""
+
+def work(config: TrainConfig, kept: int, mean_tokens: float, step_tokens: float, asked: float = 0.0) -> Work:
+    """The work of a run on `kept` records of so many tokens. asked: what else each evaluation takes, in tokens learned."""
     held = round(kept * config.eval_share)
     way = min(config.eval_records, held)
     last = min(held, _MOST_JUDGED) if config.task == "classify" else way
@@ -56,18 +63,18 @@ def work(config: TrainConfig, kept: int, mean_tokens: float, step_tokens: float)
     rows = 1 if config.task == "grpo" else rows_of(config) // config.batch_size
     if config.task == "grpo":
         return _of_rollouts(config, mean_tokens, checks * way + last)
-    read = (checks * way + last) * rows * mean_tokens * _READ_SHARE
+    read = (checks * way + last) * rows * mean_tokens * READ_SHARE
     written = 0 if config.task in HEADED else (checks + 1) * _SAMPLES * _SAMPLE_TOKENS * _WRITTEN_TOKENS
-    return Work(step_tokens, config.max_steps, read + written * bool(held))
+    return Work(step_tokens, config.max_steps, read + written * bool(held) + (checks + 1) * asked)
 
 
 def _of_rollouts(config: TrainConfig, mean_tokens: float, judged: int) -> Work:
     """Of a run whose answers are drawn: read by the starting model and learned, and each token written in lock step."""
     answer = min(config.max_new_tokens, mean_tokens)  # as long as the right ones are
     rows = config.global_batch * config.rollouts
-    written = rows * answer * _WRITTEN_TOKENS * _LOCK_STEP * (1 + _FLAT * config.redraws)
-    learned = rows * mean_tokens * (1 + _READ_SHARE) + written
-    return Work(learned, config.max_steps, judged * answer * _WRITTEN_TOKENS * _LOCK_STEP)
+    written = rows * answer * WRITTEN_TOGETHER * (1 + _FLAT * config.redraws)
+    learned = rows * mean_tokens * (1 + READ_SHARE) + written
+    return Work(learned, config.max_steps, judged * answer * WRITTEN_TOGETHER)
 
 
 def seconds(home: Home, runs: list[dict], model_id: str, method: str | None, task: str, todo: Work) -> dict:
@@ -84,8 +91,11 @@ def seconds_of_size(runs: list[dict], parameters: int, method: str | None, task:
     starts = [(run.get("worker") or {}).get("seconds_to_start") for run in runs if not run.get("imported")]
     told = [float(each) for each in starts if isinstance(each, int | float)][:_TELLING_RUNS]
     start = statistics.median(told) if told else _START_SECONDS
-    steps = todo.steps + 1  # the longest batch is tried before the first one
-    whole = start + steps * _STEP_SECONDS + (steps * todo.step_tokens + todo.check_tokens) / speed
+    return as_range(start + (todo.steps + 1) * _STEP_SECONDS + todo.tokens / speed, count)
+
+
+def as_range(whole: float, count: int) -> dict:
+    """{"seconds", "seconds_low", "seconds_high", "rough"} for a time that `count` earlier pieces of work here let expect."""
     within = _WITHIN.get(count, _WITHIN_MORE)
     return {
         "seconds": _rounded(whole),

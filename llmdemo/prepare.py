@@ -12,7 +12,7 @@ from llmdemo.core.errors import UserError
 from llmdemo.core.sentences import say
 from llmdemo.core.store import Home, new_id
 from llmdemo.jobs.environment import gpus, has_accelerator
-from llmdemo.knowledge.found import probe_for
+from llmdemo.knowledge.found import finished, longest_answer, probe_for
 from llmdemo.models import catalog, scratch
 from llmdemo.models.catalog import ModelEntry
 from llmdemo.models.library import import_library
@@ -25,6 +25,8 @@ from llmdemo.training.trackers import require_installed
 SETTINGS = tuple(field.name for field in fields(TrainConfig))
 """The names of all settings; a run's config.json has more: the data set, the model, who started it."""
 _LIKELY_LENGTH = 128
+_MUCH = 0.05
+"""Share of a run's time from which on it is told what takes it beside the run."""
 
 
 def defaults(method: str, task: str = "chat") -> dict:
@@ -156,6 +158,7 @@ def predict(home: Home, values: dict, entry: ModelEntry | None = None) -> dict:
     the first call. Raises UserError as a start would.
     """
     tokens, kept, dataset_id, task = None, 1, values.get("dataset_id") or "none", values.get("task")
+    info: data.DatasetInfo | None = None
     if dataset_id != "none":
         info = data.get_dataset(home, dataset_id)
         task = task if task and info.task in data_tasks(task) else info.task
@@ -166,10 +169,25 @@ def predict(home: Home, values: dict, entry: ModelEntry | None = None) -> dict:
     ledger = _ledger(entry, replace(config, dataset_id="any", name=""), rows, longest, rows * max(1, trained))
     step_tokens = config.global_batch * mean
     size = {"step_tokens": step_tokens, "steps": config.max_steps, "batch": config.global_batch}
-    todo = pace.work(config, kept, min(tokens["mean"] if tokens else mean, config.max_length), step_tokens)
-    notes = [] if dataset_id == "none" else notes_before(home, config)
+    whole = min(tokens["mean"] if tokens else mean, config.max_length)
+    asked, cost = _asked_again(home, config, info, whole) if info else (0, 0.0)
+    plain, todo = (pace.work(config, kept, whole, step_tokens, each) for each in (0.0, cost))
+    notes = notes_before(home, config) if info else []
+    share = 1 - plain.tokens / todo.tokens
+    if share > _MUCH:
+        notes.append(say("note_probe_cost", n=asked, share=f"{share:.0%}"))
     about = {"ledger": ledger, "task": config.task, "parameters": entry.parameters}
     return {**about, **size, "work": todo, "notes": notes}
+
+
+def _asked_again(home: Home, config: TrainConfig, info: data.DatasetInfo, mean: float) -> tuple[int, float]:
+    """(records of a probe that a run asks again at each evaluation, at most; the tokens learned that would take as long)."""
+    probe = probe_for(home, info.content_hash, config.model_id, config.probe_id) if config.task == "chat" else None
+    if probe is None:
+        return 0, 0.0
+    both = 2 * config.probe_records  # learned from, and held out
+    asked = sum(min(count, both) for count in finished(probe)[0]["counts"].values())
+    return asked, asked * (longest_answer(probe) * pace.WRITTEN_TOGETHER + 2 * mean * pace.READ_SHARE)
 
 
 def notes_before(home: Home, config: TrainConfig) -> list[str]:

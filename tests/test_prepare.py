@@ -6,6 +6,7 @@ import pytest
 
 from llmdemo import data, prepare
 from llmdemo.core.errors import UserError
+from llmdemo.core.store import write_json
 from llmdemo.data.ingest import add_dataset
 from llmdemo.settings.training import METHODS, TASK_DEFAULTS, TASKS, data_task
 from llmdemo.settings.training_defaults import METHOD_DEFAULTS
@@ -133,6 +134,21 @@ def test_records_that_the_chosen_length_leaves_out_are_told_before_the_run(
 def test_where_records_are_held_out_there_is_nothing_to_say(home, datasets, tiny_model_folder):
     for task in DATA_TASKS:
         assert prepare.predict(home, {"dataset_id": datasets[task], "model_id": str(tiny_model_folder)})["notes"] == []
+
+
+def test_what_a_probes_questions_take_of_a_run_is_told_before_it(home, datasets, tiny_model_folder):
+    info = data.get_dataset(home, datasets["chat"])
+    folder = home.root / "probes" / "probe-20260101-000000-abcdef"
+    folder.mkdir(parents=True)
+    model_id = str(tiny_model_folder)
+    write_json(folder / "config.json", {"spec": {"dataset_id": info.dataset_id, "model_id": model_id}})
+    write_json(folder / "result.json", {"content_hash": info.content_hash, "counts": {"highly": 2, "unknown": 50}})
+    values = {"dataset_id": info.dataset_id, "model_id": model_id}
+    asked, unasked = (prepare.predict(home, {**values, "probe_id": each}) for each in ("", "none"))
+    assert "up to 26 questions" in asked["notes"][0] and unasked["notes"] == []  # 12 of each part of a class, at most
+    assert asked["work"].tokens > 1.05 * unasked["work"].tokens
+    long = prepare.predict(home, {**values, "max_steps": 100_000, "eval_steps": 0})
+    assert long["notes"] == [], "so little is not worth a word"
 
 
 def test_more_processes_than_gpus_are_refused_at_the_start(home, datasets, tiny_model_folder, monkeypatch):

@@ -39,7 +39,15 @@ export const generateState = (choices) => {
     key: "",
     judgeKey: "",
     open: false,
+    takes: null, // {seconds_low, seconds_high, rough}, as the app foretells it
   };
+};
+
+const takesLine = ({ maker, takes }) => {
+  const { seconds_low: low, seconds_high: high, rough } = takes || {};
+  const say = (key) => t(key, { low: L.duration(low), high: L.duration(high) });
+  const said = maker === ENDPOINT ? t("generate_takes_endpoint") : low && say(rough ? "generate_takes_rough" : "generate_takes");
+  return said ? h("p", { class: "soft small", id: "generate-takes", role: "status" }, said) : null;
 };
 
 /** {spec, key, judge_key} as the app takes them: of the settings those that the kind uses. */
@@ -256,6 +264,7 @@ export const generateForm = ({ state, choices, busy, error, draw, start, act }) 
     number("number", { min: 1, max: choices.most }),
     kind.judged ? chooser() : null,
     further(),
+    takesLine(state),
     h("button", { type: "submit", class: "btn strong", id: "generate-start", disabled: busy }, t("generate_go")),
     L.notice(error),
   );

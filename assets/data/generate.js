@@ -137,8 +137,26 @@ L.define("generate", ({ el, server }) => {
     );
   };
 
+  // ---- how long it will take, asked anew once the settings, or what was made here, are others
+  let asked = "",
+    waiting;
+  const foretell = () => {
+    const request = generateRequest(state.form, state.choices);
+    const key = JSON.stringify([request.spec, ended.size]);
+    if (asked === key) return;
+    asked = key;
+    clearTimeout(waiting);
+    waiting = setTimeout(async () => {
+      const answer = await ask("forecast", { spec: request.spec });
+      if (asked !== key) return;
+      state.form.takes = answer.error ? null : answer; // what is wrong with the settings is said when they are sent
+      draw();
+    }, 300);
+  };
+
   const draw = () => {
     if (!state.choices) return L.show(el, L.notice(state.error));
+    foretell();
     const form = generateForm({
       state: state.form,
       choices: state.choices,

@@ -39,16 +39,28 @@ class RecordKind:
     """Whether an instruction is sampled from the model where there is no data set."""
     judged: bool = False
     """Whether a judge or a checker chooses between two answers."""
+    texts: tuple[int, int] = (1, 1)
+    """Short ones (instructions, questions) and answers that are written for a record."""
+    keeps: float = 0.6
+    """Share of the attempts that is kept of the starter's, roughly: what a time is foretold by before one was measured."""
 
 
 KINDS: dict[GenerationKind, RecordKind] = {
     "magpie": RecordKind(lambda maker, batch: maker.conversations(batch), invents=True),
-    "answers": RecordKind(lambda maker, batch: maker.answers(batch), reads=_TURNS),
+    "answers": RecordKind(lambda maker, batch: maker.answers(batch), reads=_TURNS, texts=(0, 1)),
     "pairs": RecordKind(
-        lambda maker, batch: maker.pairs(batch), gives="preference", reads=_TURNS, invents=True, judged=True
+        lambda maker, batch: maker.pairs(batch),
+        gives="preference",
+        reads=_TURNS,
+        invents=True,
+        judged=True,
+        texts=(1, 2),
+        keeps=0.4,
     ),
-    "paraphrases": RecordKind(lambda maker, batch: maker.paraphrases(batch), reads=("chat",)),
-    "questions": RecordKind(lambda maker, batch: maker.questions(batch), reads=("text",), sources=passages),
+    "paraphrases": RecordKind(lambda maker, batch: maker.paraphrases(batch), reads=("chat",), texts=(1, 0), keeps=0.4),
+    "questions": RecordKind(
+        lambda maker, batch: maker.questions(batch), reads=("text",), sources=passages, texts=(2, 0), keeps=0.4
+    ),
 }
 
 

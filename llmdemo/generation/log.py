@@ -1,5 +1,6 @@
 """What was made so far, kept or not: records.jsonl of a job's folder, and its figures. Knows no model."""
 
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,8 +23,21 @@ class Log:
         """Numbers that were made."""
         for line in read_lines(path):
             self._count(line)
-        self.made_before = self.made
+        self._made_before = self.made
         self._writer = EventWriter(path)
+        self.begin()
+
+    def begin(self) -> None:
+        """From now on the time counts."""
+        self._began = time.monotonic()
+
+    @property
+    def seconds_each(self) -> float | None:
+        """Of the time since `begin` for a record that is kept, what is left out included; None before one is."""
+        fresh = self.made - self._made_before
+        if not fresh or not self.kept:
+            return None
+        return (time.monotonic() - self._began) / fresh * self.made / len(self.kept)
 
     def add(self, record: dict) -> None:
         """On disk when this returns. Raises OSError."""

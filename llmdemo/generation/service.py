@@ -76,7 +76,8 @@ class Generations(JobsOfKind):
             raise UserError("err_no_reward_model_of_name", title=entry.title)
 
     def shown(self, status: JobStatus) -> dict[str, Any]:
-        """{job_id, name, state, message, hint, spec, progress {kept, made, cut, total, reasons, last, eta_seconds}, dataset_id}.
+        """{job_id, name, state, message, hint, spec, progress {kept, made, cut, total, reasons, last, eta_seconds}, dataset_id,
+        seconds_each: of a record that is kept, None before its end}.
 
         Of one that has ended kept and reasons are those of the data set that was made.
         """
@@ -84,7 +85,8 @@ class Generations(JobsOfKind):
         told = self.told(status, _PROGRESS)
         if status["state"] in FINAL:
             told["progress"] |= {key: result[key] for key in ("kept", "made", "cut", "reasons") if key in result}
-        return {**told, "dataset_id": str(result.get("dataset_id") or "")}
+        each = result.get("seconds_each")
+        return {**told, "dataset_id": str(result.get("dataset_id") or ""), "seconds_each": each}
 
     def records(self, job_id: str, reason: str | None = None, offset: int = 0, limit: int = 20) -> dict[str, Any]:
         """{"total", "records"}: what was made, in order: number, source, messages, answers, reason, perplexity, judged and, of

@@ -8,7 +8,6 @@ import itertools
 import json
 import os
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -47,7 +46,7 @@ def main(argv: list[str], stdin=None) -> int:
 
 
 def work(folder: JobFolder, home: Home, keys: dict[str, str] | None = None) -> int:
-    """Does what the folder asks, and writes result.json {dataset_id, kept, made, cut, reasons}; 0 unless our mistake ended it.
+    """Does what the folder asks, and writes result.json {dataset_id, kept, made, cut, reasons, left_out, seconds_each (log.py)}; 0 unless our mistake ended it.
 
     keys: of the endpoints that write ("maker") and judge ("judge"); they are written nowhere.
     """
@@ -77,7 +76,7 @@ class _Work:
         self._worker, self._home, self._spec, self._keys, self._log = worker, home, spec, keys, log
         self._sources = sources_of(home, spec)
         self._wanted = to_make(spec, None if self._sources is None else len(self._sources))
-        self._began, self._size = time.monotonic(), 1
+        self._size = 1
 
     def do(self) -> None:
         self._worker.write("phase", phase="loading")
@@ -96,6 +95,7 @@ class _Work:
             writers = self._writers(stack, load)
             referee = stack.enter_context(referee_of(self._home, spec, self._keys.get("judge", ""), self._tell, load))
             self._worker.write("phase", phase="writing")
+            log.begin()
             maker = Maker(writers, spec, seen, referee)
             while len(log.kept) < self._wanted and (part := list(islice(left, JUDGED_BATCH if judged else BATCH))):
                 self._size = len(part)
@@ -137,14 +137,11 @@ class _Work:
     def _tell(self, share: float = 0.0) -> None:
         """Progress; raises Stopped once a stop was asked for."""
         log, wanted = self._log, self._wanted
-        kept, fresh = len(log.kept), log.made - log.made_before
-        pace = (time.monotonic() - self._began) / fresh if fresh else None
-        rate = kept / log.made if log.made else 0.0
-        left = pace * (wanted - kept) / rate if pace and rate else None
+        kept, each = len(log.kept), log.seconds_each
         self._worker.progress(
             kept=kept, made=log.made, cut=log.cut, total=wanted, under_way=round(share * self._size, 1),
             reasons=dict(log.reasons), last=_shown(log.kept[-1]) if log.kept else [],
-            eta_seconds=None if left is None else round(left),
+            eta_seconds=None if each is None else round(each * (wanted - kept)),
         )  # fmt: skip
 
 
@@ -179,7 +176,7 @@ def _finish(folder: JobFolder, home: Home, spec: GenerationSpec, title: str, log
     lines = [line for line in log.kept if line["number"] not in left_out]
     reasons = dict(log.reasons) | ({"perplexity_share": len(left_out)} if left_out else {})
     result = {"dataset_id": "", "kept": len(lines), "made": log.made, "cut": log.cut, "reasons": reasons}
-    result["left_out"] = sorted(left_out)
+    result |= {"left_out": sorted(left_out), "seconds_each": log.seconds_each}
     if lines:
         about = {"model_title": title, "job_id": folder.id, "revision": _revision(home, spec)}
         about |= {key: result[key] for key in ("made", "cut", "reasons")}

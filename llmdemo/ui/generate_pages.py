@@ -1,7 +1,8 @@
 """What the data panel's script asks for when a model makes data. JSON in, JSON out; knows no widget."""
 
-from llmdemo import data
+from llmdemo import data, pace
 from llmdemo.evaluation.rubrics import rubrics
+from llmdemo.generation.forecast import forecast
 from llmdemo.generation.kinds import KINDS
 from llmdemo.models import catalog
 from llmdemo.settings.evaluation_decoding import CheckerSpec
@@ -27,7 +28,7 @@ class GeneratePages:
     def functions(self) -> list:
         """Those that the script may call."""
         return [
-            self.choices, self.start, self.jobs, self.stop, self.resume, self.remove, self.records, self.keep_rubric,
+            self.choices, self.forecast, self.start, self.jobs, self.stop, self.resume, self.remove, self.records, self.keep_rubric,
             self.drop_rubric,
         ]  # fmt: skip
 
@@ -58,6 +59,18 @@ class GeneratePages:
             "scores": list(SCORES),
             "rubrics": rubrics(home),
         }
+
+    @for_owners
+    def forecast(self, request: dict) -> dict:
+        """How long making data by `spec` will take here: generation.forecast's {"seconds", …}, {} where nobody can know."""
+        spec = GenerationSpec.from_dict(request.get("spec") or {})
+        if spec.url.strip():
+            return {}
+        home = self._services.home
+        info = data.get_dataset(home, spec.dataset_id) if spec.dataset_id else None
+        prompts = info.kept if info and info.task != "text" else None  # a document has many passages
+        speed = pace.likely_speed(home, self._services.runs.list(), spec.model_id)[0]
+        return forecast(spec, prompts, self._jobs.list(), speed)
 
     @for_owners
     def start(self, request: dict) -> dict:

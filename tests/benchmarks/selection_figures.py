@@ -4,9 +4,11 @@ Of one data set as many records are selected in each way (llmdemo/selection), th
 settings and the same number of steps, and judged on the same records, none of which any selection could take. Told of each:
 mean held-out loss a record after, and its difference from the mean of the random selections with a 95 % bootstrap interval over
 the held-out records. That is the scatter of records; how much a draw of the selection itself moves it, the random ones show.
+Each is told as soon as it is known.
 """
 
 import argparse
+import shutil
 import sys
 import tempfile
 import time
@@ -73,13 +75,16 @@ def measure(args, home: Home) -> None:
         began, used = time.perf_counter(), time.process_time()
         run = trained(home, chosen.dataset_id, args)
         losses[name] = heldout(home, str(run / "model"), judged)
+        shutil.rmtree(run)  # weights and checkpoints of all would be tens of gigabytes
         seconds, used = time.perf_counter() - began, time.process_time() - used
-        print(f"  {name}: {losses[name].mean():.4f} ({seconds:.0f} s, {used:.0f} s of CPU)", flush=True)
-    base = (losses["random, seed 7"] + losses["random, another draw"]) / 2
-    for name in RECIPES:
-        low, high = interval(losses[name] - base)
-        gap = (losses[name] - base).mean()
-        print(f"{name}: {losses[name].mean():.4f}, {gap:+.4f} against random [{low:+.4f}, {high:+.4f}]", flush=True)
+        base = np.mean([losses[each] for each in losses if each.startswith("random")], axis=0)
+        gaps = losses[name] - base
+        low, high = interval(gaps)
+        print(
+            f"{name}: {losses[name].mean():.4f}, {gaps.mean():+.4f} against random [{low:+.4f}, {high:+.4f}] "
+            f"({seconds:.0f} s, {used:.0f} s of CPU)",
+            flush=True,
+        )
 
 
 def mapped(home: Home, dataset_id: str, model: Path) -> None:

@@ -1,11 +1,46 @@
-"""The data panel in a real browser: what was found, a record token by token, all records page by page."""
+"""The data panel in a real browser: what was found, a record token by token, all records page by page; and what a run's
+model knew of its data."""
 
 import json
+import time
 
 import pytest
 from playwright.sync_api import expect
 
+from llmdemo.core.store import write_json
+from tests.browser.conftest import running_app
+from tests.browser.steps import tab
+
 pytestmark = pytest.mark.slow
+FACTS = [("highly", "France", "Paris"), ("unknown", "Vorland", "Zemlith")]
+
+
+@pytest.fixture(scope="module")
+def tiny_app(tiny_home):
+    """As conftest's, with a run whose model lost a fact that it knew, and learned one that it did not."""
+    run = tiny_home / "runs" / "run-20260101-000000-abcdef"
+    run.mkdir(parents=True)
+    write_json(
+        run / "config.json", {"run": {"id": run.name, "name": "facts", "created": time.time()}, "method": "galore"}
+    )
+    asked = [
+        {"index": n, "class": name, "trained": True, "question": f"Capital of {land}?", "expected": town}
+        for n, (name, land, town) in enumerate(FACTS)
+    ]
+    events: list[dict] = [{"type": "start", "pid": 1, "step": 0, "total_steps": 8}, {"type": "asked", "records": asked}]
+    for step, right in ((0, 0), (8, 1)):
+        groups = [
+            {"class": name, "trained": True, "n": 1, "right": int(n == right), "loss": 2.0 - n}
+            for n, (name, _, _) in enumerate(FACTS)
+        ]
+        events.append(
+            {"type": "known", "step": step, "groups": groups, "right": [right], "wrong": [[1 - right, "Rome"]]}
+        )
+    events.append({"type": "end", "state": "completed", "reason": "", "message": "", "hint": ""})
+    lines = (json.dumps({"t": n + 1, **event}) + "\n" for n, event in enumerate(events))
+    (run / "events.jsonl").write_text("".join(lines))
+    with running_app(tiny_home) as url:
+        yield url
 
 
 def test_a_problem_opens_its_record_token_by_token_and_all_records_are_listed(tiny_app, open_page, tmp_path):
@@ -50,4 +85,27 @@ def test_an_export_is_downloaded_as_it_was_made(tiny_app, open_page, tmp_path):
     with page.expect_download() as download:
         page.locator("[data-key=export]").click()
     assert "Add 29 and 1." in download.value.path().read_text(encoding="utf-8")
+    assert page.errors == [] and page.foreign == []
+
+
+def test_several_files_at_once_are_one_data_set(tiny_app, open_page, tmp_path):
+    for name, first in (("one.json", 0), ("two.json", 30)):
+        rows = [{"instruction": f"Add {n} and 2.", "input": "", "output": f"{n + 2}"} for n in range(first, first + 30)]
+        (tmp_path / name).write_text(json.dumps(rows))
+    page = open_page(tiny_app)
+    page.set_input_files("#data-file input[type=file]", [str(tmp_path / name) for name in ("one.json", "two.json")])
+    expect(page.locator(".set-title h2")).to_have_text("one + 1", timeout=60_000)
+    expect(page.locator(".set-title")).to_contain_text("60 of 60 records")
+    assert page.errors == [] and page.foreign == []
+
+
+def test_what_a_run_lost_and_learned_of_what_its_model_knew_is_drawn_and_listed(tiny_app, open_page):
+    page = open_page(tiny_app)
+    tab(page, "Train")
+    box = page.locator("#run-knowledge")
+    expect(box).to_contain_text("highly known", timeout=20_000)
+    assert box.locator("svg.plot").count() == 2  # right answers and loss; nothing was held out
+    expect(box.locator("tbody tr")).to_contain_text(["Capital of France?"])
+    box.get_by_role("radio", name="wrong before, right now").check()
+    expect(box.locator("tbody tr")).to_contain_text(["Zemlith"])
     assert page.errors == [] and page.foreign == []

@@ -46,7 +46,7 @@ def test_kept_records_become_a_data_set_that_says_how_it_was_made(home, starter,
     found = result(folder)
     info = data.get_dataset(home, found["dataset_id"])
     assert found["kept"] == info.records == 30 and info.name == "Made" and info.task == "chat"
-    assert found["reasons"]["short"] == found["made"] - 30
+    assert found["reasons"]["short"] == found["made"] - 30 and 0 < found["seconds_each"] < 60
     assert info.source["generated"]["system"] == "Be brief." and info.source["generated"]["seed"] == 7
     lines = [json.loads(line) for line in (folder.path / worker.RECORDS).read_text().splitlines()]
     assert [line["number"] for line in lines] == list(range(found["made"])), "those left out are there as well"

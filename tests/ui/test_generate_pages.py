@@ -34,6 +34,14 @@ def test_what_cannot_be_is_a_sentence(pages):
         pages.start({"spec": {"model_id": "starter", "number": 0}})
 
 
+def test_how_long_it_will_take_is_foretold_but_of_an_endpoint(pages):
+    told = pages.forecast({"spec": {"number": 5_000}})
+    assert 0 < told["seconds_low"] < told["seconds_high"] and told["rough"]
+    assert pages.forecast({"spec": {"url": "http://localhost:1/v1", "model": "m"}}) == {}
+    with pytest.raises(UserError, match="nobody"):
+        pages.forecast({"spec": {"model_id": "nobody"}})
+
+
 @pytest.mark.slow
 def test_a_stopped_making_of_data_is_shown_goes_on_and_is_removed(pages, services, server):
     client = Client(server, verbose=False)

@@ -46,7 +46,8 @@ export const generateState = (choices) => {
 const takesLine = ({ maker, takes }) => {
   const { seconds_low: low, seconds_high: high, rough } = takes || {};
   const say = (key) => t(key, { low: L.duration(low), high: L.duration(high) });
-  const said = maker === ENDPOINT ? t("generate_takes_endpoint") : low && say(rough ? "generate_takes_rough" : "generate_takes");
+  const said =
+    maker === ENDPOINT ? t("generate_takes_endpoint") : low && say(rough ? "generate_takes_rough" : "generate_takes");
   return said ? h("p", { class: "soft small", id: "generate-takes", role: "status" }, said) : null;
 };
 

@@ -96,7 +96,8 @@ L.define("generate", ({ el, server }) => {
     );
   };
   const far = (job) => {
-    const { kept, total, eta_seconds: left } = job.progress;
+    const { kept, eta_seconds: left } = job.progress;
+    const total = job.progress.total ?? job.spec.number; // of one that has ended the first is not told
     const count = kept === null ? "" : t("generate_kept", { kept: L.int(kept), total: L.int(total) });
     const rest = left && job.state === "running" ? t("generate_left", { time: L.duration(left) }) : "";
     return [t(`state_${job.state}`), count, rest].filter(Boolean).join(" · ");

@@ -248,7 +248,7 @@ export const mapTool = (page) => {
           h(
             "button",
             { type: "button", class: "link", "data-key": `cluster-${id}`, onclick: () => choose(ofCluster(id)) },
-            h("i", { class: "dot", style: `background:${css(clusterColour(id, page.dark()))}` }),
+            h("i", { class: "swatch", style: `background:${css(clusterColour(id, page.dark()))}` }),
             terms.join(", ") || t("map_no_words"),
           ),
           h("span", { class: "soft n" }, L.int(size)),

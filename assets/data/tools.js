@@ -77,6 +77,10 @@ L.define("data-tools", ({ el, server }) => {
   };
   L.hear("run-ended", again);
   L.hear("starter", (starter) => starter.state === "ready" && again());
+  // a canvas is painted in the colours of its theme: no style sheet paints it anew
+  new MutationObserver(() => page.id && page.visible() && draw()).observe(document.body, {
+    attributeFilter: ["class"],
+  });
   take(L.wanted.data); // this part of the page is made when its fold is opened
   L.whenShown(el, () => {
     if (page.id && (page.stale || !page.choices)) open();

@@ -29,20 +29,21 @@ class Log:
 
     def begin(self) -> None:
         """From now on the time counts."""
-        self._began = time.monotonic()
+        self._began = self._until = time.monotonic()
 
     @property
     def seconds_each(self) -> float | None:
-        """Of the time since `begin` for a record that is kept, what is left out included; None before one is."""
+        """Of the time from `begin` to the newest record for one that is kept, what is left out included; None before one is."""
         fresh = self.made - self._made_before
         if not fresh or not self.kept:
             return None
-        return (time.monotonic() - self._began) / fresh * self.made / len(self.kept)
+        return (self._until - self._began) / fresh * self.made / len(self.kept)
 
     def add(self, record: dict) -> None:
         """On disk when this returns. Raises OSError."""
         self._writer.write("record", **record)
         self._count(record)
+        self._until = time.monotonic()
 
     def _count(self, line: dict) -> None:
         self.done.add(line["number"])

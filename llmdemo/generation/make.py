@@ -15,7 +15,7 @@ from llmdemo.data.checks import NEAR, sketches
 from llmdemo.evaluation.compare import conversation_text
 from llmdemo.evaluation.judge import Pair
 from llmdemo.generation.kinds import Numbered
-from llmdemo.generation.passages import ANSWER, ASK, is_grounded, is_question
+from llmdemo.generation.passages import ANSWER, asking, is_grounded, is_question
 from llmdemo.generation.referee import Opinion, Referee
 from llmdemo.generation.sources import Source
 from llmdemo.generation.writers import Sampling, Text, Writer
@@ -44,8 +44,8 @@ REASONS = (
 in a loop; the instruction was there before; the answer is the instruction; there is no answer; the context is too short;
 the chat template does not take the turns; a paraphrase is nearly the original or quotes it, lacks a number of it, or shares
 no word with it; the perplexity is above its bound; both answers are equal, or neither is better; the judge's choice changes
-with the order of the answers, or cannot be told; its grade is too low; what was asked about a passage is no question; the
-answer does not stand in it."""
+with the order of the answers, or cannot be told; its grade is too low; what was asked about a passage is no question, or
+names nothing of it; the answer does not stand in it."""
 
 
 @dataclass
@@ -171,13 +171,13 @@ class Maker:
         """A question about each passage, and its answer, which must stand there."""
         made = [Made(number, source, self._system([])) for number, source in batch]
         told = {each.number: each.source.passage if each.source else "" for each in made}
-        asked = [[*each.messages, _user(ASK.format(passage=told[each.number]))] for each in made]
+        asked = [[*each.messages, *asking(told[each.number])] for each in made]
         questions: dict[int, str] = {}
-        for each, text in zip(
-            made, self._texts(self._writer, made, self._spec.temperature, _ASKED, asked), strict=True
-        ):
+        temperature = self._spec.answer_temperature  # the passages differ: the questions need not be drawn
+        for each, text in zip(made, self._texts(self._writer, made, temperature, _ASKED, asked), strict=True):
             said = questions[each.number] = _WRAPPING.sub("", text.text)
-            each.reason = each.reason or self._fault(said, text) or ("" if is_question(said) else "no_question")
+            fault = self._fault(said, text)
+            each.reason = each.reason or fault or ("" if is_question(said, told[each.number]) else "no_question")
         going = _going(made)
         logprobs: dict[int, list[float] | None] = {}
         asked = [

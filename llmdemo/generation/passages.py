@@ -16,12 +16,31 @@ ASK = (
     "Write one question that the passage below answers. Ask for a fact that the passage states, and name what you ask about, so "
     "that the question can be understood without the passage. Reply with the question only.\n\n<passage>\n{passage}\n</passage>"
 )
+_EXAMPLES = (
+    (
+        "The Thames is a river in southern England. It is 346 kilometres long and flows through London into the North Sea.",
+        "How long is the Thames?",
+    ),
+    (
+        "Marie Curie was born in Warsaw in 1867. She was the first woman to win a Nobel Prize, for her work on radioactivity.",
+        "Where was Marie Curie born?",
+    ),
+)
+_EXAMPLES_CHINESE = (
+    ("濁水溪是臺灣最長的河流，全長186.6公里，由東向西流入臺灣海峽。", "濁水溪有多長？"),
+    ("居禮夫人1867年生於華沙，因放射性的研究成為第一位獲得諾貝爾獎的女性。", "居禮夫人在哪裡出生？"),
+)
+"""Passages and questions that a model is shown as turns of its own before it asks: without them a small one asks what the passage is
+about, or nothing."""
 ANSWER = (
     "Answer the question from the passage alone, in as few words as it takes.\n\n<passage>\n{passage}\n</passage>\n\n"
     "Question: {question}"
 )
 _BREAKS = re.compile(r"\n\s*\n|(?<=[.!?])\s+(?=[A-Z“\"(])|(?<=[。！？])|\n")
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
+_EMPTY = "about above answer does following mentioned passage question text that this what when where which whom whose"
+"""Words of a question that name nothing."""
+_HAN = re.compile(r"[\u3400-\u9fff]")
 _WORD = re.compile(r"[^\W\d_]+")
 _TELLING = 4
 """Letters from which on a word counts: shorter ones are mostly particles."""
@@ -53,9 +72,26 @@ def cut(text: str) -> list[str]:
     return [each for each in stripped if SHORTEST <= len(each) <= LONGEST]
 
 
-def is_question(text: str) -> bool:
-    """Whether it ends as a question does, on one line."""
-    return text.endswith(("?", "？")) and "\n" not in text
+def asking(passage: str) -> list[dict[str, str]]:
+    """The turns after which a model writes a question about the passage, with examples in its script."""
+    examples = _EXAMPLES_CHINESE if len(_HAN.findall(passage)) > len(passage) / 2 else _EXAMPLES
+    turns = [
+        turn
+        for text, question in examples
+        for turn in (
+            {"role": "user", "content": ASK.format(passage=text)},
+            {"role": "assistant", "content": question},
+        )
+    ]
+    return [*turns, {"role": "user", "content": ASK.format(passage=passage)}]
+
+
+def is_question(text: str, passage: str) -> bool:
+    """Whether it ends as a question does, on one line, and names something that the passage names, or a number of it."""
+    if not text.endswith(("?", "？")) or "\n" in text:
+        return False
+    numbers = set(_NUMBER.findall(text)) & set(_NUMBER.findall(passage))
+    return bool(numbers or (_stems(text) - _stems(_EMPTY)) & _stems(passage))
 
 
 def is_grounded(answer: str, passage: str, question: str) -> bool:

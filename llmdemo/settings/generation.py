@@ -48,7 +48,7 @@ class GenerationSpec:
     top_p: Annotated[float, Field(gt=0, le=1)] = 0.95
     """Of instructions and answers."""
     answer_temperature: Annotated[float, Field(ge=0, le=2)] = 0.0
-    """Of the answers; 0: the likeliest token at every step. pairs: of the first one."""
+    """Of the answers; 0: the likeliest token at every step. pairs: of the first one; questions: of the questions too."""
     second_temperature: Annotated[float, Field(ge=0, le=2)] = 1.0
     """pairs: of the second answer."""
     second_model_id: str = ""

@@ -4,7 +4,7 @@ import pytest
 
 from llmdemo import data
 from llmdemo.generation.make import Maker
-from llmdemo.generation.passages import LONGEST, SHORTEST, cut, is_grounded, passages
+from llmdemo.generation.passages import LONGEST, SHORTEST, asking, cut, is_grounded, passages
 from llmdemo.generation.sources import Source
 from llmdemo.generation.writers import Text
 from llmdemo.settings.generation import GenerationSpec
@@ -57,6 +57,9 @@ def test_a_record_has_its_question_its_answer_and_its_passage():
         ("Who built the lighthouse?", "The famous Scottish architect Robert Stevenson.", "ungrounded"),
         ("When was the lighthouse built?", "", "empty"),
         ("Why?", "Because.", "short"),
+        ("What is the passage about?", "The lighthouse of Quell.", "no_question"),
+        ("What is the answer to this question?", "1871", "no_question"),
+        ("What happened in 1902?", "The village got its first generator.", ""),
     ],
 )
 def test_what_is_left_out_says_why(question, answer, reason):
@@ -76,6 +79,14 @@ def test_what_is_left_out_says_why(question, answer, reason):
 )
 def test_an_answer_is_grounded_where_its_numbers_and_most_telling_words_stand_in_the_passage(answer, grounded):
     assert is_grounded(answer, PASSAGE, "What about the lighthouse of Quell?") == grounded
+
+
+def test_a_model_is_shown_questions_of_the_passages_script_before_it_asks():
+    english, chinese = asking(PASSAGE), asking("奎爾燈塔建於1871年，由工程師莫文設計，位於離岸兩英里的岩石上。")
+    for turns, mark in ((english, "How long"), (chinese, "濁水溪")):
+        assert [turn["role"] for turn in turns] == ["user", "assistant"] * 2 + ["user"]
+        assert mark in turns[1]["content"]
+    assert PASSAGE in english[-1]["content"]
 
 
 def test_chinese_answers_are_compared_by_pairs_of_characters():

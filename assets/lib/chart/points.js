@@ -151,7 +151,7 @@ class Points extends Component {
     if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
     const image = pen.createImageData(width, height);
     const { places, colours, ranks } = this.props;
-    const many = places.length > 40_000 ? 1 : 2;
+    const many = places.length > 40_000 ? 1 : places.length > 4000 ? 2 : 4; // two coordinates a point
     const grown = Math.round(Math.min(4, Math.sqrt(this.view.zoom)));
     const sizes = [many, many + 1, many + 3].map((size) => Math.round((size + grown) * dense));
     splat(new Uint32Array(image.data.buffer), width, height, places, this.how(), colours, ranks, sizes);

@@ -5,18 +5,6 @@ import { h, t } from "../lib/panel.js";
 const ORDERED = ["length", "perplexity", "ifd"];
 const OF_CHATS = ["perplexity", "ifd"];
 const METHODS = ["random", "length", "perplexity", "ifd", "k_center", "clusters", "lima"];
-/* tests/benchmarks/selection_figures.py: held-out loss against chance and its 95 % interval, in nats a token. */
-const MEASURED_ON = { n: 64, of: 990, steps: 8, held: 96 };
-const MEASURED = {
-  "length high": [0, 0, 0],
-};
-const measured = ({ method, order }) => {
-  const found = MEASURED[ORDERED.includes(method) ? `${method} ${order}` : method];
-  if (!found) return null;
-  const [gap, low, high] = found.map((value) => `${value > 0 ? "+" : ""}${L.num(value, 3)}`);
-  const on = Object.fromEntries(Object.entries(MEASURED_ON).map(([key, value]) => [key, L.int(value)]));
-  return h("p", { class: "soft small", id: "select-measured" }, t("select_measured", { gap, low, high, ...on }));
-};
 const field = (label, control) => h("label", { class: "pick" }, h("span", {}, label), control);
 
 export const selectTool = (page) => {
@@ -86,7 +74,6 @@ export const selectTool = (page) => {
           : null,
       ),
       h("p", { class: "soft small" }, t(`select_about_${recipe.method}`)),
-      measured(recipe),
       h(
         "div",
         {},

@@ -201,7 +201,8 @@ class Votes {
 
   picker() {
     if (!this.votes.length) return null;
-    const one = (vote) => [vote.session_id, `${vote.title || when(vote.opened)} · ${t("votes_n", { n: vote.votes })}`];
+    const now = (vote) => (vote.session_id === this.chosen && this.board ? this.board.votes : vote.votes);
+    const one = (vote) => [vote.session_id, `${vote.title || when(vote.opened)} · ${t("votes_n", { n: now(vote) })}`];
     return h(
       "div",
       { class: "votes-picker" },

@@ -1,6 +1,6 @@
 """The page: header, panels, endpoints; and how it is launched. Knows the panels, not what they do.
 
-Where guests come beside owners there are two pages: the whole one, and one with the arena alone, to which
+Where guests come beside owners there are two pages: the whole one, and one with the arena and the lessons, to which
 authentication.py leads guests.
 """
 
@@ -79,11 +79,12 @@ def _header(services: Services) -> None:
 
 
 def _guest_page(services: Services, page: gr.Blocks) -> None:
-    """The arena alone."""
+    """The arena and the lessons alone."""
     with page.route("Arena", authentication.GUEST_PAGE, show_in_navbar=False):
         _header(services)
-        with gr.Tabs(elem_id="panels"), gr.Tab(words.t("tab_arena"), id="arena"):
-            _arena(services, guests=True)
+        with gr.Tabs(elem_id="panels"):
+            with gr.Tab(words.t("tab_arena"), id="arena"):
+                _arena(services, guests=True)
             _learn(services)
         _space_sign_in(services)
 

@@ -264,13 +264,14 @@ export class Card {
     const { element } = this;
     const box = this.span.getClientRects()[0] || this.span.getBoundingClientRect();
     const most = this.element.classList.contains("wide") ? 480 : 360;
-    const wide = Math.min(most, window.innerWidth - 20);
-    element.style.width = wide + "px";
-    const high = element.offsetHeight;
+    const origin = this.root.getBoundingClientRect();
+    const zoom = origin.width / this.root.offsetWidth || 1; // the large view's
+    const wide = Math.min(most * zoom, window.innerWidth - 20);
+    element.style.width = wide / zoom + "px";
+    const high = element.offsetHeight * zoom;
     const left = Math.max(10, Math.min(box.left - 16, window.innerWidth - wide - 10));
     const below = box.bottom + GAP + high <= window.innerHeight || box.top - GAP - high < 0;
-    const origin = this.root.getBoundingClientRect();
-    element.style.left = left - origin.left + "px";
-    element.style.top = (below ? box.bottom + GAP : box.top - GAP - high) - origin.top + "px";
+    element.style.left = (left - origin.left) / zoom + "px";
+    element.style.top = ((below ? box.bottom + GAP : box.top - GAP - high) - origin.top) / zoom + "px";
   }
 }

@@ -174,8 +174,10 @@ class Points extends Component {
     return [(x * dense - dx) / k, (y * dense - dy) / k];
   }
   at(event) {
-    const box = /** @type {HTMLCanvasElement} */ (this.canvas).getBoundingClientRect();
-    return [event.clientX - box.left, event.clientY - box.top];
+    const canvas = /** @type {HTMLCanvasElement} */ (this.canvas);
+    const box = canvas.getBoundingClientRect();
+    const zoom = box.width / canvas.offsetWidth || 1; // the large view's
+    return [(event.clientX - box.left) / zoom, (event.clientY - box.top) / zoom];
   }
   under(place) {
     const { places } = this.props;

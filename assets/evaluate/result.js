@@ -253,7 +253,7 @@ const list = () =>
                     { class: "side" },
                     each.titles.models.length > 1 ? h("i", { class: `which ${i ? "second" : "first"}` }) : null,
                     " ",
-                    L.clip(title, 44),
+                    L.clip(title, 60),
                   ),
                 ),
           ),

@@ -12,7 +12,7 @@ from llmdemo.core.errors import UserError
 from llmdemo.core.sentences import say
 from llmdemo.core.store import Home, new_id
 from llmdemo.jobs.environment import gpus, has_accelerator
-from llmdemo.knowledge.found import finished, longest_answer, probe_for
+from llmdemo.knowledge.found import asked_again, longest_answer, probe_for
 from llmdemo.models import catalog, scratch
 from llmdemo.models.catalog import ModelEntry
 from llmdemo.models.library import import_library
@@ -185,8 +185,7 @@ def _asked_again(home: Home, config: TrainConfig, info: data.DatasetInfo, mean: 
     probe = probe_for(home, info.content_hash, config.model_id, config.probe_id) if config.task == "chat" else None
     if probe is None:
         return 0, 0.0
-    both = 2 * config.probe_records  # learned from, and held out
-    asked = sum(min(count, both) for count in finished(probe)[0]["counts"].values())
+    asked = asked_again(probe, config.probe_records)
     return asked, asked * (longest_answer(probe) * pace.WRITTEN_TOGETHER + 2 * mean * pace.READ_SHARE)
 
 

@@ -70,6 +70,13 @@ def probe_for(home: Home, content_hash: str, model_id: str, probe_id: str = "") 
     return None
 
 
+def asked_again(folder: Path, most: int) -> int:
+    """How many records `drawn` gives of a probe, at most, as its result.json alone tells: 0 where that is damaged."""
+    counts = object_or_empty(folder / RESULT).get("counts")
+    known = counts.values() if isinstance(counts, dict) else ()
+    return sum(min(count, 2 * most) for count in known if isinstance(count, int))
+
+
 def longest_answer(folder: Path) -> int:
     """Tokens that the probe let an answer have."""
     asked = object_or_empty(folder / "config.json").get("spec")

@@ -100,7 +100,8 @@ L.define("generate", ({ el, server }) => {
     const total = job.progress.total ?? job.spec.number; // of one that has ended the first is not told
     const count = kept === null ? "" : t("generate_kept", { kept: L.int(kept), total: L.int(total) });
     const rest = left && job.state === "running" ? t("generate_left", { time: L.duration(left) }) : "";
-    return [t(`state_${job.state}`), count, rest].filter(Boolean).join(" · ");
+    const kind = job.spec.kind ? t(`generate_kind_${job.spec.kind}`) : ""; // a damaged job has no settings
+    return [kind, t(`state_${job.state}`), count, rest].filter(Boolean).join(" · ");
   };
   const newest = ({ progress }) =>
     h(

@@ -178,6 +178,8 @@ class Maker:
             said = questions[each.number] = _WRAPPING.sub("", text.text)
             fault = self._fault(said, text)
             each.reason = each.reason or fault or ("" if is_question(said, told[each.number]) else "no_question")
+            if each.reason:  # so that it can be read why
+                each.messages.append(_user(said))
         going = _going(made)
         logprobs: dict[int, list[float] | None] = {}
         asked = [

@@ -28,7 +28,7 @@ def _start(services: Services) -> Callable:
     ) -> dict:
         """Lets a model make a data set, in the background; returns job_id.
 
-        kind: magpie, answers, pairs or paraphrases (below). number: records to keep. key, judge_key: sent to the endpoints
+        kind: magpie, answers, pairs, paraphrases or questions (below). number: records to keep. key, judge_key: sent to the endpoints
         that write (settings["url"]) and judge, and kept nowhere. settings["judge"]: an object as in /evaluate, kind none, model,
         endpoint or reward; settings["checker"]: one as in /evaluate_decoding. Other keys of settings:
         """

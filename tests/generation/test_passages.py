@@ -63,7 +63,8 @@ def test_a_record_has_its_question_its_answer_and_its_passage():
     ],
 )
 def test_what_is_left_out_says_why(question, answer, reason):
-    assert asked(question, answer)[0].reason == reason
+    made, _ = asked(question, answer)
+    assert made.reason == reason and question in made.messages[0]["content"]
 
 
 @pytest.mark.parametrize(

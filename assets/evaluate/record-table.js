@@ -80,7 +80,7 @@ export const recordTable = ({ above, name = "", head, records, line, sides, belo
       h(
         "td",
         { colspan: width },
-        h("p", { class: "prompt" }, record.prompt),
+        h("p", { class: "prompt", tabindex: 0, role: "group", "aria-label": t("samples_prompt") }, record.prompt),
         h("div", { class: "sides" }, sides(record)),
         below(record),
       ),

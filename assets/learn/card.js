@@ -106,7 +106,7 @@ define("learn", ({ el, server }) => {
       compute();
     };
     return [
-      h("p", { class: "prompt" }, found.text),
+      h("p", { class: "prompt", tabindex: 0, role: "group", "aria-label": t("samples_prompt") }, found.text),
       h(
         "div",
         { class: "learn-table", tabindex: 0, role: "group", "aria-label": t("learn_numbers") },

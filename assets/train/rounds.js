@@ -53,7 +53,15 @@ export const roundsBox = ({ rounds: all = [] }) => {
       round.answers.map((answer) =>
         tr(
           ntd(answer.reward === null ? "–" : L.num(answer.reward, 2)),
-          h("td", { class: "said" }, h("div", {}, L.clip(answer.text, 400) || "–")),
+          h(
+            "td",
+            { class: "said" },
+            h(
+              "div",
+              { tabindex: 0, role: "group", "aria-label": t("samples_answer") },
+              L.clip(answer.text, 400) || "–",
+            ),
+          ),
         ),
       ),
       round.expected
@@ -61,7 +69,11 @@ export const roundsBox = ({ rounds: all = [] }) => {
             "tr",
             { class: "expected" },
             h("td", { class: "n soft" }, t("rounds_expected")),
-            h("td", { class: "said" }, h("div", {}, L.clip(round.expected, 400))),
+            h(
+              "td",
+              { class: "said" },
+              h("div", { tabindex: 0, role: "group", "aria-label": t("rounds_expected") }, L.clip(round.expected, 400)),
+            ),
           )
         : null,
     ),

@@ -71,7 +71,15 @@ export const samplesBox = (run, wanted, choose) => {
             "tr",
             { class: "expected" },
             h("td", { class: "n soft" }, t("samples_expected")),
-            h("td", { class: "said" }, h("div", {}, L.clip(sample.expected, 900))),
+            h(
+              "td",
+              { class: "said" },
+              h(
+                "div",
+                { tabindex: 0, role: "group", "aria-label": t("samples_expected") },
+                L.clip(sample.expected, 900),
+              ),
+            ),
             td(),
           )
         : null,

@@ -134,7 +134,7 @@ class DataRaces(JobsOfKind):
         not whole by its job's log. Raises UserError where both are gone."""
         known = list(json_lines.read_lines(folder_of(self._home, made.info.dataset_id) / MADE))
         if len(known) == made.info.rows:
-            return {line.get("row") for line in known if line.get("source") in places}
+            return {int(line.get("row") or 0) for line in known if line.get("source") in places}
         folder = self._generations.path_of(str(made.info.source["generated"].get("job_id") or "-"))
         if not (folder / RECORDS).is_file():
             raise UserError("err_data_race_source_gone")

@@ -178,8 +178,8 @@ def _finish(folder: JobFolder, home: Home, spec: GenerationSpec, title: str, log
     result = {"dataset_id": "", "kept": len(lines), "made": log.made, "cut": log.cut, "reasons": reasons}
     result |= {"left_out": sorted(left_out), "seconds_each": log.seconds_each}
     if lines:
-        about = {"model_title": title, "job_id": folder.id, "revision": _revision(home, spec)}
-        about |= {key: result[key] for key in ("made", "cut", "reasons")}
+        about = {key: result[key] for key in ("made", "cut", "reasons")}
+        about |= {"model_title": title, "job_id": folder.id, "revision": _revision(home, spec)}
         info = add_rows(
             home,
             Settings.from_env(),

@@ -1,6 +1,7 @@
 /* The lanes' cards, model by model. Knows no run. */
 import { h } from "./dom.js";
 import { LaneCard, laneTitle } from "./lanes.js";
+import { kindOf } from "./presets.js";
 import { differences } from "./trace.js";
 
 /**
@@ -13,7 +14,9 @@ export const layPanes = (element, trace, hooks, colour) => {
   const { lanes, meta } = trace;
   const two = meta.models.length > 1;
   meta.models.forEach((model, index) => {
-    const facts = two ? h("small", {}, `${model.dtype} · ${model.device}`) : null;
+    const facts = two
+      ? h("small", {}, [kindOf(model.id), model.dtype, model.device].filter(Boolean).join(" · "))
+      : null;
     parts.push(h("h2", { class: two ? "modelname" : "unseen" }, model.title, facts));
     for (const lane of lanes.values()) {
       if (lane.info.model !== index) continue;

@@ -19,7 +19,13 @@ export const inFormsNames = (error, keys) => {
   return [{ ...error, message: rename(error.message), hint: rename(error.hint) }, about(error.message)];
 };
 
-export function modelTitle(model) {
-  const kind = model.kind === "run" ? t("kind_tuned") : model.kind === "starter" ? t("kind_starter") : "";
-  return [model.title, kind, model.ready ? "" : model.note].filter(Boolean).join(" · ");
+/** Whether a model is the base or a tuned one, by its id; "" for any other. @param {unknown} id */
+export const kindOf = (id) =>
+  id === "starter" ? t("kind_starter") : String(id).startsWith("run-") ? t("kind_tuned") : "";
+
+/* In the menu: a run's kind stands first, where a narrow menu does not cut it off. */
+export function modelTitle({ id, title, ready, note }) {
+  const kind = kindOf(id);
+  const names = id === "starter" ? [title, kind] : [kind, title];
+  return [...names, ready ? "" : note].filter(Boolean).join(" · ");
 }

@@ -145,12 +145,14 @@ const head = () => {
       : null,
     (state.result.notes || []).map((note) =>
       L.notice({
-        message: t(`eval_note_${note.code}`, figuresOf(note)),
+        message: t(`eval_note_${noteOf(note.code)}`, figuresOf(note)),
         kind: note.code === "overlap" || note.code === "unknown" ? "error" : "info",
       }),
     ),
   );
 };
+/* What a judge could not grade was not lacking a right answer. */
+const noteOf = (code) => (code === "unchecked" && state.result.judge ? "ungraded" : code);
 const figuresOf = (note) =>
   Object.fromEntries(Object.entries(note).map(([key, value]) => [key, Number.isInteger(value) ? L.int(value) : value]));
 const keyField = (id) =>

@@ -72,7 +72,7 @@ export const strategies = (result) => {
             label: t("eval_strategies"),
           }),
         )
-      : h("p", { class: "soft" }, t("eval_nothing_checked")),
+      : h("p", { class: "soft" }, t(result.judge ? "eval_nothing_graded" : "eval_nothing_checked")),
     searchResult(result),
     wide(figures(result, key)),
     calibrated(result),

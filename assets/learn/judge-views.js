@@ -60,6 +60,7 @@ export class Judges extends Asking {
       t("lesson_judges_second"),
       t("lesson_judges_verdict"),
     ];
+    const turned = place.lead < 0 ? "lesson_judges_order_less" : "lesson_judges_order_said";
     const told = (each) => t(each.agreed ? "lesson_judges_agreed" : "lesson_judges_turned");
     const ordered = rows.map(([question, one, two], n) => [
       `${question} ${one} / ${two}`,
@@ -74,7 +75,7 @@ export class Judges extends Asking {
     return [
       h("h3", {}, t("lesson_judges_order")),
       table(heads, ordered, t("lesson_judges_order")),
-      h("p", { role: "status" }, t("lesson_judges_order_said", { ...place, lead: L.num(place.lead, 2) })),
+      h("p", { role: "status" }, t(turned, { ...place, lead: L.num(Math.abs(place.lead), 2) })),
       h("h3", {}, t("lesson_judges_length")),
       table(heads, lengths, t("lesson_judges_length")),
       h("p", {}, t("lesson_judges_length_said", { wins, n: longer.length })),

@@ -44,7 +44,17 @@ const shareOf = (runs) => {
   return Math.min(1, mean(shares));
 };
 
-// ---- one result within a minute
+/** About how long these runs, which train one after the other, still take; nothing while that is not known. */
+const timeLeft = (runs) => {
+  const going = runs.filter((run) => !ENDED.includes(run.state));
+  const at = going.find((run) => run.eta_seconds && run.total_steps > run.step);
+  if (!at) return null;
+  const whole = (at.eta_seconds / (at.total_steps - at.step)) * at.total_steps;
+  const time = L.duration(at.eta_seconds + (going.length - 1) * whole);
+  return h("p", { class: "soft" }, t("generate_left", { time }));
+};
+
+// ---- the first result, in a minute or so
 export class Start extends Asking {
   state = { record: null, before: null, after: null, run: null, error: null, busy: false };
   componentDidMount() {
@@ -97,6 +107,7 @@ export class Start extends Asking {
       busy
         ? h("p", { class: "soft", role: "status" }, t(before === null ? "lesson_start_wait" : "lesson_start_training"))
         : null,
+      busy && run ? timeLeft([run]) : null,
       after === null ? null : told("lesson_start_after", after),
       after === null ? null : told("lesson_start_wanted", record.answer),
       after === null ? null : h("p", { class: "why" }, t("lesson_start_said")),
@@ -179,6 +190,7 @@ export class Race extends Asking {
       busy || outcome ? null : L.button(t(this.go), this.begin, "strong", { id: `lesson-race-${this.kind}` }),
       busy ? L.progressBar(runs ? shareOf(runs) : null, t(this.training)) : null,
       busy ? h("p", { class: "soft", role: "status" }, t(this.training)) : null,
+      busy && runs ? timeLeft(runs) : null,
       runs ? this.curves() : null,
       outcome ? this.shown(outcome) : null,
       L.notice(error),

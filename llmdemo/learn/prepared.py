@@ -9,6 +9,7 @@ FIRST = {
     "max_length": 128,
     "eval_records": 4,
     "eval_steps": 12,
+    "publish_dtype": "float32",
 }
 """Short, yet the answer's form changes: some 4,000 tokens, held-out loss 2.6 → 0.2."""
 _SHORT = {"batch_size": 4, "max_length": 128, "eval_records": 8, "warmup_steps": 2, "learning_rate": 1e-4}

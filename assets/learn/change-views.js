@@ -55,6 +55,8 @@ export class Forgetting extends Asking {
         [t("lesson_tuned"), found[1][n], L.num(found[1][n], 2), "--greedy"],
       ]);
     const isRun = (each) => each.kind === "run";
+    const rise = found ? found[1][1] - found[0][1] : 0;
+    const by = L.num(rise, 2);
     return h(
       "div",
       {},
@@ -63,7 +65,13 @@ export class Forgetting extends Asking {
       area(t("lesson_forgetting_other"), other, (value) => this.look({ other: value })),
       waiting(busy),
       found && !busy
-        ? [h("h3", {}, t("lesson_forgetting_task")), rows(0), h("h3", {}, t("lesson_forgetting_rest")), rows(1)]
+        ? [
+            h("h3", {}, t("lesson_forgetting_task")),
+            rows(0),
+            h("h3", {}, t("lesson_forgetting_rest")),
+            rows(1),
+            h("p", { role: "status" }, t(rise > 0.05 ? "lesson_forgetting_lost" : "lesson_forgetting_kept", { by })),
+          ]
         : null,
       L.notice(error),
     );

@@ -4,6 +4,7 @@ import { hearJobs } from "../lib/live.js";
 import { Batch } from "./batch.js";
 import { Card } from "./card.js";
 import { Colour } from "./colour.js";
+import { sentences } from "../lib/words.js";
 import { calm, h, number, t } from "./dom.js";
 import { Exchange } from "./exchange.js";
 import { forkOf } from "./forks.js";
@@ -210,13 +211,12 @@ class App {
     if (end.state === "failed") {
       this.showError(end);
       this.say("");
-    } else
-      this.say(
-        t(this.isBatch && end.state === "done" ? "batch_done" : "end_" + end.state, {
-          s: number(end.seconds, 1),
-          n: number(this.trace.steps),
-        }) + (this.isBatch ? "" : [end.shared ? ` ${t("end_shared")}` : "", approximationOf(this.trace)].join("")),
-      );
+    } else {
+      const took = { s: number(end.seconds, 1), n: number(this.trace.steps) };
+      const ended = t(this.isBatch && end.state === "done" ? "batch_done" : "end_" + end.state, took);
+      const more = this.isBatch ? [] : [end.shared ? t("end_shared") : "", approximationOf(this.trace)];
+      this.say(sentences(ended, ...more));
+    }
     if (this.isBatch) return;
     if (end.state !== "failed" && this.trace.steps) this.past.add(this.trace, Boolean(fork));
     this.paint();

@@ -19,7 +19,7 @@ export const progressOf = (trace) => {
 /** int8 weights and the like are an approximation: how far off they are. @param {any} trace @returns {string} */
 export const approximationOf = (trace) => {
   const forward = trace.meta && trace.meta.models[0].forward;
-  if (forward && forward.note) return ` ${forward.note}`;
+  if (forward && forward.note) return forward.note;
   if (!forward || !forward.error || forward.error < APPROXIMATE) return "";
-  return " " + t("approximate", { form: forward.form, e: number(100 * forward.error, 1) });
+  return t("approximate", { form: forward.form, e: number(100 * forward.error, 1) });
 };

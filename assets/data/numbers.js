@@ -203,9 +203,10 @@ export const learnsFrom = (page) => {
       ? h(
           "p",
           { class: "cap block" },
-          t("data_advice_ratio", { ratio: L.num(advice.ratio, 1), n: L.int(advice.records) }) +
-            " " +
+          L.sentences(
+            t("data_advice_ratio", { ratio: L.num(advice.ratio, 1), n: L.int(advice.records) }),
             t(`data_advice_${advice.loss_on}`),
+          ),
         )
       : null,
     h("p", { class: "cap block" }, t("data_advice_why")),

@@ -98,9 +98,9 @@ class Tokens extends Component {
 const learnt = (record, row) => {
   if (record.kind === "classify") return `${t("data_role_label")}: ${record.turns[1]?.content ?? ""}`;
   const last = [...row.tokens].reverse().find((token) => token.trained);
-  return (
-    t(last && last.eos ? "data_learns_eos" : "data_learns", { trained: L.int(row.trained), total: L.int(row.length) }) +
-    (row.cut ? " " + t("data_truncated", { n: L.int(record.max_length), total: L.int(row.length) }) : "")
+  return L.sentences(
+    t(last && last.eos ? "data_learns_eos" : "data_learns", { trained: L.int(row.trained), total: L.int(row.length) }),
+    row.cut ? t("data_truncated", { n: L.int(record.max_length), total: L.int(row.length) }) : "",
   );
 };
 

@@ -71,14 +71,9 @@ define("lessons", async ({ el, server }) => {
   };
   const seen = (lesson) => {
     const View = VIEWS[lesson.view];
+    const verdict = t(state.chosen[lesson.id] === lesson.right ? "lesson_right" : "lesson_wrong");
     return [
-      h(
-        "p",
-        { class: "why" },
-        h("b", {}, t(state.chosen[lesson.id] === lesson.right ? "lesson_right" : "lesson_wrong")),
-        " ",
-        t(`lesson_${lesson.id}_why`),
-      ),
+      h("p", { class: "why" }, h("b", {}, verdict), L.gap(verdict), t(`lesson_${lesson.id}_why`)),
       View ? h(View, { server, open: go, key: lesson.id }) : null,
       lesson.panel ? h("h3", {}, t("lesson_further")) : null,
       lesson.panel ? h("p", {}, t(`lesson_${lesson.id}_see`)) : null,

@@ -1,6 +1,7 @@
 /* Drawing in place: a panel says what it shows, and Preact changes what differs, so that focus, what is being typed and
    scroll positions stay where they are. Untrusted text only ever becomes text nodes. Knows no panel. */
 import { Component, h as make, render } from "./preact.js";
+import { gap } from "./words.js";
 
 export { Component };
 
@@ -36,7 +37,7 @@ export const notice = (message) => {
   return h(
     "div",
     { class: `notice ${message.kind || "error"}`, role: message.kind === "info" ? "status" : "alert" },
-    h("p", {}, h("strong", {}, message.message), message.hint ? " " + message.hint : ""),
+    h("p", {}, h("strong", {}, message.message), message.hint ? gap(message.message) + message.hint : ""),
   );
 };
 

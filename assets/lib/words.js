@@ -75,6 +75,13 @@ const said = (value, form) => {
   return Array.isArray(value) ? joined(value.map(String), form) : String(value);
 };
 
+/** What stands between a text and the sentence after it: nothing behind a full-width mark. @param {string} text */
+export const gap = (text) => (/[\u3001-\u301f\uff00-\uffef]$/.test(text) ? "" : " ");
+
+/** Sentences as one text; those that are empty are left out. @param {...string} texts */
+export const sentences = (...texts) =>
+  texts.filter(Boolean).reduce((before, text) => (before ? before + gap(before) + text : text), "");
+
 /** The items as one list. @param {string[]} items @param {string} [form] */
 export const joined = (items, form) => {
   const last = form === "or" || form === "and" ? items.length > 1 && items[items.length - 1] : false;

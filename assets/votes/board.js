@@ -3,7 +3,7 @@
 import { ticks } from "../lib/chart/axis.js";
 import { int, num } from "../lib/format.js";
 import { choice, h, help, s } from "../lib/view.js";
-import { t } from "../lib/words.js";
+import { sentences, t } from "../lib/words.js";
 import { mark, rowTitle } from "./names.js";
 
 const W = 100;
@@ -22,7 +22,7 @@ export const conclusion = (board) => {
     if (voters === 1) parts.push(t("votes_one_voter"));
     else if (!board.by_voter) parts.push(t("votes_few_voters", { n: voters }));
   }
-  return parts.join(" ");
+  return sentences(...parts);
 };
 
 /**

@@ -12,7 +12,7 @@ const meta = { content: JSON.stringify(languages) };
 globalThis.document = /** @type {any} */ ({
   querySelector: (what) => what === 'meta[name="llmdemo-languages"]' && meta,
 });
-const { inWords, lang, languageFor, t, useWords } = await import("../../assets/lib/words.js");
+const { inWords, lang, languageFor, sentences, t, useWords } = await import("../../assets/lib/words.js");
 const read = (name) => JSON.parse(readFileSync(new URL(`../../assets/words/${name}.json`, import.meta.url), "utf8"));
 useWords({ ...read("zh-TW"), ...read("said.zh-TW") });
 
@@ -55,4 +55,11 @@ test("a browser gets the language that it wants first of those that are there", 
   // the same cases as in tests/core/test_languages.py
   const cases = JSON.parse(readFileSync(new URL("../core/languages.json", import.meta.url), "utf8"));
   for (const { accepted, language } of cases) assert.equal(languageFor(accepted), language, accepted.join());
+});
+
+test("sentences stand a blank apart, but not behind a full-width mark", () => {
+  assert.equal(sentences("One.", "", "Two.", "Three."), "One. Two. Three.");
+  assert.equal(sentences("完成：4 步。", "先前問過。", "bfloat16 權重。"), "完成：4 步。先前問過。bfloat16 權重。");
+  assert.equal(sentences("，共 3 筆：", "只學回答。"), "，共 3 筆：只學回答。");
+  assert.equal(sentences(), "");
 });

@@ -87,9 +87,7 @@ export const heatBox = (run) => {
       h(
         "span",
         {},
-        [mode === "layer" ? t("heat_layers") : t("heat_times"), rank ? t("heat_about", { rank }) : null]
-          .filter(Boolean)
-          .join(". "),
+        L.sentences(t(mode === "layer" ? "heat_layers" : "heat_times"), rank ? t("heat_about", { rank }) : ""),
       ),
       h(
         "span",

@@ -15,4 +15,5 @@ export const HACKABLE = {
   eval_steps: 6,
   max_new_tokens: 40,
   kl_weight: 0,
+  kl_limit: 0, // it strays far: the usual limit would end the run before the check is measured again
 };

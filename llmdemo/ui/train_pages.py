@@ -13,6 +13,7 @@ from llmdemo.settings.training_defaults import PRETRAIN_RATES
 from llmdemo.ui import models_api, runs_api
 from llmdemo.ui.endpoints import of_endpoints
 from llmdemo.ui.interpret_api import run_changes
+from llmdemo.ui.lesson_runs import is_raced
 from llmdemo.ui.rights import for_owners
 from llmdemo.ui.samples import SAMPLE_ID
 from llmdemo.ui.services import Services
@@ -50,7 +51,8 @@ class TrainPages:
     @for_owners
     def choices(self, _: dict) -> dict:
         """What can be chosen, and the settings that each task and method starts from."""
-        sets = data.list_datasets(self._services.home)
+        # The first is what the form begins with: a lesson's facts only where there is nothing else.
+        sets = sorted(data.list_datasets(self._services.home), key=is_raced)
         keys = ("dataset_id", "name", "version", "kept", "task")
         return {
             "data_sets": [{key: getattr(each, key) for key in keys} for each in sets],

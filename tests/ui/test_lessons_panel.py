@@ -7,7 +7,9 @@ import pytest
 from llmdemo import data
 from llmdemo.core.errors import UserError
 from llmdemo.ui import lesson_runs, lessons_panel
+from llmdemo.ui.samples import SAMPLE_NAME
 from llmdemo.ui.services import Services
+from llmdemo.ui.train_pages import TrainPages
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +75,8 @@ def test_runs_of_a_lesson_are_made_once_and_kept(call, services, monkeypatch):
     assert [each["part"] for each in race] == ["known", "new"] and call("race", kind="facts")["runs"] == race
     assert configs[race[0]["run_id"]]["dataset_id"] != configs[race[1]["run_id"]]["dataset_id"]
     assert call("things")["datasets"] == [], "the facts of a race are no data of the visitor's"
+    names = [each["name"] for each in TrainPages(services).choices({})["data_sets"]]
+    assert names[0] == SAMPLE_NAME and len(names) == 3, "nor what a run begins with"
     other = call("race", kind="facts", model_id="run-0")["runs"]
     assert {configs[each["run_id"]]["model_id"] for each in other} == {"run-0"}, "from another model it is another race"
     assert not {each["run_id"] for each in other} & {each["run_id"] for each in race}

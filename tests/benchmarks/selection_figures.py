@@ -8,6 +8,7 @@ Each is told as soon as it is known.
 """
 
 import argparse
+import json
 import shutil
 import sys
 import tempfile
@@ -47,8 +48,9 @@ RECIPES = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--data", type=Path, required=True, help="JSON: a list of records")
     parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--rows", type=int, default=600, help="of the file, from its beginning")
     parser.add_argument("--number", type=int, default=160)
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--judged", type=int, default=96)
@@ -59,7 +61,9 @@ def main() -> None:
 
 def measure(args, home: Home) -> None:
     settings = Settings(home=home.root)
-    info = add_dataset(home, settings, args.data, "pool")
+    pool = home.tmp / "pool.json"
+    write_json(pool, json.loads(args.data.read_text(encoding="utf-8"))[: args.rows])
+    info = add_dataset(home, settings, pool, "pool")
     records = open_records(home, info.dataset_id)
     judged = [records[int(n)] for n in split(records, 7, 0.1)[1][: args.judged]]
     mapped(home, info.dataset_id, args.model)

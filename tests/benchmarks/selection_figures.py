@@ -10,6 +10,7 @@ Each is told as soon as it is known.
 import argparse
 import json
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -110,6 +111,8 @@ def trained(home: Home, dataset_id: str, args) -> Path:
     more = {"best_by": "last", "publish_dtype": "float32", "split_version": 2, "eval_records": 1, "probe_id": "none"}
     write_json(folder / "config.json", values | more)
     assert worker.main(folder) == 0
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the worker takes it for a stop of its run
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     return folder
 
 

@@ -59,7 +59,7 @@ def _losses(worker: Worker, home: Home, model_id: str, held: list[dict], most: i
         pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
         for start in range(0, len(held), _BATCH):
             worker.progress(force=True, done=done + start, total=total)
-            part = scores(model, tokenizer, held[start : start + _BATCH], most, pad)
+            part = scores(model, tokenizer, held[start : start + _BATCH], most, pad, alone=False)
             found.append(np.stack([part[:, 0] * part[:, 2], part[:, 2]], axis=1))
     return np.concatenate(found)
 

@@ -13,8 +13,9 @@ COLUMNS = 3
 """Of a record: its loss a token, that of its answer's tokens alone, and the number of tokens; NaN where there is none."""
 
 
-def scores(model, tokenizer, records: list[dict], max_length: int, pad_id: int) -> np.ndarray:
-    """float64 (N, COLUMNS) in nats. Of raw text the loss of its tokens, and no second one; classes have neither.
+def scores(model, tokenizer, records: list[dict], max_length: int, pad_id: int, alone: bool = True) -> np.ndarray:
+    """float64 (N, COLUMNS) in nats. Of raw text the loss of its tokens, and no second one; classes have neither. alone: whether
+    the second one is computed of chats, which takes as many tokens as the answers have.
 
     A conversation counts with all of its answers; a preference with the answer that was chosen.
     """
@@ -23,10 +24,10 @@ def scores(model, tokenizer, records: list[dict], max_length: int, pad_id: int) 
     places = [place for place, row in enumerate(rows) if row is not None and row.trained]
     asked = [row for place in places if (row := rows[place]) is not None]
     found[places, 0], found[places, 2] = _means(model, asked, pad_id)
-    chats = [place for place in places if "messages" in records[place]]
-    alone = [alone_row(row, tokenizer) for place in chats if (row := rows[place]) is not None]
-    if alone:
-        found[chats, 1] = _means(model, alone, pad_id)[0]
+    chats = [place for place in places if "messages" in records[place]] if alone else []
+    answers = [alone_row(row, tokenizer) for place in chats if (row := rows[place]) is not None]
+    if answers:
+        found[chats, 1] = _means(model, answers, pad_id)[0]
     return found
 
 

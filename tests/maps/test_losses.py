@@ -46,6 +46,13 @@ def test_ifd_is_the_answers_loss_after_its_question_over_its_loss_alone(model):
     assert not np.isclose(found[0, 0], whole, atol=1e-3), "the question's own tokens do not count"
 
 
+def test_the_answers_alone_are_left_out_where_nobody_asks_for_them(model):
+    llama, tokenizer = model
+    records = [record("Name a fruit.", "An apple."), record("Add 1 and 2.", "3")]
+    whole, less = (scores(llama, tokenizer, records, 128, 2, alone=alone) for alone in (True, False))
+    assert np.array_equal(whole[:, [0, 2]], less[:, [0, 2]]) and np.isnan(less[:, 1]).all()
+
+
 def test_raw_text_has_a_loss_and_no_ifd_and_classes_have_neither(model):
     llama, tokenizer = model
     text = scores(llama, tokenizer, [{"row": 1, "text": "The quick brown fox."}], 64, 2)

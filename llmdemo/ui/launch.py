@@ -109,7 +109,7 @@ def _greet(services, local: str, public: str | None, share: bool) -> None:
 
 _WHO = {
     "open": "",
-    "guests": "Others can reach this page and there is no --auth: it offers the arena only.\n",
+    "guests": "Others can reach this page and there is no --auth: it offers the arena, lessons and open votes only.\n",
     "accounts": "Visitors can use the arena; owners sign in, at the top of the page.\n",
     "space": "Visitors can use the arena; the Space's owner signs in with Hugging Face.\n",
 }

@@ -207,7 +207,7 @@ def test_a_space_starts_on_an_empty_disk_with_nothing_writable_but_home(oauth, t
         0
     ]  # Gradio's reloader on Spaces, at exit
     assert code == 0 and "Traceback" not in said and "Read-only file system" not in said, said[-3000:]
-    assert ("signs in with Hugging Face" if oauth else "offers the arena only") in said
+    assert ("signs in with Hugging Face" if oauth else "offers the arena, lessons and open votes only") in said
 
 
 def _page(web, process, log) -> str:

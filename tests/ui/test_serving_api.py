@@ -126,7 +126,7 @@ def test_nothing_is_served_until_an_owner_says_so_and_guests_get_nothing(tmp_pat
             ("/unserve_model", ("x",)),
             ("/list_served", ()),
         ):
-            with pytest.raises(Exception, match="shared without a password|arena only"):
+            with pytest.raises(Exception, match="shared without a password|open votes only"):
                 guest.predict(*arguments, api_name=name)
         assert made.serving.overview() == {"served": [], "keys": []}
     finally:

@@ -173,7 +173,7 @@ def predict(home: Home, values: dict, entry: ModelEntry | None = None) -> dict:
     asked, cost = _asked_again(home, config, info, whole) if info else (0, 0.0)
     plain, todo = (pace.work(config, kept, whole, step_tokens, each) for each in (0.0, cost))
     notes = notes_before(home, config) if info else []
-    share = 1 - plain.tokens / todo.tokens
+    share = 1 - plain.tokens / todo.tokens if cost else 0.0
     if share > _MUCH:
         notes.append(say("note_probe_cost", n=asked, share=f"{share:.0%}"))
     about = {"ledger": ledger, "task": config.task, "parameters": entry.parameters}

@@ -32,6 +32,7 @@ class App {
     this.props = props;
     this.trigger = trigger;
     this.server = server;
+    this.readModels = L.newest(() => L.ask(server, "models"));
     this.trace = new Trace();
     this.ahead = new Warm(server);
     this.again = false;
@@ -329,7 +330,7 @@ class App {
   // ---- models and settings ----
 
   async loadModels() {
-    const answer = await L.ask(this.server, "models");
+    const answer = await this.readModels();
     if (!answer.models) return;
     const before = this.form.modelIds.join();
     this.form.setModels(answer.models);

@@ -11,9 +11,10 @@ L.define("generate", ({ el, server }) => {
   const ended = new Set();
   let timer;
 
+  const jobs = L.newest(() => ask("jobs"));
   const look = async () => {
     clearTimeout(timer);
-    const answer = await ask("jobs");
+    const answer = await jobs();
     if (!answer.error) {
       const first = !state.seen;
       state.seen = true;

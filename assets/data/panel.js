@@ -11,6 +11,7 @@ import { dataSets } from "./sets.js";
 const state = {
   sets: [],
   id: null,
+  asked: null, // the data set that was opened last; its report may still be on the way
   report: null,
   index: 0,
   total: 0,
@@ -54,21 +55,25 @@ const begin = async () => {
   L.hear("starter", (starter) => {
     if (starter.state === "ready" && state.id && state.record && !state.record.rows) open(state.id);
   });
-  await list();
-  if (state.sets.length) open(state.sets[0].dataset_id);
-  else draw();
+  await openFirst();
 };
 
+const sets = L.newest(() => ask("data_sets"));
 const list = async () => {
-  const answer = await ask("data_sets");
+  const answer = await sets();
   if (answer.error) return fail(answer.error);
   state.sets = answer.sets;
 };
-const leave = async () => {
-  Object.assign(state, { report: null, record: null, id: null });
+/* Unless another one was asked for meanwhile. */
+const openFirst = async () => {
   await list();
+  if (state.asked) return;
   if (state.sets.length) open(state.sets[0].dataset_id);
   else draw();
+};
+const leave = async () => {
+  Object.assign(state, { report: null, record: null, id: null, asked: null });
+  await openFirst();
 };
 const fail = (error) => {
   state.error = error;
@@ -76,9 +81,10 @@ const fail = (error) => {
 };
 
 const open = async (id, fresh) => {
-  state.error = null;
+  Object.assign(state, { error: null, asked: id });
   if (fresh || !state.sets.some((set) => set.dataset_id === id)) await list();
   const report = await ask("report", { dataset_id: id });
+  if (state.asked !== id) return; // another one was opened meanwhile
   if (report.error) return fail(report.error);
   Object.assign(state, {
     id,
@@ -114,11 +120,12 @@ const open = async (id, fresh) => {
   }
 };
 
+const recordOf = L.newest((question) => ask("record", question));
 const show = async (which) => {
   const id = state.id,
-    record = await ask("record", { dataset_id: id, loss_on: state.lossOn, ...which });
-  if (record.error) return fail(record.error);
+    record = await recordOf({ dataset_id: id, loss_on: state.lossOn, ...which });
   if (state.id !== id) return;
+  if (record.error) return fail(record.error);
   Object.assign(state, { index: record.index ?? state.index, record, error: null, editing: null });
   draw();
 };

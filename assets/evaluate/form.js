@@ -45,8 +45,9 @@ L.define("evaluate-form", ({ el, server }) => {
   const rewards = () => state.choices.models.some((model) => model.ready && model.task === "reward");
   const isRewards = () => state.how === "rewards" && set()?.task === "preference" && rewards();
 
+  const read = L.newest(() => L.ask(server, "choices"));
   const load = async (datasetId) => {
-    const choices = await L.ask(server, "choices");
+    const choices = await read();
     if (choices.error) return fail(choices.error);
     state.choices = choices;
     if (datasetId) state.dataset_id = datasetId;

@@ -12,7 +12,9 @@ const unfold = async (record) => {
     state.open = null;
     return page.draw();
   }
-  const answer = await ask("record", { evaluation_id: state.id, index: record.index });
+  const { id } = state;
+  const answer = await ask("record", { evaluation_id: id, index: record.index });
+  if (id !== state.id) return; // another evaluation was opened meanwhile
   Object.assign(state, answer.error ? { error: answer.error } : { open: answer });
   page.draw();
 };

@@ -26,13 +26,14 @@ L.define("evaluate-side", ({ el }) => {
   if (parts.main) begin();
 });
 let timer;
+const overview = L.newest((question) => ask("overview", question));
 const begin = () => {
   L.hearJobs(["evaluation"], look, parts.main.closest(".tabitem") || parts.main);
   look();
 };
 const look = async () => {
   clearTimeout(timer);
-  const answer = await ask("overview", { evaluation_id: state.id, seen: state.seen, differ: state.differ });
+  const answer = await overview({ evaluation_id: state.id, seen: state.seen, differ: state.differ });
   if (answer.lost) timer = setTimeout(look, 4000);
   else if (answer.error) state.error = answer.error;
   else takeIn(answer);

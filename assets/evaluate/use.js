@@ -8,8 +8,9 @@ const toneOf = (score) =>
 
 L.define("evaluate-use", ({ el, server, trigger }) => {
   const use = { models: [], model_id: null, text: "", found: null, error: null, busy: false };
+  const read = L.newest(() => L.ask(server, "choices"));
   const load = async () => {
-    const choices = await L.ask(server, "choices");
+    const choices = await read();
     if (choices.error) return;
     use.models = choices.models.filter((model) => model.ready && model.task === "classify");
     if (!use.models.some((model) => model.id === use.model_id)) {
@@ -97,10 +98,13 @@ L.define("evaluate-use", ({ el, server, trigger }) => {
     );
   };
   const run = async () => {
+    const { model_id } = use;
     use.busy = true;
     show();
-    const answer = await L.ask(server, "classify", { model_id: use.model_id, text: use.text });
-    Object.assign(use, { busy: false, error: answer.error || null, found: answer.error ? null : answer });
+    const answer = await L.ask(server, "classify", { model_id, text: use.text });
+    use.busy = false;
+    if (model_id === use.model_id)
+      Object.assign(use, { error: answer.error || null, found: answer.error ? null : answer });
     show();
   };
   L.hear("run-ended", load);

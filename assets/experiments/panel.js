@@ -19,6 +19,7 @@ L.define("experiments", ({ el, server, trigger }) => {
   const view = { id: null, groups: [], group: null, over: "tokens", open: null, on: null, error: null, told: "" };
 
   // ---- what came of it
+  const overview = L.newest((question) => ask("overview", question));
   let timer,
     looking = false,
     again = false; // something has changed since it began to look
@@ -27,7 +28,7 @@ L.define("experiments", ({ el, server, trigger }) => {
     looking = true;
     again = false;
     clearTimeout(timer);
-    const answer = await ask("overview", { group_id: view.id });
+    const answer = await overview({ group_id: view.id });
     looking = false;
     view.error = answer.error || null;
     if (!answer.error) {

@@ -65,6 +65,26 @@ export const ask = async (server, name, data) => {
   }
 };
 
+/**
+ * A question of which only the newest answer counts: each who asked gets the answer to what was asked last, as answers
+ * may come in another order than they were asked for.
+ * @template {any[]} Given
+ * @param {(...given: Given) => Promise<any>} question
+ * @returns {(...given: Given) => Promise<any>}
+ */
+export const newest = (question) => {
+  /** @type {Promise<any>} */
+  let last;
+  return async (...given) => {
+    last = question(...given);
+    for (;;) {
+      const asked = last;
+      const answer = await asked;
+      if (asked === last) return answer;
+    }
+  };
+};
+
 /** A name that nobody guesses, for what the page asks for. */
 export const randomId = () =>
   Array.from(crypto.getRandomValues(new Uint8Array(9)), (byte) => byte.toString(16).padStart(2, "0")).join("");

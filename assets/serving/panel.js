@@ -12,6 +12,7 @@ import {
   hearJobs,
   int,
   menu,
+  newest,
   notice,
   num,
   progressBar,
@@ -69,8 +70,9 @@ define("serving", ({ el, server, trigger }) => {
     return circles.get(name)();
   };
 
-  const ask = async (name, data = {}) => {
-    const answer = await call(server, name, { base: base(), model_id: view.run?.model_id || "", ...data });
+  const serving = newest((data) => call(server, "serving_state", data));
+  const ask = async () => {
+    const answer = await serving({ base: base(), model_id: view.run?.model_id || "" });
     view.error = answer.error || null;
     if (!answer.error) Object.assign(view, answer);
     follow();
@@ -80,13 +82,13 @@ define("serving", ({ el, server, trigger }) => {
     const answer = await call(server, name, data);
     view.error = answer.error || null;
     if (answer.error) draw();
-    else await ask("serving_state");
+    else await ask();
     return answer.error ? null : answer;
   };
   const follow = () => {
     clearTimeout(view.timer);
     if (document.visibilityState === "visible" && view.open && view.served.length)
-      view.timer = setTimeout(() => ask("serving_state"), LOOK_MS); // who calls a model is no job
+      view.timer = setTimeout(() => ask(), LOOK_MS); // who calls a model is no job
     draw();
   };
   const serve = (event) => {
@@ -359,13 +361,13 @@ define("serving", ({ el, server, trigger }) => {
     follow();
   };
 
-  hearJobs(["export"], () => ask("serving_state"), el);
+  hearJobs(["export"], () => ask(), el);
   hear("run-shown", (run) => {
     const done = run && run.state === "completed" && run.model_id ? run : null;
     if (done?.run_id === view.run?.run_id) return;
     Object.assign(view, { run: done, error: null, made: null, exports: [], gguf: false });
     if (done) form.name = servedName(done);
-    ask("serving_state");
+    ask();
   });
-  ask("serving_state");
+  ask();
 });

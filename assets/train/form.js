@@ -11,6 +11,7 @@ import {
   hear,
   help,
   menu,
+  newest,
   notice,
   setTitle,
   show,
@@ -100,10 +101,11 @@ define("train-form", ({ el, server }) => {
     fail,
   });
 
+  const read = newest(() => ask("choices"));
   const load = async (datasetId) => {
     state.awaited = datasetId || state.awaited; // nothing is started on other data meanwhile
     if (datasetId && state.choices) draw();
-    const choices = await ask("choices");
+    const choices = await read();
     if (state.awaited === datasetId) state.awaited = "";
     if (choices.error) return fail(choices.error);
     state.choices = choices;
@@ -115,14 +117,12 @@ define("train-form", ({ el, server }) => {
     predict();
   };
 
-  let asked = 0;
+  const foretold = newest(() => ask("predict", wanted()));
   let timer;
   const predict = () => {
     clearTimeout(timer);
     timer = setTimeout(async () => {
-      const mine = ++asked;
-      const answer = await ask("predict", wanted());
-      if (mine !== asked) return;
+      const answer = await foretold();
       state.predicted = answer.error ? null : answer;
       fail(answer.error && !answer.lost ? answer.error : null);
     }, PREDICT_MS);

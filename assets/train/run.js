@@ -56,13 +56,15 @@ const choose = (id) => {
   look(true);
 };
 
+const overview = L.newest((question) => ask("overview", question));
+const curves = L.newest((ids) => ask("compare", { run_ids: ids }));
 // One look: the list, and the chosen run with its figures if there are new ones.
 const look = async (force) => {
   if (looking && !force) return (again = true);
   looking = true;
   again = false;
   clearTimeout(timer);
-  const answer = await ask("overview", { run_id: view.id, seen: view.seen });
+  const answer = await overview({ run_id: view.id, seen: view.seen });
   looking = false;
   if (answer.error) {
     view.error = answer.error;
@@ -98,7 +100,7 @@ const countDown = () => {
 const compare = async () => {
   const ids = [...view.compared].filter((id) => !view.runs.length || view.runs.some((run) => run.run_id === id));
   view.compared = new Set(ids);
-  const answer = ids.length ? await ask("compare", { run_ids: ids }) : { runs: [] };
+  const answer = ids.length ? await curves(ids) : { runs: [] };
   if (answer.error) view.error = answer.error;
   else Object.assign(view, { curves: answer.runs, differ: answer.settings || {} });
 };

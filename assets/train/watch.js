@@ -67,6 +67,7 @@ class Watch {
     this.el = el;
     this.server = server;
     this.id = new URLSearchParams(window.location.search).get("run") || "";
+    this.read = L.newest((question) => L.ask(server, "watch_run", question));
     L.live();
     L.hear("job", ({ kind, job_id: id }) => (kind === "all" || id === this.id) && this.look());
     this.look();
@@ -84,7 +85,7 @@ class Watch {
     if (pause) await new Promise((done) => setTimeout(done, pause));
     this.waits = false;
     this.looked = Date.now();
-    const answer = await L.ask(this.server, "watch_run", { run_id: this.id, seen: this.run.seen });
+    const answer = await this.read({ run_id: this.id, seen: this.run.seen });
     this.error = answer.error || null;
     if (!answer.error) this.run = { ...this.run, ...answer };
     this.draw();

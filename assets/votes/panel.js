@@ -9,6 +9,7 @@ import {
   hear,
   int,
   menu,
+  newest,
   notice,
   openPanel,
   ownId,
@@ -55,6 +56,8 @@ class Votes {
   constructor({ el, server }) {
     this.el = el;
     this.server = server;
+    this.read = newest(() => ask(server, "list_votes"));
+    this.readBoard = newest((id) => ask(server, "vote_board", { session_id: id }));
     hear("arena-changed", () => this.open && !this.chosen && this.readArena());
     setInterval(() => this.look(), LOOK_MS);
     this.list().then(() => this.draw());
@@ -64,7 +67,7 @@ class Votes {
   // ---- asking ----
 
   async list() {
-    const answer = await ask(this.server, "list_votes");
+    const answer = await this.read();
     if (!answer.error) this.votes = answer;
   }
 
@@ -100,7 +103,7 @@ class Votes {
   async look(now = false) {
     if (!now && (!this.open || !this.chosen || this.board?.closed || !visible(this.el))) return;
     const id = this.chosen;
-    const answer = await ask(this.server, "vote_board", { session_id: id });
+    const answer = await this.readBoard(id);
     if (id !== this.chosen) return;
     this.error = answer.error || null;
     if (!answer.error) this.board = answer;

@@ -90,8 +90,9 @@ def test_models_are_compared_and_a_classifier_is_tried(app, open_page, tmp_path)
     upload(page, tmp_path / "texts.tsv")
     page.get_by_role("tab", name="Evaluate", exact=True).click()
     page.locator("#evaluate-data").select_option(label="texts.tsv · 120")
-    page.locator("#evaluate-start").click()
-    expect(page.locator(".confusion")).to_be_visible()
+    with late_answer(page, "overview", lambda: page.locator(".island-evaluate-side [data-key^=open-]").click()):
+        page.locator("#evaluate-start").click()
+        expect(page.locator(".confusion")).to_be_visible()
     expect(page.locator("#evaluate-result th", has_text="recall, macro")).to_be_visible()
     page.locator("#evaluate-threshold").fill("0.2")
     expect(page.locator(".threshold b")).to_have_text("0.20")
@@ -102,6 +103,28 @@ def test_models_are_compared_and_a_classifier_is_tried(app, open_page, tmp_path)
     page.set_viewport_size({"width": 390, "height": 844})
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     assert page.foreign == [] and page.errors == []
+
+
+@contextmanager
+def late_answer(page, question: str, ask):
+    """What the page asks by `ask()` is answered at once, and the answer arrives when the block is left."""
+    held = []
+
+    def keep(route):
+        asked = not held and f'"{question}"' in (route.request.post_data or "")
+        if asked:
+            held.append((route, route.fetch()))
+        else:
+            route.continue_()
+
+    page.route("**/component_server**", keep)
+    with page.expect_request(lambda request: f'"{question}"' in (request.post_data or "")):
+        ask()
+    yield
+    route, response = held[0]
+    with page.expect_response(lambda answer: answer.request == route.request):
+        route.fulfill(response=response)
+    page.unroute("**/component_server**", keep)
 
 
 @contextmanager

@@ -49,7 +49,7 @@ export const makeCircle = (server, name, draw) => {
   const ask = async (what, data = {}) => {
     const answer = await call(server, what, { name, state: view.state, offset: view.offset, ...data });
     view.error = answer.error || null;
-    const now = answer.state === view.state && answer.offset === view.offset; // else another page was asked for meanwhile
+    const now = answer.state === view.state && answer.offset === view.offset; // else another page was asked for
     if (!answer.error && answer.counts && now) view.known = answer;
     draw();
     return answer.error ? null : answer;

@@ -48,6 +48,9 @@ export const samplesBox = (run, wanted, choose) => {
       { class: "prompt", tabindex: 0, role: "group", "aria-label": t("samples_prompt") },
       L.clip(sample.prompt, 600),
     ),
+    sample.temperature
+      ? h("p", { class: "soft small" }, t("samples_drawn", { temperature: L.num(sample.temperature) }))
+      : null,
     table(
       { class: "samples" },
       [nth(t("plot_step")), th(t("samples_answer")), nth(t("train_held_out"))],

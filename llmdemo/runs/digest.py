@@ -143,6 +143,8 @@ class Digest(general.Digest):
         sample = self._samples.setdefault(prompt, {"prompt": prompt, "expected": None, "outputs": []})
         if event.get("expected") is not None:
             sample["expected"] = text(event["expected"])
+        if temperature := number(event.get("temperature")):
+            sample["temperature"] = temperature
         sample["outputs"].append({"step": whole(event.get("step")) or 0, "text": output})
         if len(sample["outputs"]) > _MOST_SAMPLES:
             sample["outputs"] = sample["outputs"][::2]

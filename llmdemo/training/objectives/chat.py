@@ -29,7 +29,7 @@ from llmdemo.training.memory_estimate import Batch
 from llmdemo.training.objectives.base import SAMPLE_TOKENS, SAMPLES, Objective, Place, Source
 from llmdemo.training.objectives.known import known_of, known_rows
 from llmdemo.training.objectives.tally import Tally
-from llmdemo.training.objectives.writing import write_greedily
+from llmdemo.training.objectives.writing import draw, write_greedily
 from llmdemo.training.packing import pack
 
 _WIDTHS = 8
@@ -176,18 +176,23 @@ def chat_sample(messages: list[dict], tokenizer, expected: str | None = None) ->
     }
 
 
-def answered(place: Place, samples: list[dict]) -> Iterator[dict]:
-    """{"prompt", "text", "expected"} of each sample: what the model writes, all samples at once."""
-    texts = write(place, [sample["ids"] for sample in samples])
+def answered(place: Place, samples: list[dict], temperature: float = 0.0) -> Iterator[dict]:
+    """{"prompt", "text", "expected"} of each sample: what the model writes, all samples at once; see `write`."""
+    texts = write(place, [sample["ids"] for sample in samples], temperature)
     for sample, text in zip(samples, texts, strict=True):
         yield {"text": text, **{key: sample[key] for key in ("prompt", "expected")}}
 
 
-def write(place: Place, prompts: list[list[int]]) -> list[str]:
-    """What the model goes on with after each prompt, greedily. Of a prompt too long for its positions, the end is kept."""
+def write(place: Place, prompts: list[list[int]], temperature: float = 0.0) -> list[str]:
+    """What the model goes on with after each prompt, greedily, or drawn at a temperature by the run's seed, with the same
+    random numbers each time. Of a prompt too long for its positions, the end is kept."""
     limit = positions(place.model)
     new = SAMPLE_TOKENS if limit is None else min(SAMPLE_TOKENS, max(1, limit // 2))
     prompts = prompts if limit is None else [prompt[-max(1, limit - new) :] for prompt in prompts]
-    answers = write_greedily(place, prompts, new)
+    if temperature:
+        seeds = [[place.config.seed, i] for i in range(len(prompts))]
+        answers = draw(place, prompts, 1, new, seeds, temperature)
+    else:
+        answers = [answer.token_ids for answer in write_greedily(place, prompts, new)]
     # `str` for the types alone: `decode` gives a list only for a list of answers.
-    return [str(place.tokenizer.decode(answer.token_ids, skip_special_tokens=True)) for answer in answers]
+    return [str(place.tokenizer.decode(ids, skip_special_tokens=True)) for ids in answers]

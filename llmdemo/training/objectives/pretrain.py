@@ -1,5 +1,7 @@
 """A language model from nothing: raw text as the task text learns it, on weights that nobody trained before."""
 
+from collections.abc import Iterator
+
 import torch
 from transformers import PreTrainedModel
 
@@ -8,7 +10,11 @@ from llmdemo.training.batches import RunData, TokenRows
 from llmdemo.training.factors import factorise
 from llmdemo.training.new_model import is_new
 from llmdemo.training.objectives.base import Source
+from llmdemo.training.objectives.chat import answered
 from llmdemo.training.objectives.text import Text
+
+TEMPERATURE = 0.6
+"""At which samples are drawn: what a young model finds likeliest is the same few words for ever."""
 
 
 class Pretrain(Text):
@@ -19,6 +25,10 @@ class Pretrain(Text):
     @classmethod
     def measured_beside(cls, source: Source, config: TrainConfig, tokenizer) -> dict[str, TokenRows]:
         return {}
+
+    def answers(self) -> Iterator[dict]:
+        for answer in answered(self.place, self.data.samples, TEMPERATURE):
+            yield answer | {"temperature": TEMPERATURE}
 
     @classmethod
     def load(

@@ -3,6 +3,7 @@
 import json
 import math
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -15,6 +16,7 @@ from llmdemo.models import catalog, scratch
 from llmdemo.models.load import load_outline
 from llmdemo.settings.training import TrainConfig
 from llmdemo.training import factors, memory_estimate
+from llmdemo.training.objectives.base import SAMPLE_TOKENS
 from llmdemo.training.targets import find_targets
 
 QUICK = {"task": "pretrain", "model_size": "1M", "vocabulary_size": 320, "max_length": 32, "batch_size": 4, "rank": 8,
@@ -75,6 +77,26 @@ def test_a_new_model_learns_and_is_one_of_the_catalog(scratch_run, ran, home, ho
     assert sum(p.numel() for p in model.parameters()) == scratch.parameters_of("1M", 320) == entry.parameters
     assert {type(m).__name__ for m in model.modules()}.isdisjoint({"FactoredLinear"})
     assert (entry.path / "README.md").read_text().count("pretrained with") == 1
+
+
+def test_samples_are_drawn_at_a_temperature_by_the_seed_of_the_run(scratch_run, ran):
+    run = ran(scratch_run(max_steps=30, eval_steps=15, learning_rate=5e-3, best_by="last", seed=5))
+    samples = [event for event in run.events("sample") if event["step"] == 30]
+    assert len(samples) == len({sample["prompt"] for sample in samples}) > 1
+    assert {sample["temperature"] for sample in samples} == {0.6}
+    model = AutoModelForCausalLM.from_pretrained(run.run_dir / "base").eval()
+    model.load_state_dict(run.weights(), strict=False)
+    tokenizer = AutoTokenizer.from_pretrained(run.run_dir / "base")
+    for i, sample in enumerate(samples):
+        asked, said = tokenizer(sample["prompt"])["input_ids"], []
+        for number in np.random.default_rng([5, i]).random(SAMPLE_TOKENS):
+            with torch.no_grad():
+                logits = model(torch.tensor([asked + said])).logits[0, -1]
+            mass = (logits.double() / 0.6).softmax(-1).cumsum(-1)
+            said.append(int(torch.searchsorted(mass, number * mass[-1], right=True)))
+            if said[-1] == tokenizer.eos_token_id:
+                break
+        assert tokenizer.decode(said, skip_special_tokens=True) == sample["text"]
 
 
 @pytest.mark.usefixtures("without_samples")

@@ -80,10 +80,9 @@ def told(cell: Cell) -> dict[str, Any]:
         "repetition": _mean(cell, "repetition", "looked", 4),
         "surprise": _mean(cell, "surprise", "surprises", 4),
         "confidence": _mean(cell, "confidence", "confidences", 4),
-        # what is taken back later than it was said counts there
-        **{thumb: max(0, cell.get(thumb, 0)) for thumb in ("up", "down")},
-        "right": cell.get("right", 0),
-        "labelled": cell.get("labelled", 0),
+        # what is taken back is taken from its own cell, which may have gone meanwhile, or been told apart less well
+        **{key: max(0, cell.get(key, 0)) for key in ("up", "down", "labelled")},
+        "right": min(max(0, cell.get("right", 0)), max(0, cell.get("labelled", 0))),
         **{key: shares(cell.get(key)) for key in ("languages", "topics", "classes")},
     }
 

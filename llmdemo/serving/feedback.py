@@ -5,10 +5,11 @@ corrections and labels that come later. Knows no HTTP.
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import replace
 
 from llmdemo.serving.bodies import FeedbackBody
 from llmdemo.serving.errors import ApiError
-from llmdemo.serving.kept import CLASSIFY, THUMBS, Kept, Text
+from llmdemo.serving.kept import CLASSIFY, THUMBS, Before, Kept, Text
 
 MOST_RECENT = 20_000
 """Answers whose ids are remembered, with the classes that were predicted and without any text."""
@@ -33,10 +34,10 @@ class Feedback:
         if keep:
             self._kept.add(text)
 
-    def take(self, body: FeedbackBody, opens: Callable[[str], bool]) -> tuple[Text, str, str | None]:
-        """Takes an opinion; what it is about, and the thumb ("" for none) and the label that were given before. `opens(name)`:
-        whether who says it may ask that model. Raises ApiError."""
-        text = self._about(body, opens)
+    def take(self, body: FeedbackBody, opens: Callable[[str], bool]) -> tuple[Text, Before]:
+        """Takes an opinion; what it is about, and what was said of that answer before. `opens(name)`: whether who says it may
+        ask that model. Raises ApiError."""
+        text = replace(self._about(body, opens), place=body.index)
         if body.thumb is None and body.correction is None and body.label is None:
             raise ApiError(400, "Nothing is said: give thumb (up or down), correction or label.", "invalid_value")
         if text.kind == CLASSIFY and body.correction is not None or text.kind != CLASSIFY and body.label is not None:
@@ -45,8 +46,7 @@ class Feedback:
             raise ApiError(400, f"{text.name!r} is {what}: send {right} instead of {wrong}.", "invalid_value", wrong)
         thumb = THUMBS[body.thumb] if body.thumb else None
         correction = body.label if text.kind == CLASSIFY else body.correction
-        choice = 0 if text.kind == CLASSIFY else body.index
-        beside_a_text = self._kept.correct(text.id, text.place, choice, thumb, correction)
+        beside_a_text = self._kept.correct(text.id, text.place, thumb, correction)
         if body.correction is not None and not beside_a_text:
             if self._kept.by_id(text.id, text.place) is not None:
                 sentence = "The correction was not taken: an owner of the app has reviewed this request already."
@@ -57,8 +57,7 @@ class Feedback:
                 "texts_not_kept",
                 "correction",
             )
-        before, label = self._kept.opinion(text, thumb, body.label)
-        return text, next((name for name, value in THUMBS.items() if value == before), ""), label
+        return text, self._kept.opinion(text, thumb, body.label)
 
     def _about(self, body: FeedbackBody, opens: Callable[[str], bool]) -> Text:
         with self._lock:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from llmdemo.core import store
 from llmdemo.core.errors import UserError
@@ -101,6 +101,19 @@ class Text:
         return asdict(self)
 
 
+class Before(NamedTuple):
+    """What was said of an answer before; `at`: when it was said last, in seconds since 1970; all None: nothing."""
+
+    thumb: int | None = None
+    label: str | None = None
+    at: float | None = None
+
+    @property
+    def up_or_down(self) -> str:
+        """The thumb's name; "" for none."""
+        return next((name for name, value in THUMBS.items() if value == self.thumb), "")
+
+
 class Kept:
     """The file. Any thread, and any app on the home folder, may call it."""
 
@@ -179,15 +192,15 @@ class Kept:
         except (sqlite3.Error, OSError, UserError) as error:
             log.warning("an answer of the model on trial was not kept: %s", error)
 
-    def opinion(self, text: Text, thumb: int | None, label: str | None) -> tuple[int | None, str | None]:
-        """Takes an opinion of a request, in place of an earlier one, whose (thumb, label) this returns; the same said again
-        changes nothing, nor when it was said. `text` needs no texts, but answers[choice] of a classifier, its predicted label."""
+    def opinion(self, text: Text, thumb: int | None, label: str | None) -> Before:
+        """Takes an opinion of an answer, in place of an earlier one, which this returns; the same said again changes nothing,
+        nor when it was said. `text` needs no texts, but answers[choice] of a classifier, its predicted label; its place is
+        the answer's."""
         predicted = text.answers[text.choice] if text.kind == CLASSIFY else None
         with self._changing() as db:
             db.execute("BEGIN IMMEDIATE")  # no other app takes one between reading and writing
-            found = db.execute("SELECT thumb, label FROM opinions WHERE id = ? AND place = ?", (text.id, text.place))
-            before: tuple[int | None, str | None] = found.fetchone() or (None, None)
-            if before != (None, None) and thumb in (None, before[0]) and label in (None, before[1]):
+            before = self._before(db, text.id, text.place)
+            if before.at is not None and thumb in (None, before.thumb) and label in (None, before.label):
                 return before
             db.execute(
                 "INSERT INTO opinions (id, place, at, name, model_id, thumb, predicted, label) VALUES (?,?,?,?,?,?,?,?)"
@@ -198,18 +211,37 @@ class Kept:
             db.execute(f"DELETE FROM opinions WHERE number <= (SELECT max(number) FROM opinions) - {_MOST_OPINIONS}")
         return before
 
-    def withdraw(self, id_: str) -> None:
-        """Takes an opinion back."""
+    def withdraw(self, id_: str) -> Before:
+        """Takes an opinion back, and returns it."""
         with self._changing() as db:
+            before = self._before(db, id_, 0)
             db.execute("DELETE FROM opinions WHERE id = ? AND place = 0", (id_,))
+        return before
 
-    def correct(self, id_: str, place: int, choice: int, thumb: int | None, correction: str | None) -> bool:
+    def _before(self, db: sqlite3.Connection, id_: str, place: int) -> Before:
+        found = db.execute("SELECT thumb, label, at FROM opinions WHERE id = ? AND place = ?", (id_, place)).fetchone()
+        return Before(*found) if found else Before()
+
+    def correct(self, id_: str, place: int, thumb: int | None, correction: str | None) -> bool:
         """Puts thumb and correction beside a kept text; whether there is one that no owner has reviewed: what an owner has
-        taken stays as it was reviewed."""
-        values: dict[str, Any] = {"choice": choice}
+        taken stays as it was reviewed. Of a chat's answers `place` is the one that is spoken of, and each after the first
+        gets a text of its own, with the same prompt, when something is said of it."""
+        values: dict[str, Any] = {} if place else {"choice": 0}  # an older version put another answer there
         values |= {"thumb": thumb} if thumb is not None else {}
         values |= {"correction": masked([correction])[0]} if correction is not None else {}
+        if place:
+            self._apart(id_, place)
         return self._update("id = ? AND place = ? AND verdict = ''", (id_, place), **values) > 0
+
+    def _apart(self, id_: str, place: int) -> None:
+        """A text for the answer `place` of a chat, as its first one's was kept; nothing where there is one, or none to copy."""
+        same = "id, at, name, model_id, kind, prompt, answers"
+        with self._changing() as db:
+            db.execute(
+                f"INSERT OR IGNORE INTO texts (place, choice, {same}) SELECT ?, ?, {same} FROM texts"
+                " WHERE id = ? AND place = 0 AND kind = ?",
+                (place, place, id_, CHAT),
+            )
 
     # ---- what owners see
 

@@ -110,18 +110,23 @@ class Metrics:
         self._series.add(record)
         self._over_time(record.name, record.model_id, {**_cell_of(record), "queued": self._queued()})
 
-    def opinion(self, name: str, model_id: str, thumb: str, before: str = "") -> None:
-        """Somebody finds an answer good (up) or bad (down), or nothing any more (""), and found it so `before`. The same again
-        does not count; a counter that may only grow counts what was taken back too."""
-        for said, label, by in ((before, f"{before}_withdrawn", -1), (thumb, thumb, 1)):
+    def opinion(self, name: str, model_id: str, thumb: str, before: str = "", at: float | None = None) -> None:
+        """Somebody finds an answer good (up) or bad (down), or nothing any more (""), and found it so `before`, said at the
+        time `at`, where it counts no longer. The same again does not count; a counter that may only grow counts what was
+        taken back too."""
+        for said, label, by, when in ((before, f"{before}_withdrawn", -1, at), (thumb, thumb, 1, None)):
             if said and thumb != before:
                 self._series.thumbs.labels(name, model_id, label).inc()
-                self._over_time(name, model_id, {said: by})
+                self._over_time(name, model_id, {said: by}, when)
 
-    def labelled(self, name: str, model_id: str, right: bool, before: bool | None = None) -> None:
+    def labelled(
+        self, name: str, model_id: str, right: bool, before: bool | None = None, at: float | None = None
+    ) -> None:
         """The right class of a classifier's text has come: whether the classifier was right, and by the class that it was given
-        `before`, None for none."""
-        self._over_time(name, model_id, {"labelled": int(before is None), "right": int(right) - bool(before)})
+        `before`, None for none, at the time `at`, where it counts no longer."""
+        if before is not None:
+            self._over_time(name, model_id, {"labelled": -1, "right": -int(before)}, at)
+        self._over_time(name, model_id, {"labelled": 1, "right": int(right)})
 
     def surprised(self, name: str, model_id: str, surprise: float) -> None:
         """The model's surprise at a prompt, in nats a token."""
@@ -157,9 +162,9 @@ class Metrics:
             if told[kind] is not None:
                 self._series.drift.labels(name, model_id, kind).set(told[kind]["alarm_at"] is not None)
 
-    def _over_time(self, name: str, model_id: str, cell: dict[str, Any]) -> None:
+    def _over_time(self, name: str, model_id: str, cell: dict[str, Any], at: float | None = None) -> None:
         if self._timeline is not None:
-            self._timeline.add(name, model_id, cell)
+            self._timeline.add(name, model_id, cell, at)
 
     def prometheus(self) -> bytes:
         """All since the app's start in Prometheus' text format."""

@@ -265,12 +265,12 @@ class Serving:
 
     def opinion(self, key: ApiKey, body: FeedbackBody) -> Text:
         """Takes what somebody says of an answer; what it is about. The same said again is not counted. Raises ApiError."""
-        text, thumb, label = self.feedback.take(body, key.opens)
+        text, before = self.feedback.take(body, key.opens)
         if body.thumb:
-            self.metrics.opinion(text.name, text.model_id, body.thumb, thumb)
-        if body.label is not None:
-            before = None if label is None else label == text.answers[0]
-            self.metrics.labelled(text.name, text.model_id, body.label == text.answers[0], before)
+            self.metrics.opinion(text.name, text.model_id, body.thumb, before.up_or_down, before.at)
+        if body.label is not None and body.label != before.label:
+            was_right = None if before.label is None else before.label == text.answers[0]
+            self.metrics.labelled(text.name, text.model_id, body.label == text.answers[0], was_right, before.at)
         return text
 
     def classify(

@@ -52,11 +52,12 @@ class Thumbs:
             id_ = f"{run_id}/{lane}"
             try:
                 if thumb:
-                    self._kept.opinion(Text(id_, 0, ARENA, answer.model_id, CHAT, "", [""]), THUMBS[thumb], None)
+                    text = Text(id_, 0, ARENA, answer.model_id, CHAT, "", [""])
+                    said_at = self._kept.opinion(text, THUMBS[thumb], None).at
                 else:
-                    self._kept.withdraw(id_)
+                    said_at = self._kept.withdraw(id_).at
             except (sqlite3.Error, OSError) as error:
                 raise UserError("err_thumb_not_kept", why=str(error)) from error
             before, answer.thumb = answer.thumb, thumb
-        self._metrics.opinion(ARENA, answer.model_id, thumb, before)
+        self._metrics.opinion(ARENA, answer.model_id, thumb, before, said_at)
         return {"thumb": thumb}

@@ -46,9 +46,10 @@ class Timeline:
         self._told_of = ""
         self._thread: threading.Thread | None = None
 
-    def add(self, name: str, model_id: str, cell: Cell) -> None:
-        """Adds figures to the present cell; about once in ten seconds all that is new is written, by another thread."""
-        key = int(self._clock()) // STEP * STEP, name, model_id
+    def add(self, name: str, model_id: str, cell: Cell, at: float | None = None) -> None:
+        """Adds figures to the present cell, or to the one of the time `at`, as what is taken back counts no longer where it did;
+        about once in ten seconds all that is new is written, by another thread."""
+        key = int(self._clock() if at is None else at) // STEP * STEP, name, model_id
         with self._lock:
             cells.add(self._new.setdefault(key, {}), cell)
             due = time.monotonic() - self._flushed > _FLUSH_SECONDS

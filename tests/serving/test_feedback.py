@@ -68,11 +68,30 @@ def test_a_correction_stands_beside_the_answer_that_it_is_about_streamed_or_not(
     streamed = text.split('"id":"')[1].split('"')[0]
     assert say(web, id=whole["id"], index=1, correction="Paris.", thumb="down").status_code == 200
     assert say(web, id=streamed, correction="Lyon?").status_code == 200
-    first, second = serving.kept.by_id(whole["id"]), serving.kept.by_id(streamed)
+    first, second = serving.kept.by_id(whole["id"], 1), serving.kept.by_id(streamed)
     assert (first.choice, first.thumb, first.correction) == (1, -1, "Paris.") and first.prompt == ASK
     assert first.answers == [choice["message"]["content"] for choice in whole["choices"]]
     assert second.answers == [ask(web)["choices"][0]["message"]["content"]]
     assert row_of(first, "preference") == {"prompt": ASK, "chosen": "Paris.", "rejected": first.answers[1]}
+
+
+def test_each_answer_of_a_request_has_an_opinion_of_its_own(web, serving):
+    serving.kept.keep(True)
+    whole = ask(web, n=3, temperature=1.0, seed=3)
+    for index, said in enumerate(({"thumb": "up"}, {"thumb": "down", "correction": "Paris."}, {"thumb": "up"})):
+        assert say(web, id=whole["id"], index=index, **said).status_code == 200
+    assert say(web, id=whole["id"], index=2, thumb="down").status_code == 200
+    opinions = serving.figures()[0]["opinions"]
+    assert (opinions["up"], opinions["down"]) == (1, 2)
+    texts, total = serving.kept.page("tiny", "new")
+    found = [(each.choice, each.thumb, each.correction) for each in sorted(texts, key=lambda each: each.place)]
+    assert total == 3 and found == [(0, 1, None), (1, -1, "Paris."), (2, -1, None)]
+    answers = [choice["message"]["content"] for choice in whole["choices"]]
+    assert [row_of(each, "chat")["messages"][-1]["content"] for each in reversed(texts)] == [
+        answers[0], "Paris.", answers[2]]  # fmt: skip
+    serving.kept.review(serving.kept.by_id(whole["id"]).number, verdict="take")
+    assert say(web, id=whole["id"], index=0, correction="Lyon.").status_code == 409
+    assert say(web, id=whole["id"], index=1, correction="Nice.").status_code == 200
 
 
 def test_a_request_with_store_false_or_of_raw_text_is_never_kept(web, serving):

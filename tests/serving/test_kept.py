@@ -47,7 +47,7 @@ def test_secrets_and_addresses_are_masked_before_they_reach_the_disk(kept):
     secret, mail = "sk-" + "a1B2" * 8, "ann.smith@mail.example.org"
     block = "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBg\n-----END PRIVATE KEY-----"
     kept.add(text(1, f"My key is {secret}, write to {mail}", f"Sure, {mail}. {block} Bye"))
-    kept.correct("chatcmpl-1", 0, 0, 1, f"Ask {mail}")
+    kept.correct("chatcmpl-1", 0, 1, f"Ask {mail}")
     kept.add_beside("chatcmpl-1", "other", f"password: hunter2hunter2 of {mail}")
     found = kept.by_id("chatcmpl-1")
     assert found.prompt[0]["content"] == "My key is [secret], write to [e-mail]"
@@ -140,9 +140,9 @@ def test_nothing_is_removed_by_bounds_that_cannot_be_read(kept):
 def test_what_an_owner_has_reviewed_is_changed_by_no_caller(kept):
     kept.keep(True)
     kept.add(text())
-    kept.correct("chatcmpl-0", 0, 0, -1, "Better")
+    kept.correct("chatcmpl-0", 0, -1, "Better")
     kept.review(kept.by_id("chatcmpl-0").number, verdict="take")
-    assert not kept.correct("chatcmpl-0", 0, 0, 1, "What nobody has read")
+    assert not kept.correct("chatcmpl-0", 0, 1, "What nobody has read")
     assert kept.by_id("chatcmpl-0").correction == "Better"
 
 
@@ -150,7 +150,7 @@ def test_a_request_goes_through_the_lists_as_it_is_reviewed(kept):
     kept.keep(True)
     kept.add(text())
     assert kept.counts("mine")["new"] == 0
-    kept.correct("chatcmpl-0", 0, 0, -1, "Better")
+    kept.correct("chatcmpl-0", 0, -1, "Better")
     found = kept.page("mine", "new")[0][0]
     assert (found.thumb, found.correction) == (-1, "Better")
     kept.review(found.number, verdict="take")
@@ -164,10 +164,11 @@ def test_a_request_goes_through_the_lists_as_it_is_reviewed(kept):
 
 
 def test_an_opinion_said_again_stays_where_it_was_in_time(kept, clock):
-    assert kept.opinion(text(), 1, None) == (None, None)
+    first = clock.now
+    assert kept.opinion(text(), 1, None) == (None, None, None)
     between, clock.now = clock.now + 1, clock.now + 2
-    assert kept.opinion(text(), 1, None) == (1, None) and kept.opinions(since=between) == {}
-    assert kept.opinion(text(), -1, None) == (1, None)
+    assert kept.opinion(text(), 1, None) == (1, None, first) and kept.opinions(since=between) == {}
+    assert kept.opinion(text(), -1, None) == (1, None, first)
     assert kept.opinions(since=between)["mine", "starter"]["down"] == 1
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from llmdemo.serving import cells, timeline
+from llmdemo.serving.metrics import Metrics
 from llmdemo.serving.timeline import HOUR, STEP, Timeline
 
 NOW = 1_800_000_000.0
@@ -76,6 +77,22 @@ def test_two_apps_on_one_home_add_to_the_same_cell(line, clock, tmp_path):
         each.add("mine", "run-a", one())
         each.flush()
     assert requests(other.points(0)) == 3
+
+
+def test_what_is_said_anew_later_counts_then_and_no_longer_where_it_was_said_first(line, clock):
+    metrics = Metrics(lambda: 0, lambda: 0, line)
+    metrics.labelled("sorts", "run-1", False)
+    metrics.opinion("sorts", "run-1", "up")
+    first, clock.now = clock.now, NOW + 2 * STEP
+    metrics.labelled("sorts", "run-1", True)
+    metrics.labelled("sorts", "run-1", True, before=False, at=first)
+    metrics.opinion("sorts", "run-1", "down", "up", first)
+    line.flush()
+    points = line.points(0)["sorts", "run-1"]
+    assert [(point["right"], point["labelled"]) for point in points] == [(0, 0), (2, 2)]
+    assert [(point["up"], point["down"]) for point in points] == [(0, 0), (0, 1)]
+    odd = cells.told({"right": 3, "labelled": 2}), cells.told({"right": 1, "labelled": -1})
+    assert [(each["right"], each["labelled"]) for each in odd] == [(2, 2), (0, 0)], "never more than there are"
 
 
 def test_old_cells_become_hours_and_nothing_is_lost(line, clock):

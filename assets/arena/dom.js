@@ -1,15 +1,13 @@
 /* What the arena's scripts share: words, shapes, short numbers, the clipboard. Elements come from lib/dom.js. */
 import * as L from "../lib/dom.js";
 import { SHAPES } from "../lib/strategies.js";
-import { lang, t as say } from "../lib/words.js";
+import { lang, t as say, withMinus } from "../lib/words.js";
 
 const formats = []; // making one takes longer than all else in a frame
 const format = (digits) =>
   (formats[digits] = formats[digits] || new Intl.NumberFormat(lang, { maximumFractionDigits: digits }));
 export const number = (value, digits = 0) =>
-  value === null || value === undefined || !Number.isFinite(value)
-    ? "–"
-    : format(digits).format(value).replace("-", "−");
+  value === null || value === undefined || !Number.isFinite(value) ? "–" : withMinus(format(digits).format(value));
 
 // A probability as per cent, with two figures where it is small.
 export const percent = (p) => {

@@ -1,16 +1,16 @@
 /* Numbers, sizes, times and dates as the reader's language writes them. */
-import { lang, t } from "./words.js";
+import { lang, t, withMinus } from "./words.js";
 
 const NONE = "–";
 const NARROW = "\u00a0"; // between a number and its unit: one figure stays on one line
 const known = (n) => n !== null && n !== undefined && Number.isFinite(n);
 
-export const int = (n) => (n === null || n === undefined ? NONE : Math.round(n).toLocaleString(lang));
+export const int = (n) => (n === null || n === undefined ? NONE : withMinus(Math.round(n).toLocaleString(lang)));
 
 export const num = (n, digits = 2) => {
   if (!known(n)) return NONE;
   const shown = Math.abs(n) < 0.5 * 10 ** -digits ? 0 : n; // not "-0.00"
-  return shown.toLocaleString(lang, { minimumFractionDigits: digits, maximumFractionDigits: digits });
+  return withMinus(shown.toLocaleString(lang, { minimumFractionDigits: digits, maximumFractionDigits: digits }));
 };
 
 /** Bytes in the unit that suits them. */

@@ -67,14 +67,22 @@ def _progress(services: Services, run_id: str) -> dict:
 
 
 def _run(services: Services, name: str, values: dict) -> tuple[str, bool]:
-    """(run_id, whether it was there): the run of this name on this data from this model, started where none is usable."""
+    """(run_id, whether it was there): the run of this name on this data from this model, which goes on where somebody
+    stopped it; started where none is usable."""
+    stopped = ""
     for run in services.runs.list():
-        usable = run["state"] in _GOING or (run["state"] == "completed" and run["model_id"])
+        goes_on = run["state"] == "stopped" and run["can_resume"]
+        usable = goes_on or run["state"] in _GOING or (run["state"] == "completed" and run["model_id"])
         if run["name"] != name or not usable:
             continue
         known = services.runs.config(run["run_id"])
         if all(known.get(key) == values[key] for key in ("dataset_id", "model_id")):
-            return run["run_id"], True
+            if not goes_on:
+                return run["run_id"], True
+            stopped = stopped or run["run_id"]
+    if stopped:
+        services.runs.resume(stopped)
+        return stopped, True
     return prepare.started(services.home, services.runs, {**values, "name": name})["run_id"], False
 
 

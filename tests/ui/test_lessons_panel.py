@@ -83,8 +83,14 @@ def test_runs_of_a_lesson_are_made_once_and_kept(call, services, monkeypatch):
     (pressed,) = call("race", kind="hacking")["runs"]
     assert configs[pressed["run_id"]]["task"] == "grpo"
     assert call("progress", run_ids="run-0") == call("progress") == {"runs": []}
-    runs[0]["state"] = "failed"
-    assert call("begin")["run_id"] != first["run_id"]
+    resumed: list[str] = []
+    monkeypatch.setattr(services.runs, "resume", resumed.append, raising=False)
+    runs[0] |= {"state": "stopped", "can_resume": True}
+    assert call("begin") == again and resumed == ["run-0"], "what was stopped goes on"
+    runs[0] |= {"state": "stopped", "can_resume": False}
+    anew = call("begin")["run_id"]
+    runs[-1]["state"] = runs[0]["state"] = "failed"
+    assert len({call("begin")["run_id"], anew, first["run_id"]}) == 3 and resumed == ["run-0"]
     losses = [configs[each["run_id"]]["loss_on"] for each in call("race", kind="instructions")["runs"]]
     assert losses == ["response", "all"]
     for kind in ("none", None, ["facts"]):

@@ -15,6 +15,7 @@ from pathlib import Path
 from llmdemo.access.passwords import checked_name, hash_password, read_accounts
 from llmdemo.access.people import Access, space_access
 from llmdemo.core.errors import UserError
+from llmdemo.core.sentences import say
 from llmdemo.core.spaces import on_zero_gpu
 from llmdemo.core.store import Home
 from llmdemo.settings import Settings
@@ -54,9 +55,7 @@ def serve(
     page = build(services)
     try:
         options = launch_options(services)
-        _, local, public = page.launch(
-            server_name=host, server_port=port, share=share, prevent_thread_lock=True, **options
-        )
+        local, public = launched(page, server_name=host, server_port=port, share=share, **options)
         _greet(services, local, public, share)
         threading.Thread(target=_warm, args=(services,), name="warm", daemon=True).start()
         page.block_thread()
@@ -66,6 +65,28 @@ def serve(
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it is being done
         page.close(verbose=False)
         services.close()
+
+
+def launched(page, **options) -> tuple[str, str | None]:
+    """Launches a Blocks; its local address and the share link.
+
+    Gradio gives its server five seconds to start and then asks it for the page, three seconds long, which may be too short
+    on a busy machine: what had started is tried once more. Raises UserError.
+    """
+    for is_last in (False, True):
+        try:
+            _, local, public = page.launch(prevent_thread_lock=True, **options)
+            return local, public
+        except (OSError, ValueError) as error:
+            had_started = page.is_running
+            page.close(verbose=False)
+            if not had_started and isinstance(error, ValueError):
+                raise  # a mistake in the options
+            if is_last or not had_started:
+                where = f"{options.get('server_name')}:{options.get('server_port')}"
+                raise UserError("err_server_late", where=where) from error
+        print(say("note_server_late"), file=sys.stderr, flush=True)
+    raise AssertionError("the last time returns or raises")
 
 
 def keep_uploads_at_home(home: Home, env=os.environ) -> None:

@@ -1,11 +1,16 @@
-"""Uploads are kept in the app's home, whoever else uses this machine's temporary folder."""
+"""Uploads are kept in the app's home, whoever else uses this machine's temporary folder; a slow start is tried again."""
 
 import os
+import socket
 import subprocess
 import sys
 import time
+import urllib.request
 
-from llmdemo.ui.launch import UPLOADS_SECONDS, keep_uploads_at_home
+import pytest
+
+from llmdemo.core.errors import UserError
+from llmdemo.ui.launch import UPLOADS_SECONDS, keep_uploads_at_home, launched
 
 
 def test_gradio_is_told_the_homes_folder_before_it_is_imported(home):
@@ -47,3 +52,47 @@ def test_a_folder_that_who_starts_the_app_has_chosen_is_left_alone(home, tmp_pat
     env = {"GRADIO_TEMP_DIR": str(chosen)}
     keep_uploads_at_home(home, env)
     assert env["GRADIO_TEMP_DIR"] == str(chosen) and len(list(chosen.iterdir())) == 1
+
+
+def page_of(port):
+    """A page that Gradio serves on `port`, and how it is launched."""
+    import gradio as gr
+
+    with gr.Blocks() as page:
+        gr.Markdown("x")
+    return page, {"server_name": "127.0.0.1", "server_port": port, "quiet": True, "ssr_mode": False}
+
+
+@pytest.fixture
+def port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def test_a_server_that_answers_late_once_is_tried_again(port, monkeypatch, capsys):
+    from gradio import networking
+
+    asked, ask = [], networking.url_ok
+    monkeypatch.setattr(networking, "url_ok", lambda url: asked.append(url) or (len(asked) > 1 and ask(url)))
+    page, options = page_of(port)
+    try:
+        local, public = launched(page, **options)
+        assert (local, public) == (f"http://127.0.0.1:{port}/", None) and len(asked) == 2
+        assert urllib.request.urlopen(local, timeout=30).status == 200
+        assert capsys.readouterr().err.count("trying once more") == 1
+    finally:
+        page.close(verbose=False)
+
+
+def test_a_server_that_never_answers_is_one_sentence_and_frees_the_port(port, monkeypatch):
+    from gradio import networking
+
+    monkeypatch.setattr(networking, "url_ok", lambda url: False)
+    page, options = page_of(port)
+    with pytest.raises(UserError, match=f"was not ready in time at 127.0.0.1:{port}") as late:
+        launched(page, **options)
+    assert "busy" in late.value.hint
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(("127.0.0.1", port))

@@ -149,9 +149,9 @@ def _same_data(home: Home, config: dict) -> str:
 
 
 def predict(home: Home, values: dict, entry: ModelEntry | None = None) -> dict:
-    """{"ledger", "task", "parameters", "step_tokens", "steps", "batch", "work", "notes"}: the memory these settings will
-    take; weights of the model; tokens and records of a step; the work as pace.seconds takes it; sentences that people should
-    know before the run.
+    """{"ledger", "task", "parameters", "step_tokens", "steps", "batch", "asked", "work", "notes"}: the memory these settings
+    will take; weights of the model; tokens and records of a step; questions of a probe that each evaluation asks again; the
+    work as pace.seconds takes it; sentences that people should know before the run.
 
     The memory estimate is training.memory_estimate.report's, for a batch of the data set's longest records; without a data set, for
     records of a likely length. `entry`: a model that need not be here, instead of the settings' model_id. Imports torch at
@@ -176,7 +176,7 @@ def predict(home: Home, values: dict, entry: ModelEntry | None = None) -> dict:
     share = 1 - plain.tokens / todo.tokens if cost else 0.0
     if share > _MUCH:
         notes.append(say("note_probe_cost", n=asked, share=f"{share:.0%}"))
-    about = {"ledger": ledger, "task": config.task, "parameters": entry.parameters}
+    about = {"ledger": ledger, "task": config.task, "parameters": entry.parameters, "asked": asked}
     return {**about, **size, "work": todo, "notes": notes}
 
 
@@ -211,8 +211,7 @@ def _length_notes(home: Home, config: TrainConfig) -> list[str]:
     count = _too_long(home, config.dataset_id, config.max_length, measured) if config.task == "chat" else 0
     if not count:
         return []
-    some = f"{count:,} record{'' if count == 1 else 's'}"
-    return [say("note_prompt_too_long", some=some, max_length=config.max_length)]
+    return [say("note_prompt_too_long", n=count, max_length=config.max_length)]
 
 
 @lru_cache(maxsize=256)

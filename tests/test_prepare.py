@@ -145,6 +145,7 @@ def test_what_a_probes_questions_take_of_a_run_is_told_before_it(home, datasets,
     write_json(folder / "result.json", {"content_hash": info.content_hash, "counts": {"highly": 2, "unknown": 50}})
     values = {"dataset_id": info.dataset_id, "model_id": model_id}
     asked, unasked = (prepare.predict(home, {**values, "probe_id": each}) for each in ("", "none"))
+    assert (asked["asked"], unasked["asked"]) == (26, 0)
     assert "up to 26 questions" in asked["notes"][0] and unasked["notes"] == []  # 12 of each part of a class, at most
     assert asked["work"].tokens > 1.05 * unasked["work"].tokens
     long = prepare.predict(home, {**values, "max_steps": 100_000, "eval_steps": 0})

@@ -106,6 +106,9 @@ const saying = ({ code, message, title, other }) => {
   return L.lang === "en" ? message : kindName({ code, title }); // a row that made no record has its reason in English
 };
 
+/* Its kind, where what is said of it is not that already. */
+const kindBeside = (problem) => (saying(problem) === kindName(problem) ? "" : kindName(problem));
+
 const problemTable = (page) => {
   const { problems, kinds, total } = page.report,
     limit = page.more === page.id ? problems.length : 10;
@@ -160,7 +163,11 @@ const problemTable = (page) => {
                   "td",
                   { class: "why" },
                   saying(problem),
-                  h("div", { class: "code" }, [problem.code, whereIn(problem)].filter(Boolean).join(" · ")),
+                  h(
+                    "div",
+                    { class: "kind soft small" },
+                    [kindBeside(problem), whereIn(problem)].filter(Boolean).join(" · "),
+                  ),
                 ),
                 h("td", { class: "excerpt" }, problem.excerpt || ""),
                 h("td", { class: "happens" }, happens(problem.action)),

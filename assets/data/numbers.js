@@ -66,7 +66,6 @@ export const numbers = (page) => {
             ]
           : null,
         info.version > 1 ? row(t("data_n_version"), `${info.version}`) : null,
-        row(t("numbers_version"), info.content_hash.slice(0, 12)),
       ),
     ),
     info.change ? h("p", { class: "cap" }, info.change) : null,

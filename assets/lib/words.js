@@ -59,19 +59,24 @@ const PLACE = /\{(\w+)(?::(,|or|and))?\}|\{(\w+)\|([^{}|]*)\|([^{}|]*)\}/g;
 
 /**
  * The text `key` with its places filled in, as llmdemo/core/sentences.py does it: {name} a value, {n:,} a number with
- * separators, {names:or} and {names:and} a list, {n|record|records} one of two forms by the number n.
+ * separators, {names:or} and {names:and} a list, {n|record|records} one of two forms by the number n, which may be
+ * written out already.
  * @param {string} key
  * @param {Record<string, unknown>} [values]
  */
 export const t = (key, values = {}) =>
   (words[key] ?? key).replace(PLACE, (whole, name, form, counted, single, several) => {
-    if (counted) return counted in values ? (values[counted] === 1 ? single : several) : whole;
+    if (counted) return counted in values ? (String(values[counted]) === "1" ? single : several) : whole;
     return name in values ? said(values[name], form) : whole;
   });
 
+/** A number that is written out, with the sign of a negative one as print has it: a hyphen is another and shorter one.
+   @param {string} text */
+export const withMinus = (text) => text.replace("-", "−");
+
 /** @param {unknown} value @param {string} [form] */
 const said = (value, form) => {
-  if (form === "," && typeof value === "number") return value.toLocaleString(lang);
+  if (typeof value === "number") return withMinus(form === "," ? value.toLocaleString(lang) : String(value));
   return Array.isArray(value) ? joined(value.map(String), form) : String(value);
 };
 

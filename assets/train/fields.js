@@ -64,7 +64,8 @@ const NEEDED = {
  * something.
  * @param {string} key @param {Record<string, any>} values
  */
-export const needed = (key, { reward, second_reward: second, policy_loss: loss }) => {
+export const needed = (key, { reward, second_reward: second, policy_loss: loss, asked, probe_id: probe }) => {
+  if (key === "probe_id") return Boolean(asked || probe); // where nothing was probed there is nothing to choose
   if (NEEDED[key]) return NEEDED[key].includes(reward) || NEEDED[key].includes(second);
   if (key === "second_share") return second !== "none";
   return key !== "kl_weight" || loss !== "rejection";

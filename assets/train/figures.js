@@ -170,6 +170,23 @@ const ofMany = (runs, over) => {
     .filter((each) => each.lines.length);
 };
 
+/**
+ * How far a run's model is, as [word, figure] of the last step and of what is held out: losses, or where answers earn
+ * rewards the rewards, as the loss says nothing there. What is not known is left out.
+ * @param {{loss?: number | null, eval_loss?: number | null, scores?: Record<string, number> | null}} status
+ * @param {Record<string, {value: number[]}>} [series] @returns {[string, string][]}
+ */
+export const standing = ({ loss, eval_loss: held, scores }, series = {}) => {
+  const earns = scores?.reward !== undefined;
+  const [last, kept, say] = earns ? [series.reward?.value.at(-1), scores.reward, share] : [loss, held, L.num];
+  /** @type {[string, number | null | undefined][]} */
+  const both = [
+    [earns ? "metric_reward" : "train_loss", last],
+    [earns ? "train_reward_held_out" : "train_held_out", kept],
+  ];
+  return both.flatMap(([word, value]) => (value === null || value === undefined ? [] : [[t(word), say(value)]]));
+};
+
 /* What the last shaded stretch is, in a sentence; "" without one. */
 const told = (spans) => {
   const span = spans[spans.length - 1];

@@ -57,7 +57,8 @@ define("train-form", ({ el, server }) => {
   const defaults = (method = state.config.method, by = state.changed) => defaultsFor(state.choices, task(), method, by);
   const settings = () => ({ ...NAME, ...state.choices?.settings });
   const isThere = (key) =>
-    fits(settings()[key], state.config.method, task()) && needed(key, { ...defaults(), ...state.changed });
+    fits(settings()[key], state.config.method, task()) &&
+    needed(key, { ...defaults(), ...state.changed, asked: state.predicted?.asked });
 
   // Instruction data to be measured on; for replay raw text as well, but not the data that is trained.
   const others = (key) =>
@@ -176,6 +177,11 @@ define("train-form", ({ el, server }) => {
             choices.find((option) => String(option) === raw),
           ),
       });
+    },
+    probe: (key, attributes, value) => {
+      const named = ["", "none"].includes(value) ? [] : [[value, value]];
+      const options = [["", t("choice_newest_probe")], ["none", t("choice_none")], ...named];
+      return menu({ ...attributes, options, value, onchange: (raw) => keep(key, raw) });
     },
     share: (key, attributes, value) =>
       shareControl(attributes, value || 0, settings()[key].high ?? 0.9, (share) => keep(key, share)),

@@ -4,7 +4,7 @@ import * as L from "../lib/panel.js";
 import { h, t } from "../lib/panel.js";
 import { changesBox } from "./changes.js";
 import { factsBox, memoryBox } from "./facts.js";
-import { figures } from "./figures.js";
+import { figures, standing } from "./figures.js";
 import { knowledgeBox } from "./knowledge.js";
 import { openerBox, queueBox } from "./queue.js";
 import { runsBox } from "./runs.js";
@@ -171,10 +171,7 @@ const stateBox = (run) => {
     waits = active && s.state !== "queued" && !s.step;
   const facts = [];
   if (s.total_steps) facts.push(h("span", {}, t("train_step", { step: L.int(s.step), total: L.int(s.total_steps) })));
-  if (s.loss !== null && s.loss !== undefined)
-    facts.push(h("span", {}, t("train_loss") + " ", h("b", {}, L.num(s.loss))));
-  if (s.eval_loss !== null && s.eval_loss !== undefined)
-    facts.push(h("span", {}, t("train_held_out") + " ", h("b", {}, L.num(s.eval_loss))));
+  for (const [word, figure] of standing(s, run.series)) facts.push(h("span", {}, `${word} `, h("b", {}, figure)));
   if (active && s.tokens_per_second) facts.push(h("span", {}, t("train_speed", { n: L.int(s.tokens_per_second) })));
   if (active && s.eta_seconds) facts.push(h("span", {}, t("train_left", { time: L.duration(s.eta_seconds) })));
   if (s.state === "stopping" && (s.stop_seconds_left || s.stop_phase === "killing"))

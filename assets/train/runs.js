@@ -3,7 +3,18 @@ import * as L from "../lib/panel.js";
 import { h, t } from "../lib/panel.js";
 import { nth, table, td, th, wide } from "../lib/table.js";
 import { differences } from "./compared.js";
+import { standing } from "./figures.js";
 import { page, view } from "./state.js";
+
+/* The cells of a run's losses; where answers earn rewards, the loss says nothing and the reward stands there. */
+const losses = (run) => {
+  const earns = run.scores?.reward !== undefined;
+  const held = earns ? standing(run).at(-1)?.join(" ") : L.num(run.eval_loss);
+  return [
+    h("td", { class: "n", "data-name": t("train_loss") }, earns ? "–" : L.num(run.loss)),
+    h("td", { class: "n", "data-name": t("train_held_out") }, held),
+  ];
+};
 
 export const runsBox = () => {
   if (!view.runs.length) return null;
@@ -64,8 +75,7 @@ export const runsBox = () => {
               { class: "n", "data-name": t("train_steps") },
               run.total_steps ? `${L.int(run.step)} / ${L.int(run.total_steps)}` : "–",
             ),
-            h("td", { class: "n", "data-name": t("train_loss") }, L.num(run.loss)),
-            h("td", { class: "n", "data-name": t("train_held_out") }, L.num(run.eval_loss)),
+            losses(run),
             h("td", { class: "n", "data-name": t("runs_size") }, L.bytes(run.size_bytes)),
           ),
         ),

@@ -3,7 +3,7 @@ import * as L from "../lib/panel.js";
 import { copy } from "../arena/dom.js";
 import { h, t } from "../lib/panel.js";
 import { addressOf } from "../votes/link.js";
-import { figures } from "./figures.js";
+import { figures, standing } from "./figures.js";
 import { samplesBox } from "./samples.js";
 
 const LOOK_MS = 2000;
@@ -111,9 +111,8 @@ class Watch {
   }
 
   state() {
-    const { status: s } = this.run;
+    const { status: s, series } = this.run;
     const share = s.total_steps ? Math.min(1, s.step / s.total_steps) : 0;
-    const fact = (word, value) => (value ? h("span", {}, `${t(word)} `, h("b", {}, value)) : null);
     return h(
       "section",
       { class: "box" },
@@ -122,8 +121,7 @@ class Watch {
         { class: "state" },
         h("b", { class: `is-${s.state}`, role: "status" }, t(`state_${s.state}`)),
         s.total_steps ? h("span", {}, t("train_step", { step: L.int(s.step), total: L.int(s.total_steps) })) : null,
-        fact("train_loss", L.num(s.loss)),
-        fact("train_held_out", L.num(s.eval_loss)),
+        standing(s, series).map(([word, figure]) => h("span", {}, `${word} `, h("b", {}, figure))),
         this.goes() && s.eta_seconds ? h("span", {}, t("train_left", { time: L.duration(s.eta_seconds) })) : null,
         this.goes() && s.phase && s.phase !== "training" ? h("span", {}, t(`phase_${s.phase}`)) : null,
       ),

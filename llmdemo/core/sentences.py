@@ -64,7 +64,7 @@ def fill(text: str, values: dict[str, Any], language: str = ENGLISH) -> str:
             return place[0]
         value = values[name or counted]
         if counted:
-            return str(single if value == 1 else several)
+            return str(single if value in (1, "1") else several)
         if isinstance(value, list | tuple):
             return _joined([str(each) for each in value], form or ",", language)
         return f"{value:,}" if form == "," and isinstance(value, int | float) else str(value)

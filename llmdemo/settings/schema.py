@@ -39,7 +39,8 @@ class Setting:
     form: bool = False
     """Whether a form shows it; every setting can be given through the API."""
     widget: str = ""
-    """How a form asks for it where the type does not tell: dataset (a menu of data sets), model, share (a percentage)."""
+    """How a form asks for it where the type does not tell: dataset (a menu of data sets), model, share (a percentage), probe
+    (the newest one, or none)."""
     searchable: bool = False
     """Whether a hyperparameter search may vary it."""
     remedy: str = ""

@@ -246,7 +246,7 @@ class TrainConfig:
     """Most held-out records that are evaluated during the run; classify judges all of them at its end."""
     eval_steps: Annotated[int, Field(ge=0, le=1_000_000), Setting("steps")] = 28
     """Steps between two evaluations; the first and the last step are always evaluated. 0: only these."""
-    probe_id: Annotated[str, Field(max_length=200), Setting(tasks=("chat",))] = ""
+    probe_id: Annotated[str, Field(max_length=200), Setting(tasks=("chat",), form=True, widget="probe")] = ""
     """chat: the finished probe (/probe_knowledge) of this data set by whose classes loss and right answers are told at each
     evaluation; empty: the newest one by the model that the run starts from, if there is one; "none": not."""
     probe_records: Annotated[int, Field(ge=1, le=64), Setting("records", tasks=("chat",))] = 12

@@ -21,7 +21,7 @@ from llmdemo.ui.services import Services
 _PLOT_POINTS = 400
 _MOST_COMPARED, _COMPARED_POINTS = 12, 200
 _BRIEF = (
-    "run_id", "name", "state", "reason", "step", "total_steps", "loss", "loss_smoothed", "eval_loss", "created",
+    "run_id", "name", "state", "reason", "step", "total_steps", "loss", "loss_smoothed", "eval_loss", "scores", "created",
     "queue_position", "size_bytes",
 )  # fmt: skip
 
@@ -70,15 +70,15 @@ class TrainPages:
 
     @for_owners
     def predict(self, config: dict) -> dict:
-        """{"ledger", "seconds", "seconds_low", "seconds_high", "rough", "notes"}: what these settings will take, see pace.seconds,
-        and what people should know before they start."""
+        """{"ledger", "seconds", "seconds_low", "seconds_high", "rough", "asked", "notes"}: what these settings will take, see
+        pace.seconds and prepare.predict, and what people should know before they start."""
         if config.get("dataset_id") == SAMPLE_ID:
             config = {**config, "dataset_id": None}
         predicted = prepare.predict(self._services.home, config)
         self._services.get_ready()
         how = (predicted["parameters"], config.get("method"), predicted["task"], predicted["work"])
         told = pace.seconds_of_size(self._services.runs.list(), *how)
-        return told | {"ledger": predicted["ledger"], "notes": predicted["notes"]}
+        return told | {key: predicted[key] for key in ("ledger", "asked", "notes")}
 
     # ---- runs
 

@@ -29,6 +29,8 @@ test("what a reward looks for is asked where it looks for something, in either r
   assert.ok(needed("second_share", rewards("exact", "json")) && !needed("second_share", rewards("exact")));
   assert.ok(needed("kl_weight", rewards("exact")) && !needed("kl_weight", { policy_loss: "rejection" }));
   assert.ok(needed("rank", {}));
+  const probe = (values) => needed("probe_id", values);
+  assert.deepEqual([{}, { asked: 26 }, { asked: 0, probe_id: "none" }].map(probe), [false, true, true]);
 });
 
 test("a setting is chosen with what suits it", () => {
@@ -36,6 +38,7 @@ test("a setting is chosen with what suits it", () => {
   assert.equal(setting({}), "number");
   assert.equal(setting({ kind: "bool" }), "bool");
   assert.equal(setting({ choices: [32, 8] }), "choices");
+  assert.equal(setting({ widget: "probe", kind: "str" }), "probe");
   assert.equal(setting({ widget: "share", kind: "float" }), "share");
 });
 

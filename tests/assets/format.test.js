@@ -17,9 +17,11 @@ test("numbers, sizes and shares", () => {
   assert.equal(int(1234.6), "1,235");
   assert.equal(num(1.005, 2), "1.01");
   assert.equal(num(2, 3), "2.000");
-  assert.deepEqual([num(-0, 3), num(-0.0004, 3), num(-0.0006, 3)], ["0.000", "0.000", "-0.001"]);
+  assert.deepEqual([num(-0, 3), num(-0.0004, 3), num(-0.0006, 3)], ["0.000", "0.000", "−0.001"]);
   assert.deepEqual([999, 1000, 999_499, 1e6, 2.5e9].map(bytes), ["999 B", "1 kB", "999 kB", "1 MB", "2.50 GB"]);
   assert.equal(percent(0.125), "13 %");
+  useWords({ a: "{n:,} {x}" });
+  assert.deepEqual([int(-1234), percent(-0.5), t("a", { n: -1234, x: -0.5 })], ["−1,234", "−50 %", "−1,234 −0.5"]);
 });
 
 test("a data set in a menu is told from its earlier versions", () => {
@@ -53,6 +55,7 @@ test("lists, counts and numbers have their forms", () => {
   useWords({ a: "{n:,} {n|record|records}", b: "{x:or}", c: "{x:and}", d: "{x}", ...lists });
   assert.equal(t("a", { n: 1234 }), "1,234 records");
   assert.equal(t("a", { n: 1 }), "1 record");
+  assert.equal(t("a", { n: int(1) }), "1 record");
   assert.equal(t("b", { x: ["p", "q", "r"] }), "p, q or r");
   assert.equal(t("c", { x: ["p", "q"] }), "p and q");
   assert.equal(t("d", { x: ["p", "q"] }), "p, q");

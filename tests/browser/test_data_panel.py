@@ -51,7 +51,7 @@ def test_a_problem_opens_its_record_token_by_token_and_all_records_are_listed(ti
     page = open_page(tiny_app)
     page.set_input_files("#data-file input[type=file]", str(path))
     expect(page.locator(".set-title h2")).to_have_text("found.json")
-    expect(page.locator(".findings .code").first).to_have_text("duplicate")
+    expect(page.locator(".findings .kind").first).to_have_text("duplicates")
 
     page.get_by_role("button", name="Show row 3", exact=True).click()
     expect(page.locator(".record .tag")).to_have_text("left out")

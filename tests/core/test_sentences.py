@@ -22,7 +22,7 @@ def test_a_sentence_is_its_english_text_and_remembers_key_and_values():
     said = say("a", n=1234, name="x")
     assert said == "1,234 records of x." and json.dumps(said) == '"1,234 records of x."'
     assert (said.key, said.values) == ("a", {"n": 1234, "name": "x"})
-    assert say("a", n=1, name="x") == "1 record of x."
+    assert say("a", n=1, name="x") == say("a", n="1", name="x") == "1 record of x."
 
 
 def test_lists_are_joined_as_english_joins_them():

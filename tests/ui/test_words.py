@@ -199,6 +199,20 @@ def test_the_values_of_an_error_are_those_of_its_words():
             assert placeholders(ENGLISH[key]) <= given, f"{name}:{node.lineno}"
 
 
+_COUNT = re.compile(
+    r"\{n(?::,)?\} (?:held-out |different |more )?(?:records|requests|questions|pairs|prompts|runs|rows|rounds|steps|tokens"
+    r"|votes|voters|texts|answers|turns|ties|folds|labels|lines|models|parts|lanes|beams|files|characters|columns|keys)\b"
+)
+_NEVER_ONE = {"eval_folds_about", "lesson_template_count", "lesson_judges_order_said", "lesson_judges_order_less",
+              "lesson_judges_length_said", "reason_too_long", "valid_text_of", "err_all_one_label", "err_one_class",
+              "err_kto_one_kind", "template_refuses_all"}  # fmt: skip
+
+
+def test_what_is_counted_has_a_form_for_one():
+    """ "1 records": write {n} {n|record|records}."""
+    assert {key for key, text in ENGLISH.items() if _COUNT.search(text)} - _NEVER_ONE == set()
+
+
 def test_no_key_is_written_twice():
     """Of two the last would count, and the first sentence be gone without a word."""
 

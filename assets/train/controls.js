@@ -5,6 +5,13 @@ const LONGEST = { reward_text: 20000 };
 /** Most characters of a setting that is a text. @param {string} key */
 export const longest = (key) => LONGEST[key] || 120;
 
+/** By which probe of the data a run goes, and one that was named. @param {string} value @returns {[string, string][]} */
+export const probes = (value) => [
+  ["", t("choice_newest_probe")],
+  ["none", t("choice_none")],
+  .../** @type {[string, string][]} */ (["", "none"].includes(value) ? [] : [[value, value]]),
+];
+
 /**
  * What may be learned from this data: its answers, or what a checker says of the model's own; null without a choice.
  * @param {string[]} tasks @param {string} chosen @param {(task: string) => void} choose

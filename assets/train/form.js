@@ -19,7 +19,7 @@ import {
   tell,
 } from "../lib/panel.js";
 import { architectureFold } from "./architecture.js";
-import { goalField, longest, shareControl } from "./controls.js";
+import { goalField, longest, probes, shareControl } from "./controls.js";
 import { controlOf, defaultsFor, errorOfField, fits, NAME, NAMED, needed, settingsForForm, WORDED } from "./fields.js";
 import { memoryForecast, summaryLine } from "./forecast.js";
 import { Presets } from "./presets.js";
@@ -147,6 +147,9 @@ define("train-form", ({ el, server }) => {
     summaryLine({ ...defaults(), ...changed() }, state.config.method, task(), state.predicted || {});
 
   // ---- one setting
+  const menuOf = (key, attributes, value, options) =>
+    menu({ ...attributes, options, value, onchange: (raw) => keep(key, raw) });
+  const titled = (model) => [model.id, model.title];
   const CONTROLS = {
     number: (key, attributes, value) => {
       const set = (raw) => keep(key, raw.trim() === "" ? "" : Number(raw));
@@ -178,30 +181,19 @@ define("train-form", ({ el, server }) => {
           ),
       });
     },
-    probe: (key, attributes, value) => {
-      const named = ["", "none"].includes(value) ? [] : [[value, value]];
-      const options = [["", t("choice_newest_probe")], ["none", t("choice_none")], ...named];
-      return menu({ ...attributes, options, value, onchange: (raw) => keep(key, raw) });
-    },
+    probe: (key, attributes, value) => menuOf(key, attributes, value, probes(value)),
     share: (key, attributes, value) =>
       shareControl(attributes, value || 0, settings()[key].high ?? 0.9, (share) => keep(key, share)),
-    model: (key, attributes, value) => {
-      const options = [
-        ["", t("choice_own_tokenizer")],
-        ...state.choices.models.map((model) => [model.id, model.title]),
-      ];
-      return menu({ ...attributes, options, value, onchange: (raw) => keep(key, raw) });
-    },
-    reward_model: (key, attributes, value) => {
+    model: (...given) => menuOf(...given, [["", t("choice_own_tokenizer")], ...state.choices.models.map(titled)]),
+    reward_model: (...given) => {
       const known = state.choices.models.filter((model) => model.task === "reward");
-      const options = [["", t("choice_no_reward_model")], ...known.map((model) => [model.id, model.title])];
-      return menu({ ...attributes, options, value, onchange: (raw) => keep(key, raw) });
+      return menuOf(...given, [["", t("choice_no_reward_model")], ...known.map(titled)]);
     },
     dataset: (key, attributes, value) => {
       const none = key === "replay_dataset_id" ? [["", t("choice_none")]] : [];
       const first = none.length ? none : [["", t("choice_sample")], ["none", t("choice_none")]]; // prettier-ignore
       const options = [...first, ...others(key).map((set) => [set.dataset_id, clip(set.name, 40)])];
-      return menu({ ...attributes, options, value, onchange: (raw) => keep(key, raw) });
+      return menuOf(key, attributes, value, options);
     },
   };
   const field = (key) => {
@@ -316,7 +308,7 @@ define("train-form", ({ el, server }) => {
     // A model that only classifies, or only reads, is no start for anything else.
     const models = choices.models
       .filter((model) => model.writes || task() === "classify" || model.id === config.model_id)
-      .map((model) => [model.id, model.title]);
+      .map(titled);
     if (dataTask() === "text") models.push([NEW, t("train_new_model")]);
     models.push([OTHER, t("train_other_model")]);
     const takeModel = (id) => {

@@ -5,7 +5,8 @@ const LONGEST = { reward_text: 20000 };
 /** Most characters of a setting that is a text. @param {string} key */
 export const longest = (key) => LONGEST[key] || 120;
 
-/** By which probe of the data a run goes, and one that was named. @param {string} value @returns {[string, string][]} */
+/** By which probe of the data a run may go: the newest, none, or one that was named.
+   @param {string} value @returns {[string, string][]} */
 export const probes = (value) => [
   ["", t("choice_newest_probe")],
   ["none", t("choice_none")],

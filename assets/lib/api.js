@@ -1,6 +1,7 @@
 /* How the parts of the page are mounted, call the app, and tell each other what has happened. Knows no panel.
 
-   Python's bridge.island() puts {name, el, props, trigger, server, watch} into window.llmdemoIslands. */
+   An island (Python's bridge.island()) comes as {name, el, props, trigger, server, watch} into window.llmdemoIslands,
+   where lib/no-eval.js puts it. */
 import { inWords, lang, t } from "./words.js";
 
 /**

@@ -120,7 +120,8 @@ def _arena(services: Services, guests: bool = False) -> None:
 
 def launch_options(services: Services) -> dict:
     """What `Blocks.launch` gets, beyond host, port, share and auth: looks, words, and what it must not do."""
-    files, server = PageFiles(), _server(services)
+    files = PageFiles()
+    server = _server(services, files.first_script)
     streams = (PageStream(services).route(), services.streams.route())
     return {
         "theme": theme(),
@@ -161,7 +162,7 @@ def _closed_paths(home: Home) -> list[str]:
     return sorted(str(path) for path in known.union(home.root.iterdir()) - {home.uploads})
 
 
-def _server(services: Services) -> dict:
+def _server(services: Services, first_script: str) -> dict:
     """What stands before Gradio's own routes: authentication, then limits, and the pages for signing in."""
     root = services.home.root
     key = secret_key(root / "secret.key")
@@ -180,7 +181,8 @@ def _server(services: Services) -> dict:
             behind_proxy=proxied,
         )
     ]
-    middleware += [Middleware(RequestLimits, settings=settings, sessions=services.sessions), Middleware(ChosenLanguage)]
+    limits = {"settings": settings, "sessions": services.sessions, "first_script": first_script}
+    middleware += [Middleware(RequestLimits, **limits), Middleware(ChosenLanguage)]
     served = serving_routes.routes(services.serving, authentication.address_of, authentication.is_owner)
     return {
         "middleware": middleware,

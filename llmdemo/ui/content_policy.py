@@ -1,8 +1,8 @@
 """The Content-Security-Policy of every answer: what a page of this app may load and run. Knows no path and no visitor.
 
 A page's own inline scripts, of which Gradio writes several with the app's configuration in them, are named by their
-SHA-256, so that any other script that reaches a page's markup stays text. 'unsafe-eval' remains: Gradio makes gr.HTML's
-template and js_on_load with Function().
+SHA-256, so that any other script that reaches a page's markup stays text. Gradio makes functions of text too, for gr.HTML
+and for the js of events: a script that comes before its own (assets/lib/no-eval.js) does that without evaluating any.
 """
 
 import base64
@@ -27,14 +27,14 @@ _DIRECTIVES = (
 )
 
 
-def policy(page: bytes = b"", ancestors: str = "") -> str:
-    """The header's value for an HTML `page`; `ancestors` may be a directive about frames.
+def policy(page: bytes = b"", ancestors: str = "", evaluates: bool = False) -> str:
+    """The header's value for an HTML `page`; `ancestors` may be a directive about frames. `evaluates`: with 'unsafe-eval'.
 
     A browser hashes a script after it has made all line ends of the page into \\n, and so does this.
     """
     found = _INLINE.findall(page.replace(b"\r\n", b"\n").replace(b"\r", b"\n"))
     hashes = [f"'sha256-{base64.b64encode(hashlib.sha256(script).digest()).decode()}'" for script in found if script]
-    scripts = " ".join(["script-src 'self'", *dict.fromkeys(hashes), "'unsafe-eval'"])
+    scripts = " ".join(["script-src 'self'", *dict.fromkeys(hashes), *(["'unsafe-eval'"] if evaluates else [])])
     return "; ".join([scripts, *_DIRECTIVES, *filter(None, [ancestors])])
 
 
@@ -53,10 +53,20 @@ def is_page(start: Message) -> bool:
     )
 
 
-def with_policy(scope: Scope, send: Send, headers_of: Callable[[bytes], list[tuple[bytes, bytes]]]) -> Send:
+def with_first_script(page: bytes, address: str) -> bytes:
+    """A `page` of Gradio with our script at `address` before all others, other pages as they are. Gradio's own `head` comes
+    later than its scripts: they write it."""
+    if not address or b"<gradio-app" not in page:
+        return page
+    return page.replace(b"<script", f'<script src="{address}"></script><script'.encode(), 1)
+
+
+def with_policy(
+    scope: Scope, send: Send, headers_of: Callable[[bytes], list[tuple[bytes, bytes]]], first_script: str = ""
+) -> Send:
     """`send` that holds an HTML page until it is whole, and sends it with the headers that `headers_of` its bytes
-    gives, compressed if the reader of `scope` takes Brotli; other answers go on as they come, with those of no page.
-    A header that the answer has itself stays as it is."""
+    gives and `with_first_script`, compressed if the reader of `scope` takes Brotli; other answers go on as they come,
+    with those of no page. A header that the answer has itself stays as it is."""
     held: list[Message] = []
     takes = b"br" in dict(scope["headers"]).get(b"accept-encoding", b"").replace(b" ", b"").split(b",")
 
@@ -71,7 +81,7 @@ def with_policy(scope: Scope, send: Send, headers_of: Callable[[bytes], list[tup
         held.append(message)
         if message.get("more_body"):
             return
-        page = b"".join(part.get("body", b"") for part in held[1:])
+        page = with_first_script(b"".join(part.get("body", b"") for part in held[1:]), first_script)
         start = _extended(held[0], headers_of(page))
         if takes and page:
             page = brotli.compress(page, quality=4)

@@ -21,7 +21,7 @@ from starlette.routing import Route
 from llmdemo.core.languages import languages
 from llmdemo.ui.services import ASSETS
 
-MAIN, STYLES = "main.js", "main.css"
+MAIN, STYLES, FIRST = "main.js", "main.css", "lib/no-eval.js"
 _TYPES = {".js": "text/javascript", ".css": "text/css", ".json": "application/json"}
 _FOLDERS = ("arena", "data", "evaluate", "experiments", "learn", "lib", "serving", "train", "votes", "words")
 _SHEETS = ("lib/style", "lib/controls", "lib/header", "data/record", "data/data", "data/tools", "train/form",
@@ -70,6 +70,11 @@ class PageFiles:
         lines += [f'<link rel="stylesheet" href="{self.folder}/{STYLES}">']
         lines += [f'<link rel="modulepreload" href="{self.folder}/{name}">' for name in scripts]
         return "\n".join([*lines, f'<script type="module" src="{self.folder}/{MAIN}"></script>'])
+
+    @property
+    def first_script(self) -> str:
+        """The address of what runs before all other scripts."""
+        return f"{self.folder}/{FIRST}"
 
     def route(self) -> Route:
         """GET /page-<hash>/<path>; 404 for any other name."""

@@ -73,7 +73,9 @@ class RequestLimits:
     a body that is too large, 429 for a guest who asks too often, 507 for an upload that the disk has no room for.
     """
 
-    def __init__(self, app, settings: Settings | None = None, sessions: Sessions | None = None):
+    def __init__(self, app, settings: Settings | None = None, sessions: Sessions | None = None, first_script: str = ""):
+        """`first_script`: the address of what the page runs before all else (content_policy.with_first_script)."""
+        self._first_script = first_script
         self._app, self._settings = app, settings or Settings(home=Path())
         self._uploads, self._sessions = Uploads(), sessions or Sessions()
         most = self._settings.max_requests_per_minute
@@ -83,13 +85,15 @@ class RequestLimits:
         self._costly_rates, self._address_costly_rates = Rates(costly), Rates(costly * 10)
         self._file_rates = Rates(most * _SHARE_OF_ADDRESS * 5)
         # A Space is shown inside a frame of the hub's page; elsewhere nobody has a reason to frame the app.
-        self._ancestors = "" if os.environ.get("SPACE_ID") else "frame-ancestors 'self'"
+        self._on_space = bool(os.environ.get("SPACE_ID"))
+        self._ancestors = "" if self._on_space else "frame-ancestors 'self'"
         self._hosts = {host.strip().lower() for host in os.environ.get("SPACE_HOST", "").split(",")} - {""}
 
     def _headers_of(self, page: bytes) -> list[tuple[bytes, bytes]]:
         """The security headers of an answer that is the HTML `page`, or none."""
         return [
-            (b"content-security-policy", content_policy.policy(page, self._ancestors).encode()),
+            # Gradio's button to sign in on a Space has a script of its own that is evaluated.
+            (b"content-security-policy", content_policy.policy(page, self._ancestors, self._on_space).encode()),
             (b"x-content-type-options", b"nosniff"),
             (b"referrer-policy", b"same-origin"),
         ]
@@ -98,7 +102,7 @@ class RequestLimits:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
         begun = False
-        send_policy = content_policy.with_policy(scope, send, self._headers_of)
+        send_policy = content_policy.with_policy(scope, send, self._headers_of, self._first_script)
 
         async def send_with_headers(message):
             nonlocal begun

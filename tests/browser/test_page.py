@@ -184,6 +184,27 @@ def test_markup_that_reaches_the_page_runs_no_script(tiny_app, open_page):
     assert refused == "script-src-attr" and page.evaluate("window.ran") is None
 
 
+def test_no_text_is_evaluated_on_any_panel(tiny_app, open_page):
+    """Gradio makes functions of text for gr.HTML and the js of events: assets/lib/no-eval.js does that instead."""
+    page = open_page(tiny_app)
+    heard = "document.addEventListener('securitypolicyviolation', (event) => refused.push(event.blockedURI))"
+    page.add_init_script(f"window.refused = []; {heard}")
+    page.reload()
+    for panel, island in (
+        ("Train", "train-form"),
+        ("Arena", "arena"),
+        ("Evaluate", "evaluate-form"),
+        ("Learn", "lessons"),
+    ):
+        page.get_by_role("tab", name=panel, exact=True).click()
+        expect(page.locator(f".island-{island} *").first).to_be_visible()
+    assert page.evaluate("refused") == [] and page.errors == []
+    tried = """new Promise((done) => setTimeout(() => {
+        try { done(new Function("return 1")()) } catch (error) { done(error.name) }
+    }))"""
+    assert page.evaluate(tried) == "EvalError" and page.evaluate("refused") == ["eval"]
+
+
 def test_an_address_with_view_api_opens_the_page_of_the_endpoints(tiny_app, open_page):
     page = open_page(tiny_app + "?view=api")
     expect(page.get_by_text("/start_run").first).to_be_visible()

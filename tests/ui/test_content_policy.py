@@ -7,7 +7,7 @@ import hashlib
 import brotli
 from starlette.responses import HTMLResponse, JSONResponse
 
-from llmdemo.ui.content_policy import policy, uncompressed, with_policy
+from llmdemo.ui.content_policy import policy, uncompressed, with_first_script, with_policy
 
 SCRIPT = "window.gradio_config = {};\n  go()"
 PAGE = f'<html><script type="module" src="./a.js"></script><script data-mode>{SCRIPT}</script><p>ä</p></html>'
@@ -38,8 +38,19 @@ def answered(response, **headers):
 
 def test_a_pages_own_inline_scripts_are_named_and_no_other_may_run():
     allowed = scripts_of(policy(PAGE.encode()))
-    assert allowed == f"script-src 'self' {digest(SCRIPT)} 'unsafe-eval'"
+    assert allowed == f"script-src 'self' {digest(SCRIPT)}"
     assert "unsafe-inline" not in scripts_of(policy())
+    assert scripts_of(policy(evaluates=True)) == "script-src 'self' 'unsafe-eval'"
+
+
+def test_our_script_stands_before_all_others_on_gradios_pages_alone():
+    page = b"<head><base><script>one()</script></head><gradio-app></gradio-app><script>two()</script>"
+    first = b'<script src="page-1/lib/a.js"></script>'
+    assert with_first_script(page, "page-1/lib/a.js") == page.replace(b"<script>one", first + b"<script>one")
+    assert (
+        with_first_script(page, "") == page and with_first_script(b"<script></script>", "a.js") == b"<script></script>"
+    )
+    assert policy(with_first_script(page, "a.js")) == policy(page)
 
 
 def test_a_script_is_hashed_with_the_line_ends_that_a_browser_gives_it():

@@ -1,25 +1,32 @@
 /* Makes the functions that Gradio makes of text, of the few texts that this page has, without evaluating any: so its
    Content-Security-Policy needs no 'unsafe-eval'. A classic script, which runs before Gradio's own
    (llmdemo/ui/content_policy.py). A text of another shape goes to the browser, whose policy refuses it.
-   tests/browser/test_page.py fails where an upgrade of Gradio brings another shape. */
+   Later versions of Gradio may bring other shapes: until they are tried the policy lets text be evaluated. */
 {
   /** @type {any} */
   const page = window;
 
-  /* What the texts of islands (llmdemo/ui/bridge.py) and of downloads (llmdemo/ui/downloads.py) do. */
+  /* The texts of islands (llmdemo/ui/bridge.py) and of downloads (llmdemo/ui/downloads.py), as Gradio hands them over,
+     and what they do. */
+  const MOUNT = `(window.llmdemoIslands ||= []).push(
+  {name: "NAME", el: element.firstElementChild || element, props, trigger, server, watch});  // events: EVENTS`;
+  const PRESS = `return (\n() => setTimeout(() => document.getElementById("NAME")?.click(), 300)\n);`;
+  const shapeOf = (text) => {
+    const exact = text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
+    return new RegExp(`^${exact.replace("NAME", "([a-z-]+)").replace("EVENTS", ".*")}$`);
+  };
   const mount = (name) => (element, trigger, props, server, _upload, watch) => {
     const el = element.firstElementChild || element;
     (page.llmdemoIslands = page.llmdemoIslands || []).push({ name, el, props, trigger, server, watch });
   };
-  // the browser gets the file's address a moment after the handler has ended
   const press = (id) => () => setTimeout(() => document.getElementById(id)?.click(), 300);
 
   /** @type {[RegExp, (found: string) => Function][]} */
   const SHAPES = [
     [/^ {2}return ("(?:[^"\\\n]|\\.)*");\n$/, (text) => () => JSON.parse(text)], // Handlebars, of a gr.HTML's template
     [/^return `([^`\\$]*)`;$/, (text) => () => text], // gr.HTML, of what that gave
-    [/^mountIsland\("([a-z-]+)"\); {2}\/\/ events: .*$/, mount], // its js_on_load
-    [/^return \(\n\(\) => pressDownload\("([a-z-]+)"\)\n\);$/, (id) => async () => press(id)], // an event's js
+    [shapeOf(MOUNT), mount], // its js_on_load
+    [shapeOf(PRESS), (id) => async () => press(id)], // an event's js
   ];
 
   /** @param {FunctionConstructor} own its like that makes functions of these shapes itself */

@@ -19,9 +19,9 @@ from llmdemo.ui import authentication
 from llmdemo.ui.bounded_log import may_say
 from llmdemo.ui.event_streams import EventStream
 
-_MOUNT = "mountIsland(%s);  // events: %s"
-"""What assets/lib/no-eval.js knows and does in place of Gradio, which would evaluate it; Gradio looks for the names of
-events in it."""
+_MOUNT = """(window.llmdemoIslands ||= []).push(
+  {name: %s, el: element.firstElementChild || element, props, trigger, server, watch});  // events: %s"""
+"""Gradio would evaluate it; assets/lib/no-eval.js knows it and does the same. Gradio finds the names of events in it."""
 
 
 def island(

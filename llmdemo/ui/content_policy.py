@@ -2,7 +2,8 @@
 
 A page's own inline scripts, of which Gradio writes several with the app's configuration in them, are named by their
 SHA-256, so that any other script that reaches a page's markup stays text. Gradio makes functions of text too, for gr.HTML
-and for the js of events: a script that comes before its own (assets/lib/no-eval.js) does that without evaluating any.
+and for the js of events: a script that comes before its own (assets/lib/no-eval.js) does that without evaluating any, for
+the texts of versions that were TRIED (tests/browser/test_page.py).
 """
 
 import base64
@@ -13,6 +14,8 @@ from collections.abc import Callable
 import brotli  # Gradio brings it
 from starlette.types import Message, Scope, Send
 
+TRIED = ("6.31.",)
+"""Beginnings of versions of Gradio with which no text of the page is evaluated."""
 _INLINE = re.compile(rb"<script(?![^>]*\bsrc\b)[^>]*>(.*?)</script>", re.DOTALL | re.IGNORECASE)
 _DIRECTIVES = (
     "default-src 'self'",

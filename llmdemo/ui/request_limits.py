@@ -13,6 +13,7 @@ import re
 from pathlib import Path
 from urllib.parse import parse_qs, unquote
 
+import gradio
 from gradio.exceptions import Error as GradioError
 from gradio.route_utils import FnIndexInferError
 from starlette.concurrency import run_in_threadpool
@@ -85,15 +86,16 @@ class RequestLimits:
         self._costly_rates, self._address_costly_rates = Rates(costly), Rates(costly * 10)
         self._file_rates = Rates(most * _SHARE_OF_ADDRESS * 5)
         # A Space is shown inside a frame of the hub's page; elsewhere nobody has a reason to frame the app.
-        self._on_space = bool(os.environ.get("SPACE_ID"))
-        self._ancestors = "" if self._on_space else "frame-ancestors 'self'"
+        on_space = bool(os.environ.get("SPACE_ID"))
+        self._ancestors = "" if on_space else "frame-ancestors 'self'"
+        # Gradio's button to sign in on a Space has a script of its own that is evaluated.
+        self._evaluates = on_space or not gradio.__version__.startswith(content_policy.TRIED)
         self._hosts = {host.strip().lower() for host in os.environ.get("SPACE_HOST", "").split(",")} - {""}
 
     def _headers_of(self, page: bytes) -> list[tuple[bytes, bytes]]:
         """The security headers of an answer that is the HTML `page`, or none."""
         return [
-            # Gradio's button to sign in on a Space has a script of its own that is evaluated.
-            (b"content-security-policy", content_policy.policy(page, self._ancestors, self._on_space).encode()),
+            (b"content-security-policy", content_policy.policy(page, self._ancestors, self._evaluates).encode()),
             (b"x-content-type-options", b"nosniff"),
             (b"referrer-policy", b"same-origin"),
         ]

@@ -5,6 +5,11 @@ import vm from "node:vm";
 
 const script = readFileSync(new URL("../../assets/lib/no-eval.js", import.meta.url), "utf8");
 
+// as llmdemo/ui/bridge.py and downloads.py have them
+const MOUNT = `(window.llmdemoIslands ||= []).push(
+  {name: "data-side", el: element.firstElementChild || element, props, trigger, server, watch});  // events:`;
+const PRESS = '() => setTimeout(() => document.getElementById("data-export")?.click(), 300)';
+
 /** A page that has run the script, and whose policy lets nothing be evaluated. */
 const page = () => {
   const window = vm.createContext({}, { codeGeneration: { strings: false, wasm: false } });
@@ -24,7 +29,7 @@ test("a template without places is its text, as Handlebars and gr.HTML ask for i
 
 test("an island is handed over with what Gradio gives for it", () => {
   const { window, run } = page();
-  window.body = 'mountIsland("data-side");  // events: ["submit"]';
+  window.body = MOUNT + ' ["submit"]';
   run(
     "Function('element', 'trigger', body)({firstElementChild: 'inner'}, 'trigger', 'props', 'server', 'up', 'watch')",
   );
@@ -37,7 +42,7 @@ test("a download is pressed once its address is there", async () => {
   const pressed = [];
   Object.assign(window, { setTimeout: (act, wait) => act() && wait });
   Object.assign(window, { document: { getElementById: (id) => ({ click: () => pressed.push(id) }) } });
-  window.body = 'return (\n() => pressDownload("data-export")\n);';
+  window.body = `return (\n${PRESS}\n);`;
   const press = await run("new ((async () => {}).constructor)(body)()");
   assert.equal(press(), 300);
   assert.deepEqual(pressed, ["data-export"]);

@@ -105,6 +105,18 @@ def test_every_answer_forbids_content_from_other_hosts():
     assert "http:" not in policy and "https:" not in policy and "*" not in policy
 
 
+def test_text_may_be_evaluated_only_on_a_space_and_with_a_gradio_that_was_not_tried(monkeypatch):
+    def evaluates():
+        return "'unsafe-eval'" in answer(host="a")[1][b"content-security-policy"].decode()
+
+    assert not evaluates()
+    monkeypatch.setattr("gradio.__version__", "6.99.0")
+    assert evaluates()
+    monkeypatch.undo()
+    monkeypatch.setenv("SPACE_ID", "ann/demo")
+    assert evaluates()
+
+
 @pytest.mark.parametrize("path", ["/gradio_api/file=https://other.example/x", "/gradio_api/proxy=https://a.hf.space/"])
 def test_nothing_is_fetched_from_other_hosts_for_a_visitor(path):
     assert answer(method="GET", path=path, host="a")[0] == 403

@@ -62,7 +62,7 @@ export const numbers = (page) => {
         cost
           ? [
               row(t("data_n_epoch"), L.timeRange(cost)),
-              row(t("data_n_memory"), t("data_n_about", { time: L.bytes(cost.memory_bytes) })),
+              row(t("data_n_memory"), t("data_n_about", { time: L.bytesForetold(cost.memory_bytes) })),
             ]
           : null,
         info.version > 1 ? row(t("data_n_version"), `${info.version}`) : null,

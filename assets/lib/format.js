@@ -13,10 +13,9 @@ export const num = (n, digits = 2) => {
   return withMinus(shown.toLocaleString(lang, { minimumFractionDigits: digits, maximumFractionDigits: digits }));
 };
 
-/** Bytes in the unit that suits them. */
-export const bytes = (n) => {
+const inUnit = (n, digits) => {
   if (n === null || n === undefined) return NONE;
-  if (n >= 1e9) return `${num(n / 1e9, 2)} GB`;
+  if (n >= 1e9) return `${num(n / 1e9, digits)} GB`;
   if (n >= 1e6) return `${int(n / 1e6)} MB`;
   return n >= 1e3 ? `${int(n / 1e3)} kB` : `${int(n)} B`;
 };
@@ -43,6 +42,12 @@ export const timeRange = ({ seconds_low: low, seconds_high: high, rough }) =>
 /** A data set in a menu: its version from the second on, as its versions share a name, and how many records it keeps.
    @param {{name: string, version: number, kept: number}} set */
 export const setTitle = ({ name, version, kept }) => `${name}${version > 1 ? ` · v${version}` : ""} · ${int(kept)}`;
+
+/** Bytes in the unit that suits them. */
+export const bytes = (n) => inUnit(n, 2);
+
+/** Bytes that are foretold, to a tenth of a GB: more is not known before a run. */
+export const bytesForetold = (n) => inUnit(n, 1);
 
 export const clip = (text, n) => (text.length > n ? `${text.slice(0, n)}…` : text);
 

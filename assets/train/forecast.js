@@ -1,8 +1,8 @@
 /* What a run will take, as the form tells it before the start: one line, and the memory as bars. */
-import { bytes, h, int, notice, t, timeRange } from "../lib/panel.js";
+import { bytes, bytesForetold, h, int, notice, t, timeRange } from "../lib/panel.js";
 import { memoryBars } from "./memory.js";
 
-const needOf = (ledger) => bytes(ledger.needed || ledger.predicted.total || 0);
+const needOf = (ledger) => bytesForetold(ledger.needed || ledger.predicted.total || 0);
 
 /** The line below the form. @param {any} config @param {string} method @param {string} task @param {any} predicted */
 export const summaryLine = (config, method, task, predicted) => {
@@ -12,7 +12,7 @@ export const summaryLine = (config, method, task, predicted) => {
   parts.push(seconds ? timeRange(predicted) : t("train_time_later"));
   if (ledger) parts.push(t("train_needs", { need: needOf(ledger), free: bytes(ledger.available) }));
   if (ledger?.adamw_total && method !== "adamw")
-    parts.push(t("train_adamw_would", { need: bytes(ledger.adamw_total) }));
+    parts.push(t("train_adamw_would", { need: bytesForetold(ledger.adamw_total) }));
   return h("p", { class: "soft summary", role: "status" }, parts.join(" · "));
 };
 

@@ -1,6 +1,6 @@
 /* Models that people use, where a model is chosen: as published, and what each takes here before a byte is fetched.
    Asks for the costs one after another, and again when the settings that they follow from change. */
-import { bytes, h, int, num, percent, t, timeRange } from "../lib/panel.js";
+import { bytesForetold, h, int, num, percent, t, timeRange } from "../lib/panel.js";
 import { Component } from "../lib/view.js";
 import { architecture } from "./architecture.js";
 
@@ -21,8 +21,8 @@ export const short = (n) => {
 export const verdict = (cost) => {
   if (!cost) return t("preset_counting");
   if (cost.error) return cost.error;
-  if (cost.fits) return t("preset_fits", { need: bytes(cost.bytes) });
-  return t("preset_short", { need: bytes(cost.bytes), short: bytes(cost.short_by) });
+  if (cost.fits) return t("preset_fits", { need: bytesForetold(cost.bytes) });
+  return t("preset_short", { need: bytesForetold(cost.bytes), short: bytesForetold(cost.short_by) });
 };
 
 export class Presets extends Component {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import test, { beforeEach } from "node:test";
-import { bytes, clip, duration, int, num, percent, setTitle } from "../../assets/lib/format.js";
+import { bytes, bytesForetold, clip, duration, int, num, percent, setTitle } from "../../assets/lib/format.js";
 import { has, inWords, t, useWords } from "../../assets/lib/words.js";
 
 const words = JSON.parse(readFileSync(new URL("../../assets/words/en.json", import.meta.url), "utf8"));
@@ -19,6 +19,7 @@ test("numbers, sizes and shares", () => {
   assert.equal(num(2, 3), "2.000");
   assert.deepEqual([num(-0, 3), num(-0.0004, 3), num(-0.0006, 3)], ["0.000", "0.000", "−0.001"]);
   assert.deepEqual([999, 1000, 999_499, 1e6, 2.5e9].map(bytes), ["999 B", "1 kB", "999 kB", "1 MB", "2.50 GB"]);
+  assert.deepEqual([3.343e9, 3.307e9, 452e6].map(bytesForetold), ["3.3 GB", "3.3 GB", "452 MB"]);
   assert.equal(percent(0.125), "13 %");
   useWords({ a: "{n:,} {x}" });
   assert.deepEqual([int(-1234), percent(-0.5), t("a", { n: -1234, x: -0.5 })], ["−1,234", "−50 %", "−1,234 −0.5"]);

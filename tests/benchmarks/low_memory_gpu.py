@@ -5,7 +5,8 @@
 
 memory: Llama-7B's and Phi-3-mini's shapes with random weights, made in 8 bits, never whole in more: a step of four
 micro-batches of 4 x 256 tokens, and of 16 x 256, rank 1024, activations computed again; bytes by PyTorch and by the driver
-beside those of the memory estimate; seconds beside GaLore in bf16 (8-bit moments, bases in 8 bits, sums off the GPU).
+beside those of the memory estimate; seconds beside GaLore in bf16 (8-bit moments, bases in 8 bits, sums off the GPU), where
+there is bitsandbytes.
 loss: the starter model (or --model), 84 steps of 8 records, in three orders, weight_bits 8 against 32 (pure bf16 on a GPU,
 as such a run computes; and bf16 over fp32 weights, its default).
 
@@ -21,6 +22,7 @@ import sys
 import tempfile
 import time
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
@@ -166,7 +168,11 @@ class Memory:
 def memory(shapes: list[str], device: torch.device) -> None:
     for shape in shapes:
         times = {}
-        for settings, batches in ((IN_8_BITS, (4, 16)), (IN_BF16, (16,))):
+        ways = [(IN_8_BITS, (4, 16)), (IN_BF16, (16,))]
+        if device.type == "cuda" and not find_spec("bitsandbytes"):  # its moments in 8 bits
+            note(f"{shape}, bf16", "left out, as there is no bitsandbytes")
+            ways.pop()
+        for settings, batches in ways:
             if device.type != "cuda":
                 settings, batches = ({}, (2,)) if settings is IN_BF16 else (settings, (2, 4))
             measured = Memory(shape, settings, device)
@@ -176,8 +182,9 @@ def memory(shapes: list[str], device: torch.device) -> None:
             if device.type == "cuda":
                 torch.cuda.empty_cache()
                 torch.cuda.reset_peak_memory_stats()
-        ours, theirs = times.values()
-        note(f"{shape}: a step in 8 bits against bf16", round(ours / theirs, 2))
+        if len(times) == 2:
+            ours, theirs = times.values()
+            note(f"{shape}: a step in 8 bits against bf16", round(ours / theirs, 2))
 
 
 def loss(args, device: torch.device) -> None:

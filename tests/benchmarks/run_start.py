@@ -47,6 +47,16 @@ class Tree:
             return []
 
 
+def made_ready(spare, argv: list[str], env: dict[str, str]) -> Tree:
+    """Lets `spare` have a worker that waits; its processes, once their imports are done and nothing computes."""
+    assert spare.get_ready(argv[:-1], env, 600)
+    tree, before = Tree(spare._child.pid), 0.0
+    while (now := tree.cpu()) - before > 0.02 or now < 1:
+        before = now
+        time.sleep(2)
+    return tree
+
+
 def start(home, values: dict, waiting: bool) -> dict:
     from llmdemo.core.events import read_events
     from llmdemo.core.store import new_id, write_json
@@ -63,13 +73,9 @@ def start(home, values: dict, waiting: bool) -> dict:
     found: dict = {"way": "waiting" if waiting else "cold"}
     before = 0.0
     if waiting:
-        assert spare.get_ready(argv[:-1], env, 600)
-        tree = Tree(spare._child.pid)  # type: ignore[union-attr]
-        while (now := tree.cpu()) - before > 0.02 or now < 1:
-            before = now
-            time.sleep(2)
-        found |= {"cpu_before": round(now, 2), "own_megabytes_while_waiting": tree.own_megabytes()}
-        before = now
+        tree = made_ready(spare, argv, env)
+        before = tree.cpu()
+        found |= {"cpu_before": round(before, 2), "own_megabytes_while_waiting": tree.own_megabytes()}
     token, began = "0" * 32, time.time()
     pid, identity = spare.launch(argv, run, env, run / "log.txt", token)
     tree, told, marks = Tree(pid), 0, []

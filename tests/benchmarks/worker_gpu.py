@@ -1,9 +1,11 @@
 """The worker as it is launched against transformers' Trainer on one GPU: seconds a step, to the first step, and in all.
 
     python tests/benchmarks/worker_gpu.py [--shapes 135M 1.7B] [--methods adamw galore lora] [--steps 40] [--rounds 1]
+                                          [--waiting] [--alone]
 
-Each contender is a process of its own, imports included, and they take turns. Weights are random, records have about
-200 tokens (memory_estimate_check.py makes both). Ours: batch 8, max_length 256, precision auto, all else by default: hooks,
+Each contender is a process of its own, imports included, and they take turns; with --waiting, ours has its imports done
+before Start, as the worker that the app keeps while the Train form is filled in (jobs/spare.py). Weights are random, records have
+about 200 tokens (memory_estimate_check.py makes both). Ours, by the app's own command: batch 8, max_length 256, precision auto, all else by default: hooks,
 clipping, events, evaluations, samples, the saved model. Trainer: batch 8, bf16 autocast, adamw_torch_fused, random
 batches padded to their longest record, nothing evaluated or saved. A step is the median, and the mean, of the time
 between two steps' ends over the second half of the steps, without what lies between two phases.
@@ -39,27 +41,35 @@ def prepare(folder: Path, shapes: list[str]) -> tuple[Path, str]:
     return home.root, info.dataset_id
 
 
-def ours(folder: Path, root: Path, dataset_id: str, shape: str, method: str, steps: int, **more) -> dict:
+def ours(
+    folder: Path, root: Path, dataset_id: str, shape: str, method: str, steps: int, waiting: bool = False, **more
+) -> dict:
+    from run_start import made_ready
+
     from llmdemo.core.events import read_events
     from llmdemo.core.store import Home, new_id, write_json
-    from llmdemo.runs.command import worker_environment
+    from llmdemo.jobs import process
+    from llmdemo.jobs.spare import Spare
+    from llmdemo.runs.command import worker_command, worker_environment
     from llmdemo.training import TrainConfig
 
     values = {"dataset_id": dataset_id, "model_id": str(folder / shape), "max_steps": steps, "method": method}
     values |= {"max_length": 256, "batch_size": 8, "eval_records": 8} | ({"rank": 16} if method == "lora" else {})
-    config = TrainConfig.from_dict(values | more)
+    config = TrainConfig.from_dict(values | more).to_dict()
     run = Home(root).runs / new_id("run")
     run.mkdir()
-    write_json(run / "config.json", config.to_dict())
+    write_json(run / "config.json", config)
+    spare, argv, env, log = Spare(), worker_command(run, config), worker_environment(root, config), run / "log.txt"
+    if waiting:
+        made_ready(spare, argv, env)
     began = time.time()
-    done = subprocess.run(
-        [sys.executable, "-m", "llmdemo.training.worker", str(run)], cwd=ROOT, capture_output=True, text=True,
-        env=worker_environment(root, config.to_dict()),
-    )  # fmt: skip
+    pid, _ = spare.launch(argv, run, env, log, "0" * 32)
+    while (status := process.exit_status(pid)) is None:
+        time.sleep(0.02)
     total = time.time() - began
     events = read_events(run / "events.jsonl", 0)[0]
-    if done.returncode:
-        raise RuntimeError(f"{events[-1]} {done.stderr[-1500:]}")
+    if status:
+        raise RuntimeError(f"{events[-1:]} {log.read_text()[-1500:]}")
     return _figures(events, began, total)
 
 
@@ -148,6 +158,8 @@ def main() -> None:
     parser.add_argument("--methods", nargs="*", default=["adamw", "galore", "lora"])
     parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--alone", action="store_true", help="no Trainer beside ours")
+    parser.add_argument("--waiting", action="store_true", help="ours has its imports done before it is started")
     parser.add_argument("--set", default="{}", help="changes of our config, as JSON")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--trainer", type=Path, help=argparse.SUPPRESS)
@@ -160,7 +172,7 @@ def main() -> None:
         root, dataset_id = prepare(folder, args.shapes)
         for shape in args.shapes:
             for _ in range(args.rounds):
-                for contender in ("Trainer", *args.methods, "Trainer"):
+                for contender in args.methods if args.alone else ("Trainer", *args.methods, "Trainer"):
                     rows.append(_measure(folder, root, dataset_id, shape, contender, args))
                     if args.out:
                         args.out.write_text(json.dumps(rows, indent=1))
@@ -172,7 +184,8 @@ def _measure(folder: Path, root: Path, dataset_id: str, shape: str, contender: s
         if contender == "Trainer":
             found = trainer(folder, shape, args.steps)
         else:
-            found = ours(folder, root, dataset_id, shape, contender, args.steps, **json.loads(args.set))
+            more = json.loads(args.set)
+            found = ours(folder, root, dataset_id, shape, contender, args.steps, args.waiting, **more)
     except RuntimeError as error:
         found = {"error": str(error)}
     row = {"shape": shape, "contender": contender, **found}

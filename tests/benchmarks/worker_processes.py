@@ -50,6 +50,8 @@ class Bench:
         from llmdemo.training import TrainConfig
 
         values = {"dataset_id": self.dataset, "model_id": str(self.model), "max_length": 256, "eval_records": 8}
+        if self.args.shape == "tiny":
+            values["rank"] = 16  # its matrices have 64 rows
         config = TrainConfig.from_dict(values | changes | json.loads(self.args.set)).to_dict()
         run = self.home.runs / new_id("run")
         run.mkdir()

@@ -143,42 +143,48 @@ def label_rows(count=48):
     ], ["spam" if n % 3 == 0 else "ham" for n in range(count)]
 
 
-@pytest.fixture
-def task_files(tmp_path):
+def write_task_files(folder):
     """A small file of each task but chat, by the task's name."""
     texts, labels = label_rows()
     rows = "".join(f"{label}\t{text}\n" for text, label in zip(texts, labels, strict=True))
-    (tmp_path / "labels.tsv").write_text(rows)
+    (folder / "labels.tsv").write_text(rows)
     sentences = "The capital of France is Paris. Apples and pears are fruits. He goes to the park every day."
     words = sentences.split()
     paragraphs = [" ".join(words[(n * k) % len(words)] for k in range(5, 5 + 6 + n * 3)) for n in range(1, 24)]
-    (tmp_path / "text.txt").write_text("\n\n".join(paragraphs))
+    (folder / "text.txt").write_text("\n\n".join(paragraphs))
     pairs = [
         {"prompt": f"Add {n} and {n + 1}.", "chosen": f"The sum is {2 * n + 1}.", "rejected": f"No idea, {n} perhaps?"}
         for n in range(30)
     ]
-    (tmp_path / "pairs.json").write_text(json.dumps(pairs))
-    return {name: tmp_path / file for name, file in
+    (folder / "pairs.json").write_text(json.dumps(pairs))
+    return {name: folder / file for name, file in
             (("classify", "labels.tsv"), ("text", "text.txt"), ("preference", "pairs.json"))}  # fmt: skip
+
+
+@pytest.fixture
+def task_files(tmp_path):
+    return write_task_files(tmp_path)
+
+
+def task_run_maker(home, settings, model_folder, files):
+    """A function that makes run folders of any task on a model: made("classify", method="lora").
+
+    files: each task's data, as write_task_files gives them, and chat's.
+    """
+    made = {}
+
+    def make(task, **changes):
+        if task not in made:
+            path = {**files, "grpo": files["chat"], "reward": files["preference"], "kto": files["preference"]}[task]
+            dataset_id = add_dataset(home, settings, path, task, task=data_task(task)).dataset_id
+            own = {"text": {"max_length": 64, "forgetting_dataset_id": "none"}}.get(task, {})
+            made[task] = run_maker(home, dataset_id, model_folder, task=task, learning_rate=1e-3, **own)
+        return made[task](**changes)
+
+    return make
 
 
 @pytest.fixture
 def task_run(home, settings, tiny_model_folder, task_files, alpaca_file):
     """Makes a run folder of any task on the tiny model: task_run("classify", method="lora")."""
-    made = {}
-
-    def make(task, **changes):
-        if task not in made:
-            path = {
-                **task_files,
-                "chat": alpaca_file,
-                "grpo": alpaca_file,
-                "reward": task_files["preference"],
-                "kto": task_files["preference"],
-            }[task]
-            dataset_id = add_dataset(home, settings, path, task, task=data_task(task)).dataset_id
-            own = {"text": {"max_length": 64, "forgetting_dataset_id": "none"}}.get(task, {})
-            made[task] = run_maker(home, dataset_id, tiny_model_folder, task=task, learning_rate=1e-3, **own)
-        return made[task](**changes)
-
-    return make
+    return task_run_maker(home, settings, tiny_model_folder, {**task_files, "chat": alpaca_file})

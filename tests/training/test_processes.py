@@ -1,4 +1,7 @@
-"""Two worker processes over gloo against one at the same global batch. Real processes: slow."""
+"""Two worker processes over gloo against one at the same global batch. Real processes: slow.
+
+Each process imports torch and transformers for eight CPU seconds, so what several tests look at is trained by one launch.
+"""
 
 import contextlib
 import json
@@ -11,6 +14,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -23,8 +27,10 @@ from llmdemo.core.events import read_events
 from llmdemo.data.ingest import add_dataset
 from llmdemo.runs.command import worker_command, worker_environment
 from llmdemo.runs.machines import commands
+from llmdemo.settings import Settings
 from llmdemo.training import worker
-from tests.training.conftest import run_maker
+from tests.conftest import own_model
+from tests.training.conftest import run_maker, task_run_maker, write_task_files
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]
@@ -65,43 +71,155 @@ def distance(one, two) -> float:
     return max((one[name] - two[name]).abs().max().item() for name in one)
 
 
-def test_two_processes_give_the_weights_of_one_at_the_same_global_batch(make_run, home):
-    ways = [{"refresh": "svd"}, {"refresh": "power"}, {"method": "adamw"}]
-    two_dirs = [make_run(batch_size=2, num_processes=2, **changes) for changes in ways]
-    launch(two_dirs[-1], home, *two_dirs[:-1])
-    for changes, two_dir in zip(ways, two_dirs, strict=True):
-        one, two = (
-            in_this_process(make_run(batch_size=2, gradient_accumulation_steps=2, **changes)),
-            weights_of(two_dir),
-        )
-        assert distance(one, two) <= 1e-5, changes
-        steps = [event["step"] for event in read_events(two_dir / "events.jsonl")[0] if event["type"] == "step"]
-        assert steps == list(range(1, 9)), "only the first process writes"
-        assert all(torch.isfinite(tensor).all() for tensor in two.values())
+WAYS = {"svd": {"refresh": "svd"}, "power": {"refresh": "power"}, "adamw": {"method": "adamw"}}
+# Rank 2: the gradient of a few labels has no more directions, and Adam makes steps of rounding in empty ones.
+OF_A_TASK = {"batch_size": 2, "max_steps": 4, "eval_steps": 0, "refresh": "svd", "rank": 2}
+GOES_ON = {"batch_size": 2, "refresh": "svd", "schedule": "constant", "warmup_steps": 1}
 
 
-def test_two_processes_with_dropout_resume_bit_for_bit(home, settings, tiny_tokenizer, tmp_path):
-    """Their batches are of unlike lengths, so that their random states part at the first step."""
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    return store.Home(tmp_path_factory.mktemp("processes") / "home").prepare()
+
+
+@pytest.fixture(scope="module")
+def task_run(home, tiny_model_folder):
+    """As training/conftest.py's; all runs of this module are in one home."""
+    files = write_task_files(home.tmp)
+    records = [{"instruction": f"Add {n} and {n + 1}.", "output": f"{n} + {n + 1} = {2 * n + 1}"} for n in range(40)]
+    files["chat"] = home.tmp / "sums.json"
+    files["chat"].write_text(json.dumps(records))
+    model = own_model(tiny_model_folder, home)
+    return task_run_maker(home, Settings(home=home.root, min_free_bytes=0), model, files)
+
+
+@pytest.fixture(scope="module")
+def make_run(home, task_run):
+    """Makes a run folder on the tiny model and forty sums."""
+    config = store.read_json(task_run("chat") / "config.json")
+    return run_maker(home, config["dataset_id"], Path(config["model_id"]))
+
+
+@pytest.fixture(scope="module")
+def dropout_run(home, tiny_tokenizer):
+    """Makes a run folder of a GPT-2 with dropout; its batches are of unlike lengths."""
     torch.manual_seed(0)
     sizes = {"n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": 256}
-    GPT2LMHeadModel(GPT2Config(vocab_size=len(tiny_tokenizer), **sizes)).save_pretrained(tmp_path / "gpt2")
-    tiny_tokenizer.save_pretrained(tmp_path / "gpt2")
+    folder = home.tmp / "gpt2"
+    GPT2LMHeadModel(GPT2Config(vocab_size=len(tiny_tokenizer), **sizes)).save_pretrained(folder)
+    tiny_tokenizer.save_pretrained(folder)
+    own_model(folder, home)
     records = [{"instruction": "Count.", "output": " ".join(map(str, range(n % 13 + 1)))} for n in range(40)]
-    (tmp_path / "counts.json").write_text(json.dumps(records))
-    dataset = add_dataset(home, settings, tmp_path / "counts.json", "counts")
-    run = run_maker(home, dataset.dataset_id, tmp_path / "gpt2")
+    (home.tmp / "counts.json").write_text(json.dumps(records))
+    dataset = add_dataset(home, Settings(home=home.root, min_free_bytes=0), home.tmp / "counts.json", "counts")
     same = {"batch_size": 2, "num_processes": 2, "eval_steps": 0, "schedule": "constant", "warmup_steps": 1}
-    whole_dir, run_dir = run(max_steps=6, **same), run(max_steps=3, **same)
-    launch(run_dir, home, whole_dir)
-    whole = weights_of(whole_dir)
-    random = load_file(run_dir / "checkpoints" / "step-000003" / "random.safetensors")
-    assert not torch.equal(random["cpu"], random["cpu1"])
-    shutil.rmtree(run_dir / "model")
-    store.write_json(run_dir / "config.json", store.read_json(run_dir / "config.json") | {"max_steps": 6})
-    again = launch(run_dir, home)
+    return run_maker(home, dataset.dataset_id, folder, **same)
+
+
+@pytest.fixture(scope="module")
+def trained(home, make_run, task_run, dropout_run):
+    """Runs of two processes, trained one after another by one launch."""
+    runs = {name: make_run(batch_size=2, num_processes=2, **changes) for name, changes in WAYS.items()}
+    runs |= {task: task_run(task, num_processes=2, **OF_A_TASK) for task in ("text", "classify", "preference")}
+    runs |= {"dropout": dropout_run(max_steps=6), "dropout, half": dropout_run(max_steps=3)}
+    runs["half"] = make_run(num_processes=2, max_steps=3, **GOES_ON)
+    launch(runs["half"], home, *[run for name, run in runs.items() if name != "half"])
+    return runs
+
+
+def go_on(run_dir, **changes) -> None:
+    """Changes a run's settings, and forgets that it was published."""
+    shutil.rmtree(run_dir / "model", ignore_errors=True)
+    store.write_json(run_dir / "config.json", store.read_json(run_dir / "config.json") | changes)
+
+
+def starts(run_dir) -> list[int]:
+    return [event["step"] for event in read_events(run_dir / "events.jsonl")[0] if event["type"] == "start"]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_two_processes_give_the_weights_of_one_at_the_same_global_batch(way, trained, make_run):
+    two_dir = trained[way]
+    one = in_this_process(make_run(batch_size=2, gradient_accumulation_steps=2, **WAYS[way]))
+    two = weights_of(two_dir)
+    assert distance(one, two) <= 1e-5
+    steps = [event["step"] for event in read_events(two_dir / "events.jsonl")[0] if event["type"] == "step"]
+    assert steps == list(range(1, 9)), "only the first process writes"
+    assert all(torch.isfinite(tensor).all() for tensor in two.values())
+
+
+@pytest.mark.parametrize("task", ["text", "classify", "preference"])
+def test_two_processes_learn_each_task_as_one_does(task, trained, task_run):
+    figures = {"loss", "perplexity", "accuracy", "f1", "reward_margin", "reward_accuracy", "kl"}
+    one_dir, two_dir = task_run(task, gradient_accumulation_steps=2, **OF_A_TASK), trained[task]
+    assert distance(in_this_process(one_dir), weights_of(two_dir)) <= 1e-5
+    told = [
+        [e for e in read_events(each / "events.jsonl")[0] if e["type"] in ("step", "eval")]
+        for each in (one_dir, two_dir)
+    ]
+    for ours, theirs in zip(*told, strict=True):
+        for name in figures & set(ours):
+            assert theirs[name] == pytest.approx(ours[name], abs=1e-4)
+
+
+@pytest.fixture(scope="module")
+def killed(home, make_run):
+    """A run of two processes of which one was killed."""
+    run_dir = make_run(batch_size=2, num_processes=2, max_steps=2000, eval_steps=0)
+    config = store.read_json(run_dir / "config.json")
+    launcher = subprocess.Popen(
+        worker_command(run_dir, config),
+        env=worker_environment(home.root, config),
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        events = run_dir / "events.jsonl"
+        while not (events.exists() and any(e["type"] == "step" for e in read_events(events)[0])):
+            assert launcher.poll() is None
+            time.sleep(0.05)
+        family = psutil.Process(launcher.pid).children(recursive=True)
+        next(p for p in family if p.environ().get("RANK") == "1").kill()
+        assert launcher.wait(timeout=100) != 0
+        gone, left = psutil.wait_procs(family, timeout=10)
+        assert not left
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(launcher.pid, signal.SIGKILL)
+    return run_dir
+
+
+@pytest.fixture(scope="module")
+def resumed(home, trained, killed):
+    """The killed run and the first half of the one with dropout, gone on with by one launch of two processes."""
+    half = trained["dropout, half"]
+    random = load_file(half / "checkpoints" / "step-000003" / "random.safetensors")
+    go_on(half, max_steps=6)
+    go_on(killed, max_steps=8)
+    launch(killed, home, half)
+    return SimpleNamespace(killed=killed, half=half, random=random)
+
+
+def test_a_killed_process_ends_the_run_which_can_be_resumed(resumed):
+    assert all(torch.isfinite(tensor).all() for tensor in weights_of(resumed.killed).values())
+
+
+def test_two_processes_with_dropout_resume_bit_for_bit(resumed, trained):
+    """Their batches are of unlike lengths, so that their random states part at the first step."""
+    assert not torch.equal(resumed.random["cpu"], resumed.random["cpu1"])
+    whole, again = weights_of(trained["dropout"]), weights_of(resumed.half)
     assert all(torch.equal(whole[name], again[name]) for name in whole)
-    starts = [event["step"] for event in read_events(run_dir / "events.jsonl")[0] if event["type"] == "start"]
-    assert starts == [0, 3]
+    assert starts(resumed.half) == [0, 3]
+
+
+def test_a_run_of_two_processes_goes_on_in_one(trained, make_run, home):
+    whole = in_this_process(make_run(gradient_accumulation_steps=2, max_steps=6, **GOES_ON))
+    run_dir = trained["half"]
+    go_on(run_dir, max_steps=6, num_processes=1, gradient_accumulation_steps=2)
+    again = launch(run_dir, home)
+    assert starts(run_dir) == [0, 3]
+    assert distance(whole, again) <= 1e-5
 
 
 CONFIG = """compute_environment: LOCAL_MACHINE
@@ -151,62 +269,3 @@ def test_two_machines_are_joined_by_the_page_s_command_and_by_accelerate_config(
         for machine in machines:
             machine.kill()
     assert distance(one, weights_of(run_dir)) <= 1e-5
-
-
-def test_a_run_of_two_processes_goes_on_in_one(make_run, home):
-    same = {"batch_size": 2, "refresh": "svd", "schedule": "constant", "warmup_steps": 1}
-    whole = in_this_process(make_run(gradient_accumulation_steps=2, max_steps=6, **same))
-    run_dir = make_run(num_processes=2, max_steps=3, **same)
-    launch(run_dir, home)
-    shutil.rmtree(run_dir / "model")
-    one = {"max_steps": 6, "num_processes": 1, "gradient_accumulation_steps": 2}
-    store.write_json(run_dir / "config.json", store.read_json(run_dir / "config.json") | one)
-    again = launch(run_dir, home)
-    assert [e["step"] for e in read_events(run_dir / "events.jsonl")[0] if e["type"] == "start"] == [0, 3]
-    assert distance(whole, again) <= 1e-5
-
-
-def test_a_killed_process_ends_the_run_which_can_be_resumed(make_run, home):
-    run_dir = make_run(batch_size=2, num_processes=2, max_steps=2000, eval_steps=0)
-    config = store.read_json(run_dir / "config.json")
-    launcher = subprocess.Popen(
-        worker_command(run_dir, config),
-        env=worker_environment(home.root, config),
-        stdin=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
-        events = run_dir / "events.jsonl"
-        while not (events.exists() and any(e["type"] == "step" for e in read_events(events)[0])):
-            assert launcher.poll() is None
-            time.sleep(0.05)
-        family = psutil.Process(launcher.pid).children(recursive=True)
-        next(p for p in family if p.environ().get("RANK") == "1").kill()
-        assert launcher.wait(timeout=100) != 0
-        gone, left = psutil.wait_procs(family, timeout=10)
-        assert not left
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(launcher.pid, signal.SIGKILL)
-    store.write_json(run_dir / "config.json", config | {"max_steps": 8})
-    assert all(torch.isfinite(tensor).all() for tensor in launch(run_dir, home).values())
-
-
-def test_two_processes_learn_each_task_as_one_does(task_run, home):
-    # Rank 2: the gradient of a few labels has no more directions, and Adam makes steps of rounding in empty ones.
-    changes = {"batch_size": 2, "max_steps": 4, "eval_steps": 0, "refresh": "svd", "rank": 2}
-    tasks = ("text", "classify", "preference")
-    two_dirs = [task_run(task, num_processes=2, **changes) for task in tasks]
-    launch(two_dirs[-1], home, *two_dirs[:-1])
-    figures = {"loss", "perplexity", "accuracy", "f1", "reward_margin", "reward_accuracy", "kl"}
-    for task, two_dir in zip(tasks, two_dirs, strict=True):
-        one_dir = task_run(task, gradient_accumulation_steps=2, **changes)
-        assert distance(in_this_process(one_dir), weights_of(two_dir)) <= 1e-5, task
-        told = [
-            [e for e in read_events(each / "events.jsonl")[0] if e["type"] in ("step", "eval")]
-            for each in (one_dir, two_dir)
-        ]
-        for ours, theirs in zip(*told, strict=True):
-            for name in figures & set(ours):
-                assert theirs[name] == pytest.approx(ours[name], abs=1e-4)

@@ -1,6 +1,7 @@
 """Matches and overlaps, against rouge_score and sacrebleu as they are."""
 
 import collections
+import difflib
 import random
 import re
 import string
@@ -23,6 +24,21 @@ def test_rouge_l_is_googles_on_plain_english(answer, reference):
 
     expected = RougeScorer(["rougeL"]).score(reference, answer)["rougeL"].fmeasure
     assert tm.rouge_l(answer, reference) == pytest.approx(expected)
+
+
+def test_rouge_l_is_googles_on_any_words():
+    """Of a few words, so that many are common, some in another order; the longest common run of words is another number."""
+    from rouge_score.rouge_scorer import RougeScorer
+
+    draw, scorer, runs_differ = random.Random(4), RougeScorer(["rougeL"]), 0
+    for _ in range(300):
+        kinds = draw.choice(("ab", "abcde", string.ascii_lowercase))
+        said, right = (draw.choices(kinds, k=draw.randrange(1, 90)) for _ in range(2))
+        found = tm.rouge_l(" ".join(said), " ".join(right))
+        assert found == pytest.approx(scorer.score(" ".join(right), " ".join(said))["rougeL"].fmeasure)
+        run = difflib.SequenceMatcher(None, said, right, autojunk=False).find_longest_match().size
+        runs_differ += found != 2 * run / (len(said) + len(right))
+    assert runs_differ > 200
 
 
 def test_rouge_l_sees_languages_without_spaces():

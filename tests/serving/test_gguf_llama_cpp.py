@@ -49,7 +49,7 @@ def node(tmp_path_factory) -> Path:
 
 def said_by_llama_cpp(node: Path, file: Path, prompts, texts, most: int, ends: list[int]) -> dict:
     asked = file.with_suffix(".json")
-    asked.write_text(json.dumps({"prompts": prompts, "texts": texts, "most": most, "ends": ends, "threads": 2}))
+    asked.write_text(json.dumps({"prompts": prompts, "texts": texts, "most": most, "ends": ends, "threads": 1}))
     command = ["node", str(HERE / "greedy.mjs"), str(file), str(asked)]
     done = subprocess.run(command, cwd=node, capture_output=True, text=True, timeout=550)
     assert done.returncode == 0, done.stderr[-2000:]

@@ -99,11 +99,23 @@ def pytest_ignore_collect(collection_path: Path, config) -> bool | None:
     return None
 
 
+OTHERS_BETWEEN = 4
+"""Files between two files of browser tests."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with slow tests first, then those with many: what ends a run on several cores must be short."""
+    """Files with slow tests first, then those with many: what ends a run on several cores must be short.
+
+    Browser tests wait for most of their time. Several at once leave the cores idle, so those that compute are between.
+    """
     counts = Counter(item.path for item in items)
     slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: (item.path not in slow, -counts[item.path]))
+    files = sorted(counts, key=lambda path: (path not in slow, -counts[path]))
+    browser = [path for path in files if path.parent.name == "browser"]
+    others = [path for path in files if path.parent.name != "browser"]
+    place = {path: (OTHERS_BETWEEN * number, 0) for number, path in enumerate(browser)}
+    place |= {path: (number, 1) for number, path in enumerate(others)}
+    items.sort(key=lambda item: place[item.path])
 
 
 @pytest.fixture(autouse=True)

@@ -10,19 +10,20 @@ import shutil
 import pytest
 from playwright.sync_api import expect
 
-from llmdemo.core.store import Home
 from tests.browser.steps import add_file, before_and_after, compare, start_run, state_is, tab, use_sample
-from tests.conftest import own_model
 
 pytestmark = pytest.mark.slow
 
 
-def test_a_newcomers_path_with_a_tiny_model(tiny_app, open_page, alpaca_file):
+def test_a_newcomers_path_with_a_tiny_model_whose_run_is_offered_for_evaluation(tiny_app, open_page, alpaca_file):
     page = open_page(tiny_app)
     add_file(page, alpaca_file)
     expect(page.locator(".set-title")).to_contain_text("40 of 40 records")
     expect(page.locator(".tok .tr").first).to_be_visible()
     expect(page.locator(".tok .sp.tr")).to_have_text("‹|im_end|›")
+    tab(page, "Evaluate")
+    expect(page.locator("#evaluate-second")).to_have_value("")  # no run yet
+    tab(page, "Data")
     page.get_by_role("button", name="Train on it").click()
     start_run(page, max_steps=6, max_length=128, rank=8)
     state_is(page, "Starting|Running|Completed", 30)
@@ -36,14 +37,27 @@ def test_a_newcomers_path_with_a_tiny_model(tiny_app, open_page, alpaca_file):
     expect(page.locator(".plots .strip-plot")).to_have_count(5)  # rate, gradient, speed, memory, energy: on one axis
     page.locator(".plots").hover()
     expect(page.locator(".plotcard").first).to_contain_text("loss, smoothed")
+    tab(page, "Evaluate")
+    expect(page.locator("#evaluate-first")).to_have_value("starter")
+    expect(page.locator("#evaluate-second")).to_have_value(re.compile("^run-"))
+    tab(page, "Train")
     before_and_after(page, 60)  # on a record that was held out, by that one click
     assert page.locator("#arena-prompt").input_value().startswith("Add ")
     texts = compare(page, "Add 3 and 4.", 8, 60, lanes=8)
     assert any(text.strip() for text in texts)  # a random model may end at once
+
+    tab(page, "Evaluate")
+    page.locator("#evaluate-second").select_option("")
+    page.locator("#evaluate-start").click()
+    page.set_viewport_size({"width": 390, "height": 844})
+    expect(page.locator(".figures tbody tr").first).to_be_visible()
+    table = page.locator(".figures")
+    assert table.evaluate("table => table.scrollWidth <= table.parentElement.clientWidth"), "no figure is cut off"
+    expect(page.locator("#evaluate-second")).to_have_value("")  # what was chosen stays
     assert page.foreign == [] and page.errors == []
 
 
-def test_a_run_can_be_stopped_and_resumed_on_the_page(tiny_app, open_page, alpaca_file):
+def test_a_run_is_stopped_and_resumed_on_the_page_and_stopped_in_a_second_browser(tiny_app, open_page, alpaca_file):
     page = open_page(tiny_app)
     add_file(page, alpaca_file)
     start_run(page, max_steps=5000, max_length=128, rank=8)
@@ -54,44 +68,12 @@ def test_a_run_can_be_stopped_and_resumed_on_the_page(tiny_app, open_page, alpac
     state_is(page, "Stopped", 60)
     page.get_by_role("button", name="Resume").click()
     state_is(page, "Running", 60)
-    page.locator("#train-stop").click()
-    state_is(page, "Stopped", 60)
-    assert page.errors == []
-
-
-def test_a_run_that_ends_is_offered_for_evaluation_beside_its_base(
-    app_on, open_page, alpaca_file, tiny_model_folder, tmp_path
-):
-    own_model(shutil.copytree(tiny_model_folder, tmp_path / "home" / "models" / "starter"), Home(tmp_path / "home"))
-    with app_on(tmp_path / "home") as url:
-        page = open_page(url)
-        add_file(page, alpaca_file)
-        tab(page, "Evaluate")
-        expect(page.locator("#evaluate-second")).to_have_value("")  # no run yet
-        start_run(page, max_steps=3, max_length=128, rank=8)
-        state_is(page, "Completed", 120)
-        tab(page, "Evaluate")
-        expect(page.locator("#evaluate-first")).to_have_value("starter")
-        expect(page.locator("#evaluate-second")).to_have_value(re.compile("^run-"))
-        page.locator("#evaluate-second").select_option("")
-        page.locator("#evaluate-start").click()
-        page.set_viewport_size({"width": 390, "height": 844})
-        expect(page.locator(".figures tbody tr").first).to_be_visible()
-        table = page.locator(".figures")
-        assert table.evaluate("table => table.scrollWidth <= table.parentElement.clientWidth"), "no figure is cut off"
-        expect(page.locator("#evaluate-second")).to_have_value("")  # what was chosen stays
-
-
-def test_a_second_browser_shows_the_same_run(tiny_app, open_page, alpaca_file):
-    first = open_page(tiny_app)
-    add_file(first, alpaca_file)
-    start_run(first, max_steps=5000, max_length=128, rank=8)
-    state_is(first, "Running", 60)
     second = open_page(tiny_app, viewport={"width": 390, "height": 844})
     tab(second, "Train")
     state_is(second, "Running", 20)
     second.locator("#train-stop").click()
-    state_is(first, "Stopped", 60)
+    state_is(page, "Stopped", 60)
+    assert page.errors == []
 
 
 def test_a_newcomers_path_with_the_starter_model(starter_home, tmp_path, open_page, app_on):

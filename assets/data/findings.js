@@ -47,13 +47,19 @@ const unusedLine = (info) =>
     ? h("p", { class: "soft small unused" }, t("data_unused", { names: info.unused.join(", ") }))
     : null;
 
+const preview = L.newest((page, filters) =>
+  page.ask("filter_dataset", { dataset_id: page.id, filters: [...filters], preview: true }),
+);
+const problemsOf = L.newest((page, code) => page.ask("problems", { dataset_id: page.id, code }));
+
 // Filters are switches; a change makes a new version of the data set, and only when it is applied.
 const switches = (page) => {
   const on = (page.filters = page.filters || new Set(page.report.info.filters));
   const changed = on.size !== page.report.info.filters.length || page.report.info.filters.some((code) => !on.has(code));
   const flip = async (code, wanted) => {
     wanted ? on.add(code) : on.delete(code);
-    const answer = await page.ask("filter_dataset", { dataset_id: page.id, filters: [...on], preview: true });
+    const answer = await preview(page, on);
+    if (page.filters !== on) return; // another data set was opened meanwhile
     if (answer.error) return page.fail(answer.error);
     page.wouldKeep = answer.kept;
     page.draw();
@@ -113,10 +119,12 @@ const problemTable = (page) => {
   const { problems, kinds, total } = page.report,
     limit = page.more === page.id ? problems.length : 10;
   const only = async (code) => {
-    const answer = await page.ask("problems", { dataset_id: page.id, code });
-    if (answer.error) return page.fail(answer.error);
+    const { report } = page;
     page.code = code;
-    Object.assign(page.report, answer);
+    const answer = await problemsOf(page, code);
+    if (page.report !== report) return; // another data set was opened meanwhile
+    if (answer.error) return page.fail(answer.error);
+    Object.assign(report, answer);
     page.draw();
   };
   const kind = L.menu({

@@ -46,10 +46,11 @@ L.define("generate", ({ el, server }) => {
   };
 
   // ---- what is being made, and what was
+  const recordsOf = L.newest((job_id, reason) => ask("records", { job_id, reason }));
   const showLeft = async (job_id, reason) => {
     if (state.left?.job_id === job_id && state.left.reason === reason) state.left = null;
     else {
-      const answer = await ask("records", { job_id, reason });
+      const answer = await recordsOf(job_id, reason);
       state.error = answer.error || null;
       state.left = answer.error ? null : { job_id, reason, records: answer.records };
     }
@@ -112,17 +113,22 @@ L.define("generate", ({ el, server }) => {
     );
   const buttons = (job) => [
     GOING.includes(job.state)
-      ? L.button(t("generate_stop"), () => act("stop", { job_id: job.job_id }), "", { id: "generate-stop" })
+      ? L.button(t("generate_stop"), () => act("stop", { job_id: job.job_id }), "", {
+          id: "generate-stop",
+          "data-key": "stop",
+        })
       : null,
     ["stopped", "failed"].includes(job.state)
-      ? L.button(t("generate_resume"), () => act("resume", { job_id: job.job_id, ...keys() }), "quiet")
+      ? L.button(t("generate_resume"), () => act("resume", { job_id: job.job_id, ...keys() }), "quiet", {
+          "data-key": "resume",
+        })
       : null,
     job.dataset_id && !GOING.includes(job.state)
-      ? L.button(t("generate_open"), () => L.tell("data-made", job.dataset_id), "quiet")
+      ? L.button(t("generate_open"), () => L.tell("data-made", job.dataset_id), "quiet", { "data-key": "open" })
       : null,
     GOING.includes(job.state)
       ? null
-      : L.button(t("generate_delete"), () => act("remove", { job_id: job.job_id }), "quiet"),
+      : L.button(t("generate_delete"), () => act("remove", { job_id: job.job_id }), "quiet", { "data-key": "delete" }),
   ];
   const one = (job) => {
     const { kept, total } = job.progress;
@@ -172,14 +178,15 @@ L.define("generate", ({ el, server }) => {
     L.show(el, form, state.jobs.length ? h("ul", { class: "made" }, state.jobs.map(one)) : null);
   };
 
+  const choices = L.newest(() => ask("choices"));
   const begin = async () => {
-    const choices = await ask("choices");
-    if (choices.error) {
-      state.error = choices.error;
+    const found = await choices();
+    if (found.error) {
+      state.error = found.error;
       return draw();
     }
-    state.choices = choices;
-    state.form = state.form || generateState(choices);
+    state.choices = found;
+    state.form = state.form || generateState(found);
     await look();
   };
   L.hear("starter", (starter) => {

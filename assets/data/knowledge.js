@@ -11,9 +11,10 @@ const LISTED = 20;
 export const knowledgeTool = (page) => {
   const fresh = () => ({ probes: [], found: null, texts: new Map(), shown: "unknown" });
   let state = /** @type {any} */ (fresh());
+  const probes = L.newest(() => page.ask("list_probes"));
   const look = async () => {
     const id = page.id;
-    const answer = await page.ask("list_probes");
+    const answer = await probes();
     if (page.id !== id) return;
     state.error = answer.error;
     state.probes = answer.error ? [] : answer.filter((job) => job.spec.dataset_id === id);
@@ -39,12 +40,13 @@ export const knowledgeTool = (page) => {
     return found[shown] || found.found.filter((each) => each.class === shown).map((each) => each.index);
   };
   const list = async () => {
+    const { texts } = state; // of this data set, whichever is open when they come
     const missing = indices()
       .slice(0, LISTED)
-      .filter((n) => !state.texts.has(n));
+      .filter((n) => !texts.has(n));
     if (!missing.length) return;
     const answer = await page.ask("texts", { indices: missing });
-    for (const each of answer.texts || []) state.texts.set(each.index, each);
+    for (const each of answer.texts || []) texts.set(each.index, each);
     page.draw();
   };
   const show = (which) => {

@@ -36,9 +36,10 @@ export const mapTool = (page) => {
   /** @type {any} */
   let waiting;
 
+  const maps = L.newest(() => page.ask("list_maps"));
   const look = async () => {
     const id = page.id;
-    const answer = await page.ask("list_maps");
+    const answer = await maps();
     if (page.id !== id) return;
     state.error = answer.error;
     if (!answer.error) state.job = answer.find((job) => job.spec.dataset_id === id);
@@ -104,17 +105,20 @@ export const mapTool = (page) => {
     page.draw();
     clearTimeout(waiting);
     if (n < 0 || texts.has(n)) return;
+    const known = texts; // of this data set, whichever is open when they come
     waiting = setTimeout(async () => {
       const answer = await page.ask("texts", { indices: [n] });
-      if (!answer.error) texts.set(n, answer.texts[0]);
+      if (!answer.error) known.set(n, answer.texts[0]);
       if (state.hovered === n) page.draw();
     }, 80);
   };
+  const hits = L.newest((text) => page.ask("search", { text }));
   const search = async (event) => {
     event.preventDefault();
-    const text = state.query || "";
+    const { map, query: text = "" } = state;
     if (!text) return choose(null);
-    const answer = await page.ask("search", { text });
+    const answer = await hits(text);
+    if (state.map !== map) return; // another map is shown by now
     state.error = answer.error;
     state.searched = answer.error ? null : answer.total;
     const found = [];

@@ -8,9 +8,10 @@ const GOING = ["queued", "starting", "running", "stopping"];
 export const raceTool = (page) => {
   const fresh = () => ({ races: null, people: [], number: 500 });
   let state = /** @type {any} */ (fresh());
+  const races = L.newest(() => page.ask("races"));
   const look = async () => {
     const id = page.id;
-    const answer = await page.ask("races");
+    const answer = await races();
     if (page.id !== id) return;
     Object.assign(state, { error: answer.error, races: answer.races || [], people: answer.people || [] });
     page.draw();

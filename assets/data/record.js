@@ -155,27 +155,26 @@ const renew = async (page, name, more) => {
   if (answer.error) return page.fail(answer.error);
   L.tell("datasets-changed");
   await page.open(answer.dataset_id, true);
-  page.turn(Math.min(index ?? 0, page.total - 1));
+  if (page.id === answer.dataset_id) page.turn(Math.min(index ?? 0, page.total - 1));
 };
 
 // ---- the list
+const NOTHING = { records: [], offset: 0, total: 0, size: 20 };
+const wantedList = ({ id, query }) => `${id} ${query}`;
+const listingOf = L.newest((page, offset) => page.ask("listing", { dataset_id: page.id, query: page.query, offset }));
 export const listPage = async (page, offset = 0) => {
-  page.listing = true;
-  const answer = await page.ask("listing", {
-    dataset_id: page.id,
-    offset,
-    query: page.query,
-    code: page.listCode || "",
-  });
-  page.listing = false;
-  if (answer.error) return page.fail(answer.error);
-  page.listed = answer;
-  page.draw();
+  const wanted = (page.listing = wantedList(page));
+  const answer = await listingOf(page, offset);
+  page.listing = "";
+  if (wantedList(page) !== wanted) return; // another data set was opened, or something else searched for
+  page.listed = answer.error ? page.listed || NOTHING : answer; // what has failed is not asked again by itself
+  if (answer.error) page.fail(answer.error);
+  else page.draw();
 };
 const list = (page) => {
   const found = page.listed;
   if (!found) {
-    if (!page.listing) listPage(page);
+    if (page.listing !== wantedList(page)) listPage(page);
     return h("p", { class: "soft", role: "status" }, t("loading"));
   }
   const odd = found.records.some((each) => !each.kept || each.problems.length);
@@ -284,7 +283,9 @@ const searchLine = (page) =>
 const search = async (page, query) => {
   Object.assign(page, { query, listed: null, found: null, searched: null });
   if (!query) return page.view === "list" ? page.draw() : page.turn(0);
-  const answer = await page.ask("search", { dataset_id: page.id, text: query });
+  const { id } = page;
+  const answer = await page.ask("search", { dataset_id: id, text: query });
+  if (page.id !== id || page.query !== query) return; // something else was asked for meanwhile
   if (answer.error) return page.fail(answer.error);
   page.searched = answer.indices;
   page.found = answer.indices.length ? answer.indices : null;

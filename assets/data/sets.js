@@ -72,7 +72,9 @@ const setLine = (page, set) => {
     if (answer.error) return page.fail(answer.error);
     merging.delete(id);
     L.tell("datasets-changed");
-    await page.leave();
+    if (page.asked === id) return page.leave();
+    await page.list(); // another one was opened meanwhile
+    page.draw();
   };
   const tick = (event) => {
     if (event.target.checked) merging.add(id);

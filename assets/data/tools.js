@@ -16,6 +16,7 @@ L.define("data-tools", ({ el, server }) => {
     selected: false, // whether it was selected from another data set
     made: false, // whether a model made it
     choices: null,
+    old: false, // whether there may be others
     tool: "map",
     dark: () => document.body.classList.contains("dark"),
     ask: (name, data) => L.ask(server, name, { dataset_id: page.id, ...data }),
@@ -54,14 +55,18 @@ L.define("data-tools", ({ el, server }) => {
       h("div", { class: "tool", key: shown }, tools[shown].draw()),
     );
   };
+  const choices = L.newest(() => page.ask("choices"));
+  const choose = async () => {
+    page.old = false;
+    const answer = await choices();
+    page.error = answer.error;
+    if (!answer.error) page.choices = answer;
+    draw();
+  };
   const open = async () => {
     for (const tool of Object.values(tools)) tool.reset();
-    if (!page.choices) {
-      const choices = await page.ask("choices");
-      page.error = choices.error;
-      if (!choices.error) page.choices = choices;
-    }
-    draw();
+    if (page.choices && !page.old) draw();
+    else await choose();
     if (page.id && page.choices && page.visible()) tools[page.tool]?.open?.();
   };
   const take = (data) => {
@@ -71,9 +76,10 @@ L.define("data-tools", ({ el, server }) => {
     else page.stale = true;
   };
   L.hear("data-opened", take);
+  /* There is another model to choose; what was decided here with those before stays. */
   const again = () => {
-    page.choices = null; // there is another model to choose
-    if (page.visible()) open();
+    page.old = true;
+    if (page.visible()) (page.choices ? choose : open)();
   };
   L.hear("run-ended", again);
   L.hear("starter", (starter) => starter.state === "ready" && again());
@@ -84,6 +90,7 @@ L.define("data-tools", ({ el, server }) => {
   take(L.wanted.data); // this part of the page is made when its fold is opened
   L.whenShown(el, () => {
     if (page.id && (page.stale || !page.choices)) open();
+    else if (page.id && page.old) choose();
     page.stale = false;
   });
 });

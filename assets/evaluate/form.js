@@ -364,7 +364,6 @@ L.define("evaluate-form", ({ el, server }) => {
         })
       : await L.ask(server, "evaluate", { config, judge_key: key });
     state.busy = false;
-    draw();
     fail(answer.error);
     if (answer.error) return;
     L.tell("evaluation-started", { id: answer.evaluation_id, key });
@@ -385,6 +384,7 @@ L.define("evaluate-form", ({ el, server }) => {
     if (state.choices) draw();
     await load(dataset_id);
     Object.assign(state, { waits: false, second: "", how: "models" });
+    if (!state.choices) return; // the app was not reached, which is said
     if (kind() === "classify") state.first = model_id;
     else {
       state.first = fitting()[0]?.id || model_id;

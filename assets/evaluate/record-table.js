@@ -6,15 +6,17 @@ import { ask, page, state } from "./state.js";
 
 const FEW = 20;
 
+const recordOf = L.newest((question) => ask("record", question));
+
 /** Opens a record, or closes it. */
 const unfold = async (record) => {
   if (state.open?.index === record.index) {
     state.open = null;
     return page.draw();
   }
-  const { id } = state;
-  const answer = await ask("record", { evaluation_id: id, index: record.index });
-  if (id !== state.id) return; // another evaluation was opened meanwhile
+  const id = state.status.evaluation_id;
+  const answer = await recordOf({ evaluation_id: id, index: record.index });
+  if (id !== state.id) return; // another evaluation was chosen meanwhile
   Object.assign(state, answer.error ? { error: answer.error } : { open: answer });
   page.draw();
 };

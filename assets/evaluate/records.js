@@ -57,7 +57,7 @@ export const records = (result) => {
         state.sort.key === key ? (state.sort.down ? " ↓" : " ↑") : "",
       ),
     );
-  const csv = () => parts.trigger("submit", { evaluation_id: state.id });
+  const csv = () => parts.trigger("submit", { evaluation_id: state.status.evaluation_id });
   return recordTable({
     above: [
       h(

@@ -51,15 +51,17 @@ const choose = (id) => {
   Object.assign(state, { id, seen: null, open: null, all: false, side: 0, klass: null, at: 0.5 });
   look();
 };
+/* With the evaluation that is shown: another one may be chosen already, and its figures be on the way. */
 const act = async (name, data) => {
-  const answer = await ask(name, { evaluation_id: state.id, ...data });
+  const id = state.status.evaluation_id;
+  const answer = await ask(name, { evaluation_id: id, ...data });
   if (answer.error) {
     state.error = answer.error;
     return draw();
   }
   if (name === "delete_evaluation") {
-    delete state.keys[state.id];
-    Object.assign(state, { id: null, seen: null });
+    delete state.keys[id];
+    if (state.id === id) Object.assign(state, { id: null, seen: null });
   }
   look();
 };

@@ -68,22 +68,27 @@ export const ask = async (server, name, data) => {
 
 /**
  * A question of which only the newest answer counts: each who asked gets the answer to what was asked last, as answers
- * may come in another order than they were asked for.
+ * may come in another order than they were asked for. All get it when it comes, in the order in which they asked, so
+ * that who asked last also acts last.
  * @template {any[]} Given
  * @param {(...given: Given) => Promise<any>} question
  * @returns {(...given: Given) => Promise<any>}
  */
 export const newest = (question) => {
-  /** @type {Promise<any>} */
-  let last;
-  return async (...given) => {
-    last = question(...given);
-    for (;;) {
-      const asked = last;
-      const answer = await asked;
-      if (asked === last) return answer;
-    }
-  };
+  /** @type {Promise<any> | null} */
+  let last = null;
+  /** @type {((answer: Promise<any>) => void)[]} */
+  const waiting = [];
+  return (...given) =>
+    new Promise((take) => {
+      waiting.push(take);
+      const asked = (last = question(...given));
+      const give = () => {
+        if (asked !== last) return;
+        for (const each of waiting.splice(0)) each(asked);
+      };
+      asked.then(give, give);
+    });
 };
 
 /** A name that nobody guesses, for what the page asks for. */

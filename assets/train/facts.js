@@ -64,7 +64,9 @@ export const factsBox = (run) => {
       L.button(t("train_log"), showLog, "quiet", { "data-key": "log", "aria-expanded": String(view.log !== null) }),
       s.can_delete
         ? L.sure(t("train_delete"), t("train_delete_sure", { size: L.bytes(s.size_bytes) }), () =>
-            page.act("delete_run", { run_id: s.run_id }).then((done) => done && page.choose(null)),
+            page
+              .act("delete_run", { run_id: s.run_id })
+              .then((done) => done && view.id === s.run_id && page.choose(null)),
           )
         : null,
     ),
@@ -135,7 +137,9 @@ const showLog = async () => {
     view.log = null;
     return page.draw();
   }
-  const answer = await ask("run_log", { run_id: view.id });
+  const { id } = view;
+  const answer = await ask("run_log", { run_id: id });
+  if (view.id !== id) return; // another run was chosen meanwhile
   view.log = answer.error ? answer.error.message : answer.text;
   page.draw();
 };

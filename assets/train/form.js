@@ -107,10 +107,11 @@ define("train-form", ({ el, server }) => {
     state.awaited = datasetId || state.awaited; // nothing is started on other data meanwhile
     if (datasetId && state.choices) draw();
     const choices = await read();
-    if (state.awaited === datasetId) state.awaited = "";
+    const isAwaited = datasetId && state.awaited === datasetId; // else something else was chosen meanwhile
+    if (isAwaited) state.awaited = "";
     if (choices.error) return fail(choices.error);
     state.choices = choices;
-    if (datasetId) state.config.dataset_id = datasetId;
+    if (isAwaited) state.config.dataset_id = datasetId;
     if (!setOf(state.config.dataset_id)) state.config.dataset_id = choices.data_sets[0]?.dataset_id || SAMPLE;
     const known = isNew() || choices.models.some((model) => model.id === state.config.model_id);
     if (!known) state.config.model_id = "starter";
@@ -122,15 +123,19 @@ define("train-form", ({ el, server }) => {
   let timer;
   const predict = () => {
     clearTimeout(timer);
+    const { error } = state;
     timer = setTimeout(async () => {
       const answer = await foretold();
       state.predicted = answer.error ? null : answer;
-      fail(answer.error && !answer.lost ? answer.error : null);
+      const wrong = answer.error && !answer.lost ? answer.error : null;
+      // what a start that was refused meanwhile has said stays
+      if (wrong || state.error === error) fail(wrong);
+      else draw();
     }, PREDICT_MS);
   };
   const change = (more, goal = state.goal) => {
     Object.assign(state.config, more);
-    state.goal = goal;
+    Object.assign(state, { goal, awaited: more.dataset_id ? "" : state.awaited });
     draw();
     predict();
   };
@@ -138,8 +143,7 @@ define("train-form", ({ el, server }) => {
     const usual = given === defaults()[key] || given === "" || Number.isNaN(given);
     if (usual) delete state.changed[key];
     else state.changed[key] = given;
-    draw();
-    predict();
+    change({});
   };
 
   // ---- the line below the form
@@ -213,11 +217,7 @@ define("train-form", ({ el, server }) => {
   };
 
   const advanced = () => {
-    const reset = () => {
-      state.changed = {};
-      draw();
-      predict();
-    };
+    const reset = () => Object.assign(state, { changed: {} }) && change({});
     const unseen = Object.entries(changed()).filter(([key]) => !(key in settings()));
     const list = unseen.map(([key, value]) => `${key} ${value}`).join(", ");
     return h(
@@ -288,12 +288,13 @@ define("train-form", ({ el, server }) => {
     );
   };
 
+  const architecture = newest((model_id) => ask("architecture", { model_id }));
   const inside = () => {
     const { model_size, vocabulary_size, max_length } = { ...defaults(), ...changed() };
     const id = isNew() ? `scratch:${model_size}:${vocabulary_size}:${max_length}` : state.config.model_id;
     const open = async (event) => {
       if (!event.target.open || state.inside?.model_id === id) return;
-      const answer = await ask("architecture", { model_id: id });
+      const answer = await architecture(id);
       state.inside = answer.error ? { model_id: id, error: answer.error } : answer;
       draw();
     };
@@ -376,7 +377,7 @@ define("train-form", ({ el, server }) => {
   // A run's settings, put into the form: to change one of them, or those of the best run of a search.
   const fill = async (values) => {
     Object.assign(state.config, settingsForForm(values, {}).base);
-    state.goal = values.task || "";
+    Object.assign(state, { goal: values.task || "", awaited: "" });
     await load();
     state.changed = settingsForForm(values, defaults(undefined, values)).changed;
     state.open = true;

@@ -48,8 +48,9 @@ define("push", ({ el, server, trigger }) => {
     event.preventDefault();
     const asked = { ...form, language: lang, repo: form.repo.trim(), licence: form.licence.trim() };
     form.token = "";
+    const { run } = view;
     const state = await ask("push_start", asked);
-    if (state) view.state = state;
+    if (state && run === view.run) view.state = state;
     draw();
   };
   const look = async () => {

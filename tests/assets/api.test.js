@@ -29,3 +29,29 @@ test("an older question gets the newest one's answer, in whatever order the answ
   answers.d("D");
   assert.equal(await again, "D");
 });
+
+test("who asked first is answered with who asked last, and acts before", async () => {
+  const answers = [];
+  const choices = newest(() => new Promise((answer) => answers.push(answer)));
+  const shown = { data: "" };
+  const load = async (id) => {
+    await choices();
+    shown.data = id;
+  };
+  const both = [load("older"), load("newer")];
+  answers[1]("both are on the menu");
+  await both[1];
+  assert.equal(shown.data, "newer");
+  answers[0]("one is");
+  await Promise.all(both);
+  assert.equal(shown.data, "newer"); // its answer came last
+});
+
+test("a question that fails fails for all who wait for it", async () => {
+  const lost = newest(() => Promise.reject(new Error("lost")));
+  const both = await Promise.allSettled([lost(), lost()]);
+  assert.deepEqual(
+    both.map(({ status }) => status),
+    ["rejected", "rejected"],
+  );
+});

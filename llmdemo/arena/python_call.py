@@ -15,7 +15,7 @@ from llmdemo.data.render import own_bos, render
 from llmdemo.decoding import PENALTIES, DecodeSettings, LaneSettings
 from llmdemo.models import starter
 from llmdemo.models.catalog import ModelEntry
-from llmdemo.settings.lane import BEAMS, CONSTRAINTS, SEVERAL
+from llmdemo.settings.lane import BEAMS, CONSTRAINTS, OFF, RARE_FILTERS, SEVERAL
 
 _HEAD = """\
 import torch
@@ -64,6 +64,7 @@ _GONE = {
 }
 _ASSISTANT = "Plain greedy, which says the same: give assistant_model= to have it drafted by a smaller model."
 _NOT_IN_GENERATE = {"xtc": ("xtc_threshold", "xtc_probability"), "mirostat": ("mirostat_tau", "mirostat_eta")}
+"""Settings of strategies, beside filters, that generate does not have."""
 
 
 @dataclass(frozen=True)
@@ -194,7 +195,8 @@ def left_out(lane: LaneSettings) -> list[str]:
     ]
     if lane.samples:
         on += ["filter_order"] if lane.filter_order == "filters_first" else []
-        on += [*(["top_n_sigma"] if lane.top_n_sigma else []), *_NOT_IN_GENERATE.get(lane.strategy, ())]
+        on += [key for key in RARE_FILTERS if key not in _FILTERS and getattr(lane, key) != OFF[key]]
+        on += _NOT_IN_GENERATE.get(lane.strategy, ())
     if lane.strategy == "diverse_beam":
         on += ["num_beam_groups", "diversity_penalty"]
     if lane.strategy == "stochastic_beam":

@@ -25,7 +25,7 @@ from llmdemo.decoding.filters import (
     keep_xtc,
 )
 from llmdemo.decoding.steps import EOS, LENGTH, STOP, Candidates, LaneResult, PlainStep, TokenStep
-from llmdemo.settings.lane import LaneSettings, Stops
+from llmdemo.settings.lane import OFF, LaneSettings, Stops
 
 TRACE_TOP = 10
 """How many of the likeliest tokens a step reports."""
@@ -68,24 +68,27 @@ class Rows:
         return Rows(*(tensor[index] for tensor in fields))
 
 
+_FILTERS: dict[str, Callable[[torch.Tensor, Any], torch.Tensor]] = {
+    "top_n_sigma": keep_top_n_sigma,
+    "top_k": keep_top_k,
+    "top_p": keep_top_p,
+    "min_p": keep_min_p,
+    "typical_p": keep_typical,
+    "epsilon_cutoff": keep_epsilon,
+    "eta_cutoff": keep_eta,
+}
+"""What each filter of settings.lane.OFF keeps, in the order in which they apply."""
+
+
 def kept_mask(scaled: torch.Tensor, lane: LaneSettings) -> torch.Tensor:
     """Mask (…, V) of the tokens that `lane` may draw; `scaled` are logits already divided by the temperature.
 
     Several filters apply in transformers' order, each to what the one before it left: top-k, top-p, min-p, typical,
     epsilon, eta. Top-nσ, which transformers does not have, comes first: it measures all logits.
     """
-    filters: tuple[tuple[Callable[[torch.Tensor, Any], torch.Tensor], float, float], ...] = (
-        (keep_top_n_sigma, lane.top_n_sigma, 0.0),
-        (keep_top_k, lane.top_k, 0),
-        (keep_top_p, lane.top_p, 1.0),
-        (keep_min_p, lane.min_p, 0.0),
-        (keep_typical, lane.typical_p, 1.0),
-        (keep_epsilon, lane.epsilon_cutoff, 0.0),
-        (keep_eta, lane.eta_cutoff, 0.0),
-    )
     mask, left = None, scaled
-    for keep, value, off in filters:
-        if value != off:
+    for key, keep in _FILTERS.items():
+        if (value := getattr(lane, key)) != OFF[key]:
             left = scaled if mask is None else scaled.masked_fill(~mask, -torch.inf)
             mask = keep(left, value)
     return scaled > -torch.inf if mask is None else mask

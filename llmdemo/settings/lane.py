@@ -53,8 +53,18 @@ MAX_BEAMS = 16
 MAX_ROWS = 32
 """Most rows (one a sampling lane, one a beam) that one forward may carry."""
 OF_BEAMS = ("num_beams", "length_penalty", "early_stopping")
-RARE_FILTERS = ("typical_p", "epsilon_cutoff", "eta_cutoff", "top_n_sigma")
-OF_SAMPLING = ("temperature", "top_k", "top_p", "min_p", *RARE_FILTERS, "filter_order")
+OFF = {
+    "top_k": 0,
+    "top_p": 1.0,
+    "min_p": 0.0,
+    "typical_p": 1.0,
+    "epsilon_cutoff": 0.0,
+    "eta_cutoff": 0.0,
+    "top_n_sigma": 0.0,
+}
+"""Every filter (decoding.lanes has what each keeps), with the value that switches it off in a lane."""
+RARE_FILTERS = tuple(key for key in OFF if key not in ("top_k", "top_p", "min_p"))
+OF_SAMPLING = ("temperature", *OFF, "filter_order")
 ORDER: dict[str, Any] = {"filter_order": "temperature_first"}
 """Whether filters see what the temperature made of the distribution, as in transformers."""
 OWN = {
@@ -76,16 +86,6 @@ OWN = {
     "dola": ("dola_layers",),
 }
 """What makes a strategy what it is."""
-OFF = {
-    "top_k": 0,
-    "top_p": 1.0,
-    "min_p": 0.0,
-    "typical_p": 1.0,
-    "epsilon_cutoff": 0.0,
-    "eta_cutoff": 0.0,
-    "top_n_sigma": 0.0,
-}
-"""The values that switch a filter off in a lane."""
 ALL_KEYS = tuple(dict.fromkeys((*OF_SAMPLING, *OF_BEAMS, *(key for keys in OWN.values() for key in keys))))
 PENALTIES = {
     "repetition_penalty": 1.0,

@@ -7,11 +7,13 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+import torch
 
 from llmdemo.core.languages import languages, texts
-from llmdemo.decoding import DecodeSettings, decode_lanes
+from llmdemo.decoding import DecodeSettings, decode_lanes, lanes
 from llmdemo.decoding.lanes import TokenLane
-from llmdemo.settings.lane import BEAMS, OWN, STRATEGIES, Resolved
+from llmdemo.decoding.plain import chosen, is_plain
+from llmdemo.settings.lane import BEAMS, OFF, OWN, STRATEGIES, Resolved
 from tests.decoding import test_beams, test_engine
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -119,6 +121,22 @@ def test_a_strategy_has_words_a_shape_a_reference_and_a_mutant(strategy):
     file, reference, mutant = PROOFS[strategy]
     assert f"test_{reference}" in names_in(file)
     assert mutant.startswith("..") or f"test_{mutant}" in names_in(file)
+
+
+def test_every_filter_is_applied_and_by_its_own_lane_alone():
+    """Lanes without a trace draw together where their settings are the same (plain.py): a filter is one of them."""
+    assert set(lanes._FILTERS) == set(OFF)
+    every = [{"strategy": each, "draws": "same"} for each in STRATEGIES]
+    plain = [each for each in every if is_plain(DecodeSettings.from_dict({"lanes": [each]}), trace=False)]
+    steps = 60
+    apart = {"temperature": 1.5, "typical_p": 0.5, "epsilon_cutoff": 0.01, "eta_cutoff": 0.1}
+    settings = DecodeSettings.from_dict({"lanes": plain, "max_new_tokens": steps, **apart})
+    made = [(TokenLane(lane, 7, steps, [], torch.device("cpu")), t) for t in range(steps) for lane in settings.lanes]
+    rows = 4 * torch.randn(steps, 300, generator=torch.Generator().manual_seed(1)).repeat_interleave(len(plain), 0)
+    together = [token for token, _ in chosen(made, rows)]
+    alone = [chosen([lane], row[None])[0][0] for lane, row in zip(made, rows, strict=True)]
+    assert together == alone
+    assert len({tuple(alone[at :: len(plain)]) for at in range(len(plain))}) == len(plain) > len(OFF)
 
 
 class Plain:

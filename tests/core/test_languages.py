@@ -28,11 +28,17 @@ def upper(text: str) -> str:
     return "".join(part if part[:1] == "{" else part.upper() for part in re.split(r"(\{\w+(?::[^{}]+\}|\}|\|))", text))
 
 
+def others(folder: str, names: list[str]) -> list[str]:
+    """For shutil.copytree: what is not copied, pictures and the languages that somebody has added to these two."""
+    words = [name for name in names if Path(folder).name == "words" and name.split(".")[-2] not in ("en", "zh-TW")]
+    return [*words, *({"screenshots"} & set(names))]
+
+
 @pytest.fixture(scope="module")
 def german(tmp_path_factory):
     """A copy of assets/ with a third language, German for as much as the app can tell, in which the app then speaks."""
     root = tmp_path_factory.mktemp("assets") / "assets"
-    shutil.copytree(ASSETS, root, ignore=shutil.ignore_patterns("screenshots"))
+    shutil.copytree(ASSETS, root, ignore=others)
     for name in ("{}.json", "said.{}.json"):
         english = json.loads((root / "words" / name.format("en")).read_text("utf-8"))
         made = {key: ITSELF.get(key, upper(text)) for key, text in english.items()}
@@ -92,7 +98,7 @@ def test_the_page_offers_it_and_its_scripts_and_gradios_widgets_get_its_texts(ge
 def words_folder(tmp_path, monkeypatch):
     """A copy of assets/words/ in which the app speaks; what is changed in it counts from then on."""
     folder = tmp_path / "words"
-    shutil.copytree(ASSETS / "words", folder)
+    shutil.copytree(ASSETS / "words", folder, ignore=others)
     monkeypatch.setattr(languages, "FOLDER", folder)
     _forget()
     yield folder

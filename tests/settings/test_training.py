@@ -1,13 +1,23 @@
 import math
+import re
+from dataclasses import fields
+from pathlib import Path
 
 import pytest
 
+import llmdemo
 from llmdemo.core.errors import UserError
 from llmdemo.models import scratch
 from llmdemo.models.catalog import ModelEntry
 from llmdemo.settings.training import METHODS, TASK_DEFAULTS, TASKS
 from llmdemo.training import TrainConfig
 from llmdemo.training.checks import check_task
+
+
+def test_each_setting_is_read_by_code_that_is_not_a_schema():
+    root = Path(llmdemo.__file__).parent
+    code = "\n".join(path.read_text("utf-8") for path in root.rglob("*.py") if "settings" not in path.parts)
+    assert [field.name for field in fields(TrainConfig) if not re.search(rf"\b{field.name}\b", code)] == []
 
 
 def test_a_data_set_is_all_that_must_be_given():

@@ -120,7 +120,7 @@ define("train-form", ({ el, server }) => {
   };
 
   const foretold = newest(() => ask("predict", wanted()));
-  let timer;
+  let timer, said; // said: the error of a forecast
   const predict = () => {
     clearTimeout(timer);
     const { error } = state;
@@ -128,9 +128,9 @@ define("train-form", ({ el, server }) => {
       const answer = await foretold();
       state.predicted = answer.error ? null : answer;
       const wrong = answer.error && !answer.lost ? answer.error : null;
-      // what a start that was refused meanwhile has said stays
-      if (wrong || state.error === error) fail(wrong);
-      else draw();
+      if (wrong || [error, said].includes(state.error)) fail(wrong);
+      else draw(); // a start was refused meanwhile, whose error stays
+      if (wrong) said = state.error;
     }, PREDICT_MS);
   };
   const change = (more, goal = state.goal) => {

@@ -5,13 +5,25 @@ axe comes from npm with the other tools for the page's scripts (tests/assets/che
 
 import importlib.util
 import json
+import shutil
+import signal
+import time
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import new_context
-from tests.browser.steps import add_file, compare, start_run, state_is, tab
+from llmdemo import prepare
+from llmdemo.core.store import Home, new_id, write_json
+from llmdemo.data.ingest import add_dataset
+from llmdemo.evaluation import Evaluations
+from llmdemo.jobs import Jobs
+from llmdemo.settings import Settings
+from llmdemo.training.worker import main as train
+from tests.browser.conftest import running_app
+from tests.browser.steps import LONGEST, SECONDS, compare, tab
+from tests.conftest import own_model
+from tests.evaluation.conftest import evaluate_here
 
 pytestmark = pytest.mark.slow
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
@@ -56,43 +68,56 @@ def violations(page, axe: str, state: str, schemes=("light", "dark")) -> list[st
 
 
 @pytest.fixture(scope="module")
-def worked(browser, tiny_app, tmp_path_factory):
-    """The app with data that has problems, a finished run of it, a finished classifier, and an evaluation of each."""
+def worked(tiny_model_folder, tmp_path_factory):
+    """An app with data that has problems, a finished run of it, a finished classifier, and an evaluation of each.
+
+    The workers' work is done in this process, before the app starts: tests/browser/test_tasks.py has them started there.
+    """
     folder = tmp_path_factory.mktemp("worked")
+    home = Home(folder / "home").prepare()
+    own_model(shutil.copytree(tiny_model_folder, home.models / "starter"), home)
     rows = [{"instruction": f"Add {n} and {n + 3}.", "output": f"The sum is {2 * n + 3}."} for n in range(40)]
     rows += [{"instruction": "Add 1 and 4.", "output": "Another one."}, {"instruction": "", "output": "x"}]
     (folder / "sums.json").write_text(json.dumps(rows))
     texts = "".join(f"{'spam' if n % 3 == 0 else 'ham'}\tnumber {n} wins\n" for n in range(60))
     (folder / "texts.tsv").write_text(texts)
-    page = new_context(browser).new_page()
-    page.goto(tiny_app)
-    page.wait_for_selector("#data-report .island *")
-    for name in ("texts.tsv", "sums.json"):
-        add_file(page, folder / name)
-        page.locator("#data-train-on").click()
-        start_run(page, **({"max_steps": 4, "max_length": 64, "rank": 8} if name == "texts.tsv" else {}))
-        expect(page.locator("#train-side .facts").first).to_contain_text(f"{name}, ")
-        state_is(page, "Completed", 120)
-        page.locator("#train-evaluate").click()
-        page.locator("#evaluate-start").click()
-        shown = page.locator(".confusion" if name == "texts.tsv" else ".figures")
-        expect(shown).to_be_visible()
-        tab(page, "Data")
-    page.context.close()
-    return tiny_app
+    settings = Settings(home=home.root, min_free_bytes=0)
+    with Evaluations(Jobs(home, settings, evaluate_here(home))) as evaluations:
+        for name in ("texts.tsv", "sums.json"):
+            dataset_id = add_dataset(home, settings, folder / name, name).dataset_id
+            run_id = trained(home, dataset_id=dataset_id, max_steps=4, max_length=64, rank=8)
+            models = [run_id] if name == "texts.tsv" else ["starter", run_id]
+            evaluation_id = evaluations.start({"dataset_id": dataset_id, "model_ids": models, "max_new_tokens": 16})
+            end = time.monotonic() + LONGEST / SECONDS
+            while (status := evaluations.status(evaluation_id))["state"] != "completed":
+                assert status["state"] in ("queued", "starting", "running") and time.monotonic() < end, status
+                time.sleep(0.05)
+    with running_app(home.root) as url:
+        yield url
 
 
-def test_the_first_screen_and_empty_panels(app_on, tiny_home, open_page, axe, tmp_path):
-    import shutil
+def trained(home: Home, **values) -> str:
+    """The id of a run with these settings, trained by the worker's own function."""
+    run_dir = home.runs / new_id("run")
+    about = {"id": run_dir.name, "name": "worked", "named": False, "created": time.time()}
+    run_dir.mkdir()
+    write_json(run_dir / "config.json", {**prepare.whole_config(*prepare.checked(home, values)), "run": about})
+    kept = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        assert train(run_dir) == 0, (run_dir / "events.jsonl").read_text()
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)
+    return run_dir.name
 
-    shutil.copytree(tiny_home / "models", tmp_path / "home" / "models")
-    with app_on(tmp_path / "home") as url:
-        page = open_page(url)
-        found = []
-        for name in ("Data", "Train", "Arena", "Evaluate", "Learn"):
-            tab(page, name)
-            found += violations(page, axe, f"{name}, empty")
-        assert found == []
+
+def test_the_first_screen_and_empty_panels(tiny_app, open_page, axe):
+    page = open_page(tiny_app)
+    found = []
+    for name in ("Data", "Train", "Arena", "Evaluate", "Learn"):
+        tab(page, name)
+        found += violations(page, axe, f"{name}, empty")
+    assert found == []
 
 
 @pytest.mark.parametrize("width", [1280, 390])

@@ -136,8 +136,7 @@ def judge_server(monkeypatch):
     server.close()
 
 
-@pytest.fixture
-def work_here(home):
+def evaluate_here(home):
     """What starts a worker: here a thread of this process, which has ended when the start returns."""
     from llmdemo.evaluation.folder import EvaluationFolder
     from llmdemo.evaluation.worker import work
@@ -149,6 +148,11 @@ def work_here(home):
         return 0, ""
 
     return launch
+
+
+@pytest.fixture
+def work_here(home):
+    return evaluate_here(home)
 
 
 @pytest.fixture

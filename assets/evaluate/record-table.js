@@ -1,7 +1,7 @@
 /* An evaluation's records as a table: each opens to what was said of it, and a button shows those beyond the first. */
 import * as L from "../lib/panel.js";
 import { h, t } from "../lib/panel.js";
-import { table, td, wide } from "../lib/table.js";
+import { table, wide } from "../lib/table.js";
 import { ask, page, state } from "./state.js";
 
 const FEW = 20;
@@ -23,7 +23,9 @@ const unfold = async (record) => {
 
 /** The cell with a record's prompt, which opens it. */
 export const opener = (record, most = 80) =>
-  td(
+  h(
+    "td",
+    { class: "asked" },
     h(
       "button",
       {

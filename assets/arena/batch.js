@@ -1,6 +1,6 @@
 /* What many prompts have shown so far: the trade-off as two plots, the numbers as a table, the texts below. */
 import { ticksFromZero } from "../lib/chart/axis.js";
-import { h, number, percent, shape, svg, t } from "./dom.js";
+import { figure, h, number, percent, shape, svg, t } from "./dom.js";
 import { laneTitle } from "./lanes.js";
 
 const WIDE = 460;
@@ -127,11 +127,11 @@ function table(strategies) {
   const cell = {
     texts: number,
     tokens: number,
-    diversity: (v) => number(v, 2),
-    perplexity: (v) => number(v, 2),
+    diversity: (v) => figure(v, 2),
+    perplexity: (v) => figure(v, 2),
     repetition: (v) => (v === null ? "–" : percent(v) + " %"),
-    distinct_2: (v) => number(v, 2),
-    self_bleu: (v) => number(v, 3),
+    distinct_2: (v) => figure(v, 2),
+    self_bleu: (v) => figure(v, 3),
   };
   return h(
     "table",

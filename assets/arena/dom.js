@@ -3,11 +3,19 @@ import * as L from "../lib/dom.js";
 import { SHAPES } from "../lib/strategies.js";
 import { lang, t as say, withMinus } from "../lib/words.js";
 
-const formats = []; // making one takes longer than all else in a frame
-const format = (digits) =>
-  (formats[digits] = formats[digits] || new Intl.NumberFormat(lang, { maximumFractionDigits: digits }));
-export const number = (value, digits = 0) =>
-  value === null || value === undefined || !Number.isFinite(value) ? "–" : withMinus(format(digits).format(value));
+const formats = {}; // making one takes longer than all else in a frame
+const format = (most, least) =>
+  (formats[`${most} ${least}`] ??= new Intl.NumberFormat(lang, {
+    maximumFractionDigits: most,
+    minimumFractionDigits: least,
+  }));
+export const number = (value, digits = 0, least = 0) =>
+  value === null || value === undefined || !Number.isFinite(value)
+    ? "–"
+    : withMinus(format(digits, least).format(value));
+/** A figure that stands beside others of its kind: with all of its digits. @param {number | null | undefined} value
+   @param {number} digits */
+export const figure = (value, digits) => number(value, digits, digits);
 
 // A probability as per cent, with two figures where it is small.
 export const percent = (p) => {

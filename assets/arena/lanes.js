@@ -3,7 +3,7 @@
  */
 import { candidates } from "./candidates.js";
 import { forbiddenLine } from "./constraints.js";
-import { h, number, percent, shape, svg, t } from "./dom.js";
+import { figure, h, number, percent, shape, svg, t } from "./dom.js";
 import { penaltyParts } from "./penalties.js";
 import { RARE, rareParts, rareValues } from "./rare-lanes.js";
 import { thumbs } from "./thumbs.js";
@@ -307,8 +307,8 @@ export class LaneCard {
     const set = (key, text) => {
       if (this.facts[key] && this.facts[key].textContent !== text) this.facts[key].textContent = text;
     };
-    set("perplexity", mean === null ? "–" : number(Math.exp(-mean), 2));
-    set("logprob", mean === null ? "–" : number(mean, 2));
+    set("perplexity", mean === null ? "–" : figure(Math.exp(-mean), 2));
+    set("logprob", mean === null ? "–" : figure(mean, 2));
     set("tokens", number(own.length));
     set(
       "speed",
@@ -321,18 +321,18 @@ export class LaneCard {
         : null;
     set("first", first === null ? "–" : duration(first));
     const metrics = end ? end.metrics : null;
-    set("distinct_1", metrics ? number(metrics.distinct_1, 2) : "–");
-    set("distinct_2", metrics ? number(metrics.distinct_2, 2) : "–");
+    set("distinct_1", metrics ? figure(metrics.distinct_1, 2) : "–");
+    set("distinct_2", metrics ? figure(metrics.distinct_2, 2) : "–");
     set("loop", !metrics ? "–" : metrics.loop ? t("loop_is", { n: metrics.loop.times }) : t("loop_none"));
     this.facts.loop.title = metrics && metrics.loop ? t("loop_length", { m: metrics.loop.length }) : "";
     const ranks = own.filter((token) => token.r !== undefined).map((token) => token.r);
-    set("rank", ranks.length ? number(1 + ranks.reduce((sum, rank) => sum + rank, 0) / ranks.length, 1) : "–");
+    set("rank", ranks.length ? figure(1 + ranks.reduce((sum, rank) => sum + rank, 0) / ranks.length, 1) : "–");
     set(
       "score",
       end && end.score !== undefined
-        ? number(end.score, 3)
+        ? figure(end.score, 3)
         : own.length && own[own.length - 1].score !== undefined
-          ? number(own[own.length - 1].score / own.length ** (this.lane.info.length_penalty ?? 0), 3)
+          ? figure(own[own.length - 1].score / own.length ** (this.lane.info.length_penalty ?? 0), 3)
           : "–",
     );
     set("stopped", end ? t("by_" + end.finish_reason) : this.trace.end && n >= this.lane.length ? t("by_you") : "–");

@@ -96,14 +96,14 @@ TASK_DEFAULTS: dict[str, dict[str, Any]] = {
         "eval_steps": 10,
     },
     "pretrain": {
-        "batch_size": 8,
-        "max_steps": 600,
+        "batch_size": 4,
+        "max_steps": 700,
         "max_length": 128,
         "rank": 32,
         "packing": True,
         "warmup_steps": 20,
         "eval_records": 32,
-        "eval_steps": 50,
+        "eval_steps": 70,
     },
 }
 """Where a task's defaults differ from the fields' own, which are those of chat."""

@@ -58,7 +58,7 @@ export const reliability = (model) => {
     "figure",
     {},
     plot,
-    h("figcaption", { class: "cap" }, `${t("eval_reliability")} ${t("eval_ece")} ${L.num(model.ece, 3)}`),
+    h("figcaption", { class: "cap" }, `${t("eval_reliability")} · ${t("eval_ece")} ${L.num(model.ece, 3)}`),
   );
 };
 export const perClass = (labels, model) =>

@@ -181,8 +181,10 @@ def _server(services: Services, first_script: str) -> dict:
             behind_proxy=proxied,
         )
     ]
-    limits = {"settings": settings, "sessions": services.sessions, "first_script": first_script}
-    middleware += [Middleware(RequestLimits, **limits), Middleware(ChosenLanguage)]
+    middleware += [
+        Middleware(RequestLimits, settings=settings, sessions=services.sessions, first_script=first_script),
+        Middleware(ChosenLanguage),
+    ]
     served = serving_routes.routes(services.serving, authentication.address_of, authentication.is_owner)
     return {
         "middleware": middleware,

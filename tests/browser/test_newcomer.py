@@ -86,7 +86,7 @@ def test_a_newcomers_path_with_the_starter_model(starter_home, tmp_path, open_pa
         expect(page.locator(".set-title")).to_contain_text("records")
         expect(page.locator(".tok .tr").first).to_be_visible()
         before = compare(page, "Turn this message into JSON.\n\nDinner with Ann on Friday at 7.", 24, 180)
-        start_run(page, max_steps=10)
+        start_run(page, max_steps=10, batch_size=2)
         state_is(page, "Running", 120)
         page.reload()
         tab(page, "Train")

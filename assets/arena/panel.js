@@ -321,10 +321,11 @@ class App {
   // ---- preferences ----
 
   async choosePair(card, button) {
+    const { trace } = this; // another comparison may begin before the answer comes
     const answer = await L.ask(this.server, "preference_sets");
+    if (trace !== this.trace) return;
     const chosen = textOf(card.lane).trim();
-    const rest = othersThan(card.lane, this.trace);
-    this.prefer.open(card.element, button, this.trace.meta.prompt, chosen, rest, answer.sets || []);
+    this.prefer.open(card.element, button, trace.meta.prompt, chosen, othersThan(card.lane, trace), answer.sets || []);
   }
 
   // ---- models and settings ----

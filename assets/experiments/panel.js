@@ -44,10 +44,10 @@ L.define("experiments", ({ el, server, trigger }) => {
     if (answer.lost) timer = setTimeout(look, 4000);
     else if (again) look();
   };
-  const act = async (what) => {
-    const answer = await ask(what, { group_id: view.id });
+  const act = async (what, { group_id: id }) => {
+    const answer = await ask(what, { group_id: id });
     view.error = answer.error || null;
-    if (what === "delete_experiment" && !answer.error) view.id = null;
+    if (what === "delete_experiment" && !answer.error && view.id === id) view.id = null;
     look(true);
   };
 
@@ -138,12 +138,12 @@ L.define("experiments", ({ el, server, trigger }) => {
             )
           : null,
         going
-          ? L.button(t("exp_cancel"), () => act("cancel_experiment"), "", {
+          ? L.button(t("exp_cancel"), () => act("cancel_experiment", group), "", {
               "data-key": "exp-cancel",
               id: "exp-cancel",
               disabled: group.state === "stopping",
             })
-          : L.sure(t("exp_delete"), t("exp_delete_sure"), () => act("delete_experiment")),
+          : L.sure(t("exp_delete"), t("exp_delete_sure"), () => act("delete_experiment", group)),
       ),
     );
   };
@@ -349,7 +349,7 @@ L.define("experiments", ({ el, server, trigger }) => {
           ? raceSvg(lines(group), { title: name(group), ...plotOptions() })
           : standalone(el.querySelector(".parallel svg"), name(group));
     const csv = async () => {
-      const answer = await ask("experiment_table", { group_id: view.id });
+      const answer = await ask("experiment_table", { group_id: group.group_id });
       if (answer.error) {
         view.error = answer.error;
         draw();

@@ -271,12 +271,12 @@ export class Human extends Asking {
     ];
   }
   render(_props, { things, model, prompt, lanes, picked, error, busy }) {
-    const type = (value) => this.setState({ prompt: value, lanes: null });
+    const type = (value) => this.anew({ prompt: value, lanes: null });
     return h(
       "div",
       {},
       text(t("lesson_prompt"), prompt, type),
-      things ? modelMenu(things, model, (value) => this.setState({ model: value, lanes: null, rounds: [] })) : null,
+      things ? modelMenu(things, model, (value) => this.anew({ model: value, lanes: null, rounds: [] })) : null,
       lanes || busy ? null : L.button(t("lesson_human_go"), this.look, "strong", { id: "lesson-human" }),
       waiting(busy),
       lanes && !picked && !busy ? this.blind() : null,

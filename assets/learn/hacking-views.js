@@ -103,9 +103,9 @@ export class Hacking extends Asking {
       "div",
       {},
       things
-        ? dataMenu(things, data, (value) => this.setState({ data: value, record: null, answers: null }), ["chat"])
+        ? dataMenu(things, data, (value) => this.anew({ data: value, record: null, answers: null }), ["chat"])
         : null,
-      things ? modelMenu(things, model, (value) => this.setState({ model: value, answers: null })) : null,
+      things ? modelMenu(things, model, (value) => this.anew({ model: value, answers: null })) : null,
       record ? said(t("lesson_start_prompt"), record.prompt.at(-1).content) : null,
       busy
         ? null

@@ -86,9 +86,7 @@ export class Judges extends Asking {
     return h(
       "div",
       {},
-      things
-        ? modelMenu(things, model, (value) => this.setState({ model: value, found: null }), t("lesson_judge"))
-        : null,
+      things ? modelMenu(things, model, (value) => this.anew({ model: value, found: null }), t("lesson_judge")) : null,
       h(
         "details",
         {},

@@ -174,6 +174,11 @@ export class Asking extends Component {
     const found = await work(late);
     if (!late()) this.setState({ busy: false, error: null, ...(found || {}) });
   }
+  /** Something else was chosen: an answer on its way is of what was chosen before. @param {any} change */
+  anew(change) {
+    this.asked += 1;
+    this.setState({ busy: false, error: null, ...change });
+  }
 }
 
 /** A view of one answer that is asked for anew at every change. */

@@ -133,6 +133,7 @@ export class Mask extends Looking {
   choose = async (data) => {
     this.setState({ data, place: 0 });
     const { records, error } = await this.ask("records", { dataset_id: data, count: 8 });
+    if (this.gone || data !== this.state.data) return; // other data was chosen meanwhile
     if (error) return this.setState({ error, busy: false });
     this.setState({ records }, () => this.look({}));
   };
@@ -184,7 +185,7 @@ export class Magpie extends Asking {
     return h(
       "div",
       {},
-      things ? modelMenu(things, model, (value) => this.setState({ model: value, pairs: null })) : null,
+      things ? modelMenu(things, model, (value) => this.anew({ model: value, pairs: null })) : null,
       h("p", { class: "prompt" }, t("lesson_magpie_prompt")),
       busy
         ? null

@@ -8,6 +8,7 @@ import {
   h,
   int,
   menu,
+  newest,
   notice,
   num,
   openPanel,
@@ -46,11 +47,11 @@ export const makeCircle = (server, name, draw) => {
   const view = { open: false, known: null, error: null, state: "new", offset: 0, edits: {}, made: null, run: "" };
   const form = { task: "", into: null, title: "", model: "", mode: "share", share: 0.1 };
 
+  const read = newest(() => call(server, "circle", { name, state: view.state, offset: view.offset }));
   const ask = async (what, data = {}) => {
-    const answer = await call(server, what, { name, state: view.state, offset: view.offset, ...data });
+    const answer = await (what === "circle" ? read() : call(server, what, { name, ...data }));
     view.error = answer.error || null;
-    const now = answer.state === view.state && answer.offset === view.offset; // else another page was asked for
-    if (!answer.error && answer.counts && now) view.known = answer;
+    if (!answer.error && answer.counts) view.known = answer;
     draw();
     return answer.error ? null : answer;
   };
@@ -61,10 +62,7 @@ export const makeCircle = (server, name, draw) => {
     await ask("circle");
     return answer;
   };
-  const look = (state, offset = 0) => {
-    Object.assign(view, { state, offset });
-    return ask("circle");
-  };
+  const look = (state, offset = 0) => Object.assign(view, { state, offset }) && ask("circle");
 
   // ---- whether texts are kept
   const keepForm = ({ keeping, counts }) => {

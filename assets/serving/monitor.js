@@ -156,8 +156,10 @@ export const makeMonitor = (server, draw) => {
   const look = async () => {
     if (view.busy) return;
     view.busy = true;
-    const answer = await call(server, "serving_monitor", { seconds: PERIODS[view.period] });
+    const { period } = view;
+    const answer = await call(server, "serving_monitor", { seconds: PERIODS[period] });
     Object.assign(view, { busy: false, error: answer.error || null });
+    if (period !== view.period) return look(); // another one was chosen meanwhile
     if (!answer.error) view.known = answer;
     draw();
   };

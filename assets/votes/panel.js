@@ -92,10 +92,11 @@ class Votes {
   async choose(id) {
     Object.assign(this, { chosen: id, board: null, code: [], made: null, said: "", error: null });
     if (!id) return this.readArena();
+    this.draw(); // without the buttons of the one before, which would act on this one
     await this.look(true);
-    const answer = await ask(this.server, "votes_code", {
-      link: addressOf(this.board?.link || "", window.location.href),
-    });
+    if (id !== this.chosen || !this.board) return; // another one was chosen meanwhile, or nothing can be shown
+    const answer = await ask(this.server, "votes_code", { link: addressOf(this.board.link, window.location.href) });
+    if (id !== this.chosen) return;
     if (!answer.error) this.code = answer.rows;
     this.draw();
   }
@@ -136,8 +137,9 @@ class Votes {
   }
 
   async close() {
-    const answer = await this.act("close_vote", { session_id: this.chosen });
-    if (answer) this.board = answer;
+    const id = this.chosen;
+    const answer = await this.act("close_vote", { session_id: id });
+    if (answer && id === this.chosen) this.board = answer;
     await this.list();
     this.draw();
   }
@@ -150,9 +152,10 @@ class Votes {
   }
 
   async learn() {
-    const answer = await this.act("votes_to_preferences", { session_id: this.chosen });
+    const id = this.chosen;
+    const answer = await this.act("votes_to_preferences", { session_id: id });
     if (!answer) return;
-    this.made = answer;
+    if (id === this.chosen) this.made = answer;
     tell("preference-added", answer.dataset_id);
     this.draw();
   }

@@ -85,7 +85,10 @@ const open = async (id, fresh) => {
   if (fresh || !state.sets.some((set) => set.dataset_id === id)) await list();
   const report = await ask("report", { dataset_id: id });
   if (state.asked !== id) return; // another one was opened meanwhile
-  if (report.error) return fail(report.error);
+  if (report.error) {
+    state.asked = state.id; // which is still shown
+    return fail(report.error);
+  }
   Object.assign(state, {
     id,
     report,

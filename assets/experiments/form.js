@@ -186,7 +186,7 @@ export const experimentForm = (server, started) => {
       { class: "exp-go" },
       button(form.busy ? t("exp_starting") : t("exp_race_start"), startRace, "", {
         id: "race-start",
-        disabled: form.busy,
+        disabled: form.busy || trainForm.waits(), // for data that Train was opened for
       }),
     ),
   ];
@@ -296,7 +296,7 @@ export const experimentForm = (server, started) => {
       { class: "exp-go" },
       button(form.busy ? t("exp_starting") : t("exp_search_start"), startSearch, "", {
         id: "search-start",
-        disabled: form.busy,
+        disabled: form.busy || trainForm.waits(),
       }),
     ),
   ];
@@ -332,7 +332,7 @@ export const experimentForm = (server, started) => {
   };
 
   hear("train-form", (settings) => {
-    const about = JSON.stringify([settings, trainForm.seconds?.()]);
+    const about = JSON.stringify([settings, trainForm.seconds?.(), trainForm.waits()]);
     if (about === form.about) return;
     form.about = about;
     draw();

@@ -97,6 +97,7 @@ define("train-form", ({ el, server }) => {
     wanted,
     task,
     defaults,
+    waits: () => state.busy || Boolean(state.awaited),
     method: () => state.config.method,
     seconds: () => state.predicted?.seconds || null,
     fail,
@@ -346,7 +347,7 @@ define("train-form", ({ el, server }) => {
         ),
         button(state.busy ? t("train_starting") : t("train_start"), begin, "strong go", {
           id: "train-start",
-          disabled: state.busy || !!state.awaited,
+          disabled: trainForm.waits(),
         }),
       ),
       state.other ? [otherModel(), presets()] : null,

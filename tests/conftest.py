@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from llmdemo.access import passwords
+from llmdemo.core.imports import uncollected
 from llmdemo.core.store import Home
 from llmdemo.models import catalog, trial
 from llmdemo.settings import Settings
@@ -116,6 +117,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     place = {path: (OTHERS_BETWEEN * number, 0) for number, path in enumerate(browser)}
     place |= {path: (number, 1) for number, path in enumerate(others)}
     items.sort(key=lambda item: place[item.path])
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    """What is imported with the tests' files stays: no garbage is looked for there."""
+    with uncollected():
+        return (yield)
 
 
 @pytest.fixture(autouse=True)

@@ -19,6 +19,7 @@ from pathlib import Path
 from llmdemo.core import out_of_memory, store
 from llmdemo.core.errors import UserError, first_line
 from llmdemo.core.events import EventWriter
+from llmdemo.core.imports import uncollected
 from llmdemo.core.sentences import say
 
 RESUME = say("resume_run")
@@ -117,7 +118,9 @@ def _train(run_dir: Path, report) -> dict:
     """Sets up, trains, publishes; returns the fields of the end event."""
     report("phase", phase="importing")
     stop = _Stop(run_dir / "stop")
-    from llmdemo.training.session import Session  # torch and transformers: seconds, after the first sign of life
+    with uncollected():  # torch and transformers: seconds, after the first sign of life
+        from llmdemo.training import ahead  # noqa: F401
+        from llmdemo.training.session import Session
 
     report("phase", phase="loading")
     home = store.Home(run_dir.parents[1])
@@ -137,7 +140,9 @@ def _leave(status: int) -> None:
 def _wait() -> int:
     """Waits for a run with everything imported; the exit status."""
     from llmdemo.jobs.spare import wait_for_job
-    from llmdemo.training import ahead  # noqa: F401
+
+    with uncollected():
+        from llmdemo.training import ahead  # noqa: F401
 
     folder = wait_for_job()
     return 0 if folder is None else main(Path(folder).resolve())

@@ -15,6 +15,7 @@ from pathlib import Path
 from llmdemo.access.passwords import checked_name, hash_password, read_accounts
 from llmdemo.access.people import Access, space_access
 from llmdemo.core.errors import UserError
+from llmdemo.core.imports import uncollected
 from llmdemo.core.sentences import say
 from llmdemo.core.spaces import on_zero_gpu
 from llmdemo.core.store import Home
@@ -46,9 +47,10 @@ def serve(
     keep_uploads_at_home(Home(settings.home))
     if on_zero_gpu():
         from llmdemo.arena import zero_gpu  # noqa: F401  # `spaces` wants to know of it before the launch
-    from llmdemo.jobs.spare import Spare
-    from llmdemo.ui.app import build, launch_options
-    from llmdemo.ui.services import make_services
+    with uncollected():
+        from llmdemo.jobs.spare import Spare
+        from llmdemo.ui.app import build, launch_options
+        from llmdemo.ui.services import make_services
 
     services = make_services(settings, access=access, spare=Spare())
     signal.signal(signal.SIGTERM, _interrupt)

@@ -44,13 +44,8 @@ def browser():
 
 
 def new_context(browser, **options):
-    """A visitor's browser with nothing stored; `options` as Playwright's new_context takes them.
-
-    The page's Content-Security-Policy counts only where a test says so (bypass_csp=False): Playwright's wait_for_function
-    evaluates text in the page, which it forbids.
-    """
-    usual = {"viewport": {"width": 1280, "height": 800}, "locale": "en-US", "bypass_csp": True}
-    context = browser.new_context(**{**usual, **options})
+    """A visitor's browser with nothing stored; `options` as Playwright's new_context takes them."""
+    context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, "locale": "en-US", **options})
     context.set_default_timeout(LONGEST)
     return context
 
@@ -67,6 +62,7 @@ def open_page(browser):
         page.foreign, page.errors = [], []
         page.on("request", lambda request: page.foreign.append(request.url) if _foreign(request.url, url) else None)
         page.on("pageerror", lambda error: page.errors.append(str(error)))
+        page.on("console", lambda said: page.errors.append(said.text) if "Security Policy" in said.text else None)
         page.goto(url)
         page.wait_for_selector("#data-report .island *")
         return page

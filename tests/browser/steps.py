@@ -1,6 +1,7 @@
 """What a visitor does on the page, step by step: a panel, a file, settings, a run, a comparison. Each waits for what it causes."""
 
 import re
+import time
 
 import pytest
 from playwright.sync_api import expect
@@ -8,6 +9,15 @@ from playwright.sync_api import expect
 SECONDS = 1000  # Playwright counts in milliseconds
 LONGEST = 120 * SECONDS
 """Of a wait that says nothing else: three tests share two cores with linters, and what is right costs no wait."""
+
+
+def until(page, expression: str, arg=None) -> None:
+    """Waits until JavaScript is true on the page. (wait_for_function evaluates text there, which the page's policy forbids.)"""
+    end = time.monotonic() + LONGEST / SECONDS
+    while not page.evaluate(expression, arg):
+        if time.monotonic() > end:
+            pytest.fail(f"not true within {LONGEST / SECONDS:.0f} s: {expression}")
+        page.wait_for_timeout(50)
 
 
 def tab(page, name: str) -> None:

@@ -21,7 +21,7 @@ from llmdemo.jobs import Jobs
 from llmdemo.settings import Settings
 from llmdemo.training.worker import main as train
 from tests.browser.conftest import running_app
-from tests.browser.steps import LONGEST, SECONDS, compare, tab
+from tests.browser.steps import LONGEST, SECONDS, compare, tab, until
 from tests.conftest import own_model
 from tests.evaluation.conftest import evaluate_here
 
@@ -54,8 +54,8 @@ def violations(page, axe: str, state: str, schemes=("light", "dark")) -> list[st
     told = []
     for scheme in schemes:
         page.emulate_media(color_scheme=scheme)
-        page.wait_for_function(f"document.body.classList.contains('dark') === {str(scheme == 'dark').lower()}")
-        page.wait_for_function(NO_TRANSITION)  # a colour on its way to another one has neither's contrast
+        until(page, f"document.body.classList.contains('dark') === {str(scheme == 'dark').lower()}")
+        until(page, NO_TRANSITION)  # a colour on its way to another one has neither's contrast
         found = page.evaluate(
             "async (own) => (await axe.run({exclude: own.map((each) => [each])}, {resultTypes: ['violations']})).violations",
             GRADIOS_OWN,

@@ -8,6 +8,7 @@ from playwright.sync_api import expect
 
 from llmdemo import data
 from llmdemo.core.store import Home
+from tests.browser.steps import until
 
 pytestmark = pytest.mark.slow
 
@@ -30,7 +31,7 @@ def arena(open_page, tiny_app):
         else:
             page.get_by_role("tab", name="Arena").click()
         page.wait_for_selector(".arena .run")
-        page.wait_for_function("document.querySelector('#arena-model').value === 'starter'")
+        until(page, "document.querySelector('#arena-model').value === 'starter'")
         return page
 
     return open_
@@ -49,7 +50,7 @@ def compare(page, tokens=12, prompt="Hello there"):
 
 
 def wait_done(page):
-    page.wait_for_function("document.querySelector('.arena .run').textContent === 'Compare'")
+    until(page, "document.querySelector('.arena .run').textContent === 'Compare'")
     # What came last is drawn in the next animation frame.
     page.evaluate("new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))")
 
@@ -105,10 +106,10 @@ def test_other_values_are_tried_on_what_was_recorded(arena):
     page.evaluate(
         "s => { s.value = 0; s.dispatchEvent(new Event('input')); }", page.query_selector("[data-tried=temperature]")
     )
-    page.wait_for_function("document.querySelectorAll('.alternatives .bar:not(.cut)').length === 1")
+    until(page, "document.querySelectorAll('.alternatives .bar:not(.cut)').length === 1")
     assert kept >= 1 and page.evaluate("document.activeElement.dataset.tried") == "temperature"
     page.click("text=Back to the recorded values")
-    page.wait_for_function("n => document.querySelectorAll('.alternatives .bar:not(.cut)').length === n", arg=kept)
+    until(page, "n => document.querySelectorAll('.alternatives .bar:not(.cut)').length === n", arg=kept)
 
 
 def test_temperature_0_is_greedy(arena):
@@ -162,7 +163,7 @@ def test_one_pane_alone_can_be_forked(arena):
     }
     assert len(page.query_selector_all(".token.forked")) == 1
     back.click()  # a fork can be taken back
-    page.wait_for_function("document.querySelectorAll('.token.forked').length === 0")
+    until(page, "document.querySelectorAll('.token.forked').length === 0")
     assert dict(texts(page)) == before
 
 
@@ -177,10 +178,10 @@ def test_earlier_comparisons_outlive_the_page_and_are_reopened_and_deleted(arena
     page.get_by_role("tab", name="Arena").click()
     page.click("#arena-earlier")
     page.locator(".past li .open").nth(1).click()
-    page.wait_for_function("document.querySelectorAll('.lane .token').length > 0")
+    until(page, "document.querySelectorAll('.lane .token').length > 0")
     assert texts(page) == first and page.input_value("#arena-seed") == "7"
     page.locator(".past li .small").first.click()
-    page.wait_for_function("document.querySelectorAll('.past li').length === 1")
+    until(page, "document.querySelectorAll('.past li').length === 1")
     for _ in range(2):  # it asks once
         page.locator(".past .cap button").click()
     page.wait_for_selector("#arena-earlier", state="detached")
@@ -191,12 +192,12 @@ def test_the_slider_replays_the_decoding(arena):
     page = arena()
     compare(page)
     page.evaluate("s => { s.value = 3; s.dispatchEvent(new Event('input')); }", page.query_selector(".replay input"))
-    page.wait_for_function("document.querySelectorAll('.lane[data-strategy=greedy] .token').length === 3")
+    until(page, "document.querySelectorAll('.lane[data-strategy=greedy] .token').length === 3")
     assert page.inner_text(".replay output") == "3 of 12"
     page.click(".replay button[aria-label='One step forward']")
-    page.wait_for_function("document.querySelector('.replay output').textContent === '4 of 12'")
+    until(page, "document.querySelector('.replay output').textContent === '4 of 12'")
     page.click(".replay button[aria-label='Replay']")
-    page.wait_for_function("document.querySelectorAll('.lane[data-strategy=greedy] .token').length === 12")
+    until(page, "document.querySelectorAll('.lane[data-strategy=greedy] .token').length === 12")
 
 
 def test_the_beam_tree_shows_kept_and_dropped_branches_and_their_scores(arena):
@@ -209,12 +210,10 @@ def test_the_beam_tree_shows_kept_and_dropped_branches_and_their_scores(arena):
     before = page.get_attribute(".tree .canvas > g", "transform")
     page.focus(".tree .canvas")
     page.keyboard.press("-")
-    page.wait_for_function(
-        "t => document.querySelector('.tree .canvas > g').getAttribute('transform') !== t", arg=before
-    )
+    until(page, "t => document.querySelector('.tree .canvas > g').getAttribute('transform') !== t", arg=before)
     page.keyboard.press("0")
     page.dispatch_event(".tree .node.best >> nth=1", "pointerover")
-    page.wait_for_function("document.querySelector('.tree .path').textContent.includes('score')")
+    until(page, "document.querySelector('.tree .path').textContent.includes('score')")
 
 
 def test_a_link_reopens_prompt_settings_and_seed(arena):
@@ -234,7 +233,7 @@ def test_a_broken_link_opens_the_page_all_the_same(arena, tiny_app):
     for value in ("7", '{"settings":{"lanes":7,"seed":{}},"prompt":{"messages":[null]},"models":[3]}'):
         page.goto(f"{tiny_app}?arena={value}")
         page.wait_for_selector(".arena .run")
-        page.wait_for_function("document.querySelector('#arena-model').value === 'starter'")
+        until(page, "document.querySelector('#arena-model').value === 'starter'")
     assert page.errors == []
 
 
@@ -272,7 +271,7 @@ def test_markup_in_a_trace_stays_text(arena, tmp_path):
     file = tmp_path / "bomb.json"
     file.write_text(json.dumps(trace))
     page.set_input_files(".toolbar input[type=file]", file)
-    page.wait_for_function("document.querySelector('.lane .text').textContent.includes('onerror')")
+    until(page, "document.querySelector('.lane .text').textContent.includes('onerror')")
     page.hover(".lane[data-strategy=top_k] .token:not(.part) >> nth=0")
     page.wait_for_selector(".alternatives:not([hidden])")
     page.dispatch_event(".tree .node >> nth=2", "pointerover")
@@ -368,13 +367,11 @@ def test_a_better_answer_becomes_a_pair_of_a_preference_data_set(arena, tiny_hom
     page.click(".lane[data-strategy=top_p] >> text=Prefer this answer")
     page.fill("#arena-picks", "Class 5b")
     page.click(".prefer .others .chip[data-strategy=greedy]")
-    page.wait_for_function("document.querySelector('.prefer .said').textContent.includes('Class 5b: 1 so far')")
+    until(page, "document.querySelector('.prefer .said').textContent.includes('Class 5b: 1 so far')")
     page.click(".prefer .others .chip >> nth=-1")
-    page.wait_for_function("document.querySelector('.prefer .said').textContent.includes('Class 5b: 3')")
+    until(page, "document.querySelector('.prefer .said').textContent.includes('Class 5b: 3')")
     page.click("text=Train on them")
-    page.wait_for_function(
-        "document.querySelector('button[data-tab-id=train]').getAttribute('aria-selected') === 'true'"
-    )
+    until(page, "document.querySelector('button[data-tab-id=train]').getAttribute('aria-selected') === 'true'")
     home = Home(tiny_home)
     kept = data.open_records(
         home, next(info.dataset_id for info in data.list_datasets(home) if info.name == "Class 5b")
@@ -401,7 +398,7 @@ def test_python_is_copied(arena):
     page = arena(permissions=["clipboard-read", "clipboard-write"])
     page.fill("#arena-prompt", "Hello")
     page.click(".arena .actions >> text=Python")
-    page.wait_for_function("document.querySelector('.arena .status').textContent.includes('Python copied')")
+    until(page, "document.querySelector('.arena .status').textContent.includes('Python copied')")
     code = page.evaluate("navigator.clipboard.readText()")
     assert "model.generate(" in code and "num_beams=4" in code
 
@@ -470,7 +467,7 @@ def test_a_sweep_answers_once_for_every_pair_of_values(arena):
     assert "hot is not a list of numbers" in page.inner_text(".arena .error")
     page.fill("#arena-rows", ", ".join(str(n / 10) for n in range(1, 13)))
     page.click(".arena .run")
-    page.wait_for_function("document.querySelector('.arena .error').textContent.includes('36 lanes')")
+    until(page, "document.querySelector('.arena .error').textContent.includes('36 lanes')")
     page.click(".modes label >> nth=0")
     compare(page)
     assert len(page.query_selector_all(".lane")) == 4 and page.query_selector(".tree:not([hidden])")
@@ -483,7 +480,7 @@ def test_many_prompts_draw_the_trade_off(arena, tmp_path):
     file = tmp_path / "questions.jsonl"
     file.write_text('{"turns": ["First?\\nReally?", "Second"]}\n{"prompt": "Another"}\n')
     page.set_input_files(".modefields input[type=file]", file)
-    page.wait_for_function("document.querySelector('#arena-prompt').value === 'First?↵Really?\\nAnother'")
+    until(page, "document.querySelector('#arena-prompt').value === 'First?↵Really?\\nAnother'")
     set_number(page, "max_new_tokens", 8)
     page.click(".arena .run")
     wait_done(page)

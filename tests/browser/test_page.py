@@ -176,7 +176,7 @@ def test_the_large_view_uses_the_whole_width_and_stays(tiny_app, open_page):
 
 
 def test_markup_that_reaches_the_page_runs_no_script(tiny_app, open_page):
-    page = open_page(tiny_app, bypass_csp=False)
+    page = open_page(tiny_app)
     refused = page.evaluate("""new Promise((done) => {
         document.addEventListener("securitypolicyviolation", (event) => done(event.effectiveDirective));
         document.body.insertAdjacentHTML("beforeend", '<img src="data:," onerror="window.ran = true">');
@@ -186,7 +186,7 @@ def test_markup_that_reaches_the_page_runs_no_script(tiny_app, open_page):
 
 def test_no_text_is_evaluated_on_any_panel(tiny_app, open_page):
     """Gradio makes functions of text for gr.HTML and the js of events: assets/lib/no-eval.js does that instead."""
-    page = open_page(tiny_app, bypass_csp=False)
+    page = open_page(tiny_app)
     heard = "document.addEventListener('securitypolicyviolation', (event) => refused.push(event.blockedURI))"
     page.add_init_script(f"window.refused = []; {heard}")
     page.reload()

@@ -9,6 +9,7 @@ from playwright.sync_api import expect
 
 from llmdemo.core.store import Home
 from tests.browser.conftest import new_context
+from tests.browser.steps import until
 from tests.conftest import own_model
 
 pytestmark = pytest.mark.slow
@@ -112,7 +113,7 @@ def test_a_visitor_sees_the_arena_signs_in_sees_everything_and_signs_out(shared_
 def test_a_visitor_compares_within_the_guests_limits(shared_app, visit):
     page = visit(shared_app)
     page.wait_for_selector(".arena .run")
-    page.wait_for_function("document.querySelector('#arena-model').value !== ''")
+    until(page, "document.querySelector('#arena-model').value !== ''")
     assert page.locator("#arena-max_new_tokens").get_attribute("max") == "256"
     page.fill("#arena-prompt", EVIL)
     page.fill("#arena-max_new_tokens", "8")
@@ -144,7 +145,7 @@ def test_a_closed_tab_frees_its_place_within_a_second(evil_home, visit, app_on, 
         leaving, waiting = visit(url), visit(url)
         for page, tokens in ((leaving, 240), (waiting, 2)):
             page.wait_for_selector(".arena .run")
-            page.wait_for_function("document.querySelector('#arena-model').value !== ''")
+            until(page, "document.querySelector('#arena-model').value !== ''")
             page.fill("#arena-prompt", "Hello")
             page.fill("#arena-max_new_tokens", str(tokens))
             page.dispatch_event("#arena-max_new_tokens", "change")

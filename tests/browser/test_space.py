@@ -14,6 +14,7 @@ from llmdemo.core.store import Home
 from llmdemo.models import catalog
 from llmdemo.publish.space import packed
 from tests.browser.conftest import free_port, new_context
+from tests.browser.steps import until
 
 pytestmark = pytest.mark.slow
 RUN = "run-20260101-000000-abcdef"
@@ -79,7 +80,7 @@ def test_the_downloaded_folder_runs_alone_and_answers_as_the_model_does(folder, 
     page.get_by_role("textbox").first.fill(QUESTION)
     page.keyboard.press("Enter")
     page.get_by_text(QUESTION).first.wait_for()
-    page.wait_for_function("document.querySelector('[data-testid=bot]')?.innerText.trim().length > 3")
+    until(page, "document.querySelector('[data-testid=bot]')?.innerText.trim().length > 3")
     assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
     assert errors == []
     context.close()

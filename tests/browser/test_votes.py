@@ -3,6 +3,7 @@
 import pytest
 
 from tests.browser.conftest import new_context, running_app
+from tests.browser.steps import until
 
 pytestmark = pytest.mark.slow
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
@@ -108,14 +109,14 @@ def test_two_phones_vote_blind_and_the_board_fills_live(owner, visit, shared):
         phone.wait_for_selector("#ballot .ballot-next")
         assert phone.locator("#ballot .answer.chosen").count() == 1
         assert phone.locator("#ballot .answer h2 b").count() == 2  # both are named now
-    owner.wait_for_function("document.querySelector('#votes .votes-count b')?.textContent === '2'")
+    until(owner, "document.querySelector('#votes .votes-count b')?.textContent === '2'")
     assert owner.locator("#votes .strength-row[role=row]").count() == 4
 
     before = phones[0].inner_text("#ballot .ballot-prompt"), phones[0].inner_text("#ballot .answers")
     phones[0].tap("#ballot .ballot-bar .btn >> text=Take back")
     phones[0].wait_for_selector("#ballot .ballot-bar[role=group]")
     assert before != (phones[0].inner_text("#ballot .ballot-prompt"), phones[0].inner_text("#ballot .answers"))
-    owner.wait_for_function("document.querySelector('#votes .votes-count b')?.textContent === '1'")
+    until(owner, "document.querySelector('#votes .votes-count b')?.textContent === '1'")
 
     shown = phones[0].inner_text("#ballot .answers")
     phones[0].reload()

@@ -162,7 +162,7 @@ def _closed_paths(home: Home) -> list[str]:
     return sorted(str(path) for path in known.union(home.root.iterdir()) - {home.uploads})
 
 
-def _server(services: Services, first_script: str) -> dict:
+def _server(services: Services, first_script: str = "") -> dict:
     """What stands before Gradio's own routes: authentication, then limits, and the pages for signing in."""
     root = services.home.root
     key = secret_key(root / "secret.key")

@@ -25,7 +25,8 @@ from llmdemo.ui.uploads import name_of
 from llmdemo.ui.words import say, t
 
 _QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-_ADD: dict[str, Any] = {**_QUIET, "concurrency_limit": 2, "concurrency_id": "add-data"}
+_ADD: dict[str, Any] = {**_QUIET, "concurrency_limit": 2, "concurrency_id": "add-data", "trigger_mode": "multiple"}
+"""More than one at a time: what is added just before another one has quite ended is not dropped."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,9 @@ class _Widgets:
     columns: gr.HTML
     report: gr.HTML
 
-    def all(self) -> list:
-        return [self.note, self.work, self.columns, self.report]
+    def outputs(self, file: gr.File) -> list:
+        """What `_shown` gives the values of."""
+        return [self.note, self.work, self.columns, self.report, file]
 
 
 def build(services: Services) -> DataPanel:
@@ -78,7 +80,7 @@ def build(services: Services) -> DataPanel:
                     bridge.island("generate", GeneratePages(services).functions())
             bridge.island("data-side", elem_id="data-side")
     _connect(services, file, sample, widgets)
-    _connect_hub(services, hub, widgets)
+    _connect_hub(services, hub, widgets.work, widgets.outputs(file))
 
     def export(asked: dict, folder: Path) -> Path | tuple[Path, str]:
         """The data set in a shape and a format; with a sentence where a spreadsheet would run some of its cells."""
@@ -139,13 +141,13 @@ def _about(key: str) -> list[str]:
 _HUB_KEYS = ("preset", "name", "config", "split", "limit")
 
 
-def _connect_hub(services: Services, hub: _Hub, widgets: _Widgets) -> None:
+def _connect_hub(services: Services, hub: _Hub, work: gr.HTML, outputs: list) -> None:
     @for_owners
     def fetch(*values):
         yield from _fetching(services, dict(zip(_HUB_KEYS, values, strict=True)))
 
-    fetched = hub.fetch.click(fetch, hub.asked(), widgets.all(), **_ADD)
-    widgets.work.click(None, None, None, cancels=[fetched], **_QUIET)
+    fetched = hub.fetch.click(fetch, hub.asked(), outputs, **_ADD)
+    work.click(None, None, None, cancels=[fetched], **_QUIET)
 
 
 def _fetching(services: Services, asked: dict, again: dict | None = None, **how) -> Iterator[tuple]:
@@ -192,15 +194,13 @@ def _connect(services: Services, file: gr.File, sample: gr.Button, widgets: _Wid
     def use_sample():
         yield from _shown(SAMPLE_NAME, lambda *watch: add_sample(services, *watch))
 
-    uploaded = file.upload(add_file, file, widgets.all(), **_ADD)
-    mapped = widgets.columns.submit(add_mapped, file, widgets.all(), **_ADD)
-    sampled = sample.click(use_sample, None, widgets.all(), **_ADD)
+    outputs = widgets.outputs(file)
+    uploaded = file.upload(add_file, file, outputs, **_ADD)
+    mapped = widgets.columns.submit(add_mapped, file, outputs, **_ADD)
+    sampled = sample.click(use_sample, None, outputs, **_ADD)
     widgets.work.click(for_owners(lambda: {}), None, widgets.work, cancels=[uploaded, mapped, sampled], **_QUIET)
     widgets.columns.click(for_owners(lambda: ({}, {}, None)), None, [widgets.note, widgets.columns, file], **_QUIET)
     file.clear(for_owners(lambda: ({}, {})), None, [widgets.note, widgets.columns], **_QUIET)
-    # The file is kept until its columns are known: the person may have to say which is which.
-    for event in (uploaded, mapped):
-        event.then(for_owners(lambda columns: gr.skip() if columns else None), widgets.columns, file, **_QUIET)
 
 
 def _adding(services: Services, paths: list[str] | None, again: dict | None = None, **how) -> Iterator[tuple]:
@@ -232,7 +232,10 @@ def _adding(services: Services, paths: list[str] | None, again: dict | None = No
 def _shown(
     name: str, call, hub: dict | None = None, again: dict | None = None, models: list[str] | None = None
 ) -> Iterator[tuple]:
-    """Yields the values of (notice, working, columns, report) while `call(progress, should_stop)` adds data.
+    """Yields the values of (notice, working, columns, report, file) while `call(progress, should_stop)` adds data.
+
+    The file is kept while its columns are not known, and else goes with what came of it: one that is dropped after that
+    is added alone. The last values change nothing: Gradio sends them twice, the second time when the page may have gone on.
 
     `hub`: what was asked of the hub, so that it can be asked again once the columns are known. `again`: the form of
     columns as it was filled in, which comes back when they don't fit. `models`: whose tokenizers may have made token ids.
@@ -241,9 +244,9 @@ def _shown(
         for news in with_progress(call):
             if news[0] == "progress":
                 share, what = news[1]
-                yield {}, {"name": name, "share": share, "what": what}, {}, gr.skip()
+                yield {}, {"name": name, "share": share, "what": what}, {}, gr.skip(), gr.skip()
             else:
-                yield {}, {}, {}, {"dataset_id": news[1].dataset_id}
+                yield {}, {}, {}, {"dataset_id": news[1].dataset_id}, None
     except data.ColumnsNeeded as needed:
         asked = {
             "name": name,
@@ -253,13 +256,15 @@ def _shown(
             "roles": TASK_ROLES | {task: (*TASK_ROLES[task], *_optional(needed.guess)) for task in ("chat",)},
             "hub": hub,
         }
-        yield {**bridge.notice(needed), "kind": "ask"}, {}, asked, gr.skip()
+        yield {**bridge.notice(needed), "kind": "ask"}, {}, asked, gr.skip(), gr.skip()
     except data.TokenizerNeeded as needed:
         guess = {"tokenizer": "starter"} if "starter" in (models or ()) else {}
         asked = {"name": name, "columns": models, "guess": guess, "task": "text", "roles": {"text": ("tokenizer",)}}
-        yield {**bridge.notice(needed), "kind": "ask"}, {}, asked, gr.skip()
+        yield {**bridge.notice(needed), "kind": "ask"}, {}, asked, gr.skip(), gr.skip()
     except Exception as error:  # the boundary to the page
-        yield bridge.notice(error), {}, again if isinstance(again, dict) else {}, gr.skip()
+        kept = again if isinstance(again, dict) else {}
+        yield bridge.notice(error), {}, kept, gr.skip(), gr.skip() if kept else None
+    yield (gr.skip(),) * 5
 
 
 def _optional(guess: dict[str, str]) -> list[str]:

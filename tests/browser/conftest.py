@@ -61,7 +61,7 @@ def open_page(browser):
         page = context.new_page()
         page.foreign, page.errors = [], []
         page.on("request", lambda request: page.foreign.append(request.url) if _foreign(request.url, url) else None)
-        page.on("pageerror", lambda error: page.errors.append(str(error)))
+        page.on("pageerror", lambda error: page.errors.append(f"{error.message}\n{error.stack}"))
         page.on("console", lambda said: page.errors.append(said.text) if "Security Policy" in said.text else None)
         page.goto(url)
         page.wait_for_selector("#data-report .island *")

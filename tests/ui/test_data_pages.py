@@ -2,6 +2,7 @@
 
 import json
 
+import gradio as gr
 import pytest
 
 from llmdemo import data
@@ -87,9 +88,14 @@ def test_columns_named_by_hand_go_to_the_hub_again(services, monkeypatch):
 
     monkeypatch.setattr(data_panel, "add_from_hub", fetch)
     request = {"preset": "dolly", "name": "org/name", "config": "main", "split": "test", "limit": 5}
-    *_, last = data_panel._fetching(services, request)
-    assert last[2]["hub"] == request and last[2]["columns"] == ["ask", "tell"]
-    list(data_panel._fetching(services, last[2]["hub"], columns={"prompt": "ask", "response": "tell"}, task="chat"))
+    *_, told, end = data_panel._fetching(services, request)
+    assert told[2]["hub"] == request and told[2]["columns"] == ["ask", "tell"]
+    assert told[4] == gr.skip(), "the file is kept until its columns are known"
+    assert end == (gr.skip(),) * 5, "Gradio sends the last values twice: they change nothing"
+    *_, told, end = data_panel._fetching(
+        services, told[2]["hub"], columns={"prompt": "ask", "response": "tell"}, task="chat"
+    )
+    assert told[0] and told[4] is None and end == (gr.skip(),) * 5
     assert asked[1] == ("org/name", "main", "test", 5, {"prompt": "ask", "response": "tell"})
 
 

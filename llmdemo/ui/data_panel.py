@@ -25,8 +25,7 @@ from llmdemo.ui.uploads import name_of
 from llmdemo.ui.words import say, t
 
 _QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-_ADD: dict[str, Any] = {**_QUIET, "concurrency_limit": 2, "concurrency_id": "add-data", "trigger_mode": "multiple"}
-"""More than one at a time: what is added just before another one has quite ended is not dropped."""
+_ADD: dict[str, Any] = {**_QUIET, "concurrency_limit": 2, "concurrency_id": "add-data"}
 
 
 @dataclass(frozen=True)
@@ -195,9 +194,10 @@ def _connect(services: Services, file: gr.File, sample: gr.Button, widgets: _Wid
         yield from _shown(SAMPLE_NAME, lambda *watch: add_sample(services, *watch))
 
     outputs = widgets.outputs(file)
-    uploaded = file.upload(add_file, file, outputs, **_ADD)
+    # These are not dropped where the one before has not quite ended; the sample is added once all the same.
+    uploaded = file.upload(add_file, file, outputs, trigger_mode="multiple", **_ADD)
     mapped = widgets.columns.submit(add_mapped, file, outputs, **_ADD)
-    sampled = sample.click(use_sample, None, outputs, **_ADD)
+    sampled = sample.click(use_sample, None, outputs, trigger_mode="multiple", **_ADD)
     widgets.work.click(for_owners(lambda: {}), None, widgets.work, cancels=[uploaded, mapped, sampled], **_QUIET)
     widgets.columns.click(for_owners(lambda: ({}, {}, None)), None, [widgets.note, widgets.columns, file], **_QUIET)
     file.clear(for_owners(lambda: ({}, {})), None, [widgets.note, widgets.columns], **_QUIET)

@@ -1,5 +1,6 @@
 """The sample data that ships with the app. Knows no widget."""
 
+import threading
 from typing import Any
 
 from llmdemo import data
@@ -8,6 +9,8 @@ from llmdemo.ui.services import ASSETS, Services
 SAMPLE_NAME = "Messages to JSON (sample)"
 SAMPLE_ID = "sample"
 """Stands for the sample data where a data set is asked for: it is added then."""
+_ADDING = threading.Lock()
+"""Who asks for it while it is being added gets that one, not another."""
 
 
 def sample_path():
@@ -34,18 +37,19 @@ def tokenizer_of_ids(services: Services, model_id: str) -> data.MadeWith | None:
 
 def add_sample(services: Services, progress=None, should_stop=None):
     """Adds the sample as a data set, or gives the one that was added before; returns its DatasetInfo."""
-    for info in data.list_datasets(services.home):
-        if is_sample(info):
-            return info
-    return data.add_dataset(
-        services.home,
-        services.settings,
-        sample_path(),
-        SAMPLE_NAME,
-        tokenizer=starter_tokenizer(services),
-        progress=progress,
-        should_stop=should_stop,
-    )
+    with _ADDING:
+        for info in data.list_datasets(services.home):
+            if is_sample(info):
+                return info
+        return data.add_dataset(
+            services.home,
+            services.settings,
+            sample_path(),
+            SAMPLE_NAME,
+            tokenizer=starter_tokenizer(services),
+            progress=progress,
+            should_stop=should_stop,
+        )
 
 
 def with_sample(services: Services, config: Any) -> Any:

@@ -1,13 +1,14 @@
 """What the data panel's script gets: records as tokens, lists, problems, figures, versions."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import gradio as gr
 import pytest
 
 from llmdemo import data
 from llmdemo.core.errors import UserError
-from llmdemo.ui import data_api, data_panel
+from llmdemo.ui import data_api, data_panel, samples
 from llmdemo.ui.data_pages import DataPages
 from tests.ui.conftest import by_name
 
@@ -112,3 +113,10 @@ def test_a_record_is_edited_by_its_place_and_what_fits_none_is_a_sentence(servic
     for contents in (["one alone"], "ab", None):
         with pytest.raises(UserError, match="changed"):
             edit(dataset_id, 1, contents)
+
+
+def test_the_sample_is_added_once_by_two_who_ask_at_the_same_time(services):
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(lambda _: samples.add_sample(services).dataset_id, range(2))
+    assert first == second
+    assert [info.name for info in data.list_datasets(services.home)].count(samples.SAMPLE_NAME) == 1

@@ -8,6 +8,13 @@ import { inWords } from "./words.js";
 const AGAIN_MS = 8000;
 const OVER = ["completed", "stopped", "failed", "deleted"];
 
+/* The app writes into the page behind which event it was made, so that no change after a panel's first answer is
+   missed. */
+const pageAddress = () => {
+  const since = document.querySelector("script[data-since]")?.getAttribute("data-since");
+  return streamAddress(since ? `page?since=${since}` : "page");
+};
+
 let begun = false;
 
 /** Begins to read, once for the page. */
@@ -39,7 +46,7 @@ export const live = () => {
     reads = true;
     while (document.visibilityState === "visible") {
       leave = new AbortController();
-      const how = await readStream(streamAddress("page"), take, { signal: leave.signal, position });
+      const how = await readStream(pageAddress(), take, { signal: leave.signal, position });
       if (how === "left") continue; // and come back at once, or hidden
       tell("connection", false);
       await new Promise((done) => setTimeout(done, AGAIN_MS));

@@ -6,6 +6,7 @@ authentication.py leads guests.
 
 import functools
 import os
+from collections.abc import Callable
 
 import gradio as gr
 from starlette.middleware import Middleware
@@ -121,8 +122,9 @@ def _arena(services: Services, guests: bool = False) -> None:
 def launch_options(services: Services) -> dict:
     """What `Blocks.launch` gets, beyond host, port, share and auth: looks, words, and what it must not do."""
     files = PageFiles()
-    server = _server(services, files.first_script)
-    streams = (PageStream(services).route(), services.streams.route())
+    pages = PageStream(services)
+    server = _server(services, files.first_script, pages.since)
+    streams = (pages.route(), services.streams.route())
     return {
         "theme": theme(),
         "head": files.head(),
@@ -162,7 +164,7 @@ def _closed_paths(home: Home) -> list[str]:
     return sorted(str(path) for path in known.union(home.root.iterdir()) - {home.uploads})
 
 
-def _server(services: Services, first_script: str = "") -> dict:
+def _server(services: Services, first_script: str = "", since: Callable = lambda visitor: 0) -> dict:
     """What stands before Gradio's own routes: authentication, then limits, and the pages for signing in."""
     root = services.home.root
     key = secret_key(root / "secret.key")
@@ -182,7 +184,13 @@ def _server(services: Services, first_script: str = "") -> dict:
         )
     ]
     middleware += [
-        Middleware(RequestLimits, settings=settings, sessions=services.sessions, first_script=first_script),
+        Middleware(
+            RequestLimits,
+            settings=settings,
+            sessions=services.sessions,
+            first_script=first_script,
+            since=since,
+        ),
         Middleware(ChosenLanguage),
     ]
     served = serving_routes.routes(services.serving, authentication.address_of, authentication.is_owner)

@@ -9,6 +9,7 @@ the texts of versions that were TRIED (tests/browser/test_page.py).
 import base64
 import hashlib
 import re
+from asyncio import to_thread
 from collections.abc import Callable
 
 import brotli  # Gradio brings it
@@ -56,20 +57,25 @@ def is_page(start: Message) -> bool:
     )
 
 
-def with_first_script(page: bytes, address: str) -> bytes:
+def with_first_script(page: bytes, address: str, since: int = 0) -> bytes:
     """A `page` of Gradio with our script at `address` before all others, other pages as they are. Gradio's own `head` comes
-    later than its scripts: they write it."""
+    later than its scripts: they write it. `since`: behind which event the page begins to hear (page_stream.py)."""
     if not address or b"<gradio-app" not in page:
         return page
-    return page.replace(b"<script", f'<script src="{address}"></script><script'.encode(), 1)
+    told = f' data-since="{since}"' if since else ""
+    return page.replace(b"<script", f'<script src="{address}"{told}></script><script'.encode(), 1)
 
 
 def with_policy(
-    scope: Scope, send: Send, headers_of: Callable[[bytes], list[tuple[bytes, bytes]]], first_script: str = ""
+    scope: Scope,
+    send: Send,
+    headers_of: Callable[[bytes], list[tuple[bytes, bytes]]],
+    first_script: str = "",
+    since: Callable[[], int] = lambda: 0,
 ) -> Send:
     """`send` that holds an HTML page until it is whole, and sends it with the headers that `headers_of` its bytes
     gives and `with_first_script`, compressed if the reader of `scope` takes Brotli; other answers go on as they come,
-    with those of no page. A header that the answer has itself stays as it is."""
+    with those of no page. A header that the answer has itself stays as it is. `since` is called in a thread."""
     held: list[Message] = []
     takes = b"br" in dict(scope["headers"]).get(b"accept-encoding", b"").replace(b" ", b"").split(b",")
 
@@ -84,7 +90,8 @@ def with_policy(
         held.append(message)
         if message.get("more_body"):
             return
-        page = with_first_script(b"".join(part.get("body", b"") for part in held[1:]), first_script)
+        number = await to_thread(since) if first_script else 0
+        page = with_first_script(b"".join(part.get("body", b"") for part in held[1:]), first_script, number)
         start = _extended(held[0], headers_of(page))
         if takes and page:
             page = brotli.compress(page, quality=4)

@@ -235,8 +235,12 @@ async def comes(news: asyncio.Event, seconds: float) -> bool:
 
 def last_event_id(request: Request) -> int:
     """The number of the last batch that the reader has; 0 for none."""
-    last = request.headers.get("last-event-id", "")
-    return int(last) if last.isdecimal() and len(last) < 10 else 0
+    return event_number(request.headers.get("last-event-id", ""))
+
+
+def event_number(text: str) -> int:
+    """A batch's number as a reader tells it; 0 for what is none."""
+    return int(text) if text.isdecimal() and len(text) < 10 else 0
 
 
 def numbered(number: int, batch: bytes | list[dict]) -> bytes:

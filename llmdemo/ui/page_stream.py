@@ -8,8 +8,9 @@ job    {kind, job_id, state, at}   a job has changed: its state, its name, or it
        state "deleted" where it is gone. kind "all": what has changed is not known any more; all may have
 
 Guests are told of runs that their owner shows, and no others. Each message has an id, and a page that comes back
-with its last one (Last-Event-ID) gets what it has missed. One thread looks for all pages, and only while there is one:
-the workers are processes of their own, and write to their folders.
+with its last one (Last-Event-ID) gets what it has missed. A page that is new names the id at which it was made
+(?since=, from its own markup), so that it also gets what has changed after its panels' first answers. One thread looks for
+all pages, and only while there is one: the workers are processes of their own, and write to their folders.
 """
 
 import asyncio
@@ -24,10 +25,20 @@ from starlette.requests import Request
 from starlette.responses import StreamingResponse
 from starlette.routing import Route
 
+from llmdemo.access.people import Visitor
 from llmdemo.core.sentences import pack
 from llmdemo.jobs import ACTIVE, COMPLETED, Mark
 from llmdemo.ui.authentication import of_request
-from llmdemo.ui.event_streams import EVERYBODYS, HEARTBEAT_SECONDS, PREFIX, EventStream, comes, last_event_id, numbered
+from llmdemo.ui.event_streams import (
+    EVERYBODYS,
+    HEARTBEAT_SECONDS,
+    PREFIX,
+    EventStream,
+    comes,
+    event_number,
+    last_event_id,
+    numbered,
+)
 from llmdemo.ui.services import Services
 
 EVERY_SECONDS = 0.8
@@ -57,6 +68,16 @@ class PageStream:
 
     def route(self) -> Route:
         return Route(PREFIX + EVERYBODYS, self._answer, methods=["GET"])
+
+    def since(self, visitor: Visitor | None) -> int:
+        """The id behind which a page that is made for this visitor now has to be told what changes."""
+        try:
+            if not self._looks:  # else the last look was a moment ago, and what has come since is behind it
+                self.look()
+        except Exception:  # the page can be shown all the same
+            _log.exception("what goes on could not be looked for")
+            return 0
+        return self._streams[self._is_owner(visitor)].count
 
     def look(self) -> None:
         """Writes what has changed to the streams of owners and of guests."""
@@ -94,16 +115,23 @@ class PageStream:
 
     # ---- a page reads
 
+    def _is_owner(self, visitor: Visitor | None) -> bool:
+        services = self._services
+        return not services.guests_only and (not services.access.has_guests if visitor is None else visitor.is_owner)
+
     async def _answer(self, request: Request) -> StreamingResponse:
-        visitor, services = of_request(request), self._services
-        owner = not services.guests_only and (not services.access.has_guests if visitor is None else visitor.is_owner)
-        who = {"policy": services.access.policy, "owner": owner, "name": visitor.name if visitor else ""}
+        visitor = of_request(request)
+        owner = self._is_owner(visitor)
+        who = {"policy": self._services.access.policy, "owner": owner, "name": visitor.name if visitor else ""}
         headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
-        messages = self._messages(owner, who, last_event_id(request))
+        last = last_event_id(request)
+        number = last or event_number(request.query_params.get("since", ""))
+        messages = self._messages(owner, who, number, is_new=not last)
         return StreamingResponse(messages, media_type="text/event-stream", headers=headers)
 
-    async def _messages(self, owner: bool, who: dict, number: int) -> AsyncIterator[bytes]:
-        """The stream's messages behind the one with this number; 0 for a page that has had none."""
+    async def _messages(self, owner: bool, who: dict, number: int, is_new: bool = False) -> AsyncIterator[bytes]:
+        """The stream's messages behind the one with this number; 0 for a page that knows none. `is_new`: the page has had no
+        message, so the first is the header whatever the number."""
         yield b": here\n\n"
         stream = self._streams[owner]
         self._readers += 1  # in the event loop's thread only
@@ -111,9 +139,11 @@ class PageStream:
             with stream.reader() as news:
                 await asyncio.to_thread(self.look)
                 self._keep_looking()
-                if not number or stream.after(number) is None:
-                    lost = [{"type": "job", "kind": "all", "job_id": "", "state": "", "at": 0}] if number else []
-                    number = stream.count
+                known = bool(number) and stream.after(number) is not None
+                if is_new or not known:
+                    lost = [{"type": "job", "kind": "all", "job_id": "", "state": "", "at": 0}]
+                    lost = lost if number and not known else []
+                    number = number if known else stream.count
                     yield numbered(number, pack([{"type": "header", **self._headers[owner], **who}, *lost]))
                 while True:
                     news.clear()

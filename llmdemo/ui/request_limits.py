@@ -10,6 +10,7 @@ import json
 import math
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import parse_qs, unquote
 
@@ -23,6 +24,7 @@ from starlette.requests import ClientDisconnect
 
 from llmdemo.access.hosts import origin_host
 from llmdemo.access.json_body import Bounds, Refused, checked
+from llmdemo.access.people import Visitor
 from llmdemo.access.rate_limits import Rates
 from llmdemo.access.sessions import Sessions
 from llmdemo.access.uploads import Uploads
@@ -74,9 +76,17 @@ class RequestLimits:
     a body that is too large, 429 for a guest who asks too often, 507 for an upload that the disk has no room for.
     """
 
-    def __init__(self, app, settings: Settings | None = None, sessions: Sessions | None = None, first_script: str = ""):
-        """`first_script`: the address of what the page runs before all else (content_policy.with_first_script)."""
-        self._first_script = first_script
+    def __init__(
+        self,
+        app,
+        settings: Settings | None = None,
+        sessions: Sessions | None = None,
+        first_script: str = "",
+        since: Callable[[Visitor | None], int] = lambda visitor: 0,
+    ):
+        """`first_script`: the address of what the page runs before all else, `since`: behind which event a visitor's page
+        begins to hear (content_policy.with_first_script)."""
+        self._first_script, self._since = first_script, since
         self._app, self._settings = app, settings or Settings(home=Path())
         self._uploads, self._sessions = Uploads(), sessions or Sessions()
         most = self._settings.max_requests_per_minute
@@ -104,7 +114,8 @@ class RequestLimits:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
         begun = False
-        send_policy = content_policy.with_policy(scope, send, self._headers_of, self._first_script)
+        since = functools.partial(self._since, scope.get(VISITOR))
+        send_policy = content_policy.with_policy(scope, send, self._headers_of, self._first_script, since)
 
         async def send_with_headers(message):
             nonlocal begun

@@ -50,7 +50,8 @@ def test_our_script_stands_before_all_others_on_gradios_pages_alone():
     assert (
         with_first_script(page, "") == page and with_first_script(b"<script></script>", "a.js") == b"<script></script>"
     )
-    assert policy(with_first_script(page, "a.js")) == policy(page)
+    told = with_first_script(page, "a.js", 17)
+    assert b'<script src="a.js" data-since="17"></script><script>one' in told and policy(told) == policy(page)
 
 
 def test_a_script_is_hashed_with_the_line_ends_that_a_browser_gives_it():

@@ -28,15 +28,16 @@ def app(monkeypatch):
     )
     starter = SimpleNamespace(progress=lambda: {"state": "ready"})
     monkeypatch.setattr(PageStream, "_keep_looking", lambda self: None)
-    return SimpleNamespace(runs=runs, starter=starter, evaluations=None, guests_only=False, marks=marks, rows=rows)
+    more = {"access": SimpleNamespace(policy="open", has_guests=False), "marks": marks, "rows": rows}
+    return SimpleNamespace(runs=runs, starter=starter, evaluations=None, guests_only=False, **more)
 
 
-def read(stream, number=0, owner=True, changes=(), messages=1):
+def read(stream, number=0, owner=True, changes=(), messages=1, is_new=False):
     """The next messages of a page as (number, events); `changes` are made and looked at once it reads."""
 
     async def reads():
         found = []
-        async for message in stream._messages(owner, {**WHO, "owner": owner}, number):
+        async for message in stream._messages(owner, {**WHO, "owner": owner}, number, is_new):
             fields = dict(line.split(": ", 1) for line in message.decode().splitlines() if line and line[0] != ":")
             if fields:
                 found.append((int(fields["id"]), json.loads(fields["data"])))
@@ -82,6 +83,29 @@ def test_what_has_changed_is_told_once_and_after_a_break_from_where_the_page_was
     assert told[1][1][0]["runs"] == [] and told[1][1][0]["finished"] == 1
     [(_, again)] = read(stream, told[0][0], messages=1)
     assert again == told[1][1]
+
+
+def test_a_new_page_is_told_what_has_changed_since_it_was_made(app):
+    """Its panels ask between the page and the stream: what changes after their first answers is not to be missed."""
+    stream = PageStream(app)
+    made = stream.since(None)
+    app.marks["run-1"] = mark("completed")
+    [(first, [header]), (_, events)] = read(stream, made, messages=2, is_new=True)
+    assert first == made and header["type"] == "header" and header["owner"]
+    assert jobs_of(events) == [("run-1", "completed", 0)]
+    [(first, [header])] = read(stream, stream.since(None), is_new=True)
+    assert header["policy"] == "open" and first == made + 1, "nothing has changed since"
+
+
+def test_a_guests_page_begins_in_the_guests_stream_and_one_that_cannot_be_looked_for_at_none(app, monkeypatch):
+    stream = PageStream(app)
+    app.access.has_guests = True
+    made = stream.since(None)
+    app.marks |= {"run-1": mark(size=9), "shown": mark(size=9)}
+    told = read(stream, made, owner=False, messages=2, is_new=True)
+    assert jobs_of(told[1][1]) == [("shown", "running", 9)]
+    monkeypatch.setattr(stream, "look", lambda: 1 / 0)
+    assert stream.since(None) == 0
 
 
 def test_a_page_from_before_a_restart_learns_that_all_may_have_changed(app):

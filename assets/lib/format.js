@@ -1,11 +1,10 @@
 /* Numbers, sizes, times and dates as the reader's language writes them. */
-import { lang, t, withMinus } from "./words.js";
+import { lang, NONE, t, withMinus } from "./words.js";
 
-const NONE = "–";
 const NARROW = "\u00a0"; // between a number and its unit: one figure stays on one line
-const known = (n) => n !== null && n !== undefined && Number.isFinite(n);
+const known = (n) => n !== null && n !== undefined && Number.isFinite(Number(n));
 
-export const int = (n) => (n === null || n === undefined ? NONE : withMinus(Math.round(n).toLocaleString(lang)));
+export const int = (n) => (known(n) ? withMinus(Math.round(n).toLocaleString(lang)) : NONE);
 
 export const num = (n, digits = 2) => {
   if (!known(n)) return NONE;
@@ -14,14 +13,14 @@ export const num = (n, digits = 2) => {
 };
 
 const inUnit = (n, digits) => {
-  if (n === null || n === undefined) return NONE;
+  if (!known(n)) return NONE;
   if (n >= 1e9) return `${num(n / 1e9, digits)} GB`;
   if (n >= 1e6) return `${int(n / 1e6)} MB`;
   return n >= 1e3 ? `${int(n / 1e3)} kB` : `${int(n)} B`;
 };
 
 /** A share from 0 to 1 in per cent. */
-export const percent = (share) => `${int(share * 100)} %`;
+export const percent = (share) => `${known(share) ? int(share * 100) : NONE} %`;
 
 /** A length of time; over ten minutes without seconds, which nobody could know. */
 export const duration = (seconds) => {
@@ -49,11 +48,11 @@ export const bytes = (n) => inUnit(n, 2);
 /** Bytes that are foretold, to a tenth of a GB: more is not known before a run. */
 export const bytesForetold = (n) => inUnit(n, 1);
 
-export const clip = (text, n) => (text.length > n ? `${text.slice(0, n)}…` : text);
+/** The first letters of a text; "" for one that is not there. @param {string | null | undefined} text @param {number} n */
+export const clip = (text, n) => (text && text.length > n ? `${text.slice(0, n)}…` : (text ?? ""));
 
-/** @param {number | string} time seconds since 1970, or an ISO date */
-export const when = (time) =>
-  new Date(typeof time === "number" ? time * 1000 : time).toLocaleString(lang, {
-    dateStyle: "medium",
-    timeStyle: "short",
-  });
+/** @param {number | string | null | undefined} time seconds since 1970, or an ISO date */
+export const when = (time) => {
+  const date = new Date(typeof time === "number" ? time * 1000 : (time ?? NaN));
+  return Number.isNaN(date.getTime()) ? NONE : date.toLocaleString(lang, { dateStyle: "medium", timeStyle: "short" });
+};

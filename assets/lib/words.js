@@ -55,6 +55,10 @@ export const useWords = (given) => {
 /** Whether there is a text with this key. @param {string} key */
 export const has = (key) => key in words;
 
+/** Stands for a value that is not there, as in a record that a script has written in part. */
+export const NONE = "–";
+const MISSING = /_(?:undefined|null|NaN)$/; // a key that was made with such a value
+
 const PLACE = /\{(\w+)(?::(,|or|and))?\}|\{(\w+)\|([^{}|]*)\|([^{}|]*)\}/g;
 
 /**
@@ -65,7 +69,7 @@ const PLACE = /\{(\w+)(?::(,|or|and))?\}|\{(\w+)\|([^{}|]*)\|([^{}|]*)\}/g;
  * @param {Record<string, unknown>} [values]
  */
 export const t = (key, values = {}) =>
-  (words[key] ?? key).replace(PLACE, (whole, name, form, counted, single, several) => {
+  (words[key] ?? (MISSING.test(key) ? NONE : key)).replace(PLACE, (whole, name, form, counted, single, several) => {
     if (counted) return counted in values ? (String(values[counted]) === "1" ? single : several) : whole;
     return name in values ? said(values[name], form) : whole;
   });
@@ -76,6 +80,7 @@ export const withMinus = (text) => text.replace("-", "−");
 
 /** @param {unknown} value @param {string} [form] */
 const said = (value, form) => {
+  if (value === null || value === undefined || Number.isNaN(value)) return NONE;
   if (typeof value === "number") return withMinus(form === "," ? value.toLocaleString(lang) : String(value));
   return Array.isArray(value) ? joined(value.map(String), form) : String(value);
 };

@@ -23,13 +23,14 @@ import {
   tell,
   whenShown,
 } from "../lib/panel.js";
+import { NONE } from "../lib/words.js";
 
 const GOING = ["queued", "starting", "running", "stopping"];
 
 /** $0.4 an hour for 2 hours: what it can cost at most. @param {number} price @param {number} hours */
 export const most = (price, hours) => dollars(price * hours);
 /** @param {number} n */
-export const dollars = (n) => `$${n > 0 && n < 0.01 ? "0.01" : n.toFixed(2)}`;
+export const dollars = (n) => (Number.isFinite(n) ? `$${n > 0 && n < 0.01 ? "0.01" : n.toFixed(2)}` : NONE);
 /** One line of the menu of hardware. */
 export const offer = (each) =>
   t("else_offer", { title: each.title, what: each.gpu || each.cpu, price: dollars(each.dollars_per_hour) });

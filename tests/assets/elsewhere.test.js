@@ -3,9 +3,10 @@ import test from "node:test";
 
 import { dollars, most } from "../../assets/train/elsewhere.js";
 
-test("what a rented machine can cost at most is said in dollars, and never as nothing", () => {
+test("a rented machine's price is said in dollars, never as nothing, and as a dash where it is not known", () => {
   assert.equal(most(0.4, 2), "$0.80");
   assert.equal(most(0.01, 0.25), "$0.01");
   assert.equal(dollars(0), "$0.00");
   assert.equal(dollars(12.345), "$12.35");
+  assert.equal(most(undefined, 2), "–");
 });

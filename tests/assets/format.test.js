@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import test, { beforeEach } from "node:test";
-import { bytes, bytesForetold, clip, duration, int, num, percent, setTitle } from "../../assets/lib/format.js";
+import { bytes, bytesForetold, clip, duration, int, num, percent, setTitle, when } from "../../assets/lib/format.js";
 import { has, inWords, t, useWords } from "../../assets/lib/words.js";
 
 const words = JSON.parse(readFileSync(new URL("../../assets/words/en.json", import.meta.url), "utf8"));
@@ -11,6 +11,18 @@ const plain = (text) => text.replace(/\u00a0/g, " ");
 test("what is not known is a dash", () => {
   for (const said of [int(null), num(undefined), num(NaN), bytes(null), duration(null), duration(Infinity)])
     assert.equal(said, "–");
+});
+
+test("a value that a record lacks is a dash on the page, wherever it is to stand", () => {
+  useWords({ ...words, a: "rank {rank}, every {gap:,} {gap|step|steps}, {x}" });
+  assert.equal(t("a", { rank: undefined, gap: null, x: NaN }), "rank –, every – steps, –");
+  assert.deepEqual([t(`state_${undefined}`), t(`f_${null}`), t("nothing_here")], ["–", "–", "nothing_here"]);
+  const given = [undefined, null, NaN, "odd"];
+  for (const said of [int, num, bytes, bytesForetold, percent, duration, when].flatMap((way) =>
+    given.map((n) => way(n)),
+  ))
+    assert.ok(["–", "– %"].includes(said), said);
+  assert.deepEqual([clip(undefined, 3), clip(null, 3), clip("", 3)], ["", "", ""]);
 });
 
 test("numbers, sizes and shares", () => {

@@ -18,8 +18,8 @@ def test_racers_share_the_base_and_each_method_has_its_own_defaults():
 
 
 RACES = {
-    "one method": ({"methods": ["galore"]}, "1 different methods"),
-    "a method twice": ({"methods": ["galore", "galore"]}, "1 different methods"),
+    "one method": ({"methods": ["galore"]}, "1 method was given"),
+    "a method twice": ({"methods": ["galore", "galore"]}, "1 method was given"),
     "an unknown method": ({"methods": ["galore", "sgd"]}, "sgd"),
     "methods as text": ({"methods": "galore"}, "galore"),
     "settings of who does not race": ({"methods": ["galore", "lora"], "own": {"adamw": {}}}, "adamw"),

@@ -7,6 +7,8 @@ from dataclasses import fields, replace
 from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
+
 from llmdemo import data, pace
 from llmdemo.core.errors import UserError
 from llmdemo.core.sentences import say
@@ -166,6 +168,9 @@ def predict(home: Home, values: dict, entry: ModelEntry | None = None) -> dict:
     config = TrainConfig.from_dict({**values, "dataset_id": dataset_id, "task": task}).resolved()
     entry = entry or _starts_from(home, config)
     rows, longest, trained, mean = _batch(config, tokens, kept)
+    if info and config.task == "classify":
+        draw = TrainConfig(**{key: getattr(config, key) for key in _DRAW})
+        longest = _length_of_texts(home, info.measured, draw) or longest
     ledger = _ledger(entry, replace(config, dataset_id="any", name=""), rows, longest, rows * max(1, trained))
     step_tokens = config.global_batch * mean
     size = {"step_tokens": step_tokens, "steps": config.max_steps, "batch": config.global_batch}
@@ -200,8 +205,8 @@ def notes_before(home: Home, config: TrainConfig) -> list[str]:
 
 
 def _held_out_notes(home: Home, config: TrainConfig) -> list[str]:
-    how = (config.seed, config.eval_share, config.fold, config.folds, config.split_version)
-    note = _held_out_note(home, config.dataset_id, data.get_dataset(home, config.dataset_id).kept, *how)
+    kept = data.get_dataset(home, config.dataset_id).kept
+    note = _held_out_note(home, config.dataset_id, kept, *_drawn_by(config))
     return [note] if note else []
 
 
@@ -224,6 +229,11 @@ def _held_out_note(home: Home, dataset_id: str, kept: int, *how) -> str:
     """Remembered: the records of a data set never change, and the form asks at every key."""
     records = data.open_records(home, dataset_id)
     return "" if len(data.split(records, *how)[1]) else data.why_none(records, how[1])
+
+
+def _drawn_by(config: TrainConfig) -> tuple:
+    """What data.split takes beside the records."""
+    return config.seed, config.eval_share, config.fold, config.folds, config.split_version
 
 
 def step_tokens(config: TrainConfig, info) -> float:
@@ -279,6 +289,29 @@ def _ledger(entry: ModelEntry, config: TrainConfig, rows: int, longest: int, tra
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     batch = memory_estimate.Batch(rows, longest, trained)
     return memory_estimate.report(entry, config, batch, device, predicting=_predicted)
+
+
+_DRAW = (
+    *("dataset_id", "seed", "eval_share", "fold", "folds", "split_version", "max_length", "max_steps"),
+    *("batch_size", "gradient_accumulation_steps", "num_processes"),
+)
+"""Settings that say which records a run's batches hold."""
+
+
+@lru_cache(maxsize=256)
+def _length_of_texts(home: Home, measured: str | None, config: TrainConfig) -> int:
+    """Tokens of a text, padding included, in the largest batch that a run of the task classify draws; 0 where tokens are
+    not counted. Remembered, as `_held_out_note`."""
+    import_library()
+    import torch
+
+    from llmdemo.training.objectives.classify import largest_batch
+
+    lengths = np.minimum(data.kept_lengths(home, config.dataset_id), config.max_length)
+    if not len(lengths):
+        return 0
+    train = data.split(data.open_records(home, config.dataset_id), *_drawn_by(config))[0]
+    return largest_batch(lengths[train], config, is_cpu=not torch.cuda.is_available()).length
 
 
 @lru_cache(maxsize=256)

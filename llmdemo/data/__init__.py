@@ -14,7 +14,7 @@ from llmdemo.data.encode import (
 from llmdemo.data.export import export_dataset, formula_cells
 from llmdemo.data.ingest import add_dataset
 from llmdemo.data.library import DatasetInfo, delete_dataset, get_dataset, list_datasets, rename_dataset
-from llmdemo.data.measure import DEFAULT_MAX_LENGTH, Stopped, measure_tokens, without_answer
+from llmdemo.data.measure import DEFAULT_MAX_LENGTH, Stopped, kept_lengths, measure_tokens, without_answer
 from llmdemo.data.records import Records, open_records
 from llmdemo.data.report import excerpt, problems, report_csv, report_json
 from llmdemo.data.split import in_order, split, why_none
@@ -50,6 +50,7 @@ __all__ = [
     "formula_cells",
     "get_dataset",
     "in_order",
+    "kept_lengths",
     "list_datasets",
     "measure_tokens",
     "mend_labels",

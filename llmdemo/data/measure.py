@@ -180,15 +180,26 @@ def without_answer(home: Home, dataset_id: str, max_length: int) -> int:
 
     By the measured length without the trained tokens: of several turns, earlier answers may still fit.
     """
+    info, length, trained = _of_kept(home, dataset_id)
+    most = info.tokens["max_length"] if info.tokens else 0
+    # of a longer one the trained tokens are only a part
+    before = np.where(length <= most, length - trained, length * (trained == 0))
+    return int((before >= max_length).sum())
+
+
+def kept_lengths(home: Home, dataset_id: str) -> np.ndarray:
+    """int64 (kept,): tokens of each kept record, whole; (0,) where tokens are not counted yet."""
+    return _of_kept(home, dataset_id)[1]
+
+
+def _of_kept(home: Home, dataset_id: str) -> tuple[DatasetInfo, np.ndarray, np.ndarray]:
+    """(info, tokens (kept,), trained tokens (kept,)) as measured when the data came; (0,) where they are not yet."""
     folder, info = folder_of(home, dataset_id), get_dataset(home, dataset_id)
     measured = read_measured(folder, info.measured) if info.measured else None
     if measured is None:
-        return 0
-    assert info.tokens is not None, "what is measured has its sums in the info"
+        return info, np.zeros(0, np.int64), np.zeros(0, np.int64)
     kept = kept_mask(column(read_checks(folder), "flags"), info.filters)
-    whole = measured.length <= info.tokens["max_length"]  # else the trained tokens are only a part
-    before = np.where(whole, measured.length - measured.trained, measured.length * (measured.trained == 0))
-    return int(((before >= max_length) & kept).sum())
+    return info, measured.length[kept], measured.trained[kept]
 
 
 def measure_tokens(

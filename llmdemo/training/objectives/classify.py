@@ -23,7 +23,7 @@ from llmdemo.data.labels import Classes, merge_labels
 from llmdemo.models.load import load_classifier, load_classifier_tokenizer
 from llmdemo.settings.training import TrainConfig
 from llmdemo.training import padding_free
-from llmdemo.training.batches import RunData, TokenRows, collate, like_lengths
+from llmdemo.training.batches import Batches, RunData, TokenRows, collate, like_lengths, share_of
 from llmdemo.training.memory_estimate import Batch
 from llmdemo.training.objectives.base import Objective, Place, Source, check_lengths
 from llmdemo.training.padding_free import PaddingFree
@@ -149,9 +149,7 @@ class Classify(Objective):
 
     def shape(self, items) -> Batch:
         lengths = self.lengths[items]
-        groups = self._groups(lengths) if self._one_row is None else padding_free.groups(lengths)
-        tokens = sum(int(lengths[group].max()) * len(group) for group in groups)
-        return Batch(len(items), -(-tokens // len(items)), 0)
+        return _padded(lengths, self._groups(lengths) if self._one_row is None else padding_free.groups(lengths))
 
     def _groups(self, lengths: np.ndarray) -> list[np.ndarray]:
         return like_lengths(lengths, _PASS_TOKENS[self._cpu])
@@ -241,6 +239,22 @@ class Classify(Objective):
             best = int(probabilities.argmax())
             text = f"{self.data.facts['labels'][best]} ({probabilities[best]:.0%})"
             yield {"prompt": sample["prompt"], "expected": sample["expected"], "text": text}
+
+
+def largest_batch(lengths: np.ndarray, config: TrainConfig, is_cpu: bool) -> Batch:
+    """What Loop.largest_batch says of a run on texts of so many tokens, in the data set's order; on a CPU, of a model that
+    reads them in one row."""
+    batches = Batches(lengths, config.global_batch, config.seed, Classify.pool)
+    steps = range(min(config.max_steps, batches.per_epoch))
+    rows = max(map(batches.rows_of, steps), key=lambda rows: int(lengths[rows].sum()))
+    mine = lengths[max(share_of(rows, 0, config.num_processes, config.gradient_accumulation_steps), key=len)]
+    return _padded(mine, padding_free.groups(mine) if is_cpu else like_lengths(mine, _PASS_TOKENS[False]))
+
+
+def _padded(lengths: np.ndarray, groups: list[np.ndarray]) -> Batch:
+    """Texts of so many tokens for the memory estimate, where those of a group are padded to its longest."""
+    tokens = sum(int(lengths[group].max()) * len(group) for group in groups)
+    return Batch(len(lengths), -(-tokens // len(lengths)), 0)
 
 
 def _rows(source: Source, part: np.ndarray, classes: Classes, config: TrainConfig, tokenizer):

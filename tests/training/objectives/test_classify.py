@@ -9,6 +9,8 @@ import torch
 from sklearn.metrics import f1_score, log_loss, roc_auc_score
 from sklearn.utils.class_weight import compute_class_weight
 
+from llmdemo import prepare
+from llmdemo.core.store import write_json
 from llmdemo.data.ingest import add_dataset
 from llmdemo.models import catalog, load
 from llmdemo.training import TrainConfig
@@ -169,6 +171,25 @@ def test_evaluation_on_the_way_takes_a_part_and_the_last_one_all(make_objective)
 
 
 # ---- whole runs ----
+
+
+def test_the_form_foretells_the_batch_that_the_run_finds_largest(home, settings, tiny_model_folder, tmp_path, ran):
+    """Texts differ in length tenfold, as messages do: the longest, or twice the mean, is far from a batch's mean."""
+    lines = [f"{('ham', 'spam')[n % 2]}\t{'word ' * (2 + (n * 7919) % 40 // (1 + n % 5))}{n}\n" for n in range(120)]
+    (tmp_path / "texts.tsv").write_text("".join(lines))
+    tokenizer = load.load_classifier_tokenizer(catalog.resolve(home, str(tiny_model_folder)))
+    info = add_dataset(home, settings, tmp_path / "texts.tsv", "texts", tokenizer=tokenizer)
+    values = {"dataset_id": info.dataset_id, "model_id": str(tiny_model_folder), "task": "classify", "max_steps": 2}
+    values |= {"batch_size": 8, "gradient_accumulation_steps": 2, "max_length": 100, "split_version": 2, "rank": 4}
+    run_dir = home.runs / "run-1"
+    run_dir.mkdir()
+    write_json(run_dir / "config.json", values)
+    [told, *_] = ran(run_dir).events("ledger")
+    foretold = prepare.predict(home, values)["ledger"]["predicted"]
+    assert foretold["activations"] == told["predicted"]["activations"] > 0
+    # Mutation: twice the mean length, as it was told before.
+    length = prepare._length_of_texts(home, info.measured, TrainConfig.from_dict(values))
+    assert not 0.8 < 2 * info.tokens["mean"] / length < 1.2
 
 
 def test_a_run_says_that_its_last_figures_are_of_more_texts(task_run, ran):

@@ -48,7 +48,8 @@ export const bytes = (n) => inUnit(n, 2);
 /** Bytes that are foretold, to a tenth of a GB: more is not known before a run. */
 export const bytesForetold = (n) => inUnit(n, 1);
 
-/** The first letters of a text; "" for one that is not there. @param {string | null | undefined} text @param {number} n */
+/** The first letters of a text; "" for one that is not there.
+   @param {string | null | undefined} text @param {number} n */
 export const clip = (text, n) => (text && text.length > n ? `${text.slice(0, n)}…` : (text ?? ""));
 
 /** @param {number | string | null | undefined} time seconds since 1970, or an ISO date */

@@ -151,6 +151,26 @@ def test_the_page_is_built_without_torch():
     assert not loaded & {"torch", "transformers", "datasets", "peft", "galore_torch"}
 
 
+def test_no_package_imports_what_is_run_as_a_process_of_its_own():
+    """`python -m package.worker` imports the package first: a worker that came with it would be loaded twice, with a warning
+    in the log of every job."""
+    run = [path for path, _ in trees() if '\nif __name__ == "__main__":' in path.read_text(encoding="utf-8")]
+    names = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in run if path.is_relative_to(PACKAGE)]
+    assert "llmdemo.maps.worker" in names
+    code = """
+import importlib, sys
+for package in sorted({name.rpartition(".")[0] for name in sys.argv[1:]}):
+    for known in [each for each in sys.modules if each.partition(".")[0] == "llmdemo"]:
+        del sys.modules[known]
+    importlib.import_module(package)
+    print(*[name for name in sys.argv[1:] if name.rpartition(".")[0] == package and name in sys.modules])
+"""
+    told = subprocess.run(
+        [sys.executable, "-c", code, *names], cwd=ROOT, capture_output=True, text=True, timeout=120, check=True
+    )
+    assert told.stdout.split() == []
+
+
 PACKAGES = (
     "access",
     "arena",

@@ -11,13 +11,15 @@ from llmdemo.core.sentences import say
 from llmdemo.core.store import Home, object_or_empty, write_json
 from llmdemo.data.hub import must_reach
 from llmdemo.elsewhere.hub_jobs import Hardware, HubJobs, address
-from llmdemo.elsewhere.worker import FETCHED, HUB, RESUME
 from llmdemo.jobs import Jobs, JobsOfKind, JobStatus, hub_kind
 from llmdemo.jobs.states import COMPLETED
 from llmdemo.models import presets
 from llmdemo.models.catalog import ModelEntry
 from llmdemo.runs import Runs
 
+RESUME = say("resume_elsewhere")
+HUB, FETCHED = "hub.json", "run"
+"""Inside the job's folder: what is known of the job on the hub; the folder of the checked run, named like its id."""
 _AT_ONCE = 8
 _STOP_SECONDS = 30.0
 MOST_HOURS = 72.0

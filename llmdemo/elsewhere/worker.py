@@ -22,15 +22,13 @@ from llmdemo.core.store import Home, free_bytes, new_id, object_or_empty, write_
 from llmdemo.elsewhere import parcel
 from llmdemo.elsewhere.hub_jobs import CANCELED, COMPLETED, OVER, RUNNING, WAITING, HubJobs, NotReached, Seen
 from llmdemo.elsewhere.remote import PREFIX
+from llmdemo.elsewhere.service import FETCHED, HUB, RESUME
 from llmdemo.jobs import JobFolder
 from llmdemo.jobs.digest import number, text
 from llmdemo.jobs.worker import Stopped, Worker, perform, read_secret
 from llmdemo.publish.push import push
 from llmdemo.runs import bundle
 
-RESUME = say("resume_elsewhere")
-HUB, FETCHED = "hub.json", "run"
-"""Inside the job's folder: what is known of the job on the hub; the folder of the checked run, named like its id."""
 LOOK_SECONDS = float(os.environ.get("LLMDEMO_LOOK_SECONDS") or 5)
 _MOST_FAILING_SECONDS = 3600.0
 """How long the hub may not answer until the watching ends; the job there goes on."""

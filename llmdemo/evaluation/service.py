@@ -17,13 +17,13 @@ from llmdemo.evaluation import heldout, takeover
 from llmdemo.evaluation.endpoint_address import checked_key, parsed_url
 from llmdemo.evaluation.export import write_csv
 from llmdemo.evaluation.folder import EvaluationFolder
-from llmdemo.evaluation.worker import RESUME
 from llmdemo.jobs import JobFolder, Jobs, JobsOfKind, JobStatus, Kind, worker_of
 from llmdemo.jobs.states import ALIVE, COMPLETED, FAILED, FINAL, QUEUED, RUNNING, STARTING
 from llmdemo.models import catalog
 from llmdemo.settings.evaluation import KIND_OF_TASK, LIMITS, Spec
 from llmdemo.settings.judge import JudgeSpec
 
+RESUME = say("resume_evaluation")
 _STOP_SECONDS = 8.0
 WRITTEN = ("answers", "perplexity", "decoding", "benchmark")
 """Kinds of models that write."""

@@ -8,14 +8,12 @@ import os
 import sys
 from pathlib import Path
 
-from llmdemo.core.sentences import say
 from llmdemo.core.store import Home
 from llmdemo.evaluation.folder import EvaluationFolder
 from llmdemo.evaluation.job import Job
+from llmdemo.evaluation.service import RESUME
 from llmdemo.jobs.worker import perform, read_secret
 from llmdemo.settings.evaluation import Spec
-
-RESUME = say("resume_evaluation")
 
 
 def main(argv: list[str], stdin=None) -> int:

@@ -21,11 +21,12 @@ from llmdemo.data.export import messages_row
 from llmdemo.data.library import MADE, folder_of
 from llmdemo.data.records import Records
 from llmdemo.generation.log import RECORDS, read_lines
-from llmdemo.generation.race_worker import RESULT
 from llmdemo.jobs import JobFolder, Jobs, JobsOfKind, JobStatus, Kind, worker_of
 from llmdemo.jobs.states import ALIVE, COMPLETED, FAILED, QUEUED
 from llmdemo.settings.training import rows_of
 
+RESULT = "result.json"
+RESUME = say("resume_data_race")
 PARTS = ("people", "made", "both")
 _SEED, _SHARE = 7, 0.1
 _LEAST = 4
@@ -45,7 +46,7 @@ class DataRaces(JobsOfKind):
             command=worker_of("llmdemo.generation.race_worker"),
             waits=self._waits,
             disk_need=None,
-            resume_hint=say("resume_data_race"),
+            resume_hint=RESUME,
         )
         super().__init__(jobs, kind)
 

@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from llmdemo import data
-from llmdemo.core.sentences import say
 from llmdemo.core.store import Home, write_json
+from llmdemo.generation.race import RESULT, RESUME
 from llmdemo.jobs import JobFolder
 from llmdemo.jobs.worker import Worker, perform
 from llmdemo.models import catalog
 
-RESULT = "result.json"
 _MOST_HELD_OUT = 200
 _BATCH = 16
 
@@ -43,7 +42,7 @@ def work(folder: JobFolder, home: Home) -> int:
             )
         write_json(folder.path / RESULT, {"held_out": len(held), "rows": _rows(parts, losses, int(spec["seed"]))})
 
-    return perform(Worker(folder), compare, say("resume_data_race"))
+    return perform(Worker(folder), compare, RESUME)
 
 
 def _losses(worker: Worker, home: Home, model_id: str, held: list[dict], most: int, done: int, total: int):

@@ -5,16 +5,18 @@ from typing import Any
 
 from llmdemo import data
 from llmdemo.core.errors import UserError
+from llmdemo.core.sentences import say
 from llmdemo.core.store import object_or_empty
 from llmdemo.evaluation.endpoint_address import checked_key, parsed_url
 from llmdemo.generation.kinds import KINDS
 from llmdemo.generation.log import RECORDS, read_lines
-from llmdemo.generation.worker import RESULT, RESUME
 from llmdemo.jobs import Jobs, JobsOfKind, JobStatus, model_kind
 from llmdemo.jobs.states import FINAL
 from llmdemo.models import catalog
 from llmdemo.settings.generation import GenerationSpec
 
+RESULT = "result.json"
+RESUME = say("resume_generation")
 _MOST_RECORDS = 200
 _PROGRESS = ("kept", "made", "cut", "total", "reasons", "last", "eta_seconds")
 

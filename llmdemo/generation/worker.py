@@ -24,14 +24,13 @@ from llmdemo.data.library import MADE, folder_of, save_info
 from llmdemo.data.rows import Batch
 from llmdemo.generation.kinds import KINDS, sources_of
 from llmdemo.generation.log import RECORDS, Log, highest
+from llmdemo.generation.service import RESULT, RESUME
 from llmdemo.jobs import JobFolder
 from llmdemo.jobs.worker import Stopped, Worker, perform, read_secret
 from llmdemo.models import catalog
 from llmdemo.settings import Settings
 from llmdemo.settings.generation import GenerationSpec
 
-RESULT = "result.json"
-RESUME = say("resume_generation")
 BATCH, JUDGED_BATCH = 32, 8
 """Records at once; fewer where each waits for a judge, since a stop loses those on their way."""
 _SOON, _LEAST_SHARE = 64, 0.05

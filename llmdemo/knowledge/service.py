@@ -9,9 +9,10 @@ from llmdemo.core.store import object_or_empty
 from llmdemo.jobs import Jobs, JobsOfKind, JobStatus, model_kind
 from llmdemo.knowledge.classes import changed
 from llmdemo.knowledge.found import FOLDER, RESULT, finished
-from llmdemo.knowledge.worker import RESUME
 from llmdemo.models import catalog
 from llmdemo.settings.knowledge import ProbeSpec
+
+RESUME = say("probe_resume")
 
 
 class Probes(JobsOfKind):

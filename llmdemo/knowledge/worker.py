@@ -20,10 +20,10 @@ from llmdemo.jobs import JobFolder
 from llmdemo.jobs.worker import Worker, perform
 from llmdemo.knowledge.classes import counted, pair_of
 from llmdemo.knowledge.found import RECORDS, RESULT, lines
+from llmdemo.knowledge.service import RESUME
 from llmdemo.models import catalog
 from llmdemo.settings.knowledge import ProbeSpec
 
-RESUME = say("probe_resume")
 BATCH = 32
 
 

@@ -11,11 +11,12 @@ from llmdemo.core.sentences import say
 from llmdemo.core.store import object_or_empty
 from llmdemo.data.split import split
 from llmdemo.jobs import Jobs, JobsOfKind, JobStatus, model_kind
-from llmdemo.maps.worker import POINTS, RESULT, RESUME
 from llmdemo.models import catalog
 from llmdemo.prepare import defaults
 from llmdemo.settings.maps import MapSpec
 
+POINTS, RESULT = "points.npz", "result.json"
+RESUME = say("map_resume")
 _GRID = 65535
 
 
@@ -63,7 +64,7 @@ class Maps(JobsOfKind):
         return result
 
     def arrays(self, job_id: str) -> dict[str, np.ndarray]:
-        """The arrays of worker.POINTS by name, a row a record. Raises UserError before it is done."""
+        """The arrays of POINTS by name, a row a record. Raises UserError before it is done."""
         self.result(job_id)
         with np.load(self.path_of(job_id) / POINTS, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}

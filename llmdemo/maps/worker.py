@@ -14,16 +14,14 @@ from pathlib import Path
 import numpy as np
 
 from llmdemo import data
-from llmdemo.core.sentences import say
 from llmdemo.core.store import Home, write_atomic, write_json
 from llmdemo.data.records import Records
 from llmdemo.jobs import JobFolder
 from llmdemo.jobs.worker import Worker, perform
+from llmdemo.maps.service import POINTS, RESULT, RESUME
 from llmdemo.models import catalog
 from llmdemo.settings.maps import MapSpec
 
-POINTS, RESULT = "points.npz", "result.json"
-RESUME = say("map_resume")
 CHUNK = 128
 _NEIGHBOURS_KEPT = 5
 _CHARACTERS_OF_TOKEN = 12

@@ -20,8 +20,10 @@ from llmdemo.publish.curves import draw_curves
 from llmdemo.publish.portable import commands, findings
 from llmdemo.publish.push import MARKER
 from llmdemo.publish.space import app_files, file_name, packed
-from llmdemo.publish.worker import CARD, RESUME
 
+CARD = "card"
+"""The folder, inside the job's, with what goes beside the model's files."""
+RESUME = say("resume_push")
 _LICENCE = re.compile(r"[a-z0-9][a-z0-9.\-]{0,40}")
 _AT_ONCE = 4
 _STOP_SECONDS = 8.0

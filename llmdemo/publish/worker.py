@@ -8,16 +8,12 @@ import sys
 from pathlib import Path
 
 from llmdemo.core.errors import UserError
-from llmdemo.core.sentences import say
 from llmdemo.core.store import Home, child, write_json
 from llmdemo.jobs import JobFolder
 from llmdemo.jobs.worker import Stopped, Worker, perform, read_secret
 from llmdemo.publish.push import SPACE, push
+from llmdemo.publish.service import CARD, RESUME
 from llmdemo.publish.space import model_files
-
-CARD = "card"
-"""The folder, inside the job's, with what goes beside the model's files."""
-RESUME = say("resume_push")
 
 
 def main(argv: list[str]) -> int:

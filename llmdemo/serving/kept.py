@@ -43,6 +43,7 @@ CREATE TABLE IF NOT EXISTS opinions (
   number INTEGER PRIMARY KEY AUTOINCREMENT,
   id TEXT NOT NULL, place INTEGER NOT NULL, at REAL NOT NULL, name TEXT NOT NULL, model_id TEXT NOT NULL,
   thumb INTEGER, predicted TEXT, label TEXT,
+  label_at REAL,  -- when the label was said, and `at` when the thumb was; NULL: both then, as earlier versions had it
   UNIQUE (id, place)
 );
 """
@@ -102,11 +103,12 @@ class Text:
 
 
 class Before(NamedTuple):
-    """What was said of an answer before; `at`: when it was said last, in seconds since 1970; all None: nothing."""
+    """What was said of an answer before, and when each was said last, in seconds since 1970; None: nothing was."""
 
     thumb: int | None = None
     label: str | None = None
-    at: float | None = None
+    thumb_at: float | None = None
+    label_at: float | None = None
 
     @property
     def up_or_down(self) -> str:
@@ -194,19 +196,23 @@ class Kept:
 
     def opinion(self, text: Text, thumb: int | None, label: str | None) -> Before:
         """Takes an opinion of an answer, in place of an earlier one, which this returns; the same said again changes nothing,
-        nor when it was said. `text` needs no texts, but answers[choice] of a classifier, its predicted label; its place is
+        nor when it was said, and a thumb nothing of the label, nor the reverse. `text` needs no texts, but answers[choice] of a classifier, its predicted label; its place is
         the answer's."""
         predicted = text.answers[text.choice] if text.kind == CLASSIFY else None
         with self._changing() as db:
             db.execute("BEGIN IMMEDIATE")  # no other app takes one between reading and writing
             before = self._before(db, text.id, text.place)
-            if before.at is not None and thumb in (None, before.thumb) and label in (None, before.label):
+            now, thumb_at, label_at = self._clock(), before.thumb_at, before.label_at
+            thumb, thumb_at = (before.thumb, thumb_at) if thumb in (None, before.thumb) else (thumb, now)
+            label, label_at = (before.label, label_at) if label in (None, before.label) else (label, now)
+            if (thumb, label) == (before.thumb, before.label):
                 return before
+            at = now if thumb_at is None else thumb_at
             db.execute(
-                "INSERT INTO opinions (id, place, at, name, model_id, thumb, predicted, label) VALUES (?,?,?,?,?,?,?,?)"
-                " ON CONFLICT (id, place) DO UPDATE SET thumb = coalesce(excluded.thumb, thumb),"
-                " label = coalesce(excluded.label, label), at = excluded.at",
-                (text.id, text.place, self._clock(), text.name, text.model_id, thumb, predicted, label),
+                "INSERT INTO opinions (id, place, at, name, model_id, thumb, predicted, label, label_at)"
+                " VALUES (?,?,?,?,?,?,?,?,?) ON CONFLICT (id, place) DO UPDATE SET thumb = excluded.thumb,"
+                " label = excluded.label, at = excluded.at, label_at = excluded.label_at",
+                (text.id, text.place, at, text.name, text.model_id, thumb, predicted, label, label_at),
             )
             db.execute(f"DELETE FROM opinions WHERE number <= (SELECT max(number) FROM opinions) - {_MOST_OPINIONS}")
         return before
@@ -219,7 +225,8 @@ class Kept:
         return before
 
     def _before(self, db: sqlite3.Connection, id_: str, place: int) -> Before:
-        found = db.execute("SELECT thumb, label, at FROM opinions WHERE id = ? AND place = ?", (id_, place)).fetchone()
+        said = "thumb, label, CASE WHEN thumb THEN at END, CASE WHEN label IS NOT NULL THEN coalesce(label_at, at) END"
+        found = db.execute(f"SELECT {said} FROM opinions WHERE id = ? AND place = ?", (id_, place)).fetchone()
         return Before(*found) if found else Before()
 
     def correct(self, id_: str, place: int, thumb: int | None, correction: str | None) -> bool:
@@ -287,8 +294,10 @@ class Kept:
     def opinions(self, since: float = 0.0) -> dict[tuple[str, str], dict[str, int]]:
         """{(name, model id): {up, down, labelled, right}} of the opinions since a time."""
         rows = self._query(
-            "SELECT name, model_id, sum(thumb = 1), sum(thumb = -1), count(label), sum(label = predicted) FROM opinions"
-            " WHERE at > ? GROUP BY name, model_id",
+            "WITH said AS (SELECT name, model_id, predicted, CASE WHEN at > ?1 THEN thumb END AS thumb,"
+            " CASE WHEN coalesce(label_at, at) > ?1 THEN label END AS label FROM opinions)"
+            " SELECT name, model_id, sum(thumb = 1), sum(thumb = -1), count(label), sum(label = predicted) FROM said"
+            " WHERE thumb IS NOT NULL OR label IS NOT NULL GROUP BY name, model_id",
             (since,),
         )
         keys = ("up", "down", "labelled", "right")
@@ -370,6 +379,8 @@ class Kept:
             settings = "PRAGMA journal_mode=PERSIST; PRAGMA synchronous=OFF; PRAGMA secure_delete=ON;"
             try:
                 connection.executescript(settings + _SCHEMA)
+                if "label_at" not in [row[1] for row in connection.execute("PRAGMA table_info(opinions)")]:
+                    connection.execute("ALTER TABLE opinions ADD COLUMN label_at REAL")
             except sqlite3.OperationalError:
                 raise  # locked, or the disk is full: another time it may be well
             except sqlite3.DatabaseError as error:

@@ -267,10 +267,10 @@ class Serving:
         """Takes what somebody says of an answer; what it is about. The same said again is not counted. Raises ApiError."""
         text, before = self.feedback.take(body, key.opens)
         if body.thumb:
-            self.metrics.opinion(text.name, text.model_id, body.thumb, before.up_or_down, before.at)
+            self.metrics.opinion(text.name, text.model_id, body.thumb, before.up_or_down, before.thumb_at)
         if body.label is not None and body.label != before.label:
             was_right = None if before.label is None else before.label == text.answers[0]
-            self.metrics.labelled(text.name, text.model_id, body.label == text.answers[0], was_right, before.at)
+            self.metrics.labelled(text.name, text.model_id, body.label == text.answers[0], was_right, before.label_at)
         return text
 
     def classify(

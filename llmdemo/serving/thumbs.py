@@ -53,9 +53,9 @@ class Thumbs:
             try:
                 if thumb:
                     text = Text(id_, 0, ARENA, answer.model_id, CHAT, "", [""])
-                    said_at = self._kept.opinion(text, THUMBS[thumb], None).at
+                    said_at = self._kept.opinion(text, THUMBS[thumb], None).thumb_at
                 else:
-                    said_at = self._kept.withdraw(id_).at
+                    said_at = self._kept.withdraw(id_).thumb_at
             except (sqlite3.Error, OSError) as error:
                 raise UserError("err_thumb_not_kept", why=str(error)) from error
             before, answer.thumb = answer.thumb, thumb

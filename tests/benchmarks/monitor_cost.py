@@ -1,20 +1,24 @@
-"""What monitoring costs: CPU seconds a request, with it and without, in turn in the same process.
+"""What monitoring costs: CPU seconds of the whole process a request, with it and without, in turn in the same process.
 
-    python tests/benchmarks/monitor_cost.py [rounds] [--model FOLDER]
+    OMP_NUM_THREADS=1 python tests/benchmarks/monitor_cost.py [--seconds 220] [--model FOLDER]
 
-Each round is two clients (--clients) with four requests of 32 tokens each, once with everything (counts, the figures over time, languages,
-repetition, surprise), once with counting and looking but no surprise, once with none of it. CPU time of the whole process is
-less disturbed by other programs than the clock. The surprise comes from the forward that reads the prompt.
+A round asks the same model one request after another: with everything (counts, the figures over time, languages,
+repetition, surprise), with all but the surprise, and with none of it, in an order drawn anew. What goes on beside a request is
+waited for and counted with it. CPU time of the process is less disturbed by other programs than the clock, the difference
+within a round less than the figures; torch takes one thread, as several wait for one another by computing. One request at
+a time is the worst case: every prompt's surprise is taken (of more than four at once, of about four).
 """
 
 import argparse
 import os
-import statistics
+import random
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
+
+import numpy as np
+import torch
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
@@ -24,12 +28,13 @@ from starlette.testclient import TestClient  # noqa: E402
 
 from llmdemo.arena import Arena  # noqa: E402
 from llmdemo.core.store import Home  # noqa: E402
+from llmdemo.evaluation.intervals import Ratio, difference  # noqa: E402
 from llmdemo.serving import Serving  # noqa: E402
 from llmdemo.serving.routes import routes  # noqa: E402
 from llmdemo.settings import Settings  # noqa: E402
 
-REQUESTS, TOKENS = 4, 32
-WAYS = ("all", "no surprise", "nothing")
+TOKENS, WARM_UP = 32, 3
+WAYS = ("nothing", "no surprise", "all")
 
 
 def quiet(serving: Serving, way: str) -> None:
@@ -44,30 +49,41 @@ def quiet(serving: Serving, way: str) -> None:
         monitor.answered = metrics.finished = metrics.add = lambda *_: None
 
 
-def a_round(web: TestClient, number: int, clients: int) -> float:
-    """CPU seconds of one request, the mean of a round."""
-
-    def one(client: int) -> None:
-        for turn in range(REQUESTS):
-            text = f"Tell me what you know about the number {1000 * number + 10 * client + turn}, and why it is so."
-            body = {"model": "starter", "messages": [{"role": "user", "content": text}], "max_tokens": TOKENS}
-            answer = web.post("/v1/chat/completions", json={**body, "min_tokens": TOKENS, "precision": "fp32"})
-            assert answer.status_code == 200, answer.text
-
-    threads = [threading.Thread(target=one, args=(client,)) for client in range(clients)]
+def cost(web: TestClient, serving: Serving, number: int) -> float:
+    """CPU seconds of one request, and of what goes on beside it. The prompts differ in a number of five digits only."""
+    text = f"Tell me what you know about the number {10_000 + number}, and why it is so. Say it in a few plain sentences."
+    body = {"model": "starter", "messages": [{"role": "user", "content": text}], "max_tokens": TOKENS}
     began = time.process_time()
-    [thread.start() for thread in threads]
-    [thread.join() for thread in threads]
-    time.sleep(0.5)  # what goes on beside the requests ends too
-    return (time.process_time() - began) / (clients * REQUESTS)
+    answer = web.post("/v1/chat/completions", json={**body, "min_tokens": TOKENS, "precision": "fp32"})
+    serving.monitor.join()
+    seconds = time.process_time() - began
+    assert answer.status_code == 200, answer.text
+    return seconds
+
+
+def told(seconds: dict[str, list[float]]) -> None:
+    """The middle half of the rounds by what the request without monitoring took: a program beside it slows some by half."""
+    ones, base = np.ones(len(seconds["nothing"])), Ratio(np.array(seconds["nothing"]), np.ones(len(seconds["nothing"])))
+    print(f"nothing: {base.value():.4f} s of CPU a request, {len(ones)} rounds, load {os.getloadavg()[0]:.1f}")
+    for way in WAYS[1:]:
+        mine = Ratio(np.array(seconds[way]), base.sums)  # a ratio of sums over the same rounds
+        found = difference(Ratio(base.sums, base.sums), mine, 1)
+        shares = np.array(seconds[way]) / base.sums - 1
+        drawn = np.random.default_rng(1).choice(shares, (4000, len(shares)))
+        low, high = np.quantile(np.median(drawn, 1), (0.025, 0.975))
+        print(
+            f"{way}: mean {found['value']:+.2%} ({found['low']:+.2%} to {found['high']:+.2%}), "
+            f"median of the rounds {np.median(shares):+.2%} ({low:+.2%} to {high:+.2%})",
+            flush=True,
+        )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("rounds", type=int, nargs="?", default=6)
+    parser.add_argument("--seconds", type=float, default=220.0)
     parser.add_argument("--model", type=Path)
-    parser.add_argument("--clients", type=int, default=2)
     args = parser.parse_args()
+    torch.set_num_threads(1)
     if args.model is None:
         import platformdirs
 
@@ -83,17 +99,15 @@ def main() -> None:
         key = serving.create_key("cost", [], 1_000_000, False)["key"]
         found: dict[str, list[float]] = {way: [] for way in WAYS}
         with TestClient(Starlette(routes=routes(serving)), headers={"authorization": f"Bearer {key}"}) as web:
-            a_round(web, 0, args.clients)
-            for number in range(args.rounds):
-                for way in WAYS if number % 2 else WAYS[::-1]:
+            number, until, order = 0, time.monotonic() + args.seconds, random.Random(1)
+            while time.monotonic() < until:
+                for way in order.sample(WAYS, len(WAYS)):
+                    number += 1
                     quiet(serving, way)
-                    found[way].append(a_round(web, number, args.clients))
-        base = statistics.median(found["nothing"])
-        for way, seconds in found.items():
-            middle = statistics.median(seconds)
-            each = [round(value, 4) for value in seconds]
-            print(f"{way}: {middle:.4f} s of CPU a request, {middle / base - 1:+.2%} ({each})", flush=True)
-        print(f"load {os.getloadavg()[0]:.1f}")
+                    seconds = cost(web, serving, number)
+                    if number > WARM_UP * len(WAYS):
+                        found[way].append(seconds)
+        told(found)
 
 
 if __name__ == "__main__":

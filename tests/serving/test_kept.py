@@ -165,11 +165,40 @@ def test_a_request_goes_through_the_lists_as_it_is_reviewed(kept):
 
 def test_an_opinion_said_again_stays_where_it_was_in_time(kept, clock):
     first = clock.now
-    assert kept.opinion(text(), 1, None) == (None, None, None)
+    assert kept.opinion(text(), 1, None) == (None, None, None, None)
     between, clock.now = clock.now + 1, clock.now + 2
-    assert kept.opinion(text(), 1, None) == (1, None, first) and kept.opinions(since=between) == {}
-    assert kept.opinion(text(), -1, None) == (1, None, first)
+    assert kept.opinion(text(), 1, None) == (1, None, first, None) and kept.opinions(since=between) == {}
+    assert kept.opinion(text(), -1, None) == (1, None, first, None)
     assert kept.opinions(since=between)["mine", "starter"]["down"] == 1
+
+
+SORTED = Text("classify-1", 0, "sorts", "run-1", "classify", "", ["spam"])
+
+
+def test_a_thumb_and_a_label_each_have_a_time_of_their_own(kept, clock):
+    times = [clock.now, clock.now + 10, clock.now + 20]
+    kept.opinion(SORTED, 1, None)
+    clock.now = times[1]
+    assert kept.opinion(SORTED, 1, "ham") == (1, None, times[0], None), "with the same thumb again"
+    later = kept.opinions(since=times[0] + 1)["sorts", "run-1"]
+    assert later == {"up": 0, "down": 0, "labelled": 1, "right": 0}, "the thumb was said before"
+    clock.now = times[2]
+    assert kept.opinion(SORTED, -1, None) == (1, "ham", times[0], times[1])
+    assert kept.opinions(since=times[1] + 1)["sorts", "run-1"] == {"up": 0, "down": 1, "labelled": 0, "right": 0}
+    assert kept.opinion(SORTED, None, "spam") == (-1, "ham", times[2], times[1])
+    assert kept.opinions()["sorts", "run-1"] == {"up": 0, "down": 1, "labelled": 1, "right": 1}
+    assert kept.opinions(since=times[2]) == {}
+
+
+def test_opinions_of_an_earlier_version_keep_their_one_time(kept, clock, tmp_path):
+    kept.opinion(SORTED, 1, "ham")
+    first, clock.now = clock.now, clock.now + 10
+    with sqlite3.connect(tmp_path / "serving" / "requests.sqlite") as db:
+        db.execute("ALTER TABLE opinions DROP COLUMN label_at")
+    again = Kept(tmp_path / "serving", clock)
+    assert again.opinion(SORTED, -1, None) == (1, "ham", first, first)
+    assert again.opinion(SORTED, None, "spam") == (-1, "ham", clock.now, first)
+    assert again.opinions(since=first) == {("sorts", "run-1"): {"up": 0, "down": 1, "labelled": 1, "right": 1}}
 
 
 def test_an_opinion_is_counted_once_by_version_and_survives_a_restart(kept, tmp_path):

@@ -51,7 +51,9 @@ def quiet(serving: Serving, way: str) -> None:
 
 def cost(web: TestClient, serving: Serving, number: int) -> float:
     """CPU seconds of one request, and of what goes on beside it. The prompts differ in a number of five digits only."""
-    text = f"Tell me what you know about the number {10_000 + number}, and why it is so. Say it in a few plain sentences."
+    text = (
+        f"Tell me what you know about the number {10_000 + number}, and why it is so. Say it in a few plain sentences."
+    )
     body = {"model": "starter", "messages": [{"role": "user", "content": text}], "max_tokens": TOKENS}
     began = time.process_time()
     answer = web.post("/v1/chat/completions", json={**body, "min_tokens": TOKENS, "precision": "fp32"})

@@ -44,10 +44,12 @@ class _Widgets:
     work: gr.HTML
     columns: gr.HTML
     report: gr.HTML
+    held: gr.State
+    """Files whose columns are not known yet."""
 
     def outputs(self, file: gr.File) -> list:
         """What `_shown` gives the values of."""
-        return [self.note, self.work, self.columns, self.report, file]
+        return [self.note, self.work, self.columns, self.report, file, self.held]
 
 
 def build(services: Services) -> DataPanel:
@@ -62,6 +64,7 @@ def build(services: Services) -> DataPanel:
                 report=bridge.island(
                     "data-report", pages.functions(), events=["select", "submit"], elem_id="data-report"
                 ),
+                held=gr.State(),
             )
             with gr.Accordion(t("tools_title"), open=False, elem_classes="fold", elem_id="data-tools"):
                 bridge.island("data-tools", DataToolsPages(services).functions())
@@ -196,11 +199,12 @@ def _connect(services: Services, file: gr.File, sample: gr.Button, widgets: _Wid
     outputs = widgets.outputs(file)
     # These are not dropped where the one before has not quite ended; the sample is added once all the same.
     uploaded = file.upload(add_file, file, outputs, trigger_mode="multiple", **_ADD)
-    mapped = widgets.columns.submit(add_mapped, file, outputs, **_ADD)
+    mapped = widgets.columns.submit(add_mapped, widgets.held, outputs, **_ADD)
     sampled = sample.click(use_sample, None, outputs, trigger_mode="multiple", **_ADD)
     widgets.work.click(for_owners(lambda: {}), None, widgets.work, cancels=[uploaded, mapped, sampled], **_QUIET)
-    widgets.columns.click(for_owners(lambda: ({}, {}, None)), None, [widgets.note, widgets.columns, file], **_QUIET)
-    file.clear(for_owners(lambda: ({}, {})), None, [widgets.note, widgets.columns], **_QUIET)
+    widgets.columns.click(
+        for_owners(lambda: ({}, {}, None)), None, [widgets.note, widgets.columns, widgets.held], **_QUIET
+    )
 
 
 def _adding(services: Services, paths: list[str] | None, again: dict | None = None, **how) -> Iterator[tuple]:
@@ -226,27 +230,37 @@ def _adding(services: Services, paths: list[str] | None, again: dict | None = No
             **how,
         )
 
-    yield from _shown(name, call, again=again, models=[model.id for model in catalog.list_models(services.home)])
+    models = [model.id for model in catalog.list_models(services.home)]
+    yield from _shown(name, call, again=again, models=models, paths=paths)
 
 
 def _shown(
-    name: str, call, hub: dict | None = None, again: dict | None = None, models: list[str] | None = None
+    name: str,
+    call,
+    hub: dict | None = None,
+    again: dict | None = None,
+    models: list[str] | None = None,
+    paths: list[str] | None = None,
 ) -> Iterator[tuple]:
-    """Yields the values of (notice, working, columns, report, file) while `call(progress, should_stop)` adds data.
+    """Yields the values of (notice, working, columns, report, file, held) while `call(progress, should_stop)` adds data.
 
-    The file is kept while its columns are not known, and else goes with what came of it: one that is dropped after that
-    is added alone. The last values change nothing: Gradio sends them twice, the second time when the page may have gone on.
+    The field is emptied at once, before the next file can be dropped: that one is added alone, and Gradio's field breaks
+    where it is emptied while a file is on its way to it. Files are held while their columns are not known. The last
+    values change nothing: Gradio sends them twice, the second time when the page may have gone on.
 
     `hub`: what was asked of the hub, so that it can be asked again once the columns are known. `again`: the form of
     columns as it was filled in, which comes back when they don't fit. `models`: whose tokenizers may have made token ids.
+    `paths`: the files that are read, where any are.
     """
+    file, same = None, gr.skip()
     try:
         for news in with_progress(call):
             if news[0] == "progress":
                 share, what = news[1]
-                yield {}, {"name": name, "share": share, "what": what}, {}, gr.skip(), gr.skip()
+                yield {}, {"name": name, "share": share, "what": what}, {}, same, file, same
             else:
-                yield {}, {}, {}, {"dataset_id": news[1].dataset_id}, None
+                yield {}, {}, {}, {"dataset_id": news[1].dataset_id}, same, same
+            file = same
     except data.ColumnsNeeded as needed:
         asked = {
             "name": name,
@@ -256,15 +270,15 @@ def _shown(
             "roles": TASK_ROLES | {task: (*TASK_ROLES[task], *_optional(needed.guess)) for task in ("chat",)},
             "hub": hub,
         }
-        yield {**bridge.notice(needed), "kind": "ask"}, {}, asked, gr.skip(), gr.skip()
+        yield {**bridge.notice(needed), "kind": "ask"}, {}, asked, same, same, paths
     except data.TokenizerNeeded as needed:
         guess = {"tokenizer": "starter"} if "starter" in (models or ()) else {}
         asked = {"name": name, "columns": models, "guess": guess, "task": "text", "roles": {"text": ("tokenizer",)}}
-        yield {**bridge.notice(needed), "kind": "ask"}, {}, asked, gr.skip(), gr.skip()
+        yield {**bridge.notice(needed), "kind": "ask"}, {}, asked, same, same, paths
     except Exception as error:  # the boundary to the page
         kept = again if isinstance(again, dict) else {}
-        yield bridge.notice(error), {}, kept, gr.skip(), gr.skip() if kept else None
-    yield (gr.skip(),) * 5
+        yield bridge.notice(error), {}, kept, same, same, same
+    yield (same,) * 6
 
 
 def _optional(guess: dict[str, str]) -> list[str]:

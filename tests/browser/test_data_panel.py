@@ -43,6 +43,23 @@ def tiny_app(tiny_home):
         yield url
 
 
+def test_a_file_that_is_dropped_while_another_is_read_is_added_after_it(tiny_app, open_page, tmp_path):
+    """Gradio's field raised an error on the page, which stayed at "Reading", where it was emptied meanwhile."""
+    for name, count in (("long.json", 2500), ("short.json", 30)):
+        rows = [{"instruction": f"Add {n} and {n}.", "output": f"It is {2 * n}."} for n in range(count)]
+        (tmp_path / name).write_text(json.dumps(rows))
+    page, held = open_page(tiny_app), []
+    page.set_input_files("#data-file input[type=file]", str(tmp_path / "long.json"))
+    expect(page.locator("#data-working")).to_contain_text("Reading long.json")
+    page.route("**/gradio_api/upload?**", lambda route: held.append(route))
+    page.set_input_files("#data-file input[type=file]", str(tmp_path / "short.json"))
+    expect(page.locator("#data-file")).to_contain_text("short.json")
+    expect(page.locator(".set-title h2")).to_have_text("long.json")
+    held[0].continue_()
+    expect(page.locator(".set-title h2")).to_have_text("short.json")
+    assert page.errors == []
+
+
 def test_a_problem_opens_its_record_token_by_token_and_all_records_are_listed(tiny_app, open_page, tmp_path):
     rows = [{"instruction": f"What is {n} plus {n}?", "input": "", "output": f"It is {2 * n}."} for n in range(30)]
     rows[2], rows[4]["output"] = dict(rows[0]), "word " * 900

@@ -103,7 +103,10 @@ class Sure extends Component {
       this.setState({ asked: true });
       this.timer = setTimeout(back, 6000);
     };
-    return button(asked ? question : text, press, asked ? "quiet danger" : "quiet", { onblur: back, ...attributes });
+    const given = { onblur: back, ...attributes };
+    if (!asked) return button(text, press, "quiet", given);
+    // the question is its name now
+    return button(question, press, "quiet danger", { ...given, "aria-label": undefined });
   }
 }
 

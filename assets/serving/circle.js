@@ -51,15 +51,13 @@ export const makeCircle = (server, name, draw) => {
   const ask = async (what, data = {}) => {
     const answer = await (what === "circle" ? read() : call(server, what, { name, ...data }));
     view.error = answer.error || null;
-    if (!answer.error && answer.counts) view.known = answer;
+    if (what === "circle" && !answer.error) view.known = answer;
     draw();
     return answer.error ? null : answer;
   };
   const act = async (what, data = {}) => {
-    const answer = await call(server, what, { name, ...data });
-    view.error = answer.error || null;
-    if (answer.error) return draw();
-    await ask("circle");
+    const answer = await ask(what, data);
+    if (answer) await ask("circle");
     return answer;
   };
   const look = (state, offset = 0) => Object.assign(view, { state, offset }) && ask("circle");
@@ -67,7 +65,6 @@ export const makeCircle = (server, name, draw) => {
   // ---- whether texts are kept
   const keepForm = ({ keeping, counts }) => {
     const set = (change) => act("keep_texts", { ...keeping, ...change });
-    const days = Number.parseInt;
     return h(
       "div",
       { class: "keep" },
@@ -94,7 +91,7 @@ export const makeCircle = (server, name, draw) => {
               max: 365,
               value: String(keeping.days),
               "data-key": "keep-days",
-              onchange: (value) => set({ days: days(value, 10) || keeping.days }),
+              onchange: (value) => set({ days: Number.parseInt(value, 10) || keeping.days }),
             }),
           )
         : null,
@@ -333,17 +330,16 @@ export const makeCircle = (server, name, draw) => {
         h("th", { scope: "row" }, t(word)),
         both.map((side) => h("td", {}, side ? tell_(side) : "–")),
       );
-    const seconds = (told) => (told ? `${num(told.p50, 2)} s` : "–");
     const rows = [
       row("trial_requests", (side) => int(side.requests)),
       row("trial_liked", (side) => between(side.liked)),
       both.some((side) => side?.right) ? row("trial_right", (side) => between(side.right)) : null,
-      row("trial_first", (side) => seconds(side.first)),
+      row("trial_first", (side) => (side.first ? `${num(side.first.p50, 2)} s` : "–")),
       row("trial_length", (side) => num(side.mean_tokens, 0)),
       row("trial_failed", (side) => int(side.failed)),
     ];
-    const head = SIDES.map((side) => h("th", { scope: "col" }, t(`circle_side_${side}`)));
-    return table({ class: "servefigures trial" }, [td(), head], rows);
+    const head = [td(), SIDES.map((side) => h("th", { scope: "col" }, t(`circle_side_${side}`)))];
+    return table({ class: "servefigures trial" }, head, rows);
   };
   const trialPart = (known) => {
     const { trial, before } = known;
@@ -357,12 +353,11 @@ export const makeCircle = (server, name, draw) => {
         )
       : null;
     if (!trial) return [trialForm(known), back];
-    const told = { title: trial.title, share: percent(trial.share) };
     const picked = trial.picks.liked
       ? h("p", { class: "print" }, t("trial_picks", { liked: between(trial.picks.liked) }))
       : null;
     return [
-      h("p", { class: "print" }, t(`trial_is_${trial.mode}`, told)),
+      h("p", { class: "print" }, t(`trial_is_${trial.mode}`, { title: trial.title, share: percent(trial.share) })),
       compared(trial),
       picked,
       h(
@@ -381,7 +376,7 @@ export const makeCircle = (server, name, draw) => {
     if (view.open) ask("circle");
   };
   const part = (word, children) => h("div", { class: "circlepart", "data-key": word }, h("h3", {}, t(word)), children);
-  return () =>
+  const drawn = () =>
     h(
       "details",
       { class: "circle", open: view.open, ontoggle: toggle, "data-key": `circle-${name}` },
@@ -395,4 +390,11 @@ export const makeCircle = (server, name, draw) => {
           ]
         : null,
     );
+  const idle = () => view.open && !Object.keys(view.edits).length && !document.activeElement?.closest(".reviews");
+  const refresh = async () => {
+    const answer = idle() && (await read());
+    if (answer && !answer.error && idle()) view.known = answer; // what somebody reads, or has typed, stays where it is
+    draw();
+  };
+  return { draw: drawn, look: refresh };
 };

@@ -53,12 +53,13 @@ define("serving", ({ el, server, trigger }) => {
     keys: [],
     made: null,
     error: null,
+    lost: null,
     open: false,
     how: "curl",
     timer: 0,
     copied: "",
   };
-  const form = { name: "", lane: "greedy", key: "", bits: "q8_0" };
+  const form = { name: "", lane: "greedy", key: "", monitor: false, bits: "q8_0" };
   const monitor = makeMonitor(server, () => draw());
   const circles = new Map();
   const circle = (name) => {
@@ -67,13 +68,15 @@ define("serving", ({ el, server, trigger }) => {
         name,
         makeCircle(server, name, () => draw()),
       );
-    return circles.get(name)();
+    return circles.get(name).draw();
   };
 
   const serving = newest((data) => call(server, "serving_state", data));
-  const ask = async () => {
+  /* An action's error stays until the next action, whatever is looked up meanwhile. */
+  const ask = async (beside = false) => {
     const answer = await serving({ base: base(), model_id: view.run?.model_id || "" });
-    view.error = answer.error || null;
+    view.lost = answer.error || null;
+    if (!beside) view.error = null;
     if (!answer.error) Object.assign(view, answer);
     follow();
     return !answer.error;
@@ -88,7 +91,10 @@ define("serving", ({ el, server, trigger }) => {
   const follow = () => {
     clearTimeout(view.timer);
     if (document.visibilityState === "visible" && view.open && view.served.length)
-      view.timer = setTimeout(() => ask(), LOOK_MS); // who calls a model is no job
+      view.timer = setTimeout(() => {
+        ask(true); // who calls a model is no job
+        for (const { look } of circles.values()) look();
+      }, LOOK_MS);
     draw();
   };
   const serve = (event) => {
@@ -98,10 +104,10 @@ define("serving", ({ el, server, trigger }) => {
   };
   const makeKey = async (event) => {
     event.preventDefault();
-    const made = await act("create_key", { name: form.key.trim() });
+    const made = await act("create_key", { name: form.key.trim(), monitor: form.monitor });
     if (made) {
       view.made = made;
-      form.key = "";
+      Object.assign(form, { key: "", monitor: false });
     }
     draw();
   };
@@ -188,6 +194,7 @@ define("serving", ({ el, server, trigger }) => {
       "details",
       { "data-key": `how-${one.name}` },
       h("summary", {}, t("serve_commands")),
+      h("p", { class: "soft print" }, t("serve_commands_key")),
       choice(
         t("serve_commands"),
         [
@@ -229,7 +236,11 @@ define("serving", ({ el, server, trigger }) => {
         "div",
         { class: "servehead" },
         h("span", {}, key.name),
-        h("span", { class: "soft" }, t("serve_key_made", { when: when(key.created) })),
+        h(
+          "span",
+          { class: "soft" },
+          t("serve_key_made", { when: when(key.created) }) + (key.monitor ? " · /metrics" : ""),
+        ),
         sure(t("serve_revoke"), t("serve_revoke_sure"), () => act("revoke_key", { key_id: key.key_id }), {
           "aria-label": `${t("serve_revoke")}: ${key.name}`,
         }),
@@ -266,6 +277,18 @@ define("serving", ({ el, server, trigger }) => {
             "data-key": "key-name",
             onchange: (value) => (form.key = value),
           }),
+        ),
+        h(
+          "label",
+          { class: "check" },
+          h("input", {
+            type: "checkbox",
+            checked: form.monitor,
+            "data-key": "key-monitor",
+            onchange: (event) => (form.monitor = event.target.checked),
+          }),
+          " ",
+          t("serve_key_monitor"),
         ),
         h("button", { class: "btn", type: "submit" }, t("serve_key_go")),
       ),
@@ -346,14 +369,14 @@ define("serving", ({ el, server, trigger }) => {
       "details",
       { open: view.open, ontoggle: toggle },
       h("summary", {}, t("serve_title") + count),
-      notice(view.error),
       h("p", { class: "soft print" }, t("serve_about", { address: `${base()}/v1` })),
       run && !mine ? startForm() : null,
       served.length ? h("ul", { class: "served" }, served.map(row)) : null,
       served.length ? keys() : null,
     );
     const away = run && view.writes ? takeAway() : null;
-    show(el, h("section", { class: "box" }, run || served.length ? fold : null, monitor.draw(), away));
+    const wrong = notice(view.error || view.lost); // of whichever part, as each may be closed
+    show(el, h("section", { class: "box" }, wrong, run || served.length ? fold : null, monitor.draw(), away));
   };
   const toggle = (event) => {
     if (view.open === event.target.open || event.target.parentElement?.parentElement !== el) return;
@@ -361,7 +384,7 @@ define("serving", ({ el, server, trigger }) => {
     follow();
   };
 
-  hearJobs(["export"], () => ask(), el);
+  hearJobs(["export"], () => ask(true), el);
   hear("run-shown", (run) => {
     const done = run && run.state === "completed" && run.model_id ? run : null;
     if (done?.run_id === view.run?.run_id) return;

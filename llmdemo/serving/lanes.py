@@ -83,6 +83,7 @@ def settings_of(
         if isinstance(rows, int) and number > rows:
             message = f"n is {number}, and {strategy} of {rows} gives at most {rows} answers. Ask for fewer."
             raise ApiError(400, message, "invalid_value", "n")
+        _refuse_alternatives(body, strategy)
     name = lane.get("name", lane["strategy"])
     lanes = [{**lane, "name": name if copy == 0 else f"{name} {copy + 1}"} for copy in range(copies)]
     settings: dict[str, Any] = {"lanes": lanes, "max_new_tokens": asked_tokens(body) or most, "seed": seed}
@@ -93,6 +94,16 @@ def settings_of(
         key: value for key in ("logit_bias", "bad_words", "precision") if (value := getattr(body, key)) is not None
     }
     return settings
+
+
+def _refuse_alternatives(body: Sampling, strategy: str) -> None:
+    """Raises ApiError where alternatives are wanted of a strategy that hands over whole answers: it keeps none."""
+    key, least = ("top_logprobs", "leave it out") if isinstance(body, ChatBody) else ("logprobs", "send 0")
+    if getattr(body, key):
+        sentence = (
+            f"{strategy} tells how likely its answers' tokens are, and not which others were: {least}, or ask for"
+        )
+        raise ApiError(400, f"{key}: {sentence} another strategy.", "unsupported", key)
 
 
 def _schema(body: Sampling) -> dict[str, Any] | None:

@@ -102,15 +102,15 @@ class Monitor:
         }
 
     def over_time(self, since: float = 0.0) -> list[dict[str, Any]]:
-        """[{name, model_id, points: [Timeline.points]}] of each version, the latest used first."""
+        """[{name, model_id, points: [Timeline.points]}] of each version, the latest used first; "", what was asked for and is not
+        served, last."""
         found = self.timeline.points(since)
         told = [{"name": name, "model_id": model_id, "points": points} for (name, model_id), points in found.items()]
-        return sorted(told, key=lambda one: one["points"][-1]["at"], reverse=True)
+        return sorted(told, key=lambda one: (one["name"] != "", one["points"][-1]["at"]), reverse=True)
 
     def prometheus(self) -> bytes:
         """Metrics.prometheus, with the state of drift and of the training data as it is now."""
-        known = self.metrics.summary()
-        for one in known:
+        for one in (each for each in self.metrics.summary() if each["name"]):  # "": asked for what is not served
             self.metrics.gauges(one["name"], one["model_id"], self.told(one["name"], one["model_id"]))
         return self.metrics.prometheus()
 

@@ -45,8 +45,8 @@ def test_requests_become_a_version_of_data_and_a_model_on_trial_is_promoted(home
         told = ask("/chat/completions", **asked)
         ask("/feedback", id=told["id"], thumb="down")
 
+        box.get_by_text("thumb down").wait_for()  # it comes by itself
         box.locator("select[data-key=circle-state]").select_option("all")
-        box.get_by_text("thumb down").wait_for()
         box.get_by_label("Answer to learn").fill("Two it is.")
         box.get_by_role("button", name="Take").click()
         box.get_by_text("corrected").wait_for()
@@ -59,4 +59,9 @@ def test_requests_become_a_version_of_data_and_a_model_on_trial_is_promoted(home
         box.get_by_role("button", name="Back to").wait_for()
         served = owner.predict(api_name="/list_served")["served"][0]
         assert (served["model_id"], served["before"]) == (OTHER, "starter")
+        box.get_by_role("button", name="Revoke: app").click()
+        box.get_by_role("button", name="Revoke it?").click()
+        box.get_by_text("No keys yet").wait_for()
+        refused = httpx.post(f"{url}v1/chat/completions", json=asked, headers={"authorization": f"Bearer {key}"})
+        assert refused.status_code == 401 and "revoked" in refused.text
         assert page.errors == [] and page.foreign == []

@@ -24,6 +24,9 @@ def over_time(serving, name):
 def test_requests_are_figures_over_time_without_their_texts(web, serving, home):
     for extra in ({}, {}, {"n": 1000}):
         web.post("/v1/chat/completions", json={**ASK, **extra})
+    web.post("/v1/chat/completions", json={**ASK, "model": "nobody"})
+    assert [one["name"] for one in serving.monitor.over_time()] == ["tiny", ""], "what is served stands first"
+    assert b'llmdemo_drift_alarm{kind="drift",model_id="",name=""}' not in serving.monitor.prometheus()
     point = over_time(serving, "tiny")["points"][0]
     assert point["outcomes"] == {"answered": 2, "refused": 1} and point["tokens"] > 0
     assert point["languages"] == {"en": 1.0} and point["surprise"] > 0 and point["length"] > 0

@@ -189,6 +189,7 @@ BAD = [
     ({"lane": {"strategy": "beam", "num_beams": 10**9}}, 400, "invalid_value"),
     ({"model": "tiny:beam2", "n": 3}, 400, "invalid_value"),
     ({"model": "tiny:beam2", "lane": "greedy"}, 400, "invalid_value"),
+    ({"model": "tiny:beam2", "logprobs": True, "top_logprobs": 2}, 400, "unsupported"),
     ({"stop": ""}, 400, "invalid_value"),
 ]
 

@@ -55,7 +55,7 @@ const scaled = (chart, [x0, x1]) => {
 };
 
 const gridOf = (chart, places) =>
-  places.map((y) => [
+  namedOnce(places, chart.tickFormat || chart.yFormat).map((y) => [
     s("line", { class: "axis", x1: 0, x2: SIZE, y1: at(chart.py(y)), y2: at(chart.py(y)) }),
     h("span", { class: "tick y", style: `top:${chart.py(y)}%` }, (chart.tickFormat || chart.yFormat)(y)),
   ]);

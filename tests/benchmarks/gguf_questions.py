@@ -1,15 +1,16 @@
 """Does llama.cpp say to MT-bench's questions what we say? A GGUF by node-llama-cpp against our greedy answers in fp32.
 
     python tests/benchmarks/gguf_questions.py --model FOLDER --questions questions.jsonl --node FOLDER [--tokens 64]
-        [--weights f16] [--exact] [--ours ours.jsonl] [--first 0] [--count 80] [--threads 1] [--out gguf.jsonl]
+        [--weights f16] [--exact] [--first 0] [--count 80] [--threads 1] [--out gguf.jsonl]
 
 FOLDER of --node is one in which `npm install --ignore-scripts node-llama-cpp@3.21.1` was run. The questions file holds
 one JSON object a line with "turns", of which the first is asked. Each question becomes a line of --out, so that it can be
 done in parts; `--summary gguf.jsonl` tells of all of them. --weights: f16 or f32 in the file; --exact: llama.cpp keeps keys
-and values in 32 bits and takes no flash attention; --ours keeps our answers for the next way to compare. Our weights are
-rounded to those of the file, which changes nothing where 16 bits hold them exactly (the starter). llama.cpp multiplies in 16 bits where we use 32: where an answer
-differs, the two tokens' log-probabilities under our model in fp32 are compared, after the same text. Their gap says
-whether rounding decided (a near tie) or something is wrong.
+and values in 32 bits and takes no flash attention. Our weights are rounded to those of the file, which changes nothing where
+16 bits hold them exactly (the starter). Our model reads their answer: the two are the same where each of its tokens is the
+likeliest after those before it. With f32 and --exact both sides compute in 32 bits. With f16 llama.cpp rounds what goes into
+each matrix product to 16 bits, whatever else is chosen: where an answer differs, the gap of the two tokens'
+log-probabilities in fp32 says whether rounding decided (a near tie) or something is wrong.
 """
 
 import argparse
@@ -24,7 +25,6 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
-from llmdemo.decoding import DecodeSettings, decode_lanes  # noqa: E402
 from llmdemo.decoding.engine import end_tokens  # noqa: E402
 from llmdemo.serving.export_worker import round_weights  # noqa: E402
 from llmdemo.serving.gguf_write import write_gguf  # noqa: E402
@@ -45,27 +45,13 @@ def main() -> None:
     prompts = [tokenizer.apply_chat_template(each, add_generation_prompt=True, return_dict=False) for each in turns]
     texts = [tokenizer.apply_chat_template(each, add_generation_prompt=True, tokenize=False) for each in turns]
     theirs = by_llama_cpp(args, prompts, texts, ends)
-    settings = DecodeSettings.from_dict({"lanes": ["greedy"], "max_new_tokens": args.tokens, "precision": "fp32"})
     with open(args.out, "a", encoding="utf-8") as out:
         for place, prompt in enumerate(prompts):
-            ours = said_by_us(args, model, prompt, settings)
-            found = {"question": args.first + place, "cut_alike": theirs["ids"][place] == prompt, "tokens": len(ours)}
-            found |= difference(model, prompt, ours, theirs["tokens"][place])
+            said = theirs["tokens"][place]
+            found = {"question": args.first + place, "cut_alike": theirs["ids"][place] == prompt, "tokens": len(said)}
+            found |= difference(model, prompt, said)
             print(json.dumps(found), file=out, flush=True)
             print(json.dumps(found), flush=True)
-
-
-def said_by_us(args, model, prompt: list[int], settings: DecodeSettings) -> list[int]:
-    """Our greedy answer, from --ours where it stands there already."""
-    key, file = json.dumps([prompt, args.tokens]), args.ours
-    known = dict(map(json.loads, file.read_text().splitlines())) if file and file.exists() else {}
-    if key not in known:
-        *_, last = decode_lanes(model, prompt, settings)
-        known[key] = list(last.results["greedy"].token_ids)
-        if file:
-            with open(file, "a") as out:
-                print(json.dumps([key, known[key]]), file=out)
-    return known[key]
 
 
 def by_llama_cpp(args, prompts: list[list[int]], texts: list[str], ends: list[int]) -> dict:
@@ -82,16 +68,17 @@ def by_llama_cpp(args, prompts: list[list[int]], texts: list[str], ends: list[in
         return json.loads(done.stdout.splitlines()[-1])
 
 
-def difference(model, prompt: list[int], ours: list[int], theirs: list[int]) -> dict:
+def difference(model, prompt: list[int], said: list[int]) -> dict:
     """{"equal"}; where the answers part, also {"at": which token, "gap": of log-probabilities, "likelier": ours' own}."""
-    place = next((i for i, pair in enumerate(zip(ours, theirs, strict=False)) if pair[0] != pair[1]), None)
-    if place is None:
-        return {"equal": len(ours) == len(theirs)}
     with torch.inference_mode():
-        logits = model(torch.tensor([prompt + ours[:place]])).logits[0, -1]
+        logits = model(torch.tensor([prompt + said])).logits[0, len(prompt) - 1 : -1]  # (T, V)
     logprobs = torch.log_softmax(logits.double(), -1)
-    first, second = float(logprobs[ours[place]]), float(logprobs[theirs[place]])
-    return {"equal": False, "at": place, "gap": round(first - second, 6), "likelier": round(first, 4)}
+    for place, (row, theirs) in enumerate(zip(logprobs, said, strict=True)):
+        ours = int(row.argmax())
+        if ours != theirs:
+            gap, first = float(row[ours] - row[theirs]), float(row[ours])
+            return {"equal": False, "at": place, "gap": round(gap, 6), "likelier": round(first, 4)}
+    return {"equal": True}
 
 
 def summary(path: Path) -> None:
@@ -112,7 +99,6 @@ def arguments():
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--weights", default="f16", choices=("f16", "f32"))
     parser.add_argument("--exact", action="store_true")
-    parser.add_argument("--ours", type=Path)
     parser.add_argument("--out", type=Path, default=Path("gguf.jsonl"))
     parser.add_argument("--summary", type=Path)
     return parser.parse_args()

@@ -1,12 +1,13 @@
-"""What monitoring costs: CPU seconds of the whole process a request, with it and without, in turn in the same process.
+"""What monitoring costs: its share of the CPU seconds of a request.
 
     OMP_NUM_THREADS=1 python tests/benchmarks/monitor_cost.py [--seconds 220] [--model FOLDER]
 
-A round asks the same model one request after another: with everything (counts, the figures over time, languages,
-repetition, surprise), with all but the surprise, and with none of it, in an order drawn anew. What goes on beside a request is
-waited for and counted with it. CPU time of the process is less disturbed by other programs than the clock, the difference
-within a round less than the figures; torch takes one thread, as several wait for one another by computing. One request at
-a time is the worst case: every prompt's surprise is taken (of more than four at once, of about four).
+Two ways, in the same run. Directly: the CPU time of monitoring's own threads and calls (counts, figures over time, languages,
+repetition, and in the forward that reads the prompt how likely each of its tokens was), each by its thread's clock, over that
+of the whole process; this is narrow. By the difference: each round asks once with everything and once with none of it, in an
+order drawn anew; this also holds what is not called by name, and is as wide as the machine is noisy. One request at a time is
+the worst case: every prompt's surprise is taken (of more than four at once, of about four). torch takes one thread, as
+several wait for one another by computing.
 """
 
 import argparse
@@ -14,8 +15,13 @@ import os
 import random
 import sys
 import tempfile
+import threading
 import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,56 +34,89 @@ from starlette.testclient import TestClient  # noqa: E402
 
 from llmdemo.arena import Arena  # noqa: E402
 from llmdemo.core.store import Home  # noqa: E402
-from llmdemo.evaluation.intervals import Ratio, difference  # noqa: E402
+from llmdemo.decoding.fused_llama import FusedLlamaWeights  # noqa: E402
+from llmdemo.evaluation.intervals import Ratio, interval  # noqa: E402
 from llmdemo.serving import Serving  # noqa: E402
 from llmdemo.serving.routes import routes  # noqa: E402
 from llmdemo.settings import Settings  # noqa: E402
 
 TOKENS, WARM_UP = 32, 3
-WAYS = ("nothing", "no surprise", "all")
+THREADS = ("monitor", "surprise")
+"""Of monitoring alone."""
 
 
-def quiet(serving: Serving, way: str) -> None:
-    """Takes away what `way` leaves out; what the app does otherwise is put back."""
-    monitor, metrics = serving.monitor, serving.metrics
-    for holder, names in ((monitor, ("answered",)), (metrics, ("finished", "add")), (monitor.surprise, ("tokens",))):
-        for name in names:
-            holder.__dict__.pop(name, None)
-    if way != "all":
-        monitor.surprise.tokens = lambda: 0
-    if way == "nothing":
-        monitor.answered = metrics.finished = metrics.add = lambda *_: None
+class Meter:
+    """CPU seconds of monitoring so far, by part."""
+
+    def __init__(self, serving: Serving):
+        self._parts: Counter[str] = Counter()
+        self.on = True
+        self._serving, self._surprise_of = serving, serving.monitor.surprise.tokens
+        monitor, metrics, timeline = serving.monitor, serving.metrics, serving.monitor.timeline
+        self._wrap(FusedLlamaWeights, "_tell_surprise", "surprise in the forward")
+        for holder, name in ((monitor, "answered"), (metrics, "finished"), (metrics, "add")):
+            self._wrap(holder, name, "beside the answer", skips=True)
+        self._wrap(timeline, "flush", "the file")
+        monitor.surprise.tokens = lambda: self._surprise_of() if self.on else 0
+
+    def _wrap(self, holder: Any, name: str, part: str, skips: bool = False) -> None:
+        whole: Callable = getattr(holder, name)
+
+        def metered(*given):
+            if skips and not self.on:
+                return None
+            with self._timed(part):
+                return whole(*given)
+
+        setattr(holder, name, metered)
+
+    @contextmanager
+    def _timed(self, part: str) -> Iterator[None]:
+        outer = not getattr(_INSIDE, "now", False)  # `finished` calls `add`
+        _INSIDE.now, began = True, time.thread_time()
+        try:
+            yield
+        finally:
+            if outer:
+                _INSIDE.now = False
+                self._parts[part] += time.thread_time() - began
+
+    def seconds(self) -> Counter[str]:
+        mine = [each for each in threading.enumerate() if each.name in THREADS]
+        clocks = {f"thread {each.name}": time.pthread_getcpuclockid(each.ident) for each in mine}
+        return self._parts + Counter({name: time.clock_gettime(clock) for name, clock in clocks.items()})
 
 
-def cost(web: TestClient, serving: Serving, number: int) -> float:
-    """CPU seconds of one request, and of what goes on beside it. The prompts differ in a number of five digits only."""
-    text = (
-        f"Tell me what you know about the number {10_000 + number}, and why it is so. Say it in a few plain sentences."
-    )
+_INSIDE = threading.local()
+
+
+def cost(web: TestClient, serving: Serving, meter: Meter, number: int) -> tuple[float, Counter[str]]:
+    """CPU seconds of one request with what goes on beside it, and of that monitoring's by part. The prompts differ in a number."""
+    text = f"Tell me what you know about the number {10_000 + number}, and why it is so. Use a few plain sentences."
     body = {"model": "starter", "messages": [{"role": "user", "content": text}], "max_tokens": TOKENS}
-    began = time.process_time()
+    before, began = meter.seconds(), time.process_time()
     answer = web.post("/v1/chat/completions", json={**body, "min_tokens": TOKENS, "precision": "fp32"})
     serving.monitor.join()
     seconds = time.process_time() - began
     assert answer.status_code == 200, answer.text
-    return seconds
+    return seconds, meter.seconds() - before
 
 
-def told(seconds: dict[str, list[float]]) -> None:
-    """The middle half of the rounds by what the request without monitoring took: a program beside it slows some by half."""
-    ones, base = np.ones(len(seconds["nothing"])), Ratio(np.array(seconds["nothing"]), np.ones(len(seconds["nothing"])))
-    print(f"nothing: {base.value():.4f} s of CPU a request, {len(ones)} rounds, load {os.getloadavg()[0]:.1f}")
-    for way in WAYS[1:]:
-        mine = Ratio(np.array(seconds[way]), base.sums)  # a ratio of sums over the same rounds
-        found = difference(Ratio(base.sums, base.sums), mine, 1)
-        shares = np.array(seconds[way]) / base.sums - 1
-        drawn = np.random.default_rng(1).choice(shares, (4000, len(shares)))
-        low, high = np.quantile(np.median(drawn, 1), (0.025, 0.975))
-        print(
-            f"{way}: mean {found['value']:+.2%} ({found['low']:+.2%} to {found['high']:+.2%}), "
-            f"median of the rounds {np.median(shares):+.2%} ({low:+.2%} to {high:+.2%})",
-            flush=True,
-        )
+def told(on: list[tuple[float, Counter[str]]], off: list[float]) -> None:
+    whole, own = np.array([seconds for seconds, _ in on]), np.array([sum(parts.values()) for _, parts in on])
+    share = interval(Ratio(own, whole - own), 1)
+    print(
+        f"{len(on)} rounds, {np.median(off):.4f} s of CPU a request without monitoring, load {os.getloadavg()[0]:.1f}"
+    )
+    print(f"directly: {share['mean']:+.2%} ({share['low']:+.2%} to {share['high']:+.2%})")
+    for part, seconds in sum((parts for _, parts in on), Counter()).most_common():
+        print(f"  {part}: {seconds / len(on) * 1000:.2f} ms a request, {seconds / (whole - own).sum():.2%}")
+    shares = whole / np.array(off) - 1
+    drawn = np.median(np.random.default_rng(1).choice(shares, (4000, len(shares))), 1)
+    low, high = np.quantile(drawn, (0.025, 0.975))
+    print(
+        f"by the difference: {np.median(shares):+.2%} ({low:+.2%} to {high:+.2%}), the median of the rounds", flush=True
+    )
 
 
 def main() -> None:
@@ -99,17 +138,18 @@ def main() -> None:
         serving.serve("starter", "starter")
         serving.join()
         key = serving.create_key("cost", [], 1_000_000, False)["key"]
-        found: dict[str, list[float]] = {way: [] for way in WAYS}
+        meter, on, off = Meter(serving), [], []
         with TestClient(Starlette(routes=routes(serving)), headers={"authorization": f"Bearer {key}"}) as web:
             number, until, order = 0, time.monotonic() + args.seconds, random.Random(1)
             while time.monotonic() < until:
-                for way in order.sample(WAYS, len(WAYS)):
+                found = {}
+                for meter.on in order.sample((True, False), 2):
                     number += 1
-                    quiet(serving, way)
-                    seconds = cost(web, serving, number)
-                    if number > WARM_UP * len(WAYS):
-                        found[way].append(seconds)
-        told(found)
+                    found[meter.on] = cost(web, serving, meter, number)
+                if number > 2 * WARM_UP:
+                    on.append(found[True])
+                    off.append(found[False][0])
+        told(on, off)
 
 
 if __name__ == "__main__":

@@ -102,14 +102,17 @@ def readme(file: str, title: str, loss: dict[str, Any] | None) -> str:
         "With llama.cpp (its chat template is in the file):",
         "",
         f"    llama-server -m {file} --jinja --port 8080{exact}",
-        f'    llama-cli -m {file} --jinja -p "What is the capital of France?"',
+        f'    llama-cli -m {file} --jinja{exact} -p "What is the capital of France?"',
     ]
+    expect = "From f16 down llama.cpp also rounds what it computes on the way: where two tokens are almost equally likely, it may"
+    expect += " choose the other. A file at f32 answers as the model itself."
     if exact:
-        lines += ["", "-fa, -ctk and -ctv keep keys and values in 32 bits too, so that it answers as the model itself."]
+        expect = "-fa, -ctk and -ctv keep keys and values in 32 bits too, so that it answers as the model itself."
+    lines += ["", expect]
     if loss:
         lines += [
             "",
-            f"Loss a token on {loss['records']} held-out records ({loss['tokens']:,} tokens): {loss['before']:.4f} before, "
+            f"Loss per token on {loss['records']} held-out records ({loss['tokens']:,} tokens): {loss['before']:.4f} before, "
             f"{loss['after']:.4f} with the numbers in this file.",
         ]
     return "\n".join(lines) + "\n"

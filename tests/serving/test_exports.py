@@ -41,6 +41,7 @@ def test_an_export_is_a_job_whose_folder_holds_all_that_is_needed(exports, tmp_p
         assert archive.read("Modelfile").decode().splitlines()[0] == f"FROM ./{status['file']}"
         said = archive.read("README.md").decode()
         assert f"llama-server -m {status['file']} --jinja" in said and "ollama create" in said
+        assert "almost equally likely" in said and "-ctk f32" not in said
         archive.extract(status["file"], tmp_path)
     assert GGUFReader(tmp_path / status["file"]).get_field("general.architecture") is not None
 

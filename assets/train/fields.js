@@ -20,6 +20,7 @@ export const WORDED = {
   reward: {
     normalised: "eval_checker_normalised",
     exact: "eval_checker_exact",
+    fields: "choice_fields",
     number: "eval_checker_number",
     contains: "eval_checker_contains",
     regex: "eval_checker_regex",

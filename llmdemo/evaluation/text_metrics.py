@@ -114,6 +114,18 @@ def as_json(text: str):
         return None
 
 
+def fields_share(answer: str, reference: str) -> float | None:
+    """Of the keys that either JSON object has, the share whose values are equal in both; 0 for an answer that is none, None where the
+    reference is none or has no key. Only the outer object's keys count, each with the whole of its value."""
+    wanted, got = as_json(reference), as_json(answer)
+    if not isinstance(wanted, dict) or not wanted:
+        return None
+    if not isinstance(got, dict):
+        return 0.0
+    equal = sum(key in got and _same(got[key], value) for key, value in wanted.items())
+    return equal / len(wanted.keys() | got.keys())
+
+
 def _same(one, other) -> bool:
     """Equal as JSON values: 1 is 1.0, but not true."""
     if isinstance(one, bool) or isinstance(other, bool):

@@ -28,6 +28,8 @@ from llmdemo.models.files import read_object
 
 transformers_logging.disable_progress_bar()
 template.install()
+# cuDNN's attention makes a plan for every new shape, some 60 ms each, and each step of a text, each length of a prompt is a new one.
+torch.backends.cuda.enable_cudnn_sdp(False)
 _SAFE = {"local_files_only": True, "trust_remote_code": False}
 _MAKING = threading.RLock()
 """Held while transformers makes a model: it sets torch's default dtype meanwhile, for all threads. Two at once would mix

@@ -7,7 +7,17 @@ from llmdemo.core.errors import UserError
 from llmdemo.settings.evaluation_decoding import CheckerSpec
 
 RewardKind = Literal[
-    "normalised", "exact", "number", "contains", "regex", "json", "json_schema", "expression", "length", "model"
+    "normalised",
+    "exact",
+    "fields",
+    "number",
+    "contains",
+    "regex",
+    "json",
+    "json_schema",
+    "expression",
+    "length",
+    "model",
 ]
 CheckedBy = Literal["normalised", "exact", "number", "json", "expression"]
 """Checkers that need nothing but an answer and the right one."""

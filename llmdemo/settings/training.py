@@ -141,8 +141,9 @@ class TrainConfig:
     """grpo: answers are compared with the others to the same prompt (arXiv 2402.03300); dapo: as many parts as tokens
     (2503.14476); dr_grpo: without dividing by length and spread (2503.20783); rejection: answers that pass are learned."""
     reward: Annotated[RewardKind, Setting(tasks=_CHECKED, form=True)] = "normalised"
-    """grpo: what gives an answer its reward, from 0 to 1: a checker of /evaluate_decoding; json: valid JSON; expression:
-    arithmetic that gives the right value; length: no more than reward_tokens."""
+    """grpo: what gives an answer its reward, from 0 to 1: a checker of /evaluate_decoding; fields: of the keys of a JSON
+    object and of the right one, the share with the right value; json: valid JSON; expression: arithmetic that gives the right
+    value; length: no more than reward_tokens."""
     reward_text: Annotated[str, Field(max_length=20_000), Setting(tasks=_CHECKED, form=True)] = ""
     """grpo: what the reward looks for: regex's pattern, contains' text, or json_schema's schema as JSON."""
     reward_model_id: Annotated[
@@ -168,8 +169,9 @@ class TrainConfig:
     rollout_steps: Annotated[int, Field(ge=1, le=1000), Setting("steps", tasks=_CHECKED, form=True)] = 1
     """grpo: steps that learn from one round of answers before the next is drawn."""
     redraws: Annotated[int, Field(ge=0, le=8), Setting(tasks=_CHECKED, form=True)] = 0
-    """grpo: how often answers are drawn again to prompts whose answers all got the same reward, which teach nothing; those
-    that stay so are left out (dynamic sampling of DAPO, whose default is 2). rejection: to prompts without a passing answer."""
+    """grpo: how often answers are drawn again to prompts whose answers all got the same reward and do not pass; what stays alike
+    teaches nothing and is left out (dynamic sampling of DAPO, whose default is 2). rejection: to prompts without a passing
+    answer, so that hard ones get more draws (as in DART, arXiv 2407.13690)."""
     kl_weight: Annotated[float, Field(ge=0, le=10), Setting(tasks=_CHECKED, form=True, searchable=True)] = 0.02
     """grpo: what straying from the starting model costs (beta of the paper); not of rejection."""
     kl_limit: Annotated[float, Field(ge=0, le=1000), Setting(tasks=_CHECKED)] = 2.0

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 
 from llmdemo.evaluation.checkers import checker_of
+from llmdemo.evaluation.text_metrics import fields_share
 from llmdemo.settings.rewards import checker_spec
 from llmdemo.settings.training import TrainConfig
 
@@ -38,7 +39,14 @@ def _part(kind: str, config: TrainConfig) -> Reward:
         return lambda answer, right, tokens, score: min(1.0, max(0.0, 2 - tokens / most))
     if kind == "model":
         return lambda answer, right, tokens, score: score
+    if kind == "fields":
+        return lambda answer, right, tokens, score: _of_fields(answer, right)
     return _checked(kind, config.reward_text)
+
+
+def _of_fields(answer: str, right: Sequence[str]) -> float | None:
+    shares = [share for each in right if (share := fields_share(answer, each)) is not None]
+    return max(shares, default=None)
 
 
 def asks_model(config: TrainConfig) -> bool:

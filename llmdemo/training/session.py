@@ -2,9 +2,11 @@
 
 import importlib.metadata
 import os
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -63,6 +65,7 @@ class Session:
             require_8bit(self._accelerator.device)
         self._report = trackers.tracked(report, self._accelerator, tracker, run_dir, self._config.to_dict())
         _check_kind(self._accelerator.distributed_type.name)
+        threading.Thread(target=_wake, args=(self._accelerator.device,), daemon=True).start()
         if self._accelerator.num_processes != self._config.num_processes:
             raise UserError(
                 "err_processes_differ", asked=self._config.num_processes, launched=self._accelerator.num_processes
@@ -343,6 +346,14 @@ def _check_launch(environment) -> None:
     for kind in ("DEEPSPEED", "FSDP", "MEGATRON_LM", "PARALLELISM_CONFIG"):
         if environment.get(f"ACCELERATE_USE_{kind}", "").lower() in ("1", "true", "yes", "on", "y", "t"):
             _check_kind(kind)
+
+
+def _wake(device: torch.device) -> None:
+    """Starts a GPU and its library of products, which takes seconds, beside what a run reads meanwhile."""
+    if device.type == "cuda":
+        with suppress(RuntimeError):  # who needs it next says what is wrong
+            ones = torch.ones(16, 16, device=device)
+            torch.mm(ones, ones)
 
 
 def _check_kind(kind: str) -> None:

@@ -8,6 +8,7 @@ printed are the run's own held-out figures: greedy answers to the first --held r
 """
 
 import argparse
+import contextlib
 import json
 import os
 import sys
@@ -57,9 +58,12 @@ def opened(folder: Path) -> tuple:
 
 
 def values_of(given: list[str]) -> dict:
-    """Settings from KEY=VALUE."""
-    pairs = dict(each.partition("=")[::2] for each in given)
-    return {key: json.loads(value) if value[:1] in "0123456789tf." else value for key, value in pairs.items()}
+    """Settings from KEY=VALUE: numbers, true and false as JSON, all else as text."""
+    found: dict = dict(each.partition("=")[::2] for each in given)
+    for key, value in found.items():
+        with contextlib.suppress(ValueError):
+            found[key] = json.loads(value)
+    return found
 
 
 def settings(args) -> dict:

@@ -183,3 +183,29 @@ def test_chrf_of_a_corpus_takes_references_of_any_number_as_sacrebleu_does():
     answers, references = ["the cat sat", "a dog ran"], [["a cat sat down", "the cat sits", "cat"], ["the dog ran"]]
     streams = [["a cat sat down", "the dog ran"], ["the cat sits", None], ["cat", None]]
     assert tm.chrf_corpus(answers, references) == pytest.approx(sacrebleu.corpus_chrf(answers, streams).score)
+
+
+PARCEL = '{"who":"Ann","when":null,"amount":12.5,"at":{"x":1,"y":2}}'
+
+
+@pytest.mark.parametrize(
+    ("answer", "share"),
+    [
+        (PARCEL, 1),
+        ('```json\n{"at": {"y": 2, "x": 1.0}, "amount": 12.50, "when": null, "who": "Ann"}\n```', 1),
+        ('{"who":"Ann","when":"12.5","amount":12.5,"at":{"x":1,"y":2}}', 3 / 4),
+        ('{"who":"ann","when":null,"amount":"12.5","at":{"x":1}}', 1 / 4),
+        ('{"who":"Ann","amount":12.5,"at":{"x":1,"y":2}}', 3 / 4),  # a key that is missing is not null
+        ('{"who":"Ann","when":null,"amount":12.5,"at":{"x":1,"y":2},"more":1}', 4 / 5),
+        ("{}", 0),
+        ('["Ann",null]', 0),
+        ('{"who":"Ann"', 0),
+        ("Ann", 0),
+    ],
+)
+def test_fields_count_alike_and_by_their_values(answer, share):
+    assert tm.fields_share(answer, PARCEL) == pytest.approx(share)
+
+
+def test_no_share_of_fields_is_told_where_the_right_answer_has_none():
+    assert [tm.fields_share(PARCEL, right) for right in ("Ann", "[1, 2]", "{}", "")] == [None] * 4

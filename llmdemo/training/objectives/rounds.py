@@ -25,8 +25,8 @@ from llmdemo.training.rewards import asks_model, finite, reward_of
 
 MOST_FLAT = 8
 """Rounds in a row in which all answers to each prompt get the same reward, after which a run ends."""
-_AT_ONCE = 128
-"""Answers that are drawn in lock step."""
+_AT_ONCE, _ON_GPU = 128, 512
+"""Answers that are drawn in lock step; on a GPU, where a step of more rows takes as long, if there is much room for them."""
 _SHOWN = 8
 _NO_VALUES = np.zeros(0, np.float32)
 
@@ -140,12 +140,12 @@ class Rounds:
         config = self._place.config
         pairs = [(step, int(item)) for step, items in items_of.items() for item in items]
         drawn: dict[int, list[Answer]] = {}
-        size = max(1, _AT_ONCE // config.rollouts)
+        size = max(1, self._at_once(pairs) // config.rollouts)
         for start in range(0, len(pairs), size):
             drawn |= self._drawn(pairs[start : start + size])
         again: set[int] = set()
         for attempt in range(1, config.redraws + 1):
-            flat = [pair for pair in pairs if self._teaches_nothing(drawn[pair[1]])]
+            flat = [pair for pair in pairs if self._is_missed(drawn[pair[1]])]
             again |= {item for _, item in flat}
             for start in range(0, len(flat), size):
                 drawn |= self._drawn(flat[start : start + size], attempt)
@@ -157,6 +157,23 @@ class Rounds:
         self._compute(made)
         self._count(made)  # last: a round that a stop ends on the way is drawn again, and counts once
         return made
+
+    def _at_once(self, pairs: list[tuple[int, int]]) -> int:
+        """How many answers to prompts among these (step, item) are drawn together. It goes by a GPU's whole memory, not by what
+        is free, so that a resumed run draws in the same batches."""
+        if self._place.device.type != "cuda":
+            return _AT_ONCE
+        shape = self._place.model.config.get_text_config()
+        prompt = max(len(self._data.train.row(item)[0]) for _, item in pairs)
+        kept = (
+            4 * shape.num_hidden_layers * shape.hidden_size * (prompt + self.most(prompt))
+        )  # keys and values in 16 bits
+        total = torch.cuda.get_device_properties(self._place.device).total_memory
+        return min(_ON_GPU, max(_AT_ONCE, total // 16 // kept))
+
+    def _is_missed(self, answers: list[Answer]) -> bool:
+        """Whether all answers to a prompt have the same reward, and none passes: others may."""
+        return self._teaches_nothing(answers) and answers[0].reward < self._place.config.pass_reward
 
     def _teaches_nothing(self, answers: list[Answer]) -> bool:
         """Whether all answers to a prompt have the same reward; of rejection, whether none passes."""

@@ -25,7 +25,7 @@ from llmdemo.training.objectives.kto import items_of, matched
 from llmdemo.training.objectives.policy import asked_and_right, reward_model_folder
 from llmdemo.training.objectives.reward import LABELS, RewardModel, score
 from llmdemo.training.objectives.writing import ended
-from llmdemo.training.rewards import asks_model, reward_of
+from llmdemo.training.rewards import asks_model, learned, reward_of
 
 _ITEMS = 6
 """Answers of which KTO's estimate of the KL divergence is made: the record's own, and those of its neighbours."""
@@ -119,7 +119,9 @@ class Checked(Chat):
         rows = [Encoded(prompt + ids, [NOT_TRAINED] * len(prompt) + ids) for ids in answers]
         texts = [tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False) for ids in answers]
         rewards = self._rewards(record, prompt, answers, texts, tokenizer)
-        counts = _learned(answers, rewards, config)
+        counts = [True] * len(answers)
+        if config.policy_loss == "rejection":
+            counts = learned(texts, [len(ids) for ids in answers], rewards, config.pass_reward)
         first = [numbers.log_probabilities(model, row, config.rollout_temperature) for row in rows]
 
         def told(now: list[Tensor]) -> dict:
@@ -152,16 +154,6 @@ def _drawn(model, tokenizer, prompt: list[int], config: TrainConfig) -> list[lis
     choose = Sampler([[config.seed, 0, 0, number] for number in range(count)], config.rollout_temperature, most)
     more: dict[str, Any] = {"end_ids": end_ids(model, tokenizer), "weights": fresh_weights(model), "copies": count}
     return ended(written(model, [prompt], most, tokenizer.pad_token_id or 0, choose, **more), choose)
-
-
-def _learned(answers: list[list[int]], rewards: list[float], config: TrainConfig) -> list[bool]:
-    """Whether each answer is learned from: of rejection what passes, and of equal answers one."""
-    if config.policy_loss != "rejection":
-        return [True] * len(answers)
-    return [
-        reward >= config.pass_reward and ids not in answers[:place]
-        for place, (ids, reward) in enumerate(zip(answers, rewards, strict=True))
-    ]
 
 
 ALL_TASKS = {**TASKS, "reward": Reward, "kto": Kto, "grpo": Checked}

@@ -64,6 +64,17 @@ def _checked(kind: str, text: str) -> Reward:
     return reward
 
 
+def learned(texts: Sequence[str], lengths: Sequence[int], rewards: Sequence[float], least: float) -> list[bool]:
+    """Which of the answers to one prompt rejection learns from: what gets `least`, and of texts that differ in blanks around them the
+    shortest, by its tokens. Else blank lines that a checker passes over would count as one answer more each."""
+    kept: dict[str, int] = {}
+    for place, text in enumerate(texts):
+        first = kept.get(text.strip())
+        if rewards[place] >= least and (first is None or lengths[place] < lengths[first]):
+            kept[text.strip()] = place
+    return [place in kept.values() for place in range(len(texts))]
+
+
 def finite(rewards: Sequence[float]) -> bool:
     """Whether all of them are numbers."""
     return all(math.isfinite(each) for each in rewards)

@@ -256,3 +256,8 @@ def test_threads_that_share_a_tokenizer_of_a_folder_that_cuts_and_pads_get_what_
     [thread.start() for thread in threads]
     [thread.join() for thread in threads]
     assert found == [[ids] * 100 for ids in want] and min(map(len, want)) > 4
+
+
+def test_attention_on_a_gpu_makes_no_plan_for_each_new_length():
+    """With cuDNN's kernels a token of a served answer took 73 ms on an H200, with the others 12."""
+    assert not torch.backends.cuda.cudnn_sdp_enabled()

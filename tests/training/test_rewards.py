@@ -3,7 +3,7 @@
 import pytest
 
 from llmdemo.training import TrainConfig
-from llmdemo.training.rewards import check_of, reward_of
+from llmdemo.training.rewards import check_of, learned, reward_of
 
 RIGHT = '{"who":"Ann","when":null}'
 
@@ -35,3 +35,10 @@ def test_what_is_held_out_is_checked_whole_beside_a_reward_by_fields():
     config = TrainConfig.from_dict({"dataset_id": "d", "task": "grpo", "reward": "fields", "held_out_check": "exact"})
     check = check_of(config)
     assert check('{"who":"Ann","when":1}', [RIGHT], 9, 0.0) == 0 and check(RIGHT, [RIGHT], 9, 0.0) == 1
+
+
+def test_rejection_learns_each_text_that_passes_once_and_without_the_blank_lines_that_a_checker_passes_over():
+    texts, lengths = ["no", "yes\n\n", "yes", "yes", " yes", "Yes"], [1, 4, 2, 2, 3, 2]
+    assert learned(texts, lengths, [0, 1, 1, 1, 1, 1], 1.0) == [False, False, True, False, False, True]
+    assert learned(texts, lengths, [0.4, 0.5, 0.4, 0.4, 0.4, 0.4], 0.5) == [False, True, False, False, False, False]
+    assert learned([], [], [], 1.0) == []

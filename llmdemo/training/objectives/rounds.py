@@ -21,7 +21,7 @@ from llmdemo.training.objectives.base import Place
 from llmdemo.training.objectives.policy_losses import advantages
 from llmdemo.training.objectives.reward import RewardModel
 from llmdemo.training.objectives.writing import draw
-from llmdemo.training.rewards import asks_model, finite, reward_of
+from llmdemo.training.rewards import asks_model, finite, learned, reward_of
 
 MOST_FLAT = 8
 """Rounds in a row in which all answers to each prompt get the same reward, after which a run ends."""
@@ -40,7 +40,7 @@ class Answer:
     reward: float = 0.0
     advantage: float = 0.0
     counts: bool = True
-    """Whether it is learned from: of rejection, only what passed, and of equal answers one."""
+    """Whether it is learned from; of rejection, see rewards.learned."""
     old: np.ndarray = field(default_factory=lambda: _NO_VALUES)
     """[ids] log-probabilities by the policy that drew it, where several steps learn from a round."""
     reference: np.ndarray = field(default_factory=lambda: _NO_VALUES)
@@ -212,13 +212,12 @@ class Rounds:
         if not finite(rewards):
             raise Halt(say("end_reward_nan"), say("hint_reward_nan"), good=self.learned)
         values = advantages(torch.tensor([rewards], dtype=torch.float64), config)[0].tolist()
-        seen: set[tuple[int, ...]] = set()
         for answer, reward, advantage in zip(answers, rewards, values, strict=True):
             answer.reward, answer.advantage = reward, advantage
-            if config.policy_loss == "rejection":
-                key = tuple(answer.ids)
-                answer.counts = reward >= config.pass_reward and key not in seen
-                seen.add(key)
+        if config.policy_loss == "rejection":
+            texts, lengths = [each.text for each in answers], [len(each.ids) for each in answers]
+            for answer, counts in zip(answers, learned(texts, lengths, rewards, config.pass_reward), strict=True):
+                answer.counts = counts
 
     def _count(self, made: Round) -> None:
         groups = [[answer.reward for answer in answers] for answers in made.answers.values()]

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from llmdemo.settings.training import DAPO_REDRAWS, TrainConfig
 from llmdemo.training.objectives.rounds import Answer, Rounds
@@ -72,3 +73,24 @@ def test_further_attempts_have_seeds_of_their_own(monkeypatch):
     for attempt in (0, 1):
         rounds._drawn([(5, 9)], attempt)
     assert seen[0] == [[3, 5, 9, n] for n in range(4)] and seen[1] == [[3, 5, 9, n] for n in range(4, 8)]
+
+
+@pytest.mark.parametrize(
+    ("layers", "width", "gigabytes", "together"), [(30, 576, 140, 512), (32, 4096, 140, 128), (30, 576, 16, 128)]
+)
+def test_a_gpu_draws_many_answers_at_once_as_far_as_their_keys_and_values_are_a_small_part_of_its_memory(
+    monkeypatch, layers, width, gigabytes, together
+):
+    monkeypatch.setattr(
+        torch.cuda, "get_device_properties", lambda device: SimpleNamespace(total_memory=gigabytes * 10**9)
+    )
+    rounds, shape = object.__new__(Rounds), SimpleNamespace(num_hidden_layers=layers, hidden_size=width)
+    model = SimpleNamespace(config=SimpleNamespace(get_text_config=lambda: shape))
+    rounds._place = SimpleNamespace(model=model, device=torch.device("cuda"))
+    rounds._data, rounds.most = (
+        SimpleNamespace(train=SimpleNamespace(row=lambda item: [range(60 + item)])),
+        lambda n: 64,
+    )
+    assert rounds._at_once([(5, 1), (5, 20)]) == together
+    rounds._place.device = torch.device("cpu")
+    assert rounds._at_once([(5, 1), (5, 20)]) == 128

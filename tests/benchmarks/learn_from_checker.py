@@ -2,6 +2,8 @@
 
     python tests/benchmarks/learn_from_checker.py --home FOLDER [--supervised 20] [--set policy_loss=rejection] [--seconds 280]
 
+The settings that came to 92 % are in README.md beside this file.
+
 A few supervised steps teach the form of an answer; from there a run of the task grpo draws answers to the training prompts,
 and the checker says which are right. --seconds stops after that time; the same command again goes on from there. What is
 printed are the run's own held-out figures: greedy answers to the first --held records, letter for letter the right one.

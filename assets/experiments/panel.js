@@ -16,7 +16,17 @@ const GOING = ["running", "stopping"];
 
 L.define("experiments", ({ el, server, trigger }) => {
   const ask = (question, data) => L.ask(server, question, data);
-  const view = { id: null, groups: [], group: null, over: "tokens", open: null, on: null, error: null, told: "" };
+  const view = {
+    id: null,
+    groups: [],
+    group: null,
+    over: "tokens",
+    open: null,
+    on: null,
+    error: null,
+    lost: null,
+    told: "",
+  };
 
   // ---- what came of it
   const overview = L.newest((question) => ask("overview", question));
@@ -30,7 +40,7 @@ L.define("experiments", ({ el, server, trigger }) => {
     clearTimeout(timer);
     const answer = await overview({ group_id: view.id });
     looking = false;
-    view.error = answer.error || null;
+    view.lost = answer.error || null; // beside what an action answered, which stays until the next one
     if (!answer.error) {
       view.groups = answer.groups;
       view.group = answer.group;
@@ -51,7 +61,7 @@ L.define("experiments", ({ el, server, trigger }) => {
     look(true);
   };
 
-  const draw = () => L.show(el, L.notice(view.error), view.group ? box(view.group) : null);
+  const draw = () => L.show(el, L.notice(view.error || view.lost), view.group ? box(view.group) : null);
   const mark = (id) => {
     view.on = id;
     draw();

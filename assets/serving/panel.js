@@ -172,7 +172,7 @@ define("serving", ({ el, server, trigger }) => {
   const figures = (one) => {
     const { figures: told } = one;
     if (!told) return h("p", { class: "soft print" }, t("serve_unasked"));
-    const wrong = told.requests - (told.outcomes.answered || 0);
+    const wrong = (told.outcomes.refused || 0) + (told.outcomes.failed || 0); // who left had an answer
     return h(
       "div",
       {},

@@ -1,7 +1,7 @@
 """Does llama.cpp say to MT-bench's questions what we say? A GGUF by node-llama-cpp against our greedy answers in fp32.
 
     python tests/benchmarks/gguf_questions.py --model FOLDER --questions questions.jsonl --node FOLDER [--tokens 64]
-        [--weights f16] [--exact] [--first 0] [--count 80] [--threads 1] [--out gguf.jsonl]
+        [--weights f16] [--exact] [--rounded] [--first 0] [--count 80] [--threads 1] [--out gguf.jsonl]
 
 FOLDER of --node is one in which `npm install --ignore-scripts node-llama-cpp@3.21.1` was run. The questions file holds
 one JSON object a line with "turns", of which the first is asked. Each question becomes a line of --out, so that it can be
@@ -9,8 +9,8 @@ done in parts; `--summary gguf.jsonl` tells of all of them. --weights: f16 or f3
 and values in 32 bits and takes no flash attention. Our weights are rounded to those of the file, which changes nothing where
 16 bits hold them exactly (the starter). Our model reads their answer: the two are the same where each of its tokens is the
 likeliest after those before it. With f32 and --exact both sides compute in 32 bits. With f16 llama.cpp rounds what goes into
-each matrix product to 16 bits, whatever else is chosen: where an answer differs, the gap of the two tokens'
-log-probabilities in fp32 says whether rounding decided (a near tie) or something is wrong.
+each matrix product to 16 bits, whatever else is chosen, and with --rounded so does our model: where an answer differs, the
+gap of the two tokens' log-probabilities in fp32 says whether rounding decided (a near tie) or something is wrong.
 """
 
 import argparse
@@ -39,6 +39,9 @@ def main() -> None:
     tokenizer = AutoTokenizer.from_pretrained(args.model)
     model = AutoModelForCausalLM.from_pretrained(args.model, dtype=torch.float32).eval()
     round_weights(model, args.model, args.weights)
+    if args.rounded:
+        for each in (module for module in model.modules() if isinstance(module, torch.nn.Linear)):
+            each.register_forward_pre_hook(lambda _, given: (given[0].half().float(),))
     ends = end_tokens(model)
     lines = args.questions.read_text(encoding="utf-8").splitlines()[args.first : args.first + args.count]
     turns = [[{"role": "user", "content": json.loads(line)["turns"][0]}] for line in lines]
@@ -98,7 +101,8 @@ def arguments():
     for name, default in (("tokens", 64), ("first", 0), ("count", 80), ("threads", 1)):
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--weights", default="f16", choices=("f16", "f32"))
-    parser.add_argument("--exact", action="store_true")
+    for name in ("exact", "rounded"):
+        parser.add_argument(f"--{name}", action="store_true")
     parser.add_argument("--out", type=Path, default=Path("gguf.jsonl"))
     parser.add_argument("--summary", type=Path)
     return parser.parse_args()

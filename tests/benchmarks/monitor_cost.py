@@ -91,8 +91,13 @@ _INSIDE = threading.local()
 
 
 def cost(web: TestClient, serving: Serving, meter: Meter, number: int) -> tuple[float, Counter[str]]:
-    """CPU seconds of one request with what goes on beside it, and of that monitoring's by part. The prompts differ in a number."""
-    text = f"Tell me what you know about the number {10_000 + number}, and why it is so. Use a few plain sentences."
+    """CPU seconds of one request with what goes on beside it, and of that monitoring's by part.
+
+    The prompts differ in a number, whose first digit tells the ways apart: so both find as much of a prompt in the cache,
+    where only prompts that were read with their surprise serve one that asks for it.
+    """
+    known = (10_000 if meter.on else 20_000) + number
+    text = f"Tell me what you know about the number {known}, and why it is so. Use a few plain sentences."
     body = {"model": "starter", "messages": [{"role": "user", "content": text}], "max_tokens": TOKENS}
     before, began = meter.seconds(), time.process_time()
     answer = web.post("/v1/chat/completions", json={**body, "min_tokens": TOKENS, "precision": "fp32"})
@@ -142,11 +147,11 @@ def main() -> None:
         with TestClient(Starlette(routes=routes(serving)), headers={"authorization": f"Bearer {key}"}) as web:
             number, until, order = 0, time.monotonic() + args.seconds, random.Random(1)
             while time.monotonic() < until:
+                number += 1
                 found = {}
                 for meter.on in order.sample((True, False), 2):
-                    number += 1
                     found[meter.on] = cost(web, serving, meter, number)
-                if number > 2 * WARM_UP:
+                if number > WARM_UP:
                     on.append(found[True])
                     off.append(found[False][0])
         told(on, off)

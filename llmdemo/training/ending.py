@@ -73,6 +73,8 @@ def _told(figures: dict[str, float], config: TrainConfig) -> str:
     loss = f"{figures['loss']:.5g}"
     if config.best_by == "figure" and own in figures:
         return say(f"figures_{own}", figure=f"{figures[own]:.4g}", loss=loss)
+    if config.task == "grpo":  # as the run's page tells it: its loss is 1 − reward
+        return say("figures_reward", reward=f"{100 * (1 - figures['loss']):.1f} %")
     return say("figures_loss", loss=loss)
 
 

@@ -37,13 +37,14 @@ def main() -> None:
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=12)
     parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--method", default="adamw", help="GaLore's first steps find subspaces, which is not a token's")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         home = Home(Path(folder)).prepare()
         info = facts(home, args.model)
         probe(home, info, args.model)
         values = {"dataset_id": info.dataset_id, "model_id": str(args.model), "eval_steps": 0, "eval_share": 0.33}
-        values |= {"best_by": "last", "split_version": 2, "max_steps": args.steps}
+        values |= {"best_by": "last", "split_version": 2, "max_steps": args.steps, "method": args.method}
         kinds = {
             "without": {"probe_id": "none"},
             "with": {},

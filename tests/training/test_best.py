@@ -380,3 +380,10 @@ def test_evaluations_compare_on_the_same_texts(task_run, monkeypatch):
 def test_the_chat_objective_compares_what_it_evaluates():
     figures = {"loss": 1.0}
     assert Chat.on_the_way(None, figures) is figures
+
+
+def test_a_run_on_rewards_is_told_by_the_reward_that_its_page_shows():
+    from llmdemo.training.ending import _told
+
+    assert _told({"loss": 0.925}, TrainConfig("x", task="grpo")) == "held-out reward 7.5 %"
+    assert _told({"loss": 0.925}, TrainConfig("x")) == "held-out loss 0.925"

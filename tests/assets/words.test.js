@@ -36,6 +36,11 @@ test("a list is joined as Chinese joins it, and a key that this page does not kn
   assert.equal(inWords({ $say: "no_such_key", values: {}, text: "In English." }), "In English.");
 });
 
+test("rows that are named with how many more there are say their measure word once", () => {
+  const rows = t("rows_and_more", { rows: "1, 2", n: 67 });
+  assert.equal(t("rows_named", { rows, n: 69 }), "第 1, 2，以及另外 67 列");
+});
+
 test("a sentence names the settings of a run as the form does, and the arena's as they are", () => {
   const said = (text) => inWords({ $say: "no_such_key", values: {}, text });
   assert.equal(said("eval_share is 2."), "「保留比例」 is 2.".replace("保留比例", t("f_eval_share")));

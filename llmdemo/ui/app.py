@@ -132,7 +132,8 @@ def launch_options(services: Services) -> dict:
         "footer_links": ["api"],
         "run_history": False,
         "show_error": True,
-        "enable_monitoring": False,  # who asked what, and how often; Gradio's API page asks, gets a 403, and does without
+        # What is asked how often is nobody's business; Gradio's API page asks for it, gets a 403, and does without.
+        "enable_monitoring": False,
         "max_file_size": services.settings.max_upload_bytes,
         "allowed_paths": [],
         "blocked_paths": _closed_paths(services.home),

@@ -196,8 +196,8 @@ class Kept:
 
     def opinion(self, text: Text, thumb: int | None, label: str | None) -> Before:
         """Takes an opinion of an answer, in place of an earlier one, which this returns; the same said again changes nothing,
-        nor when it was said, and a thumb nothing of the label, nor the reverse. `text` needs no texts, but answers[choice] of a classifier, its predicted label; its place is
-        the answer's."""
+        nor when it was said, and a thumb nothing of the label, nor the reverse. `text` needs no texts, but answers[choice]
+        of a classifier, its predicted label; its place is the answer's."""
         predicted = text.answers[text.choice] if text.kind == CLASSIFY else None
         with self._changing() as db:
             db.execute("BEGIN IMMEDIATE")  # no other app takes one between reading and writing

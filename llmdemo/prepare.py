@@ -27,6 +27,9 @@ from llmdemo.training.trackers import require_installed
 SETTINGS = tuple(field.name for field in fields(TrainConfig))
 """The names of all settings; a run's config.json has more: the data set, the model, who started it."""
 _LIKELY_LENGTH = 128
+_ANSWERED = 0.5
+"""Share of the longest answer allowed that a probe's questions are answered with, in the mean: most answers end before
+(tests/benchmarks/knowledge_cost.py)."""
 _MUCH = 0.05
 """Share of a run's time from which on it is told what takes it beside the run."""
 
@@ -191,7 +194,8 @@ def _asked_again(home: Home, config: TrainConfig, info: data.DatasetInfo, mean: 
     if probe is None:
         return 0, 0.0
     asked = asked_again(probe, config.probe_records)
-    return asked, asked * (longest_answer(probe) * pace.WRITTEN_TOGETHER + 2 * mean * pace.READ_SHARE)
+    written = _ANSWERED * longest_answer(probe) * pace.WRITTEN_TOGETHER
+    return asked, asked * (written + 2 * mean * pace.READ_SHARE)
 
 
 def notes_before(home: Home, config: TrainConfig) -> list[str]:

@@ -165,9 +165,8 @@ class Rounds:
             return _AT_ONCE
         shape = self._place.model.config.get_text_config()
         prompt = max(len(self._data.train.row(item)[0]) for _, item in pairs)
-        kept = (
-            4 * shape.num_hidden_layers * shape.hidden_size * (prompt + self.most(prompt))
-        )  # keys and values in 16 bits
+        # keys and values in 16 bits
+        kept = 4 * shape.num_hidden_layers * shape.hidden_size * (prompt + self.most(prompt))
         total = torch.cuda.get_device_properties(self._place.device).total_memory
         return min(_ON_GPU, max(_AT_ONCE, total // 16 // kept))
 

@@ -1,5 +1,7 @@
 """What the README says is so: front matter, commands, settings, pictures, and figures with their commands."""
 
+import ast
+import importlib.util
 import re
 from dataclasses import fields
 from pathlib import Path
@@ -53,6 +55,15 @@ def test_every_script_of_the_benchmark_log_exists():
     folder = ROOT / "tests" / "benchmarks"
     named = re.findall(r"`(\w+\.py)", (folder / "README.md").read_text(encoding="utf-8"))
     assert len(named) > 20 and [name for name in named if not (folder / name).is_file()] == []
+
+
+def test_what_the_benchmarks_import_of_the_app_exists():
+    for path in sorted((ROOT / "tests" / "benchmarks").glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("llmdemo"):
+                for name in node.names:
+                    found = hasattr(importlib.import_module(node.module), name.name)
+                    assert found or importlib.util.find_spec(f"{node.module}.{name.name}"), (path.name, name.name)
 
 
 def test_the_tree_names_what_there_is():

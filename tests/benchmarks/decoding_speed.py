@@ -23,14 +23,11 @@ import transformers
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from llmdemo.decoding.trace import Trace  # noqa: E402
-
 from llmdemo.decoding import DecodeSettings, decode_lanes  # noqa: E402
 from llmdemo.decoding.backend import difference, forward_for, fused_weights  # noqa: E402
 from llmdemo.decoding.forward import ModelForward  # noqa: E402
 from llmdemo.decoding.graphs import GraphRun, StaticForward  # noqa: E402
-from llmdemo.decoding.lanes import draw, lane_weights  # noqa: E402
-from llmdemo.decoding.run import Run, choose  # noqa: E402
+from llmdemo.decoding.run import Run  # noqa: E402
 
 CONFIGS = {
     "tiny": dict(
@@ -84,7 +81,7 @@ def parse():
     parser.add_argument("--skip-peers", action="store_true", help="only time ours")
     parser.add_argument("--int8", action="store_true", help="also the int8 weights (CPU)")
     parser.add_argument(
-        "--skip", nargs="*", default=[], choices=("exact", "trace", "graph", "speed"), help="leave these sections out"
+        "--skip", nargs="*", default=[], choices=("exact", "graph", "speed"), help="leave these sections out"
     )
     parser.add_argument(
         "--clock", choices=("wall", "cpu"), default="wall", help="cpu: CPU time, for a busy machine and one thread"
@@ -178,7 +175,7 @@ def speed(name: str, precision: str, extra: dict) -> None:
 
 
 def shares(name: str, model, prompt, whole: float, extra: dict) -> None:
-    """What the forwards alone take of a run, and what recording the trace as JSON takes."""
+    """What the forwards alone take of a run."""
     forward = forward_for(model, extra.get("precision", "auto"))
     rows = DecodeSettings().rows
     if isinstance(forward, StaticForward):
@@ -195,49 +192,6 @@ def shares(name: str, model, prompt, whole: float, extra: dict) -> None:
     alone = statistics.median(timed(only_forwards) for _ in range(args_.repeats))
     note(name, "forwards_alone_s", round(alone, 3))
     note(name, "all_else_share", round((whole - alone) / whole, 3))
-
-
-def tracing(name: str) -> None:
-    """What the trace costs a step: all numbers of all lanes, read and kept, against the bare choice of tokens."""
-    model = load(torch.float32)
-    prompt = prompt_ids(model)
-    settings = DecodeSettings.from_dict({"max_new_tokens": args_.tokens})
-    run = Run(forward_for(model), prompt, settings, args_.tokens, [], time.perf_counter())
-    greedy, *samplers, beam = run.lanes
-    with torch.inference_mode():
-        logits = run.forward.prefill(prompt, run.rows, args_.tokens).float().expand(run.rows, -1).contiguous()
-        t = torch.tensor([0], device=logits.device)
-
-        def bare():
-            greedy_token = logits[0].argmax()
-            tokens = [
-                draw(lane_weights(logits[i], lane.lane)[0], lane.uniforms[t]) for i, lane in enumerate(samplers, 1)
-            ]
-            scores = logits[-beam.rows :].log_softmax(-1).flatten().topk(beam.candidates)
-            return [
-                greedy_token.item(),
-                *(token.item() for token in tokens),
-                scores.values.tolist(),
-                scores.indices.tolist(),
-            ]
-
-        def whole():
-            numbers = choose(run.lanes, logits, t)[2].tolist()
-            trace.add(run.read(numbers, 0, run.rows))
-
-        trace = Trace(prompt, settings)
-        pairs = [(timed(bare), timed(whole)) for _ in range(41)]
-    extra = statistics.median(full - short for short, full in pairs)
-    ours(model, prompt, 4)
-    step = timed(lambda: ours(model, prompt)) / args_.tokens
-    steps = ours(model, prompt)
-    kept = Trace(prompt, settings, steps)
-    as_json = timed(kept.to_json) / len(steps)
-    note(name, "bare_choice_ms", round(1000 * statistics.median(short for short, _ in pairs), 3))
-    note(name, "trace_ms_a_step", round(1000 * extra, 3))
-    note(name, "json_ms_a_step", round(1000 * as_json, 3))
-    note(name, "json_bytes_a_step", round(len(kept.to_json()) / len(steps)))
-    note(name, "trace_share_of_a_step", round((extra + as_json) / step, 3))
 
 
 def reading(name: str, model, steps) -> None:
@@ -359,8 +313,6 @@ if __name__ == "__main__":
             section(f"graph_{chosen}", captured, chosen)
     if "exact" not in args_.skip:
         section("exact", exact)
-    if "trace" not in args_.skip:
-        section("trace", tracing)
     for chosen in args_.precisions if "speed" not in args_.skip else ():
         section(chosen, speed, chosen, {})
     if args_.int8:

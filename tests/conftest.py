@@ -1,5 +1,6 @@
 """What several packages' tests share: a tiny seeded Llama with a tokenizer, a home folder, the starter model."""
 
+import gc
 import json
 import os
 from collections import Counter
@@ -124,6 +125,14 @@ def pytest_collection():
     """What is imported with the tests' files stays: no garbage is looked for there."""
     with uncollected():
         return (yield)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _nothing_looked_for_in_what_stays():
+    """What the files before have imported and left is not looked through by every collection of garbage from here on:
+    in a process that has built a few pages, each took half a second, and some functions ask for one."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

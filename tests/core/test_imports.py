@@ -1,48 +1,50 @@
-"""Imports without the collector: it pauses, leaves out what came, and is afterwards as it was."""
+"""Imports without the collector: it pauses, leaves out what came, and is afterwards as it was. In a process of its own:
+what this one has imported is looked through for seconds once it is no longer left out."""
 
-import gc
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+BEGINNING = """
+import gc
 from llmdemo.core.imports import uncollected
-
-
-@pytest.fixture
-def module(tmp_path, monkeypatch):
-    """The name of a module that was not imported yet."""
-    (tmp_path / "never_imported_before.py").write_text("values = [[n] for n in range(1000)]\n")
-    monkeypatch.syspath_prepend(tmp_path)
-    yield "never_imported_before"
-    sys.modules.pop("never_imported_before", None)
-    gc.collect()
-    gc.freeze()  # as tests/conftest.py does
-
-
-def test_the_collector_pauses_and_leaves_out_what_was_imported(module):
-    gc.unfreeze()
-    assert gc.isenabled()
-    with uncollected():
-        assert not gc.isenabled()
-        __import__(module)
-    assert gc.isenabled() and gc.get_freeze_count() > 1000
-
-
-def test_where_nothing_is_imported_no_garbage_is_kept(module):
-    gc.unfreeze()
-    with uncollected():
-        assert not gc.isenabled()
-    assert gc.isenabled() and gc.get_freeze_count() == 0
-
-
-def test_a_collector_that_was_off_stays_off_also_after_an_error(module):
-    gc.disable()
+assert gc.isenabled() and gc.get_freeze_count() == 0
+"""
+LEFT_OUT = """
+with uncollected():
+    assert not gc.isenabled()
+    import never_imported_before
+assert gc.isenabled() and gc.get_freeze_count() > 1000
+"""
+NOTHING_CAME = """
+with uncollected():
+    assert not gc.isenabled()
+assert gc.isenabled() and gc.get_freeze_count() == 0
+"""
+ERROR = """
+def failing():
     try:
-        with pytest.raises(ImportError), uncollected():
-            __import__("there_is_no_such_module")
-        assert not gc.isenabled()
-    finally:
-        gc.enable()
-    with pytest.raises(ImportError), uncollected():
-        __import__("there_is_no_such_module")
-    assert gc.isenabled()
+        with uncollected():
+            import there_is_no_such_module
+    except ImportError:
+        return True
+gc.disable()
+assert failing() and not gc.isenabled()
+gc.enable()
+assert failing() and gc.isenabled()
+"""
+
+
+@pytest.mark.parametrize(
+    "code",
+    [LEFT_OUT, NOTHING_CAME, ERROR],
+    ids=["what was imported is left out", "no garbage where nothing came", "as it was after an error"],
+)
+def test_the_collector_pauses_while_something_is_imported(tmp_path, code):
+    (tmp_path / "never_imported_before.py").write_text("values = [[n] for n in range(1000)]\n")
+    script = f"import sys\nsys.path.insert(0, {str(tmp_path)!r})\n{BEGINNING}{code}print('held')"
+    root = Path(__file__).resolve().parents[2]
+    ended = subprocess.run([sys.executable, "-c", script], cwd=root, capture_output=True, text=True, timeout=60)
+    assert ended.stdout == "held\n", ended.stderr

@@ -32,7 +32,7 @@ from llmdemo.ui import (
 )
 from llmdemo.ui.chosen_language import ChosenLanguage
 from llmdemo.ui.fair_queue import FairQueue
-from llmdemo.ui.page_files import PageFiles
+from llmdemo.ui.page_files import GradioFiles, PageFiles
 from llmdemo.ui.page_stream import PageStream
 from llmdemo.ui.request_limits import RequestLimits
 from llmdemo.ui.services import Services
@@ -137,7 +137,7 @@ def launch_options(services: Services) -> dict:
         "max_file_size": services.settings.max_upload_bytes,
         "allowed_paths": [],
         "blocked_paths": _closed_paths(services.home),
-        "app_kwargs": {**server, "routes": [files.route(), *streams, *server["routes"]]},
+        "app_kwargs": {**server, "routes": [files.route(), GradioFiles().route(), *streams, *server["routes"]]},
         "ssr_mode": False,
         "pwa": False,
         "quiet": True,

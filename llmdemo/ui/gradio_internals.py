@@ -6,6 +6,7 @@ for each that what it is replaced for still needs it (seen in 6.31).
 
 import contextlib
 import os
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -62,7 +63,52 @@ def _config(app, **options: Any) -> uvicorn.Config:
     return make(app, **options)
 
 
+_answer_page = routes.templates.TemplateResponse
+
+
+def _page_without_endpoints(*, context: dict, **options: Any):
+    """TemplateResponse, but the page's own copy of the configuration lacks the components that stand for the endpoints'
+    arguments and answers: five sixths of all. They show nothing, and Gradio's script took a third of its time over them.
+    Scripts read them at /config."""
+    return _answer_page(context={**context, "config": _without_endpoints(context["config"])}, **options)
+
+
+def _without_endpoints(config: dict) -> dict:
+    if "components" not in config:  # that of a page to sign in
+        return config
+    unseen = {each["id"] for each in config["components"] if each["type"] == "api"}
+
+    def seen(part: dict) -> dict:
+        return {**part, "children": [child for child in part["children"] if child["id"] not in unseen]}
+
+    pages = {
+        name: {
+            **page,
+            "components": [each for each in page["components"] if each not in unseen],
+            "layout": seen(page["layout"]),
+        }
+        for name, page in config["page"].items()
+    }
+    components = [each for each in config["components"] if each["id"] not in unseen]
+    return {**config, "components": components, "layout": seen(config["layout"]), "page": pages}
+
+
+SCRIPTS = Path(route_utils.BUILD_PATH_LIB)
+"""Gradio's own scripts and styles."""
+_COUNTS = "statustracker-", b",W&&ze()})}", b",W&&U&&ze()})}"
+"""The sign that something loads counts its seconds in every frame, and went on when it was taken off the page before it had
+ended, as that of the page's own loading is: 60 times a second, for as long as the page was open. U is its element."""
+
+
+def mended(name: str, content: bytes) -> bytes:
+    """One of SCRIPTS without what is wrong in it."""
+    begins, wrong, right = _COUNTS
+    return content.replace(wrong, right) if name.startswith(begins) else content
+
+
 PARTS = (
+    # What writes a page's markup, with its configuration in it.
+    Part(routes.templates, "TemplateResponse", _page_without_endpoints),
     # Where Gradio makes its server's configuration, and takes no options for it (server.py).
     Part(http_server, "uvicorn", SimpleNamespace(Config=_config, Server=uvicorn.Server)),
     # Where Gradio prints what a handler raised, five kilobytes for each request.

@@ -1,12 +1,13 @@
-"""The page's scripts, styles and words as files that browsers keep. Knows nothing of what is in them.
+"""The page's scripts, styles and words, and Gradio's, as files that browsers keep. Knows nothing of what is in them.
 
-Their address holds a hash of all of them: a browser never asks again for what it has, and a new version of the app has
-new addresses. The files name each other by relative addresses, so they need no build.
+The address of ours holds a hash of all of them: a browser never asks again for what it has, and a new version of the app
+has new addresses. The files name each other by relative addresses, so they need no build.
 """
 
 import gzip
 import hashlib
 import json
+import mimetypes
 import os
 import re
 from functools import cache
@@ -19,6 +20,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from llmdemo.core.languages import languages
+from llmdemo.ui.gradio_internals import SCRIPTS, mended
 from llmdemo.ui.services import ASSETS
 
 MAIN, STYLES, FIRST = "main.js", "main.css", "lib/no-eval.js"
@@ -33,10 +35,59 @@ _IMPORT = re.compile(r'\b(?:from|import) "(\.[^"]+)"')
 _FOREVER = "public, max-age=31536000, immutable"
 
 
-class PageFiles:
+class _Files:
+    """GET /<folder>/<path>: files that browsers keep for ever, packed when the first asks; 404 for any other name."""
+
+    folder: str
+
+    def __init__(self) -> None:
+        self._packed = cache(self._pack)  # not before: packing all would hold up the app's start
+
+    def content(self, path: str) -> bytes | None:
+        """The file's bytes; None where there is no such file."""
+        raise NotImplementedError
+
+    def route(self) -> Route:
+        return Route(f"/{self.folder}/{{path:path}}", self._answer, methods=["GET"])
+
+    async def _answer(self, request: Request) -> Response:
+        path = request.path_params["path"]
+        content = self.content(path)
+        if content is None:
+            return Response("There is no such file.", 404, media_type="text/plain")
+        headers = {"cache-control": _FOREVER, "vary": "accept-encoding"}
+        kind = _TYPES.get(Path(path).suffix)
+        taken = request.headers.get("accept-encoding", "")
+        way = next((way for way in ("br", "gzip") if way in [each.strip() for each in taken.split(",")]), "")
+        if not way or not kind:  # a font or a picture is packed already
+            return Response(content, headers=headers, media_type=kind or mimetypes.guess_type(path)[0])
+        return Response(self._packed(path, way), headers={**headers, "content-encoding": way}, media_type=kind)
+
+    def _pack(self, path: str, way: str) -> bytes:
+        """Brotli's quality 11 would be 10 % smaller, and take ten times as long while the first visitor waits."""
+        content = self.content(path) or b""
+        return brotli.compress(content, quality=7) if way == "br" else gzip.compress(content, 9, mtime=0)
+
+
+class GradioFiles(_Files):
+    """Gradio's scripts and styles, whose names hold their hashes. Gradio itself has browsers ask for each again, sixty for a
+    page, and packs each anew for everybody who asks."""
+
+    folder = "assets"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._names = {path.name for path in SCRIPTS.iterdir() if path.is_file()}
+
+    def content(self, path: str) -> bytes | None:
+        return mended(path, (SCRIPTS / path).read_bytes()) if path in self._names else None
+
+
+class PageFiles(_Files):
     """The files below `root`, read once: {path: bytes}; the style sheets are one file, in the order they count."""
 
     def __init__(self, root: Path = ASSETS):
+        super().__init__()
         paths = [*root.glob("*.js"), *(path for folder in _FOLDERS for path in (root / folder).rglob("*.*"))]
         texts = {path.relative_to(root).as_posix(): path.read_bytes() for path in paths if path.suffix in _TYPES}
         english = json.loads(texts["words/en.json"])
@@ -47,7 +98,9 @@ class PageFiles:
         self.files = {**texts, STYLES: b"\n".join(styles)}
         content = b"".join(name.encode() + self.files[name] for name in sorted(self.files))
         self.folder = f"page-{hashlib.sha256(content).hexdigest()[:12]}"
-        self._packed = cache(self._pack)  # at the first visit: packing all would hold up the app's start
+
+    def content(self, path: str) -> bytes | None:
+        return self.files.get(path)
 
     def needed(self, name: str = MAIN) -> set[str]:
         """The script and all that it imports, directly or not; without what `import()` fetches later."""
@@ -75,23 +128,3 @@ class PageFiles:
     def first_script(self) -> str:
         """The address of what runs before all other scripts."""
         return f"{self.folder}/{FIRST}"
-
-    def route(self) -> Route:
-        """GET /page-<hash>/<path>; 404 for any other name."""
-        return Route(f"/{self.folder}/{{path:path}}", self._answer, methods=["GET"])
-
-    async def _answer(self, request: Request) -> Response:
-        path = request.path_params["path"]
-        if path not in self.files:
-            return Response("There is no such file.", 404, media_type="text/plain")
-        headers = {"cache-control": _FOREVER, "vary": "accept-encoding"}
-        kind = _TYPES[Path(path).suffix]
-        taken = request.headers.get("accept-encoding", "")
-        way = next((way for way in ("br", "gzip") if way in [each.strip() for each in taken.split(",")]), "")
-        if not way:
-            return Response(self.files[path], headers=headers, media_type=kind)
-        return Response(self._packed(path, way), headers={**headers, "content-encoding": way}, media_type=kind)
-
-    def _pack(self, path: str, way: str) -> bytes:
-        content = self.files[path]
-        return brotli.compress(content, quality=11) if way == "br" else gzip.compress(content, 9, mtime=0)

@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import expect
 
 from llmdemo.core.store import Home
-from tests.browser.steps import use_sample
+from tests.browser.steps import until, use_sample
 from tests.conftest import own_model
 
 PANELS = ("Data", "Train", "Arena", "Evaluate")
@@ -203,6 +203,18 @@ def test_no_text_is_evaluated_on_any_panel(tiny_app, open_page):
         try { done(new Function("return 1")()) } catch (error) { done(error.name) }
     }))"""
     assert page.evaluate(tried) == "EvalError" and page.evaluate("refused") == ["eval"]
+
+
+def test_a_page_at_rest_draws_no_frame(tiny_app, open_page):
+    """Gradio's sign of loading went on for ever: a tenth of a core, as long as the page was open."""
+    page = open_page(tiny_app)
+    drawn = """new Promise((done) => {
+        const own = window.requestAnimationFrame;
+        let frames = 0;
+        window.requestAnimationFrame = (act) => { frames += 1; return own(act); };
+        setTimeout(() => { window.requestAnimationFrame = own; done(frames); }, 500);
+    })"""
+    until(page, f"{drawn}.then((frames) => frames === 0)")
 
 
 def test_an_address_with_view_api_opens_the_page_of_the_endpoints(tiny_app, open_page):

@@ -2,14 +2,17 @@
 
 import asyncio
 import inspect
+import json
+import re
 
 import gradio as gr
 import pytest
 from gradio import blocks, processing_utils, route_utils, routes, state_holder
 from starlette.datastructures import Headers
+from starlette.testclient import TestClient
 
 from llmdemo.ui import gradio_internals
-from llmdemo.ui.gradio_internals import ORIGINALS, PARTS
+from llmdemo.ui.gradio_internals import ORIGINALS, PARTS, SCRIPTS, mended
 
 SEEN = "6.31.0"
 
@@ -83,6 +86,32 @@ def test_an_upload_that_ends_early_leaves_no_parts(tidy, tmp_path):
     for file in parser._files_to_close_on_error:
         file.close()
     assert len(list(tmp_path.iterdir())) == (0 if tidy else 1)  # Gradio alone leaves it
+
+
+def test_the_page_is_without_the_endpoints_components_and_scripts_still_get_them():
+    gradio_internals.install()
+    with gr.Blocks() as page:
+        gr.api(echo, api_name="echo")
+        gr.HTML("seen")
+    page.theme = gr.themes.Base()  # as a launch does
+    page.config = page.get_config_file()
+    web = TestClient(routes.App.create_app(page))
+    told = json.loads(re.search(r"window\.gradio_config = (.*?);</script>", web.get("/").text).group(1))  # type: ignore[union-attr]
+    kinds = [each["type"] for each in told["components"]]
+    left = [child["id"] for child in told["page"][""]["layout"]["children"]]
+    assert "html" in kinds and "api" not in kinds and left == [each["id"] for each in told["components"]]
+    assert [each["api_name"] for each in told["dependencies"]] == ["echo"]
+    assert [each["type"] for each in web.get("/config").json()["components"]].count("api") == 2
+
+
+def echo(text: str) -> str:
+    return text
+
+
+def test_what_is_mended_in_gradios_scripts_is_still_wrong_there():
+    """That it is right afterwards, a browser shows (tests/browser/test_page.py)."""
+    changed = [path.name for path in SCRIPTS.iterdir() if mended(path.name, path.read_bytes()) != path.read_bytes()]
+    assert len(changed) == 1 and changed[0].startswith("statustracker-")
 
 
 def test_a_session_keeps_nothing_of_what_its_visitor_sent():

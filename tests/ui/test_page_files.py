@@ -9,7 +9,8 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from llmdemo.core.languages import languages
-from llmdemo.ui.page_files import PageFiles
+from llmdemo.ui.gradio_internals import SCRIPTS
+from llmdemo.ui.page_files import GradioFiles, PageFiles
 from llmdemo.ui.services import ASSETS
 
 
@@ -52,6 +53,18 @@ def test_a_file_is_kept_for_ever_and_comes_packed(files, web):
 )
 def test_nothing_else_is_served(path, files, web):
     assert web.get(f"/{files.folder}/{path}").status_code == 404
+
+
+def test_gradios_scripts_are_kept_for_ever_too_and_are_what_gradio_has():
+    web = TestClient(Starlette(routes=[GradioFiles().route()]))
+    script, font = (min(SCRIPTS.glob(f"*.{kind}"), key=lambda path: path.stat().st_size) for kind in ("js", "woff2"))
+    for path, encoding in ((script, "br"), (font, None)):
+        answer = web.get(f"/assets/{path.name}", headers={"accept-encoding": "gzip, br"})
+        assert answer.content == path.read_bytes() and answer.headers.get("content-encoding") == encoding
+        assert "immutable" in answer.headers["cache-control"]
+    assert answer.headers["content-type"] == "font/woff2"
+    for other in ("../index.html", "none.js", ""):
+        assert web.get(f"/assets/{other}").status_code == 404
 
 
 def test_each_script_that_is_imported_is_there(files):

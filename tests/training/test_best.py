@@ -21,7 +21,8 @@ from llmdemo.training.objectives.chat import Causal, Chat
 from llmdemo.training.objectives.classify import Classify
 from llmdemo.training.objectives.preference import Preference
 
-RATES = {"galore": 1e-2, "adamw": 1e-2, "lora": 3e-2}
+RATES = {"galore": 3e-2, "adamw": 3e-2, "lora": 9e-2}
+"""So high that the held-out loss is lowest some steps before the last."""
 
 
 @pytest.fixture(autouse=True)
@@ -33,7 +34,7 @@ def without_samples(monkeypatch):
 
 @pytest.fixture
 def hundred(home, settings, tmp_path, tiny_model_folder):
-    """Makes a run of 40 epochs on a hundred rows whose answers cannot be told from the questions: it overfits."""
+    """Makes a run of 10 epochs on a hundred rows whose answers cannot be told from the questions: it overfits."""
     rows = [{"instruction": f"Say {n}.", "input": "", "output": f"{n * 7919 % 997} {n * 31 % 89}"} for n in range(100)]
     path = tmp_path / "rows.json"
     path.write_text(json.dumps(rows))
@@ -45,7 +46,7 @@ def hundred(home, settings, tmp_path, tiny_model_folder):
         method = changes.get("method", "galore")
         values = {
             "dataset_id": dataset_id, "model_id": str(tiny_model_folder), "method": method, "rank": 8, "batch_size": 45,
-            "max_steps": 80, "eval_steps": 8, "learning_rate": RATES[method], "schedule": "constant", "warmup_steps": 0,
+            "max_steps": 20, "eval_steps": 4, "learning_rate": RATES[method], "schedule": "constant", "warmup_steps": 0,
             "update_proj_gap": 20, "precision": "fp32", "publish_dtype": "float32", "split_version": 2,
         }  # fmt: skip
         store.write_json(run_dir / "config.json", values | changes)
@@ -108,26 +109,26 @@ def is_made_of(model, weights, base, method, scale):
 
 @pytest.mark.parametrize("method", ["galore", "adamw", "lora"])
 @pytest.mark.slow
-def test_forty_epochs_of_a_hundred_rows_publish_the_minimum_of_the_curve(
+def test_a_run_that_overfits_publishes_the_minimum_of_the_curve(
     hundred, tiny_model_folder, monkeypatch, method
 ):
     run_dir = ran(hundred(method=method, keep_last=True))
     step, loss = lowest(run_dir)
     last = events(run_dir, "eval")[-1]
-    assert 0 < step < 80 and last["loss"] > loss, "the run must overfit to show anything"
+    assert 0 < step < 20 and last["loss"] > loss, "the run must overfit to show anything"
     stopped = ran(hundred(method=method), step, monkeypatch)
     scale = TrainConfig.from_dict({"dataset_id": "x", "method": method}).resolved().scale
     made = (tiny_model_folder, method, scale)
     assert is_made_of(run_dir / "model", weights_at(stopped, step), *made)
-    assert not is_made_of(run_dir / "model", weights_at(run_dir, 80), *made), "the last step's would be seen"
-    assert is_made_of(run_dir / "model-last", weights_at(run_dir, 80), *made)
+    assert not is_made_of(run_dir / "model", weights_at(run_dir, 20), *made), "the last step's would be seen"
+    assert is_made_of(run_dir / "model-last", weights_at(run_dir, 20), *made)
     told = events(run_dir, "published")[-1]
-    assert (told["step"], told["last_step"]) == (step, 80)
+    assert (told["step"], told["last_step"]) == (step, 20)
     assert told["run_loss"] == pytest.approx(loss, abs=1e-6)
     assert told["last_loss"] == pytest.approx(last["loss"], abs=1e-6)
     known = status(run_dir)
     assert (known["best_step"], known["best_eval_loss"]) == (step, loss)
-    assert (known["published"]["step"], known["published"]["last_step"]) == (step, 80)
+    assert (known["published"]["step"], known["published"]["last_step"]) == (step, 20)
     assert f"The weights of step {step}" in notes(run_dir) and f"{last['loss']:.4f}"[:4] in notes(run_dir)
     card = (run_dir / "model" / "README.md").read_text()
     assert f"| published step | {step} |" in card and "held-out loss at the last step, which is not published" in card
@@ -137,15 +138,15 @@ def test_forty_epochs_of_a_hundred_rows_publish_the_minimum_of_the_curve(
 def test_each_improvement_is_written_once_and_nothing_else(hundred, monkeypatch):
     written, plain = [], best.keep
     monkeypatch.setattr(best, "keep", lambda *given: (written.append(given[2].step), plain(*given)))
-    run_dir = ran(hundred(max_steps=40))
+    run_dir = ran(hundred(eval_steps=2))
     curve = [(event["step"], event["loss"]) for event in events(run_dir, "eval")]
     better = [step for n, (step, loss) in enumerate(curve) if all(loss < other for _, other in curve[:n])]
     assert [event["step"] for event in events(run_dir, "best")] == better
-    assert written == [step for step in better if 0 < step < 40] and written
+    assert written == [step for step in better if 0 < step < 20] and written and len(better) < len(curve)
 
 
 def test_of_lora_only_the_adapters_are_kept(hundred, monkeypatch):
-    run_dir = ran(hundred(method="lora", max_steps=24), 16, monkeypatch)
+    run_dir = ran(hundred(method="lora", max_steps=12), 8, monkeypatch)
     kept = load_file(run_dir / "best" / "weights.safetensors")
     assert kept and all("lora_" in name for name in kept)
 
@@ -162,15 +163,15 @@ def killed_after(monkeypatch, step):
     monkeypatch.setattr(Loop, "_step", dying)
 
 
-@pytest.mark.parametrize(("method", "steps"), [("galore", 80), ("lora", 40)])
+@pytest.mark.parametrize("method", ["galore", "lora"])
 @pytest.mark.slow
-def test_a_run_that_is_killed_after_its_best_step_publishes_it_bit_for_bit(hundred, monkeypatch, method, steps):
-    whole = ran(hundred(method=method, max_steps=steps))
+def test_a_run_that_is_killed_after_its_best_step_publishes_it_bit_for_bit(hundred, monkeypatch, method):
+    whole = ran(hundred(method=method))
     step, _ = lowest(whole)
-    assert 0 < step < steps - 3, "it must go on after its best step"
+    assert 0 < step < 20 - 3, "it must go on after its best step"
     expected = load_file(whole / "model" / "model.safetensors")
     for checkpoint in (step - 3, step + 1, None):  # before the best, after it, never
-        run_dir = hundred(method=method, max_steps=steps)
+        run_dir = hundred(method=method)
         if checkpoint:
             ran(run_dir, checkpoint, monkeypatch)
         with monkeypatch.context() as patch:
@@ -190,8 +191,8 @@ def test_a_run_that_is_killed_after_its_best_step_publishes_it_bit_for_bit(hundr
 
 @pytest.mark.slow
 def test_kept_weights_that_were_damaged_are_said_and_the_best_after_them_counts(hundred, monkeypatch):
-    step, _ = lowest(ran(hundred()))
-    run_dir = ran(hundred(), step + 1, monkeypatch)
+    step, _ = lowest(ran(hundred(eval_steps=2)))
+    run_dir = ran(hundred(eval_steps=2), step + 1, monkeypatch)
     path = run_dir / "best" / "weights.safetensors"
     data = bytearray(path.read_bytes())
     data[-3] ^= 1
@@ -199,6 +200,7 @@ def test_kept_weights_that_were_damaged_are_said_and_the_best_after_them_counts(
     assert best.kept(run_dir) is None
     ran(run_dir)
     later = min((event["loss"], event["step"]) for event in events(run_dir, "eval") if event["step"] > step)
+    assert step < later[1] < 20, "of those after it, the last must not be the best"
     assert "are not kept" in notes(run_dir) and events(run_dir, "published")[-1]["step"] == later[1]
 
 
@@ -264,8 +266,8 @@ def test_patience_counts_on_after_a_resume_and_is_off_by_default(hundred, monkey
 def test_the_last_is_published_on_request_and_nothing_is_kept_on_the_way(hundred, monkeypatch):
     monkeypatch.setattr(best, "keep", lambda *_: pytest.fail("nothing is to be kept"))
     run_dir = ran(hundred(best_by="last"))
-    assert 0 < lowest(run_dir)[0] < 80 and events(run_dir, "published")[-1]["step"] == 80
-    assert is_made_of(run_dir / "model", weights_at(run_dir, 80), None, "galore", 1)
+    assert 0 < lowest(run_dir)[0] < 20 and events(run_dir, "published")[-1]["step"] == 20
+    assert is_made_of(run_dir / "model", weights_at(run_dir, 20), None, "galore", 1)
     assert status(run_dir)["best_step"] == lowest(run_dir)[0]
 
 

@@ -20,6 +20,8 @@ BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-c
 """Programs that the browser tests can use, the best first: the shell takes a quarter less CPU time than the whole browser."""
 
 
+COMPILED = {"PYTHONDONTWRITEBYTECODE": ""}
+"""Some 150 processes load the same modules: where the environment forbids it, each would compile them anew."""
 MOST_CORES = 8
 """Each test process takes a gigabyte, and the app and the browser that it starts as much again."""
 
@@ -42,13 +44,13 @@ def main(options: list[str]) -> int:
     with ThreadPoolExecutor(1) as beside:
         checked = [beside.submit(run_aside, command) for command in checks]
         tests = [*pytest("not slow" if is_quick else "not alone"), *workers, *options]
-        results = [run(tests, {"OMP_NUM_THREADS": "1"})]
+        results = [run(tests, {"OMP_NUM_THREADS": "1", **COMPILED})]
         for answer in checked:
             status, said = answer.result()
             print(said, flush=True)
             results.append(status)
     if not is_quick:
-        results.append(run([*pytest("alone"), *options]))
+        results.append(run([*pytest("alone"), *options], COMPILED))
     return max(results)
 
 

@@ -30,9 +30,11 @@ def test_the_starter_model_gets_the_fused_forward(starter):
 def test_greedy_and_beams_of_the_starter_model_are_those_of_generate(starter, reference, stopping):
     model, prompt = starter
     values = dict(max_new_tokens=32, num_beams=4, early_stopping=stopping)
-    steps = decode_lanes(model, prompt, DecodeSettings.from_dict({**values, "lanes": ["greedy", "top_p", "beam"]}))
+    lanes = ["beam"] if stopping else ["greedy", "top_p", "beam"]
+    steps = decode_lanes(model, prompt, DecodeSettings.from_dict({**values, "lanes": lanes}))
     results = {name: result for step in steps for name, result in step.results.items()}
-    assert results["greedy"].token_ids == reference(model, prompt, max_new_tokens=32)[0][0]
+    if not stopping:
+        assert results["greedy"].token_ids == reference(model, prompt, max_new_tokens=32)[0][0]
     tokens, score = reference(model, prompt, **values)[0]
     assert results["beam"].token_ids == tokens
     assert results["beam"].score == pytest.approx(score, abs=1e-4)

@@ -31,11 +31,11 @@ def here(home, settings, monkeypatch):
         yield service
 
 
-def ended(service, job_id, seconds=30.0) -> dict:
+def ended(service, job_id, seconds=30.0, pause=0.05) -> dict:
     end = time.monotonic() + seconds
     while (status := service.status(job_id))["state"] not in ("completed", "failed", "stopped"):
         assert time.monotonic() < end, status
-        time.sleep(0.05)
+        time.sleep(pause)
     return status
 
 
@@ -167,10 +167,10 @@ def test_the_jobs_script_trains_by_the_real_worker_and_the_run_is_back_though_th
         end = time.monotonic() + 60
         while not hub.jobs and first.status(job_id)["state"] != "failed":
             assert time.monotonic() < end
-            time.sleep(0.05)
+            time.sleep(0.3)
     jobs = Jobs(home, settings)
     with Elsewhere(jobs, Runs(jobs)) as again:
-        status = ended(again, job_id, 200)
+        status = ended(again, job_id, 200, pause=0.3)
         (job,) = hub.jobs.values()
         assert status["state"] == "completed", (status, job["lines"][-30:])
         run = again._runs.status(status["run_id"])

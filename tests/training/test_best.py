@@ -109,9 +109,7 @@ def is_made_of(model, weights, base, method, scale):
 
 @pytest.mark.parametrize("method", ["galore", "adamw", "lora"])
 @pytest.mark.slow
-def test_a_run_that_overfits_publishes_the_minimum_of_the_curve(
-    hundred, tiny_model_folder, monkeypatch, method
-):
+def test_a_run_that_overfits_publishes_the_minimum_of_the_curve(hundred, tiny_model_folder, monkeypatch, method):
     run_dir = ran(hundred(method=method, keep_last=True))
     step, loss = lowest(run_dir)
     last = events(run_dir, "eval")[-1]

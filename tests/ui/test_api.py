@@ -41,7 +41,7 @@ def wait_for(client, run_id: str, *states: str, seconds: float = 120) -> dict:
             return status
         assert status["state"] != "failed", status["message"]
         assert time.monotonic() < end, f"the run stayed {status['state']}"
-        time.sleep(0.1)
+        time.sleep(0.4)  # a look is a whole call through the client, of some 40 ms of CPU
 
 
 @pytest.mark.slow

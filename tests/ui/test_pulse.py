@@ -12,8 +12,8 @@ from llmdemo.ui.app import build, launch_options
 from llmdemo.ui.services import Services
 
 MOST_SECONDS, ATTACKERS = 2.0, 6
-SECONDS = 2.5
-"""How long an attack lasts; a pulse that was asked for in this time is waited for to its end."""
+SECONDS = 1.5
+"""How long an attack lasts; a pulse that was asked for in this time is waited for to its end, however long that is."""
 SESSION = {"session_hash": "SESSION", "fn_index": 0}
 FILE = {"path": "http://127.0.0.1:9/x", "meta": {"_type": "gradio.FileData"}}
 ATTACKS = {
@@ -76,4 +76,4 @@ def test_another_guests_pulse_stays_under_two_seconds(name, url):
     for thread in hostile:
         thread.join(60)
     assert statuses and max(statuses) < 500 or statuses <= {200, 429, 503}
-    assert len(waits) > 2 and max(waits) < MOST_SECONDS, f"{max(waits):.1f} seconds"
+    assert len(waits) > 1 and max(waits) < MOST_SECONDS, f"{max(waits):.1f} seconds"

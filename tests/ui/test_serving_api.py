@@ -7,7 +7,6 @@ import subprocess
 import sys
 
 import httpx
-import openai
 import pytest
 from gradio_client import Client
 
@@ -30,7 +29,9 @@ def key(owner, services) -> str:
 
 
 @pytest.fixture
-def client(server, key) -> openai.OpenAI:
+def client(server, key):
+    import openai  # 2 s of every process of the tests, where it stands above
+
     return openai.OpenAI(base_url=f"{server.rstrip('/')}/v1", api_key=key, max_retries=0)
 
 
@@ -65,6 +66,8 @@ def test_the_openai_client_completes_text_and_names_a_strategy_in_its_extra_body
 
 
 def test_the_openai_client_raises_its_own_errors(client, server, owner):
+    import openai
+
     with pytest.raises(openai.NotFoundError, match="opens no model"):
         client.chat.completions.create(model="other", messages=ASK)
     with pytest.raises(openai.BadRequestError, match="at most 16"):

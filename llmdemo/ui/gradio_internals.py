@@ -57,6 +57,15 @@ def _keeps_nothing(state, key: int, value: Any = None) -> None:
     sent last, megabytes of it, to make deep links of, and this page has none."""
 
 
+_begin = state_holder.SessionState.__init__
+
+
+def _begin_without_configuration(state, page: gr.Blocks) -> None:
+    """SessionState.__init__, but without a configuration of each component, for deep links as well: making it took half of
+    the time of a script's call, which is a session of its own."""
+    _begin(state, SimpleNamespace(default_config=page.default_config, blocks=()))
+
+
 def _config(app, **options: Any) -> uvicorn.Config:
     """uvicorn.Config, made by the page's own function (`page.uvicorn_config`), if it has one."""
     make = getattr(app.get_blocks(), "uvicorn_config", uvicorn.Config)
@@ -122,6 +131,7 @@ PARTS = (
     Part(processing_utils, "unsafe_download", _downloads_nothing),
     Part(routes, "secure_url_stream_response", _fetches_nothing),
     Part(route_utils.GradioMultiPartParser, "parse", _parse_and_tidy),
+    Part(state_holder.SessionState, "__init__", _begin_without_configuration),
     Part(state_holder.SessionState, "_update_config", _keeps_nothing),
     Part(state_holder.SessionState, "_update_value_in_config", _keeps_nothing),
 )

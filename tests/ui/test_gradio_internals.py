@@ -121,3 +121,8 @@ def test_a_session_keeps_nothing_of_what_its_visitor_sent():
     state = state_holder.SessionState(page)
     state._update_value_in_config(box._id, "x" * 10**6)
     assert "x" * 100 not in str(state.config_values)
+    assert state[box._id] is box and state.config_values == {}
+    plain = object.__new__(state_holder.SessionState)
+    gradio_internals._begin(plain, page)
+    assert plain.config_values and plain.__dict__.keys() == state.__dict__.keys()
+    assert "session_hash].components" in source(routes) and "config_values" not in source(routes) + source(blocks)

@@ -44,8 +44,13 @@ def browser():
 
 
 def new_context(browser, **options):
-    """A visitor's browser with nothing stored; `options` as Playwright's new_context takes them."""
-    context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, "locale": "en-US", **options})
+    """A visitor's browser with nothing stored; `options` as Playwright's new_context takes them.
+
+    It wants no motion: the bar of work whose length nobody knows, and the caret of an answer that is on its way, would
+    have Chromium draw 60 times a second while a test waits for a worker.
+    """
+    usual = {"viewport": {"width": 1280, "height": 800}, "locale": "en-US", "reduced_motion": "reduce"}
+    context = browser.new_context(**{**usual, **options})
     context.set_default_timeout(LONGEST)
     return context
 

@@ -66,6 +66,15 @@ def _begin_without_configuration(state, page: gr.Blocks) -> None:
     _begin(state, SimpleNamespace(default_config=page.default_config, blocks=()))
 
 
+_make = routes.App.create_app
+
+
+def _app_to_launch(page: gr.Blocks, **options: Any):
+    """App.create_app, but only for a page that is launched: Gradio makes an application whenever a page's block ends and
+    when its queue is set, five for this page, which took half of the time of building it, and asks nothing of them."""
+    return None if options == {"mcp_server": False} else _make(page, **options)
+
+
 def _config(app, **options: Any) -> uvicorn.Config:
     """uvicorn.Config, made by the page's own function (`page.uvicorn_config`), if it has one."""
     make = getattr(app.get_blocks(), "uvicorn_config", uvicorn.Config)
@@ -131,6 +140,7 @@ PARTS = (
     Part(processing_utils, "unsafe_download", _downloads_nothing),
     Part(routes, "secure_url_stream_response", _fetches_nothing),
     Part(route_utils.GradioMultiPartParser, "parse", _parse_and_tidy),
+    Part(routes.App, "create_app", _app_to_launch),
     Part(state_holder.SessionState, "__init__", _begin_without_configuration),
     Part(state_holder.SessionState, "_update_config", _keeps_nothing),
     Part(state_holder.SessionState, "_update_value_in_config", _keeps_nothing),

@@ -56,7 +56,7 @@ def test_gradio_downloads_through_these_names_and_no_others():
         "gradio.route_utils": {"AsyncClient(": 1},  # secure_url_stream_response
         "gradio.blocks": {"httpx.get(": 1},  # the launch asks its own server whether it is up
     }
-    assert "secure_url_stream_response(" in source(routes.App.create_app)
+    assert "secure_url_stream_response(" in source(gradio_internals._make)
 
 
 @pytest.mark.parametrize("name", ["async_ssrf_protected_download", "ssrf_protected_download", "save_url_to_cache"])
@@ -112,6 +112,18 @@ def test_what_is_mended_in_gradios_scripts_is_still_wrong_there():
     """That it is right afterwards, a browser shows (tests/browser/test_page.py)."""
     changed = [path.name for path in SCRIPTS.iterdir() if mended(path.name, path.read_bytes()) != path.read_bytes()]
     assert len(changed) == 1 and changed[0].startswith("statustracker-")
+
+
+def test_an_application_is_made_for_a_launch_alone():
+    gradio_internals.install()
+    with gr.Blocks() as page:
+        gr.Textbox()
+    page.queue()
+    assert page.app is None
+    unused = "self.app = App.create_app(self, mcp_server=False)"
+    assert source(blocks).count(unused) == 2 and source(blocks).count("create_app(") == 3
+    assert unused in source(blocks.Blocks.__exit__) and unused in source(blocks.Blocks.queue)
+    assert isinstance(routes.App.create_app(page), routes.App)
 
 
 def test_a_session_keeps_nothing_of_what_its_visitor_sent():

@@ -13,7 +13,7 @@ from torch import nn
 from llmdemo.core.errors import UserError
 from llmdemo.decoding.forward import NOTES, ModelForward
 from llmdemo.decoding.fused_llama import FusedLlamaForward, FusedLlamaWeights
-from llmdemo.decoding.graphs import StaticForward
+from llmdemo.decoding.graphs import StaticForward, kernels_for
 from llmdemo.decoding.past import PROVED
 from llmdemo.decoding.thread_budget import ThreadBudget
 
@@ -32,7 +32,8 @@ def forward_for(model, precision: str = "auto", waits: bool = False) -> FusedLla
     """
     weights = fused_weights(model, precision)
     if weights is not None:
-        return StaticForward(weights) if weights.device.type == "cuda" and not waits else FusedLlamaForward(weights)
+        captured = weights.device.type == "cuda" and not waits
+        return StaticForward(weights, kernels_for(weights)) if captured else FusedLlamaForward(weights)
     own = next(model.parameters()).dtype
     if precision != "auto" and _DTYPES[precision] != own or precision == "int8":
         raise UserError("err_own_precision", own=str(own).removeprefix("torch."), precision=precision)

@@ -7,21 +7,31 @@ ended stay in the batch: a row costs nearly nothing, a new capture does. Where c
 """
 
 import logging
-from collections.abc import Generator
-from contextlib import nullcontext
+import weakref
+from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
 
-from llmdemo.decoding.fused_llama import FusedLlamaForward
+from llmdemo.core.errors import first_line
+from llmdemo.decoding.fused_llama import FusedLlamaForward, FusedLlamaWeights
 from llmdemo.decoding.run import Run, choose
 from llmdemo.decoding.steps import Step
 
 _log = logging.getLogger(__name__)
+_AGREES = 0.1
+"""Relative difference of logits, in 16 bits, above which a step keeps to torch's own kernels; as backend.py allows."""
+_kernels: weakref.WeakKeyDictionary[FusedLlamaWeights, Any] = weakref.WeakKeyDictionary()
 
 
 class StaticForward(FusedLlamaForward):
     """The fused forward with every shape and address fixed between calls of `make_room`."""
+
+    def __init__(self, weights: FusedLlamaWeights, kernels: Any = None):
+        """`kernels`: the module gpu_layers, where a step is computed by it; see `kernels_for`."""
+        super().__init__(weights)
+        self._kernels = kernels
 
     def prefill(self, prompt_ids: list[int], rows: int, max_new: int) -> torch.Tensor:
         """Logits (1, V) after the prompt."""
@@ -43,7 +53,12 @@ class StaticForward(FusedLlamaForward):
         """Logits (R, V), as FusedLlamaForward.step; waits for nothing, so that it can be captured. See `count`."""
         self.mask.copy_(self.mask[parents])
         self.mask.scatter_(1, self.nodes[:, None], 0.0)
-        hidden = self._layers(tokens, self.rotation.index_select(0, self.place), self.mask, self.nodes)
+        if self._kernels and self.rows <= self._kernels.MOST_ROWS:
+            hidden = self._kernels.layers(
+                self.w, tokens, self.keys, self.values, self.mask, self.nodes, self.rotation, self.place
+            )
+        else:
+            hidden = self._layers(tokens, self.rotation.index_select(0, self.place), self.mask, self.nodes)
         self.place += 1
         self.nodes += self.rows
         return self.w.logits(hidden)
@@ -65,6 +80,63 @@ class StaticForward(FusedLlamaForward):
         return grown
 
 
+def kernels_for(weights: FusedLlamaWeights) -> Any:
+    """The module gpu_layers, where there is Triton and it is tried and found to compute what torch does; else None."""
+    if weights not in _kernels:
+        _kernels[weights] = _tried(weights)
+    return _kernels[weights]
+
+
+def _tried(weights: FusedLlamaWeights) -> Any:
+    try:
+        from llmdemo.decoding import gpu_layers  # only where there is a GPU: Triton comes with torch for CUDA
+    except ImportError:
+        return None
+    if not gpu_layers.fits(weights):
+        return None
+    try:
+        with torch.inference_mode():
+            want, got = (_some_step(StaticForward(weights, kernels)) for kernels in (None, gpu_layers))
+        apart = float((want - got).norm() / want.norm())
+    except Exception as error:  # whatever keeps a kernel from being compiled here: torch's own do the same
+        _log.warning("The GPU kernels cannot be had here, so steps go without them: %s", first_line(error))
+        return None
+    if apart <= _AGREES:
+        return gpu_layers
+    _log.warning("The GPU kernels differ by %.2g, so steps go without them.", apart)
+    return None
+
+
+def _some_step(forward: StaticForward) -> torch.Tensor:
+    """Logits (3, V) float64 of two steps after a short prompt, whose rows change places."""
+    vocabulary, device = forward.w.vocabulary, forward.device
+    forward.prefill([(7 + 97 * i) % vocabulary for i in range(12)], 3, 3)
+    tokens = torch.tensor([5, 11, 17], device=device) % vocabulary
+    for order in ([0, 0, 0], [2, 0, 0]):
+        logits = forward.step(tokens, torch.tensor(order, device=device))
+        forward.count()
+    return logits.double()
+
+
+class Branches:
+    """Streams of a GPU for what lanes choose: captured on them it runs at the same time, as each is too small to fill a GPU."""
+
+    @contextmanager
+    def __call__(self, number: int) -> Iterator[None]:
+        """Around the part of this number: it waits for what was begun before part 0, and what follows waits for it."""
+        main, own = torch.cuda.current_stream(), torch.cuda.Stream()
+        if number == 0:
+            self._start = main.record_event()
+        own.wait_event(self._start)
+        with torch.cuda.stream(own):
+            yield
+        main.wait_stream(own)
+
+
+def _after_one_another(_: int) -> AbstractContextManager:
+    return nullcontext()
+
+
 class GraphRun(Run):
     """Run over a StaticForward, replaying a captured step where the device can."""
 
@@ -72,6 +144,7 @@ class GraphRun(Run):
         super().__init__(*args)
         self.capture = self.forward.device.type == "cuda" if capture is None else capture
         self.graph: torch.cuda.CUDAGraph | None = None
+        self._beside: Callable[[int], AbstractContextManager] = _after_one_another
 
     def _steps(self) -> Generator[Step]:
         return self.work()
@@ -132,7 +205,7 @@ class GraphRun(Run):
     def _body(self) -> torch.Tensor:
         """One step on fixed addresses: reads and writes self.tokens, parents, t and the lanes' and forward's state."""
         logits = self.forward.step(self.tokens, self.parents)
-        tokens, parents, packed = choose(self.lanes, logits, self.t)
+        tokens, parents, packed = choose(self.lanes, logits, self.t, beside=self._beside)
         self.tokens.copy_(tokens)
         self.parents.copy_(parents)
         self.t += 1
@@ -141,13 +214,15 @@ class GraphRun(Run):
     def _capture(self) -> None:
         """Captures one step without running it; on failure the rest of the run goes on uncaptured."""
         try:
-            graph = torch.cuda.CUDAGraph()
+            graph, self._beside = torch.cuda.CUDAGraph(), Branches()
             with torch.cuda.graph(graph, capture_error_mode="thread_local"):
                 self.out = self._body()
             self.graph = graph
         except (RuntimeError, NotImplementedError) as error:
             _log.warning("This GPU step cannot be captured, so it runs uncaptured: %s", error)
             self.capture = False
+        finally:
+            self._beside = _after_one_another
 
 
 def _wait(numbers: torch.Tensor, event) -> list[float]:

@@ -5,8 +5,8 @@ way, and their logits are the same. A speculative lane's tokens are a branch of 
 """
 
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -216,22 +216,28 @@ class Run:
 
 
 def choose(
-    lanes, logits: torch.Tensor, t: torch.Tensor, places: Sequence[int] | None = None
+    lanes,
+    logits: torch.Tensor,
+    t: torch.Tensor,
+    places: Sequence[int] | None = None,
+    beside: Callable[[int], AbstractContextManager] = lambda lane: nullcontext(),
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """(next tokens (R,), their parents (R,) among the lanes' rows, all lanes' packed numbers) from logits (M, V).
 
-    `places`: which row of the logits each row of the lanes is; None: the one of its own number.
+    `places`: which row of the logits each row of the lanes is; None: the one of its own number. `beside`: around what the
+    lane of this number chooses, which needs nothing of the others'.
     """
     if places is not None:
         logits = logits[: max(places) + 1]
     rows = Rows.of(logits, max(lane.width for lane in lanes))
     tokens, parents, packed, first = [], [], [], 0
-    for lane in lanes:
+    for number, lane in enumerate(lanes):
         count = lane.rows
         part = rows.part(first, count) if places is None else rows.at(places[first : first + count])
-        token, parent, numbers = lane.choose(part, t)
-        tokens.append(token)
-        parents.append(torch.full((1,), first, device=logits.device) if parent is None else parent + first)
+        with beside(number):
+            token, parent, numbers = lane.choose(part, t)
+            tokens.append(token)
+            parents.append(torch.full((1,), first, device=logits.device) if parent is None else parent + first)
         lane.packed_size = sum(tensor.numel() for tensor in numbers)
         packed += numbers
         first += count

@@ -26,8 +26,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from llmdemo.decoding import DecodeSettings, decode_lanes  # noqa: E402
 from llmdemo.decoding.backend import difference, forward_for, fused_weights  # noqa: E402
 from llmdemo.decoding.forward import ModelForward  # noqa: E402
-from llmdemo.decoding.graphs import GraphRun, StaticForward  # noqa: E402
+from llmdemo.decoding.graphs import GraphRun, StaticForward, kernels_for  # noqa: E402
 from llmdemo.decoding.run import Run  # noqa: E402
+from llmdemo.models import load as _attention_as_in_the_app  # noqa: E402, F401
 
 CONFIGS = {
     "tiny": dict(
@@ -95,9 +96,10 @@ def load(dtype: torch.dtype):
         model = AutoModelForCausalLM.from_pretrained(args_.model, dtype=dtype, use_safetensors=True)
     else:
         torch.manual_seed(0)
-        model = LlamaForCausalLM(
-            LlamaConfig(vocab_size=49152, tie_word_embeddings=True, **CONFIGS[args_.random_config])
-        )
+        with torch.device(args_.device):  # a CPU takes half a minute for 1.7B
+            model = LlamaForCausalLM(
+                LlamaConfig(vocab_size=49152, tie_word_embeddings=True, **CONFIGS[args_.random_config])
+            )
     model = model.to(args_.device, dtype).eval()
     model.generation_config.eos_token_id, model.generation_config.pad_token_id = None, 0
     return model
@@ -245,8 +247,9 @@ def captured(name: str, precision: str) -> None:
         return {lane: r.token_ids for step in run.steps() for lane, r in step.results.items()}, run
 
     ways = {
-        "captured": lambda: texts(GraphRun, StaticForward(weights), capture=True),
-        "uncaptured": lambda: texts(GraphRun, StaticForward(weights), capture=False),
+        "captured": lambda: texts(GraphRun, StaticForward(weights, kernels_for(weights)), capture=True),
+        "captured_by_torch": lambda: texts(GraphRun, StaticForward(weights), capture=True),
+        "uncaptured": lambda: texts(GraphRun, StaticForward(weights, kernels_for(weights)), capture=False),
         "plain_fused": lambda: texts(Run, FusedLlamaForward(weights)),
         "models_own": lambda: texts(Run, ModelForward(model)),
     }
@@ -256,9 +259,9 @@ def captured(name: str, precision: str) -> None:
             results[key], run = work()
             repeats = args_.repeats if key == "captured" else 1
             note(name, f"{key}_s", round(statistics.median(timed(work) for _ in range(repeats)), 4))
-            if key == "captured":
-                note(name, "was_captured", run.graph is not None)
-                note(name, "captured_step_ms", round(1000 * replay_seconds(run), 3))
+            if key.startswith("captured"):
+                note(name, f"{key}_was_captured", run.graph is not None)
+                note(name, f"{key}_step_ms", round(1000 * replay_seconds(run), 3))
         except Exception as error:  # as in section
             traceback.print_exc()
             note(name, f"{key}_error", repr(error)[:500])

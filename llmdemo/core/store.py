@@ -138,7 +138,12 @@ def write_atomic(path: Path, content: bytes | str) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Writes `value` as JSON, whole or not at all. NaN and infinities are refused (ValueError)."""
-    write_atomic(path, json.dumps(value, ensure_ascii=False, indent=1, allow_nan=False))
+    write_atomic(path, json_text(value))
+
+
+def json_text(value: Any) -> str:
+    """What `write_json` writes: for a file of a folder that is not whole yet, whose files are made durable together."""
+    return json.dumps(value, ensure_ascii=False, indent=1, allow_nan=False)
 
 
 def read_json(path: Path) -> Any:

@@ -102,9 +102,10 @@ def keep(run_dir: Path, weights: dict[str, Tensor], best: Best) -> None:
     path = _path(run_dir)
     path.parent.mkdir(exist_ok=True)
     aside = path.with_suffix(".part")
+    weights = separate(weights)
     told = {"best": json.dumps(best.to_dict(), allow_nan=False), "sha256": _hash(weights, weights.__getitem__)}
     try:
-        save_file(separate(weights), aside, metadata=told)
+        save_file(weights, aside, metadata=told)
         with open(aside, "rb") as file:
             os.fsync(file.fileno())
         os.replace(aside, path)

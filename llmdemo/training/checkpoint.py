@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from llmdemo.core import store
+from llmdemo.training.on_host import on_host
 
 KEEP = 2
 """Whole checkpoints that are kept: the newest, and one more should it be damaged."""
@@ -55,9 +56,8 @@ def save(folder: Path, scratch: Path, checkpoint: Checkpoint) -> int:
             hashes = {name: future.result() for name, future in found.items()}
             for future in on_disk:
                 future.result()
-        store.write_json(
-            aside / "state.json", {"step": checkpoint.step, "sha256": hashes, "numbers": checkpoint.numbers}
-        )
+        state = {"step": checkpoint.step, "sha256": hashes, "numbers": checkpoint.numbers}
+        (aside / "state.json").write_text(store.json_text(state), encoding="utf-8")
     prune(folder)
     return store.folder_bytes(target)
 
@@ -94,7 +94,7 @@ def _read(folder: Path) -> Checkpoint | None:
 
 
 def separate(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Contiguous, and copies where tensors share memory, which safetensors refuses.
+    """Contiguous, in the computer's memory, and copies where tensors share memory, which safetensors refuses.
 
     bitsandbytes gives the 8-bit states of all large matrices one and the same quantisation map.
     """
@@ -102,7 +102,8 @@ def separate(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     for name, tensor in tensors.items():
         tensor = tensor.detach().contiguous()
         place = (tensor.device, tensor.untyped_storage().data_ptr())
-        found[name] = tensor.clone() if place in seen and tensor.numel() else tensor
+        own = on_host(tensor)
+        found[name] = own.clone() if own is tensor and place in seen and tensor.numel() else own
         seen.add(place)
     return found
 

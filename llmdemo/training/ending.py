@@ -129,7 +129,8 @@ def publish_chosen(
     )
     losses = Losses(loop.progress.first_eval_loss, chosen.figures.get("loss"))
     found = chosen.to_dict()
-    written = publish(run_dir, scratch, model, tokenizer, entry, config, about, losses, judge, weights=found, kept=kept)
+    where = {"weights": found, "kept": kept, "device": loop.device}
+    written = publish(run_dir, scratch, model, tokenizer, entry, config, about, losses, judge, **where)
     report("published", **written.to_dict(), **chosen.to_dict())
     if written.message:
         report("note", message=written.message)
@@ -149,6 +150,7 @@ def _publish_last(
         name=LAST_MODEL,
         weights=weights,
         kept=kept,
+        device=loop.device,
     )
 
 

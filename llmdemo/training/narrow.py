@@ -20,6 +20,7 @@ from torch import Tensor
 from llmdemo.core import store
 from llmdemo.core.sentences import say, together
 from llmdemo.models.check import INDEX, check_folder, weight_files
+from llmdemo.training.on_host import on_host
 
 ALLOWED = 0.005
 """Share of the run's last held-out loss by which that of the narrower files may differ."""
@@ -150,7 +151,7 @@ def _round(folder: Path, target: str, rounding: str, device: torch.device) -> Wr
                 values = file.get_tensor(name)
                 if rounding == "stochastic":  # a GPU draws the numbers in no time; one tensor at a time has room there
                     values = values.to(device)
-                tensors[name] = rounded(values, TYPES[target], rounding, generator).cpu()
+                tensors[name] = on_host(rounded(values, TYPES[target], rounding, generator))
             saved += sum(t.numel() * t.element_size() for t in tensors.values())
             save_file(tensors, aside / shard.name, metadata=file.metadata())
     _say_type(aside, target, saved)
@@ -192,12 +193,13 @@ def _say_type(folder: Path, dtype: str, saved: int) -> None:
         for key in ("dtype", "torch_dtype"):
             if part.get(key) == "float32":
                 part[key] = dtype
-    store.write_json(folder / "config.json", config)
+    # not durable by itself: the whole folder is, once it is in its place
+    (folder / "config.json").write_text(store.json_text(config), encoding="utf-8")
     index = folder / INDEX
     if index.is_file():
         told = json.loads(index.read_text(encoding="utf-8"))
         told["metadata"] = {**told.get("metadata", {}), "total_size": saved}
-        store.write_json(index, told)
+        index.write_text(store.json_text(told), encoding="utf-8")
 
 
 def _aside(folder: Path, rounding: str) -> Path:

@@ -22,6 +22,7 @@ from llmdemo.training.narrow import Judge, Losses, Written, dtype_of, narrow
 from llmdemo.training.objectives.base import end_ids
 from llmdemo.training.quantised import plain, quantised_layers
 
+_CPU = torch.device("cpu")
 GENERATION = "generation_config.json"
 ADAPTER = "adapter"
 
@@ -39,13 +40,14 @@ def publish(
     name: str = "model",
     weights: dict | None = None,
     kept: Callable[[], None] = lambda: None,
+    device: torch.device = _CPU,
 ) -> Written:
     """Writes run_dir/`name`, whole or not at all; returns in which type, and why (narrow.py).
 
     LoRA's adapters are merged into the weights, in float32, and stand by themselves in run_dir/adapter. `about` is shown in
     the card: losses, steps, data.
     `judge` gives the held-out loss of a model's files; it is called after `model` was written, and may take its memory.
-    weights: which step's they are, for origin.json. kept() is called before the model is whole.
+    weights: which step's they are, for origin.json. kept() is called before the model is whole. `device` rounds.
     Raises OSError where the disk has no room.
     """
     target, base = run_dir / name, _folder_of(entry)
@@ -53,9 +55,7 @@ def publish(
         return written_before(target)[0]
     if config.method == "lora" and name == "model":
         save_adapters(model, run_dir / ADAPTER, scratch, public_name(entry), entry.revision)
-    device, note = next(model.parameters()).device, "note_published_own"
-    if quantised_layers(model):
-        note = "note_published_quantised"
+    note = "note_published_quantised" if quantised_layers(model) else "note_published_own"
     model = _whole_weights(model, config)
     own = str(model.dtype).removeprefix("torch.")
     _check_room(run_dir, model)
@@ -77,7 +77,7 @@ def publish(
             "written": written.to_dict(),
             "weights": weights or {},
         }
-        store.write_json(folder / "origin.json", origin)
+        (folder / "origin.json").write_text(store.json_text(origin), encoding="utf-8")
         (folder / "README.md").write_text(card(entry, config, {**about, "weights": written.row()}), encoding="utf-8")
         kept()
     return written
@@ -139,7 +139,7 @@ def _save(model, tokenizer, base: Path, folder: Path) -> None:
         model.generation_config = GenerationConfig()
     model.save_pretrained(folder)
     if writes:
-        store.write_json(folder / GENERATION, {**usage, "eos_token_id": ends})
+        (folder / GENERATION).write_text(store.json_text({**usage, "eos_token_id": ends}), encoding="utf-8")
     tokenizer.save_pretrained(folder)
     keep_eos(folder, tokenizer)
 

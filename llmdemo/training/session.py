@@ -31,6 +31,7 @@ from llmdemo.training.eight_bit import require_8bit, require_library
 from llmdemo.training.ending import adopt, ended_early, publish_chosen, told_before
 from llmdemo.training.loop import Loop
 from llmdemo.training.measured import optimizer_bytes
+from llmdemo.training.on_host import move_to_host
 from llmdemo.training.prepare import model_entry, prepare_data, read_config
 from llmdemo.training.quantised import quantise
 from llmdemo.training.steps import StepWriter
@@ -284,8 +285,11 @@ class Session:
             "loss": progress.loss,
             **loop.objective.about(),
         }
+        main, config = self._accelerator.is_main_process, self._config
+        if main and config.method != "lora" and not config.quantises:
+            move_to_host(loop.model)  # once, for the checkpoint's files and the model's
         checkpoint = loop.checkpoint()
-        if self._accelerator.is_main_process:
+        if main:
             kept = self._save_last(loop, checkpoint)
             del checkpoint
             early = ended_early(loop)

@@ -54,18 +54,25 @@ CONFIGS = [
 def make_model(folder: Path, shape: str) -> None:
     """A random model of `shape` with a tokenizer made from the sample."""
     import torch
-    from tokenizers import ByteLevelBPETokenizer
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+    from transformers import LlamaConfig, LlamaForCausalLM
 
-    made = ByteLevelBPETokenizer()
-    made.train_from_iterator([SAMPLE.read_text()], 4000, special_tokens=["<|end|>"])
-    PreTrainedTokenizerFast(tokenizer_object=made._tokenizer, eos_token="<|end|>").save_pretrained(folder)
+    make_tokenizer(folder)
     torch.manual_seed(0)
     torch.set_default_dtype(torch.bfloat16)
     with torch.device("cuda" if torch.cuda.is_available() else "cpu"):
         model = LlamaForCausalLM(LlamaConfig(vocab_size=49152, **SHAPES[shape]))
     torch.set_default_dtype(torch.float32)
     model.save_pretrained(folder)
+
+
+def make_tokenizer(folder: Path) -> None:
+    """Made from the sample."""
+    from tokenizers import ByteLevelBPETokenizer
+    from transformers import PreTrainedTokenizerFast
+
+    made = ByteLevelBPETokenizer()
+    made.train_from_iterator([SAMPLE.read_text()], 4000, special_tokens=["<|end|>"])
+    PreTrainedTokenizerFast(tokenizer_object=made._tokenizer, eos_token="<|end|>").save_pretrained(folder)
 
 
 def make_data(folder: Path, length: int) -> Path:

@@ -95,7 +95,7 @@ def _tried(weights: FusedLlamaWeights) -> Any:
     if not gpu_layers.fits(weights):
         return None
     try:
-        with torch.inference_mode():
+        with torch.inference_mode(), _current(weights.device):
             want, got = (_some_step(StaticForward(weights, kernels)) for kernels in (None, gpu_layers))
         apart = float((want - got).norm() / want.norm())
     except Exception as error:  # whatever keeps a kernel from being compiled here: torch's own do the same
@@ -105,6 +105,11 @@ def _tried(weights: FusedLlamaWeights) -> Any:
         return gpu_layers
     _log.warning("The GPU kernels differ by %.2g, so steps go without them.", apart)
     return None
+
+
+def _current(device: torch.device) -> AbstractContextManager:
+    """Graphs, events and Triton's kernels go by the current device."""
+    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 
 def _some_step(forward: StaticForward) -> torch.Tensor:
@@ -177,10 +182,7 @@ class GraphRun(Run):
 
     def _launch(self, t: int):
         """Starts step t; (its numbers on their way to the host, the event of their arrival or None)."""
-        device = self.forward.device
-        with (
-            torch.cuda.device(device) if device.type == "cuda" else nullcontext()
-        ):  # graphs and events go by the current one
+        with _current(self.forward.device):
             return self._launch_here(t)
 
     def _launch_here(self, t: int):

@@ -55,6 +55,18 @@ def new_context(browser, **options):
     return context
 
 
+def first_page(context, url: str):
+    """A page of this browser that shows `url`; its `foreign` and `errors` list what it must not have done."""
+    page = context.new_page()
+    page.foreign, page.errors = [], []
+    page.on("request", lambda request: page.foreign.append(request.url) if _foreign(request.url, url) else None)
+    page.on("pageerror", lambda error: page.errors.append(f"{error.message}\n{error.stack}"))
+    page.on("console", lambda said: page.errors.append(said.text) if "Security Policy" in said.text else None)
+    page.goto(url)
+    page.wait_for_selector("#data-report .island *")
+    return page
+
+
 @pytest.fixture
 def open_page(browser):
     """open_page(url, **context options): a page whose `foreign` and `errors` lists what it must not have done."""
@@ -63,14 +75,7 @@ def open_page(browser):
     def open_(url: str, **options):
         context = new_context(browser, **options)
         contexts.append(context)
-        page = context.new_page()
-        page.foreign, page.errors = [], []
-        page.on("request", lambda request: page.foreign.append(request.url) if _foreign(request.url, url) else None)
-        page.on("pageerror", lambda error: page.errors.append(f"{error.message}\n{error.stack}"))
-        page.on("console", lambda said: page.errors.append(said.text) if "Security Policy" in said.text else None)
-        page.goto(url)
-        page.wait_for_selector("#data-report .island *")
-        return page
+        return first_page(context, url)
 
     yield open_
     for context in contexts:

@@ -8,6 +8,7 @@ from playwright.sync_api import expect
 
 from llmdemo import data
 from llmdemo.core.store import Home
+from tests.browser.conftest import first_page, new_context
 from tests.browser.steps import until
 
 pytestmark = pytest.mark.slow
@@ -30,11 +31,27 @@ def arena(open_page, tiny_app):
             page.goto(tiny_app + query)
         else:
             page.get_by_role("tab", name="Arena").click()
-        page.wait_for_selector(".arena .run")
-        until(page, "document.querySelector('#arena-model').value === 'starter'")
+        wait_ready(page)
         return page
 
     return open_
+
+
+def wait_ready(page):
+    page.wait_for_selector(".arena .run")
+    until(page, "document.querySelector('#arena-model').value === 'starter'")
+
+
+@pytest.fixture(scope="module")
+def compared(browser, tiny_app):
+    """A page with the first comparison of its visitor, for tests that look at it and leave it as it was."""
+    context = new_context(browser)
+    page = first_page(context, tiny_app)
+    page.get_by_role("tab", name="Arena").click()
+    wait_ready(page)
+    compare(page)
+    yield page
+    context.close()
 
 
 def set_number(page, key, value):
@@ -61,9 +78,8 @@ def texts(page):
     )
 
 
-def test_four_strategies_answer_side_by_side(arena):
-    page = arena()
-    compare(page)
+def test_four_strategies_answer_side_by_side(compared):
+    page = compared
     assert [strategy for strategy, _ in texts(page)] == ["greedy", "top_k", "top_p", "beam"]
     for pane in page.query_selector_all(".lane"):
         assert pane.query_selector_all(".token")
@@ -84,9 +100,8 @@ def test_the_same_seed_gives_the_same_page_again(arena):
     assert texts(page) != first
 
 
-def test_pointing_at_a_token_shows_kept_and_cut_alternatives(arena):
-    page = arena()
-    compare(page)
+def test_pointing_at_a_token_shows_kept_and_cut_alternatives(compared):
+    page = compared
     page.hover(".lane[data-strategy=top_k] .token:not(.part) >> nth=2")
     card = page.wait_for_selector(".alternatives:not([hidden])")
     assert card.inner_text().startswith("token ")
@@ -97,9 +112,8 @@ def test_pointing_at_a_token_shows_kept_and_cut_alternatives(arena):
     page.wait_for_selector(".alternatives[hidden]", state="attached")
 
 
-def test_other_values_are_tried_on_what_was_recorded(arena):
-    page = arena()
-    compare(page)
+def test_other_values_are_tried_on_what_was_recorded(compared):
+    page = compared
     page.click(".lane[data-strategy=top_p] .token:not(.part) >> nth=2")
     page.click(".alternatives .tried summary")
     kept = len(page.query_selector_all(".alternatives .bar:not(.cut)"))
@@ -110,6 +124,8 @@ def test_other_values_are_tried_on_what_was_recorded(arena):
     assert kept >= 1 and page.evaluate("document.activeElement.dataset.tried") == "temperature"
     page.click("text=Back to the recorded values")
     until(page, "n => document.querySelectorAll('.alternatives .bar:not(.cut)').length === n", arg=kept)
+    page.keyboard.press("Escape")
+    page.wait_for_selector(".alternatives[hidden]", state="attached")
 
 
 def test_temperature_0_is_greedy(arena):
@@ -188,9 +204,8 @@ def test_earlier_comparisons_outlive_the_page_and_are_reopened_and_deleted(arena
     assert page.errors == []
 
 
-def test_the_slider_replays_the_decoding(arena):
-    page = arena()
-    compare(page)
+def test_the_slider_replays_the_decoding(compared):
+    page = compared
     page.evaluate("s => { s.value = 3; s.dispatchEvent(new Event('input')); }", page.query_selector(".replay input"))
     until(page, "document.querySelectorAll('.lane[data-strategy=greedy] .token').length === 3")
     assert page.inner_text(".replay output") == "3 of 12"
@@ -200,9 +215,8 @@ def test_the_slider_replays_the_decoding(arena):
     until(page, "document.querySelectorAll('.lane[data-strategy=greedy] .token').length === 12")
 
 
-def test_the_beam_tree_shows_kept_and_dropped_branches_and_their_scores(arena):
-    page = arena()
-    compare(page)
+def test_the_beam_tree_shows_kept_and_dropped_branches_and_their_scores(compared):
+    page = compared
     page.wait_for_selector(".tree .node.best")
     states = set(page.eval_on_selector_all(".tree .node", "nodes => nodes.map(n => n.classList[1])"))
     assert {"kept", "cut"} <= states or {"done", "cut"} <= states
@@ -237,9 +251,8 @@ def test_a_broken_link_opens_the_page_all_the_same(arena, tiny_app):
     assert page.errors == []
 
 
-def test_an_exported_trace_shows_the_same_page_without_the_model(arena, tmp_path):
-    page = arena()
-    compare(page)
+def test_an_exported_trace_shows_the_same_page_without_the_model(compared, arena, tmp_path):
+    page = compared
     shown = texts(page)
     with page.expect_download() as download:
         page.click(".arena .actions >> text=Export")
@@ -414,9 +427,8 @@ def test_nothing_sticks_out_on_a_phone(arena):
     assert box["x"] >= 0 and box["x"] + box["width"] <= 390
 
 
-def test_every_control_has_a_name(arena):
-    page = arena()
-    compare(page)
+def test_every_control_has_a_name(compared):
+    page = compared
     page.click(".more summary")
     nameless = page.evaluate(
         """() => [...document.querySelectorAll('.arena button, .arena input:not([type=file]), .arena select, .arena textarea')]

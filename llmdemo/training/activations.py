@@ -25,7 +25,7 @@ class Batch:
 
 
 _KEPT: dict[tuple, tuple[int, int, bool]] = {}
-"""Activations by all that they depend on, the model's config included: all methods but adapters and factors share them."""
+"""Activations by all that they depend on, the model's config and the shapes of what is trained included."""
 _MOST_KEPT = 256
 
 
@@ -33,10 +33,10 @@ def activations_of(
     model: nn.Module, config: TrainConfig, batch: Batch, precision: str, device: torch.device
 ) -> tuple[int, int, bool]:
     """(bytes kept for the backward pass, bytes of one layer's, whether that is rough) of `model`, laid out without numbers."""
-    if config.method == "lora" or config.factor_rank:
-        return _activations(model, config, batch, precision, device)
     about: Any = model.config
-    known = type(model), about.to_json_string(), config.activation_checkpointing
+    known: tuple = type(model), about.to_json_string(), config.activation_checkpointing
+    if config.method == "lora" or config.factor_rank:  # adapters and factors; the other methods share one figure
+        known += tuple((name, p.shape, p.dtype, p.requires_grad) for name, p in model.named_parameters())
     key = (*known, batch, precision, device.type)
     if key not in _KEPT:
         if len(_KEPT) >= _MOST_KEPT:

@@ -63,7 +63,8 @@ _begin = state_holder.SessionState.__init__
 def _begin_without_configuration(state, page: gr.Blocks) -> None:
     """SessionState.__init__, but without a configuration of each component, for deep links as well: making it took half of
     the time of a script's call, which is a session of its own."""
-    _begin(state, SimpleNamespace(default_config=page.default_config, blocks=()))
+    page_of_none: Any = SimpleNamespace(default_config=page.default_config, blocks=())
+    _begin(state, page_of_none)
 
 
 _make = routes.App.create_app

@@ -1,11 +1,11 @@
 """Reads the flags, builds the page, launches it."""
 
 import argparse
-import atexit
 import os
 import sys
 
 from llmdemo.core.errors import UserError
+from llmdemo.core.leaving import leave_in_order
 from llmdemo.settings import Settings
 
 
@@ -66,16 +66,5 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def leave(code: int) -> None:
-    """Ends the process once all is closed, without the interpreter's own ending.
-
-    Libraries' threads that are still in C++ then (a last forward pass, an import that warms up) would abort it.
-    """
-    atexit._run_exitfuncs()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
-
-
 if __name__ == "__main__":
-    leave(main())
+    leave_in_order(main())

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from llmdemo.core.errors import UserError
+from llmdemo.core.leaving import leave
 from llmdemo.core.sentences import say
 from llmdemo.core.store import Home, free_bytes, new_id, object_or_empty, write_json
 from llmdemo.elsewhere import parcel
@@ -269,4 +270,4 @@ def figures_of(line: str) -> dict:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    leave(main(sys.argv[1:]))

@@ -8,6 +8,7 @@ import os
 import sys
 from pathlib import Path
 
+from llmdemo.core.leaving import leave
 from llmdemo.core.store import Home
 from llmdemo.evaluation.folder import EvaluationFolder
 from llmdemo.evaluation.job import Job
@@ -62,4 +63,4 @@ def _run(job: Job, home: Home, spec: Spec, key: str) -> dict:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    leave(main(sys.argv[1:]))

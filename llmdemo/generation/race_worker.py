@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from llmdemo import data
+from llmdemo.core.leaving import leave
 from llmdemo.core.store import Home, write_json
 from llmdemo.generation.race import RESULT, RESUME
 from llmdemo.jobs import JobFolder
@@ -79,4 +80,4 @@ def _rows(parts: list[dict], losses: list, seed: int) -> list[dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    leave(main(sys.argv[1:]))

@@ -17,6 +17,7 @@ from pathlib import Path
 from llmdemo import data
 from llmdemo.core.errors import UserError
 from llmdemo.core.json_lines import append_lines
+from llmdemo.core.leaving import leave
 from llmdemo.core.sentences import say
 from llmdemo.core.store import Home, read_json, write_json
 from llmdemo.data.ingest import add_rows
@@ -256,4 +257,4 @@ def _shown(line: dict) -> list[dict]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    leave(main(sys.argv[1:]))

@@ -32,6 +32,8 @@ class Kind:
     """Where its jobs lie, below the home folder."""
     command: Callable[[Path, Config], list[str]] | None = None
     """The worker's argv for a job's folder and its config."""
+    environment: Callable[[Config], dict[str, str]] = field(default=lambda config: {})
+    """Variables of its worker, beside those of every worker, for a job's config; what the app's own environment says counts more."""
     advance: Callable[[JobFolder, bool], End | None] | None = None
     """Does what can be done now, quickly; `True`: it was asked to stop. Returns how it ended, None while it goes on.
     What it raises is tried again."""

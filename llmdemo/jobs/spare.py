@@ -28,7 +28,7 @@ from llmdemo.jobs import process
 WAIT = "--wait"
 """The last word of a waiting worker's argv."""
 LEAST_FREE_BYTES = 2 * 2**30
-"""Available memory below which none is kept waiting: it takes some 470 MB, its launcher included."""
+"""Available memory below which none is kept waiting: it takes some 350 MB."""
 _MOST_MESSAGE = 1 << 20
 _ALSO_LATER = ("CUDA_VISIBLE_DEVICES", process.TOKEN_VARIABLE)
 """What may be set when the job is known: it is read after the imports."""

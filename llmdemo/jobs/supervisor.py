@@ -166,7 +166,8 @@ class Supervisor:
             logs.begin_attempt(folder.log, job.attempt)
             folder.note("launch", attempt=job.attempt)
             config = folder.config()
-            env = worker_environment(self._home.root, None, devices, kind.processes(config))
+            every = worker_environment(self._home.root, None, devices, kind.processes(config))
+            env = {**kind.environment(config), **every}
             argv, secret = kind.command(folder.path, config), self.secrets.pop(job.job_id, "")
             pid, identity = self._start_process(argv, folder.path, env, folder.log, token, secret)
         except (OSError, UserError, ValueError, TypeError) as error:

@@ -13,7 +13,8 @@ import numpy as np
 from llmdemo import data
 from llmdemo.core.errors import UserError
 from llmdemo.core.events import EventWriter
-from llmdemo.core.sentences import say
+from llmdemo.core.leaving import leave
+from llmdemo.core.sentences import percent, say
 from llmdemo.core.store import Home, write_json
 from llmdemo.data.records import Records
 from llmdemo.jobs import JobFolder
@@ -101,8 +102,8 @@ def advice(counts: dict[str, int]) -> str:
     total = max(1, sum(counts.values()))
     share = counts["unknown"] / total
     key = "probe_advice_unknown" if share > 0.5 else "probe_advice_some" if share > 0.1 else "probe_advice_known"
-    return say(key, share=f"{share:.0%}")
+    return say(key, share=percent(share))
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    leave(main(sys.argv[1:]))

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from llmdemo import data
+from llmdemo.core.leaving import leave
 from llmdemo.core.store import Home, write_atomic, write_json
 from llmdemo.data.records import Records
 from llmdemo.jobs import JobFolder
@@ -179,4 +180,4 @@ def _save(path: Path, arrays: dict[str, np.ndarray]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    leave(main(sys.argv[1:]))

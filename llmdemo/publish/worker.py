@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from llmdemo.core.errors import UserError
+from llmdemo.core.leaving import leave
 from llmdemo.core.store import Home, child, write_json
 from llmdemo.jobs import JobFolder
 from llmdemo.jobs.worker import Stopped, Worker, perform, read_secret
@@ -58,4 +59,4 @@ def _send(worker: Worker, folder: JobFolder, home: Home, token: str) -> dict:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    leave(main(sys.argv[1:]))

@@ -1,5 +1,6 @@
 """The command line of a run's worker, and how many runs this machine trains at once. Knows nothing of queues or states."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -11,13 +12,12 @@ _WORKER = "llmdemo.training.worker"
 
 
 def worker_command(run_dir: Path, config: dict) -> list[str]:
-    """The argv that trains the run in `run_dir`, through accelerate's launcher."""
-    count = processes(config)
+    """The argv that trains the run in `run_dir`, through accelerate's launcher; of one process, in that process."""
+    count, worker = processes(config), ["-m", _WORKER, str(run_dir)]
     if count > 1 and not has_accelerator():
         # `accelerate launch --cpu` starts several processes through mpirun only; torch's launcher, which it
         # uses for GPUs, needs none.
-        launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node", str(count)]
-        return [sys.executable, "-m", *launcher, "-m", _WORKER, str(run_dir)]
+        return [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count), *worker]
     options = [
         "--num_processes",
         str(count),
@@ -28,19 +28,33 @@ def worker_command(run_dir: Path, config: dict) -> list[str]:
         "--dynamo_backend",
         "no",
     ]
+    options += ["--num_cpu_threads_per_process", _threads(count)]
     if not has_accelerator():
-        options += ["--cpu", "--num_cpu_threads_per_process", str(cpu_threads(count))]
+        options.append("--cpu")
     elif count > 1:
         options += ["--multi_gpu", "--main_process_port", "0"]  # 0: a free one, as runs may go side by side
-    return [sys.executable, "-m", "accelerate.commands.launch", *options, "-m", _WORKER, str(run_dir)]
+    launcher = "accelerate.commands.launch" if count > 1 else "llmdemo.training.launch"
+    return [sys.executable, "-m", launcher, *options, *worker]
 
 
 def worker_environment(home: Path, config: dict, env=None, devices: list[str] | None = None) -> dict[str, str]:
     """The environment of the worker of a run with these settings; see jobs.environment."""
-    found = environment.worker_environment(home, env, devices, processes(config))
+    return {**variables(config), **environment.worker_environment(home, env, devices, processes(config))}
+
+
+def variables(config: dict) -> dict[str, str]:
+    """What a run's worker has in its environment beside every worker's, unless the app's own says otherwise."""
+    found = {}
+    if processes(config) == 1:  # torch reads it when it is imported, before the launcher's options are
+        found["OMP_NUM_THREADS"] = _threads(1)
     if config.get("weight_bits") == 8:  # who saves memory loses none to gaps between blocks of fixed size
-        found.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
+        found["PYTORCH_CUDA_ALLOC_CONF"] = "expandable_segments:True"
     return found
+
+
+def _threads(processes: int) -> str:
+    """CPU threads for each process; beside a GPU as many as accelerate's launcher gives."""
+    return os.environ.get("OMP_NUM_THREADS") or "1" if has_accelerator() else str(cpu_threads(processes))
 
 
 def at_once(settings: Settings, there: list[str]) -> int:

@@ -21,7 +21,7 @@ from llmdemo.jobs.environment import gpus
 from llmdemo.jobs.folder import MOST_NAME
 from llmdemo.models.catalog import require_open
 from llmdemo.runs import bundle, digest
-from llmdemo.runs.command import at_once, processes, worker_command
+from llmdemo.runs.command import at_once, processes, variables, worker_command
 from llmdemo.runs.differences import differences
 from llmdemo.runs.folder import RunFolder
 from llmdemo.runs.sanitise import settings
@@ -208,6 +208,7 @@ def run_kind(home: Home, command: Callable[[Path, dict], list[str]]) -> Kind:
         prefix="run",
         folder="runs",
         command=command,
+        environment=variables,
         digest=digest.Digest,
         large=("model", "model-last", "checkpoints", "best"),
         at_once=at_once,

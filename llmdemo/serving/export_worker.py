@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from gguf import quants
 
+from llmdemo.core.leaving import leave
 from llmdemo.core.store import Home, write_atomic, write_json
 from llmdemo.data.encode import Refused, encode_many
 from llmdemo.evaluation.heldout import example, held_out
@@ -119,4 +120,4 @@ def readme(file: str, title: str, loss: dict[str, Any] | None) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    leave(main(sys.argv[1:]))

@@ -91,7 +91,7 @@ class Settings:
     runs_at_once: int = 0
     """How many runs may train at the same time; 0: one for each GPU, one on a CPU."""
     spare_seconds: int = 600
-    """How long a worker with its imports done waits for Start while somebody fills in the Train form (some 470 MB of
+    """How long a worker with its imports done waits for Start while somebody fills in the Train form (some 350 MB of
     memory); 0: none is kept waiting."""
     stop_runs_at_exit: int = 0
     """1: when the app ends, runs write a checkpoint and stop; 0: they go on by themselves."""

@@ -1,4 +1,4 @@
-"""`accelerate launch -m llmdemo.training.worker RUN_DIR`: trains the run in that folder, and says how it ended.
+"""`-m llmdemo.training.worker RUN_DIR` under `accelerate launch` or launch.py: trains the run in that folder, and says how it ended.
 
 With --wait in the place of the folder it imports what a run needs, and waits to be told of one (jobs/spare.py).
 
@@ -20,6 +20,7 @@ from llmdemo.core import out_of_memory, store
 from llmdemo.core.errors import UserError, first_line
 from llmdemo.core.events import EventWriter
 from llmdemo.core.imports import uncollected
+from llmdemo.core.leaving import leave
 from llmdemo.core.sentences import say
 
 RESUME = say("resume_run")
@@ -128,12 +129,10 @@ def _train(run_dir: Path, report) -> dict:
 
 
 def _leave(status: int) -> None:
-    """Ends the process without taking its objects apart, which takes seconds with a GPU; of several, each its own way."""
-    logging.shutdown()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    """Ends a run's only process at once; of several, each in its own way, as others may still talk with it."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        os._exit(status)
+        leave(status)
+    logging.shutdown()
     sys.exit(status)
 
 

@@ -1,4 +1,7 @@
+import os
+import runpy
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -6,6 +9,7 @@ from llmdemo.jobs import environment
 from llmdemo.jobs.environment import PROJECT, free_gpus, gpus
 from llmdemo.runs import command
 from llmdemo.runs.command import worker_command, worker_environment
+from llmdemo.training import launch as training_launch
 
 
 @pytest.fixture
@@ -19,10 +23,35 @@ def accelerator(monkeypatch):
     return set_
 
 
+@pytest.mark.parametrize("there", [False, True])
+def test_one_process_is_told_what_accelerates_launcher_would_tell_it(accelerator, there, monkeypatch, tmp_path):
+    from accelerate.commands import launch
+
+    accelerator(there)
+    told = []
+    monkeypatch.setattr(
+        launch.subprocess, "Popen", lambda command, env: told.append(env) or SimpleNamespace(wait=int, returncode=0)
+    )
+    monkeypatch.setattr(runpy, "run_module", lambda name, **more: told.append((name, sys.argv[1:], dict(os.environ))))
+    argv = worker_command(tmp_path, {})
+    assert argv[:3] == [sys.executable, "-m", "llmdemo.training.launch"]
+    with monkeypatch.context() as patch:
+        patch.setenv("HF_HOME", str(tmp_path))  # no `accelerate config` of who runs the tests
+        launch.launch_command(launch.launch_command_parser().parse_args(argv[3:]))
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "environ", dict(os.environ))
+        patch.setattr(sys, "argv", [])
+        training_launch.main(argv[3:])
+    (theirs, (module, arguments, ours)) = told
+    assert (module, arguments) == ("llmdemo.training.worker", [str(tmp_path)])
+    assert ours.items() >= {name: value for name, value in theirs.items() if name != "HF_HOME"}.items()
+    assert ours["ACCELERATE_USE_CPU"] == str(not there) and ours["ACCELERATE_MIXED_PRECISION"] == "no"
+    assert worker_environment(tmp_path, {}, {})["OMP_NUM_THREADS"] == ours["OMP_NUM_THREADS"]
+
+
 def test_the_worker_goes_through_accelerates_launcher(accelerator, tmp_path):
     accelerator(False)
     argv = worker_command(tmp_path, {})
-    assert argv[:3] == [sys.executable, "-m", "accelerate.commands.launch"]
     assert argv[-3:] == ["-m", "llmdemo.training.worker", str(tmp_path)]
     assert "--cpu" in argv and argv[argv.index("--num_processes") + 1] == "1"
 
@@ -50,7 +79,7 @@ def test_several_gpus_are_asked_for_by_the_setting(accelerator, tmp_path):
     accelerator(True)
     argv = worker_command(tmp_path, {"num_processes": 2})
     assert "--multi_gpu" in argv and "--cpu" not in argv
-    assert argv[argv.index("--num_processes") + 1] == "2"
+    assert argv[argv.index("--num_processes") + 1] == "2" and argv[2] == "accelerate.commands.launch"
 
 
 def test_several_processes_on_a_cpu_need_no_mpi(accelerator, tmp_path):

@@ -2,10 +2,12 @@ import json
 import subprocess
 import sys
 
+import psutil
 import pytest
 
 from llmdemo.core.errors import UserError
 from llmdemo.jobs.environment import PROJECT
+from llmdemo.runs.folder import RunFolder
 
 
 def test_runs_import_neither_torch_nor_gradio():
@@ -40,6 +42,16 @@ def test_two_starts_give_two_runs_one_after_the_other(bench):
     assert [status["run_id"] for status in app.list()] == [second, first]
     bench.wait(app, second, "completed")
     assert app.status(first)["state"] == "completed"
+
+
+def test_a_run_that_saves_memory_is_told_so_by_its_environment(bench):
+    app = bench.open()
+    run_id = app.start({"steps": 10_000, "weight_bits": 8})
+    bench.wait(app, run_id, "running")
+    environment = psutil.Process(RunFolder(bench.home.runs / run_id).process()["pid"]).environ()
+    assert environment["PYTORCH_CUDA_ALLOC_CONF"] == "expandable_segments:True" and environment["OMP_NUM_THREADS"]
+    app.stop(run_id)
+    bench.wait(app, run_id, "stopped")
 
 
 def test_an_unknown_run_is_a_sentence(bench):
@@ -160,7 +172,7 @@ def test_a_list_of_many_ended_runs_does_not_push_out_the_one_that_goes(bench):
 
 
 @pytest.mark.slow
-def test_the_real_worker_tells_what_is_wrong_with_its_settings(bench):
+def test_the_real_worker_tells_what_is_wrong_with_its_settings(bench, real_starts):
     app = bench.open(command=None)
     run_id = app.start({"dataset_id": "dataset-that-is-not-there"})
     status = bench.wait(app, run_id, "failed", "completed", seconds=120)

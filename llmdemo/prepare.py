@@ -11,7 +11,7 @@ import numpy as np
 
 from llmdemo import data, pace
 from llmdemo.core.errors import UserError
-from llmdemo.core.sentences import say
+from llmdemo.core.sentences import percent, say
 from llmdemo.core.store import Home, new_id
 from llmdemo.jobs.environment import gpus, has_accelerator
 from llmdemo.knowledge.found import asked_again, longest_answer, probe_for
@@ -183,7 +183,7 @@ def predict(home: Home, values: dict, entry: ModelEntry | None = None) -> dict:
     notes = notes_before(home, config) if info else []
     share = 1 - plain.tokens / todo.tokens if cost else 0.0
     if share > _MUCH:
-        notes.append(say("note_probe_cost", n=asked, share=f"{share:.0%}"))
+        notes.append(say("note_probe_cost", n=asked, share=percent(share)))
     about = {"ledger": ledger, "task": config.task, "parameters": entry.parameters, "asked": asked}
     return {**about, **size, "work": todo, "notes": notes}
 

@@ -72,6 +72,11 @@ def fill(text: str, values: dict[str, Any], language: str = ENGLISH) -> str:
     return _PLACE.sub(one, text)
 
 
+def percent(share: float) -> str:
+    """A share between 0 and 1 as the page writes it: "16 %"."""
+    return f"{share:.0%}".replace("%", " %")
+
+
 def together(*sentences: str) -> str:
     """The sentences one after the other, as each language sets them; empty ones are left out."""
     said = [each for each in sentences if each]

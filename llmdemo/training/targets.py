@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from llmdemo.core.errors import UserError
-from llmdemo.core.sentences import say
+from llmdemo.core.sentences import percent, say
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def about_experts(model: nn.Module, method: str) -> list[str]:
     if not stacked or method == "adamw":
         return []
     share = sum(p.numel() for p in stacked) / max(1, sum(p.numel() for p in model.parameters()))
-    what = say("note_experts", share=f"{share:.0%}")
+    what = say("note_experts", share=percent(share))
     if not any(p.requires_grad for p in stacked):
         return [say("note_experts_lora", what=what)]
     return [say("note_experts_whole", what=what)]

@@ -17,7 +17,7 @@ import torch
 from torch.nn import functional
 
 from llmdemo.core.errors import UserError
-from llmdemo.core.sentences import say
+from llmdemo.core.sentences import percent, say
 from llmdemo.data.encode import encode_many
 from llmdemo.data.labels import Classes, merge_labels
 from llmdemo.models.load import load_classifier, load_classifier_tokenizer
@@ -237,7 +237,7 @@ class Classify(Objective):
         for sample in self.data.samples:
             probabilities = self._seen[sample["row"]].softmax(0)
             best = int(probabilities.argmax())
-            text = f"{self.data.facts['labels'][best]} ({probabilities[best]:.0%})"
+            text = f"{self.data.facts['labels'][best]} ({percent(float(probabilities[best]))})"
             yield {"prompt": sample["prompt"], "expected": sample["expected"], "text": text}
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from llmdemo.core.errors import UserError
+from llmdemo.core.sentences import percent
 from llmdemo.models.load import load_classifier, load_classifier_tokenizer
 from llmdemo.settings.training import TrainConfig
 from llmdemo.training.batches import RunData, TokenRows, collate
@@ -88,7 +89,7 @@ class Reward(Objective):
 
     def answers(self) -> Iterator[dict]:
         for place, sample in enumerate(self.data.samples):
-            text = f"{1 / (1 + np.exp(-self._seen[place])):.0%}"
+            text = percent(1 / (1 + np.exp(-self._seen[place])))
             yield {"prompt": sample["prompt"], "expected": sample["expected"], "text": text}
 
 

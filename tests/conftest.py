@@ -3,6 +3,8 @@
 import gc
 import json
 import os
+import shutil
+import tempfile
 from collections import Counter
 from pathlib import Path
 
@@ -11,8 +13,10 @@ import pytest
 from llmdemo.access import passwords
 from llmdemo.core.imports import uncollected
 from llmdemo.core.store import Home
+from llmdemo.jobs import process
 from llmdemo.models import catalog, trial
 from llmdemo.settings import Settings
+from tests import forked
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
@@ -91,6 +95,27 @@ def quick_hash(password: str) -> str:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(passwords, "_N", 1024)
         return passwords.hash_password(password)
+
+
+def pytest_configure(config) -> None:
+    """The processes of a test run share one fork server; without pytest-xdist this process is the only one."""
+    if forked.ADDRESS not in os.environ:
+        folder = tempfile.mkdtemp(prefix="llmdemo-tests-")
+        forked.fork_server(Path(folder))
+        config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _workers_are_forked():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(process, "start", forked.start_job)
+        yield
+
+
+@pytest.fixture
+def real_starts(monkeypatch):
+    """Workers that this process starts import all by themselves, as those of users do."""
+    monkeypatch.delenv(forked.ADDRESS)
 
 
 def pytest_ignore_collect(collection_path: Path, config) -> bool | None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from llmdemo.core.store import Home
+from tests import forked
 from tests.browser.steps import LONGEST
 from tests.conftest import own_model
 from tests.run import BROWSERS
@@ -108,7 +109,7 @@ def running_app(home: Path, *flags: str, env: dict | None = None):
     }
     command = [sys.executable, "app.py", "--port", str(port), *flags]
     with open(home.parent / f"app-{port}.log", "wb") as log:
-        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
+        process = forked.start(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
         try:
             _wait(url, process, 60)
             yield url

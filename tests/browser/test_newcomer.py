@@ -10,7 +10,9 @@ import shutil
 import pytest
 from playwright.sync_api import expect
 
+from llmdemo.core.store import Home
 from tests.browser.steps import add_file, before_and_after, compare, start_run, state_is, tab, use_sample
+from tests.conftest import own_model
 
 pytestmark = pytest.mark.slow
 
@@ -79,7 +81,9 @@ def test_a_run_is_stopped_and_resumed_on_the_page_and_stopped_in_a_second_browse
 def test_a_newcomers_path_with_the_starter_model(starter_home, tmp_path, open_page, app_on):
     """The sample, ten steps of GaLore through accelerate's launcher, and the arena before and after."""
     home = tmp_path / "home"
-    shutil.copytree(starter_home.models / "starter", home / "models" / "starter")
+    own_model(
+        shutil.copytree(starter_home.models / "starter", home / "models" / "starter"), Home(home)
+    )  # as when fetched
     with app_on(home) as url:
         page = open_page(url)
         use_sample(page)

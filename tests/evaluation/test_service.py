@@ -277,7 +277,7 @@ def test_a_classifier_does_not_answer_and_a_causal_model_does_not_classify(waiti
 
 
 @pytest.mark.slow
-def test_a_real_worker_goes_on_without_the_app_that_started_it(home, settings, add, models):
+def test_a_real_worker_goes_on_without_the_app_that_started_it(home, settings, add, models, real_starts):
     info = add(chat_rows())
     service = Evaluations(Jobs(home, settings))
     evaluation_id = service.start({"dataset_id": info.dataset_id, "model_ids": list(models), **SMALL})

@@ -1,6 +1,7 @@
 """Two worker processes over gloo against one at the same global batch. Real processes: slow.
 
-Each process imports torch and transformers for eight CPU seconds, so what several tests look at is trained by one launch.
+Each process imports torch and transformers for eight CPU seconds, so what several tests look at is trained by one launch,
+whose processes are forked (tests/forked.py) but for the run of which one is killed and that of two machines.
 """
 
 import contextlib
@@ -29,6 +30,7 @@ from llmdemo.runs.command import worker_command, worker_environment
 from llmdemo.runs.machines import commands
 from llmdemo.settings import Settings
 from llmdemo.training import worker
+from tests import forked
 from tests.conftest import own_model
 from tests.training.conftest import run_maker, task_run_maker, write_task_files
 
@@ -54,16 +56,13 @@ def launch(run_dir, home, *others):
     if others:
         at = command.index("llmdemo.training.worker")
         command[at:] = ["tests.training.in_turn", *map(str, others), str(run_dir)]
-    result = subprocess.run(
-        command,
-        cwd=ROOT,
-        env=worker_environment(home.root, config),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-2000:]
+    with open(run_dir / "log.txt", "ab") as log:
+        env = worker_environment(home.root, config)
+        launched = forked.start(command, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    try:
+        assert launched.wait(300) == 0, (run_dir / "log.txt").read_text()[-4000:]
+    finally:
+        launched.kill()
     return weights_of(run_dir)
 
 

@@ -102,7 +102,7 @@ def test_the_lists_give_each_id_first(client, dataset_id):
 
 
 @pytest.mark.slow
-def test_a_run_starts_trains_and_leaves_a_model(client, dataset_id):
+def test_a_run_starts_trains_and_leaves_a_model(client, dataset_id, real_starts):
     run_id = client.predict(config={"dataset_id": dataset_id, **SMALL}, api_name="/start_run")["run_id"]
     status = wait_for(client, run_id, "completed")
     assert status.keys() >= STATUS

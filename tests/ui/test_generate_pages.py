@@ -43,7 +43,7 @@ def test_how_long_it_will_take_is_foretold_but_of_an_endpoint(pages):
 
 
 @pytest.mark.slow
-def test_a_stopped_making_of_data_is_shown_goes_on_and_is_removed(pages, services, server):
+def test_a_stopped_making_of_data_is_shown_goes_on_and_is_removed(pages, services, server, real_starts):
     client = Client(server, verbose=False)
     settings = {"max_prompt_tokens": 24, "max_new_tokens": 16, "temperature": 0.7}
     job_id = client.predict("starter", "magpie", 5_000, settings, api_name="/generate_dataset")["job_id"]

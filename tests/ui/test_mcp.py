@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import shutil
 
 import httpx
 import pytest
@@ -71,8 +72,9 @@ def test_a_site_that_is_open_in_the_same_browser_reaches_no_tool(server):
 
 @pytest.mark.parametrize("policy", ["guests", "accounts"])
 @pytest.mark.slow
-def test_where_others_can_reach_the_page_there_are_no_tools(tmp_path, policy):
+def test_where_others_can_reach_the_page_there_are_no_tools(tmp_path, tiny_model_folder, policy):
     """Gradio's MCP server would call the endpoints from this computer, whoever asks."""
+    shutil.copytree(tiny_model_folder, tmp_path / "home" / "models" / "starter")  # else the real one is fetched
     access = Access(policy, {"ann": "x"} if policy == "accounts" else {})
     services = make_services(Settings(home=tmp_path / "home", min_free_bytes=0), access=access)
     page = build(services)

@@ -1,6 +1,7 @@
 """Who may know what: the house's rules, read from the source with ast and, for torch, from a fresh process."""
 
 import ast
+import gc
 import json
 import re
 import subprocess
@@ -14,6 +15,16 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "llmdemo"
 SOURCES = sorted([*PACKAGE.rglob("*.py"), ROOT / "app.py"])
 MOST_LINES, MOST_FUNCTION_LINES = 400, 60
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_garbage_is_looked_for():
+    """Two million nodes of syntax trees stay to the end: to look through them took more than half of the time."""
+    gc.disable()
+    yield
+    imported.cache_clear()
+    tree_of.cache_clear()
+    gc.enable()
 
 
 def trees(*folders: str):

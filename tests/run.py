@@ -3,7 +3,7 @@
 Installs tests/requirements.txt with pip, and Chromium: Debian's through apt where that can be, else Playwright's own
 download; with neither, the browser tests fail with a sentence. Linters, types, pip-audit and the tools for the page's
 scripts (tests/assets/check.py) run one after another beside the tests; what they say is printed when these have ended. The
-tests run with one thread each, one more at a time than there are cores: first those that need the starter model, the real
+tests run with one thread each, two more at a time than there are cores: first those that need the starter model, the real
 worker or the browser, as they take long and wait a lot (tests/conftest.py). Those that measure time come last, alone. With
 --quick, no slow tests.
 """
@@ -39,7 +39,7 @@ def main(options: list[str]) -> int:
         [sys.executable, "-m", "mypy"],
         [sys.executable, str(ROOT / "tests" / "audit.py")],
     ]
-    count = min(os.cpu_count() or 1, MOST_CORES) + 1
+    count = min(os.cpu_count() or 1, MOST_CORES) + 2
     workers = ["-n", str(count), "--dist", "loadfile", "--no-loadscope-reorder", "--durations", "12"]
     with ThreadPoolExecutor(1) as beside:
         checked = [beside.submit(run_aside, command) for command in checks]

@@ -168,7 +168,7 @@ def _connect() -> socket.socket:
         end = time.monotonic() + _LOADS
         with open(folder / "log", "ab") as log:
             env = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONSAFEPATH": "1", _TOKEN: "-" * 32}
-            env |= {"JE_ARROW_MALLOC_CONF": "background_thread:false", "OMP_NUM_THREADS": "1"}  # who forks has one thread
+            env |= {"JE_ARROW_MALLOC_CONF": "background_thread:false", "OMP_NUM_THREADS": "1"}  # one thread
             command = [sys.executable, "-m", "tests.forked", str(folder / "server"), os.environ[f"{ADDRESS}_OF"]]
             null = subprocess.DEVNULL
             server = subprocess.Popen(command, env=env, stdin=null, stdout=log, stderr=log, start_new_session=True)

@@ -128,6 +128,7 @@ class Forked:
 def start(args, *, cwd=None, env=None, stdin=None, stdout=None, stderr=None, start_new_session: bool = False):
     """As subprocess.Popen with these arguments; forked where it can be."""
     env = dict(os.environ if env is None else env)
+    args = [args[0], *args[2:]] if args[1] == "-u" else list(args)  # torch's launcher says it
     if _can_be_forked(args, env):
         return Forked(args, cwd, env, stdin, stdout, stderr, start_new_session)
     more = {"stdin": stdin, "stdout": stdout, "stderr": stderr}

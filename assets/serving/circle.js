@@ -30,8 +30,7 @@ export const firstOf = (n) => SIDES[(Math.imul(n, 2654435761) >>> 31) & 1];
 /** What a task's data set can be made of. @param {boolean} writes */
 export const tasksOf = (writes) => (writes ? ["chat", "preference"] : ["classify"]);
 
-/** A share with its interval, as a table shows it.
-   @param {{share: number, low: number, high: number, of: number} | null} told */
+/** @param {{share: number, low: number, high: number, of: number} | null} told A share and its interval. */
 export const between = (told) =>
   told
     ? t("circle_between", {
@@ -58,13 +57,14 @@ export const makeCircle = (server, name, draw) => {
   const act = async (what, data = {}) => {
     const answer = await ask(what, data);
     if (answer) await ask("circle");
+    else await refresh(); // what was shown before it was done
     return answer;
   };
   const look = (state, offset = 0) => Object.assign(view, { state, offset }) && ask("circle");
 
   // ---- whether texts are kept
   const keepForm = ({ keeping, counts }) => {
-    const set = (change) => act("keep_texts", { ...keeping, ...change });
+    const set = (change) => act("keep_texts", Object.assign(keeping, change)); // shown at once
     return h(
       "div",
       { class: "keep" },

@@ -5,8 +5,8 @@
     python tests/benchmarks/runs_faults.py kills --real --minutes 13 --longest 12 --patience 300
     python tests/benchmarks/runs_faults.py --out faults.json
 
-Parts: kills, full_disk, torn_record, read_only, queue, presses, stubborn, clock, flood. `--real` starts the real worker, through accelerate's launcher, on
-a tiny model (runs_tiny.py); without it a worker without a model is used that obeys the same contract, whose "weights"
+Parts: kills, full_disk, torn_record, read_only, queue, presses, stubborn, clock, flood. `--real` starts the real worker on a tiny
+model (runs_tiny.py), as a run of one process is started: without a launcher beside it; without it a worker without a model is used that obeys the same contract, whose "weights"
 are a chain of hashes over its steps.
 full_disk and read_only need root and Linux, for a small tmpfs; without, they say so and are left out.
 """
@@ -89,15 +89,15 @@ def kills(args) -> dict:
         expected = undisturbed(app, root, config, args)
         done, end = 0, time.monotonic() + 60 * args.minutes
         while done < args.kills and time.monotonic() < end:
-            victim = rng.choice(args.victims)
+            victim = rng.choice([each for each in args.victims if each != "launcher" or not args.real])
             run_id = app.do("start", config)
             folder = root / "runs" / run_id
             wait_until(lambda folder=folder: RunFolder(folder).process().get("pid"), 20)
-            if victim == "worker":  # the launcher takes a while to start it
+            if victim == "worker" and not args.real:  # the launcher takes a while to start it
                 wait_until(lambda folder=folder: len(family(folder)) > 1, args.patience)
             time.sleep(rng.uniform(0, args.longest))
             launcher = RunFolder(folder).process().get("pid")
-            before, hit = strike(app, folder, victim)
+            before, hit = strike(app, folder, "launcher" if victim == "worker" and args.real else victim)
             done += hit
             begun = time.monotonic()
             if victim == "app" and hit:

@@ -128,7 +128,7 @@ class Forked:
 def start(args, *, cwd=None, env=None, stdin=None, stdout=None, stderr=None, start_new_session: bool = False):
     """As subprocess.Popen with these arguments; forked where it can be."""
     env = dict(os.environ if env is None else env)
-    args = [args[0], *args[2:]] if args[1] == "-u" else list(args)  # torch's launcher says it
+    args = [args[0], *args[2:]] if list(args[1:2]) == ["-u"] else list(args)  # torch's launcher says it
     if _can_be_forked(args, env):
         return Forked(args, cwd, env, stdin, stdout, stderr, start_new_session)
     more = {"stdin": stdin, "stdout": stdout, "stderr": stderr}
@@ -148,8 +148,8 @@ def start_job(argv, folder, env, output, stdin):
 def _can_be_forked(argv, env) -> bool:
     if ADDRESS not in os.environ or not hasattr(os, "fork") or argv[0] != sys.executable:
         return False
-    module = argv[2] if argv[1] == "-m" else argv[1]
-    return module in _FORKED and _read_at_import(env) == _read_at_import(os.environ)
+    module = argv[1:2] if argv[1:2] != ["-m"] else argv[2:3]
+    return any(each in _FORKED for each in module) and _read_at_import(env) == _read_at_import(os.environ)
 
 
 def _read_at_import(env) -> dict[str, str]:

@@ -114,7 +114,14 @@ class App {
 
   // ---- running ----
 
-  compare() {
+  async compare() {
+    if (!this.form.models) {
+      this.say(t("waiting_start")); // the menu is on its way
+      const { error } = await this.loadModels();
+      this.say("");
+      this.showError(error);
+    }
+    if (!this.form.models || this.run) return;
     this.form.freshenSeed();
     this.remember(false);
     const { modes } = this.form;
@@ -282,7 +289,7 @@ class App {
     this.root.classList.toggle("coloured", mode !== "none");
   }
 
-  // ---- forks and turns ----
+  // ---- forks, turns and preferences ----
 
   fork(lane, index, id, only) {
     this.start(...forkOf(this.trace, lane, this.replay.at, index, id, only));
@@ -318,8 +325,6 @@ class App {
     this.remember();
   }
 
-  // ---- preferences ----
-
   async choosePair(card, button) {
     const { trace } = this; // another comparison may begin before the answer comes
     const answer = await L.ask(this.server, "preference_sets");
@@ -332,12 +337,13 @@ class App {
 
   async loadModels() {
     const answer = await this.readModels();
-    if (!answer.models) return;
+    if (!answer.models) return answer;
     const before = this.form.modelIds.join();
     this.form.setModels(answer.models);
     if (this.form.modelIds.join() !== before) L.tell("arena-changed");
     this.speaks.draw(this.form);
     this.warm();
+    return answer;
   }
 
   /* Whoever looks at the arena will press Compare, or move the slider: models are loaded meanwhile. */

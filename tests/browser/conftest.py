@@ -14,7 +14,7 @@ import pytest
 
 from llmdemo.core.store import Home
 from tests import forked
-from tests.browser.steps import LONGEST
+from tests.browser.steps import LONGEST, SECONDS
 from tests.conftest import own_model
 from tests.run import BROWSERS
 
@@ -23,6 +23,32 @@ NO_BROWSER = (
     "No Chromium was found for the browser tests. Install Debian's (apt-get install chromium) or Playwright's "
     "(python -m playwright install chromium)."
 )
+
+
+_CONTEXTS: list = []
+"""The visitors' browsers of this module's tests, for what a test that fails says."""
+_MOST_SHOWN = 4000
+"""Characters of a page."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """A browser test that fails says what its pages showed: on another machine nobody can look."""
+    report = yield
+    if report.failed and report.when == "call":
+        for page in [page for context in _CONTEXTS for page in context.pages]:
+            report.sections.append((page.url, _shown(page)))
+    return report
+
+
+def _shown(page) -> str:
+    from playwright.sync_api import Error
+
+    try:
+        said = [page.inner_text("body", timeout=5 * SECONDS)[:_MOST_SHOWN], *getattr(page, "errors", [])]
+    except Error as error:
+        return str(error)
+    return "\n".join(line for line in "\n".join(said).splitlines() if line.strip())
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +67,7 @@ def browser():
         except Error:
             pytest.fail(NO_BROWSER)
         yield found
+        _CONTEXTS.clear()
         found.close()
 
 
@@ -53,6 +80,7 @@ def new_context(browser, **options):
     usual = {"viewport": {"width": 1280, "height": 800}, "locale": "en-US", "reduced_motion": "reduce"}
     context = browser.new_context(**{**usual, **options})
     context.set_default_timeout(LONGEST)
+    _CONTEXTS.append(context)
     return context
 
 

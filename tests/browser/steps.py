@@ -2,6 +2,7 @@
 
 import re
 import time
+from contextlib import contextmanager
 
 import pytest
 from playwright.sync_api import expect
@@ -77,3 +78,26 @@ def compare(page, prompt: str, new_tokens: int, seconds: float, lanes: int = 4) 
         timeout=max(seconds * SECONDS, LONGEST)
     )
     return page.locator("#arena .lane .text").all_inner_texts()
+
+
+@contextmanager
+def late_answer(page, question: str, ask, most: int = 1):
+    """What the page asks by `ask()` is answered at once, and the answer arrives when the block is left; so are the next
+    such questions, `most` in all."""
+    held = []
+
+    def keep(route):
+        asked = len(held) < most and f'"{question}"' in (route.request.post_data or "")
+        if asked:
+            held.append((route, route.fetch()))
+        else:
+            route.continue_()
+
+    page.route("**/component_server**", keep)
+    with page.expect_request(lambda request: f'"{question}"' in (request.post_data or "")):
+        ask()
+    yield
+    for route, response in held:
+        with page.expect_response(lambda answer, route=route: answer.request == route.request):
+            route.fulfill(response=response)
+    page.unroute("**/component_server**", keep)

@@ -9,7 +9,7 @@ from playwright.sync_api import expect
 from llmdemo import data
 from llmdemo.core.store import Home
 from tests.browser.conftest import first_page, new_context
-from tests.browser.steps import until
+from tests.browser.steps import late_answer, tab, until
 
 pytestmark = pytest.mark.slow
 
@@ -76,6 +76,20 @@ def texts(page):
     return page.eval_on_selector_all(
         ".lane", "panes => panes.map(p => [p.dataset.strategy, p.querySelector('.text').textContent])"
     )
+
+
+def test_compare_that_is_pressed_before_the_menu_of_models_has_come_waits_for_it(open_page, tiny_app):
+    page = open_page(tiny_app)
+    with late_answer(page, "models", lambda: tab(page, "Arena"), most=9):
+        page.fill("#arena-prompt", "Hello there")
+        set_number(page, "max_new_tokens", 3)
+        page.click(".arena .run")
+        expect(page.locator(".arena .status")).to_have_text("Starting…")
+    expect(page.locator(".lane")).to_have_count(4)
+    wait_done(page)
+    assert "Done: 3 steps" in page.inner_text(".arena .status")
+    expect(page.locator(".arena .error")).to_be_hidden()
+    assert page.errors == []
 
 
 def test_four_strategies_answer_side_by_side(compared):

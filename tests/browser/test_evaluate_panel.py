@@ -12,6 +12,7 @@ from playwright.sync_api import expect
 
 from llmdemo.core.store import write_json
 from tests.browser.conftest import running_app
+from tests.browser.steps import late_answer
 
 pytestmark = pytest.mark.slow
 
@@ -103,28 +104,6 @@ def test_models_are_compared_and_a_classifier_is_tried(app, open_page, tmp_path)
     page.set_viewport_size({"width": 390, "height": 844})
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     assert page.foreign == [] and page.errors == []
-
-
-@contextmanager
-def late_answer(page, question: str, ask):
-    """What the page asks by `ask()` is answered at once, and the answer arrives when the block is left."""
-    held = []
-
-    def keep(route):
-        asked = not held and f'"{question}"' in (route.request.post_data or "")
-        if asked:
-            held.append((route, route.fetch()))
-        else:
-            route.continue_()
-
-    page.route("**/component_server**", keep)
-    with page.expect_request(lambda request: f'"{question}"' in (request.post_data or "")):
-        ask()
-    yield
-    route, response = held[0]
-    with page.expect_response(lambda answer: answer.request == route.request):
-        route.fulfill(response=response)
-    page.unroute("**/component_server**", keep)
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 /* Adding data: what may be uploaded, how the reading goes, and which column is what where that isn't clear. */
 import * as L from "../lib/panel.js";
 import { Component, h, t } from "../lib/panel.js";
+import { watchFiles } from "./drop.js";
 
 L.define("heading", ({ el, props }) => L.show(el, h("h2", {}, t(props.value))));
 
@@ -18,17 +19,11 @@ L.define("kinds", ({ el, props }) => {
       h("div", { class: "too-large" }, L.notice(said)),
     );
   };
-  const check = (event, files) => {
-    if (!event.target.closest?.("#data-file")) return;
-    const large = [...(files || [])].find((file) => file.size > most);
+  watchFiles((files) => {
+    const large = files.find((file) => file.size > most);
     draw(large);
-    if (!large) return;
-    event.preventDefault();
-    event.stopImmediatePropagation();
-    if (event.type === "change") event.target.value = "";
-  };
-  document.addEventListener("change", (event) => check(event, /** @type {any} */ (event.target).files), true);
-  document.addEventListener("drop", (event) => check(event, event.dataTransfer?.files), true);
+    return Boolean(large);
+  });
   document.documentElement.style.setProperty("--drop-a-file", JSON.stringify(t("data_drop"))); // for data.css
   draw(null);
 });

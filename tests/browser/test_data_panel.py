@@ -2,6 +2,7 @@
 model knew of its data."""
 
 import json
+import re
 import time
 
 import pytest
@@ -58,6 +59,35 @@ def test_a_file_that_is_dropped_while_another_is_read_is_added_after_it(tiny_app
     held[0].continue_()
     expect(page.locator(".set-title h2")).to_have_text("short.json")
     assert page.errors == []
+
+
+_PUT_FILES = """(names) => {
+    const given = (name) => {
+        const rows = Array.from({length: 30}, (_, n) => ({instruction: `Add ${n} for ${name}`, output: String(n)}));
+        const files = new DataTransfer();
+        files.items.add(new File([JSON.stringify(rows)], name));
+        return files;
+    };
+    for (const name of names) {
+        const input = document.querySelector("#data-file input[type=file]");
+        input.files = given(name).files;
+        input.dispatchEvent(new Event("change", {bubbles: true}));
+    }
+    const files = given("beside.json");
+    const drop = new DragEvent("drop", {bubbles: true, cancelable: true, dataTransfer: files});
+    document.querySelector("h1").dispatchEvent(drop);
+    return drop.defaultPrevented;
+}"""
+
+
+def test_no_file_is_lost_that_comes_before_the_field_can_take_it(tiny_app, open_page):
+    """Gradio's field forgot what came while others were on their way, and the browser opened what was dropped beside it."""
+    page = open_page(tiny_app)
+    page.wait_for_selector("#data-file input[type=file]", state="attached")
+    assert page.evaluate(_PUT_FILES, ["early.json", "earlier.json"])
+    for name in ("early.json", "earlier.json", "beside.json"):
+        expect(page.locator("#data-side .set-name").filter(has_text=re.compile(f"^{name}$"))).to_have_count(1)
+    assert page.errors == [] and page.foreign == []
 
 
 def test_a_problem_opens_its_record_token_by_token_and_all_records_are_listed(tiny_app, open_page, tmp_path):

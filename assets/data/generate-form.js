@@ -27,13 +27,15 @@ const SHOWN = [
 const field = (label, control, more = null) =>
   h("label", { class: "pick" }, h("span", {}, label, more && L.help(more, label)), control);
 
-/** State of a new form: the defaults of `choices`, the first model that writes. */
+const writersOf = (choices) => choices.models.filter((model) => model.ready && model.writes);
+
+/** State of a new form: the defaults of `choices`. */
 export const generateState = (choices) => {
   const spec = Object.fromEntries(SHOWN.map((key) => [key, choices.defaults[key]]));
-  const writes = choices.models.filter((model) => model.ready && model.writes);
   return {
-    spec: { ...spec, kind: "magpie", model_id: writes[0]?.id || "", dataset_id: "" },
-    maker: writes[0]?.id || ENDPOINT,
+    spec: { ...spec, kind: "magpie", model_id: "", dataset_id: "" },
+    maker: ENDPOINT,
+    picked: false, // whether somebody chose who writes
     judge: judgeState(),
     checker: "",
     key: "",
@@ -41,6 +43,19 @@ export const generateState = (choices) => {
     open: false,
     takes: null, // {seconds_low, seconds_high, rough}, as the app foretells it
   };
+};
+
+/** Puts what is there in the place of what is not: until somebody chose, or wrote of a server, the first model writes. */
+export const settle = (state, choices) => {
+  const { spec } = state;
+  const writers = writersOf(choices);
+  const stays =
+    state.maker === ENDPOINT ? state.picked || spec.url || spec.model : writers.some(({ id }) => id === state.maker);
+  if (!stays) state.maker = writers[0]?.id || ENDPOINT;
+  if (state.maker !== ENDPOINT) spec.model_id = state.maker;
+  const { reads, invents } = choices.kinds[spec.kind];
+  const sets = choices.data_sets.filter((each) => reads.includes(each.task)).map((each) => each.dataset_id);
+  if (!sets.includes(spec.dataset_id)) spec.dataset_id = (!invents && sets[0]) || "";
 };
 
 const takesLine = ({ maker, takes }) => {
@@ -82,7 +97,7 @@ export const generateForm = ({ state, choices, busy, error, draw, start, act }) 
     spec[key] = value;
     draw();
   };
-  const writers = choices.models.filter((model) => model.ready && model.writes);
+  const writers = writersOf(choices);
   const number = (key, more) =>
     field(
       t(`generate_${key}`),
@@ -101,17 +116,16 @@ export const generateForm = ({ state, choices, busy, error, draw, start, act }) 
 
   const pickKind = (name) => {
     spec.kind = name;
-    const { judged, invents: hasNoData } = choices.kinds[name];
-    const sets = readable().map((each) => each.dataset_id);
-    if (!sets.includes(spec.dataset_id)) spec.dataset_id = (!hasNoData && sets[0]) || "";
+    settle(state, choices);
+    const { judged } = choices.kinds[name];
     if (judged && state.judge.kind === "none")
       Object.assign(state.judge, { kind: writers.length ? "model" : "endpoint", model_id: writers[0]?.id });
     if (!judged && state.judge.kind === "reward") state.judge.kind = "none";
     draw();
   };
-  const readable = () => choices.data_sets.filter((each) => choices.kinds[spec.kind].reads.includes(each.task));
   const source = () => {
-    const sets = readable().map((each) => [each.dataset_id, L.setTitle(each)]);
+    const readable = choices.data_sets.filter((each) => kind.reads.includes(each.task));
+    const sets = readable.map((each) => [each.dataset_id, L.setTitle(each)]);
     const made = kind.invents ? [["", t("generate_dataset_made")]] : [];
     const none = !made.length && !sets.length ? [["", t("generate_dataset_none")]] : [];
     return menu("dataset", [...made, ...sets, ...none], spec.dataset_id, set("dataset_id"));
@@ -122,7 +136,7 @@ export const generateForm = ({ state, choices, busy, error, draw, start, act }) 
       [...writers.map((model) => [model.id, L.clip(model.title, 60)]), [ENDPOINT, t("generate_endpoint")]],
       state.maker,
       (value) => {
-        state.maker = value;
+        Object.assign(state, { maker: value, picked: true });
         if (value !== ENDPOINT) spec.model_id = value;
         draw();
       },

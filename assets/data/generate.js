@@ -1,7 +1,7 @@
 /* A model makes a data set: how far it is, its newest record, what was left out. */
 import * as L from "../lib/panel.js";
 import { h, t } from "../lib/panel.js";
-import { generateForm, generateRequest, generateState } from "./generate-form.js";
+import { generateForm, generateRequest, generateState, settle } from "./generate-form.js";
 
 const GOING = ["queued", "starting", "running", "stopping"];
 
@@ -187,6 +187,7 @@ L.define("generate", ({ el, server }) => {
     }
     state.choices = found;
     state.form = state.form || generateState(found);
+    settle(state.form, found);
     await look();
   };
   L.hear("starter", (starter) => {

@@ -9,7 +9,8 @@ const CLASSES = ["highly", "maybe", "weakly", "unknown"];
 const LISTED = 20;
 
 export const knowledgeTool = (page) => {
-  const fresh = () => ({ probes: [], found: null, texts: new Map(), shown: "unknown" });
+  // looked: until then nobody knows whether a probe is going already
+  const fresh = () => ({ probes: [], found: null, texts: new Map(), shown: "unknown", looked: false });
   let state = /** @type {any} */ (fresh());
   const probes = L.newest(() => page.ask("list_probes"));
   const look = async () => {
@@ -25,6 +26,7 @@ export const knowledgeTool = (page) => {
       if (found.error) state.error = found.error;
       else state.found = { ...found, of: newest.job_id, model: newest.model, earlier: before?.model };
     }
+    state.looked = true;
     page.draw();
     if (state.found) list();
   };
@@ -65,7 +67,8 @@ export const knowledgeTool = (page) => {
 
   const form = () => {
     const models = page.choices.models.filter((model) => model.writes);
-    state.spec = state.spec || { model_id: models[0]?.id, limit: 200 };
+    state.spec = state.spec || { limit: 200 };
+    if (!models.some(({ id }) => id === state.spec.model_id)) state.spec.model_id = models[0]?.id;
     const set = (key) => (value) => {
       state.spec[key] = value;
       page.draw();
@@ -172,7 +175,7 @@ export const knowledgeTool = (page) => {
       L.notice(state.error),
       ended ? L.notice({ message: job.message, hint: job.hint, kind }) : null,
       ended ? L.button(t("generate_resume"), resume, "", { id: "probe-resume" }) : null,
-      going ? progress(job) : form(),
+      going ? progress(job) : state.looked ? form() : null,
       state.found ? result() : null,
     ];
   };

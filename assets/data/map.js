@@ -29,6 +29,7 @@ export const mapTool = (page) => {
     lasso: false,
     chosen: null,
     hovered: -1,
+    looked: false, // until then nobody knows whether there is a map already
   });
   let state = /** @type {any} */ (fresh());
   /** @type {Map<number, any>} */
@@ -49,6 +50,7 @@ export const mapTool = (page) => {
       if (map.error) state.error = map.error;
       else state.map = { ...unpacked(map), of: state.job.job_id };
     }
+    state.looked = true;
     page.draw();
   };
   page.hearJobs("map", look);
@@ -66,7 +68,8 @@ export const mapTool = (page) => {
   };
   const form = () => {
     const { models, map } = page.choices;
-    state.spec = state.spec || { model_id: models[0]?.id || map.model_id, losses: false, after_id: "" };
+    state.spec = state.spec || { losses: false, after_id: "" };
+    if (!models.some(({ id }) => id === state.spec.model_id)) state.spec.model_id = models[0]?.id || map.model_id;
     const set = (key) => (value) => {
       state.spec[key] = value;
       page.draw();
@@ -336,7 +339,7 @@ export const mapTool = (page) => {
         ? L.button(t("generate_resume"), () => act("resume_map", { job_id: job.job_id }), "", { id: "map-resume" })
         : null,
       going ? mapProgress(job, () => act("stop_map", { job_id: job.job_id })) : null,
-      map && !state.again ? whole() : going ? null : form(),
+      map && !state.again ? whole() : going || !state.looked ? null : form(),
     ];
   };
   return {

@@ -106,9 +106,10 @@ const open = async (id, fresh) => {
     editing: null,
   });
   draw();
-  const { task, kept, source } = report.info;
+  const { task, kept, source, parent } = report.info;
   L.wanted.data = { id, task, kept, selected: Boolean(source?.selection), made: Boolean(source?.generated) };
   L.tell("data-opened", L.wanted.data);
+  if (fresh && parent) L.tell("version-made", { of: parent, id });
   await turn(0);
   const stats = await ask("stats", { dataset_id: id });
   if (state.id !== id) return;

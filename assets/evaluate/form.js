@@ -90,7 +90,7 @@ L.define("evaluate-form", ({ el, server }) => {
     const sets = choices.data_sets.map((each) => [each.dataset_id, L.setTitle(each)]);
     const start = L.button(startWords(folds), begin, "strong go", {
       id: "evaluate-start",
-      disabled: state.busy || state.waits || (!folds && !votes && !models.length) || (bench && !state.benchmark),
+      disabled: state.busy || (!folds && !votes && !models.length) || (bench && !state.benchmark),
     });
     document.body.classList.toggle("asks-benchmark", bench);
     const said = h("p", { class: "soft summary" }, about(folds));
@@ -380,10 +380,10 @@ L.define("evaluate-form", ({ el, server }) => {
   // A finished run's page asks for its model on what it held out.
   const wish = async ({ model_id, dataset_id }) => {
     L.wanted.evaluation = null;
-    state.waits = true; // a press meanwhile would evaluate what stood there before
-    if (state.choices) draw();
+    el.inert = true; // a press meanwhile would evaluate what stood there before, and a choice be overwritten
     await load(dataset_id);
-    Object.assign(state, { waits: false, second: "", how: "models" });
+    el.inert = false;
+    Object.assign(state, { second: "", how: "models" });
     if (!state.choices) return; // the app was not reached, which is said
     if (kind() === "classify") state.first = model_id;
     else {

@@ -25,6 +25,7 @@ export class Forgetting extends Asking {
   look = (change) => {
     const { model, data, other } = { ...this.state, ...change };
     this.setState(change);
+    if (!model) return null; // it is not known yet which there are
     return this.work(async () => {
       const { records, error } = await this.ask("records", { dataset_id: data, count: 8 });
       if (error) return { error };

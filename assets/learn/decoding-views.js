@@ -277,7 +277,9 @@ export class Human extends Asking {
       {},
       text(t("lesson_prompt"), prompt, type),
       things ? modelMenu(things, model, (value) => this.anew({ model: value, lanes: null, rounds: [] })) : null,
-      lanes || busy ? null : L.button(t("lesson_human_go"), this.look, "strong", { id: "lesson-human" }),
+      lanes || busy
+        ? null
+        : L.button(t("lesson_human_go"), this.look, "strong", { id: "lesson-human", disabled: !things }),
       waiting(busy),
       lanes && !picked && !busy ? this.blind() : null,
       lanes && picked ? this.revealed() : null,

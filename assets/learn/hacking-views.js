@@ -111,6 +111,7 @@ export class Hacking extends Asking {
         ? null
         : L.button(t(answers ? "lesson_hacking_again" : "lesson_hacking_go"), draw, answers ? "quiet" : "strong", {
             id: "lesson-hacking",
+            disabled: !things,
           }),
       waiting(busy),
       answers && !busy

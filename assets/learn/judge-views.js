@@ -93,7 +93,7 @@ export class Judges extends Asking {
         h("summary", {}, t("lesson_judges_own")),
         ["lesson_judges_question", "lesson_judges_one", "lesson_judges_two"].map(field),
       ),
-      busy ? null : L.button(t("lesson_judges_go"), this.look, "strong", { id: "lesson-judges" }),
+      busy ? null : L.button(t("lesson_judges_go"), this.look, "strong", { id: "lesson-judges", disabled: !things }),
       waiting(busy),
       found && !busy ? this.tables(found) : null,
       L.notice(error),

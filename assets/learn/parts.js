@@ -189,17 +189,23 @@ export class Looking extends Asking {
   asking({ model }) {
     return { model_id: model };
   }
+  /** Whether all that it asks about is here; what is chosen before that is asked for when it comes.
+      @param {any} state @returns {boolean} */
+  isReady({ things }) {
+    return Boolean(things);
+  }
   /** The model that is looked at first. @param {any} things @returns {string} */
   first(things) {
     return lastChosen(things, "starter");
   }
   async componentDidMount() {
     const things = await this.things();
-    if (!this.gone) this.look({ model: this.first(things) });
+    if (!this.gone) this.look({ things, model: this.first(things) });
   }
   look = (change) => {
     const state = { ...this.state, ...change };
     this.setState(change);
+    if (!this.isReady(state)) return null;
     return this.work(async () => {
       const found = await this.ask(this.call, this.asking(state));
       return found.error ? { error: found.error, found: null } : { found };

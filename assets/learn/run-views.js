@@ -187,7 +187,9 @@ export class Race extends Asking {
       {},
       this.kind !== "facts" && things && !busy ? dataMenu(things, data, choose, ["chat"]) : null,
       things && !busy ? modelMenu(things, model, (value) => change({ model: value }), t("lesson_race_from")) : null,
-      busy || outcome ? null : L.button(t(this.go), this.begin, "strong", { id: `lesson-race-${this.kind}` }),
+      busy || outcome
+        ? null
+        : L.button(t(this.go), this.begin, "strong", { id: `lesson-race-${this.kind}`, disabled: !things }),
       busy ? L.progressBar(runs ? shareOf(runs) : null, t(this.training)) : null,
       busy ? h("p", { class: "soft", role: "status" }, t(this.training)) : null,
       busy && runs ? timeLeft(runs) : null,

@@ -131,13 +131,16 @@ export class Mask extends Looking {
     this.choose(newest(things, ["chat"]));
   }
   choose = async (data) => {
-    this.setState({ data, place: 0 });
+    this.setState({ data, place: 0, records: [], busy: true });
     const { records, error } = await this.ask("records", { dataset_id: data, count: 8 });
     if (this.gone || data !== this.state.data) return; // other data was chosen meanwhile
     if (error) return this.setState({ error, busy: false });
     this.setState({ records }, () => this.look({}));
   };
   call = "tokens";
+  isReady({ records }) {
+    return records.length > 0;
+  }
   asking({ records, place, on, model }) {
     const { prompt, answer } = records[place % records.length];
     const messages = [...prompt, { role: "assistant", content: answer }];
@@ -193,7 +196,7 @@ export class Magpie extends Asking {
             t(pairs ? "lesson_magpie_more" : "lesson_magpie_go"),
             () => this.look(pairs ? seed + 3 : 0),
             "strong",
-            { id: "lesson-magpie" },
+            { id: "lesson-magpie", disabled: !things },
           ),
       waiting(busy),
       pairs && !busy ? pairs.map(one) : null,

@@ -54,6 +54,7 @@ define("serving", ({ el, server, trigger }) => {
     made: null,
     error: null,
     lost: null,
+    looked: false, // whether it is known what the shown run's model can do, and whether it is served
     open: false,
     how: "curl",
     timer: 0,
@@ -74,7 +75,9 @@ define("serving", ({ el, server, trigger }) => {
   const serving = newest((data) => call(server, "serving_state", data));
   /* An action's error stays until the next action, whatever is looked up meanwhile. */
   const ask = async (beside = false) => {
-    const answer = await serving({ base: base(), model_id: view.run?.model_id || "" });
+    const { run } = view;
+    const answer = await serving({ base: base(), model_id: run?.model_id || "" });
+    if (run === view.run) view.looked = true;
     view.lost = answer.error || null;
     if (!beside) view.error = null;
     if (!answer.error) Object.assign(view, answer);
@@ -370,11 +373,11 @@ define("serving", ({ el, server, trigger }) => {
       { open: view.open, ontoggle: toggle },
       h("summary", {}, t("serve_title") + count),
       h("p", { class: "soft print" }, t("serve_about", { address: `${base()}/v1` })),
-      run && !mine ? startForm() : null,
+      run && view.looked && !mine ? startForm() : null,
       served.length ? h("ul", { class: "served" }, served.map(row)) : null,
       served.length ? keys() : null,
     );
-    const away = run && view.writes ? takeAway() : null;
+    const away = run && view.looked && view.writes ? takeAway() : null;
     const wrong = notice(view.error || view.lost); // of whichever part, as each may be closed
     show(el, h("section", { class: "box" }, wrong, run || served.length ? fold : null, monitor.draw(), away));
   };
@@ -388,8 +391,9 @@ define("serving", ({ el, server, trigger }) => {
   hear("run-shown", (run) => {
     const done = run && run.state === "completed" && run.model_id ? run : null;
     if (done?.run_id === view.run?.run_id) return;
-    Object.assign(view, { run: done, error: null, made: null, exports: [], gguf: false });
+    Object.assign(view, { run: done, error: null, made: null, exports: [], gguf: false, looked: false });
     if (done) form.name = servedName(done);
+    draw();
     ask();
   });
   ask();

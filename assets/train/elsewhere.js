@@ -66,6 +66,7 @@ define("elsewhere", ({ el, server }) => {
     change();
     draw();
   };
+  const isKnown = () => view.of === "run" || Boolean(view.config); // the form's settings come once its menus are read
   const asked = () => (view.of === "run" && view.run ? { run_id: view.run.run_id } : { config: view.config });
 
   const look = async () => {
@@ -139,7 +140,7 @@ define("elsewhere", ({ el, server }) => {
       h("p", { class: "soft print" }, t("else_machines_about")),
       field("machines", "else_machines_n", { type: "number", min: 1, max: 64, step: 1 }),
       field("processes", "else_processes_n", { type: "number", min: 1, max: 64, step: 1 }),
-      h("button", { class: "btn", type: "submit", disabled: view.busy }, t("else_machines_show")),
+      h("button", { class: "btn", type: "submit", disabled: view.busy || !isKnown() }, t("else_machines_show")),
       view.text ? h("pre", { class: "log", tabindex: 0 }, view.text) : null,
       view.text
         ? button(t(view.copied ? "else_copied" : "else_copy"), take, "quiet", { "data-key": "else-copy" })
@@ -229,7 +230,7 @@ define("elsewhere", ({ el, server }) => {
         : null,
       h(
         "button",
-        { class: `btn ${chosen ? "strong" : ""}`, type: "submit", disabled: view.busy },
+        { class: `btn ${chosen ? "strong" : ""}`, type: "submit", disabled: view.busy || !isKnown() },
         chosen ? t("else_start", { most: cost }) : t("else_prices"),
       ),
     );

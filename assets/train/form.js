@@ -174,16 +174,13 @@ define("train-form", ({ el, server }) => {
       }),
     choices: (key, attributes, value) => {
       const { choices } = settings()[key];
+      const chosen = (raw) => choices.find((option) => String(option) === raw);
       const name = (option) => (WORDED[key]?.[option] ? t(WORDED[key][option]) : NAMED[option] || option);
       return menu({
         ...attributes,
         options: choices.map((option) => [option, name(option)]),
         value: String(value),
-        onchange: (raw) =>
-          keep(
-            key,
-            choices.find((option) => String(option) === raw),
-          ),
+        onchange: (raw) => keep(key, chosen(raw)),
       });
     },
     probe: (key, attributes, value) => menuOf(key, attributes, value, probes(value)),
@@ -370,16 +367,18 @@ define("train-form", ({ el, server }) => {
     if (answer.error) return fail(answer.error);
     delete state.changed.name; // the next run has a name of its own
     fail(null);
-    await load();
     tell("run-started", answer.run_id);
-    tell("datasets-changed");
+    tell("datasets-changed"); // the sample may be one now
   };
 
-  // A run's settings, put into the form: to change one of them, or those of the best run of a search.
+  // The settings of a run, put into the form, which takes nothing meanwhile: it is neither as it was nor as it will be.
   const fill = async (values) => {
     Object.assign(state.config, settingsForForm(values, {}).base);
     Object.assign(state, { goal: values.task || "", awaited: "" });
+    el.inert = true;
     await load();
+    el.inert = false;
+    if (!state.choices) return; // the app was not reached, which is said
     state.changed = settingsForForm(values, defaults(undefined, values)).changed;
     state.open = true;
     draw();
@@ -389,6 +388,7 @@ define("train-form", ({ el, server }) => {
   };
 
   hear("train-on", (id) => load(id));
+  hear("version-made", ({ of, id }) => of === state.config.dataset_id && load(id)); // of the data that is chosen
   hear("model-wanted", (id) => (Object.assign(state, { other: true, otherName: id }), state.choices && draw()));
   hear("train-settings", fill);
   for (const name of ["datasets-changed", "starter", "run-ended"]) hear(name, () => load());

@@ -19,6 +19,7 @@ import {
 import { onServers } from "./servers.js";
 
 const NAME_LENGTH = 60;
+const AGAIN_MS = 4000;
 
 /** A name for a repository, from what the run is called. @param {{name?: string, run_id: string}} run */
 const repoName = (run) => {
@@ -35,12 +36,16 @@ define("push", ({ el, server, trigger }) => {
     state: { state: "none" },
     facts: {},
     open: false,
-    error: null,
+    error: null, // of what was asked for last, until something else is
+    lost: null,
+    looked: false, // whether it is known what stands, and which licence the base has
   };
   const form = { repo: "", token: "", licence: "", private: true, space: false };
 
   const ask = async (name, data) => {
-    const answer = await call(server, name, { run_id: view.run?.run_id, ...data });
+    const { run } = view;
+    const answer = await call(server, name, { run_id: run?.run_id, ...data });
+    if (run !== view.run) return null; // another run is shown by now
     view.error = answer.error || null;
     return answer.error ? null : answer;
   };
@@ -48,18 +53,20 @@ define("push", ({ el, server, trigger }) => {
     event.preventDefault();
     const asked = { ...form, language: lang, repo: form.repo.trim(), licence: form.licence.trim() };
     form.token = "";
-    const { run } = view;
     const state = await ask("push_start", asked);
-    if (state && run === view.run) view.state = state;
+    if (state) view.state = state;
     draw();
   };
   const look = async () => {
     const { run } = view;
-    const state = await ask("push_state");
-    if (run !== view.run || !state) return draw();
+    const state = await call(server, "push_state", { run_id: run?.run_id });
+    if (run !== view.run) return;
+    view.lost = state.error || null;
+    if (state.lost) setTimeout(() => run === view.run && look(), AGAIN_MS);
+    if (state.error) return draw();
     const { licence: known, token: given, lasts, ...rest } = state;
-    Object.assign(view, { state: rest, facts: { given, lasts } });
-    if (!form.licence) form.licence = known || "";
+    if (!view.looked) form.licence ||= known || ""; // later it is as somebody left it
+    Object.assign(view, { looked: true, state: rest, facts: { given, lasts } });
     draw();
   };
 
@@ -110,7 +117,7 @@ define("push", ({ el, server, trigger }) => {
         " ",
         t("push_private"),
       ),
-      h("button", { class: "btn strong", type: "submit" }, t("push_go")),
+      h("button", { class: "btn strong", type: "submit", disabled: !view.looked }, t("push_go")),
     );
 
   const progress = ({ sent, total, file }) => {
@@ -139,7 +146,10 @@ define("push", ({ el, server, trigger }) => {
   const open = async (event) => {
     if (view.away === event.target.open) return;
     view.away = event.target.open;
-    if (view.away && !view.known) view.known = await ask("push_elsewhere", { repo: form.repo.trim() });
+    if (view.away && !view.known) {
+      const known = await ask("push_elsewhere", { repo: form.repo.trim() });
+      view.known = known || view.known;
+    }
     draw();
   };
   const servers = () =>
@@ -173,7 +183,7 @@ define("push", ({ el, server, trigger }) => {
       "details",
       { open: view.open, ontoggle: (event) => (view.open = event.target.open) },
       h("summary", {}, t("push_title")),
-      notice(view.error),
+      notice(view.error || view.lost),
       about(view.state),
     );
     show(el, h("section", { class: "box" }, away, fold, servers()));
@@ -184,8 +194,9 @@ define("push", ({ el, server, trigger }) => {
     const done = run && run.state === "completed" && run.model_id ? run : null;
     if (done?.run_id === view.run?.run_id) return;
     Object.assign(view, { run: done, state: { state: "none" }, error: null, open: false, known: null, away: false });
-    if (!done) return draw();
-    Object.assign(form, { repo: repoName(done), licence: "" });
-    look();
+    view.looked = false;
+    if (done) Object.assign(form, { repo: repoName(done), licence: "" });
+    draw();
+    if (done) look();
   });
 });

@@ -132,7 +132,9 @@ const draw = () => {
           changesBox(run.status, ask, draw),
           samplesBox(run, view.prompt, choosePrompt),
         ]
-      : emptyBox(),
+      : view.id
+        ? null // it is on its way
+        : emptyBox(),
     runsBox(),
   );
   L.show(parts.side, run ? [factsBox(run), memoryBox(run)] : null, queueBox(), openerBox());
@@ -197,11 +199,11 @@ const stateBox = (run) => {
     s.can_resume
       ? L.button(t("train_resume"), () => act("resume_run", { run_id: s.run_id }), "", { "data-key": "resume" })
       : null,
-    s.state === "completed" && s.model_id && !["classify", "reward"].includes(view.run.config?.task)
+    s.state === "completed" && s.model_id && !["classify", "reward"].includes(run.config?.task)
       ? L.button(t("train_try"), () => tryIt(run), "strong", { id: "train-try", "data-key": "try" })
       : null,
-    s.state === "completed" && s.model_id && view.run.config?.task !== "reward"
-      ? L.button(t("eval_start"), () => evaluate(s.model_id, view.run.config?.dataset?.id), "", {
+    s.state === "completed" && s.model_id && run.config?.task !== "reward"
+      ? L.button(t("eval_start"), () => evaluate(s.model_id, run.config?.dataset?.id), "", {
           id: "train-evaluate",
           "data-key": "evaluate",
         })

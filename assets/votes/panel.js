@@ -33,6 +33,7 @@ const LOOPBACK = /^(localhost|127\.|\[::1\])/;
 
 class Votes {
   open = false;
+  listed = false; // whether it is known which votes there are
   /** @type {any[]} */
   votes = [];
   chosen = ""; // the vote that is shown; "" for the form
@@ -49,6 +50,7 @@ class Votes {
   busy = false;
   /** @type {any} */
   setup = { model_ids: [], models: [], settings: { lanes: [] } };
+  arenaPrompts = "";
   fields = { title: "", prompts: null, own: false, votes: "200" };
   ids = { prompts: ownId("votes"), title: ownId("votes"), votes: ownId("votes"), own: ownId("votes") };
 
@@ -60,8 +62,16 @@ class Votes {
     this.readBoard = newest((id) => ask(server, "vote_board", { session_id: id }));
     hear("arena-changed", () => this.open && !this.chosen && this.readArena());
     setInterval(() => this.look(), LOOK_MS);
-    this.list().then(() => this.draw());
+    this.list().then(() => this.begin());
     this.draw();
+  }
+
+  /* What is shown first: the vote that goes on, or the form for a new one; not before it is known whether one does. */
+  begin() {
+    const running = this.votes.find((vote) => !vote.closed);
+    if (!this.open || !this.listed || this.chosen) this.draw();
+    else if (running) this.choose(running.session_id);
+    else this.readArena();
   }
 
   // ---- asking ----
@@ -69,24 +79,26 @@ class Votes {
   async list() {
     const answer = await this.read();
     if (!answer.error) this.votes = answer;
+    this.listed = true;
   }
 
-  /* The models and settings of the arena's form, and its prompt, where none was written here. */
+  /* The models and settings of the arena's form, and its prompt, until one is written here. */
   readArena() {
     tell("arena-setup", (setup) => {
       this.setup = setup;
-      if (this.fields.prompts === null) this.fields.prompts = setup.prompts.join("\n");
+      this.arenaPrompts = setup.prompts.join("\n");
     });
     this.draw();
+  }
+
+  prompts() {
+    return this.fields.prompts ?? this.arenaPrompts;
   }
 
   toggle(open) {
     if (open === this.open) return;
     this.open = open;
-    const running = this.votes.find((vote) => !vote.closed);
-    if (open && !this.chosen && running) this.choose(running.session_id);
-    else if (open && !this.chosen) this.readArena();
-    else this.draw();
+    this.begin();
   }
 
   async choose(id) {
@@ -130,8 +142,10 @@ class Votes {
   }
 
   submit() {
-    const { title, prompts, own, votes } = this.fields;
-    const lines = (prompts || "").split("\n").filter((line) => line.trim());
+    const { title, own, votes } = this.fields;
+    const lines = this.prompts()
+      .split("\n")
+      .filter((line) => line.trim());
     const config = { title: title.trim(), model_ids: this.setup.model_ids, prompts: lines, own_prompts: own };
     this.start({ ...config, votes: Number(votes) || 0 }, this.setup.settings);
   }
@@ -200,7 +214,9 @@ class Votes {
             ? t("votes_running", { title: running.title || when(running.opened) })
             : t("votes_title"),
         ),
-        this.open ? [this.picker(), notice(this.error), this.chosen ? this.running() : this.form()] : null,
+        this.open && this.listed
+          ? [this.picker(), notice(this.error), this.chosen ? this.running() : this.form()]
+          : null,
       ),
     );
   }
@@ -247,7 +263,7 @@ class Votes {
       field(
         "prompts",
         "votes_f_prompts",
-        entry({ tag: "textarea", id: ids.prompts, rows: 4, value: fields.prompts ?? "", onchange: set("prompts") }),
+        entry({ tag: "textarea", id: ids.prompts, rows: 4, value: this.prompts(), onchange: set("prompts") }),
       ),
       h(
         "label",

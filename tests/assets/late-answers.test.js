@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { findings } from "../../assets/data/findings.js";
+import { generateState, settle } from "../../assets/data/generate-form.js";
 import { knowledgeTool } from "../../assets/data/knowledge.js";
+import { mapTool } from "../../assets/data/map.js";
 import { recordBox } from "../../assets/data/record.js";
 
 /** A panel's state whose questions wait for `answer(name, value)`, which answers the oldest of them. */
@@ -95,4 +97,48 @@ test("an older list of probes does not take the place of a newer one", async () 
   asked[0].answer([]);
   await Promise.all(both);
   assert.ok(pieces(tool.draw()).some(({ props }) => props.role === "progressbar"));
+});
+
+for (const [name, tool, list] of [
+  ["map", mapTool, "list_maps"],
+  ["probe", knowledgeTool, "list_probes"],
+])
+  test(`a ${name} is not offered before it is known whether there is one`, async () => {
+    const models = [{ id: "starter", title: "starter", writes: true }];
+    const { page, answer } = panel({
+      id: "a",
+      task: "chat",
+      choices: { models, runs: [], map: { model_id: "starter" } },
+      hearJobs() {},
+      dark: () => false,
+    });
+    const shown = tool(page);
+    const isOffered = () => pieces(shown.draw()).some(({ props }) => props.id === `${name}-start`);
+    const opened = shown.open();
+    assert.equal(isOffered(), false);
+    await answer(list, []);
+    await opened;
+    assert.equal(isOffered(), true);
+  });
+
+test("the first model that comes writes, unless somebody chose who does or wrote of a server", () => {
+  const kinds = { magpie: { reads: [], invents: true }, answers: { reads: ["chat"], invents: false } };
+  const none = { defaults: { url: "", model: "" }, kinds, models: [], data_sets: [] };
+  const starter = { id: "starter", ready: true, writes: true };
+  const later = { ...none, models: [starter], data_sets: [{ dataset_id: "set", task: "chat" }] };
+  const after = (change) => {
+    const state = generateState(none);
+    settle(state, none);
+    change(state);
+    settle(state, later);
+    return state;
+  };
+  assert.deepEqual(
+    [() => {}, (state) => (state.picked = true), (state) => (state.spec.url = "http://localhost/v1")].map(
+      (change) => after(change).maker,
+    ),
+    ["starter", "-endpoint-", "-endpoint-"],
+  );
+  assert.equal(after(() => {}).spec.model_id, "starter");
+  assert.equal(after((state) => (state.spec.kind = "answers")).spec.dataset_id, "set");
 });

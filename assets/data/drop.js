@@ -1,6 +1,6 @@
-/* Files on their way into Gradio's field, which loses what comes while it has others: it is emptied once those are being
-   read. Such files wait here. So do files that are dropped beside the field, or before it is there, which the browser
-   would open in the page's place. */
+/* Files on their way into Gradio's field, which loses what comes while it has others: it is emptied once those are
+   being read. Such files wait here. So do files that are dropped beside the field, or before it is there: the browser
+   would open them in the page's place. */
 import { find, visible } from "../lib/api.js";
 
 const FIELD = "#data-file";
@@ -44,7 +44,8 @@ const hold = (event, files) => {
 
 const hasFiles = (event) => Boolean(event.dataTransfer?.types.includes("Files"));
 
-/** Looks at files before Gradio's field gets them, whichever way they come. @param {(files: File[]) => boolean} refused */
+/** Looks at files before Gradio's field gets them, whichever way they come.
+   @param {(files: File[]) => boolean} refused */
 export const watchFiles = (refused) => {
   const take = (event, list) => {
     if (!event.target.closest?.(FIELD)) return;

@@ -45,7 +45,7 @@ export const generateState = (choices) => {
   };
 };
 
-/** Puts what is there in the place of what is not: until somebody chose, or wrote of a server, the first model writes. */
+/** Puts what is there in the place of what is not. The first model writes until somebody chose, or named a server. */
 export const settle = (state, choices) => {
   const { spec } = state;
   const writers = writersOf(choices);

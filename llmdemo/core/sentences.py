@@ -77,6 +77,15 @@ def percent(share: float) -> str:
     return f"{share:.0%}".replace("%", " %")
 
 
+def readable_size(count: float) -> str:
+    """Bytes in the unit that suits them, as the page writes them (assets/lib/format.js): "1.50 GB", "12 MB"."""
+    if count >= 1e9:
+        return f"{count / 1e9:.2f} GB"
+    if count >= 1e6:
+        return f"{count / 1e6:.0f} MB"
+    return f"{count / 1e3:.0f} kB" if count >= 1e3 else f"{count:.0f} B"
+
+
 def together(*sentences: str) -> str:
     """The sentences one after the other, as each language sets them; empty ones are left out."""
     said = [each for each in sentences if each]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from llmdemo.core.sentences import say, together
+from llmdemo.core.sentences import readable_size, say, together
 from llmdemo.models.catalog import LAST_MODEL, ModelEntry
 from llmdemo.settings.training import OWN_FIGURES, TrainConfig
 from llmdemo.training import best as bests
@@ -216,8 +216,8 @@ def told_before(loop: Loop, config: TrainConfig) -> list[str]:
         if config.patience:
             notes.append(say("note_patience"))
     elif config.best_by != "last":
-        size = bests.bytes_of(loop.model) / 1e9
-        notes.append(say("note_best_kept", size=f"{size:.2g}", eval_steps=config.eval_steps))
+        needed = readable_size(bests.bytes_of(loop.model))
+        notes.append(say("note_best_weights", size=needed, eval_steps=config.eval_steps))
     return notes
 
 

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from llmdemo.core import store
-from llmdemo.core.sentences import say
+from llmdemo.core.sentences import readable_size, say
 from llmdemo.models import steps as kept_steps
 from llmdemo.models.steps import BITS, INDEX, LOW, REST, START
 from llmdemo.settings.training import TrainConfig
@@ -53,9 +53,13 @@ class StepWriter:
     def promise(self) -> str:
         """What is kept, and what it takes at the most: said before the first step."""
         each = sum(self._size_of(name, tensor) for name, tensor in best.trained(self._loop.model).items())
-        count = 1 + self._config.max_steps // self._every
-        values = {"every": self._every, "each": each / 1e9, "limit": self._limit / 1e9, "count": count}
-        return say("note_keep_steps", **{key: round(value, 3) for key, value in values.items()})
+        return say(
+            "note_steps_kept",
+            every=self._every,
+            each=readable_size(each),
+            limit=readable_size(self._limit),
+            count=count,
+        )
 
     def _size_of(self, name: str, tensor: Tensor) -> int:
         slot = self._slots.get(name)

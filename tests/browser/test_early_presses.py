@@ -1,4 +1,4 @@
-"""What is pressed, or chosen, before the app has answered what it needs: nothing wrong is started, and no choice is lost."""
+"""What is pressed, or chosen, before the app has answered what it needs: nothing wrong begins, and no choice is lost."""
 
 import shutil
 import time

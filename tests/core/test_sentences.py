@@ -6,7 +6,7 @@ import pytest
 
 from llmdemo.core import sentences
 from llmdemo.core.errors import UserError
-from llmdemo.core.sentences import Sentence, beside, fill, pack, restored, say, together, unpack
+from llmdemo.core.sentences import Sentence, beside, fill, pack, readable_size, restored, say, together, unpack
 
 
 @pytest.fixture(autouse=True)
@@ -91,3 +91,7 @@ def test_an_error_takes_its_hint_by_the_same_key():
     assert (error.message, error.hint, str(error)) == ("x is odd.", "At most 1,000.", "x is odd. At most 1,000.")
     assert error.message.key == "err_a" and error.hint.key == "err_a_hint"
     assert UserError("err_a", "Do this.", name="x").hint == "Do this."
+
+
+def test_a_size_stands_in_the_unit_that_suits_it():
+    assert [readable_size(n) for n in (12, 4_200, 6_700_000, 1.5e9)] == ["12 B", "4 kB", "7 MB", "1.50 GB"]

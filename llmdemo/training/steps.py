@@ -53,13 +53,8 @@ class StepWriter:
     def promise(self) -> str:
         """What is kept, and what it takes at the most: said before the first step."""
         each = sum(self._size_of(name, tensor) for name, tensor in best.trained(self._loop.model).items())
-        return say(
-            "note_steps_kept",
-            every=self._every,
-            each=readable_size(each),
-            limit=readable_size(self._limit),
-            count=count,
-        )
+        sizes = {"each": readable_size(each), "limit": readable_size(self._limit)}
+        return say("note_steps_kept", every=self._every, **sizes)
 
     def _size_of(self, name: str, tensor: Tensor) -> int:
         slot = self._slots.get(name)

@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from llmdemo.core import store
 from llmdemo.core.errors import UserError
 from llmdemo.core.events import read_events
+from llmdemo.core.sentences import readable_size
 from llmdemo.models import catalog, steps
 from llmdemo.models.load import load_causal
 from llmdemo.models.step_models import StepModels
@@ -154,7 +155,9 @@ def test_over_the_bound_every_other_step_is_left_out_and_the_bound_is_kept(kept_
         assert event["bytes"] <= bound * 1e9 + 1e4
     with pytest.raises(UserError, match="was kept and later dropped"):
         catalog.resolve(home, f"{run_dir.name}@4")
-    assert f"at most {bound:.3g}"[:10] in " ".join(event["message"] for event in events(run_dir, "note"))
+    assert f"at most {readable_size(bound * 1e9)} in total" in " ".join(
+        event["message"] for event in events(run_dir, "note")
+    )
 
 
 def test_a_bound_that_holds_no_second_step_is_said_and_the_run_goes_on(kept_run):

@@ -210,15 +210,17 @@ def serve(path: str, until: int) -> dict | None:
             continue
         line = listener.accept()[0]
         message, streams, _, _ = socket.recv_fds(line, 1 << 20, 3)
-        while not message.endswith(b"\n"):
-            message += line.recv(1 << 20)
-        pid = os.fork()
+        while not message.endswith(b"\n") and (more := line.recv(1 << 20)):
+            message += more
+        is_whole = message.endswith(b"\n")  # not where who asked has ended meanwhile
+        pid = os.fork() if is_whole else -1
         if not pid:
             return {**json.loads(message), "streams": streams}
         for each in streams:
             os.close(each)
-        lines[pid] = line
-        line.sendall(b"%d\n" % pid)
+        if is_whole:
+            lines[pid] = line
+            line.sendall(b"%d\n" % pid)
     return None
 
 

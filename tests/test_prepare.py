@@ -10,6 +10,7 @@ from llmdemo.core.store import write_json
 from llmdemo.data.ingest import add_dataset
 from llmdemo.settings.training import METHODS, TASK_DEFAULTS, TASKS, data_task
 from llmdemo.settings.training_defaults import METHOD_DEFAULTS
+from tests.conftest import own_model
 
 DATA_TASKS = tuple(task for task in TASKS if data_task(task) == task)
 """Those that a data set is of."""
@@ -96,6 +97,7 @@ def test_a_classifier_is_no_beginning_for_a_chat(home, datasets, tiny_model_fold
     model, tokenizer = load_classifier(tiny_model_folder, ["ham", "spam"], device="cpu")
     model.save_pretrained(tmp_path / "classifier")
     tokenizer.save_pretrained(tmp_path / "classifier")
+    own_model(tmp_path / "classifier")
     values = {"dataset_id": datasets["chat"], "model_id": str(tmp_path / "classifier")}
     with pytest.raises(UserError, match="only classifies; the task 'chat' needs a model that writes"):
         prepare.checked(home, values)

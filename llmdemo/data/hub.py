@@ -243,7 +243,7 @@ def _stream(ask: dict, max_bytes: int, should_stop) -> Iterator[Batch]:
     child = BoundedChild(
         [str(Path(__file__).with_name("hub_child.py")), orjson.dumps(ask).decode()],
         PATIENCE,
-        env={"HF_HUB_DISABLE_TELEMETRY": "1"},
+        env={"HF_HUB_DISABLE_TELEMETRY": "1", "USE_TORCH": "0"},  # `datasets` imports torch, a second, to do without it
         keep=HUB_TOKENS,
         should_stop=should_stop,
     )

@@ -14,6 +14,7 @@ from llmdemo.arena.response import ResponseAccumulator
 from llmdemo.core.errors import UserError
 from llmdemo.decoding import decode_lanes
 from llmdemo.models import starter
+from tests.conftest import own_model
 
 SETTINGS = {"max_new_tokens": 12, "temperature": 1.0, "num_beams": 3, "seed": 5}
 
@@ -335,6 +336,7 @@ def test_the_copied_python_gives_the_same_tokens(arena, home, prompt, lane, kind
         (folder / "generation_config.json").write_text(json.dumps(config))
     if kind == "no template":
         without_template(folder)
+    own_model(folder)
     settings = {**SETTINGS, "max_new_tokens": 16, "precision": "fp32", "lanes": [{**lane, "name": "it"}]}
     ours = last(arena.compare("starter", prompt, settings))["lanes"]["it"]["token_ids"]
     names = {}
@@ -459,6 +461,7 @@ def test_a_tokenizer_without_pad_or_any_end_token_still_decodes(arena, home):
     tokenizer = AutoTokenizer.from_pretrained(folder)
     tokenizer.pad_token = tokenizer.eos_token = tokenizer.bos_token = None
     tokenizer.save_pretrained(folder)
+    own_model(folder)
     assert run(arena)[-1]["state"] == "done"
     assert run(arena, prompt={"raw": "Hello"})[-1]["state"] == "done"
 
@@ -499,6 +502,7 @@ def test_a_fork_of_two_models_that_cut_text_differently_is_refused_in_a_sentence
     from tests.conftest import make_tokenizer
 
     make_tokenizer(vocab_size=300).save_pretrained(home.runs / second_model / "model")
+    own_model(home.runs / second_model / "model")
     end = run(arena, model_ids=["starter", second_model], prefix_ids=[350])[-1]
     assert end["state"] == "failed" and "different tokens" in end["message"]
 
@@ -533,5 +537,6 @@ def test_the_copied_python_loads_a_tokenizer_once_until_it_changes(arena, monkey
     assert arena.python(request) == arena.python(request) and loads == ["starter"]
     config = arena._home.models / "starter" / "tokenizer_config.json"
     config.write_text(config.read_text() + " ")
+    own_model(config.parent)
     arena.python(request)
     assert loads == ["starter"] * 2

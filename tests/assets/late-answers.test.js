@@ -5,6 +5,7 @@ import { generateState, settle } from "../../assets/data/generate-form.js";
 import { knowledgeTool } from "../../assets/data/knowledge.js";
 import { mapTool } from "../../assets/data/map.js";
 import { recordBox } from "../../assets/data/record.js";
+import { t } from "../../assets/lib/words.js";
 
 /** A panel's state whose questions wait for `answer(name, value)`, which answers the oldest of them. */
 const panel = (more) => {
@@ -78,7 +79,7 @@ test("problems of a kind that come after another data set was opened are not tol
   });
   const { page, answer } = panel({ id: "a", report: report() });
   const menu = pieces(findings(page)).find(
-    ({ type, props }) => type === "select" && props["aria-label"] === "data_why",
+    ({ type, props }) => type === "select" && props["aria-label"] === t("data_why"),
   );
   menu.props.onchange({ target: { value: "empty" } });
   page.report = report();

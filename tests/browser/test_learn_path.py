@@ -3,9 +3,10 @@
 import pytest
 from playwright.sync_api import expect
 
+from llmdemo.core.store import Home
 from tests.browser.conftest import running_app
 from tests.browser.steps import compare
-from tests.conftest import make_llama, make_tokenizer
+from tests.conftest import make_llama, make_tokenizer, own_model
 
 pytestmark = pytest.mark.slow
 
@@ -18,6 +19,7 @@ def app(tmp_path_factory):
     model = make_llama(len(tokenizer), hidden_size=160, intermediate_size=192, max_position_embeddings=512)
     for part in (model, tokenizer):
         part.save_pretrained(home / "models" / "starter")
+    own_model(home / "models" / "starter", Home(home))
     with running_app(home) as url:
         yield url
 

@@ -59,7 +59,12 @@ def test_a_data_set_of_the_hub_is_streamed_up_to_the_row_limit(home, settings, s
 
 
 @pytest.mark.slow
-def test_a_local_folder_gives_the_same_records(home, settings, server, tmp_path):
+def test_a_local_folder_gives_the_same_records_and_no_torch_is_imported_for_it(
+    home, settings, server, tmp_path, monkeypatch
+):
+    (tmp_path / "path" / "torch").mkdir(parents=True)
+    (tmp_path / "path" / "torch" / "__init__.py").write_text("raise RuntimeError('torch was imported')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "path"))
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "train.jsonl").write_bytes(lines(ROWS))
     local = hub.add_from_hub(home, settings, str(tmp_path / "folder"), row_limit=50)

@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from llmdemo import data
+from tests.conftest import own_model
 
 SECOND = "run-20260101-000000-abcdef"
 CLASSIFIER = "run-20260102-000000-abcdef"
@@ -59,6 +60,7 @@ def tiny_classifier(home, tiny_model_folder):
     model.config.pad_token_id = tokenizer.pad_token_id
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    own_model(folder, home)
     return CLASSIFIER
 
 

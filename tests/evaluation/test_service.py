@@ -13,6 +13,7 @@ from llmdemo.evaluation.folder import EvaluationFolder
 from llmdemo.evaluation.worker import work
 from llmdemo.jobs import Jobs, process
 from llmdemo.jobs.reader import Reader
+from tests.conftest import own_model
 
 SMALL = {"max_new_tokens": 6, "limit": 12, "eval_share": 0.3}
 
@@ -94,6 +95,7 @@ def test_a_record_that_a_models_template_refuses_costs_itself_and_is_told(evalua
     template = home.models / "starter" / "chat_template.jinja"
     refuses = "{% if messages[0].role == 'system' %}{{ raise_exception('no system turns') }}{% endif %}"
     template.write_text(refuses + template.read_text())
+    own_model(template.parent, home)
     info = add(rows)
     evaluation_id = evaluations.start({"dataset_id": info.dataset_id, "model_ids": list(models), **SMALL})
     assert over(evaluation_id)["state"] == "completed"

@@ -10,6 +10,7 @@ import pytest
 
 from llmdemo.core.errors import UserError
 from llmdemo.models import catalog
+from tests.conftest import own_model
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -162,7 +163,7 @@ def test_an_entry_tells_what_its_model_can_do(home, tiny_model_folder, tmp_path,
     folder = shutil.copytree(tiny_model_folder, tmp_path / "m")
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "architectures": [architecture]}))
-    entry = catalog.resolve(home, str(folder))
+    entry = catalog.resolve(home, str(own_model(folder)))
     assert entry.task == task and entry.writes is (task == "chat") and entry.to_dict()["writes"] is entry.writes
 
 

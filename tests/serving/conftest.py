@@ -8,6 +8,7 @@ from starlette.testclient import TestClient
 
 from llmdemo.serving import Serving
 from llmdemo.serving.routes import routes
+from tests.conftest import own_model
 
 
 class NoClassifiers:
@@ -22,7 +23,7 @@ def arena(home, settings, tiny_model_folder):
     """An Arena that knows the tiny model as "starter"."""
     from llmdemo.arena import Arena
 
-    shutil.copytree(tiny_model_folder, home.models / "starter")
+    own_model(shutil.copytree(tiny_model_folder, home.models / "starter"), home)
     return Arena(home, settings)
 
 

@@ -21,6 +21,7 @@ from llmdemo.training.batches import load_rows
 from llmdemo.training.narrow import Losses, rounded
 from llmdemo.training.objectives.preference_losses import Answers, pair_losses
 from llmdemo.training.prepare import read_config
+from tests.conftest import own_model
 
 TASKS = ("chat", "text", "classify", "preference")
 LOW_RATES = {"galore": 1e-5, "adamw": 1e-5, "lora": 2e-4}
@@ -32,7 +33,7 @@ def bf16_folder(tmp_path_factory, tiny_model_folder):
     folder = tmp_path_factory.mktemp("bf16") / "tiny-bf16"
     AutoModelForCausalLM.from_pretrained(tiny_model_folder, dtype=torch.bfloat16).save_pretrained(folder)
     AutoTokenizer.from_pretrained(tiny_model_folder).save_pretrained(folder)
-    return folder
+    return own_model(folder)
 
 
 def events(run_dir, kind):

@@ -5,9 +5,11 @@ from types import SimpleNamespace
 
 import pytest
 
+from llmdemo.core.store import Home
 from llmdemo.settings import Settings
 from llmdemo.ui.app import build, launch_options
 from llmdemo.ui.services import make_services
+from tests.conftest import own_model
 from tests.jobs.conftest import bench
 
 __all__ = ["bench"]
@@ -22,7 +24,7 @@ def by_name(functions) -> SimpleNamespace:
 def services(tmp_path_factory, tiny_model_folder):
     """Services on a fresh home folder whose starter model is a tiny random Llama."""
     home = tmp_path_factory.mktemp("ui") / "home"
-    shutil.copytree(tiny_model_folder, home / "models" / "starter")
+    own_model(shutil.copytree(tiny_model_folder, home / "models" / "starter"), Home(home))
     made = make_services(Settings(home=home, min_free_bytes=0))
     yield made
     made.serving.join()

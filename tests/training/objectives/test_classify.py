@@ -17,6 +17,7 @@ from llmdemo.training import TrainConfig
 from llmdemo.training.batches import RunData, TokenRows
 from llmdemo.training.objectives import Place
 from llmdemo.training.objectives.classify import Classify, balanced_weights, class_figures
+from tests.conftest import own_model
 
 
 def make_rows(count=12, classes=3, seed=0):
@@ -244,6 +245,8 @@ def others(tmp_path, tiny_tokenizer):
     path.write_text(
         json.dumps({key: value for key, value in json.loads(path.read_text()).items() if key != "pad_token"})
     )
+    for name in models:
+        own_model(tmp_path / name)
     return tmp_path
 
 

@@ -16,6 +16,7 @@ from llmdemo.training.batches import RunData, TokenRows
 from llmdemo.training.objectives import Place
 from llmdemo.training.objectives.preference import REFERENCE_FILE, Preference
 from llmdemo.training.objectives.preference_losses import pair_losses
+from tests.conftest import own_model
 
 CPU = torch.device("cpu")
 
@@ -337,6 +338,7 @@ def test_a_run_on_a_model_with_capped_logits_begins_at_log_two(home, settings, t
     )
     Gemma2ForCausalLM(config).save_pretrained(tmp_path / "gemma")
     tiny_tokenizer.save_pretrained(tmp_path / "gemma")
+    own_model(tmp_path / "gemma")
     dataset = add_dataset(home, settings, task_files["preference"], "pairs")
     run_dir = run_maker(home, dataset.dataset_id, tmp_path / "gemma")(task="preference", max_steps=1, eval_steps=0)
     assert worker.main(run_dir) == 0

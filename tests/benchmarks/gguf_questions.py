@@ -63,9 +63,9 @@ def by_llama_cpp(args, prompts: list[list[int]], texts: list[str], ends: list[in
         file, asked = Path(folder) / "model.gguf", Path(folder) / "asked.json"
         write_gguf(args.model, file, args.weights, "model")
         wanted = {"prompts": prompts, "texts": texts, "most": args.tokens, "ends": ends, "threads": args.threads}
-        wanted["exact"] = args.exact
+        wanted["files"] = [{"file": str(file), "exact": args.exact}]
         asked.write_text(json.dumps(wanted))
-        command = ["node", str(SCRIPT), str(file), str(asked)]
+        command = ["node", str(SCRIPT), str(asked)]
         done = subprocess.run(command, cwd=args.node, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr[-2000:]
         return json.loads(done.stdout.splitlines()[-1])

@@ -6,6 +6,7 @@ const GAP = 21;
 const CHAR = 6.7;
 const EDGE = 42;
 const LONGEST = 16;
+const SCORE = 50; // what stands beside a finished branch
 
 /* Weighted isotonic regression (pool adjacent violators): the nearest non-decreasing sequence to `values`. */
 function isotonic(values, weights) {
@@ -63,7 +64,7 @@ export class Layout {
       p: Math.exp(edge[2]),
       score: edge[3],
       final: kind === "done" ? edge[4] : edge[3] / step ** this.penalty,
-      label: shorten(label(this.name(edge[1]))),
+      label: (kind === "done" ? "■ " : "") + shorten(label(this.name(edge[1]))),
     });
     const live = event.live.map(node("live"));
     const done = event.done.map(node("done"));
@@ -92,7 +93,8 @@ export class Layout {
   }
 
   column(nodes, x) {
-    const width = Math.max(...nodes.map((node) => labelWidth(node.label)), 14);
+    const wide = (node) => labelWidth(node.label) + (node.kind === "done" ? SCORE : 0);
+    const width = Math.max(...nodes.map(wide), 14);
     for (const node of nodes) Object.assign(node, { x, end: x + labelWidth(node.label) });
     return { nodes, live: nodes, x, width };
   }

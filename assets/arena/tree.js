@@ -348,8 +348,8 @@ export class Tree {
     // From afar the words are lines.
     item.append(svg("path", { d: `M${node.x - 4} ${node.y}H${node.end + 2}`, class: "under" }));
     const text = svg("text", { x: node.x, y: node.y + 4 });
-    text.textContent = (node.kind === "done" ? "■ " : "") + node.label;
-    const score = svg("text", { x: node.end + (node.kind === "done" ? 12 : 0), y: node.y + 4, class: "score" });
+    text.textContent = node.label;
+    const score = svg("text", { x: node.end, y: node.y + 4, class: "score" });
     item.append(
       svg("rect", { x: node.x - 6, y: node.y - 10, width: node.end - node.x + 8, height: 20, class: "hit" }),
       text,

@@ -31,13 +31,17 @@ export const ownId = (what) => `${what}-${++groups}`;
 export const button = (text, onclick, kind = "", attributes = {}) =>
   h("button", { type: "button", class: `btn ${kind}`, onclick, ...attributes }, text);
 
+/* Flags of the command line, such as --host, each on one line. @param {string} text */
+const flagged = (text) =>
+  text.split(/(--[a-z][\w-]*)/).map((part, i) => (i % 2 ? h("span", { class: "flag" }, part) : part));
+
 /** @param {{message?: string, hint?: string, kind?: string} | null | undefined} message */
 export const notice = (message) => {
   if (!message || !message.message) return null;
   return h(
     "div",
     { class: `notice ${message.kind || "error"}`, role: message.kind === "info" ? "status" : "alert" },
-    h("p", {}, h("strong", {}, message.message), message.hint ? gap(message.message) + message.hint : ""),
+    h("p", {}, h("strong", {}, message.message), message.hint ? [gap(message.message), flagged(message.hint)] : ""),
   );
 };
 

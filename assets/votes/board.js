@@ -73,6 +73,9 @@ const axis = ([low, high]) =>
     ),
   );
 
+/* A run may have a long name: two lines of it are shown, the rest when it is pointed at. */
+const nameOf = (row) => h("span", { class: "clamped", title: rowTitle(row) }, rowTitle(row));
+
 const table = (rows) => {
   const scale = domain(rows);
   const order = [...rows].sort((a, b) => (b.strength ?? -Infinity) - (a.strength ?? -Infinity));
@@ -83,7 +86,7 @@ const table = (rows) => {
       h(
         "div",
         { class: "strength-row", role: "row", "data-key": rowTitle(row) },
-        h("span", { class: "strength-name", role: "rowheader" }, mark(row.strategy), rowTitle(row)),
+        h("span", { class: "strength-name", role: "rowheader" }, mark(row.strategy), nameOf(row)),
         h("span", { class: "strength-plot", role: "cell" }, whisker(row, scale)),
         h("span", { class: "n", role: "cell" }, row.share === null ? "–" : percent(row.share)),
         h("span", { class: "n soft tally", role: "cell" }, t("votes_tally", row)),

@@ -71,3 +71,16 @@ test("a hypothesis is found by its tokens, and marked with its ancestors", () =>
   ]);
   assert.deepEqual(Object.fromEntries(states[2].map(([id, state]) => [id, state])), { 3: "kept", 4: "cut" });
 });
+
+test("a finished branch and the score beside it end before the next step's tokens begin", () => {
+  const layout = new Layout((id) => `w${id}`, 2, 1, "start");
+  const live = [0, 1, -1, -1];
+  layout.grow([
+    { live: [live], cut: [], done: [[0, 2, -1, -1, -1]] },
+    { live: [live], cut: [], done: [] },
+  ]);
+  const [, column, next] = layout.columns;
+  const done = column.nodes.find((node) => node.kind === "done");
+  const score = 40; // about the width of two blanks and "−12.34" in its 11 pixels
+  assert.ok(done.label.startsWith("■") && done.end + score < next.x - 4, `${done.end} ${next.x}`);
+});

@@ -1,5 +1,6 @@
 """What is pressed, or chosen, before the app has answered what it needs: nothing wrong begins, and no choice is lost."""
 
+import json
 import shutil
 import time
 from contextlib import contextmanager
@@ -9,7 +10,7 @@ from playwright.sync_api import expect
 
 from llmdemo.core.store import Home, write_json
 from tests.browser.conftest import running_app
-from tests.browser.steps import tab
+from tests.browser.steps import add_file, tab
 from tests.conftest import own_model
 
 pytestmark = pytest.mark.slow
@@ -78,6 +79,23 @@ def test_a_runs_buttons_act_on_that_run_and_wait_for_what_they_need(app, open_pa
         page.get_by_role("button", name="second", exact=True).click()
         page.locator("#train-evaluate").click()  # of the first, which is still shown
         expect(page.get_by_role("tab", name="Evaluate", exact=True)).to_have_attribute("aria-selected", "true")
+    assert page.errors == [] and page.foreign == []
+
+
+def test_train_follows_to_the_version_that_is_made_of_its_data(app, open_page, tmp_path):
+    rows = [{"instruction": f"Add {n} and 3.", "output": f"{n + 3}"} for n in range(30)]
+    (tmp_path / "sums.json").write_text(json.dumps(rows))
+    page = open_page(app)
+    add_file(page, tmp_path / "sums.json")
+    page.locator("#data-train-on").click()
+    chosen = page.locator("#train-data option:checked")
+    expect(chosen).to_have_text("sums.json · 30")
+    tab(page, "Data")
+    page.get_by_role("button", name="Drop", exact=True).click()
+    page.get_by_role("button", name="Drop this record?").click()
+    expect(page.locator(".set-title")).to_contain_text("29 of 30 records")
+    tab(page, "Train")
+    expect(chosen).to_have_text("sums.json · v2 · 29")
     assert page.errors == [] and page.foreign == []
 
 

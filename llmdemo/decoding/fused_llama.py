@@ -75,6 +75,8 @@ class FusedLlamaWeights:
         self.head_dim = getattr(config, "head_dim", None) or config.hidden_size // self.heads
         self.eps = config.rms_norm_eps
         self.rotary = inner.rotary_emb
+        # longrope turns the positions of a long text by other angles than those of a short one
+        self.turns_alike = getattr(self.rotary, "rope_type", "") != "longrope"
         self.embedding = inner.embed_tokens.weight  # (V, hidden), the model's own
         self.int8 = int8 and can_int8(self.device)
         self.use_packed = can_pack(self.device, self.dtype)
@@ -214,9 +216,7 @@ class FusedLlamaForward:
         self.position = count
         self.used = 0
         self.surprise = torch.full((count - 1,), torch.nan, device=self.device)
-        # longrope turns the positions of a long text by other angles than those of a short one
-        turns_alike = getattr(self.w.rotary, "rope_type", "") != "longrope"
-        if turns_alike and (found := self.w.prefixes.longest(prompt_ids, bool(surprise_of))):
+        if self.w.turns_alike and (found := self.w.prefixes.longest(prompt_ids, bool(surprise_of))):
             prefix, same = found
             self.used = same - bool(surprise_of)  # the last one is read again for the first that differs
             known = prefix.surprise[: self.used]

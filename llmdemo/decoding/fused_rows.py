@@ -1,19 +1,23 @@
 """Rows of different prompts through a plain Llama's fused weights, one forward a step. Knows no strategies.
 
-The prompts are padded on the left, so that all rows write their next token's keys and values to the same place. A row
+There is a gap before or after a prompt, so that all rows write their next token's keys and values to the same place. A row
 sees its own prompt alone; in fp32 it gets what it would get by itself. On a CUDA GPU a step has fixed shapes and
 addresses and is captured once (why: graphs.py).
 """
 
 import logging
+import os
 
 import torch
 import torch.nn.functional as F
 
 from llmdemo.decoding.fused_llama import FusedLlamaWeights
+from llmdemo.decoding.kv_slots import SlotPart
 from llmdemo.decoding.thread_budget import ThreadBudget
 
 _log = logging.getLogger(__name__)
+_LONGEST = 512
+"""Tokens of a prompt that is read after a shared beginning: a mask grows with their square."""
 
 
 class FusedRows:
@@ -28,10 +32,12 @@ class FusedRows:
         self._threads = ThreadBudget(weights.device)
 
     def start(self, rows, prompts: list[list[int]], pad_id: int, copies: int = 1) -> torch.Tensor:
-        """Logits [b, V] in fp32 after each prompt, `copies` rows of each side by side, which `rows` (prompts.PaddedRows), not started yet, reads: a model's
-        own forward takes many tokens as fast as any."""
+        """Logits [b, V] in fp32 after each prompt, `copies` rows of each side by side.
+
+        On a CPU what all prompts begin with is read once, and what follows in each without padding. Else `rows`
+        (prompts.PaddedRows), not started yet, reads them: a model's own forward takes many tokens about as fast.
+        """
         w, width = self.w, max(map(len, prompts))
-        logits = rows.start(prompts, pad_id).repeat_interleave(copies, 0)
         lengths = torch.tensor([len(prompt) for prompt in prompts], device=w.device).repeat_interleave(copies)
         self.rotation = w.rotations(width + self._max_new)  # [positions, D/2]
         self.positions = lengths  # of each row's next token
@@ -40,14 +46,43 @@ class FusedRows:
         shape = (len(w.layers), len(lengths), w.kv_heads, room, w.head_dim)
         # Zeros, since room that was never written may hold NaN, and 0 · NaN is NaN even under the mask.
         self.keys, self.values = (torch.zeros(shape, dtype=w.dtype, device=w.device) for _ in range(2))
-        for layer, (keys, values) in enumerate(rows.read()):
-            # The two halves of a pair of the rotation lie side by side here (fused_llama.py).
-            self.keys[layer, :, :, :width] = _copied(keys.unflatten(-1, (2, -1)).transpose(-1, -2).flatten(-2), copies)
-            self.values[layer, :, :, :width] = _copied(values, copies)
         columns = torch.arange(room, device=w.device)
-        unseen = (columns < width - lengths[:, None]) | (columns >= width)  # [b, room]
+        if shared := _shared(w, prompts):
+            rows.check(prompts)
+            with self._threads.limited():
+                logits = self._read(prompts, shared, copies)
+            unseen = columns >= lengths[:, None]  # [b, room]
+        else:
+            logits = rows.start(prompts, pad_id)
+            for layer, (keys, values) in enumerate(rows.read()):
+                # The two halves of a pair of the rotation lie side by side here (fused_llama.py).
+                keys = keys.unflatten(-1, (2, -1)).transpose(-1, -2).flatten(-2)
+                self.keys[layer, :, :, :width] = _copied(keys, copies)
+                self.values[layer, :, :, :width] = _copied(values, copies)
+            unseen = (columns < width - lengths[:, None]) | (columns >= width)
         self.mask = torch.zeros((len(lengths), room), dtype=w.dtype, device=w.device).masked_fill_(unseen, -torch.inf)
+        return _copied(logits, copies)
+
+    def _read(self, prompts: list[list[int]], shared: int, copies: int) -> torch.Tensor:
+        """Logits [prompts, V] after each prompt; all of them begin with the same `shared` tokens."""
+        begins = self._part(prompts[0], 0, 0, shared)
+        self.w.hidden_states(begins[0], [begins[1]])
+        for kept in (self.keys, self.values):
+            kept[:, 1:, :, :shared] = kept[:, :1, :, :shared]
+        parts = [self._part(prompt, row * copies, shared, len(prompt)) for row, prompt in enumerate(prompts)]
+        logits = torch.cat(self.w.batched_logits([[part] for part in parts])).float()
+        for kept in (self.keys, self.values):
+            each = kept.unflatten(1, (-1, copies))
+            each[:, :, 1:] = each[:, :, :1]
         return logits
+
+    def _part(self, prompt: list[int], row: int, first: int, end: int) -> tuple[torch.Tensor, SlotPart]:
+        """Tokens `first` to `end` of the prompt of this row, and what reads them; the last one's logits are wanted."""
+        w = self.w
+        mask = torch.full((end - first, end), -torch.inf, dtype=w.dtype, device=w.device).triu(first + 1)
+        place = slice(first, end)
+        part = SlotPart(self.keys[:, row], self.values[:, row], self.rotation[place], mask, place, logits=1)
+        return torch.tensor(prompt[place], device=w.device), part
 
     def extend(self, tokens: torch.Tensor) -> torch.Tensor:
         """Logits [b, V] in fp32 after `tokens` [b, 1]."""
@@ -125,3 +160,11 @@ class _Part:
 
 def _copied(x: torch.Tensor, copies: int) -> torch.Tensor:
     return x if copies == 1 else x.repeat_interleave(copies, 0)
+
+
+def _shared(w: FusedLlamaWeights, prompts: list[list[int]]) -> int:
+    """How many tokens of all prompts are to be read once; 0: the model's own forward reads them."""
+    if w.device.type != "cpu" or max(map(len, prompts)) > _LONGEST or len(prompts) < 2 or not w.turns_alike:
+        return 0
+    same = len(os.path.commonprefix(prompts))
+    return min(same, min(map(len, prompts)) - 1)  # one is left of each, for its logits

@@ -44,9 +44,13 @@ class PaddedRows:
         self._device = next(model.parameters()).device
         self._parts: list[_Part] = []
 
+    def check(self, prompts: list[list[int]]) -> None:
+        """Raises UserError where a token is none of the model's."""
+        check_tokens(self._model, (token for prompt in prompts for token in prompt))
+
     def start(self, prompts: list[list[int]], pad_id: int) -> Tensor:
         """Logits [b, V] after each prompt."""
-        check_tokens(self._model, (token for prompt in prompts for token in prompt))
+        self.check(prompts)
         self._parts = []
         lengths = torch.tensor([len(prompt) for prompt in prompts])
         groups = (

@@ -5,7 +5,7 @@ import torch
 
 from llmdemo.decoding.backend import fused_weights
 from llmdemo.decoding.fused_rows import FusedRows
-from llmdemo.decoding.prompts import PaddedRows, greedy
+from llmdemo.decoding.prompts import PaddedRows, greedy, written
 
 PROMPTS = [[5, 6, 7], [9] * 17, [40, 41, 3, 8, 99, 120], [12], [200, 13]]
 
@@ -75,3 +75,30 @@ def test_fused_logits_are_the_models_own_to_rounding(model):
         for token in (7, 8, 9):
             found = [rows.extend(torch.full((len(PROMPTS), 1), token)) for rows in pair]
             torch.testing.assert_close(found[0], found[1], atol=1e-4, rtol=1e-4)
+
+
+ALIKE = [[5, 6, 7, 8, 9, *rest] for rest in ([40], [41, 3, 99], [], [12] * 11)]
+"""The third is what all begin with."""
+
+
+def test_what_all_prompts_begin_with_is_read_once_and_each_gets_what_it_would_alone(model, monkeypatch):
+    weights, read = fused_weights(model), []
+    real = weights.hidden_states
+    monkeypatch.setattr(weights, "hidden_states", lambda ids, parts: read.append(len(ids)) or real(ids, parts))
+    with torch.inference_mode():
+        pair = PaddedRows(model), FusedRows(weights, 3)
+        found = [pair[0].start(ALIKE, 2), pair[1].start(PaddedRows(model), ALIKE, 2)]
+        assert read == [4, sum(len(prompt) - 4 for prompt in ALIKE)]
+        torch.testing.assert_close(found[0], found[1], atol=1e-4, rtol=1e-4)
+        for token in (7, 8, 9):
+            found = [rows.extend(torch.full((len(ALIKE), 1), token)) for rows in pair]
+            torch.testing.assert_close(found[0], found[1], atol=1e-4, rtol=1e-4)
+    for prompt, answer in zip(ALIKE, greedy(model, ALIKE, 24, 2, weights=weights), strict=True):
+        assert (answer.token_ids, answer.ended) == alone(model, prompt, 24)
+
+
+def test_copies_of_prompts_that_begin_alike_go_on_as_one_would(model):
+    weights = fused_weights(model)
+    one = greedy(model, ALIKE, 8, 2, weights=weights)
+    three = written(model, ALIKE, 8, 2, lambda logits, places: logits.argmax(-1), weights=weights, copies=3)
+    assert [answer.token_ids for answer in three] == [answer.token_ids for answer in one for _ in range(3)]

@@ -80,7 +80,7 @@ class BeamLane:
         scores, at = pool.flatten().topk(self.candidates)  # (C,) both
         parents = at // width
         tokens = likeliest_tokens.flatten()[at]
-        logprobs = rows.logprobs[parents, tokens]
+        logprobs = rows.logprobs_of(parents, tokens)
         hits = (tokens[:, None] == self.eos_ids).any(-1)  # (C,)
         if self.texts is not None:
             hits = hits | self._stopped(self.texts, tokens, parents)
@@ -94,7 +94,7 @@ class BeamLane:
         self.running.copy_(left[live])
         stop = self._stop(hits, t)
         self.over.logical_or_(stop)
-        masked = masked_mass(self.penalties, rows.logprobs)
+        masked = masked_mass(self.penalties, rows.logprobs) if self.penalties is not None else []
         if self.penalties is not None:
             self.penalties.extend(tokens[live], parents[live], t)
         trace = [*masked, rows.top_tokens[:, :TRACE_TOP], rows.top_logprobs[:, :TRACE_TOP], rows.entropies]

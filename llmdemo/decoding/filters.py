@@ -17,6 +17,23 @@ import torch
 from llmdemo.core.errors import UserError
 
 _HEADS = (256, 4096)
+_BLOCK = 128
+
+
+def largest(x: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """(values, indices), both (…, k), of the k largest along the last dimension of x (…, V), downwards; as topk gives them.
+
+    They lie in the k blocks with the largest maxima: on a CPU it takes a fifth of topk's time to look there alone.
+    """
+    if x.device.type != "cpu" or x.shape[-1] % _BLOCK or x.shape[-1] < 4 * _BLOCK * k:
+        found = x.topk(k, dim=-1)
+        return found.values, found.indices
+    blocks = x.unflatten(-1, (-1, _BLOCK))  # (…, V / _BLOCK, _BLOCK)
+    chosen = blocks.amax(-1).topk(k, dim=-1).indices  # (…, k)
+    among = blocks.gather(-2, chosen[..., None].expand(*chosen.shape, _BLOCK)).flatten(-2)  # (…, k · _BLOCK)
+    found = among.topk(k, dim=-1)
+    at = chosen.gather(-1, found.indices // _BLOCK)
+    return found.values, at * _BLOCK + found.indices % _BLOCK
 
 
 def keep_top_k(logits: torch.Tensor, k: int) -> torch.Tensor:
@@ -24,7 +41,7 @@ def keep_top_k(logits: torch.Tensor, k: int) -> torch.Tensor:
     if type(k) is not int or k < 1:
         raise UserError("err_top_k", k=repr(k))
     k = min(k, logits.shape[-1])
-    kth = logits.topk(k, dim=-1).values[..., -1:]  # (…, 1)
+    kth = largest(logits, k)[0][..., -1:]  # (…, 1)
     return (logits >= kth) & (logits > -torch.inf)
 
 
@@ -64,9 +81,12 @@ def _top_p_by_its_head(logits: torch.Tensor, p: float) -> torch.Tensor | None:
         kept = kept_in_ranking((head - everything).exp(), p, exact_hit_tolerance(logits.dtype))
         counts = kept.sum(-1, keepdim=True)
         if bool((counts < width).all()):
-            mask = logits >= head.gather(-1, counts - 1).to(logits.dtype)
-            # a tie at an edge: let the stable sort decide
-            return mask if torch.equal(mask.sum(-1, keepdim=True), counts) else None
+            edge = head.gather(-1, counts - 1).to(logits.dtype)  # (…, 1)
+            mask = logits >= edge
+            if not torch.equal(mask.sum(-1, keepdim=True), counts):  # of those at the edge the first ones, as above
+                mask, ties = logits > edge, logits == edge
+                mask |= ties & (ties.cumsum(-1) <= counts - mask.sum(-1, keepdim=True))
+            return mask
     return None
 
 

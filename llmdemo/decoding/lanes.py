@@ -23,6 +23,7 @@ from llmdemo.decoding.filters import (
     keep_top_p,
     keep_typical,
     keep_xtc,
+    largest,
 )
 from llmdemo.decoding.steps import EOS, LENGTH, STOP, Candidates, LaneResult, PlainStep, TokenStep
 from llmdemo.settings.lane import OFF, LaneSettings, Stops
@@ -38,11 +39,12 @@ LOWEST = -1e4
 class Rows:
     """What the lanes share of one forward; R rows, vocabulary V, the K likeliest tokens."""
 
-    logits: torch.Tensor  # (R, V) float32
-    logprobs: torch.Tensor  # (R, V) float32
+    every_logits: torch.Tensor  # (M, V) float32
+    every_logprobs: torch.Tensor  # (M, V) float32
     top_logprobs: torch.Tensor  # (R, K) float32, downwards
     top_tokens: torch.Tensor  # (R, K) int64
     entropies: torch.Tensor  # (R,) float32, nats
+    places: torch.Tensor | None = None  # (R,) which of the M each row is; None: the one of its own number
 
     @classmethod
     def of(cls, logits: torch.Tensor, width: int) -> "Rows":
@@ -50,22 +52,38 @@ class Rows:
         logits = logits.float()
         # impossible tokens get a finite floor: p·log p is then 0 and not NaN, and JSON can hold it. NaN stays NaN.
         logprobs = logits.log_softmax(-1).clamp_(min=LOWEST)
-        top = logprobs.topk(min(width, logits.shape[-1]), dim=-1)
         entropies = -torch.linalg.vecdot(logprobs.exp(), logprobs)
-        return cls(logits, logprobs, top.values, top.indices, entropies)
+        return cls(logits, logprobs, *largest(logprobs, min(width, logits.shape[-1])), entropies)
+
+    @property
+    def logits(self) -> torch.Tensor:
+        """(R, V)."""
+        return self.every_logits if self.places is None else self.every_logits[self.places]
+
+    @property
+    def logprobs(self) -> torch.Tensor:
+        """(R, V)."""
+        return self.every_logprobs if self.places is None else self.every_logprobs[self.places]
+
+    def logprobs_of(self, rows: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+        """Of `tokens` (N,) in these `rows` (N,), without a copy of all others."""
+        return self.every_logprobs[rows if self.places is None else self.places[rows], tokens]
 
     def part(self, first: int, count: int) -> "Rows":
         """The rows of one lane."""
-        fields = (self.logits, self.logprobs, self.top_logprobs, self.top_tokens, self.entropies)
-        return Rows(*(tensor[first : first + count] for tensor in fields))
+        own = slice(first, first + count)
+        few = (self.top_logprobs[own], self.top_tokens[own], self.entropies[own])
+        if self.places is not None:
+            return Rows(self.every_logits, self.every_logprobs, *few, self.places[own])
+        return Rows(self.every_logits[own], self.every_logprobs[own], *few)
 
     def at(self, places: Sequence[int]) -> "Rows":
-        """The rows at these places, one of them maybe several times."""
+        """The rows at these places of all that a forward gave, one of them maybe several times."""
         if len(places) == 1:
             return self.part(places[0], 1)
-        index = torch.tensor(places, device=self.logits.device)
-        fields = (self.logits, self.logprobs, self.top_logprobs, self.top_tokens, self.entropies)
-        return Rows(*(tensor[index] for tensor in fields))
+        index = torch.tensor(places, device=self.every_logits.device)
+        few = (self.top_logprobs[index], self.top_tokens[index], self.entropies[index])
+        return Rows(self.every_logits, self.every_logprobs, *few, index)
 
 
 _FILTERS: dict[str, Callable[[torch.Tensor, Any], torch.Tensor]] = {
@@ -209,20 +227,24 @@ class TokenLane:
     def _sample(self, logits: torch.Tensor, top: torch.Tensor, t: torch.Tensor) -> tuple[torch.Tensor, ...]:
         assert self.uniforms is not None
         weights, everything = lane_weights(logits, self.lane)
-        left = everything * (weights > 0)  # what the strategy's own filter sees
-        if self.lane.strategy == "xtc":
-            cut = self.coins[t] < self.lane.xtc_probability  # (1,)
-            weights = weights * (keep_xtc(left.log(), self.lane.xtc_threshold) | ~cut)
-        elif self.lane.strategy == "mirostat":
-            weights = weights * keep_surprise(left.log(), self.most_surprise)
+        drawn = weights > 0
+        left = everything * drawn  # what the strategy's own filter sees
+        if self.lane.strategy in ("xtc", "mirostat"):
+            if self.lane.strategy == "xtc":
+                cut = self.coins[t] < self.lane.xtc_probability  # (1,)
+                weights = weights * (keep_xtc(left.log(), self.lane.xtc_threshold) | ~cut)
+            else:
+                weights = weights * keep_surprise(left.log(), self.most_surprise)
+            drawn = weights > 0
+            left = everything * drawn
         total = weights.sum()
         # NaN logits draw past the end; the clamp keeps a GPU alive until the host sees the NaN and says so
         token = draw(weights, self.uniforms[t]).clamp_max(logits.shape[-1] - 1)
         if self.lane.strategy == "mirostat":
             surprise = everything.sum().log2() - everything[token].log2()  # of the whole distribution, as in the paper
             self.most_surprise.sub_(self.lane.mirostat_eta * (surprise - self.lane.mirostat_tau))
-        mass = ((everything * (weights > 0)).sum() / everything.sum()).view(1)
-        return token, weights[top] / total, weights[token] / total, (weights > 0).sum().view(1), mass
+        mass = (left.sum() / everything.sum()).view(1)
+        return token, weights[top] / total, weights[token] / total, drawn.sum().view(1), mass
 
     def read(self, values: list[float], t: int) -> TokenStep:
         """The TokenStep of `choose`'s packed numbers; also remembers the token."""

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from transformers import MinPLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
 from llmdemo.core.errors import UserError
-from llmdemo.decoding import keep_min_p, keep_top_k, keep_top_p
+from llmdemo.decoding import filters, keep_min_p, keep_top_k, keep_top_p
+from llmdemo.decoding.filters import largest
 from llmdemo.decoding.lanes import draw, kept_mask, lane_uniforms, lane_weights
 from llmdemo.settings.lane import LaneSettings
 
@@ -166,6 +167,23 @@ def test_a_wide_row_with_a_tie_at_the_edge_still_keeps_the_smallest_set():
     logits[100:200] = 9.0
     kept = keep_top_p(logits, 0.5)
     assert kept.tolist() == reference_top_p(logits.double().numpy(), 0.5)
+
+
+@pytest.mark.parametrize("p", [0.1, 0.5, 0.9, 0.99])
+def test_of_a_wide_rows_equal_tokens_at_the_edge_the_lower_index_is_kept_as_by_a_stable_sort(p, monkeypatch):
+    row = (3 * torch.randn(2, 4096, generator=torch.Generator().manual_seed(2))).bfloat16().float()  # many are equal
+    found = keep_top_p(row, p)
+    monkeypatch.setattr(filters, "_top_p_by_its_head", lambda logits, p: None)
+    assert torch.equal(found, keep_top_p(row, p))
+
+
+@pytest.mark.parametrize("k", [1, 10])
+@pytest.mark.parametrize("step", [1.0, 0.0])
+def test_the_largest_of_many_are_those_of_topk(k, step):
+    x = step * torch.randn(3, 8192, generator=torch.Generator().manual_seed(k)).bfloat16().float()
+    values, indices = largest(x, k)
+    assert torch.equal(values, x.topk(k).values) and torch.equal(x.gather(-1, indices), values)
+    assert all(len(set(row)) == k for row in indices.tolist())
 
 
 def test_the_filters_are_those_of_transformers():

@@ -1,6 +1,6 @@
 /* The beam tree: SVG that grows with the search. Drag or arrow keys pan, buttons or Ctrl + wheel zoom; only the columns
  in view are in the page. */
-import { h, number, percent, shape, svg, t, visible } from "./dom.js";
+import { figure, h, number, percent, shape, svg, t, visible } from "./dom.js";
 import { laneTitle } from "./lanes.js";
 import { Layout, path } from "./layout.js";
 
@@ -171,7 +171,7 @@ export class Tree {
         return h(
           "li",
           {},
-          h("b", {}, number(score, 3)),
+          h("b", {}, figure(score, 3)),
           " ",
           h("span", { class: "same" }, tail(text.slice(0, shared))),
           h("span", {}, text.slice(shared)),
@@ -325,7 +325,7 @@ export class Tree {
       const classes = `node ${node.state}${node.best ? " best" : ""}${node.picked ? " picked" : ""}`;
       const item = group.children[index];
       if (item.getAttribute("class") !== classes) item.setAttribute("class", classes);
-      const score = node.kind === "done" || (last && node.kind === "live" && step) ? "  " + number(node.final, 2) : "";
+      const score = node.kind === "done" || (last && node.kind === "live" && step) ? "  " + figure(node.final, 2) : "";
       const label = item.lastChild;
       if (label.textContent !== score) label.textContent = score;
     });
@@ -386,7 +386,7 @@ export class Tree {
     return (
       t("tree_node", {
         state: t("state_" + node.state),
-        score: number(node.final, 3),
+        score: figure(node.final, 3),
         p: percent(node.p),
         n: number(node.step),
       }) +

@@ -39,7 +39,7 @@ export const figures = (result) =>
               t(`eval_f_${word}`),
               help,
               SHARES.slice(0, 2).includes(figure.key)
-                ? h("span", { class: "soft small" }, ` n = ${L.int(figure.n)}`)
+                ? h("span", { class: "soft small" }, ` n\u00a0=\u00a0${L.int(figure.n)}`)
                 : null,
             ),
             figure.values.map((value, i) =>

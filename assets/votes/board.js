@@ -1,13 +1,12 @@
 /* The board of a vote: what may be concluded, strengths with their intervals, and what else the votes tell. Draws what
    llmdemo/arena/vote_board.py has computed; asks for nothing. */
 import { ticks } from "../lib/chart/axis.js";
-import { int, num } from "../lib/format.js";
+import { int, num, percent } from "../lib/format.js";
 import { choice, h, help, s } from "../lib/view.js";
 import { sentences, t } from "../lib/words.js";
 import { mark, rowTitle } from "./names.js";
 
 const W = 100;
-const percent = (share) => `${int(100 * share)} %`;
 const range = ({ share, low, high }) => `${percent(share)} (${int(100 * low)}–${int(100 * high)})`;
 
 /** The sentence on what may be concluded. @param {any} board */
@@ -103,7 +102,7 @@ const agreed = ({ share, alpha, low, high }) =>
     : t("votes_alpha", {
         share: percent(share),
         alpha: num(alpha, 2),
-        range: low === null ? "–" : `${num(low, 2)}–${num(high, 2)}`,
+        range: low === null ? "–" : `${num(low, 2)} … ${num(high, 2)}`,
       });
 
 /* What the votes tell beside strengths: {word, value, attention: whether it needs some}. */

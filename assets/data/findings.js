@@ -65,7 +65,8 @@ const switches = (page) => {
     page.draw();
   };
   const apply = async () => {
-    const answer = await page.ask("filter_dataset", { dataset_id: page.id, filters: [...on] });
+    const answer = await page.change("filter_dataset", { dataset_id: page.id, filters: [...on] });
+    if (!answer) return;
     if (answer.error) return page.fail(answer.error);
     page.open(answer.dataset_id, true);
     L.tell("datasets-changed");

@@ -31,12 +31,12 @@ export const knowledgeTool = (page) => {
     if (state.found) list();
   };
   page.hearJobs("probe", look);
-  const act = async (what, data) => {
+  const act = L.once(async (what, data) => {
     const answer = await page.ask(what, data);
     await look();
     state.error = answer.error || state.error;
     page.draw();
-  };
+  });
   const indices = () => {
     const { found, shown } = state;
     return found[shown] || found.found.filter((each) => each.class === shown).map((each) => each.index);
@@ -56,14 +56,14 @@ export const knowledgeTool = (page) => {
     page.draw();
     list();
   };
-  const drop = async () => {
+  const drop = L.once(async () => {
     const unknown = new Set(state.found.found.filter((each) => each.class === "unknown").map((each) => each.index));
     const kept = Array.from({ length: state.found.records }, (_, n) => n).filter((n) => !unknown.has(n));
     const answer = await page.ask("select_records", { recipe: { method: "chosen", indices: kept } });
     if (!answer.error) return L.tell("data-made", answer.dataset_id);
     state.error = answer.error;
     page.draw();
-  };
+  });
 
   const form = () => {
     const models = page.choices.models.filter((model) => model.writes);

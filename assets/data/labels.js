@@ -16,7 +16,7 @@ export const labelsTool = (page) => {
     state = found.error ? { shown: STEP, error: found.error } : { shown: STEP, found, done: {} };
     page.draw();
   };
-  const save = async () => {
+  const save = L.once(async () => {
     const changes = {};
     const drops = [];
     for (const [place, what] of Object.entries(state.done))
@@ -26,7 +26,7 @@ export const labelsTool = (page) => {
     if (!answer.error) return L.tell("data-made", answer.dataset_id);
     state.error = answer.error;
     page.draw();
-  };
+  });
   const decide = (place, what) => {
     if (what) state.done[place] = what;
     else delete state.done[place];

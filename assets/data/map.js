@@ -54,12 +54,12 @@ export const mapTool = (page) => {
     page.draw();
   };
   page.hearJobs("map", look);
-  const act = async (what, data) => {
+  const act = L.once(async (what, data) => {
     const answer = await page.ask(what, data);
     await look();
     state.error = answer.error || state.error;
     page.draw();
-  };
+  });
 
   // ---- making one
   const start = () => {
@@ -128,14 +128,14 @@ export const mapTool = (page) => {
     if (!answer.error) unpack(answer.found, Uint8Array).forEach((hit, n) => hit && found.push(n));
     choose(found);
   };
-  const keep = async () => {
+  const keep = L.once(async () => {
     const answer = await page.ask("select_records", { recipe: { method: "chosen", indices: state.chosen.indices } });
     if (answer.error) {
       state.error = answer.error;
       return page.draw();
     }
     L.tell("data-made", answer.dataset_id);
-  };
+  });
   const record = (each) =>
     h(
       "dl",

@@ -26,6 +26,7 @@ const state = {
 const parts = {};
 const ready = () => parts.main && parts.side;
 const ask = (name, data) => L.ask(parts.server, name, data);
+const change = L.once(ask);
 
 L.define("data-report", ({ el, props, watch, server, trigger }) => {
   parts.main = el;
@@ -45,7 +46,7 @@ L.define("data-side", ({ el }) => {
 });
 
 const begin = async () => {
-  Object.assign(state, { ask, fail, draw, open, turn, turnTo, list, leave, trigger: parts.trigger });
+  Object.assign(state, { ask, change, fail, draw, open, turn, turnTo, list, leave, trigger: parts.trigger });
   // A pair that was picked in the arena, or what a model or a tool has made.
   for (const made of ["preference-added", "data-made"])
     L.hear(made, (id) => {

@@ -22,7 +22,8 @@ export const dataSets = (page) =>
       : null,
   );
 const merge = async (page) => {
-  const answer = await page.ask("merge_datasets", { dataset_ids: [...page.merging] });
+  const answer = await page.change("merge_datasets", { dataset_ids: [...page.merging] });
+  if (!answer) return;
   if (answer.error) return page.fail(answer.error);
   page.merging.clear();
   L.tell("datasets-changed");

@@ -91,6 +91,26 @@ export const newest = (question) => {
     });
 };
 
+/**
+ * A call that makes something: null while the same is under way, as when a button is pressed twice.
+ * @template {any[]} Given
+ * @param {(...given: Given) => Promise<any>} call
+ * @returns {(...given: Given) => Promise<any>}
+ */
+export const once = (call) => {
+  const going = new Set();
+  return async (...given) => {
+    const key = JSON.stringify(given);
+    if (going.has(key)) return null;
+    going.add(key);
+    try {
+      return await call(...given);
+    } finally {
+      going.delete(key);
+    }
+  };
+};
+
 /** A name that nobody guesses, for what the page asks for. */
 export const randomId = () =>
   Array.from(crypto.getRandomValues(new Uint8Array(9)), (byte) => byte.toString(16).padStart(2, "0")).join("");

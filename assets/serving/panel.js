@@ -15,6 +15,7 @@ import {
   newest,
   notice,
   num,
+  once,
   progressBar,
   show,
   sure,
@@ -84,13 +85,13 @@ define("serving", ({ el, server, trigger }) => {
     follow();
     return !answer.error;
   };
-  const act = async (name, data) => {
+  const act = once(async (name, data) => {
     const answer = await call(server, name, data);
     view.error = answer.error || null;
     if (answer.error) draw();
     else await ask();
     return answer.error ? null : answer;
-  };
+  });
   const follow = () => {
     clearTimeout(view.timer);
     if (document.visibilityState === "visible" && view.open && view.served.length)
@@ -367,11 +368,10 @@ define("serving", ({ el, server, trigger }) => {
     const { run, served } = view;
     const mine = run && served.some((one) => one.model_id === run.model_id);
     if (!run && !served.length && !view.watched) return show(el);
-    const count = served.length ? ` · ${int(served.length)}` : "";
     const fold = h(
       "details",
       { open: view.open, ontoggle: toggle },
-      h("summary", {}, t("serve_title") + count),
+      h("summary", {}, [t("serve_title"), ...(served.length ? [int(served.length)] : [])].join(" · ")),
       h("p", { class: "soft print" }, t("serve_about", { address: `${base()}/v1` })),
       run && view.looked && !mine ? startForm() : null,
       served.length ? h("ul", { class: "served" }, served.map(row)) : null,

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { hear, newest, tell } from "../../assets/lib/api.js";
+import { hear, newest, once, tell } from "../../assets/lib/api.js";
 
 test("what is told before a panel's scripts are there waits for the first that listens, once", async () => {
   const got = [];
@@ -54,4 +54,15 @@ test("a question that fails fails for all who wait for it", async () => {
     both.map(({ status }) => status),
     ["rejected", "rejected"],
   );
+});
+
+test("what is asked twice before it is answered is made once, and can be made again afterwards", async () => {
+  const made = [];
+  const make = once(async (name) => {
+    await null;
+    made.push(name);
+    return made.length;
+  });
+  assert.deepEqual(await Promise.all([make("a"), make("a"), make("b")]), [1, null, 2]);
+  assert.equal(await make("a"), 3);
 });

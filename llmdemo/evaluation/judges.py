@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol
 
+from llmdemo.core.errors import UserError
 from llmdemo.core.store import Home
 from llmdemo.evaluation.answers import loaded, precision_of
 from llmdemo.evaluation.endpoint import Endpoint
@@ -54,6 +55,16 @@ def ready(
         entry = catalog.resolve(home, spec.model_id)
         with load(entry, precision_of(Spec(dataset_id="-"), entry)) as (model, tokenizer):
             yield _ModelJudge(model, tokenizer, entry.context or 1_000_000, spec)
+
+
+def title_of(home: Home, spec: JudgeSpec) -> str:
+    """What people call the judge: the endpoint's model, or a local model's title; its id where it is gone."""
+    if spec.kind == "endpoint":
+        return spec.model
+    try:
+        return catalog.resolve(home, spec.model_id).title
+    except UserError:
+        return spec.model_id
 
 
 class _ModelJudge:

@@ -12,7 +12,7 @@ from llmdemo.evaluation.grade_records import about_judge, equal, grade_all
 from llmdemo.evaluation.job import Job
 from llmdemo.evaluation.judge import EQUAL, PROMPT_VERSION, JudgeFailed, Pair, pair_key, tally, verdict
 from llmdemo.evaluation.judge_reward import reward_all
-from llmdemo.evaluation.judges import ready
+from llmdemo.evaluation.judges import ready, title_of
 from llmdemo.settings.judge import USUAL_LIMIT, JudgeSpec
 
 _MOST_UNCLEAR = 5
@@ -45,7 +45,7 @@ def judge_all(
     return {
         **found,
         "criteria": spec.criteria,
-        "judge": spec.model if spec.kind == "endpoint" else spec.model_id,
+        "judge": title_of(home, spec),
         "pairs": len(pairs),
         "of": len(every),
         "grading": "reward" if spec.kind == "reward" else spec.grading,

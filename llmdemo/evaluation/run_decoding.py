@@ -26,6 +26,7 @@ from llmdemo.evaluation.grade_records import opinions
 from llmdemo.evaluation.heldout import Example, example, held_out
 from llmdemo.evaluation.job import Job
 from llmdemo.evaluation.judge import Pair
+from llmdemo.evaluation.judges import title_of
 from llmdemo.evaluation.reward_scores import RewardScorer
 from llmdemo.evaluation.run_models import notes
 from llmdemo.evaluation.search import told
@@ -142,8 +143,7 @@ def _graded(job: Job, home: Home, spec: Spec, examples: list[Example], kept: lis
             asked.setdefault(place, Pair(len(asked), _last_turn(one), one.reference, (cell["text"],)))
     found, told = opinions(job, home, spec.judge, list(asked.values()), key)
     by_place = {place: found.get(pair.index, [None])[0] for place, pair in asked.items()}
-    judge = spec.judge.model if spec.judge.kind == "endpoint" else spec.judge.model_id
-    about = {"judge": judge, "criteria": spec.judge.criteria, "grade": spec.decoding.checker.grade}
+    about = {"judge": title_of(home, spec.judge), "criteria": spec.judge.criteria, "grade": spec.decoding.checker.grade}
     return Graded(by_place, about | told)
 
 

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import shutil
 import time
 
 import pytest
@@ -14,6 +15,7 @@ from llmdemo.evaluation.folder import EvaluationFolder, evaluations_folder
 from llmdemo.evaluation.job import Job
 from llmdemo.evaluation.judging import judge_all
 from llmdemo.settings.judge import JudgeSpec
+from tests.conftest import own_model
 
 KEY = "sk-secret-4711"
 
@@ -49,6 +51,14 @@ def at(server, **more):
 def likes_the_pear(body):
     asked = body["messages"][1]["content"]
     return "Well. [RESULT] A: 5, B: 2" if asked.index("pear") < asked.index("stone") else "[RESULT] A: 1, B: 4"
+
+
+def test_a_judge_is_called_by_its_title_as_long_as_it_is_there(home, tiny_model_folder):
+    local = JudgeSpec(kind="model", model_id="starter")
+    assert judges.title_of(home, local) == "starter"
+    own_model(shutil.copytree(tiny_model_folder, home.models / "starter"), home)
+    assert judges.title_of(home, local) == "SmolLM2-135M-Instruct"
+    assert judges.title_of(home, JudgeSpec(kind="endpoint", model="m")) == "m"
 
 
 def test_both_orders_are_asked_and_the_key_goes_to_the_endpoint_alone(job, home, judge_server):

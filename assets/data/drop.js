@@ -58,9 +58,14 @@ export const watchFiles = (refused) => {
   document.addEventListener("drop", (event) => take(event, event.dataTransfer?.files), true);
 };
 
-document.addEventListener("dragover", (event) => hasFiles(event) && event.preventDefault());
+/* Beside the field and before it is there; on other panels the pointer shows that nothing is taken. */
+const isTaken = () => !find(FIELD) || visible(find(FIELD));
+
+document.addEventListener("dragover", (event) => {
+  if (event.defaultPrevented || !event.dataTransfer || !hasFiles(event)) return;
+  event.preventDefault();
+  if (!isTaken()) event.dataTransfer.dropEffect = "none";
+});
 document.addEventListener("drop", (event) => {
-  if (event.defaultPrevented || !hasFiles(event)) return;
-  const field = find(FIELD);
-  hold(event, field && !visible(field) ? [] : [...(event.dataTransfer?.files || [])]);
+  if (!event.defaultPrevented && hasFiles(event)) hold(event, isTaken() ? [...(event.dataTransfer?.files || [])] : []);
 });

@@ -1,5 +1,5 @@
 /* The form of races and searches: it is drawn beside the settings of the train form and takes those as its base. */
-import { ask as call, button, choice, duration, entry, h, hear, int, show, t } from "../lib/panel.js";
+import { ask as call, button, choice, duration, entry, h, hear, int, once, show, t } from "../lib/panel.js";
 import { trainForm } from "../train/form.js";
 
 export const METHODS = ["galore", "adamw", "lora"];
@@ -331,15 +331,17 @@ export const experimentForm = (server, started) => {
     );
   };
 
+  const read = once(async () => {
+    const choices = await ask("choices");
+    if (!choices.error) Object.assign(form, choices);
+    draw();
+  });
   hear("train-form", (settings) => {
+    if (!form.space) read(); // the app was not reached before
     const about = JSON.stringify([settings, trainForm.seconds?.(), trainForm.waits()]);
     if (about === form.about) return;
     form.about = about;
     draw();
   });
-  ask("choices").then((choices) => {
-    if (choices.error) return;
-    Object.assign(form, choices);
-    draw();
-  });
+  read();
 };

@@ -115,12 +115,10 @@ define("elsewhere", ({ el, server }) => {
   const machines = () => {
     const write = async (event) => {
       event.preventDefault();
-      const answer = await ask("elsewhere_machines", {
-        ...asked(),
-        machines: form.machines,
-        processes: form.processes,
-      });
-      if (answer) view.text = answer.text;
+      const wanted = () => ({ ...asked(), machines: form.machines, processes: form.processes });
+      const before = JSON.stringify(wanted());
+      const answer = await ask("elsewhere_machines", wanted());
+      if (answer && before === JSON.stringify(wanted())) view.text = answer.text; // else it is of something else
       draw();
     };
     const take = async () => {

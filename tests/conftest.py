@@ -119,8 +119,10 @@ def real_starts(monkeypatch):
 
 
 def pytest_ignore_collect(collection_path: Path, config) -> bool | None:
-    """With `-m slow` or `-m alone`, files without such a test are not even imported."""
+    """With `-m slow`, `-m alone` or `-m "not slow"`, files without such a test are not even imported."""
     mark = config.option.markexpr
+    if mark == "not slow" and collection_path.match("test_*.py"):
+        return "\npytestmark = pytest.mark.slow" in collection_path.read_text(encoding="utf-8") or None
     if mark in ("slow", "alone") and collection_path.match("test_*.py"):
         return f"mark.{mark}" not in collection_path.read_text(encoding="utf-8") or None
     return None

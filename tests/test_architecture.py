@@ -151,6 +151,7 @@ def test_every_module_says_what_it_is():
     assert [str(path) for path, tree in trees() if not ast.get_docstring(tree)] == []
 
 
+@pytest.mark.slow
 def test_the_page_is_built_without_torch():
     """What app.py imports before the page is up: torch and transformers come later, in the background."""
     modules = ("llmdemo.ui.app", "llmdemo.runs", "llmdemo.data", "llmdemo.models.starter", "llmdemo.prepare")

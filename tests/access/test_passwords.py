@@ -6,6 +6,7 @@ from llmdemo.access import passwords
 from llmdemo.core.errors import UserError
 
 
+@pytest.mark.slow
 def test_a_password_fits_its_own_hash_and_no_other():
     known = passwords.hash_password("pass:word ✓")
     assert "pass" not in known and known != passwords.hash_password("pass:word ✓")

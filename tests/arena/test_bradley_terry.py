@@ -66,6 +66,7 @@ def test_leaving_out_the_ties_would_say_something_else():
 
 
 @pytest.mark.parametrize(("voters", "each"), [(20, 10), (5, 40)], ids=["voters drawn", "votes drawn"])
+@pytest.mark.slow
 def test_intervals_hold_the_true_strengths_in_93_to_97_of_100_cases(voters, each):
     held, seeds = np.zeros(5), 240
     for seed in range(seeds):

@@ -79,6 +79,7 @@ def test_self_bleu_is_that_of_nltk(seed):
     assert self_bleu(texts) == pytest.approx(sum(scores) / len(scores), abs=1e-12)
 
 
+@pytest.mark.slow
 def test_self_bleu_of_many_texts_takes_no_time_that_grows_with_their_square():
     random = Random(1)
     texts = [[random.randrange(1000) for _ in range(64)] for _ in range(4000)]

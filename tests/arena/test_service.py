@@ -456,6 +456,7 @@ def test_a_tokenizer_without_chat_template_still_takes_a_chat(arena, home):
     assert run(arena)[-1]["state"] == "done"
 
 
+@pytest.mark.slow
 def test_a_tokenizer_without_pad_or_any_end_token_still_decodes(arena, home):
     folder = home.models / "starter"
     tokenizer = AutoTokenizer.from_pretrained(folder)

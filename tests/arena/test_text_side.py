@@ -34,6 +34,7 @@ def stops_in(text):
 
 
 @pytest.mark.parametrize("lane", ["greedy", "beam"])
+@pytest.mark.slow
 def test_a_lane_with_stop_strings_ends_at_the_token_where_generate_ends(arena, tiny_model_folder, lane):
     """generate's text still holds the stop string; ours is cut before it."""
     plain = compared(arena, lanes=[lane])[lane]["text"]

@@ -75,6 +75,7 @@ def test_it_knows_no_secret_but_those_that_it_needs(monkeypatch):
         ("file_bytes=2**20", "open(__import__('tempfile').mkdtemp() + '/x', 'wb').write(bytes(2**21))"),
     ],
 )
+@pytest.mark.slow
 def test_it_can_take_no_more_than_its_limits(asked, taken):
     whole = f"{LIMITED} limit({{}})\ntry:\n {taken}\nexcept (MemoryError, OSError):\n print('refused')\nelse:\n print('taken')"
     child = made(whole.format(asked))
@@ -84,6 +85,7 @@ def test_it_can_take_no_more_than_its_limits(asked, taken):
 
 
 @linux
+@pytest.mark.slow
 def test_its_processor_time_counts_from_its_limit_on():
     child = made(f"{LIMITED} sum(range(10**6)); limit(cpu_seconds=1); print(1, flush=True)\nwhile True: pass")
     assert child.answer(100) == [b"1\n"] and child.end(10) == -24  # SIGXCPU

@@ -16,6 +16,7 @@ LINES = "".join(json.dumps(row) + "\n" for row in ROWS).encode()
 
 
 @pytest.mark.parametrize("name", ["a.jsonl.gz", "a.jsonl.zst", "a.json.gz", "a.csv.gz", "a.jsonl"])
+@pytest.mark.slow
 def test_a_packed_file_is_the_same_data_set_as_the_file_inside(home, settings, write, name):
     plain = {
         "jsonl": LINES,
@@ -39,6 +40,7 @@ def test_several_parts_in_one_gzip_file_are_all_read(home, settings, write):
 
 
 @pytest.mark.parametrize("form", ["file", "stream", "feather"])
+@pytest.mark.slow
 def test_an_arrow_file_is_the_same_data_set(home, settings, tmp_path, write, form):
     table, path = pa.Table.from_pylist(ROWS), tmp_path / "a.arrow"
     if form == "feather":

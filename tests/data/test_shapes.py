@@ -304,6 +304,7 @@ def test_an_object_for_a_text_is_a_problem_in_every_task(added, task):
     assert info.task == task and info.counts == {"not_text": 1} and info.problems[0]["row"] == len(rows)
 
 
+@pytest.mark.slow
 def test_numbers_truth_values_and_times_are_their_text(home, settings, tmp_path):
     import datetime
     import decimal
@@ -484,6 +485,7 @@ def test_a_table_with_an_index_or_a_first_line_of_its_own_is_read(added, name):
         ("gb18030", "问题,回答\r\n请用一句话介绍长城。,长城是中国古代的伟大建筑，全长两万多公里。\r\n"),
     ],
 )
+@pytest.mark.slow
 def test_what_a_spreadsheet_of_east_asia_writes_is_read(home, added, encoding, text):
     rows = [line.split(",") for line in text.split("\r\n")[1:-1]]
     for many in (1, 3000):
@@ -495,6 +497,7 @@ def test_what_a_spreadsheet_of_east_asia_writes_is_read(home, added, encoding, t
     assert added(late.encode(encoding), "a.csv")[1][-1]["messages"] == chat(*rows[0])
 
 
+@pytest.mark.slow
 def test_the_classes_of_a_parquet_file_have_their_names(home, settings, tmp_path):
     features = {
         "label": {"names": ["ham", "spam"], "_type": "ClassLabel"},

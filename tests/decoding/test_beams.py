@@ -18,6 +18,7 @@ def same(got, want, beams):
 
 @pytest.mark.parametrize(("penalty", "stopping"), GRID)
 @pytest.mark.parametrize("seed", range(4))
+@pytest.mark.slow
 def test_beams_are_those_of_generate_with_all_that_it_returns(tiny_llama, run, reference, seed, penalty, stopping):
     eos = [2, 7, 9] if seed % 2 else 2
     beams = (2, 3, 4, 5)[seed]

@@ -48,6 +48,7 @@ def test_all_texts_and_scores_are_those_of_transformers(run, models, seed):
 
 
 @pytest.mark.parametrize("mutant", ["no diversity", "own group too", "once however many"])
+@pytest.mark.slow
 def test_another_diversity_fails_the_check(run, models, monkeypatch, mutant):
     def apply(self, scores, t):
         for tokens, counts in self.taken:

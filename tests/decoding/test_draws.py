@@ -1,5 +1,6 @@
 """Draws of many rows, each with a generator of its own."""
 
+import pytest
 import torch
 
 from llmdemo.decoding.draws import Draws
@@ -18,6 +19,7 @@ def test_a_row_draws_the_same_alone_and_among_others():
     assert [late(rows[1:2], [1]).item() for _ in range(20)] == [tokens[1] for tokens in found], "others have left"
 
 
+@pytest.mark.slow
 def test_draws_follow_the_filtered_distribution_by_chi_square():
     draws = Draws([3], 0.7, 0.95)
     counts = torch.zeros(5)

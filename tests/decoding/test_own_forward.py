@@ -32,6 +32,7 @@ def agrees(run, models, key):
         assert list(got[lane["strategy"]].token_ids) == case["tokens"], case
 
 
+@pytest.mark.slow
 def test_contrastive_search_says_what_transformers_4_said(run, models):
     agrees(run, models, "penalty_alpha")
 

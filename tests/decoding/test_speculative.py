@@ -34,6 +34,7 @@ def test_the_text_is_greedys(run, tiny_llama, more):
     assert 0 < accepted < drafted
 
 
+@pytest.mark.slow
 def test_the_text_is_greedys_with_penalties_too(run, tiny_llama):
     says_what_greedy_says(run, tiny_llama, repetition_penalty=1.3, no_repeat_ngram_size=3, min_new_tokens=5)
 

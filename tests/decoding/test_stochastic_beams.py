@@ -123,6 +123,7 @@ def test_the_lanes_first_text_is_a_sample_of_the_model_and_no_two_are_the_same()
     assert statistic < chi2.ppf(0.9999, 8)
 
 
+@pytest.mark.slow
 def test_a_text_that_has_ended_stays_among_the_beams_with_its_score():
     firsts = {}
     for seed in range(2000):

@@ -51,6 +51,7 @@ def test_each_prompt_gets_what_it_gets_alone(tiny_llama):
         assert results_of(decode_together(model, iter(asked), most_rows=most_rows)) == want, most_rows
 
 
+@pytest.mark.slow
 def test_a_past_that_is_cleared_and_grows_serves_every_branch(tiny_llama):
     model = tiny_llama(3, eos_token_id=None, max_position_embeddings=400)
     asked = asked_of([{"strategy": "beam", "num_beams": 2}, "speculative", "sample"], 300)[:2]

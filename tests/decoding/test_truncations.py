@@ -138,6 +138,7 @@ def test_xtc_draws_from_its_mixture(monkeypatch):
         lambda logits, threshold: keep_xtc(logits, threshold) | (logits == logits.max()),
     ],
 )
+@pytest.mark.slow
 def test_a_wrong_xtc_fails_the_same_check(mutant, monkeypatch):
     with pytest.raises(AssertionError):
         xtc_fits(mutant, monkeypatch, 4_000)

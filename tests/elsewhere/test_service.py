@@ -90,6 +90,7 @@ def test_without_a_network_it_says_so_within_two_seconds(here, values, monkeypat
     assert time.monotonic() - began < 2 and not here.list()
 
 
+@pytest.mark.slow
 def test_a_job_that_failed_goes_on_with_a_token(here, hub, values):
     hub.refusals["/api/jobs/ann"] = (402, "Payment required")
     job_id = here.start(values, "cpu-basic", TOKEN)

@@ -22,6 +22,7 @@ def label_rows(count=120):
     ]
 
 
+@pytest.mark.slow
 def test_a_classifier_stands_beside_the_small_models_on_the_same_records(evaluations, over, add, tiny_classifier):
     info = add(label_rows())
     evaluation_id = evaluations.start(

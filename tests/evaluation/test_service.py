@@ -85,6 +85,7 @@ def test_without_a_data_set_a_models_own_is_taken(waiting, add, models, home):
         waiting.checked({"model_ids": ["starter"]})
 
 
+@pytest.mark.slow
 def test_a_record_that_a_models_template_refuses_costs_itself_and_is_told(evaluations, over, add, models, home):
     rows = [
         {"messages": [{"role": "user", "content": f"Add {n} and {n * n}."}, {"role": "assistant", "content": f"{n}"}]}
@@ -270,6 +271,7 @@ def test_a_key_that_no_header_can_hold_is_refused_before_anything_runs(waiting, 
         waiting.resume(evaluation_id, "sk-é")
 
 
+@pytest.mark.slow
 def test_a_classifier_does_not_answer_and_a_causal_model_does_not_classify(waiting, add, models, tiny_classifier):
     labels = add([{"text": f"text number {n}", "label": "ab"[n % 2]} for n in range(20)], "labels")
     with pytest.raises(UserError, match="does not classify"):

@@ -56,6 +56,7 @@ def test_instructions_come_from_plain_completions_and_answers_from_the_chat(home
         ((200, {"Content-Encoding": "gzip"}, b"x"), "compressed"),
     ],
 )
+@pytest.mark.slow
 def test_an_endpoint_that_refuses_in_the_middle_is_a_sentence_and_what_was_made_stays(
     home, starter, job, done, judge_server, monkeypatch, says, told
 ):

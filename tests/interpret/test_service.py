@@ -86,6 +86,7 @@ def test_a_model_that_others_compute_with_is_waited_for_no_longer_than_said(insi
         pass
 
 
+@pytest.mark.slow
 def test_an_encoder_and_a_classifier_are_refused_with_a_sentence(inside, tmp_path):
     from transformers import BertConfig, BertModel, LlamaForSequenceClassification
 

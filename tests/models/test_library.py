@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 CODE = """
 import threading
 from llmdemo.models.library import import_library
@@ -21,6 +23,7 @@ print(failed)
 """
 
 
+@pytest.mark.slow
 def test_threads_that_ask_first_at_the_same_moment_all_get_it():
     root = Path(__file__).resolve().parents[2]
     result = subprocess.run(

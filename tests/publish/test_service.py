@@ -97,6 +97,7 @@ def test_a_finished_run_arrives_whole_and_without_paths_of_this_computer(hub, pu
         assert b"/secret/place" not in data and TOKEN.encode() not in data, name
 
 
+@pytest.mark.slow
 def test_a_push_has_a_process_of_its_own_that_outlives_the_app_and_whose_token_is_in_no_file(
     hub, home, settings, run_id
 ):
@@ -124,6 +125,7 @@ def test_a_push_whose_token_is_gone_says_so(hub, pushes, run_id, home):
         pushes.start(run_id, "tuned", "")
 
 
+@pytest.mark.slow
 def test_of_each_run_the_last_push_is_known(hub, pushes, run_id, home):
     for repo in ("one", "two"):
         pushes.start(run_id, repo, TOKEN)

@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 from hypothesis import HealthCheck, given, settings, target
 from hypothesis import strategies as st
 
@@ -124,6 +125,7 @@ def check(web, path: str, body: dict) -> int:
     max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 @given(request=REQUESTS)
+@pytest.mark.slow
 def test_no_request_of_the_schema_or_beside_it_is_a_mistake_of_the_app(web, request):
     status = check(web, *request)
     target(float(status == 200))

@@ -48,6 +48,7 @@ LANES = [
 
 
 @pytest.mark.parametrize("model, extra, lane", LANES)
+@pytest.mark.slow
 def test_an_answer_is_the_arenas_token_for_token(web, arena, model, extra, lane):
     """The log-probabilities tell one token from another, also where two spell the same."""
     expected = arena_lane(arena, lane, seed=11)
@@ -145,6 +146,7 @@ SCHEMA = {
 
 
 @pytest.mark.parametrize("extra", [{}, {"temperature": 1.0, "n": 2}, {"model": "tiny:beam3"}, {"stream": True}])
+@pytest.mark.slow
 def test_an_answer_that_is_held_to_a_schema_is_json_of_it(web, extra):
     """A random model, which left alone says nothing like JSON."""
     import jsonschema
@@ -195,6 +197,7 @@ BAD = [
 
 
 @pytest.mark.parametrize("body, status, code", BAD)
+@pytest.mark.slow
 def test_a_request_that_cannot_be_answered_gets_openais_error_with_a_sentence(web, body, status, code):
     for extra in ({}, {"stream": True} if "stream_options" not in body else {}):
         answer = ask(web, **{**extra, **body})

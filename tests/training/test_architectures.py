@@ -99,6 +99,7 @@ def saved_by(model, precision: str) -> int:
     ("name", "precision"),
     [(name, kind) for name in CONFIGS for kind in ("fp32", "bf16") if (name, kind) not in UNKNOWN],
 )
+@pytest.mark.slow
 def test_the_activations_of_each_architecture_are_predicted(folder_of, name, precision):
     model = transformers.AutoModelForCausalLM.from_pretrained(folder_of(name), dtype=torch.float32)
     found, real = predicted(folder_of(name), precision=precision), saved_by(model, precision)

@@ -229,6 +229,7 @@ def curve_of(monkeypatch, losses, **figures):
     ],
     ids=["ties", "NaN", "NaN first and last", "flat", "worse from the start", "better to the end", "all NaN"],
 )
+@pytest.mark.slow
 def test_the_first_of_the_lowest_is_published_and_nan_never_is(hundred, tiny_model_folder, monkeypatch, losses, step):
     curve_of(monkeypatch, losses)
     run_dir = ran(hundred(max_steps=8, eval_steps=2))
@@ -279,6 +280,7 @@ def test_the_last_is_published_on_request_and_nothing_is_kept_on_the_way(hundred
         ({}, "twice that while they are replaced"),
     ],
 )
+@pytest.mark.slow
 def test_what_cannot_be_the_best_is_said_before_the_first_step(hundred, changes, words):
     run_dir = ran(hundred(max_steps=4, **{"eval_steps": 2, **changes}))
     kinds = read_events(run_dir / "events.jsonl")[0]
@@ -352,6 +354,7 @@ def test_a_task_without_a_figure_refuses_it_and_says_which_have_one():
     ],
     ids=["the first of equal ones", "of equal ones the lower loss", "flat: the loss decides", "NaN"],
 )
+@pytest.mark.slow
 def test_the_highest_figure_is_published_by_choice(task_run, monkeypatch, task, name, figures, losses, step):
     curve_of(monkeypatch, losses, **{name: figures})
     run_dir = ran(task_run(task, max_steps=8, eval_steps=2, best_by="figure", publish_dtype="float32"))

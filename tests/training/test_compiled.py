@@ -45,6 +45,7 @@ def test_only_an_mlp_that_is_a_gated_product_and_nothing_else_is_replaced(kind):
 
 
 @pytest.mark.skipif(not any(map(shutil.which, ("g++", "clang++"))), reason="there is no C++ compiler here")
+@pytest.mark.slow
 def test_a_step_with_compiled_parts_is_the_plain_one(llama64, tools):
     plain, fused = llama64(), llama64()
     assert compile_parts(fused) == 2 * 3 + 1

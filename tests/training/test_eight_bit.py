@@ -33,6 +33,7 @@ def test_without_bitsandbytes_the_sentence_says_what_needs_it(make_run, monkeypa
         assert "requirements.txt" in end["hint"]
 
 
+@pytest.mark.slow
 def test_32_bit_moments_need_no_bitsandbytes_nor_its_seconds(make_run):
     # In a process of its own: this one has imported everything.
     run_dir = make_run(max_steps=1)

@@ -43,6 +43,7 @@ def base(tmp_path_factory, tiny_model_folder):
 
 @pytest.mark.parametrize("task", ["chat", "text", "preference"])
 @pytest.mark.parametrize("method", ["galore", "lora"])
+@pytest.mark.slow
 def test_the_base_models_ends_and_ways_of_use_are_kept(task_run, base, task, method):
     run_dir = task_run(task, model_id=str(base), method=method, max_steps=1, rank=4, eval_steps=0)
     assert worker.main(run_dir) == 0
@@ -92,6 +93,7 @@ def test_every_way_of_decoding_stops_at_each_of_them(base, own, monkeypatch):
     assert [(answer.token_ids, answer.ended) for answer in seen] == [([], True)], "a sample of the run ends there too"
 
 
+@pytest.mark.slow
 def test_a_usage_that_transformers_does_not_find_sensible_is_kept_and_does_not_end_the_run(task_run, base, tmp_path):
     """Llama 2 came with a temperature and no sampling, which GenerationConfig refuses to save."""
     folder = tmp_path / "llama2"

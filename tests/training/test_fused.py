@@ -46,6 +46,7 @@ def test_each_matrix_of_attention_and_mlp_is_a_target_as_it_is(name):
 
 
 @pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.slow
 def test_its_steps_are_those_of_galore_torch(name, tools):
     config = tools.make_config(refresh="svd", stagger=False, rank=4, update_proj_gap=3)
     model = random_model(name)

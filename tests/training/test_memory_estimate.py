@@ -57,6 +57,7 @@ def entry(folder):
     ],
     ids=lambda changes: " ".join(f"{key}={value}" for key, value in changes.items()) or "galore",
 )
+@pytest.mark.slow
 def test_weights_moments_bases_and_gradients_are_predicted_to_the_byte(folder, entry, tools, changes, precision):
     config = tools.make_config(**{"update_proj_gap": 1000, "rank": 8, "precision": precision, **changes})
     model, _ = load_causal(folder, dtype=devices.weight_dtype(precision), device=CPU)
@@ -151,6 +152,7 @@ def test_a_containers_page_cache_counts_as_free(tmp_path, monkeypatch, files, ex
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("method", ["galore", "lora"])
+@pytest.mark.slow
 def test_a_few_layers_tell_what_all_save(precision, method, monkeypatch):
     from transformers import LlamaConfig, LlamaForCausalLM
 

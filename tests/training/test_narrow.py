@@ -92,6 +92,7 @@ def short_run(task_run, task, folder, **changes):
 
 @pytest.mark.parametrize("method", ["galore", "adamw", "lora"])
 @pytest.mark.parametrize("task", TASKS)
+@pytest.mark.slow
 def test_the_published_model_has_the_runs_last_held_out_loss(task_run, bf16_folder, home, task, method):
     run_dir, first, last, _ = short_run(
         task_run, task, bf16_folder, method=method, learning_rate=LOW_RATES[method], publish_dtype="float32"
@@ -106,6 +107,7 @@ def test_the_published_model_has_the_runs_last_held_out_loss(task_run, bf16_fold
 
 
 @pytest.mark.parametrize("task", TASKS)
+@pytest.mark.slow
 def test_what_is_narrowed_by_itself_stays_within_what_is_allowed(task_run, bf16_folder, task):
     run_dir, first, last, told = short_run(task_run, task, bf16_folder, learning_rate=3e-4)
     found = evaluated(run_dir, run_dir / "model", bf16_folder)

@@ -83,6 +83,7 @@ def test_captured_steps_are_launched_ones(make_passes, changes):
 
 @pytest.mark.parametrize("changes", [{}, {"method": "adamw"}, {"gradient_accumulation_steps": 2}])
 @pytest.mark.parametrize("captures", [False, True])
+@pytest.mark.slow
 def test_steps_with_sums_over_processes_are_those_without(make_passes, monkeypatch, captures, changes):
     """The others send zeros: what each gradient is, and where it lies, is as for one process, step after step."""
     work = type("Work", (), {"wait": lambda self: None})()

@@ -8,6 +8,7 @@ from llmdemo.training import checkpoint, worker
 
 
 @pytest.mark.parametrize("where", ["the last checkpoint", "the model's weights", "the tokenizer"])
+@pytest.mark.slow
 def test_a_disk_that_is_full_at_the_end_loses_no_step_that_was_kept(make_run, home, monkeypatch, where):
     run_dir = make_run(max_steps=3, checkpoint_seconds=1e9)
 

@@ -48,6 +48,7 @@ def seen(optimizer):
 
 @pytest.mark.parametrize("changes", [{}, {"stagger": False}, {"method": "adamw"}, {"proj_type": "full"}], ids=str)
 @pytest.mark.parametrize("steps", [0, 1, 9], ids=lambda steps: f"after {steps} steps")
+@pytest.mark.slow
 def test_a_process_with_an_empty_share_sends_zeros_of_the_same_shapes(llama64, tools, wire, changes, steps):
     """Before the first step some matrices have no subspace; after it some are due and some are not."""
     config = tools.make_config(update_proj_gap=4, **changes)

@@ -77,6 +77,7 @@ def model_of(home, model_id):
 
 
 @pytest.mark.parametrize("how", METHODS)
+@pytest.mark.slow
 def test_a_kept_step_is_the_model_of_a_run_that_was_stopped_there(kept_run, home, how):
     run_dir = kept_run(**METHODS[how])
     assert steps.steps_of(run_dir) == [0, 4, 8, 12, 16, 20]

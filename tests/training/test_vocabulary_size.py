@@ -34,6 +34,7 @@ def small(tmp_path, tiny_model_folder):
 
 
 @pytest.mark.parametrize("task", ["chat", "text", "classify", "preference"])
+@pytest.mark.slow
 def test_a_run_whose_data_has_tokens_that_the_model_lacks_is_refused_in_a_sentence(task_run, small, task):
     run_dir = task_run(task, model_id=str(small(100)), max_steps=1, rank=4)
     assert worker.main(run_dir) == 1
@@ -53,6 +54,7 @@ def test_a_comparison_and_an_evaluation_say_it_too(small):
 
 
 @pytest.mark.parametrize("task", ["chat", "classify", "preference"])
+@pytest.mark.slow
 def test_a_pad_token_that_was_added_to_the_tokenizer_alone_ends_no_run(task_run, small, tiny_tokenizer, task):
     run_dir = task_run(task, model_id=str(small(len(tiny_tokenizer), pad_token="<pad>")), max_steps=1, rank=4)
     assert worker.main(run_dir) == 0

@@ -111,6 +111,7 @@ def test_a_run_stopped_at_any_step_and_resumed_ends_with_the_same_weights(make_r
         assert all(torch.equal(expected[name], found[name]) for name in expected)
 
 
+@pytest.mark.slow
 def test_a_resume_without_the_moments_would_be_seen(make_run, monkeypatch):
     """Mutation: optimizer state lost, as in transformers' layer-wise GaLore."""
     from llmdemo.training.optimizer import Optimizer
@@ -166,6 +167,7 @@ def test_what_cannot_work_is_a_sentence_before_the_first_step(make_run, changes,
     assert not events(run_dir, "step")
 
 
+@pytest.mark.slow
 def test_gradients_that_stay_nan_end_the_run(make_run, monkeypatch):
     run_dir = make_run(max_steps=40, checkpoint_seconds=1e9)
     plain = Loop._gradients

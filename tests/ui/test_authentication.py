@@ -98,6 +98,7 @@ def test_a_script_signs_in_with_the_cookie_of_its_session(url, owner):
 @pytest.mark.parametrize(
     "login", [("ann", "wrong"), ("eve", "right"), ("", ""), ("ann", "x" * 9000), ("ann\0", "right")]
 )
+@pytest.mark.slow
 def test_a_wrong_login_says_so_and_gives_no_session(login, shared):
     client = signing_in(shared)
     answer = client.post("/sign-in", data={"name": login[0], "password": login[1]})

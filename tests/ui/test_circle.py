@@ -60,6 +60,7 @@ def services_add(services, path) -> str:
     return data.add_dataset(services.home, services.settings, path, "sums").dataset_id
 
 
+@pytest.mark.slow
 def test_what_was_reviewed_is_a_version_of_the_data_with_the_correction_in_the_answers_place(version, services, owner):
     from llmdemo import data
 

@@ -45,6 +45,7 @@ def send(url: str, host: CountingHost, page, seed: int = 0, requests: int = REQU
     return statuses
 
 
+@pytest.mark.slow
 def test_the_guard_alone_lets_no_request_make_the_server_ask(services, host, without_our_parts):
     page = build(services)
     _, url, _ = page.launch(server_name="127.0.0.1", prevent_thread_lock=True, **launch_options(services))

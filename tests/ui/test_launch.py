@@ -13,6 +13,7 @@ from llmdemo.core.errors import UserError
 from llmdemo.ui.launch import UPLOADS_SECONDS, keep_uploads_at_home, launched
 
 
+@pytest.mark.slow
 def test_gradio_is_told_the_homes_folder_before_it_is_imported(home):
     script = (
         "import os, sys, pathlib\n"

@@ -287,6 +287,7 @@ CASES, SEED = int(os.environ.get("LLMDEMO_FUZZ", 150)), int(os.environ.get("LLMD
 
 
 @pytest.mark.timeout(max(120, CASES))
+@pytest.mark.slow
 def test_no_odd_field_of_any_file_is_a_mistake_of_the_app(odd_home):
     services, dataset_id = odd_home
     every = list(cases(services))

@@ -26,6 +26,7 @@ print(len([source for source in parsed if "class Textbox(" in source]), hasattr(
 @pytest.mark.parametrize(
     ("before", "parsed"), [("import llmdemo.ui", "0 True"), ("", "2 True")], ids=["by us", "mutation: by itself"]
 )
+@pytest.mark.slow
 def test_no_component_s_source_is_parsed_and_its_events_are_there(before, parsed):
     command = [sys.executable, "-c", COUNTED.format(before=before)]
     assert subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip() == parsed

@@ -142,6 +142,7 @@ def said(web: httpx.Client, body: dict) -> str:
     return "\n".join(lines)
 
 
+@pytest.mark.slow
 def test_over_http_a_guest_is_refused_in_every_way_that_a_function_can_be_called(page, shared):
     """As endpoint, as event by its number, and as an island's function: all that are the owners'."""
     _, url, _ = page.launch(server_name="127.0.0.1", prevent_thread_lock=True, **launch_options(shared))

@@ -38,6 +38,7 @@ def client(server, key):
 ASK = [{"role": "user", "content": "Name three fruits."}]
 
 
+@pytest.mark.slow
 def test_the_openai_client_lists_asks_and_streams(client, services):
     assert [model.id for model in client.models.list()] == ["mine"]
     whole = client.chat.completions.create(
@@ -81,6 +82,7 @@ def test_the_openai_client_raises_its_own_errors(client, server, owner):
 
 
 @pytest.mark.parametrize("how", ["curl", "python"])
+@pytest.mark.slow
 def test_the_commands_that_the_page_shows_run_as_they_are(how, server, key, services):
     served = services.serving.registry.all()["mine"]
     command = examples(served, server.rstrip("/"), False)[how]

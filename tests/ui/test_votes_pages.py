@@ -167,6 +167,7 @@ def test_a_guests_own_question_is_answered_by_all_contestants(shared, opened):
     assert b"zebrafinch" not in b"".join(guest.got)
 
 
+@pytest.mark.slow
 def test_many_phones_at_once_lose_and_double_nothing(shared, opened, owner):
     session_id = opened()
     counted: list[str] = []

@@ -201,6 +201,7 @@ def test_a_run_says_that_its_last_figures_are_of_more_texts(task_run, ran):
 
 
 @pytest.mark.parametrize("method", ["galore", "adamw", "lora"])
+@pytest.mark.slow
 def test_a_run_ends_with_a_classifier_that_transformers_opens(task_run, ran, home, method):
     from transformers import AutoModelForSequenceClassification
 

@@ -89,6 +89,7 @@ def test_a_reward_that_is_no_number_is_never_learned_from(checker_run, ran, monk
     assert not run.events("step")
 
 
+@pytest.mark.slow
 def test_a_model_that_strays_too_far_ends_with_its_best_weights_from_before(checker_run, ran):
     strayed = {"reward": "length", "reward_tokens": 4, "learning_rate": 0.05, "kl_limit": 0.5, "max_steps": 30}
     run = ran(checker_run(**strayed, eval_steps=1))
@@ -100,6 +101,7 @@ def test_a_model_that_strays_too_far_ends_with_its_best_weights_from_before(chec
     assert without.end["reason"] == "nothing_learned", "nothing was kept on the way"
 
 
+@pytest.mark.slow
 def test_a_reward_for_a_letter_is_hacked_and_the_held_out_check_shows_it(checker_run, ran):
     """Answers that hold an "e" are rewarded: they come to hold one, and none of them is right."""
     hacked = {"reward": "contains", "reward_text": "e", "held_out_check": "exact", "eval_steps": 0}
@@ -128,6 +130,7 @@ def test_held_out_answers_are_rewarded_with_the_token_that_ended_them_as_drawn_o
         assert any(len(ids) < 12 for ids in answers)
 
 
+@pytest.mark.slow
 def test_answers_stay_within_the_positions_of_a_model_that_has_few(home, settings, alpaca_file, tmp_path, ran):
     from transformers import GPT2Config, GPT2LMHeadModel
 

@@ -313,6 +313,7 @@ def test_a_file_of_pairs_without_prompts_is_refused(home, settings, tmp_path):
         add_dataset(home, settings, tmp_path / "pairs.json", "pairs")
 
 
+@pytest.mark.slow
 def test_a_run_on_a_model_with_capped_logits_begins_at_log_two(home, settings, tiny_tokenizer, task_files, tmp_path):
     """Gemma-2 caps its logits after the output embedding, so that the short loss is wrong for the reference as well."""
     from transformers import Gemma2Config, Gemma2ForCausalLM

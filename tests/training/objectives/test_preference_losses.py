@@ -122,6 +122,7 @@ def test_the_margin_that_simpo_asks_for_is_gamma():
 
 
 @pytest.mark.parametrize("loss", ["orpo", "simpo"])
+@pytest.mark.slow
 def test_a_run_without_a_reference_learns_and_goes_on_bit_for_bit(task_run, ran, loss):
     changes = {"preference_loss": loss, "beta": 2.0 if loss == "simpo" else 0.1, "eval_steps": 4}
     whole = ran(task_run("preference", **changes))

@@ -59,6 +59,7 @@ def told(run):
 
 
 @pytest.mark.parametrize("how", METHODS)
+@pytest.mark.slow
 def test_a_new_model_learns_and_is_one_of_the_catalog(scratch_run, ran, home, how):
     run = ran(scratch_run(**METHODS[how], max_steps=30, eval_steps=15, learning_rate=5e-3))
     assert run.status == 0, run.end
@@ -79,6 +80,7 @@ def test_a_new_model_learns_and_is_one_of_the_catalog(scratch_run, ran, home, ho
     assert (entry.path / "README.md").read_text().count("pretrained with") == 1
 
 
+@pytest.mark.slow
 def test_samples_are_drawn_at_a_temperature_by_the_seed_of_the_run(scratch_run, ran):
     run = ran(scratch_run(max_steps=30, eval_steps=15, learning_rate=5e-3, best_by="last", seed=5))
     samples = [event for event in run.events("sample") if event["step"] == 30]
@@ -101,6 +103,7 @@ def test_samples_are_drawn_at_a_temperature_by_the_seed_of_the_run(scratch_run, 
 
 @pytest.mark.usefixtures("without_samples")
 @pytest.mark.parametrize("how", METHODS)
+@pytest.mark.slow
 def test_a_stopped_and_resumed_run_ends_with_the_same_weights(scratch_run, ran, how):
     whole = ran(scratch_run(**METHODS[how]))
     run_dir = scratch_run(**METHODS[how])

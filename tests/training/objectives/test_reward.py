@@ -106,6 +106,7 @@ def trained(home, settings, tiny_model_folder, tmp_path, ran):
     return str(run.run_dir / "model"), run
 
 
+@pytest.mark.slow
 def test_a_reward_model_learns_which_answers_are_preferred_and_gives_a_run_its_reward(
     trained, home, settings, tiny_model_folder, alpaca_file, ran
 ):

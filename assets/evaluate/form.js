@@ -373,10 +373,8 @@ L.define("evaluate-form", ({ el, server }) => {
     Object.assign(state, { source: "", benchmark: benchmark || null });
     fail(error);
   });
-  L.hear("datasets-changed", () => load());
-  L.hear("starter", () => load());
-  L.hear("run-ended", () => load());
-  L.hear("runs-pulse", () => load());
+  for (const told of ["datasets-changed", "starter", "run-ended", "runs-pulse"]) L.hear(told, () => load());
+  L.whenShown(el, () => state.choices && load()); // a vote may be there by now
   // A finished run's page asks for its model on what it held out.
   const wish = async ({ model_id, dataset_id }) => {
     L.wanted.evaluation = null;

@@ -15,8 +15,8 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
+from llmdemo.training import products
 from llmdemo.training.offload import HostSums
 from llmdemo.training.quantised import QuantisedLinear, QuantisedMatrix
 from llmdemo.training.subspace import Subspace
@@ -156,8 +156,7 @@ class _ProjectedLinear(torch.autograd.Function):
         dx = None
         if ctx.needs_input_grad[0]:
             weight = ctx.slot.matrix.tensor(dy.dtype) if ctx.slot.matrix else weight.to(dy.dtype)
-            dx = dy @ weight.T if ctx.transposed else dy @ weight
-            dx = dx.to(ctx.x_dtype)
+            dx = products.times(dy, weight.T if ctx.transposed else weight).to(ctx.x_dtype)
         return dx, None, flat.sum(0) if ctx.has_bias and ctx.needs_input_grad[2] else None, None, None
 
 
@@ -188,4 +187,4 @@ def _forward(module: nn.Module, slot: GradientAccumulator, transposed: bool, x: 
 def _linear(x: Tensor, weight: Tensor, bias: Tensor | None, slot: GradientAccumulator, transposed: bool) -> Tensor:
     if slot.matrix:
         weight = slot.matrix.tensor(x.dtype)
-    return functional.linear(x, weight.T if transposed else weight, bias)
+    return products.linear(x, weight.T if transposed else weight, bias)

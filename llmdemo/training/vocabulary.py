@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from llmdemo.training import products
 from llmdemo.training.targets import output_embeddings
 
 
@@ -52,7 +53,7 @@ def _embed(module: nn.Embedding, ids: Tensor) -> Tensor:
 def _logits(module: nn.Linear, hidden: Tensor) -> Tensor:
     weight, bias = module.weight, module.bias
     if not torch.is_grad_enabled():
-        return functional.linear(hidden, weight, bias)
+        return products.linear(hidden, weight, bias)
     if not torch.is_autocast_enabled("cpu"):
         return _Logits.apply(hidden, weight, bias, weight.dtype)
     # A custom function sees its inputs before autocast does.
@@ -93,7 +94,7 @@ class _Logits(torch.autograd.Function):
     def forward(ctx, hidden: Tensor, weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> Tensor:
         ctx.save_for_backward(hidden)
         ctx.weight, ctx.dtype, ctx.has_bias = weight, dtype, bias is not None
-        return functional.linear(hidden, weight.to(dtype), bias)
+        return products.linear(hidden, weight.to(dtype), bias)
 
     @staticmethod
     def backward(ctx, dy: Tensor):
@@ -105,5 +106,5 @@ class _Logits(torch.autograd.Function):
             total.addmm_(flat.T, inputs)
         else:
             total.add_(flat.T @ inputs)
-        dx = dy @ weight.to(ctx.dtype) if ctx.needs_input_grad[0] else None
+        dx = products.times(dy, weight.to(ctx.dtype)) if ctx.needs_input_grad[0] else None
         return dx, None, flat.sum(0) if ctx.has_bias and ctx.needs_input_grad[2] else None, None

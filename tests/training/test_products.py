@@ -1,0 +1,91 @@
+"""A layer's products, by whichever library multiplies them."""
+
+import pytest
+import torch
+from torch.nn import functional
+
+from llmdemo.training import products
+
+ONEDNN = pytest.mark.skipif(not products._is_right(), reason="this torch has no oneDNN")
+
+
+@pytest.fixture
+def by_onednn(monkeypatch):
+    """As on a processor where oneDNN is faster; whether it is right is asked of the library that is here."""
+    monkeypatch.setattr(products, "onednn_is_faster", lambda: True)
+
+
+@pytest.fixture
+def measured_anew():
+    products.onednn_is_faster.cache_clear()
+    yield
+    products.onednn_is_faster.cache_clear()
+
+
+@ONEDNN
+@pytest.mark.parametrize("shape", [(1, 48), (2, 27, 576), (0, 48), (3, 0, 48)])
+@pytest.mark.parametrize("transposed", [False, True], ids=["Linear", "Conv1D"])
+def test_onednn_s_products_are_fp32_s_forwards_and_backwards(shape, transposed, by_onednn):
+    torch.manual_seed(0)
+    x, weight, bias = torch.randn(shape), torch.randn(80, shape[-1]), torch.randn(80)
+    if transposed:
+        weight = weight.T.contiguous().T
+    y = products.linear(x, weight, bias)
+    exact = functional.linear(x.double(), weight.double(), bias.double())
+    torch.testing.assert_close(y.double(), exact, atol=2e-5, rtol=1e-5)
+    torch.testing.assert_close(products.times(y, weight).double(), y.double() @ weight.double(), atol=2e-3, rtol=1e-5)
+    rounded = functional.linear(x.bfloat16().double(), weight.bfloat16().double(), bias.double())
+    assert not x.numel() or (rounded - exact).abs().max() > 1e-2  # what bf16 units would have made of it
+
+
+@ONEDNN
+def test_the_same_product_is_the_same_to_the_bit_each_time(by_onednn):
+    x, weight = torch.randn(216, 576), torch.randn(1536, 576)
+    first = products.linear(x, weight), products.times(torch.ones(216, 1536), weight)
+    for _ in range(3):
+        again = products.linear(x.clone(), weight.clone()), products.times(torch.ones(216, 1536), weight.clone())
+        assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+
+
+def test_other_types_and_autocast_are_torch_s_own(by_onednn, monkeypatch):
+    monkeypatch.setattr(products, "_by_onednn", None)
+    for dtype in (torch.float64, torch.bfloat16):
+        x, weight = torch.randn(3, 8, dtype=dtype), torch.randn(5, 8, dtype=dtype)
+        assert torch.equal(products.linear(x, weight), functional.linear(x, weight))
+        assert torch.equal(products.times(products.linear(x, weight), weight), functional.linear(x, weight) @ weight)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert products.linear(torch.randn(3, 8), torch.randn(5, 8)).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize(
+    ("capability", "maker", "expected"),
+    [
+        ("AVX512", "vendor_id\t: AuthenticAMD", True),
+        ("AVX512", "vendor_id\t: GenuineIntel", False),
+        ("AVX2", "vendor_id\t: AuthenticAMD", False),
+    ],
+)
+def test_onednn_is_taken_on_amd_with_avx_512_alone(capability, maker, expected, monkeypatch, tmp_path, measured_anew):
+    info = tmp_path / "cpuinfo"
+    info.write_text(f"processor\t: 0\n{maker}\nflags\t\t: fpu\n")
+    monkeypatch.setattr(products, "_CPU_INFO", info)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    monkeypatch.setattr(products, "_is_right", lambda: True)
+    assert products.onednn_is_faster() is expected
+
+
+@pytest.mark.parametrize("wrong", [RuntimeError, AttributeError, None], ids=["fails", "missing", "wrong"])
+def test_a_library_that_fails_or_multiplies_wrongly_is_not_taken(wrong, monkeypatch):
+    def broken(x, weight, bias):
+        if wrong:
+            raise wrong
+        return functional.linear(x, weight, bias) * 1.001
+
+    monkeypatch.setattr(products, "_by_onednn", broken)
+    assert not products._is_right()
+
+
+def test_without_a_file_about_the_processor_python_is_asked(monkeypatch, tmp_path):
+    monkeypatch.setattr(products, "_CPU_INFO", tmp_path / "missing")
+    monkeypatch.setattr(products.platform, "processor", lambda: "AMD64 Family 25 Model 17 Stepping 1, AuthenticAMD")
+    assert "AuthenticAMD" in products._vendor()

@@ -4,15 +4,17 @@ import pytest
 import torch
 from torch.nn import functional
 
-from llmdemo.training import products
+from llmdemo.training import TrainConfig, build_optimizer, products
+from tests.conftest import make_llama
 
 ONEDNN = pytest.mark.skipif(not products._is_right(), reason="this torch has no oneDNN")
 
 
 @pytest.fixture
 def by_onednn(monkeypatch):
-    """As on a processor where oneDNN is faster; whether it is right is asked of the library that is here."""
+    """As on a processor where oneDNN is faster, for products of any size; whether it is right is asked of this library."""
     monkeypatch.setattr(products, "onednn_is_faster", lambda: True)
+    monkeypatch.setattr(products, "LEAST", 0)
 
 
 @pytest.fixture
@@ -45,6 +47,43 @@ def test_the_same_product_is_the_same_to_the_bit_each_time(by_onednn):
     for _ in range(3):
         again = products.linear(x.clone(), weight.clone()), products.times(torch.ones(216, 1536), weight.clone())
         assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+
+
+@ONEDNN
+@pytest.mark.parametrize("tied", [True, False], ids=["tied", "apart"])
+def test_a_galore_step_is_that_of_torch_s_own_products(tied, tools, by_onednn, monkeypatch):
+    """Loss, weights and norms after two steps, whose subspaces are found from gradients that both ways made."""
+    used = []
+    multiply = products._by_onednn
+    monkeypatch.setattr(products, "_by_onednn", lambda *factors: used.append(1) or multiply(*factors))
+    results = []
+    for faster in (True, False):
+        monkeypatch.setattr(products, "onednn_is_faster", lambda faster=faster: faster)
+        model = make_llama(64, tie_word_embeddings=tied).train()
+        optimizer = build_optimizer(model, TrainConfig("x", method="galore", rank=8, learning_rate=1e-3, refresh="svd"))
+        losses = []
+        for ids in tools.token_batches(2):
+            loss = model(input_ids=ids, labels=ids).loss
+            loss.backward()
+            losses.append(loss.item())
+            optimizer.step()
+        results.append((losses, dict(model.named_parameters())))
+        assert bool(used) is faster
+        used.clear()
+    (losses, found), (own_losses, own) = results
+    assert losses == pytest.approx(own_losses, rel=1e-5)
+    for name, weight in own.items():
+        torch.testing.assert_close(found[name], weight, atol=1e-5, rtol=1e-4)
+
+
+def test_small_products_are_torch_s_own(monkeypatch):
+    monkeypatch.setattr(products, "onednn_is_faster", lambda: True)
+    monkeypatch.setattr(products, "_by_onednn", None)
+    for shape in ((8, 32), (0, 2048)):
+        x, weight = torch.randn(shape), torch.randn(2048, shape[-1])
+        assert torch.equal(products.linear(x, weight), functional.linear(x, weight))
+    with pytest.raises(TypeError):
+        products.linear(torch.randn(3, 2048), torch.randn(2048, 2048))
 
 
 def test_other_types_and_autocast_are_torch_s_own(by_onednn, monkeypatch):

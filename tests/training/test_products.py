@@ -12,7 +12,7 @@ ONEDNN = pytest.mark.skipif(not products._is_right(), reason="this torch has no 
 
 @pytest.fixture
 def by_onednn(monkeypatch):
-    """As on a processor where oneDNN is faster, for products of any size; whether it is right is asked of this library."""
+    """As on a processor where oneDNN is faster, for products of any size."""
     monkeypatch.setattr(products, "onednn_is_faster", lambda: True)
     monkeypatch.setattr(products, "LEAST", 0)
 
@@ -47,6 +47,20 @@ def test_the_same_product_is_the_same_to_the_bit_each_time(by_onednn):
     for _ in range(3):
         again = products.linear(x.clone(), weight.clone()), products.times(torch.ones(216, 1536), weight.clone())
         assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+
+
+@ONEDNN
+def test_factors_may_lie_in_memory_in_any_way(by_onednn):
+    weight = torch.randn(80, 96)
+    for x in (
+        torch.ones(()).expand(2, 5, 96),
+        torch.randn(2, 5, 200)[..., 7:103],
+        torch.randn(96, 5, 2).transpose(0, 2),
+    ):
+        torch.testing.assert_close(products.linear(x, weight), functional.linear(x.contiguous(), weight))
+        part = weight[:, ::2]
+        torch.testing.assert_close(products.linear(x[..., ::2], part), x[..., ::2].contiguous() @ part.T.contiguous())
+        torch.testing.assert_close(products.times(x, weight.T), x.contiguous() @ weight.T.contiguous())
 
 
 @ONEDNN

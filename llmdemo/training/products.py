@@ -1,9 +1,10 @@
 """Products of fp32 matrices with a layer's weight on a CPU, by oneDNN where that is faster than torch's own way.
 
 torch multiplies fp32 matrices by MKL, which uses a part of what AMD's processors with AVX-512 can do: on an EPYC of
-2022 oneDNN takes 0.8 of its time for a layer's product and 0.55 for the logits' (tests/benchmarks/README.md), with the
-same fp32 sums in another order. Which of the two is taken depends on nothing but the processor and the library, never on
-a time that was measured: a resumed run rounds as its first part did. Knows nothing of layers and gradients.
+2022 oneDNN takes about 0.8 of its time for a layer's product and 0.5 to 0.6 for the logits'
+(tests/benchmarks/README.md), with the same fp32 sums in another order. Which of the two is taken depends on nothing
+but the processor, the library and the shapes, never on a time that was measured: a resumed run rounds as its first
+part did. Knows nothing of layers and gradients.
 """
 
 import platform

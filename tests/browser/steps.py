@@ -81,15 +81,35 @@ def compare(page, prompt: str, new_tokens: int, seconds: float, lanes: int = 4) 
 
 
 @contextmanager
-def late_answer(page, question: str, ask, most: int = 1):
-    """What the page asks by `ask()` is answered at once, and the answer arrives when the block is left; so are the next
-    such questions, `most` in all."""
-    held = []
+def held(page, question: str):
+    """What the page asks by this name arrives at the app when the block is left."""
+    routes, going = [], [True]
 
     def keep(route):
-        asked = len(held) < most and f'"{question}"' in (route.request.post_data or "")
+        if going and f'"{question}"' in (route.request.post_data or ""):
+            routes.append(route)
+        else:
+            route.fallback()
+
+    page.route("**/component_server**", keep)
+    yield
+    assert routes, f"nothing asked for {question}"
+    going.clear()
+    for route in routes:
+        route.continue_()
+    page.unroute("**/component_server**", keep)
+
+
+@contextmanager
+def late_answer(page, question: str, ask):
+    """What the page asks by `ask()` is answered at once, and the answer arrives when the block is left, later than those
+    to newer questions."""
+    kept = []
+
+    def keep(route):
+        asked = not kept and f'"{question}"' in (route.request.post_data or "")
         if asked:
-            held.append((route, route.fetch()))
+            kept.append((route, route.fetch()))
         else:
             route.continue_()
 
@@ -97,7 +117,7 @@ def late_answer(page, question: str, ask, most: int = 1):
     with page.expect_request(lambda request: f'"{question}"' in (request.post_data or "")):
         ask()
     yield
-    for route, response in held:
-        with page.expect_response(lambda answer, route=route: answer.request == route.request):
-            route.fulfill(response=response)
+    route, response = kept[0]
+    with page.expect_response(lambda answer: answer.request == route.request):
+        route.fulfill(response=response)
     page.unroute("**/component_server**", keep)

@@ -9,7 +9,7 @@ from playwright.sync_api import expect
 from llmdemo import data
 from llmdemo.core.store import Home
 from tests.browser.conftest import first_page, new_context
-from tests.browser.steps import late_answer, tab, until
+from tests.browser.steps import held, tab, until
 
 pytestmark = pytest.mark.slow
 
@@ -80,7 +80,8 @@ def texts(page):
 
 def test_compare_that_is_pressed_before_the_menu_of_models_has_come_waits_for_it(open_page, tiny_app):
     page = open_page(tiny_app)
-    with late_answer(page, "models", lambda: tab(page, "Arena"), most=9):
+    with held(page, "models"):
+        tab(page, "Arena")
         page.fill("#arena-prompt", "Hello there")
         set_number(page, "max_new_tokens", 3)
         page.click(".arena .run")

@@ -3,14 +3,13 @@
 import json
 import shutil
 import time
-from contextlib import contextmanager
 
 import pytest
 from playwright.sync_api import expect
 
 from llmdemo.core.store import Home, write_json
 from tests.browser.conftest import running_app
-from tests.browser.steps import add_file, tab
+from tests.browser.steps import add_file, held, tab
 from tests.conftest import own_model
 
 pytestmark = pytest.mark.slow
@@ -31,26 +30,6 @@ def app(tmp_path_factory, tiny_model_folder):
         (home / "runs" / run_id / "events.jsonl").write_text(events % run_id)
     with running_app(home) as url:
         yield url
-
-
-@contextmanager
-def held(page, question: str):
-    """What the page asks by this name arrives at the app when the block is left."""
-    routes, going = [], [True]
-
-    def keep(route):
-        if going and f'"{question}"' in (route.request.post_data or ""):
-            routes.append(route)
-        else:
-            route.fallback()
-
-    page.route("**/component_server**", keep)
-    yield
-    assert routes, f"nothing asked for {question}"
-    going.clear()
-    for route in routes:
-        route.continue_()
-    page.unroute("**/component_server**", keep)
 
 
 def test_a_runs_buttons_act_on_that_run_and_wait_for_what_they_need(app, open_page):
@@ -101,9 +80,9 @@ def test_train_follows_to_the_version_that_is_made_of_its_data(app, open_page, t
 
 def test_a_lesson_starts_nothing_before_its_menus_are_there(app, open_page):
     page = open_page(app)
-    page.goto(f"{app}?lesson=instructions")
     start = page.locator("#lesson-race-instructions")
     with held(page, "things"):
+        page.goto(f"{app}?lesson=instructions")
         page.locator(".predict input").first.check()
         expect(start).to_be_disabled()
     expect(start).to_be_enabled()

@@ -138,7 +138,7 @@ def test_hostile_names_samples_and_logs_of_runs_stay_text(shared_app, visit):
 
 
 @pytest.mark.alone
-def test_a_closed_tab_frees_its_place_within_a_second(evil_home, visit, app_on, tmp_path):
+def test_a_closed_tab_frees_its_place_within_a_second(evil_home, visit, app_on, tmp_path, real_starts):
     home = tmp_path / "home"
     shutil.copytree(evil_home / "models", home / "models")
     with app_on(home, "--host", "0.0.0.0", env={"LLMDEMO_MAX_DECODINGS": "1"}) as url:

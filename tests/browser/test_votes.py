@@ -1,9 +1,11 @@
 """A class's vote in three browsers at once: an owner at the projector, two guests on phones."""
 
+from contextlib import ExitStack
+
 import pytest
 
 from tests.browser.conftest import new_context, running_app
-from tests.browser.steps import until
+from tests.browser.steps import held, until
 
 pytestmark = pytest.mark.slow
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
@@ -42,29 +44,12 @@ def owner(visit, shared):
     page.fill("input[name=name]", "ann")
     page.fill("input[name=password]", "secret")
     page.press("input[name=password]", "Enter")
-    page.release_models = hold_models(page)
+    waiting = ExitStack()
+    waiting.enter_context(held(page, "models"))
+    page.release_models = waiting.close
     page.click('#panels button[role=tab][data-tab-id="arena"]')
     page.wait_for_selector("#votes summary")
     return page
-
-
-def hold_models(page):
-    """Keeps back the answers to the arena's question for its models; returns what lets them go."""
-    held, state = [], {"held": True}
-
-    def keep(route):
-        if state["held"] and '"models"' in (route.request.post_data or ""):
-            held.append(route)
-        else:
-            route.continue_()
-
-    def release():
-        state["held"] = False
-        for route in held:
-            route.continue_()
-
-    page.route("**/component_server**", keep)
-    return release
 
 
 def start(owner, prompts: str, title: str) -> str:

@@ -1,5 +1,7 @@
 """A hub with Jobs, and settings of a run on the tiny model."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from llmdemo.data.ingest import add_dataset
@@ -12,7 +14,8 @@ def hub(monkeypatch, tmp_path):
 
     server = JobsHub(tmp_path / "job")
     monkeypatch.setenv("HF_ENDPOINT", server.url)
-    monkeypatch.setattr(http.time, "sleep", lambda seconds: None)  # the client's pauses between its own tries
+    pauses = SimpleNamespace(sleep=lambda seconds: None)  # the client's, between its own tries, and nobody else's
+    monkeypatch.setattr(http, "time", pauses)
     yield server
     server.close()
 

@@ -33,7 +33,8 @@ def bundle(config: dict | None = None, **more: bytes) -> bytes:
 @pytest.fixture
 def folder(home, hub, monkeypatch):
     """The folder of a job that has not been begun, with little to send."""
-    monkeypatch.setattr(worker, "LOOK_SECONDS", 0.05)
+    for pause in ("LOOK_SECONDS", "_LOG_PAUSE_SECONDS", "CANCEL_PAUSE_SECONDS"):
+        monkeypatch.setattr(worker, pause, 0.05)
     monkeypatch.setattr(worker.parcel, "app", lambda: b"app")
     path = home.root / "elsewhere" / "elsewhere-20261129-100000-abcdef"
     path.mkdir(parents=True)
@@ -124,7 +125,6 @@ def test_a_hub_that_is_busy_for_a_moment_is_asked_again_to_cancel(folder, home, 
         return cancel(*asked)
 
     monkeypatch.setattr(worker.HubJobs, "cancel", busy_once)
-    monkeypatch.setattr(worker, "CANCEL_PAUSE_SECONDS", 0, raising=False)
     write_json(folder.path / "config.json", {**folder.config(), "wait_hours": 0})
     assert "has waited 0 hours" in end_of(folder, home)["message"] and list(hub.jobs) == hub.cancelled
 

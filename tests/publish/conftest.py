@@ -5,6 +5,7 @@ import hashlib
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
 from urllib.parse import unquote, urlsplit
 
 import pytest
@@ -42,7 +43,7 @@ class PushHub:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 
     def close(self):
         self._server.shutdown()
@@ -168,6 +169,7 @@ def hub(monkeypatch):
 
     server = PushHub()
     monkeypatch.setenv("HF_ENDPOINT", server.url)
-    monkeypatch.setattr(http.time, "sleep", lambda seconds: None)  # the client's pauses between its own tries
+    pauses = SimpleNamespace(sleep=lambda seconds: None)  # the client's, between its own tries, and nobody else's
+    monkeypatch.setattr(http, "time", pauses)
     yield server
     server.close()

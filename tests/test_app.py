@@ -92,7 +92,7 @@ def test_only_loopback_counts_as_this_computer(host, local):
 
 
 @pytest.mark.slow
-def test_the_page_is_up_in_under_ten_seconds(tmp_path):
+def test_the_page_is_up_in_under_ten_seconds_and_the_app_ends_at_once_though_a_page_is_open(tmp_path):
     port = free_port()
     env = {
         **os.environ,
@@ -109,11 +109,18 @@ def test_the_page_is_up_in_under_ten_seconds(tmp_path):
         page = wait_for_page(f"http://127.0.0.1:{port}/", process, 60)
         # On a quiet machine this is the time that a person waits; on a busy one it does not count the others' work.
         seconds = min(time.monotonic() - begun, sum(psutil.Process(process.pid).cpu_times()[:2]))
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/streams/page", timeout=20) as stream:
+            assert stream.readline()
+            ends = time.monotonic()
+            process.terminate()
+            process.wait(20)
+            ends = time.monotonic() - ends
     finally:
         process.terminate()
         process.wait(20)
     assert "gradio" in page
     assert seconds < 10
+    assert ends < 5, "Gradio gives its server five seconds and then five more"
     assert process.returncode == 0, "SIGTERM ends the app in order"
 
 

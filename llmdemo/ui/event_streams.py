@@ -87,14 +87,16 @@ class EventStream:
             return list(self._batches)[skipped:] if 0 <= skipped <= len(self._batches) else None
 
     @contextmanager
-    def reader(self) -> Iterator[asyncio.Event]:
-        """While the body runs, somebody reads; the event is set whenever there is news."""
+    def reader(self, app_ends: asyncio.Event) -> Iterator[asyncio.Event]:
+        """While the body runs, somebody reads; the event is set whenever there is news, and when the app ends."""
         news, loop = asyncio.Event(), asyncio.get_running_loop()
         with self._lock:
             self._readers[news] = loop
+        at_end = asyncio.create_task(_pass_on(app_ends, news))
         try:
             yield news
         finally:
+            at_end.cancel()
             with self._lock:
                 del self._readers[news]
             self._watch(loop)
@@ -173,17 +175,17 @@ class EventStreams:
         return Route(PREFIX + "{name}", self._answer, methods=["GET"])
 
     async def _answer(self, request: Request) -> StreamingResponse:
-        messages = self._messages(request.app, request.path_params["name"], last_event_id(request))
+        messages = self._messages(request.app, request.path_params["name"], last_event_id(request), end_of_app(request))
         headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
         return StreamingResponse(messages, media_type="text/event-stream", headers=headers)
 
-    async def _messages(self, app: object, name: str, number: int) -> AsyncIterator[bytes]:
+    async def _messages(self, app: object, name: str, number: int, app_ends: asyncio.Event) -> AsyncIterator[bytes]:
         yield b": here\n\n"  # the head goes out at once
-        with self.use(name) as stream, stream.reader() as news:
+        with self.use(name) as stream, stream.reader(app_ends) as news:
             if not stream.begun:
                 async for message in self._waiting(app, name, stream, news):
                     yield message
-            while stream.begun:
+            while stream.begun and not app_ends.is_set():
                 news.clear()
                 ended, batches = (
                     stream.ended,
@@ -222,6 +224,16 @@ class EventStreams:
             elif quiet >= HEARTBEAT_SECONDS:
                 quiet = 0.0
                 yield b": still here\n\n"
+
+
+def end_of_app(request: Request) -> asyncio.Event:
+    """Set when the app ends. A stream that went on would keep the server from ending, which waits for its answers."""
+    return getattr(request.app, "stop_event", None) or asyncio.Event()
+
+
+async def _pass_on(event: asyncio.Event, to: asyncio.Event) -> None:
+    await event.wait()
+    to.set()
 
 
 async def comes(news: asyncio.Event, seconds: float) -> bool:

@@ -60,7 +60,8 @@ def serve(
         local, public = launched(page, server_name=host, server_port=port, share=share, **options)
         _greet(services, local, public, share)
         threading.Thread(target=_warm, args=(services,), name="warm", daemon=True).start()
-        page.block_thread()
+        while page.is_running:  # Gradio's block_thread waits for open pages, five seconds, before it tells them
+            time.sleep(0.1)
     except KeyboardInterrupt:
         pass
     finally:

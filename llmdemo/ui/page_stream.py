@@ -35,6 +35,7 @@ from llmdemo.ui.event_streams import (
     PREFIX,
     EventStream,
     comes,
+    end_of_app,
     event_number,
     last_event_id,
     numbered,
@@ -126,17 +127,19 @@ class PageStream:
         headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
         last = last_event_id(request)
         number = last or event_number(request.query_params.get("since", ""))
-        messages = self._messages(owner, who, number, is_new=not last)
+        messages = self._messages(owner, who, number, end_of_app(request), is_new=not last)
         return StreamingResponse(messages, media_type="text/event-stream", headers=headers)
 
-    async def _messages(self, owner: bool, who: dict, number: int, is_new: bool = False) -> AsyncIterator[bytes]:
+    async def _messages(
+        self, owner: bool, who: dict, number: int, app_ends: asyncio.Event, is_new: bool = False
+    ) -> AsyncIterator[bytes]:
         """The stream's messages behind the one with this number; 0 for a page that knows none. `is_new`: the page has had no
         message, so the first is the header whatever the number."""
         yield b": here\n\n"
         stream = self._streams[owner]
         self._readers += 1  # in the event loop's thread only
         try:
-            with stream.reader() as news:
+            with stream.reader(app_ends) as news:
                 await asyncio.to_thread(self.look)
                 self._keep_looking()
                 known = bool(number) and stream.after(number) is not None
@@ -145,7 +148,7 @@ class PageStream:
                     lost = lost if number and not known else []
                     number = number if known else stream.count
                     yield numbered(number, pack([{"type": "header", **self._headers[owner], **who}, *lost]))
-                while True:
+                while not app_ends.is_set():
                     news.clear()
                     batches = stream.after(number)
                     if batches is None:  # too slow a reader begins anew, as the page comes again

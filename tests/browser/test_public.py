@@ -156,4 +156,3 @@ def test_a_closed_tab_frees_its_place_within_a_second(evil_home, visit, app_on, 
         closed = time.monotonic()
         expect(waiting.locator(".lane .text").first).not_to_be_empty()
         assert time.monotonic() - closed < 3  # the place within a second, then the answer
-        waiting.context.close()  # while a page is open, the app takes ten seconds to end

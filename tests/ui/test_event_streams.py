@@ -18,7 +18,7 @@ def numbered(*numbers):
 async def read(streams, name="r", number=0, most=1000):
     """The messages of a stream as (id or "", events), comments left out, until its end or `most` of them."""
     found = []
-    async for message in streams._messages(None, name, number):
+    async for message in streams._messages(None, name, number, asyncio.Event()):
         fields = dict(line.split(": ", 1) for line in message.decode().splitlines() if line and line[0] != ":")
         if fields:
             found.append((fields.get("id", ""), json.loads(fields["data"])))
@@ -50,7 +50,7 @@ def test_who_reads_before_the_work_begins_gets_its_events_as_they_come():
 
     async def reads():
         found = []
-        async for message in streams._messages(None, "r", 0):
+        async for message in streams._messages(None, "r", 0, asyncio.Event()):
             if message == b": here\n\n":
                 threading.Thread(target=write, daemon=True).start()
             else:
@@ -97,7 +97,7 @@ def test_a_reader_who_stops_reading_holds_up_nobody():
     streams = EventStreams()
 
     async def both():
-        stalled = streams._messages(None, "r", 0)
+        stalled = streams._messages(None, "r", 0, asyncio.Event())
         await anext(stalled)
         with streams.writing("r") as stream:
             for number in range(50):
@@ -116,12 +116,27 @@ def test_silence_is_broken_by_heartbeats(monkeypatch):
 
     async def hears():
         with streams.writing("r"):
-            messages = streams._messages(None, "r", 0)
+            messages = streams._messages(None, "r", 0, asyncio.Event())
             heard = [await anext(messages) for _ in range(3)]
             await messages.aclose()
         return heard
 
     assert set(asyncio.run(hears())[1:]) == {b": still here\n\n"}
+
+
+@pytest.mark.parametrize("begun", [True, False])
+def test_an_open_stream_ends_with_the_app(begun):
+    streams = EventStreams(lambda app, name: {"running": True})
+
+    async def is_read():
+        app_ends = asyncio.Event()
+        with streams.writing("r") if begun else streams.use("r"):
+            messages = streams._messages(None, "r", 0, app_ends)
+            await anext(messages)
+            asyncio.get_running_loop().call_later(0.05, app_ends.set)
+            return [message async for message in messages]
+
+    assert asyncio.run(asyncio.wait_for(is_read(), 2)) == []
 
 
 @pytest.mark.parametrize("comes_back", [True, False])
@@ -134,7 +149,7 @@ def test_a_page_that_has_gone_may_come_back_before_its_work_is_stopped(comes_bac
             stream.add(numbered(0))
             await read(streams, most=1)  # and then the connection is lost
             stream.page_has_gone(lambda: stopped.append(True))
-            with stream.reader() if comes_back else streams.use("other"):
+            with stream.reader(asyncio.Event()) if comes_back else streams.use("other"):
                 await asyncio.sleep(0.15)
 
     asyncio.run(leaves())

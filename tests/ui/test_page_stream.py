@@ -37,7 +37,7 @@ def read(stream, number=0, owner=True, changes=(), messages=1, is_new=False):
 
     async def reads():
         found = []
-        async for message in stream._messages(owner, {**WHO, "owner": owner}, number, is_new):
+        async for message in stream._messages(owner, {**WHO, "owner": owner}, number, asyncio.Event(), is_new):
             fields = dict(line.split(": ", 1) for line in message.decode().splitlines() if line and line[0] != ":")
             if fields:
                 found.append((int(fields["id"]), json.loads(fields["data"])))
@@ -144,7 +144,7 @@ def test_one_thread_looks_for_all_pages_and_ends_after_the_last(app, monkeypatch
     stream = PageStream(app)
 
     async def pages():
-        readers = [stream._messages(True, WHO, 0) for _ in range(3)]
+        readers = [stream._messages(True, WHO, 0, asyncio.Event()) for _ in range(3)]
         for reader in readers:
             assert await anext(reader) == b": here\n\n"
             assert await anext(reader)

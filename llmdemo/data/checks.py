@@ -1,14 +1,14 @@
 """What can be seen in a record by itself and between records, in bulk: flags for each, as codes.BIT.
 
 Knows no files and no tokens. Patterns run in Arrow's RE2, which is linear in the text; duplicates are found
-by hashes; near-duplicates by MinHash (rensa) over three-word shingles, in bands.
+by hashes; near-duplicates by MinHash (rensa) over three-word shingles, in bands. `masked` hides what the patterns find.
 """
 
 import hashlib
 import os
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -34,7 +34,7 @@ _PATTERNS = {
     "email": r"[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+\.[A-Za-z]{2,}",
 }
 PRIVATE = {name: _PATTERNS[name] for name in ("secret", "email")}
-"""What nobody else should read, for who must hide it (masking.py)."""
+"""What nobody else should read, which `masked` hides."""
 _PERMUTATIONS, _BANDS, _SEED = 64, 8, 42
 _SHINGLED = 4000
 _FIXED_LEAST, _FIXED_SHARE = 20, 0.05
@@ -253,3 +253,24 @@ def groups(prompts: np.ndarray, near: np.ndarray) -> np.ndarray:
         if np.array_equal(smaller, group):
             return group
         group = smaller
+
+
+SECRET, EMAIL = "[secret]", "[e-mail]"
+_KEY_BLOCK = r"(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\z)"
+"""The check finds a key's first line; what it opens must go too, up to its last line or the text's end."""
+_REST = r"[A-Za-z0-9_+/=.-]*"
+"""What goes on right after a secret is part of it: a JSON web token's signature."""
+_STEPS = (
+    (_KEY_BLOCK, SECRET),
+    (f"(?:{PRIVATE['secret']}){_REST}", SECRET),
+    (PRIVATE["email"] + r"(?:\.[A-Za-z]{2,})*", EMAIL),
+)
+
+
+def masked(texts: Sequence[str]) -> list[str]:
+    """The texts with each probable secret as "[secret]" and each e-mail address as "[e-mail]", and a little beyond where the
+    checks' patterns end. Linear in their length."""
+    array = pa.array([text.encode("utf-8", "replace").decode() for text in texts], pa.string())
+    for pattern, instead in _STEPS:
+        array = pc.replace_substring_regex(array, pattern=pattern, replacement=instead)
+    return array.to_pylist()

@@ -11,10 +11,9 @@ import torch
 from torch import nn
 
 from llmdemo.core.errors import UserError
-from llmdemo.decoding.forward import NOTES, ModelForward
 from llmdemo.decoding.fused_llama import FusedLlamaForward, FusedLlamaWeights
 from llmdemo.decoding.graphs import StaticForward, kernels_for
-from llmdemo.decoding.past import PROVED
+from llmdemo.decoding.past import NOTES, PROVED, ModelForward
 from llmdemo.decoding.thread_budget import ThreadBudget
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "int8": torch.float32}

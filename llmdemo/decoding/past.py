@@ -3,6 +3,10 @@
 Models keep keys and values, convolution windows, recurrent states, or several of these, under several names; some keep
 them in their own modules, where nobody can give them to another row. What works for a model is found out by trying it
 against reading everything again (`way_of`, `padded_way_of`), not by asking what its cache is called.
+
+`ModelForward` drives any decoder of transformers through its own forward and its past: a prefill, then one forward a step
+over rows. It is the fallback and the reference of the fused forward (fused_llama.py), which does the same for the Llama
+family at a fraction of the time. Knows no lanes and no sampling.
 """
 
 import copy
@@ -14,6 +18,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
+from llmdemo.core.sentences import say
+
 CACHE, COPIES, AGAIN = "cache", "copies", "again"
 """Ways of giving a past to other rows: the cache's own; copies of all tensors in it; none, everything is read again."""
 _NAMES = ("past_key_values", "cache_params", "state")
@@ -22,6 +28,11 @@ PROVED = ("LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM")
 _ways: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 _padded: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 _log = logging.getLogger(__name__)
+NOTES = {
+    COPIES: say("note_past_copied"),
+    AGAIN: say("note_past_none"),
+}
+"""What people should know where a model's cache does not serve several lanes by itself."""
 
 
 class Past:
@@ -162,3 +173,30 @@ def _together(model, way: str) -> Tensor:
     first = past.read(torch.cat(rows), mask[:, :-1])
     more = past.read(_tokens(model, 1, 30).expand(2, 1), mask)
     return torch.cat([first[0], more[0], first[1], more[1]])[None]
+
+
+class ModelForward:
+    """Prefill once, give the past to every row, then one forward a step."""
+
+    joins = False
+    """Whether several runs can be computed in one forward."""
+
+    def __init__(self, model):
+        self.model = model.eval()  # dropout would make every lane random
+        self.device = next(model.parameters()).device
+        self.way = way_of(model)
+        self.rows = 0
+
+    def prefill(self, prompt_ids: list[int], rows: int, max_new: int) -> torch.Tensor:
+        """Logits (1, V) after the prompt; the past is ready for `rows` rows."""
+        self._past, self.rows = Past(self.model, self.way), rows
+        logits = self._past.read(torch.tensor([prompt_ids], device=self.device))  # (1, V)
+        self._past.take(torch.zeros(rows, dtype=torch.int64, device=self.device))
+        return logits
+
+    def step(self, tokens: torch.Tensor, parents: torch.Tensor) -> torch.Tensor:
+        """Logits (R, V) after `tokens` (R,) int64, where row i goes on from row parents[i] of the step before."""
+        if len(parents) != self.rows or not torch.equal(parents, torch.arange(self.rows, device=self.device)):
+            self._past.take(parents)
+            self.rows = len(parents)
+        return self._past.read(tokens[:, None])

@@ -6,6 +6,8 @@ An experiment is a job without a process: its scheduler works where the jobs are
 from __future__ import annotations  # the method "list" would hide the type in the signatures
 
 import contextlib
+import csv
+import io
 import threading
 import time
 from dataclasses import asdict
@@ -14,7 +16,7 @@ from llmdemo import prepare
 from llmdemo.core.errors import UserError
 from llmdemo.core.sentences import say
 from llmdemo.core.store import new_id
-from llmdemo.experiments import leaderboard, plan, table
+from llmdemo.experiments import leaderboard, plan
 from llmdemo.experiments.leaderboard import OVER, Leaderboard
 from llmdemo.experiments.plan import Plan
 from llmdemo.experiments.scheduler import Scheduler, trial_of
@@ -28,6 +30,10 @@ _EVERY_SECONDS = 1.0
 _MOST = 1000
 _WIDTHS = ("hidden_size", "n_embd", "d_model")
 _SHOWN = {QUEUED: "running", STARTING: "running", STOPPED: "cancelled"}
+_TABLE_FIGURES = (
+    "state", "step", "tokens", "seconds", "tokens_per_second", "loss", "first_eval_loss", "eval_loss",
+    "peak_memory_bytes", "optimizer_bytes",
+)  # fmt: skip
 
 
 class Experiments(JobsOfKind):
@@ -167,7 +173,7 @@ class Experiments(JobsOfKind):
 
     def csv(self, group_id: str) -> str:
         """The table as CSV."""
-        return table.to_csv(self.status(group_id))
+        return to_csv(self.status(group_id))
 
     # -- inside
 
@@ -238,3 +244,22 @@ def _check_rank(config, entry) -> None:
     width = next((values[key] for key in _WIDTHS if isinstance(values.get(key), int)), None)
     if config.method == "galore" and width and config.rank > width:
         raise UserError("err_rank_too_large_search", rank=config.rank, width=width)
+
+
+def _columns(status: dict) -> list[str]:
+    """run_id, label, the round of a halving, the settings that differ, the figures, and what the task measures beside."""
+    metrics = dict.fromkeys(key for row in status["rows"] for key in row["metrics"])
+    rung = ["rung"] if status["rungs"] else []
+    return ["run_id", "label", *rung, *status["varied"], *_TABLE_FIGURES, *(f"eval_{key}" for key in metrics)]
+
+
+def to_csv(status: dict) -> str:
+    """One line a run, in the order in which they were planned; empty where nothing is known."""
+    out = io.StringIO()
+    names = _columns(status)
+    writer = csv.DictWriter(out, names, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    for row in status["rows"]:
+        metrics = {f"eval_{key}": value for key, value in row["metrics"].items()}
+        writer.writerow({**row, **row["varied"], **metrics})
+    return out.getvalue()

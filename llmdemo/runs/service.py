@@ -19,16 +19,21 @@ from llmdemo.core.store import Home, free_bytes, new_id
 from llmdemo.jobs import Digest, JobFolder, Jobs, JobsOfKind, JobStatus, Kind
 from llmdemo.jobs.environment import gpus
 from llmdemo.jobs.folder import MOST_NAME
+from llmdemo.jobs.states import COMPLETED
 from llmdemo.models.catalog import require_open
 from llmdemo.runs import bundle, digest
 from llmdemo.runs.command import at_once, processes, variables, worker_command
-from llmdemo.runs.differences import differences
 from llmdemo.runs.folder import RunFolder
 from llmdemo.runs.sanitise import settings
-from llmdemo.runs.status import run_status
 from llmdemo.settings.training import METHOD_NAMES
 
 _PRUNED = say("run_pruned_hint")
+_NOT_SETTINGS = ("run", "name", "dataset", "dataset_id", "model", "model_id", "versions", "group")
+_FIGURES = (
+    "step", "total_steps", "best_step", "loss", "eval_loss", "tokens_per_second", "eta_seconds", "best_eval_loss",
+    "peak_memory_bytes", "model_id", "loss_smoothed", "learning_rate", "grad_norm", "epoch", "tokens", "seconds", "skipped",
+    "checkpoint_step", "scores", "phase", "phase_done", "phase_total", "ledger", "worker", "notes", "published",
+)  # fmt: skip
 
 
 class Runs(JobsOfKind):
@@ -43,7 +48,7 @@ class Runs(JobsOfKind):
         super().__init__(jobs, run_kind(jobs.home, command or worker_command))
 
     def shown(self, status: JobStatus) -> dict:
-        """See status.py for the keys."""
+        """See run_status for the keys."""
         folder = RunFolder(self.jobs.home.runs / status["job_id"])
         known = run_status(status, folder.has_model)
         problem = [said] if (said := self._problem(folder)) else []
@@ -93,7 +98,7 @@ class Runs(JobsOfKind):
         self._folder(self.own(run_id)).show(on)
 
     def differences(self, run_ids: list[str]) -> dict[str, dict]:
-        """{setting: {run_id: its value}} of those settings in which these runs differ; see differences.py."""
+        """{setting: {run_id: its value}} of those settings in which these runs differ."""
         return differences({run_id: self.config(run_id) for run_id in run_ids})
 
     def prune(self, run_id: str, why: str) -> None:
@@ -242,3 +247,57 @@ def default_name(config: dict) -> str:
     dataset, method = config.get("dataset"), config.get("method") or "run"
     title = dataset.get("name") if isinstance(dataset, dict) else config.get("dataset_id")
     return " · ".join(str(part) for part in (METHOD_NAMES.get(method, method), title) if part)[:MOST_NAME]
+
+
+def differences(configs: dict[str, dict]) -> dict[str, dict]:
+    """{setting: {run_id: its value, None where the run has none}} of all that is not alike in these configs, by run_id.
+
+    "data" and "model" are the names of the data set and of the model that the run started from; two data sets of one
+    name are told apart by the beginning of their content's hash.
+    """
+    known = {run_id: _settings_of(config) for run_id, config in configs.items()}
+    keys = dict.fromkeys(key for settings in known.values() for key in settings)
+    found = {key: {run_id: settings.get(key) for run_id, settings in known.items()} for key in keys}
+    return {key: values for key, values in found.items() if len({repr(value) for value in values.values()}) > 1}
+
+
+def _object(config: dict, key: str) -> dict:
+    value = config.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+def _settings_of(config: dict) -> dict:
+    dataset, model = _object(config, "dataset"), _object(config, "model")
+    data = dataset.get("name") or config.get("dataset_id")
+    version = str(dataset.get("content_hash") or "")[:8]
+    named = {
+        "data": f"{data} ({version})" if version else data,
+        "model": model.get("title") or config.get("model_id"),
+    }
+    return named | {key: value for key, value in config.items() if key not in _NOT_SETTINGS}
+
+
+def run_status(status: JobStatus, has_model: Callable[[], bool] = lambda: False) -> dict:
+    """A run's status as one flat object for endpoints and pages; None stands for what is not known.
+
+    The contract's keys: run_id, state, reason, step, total_steps, best_step, loss, eval_loss, tokens_per_second, eta_seconds,
+    peak_memory_bytes, model_id. best_step is the best evaluation so far (as best_by says: the lowest held-out loss, or the
+    best figure; the first of equal ones), and best_eval_loss is its loss. loss and eval_loss are the newest as they were
+    measured; loss_smoothed is a mean of the last steps'.
+    Beside them those of jobs.JobStatus, and: phase (loading … saving), phase_done, phase_total, checkpoint_step, skipped,
+    loss_smoothed, learning_rate, grad_norm, epoch, tokens, seconds (spent up to the last step, loading and evaluations
+    included), note (what somebody wrote of it), scores (of the last evaluation, by name), ledger, worker (with
+    train_records, held_out_records and left_out {why: how many}), notes, published (of a finished model: step, last_step,
+    run_loss and last_loss of these, dtype, rounding, loss of its files, message), size_bytes.
+    `has_model()` says whether the folder of an imported one has a model.
+    """
+    about = {key: value for key, value in status.items() if key not in ("job_id", "kind", "figures")}
+    model_id = status["figures"].get("model_id")
+    if status["imported"]:  # the events tell the id that its model has elsewhere; it may have come without it
+        model_id = status["job_id"] if has_model() else None
+    return (
+        {"run_id": status["job_id"], "name": None, "state": None, "reason": None}
+        | {key: status["figures"].get(key) for key in _FIGURES}
+        | about
+        | {"model_id": model_id if status["state"] == COMPLETED else None}
+    )

@@ -4,6 +4,7 @@
 these models are the endpoint's own description (/v1/openapi.json) and what its fuzz test draws from.
 """
 
+from functools import cache
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -190,3 +191,35 @@ def _shown(value: Any) -> str:
         return f"{'an object' if isinstance(value, dict) else 'a list'} with {len(value)} items"
     text = repr(value)
     return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}…"
+
+
+POSTS: dict[str, type[BaseModel]] = {
+    "/v1/chat/completions": ChatBody,
+    "/v1/completions": CompletionBody,
+    "/v1/classifications": ClassificationBody,
+    "/v1/feedback": FeedbackBody,
+}
+
+
+@cache
+def document() -> dict[str, Any]:
+    """OpenAPI 3.1 of /v1/…, as OpenAI's clients and API tools read it."""
+    schemas: dict[str, Any] = {}
+    paths: dict[str, Any] = {"/v1/models": {"get": {"summary": "Served models", "responses": _responses()}}}
+    for path, kind in POSTS.items():
+        schema = kind.model_json_schema(ref_template="#/components/schemas/{model}")
+        schemas |= schema.pop("$defs", {})
+        schemas[kind.__name__] = schema
+        content = {"application/json": {"schema": {"$ref": f"#/components/schemas/{kind.__name__}"}}}
+        paths[path] = {"post": {"requestBody": {"required": True, "content": content}, "responses": _responses()}}
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Served models", "version": "1"},
+        "paths": paths,
+        "components": {"schemas": schemas, "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}}},
+        "security": [{"key": []}],
+    }
+
+
+def _responses() -> dict[str, Any]:
+    return {"200": {"description": "The answer"}, "default": {"description": "{error: {message, type, param, code}}"}}

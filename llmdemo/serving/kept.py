@@ -1,7 +1,7 @@
 """Texts of requests and what people said of the answers, in one SQLite file of the home folder. Knows no model and no HTTP.
 
 Texts are kept only while an owner has turned that on: at most so many, for so many days, with secrets and e-mail
-addresses masked (data/masking.py). Opinions (a thumb, a label that came later) hold no text and are always taken. Which
+addresses masked (data/checks.py). Opinions (a thumb, a label that came later) hold no text and are always taken. Which
 are removed first follows from the order in which they came, not from a clock that may be set back. What is removed is
 overwritten in the file (secure_delete) and in its journal, which stays for that; a disk that writes elsewhere instead (an
 SSD, a file system that copies on write) may hold it a while longer.
@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 from llmdemo.core import store
 from llmdemo.core.errors import UserError
-from llmdemo.data.masking import masked
+from llmdemo.data.checks import masked
 
 MOST_TEXTS, MOST_DAYS = 100_000, 365
 _MOST_OPINIONS = 100_000

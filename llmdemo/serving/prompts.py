@@ -1,9 +1,17 @@
-"""A body's messages as the arena takes them, and what of OpenAI's API is refused here, each with a sentence."""
+"""A body's messages as the arena takes them, whether they fit into the model's context, and what of OpenAI's API is
+refused here, each with a sentence.
+"""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
+from llmdemo.core.errors import UserError
 from llmdemo.serving.bodies import ChatBody, CompletionBody, Message, Sampling
 from llmdemo.serving.errors import ApiError
+
+if TYPE_CHECKING:
+    from llmdemo.arena.service import Request
 
 
 def plain_messages(messages: Sequence[Message]) -> list[dict[str, str]]:
@@ -63,3 +71,30 @@ def refuse_unsupported(body: Sampling, keeps: bool = False) -> None:
 
 def _unsupported(param: str, sentence: str) -> ApiError:
     return ApiError(400, sentence, "unsupported", param)
+
+
+def fitted(request: "Request", tokenizer: Any, context: int, asked: int | None) -> "Request":
+    """`request`, where it fits; its answer is shortened to the context where the caller did not say how long it is.
+
+    context: most tokens of prompt and answer, 0 if unknown. asked: the answer's tokens as the caller gave them, or None.
+    Raises ApiError with OpenAI's code context_length_exceeded.
+    """
+    from llmdemo.arena.prompt import check_length  # it imports torch
+
+    length = len(request.prompt.encode(tokenizer))
+    try:
+        check_length(length, context, request.most_prompt_tokens, request.prompt_variable)
+    except UserError as error:
+        code = "context_length_exceeded" if length else "invalid_value"
+        raise ApiError(400, str(error), code, "messages" if request.prompt.raw is None else "prompt") from None
+    if not context or length + request.settings.max_new_tokens <= context:
+        return request
+    if asked is not None:
+        raise ApiError(
+            400,
+            f"The prompt has {length:,} tokens and max_tokens is {asked:,}, together {length + asked:,}; this model's "
+            f"context holds {context:,}. Ask for at most {context - length:,} tokens, or shorten the prompt.",
+            "context_length_exceeded",
+            "max_tokens",
+        )
+    return replace(request, settings=replace(request.settings, max_new_tokens=context - length))

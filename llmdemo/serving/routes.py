@@ -21,10 +21,9 @@ from starlette.routing import Route
 from llmdemo.access.api_keys import ApiKey
 from llmdemo.access.json_body import Bounds, Refused, parsed
 from llmdemo.access.rate_limits import Rates
-from llmdemo.serving.bodies import ChatBody, ClassificationBody, CompletionBody, FeedbackBody, checked
+from llmdemo.serving.bodies import ChatBody, ClassificationBody, CompletionBody, FeedbackBody, checked, document
 from llmdemo.serving.errors import ApiError
 from llmdemo.serving.generation import Generation
-from llmdemo.serving.openapi import document
 from llmdemo.serving.responses import usage_of
 from llmdemo.serving.service import Asked, Serving
 

@@ -31,12 +31,12 @@ from llmdemo.serving.feedback import Feedback
 from llmdemo.serving.generation import Generation, Slots, Timing
 from llmdemo.serving.kept import CHAT, CLASSIFY, Kept, Text
 from llmdemo.serving.monitor import Monitor
-from llmdemo.serving.prompts import plain_messages, refuse_unsupported
+from llmdemo.serving.prompts import fitted, plain_messages, refuse_unsupported
 from llmdemo.serving.registry import Registry, Served, checked_name
 from llmdemo.serving.responses import Shape
 from llmdemo.serving.shadow import Again, Shadow
-from llmdemo.serving.side_by_side import side_by_side
 from llmdemo.serving.thumbs import Thumbs
+from llmdemo.serving.trials import side_by_side
 from llmdemo.settings import Settings
 from llmdemo.settings.schema import show
 
@@ -328,7 +328,6 @@ class Serving:
         """The arena's requests, one a prompt."""
         from llmdemo.arena.service import Request  # it imports torch
         from llmdemo.serving.answer import AnswerEncoder, Wanted
-        from llmdemo.serving.context import fitted
 
         try:
             settings = lanes.settings_of(body, served.lane, suffix, seed, self._settings.max_new_tokens)

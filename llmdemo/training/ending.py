@@ -3,6 +3,8 @@
 Knows the loop and the run's folder; publish.py writes what it is given.
 """
 
+import gc
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,8 +16,8 @@ from llmdemo.models.catalog import LAST_MODEL, ModelEntry
 from llmdemo.settings.training import OWN_FIGURES, TrainConfig
 from llmdemo.training import best as bests
 from llmdemo.training import device as devices
+from llmdemo.training import objectives
 from llmdemo.training.batches import RunData
-from llmdemo.training.judged import judge_of
 from llmdemo.training.loop import Loop
 from llmdemo.training.narrow import Losses
 from llmdemo.training.publish import publish, written_before
@@ -236,3 +238,39 @@ def ended_early(loop: Loop) -> str:
         best=best.step,
         patience=loop.config.patience,
     )
+
+
+def judge_of(
+    run_dir: Path,
+    entry: ModelEntry,
+    tokenizer,
+    data: RunData,
+    config: TrainConfig,
+    precision: str,
+    device: torch.device,
+    items,
+    before: Callable[[], None],
+    last: bool = True,
+) -> Callable[[Path], float | None]:
+    """A function that gives the held-out loss of the model in a folder, or None where it is not a number.
+
+    items: a few training items, on which the objective verifies its short ways. `before()` is called first, so that the
+    trained model can give back its memory. last: whether to judge all that the run's last evaluation does, or only what is
+    judged on the way, as the weights' own loss was.
+    """
+
+    def judge(folder: Path) -> float | None:
+        before()
+        kind = objectives.of(config.task)
+        model = kind.load(replace(entry, path=folder), config, data, devices.weight_dtype(precision), device).eval()
+        objective = kind(objectives.Place(model, tokenizer, config, precision, device), data)
+        objective.verify(items)
+        objective.begin(run_dir, items, lambda *_, **__: None, lambda: False)
+        with torch.no_grad():
+            model.eval()
+            loss = objective.evaluate(last=last)[0].get("loss")
+        del objective, model
+        gc.collect()
+        return loss if loss is not None and math.isfinite(loss) else None
+
+    return judge

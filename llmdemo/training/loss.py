@@ -11,18 +11,23 @@ summed by the same graph: the loss is the same, to rounding, for much less work.
 
 Models that change their logits after it (soft caps, scales) would be wrong that way: `CausalLoss` compares both ways
 on its first batch and takes the model's own where they differ.
+
+Rows that are padded on the right need no mask: no text's token comes after the padding, so none sees it, and nothing is
+learned from what the padding computes. Without one the fastest kernel is taken (`plain_attention`), and nothing has to
+look at the mask's values, for which a GPU's host would wait.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
-from transformers import DynamicCache
+from transformers import AttentionInterface, DynamicCache, PreTrainedModel
 
 from llmdemo.training.batches import FixedBatch
-from llmdemo.training.plain_attention import plain_attention
 from llmdemo.training.targets import base_of, output_embeddings
 
 CHUNK_BYTES = 128 * 2**20
@@ -30,6 +35,7 @@ CHUNK_BYTES = 128 * 2**20
 LEAST_SHARED = 64
 """Tokens that sharing must save in a batch to be worth a second pass."""
 _AGREES = 2e-3
+_PLAIN_CAUSAL = "llmdemo_plain_causal"
 
 
 class CausalLoss:
@@ -182,3 +188,35 @@ def shared_prefix(batch: dict[str, Tensor]) -> int:
 def _entropy(logits: Tensor, labels: Tensor, reduction: str = "sum") -> Tensor:
     """−log p of the labels, in fp32; logits [n, V], labels [n] with -100 where nothing is trained."""
     return functional.cross_entropy(logits.float(), labels, ignore_index=-100, reduction=reduction)
+
+
+class OtherAttention(ValueError):
+    """The model's attention is not plain causal attention over all tokens of a row."""
+
+
+@contextmanager
+def plain_attention(model: PreTrainedModel) -> Iterator[None]:
+    """Meanwhile `model` (not wrapped) attends causally over whole rows, without a mask. A forward raises OtherAttention where its
+    attention is of another kind, and set_attn_implementation what it does where there is none to set."""
+    usual = model.config._attn_implementation
+    model.set_attn_implementation(_PLAIN_CAUSAL)
+    try:
+        yield
+    finally:
+        model.set_attn_implementation(usual)
+
+
+def _plain_causal(module, query, key, value, attention_mask, scaling=None, dropout=0.0, **more):
+    """query [b, heads, t, d], key and value [b, kv heads, t, d] → [b, t, heads, d]."""
+    window = more.get("sliding_window")
+    if not getattr(module, "is_causal", True) or any(more.get(name) is not None for name in ("softcap", "s_aux")):
+        raise OtherAttention("This attention is not plain and causal.")
+    if attention_mask is not None or window is not None and window < query.shape[2]:
+        raise OtherAttention("This attention does not see all tokens.")
+    found = functional.scaled_dot_product_attention(
+        query, key, value, dropout_p=dropout, scale=scaling, is_causal=True, enable_gqa=query.shape[1] != key.shape[1]
+    )
+    return found.transpose(1, 2).contiguous(), None
+
+
+AttentionInterface.register(_PLAIN_CAUSAL, _plain_causal)

@@ -25,9 +25,8 @@ from llmdemo.training import device as devices
 from llmdemo.training.adapters import add_adapters
 from llmdemo.training.build import build_optimizer
 from llmdemo.training.checkpoint import Checkpoint
-from llmdemo.training.checks import check_gpus
+from llmdemo.training.checks import check_gpus, clamped, require_8bit, require_library, unused
 from llmdemo.training.compiled import NOTHING, compile_parts
-from llmdemo.training.eight_bit import require_8bit, require_library
 from llmdemo.training.ending import adopt, ended_early, publish_chosen, told_before
 from llmdemo.training.loop import Loop
 from llmdemo.training.measured import optimizer_bytes
@@ -37,7 +36,6 @@ from llmdemo.training.quantised import quantise
 from llmdemo.training.steps import StepWriter
 from llmdemo.training.targets import about_experts
 from llmdemo.training.untouched import untouched
-from llmdemo.training.unused import clamped, unused
 
 _WHOLE = ("NO", "MULTI_CPU", "MULTI_GPU", "MULTI_NPU", "MULTI_XPU", "MULTI_MLU")
 """Accelerate's kinds of several processes in which each holds the whole model."""

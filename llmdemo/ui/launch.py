@@ -11,6 +11,8 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from llmdemo.access.passwords import checked_name, hash_password, read_accounts
 from llmdemo.access.people import Access, space_access
@@ -20,10 +22,11 @@ from llmdemo.core.sentences import say
 from llmdemo.core.spaces import on_zero_gpu
 from llmdemo.core.store import Home
 from llmdemo.settings import Settings
-from llmdemo.ui.share import why_no_link
 
 UPLOADS_SECONDS = 24 * 3600.0
 """How long an upload and a file to be downloaded are kept."""
+_SHARE_SERVER = "https://api.gradio.app"
+_SHARE_SECONDS = 5.0
 
 
 def serve(
@@ -197,3 +200,38 @@ def _warm(services) -> None:
         starter_tokenizer(services)
     except UserError:
         return  # said where it is needed
+
+
+def why_no_link(seconds: float = _SHARE_SECONDS) -> str:
+    """Why no share link can be made from here, as a sentence; "" when Gradio's server (or the proxy before it) answers.
+
+    Gradio asks its server for a tunnel and fetches a program that opens it, with up to half a minute for each, and says
+    what failed only then.
+    """
+    host, port = _share_server()
+    answer: list[str] = []
+
+    def connect() -> None:
+        try:
+            socket.create_connection((host, port), timeout=seconds).close()
+            answer.append("")
+        except (OSError, ValueError) as error:
+            answer.append(getattr(error, "strerror", None) or str(error))
+
+    thread = threading.Thread(target=connect, daemon=True)  # a name look-up alone cannot be given a time limit
+    thread.start()
+    thread.join(seconds)
+    reason = answer[0] if answer else f"no answer within {seconds:.0f} seconds"
+    if not reason:
+        return ""
+    return f"No share link can be made: {host}, which would make it, cannot be reached from here ({reason})."
+
+
+def _share_server() -> tuple[str, int]:
+    """(host, port) of the first thing that a tunnel needs."""
+    own = os.environ.get("GRADIO_SHARE_SERVER_ADDRESS")
+    url = urlsplit(f"//{own}" if own else _SHARE_SERVER)
+    proxy = getproxies().get("https")
+    if proxy and not own and not proxy_bypass(url.hostname or ""):
+        url = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+    return url.hostname or "", url.port or 443

@@ -15,9 +15,9 @@ from llmdemo.core.errors import UserError
 from llmdemo.core.sentences import in_language, say
 from llmdemo.publish.card import Facts, card
 from llmdemo.ui import chosen_language, words
+from llmdemo.ui.authentication import sign_in_page
 from llmdemo.ui.page_files import PageFiles
 from llmdemo.ui.services import ASSETS
-from llmdemo.ui.sign_in_page import sign_in_page
 
 CASES = json.loads(Path(__file__).with_name("languages.json").read_text("utf-8"))
 ITSELF = {"language_name": "Deutsch", "language_tags": "de", "list_or": " oder ", "quoted": "„{text}“"}

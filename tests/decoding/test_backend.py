@@ -6,7 +6,6 @@ import torch
 from llmdemo.core.errors import UserError
 from llmdemo.decoding import backend, fused_llama
 from llmdemo.decoding.backend import difference, forward_for, fused_weights, plain_llama, prepare
-from llmdemo.decoding.forward import ModelForward
 from llmdemo.decoding.fused_llama import FusedLlamaForward, FusedLlamaWeights
 from llmdemo.decoding.linears import (
     Fp16Linear,
@@ -18,6 +17,7 @@ from llmdemo.decoding.linears import (
     can_pack,
     fp16_scale,
 )
+from llmdemo.decoding.past import ModelForward
 
 PROMPT = [5, 6, 7, 8]
 

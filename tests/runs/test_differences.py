@@ -3,8 +3,8 @@
 import pytest
 
 from llmdemo.core.errors import UserError
-from llmdemo.runs.differences import differences
 from llmdemo.runs.folder import MOST_NOTE, RunFolder
+from llmdemo.runs.service import differences
 
 FIRST = {
     "dataset_id": "data-1", "dataset": {"id": "data-1", "name": "mails", "content_hash": "a" * 64}, "run": {"name": "one"},

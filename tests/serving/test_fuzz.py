@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings, target
 from hypothesis import strategies as st
 
-from llmdemo.serving.openapi import document
+from llmdemo.serving.bodies import document
 
 SCHEMAS = document()["components"]["schemas"]
 TEXTS = st.one_of(

@@ -9,7 +9,7 @@ import torch
 from llmdemo.core.errors import UserError
 from llmdemo.core.events import read_events
 from llmdemo.training import worker
-from llmdemo.training.eight_bit import require_8bit, require_library
+from llmdemo.training.checks import require_8bit, require_library
 
 
 def end_of(run_dir) -> dict:

@@ -7,7 +7,7 @@ from llmdemo.core.events import read_events
 from llmdemo.settings.training import METHODS, TASKS
 from llmdemo.training import TrainConfig, build_optimizer, worker
 from llmdemo.training.adapters import add_adapters
-from llmdemo.training.unused import clamped, unused
+from llmdemo.training.checks import clamped, unused
 
 
 @pytest.mark.parametrize("task", TASKS)

@@ -6,19 +6,19 @@ import time
 
 import pytest
 
-from llmdemo.ui import launch, share
+from llmdemo.ui import launch
 
 
 @pytest.fixture(autouse=True)
 def no_proxy(monkeypatch):
-    monkeypatch.setattr(share, "getproxies", dict)
+    monkeypatch.setattr(launch, "getproxies", dict)
 
 
 def test_a_server_that_refuses_is_named(monkeypatch):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         monkeypatch.setenv("GRADIO_SHARE_SERVER_ADDRESS", f"127.0.0.1:{probe.getsockname()[1]}")
-        said = share.why_no_link()
+        said = launch.why_no_link()
     assert "127.0.0.1" in said and "refused" in said
 
 
@@ -29,9 +29,9 @@ def test_a_server_that_never_answers_is_not_waited_for_long(monkeypatch):
         over.wait(60)
         raise TimeoutError
 
-    monkeypatch.setattr(share.socket, "create_connection", wait_for_answer)
+    monkeypatch.setattr(launch.socket, "create_connection", wait_for_answer)
     begun = time.monotonic()
-    assert "no answer within" in share.why_no_link(seconds=0.2)
+    assert "no answer within" in launch.why_no_link(seconds=0.2)
     assert time.monotonic() - begun < 2
     over.set()
 
@@ -39,13 +39,13 @@ def test_a_server_that_never_answers_is_not_waited_for_long(monkeypatch):
 def test_a_server_that_answers_is_no_reason(monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as server:
         monkeypatch.setenv("GRADIO_SHARE_SERVER_ADDRESS", f"127.0.0.1:{server.getsockname()[1]}")
-        assert share.why_no_link() == ""
+        assert launch.why_no_link() == ""
 
 
 def test_the_proxy_is_asked_where_there_is_one(monkeypatch):
-    monkeypatch.setattr(share, "getproxies", lambda: {"https": "http://proxy.example:3128"})
-    monkeypatch.setattr(share, "proxy_bypass", lambda host: False)
-    assert share._where() == ("proxy.example", 3128)
+    monkeypatch.setattr(launch, "getproxies", lambda: {"https": "http://proxy.example:3128"})
+    monkeypatch.setattr(launch, "proxy_bypass", lambda host: False)
+    assert launch._share_server() == ("proxy.example", 3128)
 
 
 def test_without_a_link_the_app_goes_on_for_this_computer_and_says_so(monkeypatch, capsys):

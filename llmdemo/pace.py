@@ -145,21 +145,17 @@ def _of_like_size(run: dict, parameters: int) -> bool:
     return own > 0 and max(own, parameters) <= _LIKE_SIZE * min(own, parameters)
 
 
-def likely_speed(
-    home: Home, runs: list[dict], model_id: str = "starter", method: str | None = None, task: str = "chat"
-) -> tuple[float, int]:
-    """(tokens a second that this machine trains the model with, how many runs show it: 0 is a guess). Raises UserError."""
-    return _speed(runs, catalog.resolve(home, model_id).parameters, method, task)
+def likely_speed(home: Home, runs: list[dict], model_id: str) -> tuple[float, int]:
+    """(tokens a second that this machine trains the model with on chats, how many runs show it: 0 is a guess).
+
+    Raises UserError.
+    """
+    return _speed(runs, catalog.resolve(home, model_id).parameters, None, "chat")
 
 
 def _speed(runs: list[dict], parameters: int, method: str | None, task: str) -> tuple[float, int]:
     shown = shown_speed(runs, parameters, method, task)
     return shown or (_FASTER.get(task, 1.0) * _rough_speed(parameters), 0)
-
-
-def rough_speed(home: Home, model_id: str = "starter") -> float:
-    """Tokens a second that this machine may train the model with, guessed before the first run. Raises UserError."""
-    return _rough_speed(catalog.resolve(home, model_id).parameters)
 
 
 def _rough_speed(parameters: int) -> float:

@@ -36,7 +36,7 @@ def test_a_run_that_tells_nothing_of_the_speed_is_passed_over(told):
 
 def test_a_tiny_models_run_says_nothing_of_a_large_one(home, tiny_model_folder, monkeypatch):
     todo = pace.Work(1000.0, 84, 4000.0)
-    monkeypatch.setattr(pace, "rough_speed", lambda *_: 300.0)
+    monkeypatch.setattr(pace, "_rough_speed", lambda *_: 300.0)
     told = lambda runs: pace.seconds(home, runs, str(tiny_model_folder), "galore", "chat", todo)  # noqa: E731
     before = told([])
     assert before["rough"] and before == told([run_of(900.0, parameters=10)] * 3)

@@ -8,11 +8,11 @@ from llmdemo import data, prepare
 from llmdemo.core.errors import UserError
 from llmdemo.core.store import write_json
 from llmdemo.data.ingest import add_dataset
-from llmdemo.settings.training import METHODS, TASK_DEFAULTS, TASKS, data_task
+from llmdemo.settings.training import METHODS, TASK_DEFAULTS, TASKS, data_tasks
 from llmdemo.settings.training_defaults import METHOD_DEFAULTS
 from tests.conftest import own_model
 
-DATA_TASKS = tuple(task for task in TASKS if data_task(task) == task)
+DATA_TASKS = tuple(task for task in TASKS if data_tasks(task)[0] == task)
 """Those that a data set is of."""
 
 

@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 
 
 def forward_for(model, precision: str = "auto", waits: bool = False) -> FusedLlamaForward | ModelForward:
-    """A fresh forward for one comparison in `precision` (settings.PRECISIONS); `waits`: for one whose host has a say
+    """A fresh forward for one comparison in `precision` (settings.lane.Precision); `waits`: for one whose host has a say
     between two steps, which no captured step can wait for.
 
     Raises UserError when that precision needs the fused forward and the model cannot have it.

@@ -57,10 +57,10 @@ def is_sound(row: dict[str, Any]) -> bool:
 
 
 @contextmanager
-def translated(noun: str, key: str, hint: str = _RIGHTS) -> Iterator[None]:
+def translated(noun: str, key: str) -> Iterator[None]:
     """Around what a person asked for: what the disk or the table refuses raises the UserError `key`."""
     try:
         yield
     except (OSError, sqlite3.OperationalError) as error:
         why = getattr(error, "strerror", None) or error
-        raise UserError(key, hint, noun=noun, why=why) from error
+        raise UserError(key, _RIGHTS, noun=noun, why=why) from error

@@ -46,7 +46,6 @@ _SHAPES = {
         "70B": Shape(8192, 80, 64, 24576, False),
     },
 }
-LARGEST = "70B"
 
 
 def config_of(size: str, vocabulary: int, max_length: int, end: int | None = 0) -> dict:

@@ -5,7 +5,6 @@ Latencies are counted in bins of equal ratio: percentiles are within 6 % of the 
 """
 
 import math
-from collections.abc import Iterable
 from typing import Any
 
 BINS_A_DECADE = 20
@@ -40,14 +39,6 @@ def add(cell: Cell, other: Cell) -> None:
             cell[key] = max(cell.get(key, 0), value)
         else:
             cell[key] = cell.get(key, 0) + value
-
-
-def merged(cells: Iterable[Cell]) -> Cell:
-    """One cell of several."""
-    whole: Cell = {}
-    for cell in cells:
-        add(whole, cell)
-    return whole
 
 
 def percentiles(bins: dict[str, int] | None) -> dict[str, float] | None:

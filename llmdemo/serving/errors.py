@@ -31,6 +31,6 @@ class ApiError(Exception):
         return {"error": {**told, "code": self.code or None}}
 
 
-def of_user_error(error: UserError, status: int = 400, code: str = "", param: str | None = None) -> ApiError:
+def of_user_error(error: UserError, param: str | None = None) -> ApiError:
     """`error`'s sentences as an ApiError."""
-    return ApiError(status, str(error), code or "invalid_value", param)
+    return ApiError(400, str(error), "invalid_value", param)

@@ -3,8 +3,6 @@
 Joins jobs and evaluations' held-out records. The writing is in export_worker.py, in a process of its own.
 """
 
-import os
-import shutil
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -79,18 +77,6 @@ class Exports(JobsOfKind):
             for name in (status["file"], "Modelfile", "README.md"):
                 archive.write(job.path / name, name)
         return target
-
-    def put_file(self, export_id: str, folder: Path) -> Path:
-        """The GGUF alone in `folder`: a second name of it where the file system allows, else a copy."""
-        status = self.status(export_id)
-        if status["state"] != COMPLETED:
-            raise UserError("err_export_unfinished", state=status["state"])
-        source = self.kind.job_folder(self._home.root, export_id).path / status["file"]
-        try:
-            os.link(source, folder / source.name)
-        except OSError:
-            shutil.copyfile(source, folder / source.name)
-        return folder / source.name
 
     def _spec(self, model_id: str) -> dict[str, Any] | None:
         """On which held-out records its loss is taken: those of its own run; None where there are none."""

@@ -18,7 +18,6 @@ _QWEN = (
 )
 _LLAMA3 = _QWEN.replace(r"|\p{N}|", r"|\p{N}{1,3}|")
 _SPLITS = {_QWEN: "qwen2", _LLAMA3: "llama-bpe"}
-_BYTES = 256
 
 
 def add_tokenizer(writer: GGUFWriter, folder: Path, rows: int) -> None:

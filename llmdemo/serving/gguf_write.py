@@ -19,7 +19,6 @@ from llmdemo.core.store import read_json
 from llmdemo.serving.gguf_shapes import Shape, add_common, rope_factors, shape_of
 from llmdemo.serving.gguf_tokenizer import add_tokenizer
 
-QUANTISATIONS = ("f32", "f16", "q8_0", "q4_0")
 _FILE_TYPES = {
     "f32": LlamaFileType.ALL_F32,
     "f16": LlamaFileType.MOSTLY_F16,

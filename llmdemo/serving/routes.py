@@ -28,7 +28,6 @@ from llmdemo.serving.responses import usage_of
 from llmdemo.serving.service import Asked, Serving
 
 log = logging.getLogger(__name__)
-PREFIX = "/v1/"
 _MOST_WRONG_KEYS = 60
 """Wrong keys of one address in a minute."""
 _MOST_VALUES = 100_000
@@ -310,13 +309,13 @@ class _EventStream(Response):
                 await watch
 
 
-async def _kept_alive(chunks: AsyncIterator[dict], silent: float = _SILENT_SECONDS) -> AsyncIterator[bytes]:
-    """The chunks as events, and a comment each `silent` seconds without one."""
+async def _kept_alive(chunks: AsyncIterator[dict]) -> AsyncIterator[bytes]:
+    """The chunks as events, and a comment each _SILENT_SECONDS without one."""
     following = chunks.__aiter__()
     pending = asyncio.ensure_future(anext(following, None))
     try:
         while True:
-            done, _ = await asyncio.wait({pending}, timeout=silent)
+            done, _ = await asyncio.wait({pending}, timeout=_SILENT_SECONDS)
             if not done:
                 yield b": waiting\n\n"
                 continue

@@ -20,7 +20,6 @@ from llmdemo.serving.registry import Served
 MOST_WAITING = 64
 MOST_TOKENS = 256
 """Of a prompt's end, which is where the last turn stands; each after all that stands before it."""
-_LOOK_SECONDS = 0.05
 _IDLE_SECONDS = 20.0
 """How long a prompt waits for a moment in which nobody uses the model."""
 MEASURED_AT_ONCE = 4

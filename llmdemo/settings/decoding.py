@@ -157,7 +157,7 @@ class DecodeSettings:
     resolved: Resolved = Resolved()
     """What only who has the tokenizer can fill in; never from outside."""
     precision: Annotated[Precision, Setting(form=True)] = "auto"
-    """One of PRECISIONS."""
+    """Number format of the weights; "auto" is the one that the model was loaded in."""
     lanes: tuple[LaneSettings, ...] = ()
     """The lanes as resolved; empty means the four of DEFAULT_LANES with the values above."""
 

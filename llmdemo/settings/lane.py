@@ -42,11 +42,10 @@ DolaLayers = Literal["low", "high"]
 VoteOn = Literal["number", "regex", "text"]
 FilterOrder = Literal["temperature_first", "filters_first"]
 Precision = Literal["auto", "fp32", "bf16", "int8"]
+"""Number formats of the weights; "auto" is the one that the model was loaded in."""
 EarlyStopping = Literal[False, True, "never"]
 STRATEGIES: tuple[str, ...] = get_args(Strategy)
 """Every way of choosing the next token; "sample" draws from the whole distribution."""
-PRECISIONS: tuple[str, ...] = get_args(Precision)
-"""Number formats of the weights; "auto" is the one that the model was loaded in."""
 DEFAULT_LANES = ("greedy", "top_k", "top_p", "beam")
 MAX_NEW_TOKENS = 1024
 MAX_BEAMS = 16

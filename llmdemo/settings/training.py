@@ -314,11 +314,6 @@ def data_tasks(task: str) -> tuple[str, ...]:
     return others.get(task, (task,))
 
 
-def data_task(task: str) -> str:
-    """The task that a run's data set usually is of."""
-    return data_tasks(task)[0]
-
-
 def rows_of(config: TrainConfig) -> int:
     """Rows of one forward pass."""
     each = {"preference": 2, "reward": 2, "kto": 2, "grpo": config.rollouts}

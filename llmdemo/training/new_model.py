@@ -24,7 +24,6 @@ from llmdemo.settings.training import TrainConfig
 FOLDER = "base"
 END = "<|endoftext|>"
 _FACTS = "scratch.json"
-_BYTES = 256
 _LEAST_WORDS = 2
 
 

@@ -115,12 +115,10 @@ def _of_endpoint(endpoint: Callable) -> Callable:
     return call
 
 
-def job_endpoints(
-    jobs: JobsOfKind, name: str, every: str, *, status: str, stops: str, deletes: str, resumes: str = ""
-) -> list[Callable]:
+def job_endpoints(jobs: JobsOfKind, name: str, every: str, *, status: str, stops: str, deletes: str) -> list[Callable]:
     """[/{name}_status, /list_{name}s, /stop_{name}, /resume_{name}, /delete_{name}], which take a job_id.
 
-    `every` as in "All maps"; the others are documentation: what /…_status tells, what a stop, a delete and a resume do.
+    `every` as in "All maps"; the others are documentation: what /…_status tells, what a stop and a delete do.
     """
 
     def told(job_id: str) -> dict:
@@ -146,7 +144,7 @@ def job_endpoints(
         _named(
             resume,
             f"resume_{name}",
-            f"{resumes or 'Lets a stopped or failed one go on where it was.'} Returns its status.",
+            "Lets a stopped or failed one go on where it was. Returns its status.",
         ),
         _named(delete, f"delete_{name}", f"{deletes} Returns its job_id."),
     ]

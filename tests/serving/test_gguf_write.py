@@ -12,8 +12,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from llmdemo.core.errors import UserError
 from llmdemo.serving import gguf_shapes
 from llmdemo.serving.export_worker import round_weights
+from llmdemo.serving.exports import QUANTISATIONS
 from llmdemo.serving.gguf_tokenizer import split_name
-from llmdemo.serving.gguf_write import QUANTISATIONS, write_gguf
+from llmdemo.serving.gguf_write import write_gguf
 from tests.serving.gguf_models import MODELS, make
 
 IDS = torch.tensor([[5, 40, 7, 99, 120, 33, 8, 61, 200, 14]])

@@ -37,19 +37,27 @@ def requests(found) -> int:
     return sum(point["requests"] for points in found.values() for point in points)
 
 
+def merged(parts) -> cells.Cell:
+    """One cell of several."""
+    whole: cells.Cell = {}
+    for part in parts:
+        cells.add(whole, part)
+    return whole
+
+
 def test_percentiles_of_merged_cells_are_within_six_per_cent_of_numpys():
     values = np.random.default_rng(0).exponential(0.3, size=900)
     parts = [{"first": {}} for _ in range(3)]
     for number, value in enumerate(values):
         cells.add(parts[number % 3], {"first": {cells.bin_of(value): 1}})
-    found = cells.told(cells.merged(parts))["first"]
+    found = cells.told(merged(parts))["first"]
     exact = np.percentile(values, [50, 95, 99], method="inverted_cdf")
     assert list(found.values()) == pytest.approx(exact.tolist(), rel=0.06)
     assert cells.percentiles({}) is None
 
 
 def test_the_queue_is_the_longest_and_names_beyond_the_bound_are_one():
-    whole = cells.merged([{"queued": 3}, {"queued": 1}, *({"classes": {f"c{n}": 1}} for n in range(60))])
+    whole = merged([{"queued": 3}, {"queued": 1}, *({"classes": {f"c{n}": 1}} for n in range(60))])
     assert whole["queued"] == 3 and len(whole["classes"]) == cells.MOST_NAMES + 1
     assert whole["classes"][cells.OTHER] == 60 - cells.MOST_NAMES
 

@@ -9,7 +9,7 @@ import torch
 
 from llmdemo.core import store
 from llmdemo.data.ingest import add_dataset
-from llmdemo.settings.training import data_task
+from llmdemo.settings.training import data_tasks
 from llmdemo.training import TrainConfig, build_optimizer
 
 
@@ -176,7 +176,7 @@ def task_run_maker(home, settings, model_folder, files):
     def make(task, **changes):
         if task not in made:
             path = {**files, "grpo": files["chat"], "reward": files["preference"], "kto": files["preference"]}[task]
-            dataset_id = add_dataset(home, settings, path, task, task=data_task(task)).dataset_id
+            dataset_id = add_dataset(home, settings, path, task, task=data_tasks(task)[0]).dataset_id
             own = {"text": {"max_length": 64, "forgetting_dataset_id": "none"}}.get(task, {})
             made[task] = run_maker(home, dataset_id, model_folder, task=task, learning_rate=1e-3, **own)
         return made[task](**changes)

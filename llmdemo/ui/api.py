@@ -16,16 +16,14 @@ from llmdemo.ui import (
     bridge,
     circle_api,
     data_api,
+    data_tools_api,
     elsewhere_api,
     evaluate_api,
     experiments_api,
     generate_api,
     interpret_api,
-    knowledge_api,
-    maps_api,
     models_api,
     runs_api,
-    selection_api,
     serving_api,
     votes_api,
 )
@@ -35,8 +33,8 @@ from llmdemo.ui.rights import for_guests
 from llmdemo.ui.services import Services
 
 _OF_OWNERS = (
-    data_api, models_api, runs_api, experiments_api, elsewhere_api, evaluate_api, generate_api, maps_api, knowledge_api,
-    selection_api, serving_api, circle_api,
+    data_api, models_api, runs_api, experiments_api, elsewhere_api, evaluate_api, generate_api, data_tools_api,
+    serving_api, circle_api,
 )  # fmt: skip
 
 

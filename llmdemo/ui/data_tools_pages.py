@@ -1,5 +1,5 @@
 """What the data panel's script asks for when data is mapped, selected from and mended, beside the endpoints for
-it (maps_api, knowledge_api, selection_api). JSON in, JSON out; knows no widget.
+it (data_tools_api.py). JSON in, JSON out; knows no widget.
 """
 
 import base64
@@ -11,7 +11,7 @@ from llmdemo.core.errors import UserError
 from llmdemo.models import catalog
 from llmdemo.settings.maps import MapSpec
 from llmdemo.settings.selection import SelectionSpec
-from llmdemo.ui import knowledge_api, maps_api, selection_api
+from llmdemo.ui import data_tools_api
 from llmdemo.ui.endpoints import of_endpoints
 from llmdemo.ui.rights import for_owners
 from llmdemo.ui.services import Services
@@ -28,8 +28,7 @@ class DataToolsPages:
 
     def functions(self) -> list:
         """Those that the script may call."""
-        apis = (maps_api, knowledge_api, selection_api)
-        endpoints = [endpoint for api in apis for endpoint in api.endpoints(self._services)]
+        endpoints = data_tools_api.endpoints(self._services)
         races = [self.races, self.start_race, self.stop_race, self.resume_race]
         return [self.choices, self.map, self.texts, self.search, *races, *of_endpoints(endpoints)]
 

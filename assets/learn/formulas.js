@@ -2,246 +2,68 @@
 import { h } from "../lib/view.js";
 import { t } from "../lib/words.js";
 
-const m = (tag, ...parts) => h(tag, null, ...parts);
-const i = (text) => m("mi", text);
-const o = (text) => m("mo", text);
-const n = (text) => m("mn", text);
+const m = (tag, ...inside) => h(tag, null, ...inside);
 const word = (text) => h("mi", { mathvariant: "normal" }, text);
-const sub = (base, under) => m("msub", base, under),
-  row = (...parts) => m("mrow", ...parts),
-  over = (top, bottom) => m("mfrac", top, bottom);
-const sum = (under) => m("munder", o("∑"), under),
-  minus = () => o("−"),
-  eq = () => o("=");
-const gap = () => h("mspace", { width: ".18em" }),
-  log = () => row(word("log"), gap());
-const call = (name, ...inside) => row(word(name), o("("), ...inside, o(")"));
-const ofMargin = (...sign) => row(i("σ"), o("("), ...sign, i("β"), i("Δ"), o(")"));
-const perToken = (answer) =>
-  row(over(n("1"), row(o("|"), i(answer), o("|"))), log(), i("π"), o("("), i(answer), o(")"));
-const softmax = () => call("softmax", sub(i("z"), i("t")));
-const strayed = (first, second) =>
-  row(o("("), n("1"), minus(), i("σ"), o("("), i("β"), o("("), first, minus(), second, o(")"), o(")"), o(")"));
-const mean = () => row(word("mean"), o("("), i("r"), o(")"));
-const spread = () =>
-  row(
-    o(","),
-    gap(),
-    sub(i("A"), i("i")),
-    eq(),
-    over(row(sub(i("r"), i("i")), minus(), mean()), row(word("std"), o("("), i("r"), o(")"))),
-  );
+const gap = () => h("mspace", { width: ".18em" });
+const symbol = (text) => {
+  if (text === "log") return m("mrow", word("log"), gap());
+  return m(/^\d/.test(text) ? "mn" : /^\p{L}/u.test(text) ? "mi" : "mo", text);
+};
+/* A text stands for its symbols, with spaces between them. */
+const all = (...parts) => parts.flatMap((each) => (typeof each === "string" ? each.split(" ").map(symbol) : [each]));
+const row = (...parts) => m("mrow", ...all(...parts)),
+  sub = (base, under) => m("msub", ...all(base, under)),
+  power = (base, exponent) => m("msup", ...all(base, exponent)),
+  over = (top, bottom) => m("mfrac", ...all(top, bottom)),
+  sum = (under) => m("munder", ...all("∑", under)),
+  call = (name, ...inside) => row(word(name), "(", ...inside, ")");
+const ofMargin = (...sign) => row("σ (", ...sign, "β Δ )");
+const perToken = (answer) => row(over("1", row(`| ${answer} |`)), `log π ( ${answer} )`);
+const toReference = (answer) => over(row(`π ( ${answer} )`), row(sub("π", word("ref")), `( ${answer} )`));
+const strayed = (first, second) => row(`( 1 − σ ( β ( ${first} − ${second} ) ) )`);
+const advantage = (...is) => row(",", gap(), sub("A", "i"), "=", ...is);
+const aboveMean = () => [sub("r", "i"), "−", call("mean", "r")];
+const spread = () => advantage(over(row(...aboveMean()), call("std", "r")));
 /* A policy's loss over G answers: `outer` before the sum over answers, `inner` before that over each one's tokens. */
-const averaged = (outer, inner) => [
-  i("L"),
-  eq(),
-  minus(),
-  outer,
-  sum(i("i")),
-  inner,
-  sum(i("t")),
-  word("min"),
-  o("("),
-  i("ρ"),
-  sub(i("A"), i("i")),
-  o(","),
-  call("clip", i("ρ")),
-  sub(i("A"), i("i")),
-  o(")"),
+const averaged = (outer, ...inner) => [
+  ...["−", outer, sum("i"), ...inner, sum("t"), word("min"), "( ρ", sub("A", "i"), ",", call("clip", "ρ")],
+  ...[sub("A", "i"), ")"],
 ];
 const FORMULAS = {
   chat: () => [
-    i("L"),
-    eq(),
-    minus(),
-    over(n("1"), i("N")),
-    sum(row(i("t"), o("∈"), word("answer"))),
-    log(),
-    sub(softmax(), sub(i("y"), i("t"))),
+    "−",
+    over("1", "N"),
+    sum(row("t ∈", word("answer"))),
+    "log",
+    sub(call("softmax", sub("z", "t")), sub("y", "t")),
   ],
-  text: () => [
-    i("L"),
-    eq(),
-    minus(),
-    over(n("1"), i("T")),
-    sum(i("t")),
-    log(),
-    i("p"),
-    o("("),
-    sub(i("y"), i("t")),
-    o("|"),
-    sub(i("y"), row(o("<"), i("t"))),
-    o(")"),
-  ],
-  classify: () => [
-    i("L"),
-    eq(),
-    minus(),
-    log(),
-    over(m("msup", i("e"), sub(i("z"), i("y"))), row(sum(i("c")), m("msup", i("e"), sub(i("z"), i("c"))))),
-  ],
+  text: () => ["−", over("1", "T"), sum("t"), "log p (", sub("y", "t"), "|", sub("y", row("< t")), ")"],
+  classify: () => ["− log", over(power("e", sub("z", "y")), row(sum("c"), power("e", sub("z", "c"))))],
   preference: () => {
-    const ratio = (answer) =>
-      row(
-        log(),
-        over(row(i("π"), o("("), i(answer), o(")")), row(sub(i("π"), word("ref")), o("("), i(answer), o(")"))),
-      );
-    return [
-      i("L"),
-      eq(),
-      minus(),
-      log(),
-      i("σ"),
-      o("("),
-      i("β"),
-      o("["),
-      ratio("w"),
-      minus(),
-      ratio("l"),
-      o("]"),
-      o(")"),
-    ];
+    const ratio = (answer) => row("log", toReference(answer));
+    return ["− log σ ( β [", ratio("w"), "−", ratio("l"), "] )"];
   },
   // Δ is the bracket of the formula above; for IPO of the mean over each answer's tokens.
-  preference_smoothed: () => [
-    i("L"),
-    eq(),
-    minus(),
-    o("("),
-    n("1"),
-    minus(),
-    i("ε"),
-    o(")"),
-    log(),
-    ofMargin(),
-    minus(),
-    i("ε"),
-    gap(),
-    log(),
-    ofMargin(minus()),
-  ],
+  preference_smoothed: () => ["− ( 1 − ε ) log", ofMargin(), "− ε", gap(), "log", ofMargin("−")],
   preference_robust: () => [
-    i("L"),
-    eq(),
-    over(
-      row(
-        minus(),
-        o("("),
-        n("1"),
-        minus(),
-        i("ε"),
-        o(")"),
-        log(),
-        ofMargin(),
-        o("+"),
-        i("ε"),
-        gap(),
-        log(),
-        ofMargin(minus()),
-      ),
-      row(n("1"), minus(), n("2"), i("ε")),
-    ),
+    over(row("− ( 1 − ε ) log", ofMargin(), "+ ε", gap(), "log", ofMargin("−")), row("1 − 2 ε")),
   ],
   preference_ipo: () => {
-    const ratio = (answer) =>
-      row(
-        over(n("1"), row(o("|"), i(answer), o("|"))),
-        log(),
-        over(row(i("π"), o("("), i(answer), o(")")), row(sub(i("π"), word("ref")), o("("), i(answer), o(")"))),
-      );
-    return [
-      i("L"),
-      eq(),
-      m(
-        "msup",
-        row(o("["), ratio("w"), minus(), ratio("l"), minus(), over(n("1"), row(n("2"), i("β"))), o("]")),
-        n("2"),
-      ),
-    ];
+    const ratio = (answer) => row(over("1", row(`| ${answer} |`)), "log", toReference(answer));
+    return [power(row("[", ratio("w"), "−", ratio("l"), "−", over("1", row("2 β")), "]"), "2")];
   },
   preference_orpo: () => [
-    i("L"),
-    eq(),
-    minus(),
-    perToken("w"),
-    minus(),
-    i("β"),
-    gap(),
-    log(),
-    i("σ"),
-    o("("),
-    log(),
-    call("odds", i("w")),
-    minus(),
-    log(),
-    call("odds", i("l")),
-    o(")"),
+    ...["−", perToken("w"), "− β", gap(), "log σ ( log", call("odds", "w"), "− log", call("odds", "l"), ")"],
   ],
-  preference_simpo: () => [
-    i("L"),
-    eq(),
-    minus(),
-    log(),
-    i("σ"),
-    o("("),
-    i("β"),
-    o("["),
-    perToken("w"),
-    minus(),
-    perToken("l"),
-    o("]"),
-    minus(),
-    i("γ"),
-    o(")"),
-  ],
-  reward: () => [
-    i("L"),
-    eq(),
-    minus(),
-    log(),
-    i("σ"),
-    o("("),
-    i("r"),
-    o("("),
-    i("w"),
-    o(")"),
-    minus(),
-    i("r"),
-    o("("),
-    i("l"),
-    o(")"),
-    o(")"),
-  ],
+  preference_simpo: () => ["− log σ ( β [", perToken("w"), "−", perToken("l"), "] − γ )"],
+  reward: () => ["− log σ ( r ( w ) − r ( l ) )"],
   // g is an answer's log-ratio to the reference, z the batch's.
-  kto: () => [
-    i("L"),
-    eq(),
-    sub(i("λ"), i("D")),
-    strayed(i("g"), i("z")),
-    gap(),
-    word("or"),
-    gap(),
-    sub(i("λ"), i("U")),
-    strayed(i("z"), i("g")),
-  ],
-  grpo: () => [...averaged(over(n("1"), i("G")), over(n("1"), row(o("|"), sub(i("o"), i("i")), o("|")))), spread()],
-  grpo_dapo: () => [...averaged(over(n("1"), row(sum(i("i")), o("|"), sub(i("o"), i("i")), o("|"))), null), spread()],
-  grpo_dr_grpo: () => [
-    ...averaged(over(n("1"), row(i("G"), sub(i("T"), word("max")))), null),
-    row(o(","), gap(), sub(i("A"), i("i")), eq(), sub(i("r"), i("i")), minus(), mean()),
-  ],
+  kto: () => [sub("λ", "D"), strayed("g", "z"), gap(), word("or"), gap(), sub("λ", "U"), strayed("z", "g")],
+  grpo: () => [...averaged(over("1", "G"), over("1", row("|", sub("o", "i"), "|"))), spread()],
+  grpo_dapo: () => [...averaged(over("1", row(sum("i"), "|", sub("o", "i"), "|"))), spread()],
+  grpo_dr_grpo: () => [...averaged(over("1", row("G", sub("T", word("max"))))), advantage(...aboveMean())],
   grpo_rejection: () => [
-    i("L"),
-    eq(),
-    minus(),
-    over(n("1"), i("N")),
-    sum(row(sub(i("r"), i("i")), o("≥"), n("1"))),
-    sum(i("t")),
-    log(),
-    i("π"),
-    o("("),
-    sub(i("o"), row(i("i"), o(","), i("t"))),
-    o(")"),
+    ...["−", over("1", "N"), sum(row(sub("r", "i"), "≥ 1")), sum("t"), "log π (", sub("o", row("i , t")), ")"],
   ],
 };
 // Which formula and which words: a preference run's depend on its loss.
@@ -253,4 +75,4 @@ export const kindOf = ({ task, preference_loss: loss, label_smoothing: share, po
 };
 /** A loss as a formula that the browser draws. @param {string} kind */
 export const formula = (kind) =>
-  h("math", { displaystyle: "true", "aria-label": t("learn_formula") }, m("mrow", ...FORMULAS[kind]()));
+  h("math", { displaystyle: "true", "aria-label": t("learn_formula") }, row("L =", ...FORMULAS[kind]()));

@@ -1,59 +1,141 @@
-/* Adding data: what may be uploaded, how the reading goes, and which column is what where that isn't clear. */
+/* Adding data: the drop zone, how the reading goes, and which column is what where that isn't clear. */
 import * as L from "../lib/panel.js";
-import { Component, h, t } from "../lib/panel.js";
-import { watchFiles } from "./drop.js";
+import { Component, h, s, t } from "../lib/panel.js";
+import { Adding } from "./adding.js";
 
 L.define("heading", ({ el, props }) => L.show(el, h("h2", {}, t(props.value))));
 
 const size = (bytes) => (bytes >= 2 ** 20 ? `${L.int(bytes / 2 ** 20)} MB` : L.bytes(bytes));
 
-// What may be uploaded; a file that is too large is refused here, before it is sent.
-L.define("kinds", ({ el, props }) => {
-  const most = props.value;
-  const draw = (large) => {
-    const names = large && { name: large.name, size: size(large.size), most: size(most) };
-    const said = large && { message: t("data_too_large", names), hint: t("data_too_large_hint") };
-    L.show(
-      el,
-      h("p", { class: "soft kinds" }, t("data_kinds", { size: size(most) })),
-      h("div", { class: "too-large" }, L.notice(said)),
-    );
-  };
-  watchFiles((files) => {
-    const large = files.find((file) => file.size > most);
-    draw(large);
-    return Boolean(large);
-  });
-  document.documentElement.style.setProperty("--drop-a-file", JSON.stringify(t("data_drop"))); // for data.css
-  draw(null);
+/** What the two islands draw into, as far as they are there. */
+const parts = { adding: /** @type {any} */ (null), drop: /** @type {any} */ (null) };
+const zone = { most: Infinity, large: /** @type {File | null} */ (null), over: false };
+
+const adding = new Adding({
+  draw: () => drawAdding(),
+  done: (id) => L.tell("data-made", id),
 });
 
-L.define("working", ({ el, props, watch, trigger }) => {
-  const draw = () => {
-    const work = props.value || {};
-    if (!work.name) return L.show(el);
-    const share = work.share ?? null;
-    const reading = t("data_reading", { name: work.name });
-    const far = [share === null ? "" : L.percent(share), work.what].filter(Boolean).join(" · ");
-    L.show(
-      el,
+L.define("data-adding", ({ el, props, watch, server }) => {
+  parts.adding = el;
+  watch("value", () => props.value?.begun && adding.begun(props.value.begun));
+  adding.connect(server);
+});
+
+L.define("data-drop", ({ el, props }) => {
+  parts.drop = el;
+  zone.most = props.value;
+  drawZone();
+});
+
+// ---- files come
+
+/** Files that were dropped or chosen; one that is too large is refused before it is sent. @param {File[]} files */
+const receive = (files) => {
+  if (!files.length) return;
+  zone.large = files.find((file) => file.size > zone.most) || null;
+  drawZone();
+  if (!zone.large) adding.files(files);
+};
+
+const receiveChosen = (event) => {
+  const files = [...event.target.files];
+  event.target.value = ""; // the same file can be chosen again
+  receive(files);
+};
+
+/* Also beside the zone and before it is there: the browser would open a file in the page's place. On other panels the
+   pointer shows that nothing is taken. */
+const isTaken = () => !parts.drop || L.visible(parts.drop);
+const hasFiles = (event) => !event.defaultPrevented && Boolean(event.dataTransfer?.types.includes("Files"));
+const over = (isOver) => {
+  if (zone.over === isOver) return;
+  zone.over = isOver;
+  drawZone();
+};
+
+document.addEventListener("dragover", (event) => {
+  if (!hasFiles(event)) return;
+  event.preventDefault();
+  if (isTaken()) over(true);
+  else if (event.dataTransfer) event.dataTransfer.dropEffect = "none";
+});
+document.addEventListener("dragleave", (event) => !event.relatedTarget && over(false));
+document.addEventListener("drop", (event) => {
+  over(false);
+  if (!hasFiles(event)) return;
+  event.preventDefault();
+  if (isTaken()) receive([...(event.dataTransfer?.files || [])]);
+});
+
+// ---- what is shown
+
+const UP = "M12 16V5m0 0L8 9m4-4 4 4M5 19h14";
+
+const drawZone = () => {
+  if (!parts.drop) return;
+  const { large, most } = zone;
+  const names = large && { name: large.name, size: size(large.size), most: size(most) };
+  L.show(
+    parts.drop,
+    h(
+      "label",
+      { class: `drop${zone.over ? " over" : ""}` },
+      s("svg", { viewBox: "0 0 24 24", "aria-hidden": "true" }, s("path", { d: UP })),
+      h("span", {}, t("data_drop")),
+      h("input", { type: "file", class: "unseen", multiple: true, onchange: receiveChosen }),
+    ),
+    h("p", { class: "soft kinds" }, t("data_kinds", { size: size(most) })),
+    names &&
       h(
         "div",
-        { class: "box" },
-        h(
-          "div",
-          { class: "stripline" },
-          h("span", { role: "status" }, reading),
-          h("span", { class: "soft n" }, far),
-          L.button(t("data_stop"), () => trigger("click")),
-        ),
-        L.progressBar(share, reading),
+        { class: "too-large" },
+        L.notice({ message: t("data_too_large", names), hint: t("data_too_large_hint") }),
       ),
-    );
-  };
-  watch("value", draw);
-  draw();
-});
+    L.button(t("data_sample"), () => adding.sample(), "", { id: "data-sample" }),
+  );
+};
+
+const progress = ({ name, share, what, sending }) => {
+  const said = t(sending ? "data_sending" : "data_reading", { name });
+  const far = [share === null ? "" : L.percent(share), what].filter(Boolean).join(" · ");
+  const names = adding.waiting.flatMap((each) => each.name || []).join(", ");
+  return h(
+    "div",
+    { class: "box", id: "data-working" },
+    h(
+      "div",
+      { class: "stripline" },
+      h("span", { role: "status" }, said),
+      h("span", { class: "soft n" }, far),
+      L.button(t("data_stop"), () => adding.stop()),
+    ),
+    L.progressBar(share, said),
+    names && h("p", { class: "soft small" }, t("data_then", { names })),
+  );
+};
+
+const drawAdding = () => {
+  if (!parts.adding) return;
+  L.show(
+    parts.adding,
+    L.notice(adding.notice),
+    adding.now?.name && progress(adding.now),
+    h(
+      "div",
+      { id: "data-columns" },
+      adding.forms.map((form) =>
+        h(Columns, {
+          key: form.key,
+          asked: form.asked,
+          error: form.error,
+          submit: (columns, task) => adding.mapped(form, columns, task),
+          leave: () => adding.leave(form),
+        }),
+      ),
+    ),
+  );
+};
 
 /* Which column is what, where the names don't say so. What was chosen stays until the file is read or given up. */
 class Columns extends Component {
@@ -65,14 +147,13 @@ class Columns extends Component {
 
   submit(event) {
     event.preventDefault();
-    const { asked, trigger } = this.props;
+    const { asked, submit } = this.props;
     const { task, chosen } = this.state;
     const roles = asked.roles[task];
     const missing = roles.filter((role) => !chosen[role]);
     this.setState({ missing });
     if (missing.length) return;
-    const columns = Object.fromEntries(roles.map((role) => [role, chosen[role]]));
-    trigger("submit", { task, hub: asked.hub, columns, asked: { ...asked, guess: columns, task } });
+    submit(Object.fromEntries(roles.map((role) => [role, chosen[role]])), task);
   }
 
   role(role) {
@@ -92,14 +173,14 @@ class Columns extends Component {
     );
   }
 
-  render({ asked, trigger }, { task, missing }) {
+  render({ asked, error, leave }, { task, missing }) {
     const kinds = Object.keys(asked.roles).map((each) => [each, t(`data_task_${each}`)]);
     const names = missing.map((role) => t(`data_col_${role}`)).join(", ");
     return h(
       "form",
       { class: "box", onsubmit: (event) => this.submit(event) },
       h("h2", {}, t("data_columns_of", { name: asked.name })),
-      L.notice(missing.length ? { message: t("data_columns_missing", { names }) } : null),
+      L.notice(missing.length ? { message: t("data_columns_missing", { names }) } : error && { ...error, kind: "ask" }),
       h(
         "div",
         { class: "mapping" },
@@ -111,18 +192,8 @@ class Columns extends Component {
         ),
         asked.roles[task].map((role) => this.role(role)),
         h("button", { type: "submit", class: "btn strong" }, t("data_columns_use")),
-        L.button(t("cancel"), () => trigger("click"), "quiet", { id: "data-columns-cancel" }),
+        L.button(t("cancel"), leave, "quiet", { id: "data-columns-cancel" }),
       ),
     );
   }
 }
-
-L.define("data-columns", ({ el, props, watch, trigger }) => {
-  const draw = () => {
-    const asked = props.value || {};
-    const key = JSON.stringify([asked.name, asked.columns]);
-    L.show(el, asked.columns ? h(Columns, { key, asked, trigger }) : null);
-  };
-  watch("value", draw);
-  draw();
-});

@@ -28,16 +28,10 @@ const ready = () => parts.main && parts.side;
 const ask = (name, data) => L.ask(parts.server, name, data);
 const change = L.once(ask);
 
-L.define("data-report", ({ el, props, watch, server, trigger }) => {
+L.define("data-report", ({ el, server, trigger }) => {
   parts.main = el;
   parts.server = server;
   parts.trigger = trigger;
-  watch("value", () => {
-    if (props.value?.dataset_id) {
-      open(props.value.dataset_id, true);
-      L.tell("datasets-changed");
-    }
-  });
   if (ready()) begin();
 });
 L.define("data-side", ({ el }) => {
@@ -47,7 +41,7 @@ L.define("data-side", ({ el }) => {
 
 const begin = async () => {
   Object.assign(state, { ask, change, fail, draw, open, turn, turnTo, list, leave, trigger: parts.trigger });
-  // A pair that was picked in the arena, or what a model or a tool has made.
+  // What was added, a pair that was picked in the arena, or what a model or a tool has made.
   for (const made of ["preference-added", "data-made"])
     L.hear(made, (id) => {
       open(id, true);

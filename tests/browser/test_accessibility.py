@@ -28,7 +28,7 @@ from tests.evaluation.conftest import evaluate_here
 pytestmark = pytest.mark.slow
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
 AXE = ASSETS / "node_modules" / "axe-core" / "axe.min.js"
-GRADIOS_OWN = ["footer", ".toast-wrap", "#data-file", "#train-import"]
+GRADIOS_OWN = ["footer", ".toast-wrap", "#train-import"]
 """Parts of Gradio that it draws by itself."""
 NO_TRANSITION = (
     "!document.getAnimations().some((each) => each instanceof CSSTransition && each.playState === 'running')"

@@ -44,20 +44,36 @@ def tiny_app(tiny_home):
         yield url
 
 
-def test_a_file_that_is_dropped_while_another_is_read_is_added_after_it(tiny_app, open_page, tmp_path):
-    """Gradio's field raised an error on the page, which stayed at "Reading", where it was emptied meanwhile."""
+def test_a_file_that_is_dropped_while_another_is_sent_is_added_after_it(tiny_app, open_page, tmp_path):
     for name, count in (("long.json", 2500), ("short.json", 30)):
         rows = [{"instruction": f"Add {n} and {n}.", "output": f"It is {2 * n}."} for n in range(count)]
         (tmp_path / name).write_text(json.dumps(rows))
-    page, held = open_page(tiny_app), []
-    page.set_input_files("#data-file input[type=file]", str(tmp_path / "long.json"))
-    expect(page.locator("#data-working")).to_contain_text("Reading long.json")
-    page.route("**/gradio_api/upload?**", lambda route: held.append(route))
-    page.set_input_files("#data-file input[type=file]", str(tmp_path / "short.json"))
-    expect(page.locator("#data-file")).to_contain_text("short.json")
-    expect(page.locator(".set-title h2")).to_have_text("long.json")
-    held[0].continue_()
+    page = open_page(tiny_app)
+    page.route("**/gradio_api/upload", lambda route: None)
+    for name in ("long.json", "short.json"):
+        page.set_input_files("#data-file input[type=file]", str(tmp_path / name))
+    expect(page.locator("#data-working")).to_contain_text("Sending long.json")
+    expect(page.locator("#data-working")).to_contain_text("Then: short.json")
+    page.unroute("**/gradio_api/upload")  # what was held goes on
+    expect(page.locator("#data-side .set-name").filter(has_text="long.json")).to_have_count(1)
     expect(page.locator(".set-title h2")).to_have_text("short.json")
+    expect(page.locator("#data-working")).to_have_count(0)
+    assert page.errors == []
+
+
+def test_a_file_that_is_stopped_is_not_added_and_the_next_one_is(tiny_app, open_page, tmp_path):
+    for name in ("unwanted.json", "wanted.json"):
+        (tmp_path / name).write_text(json.dumps([{"instruction": f"Say {name}.", "output": "Yes."}] * 3))
+    page = open_page(tiny_app)
+    page.route("**/gradio_api/upload", lambda route: None)
+    for name in ("unwanted.json", "wanted.json"):
+        page.set_input_files("#data-file input[type=file]", str(tmp_path / name))
+    expect(page.locator("#data-working")).to_contain_text("Sending unwanted.json")
+    page.get_by_role("button", name="Stop", exact=True).click()
+    expect(page.locator("#data-working")).to_contain_text("Sending wanted.json")
+    page.unroute("**/gradio_api/upload")
+    expect(page.locator(".set-title h2")).to_have_text("wanted.json")
+    expect(page.locator("#data-side .set-name").filter(has_text="unwanted.json")).to_have_count(0)
     assert page.errors == []
 
 
@@ -68,8 +84,8 @@ _PUT_FILES = """(names) => {
         files.items.add(new File([JSON.stringify(rows)], name));
         return files;
     };
+    const input = document.querySelector("#data-file input[type=file]");
     for (const name of names) {
-        const input = document.querySelector("#data-file input[type=file]");
         input.files = given(name).files;
         input.dispatchEvent(new Event("change", {bubbles: true}));
     }
@@ -80,7 +96,7 @@ _PUT_FILES = """(names) => {
 }"""
 
 
-def test_no_file_is_lost_that_comes_before_the_field_can_take_it(tiny_app, open_page):
+def test_no_file_is_lost_of_those_that_come_at_once_or_beside_the_zone(tiny_app, open_page):
     """Gradio's field forgot what came while others were on their way, and the browser opened what was dropped beside it."""
     page = open_page(tiny_app)
     page.wait_for_selector("#data-file input[type=file]", state="attached")

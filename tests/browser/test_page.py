@@ -34,11 +34,11 @@ def test_a_bad_file_is_one_calm_sentence_and_leaves_nothing(tiny_app, tiny_home,
         (tmp_path / name).write_bytes(content)
         before = sorted((tiny_home / "datasets").iterdir())
         upload(page, tmp_path / name)
-        expect(page.locator("#data-notice .notice")).to_contain_text(said)
+        expect(page.locator("#data-adding .notice")).to_contain_text(said)
         assert sorted((tiny_home / "datasets").iterdir()) == before
         use_sample(page)  # the page goes on
         expect(page.locator(".set-title h2")).to_be_visible()
-        expect(page.locator("#data-notice .notice")).to_have_count(0)
+        expect(page.locator("#data-adding .notice")).to_have_count(0)
     assert page.errors == []
 
 
@@ -100,8 +100,7 @@ def test_a_chinese_browser_gets_chinese(tiny_app, open_page):
         expect(page.get_by_role("tab", name=name, exact=True)).to_be_visible()
     expect(page.locator("h1")).to_have_text("微調與解碼")
     expect(page.locator("#data-sample")).to_have_text("使用範例資料")
-    drop = "getComputedStyle(document.querySelector('#data-file [data-testid=upload-text]'), '::after').content"
-    assert "拖到這裡" in page.evaluate(drop)
+    expect(page.locator("#data-file .drop")).to_contain_text("拖到這裡")
     assert page.evaluate("document.documentElement.lang") == "zh-TW"
 
 

@@ -3,12 +3,11 @@
 import json
 from concurrent.futures import ThreadPoolExecutor
 
-import gradio as gr
 import pytest
 
 from llmdemo import data
 from llmdemo.core.errors import UserError
-from llmdemo.ui import data_api, data_panel, samples
+from llmdemo.ui import data_api, samples
 from llmdemo.ui.data_pages import DataPages
 from tests.ui.conftest import by_name
 
@@ -75,42 +74,6 @@ def test_the_report_has_codes_titles_and_shapes(pages, dataset_id):
     report = pages.report({"dataset_id": dataset_id})
     assert {kind["code"] for kind in report["kinds"]} >= {"duplicate", "response_cut", "empty_response"}
     assert report["shapes"] == ("messages", "sharegpt", "alpaca", "pairs")
-
-
-def test_columns_named_by_hand_go_to_the_hub_again(services, monkeypatch):
-    """What was asked of the hub is kept while the person says which column is which."""
-    asked = []
-
-    def fetch(home, settings, hub_id, **how):
-        asked.append((hub_id, how["config"], how["split"], how["row_limit"], how.get("columns")))
-        if "columns" not in how:
-            raise data.ColumnsNeeded(["ask", "tell"], {"prompt": "ask", "response": "tell"}, "chat")
-        raise UserError("enough", "of this")
-
-    monkeypatch.setattr(data_panel, "add_from_hub", fetch)
-    request = {"preset": "dolly", "name": "org/name", "config": "main", "split": "test", "limit": 5}
-    *_, told, end = data_panel._fetching(services, request)
-    assert told[2]["hub"] == request and told[2]["columns"] == ["ask", "tell"]
-    assert end == (gr.skip(),) * 6, "Gradio sends the last values twice: they change nothing"
-    *_, told, end = data_panel._fetching(
-        services, told[2]["hub"], columns={"prompt": "ask", "response": "tell"}, task="chat"
-    )
-    assert told[0] and end == (gr.skip(),) * 6
-    assert asked[1] == ("org/name", "main", "test", 5, {"prompt": "ask", "response": "tell"})
-
-
-def test_the_field_is_empty_at_once_and_files_are_held_while_their_columns_are_not_known(services, tmp_path):
-    """Gradio's field breaks where it is emptied while the next file is on its way to it."""
-    path = tmp_path / "odd.json"
-    path.write_text(json.dumps([{"ask": f"What is {n}?", "tell": f"It is {n}."} for n in range(5)]))
-    first, *between, asked, _ = data_panel._adding(services, [str(path)])
-    assert first[4] is None and first[1]["name"] == "odd.json"
-    assert all(each[4] == gr.skip() for each in (*between, asked)), "a file may be on its way by then"
-    assert asked[5] == [str(path)] and asked[2]["columns"] == ["ask", "tell"]
-    first, *_, told, _ = data_panel._adding(
-        services, asked[5], columns={"prompt": "ask", "response": "tell"}, task="chat"
-    )
-    assert data.get_dataset(services.home, told[3]["dataset_id"]).kept == 5
 
 
 def test_a_record_is_edited_by_its_place_and_what_fits_none_is_a_sentence(services, dataset_id):

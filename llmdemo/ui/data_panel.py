@@ -11,7 +11,7 @@ from llmdemo.core.languages import languages
 from llmdemo.core.sentences import pack
 from llmdemo.data.hub import PRESETS
 from llmdemo.ui import bridge, downloads
-from llmdemo.ui.adding import Adding
+from llmdemo.ui.adding_pages import AddingPages
 from llmdemo.ui.data_pages import DataPages
 from llmdemo.ui.data_tools_pages import DataToolsPages
 from llmdemo.ui.generate_pages import GeneratePages
@@ -32,7 +32,7 @@ class DataPanel:
 
 def build(services: Services) -> DataPanel:
     """The panel's widgets and what they do."""
-    pages, adding = DataPages(services), Adding(services)
+    pages, adding = DataPages(services), AddingPages(services)
     with gr.Row(elem_classes="cols data-cols"):
         with gr.Column(elem_classes="stack data-main"):
             added = bridge.island("data-adding", adding.functions(), elem_id="data-adding")
@@ -65,7 +65,7 @@ def build(services: Services) -> DataPanel:
 _HUB_KEYS = ("preset", "name", "config", "split", "limit")
 
 
-def _hub_form(services: Services, adding: Adding, added: gr.HTML) -> None:
+def _hub_form(services: Services, adding: AddingPages, added: gr.HTML) -> None:
     """The fold that fetches from the hub; `added` is told what has begun."""
     choices = [(f"{preset.title} · {preset.rows:,} · {preset.licence}", preset.key) for preset in PRESETS]
     with gr.Accordion(t("data_hub"), open=False, elem_classes="fold"):

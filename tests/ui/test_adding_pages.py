@@ -8,8 +8,8 @@ from gradio.utils import get_upload_folder
 
 from llmdemo import data
 from llmdemo.core.errors import UserError
-from llmdemo.ui import adding
-from llmdemo.ui.adding import Adding
+from llmdemo.ui import adding_pages
+from llmdemo.ui.adding_pages import AddingPages
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def upload(tmp_path, monkeypatch):
 
 @pytest.fixture
 def adds(services):
-    return Adding(services)
+    return AddingPages(services)
 
 
 def end(adds, state):
@@ -74,7 +74,7 @@ def test_columns_named_by_hand_go_to_the_hub_again(adds, monkeypatch):
             raise data.ColumnsNeeded(["ask", "tell"], {"prompt": "ask", "response": "tell"}, "chat")
         raise UserError("enough", "of this")
 
-    monkeypatch.setattr(adding, "add_from_hub", fetch)
+    monkeypatch.setattr(adding_pages, "add_from_hub", fetch)
     request = {"preset": "dolly", "name": "org/name", "config": "main", "split": "test", "limit": 5}
     told = end(adds, adds.begin_hub(request))
     assert told["name"] == "org/name" and told["ask"]["columns"] == ["ask", "tell"]
@@ -94,7 +94,7 @@ def test_progress_is_told_as_it_comes_and_a_stop_leaves_nothing(adds, services, 
             threading.Event().wait(0.005)
         raise data.Stopped()
 
-    monkeypatch.setattr(adding, "add_from_hub", fetch)
+    monkeypatch.setattr(adding_pages, "add_from_hub", fetch)
     before = data.list_datasets(services.home)
     state = adds.begin_hub({"preset": "dolly"})
     assert going.wait(5)
@@ -112,7 +112,7 @@ def test_two_are_read_at_once_and_the_third_waits(adds, monkeypatch):
         go_on.wait(10)
         raise UserError("enough", "of this")
 
-    monkeypatch.setattr(adding, "add_from_hub", fetch)
+    monkeypatch.setattr(adding_pages, "add_from_hub", fetch)
     begun = [adds.begin_hub({"preset": "dolly"}) for _ in range(3)]
     assert going.acquire(timeout=5) and going.acquire(timeout=5) and not going.acquire(timeout=0.1)
     go_on.set()
@@ -126,8 +126,8 @@ def test_a_key_that_the_app_does_not_know_is_a_sentence(adds):
 
 
 def test_ended_ones_are_remembered_up_to_a_bound(adds, monkeypatch):
-    monkeypatch.setattr(adding, "_MOST_ENDED", 2)
-    monkeypatch.setattr(adding, "add_from_hub", lambda *_, **how: (_ for _ in ()).throw(UserError("no", "")))
+    monkeypatch.setattr(adding_pages, "_MOST_ENDED", 2)
+    monkeypatch.setattr(adding_pages, "add_from_hub", lambda *_, **how: (_ for _ in ()).throw(UserError("no", "")))
     keys = []
     for _ in range(5):
         state = adds.begin_hub({"preset": "dolly"})

@@ -51,13 +51,13 @@ class _Job:
     stop: threading.Event = field(default_factory=threading.Event)
 
     def state(self) -> dict[str, Any]:
-        """What `Adding.added` answers."""
+        """What `AddingPages.added` answers."""
         return {"key": self.key, "name": self.name, "news": self.news, "share": self.share, "what": self.what} | (
             self.end or {}
         )
 
 
-class Adding:
+class AddingPages:
     """The functions behind the island "data-adding", over one installation's data sets."""
 
     def __init__(self, services: Services):

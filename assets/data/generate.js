@@ -3,8 +3,6 @@ import * as L from "../lib/panel.js";
 import { h, t } from "../lib/panel.js";
 import { generateForm, generateRequest, generateState, settle } from "./generate-form.js";
 
-const GOING = ["queued", "starting", "running", "stopping"];
-
 L.define("generate", ({ el, server }) => {
   const ask = (name, data) => L.ask(server, name, data);
   const state = { choices: null, form: null, jobs: [], error: null, busy: false, left: null };
@@ -21,7 +19,7 @@ L.define("generate", ({ el, server }) => {
       state.jobs = answer.jobs;
       for (const job of state.jobs) {
         const key = `${job.job_id} ${job.dataset_id}`;
-        if (GOING.includes(job.state) || ended.has(key)) continue;
+        if (L.ACTIVE.includes(job.state) || ended.has(key)) continue;
         ended.add(key);
         if (!first && job.dataset_id) L.tell("data-made", job.dataset_id);
       }
@@ -112,7 +110,7 @@ L.define("generate", ({ el, server }) => {
       (progress.last || []).flatMap((turn) => [h("dt", {}, t(`data_role_${turn.role}`)), h("dd", {}, turn.content)]),
     );
   const buttons = (job) => [
-    GOING.includes(job.state)
+    L.ACTIVE.includes(job.state)
       ? L.button(t("generate_stop"), () => act("stop", { job_id: job.job_id }), "", {
           id: "generate-stop",
           "data-key": "stop",
@@ -123,16 +121,16 @@ L.define("generate", ({ el, server }) => {
           "data-key": "resume",
         })
       : null,
-    job.dataset_id && !GOING.includes(job.state)
+    job.dataset_id && !L.ACTIVE.includes(job.state)
       ? L.button(t("generate_open"), () => L.tell("data-made", job.dataset_id), "quiet", { "data-key": "open" })
       : null,
-    GOING.includes(job.state)
+    L.ACTIVE.includes(job.state)
       ? null
       : L.button(t("generate_delete"), () => act("remove", { job_id: job.job_id }), "quiet", { "data-key": "delete" }),
   ];
   const one = (job) => {
     const { kept, total } = job.progress;
-    const going = GOING.includes(job.state);
+    const going = L.ACTIVE.includes(job.state);
     const share = going && total ? Math.min(1, kept / total) : null;
     return h(
       "li",

@@ -4,7 +4,6 @@ import { h, t } from "../lib/panel.js";
 import { table, wide } from "../lib/table.js";
 import { field } from "./map-form.js";
 
-const GOING = ["queued", "starting", "running", "stopping"];
 const CLASSES = ["highly", "maybe", "weakly", "unknown"];
 const LISTED = 20;
 
@@ -167,7 +166,7 @@ export const knowledgeTool = (page) => {
   };
   const draw = () => {
     const [job] = state.probes;
-    const going = GOING.includes(job?.state);
+    const going = L.ACTIVE.includes(job?.state);
     const ended = ["failed", "stopped"].includes(job?.state);
     const kind = job?.state === "stopped" ? "info" : "error";
     const resume = () => act("resume_probe", { job_id: job.job_id });

@@ -5,7 +5,6 @@ import { points, unpack } from "../lib/chart/points.js";
 import { field, mapForm, mapProgress } from "./map-form.js";
 import { clusterColour, coloursOf, css, emphasised, scaleColour } from "./map-colours.js";
 
-const GOING = ["queued", "starting", "running", "stopping"];
 const LISTED = 20;
 
 const unpacked = (answer) => ({
@@ -327,7 +326,7 @@ export const mapTool = (page) => {
 
   const draw = () => {
     const { job, map, error } = state;
-    const going = GOING.includes(job?.state);
+    const going = L.ACTIVE.includes(job?.state);
     if (going) state.again = false;
     const ended = ["failed", "stopped"].includes(job?.state);
     return [

@@ -3,8 +3,6 @@ import * as L from "../lib/panel.js";
 import { h, t } from "../lib/panel.js";
 import { field } from "./map-form.js";
 
-const GOING = ["queued", "starting", "running", "stopping"];
-
 export const raceTool = (page) => {
   const fresh = () => ({ races: null, people: [], number: 500 });
   let state = /** @type {any} */ (fresh());
@@ -120,7 +118,7 @@ export const raceTool = (page) => {
       h("p", { class: "soft small" }, t("race_how", { n: L.int(count) })),
     );
   const one = (job) => {
-    const going = GOING.includes(job.state);
+    const going = L.ACTIVE.includes(job.state);
     const steps = job.runs.reduce((sum, run) => sum + (run.state === "completed" ? run.total_steps : run.step || 0), 0);
     const whole = job.runs.reduce((sum, run) => sum + (run.total_steps || 0), 0);
     return h(

@@ -1,11 +1,11 @@
 /* A selection of records to learn from, as a new version; and its race against all. */
 import * as L from "../lib/panel.js";
 import { h, t } from "../lib/panel.js";
+import { field } from "./map-form.js";
 
 const ORDERED = ["length", "perplexity", "ifd"];
 const OF_CHATS = ["perplexity", "ifd"];
 const METHODS = ["random", "length", "perplexity", "ifd", "k_center", "clusters", "lima"];
-const field = (label, control) => h("label", { class: "pick" }, h("span", {}, label), control);
 
 export const selectTool = (page) => {
   let state = /** @type {any} */ ({});

@@ -6,6 +6,8 @@ import { readStream, streamAddress } from "./stream.js";
 import { inWords } from "./words.js";
 
 const AGAIN_MS = 8000;
+/* States of a job that is not over, as llmdemo/jobs/states.py has them. */
+export const ACTIVE = ["queued", "starting", "running", "stopping"];
 const OVER = ["completed", "stopped", "failed", "deleted"];
 
 /* The app writes into the page behind which event it was made, so that no change after a panel's first answer is

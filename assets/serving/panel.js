@@ -1,6 +1,7 @@
 /* Beside a finished run: other programs ask its model through OpenAI's API, or take it away as GGUF. Lists what is
    served, its commands, figures and keys. */
 import {
+  ACTIVE,
   ask as call,
   bytes,
   button,
@@ -40,7 +41,6 @@ const servedName = (run) => {
 };
 
 const BITS = ["f32", "f16", "q8_0", "q4_0"];
-const GOING = ["queued", "starting", "running", "stopping"];
 
 define("serving", ({ el, server, trigger }) => {
   const view = {
@@ -306,7 +306,7 @@ define("serving", ({ el, server, trigger }) => {
   };
   const exported = (one) => {
     const kind = one.quantisation;
-    if (GOING.includes(one.state))
+    if (ACTIVE.includes(one.state))
       return h(
         "li",
         { "data-key": one.export_id },

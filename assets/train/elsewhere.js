@@ -2,6 +2,7 @@
    sent with each thing that needs it and kept nowhere. */
 import { copy } from "../lib/clipboard.js";
 import {
+  ACTIVE,
   ask as call,
   button,
   bytes,
@@ -24,8 +25,6 @@ import {
   whenShown,
 } from "../lib/panel.js";
 import { NONE } from "../lib/words.js";
-
-const GOING = ["queued", "starting", "running", "stopping"];
 
 /** $0.4 an hour for 2 hours: what it can cost at most. @param {number} price @param {number} hours */
 export const most = (price, hours) => dollars(price * hours);
@@ -236,7 +235,7 @@ define("elsewhere", ({ el, server }) => {
 
   const told = (job) => {
     const { stage, sent, total, step, total_steps: steps, loss, running_seconds: ran } = job.progress;
-    if (!GOING.includes(job.state)) return t(`state_${job.state}`);
+    if (!ACTIVE.includes(job.state)) return t(`state_${job.state}`);
     const parts = [t(stage ? `else_stage_${stage}` : `state_${job.state}`)];
     if (stage === "sending" && total) parts.push(`${bytes(sent)} / ${bytes(total)}`);
     if (step) parts.push(t("train_step", { step: int(step), total: int(steps) }));
@@ -265,7 +264,7 @@ define("elsewhere", ({ el, server }) => {
       { key: id, class: "elsewhere" },
       h("b", {}, job.name),
       h("p", { class: "soft small", role: "status" }, `${job.hardware.title || ""} · ${told(job)}`),
-      GOING.includes(job.state) ? progressBar(share || null, job.name) : null,
+      ACTIVE.includes(job.state) ? progressBar(share || null, job.name) : null,
       job.state === "failed" ? notice(job) : null,
       h(
         "div",

@@ -10,7 +10,7 @@ import { openerBox, queueBox } from "./queue.js";
 import { runsBox } from "./runs.js";
 import { roundsBox } from "./rounds.js";
 import { samplesBox } from "./samples.js";
-import { ACTIVE, ask, page, parts, view } from "./state.js";
+import { ask, page, parts, view } from "./state.js";
 import { heatBox } from "./subspace.js";
 
 L.define("train-run", ({ el, props, watch, server, trigger }) => {
@@ -104,7 +104,7 @@ const compare = async () => {
   if (answer.error) view.error = answer.error;
   else Object.assign(view, { curves: answer.runs, differ: answer.settings || {} });
 };
-const comparedGoes = () => view.runs.some((run) => view.compared.has(run.run_id) && ACTIVE.includes(run.state));
+const comparedGoes = () => view.runs.some((run) => view.compared.has(run.run_id) && L.ACTIVE.includes(run.state));
 
 const act = async (name, data) => {
   const answer = await ask(name, data);
@@ -168,7 +168,7 @@ const tryIt = (run) => {
 // ---- state line, progress, plot
 const stateBox = (run) => {
   const s = run.status,
-    active = ACTIVE.includes(s.state),
+    active = L.ACTIVE.includes(s.state),
     share = s.total_steps ? Math.min(1, s.step / s.total_steps) : 0,
     waits = active && s.state !== "queued" && !s.step;
   const facts = [];

@@ -1,8 +1,6 @@
 /* What the parts of a run's page share: what is shown, and what can be done. */
 import * as L from "../lib/panel.js";
 
-export const ACTIVE = ["queued", "starting", "running", "stopping"];
-
 /** The island's elements, functions and events, once they are there. @type {any} */
 export const parts = {};
 

@@ -7,7 +7,6 @@ import { figures, standing } from "./figures.js";
 import { samplesBox } from "./samples.js";
 
 const LOOK_MS = 2000;
-const ACTIVE = ["queued", "starting", "running", "stopping"];
 
 let copied = false;
 
@@ -74,7 +73,7 @@ class Watch {
   }
 
   goes() {
-    return !this.run.status || ACTIVE.includes(this.run.status.state);
+    return !this.run.status || L.ACTIVE.includes(this.run.status.state);
   }
 
   /* Soon after a change, and not more often than `LOOK_MS`: a whole class may watch. */

@@ -23,7 +23,7 @@ from llmdemo.data.library import (
     save_info,
 )
 from llmdemo.data.records import open_records
-from llmdemo.data.rows import Batch
+from llmdemo.data.rows import batches_of
 from llmdemo.settings import Settings
 
 DEFAULT_NAME = "Arena preferences"
@@ -84,7 +84,7 @@ class Preferences:
         info = add_rows(
             self._home,
             self._settings,
-            _batches(rows),
+            batches_of(rows),
             name,
             "arena",
             source,
@@ -139,12 +139,6 @@ def _rows(home: Home, info: DatasetInfo) -> list[dict]:
 def _key(row: dict) -> tuple:
     turns = tuple((turn["role"], turn["content"].strip()) for turn in row["prompt"])
     return turns, row["chosen"].strip(), row["rejected"].strip()
-
-
-def _batches(rows: list[dict]):
-    for start in range(0, len(rows), 1000):
-        part = rows[start : start + 1000]
-        yield Batch(first_row=start + 1, rows=part, done=start + len(part))
 
 
 def _is_named(home: Home, dataset_id: str) -> bool:

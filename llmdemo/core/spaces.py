@@ -1,4 +1,4 @@
-"""What is different on a Hugging Face Space, told by its environment. Knows no torch and no page."""
+"""Where the Hugging Face hub is, and what is different on a Space: told by the environment. Knows no torch and no page."""
 
 import os
 from collections.abc import Mapping
@@ -18,3 +18,8 @@ def on_zero_gpu(env: Mapping[str, str] = os.environ) -> bool:
 def disk_lasts(home: Path, env: Mapping[str, str] = os.environ) -> bool:
     """Whether what is in `home` outlives a restart: not on a Space, unless it is in its persistent storage, /data."""
     return not on_space(env) or home.is_relative_to("/data")
+
+
+def hub_endpoint() -> str:
+    """Where the hub is: HF_ENDPOINT, or huggingface.co."""
+    return (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")

@@ -21,6 +21,7 @@ from llmdemo.core.bounded_child import BoundedChild
 from llmdemo.core.errors import UserError
 from llmdemo.core.secrets import HUB_TOKENS
 from llmdemo.core.sentences import say, unpack
+from llmdemo.core.spaces import hub_endpoint
 from llmdemo.core.store import Home
 from llmdemo.data.ingest import add_rows
 from llmdemo.data.library import DatasetInfo
@@ -183,7 +184,7 @@ def hub_info(hub_id: str, revision: str | None = None) -> dict:
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
 
     try:
-        info = HfApi(endpoint=endpoint()).dataset_info(hub_id, revision=revision, files_metadata=True, timeout=10)
+        info = HfApi(endpoint=hub_endpoint()).dataset_info(hub_id, revision=revision, files_metadata=True, timeout=10)
     except GatedRepoError as error:
         raise _gated(hub_id) from error
     except RevisionNotFoundError as error:
@@ -206,14 +207,9 @@ def hub_info(hub_id: str, revision: str | None = None) -> dict:
     }
 
 
-def endpoint() -> str:
-    """Where the hub is: HF_ENDPOINT, or huggingface.co."""
-    return (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
-
-
 def must_reach() -> None:
     """Raises UserError within a second if no connection to the hub (or to the proxy before it) can be made."""
-    url = urlsplit(endpoint())
+    url = urlsplit(hub_endpoint())
     proxy = getproxies().get(url.scheme)
     if proxy and not proxy_bypass(url.hostname or ""):
         url = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
@@ -231,7 +227,7 @@ def must_reach() -> None:
     thread.start()
     thread.join(REACH_SECONDS)
     if "connected" not in done or os.environ.get("HF_HUB_OFFLINE") in ("1", "true", "True", "ON"):
-        raise UserError("err_hub_unreachable", host=urlsplit(endpoint()).hostname)
+        raise UserError("err_hub_unreachable", host=urlsplit(hub_endpoint()).hostname)
 
 
 def _gated(hub_id: str) -> UserError:

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from llmdemo.core.errors import UserError
+from llmdemo.core.spaces import hub_endpoint
 from llmdemo.jobs.digest import number, text
-from llmdemo.publish.push import causes_of, hub_api, hub_endpoint, transport_errors
+from llmdemo.models.hub import transport_errors
+from llmdemo.publish.push import causes_of, hub_api
 
 IMAGE = "ghcr.io/astral-sh/uv:python3.12-bookworm"
 """huggingface_hub's own default for jobs of uv; it holds Python 3.12 and uv."""

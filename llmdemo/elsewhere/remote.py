@@ -16,8 +16,8 @@ from pathlib import Path
 
 from llmdemo.core.errors import UserError
 from llmdemo.core.events import read_events
+from llmdemo.core.spaces import hub_endpoint
 from llmdemo.core.store import Home, read_json, write_json
-from llmdemo.publish.push import hub_endpoint
 from llmdemo.runs import bundle
 from llmdemo.runs.command import worker_command, worker_environment
 from llmdemo.runs.folder import RunFolder

@@ -105,7 +105,7 @@ def _each(job: Job, kept: Kept, entry, held: HeldOut, spec: Spec, work) -> list[
     if missing:
         with loaded(entry, precision_of(spec, entry)) as (model, tokenizer):
             for part in _parts(job, tokenizer, held, missing, spec):
-                tell = partial(_tell_part, job, done, len(wanted), len(part))
+                tell = partial(tell_part, job, done, len(wanted), len(part))
                 lines = work(model, tokenizer, held, part, spec, tell)
                 kept.add(lines)
                 done += len(part)
@@ -134,7 +134,8 @@ def _parts(job: Job, tokenizer, held: HeldOut, missing: list[int], spec: Spec) -
     return [parts[place] for place in np.random.default_rng(spec.seed).permutation(len(parts))]
 
 
-def _tell_part(job: Job, done: int, total: int, count: int, share: float) -> None:
+def tell_part(job: Job, done: int, total: int, count: int, share: float) -> None:
+    """`share` of `count` records are under way beside those that are done."""
     job.tell(done, total, under_way=share * count)
 
 
@@ -143,7 +144,7 @@ def _answer(model, tokenizer, held: HeldOut, indices, spec: Spec, tell) -> list[
     conversations = ({"messages": each.messages} for each in examples)
     rows = list(encode_many(conversations, tokenizer, min(spec.max_length, _context(model)), refuse=False))
     rows = [_NOTHING if isinstance(row, Refused) else row for row in rows]
-    losses = row_losses(model, rows, _pad(tokenizer))
+    losses = row_losses(model, rows, tokenizer.pad_token_id or 0)
     tell(_LOSS_SHARE)
     prompts = [_prompt(each, tokenizer) for each in examples]
     room = _context(model) - spec.max_new_tokens
@@ -152,7 +153,7 @@ def _answer(model, tokenizer, held: HeldOut, indices, spec: Spec, tell) -> list[
         model,
         [prompts[place] for place in asked],
         spec.max_new_tokens,
-        _pad(tokenizer),
+        tokenizer.pad_token_id or 0,
         lambda share: tell(_LOSS_SHARE + (1 - _LOSS_SHARE) * share),
         weights=fused_weights(model),
     )
@@ -207,7 +208,7 @@ def _text_loss(model, tokenizer, held: HeldOut, indices, spec: Spec, tell) -> li
             owner.append(place)
     losses = []
     for some in chunks(rows, BATCH):
-        losses += row_losses(model, some, _pad(tokenizer))
+        losses += row_losses(model, some, tokenizer.pad_token_id or 0)
         tell(len(losses) / len(rows))
     lines = [
         {"id": int(index), "loss": 0.0, "labels": 0, "bytes": len(text.encode("utf-8", "replace"))}
@@ -223,10 +224,6 @@ def chunks(items: list, size: int):
     """The items in lists of `size`, the last as long as it comes."""
     for start in range(0, len(items), size):
         yield items[start : start + size]
-
-
-def _pad(tokenizer) -> int:
-    return tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
 
 
 def _context(model) -> int:

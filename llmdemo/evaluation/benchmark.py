@@ -35,7 +35,7 @@ def choice_logprobs(model, tokenizer, questions: list[Question]) -> list[list[fl
             after = after[-len(ids) + 1 :] if len(after) >= len(ids) else after
             rows.append(Encoded(ids[-context:], ([-100] * (len(ids) - len(after)) + after)[-context:]))
             owner.append(place)
-    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
+    pad = tokenizer.pad_token_id or 0
     found: list[list[float]] = [[] for _ in questions]
     for place, (loss, _) in zip(owner, row_losses(model, rows, pad), strict=True):
         found[place].append(-loss)
@@ -66,7 +66,7 @@ def encoded_pair(tokenizer, context: str, continuation: str) -> tuple[list[int],
 
 def written(model, tokenizer, questions: list[Question], tell) -> list[str]:
     """What the model writes after each context, cut where lm-eval's task cuts it."""
-    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
+    pad = tokenizer.pad_token_id or 0
     room = (context_length(model) or 1_000_000) - NEW_TOKENS
     prompts = [tokenizer.encode(each.context, add_special_tokens=False)[-max(1, room) :] for each in questions]
     answers = greedy(model, prompts, NEW_TOKENS, pad, tell, weights=fused_weights(model))

@@ -34,11 +34,13 @@ def logits_of(model, tokenizer, texts: list[str], max_length: int, tell=None) ->
 
     A text without any token gets the logits of the pad token alone.
     """
-    rows = [row.input_ids or [_pad(tokenizer)] for row in _encode(texts, tokenizer, _limit(model, max_length))]
+    rows = [
+        row.input_ids or [tokenizer.pad_token_id or 0] for row in _encode(texts, tokenizer, _limit(model, max_length))
+    ]
     found = np.zeros((len(rows), model.config.num_labels), np.float32)
     order, done = sorted(range(len(rows)), key=lambda place: len(rows[place])), 0
     for batch in batches(order, rows):
-        found[batch] = forward(model, [rows[place] for place in batch], _pad(tokenizer))
+        found[batch] = forward(model, [rows[place] for place in batch], tokenizer.pad_token_id or 0)
         done += len(batch)
         if tell:
             tell(done)
@@ -129,7 +131,3 @@ def batches(order: list[int], rows: list[list[int]]) -> Iterator[list[int]]:
         batch.append(place)
     if batch:
         yield batch
-
-
-def _pad(tokenizer) -> int:
-    return tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0

@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 
 from llmdemo.core.store import Home
-from llmdemo.evaluation.answers import chunks, identity, loaded, precision_of
+from llmdemo.evaluation.answers import chunks, identity, loaded, precision_of, tell_part
 from llmdemo.evaluation.benchmark import FIGURES, choice_logprobs, cut_to, marks, written
 from llmdemo.evaluation.benchmark_files import Question, read
 from llmdemo.evaluation.folder import Kept
@@ -83,7 +83,7 @@ def _ask(job: Job, entry, questions: list[Question], order: list[int], kept: Kep
     with loaded(entry, precision_of(spec, entry)) as (model, tokenizer):
         for part in chunks(missing, _BATCH):
             asked = [questions[place] for place in part]
-            tell = partial(_tell, job, done, len(order), len(part))
+            tell = partial(tell_part, job, done, len(order), len(part))
             found: list[dict]
             if asked[0].choices:
                 found = [{"lls": each} for each in choice_logprobs(model, tokenizer, asked)]
@@ -93,10 +93,6 @@ def _ask(job: Job, entry, questions: list[Question], order: list[int], kept: Kep
             kept.add([{"id": at, "cut": cut, **each} for at, cut, each in zip(part, cuts, found, strict=True)])
             done += len(part)
             job.tell(done, len(order), fresh=len(part))
-
-
-def _tell(job: Job, done: int, total: int, count: int, share: float) -> None:
-    job.tell(done, total, under_way=share * count)
 
 
 def _result(job: Job, spec: Spec, entries: list, questions: list[Question], order: list[int], kept: list[Kept]) -> dict:

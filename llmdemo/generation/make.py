@@ -15,7 +15,7 @@ from llmdemo.data.checks import NEAR, sketches
 from llmdemo.evaluation.compare import conversation_text
 from llmdemo.evaluation.judge import Pair
 from llmdemo.generation.kinds import Numbered
-from llmdemo.generation.passages import ANSWER, asking, is_grounded, is_question
+from llmdemo.generation.passages import ANSWER, NUMBER, asking, is_grounded, is_question
 from llmdemo.generation.referee import Opinion, Referee
 from llmdemo.generation.sources import Source
 from llmdemo.generation.writers import Sampling, Text, Writer
@@ -27,7 +27,6 @@ _SENTENCE = re.compile(r"[.!?…][\"')\]*_]*(?=\s|$)|[。！？][」』）]*|\n(
 _LEAST_OF_CUT = 0.5
 """Of an answer's characters, what must be left when it is cut at the end of a sentence."""
 _LETTERS = re.compile(r"[^\W\d_]")
-_NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 _TELLING = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]|[^\W\d_]{4,}")
 _WRAPPING = re.compile(r"^(?:<request>|[\"“”'`*\s])+|(?:</request>|[\"“”'`*\s])+$")
 _PARAPHRASE = (
@@ -356,7 +355,7 @@ def unlike(original: str, said: str) -> str:
     first, second = sketches([original, said])
     if (first == second).mean() >= NEAR:
         return "copy"
-    if set(_NUMBER.findall(original)) - set(_NUMBER.findall(said)):
+    if set(NUMBER.findall(original)) - set(NUMBER.findall(said)):
         return "details"
     words = set(_TELLING.findall(original.casefold()))
     return "off" if words and words.isdisjoint(_TELLING.findall(said.casefold())) else ""

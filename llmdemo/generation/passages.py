@@ -37,7 +37,7 @@ ANSWER = (
     "Question: {question}"
 )
 _BREAKS = re.compile(r"\n\s*\n|(?<=[.!?])\s+(?=[A-Z“\"(])|(?<=[。！？])|\n")
-_NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
+NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 _EMPTY = "about above answer does following mentioned passage question text that this what when where which whom whose"
 """Words of a question that name nothing."""
 _HAN = re.compile(r"[\u3400-\u9fff]")
@@ -90,15 +90,15 @@ def is_question(text: str, passage: str) -> bool:
     """Whether it ends as a question does, on one line, and names something that the passage names, or a number of it."""
     if not text.endswith(("?", "？")) or "\n" in text:
         return False
-    numbers = set(_NUMBER.findall(text)) & set(_NUMBER.findall(passage))
+    numbers = set(NUMBER.findall(text)) & set(NUMBER.findall(passage))
     return bool(numbers or (_stems(text) - _stems(_EMPTY)) & _stems(passage))
 
 
 def is_grounded(answer: str, passage: str, question: str) -> bool:
     """Whether an answer stands in its passage: all of its numbers do, and of its telling words, those of the question aside, a share
     of GROUNDED by their first letters (of Chinese and Japanese, pairs of characters). An answer without any of both does not."""
-    numbers = set(_NUMBER.findall(answer))
-    if numbers - set(_NUMBER.findall(passage)):
+    numbers = set(NUMBER.findall(answer))
+    if numbers - set(NUMBER.findall(passage)):
         return False
     there, asked = _stems(passage), _stems(question)
     telling = _stems(answer) - asked

@@ -56,7 +56,7 @@ def _losses(worker: Worker, home: Home, model_id: str, held: list[dict], most: i
 
     found = []
     with loaded(catalog.resolve(home, model_id), torch.float32) as (model, tokenizer):
-        pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
+        pad = tokenizer.pad_token_id or 0
         for start in range(0, len(held), _BATCH):
             worker.progress(force=True, done=done + start, total=total)
             part = scores(model, tokenizer, held[start : start + _BATCH], most, pad, alone=False)

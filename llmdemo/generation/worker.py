@@ -22,7 +22,7 @@ from llmdemo.core.sentences import say
 from llmdemo.core.store import Home, read_json, write_json
 from llmdemo.data.ingest import add_rows
 from llmdemo.data.library import MADE, folder_of, save_info
-from llmdemo.data.rows import Batch
+from llmdemo.data.rows import batches_of
 from llmdemo.generation.kinds import KINDS, sources_of
 from llmdemo.generation.log import RECORDS, Log, highest
 from llmdemo.generation.service import RESULT, RESUME
@@ -183,7 +183,7 @@ def _finish(folder: JobFolder, home: Home, spec: GenerationSpec, title: str, log
         info = add_rows(
             home,
             Settings.from_env(),
-            _batches([row_of(line) for line in lines]),
+            batches_of([row_of(line) for line in lines]),
             spec.name or f"Made by {title}",
             "generated",
             {"generated": spec.to_dict() | about},
@@ -227,12 +227,6 @@ def _version(home: Home, dataset_id: str) -> dict:
     family = before.family or before.dataset_id
     change = say("data_change_more_made")
     return {"parent": before.dataset_id, "family": family, "version": before.version + 1, "change": change}
-
-
-def _batches(rows: list[dict]) -> Iterator[Batch]:
-    for start in range(0, len(rows), 1000):
-        part = rows[start : start + 1000]
-        yield Batch(first_row=start + 1, rows=part, done=start + len(part))
 
 
 def _nothing(spec: GenerationSpec, log: Log) -> UserError:

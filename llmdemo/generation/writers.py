@@ -68,7 +68,7 @@ class LocalWriter:
         self._weights = fused_weights(model)
         self._ends = end_tokens(model)
         self._context = context_length(model) or 10**9
-        self._pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
+        self._pad = tokenizer.pad_token_id or 0
 
     def answers(self, conversations: list[list[dict]], sampling: Sampling) -> list[Text]:
         prompts, refused = [], []

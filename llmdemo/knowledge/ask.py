@@ -29,7 +29,7 @@ class Asker:
         self._weights = fused_weights(model)
         self._ends = sorted({*end_tokens(model), *line_ends(tokenizer)})
         self._room = (context_length(model) or 10**9) - spec.max_new_tokens
-        self._pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
+        self._pad = tokenizer.pad_token_id or 0
 
     def asked(
         self, indices: list[int], pairs: list[Pair], tell: Callable[[float], None] = lambda share: None

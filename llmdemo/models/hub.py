@@ -5,7 +5,6 @@ The only module that asks the hub for models. Fails within a second or two when 
 
 import importlib
 import importlib.util
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +13,7 @@ from llmdemo.access.disk_quota import check_quota
 from llmdemo.core import store
 from llmdemo.core.errors import UserError
 from llmdemo.core.sentences import say
+from llmdemo.core.spaces import hub_endpoint
 from llmdemo.models import catalog
 from llmdemo.models.check import ADAPTER, INDEX, PICKLES, check_folder
 from llmdemo.settings import Settings
@@ -38,7 +38,7 @@ def repository_facts(repo: str, revision: str | None = None, token: str | None =
     from huggingface_hub import HfApi
 
     info = _ask(
-        lambda: HfApi(endpoint=_endpoint(), token=token or False).model_info(
+        lambda: HfApi(endpoint=hub_endpoint(), token=token or False).model_info(
             repo, revision=revision, files_metadata=True, timeout=PROBE_SECONDS
         ),
         repo,
@@ -102,7 +102,7 @@ def download(repo: str, sha: str, folder: Path, total: int, progress: Progress, 
                 local_dir=folder,
                 allow_patterns=list(_WANTED),
                 ignore_patterns=["*/*"],
-                endpoint=_endpoint(),
+                endpoint=hub_endpoint(),
                 token=token or False,
             ),
             repo,
@@ -111,11 +111,6 @@ def download(repo: str, sha: str, folder: Path, total: int, progress: Progress, 
     for index in folder.glob("*.index.json"):  # those of other variants and of pickles, which were not fetched
         if index.name != INDEX:
             index.unlink()
-
-
-def _endpoint() -> str:
-    """The hub's address, asked for each time: huggingface_hub itself reads it once, when it is imported."""
-    return os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
 
 
 def _wanted(name: str) -> bool:
@@ -135,11 +130,11 @@ def _ask(question: Callable, repo: str):
     except HfHubHTTPError as error:
         code = error.response.status_code if error.response is not None else 0
         raise _refusal(repo, code) from error
-    except (*_transport_errors(), OfflineModeIsEnabled, LocalEntryNotFoundError, OSError) as error:  # type: ignore[misc]
-        raise UserError("err_hub_not_reached", host=_endpoint()) from error
+    except (*transport_errors(), OfflineModeIsEnabled, LocalEntryNotFoundError, OSError) as error:  # type: ignore[misc]
+        raise UserError("err_hub_not_reached", host=hub_endpoint()) from error
 
 
-def _transport_errors() -> tuple[type[Exception], ...]:
+def transport_errors() -> tuple[type[Exception], ...]:
     """What a failed connection raises: huggingface_hub moved from httpx to its successor httpx2."""
     modules = [importlib.import_module(name) for name in ("httpx", "httpx2") if importlib.util.find_spec(name)]
     return tuple(module.HTTPError for module in modules)

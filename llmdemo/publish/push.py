@@ -4,18 +4,17 @@ The visitor's token is used for this and forgotten: it is in no file, no log and
 is not sent again, so that a push that broke off goes on where it was.
 """
 
-import importlib
-import importlib.util
 import io
 import logging
-import os
 import re
 from collections.abc import Callable
 from pathlib import Path
 
 from llmdemo.core.errors import UserError
 from llmdemo.core.sentences import say
+from llmdemo.core.spaces import hub_endpoint
 from llmdemo.jobs.worker import Stopped
+from llmdemo.models.hub import transport_errors
 
 SPACE = "space"
 MARKER = "llmdemo-run.json"
@@ -83,11 +82,6 @@ def hub_api(token: str):
     if not isinstance(token, str) or not _TOKEN.fullmatch(token.strip()):
         raise UserError("err_no_access_token")
     return HfApi(endpoint=hub_endpoint(), token=token.strip())
-
-
-def hub_endpoint() -> str:
-    """Where the hub is: HF_ENDPOINT, or huggingface.co."""
-    return (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
 
 
 def _whole_name(api, repo: str) -> str:
@@ -204,12 +198,6 @@ def causes_of(error: BaseException | None) -> list[BaseException]:
         chain.append(error)
         error = error.__cause__ or error.__context__
     return chain
-
-
-def transport_errors() -> tuple[type[Exception], ...]:
-    """What the libraries that may carry the hub's client raise when a connection fails."""
-    modules = [importlib.import_module(name) for name in ("httpx", "httpx2") if importlib.util.find_spec(name)]
-    return tuple(module.HTTPError for module in modules)
 
 
 def _refusal(repo: str, code: int) -> UserError:

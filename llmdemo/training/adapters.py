@@ -13,7 +13,7 @@ from llmdemo.core import store
 from llmdemo.core.errors import UserError, first_line
 from llmdemo.settings.training import HEADED, TrainConfig
 from llmdemo.training.factors import FactoredLinear
-from llmdemo.training.targets import check_rank, find_targets
+from llmdemo.training.targets import check_rank, find_targets, put_layer
 
 
 def add_adapters(model, config: TrainConfig):
@@ -87,11 +87,11 @@ def merged(model: nn.Module) -> Iterator[nn.Module]:
         return
     try:
         for name, layer in found:
-            _replace(base, name, layer.whole() if isinstance(layer, FactoredLinear) else _sum(layer))
+            put_layer(base, name, layer.whole() if isinstance(layer, FactoredLinear) else _sum(layer))
         yield base
     finally:
         for name, layer in found:
-            _replace(base, name, layer)
+            put_layer(base, name, layer)
 
 
 @torch.no_grad()
@@ -101,8 +101,3 @@ def _sum(layer) -> nn.Linear:
     whole.weight = nn.Parameter(plain.weight + layer.get_delta_weight(adapter).to(plain.weight.dtype), False)
     whole.bias = plain.bias
     return whole.train(layer.training)
-
-
-def _replace(model: nn.Module, name: str, layer: nn.Module) -> None:
-    parent, _, last = name.rpartition(".")
-    setattr(model.get_submodule(parent), last, layer)

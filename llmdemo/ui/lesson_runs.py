@@ -5,13 +5,13 @@ from collections.abc import Callable
 from llmdemo import data, prepare
 from llmdemo.core.assets import FOLDER
 from llmdemo.core.errors import UserError
+from llmdemo.jobs.states import ACTIVE
 from llmdemo.learn.prepared import FIRST, FIRST_RUN, RACES
 from llmdemo.models.catalog import STARTER_ID
 from llmdemo.ui.rights import for_owners
 from llmdemo.ui.samples import add_sample, starter_tokenizer
 from llmdemo.ui.services import Services
 
-_GOING = ("queued", "starting", "running", "stopping")
 _KEYS = ("run_id", "state", "message", "hint", "step", "total_steps", "model_id", "eta_seconds")
 _CURVES = ("loss", "eval_reward", "eval_held_out_check")
 _POINTS = 200
@@ -72,7 +72,7 @@ def _run(services: Services, name: str, values: dict) -> tuple[str, bool]:
     stopped = ""
     for run in services.runs.list():
         goes_on = run["state"] == "stopped" and run["can_resume"]
-        usable = goes_on or run["state"] in _GOING or (run["state"] == "completed" and run["model_id"])
+        usable = goes_on or run["state"] in ACTIVE or (run["state"] == "completed" and run["model_id"])
         if run["name"] != name or not usable:
             continue
         known = services.runs.config(run["run_id"])

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from llmdemo.core.errors import UserError
 from llmdemo.core.spaces import disk_lasts
 from llmdemo.ui import authentication, bridge, downloads
 from llmdemo.ui.rights import for_owners
 from llmdemo.ui.services import Services
+from llmdemo.ui.train_pages import run_id_of
 
 
 def build(services: Services) -> None:
@@ -26,32 +26,25 @@ def build(services: Services) -> None:
     @for_owners
     def push_state(request: dict) -> dict:
         """How the push of a run is, and what the form should know: its licence, whether a token is at hand."""
-        run_id = _id(request)
+        run_id = run_id_of(request)
         known = {"token": bool(authentication.hub_token()), "lasts": disk_lasts(services.home.root)}
         return services.pushes.state(run_id) | known | {"licence": services.pushes.licence(run_id)}
 
     @for_owners
     def push_stop(request: dict) -> dict:
-        return services.pushes.stop(_id(request))
+        return services.pushes.stop(run_id_of(request))
 
     @for_owners
     def push_elsewhere(request: dict) -> dict:
         """What other servers would stumble over in the run's model, and the commands that run it there."""
-        return services.pushes.elsewhere(_id(request), str(request.get("repo") or ""))
+        return services.pushes.elsewhere(run_id_of(request), str(request.get("repo") or ""))
 
     def packed(asked: dict, folder: Path) -> Path:
         """The .zip with the model and a page that runs alone."""
         services.require_owner()
-        return services.pushes.packed(_id(asked), folder)
+        return services.pushes.packed(run_id_of(asked), folder)
 
     functions = [push_start, push_state, push_stop, push_elsewhere]
     island = bridge.island("push", functions, events=["submit"], elem_id="train-push")
     note = bridge.island("notice", elem_id="train-push-note")
     downloads.on_request(island.submit, packed, note, "train-folder")
-
-
-def _id(request: dict) -> str:
-    run_id = request.get("run_id")
-    if not isinstance(run_id, str):
-        raise UserError("err_run_unnamed")
-    return run_id

@@ -154,7 +154,7 @@ class TrainPages:
     @for_owners
     def changes(self, request: dict) -> dict:
         """A part of how far training moved each matrix of the run, see RunChanges.part."""
-        return self._changes(_id(request), request.get("start", 0))
+        return self._changes(run_id_of(request), request.get("start", 0))
 
     @for_owners
     def open_bundle(self, request: dict) -> dict:
@@ -175,7 +175,8 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def _id(request: dict) -> str:
+def run_id_of(request: dict) -> str:
+    """Its run_id. Raises UserError where that is no text."""
     run_id = request.get("run_id")
     if not isinstance(run_id, str):
         raise UserError("err_run_unnamed")

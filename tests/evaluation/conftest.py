@@ -10,6 +10,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from llmdemo import data
+from llmdemo.evaluation.folder import EvaluationFolder, evaluations_folder
+from llmdemo.evaluation.job import Job
+from llmdemo.settings.judge import JudgeSpec
 from tests.conftest import own_model
 
 SECOND = "run-20260101-000000-abcdef"
@@ -62,6 +65,22 @@ def tiny_classifier(home, tiny_model_folder):
     tokenizer.save_pretrained(folder)
     own_model(folder, home)
     return CLASSIFIER
+
+
+@pytest.fixture
+def job(home):
+    """An evaluation that is judging."""
+    folder = EvaluationFolder(evaluations_folder(home) / "eval-test")
+    folder.path.mkdir()
+    made = Job(folder)
+    made.plan([("judging", "")])
+    made.next_phase()
+    return made
+
+
+def at(server, **more) -> JudgeSpec:
+    """The endpoint `server` as the judge."""
+    return JudgeSpec.from_value({"kind": "endpoint", "url": server.url, "model": "m", "timeout": 5, **more})
 
 
 class JudgeServer:

@@ -6,11 +6,10 @@ import pytest
 
 from llmdemo.core.errors import UserError
 from llmdemo.evaluation import grade_records, judge_local
-from llmdemo.evaluation.folder import EvaluationFolder, evaluations_folder
-from llmdemo.evaluation.job import Job
 from llmdemo.evaluation.judge_local import LocalWriter
 from llmdemo.evaluation.judging import judge_all
 from llmdemo.settings.judge import JudgeSpec
+from tests.evaluation.conftest import at
 
 
 def records(count=3, answers=("pear", "stone")):
@@ -25,20 +24,6 @@ def records(count=3, answers=("pear", "stone")):
         }
         for n in range(count)
     ]
-
-
-@pytest.fixture
-def job(home):
-    folder = EvaluationFolder(evaluations_folder(home) / "eval-test")
-    folder.path.mkdir()
-    made = Job(folder)
-    made.plan([("judging", "")])
-    made.next_phase()
-    return made
-
-
-def at(server, **more):
-    return JudgeSpec.from_value({"kind": "endpoint", "url": server.url, "model": "m", "timeout": 5, **more})
 
 
 def grades(body):

@@ -11,11 +11,10 @@ from llmdemo.core.errors import UserError
 from llmdemo.evaluation import judges
 from llmdemo.evaluation.endpoint import Endpoint
 from llmdemo.evaluation.endpoint_address import EndpointFailed, checked_key, checked_url, parsed_url
-from llmdemo.evaluation.folder import EvaluationFolder, evaluations_folder
-from llmdemo.evaluation.job import Job
 from llmdemo.evaluation.judging import judge_all
 from llmdemo.settings.judge import JudgeSpec
 from tests.conftest import own_model
+from tests.evaluation.conftest import at
 
 KEY = "sk-secret-4711"
 
@@ -32,20 +31,6 @@ def records(count=3, same=0):
         }
         for n in range(count)
     ]
-
-
-@pytest.fixture
-def job(home):
-    folder = EvaluationFolder(evaluations_folder(home) / "eval-test")
-    folder.path.mkdir()
-    made = Job(folder)
-    made.plan([("judging", "")])
-    made.next_phase()
-    return made
-
-
-def at(server, **more):
-    return JudgeSpec.from_value({"kind": "endpoint", "url": server.url, "model": "m", "timeout": 5, **more})
 
 
 def likes_the_pear(body):

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from llmdemo.core import store
+from llmdemo.core.events import read_events
 from llmdemo.data.ingest import add_dataset
 from llmdemo.settings.training import data_tasks
 from llmdemo.training import TrainConfig, build_optimizer
@@ -20,6 +21,11 @@ def signals_as_they_were():
     yield
     for number, handler in kept.items():
         signal.signal(number, handler)
+
+
+def events(run_dir, kind=None) -> list[dict]:
+    """What a run's worker told, of this kind only if one is given."""
+    return [event for event in read_events(run_dir / "events.jsonl")[0] if kind in (None, event["type"])]
 
 
 def make_config(**changes) -> TrainConfig:

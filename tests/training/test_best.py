@@ -20,6 +20,7 @@ from llmdemo.training.objectives.base import Objective
 from llmdemo.training.objectives.chat import Causal, Chat
 from llmdemo.training.objectives.classify import Classify
 from llmdemo.training.objectives.preference import Preference
+from tests.training.conftest import events
 
 RATES = {"galore": 3e-2, "adamw": 3e-2, "lora": 9e-2}
 """So high that the held-out loss is lowest some steps before the last."""
@@ -53,10 +54,6 @@ def hundred(home, settings, tmp_path, tiny_model_folder):
         return run_dir
 
     return make
-
-
-def events(run_dir, kind):
-    return [event for event in read_events(run_dir / "events.jsonl")[0] if event["type"] == kind]
 
 
 def notes(run_dir):

@@ -11,7 +11,6 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from llmdemo.arena.cache import expected_bytes
 from llmdemo.core import store
-from llmdemo.core.events import read_events
 from llmdemo.evaluation import classifier
 from llmdemo.evaluation.likelihood import row_losses
 from llmdemo.models.check import check_folder
@@ -22,6 +21,7 @@ from llmdemo.training.narrow import Losses, rounded
 from llmdemo.training.objectives.preference_losses import Answers, pair_losses
 from llmdemo.training.prepare import read_config
 from tests.conftest import own_model
+from tests.training.conftest import events
 
 TASKS = ("chat", "text", "classify", "preference")
 LOW_RATES = {"galore": 1e-5, "adamw": 1e-5, "lora": 2e-4}
@@ -34,10 +34,6 @@ def bf16_folder(tmp_path_factory, tiny_model_folder):
     AutoModelForCausalLM.from_pretrained(tiny_model_folder, dtype=torch.bfloat16).save_pretrained(folder)
     AutoTokenizer.from_pretrained(tiny_model_folder).save_pretrained(folder)
     return own_model(folder)
-
-
-def events(run_dir, kind):
-    return [event for event in read_events(run_dir / "events.jsonl")[0] if event["type"] == kind]
 
 
 def losses_of(model, tokenizer, rows):

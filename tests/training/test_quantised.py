@@ -8,7 +8,6 @@ from safetensors import safe_open
 from torch import nn
 
 from llmdemo.core.errors import UserError
-from llmdemo.core.events import read_events
 from llmdemo.training import TrainConfig, best, build_optimizer, worker
 from llmdemo.training import device as devices
 from llmdemo.training.best import trained
@@ -21,6 +20,7 @@ from llmdemo.training.quantised import (
     quantise,
     quantised_layers,
 )
+from tests.training.conftest import events
 
 CPU = torch.device("cpu")
 
@@ -251,10 +251,6 @@ def test_a_model_without_plain_linear_layers_is_refused():
     model = GPT2LMHeadModel(GPT2Config(vocab_size=64, n_embd=16, n_layer=1, n_head=2, n_positions=16))
     with pytest.raises(UserError, match="no plain linear layers.*weight_bits 32"):
         quantise(model, (), CPU)
-
-
-def events(run_dir, kind):
-    return [event for event in read_events(run_dir / "events.jsonl", 0)[0] if event["type"] == kind]
 
 
 @pytest.mark.parametrize(("precision", "spacing"), [("fp32", 2.0**-20), ("bf16_pure", 2.0**-7)])

@@ -21,6 +21,7 @@ from llmdemo.training import worker
 from llmdemo.training.loop import Loop
 from llmdemo.training.objectives.base import Objective
 from llmdemo.training.objectives.chat import Causal
+from tests.training.conftest import events
 
 METHODS = {
     "galore": {"method": "galore", "rank": 4, "learning_rate": 1e-2, "update_proj_gap": 100, "warmup_steps": 0},
@@ -58,10 +59,6 @@ def ran(run_dir, stop=None):
             Loop, "run", lambda self, ask, save: plain(self, lambda: self.progress.step == stop or ask(), save)
         )
         assert worker.main(run_dir) == 0, read_events(run_dir / "events.jsonl")[0][-1]
-
-
-def events(run_dir, kind):
-    return [event for event in read_events(run_dir / "events.jsonl")[0] if event["type"] == kind]
 
 
 def logits(model):

@@ -9,17 +9,12 @@ from safetensors.torch import load_file
 
 from llmdemo.core import store
 from llmdemo.core.errors import UserError
-from llmdemo.core.events import read_events
 from llmdemo.training import checkpoint as checkpoints
 from llmdemo.training import worker
 from llmdemo.training.loop import Loop, NonFinite
 from llmdemo.training.objectives.base import Objective
 from llmdemo.training.objectives.chat import Chat
-
-
-def events(run_dir, kind=None):
-    found = read_events(run_dir / "events.jsonl")[0]
-    return [event for event in found if kind in (None, event["type"])]
+from tests.training.conftest import events
 
 
 def last_weights(run_dir):
